@@ -1,0 +1,2 @@
+//! To come with the codec.
+fn main() {}

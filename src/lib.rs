@@ -1,0 +1,11 @@
+//! `getlockd`, a lock server: `MySQL`'s `GET_LOCK` family without `MySQL`.
+//!
+//! The rules it keeps stand in `protocol.md`. One way through:
+//!
+//! ```text
+//! bytes -> codec -> Command -> Session -> lock::Table -> Reply -> codec -> bytes
+//! ```
+
+pub mod lock;
+pub mod name;
+pub mod timeout;

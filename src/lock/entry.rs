@@ -1,0 +1,162 @@
+//! One lock: its holders and its queue. Pure decisions, no clock but the one handed in.
+
+use std::collections::VecDeque;
+
+use smallvec::SmallVec;
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{Mode, SessionId, Token, token::Tokens, wait::Verdict};
+
+/// A session's grant.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hold {
+    pub session: SessionId,
+    pub mode: Mode,
+    pub token: Token,
+    pub since: Instant,
+}
+
+/// A session's place in the queue.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub request: Request,
+    pub since: Instant,
+    pub verdict: oneshot::Sender<Verdict>,
+}
+
+/// What a session asks for. It never asks for what it holds already: see `Owner`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    pub session: SessionId,
+    pub mode: Mode,
+    /// The session holds this lock shared and wants it alone.
+    pub upgrade: bool,
+}
+
+/// A lock somebody holds. Holders stand in the order of their grants.
+#[derive(Debug)]
+pub(super) struct Lock {
+    holders: SmallVec<[Hold; 1]>,
+    #[expect(clippy::box_collection, reason = "few of a million locks have a queue: 8 bytes, not 32")]
+    queue: Option<Box<VecDeque<Waiter>>>,
+}
+
+impl Lock {
+    pub(super) fn held_by(hold: Hold) -> Self {
+        Self { holders: SmallVec::from_buf([hold]), queue: None }
+    }
+
+    pub(super) fn holders(&self) -> &[Hold] {
+        &self.holders
+    }
+
+    pub(super) fn waiters(&self) -> impl ExactSizeIterator<Item = &Waiter> {
+        self.queue.as_deref().map(VecDeque::iter).unwrap_or_default()
+    }
+
+    pub(super) fn is_contended(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    pub(super) fn is_free(&self) -> bool {
+        self.holders.is_empty()
+    }
+
+    /// Grants `request` at once if nobody stands in its way. A newcomer overtakes nobody.
+    pub(super) fn try_grant(&mut self, request: Request, tokens: &Tokens) -> Option<Token> {
+        let first = request.upgrade || !self.is_contended();
+        (first && self.admits(request)).then(|| self.grant(request, tokens))
+    }
+
+    /// Puts a waiter at its place: an upgrade ahead of all, else behind all.
+    pub(super) fn enqueue(&mut self, waiter: Waiter) {
+        let queue = self.queue.get_or_insert_default();
+        if waiter.request.upgrade { queue.push_front(waiter) } else { queue.push_back(waiter) }
+    }
+
+    /// Ends a session's hold.
+    pub(super) fn remove_holder(&mut self, session: SessionId) {
+        if let Some(at) = self.holders.iter().position(|hold| hold.session == session) {
+            self.holders.remove(at);
+        }
+    }
+
+    /// Turns a session's exclusive hold into a shared one.
+    pub(super) fn make_shared(&mut self, session: SessionId) {
+        if let Some(hold) = self.holders.iter_mut().find(|hold| hold.session == session) {
+            hold.mode = Mode::Shared;
+        }
+    }
+
+    /// Takes a session out of the queue.
+    pub(super) fn remove_waiter(&mut self, session: SessionId) -> Option<Waiter> {
+        let queue = self.queue.as_mut()?;
+        let at = queue.iter().position(|waiter| waiter.request.session == session)?;
+        let waiter = queue.remove(at);
+        self.drop_empty_queue();
+        waiter
+    }
+
+    /// Grants to the head of the queue for as long as the head can be granted: neighbours that are
+    /// shared go together.
+    pub(super) fn hand_over(&mut self, tokens: &Tokens, mut granted: impl FnMut(Waiter, Token)) {
+        while let Some(request) = self.head()
+            && self.admits(request)
+        {
+            let token = self.grant(request, tokens);
+            if let Some(waiter) = self.pop() {
+                granted(waiter, token);
+            }
+        }
+    }
+
+    /// The token by which `request` is met, if it is.
+    pub(super) fn grant_of(&self, request: Request) -> Option<Token> {
+        let mine = |hold: &&Hold| hold.session == request.session && hold.mode >= request.mode;
+        self.holders.iter().find(mine).map(|hold| hold.token)
+    }
+
+    /// Whether the holders alone allow it.
+    fn admits(&self, request: Request) -> bool {
+        match (request.mode, self.holders.as_slice()) {
+            (_, []) => true,
+            (Mode::Exclusive, [only]) => only.session == request.session,
+            (Mode::Exclusive, _) => false,
+            // An exclusive holder is the only one, so the first speaks for all.
+            (Mode::Shared, [first, ..]) => first.mode == Mode::Shared,
+        }
+    }
+
+    fn grant(&mut self, request: Request, tokens: &Tokens) -> Token {
+        let hold = Hold {
+            session: request.session,
+            mode: request.mode,
+            token: tokens.next(),
+            since: Instant::now(),
+        };
+        if request.upgrade {
+            // A new grant, with a new token: while it was shared, others had higher ones.
+            let mine = self.holders.iter_mut().find(|hold| hold.session == request.session);
+            if let Some(mine) = mine {
+                *mine = Hold { since: mine.since, ..hold };
+            }
+        } else {
+            self.holders.push(hold);
+        }
+        hold.token
+    }
+
+    fn head(&self) -> Option<Request> {
+        self.queue.as_ref()?.front().map(|waiter| waiter.request)
+    }
+
+    fn pop(&mut self) -> Option<Waiter> {
+        let waiter = self.queue.as_mut()?.pop_front();
+        self.drop_empty_queue();
+        waiter
+    }
+
+    fn drop_empty_queue(&mut self) {
+        self.queue.take_if(|queue| queue.is_empty());
+    }
+}

@@ -1,0 +1,53 @@
+//! Who owns which lock, who waits for it, and whether a wait would close a circle.
+//!
+//! The rules are those of protocol.md, "Locks". Nothing here knows of sockets or wires.
+//!
+//! Ownership passes under the guard of the table's shard; messages only tell. Lock order: a shard
+//! of the table, then the wait graph; never the other way round.
+
+mod entry;
+mod graph;
+mod owner;
+mod table;
+mod token;
+mod view;
+mod wait;
+
+use std::fmt;
+
+pub use graph::{Circle, Link};
+pub use owner::{Owner, Released, Taken};
+pub use table::{Patience, Table};
+pub use view::{Counters, Excerpt, Holder, LockInfo, Reason, WaiterInfo};
+pub use wait::{Verdict, Wait};
+
+/// The number of a session, unique among those that live; never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u32);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How a lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// Beside other shared holders.
+    Shared,
+    /// Alone.
+    Exclusive,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shared => "shared",
+            Self::Exclusive => "exclusive",
+        })
+    }
+}
+
+/// A fencing token: grows with every grant, across restarts too, and stays below 2^53.
+pub type Token = u64;

@@ -1,0 +1,159 @@
+//! One session's side of the table: what it holds, how often, and freeing all of it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    Circle, Mode, SessionId, Table, Token, Wait,
+    entry::Request,
+    table::{Answer, Patience},
+};
+use crate::name::Name;
+
+/// What came of asking for a lock.
+#[derive(Debug)]
+pub enum Taken<'a> {
+    /// Held now.
+    Granted,
+    /// Not to be had without a wait, and no wait was wanted.
+    Busy,
+    /// In the queue.
+    Queued(Wait<'a>),
+    /// Waiting would have closed this circle. Nothing has changed.
+    Deadlock(Circle),
+}
+
+/// What came of releasing a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// One count was freed.
+    One,
+    /// Only others hold it.
+    NotMine,
+    /// Nobody holds it.
+    Nobody,
+}
+
+/// The one who takes and frees locks. Dropping it frees all it holds.
+///
+/// Counts live here, not in the table: a lock taken again needs no look at the table.
+#[derive(Debug)]
+pub struct Owner {
+    id: SessionId,
+    table: Arc<Table>,
+    holds: HashMap<Name, Hold>,
+}
+
+#[derive(Debug)]
+struct Hold {
+    mode: Mode,
+    token: Token,
+    count: u64,
+}
+
+impl Owner {
+    /// An owner that holds nothing. `id` must be its own.
+    pub fn new(id: SessionId, table: Arc<Table>) -> Self {
+        Self { id, table, holds: HashMap::new() }
+    }
+
+    /// Who this is.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The table it works on.
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// How many locks it holds.
+    pub fn holds(&self) -> usize {
+        self.holds.len()
+    }
+
+    /// Whether it holds `name`.
+    pub fn has(&self, name: &Name) -> bool {
+        self.holds.contains_key(name)
+    }
+
+    /// The fencing token of its hold.
+    pub fn token(&self, name: &Name) -> Option<Token> {
+        self.holds.get(name).map(|hold| hold.token)
+    }
+
+    /// Takes a lock, again or for the first time; a stronger mode than the one held upgrades.
+    pub fn take(&mut self, name: Name, mode: Mode, patience: Patience) -> Taken<'_> {
+        let held = self.holds.get_mut(&name);
+        let upgrade = held.is_some();
+        if let Some(hold) = held
+            && hold.mode >= mode
+        {
+            hold.count += 1;
+            return Taken::Granted;
+        }
+        let request = Request { session: self.id, mode, upgrade };
+        // Nobody waits for one who holds nothing, so it cannot close a circle.
+        let may_deadlock = !self.holds.is_empty();
+        match self.table.take(&name, request, patience, may_deadlock) {
+            Answer::Granted(token) => {
+                self.keep(name, mode, token);
+                Taken::Granted
+            }
+            Answer::Busy => Taken::Busy,
+            Answer::Deadlock(circle) => Taken::Deadlock(circle),
+            Answer::Queued(verdict) => Taken::Queued(Wait::new(self, name, request, verdict)),
+        }
+    }
+
+    /// Frees one count; with the last one the lock passes on.
+    pub fn release(&mut self, name: &Name) -> Released {
+        let Some(hold) = self.holds.get_mut(name) else {
+            return if self.table.is_free(name) { Released::Nobody } else { Released::NotMine };
+        };
+        hold.count -= 1;
+        if hold.count == 0 {
+            self.holds.remove(name);
+            self.table.release(name, self.id);
+        }
+        Released::One
+    }
+
+    /// Frees everything; the number of counts freed.
+    pub fn release_all(&mut self) -> u64 {
+        let mut counts = 0;
+        for (name, hold) in std::mem::take(&mut self.holds) {
+            counts += hold.count;
+            self.table.release(&name, self.id);
+        }
+        counts
+    }
+
+    /// Frees everything at the end of a session that did not free it itself.
+    pub fn abandon(&mut self) {
+        self.table.count_abandoned(self.holds.len());
+        self.release_all();
+    }
+
+    /// Notes a grant.
+    pub(super) fn keep(&mut self, name: Name, mode: Mode, token: Token) {
+        let hold = self.holds.entry(name).or_insert(Hold { mode, token, count: 0 });
+        *hold = Hold { mode, token, count: hold.count + 1 };
+    }
+
+    /// Undoes a grant that nobody waited for any more.
+    pub(super) fn hand_back(&mut self, name: &Name, request: Request, token: Token) {
+        match self.holds.get_mut(name) {
+            Some(hold) => {
+                hold.token = token;
+                self.table.downgrade(name, request.session);
+            }
+            None => self.table.release(name, request.session),
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}

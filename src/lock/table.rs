@@ -1,0 +1,229 @@
+//! The one table of locks, shared by every wire. The only file that names dashmap.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use dashmap::{DashMap, Entry};
+use smallvec::SmallVec;
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{
+    Circle, Counters, SessionId, Token, Verdict,
+    entry::{Hold, Lock, Request, Waiter},
+    graph::Graph,
+    token::Tokens,
+};
+use crate::name::Name;
+
+/// Many, so that a listing, which holds one shard at a time, stops few others.
+const SHARDS: usize = 128;
+
+/// Whether a request that cannot be granted now waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// It does not.
+    Try,
+    /// It queues.
+    Queue,
+}
+
+/// All locks that are held, and who waits for them.
+#[derive(Debug)]
+pub struct Table {
+    locks: DashMap<Name, Lock>,
+    graph: Mutex<Graph>,
+    tokens: Tokens,
+    deadlocks: AtomicU64,
+    abandoned: AtomicU64,
+}
+
+/// What the table says to a request.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Granted(Token),
+    Busy,
+    Deadlock(Circle),
+    Queued(oneshot::Receiver<Verdict>),
+}
+
+/// How a waiter found things when it wanted to leave.
+#[derive(Debug)]
+pub(super) enum Left {
+    Queue,
+    Granted(Token),
+    Interrupted,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            locks: DashMap::with_shard_amount(SHARDS),
+            graph: Mutex::default(),
+            tokens: Tokens::from_clock(),
+            deadlocks: AtomicU64::new(0),
+            abandoned: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Table {
+    pub(super) fn take(
+        &self,
+        name: &Name,
+        request: Request,
+        patience: Patience,
+        may_deadlock: bool,
+    ) -> Answer {
+        let mut lock = match self.locks.entry(name.clone()) {
+            Entry::Occupied(held) => held.into_ref(),
+            Entry::Vacant(free) => {
+                let token = self.tokens.next();
+                let Request { session, mode, .. } = request;
+                free.insert(Lock::held_by(Hold { session, mode, token, since: Instant::now() }));
+                return Answer::Granted(token);
+            }
+        };
+        match lock.try_grant(request, &self.tokens) {
+            Some(token) => Answer::Granted(token),
+            None if patience == Patience::Try => Answer::Busy,
+            None => self.enqueue(name, &mut lock, request, may_deadlock),
+        }
+    }
+
+    /// Ends a hold. The lock passes to whoever is next before this returns.
+    pub(super) fn release(&self, name: &Name, session: SessionId) {
+        let mut grants = Grants::new();
+        self.locks.remove_if_mut(name, |_, lock| {
+            let contended = lock.is_contended();
+            lock.remove_holder(session);
+            if contended {
+                let mut graph = self.graph();
+                graph.released(name, session);
+                self.hand_over(name, lock, &mut graph, &mut grants);
+            }
+            lock.is_free()
+        });
+        grants.send();
+    }
+
+    pub(super) fn downgrade(&self, name: &Name, session: SessionId) {
+        let mut grants = Grants::new();
+        if let Some(mut lock) = self.locks.get_mut(name) {
+            lock.make_shared(session);
+            self.hand_over(name, &mut lock, &mut self.graph(), &mut grants);
+        }
+        grants.send();
+    }
+
+    /// Takes a waiter out of the queue, unless it is there no more.
+    pub(super) fn leave(&self, name: &Name, request: Request) -> Left {
+        if self.remove_waiter(name, request.session).is_some() {
+            return Left::Queue;
+        }
+        let granted = self.look(name, |lock| lock.grant_of(request)).flatten();
+        granted.map_or(Left::Interrupted, Left::Granted)
+    }
+
+    /// Ends the wait of a session: it gets [`Verdict::Interrupted`]. False if it was not waiting.
+    pub fn interrupt(&self, session: SessionId) -> bool {
+        let name = self.graph().waits_for(session);
+        let waiter = name.and_then(|name| self.remove_waiter(&name, session));
+        waiter.is_some_and(|waiter| waiter.verdict.send(Verdict::Interrupted).is_ok())
+    }
+
+    /// Whether nobody holds `name`.
+    pub fn is_free(&self, name: &Name) -> bool {
+        !self.locks.contains_key(name)
+    }
+
+    /// The holder of `name`; of several the one that has held it longest.
+    pub fn oldest_holder(&self, name: &Name) -> Option<SessionId> {
+        self.look(name, |lock| lock.holders().first().map(|hold| hold.session)).flatten()
+    }
+
+    /// The numbers of this moment.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            locks: self.locks.len(),
+            waiters: self.graph().waiters(),
+            grants: self.tokens.issued(),
+            deadlocks: self.deadlocks.load(Ordering::Relaxed),
+            abandoned: self.abandoned.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Looks at one lock, under its guard.
+    pub(super) fn look<T>(&self, name: &Name, look: impl FnOnce(&Lock) -> T) -> Option<T> {
+        self.locks.get(name).map(|lock| look(&lock))
+    }
+
+    /// Looks at every lock, each shard under its guard in turn. Not for a request's path.
+    pub(super) fn for_each(&self, mut look: impl FnMut(&Name, &Lock)) {
+        self.locks.iter().for_each(|lock| look(lock.key(), lock.value()));
+    }
+
+    pub(super) fn count_abandoned(&self, locks: usize) {
+        if locks > 0 {
+            self.abandoned.fetch_add(locks as u64, Ordering::Relaxed);
+        }
+    }
+
+    fn enqueue(&self, name: &Name, lock: &mut Lock, request: Request, may_deadlock: bool) -> Answer {
+        let mut graph = self.graph();
+        if may_deadlock && let Some(circle) = graph.circle(request.session, name, lock.holders()) {
+            self.deadlocks.fetch_add(1, Ordering::Relaxed);
+            return Answer::Deadlock(circle);
+        }
+        graph.wait(request.session, name, lock.holders());
+        let (verdict, receiver) = oneshot::channel();
+        lock.enqueue(Waiter { request, since: Instant::now(), verdict });
+        Answer::Queued(receiver)
+    }
+
+    fn remove_waiter(&self, name: &Name, session: SessionId) -> Option<Waiter> {
+        let mut grants = Grants::new();
+        let waiter = self.locks.get_mut(name).and_then(|mut lock| {
+            let waiter = lock.remove_waiter(session)?;
+            let mut graph = self.graph();
+            graph.stop_waiting(session);
+            self.hand_over(name, &mut lock, &mut graph, &mut grants);
+            Some(waiter)
+        });
+        grants.send();
+        waiter
+    }
+
+    /// Grants whatever can be granted now, in the lock and in the graph.
+    fn hand_over(&self, name: &Name, lock: &mut Lock, graph: &mut Graph, grants: &mut Grants) {
+        lock.hand_over(&self.tokens, |waiter, token| {
+            graph.granted(name, waiter.request.session);
+            grants.0.push((waiter, token));
+        });
+        if !lock.is_contended() {
+            graph.forget(name);
+        }
+    }
+
+    pub(super) fn graph(&self) -> MutexGuard<'_, Graph> {
+        // No code that can panic runs while it is held.
+        self.graph.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Grants made under a guard, to be told outside of it.
+struct Grants(SmallVec<[(Waiter, Token); 2]>);
+
+impl Grants {
+    fn new() -> Self {
+        Self(SmallVec::new())
+    }
+
+    fn send(self) {
+        for (waiter, token) in self.0 {
+            // A waiter that has gone sees that it owns the lock: `Table::leave`.
+            let _ = waiter.verdict.send(Verdict::Granted(token));
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Fencing tokens.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::SystemTime,
+};
+
+use super::Token;
+
+/// Where tokens come from. They start at the clock's microseconds and count grants, so they fall
+/// behind the clock, and a restart goes on above them even if the clock was set back a little.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    first: Token,
+    next: AtomicU64,
+}
+
+impl Tokens {
+    pub(super) fn from_clock() -> Self {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        // 2^53 microseconds end in the year 2255.
+        let first = u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX).max(1);
+        Self { first, next: AtomicU64::new(first) }
+    }
+
+    /// The token of a new grant. Called under the lock's guard, so tokens grow per name.
+    pub(super) fn next(&self) -> Token {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How many were given.
+    pub(super) fn issued(&self) -> u64 {
+        self.next.load(Ordering::Relaxed) - self.first
+    }
+}

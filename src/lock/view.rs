@@ -1,0 +1,153 @@
+//! What the table shows to people: lists, counters and the reason for a wait.
+//!
+//! For a person at a terminal, not for a program's decisions: each lock is seen at one moment, the
+//! list as a whole is not.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+
+use tokio::time::Instant;
+
+use super::{
+    Mode, SessionId, Table, Token,
+    entry::{Hold, Lock, Request, Waiter},
+};
+use crate::name::Name;
+
+/// One holder of a lock.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder {
+    /// Whose hold it is.
+    pub session: SessionId,
+    /// Shared or exclusive.
+    pub mode: Mode,
+    /// The fencing token of the grant.
+    pub token: Token,
+    /// When it was first granted.
+    pub since: Instant,
+}
+
+/// One hold of a lock; a lock that is shared has several.
+#[derive(Clone, Debug)]
+pub struct LockInfo {
+    /// The lock.
+    pub name: Name,
+    /// The hold.
+    pub holder: Holder,
+    /// How many wait for the lock.
+    pub waiters: usize,
+}
+
+/// One place in a queue.
+#[derive(Clone, Copy, Debug)]
+pub struct WaiterInfo {
+    /// Who waits.
+    pub session: SessionId,
+    /// In which mode.
+    pub mode: Mode,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// One step of the way from a lock to what its holders wait for.
+#[derive(Clone, Debug)]
+pub struct Reason {
+    /// A hold of the lock.
+    pub lock: LockInfo,
+    /// What that holder waits for itself.
+    pub waits_for: Option<Name>,
+}
+
+/// The first rows of a list, and how many there are in all.
+#[derive(Clone, Debug)]
+pub struct Excerpt<T> {
+    /// At most as many as were asked for.
+    pub rows: Vec<T>,
+    /// How many there are.
+    pub total: usize,
+}
+
+/// Numbers since the start, and of the moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Counters {
+    /// Locks held now.
+    pub locks: usize,
+    /// Sessions waiting now.
+    pub waiters: usize,
+    /// Grants: first takes and upgrades, not those of a lock held already.
+    pub grants: u64,
+    /// Requests refused since they would have closed a circle.
+    pub deadlocks: u64,
+    /// Locks freed since their session ended while it held them.
+    pub abandoned: u64,
+}
+
+impl Table {
+    /// The first `limit` locks by name, of those that start with `prefix`.
+    pub fn list(&self, prefix: Option<&Name>, limit: usize) -> Excerpt<LockInfo> {
+        let mut first = BTreeMap::new();
+        let mut total = 0;
+        self.for_each(|name, lock| {
+            if prefix.is_some_and(|prefix| !name.as_str().starts_with(prefix.as_str())) {
+                return;
+            }
+            for info in infos(name, lock) {
+                total += 1;
+                first.insert((name.clone(), info.holder.token), info);
+                if first.len() > limit {
+                    first.pop_last();
+                }
+            }
+        });
+        Excerpt { rows: first.into_values().collect(), total }
+    }
+
+    /// Who waits for `name`, first in the queue first.
+    pub fn waiters(&self, name: &Name) -> Vec<WaiterInfo> {
+        self.look(name, |lock| lock.waiters().map(WaiterInfo::from).collect()).unwrap_or_default()
+    }
+
+    /// Who holds `name`, and what those wait for in turn, to the end of every chain.
+    pub fn why(&self, name: &Name) -> Vec<Reason> {
+        let mut reasons = Vec::new();
+        let mut seen = HashSet::from([name.clone()]);
+        let mut open = VecDeque::from([name.clone()]);
+        while let Some(name) = open.pop_front() {
+            for lock in self.holds_of(&name) {
+                let waits_for = self.waits_for(lock.holder.session);
+                let next = waits_for.iter().filter(|next| seen.insert((*next).clone()));
+                open.extend(next.cloned());
+                reasons.push(Reason { lock, waits_for });
+            }
+        }
+        reasons
+    }
+
+    fn holds_of(&self, name: &Name) -> Vec<LockInfo> {
+        self.look(name, |lock| infos(name, lock).collect()).unwrap_or_default()
+    }
+
+    /// What a session waits for.
+    pub fn waits_for(&self, session: SessionId) -> Option<Name> {
+        self.graph().waits_for(session)
+    }
+}
+
+fn infos(name: &Name, lock: &Lock) -> impl Iterator<Item = LockInfo> {
+    let waiters = lock.waiters().len();
+    let info = move |hold| LockInfo { name: name.clone(), holder: Holder::from(hold), waiters };
+    lock.holders().iter().map(info)
+}
+
+impl From<&Waiter> for WaiterInfo {
+    fn from(waiter: &Waiter) -> Self {
+        let Request { session, mode, .. } = waiter.request;
+        Self { session, mode, since: waiter.since }
+    }
+}
+
+impl From<&Hold> for Holder {
+    fn from(hold: &Hold) -> Self {
+        let Hold { session, mode, token, since } = *hold;
+        Self { session, mode, token, since }
+    }
+}

@@ -1,0 +1,3 @@
+//! The `getlockd` server.
+
+fn main() {}
