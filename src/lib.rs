@@ -6,6 +6,8 @@
 //! bytes -> codec -> Command -> Session -> lock::Table -> Reply -> codec -> bytes
 //! ```
 
+pub mod command;
 pub mod lock;
 pub mod name;
+pub mod session;
 pub mod timeout;

@@ -1,0 +1,194 @@
+//! The words that all wires share: what a session can be asked, and what it answers.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use crate::{
+    lock::{Circle, Excerpt, Mode, SessionId, Token},
+    name::Name,
+    timeout::Timeout,
+};
+
+/// What a session can be asked. The meaning of each is that of protocol.md.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `GET_LOCK` and `GET_SHARED_LOCK`.
+    GetLock {
+        /// The lock.
+        name: Name,
+        /// How it is wanted.
+        mode: Mode,
+        /// How long to wait for it.
+        timeout: Timeout,
+    },
+    /// `RELEASE_LOCK`.
+    ReleaseLock(Name),
+    /// `RELEASE_ALL_LOCKS`.
+    ReleaseAllLocks,
+    /// `IS_FREE_LOCK`.
+    IsFreeLock(Name),
+    /// `IS_USED_LOCK`.
+    IsUsedLock(Name),
+    /// `FENCING_TOKEN`.
+    FencingToken(Name),
+    /// `CONNECTION_ID`.
+    ConnectionId,
+    /// The locks that are held, of those whose name starts with the prefix.
+    Locks(Option<Name>),
+    /// The queue of a lock.
+    Waiters(Name),
+    /// The sessions that live.
+    Sessions,
+    /// Counters of the server.
+    Stats,
+    /// Who holds a lock, and what the holder waits for itself.
+    Why(Name),
+    /// Ends a session.
+    Kill(SessionId),
+    /// Ends a session's wait.
+    KillQuery(SessionId),
+}
+
+/// What a session answers.
+pub type Answer = Result<Reply, Error>;
+
+/// An answer that is not an error.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// `NULL`.
+    Null,
+    /// A number; 1 and 0 stand for yes and no.
+    Int(u64),
+    /// To [`Command::Locks`].
+    Locks(Excerpt<LockRow>),
+    /// To [`Command::Waiters`].
+    Waiters(Vec<WaiterRow>),
+    /// To [`Command::Sessions`].
+    Sessions(Vec<SessionRow>),
+    /// To [`Command::Stats`].
+    Stats(Box<Stats>),
+    /// To [`Command::Why`].
+    Why(Vec<WhyRow>),
+}
+
+impl From<bool> for Reply {
+    fn from(yes: bool) -> Self {
+        Self::Int(yes.into())
+    }
+}
+
+impl From<Option<u64>> for Reply {
+    fn from(number: Option<u64>) -> Self {
+        number.map_or(Self::Null, Self::Int)
+    }
+}
+
+/// Where a session comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The wire it speaks: `line`.
+    pub wire: &'static str,
+    /// The other end.
+    pub peer: SocketAddr,
+}
+
+/// One hold of a lock.
+#[derive(Clone, Debug)]
+pub struct LockRow {
+    /// The lock.
+    pub name: Name,
+    /// How it is held.
+    pub mode: Mode,
+    /// Who holds it.
+    pub owner: SessionId,
+    /// From where; none if the session ended meanwhile.
+    pub peer: Option<SocketAddr>,
+    /// Its fencing token.
+    pub token: Token,
+    /// For how long.
+    pub held: Duration,
+    /// How many wait for the lock.
+    pub waiters: usize,
+}
+
+/// One place in a queue.
+#[derive(Clone, Debug)]
+pub struct WaiterRow {
+    /// Who waits.
+    pub id: SessionId,
+    /// In which mode.
+    pub mode: Mode,
+    /// From where; none if the session ended meanwhile.
+    pub peer: Option<SocketAddr>,
+    /// For how long.
+    pub waited: Duration,
+}
+
+/// One session.
+#[derive(Clone, Debug)]
+pub struct SessionRow {
+    /// Its number.
+    pub id: SessionId,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// How long it has lived.
+    pub age: Duration,
+    /// How many locks it holds.
+    pub holds: usize,
+    /// What it waits for.
+    pub waits_for: Option<Name>,
+}
+
+/// One step from a lock to what its holder waits for.
+#[derive(Clone, Debug)]
+pub struct WhyRow {
+    /// The hold.
+    pub lock: LockRow,
+    /// What its holder waits for itself.
+    pub waits_for: Option<Name>,
+}
+
+/// Counters since the start, and of the moment.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// Sessions that live.
+    pub connections: usize,
+    /// Of the lock table.
+    pub table: crate::lock::Counters,
+    /// Requests answered 0.
+    pub timeouts: u64,
+    /// Since the start.
+    pub uptime: Duration,
+}
+
+/// Why a command was refused. The session goes on, with all it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Waiting would have closed a circle.
+    Deadlock(Circle),
+    /// `KILL QUERY` ended the wait.
+    Interrupted,
+    /// The session holds as many locks as it may.
+    TooManyLocks(usize),
+    /// No session has this number.
+    NoSession(SessionId),
+    /// The server is stopping, and grants nothing new.
+    Stopping,
+}
+
+/// Why a session ends though its client did not ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// `KILL`, by this session.
+    Killed(SessionId),
+    /// The server stops.
+    Shutdown,
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Killed(by) => write!(f, "killed by session {by}"),
+            Self::Shutdown => f.write_str("shutdown"),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! A session: one client's identity, what it holds, and how it is ended.
+//!
+//! A connection owns one. Dropping it frees everything, whatever the reason.
+
+mod hub;
+mod signal;
+
+use std::{pin::pin, sync::Arc};
+
+use tokio::time::Instant;
+
+pub use hub::{Handle, Hub, Limits};
+
+use crate::{
+    command::{Answer, Command, Ending, Error, Reply},
+    lock::{Mode, Owner, Patience, Released, SessionId, Taken, Verdict, Wait},
+    name::Name,
+    timeout::Timeout,
+};
+
+/// One client's session.
+#[derive(Debug)]
+pub struct Session {
+    owner: Owner,
+    handle: Arc<Handle>,
+    hub: Arc<Hub>,
+}
+
+/// How far a command has come.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    /// Answered.
+    Done(Answer),
+    /// In the queue of a lock. Give it up when the client leaves.
+    Waiting(Waiting<'a>),
+    /// Another session is being ended; short, and not to be given up.
+    Killing(Killing<'a>),
+}
+
+impl Session {
+    /// Its number.
+    pub fn id(&self) -> SessionId {
+        self.owner.id()
+    }
+
+    /// Its entry among the sessions that live.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// To be called after each command: shows others what is held now, and says whether the
+    /// session is to end.
+    pub fn ending(&self) -> Option<Ending> {
+        self.handle.note_holds(self.holds());
+        self.handle.ending()
+    }
+
+    /// How many locks it holds.
+    pub fn holds(&self) -> usize {
+        self.owner.holds()
+    }
+
+    /// The most locks it may hold.
+    pub fn max_locks(&self) -> usize {
+        self.hub.limits().locks_per_session
+    }
+
+    /// Runs a command as far as it goes without waiting.
+    pub fn start(&mut self, command: Command) -> Progress<'_> {
+        let table = self.owner.table();
+        let reply = match command {
+            Command::GetLock { name, mode, timeout } => return self.get_lock(name, mode, timeout),
+            Command::ReleaseLock(name) => self.release(&name),
+            Command::ReleaseAllLocks => Reply::Int(self.owner.release_all()),
+            Command::IsFreeLock(name) => table.is_free(&name).into(),
+            Command::IsUsedLock(name) => table.oldest_holder(&name).map(|id| id.0.into()).into(),
+            Command::FencingToken(name) => self.owner.token(&name).into(),
+            Command::ConnectionId => Reply::Int(self.id().0.into()),
+            Command::Locks(prefix) => Reply::Locks(self.hub.locks(prefix.as_ref())),
+            Command::Waiters(name) => Reply::Waiters(self.hub.waiters(&name)),
+            Command::Sessions => Reply::Sessions(self.hub.list()),
+            Command::Stats => Reply::Stats(Box::new(self.hub.stats())),
+            Command::Why(name) => Reply::Why(self.hub.why(&name)),
+            Command::Kill(id) => return self.kill(id),
+            Command::KillQuery(id) => return Progress::Done(self.hub.interrupt(id)),
+        };
+        Progress::Done(Ok(reply))
+    }
+
+    fn get_lock(&mut self, name: Name, mode: Mode, timeout: Timeout) -> Progress<'_> {
+        if let Err(error) = self.may_take(&name) {
+            return Progress::Done(Err(error));
+        }
+        let patience = if timeout.is_zero() { Patience::Try } else { Patience::Queue };
+        let (handle, hub) = (&*self.handle, &*self.hub);
+        Progress::Done(match self.owner.take(name, mode, patience) {
+            Taken::Granted => Ok(Reply::Int(1)),
+            Taken::Busy => Ok(hub.timed_out()),
+            Taken::Deadlock(circle) => Err(Error::Deadlock(circle)),
+            Taken::Queued(wait) => {
+                return Progress::Waiting(Waiting { wait, deadline: deadline(timeout), handle, hub });
+            }
+        })
+    }
+
+    fn may_take(&self, name: &Name) -> Result<(), Error> {
+        let max = self.max_locks();
+        if self.holds() < max && !self.handle.is_stopping() || self.owner.has(name) {
+            return Ok(());
+        }
+        Err(if self.handle.is_stopping() { Error::Stopping } else { Error::TooManyLocks(max) })
+    }
+
+    fn kill(&mut self, id: SessionId) -> Progress<'_> {
+        match self.hub.kill(id, self.id()) {
+            Some(target) => Progress::Killing(Killing { target, handle: &self.handle, hub: &self.hub }),
+            None => Progress::Done(Err(Error::NoSession(id))),
+        }
+    }
+
+    fn release(&mut self, name: &Name) -> Reply {
+        match self.owner.release(name) {
+            Released::One => Reply::Int(1),
+            Released::NotMine => Reply::Int(0),
+            Released::Nobody => Reply::Null,
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // First the locks: who waits for the session to be gone finds them free.
+        self.owner.abandon();
+        self.hub.leave(self.id());
+    }
+}
+
+/// A request in the queue of a lock. Dropping it leaves the queue.
+#[derive(Debug)]
+pub struct Waiting<'a> {
+    wait: Wait<'a>,
+    deadline: Option<Instant>,
+    handle: &'a Handle,
+    hub: &'a Hub,
+}
+
+impl Waiting<'_> {
+    /// Resolves with the answer: granted, timed out, interrupted, or refused as the server stops.
+    ///
+    /// Cancel-safe: dropped before it resolves, it leaves the queue.
+    ///
+    /// # Errors
+    /// The session is to end.
+    pub async fn finish(self) -> Result<Answer, Ending> {
+        let Self { mut wait, deadline, handle, hub } = self;
+        let (verdict, stopped) = tokio::select! {
+            biased;
+            verdict = wait.verdict() => (verdict, false),
+            () = handle.stopping() => (wait.give_up(), true),
+            () = until(deadline) => (wait.give_up(), false),
+        };
+        Ok(match verdict {
+            Verdict::Granted(_) => Ok(Reply::Int(1)),
+            Verdict::Interrupted => Err(Error::Interrupted),
+            Verdict::LeftQueue if !stopped => Ok(hub.timed_out()),
+            Verdict::LeftQueue => return handle.ending().map_or(Ok(Err(Error::Stopping)), Err),
+        })
+    }
+}
+
+/// Another session on its way out.
+#[derive(Debug)]
+pub struct Killing<'a> {
+    target: Arc<Handle>,
+    handle: &'a Handle,
+    hub: &'a Hub,
+}
+
+impl Killing<'_> {
+    /// Resolves when the other session is gone and its locks are free, or when this one is to end:
+    /// so it does for a session that kills itself.
+    ///
+    /// Cancel-safe: the other session ends all the same.
+    ///
+    /// # Errors
+    /// This session is to end.
+    pub async fn finish(self) -> Result<Answer, Ending> {
+        let gone = pin!(self.hub.gone(&self.target));
+        tokio::select! {
+            biased;
+            ending = self.handle.ended() => Err(ending),
+            () = gone => Ok(Ok(Reply::Int(1))),
+        }
+    }
+}
+
+/// None for a time that no clock reaches.
+fn deadline(timeout: Timeout) -> Option<Instant> {
+    match timeout {
+        Timeout::Within(time) => Instant::now().checked_add(time),
+        Timeout::Forever => None,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,264 @@
+//! The sessions that live: who they are, how to end them, and what to show of them.
+
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    Session,
+    signal::{Notice, Signal},
+};
+use crate::{
+    command::{Answer, Ending, Error, LockRow, Origin, Reply, SessionRow, Stats, WaiterRow, WhyRow},
+    lock::{Excerpt, Holder, LockInfo, Owner, Reason, SessionId, Table, WaiterInfo},
+    name::Name,
+};
+
+/// The most rows that a list of locks has (protocol.md, "Lists").
+pub(crate) const MAX_LIST_ROWS: usize = 10_000;
+
+/// What a session may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The most locks one session may hold.
+    pub locks_per_session: usize,
+}
+
+/// All sessions of a server, and the table they share.
+#[derive(Debug)]
+pub struct Hub {
+    table: Arc<Table>,
+    limits: Limits,
+    started: Instant,
+    live: Mutex<Live>,
+    departures: Notify,
+    timeouts: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    last: u32,
+    draining: bool,
+    sessions: HashMap<SessionId, Arc<Handle>>,
+}
+
+/// A session as others see it.
+#[derive(Debug)]
+pub struct Handle {
+    id: SessionId,
+    origin: Origin,
+    since: Instant,
+    holds: AtomicUsize,
+    signal: Signal,
+}
+
+impl Hub {
+    /// No sessions, no locks.
+    pub fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            table: Arc::default(),
+            limits,
+            started: Instant::now(),
+            live: Mutex::default(),
+            departures: Notify::new(),
+            timeouts: AtomicU64::new(0),
+        })
+    }
+
+    /// The limits of each session.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Starts a session.
+    pub fn open(self: &Arc<Self>, origin: Origin) -> Session {
+        let mut live = self.live();
+        let id = live.next_id();
+        let (holds, signal) = (AtomicUsize::new(0), Signal::default());
+        let handle = Arc::new(Handle { id, origin, since: Instant::now(), holds, signal });
+        if live.draining {
+            handle.signal.drain();
+        }
+        live.sessions.insert(id, handle.clone());
+        Session { owner: Owner::new(id, self.table.clone()), handle, hub: self.clone() }
+    }
+
+    /// How many sessions live.
+    pub fn sessions(&self) -> usize {
+        self.live().sessions.len()
+    }
+
+    /// Tells every session to end as soon as it holds nothing; nothing new is granted any more.
+    pub fn drain(&self) {
+        let mut live = self.live();
+        live.draining = true;
+        live.sessions.values().for_each(|handle| handle.signal.drain());
+    }
+
+    /// Tells every session to end now.
+    pub fn end_all(&self) {
+        self.live().sessions.values().for_each(|handle| handle.signal.end(Ending::Shutdown));
+    }
+
+    /// Tells one session to end; none if it does not live.
+    pub(super) fn kill(&self, id: SessionId, by: SessionId) -> Option<Arc<Handle>> {
+        let target = self.live().sessions.get(&id).cloned()?;
+        tracing::info!(id = id.0, peer = %target.origin.peer, by = by.0, "session killed");
+        target.signal.end(Ending::Killed(by));
+        Some(target)
+    }
+
+    /// Resolves when a session lives no more. Cancel-safe.
+    pub(super) async fn gone(&self, target: &Arc<Handle>) {
+        loop {
+            let departure = self.departures.notified();
+            let lives = self.live().sessions.get(&target.id).is_some_and(|live| Arc::ptr_eq(live, target));
+            if !lives {
+                return;
+            }
+            departure.await;
+        }
+    }
+
+    pub(super) fn leave(&self, id: SessionId) {
+        self.live().sessions.remove(&id);
+        self.departures.notify_waiters();
+    }
+
+    /// Counts a request that is answered 0.
+    pub(super) fn timed_out(&self) -> Reply {
+        self.timeouts.fetch_add(1, Ordering::Relaxed);
+        Reply::Int(0)
+    }
+
+    /// Ends the wait of a session, if it waits.
+    pub(super) fn interrupt(&self, id: SessionId) -> Answer {
+        match self.handle(id) {
+            Some(_) => Ok(self.table.interrupt(id).into()),
+            None => Err(Error::NoSession(id)),
+        }
+    }
+
+    /// The numbers that STATS shows.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            connections: self.sessions(),
+            table: self.table.counters(),
+            timeouts: self.timeouts.load(Ordering::Relaxed),
+            uptime: self.started.elapsed(),
+        }
+    }
+
+    pub(super) fn locks(&self, prefix: Option<&Name>) -> Excerpt<LockRow> {
+        let Excerpt { rows, total } = self.table.list(prefix, MAX_LIST_ROWS);
+        Excerpt { rows: rows.into_iter().map(|lock| self.lock_row(lock)).collect(), total }
+    }
+
+    pub(super) fn waiters(&self, name: &Name) -> Vec<WaiterRow> {
+        let row = |w: WaiterInfo| WaiterRow {
+            id: w.session,
+            mode: w.mode,
+            peer: self.peer(w.session),
+            waited: w.since.elapsed(),
+        };
+        self.table.waiters(name).into_iter().map(row).collect()
+    }
+
+    pub(super) fn list(&self) -> Vec<SessionRow> {
+        let mut handles: Vec<_> = self.live().sessions.values().cloned().collect();
+        handles.sort_by_key(|handle| handle.id);
+        let row = |handle: Arc<Handle>| SessionRow {
+            id: handle.id,
+            origin: handle.origin,
+            age: handle.since.elapsed(),
+            holds: handle.holds.load(Ordering::Relaxed),
+            waits_for: self.table.waits_for(handle.id),
+        };
+        handles.into_iter().map(row).collect()
+    }
+
+    pub(super) fn why(&self, name: &Name) -> Vec<WhyRow> {
+        let row = |reason: Reason| WhyRow { lock: self.lock_row(reason.lock), waits_for: reason.waits_for };
+        self.table.why(name).into_iter().map(row).collect()
+    }
+
+    fn lock_row(&self, lock: LockInfo) -> LockRow {
+        let LockInfo { name, holder, waiters } = lock;
+        let Holder { session: owner, mode, token, since } = holder;
+        LockRow { name, mode, owner, peer: self.peer(owner), token, held: since.elapsed(), waiters }
+    }
+
+    fn peer(&self, id: SessionId) -> Option<std::net::SocketAddr> {
+        self.handle(id).map(|handle| handle.origin.peer)
+    }
+
+    fn handle(&self, id: SessionId) -> Option<Arc<Handle>> {
+        self.live().sessions.get(&id).cloned()
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        // No code that can panic runs while it is held.
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Live {
+    /// The next number that is free. They are not used again until all have been used.
+    fn next_id(&mut self) -> SessionId {
+        loop {
+            self.last = self.last.checked_add(1).unwrap_or(1);
+            let id = SessionId(self.last);
+            if !self.sessions.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+}
+
+impl Handle {
+    /// Where the session comes from.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Why the session is to end now, if it is.
+    pub fn ending(&self) -> Option<Ending> {
+        match self.signal.notice() {
+            Notice::End(ending) => Some(ending),
+            Notice::Drain if self.holds.load(Ordering::Relaxed) == 0 => Some(Ending::Shutdown),
+            Notice::Drain | Notice::GoOn => None,
+        }
+    }
+
+    /// Ready when the session is to end. Only for the task that runs the session.
+    pub fn poll_ended(&self, cx: &Context<'_>) -> Poll<Ending> {
+        self.signal.poll(cx, || self.ending())
+    }
+
+    /// Resolves when the session is to end. Cancel-safe.
+    pub async fn ended(&self) -> Ending {
+        poll_fn(|cx| self.poll_ended(cx)).await
+    }
+
+    /// Whether nothing new is granted any more.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.signal.notice() != Notice::GoOn
+    }
+
+    /// Resolves when waits are to end. Cancel-safe.
+    pub(super) async fn stopping(&self) {
+        poll_fn(|cx| self.signal.poll(cx, || self.is_stopping().then_some(()))).await;
+    }
+
+    pub(super) fn note_holds(&self, holds: usize) {
+        self.holds.store(holds, Ordering::Relaxed);
+    }
+}
