@@ -1,2 +1,60 @@
-//! To come with the codec.
-fn main() {}
+//! The line codec: bytes to a request, and a reply to bytes.
+#![allow(missing_docs, reason = "criterion's macros make undocumented items")]
+
+use std::hint::black_box;
+
+use bytes::BytesMut;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use getlockd::{
+    command::Reply,
+    line::{Codec, Response},
+};
+use tokio_util::codec::{Decoder, Encoder};
+
+fn decode(c: &mut Criterion) {
+    let mut group = c.benchmark_group("decode");
+    for line in [
+        "PING",
+        "GET_LOCK nightly 10",
+        "GET_LOCK('nightly', 10)",
+        "SELECT GET_LOCK('nightly', 10);",
+        "RELEASE_LOCK 'it''s'",
+        "GET_LOKC nightly 10",
+    ] {
+        let mut codec = Codec::default();
+        let mut input = BytesMut::new();
+        group.bench_function(line, |b| {
+            b.iter(|| {
+                input.extend_from_slice(line.as_bytes());
+                input.extend_from_slice(b"\n");
+                black_box(codec.decode(&mut input))
+            });
+        });
+    }
+    group.finish();
+}
+
+fn burst(c: &mut Criterion) {
+    let mut group = c.benchmark_group("decode and encode a burst of pairs");
+    for pairs in [16, 128] {
+        let lines = b"GET_LOCK nightly 10\nRELEASE_LOCK nightly\n".repeat(pairs);
+        let mut codec = Codec::default();
+        let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
+        group.throughput(Throughput::Elements(pairs as u64));
+        group.bench_function(BenchmarkId::from_parameter(pairs), |b| {
+            b.iter(|| {
+                input.extend_from_slice(&lines);
+                while let Ok(Some(request)) = codec.decode(&mut input) {
+                    drop(black_box(request));
+                    let one = Response::Answer(Ok(Reply::Int(1)));
+                    codec.encode(one, &mut output).expect("a buffer takes everything");
+                }
+                output.clear();
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, decode, burst);
+criterion_main!(benches);

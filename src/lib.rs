@@ -7,7 +7,12 @@
 //! ```
 
 pub mod command;
+pub mod config;
+pub mod line;
 pub mod lock;
 pub mod name;
+pub mod net;
+pub mod ping;
+pub mod server;
 pub mod session;
 pub mod timeout;

@@ -1,0 +1,217 @@
+//! Every flag and its environment variable, checked once.
+
+use std::{
+    ffi::OsString,
+    net::{SocketAddr, ToSocketAddrs},
+    str::FromStr,
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::timeout::Timeout;
+
+// Shown by --help, so without marks.
+#[expect(clippy::doc_markdown)]
+/// A lock server: MySQL's GET_LOCK family without MySQL.
+///
+/// Named advisory locks that live exactly as long as their owner's connection.
+/// Try it: run getlockd, then `nc 127.0.0.1 3305` and type HELP.
+#[derive(Clone, Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub task: Option<Task>,
+
+    /// How to serve.
+    #[command(flatten)]
+    pub config: Config,
+}
+
+/// What the program does beside serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Task {
+    /// Ask a running server whether it answers; exit code 0 if it does
+    Ping {
+        /// Where its line protocol is
+        #[arg(env = "GETLOCKD_LINE", default_value = "127.0.0.1:3305", value_name = "ADDR")]
+        server: Listen,
+    },
+}
+
+/// How the server is set up.
+#[derive(Clone, Debug, Args)]
+pub struct Config {
+    /// Where the line protocol listens: host:port (port 0 takes a free one), or off
+    #[arg(long, env = "GETLOCKD_LINE", default_value = "127.0.0.1:3305", value_name = "ADDR|off")]
+    pub line: Listen,
+
+    /// The most connections at a time [default: as many as the process may open]
+    #[arg(long, env = "GETLOCKD_MAX_CONNECTIONS", value_name = "N", value_parser = at_least_one)]
+    pub max_connections: Option<usize>,
+
+    /// The most locks one session may hold
+    #[arg(long, env = "GETLOCKD_MAX_LOCKS_PER_SESSION", default_value_t = 100_000, value_name = "N", value_parser = at_least_one)]
+    pub max_locks_per_session: usize,
+
+    /// Within which time a client that vanished without a word is found, and its locks freed
+    #[arg(long, env = "GETLOCKD_KEEPALIVE", default_value = "30s", value_name = "TIME", value_parser = keepalive)]
+    pub keepalive: Duration,
+
+    /// How long those who hold locks may finish when the server is told to stop
+    #[arg(long, env = "GETLOCKD_DRAIN", default_value = "10s", value_name = "TIME", value_parser = time)]
+    pub drain: Duration,
+
+    /// How log lines look
+    #[arg(long, env = "GETLOCKD_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+
+    /// What is logged: error, warn, info, debug, trace or off; lock names only from debug on
+    #[arg(long, env = "GETLOCKD_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
+    pub log_level: tracing::level_filters::LevelFilter,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where a wire listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// Nowhere.
+    Off,
+    /// At this address.
+    At(SocketAddr),
+}
+
+impl Cli {
+    /// Reads the command line and the environment.
+    ///
+    /// # Errors
+    /// One line that tells what is wrong, or the text of `--help` or `--version`.
+    pub fn read<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Result<Self, NotServing> {
+        let cli = Self::try_parse_from(args).map_err(NotServing::from)?;
+        if cli.task.is_none() && cli.config.line == Listen::Off {
+            return Err(NotServing::Wrong("nothing to serve: --line is off".to_owned()));
+        }
+        Ok(cli)
+    }
+}
+
+/// Why there is no configuration to run with.
+#[derive(Debug)]
+pub enum NotServing {
+    /// It was asked for this text.
+    Told(String),
+    /// This is wrong.
+    Wrong(String),
+}
+
+impl From<clap::Error> for NotServing {
+    fn from(error: clap::Error) -> Self {
+        use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
+        if matches!(error.kind(), DisplayHelp | DisplayVersion) {
+            return Self::Told(error.render().to_string());
+        }
+        // One line: what is wrong and the hint to it, without the summary of usage behind.
+        let text = error.render().to_string();
+        let parts = text.lines().take_while(|line| !line.starts_with("Usage:"));
+        let parts = parts.map(str::trim).filter(|part| !part.is_empty() && !part.starts_with("For more"));
+        let line = parts.collect::<Vec<_>>().join("; ");
+        Self::Wrong(line.trim_start_matches("error: ").to_owned())
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("off") {
+            return Ok(Self::Off);
+        }
+        let mut found = text.to_socket_addrs().map_err(|error| format!("{error}; say host:port, or off"))?;
+        found.next().map(Self::At).ok_or_else(|| "no address of that name".to_owned())
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("say a whole number, at least 1".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(Timeout::Within(time)) => Ok(time),
+        _ => Err("say a time such as 10s, 500ms or 2m".to_owned()),
+    }
+}
+
+fn keepalive(text: &str) -> Result<Duration, String> {
+    let possible = Duration::from_secs(4)..=Duration::from_secs(7200);
+    time(text)
+        .ok()
+        .filter(|time| possible.contains(time))
+        .ok_or_else(|| "say a time from 4s to 2h".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(flags: &[&str]) -> Result<Cli, String> {
+        let args = std::iter::once("getlockd").chain(flags.iter().copied());
+        Cli::read(args).map_err(|not| match not {
+            NotServing::Told(text) | NotServing::Wrong(text) => text,
+        })
+    }
+
+    #[test]
+    fn flags_are_read_as_people_write_them() {
+        let config = read(&["--line", "0.0.0.0:0", "--drain", "500ms", "--keepalive=1m"]).unwrap().config;
+        assert_eq!(config.line, Listen::At(SocketAddr::from(([0, 0, 0, 0], 0))));
+        assert_eq!(config.drain, Duration::from_millis(500));
+        assert_eq!(config.keepalive, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_bad_flag_is_one_line_that_says_what_would_be_right() {
+        for (flags, hint) in [
+            (&["--lime", "x"][..], "--line"),
+            (&["--line", "nowhere"], "host:port"),
+            (&["--line", "off"], "nothing to serve"),
+            (&["--max-connections", "0"], "at least 1"),
+            (&["--keepalive", "1s"], "from 4s to 2h"),
+            (&["--drain", "soon"], "10s, 500ms or 2m"),
+            (&["--log-format", "xml"], "text, json"),
+            (&["serve"], "unrecognized subcommand"),
+        ] {
+            let line = read(flags).unwrap_err();
+            assert!(line.contains(hint) && !line.contains('\n'), "{flags:?}: {line}");
+        }
+    }
+
+    #[test]
+    fn help_names_every_flag_and_its_variable() {
+        let help = read(&["--help"]).unwrap_err();
+        for flag in [
+            "line",
+            "max-connections",
+            "max-locks-per-session",
+            "keepalive",
+            "drain",
+            "log-format",
+            "log-level",
+        ] {
+            let variable = format!("GETLOCKD_{}", flag.to_uppercase().replace('-', "_"));
+            assert!(help.contains(&format!("--{flag} ")) && help.contains(&variable), "{flag}");
+        }
+    }
+}

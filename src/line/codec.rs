@@ -1,0 +1,159 @@
+//! Bytes to requests and responses to bytes. Pure: no socket, no clock.
+
+use bytes::{Buf, BytesMut};
+use tokio_util::codec::{Decoder, Encoder};
+
+use super::{
+    error::{Refusal, Untrusted},
+    verbs::Request,
+    write::{Lines, Response},
+};
+
+/// The most bytes that a line may have, its end not counted (protocol.md, "Lines").
+pub const MAX_LINE: usize = 1024;
+
+/// The first byte of every TLS connection, and of no line.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// The line codec of one connection. A response ends as the last request did.
+#[derive(Debug, Default)]
+pub struct Codec {
+    crlf: bool,
+}
+
+impl Decoder for Codec {
+    type Item = Result<Request, Refusal>;
+    type Error = Untrusted;
+
+    fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Self::Item>, Untrusted> {
+        while let Some(length) = line_length(input)? {
+            let line = &input[..length];
+            let (line, crlf) = line.strip_suffix(b"\r").map_or((line, false), |line| (line, true));
+            let request = read(line);
+            self.crlf = crlf;
+            input.advance(length + 1);
+            if let Some(request) = request.transpose()? {
+                return Ok(Some(request));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Encoder<Response> for Codec {
+    type Error = std::io::Error;
+
+    fn encode(&mut self, response: Response, output: &mut BytesMut) -> std::io::Result<()> {
+        response.write(&mut Lines::new(output, self.crlf));
+        Ok(())
+    }
+}
+
+/// Where the line feed is, once it has come.
+fn line_length(input: &[u8]) -> Result<Option<usize>, Untrusted> {
+    // One byte more for a carriage return.
+    let most = MAX_LINE + 1;
+    match memchr::memchr(b'\n', &input[..input.len().min(most + 1)]) {
+        Some(at) if at == most && input[at - 1] != b'\r' => Err(Untrusted::LineTooLong),
+        Some(at) => Ok(Some(at)),
+        None if input.first() == Some(&TLS_HANDSHAKE) => Err(Untrusted::Tls),
+        None if input.len() > most => Err(Untrusted::LineTooLong),
+        None => Ok(None),
+    }
+}
+
+/// None for a line that is empty.
+fn read(line: &[u8]) -> Option<Result<Result<Request, Refusal>, Untrusted>> {
+    if line.iter().all(|c| matches!(c, b' ' | b'\t')) {
+        return None;
+    }
+    Some(match foreign(line) {
+        Some(untrusted) => Err(untrusted),
+        None => Ok(Request::parse(line)),
+    })
+}
+
+/// Whether a line is the start of something else. A browser can be made to send a body of its
+/// author's choice to any port: nothing behind such a line may be run.
+fn foreign(line: &[u8]) -> Option<Untrusted> {
+    const METHODS: [&[u8]; 10] =
+        [b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE", b"PRI"];
+    if line[0] == TLS_HANDSHAKE {
+        return Some(Untrusted::Tls);
+    }
+    let space = memchr::memchr(b' ', line)?;
+    let (word, target) = (&line[..space], &line[space + 1..]);
+    let request = METHODS.contains(&word) && (target.starts_with(b"/") || has_http_version(target));
+    (request || word.eq_ignore_ascii_case(b"Host:")).then_some(Untrusted::Http)
+}
+
+fn has_http_version(target: &[u8]) -> bool {
+    target.windows(b" HTTP/".len()).any(|part| part == b" HTTP/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{command::Command, name::Name};
+
+    /// Decodes all of `input`, in pieces of `step` bytes.
+    fn decode(input: &[u8], step: usize) -> Vec<String> {
+        let mut codec = Codec::default();
+        let mut buffer = BytesMut::new();
+        let mut seen = Vec::new();
+        for piece in input.chunks(step) {
+            buffer.extend_from_slice(piece);
+            loop {
+                match codec.decode(&mut buffer) {
+                    Ok(Some(Ok(request))) => seen.push(format!("{request:?}")),
+                    Ok(Some(Err(refusal))) => seen.push(refusal.symbol().as_str().to_owned()),
+                    Ok(None) => break,
+                    Err(untrusted) => {
+                        seen.push(untrusted.to_string());
+                        return seen;
+                    }
+                }
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn lines_are_the_same_however_they_are_cut() {
+        let input = b"PING\r\n\n  \t\nRELEASE_LOCK a\nnonsense\nQUIT\r\nPING";
+        let release = Request::Run(Command::ReleaseLock(Name::new("a").unwrap()));
+        let expected = ["Ping", &format!("{release:?}"), "UNKNOWN_COMMAND", "Quit"];
+        for step in 1..=input.len() {
+            assert_eq!(decode(input, step), expected, "in pieces of {step}");
+        }
+    }
+
+    #[test]
+    fn a_line_has_at_most_1024_bytes() {
+        for end in ["\n", "\r\n"] {
+            let fits = format!("PING{}{end}", " ".repeat(MAX_LINE - 4));
+            assert_eq!(decode(fits.as_bytes(), 100), ["Ping"]);
+            let too_long = format!("PING{}{end}", " ".repeat(MAX_LINE - 3));
+            assert!(decode(too_long.as_bytes(), 100)[0].contains("at most 1024 bytes"));
+        }
+        assert!(decode(&[b'a'; MAX_LINE + 2], 100)[0].contains("at most 1024 bytes"));
+    }
+
+    #[test]
+    fn what_is_no_line_protocol_is_not_run() {
+        for request in [
+            "GET / HTTP/1.1",
+            "POST /x",
+            "Host: localhost",
+            "host: a",
+            "CONNECT a:1 HTTP/1.1",
+            "PRI * HTTP/2.0",
+        ] {
+            let seen = decode(format!("{request}\r\nPING\r\n").as_bytes(), 1000);
+            assert_eq!(seen, [Untrusted::Http.to_string()], "{request}");
+        }
+        assert_eq!(decode(b"\x16\x03\x01\x02\x00\x01\x00\x01", 8), [Untrusted::Tls.to_string()]);
+        assert_eq!(decode(b"\x16\x03\x01\n\x00\x01\x00\x01", 8), [Untrusted::Tls.to_string()]);
+        assert_eq!(decode(b"GET x\nGET_LOCK '/ HTTP/1.1' 0\n", 100).len(), 2);
+    }
+}

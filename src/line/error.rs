@@ -1,0 +1,153 @@
+//! What the line wire refuses, and the stable word for each refusal.
+
+use crate::{name::NameError, timeout::BadTimeout};
+
+/// The word behind `ERROR`. Programs match on it: it never changes (protocol.md, "Errors").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Symbol {
+    /// The line is not a command.
+    Syntax,
+    /// No command has this name.
+    UnknownCommand,
+    /// The name of a lock breaks a rule.
+    BadName,
+    /// The timeout is not a time.
+    BadTimeout,
+    /// The line is longer than [`super::MAX_LINE`]. The connection is closed.
+    LineTooLong,
+    /// The client speaks another protocol. The connection is closed.
+    WrongProtocol,
+    /// Waiting would have closed a circle.
+    Deadlock,
+    /// KILL or KILL QUERY.
+    Killed,
+    /// No session has this number.
+    NoSession,
+    /// A limit of the server.
+    Limit,
+    /// The server is stopping.
+    Shutdown,
+}
+
+impl Symbol {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Syntax,
+        Self::UnknownCommand,
+        Self::BadName,
+        Self::BadTimeout,
+        Self::LineTooLong,
+        Self::WrongProtocol,
+        Self::Deadlock,
+        Self::Killed,
+        Self::NoSession,
+        Self::Limit,
+        Self::Shutdown,
+    ];
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Syntax => "SYNTAX",
+            Self::UnknownCommand => "UNKNOWN_COMMAND",
+            Self::BadName => "BAD_NAME",
+            Self::BadTimeout => "BAD_TIMEOUT",
+            Self::LineTooLong => "LINE_TOO_LONG",
+            Self::WrongProtocol => "WRONG_PROTOCOL",
+            Self::Deadlock => "DEADLOCK",
+            Self::Killed => "KILLED",
+            Self::NoSession => "NO_SESSION",
+            Self::Limit => "LIMIT",
+            Self::Shutdown => "SHUTDOWN",
+        }
+    }
+}
+
+/// Why a line was not run. The connection and all it holds stay.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The first word is no command.
+    #[error("there is no command {word}{}; HELP lists them", nearest.map(|n| format!("; did you mean {n}?")).unwrap_or_default())]
+    UnknownCommand {
+        /// What was sent.
+        word: String,
+        /// The command most like it.
+        nearest: Option<&'static str>,
+    },
+    /// The wrong number of arguments, or one that is not what it should be.
+    #[error("usage: {usage}, as in: {example}")]
+    Usage {
+        /// The command and its arguments.
+        usage: String,
+        /// One that works.
+        example: &'static str,
+    },
+    /// A quoted text without its end.
+    #[error("a {0} opens a text and nothing closes it")]
+    Unterminated(char),
+    /// A parenthesis without its other.
+    #[error("a ( is not closed by a )")]
+    Unclosed,
+    /// `SELECT` or `DO` before something that is no call.
+    #[error("one call with parentheses follows SELECT or DO, as in: SELECT GET_LOCK('nightly', 10)")]
+    NoCall,
+    /// Something that does not belong there.
+    #[error("{0:?} is one character too many here; quote names with blanks, quotes, commas or parentheses")]
+    Unexpected(char),
+    /// A name that breaks a rule.
+    #[error(transparent)]
+    BadName(#[from] NameError),
+    /// `NULL` without quotes, where a name should be.
+    #[error("NULL is not a name; for a lock that is called so, write 'null'")]
+    NullName,
+    /// A character that needs quotes.
+    #[error("a name with the character U+{:04X} must be quoted", u32::from(*.0))]
+    Unprintable(char),
+    /// Not a time.
+    #[error(transparent)]
+    BadTimeout(#[from] BadTimeout),
+}
+
+impl Refusal {
+    /// The word that programs match on.
+    pub fn symbol(&self) -> Symbol {
+        match self {
+            Self::UnknownCommand { .. } => Symbol::UnknownCommand,
+            Self::BadName(_) | Self::NullName | Self::Unprintable(_) => Symbol::BadName,
+            Self::BadTimeout(_) => Symbol::BadTimeout,
+            Self::Usage { .. }
+            | Self::Unterminated(_)
+            | Self::Unclosed
+            | Self::NoCall
+            | Self::Unexpected(_) => Symbol::Syntax,
+        }
+    }
+}
+
+/// Why the bytes of a connection cannot be understood any further: it is told, and closed.
+#[derive(Debug, thiserror::Error)]
+pub enum Untrusted {
+    /// No end of line in sight.
+    #[error("a line has at most {} bytes; closing", super::MAX_LINE)]
+    LineTooLong,
+    /// A web browser, or somebody who uses one to get here.
+    #[error("this port speaks the getlockd line protocol, not HTTP; closing")]
+    Http,
+    /// A TLS hello.
+    #[error("this port speaks the getlockd line protocol in plain text, not TLS; closing")]
+    Tls,
+    /// The connection itself failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl Untrusted {
+    /// The word that programs match on; none when there is nobody to tell.
+    pub fn symbol(&self) -> Option<Symbol> {
+        match self {
+            Self::LineTooLong => Some(Symbol::LineTooLong),
+            Self::Http | Self::Tls => Some(Symbol::WrongProtocol),
+            Self::Io(_) => None,
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The grammar of a line: a word and its arguments, in either of two shapes.
+//!
+//! ```text
+//! line  = [ "SELECT" | "DO" ] word "(" [ arg *( "," arg ) ] ")"
+//!       / word *( ( blank | "," ) arg )
+//! ```
+
+use std::borrow::Cow;
+
+use nom::{
+    IResult, Parser,
+    branch::alt,
+    bytes::complete::{tag_no_case, take_till, take_till1, take_while, take_while_m_n, take_while1},
+    character::complete::char,
+    combinator::{cut, map_opt, opt, verify},
+    error::{ErrorKind, ParseError},
+    multi::separated_list0,
+    sequence::{delimited, preceded, terminated},
+};
+
+use super::{error::Refusal, text};
+
+/// A line, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Call<'a> {
+    pub word: &'a [u8],
+    pub args: Vec<Arg<'a>>,
+}
+
+/// One argument.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Arg<'a> {
+    pub text: Cow<'a, [u8]>,
+    pub quoted: bool,
+}
+
+type Parsed<'a, T> = IResult<&'a [u8], T, Fault>;
+
+/// What is wrong, where a parser knows it.
+#[derive(Debug)]
+struct Fault(Option<Refusal>);
+
+impl ParseError<&[u8]> for Fault {
+    fn from_error_kind(_: &[u8], _: ErrorKind) -> Self {
+        Self(None)
+    }
+
+    fn append(_: &[u8], _: ErrorKind, other: Self) -> Self {
+        other
+    }
+}
+
+/// Takes a line apart. It is not empty.
+pub(super) fn parse(line: &[u8]) -> Result<Call<'_>, Refusal> {
+    match call(trim_end(line)) {
+        Ok(([], call)) => Ok(call),
+        Ok((rest, _)) => Err(unexpected(rest)),
+        Err(nom::Err::Error(fault) | nom::Err::Failure(fault)) => {
+            Err(fault.0.unwrap_or_else(|| unexpected(line)))
+        }
+        Err(nom::Err::Incomplete(_)) => Err(unexpected(line)),
+    }
+}
+
+fn call(input: &[u8]) -> Parsed<'_, Call<'_>> {
+    let sql = terminated(alt((tag_no_case("SELECT"), tag_no_case("DO"))), blanks1);
+    let (input, sql) = preceded(blanks, opt(sql)).parse(input)?;
+    let (input, word) = take_till1(|c| is_blank(c) || matches!(c, b'(' | b',')).parse(input)?;
+    let (input, args) = match preceded(blanks, opt(char('('))).parse(input)? {
+        (input, Some(_)) => cut(terminated(in_parentheses, blanks)).parse(input)?,
+        (_, None) if sql.is_some() => return fail(Refusal::NoCall),
+        (input, None) => separated_list0(alt((comma, blanks1)), arg).parse(input)?,
+    };
+    Ok((input, Call { word, args }))
+}
+
+fn in_parentheses(input: &[u8]) -> Parsed<'_, Vec<Arg<'_>>> {
+    let (input, args) = preceded(blanks, separated_list0(comma, arg)).parse(input)?;
+    match preceded(blanks, opt(char(')'))).parse(input)? {
+        (input, Some(_)) => Ok((input, args)),
+        ([], None) => fail(Refusal::Unclosed),
+        (rest, None) => fail(unexpected(rest)),
+    }
+}
+
+fn arg(input: &[u8]) -> Parsed<'_, Arg<'_>> {
+    alt((quoted, bare)).parse(input)
+}
+
+fn bare(input: &[u8]) -> Parsed<'_, Arg<'_>> {
+    let (input, text) = take_while1(is_bare).parse(input)?;
+    Ok((input, Arg { text: text.into(), quoted: false }))
+}
+
+fn quoted(input: &[u8]) -> Parsed<'_, Arg<'_>> {
+    let (input, quote) = alt((char('\''), char('"'))).parse(input)?;
+    let mark = quote as u8;
+    let mut text = Cow::Borrowed(&[][..]);
+    let mut rest = input;
+    loop {
+        let (after, plain) = take_till(|c| c == mark || c == b'\\').parse(rest)?;
+        append(&mut text, plain);
+        rest = match after {
+            [b'\\', first, others @ ..] => escape(*first, others, text.to_mut()),
+            [_, again, after @ ..] if *again == mark => {
+                text.to_mut().push(mark);
+                after
+            }
+            [end, after @ ..] if *end == mark => return Ok((after, Arg { text, quoted: true })),
+            _ => return fail(Refusal::Unterminated(quote)),
+        };
+    }
+}
+
+/// What follows a backslash: `u{1b}` is a character by its number, the others are as in MySQL.
+/// Returns the rest of the input.
+fn escape<'a>(first: u8, others: &'a [u8], text: &mut Vec<u8>) -> &'a [u8] {
+    match numbered(others) {
+        Ok((rest, c)) if first == b'u' => {
+            text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            rest
+        }
+        _ => {
+            text.push(text::unescape(first));
+            others
+        }
+    }
+}
+
+fn numbered(input: &[u8]) -> Parsed<'_, std::primitive::char> {
+    let digits = take_while_m_n(1, 6, |c: u8| c.is_ascii_hexdigit());
+    let number = delimited(char('{'), digits, char('}'));
+    map_opt(number, |digits| {
+        let number = u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        std::primitive::char::from_u32(number)
+    })
+    .parse(input)
+}
+
+fn comma(input: &[u8]) -> Parsed<'_, ()> {
+    delimited(blanks, char(','), blanks).map(|_| ()).parse(input)
+}
+
+fn blanks(input: &[u8]) -> Parsed<'_, ()> {
+    take_while(is_blank).map(|_| ()).parse(input)
+}
+
+fn blanks1(input: &[u8]) -> Parsed<'_, ()> {
+    verify(take_while(is_blank), |blanks: &[u8]| !blanks.is_empty()).map(|_| ()).parse(input)
+}
+
+/// Borrows as long as there is nothing to change.
+fn append<'a>(text: &mut Cow<'a, [u8]>, more: &'a [u8]) {
+    if text.is_empty() {
+        *text = Cow::Borrowed(more);
+    } else {
+        text.to_mut().extend_from_slice(more);
+    }
+}
+
+/// Without the blanks and semicolons behind a line.
+fn trim_end(line: &[u8]) -> &[u8] {
+    let end = line.iter().rposition(|&c| !is_blank(c) && c != b';');
+    &line[..end.map_or(0, |last| last + 1)]
+}
+
+fn is_blank(c: u8) -> bool {
+    matches!(c, b' ' | b'\t')
+}
+
+/// Bytes beyond ASCII are looked at as characters when the name is made.
+fn is_bare(c: u8) -> bool {
+    !c.is_ascii() || text::is_bare(std::primitive::char::from(c))
+}
+
+fn unexpected(rest: &[u8]) -> Refusal {
+    let rest = rest.iter().position(|&c| !is_blank(c)).map_or(rest, |start| &rest[start..]);
+    let first = rest.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next());
+    Refusal::Unexpected(first.unwrap_or(std::primitive::char::REPLACEMENT_CHARACTER))
+}
+
+fn fail<T>(refusal: Refusal) -> Parsed<'static, T> {
+    Err(nom::Err::Failure(Fault(Some(refusal))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The word and the arguments, quoted ones in single quotes.
+    fn shape(line: &str) -> String {
+        match parse(line.as_bytes()) {
+            Err(refusal) => format!("{}: {refusal}", refusal.symbol().as_str()),
+            Ok(Call { word, args }) => {
+                let mut parts = vec![String::from_utf8_lossy(word).into_owned()];
+                parts.extend(args.iter().map(|arg| {
+                    let text = String::from_utf8_lossy(&arg.text);
+                    if arg.quoted { format!("'{text}'") } else { text.into_owned() }
+                }));
+                parts.join("|")
+            }
+        }
+    }
+
+    #[test]
+    fn words_calls_and_sql_are_one() {
+        assert_eq!(shape("GET_LOCK nightly 10"), "GET_LOCK|nightly|10");
+        assert_eq!(shape("  GET_LOCK\tnightly ,  10 ; "), "GET_LOCK|nightly|10");
+        assert_eq!(shape("GET_LOCK 'two words' 0.5"), "GET_LOCK|'two words'|0.5");
+        assert_eq!(shape("GET_LOCK(\"x\", -1)"), "GET_LOCK|'x'|-1");
+        assert_eq!(shape("get_lock ( x , 1 )"), "get_lock|x|1");
+        assert_eq!(shape("SELECT GET_LOCK('nightly', 10);"), "GET_LOCK|'nightly'|10");
+        assert_eq!(shape("do release_lock('x')"), "release_lock|'x'");
+        assert_eq!(shape("CONNECTION_ID()"), "CONNECTION_ID");
+        assert_eq!(shape("select"), "select");
+        assert_eq!(shape("IS_FREE_LOCK a;b"), "IS_FREE_LOCK|a;b");
+        assert_eq!(shape("IS_FREE_LOCK schlüssel"), "IS_FREE_LOCK|schlüssel");
+    }
+
+    #[test]
+    fn quotes_take_escapes_and_double() {
+        assert_eq!(shape(r"X 'a\'b' "), "X|'a'b'");
+        assert_eq!(shape(r#"X "a\"b""#), "X|'a\"b'");
+        assert_eq!(shape(r"X 'a\\'"), r"X|'a\'");
+        assert_eq!(shape("X 'it''s'"), "X|'it's'");
+        assert_eq!(shape(r#"X "say ""hi""""#), "X|'say \"hi\"'");
+        assert_eq!(shape(r"X '\ta\u{e9}\x\u{zz}'"), "X|'\taéxu{zz}'");
+        assert_eq!(shape("X ''"), "X|''");
+        assert_eq!(shape("X ''''"), "X|'''");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        assert_eq!(shape("X 'a"), "SYNTAX: a ' opens a text and nothing closes it");
+        assert_eq!(shape(r"X 'a\"), "SYNTAX: a ' opens a text and nothing closes it");
+        assert_eq!(shape("X('a'"), "SYNTAX: a ( is not closed by a )");
+        assert!(shape("X('a' 1)").starts_with("SYNTAX: '1' is one character too many"));
+        assert!(shape("X('a') y").starts_with("SYNTAX: 'y' is one character too many"));
+        assert!(shape("X 'a'b").starts_with("SYNTAX: 'b' is one character too many"));
+        assert!(shape("X a )").starts_with("SYNTAX: ')' is one character too many"));
+        assert!(shape("SELECT X").starts_with("SYNTAX: one call with parentheses"));
+    }
+}

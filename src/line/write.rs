@@ -1,0 +1,290 @@
+//! Responses as lines.
+
+use std::{
+    fmt::{self, Write},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use bytes::BytesMut;
+
+use super::{
+    MAX_LINE, PROTOCOL,
+    error::{Refusal, Symbol, Untrusted},
+    text::Written,
+    verbs::Verb,
+};
+use crate::{
+    command::{Answer, Ending, Error, LockRow, Reply, SessionRow, Stats, WaiterRow, WhyRow},
+    lock::{Circle, Excerpt, SessionId},
+    name::MAX_NAME_CHARS,
+};
+
+/// What is sent for a line, or unasked before the connection is closed.
+#[derive(Debug)]
+pub enum Response {
+    /// To a command.
+    Answer(Answer),
+    /// To PING.
+    Pong,
+    /// To HELLO.
+    Hello(Hello),
+    /// To HELP.
+    Help(Option<&'static Verb>),
+    /// To QUIT.
+    Bye,
+    /// To a line that was not understood.
+    Refused(Refusal),
+    /// To bytes that are no lines; the connection ends.
+    Untrusted(Untrusted),
+    /// The session ends.
+    Ended(Ending),
+    /// There are as many connections as there may be; this one ends.
+    Full(usize),
+}
+
+/// What HELLO tells beside the constants.
+#[derive(Clone, Copy, Debug)]
+pub struct Hello {
+    /// The number of the session.
+    pub id: SessionId,
+    /// The most locks it may hold.
+    pub max_locks: usize,
+}
+
+impl Response {
+    pub(super) fn write(self, lines: &mut Lines<'_>) {
+        match self {
+            Self::Answer(Ok(reply)) => write_reply(reply, lines),
+            Self::Answer(Err(error)) => write_error(&error, lines),
+            Self::Pong => lines.text("PONG"),
+            Self::Hello(hello) => lines.line(format_args!("{hello}")),
+            Self::Help(verb) => write_help(verb, lines),
+            Self::Bye => lines.text("BYE"),
+            Self::Refused(refusal) => lines.error(refusal.symbol(), &refusal),
+            Self::Untrusted(untrusted) => {
+                untrusted.symbol().into_iter().for_each(|symbol| lines.error(symbol, &untrusted));
+            }
+            Self::Ended(ending) => write_ending(ending, lines),
+            Self::Full(max) => lines.error(
+                Symbol::Limit,
+                &format_args!("the server has its {max} connections (--max-connections); closing"),
+            ),
+        }
+    }
+}
+
+/// Where lines go, and how they end.
+pub(super) struct Lines<'a> {
+    output: &'a mut BytesMut,
+    end: &'static [u8],
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(output: &'a mut BytesMut, crlf: bool) -> Self {
+        Self { output, end: if crlf { b"\r\n" } else { b"\n" } }
+    }
+
+    fn text(&mut self, text: &str) {
+        self.output.extend_from_slice(text.as_bytes());
+        self.output.extend_from_slice(self.end);
+    }
+
+    fn line(&mut self, line: fmt::Arguments<'_>) {
+        // A buffer that grows refuses nothing.
+        let _ = self.output.write_fmt(line);
+        self.output.extend_from_slice(self.end);
+    }
+
+    fn error(&mut self, symbol: Symbol, text: &dyn fmt::Display) {
+        self.line(format_args!("ERROR {} {text}", symbol.as_str()));
+    }
+
+    fn rows<T: fmt::Display>(&mut self, rows: impl IntoIterator<Item = T>) -> usize {
+        let line = |row| self.line(format_args!("{row}"));
+        rows.into_iter().map(line).count()
+    }
+
+    fn list<T: fmt::Display>(&mut self, rows: impl IntoIterator<Item = T>) {
+        let count = self.rows(rows);
+        self.line(format_args!("END {count}"));
+    }
+}
+
+fn write_reply(reply: Reply, lines: &mut Lines<'_>) {
+    match reply {
+        Reply::Int(1) => lines.text("1"),
+        Reply::Int(number) => lines.line(format_args!("{number}")),
+        Reply::Null => lines.text("NULL"),
+        Reply::Locks(Excerpt { rows, total }) => {
+            let shown = lines.rows(rows);
+            let of = if shown < total { format!(" of {total}") } else { String::new() };
+            lines.line(format_args!("END {shown}{of}"));
+        }
+        Reply::Waiters(rows) => lines.list(rows),
+        Reply::Sessions(rows) => lines.list(rows),
+        Reply::Stats(stats) => lines.list([stats]),
+        Reply::Why(rows) => lines.list(rows),
+    }
+}
+
+fn write_error(error: &Error, lines: &mut Lines<'_>) {
+    match error {
+        Error::Deadlock(circle) => lines.error(Symbol::Deadlock, circle),
+        Error::Interrupted => {
+            lines.error(Symbol::Killed, &"KILL QUERY ended this wait; the session and all it holds stay");
+        }
+        Error::TooManyLocks(max) => lines.error(
+            Symbol::Limit,
+            &format_args!("a session holds at most {max} locks (--max-locks-per-session); release some"),
+        ),
+        Error::NoSession(id) => {
+            lines.error(Symbol::NoSession, &format_args!("there is no session {id}; SESSIONS lists them"));
+        }
+        Error::Stopping => lines
+            .error(Symbol::Shutdown, &"the server is stopping and grants nothing new; release what you hold"),
+    }
+}
+
+fn write_ending(ending: Ending, lines: &mut Lines<'_>) {
+    match ending {
+        Ending::Killed(by) => lines.error(
+            Symbol::Killed,
+            &format_args!("session {by} ended this one by KILL; its locks are free; closing"),
+        ),
+        Ending::Shutdown => {
+            lines.error(
+                Symbol::Shutdown,
+                &"the server is stopping; the locks of this session are free; closing",
+            );
+        }
+    }
+}
+
+fn write_help(verb: Option<&Verb>, lines: &mut Lines<'_>) {
+    match verb {
+        None => lines.list(Verb::ALL.iter().map(|v| format!("HELP {:28} {}", v.usage(), v.does))),
+        Some(verb) => {
+            let Verb { example, does, .. } = verb;
+            let usage = verb.usage();
+            lines.list([
+                format!("HELP usage: {usage}"),
+                format!("HELP does: {does}"),
+                format!("HELP try: {example}"),
+            ]);
+        }
+    }
+}
+
+impl fmt::Display for Hello {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, max_locks } = self;
+        let version = env!("CARGO_PKG_VERSION");
+        write!(
+            f,
+            "HELLO version={version} protocol={PROTOCOL} id={id} max_line={MAX_LINE} \
+             max_name={MAX_NAME_CHARS} max_locks={max_locks}"
+        )
+    }
+}
+
+impl fmt::Display for Circle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("waiting would never end:")?;
+        for link in &self.0 {
+            write!(f, " {} waits for {} held by {};", link.waiter, Written(&link.name), link.holder)?;
+        }
+        f.write_str(" release one, or try with timeout 0")
+    }
+}
+
+impl fmt::Display for LockRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LOCK ")?;
+        write_hold(self, f)?;
+        write!(f, " waiters={}", self.waiters)
+    }
+}
+
+impl fmt::Display for WhyRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WHY ")?;
+        write_hold(&self.lock, f)?;
+        write!(f, " waiting_for={}", OrNull(self.waits_for.as_ref().map(Written)))
+    }
+}
+
+fn write_hold(row: &LockRow, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let LockRow { name, mode, owner, peer, token, held, .. } = row;
+    let (name, peer, held) = (Written(name), OrNull(*peer), Seconds(*held));
+    write!(f, "name={name} mode={mode} owner={owner} peer={peer} token={token} held={held}")
+}
+
+impl fmt::Display for WaiterRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, mode, peer, waited } = self;
+        let (peer, waited) = (OrNull::<SocketAddr>(*peer), Seconds(*waited));
+        write!(f, "WAITER id={id} mode={mode} peer={peer} waited={waited}")
+    }
+}
+
+impl fmt::Display for SessionRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, origin, age, holds, waits_for } = self;
+        let (wire, peer, age) = (origin.wire, origin.peer, Seconds(*age));
+        let waits_for = OrNull(waits_for.as_ref().map(Written::<'_>));
+        write!(f, "SESSION id={id} wire={wire} peer={peer} age={age} holds={holds} waiting_for={waits_for}")
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { connections, table, timeouts, uptime } = self;
+        write!(f, "STATS connections={connections} locks={} waiters={}", table.locks, table.waiters)?;
+        write!(f, " grants={} timeouts={timeouts} deadlocks={}", table.grants, table.deadlocks)?;
+        write!(f, " releases_by_disconnect={}", table.abandoned)?;
+        write!(f, " uptime={} version={}", Seconds(*uptime), env!("CARGO_PKG_VERSION"))
+    }
+}
+
+/// Seconds with milliseconds.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}", self.0.as_secs(), self.0.subsec_millis())
+    }
+}
+
+/// `NULL` for what is not there.
+struct OrNull<T>(Option<T>);
+
+impl<T: fmt::Display> fmt::Display for OrNull<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(value) => value.fmt(f),
+            None => f.write_str("NULL"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Name;
+
+    #[test]
+    fn names_come_back_as_they_were_written() {
+        let written = |text: &str| Written(&Name::new(text).unwrap()).to_string();
+        for plain in ["nightly", "app1:job/7", "schlüssel", "a;b", "x=1", "語"] {
+            assert_eq!(written(plain), plain);
+        }
+        assert_eq!(written("two words"), "'two words'");
+        assert_eq!(written("it's"), r"'it\'s'");
+        assert_eq!(written(r"c:\temp"), r"c:\temp");
+        assert_eq!(written(r"a b\"), r"'a b\\'");
+        assert_eq!(written("NULL"), "'null'");
+        assert_eq!(written("a;"), "'a;'");
+        assert_eq!(written("a\nb\u{1b}[2J"), r"'a\u{a}b\u{1b}[2j'");
+    }
+}

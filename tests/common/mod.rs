@@ -1,0 +1,144 @@
+//! A server in this process, and clients that read like transcripts.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its own part")]
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use getlockd::{command::Stats, config::Cli, server::Server, session::Hub};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    sync::oneshot,
+    task::JoinHandle,
+    time::timeout,
+};
+
+/// How long a test waits for what must come. Only a failing test waits so long.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct TestServer {
+    pub addr: SocketAddr,
+    pub hub: Arc<Hub>,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<()>,
+}
+
+impl TestServer {
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// A server on a free port, with more flags.
+    pub fn with(flags: &[&str]) -> Self {
+        let args = ["getlockd", "--line", "127.0.0.1:0"].iter().chain(flags);
+        let config = Cli::read(args).unwrap().config;
+        let server = Server::bind(&config).unwrap();
+        let (addr, hub) = (server.line_addr().unwrap(), server.hub().clone());
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(server.run(async { drop(stopped.await) }));
+        Self { addr, hub, stop: Some(stop), running }
+    }
+
+    pub async fn client(&self) -> Client {
+        Client::connect(self.addr).await
+    }
+
+    pub async fn clients<const N: usize>(&self) -> [Client; N] {
+        let mut clients = Vec::new();
+        for _ in 0..N {
+            clients.push(self.client().await);
+        }
+        clients.try_into().unwrap_or_else(|_| unreachable!())
+    }
+
+    /// Resolves when the server's numbers are as wanted.
+    pub async fn until(&self, wanted: impl Fn(&Stats) -> bool) {
+        let seen = async {
+            while !wanted(&self.hub.stats()) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let in_time = timeout(PATIENCE, seen).await;
+        assert!(in_time.is_ok(), "still {:?}", self.hub.stats());
+    }
+
+    pub async fn until_waiting(&self, waiters: usize) {
+        self.until(|stats| stats.table.waiters == waiters).await;
+    }
+
+    /// Tells the server to stop.
+    pub fn stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    pub async fn stopped(self) {
+        timeout(PATIENCE, self.running).await.expect("the server has stopped").unwrap();
+    }
+}
+
+pub struct Client {
+    pub stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    pub async fn connect(addr: SocketAddr) -> Self {
+        Self { stream: BufReader::new(TcpStream::connect(addr).await.unwrap()) }
+    }
+
+    pub async fn send(&mut self, line: &str) {
+        self.send_bytes(format!("{line}\n").as_bytes()).await;
+    }
+
+    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// The next line, without its end; none at the end of the stream.
+    pub async fn next(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let read = timeout(PATIENCE, self.stream.read_line(&mut line)).await.expect("a line in time");
+        let line = if read.is_ok() { line } else { String::new() };
+        line.strip_suffix('\n').map(|line| line.trim_end_matches('\r').to_owned())
+    }
+
+    pub async fn line(&mut self) -> String {
+        self.next().await.expect("a line, not the end of the stream")
+    }
+
+    pub async fn ask(&mut self, line: &str) -> String {
+        self.send(line).await;
+        self.line().await
+    }
+
+    /// The rows of a list, without its END.
+    pub async fn list(&mut self, line: &str) -> Vec<String> {
+        let mut rows = vec![self.ask(line).await];
+        while !rows.last().unwrap().starts_with("END ") {
+            rows.push(self.line().await);
+        }
+        let end = rows.pop().unwrap();
+        assert_eq!(end, format!("END {}", rows.len()));
+        rows
+    }
+
+    pub async fn id(&mut self) -> u32 {
+        self.ask("CONNECTION_ID").await.parse().unwrap()
+    }
+
+    /// Closes the sending side only.
+    pub async fn half_close(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
+    /// All that comes until the end of the stream.
+    pub async fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        let read = timeout(PATIENCE, self.stream.read_to_string(&mut rest)).await;
+        read.expect("the end of the stream in time").unwrap();
+        rest
+    }
+
+    /// Ends the connection with a reset.
+    pub fn reset(self) {
+        self.stream.get_ref().set_zero_linger().unwrap();
+    }
+}
