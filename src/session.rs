@@ -9,7 +9,7 @@ use std::{pin::pin, sync::Arc};
 
 use tokio::time::Instant;
 
-pub use hub::{Handle, Hub, Limits};
+pub use hub::{Handle, Hub, Limits, MAX_LIST_ROWS};
 
 use crate::{
     command::{Answer, Command, Ending, Error, Reply},

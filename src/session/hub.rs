@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The most rows that a list of locks has (protocol.md, "Lists").
-pub(crate) const MAX_LIST_ROWS: usize = 10_000;
+pub const MAX_LIST_ROWS: usize = 10_000;
 
 /// What a session may use.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,215 @@
+//! Replays the transcripts of protocol.md and README.md against a real server.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::{Client, TestServer};
+use getlockd::line::{Symbol, Verb};
+
+const PROTOCOL: &str = include_str!("../protocol.md");
+const README: &str = include_str!("../README.md");
+
+/// The fenced blocks of a kind: line number and lines.
+fn blocks(text: &'static str, kind: &str) -> Vec<(usize, Vec<&'static str>)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(usize, Vec<&str>)> = None;
+    for (number, line) in (1..).zip(text.lines()) {
+        match &mut open {
+            Some(_) if line == "```" => blocks.extend(open.take()),
+            Some((_, lines)) => lines.push(line),
+            None if line == format!("```{kind}") => open = Some((number, Vec::new())),
+            None => {}
+        }
+    }
+    blocks
+}
+
+#[derive(Debug, PartialEq)]
+enum Step<'a> {
+    Start(Vec<&'a str>),
+    Stop,
+    Send(char, &'a str),
+    Receive(char, &'a str),
+    Close(char),
+    Closed(char),
+}
+
+fn step(line: &str) -> Step<'_> {
+    if let Some(flags) = line.strip_prefix("$ getlockd ") {
+        return Step::Start(flags.split(' ').collect());
+    }
+    if line == "$ kill -TERM getlockd" {
+        return Step::Stop;
+    }
+    let who = line.chars().next().filter(char::is_ascii_uppercase).unwrap_or_else(|| panic!("{line:?}"));
+    match &line[1..] {
+        " closes" => Step::Close(who),
+        " is closed" => Step::Closed(who),
+        rest if rest.starts_with("> ") => Step::Send(who, &rest[2..]),
+        rest if rest.starts_with("< ") => Step::Receive(who, &rest[2..]),
+        _ => panic!("not a line of a transcript: {line:?}"),
+    }
+}
+
+/// `{n*65}` becomes 65 times the letter.
+fn expand(line: &str) -> String {
+    let expanded = || {
+        let (before, rest) = line.split_once('{')?;
+        let (inside, after) = rest.split_once('}')?;
+        let (letter, count) = inside.split_once('*')?;
+        Some(format!("{before}{}{after}", letter.repeat(count.parse().ok()?)))
+    };
+    expanded().unwrap_or_else(|| line.to_owned())
+}
+
+/// Whether a line is the one shown, but for what differs from run to run.
+fn same(shown: &str, got: &str) -> bool {
+    let words = shown.split(' ').zip(got.split(' '));
+    shown.split(' ').count() == got.split(' ').count()
+        && words.into_iter().all(|(shown, got)| same_word(shown, got))
+}
+
+fn same_word(shown: &str, got: &str) -> bool {
+    let is_token = |word: &str| word.len() == 16 && word.bytes().all(|b| b.is_ascii_digit());
+    let is_time = |word: &str| word.split_once('.').is_some_and(|(_, millis)| millis.len() == 3);
+    match shown.split_once('=').zip(got.split_once('=')) {
+        Some((("token", _), ("token", value))) => is_token(value),
+        Some((("peer", _), ("peer", value))) => value.starts_with("127.0.0.1:"),
+        Some((("held" | "waited" | "age" | "uptime", _), ("held" | "waited" | "age" | "uptime", value))) => {
+            is_time(value)
+        }
+        _ => shown == got || is_token(shown) && is_token(got),
+    }
+}
+
+struct Replay {
+    server: TestServer,
+    /// None for one that has closed.
+    clients: BTreeMap<char, Option<Client>>,
+}
+
+impl Replay {
+    /// The client of this name. They come in the order of the alphabet: A is session 1.
+    async fn client(&mut self, who: char) -> &mut Client {
+        for name in 'A'..=who {
+            if !self.clients.contains_key(&name) {
+                let here = self.server.hub.sessions();
+                let client = self.server.client().await;
+                tokio::select! {
+                    () = self.server.until(|stats| stats.connections == here + 1) => {}
+                    _ = client.stream.get_ref().readable() => {}
+                }
+                self.clients.insert(name, Some(client));
+            }
+        }
+        self.clients.get_mut(&who).unwrap().as_mut().expect("a client that has not closed")
+    }
+
+    async fn take(&mut self, step: &Step<'_>, next: Option<&Step<'_>>) -> Result<(), String> {
+        match *step {
+            Step::Start(_) => return Err("the server is started already".to_owned()),
+            Step::Stop => self.server.stop(),
+            Step::Send(who, line) => {
+                let waiting = self.server.hub.stats().table.waiters;
+                self.client(who).await.send(&expand(line)).await;
+                let goes_on = matches!(next, Some(Step::Send(w, _) | Step::Receive(w, _)) if *w == who);
+                if !goes_on {
+                    self.server.until_waiting(waiting + 1).await;
+                }
+            }
+            Step::Receive(who, shown) => {
+                let got = self.client(who).await.next().await;
+                if !got.as_deref().is_some_and(|got| same(shown, got)) {
+                    return Err(format!("got {got:?}"));
+                }
+            }
+            Step::Close(who) => drop(self.clients.insert(who, None)),
+            Step::Closed(who) => {
+                let rest = self.client(who).await.next().await;
+                return rest.map_or(Ok(()), |line| Err(format!("still open: {line}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn replay(file: &str, (number, lines): (usize, Vec<&'static str>)) {
+    let mut steps: Vec<_> = lines.iter().map(|line| step(line)).collect();
+    let mut first = number + 1;
+    let server = match &steps[0] {
+        Step::Start(flags) => TestServer::with(flags),
+        _ => TestServer::start(),
+    };
+    if matches!(steps[0], Step::Start(_)) {
+        steps.remove(0);
+        first += 1;
+    }
+    let mut replay = Replay { server, clients: BTreeMap::new() };
+    for (at, step) in steps.iter().enumerate() {
+        let outcome = replay.take(step, steps.get(at + 1)).await;
+        outcome.unwrap_or_else(|got| panic!("{file}:{}: {step:?}: {got}", first + at));
+    }
+}
+
+#[tokio::test]
+async fn the_transcripts_of_the_protocol_are_true() {
+    let transcripts = blocks(PROTOCOL, "transcript");
+    assert!(transcripts.len() > 20);
+    for transcript in transcripts {
+        replay("protocol.md", transcript).await;
+    }
+}
+
+#[tokio::test]
+async fn the_transcripts_of_the_readme_are_true() {
+    let transcripts = blocks(README, "transcript");
+    assert!(!transcripts.is_empty());
+    for transcript in transcripts {
+        replay("README.md", transcript).await;
+    }
+}
+
+#[test]
+fn every_error_is_listed_once_and_shown_in_a_transcript() {
+    let symbols: BTreeSet<_> = Symbol::ALL.iter().map(|symbol| symbol.as_str()).collect();
+    let rows = PROTOCOL.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    let listed: BTreeSet<_> = rows.map(|(symbol, _)| symbol).collect();
+    assert_eq!(listed, symbols);
+    let transcripts = blocks(PROTOCOL, "transcript");
+    let shown = transcripts.iter().flat_map(|(_, lines)| lines);
+    let shown: BTreeSet<_> =
+        shown.filter_map(|line| line.get(3..)?.strip_prefix("ERROR ")?.split(' ').next()).collect();
+    assert_eq!(shown, symbols);
+}
+
+#[test]
+fn every_command_has_its_chapter() {
+    let chapters: BTreeSet<_> = PROTOCOL.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let mut commands: BTreeSet<_> = Verb::ALL.iter().map(Verb::usage).collect();
+    // KILL has one for each of its forms.
+    assert!(commands.remove("KILL [QUERY] id"));
+    commands.extend(["KILL id".to_owned(), "KILL QUERY id".to_owned()]);
+    assert_eq!(chapters, commands.iter().map(String::as_str).collect());
+}
+
+#[test]
+fn every_limit_is_the_constant_that_it_names() {
+    use getlockd::{
+        line::MAX_LINE,
+        name::MAX_NAME_CHARS,
+        net::{MAX_READ_AHEAD, MAX_UNSENT},
+        session::MAX_LIST_ROWS,
+    };
+    for (name, value) in [
+        ("`MAX_LINE`", MAX_LINE),
+        ("`MAX_NAME_CHARS`", MAX_NAME_CHARS),
+        ("`MAX_LIST_ROWS`", MAX_LIST_ROWS),
+        ("`MAX_READ_AHEAD`", MAX_READ_AHEAD),
+        ("`MAX_UNSENT`", MAX_UNSENT),
+        ("`--max-locks-per-session`", 100_000),
+    ] {
+        assert!(PROTOCOL.contains(&format!("| {value} | {name} |")), "{name} = {value}");
+    }
+}
