@@ -1,0 +1,16 @@
+# Builds with the toolchain's own Debian, runs on the same Debian without anything else in it.
+FROM rust:1-slim-bookworm AS build
+WORKDIR /src
+COPY Cargo.toml Cargo.lock ./
+COPY src src
+COPY benches benches
+RUN cargo build --release --locked --bin getlockd
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /src/target/release/getlockd /usr/local/bin/getlockd
+ENV GETLOCKD_LINE=0.0.0.0:3305
+EXPOSE 3305
+USER 65532:65532
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=6s --start-period=1s CMD ["/usr/local/bin/getlockd", "ping"]
+ENTRYPOINT ["/usr/local/bin/getlockd"]

@@ -1,0 +1,232 @@
+//! The program itself: flags, signals, limits, logs.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_getlockd");
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Program {
+    child: Child,
+    log: BufReader<ChildStderr>,
+    addr: SocketAddr,
+}
+
+impl Program {
+    fn start(flags: &[&str]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.args(["--line", "127.0.0.1:0"]).args(flags);
+        Self::spawn(&mut command)
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let listening = next_with(&mut log, "listening");
+        let addr = listening.split(['=', ' ', '"', '}', ',']).find_map(|word| word.trim().parse().ok());
+        Self { child, log, addr: addr.unwrap_or_else(|| panic!("no address in {listening}")) }
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    fn client(&self) -> Client {
+        let stream = TcpStream::connect(self.addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client(BufReader::new(stream))
+    }
+
+    fn wait(mut self) -> (ExitStatus, String) {
+        let mut log = String::new();
+        self.log.read_to_string(&mut log).unwrap();
+        (self.child.wait().unwrap(), log)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn next_with(log: &mut impl BufRead, word: &str) -> String {
+    loop {
+        let mut line = String::new();
+        assert!(log.read_line(&mut line).unwrap() > 0, "the log ended without {word:?}");
+        if line.contains(word) {
+            return line;
+        }
+    }
+}
+
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn ask(&mut self, line: &str) -> String {
+        self.send(line);
+        self.line()
+    }
+
+    fn send(&mut self, line: &str) {
+        writeln!(self.0.get_mut(), "{line}").unwrap();
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn is_closed(&mut self) -> bool {
+        self.0.fill_buf().unwrap().is_empty()
+    }
+}
+
+#[test]
+fn a_signal_drains_and_exits_with_0() {
+    for signal in ["-TERM", "-INT"] {
+        let program = Program::start(&["--drain", "1m"]);
+        let (mut idle, mut holder, mut waiter) = (program.client(), program.client(), program.client());
+        assert_eq!(idle.ask("PING"), "PONG");
+        assert_eq!(holder.ask("GET_LOCK x 0"), "1");
+        waiter.send("GET_LOCK x -1");
+        while !idle.ask("WAITERS x").starts_with("WAITER ") {}
+        assert_eq!(idle.line(), "END 1");
+        program.signal(signal);
+        for client in [&mut idle, &mut waiter] {
+            assert!(client.line().starts_with("ERROR SHUTDOWN "));
+            assert!(client.is_closed());
+        }
+        assert!(TcpStream::connect(program.addr).is_err(), "it accepts no more");
+        assert_eq!(holder.ask("RELEASE_LOCK x"), "1");
+        assert!(holder.line().starts_with("ERROR SHUTDOWN "));
+        drop(holder);
+        let (status, log) = program.wait();
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert!(log.contains("stopping") && log.contains("stopped"), "{log}");
+    }
+}
+
+#[test]
+fn a_drain_ends_at_its_time() {
+    let program = Program::start(&["--drain", "50ms"]);
+    let mut holder = program.client();
+    assert_eq!(holder.ask("GET_LOCK x 0"), "1");
+    program.signal("-TERM");
+    assert!(holder.line().starts_with("ERROR SHUTDOWN "));
+    assert!(holder.is_closed());
+    drop(holder);
+    let (status, log) = program.wait();
+    assert_eq!(status.code(), Some(0));
+    assert!(log.contains("drain is over"), "{log}");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut program = Program::start(&["--drain", "1h"]);
+    let mut holder = program.client();
+    assert_eq!(holder.ask("GET_LOCK x 0"), "1");
+    program.signal("-TERM");
+    next_with(&mut program.log, "stopping");
+    program.signal("-TERM");
+    let (status, log) = program.wait();
+    assert_eq!(status.code(), Some(1));
+    assert!(log.contains("second signal"), "{log}");
+}
+
+#[test]
+fn what_is_wrong_at_the_start_is_one_line() {
+    let running = Program::start(&[]);
+    let taken = running.addr.to_string();
+    for (flags, told) in [
+        (&["--line", &taken][..], "cannot listen on 127.0.0.1:"),
+        (&["--line", "127.0.0.1"], "host:port"),
+        (&["--max-locks-per-session", "none"], "at least 1"),
+        (&["--no-such-flag"], "unexpected argument"),
+    ] {
+        let output = Command::new(PROGRAM).args(flags).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty());
+        assert!(text.starts_with("getlockd: ") && text.contains(told) && text.lines().count() == 1, "{text}");
+    }
+}
+
+#[test]
+fn the_environment_counts_and_flags_count_more() {
+    let mut command = Command::new(PROGRAM);
+    command.env("GETLOCKD_LINE", "127.0.0.1:0").env("GETLOCKD_MAX_LOCKS_PER_SESSION", "7");
+    let program = Program::spawn(&mut command);
+    assert!(program.client().ask("HELLO").ends_with(" max_locks=7"));
+    let program = Program::spawn(command.args(["--max-locks-per-session", "8"]));
+    assert!(program.client().ask("HELLO").ends_with(" max_locks=8"));
+}
+
+#[test]
+fn help_and_version_are_told_on_stdout() {
+    let output = |flag: &str| Command::new(PROGRAM).arg(flag).output().unwrap();
+    let version = output("--version");
+    assert_eq!(
+        String::from_utf8(version.stdout).unwrap(),
+        format!("getlockd {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    let help = output("--help");
+    assert!(help.status.success() && String::from_utf8(help.stdout).unwrap().contains("GETLOCKD_DRAIN"));
+}
+
+#[test]
+fn ping_asks_a_server_for_a_sign_of_life() {
+    let program = Program::start(&[]);
+    let ping = |addr: &str| Command::new(PROGRAM).args(["ping", addr]).output().unwrap();
+    assert!(ping(&program.addr.to_string()).status.success());
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let refused = ping(&unused.to_string());
+    assert!(!refused.status.success());
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("no answer from"));
+}
+
+#[test]
+fn logs_are_json_if_wanted_and_never_name_a_lock() {
+    let mut program = Program::start(&["--log-format", "json"]);
+    let mut client = program.client();
+    assert_eq!(client.ask("GET_LOCK very_secret_name 0"), "1");
+    client.send("KILL 1");
+    assert!(client.line().starts_with("ERROR KILLED "));
+    let killed = next_with(&mut program.log, "session killed");
+    assert!(killed.starts_with('{') && killed.trim_end().ends_with('}'), "{killed}");
+    program.signal("-TERM");
+    let (_, log) = program.wait();
+    assert!(!(killed + &log).contains("very_secret_name"));
+}
+
+#[test]
+fn more_connections_than_descriptors_are_refused_and_the_server_goes_on() {
+    let mut command = Command::new("sh");
+    let flags = "--line 127.0.0.1:0 --max-connections 1000";
+    command.args(["-c", &format!("ulimit -n 80; exec {PROGRAM} {flags}")]);
+    let mut program = Program::spawn(&mut command);
+    assert!(next_with(&mut program.log, "fewer connections than wanted").contains("possible=16"));
+    let mut clients: Vec<_> = (0..16).map(|_| program.client()).collect();
+    assert!(clients.iter_mut().all(|client| client.ask("PING") == "PONG"));
+    // Far more than there are descriptors.
+    let refused: Vec<_> = (0..200).map(|_| program.client()).collect();
+    drop(refused);
+    assert!(clients.iter_mut().all(|client| client.ask("PING") == "PONG"), "neighbours are not disturbed");
+    drop(clients);
+    let mut again = program.client();
+    again.send("PING");
+    let mut answer = again.line();
+    while answer != "PONG" {
+        assert!(answer.is_empty() || answer.starts_with("ERROR LIMIT "), "{answer}");
+        again = program.client();
+        again.send("PING");
+        answer = again.line();
+    }
+}

@@ -1,0 +1,142 @@
+//! Many tasks on few locks: whoever is granted one checks that nobody else is inside.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use getlockd::{
+    command::{Answer, Command, Error, Origin, Reply},
+    lock::{Mode, SessionId},
+    name::Name,
+    session::{Hub, Limits, Progress, Session},
+    timeout::Timeout,
+};
+
+const TASKS: u64 = 32;
+const ROUNDS: u64 = 4_000;
+const NAMES: usize = 3;
+
+/// Who is inside of each lock: the number of shared holders, or -1 for an exclusive one.
+#[derive(Default)]
+struct Inside([AtomicI64; NAMES], AtomicU64);
+
+impl Inside {
+    fn enter(&self, name: usize, mode: Mode) {
+        let before = match mode {
+            Mode::Exclusive => self.0[name].swap(-1, Ordering::SeqCst).abs(),
+            Mode::Shared => self.0[name].fetch_add(1, Ordering::SeqCst).min(0),
+        };
+        assert_eq!(before, 0, "somebody else is inside");
+        self.1.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn leave(&self, name: usize, mode: Mode) {
+        match mode {
+            Mode::Exclusive => assert_eq!(self.0[name].swap(0, Ordering::SeqCst), -1),
+            Mode::Shared => assert!(self.0[name].fetch_sub(1, Ordering::SeqCst) > 0),
+        }
+    }
+}
+
+/// Numbers that are the same in every run, xorshift.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+
+    fn lock(&mut self) -> (usize, Mode) {
+        let mode = if self.below(3) == 0 { Mode::Shared } else { Mode::Exclusive };
+        (usize::try_from(self.below(NAMES as u64)).unwrap(), mode)
+    }
+}
+
+fn name(index: usize) -> Name {
+    Name::new(["a", "b", "c"][index]).unwrap()
+}
+
+fn open(hub: &Arc<Hub>) -> Session {
+    hub.open(Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() })
+}
+
+/// None if the wait was dropped, or the session is to end.
+async fn get(session: &mut Session, lock: (usize, Mode), dice: &mut Dice) -> Option<Answer> {
+    let wait = [Timeout::Within(Duration::from_micros(dice.below(3_000))), Timeout::Forever];
+    let timeout = wait[usize::from(dice.below(2) == 0)];
+    let patience = Duration::from_micros(dice.below(5_000));
+    match session.start(Command::GetLock { name: name(lock.0), mode: lock.1, timeout }) {
+        Progress::Done(answer) => Some(answer),
+        Progress::Waiting(waiting) => tokio::time::timeout(patience, waiting.finish()).await.ok()?.ok(),
+        Progress::Killing(_) => unreachable!(),
+    }
+}
+
+fn release(session: &mut Session, lock: usize) {
+    let Progress::Done(answer) = session.start(Command::ReleaseLock(name(lock))) else { unreachable!() };
+    assert!(matches!(answer, Ok(Reply::Int(1))), "{answer:?}");
+}
+
+async fn work(hub: Arc<Hub>, inside: Arc<Inside>, seed: u64) {
+    let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let mut session = open(&hub);
+    for _ in 0..ROUNDS {
+        let outer = dice.lock();
+        if dice.below(10) == 0 {
+            let id = SessionId(u32::try_from(dice.below(3 * TASKS)).unwrap());
+            drop(session.start(Command::KillQuery(id)));
+        }
+        match get(&mut session, outer, &mut dice).await {
+            Some(Ok(Reply::Int(1))) => inside.enter(outer.0, outer.1),
+            Some(Ok(Reply::Int(0)) | Err(Error::Deadlock(_) | Error::Interrupted)) | None => continue,
+            Some(other) => panic!("{other:?}"),
+        }
+        // A second lock, so that circles arise.
+        let inner = dice.lock();
+        let second = inner.0 != outer.0
+            && matches!(get(&mut session, inner, &mut dice).await, Some(Ok(Reply::Int(1))));
+        if second {
+            inside.enter(inner.0, inner.1);
+            tokio::task::yield_now().await;
+            inside.leave(inner.0, inner.1);
+        }
+        inside.leave(outer.0, outer.1);
+        match dice.below(4) {
+            0 => session = open(&hub),
+            1 => drop(session.start(Command::ReleaseAllLocks)),
+            _ => {
+                release(&mut session, outer.0);
+                if second {
+                    release(&mut session, inner.0);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_is_inside_with_an_exclusive_holder() {
+    let hub = Hub::new(Limits { locks_per_session: 100 });
+    let inside = Arc::new(Inside::default());
+    let tasks: Vec<_> =
+        (1..=TASKS).map(|seed| tokio::spawn(work(hub.clone(), inside.clone(), seed))).collect();
+    for task in tasks {
+        tokio::time::timeout(Duration::from_secs(120), task).await.expect("no task waits for ever").unwrap();
+    }
+    let stats = hub.stats();
+    assert!(inside.1.load(Ordering::Relaxed) > TASKS * ROUNDS / 4, "it was too calm to prove anything");
+    assert!(stats.table.deadlocks > 0 && stats.timeouts > 0 && stats.table.abandoned > 0, "{stats:?}");
+    assert_eq!(
+        (stats.connections, stats.table.locks, stats.table.waiters),
+        (0, 0, 0),
+        "nothing is left behind"
+    );
+}

@@ -1,0 +1,79 @@
+//! Who may know of whom: the walls of the house.
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, path::Path};
+
+/// Every source file below a folder, as path and text without comments.
+fn sources(folder: &Path) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            files.extend(sources(&entry));
+        } else {
+            let text = fs::read_to_string(&entry).unwrap();
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>();
+            files.push((entry.display().to_string(), code.join("\n")));
+        }
+    }
+    files
+}
+
+fn src() -> Vec<(String, String)> {
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+}
+
+fn assert_none_names(part: &str, forbidden: &[&str]) {
+    let files: Vec<_> = src().into_iter().filter(|(path, _)| path.contains(part)).collect();
+    assert!(!files.is_empty(), "no file is in {part}");
+    for (path, code) in files {
+        for word in forbidden {
+            assert!(!code.contains(word), "{path} names {word}");
+        }
+    }
+}
+
+#[test]
+fn the_table_knows_no_socket_no_command_and_no_wire() {
+    let forbidden = [
+        "tokio::net",
+        "tokio::io",
+        "crate::command",
+        "crate::session",
+        "crate::line",
+        "crate::net",
+        "tracing",
+    ];
+    assert_none_names("/src/lock", &forbidden);
+}
+
+#[test]
+fn sessions_know_no_bytes_and_no_sockets() {
+    assert_none_names("/src/session", &["tokio::net", "tokio::io", "bytes::", "line::", "crate::net"]);
+}
+
+#[test]
+fn sockets_know_no_commands() {
+    assert_none_names("/src/net/", &["crate::command", "crate::session", "crate::line", "crate::lock"]);
+}
+
+#[test]
+fn the_codec_knows_no_socket() {
+    for pure in ["/src/line/codec.rs", "/src/line/grammar.rs", "/src/line/verbs.rs", "/src/line/write.rs"] {
+        assert_none_names(pure, &["tokio::net", "tokio::io", "crate::net"]);
+    }
+}
+
+#[test]
+fn dashmap_stands_in_one_file() {
+    let naming: Vec<_> =
+        src().into_iter().filter(|(_, code)| code.contains("dashmap")).map(|(path, _)| path).collect();
+    assert!(matches!(naming.as_slice(), [one] if one.ends_with("src/lock/table.rs")), "{naming:?}");
+}
+
+#[test]
+fn files_can_be_read_at_one_sitting() {
+    for (path, _) in src() {
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines < 400, "{path} has {lines} lines");
+    }
+}
