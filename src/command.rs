@@ -48,6 +48,13 @@ pub enum Command {
     KillQuery(SessionId),
 }
 
+impl Command {
+    /// Whether it takes the longer the more locks and sessions there are.
+    pub fn looks_at_everything(&self) -> bool {
+        matches!(self, Self::Locks(_) | Self::Waiters(_) | Self::Sessions | Self::Stats | Self::Why(_))
+    }
+}
+
 /// What a session answers.
 pub type Answer = Result<Reply, Error>;
 
@@ -61,13 +68,13 @@ pub enum Reply {
     /// To [`Command::Locks`].
     Locks(Excerpt<LockRow>),
     /// To [`Command::Waiters`].
-    Waiters(Vec<WaiterRow>),
+    Waiters(Excerpt<WaiterRow>),
     /// To [`Command::Sessions`].
-    Sessions(Vec<SessionRow>),
+    Sessions(Excerpt<SessionRow>),
     /// To [`Command::Stats`].
     Stats(Box<Stats>),
     /// To [`Command::Why`].
-    Why(Vec<WhyRow>),
+    Why(Excerpt<WhyRow>),
 }
 
 impl From<bool> for Reply {

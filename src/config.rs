@@ -9,6 +9,8 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use tracing::level_filters::LevelFilter;
+
 use crate::timeout::Timeout;
 
 // Shown by --help, so without marks.
@@ -48,28 +50,28 @@ pub struct Config {
     pub line: Listen,
 
     /// The most connections at a time [default: as many as the process may open]
-    #[arg(long, env = "GETLOCKD_MAX_CONNECTIONS", value_name = "N", value_parser = at_least_one)]
+    #[arg(long, env = "GETLOCKD_MAX_CONNECTIONS", value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_connections: Option<usize>,
 
     /// The most locks one session may hold
-    #[arg(long, env = "GETLOCKD_MAX_LOCKS_PER_SESSION", default_value_t = 100_000, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, env = "GETLOCKD_MAX_LOCKS_PER_SESSION", default_value_t = 100_000, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_locks_per_session: usize,
 
     /// Within which time a client that vanished without a word is found, and its locks freed
-    #[arg(long, env = "GETLOCKD_KEEPALIVE", default_value = "30s", value_name = "TIME", value_parser = keepalive)]
+    #[arg(long, env = "GETLOCKD_KEEPALIVE", default_value = "30s", value_name = "TIME", value_parser = keepalive, allow_negative_numbers = true)]
     pub keepalive: Duration,
 
     /// How long those who hold locks may finish when the server is told to stop
-    #[arg(long, env = "GETLOCKD_DRAIN", default_value = "10s", value_name = "TIME", value_parser = time)]
+    #[arg(long, env = "GETLOCKD_DRAIN", default_value = "10s", value_name = "TIME", value_parser = time, allow_negative_numbers = true)]
     pub drain: Duration,
 
     /// How log lines look
     #[arg(long, env = "GETLOCKD_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
 
-    /// What is logged: error, warn, info, debug, trace or off; lock names only from debug on
-    #[arg(long, env = "GETLOCKD_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
-    pub log_level: tracing::level_filters::LevelFilter,
+    /// What is logged: error, warn, info, debug, trace or off; lock names only by trace
+    #[arg(long, env = "GETLOCKD_LOG_LEVEL", default_value = "info", value_name = "LEVEL", value_parser = level)]
+    pub log_level: LevelFilter,
 }
 
 /// How log lines look.
@@ -154,6 +156,11 @@ fn time(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn level(text: &str) -> Result<LevelFilter, String> {
+    let named = |text: &str| text.parse().ok().filter(|_| text.parse::<u8>().is_err());
+    named(text).ok_or_else(|| "say error, warn, info, debug, trace or off".to_owned())
+}
+
 fn keepalive(text: &str) -> Result<Duration, String> {
     let possible = Duration::from_secs(4)..=Duration::from_secs(7200);
     time(text)
@@ -190,6 +197,8 @@ mod tests {
             (&["--max-connections", "0"], "at least 1"),
             (&["--keepalive", "1s"], "from 4s to 2h"),
             (&["--drain", "soon"], "10s, 500ms or 2m"),
+            (&["--drain", "-1"], "10s, 500ms or 2m"),
+            (&["--log-level", "loud"], "error, warn, info"),
             (&["--log-format", "xml"], "text, json"),
             (&["serve"], "unrecognized subcommand"),
         ] {

@@ -16,6 +16,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
+use tracing_appender::non_blocking::WorkerGuard;
 
 fn main() -> ExitCode {
     match Cli::read(std::env::args_os()) {
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
-    log_to_stderr(config);
+    let _log = log_to_stderr(config);
     // Before anything listens, so that a signal never finds its default action.
     let mut signals = Signals::new()?;
     let server = Server::bind(config)?;
@@ -36,11 +37,14 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let mut serving = pin!(server.run(async { drop(stopped.await) }));
     tokio::select! {
         () = &mut serving => return Ok(()),
-        () = signals.next() => drop(stop),
+        signal = signals.next() => {
+            tracing::info!(signal, "told to stop");
+            drop(stop);
+        }
     }
     tokio::select! {
         () = serving => Ok(()),
-        () = signals.next() => Err("a second signal ended it at once".into()),
+        _ = signals.next() => Err("a second signal ended it at once".into()),
     }
 }
 
@@ -56,17 +60,20 @@ impl Signals {
         Ok(Self { terminate: signal(terminate)?, interrupt: signal(interrupt)? })
     }
 
-    async fn next(&mut self) {
-        tokio::select! { _ = self.terminate.recv() => {}, _ = self.interrupt.recv() => {} }
+    async fn next(&mut self) -> &'static str {
+        tokio::select! { _ = self.terminate.recv() => "SIGTERM", _ = self.interrupt.recv() => "SIGINT" }
     }
 }
 
-fn log_to_stderr(config: &Config) {
-    let log = tracing_subscriber::fmt().with_max_level(config.log_level).with_writer(stderr);
+/// A log that cannot be written loses lines; it never stops the server. Dropping the guard flushes.
+fn log_to_stderr(config: &Config) -> WorkerGuard {
+    let (writer, guard) = tracing_appender::non_blocking(stderr());
+    let log = tracing_subscriber::fmt().with_max_level(config.log_level).with_writer(writer);
     match config.log_format {
         LogFormat::Text => log.with_ansi(stderr().is_terminal()).init(),
         LogFormat::Json => log.json().init(),
     }
+    guard
 }
 
 fn exit<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {

@@ -3,7 +3,8 @@
 mod accept;
 mod burst;
 mod socket;
+mod stall;
 
-pub use accept::{Gate, accept};
-pub use burst::{Burst, MAX_READ_AHEAD, MAX_UNSENT};
+pub use accept::{Connection, Gate, accept};
+pub use burst::{Burst, HungUp, MAX_READ_AHEAD, MAX_UNSENT};
 pub use socket::{Keepalive, listen};

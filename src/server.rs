@@ -1,19 +1,15 @@
 //! The server: its listeners, its sessions, and how it stops.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    time::timeout,
-};
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
 use crate::{
     command::Origin,
     config::{Config, Listen},
     line,
-    net::{self, Burst, Gate, Keepalive},
-    session::{Hub, Limits, Session},
+    net::{self, Burst, Connection, Gate, Keepalive},
+    session::{Hub, Limits},
 };
 
 /// Descriptors that are not for connections: listeners, the runtime's own, and those that are told
@@ -37,7 +33,9 @@ pub enum StartError {
         error: io::Error,
     },
     /// The process may open hardly anything.
-    #[error("this process may open only {0} files, too few to serve; raise its limit (ulimit -n)")]
+    #[error(
+        "this process may open only {0} files and needs {RESERVED_DESCRIPTORS} beside its connections; raise its limit (ulimit -n)"
+    )]
     TooFewDescriptors(u64),
 }
 
@@ -58,8 +56,9 @@ impl Server {
     /// # Errors
     /// [`StartError`] when an address is taken or the process is too limited.
     pub fn bind(config: &Config) -> Result<Self, StartError> {
-        let line = listen(line::WIRE, config.line)?;
         let max_connections = max_connections(config.max_connections)?;
+        let line = listen(line::WIRE, config.line)?;
+        tracing::info!(max_connections, wanted = config.max_connections, "ready");
         Ok(Self {
             hub: Hub::new(Limits { locks_per_session: config.max_locks_per_session }),
             gate: Gate::new(max_connections),
@@ -85,10 +84,12 @@ impl Server {
     /// Cancel-safe: dropped, it stops accepting; connections that are served go on.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { hub, gate, max_connections, keepalive, drain, line } = self;
+        // Whatever ends this, nobody is accepted any more.
+        let _stop = gate.stop.clone().drop_guard();
         if let Some(listener) = line {
             let serve = serve_line(hub.clone(), keepalive);
-            let refuse = refuse_line(max_connections, keepalive);
-            tokio::spawn(net::accept(listener, gate.clone(), serve, refuse));
+            let refusal = line::refusal(max_connections);
+            tokio::spawn(net::accept(listener, gate.clone(), refusal, keepalive, serve));
         }
         stop.await;
         tracing::info!(?drain, sessions = hub.sessions(), "stopping");
@@ -96,7 +97,7 @@ impl Server {
         gate.tasks.close();
         hub.drain();
         if timeout(drain, gate.tasks.wait()).await.is_err() {
-            tracing::warn!(sessions = hub.sessions(), "drain is over; ending sessions that still hold locks");
+            hub.warn_of_holders();
             hub.end_all();
             let _ = timeout(LAST_WORDS, gate.tasks.wait()).await;
         }
@@ -114,56 +115,26 @@ fn listen(wire: &'static str, listen: Listen) -> Result<Option<TcpListener>, Sta
 
 /// As many connections as wanted, or at least as the process can open.
 fn max_connections(wanted: Option<usize>) -> Result<usize, StartError> {
-    let descriptors = wanted.map_or(u64::MAX, |wanted| wanted as u64 + RESERVED_DESCRIPTORS);
+    let descriptors = wanted.map_or(u64::MAX, |wanted| (wanted as u64).saturating_add(RESERVED_DESCRIPTORS));
     let files = rlimit::increase_nofile_limit(descriptors).unwrap_or(1024);
     let possible = usize::try_from(files.saturating_sub(RESERVED_DESCRIPTORS)).unwrap_or(usize::MAX);
-    let possible = possible.min(Semaphore::MAX_PERMITS);
-    match wanted {
-        _ if possible == 0 => Err(StartError::TooFewDescriptors(files)),
-        Some(wanted) if wanted > possible => {
-            tracing::warn!(
-                wanted,
-                possible,
-                files,
-                "fewer connections than wanted: the process may not open more files"
-            );
-            Ok(possible)
-        }
-        wanted => Ok(wanted.unwrap_or(possible)),
+    if possible == 0 {
+        return Err(StartError::TooFewDescriptors(files));
     }
+    Ok(possible.min(wanted.unwrap_or(usize::MAX)).min(Semaphore::MAX_PERMITS))
 }
 
-type Serving = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
-
-fn serve_line(hub: Arc<Hub>, keepalive: Keepalive) -> impl Fn(TcpStream) -> Serving {
-    move |stream| {
-        let hub = hub.clone();
+fn serve_line(
+    hub: Arc<Hub>,
+    keepalive: Keepalive,
+) -> impl Fn(Connection) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    move |Connection { stream, peer }| {
+        let session = hub.open(Origin { wire: line::WIRE, peer });
         Box::pin(async move {
-            if let Some((io, session)) = open(stream, keepalive, &hub, line::WIRE) {
+            // Else it is gone already.
+            if let Ok(io) = Burst::new(stream, keepalive) {
                 line::serve(io, session).await;
             }
         })
     }
-}
-
-fn refuse_line(max: usize, keepalive: Keepalive) -> impl Fn(TcpStream) -> Serving {
-    move |stream| {
-        Box::pin(async move {
-            if let Ok(io) = Burst::new(stream, keepalive) {
-                line::refuse(io, max).await;
-            }
-        })
-    }
-}
-
-/// A session for a connection, unless its client has gone already.
-fn open(
-    stream: TcpStream,
-    keepalive: Keepalive,
-    hub: &Arc<Hub>,
-    wire: &'static str,
-) -> Option<(Burst, Session)> {
-    let peer = stream.peer_addr().ok()?;
-    let io = Burst::new(stream, keepalive).ok()?;
-    Some((io, hub.open(Origin { wire, peer })))
 }

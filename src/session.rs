@@ -153,17 +153,20 @@ impl Waiting<'_> {
     /// The session is to end.
     pub async fn finish(self) -> Result<Answer, Ending> {
         let Self { mut wait, deadline, handle, hub } = self;
-        let (verdict, stopped) = tokio::select! {
+        let verdict = tokio::select! {
             biased;
-            verdict = wait.verdict() => (verdict, false),
-            () = handle.stopping() => (wait.give_up(), true),
-            () = until(deadline) => (wait.give_up(), false),
+            () = handle.told_to_end() => {
+                // A grant of this very moment goes to the next, who declines it too if the server stops.
+                drop(wait);
+                return handle.ending().map_or(Ok(Err(Error::Stopping)), Err);
+            }
+            verdict = wait.verdict() => verdict,
+            () = until(deadline) => wait.give_up(),
         };
         Ok(match verdict {
             Verdict::Granted(_) => Ok(Reply::Int(1)),
             Verdict::Interrupted => Err(Error::Interrupted),
-            Verdict::LeftQueue if !stopped => Ok(hub.timed_out()),
-            Verdict::LeftQueue => return handle.ending().map_or(Ok(Err(Error::Stopping)), Err),
+            Verdict::LeftQueue => Ok(hub.timed_out()),
         })
     }
 }

@@ -13,9 +13,7 @@ pub enum Timeout {
 
 /// The text is not a time (protocol.md, "Timeouts").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a timeout is a number of seconds such as 10 or 0.5, may carry a unit (500ms, 2m, 1h), and -1 waits for ever"
-)]
+#[error("say seconds, such as 10 or 0.5, or with a unit (ms, s, m, h) 500ms or 2m; -1 waits for ever")]
 pub struct BadTimeout;
 
 impl Timeout {
@@ -35,8 +33,9 @@ impl FromStr for Timeout {
             None => (false, text.strip_prefix('+').unwrap_or(text)),
         };
         let nanos = parse_nanos(magnitude)?;
+        // However little below 0.
+        let negative = negative && magnitude.bytes().any(|b| matches!(b, b'1'..=b'9'));
         Ok(match nanos {
-            Some(0) => Self::Within(Duration::ZERO),
             Some(nanos) if !negative => Self::Within(Duration::from_nanos(nanos)),
             _ => Self::Forever,
         })
@@ -108,6 +107,7 @@ mod tests {
         for text in [
             "-1",
             "-0.4",
+            "-0.0000000001",
             "-1ms",
             "18446744073709551616",
             "99999999999999999999999h",

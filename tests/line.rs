@@ -63,7 +63,7 @@ async fn bad_input_costs_nothing_but_its_line() {
     a.send_bytes(b"\xff\xf4\xff\xfd\x06\n").await;
     assert!(a.line().await.starts_with("ERROR UNKNOWN_COMMAND "));
     a.send_bytes(b"GET_LOCK a\x07b 0\n").await;
-    assert!(a.line().await.starts_with("ERROR SYNTAX '\\u{7}' "));
+    assert!(a.line().await.starts_with(r"ERROR SYNTAX \u{7}b 0 is not understood here"));
     a.send_bytes("GET_LOCK a\u{a0}b 0\n".as_bytes()).await;
     assert_eq!(a.line().await, "ERROR BAD_NAME a name with the character U+00A0 must be quoted");
     a.send_bytes(b"GET_LOCK a 1\0\n").await;
@@ -95,16 +95,37 @@ async fn a_waiter_that_leaves_is_out_of_the_queue_whatever_it_sent_before() {
 }
 
 #[tokio::test]
-async fn a_waiter_that_sent_more_than_is_read_ahead_is_seen_to_leave() {
+async fn a_waiter_that_sent_more_than_any_buffer_takes_is_seen_to_leave() {
     let server = TestServer::start();
     let [mut holder, mut waiter] = server.clients().await;
     assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
     waiter.send("GET_LOCK x -1").await;
     server.until_waiting(1).await;
-    // More than the server reads ahead, but not more than the kernel takes beside it.
-    let ahead = getlockd::net::MAX_READ_AHEAD + 20_000;
-    waiter.send_bytes(&b"RELEASE_LOCK nothing\n".repeat(ahead / 21)).await;
+    waiter.send_bytes(&b"RELEASE_LOCK nothing\n".repeat(3_000_000 / 21)).await;
     drop(waiter);
+    server.until(|stats| stats.table.waiters == 0 && stats.connections == 1).await;
+}
+
+#[tokio::test]
+async fn a_waiter_that_sends_without_end_is_told_so_and_closed() {
+    let server = TestServer::start();
+    let [mut holder, mut waiter] = server.clients().await;
+    assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
+    waiter.send("GET_LOCK x -1").await;
+    let endless = b"RELEASE_LOCK nothing\n".repeat(1_000);
+    let mut told = String::new();
+    while told.is_empty() {
+        tokio::select! {
+            biased;
+            line = waiter.next() => told = line.unwrap_or_default(),
+            () = tokio::task::yield_now() => drop(waiter.stream.get_ref().try_write(&endless)),
+        }
+    }
+    let max = getlockd::net::MAX_READ_AHEAD;
+    assert_eq!(
+        told,
+        format!("ERROR LIMIT more than {max} bytes were sent behind a command that waits; closing")
+    );
     server.until(|stats| stats.table.waiters == 0 && stats.connections == 1).await;
 }
 
@@ -209,6 +230,55 @@ async fn a_hundred_thousand_commands_are_answered_in_order_to_one_who_reads_late
     }
 }
 
+#[tokio::test]
+async fn one_who_asks_for_long_lists_does_not_keep_the_others_waiting() {
+    let server = TestServer::start();
+    let [mut greedy, mut other] = server.clients().await;
+    for i in 0..20 {
+        greedy
+            .send_bytes((0..1_000).map(|j| format!("GET_LOCK n{i}.{j} 0\n")).collect::<String>().as_bytes())
+            .await;
+        for _ in 0..1_000 {
+            assert_eq!(greedy.line().await, "1");
+        }
+    }
+    // As many as one read takes: their answers are sent when all are there.
+    greedy.send_bytes(&b"LOCKS z\n".repeat(2_000)).await;
+    assert_eq!(other.ask("PING").await, "PONG");
+    let so_far = greedy.stream.get_ref().try_read(&mut [0; 1]);
+    assert!(so_far.is_err(), "nobody else was served before the lists were done");
+    for _ in 0..2_000 {
+        assert_eq!(greedy.line().await, "END 0");
+    }
+}
+
+#[tokio::test]
+async fn last_words_arrive_whatever_was_sent_behind_them() {
+    let server = TestServer::start();
+    for (first, last) in
+        [("QUIT\n", "BYE"), ("", "ERROR LINE_TOO_LONG a line has at most 1024 bytes; closing")]
+    {
+        let mut client = server.client().await;
+        client.send_bytes(first.as_bytes()).await;
+        let _ = client.stream.get_ref().try_write(&vec![b'a'; 200_000]);
+        assert_eq!(client.rest().await.trim_end(), last);
+    }
+}
+
+#[tokio::test]
+async fn answers_before_quit_wait_for_one_who_reads_late() {
+    let server = TestServer::start();
+    let mut late = server.client().await;
+    late.send_bytes(&b"HELP\n".repeat(8_000)).await;
+    late.send("QUIT").await;
+    server.until(|stats| stats.connections == 1).await;
+    // Longer than last words are waited for.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let answers = late.rest().await;
+    assert_eq!(answers.matches("END ").count(), 8_000);
+    assert!(answers.ends_with("BYE\n"));
+}
+
 /// More than all buffers between a client that does not read and the server take.
 const FLOOD: usize = 64 * 1024 * 1024;
 
@@ -246,9 +316,9 @@ async fn a_client_that_does_not_read_is_not_served_and_keeps_its_locks() {
     while ends < sent / 1024 {
         let line = deaf.line().await;
         answers += 1;
-        ends += usize::from(line == "END 18");
+        ends += usize::from(line == "END 21");
     }
-    assert_eq!(answers, ends * 19);
+    assert_eq!(answers, ends * 22);
 }
 
 #[tokio::test]
@@ -291,6 +361,21 @@ async fn kill_ends_a_session_wherever_it_is() {
     assert_eq!(killer.rest().await, farewell);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_session_held_is_free_when_kill_answers() {
+    let server = TestServer::start();
+    let mut killer = server.client().await;
+    for _ in 0..200 {
+        let mut victim = server.client().await;
+        let id = victim.id().await;
+        assert_eq!(victim.ask("GET_LOCK x 0").await, "1");
+        killer.send_bytes(format!("KILL {id}\nGET_LOCK x 0\nRELEASE_LOCK x\n").as_bytes()).await;
+        for answer in ["1", "1", "1"] {
+            assert_eq!(killer.line().await, answer);
+        }
+    }
+}
+
 #[tokio::test]
 async fn two_sessions_that_kill_each_other_both_end() {
     let server = TestServer::start();
@@ -331,7 +416,10 @@ async fn beyond_max_connections_a_client_is_told_and_closed() {
     assert_eq!((a.ask("PING").await, b.ask("PING").await), ("PONG".into(), "PONG".into()));
     let mut c = server.client().await;
     c.send("GET_LOCK x 0").await;
-    assert_eq!(c.rest().await, "ERROR LIMIT the server has its 2 connections (--max-connections); closing\n");
+    assert_eq!(
+        c.rest().await,
+        "ERROR LIMIT no connection is free of 2 (--max-connections, ulimit -n); closing\n"
+    );
     drop(a);
     server.until(|stats| stats.connections == 1).await;
     let answered = async {

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Program {
     child: Child,
-    log: BufReader<ChildStderr>,
+    log: Option<BufReader<ChildStderr>>,
     addr: SocketAddr,
 }
 
@@ -29,6 +29,7 @@ impl Program {
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let listening = next_with(&mut log, "listening");
         let addr = listening.split(['=', ' ', '"', '}', ',']).find_map(|word| word.trim().parse().ok());
+        let log = Some(log);
         Self { child, log, addr: addr.unwrap_or_else(|| panic!("no address in {listening}")) }
     }
 
@@ -45,7 +46,9 @@ impl Program {
 
     fn wait(mut self) -> (ExitStatus, String) {
         let mut log = String::new();
-        self.log.read_to_string(&mut log).unwrap();
+        if let Some(unread) = &mut self.log {
+            unread.read_to_string(&mut log).unwrap();
+        }
         (self.child.wait().unwrap(), log)
     }
 }
@@ -126,7 +129,8 @@ fn a_drain_ends_at_its_time() {
     drop(holder);
     let (status, log) = program.wait();
     assert_eq!(status.code(), Some(0));
-    assert!(log.contains("drain is over"), "{log}");
+    assert!(log.contains("SIGTERM") && log.contains("drain is over"), "{log}");
+    assert!(log.contains("still holds locks id=1 peer=127.0.0.1:"), "{log}");
 }
 
 #[test]
@@ -135,7 +139,7 @@ fn a_second_signal_ends_it_at_once() {
     let mut holder = program.client();
     assert_eq!(holder.ask("GET_LOCK x 0"), "1");
     program.signal("-TERM");
-    next_with(&mut program.log, "stopping");
+    next_with(program.log.as_mut().unwrap(), "stopping");
     program.signal("-TERM");
     let (status, log) = program.wait();
     assert_eq!(status.code(), Some(1));
@@ -199,7 +203,7 @@ fn logs_are_json_if_wanted_and_never_name_a_lock() {
     assert_eq!(client.ask("GET_LOCK very_secret_name 0"), "1");
     client.send("KILL 1");
     assert!(client.line().starts_with("ERROR KILLED "));
-    let killed = next_with(&mut program.log, "session killed");
+    let killed = next_with(program.log.as_mut().unwrap(), "session killed");
     assert!(killed.starts_with('{') && killed.trim_end().ends_with('}'), "{killed}");
     program.signal("-TERM");
     let (_, log) = program.wait();
@@ -212,7 +216,8 @@ fn more_connections_than_descriptors_are_refused_and_the_server_goes_on() {
     let flags = "--line 127.0.0.1:0 --max-connections 1000";
     command.args(["-c", &format!("ulimit -n 80; exec {PROGRAM} {flags}")]);
     let mut program = Program::spawn(&mut command);
-    assert!(next_with(&mut program.log, "fewer connections than wanted").contains("possible=16"));
+    let ready = next_with(program.log.as_mut().unwrap(), "ready");
+    assert!(ready.contains("max_connections=16") && ready.contains("wanted=1000"), "{ready}");
     let mut clients: Vec<_> = (0..16).map(|_| program.client()).collect();
     assert!(clients.iter_mut().all(|client| client.ask("PING") == "PONG"));
     // Far more than there are descriptors.
@@ -229,4 +234,32 @@ fn more_connections_than_descriptors_are_refused_and_the_server_goes_on() {
         again.send("PING");
         answer = again.line();
     }
+}
+
+#[test]
+fn a_log_that_nobody_takes_stops_nothing() {
+    let mut program = Program::start(&["--log-level", "trace"]);
+    drop(program.log.take());
+    let (mut victim, mut killer) = (program.client(), program.client());
+    assert_eq!(victim.ask("GET_LOCK x 0"), "1");
+    assert_eq!(killer.ask("KILL 1"), "1");
+    assert_eq!(killer.ask("IS_FREE_LOCK x"), "1");
+    program.signal("-TERM");
+    assert_eq!(program.wait().0.code(), Some(0));
+}
+
+#[test]
+fn a_log_that_is_not_read_stops_nothing() {
+    let program = Program::start(&["--log-level", "trace"]);
+    let (mut victim, mut killer) = (program.client(), program.client());
+    // Far more lines than the pipe and the writer's queue take.
+    for _ in 0..300 {
+        victim.send(&"IS_FREE_LOCK x\n".repeat(1_000));
+        for _ in 0..1_000 {
+            assert_eq!(victim.line(), "1");
+        }
+    }
+    assert_eq!(killer.ask("KILL 1"), "1");
+    program.signal("-TERM");
+    assert!(killer.line().starts_with("ERROR SHUTDOWN "));
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use getlockd::{
     command::{Answer, Command, Ending, Error, Origin, Reply},
-    lock::Mode,
+    lock::{Mode, SessionId},
     name::Name,
     session::{Hub, Limits, Progress, Session},
 };
@@ -133,4 +133,62 @@ async fn a_draining_server_ends_waits_and_grants_only_what_is_held() {
     assert!(holder.ending().is_none());
     assert_eq!(number(&run(&mut holder, Command::ReleaseAllLocks).await), 2);
     assert_eq!(holder.ending(), Some(Ending::Shutdown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_is_no_stop() {
+    let hub = hub();
+    let (mut killer, mut victim) = (open(&hub), open(&hub));
+    let Progress::Killing(killing) = killer.start(Command::Kill(victim.id())) else { panic!("it lives") };
+    assert_eq!(number(&run(&mut victim, get_lock("x", "0")).await), 1, "not yet looked at");
+    assert_eq!(victim.ending(), Some(Ending::Killed(SessionId(1))));
+    drop(victim);
+    assert!(matches!(killing.finish().await, Ok(Ok(Reply::Int(1)))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_has_a_new_token_and_a_lock_taken_again_its_old_one() {
+    let hub = hub();
+    let (mut a, mut b) = (open(&hub), open(&hub));
+    let shared = || Command::GetLock {
+        name: Name::new("x").unwrap(),
+        mode: Mode::Shared,
+        timeout: "0".parse().unwrap(),
+    };
+    let token = || Command::FencingToken(Name::new("x").unwrap());
+    assert_eq!(number(&run(&mut a, shared()).await), 1);
+    let first = number(&run(&mut a, token()).await);
+    assert_eq!(number(&run(&mut b, shared()).await), 1);
+    let others = number(&run(&mut b, token()).await);
+    assert_eq!(number(&run(&mut a, shared()).await), 1);
+    assert_eq!(number(&run(&mut a, token()).await), first, "taken again");
+
+    let Progress::Waiting(upgrade) = a.start(get_lock("x", "-1")) else { panic!("it is shared") };
+    drop(b);
+    drop(upgrade);
+    let dropped = number(&run(&mut a, token()).await);
+    assert!(first < others && others < dropped, "it was granted, and handed back");
+    assert_eq!(number(&run(&mut a, get_lock("x", "0")).await), 1);
+    assert!(number(&run(&mut a, token()).await) > dropped);
+    assert_eq!(number(&run(&mut a, Command::ReleaseAllLocks).await), 3);
+    assert_eq!(hub.stats().table.locks, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_opens_while_the_server_stops_ends_at_once() {
+    let hub = hub();
+    hub.drain();
+    assert_eq!(open(&hub).ending(), Some(Ending::Shutdown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_meets_the_stop_is_declined() {
+    let hub = hub();
+    let (mut holder, mut waiter) = (open(&hub), open(&hub));
+    assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
+    let Progress::Waiting(waiting) = waiter.start(get_lock("x", "-1")) else { panic!("it is held") };
+    hub.drain();
+    drop(holder);
+    assert!(matches!(waiting.finish().await, Err(Ending::Shutdown)));
+    assert_eq!(hub.stats().table.locks, 0);
 }

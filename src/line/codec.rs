@@ -64,7 +64,7 @@ fn line_length(input: &[u8]) -> Result<Option<usize>, Untrusted> {
 
 /// None for a line that is empty.
 fn read(line: &[u8]) -> Option<Result<Result<Request, Refusal>, Untrusted>> {
-    if line.iter().all(|c| matches!(c, b' ' | b'\t')) {
+    if line.iter().all(|c| matches!(c, b' ' | b'\t' | b';')) {
         return None;
     }
     Some(match foreign(line) {
@@ -81,14 +81,13 @@ fn foreign(line: &[u8]) -> Option<Untrusted> {
     if line[0] == TLS_HANDSHAKE {
         return Some(Untrusted::Tls);
     }
-    let space = memchr::memchr(b' ', line)?;
-    let (word, target) = (&line[..space], &line[space + 1..]);
-    let request = METHODS.contains(&word) && (target.starts_with(b"/") || has_http_version(target));
-    (request || word.eq_ignore_ascii_case(b"Host:")).then_some(Untrusted::Http)
-}
-
-fn has_http_version(target: &[u8]) -> bool {
-    target.windows(b" HTTP/".len()).any(|part| part == b" HTTP/")
+    let words: Vec<&[u8]> = line.split(|c| *c == b' ').filter(|word| !word.is_empty()).collect();
+    let is_http = match words.as_slice() {
+        [method, _, version] if version.starts_with(b"HTTP/") => method.iter().all(u8::is_ascii_uppercase),
+        [method, target, ..] if METHODS.contains(method) => target.starts_with(b"/"),
+        _ => line.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"Host:")),
+    };
+    is_http.then_some(Untrusted::Http)
 }
 
 #[cfg(test)]
@@ -120,7 +119,7 @@ mod tests {
 
     #[test]
     fn lines_are_the_same_however_they_are_cut() {
-        let input = b"PING\r\n\n  \t\nRELEASE_LOCK a\nnonsense\nQUIT\r\nPING";
+        let input = b"PING\r\n\n  \t\n ;\nRELEASE_LOCK a\nnonsense\nQUIT\r\nPING";
         let release = Request::Run(Command::ReleaseLock(Name::new("a").unwrap()));
         let expected = ["Ping", &format!("{release:?}"), "UNKNOWN_COMMAND", "Quit"];
         for step in 1..=input.len() {
@@ -148,6 +147,8 @@ mod tests {
             "host: a",
             "CONNECT a:1 HTTP/1.1",
             "PRI * HTTP/2.0",
+            "PROPFIND /x HTTP/1.1",
+            "Host:localhost",
         ] {
             let seen = decode(format!("{request}\r\nPING\r\n").as_bytes(), 1000);
             assert_eq!(seen, [Untrusted::Http.to_string()], "{request}");

@@ -2,12 +2,16 @@
 
 use std::{
     convert::Infallible,
+    fmt,
     future::poll_fn,
     pin::pin,
     task::{Poll, ready},
+    time::Duration,
 };
 
+use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
+use tracing::Instrument;
 
 use super::{
     Codec, Hello, Request, Response,
@@ -15,7 +19,7 @@ use super::{
 };
 use crate::{
     command::{Answer, Command, Ending},
-    net::{Burst, MAX_UNSENT},
+    net::{Burst, HungUp, MAX_UNSENT},
     session::{Progress, Session, Waiting},
 };
 
@@ -28,8 +32,22 @@ enum Over {
     Quit,
     /// What it sent is no line protocol.
     Untrusted(Untrusted),
+    /// It sent more behind a command that waits than is kept.
+    SentTooMuch,
     /// The server ends it.
     Ended(Ending),
+}
+
+impl fmt::Display for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Left => f.write_str("the client left"),
+            Self::Quit => f.write_str("the client quit"),
+            Self::SentTooMuch => f.write_str("the client sent too much behind a command that waits"),
+            Self::Untrusted(untrusted) => untrusted.fmt(f),
+            Self::Ended(ending) => ending.fmt(f),
+        }
+    }
 }
 
 impl From<Untrusted> for Over {
@@ -54,16 +72,21 @@ impl From<Ending> for Over {
 ///
 /// Cancel-safe: dropped, it frees what the session holds and closes the socket.
 pub async fn serve(io: Burst, session: Session) {
-    let mut connection = Connection { io, session, codec: Codec::default() };
-    let Err(over) = connection.run().await;
-    connection.end(over).await;
+    let span =
+        tracing::debug_span!("connection", id = session.id().0, peer = %session.handle().origin().peer);
+    let connection = Connection { io, session, codec: Codec::default() };
+    connection.serve().instrument(span).await;
 }
 
-/// Tells a client that there is no place for it.
-pub async fn refuse(mut io: Burst, max_connections: usize) {
-    let _ = Codec::default().encode(Response::Full(max_connections), &mut io.output);
-    io.close().await;
+/// What a client is told for which there is no place.
+pub fn refusal(max_connections: usize) -> Bytes {
+    let mut output = BytesMut::new();
+    let _ = Codec::default().encode(Response::Full(max_connections), &mut output);
+    output.freeze()
 }
+
+/// How much time the client of a session that was ended has to take the reason.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 struct Connection {
     io: Burst,
@@ -72,6 +95,12 @@ struct Connection {
 }
 
 impl Connection {
+    async fn serve(mut self) {
+        tracing::debug!("connection starts");
+        let Err(over) = self.run().await;
+        self.end(over).await;
+    }
+
     async fn run(&mut self) -> Result<Infallible, Over> {
         loop {
             while let Some(request) = self.codec.decode(&mut self.io.input)? {
@@ -82,6 +111,8 @@ impl Connection {
                 if self.io.output.len() >= MAX_UNSENT {
                     self.flush().await?;
                 }
+                // One who sends without end takes turns with the others.
+                tokio::task::coop::consume_budget().await;
             }
             self.flush().await?;
             self.fill().await?;
@@ -89,6 +120,7 @@ impl Connection {
     }
 
     async fn respond(&mut self, request: Result<Request, Refusal>) -> Result<(), Over> {
+        tracing::trace!(?request);
         let response = match request {
             Ok(Request::Run(command)) => Response::Answer(self.answer(command).await?),
             Ok(Request::Ping) => Response::Pong,
@@ -103,6 +135,10 @@ impl Connection {
     }
 
     async fn answer(&mut self, command: Command) -> Result<Answer, Over> {
+        if command.looks_at_everything() {
+            // It may take long: others go first, and again between two of them.
+            tokio::task::yield_now().await;
+        }
         match self.session.start(command) {
             Progress::Done(answer) => Ok(answer),
             // Boxed: a wait is rare and long, and its state would stand in every idle connection.
@@ -133,17 +169,18 @@ impl Connection {
     /// Frees what the session holds, then says why, to a client that is still there.
     async fn end(self, over: Over) {
         let Self { mut io, session, mut codec } = self;
-        let (id, holds) = (session.id(), session.holds());
+        let holds = session.holds();
         drop(session);
-        tracing::debug!(id = id.0, holds, ?over, "connection ends");
-        let last = match over {
+        tracing::debug!(holds, why = %over, "connection ends");
+        let (last, patience) = match over {
             Over::Left => return,
-            Over::Quit => Response::Bye,
-            Over::Untrusted(untrusted) => Response::Untrusted(untrusted),
-            Over::Ended(ending) => Response::Ended(ending),
+            Over::Quit => (Response::Bye, None),
+            Over::Untrusted(untrusted) => (Response::Untrusted(untrusted), None),
+            Over::SentTooMuch => (Response::SentTooMuch, Some(LAST_WORDS)),
+            Over::Ended(ending) => (Response::Ended(ending), Some(LAST_WORDS)),
         };
         let _ = codec.encode(last, &mut io.output);
-        Box::pin(io.close()).await;
+        Box::pin(io.close(patience)).await;
     }
 }
 
@@ -153,6 +190,9 @@ async fn wait(io: &mut Burst, waiting: Waiting<'_>) -> Result<Answer, Over> {
     tokio::select! {
         biased;
         answer = finish => Ok(answer?),
-        () = io.hung_up() => Err(Over::Left),
+        hung_up = io.hung_up() => Err(match hung_up {
+            HungUp::Left => Over::Left,
+            HungUp::SentTooMuch => Over::SentTooMuch,
+        }),
     }
 }

@@ -67,13 +67,16 @@ impl Symbol {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The first word is no command.
-    #[error("there is no command {word}{}; HELP lists them", nearest.map(|n| format!("; did you mean {n}?")).unwrap_or_default())]
+    #[error("there is no command '{word}'{}; HELP lists them", nearest.map(|n| format!(" (did you mean {n}?)")).unwrap_or_default())]
     UnknownCommand {
         /// What was sent.
         word: String,
         /// The command most like it.
         nearest: Option<&'static str>,
     },
+    /// An argument too many.
+    #[error("{0} takes no arguments")]
+    NoArguments(&'static str),
     /// The wrong number of arguments, or one that is not what it should be.
     #[error("usage: {usage}, as in: {example}")]
     Usage {
@@ -91,9 +94,15 @@ pub enum Refusal {
     /// `SELECT` or `DO` before something that is no call.
     #[error("one call with parentheses follows SELECT or DO, as in: SELECT GET_LOCK('nightly', 10)")]
     NoCall,
-    /// Something that does not belong there.
-    #[error("{0:?} is one character too many here; quote names with blanks, quotes, commas or parentheses")]
-    Unexpected(char),
+    /// Something where a comma or the closing parenthesis should be.
+    #[error("a comma or a ) is missing in front of {0}")]
+    NoComma(String),
+    /// Something behind the call.
+    #[error("nothing may follow the call, and there is {0}")]
+    Extra(String),
+    /// Something else that does not belong there.
+    #[error("{0} is not understood here; a name with blanks, quotes, commas or parentheses goes in ' or \"")]
+    Unexpected(String),
     /// A name that breaks a rule.
     #[error(transparent)]
     BadName(#[from] NameError),
@@ -104,8 +113,8 @@ pub enum Refusal {
     #[error("a name with the character U+{:04X} must be quoted", u32::from(*.0))]
     Unprintable(char),
     /// Not a time.
-    #[error(transparent)]
-    BadTimeout(#[from] BadTimeout),
+    #[error("'{0}' is no timeout: {1}")]
+    BadTimeout(String, BadTimeout),
 }
 
 impl Refusal {
@@ -114,12 +123,8 @@ impl Refusal {
         match self {
             Self::UnknownCommand { .. } => Symbol::UnknownCommand,
             Self::BadName(_) | Self::NullName | Self::Unprintable(_) => Symbol::BadName,
-            Self::BadTimeout(_) => Symbol::BadTimeout,
-            Self::Usage { .. }
-            | Self::Unterminated(_)
-            | Self::Unclosed
-            | Self::NoCall
-            | Self::Unexpected(_) => Symbol::Syntax,
+            Self::BadTimeout(..) => Symbol::BadTimeout,
+            _ => Symbol::Syntax,
         }
     }
 }

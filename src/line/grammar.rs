@@ -53,7 +53,8 @@ impl ParseError<&[u8]> for Fault {
 /// Takes a line apart. It is not empty.
 pub(super) fn parse(line: &[u8]) -> Result<Call<'_>, Refusal> {
     match call(trim_end(line)) {
-        Ok(([], call)) => Ok(call),
+        Ok(([], called)) => Ok(called.call),
+        Ok((rest, Called { parentheses: true, .. })) => Err(Refusal::Extra(shown(rest))),
         Ok((rest, _)) => Err(unexpected(rest)),
         Err(nom::Err::Error(fault) | nom::Err::Failure(fault)) => {
             Err(fault.0.unwrap_or_else(|| unexpected(line)))
@@ -62,16 +63,26 @@ pub(super) fn parse(line: &[u8]) -> Result<Call<'_>, Refusal> {
     }
 }
 
-fn call(input: &[u8]) -> Parsed<'_, Call<'_>> {
+/// A call, and in which shape it came.
+struct Called<'a> {
+    call: Call<'a>,
+    parentheses: bool,
+}
+
+fn call(input: &[u8]) -> Parsed<'_, Called<'_>> {
     let sql = terminated(alt((tag_no_case("SELECT"), tag_no_case("DO"))), blanks1);
     let (input, sql) = preceded(blanks, opt(sql)).parse(input)?;
     let (input, word) = take_till1(|c| is_blank(c) || matches!(c, b'(' | b',')).parse(input)?;
-    let (input, args) = match preceded(blanks, opt(char('('))).parse(input)? {
-        (input, Some(_)) => cut(terminated(in_parentheses, blanks)).parse(input)?,
-        (_, None) if sql.is_some() => return fail(Refusal::NoCall),
-        (input, None) => separated_list0(alt((comma, blanks1)), arg).parse(input)?,
+    let (input, parentheses) =
+        preceded(blanks, opt(char('('))).map(|opening| opening.is_some()).parse(input)?;
+    let (input, args) = if parentheses {
+        cut(terminated(in_parentheses, blanks)).parse(input)?
+    } else if sql.is_some() {
+        return fail(Refusal::NoCall);
+    } else {
+        separated_list0(alt((comma, blanks1)), arg).parse(input)?
     };
-    Ok((input, Call { word, args }))
+    Ok((input, Called { call: Call { word, args }, parentheses }))
 }
 
 fn in_parentheses(input: &[u8]) -> Parsed<'_, Vec<Arg<'_>>> {
@@ -79,7 +90,7 @@ fn in_parentheses(input: &[u8]) -> Parsed<'_, Vec<Arg<'_>>> {
     match preceded(blanks, opt(char(')'))).parse(input)? {
         (input, Some(_)) => Ok((input, args)),
         ([], None) => fail(Refusal::Unclosed),
-        (rest, None) => fail(unexpected(rest)),
+        (rest, None) => fail(Refusal::NoComma(shown(rest))),
     }
 }
 
@@ -174,9 +185,14 @@ fn is_bare(c: u8) -> bool {
 }
 
 fn unexpected(rest: &[u8]) -> Refusal {
-    let rest = rest.iter().position(|&c| !is_blank(c)).map_or(rest, |start| &rest[start..]);
-    let first = rest.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next());
-    Refusal::Unexpected(first.unwrap_or(std::primitive::char::REPLACEMENT_CHARACTER))
+    Refusal::Unexpected(shown(rest))
+}
+
+/// The start of what was sent, fit to be shown.
+pub(super) fn shown(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let start = text.trim_start().chars().take(40);
+    start.map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 fn fail<T>(refusal: Refusal) -> Parsed<'static, T> {
@@ -234,10 +250,11 @@ mod tests {
         assert_eq!(shape("X 'a"), "SYNTAX: a ' opens a text and nothing closes it");
         assert_eq!(shape(r"X 'a\"), "SYNTAX: a ' opens a text and nothing closes it");
         assert_eq!(shape("X('a'"), "SYNTAX: a ( is not closed by a )");
-        assert!(shape("X('a' 1)").starts_with("SYNTAX: '1' is one character too many"));
-        assert!(shape("X('a') y").starts_with("SYNTAX: 'y' is one character too many"));
-        assert!(shape("X 'a'b").starts_with("SYNTAX: 'b' is one character too many"));
-        assert!(shape("X a )").starts_with("SYNTAX: ')' is one character too many"));
+        assert_eq!(shape("X('a' 1)"), "SYNTAX: a comma or a ) is missing in front of 1)");
+        assert_eq!(shape("X('a') AS y"), "SYNTAX: nothing may follow the call, and there is AS y");
+        assert!(shape("X 'a'b").starts_with("SYNTAX: b is not understood here"));
+        assert!(shape("X a )").starts_with("SYNTAX: ) is not understood here"));
+        assert!(shape("X `a` 1").starts_with("SYNTAX: `a` 1 is not understood here"));
         assert!(shape("SELECT X").starts_with("SYNTAX: one call with parentheses"));
     }
 }

@@ -9,9 +9,12 @@ pub(super) fn is_bare(c: char) -> bool {
     !matches!(c, '\'' | '"' | '`' | ',' | '(' | ')') && !needs_escape(c) && !c.is_whitespace()
 }
 
-/// Whether a character would garble a terminal: controls, and those that reverse the direction.
+/// Whether a character cannot be seen, or would garble a terminal: controls, what has no width, and
+/// what reverses the direction.
 fn needs_escape(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}')
+        || matches!(c, '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
 }
 
 /// The character that a backslash and this one stand for (MySQL manual 9.1.1).

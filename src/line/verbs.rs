@@ -74,8 +74,10 @@ impl Verb {
     fn find(word: &[u8]) -> Result<&'static Self, Refusal> {
         let named = |verb: &&Self| verb.name.as_bytes().eq_ignore_ascii_case(word);
         Self::ALL.iter().find(named).ok_or_else(|| {
-            // Long enough to recognise, too short to fill a log.
-            let word: String = String::from_utf8_lossy(word).escape_debug().take(40).collect();
+            if word.eq_ignore_ascii_case(b"SELECT") || word.eq_ignore_ascii_case(b"DO") {
+                return Refusal::NoCall;
+            }
+            let word = grammar::shown(word);
             let nearest = nearest(&word.to_ascii_uppercase());
             Refusal::UnknownCommand { word, nearest }
         })
@@ -113,14 +115,17 @@ impl Args<'_> {
     }
 
     fn locks(&self) -> Result<Request, Refusal> {
-        let prefix = self.at_most_one()?.map(lock_name).transpose()?;
+        // Every name starts with nothing.
+        let prefix = self.at_most_one()?.filter(|prefix| !prefix.text.is_empty());
+        let prefix = prefix.map(lock_name).transpose()?;
         Ok(Request::Run(Command::Locks(prefix)))
     }
 
     fn get_lock(&self, mode: Mode) -> Result<Request, Refusal> {
         let [name, timeout] = self.exactly()?;
         let name = lock_name(name)?;
-        let timeout = str::from_utf8(&timeout.text).unwrap_or_default().parse()?;
+        let text = str::from_utf8(&timeout.text).unwrap_or_default();
+        let timeout = text.parse().map_err(|bad| Refusal::BadTimeout(grammar::shown(&timeout.text), bad))?;
         Ok(Request::Run(Command::GetLock { name, mode, timeout }))
     }
 
@@ -145,6 +150,9 @@ impl Args<'_> {
     }
 
     fn usage(&self) -> Refusal {
+        if self.verb.args.is_empty() {
+            return Refusal::NoArguments(self.verb.name);
+        }
         Refusal::Usage { usage: self.verb.usage(), example: self.verb.example }
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     command::{Answer, Ending, Error, LockRow, Reply, SessionRow, Stats, WaiterRow, WhyRow},
     lock::{Circle, Excerpt, SessionId},
     name::MAX_NAME_CHARS,
+    net::MAX_READ_AHEAD,
 };
 
 /// What is sent for a line, or unasked before the connection is closed.
@@ -39,6 +40,8 @@ pub enum Response {
     Untrusted(Untrusted),
     /// The session ends.
     Ended(Ending),
+    /// The client sent more behind a command that waits than is kept; the connection ends.
+    SentTooMuch,
     /// There are as many connections as there may be; this one ends.
     Full(usize),
 }
@@ -66,9 +69,15 @@ impl Response {
                 untrusted.symbol().into_iter().for_each(|symbol| lines.error(symbol, &untrusted));
             }
             Self::Ended(ending) => write_ending(ending, lines),
+            Self::SentTooMuch => lines.error(
+                Symbol::Limit,
+                &format_args!(
+                    "more than {MAX_READ_AHEAD} bytes were sent behind a command that waits; closing"
+                ),
+            ),
             Self::Full(max) => lines.error(
                 Symbol::Limit,
-                &format_args!("the server has its {max} connections (--max-connections); closing"),
+                &format_args!("no connection is free of {max} (--max-connections, ulimit -n); closing"),
             ),
         }
     }
@@ -100,14 +109,21 @@ impl<'a> Lines<'a> {
         self.line(format_args!("ERROR {} {text}", symbol.as_str()));
     }
 
-    fn rows<T: fmt::Display>(&mut self, rows: impl IntoIterator<Item = T>) -> usize {
+    fn list<T: fmt::Display>(&mut self, rows: impl IntoIterator<Item = T>) {
         let line = |row| self.line(format_args!("{row}"));
-        rows.into_iter().map(line).count()
+        let count = rows.into_iter().map(line).count();
+        self.line(format_args!("END {count}"));
     }
 
-    fn list<T: fmt::Display>(&mut self, rows: impl IntoIterator<Item = T>) {
-        let count = self.rows(rows);
-        self.line(format_args!("END {count}"));
+    fn excerpt<T: fmt::Display>(&mut self, excerpt: &Excerpt<T>) {
+        let Excerpt { rows, total } = excerpt;
+        if rows.len() == *total {
+            return self.list(rows);
+        }
+        for row in rows {
+            self.line(format_args!("{row}"));
+        }
+        self.line(format_args!("END {} of {total}", rows.len()));
     }
 }
 
@@ -116,15 +132,11 @@ fn write_reply(reply: Reply, lines: &mut Lines<'_>) {
         Reply::Int(1) => lines.text("1"),
         Reply::Int(number) => lines.line(format_args!("{number}")),
         Reply::Null => lines.text("NULL"),
-        Reply::Locks(Excerpt { rows, total }) => {
-            let shown = lines.rows(rows);
-            let of = if shown < total { format!(" of {total}") } else { String::new() };
-            lines.line(format_args!("END {shown}{of}"));
-        }
-        Reply::Waiters(rows) => lines.list(rows),
-        Reply::Sessions(rows) => lines.list(rows),
+        Reply::Locks(rows) => lines.excerpt(&rows),
+        Reply::Waiters(rows) => lines.excerpt(&rows),
+        Reply::Sessions(rows) => lines.excerpt(&rows),
         Reply::Stats(stats) => lines.list([stats]),
-        Reply::Why(rows) => lines.list(rows),
+        Reply::Why(rows) => lines.excerpt(&rows),
     }
 }
 
@@ -136,7 +148,7 @@ fn write_error(error: &Error, lines: &mut Lines<'_>) {
         }
         Error::TooManyLocks(max) => lines.error(
             Symbol::Limit,
-            &format_args!("a session holds at most {max} locks (--max-locks-per-session); release some"),
+            &format_args!("this session holds {max} locks and may hold no more (--max-locks-per-session)"),
         ),
         Error::NoSession(id) => {
             lines.error(Symbol::NoSession, &format_args!("there is no session {id}; SESSIONS lists them"));
@@ -161,9 +173,18 @@ fn write_ending(ending: Ending, lines: &mut Lines<'_>) {
     }
 }
 
+const HINTS: [&str; 3] = [
+    "a name with blanks goes in quotes: GET_LOCK 'two words' 10",
+    "a timeout may have a unit: 500ms, 2m, 1h",
+    "what works in MySQL works here: SELECT GET_LOCK('nightly', 10);",
+];
+
 fn write_help(verb: Option<&Verb>, lines: &mut Lines<'_>) {
     match verb {
-        None => lines.list(Verb::ALL.iter().map(|v| format!("HELP {:28} {}", v.usage(), v.does))),
+        None => {
+            let verbs = Verb::ALL.iter().map(|v| format!("HELP {:28} {}", v.usage(), v.does));
+            lines.list(verbs.chain(HINTS.map(|hint| format!("HELP {hint}"))));
+        }
         Some(verb) => {
             let Verb { example, does, .. } = verb;
             let usage = verb.usage();

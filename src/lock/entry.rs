@@ -74,9 +74,9 @@ impl Lock {
         if waiter.request.upgrade { queue.push_front(waiter) } else { queue.push_back(waiter) }
     }
 
-    /// Ends a session's hold.
-    pub(super) fn remove_holder(&mut self, session: SessionId) {
-        if let Some(at) = self.holders.iter().position(|hold| hold.session == session) {
+    /// Ends a hold. Holders stand in the order of their tokens.
+    pub(super) fn remove_holder(&mut self, token: Token) {
+        if let Ok(at) = self.holders.binary_search_by_key(&token, |hold| hold.token) {
             self.holders.remove(at);
         }
     }

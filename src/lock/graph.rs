@@ -31,7 +31,7 @@ pub struct Circle(pub Vec<Link>);
 #[derive(Debug, Default)]
 pub(super) struct Graph {
     waits: HashMap<SessionId, Name>,
-    holders: HashMap<Name, Vec<SessionId>>,
+    holders: HashMap<Name, HashSet<SessionId>>,
 }
 
 impl Graph {
@@ -50,17 +50,15 @@ impl Graph {
     /// Records that `session` holds `name` no more.
     pub(super) fn released(&mut self, name: &Name, session: SessionId) {
         if let Some(holders) = self.holders.get_mut(name) {
-            holders.retain(|&holder| holder != session);
+            holders.remove(&session);
         }
     }
 
     /// Records that `session`, which waited for `name`, now holds it.
     pub(super) fn granted(&mut self, name: &Name, session: SessionId) {
         self.waits.remove(&session);
-        if let Some(holders) = self.holders.get_mut(name)
-            && !holders.contains(&session)
-        {
-            holders.push(session);
+        if let Some(holders) = self.holders.get_mut(name) {
+            holders.insert(session);
         }
     }
 
@@ -81,19 +79,18 @@ impl Graph {
 
     /// The circle that closes if `asker` waits for `name`, held by `holders`.
     ///
-    /// Breadth first, each session once: the cost is that of the chains that lead away from
-    /// `asker`, and the circle named is a shortest one.
+    /// Breadth first, each session and each lock once: the cost is that of the chains that lead away
+    /// from `asker`, and the circle named is a shortest one.
     pub(super) fn circle(&self, asker: SessionId, name: &Name, holders: &[Hold]) -> Option<Circle> {
-        let mut reached = Vec::new();
-        let mut seen = HashSet::from([asker]);
-        for hold in holders {
-            if seen.insert(hold.session) {
-                reached.push(Step { holder: hold.session, name, from: None });
-            }
-        }
+        let step = |hold: &Hold| Step { holder: hold.session, name, from: None };
+        let mut reached: Vec<_> = holders.iter().filter(|hold| hold.session != asker).map(step).collect();
+        let mut seen: HashSet<_> = reached.iter().map(|step| step.holder).collect();
+        let mut locks = HashSet::new();
         let mut at = 0;
         while let Some(holder) = reached.get(at).map(|step| step.holder) {
-            if let Some((name, holders)) = self.blockers(holder) {
+            if let Some((name, holders)) = self.blockers(holder)
+                && locks.insert(name)
+            {
                 if holders.contains(&asker) {
                     return Some(trace(&reached, &Step { holder: asker, name, from: Some(at) }));
                 }
@@ -105,9 +102,9 @@ impl Graph {
         None
     }
 
-    fn blockers(&self, session: SessionId) -> Option<(&Name, &[SessionId])> {
+    fn blockers(&self, session: SessionId) -> Option<(&Name, &HashSet<SessionId>)> {
         let name = self.waits.get(&session)?;
-        self.holders.get(name).map(|holders| (name, holders.as_slice()))
+        self.holders.get(name).map(|holders| (name, holders))
     }
 }
 

@@ -112,8 +112,9 @@ impl Owner {
         };
         hold.count -= 1;
         if hold.count == 0 {
+            let token = hold.token;
             self.holds.remove(name);
-            self.table.release(name, self.id);
+            self.table.release(name, self.id, token);
         }
         Released::One
     }
@@ -123,7 +124,7 @@ impl Owner {
         let mut counts = 0;
         for (name, hold) in std::mem::take(&mut self.holds) {
             counts += hold.count;
-            self.table.release(&name, self.id);
+            self.table.release(&name, self.id, hold.token);
         }
         counts
     }
@@ -147,7 +148,7 @@ impl Owner {
                 hold.token = token;
                 self.table.downgrade(name, request.session);
             }
-            None => self.table.release(name, request.session),
+            None => self.table.release(name, request.session, token),
         }
     }
 }

@@ -93,11 +93,11 @@ impl Table {
     }
 
     /// Ends a hold. The lock passes to whoever is next before this returns.
-    pub(super) fn release(&self, name: &Name, session: SessionId) {
+    pub(super) fn release(&self, name: &Name, session: SessionId, token: Token) {
         let mut grants = Grants::new();
         self.locks.remove_if_mut(name, |_, lock| {
             let contended = lock.is_contended();
-            lock.remove_holder(session);
+            lock.remove_holder(token);
             if contended {
                 let mut graph = self.graph();
                 graph.released(name, session);
@@ -128,9 +128,15 @@ impl Table {
 
     /// Ends the wait of a session: it gets [`Verdict::Interrupted`]. False if it was not waiting.
     pub fn interrupt(&self, session: SessionId) -> bool {
-        let name = self.graph().waits_for(session);
-        let waiter = name.and_then(|name| self.remove_waiter(&name, session));
-        waiter.is_some_and(|waiter| waiter.verdict.send(Verdict::Interrupted).is_ok())
+        // It may have gone on to another wait by the time its queue is looked at.
+        while let Some(name) = self.waits_for(session) {
+            if let Some(waiter) = self.remove_waiter(&name, session) {
+                // Should it be leaving by itself just now, it finds itself interrupted.
+                let _ = waiter.verdict.send(Verdict::Interrupted);
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether nobody holds `name`.

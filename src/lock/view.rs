@@ -66,6 +66,20 @@ pub struct Excerpt<T> {
     pub total: usize,
 }
 
+impl<T> Excerpt<T> {
+    /// The first `limit` of `rows`.
+    pub fn of(mut rows: Vec<T>, limit: usize) -> Self {
+        let total = rows.len();
+        rows.truncate(limit);
+        Self { rows, total }
+    }
+
+    /// Each row turned into another.
+    pub fn map<U>(self, row: impl FnMut(T) -> U) -> Excerpt<U> {
+        Excerpt { rows: self.rows.into_iter().map(row).collect(), total: self.total }
+    }
+}
+
 /// Numbers since the start, and of the moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Counters {

@@ -1,7 +1,8 @@
 //! Accepting connections: as many as may be, and for as long as the server runs.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -9,11 +10,16 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::{Burst, Keepalive};
+
 /// How long to wait after a failed accept, at first and at most: descriptors may be short.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
-/// How many are told at a time that the server is full. Whoever comes beyond that is just closed.
-pub(crate) const REFUSALS: usize = 32;
+/// How many are told at a time, with time to read it, that the server is full.
+const REFUSALS: usize = 32;
+
+/// How much time each of them has to take it.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 /// Where connections come in, and what they count against.
 #[derive(Clone, Debug)]
@@ -40,41 +46,67 @@ impl Gate {
     }
 }
 
-/// Accepts until the gate's `stop`. `serve` runs a connection to its end, `refuse` tells one that
-/// there is no place for it.
+/// A connection that was accepted.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its socket.
+    pub stream: TcpStream,
+    /// The other end.
+    pub peer: SocketAddr,
+}
+
+/// Accepts until the gate's `stop`. `serve` runs a connection to its end; it is called in the order
+/// in which connections came. `refusal` is sent to those for which there is no place.
 ///
 /// Cancel-safe: no accepted connection is lost.
-pub async fn accept<S, R>(
+pub async fn accept<S>(
     listener: TcpListener,
     gate: Gate,
-    serve: impl Fn(TcpStream) -> S,
-    refuse: impl Fn(TcpStream) -> R,
+    refusal: Bytes,
+    keepalive: Keepalive,
+    serve: impl Fn(Connection) -> S,
 ) where
     S: Future<Output = ()> + Send + 'static,
-    R: Future<Output = ()> + Send + 'static,
 {
     let mut pause = BACK_OFF.0;
+    let mut was_full = false;
     loop {
         let accepted = tokio::select! {
             () = gate.stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 pause = BACK_OFF.0;
-                if let Ok(place) = gate.places.clone().try_acquire_owned() {
-                    gate.tasks.spawn(keeping(place, serve(stream)));
-                } else if let Ok(place) = gate.refusals.clone().try_acquire_owned() {
-                    gate.tasks.spawn(keeping(place, refuse(stream)));
+                let place = gate.places.clone().try_acquire_owned().ok();
+                if place.is_none() && !was_full {
+                    tracing::warn!("no place for more connections; refusing them");
+                }
+                was_full = place.is_none();
+                match place {
+                    Some(place) => drop(gate.tasks.spawn(keeping(place, serve(Connection { stream, peer })))),
+                    None => refuse(stream, &gate, &refusal, keepalive),
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, ?pause, "cannot accept connections; trying again");
-                sleep(pause).await;
+                tokio::select! { () = gate.stop.cancelled() => return, () = sleep(pause) => {} }
                 pause = (pause * 2).min(BACK_OFF.1);
             }
         }
+    }
+}
+
+/// Tells a client that there is no place: some with care, the others in passing.
+fn refuse(stream: TcpStream, gate: &Gate, refusal: &Bytes, keepalive: Keepalive) {
+    let Ok(place) = gate.refusals.clone().try_acquire_owned() else {
+        let _ = stream.try_write(refusal);
+        return;
+    };
+    if let Ok(mut io) = Burst::new(stream, keepalive) {
+        io.output.extend_from_slice(refusal);
+        gate.tasks.spawn(keeping(place, io.close(Some(REFUSAL_TIME))));
     }
 }
 

@@ -2,6 +2,7 @@
 //! all the replies to it.
 
 use std::{
+    future::poll_fn,
     io,
     mem::MaybeUninit,
     pin::Pin,
@@ -13,12 +14,23 @@ use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
 };
 
-use super::Keepalive;
+use super::{Keepalive, stall::Stall};
 
 /// The most that is read from a client while one of its commands waits.
-pub const MAX_READ_AHEAD: usize = 128 * 1024;
+///
+/// The end of the stream stands behind all that was sent, so only a server that takes in what a
+/// client that is gone had in its buffers sees that it is gone. Those are of 4 MB by default.
+pub const MAX_READ_AHEAD: usize = 8 * 1024 * 1024;
+
+/// So much of it each client has; beyond that they share [`SHARED_READ_AHEAD`].
+const OWN_READ_AHEAD: usize = 64 * 1024;
+
+/// In kilobytes.
+static SHARED_READ_AHEAD: Semaphore = Semaphore::const_new(256 * 1024);
 
 /// The most replies, in bytes, that wait for a client to read them before it is served again.
 pub const MAX_UNSENT: usize = 64 * 1024;
@@ -26,7 +38,7 @@ pub const MAX_UNSENT: usize = 64 * 1024;
 /// What one read takes at most. It stands on the stack, so that an idle connection has no buffer.
 const READ: usize = 16 * 1024;
 
-/// How long a connection that is closed waits for its client to take the last words.
+/// How long a connection that is closed waits for its client to close too.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// A socket with what was read and not yet used, and what is to be written.
@@ -34,7 +46,7 @@ const LINGER: Duration = Duration::from_secs(1);
 pub struct Burst {
     stream: TcpStream,
     keepalive: Keepalive,
-    stalled: bool,
+    stall: Option<Box<Stall>>,
     /// What came.
     pub input: BytesMut,
     /// What goes out with the next flush.
@@ -48,7 +60,7 @@ impl Burst {
     /// When its options cannot be set: it is gone already.
     pub fn new(stream: TcpStream, keepalive: Keepalive) -> io::Result<Self> {
         keepalive.prepare(&stream)?;
-        Ok(Self { stream, keepalive, stalled: false, input: BytesMut::new(), output: BytesMut::new() })
+        Ok(Self { stream, keepalive, stall: None, input: BytesMut::new(), output: BytesMut::new() })
     }
 
     /// Appends what came to `input`: how many bytes, 0 at the end of the stream. While nothing
@@ -66,64 +78,103 @@ impl Burst {
         Poll::Ready(Ok(read.filled().len()))
     }
 
-    /// Writes all of `output`.
+    /// Writes all of `output`. Fails if the client is gone; one that only does not read is waited for.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
-            let polled = Pin::new(&mut self.stream).poll_write(cx, &self.output);
-            self.note_stall(polled.is_pending());
-            match ready!(polled)? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.output.advance(written),
+            match Pin::new(&mut self.stream).poll_write(cx, &self.output) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(written) => self.advance(written?)?,
+                Poll::Pending => {
+                    let stall = self.stall.get_or_insert_with(|| Box::new(Stall::begin(self.keepalive)));
+                    return stall.poll_gone(cx, &self.stream).map(Err);
+                }
             }
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Sends what is to be sent, then resolves when the client has gone. What it sends meanwhile
-    /// is kept, up to [`MAX_READ_AHEAD`]; beyond that it stays in the kernel.
+    fn advance(&mut self, written: usize) -> io::Result<()> {
+        self.output.advance(written);
+        if self.stall.take().is_some() {
+            self.keepalive.limit_unacknowledged(&self.stream)?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is to be sent and takes what comes: how much came.
+    fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
+            return Poll::Ready(Err(error));
+        }
+        self.poll_fill(cx)
+    }
+
+    /// Resolves when the client has gone, or has sent more than [`MAX_READ_AHEAD`]. Meanwhile it
+    /// sends what is to be sent, and keeps what comes.
     ///
     /// Cancel-safe: nothing read is lost, nothing is sent twice.
-    pub async fn hung_up(&mut self) {
-        if std::future::poll_fn(|cx| self.poll_flush(cx)).await.is_err() {
-            return;
-        }
-        while self.input.len() < MAX_READ_AHEAD {
-            match std::future::poll_fn(|cx| self.poll_fill(cx)).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
+    pub async fn hung_up(&mut self) -> HungUp {
+        let mut shared = None;
+        while self.input.len() <= MAX_READ_AHEAD {
+            if !may_grow(self.input.len() + READ, &mut shared) {
+                closed(&self.stream).await;
+                return HungUp::Left;
+            }
+            if matches!(poll_fn(|cx| self.poll_exchange(cx)).await, Ok(0) | Err(_)) {
+                return HungUp::Left;
             }
         }
-        closed(&self.stream).await;
+        HungUp::SentTooMuch
     }
 
-    /// Sends what is to be sent and closes, such that the client gets to read it: closing at once
-    /// over unread input would reset the connection.
+    /// Sends what is to be sent, for as long as the client lives, or for `patience` if there is
+    /// one. Then closes such that the client gets to read it: closing at once over unread input
+    /// would reset the connection.
     ///
-    /// Takes at most a second. Not cancel-safe.
-    pub async fn close(mut self) {
-        let last_words = async {
-            self.stream.write_all_buf(&mut self.output).await?;
-            self.stream.shutdown().await?;
-            self.input.clear();
-            while std::future::poll_fn(|cx| self.poll_fill(cx)).await? > 0 {
-                self.input.clear();
-            }
-            Ok::<_, io::Error>(())
+    /// Not cancel-safe.
+    pub async fn close(mut self, patience: Option<Duration>) {
+        let flush = poll_fn(|cx| self.poll_flush(cx));
+        let flushed = match patience {
+            Some(patience) => timeout(patience, flush).await.unwrap_or(Err(io::ErrorKind::TimedOut.into())),
+            None => flush.await,
         };
-        // Whoever does not take them by then has no use for them.
-        let _ = tokio::time::timeout(LINGER, last_words).await;
+        if flushed.is_ok() {
+            // Whoever does not take the end by then has no use for it.
+            let _ = timeout(LINGER, self.shut_down()).await;
+        }
     }
 
-    /// A peer that does not read is bounded by no time: it lives, and keeps its locks.
-    fn note_stall(&mut self, stalled: bool) {
-        if stalled && !self.stalled {
-            Keepalive::allow_unread(&self.stream);
-        } else if self.stalled && !stalled {
-            // Should it fail the peer is found gone by the next write.
-            let _ = self.keepalive.limit_unacknowledged(&self.stream);
+    async fn shut_down(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await?;
+        self.input.clear();
+        while poll_fn(|cx| self.poll_fill(cx)).await? > 0 {
+            self.input.clear();
         }
-        self.stalled = stalled;
+        Ok(())
     }
+}
+
+/// Why a wait for a client's end is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HungUp {
+    /// It has closed or reset the connection.
+    Left,
+    /// It has sent more than is kept.
+    SentTooMuch,
+}
+
+/// Whether an input may have `size` bytes: beyond its own part it takes of what all share, while
+/// there is something of it.
+fn may_grow(size: usize, shared: &mut Option<SemaphorePermit<'static>>) -> bool {
+    let wanted = size.saturating_sub(OWN_READ_AHEAD).div_ceil(1024);
+    let held = shared.as_ref().map_or(0, SemaphorePermit::num_permits);
+    let more = u32::try_from(wanted.saturating_sub(held)).unwrap_or(u32::MAX);
+    let Ok(more) = SHARED_READ_AHEAD.try_acquire_many(more) else { return false };
+    match shared {
+        Some(shared) => shared.merge(more),
+        None => *shared = Some(more),
+    }
+    true
 }
 
 fn give_back(buffer: &mut BytesMut) {
@@ -146,5 +197,40 @@ async fn closed(stream: &TcpStream) {
         async || stream.ready(tokio::io::Interest::READABLE).await.is_ok_and(|r| !r.is_read_closed());
     while is_open().await {
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn pair() -> (Burst, TcpStream) {
+        let listener = crate::net::listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        (Burst::new(stream, Keepalive(Duration::from_secs(30))).unwrap(), client)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_is_seen_to_close_its_side() {
+        let (mut io, mut client) = pair().await;
+        io.output.resize(64 << 20, b'x');
+        client.write_all(b"last words").await.unwrap();
+        client.shutdown().await.unwrap();
+        assert_eq!(io.hung_up().await, HungUp::Left);
+        assert!(!io.output.is_empty(), "it read everything");
+        assert_eq!(io.input, &b"last words"[..]);
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_keeps_no_buffer() {
+        let (mut io, mut client) = pair().await;
+        client.write_all(b"PING").await.unwrap();
+        assert_eq!(poll_fn(|cx| io.poll_fill(cx)).await.unwrap(), 4);
+        io.output.extend_from_slice(b"PONG");
+        poll_fn(|cx| io.poll_flush(cx)).await.unwrap();
+        io.input.advance(4);
+        assert!(poll_fn(|cx| Poll::Ready(io.poll_fill(cx))).await.is_pending());
+        assert_eq!((io.input.capacity(), io.output.capacity()), (0, 0));
     }
 }

@@ -51,13 +51,6 @@ impl Keepalive {
         Ok(())
     }
 
-    /// Lifts that bound, for a peer that is there but does not read.
-    pub fn allow_unread(stream: &TcpStream) {
-        // Should it fail the bound stays: a slow reader is cut off, nothing is held for the dead.
-        #[cfg(target_os = "linux")]
-        let _ = SockRef::from(stream).set_tcp_user_timeout(None);
-    }
-
     /// So many thirtieths, in whole seconds, as the kernel counts them.
     fn part(self, thirtieths: u32) -> Duration {
         Duration::from_secs((self.0 * thirtieths / 30).as_secs().max(1))

@@ -22,7 +22,7 @@ use crate::{
     name::Name,
 };
 
-/// The most rows that a list of locks has (protocol.md, "Lists").
+/// The most rows that a list has (protocol.md, "Lists").
 pub const MAX_LIST_ROWS: usize = 10_000;
 
 /// What a session may use.
@@ -108,11 +108,20 @@ impl Hub {
         self.live().sessions.values().for_each(|handle| handle.signal.end(Ending::Shutdown));
     }
 
+    /// Says in the log who still holds locks, as far as a person would read.
+    pub fn warn_of_holders(&self) {
+        let holders: Vec<_> = self.list().rows.into_iter().filter(|session| session.holds > 0).collect();
+        tracing::warn!(sessions = holders.len(), "drain is over; ending those that still hold locks");
+        for SessionRow { id, origin, holds, .. } in holders.iter().take(10) {
+            tracing::warn!(id = id.0, peer = %origin.peer, holds, "still holds locks");
+        }
+    }
+
     /// Tells one session to end; none if it does not live.
     pub(super) fn kill(&self, id: SessionId, by: SessionId) -> Option<Arc<Handle>> {
         let target = self.live().sessions.get(&id).cloned()?;
-        tracing::info!(id = id.0, peer = %target.origin.peer, by = by.0, "session killed");
         target.signal.end(Ending::Killed(by));
+        tracing::info!(id = id.0, peer = %target.origin.peer, by = by.0, "session killed");
         Some(target)
     }
 
@@ -158,21 +167,20 @@ impl Hub {
     }
 
     pub(super) fn locks(&self, prefix: Option<&Name>) -> Excerpt<LockRow> {
-        let Excerpt { rows, total } = self.table.list(prefix, MAX_LIST_ROWS);
-        Excerpt { rows: rows.into_iter().map(|lock| self.lock_row(lock)).collect(), total }
+        self.table.list(prefix, MAX_LIST_ROWS).map(|lock| self.lock_row(lock))
     }
 
-    pub(super) fn waiters(&self, name: &Name) -> Vec<WaiterRow> {
+    pub(super) fn waiters(&self, name: &Name) -> Excerpt<WaiterRow> {
         let row = |w: WaiterInfo| WaiterRow {
             id: w.session,
             mode: w.mode,
             peer: self.peer(w.session),
             waited: w.since.elapsed(),
         };
-        self.table.waiters(name).into_iter().map(row).collect()
+        Excerpt::of(self.table.waiters(name), MAX_LIST_ROWS).map(row)
     }
 
-    pub(super) fn list(&self) -> Vec<SessionRow> {
+    pub(super) fn list(&self) -> Excerpt<SessionRow> {
         let mut handles: Vec<_> = self.live().sessions.values().cloned().collect();
         handles.sort_by_key(|handle| handle.id);
         let row = |handle: Arc<Handle>| SessionRow {
@@ -182,12 +190,12 @@ impl Hub {
             holds: handle.holds.load(Ordering::Relaxed),
             waits_for: self.table.waits_for(handle.id),
         };
-        handles.into_iter().map(row).collect()
+        Excerpt::of(handles, MAX_LIST_ROWS).map(row)
     }
 
-    pub(super) fn why(&self, name: &Name) -> Vec<WhyRow> {
+    pub(super) fn why(&self, name: &Name) -> Excerpt<WhyRow> {
         let row = |reason: Reason| WhyRow { lock: self.lock_row(reason.lock), waits_for: reason.waits_for };
-        self.table.why(name).into_iter().map(row).collect()
+        Excerpt::of(self.table.why(name), MAX_LIST_ROWS).map(row)
     }
 
     fn lock_row(&self, lock: LockInfo) -> LockRow {
@@ -248,14 +256,15 @@ impl Handle {
         poll_fn(|cx| self.poll_ended(cx)).await
     }
 
-    /// Whether nothing new is granted any more.
+    /// Whether the server stops, and grants nothing new.
     pub(super) fn is_stopping(&self) -> bool {
-        self.signal.notice() != Notice::GoOn
+        matches!(self.signal.notice(), Notice::Drain | Notice::End(Ending::Shutdown))
     }
 
-    /// Resolves when waits are to end. Cancel-safe.
-    pub(super) async fn stopping(&self) {
-        poll_fn(|cx| self.signal.poll(cx, || self.is_stopping().then_some(()))).await;
+    /// Resolves when waits are to end, be it by a stop or by a kill. Cancel-safe.
+    pub(super) async fn told_to_end(&self) {
+        let told = || (self.signal.notice() != Notice::GoOn).then_some(());
+        poll_fn(|cx| self.signal.poll(cx, told)).await;
     }
 
     pub(super) fn note_holds(&self, holds: usize) {
