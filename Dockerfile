@@ -9,7 +9,8 @@ RUN cargo build --release --locked --bin getlockd
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /src/target/release/getlockd /usr/local/bin/getlockd
 ENV GETLOCKD_LINE=0.0.0.0:3305
-EXPOSE 3305
+ENV GETLOCKD_MYSQL=0.0.0.0:3307
+EXPOSE 3305 3307
 USER 65532:65532
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=6s --start-period=1s CMD ["/usr/local/bin/getlockd", "ping"]

@@ -143,6 +143,8 @@ pub struct SessionRow {
     pub holds: usize,
     /// What it waits for.
     pub waits_for: Option<Name>,
+    /// What its client tells of itself.
+    pub profile: crate::session::Profile,
 }
 
 /// One step from a lock to what its holder waits for.

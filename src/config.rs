@@ -13,8 +13,6 @@ use tracing::level_filters::LevelFilter;
 
 use crate::timeout::Timeout;
 
-// Shown by --help, so without marks.
-#[expect(clippy::doc_markdown)]
 /// A lock server: MySQL's GET_LOCK family without MySQL.
 ///
 /// Named advisory locks that live exactly as long as their owner's connection.
@@ -48,6 +46,10 @@ pub struct Config {
     /// Where the line protocol listens: host:port (port 0 takes a free one), or off
     #[arg(long, env = "GETLOCKD_LINE", default_value = "127.0.0.1:3305", value_name = "ADDR|off")]
     pub line: Listen,
+
+    /// Where the MySQL protocol listens: host:port, or off
+    #[arg(long, env = "GETLOCKD_MYSQL", default_value = "127.0.0.1:3307", value_name = "ADDR|off")]
+    pub mysql: Listen,
 
     /// The most connections at a time [default: as many as the process may open]
     #[arg(long, env = "GETLOCKD_MAX_CONNECTIONS", value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
@@ -99,8 +101,8 @@ impl Cli {
     /// One line that tells what is wrong, or the text of `--help` or `--version`.
     pub fn read<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Result<Self, NotServing> {
         let cli = Self::try_parse_from(args).map_err(NotServing::from)?;
-        if cli.task.is_none() && cli.config.line == Listen::Off {
-            return Err(NotServing::Wrong("nothing to serve: --line is off".to_owned()));
+        if cli.task.is_none() && [cli.config.line, cli.config.mysql] == [Listen::Off; 2] {
+            return Err(NotServing::Wrong("nothing to serve: --line and --mysql are off".to_owned()));
         }
         Ok(cli)
     }
@@ -162,7 +164,7 @@ fn level(text: &str) -> Result<LevelFilter, String> {
 }
 
 fn keepalive(text: &str) -> Result<Duration, String> {
-    let possible = Duration::from_secs(4)..=Duration::from_secs(7200);
+    let possible = Duration::from_secs(4)..=Duration::from_hours(2);
     time(text)
         .ok()
         .filter(|time| possible.contains(time))
@@ -185,7 +187,7 @@ mod tests {
         let config = read(&["--line", "0.0.0.0:0", "--drain", "500ms", "--keepalive=1m"]).unwrap().config;
         assert_eq!(config.line, Listen::At(SocketAddr::from(([0, 0, 0, 0], 0))));
         assert_eq!(config.drain, Duration::from_millis(500));
-        assert_eq!(config.keepalive, Duration::from_secs(60));
+        assert_eq!(config.keepalive, Duration::from_mins(1));
     }
 
     #[test]
@@ -193,7 +195,7 @@ mod tests {
         for (flags, hint) in [
             (&["--lime", "x"][..], "--line"),
             (&["--line", "nowhere"], "host:port"),
-            (&["--line", "off"], "nothing to serve"),
+            (&["--line", "off", "--mysql", "off"], "nothing to serve"),
             (&["--max-connections", "0"], "at least 1"),
             (&["--keepalive", "1s"], "from 4s to 2h"),
             (&["--drain", "soon"], "10s, 500ms or 2m"),
@@ -212,6 +214,7 @@ mod tests {
         let help = read(&["--help"]).unwrap_err();
         for flag in [
             "line",
+            "mysql",
             "max-connections",
             "max-locks-per-session",
             "keepalive",

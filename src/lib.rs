@@ -1,4 +1,4 @@
-//! `getlockd`, a lock server: `MySQL`'s `GET_LOCK` family without `MySQL`.
+//! `getlockd`, a lock server: MySQL's `GET_LOCK` family without MySQL.
 //!
 //! The rules it keeps stand in `protocol.md`. One way through:
 //!
@@ -8,11 +8,14 @@
 
 pub mod command;
 pub mod config;
+mod escape;
 pub mod line;
 pub mod lock;
+pub mod mysql;
 pub mod name;
 pub mod net;
 pub mod ping;
 pub mod server;
 pub mod session;
 pub mod timeout;
+mod wire;

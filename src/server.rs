@@ -7,9 +7,9 @@ use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use crate::{
     command::Origin,
     config::{Config, Listen},
-    line,
+    line, mysql,
     net::{self, Burst, Connection, Gate, Keepalive},
-    session::{Hub, Limits},
+    session::{Hub, Limits, Session},
 };
 
 /// Descriptors that are not for connections: listeners, the runtime's own, and those that are told
@@ -48,6 +48,7 @@ pub struct Server {
     keepalive: Keepalive,
     drain: Duration,
     line: Option<TcpListener>,
+    mysql: Option<TcpListener>,
 }
 
 impl Server {
@@ -58,6 +59,7 @@ impl Server {
     pub fn bind(config: &Config) -> Result<Self, StartError> {
         let max_connections = max_connections(config.max_connections)?;
         let line = listen(line::WIRE, config.line)?;
+        let mysql = listen(mysql::WIRE, config.mysql)?;
         tracing::info!(max_connections, wanted = config.max_connections, "ready");
         Ok(Self {
             hub: Hub::new(Limits { locks_per_session: config.max_locks_per_session }),
@@ -66,12 +68,18 @@ impl Server {
             keepalive: Keepalive(config.keepalive),
             drain: config.drain,
             line,
+            mysql,
         })
     }
 
     /// Where the line protocol listens.
     pub fn line_addr(&self) -> Option<SocketAddr> {
         self.line.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Where the MySQL protocol listens.
+    pub fn mysql_addr(&self) -> Option<SocketAddr> {
+        self.mysql.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
     /// The sessions of this server.
@@ -83,13 +91,24 @@ impl Server {
     ///
     /// Cancel-safe: dropped, it stops accepting; connections that are served go on.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { hub, gate, max_connections, keepalive, drain, line } = self;
+        let Self { hub, gate, max_connections, keepalive, drain, line, mysql } = self;
         // Whatever ends this, nobody is accepted any more.
         let _stop = gate.stop.clone().drop_guard();
         if let Some(listener) = line {
-            let serve = serve_line(hub.clone(), keepalive);
-            let refusal = line::refusal(max_connections);
-            tokio::spawn(net::accept(listener, gate.clone(), refusal, keepalive, serve));
+            let serve =
+                serve(line::WIRE, hub.clone(), keepalive, |io, session| Box::pin(line::serve(io, session)));
+            tokio::spawn(net::accept(
+                listener,
+                gate.clone(),
+                line::refusal(max_connections),
+                keepalive,
+                serve,
+            ));
+        }
+        if let Some(listener) = mysql {
+            let serve =
+                serve(mysql::WIRE, hub.clone(), keepalive, |io, session| Box::pin(mysql::serve(io, session)));
+            tokio::spawn(net::accept(listener, gate.clone(), mysql::refusal(), keepalive, serve));
         }
         stop.await;
         tracing::info!(?drain, sessions = hub.sessions(), "stopping");
@@ -124,17 +143,21 @@ fn max_connections(wanted: Option<usize>) -> Result<usize, StartError> {
     Ok(possible.min(wanted.unwrap_or(usize::MAX)).min(Semaphore::MAX_PERMITS))
 }
 
-fn serve_line(
+type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Serves a connection with a session of its own.
+fn serve(
+    wire: &'static str,
     hub: Arc<Hub>,
     keepalive: Keepalive,
-) -> impl Fn(Connection) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    serve: fn(Burst, Session) -> Serving,
+) -> impl Fn(Connection) -> Serving {
     move |Connection { stream, peer }| {
-        let session = hub.open(Origin { wire: line::WIRE, peer });
-        Box::pin(async move {
-            // Else it is gone already.
-            if let Ok(io) = Burst::new(stream, keepalive) {
-                line::serve(io, session).await;
-            }
-        })
+        let session = hub.open(Origin { wire, peer });
+        match Burst::new(stream, keepalive) {
+            Ok(io) => serve(io, session),
+            // It is gone already.
+            Err(_) => Box::pin(async {}),
+        }
     }
 }

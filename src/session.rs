@@ -9,10 +9,10 @@ use std::{pin::pin, sync::Arc};
 
 use tokio::time::Instant;
 
-pub use hub::{Handle, Hub, Limits, MAX_LIST_ROWS};
+pub use hub::{Handle, Hub, Limits, MAX_LIST_ROWS, Profile};
 
 use crate::{
-    command::{Answer, Command, Ending, Error, Reply},
+    command::{Answer, Command, Ending, Error, Reply, Stats},
     lock::{Mode, Owner, Patience, Released, SessionId, Taken, Verdict, Wait},
     name::Name,
     timeout::Timeout,
@@ -46,6 +46,16 @@ impl Session {
     /// Its entry among the sessions that live.
     pub fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// The same, to keep while a command runs.
+    pub fn handle_arc(&self) -> Arc<Handle> {
+        self.handle.clone()
+    }
+
+    /// The numbers of the server.
+    pub fn stats(&self) -> Stats {
+        self.hub.stats()
     }
 
     /// To be called after each command: shows others what is held now, and says whether the

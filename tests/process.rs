@@ -20,7 +20,7 @@ struct Program {
 impl Program {
     fn start(flags: &[&str]) -> Self {
         let mut command = Command::new(PROGRAM);
-        command.args(["--line", "127.0.0.1:0"]).args(flags);
+        command.args(["--line", "127.0.0.1:0", "--mysql", "off"]).args(flags);
         Self::spawn(&mut command)
     }
 
@@ -166,7 +166,10 @@ fn what_is_wrong_at_the_start_is_one_line() {
 #[test]
 fn the_environment_counts_and_flags_count_more() {
     let mut command = Command::new(PROGRAM);
-    command.env("GETLOCKD_LINE", "127.0.0.1:0").env("GETLOCKD_MAX_LOCKS_PER_SESSION", "7");
+    command
+        .env("GETLOCKD_LINE", "127.0.0.1:0")
+        .env("GETLOCKD_MYSQL", "off")
+        .env("GETLOCKD_MAX_LOCKS_PER_SESSION", "7");
     let program = Program::spawn(&mut command);
     assert!(program.client().ask("HELLO").ends_with(" max_locks=7"));
     let program = Program::spawn(command.args(["--max-locks-per-session", "8"]));
@@ -213,7 +216,7 @@ fn logs_are_json_if_wanted_and_never_name_a_lock() {
 #[test]
 fn more_connections_than_descriptors_are_refused_and_the_server_goes_on() {
     let mut command = Command::new("sh");
-    let flags = "--line 127.0.0.1:0 --max-connections 1000";
+    let flags = "--line 127.0.0.1:0 --mysql off --max-connections 1000";
     command.args(["-c", &format!("ulimit -n 80; exec {PROGRAM} {flags}")]);
     let mut program = Program::spawn(&mut command);
     let ready = next_with(program.log.as_mut().unwrap(), "ready");

@@ -209,6 +209,7 @@ fn every_limit_is_the_constant_that_it_names() {
         ("`MAX_READ_AHEAD`", MAX_READ_AHEAD),
         ("`MAX_UNSENT`", MAX_UNSENT),
         ("`--max-locks-per-session`", 100_000),
+        ("`MAX_PACKET`", getlockd::mysql::MAX_PACKET),
     ] {
         assert!(PROTOCOL.contains(&format!("| {value} | {name} |")), "{name} = {value}");
     }

@@ -64,6 +64,20 @@ fn the_codec_knows_no_socket() {
 }
 
 #[test]
+fn sql_and_packets_know_no_socket_and_no_session() {
+    let forbidden = ["tokio::net", "tokio::io", "crate::net", "crate::session", "Burst"];
+    for pure in ["sql/", "packet.rs", "login.rs", "result.rs", "prepared.rs", "value.rs", "variables.rs"] {
+        assert_none_names(&format!("/src/mysql/{pure}"), &forbidden);
+    }
+}
+
+#[test]
+fn wires_do_not_know_each_other() {
+    assert_none_names("/src/mysql", &["crate::line"]);
+    assert_none_names("/src/line", &["crate::mysql"]);
+}
+
+#[test]
 fn dashmap_stands_in_one_file() {
     let naming: Vec<_> =
         src().into_iter().filter(|(_, code)| code.contains("dashmap")).map(|(path, _)| path).collect();

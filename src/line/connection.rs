@@ -4,7 +4,6 @@ use std::{
     convert::Infallible,
     fmt,
     future::poll_fn,
-    pin::pin,
     task::{Poll, ready},
     time::Duration,
 };
@@ -20,7 +19,8 @@ use super::{
 use crate::{
     command::{Answer, Command, Ending},
     net::{Burst, HungUp, MAX_UNSENT},
-    session::{Progress, Session, Waiting},
+    session::{Progress, Session},
+    wire::{self, Cut},
 };
 
 /// Why a connection ends.
@@ -59,6 +59,16 @@ impl From<Untrusted> for Over {
 impl From<std::io::Error> for Over {
     fn from(_: std::io::Error) -> Self {
         Self::Left
+    }
+}
+
+impl From<Cut> for Over {
+    fn from(cut: Cut) -> Self {
+        match cut {
+            Cut::HungUp(HungUp::Left) => Self::Left,
+            Cut::HungUp(HungUp::SentTooMuch) => Self::SentTooMuch,
+            Cut::Ended(ending) => Self::Ended(ending),
+        }
     }
 }
 
@@ -142,7 +152,7 @@ impl Connection {
         match self.session.start(command) {
             Progress::Done(answer) => Ok(answer),
             // Boxed: a wait is rare and long, and its state would stand in every idle connection.
-            Progress::Waiting(waiting) => Box::pin(wait(&mut self.io, waiting)).await,
+            Progress::Waiting(waiting) => Ok(Box::pin(wire::wait(&mut self.io, waiting)).await?),
             Progress::Killing(killing) => Ok(Box::pin(killing.finish()).await?),
         }
     }
@@ -181,18 +191,5 @@ impl Connection {
         };
         let _ = codec.encode(last, &mut io.output);
         Box::pin(io.close(patience)).await;
-    }
-}
-
-/// Waits for a lock, for as long as the client is there.
-async fn wait(io: &mut Burst, waiting: Waiting<'_>) -> Result<Answer, Over> {
-    let finish = pin!(waiting.finish());
-    tokio::select! {
-        biased;
-        answer = finish => Ok(answer?),
-        hung_up = io.hung_up() => Err(match hung_up {
-            HungUp::Left => Over::Left,
-            HungUp::SentTooMuch => Over::SentTooMuch,
-        }),
     }
 }

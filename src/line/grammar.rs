@@ -19,6 +19,7 @@ use nom::{
 };
 
 use super::{error::Refusal, text};
+use crate::escape::unescape;
 
 /// A line, taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -132,7 +133,7 @@ fn escape<'a>(first: u8, others: &'a [u8], text: &mut Vec<u8>) -> &'a [u8] {
             rest
         }
         _ => {
-            text.push(text::unescape(first));
+            text.push(unescape(first));
             others
         }
     }

@@ -17,19 +17,6 @@ fn needs_escape(c: char) -> bool {
         || matches!(c, '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
 }
 
-/// The character that a backslash and this one stand for (MySQL manual 9.1.1).
-pub(super) fn unescape(c: u8) -> u8 {
-    match c {
-        b'0' => 0,
-        b'b' => 8,
-        b'n' => b'\n',
-        b'r' => b'\r',
-        b't' => b'\t',
-        b'Z' => 26,
-        other => other,
-    }
-}
-
 /// A name such that the same text sent back means the same name.
 pub(super) struct Written<'a>(pub &'a Name);
 

@@ -251,7 +251,7 @@ impl fmt::Display for WaiterRow {
 
 impl fmt::Display for SessionRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, origin, age, holds, waits_for } = self;
+        let Self { id, origin, age, holds, waits_for, .. } = self;
         let (wire, peer, age) = (origin.wire, origin.peer, Seconds(*age));
         let waits_for = OrNull(waits_for.as_ref().map(Written::<'_>));
         write!(f, "SESSION id={id} wire={wire} peer={peer} age={age} holds={holds} waiting_for={waits_for}")

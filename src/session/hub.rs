@@ -58,6 +58,20 @@ pub struct Handle {
     since: Instant,
     holds: AtomicUsize,
     signal: Signal,
+    profile: Mutex<Profile>,
+}
+
+/// What a client tells of itself, for people who look at the list of sessions.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The name it logged in with; empty where there are no names.
+    pub user: String,
+    /// The database that it uses in name.
+    pub database: Option<String>,
+    /// The statement that waits.
+    pub statement: Option<String>,
+    /// Since when it waits, or is idle.
+    pub since: Instant,
 }
 
 impl Hub {
@@ -82,8 +96,9 @@ impl Hub {
     pub fn open(self: &Arc<Self>, origin: Origin) -> Session {
         let mut live = self.live();
         let id = live.next_id();
-        let (holds, signal) = (AtomicUsize::new(0), Signal::default());
-        let handle = Arc::new(Handle { id, origin, since: Instant::now(), holds, signal });
+        let (holds, signal, since) = (AtomicUsize::new(0), Signal::default(), Instant::now());
+        let profile = Mutex::new(Profile { user: String::new(), database: None, statement: None, since });
+        let handle = Arc::new(Handle { id, origin, since, holds, signal, profile });
         if live.draining {
             handle.signal.drain();
         }
@@ -189,6 +204,7 @@ impl Hub {
             age: handle.since.elapsed(),
             holds: handle.holds.load(Ordering::Relaxed),
             waits_for: self.table.waits_for(handle.id),
+            profile: handle.profile().clone(),
         };
         Excerpt::of(handles, MAX_LIST_ROWS).map(row)
     }
@@ -254,6 +270,18 @@ impl Handle {
     /// Resolves when the session is to end. Cancel-safe.
     pub async fn ended(&self) -> Ending {
         poll_fn(|cx| self.poll_ended(cx)).await
+    }
+
+    /// Notes what the client tells of itself, or begins to wait for, or that it is idle now.
+    pub fn note(&self, change: impl FnOnce(&mut Profile)) {
+        let mut profile = self.profile();
+        change(&mut profile);
+        profile.since = Instant::now();
+    }
+
+    fn profile(&self) -> MutexGuard<'_, Profile> {
+        // No code that can panic runs while it is held.
+        self.profile.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the server stops, and grants nothing new.

@@ -1,0 +1,246 @@
+//! Doing what the packets of a connection ask for.
+
+use super::{
+    charset::Charset,
+    command::Kind,
+    connection::Connection,
+    error::{SqlError, Warning},
+    login,
+    over::Over,
+    packet::Fields,
+    prepared::Prepared,
+    result::Outcome,
+    run::{Runner, Stop},
+    select::expand,
+    sql::{self, Parsed, Statement},
+    tables::{self, Own},
+    value::Value,
+};
+use crate::command::Command;
+
+impl Connection {
+    pub(super) async fn command(&mut self, packet: &[u8]) -> Result<(), Over> {
+        let (first, payload) = packet.split_first().map_or((0, packet), |(first, payload)| (*first, payload));
+        let kind = Kind::of(first);
+        match kind {
+            Kind::Quit => return Err(Over::Left),
+            Kind::Query => return Box::pin(self.query(payload)).await,
+            Kind::Execute => return Box::pin(self.execute(payload)).await,
+            Kind::ChangeUser => return Box::pin(self.change_user(payload)).await,
+            Kind::ProcessKill => return Box::pin(self.process_kill(payload)).await,
+            // These two are not answered.
+            Kind::Close => {
+                if let Ok(id) = Fields(payload).u32() {
+                    self.state.forget(id);
+                }
+                return Ok(());
+            }
+            Kind::SendLongData => {
+                self.long_data(payload);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let done = self.simple(kind, payload);
+        match done {
+            Ok(true) => self.writer(false).ok(),
+            Ok(false) => {}
+            Err(error) => self.writer(false).error(&error),
+        }
+        Ok(())
+    }
+
+    /// What needs no waiting. True if an OK is to be sent.
+    fn simple(&mut self, kind: Kind, payload: &[u8]) -> Result<bool, SqlError> {
+        match kind {
+            Kind::Ping | Kind::Debug => {}
+            Kind::InitDb => {
+                let database = String::from_utf8_lossy(payload).into_owned();
+                self.be(self.state.user.clone(), Some(database));
+            }
+            Kind::ResetConnection => self.reset(),
+            Kind::SetOption => self.multi = Fields(payload).u16()? == 0,
+            Kind::Reset => {
+                let id = Fields(payload).u32()?;
+                self.state.prepared(id, "mysqld_stmt_reset")?.reset();
+            }
+            Kind::Prepare => return self.prepare(payload).map(|()| false),
+            Kind::Statistics => {
+                let stats = self.session.stats();
+                let (uptime, threads) = (stats.uptime.as_secs(), stats.connections);
+                let text = format!("Uptime: {uptime}  Threads: {threads}  Locks: {}", stats.table.locks);
+                self.writer(false).text(&text);
+                return Ok(false);
+            }
+            Kind::FieldList => {
+                self.writer(false).end();
+                return Ok(false);
+            }
+            Kind::ProcessInfo => {
+                let own = Own { id: self.session.id(), statement: "" };
+                let list = tables::processlist(false, &own, &mut self.session);
+                self.writer(false).outcome(&list, false);
+                return Ok(false);
+            }
+            _ => return Err(SqlError::UnknownCommand),
+        }
+        Ok(true)
+    }
+
+    /// Frees all locks; the connection id stays.
+    fn reset(&mut self) {
+        drop(self.session.start(Command::ReleaseAllLocks));
+        self.state.reset();
+        self.state.variables.set_names(Charset::default(), None);
+    }
+
+    async fn change_user(&mut self, payload: &[u8]) -> Result<(), Over> {
+        let parsed = login::change_user(payload, true);
+        let (user, database, charset) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                self.writer(false).error(&error);
+                return Ok(());
+            }
+        };
+        self.switch(&login::nonce()?).await?;
+        self.reset();
+        self.state.variables.set_names(charset.unwrap_or_default(), None);
+        self.be(user, database);
+        self.writer(false).ok();
+        Ok(())
+    }
+
+    async fn process_kill(&mut self, payload: &[u8]) -> Result<(), Over> {
+        match Fields(payload).u32() {
+            Ok(id) => self.query(format!("KILL {id}").as_bytes()).await,
+            Err(error) => {
+                self.writer(false).error(&error);
+                Ok(())
+            }
+        }
+    }
+
+    fn long_data(&mut self, payload: &[u8]) {
+        let mut fields = Fields(payload);
+        if let (Ok(id), Ok(parameter)) = (fields.u32(), fields.u16())
+            && let Ok(prepared) = self.state.prepared(id, "mysqld_stmt_send_long_data")
+        {
+            prepared.append(parameter, fields.0);
+        }
+    }
+
+    async fn query(&mut self, payload: &[u8]) -> Result<(), Over> {
+        let sql = self.state.variables.client_charset().decode_statement(payload).into_owned();
+        let mut left = &sql[..];
+        loop {
+            let parsed = match self.parse(left) {
+                Ok(parsed) => parsed,
+                Err(error) => {
+                    self.fail(&error);
+                    return Ok(());
+                }
+            };
+            let text = &left[..parsed.rest.unwrap_or(left.len())];
+            let more = parsed.rest.is_some();
+            match self.statement(&parsed, text, &[]).await {
+                Ok(outcome) => self.writer(more).outcome(&outcome, false),
+                Err(Stop::Error(error)) => {
+                    self.writer(false).error(&error);
+                    return Ok(());
+                }
+                Err(Stop::Over(over)) => return Err(over),
+            }
+            match parsed.rest {
+                Some(rest) => left = &left[rest..],
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn parse(&self, sql: &[u8]) -> Result<Parsed, SqlError> {
+        let parsed = sql::parse(sql, self.state.variables.dialect());
+        match parsed {
+            Ok(Parsed { rest: Some(rest), .. }) if !self.multi => Err(sql::syntax_error(sql, rest)),
+            Err(SqlError::UnknownFunction(name)) if !name.contains('.') => Err(match &self.state.database {
+                Some(database) => SqlError::UnknownFunction(format!("{database}.{name}")),
+                None => SqlError::UnknownFunction(name),
+            }),
+            parsed => parsed,
+        }
+    }
+
+    /// Tells of an error, and leaves it for SHOW WARNINGS.
+    fn fail(&mut self, error: &SqlError) {
+        *self.state.warnings.get_mut() = vec![Warning::of(error)];
+        self.writer(false).error(error);
+    }
+
+    async fn statement(
+        &mut self,
+        parsed: &Parsed,
+        sql: &[u8],
+        parameters: &[Value],
+    ) -> Result<Outcome, Stop> {
+        let sql = String::from_utf8_lossy(sql);
+        let sql = sql.trim_end_matches([';', ' ', '\n']);
+        self.runner(sql, parameters).run(parsed).await
+    }
+
+    fn runner<'a>(&'a mut self, sql: &'a str, parameters: &'a [Value]) -> Runner<'a> {
+        let facts = self.state.facts(self.session.id());
+        let Self { io, session, state, .. } = self;
+        Runner { io, session, state, sql, parameters, facts, outcomes: Vec::new(), deadline: None }
+    }
+
+    fn prepare(&mut self, payload: &[u8]) -> Result<(), SqlError> {
+        let sql = self.state.variables.client_charset().decode_statement(payload).into_owned();
+        let parsed = self.parse(&sql)?;
+        if let Some(rest) = parsed.rest {
+            return Err(sql::syntax_error(&sql, rest));
+        }
+        let count = u16::try_from(parsed.parameters).map_err(|_| SqlError::TooManyParameters)?;
+        let columns = match &parsed.statement {
+            Statement::Select(select) if select.into.is_empty() => {
+                let columns = self.runner("", &[]).columns(select, &expand(select));
+                columns.map_err(|stop| match stop {
+                    Stop::Error(error) => error,
+                    Stop::Over(_) => SqlError::Malformed,
+                })?
+            }
+            _ => Vec::new(),
+        };
+        let id = self.state.prepare(Prepared::new(sql, parsed.parameters))?;
+        self.writer(false).prepared(id, count, &columns);
+        Ok(())
+    }
+
+    async fn execute(&mut self, payload: &[u8]) -> Result<(), Over> {
+        let outcome = match self.bind(payload) {
+            Ok((parsed, sql, parameters)) => match self.statement(&parsed, &sql, &parameters).await {
+                Err(Stop::Over(over)) => return Err(over),
+                Err(Stop::Error(error)) => Err(error),
+                Ok(outcome) => Ok(outcome),
+            },
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(outcome) => self.writer(false).outcome(&outcome, true),
+            Err(error) => self.writer(false).error(&error),
+        }
+        Ok(())
+    }
+
+    /// A prepared statement, and the values for its placeholders.
+    fn bind(&mut self, payload: &[u8]) -> Result<(Parsed, Vec<u8>, Vec<Value>), SqlError> {
+        let mut fields = Fields(payload);
+        let id = fields.u32()?;
+        // Flags of cursors, which are not opened, and a count that is always 1.
+        fields.take(5)?;
+        let charset = self.state.variables.client_charset();
+        let prepared = self.state.prepared(id, "mysqld_stmt_execute")?;
+        let parameters = prepared.bind(&mut fields, charset)?;
+        let sql = prepared.sql.clone();
+        Ok((self.parse(&sql)?, sql, parameters))
+    }
+}

@@ -1,0 +1,215 @@
+//! One connection of the MySQL wire, from the greeting to its end.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    pin::Pin,
+    task::{Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio_util::codec::Decoder;
+use tracing::Instrument;
+
+use super::{
+    MAX_PACKET,
+    error::SqlError,
+    login::{self, Login, Next, Nonce},
+    over::Over,
+    packet::Packets,
+    result::Writer,
+    state::State,
+};
+use crate::{
+    command::Ending,
+    net::{Burst, MAX_UNSENT},
+    session::Session,
+};
+
+/// Within which time a client must have logged in.
+const LOGIN_TIME: Duration = Duration::from_secs(10);
+
+/// The largest packet before that.
+const MAX_LOGIN: usize = 64 * 1024;
+
+/// How much time a client has to take the reason for its end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Serves a connection until its client leaves, or is made to.
+///
+/// Cancel-safe: dropped, it frees what the session holds and closes the socket.
+pub async fn serve(io: Burst, session: Session) {
+    let origin = session.handle().origin();
+    let span = tracing::debug_span!("connection", id = session.id().0, peer = %origin.peer);
+    let mut state = State::default();
+    state.host = origin.peer.ip().to_string();
+    let packets = Packets::new(MAX_LOGIN);
+    let connection = Connection {
+        io,
+        session,
+        packets,
+        state: Box::new(state),
+        idle: Box::pin(sleep(LOGIN_TIME)),
+        multi: false,
+    };
+    connection.serve().instrument(span).await;
+}
+
+/// What a client is told for which there is no place.
+pub fn refusal() -> Bytes {
+    let (mut packets, mut output) = (Packets::new(0), BytesMut::new());
+    let status = State::default().status(false);
+    Writer { packets: &mut packets, output: &mut output, status }.error(&SqlError::TooManyConnections);
+    output.freeze()
+}
+
+/// A connection and all that belongs to it.
+pub(super) struct Connection {
+    pub io: Burst,
+    pub session: Session,
+    pub packets: Packets,
+    pub state: Box<State>,
+    /// Looks now and then whether the client has been idle for too long.
+    idle: Pin<Box<Sleep>>,
+    /// Whether a query may have several statements.
+    pub multi: bool,
+}
+
+impl Connection {
+    async fn serve(mut self) {
+        tracing::debug!("connection starts");
+        let Err(over) = self.run().await;
+        self.end(over).await;
+    }
+
+    async fn run(&mut self) -> Result<Infallible, Over> {
+        // Boxed: its state is not needed any more once the client is in.
+        Box::pin(timeout(LOGIN_TIME, self.log_in())).await.unwrap_or(Err(Over::TooSlow))?;
+        self.packets.set_limit(MAX_PACKET);
+        loop {
+            self.packets.restart();
+            while let Some(packet) = self.packets.decode(&mut self.io.input)? {
+                self.command(&packet).await?;
+                self.packets.restart();
+                if let Some(ending) = self.session.ending() {
+                    return Err(ending.into());
+                }
+                if self.io.output.len() >= MAX_UNSENT {
+                    self.flush().await?;
+                }
+                tokio::task::coop::consume_budget().await;
+            }
+            self.flush().await?;
+            self.session.handle().note(|_| {});
+            self.fill().await?;
+        }
+    }
+
+    async fn log_in(&mut self) -> Result<(), Over> {
+        let nonce = login::nonce()?;
+        let id = self.session.id();
+        self.packets.put(&mut self.io.output, |output| login::put_greeting(output, id, &nonce));
+        let login = Login::parse(&self.packet().await?)?;
+        match login.next() {
+            Next::Welcome => {}
+            Next::FastProof => self.packets.put(&mut self.io.output, login::put_fast_proof),
+            Next::Switch => self.switch(&login::nonce()?).await?,
+        }
+        self.state.capabilities = login.capabilities;
+        self.multi = login.capabilities & login::capability::MULTI_STATEMENTS != 0;
+        self.state.variables.set_names(login.charset, None);
+        self.be(login.user, login.database);
+        self.writer(false).ok();
+        self.flush().await
+    }
+
+    /// Asks for a proof by another method. It is taken as it comes.
+    pub(super) async fn switch(&mut self, nonce: &Nonce) -> Result<(), Over> {
+        self.packets.put(&mut self.io.output, |output| login::put_switch(output, nonce));
+        self.packet().await.map(drop)
+    }
+
+    pub(super) fn be(&mut self, user: String, database: Option<String>) {
+        self.state.user.clone_from(&user);
+        self.state.database.clone_from(&database);
+        self.session.handle().note(|profile| (profile.user, profile.database) = (user, database));
+    }
+
+    /// The next packet, whatever it is, after what is to be sent.
+    async fn packet(&mut self) -> Result<Bytes, Over> {
+        self.flush().await?;
+        loop {
+            if let Some(packet) = self.packets.decode(&mut self.io.input)? {
+                return Ok(packet);
+            }
+            self.fill().await?;
+        }
+    }
+
+    pub(super) fn writer(&mut self, more_results: bool) -> Writer<'_> {
+        let status = self.state.status(more_results);
+        Writer { packets: &mut self.packets, output: &mut self.io.output, status }
+    }
+
+    /// Waits for more input, for the end of the session, or for too long.
+    async fn fill(&mut self) -> Result<(), Over> {
+        let since = Instant::now();
+        poll_fn(|cx| {
+            match self.io.poll_fill(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Over::Left)),
+                Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
+                Poll::Pending => {}
+            }
+            if let Poll::Ready(ending) = self.session.handle().poll_ended(cx) {
+                return Poll::Ready(Err(ending.into()));
+            }
+            // Not set anew for each command: when it is due it looks how long it has been.
+            let end = since + self.state.variables.wait_timeout();
+            while self.idle.as_mut().poll(cx).is_ready() {
+                if Instant::now() >= end {
+                    return Poll::Ready(Err(Over::Inactive));
+                }
+                self.idle.as_mut().reset(end);
+            }
+            if self.idle.deadline() > end {
+                self.idle.as_mut().reset(end);
+                return self.idle.as_mut().poll(cx).map(|()| Err(Over::Inactive));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Sends the replies, unless the session ends before the client takes them.
+    async fn flush(&mut self) -> Result<(), Over> {
+        poll_fn(|cx| match self.io.poll_flush(cx) {
+            Poll::Ready(flushed) => Poll::Ready(flushed.map_err(Over::from)),
+            Poll::Pending => Poll::Ready(Err(ready!(self.session.handle().poll_ended(cx)).into())),
+        })
+        .await
+    }
+
+    /// Frees what the session holds, then says why, to a client that waits for an answer.
+    async fn end(mut self, over: Over) {
+        let holds = self.session.holds();
+        let asked = self.packets.is_answering();
+        tracing::debug!(holds, why = %over, "connection ends");
+        match &over {
+            Over::Left | Over::TooSlow => return,
+            // A client that asked nothing finds the connection closed, as with MySQL.
+            Over::Ended(_) if !asked => {}
+            Over::Ended(Ending::Killed(_)) => self.writer(false).error(&SqlError::Interrupted),
+            Over::Ended(Ending::Shutdown) => self.writer(false).error(&SqlError::Shutdown),
+            Over::Inactive => {
+                self.packets.restart();
+                self.writer(false).error(&SqlError::Inactive);
+            }
+            Over::Fatal(error) => self.writer(false).error(error),
+        }
+        let Self { io, session, .. } = self;
+        drop(session);
+        Box::pin(io.close(Some(LAST_WORDS))).await;
+    }
+}

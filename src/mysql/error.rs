@@ -1,0 +1,161 @@
+//! Errors as MySQL has them: number, SQLSTATE, text.
+
+use crate::{command, lock::Circle};
+
+/// What a client is told instead of a result. The connection stays, with all it holds, unless the
+/// packets themselves are what is wrong.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub(super) enum SqlError {
+    #[error(
+        "You have an error in your SQL syntax; check the manual that corresponds to your MySQL server version for the right syntax to use near '{near}' at line {line}"
+    )]
+    Syntax { near: String, line: usize },
+    #[error("Query was empty")]
+    EmptyQuery,
+    #[error("Incorrect parameter count in the call to native function '{0}'")]
+    ParameterCount(String),
+    #[error("Unknown column '{column}' in '{clause}'")]
+    UnknownColumn { column: String, clause: &'static str },
+    #[error("Unknown system variable '{0}'")]
+    UnknownVariable(String),
+    #[error("FUNCTION {0} does not exist")]
+    UnknownFunction(String),
+    #[error("PROCEDURE {0} does not exist")]
+    UnknownProcedure(String),
+    #[error("No database selected")]
+    NoDatabase,
+    #[error("Variable '{0}' is a read only variable")]
+    ReadOnlyVariable(String),
+    #[error("Variable '{variable}' can't be set to the value of '{value}'")]
+    WrongValue { variable: String, value: String },
+    #[error("Incorrect argument type to variable '{0}'")]
+    WrongType(String),
+    #[error("Unknown character set: '{0}'")]
+    UnknownCharset(String),
+    #[error("Unknown thread id: {0}")]
+    UnknownThread(u64),
+    #[error(
+        "Incorrect user-level lock name '{0}'. The name is empty, NULL, or can not be expressed in the current character-set."
+    )]
+    LockName(String),
+    #[error("User-level lock name '{0}' should not exceed 64 characters.")]
+    LockNameTooLong(String),
+    #[error(
+        "Deadlock found when trying to get user-level lock; try rolling back transaction/releasing locks and restarting lock acquisition."
+    )]
+    Deadlock(Circle),
+    #[error("Query execution was interrupted")]
+    Interrupted,
+    #[error("Query execution was interrupted, maximum statement execution time exceeded")]
+    ExecutionTime,
+    #[error("Server shutdown in progress")]
+    Shutdown,
+    #[error("Too many connections")]
+    TooManyConnections,
+    #[error("User has exceeded the 'max_locks_per_session' resource (current value: {0})")]
+    TooManyLocks(usize),
+    #[error("getlockd is a lock server: {0}")]
+    NoSuchThing(String),
+    #[error("Unknown command")]
+    UnknownCommand,
+    #[error("Bad handshake")]
+    BadHandshake,
+    #[error("Malformed communication packet.")]
+    Malformed,
+    #[error("Got packets out of order")]
+    OutOfOrder,
+    #[error("Got a packet bigger than 'max_allowed_packet' bytes")]
+    TooLarge,
+    #[error("Unknown prepared statement handler ({id}) given to {command}")]
+    UnknownStatement { id: u32, command: &'static str },
+    #[error("Prepared statement contains too many placeholders")]
+    TooManyParameters,
+    #[error("Can't create more than max_prepared_stmt_count statements (current value: {0})")]
+    TooManyStatements(usize),
+    #[error("BIGINT value is out of range in '{0}'")]
+    OutOfRange(String),
+    #[error("Result of {0}() was larger than max_allowed_packet ({max}) - truncated", max = super::MAX_PACKET)]
+    ResultTooLarge(String),
+    #[error("Expression is too deeply nested")]
+    TooDeep,
+    #[error(
+        "The client was disconnected by the server because of inactivity. See wait_timeout and interactive_timeout for configuring this behavior."
+    )]
+    Inactive,
+}
+
+impl SqlError {
+    /// Number and SQLSTATE (MySQL 8.4 Error Message Reference).
+    pub(super) fn code(&self) -> (u16, &'static str) {
+        match self {
+            Self::Syntax { .. } => (1064, "42000"),
+            Self::EmptyQuery => (1065, "42000"),
+            Self::ParameterCount(_) => (1582, "42000"),
+            Self::UnknownColumn { .. } => (1054, "42S22"),
+            Self::UnknownVariable(_) => (1193, "HY000"),
+            Self::UnknownFunction(_) | Self::UnknownProcedure(_) => (1305, "42000"),
+            Self::NoDatabase => (1046, "3D000"),
+            Self::ReadOnlyVariable(_) => (1238, "HY000"),
+            Self::WrongValue { .. } => (1231, "42000"),
+            Self::WrongType(_) => (1232, "42000"),
+            Self::UnknownCharset(_) => (1115, "42000"),
+            Self::UnknownThread(_) => (1094, "HY000"),
+            Self::LockName(_) => (3057, "42000"),
+            Self::LockNameTooLong(_) => (4163, "42000"),
+            Self::Deadlock(_) => (3058, "HY000"),
+            Self::Interrupted => (1317, "70100"),
+            Self::ExecutionTime => (3024, "HY000"),
+            Self::Shutdown => (1053, "08S01"),
+            Self::TooManyConnections => (1040, "08004"),
+            Self::TooManyLocks(_) => (1226, "42000"),
+            Self::NoSuchThing(_) => (1235, "42000"),
+            Self::UnknownCommand => (1047, "08S01"),
+            Self::BadHandshake => (1043, "08S01"),
+            Self::Malformed => (1835, "HY000"),
+            Self::OutOfOrder => (1156, "08S01"),
+            Self::TooLarge => (1153, "08S01"),
+            Self::UnknownStatement { .. } => (1243, "HY000"),
+            Self::TooManyParameters => (1390, "HY000"),
+            Self::TooManyStatements(_) => (1461, "42000"),
+            Self::OutOfRange(_) => (1690, "22003"),
+            Self::ResultTooLarge(_) => (1301, "HY000"),
+            Self::TooDeep => (1436, "HY000"),
+            Self::Inactive => (4031, "HY000"),
+        }
+    }
+}
+
+impl From<command::Error> for SqlError {
+    fn from(error: command::Error) -> Self {
+        match error {
+            command::Error::Deadlock(circle) => Self::Deadlock(circle),
+            command::Error::Interrupted => Self::Interrupted,
+            command::Error::TooManyLocks(max) => Self::TooManyLocks(max),
+            command::Error::NoSession(id) => Self::UnknownThread(id.0.into()),
+            command::Error::Stopping => Self::Shutdown,
+        }
+    }
+}
+
+/// A warning, as SHOW WARNINGS lists it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Warning {
+    pub level: &'static str,
+    pub code: u16,
+    pub text: String,
+}
+
+impl Warning {
+    pub(super) fn truncated(kind: &str, value: &str) -> Self {
+        Self::new(1292, format!("Truncated incorrect {kind} value: '{value}'"))
+    }
+
+    pub(super) fn new(code: u16, text: impl Into<String>) -> Self {
+        Self { level: "Warning", code, text: text.into() }
+    }
+
+    /// The row that an error leaves behind.
+    pub(super) fn of(error: &SqlError) -> Self {
+        Self { level: "Error", code: error.code().0, text: error.to_string() }
+    }
+}

@@ -1,0 +1,231 @@
+//! The connection phase: greeting, login, and the switch of the authentication method (MySQL
+//! internals, "Connection Phase"). Pure.
+//!
+//! There are no users yet: everybody may come in, and a password is not looked at.
+
+use bytes::{BufMut, BytesMut};
+
+use super::{charset::Charset, error::SqlError, packet::Fields};
+use crate::lock::SessionId;
+
+/// What is said of a client and of this server (MySQL internals, "Capabilities Flags").
+pub(super) mod capability {
+    pub(in crate::mysql) const CONNECT_WITH_DB: u32 = 1 << 3;
+    pub(in crate::mysql) const PROTOCOL_41: u32 = 1 << 9;
+    pub(in crate::mysql) const SSL: u32 = 1 << 11;
+    pub(in crate::mysql) const SECURE_CONNECTION: u32 = 1 << 15;
+    pub(in crate::mysql) const MULTI_STATEMENTS: u32 = 1 << 16;
+    pub(in crate::mysql) const PLUGIN_AUTH: u32 = 1 << 19;
+    pub(in crate::mysql) const PLUGIN_AUTH_LENGTH: u32 = 1 << 21;
+    pub(in crate::mysql) const DEPRECATE_EOF: u32 = 1 << 24;
+    /// Long passwords and flags, found rows, a database, ignored blanks, transactions, multiple
+    /// statements and results, plugins and attributes. No TLS, no compression, no session tracking.
+    pub(in crate::mysql) const OURS: u32 = 0x0138_0000
+        | PLUGIN_AUTH_LENGTH
+        | PROTOCOL_41
+        | SECURE_CONNECTION
+        | CONNECT_WITH_DB
+        | MULTI_STATEMENTS
+        | 1 << 17
+        | 1 << 18
+        | 1 << 13
+        | 1 << 10
+        | 1 << 8
+        | 1 << 2
+        | 1 << 1
+        | 1;
+}
+
+pub(super) const CACHING_SHA2: &str = "caching_sha2_password";
+const NATIVE: &str = "mysql_native_password";
+
+/// `SERVER_STATUS_AUTOCOMMIT`
+const STATUS: u16 = 2;
+
+/// 20 bytes that are not told twice.
+pub(super) type Nonce = [u8; 20];
+
+/// A new nonce. NUL would end it, and `$` has a meaning in stored passwords.
+pub(super) fn nonce() -> Result<Nonce, SqlError> {
+    let mut nonce = [0; 20];
+    getrandom::fill(&mut nonce).map_err(|_| SqlError::BadHandshake)?;
+    // 7 bits, of which a few are other characters.
+    Ok(nonce.map(|byte| match byte & 0x7F {
+        0 => b'a',
+        b'$' => b'b',
+        other => other,
+    }))
+}
+
+/// The first packet of a connection.
+pub(super) fn put_greeting(output: &mut BytesMut, id: SessionId, nonce: &Nonce) {
+    let [low, high] = [capability::OURS & 0xFFFF, capability::OURS >> 16];
+    output.put_u8(10);
+    output.put_slice(super::VERSION.as_bytes());
+    output.put_u8(0);
+    output.put_u32_le(id.0);
+    output.put_slice(&nonce[..8]);
+    output.put_u8(0);
+    output.put_uint_le(low.into(), 2);
+    output.put_uint_le(Charset::default().number().into(), 1);
+    output.put_u16_le(STATUS);
+    output.put_uint_le(high.into(), 2);
+    output.put_u8(21);
+    output.put_bytes(0, 10);
+    output.put_slice(&nonce[8..]);
+    output.put_u8(0);
+    output.put_slice(CACHING_SHA2.as_bytes());
+    output.put_u8(0);
+}
+
+/// What a client says of itself.
+#[derive(Debug, PartialEq)]
+pub(super) struct Login {
+    pub capabilities: u32,
+    pub charset: Charset,
+    pub user: String,
+    pub database: Option<String>,
+    /// What it has to show for itself; empty without a password.
+    pub proof: Vec<u8>,
+    /// The method of the proof; none for a client that knows of no choice.
+    pub plugin: Option<String>,
+}
+
+impl Login {
+    pub(super) fn parse(payload: &[u8]) -> Result<Self, SqlError> {
+        use capability as c;
+        let mut fields = Fields(payload);
+        let capabilities = fields.u32()?;
+        let has = |capability| capabilities & capability != 0;
+        if !has(c::PROTOCOL_41) || has(c::SSL) {
+            return Err(SqlError::BadHandshake);
+        }
+        let (_max_packet, charset) = (fields.u32()?, Charset::numbered(fields.u8()?.into()));
+        fields.take(23)?;
+        let user = text(fields.until_nul());
+        let proof = if has(c::PLUGIN_AUTH_LENGTH) {
+            fields.text()?
+        } else if has(c::SECURE_CONNECTION) {
+            let length = fields.u8()?;
+            fields.take(length.into())?
+        } else {
+            fields.until_nul()
+        };
+        let database =
+            has(c::CONNECT_WITH_DB).then(|| text(fields.until_nul())).filter(|name| !name.is_empty());
+        let plugin = has(c::PLUGIN_AUTH).then(|| text(fields.until_nul()));
+        // Behind it stand attributes of the connection, which nothing here asks for.
+        Ok(Self {
+            capabilities: capabilities & c::OURS,
+            charset,
+            user,
+            database,
+            proof: proof.to_vec(),
+            plugin,
+        })
+    }
+
+    /// What is sent before the client is let in.
+    pub(super) fn next(&self) -> Next {
+        match self.plugin.as_deref() {
+            None => Next::Welcome,
+            Some(CACHING_SHA2) if self.proof.is_empty() => Next::Welcome,
+            // It waits to be told that its proof is good.
+            Some(CACHING_SHA2) => Next::FastProof,
+            Some(_) => Next::Switch,
+        }
+    }
+}
+
+/// What comes behind a login.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Welcome,
+    FastProof,
+    /// To another method than the one announced, with a new nonce; the client answers once.
+    Switch,
+}
+
+/// `AuthSwitchRequest`
+pub(super) fn put_switch(output: &mut BytesMut, nonce: &Nonce) {
+    output.put_u8(0xFE);
+    output.put_slice(NATIVE.as_bytes());
+    output.put_u8(0);
+    output.put_slice(nonce);
+    output.put_u8(0);
+}
+
+/// `fast_auth_success`
+pub(super) fn put_fast_proof(output: &mut BytesMut) {
+    output.put_slice(&[1, 3]);
+}
+
+/// COM_CHANGE_USER: user, database and character set.
+pub(super) fn change_user(
+    payload: &[u8],
+    secure: bool,
+) -> Result<(String, Option<String>, Option<Charset>), SqlError> {
+    let mut fields = Fields(payload);
+    let user = text(fields.until_nul());
+    if secure {
+        let length = fields.u8()?;
+        fields.take(length.into())?;
+    } else {
+        fields.until_nul();
+    }
+    let database = Some(text(fields.until_nul())).filter(|name| !name.is_empty());
+    Ok((user, database, fields.u16().ok().map(Charset::numbered)))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greeting_is_read_by_its_fields() {
+        let nonce = nonce().unwrap();
+        assert!(nonce.iter().all(|byte| *byte != 0 && *byte != b'$' && byte.is_ascii()));
+        let mut output = BytesMut::new();
+        put_greeting(&mut output, SessionId(7), &nonce);
+        let mut fields = Fields(&output);
+        assert_eq!(fields.u8(), Ok(10));
+        assert!(fields.until_nul().starts_with(b"8.4."));
+        assert_eq!(fields.u32(), Ok(7));
+        assert_eq!(fields.take(8).unwrap(), &nonce[..8]);
+        assert_eq!(fields.take(1 + 2 + 1 + 2).unwrap()[3], 255);
+        let high = fields.u16().unwrap();
+        assert!(u32::from(high) << 16 & capability::DEPRECATE_EOF != 0);
+        assert_eq!(fields.u8(), Ok(21));
+        fields.take(10).unwrap();
+        assert_eq!(fields.until_nul(), &nonce[8..]);
+        assert_eq!(fields.until_nul(), CACHING_SHA2.as_bytes());
+        assert!(fields.0.is_empty());
+    }
+
+    fn login(capabilities: u32, rest: &[u8]) -> Result<Login, SqlError> {
+        let mut payload = (capabilities | capability::PROTOCOL_41).to_le_bytes().to_vec();
+        payload.extend([0, 0, 0, 1, 8]);
+        payload.extend([0; 23]);
+        payload.extend(rest);
+        Login::parse(&payload)
+    }
+
+    #[test]
+    fn logins_come_in_every_shape() {
+        use capability as c;
+        let old = login(0, b"me\0secret\0").unwrap();
+        assert_eq!((old.user.as_str(), old.charset, old.next()), ("me", Charset::Latin1, Next::Welcome));
+        let native = c::SECURE_CONNECTION | c::CONNECT_WITH_DB | c::PLUGIN_AUTH;
+        let native = login(native, b"me\0\x02xytest\0mysql_native_password\0").unwrap();
+        assert_eq!((native.database.as_deref(), native.next()), (Some("test"), Next::Switch));
+        let sha2 = c::PLUGIN_AUTH_LENGTH | c::PLUGIN_AUTH;
+        assert_eq!(login(sha2, b"\0\x00caching_sha2_password\0").unwrap().next(), Next::Welcome);
+        assert_eq!(login(sha2, b"\0\x01xcaching_sha2_password").unwrap().next(), Next::FastProof);
+        assert_eq!(login(c::SSL, b""), Err(SqlError::BadHandshake));
+        assert_eq!(login(sha2, b"me\0\xfe\xff\xff\xff\xff\xff\xff\xff\xff"), Err(SqlError::Malformed));
+    }
+}

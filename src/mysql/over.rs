@@ -1,0 +1,61 @@
+//! The end of a connection.
+
+use std::fmt;
+
+use super::error::SqlError;
+use crate::{command::Ending, net::HungUp, wire::Cut};
+
+/// Why a connection ends.
+#[derive(Debug)]
+pub(super) enum Over {
+    /// The client has gone, or said goodbye.
+    Left,
+    /// It did not log in in time.
+    TooSlow,
+    /// It was idle for longer than it may.
+    Inactive,
+    /// What it sent cannot be trusted.
+    Fatal(SqlError),
+    /// The server ends it.
+    Ended(Ending),
+}
+
+impl fmt::Display for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Left => f.write_str("the client left"),
+            Self::TooSlow => f.write_str("the client did not log in in time"),
+            Self::Inactive => f.write_str("the client was idle for longer than wait_timeout"),
+            Self::Fatal(error) => error.fmt(f),
+            Self::Ended(ending) => ending.fmt(f),
+        }
+    }
+}
+
+impl From<std::io::Error> for Over {
+    fn from(_: std::io::Error) -> Self {
+        Self::Left
+    }
+}
+
+impl From<SqlError> for Over {
+    fn from(error: SqlError) -> Self {
+        Self::Fatal(error)
+    }
+}
+
+impl From<Ending> for Over {
+    fn from(ending: Ending) -> Self {
+        Self::Ended(ending)
+    }
+}
+
+impl From<Cut> for Over {
+    fn from(cut: Cut) -> Self {
+        match cut {
+            Cut::HungUp(HungUp::Left) => Self::Left,
+            Cut::HungUp(HungUp::SentTooMuch) => Self::Fatal(SqlError::TooLarge),
+            Cut::Ended(ending) => Self::Ended(ending),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Packets: a payload behind a length and a number; longer payloads are split (MySQL internals,
+//! "Protocol Basics"). Pure.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio_util::codec::Decoder;
+
+use super::error::SqlError;
+
+/// The largest payload of one packet. One that is as large has a continuation.
+const MAX_PAYLOAD: usize = 0xFF_FFFF;
+
+/// Packets of one connection.
+#[derive(Debug)]
+pub(super) struct Packets {
+    sequence: u8,
+    limit: usize,
+    /// What has come of a payload that was split.
+    joined: BytesMut,
+}
+
+impl Packets {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { sequence: 0, limit, joined: BytesMut::new() }
+    }
+
+    /// The largest payload that is taken from now on.
+    pub(super) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// Each command, and what the server sends by itself, is numbered from 0.
+    pub(super) fn restart(&mut self) {
+        self.sequence = 0;
+    }
+
+    /// Whether a command has come and is not answered yet.
+    pub(super) fn is_answering(&self) -> bool {
+        self.sequence > 0
+    }
+
+    /// Appends a packet with what `payload` writes.
+    pub(super) fn put(&mut self, output: &mut BytesMut, payload: impl FnOnce(&mut BytesMut)) {
+        let start = output.len();
+        output.put_u32(0);
+        payload(output);
+        let length = output.len() - start - 4;
+        if length < MAX_PAYLOAD {
+            let header = self.header(length);
+            output[start..start + 4].copy_from_slice(&header);
+            return;
+        }
+        let whole = output.split_off(start).split_off(4);
+        for part in whole.chunks(MAX_PAYLOAD) {
+            output.put_slice(&self.header(part.len()));
+            output.put_slice(part);
+        }
+        if length.is_multiple_of(MAX_PAYLOAD) {
+            output.put_slice(&self.header(0));
+        }
+    }
+
+    fn header(&mut self, length: usize) -> [u8; 4] {
+        let [a, b, c, ..] = length.to_le_bytes();
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        [a, b, c, sequence]
+    }
+}
+
+impl Decoder for Packets {
+    type Item = Bytes;
+    type Error = SqlError;
+
+    fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, SqlError> {
+        while let [a, b, c, sequence, ..] = input[..] {
+            let length = usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16;
+            if self.joined.len() + length > self.limit {
+                return Err(SqlError::TooLarge);
+            }
+            if sequence != self.sequence {
+                return Err(SqlError::OutOfOrder);
+            }
+            if input.len() < 4 + length {
+                return Ok(None);
+            }
+            self.sequence = sequence.wrapping_add(1);
+            input.advance(4);
+            let part = input.split_to(length);
+            if length == MAX_PAYLOAD {
+                self.joined.extend_from_slice(&part);
+            } else if self.joined.is_empty() {
+                return Ok(Some(part.freeze()));
+            } else {
+                self.joined.extend_from_slice(&part);
+                return Ok(Some(std::mem::take(&mut self.joined).freeze()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl From<std::io::Error> for SqlError {
+    fn from(_: std::io::Error) -> Self {
+        Self::Malformed
+    }
+}
+
+/// Writes numbers and texts with their length in front.
+pub(super) trait PutLengthEncoded: BufMut {
+    fn put_length(&mut self, number: u64) {
+        match number {
+            0..=250 => self.put_uint_le(number, 1),
+            251..=0xFFFF => {
+                self.put_u8(0xFC);
+                self.put_uint_le(number, 2);
+            }
+            0x1_0000..=0xFF_FFFF => {
+                self.put_u8(0xFD);
+                self.put_uint_le(number, 3);
+            }
+            _ => {
+                self.put_u8(0xFE);
+                self.put_u64_le(number);
+            }
+        }
+    }
+
+    fn put_text(&mut self, text: &[u8]) {
+        self.put_length(text.len() as u64);
+        self.put_slice(text);
+    }
+}
+
+impl PutLengthEncoded for BytesMut {}
+
+/// Reads the fields of a payload; each fails where the payload is too short.
+pub(super) struct Fields<'a>(pub &'a [u8]);
+
+impl<'a> Fields<'a> {
+    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], SqlError> {
+        let (taken, rest) = self.0.split_at_checked(count).ok_or(SqlError::Malformed)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], SqlError> {
+        self.take(N)?.try_into().map_err(|_| SqlError::Malformed)
+    }
+
+    pub(super) fn u8(&mut self) -> Result<u8, SqlError> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    pub(super) fn u16(&mut self) -> Result<u16, SqlError> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, SqlError> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, SqlError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// Up to a NUL, or the end.
+    pub(super) fn until_nul(&mut self) -> &'a [u8] {
+        let end = memchr::memchr(0, self.0);
+        let text = &self.0[..end.unwrap_or(self.0.len())];
+        self.0 = end.map_or(&[], |end| &self.0[end + 1..]);
+        text
+    }
+
+    pub(super) fn length(&mut self) -> Result<u64, SqlError> {
+        Ok(match self.u8()? {
+            0xFC => self.u16()?.into(),
+            0xFD => {
+                let [a, b, c] = self.array()?;
+                u32::from_le_bytes([a, b, c, 0]).into()
+            }
+            0xFE => self.u64()?,
+            small => small.into(),
+        })
+    }
+
+    pub(super) fn text(&mut self) -> Result<&'a [u8], SqlError> {
+        let length = self.length()?;
+        self.take(usize::try_from(length).map_err(|_| SqlError::Malformed)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_come_back_however_they_are_cut_and_split() {
+        for length in [0, 1, 1000, MAX_PAYLOAD - 1, MAX_PAYLOAD, MAX_PAYLOAD + 1] {
+            let payload = vec![7; length];
+            let mut wire = BytesMut::new();
+            Packets::new(0).put(&mut wire, |output| output.put_slice(&payload));
+            let (mut packets, mut input, mut got) = (Packets::new(1 << 25), BytesMut::new(), None);
+            let step = (wire.len() / 7).max(1);
+            for piece in wire.chunks(step) {
+                input.extend_from_slice(piece);
+                got = packets.decode(&mut input).unwrap();
+            }
+            assert_eq!(got.unwrap(), payload, "{length}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_or_out_of_order_is_refused_at_its_header() {
+        let decode = |header: &[u8]| Packets::new(100).decode(&mut BytesMut::from(header));
+        assert_eq!(decode(&[101, 0, 0, 0]), Err(SqlError::TooLarge));
+        assert_eq!(decode(&[100, 0, 0, 1]), Err(SqlError::OutOfOrder));
+        assert_eq!(decode(&[100, 0, 0, 0]), Ok(None));
+        assert_eq!(decode(&[100, 0, 0]), Ok(None));
+    }
+
+    #[test]
+    fn lengths_come_back() {
+        for number in [0, 250, 251, 0xFFFF, 0x1_0000, 0xFF_FFFF, 0x100_0000, u64::MAX] {
+            let mut output = BytesMut::new();
+            output.put_length(number);
+            assert_eq!(Fields(&output).length(), Ok(number));
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Prepared statements, and the parameters that are sent with them (MySQL internals,
+//! "COM_STMT_EXECUTE"). Pure.
+
+use std::collections::HashMap;
+
+use super::{
+    charset::Charset,
+    error::SqlError,
+    packet::Fields,
+    value::{Decimal, Value},
+};
+
+/// A statement that a client has prepared.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// As it was typed, in UTF-8.
+    pub sql: Vec<u8>,
+    pub parameters: usize,
+    /// Types of the last execution: they may be left out of the next.
+    types: Vec<(u8, bool)>,
+    /// Parameters that were sent in pieces.
+    long: HashMap<u16, Vec<u8>>,
+}
+
+impl Prepared {
+    pub(super) fn new(sql: Vec<u8>, parameters: usize) -> Self {
+        Self { sql, parameters, types: Vec::new(), long: HashMap::new() }
+    }
+
+    /// COM_STMT_SEND_LONG_DATA. What goes beyond the limit is found when it is executed.
+    pub(super) fn append(&mut self, parameter: u16, data: &[u8]) {
+        let long = self.long.entry(parameter).or_default();
+        if usize::from(parameter) < self.parameters && long.len() <= super::MAX_PACKET {
+            long.extend_from_slice(data);
+        }
+    }
+
+    /// COM_STMT_RESET
+    pub(super) fn reset(&mut self) {
+        self.long.clear();
+    }
+
+    /// The values behind the head of COM_STMT_EXECUTE.
+    pub(super) fn bind(&mut self, fields: &mut Fields<'_>, charset: Charset) -> Result<Vec<Value>, SqlError> {
+        let long = std::mem::take(&mut self.long);
+        if self.parameters == 0 {
+            return Ok(Vec::new());
+        }
+        if long.values().any(|data| data.len() > super::MAX_PACKET) {
+            return Err(SqlError::ResultTooLarge("long data".to_owned()));
+        }
+        let nulls = fields.take(self.parameters.div_ceil(8))?;
+        if fields.u8()? == 1 {
+            let read = |fields: &mut Fields<'_>| Ok::<_, SqlError>((fields.u8()?, fields.u8()? & 0x80 != 0));
+            self.types = (0..self.parameters).map(|_| read(fields)).collect::<Result<_, _>>()?;
+        }
+        if self.types.len() != self.parameters {
+            return Err(SqlError::Malformed);
+        }
+        let value = |(at, (kind, unsigned)): (usize, &(u8, bool))| {
+            let sent = u16::try_from(at).ok().and_then(|at| long.get(&at));
+            match sent {
+                Some(data) => Ok(charset.decode(data.clone())),
+                None if nulls[at / 8] & 1 << (at % 8) != 0 => Ok(Value::Null),
+                None => value(fields, *kind, *unsigned, charset),
+            }
+        };
+        self.types.iter().enumerate().map(value).collect()
+    }
+}
+
+/// One parameter (MySQL internals, "Binary Protocol Value").
+fn value(fields: &mut Fields<'_>, kind: u8, unsigned: bool, charset: Charset) -> Result<Value, SqlError> {
+    let integer = |signed: i64, bits: u64| if unsigned { Value::UInt(bits) } else { Value::Int(signed) };
+    Ok(match kind {
+        1 => {
+            let byte = fields.u8()?;
+            integer(i8::from_le_bytes([byte]).into(), byte.into())
+        }
+        2 | 13 => {
+            let bytes = fields.array()?;
+            integer(i16::from_le_bytes(bytes).into(), u16::from_le_bytes(bytes).into())
+        }
+        3 | 9 => {
+            let bytes = fields.array()?;
+            integer(i32::from_le_bytes(bytes).into(), u32::from_le_bytes(bytes).into())
+        }
+        8 => {
+            let bytes = fields.array()?;
+            integer(i64::from_le_bytes(bytes), u64::from_le_bytes(bytes))
+        }
+        // As it is written: 0.1 and not the double that is nearest to it.
+        4 => Value::Double(f32::from_le_bytes(fields.array()?).to_string().parse().unwrap_or(0.0)),
+        5 => Value::Double(f64::from_le_bytes(fields.array()?)),
+        6 => Value::Null,
+        7 | 10 | 12 => Value::Text(date(fields)?),
+        11 => Value::Text(time(fields)?),
+        0 | 246 => {
+            let text = String::from_utf8_lossy(fields.text()?).into_owned();
+            Decimal::parse(&text).map_or(Value::Text(text), Value::Decimal)
+        }
+        15 | 16 | 245 | 247..=255 => charset.decode(fields.text()?.to_vec()),
+        _ => return Err(SqlError::Malformed),
+    })
+}
+
+fn date(fields: &mut Fields<'_>) -> Result<String, SqlError> {
+    let length = fields.u8()?;
+    let mut rest = Fields(fields.take(length.into())?);
+    if length == 0 {
+        return Ok("0000-00-00 00:00:00".to_owned());
+    }
+    let (year, month, day) = (rest.u16()?, rest.u8()?, rest.u8()?);
+    let date = format!("{year:04}-{month:02}-{day:02}");
+    if length < 7 {
+        return Ok(date);
+    }
+    let (hour, minute, second) = (rest.u8()?, rest.u8()?, rest.u8()?);
+    Ok(format!("{date} {hour:02}:{minute:02}:{second:02}{}", fraction(&mut rest)))
+}
+
+fn time(fields: &mut Fields<'_>) -> Result<String, SqlError> {
+    let length = fields.u8()?;
+    let mut rest = Fields(fields.take(length.into())?);
+    if length == 0 {
+        return Ok("00:00:00".to_owned());
+    }
+    let sign = if rest.u8()? == 1 { "-" } else { "" };
+    let (days, hour, minute, second) = (rest.u32()?, rest.u8()?, rest.u8()?, rest.u8()?);
+    let hours = u64::from(days) * 24 + u64::from(hour);
+    Ok(format!("{sign}{hours:02}:{minute:02}:{second:02}{}", fraction(&mut rest)))
+}
+
+fn fraction(rest: &mut Fields<'_>) -> String {
+    rest.u32().map_or_else(|_| String::new(), |micros| format!(".{micros:06}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind(parameters: usize, payload: &[u8]) -> Result<Vec<Value>, SqlError> {
+        Prepared::new(Vec::new(), parameters).bind(&mut Fields(payload), Charset::Utf8mb4)
+    }
+
+    #[test]
+    fn every_type_of_parameter_is_read() {
+        let payload = [
+            &[0, 0, 1][..],
+            &[1, 0, 2, 0x80, 3, 0, 8, 0x80, 4, 0, 5, 0, 12, 0, 11, 0, 246, 0, 253, 0],
+            &[0xFF],
+            &[0xFF, 0xFF],
+            &(-5_i32).to_le_bytes(),
+            &u64::MAX.to_le_bytes(),
+            &0.1_f32.to_le_bytes(),
+            &1.5_f64.to_le_bytes(),
+            &[7, 0xEA, 7, 11, 20, 9, 30, 5],
+            &[12, 1, 1, 0, 0, 0, 2, 3, 4, 5, 0, 0, 0],
+            &[4, b'1', b'.', b'5', b'0'],
+            &[2, 0xC3, 0xA9],
+        ]
+        .concat();
+        let values = bind(10, &payload).unwrap();
+        let texts: Vec<_> = values.iter().map(|value| value.to_text().unwrap()).collect();
+        let expected = [
+            "-1",
+            "65535",
+            "-5",
+            "18446744073709551615",
+            "0.1",
+            "1.5",
+            "2026-11-20 09:30:05",
+            "-26:03:04.000005",
+            "1.50",
+            "é",
+        ];
+        assert_eq!(texts, expected);
+    }
+
+    #[test]
+    fn nulls_long_data_and_types_of_before_count() {
+        assert_eq!(bind(1, &[1, 1, 253, 0]), Ok(vec![Value::Null]));
+        assert_eq!(bind(1, &[0, 0]), Err(SqlError::Malformed), "no types yet");
+        assert_eq!(bind(1, &[0, 1, 253, 0, 5, b'a']), Err(SqlError::Malformed), "too short");
+        let mut prepared = Prepared::new(Vec::new(), 1);
+        prepared.append(0, b"ni");
+        prepared.append(0, b"ghtly");
+        let mut bind = |payload: &[u8]| prepared.bind(&mut Fields(payload), Charset::Utf8mb4);
+        assert_eq!(bind(&[0, 1, 252, 0]), Ok(vec![Value::text("nightly")]));
+        assert_eq!(bind(&[0, 0, 1, b'x']), Ok(vec![Value::text("x")]));
+    }
+}

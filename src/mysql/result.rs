@@ -1,0 +1,226 @@
+//! What is sent back: OK, errors, and results as text or binary (MySQL internals, "Command
+//! Phase"). Pure.
+
+use bytes::{BufMut, BytesMut};
+
+use super::{
+    charset::Charset,
+    clock,
+    error::SqlError,
+    login::capability,
+    packet::{Packets, PutLengthEncoded},
+    sql::{Kind, Type},
+    value::{Number, Value},
+};
+
+/// A column of a result.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Column {
+    pub name: String,
+    pub kind: Type,
+}
+
+/// What a statement comes to.
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    Done,
+    Rows { columns: Vec<Column>, rows: Vec<Vec<Value>> },
+}
+
+/// How the connection stands, as each reply tells it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Status {
+    pub capabilities: u32,
+    pub charset: Charset,
+    pub flags: u16,
+    pub warnings: u16,
+}
+
+/// Flags of [`Status`].
+pub(super) mod flag {
+    pub(in crate::mysql) const IN_TRANSACTION: u16 = 1;
+    pub(in crate::mysql) const AUTOCOMMIT: u16 = 2;
+    pub(in crate::mysql) const MORE_RESULTS: u16 = 8;
+    pub(in crate::mysql) const NO_BACKSLASH_ESCAPES: u16 = 512;
+}
+
+/// Where replies go.
+pub(super) struct Writer<'a> {
+    pub packets: &'a mut Packets,
+    pub output: &'a mut BytesMut,
+    pub status: Status,
+}
+
+impl Writer<'_> {
+    fn put(&mut self, payload: impl FnOnce(&mut BytesMut)) {
+        self.packets.put(self.output, payload);
+    }
+
+    pub(super) fn ok(&mut self) {
+        let Status { flags, warnings, .. } = self.status;
+        self.put(|output| put_ok(output, 0, flags, warnings));
+    }
+
+    pub(super) fn error(&mut self, error: &SqlError) {
+        let (code, state) = error.code();
+        self.put(|output| {
+            output.put_u8(0xFF);
+            output.put_u16_le(code);
+            output.put_u8(b'#');
+            output.put_slice(state.as_bytes());
+            output.put_slice(error.to_string().as_bytes());
+        });
+    }
+
+    /// A text by itself: COM_STATISTICS.
+    pub(super) fn text(&mut self, text: &str) {
+        self.put(|output| output.put_slice(text.as_bytes()));
+    }
+
+    pub(super) fn outcome(&mut self, outcome: &Outcome, binary: bool) {
+        let Outcome::Rows { columns, rows } = outcome else { return self.ok() };
+        self.put(|output| output.put_length(columns.len() as u64));
+        self.columns(columns);
+        let charset = self.status.charset;
+        for row in rows {
+            let write = if binary { put_binary } else { put_text };
+            self.put(|output| write(output, columns, row, charset));
+        }
+        self.end();
+    }
+
+    /// Their definitions, and what ends them.
+    pub(super) fn columns(&mut self, columns: &[Column]) {
+        let charset = self.status.charset;
+        for column in columns {
+            self.put(|output| put_column(output, column, charset));
+        }
+        if !self.deprecates_eof() {
+            self.end();
+        }
+    }
+
+    /// The reply to COM_STMT_PREPARE.
+    pub(super) fn prepared(&mut self, id: u32, parameters: u16, columns: &[Column]) {
+        let warnings = self.status.warnings;
+        let count = u16::try_from(columns.len()).unwrap_or(u16::MAX);
+        self.put(|output| {
+            output.put_u8(0);
+            output.put_u32_le(id);
+            output.put_u16_le(count);
+            output.put_u16_le(parameters);
+            output.put_u8(0);
+            output.put_u16_le(warnings);
+        });
+        if parameters > 0 {
+            let parameter = Column { name: "?".to_owned(), kind: Type::text(0) };
+            self.columns(&vec![parameter; parameters.into()]);
+        }
+        if !columns.is_empty() {
+            self.columns(columns);
+        }
+    }
+
+    /// The end of a list of columns or rows.
+    pub(super) fn end(&mut self) {
+        let Status { flags, warnings, .. } = self.status;
+        let is_ok = self.deprecates_eof();
+        self.put(|output| {
+            if is_ok {
+                return put_ok(output, 0xFE, flags, warnings);
+            }
+            output.put_u8(0xFE);
+            output.put_u16_le(warnings);
+            output.put_u16_le(flags);
+        });
+    }
+
+    fn deprecates_eof(&self) -> bool {
+        self.status.capabilities & capability::DEPRECATE_EOF != 0
+    }
+}
+
+fn put_ok(output: &mut BytesMut, header: u8, flags: u16, warnings: u16) {
+    output.put_u8(header);
+    // Affected rows, and the last id that was made up: there are none.
+    output.put_slice(&[0, 0]);
+    output.put_u16_le(flags);
+    output.put_u16_le(warnings);
+}
+
+const NOT_NULL: u16 = 1;
+const UNSIGNED: u16 = 32;
+const BINARY: u16 = 128;
+/// A number of decimals that says that there may be any.
+const ANY_DECIMALS: u8 = 31;
+
+fn put_column(output: &mut BytesMut, column: &Column, charset: Charset) {
+    let Type { kind, length, not_null } = column.kind;
+    let (code, flags, decimals) = match kind {
+        Kind::Null => (6, BINARY, 0),
+        Kind::Int { unsigned } => (8, BINARY | if unsigned { UNSIGNED } else { 0 }, 0),
+        Kind::Decimal { digits } => (246, BINARY, digits),
+        Kind::Double => (5, BINARY, ANY_DECIMALS),
+        Kind::Text => (253, 0, ANY_DECIMALS),
+        Kind::Bytes => (253, BINARY, ANY_DECIMALS),
+        Kind::Time { digits } => (12, BINARY, digits),
+    };
+    let (charset, width) = if kind == Kind::Text { (charset, charset.width()) } else { (Charset::Binary, 1) };
+    output.put_text(b"def");
+    // Schema, table, and the table's own name.
+    output.put_slice(&[0, 0, 0]);
+    output.put_text(column.name.as_bytes());
+    output.put_text(b"");
+    output.put_u8(12);
+    output.put_u16_le(charset.number());
+    output.put_u32_le(length.saturating_mul(width));
+    output.put_u8(code);
+    output.put_u16_le(flags | if not_null { NOT_NULL } else { 0 });
+    output.put_u8(decimals);
+    output.put_u16_le(0);
+}
+
+fn put_text(output: &mut BytesMut, _: &[Column], row: &[Value], charset: Charset) {
+    for value in row {
+        match value.to_bytes() {
+            None => output.put_u8(0xFB),
+            Some(bytes) if matches!(value, Value::Text(_)) => output.put_text(&charset.encode(&bytes)),
+            Some(bytes) => output.put_text(&bytes),
+        }
+    }
+}
+
+fn put_binary(output: &mut BytesMut, columns: &[Column], row: &[Value], charset: Charset) {
+    output.put_u8(0);
+    let nulls = output.len();
+    // The first two bits are reserved.
+    output.put_bytes(0, (row.len() + 2).div_ceil(8));
+    for (at, (value, column)) in row.iter().zip(columns).enumerate() {
+        if value.is_null() {
+            output[nulls + (at + 2) / 8] |= 1 << ((at + 2) % 8);
+        } else {
+            put_binary_value(output, value, column.kind.kind, charset);
+        }
+    }
+}
+
+/// A value as its column is declared.
+fn put_binary_value(output: &mut BytesMut, value: &Value, kind: Kind, charset: Charset) {
+    let bytes = value.to_bytes().unwrap_or_default();
+    match (kind, value) {
+        (Kind::Int { .. }, Value::UInt(number)) => output.put_u64_le(*number),
+        (Kind::Int { .. }, _) => output.put_i64_le(value.to_i64().unwrap_or(0)),
+        (Kind::Double, _) => output.put_f64_le(value.to_number().map_or(0.0, Number::to_f64)),
+        (Kind::Time { .. }, Value::Time { micros, digits }) => {
+            let (year, rest, micros) = clock::fields(*micros);
+            output.put_u8(if *digits > 0 { 11 } else { 7 });
+            output.put_u16_le(year);
+            output.put_slice(&rest);
+            if *digits > 0 {
+                output.put_u32_le(micros);
+            }
+        }
+        (_, Value::Text(_)) => output.put_text(&charset.encode(&bytes)),
+        _ => output.put_text(&bytes),
+    }
+}

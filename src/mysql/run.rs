@@ -1,0 +1,270 @@
+//! Running statements.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{
+    charset::Charset,
+    error::{SqlError, Warning},
+    over::Over,
+    result::Outcome,
+    sql::{Ask, Assignment, Env, Expr, Facts, Halt, Parsed, Show, Statement},
+    state::State,
+    value::Value,
+};
+use crate::{
+    command::{Answer, Command, Reply},
+    lock::SessionId,
+    net::Burst,
+    session::{Progress, Session},
+    wire,
+};
+
+/// Why a statement has no outcome.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Error(SqlError),
+    /// Nor has the connection a future.
+    Over(Over),
+}
+
+impl From<SqlError> for Stop {
+    fn from(error: SqlError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Halt> for Stop {
+    fn from(halt: Halt) -> Self {
+        Self::Error(match halt {
+            Halt::Error(error) => error,
+            Halt::Ask(..) => SqlError::NoSuchThing("locks are not taken row by row".to_owned()),
+        })
+    }
+}
+
+pub(super) type Ran<T> = Result<T, Stop>;
+
+/// One statement on its way.
+pub(super) struct Runner<'a> {
+    pub io: &'a mut Burst,
+    pub session: &'a mut Session,
+    pub state: &'a mut State,
+    /// As it was typed.
+    pub sql: &'a str,
+    pub parameters: &'a [Value],
+    pub facts: Facts,
+    pub outcomes: Vec<Option<Value>>,
+    pub deadline: Option<Instant>,
+}
+
+impl Runner<'_> {
+    /// Cancel-safe: dropped while it waits for a lock, it leaves the queue.
+    pub(super) async fn run(&mut self, parsed: &Parsed) -> Ran<Outcome> {
+        self.outcomes = vec![None; parsed.calls];
+        let is_diagnostic =
+            matches!(parsed.statement, Statement::Show(Show::Warnings { .. } | Show::CountWarnings));
+        if !is_diagnostic {
+            self.state.warnings.get_mut().clone_from(&parsed.warnings);
+        }
+        let outcome = self.statement(&parsed.statement).await;
+        match &outcome {
+            Err(Stop::Error(error)) => self.note_error(error),
+            Ok(Outcome::Rows { rows, .. }) => {
+                self.state.row_count = -1;
+                self.state.found_rows = rows.len() as u64;
+            }
+            _ => self.state.row_count = 0,
+        }
+        outcome
+    }
+
+    async fn statement(&mut self, statement: &Statement) -> Ran<Outcome> {
+        match statement {
+            Statement::Select(select) => return self.select(select).await,
+            Statement::Show(show) => return self.show(show),
+            Statement::Do(exprs) => {
+                for expr in exprs {
+                    self.env(None, 1).type_of(expr)?;
+                }
+                for expr in exprs {
+                    self.value(expr).await?;
+                }
+            }
+            Statement::Set(assignments) => self.set(assignments).await?,
+            Statement::Kill { query, id } => self.kill(*query, id).await?,
+            Statement::Use(database) => self.use_database(database),
+            Statement::Transaction { opens } => self.state.in_transaction = *opens,
+            Statement::Nothing => {}
+            Statement::Call(name) => return Err(self.no_procedure(name).into()),
+            Statement::NoSuchThing(what) => return Err(SqlError::NoSuchThing(what.clone()).into()),
+        }
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn use_database(&mut self, database: &str) {
+        self.state.database = Some(database.to_owned());
+        self.session.handle().note(|profile| profile.database = Some(database.to_owned()));
+    }
+
+    fn no_procedure(&self, name: &str) -> SqlError {
+        match (&self.state.database, name.contains('.')) {
+            (_, true) => SqlError::UnknownProcedure(name.to_owned()),
+            (Some(database), false) => SqlError::UnknownProcedure(format!("{database}.{name}")),
+            (None, false) => SqlError::NoDatabase,
+        }
+    }
+
+    fn note_error(&mut self, error: &SqlError) {
+        let warnings = self.state.warnings.get_mut();
+        warnings.push(Warning::of(error));
+        if let SqlError::Deadlock(circle) = error {
+            let text = circle.to_string();
+            warnings.push(Warning { level: "Note", code: error.code().0, text });
+        }
+        self.state.row_count = -1;
+    }
+
+    pub(super) fn env<'e>(&'e self, row: Option<&'e [(&'static str, Value)]>, count: u64) -> Env<'e> {
+        Env {
+            facts: &self.facts,
+            parameters: self.parameters,
+            user: &self.state.user_variables,
+            system: &self.state.variables,
+            outcomes: &self.outcomes,
+            row,
+            count,
+            warnings: &self.state.warnings,
+        }
+    }
+
+    /// Evaluates an expression, doing what it asks for on the way.
+    pub(super) async fn value(&mut self, expr: &Expr) -> Ran<Value> {
+        loop {
+            let evaluated = self.env(None, 1).eval(expr);
+            match evaluated {
+                Ok(value) => return Ok(value),
+                Err(Halt::Error(error)) => return Err(error.into()),
+                Err(Halt::Ask(at, ask)) => {
+                    let outcome = self.ask(ask).await?;
+                    self.outcomes[at] = Some(outcome);
+                }
+            }
+        }
+    }
+
+    async fn ask(&mut self, ask: Ask) -> Ran<Value> {
+        match ask {
+            Ask::Run(command) => {
+                let signed = matches!(
+                    command,
+                    Command::GetLock { .. } | Command::ReleaseLock(_) | Command::IsFreeLock(_)
+                );
+                match self.command(command).await? {
+                    Ok(Reply::Int(number)) if signed => Ok(Value::Int(i64::try_from(number).unwrap_or(0))),
+                    Ok(Reply::Int(number)) => Ok(Value::UInt(number)),
+                    Ok(_) => Ok(Value::Null),
+                    Err(error) => Err(SqlError::from(error).into()),
+                }
+            }
+            Ask::Sleep(time) => self.sleep(time).await,
+            Ask::Assign(name, value) => {
+                self.state.user_variables.insert(name, value.clone());
+                Ok(value)
+            }
+        }
+    }
+
+    async fn command(&mut self, command: Command) -> Ran<Answer> {
+        let (sql, deadline) = (self.sql, self.deadline);
+        let handle = self.session.handle_arc();
+        match self.session.start(command) {
+            Progress::Done(answer) => Ok(answer),
+            Progress::Killing(killing) => killing.finish().await.map_err(|ending| Stop::Over(ending.into())),
+            Progress::Waiting(waiting) => {
+                handle.note(|profile| profile.statement = Some(sql.to_owned()));
+                let waited = match deadline {
+                    None => Ok(wire::wait(self.io, waiting).await),
+                    Some(deadline) => timeout_at(deadline, wire::wait(self.io, waiting)).await,
+                };
+                handle.note(|profile| profile.statement = None);
+                match waited {
+                    Ok(answer) => answer.map_err(|cut| Stop::Over(cut.into())),
+                    Err(_) => Err(SqlError::ExecutionTime.into()),
+                }
+            }
+        }
+    }
+
+    /// 0, or 1 if it was cut short by the time that a SELECT may take.
+    async fn sleep(&mut self, time: Duration) -> Ran<Value> {
+        let handle = self.session.handle_arc();
+        let short = self.deadline.is_some_and(|deadline| deadline < Instant::now() + time);
+        let time = self.deadline.map_or(time, |deadline| time.min(deadline - Instant::now()));
+        tokio::select! {
+            biased;
+            ending = handle.ended() => Err(Stop::Over(ending.into())),
+            hung_up = self.io.hung_up() => Err(Stop::Over(wire::Cut::HungUp(hung_up).into())),
+            () = sleep(time) => Ok(Value::Int(short.into())),
+        }
+    }
+
+    async fn kill(&mut self, query: bool, id: &Expr) -> Ran<()> {
+        self.env(None, 1).type_of(id)?;
+        let wanted = self.value(id).await?.to_i64().unwrap_or(0);
+        let unknown = || SqlError::UnknownThread(u64::try_from(wanted).unwrap_or(0));
+        let id = SessionId(u32::try_from(wanted).map_err(|_| unknown())?);
+        if query && id == self.session.id() {
+            return Err(SqlError::Interrupted.into());
+        }
+        let command = if query { Command::KillQuery(id) } else { Command::Kill(id) };
+        self.command(command).await?.map_err(SqlError::from)?;
+        Ok(())
+    }
+
+    async fn set(&mut self, assignments: &[Assignment]) -> Ran<()> {
+        // All names and types are looked at before anything is done.
+        for assignment in assignments {
+            match assignment {
+                Assignment::User(_, value) | Assignment::System { value: Some(value), .. } => {
+                    self.env(None, 1).type_of(value)?;
+                }
+                _ => {}
+            }
+            if let Assignment::System { name, .. } = assignment {
+                self.state.variables.get(name)?;
+            }
+        }
+        for assignment in assignments {
+            self.assign(assignment).await?;
+        }
+        Ok(())
+    }
+
+    async fn assign(&mut self, assignment: &Assignment) -> Ran<()> {
+        match assignment {
+            Assignment::User(name, value) => {
+                let value = self.value(value).await?;
+                self.state.user_variables.insert(name.to_lowercase(), value);
+            }
+            Assignment::System { global: true, .. } => {
+                return Err(SqlError::NoSuchThing("its settings are flags of the server".to_owned()).into());
+            }
+            Assignment::System { global: false, name, value } => {
+                let value = match value {
+                    Some(value) => Some(self.value(value).await?),
+                    None => None,
+                };
+                self.state.variables.set(name, value)?;
+            }
+            Assignment::Names { charset, collation } => {
+                let wanted = charset.as_deref().unwrap_or(Charset::default().name());
+                let charset =
+                    Charset::named(wanted).ok_or_else(|| SqlError::UnknownCharset(wanted.to_owned()))?;
+                self.state.variables.set_names(charset, collation.clone());
+            }
+        }
+        Ok(())
+    }
+}

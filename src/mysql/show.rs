@@ -1,0 +1,116 @@
+//! SHOW: what interactive clients and monitors ask for.
+
+use super::{
+    error::{SqlError, Warning},
+    result::{Column, Outcome},
+    run::{Ran, Runner},
+    sql::{Expr, Show, Type, of_value},
+    tables::{self, Own, Row},
+    value::Value,
+};
+use crate::command::Stats;
+
+impl Runner<'_> {
+    pub(super) fn show(&mut self, show: &Show) -> Ran<Outcome> {
+        let named = ["Variable_name", "Value"];
+        Ok(match show {
+            Show::Variables(filter) => {
+                let all = self.state.variables.all();
+                self.pairs(named, all, filter.as_ref())?
+            }
+            Show::Status(filter) => {
+                let stats = self.session.stats();
+                self.pairs(named, status(&stats), filter.as_ref())?
+            }
+            Show::Warnings { errors_only } => warnings(&self.state.warnings.borrow(), *errors_only),
+            Show::CountWarnings => {
+                let count = Value::UInt(self.state.warnings.borrow().len() as u64);
+                let like = vec![("", Value::UInt(0))];
+                result(&["@@session.warning_count"], &like, vec![vec![count]])
+            }
+            Show::Processlist { full } => {
+                let own = Own { id: self.session.id(), statement: self.sql };
+                tables::processlist(*full, &own, self.session)
+            }
+            Show::Databases(filter) => {
+                // In name only: the one that this connection uses, and those of the two tables.
+                let mut names = vec!["information_schema".to_owned(), "performance_schema".to_owned()];
+                names.extend(self.state.database.clone().filter(|name| !names.contains(name)));
+                let rows = names.into_iter().map(|name| vec![("Database", Value::Text(name))]).collect();
+                let rows = self.filtered(rows, filter.as_ref())?;
+                texts(&["Database"], rows)
+            }
+            Show::Tables => {
+                let database = self.state.database.as_deref().ok_or(SqlError::NoDatabase)?;
+                texts(&[&format!("Tables_in_{database}")], Vec::new())
+            }
+            Show::Empty(columns) => texts(columns, Vec::new()),
+        })
+    }
+
+    fn pairs(
+        &self,
+        names: [&'static str; 2],
+        all: Vec<(&'static str, String)>,
+        filter: Option<&Expr>,
+    ) -> Ran<Outcome> {
+        let row = |(name, value): (&str, String)| {
+            vec![(names[0], Value::text(name)), (names[1], Value::Text(value))]
+        };
+        Ok(texts(&names, self.filtered(all.into_iter().map(row).collect(), filter)?))
+    }
+
+    fn filtered(&self, rows: Vec<Row>, filter: Option<&Expr>) -> Ran<Vec<Vec<Value>>> {
+        let rows = match filter {
+            Some(filter) => self.matching(rows, filter)?,
+            None => rows,
+        };
+        Ok(rows.into_iter().map(|row| row.into_iter().map(|(_, value)| value).collect()).collect())
+    }
+}
+
+/// Rows under columns of these names, of the types that the values of `like` have.
+pub(super) fn result(names: &[&str], like: &Row, rows: Vec<Vec<Value>>) -> Outcome {
+    let column = |(name, (_, value)): (&&str, &(&str, Value))| Column {
+        name: (*name).to_owned(),
+        kind: nullable(value),
+    };
+    Outcome::Rows { columns: names.iter().zip(like).map(column).collect(), rows }
+}
+
+fn nullable(value: &Value) -> Type {
+    match value {
+        Value::Text(_) | Value::Null => Type::text(64),
+        other => Type { length: 21, not_null: false, ..of_value(other) },
+    }
+}
+
+/// Rows of texts.
+pub(super) fn texts(names: &[&str], rows: Vec<Vec<Value>>) -> Outcome {
+    let column = |name: &&str| Column { name: (*name).to_owned(), kind: Type::text(256) };
+    Outcome::Rows { columns: names.iter().map(column).collect(), rows }
+}
+
+pub(super) fn warnings(warnings: &[Warning], errors_only: bool) -> Outcome {
+    let like = vec![("", Value::text("")), ("", Value::UInt(0)), ("", Value::text(""))];
+    let shown = warnings.iter().filter(|warning| !errors_only || warning.level == "Error");
+    let row =
+        |w: &Warning| vec![Value::text(w.level), Value::UInt(w.code.into()), Value::text(w.text.clone())];
+    result(&["Level", "Code", "Message"], &like, shown.map(row).collect())
+}
+
+/// `SHOW STATUS`: the numbers of STATS, under the names that MySQL has for such.
+pub(super) fn status(stats: &Stats) -> Vec<(&'static str, String)> {
+    let Stats { connections, table, timeouts, uptime } = stats;
+    vec![
+        ("Getlockd_deadlocks", table.deadlocks.to_string()),
+        ("Getlockd_grants", table.grants.to_string()),
+        ("Getlockd_locks", table.locks.to_string()),
+        ("Getlockd_releases_by_disconnect", table.abandoned.to_string()),
+        ("Getlockd_timeouts", timeouts.to_string()),
+        ("Getlockd_waiters", table.waiters.to_string()),
+        ("Threads_connected", connections.to_string()),
+        ("Threads_running", (table.waiters + 1).to_string()),
+        ("Uptime", uptime.as_secs().to_string()),
+    ]
+}

@@ -1,0 +1,21 @@
+//! The subset of SQL that a lock server has a use for: read, and evaluated without effects.
+
+mod ast;
+mod call;
+mod cursor;
+mod eval;
+mod expr;
+mod functions;
+pub(super) mod lex;
+mod numbers;
+mod parse;
+mod set;
+mod show;
+mod types;
+
+pub(super) use ast::{Assignment, Expr, Item, Operator, Select, Show, Statement, Table};
+pub(super) use cursor::near as syntax_error;
+pub(super) use eval::{Ask, Env, Facts, Halt};
+pub(super) use functions::Function;
+pub(super) use parse::{Parsed, parse};
+pub(super) use types::{Kind, Type, of_value};

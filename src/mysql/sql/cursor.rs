@@ -1,0 +1,171 @@
+//! A place among the tokens of a statement, and the words and symbols found there.
+
+use super::{
+    lex::{self, Dialect, Spanned, Token},
+    parse::Parsing,
+};
+use crate::mysql::error::{SqlError, Warning};
+
+/// The deepest that parentheses and calls may nest.
+const MAX_DEPTH: usize = 100;
+
+/// The most operators of a statement: each may make its tree one level deeper.
+const MAX_OPERATORS: usize = 1_000;
+
+pub(super) struct Cursor<'a> {
+    pub sql: &'a [u8],
+    pub dialect: Dialect,
+    tokens: Vec<Spanned>,
+    at: usize,
+    depth: usize,
+    operators: usize,
+    /// How many calls and placeholders there were so far.
+    pub calls: usize,
+    pub parameters: usize,
+    pub warnings: Vec<Warning>,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(sql: &'a [u8], dialect: Dialect) -> Parsing<Self> {
+        let tokens = lex::tokens(sql, dialect).map_err(|at| near(sql, at))?;
+        let (at, depth, operators, calls, parameters, warnings) = (0, 0, 0, 0, 0, Vec::new());
+        Ok(Self { sql, dialect, tokens, at, depth, operators, calls, parameters, warnings })
+    }
+
+    pub(super) fn peek(&self) -> Option<&Token> {
+        self.peek_at(0)
+    }
+
+    pub(super) fn peek_at(&self, ahead: usize) -> Option<&Token> {
+        self.tokens.get(self.at + ahead).map(|spanned| &spanned.token)
+    }
+
+    pub(super) fn next(&mut self) -> Option<Token> {
+        let token = self.peek().cloned();
+        self.at += usize::from(token.is_some());
+        token
+    }
+
+    /// Where the next token starts.
+    pub(super) fn start(&self) -> usize {
+        self.tokens.get(self.at).map_or(self.sql.len(), |token| token.start)
+    }
+
+    /// Where the last token ended.
+    pub(super) fn end(&self) -> usize {
+        self.at.checked_sub(1).map_or(0, |last| self.tokens[last].end)
+    }
+
+    /// Whether the next token follows the last one without a blank.
+    pub(super) fn is_adjacent(&self) -> bool {
+        self.start() == self.end()
+    }
+
+    pub(super) fn is_word(&self, word: &str) -> bool {
+        self.is_word_at(0, word)
+    }
+
+    pub(super) fn is_word_at(&self, ahead: usize, word: &str) -> bool {
+        matches!(self.peek_at(ahead), Some(Token::Word(found)) if found.eq_ignore_ascii_case(word))
+    }
+
+    pub(super) fn is_symbol(&self, symbol: &str) -> bool {
+        self.is_symbol_at(0, symbol)
+    }
+
+    pub(super) fn is_symbol_at(&self, ahead: usize, symbol: &str) -> bool {
+        matches!(self.peek_at(ahead), Some(Token::Symbol(found)) if *found == symbol)
+    }
+
+    /// Takes a word if it is the next.
+    pub(super) fn word(&mut self, word: &str) -> bool {
+        let found = self.is_word(word);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Takes one of several words.
+    pub(super) fn one_of<'w>(&mut self, words: &[&'w str]) -> Option<&'w str> {
+        words.iter().find(|word| self.word(word)).copied()
+    }
+
+    /// Takes words if all of them follow.
+    pub(super) fn words(&mut self, words: &[&str]) -> bool {
+        let found = words.iter().enumerate().all(|(ahead, word)| self.is_word_at(ahead, word));
+        self.at += if found { words.len() } else { 0 };
+        found
+    }
+
+    pub(super) fn symbol(&mut self, symbol: &str) -> bool {
+        let found = self.is_symbol(symbol);
+        self.at += usize::from(found);
+        found
+    }
+
+    pub(super) fn expect(&mut self, symbol: &str) -> Parsing<()> {
+        if self.symbol(symbol) { Ok(()) } else { Err(self.unexpected()) }
+    }
+
+    pub(super) fn expect_word(&mut self, word: &str) -> Parsing<()> {
+        if self.word(word) { Ok(()) } else { Err(self.unexpected()) }
+    }
+
+    /// A name, with or without backquotes.
+    pub(super) fn name(&mut self) -> Parsing<String> {
+        match self.peek().cloned() {
+            Some(Token::Word(name) | Token::Name(name)) => {
+                self.at += 1;
+                Ok(name)
+            }
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    pub(super) fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> Parsing<T>) -> Parsing<Vec<T>> {
+        let mut all = vec![one(self)?];
+        while self.symbol(",") {
+            all.push(one(self)?);
+        }
+        Ok(all)
+    }
+
+    /// Goes on at the end of the statement, whatever it says.
+    pub(super) fn skip_rest(&mut self) {
+        while self.peek().is_some() && !self.is_symbol(";") {
+            self.at += 1;
+        }
+    }
+
+    /// Runs a part that may contain itself.
+    pub(super) fn deeper<T>(&mut self, part: impl FnOnce(&mut Self) -> Parsing<T>) -> Parsing<T> {
+        if self.depth == MAX_DEPTH {
+            return Err(SqlError::TooDeep);
+        }
+        self.depth += 1;
+        let parsed = part(self);
+        self.depth -= 1;
+        parsed
+    }
+
+    pub(super) fn count_operator(&mut self) -> Parsing<()> {
+        self.operators += 1;
+        if self.operators > MAX_OPERATORS { Err(SqlError::TooDeep) } else { Ok(()) }
+    }
+
+    pub(super) fn count_call(&mut self) -> usize {
+        self.calls += 1;
+        self.calls - 1
+    }
+
+    /// The error that points at the next token.
+    pub(super) fn unexpected(&self) -> SqlError {
+        near(self.sql, self.start())
+    }
+}
+
+/// The error that points at a place.
+pub(in crate::mysql) fn near(sql: &[u8], at: usize) -> SqlError {
+    let line = 1 + sql[..at].iter().filter(|c| **c == b'\n').count();
+    let near = String::from_utf8_lossy(&sql[at..]).chars().take(80).collect();
+    SqlError::Syntax { near, line }
+}

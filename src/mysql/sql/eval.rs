@@ -1,0 +1,275 @@
+//! What expressions come to. Pure: what has an effect is asked for and its outcome remembered.
+//!
+//! A call such as GET_LOCK may have to wait, and must happen once. So it is not made here: the
+//! evaluation halts with what it wants, and is done again once the outcome is known, up to the next
+//! such call. Everything else is the same each time.
+
+use std::{cell::RefCell, cmp::Ordering, collections::HashMap, time::Duration};
+
+use super::{
+    ast::{Cast, Expr, Operator},
+    call, numbers,
+};
+use crate::{
+    command::Command,
+    mysql::{
+        error::{SqlError, Warning},
+        value::{Value, folded},
+        variables::Variables,
+    },
+};
+
+/// What an expression can see.
+pub(in crate::mysql) struct Env<'a> {
+    pub facts: &'a Facts,
+    pub parameters: &'a [Value],
+    pub user: &'a HashMap<String, Value>,
+    pub system: &'a Variables,
+    /// The outcomes of calls with an effect, by their number.
+    pub outcomes: &'a [Option<Value>],
+    /// The row of a table, as pairs of column and value.
+    pub row: Option<&'a [(&'static str, Value)]>,
+    /// How many rows `COUNT(*)` counts.
+    pub count: u64,
+    pub warnings: &'a RefCell<Vec<Warning>>,
+}
+
+/// What is the same for all of a statement.
+#[derive(Clone, Debug, Default)]
+pub(in crate::mysql) struct Facts {
+    pub id: u32,
+    pub database: Option<String>,
+    /// `name@host`
+    pub user: String,
+    /// In microseconds since 1970.
+    pub now: i64,
+    pub row_count: i64,
+    pub found_rows: u64,
+}
+
+/// Why an evaluation did not come to its end.
+#[derive(Debug)]
+pub(in crate::mysql) enum Halt {
+    Error(SqlError),
+    /// The call of this number wants this done.
+    Ask(usize, Ask),
+}
+
+/// What has an effect.
+#[derive(Debug)]
+pub(in crate::mysql) enum Ask {
+    Run(Command),
+    Sleep(Duration),
+    Assign(String, Value),
+}
+
+impl From<SqlError> for Halt {
+    fn from(error: SqlError) -> Self {
+        Self::Error(error)
+    }
+}
+
+pub(in crate::mysql) type Evaluated<T = Value> = Result<T, Halt>;
+
+impl Env<'_> {
+    pub(in crate::mysql) fn eval(&self, expr: &Expr) -> Evaluated {
+        Ok(match expr {
+            Expr::Literal(value) => value.clone(),
+            Expr::Parameter(at) => self.parameters.get(*at).cloned().unwrap_or(Value::Null),
+            Expr::User(name) => self.user.get(name).cloned().unwrap_or(Value::Null),
+            Expr::System { global: true, name } => Variables::default().get(name)?,
+            Expr::System { global: false, name } => self.system.get(name)?,
+            Expr::Column(name) => self.column(name)?,
+            Expr::Star => Value::Int(1),
+            Expr::Assign { at, name, value } => {
+                let value = self.eval(value)?;
+                self.outcome(*at, || Ok(Ask::Assign(name.clone(), value)))?
+            }
+            Expr::Call { at, function, args } => call::call(self, *at, *function, args)?,
+            Expr::Not(value) => self.eval(value)?.to_bool().map(|yes| !yes).into(),
+            Expr::Minus(value) => numbers::arithmetic(Operator::Minus, &Value::Int(0), &self.eval(value)?)?,
+            Expr::Binary(operator, left, right) => self.binary(*operator, left, right)?,
+            Expr::IsNull(value, negated) => (self.eval(value)?.is_null() != *negated).into(),
+            Expr::IsBool { value, wanted, negated } => {
+                let is = self.eval(value)?.to_bool() == Some(*wanted);
+                (is != *negated).into()
+            }
+            Expr::In { value, list, negated } => self.within(value, list)?.map(|is| is != *negated).into(),
+            Expr::Like { value, pattern, negated } => {
+                let (value, pattern) = (self.eval(value)?.to_text(), self.eval(pattern)?.to_text());
+                value.zip(pattern).map(|(value, pattern)| like(&value, &pattern) != *negated).into()
+            }
+            Expr::Case { operand, branches, otherwise } => {
+                self.case(operand.as_deref(), branches, otherwise.as_deref())?
+            }
+            Expr::Cast(value, cast) => self.cast(&self.eval(value)?, *cast),
+        })
+    }
+
+    /// The outcome of a call with an effect, or the wish to make it.
+    pub(super) fn outcome(&self, at: usize, ask: impl FnOnce() -> Evaluated<Ask>) -> Evaluated {
+        match self.outcomes.get(at) {
+            Some(Some(outcome)) => Ok(outcome.clone()),
+            _ => Err(Halt::Ask(at, ask()?)),
+        }
+    }
+
+    /// Each is warned of once, however often an expression is evaluated.
+    pub(super) fn warn(&self, warning: Warning) {
+        let mut warnings = self.warnings.borrow_mut();
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+
+    fn column(&self, name: &str) -> Evaluated {
+        let row = self.row.unwrap_or_default();
+        let found = row.iter().find(|(column, _)| column.eq_ignore_ascii_case(name));
+        let unknown = || SqlError::UnknownColumn { column: name.to_owned(), clause: "field list" };
+        Ok(found.ok_or_else(unknown)?.1.clone())
+    }
+
+    fn binary(&self, operator: Operator, left: &Expr, right: &Expr) -> Evaluated {
+        let left = self.eval(left)?;
+        match operator {
+            // The right side is not looked at if the left one decides.
+            Operator::And if left.to_bool() == Some(false) => return Ok(false.into()),
+            Operator::Or if left.to_bool() == Some(true) => return Ok(true.into()),
+            _ => {}
+        }
+        let right = self.eval(right)?;
+        if let Some(answer) = comparison(operator, &left, &right) {
+            return Ok(answer.into());
+        }
+        Ok(match operator {
+            Operator::And => both(left.to_bool(), right.to_bool()).into(),
+            Operator::Or => both(left.to_bool().map(|l| !l), right.to_bool().map(|r| !r)).map(|b| !b).into(),
+            Operator::Xor => left.to_bool().zip(right.to_bool()).map(|(l, r)| l != r).into(),
+            Operator::Concat => call::concat(&[left, right]),
+            _ => numbers::arithmetic(operator, &left, &right)?,
+        })
+    }
+
+    fn within(&self, value: &Expr, list: &[Expr]) -> Evaluated<Option<bool>> {
+        let value = self.eval(value)?;
+        let mut answer = Some(false);
+        for member in list {
+            match value.compare(&self.eval(member)?) {
+                Some(Ordering::Equal) => return Ok(Some(true)),
+                Some(_) => {}
+                None => answer = None,
+            }
+        }
+        Ok(answer)
+    }
+
+    fn case(&self, operand: Option<&Expr>, branches: &[(Expr, Expr)], otherwise: Option<&Expr>) -> Evaluated {
+        let operand = operand.map(|operand| self.eval(operand)).transpose()?;
+        for (when, then) in branches {
+            let when = self.eval(when)?;
+            let chosen = match &operand {
+                Some(operand) => operand.compare(&when) == Some(Ordering::Equal),
+                None => when.to_bool() == Some(true),
+            };
+            if chosen {
+                return self.eval(then);
+            }
+        }
+        otherwise.map_or(Ok(Value::Null), |otherwise| self.eval(otherwise))
+    }
+
+    fn cast(&self, value: &Value, cast: Cast) -> Value {
+        if value.is_null() {
+            return Value::Null;
+        }
+        let text = value.to_text().unwrap_or_default();
+        match cast {
+            Cast::Char(length) => Value::Text(text.chars().take(length.unwrap_or(usize::MAX)).collect()),
+            Cast::Binary => Value::bytes(value.to_bytes().unwrap_or_default().into_owned()),
+            Cast::Signed | Cast::Unsigned => {
+                if matches!(value, Value::Text(_)) && !numbers::is_integer(&text) {
+                    self.warn(Warning::truncated("INTEGER", &text));
+                }
+                numbers::integer(value, cast == Cast::Unsigned)
+            }
+        }
+    }
+}
+
+/// None if the operator compares nothing.
+fn comparison(operator: Operator, left: &Value, right: &Value) -> Option<Option<bool>> {
+    let order = || left.compare(right);
+    Some(match operator {
+        Operator::Equal => order().map(Ordering::is_eq),
+        Operator::NotEqual => order().map(Ordering::is_ne),
+        Operator::Less => order().map(Ordering::is_lt),
+        Operator::LessOrEqual => order().map(Ordering::is_le),
+        Operator::Greater => order().map(Ordering::is_gt),
+        Operator::GreaterOrEqual => order().map(Ordering::is_ge),
+        Operator::NullSafeEqual if left.is_null() || right.is_null() => {
+            Some(left.is_null() && right.is_null())
+        }
+        Operator::NullSafeEqual => order().map(Ordering::is_eq),
+        _ => return None,
+    })
+}
+
+/// AND of three values.
+fn both(left: Option<bool>, right: Option<bool>) -> Option<bool> {
+    match (left, right) {
+        (Some(false), _) | (_, Some(false)) => Some(false),
+        (Some(true), Some(true)) => Some(true),
+        _ => None,
+    }
+}
+
+/// LIKE without regard to case: `%` any text, `_` any character, `\` escapes.
+pub(in crate::mysql) fn like(text: &str, pattern: &str) -> bool {
+    let (text, pattern): (Vec<char>, Vec<char>) =
+        (folded(text).chars().collect(), folded(pattern).chars().collect());
+    let (mut t, mut p) = (0, 0);
+    // Where to go on when a `%` takes one character more.
+    let mut retry = None;
+    while t < text.len() {
+        let (step, matches) = match pattern.get(p..) {
+            Some(['%', ..]) => {
+                retry = Some((t, p));
+                p += 1;
+                continue;
+            }
+            Some(['\\', c, ..]) => (2, *c == text[t]),
+            Some([c, ..]) => (1, *c == '_' || *c == text[t]),
+            _ => (0, false),
+        };
+        if matches {
+            (t, p) = (t + 1, p + step);
+        } else if let Some((from, percent)) = retry {
+            retry = Some((from + 1, percent));
+            (t, p) = (from + 1, percent + 1);
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '%')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn like_knows_its_wildcards() {
+        for (text, pattern, is) in [
+            ("wait_timeout", "wait%", true),
+            ("wait_timeout", "%TIMEOUT", true),
+            ("wait_timeout", r"wait\_timeout", true),
+            ("waitxtimeout", r"wait\_timeout", false),
+            ("abc", "a_c", true),
+            ("abc", "a_", false),
+            ("", "%", true),
+            ("aab", "%ab", true),
+        ] {
+            assert_eq!(like(text, pattern), is, "{text} LIKE {pattern}");
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! Expressions (MySQL manual, chapter 14), by precedence (14.4.1).
+
+use super::{
+    ast::{Cast, Expr, Operator},
+    cursor::Cursor,
+    functions::Function,
+    lex::Token,
+    parse::Parsing,
+};
+use crate::mysql::{
+    charset::Charset,
+    error::{SqlError, Warning},
+    value::{Decimal, Value},
+};
+
+pub(super) fn expr(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    cursor.deeper(disjunction)
+}
+
+/// Operators of one level, from the left.
+fn chain(
+    cursor: &mut Cursor<'_>,
+    operand: fn(&mut Cursor<'_>) -> Parsing<Expr>,
+    operator: fn(&mut Cursor<'_>) -> Option<Operator>,
+) -> Parsing<Expr> {
+    let mut left = operand(cursor)?;
+    while let Some(operator) = operator(cursor) {
+        cursor.count_operator()?;
+        left = Expr::binary(operator, left, operand(cursor)?);
+    }
+    Ok(left)
+}
+
+fn disjunction(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    chain(cursor, exclusion, |cursor| {
+        let pipes = !cursor.dialect.pipes_as_concat && cursor.symbol("||");
+        (pipes || cursor.word("OR")).then_some(Operator::Or)
+    })
+}
+
+fn exclusion(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    chain(cursor, conjunction, |cursor| cursor.word("XOR").then_some(Operator::Xor))
+}
+
+fn conjunction(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    chain(cursor, negation, |cursor| (cursor.symbol("&&") || cursor.word("AND")).then_some(Operator::And))
+}
+
+fn negation(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    if cursor.word("NOT") {
+        return cursor.deeper(|cursor| Ok(Expr::Not(Box::new(negation(cursor)?))));
+    }
+    comparison(cursor)
+}
+
+fn comparison(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    let mut left = sum(cursor)?;
+    loop {
+        let operator = COMPARISONS.iter().find(|(symbol, _)| cursor.symbol(symbol));
+        left = if let Some((_, operator)) = operator {
+            Expr::binary(*operator, left, sum(cursor)?)
+        } else if cursor.word("IS") {
+            is(cursor, left)?
+        } else {
+            let negated =
+                ["IN", "LIKE", "BETWEEN"].iter().any(|word| cursor.is_word_at(1, word)) && cursor.word("NOT");
+            match cursor.one_of(&["IN", "LIKE", "BETWEEN"]) {
+                Some("IN") => within(cursor, left, negated)?,
+                Some("LIKE") => {
+                    Expr::Like { value: Box::new(left), pattern: Box::new(sum(cursor)?), negated }
+                }
+                Some(_) => between(cursor, left, negated)?,
+                None => return Ok(left),
+            }
+        };
+        cursor.count_operator()?;
+    }
+}
+
+const COMPARISONS: [(&str, Operator); 8] = [
+    ("<=>", Operator::NullSafeEqual),
+    ("=", Operator::Equal),
+    ("<>", Operator::NotEqual),
+    ("!=", Operator::NotEqual),
+    ("<=", Operator::LessOrEqual),
+    ("<", Operator::Less),
+    (">=", Operator::GreaterOrEqual),
+    (">", Operator::Greater),
+];
+
+fn is(cursor: &mut Cursor<'_>, value: Expr) -> Parsing<Expr> {
+    let negated = cursor.word("NOT");
+    let value = Box::new(value);
+    match cursor.one_of(&["NULL", "UNKNOWN", "TRUE", "FALSE"]) {
+        Some("NULL" | "UNKNOWN") => Ok(Expr::IsNull(value, negated)),
+        Some(truth) => Ok(Expr::IsBool { value, wanted: truth == "TRUE", negated }),
+        None => Err(cursor.unexpected()),
+    }
+}
+
+fn within(cursor: &mut Cursor<'_>, value: Expr, negated: bool) -> Parsing<Expr> {
+    cursor.expect("(")?;
+    let list = cursor.list(expr)?;
+    cursor.expect(")")?;
+    Ok(Expr::In { value: Box::new(value), list, negated })
+}
+
+/// `a BETWEEN b AND c` is `a >= b AND a <= c`. It is not understood of something with an effect,
+/// which would happen twice.
+fn between(cursor: &mut Cursor<'_>, value: Expr, negated: bool) -> Parsing<Expr> {
+    if !matches!(
+        value,
+        Expr::Literal(_) | Expr::Column(_) | Expr::User(_) | Expr::Parameter(_) | Expr::System { .. }
+    ) {
+        return Err(cursor.unexpected());
+    }
+    let low = sum(cursor)?;
+    cursor.expect_word("AND")?;
+    let high = sum(cursor)?;
+    let low = Expr::binary(Operator::GreaterOrEqual, value.clone(), low);
+    let high = Expr::binary(Operator::LessOrEqual, value, high);
+    let both = Expr::binary(Operator::And, low, high);
+    Ok(if negated { Expr::Not(Box::new(both)) } else { both })
+}
+
+fn sum(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    chain(cursor, product, |cursor| match cursor.peek() {
+        Some(Token::Symbol("+")) => cursor.symbol("+").then_some(Operator::Plus),
+        Some(Token::Symbol("-")) => cursor.symbol("-").then_some(Operator::Minus),
+        _ => None,
+    })
+}
+
+fn product(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    chain(cursor, concatenation, |cursor| {
+        let operators = [("*", Operator::Times), ("/", Operator::Divide), ("%", Operator::Modulo)];
+        let symbol = operators.iter().find(|(symbol, _)| cursor.symbol(symbol)).map(|found| found.1);
+        symbol.or_else(|| match cursor.one_of(&["DIV", "MOD"])? {
+            "DIV" => Some(Operator::IntegerDivide),
+            _ => Some(Operator::Modulo),
+        })
+    })
+}
+
+fn concatenation(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    chain(cursor, unary, |cursor| {
+        (cursor.dialect.pipes_as_concat && cursor.symbol("||")).then_some(Operator::Concat)
+    })
+}
+
+fn unary(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    if cursor.symbol("-") {
+        return cursor.deeper(|cursor| Ok(minus(unary(cursor)?)));
+    }
+    if cursor.symbol("+") {
+        return cursor.deeper(unary);
+    }
+    if cursor.symbol("!") {
+        return cursor.deeper(|cursor| Ok(Expr::Not(Box::new(unary(cursor)?))));
+    }
+    if cursor.word("BINARY") {
+        return cursor.deeper(|cursor| Ok(Expr::Cast(Box::new(unary(cursor)?), Cast::Binary)));
+    }
+    let value = primary(cursor)?;
+    if cursor.word("COLLATE") {
+        // Names of locks have a collation of their own.
+        cursor.name()?;
+    }
+    Ok(value)
+}
+
+/// A number with its sign is a literal.
+fn minus(value: Expr) -> Expr {
+    match value {
+        Expr::Literal(Value::Int(number)) => Expr::Literal(Value::Int(-number)),
+        Expr::Literal(Value::UInt(number)) if number == 1 << 63 => Expr::Literal(Value::Int(i64::MIN)),
+        Expr::Literal(Value::Decimal(Decimal { digits, scale })) => {
+            Expr::Literal(Value::Decimal(Decimal { digits: -digits, scale }))
+        }
+        Expr::Literal(Value::Double(double)) => Expr::Literal(Value::Double(-double)),
+        other => Expr::Minus(Box::new(other)),
+    }
+}
+
+fn primary(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    let unexpected = cursor.unexpected();
+    match cursor.next() {
+        Some(Token::Text(first)) => Ok(Expr::Literal(texts(cursor, first))),
+        Some(Token::Integer(digits)) => Ok(Expr::Literal(integer(&digits))),
+        Some(Token::Decimal(digits)) => Ok(Expr::Literal(exact(&digits))),
+        Some(Token::Float(digits)) => Ok(Expr::Literal(Value::Double(digits.parse().unwrap_or(f64::MAX)))),
+        Some(Token::Bytes(bytes)) => Ok(Expr::Literal(Value::Bytes { bytes, number: true })),
+        Some(Token::Variable(name)) => user(cursor, name.to_lowercase()),
+        Some(Token::Name(name)) => column_or_call(cursor, name, true),
+        Some(Token::Word(word)) => word_or_call(cursor, word),
+        Some(Token::Symbol("@@")) => {
+            let global = scope(cursor)?;
+            Ok(Expr::System { global, name: cursor.name()?.to_ascii_lowercase() })
+        }
+        Some(Token::Symbol("?")) => {
+            cursor.parameters += 1;
+            Ok(Expr::Parameter(cursor.parameters - 1))
+        }
+        Some(Token::Symbol("(")) => parenthesis(cursor),
+        _ => Err(unexpected),
+    }
+}
+
+/// Literals side by side are one.
+fn texts(cursor: &mut Cursor<'_>, mut text: Vec<u8>) -> Value {
+    while let Some(Token::Text(more)) = cursor.peek() {
+        text.extend_from_slice(more);
+        cursor.next();
+    }
+    String::from_utf8(text).map_or_else(|error| Value::bytes(error.into_bytes()), Value::Text)
+}
+
+fn integer(digits: &str) -> Value {
+    let signed = digits.parse().map(Value::Int);
+    signed.or_else(|_| digits.parse().map(Value::UInt)).unwrap_or_else(|_| exact(digits))
+}
+
+fn exact(digits: &str) -> Value {
+    let double = || Value::Double(digits.parse().unwrap_or(f64::MAX));
+    Decimal::parse(digits).map_or_else(double, Value::Decimal)
+}
+
+fn user(cursor: &mut Cursor<'_>, name: String) -> Parsing<Expr> {
+    if !cursor.symbol(":=") {
+        return Ok(Expr::User(name));
+    }
+    let at = cursor.count_call();
+    Ok(Expr::Assign { at, name, value: Box::new(expr(cursor)?) })
+}
+
+/// The scope in front of a system variable's name: true for the global one.
+pub(super) fn scope(cursor: &mut Cursor<'_>) -> Parsing<bool> {
+    if !cursor.is_symbol_at(1, ".") {
+        return Ok(false);
+    }
+    let unexpected = cursor.unexpected();
+    let scope = cursor.one_of(&["GLOBAL", "SESSION", "LOCAL"]).ok_or(unexpected)?;
+    cursor.expect(".")?;
+    Ok(scope == "GLOBAL")
+}
+
+/// An expression, or a SELECT of one.
+fn parenthesis(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    let inner = if cursor.word("SELECT") {
+        let inner = expr(cursor)?;
+        if cursor.word("FROM") {
+            cursor.expect_word("DUAL")?;
+        }
+        inner
+    } else {
+        expr(cursor)?
+    };
+    cursor.expect(")")?;
+    Ok(inner)
+}
+
+fn word_or_call(cursor: &mut Cursor<'_>, word: String) -> Parsing<Expr> {
+    let upper = word.to_ascii_uppercase();
+    match upper.as_str() {
+        "NULL" => return Ok(Expr::Literal(Value::Null)),
+        "TRUE" => return Ok(Expr::Literal(Value::Int(1))),
+        "FALSE" => return Ok(Expr::Literal(Value::Int(0))),
+        "CASE" => return case(cursor),
+        "N" if cursor.is_adjacent() => {
+            if let Some(Token::Text(text)) = cursor.peek().cloned() {
+                cursor.next();
+                cursor.warnings.push(Warning::new(3720, NATIONAL));
+                return Ok(Expr::Literal(texts(cursor, text)));
+            }
+        }
+        "CAST" if cursor.symbol("(") => return cast(cursor),
+        "CONVERT" if cursor.symbol("(") => return convert(cursor),
+        "CURRENT_TIMESTAMP" | "LOCALTIME" | "LOCALTIMESTAMP" | "CURRENT_USER" if !cursor.is_symbol("(") => {
+            return call(cursor, word, false);
+        }
+        _ => {}
+    }
+    if let (Some(charset), Some(Token::Text(_) | Token::Bytes(_))) = (upper.strip_prefix('_'), cursor.peek())
+    {
+        return introduced(cursor, charset);
+    }
+    column_or_call(cursor, word, false)
+}
+
+const NATIONAL: &str = "NATIONAL/NCHAR/NVARCHAR implies the character set UTF8MB3, which will be replaced by UTF8MB4 in a \
+                        future release. Please consider using CHAR(x) CHARACTER SET UTF8MB4 in order to be unambiguous.";
+
+/// A literal of a character set: `_latin1'...'`.
+fn introduced(cursor: &mut Cursor<'_>, charset: &str) -> Parsing<Expr> {
+    let Some(Token::Text(bytes) | Token::Bytes(bytes)) = cursor.next() else {
+        return Err(cursor.unexpected());
+    };
+    let Some(charset) = Charset::named(charset) else {
+        return Err(SqlError::UnknownCharset(charset.to_ascii_lowercase()));
+    };
+    Ok(Expr::Literal(charset.decode(bytes)))
+}
+
+fn column_or_call(cursor: &mut Cursor<'_>, name: String, quoted: bool) -> Parsing<Expr> {
+    let mut path = name;
+    while cursor.symbol(".") {
+        path = format!("{path}.{}", cursor.name()?);
+    }
+    if cursor.is_symbol("(") {
+        return call(cursor, path, quoted);
+    }
+    // Tables have no columns of the same name: whose it is does not matter.
+    Ok(Expr::Column(path.rsplit('.').next().unwrap_or_default().to_owned()))
+}
+
+/// `CURRENT_TIMESTAMP` and the like need no parentheses.
+fn no_arguments(cursor: &mut Cursor<'_>, name: &str) -> Parsing<Expr> {
+    let (function, _) = Function::named(name).ok_or_else(|| cursor.unexpected())?;
+    Ok(Expr::Call { at: cursor.count_call(), function, args: Vec::new() })
+}
+
+fn call(cursor: &mut Cursor<'_>, text: String, quoted: bool) -> Parsing<Expr> {
+    let upper = text.to_ascii_uppercase();
+    let args = if !cursor.symbol("(") {
+        return no_arguments(cursor, &upper);
+    } else if upper == "COUNT" && cursor.symbol("*") {
+        vec![Expr::Star]
+    } else if cursor.is_symbol(")") {
+        Vec::new()
+    } else {
+        cursor.list(expr)?
+    };
+    cursor.expect(")")?;
+    // In backquotes it is no native function.
+    let native = if quoted { None } else { Function::named(&upper) };
+    let Some((function, arity)) = native else { return Err(SqlError::UnknownFunction(text)) };
+    if !arity.contains(&args.len()) {
+        return Err(SqlError::ParameterCount(text));
+    }
+    Ok(Expr::Call { at: cursor.count_call(), function, args })
+}
+
+fn case(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    let operand = if cursor.is_word("WHEN") { None } else { Some(Box::new(expr(cursor)?)) };
+    let mut branches = Vec::new();
+    while cursor.word("WHEN") {
+        let condition = expr(cursor)?;
+        cursor.expect_word("THEN")?;
+        branches.push((condition, expr(cursor)?));
+    }
+    if branches.is_empty() {
+        return Err(cursor.unexpected());
+    }
+    let otherwise = if cursor.word("ELSE") { Some(Box::new(expr(cursor)?)) } else { None };
+    cursor.expect_word("END")?;
+    Ok(Expr::Case { operand, branches, otherwise })
+}
+
+fn cast(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    let value = expr(cursor)?;
+    cursor.expect_word("AS")?;
+    let kind = cast_type(cursor)?;
+    cursor.expect(")")?;
+    Ok(Expr::Cast(Box::new(value), kind))
+}
+
+fn convert(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    let value = expr(cursor)?;
+    let kind = if cursor.word("USING") {
+        let charset = cursor.name()?;
+        if charset.eq_ignore_ascii_case("binary") { Cast::Binary } else { Cast::Char(None) }
+    } else {
+        cursor.expect(",")?;
+        cast_type(cursor)?
+    };
+    cursor.expect(")")?;
+    Ok(Expr::Cast(Box::new(value), kind))
+}
+
+fn cast_type(cursor: &mut Cursor<'_>) -> Parsing<Cast> {
+    let unexpected = cursor.unexpected();
+    let kind = cursor.one_of(&["CHAR", "NCHAR", "BINARY", "SIGNED", "UNSIGNED"]).ok_or(unexpected)?;
+    let mut length = None;
+    if matches!(kind, "CHAR" | "NCHAR" | "BINARY") && cursor.symbol("(") {
+        let Some(Token::Integer(digits)) = cursor.next() else { return Err(cursor.unexpected()) };
+        length = Some(digits.parse().unwrap_or(usize::MAX));
+        cursor.expect(")")?;
+    }
+    if cursor.words(&["CHARACTER", "SET"]) || cursor.word("CHARSET") {
+        cursor.name()?;
+    }
+    cursor.one_of(&["INTEGER", "INT"]);
+    Ok(match kind {
+        "SIGNED" => Cast::Signed,
+        "UNSIGNED" => Cast::Unsigned,
+        "BINARY" => Cast::Binary,
+        _ => Cast::Char(length),
+    })
+}

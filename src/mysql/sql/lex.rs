@@ -1,0 +1,317 @@
+//! Statements to tokens (MySQL manual, chapter 11 "Language Structure").
+
+use nom::{
+    IResult, Parser,
+    branch::alt,
+    bytes::complete::{
+        tag, tag_no_case, take, take_till, take_until, take_while, take_while_m_n, take_while1,
+    },
+    character::complete::{digit0, digit1, one_of},
+    combinator::{opt, recognize},
+    error::{Error, ErrorKind},
+    sequence::{delimited, pair, preceded},
+};
+
+/// How quotes and pipes are read: parts of `@@sql_mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::mysql) struct Dialect {
+    pub ansi_quotes: bool,
+    pub no_backslash_escapes: bool,
+    pub pipes_as_concat: bool,
+}
+
+/// The newest version that a comment such as `/*!80400 ... */` may ask for.
+const VERSION: u32 = 80_499;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Token {
+    /// A word that may be a keyword or a name.
+    Word(String),
+    /// A name in backquotes.
+    Name(String),
+    /// A text in quotes.
+    Text(Vec<u8>),
+    /// `0x41`, `x'41'`, `b'01'`.
+    Bytes(Vec<u8>),
+    Integer(String),
+    Decimal(String),
+    Float(String),
+    /// `@name`
+    Variable(String),
+    /// What stands in `/*+ ... */`.
+    Hint(String),
+    Symbol(&'static str),
+}
+
+/// A token and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Spanned {
+    pub token: Token,
+    pub start: usize,
+    pub end: usize,
+}
+
+type Lexed<'a, T> = IResult<&'a [u8], T>;
+
+/// Longer ones first.
+const SYMBOLS: [&str; 27] = [
+    "<=>", "@@", ":=", "<>", "!=", "<=", ">=", "||", "&&", "(", ")", ",", ";", ".", "=", "<", ">", "+", "-",
+    "*", "/", "%", "!", "?", "{", "}", "&",
+];
+
+/// All tokens of `sql`, or where it cannot be read.
+pub(super) fn tokens(sql: &[u8], dialect: Dialect) -> Result<Vec<Spanned>, usize> {
+    let mut tokens = Vec::new();
+    // How many `/*!` are open: their text counts, their end does not.
+    let mut open = 0;
+    let mut left = sql;
+    loop {
+        left = skip(left, &mut open);
+        let start = sql.len() - left.len();
+        if left.is_empty() {
+            return Ok(tokens);
+        }
+        let (after, token) = token(left, dialect).map_err(|_| start)?;
+        left = after;
+        tokens.push(Spanned { token, start, end: sql.len() - left.len() });
+    }
+}
+
+/// Without the blanks and comments in front.
+fn skip<'a>(mut input: &'a [u8], open: &mut usize) -> &'a [u8] {
+    loop {
+        let before = input.len();
+        if let Ok((after, _)) = blank_or_comment(input) {
+            input = after;
+        } else if let Ok((after, version)) = conditional(input) {
+            match version.map_or(Some(0), |version| version.parse::<u32>().ok()) {
+                Some(version) if version <= VERSION => {
+                    *open += 1;
+                    input = after;
+                }
+                _ => input = comment(input).map_or(&[], |(after, _)| after),
+            }
+        } else if *open > 0 && input.starts_with(b"*/") {
+            *open -= 1;
+            input = &input[2..];
+        }
+        if input.len() == before {
+            return input;
+        }
+    }
+}
+
+fn blank_or_comment(input: &[u8]) -> Lexed<'_, &[u8]> {
+    let blanks = take_while1(|c: u8| c.is_ascii_whitespace() || c == 0x0b);
+    let line = recognize(pair(alt((tag("#"), dashes)), take_till(|c| c == b'\n')));
+    match input {
+        [b'/', b'*', b'!' | b'+', ..] => alt((blanks, line)).parse(input),
+        _ => alt((blanks, line, comment)).parse(input),
+    }
+}
+
+/// `--` begins a comment only in front of a blank.
+fn dashes(input: &[u8]) -> Lexed<'_, &[u8]> {
+    match input {
+        [b'-', b'-'] | [b'-', b'-', 0..=b' ', ..] => take(2_usize).parse(input),
+        _ => none(input),
+    }
+}
+
+fn comment(input: &[u8]) -> Lexed<'_, &[u8]> {
+    delimited(tag("/*"), take_until("*/"), tag("*/")).parse(input)
+}
+
+/// The start of `/*! ... */`, and its version if it has one.
+fn conditional(input: &[u8]) -> Lexed<'_, Option<String>> {
+    let version = take_while_m_n(5, 6, |c: u8| c.is_ascii_digit());
+    preceded(tag("/*!"), opt(version.map(lossy))).parse(input)
+}
+
+fn token(input: &[u8], dialect: Dialect) -> Lexed<'_, Token> {
+    if let Some(quote @ (b'\'' | b'"')) = input.first().copied() {
+        let (after, text) = quoted(&input[1..], quote, !dialect.no_backslash_escapes)?;
+        let is_name = quote == b'"' && dialect.ansi_quotes;
+        return Ok((after, if is_name { Token::Name(lossy(&text)) } else { Token::Text(text) }));
+    }
+    alt((
+        bytes_literal,
+        number,
+        hint,
+        variable,
+        backquoted.map(Token::Name),
+        take_while1(is_word).map(|word| Token::Word(lossy(word))),
+        symbol,
+    ))
+    .parse(input)
+}
+
+/// A text up to its closing quote, which may be doubled.
+fn quoted(mut input: &[u8], quote: u8, escapes: bool) -> Lexed<'_, Vec<u8>> {
+    let mut text = Vec::new();
+    loop {
+        let (after, plain) = take_till(|c| c == quote || escapes && c == b'\\').parse(input)?;
+        text.extend_from_slice(plain);
+        match after {
+            [b'\\', c, after @ ..] if escapes => {
+                unescape(*c, &mut text);
+                input = after;
+            }
+            [c, again, after @ ..] if c == again && *c == quote => {
+                text.push(quote);
+                input = after;
+            }
+            [c, after @ ..] if *c == quote => return Ok((after, text)),
+            _ => return none(after),
+        }
+    }
+}
+
+/// MySQL manual 11.1.1, table 11.1; `\%` and `\_` keep their backslash.
+fn unescape(c: u8, text: &mut Vec<u8>) {
+    if matches!(c, b'%' | b'_') {
+        text.push(b'\\');
+    }
+    text.push(crate::escape::unescape(c));
+}
+
+fn backquoted(input: &[u8]) -> Lexed<'_, String> {
+    let (input, _) = tag("`").parse(input)?;
+    quoted(input, b'`', false).map(|(after, name)| (after, lossy(&name)))
+}
+
+fn bytes_literal(input: &[u8]) -> Lexed<'_, Token> {
+    let hex_digits = || take_while(|c: u8| c.is_ascii_hexdigit());
+    let bit_digits = || take_while(|c: u8| matches!(c, b'0' | b'1'));
+    let hex = alt((delimited(tag_no_case("x'"), hex_digits(), tag("'")), preceded(tag("0x"), hex_digits())));
+    let bits = alt((delimited(tag_no_case("b'"), bit_digits(), tag("'")), preceded(tag("0b"), bit_digits())));
+    let mut literal =
+        alt((hex.map(|digits: &[u8]| pack(digits, 16)), bits.map(|digits: &[u8]| pack(digits, 2))));
+    let (after, bytes) = literal.parse(input)?;
+    let whole = !after.first().is_some_and(|c| is_word(*c));
+    match bytes {
+        Some(bytes) if whole => Ok((after, Token::Bytes(bytes))),
+        _ => none(input),
+    }
+}
+
+/// Digits to bytes; none for an odd number of hexadecimal ones behind `x'`, which is no literal.
+fn pack(digits: &[u8], radix: u32) -> Option<Vec<u8>> {
+    let per_byte = if radix == 16 { 2 } else { 8 };
+    let lead = (per_byte - digits.len() % per_byte) % per_byte;
+    let padded: Vec<u8> = std::iter::repeat_n(b'0', lead).chain(digits.iter().copied()).collect();
+    let byte = |chunk: &[u8]| u8::from_str_radix(std::str::from_utf8(chunk).ok()?, radix).ok();
+    padded.chunks(per_byte).map(byte).collect()
+}
+
+fn number(input: &[u8]) -> Lexed<'_, Token> {
+    let point = || tag(".");
+    let decimal = alt((recognize((digit1, point(), digit0)), recognize((point(), digit1))));
+    let exponent = recognize((one_of("eE"), opt(one_of("+-")), digit1));
+    let float = recognize((alt((decimal, digit1)), exponent));
+    let decimal = alt((recognize((digit1, point(), digit0)), recognize((point(), digit1))));
+    let mut number = alt((
+        float.map(|text| Token::Float(lossy(text))),
+        decimal.map(|text| Token::Decimal(lossy(text))),
+        digit1.map(|text| Token::Integer(lossy(text))),
+    ));
+    let (after, number) = number.parse(input)?;
+    // `1abc` is a name.
+    if matches!(number, Token::Integer(_)) && after.first().is_some_and(|c| is_word(*c)) {
+        return none(input);
+    }
+    Ok((after, number))
+}
+
+fn hint(input: &[u8]) -> Lexed<'_, Token> {
+    delimited(tag("/*+"), take_until("*/"), tag("*/")).map(|text| Token::Hint(lossy(text))).parse(input)
+}
+
+fn variable(input: &[u8]) -> Lexed<'_, Token> {
+    let name = take_while(|c| is_word(c) || c == b'.').map(lossy);
+    let (after, _) = tag("@").parse(input)?;
+    match after.first() {
+        Some(b'@') => none(input),
+        Some(quote @ (b'\'' | b'"')) => {
+            quoted(&after[1..], *quote, true).map(|(after, name)| (after, Token::Variable(lossy(&name))))
+        }
+        _ => alt((backquoted, name)).map(Token::Variable).parse(after),
+    }
+}
+
+fn symbol(input: &[u8]) -> Lexed<'_, Token> {
+    let found = SYMBOLS.iter().find(|symbol| input.starts_with(symbol.as_bytes()));
+    found.map_or_else(|| none(input), |symbol| Ok((&input[symbol.len()..], Token::Symbol(symbol))))
+}
+
+fn none<T>(input: &[u8]) -> Lexed<'_, T> {
+    Err(nom::Err::Error(Error::new(input, ErrorKind::Tag)))
+}
+
+fn is_word(c: u8) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, b'_' | b'$') || !c.is_ascii()
+}
+
+fn lossy(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lexed(sql: &str) -> Vec<Token> {
+        tokens(sql.as_bytes(), Dialect::default()).unwrap().into_iter().map(|t| t.token).collect()
+    }
+
+    fn word(text: &str) -> Token {
+        Token::Word(text.to_owned())
+    }
+
+    fn int(text: &str) -> Token {
+        Token::Integer(text.to_owned())
+    }
+
+    #[test]
+    fn comments_are_skipped_and_conditional_ones_read() {
+        let select_1 = [word("SELECT"), int("1")];
+        for sql in [
+            "SELECT/**/1",
+            "/* a */ SELECT -- b\n 1 # c",
+            "SELECT /*! 1 */",
+            "SELECT /*!50000 1 */",
+            "SELECT 1 /*!99999 + 1 */",
+            "SELECT 1 --",
+        ] {
+            assert_eq!(lexed(sql), select_1, "{sql}");
+        }
+        assert_eq!(lexed("1--1").len(), 4);
+        assert_eq!(lexed("SELECT /*+ X(1) */ 1")[1], Token::Hint(" X(1) ".to_owned()));
+    }
+
+    #[test]
+    fn literals_are_of_their_kind() {
+        assert_eq!(lexed(r"'a\'b' 'it''s' '\%\n'")[0], Token::Text(b"a'b".to_vec()));
+        assert_eq!(lexed("x'41' 0x141 b'01000001'")[1], Token::Bytes(vec![1, 0x41]));
+        assert_eq!(lexed("1 1.50 .5 1e3 1.e-3")[3], Token::Float("1e3".to_owned()));
+        assert_eq!(lexed("`a``b` @v @`v` @'v'")[0], Token::Name("a`b".to_owned()));
+        assert_eq!(lexed("@@session.x")[0], Token::Symbol("@@"));
+        assert_eq!(lexed("@a:=1")[1], Token::Symbol(":="));
+        assert_eq!(lexed("1abc x0 xé"), [word("1abc"), word("x0"), word("xé")]);
+    }
+
+    #[test]
+    fn modes_change_how_quotes_are_read() {
+        let ansi = Dialect { ansi_quotes: true, ..Dialect::default() };
+        assert_eq!(tokens(b"\"a\"", ansi).unwrap()[0].token, Token::Name("a".to_owned()));
+        let plain = Dialect { no_backslash_escapes: true, ..Dialect::default() };
+        assert_eq!(tokens(br"'a\'", plain).unwrap()[0].token, Token::Text(br"a\".to_vec()));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_pointed_at() {
+        assert_eq!(tokens(b"SELECT 'a", Dialect::default()), Err(7));
+        assert_eq!(tokens(b"SELECT 1 \\", Dialect::default()), Err(9));
+        assert_eq!(tokens(b"SELECT /*", Dialect::default()).map(|t| t.len()), Ok(3));
+    }
+}

@@ -1,0 +1,99 @@
+//! Arithmetic (MySQL manual 14.6.1).
+
+use super::{ast::Operator, eval::Evaluated};
+use crate::mysql::{
+    error::SqlError,
+    value::{Decimal, Number, Value, number_prefix},
+};
+
+/// How many digits a division adds: `@@div_precision_increment`.
+const DIVISION_DIGITS: u32 = 4;
+
+pub(super) fn arithmetic(operator: Operator, left: &Value, right: &Value) -> Evaluated {
+    let (Some(a), Some(b)) = (left.to_number(), right.to_number()) else { return Ok(Value::Null) };
+    match (a, b) {
+        (Number::Exact(a), Number::Exact(b)) => {
+            let whole = a.scale == 0 && b.scale == 0 && operator != Operator::Divide;
+            match exact(operator, a, b) {
+                Some(None) => Ok(Value::Null),
+                Some(Some(result)) if whole || operator == Operator::IntegerDivide => {
+                    bigint(result.digits, left, right)
+                }
+                Some(Some(result)) => Ok(Value::Decimal(result)),
+                None => Ok(double(operator, a.to_f64(), b.to_f64())),
+            }
+        }
+        (a, b) => Ok(double(operator, a.to_f64(), b.to_f64())),
+    }
+}
+
+/// None if the result does not fit; none inside for a division by zero.
+fn exact(operator: Operator, a: Decimal, b: Decimal) -> Option<Option<Decimal>> {
+    let (x, y, scale) = a.aligned(b)?;
+    let is_division = matches!(operator, Operator::Divide | Operator::IntegerDivide | Operator::Modulo);
+    if is_division && y == 0 {
+        return Some(None);
+    }
+    let (digits, scale) = match operator {
+        Operator::Plus => (x.checked_add(y)?, scale),
+        Operator::Minus => (x.checked_sub(y)?, scale),
+        Operator::Times => (a.digits.checked_mul(b.digits)?, a.scale + b.scale),
+        Operator::IntegerDivide => (x / y, 0),
+        Operator::Modulo => (x % y, scale),
+        _ => {
+            let scale = a.scale + DIVISION_DIGITS;
+            let more = Decimal { digits: x.checked_mul(10_i128.checked_pow(scale + 1)?)? / y, scale: 1 };
+            (more.round(), scale)
+        }
+    };
+    Some(Some(Decimal { digits, scale }))
+}
+
+fn bigint(number: i128, left: &Value, right: &Value) -> Evaluated {
+    let unsigned = matches!(left, Value::UInt(_)) || matches!(right, Value::UInt(_));
+    let value = if unsigned {
+        u64::try_from(number).map(Value::UInt).ok()
+    } else {
+        i64::try_from(number).map(Value::Int).ok()
+    };
+    value.ok_or_else(|| SqlError::OutOfRange(number.to_string()).into())
+}
+
+fn double(operator: Operator, a: f64, b: f64) -> Value {
+    let is_division = matches!(operator, Operator::Divide | Operator::IntegerDivide | Operator::Modulo);
+    if is_division && b == 0.0 {
+        return Value::Null;
+    }
+    Value::Double(match operator {
+        Operator::Plus => a + b,
+        Operator::Minus => a - b,
+        Operator::Times => a * b,
+        Operator::IntegerDivide => (a / b).trunc(),
+        Operator::Modulo => a % b,
+        _ => a / b,
+    })
+}
+
+/// Whether a text is a whole number and nothing else.
+pub(super) fn is_integer(text: &str) -> bool {
+    let digits = text.trim().trim_start_matches(['+', '-']);
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// As `CAST(... AS SIGNED)` or `UNSIGNED` makes it; a text counts up to its first other character.
+pub(super) fn integer(value: &Value, unsigned: bool) -> Value {
+    let number = match value {
+        Value::Text(text) => {
+            let prefix = number_prefix(text);
+            let whole = prefix.split(['.', 'e', 'E']).next().unwrap_or_default();
+            whole.parse().unwrap_or(0)
+        }
+        other => other.to_number().map_or(0, Number::round),
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as MySQL wraps it")]
+    if unsigned {
+        Value::UInt(number.clamp(i64::MIN.into(), u64::MAX.into()) as u64)
+    } else {
+        Value::Int(number.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
+    }
+}

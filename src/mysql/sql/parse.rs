@@ -1,0 +1,311 @@
+//! Statements (MySQL manual, chapter 15), as far as a lock server has a use for them.
+
+use super::{
+    ast::{Expr, Item, Select, Show, Statement, Table},
+    cursor::Cursor,
+    expr,
+    lex::{Dialect, Token},
+};
+use crate::mysql::{
+    error::{SqlError, Warning},
+    value::Value,
+};
+
+pub(super) type Parsing<T> = Result<T, SqlError>;
+
+/// A statement, and what is behind it.
+#[derive(Debug)]
+pub(in crate::mysql) struct Parsed {
+    pub statement: Statement,
+    /// How many calls it has.
+    pub calls: usize,
+    /// How many placeholders it has.
+    pub parameters: usize,
+    pub warnings: Vec<Warning>,
+    /// Where the next statement starts, if there is one.
+    pub rest: Option<usize>,
+}
+
+/// Reads the first statement of `sql`.
+pub(in crate::mysql) fn parse(sql: &[u8], dialect: Dialect) -> Result<Parsed, SqlError> {
+    let mut cursor = Cursor::new(sql, dialect)?;
+    while cursor.symbol(";") {}
+    if cursor.peek().is_none() {
+        return Err(SqlError::EmptyQuery);
+    }
+    let statement = statement(&mut cursor)?;
+    if cursor.peek().is_some() {
+        cursor.expect(";")?;
+    }
+    while cursor.symbol(";") {}
+    let rest = cursor.peek().is_some().then(|| cursor.start());
+    let Cursor { calls, parameters, warnings, .. } = cursor;
+    Ok(Parsed { statement, calls, parameters, warnings, rest })
+}
+
+fn statement(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
+    if cursor.is_symbol("(") || cursor.is_word("SELECT") {
+        return select(cursor);
+    }
+    let Some(Token::Word(word)) = cursor.next() else {
+        return Err(Cursor::new(cursor.sql, cursor.dialect)?.unexpected());
+    };
+    match word.to_ascii_uppercase().as_str() {
+        "DO" => Ok(Statement::Do(cursor.list(expr::expr)?)),
+        "SET" => super::set::set(cursor),
+        "SHOW" => super::show::show(cursor),
+        "KILL" => kill(cursor),
+        "USE" => Ok(Statement::Use(cursor.name()?)),
+        "VALUES" => values(cursor),
+        "CALL" => call(cursor),
+        "EXPLAIN" => explain(cursor),
+        "BEGIN" => Ok(transaction(cursor, true)),
+        "START" if cursor.word("TRANSACTION") => Ok(transaction(cursor, true)),
+        "COMMIT" | "ROLLBACK" => Ok(transaction(cursor, false)),
+        "SAVEPOINT" => cursor.name().map(|_| Statement::Nothing),
+        "RELEASE" if cursor.word("SAVEPOINT") => cursor.name().map(|_| Statement::Nothing),
+        "UNLOCK" if cursor.one_of(&["TABLES", "TABLE"]).is_some() => Ok(Statement::Nothing),
+        other if HAS_NO_PLACE.contains(&other) => {
+            cursor.skip_rest();
+            Ok(Statement::NoSuchThing(format!("it has locks, and no tables for {other}")))
+        }
+        _ => Err(Cursor::new(cursor.sql, cursor.dialect)?.unexpected()),
+    }
+}
+
+/// What MySQL understands and a lock server does not do.
+const HAS_NO_PLACE: [&str; 27] = [
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "REPLACE",
+    "CREATE",
+    "DROP",
+    "ALTER",
+    "TRUNCATE",
+    "RENAME",
+    "LOAD",
+    "GRANT",
+    "REVOKE",
+    "ANALYZE",
+    "OPTIMIZE",
+    "CHECK",
+    "REPAIR",
+    "HANDLER",
+    "XA",
+    "DESCRIBE",
+    "DESC",
+    "FLUSH",
+    "LOCK",
+    "PREPARE",
+    "EXECUTE",
+    "DEALLOCATE",
+    "TABLE",
+    "WITH",
+];
+
+fn transaction(cursor: &mut Cursor<'_>, opens: bool) -> Statement {
+    // WORK, READ ONLY, WITH CONSISTENT SNAPSHOT, TO SAVEPOINT x, AND CHAIN: all the same here.
+    cursor.skip_rest();
+    Statement::Transaction { opens }
+}
+
+fn select(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
+    if cursor.symbol("(") {
+        let inner = cursor.deeper(select)?;
+        cursor.expect(")")?;
+        return Ok(inner);
+    }
+    cursor.expect_word("SELECT")?;
+    let mut select = Select { max_execution_time: hint(cursor), ..Select::default() };
+    while cursor
+        .one_of(&["ALL", "DISTINCT", "SQL_NO_CACHE", "SQL_CALC_FOUND_ROWS", "HIGH_PRIORITY"])
+        .is_some()
+    {}
+    select.items = cursor.list(item)?;
+    into(cursor, &mut select)?;
+    if cursor.word("FROM") {
+        match table(cursor)? {
+            Ok(table) => select.from = table,
+            Err(no_such) => {
+                cursor.skip_rest();
+                return Ok(no_such);
+            }
+        }
+    }
+    if cursor.word("WHERE") {
+        select.condition = Some(expr::expr(cursor)?);
+    }
+    if cursor.words(&["ORDER", "BY"]) {
+        select.order = cursor.list(order)?;
+    }
+    if cursor.word("LIMIT") {
+        select.limit = Some(limit(cursor)?);
+    }
+    into(cursor, &mut select)?;
+    if cursor.words(&["FOR", "UPDATE"]) || cursor.words(&["FOR", "SHARE"]) {
+        // There is no row to lock.
+    }
+    Ok(Statement::Select(select))
+}
+
+fn order(cursor: &mut Cursor<'_>) -> Parsing<(Expr, bool)> {
+    let by = expr::expr(cursor)?;
+    let descending = cursor.one_of(&["ASC", "DESC"]) == Some("DESC");
+    Ok((by, descending))
+}
+
+fn limit(cursor: &mut Cursor<'_>) -> Parsing<(u64, u64)> {
+    let first = number(cursor)?;
+    if cursor.symbol(",") {
+        return Ok((first, number(cursor)?));
+    }
+    let offset = if cursor.word("OFFSET") { number(cursor)? } else { 0 };
+    Ok((offset, first))
+}
+
+fn number(cursor: &mut Cursor<'_>) -> Parsing<u64> {
+    match cursor.peek() {
+        Some(Token::Integer(digits)) => {
+            let number = digits.parse().unwrap_or(u64::MAX);
+            cursor.next();
+            Ok(number)
+        }
+        _ => Err(cursor.unexpected()),
+    }
+}
+
+fn into(cursor: &mut Cursor<'_>, select: &mut Select) -> Parsing<()> {
+    if cursor.word("INTO") {
+        select.into = cursor.list(|cursor| match cursor.next() {
+            Some(Token::Variable(name)) => Ok(name),
+            _ => Err(cursor.unexpected()),
+        })?;
+    }
+    Ok(())
+}
+
+/// MySQL manual 10.9.3.
+fn hint(cursor: &mut Cursor<'_>) -> Option<u64> {
+    let Some(Token::Hint(hint)) = cursor.peek().cloned() else { return None };
+    cursor.next();
+    let hint = hint.to_ascii_uppercase();
+    let (_, inside) = hint.split_once("MAX_EXECUTION_TIME")?;
+    inside.trim_start().strip_prefix('(')?.split(')').next()?.trim().parse().ok()
+}
+
+fn item(cursor: &mut Cursor<'_>) -> Parsing<Item> {
+    let start = cursor.start();
+    let first = cursor.peek().cloned();
+    if cursor.symbol("*") {
+        return Ok(Item { expr: Expr::Star, name: "*".to_owned() });
+    }
+    let expr = expr::expr(cursor)?;
+    let typed = &cursor.sql[start..cursor.end()];
+    let name = match (alias(cursor)?, &expr, first) {
+        (Some(alias), ..) => alias,
+        (None, Expr::Column(name), _) => name.clone(),
+        (None, Expr::Literal(Value::Text(_)), Some(Token::Text(text))) => {
+            String::from_utf8_lossy(&text).trim_start().to_owned()
+        }
+        _ => String::from_utf8_lossy(typed).into_owned(),
+    };
+    Ok(Item { expr, name: name.chars().take(255).collect() })
+}
+
+/// Words that end an expression, so that they are no alias.
+const CLAUSES: [&str; 12] =
+    ["FROM", "WHERE", "LIMIT", "ORDER", "INTO", "UNION", "GROUP", "HAVING", "FOR", "LOCK", "AND", "OR"];
+
+fn alias(cursor: &mut Cursor<'_>) -> Parsing<Option<String>> {
+    let wanted = cursor.word("AS");
+    match cursor.peek().cloned() {
+        Some(Token::Word(word))
+            if wanted || !CLAUSES.iter().any(|clause| clause.eq_ignore_ascii_case(&word)) =>
+        {
+            cursor.next();
+            Ok(Some(word))
+        }
+        Some(Token::Name(name)) => {
+            cursor.next();
+            Ok(Some(name))
+        }
+        Some(Token::Text(text)) => {
+            cursor.next();
+            Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+        }
+        _ if wanted => Err(cursor.unexpected()),
+        _ => Ok(None),
+    }
+}
+
+/// What follows FROM: no table for DUAL, or the statement that there is no such table.
+fn table(cursor: &mut Cursor<'_>) -> Parsing<Result<Option<Table>, Statement>> {
+    let mut name = cursor.name()?.to_ascii_lowercase();
+    while cursor.symbol(".") {
+        name = format!("{name}.{}", cursor.name()?.to_ascii_lowercase());
+    }
+    let table = match name.as_str() {
+        "dual" => None,
+        "processlist" | "information_schema.processlist" | "performance_schema.processlist" => {
+            Some(Table::Processlist)
+        }
+        "metadata_locks" | "performance_schema.metadata_locks" => Some(Table::MetadataLocks),
+        _ => return Ok(Err(Statement::NoSuchThing(format!("there is no table {name}")))),
+    };
+    if table.is_some() {
+        alias(cursor)?;
+    }
+    if cursor.is_symbol(",")
+        || cursor.one_of(&["JOIN", "INNER", "LEFT", "RIGHT", "CROSS", "STRAIGHT_JOIN"]).is_some()
+    {
+        return Ok(Err(Statement::NoSuchThing("it does not join tables".to_owned())));
+    }
+    Ok(Ok(table))
+}
+
+fn values(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
+    cursor.expect_word("ROW")?;
+    cursor.expect("(")?;
+    let values = cursor.list(expr::expr)?;
+    cursor.expect(")")?;
+    let items = values.into_iter().enumerate().map(|(at, expr)| Item { expr, name: format!("column_{at}") });
+    Ok(Statement::Select(Select { items: items.collect(), ..Select::default() }))
+}
+
+fn call(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
+    let mut name = cursor.name()?;
+    if cursor.symbol(".") {
+        name = format!("{name}.{}", cursor.name()?);
+    }
+    cursor.skip_rest();
+    Ok(Statement::Call(name))
+}
+
+fn explain(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
+    match statement(cursor)? {
+        Statement::Select(select) => Ok(Statement::Select(Select { explain: true, ..select })),
+        other => Ok(other),
+    }
+}
+
+fn kill(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
+    let query = cursor.one_of(&["CONNECTION", "QUERY"]) == Some("QUERY");
+    Ok(Statement::Kill { query, id: expr::expr(cursor)? })
+}
+
+/// `LIKE pattern` or `WHERE condition`, as a condition on a column.
+pub(super) fn filter(cursor: &mut Cursor<'_>, column: &str) -> Parsing<Option<Expr>> {
+    if cursor.word("LIKE") {
+        let pattern = Box::new(expr::expr(cursor)?);
+        let value = Box::new(Expr::Column(column.to_owned()));
+        return Ok(Some(Expr::Like { value, pattern, negated: false }));
+    }
+    if cursor.word("WHERE") { expr::expr(cursor).map(Some) } else { Ok(None) }
+}
+
+/// For SHOW: a list that is always empty.
+pub(super) fn empty(cursor: &mut Cursor<'_>, columns: &'static [&'static str]) -> Statement {
+    cursor.skip_rest();
+    Statement::Show(Show::Empty(columns))
+}

@@ -1,0 +1,110 @@
+//! SET (MySQL manual 15.7.6), in all the shapes that drivers send.
+
+use super::{
+    ast::{Assignment, Expr, Statement},
+    cursor::Cursor,
+    expr,
+    lex::Token,
+    parse::Parsing,
+};
+use crate::mysql::value::Value;
+
+pub(super) fn set(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
+    let scoped = ["SESSION", "LOCAL", "GLOBAL"].iter().any(|scope| cursor.is_word(scope));
+    if cursor.is_word_at(usize::from(scoped), "TRANSACTION") {
+        cursor.next();
+        if scoped {
+            cursor.next();
+        }
+        return set_transaction(cursor);
+    }
+    if cursor.is_word("PASSWORD") || cursor.is_word("ROLE") || cursor.is_word("DEFAULT") {
+        cursor.skip_rest();
+        return Ok(Statement::NoSuchThing("it has no accounts to change".to_owned()));
+    }
+    Ok(Statement::Set(cursor.list(assignment)?))
+}
+
+/// MySQL manual 15.3.7. There are no transactions; the variables remember what was asked for.
+fn set_transaction(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
+    let remember = |name: &str, value: Value| {
+        let value = Some(Expr::Literal(value));
+        Assignment::System { global: false, name: name.to_owned(), value }
+    };
+    let characteristics = cursor.list(|cursor| {
+        if cursor.words(&["ISOLATION", "LEVEL"]) {
+            let levels = [
+                (&["READ", "COMMITTED"][..], "READ-COMMITTED"),
+                (&["READ", "UNCOMMITTED"], "READ-UNCOMMITTED"),
+                (&["REPEATABLE", "READ"], "REPEATABLE-READ"),
+                (&["SERIALIZABLE"], "SERIALIZABLE"),
+            ];
+            let level =
+                levels.iter().find(|(words, _)| cursor.words(words)).ok_or_else(|| cursor.unexpected())?;
+            return Ok(remember("transaction_isolation", Value::text(level.1)));
+        }
+        match (cursor.word("READ"), cursor.one_of(&["ONLY", "WRITE"])) {
+            (true, Some(mode)) => Ok(remember("transaction_read_only", (mode == "ONLY").into())),
+            _ => Err(cursor.unexpected()),
+        }
+    })?;
+    Ok(Statement::Set(characteristics))
+}
+
+fn assignment(cursor: &mut Cursor<'_>) -> Parsing<Assignment> {
+    if cursor.word("NAMES") {
+        return names(cursor);
+    }
+    if cursor.words(&["CHARACTER", "SET"]) || cursor.word("CHARSET") {
+        return names(cursor);
+    }
+    if let Some(Token::Variable(name)) = cursor.peek().cloned() {
+        cursor.next();
+        equals(cursor)?;
+        return Ok(Assignment::User(name, expr::expr(cursor)?));
+    }
+    let global = if cursor.symbol("@@") { expr::scope(cursor)? } else { bare_scope(cursor) };
+    let name = cursor.name()?.to_ascii_lowercase();
+    equals(cursor)?;
+    let value = if cursor.word("DEFAULT") { None } else { Some(setting(cursor)?) };
+    Ok(Assignment::System { global, name, value })
+}
+
+fn bare_scope(cursor: &mut Cursor<'_>) -> bool {
+    if cursor.is_symbol_at(1, "=") || cursor.is_symbol_at(1, ":=") {
+        return false;
+    }
+    matches!(
+        cursor.one_of(&["GLOBAL", "PERSIST", "PERSIST_ONLY", "SESSION", "LOCAL"]),
+        Some("GLOBAL" | "PERSIST" | "PERSIST_ONLY")
+    )
+}
+
+fn equals(cursor: &mut Cursor<'_>) -> Parsing<()> {
+    if cursor.symbol("=") || cursor.symbol(":=") { Ok(()) } else { Err(cursor.unexpected()) }
+}
+
+/// The value of a variable: a bare word means its text, as in `SET sql_mode = ANSI`.
+fn setting(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    Ok(match expr::expr(cursor)? {
+        Expr::Column(word) => Expr::Literal(Value::Text(word)),
+        other => other,
+    })
+}
+
+fn names(cursor: &mut Cursor<'_>) -> Parsing<Assignment> {
+    if cursor.word("DEFAULT") {
+        return Ok(Assignment::Names { charset: None, collation: None });
+    }
+    let charset = Some(name_or_text(cursor)?);
+    let collation = if cursor.word("COLLATE") { Some(name_or_text(cursor)?) } else { None };
+    Ok(Assignment::Names { charset, collation })
+}
+
+fn name_or_text(cursor: &mut Cursor<'_>) -> Parsing<String> {
+    if let Some(Token::Text(text)) = cursor.peek().cloned() {
+        cursor.next();
+        return Ok(String::from_utf8_lossy(&text).into_owned());
+    }
+    cursor.name()
+}

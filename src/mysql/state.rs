@@ -1,0 +1,86 @@
+//! What a connection remembers between its commands.
+
+use std::{cell::RefCell, collections::HashMap};
+
+use super::{
+    error::{SqlError, Warning},
+    prepared::Prepared,
+    result::{Status, flag},
+    sql::Facts,
+    value::Value,
+    variables::Variables,
+};
+use crate::lock::SessionId;
+
+/// The most prepared statements of a connection: `@@max_prepared_stmt_count`.
+const MAX_PREPARED: usize = 16_382;
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub capabilities: u32,
+    pub user: String,
+    pub host: String,
+    pub database: Option<String>,
+    pub variables: Variables,
+    pub user_variables: HashMap<String, Value>,
+    /// Of the last statement.
+    pub warnings: RefCell<Vec<Warning>>,
+    pub row_count: i64,
+    pub found_rows: u64,
+    pub in_transaction: bool,
+    prepared: HashMap<u32, Prepared>,
+    last_prepared: u32,
+}
+
+impl State {
+    /// COM_RESET_CONNECTION: as after the login, but for the user and the database.
+    pub(super) fn reset(&mut self) {
+        let Self { capabilities, user, host, database, .. } = std::mem::take(self);
+        *self = Self { capabilities, user, host, database, ..Self::default() };
+    }
+
+    pub(super) fn status(&self, more_results: bool) -> Status {
+        let on = |set: bool, flag: u16| if set { flag } else { 0 };
+        Status {
+            capabilities: self.capabilities,
+            charset: self.variables.result_charset(),
+            flags: on(self.variables.autocommit(), flag::AUTOCOMMIT)
+                | on(self.in_transaction, flag::IN_TRANSACTION)
+                | on(more_results, flag::MORE_RESULTS)
+                | on(self.variables.dialect().no_backslash_escapes, flag::NO_BACKSLASH_ESCAPES),
+            warnings: u16::try_from(self.warnings.borrow().len()).unwrap_or(u16::MAX),
+        }
+    }
+
+    /// What the expressions of a statement can ask for.
+    pub(super) fn facts(&self, id: SessionId) -> Facts {
+        Facts {
+            id: id.0,
+            database: self.database.clone(),
+            user: format!("{}@{}", self.user, self.host),
+            now: super::clock::now(),
+            row_count: self.row_count,
+            found_rows: self.found_rows,
+        }
+    }
+
+    pub(super) fn prepare(&mut self, statement: Prepared) -> Result<u32, SqlError> {
+        if self.prepared.len() >= MAX_PREPARED {
+            return Err(SqlError::TooManyStatements(MAX_PREPARED));
+        }
+        self.last_prepared = self.last_prepared.wrapping_add(1).max(1);
+        while self.prepared.contains_key(&self.last_prepared) {
+            self.last_prepared = self.last_prepared.wrapping_add(1).max(1);
+        }
+        self.prepared.insert(self.last_prepared, statement);
+        Ok(self.last_prepared)
+    }
+
+    pub(super) fn prepared(&mut self, id: u32, command: &'static str) -> Result<&mut Prepared, SqlError> {
+        self.prepared.get_mut(&id).ok_or(SqlError::UnknownStatement { id, command })
+    }
+
+    pub(super) fn forget(&mut self, id: u32) {
+        self.prepared.remove(&id);
+    }
+}

@@ -1,0 +1,284 @@
+//! Values as SQL has them, and how they turn into each other.
+
+use std::{borrow::Cow, cmp::Ordering};
+
+/// A value of an expression.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Null,
+    Int(i64),
+    UInt(u64),
+    Decimal(Decimal),
+    Double(f64),
+    /// Text of the connection's character set, as UTF-8.
+    Text(String),
+    /// Bytes without a character set; `number` for `0x41`, which counts as a number where one is wanted.
+    Bytes {
+        bytes: Vec<u8>,
+        number: bool,
+    },
+    /// A moment, in microseconds since 1970, with so many digits of a fraction.
+    Time {
+        micros: i64,
+        digits: u8,
+    },
+}
+
+/// An exact number: `digits / 10^scale`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Decimal {
+    pub digits: i128,
+    pub scale: u32,
+}
+
+/// A number, the way arithmetic wants it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Number {
+    Exact(Decimal),
+    Double(f64),
+}
+
+impl Value {
+    pub(super) fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    pub(super) fn bytes(bytes: Vec<u8>) -> Self {
+        Self::Bytes { bytes, number: false }
+    }
+
+    pub(super) fn is_null(&self) -> bool {
+        *self == Self::Null
+    }
+
+    /// As the text protocol sends it; none for NULL.
+    pub(super) fn to_bytes(&self) -> Option<Cow<'_, [u8]>> {
+        Some(match self {
+            Self::Null => return None,
+            Self::Int(number) => number.to_string().into_bytes().into(),
+            Self::UInt(number) => number.to_string().into_bytes().into(),
+            Self::Decimal(decimal) => decimal.to_string().into_bytes().into(),
+            Self::Double(double) => double_text(*double).into_bytes().into(),
+            Self::Text(text) => text.as_bytes().into(),
+            Self::Bytes { bytes, .. } => bytes.into(),
+            Self::Time { micros, digits } => super::clock::text(*micros, *digits).into_bytes().into(),
+        })
+    }
+
+    /// As text; none for NULL. Bytes that are no UTF-8 are replaced.
+    pub(super) fn to_text(&self) -> Option<String> {
+        self.to_bytes().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// As a number; none for NULL. Of a text, the number at its start.
+    pub(super) fn to_number(&self) -> Option<Number> {
+        Some(match self {
+            Self::Null => return None,
+            Self::Int(number) => Number::Exact(Decimal { digits: (*number).into(), scale: 0 }),
+            Self::UInt(number) => Number::Exact(Decimal { digits: (*number).into(), scale: 0 }),
+            Self::Decimal(decimal) => Number::Exact(*decimal),
+            Self::Double(double) => Number::Double(*double),
+            Self::Text(text) => Number::Double(leading_number(text)),
+            Self::Bytes { bytes, number: true } => {
+                Number::Exact(Decimal { digits: big_endian(bytes), scale: 0 })
+            }
+            Self::Bytes { bytes, number: false } => {
+                Number::Double(leading_number(&String::from_utf8_lossy(bytes)))
+            }
+            Self::Time { micros, digits } => Number::Exact(super::clock::number(*micros, *digits)),
+        })
+    }
+
+    /// Whether a condition holds; none for NULL.
+    pub(super) fn to_bool(&self) -> Option<bool> {
+        self.to_number().map(|number| match number {
+            Number::Exact(decimal) => decimal.digits != 0,
+            Number::Double(double) => double != 0.0,
+        })
+    }
+
+    /// As a whole number, rounded half away from zero and clamped; none for NULL.
+    pub(super) fn to_i64(&self) -> Option<i64> {
+        self.to_number().map(|number| {
+            let rounded = number.round();
+            i64::try_from(rounded).unwrap_or(if rounded < 0 { i64::MIN } else { i64::MAX })
+        })
+    }
+
+    fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::Bytes { number: false, .. } | Self::Time { .. })
+    }
+
+    /// How two values compare; none if one is NULL. Texts without regard to case, else as numbers.
+    pub(super) fn compare(&self, other: &Self) -> Option<Ordering> {
+        if self.is_text() && other.is_text() {
+            return Some(folded(&self.to_text()?).cmp(&folded(&other.to_text()?)));
+        }
+        match (self.to_number()?, other.to_number()?) {
+            (Number::Exact(a), Number::Exact(b)) => Some(a.compare(b)),
+            (a, b) => a.to_f64().partial_cmp(&b.to_f64()),
+        }
+    }
+}
+
+impl From<bool> for Value {
+    fn from(yes: bool) -> Self {
+        Self::Int(yes.into())
+    }
+}
+
+impl From<Option<bool>> for Value {
+    fn from(answer: Option<bool>) -> Self {
+        answer.map_or(Self::Null, Self::from)
+    }
+}
+
+impl Number {
+    pub(super) fn to_f64(self) -> f64 {
+        match self {
+            Self::Exact(decimal) => decimal.to_f64(),
+            Self::Double(double) => double,
+        }
+    }
+
+    /// Half away from zero.
+    pub(super) fn round(self) -> i128 {
+        match self {
+            Self::Exact(decimal) => decimal.round(),
+            #[expect(clippy::cast_possible_truncation, reason = "a float that is too big is clamped")]
+            Self::Double(double) => double.round() as i128,
+        }
+    }
+}
+
+impl Decimal {
+    /// The number in a literal such as `1.50`; none if it has more digits than are kept.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let digits = format!("{whole}{fraction}").parse().ok()?;
+        Some(Self { digits, scale: fraction.len().try_into().ok()? })
+    }
+
+    pub(super) fn to_f64(self) -> f64 {
+        self.to_string().parse().unwrap_or(f64::NAN)
+    }
+
+    pub(super) fn round(self) -> i128 {
+        let Some(unit) = 10_i128.checked_pow(self.scale) else { return 0 };
+        let half = if self.digits < 0 { -unit / 2 } else { unit / 2 };
+        self.digits.saturating_add(half) / unit
+    }
+
+    /// Both with the greater of two scales.
+    pub(super) fn aligned(self, other: Self) -> Option<(i128, i128, u32)> {
+        let scale = self.scale.max(other.scale);
+        let scaled = |d: Self| d.digits.checked_mul(10_i128.checked_pow(scale - d.scale)?);
+        Some((scaled(self)?, scaled(other)?, scale))
+    }
+
+    fn compare(self, other: Self) -> Ordering {
+        match self.aligned(other) {
+            Some((a, b, _)) => a.cmp(&b),
+            None => self.to_f64().total_cmp(&other.to_f64()),
+        }
+    }
+}
+
+impl std::fmt::Display for Decimal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sign = if self.digits < 0 { "-" } else { "" };
+        let scale = self.scale as usize;
+        let digits = format!("{:0>width$}", self.digits.unsigned_abs(), width = scale + 1);
+        let (whole, fraction) = digits.split_at(digits.len() - scale);
+        let point = if scale > 0 { "." } else { "" };
+        write!(f, "{sign}{whole}{point}{fraction}")
+    }
+}
+
+/// For comparing texts without regard to case.
+pub(super) fn folded(text: &str) -> String {
+    text.to_lowercase()
+}
+
+/// As MySQL writes doubles: short, with an exponent only where it is far from 1.
+fn double_text(double: f64) -> String {
+    let magnitude = double.abs();
+    if magnitude != 0.0 && !(1e-5..1e15).contains(&magnitude) {
+        format!("{double:e}")
+    } else {
+        format!("{double}")
+    }
+}
+
+/// The number at the start of a text, 0 if there is none.
+fn leading_number(text: &str) -> f64 {
+    number_prefix(text).parse().unwrap_or(0.0)
+}
+
+/// The part of a text that is a number.
+pub(super) fn number_prefix(text: &str) -> &str {
+    let text = text.trim_start();
+    let bytes = text.as_bytes();
+    let digits = |from: usize| bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
+    let mut end = usize::from(matches!(bytes.first(), Some(b'+' | b'-')));
+    let whole = digits(end);
+    end += whole;
+    let fraction = if bytes.get(end) == Some(&b'.') { digits(end + 1) } else { 0 };
+    if fraction > 0 || whole > 0 && bytes.get(end) == Some(&b'.') {
+        end += 1 + fraction;
+    }
+    if whole + fraction == 0 {
+        return "";
+    }
+    if matches!(bytes.get(end), Some(b'e' | b'E')) {
+        let sign = usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));
+        let exponent = bytes.get(end + 1 + sign..).map_or(0, |_| digits(end + 1 + sign));
+        if exponent > 0 {
+            end += 1 + sign + exponent;
+        }
+    }
+    &text[..end]
+}
+
+fn big_endian(bytes: &[u8]) -> i128 {
+    let low = &bytes[bytes.len().saturating_sub(8)..];
+    low.iter().fold(0, |number, byte| number << 8 | i128::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_mysql_writes_them() {
+        assert_eq!(Decimal::parse("1.50").unwrap().to_string(), "1.50");
+        assert_eq!(Decimal { digits: -5, scale: 2 }.to_string(), "-0.05");
+        assert_eq!(double_text(1000.0), "1000");
+        assert_eq!(double_text(1e30), "1e30");
+        assert_eq!(double_text(0.5), "0.5");
+    }
+
+    #[test]
+    fn texts_count_as_the_number_at_their_start() {
+        for (text, prefix) in [
+            ("2abc", "2"),
+            (" 1.6", "1.6"),
+            ("1e0", "1e0"),
+            ("1e", "1"),
+            ("-.5x", "-.5"),
+            ("abc", ""),
+            ("", ""),
+        ] {
+            assert_eq!(number_prefix(text), prefix, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn values_compare_as_texts_or_as_numbers() {
+        let text = |text: &str| Value::text(text);
+        assert_eq!(text("A").compare(&text("a")), Some(Ordering::Equal));
+        assert_eq!(text("10").compare(&Value::Int(9)), Some(Ordering::Greater));
+        assert_eq!(Value::UInt(u64::MAX).compare(&Value::Int(-1)), Some(Ordering::Greater));
+        assert_eq!(Value::Null.compare(&Value::Int(1)), None);
+    }
+}

@@ -1,0 +1,258 @@
+//! System variables (MySQL manual 7.1.8): those that clients ask for and set.
+//!
+//! Few of them do something here; the others are remembered, so that a client which sets one finds
+//! it set.
+
+use std::{collections::HashMap, time::Duration};
+
+use super::{VERSION, VERSION_COMMENT, charset::Charset, error::SqlError, sql::lex::Dialect, value::Value};
+
+/// What a variable holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Flag,
+    Number,
+    Text,
+}
+
+/// Name, kind, value at the start, and whether clients may set it.
+type Known = (&'static str, Kind, &'static str, bool);
+
+const MODE: &str = "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
+
+#[rustfmt::skip]
+const KNOWN: [Known; 68] = [
+    ("auto_increment_increment", Kind::Number, "1", true),
+    ("auto_increment_offset", Kind::Number, "1", true),
+    ("autocommit", Kind::Flag, "1", true),
+    ("big_tables", Kind::Flag, "0", true),
+    ("character_set_client", Kind::Text, "utf8mb4", true),
+    ("character_set_connection", Kind::Text, "utf8mb4", true),
+    ("character_set_database", Kind::Text, "utf8mb4", true),
+    ("character_set_results", Kind::Text, "utf8mb4", true),
+    ("character_set_server", Kind::Text, "utf8mb4", true),
+    ("character_set_system", Kind::Text, "utf8mb3", false),
+    ("collation_connection", Kind::Text, "utf8mb4_0900_ai_ci", true),
+    ("collation_database", Kind::Text, "utf8mb4_0900_ai_ci", true),
+    ("collation_server", Kind::Text, "utf8mb4_0900_ai_ci", true),
+    ("default_storage_engine", Kind::Text, "InnoDB", true),
+    ("default_transaction_isolation", Kind::Text, "REPEATABLE-READ", true),
+    ("div_precision_increment", Kind::Number, "4", false),
+    ("error_count", Kind::Number, "0", false),
+    ("foreign_key_checks", Kind::Flag, "1", true),
+    ("group_concat_max_len", Kind::Number, "1024", true),
+    ("have_ssl", Kind::Text, "DISABLED", false),
+    ("hostname", Kind::Text, "getlockd", false),
+    ("init_connect", Kind::Text, "", false),
+    ("innodb_lock_wait_timeout", Kind::Number, "50", true),
+    ("innodb_read_only", Kind::Flag, "0", false),
+    ("interactive_timeout", Kind::Number, "28800", true),
+    ("last_insert_id", Kind::Number, "0", true),
+    ("lc_messages", Kind::Text, "en_US", true),
+    ("lc_time_names", Kind::Text, "en_US", true),
+    ("license", Kind::Text, "MIT", false),
+    ("lock_wait_timeout", Kind::Number, "31536000", true),
+    ("lower_case_table_names", Kind::Number, "0", false),
+    ("max_allowed_packet", Kind::Number, "16777216", false),
+    ("max_connections", Kind::Number, "151", false),
+    ("max_execution_time", Kind::Number, "0", true),
+    ("max_prepared_stmt_count", Kind::Number, "16382", false),
+    ("names", Kind::Text, "utf8mb4", false),
+    ("net_buffer_length", Kind::Number, "16384", true),
+    ("net_read_timeout", Kind::Number, "30", true),
+    ("net_write_timeout", Kind::Number, "60", true),
+    ("performance_schema", Kind::Flag, "1", false),
+    ("protocol_version", Kind::Number, "10", false),
+    ("read_only", Kind::Flag, "0", false),
+    ("session_track_gtids", Kind::Text, "OFF", true),
+    ("session_track_schema", Kind::Flag, "1", true),
+    ("session_track_state_change", Kind::Flag, "0", true),
+    ("session_track_system_variables", Kind::Text, "time_zone,autocommit,character_set_client,character_set_results,character_set_connection", true),
+    ("session_track_transaction_info", Kind::Text, "OFF", true),
+    ("skip_networking", Kind::Flag, "0", false),
+    ("socket", Kind::Text, "", false),
+    ("sql_auto_is_null", Kind::Flag, "0", true),
+    ("sql_mode", Kind::Text, MODE, true),
+    ("sql_notes", Kind::Flag, "1", true),
+    ("sql_quote_show_create", Kind::Flag, "1", true),
+    ("sql_safe_updates", Kind::Flag, "0", true),
+    ("sql_select_limit", Kind::Number, "18446744073709551615", true),
+    ("sql_warnings", Kind::Flag, "0", true),
+    ("super_read_only", Kind::Flag, "0", false),
+    ("system_time_zone", Kind::Text, "UTC", false),
+    ("time_zone", Kind::Text, "SYSTEM", true),
+    ("tls_version", Kind::Text, "", false),
+    ("transaction_isolation", Kind::Text, "REPEATABLE-READ", true),
+    ("transaction_read_only", Kind::Flag, "0", true),
+    ("tx_isolation", Kind::Text, "REPEATABLE-READ", true),
+    ("unique_checks", Kind::Flag, "1", true),
+    ("version", Kind::Text, VERSION, false),
+    ("version_comment", Kind::Text, VERSION_COMMENT, false),
+    ("wait_timeout", Kind::Number, "28800", true),
+    ("warning_count", Kind::Number, "0", false),
+];
+
+/// The variables of a session. Those that were not set are not stored.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Variables {
+    set: HashMap<&'static str, Value>,
+}
+
+impl Variables {
+    pub(super) fn get(&self, name: &str) -> Result<Value, SqlError> {
+        let (known, kind, initial, _) = known(name)?;
+        let initial = || match kind {
+            Kind::Flag | Kind::Number => match initial.parse() {
+                Ok(number) => Value::UInt(number),
+                Err(_) => Value::UInt(0),
+            },
+            Kind::Text => Value::text(*initial),
+        };
+        Ok(self.set.get(known).cloned().unwrap_or_else(initial))
+    }
+
+    /// Sets a variable; none is its value at the start.
+    pub(super) fn set(&mut self, name: &str, value: Option<Value>) -> Result<(), SqlError> {
+        let (known, kind, _, settable) = known(name)?;
+        if !settable {
+            return Err(SqlError::ReadOnlyVariable((*known).to_owned()));
+        }
+        let Some(value) = value else {
+            self.set.remove(known);
+            return Ok(());
+        };
+        if known.starts_with("character_set_") || known.starts_with("collation_") {
+            return self.set_charset(known, value);
+        }
+        let value = match kind {
+            Kind::Flag => flag(known, &value)?,
+            Kind::Number => number(known, &value)?,
+            Kind::Text => value,
+        };
+        self.set.insert(known, value);
+        Ok(())
+    }
+
+    fn set_charset(&mut self, known: &'static str, value: Value) -> Result<(), SqlError> {
+        let text = value.to_text();
+        let is_known = match &text {
+            // Results are sent as they are.
+            None => known == "character_set_results",
+            Some(name) if known.starts_with("collation_") => Charset::of_collation(name).is_some(),
+            Some(name) => Charset::named(name).is_some(),
+        };
+        if !is_known {
+            return Err(SqlError::UnknownCharset(text.unwrap_or_else(|| "NULL".to_owned())));
+        }
+        self.set.insert(known, value);
+        Ok(())
+    }
+
+    /// `SET NAMES`
+    pub(super) fn set_names(&mut self, charset: Charset, collation: Option<String>) {
+        for name in ["character_set_client", "character_set_connection", "character_set_results"] {
+            self.set.insert(name, Value::text(charset.name()));
+        }
+        let collation = collation.unwrap_or_else(|| charset.default_collation().to_owned());
+        self.set.insert("collation_connection", Value::Text(collation));
+    }
+
+    /// All names and values, for SHOW VARIABLES.
+    pub(super) fn all(&self) -> Vec<(&'static str, String)> {
+        let shown = |kind: Kind, value: Value| match kind {
+            Kind::Flag => if value.to_bool() == Some(true) { "ON" } else { "OFF" }.to_owned(),
+            Kind::Number | Kind::Text => value.to_text().unwrap_or_default(),
+        };
+        let row = |(name, kind, ..): &Known| self.get(name).ok().map(|value| (*name, shown(*kind, value)));
+        KNOWN.iter().filter_map(row).collect()
+    }
+
+    pub(super) fn kind(name: &str) -> Result<Kind, SqlError> {
+        known(name).map(|(_, kind, ..)| *kind)
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        let Some(Value::Text(mode)) = self.set.get("sql_mode") else { return Dialect::default() };
+        let has = |wanted: &str| mode.split(',').any(|mode| mode.trim().eq_ignore_ascii_case(wanted));
+        let ansi = has("ANSI");
+        Dialect {
+            ansi_quotes: ansi || has("ANSI_QUOTES"),
+            no_backslash_escapes: has("NO_BACKSLASH_ESCAPES"),
+            pipes_as_concat: ansi || has("PIPES_AS_CONCAT"),
+        }
+    }
+
+    pub(super) fn client_charset(&self) -> Charset {
+        self.charset("character_set_client")
+    }
+
+    pub(super) fn result_charset(&self) -> Charset {
+        self.charset("character_set_results")
+    }
+
+    fn charset(&self, variable: &str) -> Charset {
+        match self.set.get(variable) {
+            Some(value) => value.to_text().and_then(|name| Charset::named(&name)).unwrap_or_default(),
+            None => Charset::default(),
+        }
+    }
+
+    /// How long the connection may be idle.
+    pub(super) fn wait_timeout(&self) -> Duration {
+        Duration::from_secs(self.number("wait_timeout", 28_800))
+    }
+
+    /// How long a SELECT may run.
+    pub(super) fn max_execution_time(&self) -> Option<Duration> {
+        Some(self.number("max_execution_time", 0)).filter(|millis| *millis > 0).map(Duration::from_millis)
+    }
+
+    pub(super) fn autocommit(&self) -> bool {
+        self.set.get("autocommit").is_none_or(|value| value.to_bool() == Some(true))
+    }
+
+    fn number(&self, name: &str, initial: u64) -> u64 {
+        self.set
+            .get(name)
+            .and_then(Value::to_i64)
+            .and_then(|number| u64::try_from(number).ok())
+            .unwrap_or(initial)
+    }
+}
+
+fn known(name: &str) -> Result<&'static Known, SqlError> {
+    let found = KNOWN.binary_search_by_key(&name, |(known, ..)| known);
+    found.map(|at| &KNOWN[at]).map_err(|_| SqlError::UnknownVariable(name.to_owned()))
+}
+
+fn flag(name: &str, value: &Value) -> Result<Value, SqlError> {
+    let wrong = || SqlError::WrongValue {
+        variable: name.to_owned(),
+        value: value.to_text().unwrap_or_else(|| "NULL".to_owned()),
+    };
+    let text = value.to_text().ok_or_else(wrong)?.to_ascii_uppercase();
+    match text.as_str() {
+        "1" | "ON" | "TRUE" => Ok(Value::UInt(1)),
+        "0" | "OFF" | "FALSE" => Ok(Value::UInt(0)),
+        _ => Err(wrong()),
+    }
+}
+
+fn number(name: &str, value: &Value) -> Result<Value, SqlError> {
+    match value {
+        Value::Int(number) => Ok(Value::UInt(u64::try_from(*number).unwrap_or(0))),
+        Value::UInt(number) => Ok(Value::UInt(*number)),
+        _ => Err(SqlError::WrongType(name.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::MAX_PACKET, *};
+
+    #[test]
+    fn the_table_is_sorted_for_searching_and_says_what_the_constants_say() {
+        assert!(KNOWN.is_sorted_by_key(|(name, ..)| name));
+        assert_eq!(Variables::default().get("max_allowed_packet").unwrap(), Value::UInt(MAX_PACKET as u64));
+    }
+}

@@ -1,0 +1,200 @@
+//! A MySQL client that hides nothing: every packet is sent and read by hand.
+
+use std::{collections::VecDeque, net::SocketAddr};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use super::PATIENCE;
+
+pub const DEPRECATE_EOF: u32 = 1 << 24;
+pub const MULTI_STATEMENTS: u32 = 1 << 16;
+/// PROTOCOL_41, SECURE_CONNECTION, PLUGIN_AUTH, a database, multiple results.
+const BASE: u32 = 1 << 9 | 1 << 15 | 1 << 19 | 1 << 3 | 1 << 17 | 1 << 18;
+
+pub struct MySql {
+    pub stream: TcpStream,
+    capabilities: u32,
+    pub id: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    pub name: String,
+    pub kind: u8,
+    pub length: u32,
+    pub flags: u16,
+    pub charset: u16,
+    pub decimals: u8,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    Ok { status: u16, warnings: u16 },
+    Error { code: u16, state: String, text: String },
+    Rows { columns: Vec<Column>, rows: Vec<Vec<Option<String>>>, status: u16, warnings: u16 },
+}
+
+impl Reply {
+    /// The one value of a result.
+    pub fn value(&self) -> Option<String> {
+        match self {
+            Self::Rows { rows, .. } => rows[0][0].clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn code(&self) -> u16 {
+        match self {
+            Self::Error { code, .. } => *code,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+impl MySql {
+    pub async fn connect(addr: SocketAddr) -> Self {
+        Self::connect_with(addr, DEPRECATE_EOF, "").await
+    }
+
+    pub async fn connect_with(addr: SocketAddr, capabilities: u32, database: &str) -> Self {
+        let stream = TcpStream::connect(addr).await.unwrap();
+        let mut client = Self { stream, capabilities: BASE | capabilities, id: 0 };
+        let greeting = client.packet().await.unwrap();
+        let version = greeting[1..].iter().position(|byte| *byte == 0).unwrap();
+        client.id = u32::from_le_bytes(greeting[version + 2..version + 6].try_into().unwrap());
+        let login = client.login("caching_sha2_password", b"", database);
+        client.send(1, &login).await;
+        assert_eq!(client.packet().await.unwrap()[0], 0);
+        client
+    }
+
+    pub fn login(&self, plugin: &str, proof: &[u8], database: &str) -> Vec<u8> {
+        let mut login = self.capabilities.to_le_bytes().to_vec();
+        login.extend([0, 0, 0, 1, 255]);
+        login.extend([0; 23]);
+        login.extend(b"root\0");
+        login.push(proof.len().try_into().unwrap());
+        login.extend(proof);
+        login.extend([database.as_bytes(), b"\0", plugin.as_bytes(), b"\0"].concat());
+        login
+    }
+
+    pub async fn send(&mut self, sequence: u8, payload: &[u8]) {
+        let [a, b, c, ..] = payload.len().to_le_bytes();
+        let packet = [&[a, b, c, sequence], payload].concat();
+        self.stream.write_all(&packet).await.unwrap();
+    }
+
+    /// The next payload; none at the end of the stream.
+    pub async fn packet(&mut self) -> Option<Vec<u8>> {
+        let mut header = [0; 4];
+        let read = timeout(PATIENCE, self.stream.read_exact(&mut header)).await.expect("a packet in time");
+        read.ok()?;
+        let length = u32::from_le_bytes([header[0], header[1], header[2], 0]);
+        let mut payload = vec![0; length.try_into().unwrap()];
+        self.stream.read_exact(&mut payload).await.unwrap();
+        Some(payload)
+    }
+
+    pub async fn start(&mut self, sql: &str) {
+        self.send(0, &[b"\x03", sql.as_bytes()].concat()).await;
+    }
+
+    pub async fn query(&mut self, sql: &str) -> Reply {
+        self.start(sql).await;
+        self.reply().await
+    }
+
+    pub async fn value(&mut self, sql: &str) -> Option<String> {
+        self.query(sql).await.value()
+    }
+
+    pub async fn command(&mut self, payload: &[u8]) -> Reply {
+        self.send(0, payload).await;
+        self.reply().await
+    }
+
+    pub async fn reply(&mut self) -> Reply {
+        let first = self.packet().await.expect("a reply, not the end of the stream");
+        match first[0] {
+            0x00 => Self::ok(&first),
+            0xFF => Self::error(&first),
+            count => self.rows(count.into()).await,
+        }
+    }
+
+    fn ok(packet: &[u8]) -> Reply {
+        let number = |at: usize| u16::from_le_bytes([packet[at], packet[at + 1]]);
+        Reply::Ok { status: number(3), warnings: number(5) }
+    }
+
+    fn error(packet: &[u8]) -> Reply {
+        let code = u16::from_le_bytes([packet[1], packet[2]]);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Reply::Error { code, state: text(&packet[4..9]), text: text(&packet[9..]) }
+    }
+
+    pub async fn columns(&mut self, count: usize) -> Vec<Column> {
+        let mut columns = Vec::new();
+        for _ in 0..count {
+            columns.push(column(self.packet().await.unwrap()));
+        }
+        if self.capabilities & DEPRECATE_EOF == 0 {
+            assert_eq!(self.packet().await.unwrap()[0], 0xFE);
+        }
+        columns
+    }
+
+    async fn rows(&mut self, count: usize) -> Reply {
+        let columns = self.columns(count).await;
+        let mut rows = Vec::new();
+        loop {
+            let packet = self.packet().await.unwrap();
+            let number = |at: usize| u16::from_le_bytes([packet[at], packet[at + 1]]);
+            match packet[0] {
+                0xFF => return Self::error(&packet),
+                0xFE if self.capabilities & DEPRECATE_EOF != 0 => {
+                    return Reply::Rows { columns, rows, status: number(3), warnings: number(5) };
+                }
+                0xFE => return Reply::Rows { columns, rows, status: number(3), warnings: number(1) },
+                _ => rows.push(texts(packet)),
+            }
+        }
+    }
+}
+
+fn text(packet: &mut VecDeque<u8>) -> Option<String> {
+    let length = match packet.pop_front()? {
+        0xFB => return None,
+        0xFC => usize::from(packet.pop_front()?) | usize::from(packet.pop_front()?) << 8,
+        short => short.into(),
+    };
+    Some(String::from_utf8_lossy(&packet.drain(..length).collect::<Vec<_>>()).into_owned())
+}
+
+fn texts(packet: Vec<u8>) -> Vec<Option<String>> {
+    let mut packet = VecDeque::from(packet);
+    let mut texts = Vec::new();
+    while !packet.is_empty() {
+        texts.push(text(&mut packet));
+    }
+    texts
+}
+
+fn column(packet: Vec<u8>) -> Column {
+    let mut packet = VecDeque::from(packet);
+    let names: Vec<_> = (0..6).map(|_| text(&mut packet).unwrap()).collect();
+    let rest: Vec<u8> = packet.into();
+    Column {
+        name: names[4].clone(),
+        charset: u16::from_le_bytes([rest[1], rest[2]]),
+        length: u32::from_le_bytes(rest[3..7].try_into().unwrap()),
+        kind: rest[7],
+        flags: u16::from_le_bytes([rest[8], rest[9]]),
+        decimals: rest[10],
+    }
+}
