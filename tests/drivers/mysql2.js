@@ -1,0 +1,12 @@
+const steps = require("./steps.js");
+const mysql = steps.load("mysql2/promise");
+
+(async () => {
+  const connection = await mysql.createConnection(steps.options);
+  await connection.changeUser({ user: "other" });
+  // Prepared where there are arguments.
+  await steps(async (sql, args) => {
+    const [rows] = args.length ? await connection.execute(sql, args) : await connection.query(sql);
+    return rows[0].x;
+  });
+})();
