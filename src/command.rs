@@ -3,6 +3,7 @@
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use crate::{
+    escape::Written,
     lock::{Circle, Excerpt, Mode, SessionId, Token},
     name::Name,
     timeout::Timeout,
@@ -199,5 +200,15 @@ impl fmt::Display for Ending {
             Self::Killed(by) => write!(f, "killed by session {by}"),
             Self::Shutdown => f.write_str("shutdown"),
         }
+    }
+}
+
+impl fmt::Display for Circle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("waiting would never end:")?;
+        for link in &self.0 {
+            write!(f, " {} waits for {} held by {};", link.waiter, Written(&link.name), link.holder)?;
+        }
+        f.write_str(" release one, or try with timeout 0")
     }
 }

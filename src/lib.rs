@@ -9,6 +9,8 @@
 pub mod command;
 pub mod config;
 mod escape;
+#[cfg(fuzzing)]
+pub mod fuzz;
 pub mod line;
 pub mod lock;
 pub mod mysql;

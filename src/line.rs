@@ -6,7 +6,6 @@ mod codec;
 mod connection;
 mod error;
 mod grammar;
-mod text;
 mod verbs;
 mod write;
 

@@ -9,6 +9,8 @@ mod command;
 mod commands;
 mod connection;
 mod error;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod login;
 mod names;
 mod over;

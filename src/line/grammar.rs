@@ -18,8 +18,8 @@ use nom::{
     sequence::{delimited, preceded, terminated},
 };
 
-use super::{error::Refusal, text};
-use crate::escape::unescape;
+use super::error::Refusal;
+use crate::escape::{self, unescape};
 
 /// A line, taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -182,7 +182,7 @@ fn is_blank(c: u8) -> bool {
 
 /// Bytes beyond ASCII are looked at as characters when the name is made.
 fn is_bare(c: u8) -> bool {
-    !c.is_ascii() || text::is_bare(std::primitive::char::from(c))
+    !c.is_ascii() || escape::is_bare(std::primitive::char::from(c))
 }
 
 fn unexpected(rest: &[u8]) -> Refusal {

@@ -5,10 +5,10 @@ use std::str;
 use super::{
     error::Refusal,
     grammar::{self, Arg, Call},
-    text,
 };
 use crate::{
     command::Command,
+    escape,
     lock::{Mode, SessionId},
     name::Name,
 };
@@ -172,7 +172,7 @@ fn lock_name(arg: &Arg<'_>) -> Result<Name, Refusal> {
         return Err(Refusal::NullName);
     }
     let name = Name::from_bytes(&arg.text)?;
-    match name.as_str().chars().find(|&c| !text::is_bare(c)) {
+    match name.as_str().chars().find(|&c| !escape::is_bare(c)) {
         Some(c) if !arg.quoted => Err(Refusal::Unprintable(c)),
         _ => Ok(name),
     }

@@ -11,12 +11,12 @@ use bytes::BytesMut;
 use super::{
     MAX_LINE, PROTOCOL,
     error::{Refusal, Symbol, Untrusted},
-    text::Written,
     verbs::Verb,
 };
 use crate::{
     command::{Answer, Ending, Error, LockRow, Reply, SessionRow, Stats, WaiterRow, WhyRow},
-    lock::{Circle, Excerpt, SessionId},
+    escape::Written,
+    lock::{Excerpt, SessionId},
     name::MAX_NAME_CHARS,
     net::MAX_READ_AHEAD,
 };
@@ -206,16 +206,6 @@ impl fmt::Display for Hello {
             "HELLO version={version} protocol={PROTOCOL} id={id} max_line={MAX_LINE} \
              max_name={MAX_NAME_CHARS} max_locks={max_locks}"
         )
-    }
-}
-
-impl fmt::Display for Circle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("waiting would never end:")?;
-        for link in &self.0 {
-            write!(f, " {} waits for {} held by {};", link.waiter, Written(&link.name), link.holder)?;
-        }
-        f.write_str(" release one, or try with timeout 0")
     }
 }
 

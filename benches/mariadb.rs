@@ -1,0 +1,225 @@
+//! `cargo bench --bench mariadb`: CPU time of the server for a pair of GET_LOCK and RELEASE_LOCK,
+//! beside MariaDB's on the same load, in turns in one run; and memory of an idle connection.
+//!
+//! Needs Linux. MariaDB is left out where `mariadbd` is not installed.
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a program for people")]
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+const CONNECTIONS: usize = 32;
+const ROUNDS: usize = 5;
+const TIME: Duration = Duration::from_secs(3);
+const IDLE: usize = 2_000;
+/// What /proc counts in.
+const TICK: Duration = Duration::from_millis(10);
+
+struct Server {
+    name: &'static str,
+    child: Child,
+    port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    fn getlockd() -> Self {
+        let port = free_port();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_getlockd"));
+        command.args(["--line", "off", "--mysql", &format!("127.0.0.1:{port}")]);
+        Self::start("getlockd", command, port, tempfile::tempdir().unwrap())
+    }
+
+    fn mariadb() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let data = format!("--datadir={}/data", folder.path().display());
+        let install = ["--no-defaults", &data, "--auth-root-authentication-method=normal", "--skip-test-db"];
+        let installed = Command::new("mariadb-install-db").args(install).stdout(Stdio::null()).status();
+        if !installed.is_ok_and(|status| status.success()) {
+            return None;
+        }
+        let port = free_port();
+        let mut command = Command::new("mariadbd");
+        command.args([
+            "--no-defaults",
+            "--user=root",
+            &data,
+            "--bind-address=127.0.0.1",
+            "--max-connections=4000",
+        ]);
+        command.arg(format!("--port={port}")).arg(format!("--socket={}/socket", folder.path().display()));
+        Some(Self::start("MariaDB", command, port, folder))
+    }
+
+    fn start(name: &'static str, mut command: Command, port: u16, folder: tempfile::TempDir) -> Self {
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let start = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(start.elapsed() < Duration::from_mins(1), "{name} does not start");
+            thread::sleep(Duration::from_millis(50));
+        }
+        Self { name, child, port, _folder: folder }
+    }
+
+    fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // The name stands in parentheses and may contain anything.
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        let ticks: u32 = fields[11].parse::<u32>().unwrap() + fields[12].parse::<u32>().unwrap();
+        TICK * ticks
+    }
+
+    /// In bytes.
+    fn memory(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+    }
+
+    /// Pairs done, and CPU time in microseconds for each.
+    fn load(&self) -> (u64, f64) {
+        let (stop, pairs) = (AtomicBool::new(false), AtomicU64::new(0));
+        let mut connections: Vec<_> = (0..CONNECTIONS).map(|_| log_in(self.port)).collect();
+        let before = self.cpu();
+        thread::scope(|scope| {
+            for (at, connection) in connections.iter_mut().enumerate() {
+                let (stop, pairs) = (&stop, &pairs);
+                scope.spawn(move || {
+                    let take = query(&format!("SELECT GET_LOCK('own{at}', 10)"));
+                    let free = query(&format!("SELECT RELEASE_LOCK('own{at}')"));
+                    while !stop.load(Ordering::Relaxed) {
+                        ask(connection, &take);
+                        ask(connection, &free);
+                        pairs.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            thread::sleep(TIME);
+            stop.store(true, Ordering::Relaxed);
+        });
+        let (cpu, pairs) = (self.cpu().saturating_sub(before), pairs.load(Ordering::Relaxed));
+        #[expect(clippy::cast_precision_loss)]
+        (pairs, cpu.as_secs_f64() * 1e6 / pairs as f64)
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
+    let [a, b, c, ..] = payload.len().to_le_bytes();
+    [&[a, b, c, sequence], payload].concat()
+}
+
+fn query(sql: &str) -> Vec<u8> {
+    packet(0, &[b"\x03", sql.as_bytes()].concat())
+}
+
+fn read_packet(stream: &mut TcpStream) -> Vec<u8> {
+    let mut header = [0; 4];
+    stream.read_exact(&mut header).unwrap();
+    let length = u32::from_le_bytes([header[0], header[1], header[2], 0]);
+    let mut payload = vec![0; length as usize];
+    stream.read_exact(&mut payload).unwrap();
+    payload
+}
+
+/// Logs in as root without a password.
+fn log_in(port: u16) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    read_packet(&mut stream);
+    let capabilities: u32 = 1 << 9 | 1 << 15 | 1 << 19;
+    let mut login = capabilities.to_le_bytes().to_vec();
+    login.extend([0, 0, 0, 1, 45]);
+    login.extend([0; 23]);
+    login.extend(b"root\0\0mysql_native_password\0");
+    stream.write_all(&packet(1, &login)).unwrap();
+    let mut next = read_packet(&mut stream);
+    if next[0] == 0xFE {
+        stream.write_all(&packet(3, b"")).unwrap();
+        next = read_packet(&mut stream);
+    }
+    assert_eq!(next[0], 0, "{}", String::from_utf8_lossy(&next));
+    stream
+}
+
+/// Sends a query and reads its one row; the reply must be 1.
+fn ask(stream: &mut TcpStream, query: &[u8]) {
+    stream.write_all(query).unwrap();
+    let mut reply = Vec::new();
+    let mut space = [0; 512];
+    // Five packets: count, column, end, row, end.
+    while packets(&reply) < 5 {
+        let read = stream.read(&mut space).unwrap();
+        assert!(read > 0, "the server has gone");
+        reply.extend_from_slice(&space[..read]);
+    }
+    assert!(reply.windows(2).any(|bytes| bytes == b"\x011"), "it was not granted");
+}
+
+fn packets(mut reply: &[u8]) -> usize {
+    let mut count = 0;
+    while let [a, b, c, _, rest @ ..] = reply {
+        let length = u32::from_le_bytes([*a, *b, *c, 0]) as usize;
+        if rest.len() < length {
+            break;
+        }
+        reply = &rest[length..];
+        count += 1;
+    }
+    count
+}
+
+fn median(mut values: Vec<f64>) -> (f64, f64, f64) {
+    values.sort_by(f64::total_cmp);
+    (values[values.len() / 2], values[0], values[values.len() - 1])
+}
+
+fn main() {
+    // `cargo test --benches` only asks whether it runs.
+    if std::env::args().any(|arg| arg == "--test") || !Path::new("/proc/self/stat").exists() {
+        return;
+    }
+    let servers: Vec<Server> = [Some(Server::getlockd()), Server::mariadb()].into_iter().flatten().collect();
+    let mut micros = vec![Vec::new(); servers.len()];
+    for _ in 0..ROUNDS {
+        for (server, micros) in servers.iter().zip(&mut micros) {
+            micros.push(server.load().1);
+        }
+    }
+    println!(
+        "CPU of the server, us a pair, {CONNECTIONS} connections on names of their own, {ROUNDS} rounds in turns"
+    );
+    let mut medians = Vec::new();
+    for (server, micros) in servers.iter().zip(micros) {
+        let (median, least, most) = median(micros);
+        println!("  {:<9} median {median:6.2}   from {least:6.2} to {most:6.2}", server.name);
+        medians.push(median);
+    }
+    if let [ours, theirs] = medians[..] {
+        println!("  ratio {:.2}", ours / theirs);
+    }
+    for server in &servers {
+        let before = server.memory();
+        let idle: Vec<_> = (0..IDLE).map(|_| log_in(server.port)).collect();
+        let bytes = server.memory().saturating_sub(before) / IDLE;
+        println!("memory of an idle connection, {:<9} {bytes} bytes ({IDLE} logged in)", server.name);
+        drop(idle);
+    }
+}

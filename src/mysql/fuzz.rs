@@ -1,0 +1,84 @@
+//! The decoders of this wire, for fuzzing.
+
+use std::{cell::RefCell, collections::HashMap};
+
+use bytes::BytesMut;
+use tokio_util::codec::Decoder;
+
+use super::{
+    charset::Charset,
+    login::{self, Login},
+    packet::{Fields, Packets},
+    prepared::Prepared,
+    sql::{Env, Expr, Facts, Halt, Select, Statement, lex::Dialect, parse},
+    tables,
+    value::Value,
+    variables::Variables,
+};
+
+/// Packets, and in each of them a login, a change of user and the parameters of a statement.
+pub fn packets(data: &[u8]) {
+    let (mut packets, mut input) = (Packets::new(1 << 16), BytesMut::from(data));
+    while let Ok(Some(payload)) = packets.decode(&mut input) {
+        if let Ok(login) = Login::parse(&payload) {
+            let _ = login.next();
+        }
+        let _ = login::change_user(&payload, payload.len() % 2 == 0);
+        let mut prepared = Prepared::new(Vec::new(), payload.len() % 17);
+        prepared.append(0, &payload);
+        for charset in [Charset::Utf8mb4, Charset::Latin1] {
+            let _ = prepared.bind(&mut Fields(&payload), charset);
+        }
+        packets.restart();
+    }
+}
+
+/// A statement: read, and evaluated with every call granted.
+pub fn sql(data: &[u8]) {
+    let Some((modes, sql)) = data.split_first() else { return };
+    let dialect = Dialect {
+        ansi_quotes: modes & 1 != 0,
+        no_backslash_escapes: modes & 2 != 0,
+        pipes_as_concat: modes & 4 != 0,
+    };
+    let sql = if modes & 8 == 0 { sql.into() } else { Charset::Latin1.decode_statement(sql) };
+    let Ok(parsed) = parse(&sql, dialect) else { return };
+    let exprs: Vec<Expr> = match parsed.statement {
+        Statement::Select(Select { items, condition, from, .. }) => {
+            let exprs = items.into_iter().map(|item| item.expr).chain(condition).collect();
+            evaluate(&exprs, parsed.calls, from.map(tables::blank).as_deref());
+            exprs
+        }
+        Statement::Do(exprs) => exprs,
+        Statement::Kill { id, .. } => vec![id],
+        _ => return,
+    };
+    evaluate(&exprs, parsed.calls, None);
+}
+
+fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&[(&'static str, Value)]>) {
+    let (facts, system, user) = (Facts::default(), Variables::default(), HashMap::new());
+    let (warnings, mut outcomes) = (RefCell::new(Vec::new()), vec![None; calls]);
+    for expr in exprs {
+        // Each call halts it at most once.
+        for _ in 0..=calls {
+            let parameters = [Value::text("name"), Value::Int(3), Value::Null];
+            let env = Env {
+                facts: &facts,
+                parameters: &parameters,
+                user: &user,
+                system: &system,
+                outcomes: &outcomes,
+                row,
+                count: 1,
+                warnings: &warnings,
+            };
+            let _ = env.type_of(expr);
+            match env.eval(expr) {
+                Err(Halt::Ask(at, _)) => outcomes[at] = Some(Value::Int(1)),
+                Ok(value) => drop(value.to_text()),
+                Err(Halt::Error(error)) => drop(error.to_string()),
+            }
+        }
+    }
+}
