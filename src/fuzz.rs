@@ -1,11 +1,12 @@
 //! What the fuzzers in `fuzz/` run: every decoder of bytes from outside, without a socket.
 
-pub use crate::mysql::fuzz::{packets as mysql_packets, sql as mysql_sql};
-
 use bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 
-use crate::line::{Codec, Response};
+use crate::{
+    line::{Codec, Response},
+    mysql,
+};
 
 /// Lines, and what is said to those that are refused.
 pub fn line(data: &[u8]) {
@@ -26,4 +27,14 @@ pub fn line(data: &[u8]) {
             return;
         }
     }
+}
+
+/// MySQL packets, logins and parameters.
+pub fn mysql_packets(data: &[u8]) {
+    mysql::fuzz::packets(data);
+}
+
+/// SQL, read and evaluated.
+pub fn mysql_sql(data: &[u8]) {
+    mysql::fuzz::sql(data);
 }

@@ -9,7 +9,7 @@ mod command;
 mod commands;
 mod connection;
 mod error;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz;
 mod login;
 mod names;

@@ -1,14 +1,14 @@
 //! What wires with a connection share.
 
-use std::pin::pin;
+use std::{future::poll_fn, pin::pin, task::Poll};
 
 use crate::{
     command::{Answer, Ending},
     net::{Burst, HungUp},
-    session::Waiting,
+    session::{Handle, Waiting},
 };
 
-/// Why a wait had no answer: the connection is over.
+/// Why something did not come to its end: the connection is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
     /// By the client.
@@ -28,4 +28,15 @@ pub(crate) async fn wait(io: &mut Burst, waiting: Waiting<'_>) -> Result<Answer,
         answer = finish => answer.map_err(Cut::Ended),
         hung_up = io.hung_up() => Err(Cut::HungUp(hung_up)),
     }
+}
+
+/// Sends the replies, unless the session ends before the client takes them.
+///
+/// Cancel-safe: nothing is sent twice.
+pub(crate) async fn flush(io: &mut Burst, handle: &Handle) -> Result<(), Cut> {
+    poll_fn(|cx| match io.poll_flush(cx) {
+        Poll::Ready(flushed) => Poll::Ready(flushed.map_err(|_| Cut::HungUp(HungUp::Left))),
+        Poll::Pending => handle.poll_ended(cx).map(|ending| Err(Cut::Ended(ending))),
+    })
+    .await
 }

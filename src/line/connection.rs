@@ -1,12 +1,6 @@
 //! One connection of the line wire, from its first byte to its end.
 
-use std::{
-    convert::Infallible,
-    fmt,
-    future::poll_fn,
-    task::{Poll, ready},
-    time::Duration,
-};
+use std::{convert::Infallible, fmt, future::poll_fn, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
@@ -167,13 +161,8 @@ impl Connection {
         .await
     }
 
-    /// Sends the replies, unless the session ends before the client takes them.
     async fn flush(&mut self) -> Result<(), Over> {
-        poll_fn(|cx| match self.io.poll_flush(cx) {
-            Poll::Ready(flushed) => Poll::Ready(flushed.map_err(Over::from)),
-            Poll::Pending => Poll::Ready(Err(ready!(self.session.handle().poll_ended(cx)).into())),
-        })
-        .await
+        Ok(wire::flush(&mut self.io, self.session.handle()).await?)
     }
 
     /// Frees what the session holds, then says why, to a client that is still there.

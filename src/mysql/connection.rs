@@ -1,12 +1,6 @@
 //! One connection of the MySQL wire, from the greeting to its end.
 
-use std::{
-    convert::Infallible,
-    future::poll_fn,
-    pin::Pin,
-    task::{Poll, ready},
-    time::Duration,
-};
+use std::{convert::Infallible, future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, Sleep, sleep, timeout};
@@ -26,6 +20,7 @@ use crate::{
     command::Ending,
     net::{Burst, MAX_UNSENT},
     session::Session,
+    wire,
 };
 
 /// Within which time a client must have logged in.
@@ -182,13 +177,8 @@ impl Connection {
         .await
     }
 
-    /// Sends the replies, unless the session ends before the client takes them.
     async fn flush(&mut self) -> Result<(), Over> {
-        poll_fn(|cx| match self.io.poll_flush(cx) {
-            Poll::Ready(flushed) => Poll::Ready(flushed.map_err(Over::from)),
-            Poll::Pending => Poll::Ready(Err(ready!(self.session.handle().poll_ended(cx)).into())),
-        })
-        .await
+        Ok(wire::flush(&mut self.io, self.session.handle()).await?)
     }
 
     /// Frees what the session holds, then says why, to a client that waits for an answer.

@@ -1,4 +1,4 @@
-//! The decoders of this wire, for fuzzing.
+//! The decoders of this wire, for fuzzing and for the cases that it found.
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -17,7 +17,8 @@ use super::{
 };
 
 /// Packets, and in each of them a login, a change of user and the parameters of a statement.
-pub fn packets(data: &[u8]) {
+#[cfg_attr(test, expect(dead_code))]
+pub(crate) fn packets(data: &[u8]) {
     let (mut packets, mut input) = (Packets::new(1 << 16), BytesMut::from(data));
     while let Ok(Some(payload)) = packets.decode(&mut input) {
         if let Ok(login) = Login::parse(&payload) {
@@ -34,7 +35,7 @@ pub fn packets(data: &[u8]) {
 }
 
 /// A statement: read, and evaluated with every call granted.
-pub fn sql(data: &[u8]) {
+pub(crate) fn sql(data: &[u8]) {
     let Some((modes, sql)) = data.split_first() else { return };
     let dialect = Dialect {
         ansi_quotes: modes & 1 != 0,

@@ -32,12 +32,6 @@ impl fmt::Display for Over {
     }
 }
 
-impl From<std::io::Error> for Over {
-    fn from(_: std::io::Error) -> Self {
-        Self::Left
-    }
-}
-
 impl From<SqlError> for Over {
     fn from(error: SqlError) -> Self {
         Self::Fatal(error)

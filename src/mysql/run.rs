@@ -83,7 +83,11 @@ impl Runner<'_> {
     async fn statement(&mut self, statement: &Statement) -> Ran<Outcome> {
         match statement {
             Statement::Select(select) => return self.select(select).await,
-            Statement::Show(show) => return self.show(show),
+            Statement::Show(show) => {
+                // It may take long: others go first.
+                tokio::task::yield_now().await;
+                return self.show(show);
+            }
             Statement::Do(exprs) => {
                 for expr in exprs {
                     self.env(None, 1).type_of(expr)?;

@@ -155,6 +155,9 @@ impl Decimal {
     /// The number in a literal such as `1.50`; none if it has more digits than are kept.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        if fraction.len() > 30 {
+            return None;
+        }
         let digits = format!("{whole}{fraction}").parse().ok()?;
         Some(Self { digits, scale: fraction.len().try_into().ok()? })
     }
@@ -165,7 +168,7 @@ impl Decimal {
 
     pub(super) fn round(self) -> i128 {
         let Some(unit) = 10_i128.checked_pow(self.scale) else { return 0 };
-        let half = if self.digits < 0 { -unit / 2 } else { unit / 2 };
+        let half = unit / 2 * self.digits.signum();
         self.digits.saturating_add(half) / unit
     }
 

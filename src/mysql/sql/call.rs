@@ -231,8 +231,10 @@ fn substring(text: &str, from: i64, length: Option<i64>) -> Value {
     let start = match from {
         1.. => clamp(from) - 1,
         0 => return Value::text(""),
-        _ if clamp(-from) > chars.len() => return Value::text(""),
-        _ => chars.len() - clamp(-from),
+        _ => match chars.len().checked_sub(clamp(from.saturating_neg())) {
+            Some(start) => start,
+            None => return Value::text(""),
+        },
     };
     let length = length.map_or(usize::MAX, clamp);
     Value::Text(chars.into_iter().skip(start).take(length).collect())

@@ -7,10 +7,10 @@ use super::{
 use crate::mysql::error::{SqlError, Warning};
 
 /// The deepest that parentheses and calls may nest.
-const MAX_DEPTH: usize = 100;
+const MAX_DEPTH: usize = 40;
 
 /// The most operators of a statement: each may make its tree one level deeper.
-const MAX_OPERATORS: usize = 1_000;
+const MAX_OPERATORS: usize = 100;
 
 pub(super) struct Cursor<'a> {
     pub sql: &'a [u8],

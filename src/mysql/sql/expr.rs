@@ -172,10 +172,10 @@ fn unary(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
 /// A number with its sign is a literal.
 fn minus(value: Expr) -> Expr {
     match value {
-        Expr::Literal(Value::Int(number)) => Expr::Literal(Value::Int(-number)),
+        Expr::Literal(Value::Int(number)) if number != i64::MIN => Expr::Literal(Value::Int(-number)),
         Expr::Literal(Value::UInt(number)) if number == 1 << 63 => Expr::Literal(Value::Int(i64::MIN)),
         Expr::Literal(Value::Decimal(Decimal { digits, scale })) => {
-            Expr::Literal(Value::Decimal(Decimal { digits: -digits, scale }))
+            Expr::Literal(Value::Decimal(Decimal { digits: digits.saturating_neg(), scale }))
         }
         Expr::Literal(Value::Double(double)) => Expr::Literal(Value::Double(-double)),
         other => Expr::Minus(Box::new(other)),

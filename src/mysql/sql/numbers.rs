@@ -9,6 +9,9 @@ use crate::mysql::{
 /// How many digits a division adds: `@@div_precision_increment`.
 const DIVISION_DIGITS: u32 = 4;
 
+/// With more digits behind the point a number is no exact one any more.
+const MAX_SCALE: u32 = 30;
+
 pub(super) fn arithmetic(operator: Operator, left: &Value, right: &Value) -> Evaluated {
     let (Some(a), Some(b)) = (left.to_number(), right.to_number()) else { return Ok(Value::Null) };
     match (a, b) {
@@ -38,15 +41,16 @@ fn exact(operator: Operator, a: Decimal, b: Decimal) -> Option<Option<Decimal>> 
         Operator::Plus => (x.checked_add(y)?, scale),
         Operator::Minus => (x.checked_sub(y)?, scale),
         Operator::Times => (a.digits.checked_mul(b.digits)?, a.scale + b.scale),
-        Operator::IntegerDivide => (x / y, 0),
-        Operator::Modulo => (x % y, scale),
+        Operator::IntegerDivide => (x.checked_div(y)?, 0),
+        Operator::Modulo => (x.checked_rem(y)?, scale),
         _ => {
             let scale = a.scale + DIVISION_DIGITS;
-            let more = Decimal { digits: x.checked_mul(10_i128.checked_pow(scale + 1)?)? / y, scale: 1 };
+            let more =
+                Decimal { digits: x.checked_mul(10_i128.checked_pow(scale + 1)?)?.checked_div(y)?, scale: 1 };
             (more.round(), scale)
         }
     };
-    Some(Some(Decimal { digits, scale }))
+    (scale <= MAX_SCALE).then_some(Some(Decimal { digits, scale }))
 }
 
 fn bigint(number: i128, left: &Value, right: &Value) -> Evaluated {

@@ -309,3 +309,25 @@ pub(super) fn empty(cursor: &mut Cursor<'_>, columns: &'static [&'static str]) -
     cursor.skip_rest();
     Statement::Show(Show::Empty(columns))
 }
+
+#[cfg(test)]
+mod tests {
+    /// Found by fuzzing: each of these overflowed somewhere.
+    #[test]
+    fn numbers_at_their_edges_are_no_surprise() {
+        let long = format!("SELECT {}1", "40*".repeat(99));
+        let nested = format!("SELECT {}1{}", "(1+(2*".repeat(15), "))".repeat(15));
+        let deep = format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000));
+        let nines = "9".repeat(38);
+        for sql in [
+            "SELECT - - -9223372036854775808, -9223372036854775808 DIV -1, -9223372036854775808 % -1",
+            "SELECT SUBSTRING('abc', -9223372036854775808), ABS(-9223372036854775808)",
+            &format!("SELECT -{nines} - {nines} * 2, {nines}.{nines} / 0.{nines}, 0.{}1", "0".repeat(70_000)),
+            &long,
+            &nested,
+            &deep,
+        ] {
+            crate::mysql::fuzz::sql(&[b"\0", sql.as_bytes()].concat());
+        }
+    }
+}

@@ -100,7 +100,7 @@ impl Env<'_> {
             Expr::Not(value) => Type::truth(&[self.type_of(value)?]),
             Expr::Minus(value) => {
                 let value = self.type_of(value)?;
-                Type { length: value.length + 1, ..value }
+                Type { length: value.length.saturating_add(1), ..value }
             }
             Expr::Binary(operator, left, right) => {
                 of_operator(*operator, self.type_of(left)?, self.type_of(right)?)
@@ -109,39 +109,38 @@ impl Env<'_> {
                 self.type_of(value)?;
                 Type::bigint(1, true)
             }
-            Expr::In { value, list, .. } => {
-                let mut operands = vec![self.type_of(value)?];
-                for member in list {
-                    operands.push(self.type_of(member)?);
-                }
-                Type::truth(&operands)
-            }
+            Expr::In { value, list, .. } => self.of_membership(value, list)?,
             Expr::Like { value, pattern, .. } => Type::truth(&[self.type_of(value)?, self.type_of(pattern)?]),
             Expr::Case { operand, branches, otherwise } => {
-                operand.as_deref().map(|operand| self.type_of(operand)).transpose()?;
-                let mut results = Vec::new();
-                for (when, then) in branches {
-                    self.type_of(when)?;
-                    results.push(then);
-                }
-                results.extend(otherwise.as_deref());
-                let all = self.either(&results)?;
-                Type { not_null: all.not_null && otherwise.is_some(), ..all }
+                self.of_case(operand.as_deref(), branches, otherwise.as_deref())?
             }
-            Expr::Cast(value, cast) => {
-                let value = self.type_of(value)?;
-                match cast {
-                    Cast::Char(length) => {
-                        let length =
-                            length.and_then(|length| u32::try_from(length).ok()).unwrap_or(value.length);
-                        Type::new(Kind::Text, length, value.not_null)
-                    }
-                    Cast::Binary => Type::new(Kind::Bytes, value.length, value.not_null),
-                    Cast::Signed => Type::bigint(21, value.not_null),
-                    Cast::Unsigned => Type::unsigned(value.not_null),
-                }
-            }
+            Expr::Cast(value, cast) => of_cast(self.type_of(value)?, *cast),
         })
+    }
+
+    fn of_membership(&self, value: &Expr, list: &[Expr]) -> Evaluated<Type> {
+        let mut operands = vec![self.type_of(value)?];
+        for member in list {
+            operands.push(self.type_of(member)?);
+        }
+        Ok(Type::truth(&operands))
+    }
+
+    fn of_case(
+        &self,
+        operand: Option<&Expr>,
+        branches: &[(Expr, Expr)],
+        otherwise: Option<&Expr>,
+    ) -> Evaluated<Type> {
+        operand.map(|operand| self.type_of(operand)).transpose()?;
+        let mut results = Vec::new();
+        for (when, then) in branches {
+            self.type_of(when)?;
+            results.push(then);
+        }
+        results.extend(otherwise);
+        let all = self.either(&results)?;
+        Ok(Type { not_null: all.not_null && otherwise.is_some(), ..all })
     }
 
     fn either(&self, exprs: &[&Expr]) -> Evaluated<Type> {
@@ -155,7 +154,7 @@ impl Env<'_> {
     fn of_call(&self, function: Function, args: &[Expr]) -> Evaluated<Type> {
         let types = args.iter().map(|arg| self.type_of(arg)).collect::<Evaluated<Vec<_>>>()?;
         let not_null = types.iter().all(|arg| arg.not_null);
-        let longest = types.iter().map(|arg| arg.length).sum::<u32>().min(MAX_TEXT);
+        let longest = types.iter().fold(0_u32, |sum, arg| sum.saturating_add(arg.length)).min(MAX_TEXT);
         Ok(match function {
             Function::GetLock | Function::GetSharedLock | Function::ReleaseLock | Function::IsFreeLock => {
                 Type::bigint(1, false)
@@ -213,6 +212,9 @@ impl Env<'_> {
 /// What MySQL declares for texts without a bound.
 const MAX_TEXT: u32 = 16_777_215;
 
+/// The most digits behind the point.
+const MAX_DIGITS: u8 = 30;
+
 pub(in crate::mysql) fn of_value(value: &Value) -> Type {
     let length = |value: &Value| {
         value.to_text().map_or(0, |text| u32::try_from(text.chars().count()).unwrap_or(MAX_TEXT))
@@ -223,7 +225,7 @@ pub(in crate::mysql) fn of_value(value: &Value) -> Type {
         Value::UInt(_) => Type::new(Kind::Int { unsigned: true }, length(value), true),
         Value::Decimal(decimal) => {
             let digits = u8::try_from(decimal.scale).unwrap_or(30);
-            Type::new(Kind::Decimal { digits }, length(value) + 1, true)
+            Type::new(Kind::Decimal { digits }, length(value).saturating_add(1), true)
         }
         Value::Double(_) => Type::new(Kind::Double, 23, true),
         Value::Text(_) => Type::new(Kind::Text, length(value), true),
@@ -234,27 +236,51 @@ pub(in crate::mysql) fn of_value(value: &Value) -> Type {
     }
 }
 
+fn of_cast(value: Type, cast: Cast) -> Type {
+    match cast {
+        Cast::Char(length) => {
+            let length = length.and_then(|length| u32::try_from(length).ok()).unwrap_or(value.length);
+            Type::new(Kind::Text, length, value.not_null)
+        }
+        Cast::Binary => Type::new(Kind::Bytes, value.length, value.not_null),
+        Cast::Signed => Type::bigint(21, value.not_null),
+        Cast::Unsigned => Type::unsigned(value.not_null),
+    }
+}
+
 fn of_operator(operator: Operator, left: Type, right: Type) -> Type {
     use Operator::{Concat, Divide, IntegerDivide, Minus, Modulo, Plus, Times};
     let both = left.or(right);
     let exact = |kind| matches!(kind, Kind::Int { .. } | Kind::Null | Kind::Decimal { .. });
     match operator {
-        Concat => Type::new(Kind::Text, left.length + right.length, both.not_null),
+        Concat => Type::new(Kind::Text, left.length.saturating_add(right.length), both.not_null),
         Plus | Minus | Times | Modulo | IntegerDivide | Divide if !exact(left.kind) || !exact(right.kind) => {
             Type::new(Kind::Double, 23, both.not_null)
         }
         Plus | Minus | Times => {
-            let digits = if operator == Times { left.digits() + right.digits() } else { both.digits() };
+            let digits = if operator == Times {
+                left.digits().saturating_add(right.digits()).min(MAX_DIGITS)
+            } else {
+                both.digits()
+            };
             let is_unsigned = |kind| kind == Kind::Int { unsigned: true };
             let kind = match both.kind {
                 Kind::Decimal { .. } => Kind::Decimal { digits },
                 _ => Kind::Int { unsigned: is_unsigned(left.kind) || is_unsigned(right.kind) },
             };
-            let length = if operator == Times { left.length + right.length } else { both.length + 1 };
+            let length = if operator == Times {
+                left.length.saturating_add(right.length)
+            } else {
+                both.length.saturating_add(1)
+            };
             Type::new(kind, length, both.not_null)
         }
         // A division by zero is NULL.
-        Divide => Type::new(Kind::Decimal { digits: left.digits() + 4 }, both.length + 5, false),
+        Divide => Type::new(
+            Kind::Decimal { digits: left.digits().saturating_add(4).min(MAX_DIGITS) },
+            both.length.saturating_add(5),
+            false,
+        ),
         IntegerDivide => Type::bigint(21, false),
         Modulo => Type { not_null: false, ..both },
         Operator::NullSafeEqual => Type::bigint(1, true),
