@@ -50,6 +50,15 @@ fn interpreter(script: &str) -> Vec<String> {
     if words.is_empty() { vec![] } else { [words, vec![script.to_owned()]].concat() }
 }
 
+/// Whether the library is there of a language that fails to compile without it.
+fn has_library(script: &str) -> bool {
+    match script.rsplit('.').next().unwrap() {
+        "go" => Path::new("/usr/share/gocode/src/github.com/go-sql-driver/mysql").exists(),
+        "java" => Path::new("/usr/share/java/mariadb-java-client.jar").exists(),
+        _ => true,
+    }
+}
+
 struct Driver {
     child: Child,
     said: Lines<BufReader<ChildStdout>>,
@@ -116,7 +125,7 @@ async fn contend(words: &[String]) -> bool {
 
 async fn script(name: &str) {
     let words = interpreter(name);
-    if !contend(&words).await {
+    if !has_library(name) || !contend(&words).await {
         assert!(!all_are_wanted(), "{name} is not installed");
         eprintln!("{name} is not installed: skipped");
     }
@@ -183,7 +192,7 @@ async fn openstack_tooz() {
         return eprintln!("tooz is not installed: skipped");
     };
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    if text.contains("ModuleNotFoundError") && !all_are_wanted() {
+    if text.contains("No module named") && !all_are_wanted() {
         return eprintln!("tooz is not installed: skipped");
     }
     assert!(output.status.success() && text.contains("Ran 89 tests"), "{text}");

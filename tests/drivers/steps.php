@@ -25,5 +25,7 @@ function steps($ask)
     equal($ask('SELECT GET_LOCK(?, ?)', ['nightly', '10.5']), 1);
     equal($ask('SELECT IS_USED_LOCK(?) = CONNECTION_ID()', ['nightly']), 1);
     say('again');
-    posix_kill(getmypid(), 9); // without a goodbye
+    if (function_exists('posix_kill')) {
+        posix_kill(getmypid(), 9); // without a goodbye
+    }
 }
