@@ -161,3 +161,25 @@ fn serve(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hundreds of connections are idle for each that does something: what a task keeps counts.
+    #[tokio::test]
+    async fn the_task_of_a_connection_is_small() {
+        let hub = Hub::new(Limits { locks_per_session: 1 });
+        let listener = net::listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut bursts = Vec::new();
+        for _ in 0..2 {
+            let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+            bursts.push(Burst::new(stream, Keepalive(Duration::from_secs(30))).unwrap());
+        }
+        let mut open = || (bursts.pop().unwrap(), hub.open(Origin { wire: line::WIRE, peer: addr }));
+        let ((io, session), (other_io, other)) = (open(), open());
+        let sizes = [size_of_val(&line::serve(io, session)), size_of_val(&mysql::serve(other_io, other))];
+        assert!(sizes.iter().all(|size| *size <= 700), "{sizes:?}");
+    }
+}

@@ -1,6 +1,6 @@
 //! One connection of the line wire, from its first byte to its end.
 
-use std::{convert::Infallible, fmt, future::poll_fn, task::Poll, time::Duration};
+use std::{convert::Infallible, fmt, future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
@@ -75,11 +75,17 @@ impl From<Ending> for Over {
 /// Serves a connection until its client leaves, or is made to.
 ///
 /// Cancel-safe: dropped, it frees what the session holds and closes the socket.
-pub async fn serve(io: Burst, session: Session) {
+pub fn serve(io: Burst, session: Session) -> impl Future<Output = ()> + Send {
     let span =
         tracing::debug_span!("connection", id = session.id().0, peer = %session.handle().origin().peer);
-    let connection = Connection { io, session, codec: Codec::default() };
-    connection.serve().instrument(span).await;
+    let mut connection = Connection { io, session, codec: Codec::default(), greedy: false };
+    // One block, in which the connection stays where it is: a future has a place for each move.
+    let served = async move {
+        tracing::debug!("connection starts");
+        let Err(over) = connection.run().await;
+        Box::pin(connection.end(over)).await;
+    };
+    served.instrument(span)
 }
 
 /// What a client is told for which there is no place.
@@ -96,15 +102,11 @@ struct Connection {
     io: Burst,
     session: Session,
     codec: Codec,
+    /// The last command may have taken long.
+    greedy: bool,
 }
 
 impl Connection {
-    async fn serve(mut self) {
-        tracing::debug!("connection starts");
-        let Err(over) = self.run().await;
-        self.end(over).await;
-    }
-
     async fn run(&mut self) -> Result<Infallible, Over> {
         loop {
             while let Some(request) = self.codec.decode(&mut self.io.input)? {
@@ -115,18 +117,26 @@ impl Connection {
                 if self.io.output.len() >= MAX_UNSENT {
                     self.flush().await?;
                 }
-                // One who sends without end takes turns with the others.
-                tokio::task::coop::consume_budget().await;
+                self.take_turns().await;
             }
             self.flush().await?;
             self.fill().await?;
         }
     }
 
+    /// One who sends without end, or asks for what takes long, takes turns with the others.
+    async fn take_turns(&mut self) {
+        if std::mem::take(&mut self.greedy) {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::task::coop::consume_budget().await;
+        }
+    }
+
     async fn respond(&mut self, request: Result<Request, Refusal>) -> Result<(), Over> {
         tracing::trace!(?request);
         let response = match request {
-            Ok(Request::Run(command)) => Response::Answer(self.answer(command).await?),
+            Ok(Request::Run(command)) => return self.answer(command).await,
             Ok(Request::Ping) => Response::Pong,
             Ok(Request::Hello) => {
                 Response::Hello(Hello { id: self.session.id(), max_locks: self.session.max_locks() })
@@ -135,20 +145,28 @@ impl Connection {
             Ok(Request::Quit) => return Err(Over::Quit),
             Err(refusal) => Response::Refused(refusal),
         };
+        self.write(response)
+    }
+
+    fn write(&mut self, response: Response) -> Result<(), Over> {
         Ok(self.codec.encode(response, &mut self.io.output)?)
     }
 
-    async fn answer(&mut self, command: Command) -> Result<Answer, Over> {
-        if command.looks_at_everything() {
-            // It may take long: others go first, and again between two of them.
-            tokio::task::yield_now().await;
-        }
-        match self.session.start(command) {
-            Progress::Done(answer) => Ok(answer),
-            // Boxed: a wait is rare and long, and its state would stand in every idle connection.
-            Progress::Waiting(waiting) => Ok(Box::pin(wire::wait(&mut self.io, waiting)).await?),
-            Progress::Killing(killing) => Ok(Box::pin(killing.finish()).await?),
-        }
+    async fn answer(&mut self, command: Command) -> Result<(), Over> {
+        let may_take_long = command.looks_at_everything();
+        // Boxed: a wait is rare and long, and its state would stand in every idle connection.
+        let waiting: Pin<Box<dyn Future<Output = Result<Answer, Cut>> + Send>> =
+            match self.session.start(command) {
+                Progress::Done(answer) => {
+                    self.codec.encode(Response::Answer(answer), &mut self.io.output)?;
+                    self.greedy = may_take_long;
+                    return Ok(());
+                }
+                Progress::Waiting(waiting) => Box::pin(wire::wait(&mut self.io, waiting)),
+                Progress::Killing(killing) => Box::pin(async { killing.finish().await.map_err(Cut::Ended) }),
+            };
+        let answer = waiting.await?;
+        self.write(Response::Answer(answer))
     }
 
     /// Waits for more input, or for the end of the session.
@@ -167,7 +185,7 @@ impl Connection {
 
     /// Frees what the session holds, then says why, to a client that is still there.
     async fn end(self, over: Over) {
-        let Self { mut io, session, mut codec } = self;
+        let Self { mut io, session, mut codec, .. } = self;
         let holds = session.holds();
         drop(session);
         tracing::debug!(holds, why = %over, "connection ends");
@@ -179,6 +197,6 @@ impl Connection {
             Over::Ended(ending) => (Response::Ended(ending), Some(LAST_WORDS)),
         };
         let _ = codec.encode(last, &mut io.output);
-        Box::pin(io.close(patience)).await;
+        io.close(patience).await;
     }
 }

@@ -35,21 +35,20 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Serves a connection until its client leaves, or is made to.
 ///
 /// Cancel-safe: dropped, it frees what the session holds and closes the socket.
-pub async fn serve(io: Burst, session: Session) {
+pub fn serve(io: Burst, session: Session) -> impl Future<Output = ()> + Send {
     let origin = session.handle().origin();
     let span = tracing::debug_span!("connection", id = session.id().0, peer = %origin.peer);
-    let mut state = State::default();
+    let mut state = Box::new(State::default());
     state.host = origin.peer.ip().to_string();
-    let packets = Packets::new(MAX_LOGIN);
-    let connection = Connection {
-        io,
-        session,
-        packets,
-        state: Box::new(state),
-        idle: Box::pin(sleep(LOGIN_TIME)),
-        multi: false,
+    let (packets, idle) = (Packets::new(MAX_LOGIN), Box::pin(sleep(LOGIN_TIME)));
+    let mut connection = Connection { io, session, packets, state, idle, multi: false };
+    // One block, in which the connection stays where it is: a future has a place for each move.
+    let served = async move {
+        tracing::debug!("connection starts");
+        let Err(over) = connection.run().await;
+        Box::pin(connection.end(over)).await;
     };
-    connection.serve().instrument(span).await;
+    served.instrument(span)
 }
 
 /// What a client is told for which there is no place.
@@ -73,12 +72,6 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    async fn serve(mut self) {
-        tracing::debug!("connection starts");
-        let Err(over) = self.run().await;
-        self.end(over).await;
-    }
-
     async fn run(&mut self) -> Result<Infallible, Over> {
         // Boxed: its state is not needed any more once the client is in.
         Box::pin(timeout(LOGIN_TIME, self.log_in())).await.unwrap_or(Err(Over::TooSlow))?;
@@ -200,6 +193,6 @@ impl Connection {
         }
         let Self { io, session, .. } = self;
         drop(session);
-        Box::pin(io.close(Some(LAST_WORDS))).await;
+        io.close(Some(LAST_WORDS)).await;
     }
 }
