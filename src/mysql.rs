@@ -32,7 +32,7 @@ pub use connection::{refusal, serve};
 pub const WIRE: &str = "mysql";
 
 /// The largest packet that is taken: `@@max_allowed_packet`.
-pub const MAX_PACKET: usize = 16 * 1024 * 1024;
+pub const MAX_PACKET: usize = 1024 * 1024;
 
 /// The version that is told. Drivers look at its start to see what a server can do.
 pub const VERSION: &str = concat!("8.4.0-getlockd-", env!("CARGO_PKG_VERSION"));

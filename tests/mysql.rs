@@ -200,15 +200,83 @@ async fn packets_are_taken_up_to_the_limit_and_refused_beyond_it() {
     let sql = |length: usize| format!("SELECT LENGTH('{}')", "x".repeat(length - 18));
     let small = sql(100_000);
     assert_eq!(a.value(&small).await, some("99982"));
-    // A payload that is split.
-    let large = [b"\x03", sql(0xFF_FFFF).as_bytes()].concat();
-    a.send(0, &large[..0xFF_FFFF]).await;
-    a.send(1, &large[0xFF_FFFF..]).await;
-    assert_eq!(a.reply().await.value(), Some((0xFF_FFFF - 18).to_string()));
-    a.stream.write_all(&[0xFF, 0xFF, 0xFF, 0]).await.unwrap();
-    a.stream.write_all(&vec![b' '; 0xFF_FFFF]).await.unwrap();
-    a.stream.write_all(&[0xFF, 0xFF, 0, 1]).await.unwrap();
+    let largest = sql(getlockd::mysql::MAX_PACKET);
+    assert_eq!(a.value(&largest).await, Some((getlockd::mysql::MAX_PACKET - 18).to_string()));
+    a.start(&sql(getlockd::mysql::MAX_PACKET + 1)).await;
     assert_eq!(a.reply().await.code(), 1153);
+    assert_eq!(a.packet().await, None);
+}
+
+#[tokio::test]
+async fn no_statement_is_long_or_deep_enough_to_stop_the_server() {
+    let server = TestServer::start();
+    let mut a = MySql::connect_with(server.mysql, DEPRECATE_EOF | MULTI_STATEMENTS, "").await;
+    let long = |part: &str, size: usize| part.repeat(size / part.len());
+    for (sql, code) in [
+        (format!("{}SELECT 1", long("EXPLAIN ", 500_000)), 1064),
+        (format!("SELECT {}1{}", long("(", 100_000), long(")", 100_000)), 1235),
+        (format!("DO 1{}", long("+1", 500_000)), 1235),
+        (format!("DO 1 IN (1{})", long(",1", 500_000)), 1235),
+        (format!("SELECT 1{}", long(",1", 500_000)), 1235),
+        (format!("DO GREATEST(1{})", long(",IS_FREE_LOCK('a')", 20_000)), 1235),
+        (long("/* ", 500_000), 1064),
+        (long("/*+ ", 500_000), 1064),
+        (long("'", 500_001), 1064),
+        ("SELECT REPEAT('a', 1000000) LIKE REPEAT('%a', 1000)".to_owned(), 1235),
+    ] {
+        assert_eq!(a.query(&sql).await.code(), code, "{}", &sql[..30]);
+    }
+    for large in [
+        "REPLACE(REPEAT('a', 1000000), 'a', REPEAT('b', 1000000))",
+        "CONCAT(REPEAT('a', 1000000), REPEAT('a', 1000000))",
+        "HEX(REPEAT('a', 1000000))",
+        "CONCAT_WS(REPEAT('a', 1000000), 1, 2, 3)",
+        "REPEAT('a', 1e18)",
+    ] {
+        assert_eq!(a.value(&format!("SELECT {large}")).await, None, "{large}");
+        assert_eq!(a.query("SHOW WARNINGS").await.value(), some("Warning"));
+    }
+    // A batch of many statements, each with its answer.
+    a.start(&long("DO 1;", 100_000)).await;
+    for _ in 0..20_000 {
+        assert!(matches!(a.reply().await, Reply::Ok { .. }));
+    }
+    assert_eq!(a.value("SELECT /*+ MAX_EXECUTION_TIME(20) */ SLEEP(1e19)").await, some("1"));
+    assert!(matches!(
+        a.query("SET wait_timeout = 18446744073709551615").await,
+        Reply::Ok { warnings: 1, .. }
+    ));
+    assert_eq!(a.value("SELECT @@wait_timeout").await, some("31536000"));
+    assert!(matches!(a.query("SET wait_timeout = -5").await, Reply::Ok { warnings: 1, .. }));
+    assert_eq!(a.value("SELECT @@wait_timeout").await, some("1"));
+}
+
+#[tokio::test]
+async fn a_batch_is_run_up_to_what_is_wrong_in_it() {
+    let server = TestServer::start();
+    let mut a = MySql::connect_with(server.mysql, DEPRECATE_EOF | MULTI_STATEMENTS, "").await;
+    assert_eq!(a.value("SELECT GET_LOCK('first', 0); SELECT 'abc").await, some("1"));
+    assert_eq!(a.reply().await.code(), 1064);
+    assert_eq!(a.value("SELECT IS_USED_LOCK('first') = CONNECTION_ID()").await, some("1"));
+}
+
+#[tokio::test]
+async fn a_change_of_user_comes_in_every_shape() {
+    let server = TestServer::start();
+    let mut a = MySql::connect(server.mysql).await;
+    // Neither a choice of methods nor a length of the proof.
+    a.stream = TcpStream::connect(server.mysql).await.unwrap();
+    a.packet().await.unwrap();
+    let login = [&[0, 2, 0, 0, 0, 0, 0, 1, 255][..], &[0; 23], b"root\0secret\0"].concat();
+    a.send(1, &login).await;
+    assert_eq!(a.packet().await.unwrap()[0], 0);
+    assert!(matches!(a.command(b"\x11joe\0secret\0shop\0").await, Reply::Ok { .. }));
+    a.send(0, b"\x03SELECT USER()").await;
+    let mut packets = Vec::new();
+    for _ in 0..5 {
+        packets.push(a.packet().await.unwrap());
+    }
+    assert_eq!(packets[3], b"\x0djoe@127.0.0.1");
 }
 
 #[tokio::test]
@@ -347,7 +415,18 @@ async fn statements_that_have_no_place_here_are_told_so() {
         ("LOCK TABLES t READ", 1235),
         ("SET GLOBAL wait_timeout = 1", 1235),
         ("SELECT GET_LOCK('x', 0), nosuch", 1054),
-        ("SELECT GET_LOCK('x', 0), NOSUCH()", 1305),
+        ("SELECT GET_LOCK('x', 0), NOSUCH()", 1046),
+        ("SELECT GET_LOCK(?, 0)", 1064),
+        ("SET @a = GET_LOCK('x', 0), version = 1", 1238),
+        ("SET @a = GET_LOCK('x', 0), NAMES utf8mb4 COLLATE nosuch", 1273),
+        ("SELECT GET_LOCK('x', 0), 2 INTO @a", 1222),
+        ("BEGIN SELECT GET_LOCK('x', 0)", 1064),
+        ("COMMIT nonsense", 1064),
+        ("SHOW CREATE TABLE t", 1235),
+        ("SELECT 1 UNION SELECT GET_LOCK('x', 0)", 1235),
+        ("SELECT CONCAT(NULL, GET_LOCK('x', 0)), NULL = GET_LOCK('x', 0)", 0),
+        ("SELECT @@global.read_only & @@global.super_read_only | 0", 0),
+        ("/*+ x */ SELECT 1", 0),
         ("SELECT GET_LOCK('x', 0), @@nosuch", 1193),
         ("SET @a = GET_LOCK('x', 0), nosuch = 1", 1193),
         ("SET version = 1", 1238),

@@ -5,7 +5,7 @@ use super::{
     command::Kind,
     connection::Connection,
     error::{SqlError, Warning},
-    login,
+    login::{self, capability},
     over::Over,
     packet::Fields,
     prepared::Prepared,
@@ -16,7 +16,7 @@ use super::{
     tables::{self, Own},
     value::Value,
 };
-use crate::command::Command;
+use crate::{command::Command, net::MAX_UNSENT};
 
 impl Connection {
     pub(super) async fn command(&mut self, packet: &[u8]) -> Result<(), Over> {
@@ -45,7 +45,7 @@ impl Connection {
         match done {
             Ok(true) => self.writer(false).ok(),
             Ok(false) => {}
-            Err(error) => self.writer(false).error(&error),
+            Err(error) => self.fail(&error),
         }
         Ok(())
     }
@@ -53,13 +53,25 @@ impl Connection {
     /// What needs no waiting. True if an OK is to be sent.
     fn simple(&mut self, kind: Kind, payload: &[u8]) -> Result<bool, SqlError> {
         match kind {
-            Kind::Ping | Kind::Debug => {}
+            Kind::Ping => {}
+            Kind::Debug => {
+                self.writer(false).end();
+                return Ok(false);
+            }
             Kind::InitDb => {
                 let database = String::from_utf8_lossy(payload).into_owned();
                 self.be(self.state.user.clone(), Some(database));
             }
             Kind::ResetConnection => self.reset(),
-            Kind::SetOption => self.multi = Fields(payload).u16()? == 0,
+            Kind::SetOption => {
+                self.multi = match Fields(payload).u16()? {
+                    0 => true,
+                    1 => false,
+                    _ => return Err(SqlError::UnknownCommand),
+                };
+                self.writer(false).end();
+                return Ok(false);
+            }
             Kind::Reset => {
                 let id = Fields(payload).u32()?;
                 self.state.prepared(id, "mysqld_stmt_reset")?.reset();
@@ -95,16 +107,21 @@ impl Connection {
     }
 
     async fn change_user(&mut self, payload: &[u8]) -> Result<(), Over> {
-        let parsed = login::change_user(payload, true);
-        let (user, database, charset) = match parsed {
+        let has = |capability| self.state.capabilities & capability != 0;
+        let may_switch = has(capability::PLUGIN_AUTH);
+        let (user, database, charset) = match login::change_user(payload, has(capability::SECURE_CONNECTION))
+        {
             Ok(parsed) => parsed,
             Err(error) => {
-                self.writer(false).error(&error);
+                self.fail(&error);
                 return Ok(());
             }
         };
-        self.switch(&login::nonce()?).await?;
+        // What was held is free whether the client answers or not.
         self.reset();
+        if may_switch {
+            self.switch(&login::nonce()?).await?;
+        }
         self.state.variables.set_names(charset.unwrap_or_default(), None);
         self.be(user, database);
         self.writer(false).ok();
@@ -141,6 +158,10 @@ impl Connection {
                     return Ok(());
                 }
             };
+            if let Some(at) = parsed.first_parameter {
+                self.fail(&sql::syntax_error(left, at));
+                return Ok(());
+            }
             let text = &left[..parsed.rest.unwrap_or(left.len())];
             let more = parsed.rest.is_some();
             match self.statement(&parsed, text, &[]).await {
@@ -151,9 +172,11 @@ impl Connection {
                 }
                 Err(Stop::Over(over)) => return Err(over),
             }
-            match parsed.rest {
-                Some(rest) => left = &left[rest..],
-                None => return Ok(()),
+            let Some(rest) = parsed.rest else { return Ok(()) };
+            left = &left[rest..];
+            // A batch is no longer a burst than packets are.
+            if self.io.output.len() >= MAX_UNSENT {
+                self.flush().await?;
             }
         }
     }
@@ -164,7 +187,7 @@ impl Connection {
             Ok(Parsed { rest: Some(rest), .. }) if !self.multi => Err(sql::syntax_error(sql, rest)),
             Err(SqlError::UnknownFunction(name)) if !name.contains('.') => Err(match &self.state.database {
                 Some(database) => SqlError::UnknownFunction(format!("{database}.{name}")),
-                None => SqlError::UnknownFunction(name),
+                None => SqlError::NoDatabase,
             }),
             parsed => parsed,
         }
@@ -210,6 +233,7 @@ impl Connection {
             }
             _ => Vec::new(),
         };
+        self.state.warnings.get_mut().clear();
         let id = self.state.prepare(Prepared::new(sql, parsed.parameters))?;
         self.writer(false).prepared(id, count, &columns);
         Ok(())
@@ -222,7 +246,10 @@ impl Connection {
                 Err(Stop::Error(error)) => Err(error),
                 Ok(outcome) => Ok(outcome),
             },
-            Err(error) => Err(error),
+            Err(error) => {
+                self.fail(&error);
+                return Ok(());
+            }
         };
         match outcome {
             Ok(outcome) => self.writer(false).outcome(&outcome, true),

@@ -113,10 +113,10 @@ impl Connection {
         self.flush().await
     }
 
-    /// Asks for a proof by another method. It is taken as it comes.
+    /// Asks for a proof by another method. It is taken as it comes, in the time of a login.
     pub(super) async fn switch(&mut self, nonce: &Nonce) -> Result<(), Over> {
         self.packets.put(&mut self.io.output, |output| login::put_switch(output, nonce));
-        self.packet().await.map(drop)
+        timeout(LOGIN_TIME, self.packet()).await.unwrap_or(Err(Over::TooSlow)).map(drop)
     }
 
     pub(super) fn be(&mut self, user: String, database: Option<String>) {
@@ -154,6 +154,7 @@ impl Connection {
                 return Poll::Ready(Err(ending.into()));
             }
             // Not set anew for each command: when it is due it looks how long it has been.
+            // At most a year: no clock ends before.
             let end = since + self.state.variables.wait_timeout();
             while self.idle.as_mut().poll(cx).is_ready() {
                 if Instant::now() >= end {
@@ -170,14 +171,15 @@ impl Connection {
         .await
     }
 
-    async fn flush(&mut self) -> Result<(), Over> {
+    pub(super) async fn flush(&mut self) -> Result<(), Over> {
         Ok(wire::flush(&mut self.io, self.session.handle()).await?)
     }
 
     /// Frees what the session holds, then says why, to a client that waits for an answer.
     async fn end(mut self, over: Over) {
         let holds = self.session.holds();
-        let asked = self.packets.is_answering();
+        // Before the login there is no telling which packet the client expects.
+        let asked = self.packets.is_answering() && self.state.capabilities != 0;
         tracing::debug!(holds, why = %over, "connection ends");
         match &over {
             Over::Left | Over::TooSlow => return,

@@ -76,8 +76,12 @@ pub(super) enum SqlError {
     OutOfRange(String),
     #[error("Result of {0}() was larger than max_allowed_packet ({max}) - truncated", max = super::MAX_PACKET)]
     ResultTooLarge(String),
-    #[error("Expression is too deeply nested")]
-    TooDeep,
+    #[error("getlockd is a lock server: this statement is too long or too deep for it")]
+    TooComplex,
+    #[error("Unknown collation: '{0}'")]
+    UnknownCollation(String),
+    #[error("The used SELECT statements have a different number of columns")]
+    DifferentColumns,
     #[error(
         "The client was disconnected by the server because of inactivity. See wait_timeout and interactive_timeout for configuring this behavior."
     )]
@@ -119,7 +123,9 @@ impl SqlError {
             Self::TooManyStatements(_) => (1461, "42000"),
             Self::OutOfRange(_) => (1690, "22003"),
             Self::ResultTooLarge(_) => (1301, "HY000"),
-            Self::TooDeep => (1436, "HY000"),
+            Self::TooComplex => (1235, "42000"),
+            Self::UnknownCollation(_) => (1273, "HY000"),
+            Self::DifferentColumns => (1222, "21000"),
             Self::Inactive => (4031, "HY000"),
         }
     }

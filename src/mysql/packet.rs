@@ -74,11 +74,11 @@ impl Decoder for Packets {
     fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, SqlError> {
         while let [a, b, c, sequence, ..] = input[..] {
             let length = usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16;
-            if self.joined.len() + length > self.limit {
-                return Err(SqlError::TooLarge);
-            }
-            if sequence != self.sequence {
-                return Err(SqlError::OutOfOrder);
+            let wanted = self.sequence;
+            if self.joined.len() + length > self.limit || sequence != wanted {
+                // The error is numbered as the client expects it.
+                self.sequence = sequence.wrapping_add(1);
+                return Err(if sequence == wanted { SqlError::TooLarge } else { SqlError::OutOfOrder });
             }
             if input.len() < 4 + length {
                 return Ok(None);

@@ -29,9 +29,9 @@ impl Prepared {
 
     /// COM_STMT_SEND_LONG_DATA. What goes beyond the limit is found when it is executed.
     pub(super) fn append(&mut self, parameter: u16, data: &[u8]) {
-        let long = self.long.entry(parameter).or_default();
-        if usize::from(parameter) < self.parameters && long.len() <= super::MAX_PACKET {
-            long.extend_from_slice(data);
+        let kept: usize = self.long.values().map(Vec::len).sum();
+        if usize::from(parameter) < self.parameters && kept <= super::MAX_PACKET {
+            self.long.entry(parameter).or_default().extend_from_slice(data);
         }
     }
 
@@ -46,7 +46,7 @@ impl Prepared {
         if self.parameters == 0 {
             return Ok(Vec::new());
         }
-        if long.values().any(|data| data.len() > super::MAX_PACKET) {
+        if long.values().map(Vec::len).sum::<usize>() > super::MAX_PACKET {
             return Err(SqlError::ResultTooLarge("long data".to_owned()));
         }
         let nulls = fields.take(self.parameters.div_ceil(8))?;

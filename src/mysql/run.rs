@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     charset::Charset,
@@ -12,6 +12,7 @@ use super::{
     sql::{Ask, Assignment, Env, Expr, Facts, Halt, Parsed, Show, Statement},
     state::State,
     value::Value,
+    variables::Variables,
 };
 use crate::{
     command::{Answer, Command, Reply},
@@ -148,7 +149,10 @@ impl Runner<'_> {
         loop {
             let evaluated = self.env(None, 1).eval(expr);
             match evaluated {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    self.take_turns().await?;
+                    return Ok(value);
+                }
                 Err(Halt::Error(error)) => return Err(error.into()),
                 Err(Halt::Ask(at, ask)) => {
                     let outcome = self.ask(ask).await?;
@@ -156,6 +160,12 @@ impl Runner<'_> {
                 }
             }
         }
+    }
+
+    /// A long statement takes turns with other clients, and ends with its session.
+    async fn take_turns(&mut self) -> Ran<()> {
+        tokio::task::coop::consume_budget().await;
+        self.session.handle().ending().map_or(Ok(()), |ending| Err(Stop::Over(ending.into())))
     }
 
     async fn ask(&mut self, ask: Ask) -> Ran<Value> {
@@ -174,7 +184,7 @@ impl Runner<'_> {
             }
             Ask::Sleep(time) => self.sleep(time).await,
             Ask::Assign(name, value) => {
-                self.state.user_variables.insert(name, value.clone());
+                self.state.set_user(name, value.clone())?;
                 Ok(value)
             }
         }
@@ -187,7 +197,7 @@ impl Runner<'_> {
             Progress::Done(answer) => Ok(answer),
             Progress::Killing(killing) => killing.finish().await.map_err(|ending| Stop::Over(ending.into())),
             Progress::Waiting(waiting) => {
-                handle.note(|profile| profile.statement = Some(sql.to_owned()));
+                handle.note(|profile| profile.statement = Some(shortened(sql)));
                 let waited = match deadline {
                     None => Ok(wire::wait(self.io, waiting).await),
                     Some(deadline) => timeout_at(deadline, wire::wait(self.io, waiting)).await,
@@ -204,14 +214,18 @@ impl Runner<'_> {
     /// 0, or 1 if it was cut short by the time that a SELECT may take.
     async fn sleep(&mut self, time: Duration) -> Ran<Value> {
         let handle = self.session.handle_arc();
-        let short = self.deadline.is_some_and(|deadline| deadline < Instant::now() + time);
-        let time = self.deadline.map_or(time, |deadline| time.min(deadline - Instant::now()));
-        tokio::select! {
+        handle.note(|profile| profile.statement = Some(shortened(self.sql)));
+        let end = Instant::now().checked_add(time);
+        let short = self.deadline.is_some_and(|deadline| end.is_none_or(|end| deadline < end));
+        let end = if short { self.deadline } else { end };
+        let slept = tokio::select! {
             biased;
             ending = handle.ended() => Err(Stop::Over(ending.into())),
             hung_up = self.io.hung_up() => Err(Stop::Over(wire::Cut::HungUp(hung_up).into())),
-            () = sleep(time) => Ok(Value::Int(short.into())),
-        }
+            () = wire::until(end) => Ok(Value::Int(short.into())),
+        };
+        handle.note(|profile| profile.statement = None);
+        slept
     }
 
     async fn kill(&mut self, query: bool, id: &Expr) -> Ran<()> {
@@ -234,10 +248,19 @@ impl Runner<'_> {
                 Assignment::User(_, value) | Assignment::System { value: Some(value), .. } => {
                     self.env(None, 1).type_of(value)?;
                 }
-                _ => {}
+                Assignment::Names { charset, collation } => {
+                    names(charset.as_deref(), collation.as_deref())?;
+                }
+                Assignment::System { value: None, .. } => {}
             }
-            if let Assignment::System { name, .. } = assignment {
-                self.state.variables.get(name)?;
+            match assignment {
+                Assignment::System { global: true, .. } => {
+                    return Err(
+                        SqlError::NoSuchThing("its settings are flags of the server".to_owned()).into()
+                    );
+                }
+                Assignment::System { global: false, name, .. } => Variables::check_settable(name)?,
+                _ => {}
             }
         }
         for assignment in assignments {
@@ -250,25 +273,38 @@ impl Runner<'_> {
         match assignment {
             Assignment::User(name, value) => {
                 let value = self.value(value).await?;
-                self.state.user_variables.insert(name.to_lowercase(), value);
+                self.state.set_user(name.to_lowercase(), value)?;
             }
-            Assignment::System { global: true, .. } => {
-                return Err(SqlError::NoSuchThing("its settings are flags of the server".to_owned()).into());
-            }
-            Assignment::System { global: false, name, value } => {
+            Assignment::System { name, value, .. } => {
                 let value = match value {
                     Some(value) => Some(self.value(value).await?),
                     None => None,
                 };
-                self.state.variables.set(name, value)?;
+                let warning = self.state.variables.set(name, value)?;
+                self.state.warnings.get_mut().extend(warning);
             }
             Assignment::Names { charset, collation } => {
-                let wanted = charset.as_deref().unwrap_or(Charset::default().name());
-                let charset =
-                    Charset::named(wanted).ok_or_else(|| SqlError::UnknownCharset(wanted.to_owned()))?;
+                let charset = names(charset.as_deref(), collation.as_deref())?;
                 self.state.variables.set_names(charset, collation.clone());
             }
         }
         Ok(())
     }
+}
+
+/// The character set of SET NAMES, which must be that of the collation too.
+fn names(charset: Option<&str>, collation: Option<&str>) -> Result<Charset, SqlError> {
+    let wanted = charset.unwrap_or(Charset::default().name());
+    let charset = Charset::named(wanted).ok_or_else(|| SqlError::UnknownCharset(wanted.to_owned()))?;
+    match collation {
+        Some(collation) if Charset::of_collation(collation) != Some(charset) => {
+            Err(SqlError::UnknownCollation(collation.to_owned()))
+        }
+        _ => Ok(charset),
+    }
+}
+
+/// As much of a statement as a list of processes shows.
+fn shortened(sql: &str) -> String {
+    sql.chars().take(4_096).collect()
 }

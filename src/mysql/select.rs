@@ -1,6 +1,6 @@
 //! SELECT: of expressions, and of the two tables.
 
-use std::{cmp::Ordering, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -11,14 +11,14 @@ use super::{
     show,
     sql::{Expr, Function, Halt, Item, Select, Type},
     tables::{self, Own, Row},
-    value::Value,
+    value::{Number, Value, folded},
 };
 
 impl Runner<'_> {
     pub(super) async fn select(&mut self, select: &Select) -> Ran<Outcome> {
         let limit = select.max_execution_time.map(Duration::from_millis);
         let limit = limit.or_else(|| self.state.variables.max_execution_time());
-        self.deadline = limit.map(|limit| Instant::now() + limit);
+        self.deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let items = expand(select);
         let columns = self.columns(select, &items)?;
         if select.explain {
@@ -38,7 +38,7 @@ impl Runner<'_> {
             return Ok(Outcome::Rows { columns, rows });
         }
         for (name, value) in select.into.iter().zip(rows.into_iter().next().unwrap_or_default()) {
-            self.state.user_variables.insert(name.to_lowercase(), value);
+            self.state.set_user(name.to_lowercase(), value)?;
         }
         Ok(Outcome::Done)
     }
@@ -112,15 +112,22 @@ impl Runner<'_> {
         Ok(matching)
     }
 
-    fn sort(&self, rows: &mut [Row], order: &[(Expr, bool)]) -> Ran<()> {
+    fn sort(&self, rows: &mut Vec<Row>, order: &[(Expr, bool)]) -> Ran<()> {
         for (by, descending) in order.iter().rev() {
-            let key = |row: &Row| Ok::<_, Stop>(self.env(Some(row), 1).eval(by)?);
-            rows.iter().map(key).collect::<Ran<Vec<_>>>()?;
-            rows.sort_by(|a, b| {
-                let (Ok(a), Ok(b)) = (key(a), key(b)) else { return Ordering::Equal };
-                let ascending = a.compare(&b).unwrap_or_else(|| b.is_null().cmp(&a.is_null()));
+            let key = |row: Row| Ok::<_, Stop>((self.env(Some(&row), 1).eval(by)?, row));
+            let mut keyed = std::mem::take(rows).into_iter().map(key).collect::<Ran<Vec<_>>>()?;
+            // Numbers among themselves, else as texts: one order for all keys.
+            let as_texts = keyed.iter().any(|(key, _)| matches!(key, Value::Text(_) | Value::Bytes { .. }));
+            keyed.sort_by(|(a, _), (b, _)| {
+                let ascending = if as_texts {
+                    a.to_text().map(|text| folded(&text)).cmp(&b.to_text().map(|text| folded(&text)))
+                } else {
+                    let number = |value: &Value| value.to_number().map_or(f64::NEG_INFINITY, Number::to_f64);
+                    number(a).total_cmp(&number(b))
+                };
                 if *descending { ascending.reverse() } else { ascending }
             });
+            rows.extend(keyed.into_iter().map(|(_, row)| row));
         }
         Ok(())
     }

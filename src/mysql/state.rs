@@ -13,7 +13,14 @@ use super::{
 use crate::lock::SessionId;
 
 /// The most prepared statements of a connection: `@@max_prepared_stmt_count`.
-const MAX_PREPARED: usize = 16_382;
+const MAX_PREPARED: usize = 1_024;
+
+/// The most bytes of all of them.
+const MAX_PREPARED_BYTES: usize = 4 * super::MAX_PACKET;
+
+/// The most user variables of a connection, and the most bytes of one.
+const MAX_USER_VARIABLES: usize = 256;
+const MAX_USER_VARIABLE: usize = 64 * 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -65,8 +72,9 @@ impl State {
     }
 
     pub(super) fn prepare(&mut self, statement: Prepared) -> Result<u32, SqlError> {
-        if self.prepared.len() >= MAX_PREPARED {
-            return Err(SqlError::TooManyStatements(MAX_PREPARED));
+        let kept: usize = self.prepared.values().map(|prepared| prepared.sql.len()).sum();
+        if self.prepared.len() >= MAX_PREPARED || kept > MAX_PREPARED_BYTES {
+            return Err(SqlError::TooManyStatements(self.prepared.len()));
         }
         self.last_prepared = self.last_prepared.wrapping_add(1).max(1);
         while self.prepared.contains_key(&self.last_prepared) {
@@ -78,6 +86,20 @@ impl State {
 
     pub(super) fn prepared(&mut self, id: u32, command: &'static str) -> Result<&mut Prepared, SqlError> {
         self.prepared.get_mut(&id).ok_or(SqlError::UnknownStatement { id, command })
+    }
+
+    /// `@name = value`
+    pub(super) fn set_user(&mut self, name: String, value: Value) -> Result<(), SqlError> {
+        let size = value.to_bytes().map_or(0, |bytes| bytes.len());
+        let is_new = !self.user_variables.contains_key(&name);
+        if size > MAX_USER_VARIABLE || is_new && self.user_variables.len() >= MAX_USER_VARIABLES {
+            let (count, bytes) = (MAX_USER_VARIABLES, MAX_USER_VARIABLE);
+            return Err(SqlError::NoSuchThing(format!(
+                "it keeps {count} user variables of {bytes} bytes at most"
+            )));
+        }
+        self.user_variables.insert(name, value);
+        Ok(())
     }
 
     pub(super) fn forget(&mut self, id: u32) {

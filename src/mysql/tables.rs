@@ -48,6 +48,7 @@ fn process(row: &SessionRow, own: &Own<'_>) -> Row {
     let (command, state, info) = match (&row.waits_for, row.id == own.id) {
         (_, true) => ("Query", "executing", Some(own.statement)),
         (Some(_), false) => ("Query", "User lock", Some(profile.statement.as_deref().unwrap_or("GET_LOCK"))),
+        (None, false) if profile.statement.is_some() => ("Query", "User sleep", profile.statement.as_deref()),
         (None, false) => ("Sleep", "", None),
     };
     let seconds = if row.id == own.id { 0 } else { profile.since.elapsed().as_secs() };

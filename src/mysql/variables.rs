@@ -5,7 +5,13 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{VERSION, VERSION_COMMENT, charset::Charset, error::SqlError, sql::lex::Dialect, value::Value};
+use super::{
+    VERSION, VERSION_COMMENT,
+    charset::Charset,
+    error::{SqlError, Warning},
+    sql::lex::Dialect,
+    value::Value,
+};
 
 /// What a variable holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +44,6 @@ const KNOWN: [Known; 68] = [
     ("default_storage_engine", Kind::Text, "InnoDB", true),
     ("default_transaction_isolation", Kind::Text, "REPEATABLE-READ", true),
     ("div_precision_increment", Kind::Number, "4", false),
-    ("error_count", Kind::Number, "0", false),
     ("foreign_key_checks", Kind::Flag, "1", true),
     ("group_concat_max_len", Kind::Number, "1024", true),
     ("have_ssl", Kind::Text, "DISABLED", false),
@@ -53,10 +58,10 @@ const KNOWN: [Known; 68] = [
     ("license", Kind::Text, "MIT", false),
     ("lock_wait_timeout", Kind::Number, "31536000", true),
     ("lower_case_table_names", Kind::Number, "0", false),
-    ("max_allowed_packet", Kind::Number, "16777216", false),
+    ("max_allowed_packet", Kind::Number, "1048576", false),
     ("max_connections", Kind::Number, "151", false),
     ("max_execution_time", Kind::Number, "0", true),
-    ("max_prepared_stmt_count", Kind::Number, "16382", false),
+    ("max_prepared_stmt_count", Kind::Number, "1024", false),
     ("names", Kind::Text, "utf8mb4", false),
     ("net_buffer_length", Kind::Number, "16384", true),
     ("net_read_timeout", Kind::Number, "30", true),
@@ -64,6 +69,7 @@ const KNOWN: [Known; 68] = [
     ("performance_schema", Kind::Flag, "1", false),
     ("protocol_version", Kind::Number, "10", false),
     ("read_only", Kind::Flag, "0", false),
+    ("server_id", Kind::Number, "1", false),
     ("session_track_gtids", Kind::Text, "OFF", true),
     ("session_track_schema", Kind::Flag, "1", true),
     ("session_track_state_change", Kind::Flag, "0", true),
@@ -84,12 +90,12 @@ const KNOWN: [Known; 68] = [
     ("tls_version", Kind::Text, "", false),
     ("transaction_isolation", Kind::Text, "REPEATABLE-READ", true),
     ("transaction_read_only", Kind::Flag, "0", true),
-    ("tx_isolation", Kind::Text, "REPEATABLE-READ", true),
     ("unique_checks", Kind::Flag, "1", true),
     ("version", Kind::Text, VERSION, false),
     ("version_comment", Kind::Text, VERSION_COMMENT, false),
+    ("version_compile_machine", Kind::Text, std::env::consts::ARCH, false),
+    ("version_compile_os", Kind::Text, std::env::consts::OS, false),
     ("wait_timeout", Kind::Number, "28800", true),
-    ("warning_count", Kind::Number, "0", false),
 ];
 
 /// The variables of a session. Those that were not set are not stored.
@@ -112,25 +118,30 @@ impl Variables {
     }
 
     /// Sets a variable; none is its value at the start.
-    pub(super) fn set(&mut self, name: &str, value: Option<Value>) -> Result<(), SqlError> {
-        let (known, kind, _, settable) = known(name)?;
-        if !settable {
-            return Err(SqlError::ReadOnlyVariable((*known).to_owned()));
-        }
+    /// With a warning if it is not a value that it can have.
+    pub(super) fn set(&mut self, name: &str, value: Option<Value>) -> Result<Option<Warning>, SqlError> {
+        Self::check_settable(name)?;
+        let (known, kind, ..) = known(name)?;
         let Some(value) = value else {
             self.set.remove(known);
-            return Ok(());
+            return Ok(None);
         };
         if known.starts_with("character_set_") || known.starts_with("collation_") {
-            return self.set_charset(known, value);
+            return self.set_charset(known, value).map(|()| None);
         }
-        let value = match kind {
-            Kind::Flag => flag(known, &value)?,
+        let (value, warning) = match kind {
+            Kind::Flag => (flag(known, &value)?, None),
             Kind::Number => number(known, &value)?,
-            Kind::Text => value,
+            Kind::Text => (value, None),
         };
         self.set.insert(known, value);
-        Ok(())
+        Ok(warning)
+    }
+
+    /// Fails for a variable that does not exist or cannot be set.
+    pub(super) fn check_settable(name: &str) -> Result<(), SqlError> {
+        let (known, .., settable) = known(name)?;
+        if *settable { Ok(()) } else { Err(SqlError::ReadOnlyVariable((*known).to_owned())) }
     }
 
     fn set_charset(&mut self, known: &'static str, value: Value) -> Result<(), SqlError> {
@@ -238,12 +249,20 @@ fn flag(name: &str, value: &Value) -> Result<Value, SqlError> {
     }
 }
 
-fn number(name: &str, value: &Value) -> Result<Value, SqlError> {
-    match value {
-        Value::Int(number) => Ok(Value::UInt(u64::try_from(*number).unwrap_or(0))),
-        Value::UInt(number) => Ok(Value::UInt(*number)),
-        _ => Err(SqlError::WrongType(name.to_owned())),
-    }
+/// A number as near to the one wanted as may be, and a warning if it is another.
+fn number(name: &str, value: &Value) -> Result<(Value, Option<Warning>), SqlError> {
+    let wanted: i128 = match value {
+        Value::Int(number) => (*number).into(),
+        Value::UInt(number) => (*number).into(),
+        _ => return Err(SqlError::WrongType(name.to_owned())),
+    };
+    let range = match name {
+        "wait_timeout" | "interactive_timeout" => 1..=31_536_000,
+        _ => 0..=u64::MAX.into(),
+    };
+    let number = wanted.clamp(*range.start(), *range.end());
+    let warning = (number != wanted).then(|| Warning::truncated(name, &wanted.to_string()));
+    Ok((Value::UInt(u64::try_from(number).unwrap_or(u64::MAX)), warning))
 }
 
 #[cfg(test)]

@@ -123,6 +123,8 @@ impl MySql {
         match first[0] {
             0x00 => Self::ok(&first),
             0xFF => Self::error(&first),
+            0xFE if self.capabilities & DEPRECATE_EOF != 0 => Self::ok(&first),
+            0xFE => Reply::Ok { status: u16::from_le_bytes([first[3], first[4]]), warnings: 0 },
             count => self.rows(count.into()).await,
         }
     }

@@ -159,6 +159,8 @@ pub(in crate::mysql) enum Operator {
     Divide,
     IntegerDivide,
     Modulo,
+    BitAnd,
+    BitOr,
     Concat,
 }
 

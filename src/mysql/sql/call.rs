@@ -33,7 +33,8 @@ pub(super) fn call(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) 
     match function {
         Function::Sleep => {
             let seconds = values[0].to_number().map_or(0.0, Number::to_f64);
-            let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+            let longest = if seconds > 0.0 { Duration::MAX } else { Duration::ZERO };
+            let time = Duration::try_from_secs_f64(seconds).unwrap_or(longest);
             env.outcome(at, || Ok(Ask::Sleep(time)))
         }
         Function::Database | Function::Version | Function::User | Function::CurrentUser => {
@@ -58,12 +59,26 @@ pub(super) fn call(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) 
 fn lazy(env: &Env<'_>, function: Function, args: &[Expr]) -> Option<Evaluated> {
     match function {
         Function::Coalesce | Function::IfNull => Some(first_that_is(env, args)),
+        // What stands behind a NULL is not looked at.
+        Function::Concat => Some(known(env, args).map(|values| concat(env, &values))),
         Function::If => Some(env.eval(&args[0]).and_then(|condition| {
             let chosen = if condition.to_bool() == Some(true) { &args[1] } else { &args[2] };
             env.eval(chosen)
         })),
         _ => None,
     }
+}
+
+/// The values up to the first NULL.
+fn known(env: &Env<'_>, args: &[Expr]) -> Evaluated<Vec<Value>> {
+    let mut values = Vec::new();
+    for arg in args {
+        values.push(env.eval(arg)?);
+        if values.last().is_some_and(Value::is_null) {
+            break;
+        }
+    }
+    Ok(values)
 }
 
 fn first_that_is(env: &Env<'_>, args: &[Expr]) -> Evaluated {
@@ -164,7 +179,7 @@ fn pure(env: &Env<'_>, function: Function, values: &[Value]) -> Value {
             return if equal { Value::Null } else { values[0].clone() };
         }
         Function::IsNull => return values[0].is_null().into(),
-        Function::ConcatWs => return concat_ws(values),
+        Function::ConcatWs => return concat_ws(env, values),
         Function::Char => return characters(values),
         _ if values.iter().any(Value::is_null) => return Value::Null,
         _ => {}
@@ -173,7 +188,6 @@ fn pure(env: &Env<'_>, function: Function, values: &[Value]) -> Value {
     let number = |at: usize| values[at].to_i64().unwrap_or(0);
     let bytes = || values[0].to_bytes().unwrap_or_default();
     match function {
-        Function::Concat => concat(values),
         Function::Substring => substring(&text(0), number(1), (values.len() == 3).then(|| number(2))),
         Function::Left => Value::Text(text(0).chars().take(clamp(number(1))).collect()),
         Function::Right => {
@@ -184,9 +198,9 @@ fn pure(env: &Env<'_>, function: Function, values: &[Value]) -> Value {
         Function::Upper => Value::Text(text(0).to_uppercase()),
         Function::Trim => Value::text(text(0).trim_matches(' ')),
         Function::Replace if text(1).is_empty() => Value::Text(text(0)),
-        Function::Replace => Value::Text(text(0).replace(&text(1), &text(2))),
+        Function::Replace => replace(env, &text(0), &text(1), &text(2)),
         Function::Repeat => repeat(env, &values[0], clamp(number(1))),
-        Function::Hex => hex(&values[0]),
+        Function::Hex => hex(env, &values[0]),
         Function::Length => Value::Int(i64::try_from(bytes().len()).unwrap_or(i64::MAX)),
         Function::CharLength => Value::Int(i64::try_from(text(0).chars().count()).unwrap_or(i64::MAX)),
         Function::Md5 => digest(&md5::compute(&*bytes()).0),
@@ -201,19 +215,29 @@ fn pure(env: &Env<'_>, function: Function, values: &[Value]) -> Value {
     }
 }
 
-pub(super) fn concat(values: &[Value]) -> Value {
+pub(super) fn concat(env: &Env<'_>, values: &[Value]) -> Value {
     if values.iter().any(Value::is_null) {
         return Value::Null;
     }
-    let bytes: Vec<u8> =
-        values.iter().flat_map(|value| value.to_bytes().unwrap_or_default().into_owned()).collect();
-    String::from_utf8(bytes).map_or_else(|error| Value::bytes(error.into_bytes()), Value::Text)
+    let parts: Vec<_> = values.iter().map(|value| value.to_bytes().unwrap_or_default()).collect();
+    bounded(env, "concat", parts.iter().map(|part| part.len()).sum(), || parts.concat())
 }
 
-fn concat_ws(values: &[Value]) -> Value {
+fn concat_ws(env: &Env<'_>, values: &[Value]) -> Value {
     let Some(separator) = values[0].to_text() else { return Value::Null };
     let parts: Vec<_> = values[1..].iter().filter_map(Value::to_text).collect();
-    Value::Text(parts.join(&separator))
+    let size = parts.iter().map(|part| part.len() + separator.len()).sum();
+    bounded(env, "concat_ws", size, || parts.join(&separator).into_bytes())
+}
+
+/// A text of this many bytes, or NULL and a warning if it would be too large.
+fn bounded(env: &Env<'_>, function: &str, size: usize, text: impl FnOnce() -> Vec<u8>) -> Value {
+    if size > MAX_PACKET {
+        let error = SqlError::ResultTooLarge(function.to_owned());
+        env.warn(Warning::new(error.code().0, error.to_string()));
+        return Value::Null;
+    }
+    String::from_utf8(text()).map_or_else(|error| Value::bytes(error.into_bytes()), Value::Text)
 }
 
 /// `CHAR(77, 121)`: each number is one byte or more.
@@ -240,24 +264,26 @@ fn substring(text: &str, from: i64, length: Option<i64>) -> Value {
     Value::Text(chars.into_iter().skip(start).take(length).collect())
 }
 
-fn repeat(env: &Env<'_>, value: &Value, times: usize) -> Value {
-    let bytes = value.to_bytes().unwrap_or_default();
-    if bytes.len().saturating_mul(times) > MAX_PACKET {
-        let error = SqlError::ResultTooLarge("repeat".to_owned());
-        env.warn(Warning::new(error.code().0, error.to_string()));
-        return Value::Null;
-    }
-    let repeated = bytes.repeat(times);
-    String::from_utf8(repeated).map_or_else(|error| Value::bytes(error.into_bytes()), Value::Text)
+fn replace(env: &Env<'_>, text: &str, from: &str, to: &str) -> Value {
+    let size = text.len().saturating_add(text.matches(from).count().saturating_mul(to.len()));
+    bounded(env, "replace", size, || text.replace(from, to).into_bytes())
 }
 
-fn hex(value: &Value) -> Value {
-    let text = match value {
-        Value::Int(number) => format!("{number:X}"),
-        Value::UInt(number) => format!("{number:X}"),
-        other => other.to_bytes().unwrap_or_default().iter().map(|byte| format!("{byte:02X}")).collect(),
-    };
-    Value::Text(text)
+fn repeat(env: &Env<'_>, value: &Value, times: usize) -> Value {
+    let bytes = value.to_bytes().unwrap_or_default();
+    bounded(env, "repeat", bytes.len().saturating_mul(times), || bytes.repeat(times))
+}
+
+fn hex(env: &Env<'_>, value: &Value) -> Value {
+    match value {
+        Value::Int(number) => Value::Text(format!("{number:X}")),
+        Value::UInt(number) => Value::Text(format!("{number:X}")),
+        other => {
+            let bytes = other.to_bytes().unwrap_or_default();
+            let digits = || bytes.iter().map(|byte| format!("{byte:02X}")).collect::<String>().into_bytes();
+            bounded(env, "hex", bytes.len() * 2, digits)
+        }
+    }
 }
 
 fn sha2(bytes: &[u8], bits: i64) -> Value {

@@ -9,6 +9,11 @@ use crate::mysql::error::{SqlError, Warning};
 /// The deepest that parentheses and calls may nest.
 const MAX_DEPTH: usize = 40;
 
+/// The most members of all lists of a statement, and the most calls in it: an expression is evaluated
+/// again after each call that has an effect.
+const MAX_MEMBERS: usize = 1_000;
+const MAX_CALLS: usize = 250;
+
 /// The most operators of a statement: each may make its tree one level deeper.
 const MAX_OPERATORS: usize = 100;
 
@@ -22,14 +27,38 @@ pub(super) struct Cursor<'a> {
     /// How many calls and placeholders there were so far.
     pub calls: usize,
     pub parameters: usize,
+    /// Where the first placeholder stands.
+    pub first_parameter: Option<usize>,
+    /// Where the next statement starts, if there is one.
+    pub rest: Option<usize>,
+    members: usize,
     pub warnings: Vec<Warning>,
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(sql: &'a [u8], dialect: Dialect) -> Parsing<Self> {
-        let tokens = lex::tokens(sql, dialect).map_err(|at| near(sql, at))?;
-        let (at, depth, operators, calls, parameters, warnings) = (0, 0, 0, 0, 0, Vec::new());
-        Ok(Self { sql, dialect, tokens, at, depth, operators, calls, parameters, warnings })
+        let (mut tokens, rest) = lex::tokens(sql, dialect).map_err(|at| near(sql, at))?;
+        // A hint counts behind SELECT only.
+        let mut after_select = false;
+        tokens.retain(|Spanned { token, .. }| {
+            let counts = after_select || !matches!(token, Token::Hint(_));
+            after_select = matches!(token, Token::Word(word) if word.eq_ignore_ascii_case("SELECT"));
+            counts
+        });
+        Ok(Self {
+            sql,
+            dialect,
+            tokens,
+            at: 0,
+            depth: 0,
+            operators: 0,
+            calls: 0,
+            parameters: 0,
+            first_parameter: None,
+            rest,
+            members: 0,
+            warnings: Vec::new(),
+        })
     }
 
     pub(super) fn peek(&self) -> Option<&Token> {
@@ -125,21 +154,23 @@ impl<'a> Cursor<'a> {
         let mut all = vec![one(self)?];
         while self.symbol(",") {
             all.push(one(self)?);
+            self.members += 1;
+            if self.members > MAX_MEMBERS {
+                return Err(SqlError::TooComplex);
+            }
         }
         Ok(all)
     }
 
     /// Goes on at the end of the statement, whatever it says.
     pub(super) fn skip_rest(&mut self) {
-        while self.peek().is_some() && !self.is_symbol(";") {
-            self.at += 1;
-        }
+        self.at = self.tokens.len();
     }
 
     /// Runs a part that may contain itself.
     pub(super) fn deeper<T>(&mut self, part: impl FnOnce(&mut Self) -> Parsing<T>) -> Parsing<T> {
         if self.depth == MAX_DEPTH {
-            return Err(SqlError::TooDeep);
+            return Err(SqlError::TooComplex);
         }
         self.depth += 1;
         let parsed = part(self);
@@ -149,12 +180,13 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn count_operator(&mut self) -> Parsing<()> {
         self.operators += 1;
-        if self.operators > MAX_OPERATORS { Err(SqlError::TooDeep) } else { Ok(()) }
+        if self.operators > MAX_OPERATORS { Err(SqlError::TooComplex) } else { Ok(()) }
     }
 
-    pub(super) fn count_call(&mut self) -> usize {
+    /// The number of a call.
+    pub(super) fn count_call(&mut self) -> Parsing<usize> {
         self.calls += 1;
-        self.calls - 1
+        if self.calls > MAX_CALLS { Err(SqlError::TooComplex) } else { Ok(self.calls - 1) }
     }
 
     /// The error that points at the next token.

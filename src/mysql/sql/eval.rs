@@ -19,6 +19,12 @@ use crate::{
     },
 };
 
+/// The most warnings of a statement: `@@max_error_count`.
+const MAX_WARNINGS: usize = 1_024;
+
+/// The longest text, and the longest pattern, that LIKE compares.
+const MAX_LIKE: (usize, usize) = (64 * 1024, 256);
+
 /// What an expression can see.
 pub(in crate::mysql) struct Env<'a> {
     pub facts: &'a Facts,
@@ -97,6 +103,10 @@ impl Env<'_> {
             Expr::In { value, list, negated } => self.within(value, list)?.map(|is| is != *negated).into(),
             Expr::Like { value, pattern, negated } => {
                 let (value, pattern) = (self.eval(value)?.to_text(), self.eval(pattern)?.to_text());
+                let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+                if length(&value) > MAX_LIKE.0 || length(&pattern) > MAX_LIKE.1 {
+                    return Err(SqlError::TooComplex.into());
+                }
                 value.zip(pattern).map(|(value, pattern)| like(&value, &pattern) != *negated).into()
             }
             Expr::Case { operand, branches, otherwise } => {
@@ -117,7 +127,7 @@ impl Env<'_> {
     /// Each is warned of once, however often an expression is evaluated.
     pub(super) fn warn(&self, warning: Warning) {
         let mut warnings = self.warnings.borrow_mut();
-        if !warnings.contains(&warning) {
+        if warnings.len() < MAX_WARNINGS && !warnings.contains(&warning) {
             warnings.push(warning);
         }
     }
@@ -135,6 +145,7 @@ impl Env<'_> {
             // The right side is not looked at if the left one decides.
             Operator::And if left.to_bool() == Some(false) => return Ok(false.into()),
             Operator::Or if left.to_bool() == Some(true) => return Ok(true.into()),
+            _ if left.is_null() && is_comparison(operator) => return Ok(Value::Null),
             _ => {}
         }
         let right = self.eval(right)?;
@@ -145,7 +156,7 @@ impl Env<'_> {
             Operator::And => both(left.to_bool(), right.to_bool()).into(),
             Operator::Or => both(left.to_bool().map(|l| !l), right.to_bool().map(|r| !r)).map(|b| !b).into(),
             Operator::Xor => left.to_bool().zip(right.to_bool()).map(|(l, r)| l != r).into(),
-            Operator::Concat => call::concat(&[left, right]),
+            Operator::Concat => call::concat(self, &[left, right]),
             _ => numbers::arithmetic(operator, &left, &right)?,
         })
     }
@@ -194,6 +205,12 @@ impl Env<'_> {
             }
         }
     }
+}
+
+/// Those that NULL makes NULL.
+fn is_comparison(operator: Operator) -> bool {
+    use Operator::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
+    matches!(operator, Equal | NotEqual | Less | LessOrEqual | Greater | GreaterOrEqual)
 }
 
 /// None if the operator compares nothing.

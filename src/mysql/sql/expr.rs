@@ -2,7 +2,7 @@
 
 use super::{
     ast::{Cast, Expr, Operator},
-    cursor::Cursor,
+    cursor::{Cursor, near},
     functions::Function,
     lex::Token,
     parse::Parsing,
@@ -54,11 +54,11 @@ fn negation(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
 }
 
 fn comparison(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
-    let mut left = sum(cursor)?;
+    let mut left = bits(cursor)?;
     loop {
         let operator = COMPARISONS.iter().find(|(symbol, _)| cursor.symbol(symbol));
         left = if let Some((_, operator)) = operator {
-            Expr::binary(*operator, left, sum(cursor)?)
+            Expr::binary(*operator, left, bits(cursor)?)
         } else if cursor.word("IS") {
             is(cursor, left)?
         } else {
@@ -123,6 +123,12 @@ fn between(cursor: &mut Cursor<'_>, value: Expr, negated: bool) -> Parsing<Expr>
     Ok(if negated { Expr::Not(Box::new(both)) } else { both })
 }
 
+fn bits(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    let both =
+        |cursor: &mut Cursor<'_>| chain(cursor, sum, |cursor| cursor.symbol("&").then_some(Operator::BitAnd));
+    chain(cursor, both, |cursor| cursor.symbol("|").then_some(Operator::BitOr))
+}
+
 fn sum(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     chain(cursor, product, |cursor| match cursor.peek() {
         Some(Token::Symbol("+")) => cursor.symbol("+").then_some(Operator::Plus),
@@ -183,7 +189,7 @@ fn minus(value: Expr) -> Expr {
 }
 
 fn primary(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
-    let unexpected = cursor.unexpected();
+    let start = cursor.start();
     match cursor.next() {
         Some(Token::Text(first)) => Ok(Expr::Literal(texts(cursor, first))),
         Some(Token::Integer(digits)) => Ok(Expr::Literal(integer(&digits))),
@@ -198,11 +204,12 @@ fn primary(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
             Ok(Expr::System { global, name: cursor.name()?.to_ascii_lowercase() })
         }
         Some(Token::Symbol("?")) => {
+            cursor.first_parameter.get_or_insert(start);
             cursor.parameters += 1;
             Ok(Expr::Parameter(cursor.parameters - 1))
         }
         Some(Token::Symbol("(")) => parenthesis(cursor),
-        _ => Err(unexpected),
+        _ => Err(near(cursor.sql, start)),
     }
 }
 
@@ -229,7 +236,7 @@ fn user(cursor: &mut Cursor<'_>, name: String) -> Parsing<Expr> {
     if !cursor.symbol(":=") {
         return Ok(Expr::User(name));
     }
-    let at = cursor.count_call();
+    let at = cursor.count_call()?;
     Ok(Expr::Assign { at, name, value: Box::new(expr(cursor)?) })
 }
 
@@ -238,8 +245,8 @@ pub(super) fn scope(cursor: &mut Cursor<'_>) -> Parsing<bool> {
     if !cursor.is_symbol_at(1, ".") {
         return Ok(false);
     }
-    let unexpected = cursor.unexpected();
-    let scope = cursor.one_of(&["GLOBAL", "SESSION", "LOCAL"]).ok_or(unexpected)?;
+    let scope = cursor.one_of(&["GLOBAL", "SESSION", "LOCAL"]);
+    let scope = scope.ok_or_else(|| cursor.unexpected())?;
     cursor.expect(".")?;
     Ok(scope == "GLOBAL")
 }
@@ -316,7 +323,7 @@ fn column_or_call(cursor: &mut Cursor<'_>, name: String, quoted: bool) -> Parsin
 /// `CURRENT_TIMESTAMP` and the like need no parentheses.
 fn no_arguments(cursor: &mut Cursor<'_>, name: &str) -> Parsing<Expr> {
     let (function, _) = Function::named(name).ok_or_else(|| cursor.unexpected())?;
-    Ok(Expr::Call { at: cursor.count_call(), function, args: Vec::new() })
+    Ok(Expr::Call { at: cursor.count_call()?, function, args: Vec::new() })
 }
 
 fn call(cursor: &mut Cursor<'_>, text: String, quoted: bool) -> Parsing<Expr> {
@@ -337,7 +344,7 @@ fn call(cursor: &mut Cursor<'_>, text: String, quoted: bool) -> Parsing<Expr> {
     if !arity.contains(&args.len()) {
         return Err(SqlError::ParameterCount(text));
     }
-    Ok(Expr::Call { at: cursor.count_call(), function, args })
+    Ok(Expr::Call { at: cursor.count_call()?, function, args })
 }
 
 fn case(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
@@ -378,8 +385,8 @@ fn convert(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
 }
 
 fn cast_type(cursor: &mut Cursor<'_>) -> Parsing<Cast> {
-    let unexpected = cursor.unexpected();
-    let kind = cursor.one_of(&["CHAR", "NCHAR", "BINARY", "SIGNED", "UNSIGNED"]).ok_or(unexpected)?;
+    let kind = cursor.one_of(&["CHAR", "NCHAR", "BINARY", "SIGNED", "UNSIGNED"]);
+    let kind = kind.ok_or_else(|| cursor.unexpected())?;
     let mut length = None;
     if matches!(kind, "CHAR" | "NCHAR" | "BINARY") && cursor.symbol("(") {
         let Some(Token::Integer(digits)) = cursor.next() else { return Err(cursor.unexpected()) };

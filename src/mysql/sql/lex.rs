@@ -54,31 +54,48 @@ pub(super) struct Spanned {
 type Lexed<'a, T> = IResult<&'a [u8], T>;
 
 /// Longer ones first.
-const SYMBOLS: [&str; 27] = [
+const SYMBOLS: [&str; 28] = [
     "<=>", "@@", ":=", "<>", "!=", "<=", ">=", "||", "&&", "(", ")", ",", ";", ".", "=", "<", ">", "+", "-",
-    "*", "/", "%", "!", "?", "{", "}", "&",
+    "*", "/", "%", "!", "?", "{", "}", "&", "|",
 ];
 
-/// All tokens of `sql`, or where it cannot be read.
-pub(super) fn tokens(sql: &[u8], dialect: Dialect) -> Result<Vec<Spanned>, usize> {
+/// The tokens of the first statement of `sql` that has any, and where the next one starts; or where
+/// it cannot be read.
+pub(super) fn tokens(sql: &[u8], dialect: Dialect) -> Result<(Vec<Spanned>, Option<usize>), usize> {
     let mut tokens = Vec::new();
     // How many `/*!` are open: their text counts, their end does not.
     let mut open = 0;
     let mut left = sql;
     loop {
-        left = skip(left, &mut open);
+        left = skip(left, &mut open).map_err(|at| sql.len() - at)?;
         let start = sql.len() - left.len();
         if left.is_empty() {
-            return Ok(tokens);
+            return Ok((tokens, None));
         }
         let (after, token) = token(left, dialect).map_err(|_| start)?;
         left = after;
-        tokens.push(Spanned { token, start, end: sql.len() - left.len() });
+        if token != Token::Symbol(";") {
+            tokens.push(Spanned { token, start, end: sql.len() - left.len() });
+        } else if !tokens.is_empty() {
+            return Ok((tokens, next_statement(left, &mut open).map(|at| sql.len() - at)));
+        }
     }
 }
 
-/// Without the blanks and comments in front.
-fn skip<'a>(mut input: &'a [u8], open: &mut usize) -> &'a [u8] {
+/// How much is left where the next statement starts, if there is one. What cannot be read is one.
+fn next_statement(mut left: &[u8], open: &mut usize) -> Option<usize> {
+    loop {
+        match skip(left, open) {
+            Ok([]) => return None,
+            Ok([b';', rest @ ..]) => left = rest,
+            Ok(statement) => return Some(statement.len()),
+            Err(at) => return Some(at),
+        }
+    }
+}
+
+/// Without the blanks and comments in front; how much is left where a comment has no end.
+fn skip<'a>(mut input: &'a [u8], open: &mut usize) -> Result<&'a [u8], usize> {
     loop {
         let before = input.len();
         if let Ok((after, _)) = blank_or_comment(input) {
@@ -89,14 +106,16 @@ fn skip<'a>(mut input: &'a [u8], open: &mut usize) -> &'a [u8] {
                     *open += 1;
                     input = after;
                 }
-                _ => input = comment(input).map_or(&[], |(after, _)| after),
+                _ => input = comment(input).map_err(|_| before)?.0,
             }
         } else if *open > 0 && input.starts_with(b"*/") {
             *open -= 1;
             input = &input[2..];
+        } else if input.starts_with(b"/*") && comment(input).is_err() {
+            return Err(before);
         }
         if input.len() == before {
-            return input;
+            return Ok(input);
         }
     }
 }
@@ -261,7 +280,7 @@ mod tests {
     use super::*;
 
     fn lexed(sql: &str) -> Vec<Token> {
-        tokens(sql.as_bytes(), Dialect::default()).unwrap().into_iter().map(|t| t.token).collect()
+        tokens(sql.as_bytes(), Dialect::default()).unwrap().0.into_iter().map(|t| t.token).collect()
     }
 
     fn word(text: &str) -> Token {
@@ -303,15 +322,16 @@ mod tests {
     #[test]
     fn modes_change_how_quotes_are_read() {
         let ansi = Dialect { ansi_quotes: true, ..Dialect::default() };
-        assert_eq!(tokens(b"\"a\"", ansi).unwrap()[0].token, Token::Name("a".to_owned()));
+        assert_eq!(tokens(b"\"a\"", ansi).unwrap().0[0].token, Token::Name("a".to_owned()));
         let plain = Dialect { no_backslash_escapes: true, ..Dialect::default() };
-        assert_eq!(tokens(br"'a\'", plain).unwrap()[0].token, Token::Text(br"a\".to_vec()));
+        assert_eq!(tokens(br"'a\'", plain).unwrap().0[0].token, Token::Text(br"a\".to_vec()));
     }
 
     #[test]
     fn what_cannot_be_read_is_pointed_at() {
         assert_eq!(tokens(b"SELECT 'a", Dialect::default()), Err(7));
         assert_eq!(tokens(b"SELECT 1 \\", Dialect::default()), Err(9));
-        assert_eq!(tokens(b"SELECT /*", Dialect::default()).map(|t| t.len()), Ok(3));
+        assert_eq!(tokens(b"SELECT /*", Dialect::default()), Err(7));
+        assert_eq!(tokens(b"SELECT /*+ x", Dialect::default()), Err(7));
     }
 }

@@ -13,6 +13,9 @@ const DIVISION_DIGITS: u32 = 4;
 const MAX_SCALE: u32 = 30;
 
 pub(super) fn arithmetic(operator: Operator, left: &Value, right: &Value) -> Evaluated {
+    if matches!(operator, Operator::BitAnd | Operator::BitOr) {
+        return Ok(bits(operator, left, right));
+    }
     let (Some(a), Some(b)) = (left.to_number(), right.to_number()) else { return Ok(Value::Null) };
     match (a, b) {
         (Number::Exact(a), Number::Exact(b)) => {
@@ -27,6 +30,16 @@ pub(super) fn arithmetic(operator: Operator, left: &Value, right: &Value) -> Eva
             }
         }
         (a, b) => Ok(double(operator, a.to_f64(), b.to_f64())),
+    }
+}
+
+/// On 64 bits, without a sign.
+fn bits(operator: Operator, left: &Value, right: &Value) -> Value {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the bits are what counts")]
+    let word = |value: &Value| value.to_number().map(|number| number.round() as u64);
+    match (word(left), word(right)) {
+        (Some(a), Some(b)) => Value::UInt(if operator == Operator::BitAnd { a & b } else { a | b }),
+        _ => Value::Null,
     }
 }
 

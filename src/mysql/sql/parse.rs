@@ -21,6 +21,8 @@ pub(in crate::mysql) struct Parsed {
     pub calls: usize,
     /// How many placeholders it has.
     pub parameters: usize,
+    /// Where the first of them stands.
+    pub first_parameter: Option<usize>,
     pub warnings: Vec<Warning>,
     /// Where the next statement starts, if there is one.
     pub rest: Option<usize>,
@@ -29,18 +31,15 @@ pub(in crate::mysql) struct Parsed {
 /// Reads the first statement of `sql`.
 pub(in crate::mysql) fn parse(sql: &[u8], dialect: Dialect) -> Result<Parsed, SqlError> {
     let mut cursor = Cursor::new(sql, dialect)?;
-    while cursor.symbol(";") {}
     if cursor.peek().is_none() {
         return Err(SqlError::EmptyQuery);
     }
     let statement = statement(&mut cursor)?;
     if cursor.peek().is_some() {
-        cursor.expect(";")?;
+        return Err(cursor.unexpected());
     }
-    while cursor.symbol(";") {}
-    let rest = cursor.peek().is_some().then(|| cursor.start());
-    let Cursor { calls, parameters, warnings, .. } = cursor;
-    Ok(Parsed { statement, calls, parameters, warnings, rest })
+    let Cursor { calls, parameters, first_parameter, rest, warnings, .. } = cursor;
+    Ok(Parsed { statement, calls, parameters, first_parameter, warnings, rest })
 }
 
 fn statement(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
@@ -59,9 +58,13 @@ fn statement(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
         "VALUES" => values(cursor),
         "CALL" => call(cursor),
         "EXPLAIN" => explain(cursor),
-        "BEGIN" => Ok(transaction(cursor, true)),
-        "START" if cursor.word("TRANSACTION") => Ok(transaction(cursor, true)),
-        "COMMIT" | "ROLLBACK" => Ok(transaction(cursor, false)),
+        "BEGIN" => {
+            cursor.word("WORK");
+            Ok(Statement::Transaction { opens: true })
+        }
+        "START" if cursor.word("TRANSACTION") => start_transaction(cursor),
+        "COMMIT" => end_transaction(cursor, false),
+        "ROLLBACK" => end_transaction(cursor, true),
         "SAVEPOINT" => cursor.name().map(|_| Statement::Nothing),
         "RELEASE" if cursor.word("SAVEPOINT") => cursor.name().map(|_| Statement::Nothing),
         "UNLOCK" if cursor.one_of(&["TABLES", "TABLE"]).is_some() => Ok(Statement::Nothing),
@@ -104,10 +107,32 @@ const HAS_NO_PLACE: [&str; 27] = [
     "WITH",
 ];
 
-fn transaction(cursor: &mut Cursor<'_>, opens: bool) -> Statement {
-    // WORK, READ ONLY, WITH CONSISTENT SNAPSHOT, TO SAVEPOINT x, AND CHAIN: all the same here.
-    cursor.skip_rest();
-    Statement::Transaction { opens }
+/// What may stand behind START TRANSACTION.
+fn start_transaction(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
+    let characteristic = |cursor: &mut Cursor<'_>| {
+        let tails = [&["WITH", "CONSISTENT", "SNAPSHOT"][..], &["READ", "ONLY"], &["READ", "WRITE"]];
+        let found = tails.iter().any(|words| cursor.words(words));
+        if found { Ok(()) } else { Err(cursor.unexpected()) }
+    };
+    if cursor.peek().is_some() {
+        cursor.list(characteristic)?;
+    }
+    Ok(Statement::Transaction { opens: true })
+}
+
+/// What may stand behind COMMIT and ROLLBACK.
+fn end_transaction(cursor: &mut Cursor<'_>, may_go_back: bool) -> Parsing<Statement> {
+    cursor.word("WORK");
+    if may_go_back && cursor.word("TO") {
+        cursor.word("SAVEPOINT");
+        return cursor.name().map(|_| Statement::Nothing);
+    }
+    let chain = cursor.words(&["AND", "CHAIN"]);
+    if !chain {
+        cursor.words(&["AND", "NO", "CHAIN"]);
+    }
+    cursor.words(&["NO", "RELEASE"]);
+    Ok(Statement::Transaction { opens: chain })
 }
 
 fn select(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
@@ -143,6 +168,13 @@ fn select(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
         select.limit = Some(limit(cursor)?);
     }
     into(cursor, &mut select)?;
+    if cursor.word("UNION") {
+        cursor.skip_rest();
+        return Ok(Statement::NoSuchThing("it does not join results".to_owned()));
+    }
+    if !select.into.is_empty() && select.into.len() != select.items.len() {
+        return Err(SqlError::DifferentColumns);
+    }
     if cursor.words(&["FOR", "UPDATE"]) || cursor.words(&["FOR", "SHARE"]) {
         // There is no row to lock.
     }
@@ -283,7 +315,7 @@ fn call(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
 }
 
 fn explain(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
-    match statement(cursor)? {
+    match select(cursor)? {
         Statement::Select(select) => Ok(Statement::Select(Select { explain: true, ..select })),
         other => Ok(other),
     }

@@ -37,10 +37,40 @@ pub(super) fn show(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
             return Ok(empty(cursor, &["Engine", "Support", "Comment", "Transactions", "XA", "Savepoints"]));
         }
         "PLUGINS" if !scoped => return Ok(empty(cursor, &["Name", "Status", "Type", "Library", "License"])),
+        other if HAS_NO_PLACE.contains(&other) => {
+            cursor.skip_rest();
+            return Ok(Statement::NoSuchThing(format!("it has nothing to show for {other}")));
+        }
         _ => return Err(cursor.unexpected()),
     };
     Ok(Statement::Show(show))
 }
+
+/// What MySQL shows and a lock server does not have.
+const HAS_NO_PLACE: [&str; 22] = [
+    "BINARY",
+    "BINLOG",
+    "CHARACTER",
+    "CHARSET",
+    "COLUMNS",
+    "CREATE",
+    "ENGINE",
+    "EVENTS",
+    "FIELDS",
+    "FUNCTION",
+    "GRANTS",
+    "INDEX",
+    "INDEXES",
+    "KEYS",
+    "MASTER",
+    "OPEN",
+    "PRIVILEGES",
+    "PROCEDURE",
+    "REPLICA",
+    "SLAVE",
+    "TABLE",
+    "TRIGGERS",
+];
 
 fn messages(cursor: &mut Cursor<'_>, errors_only: bool) -> Show {
     // LIMIT: there are never more than a few.

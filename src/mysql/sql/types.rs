@@ -284,6 +284,7 @@ fn of_operator(operator: Operator, left: Type, right: Type) -> Type {
         IntegerDivide => Type::bigint(21, false),
         Modulo => Type { not_null: false, ..both },
         Operator::NullSafeEqual => Type::bigint(1, true),
+        Operator::BitAnd | Operator::BitOr => Type::unsigned(both.not_null),
         _ => Type::truth(&[left, right]),
     }
 }
