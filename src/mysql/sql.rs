@@ -9,6 +9,7 @@ mod functions;
 pub(super) mod lex;
 mod numbers;
 mod parse;
+mod primary;
 mod set;
 mod show;
 mod types;

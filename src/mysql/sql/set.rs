@@ -6,6 +6,7 @@ use super::{
     expr,
     lex::Token,
     parse::Parsing,
+    primary,
 };
 use crate::mysql::value::Value;
 
@@ -63,7 +64,7 @@ fn assignment(cursor: &mut Cursor<'_>) -> Parsing<Assignment> {
         equals(cursor)?;
         return Ok(Assignment::User(name, expr::expr(cursor)?));
     }
-    let global = if cursor.symbol("@@") { expr::scope(cursor)? } else { bare_scope(cursor) };
+    let global = if cursor.symbol("@@") { primary::scope(cursor)? } else { bare_scope(cursor) };
     let name = cursor.name()?.to_ascii_lowercase();
     equals(cursor)?;
     let value = if cursor.word("DEFAULT") { None } else { Some(setting(cursor)?) };
