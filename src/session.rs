@@ -215,7 +215,8 @@ fn deadline(timeout: Timeout) -> Option<Instant> {
     }
 }
 
-async fn until(deadline: Option<Instant>) {
+/// Resolves at that time; never if there is none. Cancel-safe.
+pub(crate) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,

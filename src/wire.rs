@@ -2,8 +2,6 @@
 
 use std::{future::poll_fn, pin::pin, task::Poll};
 
-use tokio::time::{Instant, sleep_until};
-
 use crate::{
     command::{Answer, Ending},
     net::{Burst, HungUp},
@@ -29,14 +27,6 @@ pub(crate) async fn wait(io: &mut Burst, waiting: Waiting<'_>) -> Result<Answer,
         biased;
         answer = finish => answer.map_err(Cut::Ended),
         hung_up = io.hung_up() => Err(Cut::HungUp(hung_up)),
-    }
-}
-
-/// Resolves at that time; never if there is none. Cancel-safe.
-pub(crate) async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }
 

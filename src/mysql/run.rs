@@ -18,7 +18,7 @@ use crate::{
     command::{Answer, Command, Reply},
     lock::SessionId,
     net::Burst,
-    session::{Progress, Session},
+    session::{Progress, Session, until},
     wire,
 };
 
@@ -222,7 +222,7 @@ impl Runner<'_> {
             biased;
             ending = handle.ended() => Err(Stop::Over(ending.into())),
             hung_up = self.io.hung_up() => Err(Stop::Over(wire::Cut::HungUp(hung_up).into())),
-            () = wire::until(end) => Ok(Value::Int(short.into())),
+            () = until(end) => Ok(Value::Int(short.into())),
         };
         handle.note(|profile| profile.statement = None);
         slept

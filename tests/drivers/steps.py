@@ -24,5 +24,16 @@ def steps(ask):
     os._exit(0)  # without a goodbye
 
 
+def ask_by_cursor(connection):
+    """What `steps` needs, of a connection as the Python database API has it."""
+
+    def ask(sql, args):
+        with connection.cursor() as cursor:
+            cursor.execute(sql, args or None)
+            return cursor.fetchone()[0]
+
+    return ask
+
+
 def connection_arguments():
     return {"host": "127.0.0.1", "port": int(sys.argv[1]), "user": "root", "database": "test"}

@@ -2,7 +2,7 @@
 
 use super::{
     ast::{Expr, Item, Select, Show, Statement, Table},
-    cursor::Cursor,
+    cursor::{Cursor, near},
     expr,
     lex::{Dialect, Token},
 };
@@ -46,8 +46,9 @@ fn statement(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
     if cursor.is_symbol("(") || cursor.is_word("SELECT") {
         return select(cursor);
     }
+    let start = cursor.start();
     let Some(Token::Word(word)) = cursor.next() else {
-        return Err(Cursor::new(cursor.sql, cursor.dialect)?.unexpected());
+        return Err(near(cursor.sql, start));
     };
     match word.to_ascii_uppercase().as_str() {
         "DO" => Ok(Statement::Do(cursor.list(expr::expr)?)),
@@ -72,7 +73,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
             cursor.skip_rest();
             Ok(Statement::NoSuchThing(format!("it has locks, and no tables for {other}")))
         }
-        _ => Err(Cursor::new(cursor.sql, cursor.dialect)?.unexpected()),
+        _ => Err(near(cursor.sql, start)),
     }
 }
 
