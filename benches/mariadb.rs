@@ -1,5 +1,6 @@
 //! `cargo bench --bench mariadb`: CPU time of the server for a pair of GET_LOCK and RELEASE_LOCK,
-//! beside MariaDB's on the same load, in turns in one run; and memory of an idle connection.
+//! beside MariaDB's on the same load, in turns in one run, for two kinds of clients; and memory of an
+//! idle connection.
 //!
 //! Needs Linux. MariaDB is left out where `mariadbd` is not installed.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a program for people")]
@@ -10,12 +11,20 @@ use std::{
     net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-const CONNECTIONS: usize = 32;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinSet,
+};
+
+const CONNECTIONS: usize = 64;
 const ROUNDS: usize = 5;
 const TIME: Duration = Duration::from_secs(3);
 const IDLE: usize = 2_000;
@@ -90,30 +99,55 @@ impl Server {
         line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
     }
 
-    /// Pairs done, and CPU time in microseconds for each.
-    fn load(&self) -> (u64, f64) {
-        let (stop, pairs) = (AtomicBool::new(false), AtomicU64::new(0));
-        let mut connections: Vec<_> = (0..CONNECTIONS).map(|_| log_in(self.port)).collect();
+    /// CPU time in microseconds for a pair.
+    fn load(&self, clients: Clients) -> f64 {
+        let (stop, pairs) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let connections: Vec<_> = (0..CONNECTIONS).map(|_| log_in(self.port)).collect();
+        let work = |(at, stream)| take_and_free(at, stream, stop.clone(), pairs.clone());
+        let work = connections.into_iter().enumerate().map(work);
         let before = self.cpu();
-        thread::scope(|scope| {
-            for (at, connection) in connections.iter_mut().enumerate() {
-                let (stop, pairs) = (&stop, &pairs);
-                scope.spawn(move || {
-                    let take = query(&format!("SELECT GET_LOCK('own{at}', 10)"));
-                    let free = query(&format!("SELECT RELEASE_LOCK('own{at}')"));
-                    while !stop.load(Ordering::Relaxed) {
-                        ask(connection, &take);
-                        ask(connection, &free);
-                        pairs.fetch_add(1, Ordering::Relaxed);
-                    }
-                });
+        let threads: Vec<_> = match clients {
+            Clients::EventLoop => {
+                let work: Vec<_> = work.collect();
+                let all = async { drop(work.into_iter().collect::<JoinSet<()>>().join_all().await) };
+                vec![thread::spawn(|| run(all))]
             }
-            thread::sleep(TIME);
-            stop.store(true, Ordering::Relaxed);
-        });
-        let (cpu, pairs) = (self.cpu().saturating_sub(before), pairs.load(Ordering::Relaxed));
+            Clients::Threads => work.map(|work| thread::spawn(|| run(work))).collect(),
+        };
+        thread::sleep(TIME);
+        stop.store(true, Ordering::Relaxed);
+        for thread in threads {
+            thread.join().unwrap();
+        }
         #[expect(clippy::cast_precision_loss)]
-        (pairs, cpu.as_secs_f64() * 1e6 / pairs as f64)
+        let pairs = pairs.load(Ordering::Relaxed) as f64;
+        self.cpu().saturating_sub(before).as_secs_f64() * 1e6 / pairs
+    }
+}
+
+/// Who loads a server.
+#[derive(Clone, Copy, Debug)]
+enum Clients {
+    /// One process with an event loop, as an application with a pool is.
+    EventLoop,
+    /// A thread for each connection. The server's replies wake one each, which the kernel counts as
+    /// the server's time.
+    Threads,
+}
+
+fn run(work: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap().block_on(work);
+}
+
+async fn take_and_free(at: usize, stream: TcpStream, stop: Arc<AtomicBool>, pairs: Arc<AtomicU64>) {
+    stream.set_nonblocking(true).unwrap();
+    let mut stream = tokio::net::TcpStream::from_std(stream).unwrap();
+    let take = query(&format!("SELECT GET_LOCK('own{at}', 10)"));
+    let free = query(&format!("SELECT RELEASE_LOCK('own{at}')"));
+    while !stop.load(Ordering::Relaxed) {
+        ask(&mut stream, &take).await;
+        ask(&mut stream, &free).await;
+        pairs.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -160,13 +194,13 @@ fn log_in(port: u16) -> TcpStream {
 }
 
 /// Sends a query and reads its one row; the reply must be 1.
-fn ask(stream: &mut TcpStream, query: &[u8]) {
-    stream.write_all(query).unwrap();
+async fn ask(stream: &mut tokio::net::TcpStream, query: &[u8]) {
+    stream.write_all(query).await.unwrap();
     let mut reply = Vec::new();
     let mut space = [0; 512];
     // Five packets: count, column, end, row, end.
     while packets(&reply) < 5 {
-        let read = stream.read(&mut space).unwrap();
+        let read = stream.read(&mut space).await.unwrap();
         assert!(read > 0, "the server has gone");
         reply.extend_from_slice(&space[..read]);
     }
@@ -191,21 +225,14 @@ fn median(mut values: Vec<f64>) -> (f64, f64, f64) {
     (values[values.len() / 2], values[0], values[values.len() - 1])
 }
 
-fn main() {
-    // `cargo test --benches` only asks whether it runs.
-    if std::env::args().any(|arg| arg == "--test") || !Path::new("/proc/self/stat").exists() {
-        return;
-    }
-    let servers: Vec<Server> = [Some(Server::getlockd()), Server::mariadb()].into_iter().flatten().collect();
+fn compare(servers: &[Server], clients: Clients) {
     let mut micros = vec![Vec::new(); servers.len()];
     for _ in 0..ROUNDS {
         for (server, micros) in servers.iter().zip(&mut micros) {
-            micros.push(server.load().1);
+            micros.push(server.load(clients));
         }
     }
-    println!(
-        "CPU of the server, us a pair, {CONNECTIONS} connections on names of their own, {ROUNDS} rounds in turns"
-    );
+    println!("CPU of the server, us a pair; {CONNECTIONS} connections, clients: {clients:?}");
     let mut medians = Vec::new();
     for (server, micros) in servers.iter().zip(micros) {
         let (median, least, most) = median(micros);
@@ -214,6 +241,17 @@ fn main() {
     }
     if let [ours, theirs] = medians[..] {
         println!("  ratio {:.2}", ours / theirs);
+    }
+}
+
+fn main() {
+    // `cargo test --benches` only asks whether it runs.
+    if std::env::args().any(|arg| arg == "--test") || !Path::new("/proc/self/stat").exists() {
+        return;
+    }
+    let servers: Vec<Server> = [Some(Server::getlockd()), Server::mariadb()].into_iter().flatten().collect();
+    for clients in [Clients::EventLoop, Clients::Threads] {
+        compare(&servers, clients);
     }
     for server in &servers {
         let before = server.memory();

@@ -48,11 +48,6 @@ impl Session {
         &self.handle
     }
 
-    /// The same, to keep while a command runs.
-    pub fn handle_arc(&self) -> Arc<Handle> {
-        self.handle.clone()
-    }
-
     /// The numbers of the server.
     pub fn stats(&self) -> Stats {
         self.hub.stats()
@@ -154,7 +149,12 @@ pub struct Waiting<'a> {
     hub: &'a Hub,
 }
 
-impl Waiting<'_> {
+impl<'a> Waiting<'a> {
+    /// The session that waits.
+    pub fn handle(&self) -> &'a Handle {
+        self.handle
+    }
+
     /// Resolves with the answer: granted, timed out, interrupted, or refused as the server stops.
     ///
     /// Cancel-safe: dropped before it resolves, it leaves the queue.

@@ -402,6 +402,11 @@ async fn processes_and_locks_are_tables() {
     let count = "SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE OWNER_THREAD_ID = 2";
     assert_eq!(b.value(count).await, some("2"));
     assert_eq!(b.value("SELECT COUNT(*) FROM information_schema.processlist WHERE id = 99").await, some("0"));
+    // One of them waits and has a statement to show; none has a database.
+    let counts = "SELECT CONCAT(COUNT(*) > COUNT(info), COUNT(info) > 0, COUNT(db)) FROM information_schema.processlist";
+    assert_eq!(b.value(counts).await, some("110"));
+    let users = b.query("SELECT DISTINCT COMMAND = 'Query' FROM information_schema.processlist").await;
+    assert!(matches!(users, Reply::Rows { rows, .. } if rows.len() == 2), "two of three sessions are alike");
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
 //! Moments as SQL writes them. All of them are in UTC: the server has no other time zone.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use time::OffsetDateTime;
 
 use super::value::Decimal;
 
 /// Now, in microseconds since 1970.
 pub(super) fn now() -> i64 {
-    let micros = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000;
-    i64::try_from(micros).unwrap_or(i64::MAX)
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// `2026-11-20 09:30:00.123`, with so many digits of the fraction.

@@ -2,6 +2,7 @@
 
 use super::{
     charset::Charset,
+    clock,
     command::Kind,
     connection::Connection,
     error::{SqlError, Warning},
@@ -148,7 +149,7 @@ impl Connection {
     }
 
     async fn query(&mut self, payload: &[u8]) -> Result<(), Over> {
-        let sql = self.state.variables.client_charset().decode_statement(payload).into_owned();
+        let sql = self.state.variables.settings().client_charset.decode_statement(payload);
         let mut left = &sql[..];
         loop {
             let parsed = match self.parse(left) {
@@ -163,9 +164,8 @@ impl Connection {
                 return Ok(());
             }
             let text = &left[..parsed.rest.unwrap_or(left.len())];
-            let more = parsed.rest.is_some();
             match self.statement(&parsed, text, &[]).await {
-                Ok(outcome) => self.writer(more).outcome(&outcome, false),
+                Ok(outcome) => self.writer(parsed.rest.is_some()).outcome(&outcome, false),
                 Err(Stop::Error(error)) => {
                     self.writer(false).error(&error);
                     return Ok(());
@@ -182,7 +182,7 @@ impl Connection {
     }
 
     fn parse(&self, sql: &[u8]) -> Result<Parsed, SqlError> {
-        let parsed = sql::parse(sql, self.state.variables.dialect());
+        let parsed = sql::parse(sql, self.state.variables.settings().dialect);
         match parsed {
             Ok(Parsed { rest: Some(rest), .. }) if !self.multi => Err(sql::syntax_error(sql, rest)),
             Err(SqlError::UnknownFunction(name)) if !name.contains('.') => Err(match &self.state.database {
@@ -211,13 +211,21 @@ impl Connection {
     }
 
     fn runner<'a>(&'a mut self, sql: &'a str, parameters: &'a [Value]) -> Runner<'a> {
-        let facts = self.state.facts(self.session.id());
         let Self { io, session, state, .. } = self;
-        Runner { io, session, state, sql, parameters, facts, outcomes: Vec::new(), deadline: None }
+        Runner {
+            io,
+            session,
+            state,
+            sql,
+            parameters,
+            now: clock::now(),
+            outcomes: Vec::new(),
+            deadline: None,
+        }
     }
 
     fn prepare(&mut self, payload: &[u8]) -> Result<(), SqlError> {
-        let sql = self.state.variables.client_charset().decode_statement(payload).into_owned();
+        let sql = self.state.variables.settings().client_charset.decode_statement(payload).into_owned();
         let parsed = self.parse(&sql)?;
         if let Some(rest) = parsed.rest {
             return Err(sql::syntax_error(&sql, rest));
@@ -264,7 +272,7 @@ impl Connection {
         let id = fields.u32()?;
         // Flags of cursors, which are not opened, and a count that is always 1.
         fields.take(5)?;
-        let charset = self.state.variables.client_charset();
+        let charset = self.state.variables.settings().client_charset;
         let prepared = self.state.prepared(id, "mysqld_stmt_execute")?;
         let parameters = prepared.bind(&mut fields, charset)?;
         let sql = prepared.sql.clone();

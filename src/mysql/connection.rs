@@ -126,7 +126,7 @@ impl Connection {
     }
 
     /// The next packet, whatever it is, after what is to be sent.
-    async fn packet(&mut self) -> Result<Bytes, Over> {
+    async fn packet(&mut self) -> Result<BytesMut, Over> {
         self.flush().await?;
         loop {
             if let Some(packet) = self.packets.decode(&mut self.io.input)? {
@@ -155,7 +155,7 @@ impl Connection {
             }
             // Not set anew for each command: when it is due it looks how long it has been.
             // At most a year: no clock ends before.
-            let end = since + self.state.variables.wait_timeout();
+            let end = since + self.state.variables.settings().wait_timeout;
             while self.idle.as_mut().poll(cx).is_ready() {
                 if Instant::now() >= end {
                     return Poll::Ready(Err(Over::Inactive));

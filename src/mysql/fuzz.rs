@@ -58,20 +58,20 @@ pub(crate) fn sql(data: &[u8]) {
 }
 
 fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&[(&'static str, Value)]>) {
-    let (facts, system, user) = (Facts::default(), Variables::default(), HashMap::new());
+    let (system, user) = (Variables::default(), HashMap::new());
     let (warnings, mut outcomes) = (RefCell::new(Vec::new()), vec![None; calls]);
     for expr in exprs {
         // Each call halts it at most once.
         for _ in 0..=calls {
             let parameters = [Value::text("name"), Value::Int(3), Value::Null];
             let env = Env {
-                facts: &facts,
+                facts: Facts::default(),
                 parameters: &parameters,
                 user: &user,
                 system: &system,
                 outcomes: &outcomes,
                 row,
-                count: 1,
+                rows: None,
                 warnings: &warnings,
             };
             let _ = env.type_of(expr);

@@ -1,7 +1,9 @@
 //! Packets: a payload behind a length and a number; longer payloads are split (MySQL internals,
 //! "Protocol Basics"). Pure.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use std::mem;
+
+use bytes::{Buf, BufMut, BytesMut};
 use tokio_util::codec::Decoder;
 
 use super::error::SqlError;
@@ -68,10 +70,10 @@ impl Packets {
 }
 
 impl Decoder for Packets {
-    type Item = Bytes;
+    type Item = BytesMut;
     type Error = SqlError;
 
-    fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, SqlError> {
+    fn decode(&mut self, input: &mut BytesMut) -> Result<Option<BytesMut>, SqlError> {
         while let [a, b, c, sequence, ..] = input[..] {
             let length = usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16;
             let wanted = self.sequence;
@@ -85,14 +87,15 @@ impl Decoder for Packets {
             }
             self.sequence = sequence.wrapping_add(1);
             input.advance(4);
-            let part = input.split_to(length);
+            // Most often it is all that came, and the buffer need not be shared.
+            let part = if input.len() == length { mem::take(input) } else { input.split_to(length) };
             if length == MAX_PAYLOAD {
                 self.joined.extend_from_slice(&part);
             } else if self.joined.is_empty() {
-                return Ok(Some(part.freeze()));
+                return Ok(Some(part));
             } else {
                 self.joined.extend_from_slice(&part);
-                return Ok(Some(std::mem::take(&mut self.joined).freeze()));
+                return Ok(Some(mem::take(&mut self.joined)));
             }
         }
         Ok(None)

@@ -3,6 +3,8 @@
 
 use bytes::{BufMut, BytesMut};
 
+use smol_str::SmolStr;
+
 use super::{
     charset::Charset,
     clock,
@@ -16,7 +18,7 @@ use super::{
 /// A column of a result.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Column {
-    pub name: String,
+    pub name: SmolStr,
     pub kind: Type,
 }
 
@@ -113,7 +115,7 @@ impl Writer<'_> {
             output.put_u16_le(warnings);
         });
         if parameters > 0 {
-            let parameter = Column { name: "?".to_owned(), kind: Type::text(0) };
+            let parameter = Column { name: "?".into(), kind: Type::text(0) };
             self.columns(&vec![parameter; parameters.into()]);
         }
         if !columns.is_empty() {

@@ -1,15 +1,20 @@
 //! Running statements.
 
-use std::time::Duration;
+use std::{
+    future::{Ready, ready},
+    pin::Pin,
+    time::Duration,
+};
 
 use tokio::time::{Instant, timeout_at};
+use tokio_util::either::Either;
 
 use super::{
     charset::Charset,
     error::{SqlError, Warning},
     over::Over,
     result::Outcome,
-    sql::{Ask, Assignment, Env, Expr, Facts, Halt, Parsed, Show, Statement},
+    sql::{Ask, Assignment, Env, Expr, Halt, Parsed, Show, Statement},
     state::State,
     value::Value,
     variables::Variables,
@@ -18,7 +23,7 @@ use crate::{
     command::{Answer, Command, Reply},
     lock::SessionId,
     net::Burst,
-    session::{Progress, Session, until},
+    session::{Progress, Session, Waiting, until},
     wire,
 };
 
@@ -55,7 +60,8 @@ pub(super) struct Runner<'a> {
     /// As it was typed.
     pub sql: &'a str,
     pub parameters: &'a [Value],
-    pub facts: Facts,
+    /// When it came, in microseconds since 1970.
+    pub now: i64,
     pub outcomes: Vec<Option<Value>>,
     pub deadline: Option<Instant>,
 }
@@ -91,14 +97,14 @@ impl Runner<'_> {
             }
             Statement::Do(exprs) => {
                 for expr in exprs {
-                    self.env(None, 1).type_of(expr)?;
+                    self.env(None).type_of(expr)?;
                 }
                 for expr in exprs {
                     self.value(expr).await?;
                 }
             }
-            Statement::Set(assignments) => self.set(assignments).await?,
-            Statement::Kill { query, id } => self.kill(*query, id).await?,
+            Statement::Set(assignments) => Box::pin(self.set(assignments)).await?,
+            Statement::Kill { query, id } => Box::pin(self.kill(*query, id)).await?,
             Statement::Use(database) => self.use_database(database),
             Statement::Transaction { opens } => self.state.in_transaction = *opens,
             Statement::Nothing => {}
@@ -131,15 +137,15 @@ impl Runner<'_> {
         self.state.row_count = -1;
     }
 
-    pub(super) fn env<'e>(&'e self, row: Option<&'e [(&'static str, Value)]>, count: u64) -> Env<'e> {
+    pub(super) fn env<'e>(&'e self, row: Option<&'e [(&'static str, Value)]>) -> Env<'e> {
         Env {
-            facts: &self.facts,
+            facts: self.state.facts(self.session.id(), self.now),
             parameters: self.parameters,
             user: &self.state.user_variables,
             system: &self.state.variables,
             outcomes: &self.outcomes,
             row,
-            count,
+            rows: None,
             warnings: &self.state.warnings,
         }
     }
@@ -147,7 +153,7 @@ impl Runner<'_> {
     /// Evaluates an expression, doing what it asks for on the way.
     pub(super) async fn value(&mut self, expr: &Expr) -> Ran<Value> {
         loop {
-            let evaluated = self.env(None, 1).eval(expr);
+            let evaluated = self.env(None).eval(expr);
             match evaluated {
                 Ok(value) => {
                     self.take_turns().await?;
@@ -168,52 +174,44 @@ impl Runner<'_> {
         self.session.handle().ending().map_or(Ok(()), |ending| Err(Stop::Over(ending.into())))
     }
 
-    async fn ask(&mut self, ask: Ask) -> Ran<Value> {
+    fn ask(&mut self, ask: Ask) -> Running<'_, Value> {
         match ask {
             Ask::Run(command) => {
                 let signed = matches!(
                     command,
                     Command::GetLock { .. } | Command::ReleaseLock(_) | Command::IsFreeLock(_)
                 );
-                match self.command(command).await? {
-                    Ok(Reply::Int(number)) if signed => Ok(Value::Int(i64::try_from(number).unwrap_or(0))),
-                    Ok(Reply::Int(number)) => Ok(Value::UInt(number)),
-                    Ok(_) => Ok(Value::Null),
-                    Err(error) => Err(SqlError::from(error).into()),
+                match self.command(command) {
+                    Either::Left(answer) => {
+                        at_once(answer.into_inner().and_then(|answer| value_of(answer, signed)))
+                    }
+                    Either::Right(answer) => {
+                        Either::Right(Box::pin(async move { value_of(answer.await?, signed) }))
+                    }
                 }
             }
-            Ask::Sleep(time) => self.sleep(time).await,
+            Ask::Sleep(time) => Either::Right(Box::pin(self.sleep(time))),
             Ask::Assign(name, value) => {
-                self.state.set_user(name, value.clone())?;
-                Ok(value)
+                at_once(self.state.set_user(name, value.clone()).map(|()| value).map_err(Stop::Error))
             }
         }
     }
 
-    async fn command(&mut self, command: Command) -> Ran<Answer> {
-        let (sql, deadline) = (self.sql, self.deadline);
-        let handle = self.session.handle_arc();
+    fn command(&mut self, command: Command) -> Running<'_, Answer> {
         match self.session.start(command) {
-            Progress::Done(answer) => Ok(answer),
-            Progress::Killing(killing) => killing.finish().await.map_err(|ending| Stop::Over(ending.into())),
+            Progress::Done(answer) => at_once(Ok(answer)),
+            Progress::Killing(killing) => Either::Right(Box::pin(async {
+                killing.finish().await.map_err(|ending| Stop::Over(ending.into()))
+            })),
             Progress::Waiting(waiting) => {
-                handle.note(|profile| profile.statement = Some(shortened(sql)));
-                let waited = match deadline {
-                    None => Ok(wire::wait(self.io, waiting).await),
-                    Some(deadline) => timeout_at(deadline, wire::wait(self.io, waiting)).await,
-                };
-                handle.note(|profile| profile.statement = None);
-                match waited {
-                    Ok(answer) => answer.map_err(|cut| Stop::Over(cut.into())),
-                    Err(_) => Err(SqlError::ExecutionTime.into()),
-                }
+                Either::Right(Box::pin(wait(self.io, waiting, self.deadline, self.sql)))
             }
         }
     }
 
     /// 0, or 1 if it was cut short by the time that a SELECT may take.
     async fn sleep(&mut self, time: Duration) -> Ran<Value> {
-        let handle = self.session.handle_arc();
+        let handle = self.session.handle();
         handle.note(|profile| profile.statement = Some(shortened(self.sql)));
         let end = Instant::now().checked_add(time);
         let short = self.deadline.is_some_and(|deadline| end.is_none_or(|end| deadline < end));
@@ -229,7 +227,7 @@ impl Runner<'_> {
     }
 
     async fn kill(&mut self, query: bool, id: &Expr) -> Ran<()> {
-        self.env(None, 1).type_of(id)?;
+        self.env(None).type_of(id)?;
         let wanted = self.value(id).await?.to_i64().unwrap_or(0);
         let unknown = || SqlError::UnknownThread(u64::try_from(wanted).unwrap_or(0));
         let id = SessionId(u32::try_from(wanted).map_err(|_| unknown())?);
@@ -246,7 +244,7 @@ impl Runner<'_> {
         for assignment in assignments {
             match assignment {
                 Assignment::User(_, value) | Assignment::System { value: Some(value), .. } => {
-                    self.env(None, 1).type_of(value)?;
+                    self.env(None).type_of(value)?;
                 }
                 Assignment::Names { charset, collation } => {
                     names(charset.as_deref(), collation.as_deref())?;
@@ -289,6 +287,40 @@ impl Runner<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// What a command is answered with, at once or after a wait. That part is boxed: what a connection
+/// needs for most commands is small.
+type Running<'a, T> = Either<Ready<Ran<T>>, Pin<Box<dyn Future<Output = Ran<T>> + Send + 'a>>>;
+
+fn at_once<T>(ran: Ran<T>) -> Running<'static, T> {
+    Either::Left(ready(ran))
+}
+
+fn value_of(answer: Answer, signed: bool) -> Ran<Value> {
+    match answer.map_err(SqlError::from)? {
+        Reply::Int(number) if signed => Ok(Value::Int(i64::try_from(number).unwrap_or(0))),
+        Reply::Int(number) => Ok(Value::UInt(number)),
+        _ => Ok(Value::Null),
+    }
+}
+
+/// Waits for a lock, up to the time that a SELECT may take.
+///
+/// Cancel-safe: dropped, it leaves the queue.
+async fn wait(io: &mut Burst, waiting: Waiting<'_>, deadline: Option<Instant>, sql: &str) -> Ran<Answer> {
+    let handle = waiting.handle();
+    handle.note(|profile| profile.statement = Some(shortened(sql)));
+    let wait = wire::wait(io, waiting);
+    let waited = match deadline {
+        None => Ok(wait.await),
+        Some(deadline) => timeout_at(deadline, wait).await,
+    };
+    handle.note(|profile| profile.statement = None);
+    match waited {
+        Ok(answer) => answer.map_err(|cut| Stop::Over(cut.into())),
+        Err(_) => Err(SqlError::ExecutionTime.into()),
     }
 }
 

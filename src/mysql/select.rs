@@ -1,6 +1,6 @@
 //! SELECT: of expressions, and of the two tables.
 
-use std::time::Duration;
+use std::{borrow::Cow, collections::HashSet, time::Duration};
 
 use tokio::time::Instant;
 
@@ -9,7 +9,7 @@ use super::{
     result::{Column, Outcome},
     run::{Ran, Runner, Stop},
     show,
-    sql::{Expr, Function, Halt, Item, Select, Type},
+    sql::{Env, Expr, Halt, Item, Select, Type},
     tables::{self, Own, Row},
     value::{Number, Value, folded},
 };
@@ -17,10 +17,10 @@ use super::{
 impl Runner<'_> {
     pub(super) async fn select(&mut self, select: &Select) -> Ran<Outcome> {
         let limit = select.max_execution_time.map(Duration::from_millis);
-        let limit = limit.or_else(|| self.state.variables.max_execution_time());
+        let limit = limit.or_else(|| self.state.variables.settings().max_execution_time);
         self.deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let items = expand(select);
-        let columns = self.columns(select, &items)?;
+        let items = &expand(select);
+        let columns = self.columns(select, items)?;
         if select.explain {
             return Ok(explanation());
         }
@@ -29,10 +29,10 @@ impl Runner<'_> {
             Some(_) => {
                 // It may take long: others go first.
                 tokio::task::yield_now().await;
-                self.table_rows(select, &items, skip, count)?
+                self.table_rows(select, items, skip, count)?
             }
             None if skip > 0 || count == 0 => Vec::new(),
-            None => self.row(select, &items).await?.into_iter().collect(),
+            None => self.row(select, items).await?.into_iter().collect(),
         };
         if select.into.is_empty() {
             return Ok(Outcome::Rows { columns, rows });
@@ -46,7 +46,7 @@ impl Runner<'_> {
     /// The columns of a result. Names that do not exist are found here, before anything is taken.
     pub(super) fn columns(&self, select: &Select, items: &[Item]) -> Ran<Vec<Column>> {
         let blank = select.from.map(tables::blank);
-        let env = self.env(blank.as_deref(), 1);
+        let env = self.env(blank.as_deref());
         let column = |item: &Item| {
             let kind = env.type_of(&item.expr)?;
             // A column of a table is as wide as it may be.
@@ -84,28 +84,30 @@ impl Runner<'_> {
             rows = self.matching(rows, condition)?;
         }
         self.sort(&mut rows, &select.order)?;
-        let total = rows.len() as u64;
-        if items.iter().any(|item| counts(&item.expr)) {
+        let values =
+            |env: Env<'_>| items.iter().map(|item| Ok(env.eval(&item.expr)?)).collect::<Ran<Vec<_>>>();
+        let mut rows = if select.counts {
             // One row that sums up all of them.
-            rows.truncate(1);
-            if rows.is_empty() {
-                rows.push(tables::blank(table));
-            }
-        }
-        let values = |row: &Row| {
-            let env = self.env(Some(row), total);
-            items.iter().map(|item| Ok(env.eval(&item.expr)?)).collect::<Ran<Vec<_>>>()
+            let blank = tables::blank(table);
+            let row = rows.first().unwrap_or(&blank);
+            vec![values(Env { rows: Some(&rows), ..self.env(Some(row)) })?]
+        } else {
+            rows.iter().map(|row| values(self.env(Some(row)))).collect::<Ran<Vec<_>>>()?
         };
+        if select.distinct {
+            let mut seen = HashSet::new();
+            rows.retain(|row| seen.insert(row.iter().map(Value::to_text).collect::<Vec<_>>()));
+        }
         let (skip, count) =
             (usize::try_from(skip).unwrap_or(usize::MAX), usize::try_from(count).unwrap_or(usize::MAX));
-        rows.iter().skip(skip).take(count).map(values).collect()
+        Ok(rows.into_iter().skip(skip).take(count).collect())
     }
 
     /// Those of which a condition holds.
     pub(super) fn matching(&self, rows: Vec<Row>, condition: &Expr) -> Ran<Vec<Row>> {
         let mut matching = Vec::new();
         for row in rows {
-            if self.env(Some(&row), 1).eval(condition)?.to_bool() == Some(true) {
+            if self.env(Some(&row)).eval(condition)?.to_bool() == Some(true) {
                 matching.push(row);
             }
         }
@@ -114,7 +116,7 @@ impl Runner<'_> {
 
     fn sort(&self, rows: &mut Vec<Row>, order: &[(Expr, bool)]) -> Ran<()> {
         for (by, descending) in order.iter().rev() {
-            let key = |row: Row| Ok::<_, Stop>((self.env(Some(&row), 1).eval(by)?, row));
+            let key = |row: Row| Ok::<_, Stop>((self.env(Some(&row)).eval(by)?, row));
             let mut keyed = std::mem::take(rows).into_iter().map(key).collect::<Ran<Vec<_>>>()?;
             // Numbers among themselves, else as texts: one order for all keys.
             let as_texts = keyed.iter().any(|(key, _)| matches!(key, Value::Text(_) | Value::Bytes { .. }));
@@ -134,11 +136,14 @@ impl Runner<'_> {
 }
 
 /// The items of a SELECT, with `*` spelled out.
-pub(super) fn expand(select: &Select) -> Vec<Item> {
+pub(super) fn expand(select: &Select) -> Cow<'_, [Item]> {
+    if !select.items.iter().any(|item| matches!(item.expr, Expr::Star)) {
+        return Cow::Borrowed(&select.items);
+    }
     let all = |table| {
-        let column = |(name, _): (&'static str, Value)| {
-            let name = name.to_owned();
-            Item { expr: Expr::Column(name.clone()), name }
+        let column = |(name, _): (&'static str, Value)| Item {
+            expr: Expr::Column(name.to_owned()),
+            name: name.into(),
         };
         tables::blank(table).into_iter().map(column)
     };
@@ -149,10 +154,6 @@ pub(super) fn expand(select: &Select) -> Vec<Item> {
         _ => vec![item.clone()],
     });
     items.collect()
-}
-
-fn counts(expr: &Expr) -> bool {
-    matches!(expr, Expr::Call { function: Function::Count, .. })
 }
 
 fn in_clause(halt: Halt, clause: &'static str) -> Stop {

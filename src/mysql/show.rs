@@ -71,10 +71,8 @@ impl Runner<'_> {
 
 /// Rows under columns of these names, of the types that the values of `like` have.
 pub(super) fn result(names: &[&str], like: &Row, rows: Vec<Vec<Value>>) -> Outcome {
-    let column = |(name, (_, value)): (&&str, &(&str, Value))| Column {
-        name: (*name).to_owned(),
-        kind: nullable(value),
-    };
+    let column =
+        |(name, (_, value)): (&&str, &(&str, Value))| Column { name: (*name).into(), kind: nullable(value) };
     Outcome::Rows { columns: names.iter().zip(like).map(column).collect(), rows }
 }
 
@@ -87,7 +85,7 @@ fn nullable(value: &Value) -> Type {
 
 /// Rows of texts.
 pub(super) fn texts(names: &[&str], rows: Vec<Vec<Value>>) -> Outcome {
-    let column = |name: &&str| Column { name: (*name).to_owned(), kind: Type::text(256) };
+    let column = |name: &&str| Column { name: (*name).into(), kind: Type::text(256) };
     Outcome::Rows { columns: names.iter().map(column).collect(), rows }
 }
 

@@ -17,6 +17,5 @@ mod types;
 pub(super) use ast::{Assignment, Expr, Item, Operator, Select, Show, Statement, Table};
 pub(super) use cursor::near as syntax_error;
 pub(super) use eval::{Ask, Env, Facts, Halt};
-pub(super) use functions::Function;
 pub(super) use parse::{Parsed, parse};
 pub(super) use types::{Kind, Type, of_value};

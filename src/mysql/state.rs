@@ -48,24 +48,26 @@ impl State {
 
     pub(super) fn status(&self, more_results: bool) -> Status {
         let on = |set: bool, flag: u16| if set { flag } else { 0 };
+        let settings = self.variables.settings();
         Status {
             capabilities: self.capabilities,
-            charset: self.variables.result_charset(),
-            flags: on(self.variables.autocommit(), flag::AUTOCOMMIT)
+            charset: settings.result_charset,
+            flags: on(settings.autocommit, flag::AUTOCOMMIT)
                 | on(self.in_transaction, flag::IN_TRANSACTION)
                 | on(more_results, flag::MORE_RESULTS)
-                | on(self.variables.dialect().no_backslash_escapes, flag::NO_BACKSLASH_ESCAPES),
+                | on(settings.dialect.no_backslash_escapes, flag::NO_BACKSLASH_ESCAPES),
             warnings: u16::try_from(self.warnings.borrow().len()).unwrap_or(u16::MAX),
         }
     }
 
     /// What the expressions of a statement can ask for.
-    pub(super) fn facts(&self, id: SessionId) -> Facts {
+    pub(super) fn facts(&self, id: SessionId, now: i64) -> Facts<'_> {
         Facts {
             id: id.0,
-            database: self.database.clone(),
-            user: format!("{}@{}", self.user, self.host),
-            now: super::clock::now(),
+            database: self.database.as_deref(),
+            user: &self.user,
+            host: &self.host,
+            now,
             row_count: self.row_count,
             found_rows: self.found_rows,
         }

@@ -98,10 +98,63 @@ const KNOWN: [Known; 68] = [
     ("wait_timeout", Kind::Number, "28800", true),
 ];
 
-/// The variables of a session. Those that were not set are not stored.
+/// The variables of a session. Those that have their value at the start are not stored.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Variables {
     set: HashMap<&'static str, Value>,
+    settings: Settings,
+}
+
+/// What variables come to for the server: worked out when one is set, not for each statement.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub dialect: Dialect,
+    pub client_charset: Charset,
+    pub result_charset: Charset,
+    pub autocommit: bool,
+    /// How long the connection may be idle.
+    pub wait_timeout: Duration,
+    /// How long a SELECT may run.
+    pub max_execution_time: Option<Duration>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::of(&HashMap::new())
+    }
+}
+
+impl Settings {
+    fn of(set: &HashMap<&'static str, Value>) -> Self {
+        let number = |name, initial| {
+            let number = set.get(name).and_then(Value::to_i64);
+            number.and_then(|number| u64::try_from(number).ok()).unwrap_or(initial)
+        };
+        let charset = |name| {
+            let name = set.get(name).and_then(Value::to_text);
+            name.and_then(|name| Charset::named(&name)).unwrap_or_default()
+        };
+        let max_execution_time = number("max_execution_time", 0);
+        Self {
+            dialect: set.get("sql_mode").map_or_else(Dialect::default, dialect),
+            client_charset: charset("character_set_client"),
+            result_charset: charset("character_set_results"),
+            autocommit: set.get("autocommit").is_none_or(|value| value.to_bool() == Some(true)),
+            wait_timeout: Duration::from_secs(number("wait_timeout", 28_800)),
+            max_execution_time: (max_execution_time > 0).then(|| Duration::from_millis(max_execution_time)),
+        }
+    }
+}
+
+fn dialect(mode: &Value) -> Dialect {
+    let mode = mode.to_text().unwrap_or_default();
+    let has = |wanted: &str| mode.split(',').any(|mode| mode.trim().eq_ignore_ascii_case(wanted));
+    let ansi = has("ANSI");
+    Dialect {
+        ansi_quotes: ansi || has("ANSI_QUOTES"),
+        no_backslash_escapes: has("NO_BACKSLASH_ESCAPES"),
+        pipes_as_concat: ansi || has("PIPES_AS_CONCAT"),
+    }
 }
 
 impl Variables {
@@ -123,7 +176,7 @@ impl Variables {
         Self::check_settable(name)?;
         let (known, kind, ..) = known(name)?;
         let Some(value) = value else {
-            self.set.remove(known);
+            self.store(known, None);
             return Ok(None);
         };
         if known.starts_with("character_set_") || known.starts_with("collation_") {
@@ -134,7 +187,7 @@ impl Variables {
             Kind::Number => number(known, &value)?,
             Kind::Text => (value, None),
         };
-        self.set.insert(known, value);
+        self.store(known, Some(value));
         Ok(warning)
     }
 
@@ -155,17 +208,17 @@ impl Variables {
         if !is_known {
             return Err(SqlError::UnknownCharset(text.unwrap_or_else(|| "NULL".to_owned())));
         }
-        self.set.insert(known, value);
+        self.store(known, Some(value));
         Ok(())
     }
 
     /// `SET NAMES`
     pub(super) fn set_names(&mut self, charset: Charset, collation: Option<String>) {
         for name in ["character_set_client", "character_set_connection", "character_set_results"] {
-            self.set.insert(name, Value::text(charset.name()));
+            self.store(name, Some(Value::text(charset.name())));
         }
         let collation = collation.unwrap_or_else(|| charset.default_collation().to_owned());
-        self.set.insert("collation_connection", Value::Text(collation));
+        self.store("collation_connection", Some(Value::Text(collation)));
     }
 
     /// All names and values, for SHOW VARIABLES.
@@ -182,52 +235,20 @@ impl Variables {
         known(name).map(|(_, kind, ..)| *kind)
     }
 
-    pub(super) fn dialect(&self) -> Dialect {
-        let Some(Value::Text(mode)) = self.set.get("sql_mode") else { return Dialect::default() };
-        let has = |wanted: &str| mode.split(',').any(|mode| mode.trim().eq_ignore_ascii_case(wanted));
-        let ansi = has("ANSI");
-        Dialect {
-            ansi_quotes: ansi || has("ANSI_QUOTES"),
-            no_backslash_escapes: has("NO_BACKSLASH_ESCAPES"),
-            pipes_as_concat: ansi || has("PIPES_AS_CONCAT"),
+    pub(super) fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    fn store(&mut self, known: &'static str, value: Option<Value>) {
+        match value {
+            Some(value) if Self::default().get(known).as_ref() != Ok(&value) => {
+                self.set.insert(known, value);
+            }
+            _ => {
+                self.set.remove(known);
+            }
         }
-    }
-
-    pub(super) fn client_charset(&self) -> Charset {
-        self.charset("character_set_client")
-    }
-
-    pub(super) fn result_charset(&self) -> Charset {
-        self.charset("character_set_results")
-    }
-
-    fn charset(&self, variable: &str) -> Charset {
-        match self.set.get(variable) {
-            Some(value) => value.to_text().and_then(|name| Charset::named(&name)).unwrap_or_default(),
-            None => Charset::default(),
-        }
-    }
-
-    /// How long the connection may be idle.
-    pub(super) fn wait_timeout(&self) -> Duration {
-        Duration::from_secs(self.number("wait_timeout", 28_800))
-    }
-
-    /// How long a SELECT may run.
-    pub(super) fn max_execution_time(&self) -> Option<Duration> {
-        Some(self.number("max_execution_time", 0)).filter(|millis| *millis > 0).map(Duration::from_millis)
-    }
-
-    pub(super) fn autocommit(&self) -> bool {
-        self.set.get("autocommit").is_none_or(|value| value.to_bool() == Some(true))
-    }
-
-    fn number(&self, name: &str, initial: u64) -> u64 {
-        self.set
-            .get(name)
-            .and_then(Value::to_i64)
-            .and_then(|number| u64::try_from(number).ok())
-            .unwrap_or(initial)
+        self.settings = Settings::of(&self.set);
     }
 }
 

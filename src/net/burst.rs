@@ -38,6 +38,9 @@ pub const MAX_UNSENT: usize = 64 * 1024;
 /// What one read takes at most. It stands on the stack, so that an idle connection has no buffer.
 const READ: usize = 16 * 1024;
 
+/// What a buffer for replies has room for at first.
+const SHORT_REPLY: usize = 256;
+
 /// How long a connection that is closed waits for its client to close too.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -75,6 +78,10 @@ impl Burst {
         }
         ready!(polled)?;
         self.input.extend_from_slice(read.filled());
+        if self.output.capacity() == 0 {
+            // At once what a short reply needs, rather than a little more for each piece of it.
+            self.output.reserve(SHORT_REPLY);
+        }
         Poll::Ready(Ok(read.filled().len()))
     }
 

@@ -1,5 +1,7 @@
 //! What a statement says.
 
+use smol_str::SmolStr;
+
 use super::functions::Function;
 use crate::mysql::value::Value;
 
@@ -31,6 +33,9 @@ pub(in crate::mysql) enum Statement {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::mysql) struct Select {
     pub items: Vec<Item>,
+    pub distinct: bool,
+    /// Whether the items sum up all rows.
+    pub counts: bool,
     pub from: Option<Table>,
     pub condition: Option<Expr>,
     pub order: Vec<(Expr, bool)>,
@@ -54,7 +59,7 @@ pub(in crate::mysql) enum Table {
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::mysql) struct Item {
     pub expr: Expr,
-    pub name: String,
+    pub name: SmolStr,
 }
 
 #[derive(Clone, Debug, PartialEq)]

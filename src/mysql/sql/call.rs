@@ -6,7 +6,7 @@ use sha1::Digest;
 
 use super::{
     ast::Expr,
-    eval::{Ask, Env, Evaluated},
+    eval::{Ask, Env, Evaluated, Halt},
     functions::Function,
 };
 use crate::{
@@ -27,15 +27,14 @@ pub(super) fn call(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) 
     }
     let values = args.iter().map(|arg| env.eval(arg)).collect::<Evaluated<Vec<_>>>()?;
     if let Some(command) = command(env, function, &values) {
-        let command = command?;
-        return env.outcome(at, || Ok(Ask::Run(command)));
+        return Err(Halt::Ask(at, Ask::Run(command?)));
     }
     match function {
         Function::Sleep => {
             let seconds = values[0].to_number().map_or(0.0, Number::to_f64);
             let longest = if seconds > 0.0 { Duration::MAX } else { Duration::ZERO };
             let time = Duration::try_from_secs_f64(seconds).unwrap_or(longest);
-            env.outcome(at, || Ok(Ask::Sleep(time)))
+            Err(Halt::Ask(at, Ask::Sleep(time)))
         }
         Function::Database | Function::Version | Function::User | Function::CurrentUser => {
             Ok(about(env, function))
@@ -44,8 +43,6 @@ pub(super) fn call(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) 
         Function::RowCount => Ok(Value::Int(env.facts.row_count)),
         Function::FoundRows => Ok(Value::UInt(env.facts.found_rows)),
         Function::LastInsertId => Ok(Value::UInt(0)),
-        Function::Count if values[0].is_null() => Ok(Value::Int(0)),
-        Function::Count => Ok(Value::UInt(env.count)),
         Function::Now
         | Function::Sysdate
         | Function::UnixTimestamp
@@ -59,6 +56,7 @@ pub(super) fn call(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) 
 fn lazy(env: &Env<'_>, function: Function, args: &[Expr]) -> Option<Evaluated> {
     match function {
         Function::Coalesce | Function::IfNull => Some(first_that_is(env, args)),
+        Function::Count => Some(count(env, &args[0])),
         // What stands behind a NULL is not looked at.
         Function::Concat => Some(known(env, args).map(|values| concat(env, &values))),
         Function::If => Some(env.eval(&args[0]).and_then(|condition| {
@@ -67,6 +65,17 @@ fn lazy(env: &Env<'_>, function: Function, args: &[Expr]) -> Option<Evaluated> {
         })),
         _ => None,
     }
+}
+
+/// Of how many rows it is not NULL.
+fn count(env: &Env<'_>, arg: &Expr) -> Evaluated {
+    let Some(rows) = env.rows else { return Ok((!env.eval(arg)?.is_null()).into()) };
+    let mut count = 0;
+    for row in rows {
+        let env = Env { row: Some(row), rows: None, ..*env };
+        count += i64::from(!env.eval(arg)?.is_null());
+    }
+    Ok(Value::Int(count))
 }
 
 /// The values up to the first NULL.
@@ -133,11 +142,11 @@ fn timeout(env: &Env<'_>, value: &Value) -> Timeout {
 
 fn about(env: &Env<'_>, function: Function) -> Value {
     match function {
-        Function::Database => env.facts.database.clone().map_or(Value::Null, Value::Text),
+        Function::Database => env.facts.database.map_or(Value::Null, Value::text),
         Function::Version => Value::text(VERSION),
-        Function::User => Value::text(env.facts.user.clone()),
+        Function::User => Value::Text(format!("{}@{}", env.facts.user, env.facts.host)),
         // The account that everybody has.
-        _ => Value::text(format!("{}@%", env.facts.user.split('@').next().unwrap_or_default())),
+        _ => Value::Text(format!("{}@%", env.facts.user)),
     }
 }
 

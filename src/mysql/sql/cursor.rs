@@ -20,13 +20,15 @@ const MAX_OPERATORS: usize = 100;
 pub(super) struct Cursor<'a> {
     pub sql: &'a [u8],
     pub dialect: Dialect,
-    tokens: Vec<Spanned>,
+    tokens: Vec<Spanned<'a>>,
     at: usize,
     depth: usize,
     operators: usize,
     /// How many calls and placeholders there were so far.
     pub calls: usize,
     pub parameters: usize,
+    /// Whether there was a COUNT among them.
+    pub has_count: bool,
     /// Where the first placeholder stands.
     pub first_parameter: Option<usize>,
     /// Where the next statement starts, if there is one.
@@ -54,6 +56,7 @@ impl<'a> Cursor<'a> {
             operators: 0,
             calls: 0,
             parameters: 0,
+            has_count: false,
             first_parameter: None,
             rest,
             members: 0,
@@ -61,18 +64,19 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    pub(super) fn peek(&self) -> Option<&Token> {
+    pub(super) fn peek(&self) -> Option<&Token<'a>> {
         self.peek_at(0)
     }
 
-    pub(super) fn peek_at(&self, ahead: usize) -> Option<&Token> {
+    pub(super) fn peek_at(&self, ahead: usize) -> Option<&Token<'a>> {
         self.tokens.get(self.at + ahead).map(|spanned| &spanned.token)
     }
 
-    pub(super) fn next(&mut self) -> Option<Token> {
-        let token = self.peek().cloned();
-        self.at += usize::from(token.is_some());
-        token
+    /// Takes the next token: it is not looked at again.
+    pub(super) fn next(&mut self) -> Option<Token<'a>> {
+        let token = &mut self.tokens.get_mut(self.at)?.token;
+        self.at += 1;
+        Some(std::mem::replace(token, Token::Symbol("")))
     }
 
     /// Where the next token starts.
@@ -131,6 +135,11 @@ impl<'a> Cursor<'a> {
         found
     }
 
+    /// Whether no operator can follow: a look that saves one for each operator.
+    pub(super) fn is_after_expression(&self) -> bool {
+        matches!(self.peek(), None | Some(Token::Symbol(")" | ",")))
+    }
+
     pub(super) fn expect(&mut self, symbol: &str) -> Parsing<()> {
         if self.symbol(symbol) { Ok(()) } else { Err(self.unexpected()) }
     }
@@ -141,8 +150,9 @@ impl<'a> Cursor<'a> {
 
     /// A name, with or without backquotes.
     pub(super) fn name(&mut self) -> Parsing<String> {
-        match self.peek().cloned() {
+        match self.peek() {
             Some(Token::Word(name) | Token::Name(name)) => {
+                let name = name.clone().into_owned();
                 self.at += 1;
                 Ok(name)
             }

@@ -26,8 +26,9 @@ const MAX_WARNINGS: usize = 1_024;
 const MAX_LIKE: (usize, usize) = (64 * 1024, 256);
 
 /// What an expression can see.
+#[derive(Clone, Copy)]
 pub(in crate::mysql) struct Env<'a> {
-    pub facts: &'a Facts,
+    pub facts: Facts<'a>,
     pub parameters: &'a [Value],
     pub user: &'a HashMap<String, Value>,
     pub system: &'a Variables,
@@ -35,18 +36,18 @@ pub(in crate::mysql) struct Env<'a> {
     pub outcomes: &'a [Option<Value>],
     /// The row of a table, as pairs of column and value.
     pub row: Option<&'a [(&'static str, Value)]>,
-    /// How many rows `COUNT(*)` counts.
-    pub count: u64,
+    /// What COUNT counts; none for one row that is not of a table.
+    pub rows: Option<&'a [Vec<(&'static str, Value)>]>,
     pub warnings: &'a RefCell<Vec<Warning>>,
 }
 
 /// What is the same for all of a statement.
-#[derive(Clone, Debug, Default)]
-pub(in crate::mysql) struct Facts {
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::mysql) struct Facts<'a> {
     pub id: u32,
-    pub database: Option<String>,
-    /// `name@host`
-    pub user: String,
+    pub database: Option<&'a str>,
+    pub user: &'a str,
+    pub host: &'a str,
     /// In microseconds since 1970.
     pub now: i64,
     pub row_count: i64,
@@ -79,6 +80,12 @@ pub(in crate::mysql) type Evaluated<T = Value> = Result<T, Halt>;
 
 impl Env<'_> {
     pub(in crate::mysql) fn eval(&self, expr: &Expr) -> Evaluated {
+        // What has happened is over: its arguments do not matter any more.
+        if let Expr::Call { at, .. } | Expr::Assign { at, .. } = expr
+            && let Some(Some(outcome)) = self.outcomes.get(*at)
+        {
+            return Ok(outcome.clone());
+        }
         Ok(match expr {
             Expr::Literal(value) => value.clone(),
             Expr::Parameter(at) => self.parameters.get(*at).cloned().unwrap_or(Value::Null),
@@ -88,8 +95,7 @@ impl Env<'_> {
             Expr::Column(name) => self.column(name)?,
             Expr::Star => Value::Int(1),
             Expr::Assign { at, name, value } => {
-                let value = self.eval(value)?;
-                self.outcome(*at, || Ok(Ask::Assign(name.clone(), value)))?
+                return Err(Halt::Ask(*at, Ask::Assign(name.clone(), self.eval(value)?)));
             }
             Expr::Call { at, function, args } => call::call(self, *at, *function, args)?,
             Expr::Not(value) => self.eval(value)?.to_bool().map(|yes| !yes).into(),
@@ -114,14 +120,6 @@ impl Env<'_> {
             }
             Expr::Cast(value, cast) => self.cast(&self.eval(value)?, *cast),
         })
-    }
-
-    /// The outcome of a call with an effect, or the wish to make it.
-    pub(super) fn outcome(&self, at: usize, ask: impl FnOnce() -> Evaluated<Ask>) -> Evaluated {
-        match self.outcomes.get(at) {
-            Some(Some(outcome)) => Ok(outcome.clone()),
-            _ => Err(Halt::Ask(at, ask()?)),
-        }
     }
 
     /// Each is warned of once, however often an expression is evaluated.

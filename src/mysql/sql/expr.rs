@@ -20,7 +20,9 @@ fn chain(
     operator: fn(&mut Cursor<'_>) -> Option<Operator>,
 ) -> Parsing<Expr> {
     let mut left = operand(cursor)?;
-    while let Some(operator) = operator(cursor) {
+    while !cursor.is_after_expression()
+        && let Some(operator) = operator(cursor)
+    {
         cursor.count_operator()?;
         left = Expr::binary(operator, left, operand(cursor)?);
     }
@@ -52,6 +54,9 @@ fn negation(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
 fn comparison(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     let mut left = bits(cursor)?;
     loop {
+        if cursor.is_after_expression() {
+            return Ok(left);
+        }
         let operator = COMPARISONS.iter().find(|(symbol, _)| cursor.symbol(symbol));
         left = if let Some((_, operator)) = operator {
             Expr::binary(*operator, left, bits(cursor)?)

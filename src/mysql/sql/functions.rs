@@ -129,9 +129,10 @@ const FUNCTIONS: [(&str, Function, usize, usize); 61] = [
 ];
 
 impl Function {
-    /// The function of this name, in upper case, and the numbers of arguments that it takes.
+    /// The function of this name, and the numbers of arguments that it takes.
     pub(super) fn named(name: &str) -> Option<(Self, RangeInclusive<usize>)> {
-        let (_, function, least, most) = FUNCTIONS.iter().find(|(known, ..)| *known == name)?;
+        let (_, function, least, most) =
+            FUNCTIONS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name))?;
         Some((*function, *least..=*most))
     }
 }

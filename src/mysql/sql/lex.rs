@@ -1,5 +1,7 @@
 //! Statements to tokens (MySQL manual, chapter 11 "Language Structure").
 
+use std::borrow::Cow;
+
 use nom::{
     IResult, Parser,
     branch::alt,
@@ -23,33 +25,40 @@ pub(in crate::mysql) struct Dialect {
 /// The newest version that a comment such as `/*!80400 ... */` may ask for.
 const VERSION: u32 = 80_499;
 
+/// A token: as far as it can be, a part of the statement.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Token {
+pub(super) enum Token<'a> {
     /// A word that may be a keyword or a name.
-    Word(String),
+    Word(Cow<'a, str>),
     /// A name in backquotes.
-    Name(String),
+    Name(Cow<'a, str>),
     /// A text in quotes.
-    Text(Vec<u8>),
+    Text(Cow<'a, [u8]>),
     /// `0x41`, `x'41'`, `b'01'`.
     Bytes(Vec<u8>),
-    Integer(String),
-    Decimal(String),
-    Float(String),
+    Integer(&'a str),
+    Decimal(&'a str),
+    Float(&'a str),
     /// `@name`
-    Variable(String),
+    Variable(Cow<'a, str>),
     /// What stands in `/*+ ... */`.
-    Hint(String),
+    Hint(Cow<'a, str>),
     Symbol(&'static str),
 }
 
 /// A token and where it stands.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Spanned {
-    pub token: Token,
+pub(super) struct Spanned<'a> {
+    pub token: Token<'a>,
     pub start: usize,
     pub end: usize,
 }
+
+/// The tokens of a statement, and where the next one starts.
+type Tokens<'a> = (Vec<Spanned<'a>>, Option<usize>);
+
+/// Enough for the statements that come most often.
+const FEW: usize = 16;
 
 type Lexed<'a, T> = IResult<&'a [u8], T>;
 
@@ -61,8 +70,8 @@ const SYMBOLS: [&str; 28] = [
 
 /// The tokens of the first statement of `sql` that has any, and where the next one starts; or where
 /// it cannot be read.
-pub(super) fn tokens(sql: &[u8], dialect: Dialect) -> Result<(Vec<Spanned>, Option<usize>), usize> {
-    let mut tokens = Vec::new();
+pub(super) fn tokens(sql: &[u8], dialect: Dialect) -> Result<Tokens<'_>, usize> {
+    let mut tokens = Vec::with_capacity(FEW);
     // How many `/*!` are open: their text counts, their end does not.
     let mut open = 0;
     let mut left = sql;
@@ -97,6 +106,10 @@ fn next_statement(mut left: &[u8], open: &mut usize) -> Option<usize> {
 /// Without the blanks and comments in front; how much is left where a comment has no end.
 fn skip<'a>(mut input: &'a [u8], open: &mut usize) -> Result<&'a [u8], usize> {
     loop {
+        // Most tokens stand behind nothing at all.
+        if !matches!(input.first(), Some(..=b' ' | b'#' | b'-' | b'/' | b'*')) {
+            return Ok(input);
+        }
         let before = input.len();
         if let Ok((after, _)) = blank_or_comment(input) {
             input = after;
@@ -142,42 +155,45 @@ fn comment(input: &[u8]) -> Lexed<'_, &[u8]> {
 }
 
 /// The start of `/*! ... */`, and its version if it has one.
-fn conditional(input: &[u8]) -> Lexed<'_, Option<String>> {
+fn conditional(input: &[u8]) -> Lexed<'_, Option<Cow<'_, str>>> {
     let version = take_while_m_n(5, 6, |c: u8| c.is_ascii_digit());
     preceded(tag("/*!"), opt(version.map(lossy))).parse(input)
 }
 
-fn token(input: &[u8], dialect: Dialect) -> Lexed<'_, Token> {
-    if let Some(quote @ (b'\'' | b'"')) = input.first().copied() {
-        let (after, text) = quoted(&input[1..], quote, !dialect.no_backslash_escapes)?;
-        let is_name = quote == b'"' && dialect.ansi_quotes;
-        return Ok((after, if is_name { Token::Name(lossy(&text)) } else { Token::Text(text) }));
+fn token(input: &[u8], dialect: Dialect) -> Lexed<'_, Token<'_>> {
+    let word = || take_while1(is_word).map(|word| Token::Word(lossy(word)));
+    match input {
+        [quote @ (b'\'' | b'"'), text @ ..] => {
+            let (after, text) = quoted(text, *quote, !dialect.no_backslash_escapes)?;
+            let is_name = *quote == b'"' && dialect.ansi_quotes;
+            Ok((after, if is_name { Token::Name(text_of(text)) } else { Token::Text(text) }))
+        }
+        [b'`', ..] => backquoted.map(Token::Name).parse(input),
+        [b'@', ..] => alt((variable, symbol)).parse(input),
+        [b'0'..=b'9' | b'.', ..] => alt((bytes_literal, number, word(), symbol)).parse(input),
+        [b'x' | b'X' | b'b' | b'B', b'\'', ..] => alt((bytes_literal, word())).parse(input),
+        [c, ..] if is_word(*c) => word().parse(input),
+        _ => alt((hint, symbol)).parse(input),
     }
-    alt((
-        bytes_literal,
-        number,
-        hint,
-        variable,
-        backquoted.map(Token::Name),
-        take_while1(is_word).map(|word| Token::Word(lossy(word))),
-        symbol,
-    ))
-    .parse(input)
 }
 
 /// A text up to its closing quote, which may be doubled.
-fn quoted(mut input: &[u8], quote: u8, escapes: bool) -> Lexed<'_, Vec<u8>> {
-    let mut text = Vec::new();
+fn quoted(mut input: &[u8], quote: u8, escapes: bool) -> Lexed<'_, Cow<'_, [u8]>> {
+    let mut text = Cow::Borrowed(&input[..0]);
     loop {
         let (after, plain) = take_till(|c| c == quote || escapes && c == b'\\').parse(input)?;
-        text.extend_from_slice(plain);
+        if text.is_empty() {
+            text = Cow::Borrowed(plain);
+        } else {
+            text.to_mut().extend_from_slice(plain);
+        }
         match after {
             [b'\\', c, after @ ..] if escapes => {
-                unescape(*c, &mut text);
+                unescape(*c, text.to_mut());
                 input = after;
             }
             [c, again, after @ ..] if c == again && *c == quote => {
-                text.push(quote);
+                text.to_mut().push(quote);
                 input = after;
             }
             [c, after @ ..] if *c == quote => return Ok((after, text)),
@@ -194,12 +210,12 @@ fn unescape(c: u8, text: &mut Vec<u8>) {
     text.push(crate::escape::unescape(c));
 }
 
-fn backquoted(input: &[u8]) -> Lexed<'_, String> {
+fn backquoted(input: &[u8]) -> Lexed<'_, Cow<'_, str>> {
     let (input, _) = tag("`").parse(input)?;
-    quoted(input, b'`', false).map(|(after, name)| (after, lossy(&name)))
+    quoted(input, b'`', false).map(|(after, name)| (after, text_of(name)))
 }
 
-fn bytes_literal(input: &[u8]) -> Lexed<'_, Token> {
+fn bytes_literal(input: &[u8]) -> Lexed<'_, Token<'_>> {
     let hex_digits = || take_while(|c: u8| c.is_ascii_hexdigit());
     let bit_digits = || take_while(|c: u8| matches!(c, b'0' | b'1'));
     let hex = alt((delimited(tag_no_case("x'"), hex_digits(), tag("'")), preceded(tag("0x"), hex_digits())));
@@ -223,42 +239,38 @@ fn pack(digits: &[u8], radix: u32) -> Option<Vec<u8>> {
     padded.chunks(per_byte).map(byte).collect()
 }
 
-fn number(input: &[u8]) -> Lexed<'_, Token> {
-    let point = || tag(".");
-    let decimal = alt((recognize((digit1, point(), digit0)), recognize((point(), digit1))));
+fn number(input: &[u8]) -> Lexed<'_, Token<'_>> {
+    let fraction = alt((recognize((digit1, tag("."), digit0)), recognize((tag("."), digit1)), digit1));
     let exponent = recognize((one_of("eE"), opt(one_of("+-")), digit1));
-    let float = recognize((alt((decimal, digit1)), exponent));
-    let decimal = alt((recognize((digit1, point(), digit0)), recognize((point(), digit1))));
-    let mut number = alt((
-        float.map(|text| Token::Float(lossy(text))),
-        decimal.map(|text| Token::Decimal(lossy(text))),
-        digit1.map(|text| Token::Integer(lossy(text))),
-    ));
-    let (after, number) = number.parse(input)?;
-    // `1abc` is a name.
-    if matches!(number, Token::Integer(_)) && after.first().is_some_and(|c| is_word(*c)) {
-        return none(input);
-    }
+    let (after, (mantissa, exponent)) = pair(fraction, opt(exponent)).parse(input)?;
+    let text = std::str::from_utf8(&input[..input.len() - after.len()]).unwrap_or_default();
+    let number = match (exponent, mantissa.contains(&b'.')) {
+        (Some(_), _) => Token::Float(text),
+        (None, true) => Token::Decimal(text),
+        // `1abc` is a name.
+        (None, false) if after.first().is_some_and(|c| is_word(*c)) => return none(input),
+        (None, false) => Token::Integer(text),
+    };
     Ok((after, number))
 }
 
-fn hint(input: &[u8]) -> Lexed<'_, Token> {
+fn hint(input: &[u8]) -> Lexed<'_, Token<'_>> {
     delimited(tag("/*+"), take_until("*/"), tag("*/")).map(|text| Token::Hint(lossy(text))).parse(input)
 }
 
-fn variable(input: &[u8]) -> Lexed<'_, Token> {
+fn variable(input: &[u8]) -> Lexed<'_, Token<'_>> {
     let name = take_while(|c| is_word(c) || c == b'.').map(lossy);
     let (after, _) = tag("@").parse(input)?;
     match after.first() {
         Some(b'@') => none(input),
         Some(quote @ (b'\'' | b'"')) => {
-            quoted(&after[1..], *quote, true).map(|(after, name)| (after, Token::Variable(lossy(&name))))
+            quoted(&after[1..], *quote, true).map(|(after, name)| (after, Token::Variable(text_of(name))))
         }
         _ => alt((backquoted, name)).map(Token::Variable).parse(after),
     }
 }
 
-fn symbol(input: &[u8]) -> Lexed<'_, Token> {
+fn symbol(input: &[u8]) -> Lexed<'_, Token<'_>> {
     let found = SYMBOLS.iter().find(|symbol| input.starts_with(symbol.as_bytes()));
     found.map_or_else(|| none(input), |symbol| Ok((&input[symbol.len()..], Token::Symbol(symbol))))
 }
@@ -271,24 +283,31 @@ fn is_word(c: u8) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, b'_' | b'$') || !c.is_ascii()
 }
 
-fn lossy(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).into_owned()
+fn lossy(text: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(text)
+}
+
+pub(super) fn text_of(text: Cow<'_, [u8]>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => lossy(text),
+        Cow::Owned(text) => lossy(&text).into_owned().into(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn lexed(sql: &str) -> Vec<Token> {
+    fn lexed(sql: &str) -> Vec<Token<'_>> {
         tokens(sql.as_bytes(), Dialect::default()).unwrap().0.into_iter().map(|t| t.token).collect()
     }
 
-    fn word(text: &str) -> Token {
-        Token::Word(text.to_owned())
+    fn word(text: &str) -> Token<'_> {
+        Token::Word(text.into())
     }
 
-    fn int(text: &str) -> Token {
-        Token::Integer(text.to_owned())
+    fn int(text: &str) -> Token<'_> {
+        Token::Integer(text)
     }
 
     #[test]
@@ -305,15 +324,15 @@ mod tests {
             assert_eq!(lexed(sql), select_1, "{sql}");
         }
         assert_eq!(lexed("1--1").len(), 4);
-        assert_eq!(lexed("SELECT /*+ X(1) */ 1")[1], Token::Hint(" X(1) ".to_owned()));
+        assert_eq!(lexed("SELECT /*+ X(1) */ 1")[1], Token::Hint(" X(1) ".into()));
     }
 
     #[test]
     fn literals_are_of_their_kind() {
-        assert_eq!(lexed(r"'a\'b' 'it''s' '\%\n'")[0], Token::Text(b"a'b".to_vec()));
+        assert_eq!(lexed(r"'a\'b' 'it''s' '\%\n'")[0], Token::Text(b"a'b".into()));
         assert_eq!(lexed("x'41' 0x141 b'01000001'")[1], Token::Bytes(vec![1, 0x41]));
-        assert_eq!(lexed("1 1.50 .5 1e3 1.e-3")[3], Token::Float("1e3".to_owned()));
-        assert_eq!(lexed("`a``b` @v @`v` @'v'")[0], Token::Name("a`b".to_owned()));
+        assert_eq!(lexed("1 1.50 .5 1e3 1.e-3")[3], Token::Float("1e3"));
+        assert_eq!(lexed("`a``b` @v @`v` @'v'")[0], Token::Name("a`b".into()));
         assert_eq!(lexed("@@session.x")[0], Token::Symbol("@@"));
         assert_eq!(lexed("@a:=1")[1], Token::Symbol(":="));
         assert_eq!(lexed("1abc x0 xé"), [word("1abc"), word("x0"), word("xé")]);
@@ -322,9 +341,9 @@ mod tests {
     #[test]
     fn modes_change_how_quotes_are_read() {
         let ansi = Dialect { ansi_quotes: true, ..Dialect::default() };
-        assert_eq!(tokens(b"\"a\"", ansi).unwrap().0[0].token, Token::Name("a".to_owned()));
+        assert_eq!(tokens(b"\"a\"", ansi).unwrap().0[0].token, Token::Name("a".into()));
         let plain = Dialect { no_backslash_escapes: true, ..Dialect::default() };
-        assert_eq!(tokens(br"'a\'", plain).unwrap().0[0].token, Token::Text(br"a\".to_vec()));
+        assert_eq!(tokens(br"'a\'", plain).unwrap().0[0].token, Token::Text(br"a\".into()));
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! Statements (MySQL manual, chapter 15), as far as a lock server has a use for them.
 
+use std::borrow::Cow;
+
+use smol_str::SmolStr;
+
 use super::{
     ast::{Expr, Item, Select, Show, Statement, Table},
     cursor::{Cursor, near},
     expr,
-    lex::{Dialect, Token},
+    lex::{Dialect, Token, text_of},
 };
 use crate::mysql::{
     error::{SqlError, Warning},
@@ -144,11 +148,13 @@ fn select(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
     }
     cursor.expect_word("SELECT")?;
     let mut select = Select { max_execution_time: hint(cursor), ..Select::default() };
-    while cursor
-        .one_of(&["ALL", "DISTINCT", "SQL_NO_CACHE", "SQL_CALC_FOUND_ROWS", "HIGH_PRIORITY"])
-        .is_some()
-    {}
+    while let Some(word) =
+        cursor.one_of(&["ALL", "DISTINCT", "SQL_NO_CACHE", "SQL_CALC_FOUND_ROWS", "HIGH_PRIORITY"])
+    {
+        select.distinct |= word == "DISTINCT";
+    }
     select.items = cursor.list(item)?;
+    select.counts = cursor.has_count;
     into(cursor, &mut select)?;
     if cursor.word("FROM") {
         match table(cursor)? {
@@ -211,7 +217,7 @@ fn number(cursor: &mut Cursor<'_>) -> Parsing<u64> {
 fn into(cursor: &mut Cursor<'_>, select: &mut Select) -> Parsing<()> {
     if cursor.word("INTO") {
         select.into = cursor.list(|cursor| match cursor.next() {
-            Some(Token::Variable(name)) => Ok(name),
+            Some(Token::Variable(name)) => Ok(name.into_owned()),
             _ => Err(cursor.unexpected()),
         })?;
     }
@@ -220,9 +226,9 @@ fn into(cursor: &mut Cursor<'_>, select: &mut Select) -> Parsing<()> {
 
 /// MySQL manual 10.9.3.
 fn hint(cursor: &mut Cursor<'_>) -> Option<u64> {
-    let Some(Token::Hint(hint)) = cursor.peek().cloned() else { return None };
-    cursor.next();
+    let Some(Token::Hint(hint)) = cursor.peek() else { return None };
     let hint = hint.to_ascii_uppercase();
+    cursor.next();
     let (_, inside) = hint.split_once("MAX_EXECUTION_TIME")?;
     inside.trim_start().strip_prefix('(')?.split(')').next()?.trim().parse().ok()
 }
@@ -231,42 +237,40 @@ fn item(cursor: &mut Cursor<'_>) -> Parsing<Item> {
     let start = cursor.start();
     let first = cursor.peek().cloned();
     if cursor.symbol("*") {
-        return Ok(Item { expr: Expr::Star, name: "*".to_owned() });
+        return Ok(Item { expr: Expr::Star, name: "*".into() });
     }
     let expr = expr::expr(cursor)?;
     let typed = &cursor.sql[start..cursor.end()];
     let name = match (alias(cursor)?, &expr, first) {
-        (Some(alias), ..) => alias,
-        (None, Expr::Column(name), _) => name.clone(),
+        (Some(alias), ..) => shortened(&alias),
+        (None, Expr::Column(name), _) => shortened(name),
         (None, Expr::Literal(Value::Text(_)), Some(Token::Text(text))) => {
-            String::from_utf8_lossy(&text).trim_start().to_owned()
+            shortened(text_of(text).trim_start())
         }
-        _ => String::from_utf8_lossy(typed).into_owned(),
+        _ => shortened(&String::from_utf8_lossy(typed)),
     };
-    Ok(Item { expr, name: name.chars().take(255).collect() })
+    Ok(Item { expr, name })
+}
+
+/// As much of a name as a column has.
+fn shortened(name: &str) -> SmolStr {
+    name.char_indices().nth(255).map_or(name, |(end, _)| &name[..end]).into()
 }
 
 /// Words that end an expression, so that they are no alias.
 const CLAUSES: [&str; 12] =
     ["FROM", "WHERE", "LIMIT", "ORDER", "INTO", "UNION", "GROUP", "HAVING", "FOR", "LOCK", "AND", "OR"];
 
-fn alias(cursor: &mut Cursor<'_>) -> Parsing<Option<String>> {
+fn alias<'a>(cursor: &mut Cursor<'a>) -> Parsing<Option<Cow<'a, str>>> {
     let wanted = cursor.word("AS");
-    match cursor.peek().cloned() {
-        Some(Token::Word(word))
-            if wanted || !CLAUSES.iter().any(|clause| clause.eq_ignore_ascii_case(&word)) =>
-        {
-            cursor.next();
-            Ok(Some(word))
-        }
-        Some(Token::Name(name)) => {
-            cursor.next();
-            Ok(Some(name))
-        }
-        Some(Token::Text(text)) => {
-            cursor.next();
-            Ok(Some(String::from_utf8_lossy(&text).into_owned()))
-        }
+    let is_alias = match cursor.peek() {
+        Some(Token::Word(word)) => wanted || !CLAUSES.iter().any(|clause| clause.eq_ignore_ascii_case(word)),
+        Some(Token::Name(_) | Token::Text(_)) => true,
+        _ => false,
+    };
+    match if is_alias { cursor.next() } else { None } {
+        Some(Token::Word(name) | Token::Name(name)) => Ok(Some(name)),
+        Some(Token::Text(text)) => Ok(Some(text_of(text))),
         _ if wanted => Err(cursor.unexpected()),
         _ => Ok(None),
     }
@@ -302,7 +306,8 @@ fn values(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
     cursor.expect("(")?;
     let values = cursor.list(expr::expr)?;
     cursor.expect(")")?;
-    let items = values.into_iter().enumerate().map(|(at, expr)| Item { expr, name: format!("column_{at}") });
+    let items =
+        values.into_iter().enumerate().map(|(at, expr)| Item { expr, name: format!("column_{at}").into() });
     Ok(Statement::Select(Select { items: items.collect(), ..Select::default() }))
 }
 

@@ -1,5 +1,7 @@
 //! What operators stand between: literals, variables, calls, CASE, CAST and parentheses.
 
+use std::borrow::Cow;
+
 use super::{
     ast::{Cast, Expr},
     cursor::{Cursor, near},
@@ -18,8 +20,8 @@ pub(super) fn primary(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     let start = cursor.start();
     match cursor.next() {
         Some(Token::Text(first)) => Ok(Expr::Literal(texts(cursor, first))),
-        Some(Token::Integer(digits)) => Ok(Expr::Literal(integer(&digits))),
-        Some(Token::Decimal(digits)) => Ok(Expr::Literal(exact(&digits))),
+        Some(Token::Integer(digits)) => Ok(Expr::Literal(integer(digits))),
+        Some(Token::Decimal(digits)) => Ok(Expr::Literal(exact(digits))),
         Some(Token::Float(digits)) => Ok(Expr::Literal(Value::Double(digits.parse().unwrap_or(f64::MAX)))),
         Some(Token::Bytes(bytes)) => Ok(Expr::Literal(Value::Bytes { bytes, number: true })),
         Some(Token::Variable(name)) => user(cursor, name.to_lowercase()),
@@ -40,12 +42,12 @@ pub(super) fn primary(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
 }
 
 /// Literals side by side are one.
-fn texts(cursor: &mut Cursor<'_>, mut text: Vec<u8>) -> Value {
+fn texts<'a>(cursor: &mut Cursor<'a>, mut text: Cow<'a, [u8]>) -> Value {
     while let Some(Token::Text(more)) = cursor.peek() {
-        text.extend_from_slice(more);
+        text.to_mut().extend_from_slice(more);
         cursor.next();
     }
-    String::from_utf8(text).map_or_else(|error| Value::bytes(error.into_bytes()), Value::Text)
+    String::from_utf8(text.into_owned()).map_or_else(|error| Value::bytes(error.into_bytes()), Value::Text)
 }
 
 fn integer(digits: &str) -> Value {
@@ -92,29 +94,42 @@ fn parenthesis(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     Ok(inner)
 }
 
-fn word_or_call(cursor: &mut Cursor<'_>, word: String) -> Parsing<Expr> {
-    let upper = word.to_ascii_uppercase();
-    match upper.as_str() {
+/// Words that are no names here.
+const KEYWORDS: [&str; 11] = [
+    "NULL",
+    "TRUE",
+    "FALSE",
+    "CASE",
+    "N",
+    "CAST",
+    "CONVERT",
+    "CURRENT_TIMESTAMP",
+    "LOCALTIME",
+    "LOCALTIMESTAMP",
+    "CURRENT_USER",
+];
+
+fn word_or_call<'a>(cursor: &mut Cursor<'a>, word: Cow<'a, str>) -> Parsing<Expr> {
+    let keyword = KEYWORDS.into_iter().find(|keyword| word.eq_ignore_ascii_case(keyword));
+    match keyword.unwrap_or_default() {
         "NULL" => return Ok(Expr::Literal(Value::Null)),
         "TRUE" => return Ok(Expr::Literal(Value::Int(1))),
         "FALSE" => return Ok(Expr::Literal(Value::Int(0))),
         "CASE" => return case(cursor),
         "N" if cursor.is_adjacent() => {
-            if let Some(Token::Text(text)) = cursor.peek().cloned() {
-                cursor.next();
+            if matches!(cursor.peek(), Some(Token::Text(_))) {
                 cursor.warnings.push(Warning::new(3720, NATIONAL));
-                return Ok(Expr::Literal(texts(cursor, text)));
+                return primary(cursor);
             }
         }
         "CAST" if cursor.symbol("(") => return cast(cursor),
         "CONVERT" if cursor.symbol("(") => return convert(cursor),
         "CURRENT_TIMESTAMP" | "LOCALTIME" | "LOCALTIMESTAMP" | "CURRENT_USER" if !cursor.is_symbol("(") => {
-            return call(cursor, word, false);
+            return call(cursor, &word, false);
         }
         _ => {}
     }
-    if let (Some(charset), Some(Token::Text(_) | Token::Bytes(_))) = (upper.strip_prefix('_'), cursor.peek())
-    {
+    if let (Some(charset), Some(Token::Text(_) | Token::Bytes(_))) = (word.strip_prefix('_'), cursor.peek()) {
         return introduced(cursor, charset);
     }
     column_or_call(cursor, word, false)
@@ -125,8 +140,10 @@ const NATIONAL: &str = "NATIONAL/NCHAR/NVARCHAR implies the character set UTF8MB
 
 /// A literal of a character set: `_latin1'...'`.
 fn introduced(cursor: &mut Cursor<'_>, charset: &str) -> Parsing<Expr> {
-    let Some(Token::Text(bytes) | Token::Bytes(bytes)) = cursor.next() else {
-        return Err(cursor.unexpected());
+    let bytes = match cursor.next() {
+        Some(Token::Text(text)) => text.into_owned(),
+        Some(Token::Bytes(bytes)) => bytes,
+        _ => return Err(cursor.unexpected()),
     };
     let Some(charset) = Charset::named(charset) else {
         return Err(SqlError::UnknownCharset(charset.to_ascii_lowercase()));
@@ -134,13 +151,12 @@ fn introduced(cursor: &mut Cursor<'_>, charset: &str) -> Parsing<Expr> {
     Ok(Expr::Literal(charset.decode(bytes)))
 }
 
-fn column_or_call(cursor: &mut Cursor<'_>, name: String, quoted: bool) -> Parsing<Expr> {
-    let mut path = name;
+fn column_or_call<'a>(cursor: &mut Cursor<'a>, mut path: Cow<'a, str>, quoted: bool) -> Parsing<Expr> {
     while cursor.symbol(".") {
-        path = format!("{path}.{}", cursor.name()?);
+        path = format!("{path}.{}", cursor.name()?).into();
     }
     if cursor.is_symbol("(") {
-        return call(cursor, path, quoted);
+        return call(cursor, &path, quoted);
     }
     // Tables have no columns of the same name: whose it is does not matter.
     Ok(Expr::Column(path.rsplit('.').next().unwrap_or_default().to_owned()))
@@ -152,11 +168,10 @@ fn no_arguments(cursor: &mut Cursor<'_>, name: &str) -> Parsing<Expr> {
     Ok(Expr::Call { at: cursor.count_call()?, function, args: Vec::new() })
 }
 
-fn call(cursor: &mut Cursor<'_>, text: String, quoted: bool) -> Parsing<Expr> {
-    let upper = text.to_ascii_uppercase();
+fn call(cursor: &mut Cursor<'_>, name: &str, quoted: bool) -> Parsing<Expr> {
     let args = if !cursor.symbol("(") {
-        return no_arguments(cursor, &upper);
-    } else if upper == "COUNT" && cursor.symbol("*") {
+        return no_arguments(cursor, name);
+    } else if name.eq_ignore_ascii_case("COUNT") && cursor.symbol("*") {
         vec![Expr::Star]
     } else if cursor.is_symbol(")") {
         Vec::new()
@@ -165,11 +180,12 @@ fn call(cursor: &mut Cursor<'_>, text: String, quoted: bool) -> Parsing<Expr> {
     };
     cursor.expect(")")?;
     // In backquotes it is no native function.
-    let native = if quoted { None } else { Function::named(&upper) };
-    let Some((function, arity)) = native else { return Err(SqlError::UnknownFunction(text)) };
+    let native = if quoted { None } else { Function::named(name) };
+    let Some((function, arity)) = native else { return Err(SqlError::UnknownFunction(name.to_owned())) };
     if !arity.contains(&args.len()) {
-        return Err(SqlError::ParameterCount(text));
+        return Err(SqlError::ParameterCount(name.to_owned()));
     }
+    cursor.has_count |= function == Function::Count;
     Ok(Expr::Call { at: cursor.count_call()?, function, args })
 }
 

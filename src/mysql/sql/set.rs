@@ -4,7 +4,7 @@ use super::{
     ast::{Assignment, Expr, Statement},
     cursor::Cursor,
     expr,
-    lex::Token,
+    lex::{Token, text_of},
     parse::Parsing,
     primary,
 };
@@ -62,7 +62,7 @@ fn assignment(cursor: &mut Cursor<'_>) -> Parsing<Assignment> {
     if let Some(Token::Variable(name)) = cursor.peek().cloned() {
         cursor.next();
         equals(cursor)?;
-        return Ok(Assignment::User(name, expr::expr(cursor)?));
+        return Ok(Assignment::User(name.into_owned(), expr::expr(cursor)?));
     }
     let global = if cursor.symbol("@@") { primary::scope(cursor)? } else { bare_scope(cursor) };
     let name = cursor.name()?.to_ascii_lowercase();
@@ -103,9 +103,10 @@ fn names(cursor: &mut Cursor<'_>) -> Parsing<Assignment> {
 }
 
 fn name_or_text(cursor: &mut Cursor<'_>) -> Parsing<String> {
-    if let Some(Token::Text(text)) = cursor.peek().cloned() {
+    if let Some(Token::Text(text)) = cursor.peek() {
+        let text = text_of(text.clone()).into_owned();
         cursor.next();
-        return Ok(String::from_utf8_lossy(&text).into_owned());
+        return Ok(text);
     }
     cursor.name()
 }

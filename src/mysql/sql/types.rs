@@ -216,19 +216,19 @@ const MAX_TEXT: u32 = 16_777_215;
 const MAX_DIGITS: u8 = 30;
 
 pub(in crate::mysql) fn of_value(value: &Value) -> Type {
-    let length = |value: &Value| {
-        value.to_text().map_or(0, |text| u32::try_from(text.chars().count()).unwrap_or(MAX_TEXT))
-    };
+    let count = |text: &str| u32::try_from(text.chars().count()).unwrap_or(MAX_TEXT);
+    let length = |value: &Value| value.to_text().map_or(0, |text| count(&text));
+    let digits = |number: u64| number.checked_ilog10().unwrap_or(0) + 1;
     match value {
         Value::Null => Type::new(Kind::Null, 0, false),
-        Value::Int(number) => Type::bigint(length(value) + u32::from(*number >= 0), true),
-        Value::UInt(_) => Type::new(Kind::Int { unsigned: true }, length(value), true),
+        Value::Int(number) => Type::bigint(digits(number.unsigned_abs()) + 1, true),
+        Value::UInt(number) => Type::new(Kind::Int { unsigned: true }, digits(*number), true),
         Value::Decimal(decimal) => {
             let digits = u8::try_from(decimal.scale).unwrap_or(30);
             Type::new(Kind::Decimal { digits }, length(value).saturating_add(1), true)
         }
         Value::Double(_) => Type::new(Kind::Double, 23, true),
-        Value::Text(_) => Type::new(Kind::Text, length(value), true),
+        Value::Text(text) => Type::new(Kind::Text, count(text), true),
         Value::Bytes { bytes, .. } => {
             Type::new(Kind::Bytes, u32::try_from(bytes.len()).unwrap_or(MAX_TEXT), true)
         }
