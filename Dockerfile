@@ -10,7 +10,8 @@ FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /src/target/release/getlockd /usr/local/bin/getlockd
 ENV GETLOCKD_LINE=0.0.0.0:3305
 ENV GETLOCKD_MYSQL=0.0.0.0:3307
-EXPOSE 3305 3307
+ENV GETLOCKD_HTTP=0.0.0.0:3308
+EXPOSE 3305 3307 3308
 USER 65532:65532
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=6s --start-period=1s CMD ["/usr/local/bin/getlockd", "ping"]

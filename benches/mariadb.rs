@@ -49,7 +49,7 @@ impl Server {
     fn getlockd() -> Self {
         let port = free_port();
         let mut command = Command::new(env!("CARGO_BIN_EXE_getlockd"));
-        command.args(["--line", "off", "--mysql", &format!("127.0.0.1:{port}")]);
+        command.args(["--line", "off", "--http", "off", "--mysql", &format!("127.0.0.1:{port}")]);
         Self::start("getlockd", command, port, tempfile::tempdir().unwrap())
     }
 

@@ -109,7 +109,9 @@ pub struct LockRow {
     /// Who holds it.
     pub owner: SessionId,
     /// From where; none if the session ended meanwhile.
-    pub peer: Option<SocketAddr>,
+    pub origin: Option<Origin>,
+    /// What its client tells of itself.
+    pub profile: Option<crate::session::Profile>,
     /// Its fencing token.
     pub token: Token,
     /// For how long.
@@ -185,6 +187,22 @@ pub enum Error {
     Stopping,
 }
 
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deadlock(circle) => circle.fmt(f),
+            Self::Interrupted => f.write_str("KILL QUERY ended this wait; the session and all it holds stay"),
+            Self::TooManyLocks(max) => {
+                write!(f, "this session holds {max} locks and may hold no more (--max-locks-per-session)")
+            }
+            Self::NoSession(id) => write!(f, "there is no session {id}; SESSIONS lists them"),
+            Self::Stopping => {
+                f.write_str("the server is stopping and grants nothing new; release what you hold")
+            }
+        }
+    }
+}
+
 /// Why a session ends though its client did not ask for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -207,7 +225,7 @@ impl fmt::Display for Circle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("waiting would never end:")?;
         for link in &self.0 {
-            write!(f, " {} waits for {} held by {};", link.waiter, Written(&link.name), link.holder)?;
+            write!(f, " {} waits for {} held by {};", link.waiter, Written(link.name.as_str()), link.holder)?;
         }
         f.write_str(" release one, or try with timeout 0")
     }

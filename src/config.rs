@@ -15,7 +15,7 @@ use crate::timeout::Timeout;
 
 /// A lock server: MySQL's GET_LOCK family without MySQL.
 ///
-/// Named advisory locks that live exactly as long as their owner's connection.
+/// Named advisory locks that live exactly as long as their owner: a connection, or a lease.
 /// Try it: run getlockd, then `nc 127.0.0.1 3305` and type HELP.
 #[derive(Clone, Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
@@ -51,6 +51,10 @@ pub struct Config {
     #[arg(long, env = "GETLOCKD_MYSQL", default_value = "127.0.0.1:3307", value_name = "ADDR|off")]
     pub mysql: Listen,
 
+    /// Where HTTP and gRPC listen: host:port, or off
+    #[arg(long, env = "GETLOCKD_HTTP", default_value = "127.0.0.1:3308", value_name = "ADDR|off")]
+    pub http: Listen,
+
     /// The most connections at a time [default: as many as the process may open]
     #[arg(long, env = "GETLOCKD_MAX_CONNECTIONS", value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_connections: Option<usize>,
@@ -58,6 +62,18 @@ pub struct Config {
     /// The most locks one session may hold
     #[arg(long, env = "GETLOCKD_MAX_LOCKS_PER_SESSION", default_value_t = 100_000, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_locks_per_session: usize,
+
+    /// The shortest time for which a lease can be taken
+    #[arg(long, env = "GETLOCKD_LEASE_MIN", default_value = "10ms", value_name = "TIME", value_parser = lease, allow_negative_numbers = true)]
+    pub lease_min: Duration,
+
+    /// The longest time for which a lease can be taken
+    #[arg(long, env = "GETLOCKD_LEASE_MAX", default_value = "24h", value_name = "TIME", value_parser = lease, allow_negative_numbers = true)]
+    pub lease_max: Duration,
+
+    /// The most leases at a time, with those that wait
+    #[arg(long, env = "GETLOCKD_MAX_LEASES", default_value_t = 100_000, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
+    pub max_leases: usize,
 
     /// Within which time a client that vanished without a word is found, and its locks freed
     #[arg(long, env = "GETLOCKD_KEEPALIVE", default_value = "30s", value_name = "TIME", value_parser = keepalive, allow_negative_numbers = true)]
@@ -101,8 +117,13 @@ impl Cli {
     /// One line that tells what is wrong, or the text of `--help` or `--version`.
     pub fn read<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Result<Self, NotServing> {
         let cli = Self::try_parse_from(args).map_err(NotServing::from)?;
-        if cli.task.is_none() && [cli.config.line, cli.config.mysql] == [Listen::Off; 2] {
-            return Err(NotServing::Wrong("nothing to serve: --line and --mysql are off".to_owned()));
+        let Config { line, mysql, http, lease_min, lease_max, .. } = cli.config;
+        let wrong = |what: &str| Err(NotServing::Wrong(what.to_owned()));
+        if cli.task.is_none() && [line, mysql, http] == [Listen::Off; 3] {
+            return wrong("nothing to serve: --line, --mysql and --http are off");
+        }
+        if lease_min > lease_max {
+            return wrong("--lease-min is more than --lease-max; say one that is not");
         }
         Ok(cli)
     }
@@ -158,6 +179,14 @@ fn time(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn lease(text: &str) -> Result<Duration, String> {
+    let possible = Duration::from_millis(1)..=Duration::from_hours(24 * 366);
+    time(text)
+        .ok()
+        .filter(|time| possible.contains(time))
+        .ok_or_else(|| "say a time from 1ms to 8784h".to_owned())
+}
+
 fn level(text: &str) -> Result<LevelFilter, String> {
     let named = |text: &str| text.parse().ok().filter(|_| text.parse::<u8>().is_err());
     named(text).ok_or_else(|| "say error, warn, info, debug, trace or off".to_owned())
@@ -195,7 +224,9 @@ mod tests {
         for (flags, hint) in [
             (&["--lime", "x"][..], "--line"),
             (&["--line", "nowhere"], "host:port"),
-            (&["--line", "off", "--mysql", "off"], "nothing to serve"),
+            (&["--line", "off", "--mysql", "off", "--http", "off"], "nothing to serve"),
+            (&["--lease-min", "2s", "--lease-max", "1s"], "--lease-max"),
+            (&["--lease-min", "0"], "from 1ms to"),
             (&["--max-connections", "0"], "at least 1"),
             (&["--keepalive", "1s"], "from 4s to 2h"),
             (&["--drain", "soon"], "10s, 500ms or 2m"),
@@ -215,8 +246,12 @@ mod tests {
         for flag in [
             "line",
             "mysql",
+            "http",
             "max-connections",
             "max-locks-per-session",
+            "lease-min",
+            "lease-max",
+            "max-leases",
             "keepalive",
             "drain",
             "log-format",

@@ -2,8 +2,6 @@
 
 use std::fmt::{self, Write};
 
-use crate::name::Name;
-
 /// The byte that a backslash and this one stand for (MySQL manual 11.1.1, table 11.1).
 pub(crate) fn unescape(c: u8) -> u8 {
     match c {
@@ -30,13 +28,14 @@ fn needs_escape(c: char) -> bool {
         || matches!(c, '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
 }
 
-/// A name such that the same text sent back means the same name.
-pub(crate) struct Written<'a>(pub &'a Name);
+/// A name such that the same text sent back means the same name; other texts likewise.
+pub(crate) struct Written<'a>(pub &'a str);
 
 impl fmt::Display for Written<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.as_str();
-        if text.chars().all(is_bare) && text != "null" && !text.ends_with(';') {
+        let text = self.0;
+        let is_word = !text.is_empty() && !text.eq_ignore_ascii_case("null") && !text.ends_with(';');
+        if is_word && text.chars().all(is_bare) {
             return f.write_str(text);
         }
         f.write_char('\'')?;

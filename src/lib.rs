@@ -11,13 +11,18 @@ pub mod config;
 mod escape;
 #[cfg(fuzzing)]
 pub mod fuzz;
+pub mod grpc;
+pub mod http;
+pub mod lease;
 pub mod line;
 pub mod lock;
 pub mod mysql;
 pub mod name;
 pub mod net;
+pub mod others;
 pub mod ping;
 pub mod server;
 pub mod session;
 pub mod timeout;
+pub mod web;
 mod wire;

@@ -2,14 +2,20 @@
 
 use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
+use axum::Router;
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     command::Origin,
     config::{Config, Listen},
+    grpc, http,
+    lease::{Bounds, Leases},
     line, mysql,
     net::{self, Burst, Connection, Gate, Keepalive},
+    others,
     session::{Hub, Limits, Session},
+    web,
 };
 
 /// Descriptors that are not for connections: listeners, the runtime's own, and those that are told
@@ -37,6 +43,9 @@ pub enum StartError {
         "this process may open only {0} files and needs {RESERVED_DESCRIPTORS} beside its connections; raise its limit (ulimit -n)"
     )]
     TooFewDescriptors(u64),
+    /// The description of the gRPC services is broken.
+    #[error("cannot describe the gRPC services: {0}")]
+    Services(#[from] tonic_reflection::server::Error),
 }
 
 /// A server that has its addresses and does not serve yet.
@@ -47,8 +56,11 @@ pub struct Server {
     max_connections: usize,
     keepalive: Keepalive,
     drain: Duration,
+    leases: Arc<Leases>,
+    grpc: grpc::Services,
     line: Option<TcpListener>,
     mysql: Option<TcpListener>,
+    http: Option<TcpListener>,
 }
 
 impl Server {
@@ -60,15 +72,24 @@ impl Server {
         let max_connections = max_connections(config.max_connections)?;
         let line = listen(line::WIRE, config.line)?;
         let mysql = listen(mysql::WIRE, config.mysql)?;
+        let http = listen(http::WIRE, config.http)?;
+        let hub = Hub::new(Limits { locks_per_session: config.max_locks_per_session });
+        let gate = Gate::new(max_connections);
+        let bounds = Bounds { min: config.lease_min, max: config.lease_max, count: config.max_leases };
+        let leases = Leases::new(hub.clone(), bounds, gate.tasks.clone());
+        let grpc = grpc::Services::new(&leases)?;
         tracing::info!(max_connections, wanted = config.max_connections, "ready");
         Ok(Self {
-            hub: Hub::new(Limits { locks_per_session: config.max_locks_per_session }),
-            gate: Gate::new(max_connections),
+            hub,
+            gate,
             max_connections,
             keepalive: Keepalive(config.keepalive),
             drain: config.drain,
+            leases,
+            grpc,
             line,
             mysql,
+            http,
         })
     }
 
@@ -82,6 +103,11 @@ impl Server {
         self.mysql.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
+    /// Where HTTP and gRPC listen.
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
     /// The sessions of this server.
     pub fn hub(&self) -> &Arc<Hub> {
         &self.hub
@@ -91,7 +117,7 @@ impl Server {
     ///
     /// Cancel-safe: dropped, it stops accepting; connections that are served go on.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { hub, gate, max_connections, keepalive, drain, line, mysql } = self;
+        let Self { hub, gate, max_connections, keepalive, drain, leases, grpc, line, mysql, http } = self;
         // Whatever ends this, nobody is accepted any more.
         let _stop = gate.stop.clone().drop_guard();
         if let Some(listener) = line {
@@ -110,16 +136,29 @@ impl Server {
                 serve(mysql::WIRE, hub.clone(), keepalive, |io, session| Box::pin(mysql::serve(io, session)));
             tokio::spawn(net::accept(listener, gate.clone(), mysql::refusal(), keepalive, serve));
         }
+        // Holders of leases need it to the end of the drain: it has an end of its own.
+        let http_gate = Gate { tasks: TaskTracker::new(), stop: CancellationToken::new(), ..gate.clone() };
+        let _http_stop = http_gate.stop.clone().drop_guard();
+        if let Some(listener) = http {
+            let router =
+                http::router(leases.clone()).merge(grpc.router.clone()).merge(others::router(&leases));
+            let serve = serve_http(router, keepalive, http_gate.stop.clone());
+            tokio::spawn(net::accept(listener, http_gate.clone(), web::refusal(), keepalive, serve));
+        }
         stop.await;
         tracing::info!(?drain, sessions = hub.sessions(), "stopping");
         gate.stop.cancel();
         gate.tasks.close();
         hub.drain();
+        grpc.stop_serving().await;
         if timeout(drain, gate.tasks.wait()).await.is_err() {
             hub.warn_of_holders();
             hub.end_all();
             let _ = timeout(LAST_WORDS, gate.tasks.wait()).await;
         }
+        http_gate.stop.cancel();
+        http_gate.tasks.close();
+        let _ = timeout(LAST_WORDS, http_gate.tasks.wait()).await;
         tracing::info!("stopped");
     }
 }
@@ -159,6 +198,19 @@ fn serve(
             // It is gone already.
             Err(_) => Box::pin(async {}),
         }
+    }
+}
+
+/// Serves a connection without a session of its own: its requests have theirs.
+fn serve_http(
+    router: Router,
+    keepalive: Keepalive,
+    stop: CancellationToken,
+) -> impl Fn(Connection) -> Serving {
+    move |Connection { stream, peer }| match keepalive.prepare(&stream) {
+        Ok(()) => Box::pin(web::serve(stream, peer, router.clone(), stop.clone())),
+        // It is gone already.
+        Err(_) => Box::pin(async {}),
     }
 }
 

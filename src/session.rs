@@ -48,6 +48,11 @@ impl Session {
         &self.handle
     }
 
+    /// The same, for a task that waits for the end of the session.
+    pub fn handle_arc(&self) -> Arc<Handle> {
+        self.handle.clone()
+    }
+
     /// The numbers of the server.
     pub fn stats(&self) -> Stats {
         self.hub.stats()

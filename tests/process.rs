@@ -20,7 +20,7 @@ struct Program {
 impl Program {
     fn start(flags: &[&str]) -> Self {
         let mut command = Command::new(PROGRAM);
-        command.args(["--line", "127.0.0.1:0", "--mysql", "off"]).args(flags);
+        command.args(["--line", "127.0.0.1:0", "--mysql", "off", "--http", "off"]).args(flags);
         Self::spawn(&mut command)
     }
 
@@ -170,6 +170,7 @@ fn the_environment_counts_and_flags_count_more() {
     command
         .env("GETLOCKD_LINE", "127.0.0.1:0")
         .env("GETLOCKD_MYSQL", "off")
+        .env("GETLOCKD_HTTP", "off")
         .env("GETLOCKD_MAX_LOCKS_PER_SESSION", "7");
     let program = Program::spawn(&mut command);
     assert!(program.client().ask("HELLO").ends_with(" max_locks=7"));

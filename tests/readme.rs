@@ -92,9 +92,29 @@ async fn the_console_shows_what_it_shows() {
     if !is_installed("nc") || !nc_has_n().await {
         return;
     }
-    let (command, shown) = block("console").split_once('\n').unwrap();
-    let command = command.strip_prefix("$ ").unwrap().replace("3305", &server.addr.port().to_string());
-    assert_eq!(output("sh", &["-c", &command], Path::new(".")).await.trim_end(), shown);
+    assert_eq!(shown_by_console(&server, "nc").await, "");
+}
+
+#[tokio::test]
+async fn the_walk_with_curl_is_as_shown() {
+    let server = TestServer::start();
+    if is_installed("curl") {
+        assert_eq!(shown_by_console(&server, "curl").await, "");
+    }
+}
+
+/// Runs the console in which a program is used: nothing if it shows what is shown, else all it shows.
+async fn shown_by_console(server: &TestServer, program: &str) -> String {
+    let consoles = README.split("\n```console\n").skip(1).map(|rest| rest.split_once("\n```").unwrap().0);
+    let console = consoles.into_iter().find(|console| console.contains(&format!("{program} "))).unwrap();
+    let port = |text: &str| {
+        let text = text.replace("3305", &server.addr.port().to_string());
+        text.replace("3308", &server.http.port().to_string())
+    };
+    let commands: Vec<_> = console.lines().filter_map(|line| line.strip_prefix("$ ")).map(port).collect();
+    let shown: String = console.lines().filter(|line| !line.starts_with("$ ")).collect();
+    let got = output("sh", &["-c", &commands.join("\n")], Path::new(".")).await;
+    if got.replace('\n', "") == shown { String::new() } else { got }
 }
 
 #[tokio::test]

@@ -3,9 +3,9 @@
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use common::{Client, TestServer};
+use common::{Client, TestServer, http::Request};
 use getlockd::line::{Symbol, Verb};
 
 const PROTOCOL: &str = include_str!("../protocol.md");
@@ -30,6 +30,10 @@ fn blocks(text: &'static str, kind: &str) -> Vec<(usize, Vec<&'static str>)> {
 enum Step<'a> {
     Start(Vec<&'a str>),
     Stop,
+    /// By HTTP: method, path, body.
+    Request(&'a str, &'a str, &'a str),
+    /// Of HTTP: status, body.
+    Reply(u16, &'a str),
     Send(char, &'a str),
     Receive(char, &'a str),
     Close(char),
@@ -42,6 +46,15 @@ fn step(line: &str) -> Step<'_> {
     }
     if line == "$ kill -TERM getlockd" {
         return Step::Stop;
+    }
+    if let Some((method @ ("GET" | "POST"), rest)) = line.split_once(' ') {
+        let (path, body) = rest.split_once(' ').unwrap_or((rest, ""));
+        return Step::Request(method, path, body);
+    }
+    if let Some((status, body)) = line.split_once(' ')
+        && let Ok(status) = status.parse()
+    {
+        return Step::Reply(status, body);
     }
     let who = line.chars().next().filter(char::is_ascii_uppercase).unwrap_or_else(|| panic!("{line:?}"));
     match &line[1..] {
@@ -77,8 +90,8 @@ fn same_word(shown: &str, got: &str) -> bool {
     match shown.split_once('=').zip(got.split_once('=')) {
         Some((("token", _), ("token", value))) => is_token(value),
         Some((("peer", _), ("peer", value))) => value.starts_with("127.0.0.1:"),
-        Some((("held" | "waited" | "age" | "uptime", _), ("held" | "waited" | "age" | "uptime", value))) => {
-            is_time(value)
+        Some(((shown @ ("held" | "waited" | "age" | "uptime" | "expires"), _), (got, value))) => {
+            shown == got && is_time(value)
         }
         _ => shown == got || is_token(shown) && is_token(got),
     }
@@ -88,6 +101,44 @@ struct Replay {
     server: TestServer,
     /// None for one that has closed.
     clients: BTreeMap<char, Option<Client>>,
+    /// Requests without a reply so far.
+    requests: VecDeque<Request>,
+    /// What the tokens that are shown are in truth.
+    tokens: Vec<(String, String)>,
+}
+
+/// The tokens of leases in a text.
+fn tokens(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| word.len() == 32 && word.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Whether a reply is the one shown: JSON but for numbers and moments, which differ.
+fn same_reply(shown: &str, got: &str) -> bool {
+    let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok().filter(|v| v.is_object());
+    match (parse(shown), parse(got)) {
+        (Some(shown), Some(got)) => same_json(&shown, &got),
+        _ => shown == got,
+    }
+}
+
+fn same_json(shown: &serde_json::Value, got: &serde_json::Value) -> bool {
+    use serde_json::Value::{Array, Number, Object, String};
+    let is_moment = |text: &str| text.len() == 24 && text.ends_with('Z');
+    match (shown, got) {
+        (Object(shown), Object(got)) => {
+            shown.len() == got.len()
+                && shown.iter().zip(got).all(|(s, g)| s.0 == g.0 && (s.0 == "message" || same_json(s.1, g.1)))
+        }
+        (Array(shown), Array(got)) => {
+            shown.len() == got.len() && shown.iter().zip(got).all(|(shown, got)| same_json(shown, got))
+        }
+        (Number(_), Number(_)) => true,
+        (String(shown), String(got)) => {
+            shown == got || is_moment(shown) && is_moment(got) || got.starts_with("127.0.0.1:")
+        }
+        _ => shown == got,
+    }
 }
 
 impl Replay {
@@ -111,6 +162,26 @@ impl Replay {
         match *step {
             Step::Start(_) => return Err("the server is started already".to_owned()),
             Step::Stop => self.server.stop(),
+            Step::Request(method, path, body) => {
+                let real = |text: &str| {
+                    self.tokens.iter().fold(text.to_owned(), |text, (shown, real)| text.replace(shown, real))
+                };
+                let (waiting, path, body) = (self.server.hub.stats().table.waiters, real(path), real(body));
+                self.requests.push_back(Request::send(self.server.http, method, &path, &body).await);
+                if !matches!(next, Some(Step::Reply(..))) {
+                    self.server.until_waiting(waiting + 1).await;
+                }
+            }
+            Step::Reply(status, shown) => {
+                let (code, got) = self.requests.pop_front().expect("a request").reply().await;
+                let pairs = tokens(shown).zip(tokens(&got));
+                let pairs: Vec<_> = pairs.map(|(shown, real)| (shown.to_owned(), real.to_owned())).collect();
+                let as_shown = pairs.iter().fold(got.clone(), |got, (shown, real)| got.replace(real, shown));
+                self.tokens.extend(pairs);
+                if code != status || !same_reply(shown, &as_shown) {
+                    return Err(format!("got {code} {got}"));
+                }
+            }
             Step::Send(who, line) => {
                 let waiting = self.server.hub.stats().table.waiters;
                 self.client(who).await.send(&expand(line)).await;
@@ -146,7 +217,8 @@ async fn replay(file: &str, (number, lines): (usize, Vec<&'static str>)) {
         steps.remove(0);
         first += 1;
     }
-    let mut replay = Replay { server, clients: BTreeMap::new() };
+    let (requests, tokens) = (VecDeque::new(), Vec::new());
+    let mut replay = Replay { server, clients: BTreeMap::new(), requests, tokens };
     for (at, step) in steps.iter().enumerate() {
         let outcome = replay.take(step, steps.get(at + 1)).await;
         outcome.unwrap_or_else(|got| panic!("{file}:{}: {step:?}: {got}", first + at));
@@ -210,6 +282,9 @@ fn every_limit_is_the_constant_that_it_names() {
         ("`MAX_UNSENT`", MAX_UNSENT),
         ("`--max-locks-per-session`", 100_000),
         ("`MAX_PACKET`", getlockd::mysql::MAX_PACKET),
+        ("`MAX_BODY`", getlockd::http::MAX_BODY),
+        ("`MAX_TEXT`", getlockd::lease::MAX_TEXT),
+        ("`--max-leases`", 100_000),
     ] {
         assert!(PROTOCOL.contains(&format!("| {value} | {name} |")), "{name} = {value}");
     }

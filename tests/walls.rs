@@ -9,7 +9,7 @@ fn sources(folder: &Path) -> Vec<(String, String)> {
     for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         if entry.is_dir() {
             files.extend(sources(&entry));
-        } else {
+        } else if entry.extension().is_some_and(|kind| kind == "rs") {
             let text = fs::read_to_string(&entry).unwrap();
             let code = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>();
             files.push((entry.display().to_string(), code.join("\n")));
@@ -72,9 +72,19 @@ fn sql_and_packets_know_no_socket_and_no_session() {
 }
 
 #[test]
+fn leases_know_no_wire() {
+    let forbidden = ["axum", "tonic", "hyper", "tokio::net", "crate::net", "crate::http", "crate::grpc"];
+    assert_none_names("/src/lease", &forbidden);
+}
+
+#[test]
 fn wires_do_not_know_each_other() {
-    assert_none_names("/src/mysql", &["crate::line"]);
-    assert_none_names("/src/line", &["crate::mysql"]);
+    let wires = ["line", "mysql", "http", "grpc", "others"];
+    for wire in wires {
+        let others = wires.iter().filter(|other| **other != wire).map(|other| format!("crate::{other}"));
+        let others: Vec<_> = others.collect();
+        assert_none_names(&format!("/src/{wire}"), &others.iter().map(String::as_str).collect::<Vec<_>>());
+    }
 }
 
 #[test]
@@ -86,7 +96,7 @@ fn dashmap_stands_in_one_file() {
 
 #[test]
 fn files_can_be_read_at_one_sitting() {
-    for (path, _) in src() {
+    for (path, _) in src().into_iter().filter(|(path, _)| !path.contains("/generated/")) {
         let lines = fs::read_to_string(&path).unwrap().lines().count();
         assert!(lines < 400, "{path} has {lines} lines");
     }

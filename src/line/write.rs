@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use tokio::time::Instant;
 
 use super::{
     MAX_LINE, PROTOCOL,
@@ -19,6 +20,7 @@ use crate::{
     lock::{Excerpt, SessionId},
     name::MAX_NAME_CHARS,
     net::MAX_READ_AHEAD,
+    session::Profile,
 };
 
 /// What is sent for a line, or unasked before the connection is closed.
@@ -59,7 +61,7 @@ impl Response {
     pub(super) fn write(self, lines: &mut Lines<'_>) {
         match self {
             Self::Answer(Ok(reply)) => write_reply(reply, lines),
-            Self::Answer(Err(error)) => write_error(&error, lines),
+            Self::Answer(Err(error)) => lines.error(symbol(&error), &error),
             Self::Pong => lines.text("PONG"),
             Self::Hello(hello) => lines.line(format_args!("{hello}")),
             Self::Help(verb) => write_help(verb, lines),
@@ -140,21 +142,13 @@ fn write_reply(reply: Reply, lines: &mut Lines<'_>) {
     }
 }
 
-fn write_error(error: &Error, lines: &mut Lines<'_>) {
+fn symbol(error: &Error) -> Symbol {
     match error {
-        Error::Deadlock(circle) => lines.error(Symbol::Deadlock, circle),
-        Error::Interrupted => {
-            lines.error(Symbol::Killed, &"KILL QUERY ended this wait; the session and all it holds stay");
-        }
-        Error::TooManyLocks(max) => lines.error(
-            Symbol::Limit,
-            &format_args!("this session holds {max} locks and may hold no more (--max-locks-per-session)"),
-        ),
-        Error::NoSession(id) => {
-            lines.error(Symbol::NoSession, &format_args!("there is no session {id}; SESSIONS lists them"));
-        }
-        Error::Stopping => lines
-            .error(Symbol::Shutdown, &"the server is stopping and grants nothing new; release what you hold"),
+        Error::Deadlock(_) => Symbol::Deadlock,
+        Error::Interrupted => Symbol::Killed,
+        Error::TooManyLocks(_) => Symbol::Limit,
+        Error::NoSession(_) => Symbol::NoSession,
+        Error::Stopping => Symbol::Shutdown,
     }
 }
 
@@ -213,7 +207,8 @@ impl fmt::Display for LockRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LOCK ")?;
         write_hold(self, f)?;
-        write!(f, " waiters={}", self.waiters)
+        write!(f, " waiters={}", self.waiters)?;
+        self.profile.as_ref().map_or(Ok(()), |profile| write_profile(profile, f))
     }
 }
 
@@ -221,14 +216,30 @@ impl fmt::Display for WhyRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WHY ")?;
         write_hold(&self.lock, f)?;
-        write!(f, " waiting_for={}", OrNull(self.waits_for.as_ref().map(Written)))
+        write!(f, " waiting_for={}", OrNull(self.waits_for.as_ref().map(|name| Written(name.as_str()))))
     }
 }
 
 fn write_hold(row: &LockRow, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let LockRow { name, mode, owner, peer, token, held, .. } = row;
-    let (name, peer, held) = (Written(name), OrNull(*peer), Seconds(*held));
+    let LockRow { name, mode, owner, origin, token, held, .. } = row;
+    let (name, peer, held) =
+        (Written(name.as_str()), OrNull(origin.map(|origin| origin.peer)), Seconds(*held));
     write!(f, "name={name} mode={mode} owner={owner} peer={peer} token={token} held={held}")
+}
+
+/// What a client tells of itself, and how long its lease still runs.
+fn write_profile(profile: &Profile, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Profile { user, note, expires, .. } = profile;
+    if !user.is_empty() {
+        write!(f, " user={}", Written(user))?;
+    }
+    if let Some(note) = note {
+        write!(f, " note={}", Written(note))?;
+    }
+    match expires {
+        Some(expires) => write!(f, " expires={}", Seconds(expires.saturating_duration_since(Instant::now()))),
+        None => Ok(()),
+    }
 }
 
 impl fmt::Display for WaiterRow {
@@ -243,8 +254,9 @@ impl fmt::Display for SessionRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, origin, age, holds, waits_for, .. } = self;
         let (wire, peer, age) = (origin.wire, origin.peer, Seconds(*age));
-        let waits_for = OrNull(waits_for.as_ref().map(Written::<'_>));
-        write!(f, "SESSION id={id} wire={wire} peer={peer} age={age} holds={holds} waiting_for={waits_for}")
+        let waits_for = OrNull(waits_for.as_ref().map(|name| Written(name.as_str())));
+        write!(f, "SESSION id={id} wire={wire} peer={peer} age={age} holds={holds} waiting_for={waits_for}")?;
+        write_profile(&self.profile, f)
     }
 }
 
@@ -286,7 +298,7 @@ mod tests {
 
     #[test]
     fn names_come_back_as_they_were_written() {
-        let written = |text: &str| Written(&Name::new(text).unwrap()).to_string();
+        let written = |text: &str| Written(Name::new(text).unwrap().as_str()).to_string();
         for plain in ["nightly", "app1:job/7", "schlüssel", "a;b", "x=1", "語"] {
             assert_eq!(written(plain), plain);
         }

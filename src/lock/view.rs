@@ -136,7 +136,8 @@ impl Table {
         reasons
     }
 
-    fn holds_of(&self, name: &Name) -> Vec<LockInfo> {
+    /// Who holds `name`, the longest first.
+    pub fn holds_of(&self, name: &Name) -> Vec<LockInfo> {
         self.look(name, |lock| infos(name, lock).collect()).unwrap_or_default()
     }
 

@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{sync::Notify, time::Instant};
@@ -70,8 +71,18 @@ pub struct Profile {
     pub database: Option<String>,
     /// The statement that waits.
     pub statement: Option<String>,
-    /// Since when it waits, or is idle.
+    /// Since when it waits, or is idle; of a lease, when it was last heard of.
     pub since: Instant,
+    /// Why a lease was taken, in its owner's words.
+    pub note: Option<Box<str>>,
+    /// When a lease ends if it is not renewed.
+    pub expires: Option<Instant>,
+}
+
+impl Profile {
+    fn new(since: Instant) -> Self {
+        Self { user: String::new(), database: None, statement: None, since, note: None, expires: None }
+    }
 }
 
 impl Hub {
@@ -97,7 +108,7 @@ impl Hub {
         let mut live = self.live();
         let id = live.next_id();
         let (holds, signal, since) = (AtomicUsize::new(0), Signal::default(), Instant::now());
-        let profile = Mutex::new(Profile { user: String::new(), database: None, statement: None, since });
+        let profile = Mutex::new(Profile::new(since));
         let handle = Arc::new(Handle { id, origin, since, holds, signal, profile });
         if live.draining {
             handle.signal.drain();
@@ -181,8 +192,30 @@ impl Hub {
         }
     }
 
-    pub(super) fn locks(&self, prefix: Option<&Name>) -> Excerpt<LockRow> {
+    /// The locks that are held, of those whose name starts with the prefix.
+    pub fn locks(&self, prefix: Option<&Name>) -> Excerpt<LockRow> {
         self.table.list(prefix, MAX_LIST_ROWS).map(|lock| self.lock_row(lock))
+    }
+
+    /// The holds of one lock, the longest first.
+    pub fn holds_of(&self, name: &Name) -> Vec<LockRow> {
+        self.table.holds_of(name).into_iter().map(|lock| self.lock_row(lock)).collect()
+    }
+
+    /// How many wait for a lock, and for how long the first has.
+    pub fn queue_of(&self, name: &Name) -> (usize, Option<Duration>) {
+        let waiters = self.table.waiters(name);
+        (waiters.len(), waiters.first().map(|waiter| waiter.since.elapsed()))
+    }
+
+    /// Whether nobody holds a lock.
+    pub fn is_free(&self, name: &Name) -> bool {
+        self.table.is_free(name)
+    }
+
+    /// Whether it has been told to stop.
+    pub fn is_draining(&self) -> bool {
+        self.live().draining
     }
 
     pub(super) fn waiters(&self, name: &Name) -> Excerpt<WaiterRow> {
@@ -217,7 +250,10 @@ impl Hub {
     fn lock_row(&self, lock: LockInfo) -> LockRow {
         let LockInfo { name, holder, waiters } = lock;
         let Holder { session: owner, mode, token, since } = holder;
-        LockRow { name, mode, owner, peer: self.peer(owner), token, held: since.elapsed(), waiters }
+        let handle = self.handle(owner);
+        let origin = handle.as_ref().map(|handle| handle.origin);
+        let profile = handle.map(|handle| handle.profile().clone());
+        LockRow { name, mode, owner, origin, profile, token, held: since.elapsed(), waiters }
     }
 
     fn peer(&self, id: SessionId) -> Option<std::net::SocketAddr> {

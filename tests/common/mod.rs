@@ -1,6 +1,7 @@
 //! A server in this process, and clients that read like transcripts.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its own part")]
 
+pub mod http;
 pub mod mysql;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -20,6 +21,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct TestServer {
     pub addr: SocketAddr,
     pub mysql: SocketAddr,
+    pub http: SocketAddr,
     pub hub: Arc<Hub>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
@@ -32,14 +34,16 @@ impl TestServer {
 
     /// A server on a free port, with more flags.
     pub fn with(flags: &[&str]) -> Self {
-        let args = ["getlockd", "--line", "127.0.0.1:0", "--mysql", "127.0.0.1:0"].iter().chain(flags);
+        let free = "127.0.0.1:0";
+        let args = ["getlockd", "--line", free, "--mysql", free, "--http", free];
+        let args = args.iter().chain(flags);
         let config = Cli::read(args).unwrap().config;
         let server = Server::bind(&config).unwrap();
         let (addr, hub) = (server.line_addr().unwrap(), server.hub().clone());
-        let mysql = server.mysql_addr().unwrap();
+        let (mysql, http) = (server.mysql_addr().unwrap(), server.http_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async { drop(stopped.await) }));
-        Self { addr, mysql, hub, stop: Some(stop), running }
+        Self { addr, mysql, http, hub, stop: Some(stop), running }
     }
 
     pub async fn client(&self) -> Client {

@@ -1,0 +1,124 @@
+//! The service `Locks` (proto/getlockd.proto).
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    hold, millis, mode, moment, name, origin,
+    proto::{
+        AcquireRequest, AcquireResponse, HoldRequest, HoldResponse, ListRequest, ListResponse, Lock,
+        LockMode, ReleaseRequest, ReleaseResponse, RenewRequest, RenewResponse, StatusRequest,
+        StatusResponse, locks_server::Locks,
+    },
+    wait,
+};
+use crate::{
+    command::LockRow,
+    lease::{LeaseError, Leases, Secret, Wish},
+    lock::Mode,
+};
+
+/// The service, over all leases.
+#[derive(Clone, Debug)]
+pub(super) struct Service(pub(super) Arc<Leases>);
+
+#[tonic::async_trait]
+impl Locks for Service {
+    type HoldStream = ReceiverStream<Result<HoldResponse, Status>>;
+
+    async fn acquire(&self, request: Request<AcquireRequest>) -> Result<Response<AcquireResponse>, Status> {
+        let origin = origin(&request)?;
+        let wanted = request.into_inner();
+        let wish = Wish {
+            name: name(&wanted.name)?,
+            mode: mode(wanted.mode()),
+            wait: wait(wanted.wait_ms),
+            ttl: wanted.ttl_ms.map(Duration::from_millis),
+            owner: wanted.owner,
+            note: wanted.note,
+        };
+        let (name, secret) = (wish.name.clone(), Secret::random().map_err(LeaseError::from)?);
+        let mut grant = self.0.acquire(wish, secret.key(), origin).await?;
+        grant.delivered();
+        Ok(Response::new(AcquireResponse {
+            token: secret.reveal().to_owned(),
+            fencing_token: grant.token,
+            expires_at_ms: moment(grant.ttl),
+            waited_ms: millis(grant.waited),
+            waiters: self.0.hub().queue_of(&name).0 as u64,
+        }))
+    }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        let RenewRequest { name: lock, token, ttl_ms } = request.into_inner();
+        let renewed =
+            self.0.renew(&secret(&token)?.key(), &name(&lock)?, ttl_ms.map(Duration::from_millis))?;
+        Ok(Response::new(RenewResponse {
+            expires_at_ms: moment(renewed.ttl),
+            fencing_token: renewed.token.unwrap_or_default(),
+            waiters: renewed.waiters as u64,
+            first_waited_ms: renewed.first_waited.map(millis),
+        }))
+    }
+
+    async fn release(&self, request: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
+        let ReleaseRequest { name: lock, token } = request.into_inner();
+        self.0.release(&secret(&token)?.key(), &name(&lock)?)?;
+        Ok(Response::new(ReleaseResponse {}))
+    }
+
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        let holds = self.0.hub().holds_of(&name(&request.into_inner().name)?);
+        Ok(Response::new(StatusResponse { holds: holds.into_iter().map(Lock::from).collect() }))
+    }
+
+    async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
+        let ListRequest { prefix } = request.into_inner();
+        let prefix = if prefix.is_empty() { None } else { Some(name(&prefix)?) };
+        // It may take long: others go first.
+        tokio::task::yield_now().await;
+        let held = self.0.hub().locks(prefix.as_ref());
+        let locks = held.rows.into_iter().map(Lock::from).collect();
+        Ok(Response::new(ListResponse { locks, total: held.total as u64 }))
+    }
+
+    async fn hold(
+        &self,
+        request: Request<Streaming<HoldRequest>>,
+    ) -> Result<Response<Self::HoldStream>, Status> {
+        let session = self.0.hub().open(origin(&request)?);
+        let (replies, stream) = tokio::sync::mpsc::channel(hold::UNSENT);
+        self.0.tasks().spawn(hold::hold(session, request.into_inner(), replies));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// Of 32 hexadecimal digits.
+fn secret(token: &str) -> Result<Secret, Status> {
+    token.parse().map_err(|error: crate::lease::NotSecret| Status::invalid_argument(error.to_string()))
+}
+
+impl From<LockRow> for Lock {
+    fn from(row: LockRow) -> Self {
+        let LockRow { name, mode, owner, origin, profile, token, held, waiters } = row;
+        let profile = profile.as_ref();
+        let expires = profile.and_then(|profile| profile.expires);
+        let left = expires.map(|expires| expires.saturating_duration_since(Instant::now()));
+        Self {
+            name: name.as_str().to_owned(),
+            mode: if mode == Mode::Shared { LockMode::Shared } else { LockMode::Exclusive }.into(),
+            connection_id: owner.0,
+            wire: origin.map_or_else(String::new, |origin| origin.wire.to_owned()),
+            peer: origin.map_or_else(String::new, |origin| origin.peer.to_string()),
+            owner: profile.map(|profile| profile.user.clone()).filter(|user| !user.is_empty()),
+            note: profile.and_then(|profile| profile.note.as_deref()).map(str::to_owned),
+            fencing_token: token,
+            held_ms: millis(held),
+            expires_at_ms: left.map(moment),
+            waiters: waiters as u64,
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! `/api`: leases and lists as JSON (protocol.md, part 8).
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use axum::{
+    Extension, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::{
+    WIRE,
+    json::{Asked, Failure, Json},
+};
+use crate::{
+    command::{LockRow, Origin},
+    lease::{LeaseError, Leases, Secret, Wish},
+    lock::Mode,
+    name::Name,
+    timeout::Timeout,
+    web::{Peer, delivering, json, millis, moment},
+};
+
+pub(super) fn routes() -> Router<Arc<Leases>> {
+    Router::new()
+        .route("/api/lock/acquire", post(acquire))
+        .route("/api/lock/heartbeat", post(heartbeat))
+        .route("/api/lock/release", post(release))
+        .route("/api/lock/status/{name}", get(status))
+        .route("/api/locks", get(locks))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Acquire {
+    resource_name: String,
+    client_id: Option<String>,
+    mode: Option<Wanted>,
+    /// Less than 0 waits for ever.
+    wait_ms: Option<i64>,
+    ttl_ms: Option<u64>,
+    note: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Wanted {
+    Exclusive,
+    Shared,
+}
+
+impl From<Wanted> for Mode {
+    fn from(wanted: Wanted) -> Self {
+        match wanted {
+            Wanted::Exclusive => Self::Exclusive,
+            Wanted::Shared => Self::Shared,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Acquired {
+    success: bool,
+    status: &'static str,
+    lock_token: String,
+    message: &'static str,
+    fencing_token: u64,
+    expires_at: String,
+    waited_ms: u64,
+    waiters: usize,
+}
+
+async fn acquire(
+    State(leases): State<Arc<Leases>>,
+    Extension(Peer(peer)): Extension<Peer>,
+    Json(wanted): Json<Acquire>,
+) -> Result<Response, Failure> {
+    let secret = Secret::random().map_err(LeaseError::from)?;
+    let wish = Wish {
+        name: name(&wanted.resource_name)?,
+        mode: wanted.mode.unwrap_or(Wanted::Exclusive).into(),
+        wait: wait(wanted.wait_ms.unwrap_or(0)),
+        ttl: wanted.ttl_ms.map(Duration::from_millis),
+        owner: wanted.client_id,
+        note: wanted.note,
+    };
+    let name = wish.name.clone();
+    let grant = leases.acquire(wish, secret.key(), Origin { wire: WIRE, peer }).await?;
+    let acquired = Acquired {
+        success: true,
+        status: "Acquired",
+        lock_token: secret.reveal().to_owned(),
+        message: "send heartbeats before it expires, and release it when done",
+        fencing_token: grant.token,
+        expires_at: moment(SystemTime::now() + grant.ttl),
+        waited_ms: millis(grant.waited),
+        waiters: leases.hub().queue_of(&name).0,
+    };
+    Ok(delivering(grant, json(StatusCode::OK, &acquired)))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Heartbeat {
+    resource_name: String,
+    lock_token: String,
+    ttl_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Renewed {
+    success: bool,
+    status: &'static str,
+    lock_token: String,
+    message: &'static str,
+    fencing_token: Option<u64>,
+    expires_at: String,
+    waiters: usize,
+    /// How long the first of them has waited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_waited_ms: Option<u64>,
+}
+
+async fn heartbeat(
+    State(leases): State<Arc<Leases>>,
+    Json(beat): Json<Heartbeat>,
+) -> Result<Response, Failure> {
+    let (name, secret) = (name(&beat.resource_name)?, token(&beat.lock_token)?);
+    let renewed = leases.renew(&secret.key(), &name, beat.ttl_ms.map(Duration::from_millis))?;
+    let told = Renewed {
+        success: true,
+        status: "HeartbeatReceived",
+        lock_token: beat.lock_token,
+        message: "the lease goes on",
+        fencing_token: renewed.token,
+        expires_at: moment(SystemTime::now() + renewed.ttl),
+        waiters: renewed.waiters,
+        first_waited_ms: renewed.first_waited.map(millis),
+    };
+    Ok(json(StatusCode::OK, &told))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Release {
+    resource_name: String,
+    lock_token: String,
+}
+
+#[derive(Serialize)]
+struct Released {
+    success: bool,
+    status: &'static str,
+    message: &'static str,
+}
+
+async fn release(State(leases): State<Arc<Leases>>, Json(done): Json<Release>) -> Result<Response, Failure> {
+    let (name, secret) = (name(&done.resource_name)?, token(&done.lock_token)?);
+    leases.release(&secret.key(), &name)?;
+    let released = Released { success: true, status: "Released", message: "the lock has passed on" };
+    Ok(json(StatusCode::OK, &released))
+}
+
+/// One hold, as people and programs see it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Hold {
+    name: String,
+    held_ms: u64,
+    #[serde(flatten)]
+    whose: Whose,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Whose {
+    /// Who: what a lease or a login called itself, else the address.
+    client_id: String,
+    connection_id: u32,
+    wire: &'static str,
+    mode: String,
+    fencing_token: u64,
+    acquired_at: String,
+    /// Of a connection: now, as it is alive.
+    last_heartbeat: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+    waiters: usize,
+}
+
+impl Whose {
+    fn of(row: &LockRow) -> Self {
+        let now = SystemTime::now();
+        let profile = row.profile.as_ref();
+        let user = profile.map(|profile| profile.user.clone()).filter(|user| !user.is_empty());
+        let address = || row.origin.map_or_else(String::new, |origin| origin.peer.to_string());
+        let expires = profile.and_then(|profile| profile.expires);
+        let heard = expires.and(profile).map_or(now, |lease| now - lease.since.elapsed());
+        let left = expires.map(|expires| expires.saturating_duration_since(Instant::now()));
+        Self {
+            client_id: user.unwrap_or_else(address),
+            connection_id: row.owner.0,
+            wire: row.origin.map_or("", |origin| origin.wire),
+            mode: row.mode.to_string(),
+            fencing_token: row.token,
+            acquired_at: moment(now - row.held),
+            last_heartbeat: moment(heard),
+            expires_at: left.map(|left| moment(now + left)),
+            note: profile.and_then(|profile| profile.note.as_deref()).map(str::to_owned),
+            waiters: row.waiters,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    is_locked: bool,
+    resource_name: String,
+    #[serde(flatten)]
+    whose: Option<Whose>,
+}
+
+async fn status(
+    State(leases): State<Arc<Leases>>,
+    Path(resource_name): Path<String>,
+) -> Result<Response, Failure> {
+    let holds = leases.hub().holds_of(&name(&resource_name)?);
+    let whose = holds.first().map(Whose::of);
+    Ok(json(StatusCode::OK, &Status { is_locked: whose.is_some(), resource_name, whose }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Prefix {
+    prefix: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Locks {
+    locks: Vec<Hold>,
+    /// How many there are, of which the first are listed.
+    total: usize,
+}
+
+async fn locks(State(leases): State<Arc<Leases>>, Asked(asked): Asked<Prefix>) -> Result<Response, Failure> {
+    let prefix = asked.prefix.filter(|prefix| !prefix.is_empty());
+    let prefix = prefix.map(|prefix| name(&prefix)).transpose()?;
+    // It may take long: others go first.
+    tokio::task::yield_now().await;
+    let held = leases.hub().locks(prefix.as_ref());
+    let hold = |row: LockRow| Hold {
+        whose: Whose::of(&row),
+        name: row.name.as_str().to_owned(),
+        held_ms: millis(row.held),
+    };
+    let locks = Locks { locks: held.rows.into_iter().map(hold).collect(), total: held.total };
+    Ok(json(StatusCode::OK, &locks).into_response())
+}
+
+pub(super) fn name(text: &str) -> Result<Name, Failure> {
+    Name::new(text).map_err(Failure::bad_request)
+}
+
+/// Of 32 hexadecimal digits; what is none cannot be anybody's.
+fn token(text: &str) -> Result<Secret, Failure> {
+    text.parse().map_err(Failure::bad_request)
+}
+
+fn wait(millis: i64) -> Timeout {
+    u64::try_from(millis).map_or(Timeout::Forever, |millis| Timeout::Within(Duration::from_millis(millis)))
+}

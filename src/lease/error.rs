@@ -1,0 +1,53 @@
+//! Why there is no lease.
+
+use std::time::Duration;
+
+use super::{MAX_TEXT, NotSecret};
+use crate::command::{Ending, Error};
+
+/// Why there is no lease.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseError {
+    /// Others hold the lock, and the wait is over.
+    #[error("the lock is held; wait longer, or try again")]
+    Busy,
+    /// There is no such lease, and nobody holds the lock.
+    #[error("there is no such lease: it has ended, or never was")]
+    Gone,
+    /// There is no such lease, and somebody holds the lock.
+    #[error("this is not the token of a lease on the lock; others hold it")]
+    NotYours,
+    /// No lease runs for so long or so short a time.
+    #[error(
+        "a lease runs for {} to {} ms (--lease-min, --lease-max)",
+        min.as_millis(),
+        max.as_millis()
+    )]
+    Ttl {
+        /// The shortest.
+        min: Duration,
+        /// The longest.
+        max: Duration,
+    },
+    /// An owner or a note is too long.
+    #[error("a client id and a note have at most {MAX_TEXT} characters")]
+    TooLong,
+    /// There are as many leases as there may be.
+    #[error("there are {0} leases and may be no more (--max-leases)")]
+    TooMany(usize),
+    /// The session was refused the lock.
+    #[error("{0}")]
+    Refused(Error),
+    /// The session was ended while it waited.
+    #[error("the wait was ended: {0}")]
+    Ended(Ending),
+    /// The system gave no random bytes.
+    #[error("the system has no random bytes to give")]
+    NoRandom,
+}
+
+impl From<NotSecret> for LeaseError {
+    fn from(_: NotSecret) -> Self {
+        Self::NoRandom
+    }
+}

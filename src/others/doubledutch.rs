@@ -1,0 +1,172 @@
+//! The interface of LockManager, later DoubleDutch, in its ages, for its clients as they are.
+//!
+//! Times are in seconds; a lock is held for 30 of them if nothing else is asked for. Tokens are shown
+//! to those alone who took the lock.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Extension, Json, Router,
+    extract::{Path, Query, State, rejection::QueryRejection},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{delete, get},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::HTTP;
+use crate::{
+    command::{LockRow, Origin},
+    lease::{Grant, LeaseError, Leases, Secret, Wish},
+    name::Name,
+    timeout::Timeout,
+    web::{self, Peer, delivering},
+};
+
+/// For how many seconds a lock is held if nothing else is asked for.
+const LIFETIME: u64 = 30;
+
+const SERVER: &str = "getlockd";
+
+pub(super) fn routes() -> Router<Arc<Leases>> {
+    Router::new()
+        .route("/lockmanager/", get(async || "Welcome to LockManager"))
+        .route("/lockmanager/getLock/{name}", get(named))
+        .route("/lockmanager/getLock/{a}/{b}", get(with_a_number))
+        .route("/lockmanager/getLock/{timeout}/{name}/{lifetime}", get(with_both))
+        .route("/lockmanager/releaseLock/{name}/{token}", get(release_lock))
+        .route("/lockmanager/status", get(status))
+        .route("/lockmanager/getlock", get(getlock))
+        .route("/lockmanager/releaselock", delete(releaselock))
+}
+
+type Who = Extension<Peer>;
+type All = State<Arc<Leases>>;
+
+async fn named(State(leases): All, Extension(peer): Who, Path(name): Path<String>) -> Response {
+    word(&leases, peer, &name, 0, LIFETIME).await
+}
+
+/// `timeout/name`, or `name/lifetime`: the number tells. Of two numbers the first is the time-out.
+async fn with_a_number(
+    State(leases): All,
+    Extension(peer): Who,
+    Path((a, b)): Path<(String, String)>,
+) -> Response {
+    match (a.parse(), b.parse()) {
+        (Ok(timeout), _) => word(&leases, peer, &b, timeout, LIFETIME).await,
+        (_, Ok(lifetime)) => word(&leases, peer, &a, 0, lifetime).await,
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn with_both(
+    State(leases): All,
+    Extension(peer): Who,
+    Path((timeout, name, lifetime)): Path<(u64, String, u64)>,
+) -> Response {
+    word(&leases, peer, &name, timeout, lifetime).await
+}
+
+/// Answers the token or `false`.
+async fn word(leases: &Arc<Leases>, peer: Peer, name: &str, timeout: u64, lifetime: u64) -> Response {
+    match take(leases, peer, name, timeout, lifetime).await {
+        Ok((grant, secret)) => delivering(grant, secret.reveal().to_owned().into_response()),
+        Err(_) => "false".into_response(),
+    }
+}
+
+async fn release_lock(State(leases): All, Path((name, token)): Path<(String, String)>) -> &'static str {
+    if free(&leases, &name, &token) { "released" } else { "false" }
+}
+
+#[derive(Deserialize)]
+struct Auth {
+    auth: Option<String>,
+}
+
+/// As text, or for later clients, who send a key, as JSON.
+async fn status(State(leases): All, Query(Auth { auth }): Query<Auth>) -> Response {
+    let held = leases.hub().locks(None).rows;
+    if auth.is_none() {
+        let line = |row: &LockRow| format!("LOCK= {}\nUSER_ID= {}\n\n", row.name, row.owner);
+        return held.iter().map(line).collect::<String>().into_response();
+    }
+    let lock = |row: &LockRow| {
+        let expires = row.profile.as_ref().and_then(|profile| profile.expires);
+        let remaining = expires.map(|expires| expires.saturating_duration_since(Instant::now()).as_secs());
+        json!({ "lockname": row.name.as_str(), "sessiontoken": "hidden", "remaining": remaining })
+    };
+    let locks: Vec<Value> = held.iter().map(lock).collect();
+    Json(json!({ "servername": SERVER, "status": "OK", "locks": locks })).into_response()
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    #[serde(default)]
+    lockname: String,
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    timeout: u64,
+    lifetime: Option<u64>,
+}
+
+async fn getlock(
+    State(leases): All,
+    Extension(peer): Who,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Response {
+    let Ok(Query(Asked { lockname, timeout, lifetime, .. })) = asked else {
+        return wrong("timeout and lifetime are seconds");
+    };
+    let told = |token: &str, acquired: bool| {
+        let (server, name) = (SERVER, &lockname);
+        json!({ "servername": server, "lockname": name, "sessiontoken": token, "lockacquired": acquired })
+    };
+    match take(&leases, peer, &lockname, timeout, lifetime.unwrap_or(LIFETIME)).await {
+        Ok((grant, secret)) => delivering(grant, Json(told(secret.reveal(), true)).into_response()),
+        Err(Refused::Held) => Json(told("", false)).into_response(),
+        Err(Refused::Wrong(what)) => wrong(&what),
+    }
+}
+
+async fn releaselock(State(leases): All, Query(asked): Query<Asked>) -> Json<Value> {
+    let released = free(&leases, &asked.lockname, &asked.token);
+    Json(json!({ "servername": SERVER, "lockname": asked.lockname, "lockreleased": released }))
+}
+
+fn wrong(what: &str) -> Response {
+    web::json(StatusCode::BAD_REQUEST, &json!({ "error": what }))
+}
+
+/// Why a lock was not taken.
+enum Refused {
+    Held,
+    Wrong(String),
+}
+
+async fn take(
+    leases: &Arc<Leases>,
+    Peer(peer): Peer,
+    name: &str,
+    timeout: u64,
+    lifetime: u64,
+) -> Result<(Grant, Secret), Refused> {
+    let name = Name::new(name).map_err(|error| Refused::Wrong(error.to_string()))?;
+    let secret = Secret::random().map_err(|error| Refused::Wrong(error.to_string()))?;
+    let (wait, ttl) = (Timeout::Within(Duration::from_secs(timeout)), Some(Duration::from_secs(lifetime)));
+    let wish = Wish { wait, ttl, ..Wish::of(name) };
+    match leases.acquire(wish, secret.key(), Origin { wire: HTTP, peer }).await {
+        Ok(grant) => Ok((grant, secret)),
+        Err(error @ LeaseError::Ttl { .. }) => Err(Refused::Wrong(error.to_string())),
+        Err(_) => Err(Refused::Held),
+    }
+}
+
+fn free(leases: &Leases, name: &str, token: &str) -> bool {
+    let (Ok(name), Ok(secret)) = (Name::new(name), token.parse::<Secret>()) else { return false };
+    leases.release(&secret.key(), &name).is_ok()
+}

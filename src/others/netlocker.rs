@@ -1,0 +1,147 @@
+//! NetLocker's interface, HTTP and gRPC, for its clients as they are.
+//!
+//! An owner is known by its unique id. A lock that was taken without one is freed without one, and
+//! by nobody who has one.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Extension, Router,
+    extract::{Query, State, rejection::QueryRejection},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::Deserialize;
+use tonic::{Request, Status};
+
+use super::{GRPC, HTTP, peer};
+use crate::{
+    command::Origin,
+    lease::{Key, LeaseError, Leases, Wish},
+    name::Name,
+    web::Peer,
+};
+
+#[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, reason = "generated")]
+pub mod proto {
+    include!("../grpc/generated/net_locker.rs");
+}
+
+use proto::{
+    NetLockRequest, NetLockerResponse, NetUnlockRequest, net_locker_service_server::NetLockerService,
+};
+
+pub(super) fn routes() -> Router<Arc<Leases>> {
+    Router::new().route("/netlocker/lock", get(lock)).route("/netlocker/unlock", get(unlock))
+}
+
+#[derive(Deserialize)]
+struct Query_ {
+    key: Option<String>,
+    unique_id: Option<String>,
+    time_lock: Option<i64>,
+}
+
+type Asked = Result<Query<Query_>, QueryRejection>;
+
+async fn lock(
+    State(leases): State<Arc<Leases>>,
+    Extension(Peer(peer)): Extension<Peer>,
+    asked: Asked,
+) -> Result<String, Invalid> {
+    let Query(Query_ { key, unique_id, time_lock }) = asked.map_err(|_| Invalid)?;
+    let origin = Origin { wire: HTTP, peer };
+    let key = key.unwrap_or_default();
+    let locked = take(&leases, &key, unique_id.as_deref(), time_lock.unwrap_or(0), origin).await?;
+    Ok(locked.to_string())
+}
+
+async fn unlock(State(leases): State<Arc<Leases>>, asked: Asked) -> Result<String, Invalid> {
+    let Query(Query_ { key, unique_id, .. }) = asked.map_err(|_| Invalid)?;
+    free(&leases, &key.unwrap_or_default(), unique_id.as_deref()).map(|freed| freed.to_string())
+}
+
+/// The same by gRPC.
+#[derive(Debug)]
+pub struct Service(pub(super) Arc<Leases>);
+
+#[tonic::async_trait]
+impl NetLockerService for Service {
+    async fn try_and_lock(
+        &self,
+        request: Request<NetLockRequest>,
+    ) -> Result<tonic::Response<NetLockerResponse>, Status> {
+        let origin = Origin { wire: GRPC, peer: peer(&request)? };
+        let NetLockRequest { key, time_lock, unique_id } = request.into_inner();
+        let success = take(&self.0, &key, unique_id.as_deref(), time_lock, origin).await?;
+        Ok(tonic::Response::new(NetLockerResponse { success }))
+    }
+
+    async fn unlock(
+        &self,
+        request: Request<NetUnlockRequest>,
+    ) -> Result<tonic::Response<NetLockerResponse>, Status> {
+        let NetUnlockRequest { key, unique_id } = request.into_inner();
+        let success = free(&self.0, &key, unique_id.as_deref())?;
+        Ok(tonic::Response::new(NetLockerResponse { success }))
+    }
+}
+
+/// The request makes no sense.
+struct Invalid;
+
+const INVALID: &str = "invalid request data";
+
+impl IntoResponse for Invalid {
+    fn into_response(self) -> Response {
+        (StatusCode::UNPROCESSABLE_ENTITY, INVALID).into_response()
+    }
+}
+
+impl From<Invalid> for Status {
+    fn from(_: Invalid) -> Self {
+        Self::invalid_argument(INVALID)
+    }
+}
+
+/// Tries. True if the owner holds the lock now; its time goes on as it was if it held it before.
+async fn take(
+    leases: &Arc<Leases>,
+    key: &str,
+    id: Option<&str>,
+    seconds: i64,
+    origin: Origin,
+) -> Result<bool, Invalid> {
+    let (name, owner) = owner(key, id)?;
+    let seconds = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).ok_or(Invalid)?;
+    if leases.remaining(&owner, &name).is_ok() {
+        // Those without an id are not one owner.
+        return Ok(id.is_some());
+    }
+    let ttl = Some(Duration::from_secs(seconds));
+    let wish = Wish { ttl, owner: id.map(str::to_owned), ..Wish::of(name) };
+    match leases.acquire(wish, owner, origin).await {
+        Ok(mut grant) => {
+            grant.delivered();
+            Ok(true)
+        }
+        Err(LeaseError::Ttl { .. } | LeaseError::TooLong) => Err(Invalid),
+        Err(_) => Ok(false),
+    }
+}
+
+/// True if the lock was freed.
+fn free(leases: &Leases, key: &str, id: Option<&str>) -> Result<bool, Invalid> {
+    let (name, owner) = owner(key, id)?;
+    Ok(leases.release(&owner, &name).is_ok())
+}
+
+fn owner(key: &str, id: Option<&str>) -> Result<(Name, Key), Invalid> {
+    let name = Name::new(key).map_err(|_| Invalid)?;
+    let owner = match id {
+        Some(id) => Key::of("netlocker", &[name.as_str(), id]),
+        None => Key::of("netlocker without id", &[name.as_str()]),
+    };
+    Ok((name, owner))
+}

@@ -1,0 +1,174 @@
+//! ShareLock's interface, HTTP and gRPC, for its clients as they are.
+//!
+//! A client is known by `X-Client-Id`. It holds a lock for a minute at most.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Extension, Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+    routing::{any, post},
+};
+use serde::{Deserialize, Serialize};
+use tonic::Request;
+
+use super::{GRPC, HTTP, peer};
+use crate::{
+    command::Origin,
+    lease::{Key, LeaseError, Leases, Wish},
+    name::Name,
+    timeout::Timeout,
+    web::{Peer, json},
+};
+
+#[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, reason = "generated")]
+pub mod proto {
+    include!("../grpc/generated/sharelock.rs");
+}
+
+use proto::{
+    LockRequest, LockResponse, ShareLockPingRequest, ShareLockPingResponse, Status, UnlockRequest,
+    UnlockResponse, share_lock_service_server::ShareLockService,
+};
+
+/// For how long a client holds a lock.
+const HOLD: Duration = Duration::from_mins(1);
+
+const CLIENT: &str = "x-client-id";
+
+pub(super) fn routes() -> Router<Arc<Leases>> {
+    Router::new()
+        .route("/sharelock/lock", post(lock))
+        .route("/sharelock/unlock", post(unlock))
+        .route("/sharelock/ping", any(async || "pong"))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Body {
+    key: String,
+    timeout_ms: i32,
+}
+
+/// The status as a number, left out where it is 0.
+#[derive(Serialize)]
+struct Told {
+    #[serde(skip_serializing_if = "is_zero")]
+    status: i32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(status: &i32) -> bool {
+    *status == 0
+}
+
+async fn lock(
+    State(leases): State<Arc<Leases>>,
+    Extension(Peer(peer)): Extension<Peer>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let Ok(Body { key, timeout_ms }) = serde_json::from_slice(&body) else {
+        return told(Status::InvalidData);
+    };
+    let client = headers.get(CLIENT).and_then(|client| client.to_str().ok());
+    told(take(&leases, &key, client, timeout_ms, Origin { wire: HTTP, peer }).await)
+}
+
+async fn unlock(State(leases): State<Arc<Leases>>, headers: HeaderMap, body: Bytes) -> Response {
+    let Ok(Body { key, .. }) = serde_json::from_slice(&body) else { return told(Status::InvalidData) };
+    let client = headers.get(CLIENT).and_then(|client| client.to_str().ok());
+    told(free(&leases, &key, client))
+}
+
+fn told(status: Status) -> Response {
+    let code = match status {
+        Status::Timeout => StatusCode::REQUEST_TIMEOUT,
+        Status::InvalidData => StatusCode::BAD_REQUEST,
+        // A lock that is not known too.
+        _ => StatusCode::OK,
+    };
+    json(code, &Told { status: status.into() })
+}
+
+/// The same by gRPC.
+#[derive(Debug)]
+pub struct Service(pub(super) Arc<Leases>);
+
+#[tonic::async_trait]
+impl ShareLockService for Service {
+    async fn ping(
+        &self,
+        _: Request<ShareLockPingRequest>,
+    ) -> Result<tonic::Response<ShareLockPingResponse>, tonic::Status> {
+        Ok(tonic::Response::new(ShareLockPingResponse { message: "pong".to_owned() }))
+    }
+
+    async fn lock(
+        &self,
+        request: Request<LockRequest>,
+    ) -> Result<tonic::Response<LockResponse>, tonic::Status> {
+        let origin = Origin { wire: GRPC, peer: peer(&request)? };
+        let client = client_of(&request);
+        let LockRequest { key, timeout_ms } = request.into_inner();
+        let status = take(&self.0, &key, client.as_deref(), timeout_ms, origin).await;
+        Ok(tonic::Response::new(LockResponse { status: status.into() }))
+    }
+
+    async fn unlock(
+        &self,
+        request: Request<UnlockRequest>,
+    ) -> Result<tonic::Response<UnlockResponse>, tonic::Status> {
+        let client = client_of(&request);
+        let status = free(&self.0, &request.into_inner().key, client.as_deref());
+        Ok(tonic::Response::new(UnlockResponse { status: status.into() }))
+    }
+}
+
+fn client_of<T>(request: &Request<T>) -> Option<String> {
+    request.metadata().get(CLIENT)?.to_str().ok().map(str::to_owned)
+}
+
+async fn take(
+    leases: &Arc<Leases>,
+    key: &str,
+    client: Option<&str>,
+    timeout_ms: i32,
+    origin: Origin,
+) -> Status {
+    let Some((name, owner)) = owner(key, client) else { return Status::InvalidData };
+    let Ok(wait) = u64::try_from(timeout_ms).map(Duration::from_millis) else { return Status::InvalidData };
+    let wish = Wish {
+        wait: Timeout::Within(wait),
+        ttl: Some(HOLD),
+        owner: client.map(str::to_owned),
+        ..Wish::of(name)
+    };
+    match leases.acquire(wish, owner, origin).await {
+        Ok(mut grant) => {
+            grant.delivered();
+            Status::Acquired
+        }
+        Err(LeaseError::Busy) if timeout_ms > 0 => Status::Timeout,
+        Err(LeaseError::TooLong) => Status::InvalidData,
+        Err(_) => Status::NotAcquired,
+    }
+}
+
+fn free(leases: &Leases, key: &str, client: Option<&str>) -> Status {
+    let Some((name, owner)) = owner(key, client) else { return Status::InvalidData };
+    match leases.release(&owner, &name) {
+        Ok(()) => Status::Released,
+        Err(_) => Status::UnknownLock,
+    }
+}
+
+fn owner(key: &str, client: Option<&str>) -> Option<(Name, Key)> {
+    let client = client.filter(|client| !client.is_empty())?;
+    let name = Name::new(key).ok()?;
+    let owner = Key::of("sharelock", &[name.as_str(), client]);
+    Some((name, owner))
+}
