@@ -5,20 +5,21 @@
 //! Needs Linux. MariaDB is left out where `mariadbd` is not installed.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a program for people")]
 
+mod common;
+
 use std::{
-    fs,
     io::{Read, Write},
     net::TcpStream,
-    path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use common::{Server, free_port};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     task::JoinSet,
@@ -28,24 +29,14 @@ const CONNECTIONS: usize = 64;
 const ROUNDS: usize = 5;
 const TIME: Duration = Duration::from_secs(3);
 const IDLE: usize = 2_000;
-/// What /proc counts in.
-const TICK: Duration = Duration::from_millis(10);
-
-struct Server {
+struct Peer {
     name: &'static str,
-    child: Child,
+    server: Server,
     port: u16,
     _folder: tempfile::TempDir,
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Server {
+impl Peer {
     fn getlockd() -> Self {
         let port = free_port();
         let mut command = Command::new(env!("CARGO_BIN_EXE_getlockd"));
@@ -74,29 +65,8 @@ impl Server {
         Some(Self::start("MariaDB", command, port, folder))
     }
 
-    fn start(name: &'static str, mut command: Command, port: u16, folder: tempfile::TempDir) -> Self {
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(start.elapsed() < Duration::from_mins(1), "{name} does not start");
-            thread::sleep(Duration::from_millis(50));
-        }
-        Self { name, child, port, _folder: folder }
-    }
-
-    fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // The name stands in parentheses and may contain anything.
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-        let ticks: u32 = fields[11].parse::<u32>().unwrap() + fields[12].parse::<u32>().unwrap();
-        TICK * ticks
-    }
-
-    /// In bytes.
-    fn memory(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+    fn start(name: &'static str, command: Command, port: u16, folder: tempfile::TempDir) -> Self {
+        Self { name, server: Server::start(command, port), port, _folder: folder }
     }
 
     /// CPU time in microseconds for a pair.
@@ -105,7 +75,7 @@ impl Server {
         let connections: Vec<_> = (0..CONNECTIONS).map(|_| log_in(self.port)).collect();
         let work = |(at, stream)| take_and_free(at, stream, stop.clone(), pairs.clone());
         let work = connections.into_iter().enumerate().map(work);
-        let before = self.cpu();
+        let before = self.server.cpu();
         let threads: Vec<_> = match clients {
             Clients::EventLoop => {
                 let work: Vec<_> = work.collect();
@@ -121,7 +91,7 @@ impl Server {
         }
         #[expect(clippy::cast_precision_loss)]
         let pairs = pairs.load(Ordering::Relaxed) as f64;
-        self.cpu().saturating_sub(before).as_secs_f64() * 1e6 / pairs
+        self.server.cpu().saturating_sub(before).as_secs_f64() * 1e6 / pairs
     }
 }
 
@@ -149,10 +119,6 @@ async fn take_and_free(at: usize, stream: TcpStream, stop: Arc<AtomicBool>, pair
         ask(&mut stream, &free).await;
         pairs.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
@@ -225,18 +191,18 @@ fn median(mut values: Vec<f64>) -> (f64, f64, f64) {
     (values[values.len() / 2], values[0], values[values.len() - 1])
 }
 
-fn compare(servers: &[Server], clients: Clients) {
-    let mut micros = vec![Vec::new(); servers.len()];
+fn compare(peers: &[Peer], clients: Clients) {
+    let mut micros = vec![Vec::new(); peers.len()];
     for _ in 0..ROUNDS {
-        for (server, micros) in servers.iter().zip(&mut micros) {
-            micros.push(server.load(clients));
+        for (peer, micros) in peers.iter().zip(&mut micros) {
+            micros.push(peer.load(clients));
         }
     }
     println!("CPU of the server, us a pair; {CONNECTIONS} connections, clients: {clients:?}");
     let mut medians = Vec::new();
-    for (server, micros) in servers.iter().zip(micros) {
+    for (peer, micros) in peers.iter().zip(micros) {
         let (median, least, most) = median(micros);
-        println!("  {:<9} median {median:6.2}   from {least:6.2} to {most:6.2}", server.name);
+        println!("  {:<9} median {median:6.2}   from {least:6.2} to {most:6.2}", peer.name);
         medians.push(median);
     }
     if let [ours, theirs] = medians[..] {
@@ -245,19 +211,18 @@ fn compare(servers: &[Server], clients: Clients) {
 }
 
 fn main() {
-    // `cargo test --benches` only asks whether it runs.
-    if std::env::args().any(|arg| arg == "--test") || !Path::new("/proc/self/stat").exists() {
+    if common::is_only_asked() {
         return;
     }
-    let servers: Vec<Server> = [Some(Server::getlockd()), Server::mariadb()].into_iter().flatten().collect();
+    let peers: Vec<Peer> = [Some(Peer::getlockd()), Peer::mariadb()].into_iter().flatten().collect();
     for clients in [Clients::EventLoop, Clients::Threads] {
-        compare(&servers, clients);
+        compare(&peers, clients);
     }
-    for server in &servers {
-        let before = server.memory();
-        let idle: Vec<_> = (0..IDLE).map(|_| log_in(server.port)).collect();
-        let bytes = server.memory().saturating_sub(before) / IDLE;
-        println!("memory of an idle connection, {:<9} {bytes} bytes ({IDLE} logged in)", server.name);
+    for peer in &peers {
+        let before = peer.server.memory();
+        let idle: Vec<_> = (0..IDLE).map(|_| log_in(peer.port)).collect();
+        let bytes = peer.server.memory().saturating_sub(before) / IDLE;
+        println!("memory of an idle connection, {:<9} {bytes} bytes ({IDLE} logged in)", peer.name);
         drop(idle);
     }
 }

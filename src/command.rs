@@ -1,6 +1,10 @@
 //! The words that all wires share: what a session can be asked, and what it answers.
 
+mod symbol;
+
 use std::{fmt, net::SocketAddr, time::Duration};
+
+pub use symbol::Symbol;
 
 use crate::{
     escape::Written,

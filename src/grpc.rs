@@ -9,8 +9,8 @@ use std::{
 };
 
 use axum::Router;
-use tonic::{Code, Request, Status};
-use tonic_health::server::HealthReporter;
+use tonic::{Code, Request, Status, server::NamedService};
+use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_reflection::server::{Builder, Error as BadDescriptors};
 
 use self::{
@@ -22,8 +22,7 @@ use crate::{
     lease::{LeaseError, Leases},
     lock::Mode,
     name::Name,
-    timeout::Timeout,
-    web::{Peer, add_service},
+    web::{add_service, peer_of},
 };
 
 /// The name of this wire.
@@ -46,14 +45,15 @@ pub struct Services {
     /// Where their requests go.
     pub router: Router,
     health: HealthReporter,
+    names: Vec<&'static str>,
 }
 
 impl Services {
-    /// Over leases, with reflection and health.
+    /// Over leases, with reflection, and with health: of these, and of the services named `others`.
     ///
     /// # Errors
     /// When the descriptors cannot be read, which a test does.
-    pub fn new(leases: &Arc<Leases>) -> Result<Self, BadDescriptors> {
+    pub fn new(leases: &Arc<Leases>, others: &[&'static str]) -> Result<Self, BadDescriptors> {
         let (health, health_server) = tonic_health::server::health_reporter();
         let reflection = || {
             Builder::configure()
@@ -65,12 +65,25 @@ impl Services {
         let router = add_service(router, health_server);
         let router = add_service(router, reflection().build_v1()?);
         let router = add_service(router, reflection().build_v1alpha()?);
-        Ok(Self { router, health })
+        // The empty name is the server's own.
+        let names = ["", LocksServer::<Service>::NAME].iter().chain(others).copied().collect();
+        Ok(Self { router, health, names })
     }
 
-    /// Tells those who ask for its health that the server stops.
-    pub async fn stop_serving(&self) {
-        self.health.set_not_serving::<LocksServer<Service>>().await;
+    /// Tells those who ask for its health that the server serves.
+    pub async fn serve(&self) {
+        self.tell(ServingStatus::Serving).await;
+    }
+
+    /// The same when it stops.
+    pub async fn stop(&self) {
+        self.tell(ServingStatus::NotServing).await;
+    }
+
+    async fn tell(&self, status: ServingStatus) {
+        for name in &self.names {
+            self.health.set_service_status(name, status).await;
+        }
     }
 }
 
@@ -93,17 +106,11 @@ impl From<LeaseError> for Status {
 
 /// Where a request comes from.
 fn origin<T>(request: &Request<T>) -> Result<Origin, Status> {
-    let peer = request.extensions().get::<Peer>();
-    let Peer(peer) = *peer.ok_or_else(|| Status::internal("the request has no sender"))?;
-    Ok(Origin { wire: WIRE, peer })
+    peer_of(request).map(|peer| Origin { wire: WIRE, peer })
 }
 
 fn name(text: &str) -> Result<Name, Status> {
     Name::new(text).map_err(|error| Status::invalid_argument(error.to_string()))
-}
-
-fn wait(millis: i64) -> Timeout {
-    u64::try_from(millis).map_or(Timeout::Forever, |millis| Timeout::Within(Duration::from_millis(millis)))
 }
 
 fn mode(wanted: LockMode) -> Mode {
@@ -111,10 +118,6 @@ fn mode(wanted: LockMode) -> Mode {
         LockMode::Exclusive => Mode::Exclusive,
         LockMode::Shared => Mode::Shared,
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// In milliseconds since 1970, so far from now.

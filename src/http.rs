@@ -9,15 +9,17 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{Request, State},
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderValue, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE},
+    },
+    middleware::map_response,
     response::{IntoResponse, Response},
     routing::get,
 };
 
 use self::json::Failure;
 use crate::lease::Leases;
-
-pub use json::MAX_BODY;
 
 /// The name of this wire.
 pub const WIRE: &str = "http";
@@ -31,9 +33,16 @@ pub fn router(leases: Arc<Leases>) -> Router {
         .route("/openapi.json", get(openapi))
         .merge(api::routes())
         .merge(short::routes())
+        .layer(map_response(never_stored))
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(leases)
+}
+
+/// What is true of a lock now is not true later.
+async fn never_stored(mut response: Response) -> Response {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 const HELLO: &str =

@@ -8,7 +8,10 @@ mod key;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,7 +26,7 @@ pub use key::{Key, NotSecret, Secret};
 
 use crate::{
     command::{Answer, Command, Origin, Reply},
-    lock::{Mode, SessionId, Token},
+    lock::{Mode, Token},
     name::Name,
     session::{Handle, Hub, Progress, Session},
     timeout::Timeout,
@@ -99,31 +102,39 @@ impl Wish {
     }
 }
 
-/// A lease that was granted. Dropped before it is delivered, it is taken back.
+/// A lease that was granted.
 #[derive(Debug)]
 pub struct Grant {
     /// The fencing token.
     pub token: Token,
-    /// The session that holds the lock.
-    pub session: SessionId,
     /// How long it runs without a heartbeat.
     pub ttl: Duration,
     /// How long it waited.
     pub waited: Duration,
-    undelivered: Option<(Arc<Leases>, Key, Name)>,
+    /// To be kept until the client has it.
+    pub delivery: Arc<Delivery>,
 }
 
-impl Grant {
+/// A grant on its way. Dropped before it is delivered, the lease is taken back.
+#[derive(Debug)]
+pub struct Delivery {
+    leases: Arc<Leases>,
+    key: Key,
+    name: Name,
+    done: AtomicBool,
+}
+
+impl Delivery {
     /// The client has it.
-    pub fn delivered(&mut self) {
-        self.undelivered = None;
+    pub fn done(&self) {
+        self.done.store(true, Ordering::Relaxed);
     }
 }
 
-impl Drop for Grant {
+impl Drop for Delivery {
     fn drop(&mut self) {
-        if let Some((leases, key, name)) = self.undelivered.take() {
-            let _ = leases.release(&key, &name);
+        if !*self.done.get_mut() {
+            let _ = self.leases.release(&self.key, &self.name);
         }
     }
 }
@@ -134,7 +145,7 @@ pub struct Renewed {
     /// How long it runs from now.
     pub ttl: Duration,
     /// The fencing token, which is that of the grant.
-    pub token: Option<Token>,
+    pub token: Token,
     /// How many wait for the lock.
     pub waiters: usize,
     /// For how long the first of them has.
@@ -202,7 +213,7 @@ impl Leases {
         waited: Duration,
         place: OwnedSemaphorePermit,
     ) -> Grant {
-        let (id, token) = (session.id(), token(&mut session, &name).unwrap_or_default());
+        let token = token(&mut session, &name);
         let ends = Instant::now() + ttl;
         let handle = session.handle_arc();
         handle.note(|profile| profile.expires = Some(ends));
@@ -211,7 +222,8 @@ impl Leases {
             Arc::new(Lease { name: name.clone(), handle, term, changed: Notify::new(), _place: place });
         self.live().insert(key, lease.clone());
         self.tasks.spawn(keep(self.clone(), key, lease));
-        Grant { token, session: id, ttl, waited, undelivered: Some((self.clone(), key, name)) }
+        let delivery = Delivery { leases: self.clone(), key, name, done: AtomicBool::new(false) };
+        Grant { token, ttl, waited, delivery: Arc::new(delivery) }
     }
 
     /// A heartbeat: the lease goes on for its time to live, or for a new one.
@@ -279,7 +291,8 @@ impl Leases {
         if runs { Ok(lease) } else { Err(self.stranger(name)) }
     }
 
-    fn stranger(&self, name: &Name) -> LeaseError {
+    /// What is said of a token that is no lease on the lock.
+    pub fn stranger(&self, name: &Name) -> LeaseError {
         if self.hub.is_free(name) { LeaseError::Gone } else { LeaseError::NotYours }
     }
 
@@ -346,9 +359,10 @@ async fn taken(session: &mut Session, command: Command) -> Result<Answer, LeaseE
     session.ending().map_or(Ok(answer), |ending| Err(LeaseError::Ended(ending)))
 }
 
-fn token(session: &mut Session, name: &Name) -> Option<Token> {
+/// The fencing token of a lock that the session holds.
+fn token(session: &mut Session, name: &Name) -> Token {
     match session.start(Command::FencingToken(name.clone())) {
-        Progress::Done(Ok(Reply::Int(token))) => Some(token),
-        _ => None,
+        Progress::Done(Ok(Reply::Int(token))) => token,
+        _ => 0,
     }
 }

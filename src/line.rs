@@ -11,7 +11,7 @@ mod write;
 
 pub use codec::{Codec, MAX_LINE};
 pub use connection::{refusal, serve};
-pub use error::{Refusal, Symbol, Untrusted};
+pub use error::{Refusal, Untrusted};
 pub use verbs::{Request, Verb};
 pub use write::{Hello, Response};
 

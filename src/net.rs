@@ -4,7 +4,9 @@ mod accept;
 mod burst;
 mod socket;
 mod stall;
+mod watched;
 
 pub use accept::{Connection, Gate, accept};
 pub use burst::{Burst, HungUp, MAX_READ_AHEAD, MAX_UNSENT};
 pub use socket::{Keepalive, listen};
+pub use watched::{Watch, Watched};

@@ -6,19 +6,18 @@ pub mod netlocker;
 pub mod sharelock;
 mod waelson;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::Router;
-use tonic::{Request, Status};
 
-use crate::{
-    lease::Leases,
-    web::{Peer, add_service},
-};
+use crate::{lease::Leases, web::add_service};
 
 /// What sessions of these clients are shown as.
 const HTTP: &str = "http";
 const GRPC: &str = "grpc";
+
+/// The names of those that speak gRPC.
+pub const GRPC_SERVICES: [&str; 2] = ["NetLocker.NetLockerService", "sharelock.ShareLockService"];
 
 /// All of them.
 pub fn router(leases: &Arc<Leases>) -> Router {
@@ -34,10 +33,4 @@ pub fn router(leases: &Arc<Leases>) -> Router {
         sharelock::Service(leases.clone()),
     );
     add_service(add_service(http, netlocker), sharelock)
-}
-
-/// Where a request by gRPC comes from.
-fn peer<T>(request: &Request<T>) -> Result<SocketAddr, Status> {
-    let peer = request.extensions().get::<Peer>();
-    peer.map(|Peer(peer)| *peer).ok_or_else(|| Status::internal("the request has no sender"))
 }

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, middleware::map_response};
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -53,6 +53,10 @@ pub enum StartError {
 pub struct Server {
     hub: Arc<Hub>,
     gate: Gate,
+    /// Holders of leases need theirs to the end of the drain.
+    http_gate: Gate,
+    /// The tasks that accept connections, up to the stop.
+    accepting: TaskTracker,
     max_connections: usize,
     keepalive: Keepalive,
     drain: Duration,
@@ -77,11 +81,13 @@ impl Server {
         let gate = Gate::new(max_connections);
         let bounds = Bounds { min: config.lease_min, max: config.lease_max, count: config.max_leases };
         let leases = Leases::new(hub.clone(), bounds, gate.tasks.clone());
-        let grpc = grpc::Services::new(&leases)?;
+        let grpc = grpc::Services::new(&leases, &others::GRPC_SERVICES)?;
         tracing::info!(max_connections, wanted = config.max_connections, "ready");
         Ok(Self {
             hub,
+            http_gate: Gate { tasks: TaskTracker::new(), stop: CancellationToken::new(), ..gate.clone() },
             gate,
+            accepting: TaskTracker::new(),
             max_connections,
             keepalive: Keepalive(config.keepalive),
             drain: config.drain,
@@ -116,42 +122,49 @@ impl Server {
     /// Serves until `stop` resolves, then lets holders finish for the time of `--drain`.
     ///
     /// Cancel-safe: dropped, it stops accepting; connections that are served go on.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { hub, gate, max_connections, keepalive, drain, leases, grpc, line, mysql, http } = self;
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
         // Whatever ends this, nobody is accepted any more.
-        let _stop = gate.stop.clone().drop_guard();
-        if let Some(listener) = line {
-            let serve =
-                serve(line::WIRE, hub.clone(), keepalive, |io, session| Box::pin(line::serve(io, session)));
-            tokio::spawn(net::accept(
-                listener,
-                gate.clone(),
-                line::refusal(max_connections),
-                keepalive,
-                serve,
-            ));
-        }
-        if let Some(listener) = mysql {
-            let serve =
-                serve(mysql::WIRE, hub.clone(), keepalive, |io, session| Box::pin(mysql::serve(io, session)));
-            tokio::spawn(net::accept(listener, gate.clone(), mysql::refusal(), keepalive, serve));
-        }
-        // Holders of leases need it to the end of the drain: it has an end of its own.
-        let http_gate = Gate { tasks: TaskTracker::new(), stop: CancellationToken::new(), ..gate.clone() };
-        let _http_stop = http_gate.stop.clone().drop_guard();
-        if let Some(listener) = http {
-            let router =
-                http::router(leases.clone()).merge(grpc.router.clone()).merge(others::router(&leases));
-            let serve = serve_http(router, keepalive, http_gate.stop.clone());
-            tokio::spawn(net::accept(listener, http_gate.clone(), web::refusal(), keepalive, serve));
-        }
+        let _stop = (self.gate.stop.clone().drop_guard(), self.http_gate.stop.clone().drop_guard());
+        self.accept();
+        self.grpc.serve().await;
         stop.await;
+        self.stop().await;
+    }
+
+    fn accept(&mut self) {
+        let keepalive = self.keepalive;
+        if let Some(listener) = self.line.take() {
+            let refusal = line::refusal(self.max_connections);
+            let serve = |io, session| -> Serving { Box::pin(line::serve(io, session)) };
+            let serve = serve_session(line::WIRE, self.hub.clone(), keepalive, serve);
+            self.accepting.spawn(net::accept(listener, self.gate.clone(), refusal, keepalive, serve));
+        }
+        if let Some(listener) = self.mysql.take() {
+            let serve = |io, session| -> Serving { Box::pin(mysql::serve(io, session)) };
+            let serve = serve_session(mysql::WIRE, self.hub.clone(), keepalive, serve);
+            let gate = self.gate.clone();
+            self.accepting.spawn(net::accept(listener, gate, mysql::refusal(), keepalive, serve));
+        }
+        if let Some(listener) = self.http.take() {
+            let (http, others) = (http::router(self.leases.clone()), others::router(&self.leases));
+            let router = http.merge(self.grpc.router.clone()).merge(others);
+            let router = router.layer(map_response(web::deliver));
+            let serve = serve_http(router, keepalive, self.http_gate.stop.clone());
+            tokio::spawn(net::accept(listener, self.http_gate.clone(), web::refusal(), keepalive, serve));
+        }
+    }
+
+    async fn stop(&self) {
+        let Self { hub, gate, http_gate, drain, .. } = self;
         tracing::info!(?drain, sessions = hub.sessions(), "stopping");
         gate.stop.cancel();
         gate.tasks.close();
+        self.accepting.close();
+        // Who is told that the server stops finds nobody to connect to.
+        self.accepting.wait().await;
         hub.drain();
-        grpc.stop_serving().await;
-        if timeout(drain, gate.tasks.wait()).await.is_err() {
+        self.grpc.stop().await;
+        if timeout(*drain, gate.tasks.wait()).await.is_err() {
             hub.warn_of_holders();
             hub.end_all();
             let _ = timeout(LAST_WORDS, gate.tasks.wait()).await;
@@ -185,7 +198,7 @@ fn max_connections(wanted: Option<usize>) -> Result<usize, StartError> {
 type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Serves a connection with a session of its own.
-fn serve(
+fn serve_session(
     wire: &'static str,
     hub: Arc<Hub>,
     keepalive: Keepalive,

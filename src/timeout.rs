@@ -17,6 +17,11 @@ pub enum Timeout {
 pub struct BadTimeout;
 
 impl Timeout {
+    /// Of so many milliseconds; less than 0, and more than a clock holds, is for ever.
+    pub fn from_millis(millis: i128) -> Self {
+        u64::try_from(millis).map_or(Self::Forever, |millis| Self::Within(Duration::from_millis(millis)))
+    }
+
     /// True for a request that only tries.
     pub fn is_zero(self) -> bool {
         self == Self::Within(Duration::ZERO)

@@ -1,5 +1,6 @@
 //! Connections of HTTP/1 and HTTP/2, for the wires that come over it.
 
+mod body;
 mod reply;
 
 use std::{
@@ -22,7 +23,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tower_service::Service;
 
-pub(crate) use reply::{delivering, json, millis, moment};
+use crate::net::Watched;
+
+pub(crate) use body::body;
+pub use body::{MAX_BODY, NoBody};
+pub use reply::deliver;
+pub(crate) use reply::{handing_out, json, millis, moment};
 
 /// Within which time the head of a request must have come.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -48,9 +54,13 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, stop: Ca
     let mut http2 = builder.http2();
     http2.timer(TokioTimer::new()).keep_alive_interval(PING.0).keep_alive_timeout(PING.1);
     http2.max_concurrent_streams(STREAMS);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let (io, watch) = Watched::new(stream);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let served = tokio::select! {
+        biased;
         served = &mut connection => served,
+        // It was served as far as could be at once; what still waits, waits for nobody.
+        () = watch.hung_up() => Ok(()),
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -62,7 +72,7 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, stop: Ca
 /// What a client is told for which there is no place.
 pub fn refusal() -> Bytes {
     Bytes::from_static(
-        b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 37\r\n\r\n\
+        b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: 37\r\n\r\n\
           no connection is free; try again soon",
     )
 }
@@ -104,4 +114,10 @@ where
         >,
 {
     router.route_service(&format!("/{}/{{*function}}", S::NAME), service)
+}
+
+/// Who sends a request by gRPC.
+pub(crate) fn peer_of<T>(request: &tonic::Request<T>) -> Result<SocketAddr, tonic::Status> {
+    let peer = request.extensions().get::<Peer>();
+    peer.map(|Peer(peer)| *peer).ok_or_else(|| tonic::Status::internal("the request has no sender"))
 }

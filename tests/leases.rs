@@ -43,7 +43,7 @@ fn origin() -> Origin {
 async fn take(leases: &Arc<Leases>, ttl: Duration) -> Result<Secret, LeaseError> {
     let secret = Secret::random().unwrap();
     let wish = Wish { ttl: Some(ttl), ..Wish::of(name()) };
-    leases.acquire(wish, secret.key(), origin()).await?.delivered();
+    leases.acquire(wish, secret.key(), origin()).await?.delivery.done();
     Ok(secret)
 }
 
@@ -52,7 +52,7 @@ fn wait(leases: &Arc<Leases>) -> JoinHandle<Result<Duration, LeaseError>> {
     let (leases, secret, since) = (leases.clone(), Secret::random().unwrap(), Instant::now());
     let wish = Wish { wait: Timeout::Forever, ..Wish::of(name()) };
     tokio::spawn(async move {
-        leases.acquire(wish, secret.key(), origin()).await?.delivered();
+        leases.acquire(wish, secret.key(), origin()).await?.delivery.done();
         Ok(since.elapsed())
     })
 }
@@ -164,6 +164,13 @@ async fn a_client_that_hangs_up_leaves_the_queue() {
         drop(waiting);
         server.until_waiting(0).await;
     }
+    // More requests behind the one that waits change nothing.
+    let behind = format!("{}\r\n", "GET /healthz HTTP/1.1\r\n\r\n".repeat(50_000));
+    let mut waiting = Request::send(server.http, "GET", "/getLock/nightly?wait=600", "").await;
+    server.until_waiting(1).await;
+    tokio::select! { () = waiting.send_more(&behind) => {}, () = tokio::task::yield_now() => {} }
+    drop(waiting);
+    server.until_waiting(0).await;
     assert_eq!(line.ask("RELEASE_LOCK nightly").await, "1");
     assert_eq!(line.ask("IS_FREE_LOCK nightly").await, "1");
 }
@@ -205,7 +212,7 @@ async fn what_makes_no_sense_is_told_in_json_and_costs_nothing() {
     let server = TestServer::start();
     let body = "x".repeat(20_000);
     for (method, path, body, code, hint) in [
-        ("POST", "/api/lock/acquire", "", 400, "EOF"),
+        ("POST", "/api/lock/acquire", "", 400, "say a JSON object"),
         ("POST", "/api/lock/acquire", r#"{"resourceName":7}"#, 400, "expected a string"),
         ("POST", "/api/lock/acquire", r#"{"resourceName":"x","ttlMs":1}"#, 400, "--lease-min"),
         (
@@ -215,13 +222,10 @@ async fn what_makes_no_sense_is_told_in_json_and_costs_nothing() {
             400,
             "`exclusive` or `shared`",
         ),
-        (
-            "POST",
-            "/api/lock/release",
-            r#"{"resourceName":"x","lockToken":"x"}"#,
-            400,
-            "32 hexadecimal digits",
-        ),
+        ("POST", "/api/lock/release", r#"{"resourceName":"x","lockToken":""}"#, 400, "32 hexadecimal digits"),
+        ("POST", "/api/lock/release", r#"{"resourceName":"x","lockToken":"x"}"#, 404, "no such lease"),
+        ("POST", "/api/lock/acquire", r#"{"resourceName":"x","waitMs":0.5}"#, 400, "milliseconds"),
+        ("GET", "/getLock/%ff", "", 400, "UTF-8"),
         ("POST", "/api/lock/acquire", &body, 413, "at most 16384 bytes"),
         ("GET", "/getLock/x?wait=soon", "", 400, "500ms or 2m"),
         ("GET", "/getLock/x?ttl=-1", "", 400, "500ms or 2m"),

@@ -6,7 +6,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::{Client, TestServer, http::Request};
-use getlockd::line::{Symbol, Verb};
+use getlockd::{command::Symbol, line::Verb};
 
 const PROTOCOL: &str = include_str!("../protocol.md");
 const README: &str = include_str!("../README.md");
@@ -115,7 +115,9 @@ fn tokens(text: &str) -> impl Iterator<Item = &str> {
 
 /// Whether a reply is the one shown: JSON but for numbers and moments, which differ.
 fn same_reply(shown: &str, got: &str) -> bool {
-    let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok().filter(|v| v.is_object());
+    let parse = |text: &str| {
+        serde_json::from_str::<serde_json::Value>(text).ok().filter(serde_json::Value::is_object)
+    };
     match (parse(shown), parse(got)) {
         (Some(shown), Some(got)) => same_json(&shown, &got),
         _ => shown == got,
@@ -282,7 +284,7 @@ fn every_limit_is_the_constant_that_it_names() {
         ("`MAX_UNSENT`", MAX_UNSENT),
         ("`--max-locks-per-session`", 100_000),
         ("`MAX_PACKET`", getlockd::mysql::MAX_PACKET),
-        ("`MAX_BODY`", getlockd::http::MAX_BODY),
+        ("`MAX_BODY`", getlockd::web::MAX_BODY),
         ("`MAX_TEXT`", getlockd::lease::MAX_TEXT),
         ("`--max-leases`", 100_000),
     ] {

@@ -6,17 +6,18 @@ use tokio::{sync::mpsc::Sender, time::Instant};
 use tonic::{Status, Streaming};
 
 use super::{
-    millis, mode,
+    mode,
     proto::{
         GetLock, HoldRequest, HoldResponse, Introduce, Refusal, ReleaseLock, hold_request::Command as Asked,
     },
-    wait,
 };
 use crate::{
-    command::{Answer, Command, Ending, Error, Reply},
+    command::{Answer, Command, Ending, Reply, Symbol},
     lease::MAX_TEXT,
     name::{Name, NameError},
     session::{Progress, Session, Waiting},
+    timeout::Timeout,
+    web::millis,
 };
 
 /// How many replies may wait for a client to read them before it is served again.
@@ -40,14 +41,15 @@ enum Over {
 ///
 /// Cancel-safe: dropped, it frees what the session holds.
 pub(super) async fn hold(session: Session, requests: Streaming<HoldRequest>, replies: Replies) {
-    let mut stream = Stream { session, requests, replies, ahead: VecDeque::new() };
+    let mut stream =
+        Stream { session, requests: Incoming { stream: requests, ahead: VecDeque::new() }, replies };
     let over = stream.serve().await;
     let Stream { session, replies, .. } = stream;
     drop(session);
     let status = match over {
         Over::Left => return,
         Over::SentTooMuch => Status::resource_exhausted(format!(
-            "more than {READ_AHEAD} requests were sent behind one that waits"
+            "more than {READ_AHEAD} requests were sent behind one that is not answered yet"
         )),
         Over::Ended(Ending::Shutdown) => Status::unavailable("the server is stopping; what was held is free"),
         Over::Ended(ending) => Status::aborted(format!("{ending}; what was held is free")),
@@ -58,25 +60,46 @@ pub(super) async fn hold(session: Session, requests: Streaming<HoldRequest>, rep
 
 struct Stream {
     session: Session,
-    requests: Streaming<HoldRequest>,
+    requests: Incoming,
     replies: Replies,
-    /// What came behind a request that waits.
+}
+
+/// What a client asks for.
+struct Incoming {
+    stream: Streaming<HoldRequest>,
+    /// What came behind a request that is not answered yet.
     ahead: VecDeque<HoldRequest>,
+}
+
+impl Incoming {
+    /// Takes requests in, for as long as the client is there. What it keeps is bounded: frames that
+    /// nobody reads would count against all streams of the connection.
+    ///
+    /// Cancel-safe: no request is lost.
+    async fn gather(&mut self) -> Over {
+        loop {
+            match self.stream.message().await {
+                Ok(Some(request)) if self.ahead.len() < READ_AHEAD => self.ahead.push_back(request),
+                Ok(Some(_)) => return Over::SentTooMuch,
+                Ok(None) | Err(_) => return Over::Left,
+            }
+        }
+    }
 }
 
 impl Stream {
     async fn serve(&mut self) -> Over {
         loop {
-            let request = match self.next().await {
-                Ok(request) => request,
+            let answered = match self.next().await {
+                Ok(request) => self.answer(request).await,
                 Err(over) => return over,
             };
-            let response = match self.answer(request).await {
-                Ok(response) => response,
+            let sent = match answered {
+                Ok(response) => self.send(response).await,
                 Err(over) => return over,
             };
-            if self.replies.send(Ok(response)).await.is_err() {
-                return Over::Left;
+            if let Err(over) = sent {
+                return over;
             }
             if let Some(ending) = self.session.ending() {
                 return Over::Ended(ending);
@@ -85,22 +108,32 @@ impl Stream {
     }
 
     async fn next(&mut self) -> Result<HoldRequest, Over> {
-        if let Some(request) = self.ahead.pop_front() {
+        if let Some(request) = self.requests.ahead.pop_front() {
             return Ok(request);
         }
         tokio::select! {
             ending = self.session.handle().ended() => Err(Over::Ended(ending)),
             () = self.replies.closed() => Err(Over::Left),
-            request = self.requests.message() => request.ok().flatten().ok_or(Over::Left),
+            request = self.requests.stream.message() => request.ok().flatten().ok_or(Over::Left),
+        }
+    }
+
+    /// Sends a reply, once the client has read earlier ones, for as long as it is there.
+    async fn send(&mut self, response: HoldResponse) -> Result<(), Over> {
+        tokio::select! {
+            biased;
+            sent = self.replies.send(Ok(response)) => sent.map_err(|_| Over::Left),
+            ending = self.session.handle().ended() => Err(Over::Ended(ending)),
+            over = self.requests.gather() => Err(over),
         }
     }
 
     async fn answer(&mut self, request: HoldRequest) -> Result<HoldResponse, Over> {
         let command = match command(request) {
             Ok(Some(command)) => command,
-            Ok(None) => return Ok(refused("UNKNOWN", &"say which function is called")),
+            Ok(None) => return Ok(refused(Symbol::UnknownCommand, &"say which function is called")),
             Err(Said::Introduced(who)) => return Ok(self.introduce(who)),
-            Err(Said::Name(error)) => return Ok(refused("NAME", &error)),
+            Err(Said::Name(error)) => return Ok(refused(Symbol::BadName, &error)),
         };
         let taken = match &command {
             Command::GetLock { name, .. } => Some(name.clone()),
@@ -109,9 +142,7 @@ impl Stream {
         let since = Instant::now();
         let answer = match self.session.start(command) {
             Progress::Done(answer) => answer,
-            Progress::Waiting(waiting) => {
-                waited(waiting, &mut self.requests, &mut self.ahead, &self.replies).await?
-            }
+            Progress::Waiting(waiting) => waited(waiting, &mut self.requests, &self.replies).await?,
             Progress::Killing(killing) => killing.finish().await.map_err(Over::Ended)?,
         };
         let waited_ms = millis(since.elapsed());
@@ -121,13 +152,16 @@ impl Stream {
                 HoldResponse { result: Some(result), refusal: None, fencing_token, waited_ms }
             }
             Ok(_) => HoldResponse { waited_ms, ..HoldResponse::default() },
-            Err(error) => refused(symbol(&error), &error),
+            Err(error) => refused(error.symbol(), &error),
         })
     }
 
     fn introduce(&self, Introduce { owner, note }: Introduce) -> HoldResponse {
         if owner.chars().count() > MAX_TEXT || note.chars().count() > MAX_TEXT {
-            return refused("LIMIT", &format_args!("an owner and a note have at most {MAX_TEXT} characters"));
+            return refused(
+                Symbol::Limit,
+                &format_args!("an owner and a note have at most {MAX_TEXT} characters"),
+            );
         }
         self.session.handle().note(|profile| {
             profile.user = owner;
@@ -147,24 +181,12 @@ impl Stream {
 /// Waits for a lock, for as long as the client is there. Further requests are taken in meanwhile.
 ///
 /// Cancel-safe: dropped, it leaves the queue, and no request is lost.
-async fn waited(
-    waiting: Waiting<'_>,
-    requests: &mut Streaming<HoldRequest>,
-    ahead: &mut VecDeque<HoldRequest>,
-    replies: &Replies,
-) -> Result<Answer, Over> {
-    let mut finish = std::pin::pin!(waiting.finish());
-    loop {
-        tokio::select! {
-            biased;
-            answer = &mut finish => return answer.map_err(Over::Ended),
-            () = replies.closed() => return Err(Over::Left),
-            request = requests.message() => match request {
-                Ok(Some(request)) if ahead.len() < READ_AHEAD => ahead.push_back(request),
-                Ok(Some(_)) => return Err(Over::SentTooMuch),
-                Ok(None) | Err(_) => return Err(Over::Left),
-            }
-        }
+async fn waited(waiting: Waiting<'_>, requests: &mut Incoming, replies: &Replies) -> Result<Answer, Over> {
+    tokio::select! {
+        biased;
+        answer = waiting.finish() => answer.map_err(Over::Ended),
+        () = replies.closed() => Err(Over::Left),
+        over = requests.gather() => Err(over),
     }
 }
 
@@ -181,7 +203,7 @@ fn command(request: HoldRequest) -> Result<Option<Command>, Said> {
         Some(Asked::GetLock(GetLock { name: lock, mode: wanted, wait_ms })) => Command::GetLock {
             name: name(&lock)?,
             mode: mode(wanted.try_into().unwrap_or_default()),
-            timeout: wait(wait_ms),
+            timeout: Timeout::from_millis(wait_ms.into()),
         },
         Some(Asked::ReleaseLock(ReleaseLock { name: lock })) => Command::ReleaseLock(name(&lock)?),
         Some(Asked::ReleaseAllLocks(_)) => Command::ReleaseAllLocks,
@@ -189,18 +211,7 @@ fn command(request: HoldRequest) -> Result<Option<Command>, Said> {
     }))
 }
 
-fn refused(symbol: &str, message: &dyn fmt::Display) -> HoldResponse {
-    let refusal = Refusal { symbol: symbol.to_owned(), message: message.to_string() };
+fn refused(symbol: Symbol, message: &dyn fmt::Display) -> HoldResponse {
+    let refusal = Refusal { symbol: symbol.as_str().to_owned(), message: message.to_string() };
     HoldResponse { refusal: Some(refusal), ..HoldResponse::default() }
-}
-
-/// As the line protocol has it.
-fn symbol(error: &Error) -> &'static str {
-    match error {
-        Error::Deadlock(_) => "DEADLOCK",
-        Error::Interrupted => "KILLED",
-        Error::TooManyLocks(_) => "LIMIT",
-        Error::NoSession(_) => "NO_SESSION",
-        Error::Stopping => "SHUTDOWN",
-    }
 }

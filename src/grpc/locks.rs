@@ -7,18 +7,19 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    hold, millis, mode, moment, name, origin,
+    hold, mode, moment, name, origin,
     proto::{
         AcquireRequest, AcquireResponse, HoldRequest, HoldResponse, ListRequest, ListResponse, Lock,
         LockMode, ReleaseRequest, ReleaseResponse, RenewRequest, RenewResponse, StatusRequest,
         StatusResponse, locks_server::Locks,
     },
-    wait,
 };
 use crate::{
     command::LockRow,
     lease::{LeaseError, Leases, Secret, Wish},
     lock::Mode,
+    timeout::Timeout,
+    web::millis,
 };
 
 /// The service, over all leases.
@@ -35,21 +36,22 @@ impl Locks for Service {
         let wish = Wish {
             name: name(&wanted.name)?,
             mode: mode(wanted.mode()),
-            wait: wait(wanted.wait_ms),
+            wait: Timeout::from_millis(wanted.wait_ms.into()),
             ttl: wanted.ttl_ms.map(Duration::from_millis),
             owner: wanted.owner,
             note: wanted.note,
         };
         let (name, secret) = (wish.name.clone(), Secret::random().map_err(LeaseError::from)?);
-        let mut grant = self.0.acquire(wish, secret.key(), origin).await?;
-        grant.delivered();
-        Ok(Response::new(AcquireResponse {
+        let grant = self.0.acquire(wish, secret.key(), origin).await?;
+        let mut response = Response::new(AcquireResponse {
             token: secret.reveal().to_owned(),
             fencing_token: grant.token,
             expires_at_ms: moment(grant.ttl),
             waited_ms: millis(grant.waited),
             waiters: self.0.hub().queue_of(&name).0 as u64,
-        }))
+        });
+        response.extensions_mut().insert(grant.delivery);
+        Ok(response)
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
@@ -58,7 +60,7 @@ impl Locks for Service {
             self.0.renew(&secret(&token)?.key(), &name(&lock)?, ttl_ms.map(Duration::from_millis))?;
         Ok(Response::new(RenewResponse {
             expires_at_ms: moment(renewed.ttl),
-            fencing_token: renewed.token.unwrap_or_default(),
+            fencing_token: renewed.token,
             waiters: renewed.waiters as u64,
             first_waited_ms: renewed.first_waited.map(millis),
         }))

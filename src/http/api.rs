@@ -7,17 +7,18 @@ use std::{
 
 use axum::{
     Extension, Router,
-    extract::{Path, State},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde_json::Number;
 use tokio::time::Instant;
 
 use super::{
     WIRE,
-    json::{Asked, Failure, Json},
+    json::{Asked, Failure, Json, Named},
 };
 use crate::{
     command::{LockRow, Origin},
@@ -25,7 +26,7 @@ use crate::{
     lock::Mode,
     name::Name,
     timeout::Timeout,
-    web::{Peer, delivering, json, millis, moment},
+    web::{Peer, handing_out, json, millis, moment},
 };
 
 pub(super) fn routes() -> Router<Arc<Leases>> {
@@ -40,27 +41,42 @@ pub(super) fn routes() -> Router<Arc<Leases>> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Acquire {
+    #[serde(alias = "ResourceName")]
     resource_name: String,
+    #[serde(alias = "ClientId")]
     client_id: Option<String>,
     mode: Option<Wanted>,
     /// Less than 0 waits for ever.
-    wait_ms: Option<i64>,
+    #[serde(default, deserialize_with = "whole")]
+    wait_ms: Option<i128>,
+    #[serde(default, deserialize_with = "whole")]
     ttl_ms: Option<u64>,
     note: Option<String>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Wanted {
-    Exclusive,
-    Shared,
+/// A number without a fraction, however it is written: 1000 and 1e3 are one.
+fn whole<'de, D: Deserializer<'de>, T: TryFrom<i128>>(number: D) -> Result<Option<T>, D::Error> {
+    let Some(number) = Option::<Number>::deserialize(number)? else { return Ok(None) };
+    // The cast saturates, beyond all numbers that are taken.
+    #[expect(clippy::cast_possible_truncation)]
+    let float = || number.as_f64().filter(|float| float.fract() == 0.0).map(|float| float as i128);
+    let whole = number.as_i128().or_else(float).and_then(|whole| T::try_from(whole).ok());
+    let wrong = || D::Error::custom(format!("{number} is no number of milliseconds that can be here"));
+    whole.map(Some).ok_or_else(wrong)
 }
 
-impl From<Wanted> for Mode {
-    fn from(wanted: Wanted) -> Self {
-        match wanted {
-            Wanted::Exclusive => Self::Exclusive,
-            Wanted::Shared => Self::Shared,
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct Wanted(Mode);
+
+impl TryFrom<String> for Wanted {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.as_str() {
+            "exclusive" => Ok(Self(Mode::Exclusive)),
+            "shared" => Ok(Self(Mode::Shared)),
+            _ => Err("mode: say `exclusive` or `shared`"),
         }
     }
 }
@@ -86,8 +102,8 @@ async fn acquire(
     let secret = Secret::random().map_err(LeaseError::from)?;
     let wish = Wish {
         name: name(&wanted.resource_name)?,
-        mode: wanted.mode.unwrap_or(Wanted::Exclusive).into(),
-        wait: wait(wanted.wait_ms.unwrap_or(0)),
+        mode: wanted.mode.map_or(Mode::Exclusive, |Wanted(mode)| mode),
+        wait: Timeout::from_millis(wanted.wait_ms.unwrap_or(0)),
         ttl: wanted.ttl_ms.map(Duration::from_millis),
         owner: wanted.client_id,
         note: wanted.note,
@@ -104,14 +120,17 @@ async fn acquire(
         waited_ms: millis(grant.waited),
         waiters: leases.hub().queue_of(&name).0,
     };
-    Ok(delivering(grant, json(StatusCode::OK, &acquired)))
+    Ok(handing_out(Some(grant.delivery), json(StatusCode::OK, &acquired)))
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Heartbeat {
+    #[serde(alias = "ResourceName")]
     resource_name: String,
+    #[serde(alias = "LockToken")]
     lock_token: String,
+    #[serde(default, deserialize_with = "whole")]
     ttl_ms: Option<u64>,
 }
 
@@ -122,7 +141,7 @@ struct Renewed {
     status: &'static str,
     lock_token: String,
     message: &'static str,
-    fencing_token: Option<u64>,
+    fencing_token: u64,
     expires_at: String,
     waiters: usize,
     /// How long the first of them has waited.
@@ -134,7 +153,8 @@ async fn heartbeat(
     State(leases): State<Arc<Leases>>,
     Json(beat): Json<Heartbeat>,
 ) -> Result<Response, Failure> {
-    let (name, secret) = (name(&beat.resource_name)?, token(&beat.lock_token)?);
+    let name = name(&beat.resource_name)?;
+    let secret = token(&leases, &name, &beat.lock_token)?;
     let renewed = leases.renew(&secret.key(), &name, beat.ttl_ms.map(Duration::from_millis))?;
     let told = Renewed {
         success: true,
@@ -152,7 +172,9 @@ async fn heartbeat(
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Release {
+    #[serde(alias = "ResourceName")]
     resource_name: String,
+    #[serde(alias = "LockToken")]
     lock_token: String,
 }
 
@@ -164,7 +186,8 @@ struct Released {
 }
 
 async fn release(State(leases): State<Arc<Leases>>, Json(done): Json<Release>) -> Result<Response, Failure> {
-    let (name, secret) = (name(&done.resource_name)?, token(&done.lock_token)?);
+    let name = name(&done.resource_name)?;
+    let secret = token(&leases, &name, &done.lock_token)?;
     leases.release(&secret.key(), &name)?;
     let released = Released { success: true, status: "Released", message: "the lock has passed on" };
     Ok(json(StatusCode::OK, &released))
@@ -214,7 +237,7 @@ impl Whose {
             wire: row.origin.map_or("", |origin| origin.wire),
             mode: row.mode.to_string(),
             fencing_token: row.token,
-            acquired_at: moment(now - row.held),
+            acquired_at: moment(heard.min(now - row.held)),
             last_heartbeat: moment(heard),
             expires_at: left.map(|left| moment(now + left)),
             note: profile.and_then(|profile| profile.note.as_deref()).map(str::to_owned),
@@ -234,7 +257,7 @@ struct Status {
 
 async fn status(
     State(leases): State<Arc<Leases>>,
-    Path(resource_name): Path<String>,
+    Named(resource_name): Named<String>,
 ) -> Result<Response, Failure> {
     let holds = leases.hub().holds_of(&name(&resource_name)?);
     let whose = holds.first().map(Whose::of);
@@ -273,11 +296,10 @@ pub(super) fn name(text: &str) -> Result<Name, Failure> {
     Name::new(text).map_err(Failure::bad_request)
 }
 
-/// Of 32 hexadecimal digits; what is none cannot be anybody's.
-fn token(text: &str) -> Result<Secret, Failure> {
-    text.parse().map_err(Failure::bad_request)
-}
-
-fn wait(millis: i64) -> Timeout {
-    u64::try_from(millis).map_or(Timeout::Forever, |millis| Timeout::Within(Duration::from_millis(millis)))
+/// What is no token cannot be anybody's.
+fn token(leases: &Leases, name: &Name, text: &str) -> Result<Secret, Failure> {
+    if text.is_empty() {
+        return Err(Failure::bad_request("say the lockToken that acquire answered: 32 hexadecimal digits"));
+    }
+    text.parse().map_err(|_| leases.stranger(name).into())
 }

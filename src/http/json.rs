@@ -1,27 +1,17 @@
 //! Bodies in and out, and what goes wrong with them.
 
-use std::time::Duration;
-
 use axum::{
-    body::to_bytes,
-    extract::{FromRequest, FromRequestParts, Query, Request, rejection::QueryRejection},
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::timeout;
 
 use crate::{
     command::{Ending, Error},
     lease::LeaseError,
-    web::json,
+    web::{NoBody, body, json},
 };
-
-/// The largest body of a request, in bytes.
-pub const MAX_BODY: usize = 16 * 1024;
-
-/// How long a client has to send the body.
-const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// An answer that says what is wrong, and how to put it right.
 #[derive(Debug)]
@@ -78,18 +68,34 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
-        let body = timeout(BODY_TIME, to_bytes(request.into_body(), MAX_BODY)).await;
-        let body = body.map_err(|_| Failure {
-            code: StatusCode::REQUEST_TIMEOUT,
-            status: "BadRequest",
-            message: format!("the body did not come within {} s", BODY_TIME.as_secs()),
-        })?;
-        let body = body.map_err(|_| Failure {
-            code: StatusCode::PAYLOAD_TOO_LARGE,
-            status: "BadRequest",
-            message: format!("a body has at most {MAX_BODY} bytes"),
-        })?;
+        let body = body(request.into_body()).await?;
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Failure::bad_request("say a JSON object: {\"resourceName\":\"nightly\"}"));
+        }
         serde_json::from_slice(&body).map(Self).map_err(Failure::bad_request)
+    }
+}
+
+impl From<NoBody> for Failure {
+    fn from(why: NoBody) -> Self {
+        let code = match why {
+            NoBody::Late => StatusCode::REQUEST_TIMEOUT,
+            NoBody::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            NoBody::Broken => StatusCode::BAD_REQUEST,
+        };
+        Self { code, ..Self::bad_request(why) }
+    }
+}
+
+/// The parts of the path that a route leaves open.
+pub(super) struct Named<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let path = Path::<T>::from_request_parts(parts, state).await;
+        path.map(|Path(named)| Self(named)).map_err(|error| Failure::bad_request(error.body_text()))
     }
 }
 
@@ -101,8 +107,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         let query = Query::<T>::from_request_parts(parts, state).await;
-        query
-            .map(|Query(asked)| Self(asked))
-            .map_err(|error: QueryRejection| Failure::bad_request(error.body_text()))
+        query.map(|Query(asked)| Self(asked)).map_err(|error| {
+            let text = error.body_text();
+            Failure::bad_request(text.trim_start_matches("Failed to deserialize query string: "))
+        })
     }
 }

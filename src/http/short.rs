@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -13,13 +13,13 @@ use serde::Deserialize;
 use super::{
     WIRE,
     api::name,
-    json::{Asked, Failure},
+    json::{Asked, Failure, Named},
 };
 use crate::{
     command::Origin,
     lease::{LeaseError, Leases, Secret, Wish},
-    timeout::Timeout,
-    web::{Peer, delivering},
+    timeout::{BadTimeout, Timeout},
+    web::{Peer, handing_out},
 };
 
 pub(super) fn routes() -> Router<Arc<Leases>> {
@@ -32,30 +32,38 @@ pub(super) fn routes() -> Router<Arc<Leases>> {
 #[serde(deny_unknown_fields)]
 struct Times {
     /// As GET_LOCK takes it: `10`, `500ms`.
-    wait: Option<String>,
-    ttl: Option<String>,
+    #[serde(default)]
+    wait: String,
+    #[serde(default)]
+    ttl: String,
 }
 
 async fn get_lock(
     State(leases): State<Arc<Leases>>,
     Extension(Peer(peer)): Extension<Peer>,
-    Path(resource): Path<String>,
+    Named(resource): Named<String>,
     Asked(times): Asked<Times>,
 ) -> Result<Response, Failure> {
-    let wait = times.wait.as_deref().unwrap_or("0").parse().map_err(Failure::bad_request)?;
-    let ttl = times.ttl.as_deref().map(ttl).transpose()?;
+    let (wait, ttl) = (wait(&times.wait)?, ttl(&times.ttl)?);
     let secret = Secret::random().map_err(LeaseError::from)?;
     let wish = Wish { wait, ttl, ..Wish::of(name(&resource)?) };
     match leases.acquire(wish, secret.key(), Origin { wire: WIRE, peer }).await {
-        Ok(grant) => Ok(delivering(grant, secret.reveal().to_owned().into_response())),
+        Ok(grant) => Ok(handing_out(Some(grant.delivery), secret.reveal().to_owned().into_response())),
         Err(LeaseError::Busy) => Ok("false".into_response()),
         Err(error) => Err(error.into()),
     }
 }
 
-fn ttl(text: &str) -> Result<Duration, Failure> {
+/// Empty is as if it were left out.
+fn wait(text: &str) -> Result<Timeout, Failure> {
+    let text = if text.is_empty() { "0" } else { text };
+    text.parse().map_err(|error: BadTimeout| Failure::bad_request(format!("wait: {error}")))
+}
+
+fn ttl(text: &str) -> Result<Option<Duration>, Failure> {
     match text.parse() {
-        Ok(Timeout::Within(ttl)) => Ok(ttl),
+        _ if text.is_empty() => Ok(None),
+        Ok(Timeout::Within(ttl)) => Ok(Some(ttl)),
         _ => Err(Failure::bad_request(
             "ttl: say seconds, such as 45, or with a unit (ms, s, m, h) 500ms or 2m",
         )),
@@ -64,7 +72,7 @@ fn ttl(text: &str) -> Result<Duration, Failure> {
 
 async fn release_lock(
     State(leases): State<Arc<Leases>>,
-    Path((resource, token)): Path<(String, String)>,
+    Named((resource, token)): Named<(String, String)>,
 ) -> Result<&'static str, Failure> {
     let name = name(&resource)?;
     let released = token.parse::<Secret>().is_ok_and(|secret| leases.release(&secret.key(), &name).is_ok());

@@ -33,13 +33,13 @@ pub enum LeaseError {
     #[error("a client id and a note have at most {MAX_TEXT} characters")]
     TooLong,
     /// There are as many leases as there may be.
-    #[error("there are {0} leases and may be no more (--max-leases)")]
+    #[error("there are as many leases as there may be: {0} (--max-leases)")]
     TooMany(usize),
     /// The session was refused the lock.
-    #[error("{0}")]
+    #[error("{}", refused(.0))]
     Refused(Error),
-    /// The session was ended while it waited.
-    #[error("the wait was ended: {0}")]
+    /// The session was ended before it had the lock.
+    #[error("{}", ended(*.0))]
     Ended(Ending),
     /// The system gave no random bytes.
     #[error("the system has no random bytes to give")]
@@ -49,5 +49,19 @@ pub enum LeaseError {
 impl From<NotSecret> for LeaseError {
     fn from(_: NotSecret) -> Self {
         Self::NoRandom
+    }
+}
+
+fn refused(error: &Error) -> String {
+    match error {
+        Error::Interrupted => "KILL QUERY ended this wait".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn ended(ending: Ending) -> String {
+    match ending {
+        Ending::Shutdown => "the server is stopping and grants nothing new".to_owned(),
+        killed @ Ending::Killed(_) => format!("{killed} while it waited"),
     }
 }

@@ -1,67 +1,6 @@
-//! What the line wire refuses, and the stable word for each refusal.
+//! What the line wire refuses.
 
-use crate::{name::NameError, timeout::BadTimeout};
-
-/// The word behind `ERROR`. Programs match on it: it never changes (protocol.md, "Errors").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Symbol {
-    /// The line is not a command.
-    Syntax,
-    /// No command has this name.
-    UnknownCommand,
-    /// The name of a lock breaks a rule.
-    BadName,
-    /// The timeout is not a time.
-    BadTimeout,
-    /// The line is longer than [`super::MAX_LINE`]. The connection is closed.
-    LineTooLong,
-    /// The client speaks another protocol. The connection is closed.
-    WrongProtocol,
-    /// Waiting would have closed a circle.
-    Deadlock,
-    /// KILL or KILL QUERY.
-    Killed,
-    /// No session has this number.
-    NoSession,
-    /// A limit of the server.
-    Limit,
-    /// The server is stopping.
-    Shutdown,
-}
-
-impl Symbol {
-    /// All of them.
-    pub const ALL: [Self; 11] = [
-        Self::Syntax,
-        Self::UnknownCommand,
-        Self::BadName,
-        Self::BadTimeout,
-        Self::LineTooLong,
-        Self::WrongProtocol,
-        Self::Deadlock,
-        Self::Killed,
-        Self::NoSession,
-        Self::Limit,
-        Self::Shutdown,
-    ];
-
-    /// As it is written.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Syntax => "SYNTAX",
-            Self::UnknownCommand => "UNKNOWN_COMMAND",
-            Self::BadName => "BAD_NAME",
-            Self::BadTimeout => "BAD_TIMEOUT",
-            Self::LineTooLong => "LINE_TOO_LONG",
-            Self::WrongProtocol => "WRONG_PROTOCOL",
-            Self::Deadlock => "DEADLOCK",
-            Self::Killed => "KILLED",
-            Self::NoSession => "NO_SESSION",
-            Self::Limit => "LIMIT",
-            Self::Shutdown => "SHUTDOWN",
-        }
-    }
-}
+use crate::{command::Symbol, name::NameError, timeout::BadTimeout};
 
 /// Why a line was not run. The connection and all it holds stay.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -11,11 +11,11 @@ use tokio::time::Instant;
 
 use super::{
     MAX_LINE, PROTOCOL,
-    error::{Refusal, Symbol, Untrusted},
+    error::{Refusal, Untrusted},
     verbs::Verb,
 };
 use crate::{
-    command::{Answer, Ending, Error, LockRow, Reply, SessionRow, Stats, WaiterRow, WhyRow},
+    command::{Answer, Ending, LockRow, Reply, SessionRow, Stats, Symbol, WaiterRow, WhyRow},
     escape::Written,
     lock::{Excerpt, SessionId},
     name::MAX_NAME_CHARS,
@@ -61,7 +61,7 @@ impl Response {
     pub(super) fn write(self, lines: &mut Lines<'_>) {
         match self {
             Self::Answer(Ok(reply)) => write_reply(reply, lines),
-            Self::Answer(Err(error)) => lines.error(symbol(&error), &error),
+            Self::Answer(Err(error)) => lines.error(error.symbol(), &error),
             Self::Pong => lines.text("PONG"),
             Self::Hello(hello) => lines.line(format_args!("{hello}")),
             Self::Help(verb) => write_help(verb, lines),
@@ -139,16 +139,6 @@ fn write_reply(reply: Reply, lines: &mut Lines<'_>) {
         Reply::Sessions(rows) => lines.excerpt(&rows),
         Reply::Stats(stats) => lines.list([stats]),
         Reply::Why(rows) => lines.excerpt(&rows),
-    }
-}
-
-fn symbol(error: &Error) -> Symbol {
-    match error {
-        Error::Deadlock(_) => Symbol::Deadlock,
-        Error::Interrupted => Symbol::Killed,
-        Error::TooManyLocks(_) => Symbol::Limit,
-        Error::NoSession(_) => Symbol::NoSession,
-        Error::Stopping => Symbol::Shutdown,
     }
 }
 

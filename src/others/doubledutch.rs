@@ -22,7 +22,7 @@ use crate::{
     lease::{Grant, LeaseError, Leases, Secret, Wish},
     name::Name,
     timeout::Timeout,
-    web::{self, Peer, delivering},
+    web::{self, Peer, handing_out},
 };
 
 /// For how many seconds a lock is held if nothing else is asked for.
@@ -32,7 +32,8 @@ const SERVER: &str = "getlockd";
 
 pub(super) fn routes() -> Router<Arc<Leases>> {
     Router::new()
-        .route("/lockmanager/", get(async || "Welcome to LockManager"))
+        .route("/lockmanager", get(welcome))
+        .route("/lockmanager/", get(welcome))
         .route("/lockmanager/getLock/{name}", get(named))
         .route("/lockmanager/getLock/{a}/{b}", get(with_a_number))
         .route("/lockmanager/getLock/{timeout}/{name}/{lifetime}", get(with_both))
@@ -40,6 +41,10 @@ pub(super) fn routes() -> Router<Arc<Leases>> {
         .route("/lockmanager/status", get(status))
         .route("/lockmanager/getlock", get(getlock))
         .route("/lockmanager/releaselock", delete(releaselock))
+}
+
+async fn welcome() -> &'static str {
+    "Welcome to LockManager"
 }
 
 type Who = Extension<Peer>;
@@ -65,16 +70,20 @@ async fn with_a_number(
 async fn with_both(
     State(leases): All,
     Extension(peer): Who,
-    Path((timeout, name, lifetime)): Path<(u64, String, u64)>,
+    Path((timeout, name, lifetime)): Path<(String, String, String)>,
 ) -> Response {
-    word(&leases, peer, &name, timeout, lifetime).await
+    match (timeout.parse(), lifetime.parse()) {
+        (Ok(timeout), Ok(lifetime)) => word(&leases, peer, &name, timeout, lifetime).await,
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
 }
 
 /// Answers the token or `false`.
 async fn word(leases: &Arc<Leases>, peer: Peer, name: &str, timeout: u64, lifetime: u64) -> Response {
     match take(leases, peer, name, timeout, lifetime).await {
-        Ok((grant, secret)) => delivering(grant, secret.reveal().to_owned().into_response()),
-        Err(_) => "false".into_response(),
+        Ok((grant, secret)) => handing_out(Some(grant.delivery), secret.reveal().to_owned().into_response()),
+        Err(Refused::Held) => "false".into_response(),
+        Err(Refused::Wrong(what)) => wrong(&what),
     }
 }
 
@@ -127,15 +136,23 @@ async fn getlock(
         json!({ "servername": server, "lockname": name, "sessiontoken": token, "lockacquired": acquired })
     };
     match take(&leases, peer, &lockname, timeout, lifetime.unwrap_or(LIFETIME)).await {
-        Ok((grant, secret)) => delivering(grant, Json(told(secret.reveal(), true)).into_response()),
+        Ok((grant, secret)) => {
+            handing_out(Some(grant.delivery), Json(told(secret.reveal(), true)).into_response())
+        }
         Err(Refused::Held) => Json(told("", false)).into_response(),
         Err(Refused::Wrong(what)) => wrong(&what),
     }
 }
 
-async fn releaselock(State(leases): All, Query(asked): Query<Asked>) -> Json<Value> {
-    let released = free(&leases, &asked.lockname, &asked.token);
-    Json(json!({ "servername": SERVER, "lockname": asked.lockname, "lockreleased": released }))
+async fn releaselock(State(leases): All, asked: Result<Query<Asked>, QueryRejection>) -> Response {
+    match asked {
+        Ok(Query(Asked { lockname, token, .. })) if !lockname.is_empty() && !token.is_empty() => {
+            let released = free(&leases, &lockname, &token);
+            let told = json!({ "servername": SERVER, "lockname": lockname, "lockreleased": released });
+            Json(told).into_response()
+        }
+        _ => wrong("say lockname and token"),
+    }
 }
 
 fn wrong(what: &str) -> Response {

@@ -15,12 +15,12 @@ use axum::{
 use serde::Deserialize;
 use tonic::{Request, Status};
 
-use super::{GRPC, HTTP, peer};
+use super::{GRPC, HTTP};
 use crate::{
     command::Origin,
-    lease::{Key, LeaseError, Leases, Wish},
+    lease::{Delivery, Key, LeaseError, Leases, Wish},
     name::Name,
-    web::Peer,
+    web::{Peer, handing_out, peer_of},
 };
 
 #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, reason = "generated")]
@@ -49,12 +49,12 @@ async fn lock(
     State(leases): State<Arc<Leases>>,
     Extension(Peer(peer)): Extension<Peer>,
     asked: Asked,
-) -> Result<String, Invalid> {
+) -> Result<Response, Invalid> {
     let Query(Query_ { key, unique_id, time_lock }) = asked.map_err(|_| Invalid)?;
     let origin = Origin { wire: HTTP, peer };
     let key = key.unwrap_or_default();
-    let locked = take(&leases, &key, unique_id.as_deref(), time_lock.unwrap_or(0), origin).await?;
-    Ok(locked.to_string())
+    let taken = take(&leases, &key, unique_id.as_deref(), time_lock.unwrap_or(0), origin).await?;
+    Ok(handing_out(taken.delivery, taken.success.to_string().into_response()))
 }
 
 async fn unlock(State(leases): State<Arc<Leases>>, asked: Asked) -> Result<String, Invalid> {
@@ -72,10 +72,15 @@ impl NetLockerService for Service {
         &self,
         request: Request<NetLockRequest>,
     ) -> Result<tonic::Response<NetLockerResponse>, Status> {
-        let origin = Origin { wire: GRPC, peer: peer(&request)? };
+        let origin = Origin { wire: GRPC, peer: peer_of(&request)? };
         let NetLockRequest { key, time_lock, unique_id } = request.into_inner();
-        let success = take(&self.0, &key, unique_id.as_deref(), time_lock, origin).await?;
-        Ok(tonic::Response::new(NetLockerResponse { success }))
+        let Taken { success, delivery } =
+            take(&self.0, &key, unique_id.as_deref(), time_lock, origin).await?;
+        let mut response = tonic::Response::new(NetLockerResponse { success });
+        if let Some(delivery) = delivery {
+            response.extensions_mut().insert(delivery);
+        }
+        Ok(response)
     }
 
     async fn unlock(
@@ -105,30 +110,34 @@ impl From<Invalid> for Status {
     }
 }
 
-/// Tries. True if the owner holds the lock now; its time goes on as it was if it held it before.
+struct Taken {
+    success: bool,
+    delivery: Option<Arc<Delivery>>,
+}
+
+/// Tries. A success if the owner holds the lock now; its time goes on as it was if it held it before.
 async fn take(
     leases: &Arc<Leases>,
     key: &str,
     id: Option<&str>,
     seconds: i64,
     origin: Origin,
-) -> Result<bool, Invalid> {
+) -> Result<Taken, Invalid> {
     let (name, owner) = owner(key, id)?;
     let seconds = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).ok_or(Invalid)?;
-    if leases.remaining(&owner, &name).is_ok() {
-        // Those without an id are not one owner.
-        return Ok(id.is_some());
-    }
+    // Those without an id are not one owner.
+    let holds_it = || is_id(id) && leases.remaining(&owner, &name).is_ok();
     let ttl = Some(Duration::from_secs(seconds));
-    let wish = Wish { ttl, owner: id.map(str::to_owned), ..Wish::of(name) };
+    let wish = Wish { ttl, owner: id.map(str::to_owned), ..Wish::of(name.clone()) };
     match leases.acquire(wish, owner, origin).await {
-        Ok(mut grant) => {
-            grant.delivered();
-            Ok(true)
-        }
+        Ok(grant) => Ok(Taken { success: true, delivery: Some(grant.delivery) }),
         Err(LeaseError::Ttl { .. } | LeaseError::TooLong) => Err(Invalid),
-        Err(_) => Ok(false),
+        Err(_) => Ok(Taken { success: holds_it(), delivery: None }),
     }
+}
+
+fn is_id(id: Option<&str>) -> bool {
+    id.is_some_and(|id| !id.is_empty())
 }
 
 /// True if the lock was freed.
@@ -140,8 +149,8 @@ fn free(leases: &Leases, key: &str, id: Option<&str>) -> Result<bool, Invalid> {
 fn owner(key: &str, id: Option<&str>) -> Result<(Name, Key), Invalid> {
     let name = Name::new(key).map_err(|_| Invalid)?;
     let owner = match id {
-        Some(id) => Key::of("netlocker", &[name.as_str(), id]),
-        None => Key::of("netlocker without id", &[name.as_str()]),
+        Some(id) if !id.is_empty() => Key::of("netlocker", &[name.as_str(), id]),
+        _ => Key::of("netlocker without id", &[name.as_str()]),
     };
     Ok((name, owner))
 }

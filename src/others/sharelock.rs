@@ -6,8 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
-    body::Bytes,
-    extract::State,
+    extract::{Request as Request_, State},
     http::{HeaderMap, StatusCode},
     response::Response,
     routing::{any, post},
@@ -15,13 +14,13 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tonic::Request;
 
-use super::{GRPC, HTTP, peer};
+use super::{GRPC, HTTP};
 use crate::{
     command::Origin,
-    lease::{Key, LeaseError, Leases, Wish},
+    lease::{Delivery, Key, LeaseError, Leases, Wish},
     name::Name,
     timeout::Timeout,
-    web::{Peer, json},
+    web::{Peer, body, handing_out, json, peer_of},
 };
 
 #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, reason = "generated")]
@@ -49,7 +48,9 @@ pub(super) fn routes() -> Router<Arc<Leases>> {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Body {
+    #[serde(alias = "Key")]
     key: String,
+    #[serde(alias = "TimeoutMs")]
     timeout_ms: i32,
 }
 
@@ -68,20 +69,28 @@ fn is_zero(status: &i32) -> bool {
 async fn lock(
     State(leases): State<Arc<Leases>>,
     Extension(Peer(peer)): Extension<Peer>,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request_,
 ) -> Response {
-    let Ok(Body { key, timeout_ms }) = serde_json::from_slice(&body) else {
+    let (headers, read) = read(request).await;
+    let Some(Body { key, timeout_ms }) = read else {
         return told(Status::InvalidData);
     };
     let client = headers.get(CLIENT).and_then(|client| client.to_str().ok());
-    told(take(&leases, &key, client, timeout_ms, Origin { wire: HTTP, peer }).await)
+    let (status, delivery) = take(&leases, &key, client, timeout_ms, Origin { wire: HTTP, peer }).await;
+    handing_out(delivery, told(status))
 }
 
-async fn unlock(State(leases): State<Arc<Leases>>, headers: HeaderMap, body: Bytes) -> Response {
-    let Ok(Body { key, .. }) = serde_json::from_slice(&body) else { return told(Status::InvalidData) };
+async fn unlock(State(leases): State<Arc<Leases>>, request: Request_) -> Response {
+    let (headers, read) = read(request).await;
+    let Some(Body { key, .. }) = read else { return told(Status::InvalidData) };
     let client = headers.get(CLIENT).and_then(|client| client.to_str().ok());
     told(free(&leases, &key, client))
+}
+
+async fn read(request: Request_) -> (HeaderMap, Option<Body>) {
+    let (parts, read) = request.into_parts();
+    let read = body(read).await.ok().and_then(|read| serde_json::from_slice(&read).ok());
+    (parts.headers, read)
 }
 
 fn told(status: Status) -> Response {
@@ -111,11 +120,15 @@ impl ShareLockService for Service {
         &self,
         request: Request<LockRequest>,
     ) -> Result<tonic::Response<LockResponse>, tonic::Status> {
-        let origin = Origin { wire: GRPC, peer: peer(&request)? };
+        let origin = Origin { wire: GRPC, peer: peer_of(&request)? };
         let client = client_of(&request);
         let LockRequest { key, timeout_ms } = request.into_inner();
-        let status = take(&self.0, &key, client.as_deref(), timeout_ms, origin).await;
-        Ok(tonic::Response::new(LockResponse { status: status.into() }))
+        let (status, delivery) = take(&self.0, &key, client.as_deref(), timeout_ms, origin).await;
+        let mut response = tonic::Response::new(LockResponse { status: status.into() });
+        if let Some(delivery) = delivery {
+            response.extensions_mut().insert(delivery);
+        }
+        Ok(response)
     }
 
     async fn unlock(
@@ -138,9 +151,9 @@ async fn take(
     client: Option<&str>,
     timeout_ms: i32,
     origin: Origin,
-) -> Status {
-    let Some((name, owner)) = owner(key, client) else { return Status::InvalidData };
-    let Ok(wait) = u64::try_from(timeout_ms).map(Duration::from_millis) else { return Status::InvalidData };
+) -> (Status, Option<Arc<Delivery>>) {
+    let Some((name, owner)) = owner(key, client) else { return (Status::InvalidData, None) };
+    let wait = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
     let wish = Wish {
         wait: Timeout::Within(wait),
         ttl: Some(HOLD),
@@ -148,13 +161,10 @@ async fn take(
         ..Wish::of(name)
     };
     match leases.acquire(wish, owner, origin).await {
-        Ok(mut grant) => {
-            grant.delivered();
-            Status::Acquired
-        }
-        Err(LeaseError::Busy) if timeout_ms > 0 => Status::Timeout,
-        Err(LeaseError::TooLong) => Status::InvalidData,
-        Err(_) => Status::NotAcquired,
+        Ok(grant) => (Status::Acquired, Some(grant.delivery)),
+        Err(LeaseError::Busy) if timeout_ms > 0 => (Status::Timeout, None),
+        Err(LeaseError::TooLong) => (Status::InvalidData, None),
+        Err(_) => (Status::NotAcquired, None),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json, Router,
-    extract::{Query, State},
+    extract::{Query, State, rejection::QueryRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -17,7 +17,7 @@ use crate::{
     command::Origin,
     lease::{LeaseError, Leases, Secret, Wish},
     name::Name,
-    web::{self, Peer, delivering},
+    web::{self, Peer, handing_out},
 };
 
 /// What a lease runs for if nothing else is asked for, as the service has it.
@@ -40,12 +40,20 @@ struct Asked {
     ttl: Option<String>,
 }
 
+type All = Result<Query<Asked>, QueryRejection>;
+
 /// Why there is no answer of success.
 struct Failure(StatusCode, Value);
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         web::json(self.0, &self.1)
+    }
+}
+
+impl From<QueryRejection> for Failure {
+    fn from(error: QueryRejection) -> Self {
+        failure(StatusCode::BAD_REQUEST, &error.body_text())
     }
 }
 
@@ -77,8 +85,9 @@ fn not_found() -> Failure {
 async fn lock(
     State(leases): State<Arc<Leases>>,
     Extension(Peer(peer)): Extension<Peer>,
-    Query(asked): Query<Asked>,
+    asked: All,
 ) -> Result<Response, Failure> {
+    let Query(asked) = asked?;
     let (name, ttl) = (asked.name()?, asked.ttl()?);
     let secret =
         Secret::random().map_err(|error| failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))?;
@@ -89,7 +98,7 @@ async fn lock(
             let (token, ttl) = (uuid(&secret), text(ttl));
             let told =
                 json!({ "code": 200, "token": token, "resource": resource, "ttl": ttl, "acquired": true });
-            Ok(delivering(grant, web::json(StatusCode::OK, &told)))
+            Ok(handing_out(Some(grant.delivery), web::json(StatusCode::OK, &told)))
         }
         Err(LeaseError::Busy) => {
             let message = "lock already acquired";
@@ -101,20 +110,17 @@ async fn lock(
     }
 }
 
-async fn unlock(
-    State(leases): State<Arc<Leases>>,
-    Query(asked): Query<Asked>,
-) -> Result<Json<Value>, Failure> {
-    leases.release(&asked.secret()?.key(), &asked.name()?).map_err(|_| not_found())?;
+async fn unlock(State(leases): State<Arc<Leases>>, asked: All) -> Result<Json<Value>, Failure> {
+    let Query(asked) = asked?;
+    let name = asked.name()?;
+    leases.release(&asked.secret()?.key(), &name).map_err(|_| not_found())?;
     Ok(Json(json!({ "code": 200, "token": asked.token, "resource": asked.resource })))
 }
 
-async fn refresh(
-    State(leases): State<Arc<Leases>>,
-    Query(asked): Query<Asked>,
-) -> Result<Json<Value>, Failure> {
-    let ttl = asked.ttl()?;
-    match leases.renew(&asked.secret()?.key(), &asked.name()?, Some(ttl)) {
+async fn refresh(State(leases): State<Arc<Leases>>, asked: All) -> Result<Json<Value>, Failure> {
+    let Query(asked) = asked?;
+    let (name, ttl) = (asked.name()?, asked.ttl()?);
+    match leases.renew(&asked.secret()?.key(), &name, Some(ttl)) {
         Ok(_) => {
             let (token, resource, ttl) = (&asked.token, &asked.resource, text(ttl));
             Ok(Json(
@@ -126,7 +132,8 @@ async fn refresh(
     }
 }
 
-async fn ttl(State(leases): State<Arc<Leases>>, Query(asked): Query<Asked>) -> Result<Json<Value>, Failure> {
+async fn ttl(State(leases): State<Arc<Leases>>, asked: All) -> Result<Json<Value>, Failure> {
+    let Query(asked) = asked?;
     let name = asked.name()?;
     let remaining = asked.secret().ok().and_then(|secret| leases.remaining(&secret.key(), &name).ok());
     let told = |code: u16, left: Duration| {
@@ -145,7 +152,8 @@ fn uuid(secret: &Secret) -> String {
 }
 
 /// As Go reads durations: numbers, each with its unit.
-fn duration(mut text: &str) -> Option<Duration> {
+fn duration(text: &str) -> Option<Duration> {
+    let mut text = text.strip_prefix('+').unwrap_or(text);
     let mut seconds = 0.0;
     while !text.is_empty() {
         let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;

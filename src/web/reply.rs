@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, SystemTime},
 };
@@ -16,24 +17,34 @@ use http_body::{Frame, SizeHint};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::lease::Grant;
+use crate::lease::Delivery;
 
 pub(crate) fn json(code: StatusCode, value: &impl Serialize) -> Response {
     (code, Json(value)).into_response()
 }
 
-/// The response that hands out a grant: if the connection does not take it, the lock is free again.
-pub(crate) fn delivering(grant: Grant, response: Response) -> Response {
-    let (parts, body) = response.into_parts();
-    Response::from_parts(parts, Body::new(Delivery { body, grant }))
+/// Says that a response hands out a grant, if it does: [`deliver`] takes it from there.
+pub(crate) fn handing_out(delivery: Option<Arc<Delivery>>, mut response: Response) -> Response {
+    if let Some(delivery) = delivery {
+        response.extensions_mut().insert(delivery);
+    }
+    response
 }
 
-struct Delivery {
+/// Sees to it that a lock is free again if the connection does not take the response that grants it.
+pub async fn deliver(mut response: Response) -> Response {
+    match response.extensions_mut().remove::<Arc<Delivery>>() {
+        Some(delivery) => response.map(|body| Body::new(Delivering { body, delivery })),
+        None => response,
+    }
+}
+
+struct Delivering {
     body: Body,
-    grant: Grant,
+    delivery: Arc<Delivery>,
 }
 
-impl HttpBody for Delivery {
+impl HttpBody for Delivering {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -41,7 +52,7 @@ impl HttpBody for Delivery {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.grant.delivered();
+        self.delivery.done();
         Pin::new(&mut self.body).poll_frame(cx)
     }
 

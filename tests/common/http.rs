@@ -26,6 +26,10 @@ impl Request {
         Self { stream }
     }
 
+    pub async fn send_more(&mut self, bytes: &str) {
+        self.stream.write_all(bytes.as_bytes()).await.unwrap();
+    }
+
     /// Its status and its body.
     pub async fn reply(mut self) -> (u16, String) {
         let mut reply = String::new();

@@ -177,7 +177,8 @@ pub struct HoldResponse {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Refusal {
-    /// A word as the line protocol has it: DEADLOCK, LIMIT, KILLED, SHUTDOWN, NAME.
+    /// A word that protocol.md has in part 3: DEADLOCK, LIMIT, KILLED, SHUTDOWN, BAD_NAME,
+    /// UNKNOWN_COMMAND.
     #[prost(string, tag = "1")]
     pub symbol: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
@@ -220,7 +221,8 @@ pub mod locks_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Named locks. A lock that is taken by Acquire is kept by heartbeats (Renew); one that is taken on a
+    /// Named locks. Each function answers INVALID_ARGUMENT to what makes no sense, with a message that says
+    /// what would be right. A lock that is taken by Acquire is kept by heartbeats (Renew); one that is taken on a
     /// Hold stream lives as long as the stream.
     #[derive(Debug, Clone)]
     pub struct LocksClient<T> {
@@ -293,7 +295,7 @@ pub mod locks_client {
         }
         /// Takes a lock, after those that asked for it before.
         /// ABORTED: others hold it and the wait is over, or the wait was ended by KILL.
-        /// INVALID_ARGUMENT: the message says what would be right. RESOURCE_EXHAUSTED: too many leases.
+        /// RESOURCE_EXHAUSTED: too many leases.
         /// UNAVAILABLE: the server is stopping.
         pub async fn acquire(
             &mut self,
@@ -440,7 +442,7 @@ pub mod locks_server {
     pub trait Locks: std::marker::Send + std::marker::Sync + 'static {
         /// Takes a lock, after those that asked for it before.
         /// ABORTED: others hold it and the wait is over, or the wait was ended by KILL.
-        /// INVALID_ARGUMENT: the message says what would be right. RESOURCE_EXHAUSTED: too many leases.
+        /// RESOURCE_EXHAUSTED: too many leases.
         /// UNAVAILABLE: the server is stopping.
         async fn acquire(
             &self,
@@ -480,7 +482,8 @@ pub mod locks_server {
             request: tonic::Request<tonic::Streaming<super::HoldRequest>>,
         ) -> std::result::Result<tonic::Response<Self::HoldStream>, tonic::Status>;
     }
-    /// Named locks. A lock that is taken by Acquire is kept by heartbeats (Renew); one that is taken on a
+    /// Named locks. Each function answers INVALID_ARGUMENT to what makes no sense, with a message that says
+    /// what would be right. A lock that is taken by Acquire is kept by heartbeats (Renew); one that is taken on a
     /// Hold stream lives as long as the stream.
     #[derive(Debug)]
     pub struct LocksServer<T> {

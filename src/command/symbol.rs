@@ -1,0 +1,78 @@
+//! The stable word for each kind of error.
+
+use super::Error;
+
+/// The word that stands for a kind of error. Programs match on it: it never changes (protocol.md,
+/// "Errors").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Symbol {
+    /// The line is not a command.
+    Syntax,
+    /// No command has this name.
+    UnknownCommand,
+    /// The name of a lock breaks a rule.
+    BadName,
+    /// The timeout is not a time.
+    BadTimeout,
+    /// The line is too long. The connection is closed.
+    LineTooLong,
+    /// The client speaks another protocol. The connection is closed.
+    WrongProtocol,
+    /// Waiting would have closed a circle.
+    Deadlock,
+    /// KILL or KILL QUERY.
+    Killed,
+    /// No session has this number.
+    NoSession,
+    /// A limit of the server.
+    Limit,
+    /// The server is stopping.
+    Shutdown,
+}
+
+impl Symbol {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Syntax,
+        Self::UnknownCommand,
+        Self::BadName,
+        Self::BadTimeout,
+        Self::LineTooLong,
+        Self::WrongProtocol,
+        Self::Deadlock,
+        Self::Killed,
+        Self::NoSession,
+        Self::Limit,
+        Self::Shutdown,
+    ];
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Syntax => "SYNTAX",
+            Self::UnknownCommand => "UNKNOWN_COMMAND",
+            Self::BadName => "BAD_NAME",
+            Self::BadTimeout => "BAD_TIMEOUT",
+            Self::LineTooLong => "LINE_TOO_LONG",
+            Self::WrongProtocol => "WRONG_PROTOCOL",
+            Self::Deadlock => "DEADLOCK",
+            Self::Killed => "KILLED",
+            Self::NoSession => "NO_SESSION",
+            Self::Limit => "LIMIT",
+            Self::Shutdown => "SHUTDOWN",
+        }
+    }
+}
+
+impl Error {
+    /// The word for it.
+    pub fn symbol(&self) -> Symbol {
+        match self {
+            Self::Deadlock(_) => Symbol::Deadlock,
+            Self::Interrupted => Symbol::Killed,
+            Self::TooManyLocks(_) => Symbol::Limit,
+            Self::NoSession(_) => Symbol::NoSession,
+            Self::Stopping => Symbol::Shutdown,
+        }
+    }
+}
