@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Server, free_port};
+use common::{Server, free_port, median};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     task::JoinSet,
@@ -184,11 +184,6 @@ fn packets(mut reply: &[u8]) -> usize {
         count += 1;
     }
     count
-}
-
-fn median(mut values: Vec<f64>) -> (f64, f64, f64) {
-    values.sort_by(f64::total_cmp);
-    (values[values.len() / 2], values[0], values[values.len() - 1])
 }
 
 fn compare(peers: &[Peer], clients: Clients) {

@@ -22,7 +22,7 @@ use crate::{
     lease::{LeaseError, Leases},
     lock::Mode,
     name::Name,
-    web::{add_service, peer_of},
+    web::{MAX_BODY, add_service, peer_of},
 };
 
 /// The name of this wire.
@@ -61,7 +61,10 @@ impl Services {
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
         let router = Router::new();
-        let router = add_service(router, LocksServer::new(Service(leases.clone())));
+        let router = add_service(
+            router,
+            LocksServer::new(Service(leases.clone())).max_decoding_message_size(MAX_BODY),
+        );
         let router = add_service(router, health_server);
         let router = add_service(router, reflection().build_v1()?);
         let router = add_service(router, reflection().build_v1alpha()?);

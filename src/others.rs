@@ -10,7 +10,10 @@ use std::sync::Arc;
 
 use axum::Router;
 
-use crate::{lease::Leases, web::add_service};
+use crate::{
+    lease::Leases,
+    web::{MAX_BODY, add_service},
+};
 
 /// What sessions of these clients are shown as.
 const HTTP: &str = "http";
@@ -32,5 +35,6 @@ pub fn router(leases: &Arc<Leases>) -> Router {
     let sharelock = sharelock::proto::share_lock_service_server::ShareLockServiceServer::new(
         sharelock::Service(leases.clone()),
     );
-    add_service(add_service(http, netlocker), sharelock)
+    let netlocker = netlocker.max_decoding_message_size(MAX_BODY);
+    add_service(add_service(http, netlocker), sharelock.max_decoding_message_size(MAX_BODY))
 }

@@ -1,5 +1,11 @@
 //! A server as a process, and what it costs.
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "a part of programs for people")]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "a part of programs for people"
+)]
 
 use std::{
     fs,
@@ -60,4 +66,10 @@ pub fn free_port() -> u16 {
 /// Whether it is only asked if it runs, by `cargo test --benches`, or cannot.
 pub fn is_only_asked() -> bool {
     std::env::args().any(|arg| arg == "--test") || !Path::new("/proc/self/stat").exists()
+}
+
+/// The middle one, the least and the most.
+pub fn median(mut values: Vec<f64>) -> (f64, f64, f64) {
+    values.sort_by(f64::total_cmp);
+    (values[values.len() / 2], values[0], values[values.len() - 1])
 }

@@ -1,6 +1,6 @@
 //! `Hold`: a session that lives as long as its stream.
 
-use std::{collections::VecDeque, fmt};
+use std::{collections::VecDeque, convert::Infallible, fmt};
 
 use tokio::{sync::mpsc::Sender, time::Instant};
 use tonic::{Status, Streaming};
@@ -43,7 +43,7 @@ enum Over {
 pub(super) async fn hold(session: Session, requests: Streaming<HoldRequest>, replies: Replies) {
     let mut stream =
         Stream { session, requests: Incoming { stream: requests, ahead: VecDeque::new() }, replies };
-    let over = stream.serve().await;
+    let Err(over) = stream.serve().await;
     let Stream { session, replies, .. } = stream;
     drop(session);
     let status = match over {
@@ -88,21 +88,13 @@ impl Incoming {
 }
 
 impl Stream {
-    async fn serve(&mut self) -> Over {
+    async fn serve(&mut self) -> Result<Infallible, Over> {
         loop {
-            let answered = match self.next().await {
-                Ok(request) => self.answer(request).await,
-                Err(over) => return over,
-            };
-            let sent = match answered {
-                Ok(response) => self.send(response).await,
-                Err(over) => return over,
-            };
-            if let Err(over) = sent {
-                return over;
-            }
+            let request = self.next().await?;
+            let response = self.answer(request).await?;
+            self.send(response).await?;
             if let Some(ending) = self.session.ending() {
-                return Over::Ended(ending);
+                return Err(Over::Ended(ending));
             }
         }
     }
