@@ -172,6 +172,10 @@ fn lock_name(arg: &Arg<'_>) -> Result<Name, Refusal> {
         return Err(Refusal::NullName);
     }
     let name = Name::from_bytes(&arg.text)?;
+    if arg.text.is_ascii() {
+        // The grammar has looked at what is not quoted.
+        return Ok(name);
+    }
     match name.as_str().chars().find(|&c| !escape::is_bare(c)) {
         Some(c) if !arg.quoted => Err(Refusal::Unprintable(c)),
         _ => Ok(name),
