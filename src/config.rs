@@ -71,7 +71,7 @@ pub struct Config {
     #[arg(long, env = "GETLOCKD_LEASE_MAX", default_value = "24h", value_name = "TIME", value_parser = lease, allow_negative_numbers = true)]
     pub lease_max: Duration,
 
-    /// The most leases at a time, with those that wait
+    /// The most leases at a time, with those that wait, and Hold streams
     #[arg(long, env = "GETLOCKD_MAX_LEASES", default_value_t = 100_000, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_leases: usize,
 

@@ -3,12 +3,10 @@
 mod hold;
 mod locks;
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use axum::Router;
+use tokio::time::Instant;
 use tonic::{Code, Request, Status, server::NamedService};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_reflection::server::{Builder, Error as BadDescriptors};
@@ -18,8 +16,8 @@ use self::{
     proto::{LockMode, locks_server::LocksServer},
 };
 use crate::{
-    command::{Ending, Error, Origin},
-    lease::{LeaseError, Leases},
+    command::{Ending, Error},
+    lease::{Client, LeaseError, Leases},
     lock::Mode,
     name::Name,
     web::{MAX_BODY, add_service, peer_of},
@@ -65,9 +63,9 @@ impl Services {
             router,
             LocksServer::new(Service(leases.clone())).max_decoding_message_size(MAX_BODY),
         );
-        let router = add_service(router, health_server);
-        let router = add_service(router, reflection().build_v1()?);
-        let router = add_service(router, reflection().build_v1alpha()?);
+        let router = add_service(router, health_server.max_decoding_message_size(MAX_BODY));
+        let router = add_service(router, reflection().build_v1()?.max_decoding_message_size(MAX_BODY));
+        let router = add_service(router, reflection().build_v1alpha()?.max_decoding_message_size(MAX_BODY));
         // The empty name is the server's own.
         let names = ["", LocksServer::<Service>::NAME].iter().chain(others).copied().collect();
         Ok(Self { router, health, names })
@@ -95,6 +93,7 @@ impl From<LeaseError> for Status {
         let code = match &error {
             LeaseError::Busy => Code::Aborted,
             LeaseError::Refused(Error::Interrupted) | LeaseError::Ended(Ending::Killed(_)) => Code::Aborted,
+            LeaseError::HungUp => Code::Cancelled,
             LeaseError::Gone => Code::NotFound,
             LeaseError::NotYours => Code::FailedPrecondition,
             LeaseError::Ttl { .. } | LeaseError::TooLong => Code::InvalidArgument,
@@ -107,24 +106,27 @@ impl From<LeaseError> for Status {
     }
 }
 
-/// Where a request comes from.
-fn origin<T>(request: &Request<T>) -> Result<Origin, Status> {
-    peer_of(request).map(|peer| Origin { wire: WIRE, peer })
+/// Who sends a request.
+fn client<T>(request: &Request<T>) -> Result<Client, Status> {
+    peer_of(request).map(|peer| peer.client(WIRE))
 }
 
 fn name(text: &str) -> Result<Name, Status> {
     Name::new(text).map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
-fn mode(wanted: LockMode) -> Mode {
-    match wanted {
-        LockMode::Exclusive => Mode::Exclusive,
-        LockMode::Shared => Mode::Shared,
+/// As the number that was sent.
+fn mode(wanted: i32) -> Result<Mode, Status> {
+    match LockMode::try_from(wanted) {
+        Ok(LockMode::Exclusive) => Ok(Mode::Exclusive),
+        Ok(LockMode::Shared) => Ok(Mode::Shared),
+        Err(_) => Err(Status::invalid_argument("mode: say EXCLUSIVE or SHARED")),
     }
 }
 
-/// In milliseconds since 1970, so far from now.
-fn moment(left: Duration) -> i64 {
+/// In milliseconds since 1970.
+fn moment(time: Instant) -> i64 {
+    let left = time.saturating_duration_since(Instant::now());
     let since_1970 = (SystemTime::now() + left).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }

@@ -9,11 +9,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{Request, State},
-    http::{
-        HeaderValue, StatusCode,
-        header::{CACHE_CONTROL, CONTENT_TYPE},
-    },
-    middleware::map_response,
+    http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -33,16 +29,9 @@ pub fn router(leases: Arc<Leases>) -> Router {
         .route("/openapi.json", get(openapi))
         .merge(api::routes())
         .merge(short::routes())
-        .layer(map_response(never_stored))
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(leases)
-}
-
-/// What is true of a lock now is not true later.
-async fn never_stored(mut response: Response) -> Response {
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 const HELLO: &str =

@@ -5,6 +5,7 @@
 
 mod error;
 mod key;
+mod wish;
 
 use std::{
     collections::HashMap,
@@ -19,17 +20,17 @@ use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep_until},
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use error::LeaseError;
 pub use key::{Key, NotSecret, Secret};
+pub use wish::{Client, Renewed, Wish};
 
 use crate::{
-    command::{Answer, Command, Origin, Reply},
-    lock::{Mode, Token},
+    command::{Answer, Command, Reply},
+    lock::Token,
     name::Name,
     session::{Handle, Hub, Progress, Session},
-    timeout::Timeout,
 };
 
 /// How long a lease runs without a heartbeat if nothing else is asked for.
@@ -66,40 +67,20 @@ struct Lease {
     term: Mutex<Term>,
     /// The term has changed: its end may be nearer.
     changed: Notify,
-    _place: OwnedSemaphorePermit,
 }
 
 #[derive(Debug)]
 struct Term {
     /// None once it is over.
-    session: Option<Session>,
+    running: Option<Running>,
     ttl: Duration,
     ends: Instant,
 }
 
-/// What is asked for.
-#[derive(Clone, Debug)]
-pub struct Wish {
-    /// The lock.
-    pub name: Name,
-    /// How it is wanted.
-    pub mode: Mode,
-    /// How long to wait for it.
-    pub wait: Timeout,
-    /// How long the lease runs without a heartbeat.
-    pub ttl: Option<Duration>,
-    /// Who takes it, for people.
-    pub owner: Option<String>,
-    /// Why, for people.
-    pub note: Option<String>,
-}
-
-impl Wish {
-    /// To try for an exclusive lock.
-    pub fn of(name: Name) -> Self {
-        let wait = Timeout::Within(Duration::ZERO);
-        Self { name, mode: Mode::Exclusive, wait, ttl: None, owner: None, note: None }
-    }
+#[derive(Debug)]
+struct Running {
+    session: Session,
+    _place: OwnedSemaphorePermit,
 }
 
 /// A lease that was granted.
@@ -107,8 +88,8 @@ impl Wish {
 pub struct Grant {
     /// The fencing token.
     pub token: Token,
-    /// How long it runs without a heartbeat.
-    pub ttl: Duration,
+    /// When it ends without a heartbeat.
+    pub ends: Instant,
     /// How long it waited.
     pub waited: Duration,
     /// To be kept until the client has it.
@@ -120,7 +101,7 @@ pub struct Grant {
 pub struct Delivery {
     leases: Arc<Leases>,
     key: Key,
-    name: Name,
+    lease: Arc<Lease>,
     done: AtomicBool,
 }
 
@@ -134,28 +115,15 @@ impl Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         if !*self.done.get_mut() {
-            let _ = self.leases.release(&self.key, &self.name);
+            self.leases.end(&self.key, &self.lease);
         }
     }
-}
-
-/// A lease that goes on.
-#[derive(Clone, Copy, Debug)]
-pub struct Renewed {
-    /// How long it runs from now.
-    pub ttl: Duration,
-    /// The fencing token, which is that of the grant.
-    pub token: Token,
-    /// How many wait for the lock.
-    pub waiters: usize,
-    /// For how long the first of them has.
-    pub first_waited: Option<Duration>,
 }
 
 impl Leases {
     /// No leases. Each has a task among `tasks`.
     pub fn new(hub: Arc<Hub>, bounds: Bounds, tasks: TaskTracker) -> Arc<Self> {
-        let places = Arc::new(Semaphore::new(bounds.count));
+        let places = Arc::new(Semaphore::new(bounds.count.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self { hub, bounds, places, tasks, live: Mutex::default() })
     }
 
@@ -180,7 +148,7 @@ impl Leases {
         self: &Arc<Self>,
         wish: Wish,
         key: Key,
-        origin: Origin,
+        client: Client,
     ) -> Result<Grant, LeaseError> {
         let ttl = self.ttl(wish.ttl)?;
         let is_long =
@@ -188,42 +156,57 @@ impl Leases {
         if is_long(&wish.owner) || is_long(&wish.note) {
             return Err(LeaseError::TooLong);
         }
-        let place = self.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| LeaseError::TooMany(self.bounds.count))?;
+        let place = self.place()?;
         let Wish { name, mode, wait: timeout, owner, note, .. } = wish;
-        let mut session = self.hub.open(origin);
+        let mut session = self.hub.open(client.origin);
         session.handle().note(|profile| {
             profile.user = owner.unwrap_or_default();
             profile.note = note.map(String::into_boxed_str);
         });
         let since = Instant::now();
-        let answer = taken(&mut session, Command::GetLock { name: name.clone(), mode, timeout }).await?;
+        let command = Command::GetLock { name: name.clone(), mode, timeout };
+        let answer = taken(&mut session, command, &client.gone).await?;
         match answer.map_err(LeaseError::Refused)? {
-            Reply::Int(1) => Ok(self.begin(session, name, key, ttl, since.elapsed(), place)),
+            Reply::Int(1) => {
+                let waited = since.elapsed();
+                let token = token(&mut session, &name);
+                let (ends, delivery) = self.begin(Running { session, _place: place }, name, key, ttl);
+                Ok(Grant { token, ends, waited, delivery })
+            }
             _ => Err(LeaseError::Busy),
         }
     }
 
     fn begin(
         self: &Arc<Self>,
-        mut session: Session,
+        running: Running,
         name: Name,
         key: Key,
         ttl: Duration,
-        waited: Duration,
-        place: OwnedSemaphorePermit,
-    ) -> Grant {
-        let token = token(&mut session, &name);
+    ) -> (Instant, Arc<Delivery>) {
         let ends = Instant::now() + ttl;
-        let handle = session.handle_arc();
+        let handle = running.session.handle_arc();
         handle.note(|profile| profile.expires = Some(ends));
-        let term = Mutex::new(Term { session: Some(session), ttl, ends });
-        let lease =
-            Arc::new(Lease { name: name.clone(), handle, term, changed: Notify::new(), _place: place });
+        let term = Mutex::new(Term { running: Some(running), ttl, ends });
+        let lease = Arc::new(Lease { name, handle, term, changed: Notify::new() });
         self.live().insert(key, lease.clone());
-        self.tasks.spawn(keep(self.clone(), key, lease));
-        let delivery = Delivery { leases: self.clone(), key, name, done: AtomicBool::new(false) };
-        Grant { token, ttl, waited, delivery: Arc::new(delivery) }
+        self.tasks.spawn(keep(self.clone(), key, lease.clone()));
+        let delivery = Delivery { leases: self.clone(), key, lease, done: AtomicBool::new(false) };
+        (ends, Arc::new(delivery))
+    }
+
+    /// A place for one that holds locks without a connection of its own.
+    ///
+    /// # Errors
+    /// [`LeaseError::TooMany`]
+    pub fn place(&self) -> Result<OwnedSemaphorePermit, LeaseError> {
+        let place = self.places.clone().try_acquire_owned();
+        place.map_err(|_| LeaseError::TooMany(self.bounds.count))
+    }
+
+    /// The time to live nearest to this one that a lease may have.
+    pub fn nearest(&self, ttl: Duration) -> Duration {
+        ttl.clamp(self.bounds.min, self.bounds.max)
     }
 
     /// A heartbeat: the lease goes on for its time to live, or for a new one.
@@ -234,18 +217,18 @@ impl Leases {
     pub fn renew(&self, key: &Key, name: &Name, ttl: Option<Duration>) -> Result<Renewed, LeaseError> {
         let ttl = ttl.map(|ttl| self.ttl(Some(ttl))).transpose()?;
         let lease = self.find(key, name)?;
-        let (ttl, token) = {
+        let (ends, token) = {
             let mut term = lease.term();
-            let Some(session) = term.session.as_mut() else { return Err(self.stranger(name)) };
-            let token = token(session, name);
+            let Some(running) = term.running.as_mut() else { return Err(self.stranger(name)) };
+            let token = token(&mut running.session, name);
             term.ttl = ttl.unwrap_or(term.ttl);
             term.ends = Instant::now() + term.ttl;
             lease.handle.note(|profile| profile.expires = Some(term.ends));
-            (term.ttl, token)
+            (term.ends, token)
         };
         lease.changed.notify_one();
         let (waiters, first_waited) = self.hub.queue_of(name);
-        Ok(Renewed { ttl, token, waiters, first_waited })
+        Ok(Renewed { ends, token, waiters, first_waited })
     }
 
     /// Ends a lease; its lock passes on before this returns.
@@ -254,13 +237,17 @@ impl Leases {
     /// [`LeaseError::Gone`] or [`LeaseError::NotYours`] if there is no such lease.
     pub fn release(&self, key: &Key, name: &Name) -> Result<(), LeaseError> {
         let lease = self.find(key, name)?;
-        let session = lease.term().session.take();
-        let Some(mut session) = session else { return Err(self.stranger(name)) };
-        drop(session.start(Command::ReleaseAllLocks));
-        drop(session);
-        self.forget(key, &lease);
+        if self.end(key, &lease) { Ok(()) } else { Err(self.stranger(name)) }
+    }
+
+    /// False if it had ended.
+    fn end(&self, key: &Key, lease: &Arc<Lease>) -> bool {
+        let Some(mut running) = lease.term().running.take() else { return false };
+        drop(running.session.start(Command::ReleaseAllLocks));
+        drop(running);
+        self.forget(key, lease);
         lease.changed.notify_one();
-        Ok(())
+        true
     }
 
     /// How long a lease still runs.
@@ -276,7 +263,7 @@ impl Leases {
     fn ttl(&self, wanted: Option<Duration>) -> Result<Duration, LeaseError> {
         let Bounds { min, max, .. } = self.bounds;
         match wanted {
-            None => Ok(DEFAULT_TTL.clamp(min, max)),
+            None => Ok(self.nearest(DEFAULT_TTL)),
             Some(ttl) if (min..=max).contains(&ttl) => Ok(ttl),
             Some(_) => Err(LeaseError::Ttl { min, max }),
         }
@@ -287,7 +274,7 @@ impl Leases {
         let lease = self.live().get(key).filter(|lease| lease.name == *name).cloned();
         let lease = lease.ok_or_else(|| self.stranger(name))?;
         lease.end_if_due();
-        let runs = lease.term().session.is_some();
+        let runs = lease.term().running.is_some();
         if runs { Ok(lease) } else { Err(self.stranger(name)) }
     }
 
@@ -318,14 +305,14 @@ impl Lease {
     /// When it ends; none if it has.
     fn ends(&self) -> Option<Instant> {
         let term = self.term();
-        term.session.as_ref().map(|_| term.ends)
+        term.running.as_ref().map(|_| term.ends)
     }
 
     /// Ends it if its time has come, or its session was told to end.
     fn end_if_due(&self) {
         let mut term = self.term();
         if term.ends <= Instant::now() || self.handle.ending().is_some() {
-            drop(term.session.take());
+            drop(term.running.take());
         }
     }
 }
@@ -343,15 +330,27 @@ async fn keep(leases: Arc<Leases>, key: Key, lease: Arc<Lease>) {
     leases.forget(&key, &lease);
 }
 
-/// Runs a command that takes a lock. Cancel-safe: dropped, it leaves the queue.
-async fn taken(session: &mut Session, command: Command) -> Result<Answer, LeaseError> {
+/// Runs a command that takes a lock, for as long as the client is there.
+///
+/// Cancel-safe: dropped, it leaves the queue.
+async fn taken(
+    session: &mut Session,
+    command: Command,
+    gone: &CancellationToken,
+) -> Result<Answer, LeaseError> {
     let answer = match session.start(command) {
         Progress::Done(answer) => Ok(answer),
         Progress::Killing(killing) => killing.finish().await,
         Progress::Waiting(waiting) => {
-            let answer = waiting.finish().await;
+            let answer = tokio::select! {
+                answer = waiting.finish() => answer,
+                () = gone.cancelled() => return Err(LeaseError::HungUp),
+            };
             // A client that has left meanwhile is seen to have before it is handed the lock.
             tokio::task::yield_now().await;
+            if gone.is_cancelled() {
+                return Err(LeaseError::HungUp);
+            }
             answer
         }
     };

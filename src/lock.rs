@@ -7,6 +7,7 @@
 
 mod entry;
 mod graph;
+mod holders;
 mod owner;
 mod table;
 mod token;

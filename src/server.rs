@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
-use axum::{Router, middleware::map_response};
+use axum::{Router, middleware::from_fn};
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -148,7 +148,7 @@ impl Server {
         if let Some(listener) = self.http.take() {
             let (http, others) = (http::router(self.leases.clone()), others::router(&self.leases));
             let router = http.merge(self.grpc.router.clone()).merge(others);
-            let router = router.layer(map_response(web::deliver));
+            let router = router.layer(from_fn(web::around));
             let serve = serve_http(router, keepalive, self.http_gate.stop.clone());
             tokio::spawn(net::accept(listener, self.http_gate.clone(), web::refusal(), keepalive, serve));
         }
@@ -220,7 +220,7 @@ fn serve_http(
     keepalive: Keepalive,
     stop: CancellationToken,
 ) -> impl Fn(Connection) -> Serving {
-    move |Connection { stream, peer }| match keepalive.prepare(&stream) {
+    move |Connection { stream, peer }| match keepalive.probe(&stream) {
         Ok(()) => Box::pin(web::serve(stream, peer, router.clone(), stop.clone())),
         // It is gone already.
         Err(_) => Box::pin(async {}),

@@ -5,6 +5,7 @@ mod reply;
 
 use std::{
     convert::Infallible,
+    io,
     net::SocketAddr,
     pin::pin,
     task::{Context, Poll},
@@ -18,17 +19,20 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use tokio::net::TcpStream;
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tower_service::Service;
 
-use crate::net::Watched;
+use crate::{command::Origin, lease::Client, net::Watched};
 
 pub(crate) use body::body;
 pub use body::{MAX_BODY, NoBody};
-pub use reply::deliver;
-pub(crate) use reply::{handing_out, json, millis, moment};
+pub use reply::around;
+pub(crate) use reply::{handing_out, json, list, millis, moment};
 
 /// Within which time the head of a request must have come.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -40,33 +44,79 @@ const PING: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs
 /// The most requests that a connection of HTTP/2 has open: each may be a waiter.
 const STREAMS: u32 = 10_000;
 
+/// The longest head of a request, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// How often it is looked for more of what may be the preface of HTTP/2.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Who sends a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
+#[derive(Clone, Debug)]
+pub struct Peer {
+    addr: SocketAddr,
+    /// It has hung up: its requests do not wait any more.
+    gone: CancellationToken,
+    /// It does not take what it asked for: its connection is to end.
+    cut: CancellationToken,
+}
+
+impl Peer {
+    pub(crate) fn client(&self, wire: &'static str) -> Client {
+        Client { origin: Origin { wire, peer: self.addr }, gone: self.gone.clone() }
+    }
+}
 
 /// Serves a connection until its client leaves, is cut off, or `stop` asks it to end.
 ///
 /// Cancel-safe: dropped, it closes the socket; what waits leaves its queue.
-pub async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
-    let service = TowerToHyperService::new(WithPeer { router, peer: Peer(peer) });
+pub async fn serve(stream: TcpStream, addr: SocketAddr, router: Router, stop: CancellationToken) {
+    if !matches!(timeout(HEAD_TIME, says_something(&stream)).await, Ok(Ok(()))) {
+        return;
+    }
+    let (gone, cut) = (CancellationToken::new(), CancellationToken::new());
+    let peer = Peer { addr, gone: gone.clone(), cut: cut.clone() };
+    let service = TowerToHyperService::new(WithPeer { router, peer });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+    let mut http1 = builder.http1();
+    // A client that has closed its side may still read: it is served, but does not wait.
+    http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(MAX_HEAD).half_close(true);
     let mut http2 = builder.http2();
     http2.timer(TokioTimer::new()).keep_alive_interval(PING.0).keep_alive_timeout(PING.1);
     http2.max_concurrent_streams(STREAMS);
     let (io, watch) = Watched::new(stream);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let hung_up = async {
+        watch.hung_up().await;
+        gone.cancel();
+        std::future::pending::<()>().await;
+    };
     let served = tokio::select! {
         biased;
         served = &mut connection => served,
-        // It was served as far as could be at once; what still waits, waits for nobody.
-        () = watch.hung_up() => Ok(()),
+        () = hung_up => Ok(()),
+        () = cut.cancelled() => Ok(()),
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
-    tracing::debug!(%peer, error = served.err(), "connection ends");
+    tracing::debug!(peer = %addr, error = served.err(), "connection ends");
+}
+
+/// Waits for bytes that tell which HTTP it is: for so long nothing else counts the time.
+async fn says_something(stream: &TcpStream) -> io::Result<()> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let mut start = [0; PREFACE.len()];
+    loop {
+        let came = stream.peek(&mut start).await?;
+        if came == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if came == PREFACE.len() || !PREFACE.starts_with(&start[..came]) {
+            return Ok(());
+        }
+        sleep(LOOK).await;
+    }
 }
 
 /// What a client is told for which there is no place.
@@ -97,7 +147,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(self.peer.clone());
         self.router.call(request)
     }
 }
@@ -117,7 +167,6 @@ where
 }
 
 /// Who sends a request by gRPC.
-pub(crate) fn peer_of<T>(request: &tonic::Request<T>) -> Result<SocketAddr, tonic::Status> {
-    let peer = request.extensions().get::<Peer>();
-    peer.map(|Peer(peer)| *peer).ok_or_else(|| tonic::Status::internal("the request has no sender"))
+pub(crate) fn peer_of<T>(request: &tonic::Request<T>) -> Result<&Peer, tonic::Status> {
+    request.extensions().get().ok_or_else(|| tonic::Status::internal("the request has no sender"))
 }

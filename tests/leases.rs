@@ -11,7 +11,7 @@ use common::{
 };
 use getlockd::{
     command::Origin,
-    lease::{Bounds, LeaseError, Leases, Secret, Wish},
+    lease::{Bounds, Client, LeaseError, Leases, Secret, Wish},
     name::Name,
     session::{Hub, Limits},
     timeout::Timeout,
@@ -21,7 +21,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, advance},
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -35,15 +35,16 @@ fn name() -> Name {
     Name::new("nightly").unwrap()
 }
 
-fn origin() -> Origin {
-    Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() }
+fn client() -> Client {
+    let origin = Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() };
+    Client { origin, gone: CancellationToken::new() }
 }
 
 /// Takes the lock for so long; the grant is delivered.
 async fn take(leases: &Arc<Leases>, ttl: Duration) -> Result<Secret, LeaseError> {
     let secret = Secret::random().unwrap();
     let wish = Wish { ttl: Some(ttl), ..Wish::of(name()) };
-    leases.acquire(wish, secret.key(), origin()).await?.delivery.done();
+    leases.acquire(wish, secret.key(), client()).await?.delivery.done();
     Ok(secret)
 }
 
@@ -52,7 +53,7 @@ fn wait(leases: &Arc<Leases>) -> JoinHandle<Result<Duration, LeaseError>> {
     let (leases, secret, since) = (leases.clone(), Secret::random().unwrap(), Instant::now());
     let wish = Wish { wait: Timeout::Forever, ..Wish::of(name()) };
     tokio::spawn(async move {
-        leases.acquire(wish, secret.key(), origin()).await?.delivery.done();
+        leases.acquire(wish, secret.key(), client()).await?.delivery.done();
         Ok(since.elapsed())
     })
 }
@@ -78,7 +79,8 @@ async fn a_heartbeat_is_in_time_or_too_late_by_a_millisecond() {
     let secret = take(&leases, 1000 * MS).await.unwrap();
     for _ in 0..10 {
         advance(999 * MS).await;
-        assert_eq!(leases.renew(&secret.key(), &name(), None).unwrap().ttl, 1000 * MS);
+        let ends = leases.renew(&secret.key(), &name(), None).unwrap().ends;
+        assert_eq!(ends - Instant::now(), 1000 * MS);
     }
     advance(1000 * MS).await;
     assert_eq!(leases.renew(&secret.key(), &name(), None).unwrap_err(), LeaseError::Gone);
@@ -90,7 +92,8 @@ async fn a_heartbeat_is_in_time_or_too_late_by_a_millisecond() {
 async fn a_heartbeat_may_ask_for_another_time_be_it_shorter() {
     let leases = leases();
     let secret = take(&leases, 10_000 * MS).await.unwrap();
-    assert_eq!(leases.renew(&secret.key(), &name(), Some(50 * MS)).unwrap().ttl, 50 * MS);
+    let ends = leases.renew(&secret.key(), &name(), Some(50 * MS)).unwrap().ends;
+    assert_eq!(ends - Instant::now(), 50 * MS);
     let waited = wait(&leases).await.unwrap().unwrap();
     assert!((50 * MS..=51 * MS).contains(&waited), "{waited:?}");
     let secret = Secret::random().unwrap();
@@ -114,7 +117,7 @@ async fn a_holder_is_told_who_waits() {
 async fn a_grant_that_is_not_delivered_is_taken_back() {
     let leases = leases();
     let key = Secret::random().unwrap().key();
-    let grant = leases.acquire(Wish::of(name()), key, origin()).await.unwrap();
+    let grant = leases.acquire(Wish::of(name()), key, client()).await.unwrap();
     assert!(!leases.hub().is_free(&name()));
     drop(grant);
     assert!(leases.hub().is_free(&name()));
@@ -140,7 +143,7 @@ async fn wishes_have_bounds() {
     assert_eq!(take(&leases, 9 * MS).await.unwrap_err(), bounds);
     assert_eq!(take(&leases, Duration::from_hours(2)).await.unwrap_err(), bounds);
     let long = Wish { owner: Some("x".repeat(257)), ..Wish::of(name()) };
-    let refused = leases.acquire(long, Secret::random().unwrap().key(), origin()).await;
+    let refused = leases.acquire(long, Secret::random().unwrap().key(), client()).await;
     assert_eq!(refused.unwrap_err(), LeaseError::TooLong);
     let waiters: Vec<_> = (0..3).map(|_| wait(&leases)).collect();
     until_waiting(&leases, 2).await;
@@ -173,6 +176,52 @@ async fn a_client_that_hangs_up_leaves_the_queue() {
     server.until_waiting(0).await;
     assert_eq!(line.ask("RELEASE_LOCK nightly").await, "1");
     assert_eq!(line.ask("IS_FREE_LOCK nightly").await, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_is_taken_back_leaves_a_later_one_of_its_client_alone() {
+    let leases = leases();
+    let key = Secret::random().unwrap().key();
+    let first = leases.acquire(Wish::of(name()), key, client()).await.unwrap();
+    leases.release(&key, &name()).unwrap();
+    let second = leases.acquire(Wish::of(name()), key, client()).await.unwrap();
+    drop(first);
+    assert!(leases.remaining(&key, &name()).is_ok());
+    drop(second);
+    assert!(leases.hub().is_free(&name()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_hung_up_does_not_wait() {
+    let leases = leases();
+    take(&leases, 10_000 * MS).await.unwrap();
+    let waiter = client();
+    let gone = waiter.gone.clone();
+    let wish = Wish { wait: Timeout::Forever, ..Wish::of(name()) };
+    let waiting = leases.acquire(wish, Secret::random().unwrap().key(), waiter);
+    let (refused, ()) = tokio::join!(waiting, async { gone.cancel() });
+    assert_eq!(refused.unwrap_err(), LeaseError::HungUp);
+    assert_eq!(leases.hub().stats().table.waiters, 0);
+}
+
+/// As `nc -N` does: it has no more to say, and reads.
+#[tokio::test]
+async fn a_client_that_closes_its_side_is_answered() {
+    let server = TestServer::start();
+    for _ in 0..20 {
+        let mut request = Request::send(server.http, "GET", "/healthz", "").await;
+        request.half_close().await;
+        assert_eq!(request.reply().await, (200, "ok".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_takes_no_locks() {
+    let server = TestServer::start();
+    for (site, code) in [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)] {
+        let head = format!("/getLock/{site} HTTP/1.1\r\nsec-fetch-site: {site}\r\nx: ");
+        assert_eq!(get(server.http, &head).await.0, code, "{site}");
+    }
 }
 
 #[tokio::test]

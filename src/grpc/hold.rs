@@ -14,7 +14,7 @@ use super::{
 use crate::{
     command::{Answer, Command, Ending, Reply, Symbol},
     lease::MAX_TEXT,
-    name::{Name, NameError},
+    name::Name,
     session::{Progress, Session, Waiting},
     timeout::Timeout,
     web::millis,
@@ -24,7 +24,7 @@ use crate::{
 pub(super) const UNSENT: usize = 64;
 
 /// How many requests are taken in behind one that waits.
-const READ_AHEAD: usize = 1_000;
+const READ_AHEAD: usize = 256;
 
 type Replies = Sender<Result<HoldResponse, Status>>;
 
@@ -41,11 +41,12 @@ enum Over {
 ///
 /// Cancel-safe: dropped, it frees what the session holds.
 pub(super) async fn hold(session: Session, requests: Streaming<HoldRequest>, replies: Replies) {
-    let mut stream =
-        Stream { session, requests: Incoming { stream: requests, ahead: VecDeque::new() }, replies };
+    // A place for the last word, whatever the client has not read by then.
+    let Ok(last) = replies.clone().reserve_owned().await else { return };
+    let requests = Incoming { stream: requests, ahead: VecDeque::new() };
+    let mut stream = Stream { session, requests, replies };
     let Err(over) = stream.serve().await;
-    let Stream { session, replies, .. } = stream;
-    drop(session);
+    drop(stream);
     let status = match over {
         Over::Left => return,
         Over::SentTooMuch => Status::resource_exhausted(format!(
@@ -54,8 +55,7 @@ pub(super) async fn hold(session: Session, requests: Streaming<HoldRequest>, rep
         Over::Ended(Ending::Shutdown) => Status::unavailable("the server is stopping; what was held is free"),
         Over::Ended(ending) => Status::aborted(format!("{ending}; what was held is free")),
     };
-    // A client that does not read has no use for it.
-    let _ = replies.try_send(Err(status));
+    last.send(Err(status));
 }
 
 struct Stream {
@@ -68,7 +68,7 @@ struct Stream {
 struct Incoming {
     stream: Streaming<HoldRequest>,
     /// What came behind a request that is not answered yet.
-    ahead: VecDeque<HoldRequest>,
+    ahead: VecDeque<Wanted>,
 }
 
 impl Incoming {
@@ -79,7 +79,9 @@ impl Incoming {
     async fn gather(&mut self) -> Over {
         loop {
             match self.stream.message().await {
-                Ok(Some(request)) if self.ahead.len() < READ_AHEAD => self.ahead.push_back(request),
+                Ok(Some(request)) if self.ahead.len() < READ_AHEAD => {
+                    self.ahead.push_back(Wanted::of(request));
+                }
                 Ok(Some(_)) => return Over::SentTooMuch,
                 Ok(None) | Err(_) => return Over::Left,
             }
@@ -90,23 +92,23 @@ impl Incoming {
 impl Stream {
     async fn serve(&mut self) -> Result<Infallible, Over> {
         loop {
-            let request = self.next().await?;
-            let response = self.answer(request).await?;
+            let wanted = self.next().await?;
+            let response = self.answer(wanted).await?;
+            // Before the reply goes out others see what is held now: a drain goes by that.
+            let ending = self.session.ending();
             self.send(response).await?;
-            if let Some(ending) = self.session.ending() {
-                return Err(Over::Ended(ending));
-            }
+            ending.map_or(Ok(()), |ending| Err(Over::Ended(ending)))?;
         }
     }
 
-    async fn next(&mut self) -> Result<HoldRequest, Over> {
+    async fn next(&mut self) -> Result<Wanted, Over> {
         if let Some(request) = self.requests.ahead.pop_front() {
             return Ok(request);
         }
         tokio::select! {
             ending = self.session.handle().ended() => Err(Over::Ended(ending)),
             () = self.replies.closed() => Err(Over::Left),
-            request = self.requests.stream.message() => request.ok().flatten().ok_or(Over::Left),
+            request = self.requests.stream.message() => request.ok().flatten().map(Wanted::of).ok_or(Over::Left),
         }
     }
 
@@ -120,12 +122,11 @@ impl Stream {
         }
     }
 
-    async fn answer(&mut self, request: HoldRequest) -> Result<HoldResponse, Over> {
-        let command = match command(request) {
-            Ok(Some(command)) => command,
-            Ok(None) => return Ok(refused(Symbol::UnknownCommand, &"say which function is called")),
-            Err(Said::Introduced(who)) => return Ok(self.introduce(who)),
-            Err(Said::Name(error)) => return Ok(refused(Symbol::BadName, &error)),
+    async fn answer(&mut self, wanted: Wanted) -> Result<HoldResponse, Over> {
+        let command = match wanted {
+            Wanted::Run(command) => command,
+            Wanted::Introduce(who) => return Ok(self.introduce(who)),
+            Wanted::Refused(response) => return Ok(response),
         };
         let taken = match &command {
             Command::GetLock { name, .. } => Some(name.clone()),
@@ -149,12 +150,6 @@ impl Stream {
     }
 
     fn introduce(&self, Introduce { owner, note }: Introduce) -> HoldResponse {
-        if owner.chars().count() > MAX_TEXT || note.chars().count() > MAX_TEXT {
-            return refused(
-                Symbol::Limit,
-                &format_args!("an owner and a note have at most {MAX_TEXT} characters"),
-            );
-        }
         self.session.handle().note(|profile| {
             profile.user = owner;
             profile.note = Some(note.into_boxed_str()).filter(|note| !note.is_empty());
@@ -182,25 +177,42 @@ async fn waited(waiting: Waiting<'_>, requests: &mut Incoming, replies: &Replies
     }
 }
 
-/// What is no command of a session.
-enum Said {
-    Introduced(Introduce),
-    Name(NameError),
+/// What a request asks for: checked as it comes, so that what waits is small.
+enum Wanted {
+    Run(Command),
+    Introduce(Introduce),
+    Refused(HoldResponse),
 }
 
-fn command(request: HoldRequest) -> Result<Option<Command>, Said> {
-    let name = |text: &str| Name::new(text).map_err(Said::Name);
-    Ok(Some(match request.command {
-        None => return Ok(None),
-        Some(Asked::GetLock(GetLock { name: lock, mode: wanted, wait_ms })) => Command::GetLock {
-            name: name(&lock)?,
-            mode: mode(wanted.try_into().unwrap_or_default()),
-            timeout: Timeout::from_millis(wait_ms.into()),
-        },
-        Some(Asked::ReleaseLock(ReleaseLock { name: lock })) => Command::ReleaseLock(name(&lock)?),
-        Some(Asked::ReleaseAllLocks(_)) => Command::ReleaseAllLocks,
-        Some(Asked::Introduce(who)) => return Err(Said::Introduced(who)),
-    }))
+impl Wanted {
+    fn of(request: HoldRequest) -> Self {
+        Self::read(request).unwrap_or_else(Self::Refused)
+    }
+
+    fn read(request: HoldRequest) -> Result<Self, HoldResponse> {
+        let name = |text: &str| Name::new(text).map_err(|error| refused(Symbol::BadName, &error));
+        let command = request.command;
+        let command =
+            command.ok_or_else(|| refused(Symbol::UnknownCommand, &"say which function is called"))?;
+        Ok(Self::Run(match command {
+            Asked::GetLock(GetLock { name: lock, mode: wanted, wait_ms }) => Command::GetLock {
+                name: name(&lock)?,
+                mode: mode(wanted).map_err(|status| refused(Symbol::Syntax, &status.message()))?,
+                timeout: Timeout::from_millis(wait_ms.into()),
+            },
+            Asked::ReleaseLock(ReleaseLock { name: lock }) => Command::ReleaseLock(name(&lock)?),
+            Asked::ReleaseAllLocks(_) => Command::ReleaseAllLocks,
+            Asked::Introduce(who) if is_long(&who) => {
+                let told = format_args!("an owner and a note have at most {MAX_TEXT} characters");
+                return Err(refused(Symbol::Limit, &told));
+            }
+            Asked::Introduce(who) => return Ok(Self::Introduce(who)),
+        }))
+    }
+}
+
+fn is_long(who: &Introduce) -> bool {
+    who.owner.chars().count() > MAX_TEXT || who.note.chars().count() > MAX_TEXT
 }
 
 fn refused(symbol: Symbol, message: &dyn fmt::Display) -> HoldResponse {

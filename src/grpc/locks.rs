@@ -2,12 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    hold, mode, moment, name, origin,
+    client, hold, mode, moment, name,
     proto::{
         AcquireRequest, AcquireResponse, HoldRequest, HoldResponse, ListRequest, ListResponse, Lock,
         LockMode, ReleaseRequest, ReleaseResponse, RenewRequest, RenewResponse, StatusRequest,
@@ -19,8 +18,11 @@ use crate::{
     lease::{LeaseError, Leases, Secret, Wish},
     lock::Mode,
     timeout::Timeout,
-    web::millis,
+    web::{list, millis, peer_of},
 };
+
+/// The most holds that Status lists.
+const MAX_HOLDS: usize = 1_000;
 
 /// The service, over all leases.
 #[derive(Clone, Debug)]
@@ -31,22 +33,22 @@ impl Locks for Service {
     type HoldStream = ReceiverStream<Result<HoldResponse, Status>>;
 
     async fn acquire(&self, request: Request<AcquireRequest>) -> Result<Response<AcquireResponse>, Status> {
-        let origin = origin(&request)?;
+        let client = client(&request)?;
         let wanted = request.into_inner();
         let wish = Wish {
             name: name(&wanted.name)?,
-            mode: mode(wanted.mode()),
+            mode: mode(wanted.mode)?,
             wait: Timeout::from_millis(wanted.wait_ms.into()),
             ttl: wanted.ttl_ms.map(Duration::from_millis),
             owner: wanted.owner,
             note: wanted.note,
         };
         let (name, secret) = (wish.name.clone(), Secret::random().map_err(LeaseError::from)?);
-        let grant = self.0.acquire(wish, secret.key(), origin).await?;
+        let grant = self.0.acquire(wish, secret.key(), client).await?;
         let mut response = Response::new(AcquireResponse {
             token: secret.reveal().to_owned(),
             fencing_token: grant.token,
-            expires_at_ms: moment(grant.ttl),
+            expires_at_ms: moment(grant.ends),
             waited_ms: millis(grant.waited),
             waiters: self.0.hub().queue_of(&name).0 as u64,
         });
@@ -59,7 +61,7 @@ impl Locks for Service {
         let renewed =
             self.0.renew(&secret(&token)?.key(), &name(&lock)?, ttl_ms.map(Duration::from_millis))?;
         Ok(Response::new(RenewResponse {
-            expires_at_ms: moment(renewed.ttl),
+            expires_at_ms: moment(renewed.ends),
             fencing_token: renewed.token,
             waiters: renewed.waiters as u64,
             first_waited_ms: renewed.first_waited.map(millis),
@@ -73,27 +75,39 @@ impl Locks for Service {
     }
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
-        let holds = self.0.hub().holds_of(&name(&request.into_inner().name)?);
-        Ok(Response::new(StatusResponse { holds: holds.into_iter().map(Lock::from).collect() }))
+        let holds = self.0.hub().holds_of(&name(&request.into_inner().name)?, MAX_HOLDS);
+        let total = holds.total as u64;
+        Ok(Response::new(StatusResponse { holds: holds.rows.into_iter().map(Lock::from).collect(), total }))
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
+        let (leases, peer) = (self.0.clone(), peer_of(&request)?.clone());
         let ListRequest { prefix } = request.into_inner();
         let prefix = if prefix.is_empty() { None } else { Some(name(&prefix)?) };
-        // It may take long: others go first.
-        tokio::task::yield_now().await;
-        let held = self.0.hub().locks(prefix.as_ref());
-        let locks = held.rows.into_iter().map(Lock::from).collect();
-        Ok(Response::new(ListResponse { locks, total: held.total as u64 }))
+        let make = move || {
+            let held = leases.hub().locks(prefix.as_ref());
+            let locks = held.rows.into_iter().map(Lock::from).collect();
+            ListResponse { locks, total: held.total as u64 }
+        };
+        let made = list(&peer, make).await;
+        let (locks, listing) = made.ok_or_else(|| Status::unavailable("too many long lists; try again"))?;
+        let mut response = Response::new(locks);
+        response.extensions_mut().insert(listing);
+        Ok(response)
     }
 
     async fn hold(
         &self,
         request: Request<Streaming<HoldRequest>>,
     ) -> Result<Response<Self::HoldStream>, Status> {
-        let session = self.0.hub().open(origin(&request)?);
-        let (replies, stream) = tokio::sync::mpsc::channel(hold::UNSENT);
-        self.0.tasks().spawn(hold::hold(session, request.into_inner(), replies));
+        let (place, client) = (self.0.place()?, client(&request)?);
+        let session = self.0.hub().open(client.origin);
+        let (replies, stream) = tokio::sync::mpsc::channel(hold::UNSENT + 1);
+        let served = hold::hold(session, request.into_inner(), replies);
+        self.0.tasks().spawn(async move {
+            served.await;
+            drop(place);
+        });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }
@@ -108,7 +122,6 @@ impl From<LockRow> for Lock {
         let LockRow { name, mode, owner, origin, profile, token, held, waiters } = row;
         let profile = profile.as_ref();
         let expires = profile.and_then(|profile| profile.expires);
-        let left = expires.map(|expires| expires.saturating_duration_since(Instant::now()));
         Self {
             name: name.as_str().to_owned(),
             mode: if mode == Mode::Shared { LockMode::Shared } else { LockMode::Exclusive }.into(),
@@ -119,7 +132,7 @@ impl From<LockRow> for Lock {
             note: profile.and_then(|profile| profile.note.as_deref()).map(str::to_owned),
             fencing_token: token,
             held_ms: millis(held),
-            expires_at_ms: left.map(moment),
+            expires_at_ms: expires.map(moment),
             waiters: waiters as u64,
         }
     }

@@ -9,7 +9,7 @@ use axum::{
     Extension, Router,
     extract::State,
     http::StatusCode,
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{get, post},
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
@@ -21,12 +21,12 @@ use super::{
     json::{Asked, Failure, Json, Named},
 };
 use crate::{
-    command::{LockRow, Origin},
+    command::LockRow,
     lease::{LeaseError, Leases, Secret, Wish},
     lock::Mode,
     name::Name,
     timeout::Timeout,
-    web::{Peer, handing_out, json, millis, moment},
+    web::{Peer, handing_out, json, list, millis, moment},
 };
 
 pub(super) fn routes() -> Router<Arc<Leases>> {
@@ -96,7 +96,7 @@ struct Acquired {
 
 async fn acquire(
     State(leases): State<Arc<Leases>>,
-    Extension(Peer(peer)): Extension<Peer>,
+    Extension(peer): Extension<Peer>,
     Json(wanted): Json<Acquire>,
 ) -> Result<Response, Failure> {
     let secret = Secret::random().map_err(LeaseError::from)?;
@@ -109,14 +109,14 @@ async fn acquire(
         note: wanted.note,
     };
     let name = wish.name.clone();
-    let grant = leases.acquire(wish, secret.key(), Origin { wire: WIRE, peer }).await?;
+    let grant = leases.acquire(wish, secret.key(), peer.client(WIRE)).await?;
     let acquired = Acquired {
         success: true,
         status: "Acquired",
         lock_token: secret.reveal().to_owned(),
         message: "send heartbeats before it expires, and release it when done",
         fencing_token: grant.token,
-        expires_at: moment(SystemTime::now() + grant.ttl),
+        expires_at: until(grant.ends),
         waited_ms: millis(grant.waited),
         waiters: leases.hub().queue_of(&name).0,
     };
@@ -162,7 +162,7 @@ async fn heartbeat(
         lock_token: beat.lock_token,
         message: "the lease goes on",
         fencing_token: renewed.token,
-        expires_at: moment(SystemTime::now() + renewed.ttl),
+        expires_at: until(renewed.ends),
         waiters: renewed.waiters,
         first_waited_ms: renewed.first_waited.map(millis),
     };
@@ -203,6 +203,12 @@ struct Hold {
     whose: Whose,
 }
 
+impl Hold {
+    fn of(row: &LockRow) -> Self {
+        Self { whose: Whose::of(row), name: row.name.as_str().to_owned(), held_ms: millis(row.held) }
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Whose {
@@ -230,7 +236,6 @@ impl Whose {
         let address = || row.origin.map_or_else(String::new, |origin| origin.peer.to_string());
         let expires = profile.and_then(|profile| profile.expires);
         let heard = expires.and(profile).map_or(now, |lease| now - lease.since.elapsed());
-        let left = expires.map(|expires| expires.saturating_duration_since(Instant::now()));
         Self {
             client_id: user.unwrap_or_else(address),
             connection_id: row.owner.0,
@@ -239,7 +244,7 @@ impl Whose {
             fencing_token: row.token,
             acquired_at: moment(heard.min(now - row.held)),
             last_heartbeat: moment(heard),
-            expires_at: left.map(|left| moment(now + left)),
+            expires_at: expires.map(until),
             note: profile.and_then(|profile| profile.note.as_deref()).map(str::to_owned),
             waiters: row.waiters,
         }
@@ -259,8 +264,8 @@ async fn status(
     State(leases): State<Arc<Leases>>,
     Named(resource_name): Named<String>,
 ) -> Result<Response, Failure> {
-    let holds = leases.hub().holds_of(&name(&resource_name)?);
-    let whose = holds.first().map(Whose::of);
+    let first = leases.hub().holds_of(&name(&resource_name)?, 1);
+    let whose = first.rows.first().map(Whose::of);
     Ok(json(StatusCode::OK, &Status { is_locked: whose.is_some(), resource_name, whose }))
 }
 
@@ -277,19 +282,25 @@ struct Locks {
     total: usize,
 }
 
-async fn locks(State(leases): State<Arc<Leases>>, Asked(asked): Asked<Prefix>) -> Result<Response, Failure> {
+async fn locks(
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
+    Asked(asked): Asked<Prefix>,
+) -> Result<Response, Failure> {
     let prefix = asked.prefix.filter(|prefix| !prefix.is_empty());
     let prefix = prefix.map(|prefix| name(&prefix)).transpose()?;
-    // It may take long: others go first.
-    tokio::task::yield_now().await;
-    let held = leases.hub().locks(prefix.as_ref());
-    let hold = |row: LockRow| Hold {
-        whose: Whose::of(&row),
-        name: row.name.as_str().to_owned(),
-        held_ms: millis(row.held),
+    let make = move || {
+        let held = leases.hub().locks(prefix.as_ref());
+        let locks = Locks { locks: held.rows.iter().map(Hold::of).collect(), total: held.total };
+        json(StatusCode::OK, &locks)
     };
-    let locks = Locks { locks: held.rows.into_iter().map(hold).collect(), total: held.total };
-    Ok(json(StatusCode::OK, &locks).into_response())
+    let (mut response, listing) = list(&peer, make).await.ok_or_else(Failure::too_many_lists)?;
+    response.extensions_mut().insert(listing);
+    Ok(response)
+}
+
+fn until(ends: Instant) -> String {
+    moment(SystemTime::now() + ends.saturating_duration_since(Instant::now()))
 }
 
 pub(super) fn name(text: &str) -> Result<Name, Failure> {

@@ -28,6 +28,13 @@ impl Failure {
     }
 }
 
+impl Failure {
+    pub(super) fn too_many_lists() -> Self {
+        let message = "too many long lists are asked for; try again".to_owned();
+        Self { code: StatusCode::SERVICE_UNAVAILABLE, status: "Unavailable", message }
+    }
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         #[derive(Serialize)]
@@ -48,7 +55,9 @@ impl From<LeaseError> for Failure {
             LeaseError::Busy => (StatusCode::CONFLICT, "Busy"),
             LeaseError::Gone => (StatusCode::NOT_FOUND, "NotFound"),
             LeaseError::NotYours => (StatusCode::CONFLICT, "InvalidToken"),
-            LeaseError::Ttl { .. } | LeaseError::TooLong => (StatusCode::BAD_REQUEST, "BadRequest"),
+            LeaseError::Ttl { .. } | LeaseError::TooLong | LeaseError::HungUp => {
+                (StatusCode::BAD_REQUEST, "BadRequest")
+            }
             LeaseError::Refused(Error::Interrupted) | LeaseError::Ended(Ending::Killed(_)) => {
                 (StatusCode::CONFLICT, "Killed")
             }

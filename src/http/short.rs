@@ -16,7 +16,6 @@ use super::{
     json::{Asked, Failure, Named},
 };
 use crate::{
-    command::Origin,
     lease::{LeaseError, Leases, Secret, Wish},
     timeout::{BadTimeout, Timeout},
     web::{Peer, handing_out},
@@ -40,14 +39,14 @@ struct Times {
 
 async fn get_lock(
     State(leases): State<Arc<Leases>>,
-    Extension(Peer(peer)): Extension<Peer>,
+    Extension(peer): Extension<Peer>,
     Named(resource): Named<String>,
     Asked(times): Asked<Times>,
 ) -> Result<Response, Failure> {
     let (wait, ttl) = (wait(&times.wait)?, ttl(&times.ttl)?);
     let secret = Secret::random().map_err(LeaseError::from)?;
     let wish = Wish { wait, ttl, ..Wish::of(name(&resource)?) };
-    match leases.acquire(wish, secret.key(), Origin { wire: WIRE, peer }).await {
+    match leases.acquire(wish, secret.key(), peer.client(WIRE)).await {
         Ok(grant) => Ok(handing_out(Some(grant.delivery), secret.reveal().to_owned().into_response())),
         Err(LeaseError::Busy) => Ok("false".into_response()),
         Err(error) => Err(error.into()),

@@ -32,6 +32,9 @@ pub enum LeaseError {
     /// An owner or a note is too long.
     #[error("a client id and a note have at most {MAX_TEXT} characters")]
     TooLong,
+    /// The client closed its connection, or sent too much behind a request that waited.
+    #[error("the connection was closed, or more was sent behind this request than is kept; it does not wait")]
+    HungUp,
     /// There are as many leases as there may be.
     #[error("there are as many leases as there may be: {0} (--max-leases)")]
     TooMany(usize),

@@ -68,6 +68,13 @@ impl Key {
     }
 }
 
+/// Enough of it to tell one client from another in a list.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()

@@ -2,10 +2,9 @@
 
 use std::collections::VecDeque;
 
-use smallvec::SmallVec;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Mode, SessionId, Token, token::Tokens, wait::Verdict};
+use super::{Mode, SessionId, Token, holders::Holders, token::Tokens, wait::Verdict};
 
 /// A session's grant.
 #[derive(Clone, Copy, Debug)]
@@ -33,20 +32,20 @@ pub(super) struct Request {
     pub upgrade: bool,
 }
 
-/// A lock somebody holds. Holders stand in the order of their grants.
+/// A lock somebody holds.
 #[derive(Debug)]
 pub(super) struct Lock {
-    holders: SmallVec<[Hold; 1]>,
+    holders: Holders,
     #[expect(clippy::box_collection, reason = "few of a million locks have a queue: 8 bytes, not 32")]
     queue: Option<Box<VecDeque<Waiter>>>,
 }
 
 impl Lock {
     pub(super) fn held_by(hold: Hold) -> Self {
-        Self { holders: SmallVec::from_buf([hold]), queue: None }
+        Self { holders: Holders::One(hold), queue: None }
     }
 
-    pub(super) fn holders(&self) -> &[Hold] {
+    pub(super) fn holders(&self) -> &Holders {
         &self.holders
     }
 
@@ -59,7 +58,7 @@ impl Lock {
     }
 
     pub(super) fn is_free(&self) -> bool {
-        self.holders.is_empty()
+        self.holders.len() == 0
     }
 
     /// Grants `request` at once if nobody stands in its way. A newcomer overtakes nobody.
@@ -74,18 +73,14 @@ impl Lock {
         if waiter.request.upgrade { queue.push_front(waiter) } else { queue.push_back(waiter) }
     }
 
-    /// Ends a hold. Holders stand in the order of their tokens.
+    /// Ends a hold.
     pub(super) fn remove_holder(&mut self, token: Token) {
-        if let Ok(at) = self.holders.binary_search_by_key(&token, |hold| hold.token) {
-            self.holders.remove(at);
-        }
+        self.holders.remove(token);
     }
 
     /// Turns a session's exclusive hold into a shared one.
     pub(super) fn make_shared(&mut self, session: SessionId) {
-        if let Some(hold) = self.holders.iter_mut().find(|hold| hold.session == session) {
-            hold.mode = Mode::Shared;
-        }
+        self.holders.change(session, |hold| hold.mode = Mode::Shared);
     }
 
     /// Takes a session out of the queue.
@@ -118,12 +113,11 @@ impl Lock {
 
     /// Whether the holders alone allow it.
     fn admits(&self, request: Request) -> bool {
-        match (request.mode, self.holders.as_slice()) {
-            (_, []) => true,
-            (Mode::Exclusive, [only]) => only.session == request.session,
-            (Mode::Exclusive, _) => false,
+        let Some(first) = self.holders.first() else { return true };
+        match request.mode {
+            Mode::Exclusive => self.holders.len() == 1 && first.session == request.session,
             // An exclusive holder is the only one, so the first speaks for all.
-            (Mode::Shared, [first, ..]) => first.mode == Mode::Shared,
+            Mode::Shared => first.mode == Mode::Shared,
         }
     }
 
@@ -136,10 +130,7 @@ impl Lock {
         };
         if request.upgrade {
             // A new grant, with a new token: while it was shared, others had higher ones.
-            let mine = self.holders.iter_mut().find(|hold| hold.session == request.session);
-            if let Some(mine) = mine {
-                *mine = Hold { since: mine.since, ..hold };
-            }
+            self.holders.change(request.session, |mine| *mine = Hold { since: mine.since, ..hold });
         } else {
             self.holders.push(hold);
         }

@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{SessionId, entry::Hold};
+use super::{SessionId, entry::Hold, holders::Holders};
 use crate::name::Name;
 
 /// One step of a circle: `waiter` waits for `name`, which `holder` holds.
@@ -36,7 +36,7 @@ pub(super) struct Graph {
 
 impl Graph {
     /// Records that `session` waits for `name`, held by `holders`.
-    pub(super) fn wait(&mut self, session: SessionId, name: &Name, holders: &[Hold]) {
+    pub(super) fn wait(&mut self, session: SessionId, name: &Name, holders: &Holders) {
         self.waits.insert(session, name.clone());
         let ids = || holders.iter().map(|hold| hold.session).collect();
         self.holders.entry(name.clone()).or_insert_with(ids);
@@ -81,7 +81,7 @@ impl Graph {
     ///
     /// Breadth first, each session and each lock once: the cost is that of the chains that lead away
     /// from `asker`, and the circle named is a shortest one.
-    pub(super) fn circle(&self, asker: SessionId, name: &Name, holders: &[Hold]) -> Option<Circle> {
+    pub(super) fn circle(&self, asker: SessionId, name: &Name, holders: &Holders) -> Option<Circle> {
         let step = |hold: &Hold| Step { holder: hold.session, name, from: None };
         let mut reached: Vec<_> = holders.iter().filter(|hold| hold.session != asker).map(step).collect();
         let mut seen: HashSet<_> = reached.iter().map(|step| step.holder).collect();

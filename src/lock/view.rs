@@ -120,25 +120,37 @@ impl Table {
         self.look(name, |lock| lock.waiters().map(WaiterInfo::from).collect()).unwrap_or_default()
     }
 
-    /// Who holds `name`, and what those wait for in turn, to the end of every chain.
-    pub fn why(&self, name: &Name) -> Vec<Reason> {
-        let mut reasons = Vec::new();
+    /// Who holds `name`, and what those wait for in turn, to the end of every chain: the first `limit`.
+    pub fn why(&self, name: &Name, limit: usize) -> Excerpt<Reason> {
+        let mut reasons = Excerpt { rows: Vec::new(), total: 0 };
         let mut seen = HashSet::from([name.clone()]);
         let mut open = VecDeque::from([name.clone()]);
         while let Some(name) = open.pop_front() {
-            for lock in self.holds_of(&name) {
+            let holds = self.holds_of(&name, limit - reasons.rows.len());
+            reasons.total += holds.total;
+            for lock in holds.rows {
                 let waits_for = self.waits_for(lock.holder.session);
                 let next = waits_for.iter().filter(|next| seen.insert((*next).clone()));
                 open.extend(next.cloned());
-                reasons.push(Reason { lock, waits_for });
+                reasons.rows.push(Reason { lock, waits_for });
             }
         }
         reasons
     }
 
-    /// Who holds `name`, the longest first.
-    pub fn holds_of(&self, name: &Name) -> Vec<LockInfo> {
-        self.look(name, |lock| infos(name, lock).collect()).unwrap_or_default()
+    /// How many wait for `name`, and since when the first of them does.
+    pub fn queue_of(&self, name: &Name) -> (usize, Option<Instant>) {
+        let queue = |lock: &Lock| (lock.waiters().len(), lock.waiters().next().map(|first| first.since));
+        self.look(name, queue).unwrap_or_default()
+    }
+
+    /// The first `limit` holds of `name`, the longest first, and how many there are.
+    pub fn holds_of(&self, name: &Name, limit: usize) -> Excerpt<LockInfo> {
+        let held = self.look(name, |lock| Excerpt {
+            rows: infos(name, lock).take(limit).collect(),
+            total: lock.holders().len(),
+        });
+        held.unwrap_or(Excerpt { rows: Vec::new(), total: 0 })
     }
 
     /// What a session waits for.

@@ -30,11 +30,20 @@ impl Keepalive {
     /// # Errors
     /// When the kernel refuses one of them.
     pub fn prepare(self, stream: &TcpStream) -> io::Result<()> {
+        self.probe(stream)?;
+        self.limit_unacknowledged(stream)
+    }
+
+    /// The same, for one who may take his time to read: only while nothing is sent to it is it found
+    /// gone.
+    ///
+    /// # Errors
+    /// When the kernel refuses one of them.
+    pub fn probe(self, stream: &TcpStream) -> io::Result<()> {
         // Without it, replies to pipelined commands stall for 40 ms.
         stream.set_nodelay(true)?;
         let probes = TcpKeepalive::new().with_time(self.part(10)).with_interval(self.part(2)).with_retries(3);
-        SockRef::from(stream).set_tcp_keepalive(&probes)?;
-        self.limit_unacknowledged(stream)
+        SockRef::from(stream).set_tcp_keepalive(&probes)
     }
 
     /// Bounds the time for which data that was sent may stay unacknowledged: while there is such

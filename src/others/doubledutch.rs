@@ -18,15 +18,20 @@ use tokio::time::Instant;
 
 use super::HTTP;
 use crate::{
-    command::{LockRow, Origin},
+    command::LockRow,
     lease::{Grant, LeaseError, Leases, Secret, Wish},
     name::Name,
     timeout::Timeout,
-    web::{self, Peer, handing_out},
+    web::{self, Peer, handing_out, list},
 };
 
 /// For how many seconds a lock is held if nothing else is asked for.
 const LIFETIME: u64 = 30;
+
+/// The same, as far as the server lets leases be.
+fn usual(leases: &Leases) -> u64 {
+    leases.nearest(Duration::from_secs(LIFETIME)).as_secs()
+}
 
 const SERVER: &str = "getlockd";
 
@@ -51,7 +56,7 @@ type Who = Extension<Peer>;
 type All = State<Arc<Leases>>;
 
 async fn named(State(leases): All, Extension(peer): Who, Path(name): Path<String>) -> Response {
-    word(&leases, peer, &name, 0, LIFETIME).await
+    word(&leases, peer, &name, 0, usual(&leases)).await
 }
 
 /// `timeout/name`, or `name/lifetime`: the number tells. Of two numbers the first is the time-out.
@@ -61,7 +66,7 @@ async fn with_a_number(
     Path((a, b)): Path<(String, String)>,
 ) -> Response {
     match (a.parse(), b.parse()) {
-        (Ok(timeout), _) => word(&leases, peer, &b, timeout, LIFETIME).await,
+        (Ok(timeout), _) => word(&leases, peer, &b, timeout, usual(&leases)).await,
         (_, Ok(lifetime)) => word(&leases, peer, &a, 0, lifetime).await,
         _ => StatusCode::NOT_FOUND.into_response(),
     }
@@ -97,9 +102,17 @@ struct Auth {
 }
 
 /// As text, or for later clients, who send a key, as JSON.
-async fn status(State(leases): All, Query(Auth { auth }): Query<Auth>) -> Response {
-    let held = leases.hub().locks(None).rows;
-    if auth.is_none() {
+async fn status(State(leases): All, Extension(peer): Who, Query(Auth { auth }): Query<Auth>) -> Response {
+    let make = move || shown(&leases.hub().locks(None).rows, auth.is_some());
+    let Some((mut response, listing)) = list(&peer, make).await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    response.extensions_mut().insert(listing);
+    response
+}
+
+fn shown(held: &[LockRow], as_json: bool) -> Response {
+    if !as_json {
         let line = |row: &LockRow| format!("LOCK= {}\nUSER_ID= {}\n\n", row.name, row.owner);
         return held.iter().map(line).collect::<String>().into_response();
     }
@@ -135,7 +148,7 @@ async fn getlock(
         let (server, name) = (SERVER, &lockname);
         json!({ "servername": server, "lockname": name, "sessiontoken": token, "lockacquired": acquired })
     };
-    match take(&leases, peer, &lockname, timeout, lifetime.unwrap_or(LIFETIME)).await {
+    match take(&leases, peer, &lockname, timeout, lifetime.unwrap_or_else(|| usual(&leases))).await {
         Ok((grant, secret)) => {
             handing_out(Some(grant.delivery), Json(told(secret.reveal(), true)).into_response())
         }
@@ -167,7 +180,7 @@ enum Refused {
 
 async fn take(
     leases: &Arc<Leases>,
-    Peer(peer): Peer,
+    peer: Peer,
     name: &str,
     timeout: u64,
     lifetime: u64,
@@ -176,7 +189,7 @@ async fn take(
     let secret = Secret::random().map_err(|error| Refused::Wrong(error.to_string()))?;
     let (wait, ttl) = (Timeout::Within(Duration::from_secs(timeout)), Some(Duration::from_secs(lifetime)));
     let wish = Wish { wait, ttl, ..Wish::of(name) };
-    match leases.acquire(wish, secret.key(), Origin { wire: HTTP, peer }).await {
+    match leases.acquire(wish, secret.key(), peer.client(HTTP)).await {
         Ok(grant) => Ok((grant, secret)),
         Err(error @ LeaseError::Ttl { .. }) => Err(Refused::Wrong(error.to_string())),
         Err(_) => Err(Refused::Held),

@@ -17,8 +17,7 @@ use tonic::{Request, Status};
 
 use super::{GRPC, HTTP};
 use crate::{
-    command::Origin,
-    lease::{Delivery, Key, LeaseError, Leases, Wish},
+    lease::{Client, Delivery, Key, LeaseError, Leases, Wish},
     name::Name,
     web::{Peer, handing_out, peer_of},
 };
@@ -47,13 +46,13 @@ type Asked = Result<Query<Query_>, QueryRejection>;
 
 async fn lock(
     State(leases): State<Arc<Leases>>,
-    Extension(Peer(peer)): Extension<Peer>,
+    Extension(peer): Extension<Peer>,
     asked: Asked,
 ) -> Result<Response, Invalid> {
     let Query(Query_ { key, unique_id, time_lock }) = asked.map_err(|_| Invalid)?;
-    let origin = Origin { wire: HTTP, peer };
+    let who = peer.client(HTTP);
     let key = key.unwrap_or_default();
-    let taken = take(&leases, &key, unique_id.as_deref(), time_lock.unwrap_or(0), origin).await?;
+    let taken = take(&leases, &key, unique_id.as_deref(), time_lock.unwrap_or(0), who).await?;
     Ok(handing_out(taken.delivery, taken.success.to_string().into_response()))
 }
 
@@ -72,10 +71,9 @@ impl NetLockerService for Service {
         &self,
         request: Request<NetLockRequest>,
     ) -> Result<tonic::Response<NetLockerResponse>, Status> {
-        let origin = Origin { wire: GRPC, peer: peer_of(&request)? };
+        let who = peer_of(&request)?.client(GRPC);
         let NetLockRequest { key, time_lock, unique_id } = request.into_inner();
-        let Taken { success, delivery } =
-            take(&self.0, &key, unique_id.as_deref(), time_lock, origin).await?;
+        let Taken { success, delivery } = take(&self.0, &key, unique_id.as_deref(), time_lock, who).await?;
         let mut response = tonic::Response::new(NetLockerResponse { success });
         if let Some(delivery) = delivery {
             response.extensions_mut().insert(delivery);
@@ -121,15 +119,15 @@ async fn take(
     key: &str,
     id: Option<&str>,
     seconds: i64,
-    origin: Origin,
+    who: Client,
 ) -> Result<Taken, Invalid> {
     let (name, owner) = owner(key, id)?;
     let seconds = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).ok_or(Invalid)?;
     // Those without an id are not one owner.
     let holds_it = || is_id(id) && leases.remaining(&owner, &name).is_ok();
     let ttl = Some(Duration::from_secs(seconds));
-    let wish = Wish { ttl, owner: id.map(str::to_owned), ..Wish::of(name.clone()) };
-    match leases.acquire(wish, owner, origin).await {
+    let wish = Wish { ttl, owner: Some(format!("netlocker {owner}")), ..Wish::of(name.clone()) };
+    match leases.acquire(wish, owner, who).await {
         Ok(grant) => Ok(Taken { success: true, delivery: Some(grant.delivery) }),
         Err(LeaseError::Ttl { .. } | LeaseError::TooLong) => Err(Invalid),
         Err(_) => Ok(Taken { success: holds_it(), delivery: None }),

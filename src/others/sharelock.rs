@@ -16,8 +16,7 @@ use tonic::Request;
 
 use super::{GRPC, HTTP};
 use crate::{
-    command::Origin,
-    lease::{Delivery, Key, LeaseError, Leases, Wish},
+    lease::{Client, Delivery, Key, LeaseError, Leases, Wish},
     name::Name,
     timeout::Timeout,
     web::{Peer, body, handing_out, json, peer_of},
@@ -68,7 +67,7 @@ fn is_zero(status: &i32) -> bool {
 
 async fn lock(
     State(leases): State<Arc<Leases>>,
-    Extension(Peer(peer)): Extension<Peer>,
+    Extension(peer): Extension<Peer>,
     request: Request_,
 ) -> Response {
     let (headers, read) = read(request).await;
@@ -76,7 +75,7 @@ async fn lock(
         return told(Status::InvalidData);
     };
     let client = headers.get(CLIENT).and_then(|client| client.to_str().ok());
-    let (status, delivery) = take(&leases, &key, client, timeout_ms, Origin { wire: HTTP, peer }).await;
+    let (status, delivery) = take(&leases, &key, client, timeout_ms, peer.client(HTTP)).await;
     handing_out(delivery, told(status))
 }
 
@@ -120,10 +119,10 @@ impl ShareLockService for Service {
         &self,
         request: Request<LockRequest>,
     ) -> Result<tonic::Response<LockResponse>, tonic::Status> {
-        let origin = Origin { wire: GRPC, peer: peer_of(&request)? };
+        let who = peer_of(&request)?.client(GRPC);
         let client = client_of(&request);
         let LockRequest { key, timeout_ms } = request.into_inner();
-        let (status, delivery) = take(&self.0, &key, client.as_deref(), timeout_ms, origin).await;
+        let (status, delivery) = take(&self.0, &key, client.as_deref(), timeout_ms, who).await;
         let mut response = tonic::Response::new(LockResponse { status: status.into() });
         if let Some(delivery) = delivery {
             response.extensions_mut().insert(delivery);
@@ -150,17 +149,17 @@ async fn take(
     key: &str,
     client: Option<&str>,
     timeout_ms: i32,
-    origin: Origin,
+    who: Client,
 ) -> (Status, Option<Arc<Delivery>>) {
     let Some((name, owner)) = owner(key, client) else { return (Status::InvalidData, None) };
     let wait = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
     let wish = Wish {
         wait: Timeout::Within(wait),
-        ttl: Some(HOLD),
-        owner: client.map(str::to_owned),
+        ttl: Some(leases.nearest(HOLD)),
+        owner: Some(format!("sharelock {owner}")),
         ..Wish::of(name)
     };
-    match leases.acquire(wish, owner, origin).await {
+    match leases.acquire(wish, owner, who).await {
         Ok(grant) => (Status::Acquired, Some(grant.delivery)),
         Err(LeaseError::Busy) if timeout_ms > 0 => (Status::Timeout, None),
         Err(LeaseError::TooLong) => (Status::InvalidData, None),

@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 
 use super::HTTP;
 use crate::{
-    command::Origin,
     lease::{LeaseError, Leases, Secret, Wish},
     name::Name,
     web::{self, Peer, handing_out},
@@ -66,10 +65,12 @@ impl Asked {
         Name::new(&self.resource).map_err(|error| failure(StatusCode::BAD_REQUEST, &error.to_string()))
     }
 
-    fn ttl(&self) -> Result<Duration, Failure> {
+    fn ttl(&self, leases: &Leases) -> Result<Duration, Failure> {
         let wrong =
             || failure(StatusCode::BAD_REQUEST, "invalid ttl: say a duration such as 10ms, 1.5s or 1m30s");
-        self.ttl.as_deref().map_or(Ok(DEFAULT_TTL), |text| duration(text).ok_or_else(wrong))
+        self.ttl
+            .as_deref()
+            .map_or_else(|| Ok(leases.nearest(DEFAULT_TTL)), |text| duration(text).ok_or_else(wrong))
     }
 
     /// The token, which is written as a UUID.
@@ -84,16 +85,16 @@ fn not_found() -> Failure {
 
 async fn lock(
     State(leases): State<Arc<Leases>>,
-    Extension(Peer(peer)): Extension<Peer>,
+    Extension(peer): Extension<Peer>,
     asked: All,
 ) -> Result<Response, Failure> {
     let Query(asked) = asked?;
-    let (name, ttl) = (asked.name()?, asked.ttl()?);
+    let (name, ttl) = (asked.name()?, asked.ttl(&leases)?);
     let secret =
         Secret::random().map_err(|error| failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))?;
     let wish = Wish { ttl: Some(ttl), ..Wish::of(name) };
     let resource = &asked.resource;
-    match leases.acquire(wish, secret.key(), Origin { wire: HTTP, peer }).await {
+    match leases.acquire(wish, secret.key(), peer.client(HTTP)).await {
         Ok(grant) => {
             let (token, ttl) = (uuid(&secret), text(ttl));
             let told =
@@ -119,7 +120,7 @@ async fn unlock(State(leases): State<Arc<Leases>>, asked: All) -> Result<Json<Va
 
 async fn refresh(State(leases): State<Arc<Leases>>, asked: All) -> Result<Json<Value>, Failure> {
     let Query(asked) = asked?;
-    let (name, ttl) = (asked.name()?, asked.ttl()?);
+    let (name, ttl) = (asked.name()?, asked.ttl(&leases)?);
     match leases.renew(&asked.secret()?.key(), &name, Some(ttl)) {
         Ok(_) => {
             let (token, resource, ttl) = (&asked.token, &asked.resource, text(ttl));

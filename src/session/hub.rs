@@ -197,15 +197,15 @@ impl Hub {
         self.table.list(prefix, MAX_LIST_ROWS).map(|lock| self.lock_row(lock))
     }
 
-    /// The holds of one lock, the longest first.
-    pub fn holds_of(&self, name: &Name) -> Vec<LockRow> {
-        self.table.holds_of(name).into_iter().map(|lock| self.lock_row(lock)).collect()
+    /// The first `limit` holds of one lock, the longest first.
+    pub fn holds_of(&self, name: &Name, limit: usize) -> Excerpt<LockRow> {
+        self.table.holds_of(name, limit).map(|lock| self.lock_row(lock))
     }
 
     /// How many wait for a lock, and for how long the first has.
     pub fn queue_of(&self, name: &Name) -> (usize, Option<Duration>) {
-        let waiters = self.table.waiters(name);
-        (waiters.len(), waiters.first().map(|waiter| waiter.since.elapsed()))
+        let (waiters, first) = self.table.queue_of(name);
+        (waiters, first.map(|since| since.elapsed()))
     }
 
     /// Whether nobody holds a lock.
@@ -244,7 +244,7 @@ impl Hub {
 
     pub(super) fn why(&self, name: &Name) -> Excerpt<WhyRow> {
         let row = |reason: Reason| WhyRow { lock: self.lock_row(reason.lock), waits_for: reason.waits_for };
-        Excerpt::of(self.table.why(name), MAX_LIST_ROWS).map(row)
+        self.table.why(name, MAX_LIST_ROWS).map(row)
     }
 
     fn lock_row(&self, lock: LockInfo) -> LockRow {

@@ -1,29 +1,71 @@
-//! Replies that several wires of HTTP give.
+//! Replies on their way: what is true of all of them, grants that must arrive, and long lists.
 
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, SystemTime},
 };
 
 use axum::{
     Json,
     body::{Body, Bytes, HttpBody},
-    http::StatusCode,
+    extract::Request,
+    http::{HeaderValue, StatusCode, Version, header::CACHE_CONTROL},
+    middleware::Next,
     response::{IntoResponse, Response},
 };
 use http_body::{Frame, SizeHint};
 use serde::Serialize;
 use time::OffsetDateTime;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::Peer;
 use crate::lease::Delivery;
+
+/// How many long lists there are at a time, made or on their way: each may have megabytes.
+static LISTS: Semaphore = Semaphore::const_new(4);
+
+/// How long one waits for its turn, and how long its client has to read it.
+const LIST_TIME: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
+
+/// Of a long body so much is handed to the connection at a time.
+const CHUNK: usize = 16 * 1024;
 
 pub(crate) fn json(code: StatusCode, value: &impl Serialize) -> Response {
     (code, Json(value)).into_response()
 }
 
-/// Says that a response hands out a grant, if it does: [`deliver`] takes it from there.
+/// A long list's place among them. While it is kept, the client has its time to read; then it is cut off.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    _place: SemaphorePermit<'static>,
+    _read: DropGuard,
+}
+
+/// Makes a long list, apart from the threads that serve others. None if there are too many of them.
+///
+/// Cancel-safe: what was made is dropped.
+pub(crate) async fn list<T: Send + 'static>(
+    peer: &Peer,
+    make: impl FnOnce() -> T + Send + 'static,
+) -> Option<(T, Arc<Listing>)> {
+    let place = timeout(LIST_TIME.0, LISTS.acquire()).await.ok()?.ok()?;
+    let made = spawn_blocking(make).await.ok()?;
+    let (read, cut) = (CancellationToken::new(), peer.cut.clone());
+    let listing = Listing { _place: place, _read: read.clone().drop_guard() };
+    tokio::spawn(async move {
+        tokio::select! { () = read.cancelled() => {}, () = sleep(LIST_TIME.1) => cut.cancel() }
+    });
+    Some((made, Arc::new(listing)))
+}
+
+/// Says that a response hands out a grant, if it does: [`around`] takes it from there.
 pub(crate) fn handing_out(delivery: Option<Arc<Delivery>>, mut response: Response) -> Response {
     if let Some(delivery) = delivery {
         response.extensions_mut().insert(delivery);
@@ -31,20 +73,60 @@ pub(crate) fn handing_out(delivery: Option<Arc<Delivery>>, mut response: Respons
     response
 }
 
-/// Sees to it that a lock is free again if the connection does not take the response that grants it.
-pub async fn deliver(mut response: Response) -> Response {
-    match response.extensions_mut().remove::<Arc<Delivery>>() {
-        Some(delivery) => response.map(|body| Body::new(Delivering { body, delivery })),
-        None => response,
+/// What is done to all requests and responses. A grant that the connection does not take is taken back.
+pub async fn around(request: Request, next: Next) -> Response {
+    if is_of_another_site(&request) {
+        return (StatusCode::FORBIDDEN, "web pages of other sites have no business here").into_response();
+    }
+    let is_multiplexed = request.version() == Version::HTTP_2;
+    let mut response = next.run(request).await;
+    // What is true of a lock now is not true later.
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    let extensions = response.extensions_mut();
+    let (delivery, listing) = (extensions.remove::<Arc<Delivery>>(), extensions.remove::<Arc<Listing>>());
+    if delivery.is_none() && listing.is_none() {
+        return response;
+    }
+    response.map(|body| {
+        let rest = Bytes::new();
+        Body::new(Outgoing { body, rest, delivery, is_multiplexed, is_taken: false, _listing: listing })
+    })
+}
+
+/// Browsers say for whom they ask. A page must not take locks of whoever looks at it.
+fn is_of_another_site(request: &Request) -> bool {
+    let site = request.headers().get("sec-fetch-site");
+    site.is_some_and(|site| site == "cross-site" || site == "same-site")
+}
+
+struct Outgoing {
+    body: Body,
+    /// What was taken from it and not yet sent.
+    rest: Bytes,
+    delivery: Option<Arc<Delivery>>,
+    /// Over HTTP/2 a part may be taken before there is room for it; the next is not.
+    is_multiplexed: bool,
+    is_taken: bool,
+    _listing: Option<Arc<Listing>>,
+}
+
+impl Outgoing {
+    /// The connection has what was taken before.
+    fn delivered(&mut self) {
+        self.delivery.take().into_iter().for_each(|delivery| delivery.done());
+    }
+
+    fn next_part(&mut self) -> Frame<Bytes> {
+        let part = self.rest.split_to(self.rest.len().min(CHUNK));
+        self.is_taken = true;
+        if !self.is_multiplexed {
+            self.delivered();
+        }
+        Frame::data(part)
     }
 }
 
-struct Delivering {
-    body: Body,
-    delivery: Arc<Delivery>,
-}
-
-impl HttpBody for Delivering {
+impl HttpBody for Outgoing {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -52,16 +134,28 @@ impl HttpBody for Delivering {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.delivery.done();
-        Pin::new(&mut self.body).poll_frame(cx)
+        if self.is_taken {
+            self.delivered();
+        }
+        if self.rest.is_empty() {
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => self.rest = data,
+                Some(Ok(Err(trailers))) => return Poll::Ready(Some(Ok(trailers))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        Poll::Ready(Some(Ok(self.next_part())))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.delivery.is_none() && self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let left = self.body.size_hint();
+        left.exact().map_or(left, |exact| SizeHint::with_exact(exact + self.rest.len() as u64))
     }
 }
 

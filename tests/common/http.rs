@@ -30,6 +30,10 @@ impl Request {
         self.stream.write_all(bytes.as_bytes()).await.unwrap();
     }
 
+    pub async fn half_close(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// Its status and its body.
     pub async fn reply(mut self) -> (u16, String) {
         let mut reply = String::new();

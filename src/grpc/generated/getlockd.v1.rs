@@ -71,9 +71,12 @@ pub struct StatusRequest {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StatusResponse {
-    /// None for a lock that is free; several for one that is shared, the longest first.
+    /// None for a lock that is free; for one that is shared the first 1000, the longest first.
     #[prost(message, repeated, tag = "1")]
     pub holds: ::prost::alloc::vec::Vec<Lock>,
+    /// How many there are.
+    #[prost(uint64, tag = "2")]
+    pub total: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListRequest {

@@ -1,0 +1,60 @@
+//! What is asked for, by whom, and what is answered.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    command::Origin,
+    lock::{Mode, Token},
+    name::Name,
+    timeout::Timeout,
+};
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// From where.
+    pub origin: Origin,
+    /// Cancelled when it has hung up: it does not wait any more.
+    pub gone: CancellationToken,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// The lock.
+    pub name: Name,
+    /// How it is wanted.
+    pub mode: Mode,
+    /// How long to wait for it.
+    pub wait: Timeout,
+    /// How long the lease runs without a heartbeat.
+    pub ttl: Option<Duration>,
+    /// Who takes it, for people.
+    pub owner: Option<String>,
+    /// Why, for people.
+    pub note: Option<String>,
+}
+
+impl Wish {
+    /// To try for an exclusive lock.
+    pub fn of(name: Name) -> Self {
+        let wait = Timeout::Within(Duration::ZERO);
+        Self { name, mode: Mode::Exclusive, wait, ttl: None, owner: None, note: None }
+    }
+}
+
+/// A lease that goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Renewed {
+    /// When it ends without another.
+    pub ends: Instant,
+    /// The fencing token, which is that of the grant.
+    pub token: Token,
+    /// How many wait for the lock.
+    pub waiters: usize,
+    /// For how long the first of them has.
+    pub first_waited: Option<Duration>,
+}
