@@ -34,8 +34,12 @@ pub use body::{MAX_BODY, NoBody};
 pub use reply::around;
 pub(crate) use reply::{handing_out, json, list, millis, moment};
 
-/// Within which time the head of a request must have come.
-const HEAD_TIME: Duration = Duration::from_secs(10);
+/// Within which time a new connection must have said something.
+const FIRST_TIME: Duration = Duration::from_secs(10);
+
+/// Within which time the head of a request must have come, from the end of the one before: so long a
+/// client may keep its connection for the next heartbeat.
+const HEAD_TIME: Duration = Duration::from_secs(75);
 
 /// How often a client of HTTP/2 that says nothing is asked whether it lives, and how long it has to
 /// answer.
@@ -70,7 +74,7 @@ impl Peer {
 ///
 /// Cancel-safe: dropped, it closes the socket; what waits leaves its queue.
 pub async fn serve(stream: TcpStream, addr: SocketAddr, router: Router, stop: CancellationToken) {
-    if !matches!(timeout(HEAD_TIME, says_something(&stream)).await, Ok(Ok(()))) {
+    if !matches!(timeout(FIRST_TIME, says_something(&stream)).await, Ok(Ok(()))) {
         return;
     }
     let (gone, cut) = (CancellationToken::new(), CancellationToken::new());
