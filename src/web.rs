@@ -80,13 +80,7 @@ pub async fn serve(stream: TcpStream, addr: SocketAddr, router: Router, stop: Ca
     let (gone, cut) = (CancellationToken::new(), CancellationToken::new());
     let peer = Peer { addr, gone: gone.clone(), cut: cut.clone() };
     let service = TowerToHyperService::new(WithPeer { router, peer });
-    let mut builder = Builder::new(TokioExecutor::new());
-    let mut http1 = builder.http1();
-    // A client that has closed its side may still read: it is served, but does not wait.
-    http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(MAX_HEAD).half_close(true);
-    let mut http2 = builder.http2();
-    http2.timer(TokioTimer::new()).keep_alive_interval(PING.0).keep_alive_timeout(PING.1);
-    http2.max_concurrent_streams(STREAMS);
+    let builder = builder();
     let (io, watch) = Watched::new(stream);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let hung_up = async {
@@ -105,6 +99,17 @@ pub async fn serve(stream: TcpStream, addr: SocketAddr, router: Router, stop: Ca
         }
     };
     tracing::debug!(peer = %addr, error = served.err(), "connection ends");
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    let mut http1 = builder.http1();
+    // A client that has closed its side may still read: it is served, but does not wait.
+    http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(MAX_HEAD).half_close(true);
+    let mut http2 = builder.http2();
+    http2.timer(TokioTimer::new()).keep_alive_interval(PING.0).keep_alive_timeout(PING.1);
+    http2.max_concurrent_streams(STREAMS);
+    builder
 }
 
 /// Waits for bytes that tell which HTTP it is: for so long nothing else counts the time.
