@@ -121,10 +121,10 @@ async fn take(
     seconds: i64,
     who: Client,
 ) -> Result<Taken, Invalid> {
-    let (name, owner) = owner(key, id)?;
+    let (name, owner) = owner(key, named(id))?;
     let seconds = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).ok_or(Invalid)?;
     // Those without an id are not one owner.
-    let holds_it = || is_id(id) && leases.remaining(&owner, &name).is_ok();
+    let holds_it = || named(id).is_some() && leases.remaining(&owner, &name).is_ok();
     let ttl = Some(Duration::from_secs(seconds));
     let wish = Wish { ttl, owner: Some(format!("netlocker {owner}")), ..Wish::of(name.clone()) };
     match leases.acquire(wish, owner, who).await {
@@ -134,21 +134,22 @@ async fn take(
     }
 }
 
-fn is_id(id: Option<&str>) -> bool {
-    id.is_some_and(|id| !id.is_empty())
+/// An empty id is none.
+fn named(id: Option<&str>) -> Option<&str> {
+    id.filter(|id| !id.is_empty())
 }
 
 /// True if the lock was freed.
 fn free(leases: &Leases, key: &str, id: Option<&str>) -> Result<bool, Invalid> {
-    let (name, owner) = owner(key, id)?;
+    let (name, owner) = owner(key, named(id))?;
     Ok(leases.release(&owner, &name).is_ok())
 }
 
 fn owner(key: &str, id: Option<&str>) -> Result<(Name, Key), Invalid> {
     let name = Name::new(key).map_err(|_| Invalid)?;
     let owner = match id {
-        Some(id) if !id.is_empty() => Key::of("netlocker", &[name.as_str(), id]),
-        _ => Key::of("netlocker without id", &[name.as_str()]),
+        Some(id) => Key::of("netlocker", &[name.as_str(), id]),
+        None => Key::of("netlocker without id", &[name.as_str()]),
     };
     Ok((name, owner))
 }

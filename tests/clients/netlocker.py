@@ -44,6 +44,7 @@ def by_its_unique_id(lock, unlock, other_lock, other_unlock):
 def without_an_id(lock, unlock):
     assert lock("plain") == YES
     assert lock("plain") == lock("plain", unique_id="a") == NO, "there is no telling who asks"
+    assert lock("plain", unique_id="") == NO, "an empty one is none"
     assert unlock("plain", unique_id="a") == NO
     assert unlock("plain") == YES and unlock("plain") == NO
     assert not held_elsewhere("plain")
