@@ -5,6 +5,7 @@ mod symbol;
 use std::{fmt, net::SocketAddr, time::Duration};
 
 pub use symbol::Symbol;
+use tokio::time::Instant;
 
 use crate::{
     escape::Written,
@@ -122,6 +123,28 @@ pub struct LockRow {
     pub held: Duration,
     /// How many wait for the lock.
     pub waiters: usize,
+}
+
+impl LockRow {
+    /// What its holder calls itself, if it does.
+    pub fn user(&self) -> Option<&str> {
+        self.profile.as_ref().map(|profile| &*profile.user).filter(|user| !user.is_empty())
+    }
+
+    /// Why it was taken, if its holder said so.
+    pub fn note(&self) -> Option<&str> {
+        self.profile.as_ref()?.note.as_deref()
+    }
+
+    /// When it ends, if it is a lease.
+    pub fn expires(&self) -> Option<Instant> {
+        self.profile.as_ref()?.expires
+    }
+
+    /// From where it was taken; empty if the session ended meanwhile.
+    pub fn address(&self) -> String {
+        self.origin.map_or_else(String::new, |origin| origin.peer.to_string())
+    }
 }
 
 /// One place in a queue.

@@ -20,7 +20,7 @@ use crate::{
     lease::{Client, LeaseError, Leases},
     lock::Mode,
     name::Name,
-    web::{MAX_BODY, add_service, peer_of},
+    web::{MAX_BODY, add_service, peer_of, wall_clock},
 };
 
 /// The name of this wire.
@@ -126,7 +126,6 @@ fn mode(wanted: i32) -> Result<Mode, Status> {
 
 /// In milliseconds since 1970.
 fn moment(time: Instant) -> i64 {
-    let left = time.saturating_duration_since(Instant::now());
-    let since_1970 = (SystemTime::now() + left).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since_1970 = wall_clock(time).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }

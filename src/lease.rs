@@ -39,6 +39,11 @@ pub const DEFAULT_TTL: Duration = Duration::from_secs(45);
 /// The most characters of an owner's name, and of a note.
 pub const MAX_TEXT: usize = 256;
 
+/// Whether a text for people is longer than [`MAX_TEXT`].
+pub(crate) fn is_too_long(text: &str) -> bool {
+    text.chars().count() > MAX_TEXT
+}
+
 /// What leases may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -150,10 +155,8 @@ impl Leases {
         key: Key,
         client: Client,
     ) -> Result<Grant, LeaseError> {
-        let ttl = self.ttl(wish.ttl)?;
-        let is_long =
-            |text: &Option<String>| text.as_ref().is_some_and(|text| text.chars().count() > MAX_TEXT);
-        if is_long(&wish.owner) || is_long(&wish.note) {
+        let ttl = wish.ttl.map_or(Ok(self.nearest(DEFAULT_TTL)), |ttl| self.checked(ttl))?;
+        if wish.owner.iter().chain(&wish.note).any(|text| is_too_long(text)) {
             return Err(LeaseError::TooLong);
         }
         let place = self.place()?;
@@ -169,12 +172,24 @@ impl Leases {
         match answer.map_err(LeaseError::Refused)? {
             Reply::Int(1) => {
                 let waited = since.elapsed();
-                let token = token(&mut session, &name);
+                let token = session.token(&name).unwrap_or_default();
                 let (ends, delivery) = self.begin(Running { session, _place: place }, name, key, ttl);
                 Ok(Grant { token, ends, waited, delivery })
             }
             _ => Err(LeaseError::Busy),
         }
+    }
+
+    /// The same, under a new secret, which is for the client alone.
+    ///
+    /// Cancel-safe: dropped, it leaves the queue and holds nothing.
+    ///
+    /// # Errors
+    /// [`LeaseError`] as with [`Leases::acquire`].
+    pub async fn lend(self: &Arc<Self>, wish: Wish, client: Client) -> Result<(Grant, Secret), LeaseError> {
+        let secret = Secret::random().map_err(|_| LeaseError::NoRandom)?;
+        let grant = self.acquire(wish, secret.key(), client).await?;
+        Ok((grant, secret))
     }
 
     fn begin(
@@ -215,12 +230,12 @@ impl Leases {
     /// [`LeaseError::Gone`] or [`LeaseError::NotYours`] if there is no such lease, however little too
     /// late; [`LeaseError::Ttl`] for a time that no lease runs for.
     pub fn renew(&self, key: &Key, name: &Name, ttl: Option<Duration>) -> Result<Renewed, LeaseError> {
-        let ttl = ttl.map(|ttl| self.ttl(Some(ttl))).transpose()?;
+        let ttl = ttl.map(|ttl| self.checked(ttl)).transpose()?;
         let lease = self.find(key, name)?;
         let (ends, token) = {
             let mut term = lease.term();
-            let Some(running) = term.running.as_mut() else { return Err(self.stranger(name)) };
-            let token = token(&mut running.session, name);
+            let Some(running) = &term.running else { return Err(self.stranger(name)) };
+            let token = running.session.token(name).unwrap_or_default();
             term.ttl = ttl.unwrap_or(term.ttl);
             term.ends = Instant::now() + term.ttl;
             lease.handle.note(|profile| profile.expires = Some(term.ends));
@@ -260,22 +275,15 @@ impl Leases {
         Ok(term.ends.saturating_duration_since(Instant::now()))
     }
 
-    fn ttl(&self, wanted: Option<Duration>) -> Result<Duration, LeaseError> {
+    fn checked(&self, ttl: Duration) -> Result<Duration, LeaseError> {
         let Bounds { min, max, .. } = self.bounds;
-        match wanted {
-            None => Ok(self.nearest(DEFAULT_TTL)),
-            Some(ttl) if (min..=max).contains(&ttl) => Ok(ttl),
-            Some(_) => Err(LeaseError::Ttl { min, max }),
-        }
+        if (min..=max).contains(&ttl) { Ok(ttl) } else { Err(LeaseError::Ttl { min, max }) }
     }
 
     /// The lease of a key that runs.
     fn find(&self, key: &Key, name: &Name) -> Result<Arc<Lease>, LeaseError> {
         let lease = self.live().get(key).filter(|lease| lease.name == *name).cloned();
-        let lease = lease.ok_or_else(|| self.stranger(name))?;
-        lease.end_if_due();
-        let runs = lease.term().running.is_some();
-        if runs { Ok(lease) } else { Err(self.stranger(name)) }
+        lease.filter(|lease| lease.ends().is_some()).ok_or_else(|| self.stranger(name))
     }
 
     /// What is said of a token that is no lease on the lock.
@@ -302,18 +310,13 @@ impl Lease {
         self.term.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When it ends; none if it has.
+    /// When it ends; none if it has, as it does now if its time has come or its session was told to end.
     fn ends(&self) -> Option<Instant> {
-        let term = self.term();
-        term.running.as_ref().map(|_| term.ends)
-    }
-
-    /// Ends it if its time has come, or its session was told to end.
-    fn end_if_due(&self) {
         let mut term = self.term();
         if term.ends <= Instant::now() || self.handle.ending().is_some() {
             drop(term.running.take());
         }
+        term.running.as_ref().map(|_| term.ends)
     }
 }
 
@@ -325,7 +328,6 @@ async fn keep(leases: Arc<Leases>, key: Key, lease: Arc<Lease>) {
             () = sleep_until(ends) => {}
             () = lease.changed.notified() => {}
         }
-        lease.end_if_due();
     }
     leases.forget(&key, &lease);
 }
@@ -356,12 +358,4 @@ async fn taken(
     };
     let answer = answer.map_err(LeaseError::Ended)?;
     session.ending().map_or(Ok(answer), |ending| Err(LeaseError::Ended(ending)))
-}
-
-/// The fencing token of a lock that the session holds.
-fn token(session: &mut Session, name: &Name) -> Token {
-    match session.start(Command::FencingToken(name.clone())) {
-        Progress::Done(Ok(Reply::Int(token))) => token,
-        _ => 0,
-    }
 }

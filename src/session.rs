@@ -13,7 +13,7 @@ pub use hub::{Handle, Hub, Limits, MAX_LIST_ROWS, Profile};
 
 use crate::{
     command::{Answer, Command, Ending, Error, Reply, Stats},
-    lock::{Mode, Owner, Patience, Released, SessionId, Taken, Verdict, Wait},
+    lock::{Mode, Owner, Patience, Released, SessionId, Taken, Token, Verdict, Wait},
     name::Name,
     timeout::Timeout,
 };
@@ -70,6 +70,11 @@ impl Session {
         self.owner.holds()
     }
 
+    /// The fencing token of its hold on a lock.
+    pub fn token(&self, name: &Name) -> Option<Token> {
+        self.owner.token(name)
+    }
+
     /// The most locks it may hold.
     pub fn max_locks(&self) -> usize {
         self.hub.limits().locks_per_session
@@ -84,7 +89,7 @@ impl Session {
             Command::ReleaseAllLocks => Reply::Int(self.owner.release_all()),
             Command::IsFreeLock(name) => table.is_free(&name).into(),
             Command::IsUsedLock(name) => table.oldest_holder(&name).map(|id| id.0.into()).into(),
-            Command::FencingToken(name) => self.owner.token(&name).into(),
+            Command::FencingToken(name) => self.token(&name).into(),
             Command::ConnectionId => Reply::Int(self.id().0.into()),
             Command::Locks(prefix) => Reply::Locks(self.hub.locks(prefix.as_ref())),
             Command::Waiters(name) => Reply::Waiters(self.hub.waiters(&name)),

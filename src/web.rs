@@ -32,7 +32,7 @@ use crate::{command::Origin, lease::Client, net::Watched};
 pub(crate) use body::body;
 pub use body::{MAX_BODY, NoBody};
 pub use reply::around;
-pub(crate) use reply::{handing_out, json, list, millis, moment};
+pub(crate) use reply::{handing_out, json, list, message, millis, moment, wall_clock};
 
 /// Within which time a new connection must have said something.
 const FIRST_TIME: Duration = Duration::from_secs(10);

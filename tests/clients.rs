@@ -11,28 +11,20 @@ use std::{
     process::{Output, Stdio},
 };
 
-use common::TestServer;
+use common::{NOT_INSTALLED, TestServer, all_drivers_are_wanted};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
     time::timeout,
 };
 
-/// How a script says that a package is not installed.
-const NOT_INSTALLED: i32 = 77;
-
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
 }
 
-fn all_are_wanted() -> bool {
-    std::env::var("DRIVERS").is_ok_and(|which| which == "all")
-}
-
 /// Starts a script on the ports of a server. None if there is no Python.
 fn start(server: &TestServer, script: &str, args: &[&str]) -> Option<Child> {
-    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/drivers/venv/bin/python");
-    let mut command = Command::new(if venv.exists() { venv } else { "python3".into() });
+    let mut command = Command::new(common::python());
     let ports = [server.http, server.addr].map(|addr| addr.port().to_string());
     command.arg(folder().join(script)).args(ports).args(args).env("PYTHONDONTWRITEBYTECODE", "1");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -47,7 +39,7 @@ async fn finish(script: &str, child: Option<Child>) {
     };
     let output: Option<Output> = output.map(|in_time| in_time.expect("an end in time").unwrap());
     let Some(output) = output.filter(|output| output.status.code() != Some(NOT_INSTALLED)) else {
-        assert!(!all_are_wanted(), "{script}: a package is not installed");
+        assert!(!all_drivers_are_wanted(), "{script}: a package is not installed");
         return eprintln!("{script}: a package is not installed: skipped");
     };
     let said = [output.stdout, output.stderr].concat();

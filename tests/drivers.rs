@@ -11,34 +11,21 @@ use std::{
     process::Stdio,
 };
 
-use common::{Client, TestServer};
+use common::{Client, NOT_INSTALLED, TestServer, all_drivers_are_wanted, installed};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
     time::timeout,
 };
 
-/// How a script says that its driver is not installed.
-const NOT_INSTALLED: i32 = 77;
-
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/drivers")
 }
 
-fn installed(what: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/drivers").join(what)
-}
-
-fn all_are_wanted() -> bool {
-    std::env::var("DRIVERS").is_ok_and(|which| which == "all")
-}
-
 /// The command in front of a script.
 fn interpreter(script: &str) -> Vec<String> {
-    let venv = installed("venv/bin/python");
-    let python = if venv.exists() { venv.display().to_string() } else { "python3".to_owned() };
     let words = match script.rsplit('.').next().unwrap() {
-        "py" => vec![python],
+        "py" => vec![common::python().display().to_string()],
         "js" => vec!["node".to_owned()],
         "go" => vec!["go".to_owned(), "run".to_owned()],
         "php" => vec!["php".to_owned()],
@@ -126,7 +113,7 @@ async fn contend(words: &[String]) -> bool {
 async fn script(name: &str) {
     let words = interpreter(name);
     if !has_library(name) || !contend(&words).await {
-        assert!(!all_are_wanted(), "{name} is not installed");
+        assert!(!all_drivers_are_wanted(), "{name} is not installed");
         eprintln!("{name} is not installed: skipped");
     }
 }
@@ -173,7 +160,7 @@ async fn rust_sqlx_and_mysql_async() {
     for name in ["sqlx", "mysql_async"] {
         let program = installed("rust/debug").join(name);
         if !program.exists() || !contend(&[program.display().to_string()]).await {
-            assert!(!all_are_wanted(), "{name} is not built");
+            assert!(!all_drivers_are_wanted(), "{name} is not built");
             eprintln!("{name} is not built: skipped");
         }
     }
@@ -188,11 +175,11 @@ async fn openstack_tooz() {
     command.args(["-m", "testtools.run", "tooz.tests.test_coordination", "tooz.tests.drivers.test_mysql"]);
     command.env("TOOZ_TEST_URL", format!("mysql://root:@{}/test", server.mysql)).current_dir(installed("."));
     let Ok(output) = command.kill_on_drop(true).output().await else {
-        assert!(!all_are_wanted(), "tooz is not installed");
+        assert!(!all_drivers_are_wanted(), "tooz is not installed");
         return eprintln!("tooz is not installed: skipped");
     };
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    if text.contains("No module named") && !all_are_wanted() {
+    if text.contains("No module named") && !all_drivers_are_wanted() {
         return eprintln!("tooz is not installed: skipped");
     }
     assert!(output.status.success() && text.contains("Ran 89 tests"), "{text}");
@@ -222,7 +209,7 @@ async fn mariadb_command_line() {
         "SELECT GET_LOCK('nightly', 60); SELECT IS_USED_LOCK('nightly') = CONNECTION_ID(), VERSION()",
     ]);
     let Ok(client) = command.kill_on_drop(true).stdout(Stdio::piped()).spawn() else {
-        assert!(!all_are_wanted(), "mariadb is not installed");
+        assert!(!all_drivers_are_wanted(), "mariadb is not installed");
         return eprintln!("mariadb is not installed: skipped");
     };
     server.until_waiting(1).await;

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     command::{Answer, Command, Ending, Reply, Symbol},
-    lease::MAX_TEXT,
+    lease::{self, MAX_TEXT},
     name::Name,
     session::{Progress, Session, Waiting},
     timeout::Timeout,
@@ -141,7 +141,7 @@ impl Stream {
         let waited_ms = millis(since.elapsed());
         Ok(match answer {
             Ok(Reply::Int(result)) => {
-                let fencing_token = taken.filter(|_| result == 1).and_then(|name| self.token(name));
+                let fencing_token = taken.filter(|_| result == 1).and_then(|name| self.session.token(&name));
                 HoldResponse { result: Some(result), refusal: None, fencing_token, waited_ms }
             }
             Ok(_) => HoldResponse { waited_ms, ..HoldResponse::default() },
@@ -155,13 +155,6 @@ impl Stream {
             profile.note = Some(note.into_boxed_str()).filter(|note| !note.is_empty());
         });
         HoldResponse { result: Some(1), ..HoldResponse::default() }
-    }
-
-    fn token(&mut self, name: Name) -> Option<u64> {
-        match self.session.start(Command::FencingToken(name)) {
-            Progress::Done(Ok(Reply::Int(token))) => Some(token),
-            _ => None,
-        }
     }
 }
 
@@ -212,7 +205,7 @@ impl Wanted {
 }
 
 fn is_long(who: &Introduce) -> bool {
-    who.owner.chars().count() > MAX_TEXT || who.note.chars().count() > MAX_TEXT
+    lease::is_too_long(&who.owner) || lease::is_too_long(&who.note)
 }
 
 fn refused(symbol: Symbol, message: &dyn fmt::Display) -> HoldResponse {

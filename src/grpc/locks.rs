@@ -15,10 +15,10 @@ use super::{
 };
 use crate::{
     command::LockRow,
-    lease::{LeaseError, Leases, Secret, Wish},
+    lease::{Leases, NotSecret, Secret, Wish},
     lock::Mode,
     timeout::Timeout,
-    web::{list, millis, peer_of},
+    web::{list, message, millis, peer_of},
 };
 
 /// The most holds that Status lists.
@@ -43,17 +43,16 @@ impl Locks for Service {
             owner: wanted.owner,
             note: wanted.note,
         };
-        let (name, secret) = (wish.name.clone(), Secret::random().map_err(LeaseError::from)?);
-        let grant = self.0.acquire(wish, secret.key(), client).await?;
-        let mut response = Response::new(AcquireResponse {
+        let name = wish.name.clone();
+        let (grant, secret) = self.0.lend(wish, client).await?;
+        let answer = AcquireResponse {
             token: secret.reveal().to_owned(),
             fencing_token: grant.token,
             expires_at_ms: moment(grant.ends),
             waited_ms: millis(grant.waited),
             waiters: self.0.hub().queue_of(&name).0 as u64,
-        });
-        response.extensions_mut().insert(grant.delivery);
-        Ok(response)
+        };
+        Ok(message(answer, Some(grant.delivery)))
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
@@ -91,9 +90,7 @@ impl Locks for Service {
         };
         let made = list(&peer, make).await;
         let (locks, listing) = made.ok_or_else(|| Status::unavailable("too many long lists; try again"))?;
-        let mut response = Response::new(locks);
-        response.extensions_mut().insert(listing);
-        Ok(response)
+        Ok(message(locks, Some(listing)))
     }
 
     async fn hold(
@@ -114,26 +111,23 @@ impl Locks for Service {
 
 /// Of 32 hexadecimal digits.
 fn secret(token: &str) -> Result<Secret, Status> {
-    token.parse().map_err(|error: crate::lease::NotSecret| Status::invalid_argument(error.to_string()))
+    token.parse().map_err(|error: NotSecret| Status::invalid_argument(error.to_string()))
 }
 
 impl From<LockRow> for Lock {
     fn from(row: LockRow) -> Self {
-        let LockRow { name, mode, owner, origin, profile, token, held, waiters } = row;
-        let profile = profile.as_ref();
-        let expires = profile.and_then(|profile| profile.expires);
         Self {
-            name: name.as_str().to_owned(),
-            mode: if mode == Mode::Shared { LockMode::Shared } else { LockMode::Exclusive }.into(),
-            connection_id: owner.0,
-            wire: origin.map_or_else(String::new, |origin| origin.wire.to_owned()),
-            peer: origin.map_or_else(String::new, |origin| origin.peer.to_string()),
-            owner: profile.map(|profile| profile.user.clone()).filter(|user| !user.is_empty()),
-            note: profile.and_then(|profile| profile.note.as_deref()).map(str::to_owned),
-            fencing_token: token,
-            held_ms: millis(held),
-            expires_at_ms: expires.map(moment),
-            waiters: waiters as u64,
+            name: row.name.as_str().to_owned(),
+            mode: if row.mode == Mode::Shared { LockMode::Shared } else { LockMode::Exclusive }.into(),
+            connection_id: row.owner.0,
+            wire: row.origin.map_or("", |origin| origin.wire).to_owned(),
+            peer: row.address(),
+            owner: row.user().map(str::to_owned),
+            note: row.note().map(str::to_owned),
+            fencing_token: row.token,
+            held_ms: millis(row.held),
+            expires_at_ms: row.expires().map(moment),
+            waiters: row.waiters as u64,
         }
     }
 }

@@ -14,7 +14,6 @@ use axum::{
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use serde_json::Number;
-use tokio::time::Instant;
 
 use super::{
     WIRE,
@@ -22,11 +21,11 @@ use super::{
 };
 use crate::{
     command::LockRow,
-    lease::{LeaseError, Leases, Secret, Wish},
+    lease::{Leases, Secret, Wish},
     lock::Mode,
     name::Name,
     timeout::Timeout,
-    web::{Peer, handing_out, json, list, millis, moment},
+    web::{Peer, handing_out, json, list, millis, moment, wall_clock},
 };
 
 pub(super) fn routes() -> Router<Arc<Leases>> {
@@ -99,7 +98,6 @@ async fn acquire(
     Extension(peer): Extension<Peer>,
     Json(wanted): Json<Acquire>,
 ) -> Result<Response, Failure> {
-    let secret = Secret::random().map_err(LeaseError::from)?;
     let wish = Wish {
         name: name(&wanted.resource_name)?,
         mode: wanted.mode.map_or(Mode::Exclusive, |Wanted(mode)| mode),
@@ -109,14 +107,14 @@ async fn acquire(
         note: wanted.note,
     };
     let name = wish.name.clone();
-    let grant = leases.acquire(wish, secret.key(), peer.client(WIRE)).await?;
+    let (grant, secret) = leases.lend(wish, peer.client(WIRE)).await?;
     let acquired = Acquired {
         success: true,
         status: "Acquired",
         lock_token: secret.reveal().to_owned(),
         message: "send heartbeats before it expires, and release it when done",
         fencing_token: grant.token,
-        expires_at: until(grant.ends),
+        expires_at: moment(wall_clock(grant.ends)),
         waited_ms: millis(grant.waited),
         waiters: leases.hub().queue_of(&name).0,
     };
@@ -162,7 +160,7 @@ async fn heartbeat(
         lock_token: beat.lock_token,
         message: "the lease goes on",
         fencing_token: renewed.token,
-        expires_at: until(renewed.ends),
+        expires_at: moment(wall_clock(renewed.ends)),
         waiters: renewed.waiters,
         first_waited_ms: renewed.first_waited.map(millis),
     };
@@ -231,21 +229,19 @@ struct Whose {
 impl Whose {
     fn of(row: &LockRow) -> Self {
         let now = SystemTime::now();
-        let profile = row.profile.as_ref();
-        let user = profile.map(|profile| profile.user.clone()).filter(|user| !user.is_empty());
-        let address = || row.origin.map_or_else(String::new, |origin| origin.peer.to_string());
-        let expires = profile.and_then(|profile| profile.expires);
-        let heard = expires.and(profile).map_or(now, |lease| now - lease.since.elapsed());
+        let expires = row.expires();
+        let lease = expires.and(row.profile.as_ref());
+        let heard = lease.map_or(now, |lease| now - lease.since.elapsed());
         Self {
-            client_id: user.unwrap_or_else(address),
+            client_id: row.user().map_or_else(|| row.address(), str::to_owned),
             connection_id: row.owner.0,
             wire: row.origin.map_or("", |origin| origin.wire),
             mode: row.mode.to_string(),
             fencing_token: row.token,
             acquired_at: moment(heard.min(now - row.held)),
             last_heartbeat: moment(heard),
-            expires_at: expires.map(until),
-            note: profile.and_then(|profile| profile.note.as_deref()).map(str::to_owned),
+            expires_at: expires.map(|ends| moment(wall_clock(ends))),
+            note: row.note().map(str::to_owned),
             waiters: row.waiters,
         }
     }
@@ -294,13 +290,8 @@ async fn locks(
         let locks = Locks { locks: held.rows.iter().map(Hold::of).collect(), total: held.total };
         json(StatusCode::OK, &locks)
     };
-    let (mut response, listing) = list(&peer, make).await.ok_or_else(Failure::too_many_lists)?;
-    response.extensions_mut().insert(listing);
-    Ok(response)
-}
-
-fn until(ends: Instant) -> String {
-    moment(SystemTime::now() + ends.saturating_duration_since(Instant::now()))
+    let (response, listing) = list(&peer, make).await.ok_or_else(Failure::too_many_lists)?;
+    Ok(handing_out(Some(listing), response))
 }
 
 pub(super) fn name(text: &str) -> Result<Name, Failure> {

@@ -26,9 +26,7 @@ impl Failure {
     pub(super) fn bad_request(message: impl ToString) -> Self {
         Self { code: StatusCode::BAD_REQUEST, status: "BadRequest", message: message.to_string() }
     }
-}
 
-impl Failure {
     pub(super) fn too_many_lists() -> Self {
         let message = "too many long lists are asked for; try again".to_owned();
         Self { code: StatusCode::SERVICE_UNAVAILABLE, status: "Unavailable", message }

@@ -44,10 +44,11 @@ async fn get_lock(
     Asked(times): Asked<Times>,
 ) -> Result<Response, Failure> {
     let (wait, ttl) = (wait(&times.wait)?, ttl(&times.ttl)?);
-    let secret = Secret::random().map_err(LeaseError::from)?;
     let wish = Wish { wait, ttl, ..Wish::of(name(&resource)?) };
-    match leases.acquire(wish, secret.key(), peer.client(WIRE)).await {
-        Ok(grant) => Ok(handing_out(Some(grant.delivery), secret.reveal().to_owned().into_response())),
+    match leases.lend(wish, peer.client(WIRE)).await {
+        Ok((grant, secret)) => {
+            Ok(handing_out(Some(grant.delivery), secret.reveal().to_owned().into_response()))
+        }
         Err(LeaseError::Busy) => Ok("false".into_response()),
         Err(error) => Err(error.into()),
     }

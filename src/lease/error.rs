@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{MAX_TEXT, NotSecret};
+use super::MAX_TEXT;
 use crate::command::{Ending, Error};
 
 /// Why there is no lease.
@@ -47,12 +47,6 @@ pub enum LeaseError {
     /// The system gave no random bytes.
     #[error("the system has no random bytes to give")]
     NoRandom,
-}
-
-impl From<NotSecret> for LeaseError {
-    fn from(_: NotSecret) -> Self {
-        Self::NoRandom
-    }
 }
 
 fn refused(error: &Error) -> String {

@@ -159,15 +159,17 @@ fn dialect(mode: &Value) -> Dialect {
 
 impl Variables {
     pub(super) fn get(&self, name: &str) -> Result<Value, SqlError> {
-        let (known, kind, initial, _) = known(name)?;
-        let initial = || match kind {
-            Kind::Flag | Kind::Number => match initial.parse() {
-                Ok(number) => Value::UInt(number),
-                Err(_) => Value::UInt(0),
-            },
+        let initial = Self::initial(name)?;
+        Ok(self.set.get(name).cloned().unwrap_or(initial))
+    }
+
+    /// The value at the start, which is that of the server too.
+    pub(super) fn initial(name: &str) -> Result<Value, SqlError> {
+        let (_, kind, initial, _) = known(name)?;
+        Ok(match kind {
+            Kind::Flag | Kind::Number => Value::UInt(initial.parse().unwrap_or(0)),
             Kind::Text => Value::text(*initial),
-        };
-        Ok(self.set.get(known).cloned().unwrap_or_else(initial))
+        })
     }
 
     /// Sets a variable; none is its value at the start.
@@ -215,7 +217,7 @@ impl Variables {
     /// `SET NAMES`
     pub(super) fn set_names(&mut self, charset: Charset, collation: Option<String>) {
         for name in ["character_set_client", "character_set_connection", "character_set_results"] {
-            self.store(name, Some(Value::text(charset.name())));
+            self.keep(name, Some(Value::text(charset.name())));
         }
         let collation = collation.unwrap_or_else(|| charset.default_collation().to_owned());
         self.store("collation_connection", Some(Value::Text(collation)));
@@ -240,15 +242,16 @@ impl Variables {
     }
 
     fn store(&mut self, known: &'static str, value: Option<Value>) {
-        match value {
-            Some(value) if Self::default().get(known).as_ref() != Ok(&value) => {
-                self.set.insert(known, value);
-            }
-            _ => {
-                self.set.remove(known);
-            }
-        }
+        self.keep(known, value);
         self.settings = Settings::of(&self.set);
+    }
+
+    /// Without looking what it comes to.
+    fn keep(&mut self, known: &'static str, value: Option<Value>) {
+        match value {
+            Some(value) if Self::initial(known).as_ref() != Ok(&value) => drop(self.set.insert(known, value)),
+            _ => drop(self.set.remove(known)),
+        }
     }
 }
 

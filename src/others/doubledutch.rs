@@ -104,11 +104,10 @@ struct Auth {
 /// As text, or for later clients, who send a key, as JSON.
 async fn status(State(leases): All, Extension(peer): Who, Query(Auth { auth }): Query<Auth>) -> Response {
     let make = move || shown(&leases.hub().locks(None).rows, auth.is_some());
-    let Some((mut response, listing)) = list(&peer, make).await else {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    };
-    response.extensions_mut().insert(listing);
-    response
+    match list(&peer, make).await {
+        Some((response, listing)) => handing_out(Some(listing), response),
+        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
 }
 
 fn shown(held: &[LockRow], as_json: bool) -> Response {
@@ -117,8 +116,8 @@ fn shown(held: &[LockRow], as_json: bool) -> Response {
         return held.iter().map(line).collect::<String>().into_response();
     }
     let lock = |row: &LockRow| {
-        let expires = row.profile.as_ref().and_then(|profile| profile.expires);
-        let remaining = expires.map(|expires| expires.saturating_duration_since(Instant::now()).as_secs());
+        let remaining =
+            row.expires().map(|expires| expires.saturating_duration_since(Instant::now()).as_secs());
         json!({ "lockname": row.name.as_str(), "sessiontoken": "hidden", "remaining": remaining })
     };
     let locks: Vec<Value> = held.iter().map(lock).collect();
@@ -186,14 +185,12 @@ async fn take(
     lifetime: u64,
 ) -> Result<(Grant, Secret), Refused> {
     let name = Name::new(name).map_err(|error| Refused::Wrong(error.to_string()))?;
-    let secret = Secret::random().map_err(|error| Refused::Wrong(error.to_string()))?;
     let (wait, ttl) = (Timeout::Within(Duration::from_secs(timeout)), Some(Duration::from_secs(lifetime)));
     let wish = Wish { wait, ttl, ..Wish::of(name) };
-    match leases.acquire(wish, secret.key(), peer.client(HTTP)).await {
-        Ok(grant) => Ok((grant, secret)),
-        Err(error @ LeaseError::Ttl { .. }) => Err(Refused::Wrong(error.to_string())),
-        Err(_) => Err(Refused::Held),
-    }
+    leases.lend(wish, peer.client(HTTP)).await.map_err(|error| match error {
+        LeaseError::Ttl { .. } | LeaseError::NoRandom => Refused::Wrong(error.to_string()),
+        _ => Refused::Held,
+    })
 }
 
 fn free(leases: &Leases, name: &str, token: &str) -> bool {

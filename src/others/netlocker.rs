@@ -19,7 +19,7 @@ use super::{GRPC, HTTP};
 use crate::{
     lease::{Client, Delivery, Key, LeaseError, Leases, Wish},
     name::Name,
-    web::{Peer, handing_out, peer_of},
+    web::{Peer, handing_out, message, peer_of},
 };
 
 #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, reason = "generated")]
@@ -74,11 +74,7 @@ impl NetLockerService for Service {
         let who = peer_of(&request)?.client(GRPC);
         let NetLockRequest { key, time_lock, unique_id } = request.into_inner();
         let Taken { success, delivery } = take(&self.0, &key, unique_id.as_deref(), time_lock, who).await?;
-        let mut response = tonic::Response::new(NetLockerResponse { success });
-        if let Some(delivery) = delivery {
-            response.extensions_mut().insert(delivery);
-        }
-        Ok(response)
+        Ok(message(NetLockerResponse { success }, delivery))
     }
 
     async fn unlock(

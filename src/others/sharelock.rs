@@ -19,7 +19,7 @@ use crate::{
     lease::{Client, Delivery, Key, LeaseError, Leases, Wish},
     name::Name,
     timeout::Timeout,
-    web::{Peer, body, handing_out, json, peer_of},
+    web::{Peer, body, handing_out, json, message, peer_of},
 };
 
 #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, reason = "generated")]
@@ -123,11 +123,7 @@ impl ShareLockService for Service {
         let client = client_of(&request);
         let LockRequest { key, timeout_ms } = request.into_inner();
         let (status, delivery) = take(&self.0, &key, client.as_deref(), timeout_ms, who).await;
-        let mut response = tonic::Response::new(LockResponse { status: status.into() });
-        if let Some(delivery) = delivery {
-            response.extensions_mut().insert(delivery);
-        }
-        Ok(response)
+        Ok(message(LockResponse { status: status.into() }, delivery))
     }
 
     async fn unlock(

@@ -90,12 +90,10 @@ async fn lock(
 ) -> Result<Response, Failure> {
     let Query(asked) = asked?;
     let (name, ttl) = (asked.name()?, asked.ttl(&leases)?);
-    let secret =
-        Secret::random().map_err(|error| failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))?;
     let wish = Wish { ttl: Some(ttl), ..Wish::of(name) };
     let resource = &asked.resource;
-    match leases.acquire(wish, secret.key(), peer.client(HTTP)).await {
-        Ok(grant) => {
+    match leases.lend(wish, peer.client(HTTP)).await {
+        Ok((grant, secret)) => {
             let (token, ttl) = (uuid(&secret), text(ttl));
             let told =
                 json!({ "code": 200, "token": token, "resource": resource, "ttl": ttl, "acquired": true });

@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     task::spawn_blocking,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -65,11 +65,22 @@ pub(crate) async fn list<T: Send + 'static>(
     Some((made, Arc::new(listing)))
 }
 
-/// Says that a response hands out a grant, if it does: [`around`] takes it from there.
-pub(crate) fn handing_out(delivery: Option<Arc<Delivery>>, mut response: Response) -> Response {
-    if let Some(delivery) = delivery {
-        response.extensions_mut().insert(delivery);
-    }
+/// Says what a response hands out, if it does: a grant or a long list. [`around`] takes it from there.
+pub(crate) fn handing_out<T>(what: Option<Arc<T>>, mut response: Response) -> Response
+where
+    T: Send + Sync + 'static,
+{
+    what.map(|what| response.extensions_mut().insert(what));
+    response
+}
+
+/// The same of a message by gRPC.
+pub(crate) fn message<M, T>(message: M, what: Option<Arc<T>>) -> tonic::Response<M>
+where
+    T: Send + Sync + 'static,
+{
+    let mut response = tonic::Response::new(message);
+    what.map(|what| response.extensions_mut().insert(what));
     response
 }
 
@@ -157,6 +168,11 @@ impl HttpBody for Outgoing {
         let left = self.body.size_hint();
         left.exact().map_or(left, |exact| SizeHint::with_exact(exact + self.rest.len() as u64))
     }
+}
+
+/// What the clock on the wall shows then; now for what is past.
+pub(crate) fn wall_clock(moment: Instant) -> SystemTime {
+    SystemTime::now() + moment.saturating_duration_since(Instant::now())
 }
 
 /// A moment as JSON has it: `2026-11-20T09:30:00.123Z`.

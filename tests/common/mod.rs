@@ -4,7 +4,12 @@
 pub mod http;
 pub mod mysql;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use getlockd::{command::Stats, config::Cli, server::Server, session::Hub};
 use tokio::{
@@ -17,6 +22,25 @@ use tokio::{
 
 /// How long a test waits for what must come. Only a failing test waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How a script says that what it needs is not installed.
+pub const NOT_INSTALLED: i32 = 77;
+
+/// Whether what is not installed is a failure, and not skipped.
+pub fn all_drivers_are_wanted() -> bool {
+    std::env::var("DRIVERS").is_ok_and(|which| which == "all")
+}
+
+/// What `.ci/run` has installed below `target/drivers`.
+pub fn installed(what: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/drivers").join(what)
+}
+
+/// The Python of `.ci/run`, or that of the machine.
+pub fn python() -> PathBuf {
+    let venv = installed("venv/bin/python");
+    if venv.exists() { venv } else { "python3".into() }
+}
 
 pub struct TestServer {
     pub addr: SocketAddr,

@@ -90,7 +90,7 @@ impl Env<'_> {
             Expr::Literal(value) => value.clone(),
             Expr::Parameter(at) => self.parameters.get(*at).cloned().unwrap_or(Value::Null),
             Expr::User(name) => self.user.get(name).cloned().unwrap_or(Value::Null),
-            Expr::System { global: true, name } => Variables::default().get(name)?,
+            Expr::System { global: true, name } => Variables::initial(name)?,
             Expr::System { global: false, name } => self.system.get(name)?,
             Expr::Column(name) => self.column(name)?,
             Expr::Star => Value::Int(1),
