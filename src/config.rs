@@ -59,6 +59,10 @@ pub struct Config {
     #[arg(long, env = "GETLOCKD_MAX_CONNECTIONS", value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_connections: Option<usize>,
 
+    /// Threads that serve connections; more than one helps when one processor is not enough
+    #[arg(long, env = "GETLOCKD_WORKERS", default_value_t = 1, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
+    pub workers: usize,
+
     /// The most locks one session may hold
     #[arg(long, env = "GETLOCKD_MAX_LOCKS_PER_SESSION", default_value_t = 100_000, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_locks_per_session: usize,
@@ -228,6 +232,7 @@ mod tests {
             (&["--lease-min", "2s", "--lease-max", "1s"], "--lease-max"),
             (&["--lease-min", "0"], "from 1ms to"),
             (&["--max-connections", "0"], "at least 1"),
+            (&["--workers", "0"], "at least 1"),
             (&["--keepalive", "1s"], "from 4s to 2h"),
             (&["--drain", "soon"], "10s, 500ms or 2m"),
             (&["--drain", "-1"], "10s, 500ms or 2m"),
@@ -248,6 +253,7 @@ mod tests {
             "mysql",
             "http",
             "max-connections",
+            "workers",
             "max-locks-per-session",
             "lease-min",
             "lease-max",

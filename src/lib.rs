@@ -6,6 +6,7 @@
 //! bytes -> codec -> Command -> Session -> lock::Table -> Reply -> codec -> bytes
 //! ```
 
+mod aside;
 pub mod command;
 pub mod config;
 mod escape;

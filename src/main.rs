@@ -13,6 +13,7 @@ use getlockd::{
     server::Server,
 };
 use tokio::{
+    runtime::Builder,
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
@@ -20,14 +21,18 @@ use tracing_appender::non_blocking::WorkerGuard;
 
 fn main() -> ExitCode {
     match Cli::read(std::env::args_os()) {
-        Ok(Cli { task: None, config }) => exit(serve(&config)),
+        Ok(Cli { task: None, config }) => exit(run(&config)),
         Ok(Cli { task: Some(Task::Ping { server }), .. }) => exit(ping::ping(server)),
         Err(NotServing::Wrong(what)) => exit(Err(format!("{what} (--help explains)"))),
         Err(NotServing::Told(text)) => exit(stdout().write_all(text.as_bytes())),
     }
 }
 
-#[tokio::main]
+/// Few threads on purpose: see [`Config::workers`].
+fn run(config: &Config) -> Result<(), Box<dyn Error>> {
+    Builder::new_multi_thread().worker_threads(config.workers).enable_all().build()?.block_on(serve(config))
+}
+
 async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let _log = log_to_stderr(config);
     // Before anything listens, so that a signal never finds its default action.

@@ -1,6 +1,11 @@
 //! The name of a lock: checked and folded once, never invalid afterwards.
 
-use std::fmt;
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState},
+    sync::LazyLock,
+};
 
 use smol_str::SmolStr;
 
@@ -10,9 +15,12 @@ pub const MAX_NAME_CHARS: usize = 64;
 /// A lock's name: 1 to [`MAX_NAME_CHARS`] characters, lower-cased.
 ///
 /// Two names are one lock when they differ only in case. Accents and blanks are significant.
-/// Cheap to clone; up to 23 bytes need no allocation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Name(SmolStr);
+/// Cheap to clone; up to 23 bytes need no allocation. It knows its hash: see [`Hashed`].
+#[derive(Clone)]
+pub struct Name {
+    hash: u64,
+    text: SmolStr,
+}
 
 /// Why a text is not a [`Name`]. Each message names the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,11 +45,18 @@ impl Name {
     /// # Errors
     /// [`NameError`] when `text` is empty, too long or contains NUL.
     pub fn new(text: &str) -> Result<Self, NameError> {
-        check(text)?;
-        if text.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()) {
-            return Ok(Self(SmolStr::new(text)));
+        let is_plain = |b| matches!(b, 1..b'A' | b'['..=0x7F);
+        if (1..=MAX_NAME_CHARS).contains(&text.len()) && text.bytes().all(is_plain) {
+            return Ok(Self::folded(SmolStr::new(text)));
         }
-        Ok(Self(text.chars().map(fold).collect()))
+        check(text)?;
+        Ok(Self::folded(text.chars().map(fold).collect()))
+    }
+
+    fn folded(text: SmolStr) -> Self {
+        /// Strangers choose the names: with a key of this process they cannot choose the hashes.
+        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        Self { hash: KEY.hash_one(text.as_bytes()), text }
     }
 
     /// As [`Name::new`], from bytes that a client sent.
@@ -54,7 +69,62 @@ impl Name {
 
     /// The folded text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.text == other.text
+    }
+}
+
+impl Eq for Name {}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// For maps whose keys are names: takes the hash that a name was given when it was made, so that a
+/// name is hashed once, however many maps it is looked up in.
+pub type Hashed = BuildHasherDefault<KnownHash>;
+
+/// See [`Hashed`].
+#[derive(Debug, Default)]
+pub struct KnownHash(u64);
+
+impl Hasher for KnownHash {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // No name comes here; other keys would still be told apart.
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

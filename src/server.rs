@@ -245,6 +245,7 @@ mod tests {
         let mut open = || (bursts.pop().unwrap(), hub.open(Origin { wire: line::WIRE, peer: addr }));
         let ((io, session), (other_io, other)) = (open(), open());
         let sizes = [size_of_val(&line::serve(io, session)), size_of_val(&mysql::serve(other_io, other))];
-        assert!(sizes.iter().all(|size| *size <= 700), "{sizes:?}");
+
+        assert!(sizes.iter().all(|size| *size <= 530), "{sizes:?}");
     }
 }

@@ -12,11 +12,15 @@ use tokio::time::Instant;
 pub use hub::{Handle, Hub, Limits, MAX_LIST_ROWS, Profile};
 
 use crate::{
+    aside::aside,
     command::{Answer, Command, Ending, Error, Reply, Stats},
     lock::{Mode, Owner, Patience, Released, SessionId, Taken, Token, Verdict, Wait},
     name::Name,
     timeout::Timeout,
 };
+
+/// So many locks are freed in a fraction of a millisecond.
+const MANY: usize = 1000;
 
 /// One client's session.
 #[derive(Debug)]
@@ -86,7 +90,7 @@ impl Session {
         let reply = match command {
             Command::GetLock { name, mode, timeout } => return self.get_lock(name, mode, timeout),
             Command::ReleaseLock(name) => self.release(&name),
-            Command::ReleaseAllLocks => Reply::Int(self.owner.release_all()),
+            Command::ReleaseAllLocks => Reply::Int(self.aside(Owner::release_all)),
             Command::IsFreeLock(name) => table.is_free(&name).into(),
             Command::IsUsedLock(name) => table.oldest_holder(&name).map(|id| id.0.into()).into(),
             Command::FencingToken(name) => self.token(&name).into(),
@@ -118,6 +122,11 @@ impl Session {
         })
     }
 
+    /// Frees many locks beside what the thread has to do for others.
+    fn aside<T>(&mut self, free: impl FnOnce(&mut Owner) -> T) -> T {
+        if self.holds() < MANY { free(&mut self.owner) } else { aside(|| free(&mut self.owner)) }
+    }
+
     fn may_take(&self, name: &Name) -> Result<(), Error> {
         let max = self.max_locks();
         if self.holds() < max && !self.handle.is_stopping() || self.owner.has(name) {
@@ -145,7 +154,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // First the locks: who waits for the session to be gone finds them free.
-        self.owner.abandon();
+        self.aside(Owner::abandon);
         self.hub.leave(self.id());
     }
 }

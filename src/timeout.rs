@@ -33,6 +33,9 @@ impl FromStr for Timeout {
 
     /// Fractions count to the nanosecond; what no clock holds is for ever.
     fn from_str(text: &str) -> Result<Self, BadTimeout> {
+        if let Ok(seconds) = text.parse::<u32>() {
+            return Ok(Self::Within(Duration::from_secs(seconds.into())));
+        }
         let (negative, magnitude) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text.strip_prefix('+').unwrap_or(text)),

@@ -81,11 +81,16 @@ fn foreign(line: &[u8]) -> Option<Untrusted> {
     if line[0] == TLS_HANDSHAKE {
         return Some(Untrusted::Tls);
     }
+    if line.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"Host:")) {
+        return Some(Untrusted::Http);
+    }
+    // Most lines have no slash.
+    memchr::memchr(b'/', line)?;
     let words: Vec<&[u8]> = line.split(|c| *c == b' ').filter(|word| !word.is_empty()).collect();
     let is_http = match words.as_slice() {
         [method, _, version] if version.starts_with(b"HTTP/") => method.iter().all(u8::is_ascii_uppercase),
-        [method, target, ..] if METHODS.contains(method) => target.starts_with(b"/"),
-        _ => line.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"Host:")),
+        [method, target, ..] => METHODS.contains(method) && target.starts_with(b"/"),
+        _ => false,
     };
     is_http.then_some(Untrusted::Http)
 }

@@ -106,21 +106,44 @@ struct Connection {
     greedy: bool,
 }
 
+/// What came of looking for a request.
+enum Step<'a> {
+    /// There is none.
+    Idle,
+    /// Its response is written.
+    Done,
+    /// It has to be waited for. Boxed: a wait is rare and long, and its state would stand in every
+    /// idle connection.
+    Waits(Pin<Box<dyn Future<Output = Result<Answer, Cut>> + Send + 'a>>),
+}
+
 impl Connection {
     async fn run(&mut self) -> Result<Infallible, Over> {
         loop {
-            while let Some(request) = self.codec.decode(&mut self.io.input)? {
-                self.respond(request).await?;
-                if let Some(ending) = self.session.ending() {
-                    return Err(ending.into());
-                }
-                if self.io.output.len() >= MAX_UNSENT {
-                    self.flush().await?;
-                }
-                self.take_turns().await;
+            let (answer, more) = match self.step()? {
+                Step::Waits(waiting) => (Some(waiting.await?), true),
+                Step::Done => (None, true),
+                Step::Idle => (None, false),
+            };
+            if let Some(answer) = answer {
+                self.write(Response::Answer(answer))?;
             }
-            self.flush().await?;
-            self.fill().await?;
+            if let Some(ending) = self.session.ending() {
+                return Err(ending.into());
+            }
+            if !more || self.io.output.len() >= MAX_UNSENT {
+                self.flush().await?;
+            }
+            if more { self.take_turns().await } else { self.fill().await? }
+        }
+    }
+
+    /// Answers the next request, if one has come. Not async: a request would have a place in every
+    /// idle connection.
+    fn step(&mut self) -> Result<Step<'_>, Over> {
+        match self.codec.decode(&mut self.io.input)? {
+            Some(request) => self.respond(request),
+            None => Ok(Step::Idle),
         }
     }
 
@@ -133,10 +156,10 @@ impl Connection {
         }
     }
 
-    async fn respond(&mut self, request: Result<Request, Refusal>) -> Result<(), Over> {
+    fn respond(&mut self, request: Result<Request, Refusal>) -> Result<Step<'_>, Over> {
         tracing::trace!(?request);
         let response = match request {
-            Ok(Request::Run(command)) => return self.answer(command).await,
+            Ok(Request::Run(command)) => return self.answer(command),
             Ok(Request::Ping) => Response::Pong,
             Ok(Request::Hello) => {
                 Response::Hello(Hello { id: self.session.id(), max_locks: self.session.max_locks() })
@@ -145,28 +168,25 @@ impl Connection {
             Ok(Request::Quit) => return Err(Over::Quit),
             Err(refusal) => Response::Refused(refusal),
         };
-        self.write(response)
+        self.write(response)?;
+        Ok(Step::Done)
     }
 
     fn write(&mut self, response: Response) -> Result<(), Over> {
         Ok(self.codec.encode(response, &mut self.io.output)?)
     }
 
-    async fn answer(&mut self, command: Command) -> Result<(), Over> {
+    fn answer(&mut self, command: Command) -> Result<Step<'_>, Over> {
         let may_take_long = command.looks_at_everything();
-        // Boxed: a wait is rare and long, and its state would stand in every idle connection.
-        let waiting: Pin<Box<dyn Future<Output = Result<Answer, Cut>> + Send>> =
-            match self.session.start(command) {
-                Progress::Done(answer) => {
-                    self.codec.encode(Response::Answer(answer), &mut self.io.output)?;
-                    self.greedy = may_take_long;
-                    return Ok(());
-                }
-                Progress::Waiting(waiting) => Box::pin(wire::wait(&mut self.io, waiting)),
-                Progress::Killing(killing) => Box::pin(async { killing.finish().await.map_err(Cut::Ended) }),
-            };
-        let answer = waiting.await?;
-        self.write(Response::Answer(answer))
+        Ok(Step::Waits(match self.session.start(command) {
+            Progress::Done(answer) => {
+                self.codec.encode(Response::Answer(answer), &mut self.io.output)?;
+                self.greedy = may_take_long;
+                return Ok(Step::Done);
+            }
+            Progress::Waiting(waiting) => Box::pin(wire::wait(&mut self.io, waiting)),
+            Progress::Killing(killing) => Box::pin(async { killing.finish().await.map_err(Cut::Ended) }),
+        }))
     }
 
     /// Waits for more input, or for the end of the session.

@@ -10,13 +10,13 @@ use std::borrow::Cow;
 use nom::{
     IResult, Parser,
     branch::alt,
-    bytes::complete::{tag_no_case, take_till, take_till1, take_while, take_while_m_n, take_while1},
+    bytes::complete::{take_till, take_till1, take_while, take_while_m_n, take_while1},
     character::complete::char,
     combinator::{cut, map_opt, opt, verify},
     error::{ErrorKind, ParseError},
-    multi::separated_list0,
     sequence::{delimited, preceded, terminated},
 };
+use smallvec::SmallVec;
 
 use super::error::Refusal;
 use crate::escape::{self, unescape};
@@ -25,8 +25,11 @@ use crate::escape::{self, unescape};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Call<'a> {
     pub word: &'a [u8],
-    pub args: Vec<Arg<'a>>,
+    pub args: Args<'a>,
 }
+
+/// No command has more.
+pub(super) type Args<'a> = SmallVec<[Arg<'a>; 2]>;
 
 /// One argument.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,23 +74,51 @@ struct Called<'a> {
 }
 
 fn call(input: &[u8]) -> Parsed<'_, Called<'_>> {
-    let sql = terminated(alt((tag_no_case("SELECT"), tag_no_case("DO"))), blanks1);
-    let (input, sql) = preceded(blanks, opt(sql)).parse(input)?;
-    let (input, word) = take_till1(|c| is_blank(c) || matches!(c, b'(' | b',')).parse(input)?;
+    let (input, first) = preceded(blanks, word).parse(input)?;
+    let (input, word, sql) = match blanks1(input) {
+        Ok((input, ())) if is_sql(first) => word(input).map(|(input, word)| (input, word, true))?,
+        _ => (input, first, false),
+    };
     let (input, parentheses) =
         preceded(blanks, opt(char('('))).map(|opening| opening.is_some()).parse(input)?;
     let (input, args) = if parentheses {
         cut(terminated(in_parentheses, blanks)).parse(input)?
-    } else if sql.is_some() {
+    } else if sql {
         return fail(Refusal::NoCall);
     } else {
-        separated_list0(alt((comma, blanks1)), arg).parse(input)?
+        args(alt((comma, blanks1)), input)?
     };
     Ok((input, Called { call: Call { word, args }, parentheses }))
 }
 
-fn in_parentheses(input: &[u8]) -> Parsed<'_, Vec<Arg<'_>>> {
-    let (input, args) = preceded(blanks, separated_list0(comma, arg)).parse(input)?;
+fn word(input: &[u8]) -> Parsed<'_, &[u8]> {
+    take_till1(|c| is_blank(c) || matches!(c, b'(' | b',')).parse(input)
+}
+
+/// What may stand in front of a call.
+pub(super) fn is_sql(word: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(b"SELECT") || word.eq_ignore_ascii_case(b"DO")
+}
+
+/// As nom's `separated_list0`, without an allocation.
+fn args<'a>(
+    separator: impl Parser<&'a [u8], Output = (), Error = Fault>,
+    input: &'a [u8],
+) -> Parsed<'a, Args<'a>> {
+    let (mut rest, first) = opt(arg).parse(input)?;
+    let mut args: Args<'_> = first.into_iter().collect();
+    let mut next = opt(preceded(separator, arg));
+    while !args.is_empty()
+        && let (after, Some(arg)) = next.parse(rest)?
+    {
+        args.push(arg);
+        rest = after;
+    }
+    Ok((rest, args))
+}
+
+fn in_parentheses(input: &[u8]) -> Parsed<'_, Args<'_>> {
+    let (input, args) = preceded(blanks, |input| args(comma, input)).parse(input)?;
     match preceded(blanks, opt(char(')'))).parse(input)? {
         (input, Some(_)) => Ok((input, args)),
         ([], None) => fail(Refusal::Unclosed),
@@ -182,7 +213,7 @@ fn is_blank(c: u8) -> bool {
 
 /// Bytes beyond ASCII are looked at as characters when the name is made.
 fn is_bare(c: u8) -> bool {
-    !c.is_ascii() || escape::is_bare(std::primitive::char::from(c))
+    c.is_ascii_alphanumeric() || !c.is_ascii() || escape::is_bare(std::primitive::char::from(c))
 }
 
 fn unexpected(rest: &[u8]) -> Refusal {

@@ -72,9 +72,11 @@ impl Verb {
     }
 
     fn find(word: &[u8]) -> Result<&'static Self, Refusal> {
+        // Programs write them as they stand here.
+        let exactly = Self::ALL.iter().find(|verb| verb.name.as_bytes() == word);
         let named = |verb: &&Self| verb.name.as_bytes().eq_ignore_ascii_case(word);
-        Self::ALL.iter().find(named).ok_or_else(|| {
-            if word.eq_ignore_ascii_case(b"SELECT") || word.eq_ignore_ascii_case(b"DO") {
+        exactly.or_else(|| Self::ALL.iter().find(named)).ok_or_else(|| {
+            if grammar::is_sql(word) {
                 return Refusal::NoCall;
             }
             let word = grammar::shown(word);
@@ -93,7 +95,7 @@ fn nearest(word: &str) -> Option<&'static str> {
 
 struct Args<'a> {
     verb: &'static Verb,
-    args: Vec<Arg<'a>>,
+    args: grammar::Args<'a>,
 }
 
 impl Args<'_> {

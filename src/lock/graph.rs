@@ -10,7 +10,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{SessionId, entry::Hold, holders::Holders};
-use crate::name::Name;
+use crate::name::{Hashed, Name};
 
 /// One step of a circle: `waiter` waits for `name`, which `holder` holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Circle(pub Vec<Link>);
 #[derive(Debug, Default)]
 pub(super) struct Graph {
     waits: HashMap<SessionId, Name>,
-    holders: HashMap<Name, HashSet<SessionId>>,
+    holders: HashMap<Name, HashSet<SessionId>, Hashed>,
 }
 
 impl Graph {

@@ -7,7 +7,7 @@ use super::{
     entry::Request,
     table::{Answer, Patience},
 };
-use crate::name::Name;
+use crate::name::{Hashed, Name};
 
 /// What came of asking for a lock.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub enum Released {
 pub struct Owner {
     id: SessionId,
     table: Arc<Table>,
-    holds: HashMap<Name, Hold>,
+    holds: HashMap<Name, Hold, Hashed>,
 }
 
 #[derive(Debug)]
@@ -53,7 +53,7 @@ struct Hold {
 impl Owner {
     /// An owner that holds nothing. `id` must be its own.
     pub fn new(id: SessionId, table: Arc<Table>) -> Self {
-        Self { id, table, holds: HashMap::new() }
+        Self { id, table, holds: HashMap::default() }
     }
 
     /// Who this is.

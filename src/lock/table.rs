@@ -15,7 +15,7 @@ use super::{
     graph::Graph,
     token::Tokens,
 };
-use crate::name::Name;
+use crate::name::{Hashed, Name};
 
 /// Many, so that a listing, which holds one shard at a time, stops few others.
 const SHARDS: usize = 128;
@@ -32,7 +32,7 @@ pub enum Patience {
 /// All locks that are held, and who waits for them.
 #[derive(Debug)]
 pub struct Table {
-    locks: DashMap<Name, Lock>,
+    locks: DashMap<Name, Lock, Hashed>,
     graph: Mutex<Graph>,
     tokens: Tokens,
     deadlocks: AtomicU64,
@@ -59,7 +59,7 @@ pub(super) enum Left {
 impl Default for Table {
     fn default() -> Self {
         Self {
-            locks: DashMap::with_shard_amount(SHARDS),
+            locks: DashMap::with_hasher_and_shard_amount(Hashed::default(), SHARDS),
             graph: Mutex::default(),
             tokens: Tokens::from_clock(),
             deadlocks: AtomicU64::new(0),

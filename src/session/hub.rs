@@ -18,6 +18,7 @@ use super::{
     signal::{Notice, Signal},
 };
 use crate::{
+    aside::aside,
     command::{Answer, Ending, Error, LockRow, Origin, Reply, SessionRow, Stats, WaiterRow, WhyRow},
     lock::{Excerpt, Holder, LockInfo, Owner, Reason, SessionId, Table, WaiterInfo},
     name::Name,
@@ -59,7 +60,8 @@ pub struct Handle {
     since: Instant,
     holds: AtomicUsize,
     signal: Signal,
-    profile: Mutex<Profile>,
+    /// Most clients of the line wire tell nothing.
+    profile: Mutex<Option<Box<Profile>>>,
 }
 
 /// What a client tells of itself, for people who look at the list of sessions.
@@ -108,7 +110,7 @@ impl Hub {
         let mut live = self.live();
         let id = live.next_id();
         let (holds, signal, since) = (AtomicUsize::new(0), Signal::default(), Instant::now());
-        let profile = Mutex::new(Profile::new(since));
+        let profile = Mutex::default();
         let handle = Arc::new(Handle { id, origin, since, holds, signal, profile });
         if live.draining {
             handle.signal.drain();
@@ -194,7 +196,7 @@ impl Hub {
 
     /// The locks that are held, of those whose name starts with the prefix.
     pub fn locks(&self, prefix: Option<&Name>) -> Excerpt<LockRow> {
-        self.table.list(prefix, MAX_LIST_ROWS).map(|lock| self.lock_row(lock))
+        aside(|| self.table.list(prefix, MAX_LIST_ROWS)).map(|lock| self.lock_row(lock))
     }
 
     /// The first `limit` holds of one lock, the longest first.
@@ -237,7 +239,7 @@ impl Hub {
             age: handle.since.elapsed(),
             holds: handle.holds.load(Ordering::Relaxed),
             waits_for: self.table.waits_for(handle.id),
-            profile: handle.profile().clone(),
+            profile: handle.profile(),
         };
         Excerpt::of(handles, MAX_LIST_ROWS).map(row)
     }
@@ -252,7 +254,7 @@ impl Hub {
         let Holder { session: owner, mode, token, since } = holder;
         let handle = self.handle(owner);
         let origin = handle.as_ref().map(|handle| handle.origin);
-        let profile = handle.map(|handle| handle.profile().clone());
+        let profile = handle.map(|handle| handle.profile());
         LockRow { name, mode, owner, origin, profile, token, held: since.elapsed(), waiters }
     }
 
@@ -310,12 +312,18 @@ impl Handle {
 
     /// Notes what the client tells of itself, or begins to wait for, or that it is idle now.
     pub fn note(&self, change: impl FnOnce(&mut Profile)) {
-        let mut profile = self.profile();
-        change(&mut profile);
+        let mut noted = self.noted();
+        let profile = noted.get_or_insert_with(|| Box::new(Profile::new(self.since)));
+        change(profile);
         profile.since = Instant::now();
     }
 
-    fn profile(&self) -> MutexGuard<'_, Profile> {
+    /// What the client has told of itself.
+    fn profile(&self) -> Profile {
+        self.noted().as_deref().map_or_else(|| Profile::new(self.since), Profile::clone)
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Option<Box<Profile>>> {
         // No code that can panic runs while it is held.
         self.profile.lock().unwrap_or_else(PoisonError::into_inner)
     }
