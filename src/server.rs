@@ -1,10 +1,17 @@
 //! The server: its listeners, its sessions, and how it stops.
 
-use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::{Ready, ready},
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, middleware::from_fn};
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     command::Origin,
@@ -135,13 +142,11 @@ impl Server {
         let keepalive = self.keepalive;
         if let Some(listener) = self.line.take() {
             let refusal = line::refusal(self.max_connections);
-            let serve = |io, session| -> Serving { Box::pin(line::serve(io, session)) };
-            let serve = serve_session(line::WIRE, self.hub.clone(), keepalive, serve);
+            let serve = serve_session(line::WIRE, self.hub.clone(), keepalive, line::serve);
             self.accepting.spawn(net::accept(listener, self.gate.clone(), refusal, keepalive, serve));
         }
         if let Some(listener) = self.mysql.take() {
-            let serve = |io, session| -> Serving { Box::pin(mysql::serve(io, session)) };
-            let serve = serve_session(mysql::WIRE, self.hub.clone(), keepalive, serve);
+            let serve = serve_session(mysql::WIRE, self.hub.clone(), keepalive, mysql::serve);
             let gate = self.gate.clone();
             self.accepting.spawn(net::accept(listener, gate, mysql::refusal(), keepalive, serve));
         }
@@ -195,21 +200,21 @@ fn max_connections(wanted: Option<usize>) -> Result<usize, StartError> {
     Ok(possible.min(wanted.unwrap_or(usize::MAX)).min(Semaphore::MAX_PERMITS))
 }
 
-type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// What serves a connection, or nothing, for one that is gone already.
+type Serving<F> = Either<F, Ready<()>>;
 
 /// Serves a connection with a session of its own.
-fn serve_session(
+fn serve_session<F: Future<Output = ()>>(
     wire: &'static str,
     hub: Arc<Hub>,
     keepalive: Keepalive,
-    serve: fn(Burst, Session) -> Serving,
-) -> impl Fn(Connection) -> Serving {
+    serve: fn(Burst, Session) -> F,
+) -> impl Fn(Connection) -> Serving<F> {
     move |Connection { stream, peer }| {
         let session = hub.open(Origin { wire, peer });
         match Burst::new(stream, keepalive) {
-            Ok(io) => serve(io, session),
-            // It is gone already.
-            Err(_) => Box::pin(async {}),
+            Ok(io) => Either::Left(serve(io, session)),
+            Err(_) => Either::Right(ready(())),
         }
     }
 }
@@ -219,11 +224,10 @@ fn serve_http(
     router: Router,
     keepalive: Keepalive,
     stop: CancellationToken,
-) -> impl Fn(Connection) -> Serving {
+) -> impl Fn(Connection) -> Serving<Pin<Box<dyn Future<Output = ()> + Send>>> {
     move |Connection { stream, peer }| match keepalive.probe(&stream) {
-        Ok(()) => Box::pin(web::serve(stream, peer, router.clone(), stop.clone())),
-        // It is gone already.
-        Err(_) => Box::pin(async {}),
+        Ok(()) => Either::Left(Box::pin(web::serve(stream, peer, router.clone(), stop.clone()))),
+        Err(_) => Either::Right(ready(())),
     }
 }
 

@@ -1,8 +1,16 @@
 //! Accepting connections: as many as may be, and for as long as the server runs.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
+use pin_project_lite::pin_project;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -110,9 +118,26 @@ fn refuse(stream: TcpStream, gate: &Gate, refusal: &Bytes, keepalive: Keepalive)
     }
 }
 
-async fn keeping(place: OwnedSemaphorePermit, work: impl Future<Output = ()>) {
-    work.await;
-    drop(place);
+fn keeping<F>(place: OwnedSemaphorePermit, work: F) -> Keeping<F> {
+    Keeping { work, _place: place }
+}
+
+pin_project! {
+    /// Work that has its place until it is dropped. By hand: an async block would have room for
+    /// the work twice.
+    struct Keeping<F> {
+        #[pin]
+        work: F,
+        _place: OwnedSemaphorePermit,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Keeping<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().work.poll(cx)
+    }
 }
 
 /// Whether only the one that was to be accepted has failed.
