@@ -63,8 +63,8 @@ struct Peer {
 /// How one locks with a peer.
 struct Way {
     does: &'static str,
-    /// What getlockd gives and this does not, and the other way round.
-    lacks: &'static str,
+    /// Of what getlockd gives; and what this gives more.
+    gives_up: &'static str,
     clients: &'static dyn Clients,
     loads: &'static [Load],
     beside: &'static [Ours],
@@ -104,7 +104,7 @@ fn version(program: impl AsRef<OsStr>) -> Option<String> {
 }
 
 fn compare(peer: &Peer, way: &Way, getlockd: &Getlockd) {
-    println!("  {}\n  ({})", way.does, way.lacks);
+    println!("  {}\n  gives up: {}", way.does, way.gives_up);
     for &load in way.loads {
         let (mut theirs, mut ours) = (Vec::new(), vec![Vec::new(); way.beside.len()]);
         for _ in 0..ROUNDS {

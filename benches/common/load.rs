@@ -18,7 +18,7 @@ use tokio::{
 
 use super::Server;
 
-const TIME: Duration = Duration::from_millis(700);
+const TIME: Duration = Duration::from_millis(600);
 
 #[derive(Clone, Copy)]
 pub struct Load {

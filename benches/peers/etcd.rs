@@ -22,9 +22,9 @@ const TTL: i64 = 60;
 
 const WAYS: &[Way] = &[Way {
     does: "v3lock Lock and Unlock, a lease for each connection",
-    lacks: "it queues and survives its own crash, for it writes each step to disk, which getlockd does not; a lock \
-        of a client that has gone stays until its lease ends, and leases want heartbeats (none sent here); \
-        it finds no deadlocks",
+    gives_up: "the end of the connection, which frees nothing: a lock stays until its lease ends, which wants heartbeats \
+        (none sent here); deadlocks are not found. It queues, and gives what getlockd does not: each step is on \
+        disk, and servers can be several",
     clients: &Etcd,
     loads: &[LOADS[0], LOADS[2]],
     beside: LINE_ONLY,

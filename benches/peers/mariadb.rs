@@ -10,7 +10,7 @@ use crate::{
 const WAYS: &[Way] = &[
     Way {
         does: "SELECT GET_LOCK(name, 60), SELECT RELEASE_LOCK(name)",
-        lacks: "nothing: it queues, frees at the end of the connection and finds deadlocks; a thread for each \
+        gives_up: "nothing of it: it queues, frees at the end of the connection and finds deadlocks; a thread for each \
             connection",
         clients: &MYSQL,
         loads: LOADS,
@@ -18,7 +18,7 @@ const WAYS: &[Way] = &[
     },
     Way {
         does: "the same, from a client with a thread for each connection",
-        lacks: "as above; a reply wakes a thread each, which the kernel counts as the server's time",
+        gives_up: "as above; a reply wakes a thread each, which the kernel counts as the server's time",
         clients: &MYSQL,
         loads: &[Load { threads: true, ..LOADS[0] }],
         beside: &[Ours::Mysql],

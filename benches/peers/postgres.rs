@@ -28,8 +28,8 @@ const ADVISORY: Wire = Wire {
 
 const WAYS: &[Way] = &[Way {
     does: "SELECT pg_advisory_lock(hash), SELECT pg_advisory_unlock(hash)",
-    lacks: "it queues, frees at the end of the connection and finds deadlocks (after a second); names are hashed \
-        to numbers and may collide; no timeout in the call; a process for each connection",
+    gives_up: "names: they are hashed to numbers and may collide; a timeout in the call. It queues, frees at the end of \
+        the connection and finds deadlocks after a second; a process for each connection",
     clients: &ADVISORY,
     loads: LOADS,
     beside: LINE_ONLY,

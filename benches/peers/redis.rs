@@ -33,22 +33,23 @@ const PATIENT: Wire = Wire { pause: Duration::from_millis(100), ..SAFE };
 const WAYS: &[Way] = &[
     Way {
         does: "SET name v NX PX 30000, DEL name",
-        lacks: "no queue: who waits polls, here at once, and any may be next; a lock of a client that has gone \
-            stays until its time is over; one that is held longer is lost, and then DEL frees another's",
+        gives_up: "the queue: who waits polls (here at once) and any may be next; the end of the connection, which frees \
+            nothing: a lock stays until its time is over; safety: one held longer is lost, and then DEL frees \
+            another's; deadlocks are not found",
         clients: &PLAIN,
         loads: LOADS,
         beside: LINE_ONLY,
     },
     Way {
         does: "SET name v NX PX 30000, EVALSHA of a script that looks at v first",
-        lacks: "as above, but it frees nobody else's",
+        gives_up: "as above, but it frees nobody else's",
         clients: &SAFE,
         loads: LOADS,
         beside: LINE_ONLY,
     },
     Way {
         does: "the same, polling each 100 ms",
-        lacks: "as above; who asks again at once after freeing it gets it, the others do not",
+        gives_up: "as above, and fairness: who asks again at once after freeing it gets it, the others do not",
         clients: &PATIENT,
         loads: &[LOADS[2]],
         beside: LINE_ONLY,
