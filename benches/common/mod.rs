@@ -7,6 +7,10 @@
     reason = "a part of programs for people"
 )]
 
+pub mod line;
+pub mod load;
+pub mod mysql;
+
 use std::{
     fs,
     net::{TcpListener, TcpStream},
@@ -25,6 +29,12 @@ pub struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // Asked first: PostgreSQL, when killed, leaves shared memory behind.
+        let _ = Command::new("sh").args(["-c", &format!("kill {}", self.child.id())]).status();
+        let start = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < Duration::from_secs(10) {
+            thread::sleep(Duration::from_millis(10));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -42,13 +52,16 @@ impl Server {
         Self { child }
     }
 
-    /// Used so far, by itself and by the kernel for it.
+    /// Used so far by it and by the processes that it started, those that ended too, and by the kernel
+    /// for them.
     pub fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // The name stands in parentheses and may contain anything.
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-        let ticks: u32 = fields[11].parse::<u32>().unwrap() + fields[12].parse::<u32>().unwrap();
-        TICK * ticks
+        let all = processes();
+        let (mut tree, mut at) = (vec![self.child.id()], 0);
+        while let Some(&parent) = tree.get(at) {
+            tree.extend(all.iter().filter(|one| one.parent == parent).map(|one| one.id));
+            at += 1;
+        }
+        all.iter().filter(|one| tree.contains(&one.id)).map(Process::cpu).sum()
     }
 
     /// In bytes.
@@ -59,13 +72,65 @@ impl Server {
     }
 }
 
+struct Process {
+    id: u32,
+    parent: u32,
+    /// By itself and the kernel for it.
+    used: Duration,
+    /// By its children that have ended.
+    ended: Duration,
+}
+
+impl Process {
+    fn cpu(&self) -> Duration {
+        // Ticks are coarse: a process that has little to do may show none. The threads' nanoseconds are
+        // exact, but those of threads that ended are not among them.
+        self.used.max(threads(self.id)) + self.ended
+    }
+}
+
+fn processes() -> Vec<Process> {
+    let folders = fs::read_dir("/proc").unwrap();
+    folders.filter_map(|folder| process(&folder.unwrap().path())).collect()
+}
+
+/// None if it is none, or has ended meanwhile.
+fn process(folder: &Path) -> Option<Process> {
+    let id = folder.file_name()?.to_str()?.parse().ok()?;
+    let stat = fs::read_to_string(folder.join("stat")).ok()?;
+    // The name stands in parentheses and may contain anything.
+    let fields: Vec<&str> = stat.rsplit(") ").next()?.split(' ').collect();
+    let number = |at: usize| fields.get(at)?.parse::<u32>().ok();
+    let ticks = |at: usize| Some(TICK * (number(at)? + number(at + 1)?));
+    Some(Process { id, parent: number(1)?, used: ticks(11)?, ended: ticks(13)? })
+}
+
+/// What the threads of a process have used that are alive.
+fn threads(id: u32) -> Duration {
+    let all = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+    let used = all.filter_map(|thread| {
+        let stat = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        stat.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(used.sum())
+}
+
+/// getlockd and its ports: line and MySQL.
+pub fn getlockd() -> (Server, u16, u16) {
+    let (line, mysql) = (free_port(), free_port());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_getlockd"));
+    command.args(["--http", "off", "--line", &format!("127.0.0.1:{line}")]);
+    command.args(["--mysql", &format!("127.0.0.1:{mysql}")]);
+    (Server::start(command, line), line, mysql)
+}
+
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Whether it is only asked if it runs, by `cargo test --benches`, or cannot.
 pub fn is_only_asked() -> bool {
-    std::env::args().any(|arg| arg == "--test") || !Path::new("/proc/self/stat").exists()
+    std::env::args().all(|arg| arg != "--bench") || !Path::new("/proc/self/stat").exists()
 }
 
 /// The middle one, the least and the most.
