@@ -1,0 +1,256 @@
+//! `cargo bench --bench latency`: how long a waiter waits once the lock is let go, and how long others
+//! wait while a session with very many locks ends. Over the line wire, with sockets.
+//!
+//! Needs Linux. What was measured stands in benches/README.md.
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a program for people")]
+
+mod common;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io::{Read, Write},
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{Server, line::Line, load::Load, median};
+
+/// Waiters in a queue.
+const QUEUES: [usize; 2] = [2, 1_000];
+const ROUNDS: usize = 10;
+/// Of each kind, in each round.
+const SAMPLES: usize = 500;
+/// Connections with names of their own, on a loaded server.
+const OTHERS: usize = 32;
+
+/// Locks of a session that ends, and how many such.
+const HOLDS: usize = 100_000;
+const ENDS: usize = 12;
+/// As long nothing happens before each of them.
+const CALM: Duration = Duration::from_millis(100);
+
+fn main() {
+    if common::is_only_asked() {
+        return;
+    }
+    common::open_many_files();
+    hand_overs();
+    ends();
+}
+
+fn hand_overs() {
+    let mut echo = Line::connect(echo());
+    let mut queues = QUEUES.map(Queue::new);
+    println!("from a line or a close to the reply, us; {} samples of each kind", ROUNDS * SAMPLES);
+    for others in [0, OTHERS] {
+        let mut seen = QUEUES.map(|_| BTreeMap::new());
+        for _ in 0..ROUNDS {
+            for (queue, seen) in queues.iter_mut().zip(&mut seen) {
+                queue.round(&mut echo, others, seen);
+            }
+        }
+        println!("\nother connections at work: {others}");
+        println!("                                     p50      p99    p99.9");
+        let p99 = seen.map(print_percentiles);
+        for (kind, few) in &p99[0] {
+            println!("  {kind}: p99 at {} is {:.2} of that at {}", QUEUES[1], p99[1][kind] / few, QUEUES[0]);
+        }
+    }
+}
+
+type Seen = BTreeMap<String, Vec<f64>>;
+
+/// The 99th percentile of each kind, by the kind's name before the comma.
+fn print_percentiles(seen: Seen) -> BTreeMap<String, f64> {
+    let mut p99 = BTreeMap::new();
+    for (kind, mut micros) in seen {
+        micros.sort_by(f64::total_cmp);
+        let at = |per_mille: usize| micros[(micros.len() * per_mille / 1000).min(micros.len() - 1)];
+        println!("{kind:<30} {:>9.1} {:>8.1} {:>8.1}", at(500), at(990), at(999));
+        p99.insert(kind.split(',').next().unwrap().to_owned(), at(990));
+    }
+    p99
+}
+
+/// The floor: a thread that sends back what it reads. Its port.
+fn echo() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut space = [0; 64];
+        while let Ok(read @ 1..) = stream.read(&mut space) {
+            stream.write_all(&space[..read]).unwrap();
+        }
+    });
+    port
+}
+
+/// A server with one lock: the first of the line holds it, the others wait in this order.
+struct Queue {
+    _server: Server,
+    port: u16,
+    waiters: usize,
+    line: VecDeque<Line>,
+    /// Not in the queue.
+    aside: Line,
+}
+
+impl Queue {
+    fn new(waiters: usize) -> Self {
+        let (server, port) = Server::getlockd("line", &[]);
+        let mut holder = Line::connect(port);
+        assert_eq!(holder.ask("GET_LOCK one 60"), "1");
+        let (line, aside) = (VecDeque::from([holder]), Line::connect(port));
+        let mut queue = Self { _server: server, port, waiters, line, aside };
+        for _ in 0..waiters {
+            queue.join(Line::connect(port));
+        }
+        queue
+    }
+
+    /// Resolves when it is in the queue.
+    fn join(&mut self, mut line: Line) {
+        line.send("GET_LOCK one -1");
+        self.line.push_back(line);
+        let waiters = self.line.len() - 1;
+        self.aside.until("waiters", Duration::ZERO, |waiting| waiting == waiters);
+    }
+
+    fn round(&mut self, echo: &mut Line, others: usize, seen: &mut Seen) {
+        let load = (others > 0).then(|| {
+            let streams = Line::many(self.port, others).into_iter().map(Line::into_stream);
+            Load::start(streams.collect(), others, 1)
+        });
+        let waiters = self.waiters;
+        let mut see = |kind: &str, time: Duration| {
+            let kind = format!("{kind}, {waiters} waiters");
+            seen.entry(kind).or_default().push(time.as_secs_f64() * 1e6);
+        };
+        for _ in 0..SAMPLES {
+            see("an echo beside", time(|| drop(echo.ask("PING"))));
+            see("PING", time(|| drop(self.aside.ask("PING"))));
+            see("RELEASE_LOCK", self.release());
+            see("close", self.close());
+        }
+        drop(load.map(Load::stop));
+    }
+
+    /// The holder frees the lock and queues again.
+    fn release(&mut self) -> Duration {
+        let mut holder = self.line.pop_front().unwrap();
+        let taken = time(|| {
+            holder.send("RELEASE_LOCK one");
+            assert_eq!(self.line[0].reply(), "1");
+        });
+        assert_eq!(holder.reply(), "1");
+        self.join(holder);
+        taken
+    }
+
+    /// The holder closes its connection; another queues.
+    fn close(&mut self) -> Duration {
+        let holder = self.line.pop_front().unwrap();
+        let taken = time(|| {
+            drop(holder);
+            assert_eq!(self.line[0].reply(), "1");
+        });
+        self.join(Line::connect(self.port));
+        taken
+    }
+}
+
+fn time(work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
+
+/// How a session lets go of its locks: what is done, and how it is done.
+type End = (&'static str, fn(Line));
+
+fn ends() {
+    let ends: [End; 2] = [
+        ("it closes its connection", drop),
+        ("it sends RELEASE_ALL_LOCKS", |mut line| {
+            assert_eq!(line.ask("RELEASE_ALL_LOCKS"), HOLDS.to_string());
+        }),
+    ];
+    println!("\na session with {HOLDS} locks frees them; the slowest reply to another one meanwhile, ms");
+    println!("                              median   worst   all freed after   calm before: median   worst");
+    for (what, end) in ends {
+        let seen: Vec<_> = many_ends(end);
+        let worst = |of: fn(&Ended) -> f64| median(seen.iter().map(of).collect());
+        let (during, calm, all) = (worst(|e| e.during), worst(|e| e.calm), worst(|e| e.all).0);
+        println!(
+            "{what:<28} {:>7.2} {:>7.2} {all:>17.1} {:>21.2} {:>7.2}",
+            during.0, during.2, calm.0, calm.2
+        );
+    }
+}
+
+/// In milliseconds: the slowest reply before and meanwhile, and until all was free.
+struct Ended {
+    calm: f64,
+    during: f64,
+    all: f64,
+}
+
+fn many_ends(end: fn(Line)) -> Vec<Ended> {
+    let (_server, port) = Server::getlockd("line", &["--max-locks-per-session", &HOLDS.to_string()]);
+    let stop = Arc::new(AtomicBool::new(false));
+    let probe = {
+        let stop = stop.clone();
+        thread::spawn(move || back_to_back(port, &stop))
+    };
+    let moments: Vec<_> = (0..ENDS).map(|_| one_end(port, end)).collect();
+    stop.store(true, Ordering::Relaxed);
+    let replies = probe.join().unwrap();
+    let slowest = |from: Instant, to: Instant| {
+        let within = replies.iter().filter(|(sent, taken)| *sent <= to && *sent + *taken >= from);
+        within.map(|(_, taken)| millis(*taken)).fold(0.0, f64::max)
+    };
+    let ended = |(from, to): (Instant, Instant)| Ended {
+        calm: slowest(from.checked_sub(CALM).unwrap(), from),
+        during: slowest(from, to),
+        all: millis(to - from),
+    };
+    moments.into_iter().map(ended).collect()
+}
+
+/// One session takes its locks, is calm, and lets go of them: when, and when all were free.
+fn one_end(port: u16, end: fn(Line)) -> (Instant, Instant) {
+    let (mut line, mut watch) = (Line::connect(port), Line::connect(port));
+    line.hold("held", 0..HOLDS);
+    thread::sleep(2 * CALM);
+    let start = Instant::now();
+    end(line);
+    // The other session may hold one.
+    watch.until("locks", Duration::from_millis(1), |locks| locks <= 1);
+    (start, Instant::now())
+}
+
+/// Another session's requests, each when the last is answered: when it was sent, and the time that its
+/// reply took.
+fn back_to_back(port: u16, stop: &AtomicBool) -> Vec<(Instant, Duration)> {
+    let mut line = Line::connect(port);
+    let mut replies = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        for (request, reply) in [("PING", "PONG"), ("GET_LOCK own 0", "1"), ("RELEASE_LOCK own", "1")] {
+            let sent = Instant::now();
+            assert_eq!(line.ask(request), reply);
+            replies.push((sent, sent.elapsed()));
+        }
+    }
+    replies
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
