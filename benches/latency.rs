@@ -7,7 +7,7 @@
 mod common;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     io::{Read, Write},
     net::TcpListener,
     sync::{
@@ -22,9 +22,9 @@ use common::{Server, line::Line, load::Load, median};
 
 /// Waiters in a queue.
 const QUEUES: [usize; 2] = [2, 1_000];
-const ROUNDS: usize = 10;
+const ROUNDS: usize = 21;
 /// Of each kind, in each round.
-const SAMPLES: usize = 500;
+const SAMPLES: usize = 250;
 /// Connections with names of their own, on a loaded server.
 const OTHERS: usize = 32;
 
@@ -43,38 +43,47 @@ fn main() {
     ends();
 }
 
+/// What is timed.
+const KINDS: [&str; 4] = ["an echo beside", "PING", "RELEASE_LOCK", "close"];
+
+/// In microseconds, of each kind.
+type Times = [Vec<f64>; KINDS.len()];
+
 fn hand_overs() {
     let mut echo = Line::connect(echo());
     let mut queues = QUEUES.map(Queue::new);
-    println!("from a line or a close to the reply, us; {} samples of each kind", ROUNDS * SAMPLES);
+    println!("us to the reply; p50 and p99 are medians of {ROUNDS} rounds in turns of {SAMPLES} samples");
     for others in [0, OTHERS] {
-        let mut seen = QUEUES.map(|_| BTreeMap::new());
-        for _ in 0..ROUNDS {
-            for (queue, seen) in queues.iter_mut().zip(&mut seen) {
-                queue.round(&mut echo, others, seen);
+        println!("\n{others} other connections at work");
+        println!(
+            "  waiters    p50     p99   p99.9   {0}    p50     p99   p99.9   {1}: p99 / {0}",
+            QUEUES[0], QUEUES[1]
+        );
+        let mut round = || [0, 1].map(|at| queues[at].round(&mut echo, others));
+        let rounds: Vec<_> = (0..ROUNDS).map(|_| round()).collect();
+        for (kind, what) in KINDS.iter().enumerate() {
+            let [few, many] = [0, 1].map(|at| percentiles(rounds.iter().map(|round| &round[at][kind])));
+            print!("{what:<14}");
+            for [p50, p99, p999] in [few, many] {
+                print!("  {p50:>7.1} {p99:>7.1} {p999:>7.1}   ");
             }
-        }
-        println!("\nother connections at work: {others}");
-        println!("                                     p50      p99    p99.9");
-        let p99 = seen.map(print_percentiles);
-        for (kind, few) in &p99[0] {
-            println!("  {kind}: p99 at {} is {:.2} of that at {}", QUEUES[1], p99[1][kind] / few, QUEUES[0]);
+            println!("{:>6.2}", many[1] / few[1]);
         }
     }
 }
 
-type Seen = BTreeMap<String, Vec<f64>>;
+/// The 50th and the 99th, medians of rounds: a machine that is shared is busy with others for one time in
+/// a hundred. The 99.9th of all.
+fn percentiles<'a>(rounds: impl Iterator<Item = &'a Vec<f64>> + Clone) -> [f64; 3] {
+    let of_rounds = |per_mille| median(rounds.clone().map(|times| percentile(times, per_mille)).collect()).0;
+    let all: Vec<f64> = rounds.clone().flatten().copied().collect();
+    [of_rounds(500), of_rounds(990), percentile(&all, 999)]
+}
 
-/// The 99th percentile of each kind, by the kind's name before the comma.
-fn print_percentiles(seen: Seen) -> BTreeMap<String, f64> {
-    let mut p99 = BTreeMap::new();
-    for (kind, mut micros) in seen {
-        micros.sort_by(f64::total_cmp);
-        let at = |per_mille: usize| micros[(micros.len() * per_mille / 1000).min(micros.len() - 1)];
-        println!("{kind:<30} {:>9.1} {:>8.1} {:>8.1}", at(500), at(990), at(999));
-        p99.insert(kind.split(',').next().unwrap().to_owned(), at(990));
-    }
-    p99
+fn percentile(times: &[f64], per_mille: usize) -> f64 {
+    let mut times = times.to_vec();
+    times.sort_by(f64::total_cmp);
+    times[times.len() * per_mille / 1000]
 }
 
 /// The floor: a thread that sends back what it reads. Its port.
@@ -96,7 +105,6 @@ fn echo() -> u16 {
 struct Queue {
     _server: Server,
     port: u16,
-    waiters: usize,
     line: VecDeque<Line>,
     /// Not in the queue.
     aside: Line,
@@ -108,7 +116,7 @@ impl Queue {
         let mut holder = Line::connect(port);
         assert_eq!(holder.ask("GET_LOCK one 60"), "1");
         let (line, aside) = (VecDeque::from([holder]), Line::connect(port));
-        let mut queue = Self { _server: server, port, waiters, line, aside };
+        let mut queue = Self { _server: server, port, line, aside };
         for _ in 0..waiters {
             queue.join(Line::connect(port));
         }
@@ -123,23 +131,20 @@ impl Queue {
         self.aside.until("waiters", Duration::ZERO, |waiting| waiting == waiters);
     }
 
-    fn round(&mut self, echo: &mut Line, others: usize, seen: &mut Seen) {
+    fn round(&mut self, echo: &mut Line, others: usize) -> Times {
         let load = (others > 0).then(|| {
             let streams = Line::many(self.port, others).into_iter().map(Line::into_stream);
             Load::start(streams.collect(), others, 1)
         });
-        let waiters = self.waiters;
-        let mut see = |kind: &str, time: Duration| {
-            let kind = format!("{kind}, {waiters} waiters");
-            seen.entry(kind).or_default().push(time.as_secs_f64() * 1e6);
-        };
+        let mut times = Times::default();
         for _ in 0..SAMPLES {
-            see("an echo beside", time(|| drop(echo.ask("PING"))));
-            see("PING", time(|| drop(self.aside.ask("PING"))));
-            see("RELEASE_LOCK", self.release());
-            see("close", self.close());
+            let echo = time(|| drop(echo.ask("PING")));
+            let ping = time(|| drop(self.aside.ask("PING")));
+            let taken = [echo, ping, self.release(), self.close()];
+            times.iter_mut().zip(taken).for_each(|(times, taken)| times.push(taken.as_secs_f64() * 1e6));
         }
         drop(load.map(Load::stop));
+        times
     }
 
     /// The holder frees the lock and queues again.
