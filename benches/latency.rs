@@ -30,9 +30,9 @@ const OTHERS: usize = 32;
 
 /// Locks of a session that ends, and how many such.
 const HOLDS: usize = 100_000;
-const ENDS: usize = 12;
+const ENDS: usize = 20;
 /// As long nothing happens before each of them.
-const CALM: Duration = Duration::from_millis(100);
+const CALM: Duration = Duration::from_millis(50);
 
 fn main() {
     if common::is_only_asked() {
@@ -55,29 +55,30 @@ fn hand_overs() {
     println!("us to the reply; p50 and p99 are medians of {ROUNDS} rounds in turns of {SAMPLES} samples");
     for others in [0, OTHERS] {
         println!("\n{others} other connections at work");
-        println!(
-            "  waiters    p50     p99   p99.9   {0}    p50     p99   p99.9   {1}: p99 / {0}",
-            QUEUES[0], QUEUES[1]
-        );
+        let head = |waiters| format!("{waiters:>5} waiters: p50     p99   p99.9");
+        println!("{:<7}{}  {}  ratio of p99", "", head(QUEUES[0]), head(QUEUES[1]));
         let mut round = || [0, 1].map(|at| queues[at].round(&mut echo, others));
         let rounds: Vec<_> = (0..ROUNDS).map(|_| round()).collect();
         for (kind, what) in KINDS.iter().enumerate() {
-            let [few, many] = [0, 1].map(|at| percentiles(rounds.iter().map(|round| &round[at][kind])));
-            print!("{what:<14}");
-            for [p50, p99, p999] in [few, many] {
-                print!("  {p50:>7.1} {p99:>7.1} {p999:>7.1}   ");
-            }
-            println!("{:>6.2}", many[1] / few[1]);
+            let of = |at: usize| rounds.iter().map(|round| round[at][kind].as_slice()).collect::<Vec<_>>();
+            print_kind(what, percentiles(&of(0)), percentiles(&of(1)));
         }
     }
 }
 
+fn print_kind(what: &str, few: [f64; 3], many: [f64; 3]) {
+    print!("{what:<14}");
+    for [p50, p99, p999] in [few, many] {
+        print!("{p50:>8.1} {p99:>7.1} {p999:>7.1}      ");
+    }
+    println!("{:>7.2}", many[1] / few[1]);
+}
+
 /// The 50th and the 99th, medians of rounds: a machine that is shared is busy with others for one time in
 /// a hundred. The 99.9th of all.
-fn percentiles<'a>(rounds: impl Iterator<Item = &'a Vec<f64>> + Clone) -> [f64; 3] {
-    let of_rounds = |per_mille| median(rounds.clone().map(|times| percentile(times, per_mille)).collect()).0;
-    let all: Vec<f64> = rounds.clone().flatten().copied().collect();
-    [of_rounds(500), of_rounds(990), percentile(&all, 999)]
+fn percentiles(rounds: &[&[f64]]) -> [f64; 3] {
+    let of_rounds = |per_mille| median(rounds.iter().map(|times| percentile(times, per_mille)).collect()).0;
+    [of_rounds(500), of_rounds(990), percentile(&rounds.concat(), 999)]
 }
 
 fn percentile(times: &[f64], per_mille: usize) -> f64 {
@@ -187,25 +188,23 @@ fn ends() {
             assert_eq!(line.ask("RELEASE_ALL_LOCKS"), HOLDS.to_string());
         }),
     ];
-    println!("\na session with {HOLDS} locks frees them; the slowest reply to another one meanwhile, ms");
-    println!("                              median   worst   all freed after   calm before: median   worst");
+    println!(
+        "\na session frees {HOLDS} locks: another one's slowest reply, ms; {ENDS} times: median (least to most)"
+    );
     for (what, end) in ends {
-        let seen: Vec<_> = many_ends(end);
-        let worst = |of: fn(&Ended) -> f64| median(seen.iter().map(of).collect());
-        let (during, calm, all) = (worst(|e| e.during), worst(|e| e.calm), worst(|e| e.all).0);
-        println!(
-            "{what:<28} {:>7.2} {:>7.2} {all:>17.1} {:>21.2} {:>7.2}",
-            during.0, during.2, calm.0, calm.2
-        );
+        let seen = many_ends(end);
+        println!("{what}");
+        for (when, of) in WHEN {
+            let (middle, least, most) = median(seen.iter().map(|ended| ended[of]).collect());
+            println!("  {when:<28}{middle:>7.2}  ({least:.2} to {most:.2})");
+        }
     }
 }
 
-/// In milliseconds: the slowest reply before and meanwhile, and until all was free.
-struct Ended {
-    calm: f64,
-    during: f64,
-    all: f64,
-}
+/// Of an end, in milliseconds.
+type Ended = [f64; 3];
+
+const WHEN: [(&str, usize); 3] = [("calm, before", 0), ("meanwhile", 1), ("until all are free", 2)];
 
 fn many_ends(end: fn(Line)) -> Vec<Ended> {
     let (_server, port) = Server::getlockd("line", &["--max-locks-per-session", &HOLDS.to_string()]);
@@ -221,10 +220,8 @@ fn many_ends(end: fn(Line)) -> Vec<Ended> {
         let within = replies.iter().filter(|(sent, taken)| *sent <= to && *sent + *taken >= from);
         within.map(|(_, taken)| millis(*taken)).fold(0.0, f64::max)
     };
-    let ended = |(from, to): (Instant, Instant)| Ended {
-        calm: slowest(from.checked_sub(CALM).unwrap(), from),
-        during: slowest(from, to),
-        all: millis(to - from),
+    let ended = |(from, to): (Instant, Instant)| {
+        [slowest(from.checked_sub(CALM).unwrap(), from), slowest(from, to), millis(to - from)]
     };
     moments.into_iter().map(ended).collect()
 }
