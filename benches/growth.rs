@@ -30,7 +30,7 @@ fn main() {
     }
     common::open_many_files();
     println!("CPU of the server, us a pair; {HANDS} connections at work, depth {DEPTH}");
-    println!("medians of {ROUNDS} rounds in turns; as a ratio to the first line\n");
+    println!("medians of {ROUNDS} rounds in turns; ratio to the first line of each part (least to most)\n");
     by_locks();
     by_connections();
 }
