@@ -89,9 +89,9 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Whether it is only asked if it runs, by `cargo test --benches`, or cannot.
+/// Whether it is only asked if it runs, by `cargo test --benches`, or cannot: `cargo bench` says `--bench`.
 pub fn is_only_asked() -> bool {
-    std::env::args().any(|arg| arg == "--test") || !Path::new("/proc/self/stat").exists()
+    !std::env::args().any(|arg| arg == "--bench") || !Path::new("/proc/self/stat").exists()
 }
 
 /// The middle one, the least and the most.
