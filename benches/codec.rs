@@ -1,4 +1,5 @@
-//! The line codec: bytes to a request, and a reply to bytes.
+//! The line codec: bytes to a request, and a reply to bytes. And SQL of the MySQL wire, where
+//! `RUSTFLAGS="--cfg fuzzing"` opens its reader.
 #![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 
 use std::hint::black_box;
@@ -18,6 +19,7 @@ fn decode(c: &mut Criterion) {
         "GET_LOCK nightly 10",
         "GET_LOCK('nightly', 10)",
         "SELECT GET_LOCK('nightly', 10);",
+        "SELECT RELEASE_LOCK('nightly');",
         "RELEASE_LOCK 'it''s'",
         "GET_LOKC nightly 10",
     ] {
@@ -56,5 +58,20 @@ fn burst(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decode, burst);
+/// Statements, read and then evaluated with every call granted.
+#[cfg(fuzzing)]
+fn sql(c: &mut Criterion) {
+    let mut group = c.benchmark_group("SQL read and evaluated");
+    for statement in ["SELECT GET_LOCK('nightly', 10)", "SELECT RELEASE_LOCK('nightly')"] {
+        // In front of it a byte of modes.
+        let bytes = [b"\0", statement.as_bytes()].concat();
+        group.bench_function(statement, |b| b.iter(|| getlockd::fuzz::mysql_sql(black_box(&bytes))));
+    }
+    group.finish();
+}
+
+#[cfg(not(fuzzing))]
+fn sql(_: &mut Criterion) {}
+
+criterion_group!(benches, decode, burst, sql);
 criterion_main!(benches);

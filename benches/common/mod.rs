@@ -10,6 +10,7 @@
 pub mod line;
 pub mod load;
 pub mod mysql;
+pub mod traffic;
 
 use std::{
     fs,
@@ -41,6 +42,18 @@ impl Drop for Server {
 }
 
 impl Server {
+    /// getlockd with one wire: `line`, `mysql` or `http`; and its port.
+    pub fn getlockd(wire: &str, flags: &[&str]) -> (Self, u16) {
+        let port = free_port();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_getlockd"));
+        for one in ["line", "mysql", "http"] {
+            let addr = if one == wire { format!("127.0.0.1:{port}") } else { "off".to_owned() };
+            command.args([format!("--{one}"), addr]);
+        }
+        command.args(flags);
+        (Self::start(command, port), port)
+    }
+
     /// Starts it; it is there once `port` can be connected to.
     pub fn start(mut command: Command, port: u16) -> Self {
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -66,10 +79,21 @@ impl Server {
 
     /// In bytes.
     pub fn memory(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+        field(&format!("/proc/{}/status", self.child.id()), "VmRSS:") * 1024
     }
+
+    /// How often its threads have gone to sleep, which is how often they were woken.
+    pub fn wake_ups(&self) -> usize {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let status = |thread: fs::DirEntry| format!("{}/status", thread.path().display());
+        threads.map(|thread| field(&status(thread.unwrap()), "voluntary_ctxt_switches:")).sum()
+    }
+}
+
+fn field(file: &str, name: &str) -> usize {
+    let text = fs::read_to_string(file).unwrap();
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 struct Process {
@@ -128,7 +152,7 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Whether it is only asked if it runs, by `cargo test --benches`, or cannot.
+/// Whether it is only asked if it runs, by `cargo test --benches`, or cannot: `cargo bench` says `--bench`.
 pub fn is_only_asked() -> bool {
     std::env::args().all(|arg| arg != "--bench") || !Path::new("/proc/self/stat").exists()
 }
@@ -137,4 +161,9 @@ pub fn is_only_asked() -> bool {
 pub fn median(mut values: Vec<f64>) -> (f64, f64, f64) {
     values.sort_by(f64::total_cmp);
     (values[values.len() / 2], values[0], values[values.len() - 1])
+}
+
+/// Lets this process open as many files as it may; the server does so by itself.
+pub fn open_many_files() {
+    rlimit::increase_nofile_limit(u64::MAX).unwrap();
 }
