@@ -10,7 +10,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{SessionId, entry::Hold, holders::Holders};
-use crate::name::Name;
+use crate::{name::Name, sync::plant};
 
 /// One step of a circle: `waiter` waits for `name`, which `holder` holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,7 @@ impl Graph {
 
     /// Records that `session` holds `name` no more.
     pub(super) fn released(&mut self, name: &Name, session: SessionId) {
+        plant!(StaleHolder => return);
         if let Some(holders) = self.holders.get_mut(name) {
             holders.remove(&session);
         }
@@ -56,6 +57,7 @@ impl Graph {
 
     /// Records that `session`, which waited for `name`, now holds it.
     pub(super) fn granted(&mut self, name: &Name, session: SessionId) {
+        plant!(StaleWait => return);
         self.waits.remove(&session);
         if let Some(holders) = self.holders.get_mut(name) {
             holders.insert(session);
@@ -75,6 +77,12 @@ impl Graph {
     /// How many wait.
     pub(super) fn waiters(&self) -> usize {
         self.waits.len()
+    }
+
+    /// Whether nobody waits and nothing is kept of those who did.
+    #[cfg(feature = "shuttle")]
+    pub(super) fn is_empty(&self) -> bool {
+        self.waits.is_empty() && self.holders.is_empty()
     }
 
     /// The circle that closes if `asker` waits for `name`, held by `holders`.
