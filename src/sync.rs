@@ -7,9 +7,12 @@
 pub(crate) use {
     atomic_waker::AtomicWaker,
     dashmap::{DashMap, Entry},
-    std::sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+    std::{
+        collections::{HashMap, HashSet},
+        sync::{
+            Mutex, MutexGuard,
+            atomic::{AtomicU64, AtomicUsize, Ordering},
+        },
     },
     tokio::{
         sync::{Notify, oneshot},
@@ -27,7 +30,7 @@ pub(crate) use {
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     shuttle_dashmap::Entry,
-    shuttled::{AtomicWaker, DashMap, Notify, oneshot, sleep_until},
+    shuttled::{AtomicWaker, DashMap, HashMap, HashSet, Notify, oneshot, sleep_until},
 };
 
 /// Does what follows only if a test has planted that bug: `plant!(LostGrant => return)`. In a build

@@ -7,10 +7,11 @@
 //! The graph holds the locks that have a queue, and is changed under the guard of the lock that
 //! changes. Until it has changed nobody can see the lock's new state, hence the check is exact.
 
-use std::collections::{HashMap, HashSet};
-
 use super::{SessionId, entry::Hold, holders::Holders};
-use crate::{name::Name, sync::plant};
+use crate::{
+    name::Name,
+    sync::{HashMap, HashSet, plant},
+};
 
 /// One step of a circle: `waiter` waits for `name`, which `holder` holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +94,7 @@ impl Graph {
         let step = |hold: &Hold| Step { holder: hold.session, name, from: None };
         let mut reached: Vec<_> = holders.iter().filter(|hold| hold.session != asker).map(step).collect();
         let mut seen: HashSet<_> = reached.iter().map(|step| step.holder).collect();
-        let mut locks = HashSet::new();
+        let mut locks = HashSet::default();
         let mut at = 0;
         while let Some(holder) = reached.get(at).map(|step| step.holder) {
             if let Some((name, holders)) = self.blockers(holder)

@@ -1,13 +1,13 @@
 //! One session's side of the table: what it holds, how often, and freeing all of it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     Circle, Mode, SessionId, Table, Token, Wait,
     entry::Request,
     table::{Answer, Patience},
 };
-use crate::name::Name;
+use crate::{name::Name, sync::HashMap};
 
 /// What came of asking for a lock.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ struct Hold {
 impl Owner {
     /// An owner that holds nothing. `id` must be its own.
     pub fn new(id: SessionId, table: Arc<Table>) -> Self {
-        Self { id, table, holds: HashMap::new() }
+        Self { id, table, holds: HashMap::default() }
     }
 
     /// Who this is.

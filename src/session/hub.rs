@@ -1,7 +1,6 @@
 //! The sessions that live: who they are, how to end them, and what to show of them.
 
 use std::{
-    collections::HashMap,
     future::poll_fn,
     sync::{Arc, PoisonError},
     task::{Context, Poll},
@@ -18,7 +17,7 @@ use crate::{
     command::{Answer, Ending, Error, LockRow, Origin, Reply, SessionRow, Stats, WaiterRow, WhyRow},
     lock::{Excerpt, Holder, LockInfo, Owner, Reason, SessionId, Table, WaiterInfo},
     name::Name,
-    sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Notify, Ordering, plant},
+    sync::{AtomicU64, AtomicUsize, HashMap, Mutex, MutexGuard, Notify, Ordering, plant},
 };
 
 /// The most rows that a list has (protocol.md, "Lists").

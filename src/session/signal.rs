@@ -56,7 +56,8 @@ impl Signal {
 
     /// Ready when `wanted` finds what it looks for; else wakes this task at the next notice.
     pub(super) fn poll<T>(&self, cx: &Context<'_>, wanted: impl Fn() -> Option<T>) -> Poll<T> {
-        plant!(LateWaker => let found = wanted(); self.waker.register(cx.waker()); return found.map_or(Poll::Pending, Poll::Ready));
+        plant!(LateWaker => let told = wanted(); self.waker.register(cx.waker());
+            return told.map_or(Poll::Pending, Poll::Ready));
         self.waker.register(cx.waker());
         wanted().map_or(Poll::Pending, Poll::Ready)
     }

@@ -20,6 +20,11 @@ fn step() {
     thread::sleep(std::time::Duration::ZERO);
 }
 
+/// The same in every run, so that a schedule can be run again.
+type Hasher = BuildHasherDefault<DefaultHasher>;
+pub(crate) type HashMap<K, V> = std::collections::HashMap<K, V, Hasher>;
+pub(crate) type HashSet<T> = std::collections::HashSet<T, Hasher>;
+
 /// So few that two locks share a shard now and then, as they do in a table of a million.
 const SHARDS: usize = 4;
 
@@ -79,7 +84,7 @@ impl<K: Eq + Hash + Clone, V> DashMap<K, V> {
     }
 
     fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> &whole::DashMap<K, V> {
-        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
+        let hash = Hasher::default().hash_one(key);
         #[expect(clippy::cast_possible_truncation, reason = "less than SHARDS")]
         &self.shards[(hash % SHARDS as u64) as usize]
     }

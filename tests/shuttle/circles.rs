@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use getlockd::lock::{Circle, Link, Mode, Owner, Patience, SessionId, Table, Taken, Verdict};
 
 use crate::{
-    owners::{World, owners},
+    owners::{World, from, owners},
     schedules::{below, block_on, many, names},
 };
 
 /// Whether it is held now; not if waiting for it would have closed a circle, which is checked.
-fn take(world: &World, owner: &mut Owner, lock: usize, mode: Mode) -> bool {
+pub fn take(world: &World, owner: &mut Owner, lock: usize, mode: Mode) -> bool {
     let (me, name) = (owner.id(), &world.names[lock]);
     match owner.take(name.clone(), mode, Patience::Queue) {
         Taken::Granted => true,
@@ -119,4 +119,21 @@ pub fn upgrades() {
 #[test]
 fn upgrades_that_wait_for_each_other_are_told() {
     many(upgrades);
+}
+
+/// Owner 1 frees what the others wait for before it waits for them.
+pub fn one_releases_first() {
+    const FREE: (usize, Mode) = (0, Mode::Exclusive);
+    let releases_first = |world: &World, mut owner: Owner| {
+        owner.release(&world.names[0]);
+        assert!(take(world, &mut owner, 1, Mode::Exclusive), "told of a deadlock where there is none");
+    };
+    let waits = |world: &World, mut owner: Owner| assert!(take(world, &mut owner, 0, Mode::Exclusive));
+    let holds: [&[_]; 3] = [&[FREE, (2, Mode::Exclusive)], &[(1, Mode::Exclusive)], &[]];
+    from(&World::new(names()), holds, [releases_first, waits, waits]);
+}
+
+#[test]
+fn a_chain_that_was_a_circle_a_moment_ago_is_none() {
+    many(one_releases_first);
 }

@@ -13,7 +13,7 @@ use shuttle::{
 
 use crate::{
     inside::Inside,
-    schedules::{all, below, block_on, many, names, poll_and_drop, step, together},
+    schedules::{below, block_on, many, names, poll_and_drop, step, together},
 };
 
 const NAMES: usize = 3;
@@ -31,7 +31,7 @@ impl World {
     }
 
     /// For a scenario without dice.
-    fn plain() -> Arc<Self> {
+    pub fn plain() -> Arc<Self> {
         Self::new(["a", "b", "c"].map(|name| Name::new(name).unwrap()))
     }
 
@@ -56,13 +56,26 @@ impl World {
     }
 }
 
-/// Runs owners 1, 2 and so on, each in its thread, to their ends.
-pub fn owners<const N: usize>(world: &Arc<World>, lives: [fn(&World, Owner); N]) {
-    together((1..).zip(lives).map(|(id, life)| {
+/// Owners 1, 2 and so on hold locks, and then each lives its life in its thread, to its end.
+pub fn from<const N: usize>(world: &Arc<World>, holds: [&[(usize, Mode)]; N], lives: [fn(&World, Owner); N]) {
+    let hold = |(id, locks): (u32, &[(usize, Mode)])| {
+        let mut owner = world.owner(id);
+        for (lock, mode) in locks {
+            take(&mut owner, &world.names[*lock], *mode);
+        }
+        owner
+    };
+    let ready: Vec<_> = (1..).zip(holds).map(hold).collect();
+    together(ready.into_iter().zip(lives).map(|(owner, life)| {
         let world = world.clone();
-        thread::spawn(move || life(&world, world.owner(id)))
+        thread::spawn(move || life(&world, owner))
     }));
     world.assert_nothing_is_left();
+}
+
+/// As [`from`], from nothing.
+pub fn owners<const N: usize>(world: &Arc<World>, lives: [fn(&World, Owner); N]) {
+    from(world, [&[]; N], lives);
 }
 
 /// Takes a lock, and waits for it as `wait` does. Whether it is held then.
@@ -80,77 +93,45 @@ fn take_and(
 }
 
 /// Waits until it is granted.
-fn take(owner: &mut Owner, name: &Name, mode: Mode) {
+pub fn take(owner: &mut Owner, name: &Name, mode: Mode) {
     let granted = take_and(owner, name, mode, |mut wait| Some(block_on(wait.verdict())));
     assert!(granted, "nobody ends this wait");
 }
 
-fn give_up(wait: Wait<'_>) -> Option<Verdict> {
-    step();
-    Some(wait.give_up())
+pub fn give_up(wait: Wait<'_>) -> Verdict {
+    wait.give_up()
 }
 
 fn drop_it(wait: Wait<'_>) -> Option<Verdict> {
-    step();
     drop(wait);
     None
 }
 
-fn takes_and_releases(world: &World, mut owner: Owner) {
+pub fn takes_and_releases(world: &World, mut owner: Owner) {
     take(&mut owner, &world.names[0], Mode::Exclusive);
     world.work_and_release(&mut owner, 0, Mode::Exclusive);
 }
 
-fn shares_and_releases(world: &World, mut owner: Owner) {
+pub fn shares_and_releases(world: &World, mut owner: Owner) {
     take(&mut owner, &world.names[0], Mode::Shared);
     world.work_and_release(&mut owner, 0, Mode::Shared);
 }
 
-fn takes_and_ends(world: &World, mut owner: Owner) {
-    take(&mut owner, &world.names[0], Mode::Exclusive);
-    world.work(&owner, 0, Mode::Exclusive);
-}
-
-fn takes_or_gives_up(world: &World, mut owner: Owner) {
-    if take_and(&mut owner, &world.names[0], Mode::Exclusive, give_up) {
+pub fn takes_or_gives_up(world: &World, mut owner: Owner) {
+    if take_and(&mut owner, &world.names[0], Mode::Exclusive, |wait| Some(give_up(wait))) {
         world.work_and_release(&mut owner, 0, Mode::Exclusive);
     }
 }
 
-fn takes_or_drops(world: &World, mut owner: Owner) {
+pub fn takes_or_drops(world: &World, mut owner: Owner) {
     if take_and(&mut owner, &world.names[0], Mode::Exclusive, drop_it) {
         world.work_and_release(&mut owner, 0, Mode::Exclusive);
     }
     assert_eq!(owner.holds(), 0);
 }
 
-#[test]
-fn all_of_a_hand_over() {
-    all(|| owners(&World::plain(), [takes_and_releases, takes_and_releases]));
-}
-
-#[test]
-fn all_of_an_end_without_release() {
-    all(|| owners(&World::plain(), [takes_and_ends, takes_and_releases]));
-}
-
-#[test]
-fn all_of_giving_up_beside_a_release() {
-    all(|| owners(&World::plain(), [takes_and_releases, takes_or_gives_up]));
-}
-
 pub fn drop_or_take() {
     owners(&World::plain(), [takes_and_releases, takes_or_drops]);
-}
-
-#[test]
-fn all_of_a_drop_beside_a_release() {
-    all(drop_or_take);
-}
-
-#[test]
-fn all_of_shared_beside_exclusive() {
-    all(|| owners(&World::plain(), [takes_and_releases, shares_and_releases]));
 }
 
 pub fn one_waits_one_leaves() {
@@ -297,7 +278,7 @@ fn take_somehow(owner: &mut Owner, name: &Name, mode: Mode) -> bool {
         Taken::Busy => false,
         Taken::Queued(mut wait) => {
             let verdict = match below(4) {
-                0 => give_up(wait),
+                0 => Some(give_up(wait)),
                 1 => poll_and_drop(async { wait.verdict().await }, 1 + below(3)),
                 _ => Some(block_on(wait.verdict())),
             };

@@ -2,7 +2,7 @@
 
 use getlockd::planted::Bug;
 
-use crate::{circles, owners, schedules::with, sessions};
+use crate::{circles, every_order, owners, schedules::with, sessions};
 
 #[test]
 #[should_panic(expected = "something is left")]
@@ -37,6 +37,12 @@ fn a_waiter_that_leaves_quietly() {
 #[test]
 #[should_panic(expected = "told of a deadlock where there is none")]
 fn a_deadlock_through_a_lock_that_was_released() {
+    with(Bug::StaleHolder, circles::one_releases_first);
+}
+
+#[test]
+#[should_panic(expected = "told of a deadlock where there is none")]
+fn a_deadlock_through_a_lock_that_was_released_in_a_crowd() {
     with(Bug::StaleHolder, owners::no_circle);
 }
 
@@ -50,6 +56,14 @@ fn a_wait_that_was_granted_and_stands_in_the_graph() {
 #[should_panic(expected = "deadlock! blocked tasks")]
 fn a_deadlock_that_closes_between_check_and_wait() {
     with(Bug::CheckThenWait, circles::two_cross);
+}
+
+/// So the two locks are in different shards, or there were no such order.
+#[test]
+#[should_panic(expected = "deadlock! blocked tasks")]
+fn a_deadlock_that_closes_between_check_and_wait_in_every_order() {
+    Bug::CheckThenWait.plant();
+    every_order::two_that_cross();
 }
 
 #[test]

@@ -11,12 +11,17 @@ use getlockd::{name::Name, planted::Bug};
 use shuttle::{
     Config, FailurePersistence, Runner,
     rand::Rng,
-    scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Scheduler},
+    scheduler::{
+        DfsScheduler, PctScheduler, RandomScheduler, Scheduler, UncontrolledNondeterminismCheckScheduler,
+    },
     thread::{self, JoinHandle},
 };
 
 /// How many orders of the steps of a scenario are run, half of them at random, half by PCT.
 const SCHEDULES: usize = 20_000;
+
+/// More than every order of a small scenario.
+const TOO_MANY: usize = 3_000_000;
 
 /// A planted bug is found in fewer, or not at all.
 const SCHEDULES_TO_FIND: usize = 50_000;
@@ -44,8 +49,15 @@ pub fn many(scenario: fn()) {
 }
 
 /// Runs a scenario in every order there is.
-pub fn all(scenario: fn()) {
-    println!("{} schedules, all there are", run(DfsScheduler::new(None, false), scenario));
+pub fn all(scenario: impl Fn() + Send + Sync + 'static) {
+    let ran = run(DfsScheduler::new(Some(TOO_MANY), false), scenario);
+    assert!(ran < TOO_MANY, "there are more orders than these");
+    println!("{ran} schedules, all there are");
+}
+
+/// Checks that a schedule leads to the same steps when it is run again; else no failure could be.
+pub fn twice(scenario: fn()) {
+    run(UncontrolledNondeterminismCheckScheduler::new(RandomScheduler::new(1_000)), scenario);
 }
 
 /// Runs a scenario with a bug planted until it panics, the same way each time.

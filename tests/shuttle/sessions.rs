@@ -19,7 +19,7 @@ use shuttle::{sync::Barrier, thread};
 
 use crate::{
     inside::Inside,
-    schedules::{below, block_on, many, names, poll_and_drop, step, together},
+    schedules::{all, below, block_on, many, names, poll_and_drop, step, together},
 };
 
 /// When it ends is for the schedule to say.
@@ -35,8 +35,12 @@ struct World {
 
 impl World {
     fn new() -> Arc<Self> {
+        Self::of(names())
+    }
+
+    fn of(names: [Name; 2]) -> Arc<Self> {
         let hub = Hub::new(Limits { locks_per_session: 100 });
-        Arc::new(Self { hub, names: names(), inside: Inside::default(), meeting: Barrier::new(2) })
+        Arc::new(Self { hub, names, inside: Inside::default(), meeting: Barrier::new(2) })
     }
 
     fn open(&self) -> Session {
@@ -158,6 +162,16 @@ pub fn kill() {
 #[test]
 fn a_killed_session_ends_and_is_gone_when_the_killer_is_told() {
     many(kill);
+}
+
+#[test]
+fn a_session_with_nothing_to_do_is_killed_in_every_order() {
+    let idles: Life = |_, session| assert_eq!(idle(&session), Ending::Killed(SessionId(2)));
+    let kills: Life = |_, mut session| {
+        let answer = ask(&mut session, Command::Kill(SessionId(1)));
+        assert!(matches!(answer, Ok(Ok(Reply::Int(1)))), "{answer:?}");
+    };
+    all(move || sessions(&World::of(["a", "b"].map(|name| Name::new(name).unwrap())), [idles, kills]));
 }
 
 pub fn duel() {
