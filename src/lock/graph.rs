@@ -94,7 +94,7 @@ impl Graph {
         let step = |hold: &Hold| Step { holder: hold.session, name, from: None };
         let mut reached: Vec<_> = holders.iter().filter(|hold| hold.session != asker).map(step).collect();
         let mut seen: HashSet<_> = reached.iter().map(|step| step.holder).collect();
-        let mut locks = HashSet::default();
+        let mut locks: HashSet<_> = HashSet::default();
         let mut at = 0;
         while let Some(holder) = reached.get(at).map(|step| step.holder) {
             if let Some((name, holders)) = self.blockers(holder)

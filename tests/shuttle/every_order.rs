@@ -6,8 +6,8 @@ use shuttle::thread;
 use crate::{
     circles,
     owners::{
-        World, drop_or_take, from, give_up, owners, shares_and_releases, take, takes_and_releases,
-        takes_or_gives_up,
+        World, drop_or_take, from, give_up, one_after_the_other, owners, shares_and_releases, take,
+        takes_and_releases, takes_or_gives_up,
     },
     schedules::{all, block_on},
 };
@@ -19,7 +19,7 @@ fn takes_and_ends(world: &World, mut owner: Owner) {
 
 #[test]
 fn a_release_beside_a_take() {
-    all(|| owners(&World::plain(), [takes_and_releases, takes_and_releases]));
+    all(one_after_the_other);
 }
 
 #[test]

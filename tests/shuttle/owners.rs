@@ -130,6 +130,10 @@ pub fn takes_or_drops(world: &World, mut owner: Owner) {
     assert_eq!(owner.holds(), 0);
 }
 
+pub fn one_after_the_other() {
+    owners(&World::plain(), [takes_and_releases, takes_and_releases]);
+}
+
 pub fn drop_or_take() {
     owners(&World::plain(), [takes_and_releases, takes_or_drops]);
 }

@@ -19,7 +19,7 @@ fn a_grant_to_one_who_has_gone_while_others_wait() {
 #[test]
 #[should_panic(expected = "nobody ends this wait")]
 fn a_look_for_waiters_outside_of_the_guard() {
-    with(Bug::StaleLook, owners::one_waits_one_leaves);
+    with(Bug::StaleLook, owners::one_after_the_other);
 }
 
 #[test]
