@@ -17,6 +17,10 @@ pub enum Bug {
     StopsEarly,
     /// A waiter that leaves the queue does not look who may go now.
     LeavesQuietly,
+    /// A shared newcomer goes past those who wait.
+    Overtakes,
+    /// A dropped upgrade that was granted at that moment stays.
+    StaysAlone,
     /// The graph is not told of a release.
     StaleHolder,
     /// The graph is not told that a wait ended with a grant.

@@ -64,6 +64,7 @@ impl Lock {
 
     /// Grants `request` at once if nobody stands in its way. A newcomer overtakes nobody.
     pub(super) fn try_grant(&mut self, request: Request, tokens: &Tokens) -> Option<Token> {
+        plant!(Overtakes => return self.admits(request).then(|| self.grant(request, tokens)));
         let first = request.upgrade || !self.is_contended();
         (first && self.admits(request)).then(|| self.grant(request, tokens))
     }

@@ -157,23 +157,18 @@ fn shared_holders_are_together_and_an_exclusive_one_is_alone() {
 }
 
 /// Two that share wait for each other inside, so each hangs unless both are let in.
-fn meet(world: &Arc<World>, first: fn(&World, &Meeting), second: fn(&World, &Meeting)) {
-    let meeting = Arc::new(Meeting { queued: AtomicBool::new(false), inside: Barrier::new(2) });
+fn meet(world: &Arc<World>, first: fn(&World, &Barrier), second: fn(&World, &Barrier)) {
+    let meeting = Arc::new(Barrier::new(2));
     together([first, second].map(|life| {
         let (world, meeting) = (world.clone(), meeting.clone());
         thread::spawn(move || life(&world, &meeting))
     }));
 }
 
-struct Meeting {
-    queued: AtomicBool,
-    inside: Barrier,
-}
-
-fn meets(world: &World, id: u32, meeting: &Meeting) {
+fn meets(world: &World, id: u32, meeting: &Barrier) {
     let mut owner = world.owner(id);
     take(&mut owner, &world.names[0], Mode::Shared);
-    meeting.inside.wait();
+    meeting.wait();
     world.work_and_release(&mut owner, 0, Mode::Shared);
 }
 
@@ -217,7 +212,7 @@ pub fn upgrade_dropped() {
         let world = world.clone();
         thread::spawn(move || shares_and_releases(&world, world.owner(1)))
     };
-    let upgrades = |world: &World, meeting: &Meeting| {
+    let upgrades = |world: &World, meeting: &Barrier| {
         let mut owner = world.owner(2);
         take(&mut owner, &world.names[0], Mode::Shared);
         if take_and(&mut owner, &world.names[0], Mode::Exclusive, drop_it) {
@@ -225,7 +220,7 @@ pub fn upgrade_dropped() {
             assert_eq!(owner.release(&world.names[0]), Released::One);
             take(&mut owner, &world.names[0], Mode::Shared);
         }
-        meeting.inside.wait();
+        meeting.wait();
         world.work_and_release(&mut owner, 0, Mode::Shared);
     };
     meet(&world, upgrades, |world, meeting| meets(world, 3, meeting));
@@ -238,17 +233,18 @@ fn a_dropped_upgrade_leaves_the_lock_shared() {
     many(upgrade_dropped);
 }
 
+/// One that shares comes to a shared lock for which an exclusive one waits.
 pub fn in_turn() {
     let world = World::plain();
-    let meeting = Arc::new(Meeting { queued: AtomicBool::new(false), inside: Barrier::new(1) });
+    let is_queued = Arc::new(AtomicBool::new(false));
     let mut owner = world.owner(1);
-    take(&mut owner, &world.names[0], Mode::Exclusive);
+    take(&mut owner, &world.names[0], Mode::Shared);
     let first = {
-        let (world, meeting) = (world.clone(), meeting.clone());
+        let (world, is_queued) = (world.clone(), is_queued.clone());
         thread::spawn(move || {
             let mut owner = world.owner(2);
             take_and(&mut owner, &world.names[0], Mode::Exclusive, |mut wait| {
-                meeting.queued.store(true, Ordering::SeqCst);
+                is_queued.store(true, Ordering::SeqCst);
                 Some(block_on(wait.verdict()))
             });
             owner.token(&world.names[0]).unwrap()
@@ -258,12 +254,12 @@ pub fn in_turn() {
         let world = world.clone();
         thread::spawn(move || {
             let mut owner = world.owner(3);
-            let was_queued = meeting.queued.load(Ordering::SeqCst);
-            take(&mut owner, &world.names[0], Mode::Exclusive);
+            let was_queued = is_queued.load(Ordering::SeqCst);
+            take(&mut owner, &world.names[0], Mode::Shared);
             was_queued.then(|| owner.token(&world.names[0]).unwrap())
         })
     };
-    world.work_and_release(&mut owner, 0, Mode::Exclusive);
+    world.work_and_release(&mut owner, 0, Mode::Shared);
     let (first, second) = (first.join().unwrap(), second.join().unwrap());
     assert!(second.is_none_or(|second| first < second), "overtaken");
     world.assert_nothing_is_left();

@@ -35,6 +35,18 @@ fn a_waiter_that_leaves_quietly() {
 }
 
 #[test]
+#[should_panic(expected = "overtaken")]
+fn a_newcomer_that_does_not_queue() {
+    with(Bug::Overtakes, owners::in_turn);
+}
+
+#[test]
+#[should_panic(expected = "deadlock! blocked tasks")]
+fn a_dropped_upgrade_that_stays() {
+    with(Bug::StaysAlone, owners::upgrade_dropped);
+}
+
+#[test]
 #[should_panic(expected = "told of a deadlock where there is none")]
 fn a_deadlock_through_a_lock_that_was_released() {
     with(Bug::StaleHolder, circles::one_releases_first);
