@@ -9,7 +9,7 @@ mod common;
 
 use std::{net::TcpStream, thread, time::Duration};
 
-use common::{Server, line::Line, traffic::Traffic, median};
+use common::{Server, line::Line, median, traffic::Traffic};
 
 /// Connections that work at a time, and pairs that each sends at once.
 const HANDS: usize = 32;

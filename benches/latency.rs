@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Server, line::Line, traffic::Traffic, median};
+use common::{Server, line::Line, median, traffic::Traffic};
 
 /// Waiters in a queue.
 const QUEUES: [usize; 2] = [2, 1_000];

@@ -22,8 +22,11 @@ pub mod name;
 pub mod net;
 pub mod others;
 pub mod ping;
+#[cfg(feature = "shuttle")]
+pub mod planted;
 pub mod server;
 pub mod session;
+mod sync;
 pub mod timeout;
 pub mod web;
 mod wire;

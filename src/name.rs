@@ -3,11 +3,13 @@
 use std::{
     cmp::Ordering,
     fmt,
-    hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState},
+    hash::{BuildHasher, BuildHasherDefault, Hash, Hasher},
     sync::LazyLock,
 };
 
 use smol_str::SmolStr;
+
+use crate::sync::RandomState;
 
 /// The most characters a name may have (protocol.md, "Names"; MySQL manual 14.14).
 pub const MAX_NAME_CHARS: usize = 64;
@@ -55,7 +57,7 @@ impl Name {
 
     fn folded(text: SmolStr) -> Self {
         /// Strangers choose the names: with a key of this process they cannot choose the hashes.
-        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::default);
         Self { hash: KEY.hash_one(text.as_bytes()), text }
     }
 

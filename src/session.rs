@@ -16,6 +16,7 @@ use crate::{
     command::{Answer, Command, Ending, Error, Reply, Stats},
     lock::{Mode, Owner, Patience, Released, SessionId, Taken, Token, Verdict, Wait},
     name::Name,
+    sync::sleep_until,
     timeout::Timeout,
 };
 
@@ -237,7 +238,7 @@ fn deadline(timeout: Timeout) -> Option<Instant> {
 /// Resolves at that time; never if there is none. Cancel-safe.
 pub(crate) async fn until(deadline: Option<Instant>) {
     match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
     }
 }

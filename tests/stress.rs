@@ -1,47 +1,23 @@
 //! Many tasks on few locks: whoever is granted one checks that nobody else is inside.
-#![allow(clippy::unwrap_used)]
+#![allow(unreachable_pub, clippy::unwrap_used)]
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+#[path = "common/inside.rs"]
+mod inside;
+
+use std::{sync::Arc, time::Duration};
 
 use getlockd::{
     command::{Answer, Command, Error, Origin, Reply},
-    lock::{Mode, SessionId},
+    lock::{Mode, SessionId, Token},
     name::Name,
     session::{Hub, Limits, Progress, Session},
     timeout::Timeout,
 };
+use inside::Inside;
 
 const TASKS: u64 = 32;
 const ROUNDS: u64 = 4_000;
 const NAMES: usize = 3;
-
-/// Who is inside of each lock: the number of shared holders, or -1 for an exclusive one.
-#[derive(Default)]
-struct Inside([AtomicI64; NAMES], AtomicU64);
-
-impl Inside {
-    fn enter(&self, name: usize, mode: Mode) {
-        let before = match mode {
-            Mode::Exclusive => self.0[name].swap(-1, Ordering::SeqCst).abs(),
-            Mode::Shared => self.0[name].fetch_add(1, Ordering::SeqCst).min(0),
-        };
-        assert_eq!(before, 0, "somebody else is inside");
-        self.1.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn leave(&self, name: usize, mode: Mode) {
-        match mode {
-            Mode::Exclusive => assert_eq!(self.0[name].swap(0, Ordering::SeqCst), -1),
-            Mode::Shared => assert!(self.0[name].fetch_sub(1, Ordering::SeqCst) > 0),
-        }
-    }
-}
 
 /// Numbers that are the same in every run, xorshift.
 struct Dice(u64);
@@ -80,6 +56,10 @@ async fn get(session: &mut Session, lock: (usize, Mode), dice: &mut Dice) -> Opt
     }
 }
 
+fn token(session: &Session, lock: usize) -> Token {
+    session.token(&name(lock)).unwrap()
+}
+
 fn release(session: &mut Session, lock: usize) {
     let Progress::Done(answer) = session.start(Command::ReleaseLock(name(lock))) else { unreachable!() };
     assert!(matches!(answer, Ok(Reply::Int(1))), "{answer:?}");
@@ -95,7 +75,7 @@ async fn work(hub: Arc<Hub>, inside: Arc<Inside>, seed: u64) {
             drop(session.start(Command::KillQuery(id)));
         }
         match get(&mut session, outer, &mut dice).await {
-            Some(Ok(Reply::Int(1))) => inside.enter(outer.0, outer.1),
+            Some(Ok(Reply::Int(1))) => inside.enter(outer.0, outer.1, token(&session, outer.0)),
             Some(Ok(Reply::Int(0)) | Err(Error::Deadlock(_) | Error::Interrupted)) | None => continue,
             Some(other) => panic!("{other:?}"),
         }
@@ -104,7 +84,7 @@ async fn work(hub: Arc<Hub>, inside: Arc<Inside>, seed: u64) {
         let second = inner.0 != outer.0
             && matches!(get(&mut session, inner, &mut dice).await, Some(Ok(Reply::Int(1))));
         if second {
-            inside.enter(inner.0, inner.1);
+            inside.enter(inner.0, inner.1, token(&session, inner.0));
             tokio::task::yield_now().await;
             inside.leave(inner.0, inner.1);
         }
@@ -132,7 +112,7 @@ async fn nobody_is_inside_with_an_exclusive_holder() {
         tokio::time::timeout(Duration::from_mins(2), task).await.expect("no task waits for ever").unwrap();
     }
     let stats = hub.stats();
-    assert!(inside.1.load(Ordering::Relaxed) > TASKS * ROUNDS / 4, "it was too calm to prove anything");
+    assert!(inside.entered() > TASKS * ROUNDS / 4, "it was too calm to prove anything");
     assert!(stats.table.deadlocks > 0 && stats.timeouts > 0 && stats.table.abandoned > 0, "{stats:?}");
     assert_eq!(
         (stats.connections, stats.table.locks, stats.table.waiters),

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
 use super::{Mode, SessionId, Token, holders::Holders, token::Tokens, wait::Verdict};
+use crate::sync::{oneshot, plant};
 
 /// A session's grant.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +64,7 @@ impl Lock {
 
     /// Grants `request` at once if nobody stands in its way. A newcomer overtakes nobody.
     pub(super) fn try_grant(&mut self, request: Request, tokens: &Tokens) -> Option<Token> {
+        plant!(Overtakes => return self.admits(request).then(|| self.grant(request, tokens)));
         let first = request.upgrade || !self.is_contended();
         (first && self.admits(request)).then(|| self.grant(request, tokens))
     }
@@ -102,6 +104,7 @@ impl Lock {
             if let Some(waiter) = self.pop() {
                 granted(waiter, token);
             }
+            plant!(StopsEarly => return);
         }
     }
 
@@ -114,6 +117,7 @@ impl Lock {
     /// Whether the holders alone allow it.
     fn admits(&self, request: Request) -> bool {
         let Some(first) = self.holders.first() else { return true };
+        plant!(TwoOwners => return first.mode == Mode::Shared);
         match request.mode {
             Mode::Exclusive => self.holders.len() == 1 && first.session == request.session,
             // An exclusive holder is the only one, so the first speaks for all.

@@ -7,10 +7,11 @@
 //! The graph holds the locks that have a queue, and is changed under the guard of the lock that
 //! changes. Until it has changed nobody can see the lock's new state, hence the check is exact.
 
-use std::collections::{HashMap, HashSet};
-
 use super::{SessionId, entry::Hold, holders::Holders};
-use crate::name::{Hashed, Name};
+use crate::{
+    name::{Hashed, Name},
+    sync::{HashMap, HashSet, plant},
+};
 
 /// One step of a circle: `waiter` waits for `name`, which `holder` holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,7 @@ impl Graph {
 
     /// Records that `session` holds `name` no more.
     pub(super) fn released(&mut self, name: &Name, session: SessionId) {
+        plant!(StaleHolder => return);
         if let Some(holders) = self.holders.get_mut(name) {
             holders.remove(&session);
         }
@@ -56,6 +58,7 @@ impl Graph {
 
     /// Records that `session`, which waited for `name`, now holds it.
     pub(super) fn granted(&mut self, name: &Name, session: SessionId) {
+        plant!(StaleWait => return);
         self.waits.remove(&session);
         if let Some(holders) = self.holders.get_mut(name) {
             holders.insert(session);
@@ -77,6 +80,12 @@ impl Graph {
         self.waits.len()
     }
 
+    /// Whether nobody waits and nothing is kept of those who did.
+    #[cfg(feature = "shuttle")]
+    pub(super) fn is_empty(&self) -> bool {
+        self.waits.is_empty() && self.holders.is_empty()
+    }
+
     /// The circle that closes if `asker` waits for `name`, held by `holders`.
     ///
     /// Breadth first, each session and each lock once: the cost is that of the chains that lead away
@@ -85,7 +94,7 @@ impl Graph {
         let step = |hold: &Hold| Step { holder: hold.session, name, from: None };
         let mut reached: Vec<_> = holders.iter().filter(|hold| hold.session != asker).map(step).collect();
         let mut seen: HashSet<_> = reached.iter().map(|step| step.holder).collect();
-        let mut locks = HashSet::new();
+        let mut locks: HashSet<_> = HashSet::default();
         let mut at = 0;
         while let Some(holder) = reached.get(at).map(|step| step.holder) {
             if let Some((name, holders)) = self.blockers(holder)

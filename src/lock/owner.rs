@@ -1,13 +1,16 @@
 //! One session's side of the table: what it holds, how often, and freeing all of it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     Circle, Mode, SessionId, Table, Token, Wait,
     entry::Request,
     table::{Answer, Patience},
 };
-use crate::name::{Hashed, Name};
+use crate::{
+    name::{Hashed, Name},
+    sync::HashMap,
+};
 
 /// What came of asking for a lock.
 #[derive(Debug)]

@@ -1,13 +1,9 @@
-//! The one table of locks, shared by every wire. The only file that names dashmap.
+//! The one table of locks, shared by every wire.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::PoisonError;
 
-use dashmap::{DashMap, Entry};
 use smallvec::SmallVec;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     Circle, Counters, SessionId, Token, Verdict,
@@ -15,7 +11,10 @@ use super::{
     graph::Graph,
     token::Tokens,
 };
-use crate::name::{Hashed, Name};
+use crate::{
+    name::{Hashed, Name},
+    sync::{AtomicU64, DashMap, Entry, Mutex, MutexGuard, Ordering, oneshot, plant},
+};
 
 /// Many, so that a listing, which holds one shard at a time, stops few others.
 const SHARDS: usize = 128;
@@ -95,6 +94,7 @@ impl Table {
     /// Ends a hold. The lock passes to whoever is next before this returns.
     pub(super) fn release(&self, name: &Name, session: SessionId, token: Token) {
         let mut grants = Grants::new();
+        plant!(StaleLook => if self.queue_of(name).0 == 0 { self.locks.remove_if_mut(name, |_, _| true); });
         self.locks.remove_if_mut(name, |_, lock| {
             let contended = lock.is_contended();
             lock.remove_holder(token);
@@ -109,6 +109,7 @@ impl Table {
     }
 
     pub(super) fn downgrade(&self, name: &Name, session: SessionId) {
+        plant!(StaysAlone => return);
         let mut grants = Grants::new();
         if let Some(mut lock) = self.locks.get_mut(name) {
             lock.make_shared(session);
@@ -182,6 +183,7 @@ impl Table {
             self.deadlocks.fetch_add(1, Ordering::Relaxed);
             return Answer::Deadlock(circle);
         }
+        plant!(CheckThenWait => drop(graph); graph = self.graph());
         graph.wait(request.session, name, lock.holders());
         let (verdict, receiver) = oneshot::channel();
         lock.enqueue(Waiter { request, since: Instant::now(), verdict });
@@ -194,6 +196,7 @@ impl Table {
             let waiter = lock.remove_waiter(session)?;
             let mut graph = self.graph();
             graph.stop_waiting(session);
+            plant!(LeavesQuietly => if !lock.is_contended() { graph.forget(name); } return Some(waiter));
             self.hand_over(name, &mut lock, &mut graph, &mut grants);
             Some(waiter)
         });

@@ -1,11 +1,9 @@
 //! Fencing tokens.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::SystemTime,
-};
+use std::time::SystemTime;
 
 use super::Token;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Where tokens come from. They start at the clock's microseconds and count grants, so they fall
 /// behind the clock, and a restart goes on above them even if the clock was set back a little.

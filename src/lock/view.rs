@@ -153,6 +153,12 @@ impl Table {
         held.unwrap_or(Excerpt { rows: Vec::new(), total: 0 })
     }
 
+    /// Whether nothing is left of any lock and of any wait.
+    #[cfg(feature = "shuttle")]
+    pub fn is_empty(&self) -> bool {
+        self.counters().locks == 0 && self.graph().is_empty()
+    }
+
     /// What a session waits for.
     pub fn waits_for(&self, session: SessionId) -> Option<Name> {
         self.graph().waits_for(session)

@@ -1,9 +1,10 @@
 //! A place in a queue, as a guard.
 
-use tokio::sync::oneshot;
-
 use super::{Owner, Token, entry::Request, table::Left};
-use crate::name::Name;
+use crate::{
+    name::Name,
+    sync::{oneshot, plant},
+};
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,7 @@ impl Drop for Wait<'_> {
         if !self.settled
             && let Verdict::Granted(token) = self.leave()
         {
+            plant!(LostGrant => return);
             self.owner.hand_back(&self.name, self.request, token);
         }
     }

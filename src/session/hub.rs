@@ -1,17 +1,13 @@
 //! The sessions that live: who they are, how to end them, and what to show of them.
 
 use std::{
-    collections::HashMap,
     future::poll_fn,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     Session,
@@ -22,6 +18,7 @@ use crate::{
     command::{Answer, Ending, Error, LockRow, Origin, Reply, SessionRow, Stats, WaiterRow, WhyRow},
     lock::{Excerpt, Holder, LockInfo, Owner, Reason, SessionId, Table, WaiterInfo},
     name::Name,
+    sync::{AtomicU64, AtomicUsize, HashMap, Mutex, MutexGuard, Notify, Ordering, plant},
 };
 
 /// The most rows that a list has (protocol.md, "Lists").
@@ -115,6 +112,7 @@ impl Hub {
         if live.draining {
             handle.signal.drain();
         }
+        plant!(LateGuest => drop(live); live = self.live());
         live.sessions.insert(id, handle.clone());
         Session { owner: Owner::new(id, self.table.clone()), handle, hub: self.clone() }
     }
@@ -161,6 +159,7 @@ impl Hub {
             if !lives {
                 return;
             }
+            plant!(LateEar => self.departures.notified().await; continue);
             departure.await;
         }
     }
@@ -192,6 +191,12 @@ impl Hub {
             timeouts: self.timeouts.load(Ordering::Relaxed),
             uptime: self.started.elapsed(),
         }
+    }
+
+    /// Whether nothing is left of any session, lock and wait.
+    #[cfg(feature = "shuttle")]
+    pub fn is_empty(&self) -> bool {
+        self.sessions() == 0 && self.table.is_empty()
     }
 
     /// The locks that are held, of those whose name starts with the prefix.

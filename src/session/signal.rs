@@ -1,13 +1,12 @@
 //! How a session is told to end: one word and one waker, no list to join at every wait.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    task::{Context, Poll},
+use std::task::{Context, Poll};
+
+use crate::{
+    command::Ending,
+    lock::SessionId,
+    sync::{AtomicU64, AtomicWaker, Ordering, plant},
 };
-
-use atomic_waker::AtomicWaker;
-
-use crate::{command::Ending, lock::SessionId};
 
 /// What a session has been told. Later ones outrank earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +56,8 @@ impl Signal {
 
     /// Ready when `wanted` finds what it looks for; else wakes this task at the next notice.
     pub(super) fn poll<T>(&self, cx: &Context<'_>, wanted: impl Fn() -> Option<T>) -> Poll<T> {
+        plant!(LateWaker => let told = wanted(); self.waker.register(cx.waker());
+            return told.map_or(Poll::Pending, Poll::Ready));
         self.waker.register(cx.waker());
         wanted().map_or(Poll::Pending, Poll::Ready)
     }

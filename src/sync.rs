@@ -1,0 +1,48 @@
+//! What threads share things with. The only module that names dashmap.
+//!
+//! With the feature `shuttle` these are stand-ins, so that `tests/shuttle.rs` decides who goes on at
+//! each step; such a build runs in that test and nowhere else.
+
+#[cfg(not(feature = "shuttle"))]
+pub(crate) use {
+    atomic_waker::AtomicWaker,
+    dashmap::{DashMap, Entry},
+    std::{
+        collections::{HashMap, HashSet},
+        hash::RandomState,
+        sync::{
+            Mutex, MutexGuard,
+            atomic::{AtomicU64, AtomicUsize, Ordering},
+        },
+    },
+    tokio::{
+        sync::{Notify, oneshot},
+        time::sleep_until,
+    },
+};
+
+#[cfg(feature = "shuttle")]
+mod shuttled;
+
+#[cfg(feature = "shuttle")]
+pub(crate) use {
+    shuttle::sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    shuttle_dashmap::Entry,
+    shuttled::{AtomicWaker, DashMap, HashMap, HashSet, Notify, RandomState, oneshot, sleep_until},
+};
+
+/// Does what follows only if a test has planted that bug: `plant!(LostGrant => return)`. In a build
+/// without the feature `shuttle` it is nothing at all.
+macro_rules! plant {
+    ($bug:ident => $($what:tt)*) => {
+        #[cfg(feature = "shuttle")]
+        if crate::planted::Bug::$bug.is_planted() {
+            $($what)*;
+        }
+    };
+}
+
+pub(crate) use plant;

@@ -1,0 +1,104 @@
+//! Small scenarios in every order of their steps that there is: here nothing is left to chance.
+
+use getlockd::lock::{Mode, Owner, Patience, SessionId, Taken, Verdict, Wait};
+use shuttle::thread;
+
+use crate::{
+    circles,
+    owners::{
+        World, drop_or_take, from, give_up, one_after_the_other, owners, shares_and_releases, take,
+        takes_and_releases, takes_or_gives_up,
+    },
+    schedules::{all, block_on},
+};
+
+fn takes_and_ends(world: &World, mut owner: Owner) {
+    take(&mut owner, &world.names[0], Mode::Exclusive);
+    world.work(&owner, 0, Mode::Exclusive);
+}
+
+#[test]
+fn a_release_beside_a_take() {
+    all(one_after_the_other);
+}
+
+#[test]
+fn an_end_beside_a_take() {
+    all(|| owners(&World::plain(), [takes_and_ends, takes_and_releases]));
+}
+
+#[test]
+fn giving_up_beside_a_release() {
+    all(|| owners(&World::plain(), [takes_and_releases, takes_or_gives_up]));
+}
+
+#[test]
+fn a_drop_beside_a_release() {
+    all(drop_or_take);
+}
+
+#[test]
+fn shared_beside_exclusive() {
+    all(|| owners(&World::plain(), [takes_and_releases, shares_and_releases]));
+}
+
+/// Owner 2 waits for what owner 1 releases, is interrupted, and ends the wait in its way.
+fn interrupted(end: fn(Wait<'_>) -> Verdict) {
+    let world = World::plain();
+    let [mut holder, mut owner] = [1, 2].map(|id| world.owner(id));
+    take(&mut holder, &world.names[0], Mode::Exclusive);
+    let Taken::Queued(wait) = owner.take(world.names[0].clone(), Mode::Exclusive, Patience::Queue) else {
+        unreachable!()
+    };
+    let releases = thread::spawn(move || drop(holder));
+    let interrupts = {
+        let world = world.clone();
+        thread::spawn(move || world.table.interrupt(SessionId(2)))
+    };
+    let verdict = end(wait);
+    assert_eq!(owner.holds(), usize::from(matches!(verdict, Verdict::Granted(_))));
+    drop(owner);
+    let told = interrupts.join().unwrap();
+    assert_eq!(told, verdict == Verdict::Interrupted, "an interruption that only one side knows of");
+    releases.join().unwrap();
+    world.assert_nothing_is_left();
+}
+
+#[test]
+fn an_interruption_beside_a_release() {
+    all(|| interrupted(|mut wait| block_on(wait.verdict())));
+}
+
+#[test]
+fn giving_up_beside_a_release_and_an_interruption() {
+    all(|| interrupted(give_up));
+}
+
+const A: (usize, Mode) = (0, Mode::Exclusive);
+const B: (usize, Mode) = (1, Mode::Exclusive);
+const SHARED_A: (usize, Mode) = (0, Mode::Shared);
+
+/// Takes one more, if that closes no circle.
+fn takes(world: &World, mut owner: Owner, lock: (usize, Mode)) {
+    if circles::take(world, &mut owner, lock.0, lock.1) {
+        world.work(&owner, lock.0, lock.1);
+    }
+}
+
+fn takes_a(world: &World, owner: Owner) {
+    takes(world, owner, A);
+}
+
+fn takes_b(world: &World, owner: Owner) {
+    takes(world, owner, B);
+}
+
+#[test]
+pub fn two_that_cross() {
+    all(|| from(&World::plain(), [&[A], &[B]], [takes_b, takes_a]));
+}
+
+#[test]
+fn two_upgrades() {
+    all(|| from(&World::plain(), [&[SHARED_A], &[SHARED_A]], [takes_a, takes_a]));
+}

@@ -1,0 +1,22 @@
+//! The locks and the sessions in very many orders of their steps: `shuttle` runs each scenario again and
+//! again, and decides at every step which thread goes on.
+//!
+//! `cargo test --release --features shuttle --test shuttle`; `SCHEDULES=1000000` for more of each.
+//! A failure prints its schedule, for `shuttle::replay`.
+#![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used)]
+
+mod circles;
+mod every_order;
+#[path = "../common/inside.rs"]
+mod inside;
+mod owners;
+mod planted;
+mod schedules;
+mod sessions;
+
+#[test]
+fn a_schedule_can_be_run_again() {
+    for scenario in [owners::no_circle, circles::any_two, sessions::drain, sessions::anything] {
+        schedules::twice(scenario);
+    }
+}
