@@ -181,17 +181,27 @@ impl<'a> Waiting<'a> {
     ///
     /// # Errors
     /// The session is to end.
-    pub async fn finish(self) -> Result<Answer, Ending> {
-        let Self { mut wait, deadline, handle, hub } = self;
+    pub async fn finish(mut self) -> Result<Answer, Ending> {
+        self.decided().await
+    }
+
+    /// The same, for one who keeps the place in the queue himself.
+    ///
+    /// Cancel-safe: dropped before it resolves, the place in the queue stays.
+    ///
+    /// # Errors
+    /// The session is to end.
+    pub async fn decided(&mut self) -> Result<Answer, Ending> {
+        let Self { wait, deadline, handle, hub } = self;
         let verdict = tokio::select! {
             biased;
             () = handle.told_to_end() => {
                 // A grant of this very moment goes to the next, who declines it too if the server stops.
-                drop(wait);
+                wait.decline();
                 return handle.ending().map_or(Ok(Err(Error::Stopping)), Err);
             }
             verdict = wait.verdict() => verdict,
-            () = until(deadline) => wait.give_up(),
+            () = until(*deadline) => wait.give_up(),
         };
         Ok(match verdict {
             Verdict::Granted(_) => Ok(Reply::Int(1)),

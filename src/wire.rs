@@ -1,6 +1,6 @@
 //! What wires with a connection share.
 
-use std::{future::poll_fn, pin::pin, task::Poll};
+use std::{future::poll_fn, task::Poll};
 
 use crate::{
     command::{Answer, Ending},
@@ -21,12 +21,17 @@ pub(crate) enum Cut {
 /// further commands are taken in.
 ///
 /// Cancel-safe: dropped, it leaves the queue, and no byte is lost.
-pub(crate) async fn wait(io: &mut Burst, waiting: Waiting<'_>) -> Result<Answer, Cut> {
-    let finish = pin!(waiting.finish());
-    tokio::select! {
-        biased;
-        answer = finish => answer.map_err(Cut::Ended),
-        hung_up = io.hung_up() => Err(Cut::HungUp(hung_up)),
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for what it is given twice")]
+pub(crate) fn wait<'a>(
+    io: &'a mut Burst,
+    mut waiting: Waiting<'a>,
+) -> impl Future<Output = Result<Answer, Cut>> + Send + 'a {
+    async move {
+        tokio::select! {
+            biased;
+            answer = waiting.decided() => answer.map_err(Cut::Ended),
+            hung_up = io.hung_up() => Err(Cut::HungUp(hung_up)),
+        }
     }
 }
 

@@ -71,7 +71,8 @@ impl Lock {
 
     /// Puts a waiter at its place: an upgrade ahead of all, else behind all.
     pub(super) fn enqueue(&mut self, waiter: Waiter) {
-        let queue = self.queue.get_or_insert_default();
+        // Room for one at first: most queues are short, and there may be very many of them.
+        let queue = self.queue.get_or_insert_with(|| Box::new(VecDeque::with_capacity(1)));
         if waiter.request.upgrade { queue.push_front(waiter) } else { queue.push_back(waiter) }
     }
 

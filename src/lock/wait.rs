@@ -50,9 +50,19 @@ impl<'a> Wait<'a> {
     }
 
     /// Leaves the queue. A grant or an interruption that came first is what counts.
-    pub fn give_up(mut self) -> Verdict {
+    pub fn give_up(&mut self) -> Verdict {
         let verdict = self.leave();
         self.settle(verdict)
+    }
+
+    /// Leaves the queue. A grant that came first is handed on.
+    pub fn decline(&mut self) {
+        if !std::mem::replace(&mut self.settled, true)
+            && let Verdict::Granted(token) = self.leave()
+        {
+            plant!(LostGrant => return);
+            self.owner.hand_back(&self.name, self.request, token);
+        }
     }
 
     fn leave(&self) -> Verdict {
@@ -74,11 +84,6 @@ impl<'a> Wait<'a> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        if !self.settled
-            && let Verdict::Granted(token) = self.leave()
-        {
-            plant!(LostGrant => return);
-            self.owner.hand_back(&self.name, self.request, token);
-        }
+        self.decline();
     }
 }

@@ -124,7 +124,8 @@ impl Burst {
         let mut shared = None;
         while self.input.len() <= MAX_READ_AHEAD {
             if !may_grow(self.input.len() + READ, &mut shared) {
-                closed(&self.stream).await;
+                // Boxed: few come here, and every waiter would have room for it.
+                Box::pin(closed(&self.stream)).await;
                 return HungUp::Left;
             }
             if matches!(poll_fn(|cx| self.poll_exchange(cx)).await, Ok(0) | Err(_)) {

@@ -339,9 +339,9 @@ impl Handle {
     }
 
     /// Resolves when waits are to end, be it by a stop or by a kill. Cancel-safe.
-    pub(super) async fn told_to_end(&self) {
+    pub(super) fn told_to_end(&self) -> impl Future<Output = ()> {
         let told = || (self.signal.notice() != Notice::GoOn).then_some(());
-        poll_fn(|cx| self.signal.poll(cx, told)).await;
+        poll_fn(move |cx| self.signal.poll(cx, told))
     }
 
     pub(super) fn note_holds(&self, holds: usize) {
