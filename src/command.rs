@@ -208,6 +208,8 @@ pub enum Error {
     Interrupted,
     /// The session holds as many locks as it may.
     TooManyLocks(usize),
+    /// As many wait for the lock as may.
+    TooManyWaiters(usize),
     /// No session has this number.
     NoSession(SessionId),
     /// The server is stopping, and grants nothing new.
@@ -221,6 +223,12 @@ impl fmt::Display for Error {
             Self::Interrupted => f.write_str("KILL QUERY ended this wait; the session and all it holds stay"),
             Self::TooManyLocks(max) => {
                 write!(f, "this session holds {max} locks and may hold no more (--max-locks-per-session)")
+            }
+            Self::TooManyWaiters(max) => {
+                write!(
+                    f,
+                    "{max} wait for this lock and no more may (--max-waiters-per-lock); try again later"
+                )
             }
             Self::NoSession(id) => write!(f, "there is no session {id}; SESSIONS lists them"),
             Self::Stopping => {

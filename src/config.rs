@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     net::{SocketAddr, ToSocketAddrs},
+    ops::RangeInclusive,
     str::FromStr,
     time::Duration,
 };
@@ -67,12 +68,48 @@ pub struct Config {
     #[arg(long, env = "GETLOCKD_MAX_LOCKS_PER_SESSION", default_value_t = 100_000, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_locks_per_session: usize,
 
+    /// The most that may wait for one lock
+    #[arg(long, env = "GETLOCKD_MAX_WAITERS_PER_LOCK", default_value_t = 100_000, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
+    pub max_waiters_per_lock: usize,
+
+    /// The most bytes of a line of the line protocol
+    #[arg(long, env = "GETLOCKD_MAX_LINE", default_value_t = crate::line::MAX_LINE, value_name = "BYTES", value_parser = line_size, allow_negative_numbers = true)]
+    pub max_line: usize,
+
+    /// The most bytes of a packet of the MySQL protocol
+    #[arg(long, env = "GETLOCKD_MAX_PACKET", default_value_t = crate::mysql::MAX_PACKET, value_name = "BYTES", value_parser = packet_size, allow_negative_numbers = true)]
+    pub max_packet: usize,
+
+    /// Within which time a client must have logged in by MySQL, or said something by HTTP
+    #[arg(long, env = "GETLOCKD_LOGIN_TIME", default_value = "10s", value_name = "TIME", value_parser = some_time, allow_negative_numbers = true)]
+    pub login_time: Duration,
+
+    /// How long a connection that holds no lock may be idle before it is closed; off for ever
+    #[arg(
+        long,
+        env = "GETLOCKD_IDLE_TIME",
+        default_value = "off",
+        value_name = "TIME",
+        allow_negative_numbers = true
+    )]
+    pub idle_time: Idle,
+
+    /// How long one that holds a lock may be idle before it is closed and its locks are freed; off for ever
+    #[arg(
+        long,
+        env = "GETLOCKD_IDLE_TIME_HOLDERS",
+        default_value = "off",
+        value_name = "TIME",
+        allow_negative_numbers = true
+    )]
+    pub idle_time_holders: Idle,
+
     /// The shortest time for which a lease can be taken
-    #[arg(long, env = "GETLOCKD_LEASE_MIN", default_value = "10ms", value_name = "TIME", value_parser = lease, allow_negative_numbers = true)]
+    #[arg(long, env = "GETLOCKD_LEASE_MIN", default_value = "10ms", value_name = "TIME", value_parser = some_time, allow_negative_numbers = true)]
     pub lease_min: Duration,
 
     /// The longest time for which a lease can be taken
-    #[arg(long, env = "GETLOCKD_LEASE_MAX", default_value = "24h", value_name = "TIME", value_parser = lease, allow_negative_numbers = true)]
+    #[arg(long, env = "GETLOCKD_LEASE_MAX", default_value = "24h", value_name = "TIME", value_parser = some_time, allow_negative_numbers = true)]
     pub lease_max: Duration,
 
     /// The most leases at a time, with those that wait, and Hold streams
@@ -112,6 +149,21 @@ pub enum Listen {
     Off,
     /// At this address.
     At(SocketAddr),
+}
+
+/// How long a connection may be idle; none for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idle(pub Option<Duration>);
+
+impl FromStr for Idle {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("off") {
+            return Ok(Self(None));
+        }
+        some_time(text).map(|time| Self(Some(time))).map_err(|_| "say a time such as 10m, or off".to_owned())
+    }
 }
 
 impl Cli {
@@ -176,6 +228,19 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+fn line_size(text: &str) -> Result<usize, String> {
+    size(text, 128..=64 * 1024)
+}
+
+fn packet_size(text: &str) -> Result<usize, String> {
+    size(text, 1024..=crate::mysql::MAX_PACKET)
+}
+
+fn size(text: &str, possible: RangeInclusive<usize>) -> Result<usize, String> {
+    let size = text.parse().ok().filter(|size| possible.contains(size));
+    size.ok_or_else(|| format!("say a number of bytes from {} to {}", possible.start(), possible.end()))
+}
+
 fn time(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(Timeout::Within(time)) => Ok(time),
@@ -183,7 +248,8 @@ fn time(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn lease(text: &str) -> Result<Duration, String> {
+/// No less than a millisecond, and no more than a clock holds.
+fn some_time(text: &str) -> Result<Duration, String> {
     let possible = Duration::from_millis(1)..=Duration::from_hours(24 * 366);
     time(text)
         .ok()
@@ -231,6 +297,10 @@ mod tests {
             (&["--line", "off", "--mysql", "off", "--http", "off"], "nothing to serve"),
             (&["--lease-min", "2s", "--lease-max", "1s"], "--lease-max"),
             (&["--lease-min", "0"], "from 1ms to"),
+            (&["--max-line", "1"], "from 128 to 65536"),
+            (&["--max-packet", "2G"], "from 1024 to 1048576"),
+            (&["--login-time", "0"], "from 1ms to"),
+            (&["--idle-time", "never"], "such as 10m, or off"),
             (&["--max-connections", "0"], "at least 1"),
             (&["--workers", "0"], "at least 1"),
             (&["--keepalive", "1s"], "from 4s to 2h"),
@@ -255,6 +325,12 @@ mod tests {
             "max-connections",
             "workers",
             "max-locks-per-session",
+            "max-waiters-per-lock",
+            "max-line",
+            "max-packet",
+            "login-time",
+            "idle-time",
+            "idle-time-holders",
             "lease-min",
             "lease-max",
             "max-leases",

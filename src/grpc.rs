@@ -97,7 +97,10 @@ impl From<LeaseError> for Status {
             LeaseError::Gone => Code::NotFound,
             LeaseError::NotYours => Code::FailedPrecondition,
             LeaseError::Ttl { .. } | LeaseError::TooLong => Code::InvalidArgument,
-            LeaseError::TooMany(_) | LeaseError::Refused(Error::TooManyLocks(_)) => Code::ResourceExhausted,
+            LeaseError::TooMany(_)
+            | LeaseError::Refused(Error::TooManyLocks(_) | Error::TooManyWaiters(_)) => {
+                Code::ResourceExhausted
+            }
             LeaseError::Refused(_) | LeaseError::Ended(Ending::Shutdown) | LeaseError::NoRandom => {
                 Code::Unavailable
             }

@@ -84,7 +84,15 @@ impl Server {
         let line = listen(line::WIRE, config.line)?;
         let mysql = listen(mysql::WIRE, config.mysql)?;
         let http = listen(http::WIRE, config.http)?;
-        let hub = Hub::new(Limits { locks_per_session: config.max_locks_per_session });
+        let hub = Hub::new(Limits {
+            locks_per_session: config.max_locks_per_session,
+            waiters_per_lock: config.max_waiters_per_lock,
+            line: config.max_line,
+            packet: config.max_packet,
+            login: config.login_time,
+            idle: config.idle_time.0,
+            idle_holder: config.idle_time_holders.0,
+        });
         let gate = Gate::new(max_connections);
         let bounds = Bounds { min: config.lease_min, max: config.lease_max, count: config.max_leases };
         let leases = Leases::new(hub.clone(), bounds, gate.tasks.clone());
@@ -154,7 +162,8 @@ impl Server {
             let (http, others) = (http::router(self.leases.clone()), others::router(&self.leases));
             let router = http.merge(self.grpc.router.clone()).merge(others);
             let router = router.layer(from_fn(web::around));
-            let serve = serve_http(router, keepalive, self.http_gate.stop.clone());
+            let login = self.hub.limits().login;
+            let serve = serve_http(router, keepalive, login, self.http_gate.stop.clone());
             tokio::spawn(net::accept(listener, self.http_gate.clone(), web::refusal(), keepalive, serve));
         }
     }
@@ -223,10 +232,11 @@ fn serve_session<F: Future<Output = ()>>(
 fn serve_http(
     router: Router,
     keepalive: Keepalive,
+    login: Duration,
     stop: CancellationToken,
 ) -> impl Fn(Connection) -> Serving<Pin<Box<dyn Future<Output = ()> + Send>>> {
     move |Connection { stream, peer }| match keepalive.probe(&stream) {
-        Ok(()) => Either::Left(Box::pin(web::serve(stream, peer, router.clone(), stop.clone()))),
+        Ok(()) => Either::Left(Box::pin(web::serve(stream, peer, login, router.clone(), stop.clone()))),
         Err(_) => Either::Right(ready(())),
     }
 }
@@ -238,7 +248,7 @@ mod tests {
     /// Hundreds of connections are idle for each that does something: what a task keeps counts.
     #[tokio::test]
     async fn the_task_of_a_connection_is_small() {
-        let hub = Hub::new(Limits { locks_per_session: 1 });
+        let hub = Hub::new(Limits { locks_per_session: 1, ..Limits::default() });
         let listener = net::listen(([127, 0, 0, 1], 0).into()).unwrap();
         let addr = listener.local_addr().unwrap();
         let mut bursts = Vec::new();

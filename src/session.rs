@@ -5,7 +5,7 @@
 mod hub;
 mod signal;
 
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -80,6 +80,17 @@ impl Session {
         self.owner.token(name)
     }
 
+    /// What it may use.
+    pub fn limits(&self) -> Limits {
+        self.hub.limits()
+    }
+
+    /// How long it may be idle as it is now; none for ever.
+    pub fn may_idle(&self) -> Option<Duration> {
+        let Limits { idle, idle_holder, .. } = self.limits();
+        if self.holds() == 0 { idle } else { idle_holder }
+    }
+
     /// The most locks it may hold.
     pub fn max_locks(&self) -> usize {
         self.hub.limits().locks_per_session
@@ -116,6 +127,7 @@ impl Session {
         Progress::Done(match self.owner.take(name, mode, patience) {
             Taken::Granted => Ok(Reply::Int(1)),
             Taken::Busy => Ok(hub.timed_out()),
+            Taken::Full => Err(Error::TooManyWaiters(hub.limits().waiters_per_lock)),
             Taken::Deadlock(circle) => Err(Error::Deadlock(circle)),
             Taken::Queued(wait) => {
                 return Progress::Waiting(Waiting { wait, deadline: deadline(timeout), handle, hub });

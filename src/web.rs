@@ -34,9 +34,6 @@ pub use body::{MAX_BODY, NoBody};
 pub use reply::around;
 pub(crate) use reply::{handing_out, json, list, message, millis, moment, wall_clock};
 
-/// Within which time a new connection must have said something.
-const FIRST_TIME: Duration = Duration::from_secs(10);
-
 /// Within which time the head of a request must have come, from the end of the one before: so long a
 /// client may keep its connection for the next heartbeat.
 const HEAD_TIME: Duration = Duration::from_secs(75);
@@ -70,11 +67,18 @@ impl Peer {
     }
 }
 
-/// Serves a connection until its client leaves, is cut off, or `stop` asks it to end.
+/// Serves a connection until its client leaves, is cut off, or `stop` asks it to end. Within `login`
+/// it must have said something.
 ///
 /// Cancel-safe: dropped, it closes the socket; what waits leaves its queue.
-pub async fn serve(stream: TcpStream, addr: SocketAddr, router: Router, stop: CancellationToken) {
-    if !matches!(timeout(FIRST_TIME, says_something(&stream)).await, Ok(Ok(()))) {
+pub async fn serve(
+    stream: TcpStream,
+    addr: SocketAddr,
+    login: Duration,
+    router: Router,
+    stop: CancellationToken,
+) {
+    if !matches!(timeout(login, says_something(&stream)).await, Ok(Ok(()))) {
         return;
     }
     let (gone, cut) = (CancellationToken::new(), CancellationToken::new());

@@ -1,6 +1,12 @@
 //! What wires with a connection share.
 
-use std::{future::poll_fn, task::Poll};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     command::{Answer, Ending},
@@ -44,4 +50,28 @@ pub(crate) async fn flush(io: &mut Burst, handle: &Handle) -> Result<(), Cut> {
         Poll::Pending => handle.poll_ended(cx).map(|ending| Err(Cut::Ended(ending))),
     })
     .await
+}
+
+/// Looks now and then whether a connection has been idle for too long.
+#[derive(Debug, Default)]
+pub(crate) struct Idle(Option<Pin<Box<Sleep>>>);
+
+impl Idle {
+    /// Ready when it is `end`; never if there is none.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, end: Option<Instant>) -> Poll<()> {
+        let Some(end) = end else { return Poll::Pending };
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        // Not set anew for each command: when it is due it looks how long it has been.
+        while sleep.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= end {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(end);
+        }
+        if sleep.deadline() > end {
+            sleep.as_mut().reset(end);
+            return sleep.as_mut().poll(cx);
+        }
+        Poll::Pending
+    }
 }

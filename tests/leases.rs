@@ -26,7 +26,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const MS: Duration = Duration::from_millis(1);
 
 fn leases() -> Arc<Leases> {
-    let hub = Hub::new(Limits { locks_per_session: 10 });
+    let hub = Hub::new(Limits { locks_per_session: 10, ..Limits::default() });
     let bounds = Bounds { min: 10 * MS, max: Duration::from_hours(1), count: 3 };
     Leases::new(hub, bounds, TaskTracker::new())
 }

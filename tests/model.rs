@@ -257,7 +257,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let hub = Hub::new(Limits { locks_per_session: 100 });
+        let hub = Hub::new(Limits { locks_per_session: 100, ..Limits::default() });
         let (speak, heard) = mpsc::unbounded_channel();
         let mut world = Self { hub, clients: Vec::new(), heard, speak };
         for place in 0..SESSIONS {

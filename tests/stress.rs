@@ -104,7 +104,7 @@ async fn work(hub: Arc<Hub>, inside: Arc<Inside>, seed: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_is_inside_with_an_exclusive_holder() {
-    let hub = Hub::new(Limits { locks_per_session: 100 });
+    let hub = Hub::new(Limits { locks_per_session: 100, ..Limits::default() });
     let inside = Arc::new(Inside::default());
     let tasks: Vec<_> =
         (1..=TASKS).map(|seed| tokio::spawn(work(hub.clone(), inside.clone(), seed))).collect();

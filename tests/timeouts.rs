@@ -12,7 +12,7 @@ use getlockd::{
 use tokio::time::{Instant, sleep};
 
 fn hub() -> Arc<Hub> {
-    Hub::new(Limits { locks_per_session: 10 })
+    Hub::new(Limits { locks_per_session: 10, ..Limits::default() })
 }
 
 fn open(hub: &Arc<Hub>) -> Session {

@@ -277,15 +277,16 @@ fn every_limit_is_the_constant_that_it_names() {
         session::MAX_LIST_ROWS,
     };
     for (name, value) in [
-        ("`MAX_LINE`", MAX_LINE),
+        ("`--max-line`", MAX_LINE),
         ("`MAX_NAME_CHARS`", MAX_NAME_CHARS),
         ("`MAX_LIST_ROWS`", MAX_LIST_ROWS),
         ("`MAX_READ_AHEAD`", MAX_READ_AHEAD),
         ("`MAX_UNSENT`", MAX_UNSENT),
         ("`--max-locks-per-session`", 100_000),
-        ("`MAX_PACKET`", getlockd::mysql::MAX_PACKET),
+        ("`--max-packet`", getlockd::mysql::MAX_PACKET),
         ("`MAX_BODY`", getlockd::web::MAX_BODY),
         ("`MAX_TEXT`", getlockd::lease::MAX_TEXT),
+        ("`--max-waiters-per-lock`", 100_000),
         ("`--max-leases`", 100_000),
     ] {
         assert!(PROTOCOL.contains(&format!("| {value} | {name} |")), "{name} = {value}");

@@ -70,7 +70,7 @@ impl Error {
         match self {
             Self::Deadlock(_) => Symbol::Deadlock,
             Self::Interrupted => Symbol::Killed,
-            Self::TooManyLocks(_) => Symbol::Limit,
+            Self::TooManyLocks(_) | Self::TooManyWaiters(_) => Symbol::Limit,
             Self::NoSession(_) => Symbol::NoSession,
             Self::Stopping => Symbol::Shutdown,
         }

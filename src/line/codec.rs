@@ -9,16 +9,31 @@ use super::{
     write::{Lines, Response},
 };
 
-/// The most bytes that a line may have, its end not counted (protocol.md, "Lines").
+/// The most bytes that a line may have, its end not counted (protocol.md, "Lines"), unless
+/// `--max-line` says otherwise.
 pub const MAX_LINE: usize = 1024;
 
 /// The first byte of every TLS connection, and of no line.
 const TLS_HANDSHAKE: u8 = 0x16;
 
 /// The line codec of one connection. A response ends as the last request did.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Codec {
     crlf: bool,
+    max_line: usize,
+}
+
+impl Codec {
+    /// For lines of at most so many bytes, their end not counted.
+    pub fn new(max_line: usize) -> Self {
+        Self { crlf: false, max_line }
+    }
+}
+
+impl Default for Codec {
+    fn default() -> Self {
+        Self::new(MAX_LINE)
+    }
 }
 
 impl Decoder for Codec {
@@ -26,7 +41,7 @@ impl Decoder for Codec {
     type Error = Untrusted;
 
     fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Self::Item>, Untrusted> {
-        while let Some(length) = line_length(input)? {
+        while let Some(length) = line_length(input, self.max_line)? {
             let line = &input[..length];
             let (line, crlf) = line.strip_suffix(b"\r").map_or((line, false), |line| (line, true));
             let request = read(line);
@@ -50,14 +65,14 @@ impl Encoder<Response> for Codec {
 }
 
 /// Where the line feed is, once it has come.
-fn line_length(input: &[u8]) -> Result<Option<usize>, Untrusted> {
+fn line_length(input: &[u8], max: usize) -> Result<Option<usize>, Untrusted> {
     // One byte more for a carriage return.
-    let most = MAX_LINE + 1;
+    let most = max + 1;
     match memchr::memchr(b'\n', &input[..input.len().min(most + 1)]) {
-        Some(at) if at == most && input[at - 1] != b'\r' => Err(Untrusted::LineTooLong),
+        Some(at) if at == most && input[at - 1] != b'\r' => Err(Untrusted::LineTooLong(max)),
         Some(at) => Ok(Some(at)),
         None if input.first() == Some(&TLS_HANDSHAKE) => Err(Untrusted::Tls),
-        None if input.len() > most => Err(Untrusted::LineTooLong),
+        None if input.len() > most => Err(Untrusted::LineTooLong(max)),
         None => Ok(None),
     }
 }

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, fmt, future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
 use tokio_util::codec::{Decoder, Encoder};
 use tracing::Instrument;
 
@@ -13,8 +14,8 @@ use super::{
 use crate::{
     command::{Answer, Command, Ending},
     net::{Burst, HungUp, MAX_UNSENT},
-    session::{Progress, Session},
-    wire::{self, Cut},
+    session::{Limits, Progress, Session},
+    wire::{self, Cut, Idle},
 };
 
 /// Why a connection ends.
@@ -28,6 +29,8 @@ enum Over {
     Untrusted(Untrusted),
     /// It sent more behind a command that waits than is kept.
     SentTooMuch,
+    /// Nothing came for longer than may be, be it that it holds locks or not.
+    Idle(Duration),
     /// The server ends it.
     Ended(Ending),
 }
@@ -38,6 +41,7 @@ impl fmt::Display for Over {
             Self::Left => f.write_str("the client left"),
             Self::Quit => f.write_str("the client quit"),
             Self::SentTooMuch => f.write_str("the client sent too much behind a command that waits"),
+            Self::Idle(limit) => write!(f, "the client was idle for {limit:?}"),
             Self::Untrusted(untrusted) => untrusted.fmt(f),
             Self::Ended(ending) => ending.fmt(f),
         }
@@ -76,9 +80,11 @@ impl From<Ending> for Over {
 ///
 /// Cancel-safe: dropped, it frees what the session holds and closes the socket.
 pub fn serve(io: Burst, session: Session) -> impl Future<Output = ()> + Send {
+    let max_line = session.limits().line;
     let span =
         tracing::debug_span!("connection", id = session.id().0, peer = %session.handle().origin().peer);
-    let mut connection = Connection { io, session, codec: Codec::default(), greedy: false };
+    let mut connection =
+        Connection { io, session, codec: Codec::new(max_line), idle: Idle::default(), greedy: false };
     // One block, in which the connection stays where it is: a future has a place for each move.
     let served = async move {
         tracing::debug!("connection starts");
@@ -102,6 +108,7 @@ struct Connection {
     io: Burst,
     session: Session,
     codec: Codec,
+    idle: Idle,
     /// The last command may have taken long.
     greedy: bool,
 }
@@ -162,7 +169,8 @@ impl Connection {
             Ok(Request::Run(command)) => return self.answer(command),
             Ok(Request::Ping) => Response::Pong,
             Ok(Request::Hello) => {
-                Response::Hello(Hello { id: self.session.id(), max_locks: self.session.max_locks() })
+                let Limits { line: max_line, locks_per_session: max_locks, .. } = self.session.limits();
+                Response::Hello(Hello { id: self.session.id(), max_line, max_locks })
             }
             Ok(Request::Help(verb)) => Response::Help(verb),
             Ok(Request::Quit) => return Err(Over::Quit),
@@ -189,12 +197,20 @@ impl Connection {
         }))
     }
 
-    /// Waits for more input, or for the end of the session.
+    /// Waits for more input, for the end of the session, or for too long.
     async fn fill(&mut self) -> Result<(), Over> {
-        poll_fn(|cx| match self.io.poll_fill(cx) {
-            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(Over::Left)),
-            Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
-            Poll::Pending => self.session.handle().poll_ended(cx).map(|ending| Err(ending.into())),
+        let limit = self.session.may_idle();
+        let end = limit.and_then(|limit| Instant::now().checked_add(limit));
+        poll_fn(|cx| {
+            match self.io.poll_fill(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Over::Left)),
+                Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
+                Poll::Pending => {}
+            }
+            if let Poll::Ready(ending) = self.session.handle().poll_ended(cx) {
+                return Poll::Ready(Err(ending.into()));
+            }
+            self.idle.poll(cx, end).map(|()| Err(Over::Idle(limit.unwrap_or_default())))
         })
         .await
     }
@@ -214,6 +230,7 @@ impl Connection {
             Over::Quit => (Response::Bye, None),
             Over::Untrusted(untrusted) => (Response::Untrusted(untrusted), None),
             Over::SentTooMuch => (Response::SentTooMuch, Some(LAST_WORDS)),
+            Over::Idle(limit) => (Response::Idle { limit, held: holds > 0 }, Some(LAST_WORDS)),
             Over::Ended(ending) => (Response::Ended(ending), Some(LAST_WORDS)),
         };
         let _ = codec.encode(last, &mut io.output);

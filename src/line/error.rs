@@ -72,8 +72,8 @@ impl Refusal {
 #[derive(Debug, thiserror::Error)]
 pub enum Untrusted {
     /// No end of line in sight.
-    #[error("a line has at most {} bytes; closing", super::MAX_LINE)]
-    LineTooLong,
+    #[error("a line has at most {0} bytes; closing")]
+    LineTooLong(usize),
     /// A web browser, or somebody who uses one to get here.
     #[error("this port speaks the getlockd line protocol, not HTTP; closing")]
     Http,
@@ -89,7 +89,7 @@ impl Untrusted {
     /// The word that programs match on; none when there is nobody to tell.
     pub fn symbol(&self) -> Option<Symbol> {
         match self {
-            Self::LineTooLong => Some(Symbol::LineTooLong),
+            Self::LineTooLong(_) => Some(Symbol::LineTooLong),
             Self::Http | Self::Tls => Some(Symbol::WrongProtocol),
             Self::Io(_) => None,
         }

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use super::{
-    MAX_LINE, PROTOCOL,
+    PROTOCOL,
     error::{Refusal, Untrusted},
     verbs::Verb,
 };
@@ -44,6 +44,13 @@ pub enum Response {
     Ended(Ending),
     /// The client sent more behind a command that waits than is kept; the connection ends.
     SentTooMuch,
+    /// Nothing came for so long; the connection ends.
+    Idle {
+        /// The most that is allowed.
+        limit: Duration,
+        /// Whether the session held locks.
+        held: bool,
+    },
     /// There are as many connections as there may be; this one ends.
     Full(usize),
 }
@@ -53,6 +60,8 @@ pub enum Response {
 pub struct Hello {
     /// The number of the session.
     pub id: SessionId,
+    /// The most bytes of a line.
+    pub max_line: usize,
     /// The most locks it may hold.
     pub max_locks: usize,
 }
@@ -77,6 +86,14 @@ impl Response {
                     "more than {MAX_READ_AHEAD} bytes were sent behind a command that waits; closing"
                 ),
             ),
+            Self::Idle { limit, held } => {
+                let flag = if held {
+                    "--idle-time-holders); its locks are free; closing"
+                } else {
+                    "--idle-time); closing"
+                };
+                lines.error(Symbol::Limit, &format_args!("nothing came for {limit:?} ({flag}"));
+            }
             Self::Full(max) => lines.error(
                 Symbol::Limit,
                 &format_args!("no connection is free of {max} (--max-connections, ulimit -n); closing"),
@@ -183,11 +200,11 @@ fn write_help(verb: Option<&Verb>, lines: &mut Lines<'_>) {
 
 impl fmt::Display for Hello {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, max_locks } = self;
+        let Self { id, max_line, max_locks } = self;
         let version = env!("CARGO_PKG_VERSION");
         write!(
             f,
-            "HELLO version={version} protocol={PROTOCOL} id={id} max_line={MAX_LINE} \
+            "HELLO version={version} protocol={PROTOCOL} id={id} max_line={max_line} \
              max_name={MAX_NAME_CHARS} max_locks={max_locks}"
         )
     }

@@ -23,6 +23,8 @@ pub enum Taken<'a> {
     Queued(Wait<'a>),
     /// Waiting would have closed this circle. Nothing has changed.
     Deadlock(Circle),
+    /// As many wait as may.
+    Full,
 }
 
 /// What came of releasing a lock.
@@ -104,6 +106,7 @@ impl Owner {
             }
             Answer::Busy => Taken::Busy,
             Answer::Deadlock(circle) => Taken::Deadlock(circle),
+            Answer::Full => Taken::Full,
             Answer::Queued(verdict) => Taken::Queued(Wait::new(self, name, request, verdict)),
         }
     }

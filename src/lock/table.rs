@@ -36,6 +36,8 @@ pub struct Table {
     tokens: Tokens,
     deadlocks: AtomicU64,
     abandoned: AtomicU64,
+    /// The most that may wait for one lock.
+    max_waiters: usize,
 }
 
 /// What the table says to a request.
@@ -44,6 +46,7 @@ pub(super) enum Answer {
     Granted(Token),
     Busy,
     Deadlock(Circle),
+    Full,
     Queued(oneshot::Receiver<Verdict>),
 }
 
@@ -57,17 +60,23 @@ pub(super) enum Left {
 
 impl Default for Table {
     fn default() -> Self {
+        Self::new(usize::MAX)
+    }
+}
+
+impl Table {
+    /// An empty table. At most `max_waiters` wait for one lock.
+    pub fn new(max_waiters: usize) -> Self {
         Self {
             locks: DashMap::with_hasher_and_shard_amount(Hashed::default(), SHARDS),
             graph: Mutex::default(),
             tokens: Tokens::from_clock(),
             deadlocks: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
+            max_waiters,
         }
     }
-}
 
-impl Table {
     pub(super) fn take(
         &self,
         name: &Name,
@@ -182,6 +191,9 @@ impl Table {
         if may_deadlock && let Some(circle) = graph.circle(request.session, name, lock.holders()) {
             self.deadlocks.fetch_add(1, Ordering::Relaxed);
             return Answer::Deadlock(circle);
+        }
+        if lock.waiters().len() >= self.max_waiters {
+            return Answer::Full;
         }
         plant!(CheckThenWait => drop(graph); graph = self.graph());
         graph.wait(request.session, name, lock.holders());

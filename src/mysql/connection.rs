@@ -1,14 +1,13 @@
 //! One connection of the MySQL wire, from the greeting to its end.
 
-use std::{convert::Infallible, future::poll_fn, pin::Pin, task::Poll, time::Duration};
+use std::{convert::Infallible, future::poll_fn, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::codec::Decoder;
 use tracing::Instrument;
 
 use super::{
-    MAX_PACKET,
     error::SqlError,
     login::{self, Login, Next, Nonce},
     over::Over,
@@ -22,9 +21,6 @@ use crate::{
     session::Session,
     wire,
 };
-
-/// Within which time a client must have logged in.
-const LOGIN_TIME: Duration = Duration::from_secs(10);
 
 /// The largest packet before that.
 const MAX_LOGIN: usize = 64 * 1024;
@@ -40,8 +36,9 @@ pub fn serve(io: Burst, session: Session) -> impl Future<Output = ()> + Send {
     let span = tracing::debug_span!("connection", id = session.id().0, peer = %origin.peer);
     let mut state = Box::new(State::default());
     state.host = origin.peer.ip().to_string();
-    let (packets, idle) = (Packets::new(MAX_LOGIN), Box::pin(sleep(LOGIN_TIME)));
-    let mut connection = Connection { io, session, packets, state, idle, multi: false };
+    let packets = Packets::new(MAX_LOGIN);
+    let mut connection =
+        Connection { io, session, packets, state, idle: wire::Idle::default(), multi: false };
     // One block, in which the connection stays where it is: a future has a place for each move.
     let served = async move {
         tracing::debug!("connection starts");
@@ -66,7 +63,7 @@ pub(super) struct Connection {
     pub packets: Packets,
     pub state: Box<State>,
     /// Looks now and then whether the client has been idle for too long.
-    idle: Pin<Box<Sleep>>,
+    idle: wire::Idle,
     /// Whether a query may have several statements.
     pub multi: bool,
 }
@@ -74,8 +71,9 @@ pub(super) struct Connection {
 impl Connection {
     async fn run(&mut self) -> Result<Infallible, Over> {
         // Boxed: its state is not needed any more once the client is in.
-        Box::pin(timeout(LOGIN_TIME, self.log_in())).await.unwrap_or(Err(Over::TooSlow))?;
-        self.packets.set_limit(MAX_PACKET);
+        let time = self.session.limits().login;
+        Box::pin(timeout(time, self.log_in())).await.unwrap_or(Err(Over::TooSlow))?;
+        self.packets.set_limit(self.session.limits().packet);
         loop {
             self.packets.restart();
             while let Some(packet) = self.packets.decode(&mut self.io.input)? {
@@ -107,6 +105,7 @@ impl Connection {
         }
         self.state.capabilities = login.capabilities;
         self.multi = login.capabilities & login::capability::MULTI_STATEMENTS != 0;
+        self.state.variables.set_max_packet(self.session.limits().packet);
         self.state.variables.set_names(login.charset, None);
         self.be(login.user, login.database);
         self.writer(false).ok();
@@ -116,7 +115,7 @@ impl Connection {
     /// Asks for a proof by another method. It is taken as it comes, in the time of a login.
     pub(super) async fn switch(&mut self, nonce: &Nonce) -> Result<(), Over> {
         self.packets.put(&mut self.io.output, |output| login::put_switch(output, nonce));
-        timeout(LOGIN_TIME, self.packet()).await.unwrap_or(Err(Over::TooSlow)).map(drop)
+        timeout(self.session.limits().login, self.packet()).await.unwrap_or(Err(Over::TooSlow)).map(drop)
     }
 
     pub(super) fn be(&mut self, user: String, database: Option<String>) {
@@ -141,9 +140,17 @@ impl Connection {
         Writer { packets: &mut self.packets, output: &mut self.io.output, status }
     }
 
+    /// A lock is not freed for idleness unless somebody has asked for that.
+    fn may_idle(&self) -> Option<Duration> {
+        let settings = self.state.variables.settings();
+        let counts = settings.wait_timeout_is_set || self.session.holds() == 0;
+        let of_client = counts.then_some(settings.wait_timeout);
+        of_client.into_iter().chain(self.session.may_idle()).min()
+    }
+
     /// Waits for more input, for the end of the session, or for too long.
     async fn fill(&mut self) -> Result<(), Over> {
-        let since = Instant::now();
+        let end = self.may_idle().and_then(|limit| Instant::now().checked_add(limit));
         poll_fn(|cx| {
             match self.io.poll_fill(cx) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Over::Left)),
@@ -153,20 +160,7 @@ impl Connection {
             if let Poll::Ready(ending) = self.session.handle().poll_ended(cx) {
                 return Poll::Ready(Err(ending.into()));
             }
-            // Not set anew for each command: when it is due it looks how long it has been.
-            // At most a year: no clock ends before.
-            let end = since + self.state.variables.settings().wait_timeout;
-            while self.idle.as_mut().poll(cx).is_ready() {
-                if Instant::now() >= end {
-                    return Poll::Ready(Err(Over::Inactive));
-                }
-                self.idle.as_mut().reset(end);
-            }
-            if self.idle.deadline() > end {
-                self.idle.as_mut().reset(end);
-                return self.idle.as_mut().poll(cx).map(|()| Err(Over::Inactive));
-            }
-            Poll::Pending
+            self.idle.poll(cx, end).map(|()| Err(Over::Inactive))
         })
         .await
     }

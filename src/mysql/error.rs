@@ -54,6 +54,8 @@ pub(super) enum SqlError {
     TooManyConnections,
     #[error("User has exceeded the 'max_locks_per_session' resource (current value: {0})")]
     TooManyLocks(usize),
+    #[error("User has exceeded the 'max_waiters_per_lock' resource (current value: {0})")]
+    TooManyWaiters(usize),
     #[error("getlockd is a lock server: {0}")]
     NoSuchThing(String),
     #[error("Unknown command")]
@@ -74,8 +76,8 @@ pub(super) enum SqlError {
     TooManyStatements(usize),
     #[error("BIGINT value is out of range in '{0}'")]
     OutOfRange(String),
-    #[error("Result of {0}() was larger than max_allowed_packet ({max}) - truncated", max = super::MAX_PACKET)]
-    ResultTooLarge(String),
+    #[error("Result of {0}() was larger than max_allowed_packet ({1}) - truncated")]
+    ResultTooLarge(String, usize),
     #[error("getlockd is a lock server: this statement is too long or too deep for it")]
     TooComplex,
     #[error("Unknown collation: '{0}'")]
@@ -111,7 +113,7 @@ impl SqlError {
             Self::ExecutionTime => (3024, "HY000"),
             Self::Shutdown => (1053, "08S01"),
             Self::TooManyConnections => (1040, "08004"),
-            Self::TooManyLocks(_) => (1226, "42000"),
+            Self::TooManyLocks(_) | Self::TooManyWaiters(_) => (1226, "42000"),
             Self::NoSuchThing(_) => (1235, "42000"),
             Self::UnknownCommand => (1047, "08S01"),
             Self::BadHandshake => (1043, "08S01"),
@@ -122,7 +124,7 @@ impl SqlError {
             Self::TooManyParameters => (1390, "HY000"),
             Self::TooManyStatements(_) => (1461, "42000"),
             Self::OutOfRange(_) => (1690, "22003"),
-            Self::ResultTooLarge(_) => (1301, "HY000"),
+            Self::ResultTooLarge(..) => (1301, "HY000"),
             Self::TooComplex => (1235, "42000"),
             Self::UnknownCollation(_) => (1273, "HY000"),
             Self::DifferentColumns => (1222, "21000"),
@@ -137,6 +139,7 @@ impl From<command::Error> for SqlError {
             command::Error::Deadlock(circle) => Self::Deadlock(circle),
             command::Error::Interrupted => Self::Interrupted,
             command::Error::TooManyLocks(max) => Self::TooManyLocks(max),
+            command::Error::TooManyWaiters(max) => Self::TooManyWaiters(max),
             command::Error::NoSession(id) => Self::UnknownThread(id.0.into()),
             command::Error::Stopping => Self::Shutdown,
         }

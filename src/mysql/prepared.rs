@@ -47,7 +47,7 @@ impl Prepared {
             return Ok(Vec::new());
         }
         if long.values().map(Vec::len).sum::<usize>() > super::MAX_PACKET {
-            return Err(SqlError::ResultTooLarge("long data".to_owned()));
+            return Err(SqlError::ResultTooLarge("long data".to_owned(), super::MAX_PACKET));
         }
         let nulls = fields.take(self.parameters.div_ceil(8))?;
         if fields.u8()? == 1 {

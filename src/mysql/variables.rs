@@ -114,6 +114,10 @@ pub(super) struct Settings {
     pub autocommit: bool,
     /// How long the connection may be idle.
     pub wait_timeout: Duration,
+    /// Whether the client has said so.
+    pub wait_timeout_is_set: bool,
+    /// The largest packet, and text, in bytes.
+    pub max_packet: usize,
     /// How long a SELECT may run.
     pub max_execution_time: Option<Duration>,
 }
@@ -140,7 +144,10 @@ impl Settings {
             client_charset: charset("character_set_client"),
             result_charset: charset("character_set_results"),
             autocommit: set.get("autocommit").is_none_or(|value| value.to_bool() == Some(true)),
+            wait_timeout_is_set: set.contains_key("wait_timeout"),
             wait_timeout: Duration::from_secs(number("wait_timeout", 28_800)),
+            max_packet: usize::try_from(number("max_allowed_packet", super::MAX_PACKET as u64))
+                .unwrap_or(super::MAX_PACKET),
             max_execution_time: (max_execution_time > 0).then(|| Duration::from_millis(max_execution_time)),
         }
     }
@@ -212,6 +219,11 @@ impl Variables {
         }
         self.store(known, Some(value));
         Ok(())
+    }
+
+    /// What `--max-packet` says.
+    pub(super) fn set_max_packet(&mut self, bytes: usize) {
+        self.store("max_allowed_packet", Some(Value::UInt(bytes as u64)));
     }
 
     /// `SET NAMES`

@@ -29,6 +29,32 @@ pub const MAX_LIST_ROWS: usize = 10_000;
 pub struct Limits {
     /// The most locks one session may hold.
     pub locks_per_session: usize,
+    /// The most that may wait for one lock.
+    pub waiters_per_lock: usize,
+    /// The most bytes of a line of the line wire, its end not counted.
+    pub line: usize,
+    /// The most bytes of a packet of the MySQL wire.
+    pub packet: usize,
+    /// How long a client has to log in, or to say what it wants, where it has to speak first.
+    pub login: Duration,
+    /// How long a connection that holds nothing may be idle; none for ever.
+    pub idle: Option<Duration>,
+    /// How long one that holds a lock may be idle, before it is freed; none for ever.
+    pub idle_holder: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            locks_per_session: 100_000,
+            waiters_per_lock: 100_000,
+            line: 1024,
+            packet: 1024 * 1024,
+            login: Duration::from_secs(10),
+            idle: None,
+            idle_holder: None,
+        }
+    }
 }
 
 /// All sessions of a server, and the table they share.
@@ -88,7 +114,7 @@ impl Hub {
     /// No sessions, no locks.
     pub fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
-            table: Arc::default(),
+            table: Arc::new(Table::new(limits.waiters_per_lock)),
             limits,
             started: Instant::now(),
             live: Mutex::default(),

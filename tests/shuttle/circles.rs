@@ -27,7 +27,7 @@ pub fn take(world: &World, owner: &mut Owner, lock: usize, mode: Mode) -> bool {
             assert_it_stands(&world.table, me, &circle);
             false
         }
-        Taken::Busy => unreachable!(),
+        Taken::Busy | Taken::Full => unreachable!(),
     }
 }
 

@@ -275,7 +275,7 @@ fn take_somehow(owner: &mut Owner, name: &Name, mode: Mode) -> bool {
     let patience = [Patience::Queue, Patience::Try][usize::from(below(5) == 0)];
     match owner.take(name.clone(), mode, patience) {
         Taken::Granted => true,
-        Taken::Busy => false,
+        Taken::Busy | Taken::Full => false,
         Taken::Queued(mut wait) => {
             let verdict = match below(4) {
                 0 => Some(give_up(wait)),

@@ -39,7 +39,7 @@ impl World {
     }
 
     fn of(names: [Name; 2]) -> Arc<Self> {
-        let hub = Hub::new(Limits { locks_per_session: 100 });
+        let hub = Hub::new(Limits { locks_per_session: 100, ..Limits::default() });
         Arc::new(Self { hub, names, inside: Inside::default(), meeting: Barrier::new(2) })
     }
 

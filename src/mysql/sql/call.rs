@@ -13,7 +13,7 @@ use crate::{
     command::Command,
     lock::Mode,
     mysql::{
-        MAX_PACKET, VERSION, clock,
+        VERSION, clock,
         error::{SqlError, Warning},
         names::lock_name,
         value::{Number, Value, number_prefix},
@@ -241,8 +241,9 @@ fn concat_ws(env: &Env<'_>, values: &[Value]) -> Value {
 
 /// A text of this many bytes, or NULL and a warning if it would be too large.
 fn bounded(env: &Env<'_>, function: &str, size: usize, text: impl FnOnce() -> Vec<u8>) -> Value {
-    if size > MAX_PACKET {
-        let error = SqlError::ResultTooLarge(function.to_owned());
+    let max = env.system.settings().max_packet;
+    if size > max {
+        let error = SqlError::ResultTooLarge(function.to_owned(), max);
         env.warn(Warning::new(error.code().0, error.to_string()));
         return Value::Null;
     }
