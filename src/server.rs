@@ -260,6 +260,7 @@ mod tests {
         let ((io, session), (other_io, other)) = (open(), open());
         let sizes = [size_of_val(&line::serve(io, session)), size_of_val(&mysql::serve(other_io, other))];
 
-        assert!(sizes.iter().all(|size| *size <= 530), "{sizes:?}");
+        // With 384 bytes a task has 512, the next size is 640.
+        assert!(sizes[0] <= 384 && sizes[1] <= 530, "{sizes:?}");
     }
 }

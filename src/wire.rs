@@ -4,6 +4,7 @@ use std::{
     future::poll_fn,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -52,24 +53,40 @@ pub(crate) async fn flush(io: &mut Burst, handle: &Handle) -> Result<(), Cut> {
     .await
 }
 
-/// Looks now and then whether a connection has been idle for too long.
+/// Looks now and then whether a connection has been idle for too long. One that may be idle for ever
+/// keeps nothing for it.
 #[derive(Debug, Default)]
-pub(crate) struct Idle(Option<Pin<Box<Sleep>>>);
+pub(crate) struct Idle(Option<Box<Timer>>);
+
+#[derive(Debug)]
+struct Timer {
+    end: Instant,
+    sleep: Pin<Box<Sleep>>,
+}
 
 impl Idle {
-    /// Ready when it is `end`; never if there is none.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, end: Option<Instant>) -> Poll<()> {
-        let Some(end) = end else { return Poll::Pending };
-        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(end)));
+    /// From now on it may be idle for so long; none for ever.
+    pub(crate) fn begin(&mut self, limit: Option<Duration>) {
+        let end = limit.and_then(|limit| Instant::now().checked_add(limit));
+        match (end, &mut self.0) {
+            (None, timer) => *timer = None,
+            (Some(end), Some(timer)) => timer.end = end,
+            (Some(end), timer) => *timer = Some(Box::new(Timer { end, sleep: Box::pin(sleep_until(end)) })),
+        }
+    }
+
+    /// Ready when it was for too long.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(Timer { end, sleep }) = self.0.as_deref_mut() else { return Poll::Pending };
         // Not set anew for each command: when it is due it looks how long it has been.
         while sleep.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= end {
+            if Instant::now() >= *end {
                 return Poll::Ready(());
             }
-            sleep.as_mut().reset(end);
+            sleep.as_mut().reset(*end);
         }
-        if sleep.deadline() > end {
-            sleep.as_mut().reset(end);
+        if sleep.deadline() > *end {
+            sleep.as_mut().reset(*end);
             return sleep.as_mut().poll(cx);
         }
         Poll::Pending

@@ -20,13 +20,14 @@ const TLS_HANDSHAKE: u8 = 0x16;
 #[derive(Debug)]
 pub struct Codec {
     crlf: bool,
-    max_line: usize,
+    /// Small: every idle connection has one.
+    max_line: u32,
 }
 
 impl Codec {
     /// For lines of at most so many bytes, their end not counted.
     pub fn new(max_line: usize) -> Self {
-        Self { crlf: false, max_line }
+        Self { crlf: false, max_line: u32::try_from(max_line).unwrap_or(u32::MAX) }
     }
 }
 
@@ -41,7 +42,7 @@ impl Decoder for Codec {
     type Error = Untrusted;
 
     fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Self::Item>, Untrusted> {
-        while let Some(length) = line_length(input, self.max_line)? {
+        while let Some(length) = line_length(input, self.max_line as usize)? {
             let line = &input[..length];
             let (line, crlf) = line.strip_suffix(b"\r").map_or((line, false), |line| (line, true));
             let request = read(line);

@@ -3,7 +3,6 @@
 use std::{convert::Infallible, fmt, future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::Instant;
 use tokio_util::codec::{Decoder, Encoder};
 use tracing::Instrument;
 
@@ -199,8 +198,7 @@ impl Connection {
 
     /// Waits for more input, for the end of the session, or for too long.
     async fn fill(&mut self) -> Result<(), Over> {
-        let limit = self.session.may_idle();
-        let end = limit.and_then(|limit| Instant::now().checked_add(limit));
+        self.idle.begin(self.session.may_idle());
         poll_fn(|cx| {
             match self.io.poll_fill(cx) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Over::Left)),
@@ -210,7 +208,7 @@ impl Connection {
             if let Poll::Ready(ending) = self.session.handle().poll_ended(cx) {
                 return Poll::Ready(Err(ending.into()));
             }
-            self.idle.poll(cx, end).map(|()| Err(Over::Idle(limit.unwrap_or_default())))
+            self.idle.poll(cx).map(|()| Err(Over::Idle(self.session.may_idle().unwrap_or_default())))
         })
         .await
     }

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, future::poll_fn, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::codec::Decoder;
 use tracing::Instrument;
 
@@ -150,7 +150,7 @@ impl Connection {
 
     /// Waits for more input, for the end of the session, or for too long.
     async fn fill(&mut self) -> Result<(), Over> {
-        let end = self.may_idle().and_then(|limit| Instant::now().checked_add(limit));
+        self.idle.begin(self.may_idle());
         poll_fn(|cx| {
             match self.io.poll_fill(cx) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Over::Left)),
@@ -160,7 +160,7 @@ impl Connection {
             if let Poll::Ready(ending) = self.session.handle().poll_ended(cx) {
                 return Poll::Ready(Err(ending.into()));
             }
-            self.idle.poll(cx, end).map(|()| Err(Over::Inactive))
+            self.idle.poll(cx).map(|()| Err(Over::Inactive))
         })
         .await
     }

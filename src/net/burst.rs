@@ -48,7 +48,8 @@ const LINGER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Burst {
     stream: TcpStream,
-    keepalive: Keepalive,
+    /// Of the keepalive time. Small: every idle connection has one.
+    keepalive_millis: u32,
     stall: Option<Box<Stall>>,
     /// What came.
     pub input: BytesMut,
@@ -63,7 +64,8 @@ impl Burst {
     /// When its options cannot be set: it is gone already.
     pub fn new(stream: TcpStream, keepalive: Keepalive) -> io::Result<Self> {
         keepalive.prepare(&stream)?;
-        Ok(Self { stream, keepalive, stall: None, input: BytesMut::new(), output: BytesMut::new() })
+        let keepalive_millis = u32::try_from(keepalive.0.as_millis()).unwrap_or(u32::MAX);
+        Ok(Self { stream, keepalive_millis, stall: None, input: BytesMut::new(), output: BytesMut::new() })
     }
 
     /// Appends what came to `input`: how many bytes, 0 at the end of the stream. While nothing
@@ -92,7 +94,8 @@ impl Burst {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(written) => self.advance(written?)?,
                 Poll::Pending => {
-                    let stall = self.stall.get_or_insert_with(|| Box::new(Stall::begin(self.keepalive)));
+                    let keepalive = self.keepalive();
+                    let stall = self.stall.get_or_insert_with(|| Box::new(Stall::begin(keepalive)));
                     return stall.poll_gone(cx, &self.stream).map(Err);
                 }
             }
@@ -100,10 +103,14 @@ impl Burst {
         Poll::Ready(Ok(()))
     }
 
+    fn keepalive(&self) -> Keepalive {
+        Keepalive(Duration::from_millis(self.keepalive_millis.into()))
+    }
+
     fn advance(&mut self, written: usize) -> io::Result<()> {
         self.output.advance(written);
         if self.stall.take().is_some() {
-            self.keepalive.limit_unacknowledged(&self.stream)?;
+            self.keepalive().limit_unacknowledged(&self.stream)?;
         }
         Ok(())
     }
