@@ -65,6 +65,10 @@ pub struct Peer {
 }
 
 impl Peer {
+    pub(crate) fn new(addr: SocketAddr) -> Self {
+        Self { addr, gone: CancellationToken::new(), cut: CancellationToken::new() }
+    }
+
     pub(crate) fn client(&self, wire: &'static str) -> Client {
         Client { origin: Origin { wire, peer: self.addr }, gone: self.gone.clone() }
     }
@@ -77,8 +81,8 @@ pub async fn serve(stream: TcpStream, addr: SocketAddr, router: Router, stop: Ca
     if !matches!(timeout(FIRST_TIME, says_something(&stream)).await, Ok(Ok(()))) {
         return;
     }
-    let (gone, cut) = (CancellationToken::new(), CancellationToken::new());
-    let peer = Peer { addr, gone: gone.clone(), cut: cut.clone() };
+    let peer = Peer::new(addr);
+    let (gone, cut) = (peer.gone.clone(), peer.cut.clone());
     let service = TowerToHyperService::new(WithPeer { router, peer });
     let builder = builder();
     let (io, watch) = Watched::new(stream);
