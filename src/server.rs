@@ -229,7 +229,7 @@ fn serve_http(
     stop: CancellationToken,
 ) -> impl Fn(Connection) -> Serving<Pin<Box<dyn Future<Output = ()> + Send>>> {
     move |Connection { stream, peer }| match keepalive.probe(&stream) {
-        Ok(()) => Either::Left(Box::pin(web::serve(stream, peer, router.clone(), stop.clone()))),
+        Ok(()) => Either::Left(Box::pin(web::serve(stream, peer, router.clone(), keepalive, stop.clone()))),
         Err(_) => Either::Right(ready(())),
     }
 }

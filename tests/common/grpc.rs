@@ -27,7 +27,12 @@ impl Hold {
     }
 
     pub async fn send(&self, command: Command) {
-        self.requests.send(HoldRequest { command: Some(command) }).await.unwrap();
+        assert!(self.try_send(command).await, "the stream is over");
+    }
+
+    /// Whether the stream is not over yet.
+    pub async fn try_send(&self, command: Command) -> bool {
+        self.requests.send(HoldRequest { command: Some(command) }).await.is_ok()
     }
 
     pub async fn next(&mut self) -> HoldResponse {

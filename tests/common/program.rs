@@ -29,7 +29,7 @@ impl Program {
         let mut command = Command::new(PROGRAM);
         let mut program =
             Self::spawn(command.args(["--line", FREE, "--mysql", FREE, "--http", FREE]).args(flags));
-        let [mysql, http] = [(); 2].map(|()| listening(program.log.as_mut().unwrap()));
+        let [mysql, http] = [(); 2].map(|()| program.next_addr());
         (program, mysql, http)
     }
 
@@ -38,6 +38,11 @@ impl Program {
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let addr = listening(&mut log);
         Self { child, log: Some(log), addr }
+    }
+
+    /// Where the next wire listens that its log names.
+    pub fn next_addr(&mut self) -> SocketAddr {
+        listening(self.log.as_mut().unwrap())
     }
 
     pub fn signal(&self, name: &str) {

@@ -3,7 +3,7 @@
 //! `cargo test --test faults -- --nocapture --test-threads=1 | grep '^|'` prints a table: for each fault
 //! the time until the next in the queue had its reply, the median and the longest.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
 
 mod clock;
 #[path = "../common/mod.rs"]

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
-use getlockd::grpc::proto::AcquireRequest;
+use getlockd::grpc::proto::{AcquireRequest, ReleaseAllLocks, hold_request::Command};
 use tokio::task::JoinHandle;
+use tonic::Code;
 
 use crate::common::{
     Client,
@@ -57,6 +58,11 @@ impl Addrs {
     }
 }
 
+/// A lease, waited for as long as by the others.
+pub fn wish(lock: &str) -> AcquireRequest {
+    AcquireRequest { name: lock.to_owned(), wait_ms: 60_000, ..AcquireRequest::default() }
+}
+
 pub enum Speaker {
     Line(Client),
     MySql(Box<MySql>),
@@ -70,30 +76,38 @@ impl Speaker {
     pub async fn asking(wire: Wire, at: SocketAddr, lock: &str) -> Self {
         match wire {
             Wire::Line => {
-                let mut client = Client::connect(at).await;
-                client.send(&format!("GET_LOCK {lock} 60")).await;
-                Self::Line(client)
+                let mut client = Self::Line(Client::connect(at).await);
+                client.ask(lock).await;
+                client
             }
             Wire::MySql => {
-                let mut client = MySql::connect(at).await;
-                client.start(&format!("SELECT GET_LOCK('{lock}', 60)")).await;
-                Self::MySql(Box::new(client))
+                let mut client = Self::MySql(Box::new(MySql::connect(at).await));
+                client.ask(lock).await;
+                client
             }
             Wire::Hold => {
-                let client = Hold::open(at).await;
-                client.send(get_lock(lock, 60_000)).await;
-                Self::Hold(client)
+                let mut client = Self::Hold(Hold::open(at).await);
+                client.ask(lock).await;
+                client
             }
             Wire::Http => {
                 let body = format!(r#"{{"resourceName":"{lock}","waitMs":60000}}"#);
                 Self::Http(Request::send(at, "POST", "/api/lock/acquire", &body).await)
             }
             Wire::Acquire => {
-                let wish =
-                    AcquireRequest { name: lock.to_owned(), wait_ms: 60_000, ..AcquireRequest::default() };
-                let mut client = locks(at).await;
+                let (mut client, wish) = (locks(at).await, wish(lock));
                 Self::Acquire(tokio::spawn(async move { client.acquire(wish).await.is_ok() }))
             }
+        }
+    }
+
+    /// A session asks for one more, and waits.
+    pub async fn ask(&mut self, lock: &str) {
+        match self {
+            Self::Line(client) => client.send(&format!("GET_LOCK {lock} 60")).await,
+            Self::MySql(client) => client.start(&format!("SELECT GET_LOCK('{lock}', 60)")).await,
+            Self::Hold(client) => client.send(get_lock(lock, 60_000)).await,
+            Self::Http(_) | Self::Acquire(_) => unreachable!("no session"),
         }
     }
 
@@ -108,6 +122,26 @@ impl Speaker {
             Self::Hold(mut client) => (client.next().await.result == Some(1), Some(Self::Hold(client))),
             Self::Http(client) => (client.reply().await.0 == 200, None),
             Self::Acquire(client) => (client.await.unwrap(), None),
+        }
+    }
+
+    /// Frees all that it holds while the server stops, and sees its connection end.
+    pub async fn release(self) {
+        match self {
+            Self::Line(mut client) => {
+                assert_eq!(client.ask("RELEASE_ALL_LOCKS").await, "1");
+                assert!(client.rest().await.starts_with("ERROR SHUTDOWN "));
+            }
+            Self::MySql(mut client) => {
+                assert_eq!(client.value("SELECT RELEASE_ALL_LOCKS()").await.as_deref(), Some("1"));
+                assert_eq!(client.packet().await, None);
+            }
+            Self::Hold(mut client) => {
+                client.send(Command::ReleaseAllLocks(ReleaseAllLocks {})).await;
+                assert_eq!(client.next().await.result, Some(1));
+                assert_eq!(client.last().await.unwrap_err().code(), Code::Unavailable);
+            }
+            Self::Http(_) | Self::Acquire(_) => unreachable!("no session"),
         }
     }
 
