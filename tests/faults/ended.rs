@@ -62,7 +62,7 @@ async fn while_waiting(fault: Fault, wire: Wire) -> Duration {
     let freed = since.elapsed();
     server.until_waiting(1).await;
     assert_eq!(holder.ask("RELEASE_LOCK kept").await, "1");
-    assert!(neighbour.is_granted().await.0, "it has kept its place");
+    assert!(neighbour.granted().await.0, "it has kept its place");
     freed
 }
 

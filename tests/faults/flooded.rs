@@ -55,7 +55,7 @@ async fn a_flood_on_one_wire_takes_nothing_from_those_who_are_there_and_passes()
         let asked = Instant::now();
         assert_eq!(neighbour.ask("RELEASE_LOCK kept").await, "1");
         for waiter in waiting {
-            let (is_granted, waiter) = waiter.is_granted().await;
+            let (is_granted, waiter) = waiter.granted().await;
             assert!(is_granted, "{wire:?}");
             drop(waiter);
         }

@@ -76,7 +76,7 @@ async fn over(load: JoinSet<(usize, Instant)>) -> Instant {
 /// Resolves when a server with some load has done something for it.
 async fn until_busy(client: &mut Client) -> u64 {
     let mut token = 0;
-    for _ in 0..200 {
+    for _ in 0..50 {
         assert_eq!(client.ask("GET_LOCK mine 0").await, "1");
         token = client.ask("FENCING_TOKEN mine").await.parse().unwrap();
         assert_eq!(client.ask("RELEASE_LOCK mine").await, "1");

@@ -112,7 +112,7 @@ impl Speaker {
     }
 
     /// Whether it is told that it has the lock.
-    pub async fn is_granted(self) -> (bool, Option<Self>) {
+    pub async fn granted(self) -> (bool, Option<Self>) {
         match self {
             Self::Line(mut client) => (client.next().await.as_deref() == Some("1"), Some(Self::Line(client))),
             Self::MySql(mut client) => {
@@ -147,7 +147,7 @@ impl Speaker {
 
     /// Has the lock, which must be free or become free.
     pub async fn holding(wire: Wire, at: SocketAddr, lock: &str) -> Self {
-        let (is_granted, holder) = Self::asking(wire, at, lock).await.is_granted().await;
+        let (is_granted, holder) = Self::asking(wire, at, lock).await.granted().await;
         assert!(is_granted, "{wire:?}");
         holder.expect("a session")
     }

@@ -11,7 +11,12 @@ use tokio::{
 };
 
 use crate::{
-    common::{Client, TestServer, mysql::MySql, program::Program},
+    common::{
+        Client, PATIENCE, TestServer,
+        grpc::{Hold, get_lock},
+        mysql::MySql,
+        program::Program,
+    },
     report,
 };
 
@@ -125,4 +130,24 @@ async fn who_never_reads_costs_little_memory_and_nobodys_time() {
         println!("\n| memory with those who never read, up to this wire | {wire} | {grown} kB |");
         assert!(grown < 8 * 1024, "{wire}: {grown} kB");
     }
+}
+
+#[tokio::test]
+async fn a_stream_whose_replies_are_not_read_is_ended_and_the_next_has_its_lock() {
+    let (program, _, http) = Program::on_all_wires(&[]);
+    let (mut neighbour, mut next) =
+        (Client::connect(program.addr).await, Client::connect(program.addr).await);
+    assert_eq!(neighbour.ask("GET_LOCK kept 0").await, "1");
+    let mut deaf = Hold::open(http).await;
+    deaf.send(get_lock("nightly", 0)).await;
+    assert_eq!(deaf.next().await.result, Some(1));
+    next.send("GET_LOCK nightly 60").await;
+    while neighbour.list("WAITERS nightly").await.is_empty() {}
+    let before = program.resident();
+    while timeout(PATIENCE, deaf.try_send(get_lock("nightly", 0))).await.expect("an end") {}
+    assert_eq!(next.line().await, "1");
+    assert_eq!(neighbour.ask("IS_FREE_LOCK kept").await, "0");
+    let grown = program.resident().saturating_sub(before);
+    println!("\n| memory with one who never reads | gRPC Hold | {grown} kB |");
+    assert!(grown < 8 * 1024, "{grown} kB");
 }
