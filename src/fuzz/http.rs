@@ -95,9 +95,10 @@ fn request(data: &[u8]) -> Option<Request<Body>> {
     let (method, path, client) = (words.next()?, words.next()?, words.next());
     let body = body.get(1..).unwrap_or_default();
     let is_grpc = method == "GRPC";
-    let (method, kind, body) = match is_grpc {
-        true => ("POST", "application/grpc", messages(body)),
-        false => (method, "application/json", body.to_vec()),
+    let (method, kind, body) = if is_grpc {
+        ("POST", "application/grpc", messages(body))
+    } else {
+        (method, "application/json", body.to_vec())
     };
     let version = if is_grpc { Version::HTTP_2 } else { Version::HTTP_11 };
     let request = Request::builder().method(method).uri(path).version(version).header(CONTENT_TYPE, kind);
