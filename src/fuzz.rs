@@ -1,5 +1,7 @@
 //! What the fuzzers in `fuzz/` run: every decoder of bytes from outside, without a socket.
 
+mod http;
+
 use bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 
@@ -37,4 +39,9 @@ pub fn mysql_packets(data: &[u8]) {
 /// SQL, read and evaluated.
 pub fn mysql_sql(data: &[u8]) {
     mysql::fuzz::sql(data);
+}
+
+/// Requests of HTTP and gRPC, and all that they bring about.
+pub fn http(data: &[u8]) {
+    http::requests(data);
 }

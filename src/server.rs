@@ -159,13 +159,16 @@ impl Server {
             self.accepting.spawn(net::accept(listener, gate, mysql::refusal(), keepalive, serve));
         }
         if let Some(listener) = self.http.take() {
-            let (http, others) = (http::router(self.leases.clone()), others::router(&self.leases));
-            let router = http.merge(self.grpc.router.clone()).merge(others);
-            let router = router.layer(from_fn(web::around));
             let login = self.hub.limits().login;
-            let serve = serve_http(router, keepalive, login, self.http_gate.stop.clone());
+            let serve = serve_http(self.router(), keepalive, login, self.http_gate.stop.clone());
             tokio::spawn(net::accept(listener, self.http_gate.clone(), web::refusal(), keepalive, serve));
         }
+    }
+
+    /// All that HTTP and gRPC are answered by.
+    pub(crate) fn router(&self) -> Router {
+        let (http, others) = (http::router(self.leases.clone()), others::router(&self.leases));
+        http.merge(self.grpc.router.clone()).merge(others).layer(from_fn(web::around))
     }
 
     async fn stop(&self) {
@@ -236,7 +239,9 @@ fn serve_http(
     stop: CancellationToken,
 ) -> impl Fn(Connection) -> Serving<Pin<Box<dyn Future<Output = ()> + Send>>> {
     move |Connection { stream, peer }| match keepalive.probe(&stream) {
-        Ok(()) => Either::Left(Box::pin(web::serve(stream, peer, login, router.clone(), stop.clone()))),
+        Ok(()) => {
+            Either::Left(Box::pin(web::serve(stream, peer, login, router.clone(), keepalive, stop.clone())))
+        }
         Err(_) => Either::Right(ready(())),
     }
 }

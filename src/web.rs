@@ -27,7 +27,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tower_service::Service;
 
-use crate::{command::Origin, lease::Client, net::Watched};
+use crate::{
+    command::Origin,
+    lease::Client,
+    net::{Keepalive, Watched},
+};
 
 pub(crate) use body::body;
 pub use body::{MAX_BODY, NoBody};
@@ -39,8 +43,8 @@ pub(crate) use reply::{handing_out, json, list, message, millis, moment, wall_cl
 const HEAD_TIME: Duration = Duration::from_secs(75);
 
 /// How often a client of HTTP/2 that says nothing is asked whether it lives, and how long it has to
-/// answer.
-const PING: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
+/// answer; both shorter where a client that is gone is to be found sooner.
+const PING: Duration = Duration::from_secs(10);
 
 /// The most requests that a connection of HTTP/2 has open: each may be a waiter.
 const STREAMS: u32 = 10_000;
@@ -62,6 +66,10 @@ pub struct Peer {
 }
 
 impl Peer {
+    pub(crate) fn new(addr: SocketAddr) -> Self {
+        Self { addr, gone: CancellationToken::new(), cut: CancellationToken::new() }
+    }
+
     pub(crate) fn client(&self, wire: &'static str) -> Client {
         Client { origin: Origin { wire, peer: self.addr }, gone: self.gone.clone() }
     }
@@ -76,15 +84,16 @@ pub async fn serve(
     addr: SocketAddr,
     login: Duration,
     router: Router,
+    keepalive: Keepalive,
     stop: CancellationToken,
 ) {
     if !matches!(timeout(login, says_something(&stream)).await, Ok(Ok(()))) {
         return;
     }
-    let (gone, cut) = (CancellationToken::new(), CancellationToken::new());
-    let peer = Peer { addr, gone: gone.clone(), cut: cut.clone() };
+    let peer = Peer::new(addr);
+    let (gone, cut) = (peer.gone.clone(), peer.cut.clone());
     let service = TowerToHyperService::new(WithPeer { router, peer });
-    let builder = builder();
+    let builder = builder(PING.min(keepalive.0 / 3));
     let (io, watch) = Watched::new(stream);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let hung_up = async {
@@ -105,13 +114,13 @@ pub async fn serve(
     tracing::debug!(peer = %addr, error = served.err(), "connection ends");
 }
 
-fn builder() -> Builder<TokioExecutor> {
+fn builder(ping: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     let mut http1 = builder.http1();
     // A client that has closed its side may still read: it is served, but does not wait.
     http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(MAX_HEAD).half_close(true);
     let mut http2 = builder.http2();
-    http2.timer(TokioTimer::new()).keep_alive_interval(PING.0).keep_alive_timeout(PING.1);
+    http2.timer(TokioTimer::new()).keep_alive_interval(ping).keep_alive_timeout(ping);
     http2.max_concurrent_streams(STREAMS);
     builder
 }

@@ -42,7 +42,10 @@ impl Keepalive {
     pub fn probe(self, stream: &TcpStream) -> io::Result<()> {
         // Without it, replies to pipelined commands stall for 40 ms.
         stream.set_nodelay(true)?;
-        let probes = TcpKeepalive::new().with_time(self.part(10)).with_interval(self.part(2)).with_retries(3);
+        // Of the least time, in whole seconds, three would take all, and the kernel is late by some ticks.
+        let retries = if self.0 < Duration::from_secs(5) { 2 } else { 3 };
+        let probes = TcpKeepalive::new().with_time(self.part(10)).with_interval(self.part(2));
+        let probes = probes.with_retries(retries);
         SockRef::from(stream).set_tcp_keepalive(&probes)
     }
 

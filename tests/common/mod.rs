@@ -1,8 +1,10 @@
 //! A server in this process, and clients that read like transcripts.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its own part")]
 
+pub mod grpc;
 pub mod http;
 pub mod mysql;
+pub mod program;
 
 use std::{
     net::SocketAddr,

@@ -61,14 +61,20 @@ impl MySql {
     }
 
     pub async fn connect_with(addr: SocketAddr, capabilities: u32, database: &str) -> Self {
-        let stream = TcpStream::connect(addr).await.unwrap();
-        let mut client = Self { stream, capabilities: BASE | capabilities, id: 0 };
-        let greeting = client.packet().await.unwrap();
-        let version = greeting[1..].iter().position(|byte| *byte == 0).unwrap();
-        client.id = u32::from_le_bytes(greeting[version + 2..version + 6].try_into().unwrap());
+        let mut client = Self { capabilities: BASE | capabilities, ..Self::greeted(addr).await };
         let login = client.login("caching_sha2_password", b"", database);
         client.send(1, &login).await;
         assert_eq!(client.packet().await.unwrap()[0], 0);
+        client
+    }
+
+    /// Has not logged in yet.
+    pub async fn greeted(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).await.unwrap();
+        let mut client = Self { stream, capabilities: BASE | DEPRECATE_EOF, id: 0 };
+        let greeting = client.packet().await.unwrap();
+        let version = greeting[1..].iter().position(|byte| *byte == 0).unwrap();
+        client.id = u32::from_le_bytes(greeting[version + 2..version + 6].try_into().unwrap());
         client
     }
 

@@ -1,0 +1,50 @@
+//! gRPC: the service itself, and a session as a stream.
+
+use std::net::SocketAddr;
+
+use getlockd::grpc::proto::{
+    GetLock, HoldRequest, HoldResponse, LockMode, hold_request::Command, locks_client::LocksClient,
+};
+use tokio::sync::mpsc::{Sender, channel};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming, transport::Channel};
+
+pub async fn locks(http: SocketAddr) -> LocksClient<Channel> {
+    let channel = Channel::from_shared(format!("http://{http}")).unwrap();
+    LocksClient::new(channel.connect().await.unwrap())
+}
+
+pub struct Hold {
+    requests: Sender<HoldRequest>,
+    replies: Streaming<HoldResponse>,
+}
+
+impl Hold {
+    pub async fn open(http: SocketAddr) -> Self {
+        let (requests, stream) = channel(10);
+        let replies = locks(http).await.hold(ReceiverStream::new(stream)).await.unwrap().into_inner();
+        Self { requests, replies }
+    }
+
+    pub async fn send(&self, command: Command) {
+        assert!(self.try_send(command).await, "the stream is over");
+    }
+
+    /// Whether the stream is not over yet.
+    pub async fn try_send(&self, command: Command) -> bool {
+        self.requests.send(HoldRequest { command: Some(command) }).await.is_ok()
+    }
+
+    pub async fn next(&mut self) -> HoldResponse {
+        self.last().await.unwrap().unwrap()
+    }
+
+    /// The next reply, or how the stream has ended.
+    pub async fn last(&mut self) -> Result<Option<HoldResponse>, Status> {
+        self.replies.message().await
+    }
+}
+
+pub fn get_lock(name: &str, wait_ms: i64) -> Command {
+    Command::GetLock(GetLock { name: name.to_owned(), mode: LockMode::Exclusive.into(), wait_ms })
+}

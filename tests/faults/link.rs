@@ -1,0 +1,100 @@
+//! Two machines and a cable between them: namespaces of the network, and a pair of virtual devices.
+
+use std::{
+    fs::File,
+    os::fd::AsRawFd,
+    process::{Command, Stdio},
+    thread::{self, JoinHandle},
+};
+
+pub const SERVER_ADDR: &str = "10.213.7.1";
+
+pub struct Link {
+    server: String,
+    client: String,
+}
+
+#[derive(Clone, Copy)]
+pub enum Side {
+    Server,
+    Client,
+}
+
+impl Link {
+    /// None, and why, where there can be none.
+    pub fn new() -> Result<Self, String> {
+        let id = std::process::id();
+        let link = Self { server: format!("getlockd-s{id}"), client: format!("getlockd-c{id}") };
+        let Self { server, client } = &link;
+        for line in [
+            format!("netns add {server}"),
+            format!("netns add {client}"),
+            format!("-n {server} link add cable type veth peer name cable netns {client}"),
+            format!("-n {server} addr add {SERVER_ADDR}/24 dev cable"),
+            format!("-n {client} addr add 10.213.7.2/24 dev cable"),
+            format!("-n {server} link set lo up"),
+            format!("-n {server} link set cable up"),
+            format!("-n {client} link set cable up"),
+        ] {
+            ip(&line)?;
+        }
+        Ok(link)
+    }
+
+    /// From now on nothing arrives, and nobody is told.
+    pub fn cut(&self) {
+        ip(&format!("-n {} link set cable down", self.client)).unwrap();
+    }
+
+    fn name(&self, side: Side) -> &str {
+        match side {
+            Side::Server => &self.server,
+            Side::Client => &self.client,
+        }
+    }
+
+    /// A program that will run there.
+    pub fn command(&self, side: Side, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", self.name(side), program]);
+        command
+    }
+
+    /// Runs a future on a thread there.
+    pub fn run<F: Future>(
+        &self,
+        side: Side,
+        work: impl FnOnce() -> F + Send + 'static,
+    ) -> JoinHandle<F::Output>
+    where
+        F::Output: Send + 'static,
+    {
+        let namespace = File::open(format!("/var/run/netns/{}", self.name(side))).unwrap();
+        thread::spawn(move || {
+            enter(&namespace);
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work())
+        })
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        for namespace in [&self.server, &self.client] {
+            let _ = ip(&format!("netns del {namespace}"));
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "the standard library has no namespaces")]
+fn enter(namespace: &File) {
+    // SAFETY: the descriptor is open; only what this thread opens from now on is affected.
+    let done = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
+fn ip(line: &str) -> Result<(), String> {
+    let output = Command::new("ip").args(line.split(' ')).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("ip: {error}"))?;
+    let told = || format!("ip {line}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    if output.status.success() { Ok(()) } else { Err(told()) }
+}
