@@ -1,6 +1,8 @@
 //! Many tasks on few locks: whoever is granted one checks that nobody else is inside.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::{
     sync::{
         Arc,
@@ -9,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use common::dice::Dice;
 use getlockd::{
     command::{Answer, Command, Error, Origin, Reply},
     lock::{Mode, SessionId},
@@ -43,21 +46,9 @@ impl Inside {
     }
 }
 
-/// Numbers that are the same in every run, xorshift.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-
-    fn lock(&mut self) -> (usize, Mode) {
-        let mode = if self.below(3) == 0 { Mode::Shared } else { Mode::Exclusive };
-        (usize::try_from(self.below(NAMES as u64)).unwrap(), mode)
-    }
+fn lock(dice: &mut Dice) -> (usize, Mode) {
+    let mode = if dice.one_in(3) { Mode::Shared } else { Mode::Exclusive };
+    (usize::try_from(dice.below(NAMES as u64)).unwrap(), mode)
 }
 
 fn name(index: usize) -> Name {
@@ -86,10 +77,10 @@ fn release(session: &mut Session, lock: usize) {
 }
 
 async fn work(hub: Arc<Hub>, inside: Arc<Inside>, seed: u64) {
-    let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let mut dice = Dice::new(seed);
     let mut session = open(&hub);
     for _ in 0..ROUNDS {
-        let outer = dice.lock();
+        let outer = lock(&mut dice);
         if dice.below(10) == 0 {
             let id = SessionId(u32::try_from(dice.below(3 * TASKS)).unwrap());
             drop(session.start(Command::KillQuery(id)));
@@ -100,7 +91,7 @@ async fn work(hub: Arc<Hub>, inside: Arc<Inside>, seed: u64) {
             Some(other) => panic!("{other:?}"),
         }
         // A second lock, so that circles arise.
-        let inner = dice.lock();
+        let inner = lock(&mut dice);
         let second = inner.0 != outer.0
             && matches!(get(&mut session, inner, &mut dice).await, Some(Ok(Reply::Int(1))));
         if second {

@@ -10,43 +10,13 @@ use std::sync::{
 
 use common::{
     Client, TestServer,
+    grpc::{Hold, locks},
     http::{Request, get, post},
     mysql::MySql,
 };
-use getlockd::grpc::proto::{
-    AcquireRequest, GetLock, HoldRequest, HoldResponse, LockMode, ReleaseRequest, hold_request::Command,
-    locks_client::LocksClient,
-};
+use getlockd::grpc::proto::{AcquireRequest, GetLock, LockMode, ReleaseRequest, hold_request::Command};
 use serde_json::json;
-use tokio::sync::mpsc::{Sender, channel, unbounded_channel};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Channel};
-
-async fn locks(server: &TestServer) -> LocksClient<Channel> {
-    let channel = Channel::from_shared(format!("http://{}", server.http)).unwrap();
-    LocksClient::new(channel.connect().await.unwrap())
-}
-
-struct Hold {
-    requests: Sender<HoldRequest>,
-    replies: Streaming<HoldResponse>,
-}
-
-impl Hold {
-    async fn open(server: &TestServer) -> Self {
-        let (requests, stream) = channel(10);
-        let replies = locks(server).await.hold(ReceiverStream::new(stream)).await.unwrap().into_inner();
-        Self { requests, replies }
-    }
-
-    async fn send(&self, command: Command) {
-        self.requests.send(HoldRequest { command: Some(command) }).await.unwrap();
-    }
-
-    async fn next(&mut self) -> HoldResponse {
-        self.replies.message().await.unwrap().unwrap()
-    }
-}
+use tokio::sync::mpsc::unbounded_channel;
 
 fn get_lock(wait_ms: i64) -> Command {
     Command::GetLock(GetLock { name: "nightly".to_owned(), mode: LockMode::Exclusive.into(), wait_ms })
@@ -72,7 +42,7 @@ async fn those_who_wait_are_served_in_order_whatever_they_speak() {
     server.until_waiting(2).await;
     let http = Request::send(server.http, "GET", "/getLock/NIGHTLY?wait=60", "").await;
     server.until_waiting(3).await;
-    let mut grpc = locks(&server).await;
+    let mut grpc = locks(server.http).await;
     let told = done.clone();
     let grpc = tokio::spawn(async move {
         let token = grpc.acquire(acquire()).await.unwrap().into_inner().token;
@@ -80,7 +50,7 @@ async fn those_who_wait_are_served_in_order_whatever_they_speak() {
         grpc.release(ReleaseRequest { name: "nightly".to_owned(), token }).await.unwrap();
     });
     server.until_waiting(4).await;
-    let mut hold = Hold::open(&server).await;
+    let mut hold = Hold::open(server.http).await;
     hold.send(get_lock(60_000)).await;
     server.until_waiting(5).await;
 
@@ -126,8 +96,8 @@ async fn there_is_never_more_than_one_owner() {
     let server = TestServer::start();
     let inside = Inside::default();
     let (http, addr, mysql) = (server.http, server.addr, server.mysql);
-    let mut grpc = locks(&server).await;
-    let mut hold = Hold::open(&server).await;
+    let mut grpc = locks(server.http).await;
+    let mut hold = Hold::open(server.http).await;
     let mut wires = tokio::task::JoinSet::new();
     let visit = inside.clone();
     wires.spawn(async move {
@@ -185,7 +155,7 @@ async fn there_is_never_more_than_one_owner() {
 async fn a_circle_over_two_wires_is_told_to_the_one_who_closes_it() {
     let server = TestServer::start();
     let mut line = server.client().await;
-    let mut hold = Hold::open(&server).await;
+    let mut hold = Hold::open(server.http).await;
     assert_eq!(line.ask("GET_LOCK disk 0").await, "1");
     hold.send(get_lock(0)).await;
     assert_eq!(hold.next().await.result, Some(1));
