@@ -2,7 +2,8 @@
 //! in which a sequential model does what was seen.
 //!
 //! The search is Wing and Gong's with Lowe's memory: depth first, no position (how far each session has
-//! come, and the model's state) looked at twice. It knows nothing of locks.
+//! come, and the model's state) looked at twice. What only looks is taken as soon as it fits, since taking
+//! it later would show no more. It knows nothing of locks.
 
 use std::{
     collections::HashSet,
@@ -14,7 +15,8 @@ use std::{
 pub(crate) trait Model: Clone + Eq + Hash + Debug {
     type Op: Debug;
 
-    /// The state after this step; none if it is not possible here.
+    /// The state after this step; none if it is not possible here. A step that changes nothing here, and is
+    /// the next of its session, would change nothing later, unless it is optional.
     fn after(&self, session: u32, op: &Self::Op) -> Option<Self>;
 }
 
@@ -69,8 +71,10 @@ pub(crate) fn check<M: Model>(start: M, tracks: &[Track<M::Op>]) -> Result<usize
     let mut seen = HashSet::from([(first.done.clone(), first.state.clone())]);
     let (mut positions, mut open) = (vec![first], vec![0]);
     while let Some(at) = open.pop() {
-        let nexts = nexts(&positions[at].done, tracks);
-        let Some(nexts) = nexts else { return Ok(positions.len()) };
+        let Some(mut nexts) = nexts(&positions[at].done, tracks) else { return Ok(positions.len()) };
+        if let Some(look) = nexts.iter().position(|next| is_look(&positions[at], *next, tracks)) {
+            nexts = vec![nexts[look]];
+        }
         for next in nexts {
             let Some(position) = take(&positions, at, next, tracks) else { continue };
             if seen.insert((position.done.clone(), position.state.clone())) {
@@ -83,6 +87,13 @@ pub(crate) fn check<M: Model>(start: M, tracks: &[Track<M::Op>]) -> Result<usize
         }
     }
     Err(Wrong::NoOrder(story(&positions, tracks)))
+}
+
+/// Whether a step changes nothing.
+fn is_look<M: Model>(position: &Position<M>, next: Next, tracks: &[Track<M::Op>]) -> bool {
+    let (step, session) = (&tracks[next.track].steps[next.place], tracks[next.track].session);
+    let is_next = next.place == position.done[next.track] && !step.optional;
+    is_next && position.state.after(session, &step.op).is_some_and(|state| state == position.state)
 }
 
 fn take<M: Model>(

@@ -248,12 +248,14 @@ fn ended(round: &Round, diary: &mut Diary, name: usize, ends: u64, when: When, o
 /// Ends sessions, and waits, until it is dropped.
 pub(crate) async fn reaper(round: &Round, mut dice: Dice) {
     let mut line = Client::connect(round.addrs.line).await;
-    let own = line.id().await;
     loop {
         tokio::time::sleep(Duration::from_micros(dice.below(20_000))).await;
         let rows = line.list("SESSIONS").await;
-        let victims: Vec<_> =
-            rows.iter().filter_map(|row| victim(row)).filter(|(id, _)| *id != own).collect();
+        let victims: Vec<_> = rows
+            .iter()
+            .filter_map(|row| victim(row))
+            .filter(|(_, session)| round.tape.has_begun(*session))
+            .collect();
         if victims.is_empty() {
             continue;
         }
@@ -279,7 +281,6 @@ fn victim(row: &str) -> Option<(u32, u32)> {
     let nameless = field("user=").and_then(|user| user.parse().ok()).filter(|number| *number >= NAMELESS);
     match field("wire=")? {
         "line" | "mysql" => Some((id, id)),
-        // A stream that has not introduced itself yet is left alone.
         _ => nameless.map(|session| (id, session)),
     }
 }

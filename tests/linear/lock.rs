@@ -9,18 +9,29 @@ use crate::{
 /// Sessions whose number is not known are numbered from here on.
 pub(crate) const NAMELESS: u32 = 1 << 31;
 
+/// What becomes of a request, as its answer tells: the search then sees early that it is on a wrong way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Fate {
+    /// It is granted, with this token.
+    Granted(u64),
+    /// It is never granted.
+    Never,
+    /// There was no answer.
+    Unknown,
+}
+
 /// What is done to a lock, with what was answered.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Op {
-    /// A request that may wait comes in: it is granted or queued. The token is what it was told in the end.
-    Ask(Mode, Option<u64>),
-    /// A request that does not wait, and whether it was granted.
-    Try(Mode, Option<u64>, bool),
+    /// A request that may wait comes in: it is granted or queued.
+    Ask(Mode, Fate),
+    /// A request that does not wait.
+    Try(Mode, Fate),
     /// A request that is refused as a deadlock: it would have had to wait. Whether there was a circle is
     /// not for one lock to say.
     Refused(Mode),
     /// The lock is held so, with this token.
-    Told(Mode, Option<u64>),
+    Told(Mode, u64),
     /// A request that was queued is not any more.
     Leave,
     /// A session that is ended leaves the queue, if it is there.
@@ -49,7 +60,7 @@ struct Hold {
 struct Wish {
     session: u32,
     mode: Mode,
-    token: Option<u64>,
+    fate: Fate,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -60,23 +71,36 @@ pub(crate) struct Lock {
     last_token: u64,
 }
 
+impl Fate {
+    fn token(self) -> Option<u64> {
+        if let Self::Granted(token) = self { Some(token) } else { None }
+    }
+}
+
+impl Op {
+    /// Of a request that is granted.
+    pub(crate) fn token(&self) -> Option<u64> {
+        if let Self::Ask(_, fate) | Self::Try(_, fate) = self { fate.token() } else { None }
+    }
+}
+
 impl Model for Lock {
     type Op = Op;
 
     fn after(&self, session: u32, op: &Op) -> Option<Self> {
         let mut lock = self.clone();
         let possible = match *op {
-            Op::Ask(mode, token) => {
-                let wish = Wish { session, mode, token };
+            Op::Ask(mode, fate) => {
+                let wish = Wish { session, mode, fate };
                 lock.at_once(wish).unwrap_or_else(|| lock.enqueue(wish))
             }
-            Op::Try(mode, token, had) => {
-                let granted = lock.at_once(Wish { session, mode, token });
-                granted.map_or(!had, |granted| granted && had)
+            Op::Try(mode, fate) => {
+                let granted = lock.at_once(Wish { session, mode, fate });
+                granted.unwrap_or(!matches!(fate, Fate::Granted(_)))
             }
-            Op::Refused(mode) => lock.at_once(Wish { session, mode, token: None }).is_none(),
+            Op::Refused(mode) => lock.at_once(Wish { session, mode, fate: Fate::Never }).is_none(),
             Op::Told(mode, token) => {
-                lock.hold(session).is_some_and(|hold| hold.mode >= mode && hold.token == token)
+                lock.hold(session).is_some_and(|hold| hold.mode >= mode && hold.token == Some(token))
             }
             Op::Leave => lock.leave(session) && lock.settle(),
             Op::Vanish => {
@@ -115,14 +139,14 @@ impl Lock {
         }
     }
 
-    /// Whether a grant at once went well; none if there is none: others stand in the way.
+    /// Whether a grant at once is as it should be; none if there is none: others stand in the way.
     fn at_once(&mut self, wish: Wish) -> Option<bool> {
         let held = self.hold(wish.session).map(|hold| hold.mode);
         let again = held.is_some_and(|held| held >= wish.mode);
         if again {
             let hold = self.holders.iter_mut().find(|hold| hold.session == wish.session)?;
             hold.count += 1;
-            return Some(true);
+            return Some(wish.fate != Fate::Never);
         }
         let first = held.is_some() || self.queue.is_empty();
         (first && self.admits(wish)).then(|| self.grant(wish))
@@ -130,10 +154,22 @@ impl Lock {
 
     /// False if its token will not be greater than those of the grants before it.
     fn enqueue(&mut self, wish: Wish) -> bool {
-        let place = if self.hold(wish.session).is_some() { 0 } else { self.queue.len() };
+        let upgrade = self.hold(wish.session).is_some();
+        let place = if upgrade { 0 } else { self.queue.len() - self.alike(wish) };
         self.queue.insert(place, wish);
-        let tokens = || self.queue.iter().filter_map(|wish| wish.token);
+        let tokens = || self.queue.iter().filter_map(|wish| wish.fate.token());
         tokens().is_sorted_by(|a, b| a < b) && tokens().all(|token| token > self.last_token)
+    }
+
+    /// How many at the end of the queue could as well stand behind this one: neighbours that are never
+    /// granted. Without it there were as many states as there are orders of them.
+    fn alike(&self, wish: Wish) -> usize {
+        let is_alike = |other: &&Wish| {
+            (wish.fate, other.fate, other.mode) == (Fate::Never, Fate::Never, wish.mode)
+                && other.session > wish.session
+                && self.hold(other.session).is_none()
+        };
+        self.queue.iter().rev().take_while(is_alike).count()
     }
 
     fn admits(&self, wish: Wish) -> bool {
@@ -144,27 +180,28 @@ impl Lock {
         }
     }
 
-    /// False if its token is not greater than those of the grants before it.
+    /// False if it is not to be, or its token is not greater than those of the grants before it.
     fn grant(&mut self, wish: Wish) -> bool {
-        let Wish { session, mode, token } = wish;
+        let Wish { session, mode, fate } = wish;
+        let token = fate.token();
         let count = self.hold(session).map_or(0, |hold| hold.count) + 1;
         self.holders.retain(|hold| hold.session != session);
         self.holders.push(Hold { session, mode, count, token });
         let grows = token.is_none_or(|token| token > self.last_token);
         self.last_token = token.unwrap_or(self.last_token);
-        grows
+        grows && fate != Fate::Never
     }
 
-    /// Grants to the head of the queue while the holders allow it.
+    /// Grants to the head of the queue while the holders allow it. False if such a grant is not to be.
     fn settle(&mut self) -> bool {
-        let mut grows = true;
+        let mut right = true;
         while let Some(head) = self.queue.first().copied()
             && self.admits(head)
         {
             self.queue.remove(0);
-            grows &= self.grant(head);
+            right &= self.grant(head);
         }
-        grows
+        right
     }
 
     fn leave(&mut self, session: u32) -> bool {

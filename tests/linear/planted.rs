@@ -7,10 +7,13 @@ use crate::{
         Mode::{Exclusive, Shared},
         NO, Said, YES,
     },
-    lock::{Lock, Op},
+    lock::{
+        Fate::{Granted, Never, Unknown},
+        Lock, Op,
+    },
 };
 
-const NEVER: u64 = u64::MAX;
+const OPEN: u64 = u64::MAX;
 
 /// What a session does, from and until when.
 fn session<const N: usize>(session: u32, steps: [(u64, u64, Op); N]) -> Track<Op> {
@@ -20,7 +23,7 @@ fn session<const N: usize>(session: u32, steps: [(u64, u64, Op); N]) -> Track<Op
 
 /// A request that has no answer, and the end of its session.
 fn open(from: u64, op: Op, gone: (u64, u64)) -> Vec<Step<Op>> {
-    let maybe = |op| Step { op, from, until: NEVER, optional: true, likely: from };
+    let maybe = |op| Step { op, from, until: OPEN, optional: true, likely: from };
     let end = Step { op: Op::End, from: gone.0, until: gone.1, optional: false, likely: gone.1 };
     vec![maybe(op), maybe(Op::Vanish), end]
 }
@@ -44,14 +47,14 @@ fn bad<const N: usize>(tracks: &[Track<Op>; N]) {
 }
 
 fn had(token: u64) -> Op {
-    Op::Try(Exclusive, Some(token), true)
+    Op::Try(Exclusive, Granted(token))
 }
 
 fn shared(token: u64) -> Op {
-    Op::Try(Shared, Some(token), true)
+    Op::Try(Shared, Granted(token))
 }
 
-const BUSY: Op = Op::Try(Exclusive, None, false);
+const BUSY: Op = Op::Try(Exclusive, Never);
 const FREED: Op = Op::Release(YES);
 
 #[test]
@@ -100,7 +103,7 @@ fn a_token_that_goes_back() {
 
 #[test]
 fn a_token_that_changes_while_the_lock_is_held() {
-    let again = |token| [(0, 1, had(1)), (2, 3, had(1)), (2, 3, Op::Told(Exclusive, Some(token)))];
+    let again = |token| [(0, 1, had(1)), (2, 3, had(1)), (2, 3, Op::Told(Exclusive, token))];
     good(&[session(1, again(1))]);
     bad(&[session(1, again(2))]);
 }
@@ -125,7 +128,7 @@ fn an_upgrade_is_a_new_grant_and_for_one_alone() {
 #[test]
 fn whoever_came_first_is_served_first() {
     let wait = |from, until, token| {
-        [(from, until, Op::Ask(Exclusive, Some(token))), (from, until, Op::Told(Exclusive, Some(token)))]
+        [(from, until, Op::Ask(Exclusive, Granted(token))), (from, until, Op::Told(Exclusive, token))]
     };
     let holder = || session(1, [(0, 1, had(1)), (10, 11, FREED)]);
     let second = |token| {
@@ -138,7 +141,7 @@ fn whoever_came_first_is_served_first() {
         let [ask, told] = wait(5, 11, token);
         session(3, [ask, told, (12, 13, FREED)])
     };
-    let seen = || session(4, [(3, 4, Op::Try(Shared, None, false))]);
+    let seen = || session(4, [(3, 4, Op::Try(Shared, Never))]);
     good(&[holder(), second(3), third(2)]);
     let shared_holder = || session(1, [(0, 1, shared(1)), (10, 11, FREED)]);
     bad(&[shared_holder(), seen(), second(3), third(2)]);
@@ -147,22 +150,22 @@ fn whoever_came_first_is_served_first() {
 #[test]
 fn a_shared_try_fails_behind_one_who_waits_to_be_alone() {
     let holder = || session(1, [(0, 1, shared(1)), (20, 21, FREED)]);
-    let waits = |from| session(2, [(from, 10, Op::Ask(Exclusive, None)), (from, 10, Op::Leave)]);
-    let tries = |at, had| session(3, [(at, at + 1, Op::Try(Shared, had, had.is_some()))]);
-    good(&[holder(), waits(2), tries(4, None)]);
-    good(&[holder(), waits(2), tries(11, Some(2))]);
-    bad(&[holder(), waits(5), tries(3, None)]);
-    bad(&[holder(), waits(2), tries(11, None)]);
+    let waits = |from| session(2, [(from, 10, Op::Ask(Exclusive, Never)), (from, 10, Op::Leave)]);
+    let tries = |at, fate| session(3, [(at, at + 1, Op::Try(Shared, fate))]);
+    good(&[holder(), waits(2), tries(4, Never)]);
+    good(&[holder(), waits(2), tries(11, Granted(2))]);
+    bad(&[holder(), waits(5), tries(3, Never)]);
+    bad(&[holder(), waits(2), tries(11, Never)]);
 }
 
 #[test]
 fn a_wait_that_was_over_before_its_time() {
     let holder = || session(1, [(0, 1, had(1)), (6, 7, FREED)]);
-    let waits = |left| session(2, [(2, 12, Op::Ask(Exclusive, None)), (left, 12, Op::Leave)]);
+    let waits = |left| session(2, [(2, 12, Op::Ask(Exclusive, Never)), (left, 12, Op::Leave)]);
     good(&[holder(), waits(3)]);
     // It would have had the lock at 7 at the latest, and says that it left at 8 at the soonest.
-    bad(&[holder(), session(2, [(2, 5, Op::Ask(Exclusive, None)), (8, 12, Op::Leave)])]);
-    bad(&[holder(), session(2, [(8, 9, Op::Ask(Exclusive, None)), (8, 9, Op::Leave)])]);
+    bad(&[holder(), session(2, [(2, 5, Op::Ask(Exclusive, Never)), (8, 12, Op::Leave)])]);
+    bad(&[holder(), session(2, [(8, 9, Op::Ask(Exclusive, Never)), (8, 9, Op::Leave)])]);
 }
 
 #[test]
@@ -174,7 +177,7 @@ fn a_deadlock_where_there_was_nothing_to_wait_for() {
 
 #[test]
 fn one_who_left_without_an_answer_may_or_may_not_have_had_it() {
-    let left = || Track { session: 1, steps: open(2, had(1), (3, 10)) };
+    let left = || Track { session: 1, steps: open(2, Op::Try(Exclusive, Unknown), (3, 10)) };
     good(&[left(), session(2, [(4, 5, had(2))])]);
     good(&[left(), session(2, [(4, 5, BUSY), (6, 7, BUSY), (11, 12, had(2))])]);
     // It had not, at 4, and does not come in later than its end.
@@ -220,7 +223,7 @@ fn what_is_shown_is_what_is() {
 fn a_long_history_is_decided() {
     let visitor = |number: u32| {
         let (token, from) = (u64::from(number), u64::from(number) * 10);
-        let ask = Op::Ask(Exclusive, Some(token));
+        let ask = Op::Ask(Exclusive, Granted(token));
         session(number, [(from, from + 79, ask), (from, from + 79, FREED)])
     };
     let mut tracks: Vec<_> = (1..200).rev().map(visitor).collect();

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     checker::{Step, Track},
     common::caller::{NO, Said, Wish, YES},
-    lock::{NAMELESS, Op},
+    lock::{Fate, NAMELESS, Op},
 };
 
 /// When something can have happened, in nanoseconds of one clock.
@@ -29,6 +29,7 @@ const SOON: u64 = 1_000_000;
 pub(crate) struct Tape {
     start: Instant,
     nameless: AtomicU32,
+    begun: Mutex<HashSet<u32>>,
     diaries: Mutex<Vec<Diary>>,
     /// Of sessions that were ended by KILL: between the request and its answer.
     kills: Mutex<HashMap<u32, When>>,
@@ -47,8 +48,8 @@ pub(crate) struct Diary {
 
 impl Tape {
     pub(crate) fn new() -> Self {
-        let (diaries, kills) = (Mutex::default(), Mutex::default());
-        Self { start: Instant::now(), nameless: AtomicU32::new(NAMELESS), diaries, kills }
+        let (begun, diaries, kills) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { start: Instant::now(), nameless: AtomicU32::new(NAMELESS), begun, diaries, kills }
     }
 
     pub(crate) fn now(&self) -> u64 {
@@ -58,11 +59,17 @@ impl Tape {
     /// For a session with this number, or with none that its client knows.
     pub(crate) fn diary(&self, id: Option<u32>) -> Diary {
         let session = id.unwrap_or_else(|| self.nameless.fetch_add(1, Ordering::Relaxed));
+        self.begun.lock().unwrap().insert(session);
         Diary { session, steps: Vec::new(), held: HashMap::new(), cut: false }
     }
 
     pub(crate) fn keep(&self, diary: Diary) {
         self.diaries.lock().unwrap().push(diary);
+    }
+
+    /// Whether a session's client knows who it is.
+    pub(crate) fn has_begun(&self, session: u32) -> bool {
+        self.begun.lock().unwrap().contains(&session)
     }
 
     pub(crate) fn killed(&self, session: u32, when: When) {
@@ -78,8 +85,21 @@ impl Tape {
         }
         let known: HashSet<_> = diaries.iter().map(|diary| diary.session).collect();
         let of_name = |name| diaries.iter().filter_map(|diary| diary.track(name, &known)).collect();
-        (0..names).map(of_name).collect()
+        (0..names).map(of_name).map(by_tokens).collect()
     }
+}
+
+/// Who was granted a lower token most likely came first.
+fn by_tokens(mut tracks: Vec<Track<Op>>) -> Vec<Track<Op>> {
+    let steps = tracks.iter_mut().flat_map(|track| &mut track.steps);
+    let mut granted: Vec<_> = steps.filter_map(|step| Some((step.op.token()?, &mut step.likely))).collect();
+    granted.sort_by_key(|(token, _)| std::cmp::Reverse(*token));
+    let mut next = u64::MAX;
+    for (_, likely) in granted {
+        *likely = next.min(*likely);
+        next = *likely;
+    }
+    tracks
 }
 
 pub(crate) fn nanos(time: Duration) -> u64 {
@@ -109,23 +129,25 @@ impl Diary {
         (said, token): (Said, Option<u64>),
     ) {
         let mode = wish.mode;
+        let token = || token.expect("a token with a grant");
+        let granted = || Fate::Granted(token());
         match (said, wish.wait_ms) {
-            (YES, 0) => self.seen(name, when, Op::Try(mode, token, true)),
-            (NO, 0) => self.seen(name, when, Op::Try(mode, None, false)),
-            (YES, _) => self.step(name, when, when.from, Op::Ask(mode, token)),
+            (YES, 0) => self.seen(name, when, Op::Try(mode, granted())),
+            (NO, 0) => self.seen(name, when, Op::Try(mode, Fate::Never)),
+            (YES, _) => self.step(name, when, when.from, Op::Ask(mode, granted())),
             (NO | Said::Interrupted, _) => self.left(name, wish, when, said == NO),
             (Said::Deadlock, wait) if wait != 0 => self.seen(name, when, Op::Refused(mode)),
             _ => panic!("{wish:?} is answered {said:?}"),
         }
         if said == YES {
-            self.seen(name, when, Op::Told(mode, token));
+            self.seen(name, when, Op::Told(mode, token()));
             *self.held.entry(name).or_default() += 1;
         }
     }
 
     /// In the queue, and out of it without a grant; if by its time-out, then not before that.
     fn left(&mut self, name: usize, wish: Wish<'_>, when: When, by_timeout: bool) {
-        self.step(name, when, when.from, Op::Ask(wish.mode, None));
+        self.step(name, when, when.from, Op::Ask(wish.mode, Fate::Never));
         let waited = if by_timeout { wish.wait_ms.try_into().expect("a wait that ends") } else { 0 };
         let from = when.from + 1_000_000 * waited;
         self.seen(name, When { from, until: when.until }, Op::Leave);
@@ -149,7 +171,8 @@ impl Diary {
 
     /// A wish without an answer. Who waits and is ended leaves the queue first, and frees what it holds then.
     pub(crate) fn open_get(&mut self, name: usize, wish: Wish<'_>, from: u64) {
-        self.perhaps(name, from, Op::Ask(wish.mode, None));
+        let op = if wish.wait_ms == 0 { Op::Try } else { Op::Ask };
+        self.perhaps(name, from, op(wish.mode, Fate::Unknown));
         self.perhaps(name, from, Op::Vanish);
         self.held.entry(name).or_default();
     }
