@@ -48,12 +48,12 @@ pub(crate) enum Wrong {
     GaveUp,
 }
 
-/// More than ten thousand times what a history takes that is in order.
-const MOST_POSITIONS: usize = 3_000_000;
+/// Some hundred times what most histories take. More is a matter of gigabytes.
+const MOST_POSITIONS: usize = 200_000;
 
 /// How far each session has come, the state there, and how this position was reached.
 struct Position<M> {
-    done: Vec<usize>,
+    done: Vec<u16>,
     state: M,
     before: Option<(usize, Next)>,
 }
@@ -92,7 +92,7 @@ pub(crate) fn check<M: Model>(start: M, tracks: &[Track<M::Op>]) -> Result<usize
 /// Whether a step changes nothing.
 fn is_look<M: Model>(position: &Position<M>, next: Next, tracks: &[Track<M::Op>]) -> bool {
     let (step, session) = (&tracks[next.track].steps[next.place], tracks[next.track].session);
-    let is_next = next.place == position.done[next.track] && !step.optional;
+    let is_next = next.place == usize::from(position.done[next.track]) && !step.optional;
     is_next && position.state.after(session, &step.op).is_some_and(|state| state == position.state)
 }
 
@@ -105,18 +105,18 @@ fn take<M: Model>(
     let (position, track) = (&positions[at], &tracks[next.track]);
     let state = position.state.after(track.session, &track.steps[next.place].op)?;
     let mut done = position.done.clone();
-    done[next.track] = next.place + 1;
+    done[next.track] = u16::try_from(next.place + 1).unwrap();
     Some(Position { done, state, before: Some((at, next)) })
 }
 
 /// The steps that may come next, the likeliest last; none if there is nothing left that must come.
-fn nexts<Op>(done: &[usize], tracks: &[Track<Op>]) -> Option<Vec<Next>> {
-    let must = |track: usize| tracks[track].steps[done[track]..].iter().find(|step| !step.optional);
+fn nexts<Op>(done: &[u16], tracks: &[Track<Op>]) -> Option<Vec<Next>> {
+    let must = |track: usize| tracks[track].steps[done[track].into()..].iter().find(|step| !step.optional);
     // Whatever begins after this moment comes after a step that has not been taken yet.
     let horizon = (0..tracks.len()).filter_map(must).map(|step| step.until).min()?;
     let mut nexts = Vec::new();
     for (track, steps) in tracks.iter().map(|track| &track.steps).enumerate() {
-        for (place, step) in steps.iter().enumerate().skip(done[track]) {
+        for (place, step) in steps.iter().enumerate().skip(done[track].into()) {
             if step.from <= horizon {
                 nexts.push(Next { track, place });
             }
@@ -131,7 +131,10 @@ fn nexts<Op>(done: &[usize], tracks: &[Track<Op>]) -> Option<Vec<Next>> {
 
 /// The longest order that was found, its last steps, and what did not come behind it.
 fn story<M: Model>(positions: &[Position<M>], tracks: &[Track<M::Op>]) -> String {
-    let longest = positions.iter().max_by_key(|position| position.done.iter().sum::<usize>()).unwrap();
+    let longest = positions
+        .iter()
+        .max_by_key(|position| position.done.iter().map(|done| usize::from(*done)).sum::<usize>())
+        .unwrap();
     let mut path = Vec::new();
     let mut at = longest;
     while let Some((before, next)) = at.before {
@@ -143,7 +146,7 @@ fn story<M: Model>(positions: &[Position<M>], tracks: &[Track<M::Op>]) -> String
         line(&mut story, tracks, *next);
     }
     let _ = writeln!(story, "the state is {:?}; next of each session:", longest.state);
-    for (track, &place) in longest.done.iter().enumerate() {
+    for (track, place) in longest.done.iter().map(|done| usize::from(*done)).enumerate() {
         if place < tracks[track].steps.len() {
             line(&mut story, tracks, Next { track, place });
         }

@@ -97,7 +97,7 @@ fn by_tokens(mut tracks: Vec<Track<Op>>) -> Vec<Track<Op>> {
     let mut next = u64::MAX;
     for (_, likely) in granted {
         *likely = next.min(*likely);
-        next = *likely;
+        next = likely.saturating_sub(1);
     }
     tracks
 }
