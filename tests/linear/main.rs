@@ -15,7 +15,7 @@
 //!
 //! `LINEAR_SECONDS=600 cargo test --release --test linear` runs longer; `LINEAR_SEED` begins elsewhere. The
 //! seed fixes what the clients want; who comes first is up to the machine.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 mod checker;
 #[path = "../common/mod.rs"]
