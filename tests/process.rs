@@ -1,74 +1,29 @@
 //! The program itself: flags, signals, limits, logs.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpStream},
-    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
-    time::Duration,
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+    process::Command,
 };
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_getlockd");
-const PATIENCE: Duration = Duration::from_secs(20);
+use common::{
+    PATIENCE,
+    program::{PROGRAM, Program, next_with},
+};
 
-struct Program {
-    child: Child,
-    log: Option<BufReader<ChildStderr>>,
-    addr: SocketAddr,
+fn start(flags: &[&str]) -> Program {
+    let mut command = Command::new(PROGRAM);
+    command.args(["--line", "127.0.0.1:0", "--mysql", "off", "--http", "off"]).args(flags);
+    Program::spawn(&mut command)
 }
 
-impl Program {
-    fn start(flags: &[&str]) -> Self {
-        let mut command = Command::new(PROGRAM);
-        command.args(["--line", "127.0.0.1:0", "--mysql", "off", "--http", "off"]).args(flags);
-        Self::spawn(&mut command)
-    }
-
-    fn spawn(command: &mut Command) -> Self {
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let listening = next_with(&mut log, "listening");
-        let addr = listening.split(['=', ' ', '"', '}', ',']).find_map(|word| word.trim().parse().ok());
-        let log = Some(log);
-        Self { child, log, addr: addr.unwrap_or_else(|| panic!("no address in {listening}")) }
-    }
-
-    fn signal(&self, name: &str) {
-        let sent =
-            Command::new("sh").args(["-c", &format!("kill {name} {}", self.child.id())]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    fn client(&self) -> Client {
-        let stream = TcpStream::connect(self.addr).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Client(BufReader::new(stream))
-    }
-
-    fn wait(mut self) -> (ExitStatus, String) {
-        let mut log = String::new();
-        if let Some(unread) = &mut self.log {
-            unread.read_to_string(&mut log).unwrap();
-        }
-        (self.child.wait().unwrap(), log)
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn next_with(log: &mut impl BufRead, word: &str) -> String {
-    loop {
-        let mut line = String::new();
-        assert!(log.read_line(&mut line).unwrap() > 0, "the log ended without {word:?}");
-        if line.contains(word) {
-            return line;
-        }
-    }
+fn client(program: &Program) -> Client {
+    let stream = TcpStream::connect(program.addr).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    Client(BufReader::new(stream))
 }
 
 struct Client(BufReader<TcpStream>);
@@ -97,8 +52,8 @@ impl Client {
 #[test]
 fn a_signal_drains_and_exits_with_0() {
     for signal in ["-TERM", "-INT"] {
-        let program = Program::start(&["--drain", "1m"]);
-        let (mut idle, mut holder, mut waiter) = (program.client(), program.client(), program.client());
+        let program = start(&["--drain", "1m"]);
+        let (mut idle, mut holder, mut waiter) = (client(&program), client(&program), client(&program));
         assert_eq!(idle.ask("PING"), "PONG");
         assert_eq!(holder.ask("GET_LOCK x 0"), "1");
         waiter.send("GET_LOCK x -1");
@@ -121,8 +76,8 @@ fn a_signal_drains_and_exits_with_0() {
 
 #[test]
 fn a_drain_ends_at_its_time() {
-    let program = Program::start(&["--drain", "50ms"]);
-    let mut holder = program.client();
+    let program = start(&["--drain", "50ms"]);
+    let mut holder = client(&program);
     assert_eq!(holder.ask("GET_LOCK x 0"), "1");
     program.signal("-TERM");
     assert!(holder.line().starts_with("ERROR SHUTDOWN "));
@@ -136,8 +91,8 @@ fn a_drain_ends_at_its_time() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let mut program = Program::start(&["--drain", "1h"]);
-    let mut holder = program.client();
+    let mut program = start(&["--drain", "1h"]);
+    let mut holder = client(&program);
     assert_eq!(holder.ask("GET_LOCK x 0"), "1");
     program.signal("-TERM");
     next_with(program.log.as_mut().unwrap(), "stopping");
@@ -149,7 +104,7 @@ fn a_second_signal_ends_it_at_once() {
 
 #[test]
 fn what_is_wrong_at_the_start_is_one_line() {
-    let running = Program::start(&[]);
+    let running = start(&[]);
     let taken = running.addr.to_string();
     for (flags, told) in [
         (&["--line", &taken][..], "cannot listen on 127.0.0.1:"),
@@ -173,9 +128,9 @@ fn the_environment_counts_and_flags_count_more() {
         .env("GETLOCKD_HTTP", "off")
         .env("GETLOCKD_MAX_LOCKS_PER_SESSION", "7");
     let program = Program::spawn(&mut command);
-    assert!(program.client().ask("HELLO").ends_with(" max_locks=7"));
+    assert!(client(&program).ask("HELLO").ends_with(" max_locks=7"));
     let program = Program::spawn(command.args(["--max-locks-per-session", "8"]));
-    assert!(program.client().ask("HELLO").ends_with(" max_locks=8"));
+    assert!(client(&program).ask("HELLO").ends_with(" max_locks=8"));
 }
 
 #[test]
@@ -192,7 +147,7 @@ fn help_and_version_are_told_on_stdout() {
 
 #[test]
 fn ping_asks_a_server_for_a_sign_of_life() {
-    let program = Program::start(&[]);
+    let program = start(&[]);
     let ping = |addr: &str| Command::new(PROGRAM).args(["ping", addr]).output().unwrap();
     assert!(ping(&program.addr.to_string()).status.success());
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -203,8 +158,8 @@ fn ping_asks_a_server_for_a_sign_of_life() {
 
 #[test]
 fn logs_are_json_if_wanted_and_never_name_a_lock() {
-    let mut program = Program::start(&["--log-format", "json"]);
-    let mut client = program.client();
+    let mut program = start(&["--log-format", "json"]);
+    let mut client = client(&program);
     assert_eq!(client.ask("GET_LOCK very_secret_name 0"), "1");
     client.send("KILL 1");
     assert!(client.line().starts_with("ERROR KILLED "));
@@ -223,19 +178,19 @@ fn more_connections_than_descriptors_are_refused_and_the_server_goes_on() {
     let mut program = Program::spawn(&mut command);
     let ready = next_with(program.log.as_mut().unwrap(), "ready");
     assert!(ready.contains("max_connections=16") && ready.contains("wanted=1000"), "{ready}");
-    let mut clients: Vec<_> = (0..16).map(|_| program.client()).collect();
+    let mut clients: Vec<_> = (0..16).map(|_| client(&program)).collect();
     assert!(clients.iter_mut().all(|client| client.ask("PING") == "PONG"));
     // Far more than there are descriptors.
-    let refused: Vec<_> = (0..200).map(|_| program.client()).collect();
+    let refused: Vec<_> = (0..200).map(|_| client(&program)).collect();
     drop(refused);
     assert!(clients.iter_mut().all(|client| client.ask("PING") == "PONG"), "neighbours are not disturbed");
     drop(clients);
-    let mut again = program.client();
+    let mut again = client(&program);
     again.send("PING");
     let mut answer = again.line();
     while answer != "PONG" {
         assert!(answer.is_empty() || answer.starts_with("ERROR LIMIT "), "{answer}");
-        again = program.client();
+        again = client(&program);
         again.send("PING");
         answer = again.line();
     }
@@ -243,9 +198,9 @@ fn more_connections_than_descriptors_are_refused_and_the_server_goes_on() {
 
 #[test]
 fn a_log_that_nobody_takes_stops_nothing() {
-    let mut program = Program::start(&["--log-level", "trace"]);
+    let mut program = start(&["--log-level", "trace"]);
     drop(program.log.take());
-    let (mut victim, mut killer) = (program.client(), program.client());
+    let (mut victim, mut killer) = (client(&program), client(&program));
     assert_eq!(victim.ask("GET_LOCK x 0"), "1");
     assert_eq!(killer.ask("KILL 1"), "1");
     assert_eq!(killer.ask("IS_FREE_LOCK x"), "1");
@@ -255,8 +210,8 @@ fn a_log_that_nobody_takes_stops_nothing() {
 
 #[test]
 fn a_log_that_is_not_read_stops_nothing() {
-    let program = Program::start(&["--log-level", "trace"]);
-    let (mut victim, mut killer) = (program.client(), program.client());
+    let program = start(&["--log-level", "trace"]);
+    let (mut victim, mut killer) = (client(&program), client(&program));
     // Far more lines than the pipe and the writer's queue take.
     for _ in 0..300 {
         victim.send(&"IS_FREE_LOCK x\n".repeat(1_000));

@@ -7,6 +7,8 @@ pub mod grpc;
 pub mod http;
 pub mod lease;
 pub mod mysql;
+pub mod program;
+pub mod tally;
 
 use std::{
     net::SocketAddr,

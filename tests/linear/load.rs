@@ -1,6 +1,6 @@
 //! Clients that do what comes into their heads, on all wires, and write it down.
 
-use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+use std::time::Duration;
 
 use tokio::time::timeout;
 
@@ -10,6 +10,7 @@ use crate::{
         caller::{Caller, Mode, Said, Wire, Wish, YES},
         dice::Dice,
         lease::{Lease, Lender, NoLease},
+        tally::Tally,
     },
     lock::{NAMELESS, Op},
     record::{Diary, Tape, When},
@@ -20,8 +21,7 @@ pub(crate) struct Round {
     pub addrs: Addrs,
     pub names: Vec<String>,
     pub tape: Tape,
-    /// How much came of what.
-    pub tally: Mutex<BTreeMap<&'static str, u64>>,
+    pub tally: Tally,
 }
 
 /// What a session does next.
@@ -35,10 +35,6 @@ enum Act {
 }
 
 impl Round {
-    fn count(&self, what: &'static str) {
-        *self.tally.lock().unwrap().entry(what).or_default() += 1;
-    }
-
     fn any_name(&self, dice: &mut Dice) -> usize {
         usize::try_from(dice.below(self.names.len() as u64)).unwrap()
     }
@@ -109,7 +105,7 @@ async fn run(round: &Round, caller: &mut Caller, diary: &mut Diary, act: Act) ->
         Act::Get { name, mode, wait_ms } => {
             let wish = round.wish(name, mode, wait_ms);
             let got = caller.get(wish).await?;
-            round.count(answer(got.0));
+            round.tally.count(answer(got.0));
             diary.got(name, wish, round.when(from), got);
         }
         Act::Release(name) => {
@@ -145,7 +141,7 @@ fn answer(said: Said) -> &'static str {
 
 /// What was begun and not answered.
 fn open(round: &Round, diary: &mut Diary, act: Act, from: u64) {
-    round.count("left open");
+    round.tally.count("left open");
     match act {
         Act::Get { name, mode, wait_ms } => diary.open_get(name, round.wish(name, mode, wait_ms), from),
         Act::Release(name) => diary.open_release(name, from),
@@ -182,21 +178,21 @@ pub(crate) async fn leases(round: &Round, mut lender: Lender, count: u64, mut di
         let when = round.when(from);
         match lent {
             Ok(Ok(lease)) => {
-                round.count("lease granted");
+                round.tally.count("lease granted");
                 diary.got(name, wish, when, (YES, Some(lease.fencing_token)));
                 keep(round, lease, (name, from, ttl_ms), expires, &mut diary, &mut dice).await;
             }
             Ok(Err(NoLease::Busy)) => {
-                round.count("lease busy");
+                round.tally.count("lease busy");
                 diary.got(name, wish, when, (Said::Number(0), None));
             }
             Ok(Err(NoLease::Killed)) => {
-                round.count("lease killed");
+                round.tally.count("lease killed");
                 diary.open_get(name, wish, from);
                 diary.ends(when);
             }
             Err(_) => {
-                round.count("left open");
+                round.tally.count("left open");
                 diary.open_get(name, wish, from);
                 diary.is_dropped(from);
             }
@@ -228,7 +224,7 @@ async fn keep(
     }
     let ends = heard + ttl_ms * 1_000_000;
     if expires && dice.one_in(2) {
-        round.count("lease left to expire");
+        round.tally.count("lease left to expire");
         return diary.ends(When { from: ends, until: u64::MAX });
     }
     let from = round.tape.now();
@@ -240,7 +236,7 @@ async fn keep(
 
 /// It had ended before this was answered.
 fn ended(round: &Round, diary: &mut Diary, name: usize, ends: u64, when: When, op: Op) {
-    round.count("lease found ended");
+    round.tally.count("lease found ended");
     diary.ends(When { from: ends, until: when.until });
     diary.seen(name, when, op);
 }
@@ -268,7 +264,7 @@ pub(crate) async fn reaper(round: &Round, mut dice: Dice) {
         // Noted before the answer, which this may not live to see.
         round.tape.killed(session, When { from, until: u64::MAX });
         if line.ask(&format!("KILL {id}")).await == "1" {
-            round.count("killed");
+            round.tally.count("killed");
             round.tape.killed(session, round.when(from));
         }
     }

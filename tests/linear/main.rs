@@ -25,13 +25,10 @@ mod lock;
 mod planted;
 mod record;
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use checker::{Wrong, check};
-use common::{TestServer, caller::Wire, dice::Dice, lease::Lender};
+use common::{TestServer, caller::Wire, dice::Dice, lease::Lender, tally::Tally};
 use load::{Round, leases, reaper, sessions};
 use lock::Lock;
 use record::Tape;
@@ -52,7 +49,7 @@ fn from_env(key: &str, unless: u64) -> u64 {
 async fn play(server: &TestServer, seed: u64) -> Round {
     let addrs = server.addrs();
     let names = (0..NAMES).map(|name| format!("linear-{seed}-{name}")).collect();
-    let round = Round { addrs, names, tape: Tape::new(), tally: BTreeMap::new().into() };
+    let round = Round { addrs, names, tape: Tape::new(), tally: Tally::default() };
     let dice = |client| Dice::new(seed * 100 + client);
     let lender = Lender::grpc(server.http).await;
     let all = async {
@@ -78,7 +75,7 @@ async fn play(server: &TestServer, seed: u64) -> Round {
 /// What all rounds came to.
 #[derive(Default)]
 struct Total {
-    tally: BTreeMap<&'static str, u64>,
+    tally: Tally,
     histories: usize,
     steps: usize,
     most_positions: usize,
@@ -87,9 +84,7 @@ struct Total {
 
 impl Total {
     fn add(&mut self, seed: u64, round: Round) {
-        for (what, count) in round.tally.into_inner().unwrap() {
-            *self.tally.entry(what).or_insert(0) += count;
-        }
+        self.tally.add_all(&round.tally);
         for (name, tracks) in round.tape.histories(NAMES).into_iter().enumerate() {
             self.histories += 1;
             self.steps += tracks.iter().map(|track| track.steps.len()).sum::<usize>();
@@ -106,7 +101,7 @@ impl Total {
         println!(
             "{histories} histories, {steps} steps, {undecided} undecided, else at most {most_positions} positions"
         );
-        println!("{tally:?}");
+        println!("{tally}");
         assert!(*undecided <= 1 + histories / 100, "too many orders are possible to look at all of them");
     }
 }
@@ -123,9 +118,7 @@ async fn every_history_has_an_order() {
         total.add(seed, Box::pin(play(&server, seed)).await);
     }
     total.tell();
-    for what in
-        ["granted", "timed out", "deadlock", "wait killed", "killed", "left open", "lease found ended"]
-    {
-        assert!(total.tally.contains_key(what), "it was too calm to prove anything");
-    }
+    let kinds =
+        ["granted", "timed out", "deadlock", "wait killed", "killed", "left open", "lease found ended"];
+    total.tally.assert_has(&kinds);
 }
