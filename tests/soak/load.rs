@@ -192,7 +192,7 @@ pub(crate) async fn leases(world: Arc<World>, mut lender: Lender, mut dice: Dice
     while !world.is_over() {
         let owner = world.claims.begin(None);
         let (name, mode, wait_ms) = (any_name(&mut dice), any_mode(&mut dice), any_wait(&mut dice));
-        let ttl = Duration::from_millis(if dice.one_in(3) { 20 + dice.below(100) } else { 3_000 });
+        let ttl = Duration::from_millis(if dice.one_in(3) { 10 + dice.below(60) } else { 3_000 });
         let (id, from, ttl_ms) = (owner.to_string(), Instant::now(), ttl.as_millis().try_into().unwrap());
         let name_text = text(name);
         let wish = Wish { name: &name_text, mode, wait_ms };
