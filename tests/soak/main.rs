@@ -8,7 +8,10 @@
 //! As large as it was after the same load had run for a fifth of the time: an allocator keeps what it once
 //! needed. What grows slower than 5 % in the time of the run is not seen.
 //!
+//! It reads /proc, so there is none of it elsewhere than on Linux.
+//!
 //! `SOAK_MINUTES=10 cargo test --release --test soak -- --nocapture`; without it, some seconds.
+#![cfg(target_os = "linux")]
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 mod claims;
