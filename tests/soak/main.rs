@@ -130,7 +130,7 @@ impl Soaked {
     }
 
     /// No place of a connection or of a lease has been lost.
-    async fn all_places_are_free(&mut self) {
+    async fn all_places_are_free(&mut self, fresh: Needs) {
         let mut clients = Vec::new();
         for _ in 1..CONNECTIONS {
             let mut client = Client::connect(self.addrs.line).await;
@@ -138,6 +138,7 @@ impl Soaked {
             clients.push(client);
         }
         drop(clients);
+        self.calm(fresh).await;
         let mut leases = Vec::new();
         for place in 0..LEASES {
             let wish = Wish { name: &format!("place-{place}"), mode: Mode::Exclusive, wait_ms: 0 };
@@ -188,7 +189,7 @@ async fn nothing_is_left_behind() {
     if minutes.is_some() {
         assert!(end.kilobytes * 100 <= warm.kilobytes * 105, "it has grown");
     }
-    soaked.all_places_are_free().await;
+    soaked.all_places_are_free(fresh).await;
     soaked.calm(fresh).await;
     // Those that make long lists end when they have had nothing to do for 10 s.
     soaked.until(|_, needs| needs.threads == fresh.threads).await;
