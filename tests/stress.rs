@@ -1,11 +1,14 @@
 //! Many tasks on few locks: whoever is granted one checks that nobody else is inside.
-#![allow(unreachable_pub, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+#[path = "common/dice.rs"]
+mod dice;
 #[path = "common/inside.rs"]
 mod inside;
 
 use std::{sync::Arc, time::Duration};
 
+use dice::Dice;
 use getlockd::{
     command::{Answer, Command, Error, Origin, Reply},
     lock::{Mode, SessionId, Token},
@@ -19,21 +22,9 @@ const TASKS: u64 = 32;
 const ROUNDS: u64 = 4_000;
 const NAMES: usize = 3;
 
-/// Numbers that are the same in every run, xorshift.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-
-    fn lock(&mut self) -> (usize, Mode) {
-        let mode = if self.below(3) == 0 { Mode::Shared } else { Mode::Exclusive };
-        (usize::try_from(self.below(NAMES as u64)).unwrap(), mode)
-    }
+fn lock(dice: &mut Dice) -> (usize, Mode) {
+    let mode = if dice.one_in(3) { Mode::Shared } else { Mode::Exclusive };
+    (usize::try_from(dice.below(NAMES as u64)).unwrap(), mode)
 }
 
 fn name(index: usize) -> Name {
@@ -66,10 +57,10 @@ fn release(session: &mut Session, lock: usize) {
 }
 
 async fn work(hub: Arc<Hub>, inside: Arc<Inside>, seed: u64) {
-    let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let mut dice = Dice::new(seed);
     let mut session = open(&hub);
     for _ in 0..ROUNDS {
-        let outer = dice.lock();
+        let outer = lock(&mut dice);
         if dice.below(10) == 0 {
             let id = SessionId(u32::try_from(dice.below(3 * TASKS)).unwrap());
             drop(session.start(Command::KillQuery(id)));
@@ -80,7 +71,7 @@ async fn work(hub: Arc<Hub>, inside: Arc<Inside>, seed: u64) {
             Some(other) => panic!("{other:?}"),
         }
         // A second lock, so that circles arise.
-        let inner = dice.lock();
+        let inner = lock(&mut dice);
         let second = inner.0 != outer.0
             && matches!(get(&mut session, inner, &mut dice).await, Some(Ok(Reply::Int(1))));
         if second {

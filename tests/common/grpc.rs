@@ -5,9 +5,14 @@ use std::net::SocketAddr;
 use getlockd::grpc::proto::{
     GetLock, HoldRequest, HoldResponse, LockMode, hold_request::Command, locks_client::LocksClient,
 };
-use tokio::sync::mpsc::{Sender, channel};
+use tokio::{
+    sync::mpsc::{Sender, channel},
+    time::timeout,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming, transport::Channel};
+
+use super::PATIENCE;
 
 pub async fn locks(http: SocketAddr) -> LocksClient<Channel> {
     let channel = Channel::from_shared(format!("http://{http}")).unwrap();
@@ -33,6 +38,11 @@ impl Hold {
     /// Whether the stream is not over yet.
     pub async fn try_send(&self, command: Command) -> bool {
         self.requests.send(HoldRequest { command: Some(command) }).await.is_ok()
+    }
+
+    /// None if the stream has ended.
+    pub async fn heard(&mut self) -> Option<HoldResponse> {
+        timeout(PATIENCE, self.last()).await.expect("a message in time").ok().flatten()
     }
 
     pub async fn next(&mut self) -> HoldResponse {

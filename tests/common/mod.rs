@@ -1,10 +1,14 @@
 //! A server in this process, and clients that read like transcripts.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its own part")]
 
+pub mod caller;
+pub mod dice;
 pub mod grpc;
 pub mod http;
+pub mod lease;
 pub mod mysql;
 pub mod program;
+pub mod tally;
 
 use std::{
     net::SocketAddr,
@@ -44,6 +48,14 @@ pub fn python() -> PathBuf {
     if venv.exists() { venv } else { "python3".into() }
 }
 
+/// Where a server listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addrs {
+    pub line: SocketAddr,
+    pub mysql: SocketAddr,
+    pub http: SocketAddr,
+}
+
 pub struct TestServer {
     pub addr: SocketAddr,
     pub mysql: SocketAddr,
@@ -70,6 +82,10 @@ impl TestServer {
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async { drop(stopped.await) }));
         Self { addr, mysql, http, hub, stop: Some(stop), running }
+    }
+
+    pub fn addrs(&self) -> Addrs {
+        Addrs { line: self.addr, mysql: self.mysql, http: self.http }
     }
 
     pub async fn client(&self) -> Client {
@@ -122,8 +138,9 @@ impl Client {
         self.send_bytes(format!("{line}\n").as_bytes()).await;
     }
 
+    /// That the connection has ended shows in what is read.
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).await.unwrap();
+        drop(self.stream.write_all(bytes).await);
     }
 
     /// The next line, without its end; none at the end of the stream.

@@ -89,10 +89,11 @@ impl MySql {
         login
     }
 
+    /// That the connection has ended shows in what is read.
     pub async fn send(&mut self, sequence: u8, payload: &[u8]) {
         let [a, b, c, ..] = payload.len().to_le_bytes();
         let packet = [&[a, b, c, sequence], payload].concat();
-        self.stream.write_all(&packet).await.unwrap();
+        drop(self.stream.write_all(&packet).await);
     }
 
     /// The next payload; none at the end of the stream.
@@ -102,7 +103,7 @@ impl MySql {
         read.ok()?;
         let length = u32::from_le_bytes([header[0], header[1], header[2], 0]);
         let mut payload = vec![0; length.try_into().unwrap()];
-        self.stream.read_exact(&mut payload).await.unwrap();
+        self.stream.read_exact(&mut payload).await.ok()?;
         Some(payload)
     }
 
@@ -125,14 +126,19 @@ impl MySql {
     }
 
     pub async fn reply(&mut self) -> Reply {
-        let first = self.packet().await.expect("a reply, not the end of the stream");
-        match first[0] {
+        self.heard().await.expect("a reply, not the end of the stream")
+    }
+
+    /// None at the end of the stream.
+    pub async fn heard(&mut self) -> Option<Reply> {
+        let first = self.packet().await?;
+        Some(match first[0] {
             0x00 => Self::ok(&first),
             0xFF => Self::error(&first),
             0xFE if self.capabilities & DEPRECATE_EOF != 0 => Self::ok(&first),
             0xFE => Reply::Ok { status: u16::from_le_bytes([first[3], first[4]]), warnings: 0 },
             count => self.rows(count.into()).await,
-        }
+        })
     }
 
     fn ok(packet: &[u8]) -> Reply {

@@ -1,6 +1,7 @@
 //! The server as a process of its own, to be signalled, killed and measured.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
@@ -60,11 +61,25 @@ impl Program {
         (self.child.wait().unwrap(), log)
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The memory that it has, in kB.
     pub fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        self.status("VmRSS")
+    }
+
+    /// A number of /proc/PID/status.
+    pub fn status(&self, key: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        line.trim_start_matches(':').split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// How many descriptors are open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()
     }
 }
 
