@@ -53,6 +53,38 @@ pub(crate) async fn flush(io: &mut Burst, handle: &Handle) -> Result<(), Cut> {
     .await
 }
 
+/// Why no more comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// The client has gone.
+    Left,
+    /// The session is to end.
+    Ended(Ending),
+    /// Nothing came for longer than may be.
+    Idle,
+}
+
+/// Waits for more input.
+///
+/// Cancel-safe: nothing read is lost.
+pub(crate) fn fill<'a>(
+    io: &'a mut Burst,
+    handle: &'a Handle,
+    idle: &'a mut Idle,
+) -> impl Future<Output = Result<(), Silence>> + Send + 'a {
+    poll_fn(|cx| {
+        match io.poll_fill(cx) {
+            Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Silence::Left)),
+            Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
+            Poll::Pending => {}
+        }
+        if let Poll::Ready(ending) = handle.poll_ended(cx) {
+            return Poll::Ready(Err(Silence::Ended(ending)));
+        }
+        idle.poll(cx).map(|()| Err(Silence::Idle))
+    })
+}
+
 /// Looks now and then whether a connection has been idle for too long. One that may be idle for ever
 /// keeps nothing for it.
 #[derive(Debug, Default)]

@@ -111,3 +111,30 @@ async fn nobody_is_inside_with_an_exclusive_holder() {
         "nothing is left behind"
     );
 }
+
+/// So many locks are freed beside the thread's other tasks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn very_many_locks_are_free_when_their_session_has_freed_them_or_has_ended() {
+    const MANY: u64 = 3_000;
+    let hub = Hub::new(Limits::default());
+    let take_all = |session: &mut Session| {
+        for number in 0..MANY {
+            let name = Name::new(&format!("lock{number}")).unwrap();
+            let taken =
+                session.start(Command::GetLock { name, mode: Mode::Exclusive, timeout: Timeout::Forever });
+            assert!(matches!(taken, Progress::Done(Ok(Reply::Int(1)))), "{number} is not free");
+        }
+    };
+    let ends = tokio::spawn({
+        let mut session = open(&hub);
+        async move { take_all(&mut session) }
+    });
+    ends.await.unwrap();
+    let mut session = open(&hub);
+    take_all(&mut session);
+    assert!(
+        matches!(session.start(Command::ReleaseAllLocks), Progress::Done(Ok(Reply::Int(MANY)))),
+        "all of them"
+    );
+    assert_eq!(hub.stats().table.locks, 0);
+}

@@ -1,6 +1,6 @@
 //! One connection of the line wire, from its first byte to its end.
 
-use std::{convert::Infallible, fmt, future::poll_fn, pin::Pin, task::Poll, time::Duration};
+use std::{convert::Infallible, fmt, pin::Pin, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
@@ -14,7 +14,7 @@ use crate::{
     command::{Answer, Command, Ending},
     net::{Burst, HungUp, MAX_UNSENT},
     session::{Limits, Progress, Session},
-    wire::{self, Cut, Idle},
+    wire::{self, Cut, Idle, Silence},
 };
 
 /// Why a connection ends.
@@ -199,18 +199,12 @@ impl Connection {
     /// Waits for more input, for the end of the session, or for too long.
     async fn fill(&mut self) -> Result<(), Over> {
         self.idle.begin(self.session.may_idle());
-        poll_fn(|cx| {
-            match self.io.poll_fill(cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Over::Left)),
-                Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
-                Poll::Pending => {}
-            }
-            if let Poll::Ready(ending) = self.session.handle().poll_ended(cx) {
-                return Poll::Ready(Err(ending.into()));
-            }
-            self.idle.poll(cx).map(|()| Err(Over::Idle(self.session.may_idle().unwrap_or_default())))
+        let filled = wire::fill(&mut self.io, self.session.handle(), &mut self.idle).await;
+        filled.map_err(|silence| match silence {
+            Silence::Left => Over::Left,
+            Silence::Ended(ending) => ending.into(),
+            Silence::Idle => Over::Idle(self.session.may_idle().unwrap_or_default()),
         })
-        .await
     }
 
     async fn flush(&mut self) -> Result<(), Over> {

@@ -1,6 +1,6 @@
 //! One connection of the MySQL wire, from the greeting to its end.
 
-use std::{convert::Infallible, future::poll_fn, task::Poll, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::timeout;
@@ -19,10 +19,10 @@ use crate::{
     command::Ending,
     net::{Burst, MAX_UNSENT},
     session::Session,
-    wire,
+    wire::{self, Silence},
 };
 
-/// The largest packet before that.
+/// The largest packet before the login.
 const MAX_LOGIN: usize = 64 * 1024;
 
 /// How much time a client has to take the reason for its end.
@@ -151,18 +151,12 @@ impl Connection {
     /// Waits for more input, for the end of the session, or for too long.
     async fn fill(&mut self) -> Result<(), Over> {
         self.idle.begin(self.may_idle());
-        poll_fn(|cx| {
-            match self.io.poll_fill(cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Over::Left)),
-                Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
-                Poll::Pending => {}
-            }
-            if let Poll::Ready(ending) = self.session.handle().poll_ended(cx) {
-                return Poll::Ready(Err(ending.into()));
-            }
-            self.idle.poll(cx).map(|()| Err(Over::Inactive))
+        let filled = wire::fill(&mut self.io, self.session.handle(), &mut self.idle).await;
+        filled.map_err(|silence| match silence {
+            Silence::Left => Over::Left,
+            Silence::Ended(ending) => ending.into(),
+            Silence::Idle => Over::Inactive,
         })
-        .await
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), Over> {
