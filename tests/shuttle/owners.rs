@@ -98,7 +98,7 @@ pub fn take(owner: &mut Owner, name: &Name, mode: Mode) {
     assert!(granted, "nobody ends this wait");
 }
 
-pub fn give_up(wait: Wait<'_>) -> Verdict {
+pub fn give_up(mut wait: Wait<'_>) -> Verdict {
     wait.give_up()
 }
 
