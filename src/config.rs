@@ -1,18 +1,14 @@
 //! Every flag and its environment variable, checked once.
 
-use std::{
-    ffi::OsString,
-    net::{SocketAddr, ToSocketAddrs},
-    ops::RangeInclusive,
-    str::FromStr,
-    time::Duration,
-};
+mod values;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{ffi::OsString, time::Duration};
 
+use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
-use crate::timeout::Timeout;
+pub use values::{Idle, Listen, LogFormat};
+use values::{at_least_one, keepalive, level, line_size, packet_size, some_time, time};
 
 /// A lock server: MySQL's GET_LOCK family without MySQL.
 ///
@@ -133,39 +129,6 @@ pub struct Config {
     pub log_level: LevelFilter,
 }
 
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Where a wire listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// Nowhere.
-    Off,
-    /// At this address.
-    At(SocketAddr),
-}
-
-/// How long a connection may be idle; none for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Idle(pub Option<Duration>);
-
-impl FromStr for Idle {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.eq_ignore_ascii_case("off") {
-            return Ok(Self(None));
-        }
-        some_time(text).map(|time| Self(Some(time))).map_err(|_| "say a time such as 10m, or off".to_owned())
-    }
-}
-
 impl Cli {
     /// Reads the command line and the environment.
     ///
@@ -209,138 +172,5 @@ impl From<clap::Error> for NotServing {
     }
 }
 
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.eq_ignore_ascii_case("off") {
-            return Ok(Self::Off);
-        }
-        let mut found = text.to_socket_addrs().map_err(|error| format!("{error}; say host:port, or off"))?;
-        found.next().map(Self::At).ok_or_else(|| "no address of that name".to_owned())
-    }
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("say a whole number, at least 1".to_owned()),
-        Ok(number) => Ok(number),
-    }
-}
-
-fn line_size(text: &str) -> Result<usize, String> {
-    size(text, 128..=64 * 1024)
-}
-
-fn packet_size(text: &str) -> Result<usize, String> {
-    size(text, 1024..=crate::mysql::MAX_PACKET)
-}
-
-fn size(text: &str, possible: RangeInclusive<usize>) -> Result<usize, String> {
-    let size = text.parse().ok().filter(|size| possible.contains(size));
-    size.ok_or_else(|| format!("say a number of bytes from {} to {}", possible.start(), possible.end()))
-}
-
-fn time(text: &str) -> Result<Duration, String> {
-    match text.parse() {
-        Ok(Timeout::Within(time)) => Ok(time),
-        _ => Err("say a time such as 10s, 500ms or 2m".to_owned()),
-    }
-}
-
-/// No less than a millisecond, and no more than a clock holds.
-fn some_time(text: &str) -> Result<Duration, String> {
-    let possible = Duration::from_millis(1)..=Duration::from_hours(24 * 366);
-    time(text)
-        .ok()
-        .filter(|time| possible.contains(time))
-        .ok_or_else(|| "say a time from 1ms to 8784h".to_owned())
-}
-
-fn level(text: &str) -> Result<LevelFilter, String> {
-    let named = |text: &str| text.parse().ok().filter(|_| text.parse::<u8>().is_err());
-    named(text).ok_or_else(|| "say error, warn, info, debug, trace or off".to_owned())
-}
-
-fn keepalive(text: &str) -> Result<Duration, String> {
-    let possible = Duration::from_secs(4)..=Duration::from_hours(2);
-    time(text)
-        .ok()
-        .filter(|time| possible.contains(time))
-        .ok_or_else(|| "say a time from 4s to 2h".to_owned())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(flags: &[&str]) -> Result<Cli, String> {
-        let args = std::iter::once("getlockd").chain(flags.iter().copied());
-        Cli::read(args).map_err(|not| match not {
-            NotServing::Told(text) | NotServing::Wrong(text) => text,
-        })
-    }
-
-    #[test]
-    fn flags_are_read_as_people_write_them() {
-        let config = read(&["--line", "0.0.0.0:0", "--drain", "500ms", "--keepalive=1m"]).unwrap().config;
-        assert_eq!(config.line, Listen::At(SocketAddr::from(([0, 0, 0, 0], 0))));
-        assert_eq!(config.drain, Duration::from_millis(500));
-        assert_eq!(config.keepalive, Duration::from_mins(1));
-    }
-
-    #[test]
-    fn a_bad_flag_is_one_line_that_says_what_would_be_right() {
-        for (flags, hint) in [
-            (&["--lime", "x"][..], "--line"),
-            (&["--line", "nowhere"], "host:port"),
-            (&["--line", "off", "--mysql", "off", "--http", "off"], "nothing to serve"),
-            (&["--lease-min", "2s", "--lease-max", "1s"], "--lease-max"),
-            (&["--lease-min", "0"], "from 1ms to"),
-            (&["--max-line", "1"], "from 128 to 65536"),
-            (&["--max-packet", "2G"], "from 1024 to 1048576"),
-            (&["--login-time", "0"], "from 1ms to"),
-            (&["--idle-time", "never"], "such as 10m, or off"),
-            (&["--max-connections", "0"], "at least 1"),
-            (&["--workers", "0"], "at least 1"),
-            (&["--keepalive", "1s"], "from 4s to 2h"),
-            (&["--drain", "soon"], "10s, 500ms or 2m"),
-            (&["--drain", "-1"], "10s, 500ms or 2m"),
-            (&["--log-level", "loud"], "error, warn, info"),
-            (&["--log-format", "xml"], "text, json"),
-            (&["serve"], "unrecognized subcommand"),
-        ] {
-            let line = read(flags).unwrap_err();
-            assert!(line.contains(hint) && !line.contains('\n'), "{flags:?}: {line}");
-        }
-    }
-
-    #[test]
-    fn help_names_every_flag_and_its_variable() {
-        let help = read(&["--help"]).unwrap_err();
-        for flag in [
-            "line",
-            "mysql",
-            "http",
-            "max-connections",
-            "workers",
-            "max-locks-per-session",
-            "max-waiters-per-lock",
-            "max-line",
-            "max-packet",
-            "login-time",
-            "idle-time",
-            "idle-time-holders",
-            "lease-min",
-            "lease-max",
-            "max-leases",
-            "keepalive",
-            "drain",
-            "log-format",
-            "log-level",
-        ] {
-            let variable = format!("GETLOCKD_{}", flag.to_uppercase().replace('-', "_"));
-            assert!(help.contains(&format!("--{flag} ")) && help.contains(&variable), "{flag}");
-        }
-    }
-}
+mod tests;

@@ -2,14 +2,17 @@
 //!
 //! A connection owns one. Dropping it frees everything, whatever the reason.
 
+mod handle;
 mod hub;
+mod lists;
 mod signal;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-pub use hub::{Handle, Hub, Limits, MAX_LIST_ROWS, Profile};
+pub use handle::{Handle, Profile};
+pub use hub::{Hub, Limits, MAX_LIST_ROWS};
 
 use crate::{
     aside::aside,

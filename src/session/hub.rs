@@ -1,24 +1,18 @@
-//! The sessions that live: who they are, how to end them, and what to show of them.
+//! The sessions that live: who they are, how to end them.
 
 use std::{
-    future::poll_fn,
     sync::{Arc, PoisonError},
-    task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::{
-    Session,
-    signal::{Notice, Signal},
-};
+use super::{Handle, Session};
 use crate::{
-    aside::aside,
-    command::{Answer, Ending, Error, LockRow, Origin, Reply, SessionRow, Stats, WaiterRow, WhyRow},
-    lock::{Excerpt, Holder, LockInfo, Owner, Reason, SessionId, Table, WaiterInfo},
+    command::{Answer, Ending, Error, Origin, Reply, SessionRow, Stats},
+    lock::{Owner, SessionId, Table},
     name::Name,
-    sync::{AtomicU64, AtomicUsize, HashMap, Mutex, MutexGuard, Notify, Ordering, plant},
+    sync::{AtomicU64, HashMap, Mutex, MutexGuard, Notify, Ordering, plant},
 };
 
 /// The most rows that a list has (protocol.md, "Lists").
@@ -60,7 +54,7 @@ impl Default for Limits {
 /// All sessions of a server, and the table they share.
 #[derive(Debug)]
 pub struct Hub {
-    table: Arc<Table>,
+    pub(super) table: Arc<Table>,
     limits: Limits,
     started: Instant,
     live: Mutex<Live>,
@@ -69,45 +63,10 @@ pub struct Hub {
 }
 
 #[derive(Debug, Default)]
-struct Live {
+pub(super) struct Live {
     last: u32,
     draining: bool,
-    sessions: HashMap<SessionId, Arc<Handle>>,
-}
-
-/// A session as others see it.
-#[derive(Debug)]
-pub struct Handle {
-    id: SessionId,
-    origin: Origin,
-    since: Instant,
-    holds: AtomicUsize,
-    signal: Signal,
-    /// Most clients of the line wire tell nothing.
-    profile: Mutex<Option<Box<Profile>>>,
-}
-
-/// What a client tells of itself, for people who look at the list of sessions.
-#[derive(Clone, Debug)]
-pub struct Profile {
-    /// The name it logged in with; empty where there are no names.
-    pub user: String,
-    /// The database that it uses in name.
-    pub database: Option<String>,
-    /// The statement that waits.
-    pub statement: Option<String>,
-    /// Since when it waits, or is idle; of a lease, when it was last heard of.
-    pub since: Instant,
-    /// Why a lease was taken, in its owner's words.
-    pub note: Option<Box<str>>,
-    /// When a lease ends if it is not renewed.
-    pub expires: Option<Instant>,
-}
-
-impl Profile {
-    fn new(since: Instant) -> Self {
-        Self { user: String::new(), database: None, statement: None, since, note: None, expires: None }
-    }
+    pub(super) sessions: HashMap<SessionId, Arc<Handle>>,
 }
 
 impl Hub {
@@ -132,9 +91,7 @@ impl Hub {
     pub fn open(self: &Arc<Self>, origin: Origin) -> Session {
         let mut live = self.live();
         let id = live.next_id();
-        let (holds, signal, since) = (AtomicUsize::new(0), Signal::default(), Instant::now());
-        let profile = Mutex::default();
-        let handle = Arc::new(Handle { id, origin, since, holds, signal, profile });
+        let handle = Arc::new(Handle::new(id, origin));
         if live.draining {
             handle.signal.drain();
         }
@@ -225,16 +182,6 @@ impl Hub {
         self.sessions() == 0 && self.table.is_empty()
     }
 
-    /// The locks that are held, of those whose name starts with the prefix.
-    pub fn locks(&self, prefix: Option<&Name>) -> Excerpt<LockRow> {
-        aside(|| self.table.list(prefix, MAX_LIST_ROWS)).map(|lock| self.lock_row(lock))
-    }
-
-    /// The first `limit` holds of one lock, the longest first.
-    pub fn holds_of(&self, name: &Name, limit: usize) -> Excerpt<LockRow> {
-        self.table.holds_of(name, limit).map(|lock| self.lock_row(lock))
-    }
-
     /// How many wait for a lock, and for how long the first has.
     pub fn queue_of(&self, name: &Name) -> (usize, Option<Duration>) {
         let (waiters, first) = self.table.queue_of(name);
@@ -251,53 +198,11 @@ impl Hub {
         self.live().draining
     }
 
-    pub(super) fn waiters(&self, name: &Name) -> Excerpt<WaiterRow> {
-        let row = |w: WaiterInfo| WaiterRow {
-            id: w.session,
-            mode: w.mode,
-            peer: self.peer(w.session),
-            waited: w.since.elapsed(),
-        };
-        Excerpt::of(self.table.waiters(name), MAX_LIST_ROWS).map(row)
-    }
-
-    pub(super) fn list(&self) -> Excerpt<SessionRow> {
-        let mut handles: Vec<_> = self.live().sessions.values().cloned().collect();
-        handles.sort_by_key(|handle| handle.id);
-        let row = |handle: Arc<Handle>| SessionRow {
-            id: handle.id,
-            origin: handle.origin,
-            age: handle.since.elapsed(),
-            holds: handle.holds.load(Ordering::Relaxed),
-            waits_for: self.table.waits_for(handle.id),
-            profile: handle.profile(),
-        };
-        Excerpt::of(handles, MAX_LIST_ROWS).map(row)
-    }
-
-    pub(super) fn why(&self, name: &Name) -> Excerpt<WhyRow> {
-        let row = |reason: Reason| WhyRow { lock: self.lock_row(reason.lock), waits_for: reason.waits_for };
-        self.table.why(name, MAX_LIST_ROWS).map(row)
-    }
-
-    fn lock_row(&self, lock: LockInfo) -> LockRow {
-        let LockInfo { name, holder, waiters } = lock;
-        let Holder { session: owner, mode, token, since } = holder;
-        let handle = self.handle(owner);
-        let origin = handle.as_ref().map(|handle| handle.origin);
-        let profile = handle.map(|handle| handle.profile());
-        LockRow { name, mode, owner, origin, profile, token, held: since.elapsed(), waiters }
-    }
-
-    fn peer(&self, id: SessionId) -> Option<std::net::SocketAddr> {
-        self.handle(id).map(|handle| handle.origin.peer)
-    }
-
-    fn handle(&self, id: SessionId) -> Option<Arc<Handle>> {
+    pub(super) fn handle(&self, id: SessionId) -> Option<Arc<Handle>> {
         self.live().sessions.get(&id).cloned()
     }
 
-    fn live(&self) -> MutexGuard<'_, Live> {
+    pub(super) fn live(&self) -> MutexGuard<'_, Live> {
         // No code that can panic runs while it is held.
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -313,64 +218,5 @@ impl Live {
                 return id;
             }
         }
-    }
-}
-
-impl Handle {
-    /// Where the session comes from.
-    pub fn origin(&self) -> Origin {
-        self.origin
-    }
-
-    /// Why the session is to end now, if it is.
-    pub fn ending(&self) -> Option<Ending> {
-        match self.signal.notice() {
-            Notice::End(ending) => Some(ending),
-            Notice::Drain if self.holds.load(Ordering::Relaxed) == 0 => Some(Ending::Shutdown),
-            Notice::Drain | Notice::GoOn => None,
-        }
-    }
-
-    /// Ready when the session is to end. Only for the task that runs the session.
-    pub fn poll_ended(&self, cx: &Context<'_>) -> Poll<Ending> {
-        self.signal.poll(cx, || self.ending())
-    }
-
-    /// Resolves when the session is to end. Cancel-safe.
-    pub async fn ended(&self) -> Ending {
-        poll_fn(|cx| self.poll_ended(cx)).await
-    }
-
-    /// Notes what the client tells of itself, or begins to wait for, or that it is idle now.
-    pub fn note(&self, change: impl FnOnce(&mut Profile)) {
-        let mut noted = self.noted();
-        let profile = noted.get_or_insert_with(|| Box::new(Profile::new(self.since)));
-        change(profile);
-        profile.since = Instant::now();
-    }
-
-    /// What the client has told of itself.
-    fn profile(&self) -> Profile {
-        self.noted().as_deref().map_or_else(|| Profile::new(self.since), Profile::clone)
-    }
-
-    fn noted(&self) -> MutexGuard<'_, Option<Box<Profile>>> {
-        // No code that can panic runs while it is held.
-        self.profile.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the server stops, and grants nothing new.
-    pub(super) fn is_stopping(&self) -> bool {
-        matches!(self.signal.notice(), Notice::Drain | Notice::End(Ending::Shutdown))
-    }
-
-    /// Resolves when waits are to end, be it by a stop or by a kill. Cancel-safe.
-    pub(super) fn told_to_end(&self) -> impl Future<Output = ()> {
-        let told = || (self.signal.notice() != Notice::GoOn).then_some(());
-        poll_fn(move |cx| self.signal.poll(cx, told))
-    }
-
-    pub(super) fn note_holds(&self, holds: usize) {
-        self.holds.store(holds, Ordering::Relaxed);
     }
 }

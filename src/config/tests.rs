@@ -1,0 +1,73 @@
+use std::{net::SocketAddr, time::Duration};
+
+use super::*;
+
+fn read(flags: &[&str]) -> Result<Cli, String> {
+    let args = std::iter::once("getlockd").chain(flags.iter().copied());
+    Cli::read(args).map_err(|not| match not {
+        NotServing::Told(text) | NotServing::Wrong(text) => text,
+    })
+}
+
+#[test]
+fn flags_are_read_as_people_write_them() {
+    let config = read(&["--line", "0.0.0.0:0", "--drain", "500ms", "--keepalive=1m"]).unwrap().config;
+    assert_eq!(config.line, Listen::At(SocketAddr::from(([0, 0, 0, 0], 0))));
+    assert_eq!(config.drain, Duration::from_millis(500));
+    assert_eq!(config.keepalive, Duration::from_mins(1));
+}
+
+#[test]
+fn a_bad_flag_is_one_line_that_says_what_would_be_right() {
+    for (flags, hint) in [
+        (&["--lime", "x"][..], "--line"),
+        (&["--line", "nowhere"], "host:port"),
+        (&["--line", "off", "--mysql", "off", "--http", "off"], "nothing to serve"),
+        (&["--lease-min", "2s", "--lease-max", "1s"], "--lease-max"),
+        (&["--lease-min", "0"], "from 1ms to"),
+        (&["--max-line", "1"], "from 128 to 65536"),
+        (&["--max-packet", "2G"], "from 1024 to 1048576"),
+        (&["--login-time", "0"], "from 1ms to"),
+        (&["--idle-time", "never"], "such as 10m, or off"),
+        (&["--max-connections", "0"], "at least 1"),
+        (&["--workers", "0"], "at least 1"),
+        (&["--keepalive", "1s"], "from 4s to 2h"),
+        (&["--drain", "soon"], "10s, 500ms or 2m"),
+        (&["--drain", "-1"], "10s, 500ms or 2m"),
+        (&["--log-level", "loud"], "error, warn, info"),
+        (&["--log-format", "xml"], "text, json"),
+        (&["serve"], "unrecognized subcommand"),
+    ] {
+        let line = read(flags).unwrap_err();
+        assert!(line.contains(hint) && !line.contains('\n'), "{flags:?}: {line}");
+    }
+}
+
+#[test]
+fn help_names_every_flag_and_its_variable() {
+    let help = read(&["--help"]).unwrap_err();
+    for flag in [
+        "line",
+        "mysql",
+        "http",
+        "max-connections",
+        "workers",
+        "max-locks-per-session",
+        "max-waiters-per-lock",
+        "max-line",
+        "max-packet",
+        "login-time",
+        "idle-time",
+        "idle-time-holders",
+        "lease-min",
+        "lease-max",
+        "max-leases",
+        "keepalive",
+        "drain",
+        "log-format",
+        "log-level",
+    ] {
+        let variable = format!("GETLOCKD_{}", flag.to_uppercase().replace('-', "_"));
+        assert!(help.contains(&format!("--{flag} ")) && help.contains(&variable), "{flag}");
+    }
+}

@@ -1,0 +1,107 @@
+//! What flags take: read from text, or refused with what would be right.
+
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    ops::RangeInclusive,
+    str::FromStr,
+    time::Duration,
+};
+
+use clap::ValueEnum;
+use tracing::level_filters::LevelFilter;
+
+use crate::timeout::Timeout;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where a wire listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// Nowhere.
+    Off,
+    /// At this address.
+    At(SocketAddr),
+}
+
+/// How long a connection may be idle; none for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idle(pub Option<Duration>);
+
+impl FromStr for Idle {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("off") {
+            return Ok(Self(None));
+        }
+        some_time(text).map(|time| Self(Some(time))).map_err(|_| "say a time such as 10m, or off".to_owned())
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("off") {
+            return Ok(Self::Off);
+        }
+        let mut found = text.to_socket_addrs().map_err(|error| format!("{error}; say host:port, or off"))?;
+        found.next().map(Self::At).ok_or_else(|| "no address of that name".to_owned())
+    }
+}
+
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("say a whole number, at least 1".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
+pub(super) fn line_size(text: &str) -> Result<usize, String> {
+    size(text, 128..=64 * 1024)
+}
+
+pub(super) fn packet_size(text: &str) -> Result<usize, String> {
+    size(text, 1024..=crate::mysql::MAX_PACKET)
+}
+
+fn size(text: &str, possible: RangeInclusive<usize>) -> Result<usize, String> {
+    let size = text.parse().ok().filter(|size| possible.contains(size));
+    size.ok_or_else(|| format!("say a number of bytes from {} to {}", possible.start(), possible.end()))
+}
+
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(Timeout::Within(time)) => Ok(time),
+        _ => Err("say a time such as 10s, 500ms or 2m".to_owned()),
+    }
+}
+
+/// No less than a millisecond, and no more than a clock holds.
+pub(super) fn some_time(text: &str) -> Result<Duration, String> {
+    let possible = Duration::from_millis(1)..=Duration::from_hours(24 * 366);
+    time(text)
+        .ok()
+        .filter(|time| possible.contains(time))
+        .ok_or_else(|| "say a time from 1ms to 8784h".to_owned())
+}
+
+pub(super) fn level(text: &str) -> Result<LevelFilter, String> {
+    let named = |text: &str| text.parse().ok().filter(|_| text.parse::<u8>().is_err());
+    named(text).ok_or_else(|| "say error, warn, info, debug, trace or off".to_owned())
+}
+
+pub(super) fn keepalive(text: &str) -> Result<Duration, String> {
+    let possible = Duration::from_secs(4)..=Duration::from_hours(2);
+    time(text)
+        .ok()
+        .filter(|time| possible.contains(time))
+        .ok_or_else(|| "say a time from 4s to 2h".to_owned())
+}

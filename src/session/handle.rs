@@ -1,0 +1,119 @@
+//! A session as others see it, and how they end it.
+
+use std::{
+    future::poll_fn,
+    sync::PoisonError,
+    task::{Context, Poll},
+};
+
+use tokio::time::Instant;
+
+use super::signal::{Notice, Signal};
+use crate::{
+    command::{Ending, Origin},
+    lock::SessionId,
+    sync::{AtomicUsize, Mutex, MutexGuard, Ordering},
+};
+
+/// A session as others see it.
+#[derive(Debug)]
+pub struct Handle {
+    pub(super) id: SessionId,
+    pub(super) origin: Origin,
+    pub(super) since: Instant,
+    holds: AtomicUsize,
+    pub(super) signal: Signal,
+    /// Most clients of the line wire tell nothing.
+    profile: Mutex<Option<Box<Profile>>>,
+}
+
+/// What a client tells of itself, for people who look at the list of sessions.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The name it logged in with; empty where there are no names.
+    pub user: String,
+    /// The database that it uses in name.
+    pub database: Option<String>,
+    /// The statement that waits.
+    pub statement: Option<String>,
+    /// Since when it waits, or is idle; of a lease, when it was last heard of.
+    pub since: Instant,
+    /// Why a lease was taken, in its owner's words.
+    pub note: Option<Box<str>>,
+    /// When a lease ends if it is not renewed.
+    pub expires: Option<Instant>,
+}
+
+impl Profile {
+    fn new(since: Instant) -> Self {
+        Self { user: String::new(), database: None, statement: None, since, note: None, expires: None }
+    }
+}
+
+impl Handle {
+    pub(super) fn new(id: SessionId, origin: Origin) -> Self {
+        let (holds, signal, since) = (AtomicUsize::new(0), Signal::default(), Instant::now());
+        Self { id, origin, since, holds, signal, profile: Mutex::default() }
+    }
+
+    /// Where the session comes from.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Why the session is to end now, if it is.
+    pub fn ending(&self) -> Option<Ending> {
+        match self.signal.notice() {
+            Notice::End(ending) => Some(ending),
+            Notice::Drain if self.holds.load(Ordering::Relaxed) == 0 => Some(Ending::Shutdown),
+            Notice::Drain | Notice::GoOn => None,
+        }
+    }
+
+    /// Ready when the session is to end. Only for the task that runs the session.
+    pub fn poll_ended(&self, cx: &Context<'_>) -> Poll<Ending> {
+        self.signal.poll(cx, || self.ending())
+    }
+
+    /// Resolves when the session is to end. Cancel-safe.
+    pub async fn ended(&self) -> Ending {
+        poll_fn(|cx| self.poll_ended(cx)).await
+    }
+
+    /// Notes what the client tells of itself, or begins to wait for, or that it is idle now.
+    pub fn note(&self, change: impl FnOnce(&mut Profile)) {
+        let mut noted = self.noted();
+        let profile = noted.get_or_insert_with(|| Box::new(Profile::new(self.since)));
+        change(profile);
+        profile.since = Instant::now();
+    }
+
+    /// What the client has told of itself.
+    pub(super) fn profile(&self) -> Profile {
+        self.noted().as_deref().map_or_else(|| Profile::new(self.since), Profile::clone)
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Option<Box<Profile>>> {
+        // No code that can panic runs while it is held.
+        self.profile.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the server stops, and grants nothing new.
+    pub(super) fn is_stopping(&self) -> bool {
+        matches!(self.signal.notice(), Notice::Drain | Notice::End(Ending::Shutdown))
+    }
+
+    /// Resolves when waits are to end, be it by a stop or by a kill. Cancel-safe.
+    pub(super) fn told_to_end(&self) -> impl Future<Output = ()> {
+        let told = || (self.signal.notice() != Notice::GoOn).then_some(());
+        poll_fn(move |cx| self.signal.poll(cx, told))
+    }
+
+    pub(super) fn holds(&self) -> usize {
+        self.holds.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_holds(&self, holds: usize) {
+        self.holds.store(holds, Ordering::Relaxed);
+    }
+}
