@@ -28,5 +28,6 @@ pub mod server;
 pub mod session;
 mod sync;
 pub mod timeout;
+pub mod user;
 pub mod web;
 mod wire;
