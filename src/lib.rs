@@ -14,6 +14,7 @@ mod escape;
 pub mod fuzz;
 pub mod grpc;
 pub mod http;
+pub mod invite;
 pub mod lease;
 pub mod line;
 pub mod lock;

@@ -2,6 +2,7 @@
 //!
 //! Without a file of users everybody may do everything, and there is no [`User`] anywhere.
 
+mod credentials;
 mod entry;
 mod file;
 mod slow;
@@ -17,6 +18,7 @@ use std::{
     },
 };
 
+pub use credentials::Credentials;
 pub use entry::{EntryError, Wanted, entry};
 pub use file::{FileError, MAX_USERS};
 pub use verifier::Proof;
@@ -206,6 +208,10 @@ impl Users {
         let key = (from, user.as_ref().map(|user| user.name.clone()));
         let attempt = self.slow.attempt(key)?;
         let is_right = user.as_ref().is_some_and(|user| user.verifiers.accept(proof));
+        if !is_right {
+            // A name that nobody has may be a password in the wrong place.
+            tracing::warn!(%from, user = user.as_ref().map(|user| user.name()), "login refused");
+        }
         self.answer(attempt, user.filter(|_| is_right)).await
     }
 
