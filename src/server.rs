@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, middleware::from_fn};
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+};
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
@@ -84,6 +87,7 @@ impl Server {
     /// # Errors
     /// [`StartError`] when an address is taken or the process is too limited.
     pub fn bind(config: &Config) -> Result<Self, StartError> {
+        let users = config.users.as_deref().map(Users::load).transpose()?.map(Arc::new);
         let max_connections = max_connections(config.max_connections)?;
         let line = listen(line::WIRE, config.line)?;
         let mysql = listen(mysql::WIRE, config.mysql)?;
@@ -97,7 +101,6 @@ impl Server {
             idle: config.idle_time.0,
             idle_holder: config.idle_time_holders.0,
         };
-        let users = config.users.as_deref().map(Users::load).transpose()?.map(Arc::new);
         let hub = Hub::with_users(limits, users);
         let gate = Gate::new(max_connections);
         let bounds = Bounds { min: config.lease_min, max: config.lease_max, count: config.max_leases };
@@ -174,7 +177,11 @@ impl Server {
     /// All that HTTP and gRPC are answered by.
     pub(crate) fn router(&self) -> Router {
         let (http, others) = (http::router(self.leases.clone()), others::router(&self.leases));
-        http.merge(self.grpc.router.clone()).merge(others).layer(from_fn(web::around))
+        let mut router = http.merge(self.grpc.router.clone()).merge(others);
+        if let Some(users) = self.hub.users() {
+            router = router.layer(from_fn_with_state(users.clone(), web::admit));
+        }
+        router.layer(from_fn(web::around))
     }
 
     async fn stop(&self) {

@@ -1,5 +1,6 @@
 //! Connections of HTTP/1 and HTTP/2, for the wires that come over it.
 
+mod admit;
 mod body;
 mod reply;
 
@@ -36,6 +37,7 @@ use crate::{
     user::User,
 };
 
+pub(crate) use admit::admit;
 pub(crate) use body::body;
 pub use body::{MAX_BODY, NoBody};
 pub use reply::around;
