@@ -14,6 +14,7 @@ use crate::{
     command::{Answer, Command, Ending},
     net::{Burst, HungUp, MAX_UNSENT},
     session::{Limits, Progress, Session},
+    tally::{Cause, Refused},
     wire::{self, Cut, Idle, Silence},
 };
 
@@ -215,7 +216,11 @@ impl Connection {
     async fn end(self, over: Over) {
         let Self { mut io, session, mut codec, .. } = self;
         let holds = session.holds();
-        drop(session);
+        if matches!(over, Over::Untrusted(_) | Over::SentTooMuch) {
+            session.refuse(Refused::Protocol);
+        }
+        let cause = if matches!(over, Over::Idle(_)) { Cause::Idle } else { session.cause() };
+        session.end(cause);
         tracing::debug!(holds, why = %over, "connection ends");
         let (last, patience) = match over {
             Over::Left => return,

@@ -13,6 +13,7 @@ use crate::{
     lock::{Owner, SessionId, Table},
     name::Name,
     sync::{AtomicU64, HashMap, Mutex, MutexGuard, Notify, Ordering, plant},
+    tally::Tally,
 };
 
 /// The most rows that a list has (protocol.md, "Lists").
@@ -60,6 +61,7 @@ pub struct Hub {
     live: Mutex<Live>,
     departures: Notify,
     timeouts: AtomicU64,
+    tally: Tally,
 }
 
 #[derive(Debug, Default)]
@@ -79,7 +81,13 @@ impl Hub {
             live: Mutex::default(),
             departures: Notify::new(),
             timeouts: AtomicU64::new(0),
+            tally: Tally::default(),
         })
+    }
+
+    /// What is counted of its sessions.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// The limits of each session.
@@ -130,6 +138,7 @@ impl Hub {
     pub(super) fn kill(&self, id: SessionId, by: SessionId) -> Option<Arc<Handle>> {
         let target = self.live().sessions.get(&id).cloned()?;
         target.signal.end(Ending::Killed(by));
+        self.tally.killed();
         tracing::info!(id = id.0, peer = %target.origin.peer, by = by.0, "session killed");
         Some(target)
     }
@@ -172,6 +181,7 @@ impl Hub {
             connections: self.sessions(),
             table: self.table.counters(),
             timeouts: self.timeouts.load(Ordering::Relaxed),
+            abandoned: self.tally.abandoned(),
             uptime: self.started.elapsed(),
         }
     }
