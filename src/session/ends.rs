@@ -17,7 +17,7 @@ pub(super) struct Ends<'a> {
     handle: &'a Handle,
     hub: &'a Hub,
     cause: Cause,
-    /// What the client calls itself, once somebody wants to know.
+    /// Who its client is, once somebody wants to know.
     user: Option<SmolStr>,
 }
 
@@ -38,7 +38,7 @@ impl<'a> Ends<'a> {
     #[cold]
     fn remember(&mut self, name: &Name, hold: Holder, held: std::time::Duration) {
         let (handle, now) = (self.handle, SystemTime::now());
-        let user = self.user.get_or_insert_with(|| SmolStr::new(handle.profile().user));
+        let user = self.user.get_or_insert_with(|| SmolStr::new(handle.profile().who()));
         self.hub.tally().history().add(Past {
             name: name.clone(),
             session: hold.session,
@@ -59,6 +59,7 @@ impl From<Option<Ending>> for Cause {
         match ending {
             Some(Ending::Killed(_)) => Self::Killed,
             Some(Ending::Shutdown) => Self::Shutdown,
+            Some(Ending::Revoked) => Self::Revoked,
             None => Self::Disconnect,
         }
     }

@@ -25,7 +25,8 @@ const OF_ALL: usize = 20_000;
 
 /// A hold that its owner released within so little time is not kept. There may be very many of them,
 /// and nobody asks what they were.
-const BRIEF: Duration = Duration::from_millis(10);
+/// Shuttle has no clock: there everything is brief, else a schedule would hang on the machine's load.
+const BRIEF: Duration = if cfg!(feature = "shuttle") { Duration::MAX } else { Duration::from_millis(10) };
 
 /// A hold that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub struct Past {
     pub session: SessionId,
     /// From where it came.
     pub origin: Origin,
-    /// What its client called itself; empty if it did not.
+    /// The user it was let in as, or else what its client called itself; empty if it did not.
     pub user: SmolStr,
     /// How it was held at last.
     pub mode: Mode,
@@ -73,16 +74,15 @@ impl History {
         self.kept().add(past);
     }
 
-    /// The last `limit` holds, of one name or of all; the one that ended last comes first.
-    pub fn last(&self, name: Option<&Name>, limit: usize) -> Vec<Past> {
+    /// The last `limit` holds, of one name or of all, of those whose names are wanted; the one that ended
+    /// last comes first.
+    pub fn last(&self, name: Option<&Name>, limit: usize, wanted: impl Fn(&Name) -> bool) -> Vec<Past> {
         let kept = self.kept();
-        match name {
-            None => kept.pasts.values().rev().take(limit).cloned().collect(),
-            Some(name) => {
-                let of_name = kept.of_name.get(name).into_iter().flatten().rev();
-                of_name.filter_map(|at| kept.pasts.get(at)).take(limit).cloned().collect()
-            }
-        }
+        let all = name.is_none().then(|| kept.pasts.values().rev());
+        let of_name = name.and_then(|name| kept.of_name.get(name));
+        let of_name = of_name.into_iter().flatten().rev().filter_map(|at| kept.pasts.get(at));
+        let pasts = all.into_iter().flatten().chain(of_name);
+        pasts.filter(|past| wanted(&past.name)).take(limit).cloned().collect()
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -135,7 +135,7 @@ mod tests {
 
     fn tokens(history: &History, name: Option<&str>, limit: usize) -> Vec<Token> {
         let name = name.map(|name| Name::new(name).unwrap());
-        history.last(name.as_ref(), limit).iter().map(|past| past.token).collect()
+        history.last(name.as_ref(), limit, |_| true).iter().map(|past| past.token).collect()
     }
 
     #[test]
