@@ -17,7 +17,12 @@ use std::{
     time::Duration,
 };
 
-use getlockd::{command::Stats, config::Cli, server::Server, session::Hub};
+use getlockd::{
+    command::Stats,
+    config::Cli,
+    server::{Reloader, Server},
+    session::Hub,
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
@@ -61,6 +66,7 @@ pub struct TestServer {
     pub mysql: SocketAddr,
     pub http: SocketAddr,
     pub hub: Arc<Hub>,
+    pub reloader: Reloader,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
 }
@@ -80,8 +86,9 @@ impl TestServer {
         let (addr, hub) = (server.line_addr().unwrap(), server.hub().clone());
         let (mysql, http) = (server.mysql_addr().unwrap(), server.http_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
+        let reloader = server.reloader();
         let running = tokio::spawn(server.run(async { drop(stopped.await) }));
-        Self { addr, mysql, http, hub, stop: Some(stop), running }
+        Self { addr, mysql, http, hub, reloader, stop: Some(stop), running }
     }
 
     pub fn addrs(&self) -> Addrs {
