@@ -5,6 +5,7 @@ mod authority;
 mod caller;
 #[path = "../common/mod.rs"]
 mod common;
+mod tools;
 
 use std::fs;
 
