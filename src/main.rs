@@ -9,6 +9,7 @@ use std::{
 
 use getlockd::{
     config::{Cli, Config, LogFormat, NotServing, Task},
+    invite::invite,
     ping,
     server::{Reloader, Server},
 };
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     match Cli::read(std::env::args_os()) {
         Ok(Cli { task: None, config }) => exit(run(&config)),
         Ok(Cli { task: Some(Task::Ping { server }), .. }) => exit(ping::ping(server)),
+        Ok(Cli { task: Some(Task::User(new)), .. }) => exit(invite(new)),
         Err(NotServing::Wrong(what)) => exit(Err(format!("{what} (--help explains)"))),
         Err(NotServing::Told(text)) => exit(stdout().write_all(text.as_bytes())),
     }
@@ -74,7 +76,8 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => reloader.reload(),
+                // What came of it is in the log.
+                _ = self.hangup.recv() => drop(reloader.reload()),
             }
         }
     }

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, middleware::from_fn};
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+};
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
@@ -24,10 +27,11 @@ use crate::{
     net::{self, Burst, Connection, Gate, Keepalive, Terms, Tls, TlsError},
     others,
     session::{Hub, Limits, Session},
+    user::{FileError, Users},
     web,
 };
 
-pub use reload::Reloader;
+pub use reload::{ReloadError, Reloader};
 
 /// Descriptors that are not for connections: listeners, the runtime's own, and those that are told
 /// that there is no place.
@@ -49,6 +53,9 @@ pub enum StartError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// The users cannot be read.
+    #[error(transparent)]
+    Users(#[from] FileError),
     /// The process may open hardly anything.
     #[error(
         "this process may open only {0} files and needs {RESERVED_DESCRIPTORS} beside its connections; raise its limit (ulimit -n)"
@@ -88,12 +95,13 @@ impl Server {
     /// [`StartError`] when an address is taken, the process is too limited, or a file is not as it
     /// should be.
     pub fn bind(config: &Config) -> Result<Self, StartError> {
+        let users = config.users.as_deref().map(Users::load).transpose()?.map(Arc::new);
         let tls = config.tls.files().map(|(files, required)| Tls::load(files, required)).transpose()?;
         let max_connections = max_connections(config.max_connections)?;
         let line = listen(line::WIRE, config.line)?;
         let mysql = listen(mysql::WIRE, config.mysql)?;
         let http = listen(http::WIRE, config.http)?;
-        let hub = Hub::new(Limits {
+        let limits = Limits {
             locks_per_session: config.max_locks_per_session,
             waiters_per_lock: config.max_waiters_per_lock,
             line: config.max_line,
@@ -101,7 +109,8 @@ impl Server {
             login: config.login_time,
             idle: config.idle_time.0,
             idle_holder: config.idle_time_holders.0,
-        });
+        };
+        let hub = Hub::with_users(limits, users);
         let gate = Gate::new(max_connections);
         let bounds = Bounds { min: config.lease_min, max: config.lease_max, count: config.max_leases };
         let leases = Leases::new(hub.clone(), bounds, gate.tasks.clone());
@@ -140,7 +149,7 @@ impl Server {
 
     /// What reads files anew while the server runs.
     pub fn reloader(&self) -> Reloader {
-        Reloader { tls: self.terms.tls.clone() }
+        Reloader { tls: self.terms.tls.clone(), hub: self.hub.clone() }
     }
 
     /// The sessions of this server.
@@ -203,7 +212,11 @@ impl Server {
     /// All that HTTP and gRPC are answered by.
     pub(crate) fn router(&self) -> Router {
         let (http, others) = (http::router(self.leases.clone()), others::router(&self.leases));
-        http.merge(self.grpc.router.clone()).merge(others).layer(from_fn(web::around))
+        let mut router = http.merge(self.grpc.router.clone()).merge(others);
+        if let Some(users) = self.hub.users() {
+            router = router.layer(from_fn_with_state(users.clone(), web::admit));
+        }
+        router.layer(from_fn(web::around))
     }
 
     async fn stop(&self) {

@@ -1,5 +1,6 @@
 //! Connections of HTTP/1 and HTTP/2, for the wires that come over it.
 
+mod admit;
 mod body;
 mod opening;
 mod reply;
@@ -30,8 +31,11 @@ use crate::{
     command::Origin,
     lease::Client,
     net::{Terms, Watch},
+    session::Viewer,
+    user::User,
 };
 
+pub(crate) use admit::admit;
 pub(crate) use body::body;
 pub use body::{MAX_BODY, NoBody};
 use opening::{Io, Opened};
@@ -56,6 +60,8 @@ const MAX_HEAD: usize = 16 * 1024;
 #[derive(Clone, Debug)]
 pub struct Peer {
     addr: SocketAddr,
+    /// Who it has proved to be, where there are users.
+    user: Option<Arc<User>>,
     /// It has hung up: its requests do not wait any more.
     gone: CancellationToken,
     /// It does not take what it asked for: its connection is to end.
@@ -64,11 +70,16 @@ pub struct Peer {
 
 impl Peer {
     pub(crate) fn new(addr: SocketAddr) -> Self {
-        Self { addr, gone: CancellationToken::new(), cut: CancellationToken::new() }
+        Self { addr, user: None, gone: CancellationToken::new(), cut: CancellationToken::new() }
     }
 
     pub(crate) fn client(&self, wire: &'static str) -> Client {
-        Client { origin: Origin { wire, peer: self.addr }, gone: self.gone.clone() }
+        Client { origin: Origin { wire, peer: self.addr }, gone: self.gone.clone(), user: self.user.clone() }
+    }
+
+    /// What it may see and do.
+    pub(crate) fn viewer(&self) -> Viewer<'_> {
+        Viewer(self.user.as_deref())
     }
 }
 

@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use super::{
     error::SqlError,
-    login::{self, Login, Next, Nonce},
+    login::{self, Login},
     over::Over,
     packet::Packets,
     result::Writer,
@@ -98,12 +98,9 @@ impl Connection {
         let (id, tls) = (self.session.id(), self.io.tls().is_some());
         self.packets.put(&mut self.io.output, |output| login::put_greeting(output, id, &nonce, tls));
         let login = self.login().await?;
-        match login.next() {
-            Next::Welcome => {}
-            Next::FastProof => self.packets.put(&mut self.io.output, login::put_fast_proof),
-            Next::Switch => self.switch(&login::nonce()?).await?,
-        }
         self.state.capabilities = login.capabilities;
+        self.state.nonce = nonce;
+        self.authenticate(&login, &nonce).await?;
         self.multi = login.capabilities & login::capability::MULTI_STATEMENTS != 0;
         self.set_flags();
         self.state.variables.set_names(login.charset, None);
@@ -125,12 +122,6 @@ impl Connection {
         if tls.is_required() { Err(SqlError::InsecureTransport.into()) } else { Ok(login) }
     }
 
-    /// Asks for a proof by another method. It is taken as it comes, in the time of a login.
-    pub(super) async fn switch(&mut self, nonce: &Nonce) -> Result<(), Over> {
-        self.packets.put(&mut self.io.output, |output| login::put_switch(output, nonce));
-        timeout(self.session.limits().login, self.packet()).await.unwrap_or(Err(Over::TooSlow)).map(drop)
-    }
-
     /// What the server's flags make of the variables.
     pub(super) fn set_flags(&mut self) {
         self.state.variables.set_max_packet(self.session.limits().packet);
@@ -146,7 +137,7 @@ impl Connection {
     }
 
     /// The next packet, whatever it is, after what is to be sent.
-    async fn packet(&mut self) -> Result<BytesMut, Over> {
+    pub(super) async fn packet(&mut self) -> Result<BytesMut, Over> {
         self.flush().await?;
         loop {
             if let Some(packet) = self.packets.decode(&mut self.io.input)? {
@@ -194,7 +185,9 @@ impl Connection {
             Over::Left | Over::TooSlow => return,
             // A client that asked nothing finds the connection closed, as with MySQL.
             Over::Ended(_) if !asked => {}
-            Over::Ended(Ending::Killed(_)) => self.writer(false).error(&SqlError::Interrupted),
+            Over::Ended(Ending::Killed(_) | Ending::Revoked) => {
+                self.writer(false).error(&SqlError::Interrupted)
+            }
             Over::Ended(Ending::Shutdown) => self.writer(false).error(&SqlError::Shutdown),
             Over::Inactive => {
                 self.packets.restart();

@@ -66,7 +66,7 @@ pub struct TestServer {
     pub mysql: SocketAddr,
     pub http: SocketAddr,
     pub hub: Arc<Hub>,
-    pub reloader: Reloader,
+    reloader: Reloader,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
 }
@@ -85,8 +85,8 @@ impl TestServer {
         let server = Server::bind(&config).unwrap();
         let (addr, hub) = (server.line_addr().unwrap(), server.hub().clone());
         let (mysql, http) = (server.mysql_addr().unwrap(), server.http_addr().unwrap());
-        let (stop, stopped) = oneshot::channel();
         let reloader = server.reloader();
+        let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async { drop(stopped.await) }));
         Self { addr, mysql, http, hub, reloader, stop: Some(stop), running }
     }
@@ -120,6 +120,11 @@ impl TestServer {
 
     pub async fn until_waiting(&self, waiters: usize) {
         self.until(|stats| stats.table.waiters == waiters).await;
+    }
+
+    /// Has it read its files again, as SIGHUP does.
+    pub fn reload(&self) -> Result<(), String> {
+        self.reloader.reload().map_err(|error| error.to_string())
     }
 
     /// Tells the server to stop.

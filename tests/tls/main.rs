@@ -257,7 +257,7 @@ async fn certificates_are_read_anew_and_connections_stay() {
     assert_eq!(seen(&old), first);
 
     let second = authority.sign("server").der();
-    server.reloader.reload();
+    server.reload().unwrap();
     for wire in WIRES {
         let mut new = Caller::come(wire, server.addrs(), &client).await.unwrap();
         assert_eq!(seen(&new), second, "{wire:?}");
@@ -266,7 +266,8 @@ async fn certificates_are_read_anew_and_connections_stay() {
     assert_eq!(old.get("x", 0).await.unwrap(), "1", "it has it still");
 
     fs::write(&files.key, "-----BEGIN PRIVATE KEY-----\nof somebody\n").unwrap();
-    server.reloader.reload();
+    let told = server.reload().unwrap_err();
+    assert!(told.contains("server.key is broken"), "{told}");
     let new = Caller::come(Wire::Line, server.addrs(), &client).await.unwrap();
     assert_eq!(seen(&new), second, "what is broken is not taken");
 }
