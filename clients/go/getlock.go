@@ -97,39 +97,37 @@ func (s Server) take(ctx context.Context, verb, name string, timeout time.Durati
 	}
 }
 
+// One connection, and whether the server has served it.
 func (s Server) try(ctx context.Context, verb, name string, timeout time.Duration, start time.Time) (*Guard, bool, error) {
-	c, err := s.connect(ctx)
+	c, err := s.dial(ctx)
 	if err != nil {
 		return nil, false, err
 	}
-	answered := make(chan struct{})
+	answered, watched := make(chan struct{}), make(chan struct{})
 	go func() {
+		defer close(watched)
 		select {
 		case <-ctx.Done():
 			c.Close() // leaves the queue
 		case <-answered:
 		}
 	}()
-	answer, err := c.take(verb, name, timeout, start)
+	served, token := false, int64(0)
+	_, err = c.ask(s.hello(), AnswerTime)
+	if err == nil {
+		served = true
+		token, err = c.take(verb, name, timeout, start)
+	}
 	close(answered)
-	var token int64
-	if err == nil && answer != "1" {
-		err = ErrNotGranted
-	}
-	if err == nil {
-		answer, err = c.ask("FENCING_TOKEN "+name, AnswerTime)
-	}
-	if err == nil {
-		token, err = strconv.ParseInt(answer, 10, 64)
-	}
-	if err == nil {
+	<-watched
+	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
 	if err != nil {
 		c.Close()
-		return nil, true, err
+		return nil, served, err
 	}
-	return newGuard(ctx, c, name, token), true, nil
+	return newGuard(ctx, c, name, token), served, nil
 }
 
 // Guard is a lock that is held.
@@ -199,7 +197,7 @@ type conn struct {
 	reader *bufio.Reader
 }
 
-func (s Server) connect(ctx context.Context) (*conn, error) {
+func (s Server) dial(ctx context.Context) (*conn, error) {
 	// A server that has vanished is found within a minute.
 	dialer := &net.Dialer{Timeout: AnswerTime, KeepAlive: 5 * time.Second}
 	var raw net.Conn
@@ -212,27 +210,37 @@ func (s Server) connect(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{raw, bufio.NewReader(raw)}
-	hello := "PING"
-	if s.User != "" {
-		hello = "AUTH " + quoted(s.User) + " " + quoted(s.Password)
-	}
-	if _, err := c.ask(hello, AnswerTime); err != nil {
-		c.Close()
-		return nil, err
-	}
-	return c, nil
+	return &conn{raw, bufio.NewReader(raw)}, nil
 }
 
-func (c *conn) take(verb, name string, timeout time.Duration, start time.Time) (string, error) {
-	if timeout < 0 {
-		return c.ask(verb+" "+name+" -1", -1)
+func (s Server) hello() string {
+	if s.User == "" {
+		return "PING"
 	}
-	left := time.Until(start.Add(timeout))
-	if left < 0 {
-		left = 0
+	return "AUTH " + quoted(s.User) + " " + quoted(s.Password)
+}
+
+// Waits for the lock, and returns its token.
+func (c *conn) take(verb, name string, timeout time.Duration, start time.Time) (int64, error) {
+	seconds, patience := "-1", time.Duration(-1)
+	if timeout >= 0 {
+		left := time.Until(start.Add(timeout))
+		if left < 0 {
+			left = 0
+		}
+		seconds, patience = fmt.Sprintf("%.3f", left.Seconds()), left+AnswerTime
 	}
-	return c.ask(fmt.Sprintf("%s %s %.3f", verb, name, left.Seconds()), left+AnswerTime)
+	answer, err := c.ask(verb+" "+name+" "+seconds, patience)
+	if err == nil && answer != "1" {
+		return 0, ErrNotGranted
+	}
+	if err == nil {
+		answer, err = c.ask("FENCING_TOKEN "+name, AnswerTime)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(answer, 10, 64)
 }
 
 func (c *conn) ask(line string, patience time.Duration) (string, error) {

@@ -19,7 +19,9 @@ async function hold(guard) {
   console.log(`granted ${guard.token}`);
   const { verb } = await command();
   if (verb === "release") console.log((await guard.release()) ? "released" : "not released");
-  if (verb === "watch") await new Promise((resolve) => guard.lost.addEventListener("abort", resolve));
+  if (verb === "watch" && !guard.lost.aborted) {
+    await new Promise((resolve) => guard.lost.addEventListener("abort", resolve));
+  }
   return verb;
 }
 
