@@ -9,6 +9,7 @@ mod common;
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
     process::{Command as Build, Stdio},
     time::Duration,
@@ -74,7 +75,12 @@ struct Script {
 
 impl Script {
     fn start(words: &[String], port: u16) -> Self {
+        Self::with(words, port, &[])
+    }
+
+    fn with(words: &[String], port: u16, env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(&words[0]);
+        command.envs(env.iter().copied());
         command.args(&words[1..]).arg(port.to_string()).env("PYTHONDONTWRITEBYTECODE", "1");
         command.env("PYTHONUTF8", "1").stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
@@ -108,8 +114,18 @@ impl Script {
     }
 }
 
-fn server_at(addr: &str) -> Program {
-    Program::spawn(Build::new(PROGRAM).args(["--line", addr, "--mysql", "off", "--http", "off"]))
+fn server_at(addr: &str, flags: &[&str]) -> Program {
+    let wires = ["--line", addr, "--mysql", "off", "--http", "off"];
+    Program::spawn(Build::new(PROGRAM).args(wires).args(flags))
+}
+
+/// An entry for the file of users.
+fn user(name: &str, password: &str, lock: &str) -> String {
+    let mut make = Build::new(PROGRAM);
+    make.args(["user", name, "--lock", lock]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut make = make.spawn().unwrap();
+    writeln!(make.stdin.take().unwrap(), "{password}").unwrap();
+    String::from_utf8(make.wait_with_output().unwrap().stdout).unwrap()
 }
 
 /// Resolves to the ids of those who wait for a lock, when there are so many.
@@ -231,7 +247,7 @@ async fn outlived(mut stage: Stage, server: Program) {
     assert_eq!(stage.a.said().await, "lost");
     assert_eq!(stage.a.ask("lock 0 nightly").await, "away");
     stage.a.tell("lock 60 nightly").await;
-    let server = server_at(&addr);
+    let server = server_at(&addr, &[]);
     assert!(stage.a.granted().await > first);
     assert!(stage.b.granted().await > first, "it has queued again");
     server.signal("-TERM");
@@ -241,12 +257,29 @@ async fn outlived(mut stage: Stage, server: Program) {
     assert!(server.wait().0.success());
 }
 
+/// With a password that wants quotes, with a wrong one, and without.
+async fn logged_in(script: &str, words: &[String]) {
+    const PASSWORD: &str = r#"it's "my" \n secret, é"#;
+    let users = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{script}.toml"));
+    fs::write(&users, user("web", PASSWORD, "web:")).unwrap();
+    let server = server_at("127.0.0.1:0", &["--users", users.to_str().unwrap()]);
+    let port = server.addr.port();
+    assert_eq!(Script::start(words, port).ask("lock 60 web:nightly").await, "refused AUTH");
+    let login =
+        |password| Script::with(words, port, &[("GETLOCK_USER", "web"), ("GETLOCK_PASSWORD", password)]);
+    assert_eq!(login("wrong").ask("lock 60 web:nightly").await, "refused AUTH");
+    let mut web = login(PASSWORD);
+    assert_eq!(web.ask("lock 60 nightly").await, "refused DENIED");
+    web.take("lock 60 web:nightly").await;
+    assert_eq!(web.ask("release").await, "released");
+}
+
 async fn story(script: &str) {
     let Some(words) = command(script) else {
         assert!(!all_drivers_are_wanted(), "{script}: the language is not installed");
         return eprintln!("{script}: the language is not installed: skipped");
     };
-    let server = server_at("127.0.0.1:0");
+    let server = server_at("127.0.0.1:0", &[]);
     let [a, b] = [(); 2].map(|()| Script::start(&words, server.addr.port()));
     let [line, eye] = [Client::connect(server.addr).await, Client::connect(server.addr).await];
     let mut stage = Stage { a, b, line, eye };
@@ -256,6 +289,7 @@ async fn story(script: &str) {
     stage.refused().await;
     stage.killed().await;
     outlived(stage, server).await;
+    logged_in(script, &words).await;
 }
 
 macro_rules! scripts {
