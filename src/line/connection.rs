@@ -15,6 +15,7 @@ use crate::{
     command::{Answer, Command, Ending, Reply},
     net::{Burst, HungUp, MAX_UNSENT, TLS_HELLO, Tls},
     session::{Limits, Progress, Session},
+    tally::{Cause, Refused},
     user::{Credentials, Proof},
     wire::{self, Cut, Idle, Silence},
 };
@@ -260,7 +261,11 @@ impl Connection {
     async fn end(self, over: Over) {
         let Self { mut io, session, mut codec, .. } = self;
         let (holds, max_login) = (session.holds(), session.limits().login);
-        drop(session);
+        if matches!(over, Over::Untrusted(_) | Over::SentTooMuch) {
+            session.refuse(Refused::Protocol);
+        }
+        let cause = if matches!(over, Over::Idle(_)) { Cause::Idle } else { session.cause() };
+        session.end(cause);
         tracing::debug!(holds, why = %over, "connection ends");
         let (last, patience) = match over {
             Over::Left | Over::TooSlow => return,

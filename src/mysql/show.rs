@@ -101,12 +101,12 @@ pub(super) fn warnings(warnings: &[Warning], errors_only: bool) -> Outcome {
 /// is secured.
 fn status(stats: &Stats, secured: Option<Secured>) -> Vec<(&'static str, String)> {
     let (version, cipher) = secured.map_or_else(Default::default, |s| (s.version, s.cipher));
-    let Stats { connections, table, timeouts, uptime } = stats;
+    let Stats { connections, table, timeouts, abandoned, uptime } = stats;
     vec![
         ("Getlockd_deadlocks", table.deadlocks.to_string()),
         ("Getlockd_grants", table.grants.to_string()),
         ("Getlockd_locks", table.locks.to_string()),
-        ("Getlockd_releases_by_disconnect", table.abandoned.to_string()),
+        ("Getlockd_releases_by_disconnect", abandoned.to_string()),
         ("Getlockd_timeouts", timeouts.to_string()),
         ("Getlockd_waiters", table.waiters.to_string()),
         ("Ssl_cipher", cipher),
