@@ -9,7 +9,6 @@ mod common;
 
 use std::{
     fs,
-    io::Write,
     path::{Path, PathBuf},
     process::{Command as Build, Stdio},
     time::Duration,
@@ -19,6 +18,8 @@ use common::{
     Client, PATIENCE, all_drivers_are_wanted,
     program::{PROGRAM, Program},
 };
+use getlockd::user::{Wanted, entry};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -117,15 +118,6 @@ impl Script {
 fn server_at(addr: &str, flags: &[&str]) -> Program {
     let wires = ["--line", addr, "--mysql", "off", "--http", "off"];
     Program::spawn(Build::new(PROGRAM).args(wires).args(flags))
-}
-
-/// An entry for the file of users.
-fn user(name: &str, password: &str, lock: &str) -> String {
-    let mut make = Build::new(PROGRAM);
-    make.args(["user", name, "--lock", lock]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut make = make.spawn().unwrap();
-    writeln!(make.stdin.take().unwrap(), "{password}").unwrap();
-    String::from_utf8(make.wait_with_output().unwrap().stdout).unwrap()
 }
 
 /// Resolves to the ids of those who wait for a lock, when there are so many.
@@ -257,21 +249,55 @@ async fn outlived(mut stage: Stage, server: Program) {
     assert!(server.wait().0.success());
 }
 
-/// With a password that wants quotes, with a wrong one, and without.
-async fn logged_in(script: &str, words: &[String]) {
+/// An authority, and below it a certificate for this machine: `NAME.pem` and `NAME.key`.
+fn certify(folder: &Path, name: &str) -> PathBuf {
+    let mut authority = CertificateParams::default();
+    authority.distinguished_name.push(DnType::CommonName, "an authority"); // not that of whom it signs
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.use_authority_key_identifier_extension = true;
+    let key = KeyPair::generate().unwrap();
+    let cert = params.signed_by(&key, &authority).unwrap();
+    fs::write(folder.join(format!("{name}.pem")), cert.pem()).unwrap();
+    fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+    let ca = folder.join(format!("{name}.ca"));
+    fs::write(&ca, authority.pem()).unwrap();
+    ca
+}
+
+fn web(password: &str, lock: &str) -> String {
+    let wanted = Wanted { name: "web".to_owned(), lock: vec![lock.to_owned()], ..Wanted::default() };
+    entry(&wanted, password.as_bytes(), false).unwrap()
+}
+
+/// By TLS, with a password that wants quotes; then the user may no longer lock what he holds.
+async fn logged_in(words: &[String]) {
     const PASSWORD: &str = r#"it's "my" \n secret, é"#;
-    let users = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{script}.toml"));
-    fs::write(&users, user("web", PASSWORD, "web:")).unwrap();
-    let server = server_at("127.0.0.1:0", &["--users", users.to_str().unwrap()]);
-    let port = server.addr.port();
-    assert_eq!(Script::start(words, port).ask("lock 60 web:nightly").await, "refused AUTH");
-    let login =
-        |password| Script::with(words, port, &[("GETLOCK_USER", "web"), ("GETLOCK_PASSWORD", password)]);
-    assert_eq!(login("wrong").ask("lock 60 web:nightly").await, "refused AUTH");
-    let mut web = login(PASSWORD);
-    assert_eq!(web.ask("lock 60 nightly").await, "refused DENIED");
-    web.take("lock 60 web:nightly").await;
-    assert_eq!(web.ask("release").await, "released");
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let [ca, strange] = ["server", "strange"].map(|name| certify(folder.path(), name).display().to_string());
+    fs::write(file("users.toml"), web(PASSWORD, "web:")).unwrap();
+    let [users, cert, key] = ["users.toml", "server.pem", "server.key"].map(file);
+    let server = server_at("127.0.0.1:0", &["--users", &users, "--tls-cert", &cert, "--tls-key", &key]);
+    let start = |ca: &str, user, password| {
+        let env = [("GETLOCK_CA", ca), ("GETLOCK_USER", user), ("GETLOCK_PASSWORD", password)];
+        Script::with(words, server.addr.port(), &env)
+    };
+    assert_eq!(start(&strange, "web", PASSWORD).ask("lock 0 web:nightly").await, "away");
+    assert_eq!(start(&ca, "", "").ask("lock 60 web:nightly").await, "refused AUTH");
+    assert_eq!(start(&ca, "web", "wrong").ask("lock 60 web:nightly").await, "refused AUTH");
+    let mut script = start(&ca, "web", PASSWORD);
+    assert_eq!(script.ask("lock 60 nightly").await, "refused DENIED");
+    script.take("lock 60 web:nightly").await;
+    assert_eq!(script.ask("release").await, "released");
+    script.take("shared 60 web:nightly").await;
+    script.tell("watch").await;
+    fs::write(&users, web(PASSWORD, "other:")).unwrap();
+    server.signal("-HUP");
+    assert_eq!(script.said().await, "lost DENIED");
+    assert_eq!(script.ask("lock 60 web:nightly").await, "refused DENIED");
 }
 
 async fn story(script: &str) {
@@ -289,7 +315,7 @@ async fn story(script: &str) {
     stage.refused().await;
     stage.killed().await;
     outlived(stage, server).await;
-    logged_in(script, &words).await;
+    logged_in(&words).await;
 }
 
 macro_rules! scripts {

@@ -18,7 +18,7 @@ public class Story {
     public static void main(String[] args) throws Exception {
         var locks = new GetLock("127.0.0.1", Integer.parseInt(args[0]));
         var env = System.getenv();
-        if (env.containsKey("GETLOCK_USER")) locks.user(env.get("GETLOCK_USER"), env.get("GETLOCK_PASSWORD"));
+        if (!env.getOrDefault("GETLOCK_USER", "").isEmpty()) locks.user(env.get("GETLOCK_USER"), env.get("GETLOCK_PASSWORD"));
         if (env.containsKey("GETLOCK_CA")) locks.tls(trusting(env.get("GETLOCK_CA")).getSocketFactory());
         for (String[] words = command(); words != null; words = command()) {
             String name = words[2];

@@ -34,7 +34,6 @@ for (;;) {
   } catch (error) {
     if (error instanceof Lost) console.log(error.symbol ? `lost ${error.symbol}` : "lost");
     else if (error instanceof Refused) console.log(`refused ${error.symbol}`);
-    else if (error.code === "ECONNREFUSED") console.log("away");
-    else throw error;
+    else console.log("away");
   }
 }

@@ -8,7 +8,8 @@ if (ca = ENV["GETLOCK_CA"])
   tls = OpenSSL::SSL::SSLContext.new
   tls.set_params(ca_file: ca)
 end
-locks = GetLock.new("127.0.0.1", Integer(ARGV[0]), user: ENV["GETLOCK_USER"], password: ENV["GETLOCK_PASSWORD"] || "", tls: tls)
+user = ENV["GETLOCK_USER"] unless ENV["GETLOCK_USER"].to_s.empty?
+locks = GetLock.new("127.0.0.1", Integer(ARGV[0]), user: user, password: ENV["GETLOCK_PASSWORD"] || "", tls: tls)
 
 def command
   line = $stdin.gets or exit
@@ -33,6 +34,6 @@ rescue GetLock::Lost => e
   puts ["lost", e.symbol].compact.join(" ")
 rescue GetLock::Refused => e
   puts "refused #{e.symbol}"
-rescue SystemCallError
+rescue *GetLock::BROKEN
   puts "away"
 end
