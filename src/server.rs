@@ -167,8 +167,11 @@ impl Server {
 
     /// All that HTTP and gRPC are answered by.
     pub(crate) fn router(&self) -> Router {
-        let (http, others) = (http::router(self.leases.clone()), others::router(&self.leases));
-        http.merge(self.grpc.router.clone()).merge(others).layer(from_fn(web::around))
+        let others = others::router(&self.leases);
+        http::router(self.leases.clone(), self.http_gate.stop.clone())
+            .merge(self.grpc.router.clone())
+            .merge(others)
+            .layer(from_fn(web::around))
     }
 
     async fn stop(&self) {

@@ -5,6 +5,7 @@
 mod handle;
 mod hub;
 mod lists;
+mod scene;
 mod signal;
 
 use std::{pin::pin, sync::Arc, time::Duration};
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 pub use handle::{Handle, Profile};
 pub use hub::{Hub, Limits, MAX_LIST_ROWS};
+pub use scene::{MAX_SCENE_LOCKS, Person, Scene};
 
 use crate::{
     aside::aside,

@@ -1,6 +1,7 @@
 //! Connections of HTTP/1 and HTTP/2, for the wires that come over it.
 
 mod body;
+mod live;
 mod reply;
 
 use std::{
@@ -35,6 +36,7 @@ use crate::{
 
 pub(crate) use body::body;
 pub use body::{MAX_BODY, NoBody};
+pub(crate) use live::live;
 pub use reply::around;
 pub(crate) use reply::{handing_out, json, list, message, millis, moment, wall_clock};
 
