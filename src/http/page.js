@@ -141,14 +141,12 @@ function rowOf(name) {
 
 function createRow({ name }) {
   const parts = {
-    name: make("span", { className: "name" }, name),
-    mode: make("span", { className: "tag" }),
     who: make("span", { className: "who" }),
     since: since(now()),
     waits: make("span"),
   };
   const head = make("button", { type: "button", className: "head", tabIndex: -1 });
-  head.append(make("span", {}, parts.name, parts.mode), parts.who, parts.since, parts.waits);
+  head.append(make("span", { className: "name" }, name), parts.who, parts.since, parts.waits);
   head.setAttribute("aria-expanded", "false");
   head.addEventListener("click", () => toggle(name));
   head.addEventListener("focus", () => settle(name));
@@ -160,7 +158,6 @@ function updateRow(row, lock) {
   const { parts, head } = row;
   const [first] = lock.held;
   row.classList.toggle("free", !first);
-  setText(parts.mode, !first ? "free" : first.shared ? "shared" : "exclusive");
   parts.since.hidden = !first;
   if (first) setSince(parts.since, first.since);
   filled(parts.who, [first, lock.holders, first && session(first.id)], () => who(lock));
@@ -174,9 +171,10 @@ function updateRow(row, lock) {
 }
 
 function who({ held: [first], holders }) {
-  if (!first) return ["nobody"];
+  if (!first) return ["nobody", make("small", {}, "free")];
   const more = holders > 1 ? ` and ${many(holders - 1, "other")}` : "";
-  return [caller(first.id), make("small", {}, `${session(first.id).wire ?? ""} ${first.id}${more}`)];
+  const mode = first.shared ? "shared" : "exclusive";
+  return [caller(first.id), make("small", {}, `${mode} · session ${first.id}${more}`)];
 }
 
 function updateBody(row, lock) {
@@ -193,10 +191,10 @@ function holders({ held, holders }) {
     const { waitsFor } = session(hold.id);
     const detail = make("span", { className: "detail" }, about(hold.id), ` · since ${moment(hold.since)} · token ${hold.token}`);
     if (waitsFor) detail.append(make("br"), "waits itself for ", jump(waitsFor));
-    return person("", hold, detail);
+    return person("•", hold, detail);
   });
   const beyond = holders > held.length ? `, the first ${held.length}` : "";
-  return [make("h3", {}, `Held by ${holders}${beyond}`), make("ul", { className: "rows" }, ...rows)];
+  return [make("h3", {}, holders > 1 ? `Held by ${holders}${beyond}` : "Held by"), make("ul", { className: "rows" }, ...rows)];
 }
 
 function queue({ queue, waiters }) {
@@ -232,7 +230,7 @@ function updateSession({ parts }, [id, told]) {
   filled(parts.detail, told, () => {
     const { holds, waitsFor, note, expires, wire, user, peer } = told;
     const words = [wire, user && peer, note && `“${note}”`, expires && `lease until ${moment(expires).slice(11)}`];
-    const line = words.concat(`holds ${many(holds, "lock")}`).filter(Boolean).join(" · ");
+    const line = words.concat(holds > 0 && `holds ${many(holds, "lock")}`).filter(Boolean).join(" · ");
     return waitsFor ? [line, " · waits for ", jump(waitsFor)] : [line];
   });
 }
@@ -269,12 +267,19 @@ function layout(edges) {
   const put = (id, column) => {
     if (places.has(id) || places.size >= GRAPH_NODES) return;
     const top = row;
-    places.set(id, { id, column, row: top, ...waiting.get(id) });
+    const holds = [...new Set((behind.get(id) ?? []).map((edge) => edge.name))];
+    places.set(id, { id, column, row: top, holds, ...waiting.get(id) });
+    const beside = new Set((behind.get(id) ?? []).flatMap((edge) => edge.blockers));
+    let under = top + 1;
+    for (const other of beside) {
+      if (places.has(other) || waiting.has(other) || places.size >= GRAPH_NODES) continue;
+      places.set(other, { id: other, column, row: under++, holds });
+    }
     for (const edge of behind.get(id) ?? []) put(edge.id, column + 1);
-    row = Math.max(row, top + 1);
+    row = Math.max(row, under);
   };
   for (const id of roots) put(id, 0);
-  return { places, total: new Set([...waiting.keys(), ...behind.keys()]).size };
+  return { places, total: new Set(edges.flatMap(({ id, blockers }) => [id, ...blockers])).size };
 }
 
 function svg(tag, attributes, ...children) {
@@ -286,30 +291,30 @@ function svg(tag, attributes, ...children) {
 
 const short = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 
-const BOX = { width: 168, height: 46, right: 150, down: 12, pad: 14 };
+const BOX = { width: 188, height: 46, right: 38, down: 12, pad: 12 };
 const xOf = ({ column }) => BOX.pad + column * (BOX.width + BOX.right);
 const yOf = ({ row }) => BOX.pad + row * (BOX.height + BOX.down);
 
 function drawNode(place) {
-  const { id, name, more } = place;
+  const { id, name, holds, more } = place;
   const group = svg("g", { class: more ? "more" : name ? "waiting" : "root", transform: `translate(${xOf(place)} ${yOf(place)})` });
   group.append(svg("rect", { width: BOX.width, height: BOX.height, rx: 6 }));
   const [first, second] = more
     ? [`and ${many(more, "other")}`, "wait for it"]
-    : [short(caller(id), 18), `session ${id}, ${name ? "waits" : "holds"}`];
+    : [short(caller(id), 17), name ? `waits for ${short(name, 15)}` : `holds ${short(holds.join(", "), 19)}`];
   group.append(svg("text", { x: 10, y: 19 }, first), svg("text", { x: 10, y: 37, class: "second" }, second));
-  if (!more) group.append(svg("title", {}, `${called(id)}, ${about(id)}`));
+  if (!more) group.append(svg("text", { x: BOX.width - 10, y: 19, class: "id" }, String(id)));
+  if (!more) group.append(svg("title", {}, name ? told(place) : called(id)));
   return group;
 }
 
-function drawEdge(from, to, name, isFirst) {
+function drawEdge(from, to) {
   const [x1, y1] = [xOf(from), yOf(from) + BOX.height / 2];
   const [x2, y2] = [xOf(to) + BOX.width, yOf(to) + BOX.height / 2];
-  const turn = x2 + 18;
+  const turn = x2 + 26;
   const group = svg("g", {});
   group.append(svg("path", { class: "edge", d: `M${x1} ${y1} H${turn} V${y2} H${x2 + 6}` }));
   group.append(svg("path", { class: "tip", d: `M${x2 + 1} ${y2} l9 -5 v10 z` }));
-  if (isFirst) group.append(svg("text", { class: "label", x: turn + 8, y: y1 + 4 }, short(name, 14), svg("title", {}, name)));
   return group;
 }
 
@@ -327,7 +332,7 @@ function drawGraph() {
     picture.setAttribute("aria-label", all.filter(({ name, more }) => name && !more).map(told).join("; "));
     for (const place of all) {
       const blockers = (place.blockers ?? []).map((id) => places.get(id)).filter(Boolean);
-      blockers.forEach((blocker, at) => picture.append(drawEdge(place, blocker, place.name, at === 0)));
+      picture.append(...blockers.map((blocker) => drawEdge(place, blocker)));
     }
     picture.append(...all.map(drawNode));
     return [picture];

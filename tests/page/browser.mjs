@@ -27,7 +27,7 @@ export async function withBrowser(use) {
     headless: true,
     chromiumSandbox: false,
     colorScheme: "dark",
-    args: ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    args: ["--disable-gpu", "--disable-quic", "--disable-lcd-text", "--no-first-run", "--disable-background-networking",
       "--disable-component-update", "--disable-sync"],
   });
   try {

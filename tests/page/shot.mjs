@@ -41,7 +41,7 @@ async function lively() {
 await withBrowser(async (context) => {
   await lively();
   const page = await context.newPage();
-  await page.setViewportSize({ width: 1440, height: 900 });
+  await page.setViewportSize({ width: 1440, height: 840 });
   await page.goto(`http://127.0.0.1:${http}/`);
   await page.locator("#locks > li").first().waitFor();
   await page.keyboard.press("j");
