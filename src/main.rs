@@ -9,6 +9,7 @@ use std::{
 
 use getlockd::{
     config::{Cli, Config, LogFormat, NotServing, Task},
+    invite::invite,
     ping,
     server::Server,
 };
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     match Cli::read(std::env::args_os()) {
         Ok(Cli { task: None, config }) => exit(run(&config)),
         Ok(Cli { task: Some(Task::Ping { server }), .. }) => exit(ping::ping(server)),
+        Ok(Cli { task: Some(Task::User(new)), .. }) => exit(invite(new)),
         Err(NotServing::Wrong(what)) => exit(Err(format!("{what} (--help explains)"))),
         Err(NotServing::Told(text)) => exit(stdout().write_all(text.as_bytes())),
     }

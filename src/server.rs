@@ -22,6 +22,7 @@ use crate::{
     net::{self, Burst, Connection, Gate, Keepalive},
     others,
     session::{Hub, Limits, Session},
+    user::{FileError, Users},
     web,
 };
 
@@ -45,6 +46,9 @@ pub enum StartError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// The users cannot be read.
+    #[error(transparent)]
+    Users(#[from] FileError),
     /// The process may open hardly anything.
     #[error(
         "this process may open only {0} files and needs {RESERVED_DESCRIPTORS} beside its connections; raise its limit (ulimit -n)"
@@ -84,7 +88,7 @@ impl Server {
         let line = listen(line::WIRE, config.line)?;
         let mysql = listen(mysql::WIRE, config.mysql)?;
         let http = listen(http::WIRE, config.http)?;
-        let hub = Hub::new(Limits {
+        let limits = Limits {
             locks_per_session: config.max_locks_per_session,
             waiters_per_lock: config.max_waiters_per_lock,
             line: config.max_line,
@@ -92,7 +96,9 @@ impl Server {
             login: config.login_time,
             idle: config.idle_time.0,
             idle_holder: config.idle_time_holders.0,
-        });
+        };
+        let users = config.users.as_deref().map(Users::load).transpose()?.map(Arc::new);
+        let hub = Hub::with_users(limits, users);
         let gate = Gate::new(max_connections);
         let bounds = Bounds { min: config.lease_min, max: config.lease_max, count: config.max_leases };
         let leases = Leases::new(hub.clone(), bounds, gate.tasks.clone());

@@ -5,8 +5,10 @@
 mod handle;
 mod hub;
 mod lists;
+mod rights;
 mod scene;
 mod signal;
+mod viewer;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -15,6 +17,7 @@ use tokio::time::Instant;
 pub use handle::{Handle, Profile};
 pub use hub::{Hub, Limits, MAX_LIST_ROWS};
 pub use scene::{MAX_SCENE_LOCKS, Person, Scene};
+pub use viewer::Viewer;
 
 use crate::{
     aside::aside,
@@ -23,6 +26,7 @@ use crate::{
     name::Name,
     sync::sleep_until,
     timeout::Timeout,
+    user::User,
 };
 
 /// So many locks are freed in a fraction of a millisecond.
@@ -34,6 +38,8 @@ pub struct Session {
     owner: Owner,
     handle: Arc<Handle>,
     hub: Arc<Hub>,
+    /// Who it was let in as, where there are users.
+    user: Option<Arc<User>>,
 }
 
 /// How far a command has come.
@@ -92,7 +98,10 @@ impl Session {
 
     /// How long it may be idle as it is now; none for ever.
     pub fn may_idle(&self) -> Option<Duration> {
-        let Limits { idle, idle_holder, .. } = self.limits();
+        let Limits { idle, idle_holder, login, .. } = self.limits();
+        if self.needs_login() {
+            return Some(login.saturating_sub(self.handle.since.elapsed()));
+        }
         if self.holds() == 0 { idle } else { idle_holder }
     }
 
@@ -103,7 +112,10 @@ impl Session {
 
     /// Runs a command as far as it goes without waiting.
     pub fn start(&mut self, command: Command) -> Progress<'_> {
-        let table = self.owner.table();
+        if let Err(error) = self.permit(&command) {
+            return Progress::Done(Err(error));
+        }
+        let (table, viewer) = (self.owner.table(), Viewer(self.user.as_deref()));
         let reply = match command {
             Command::GetLock { name, mode, timeout } => return self.get_lock(name, mode, timeout),
             Command::ReleaseLock(name) => self.release(&name),
@@ -112,13 +124,13 @@ impl Session {
             Command::IsUsedLock(name) => table.oldest_holder(&name).map(|id| id.0.into()).into(),
             Command::FencingToken(name) => self.token(&name).into(),
             Command::ConnectionId => Reply::Int(self.id().0.into()),
-            Command::Locks(prefix) => Reply::Locks(self.hub.locks(prefix.as_ref())),
+            Command::Locks(prefix) => Reply::Locks(self.hub.locks(prefix.as_ref(), viewer)),
             Command::Waiters(name) => Reply::Waiters(self.hub.waiters(&name)),
-            Command::Sessions => Reply::Sessions(self.hub.list()),
+            Command::Sessions => Reply::Sessions(self.hub.list(viewer)),
             Command::Stats => Reply::Stats(Box::new(self.hub.stats())),
-            Command::Why(name) => Reply::Why(self.hub.why(&name)),
+            Command::Why(name) => Reply::Why(self.hub.why(&name, viewer)),
             Command::Kill(id) => return self.kill(id),
-            Command::KillQuery(id) => return Progress::Done(self.hub.interrupt(id)),
+            Command::KillQuery(id) => return Progress::Done(self.hub.interrupt(id, viewer)),
         };
         Progress::Done(Ok(reply))
     }
@@ -128,13 +140,20 @@ impl Session {
             return Progress::Done(Err(error));
         }
         let patience = if timeout.is_zero() { Patience::Try } else { Patience::Queue };
-        let (handle, hub) = (&*self.handle, &*self.hub);
+        let (handle, hub, user) = (&*self.handle, &*self.hub, self.user.as_deref());
+        // Nothing to pay for where there are no users.
+        let kept = user.map(|_| name.clone());
+        let permitted = user.zip(kept.as_ref());
         Progress::Done(match self.owner.take(name, mode, patience) {
-            Taken::Granted => Ok(Reply::Int(1)),
+            Taken::Granted => {
+                rights::check_again(permitted, hub, handle);
+                Ok(Reply::Int(1))
+            }
             Taken::Busy => Ok(hub.timed_out()),
             Taken::Full => Err(Error::TooManyWaiters(hub.limits().waiters_per_lock)),
-            Taken::Deadlock(circle) => Err(Error::Deadlock(circle)),
+            Taken::Deadlock(circle) => Err(Error::Deadlock(Viewer(user).circle(circle))),
             Taken::Queued(wait) => {
+                rights::check_again(permitted, hub, handle);
                 return Progress::Waiting(Waiting { wait, deadline: deadline(timeout), handle, hub });
             }
         })
@@ -154,9 +173,9 @@ impl Session {
     }
 
     fn kill(&mut self, id: SessionId) -> Progress<'_> {
-        match self.hub.kill(id, self.id()) {
-            Some(target) => Progress::Killing(Killing { target, handle: &self.handle, hub: &self.hub }),
-            None => Progress::Done(Err(Error::NoSession(id))),
+        match self.hub.kill(id, self.id(), Viewer(self.user.as_deref())) {
+            Ok(target) => Progress::Killing(Killing { target, handle: &self.handle, hub: &self.hub }),
+            Err(error) => Progress::Done(Err(error)),
         }
     }
 

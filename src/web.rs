@@ -9,6 +9,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -32,6 +33,8 @@ use crate::{
     command::Origin,
     lease::Client,
     net::{Keepalive, Watched},
+    session::Viewer,
+    user::User,
 };
 
 pub(crate) use body::body;
@@ -61,6 +64,8 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct Peer {
     addr: SocketAddr,
+    /// Who it has proved to be, where there are users.
+    user: Option<Arc<User>>,
     /// It has hung up: its requests do not wait any more.
     gone: CancellationToken,
     /// It does not take what it asked for: its connection is to end.
@@ -69,11 +74,16 @@ pub struct Peer {
 
 impl Peer {
     pub(crate) fn new(addr: SocketAddr) -> Self {
-        Self { addr, gone: CancellationToken::new(), cut: CancellationToken::new() }
+        Self { addr, user: None, gone: CancellationToken::new(), cut: CancellationToken::new() }
     }
 
     pub(crate) fn client(&self, wire: &'static str) -> Client {
-        Client { origin: Origin { wire, peer: self.addr }, gone: self.gone.clone() }
+        Client { origin: Origin { wire, peer: self.addr }, gone: self.gone.clone(), user: self.user.clone() }
+    }
+
+    /// What it may see and do.
+    pub(crate) fn viewer(&self) -> Viewer<'_> {
+        Viewer(self.user.as_deref())
     }
 }
 

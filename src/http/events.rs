@@ -1,6 +1,6 @@
 //! `/events`: scenes for the live page, as server-sent events.
 //!
-//! Who looks for the same name sees the same bytes, made once. A scene is made at most once a second, one
+//! A user who looks for the same name twice sees the same bytes, made once. A scene is made at most once a second, one
 //! at a time, apart from the threads that serve; where there are very many locks it is made less often.
 
 use std::{
@@ -34,7 +34,8 @@ use super::{
 use crate::{
     lease::Leases,
     name::Name,
-    session::Hub,
+    session::{Hub, Viewer},
+    user::User,
     web::{Peer, live},
 };
 
@@ -76,7 +77,8 @@ fn events(
     let find = asked.find.filter(|find| !find.is_empty());
     let find = find.map(|find| name(&find)).transpose()?;
     let place = feeds.viewers.clone().try_acquire_owned().map_err(|_| too_many_viewers())?;
-    let scenes = feeds.subscribe(find).ok_or_else(too_many_viewers)?;
+    let user = peer.viewer().0.map(|user| user.name().into());
+    let scenes = feeds.subscribe(Look { user, find }).ok_or_else(too_many_viewers)?;
     let clock = feeds.clock;
     let beat = move || frame("clock", &clock.at(Instant::now()).to_string());
     let body = live(&peer, scenes, beat, place);
@@ -104,28 +106,39 @@ struct Feeds {
     live: Mutex<Scenes>,
 }
 
-type Scenes = HashMap<Option<Name>, watch::Sender<Bytes>>;
+type Scenes = HashMap<Look, watch::Sender<Bytes>>;
+
+/// Who looks, and for what.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Look {
+    /// None where there are no users.
+    user: Option<Box<str>>,
+    find: Option<Name>,
+}
+
+/// The user is in the file of users no more.
+struct Gone;
 
 impl Feeds {
-    /// The scenes of a name, which begin when the first looks and end when the last has left.
-    fn subscribe(self: &Arc<Self>, find: Option<Name>) -> Option<watch::Receiver<Bytes>> {
+    /// The scenes of a look, which begin when the first looks and end when the last has left.
+    fn subscribe(self: &Arc<Self>, look: Look) -> Option<watch::Receiver<Bytes>> {
         let mut live = self.live();
-        if let Some(scenes) = live.get(&find) {
+        if let Some(scenes) = live.get(&look) {
             return Some(scenes.subscribe());
         }
         if live.len() >= MAX_FEEDS {
             return None;
         }
         let (sender, scenes) = watch::channel(Bytes::new());
-        live.insert(find.clone(), sender.clone());
-        tokio::spawn(self.clone().feed(find, sender));
+        live.insert(look.clone(), sender.clone());
+        tokio::spawn(self.clone().feed(look, sender));
         Some(scenes)
     }
 
-    async fn feed(self: Arc<Self>, find: Option<Name>, sender: watch::Sender<Bytes>) {
-        while !self.is_over(find.as_ref(), &sender) {
+    async fn feed(self: Arc<Self>, look: Look, sender: watch::Sender<Bytes>) {
+        while !self.is_over(&look, &sender) {
             let begin = Instant::now();
-            if let Some(scene) = self.make(find.clone()).await {
+            if let Some(scene) = self.make(look.clone()).await {
                 sender.send_if_modified(|last| {
                     let is_news = *last != scene;
                     *last = scene;
@@ -140,28 +153,36 @@ impl Feeds {
         }
     }
 
-    /// Whether nobody looks any more; then the feed is gone.
-    fn is_over(&self, find: Option<&Name>, sender: &watch::Sender<Bytes>) -> bool {
+    /// Whether nobody looks any more, or the user is no more; then the feed is gone.
+    fn is_over(&self, look: &Look, sender: &watch::Sender<Bytes>) -> bool {
+        let is_gone = self.stop.is_cancelled() || self.user(look).is_err();
         let mut live = self.live();
-        let is_over = sender.receiver_count() == 0 || self.stop.is_cancelled();
+        let is_over = is_gone || sender.receiver_count() == 0;
         if is_over {
-            live.remove(&find.cloned());
+            live.remove(look);
         }
         is_over
     }
 
-    async fn make(self: &Arc<Self>, find: Option<Name>) -> Option<Bytes> {
-        let _turn = self.turn.acquire().await.ok()?;
-        let feeds = self.clone();
-        spawn_blocking(move || feeds.scene(find.as_ref())).await.ok()
+    /// The user with the rights of now; none where there are no users.
+    fn user(&self, look: &Look) -> Result<Option<Arc<User>>, Gone> {
+        let find = |name| self.hub.users().and_then(|users| users.find(name)).ok_or(Gone);
+        look.user.as_deref().map(find).transpose()
     }
 
-    fn scene(&self, find: Option<&Name>) -> Bytes {
+    async fn make(self: &Arc<Self>, look: Look) -> Option<Bytes> {
+        let _turn = self.turn.acquire().await.ok()?;
+        let feeds = self.clone();
+        spawn_blocking(move || feeds.scene(&look)).await.ok()?.ok()
+    }
+
+    fn scene(&self, look: &Look) -> Result<Bytes, Gone> {
         let (hub, clock) = (&self.hub, self.clock);
-        let scene = hub.scene(find);
+        let user = self.user(look)?;
+        let scene = hub.scene(look.find.as_ref(), Viewer(user.as_deref()));
         let told = serde_json::to_string(&Told::of(&scene, clock, clock.at(hub.started())));
         // JSON has no line ends of its own: it is one line of data.
-        told.map(|told| frame("scene", &told)).unwrap_or_default()
+        Ok(told.map(|told| frame("scene", &told)).unwrap_or_default())
     }
 
     fn live(&self) -> MutexGuard<'_, Scenes> {

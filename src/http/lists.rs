@@ -65,15 +65,15 @@ async fn why(
 async fn long_list(leases: &Leases, peer: &Peer, command: Command) -> Answered {
     let mut session = session(leases, peer);
     let make = move || match session.start(command) {
-        Progress::Done(Ok(reply)) => shown(reply),
-        _ => json(StatusCode::OK, &()),
+        Progress::Done(answer) => answer.map(shown),
+        _ => Ok(shown(Reply::Null)),
     };
     let (response, listing) = list(peer, make).await.ok_or_else(Failure::too_many_lists)?;
-    Ok(handing_out(Some(listing), response))
+    Ok(handing_out(Some(listing), response?))
 }
 
 fn session(leases: &Leases, peer: &Peer) -> Session {
-    leases.hub().open(peer.client(WIRE).origin)
+    peer.client(WIRE).open(leases.hub())
 }
 
 fn shown(reply: Reply) -> Response {
@@ -124,7 +124,7 @@ impl SessionTold {
         let peer = origin.peer.to_string();
         Self {
             connection_id: id.0,
-            client_id: if profile.user.is_empty() { peer.clone() } else { profile.user.clone() },
+            client_id: if profile.who().is_empty() { peer.clone() } else { profile.who().to_owned() },
             wire: origin.wire,
             peer,
             age_ms: millis(*age),

@@ -409,6 +409,7 @@ function go(name, focus) {
 // ---- Ending a session
 
 function ask(id) {
+  if (session(id).mayEnd === false) return say(`You may not end ${called(id)}.`);
   ending = id;
   describeEnd();
   if (!$("end").open) $("end").showModal();

@@ -154,22 +154,25 @@ struct Session<'a> {
     since: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<u64>,
-    holds: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holds: Option<usize>,
+    may_end: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     waits_for: Option<&'a str>,
 }
 
 impl<'a> Session<'a> {
     fn of(person: &'a Person, clock: Clock) -> Self {
-        let Person { origin, since, holds, waits_for, profile, .. } = person;
+        let Person { origin, since, holds, may_end, waits_for, profile, .. } = person;
         Self {
             wire: origin.wire,
             peer: origin.peer.to_string(),
-            user: &profile.user,
+            user: profile.who(),
             note: profile.note.as_deref(),
             since: clock.at(*since),
             expires: profile.expires.map(|expires| clock.at(expires)),
             holds: *holds,
+            may_end: *may_end,
             waits_for: waits_for.as_ref().map(Name::as_str),
         }
     }

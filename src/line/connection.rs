@@ -11,9 +11,10 @@ use super::{
     error::{Refusal, Untrusted},
 };
 use crate::{
-    command::{Answer, Command, Ending},
+    command::{Answer, Command, Ending, Reply},
     net::{Burst, HungUp, MAX_UNSENT},
     session::{Limits, Progress, Session},
+    user::{Credentials, Proof},
     wire::{self, Cut, Idle, Silence},
 };
 
@@ -30,6 +31,8 @@ enum Over {
     SentTooMuch,
     /// Nothing came for longer than may be, be it that it holds locks or not.
     Idle(Duration),
+    /// It did not log in in time.
+    TooSlow,
     /// The server ends it.
     Ended(Ending),
 }
@@ -40,6 +43,7 @@ impl fmt::Display for Over {
             Self::Left => f.write_str("the client left"),
             Self::Quit => f.write_str("the client quit"),
             Self::SentTooMuch => f.write_str("the client sent too much behind a command that waits"),
+            Self::TooSlow => f.write_str("the client did not log in in time"),
             Self::Idle(limit) => write!(f, "the client was idle for {limit:?}"),
             Self::Untrusted(untrusted) => untrusted.fmt(f),
             Self::Ended(ending) => ending.fmt(f),
@@ -166,6 +170,7 @@ impl Connection {
         tracing::trace!(?request);
         let response = match request {
             Ok(Request::Run(command)) => return self.answer(command),
+            Ok(Request::Auth(credentials)) => return Ok(Step::Waits(Box::pin(self.log_in(credentials)))),
             Ok(Request::Ping) => Response::Pong,
             Ok(Request::Hello) => {
                 let Limits { line: max_line, locks_per_session: max_locks, .. } = self.session.limits();
@@ -196,6 +201,22 @@ impl Connection {
         }))
     }
 
+    /// Lets a client in, or says later and later that it is not.
+    ///
+    /// Cancel-safe: dropped, it is not logged in.
+    async fn log_in(&mut self, Credentials { name, password }: Credentials) -> Result<Answer, Cut> {
+        let handle = self.session.handle_arc();
+        let proof = Proof::Password(&password);
+        let answer = tokio::select! {
+            ending = handle.ended() => return Err(Cut::Ended(ending)),
+            answer = self.session.log_in(&name, &proof) => answer,
+        };
+        if answer.is_ok() {
+            handle.note(|profile| profile.user = name);
+        }
+        Ok(answer.map(|()| Reply::Int(1)))
+    }
+
     /// Waits for more input, for the end of the session, or for too long.
     async fn fill(&mut self) -> Result<(), Over> {
         self.idle.begin(self.session.may_idle());
@@ -203,6 +224,7 @@ impl Connection {
         filled.map_err(|silence| match silence {
             Silence::Left => Over::Left,
             Silence::Ended(ending) => ending.into(),
+            Silence::Idle if self.session.needs_login() => Over::TooSlow,
             Silence::Idle => Over::Idle(self.session.may_idle().unwrap_or_default()),
         })
     }
@@ -214,7 +236,7 @@ impl Connection {
     /// Frees what the session holds, then says why, to a client that is still there.
     async fn end(self, over: Over) {
         let Self { mut io, session, mut codec, .. } = self;
-        let holds = session.holds();
+        let (holds, max_login) = (session.holds(), session.limits().login);
         drop(session);
         tracing::debug!(holds, why = %over, "connection ends");
         let (last, patience) = match over {
@@ -223,6 +245,7 @@ impl Connection {
             Over::Untrusted(untrusted) => (Response::Untrusted(untrusted), None),
             Over::SentTooMuch => (Response::SentTooMuch, Some(LAST_WORDS)),
             Over::Idle(limit) => (Response::Idle { limit, held: holds > 0 }, Some(LAST_WORDS)),
+            Over::TooSlow => (Response::TooSlow(max_login), Some(LAST_WORDS)),
             Over::Ended(ending) => (Response::Ended(ending), Some(LAST_WORDS)),
         };
         let _ = codec.encode(last, &mut io.output);

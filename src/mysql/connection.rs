@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use super::{
     error::SqlError,
-    login::{self, Login, Next, Nonce},
+    login::{self, Login},
     over::Over,
     packet::Packets,
     result::Writer,
@@ -98,24 +98,15 @@ impl Connection {
         let id = self.session.id();
         self.packets.put(&mut self.io.output, |output| login::put_greeting(output, id, &nonce));
         let login = Login::parse(&self.packet().await?)?;
-        match login.next() {
-            Next::Welcome => {}
-            Next::FastProof => self.packets.put(&mut self.io.output, login::put_fast_proof),
-            Next::Switch => self.switch(&login::nonce()?).await?,
-        }
         self.state.capabilities = login.capabilities;
+        self.state.nonce = nonce;
+        self.authenticate(&login, &nonce).await?;
         self.multi = login.capabilities & login::capability::MULTI_STATEMENTS != 0;
         self.state.variables.set_max_packet(self.session.limits().packet);
         self.state.variables.set_names(login.charset, None);
         self.be(login.user, login.database);
         self.writer(false).ok();
         self.flush().await
-    }
-
-    /// Asks for a proof by another method. It is taken as it comes, in the time of a login.
-    pub(super) async fn switch(&mut self, nonce: &Nonce) -> Result<(), Over> {
-        self.packets.put(&mut self.io.output, |output| login::put_switch(output, nonce));
-        timeout(self.session.limits().login, self.packet()).await.unwrap_or(Err(Over::TooSlow)).map(drop)
     }
 
     pub(super) fn be(&mut self, user: String, database: Option<String>) {
@@ -125,7 +116,7 @@ impl Connection {
     }
 
     /// The next packet, whatever it is, after what is to be sent.
-    async fn packet(&mut self) -> Result<BytesMut, Over> {
+    pub(super) async fn packet(&mut self) -> Result<BytesMut, Over> {
         self.flush().await?;
         loop {
             if let Some(packet) = self.packets.decode(&mut self.io.input)? {
@@ -173,7 +164,9 @@ impl Connection {
             Over::Left | Over::TooSlow => return,
             // A client that asked nothing finds the connection closed, as with MySQL.
             Over::Ended(_) if !asked => {}
-            Over::Ended(Ending::Killed(_)) => self.writer(false).error(&SqlError::Interrupted),
+            Over::Ended(Ending::Killed(_) | Ending::Revoked) => {
+                self.writer(false).error(&SqlError::Interrupted)
+            }
             Over::Ended(Ending::Shutdown) => self.writer(false).error(&SqlError::Shutdown),
             Over::Inactive => {
                 self.packets.restart();

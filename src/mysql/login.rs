@@ -1,7 +1,5 @@
 //! The connection phase: greeting, login, and the switch of the authentication method (MySQL
 //! internals, "Connection Phase"). Pure.
-//!
-//! There are no users yet: everybody may come in, and a password is not looked at.
 
 use bytes::{BufMut, BytesMut};
 
@@ -37,7 +35,7 @@ pub(super) mod capability {
 }
 
 pub(super) const CACHING_SHA2: &str = "caching_sha2_password";
-const NATIVE: &str = "mysql_native_password";
+pub(super) const NATIVE: &str = "mysql_native_password";
 
 /// `SERVER_STATUS_AUTOCOMMIT`
 const STATUS: u16 = 2;
@@ -125,6 +123,11 @@ impl Login {
         })
     }
 
+    /// Whether it shows nothing for itself, and would have by now.
+    pub(super) fn has_no_proof(&self) -> bool {
+        self.proof.is_empty() && matches!(self.plugin.as_deref(), None | Some(CACHING_SHA2))
+    }
+
     /// What is sent before the client is let in.
     pub(super) fn next(&self) -> Next {
         match self.plugin.as_deref() {
@@ -147,9 +150,9 @@ pub(super) enum Next {
 }
 
 /// `AuthSwitchRequest`
-pub(super) fn put_switch(output: &mut BytesMut, nonce: &Nonce) {
+pub(super) fn put_switch(output: &mut BytesMut, plugin: &str, nonce: &Nonce) {
     output.put_u8(0xFE);
-    output.put_slice(NATIVE.as_bytes());
+    output.put_slice(plugin.as_bytes());
     output.put_u8(0);
     output.put_slice(nonce);
     output.put_u8(0);
@@ -160,21 +163,29 @@ pub(super) fn put_fast_proof(output: &mut BytesMut) {
     output.put_slice(&[1, 3]);
 }
 
-/// COM_CHANGE_USER: user, database and character set.
-pub(super) fn change_user(
-    payload: &[u8],
-    secure: bool,
-) -> Result<(String, Option<String>, Option<Charset>), SqlError> {
-    let mut fields = Fields(payload);
-    let user = text(fields.until_nul());
-    if secure {
-        let length = fields.u8()?;
-        fields.take(length.into())?;
-    } else {
-        fields.until_nul();
+/// COM_CHANGE_USER: who the client wants to be now.
+#[derive(Debug)]
+pub(super) struct Change<'a> {
+    pub user: String,
+    /// What it has to show for itself by the method of old, and the nonce of the greeting.
+    pub proof: &'a [u8],
+    pub database: Option<String>,
+    pub charset: Option<Charset>,
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn parse(payload: &'a [u8], secure: bool) -> Result<Self, SqlError> {
+        let mut fields = Fields(payload);
+        let user = text(fields.until_nul());
+        let proof = if secure {
+            let length = fields.u8()?;
+            fields.take(length.into())?
+        } else {
+            fields.until_nul()
+        };
+        let database = Some(text(fields.until_nul())).filter(|name| !name.is_empty());
+        Ok(Self { user, proof, database, charset: fields.u16().ok().map(Charset::numbered) })
     }
-    let database = Some(text(fields.until_nul())).filter(|name| !name.is_empty());
-    Ok((user, database, fields.u16().ok().map(Charset::numbered)))
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
-use super::{Hub, Profile};
+use super::{Hub, Profile, Viewer};
 use crate::{
     command::{Origin, Stats},
     lock::{Seen, SessionId},
@@ -44,8 +44,10 @@ pub struct Person {
     pub origin: Origin,
     /// Since when it lives.
     pub since: Instant,
-    /// How many locks it holds, be they in the scene or not.
-    pub holds: usize,
+    /// How many locks it holds, be they in the scene or not; none if the viewer may not know.
+    pub holds: Option<usize>,
+    /// Whether the viewer may end it.
+    pub may_end: bool,
     /// What it waits for.
     pub waits_for: Option<Name>,
     /// What its client tells of itself.
@@ -53,10 +55,11 @@ pub struct Person {
 }
 
 impl Hub {
-    /// The locks that matter most, of those in whose names `find` occurs, and whose they are. It looks at
-    /// every lock: not for a thread that serves connections.
-    pub fn scene(&self, find: Option<&Name>) -> Scene {
-        let wanted = |name: &Name| find.is_none_or(|find| name.as_str().contains(find.as_str()));
+    /// The locks that matter most, of those in whose names `find` occurs and that the viewer may see, and
+    /// whose they are. It looks at every lock: not for a thread that serves connections.
+    pub fn scene(&self, find: Option<&Name>, viewer: Viewer<'_>) -> Scene {
+        let wanted =
+            |name: &Name| find.is_none_or(|find| name.as_str().contains(find.as_str())) && viewer.sees(name);
         let names = self.table.busiest(MAX_SCENE_LOCKS, wanted);
         let locks = self.see(&names.rows);
         let sessions = locks.iter().flat_map(people).collect::<BTreeSet<_>>();
@@ -64,7 +67,7 @@ impl Hub {
             stats: self.stats(),
             is_stopping: self.is_draining(),
             total: names.total,
-            sessions: sessions.into_iter().filter_map(|id| self.person(id)).collect(),
+            sessions: sessions.into_iter().filter_map(|id| self.person(id, viewer)).collect(),
             locks,
         }
     }
@@ -79,14 +82,16 @@ impl Hub {
         seen.collect()
     }
 
-    fn person(&self, id: SessionId) -> Option<Person> {
+    fn person(&self, id: SessionId, viewer: Viewer<'_>) -> Option<Person> {
         let handle = self.handle(id)?;
+        let account = handle.account();
         Some(Person {
             id,
             origin: handle.origin,
             since: handle.since,
-            holds: handle.holds(),
-            waits_for: self.table.waits_for(id),
+            holds: viewer.sees_session_of(account.as_deref()).then(|| handle.holds()),
+            may_end: viewer.may_kill(account.as_deref()),
+            waits_for: self.table.waits_for(id).map(|name| viewer.shown(name)),
             profile: handle.profile(),
         })
     }
