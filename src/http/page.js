@@ -1,6 +1,5 @@
 // The live page. It shows what comes from /events, and changes only what has changed, so that whoever
 // stands somewhere stays there. Names and notes come from strangers: they go into the page as text alone.
-"use strict";
 
 const GRAPH_NODES = 60;
 const GRAPH_WAITERS = 8; // of one lock
@@ -530,7 +529,7 @@ const letters = {
   j: () => step(1),
   k: () => step(-1),
   x: () => lockOf(current)?.held.length && ask(lockOf(current).held[0].id),
-  "/": () => $("find").select(),
+  "/": () => ($("find").focus(), $("find").select()),
   "?": () => $("help").showModal(),
 };
 
