@@ -196,6 +196,8 @@ pub struct Stats {
     pub table: crate::lock::Counters,
     /// Requests answered 0.
     pub timeouts: u64,
+    /// Locks freed since their session ended while it held them.
+    pub abandoned: u64,
     /// Since the start.
     pub uptime: Duration,
 }

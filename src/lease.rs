@@ -31,6 +31,7 @@ use crate::{
     lock::Token,
     name::Name,
     session::{Handle, Hub, Progress, Session, Viewer},
+    tally::{Cause, Refused},
 };
 
 /// How long a lease runs without a heartbeat if nothing else is asked for.
@@ -120,7 +121,7 @@ impl Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         if !*self.done.get_mut() {
-            self.leases.end(&self.key, &self.lease);
+            self.leases.end(&self.key, &self.lease, Cause::HandedBack);
         }
     }
 }
@@ -216,7 +217,10 @@ impl Leases {
     /// [`LeaseError::TooMany`]
     pub fn place(&self) -> Result<OwnedSemaphorePermit, LeaseError> {
         let place = self.places.clone().try_acquire_owned();
-        place.map_err(|_| LeaseError::TooMany(self.bounds.count))
+        place.map_err(|_| {
+            self.hub.tally().refused(Refused::Leases);
+            LeaseError::TooMany(self.bounds.count)
+        })
     }
 
     /// The time to live nearest to this one that a lease may have.
@@ -260,14 +264,13 @@ impl Leases {
     /// [`LeaseError::Refused`] to one who may not lock it.
     pub fn release(&self, key: &Key, name: &Name, by: Viewer<'_>) -> Result<(), LeaseError> {
         let lease = self.find(key, name, by)?;
-        if self.end(key, &lease) { Ok(()) } else { Err(self.stranger(name)) }
+        if self.end(key, &lease, Cause::Release) { Ok(()) } else { Err(self.stranger(name)) }
     }
 
     /// False if it had ended.
-    fn end(&self, key: &Key, lease: &Arc<Lease>) -> bool {
-        let Some(mut running) = lease.term().running.take() else { return false };
-        drop(running.session.start(Command::ReleaseAllLocks));
-        drop(running);
+    fn end(&self, key: &Key, lease: &Arc<Lease>, cause: Cause) -> bool {
+        let Some(running) = lease.term().running.take() else { return false };
+        running.session.end(cause);
         self.forget(key, lease);
         lease.changed.notify_one();
         true
@@ -324,8 +327,10 @@ impl Lease {
     /// When it ends; none if it has, as it does now if its time has come or its session was told to end.
     fn ends(&self) -> Option<Instant> {
         let mut term = self.term();
-        if term.ends <= Instant::now() || self.handle.ending().is_some() {
-            drop(term.running.take());
+        let told = self.handle.ending();
+        if told.is_some() || term.ends <= Instant::now() {
+            let cause = if told.is_some() { told.into() } else { Cause::Expired };
+            term.running.take().into_iter().for_each(|running| running.session.end(cause));
         }
         term.running.as_ref().map(|_| term.ends)
     }

@@ -21,6 +21,14 @@ pub(crate) use {
     },
 };
 
+/// For what is only counted and shown. Nothing is decided by it, so shuttle has no steps there.
+pub(crate) mod plain {
+    pub(crate) use std::sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    };
+}
+
 #[cfg(feature = "shuttle")]
 mod shuttled;
 

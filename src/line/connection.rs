@@ -14,6 +14,7 @@ use crate::{
     command::{Answer, Command, Ending, Reply},
     net::{Burst, HungUp, MAX_UNSENT},
     session::{Limits, Progress, Session},
+    tally::{Cause, Refused},
     user::{Credentials, Proof},
     wire::{self, Cut, Idle, Silence},
 };
@@ -237,7 +238,11 @@ impl Connection {
     async fn end(self, over: Over) {
         let Self { mut io, session, mut codec, .. } = self;
         let (holds, max_login) = (session.holds(), session.limits().login);
-        drop(session);
+        if matches!(over, Over::Untrusted(_) | Over::SentTooMuch) {
+            session.refuse(Refused::Protocol);
+        }
+        let cause = if matches!(over, Over::Idle(_)) { Cause::Idle } else { session.cause() };
+        session.end(cause);
         tracing::debug!(holds, why = %over, "connection ends");
         let (last, patience) = match over {
             Over::Left => return,

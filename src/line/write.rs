@@ -284,10 +284,10 @@ impl fmt::Display for SessionRow {
 
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { connections, table, timeouts, uptime } = self;
+        let Self { connections, table, timeouts, abandoned, uptime } = self;
         write!(f, "STATS connections={connections} locks={} waiters={}", table.locks, table.waiters)?;
         write!(f, " grants={} timeouts={timeouts} deadlocks={}", table.grants, table.deadlocks)?;
-        write!(f, " releases_by_disconnect={}", table.abandoned)?;
+        write!(f, " releases_by_disconnect={abandoned}")?;
         write!(f, " uptime={} version={}", Seconds(*uptime), env!("CARGO_PKG_VERSION"))
     }
 }

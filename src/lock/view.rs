@@ -14,7 +14,7 @@ use super::{
 use crate::name::Name;
 
 /// One holder of a lock.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// Whose hold it is.
     pub session: SessionId,
@@ -89,10 +89,10 @@ pub struct Counters {
     pub waiters: usize,
     /// Grants: first takes and upgrades, not those of a lock held already.
     pub grants: u64,
+    /// Those of them that are shared.
+    pub shared_grants: u64,
     /// Requests refused since they would have closed a circle.
     pub deadlocks: u64,
-    /// Locks freed since their session ended while it held them.
-    pub abandoned: u64,
 }
 
 impl Table {

@@ -17,7 +17,7 @@ use super::{
     tables::{self, Own},
     value::Value,
 };
-use crate::{command::Command, net::MAX_UNSENT, user::Proof};
+use crate::{net::MAX_UNSENT, tally::Cause, user::Proof};
 
 impl Connection {
     pub(super) async fn command(&mut self, packet: &[u8]) -> Result<(), Over> {
@@ -102,7 +102,7 @@ impl Connection {
 
     /// Frees all locks; the connection id stays.
     fn reset(&mut self) {
-        drop(self.session.start(Command::ReleaseAllLocks));
+        self.session.release_all(Cause::Reset);
         self.state.reset();
         self.state.variables.set_max_packet(self.session.limits().packet);
         self.state.variables.set_names(Charset::default(), None);

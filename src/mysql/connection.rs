@@ -19,6 +19,7 @@ use crate::{
     command::Ending,
     net::{Burst, MAX_UNSENT},
     session::Session,
+    tally::{Cause, Refused},
     wire::{self, Silence},
 };
 
@@ -160,6 +161,7 @@ impl Connection {
         // Before the login there is no telling which packet the client expects.
         let asked = self.packets.is_answering() && self.state.capabilities != 0;
         tracing::debug!(holds, why = %over, "connection ends");
+        let cause = if matches!(over, Over::Inactive) { Cause::Idle } else { self.session.cause() };
         match &over {
             Over::Left | Over::TooSlow => return,
             // A client that asked nothing finds the connection closed, as with MySQL.
@@ -172,10 +174,13 @@ impl Connection {
                 self.packets.restart();
                 self.writer(false).error(&SqlError::Inactive);
             }
-            Over::Fatal(error) => self.writer(false).error(error),
+            Over::Fatal(error) => {
+                self.session.refuse(Refused::Protocol);
+                self.writer(false).error(error);
+            }
         }
         let Self { io, session, .. } = self;
-        drop(session);
+        session.end(cause);
         io.close(Some(LAST_WORDS)).await;
     }
 }

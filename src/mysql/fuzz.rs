@@ -24,7 +24,7 @@ pub(crate) fn packets(data: &[u8]) {
         if let Ok(login) = Login::parse(&payload) {
             let _ = login.next();
         }
-        let _ = login::change_user(&payload, payload.len() % 2 == 0);
+        let _ = login::Change::parse(&payload, payload.len() % 2 == 0);
         let mut prepared = Prepared::new(Vec::new(), payload.len() % 17);
         prepared.append(0, &payload);
         for charset in [Charset::Utf8mb4, Charset::Latin1] {

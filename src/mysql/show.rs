@@ -99,12 +99,12 @@ pub(super) fn warnings(warnings: &[Warning], errors_only: bool) -> Outcome {
 
 /// `SHOW STATUS`: the numbers of STATS, under the names that MySQL has for such.
 pub(super) fn status(stats: &Stats) -> Vec<(&'static str, String)> {
-    let Stats { connections, table, timeouts, uptime } = stats;
+    let Stats { connections, table, timeouts, abandoned, uptime } = stats;
     vec![
         ("Getlockd_deadlocks", table.deadlocks.to_string()),
         ("Getlockd_grants", table.grants.to_string()),
         ("Getlockd_locks", table.locks.to_string()),
-        ("Getlockd_releases_by_disconnect", table.abandoned.to_string()),
+        ("Getlockd_releases_by_disconnect", abandoned.to_string()),
         ("Getlockd_timeouts", timeouts.to_string()),
         ("Getlockd_waiters", table.waiters.to_string()),
         ("Threads_connected", connections.to_string()),

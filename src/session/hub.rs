@@ -14,6 +14,7 @@ use crate::{
     lock::{Owner, SessionId, Table},
     name::Name,
     sync::{AtomicU64, HashMap, Mutex, MutexGuard, Notify, Ordering, plant},
+    tally::Tally,
     user::{User, Users},
 };
 
@@ -62,6 +63,7 @@ pub struct Hub {
     live: Mutex<Live>,
     departures: Notify,
     timeouts: AtomicU64,
+    tally: Tally,
     users: Option<Arc<Users>>,
 }
 
@@ -87,8 +89,14 @@ impl Hub {
             live: Mutex::default(),
             departures: Notify::new(),
             timeouts: AtomicU64::new(0),
+            tally: Tally::default(),
             users,
         })
+    }
+
+    /// What is counted of its sessions.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Those who may come in; none if all may.
@@ -155,6 +163,7 @@ impl Hub {
     ) -> Result<Arc<Handle>, Error> {
         let target = self.target(id, viewer)?;
         target.signal.end(Ending::Killed(by));
+        self.tally.killed();
         tracing::info!(id = id.0, peer = %target.origin.peer, by = by.0, "session killed");
         Ok(target)
     }
@@ -230,6 +239,7 @@ impl Hub {
             connections: self.sessions(),
             table: self.table.counters(),
             timeouts: self.timeouts.load(Ordering::Relaxed),
+            abandoned: self.tally.abandoned(),
             uptime: self.started.elapsed(),
         }
     }

@@ -8,6 +8,7 @@ use crate::{
     command::{LockRow, SessionRow, WaiterRow, WhyRow},
     lock::{Excerpt, Holder, LockInfo, Reason, SessionId, WaiterInfo},
     name::Name,
+    tally::Past,
 };
 
 impl Hub {
@@ -22,6 +23,12 @@ impl Hub {
     /// The first `limit` holds of one lock, the longest first.
     pub fn holds_of(&self, name: &Name, limit: usize) -> Excerpt<LockRow> {
         self.table.holds_of(name, limit).map(|lock| self.lock_row(lock))
+    }
+
+    /// The last `limit` holds that ended, of one lock or of all, if the viewer may see them; the one that
+    /// ended last comes first.
+    pub fn history(&self, name: Option<&Name>, limit: usize, viewer: Viewer<'_>) -> Vec<Past> {
+        self.tally().history().last(name, limit, |name| viewer.sees(name))
     }
 
     pub(super) fn waiters(&self, name: &Name) -> Excerpt<WaiterRow> {
