@@ -21,7 +21,8 @@ use crate::{
     command::{Command, Reply, SessionRow, Stats, WaiterRow, WhyRow},
     lease::Leases,
     lock::SessionId,
-    session::{Progress, Session},
+    session::{MAX_LIST_ROWS, Progress, Session},
+    tally::Past,
     web::{Peer, handing_out, json, list, millis, moment, wall_clock},
 };
 
@@ -31,6 +32,7 @@ pub(super) fn routes() -> Router<Arc<Leases>> {
         .route("/api/stats", get(stats))
         .route("/api/lock/waiters/{name}", get(waiters))
         .route("/api/lock/why/{name}", get(why))
+        .route("/api/lock/history/{name}", get(history))
         .route("/api/session/{id}/kill", post(kill))
         .route("/api/session/{id}/interrupt", post(interrupt))
 }
@@ -59,6 +61,17 @@ async fn why(
     Named(lock): Named<String>,
 ) -> Answered {
     long_list(&leases, &peer, Command::Why(name(&lock)?)).await
+}
+
+async fn history(
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
+    Named(lock): Named<String>,
+) -> Answered {
+    let (lock, viewer) = (name(&lock)?, peer.viewer());
+    viewer.check_see(&lock)?;
+    let holds = leases.hub().history(Some(&lock), MAX_LIST_ROWS, viewer);
+    Ok(json(StatusCode::OK, &History { holds: holds.iter().map(Ended::of).collect() }))
 }
 
 /// Runs a command that shows something, in a session that lasts no longer.
@@ -161,6 +174,42 @@ impl Waiter {
 }
 
 #[derive(Serialize)]
+struct History {
+    holds: Vec<Ended>,
+}
+
+/// A hold that has ended.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Ended {
+    client_id: String,
+    connection_id: u32,
+    wire: &'static str,
+    mode: String,
+    fencing_token: u64,
+    acquired_at: String,
+    held_ms: u64,
+    /// Why it ended.
+    cause: &'static str,
+}
+
+impl Ended {
+    fn of(past: &Past) -> Self {
+        let Past { session, origin, user, mode, token, started, held, cause, .. } = past;
+        Self {
+            client_id: if user.is_empty() { origin.peer.to_string() } else { user.to_string() },
+            connection_id: session.0,
+            wire: origin.wire,
+            mode: mode.to_string(),
+            fencing_token: *token,
+            acquired_at: moment(*started),
+            held_ms: millis(*held),
+            cause: cause.as_str(),
+        }
+    }
+}
+
+#[derive(Serialize)]
 struct Why {
     steps: Vec<Step>,
     total: usize,
@@ -198,7 +247,7 @@ struct Numbers {
 
 impl Numbers {
     fn of(stats: &Stats) -> Self {
-        let Stats { connections, table, timeouts, uptime } = stats;
+        let Stats { connections, table, timeouts, abandoned, uptime } = stats;
         Self {
             connections: *connections,
             locks: table.locks,
@@ -206,7 +255,7 @@ impl Numbers {
             grants: table.grants,
             timeouts: *timeouts,
             deadlocks: table.deadlocks,
-            releases_by_disconnect: table.abandoned,
+            releases_by_disconnect: *abandoned,
             uptime_ms: millis(*uptime),
             version: env!("CARGO_PKG_VERSION"),
         }

@@ -166,7 +166,10 @@ function updateRow(row, lock) {
   head.setAttribute("aria-expanded", isOpen);
   row.classList.toggle("open", isOpen);
   if (isOpen) updateBody(row, lock);
-  else row.querySelector(":scope > .body")?.remove();
+  else {
+    row.querySelector(":scope > .body")?.remove();
+    row.tokens = null;
+  }
 }
 
 function who({ held: [first], holders }) {
@@ -180,7 +183,13 @@ function updateBody(row, lock) {
   const here = row.querySelector(":scope > .body");
   const body = here ?? make("div", { className: "body" });
   const people = [...lock.held, ...lock.queue].map(({ id }) => session(id));
-  filled(body, [lock, people, pasts], () => [...holders(lock), ...queue(lock), ...history()]);
+  const tokens = lock.held.map(({ token }) => token).join();
+  if (row.tokens !== tokens) {
+    // Somebody else has it now: whoever had it is among those before.
+    row.tokens = tokens;
+    void look();
+  }
+  filled(body, [lock, people, pasts], () => [...holders(lock), ...queue(lock), ...lastHolders()]);
   if (!here) row.append(body);
 }
 
@@ -208,9 +217,43 @@ function person(place, { id, shared, since: moment }, detail) {
   return make("li", {}, make("span", { className: "place" }, place), name, since(moment), endButton(id), detail);
 }
 
-function history() {
-  return [];
+function lastHolders() {
+  if (!pasts.length) return [];
+  const rows = pasts.map(({ clientId, connectionId, wire, mode, acquiredAt, heldMs, cause }) => {
+    const words = `session ${connectionId} · ${wire} · from ${moment(Date.parse(acquiredAt))} · ${CAUSES[cause] ?? cause}`;
+    const name = make("span", { className: "who" }, clientId, make("span", { className: "tag" }, mode));
+    const held = make("span", {}, heldMs < 1000 ? `${heldMs} ms` : age(heldMs));
+    return make("li", {}, make("span", { className: "place" }, "·"), name, held, make("span", { className: "detail" }, words));
+  });
+  return [make("h3", {}, "Held it before, the last first"), make("ul", { className: "rows" }, ...rows)];
 }
+
+/** Why a hold ended, in words. */
+const CAUSES = {
+  release: "released",
+  disconnect: "its connection ended",
+  killed: "its session was ended by KILL",
+  expired: "its lease ran out",
+  shutdown: "the server stopped",
+  idle: "it was idle for too long",
+  reset: "its session was reset",
+  revoked: "its user lost the right",
+  handed_back: "it never heard that it had it",
+};
+
+/** Asks who held the lock that is open. */
+async function look() {
+  const name = open;
+  if (name == null) return;
+  const answer = await fetch(`api/lock/history/${encodeURIComponent(name)}`).catch(() => null);
+  const { holds = [] } = answer?.ok ? await answer.json() : {};
+  if (open !== name) return;
+  pasts = holds;
+  const row = rowOf(name);
+  if (row) updateBody(row, shownLock(name));
+}
+
+const shownLock = (name) => lockOf(name) ?? { name, holders: 0, held: [], waiters: 0, queue: [] };
 
 // ---- Sessions
 
@@ -350,7 +393,7 @@ function draw() {
   setState(stopping ? "stopping" : "live", stopping ? "the server is stopping" : "live");
   const rows = [...locks];
   // What one looks at does not go away because it is free.
-  if (open != null && !lockOf(open)) rows.push({ name: open, holders: 0, held: [], waiters: 0, queue: [] });
+  if (open != null && !lockOf(open)) rows.push(shownLock(open));
   $("none").hidden = rows.length > 0;
   setText($("none"), found ? "No lock that is held has this in its name." : "No lock is held.");
   const first = locks.length < matching ? `the first ${locks.length} of ${matching.toLocaleString("en")}` : "";
@@ -391,11 +434,8 @@ function step(by) {
 function toggle(name) {
   open = open === name ? null : name;
   pasts = [];
-  look();
   if (scene) draw();
 }
-
-function look() {}
 
 /** Shows a lock; if it is not among those that are shown, looks for it. */
 function go(name, focus) {

@@ -69,6 +69,9 @@ async function theStory(page) {
   assert.equal(waiter.said(), "1\n");
   assert.equal(await focused(page), "nightly", "who stands at a lock stays there");
 
+  await has(row(page, "nightly").locator("ul li"), `session ${first} · line`);
+  await has(row(page, "nightly"), "its session was ended by KILL");
+
   waiter.end();
   await has(row(page, "nightly"), "Nobody holds it");
   await page.keyboard.press("Escape");
