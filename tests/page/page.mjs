@@ -63,8 +63,8 @@ async function theStory(page) {
   await page.keyboard.press("x");
   await page.keyboard.press("Enter");
   await has(page.locator("#said"), "has ended");
-  const now = row(page, "nightly").filter({ hasNotText: `session ${first}` });
-  await now.filter({ hasText: "Nobody waits" }).waitFor();
+  await row(page, "nightly").locator(".head").filter({ hasNotText: `session ${first}` }).waitFor();
+  await has(row(page, "nightly"), "Nobody waits");
   assert.match(holder.said(), /^1\nERROR KILLED session \d+ ended this one by KILL/);
   assert.equal(waiter.said(), "1\n");
   assert.equal(await focused(page), "nightly", "who stands at a lock stays there");
