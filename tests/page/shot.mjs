@@ -18,6 +18,10 @@ function client(host) {
 }
 
 async function lively() {
+  const before = client(20);
+  await before.ask("GET_LOCK migrate:orders 0");
+  await sleep(1800);
+  before.close();
   await lease("nightly-backup", "db-1", "pg_dump, started by cron");
   const worker = client(21);
   await worker.ask("GET_LOCK migrate:orders 0");
@@ -61,7 +65,7 @@ await withBrowser(async (context) => {
   await page.setViewportSize({ width: 320, height: 720 });
   await page.screenshot({ path: join(folder, "narrow-light.png"), fullPage: true });
   await page.emulateMedia({ colorScheme: "dark" });
-  await page.screenshot({ path: join(folder, "narrow.png"), fullPage: true });
+  await page.screenshot({ path: join(folder, "narrow.png") });
   await page.keyboard.press("x");
   await shot("narrow-dialog");
 });
