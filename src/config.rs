@@ -52,7 +52,7 @@ pub struct NewUser {
     /// What the names start with that he may see beside those, or *; may be given again
     #[arg(long, value_name = "PREFIX")]
     pub see: Vec<String>,
-    /// He may end sessions of others: of those who can lock only what he may see
+    /// He may end sessions of others: of users who may lock and see only what he may see
     #[arg(long)]
     pub kill: bool,
     /// Make a random token for HTTP and gRPC, told once, in place of a password

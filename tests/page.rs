@@ -6,9 +6,12 @@
 
 mod common;
 
-use std::path::Path;
+use std::{fs, path::Path};
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use common::{NOT_INSTALLED, PATIENCE, TestServer, all_drivers_are_wanted, http::Request, installed};
+use getlockd::user::{Wanted, entry};
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
@@ -19,9 +22,11 @@ use tokio::{
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_at_the_page() {
     let server = TestServer::start();
+    let (users, guarded) = with_users();
+    let ports = [server.addr, server.http, guarded.addr, guarded.http];
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/page");
     let mut script = Command::new("node");
-    script.arg("page.mjs").args([server.addr.port(), server.http.port()].map(|port| port.to_string()));
+    script.arg("page.mjs").args(ports.map(|addr| addr.port().to_string()));
     script.current_dir(folder).env("NODE_PATH", installed("node_modules")).kill_on_drop(true);
     let output = timeout(6 * PATIENCE, script.output()).await.expect("an end in time");
     let code = output.as_ref().ok().and_then(|output| output.status.code());
@@ -32,6 +37,23 @@ async fn a_person_at_the_page() {
     let output = output.unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && said == "done\n", "{said}{}", String::from_utf8_lossy(&output.stderr));
+    drop(users);
+}
+
+/// A server on which app keeps to its part, and ops sees all and may end all.
+fn with_users() -> (TempDir, TestServer) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users.toml");
+    let user = |name: &str, lock: &[&str], see: &[&str], kill| {
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let wanted =
+            Wanted { name: name.to_owned(), lock: owned(lock), see: owned(see), kill, native: false };
+        entry(&wanted, format!("secret of {name}").as_bytes(), false).unwrap()
+    };
+    fs::write(&file, [user("app", &["app:"], &[], false), user("ops", &["*"], &["*"], true)].concat())
+        .unwrap();
+    let server = TestServer::with(&["--users", file.to_str().unwrap()]);
+    (folder, server)
 }
 
 /// Somebody who looks, without a browser.
@@ -39,8 +61,15 @@ struct Viewer(BufReader<TcpStream>);
 
 impl Viewer {
     async fn open(server: &TestServer, path: &str) -> Self {
+        Self::open_as(server, "nobody", path).await
+    }
+
+    async fn open_as(server: &TestServer, name: &str, path: &str) -> Self {
         let mut stream = TcpStream::connect(server.http).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: text/html\r\n\r\n");
+        let login = BASE64_STANDARD.encode(format!("{name}:secret of {name}"));
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Basic {login}\r\naccept: text/html\r\n\r\n"
+        );
         stream.write_all(request.as_bytes()).await.unwrap();
         Self(BufReader::new(stream))
     }
@@ -150,6 +179,33 @@ async fn so_many_may_look_and_what_they_look_for_is_a_name() {
     drop(viewers);
     let mut again = Viewer::open(&server, "/events?find=n1").await;
     again.scene().await;
+}
+
+#[tokio::test]
+async fn a_scene_has_what_its_viewer_may_see() {
+    let (_users, server) = with_users();
+    let [mut app, mut ops] = server.clients().await;
+    for (client, name) in [(&mut app, "app"), (&mut ops, "ops")] {
+        assert_eq!(client.ask(&format!("AUTH {name} 'secret of {name}'")).await, "1");
+    }
+    let (app_id, ops_id) = (app.id().await.to_string(), ops.id().await.to_string());
+    assert_eq!(app.ask("GET_LOCK app:one 0").await, "1");
+    for name in ["payroll", "app:two"] {
+        assert_eq!(ops.ask(&format!("GET_LOCK {name} 0")).await, "1");
+    }
+    let mut everything = Viewer::open_as(&server, "ops", "/events").await;
+    let scene = everything.scene().await;
+    assert_eq!(scene["matching"], 3);
+    assert_eq!(scene["sessions"][&app_id]["mayEnd"], true);
+    let mut part = Viewer::open_as(&server, "app", "/events").await;
+    let scene = part.scene().await;
+    let names: Vec<_> = scene["locks"].as_array().unwrap().iter().map(|lock| &lock["name"]).collect();
+    assert_eq!(names, ["app:one", "app:two"]);
+    let (own, other) = (&scene["sessions"][&app_id], &scene["sessions"][&ops_id]);
+    assert_eq!((&own["user"], &own["mayEnd"], &own["holds"]), (&"app".into(), &true.into(), &1.into()));
+    assert_eq!((&other["user"], &other["mayEnd"], other.get("holds")), (&"ops".into(), &false.into(), None));
+    let mut nobody = Viewer::open(&server, "/").await;
+    assert_eq!(nobody.after("HTTP/1.1 ").await.unwrap(), "401 Unauthorized");
 }
 
 #[tokio::test]

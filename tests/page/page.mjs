@@ -1,11 +1,13 @@
-// What a person does at the page, without a mouse: `page.mjs LINE_PORT HTTP_PORT`. Says `done` at the end.
+// What a person does at the page, without a mouse: `page.mjs LINE_PORT HTTP_PORT`, and the
+// same of a server with users. Says `done` at the end.
 // Exit code 77: there is no browser, or nothing to drive it.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { Line, withBrowser } from "./browser.mjs";
 
-const [line, http] = process.argv.slice(2).map(Number);
-const home = `http://127.0.0.1:${http}`;
+const [line, http, guardedLine, guardedHttp] = process.argv.slice(2).map(Number);
+const homeOf = (port) => `http://127.0.0.1:${port}`;
+const home = homeOf(http);
 const EVIL = `<img src=x onerror=alert(1)>`;
 
 /** A netcat, as a person at a terminal has it. */
@@ -17,7 +19,7 @@ function netcat() {
 }
 
 /** A page that may complain of nothing and ask nobody else. */
-async function opened(context, path = "/") {
+async function opened(context, path = "/", home = homeOf(http)) {
   const page = await context.newPage();
   const wrong = [];
   page.on("console", (message) => ["error", "warning"].includes(message.type()) && wrong.push(message.text()));
@@ -141,6 +143,27 @@ async function refused(page) {
   assert.deepEqual(answer, [404, "NotFound"]);
 }
 
+/** A user sees his part, and is offered to end what he may. */
+async function logged(context) {
+  const [app, ops] = [new Line(guardedLine), new Line(guardedLine)];
+  assert.equal(await app.ask("AUTH app 'secret of app'"), "1");
+  assert.equal(await ops.ask("AUTH ops 'secret of ops'"), "1");
+  assert.equal(await app.ask("GET_LOCK app:one 0"), "1");
+  for (const name of ["app:two", "payroll"]) assert.equal(await ops.ask(`GET_LOCK ${name} 0`), "1");
+  await context.setHTTPCredentials({ username: "app", password: "secret of app" });
+  const { page, wrong } = await opened(context, "/", homeOf(guardedHttp));
+  await has(row(page, "app:two"), "ops");
+  assert.equal(await row(page, "payroll").count(), 0);
+  await row(page, "app:two").locator(".head").press("x");
+  await has(page.locator("#said"), "You may not end");
+  await row(page, "app:one").locator(".head").press("x");
+  await page.keyboard.press("Enter");
+  await row(page, "app:one").waitFor({ state: "detached" });
+  assert.match(await app.line(), /^ERROR KILLED/);
+  assert.deepEqual(wrong, []);
+  ops.close();
+}
+
 await withBrowser(async (context) => {
   const { page, wrong } = await opened(context);
   await theStory(page);
@@ -154,6 +177,7 @@ await withBrowser(async (context) => {
   assert.deepEqual([wrong, other.wrong], [[], []]);
   await refused(page);
   for (const client of clients) client.close();
+  await logged(context);
 });
 console.log("done");
 process.exit();
