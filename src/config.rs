@@ -1,5 +1,6 @@
 //! Every flag and its environment variable, checked once.
 
+mod tls;
 mod values;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
@@ -7,6 +8,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
+pub use tls::TlsFlags;
 pub use values::{Idle, Listen, LogFormat};
 use values::{at_least_one, keepalive, level, line_size, packet_size, some_time, time};
 
@@ -84,6 +86,10 @@ pub struct Config {
     #[arg(long, env = "GETLOCKD_OPEN")]
     pub open: bool,
 
+    /// How clients are served by TLS.
+    #[command(flatten)]
+    pub tls: TlsFlags,
+
     /// The most connections at a time [default: as many as the process may open]
     #[arg(long, env = "GETLOCKD_MAX_CONNECTIONS", value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_connections: Option<usize>,
@@ -108,7 +114,7 @@ pub struct Config {
     #[arg(long, env = "GETLOCKD_MAX_PACKET", default_value_t = crate::mysql::MAX_PACKET, value_name = "BYTES", value_parser = packet_size, allow_negative_numbers = true)]
     pub max_packet: usize,
 
-    /// Within which time a client must have logged in by MySQL, or said something by HTTP
+    /// Within which time a client must have logged in by MySQL, said something by HTTP, or shaken hands by TLS
     #[arg(long, env = "GETLOCKD_LOGIN_TIME", default_value = "10s", value_name = "TIME", value_parser = some_time, allow_negative_numbers = true)]
     pub login_time: Duration,
 
@@ -178,6 +184,9 @@ impl Cli {
         }
         if lease_min > lease_max {
             return wrong("--lease-min is more than --lease-max; say one that is not");
+        }
+        if let Some(what) = cli.config.tls.wrong() {
+            return wrong(what);
         }
         Ok(cli)
     }

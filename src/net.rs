@@ -2,11 +2,16 @@
 
 mod accept;
 mod burst;
+mod prefixed;
 mod socket;
 mod stall;
+mod stream;
+mod tls;
 mod watched;
 
 pub use accept::{Connection, Gate, accept};
-pub use burst::{Burst, HungUp, MAX_READ_AHEAD, MAX_UNSENT};
+pub use burst::{Burst, HungUp, MAX_READ_AHEAD, MAX_UNSENT, Terms};
+pub use prefixed::Prefixed;
 pub use socket::{Keepalive, listen};
+pub use tls::{Secured, TLS_HELLO, Tls, TlsError, TlsFiles};
 pub use watched::{Watch, Watched};

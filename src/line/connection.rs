@@ -1,8 +1,9 @@
 //! One connection of the line wire, from its first byte to its end.
 
-use std::{convert::Infallible, fmt, pin::Pin, time::Duration};
+use std::{convert::Infallible, fmt, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use tokio::time::timeout;
 use tokio_util::codec::{Decoder, Encoder};
 use tracing::Instrument;
 
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     command::{Answer, Command, Ending, Reply},
-    net::{Burst, HungUp, MAX_UNSENT},
+    net::{Burst, HungUp, MAX_UNSENT, TLS_HELLO, Tls},
     session::{Limits, Progress, Session},
     tally::{Cause, Refused},
     user::{Credentials, Proof},
@@ -26,6 +27,8 @@ enum Over {
     Left,
     /// QUIT.
     Quit,
+    /// It has to speak first, and did not in time.
+    TooSlow,
     /// What it sent is no line protocol.
     Untrusted(Untrusted),
     /// It sent more behind a command that waits than is kept.
@@ -33,7 +36,7 @@ enum Over {
     /// Nothing came for longer than may be, be it that it holds locks or not.
     Idle(Duration),
     /// It did not log in in time.
-    TooSlow,
+    NoLogin,
     /// The server ends it.
     Ended(Ending),
 }
@@ -43,8 +46,9 @@ impl fmt::Display for Over {
         match self {
             Self::Left => f.write_str("the client left"),
             Self::Quit => f.write_str("the client quit"),
+            Self::TooSlow => f.write_str("the client said nothing in time"),
             Self::SentTooMuch => f.write_str("the client sent too much behind a command that waits"),
-            Self::TooSlow => f.write_str("the client did not log in in time"),
+            Self::NoLogin => f.write_str("the client did not log in in time"),
             Self::Idle(limit) => write!(f, "the client was idle for {limit:?}"),
             Self::Untrusted(untrusted) => untrusted.fmt(f),
             Self::Ended(ending) => ending.fmt(f),
@@ -130,6 +134,10 @@ enum Step<'a> {
 
 impl Connection {
     async fn run(&mut self) -> Result<Infallible, Over> {
+        if let Some(tls) = self.io.tls().cloned() {
+            // Boxed: its state is not needed any more once the client is in.
+            Box::pin(self.begin(tls)).await?;
+        }
         loop {
             let (answer, more) = match self.step()? {
                 Step::Waits(waiting) => (Some(waiting.await?), true),
@@ -146,6 +154,21 @@ impl Connection {
                 self.flush().await?;
             }
             if more { self.take_turns().await } else { self.fill().await? }
+        }
+    }
+
+    /// The first byte tells whether the client speaks TLS.
+    async fn begin(&mut self, tls: Arc<Tls>) -> Result<(), Over> {
+        let time = self.session.limits().login;
+        if tls.is_required() {
+            timeout(time, self.fill()).await.unwrap_or(Err(Over::TooSlow))?;
+        } else {
+            self.fill().await?;
+        }
+        match self.io.input.first() {
+            Some(&TLS_HELLO) => Ok(wire::upgrade(&mut self.io, self.session.handle(), &tls, time).await?),
+            _ if tls.is_required() => Err(Untrusted::NoTls.into()),
+            _ => Ok(()),
         }
     }
 
@@ -225,7 +248,7 @@ impl Connection {
         filled.map_err(|silence| match silence {
             Silence::Left => Over::Left,
             Silence::Ended(ending) => ending.into(),
-            Silence::Idle if self.session.needs_login() => Over::TooSlow,
+            Silence::Idle if self.session.needs_login() => Over::NoLogin,
             Silence::Idle => Over::Idle(self.session.may_idle().unwrap_or_default()),
         })
     }
@@ -245,12 +268,12 @@ impl Connection {
         session.end(cause);
         tracing::debug!(holds, why = %over, "connection ends");
         let (last, patience) = match over {
-            Over::Left => return,
+            Over::Left | Over::TooSlow => return,
             Over::Quit => (Response::Bye, None),
             Over::Untrusted(untrusted) => (Response::Untrusted(untrusted), None),
             Over::SentTooMuch => (Response::SentTooMuch, Some(LAST_WORDS)),
             Over::Idle(limit) => (Response::Idle { limit, held: holds > 0 }, Some(LAST_WORDS)),
-            Over::TooSlow => (Response::TooSlow(max_login), Some(LAST_WORDS)),
+            Over::NoLogin => (Response::TooSlow(max_login), Some(LAST_WORDS)),
             Over::Ended(ending) => (Response::Ended(ending), Some(LAST_WORDS)),
         };
         let _ = codec.encode(last, &mut io.output);

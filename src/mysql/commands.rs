@@ -104,7 +104,7 @@ impl Connection {
     fn reset(&mut self) {
         self.session.release_all(Cause::Reset);
         self.state.reset();
-        self.state.variables.set_max_packet(self.session.limits().packet);
+        self.set_flags();
         self.state.variables.set_names(Charset::default(), None);
     }
 

@@ -96,18 +96,39 @@ impl Connection {
 
     async fn log_in(&mut self) -> Result<(), Over> {
         let nonce = login::nonce()?;
-        let id = self.session.id();
-        self.packets.put(&mut self.io.output, |output| login::put_greeting(output, id, &nonce));
-        let login = Login::parse(&self.packet().await?)?;
+        let (id, tls) = (self.session.id(), self.io.tls().is_some());
+        self.packets.put(&mut self.io.output, |output| login::put_greeting(output, id, &nonce, tls));
+        let login = self.login().await?;
         self.state.capabilities = login.capabilities;
         self.state.nonce = nonce;
         self.authenticate(&login, &nonce).await?;
         self.multi = login.capabilities & login::capability::MULTI_STATEMENTS != 0;
-        self.state.variables.set_max_packet(self.session.limits().packet);
+        self.set_flags();
         self.state.variables.set_names(login.charset, None);
         self.be(login.user, login.database);
         self.writer(false).ok();
         self.flush().await
+    }
+
+    /// What the client says of itself, by TLS if it asks for that before.
+    async fn login(&mut self) -> Result<Login, Over> {
+        let packet = self.packet().await?;
+        let Some(tls) = self.io.tls().cloned() else { return Ok(Login::parse(&packet, false)?) };
+        if login::asks_for_tls(&packet) {
+            let time = self.session.limits().login;
+            wire::upgrade(&mut self.io, self.session.handle(), &tls, time).await?;
+            return Ok(Login::parse(&self.packet().await?, true)?);
+        }
+        let login = Login::parse(&packet, false)?;
+        if tls.is_required() { Err(SqlError::InsecureTransport.into()) } else { Ok(login) }
+    }
+
+    /// What the server's flags make of the variables.
+    pub(super) fn set_flags(&mut self) {
+        self.state.variables.set_max_packet(self.session.limits().packet);
+        if let Some(tls) = self.io.tls() {
+            self.state.variables.set_tls(tls.is_required());
+        }
     }
 
     pub(super) fn be(&mut self, user: String, database: Option<String>) {

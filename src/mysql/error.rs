@@ -79,6 +79,8 @@ pub(super) enum SqlError {
     UnknownCommand,
     #[error("Bad handshake")]
     BadHandshake,
+    #[error("Connections using insecure transport are prohibited while --require_secure_transport=ON.")]
+    InsecureTransport,
     #[error("Malformed communication packet.")]
     Malformed,
     #[error("Got packets out of order")]
@@ -137,6 +139,7 @@ impl SqlError {
             Self::NoSuchThing(_) => (1235, "42000"),
             Self::UnknownCommand => (1047, "08S01"),
             Self::BadHandshake => (1043, "08S01"),
+            Self::InsecureTransport => (3159, "HY000"),
             Self::Malformed => (1835, "HY000"),
             Self::OutOfOrder => (1156, "08S01"),
             Self::TooLarge => (1153, "08S01"),

@@ -21,7 +21,7 @@ use super::{
 pub(crate) fn packets(data: &[u8]) {
     let (mut packets, mut input) = (Packets::new(1 << 16), BytesMut::from(data));
     while let Ok(Some(payload)) = packets.decode(&mut input) {
-        if let Ok(login) = Login::parse(&payload) {
+        if let Ok(login) = Login::parse(&payload, true) {
             let _ = login.next();
         }
         let _ = login::Change::parse(&payload, payload.len() % 2 == 0);

@@ -17,7 +17,7 @@ pub(super) mod capability {
     pub(in crate::mysql) const PLUGIN_AUTH_LENGTH: u32 = 1 << 21;
     pub(in crate::mysql) const DEPRECATE_EOF: u32 = 1 << 24;
     /// Long passwords and flags, found rows, a database, ignored blanks, transactions, multiple
-    /// statements and results, plugins and attributes. No TLS, no compression, no session tracking.
+    /// statements and results, plugins and attributes. TLS where it is set up. No compression, no session tracking.
     pub(in crate::mysql) const OURS: u32 = 0x0138_0000
         | PLUGIN_AUTH_LENGTH
         | PROTOCOL_41
@@ -56,8 +56,9 @@ pub(super) fn nonce() -> Result<Nonce, SqlError> {
 }
 
 /// The first packet of a connection.
-pub(super) fn put_greeting(output: &mut BytesMut, id: SessionId, nonce: &Nonce) {
-    let [low, high] = [capability::OURS & 0xFFFF, capability::OURS >> 16];
+pub(super) fn put_greeting(output: &mut BytesMut, id: SessionId, nonce: &Nonce, tls: bool) {
+    let ours = capability::OURS | if tls { capability::SSL } else { 0 };
+    let [low, high] = [ours & 0xFFFF, ours >> 16];
     output.put_u8(10);
     output.put_slice(super::VERSION.as_bytes());
     output.put_u8(0);
@@ -76,6 +77,11 @@ pub(super) fn put_greeting(output: &mut BytesMut, id: SessionId, nonce: &Nonce) 
     output.put_u8(0);
 }
 
+/// Whether a client asks for TLS before it logs in: by the start of a login (`SSLRequest`).
+pub(super) fn asks_for_tls(payload: &[u8]) -> bool {
+    payload.len() == 32 && Fields(payload).u32().is_ok_and(|asked| asked & capability::SSL != 0)
+}
+
 /// What a client says of itself.
 #[derive(Debug, PartialEq)]
 pub(super) struct Login {
@@ -90,12 +96,13 @@ pub(super) struct Login {
 }
 
 impl Login {
-    pub(super) fn parse(payload: &[u8]) -> Result<Self, SqlError> {
+    /// `secured`: it comes by TLS.
+    pub(super) fn parse(payload: &[u8], secured: bool) -> Result<Self, SqlError> {
         use capability as c;
         let mut fields = Fields(payload);
         let capabilities = fields.u32()?;
         let has = |capability| capabilities & capability != 0;
-        if !has(c::PROTOCOL_41) || has(c::SSL) {
+        if !has(c::PROTOCOL_41) || has(c::SSL) && !secured {
             return Err(SqlError::BadHandshake);
         }
         let (_max_packet, charset) = (fields.u32()?, Charset::numbered(fields.u8()?.into()));
@@ -201,7 +208,7 @@ mod tests {
         let nonce = nonce().unwrap();
         assert!(nonce.iter().all(|byte| *byte != 0 && *byte != b'$' && byte.is_ascii()));
         let mut output = BytesMut::new();
-        put_greeting(&mut output, SessionId(7), &nonce);
+        put_greeting(&mut output, SessionId(7), &nonce, false);
         let mut fields = Fields(&output);
         assert_eq!(fields.u8(), Ok(10));
         assert!(fields.until_nul().starts_with(b"8.4."));
@@ -222,7 +229,7 @@ mod tests {
         payload.extend([0, 0, 0, 1, 8]);
         payload.extend([0; 23]);
         payload.extend(rest);
-        Login::parse(&payload)
+        Login::parse(&payload, false)
     }
 
     #[test]
