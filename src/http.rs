@@ -2,6 +2,7 @@
 
 mod api;
 mod json;
+mod metrics;
 mod short;
 
 use std::sync::Arc;
@@ -15,17 +16,18 @@ use axum::{
 };
 
 use self::json::Failure;
-use crate::lease::Leases;
+use crate::{lease::Leases, metrics::Metrics};
 
 /// The name of this wire.
 pub const WIRE: &str = "http";
 
 /// Everything that is answered with text and JSON.
-pub fn router(leases: Arc<Leases>) -> Router {
+pub fn router(leases: Arc<Leases>, metrics: Arc<Metrics>) -> Router {
     Router::new()
         .route("/", get(hello))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route("/metrics", get(move |headers| metrics::scrape(metrics.clone(), headers)))
         .route("/openapi.json", get(openapi))
         .merge(api::routes())
         .merge(short::routes())
