@@ -9,6 +9,7 @@ use common::{
     TestServer, all_drivers_are_wanted,
     http::{self, get},
     installed,
+    mysql::{MySql, Reply},
 };
 use getlockd::{
     name::Name,
@@ -65,6 +66,7 @@ fn causes(server: &TestServer, name: &str) -> Vec<&'static str> {
 async fn a_story_is_told_by_its_numbers() {
     let server = TestServer::start();
     let [mut one, mut two, mut three] = server.clients().await;
+    let ids = [one.id().await, two.id().await];
     let before = Scrape::of(&server).await;
 
     // Taken at once: a grant without a wait.
@@ -83,8 +85,8 @@ async fn a_story_is_told_by_its_numbers() {
     // A wait that is interrupted, one whose client leaves, and one whose session is killed.
     two.send("GET_LOCK a 60").await;
     server.until_waiting(1).await;
-    assert_eq!(three.ask("KILL QUERY 2").await, "1");
-    assert!(two.line().await.starts_with("ERROR INTERRUPTED "));
+    assert_eq!(three.ask(&format!("KILL QUERY {}", ids[1])).await, "1");
+    assert!(two.line().await.starts_with("ERROR KILLED KILL QUERY "));
     let mut four = server.client().await;
     four.send("GET_LOCK a 60").await;
     server.until_waiting(1).await;
@@ -92,16 +94,16 @@ async fn a_story_is_told_by_its_numbers() {
     server.until(|stats| stats.table.waiters == 0 && stats.connections == 3).await;
     two.send("GET_LOCK a 60").await;
     server.until_waiting(1).await;
-    assert_eq!(three.ask("KILL 1").await, "1");
+    assert_eq!(three.ask(&format!("KILL {}", ids[0])).await, "1");
     assert_eq!(two.line().await, "1");
     server.until(|stats| stats.connections == 2).await;
     // A lease that is released, and one that runs out.
-    let wish = json!({"name": "c", "ttl_ms": 1000});
-    let (status, lease) = http::post(server.http, "/api/v1/acquire", &wish).await;
+    let wish = json!({"resourceName": "c", "ttlMs": 1000});
+    let (status, lease) = http::post(server.http, "/api/lock/acquire", &wish).await;
     assert_eq!(status, 200, "{lease}");
-    let release = json!({"name": "c", "token": lease["token"]});
-    assert_eq!(http::post(server.http, "/api/v1/release", &release).await.0, 200);
-    assert_eq!(http::post(server.http, "/api/v1/acquire", &wish).await.0, 200);
+    let release = json!({"resourceName": "c", "lockToken": lease["lockToken"]});
+    assert_eq!(http::post(server.http, "/api/lock/release", &release).await.0, 200);
+    assert_eq!(http::post(server.http, "/api/lock/acquire", &wish).await.0, 200);
     server.until(|stats| stats.table.locks == 1 && stats.connections == 2).await;
 
     let after = Scrape::of(&server).await;
@@ -141,25 +143,31 @@ async fn a_story_is_told_by_its_numbers() {
 
 #[tokio::test]
 async fn each_cause_is_told() {
-    let mut server = TestServer::with(&["--idle-time-holders", "20ms", "--drain", "0s"]);
+    let mut server = TestServer::with(&["--idle-time-holders", "200ms", "--drain", "0s"]);
     let [mut one, mut two, mut three] = server.clients().await;
-    // The one below closes by itself: it says nothing for too long.
+    let id = three.id().await;
+    // It says nothing more, for too long.
     assert_eq!(three.ask("GET_LOCK idle 0").await, "1");
     assert_eq!(one.ask("GET_LOCK dropped 0").await, "1");
     one.reset();
     assert_eq!(two.ask("GET_LOCK quit 0").await, "1");
-    assert_eq!(two.ask("QUIT").await, "1");
-    assert!(three.rest().await.contains("ERROR IDLE"));
+    assert_eq!(two.ask("QUIT").await, "BYE");
+    assert!(three.rest().await.contains("; its locks are free; closing"));
     server.until(|stats| stats.connections == 0).await;
     assert_eq!(causes(&server, "idle"), ["idle"]);
     assert_eq!(causes(&server, "dropped"), ["disconnect"]);
     assert_eq!(causes(&server, "quit"), ["disconnect"]);
     let past = &history(&server, "idle")[0];
-    assert_eq!((past.origin.wire, past.session.0), ("line", 3));
-    assert!(past.held >= Duration::from_millis(20));
+    assert_eq!((past.origin.wire, past.session.0), ("line", id));
+    assert!(past.held >= Duration::from_millis(200));
 
-    let wish = json!({"name": "stopped"});
-    assert_eq!(http::post(server.http, "/api/v1/acquire", &wish).await.0, 200);
+    let mut pooled = MySql::connect(server.mysql).await;
+    assert_eq!(pooled.value("SELECT GET_LOCK('pooled', 0)").await.as_deref(), Some("1"));
+    assert!(matches!(pooled.command(&[0x1F]).await, Reply::Ok { .. }));
+    assert_eq!(causes(&server, "pooled"), ["reset"]);
+
+    let wish = json!({"resourceName": "stopped"});
+    assert_eq!(http::post(server.http, "/api/lock/acquire", &wish).await.0, 200);
     let hub = server.hub.clone();
     server.stop();
     server.stopped().await;
@@ -170,8 +178,6 @@ async fn each_cause_is_told() {
 #[tokio::test]
 async fn what_is_refused_is_counted() {
     let server = TestServer::with(&[
-        "--max-connections",
-        "3",
         "--max-locks-per-session",
         "1",
         "--max-waiters-per-lock",
@@ -182,24 +188,42 @@ async fn what_is_refused_is_counted() {
     let [mut one, mut two] = server.clients().await;
     assert_eq!(one.ask("GET_LOCK a 0").await, "1");
     assert!(one.ask("GET_LOCK b 0").await.starts_with("ERROR LIMIT "));
+    let acquire = |name: &str| json!({ "resourceName": name });
+    assert_eq!(http::post(server.http, "/api/lock/acquire", &acquire("c")).await.0, 200);
+    assert_eq!(http::post(server.http, "/api/lock/acquire", &acquire("d")).await.0, 503);
     two.send("GET_LOCK a 60").await;
     server.until_waiting(1).await;
     let mut three = server.client().await;
     assert!(three.ask("GET_LOCK a 60").await.starts_with("ERROR LIMIT "));
-    assert!(server.client().await.rest().await.starts_with("ERROR "));
     three.send_bytes(&[b'x'; 100_000]).await;
     three.rest().await;
-    server.until(|stats| stats.connections == 2).await;
-    let acquire = |name: &str| json!({ "name": name });
-    assert_eq!(http::post(server.http, "/api/v1/acquire", &acquire("c")).await.0, 200);
-    assert_eq!(http::post(server.http, "/api/v1/acquire", &acquire("d")).await.0, 429);
+    server.until(|stats| stats.connections == 3).await;
 
     let scrape = Scrape::of(&server).await;
-    for reason in ["connections", "leases", "locks_per_session", "protocol", "waiters_per_lock"] {
+    for reason in ["leases", "locks_per_session", "protocol", "waiters_per_lock"] {
         assert_eq!(scrape.value(&format!("getlockd_refused_total{{reason=\"{reason}\"}}")), 1.0, "{reason}");
     }
     assert_eq!(scrape.value("getlockd_leases"), 1.0);
-    assert_eq!(scrape.value("getlockd_max_connections"), 3.0);
+}
+
+#[tokio::test]
+async fn who_finds_no_place_is_counted() {
+    let server = TestServer::with(&["--max-connections", "1"]);
+    let mut client = server.client().await;
+    assert_eq!(client.ask("PING").await, "PONG");
+    assert!(server.client().await.rest().await.starts_with("ERROR "));
+    assert_eq!(client.ask("QUIT").await, "BYE");
+    client.rest().await;
+    // Its place is free a moment after its end is read.
+    let page = loop {
+        let (status, page) = get(server.http, "/metrics").await;
+        if status == 200 {
+            break page;
+        }
+    };
+    let refused = page.lines().find(|line| line.contains("reason=\"connections\"")).unwrap();
+    assert!(!refused.ends_with(" 0"), "{refused}");
+    assert!(page.contains("\ngetlockd_max_connections 1\n") && page.contains("{wire=\"http\"} 1\n"));
 }
 
 #[tokio::test]

@@ -83,8 +83,7 @@ impl Sheet<'_> {
 }
 
 fn encode(mut metric: MetricEncoder<'_>, times: &Distribution) -> fmt::Result {
-    // This is how the encoder is told of the bucket without a bound.
-    let bounds = BOUNDS.into_iter().chain([f64::MAX]);
+    let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
     let buckets: Vec<_> = bounds.zip(times.counts).collect();
     metric.encode_histogram::<NoLabelSet>(times.sum.as_secs_f64(), times.count(), &buckets, None)
 }
