@@ -5,7 +5,7 @@ mod values;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 use tracing::level_filters::LevelFilter;
 
 pub use tls::TlsFlags;
@@ -52,7 +52,7 @@ pub struct NewUser {
     /// What the names start with that he may see beside those, or *; may be given again
     #[arg(long, value_name = "PREFIX")]
     pub see: Vec<String>,
-    /// He may end sessions of others: of those who can lock only what he may see
+    /// He may end sessions of others: of users who may lock and see only what he may see
     #[arg(long)]
     pub kill: bool,
     /// Make a random token for HTTP and gRPC, told once, in place of a password
@@ -83,7 +83,7 @@ pub struct Config {
     pub users: Option<PathBuf>,
 
     /// Listen beyond loopback though there are no users: everybody who gets there may do everything
-    #[arg(long, env = "GETLOCKD_OPEN")]
+    #[arg(long, env = "GETLOCKD_OPEN", value_parser = BoolishValueParser::new())]
     pub open: bool,
 
     /// How clients are served by TLS.

@@ -108,11 +108,12 @@ impl User {
         self.may_see_all() || other.is_some_and(|other| other.name == self.name)
     }
 
-    /// Whether he may end a session of `other`: his own, and, if he may end any, those that can lock
-    /// nothing that he does not see.
+    /// Whether he may end a session of `other`: his own, and, if he may end any, those of users who
+    /// may lock and see nothing that he does not see.
     pub fn may_kill(&self, other: Option<&Self>) -> bool {
         let within = |other: &Self| {
-            other.lock.0.iter().all(|part| self.see.contains(part) || self.lock.contains(part))
+            let mut parts = other.lock.0.iter().chain(&other.see.0);
+            parts.all(|part| self.see.contains(part) || self.lock.contains(part))
         };
         match other {
             Some(other) => other.name == self.name || self.kill && within(other),
