@@ -18,6 +18,7 @@ pub mod invite;
 pub mod lease;
 pub mod line;
 pub mod lock;
+pub mod metrics;
 pub mod mysql;
 pub mod name;
 pub mod net;

@@ -2,6 +2,7 @@
 
 mod accept;
 mod burst;
+mod door;
 mod prefixed;
 mod socket;
 mod stall;
@@ -11,6 +12,7 @@ mod watched;
 
 pub use accept::{Connection, Gate, accept};
 pub use burst::{Burst, HungUp, MAX_READ_AHEAD, MAX_UNSENT, Terms};
+pub use door::{Door, Passages};
 pub use prefixed::Prefixed;
 pub use socket::{Keepalive, listen};
 pub use tls::{Secured, TLS_HELLO, Tls, TlsError, TlsFiles};

@@ -8,7 +8,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use axum::{
@@ -23,8 +23,10 @@ use crate::{
     config::{Config, Listen},
     grpc, http,
     lease::{Bounds, Leases},
-    line, mysql,
-    net::{self, Burst, Connection, Gate, Keepalive, Terms, Tls, TlsError},
+    line,
+    metrics::{Metrics, Sources},
+    mysql,
+    net::{self, Burst, Connection, Door, Gate, Keepalive, Terms, Tls, TlsError},
     others,
     session::{Hub, Limits, Session},
     user::{FileError, Users},
@@ -79,6 +81,8 @@ pub struct Server {
     /// The tasks that accept connections, up to the stop.
     accepting: TaskTracker,
     max_connections: usize,
+    doors: Vec<Arc<Door>>,
+    started: SystemTime,
     terms: Arc<Terms>,
     drain: Duration,
     leases: Arc<Leases>,
@@ -122,6 +126,8 @@ impl Server {
             gate,
             accepting: TaskTracker::new(),
             max_connections,
+            doors: Vec::new(),
+            started: SystemTime::now(),
             terms: Arc::new(Terms { keepalive: Keepalive(config.keepalive), tls: tls.map(Arc::new) }),
             drain: config.drain,
             leases,
@@ -172,25 +178,43 @@ impl Server {
     fn accept(&mut self) {
         let keepalive = self.terms.keepalive;
         if let Some(listener) = self.line.take() {
+            let door = self.door(line::WIRE);
             let refusal = line::refusal(self.max_connections);
             let serve = self.serving(line::WIRE, line::serve);
-            self.accepting.spawn(net::accept(listener, self.gate.clone(), refusal, keepalive, serve));
+            self.accepting.spawn(net::accept(listener, self.gate.clone(), door, refusal, keepalive, serve));
         }
         if let Some(listener) = self.mysql.take() {
+            let door = self.door(mysql::WIRE);
             let serve = self.serving(mysql::WIRE, mysql::serve);
             let gate = self.gate.clone();
-            self.accepting.spawn(net::accept(listener, gate, mysql::refusal(), keepalive, serve));
+            self.accepting.spawn(net::accept(listener, gate, door, mysql::refusal(), keepalive, serve));
         }
         if let Some(listener) = self.http.take() {
+            let door = self.door(http::WIRE);
             let web = web::Web {
+                // Last, when all doors are there.
                 router: self.router(),
                 terms: self.terms.clone(),
                 login: self.hub.limits().login,
                 stop: self.http_gate.stop.clone(),
             };
             let serve = serve_http(web);
-            tokio::spawn(net::accept(listener, self.http_gate.clone(), web::refusal(), keepalive, serve));
+            let gate = self.http_gate.clone();
+            tokio::spawn(net::accept(listener, gate, door, web::refusal(), keepalive, serve));
         }
+    }
+
+    /// Where connections of a wire come in.
+    fn door(&mut self, wire: &'static str) -> Arc<Door> {
+        let door = Door::new(wire, self.gate.places.clone());
+        self.doors.push(door.clone());
+        door
+    }
+
+    fn metrics(&self) -> Arc<Metrics> {
+        let (hub, leases, doors) = (self.hub.clone(), self.leases.clone(), self.doors.clone());
+        let (max_connections, started) = (self.max_connections, self.started);
+        Arc::new(Metrics::new(Sources { hub, leases, doors, max_connections, started }))
     }
 
     /// Serves a connection with a session of its own.
@@ -211,7 +235,7 @@ impl Server {
 
     /// All that HTTP and gRPC are answered by.
     pub(crate) fn router(&self) -> Router {
-        let http = http::router(self.leases.clone(), self.http_gate.stop.clone());
+        let http = http::router(self.leases.clone(), self.metrics(), self.http_gate.stop.clone());
         let others = others::router(&self.leases);
         let mut router = http.merge(self.grpc.router.clone()).merge(others);
         if self.hub.users().is_some() {
