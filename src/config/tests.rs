@@ -11,7 +11,8 @@ fn read(flags: &[&str]) -> Result<Cli, String> {
 
 #[test]
 fn flags_are_read_as_people_write_them() {
-    let config = read(&["--line", "0.0.0.0:0", "--open", "--drain", "500ms", "--keepalive=1m"]).unwrap().config;
+    let config =
+        read(&["--line", "0.0.0.0:0", "--open", "--drain", "500ms", "--keepalive=1m"]).unwrap().config;
     assert_eq!(config.line, Listen::At(SocketAddr::from(([0, 0, 0, 0], 0))));
     assert_eq!(config.drain, Duration::from_millis(500));
     assert_eq!(config.keepalive, Duration::from_mins(1));
