@@ -82,6 +82,6 @@ fn help_names_every_flag_and_its_variable() {
         "log-level",
     ] {
         let variable = format!("GETLOCKD_{}", flag.to_uppercase().replace('-', "_"));
-        assert!(help.contains(&format!("--{flag} ")) && help.contains(&variable), "{flag}");
+        assert!(help.contains(&format!("--{flag}")) && help.contains(&variable), "{flag}");
     }
 }

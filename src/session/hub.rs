@@ -109,6 +109,11 @@ impl Hub {
         self.limits
     }
 
+    /// When it began.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Starts a session.
     pub fn open(self: &Arc<Self>, origin: Origin) -> Session {
         let mut live = self.live();
