@@ -196,7 +196,7 @@ impl Hub {
             let Some(account) = handle.account() else { continue };
             match users.find(account.name()) {
                 Some(now) => {
-                    handle.set_account(now.clone());
+                    handle.renew_account(&now);
                     accounts.insert(handle.id, (handle, now));
                 }
                 None => revoked.push(handle),
