@@ -29,6 +29,7 @@ pub mod planted;
 pub mod server;
 pub mod session;
 mod sync;
+pub mod systemd;
 pub mod tally;
 pub mod timeout;
 pub mod user;
