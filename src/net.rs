@@ -2,11 +2,12 @@
 
 mod accept;
 mod burst;
-mod socket;
+mod listen;
 mod stall;
 mod watched;
 
+pub use crate::keepalive::Keepalive;
 pub use accept::{Connection, Gate, accept};
 pub use burst::{Burst, HungUp, MAX_READ_AHEAD, MAX_UNSENT};
-pub use socket::{Keepalive, listen};
+pub use listen::listen;
 pub use watched::{Watch, Watched};

@@ -1,0 +1,3 @@
+//! `getlock`: locks for scripts, and lists for people.
+
+fn main() {}
