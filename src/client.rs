@@ -62,7 +62,7 @@ pub use connection::Connection;
 pub use error::{Error, Lost, Refused};
 pub use guard::Guard;
 pub use pool::Client;
-pub use reply::{List, Row};
+pub use reply::{List, Row, written};
 #[cfg(feature = "client-tls")]
 pub use tls::{Identity, Tls};
 

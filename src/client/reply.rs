@@ -3,7 +3,7 @@
 use bytes::{Buf, BytesMut};
 
 use super::Refused;
-use crate::escape::read_quoted;
+use crate::escape::{Written, read_quoted};
 
 /// No reply comes near it: what is longer comes from no getlockd.
 pub(super) const MAX_REPLY: usize = 64 * 1024;
@@ -86,6 +86,11 @@ impl Row {
     }
 }
 
+/// A text as the line protocol writes it: it may be shown on any terminal, and sent back.
+pub fn written(text: &str) -> String {
+    Written(text).to_string()
+}
+
 /// A value and what follows it.
 fn value(input: &[u8]) -> Option<(Option<String>, &[u8])> {
     if let Some(quoted) = input.strip_prefix(b"'") {
@@ -100,7 +105,6 @@ fn value(input: &[u8]) -> Option<(Option<String>, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::escape::Written;
 
     fn lines(input: &[u8]) -> Vec<Line> {
         let mut input = BytesMut::from(input);
