@@ -30,8 +30,8 @@ A lock that is called as one of the commands above: getlock run ls -- COMMAND";
 ///
 ///   getlock --once 55m nightly -- ./backup.sh     # one of many machines, once an hour
 ///
-/// The command finds GETLOCK_NAME, GETLOCK_FENCING_TOKEN and GETLOCK_CONNECTION_ID in its environment. The
-/// signals TERM, HUP, INT, QUIT, USR1 and USR2 are passed on to it.
+/// The command finds GETLOCK_NAME, GETLOCK_FENCING_TOKEN and GETLOCK_CONNECTION_ID in its
+/// environment. The signals TERM, HUP, INT, QUIT, USR1 and USR2 are passed on to it.
 #[derive(Debug, Parser)]
 #[command(
     name = "getlock",
@@ -44,10 +44,10 @@ A lock that is called as one of the commands above: getlock run ls -- COMMAND";
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
-    pub server: ServerArgs,
+    pub run: Option<RunArgs>,
 
     #[command(flatten)]
-    pub run: Option<RunArgs>,
+    pub server: ServerArgs,
 
     #[command(subcommand)]
     pub task: Option<Task>,
@@ -142,6 +142,7 @@ pub(crate) struct ServerArgs {
 
 /// What to run under which lock.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Running a command")]
 pub(crate) struct RunArgs {
     /// The lock
     pub name: String,

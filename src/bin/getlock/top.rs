@@ -8,7 +8,7 @@ use std::{
 use getlockd::client::{Connection, Error, Row, written};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval},
 };
 
 use crate::{
@@ -57,7 +57,7 @@ async fn view(
     connection: &Connection,
     host: &str,
     prefix: &str,
-    before: &mut Option<u64>,
+    before: &mut Option<(Instant, u64)>,
 ) -> Result<Vec<String>, Error> {
     let (stats, mut locks) = tokio::try_join!(connection.stats(), connection.locks(prefix))?;
     // Where the longest queues are one wants to look.
@@ -85,14 +85,17 @@ async fn view(
 }
 
 /// The numbers of the server.
-fn head(stats: &Row, host: &str, before: &mut Option<u64>) -> String {
+fn head(stats: &Row, host: &str, before: &mut Option<(Instant, u64)>) -> String {
     let number = |key| stats.get(key).unwrap_or("?").to_owned();
-    let grants: Option<u64> = stats.number("grants");
-    let rate = grants.zip(*before).map_or(0, |(now, before)| now.saturating_sub(before));
+    let grants = stats.number("grants").map(|grants: u64| (Instant::now(), grants));
+    let rate = grants.zip(*before).map_or(0.0, |(now, before)| {
+        let granted = u32::try_from(now.1.saturating_sub(before.1)).unwrap_or(u32::MAX);
+        f64::from(granted) / (now.0 - before.0).as_secs_f64()
+    });
     *before = grants;
     let uptime = stats.number("uptime").map_or_else(|| "?".to_owned(), age);
     format!(
-        "getlockd {} at {host}, up {uptime}: {} connections, {} locks, {} waiting, {rate} grants/s   (q quits)",
+        "getlockd {} at {host}, up {uptime}: {} connections, {} locks, {} waiting, {rate:.0} grants/s   (q quits)",
         number("version"),
         number("connections"),
         number("locks"),
