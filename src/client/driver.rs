@@ -181,8 +181,9 @@ impl Driver {
             };
             match (self.awaited.pop_front(), line) {
                 (Some(awaited), line) => {
-                    let more = self.hand_out(awaited, line)?;
-                    more.into_iter().for_each(|more| self.awaited.push_front(more));
+                    if let Some(unfinished) = self.hand_out(awaited, line)? {
+                        self.awaited.push_front(unfinished);
+                    }
                 }
                 // Unasked: it tells why it closes the connection.
                 (None, Line::Refused(refused)) => self.last = Some(refused),

@@ -85,7 +85,6 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     Ok(certificates)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn wrong(error: impl fmt::Display) -> Error {
     Error::Tls(error.to_string())
 }
