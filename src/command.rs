@@ -12,6 +12,7 @@ use crate::{
     lock::{Circle, Excerpt, Mode, SessionId, Token},
     name::Name,
     timeout::Timeout,
+    user::Denied,
 };
 
 /// What a session can be asked. The meaning of each is that of protocol.md.
@@ -115,7 +116,7 @@ pub struct LockRow {
     pub owner: SessionId,
     /// From where; none if the session ended meanwhile.
     pub origin: Option<Origin>,
-    /// What its client tells of itself.
+    /// What its client tells of itself, and who it is.
     pub profile: Option<crate::session::Profile>,
     /// Its fencing token.
     pub token: Token,
@@ -195,8 +196,21 @@ pub struct Stats {
     pub table: crate::lock::Counters,
     /// Requests answered 0.
     pub timeouts: u64,
+    /// Locks freed since their session ended while it held them.
+    pub abandoned: u64,
     /// Since the start.
     pub uptime: Duration,
+}
+
+/// What a user may not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forbidden {
+    /// To take this lock.
+    Lock(Name),
+    /// To look at this lock.
+    See(Name),
+    /// To end this session.
+    Kill(SessionId),
 }
 
 /// Why a command was refused. The session goes on, with all it holds.
@@ -214,6 +228,14 @@ pub enum Error {
     NoSession(SessionId),
     /// The server is stopping, and grants nothing new.
     Stopping,
+    /// The server has users, and the session has not said which it is.
+    NoLogin,
+    /// It was not let in as the user that it said.
+    BadLogin(Denied),
+    /// It is logged in as another user.
+    OtherUser,
+    /// Its user may not.
+    Forbidden(Forbidden),
 }
 
 impl fmt::Display for Error {
@@ -234,6 +256,22 @@ impl fmt::Display for Error {
             Self::Stopping => {
                 f.write_str("the server is stopping and grants nothing new; release what you hold")
             }
+            Self::NoLogin => f.write_str("log in first: AUTH user password"),
+            Self::BadLogin(denied) => denied.fmt(f),
+            Self::OtherUser => {
+                f.write_str("this session has logged in as another user; open another connection")
+            }
+            Self::Forbidden(what) => what.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lock(name) => write!(f, "your user may not lock {}", Written(name.as_str())),
+            Self::See(name) => write!(f, "your user may not look at {}", Written(name.as_str())),
+            Self::Kill(id) => write!(f, "your user may not end session {id}"),
         }
     }
 }
@@ -245,6 +283,8 @@ pub enum Ending {
     Killed(SessionId),
     /// The server stops.
     Shutdown,
+    /// Its user is none any more, or may not lock what it holds or waits for.
+    Revoked,
 }
 
 impl fmt::Display for Ending {
@@ -252,6 +292,7 @@ impl fmt::Display for Ending {
         match self {
             Self::Killed(by) => write!(f, "killed by session {by}"),
             Self::Shutdown => f.write_str("shutdown"),
+            Self::Revoked => f.write_str("its user may not any more"),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Every flag and its environment variable, checked once.
 
+mod tls;
 mod values;
 
-use std::{ffi::OsString, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
+pub use tls::TlsFlags;
 pub use values::{Idle, Listen, LogFormat};
 use values::{at_least_one, keepalive, level, line_size, packet_size, some_time, time};
 
@@ -29,12 +31,36 @@ pub struct Cli {
 /// What the program does beside serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Task {
+    /// Make an entry for the file of users: it asks for a password, or reads a line of its input
+    User(NewUser),
     /// Ask a running server whether it answers; exit code 0 if it does
     Ping {
         /// Where its line protocol is
         #[arg(env = "GETLOCKD_LINE", default_value = "127.0.0.1:3305", value_name = "ADDR")]
         server: Listen,
     },
+}
+
+/// A new user.
+#[derive(Args, Clone, Debug)]
+pub struct NewUser {
+    /// What he is called
+    pub name: String,
+    /// What the names of the locks start with that he may take, or * for all; may be given again
+    #[arg(long, value_name = "PREFIX")]
+    pub lock: Vec<String>,
+    /// What the names start with that he may see beside those, or *; may be given again
+    #[arg(long, value_name = "PREFIX")]
+    pub see: Vec<String>,
+    /// He may end sessions of others: of users who may lock and see only what he may see
+    #[arg(long)]
+    pub kill: bool,
+    /// Make a random token for HTTP and gRPC, told once, in place of a password
+    #[arg(long)]
+    pub token: bool,
+    /// No verifier for MySQL clients that know mysql_native_password alone
+    #[arg(long)]
+    pub no_native: bool,
 }
 
 /// How the server is set up.
@@ -51,6 +77,18 @@ pub struct Config {
     /// Where HTTP and gRPC listen: host:port, or off
     #[arg(long, env = "GETLOCKD_HTTP", default_value = "127.0.0.1:3308", value_name = "ADDR|off")]
     pub http: Listen,
+
+    /// The file of users, who then have to log in; `getlockd user` makes its entries. SIGHUP reads it again
+    #[arg(long, env = "GETLOCKD_USERS", value_name = "FILE")]
+    pub users: Option<PathBuf>,
+
+    /// Listen beyond loopback though there are no users: everybody who gets there may do everything
+    #[arg(long, env = "GETLOCKD_OPEN")]
+    pub open: bool,
+
+    /// How clients are served by TLS.
+    #[command(flatten)]
+    pub tls: TlsFlags,
 
     /// The most connections at a time [default: as many as the process may open]
     #[arg(long, env = "GETLOCKD_MAX_CONNECTIONS", value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
@@ -76,7 +114,7 @@ pub struct Config {
     #[arg(long, env = "GETLOCKD_MAX_PACKET", default_value_t = crate::mysql::MAX_PACKET, value_name = "BYTES", value_parser = packet_size, allow_negative_numbers = true)]
     pub max_packet: usize,
 
-    /// Within which time a client must have logged in by MySQL, or said something by HTTP
+    /// Within which time a client must have logged in by MySQL, said something by HTTP, or shaken hands by TLS
     #[arg(long, env = "GETLOCKD_LOGIN_TIME", default_value = "10s", value_name = "TIME", value_parser = some_time, allow_negative_numbers = true)]
     pub login_time: Duration,
 
@@ -141,10 +179,34 @@ impl Cli {
         if cli.task.is_none() && [line, mysql, http] == [Listen::Off; 3] {
             return wrong("nothing to serve: --line, --mysql and --http are off");
         }
+        if cli.task.is_none() {
+            cli.config.check_open()?;
+        }
         if lease_min > lease_max {
             return wrong("--lease-min is more than --lease-max; say one that is not");
         }
+        if let Some(what) = cli.config.tls.wrong() {
+            return wrong(what);
+        }
         Ok(cli)
+    }
+}
+
+impl Config {
+    /// Where everybody may do everything, only this machine gets there, unless it is said otherwise.
+    fn check_open(&self) -> Result<(), NotServing> {
+        let Self { line, mysql, http, users, open, .. } = self;
+        for (flag, listen) in [("--line", line), ("--mysql", mysql), ("--http", http)] {
+            if let Listen::At(addr) = listen
+                && !(addr.ip().to_canonical().is_loopback() || *open || users.is_some())
+            {
+                return Err(NotServing::Wrong(format!(
+                    "{flag} {addr} is open to other machines and nobody has to log in there: \
+                     give --users FILE, or say --open if everybody who gets there may do everything"
+                )));
+            }
+        }
+        Ok(())
     }
 }
 

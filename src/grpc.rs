@@ -93,6 +93,9 @@ impl From<LeaseError> for Status {
         let code = match &error {
             LeaseError::Busy => Code::Aborted,
             LeaseError::Refused(Error::Interrupted) | LeaseError::Ended(Ending::Killed(_)) => Code::Aborted,
+            LeaseError::Refused(Error::Forbidden(_)) | LeaseError::Ended(Ending::Revoked) => {
+                Code::PermissionDenied
+            }
             LeaseError::HungUp => Code::Cancelled,
             LeaseError::Gone => Code::NotFound,
             LeaseError::NotYours => Code::FailedPrecondition,

@@ -30,7 +30,8 @@ use crate::{
     command::{Answer, Command, Reply},
     lock::Token,
     name::Name,
-    session::{Handle, Hub, Progress, Session},
+    session::{Handle, Hub, Progress, Session, Viewer},
+    tally::{Cause, Refused},
 };
 
 /// How long a lease runs without a heartbeat if nothing else is asked for.
@@ -120,7 +121,7 @@ impl Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         if !*self.done.get_mut() {
-            self.leases.end(&self.key, &self.lease);
+            self.leases.end(&self.key, &self.lease, Cause::HandedBack);
         }
     }
 }
@@ -161,7 +162,7 @@ impl Leases {
         }
         let place = self.place()?;
         let Wish { name, mode, wait: timeout, owner, note, .. } = wish;
-        let mut session = self.hub.open(client.origin);
+        let mut session = client.open(&self.hub);
         session.handle().note(|profile| {
             profile.user = owner.unwrap_or_default();
             profile.note = note.map(String::into_boxed_str);
@@ -216,7 +217,10 @@ impl Leases {
     /// [`LeaseError::TooMany`]
     pub fn place(&self) -> Result<OwnedSemaphorePermit, LeaseError> {
         let place = self.places.clone().try_acquire_owned();
-        place.map_err(|_| LeaseError::TooMany(self.bounds.count))
+        place.map_err(|_| {
+            self.hub.tally().refused(Refused::Leases);
+            LeaseError::TooMany(self.bounds.count)
+        })
     }
 
     /// The time to live nearest to this one that a lease may have.
@@ -228,10 +232,17 @@ impl Leases {
     ///
     /// # Errors
     /// [`LeaseError::Gone`] or [`LeaseError::NotYours`] if there is no such lease, however little too
-    /// late; [`LeaseError::Ttl`] for a time that no lease runs for.
-    pub fn renew(&self, key: &Key, name: &Name, ttl: Option<Duration>) -> Result<Renewed, LeaseError> {
+    /// late; [`LeaseError::Ttl`] for a time that no lease runs for; [`LeaseError::Refused`] to one who
+    /// may not lock it.
+    pub fn renew(
+        &self,
+        key: &Key,
+        name: &Name,
+        ttl: Option<Duration>,
+        by: Viewer<'_>,
+    ) -> Result<Renewed, LeaseError> {
         let ttl = ttl.map(|ttl| self.checked(ttl)).transpose()?;
-        let lease = self.find(key, name)?;
+        let lease = self.find(key, name, by)?;
         let (ends, token) = {
             let mut term = lease.term();
             let Some(running) = &term.running else { return Err(self.stranger(name)) };
@@ -249,17 +260,17 @@ impl Leases {
     /// Ends a lease; its lock passes on before this returns.
     ///
     /// # Errors
-    /// [`LeaseError::Gone`] or [`LeaseError::NotYours`] if there is no such lease.
-    pub fn release(&self, key: &Key, name: &Name) -> Result<(), LeaseError> {
-        let lease = self.find(key, name)?;
-        if self.end(key, &lease) { Ok(()) } else { Err(self.stranger(name)) }
+    /// [`LeaseError::Gone`] or [`LeaseError::NotYours`] if there is no such lease;
+    /// [`LeaseError::Refused`] to one who may not lock it.
+    pub fn release(&self, key: &Key, name: &Name, by: Viewer<'_>) -> Result<(), LeaseError> {
+        let lease = self.find(key, name, by)?;
+        if self.end(key, &lease, Cause::Release) { Ok(()) } else { Err(self.stranger(name)) }
     }
 
     /// False if it had ended.
-    fn end(&self, key: &Key, lease: &Arc<Lease>) -> bool {
-        let Some(mut running) = lease.term().running.take() else { return false };
-        drop(running.session.start(Command::ReleaseAllLocks));
-        drop(running);
+    fn end(&self, key: &Key, lease: &Arc<Lease>, cause: Cause) -> bool {
+        let Some(running) = lease.term().running.take() else { return false };
+        running.session.end(cause);
         self.forget(key, lease);
         lease.changed.notify_one();
         true
@@ -268,9 +279,10 @@ impl Leases {
     /// How long a lease still runs.
     ///
     /// # Errors
-    /// [`LeaseError::Gone`] or [`LeaseError::NotYours`] if there is no such lease.
-    pub fn remaining(&self, key: &Key, name: &Name) -> Result<Duration, LeaseError> {
-        let lease = self.find(key, name)?;
+    /// [`LeaseError::Gone`] or [`LeaseError::NotYours`] if there is no such lease;
+    /// [`LeaseError::Refused`] to one who may not lock it.
+    pub fn remaining(&self, key: &Key, name: &Name, by: Viewer<'_>) -> Result<Duration, LeaseError> {
+        let lease = self.find(key, name, by)?;
         let term = lease.term();
         Ok(term.ends.saturating_duration_since(Instant::now()))
     }
@@ -280,10 +292,12 @@ impl Leases {
         if (min..=max).contains(&ttl) { Ok(ttl) } else { Err(LeaseError::Ttl { min, max }) }
     }
 
-    /// The lease of a key that runs.
-    fn find(&self, key: &Key, name: &Name) -> Result<Arc<Lease>, LeaseError> {
+    /// The lease of a key that runs, for the user who took it.
+    fn find(&self, key: &Key, name: &Name, by: Viewer<'_>) -> Result<Arc<Lease>, LeaseError> {
+        by.check_lock(name).map_err(LeaseError::Refused)?;
         let lease = self.live().get(key).filter(|lease| lease.name == *name).cloned();
-        lease.filter(|lease| lease.ends().is_some()).ok_or_else(|| self.stranger(name))
+        let is_his = |lease: &Arc<Lease>| by.is_user_of(&lease.handle) && lease.ends().is_some();
+        lease.filter(is_his).ok_or_else(|| self.stranger(name))
     }
 
     /// What is said of a token that is no lease on the lock.
@@ -313,8 +327,10 @@ impl Lease {
     /// When it ends; none if it has, as it does now if its time has come or its session was told to end.
     fn ends(&self) -> Option<Instant> {
         let mut term = self.term();
-        if term.ends <= Instant::now() || self.handle.ending().is_some() {
-            drop(term.running.take());
+        let told = self.handle.ending();
+        if told.is_some() || term.ends <= Instant::now() {
+            let cause = if told.is_some() { told.into() } else { Cause::Expired };
+            term.running.take().into_iter().for_each(|running| running.session.end(cause));
         }
         term.running.as_ref().map(|_| term.ends)
     }

@@ -23,6 +23,8 @@ pub mod fuzz;
 pub mod grpc;
 #[cfg(feature = "server")]
 pub mod http;
+#[cfg(feature = "server")]
+pub mod invite;
 pub mod keepalive;
 #[cfg(feature = "server")]
 pub mod lease;
@@ -46,7 +48,11 @@ pub mod server;
 #[cfg(feature = "server")]
 pub mod session;
 mod sync;
+#[cfg(feature = "server")]
+pub mod tally;
 pub mod timeout;
+#[cfg(feature = "server")]
+pub mod user;
 #[cfg(feature = "server")]
 pub mod web;
 #[cfg(feature = "server")]

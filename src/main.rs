@@ -9,8 +9,9 @@ use std::{
 
 use getlockd::{
     config::{Cli, Config, LogFormat, NotServing, Task},
+    invite::invite,
     ping,
-    server::Server,
+    server::{Reloader, Server},
 };
 use tokio::{
     runtime::Builder,
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     match Cli::read(std::env::args_os()) {
         Ok(Cli { task: None, config }) => exit(run(&config)),
         Ok(Cli { task: Some(Task::Ping { server }), .. }) => exit(ping::ping(server)),
+        Ok(Cli { task: Some(Task::User(new)), .. }) => exit(invite(new)),
         Err(NotServing::Wrong(what)) => exit(Err(format!("{what} (--help explains)"))),
         Err(NotServing::Told(text)) => exit(stdout().write_all(text.as_bytes())),
     }
@@ -38,35 +40,46 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     // Before anything listens, so that a signal never finds its default action.
     let mut signals = Signals::new()?;
     let server = Server::bind(config)?;
+    let reloader = server.reloader();
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = pin!(server.run(async { drop(stopped.await) }));
     tokio::select! {
         () = &mut serving => return Ok(()),
-        signal = signals.next() => {
+        signal = signals.stop(&reloader) => {
             tracing::info!(signal, "told to stop");
             drop(stop);
         }
     }
     tokio::select! {
         () = serving => Ok(()),
-        _ = signals.next() => Err("a second signal ended it at once".into()),
+        _ = signals.stop(&reloader) => Err("a second signal ended it at once".into()),
     }
 }
 
-/// The signals that ask the server to stop.
+/// The signals that ask the server to stop, and the one that asks it to read its files anew.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
-        Ok(Self { terminate: signal(terminate)?, interrupt: signal(interrupt)? })
+        let [terminate, interrupt, hangup] =
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+        Ok(Self { terminate: terminate?, interrupt: interrupt?, hangup: hangup? })
     }
 
-    async fn next(&mut self) -> &'static str {
-        tokio::select! { _ = self.terminate.recv() => "SIGTERM", _ = self.interrupt.recv() => "SIGINT" }
+    /// Resolves when the server is to stop. Files are read here, in a thread that serves nobody.
+    async fn stop(&mut self, reloader: &Reloader) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                // What came of it is in the log.
+                _ = self.hangup.recv() => drop(reloader.reload()),
+            }
+        }
     }
 }
 

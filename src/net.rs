@@ -3,11 +3,16 @@
 mod accept;
 mod burst;
 mod listen;
+mod prefixed;
 mod stall;
+mod stream;
+mod tls;
 mod watched;
 
 pub use crate::keepalive::Keepalive;
 pub use accept::{Connection, Gate, accept};
-pub use burst::{Burst, HungUp, MAX_READ_AHEAD, MAX_UNSENT};
+pub use burst::{Burst, HungUp, MAX_READ_AHEAD, MAX_UNSENT, Terms};
 pub use listen::listen;
+pub use prefixed::Prefixed;
+pub use tls::{Secured, TLS_HELLO, Tls, TlsError, TlsFiles};
 pub use watched::{Watch, Watched};

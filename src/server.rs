@@ -1,5 +1,7 @@
 //! The server: its listeners, its sessions, and how it stops.
 
+mod reload;
+
 use std::{
     future::{Ready, ready},
     io,
@@ -9,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, middleware::from_fn};
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+};
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
@@ -19,11 +24,14 @@ use crate::{
     grpc, http,
     lease::{Bounds, Leases},
     line, mysql,
-    net::{self, Burst, Connection, Gate, Keepalive},
+    net::{self, Burst, Connection, Gate, Keepalive, Terms, Tls, TlsError},
     others,
     session::{Hub, Limits, Session},
+    user::{FileError, Users},
     web,
 };
+
+pub use reload::{ReloadError, Reloader};
 
 /// Descriptors that are not for connections: listeners, the runtime's own, and those that are told
 /// that there is no place.
@@ -45,11 +53,17 @@ pub enum StartError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// The users cannot be read.
+    #[error(transparent)]
+    Users(#[from] FileError),
     /// The process may open hardly anything.
     #[error(
         "this process may open only {0} files and needs {RESERVED_DESCRIPTORS} beside its connections; raise its limit (ulimit -n)"
     )]
     TooFewDescriptors(u64),
+    /// Certificates or keys are not what they should be.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The description of the gRPC services is broken.
     #[error("cannot describe the gRPC services: {0}")]
     Services(#[from] tonic_reflection::server::Error),
@@ -65,7 +79,7 @@ pub struct Server {
     /// The tasks that accept connections, up to the stop.
     accepting: TaskTracker,
     max_connections: usize,
-    keepalive: Keepalive,
+    terms: Arc<Terms>,
     drain: Duration,
     leases: Arc<Leases>,
     grpc: grpc::Services,
@@ -78,13 +92,16 @@ impl Server {
     /// Binds the addresses of `config`. To be called in a tokio runtime.
     ///
     /// # Errors
-    /// [`StartError`] when an address is taken or the process is too limited.
+    /// [`StartError`] when an address is taken, the process is too limited, or a file is not as it
+    /// should be.
     pub fn bind(config: &Config) -> Result<Self, StartError> {
+        let users = config.users.as_deref().map(Users::load).transpose()?.map(Arc::new);
+        let tls = config.tls.files().map(|(files, required)| Tls::load(files, required)).transpose()?;
         let max_connections = max_connections(config.max_connections)?;
         let line = listen(line::WIRE, config.line)?;
         let mysql = listen(mysql::WIRE, config.mysql)?;
         let http = listen(http::WIRE, config.http)?;
-        let hub = Hub::new(Limits {
+        let limits = Limits {
             locks_per_session: config.max_locks_per_session,
             waiters_per_lock: config.max_waiters_per_lock,
             line: config.max_line,
@@ -92,7 +109,8 @@ impl Server {
             login: config.login_time,
             idle: config.idle_time.0,
             idle_holder: config.idle_time_holders.0,
-        });
+        };
+        let hub = Hub::with_users(limits, users);
         let gate = Gate::new(max_connections);
         let bounds = Bounds { min: config.lease_min, max: config.lease_max, count: config.max_leases };
         let leases = Leases::new(hub.clone(), bounds, gate.tasks.clone());
@@ -104,7 +122,7 @@ impl Server {
             gate,
             accepting: TaskTracker::new(),
             max_connections,
-            keepalive: Keepalive(config.keepalive),
+            terms: Arc::new(Terms { keepalive: Keepalive(config.keepalive), tls: tls.map(Arc::new) }),
             drain: config.drain,
             leases,
             grpc,
@@ -129,6 +147,11 @@ impl Server {
         self.http.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
+    /// What reads files anew while the server runs.
+    pub fn reloader(&self) -> Reloader {
+        Reloader { tls: self.terms.tls.clone(), hub: self.hub.clone() }
+    }
+
     /// The sessions of this server.
     pub fn hub(&self) -> &Arc<Hub> {
         &self.hub
@@ -147,28 +170,53 @@ impl Server {
     }
 
     fn accept(&mut self) {
-        let keepalive = self.keepalive;
+        let keepalive = self.terms.keepalive;
         if let Some(listener) = self.line.take() {
             let refusal = line::refusal(self.max_connections);
-            let serve = serve_session(line::WIRE, self.hub.clone(), keepalive, line::serve);
+            let serve = self.serving(line::WIRE, line::serve);
             self.accepting.spawn(net::accept(listener, self.gate.clone(), refusal, keepalive, serve));
         }
         if let Some(listener) = self.mysql.take() {
-            let serve = serve_session(mysql::WIRE, self.hub.clone(), keepalive, mysql::serve);
+            let serve = self.serving(mysql::WIRE, mysql::serve);
             let gate = self.gate.clone();
             self.accepting.spawn(net::accept(listener, gate, mysql::refusal(), keepalive, serve));
         }
         if let Some(listener) = self.http.take() {
-            let login = self.hub.limits().login;
-            let serve = serve_http(self.router(), keepalive, login, self.http_gate.stop.clone());
+            let web = web::Web {
+                router: self.router(),
+                terms: self.terms.clone(),
+                login: self.hub.limits().login,
+                stop: self.http_gate.stop.clone(),
+            };
+            let serve = serve_http(web);
             tokio::spawn(net::accept(listener, self.http_gate.clone(), web::refusal(), keepalive, serve));
+        }
+    }
+
+    /// Serves a connection with a session of its own.
+    fn serving<F: Future<Output = ()>>(
+        &self,
+        wire: &'static str,
+        serve: fn(Burst, Session) -> F,
+    ) -> impl Fn(Connection) -> Serving<F> + use<F> {
+        let (hub, terms) = (self.hub.clone(), self.terms.clone());
+        move |Connection { stream, peer }| {
+            let session = hub.open(Origin { wire, peer });
+            match Burst::new(stream, terms.clone()) {
+                Ok(io) => Either::Left(serve(io, session)),
+                Err(_) => Either::Right(ready(())),
+            }
         }
     }
 
     /// All that HTTP and gRPC are answered by.
     pub(crate) fn router(&self) -> Router {
         let (http, others) = (http::router(self.leases.clone()), others::router(&self.leases));
-        http.merge(self.grpc.router.clone()).merge(others).layer(from_fn(web::around))
+        let mut router = http.merge(self.grpc.router.clone()).merge(others);
+        if let Some(users) = self.hub.users() {
+            router = router.layer(from_fn_with_state(users.clone(), web::admit));
+        }
+        router.layer(from_fn(web::around))
     }
 
     async fn stop(&self) {
@@ -215,33 +263,10 @@ fn max_connections(wanted: Option<usize>) -> Result<usize, StartError> {
 /// What serves a connection, or nothing, for one that is gone already.
 type Serving<F> = Either<F, Ready<()>>;
 
-/// Serves a connection with a session of its own.
-fn serve_session<F: Future<Output = ()>>(
-    wire: &'static str,
-    hub: Arc<Hub>,
-    keepalive: Keepalive,
-    serve: fn(Burst, Session) -> F,
-) -> impl Fn(Connection) -> Serving<F> {
-    move |Connection { stream, peer }| {
-        let session = hub.open(Origin { wire, peer });
-        match Burst::new(stream, keepalive) {
-            Ok(io) => Either::Left(serve(io, session)),
-            Err(_) => Either::Right(ready(())),
-        }
-    }
-}
-
 /// Serves a connection without a session of its own: its requests have theirs.
-fn serve_http(
-    router: Router,
-    keepalive: Keepalive,
-    login: Duration,
-    stop: CancellationToken,
-) -> impl Fn(Connection) -> Serving<Pin<Box<dyn Future<Output = ()> + Send>>> {
-    move |Connection { stream, peer }| match keepalive.probe(&stream) {
-        Ok(()) => {
-            Either::Left(Box::pin(web::serve(stream, peer, login, router.clone(), keepalive, stop.clone())))
-        }
+fn serve_http(web: web::Web) -> impl Fn(Connection) -> Serving<Pin<Box<dyn Future<Output = ()> + Send>>> {
+    move |Connection { stream, peer }| match web.terms.keepalive.probe(&stream) {
+        Ok(()) => Either::Left(Box::pin(web::serve(stream, peer, web.clone()))),
         Err(_) => Either::Right(ready(())),
     }
 }

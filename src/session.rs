@@ -2,25 +2,32 @@
 //!
 //! A connection owns one. Dropping it frees everything, whatever the reason.
 
+mod ends;
 mod handle;
 mod hub;
 mod lists;
+mod rights;
 mod signal;
+mod viewer;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
+use self::ends::Ends;
 pub use handle::{Handle, Profile};
 pub use hub::{Hub, Limits, MAX_LIST_ROWS};
+pub use viewer::Viewer;
 
 use crate::{
     aside::aside,
     command::{Answer, Command, Ending, Error, Reply, Stats},
-    lock::{Mode, Owner, Patience, Released, SessionId, Taken, Token, Verdict, Wait},
+    lock::{Holder, Mode, Owner, Patience, Released, SessionId, Taken, Token, Verdict, Wait},
     name::Name,
     sync::sleep_until,
+    tally::{Cause, Outcome, Refused},
     timeout::Timeout,
+    user::User,
 };
 
 /// So many locks are freed in a fraction of a millisecond.
@@ -32,6 +39,8 @@ pub struct Session {
     owner: Owner,
     handle: Arc<Handle>,
     hub: Arc<Hub>,
+    /// Who it was let in as, where there are users.
+    user: Option<Arc<User>>,
 }
 
 /// How far a command has come.
@@ -90,7 +99,10 @@ impl Session {
 
     /// How long it may be idle as it is now; none for ever.
     pub fn may_idle(&self) -> Option<Duration> {
-        let Limits { idle, idle_holder, .. } = self.limits();
+        let Limits { idle, idle_holder, login, .. } = self.limits();
+        if self.needs_login() {
+            return Some(login.saturating_sub(self.handle.since.elapsed()));
+        }
         if self.holds() == 0 { idle } else { idle_holder }
     }
 
@@ -101,46 +113,81 @@ impl Session {
 
     /// Runs a command as far as it goes without waiting.
     pub fn start(&mut self, command: Command) -> Progress<'_> {
-        let table = self.owner.table();
+        if let Err(error) = self.permit(&command) {
+            return Progress::Done(Err(error));
+        }
+        let (table, viewer) = (self.owner.table(), Viewer(self.user.as_deref()));
         let reply = match command {
             Command::GetLock { name, mode, timeout } => return self.get_lock(name, mode, timeout),
             Command::ReleaseLock(name) => self.release(&name),
-            Command::ReleaseAllLocks => Reply::Int(self.aside(Owner::release_all)),
+            Command::ReleaseAllLocks => Reply::Int(self.release_all(Cause::Release)),
             Command::IsFreeLock(name) => table.is_free(&name).into(),
             Command::IsUsedLock(name) => table.oldest_holder(&name).map(|id| id.0.into()).into(),
             Command::FencingToken(name) => self.token(&name).into(),
             Command::ConnectionId => Reply::Int(self.id().0.into()),
-            Command::Locks(prefix) => Reply::Locks(self.hub.locks(prefix.as_ref())),
+            Command::Locks(prefix) => Reply::Locks(self.hub.locks(prefix.as_ref(), viewer)),
             Command::Waiters(name) => Reply::Waiters(self.hub.waiters(&name)),
-            Command::Sessions => Reply::Sessions(self.hub.list()),
+            Command::Sessions => Reply::Sessions(self.hub.list(viewer)),
             Command::Stats => Reply::Stats(Box::new(self.hub.stats())),
-            Command::Why(name) => Reply::Why(self.hub.why(&name)),
+            Command::Why(name) => Reply::Why(self.hub.why(&name, viewer)),
             Command::Kill(id) => return self.kill(id),
-            Command::KillQuery(id) => return Progress::Done(self.hub.interrupt(id)),
+            Command::KillQuery(id) => return Progress::Done(self.hub.interrupt(id, viewer)),
         };
         Progress::Done(Ok(reply))
     }
 
     fn get_lock(&mut self, name: Name, mode: Mode, timeout: Timeout) -> Progress<'_> {
         if let Err(error) = self.may_take(&name) {
+            let stops = error == Error::Stopping;
+            self.refuse(if stops { Refused::Stopping } else { Refused::LocksPerSession });
             return Progress::Done(Err(error));
         }
         let patience = if timeout.is_zero() { Patience::Try } else { Patience::Queue };
-        let (handle, hub) = (&*self.handle, &*self.hub);
+        let (handle, hub, user) = (&*self.handle, &*self.hub, self.user.as_deref());
+        // Nothing to pay for where there are no users.
+        let kept = user.map(|_| name.clone());
+        let permitted = user.zip(kept.as_ref());
         Progress::Done(match self.owner.take(name, mode, patience) {
-            Taken::Granted => Ok(Reply::Int(1)),
+            Taken::Granted => {
+                rights::check_again(permitted, hub, handle);
+                Ok(Reply::Int(1))
+            }
             Taken::Busy => Ok(hub.timed_out()),
-            Taken::Full => Err(Error::TooManyWaiters(hub.limits().waiters_per_lock)),
-            Taken::Deadlock(circle) => Err(Error::Deadlock(circle)),
+            Taken::Full => {
+                hub.tally().refused(Refused::WaitersPerLock);
+                Err(Error::TooManyWaiters(hub.limits().waiters_per_lock))
+            }
+            Taken::Deadlock(circle) => Err(Error::Deadlock(Viewer(user).circle(circle))),
             Taken::Queued(wait) => {
-                return Progress::Waiting(Waiting { wait, deadline: deadline(timeout), handle, hub });
+                rights::check_again(permitted, hub, handle);
+                return Progress::Waiting(Waiting::new(wait, timeout, handle, hub));
             }
         })
     }
 
-    /// Frees many locks beside what the thread has to do for others.
-    fn aside<T>(&mut self, free: impl FnOnce(&mut Owner) -> T) -> T {
-        if self.holds() < MANY { free(&mut self.owner) } else { aside(|| free(&mut self.owner)) }
+    /// Frees everything for that reason; the number of counts freed. Many locks are freed beside what
+    /// the thread has to do for others.
+    pub fn release_all(&mut self, cause: Cause) -> u64 {
+        let Self { owner, handle, hub, .. } = self;
+        let mut ends = Ends::new(handle, hub, cause);
+        let is_long = owner.holds() >= MANY;
+        let mut free = || owner.release_all(|name, hold| ends.add(&name, hold));
+        if is_long { aside(free) } else { free() }
+    }
+
+    /// Ends for that reason; just dropped, for that of [`Session::cause`].
+    pub fn end(mut self, cause: Cause) {
+        self.release_all(cause);
+    }
+
+    /// What it ends of if nothing else is known: what it was told, or else that its client has left.
+    pub fn cause(&self) -> Cause {
+        self.handle.ending().into()
+    }
+
+    /// Counts what its client was refused.
+    pub fn refuse(&self, why: Refused) {
+        self.hub.tally().refused(why);
     }
 
     fn may_take(&self, name: &Name) -> Result<(), Error> {
@@ -152,15 +199,19 @@ impl Session {
     }
 
     fn kill(&mut self, id: SessionId) -> Progress<'_> {
-        match self.hub.kill(id, self.id()) {
-            Some(target) => Progress::Killing(Killing { target, handle: &self.handle, hub: &self.hub }),
-            None => Progress::Done(Err(Error::NoSession(id))),
+        match self.hub.kill(id, self.id(), Viewer(self.user.as_deref())) {
+            Ok(target) => Progress::Killing(Killing { target, handle: &self.handle, hub: &self.hub }),
+            Err(error) => Progress::Done(Err(error)),
         }
     }
 
     fn release(&mut self, name: &Name) -> Reply {
         match self.owner.release(name) {
             Released::One => Reply::Int(1),
+            Released::Last(hold) => {
+                Ends::new(&self.handle, &self.hub, Cause::Release).add(name, hold);
+                Reply::Int(1)
+            }
             Released::NotMine => Reply::Int(0),
             Released::Nobody => Reply::Null,
         }
@@ -170,7 +221,9 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // First the locks: who waits for the session to be gone finds them free.
-        self.aside(Owner::abandon);
+        if self.holds() > 0 {
+            self.release_all(self.cause());
+        }
         self.hub.leave(self.id());
     }
 }
@@ -179,12 +232,19 @@ impl Drop for Session {
 #[derive(Debug)]
 pub struct Waiting<'a> {
     wait: Wait<'a>,
+    since: Instant,
     deadline: Option<Instant>,
+    outcome: Outcome,
     handle: &'a Handle,
     hub: &'a Hub,
 }
 
 impl<'a> Waiting<'a> {
+    fn new(wait: Wait<'a>, timeout: Timeout, handle: &'a Handle, hub: &'a Hub) -> Self {
+        let since = Instant::now();
+        Self { wait, since, deadline: deadline(since, timeout), outcome: Outcome::Left, handle, hub }
+    }
+
     /// The session that waits.
     pub fn handle(&self) -> &'a Handle {
         self.handle
@@ -207,22 +267,38 @@ impl<'a> Waiting<'a> {
     /// # Errors
     /// The session is to end.
     pub async fn decided(&mut self) -> Result<Answer, Ending> {
-        let Self { wait, deadline, handle, hub } = self;
+        let Self { wait, deadline, handle, hub, .. } = self;
         let verdict = tokio::select! {
             biased;
             () = handle.told_to_end() => {
                 // A grant of this very moment goes to the next, who declines it too if the server stops.
-                wait.decline();
+                note_handed_back(hub, wait.decline());
                 return handle.ending().map_or(Ok(Err(Error::Stopping)), Err);
             }
             verdict = wait.verdict() => verdict,
             () = until(*deadline) => wait.give_up(),
         };
-        Ok(match verdict {
-            Verdict::Granted(_) => Ok(Reply::Int(1)),
-            Verdict::Interrupted => Err(Error::Interrupted),
-            Verdict::LeftQueue => Ok(hub.timed_out()),
-        })
+        let (outcome, answer) = match verdict {
+            Verdict::Granted(_) => (Outcome::Granted, Ok(Reply::Int(1))),
+            Verdict::Interrupted => (Outcome::Interrupted, Err(Error::Interrupted)),
+            Verdict::LeftQueue => (Outcome::TimedOut, Ok(hub.timed_out())),
+        };
+        self.outcome = outcome;
+        Ok(answer)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        note_handed_back(self.hub, self.wait.decline());
+        self.hub.tally().wait_ended(self.outcome, self.since.elapsed());
+    }
+}
+
+/// Counts a grant whose waiter had gone. Nobody has had that hold: history does not tell of it.
+fn note_handed_back(hub: &Hub, hold: Option<Holder>) {
+    if let Some(hold) = hold {
+        hub.tally().hold_ended(Cause::HandedBack, hold.since.elapsed());
     }
 }
 
@@ -253,9 +329,9 @@ impl Killing<'_> {
 }
 
 /// None for a time that no clock reaches.
-fn deadline(timeout: Timeout) -> Option<Instant> {
+fn deadline(since: Instant, timeout: Timeout) -> Option<Instant> {
     match timeout {
-        Timeout::Within(time) => Instant::now().checked_add(time),
+        Timeout::Within(time) => since.checked_add(time),
         Timeout::Forever => None,
     }
 }

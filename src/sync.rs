@@ -23,6 +23,15 @@ pub(crate) use {
     },
 };
 
+/// For what is only counted and shown. Nothing is decided by it, so shuttle has no steps there.
+#[cfg(feature = "server")]
+pub(crate) mod plain {
+    pub(crate) use std::sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    };
+}
+
 #[cfg(feature = "shuttle")]
 mod shuttled;
 

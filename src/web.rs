@@ -1,6 +1,8 @@
 //! Connections of HTTP/1 and HTTP/2, for the wires that come over it.
 
+mod admit;
 mod body;
+mod opening;
 mod reply;
 
 use std::{
@@ -8,6 +10,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,10 +22,7 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use tokio::{
-    net::TcpStream,
-    time::{sleep, timeout},
-};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tower_service::Service;
@@ -30,11 +30,15 @@ use tower_service::Service;
 use crate::{
     command::Origin,
     lease::Client,
-    net::{Keepalive, Watched},
+    net::{Terms, Watch},
+    session::Viewer,
+    user::User,
 };
 
+pub(crate) use admit::admit;
 pub(crate) use body::body;
 pub use body::{MAX_BODY, NoBody};
+use opening::{Io, Opened};
 pub use reply::around;
 pub(crate) use reply::{handing_out, json, list, message, millis, moment, wall_clock};
 
@@ -52,13 +56,12 @@ const STREAMS: u32 = 10_000;
 /// The longest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// How often it is looked for more of what may be the preface of HTTP/2.
-const LOOK: Duration = Duration::from_millis(50);
-
 /// Who sends a request.
 #[derive(Clone, Debug)]
 pub struct Peer {
     addr: SocketAddr,
+    /// Who it has proved to be, where there are users.
+    user: Option<Arc<User>>,
     /// It has hung up: its requests do not wait any more.
     gone: CancellationToken,
     /// It does not take what it asked for: its connection is to end.
@@ -67,34 +70,55 @@ pub struct Peer {
 
 impl Peer {
     pub(crate) fn new(addr: SocketAddr) -> Self {
-        Self { addr, gone: CancellationToken::new(), cut: CancellationToken::new() }
+        Self { addr, user: None, gone: CancellationToken::new(), cut: CancellationToken::new() }
     }
 
     pub(crate) fn client(&self, wire: &'static str) -> Client {
-        Client { origin: Origin { wire, peer: self.addr }, gone: self.gone.clone() }
+        Client { origin: Origin { wire, peer: self.addr }, gone: self.gone.clone(), user: self.user.clone() }
+    }
+
+    /// What it may see and do.
+    pub(crate) fn viewer(&self) -> Viewer<'_> {
+        Viewer(self.user.as_deref())
     }
 }
 
-/// Serves a connection until its client leaves, is cut off, or `stop` asks it to end. Within `login`
-/// it must have said something.
+/// What serves the connections of a port.
+#[derive(Clone, Debug)]
+pub struct Web {
+    /// Answers their requests.
+    pub router: Router,
+    /// What they can be secured by, and when they are gone.
+    pub terms: Arc<Terms>,
+    /// Within which time a client must have said something.
+    pub login: Duration,
+    /// Asks all connections to end.
+    pub stop: CancellationToken,
+}
+
+/// Serves a connection until its client leaves, is cut off, or is asked to end.
 ///
 /// Cancel-safe: dropped, it closes the socket; what waits leaves its queue.
-pub async fn serve(
-    stream: TcpStream,
-    addr: SocketAddr,
-    login: Duration,
-    router: Router,
-    keepalive: Keepalive,
-    stop: CancellationToken,
-) {
-    if !matches!(timeout(login, says_something(&stream)).await, Ok(Ok(()))) {
-        return;
+pub async fn serve(stream: TcpStream, addr: SocketAddr, web: Web) {
+    let opened = tokio::select! {
+        () = web.stop.cancelled() => return,
+        opened = timeout(web.login, opening::open(stream, web.terms.tls.as_deref())) => opened,
+    };
+    match opened.unwrap_or(Err(io::ErrorKind::TimedOut.into())) {
+        Ok(Opened::Http { io, watch }) => talk(io, &watch, addr, web).await,
+        Ok(Opened::NoTls(stream)) => opening::refuse(stream, web.terms).await,
+        Err(error) => tracing::debug!(peer = %addr, %error, "connection ends before a request"),
     }
+}
+
+async fn talk(io: Io, watch: &Watch, addr: SocketAddr, web: Web) {
+    let Web { router, terms, stop, .. } = web;
     let peer = Peer::new(addr);
     let (gone, cut) = (peer.gone.clone(), peer.cut.clone());
     let service = TowerToHyperService::new(WithPeer { router, peer });
-    let builder = builder(PING.min(keepalive.0 / 3));
-    let (io, watch) = Watched::new(stream);
+    // By TLS one that says goodbye does so in what nobody but the connection can read.
+    let half_close = matches!(io, Io::Left(_));
+    let builder = builder(PING.min(terms.keepalive.0 / 3), half_close);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let hung_up = async {
         watch.hung_up().await;
@@ -114,31 +138,19 @@ pub async fn serve(
     tracing::debug!(peer = %addr, error = served.err(), "connection ends");
 }
 
-fn builder(ping: Duration) -> Builder<TokioExecutor> {
+fn builder(ping: Duration, half_close: bool) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     let mut http1 = builder.http1();
     // A client that has closed its side may still read: it is served, but does not wait.
-    http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(MAX_HEAD).half_close(true);
+    http1
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(MAX_HEAD)
+        .half_close(half_close);
     let mut http2 = builder.http2();
     http2.timer(TokioTimer::new()).keep_alive_interval(ping).keep_alive_timeout(ping);
     http2.max_concurrent_streams(STREAMS);
     builder
-}
-
-/// Waits for bytes that tell which HTTP it is: for so long nothing else counts the time.
-async fn says_something(stream: &TcpStream) -> io::Result<()> {
-    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let mut start = [0; PREFACE.len()];
-    loop {
-        let came = stream.peek(&mut start).await?;
-        if came == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if came == PREFACE.len() || !PREFACE.starts_with(&start[..came]) {
-            return Ok(());
-        }
-        sleep(LOOK).await;
-    }
 }
 
 /// What a client is told for which there is no place.

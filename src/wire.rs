@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::{
     command::{Answer, Ending},
-    net::{Burst, HungUp},
+    net::{Burst, HungUp, Tls},
     session::{Handle, Waiting},
 };
 
@@ -51,6 +51,21 @@ pub(crate) async fn flush(io: &mut Burst, handle: &Handle) -> Result<(), Cut> {
         Poll::Pending => handle.poll_ended(cx).map(|ending| Err(Cut::Ended(ending))),
     })
     .await
+}
+
+/// Shakes hands, unless the session ends before, or the client takes longer than `time`.
+///
+/// Not cancel-safe: dropped, it closes the socket.
+pub(crate) async fn upgrade(io: &mut Burst, handle: &Handle, tls: &Tls, time: Duration) -> Result<(), Cut> {
+    let shaken = tokio::select! {
+        biased;
+        ending = handle.ended() => return Err(Cut::Ended(ending)),
+        shaken = timeout(time, io.upgrade(tls)) => shaken,
+    };
+    shaken.unwrap_or(Err(std::io::ErrorKind::TimedOut.into())).map_err(|error| {
+        tracing::debug!(%error, "no TLS comes about");
+        Cut::HungUp(HungUp::Left)
+    })
 }
 
 /// Why no more comes.

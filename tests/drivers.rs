@@ -53,13 +53,14 @@ struct Driver {
 }
 
 impl Driver {
-    fn start(words: &[String], port: u16) -> Option<Self> {
+    fn start(words: &[String], port: u16, password: &str) -> Option<Self> {
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).arg(port.to_string()).current_dir(folder()).kill_on_drop(true);
         command
             .env("NODE_PATH", installed("node_modules"))
             .env("GOPATH", "/usr/share/gocode")
-            .env("GO111MODULE", "off");
+            .env("GO111MODULE", "off")
+            .env("PASSWORD", password);
         command.env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().ok()?;
         let said = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -85,11 +86,27 @@ impl Driver {
     }
 }
 
-/// Takes a driver through its steps. False if it is not installed.
+const USERS: [&str; 2] = ["--users", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/users.toml")];
+
+/// Takes a driver through its steps, without users and with them. False if it is not installed.
 async fn contend(words: &[String]) -> bool {
-    let server = TestServer::start();
+    contend_with(words, &TestServer::start(), "").await
+        && contend_with(words, &TestServer::with(&USERS), "sesame").await
+        && is_refused(words, &TestServer::with(&USERS)).await
+}
+
+/// Of a driver with a wrong password.
+async fn is_refused(words: &[String], server: &TestServer) -> bool {
+    let Some(mut driver) = Driver::start(words, server.mysql.port(), "sesam") else { return false };
+    let said = timeout(6 * common::PATIENCE, driver.said.next_line()).await.expect("an end in time").unwrap();
+    assert_eq!(said, None);
+    !driver.child.wait().await.unwrap().success()
+}
+
+async fn contend_with(words: &[String], server: &TestServer, password: &str) -> bool {
     let mut line: Client = server.client().await;
-    let Some(mut driver) = Driver::start(words, server.mysql.port()) else { return false };
+    assert_eq!(line.ask("AUTH root sesame").await, "1");
+    let Some(mut driver) = Driver::start(words, server.mysql.port(), password) else { return false };
     if !driver.says("held").await {
         return false;
     }

@@ -28,11 +28,15 @@ pub enum Symbol {
     Limit,
     /// The server is stopping.
     Shutdown,
+    /// Who is it? Nobody has logged in, or not as he should.
+    Auth,
+    /// The user may not.
+    Denied,
 }
 
 impl Symbol {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Syntax,
         Self::UnknownCommand,
         Self::BadName,
@@ -44,6 +48,8 @@ impl Symbol {
         Self::NoSession,
         Self::Limit,
         Self::Shutdown,
+        Self::Auth,
+        Self::Denied,
     ];
 
     /// As it is written.
@@ -60,6 +66,8 @@ impl Symbol {
             Self::NoSession => "NO_SESSION",
             Self::Limit => "LIMIT",
             Self::Shutdown => "SHUTDOWN",
+            Self::Auth => "AUTH",
+            Self::Denied => "DENIED",
         }
     }
 }
@@ -73,6 +81,8 @@ impl Error {
             Self::TooManyLocks(_) | Self::TooManyWaiters(_) => Symbol::Limit,
             Self::NoSession(_) => Symbol::NoSession,
             Self::Stopping => Symbol::Shutdown,
+            Self::NoLogin | Self::BadLogin(_) | Self::OtherUser => Symbol::Auth,
+            Self::Forbidden(_) => Symbol::Denied,
         }
     }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     command::LockRow,
-    lease::{Leases, NotSecret, Secret, Wish},
+    lease::{LeaseError, Leases, NotSecret, Secret, Wish},
     lock::Mode,
     timeout::Timeout,
     web::{list, message, millis, peer_of},
@@ -56,9 +56,10 @@ impl Locks for Service {
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        let peer = peer_of(&request)?.clone();
         let RenewRequest { name: lock, token, ttl_ms } = request.into_inner();
-        let renewed =
-            self.0.renew(&secret(&token)?.key(), &name(&lock)?, ttl_ms.map(Duration::from_millis))?;
+        let (key, ttl) = (secret(&token)?.key(), ttl_ms.map(Duration::from_millis));
+        let renewed = self.0.renew(&key, &name(&lock)?, ttl, peer.viewer())?;
         Ok(Response::new(RenewResponse {
             expires_at_ms: moment(renewed.ends),
             fencing_token: renewed.token,
@@ -68,13 +69,16 @@ impl Locks for Service {
     }
 
     async fn release(&self, request: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
+        let peer = peer_of(&request)?.clone();
         let ReleaseRequest { name: lock, token } = request.into_inner();
-        self.0.release(&secret(&token)?.key(), &name(&lock)?)?;
+        self.0.release(&secret(&token)?.key(), &name(&lock)?, peer.viewer())?;
         Ok(Response::new(ReleaseResponse {}))
     }
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
-        let holds = self.0.hub().holds_of(&name(&request.into_inner().name)?, MAX_HOLDS);
+        let name = name(&request.get_ref().name)?;
+        peer_of(&request)?.viewer().check_see(&name).map_err(LeaseError::Refused)?;
+        let holds = self.0.hub().holds_of(&name, MAX_HOLDS);
         let total = holds.total as u64;
         Ok(Response::new(StatusResponse { holds: holds.rows.into_iter().map(Lock::from).collect(), total }))
     }
@@ -83,8 +87,9 @@ impl Locks for Service {
         let (leases, peer) = (self.0.clone(), peer_of(&request)?.clone());
         let ListRequest { prefix } = request.into_inner();
         let prefix = if prefix.is_empty() { None } else { Some(name(&prefix)?) };
+        let viewer = peer.clone();
         let make = move || {
-            let held = leases.hub().locks(prefix.as_ref());
+            let held = leases.hub().locks(prefix.as_ref(), viewer.viewer());
             let locks = held.rows.into_iter().map(Lock::from).collect();
             ListResponse { locks, total: held.total as u64 }
         };
@@ -98,7 +103,7 @@ impl Locks for Service {
         request: Request<Streaming<HoldRequest>>,
     ) -> Result<Response<Self::HoldStream>, Status> {
         let (place, client) = (self.0.place()?, client(&request)?);
-        let session = self.0.hub().open(client.origin);
+        let session = client.open(self.0.hub());
         let (replies, stream) = tokio::sync::mpsc::channel(hold::UNSENT + 1);
         let served = hold::hold(session, request.into_inner(), replies);
         self.0.tasks().spawn(async move {

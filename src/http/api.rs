@@ -21,9 +21,10 @@ use super::{
 };
 use crate::{
     command::LockRow,
-    lease::{Leases, Secret, Wish},
+    lease::{LeaseError, Leases, Secret, Wish},
     lock::Mode,
     name::Name,
+    session::Viewer,
     timeout::Timeout,
     web::{Peer, handing_out, json, list, millis, moment, wall_clock},
 };
@@ -149,11 +150,13 @@ struct Renewed {
 
 async fn heartbeat(
     State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
     Json(beat): Json<Heartbeat>,
 ) -> Result<Response, Failure> {
     let name = name(&beat.resource_name)?;
-    let secret = token(&leases, &name, &beat.lock_token)?;
-    let renewed = leases.renew(&secret.key(), &name, beat.ttl_ms.map(Duration::from_millis))?;
+    let secret = token(&leases, &name, &beat.lock_token, peer.viewer())?;
+    let renewed =
+        leases.renew(&secret.key(), &name, beat.ttl_ms.map(Duration::from_millis), peer.viewer())?;
     let told = Renewed {
         success: true,
         status: "HeartbeatReceived",
@@ -183,10 +186,14 @@ struct Released {
     message: &'static str,
 }
 
-async fn release(State(leases): State<Arc<Leases>>, Json(done): Json<Release>) -> Result<Response, Failure> {
+async fn release(
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
+    Json(done): Json<Release>,
+) -> Result<Response, Failure> {
     let name = name(&done.resource_name)?;
-    let secret = token(&leases, &name, &done.lock_token)?;
-    leases.release(&secret.key(), &name)?;
+    let secret = token(&leases, &name, &done.lock_token, peer.viewer())?;
+    leases.release(&secret.key(), &name, peer.viewer())?;
     let released = Released { success: true, status: "Released", message: "the lock has passed on" };
     Ok(json(StatusCode::OK, &released))
 }
@@ -258,9 +265,12 @@ struct Status {
 
 async fn status(
     State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
     Named(resource_name): Named<String>,
 ) -> Result<Response, Failure> {
-    let first = leases.hub().holds_of(&name(&resource_name)?, 1);
+    let name = name(&resource_name)?;
+    peer.viewer().check_see(&name).map_err(LeaseError::Refused)?;
+    let first = leases.hub().holds_of(&name, 1);
     let whose = first.rows.first().map(Whose::of);
     Ok(json(StatusCode::OK, &Status { is_locked: whose.is_some(), resource_name, whose }))
 }
@@ -285,8 +295,9 @@ async fn locks(
 ) -> Result<Response, Failure> {
     let prefix = asked.prefix.filter(|prefix| !prefix.is_empty());
     let prefix = prefix.map(|prefix| name(&prefix)).transpose()?;
+    let viewer = peer.clone();
     let make = move || {
-        let held = leases.hub().locks(prefix.as_ref());
+        let held = leases.hub().locks(prefix.as_ref(), viewer.viewer());
         let locks = Locks { locks: held.rows.iter().map(Hold::of).collect(), total: held.total };
         json(StatusCode::OK, &locks)
     };
@@ -299,7 +310,8 @@ pub(super) fn name(text: &str) -> Result<Name, Failure> {
 }
 
 /// What is no token cannot be anybody's.
-fn token(leases: &Leases, name: &Name, text: &str) -> Result<Secret, Failure> {
+fn token(leases: &Leases, name: &Name, text: &str, by: Viewer<'_>) -> Result<Secret, Failure> {
+    by.check_lock(name).map_err(LeaseError::Refused)?;
     if text.is_empty() {
         return Err(Failure::bad_request("say the lockToken that acquire answered: 32 hexadecimal digits"));
     }

@@ -56,6 +56,9 @@ impl From<LeaseError> for Failure {
             LeaseError::Ttl { .. } | LeaseError::TooLong | LeaseError::HungUp => {
                 (StatusCode::BAD_REQUEST, "BadRequest")
             }
+            LeaseError::Refused(Error::Forbidden(_)) | LeaseError::Ended(Ending::Revoked) => {
+                (StatusCode::FORBIDDEN, "Forbidden")
+            }
             LeaseError::Refused(Error::Interrupted) | LeaseError::Ended(Ending::Killed(_)) => {
                 (StatusCode::CONFLICT, "Killed")
             }

@@ -72,9 +72,11 @@ fn ttl(text: &str) -> Result<Option<Duration>, Failure> {
 
 async fn release_lock(
     State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
     Named((resource, token)): Named<(String, String)>,
 ) -> Result<&'static str, Failure> {
     let name = name(&resource)?;
-    let released = token.parse::<Secret>().is_ok_and(|secret| leases.release(&secret.key(), &name).is_ok());
+    let free = |secret: Secret| leases.release(&secret.key(), &name, peer.viewer()).is_ok();
+    let released = token.parse().is_ok_and(free);
     Ok(if released { "released" } else { "false" })
 }

@@ -58,6 +58,7 @@ fn refused(error: &Error) -> String {
 
 fn ended(ending: Ending) -> String {
     match ending {
+        Ending::Revoked => "your user may not lock this any more".to_owned(),
         Ending::Shutdown => "the server is stopping and grants nothing new".to_owned(),
         killed @ Ending::Killed(_) => format!("{killed} while it waited"),
     }

@@ -1,6 +1,6 @@
 //! What is asked for, by whom, and what is answered.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -9,7 +9,9 @@ use crate::{
     command::Origin,
     lock::{Mode, Token},
     name::Name,
+    session::{Hub, Session},
     timeout::Timeout,
+    user::User,
 };
 
 /// Who asks.
@@ -19,6 +21,17 @@ pub struct Client {
     pub origin: Origin,
     /// Cancelled when it has hung up: it does not wait any more.
     pub gone: CancellationToken,
+    /// Who it has proved to be, where there are users.
+    pub user: Option<Arc<User>>,
+}
+
+impl Client {
+    /// Starts a session that is its own.
+    pub fn open(&self, hub: &Arc<Hub>) -> Session {
+        let mut session = hub.open(self.origin);
+        self.user.iter().for_each(|user| session.be(user.clone()));
+        session
+    }
 }
 
 /// What is asked for.

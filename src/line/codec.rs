@@ -8,13 +8,11 @@ use super::{
     verbs::Request,
     write::{Lines, Response},
 };
+use crate::net::TLS_HELLO;
 
 /// The most bytes that a line may have, its end not counted (protocol.md, "Lines"), unless
 /// `--max-line` says otherwise.
 pub const MAX_LINE: usize = 1024;
-
-/// The first byte of every TLS connection, and of no line.
-const TLS_HANDSHAKE: u8 = 0x16;
 
 /// The line codec of one connection. A response ends as the last request did.
 #[derive(Debug)]
@@ -72,7 +70,8 @@ fn line_length(input: &[u8], max: usize) -> Result<Option<usize>, Untrusted> {
     match memchr::memchr(b'\n', &input[..input.len().min(most + 1)]) {
         Some(at) if at == most && input[at - 1] != b'\r' => Err(Untrusted::LineTooLong(max)),
         Some(at) => Ok(Some(at)),
-        None if input.first() == Some(&TLS_HANDSHAKE) => Err(Untrusted::Tls),
+        // No line begins with it.
+        None if input.first() == Some(&TLS_HELLO) => Err(Untrusted::Tls),
         None if input.len() > most => Err(Untrusted::LineTooLong(max)),
         None => Ok(None),
     }
@@ -94,7 +93,7 @@ fn read(line: &[u8]) -> Option<Result<Result<Request, Refusal>, Untrusted>> {
 fn foreign(line: &[u8]) -> Option<Untrusted> {
     const METHODS: [&[u8]; 10] =
         [b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE", b"PRI"];
-    if line[0] == TLS_HANDSHAKE {
+    if line[0] == TLS_HELLO {
         return Some(Untrusted::Tls);
     }
     if line.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"Host:")) {

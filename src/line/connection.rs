@@ -1,8 +1,9 @@
 //! One connection of the line wire, from its first byte to its end.
 
-use std::{convert::Infallible, fmt, pin::Pin, time::Duration};
+use std::{convert::Infallible, fmt, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use tokio::time::timeout;
 use tokio_util::codec::{Decoder, Encoder};
 use tracing::Instrument;
 
@@ -11,9 +12,11 @@ use super::{
     error::{Refusal, Untrusted},
 };
 use crate::{
-    command::{Answer, Command, Ending},
-    net::{Burst, HungUp, MAX_UNSENT},
+    command::{Answer, Command, Ending, Reply},
+    net::{Burst, HungUp, MAX_UNSENT, TLS_HELLO, Tls},
     session::{Limits, Progress, Session},
+    tally::{Cause, Refused},
+    user::{Credentials, Proof},
     wire::{self, Cut, Idle, Silence},
 };
 
@@ -24,12 +27,16 @@ enum Over {
     Left,
     /// QUIT.
     Quit,
+    /// It has to speak first, and did not in time.
+    TooSlow,
     /// What it sent is no line protocol.
     Untrusted(Untrusted),
     /// It sent more behind a command that waits than is kept.
     SentTooMuch,
     /// Nothing came for longer than may be, be it that it holds locks or not.
     Idle(Duration),
+    /// It did not log in in time.
+    NoLogin,
     /// The server ends it.
     Ended(Ending),
 }
@@ -39,7 +46,9 @@ impl fmt::Display for Over {
         match self {
             Self::Left => f.write_str("the client left"),
             Self::Quit => f.write_str("the client quit"),
+            Self::TooSlow => f.write_str("the client said nothing in time"),
             Self::SentTooMuch => f.write_str("the client sent too much behind a command that waits"),
+            Self::NoLogin => f.write_str("the client did not log in in time"),
             Self::Idle(limit) => write!(f, "the client was idle for {limit:?}"),
             Self::Untrusted(untrusted) => untrusted.fmt(f),
             Self::Ended(ending) => ending.fmt(f),
@@ -125,6 +134,10 @@ enum Step<'a> {
 
 impl Connection {
     async fn run(&mut self) -> Result<Infallible, Over> {
+        if let Some(tls) = self.io.tls().cloned() {
+            // Boxed: its state is not needed any more once the client is in.
+            Box::pin(self.begin(tls)).await?;
+        }
         loop {
             let (answer, more) = match self.step()? {
                 Step::Waits(waiting) => (Some(waiting.await?), true),
@@ -141,6 +154,21 @@ impl Connection {
                 self.flush().await?;
             }
             if more { self.take_turns().await } else { self.fill().await? }
+        }
+    }
+
+    /// The first byte tells whether the client speaks TLS.
+    async fn begin(&mut self, tls: Arc<Tls>) -> Result<(), Over> {
+        let time = self.session.limits().login;
+        if tls.is_required() {
+            timeout(time, self.fill()).await.unwrap_or(Err(Over::TooSlow))?;
+        } else {
+            self.fill().await?;
+        }
+        match self.io.input.first() {
+            Some(&TLS_HELLO) => Ok(wire::upgrade(&mut self.io, self.session.handle(), &tls, time).await?),
+            _ if tls.is_required() => Err(Untrusted::NoTls.into()),
+            _ => Ok(()),
         }
     }
 
@@ -166,6 +194,7 @@ impl Connection {
         tracing::trace!(?request);
         let response = match request {
             Ok(Request::Run(command)) => return self.answer(command),
+            Ok(Request::Auth(credentials)) => return Ok(Step::Waits(Box::pin(self.log_in(credentials)))),
             Ok(Request::Ping) => Response::Pong,
             Ok(Request::Hello) => {
                 let Limits { line: max_line, locks_per_session: max_locks, .. } = self.session.limits();
@@ -196,6 +225,22 @@ impl Connection {
         }))
     }
 
+    /// Lets a client in, or says later and later that it is not.
+    ///
+    /// Cancel-safe: dropped, it is not logged in.
+    async fn log_in(&mut self, Credentials { name, password }: Credentials) -> Result<Answer, Cut> {
+        let handle = self.session.handle_arc();
+        let proof = Proof::Password(&password);
+        let answer = tokio::select! {
+            ending = handle.ended() => return Err(Cut::Ended(ending)),
+            answer = self.session.log_in(&name, &proof) => answer,
+        };
+        if answer.is_ok() {
+            handle.note(|profile| profile.user = name);
+        }
+        Ok(answer.map(|()| Reply::Int(1)))
+    }
+
     /// Waits for more input, for the end of the session, or for too long.
     async fn fill(&mut self) -> Result<(), Over> {
         self.idle.begin(self.session.may_idle());
@@ -203,6 +248,7 @@ impl Connection {
         filled.map_err(|silence| match silence {
             Silence::Left => Over::Left,
             Silence::Ended(ending) => ending.into(),
+            Silence::Idle if self.session.needs_login() => Over::NoLogin,
             Silence::Idle => Over::Idle(self.session.may_idle().unwrap_or_default()),
         })
     }
@@ -214,15 +260,20 @@ impl Connection {
     /// Frees what the session holds, then says why, to a client that is still there.
     async fn end(self, over: Over) {
         let Self { mut io, session, mut codec, .. } = self;
-        let holds = session.holds();
-        drop(session);
+        let (holds, max_login) = (session.holds(), session.limits().login);
+        if matches!(over, Over::Untrusted(_) | Over::SentTooMuch) {
+            session.refuse(Refused::Protocol);
+        }
+        let cause = if matches!(over, Over::Idle(_)) { Cause::Idle } else { session.cause() };
+        session.end(cause);
         tracing::debug!(holds, why = %over, "connection ends");
         let (last, patience) = match over {
-            Over::Left => return,
+            Over::Left | Over::TooSlow => return,
             Over::Quit => (Response::Bye, None),
             Over::Untrusted(untrusted) => (Response::Untrusted(untrusted), None),
             Over::SentTooMuch => (Response::SentTooMuch, Some(LAST_WORDS)),
             Over::Idle(limit) => (Response::Idle { limit, held: holds > 0 }, Some(LAST_WORDS)),
+            Over::NoLogin => (Response::TooSlow(max_login), Some(LAST_WORDS)),
             Over::Ended(ending) => (Response::Ended(ending), Some(LAST_WORDS)),
         };
         let _ = codec.encode(last, &mut io.output);

@@ -80,6 +80,9 @@ pub enum Untrusted {
     /// A TLS hello.
     #[error("this port speaks the getlockd line protocol in plain text, not TLS; closing")]
     Tls,
+    /// No TLS hello, where nobody may come without.
+    #[error("this port takes TLS only; closing")]
+    NoTls,
     /// The connection itself failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -90,7 +93,7 @@ impl Untrusted {
     pub fn symbol(&self) -> Option<Symbol> {
         match self {
             Self::LineTooLong(_) => Some(Symbol::LineTooLong),
-            Self::Http | Self::Tls => Some(Symbol::WrongProtocol),
+            Self::Http | Self::Tls | Self::NoTls => Some(Symbol::WrongProtocol),
             Self::Io(_) => None,
         }
     }

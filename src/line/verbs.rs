@@ -11,6 +11,7 @@ use crate::{
     escape,
     lock::{Mode, SessionId},
     name::Name,
+    user::Credentials,
 };
 
 /// What a line asks for.
@@ -24,6 +25,8 @@ pub enum Request {
     Hello,
     /// How to use a command, or all of them.
     Help(Option<&'static Verb>),
+    /// To be let in.
+    Auth(Credentials),
     /// To close the connection.
     Quit,
 }
@@ -56,10 +59,17 @@ impl Request {
     /// # Errors
     /// [`Refusal`] tells what is wrong and what would be right.
     pub fn parse(line: &[u8]) -> Result<Self, Refusal> {
-        let Call { word, args } = grammar::parse(line)?;
+        let Call { word, args } = grammar::parse(line).map_err(|refusal| without_secrets(line, refusal))?;
         let verb = Verb::find(word)?;
         (verb.request)(&Args { verb, args })
     }
+}
+
+/// What is wrong with a line is told with a part of it, but not with what may be a password.
+fn without_secrets(line: &[u8], refusal: Refusal) -> Refusal {
+    let names_auth =
+        line.windows(AUTH.name.len()).any(|part| part.eq_ignore_ascii_case(AUTH.name.as_bytes()));
+    if names_auth { AUTH.refusal() } else { refusal }
 }
 
 impl Verb {
@@ -69,6 +79,14 @@ impl Verb {
     /// Its name and its arguments.
     pub fn usage(&self) -> String {
         format!("{} {}", self.name, self.args).trim_end().to_owned()
+    }
+
+    /// What is said to one who calls it with other arguments.
+    fn refusal(&self) -> Refusal {
+        if self.args.is_empty() {
+            return Refusal::NoArguments(self.name);
+        }
+        Refusal::Usage { usage: self.usage(), example: self.example }
     }
 
     fn find(word: &[u8]) -> Result<&'static Self, Refusal> {
@@ -151,11 +169,14 @@ impl Args<'_> {
         Ok(request)
     }
 
+    fn auth(&self) -> Result<Request, Refusal> {
+        let [name, password] = self.exactly()?;
+        let name = str::from_utf8(&name.text).map_err(|_| self.usage())?.to_owned();
+        Ok(Request::Auth(Credentials { name, password: password.text.to_vec() }))
+    }
+
     fn usage(&self) -> Refusal {
-        if self.verb.args.is_empty() {
-            return Refusal::NoArguments(self.verb.name);
-        }
-        Refusal::Usage { usage: self.verb.usage(), example: self.verb.example }
+        self.verb.refusal()
     }
 }
 
@@ -184,7 +205,15 @@ fn lock_name(arg: &Arg<'_>) -> Result<Name, Refusal> {
     }
 }
 
-const VERBS: [Verb; 18] = [
+const AUTH: Verb = Verb {
+    name: "AUTH",
+    args: "user password",
+    example: "AUTH app1 'my password'",
+    does: "logs in, where the server has users: 1",
+    request: |args| args.auth(),
+};
+
+const VERBS: [Verb; 19] = [
     Verb {
         name: "GET_LOCK",
         args: "name timeout",
@@ -283,6 +312,7 @@ const VERBS: [Verb; 18] = [
         does: "ends a session: 1; with QUERY only its wait: 1, or 0 if it was not waiting",
         request: |args| args.kill(),
     },
+    AUTH,
     Verb {
         name: "PING",
         args: "",

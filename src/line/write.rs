@@ -51,6 +51,8 @@ pub enum Response {
         /// Whether the session held locks.
         held: bool,
     },
+    /// The client did not log in in this time; the connection ends.
+    TooSlow(Duration),
     /// There are as many connections as there may be; this one ends.
     Full(usize),
 }
@@ -94,6 +96,10 @@ impl Response {
                 };
                 lines.error(Symbol::Limit, &format_args!("nothing came for {limit:?} ({flag}"));
             }
+            Self::TooSlow(limit) => lines.error(
+                Symbol::Auth,
+                &format_args!("nobody has logged in for {limit:?} (--login-time); closing"),
+            ),
             Self::Full(max) => lines.error(
                 Symbol::Limit,
                 &format_args!("no connection is free of {max} (--max-connections, ulimit -n); closing"),
@@ -164,6 +170,10 @@ fn write_ending(ending: Ending, lines: &mut Lines<'_>) {
         Ending::Killed(by) => lines.error(
             Symbol::Killed,
             &format_args!("session {by} ended this one by KILL; its locks are free; closing"),
+        ),
+        Ending::Revoked => lines.error(
+            Symbol::Denied,
+            &"your user may not be here, or lock this, any more; the locks of this session are free; closing",
         ),
         Ending::Shutdown => {
             lines.error(
@@ -236,9 +246,14 @@ fn write_hold(row: &LockRow, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 /// What a client tells of itself, and how long its lease still runs.
 fn write_profile(profile: &Profile, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let Profile { user, note, expires, .. } = profile;
+    let Profile { account, user, note, expires, .. } = profile;
     if !user.is_empty() {
         write!(f, " user={}", Written(user))?;
+    }
+    if let Some(account) = account
+        && account.name() != user
+    {
+        write!(f, " account={}", Written(account.name()))?;
     }
     if let Some(note) = note {
         write!(f, " note={}", Written(note))?;
@@ -269,10 +284,10 @@ impl fmt::Display for SessionRow {
 
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { connections, table, timeouts, uptime } = self;
+        let Self { connections, table, timeouts, abandoned, uptime } = self;
         write!(f, "STATS connections={connections} locks={} waiters={}", table.locks, table.waiters)?;
         write!(f, " grants={} timeouts={timeouts} deadlocks={}", table.grants, table.deadlocks)?;
-        write!(f, " releases_by_disconnect={}", table.abandoned)?;
+        write!(f, " releases_by_disconnect={abandoned}")?;
         write!(f, " uptime={} version={}", Seconds(*uptime), env!("CARGO_PKG_VERSION"))
     }
 }

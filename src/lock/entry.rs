@@ -77,8 +77,8 @@ impl Lock {
     }
 
     /// Ends a hold.
-    pub(super) fn remove_holder(&mut self, token: Token) {
-        self.holders.remove(token);
+    pub(super) fn remove_holder(&mut self, token: Token) -> Option<Hold> {
+        self.holders.remove(token)
     }
 
     /// Turns a session's exclusive hold into a shared one.
@@ -130,7 +130,7 @@ impl Lock {
         let hold = Hold {
             session: request.session,
             mode: request.mode,
-            token: tokens.next(),
+            token: tokens.next(request.mode),
             since: Instant::now(),
         };
         if request.upgrade {

@@ -41,11 +41,15 @@ impl Holders {
         }
     }
 
-    pub(super) fn remove(&mut self, token: Token) {
+    pub(super) fn remove(&mut self, token: Token) -> Option<Hold> {
         match self {
-            Self::One(hold) if hold.token == token => *self = Self::Many(BTreeMap::new()),
-            Self::One(_) => {}
-            Self::Many(holds) => drop(holds.remove(&token)),
+            Self::One(hold) if hold.token == token => {
+                let hold = *hold;
+                *self = Self::Many(BTreeMap::new());
+                Some(hold)
+            }
+            Self::One(_) => None,
+            Self::Many(holds) => holds.remove(&token),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Circle, Mode, SessionId, Table, Token, Wait,
+    Circle, Holder, Mode, SessionId, Table, Token, Wait,
     entry::Request,
     table::{Answer, Patience},
 };
@@ -30,8 +30,10 @@ pub enum Taken<'a> {
 /// What came of releasing a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Released {
-    /// One count was freed.
+    /// One count was freed, and there are more.
     One,
+    /// The last count was freed: this hold has ended.
+    Last(Holder),
     /// Only others hold it.
     NotMine,
     /// Nobody holds it.
@@ -117,28 +119,25 @@ impl Owner {
             return if self.table.is_free(name) { Released::Nobody } else { Released::NotMine };
         };
         hold.count -= 1;
-        if hold.count == 0 {
-            let token = hold.token;
-            self.holds.remove(name);
-            self.table.release(name, self.id, token);
+        if hold.count > 0 {
+            return Released::One;
         }
-        Released::One
+        let token = hold.token;
+        self.holds.remove(name);
+        let ended = self.table.release(name, self.id, token);
+        ended.map_or(Released::One, |hold| Released::Last(Holder::from(&hold)))
     }
 
-    /// Frees everything; the number of counts freed.
-    pub fn release_all(&mut self) -> u64 {
+    /// Frees everything, and tells of each hold that it has ended; the number of counts freed.
+    pub fn release_all(&mut self, mut ended: impl FnMut(Name, Holder)) -> u64 {
         let mut counts = 0;
         for (name, hold) in std::mem::take(&mut self.holds) {
             counts += hold.count;
-            self.table.release(&name, self.id, hold.token);
+            if let Some(hold) = self.table.release(&name, self.id, hold.token) {
+                ended(name, Holder::from(&hold));
+            }
         }
         counts
-    }
-
-    /// Frees everything at the end of a session that did not free it itself.
-    pub fn abandon(&mut self) {
-        self.table.count_abandoned(self.holds.len());
-        self.release_all();
     }
 
     /// Notes a grant.
@@ -147,20 +146,20 @@ impl Owner {
         *hold = Hold { mode, token, count: hold.count + 1 };
     }
 
-    /// Undoes a grant that nobody waited for any more.
-    pub(super) fn hand_back(&mut self, name: &Name, request: Request, token: Token) {
-        match self.holds.get_mut(name) {
-            Some(hold) => {
-                hold.token = token;
-                self.table.downgrade(name, request.session);
-            }
-            None => self.table.release(name, request.session, token),
+    /// Undoes a grant that nobody waited for any more: that is the hold which has ended, unless it was
+    /// an upgrade.
+    pub(super) fn hand_back(&mut self, name: &Name, request: Request, token: Token) -> Option<Holder> {
+        if let Some(hold) = self.holds.get_mut(name) {
+            hold.token = token;
+            self.table.downgrade(name, request.session);
+            return None;
         }
+        self.table.release(name, request.session, token).as_ref().map(Holder::from)
     }
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.abandon();
+        self.release_all(|_, _| {});
     }
 }

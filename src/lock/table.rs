@@ -35,7 +35,6 @@ pub struct Table {
     graph: Mutex<Graph>,
     tokens: Tokens,
     deadlocks: AtomicU64,
-    abandoned: AtomicU64,
     /// The most that may wait for one lock.
     max_waiters: usize,
 }
@@ -72,7 +71,6 @@ impl Table {
             graph: Mutex::default(),
             tokens: Tokens::from_clock(),
             deadlocks: AtomicU64::new(0),
-            abandoned: AtomicU64::new(0),
             max_waiters,
         }
     }
@@ -87,8 +85,8 @@ impl Table {
         let mut lock = match self.locks.entry(name.clone()) {
             Entry::Occupied(held) => held.into_ref(),
             Entry::Vacant(free) => {
-                let token = self.tokens.next();
                 let Request { session, mode, .. } = request;
+                let token = self.tokens.next(mode);
                 free.insert(Lock::held_by(Hold { session, mode, token, since: Instant::now() }));
                 return Answer::Granted(token);
             }
@@ -100,13 +98,14 @@ impl Table {
         }
     }
 
-    /// Ends a hold. The lock passes to whoever is next before this returns.
-    pub(super) fn release(&self, name: &Name, session: SessionId, token: Token) {
+    /// Ends a hold, and returns it. The lock passes to whoever is next before this returns.
+    pub(super) fn release(&self, name: &Name, session: SessionId, token: Token) -> Option<Hold> {
         let mut grants = Grants::new();
+        let mut ended = None;
         plant!(StaleLook => if self.queue_of(name).0 == 0 { self.locks.remove_if_mut(name, |_, _| true); });
         self.locks.remove_if_mut(name, |_, lock| {
             let contended = lock.is_contended();
-            lock.remove_holder(token);
+            ended = lock.remove_holder(token);
             if contended {
                 let mut graph = self.graph();
                 graph.released(name, session);
@@ -115,6 +114,7 @@ impl Table {
             lock.is_free()
         });
         grants.send();
+        ended
     }
 
     pub(super) fn downgrade(&self, name: &Name, session: SessionId) {
@@ -164,9 +164,9 @@ impl Table {
         Counters {
             locks: self.locks.len(),
             waiters: self.graph().waiters(),
+            shared_grants: self.tokens.issued_shared(),
             grants: self.tokens.issued(),
             deadlocks: self.deadlocks.load(Ordering::Relaxed),
-            abandoned: self.abandoned.load(Ordering::Relaxed),
         }
     }
 
@@ -178,12 +178,6 @@ impl Table {
     /// Looks at every lock, each shard under its guard in turn. Not for a request's path.
     pub(super) fn for_each(&self, mut look: impl FnMut(&Name, &Lock)) {
         self.locks.iter().for_each(|lock| look(lock.key(), lock.value()));
-    }
-
-    pub(super) fn count_abandoned(&self, locks: usize) {
-        if locks > 0 {
-            self.abandoned.fetch_add(locks as u64, Ordering::Relaxed);
-        }
     }
 
     fn enqueue(&self, name: &Name, lock: &mut Lock, request: Request, may_deadlock: bool) -> Answer {

@@ -14,7 +14,7 @@ use super::{
 use crate::name::Name;
 
 /// One holder of a lock.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// Whose hold it is.
     pub session: SessionId,
@@ -89,19 +89,19 @@ pub struct Counters {
     pub waiters: usize,
     /// Grants: first takes and upgrades, not those of a lock held already.
     pub grants: u64,
+    /// Those of them that are shared.
+    pub shared_grants: u64,
     /// Requests refused since they would have closed a circle.
     pub deadlocks: u64,
-    /// Locks freed since their session ended while it held them.
-    pub abandoned: u64,
 }
 
 impl Table {
-    /// The first `limit` locks by name, of those that start with `prefix`.
-    pub fn list(&self, prefix: Option<&Name>, limit: usize) -> Excerpt<LockInfo> {
+    /// The first `limit` locks by name, of those whose name is wanted.
+    pub fn list(&self, wanted: impl Fn(&Name) -> bool, limit: usize) -> Excerpt<LockInfo> {
         let mut first = BTreeMap::new();
         let mut total = 0;
         self.for_each(|name, lock| {
-            if prefix.is_some_and(|prefix| !name.as_str().starts_with(prefix.as_str())) {
+            if !wanted(name) {
                 return;
             }
             for info in infos(name, lock) {
@@ -113,6 +113,17 @@ impl Table {
             }
         });
         Excerpt { rows: first.into_values().collect(), total }
+    }
+
+    /// The sessions that hold or wait for a lock such that `wanted` says so of them.
+    pub fn sessions_where(&self, wanted: impl Fn(SessionId, &Name) -> bool) -> HashSet<SessionId> {
+        let mut found = HashSet::new();
+        self.for_each(|name, lock| {
+            let holders = lock.holders().iter().map(|hold| hold.session);
+            let waiters = lock.waiters().map(|waiter| waiter.request.session);
+            found.extend(holders.chain(waiters).filter(|session| wanted(*session, name)));
+        });
+        found
     }
 
     /// Who waits for `name`, first in the queue first.

@@ -1,6 +1,6 @@
 //! A place in a queue, as a guard.
 
-use super::{Owner, Token, entry::Request, table::Left};
+use super::{Holder, Owner, Token, entry::Request, table::Left};
 use crate::{
     name::Name,
     sync::{oneshot, plant},
@@ -55,14 +55,15 @@ impl<'a> Wait<'a> {
         self.settle(verdict)
     }
 
-    /// Leaves the queue. A grant that came first is handed on.
-    pub fn decline(&mut self) {
-        if !std::mem::replace(&mut self.settled, true)
-            && let Verdict::Granted(token) = self.leave()
-        {
-            plant!(LostGrant => return);
-            self.owner.hand_back(&self.name, self.request, token);
+    /// Leaves the queue. A grant that came first is handed on: that is the hold which so has ended, if
+    /// it was none before.
+    pub fn decline(&mut self) -> Option<Holder> {
+        if std::mem::replace(&mut self.settled, true) {
+            return None;
         }
+        let Verdict::Granted(token) = self.leave() else { return None };
+        plant!(LostGrant => return None);
+        self.owner.hand_back(&self.name, self.request, token)
     }
 
     fn leave(&self) -> Verdict {

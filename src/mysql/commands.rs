@@ -6,7 +6,7 @@ use super::{
     command::Kind,
     connection::Connection,
     error::{SqlError, Warning},
-    login::{self, capability},
+    login::{Change, capability},
     over::Over,
     packet::Fields,
     prepared::Prepared,
@@ -17,7 +17,7 @@ use super::{
     tables::{self, Own},
     value::Value,
 };
-use crate::{command::Command, net::MAX_UNSENT};
+use crate::{net::MAX_UNSENT, tally::Cause, user::Proof};
 
 impl Connection {
     pub(super) async fn command(&mut self, packet: &[u8]) -> Result<(), Over> {
@@ -102,18 +102,18 @@ impl Connection {
 
     /// Frees all locks; the connection id stays.
     fn reset(&mut self) {
-        drop(self.session.start(Command::ReleaseAllLocks));
+        self.session.release_all(Cause::Reset);
         self.state.reset();
-        self.state.variables.set_max_packet(self.session.limits().packet);
+        self.set_flags();
         self.state.variables.set_names(Charset::default(), None);
     }
 
     async fn change_user(&mut self, payload: &[u8]) -> Result<(), Over> {
         let has = |capability| self.state.capabilities & capability != 0;
         let may_switch = has(capability::PLUGIN_AUTH);
-        let (user, database, charset) = match login::change_user(payload, has(capability::SECURE_CONNECTION))
-        {
-            Ok(parsed) => parsed,
+        let change = Change::parse(payload, has(capability::SECURE_CONNECTION));
+        let Change { user, proof, database, charset } = match change {
+            Ok(change) => change,
             Err(error) => {
                 self.fail(&error);
                 return Ok(());
@@ -121,8 +121,12 @@ impl Connection {
         };
         // What was held is free whether the client answers or not.
         self.reset();
+        self.session.log_out();
         if may_switch {
-            self.switch(&login::nonce()?).await?;
+            self.ask_proof(&user).await?;
+        } else {
+            let nonce = self.state.nonce;
+            self.check(&user, &Proof::Native { nonce: &nonce, proof }).await?;
         }
         self.state.variables.set_names(charset.unwrap_or_default(), None);
         self.be(user, database);

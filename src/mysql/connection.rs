@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use super::{
     error::SqlError,
-    login::{self, Login, Next, Nonce},
+    login::{self, Login},
     over::Over,
     packet::Packets,
     result::Writer,
@@ -19,6 +19,7 @@ use crate::{
     command::Ending,
     net::{Burst, MAX_UNSENT},
     session::Session,
+    tally::{Cause, Refused},
     wire::{self, Silence},
 };
 
@@ -95,27 +96,39 @@ impl Connection {
 
     async fn log_in(&mut self) -> Result<(), Over> {
         let nonce = login::nonce()?;
-        let id = self.session.id();
-        self.packets.put(&mut self.io.output, |output| login::put_greeting(output, id, &nonce));
-        let login = Login::parse(&self.packet().await?)?;
-        match login.next() {
-            Next::Welcome => {}
-            Next::FastProof => self.packets.put(&mut self.io.output, login::put_fast_proof),
-            Next::Switch => self.switch(&login::nonce()?).await?,
-        }
+        let (id, tls) = (self.session.id(), self.io.tls().is_some());
+        self.packets.put(&mut self.io.output, |output| login::put_greeting(output, id, &nonce, tls));
+        let login = self.login().await?;
         self.state.capabilities = login.capabilities;
+        self.state.nonce = nonce;
+        self.authenticate(&login, &nonce).await?;
         self.multi = login.capabilities & login::capability::MULTI_STATEMENTS != 0;
-        self.state.variables.set_max_packet(self.session.limits().packet);
+        self.set_flags();
         self.state.variables.set_names(login.charset, None);
         self.be(login.user, login.database);
         self.writer(false).ok();
         self.flush().await
     }
 
-    /// Asks for a proof by another method. It is taken as it comes, in the time of a login.
-    pub(super) async fn switch(&mut self, nonce: &Nonce) -> Result<(), Over> {
-        self.packets.put(&mut self.io.output, |output| login::put_switch(output, nonce));
-        timeout(self.session.limits().login, self.packet()).await.unwrap_or(Err(Over::TooSlow)).map(drop)
+    /// What the client says of itself, by TLS if it asks for that before.
+    async fn login(&mut self) -> Result<Login, Over> {
+        let packet = self.packet().await?;
+        let Some(tls) = self.io.tls().cloned() else { return Ok(Login::parse(&packet, false)?) };
+        if login::asks_for_tls(&packet) {
+            let time = self.session.limits().login;
+            wire::upgrade(&mut self.io, self.session.handle(), &tls, time).await?;
+            return Ok(Login::parse(&self.packet().await?, true)?);
+        }
+        let login = Login::parse(&packet, false)?;
+        if tls.is_required() { Err(SqlError::InsecureTransport.into()) } else { Ok(login) }
+    }
+
+    /// What the server's flags make of the variables.
+    pub(super) fn set_flags(&mut self) {
+        self.state.variables.set_max_packet(self.session.limits().packet);
+        if let Some(tls) = self.io.tls() {
+            self.state.variables.set_tls(tls.is_required());
+        }
     }
 
     pub(super) fn be(&mut self, user: String, database: Option<String>) {
@@ -125,7 +138,7 @@ impl Connection {
     }
 
     /// The next packet, whatever it is, after what is to be sent.
-    async fn packet(&mut self) -> Result<BytesMut, Over> {
+    pub(super) async fn packet(&mut self) -> Result<BytesMut, Over> {
         self.flush().await?;
         loop {
             if let Some(packet) = self.packets.decode(&mut self.io.input)? {
@@ -169,20 +182,26 @@ impl Connection {
         // Before the login there is no telling which packet the client expects.
         let asked = self.packets.is_answering() && self.state.capabilities != 0;
         tracing::debug!(holds, why = %over, "connection ends");
+        let cause = if matches!(over, Over::Inactive) { Cause::Idle } else { self.session.cause() };
         match &over {
             Over::Left | Over::TooSlow => return,
             // A client that asked nothing finds the connection closed, as with MySQL.
             Over::Ended(_) if !asked => {}
-            Over::Ended(Ending::Killed(_)) => self.writer(false).error(&SqlError::Interrupted),
+            Over::Ended(Ending::Killed(_) | Ending::Revoked) => {
+                self.writer(false).error(&SqlError::Interrupted)
+            }
             Over::Ended(Ending::Shutdown) => self.writer(false).error(&SqlError::Shutdown),
             Over::Inactive => {
                 self.packets.restart();
                 self.writer(false).error(&SqlError::Inactive);
             }
-            Over::Fatal(error) => self.writer(false).error(error),
+            Over::Fatal(error) => {
+                self.session.refuse(Refused::Protocol);
+                self.writer(false).error(error);
+            }
         }
         let Self { io, session, .. } = self;
-        drop(session);
+        session.end(cause);
         io.close(Some(LAST_WORDS)).await;
     }
 }

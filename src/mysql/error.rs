@@ -1,6 +1,13 @@
 //! Errors as MySQL has them: number, SQLSTATE, text.
 
-use crate::{command, lock::Circle};
+use std::fmt;
+
+use crate::{
+    command::{self, Forbidden},
+    escape::Written,
+    lock::Circle,
+    name::Name,
+};
 
 /// What a client is told instead of a result. The connection stays, with all it holds, unless the
 /// packets themselves are what is wrong.
@@ -44,6 +51,16 @@ pub(super) enum SqlError {
         "Deadlock found when trying to get user-level lock; try rolling back transaction/releasing locks and restarting lock acquisition."
     )]
     Deadlock(Circle),
+    #[error("You are not owner of thread {0}")]
+    NotOwner(u32),
+    #[error("Access denied; you need (at least one of) the {0} privilege(s) for this operation")]
+    Forbidden(Privilege),
+    #[error(
+        "Access denied for user '{user}'@'{host}' (using password: {}){}",
+        if *with_password { "YES" } else { "NO" },
+        if *too_many { "; too many wrong passwords come from there, try again in a few seconds" } else { "" }
+    )]
+    AccessDenied { user: String, host: String, with_password: bool, too_many: bool },
     #[error("Query execution was interrupted")]
     Interrupted,
     #[error("Query execution was interrupted, maximum statement execution time exceeded")]
@@ -62,6 +79,8 @@ pub(super) enum SqlError {
     UnknownCommand,
     #[error("Bad handshake")]
     BadHandshake,
+    #[error("Connections using insecure transport are prohibited while --require_secure_transport=ON.")]
+    InsecureTransport,
     #[error("Malformed communication packet.")]
     Malformed,
     #[error("Got packets out of order")]
@@ -109,6 +128,9 @@ impl SqlError {
             Self::LockName(_) => (3057, "42000"),
             Self::LockNameTooLong(_) => (4163, "42000"),
             Self::Deadlock(_) => (3058, "HY000"),
+            Self::NotOwner(_) => (1095, "HY000"),
+            Self::Forbidden(_) => (1227, "42000"),
+            Self::AccessDenied { .. } => (1045, "28000"),
             Self::Interrupted => (1317, "70100"),
             Self::ExecutionTime => (3024, "HY000"),
             Self::Shutdown => (1053, "08S01"),
@@ -117,6 +139,7 @@ impl SqlError {
             Self::NoSuchThing(_) => (1235, "42000"),
             Self::UnknownCommand => (1047, "08S01"),
             Self::BadHandshake => (1043, "08S01"),
+            Self::InsecureTransport => (3159, "HY000"),
             Self::Malformed => (1835, "HY000"),
             Self::OutOfOrder => (1156, "08S01"),
             Self::TooLarge => (1153, "08S01"),
@@ -142,6 +165,35 @@ impl From<command::Error> for SqlError {
             command::Error::TooManyWaiters(max) => Self::TooManyWaiters(max),
             command::Error::NoSession(id) => Self::UnknownThread(id.0.into()),
             command::Error::Stopping => Self::Shutdown,
+            command::Error::Forbidden(Forbidden::Kill(id)) => Self::NotOwner(id.0),
+            command::Error::Forbidden(what) => Self::Forbidden(Privilege::of(what)),
+            command::Error::NoLogin | command::Error::BadLogin(_) | command::Error::OtherUser => {
+                Self::BadHandshake
+            }
+        }
+    }
+}
+
+/// What a user lacks, as an error names it: `LOCK on app2:nightly`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Privilege(&'static str, Option<Name>);
+
+impl Privilege {
+    fn of(what: Forbidden) -> Self {
+        match what {
+            Forbidden::Lock(name) => Self("LOCK", Some(name)),
+            Forbidden::See(name) => Self("SEE", Some(name)),
+            Forbidden::Kill(_) => Self("KILL", None),
+        }
+    }
+}
+
+impl fmt::Display for Privilege {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(what, name) = self;
+        match name {
+            Some(name) => write!(f, "{what} on {}", Written(name.as_str())),
+            None => f.write_str(what),
         }
     }
 }

@@ -21,10 +21,10 @@ use super::{
 pub(crate) fn packets(data: &[u8]) {
     let (mut packets, mut input) = (Packets::new(1 << 16), BytesMut::from(data));
     while let Ok(Some(payload)) = packets.decode(&mut input) {
-        if let Ok(login) = Login::parse(&payload) {
+        if let Ok(login) = Login::parse(&payload, true) {
             let _ = login.next();
         }
-        let _ = login::change_user(&payload, payload.len() % 2 == 0);
+        let _ = login::Change::parse(&payload, payload.len() % 2 == 0);
         let mut prepared = Prepared::new(Vec::new(), payload.len() % 17);
         prepared.append(0, &payload);
         for charset in [Charset::Utf8mb4, Charset::Latin1] {

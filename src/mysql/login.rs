@@ -1,7 +1,5 @@
 //! The connection phase: greeting, login, and the switch of the authentication method (MySQL
 //! internals, "Connection Phase"). Pure.
-//!
-//! There are no users yet: everybody may come in, and a password is not looked at.
 
 use bytes::{BufMut, BytesMut};
 
@@ -19,7 +17,7 @@ pub(super) mod capability {
     pub(in crate::mysql) const PLUGIN_AUTH_LENGTH: u32 = 1 << 21;
     pub(in crate::mysql) const DEPRECATE_EOF: u32 = 1 << 24;
     /// Long passwords and flags, found rows, a database, ignored blanks, transactions, multiple
-    /// statements and results, plugins and attributes. No TLS, no compression, no session tracking.
+    /// statements and results, plugins and attributes. TLS where it is set up. No compression, no session tracking.
     pub(in crate::mysql) const OURS: u32 = 0x0138_0000
         | PLUGIN_AUTH_LENGTH
         | PROTOCOL_41
@@ -37,7 +35,7 @@ pub(super) mod capability {
 }
 
 pub(super) const CACHING_SHA2: &str = "caching_sha2_password";
-const NATIVE: &str = "mysql_native_password";
+pub(super) const NATIVE: &str = "mysql_native_password";
 
 /// `SERVER_STATUS_AUTOCOMMIT`
 const STATUS: u16 = 2;
@@ -58,8 +56,9 @@ pub(super) fn nonce() -> Result<Nonce, SqlError> {
 }
 
 /// The first packet of a connection.
-pub(super) fn put_greeting(output: &mut BytesMut, id: SessionId, nonce: &Nonce) {
-    let [low, high] = [capability::OURS & 0xFFFF, capability::OURS >> 16];
+pub(super) fn put_greeting(output: &mut BytesMut, id: SessionId, nonce: &Nonce, tls: bool) {
+    let ours = capability::OURS | if tls { capability::SSL } else { 0 };
+    let [low, high] = [ours & 0xFFFF, ours >> 16];
     output.put_u8(10);
     output.put_slice(super::VERSION.as_bytes());
     output.put_u8(0);
@@ -78,6 +77,11 @@ pub(super) fn put_greeting(output: &mut BytesMut, id: SessionId, nonce: &Nonce) 
     output.put_u8(0);
 }
 
+/// Whether a client asks for TLS before it logs in: by the start of a login (`SSLRequest`).
+pub(super) fn asks_for_tls(payload: &[u8]) -> bool {
+    payload.len() == 32 && Fields(payload).u32().is_ok_and(|asked| asked & capability::SSL != 0)
+}
+
 /// What a client says of itself.
 #[derive(Debug, PartialEq)]
 pub(super) struct Login {
@@ -92,12 +96,13 @@ pub(super) struct Login {
 }
 
 impl Login {
-    pub(super) fn parse(payload: &[u8]) -> Result<Self, SqlError> {
+    /// `secured`: it comes by TLS.
+    pub(super) fn parse(payload: &[u8], secured: bool) -> Result<Self, SqlError> {
         use capability as c;
         let mut fields = Fields(payload);
         let capabilities = fields.u32()?;
         let has = |capability| capabilities & capability != 0;
-        if !has(c::PROTOCOL_41) || has(c::SSL) {
+        if !has(c::PROTOCOL_41) || has(c::SSL) && !secured {
             return Err(SqlError::BadHandshake);
         }
         let (_max_packet, charset) = (fields.u32()?, Charset::numbered(fields.u8()?.into()));
@@ -125,6 +130,11 @@ impl Login {
         })
     }
 
+    /// Whether it shows nothing for itself, and would have by now.
+    pub(super) fn has_no_proof(&self) -> bool {
+        self.proof.is_empty() && matches!(self.plugin.as_deref(), None | Some(CACHING_SHA2))
+    }
+
     /// What is sent before the client is let in.
     pub(super) fn next(&self) -> Next {
         match self.plugin.as_deref() {
@@ -147,9 +157,9 @@ pub(super) enum Next {
 }
 
 /// `AuthSwitchRequest`
-pub(super) fn put_switch(output: &mut BytesMut, nonce: &Nonce) {
+pub(super) fn put_switch(output: &mut BytesMut, plugin: &str, nonce: &Nonce) {
     output.put_u8(0xFE);
-    output.put_slice(NATIVE.as_bytes());
+    output.put_slice(plugin.as_bytes());
     output.put_u8(0);
     output.put_slice(nonce);
     output.put_u8(0);
@@ -160,21 +170,29 @@ pub(super) fn put_fast_proof(output: &mut BytesMut) {
     output.put_slice(&[1, 3]);
 }
 
-/// COM_CHANGE_USER: user, database and character set.
-pub(super) fn change_user(
-    payload: &[u8],
-    secure: bool,
-) -> Result<(String, Option<String>, Option<Charset>), SqlError> {
-    let mut fields = Fields(payload);
-    let user = text(fields.until_nul());
-    if secure {
-        let length = fields.u8()?;
-        fields.take(length.into())?;
-    } else {
-        fields.until_nul();
+/// COM_CHANGE_USER: who the client wants to be now.
+#[derive(Debug)]
+pub(super) struct Change<'a> {
+    pub user: String,
+    /// What it has to show for itself by the method of old, and the nonce of the greeting.
+    pub proof: &'a [u8],
+    pub database: Option<String>,
+    pub charset: Option<Charset>,
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn parse(payload: &'a [u8], secure: bool) -> Result<Self, SqlError> {
+        let mut fields = Fields(payload);
+        let user = text(fields.until_nul());
+        let proof = if secure {
+            let length = fields.u8()?;
+            fields.take(length.into())?
+        } else {
+            fields.until_nul()
+        };
+        let database = Some(text(fields.until_nul())).filter(|name| !name.is_empty());
+        Ok(Self { user, proof, database, charset: fields.u16().ok().map(Charset::numbered) })
     }
-    let database = Some(text(fields.until_nul())).filter(|name| !name.is_empty());
-    Ok((user, database, fields.u16().ok().map(Charset::numbered)))
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -190,7 +208,7 @@ mod tests {
         let nonce = nonce().unwrap();
         assert!(nonce.iter().all(|byte| *byte != 0 && *byte != b'$' && byte.is_ascii()));
         let mut output = BytesMut::new();
-        put_greeting(&mut output, SessionId(7), &nonce);
+        put_greeting(&mut output, SessionId(7), &nonce, false);
         let mut fields = Fields(&output);
         assert_eq!(fields.u8(), Ok(10));
         assert!(fields.until_nul().starts_with(b"8.4."));
@@ -211,7 +229,7 @@ mod tests {
         payload.extend([0, 0, 0, 1, 8]);
         payload.extend([0; 23]);
         payload.extend(rest);
-        Login::parse(&payload)
+        Login::parse(&payload, false)
     }
 
     #[test]

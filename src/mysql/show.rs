@@ -8,7 +8,7 @@ use super::{
     tables::{self, Own, Row},
     value::Value,
 };
-use crate::command::Stats;
+use crate::{command::Stats, net::Secured};
 
 impl Runner<'_> {
     pub(super) fn show(&mut self, show: &Show) -> Ran<Outcome> {
@@ -20,7 +20,7 @@ impl Runner<'_> {
             }
             Show::Status(filter) => {
                 let stats = self.session.stats();
-                self.pairs(named, status(&stats), filter.as_ref())?
+                self.pairs(named, status(&stats, self.io.secured()), filter.as_ref())?
             }
             Show::Warnings { errors_only } => warnings(&self.state.warnings.borrow(), *errors_only),
             Show::CountWarnings => {
@@ -97,16 +97,20 @@ pub(super) fn warnings(warnings: &[Warning], errors_only: bool) -> Outcome {
     result(&["Level", "Code", "Message"], &like, shown.map(row).collect())
 }
 
-/// `SHOW STATUS`: the numbers of STATS, under the names that MySQL has for such.
-pub(super) fn status(stats: &Stats) -> Vec<(&'static str, String)> {
-    let Stats { connections, table, timeouts, uptime } = stats;
+/// `SHOW STATUS`: the numbers of STATS, under the names that MySQL has for such, and how the connection
+/// is secured.
+fn status(stats: &Stats, secured: Option<Secured>) -> Vec<(&'static str, String)> {
+    let (version, cipher) = secured.map_or_else(Default::default, |s| (s.version, s.cipher));
+    let Stats { connections, table, timeouts, abandoned, uptime } = stats;
     vec![
         ("Getlockd_deadlocks", table.deadlocks.to_string()),
         ("Getlockd_grants", table.grants.to_string()),
         ("Getlockd_locks", table.locks.to_string()),
-        ("Getlockd_releases_by_disconnect", table.abandoned.to_string()),
+        ("Getlockd_releases_by_disconnect", abandoned.to_string()),
         ("Getlockd_timeouts", timeouts.to_string()),
         ("Getlockd_waiters", table.waiters.to_string()),
+        ("Ssl_cipher", cipher),
+        ("Ssl_version", version.to_owned()),
         ("Threads_connected", connections.to_string()),
         ("Threads_running", (table.waiters + 1).to_string()),
         ("Uptime", uptime.as_secs().to_string()),

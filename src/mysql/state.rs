@@ -4,6 +4,7 @@ use std::{cell::RefCell, collections::HashMap};
 
 use super::{
     error::{SqlError, Warning},
+    login::Nonce,
     prepared::Prepared,
     result::{Status, flag},
     sql::Facts,
@@ -25,6 +26,8 @@ const MAX_USER_VARIABLE: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub capabilities: u32,
+    /// Of the greeting.
+    pub nonce: Nonce,
     pub user: String,
     pub host: String,
     pub database: Option<String>,
@@ -42,8 +45,8 @@ pub(super) struct State {
 impl State {
     /// COM_RESET_CONNECTION: as after the login, but for the user and the database.
     pub(super) fn reset(&mut self) {
-        let Self { capabilities, user, host, database, .. } = std::mem::take(self);
-        *self = Self { capabilities, user, host, database, ..Self::default() };
+        let Self { capabilities, nonce, user, host, database, .. } = std::mem::take(self);
+        *self = Self { capabilities, nonce, user, host, database, ..Self::default() };
     }
 
     pub(super) fn status(&self, more_results: bool) -> Status {

@@ -44,7 +44,7 @@ fn processes(own: &Own<'_>, session: &mut Session) -> Vec<Row> {
 
 fn process(row: &SessionRow, own: &Own<'_>) -> Row {
     let profile = &row.profile;
-    let user = if profile.user.is_empty() { row.origin.wire } else { &profile.user };
+    let user = if profile.who().is_empty() { row.origin.wire } else { profile.who() };
     let (command, state, info) = match (&row.waits_for, row.id == own.id) {
         (_, true) => ("Query", "executing", Some(own.statement)),
         (Some(_), false) => ("Query", "User lock", Some(profile.statement.as_deref().unwrap_or("GET_LOCK"))),

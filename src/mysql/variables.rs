@@ -27,7 +27,7 @@ type Known = (&'static str, Kind, &'static str, bool);
 const MODE: &str = "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
 
 #[rustfmt::skip]
-const KNOWN: [Known; 68] = [
+const KNOWN: [Known; 69] = [
     ("auto_increment_increment", Kind::Number, "1", true),
     ("auto_increment_offset", Kind::Number, "1", true),
     ("autocommit", Kind::Flag, "1", true),
@@ -69,6 +69,7 @@ const KNOWN: [Known; 68] = [
     ("performance_schema", Kind::Flag, "1", false),
     ("protocol_version", Kind::Number, "10", false),
     ("read_only", Kind::Flag, "0", false),
+    ("require_secure_transport", Kind::Flag, "0", false),
     ("server_id", Kind::Number, "1", false),
     ("session_track_gtids", Kind::Text, "OFF", true),
     ("session_track_schema", Kind::Flag, "1", true),
@@ -224,6 +225,13 @@ impl Variables {
     /// What `--max-packet` says.
     pub(super) fn set_max_packet(&mut self, bytes: usize) {
         self.store("max_allowed_packet", Some(Value::UInt(bytes as u64)));
+    }
+
+    /// What `--tls` says, where there is a certificate.
+    pub(super) fn set_tls(&mut self, required: bool) {
+        self.keep("have_ssl", Some(Value::text("YES")));
+        self.keep("tls_version", Some(Value::text("TLSv1.2,TLSv1.3")));
+        self.keep("require_secure_transport", Some(Value::UInt(required.into())));
     }
 
     /// `SET NAMES`

@@ -4,21 +4,21 @@
 use std::{
     future::poll_fn,
     io,
-    mem::MaybeUninit,
-    pin::Pin,
+    mem::{self, MaybeUninit},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::{Buf, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::ReadBuf,
     net::TcpStream,
     sync::{Semaphore, SemaphorePermit},
     time::timeout,
 };
 
-use super::{Keepalive, stall::Stall};
+use super::{Keepalive, Secured, Tls, stall::Stall, stream::Stream};
 
 /// The most that is read from a client while one of its commands waits.
 ///
@@ -44,12 +44,27 @@ const SHORT_REPLY: usize = 256;
 /// How long a connection that is closed waits for its client to close too.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// What the connections of a port have in common.
+#[derive(Debug)]
+pub struct Terms {
+    /// Within which time a client that vanished is found.
+    pub keepalive: Keepalive,
+    /// What they can be secured by.
+    pub tls: Option<Arc<Tls>>,
+}
+
+impl From<Keepalive> for Arc<Terms> {
+    fn from(keepalive: Keepalive) -> Self {
+        Self::new(Terms { keepalive, tls: None })
+    }
+}
+
 /// A socket with what was read and not yet used, and what is to be written.
 #[derive(Debug)]
 pub struct Burst {
-    stream: TcpStream,
-    /// Of the keepalive time. Small: every idle connection has one.
-    keepalive_millis: u32,
+    stream: Stream,
+    /// Shared: every idle connection has them.
+    terms: Arc<Terms>,
     stall: Option<Box<Stall>>,
     /// What came.
     pub input: BytesMut,
@@ -62,10 +77,31 @@ impl Burst {
     ///
     /// # Errors
     /// When its options cannot be set: it is gone already.
-    pub fn new(stream: TcpStream, keepalive: Keepalive) -> io::Result<Self> {
-        keepalive.prepare(&stream)?;
-        let keepalive_millis = u32::try_from(keepalive.0.as_millis()).unwrap_or(u32::MAX);
-        Ok(Self { stream, keepalive_millis, stall: None, input: BytesMut::new(), output: BytesMut::new() })
+    pub fn new(stream: TcpStream, terms: impl Into<Arc<Terms>>) -> io::Result<Self> {
+        let (terms, input, output) = (terms.into(), BytesMut::new(), BytesMut::new());
+        terms.keepalive.prepare(&stream)?;
+        Ok(Self { stream: Stream::Plain(stream), terms, stall: None, input, output })
+    }
+
+    /// What the client can have the connection secured by.
+    pub fn tls(&self) -> Option<&Arc<Tls>> {
+        self.terms.tls.as_ref()
+    }
+
+    /// How the connection is secured, if it is.
+    pub fn secured(&self) -> Option<Secured> {
+        self.stream.secured()
+    }
+
+    /// Shakes hands; what came is the client's part of it, as far as it came.
+    ///
+    /// Not cancel-safe: dropped, it closes the socket.
+    ///
+    /// # Errors
+    /// When the client does not want to, or may not come in. It was told.
+    pub async fn upgrade(&mut self, tls: &Tls) -> io::Result<()> {
+        let came = mem::take(&mut self.input);
+        self.stream.upgrade(came, tls).await
     }
 
     /// Appends what came to `input`: how many bytes, 0 at the end of the stream. While nothing
@@ -73,7 +109,7 @@ impl Burst {
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut space = [const { MaybeUninit::uninit() }; READ];
         let mut read = ReadBuf::uninit(&mut space);
-        let polled = Pin::new(&mut self.stream).poll_read(cx, &mut read);
+        let polled = self.stream.poll_read(cx, &mut read);
         if polled.is_pending() {
             give_back(&mut self.input);
             give_back(&mut self.output);
@@ -90,27 +126,33 @@ impl Burst {
     /// Writes all of `output`. Fails if the client is gone; one that only does not read is waited for.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
-            match Pin::new(&mut self.stream).poll_write(cx, &self.output) {
+            match self.stream.poll_write(cx, &self.output) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(written) => self.advance(written?)?,
-                Poll::Pending => {
-                    let keepalive = self.keepalive();
-                    let stall = self.stall.get_or_insert_with(|| Box::new(Stall::begin(keepalive)));
-                    return stall.poll_gone(cx, &self.stream).map(Err);
-                }
+                Poll::Pending => return self.poll_stalled(cx),
             }
         }
-        Poll::Ready(Ok(()))
+        match self.stream.poll_flush(cx) {
+            Poll::Ready(flushed) => Poll::Ready(flushed.and_then(|()| self.advance(0))),
+            Poll::Pending => self.poll_stalled(cx),
+        }
     }
 
-    fn keepalive(&self) -> Keepalive {
-        Keepalive(Duration::from_millis(self.keepalive_millis.into()))
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let keepalive = self.terms.keepalive;
+        let stall = self.stall.get_or_insert_with(|| Box::new(Stall::begin(keepalive)));
+        match self.stream.tcp() {
+            Some(stream) => stall.poll_gone(cx, stream).map(Err),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
     }
 
     fn advance(&mut self, written: usize) -> io::Result<()> {
         self.output.advance(written);
-        if self.stall.take().is_some() {
-            self.keepalive().limit_unacknowledged(&self.stream)?;
+        if self.stall.take().is_some()
+            && let Some(stream) = self.stream.tcp()
+        {
+            self.terms.keepalive.limit_unacknowledged(stream)?;
         }
         Ok(())
     }
@@ -132,7 +174,9 @@ impl Burst {
         while self.input.len() <= MAX_READ_AHEAD {
             if !may_grow(self.input.len() + READ, &mut shared) {
                 // Boxed: few come here, and every waiter would have room for it.
-                Box::pin(closed(&self.stream)).await;
+                if let Some(stream) = self.stream.tcp() {
+                    Box::pin(closed(stream)).await;
+                }
                 return HungUp::Left;
             }
             if matches!(poll_fn(|cx| self.poll_exchange(cx)).await, Ok(0) | Err(_)) {
@@ -160,7 +204,7 @@ impl Burst {
     }
 
     async fn shut_down(&mut self) -> io::Result<()> {
-        self.stream.shutdown().await?;
+        self.stream.shut_down().await?;
         self.input.clear();
         while poll_fn(|cx| self.poll_fill(cx)).await? > 0 {
             self.input.clear();
@@ -217,6 +261,8 @@ pub(super) async fn closed(stream: &TcpStream) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
 
     async fn pair() -> (Burst, TcpStream) {

@@ -92,8 +92,12 @@ async fn word(leases: &Arc<Leases>, peer: Peer, name: &str, timeout: u64, lifeti
     }
 }
 
-async fn release_lock(State(leases): All, Path((name, token)): Path<(String, String)>) -> &'static str {
-    if free(&leases, &name, &token) { "released" } else { "false" }
+async fn release_lock(
+    State(leases): All,
+    Extension(peer): Who,
+    Path((name, token)): Path<(String, String)>,
+) -> &'static str {
+    if free(&leases, &name, &token, &peer) { "released" } else { "false" }
 }
 
 #[derive(Deserialize)]
@@ -103,7 +107,8 @@ struct Auth {
 
 /// As text, or for later clients, who send a key, as JSON.
 async fn status(State(leases): All, Extension(peer): Who, Query(Auth { auth }): Query<Auth>) -> Response {
-    let make = move || shown(&leases.hub().locks(None).rows, auth.is_some());
+    let viewer = peer.clone();
+    let make = move || shown(&leases.hub().locks(None, viewer.viewer()).rows, auth.is_some());
     match list(&peer, make).await {
         Some((response, listing)) => handing_out(Some(listing), response),
         None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
@@ -156,10 +161,14 @@ async fn getlock(
     }
 }
 
-async fn releaselock(State(leases): All, asked: Result<Query<Asked>, QueryRejection>) -> Response {
+async fn releaselock(
+    State(leases): All,
+    Extension(peer): Who,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Response {
     match asked {
         Ok(Query(Asked { lockname, token, .. })) if !lockname.is_empty() && !token.is_empty() => {
-            let released = free(&leases, &lockname, &token);
+            let released = free(&leases, &lockname, &token, &peer);
             let told = json!({ "servername": SERVER, "lockname": lockname, "lockreleased": released });
             Json(told).into_response()
         }
@@ -193,7 +202,7 @@ async fn take(
     })
 }
 
-fn free(leases: &Leases, name: &str, token: &str) -> bool {
+fn free(leases: &Leases, name: &str, token: &str, peer: &Peer) -> bool {
     let (Ok(name), Ok(secret)) = (Name::new(name), token.parse::<Secret>()) else { return false };
-    leases.release(&secret.key(), &name).is_ok()
+    leases.release(&secret.key(), &name, peer.viewer()).is_ok()
 }

@@ -19,6 +19,7 @@ use super::{GRPC, HTTP};
 use crate::{
     lease::{Client, Delivery, Key, LeaseError, Leases, Wish},
     name::Name,
+    session::Viewer,
     web::{Peer, handing_out, message, peer_of},
 };
 
@@ -56,9 +57,13 @@ async fn lock(
     Ok(handing_out(taken.delivery, taken.success.to_string().into_response()))
 }
 
-async fn unlock(State(leases): State<Arc<Leases>>, asked: Asked) -> Result<String, Invalid> {
+async fn unlock(
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
+    asked: Asked,
+) -> Result<String, Invalid> {
     let Query(Query_ { key, unique_id, .. }) = asked.map_err(|_| Invalid)?;
-    free(&leases, &key.unwrap_or_default(), unique_id.as_deref()).map(|freed| freed.to_string())
+    free(&leases, &key.unwrap_or_default(), unique_id.as_deref(), &peer).map(|freed| freed.to_string())
 }
 
 /// The same by gRPC.
@@ -81,8 +86,9 @@ impl NetLockerService for Service {
         &self,
         request: Request<NetUnlockRequest>,
     ) -> Result<tonic::Response<NetLockerResponse>, Status> {
+        let peer = peer_of(&request)?.clone();
         let NetUnlockRequest { key, unique_id } = request.into_inner();
-        let success = free(&self.0, &key, unique_id.as_deref())?;
+        let success = free(&self.0, &key, unique_id.as_deref(), &peer)?;
         Ok(tonic::Response::new(NetLockerResponse { success }))
     }
 }
@@ -120,7 +126,8 @@ async fn take(
     let (name, owner) = owner(key, named(id))?;
     let seconds = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).ok_or(Invalid)?;
     // Those without an id are not one owner.
-    let holds_it = || named(id).is_some() && leases.remaining(&owner, &name).is_ok();
+    let user = who.user.clone();
+    let holds_it = || named(id).is_some() && leases.remaining(&owner, &name, Viewer(user.as_deref())).is_ok();
     let ttl = Some(Duration::from_secs(seconds));
     let wish = Wish { ttl, owner: Some(format!("netlocker {owner}")), ..Wish::of(name.clone()) };
     match leases.acquire(wish, owner, who).await {
@@ -136,9 +143,9 @@ fn named(id: Option<&str>) -> Option<&str> {
 }
 
 /// True if the lock was freed.
-fn free(leases: &Leases, key: &str, id: Option<&str>) -> Result<bool, Invalid> {
+fn free(leases: &Leases, key: &str, id: Option<&str>, peer: &Peer) -> Result<bool, Invalid> {
     let (name, owner) = owner(key, named(id))?;
-    Ok(leases.release(&owner, &name).is_ok())
+    Ok(leases.release(&owner, &name, peer.viewer()).is_ok())
 }
 
 fn owner(key: &str, id: Option<&str>) -> Result<(Name, Key), Invalid> {

@@ -79,11 +79,15 @@ async fn lock(
     handing_out(delivery, told(status))
 }
 
-async fn unlock(State(leases): State<Arc<Leases>>, request: Request_) -> Response {
+async fn unlock(
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
+    request: Request_,
+) -> Response {
     let (headers, read) = read(request).await;
     let Some(Body { key, .. }) = read else { return told(Status::InvalidData) };
     let client = headers.get(CLIENT).and_then(|client| client.to_str().ok());
-    told(free(&leases, &key, client))
+    told(free(&leases, &key, client, &peer))
 }
 
 async fn read(request: Request_) -> (HeaderMap, Option<Body>) {
@@ -130,8 +134,8 @@ impl ShareLockService for Service {
         &self,
         request: Request<UnlockRequest>,
     ) -> Result<tonic::Response<UnlockResponse>, tonic::Status> {
-        let client = client_of(&request);
-        let status = free(&self.0, &request.into_inner().key, client.as_deref());
+        let (client, peer) = (client_of(&request), peer_of(&request)?);
+        let status = free(&self.0, &request.get_ref().key, client.as_deref(), peer);
         Ok(tonic::Response::new(UnlockResponse { status: status.into() }))
     }
 }
@@ -163,9 +167,9 @@ async fn take(
     }
 }
 
-fn free(leases: &Leases, key: &str, client: Option<&str>) -> Status {
+fn free(leases: &Leases, key: &str, client: Option<&str>, peer: &Peer) -> Status {
     let Some((name, owner)) = owner(key, client) else { return Status::InvalidData };
-    match leases.release(&owner, &name) {
+    match leases.release(&owner, &name, peer.viewer()) {
         Ok(()) => Status::Released,
         Err(_) => Status::UnknownLock,
     }

@@ -109,17 +109,25 @@ async fn lock(
     }
 }
 
-async fn unlock(State(leases): State<Arc<Leases>>, asked: All) -> Result<Json<Value>, Failure> {
+async fn unlock(
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
+    asked: All,
+) -> Result<Json<Value>, Failure> {
     let Query(asked) = asked?;
     let name = asked.name()?;
-    leases.release(&asked.secret()?.key(), &name).map_err(|_| not_found())?;
+    leases.release(&asked.secret()?.key(), &name, peer.viewer()).map_err(|_| not_found())?;
     Ok(Json(json!({ "code": 200, "token": asked.token, "resource": asked.resource })))
 }
 
-async fn refresh(State(leases): State<Arc<Leases>>, asked: All) -> Result<Json<Value>, Failure> {
+async fn refresh(
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
+    asked: All,
+) -> Result<Json<Value>, Failure> {
     let Query(asked) = asked?;
     let (name, ttl) = (asked.name()?, asked.ttl(&leases)?);
-    match leases.renew(&asked.secret()?.key(), &name, Some(ttl)) {
+    match leases.renew(&asked.secret()?.key(), &name, Some(ttl), peer.viewer()) {
         Ok(_) => {
             let (token, resource, ttl) = (&asked.token, &asked.resource, text(ttl));
             Ok(Json(
@@ -131,10 +139,15 @@ async fn refresh(State(leases): State<Arc<Leases>>, asked: All) -> Result<Json<V
     }
 }
 
-async fn ttl(State(leases): State<Arc<Leases>>, asked: All) -> Result<Json<Value>, Failure> {
+async fn ttl(
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
+    asked: All,
+) -> Result<Json<Value>, Failure> {
     let Query(asked) = asked?;
     let name = asked.name()?;
-    let remaining = asked.secret().ok().and_then(|secret| leases.remaining(&secret.key(), &name).ok());
+    let remaining =
+        asked.secret().ok().and_then(|secret| leases.remaining(&secret.key(), &name, peer.viewer()).ok());
     let told = |code: u16, left: Duration| {
         let (resource, token) = (&asked.resource, &asked.token);
         json!({ "code": code, "resource": resource, "token": token, "ttl": text(left) })

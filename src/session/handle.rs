@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    sync::PoisonError,
+    sync::{Arc, PoisonError},
     task::{Context, Poll},
 };
 
@@ -13,6 +13,7 @@ use crate::{
     command::{Ending, Origin},
     lock::SessionId,
     sync::{AtomicUsize, Mutex, MutexGuard, Ordering},
+    user::User,
 };
 
 /// A session as others see it.
@@ -30,7 +31,9 @@ pub struct Handle {
 /// What a client tells of itself, for people who look at the list of sessions.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// The name it logged in with; empty where there are no names.
+    /// Who it was let in as, where there are users.
+    pub account: Option<Arc<User>>,
+    /// What it calls itself: the name it logged in with, or of a lease its owner; empty if nothing.
     pub user: String,
     /// The database that it uses in name.
     pub database: Option<String>,
@@ -46,7 +49,22 @@ pub struct Profile {
 
 impl Profile {
     fn new(since: Instant) -> Self {
-        Self { user: String::new(), database: None, statement: None, since, note: None, expires: None }
+        Self {
+            account: None,
+            user: String::new(),
+            database: None,
+            statement: None,
+            since,
+            note: None,
+            expires: None,
+        }
+    }
+}
+
+impl Profile {
+    /// Who it is, for lists of names: the user it was let in as, or what it calls itself.
+    pub fn who(&self) -> &str {
+        self.account.as_ref().map_or(&self.user, |account| account.name())
     }
 }
 
@@ -89,6 +107,16 @@ impl Handle {
     }
 
     /// What the client has told of itself.
+    /// Who it was let in as, where there are users.
+    pub(super) fn account(&self) -> Option<Arc<User>> {
+        self.noted().as_ref()?.account.clone()
+    }
+
+    pub(super) fn set_account(&self, account: Arc<User>) {
+        let mut noted = self.noted();
+        noted.get_or_insert_with(|| Box::new(Profile::new(self.since))).account = Some(account);
+    }
+
     pub(super) fn profile(&self) -> Profile {
         self.noted().as_deref().map_or_else(|| Profile::new(self.since), Profile::clone)
     }

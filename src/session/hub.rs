@@ -7,12 +7,15 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Handle, Session};
+use super::{Handle, Session, Viewer};
 use crate::{
-    command::{Answer, Ending, Error, Origin, Reply, SessionRow, Stats},
+    aside::aside,
+    command::{Answer, Ending, Error, Forbidden, Origin, Reply, SessionRow, Stats},
     lock::{Owner, SessionId, Table},
     name::Name,
     sync::{AtomicU64, HashMap, Mutex, MutexGuard, Notify, Ordering, plant},
+    tally::Tally,
+    user::{User, Users},
 };
 
 /// The most rows that a list has (protocol.md, "Lists").
@@ -60,6 +63,8 @@ pub struct Hub {
     live: Mutex<Live>,
     departures: Notify,
     timeouts: AtomicU64,
+    tally: Tally,
+    users: Option<Arc<Users>>,
 }
 
 #[derive(Debug, Default)]
@@ -70,8 +75,13 @@ pub(super) struct Live {
 }
 
 impl Hub {
-    /// No sessions, no locks.
+    /// No sessions, no locks; everybody may do everything.
     pub fn new(limits: Limits) -> Arc<Self> {
+        Self::with_users(limits, None)
+    }
+
+    /// The same; sessions say who they are, if there are users.
+    pub fn with_users(limits: Limits, users: Option<Arc<Users>>) -> Arc<Self> {
         Arc::new(Self {
             table: Arc::new(Table::new(limits.waiters_per_lock)),
             limits,
@@ -79,7 +89,19 @@ impl Hub {
             live: Mutex::default(),
             departures: Notify::new(),
             timeouts: AtomicU64::new(0),
+            tally: Tally::default(),
+            users,
         })
+    }
+
+    /// What is counted of its sessions.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Those who may come in; none if all may.
+    pub fn users(&self) -> Option<&Arc<Users>> {
+        self.users.as_ref()
     }
 
     /// The limits of each session.
@@ -97,7 +119,7 @@ impl Hub {
         }
         plant!(LateGuest => drop(live); live = self.live());
         live.sessions.insert(id, handle.clone());
-        Session { owner: Owner::new(id, self.table.clone()), handle, hub: self.clone() }
+        Session { owner: Owner::new(id, self.table.clone()), handle, hub: self.clone(), user: None }
     }
 
     /// How many sessions live.
@@ -119,19 +141,61 @@ impl Hub {
 
     /// Says in the log who still holds locks, as far as a person would read.
     pub fn warn_of_holders(&self) {
-        let holders: Vec<_> = self.list().rows.into_iter().filter(|session| session.holds > 0).collect();
+        let holders: Vec<_> =
+            self.list(Viewer::ALL).rows.into_iter().filter(|session| session.holds > 0).collect();
         tracing::warn!(sessions = holders.len(), "drain is over; ending those that still hold locks");
         for SessionRow { id, origin, holds, .. } in holders.iter().take(10) {
             tracing::warn!(id = id.0, peer = %origin.peer, holds, "still holds locks");
         }
     }
 
-    /// Tells one session to end; none if it does not live.
-    pub(super) fn kill(&self, id: SessionId, by: SessionId) -> Option<Arc<Handle>> {
-        let target = self.live().sessions.get(&id).cloned()?;
+    /// Tells one session to end.
+    pub(super) fn kill(
+        &self,
+        id: SessionId,
+        by: SessionId,
+        viewer: Viewer<'_>,
+    ) -> Result<Arc<Handle>, Error> {
+        let target = self.target(id, viewer)?;
         target.signal.end(Ending::Killed(by));
+        self.tally.killed();
         tracing::info!(id = id.0, peer = %target.origin.peer, by = by.0, "session killed");
-        Some(target)
+        Ok(target)
+    }
+
+    /// A session that the viewer may end.
+    fn target(&self, id: SessionId, viewer: Viewer<'_>) -> Result<Arc<Handle>, Error> {
+        let target = self.handle(id).ok_or(Error::NoSession(id))?;
+        if !viewer.may_kill(target.account().as_deref()) {
+            return Err(Error::Forbidden(Forbidden::Kill(id)));
+        }
+        Ok(target)
+    }
+
+    /// Ends the sessions that may not go on as they are, once the users have been read again: those
+    /// whose user is gone, or may not lock what they hold or wait for. How many.
+    pub fn users_changed(&self) -> usize {
+        let Some(users) = &self.users else { return 0 };
+        let mut accounts: HashMap<_, _> = HashMap::default();
+        let mut revoked = Vec::new();
+        let handles: Vec<_> = self.live().sessions.values().cloned().collect();
+        for handle in handles {
+            let Some(account) = handle.account() else { continue };
+            match users.find(account.name()) {
+                Some(now) => {
+                    handle.set_account(now.clone());
+                    accounts.insert(handle.id, (handle, now));
+                }
+                None => revoked.push(handle),
+            }
+        }
+        let outside = |id, name: &Name| {
+            accounts.get(&id).is_some_and(|(_, user): &(_, Arc<User>)| !user.may_lock(name))
+        };
+        let outside = aside(|| self.table.sessions_where(outside));
+        revoked.extend(outside.iter().filter_map(|id| accounts.get(id)).map(|(handle, _)| handle.clone()));
+        revoked.iter().for_each(|handle| handle.signal.end(Ending::Revoked));
+        revoked.len()
     }
 
     /// Resolves when a session lives no more. Cancel-safe.
@@ -159,11 +223,9 @@ impl Hub {
     }
 
     /// Ends the wait of a session, if it waits.
-    pub(super) fn interrupt(&self, id: SessionId) -> Answer {
-        match self.handle(id) {
-            Some(_) => Ok(self.table.interrupt(id).into()),
-            None => Err(Error::NoSession(id)),
-        }
+    pub(super) fn interrupt(&self, id: SessionId, viewer: Viewer<'_>) -> Answer {
+        self.target(id, viewer)?;
+        Ok(self.table.interrupt(id).into())
     }
 
     /// The numbers that STATS shows.
@@ -172,6 +234,7 @@ impl Hub {
             connections: self.sessions(),
             table: self.table.counters(),
             timeouts: self.timeouts.load(Ordering::Relaxed),
+            abandoned: self.tally.abandoned(),
             uptime: self.started.elapsed(),
         }
     }

@@ -22,6 +22,7 @@ pub(super) enum Notice {
 const GO_ON: u64 = 0;
 const DRAIN: u64 = 1;
 const SHUTDOWN: u64 = 2;
+const REVOKED: u64 = 3;
 /// With the killer's number in the lower half.
 const KILLED: u64 = 1 << 32;
 
@@ -40,6 +41,7 @@ impl Signal {
     pub(super) fn end(&self, ending: Ending) {
         self.raise(match ending {
             Ending::Shutdown => SHUTDOWN,
+            Ending::Revoked => REVOKED,
             Ending::Killed(by) => KILLED | u64::from(by.0),
         });
     }
@@ -49,6 +51,7 @@ impl Signal {
             GO_ON => Notice::GoOn,
             DRAIN => Notice::Drain,
             SHUTDOWN => Notice::End(Ending::Shutdown),
+            REVOKED => Notice::End(Ending::Revoked),
             #[expect(clippy::cast_possible_truncation, reason = "the lower half is the killer's number")]
             killed => Notice::End(Ending::Killed(SessionId(killed as u32))),
         }

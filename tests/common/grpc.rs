@@ -31,6 +31,15 @@ impl Hold {
         Self { requests, replies }
     }
 
+    /// With this after `authorization:`.
+    pub async fn open_as(http: SocketAddr, login: &str) -> Self {
+        let (requests, stream) = channel(10);
+        let mut request = tonic::Request::new(ReceiverStream::new(stream));
+        request.metadata_mut().insert("authorization", login.parse().unwrap());
+        let replies = locks(http).await.hold(request).await.unwrap().into_inner();
+        Self { requests, replies }
+    }
+
     pub async fn send(&self, command: Command) {
         assert!(self.try_send(command).await, "the stream is over");
     }

@@ -17,10 +17,16 @@ pub struct Request {
 
 impl Request {
     pub async fn send(addr: SocketAddr, method: &str, path: &str, body: &str) -> Self {
+        Self::send_as(addr, "", method, path, body).await
+    }
+
+    /// With this after `Authorization:`, unless it is empty.
+    pub async fn send_as(addr: SocketAddr, login: &str, method: &str, path: &str, body: &str) -> Self {
+        let login = if login.is_empty() { String::new() } else { format!("authorization: {login}\r\n") };
         let mut stream = TcpStream::connect(addr).await.unwrap();
         let length = body.len();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{login}content-length: {length}\r\n\r\n{body}"
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         Self { stream }

@@ -17,7 +17,12 @@ use std::{
     time::Duration,
 };
 
-use getlockd::{command::Stats, config::Cli, server::Server, session::Hub};
+use getlockd::{
+    command::Stats,
+    config::Cli,
+    server::{Reloader, Server},
+    session::Hub,
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
@@ -61,6 +66,7 @@ pub struct TestServer {
     pub mysql: SocketAddr,
     pub http: SocketAddr,
     pub hub: Arc<Hub>,
+    reloader: Reloader,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
 }
@@ -84,9 +90,10 @@ impl TestServer {
         let server = Server::bind(&config).unwrap();
         let (addr, hub) = (server.line_addr().unwrap(), server.hub().clone());
         let (mysql, http) = (server.mysql_addr().unwrap(), server.http_addr().unwrap());
+        let reloader = server.reloader();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async { drop(stopped.await) }));
-        Self { addr, mysql, http, hub, stop: Some(stop), running }
+        Self { addr, mysql, http, hub, reloader, stop: Some(stop), running }
     }
 
     pub fn addrs(&self) -> Addrs {
@@ -118,6 +125,11 @@ impl TestServer {
 
     pub async fn until_waiting(&self, waiters: usize) {
         self.until(|stats| stats.table.waiters == waiters).await;
+    }
+
+    /// Has it read its files again, as SIGHUP does.
+    pub fn reload(&self) -> Result<(), String> {
+        self.reloader.reload().map_err(|error| error.to_string())
     }
 
     /// Tells the server to stop.

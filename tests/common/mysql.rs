@@ -19,6 +19,7 @@ pub struct MySql {
     pub stream: TcpStream,
     capabilities: u32,
     pub id: u32,
+    nonce: Vec<u8>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -68,21 +69,63 @@ impl MySql {
         client
     }
 
+    /// As a user, by `caching_sha2_password`; else the error.
+    pub async fn connect_as(addr: SocketAddr, user: &str, password: &str) -> Result<Self, Reply> {
+        let mut client = Self::greeted(addr).await;
+        let proof = sha2_proof(password.as_bytes(), &client.nonce);
+        let login = client.login_of(user, "caching_sha2_password", &proof, "");
+        client.send(1, &login).await;
+        let mut answer = client.packet().await.unwrap();
+        if answer == [1, 3] {
+            answer = client.packet().await.unwrap();
+        }
+        if answer[0] == 0 { Ok(client) } else { Err(Self::error(&answer)) }
+    }
+
+    /// As a user, by `mysql_native_password`, to which the server switches; else the error.
+    pub async fn connect_natively(addr: SocketAddr, user: &str, password: &str) -> Result<Self, Reply> {
+        let mut client = Self::greeted(addr).await;
+        let login = client.login_of(user, "mysql_native_password", b"", "");
+        client.send(1, &login).await;
+        let switch = client.packet().await.unwrap();
+        assert!(switch.starts_with(b"\xFEmysql_native_password\0"), "{switch:?}");
+        client.send(3, &native_proof(password.as_bytes(), &switch[23..43])).await;
+        let answer = client.packet().await.unwrap();
+        if answer[0] == 0 { Ok(client) } else { Err(Self::error(&answer)) }
+    }
+
+    /// Becomes another user; else the error.
+    pub async fn change_user(&mut self, user: &str, password: &str) -> Result<(), Reply> {
+        let void = b"\0\0\0\0\xFF\0mysql_native_password\0";
+        self.send(0, &[b"\x11", user.as_bytes(), void].concat()).await;
+        let switch = self.packet().await.unwrap();
+        assert!(switch.starts_with(b"\xFEmysql_native_password\0"), "{switch:?}");
+        self.send(2, &native_proof(password.as_bytes(), &switch[23..43])).await;
+        let answer = self.packet().await.unwrap();
+        if answer[0] == 0 { Ok(()) } else { Err(Self::error(&answer)) }
+    }
+
     /// Has not logged in yet.
     pub async fn greeted(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).await.unwrap();
-        let mut client = Self { stream, capabilities: BASE | DEPRECATE_EOF, id: 0 };
+        let mut client = Self { stream, capabilities: BASE | DEPRECATE_EOF, id: 0, nonce: vec![] };
         let greeting = client.packet().await.unwrap();
         let version = greeting[1..].iter().position(|byte| *byte == 0).unwrap();
         client.id = u32::from_le_bytes(greeting[version + 2..version + 6].try_into().unwrap());
+        let (first, second) = (version + 6, version + 33);
+        client.nonce = [&greeting[first..first + 8], &greeting[second..second + 12]].concat();
         client
     }
 
     pub fn login(&self, plugin: &str, proof: &[u8], database: &str) -> Vec<u8> {
+        self.login_of("root", plugin, proof, database)
+    }
+
+    fn login_of(&self, user: &str, plugin: &str, proof: &[u8], database: &str) -> Vec<u8> {
         let mut login = self.capabilities.to_le_bytes().to_vec();
         login.extend([0, 0, 0, 1, 255]);
         login.extend([0; 23]);
-        login.extend(b"root\0");
+        login.extend([user.as_bytes(), b"\0"].concat());
         login.push(proof.len().try_into().unwrap());
         login.extend(proof);
         login.extend([database.as_bytes(), b"\0", plugin.as_bytes(), b"\0"].concat());
@@ -211,4 +254,20 @@ fn column(packet: Vec<u8>) -> Column {
         flags: u16::from_le_bytes([rest[8], rest[9]]),
         decimals: rest[10],
     }
+}
+
+/// What `caching_sha2_password` shows of a password.
+fn sha2_proof(password: &[u8], nonce: &[u8]) -> Vec<u8> {
+    use sha2::{Digest, Sha256};
+    let once = Sha256::digest(password);
+    let mask = Sha256::new_with_prefix(Sha256::digest(once)).chain_update(nonce).finalize();
+    once.iter().zip(mask).map(|(once, mask)| once ^ mask).collect()
+}
+
+/// What `mysql_native_password` shows of it.
+fn native_proof(password: &[u8], nonce: &[u8]) -> Vec<u8> {
+    use sha1::{Digest, Sha1};
+    let once = Sha1::digest(password);
+    let mask = Sha1::new_with_prefix(nonce).chain_update(Sha1::digest(once)).finalize();
+    once.iter().zip(mask).map(|(once, mask)| once ^ mask).collect()
 }

@@ -22,7 +22,7 @@ public class ConnectorJ {
     }
 
     public static void main(String[] args) throws SQLException {
-        String url = "jdbc:mariadb://127.0.0.1:" + args[0] + "/test?user=root";
+        String url = "jdbc:mariadb://127.0.0.1:" + args[0] + "/test?user=root&password=" + System.getenv("PASSWORD");
         connection = DriverManager.getConnection(url + "&useServerPrepStmts=true");
         if (!connection.isValid(5)) throw new IllegalStateException("not valid");
         connection.setTransactionIsolation(Connection.TRANSACTION_READ_COMMITTED);

@@ -2,7 +2,7 @@ use strict;
 use POSIX ();
 exit 77 unless eval { require DBI; require DBD::mysql; 1 };
 $| = 1;
-my $dbh = DBI->connect("DBI:mysql:host=127.0.0.1;port=$ARGV[0];database=test", "root", "", { RaiseError => 1 });
+my $dbh = DBI->connect("DBI:mysql:host=127.0.0.1;port=$ARGV[0];database=test", "root", $ENV{PASSWORD}, { RaiseError => 1 });
 sub say_ { print "$_[0]\n"; <STDIN> }
 sub ask {
     my ($wanted, $sql, @args) = @_;

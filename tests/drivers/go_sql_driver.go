@@ -11,7 +11,7 @@ import (
 )
 
 func main() {
-	db, err := sql.Open("mysql", "root@tcp(127.0.0.1:"+os.Args[1]+")/test?charset=utf8mb4")
+	db, err := sql.Open("mysql", "root:"+os.Getenv("PASSWORD")+"@tcp(127.0.0.1:"+os.Args[1]+")/test?charset=utf8mb4")
 	check(err)
 	connection, err := db.Conn(context.Background())
 	check(err)

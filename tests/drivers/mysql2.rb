@@ -3,7 +3,7 @@ begin
 rescue LoadError
   exit 77
 end
-connection = Mysql2::Client.new(host: "127.0.0.1", port: ARGV[0].to_i, username: "root", database: "test")
+connection = Mysql2::Client.new(host: "127.0.0.1", port: ARGV[0].to_i, username: "root", password: ENV["PASSWORD"], database: "test")
 say = ->(word) { puts word; $stdout.flush; $stdin.gets }
 ask = lambda do |wanted, sql, *args|
   result = args.empty? ? connection.query(sql) : connection.prepare(sql).execute(*args)

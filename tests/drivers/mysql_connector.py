@@ -1,3 +1,4 @@
+import os
 import sys
 
 try:
@@ -32,7 +33,7 @@ for arguments["use_pure"] in (True, False) if mysql.connector.HAVE_CEXT else (Tr
         assert prepared.fetchone() == (1, 1)
     prepared.close()
     connection.cmd_reset_connection()
-    connection.cmd_change_user("other")
+    connection.cmd_change_user("other", os.environ["PASSWORD"])
 
 
 def ask(sql, args):

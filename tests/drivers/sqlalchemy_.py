@@ -1,3 +1,4 @@
+import os
 import sys
 
 try:
@@ -7,7 +8,7 @@ except ImportError:
     sys.exit(77)
 from steps import steps
 
-engine = sqlalchemy.create_engine(f"mysql+pymysql://root@127.0.0.1:{sys.argv[1]}/test")
+engine = sqlalchemy.create_engine(f"mysql+pymysql://root:{os.environ['PASSWORD']}@127.0.0.1:{sys.argv[1]}/test")
 connection = engine.connect()
 
 

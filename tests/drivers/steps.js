@@ -31,4 +31,4 @@ module.exports.load = (name) => {
     process.exit(77);
   }
 };
-module.exports.options = { host: "127.0.0.1", port: Number(process.argv[2]), user: "root", database: "test" };
+module.exports.options = { host: "127.0.0.1", port: Number(process.argv[2]), user: "root", password: process.env.PASSWORD, database: "test" };

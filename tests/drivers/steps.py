@@ -36,4 +36,4 @@ def ask_by_cursor(connection):
 
 
 def connection_arguments():
-    return {"host": "127.0.0.1", "port": int(sys.argv[1]), "user": "root", "database": "test"}
+    return {"host": "127.0.0.1", "port": int(sys.argv[1]), "user": "root", "password": os.environ["PASSWORD"], "database": "test"}

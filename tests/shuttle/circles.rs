@@ -90,7 +90,7 @@ fn takes_two(world: &World, mut owner: Owner) {
             let upgraded = first.0 == second.0;
             world.work(&owner, second.0, if upgraded { first.1.max(second.1) } else { second.1 });
         }
-        owner.release_all();
+        owner.release_all(|_, _| {});
     }
 }
 

@@ -143,6 +143,7 @@ pub(crate) struct ServerArgs {
 /// What to run under which lock.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Running a command")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct RunArgs {
     /// The lock
     pub name: String,

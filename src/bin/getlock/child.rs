@@ -1,6 +1,6 @@
 //! The command, while its lock is held.
 
-use std::{os::unix::process::ExitStatusExt, pin::pin, process::ExitStatus};
+use std::{ffi::OsString, os::unix::process::ExitStatusExt, pin::pin, process::ExitStatus};
 
 use getlockd::client::{Guard, Lost};
 use rustix::process::Signal;
@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     args::RunArgs,
     exit::{self, Failure},
-    say, shown,
+    say,
     signals::{self, Signals},
 };
 
@@ -54,28 +54,23 @@ pub(crate) async fn run(args: &RunArgs, lock: &Guard, signals: &mut Signals) -> 
 }
 
 fn start(args: &RunArgs, lock: &Guard) -> Result<Child, Failure> {
-    let mut command = match &args.command {
-        Some(line) => {
-            let mut shell = Command::new("/bin/sh");
-            shell.arg("-c").arg(line);
-            shell
-        }
-        None => {
-            let [program, arguments @ ..] = &args.words[..] else {
-                return Err(Failure::usage("say what to run: getlock NAME -- COMMAND"));
-            };
-            let mut command = Command::new(program);
-            command.args(arguments);
-            command
-        }
+    let shell = ["/bin/sh", "-c"].map(OsString::from);
+    let words: Vec<_> = match &args.command {
+        Some(line) => shell.iter().chain([line]).collect(),
+        None => args.words.iter().collect(),
     };
+    let [program, arguments @ ..] = &words[..] else { return Err(nothing_to_run()) };
+    let mut command = Command::new(program);
     command
+        .args(arguments)
         .env("GETLOCK_NAME", &args.name)
         .env("GETLOCK_FENCING_TOKEN", lock.token().to_string())
         .env("GETLOCK_CONNECTION_ID", lock.connection_id().to_string());
-    command
-        .spawn()
-        .map_err(|error| Failure::of_command(&shown(args.words.get(..1).unwrap_or_default()), &error))
+    command.spawn().map_err(|error| Failure::of_command(program, &error))
+}
+
+pub(crate) fn nothing_to_run() -> Failure {
+    Failure::usage("say what to run: getlock NAME -- COMMAND")
 }
 
 /// Tells the command that its lock is gone; when it is to be killed, if it goes on.

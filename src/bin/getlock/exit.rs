@@ -1,6 +1,6 @@
 //! Exit codes, and why.
 
-use std::{fmt, io};
+use std::{ffi::OsStr, fmt, io};
 
 use getlockd::client::Error;
 
@@ -35,15 +35,14 @@ impl Failure {
         Self::new(USAGE, why)
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     pub(crate) fn system(error: io::Error) -> Self {
         Self::new(SYSTEM, error)
     }
 
     /// A command that does not start.
-    pub(crate) fn of_command(command: &str, error: &io::Error) -> Self {
+    pub(crate) fn of_command(command: &OsStr, error: &io::Error) -> Self {
         let code = if error.kind() == io::ErrorKind::NotFound { NO_SUCH_COMMAND } else { CANNOT_RUN };
-        Self::new(code, format_args!("cannot run {command}: {error}"))
+        Self::new(code, format_args!("cannot run {}: {error}", command.display()))
     }
 
     pub(crate) fn code(&self) -> u8 {

@@ -14,7 +14,6 @@ mod top;
 mod waiting;
 
 use std::{
-    ffi::OsString,
     io::{self, Write},
     process::ExitCode,
 };
@@ -80,9 +79,4 @@ fn told(error: &clap::Error) -> ExitCode {
 /// One line to stderr.
 fn say(what: &dyn std::fmt::Display) {
     let _ = writeln!(io::stderr(), "getlock: {what}");
-}
-
-/// The words of a command, as they are shown.
-fn shown(words: &[OsString]) -> String {
-    words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

@@ -19,7 +19,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(server: &ServerArgs, args: &RunArgs) -> Result<u8, Failure> {
     if args.words.is_empty() && args.command.is_none() {
-        return Err(Failure::usage("say what to run: getlock NAME -- COMMAND"));
+        return Err(child::nothing_to_run());
     }
     let connection = server.connect().await?;
     let asked = Instant::now();

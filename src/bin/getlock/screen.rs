@@ -56,7 +56,7 @@ fn put(text: &str) {
 pub(crate) fn keys() -> mpsc::UnboundedReceiver<u8> {
     let (hit, keys) = mpsc::unbounded_channel();
     // A read of a terminal cannot be given up: a thread of its own can be left behind.
-    thread::spawn(move || stdin().bytes().map_while(Result::ok).try_for_each(|key| hit.send(key)));
+    thread::spawn(move || stdin().lock().bytes().map_while(Result::ok).try_for_each(|key| hit.send(key)));
     keys
 }
 

@@ -2,7 +2,8 @@ use mysql_async::{Conn, prelude::Queryable};
 
 #[tokio::main]
 async fn main() {
-    let url = format!("mysql://root@127.0.0.1:{}/test", std::env::args().nth(1).unwrap());
+    let password = std::env::var("PASSWORD").unwrap();
+    let url = format!("mysql://root:{}@127.0.0.1:{}/test", password, std::env::args().nth(1).unwrap());
     let mut connection = Conn::from_url(url).await.unwrap();
     connection.ping().await.unwrap();
     connection.reset().await.unwrap();

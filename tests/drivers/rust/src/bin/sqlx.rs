@@ -2,7 +2,8 @@ use sqlx::{Connection, MySqlConnection};
 
 #[tokio::main]
 async fn main() {
-    let url = format!("mysql://root@127.0.0.1:{}/test?ssl-mode=disabled", std::env::args().nth(1).unwrap());
+    let password = std::env::var("PASSWORD").unwrap();
+    let url = format!("mysql://root:{}@127.0.0.1:{}/test?ssl-mode=disabled", password, std::env::args().nth(1).unwrap());
     let mut connection = MySqlConnection::connect(&url).await.unwrap();
     connection.ping().await.unwrap();
     macro_rules! ask {

@@ -1,0 +1,61 @@
+//! Letting a client in: what it has to show for itself, and the ways to show it.
+
+use tokio::time::timeout;
+
+use super::{
+    connection::Connection,
+    error::SqlError,
+    login::{self, CACHING_SHA2, Login, NATIVE, Next, Nonce},
+    over::Over,
+};
+use crate::user::{Denied, Proof};
+
+impl Connection {
+    /// Lets in who has sent this login in answer to a greeting with this nonce.
+    ///
+    /// Cancel-safe: dropped, it is not logged in.
+    pub(super) async fn authenticate(&mut self, login: &Login, nonce: &Nonce) -> Result<(), Over> {
+        let Login { user, proof, .. } = login;
+        match login.next() {
+            _ if login.has_no_proof() => self.check(user, &Proof::Sha2 { nonce, proof }).await,
+            Next::Welcome => self.check(user, &Proof::Native { nonce, proof }).await,
+            Next::FastProof => {
+                self.check(user, &Proof::Sha2 { nonce, proof }).await?;
+                self.packets.put(&mut self.io.output, login::put_fast_proof);
+                Ok(())
+            }
+            Next::Switch => self.ask_proof(user).await,
+        }
+    }
+
+    /// Asks for a proof by the method that is known best, or if the user does not have it by the other.
+    ///
+    /// Cancel-safe: dropped, it is not logged in.
+    pub(super) async fn ask_proof(&mut self, user: &str) -> Result<(), Over> {
+        let known = self.session.users().and_then(|users| users.find(user));
+        if known.is_none_or(|user| user.has_native()) {
+            let (nonce, proof) = self.switch(NATIVE).await?;
+            return self.check(user, &Proof::Native { nonce: &nonce, proof: &proof }).await;
+        }
+        let (nonce, proof) = self.switch(CACHING_SHA2).await?;
+        self.check(user, &Proof::Sha2 { nonce: &nonce, proof: &proof }).await?;
+        self.packets.put(&mut self.io.output, login::put_fast_proof);
+        Ok(())
+    }
+
+    async fn switch(&mut self, plugin: &str) -> Result<(Nonce, Vec<u8>), Over> {
+        let nonce = login::nonce()?;
+        self.packets.put(&mut self.io.output, |output| login::put_switch(output, plugin, &nonce));
+        let answer = timeout(self.session.limits().login, self.packet()).await;
+        let proof = answer.unwrap_or(Err(Over::TooSlow))?;
+        Ok((nonce, proof.to_vec()))
+    }
+
+    pub(super) async fn check(&mut self, user: &str, proof: &Proof<'_>) -> Result<(), Over> {
+        let Err(error) = self.session.log_in(user, proof).await else { return Ok(()) };
+        let with_password = !matches!(proof, Proof::Sha2 { proof: [], .. } | Proof::Native { proof: [], .. });
+        let too_many = error == crate::command::Error::BadLogin(Denied::TooMany);
+        let (user, host) = (user.to_owned(), self.state.host.clone());
+        Err(Over::Fatal(SqlError::AccessDenied { user, host, with_password, too_many }))
+    }
+}

@@ -1,0 +1,60 @@
+//! What is read anew while the server runs.
+
+use std::sync::Arc;
+
+use crate::{
+    net::{Tls, TlsError},
+    session::Hub,
+    user::{FileError, Users},
+};
+
+/// Reads anew what can be. Each part that is wrong stays as it was.
+#[derive(Clone, Debug)]
+pub struct Reloader {
+    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) hub: Arc<Hub>,
+}
+
+/// Why something stays as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The certificate or its key.
+    #[error("the certificate stays as it was: {0}")]
+    Tls(#[from] TlsError),
+    /// The users.
+    #[error("the users stay as they were: {0}")]
+    Users(#[from] FileError),
+}
+
+impl Reloader {
+    /// Reads it, and says in the log what came of it. Sessions that may not go on are ended.
+    ///
+    /// # Errors
+    /// The first part that stays as it was. The others are read all the same.
+    pub fn reload(&self) -> Result<(), ReloadError> {
+        let users = self.hub.users();
+        if self.tls.is_none() && users.is_none() {
+            tracing::info!("there is nothing to be read anew");
+        }
+        let tls = self.tls.as_ref().map_or(Ok(()), |tls| certificate(tls));
+        let users = users.map_or(Ok(()), |users| self.users(users));
+        tls.and(users)
+    }
+
+    fn users(&self, users: &Users) -> Result<(), ReloadError> {
+        let users = logged(users.reload().map_err(ReloadError::from))?;
+        let ended = self.hub.users_changed();
+        tracing::info!(users, ended, "the users were read anew");
+        Ok(())
+    }
+}
+
+fn certificate(tls: &Tls) -> Result<(), ReloadError> {
+    logged(tls.reload().map_err(ReloadError::from))?;
+    tracing::info!(cert = %tls.cert().display(), "the certificate was read anew");
+    Ok(())
+}
+
+fn logged<T>(read: Result<T, ReloadError>) -> Result<T, ReloadError> {
+    read.inspect_err(|error| tracing::error!("{error}"))
+}

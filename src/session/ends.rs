@@ -1,0 +1,66 @@
+//! The one place where the end of a hold is noticed.
+
+use std::time::SystemTime;
+
+use smol_str::SmolStr;
+
+use super::{Handle, Hub};
+use crate::{
+    command::Ending,
+    lock::Holder,
+    name::Name,
+    tally::{Cause, History, Past},
+};
+
+/// Holds of one session that end for one reason.
+pub(super) struct Ends<'a> {
+    handle: &'a Handle,
+    hub: &'a Hub,
+    cause: Cause,
+    /// Who its client is, once somebody wants to know.
+    user: Option<SmolStr>,
+}
+
+impl<'a> Ends<'a> {
+    pub(super) fn new(handle: &'a Handle, hub: &'a Hub, cause: Cause) -> Self {
+        Self { handle, hub, cause, user: None }
+    }
+
+    /// One of them has ended.
+    pub(super) fn add(&mut self, name: &Name, hold: Holder) {
+        let held = hold.since.elapsed();
+        self.hub.tally().hold_ended(self.cause, held);
+        if History::keeps(self.cause, held) {
+            self.remember(name, hold, held);
+        }
+    }
+
+    #[cold]
+    fn remember(&mut self, name: &Name, hold: Holder, held: std::time::Duration) {
+        let (handle, now) = (self.handle, SystemTime::now());
+        let user = self.user.get_or_insert_with(|| SmolStr::new(handle.profile().who()));
+        self.hub.tally().history().add(Past {
+            name: name.clone(),
+            session: hold.session,
+            origin: handle.origin,
+            user: user.clone(),
+            mode: hold.mode,
+            token: hold.token,
+            started: now.checked_sub(held).unwrap_or(now),
+            held,
+            cause: self.cause,
+        });
+    }
+}
+
+impl From<Option<Ending>> for Cause {
+    /// What the end of a session is to its holds; none if nobody has told it to end.
+    fn from(ending: Option<Ending>) -> Self {
+        match ending {
+            Some(Ending::Killed(_)) => Self::Killed,
+            Some(Ending::Shutdown) => Self::Shutdown,
+            Some(Ending::Revoked) => Self::Revoked,
+            None => Self::Disconnect,
+        }
+    }
+}

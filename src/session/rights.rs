@@ -1,0 +1,94 @@
+//! What the user of a session may do.
+
+use std::{net::IpAddr, sync::Arc};
+
+use super::{Handle, Hub, Session, Viewer};
+use crate::{
+    command::{Command, Ending, Error},
+    name::Name,
+    user::{Proof, User, Users},
+};
+
+impl Session {
+    /// Whether it may do nothing before it has said who it is.
+    pub fn needs_login(&self) -> bool {
+        self.user.is_none() && self.hub.users().is_some()
+    }
+
+    /// Its user; none where there are no users, or before it has logged in.
+    pub fn user(&self) -> Option<&Arc<User>> {
+        self.user.as_ref()
+    }
+
+    /// From now on it is this user's, who has proved himself. He may be asked again.
+    pub fn be(&mut self, user: Arc<User>) {
+        self.handle.set_account(user.clone());
+        self.user = Some(user);
+    }
+
+    /// Logs in, as a user that it then stays. Where there are no users all are let in.
+    ///
+    /// Cancel-safe: dropped, it is not logged in.
+    ///
+    /// # Errors
+    /// [`Error::BadLogin`], or [`Error::OtherUser`] if it has logged in as another before.
+    pub async fn log_in(&mut self, name: &str, proof: &Proof<'_>) -> Result<(), Error> {
+        let Some(users) = self.hub.users().cloned() else { return Ok(()) };
+        if self.user.as_ref().is_some_and(|user| user.name() != name) {
+            return Err(Error::OtherUser);
+        }
+        let user = users.log_in(self.address(), name, proof).await.map_err(Error::BadLogin)?;
+        self.be(user);
+        Ok(())
+    }
+
+    /// It is nobody's again. To be called when it holds nothing.
+    pub fn log_out(&mut self) {
+        self.user = None;
+        self.handle.note(|profile| profile.account = None);
+    }
+
+    /// The users of the server; none if it lets in everybody.
+    pub fn users(&self) -> Option<&Arc<Users>> {
+        self.hub.users()
+    }
+
+    /// Of its client.
+    pub fn address(&self) -> IpAddr {
+        self.handle.origin.peer.ip()
+    }
+
+    /// Whether its user may have this command run.
+    pub(super) fn permit(&mut self, command: &Command) -> Result<(), Error> {
+        let Some(users) = self.hub.users() else { return Ok(()) };
+        let mut user = self.user.as_ref().ok_or(Error::NoLogin)?;
+        if user.generation() != users.generation() {
+            let now = users.find(user.name()).ok_or(Error::NoLogin)?;
+            user = self.user.insert(now);
+        }
+        let user = Viewer(Some(user));
+        match command {
+            Command::GetLock { name, .. } => user.check_lock(name),
+            // What it holds it may free, whatever has become of its rights.
+            Command::ReleaseLock(name) if self.owner.has(name) => Ok(()),
+            Command::ReleaseLock(name)
+            | Command::IsFreeLock(name)
+            | Command::IsUsedLock(name)
+            | Command::Waiters(name)
+            | Command::Why(name) => user.check_see(name),
+            // Of lists it is shown what it may see, and of its own it knows.
+            _ => Ok(()),
+        }
+    }
+}
+
+/// To be called once a lock was taken or queued for. The users may have been read again between the
+/// look at the rights and now, too late for [`Hub::users_changed`] to find it in the table.
+pub(super) fn check_again(permitted: Option<(&User, &Name)>, hub: &Hub, handle: &Handle) {
+    if let (Some((user, name)), Some(users)) = (permitted, hub.users())
+        && user.generation() != users.generation()
+        && !users.find(user.name()).is_some_and(|user| user.may_lock(name))
+    {
+        handle.signal.end(Ending::Revoked);
+    }
+}

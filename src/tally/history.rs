@@ -1,0 +1,167 @@
+//! The last holds that ended, for a person who asks what went on.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::PoisonError,
+    time::{Duration, SystemTime},
+};
+
+use smallvec::SmallVec;
+use smol_str::SmolStr;
+
+use super::Cause;
+use crate::{
+    command::Origin,
+    lock::{Mode, SessionId, Token},
+    name::{Hashed, Name},
+    sync::plain::{Mutex, MutexGuard},
+};
+
+/// So many of one name: a lock in much use does not wash the others out.
+const OF_A_NAME: usize = 5;
+
+/// So many of all names.
+const OF_ALL: usize = 20_000;
+
+/// A hold that its owner released within so little time is not kept. There may be very many of them,
+/// and nobody asks what they were.
+/// Shuttle has no clock: there everything is brief, else a schedule would hang on the machine's load.
+const BRIEF: Duration = if cfg!(feature = "shuttle") { Duration::MAX } else { Duration::from_millis(10) };
+
+/// A hold that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// The lock.
+    pub name: Name,
+    /// Whose hold it was. Numbers of sessions come again after a long time.
+    pub session: SessionId,
+    /// From where it came.
+    pub origin: Origin,
+    /// The user it was let in as, or else what its client called itself; empty if it did not.
+    pub user: SmolStr,
+    /// How it was held at last.
+    pub mode: Mode,
+    /// The fencing token of the grant.
+    pub token: Token,
+    /// When it was granted, by the clock on the wall.
+    pub started: SystemTime,
+    /// For how long it was held.
+    pub held: Duration,
+    /// Why it ended.
+    pub cause: Cause,
+}
+
+/// The last holds that ended: [`OF_A_NAME`] of each name, [`OF_ALL`] in all.
+#[derive(Debug, Default)]
+pub struct History(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    last: u64,
+    /// In the order in which they ended.
+    pasts: BTreeMap<u64, Past>,
+    of_name: HashMap<Name, SmallVec<[u64; OF_A_NAME]>, Hashed>,
+}
+
+impl History {
+    /// Whether such a hold is kept.
+    pub fn keeps(cause: Cause, held: Duration) -> bool {
+        cause != Cause::Release || held >= BRIEF
+    }
+
+    /// Keeps a hold that has ended, and forgets another if there are too many.
+    pub fn add(&self, past: Past) {
+        self.kept().add(past);
+    }
+
+    /// The last `limit` holds, of one name or of all, of those whose names are wanted; the one that ended
+    /// last comes first.
+    pub fn last(&self, name: Option<&Name>, limit: usize, wanted: impl Fn(&Name) -> bool) -> Vec<Past> {
+        let kept = self.kept();
+        let all = name.is_none().then(|| kept.pasts.values().rev());
+        let of_name = name.and_then(|name| kept.of_name.get(name));
+        let of_name = of_name.into_iter().flatten().rev().filter_map(|at| kept.pasts.get(at));
+        let pasts = all.into_iter().flatten().chain(of_name);
+        pasts.filter(|past| wanted(&past.name)).take(limit).cloned().collect()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // No code that can panic runs while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn add(&mut self, past: Past) {
+        self.last += 1;
+        let of_name = self.of_name.entry(past.name.clone()).or_default();
+        if of_name.len() == OF_A_NAME {
+            self.pasts.remove(&of_name.remove(0));
+        }
+        of_name.push(self.last);
+        self.pasts.insert(self.last, past);
+        if self.pasts.len() > OF_ALL {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((_, past)) = self.pasts.pop_first() else { return };
+        let Some(of_name) = self.of_name.get_mut(&past.name) else { return };
+        of_name.remove(0);
+        if of_name.is_empty() {
+            self.of_name.remove(&past.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn past(name: &str, token: Token) -> Past {
+        Past {
+            name: Name::new(name).unwrap(),
+            session: SessionId(1),
+            origin: Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() },
+            user: SmolStr::default(),
+            mode: Mode::Exclusive,
+            token,
+            started: SystemTime::UNIX_EPOCH,
+            held: BRIEF,
+            cause: Cause::Release,
+        }
+    }
+
+    fn tokens(history: &History, name: Option<&str>, limit: usize) -> Vec<Token> {
+        let name = name.map(|name| Name::new(name).unwrap());
+        history.last(name.as_ref(), limit, |_| true).iter().map(|past| past.token).collect()
+    }
+
+    #[test]
+    fn the_last_of_each_name_are_kept_newest_first() {
+        let history = History::default();
+        history.add(past("rare", 1));
+        (2..10).for_each(|token| history.add(past("busy", token)));
+        assert_eq!(tokens(&history, None, 100), [9, 8, 7, 6, 5, 1]);
+        assert_eq!(tokens(&history, Some("busy"), 2), [9, 8]);
+        assert_eq!(tokens(&history, Some("RARE"), 2), [1]);
+        assert!(tokens(&history, Some("never"), 2).is_empty());
+    }
+
+    #[test]
+    fn there_is_an_end_to_how_many_are_kept() {
+        let history = History::default();
+        let more = OF_ALL as u64 + 10;
+        (0..more).for_each(|token| history.add(past(&format!("n{token}"), token)));
+        assert_eq!(tokens(&history, None, usize::MAX).len(), OF_ALL);
+        assert_eq!((tokens(&history, Some("n9"), 1), tokens(&history, Some("n10"), 1)), (vec![], vec![10]));
+        assert_eq!(history.kept().of_name.len(), OF_ALL);
+    }
+
+    #[test]
+    fn what_was_brief_is_kept_if_it_did_not_end_as_it_should() {
+        assert!(!History::keeps(Cause::Release, BRIEF / 2) && History::keeps(Cause::Release, BRIEF));
+        assert!(History::keeps(Cause::Disconnect, Duration::ZERO));
+    }
+}

@@ -1,0 +1,255 @@
+//! Users: who may come in, and what each may do (protocol.md, part 10).
+//!
+//! Without a file of users everybody may do everything, and there is no [`User`] anywhere.
+
+mod credentials;
+mod entry;
+mod file;
+mod slow;
+mod verifier;
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+pub use credentials::Credentials;
+pub use entry::{EntryError, Wanted, entry};
+pub use file::{FileError, MAX_USERS};
+pub use verifier::Proof;
+
+use self::{slow::Slow, verifier::Verifiers};
+use crate::name::Name;
+
+/// Somebody who may come in, and what he may do.
+#[derive(Debug)]
+pub struct User {
+    name: Box<str>,
+    verifiers: Verifiers,
+    lock: Scope,
+    see: Scope,
+    kill: bool,
+    /// Of the file that this was read from: a later one may say something else.
+    generation: u64,
+}
+
+/// The names that start with one of some prefixes.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Scope(Vec<Prefix>);
+
+/// What all names of a part of the locks start with.
+#[derive(Debug, PartialEq, Eq)]
+enum Prefix {
+    /// Of all names.
+    Any,
+    /// Folded, as names are.
+    Of(Name),
+}
+
+impl Prefix {
+    fn covers(&self, text: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Of(prefix) => text.starts_with(prefix.as_str()),
+        }
+    }
+
+    /// Whether all names of the other are among its own.
+    fn contains(&self, other: &Self) -> bool {
+        match other {
+            Self::Any => *self == Self::Any,
+            Self::Of(prefix) => self.covers(prefix.as_str()),
+        }
+    }
+}
+
+impl Scope {
+    fn covers(&self, name: &Name) -> bool {
+        self.0.iter().any(|prefix| prefix.covers(name.as_str()))
+    }
+
+    fn contains(&self, part: &Prefix) -> bool {
+        self.0.iter().any(|prefix| prefix.contains(part))
+    }
+
+    fn is_all(&self) -> bool {
+        self.0.contains(&Prefix::Any)
+    }
+}
+
+impl User {
+    /// What he is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether he may take a lock.
+    pub fn may_lock(&self, name: &Name) -> bool {
+        self.lock.covers(name)
+    }
+
+    /// Whether he may know who holds a lock and who waits for it.
+    pub fn may_see(&self, name: &Name) -> bool {
+        self.see.covers(name) || self.may_lock(name)
+    }
+
+    /// Whether he may know of all locks and all sessions.
+    pub fn may_see_all(&self) -> bool {
+        self.see.is_all() || self.lock.is_all()
+    }
+
+    /// Whether he may know of a session of `other`; none is one that has not logged in.
+    pub fn may_see_session_of(&self, other: Option<&Self>) -> bool {
+        self.may_see_all() || other.is_some_and(|other| other.name == self.name)
+    }
+
+    /// Whether he may end a session of `other`: his own, and, if he may end any, those of users who
+    /// may lock and see nothing that he does not see.
+    pub fn may_kill(&self, other: Option<&Self>) -> bool {
+        let within = |other: &Self| {
+            let mut parts = other.lock.0.iter().chain(&other.see.0);
+            parts.all(|part| self.see.contains(part) || self.lock.contains(part))
+        };
+        match other {
+            Some(other) => other.name == self.name || self.kill && within(other),
+            None => self.kill && self.may_see_all(),
+        }
+    }
+
+    /// Whether he can prove himself by `mysql_native_password`.
+    pub fn has_native(&self) -> bool {
+        self.verifiers.has_native()
+    }
+
+    /// Of which reading of the file he is.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+/// Why somebody is not let in. None of them says whether there is such a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// No such user, or not his password.
+    #[error("wrong user or password")]
+    Wrong,
+    /// Too many wrong ones are being answered, slowly, to the same address.
+    #[error("too many wrong passwords come from your address; try again in a few seconds")]
+    TooMany,
+}
+
+/// All users, as the file has them.
+#[derive(Debug)]
+pub struct Users {
+    path: PathBuf,
+    known: RwLock<Known>,
+    generation: AtomicU64,
+    slow: Slow,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    by_name: HashMap<Box<str>, Arc<User>>,
+}
+
+impl Users {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// [`FileError`] says where the file is wrong.
+    pub fn load(path: &Path) -> Result<Self, FileError> {
+        let known = Known::of(file::read(path, 0)?);
+        let (known, slow) = (RwLock::new(known), Slow::default());
+        Ok(Self { path: path.to_owned(), known, generation: AtomicU64::new(0), slow })
+    }
+
+    /// Reads it again: how many users there are. What sessions may do changes with their next command;
+    /// [`crate::session::Hub::users_changed`] sees to what they hold.
+    ///
+    /// # Errors
+    /// [`FileError`] says where the file is wrong; then all is as before.
+    pub fn reload(&self) -> Result<usize, FileError> {
+        let generation = self.generation() + 1;
+        let known = Known::of(file::read(&self.path, generation)?);
+        let count = known.by_name.len();
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
+        self.generation.store(generation, Ordering::SeqCst);
+        Ok(count)
+    }
+
+    /// How often the file was read again.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    /// The user of this name, as he is now.
+    pub fn find(&self, name: &str) -> Option<Arc<User>> {
+        self.known().by_name.get(name).cloned()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.known().by_name.len()
+    }
+
+    /// Lets in who proves to be a user. Who does not is told later and later.
+    ///
+    /// Cancel-safe: dropped, the failure counts.
+    ///
+    /// # Errors
+    /// [`Denied`]
+    pub async fn log_in(&self, from: IpAddr, name: &str, proof: &Proof<'_>) -> Result<Arc<User>, Denied> {
+        let user = self.find(name);
+        // Names that nobody has count together.
+        let key = (from, user.as_ref().map(|user| user.name.clone()));
+        let attempt = self.slow.attempt(key)?;
+        let is_right = user.as_ref().is_some_and(|user| user.verifiers.accept(proof));
+        if !is_right {
+            // A name that nobody has may be a password in the wrong place.
+            tracing::warn!(%from, user = user.as_ref().map(|user| user.name()), "login refused");
+        }
+        self.answer(attempt, user.filter(|_| is_right)).await
+    }
+
+    /// The same for one who shows a token, which tells who he is.
+    ///
+    /// Cancel-safe: dropped, the failure counts.
+    ///
+    /// # Errors
+    /// [`Denied`]
+    pub async fn log_in_by_token(&self, from: IpAddr, token: &[u8]) -> Result<Arc<User>, Denied> {
+        let attempt = self.slow.attempt((from, None))?;
+        let digest = verifier::token_digest(token);
+        let user = self.known().by_name.values().find(|user| user.verifiers.accepts_token(&digest)).cloned();
+        self.answer(attempt, user).await
+    }
+
+    async fn answer(&self, attempt: slow::Attempt<'_>, user: Option<Arc<User>>) -> Result<Arc<User>, Denied> {
+        match user {
+            Some(user) => {
+                attempt.succeed();
+                Ok(user)
+            }
+            None => {
+                attempt.fail().await;
+                Err(Denied::Wrong)
+            }
+        }
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        // No code that can panic runs while it is written.
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn of(users: Vec<User>) -> Self {
+        Self { by_name: users.into_iter().map(|user| (user.name.clone(), Arc::new(user))).collect() }
+    }
+}

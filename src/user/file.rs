@@ -1,0 +1,171 @@
+//! The file of users: TOML, one table a user.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Prefix, Scope, User, verifier::Verifiers};
+use crate::name::{Name, NameError};
+
+/// The most users of a file.
+pub const MAX_USERS: usize = 10_000;
+
+/// The most bytes of it.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
+
+/// What is wrong with the file of users.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("cannot read the users in {}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// It is larger than any list of users.
+    #[error("{} has more than {MAX_FILE} bytes or more than {MAX_USERS} users", .0.display())]
+    TooLarge(PathBuf),
+    /// It is not as it should be.
+    #[error("{}:{line}: {what}", path.display())]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        line: usize,
+        /// What is wrong there.
+        what: String,
+    },
+    /// An entry says what cannot be.
+    #[error("{}: user {user}: {what}", path.display())]
+    Entry {
+        /// The file.
+        path: PathBuf,
+        /// Whose entry.
+        user: String,
+        /// What is wrong with it.
+        what: EntryFault,
+    },
+}
+
+/// What is wrong with an entry.
+#[derive(Debug, thiserror::Error)]
+pub enum EntryFault {
+    /// Nothing to know him by.
+    #[error("say password-sha256 or token-sha256; `getlockd user NAME` makes an entry")]
+    NoSecret,
+    /// A verifier that is none.
+    #[error("{0} is {1} hexadecimal digits; `getlockd user NAME` makes an entry")]
+    Digits(&'static str, usize),
+    /// A prefix that no name has.
+    #[error("{0:?} is no prefix of names: {1}")]
+    Prefix(String, NameError),
+    /// Names are not matched by patterns.
+    #[error("{0:?}: a prefix has no *, all names that start with it are meant; for all names say \"*\"")]
+    Star(String),
+    /// A name that a client could not send.
+    #[error("a user's name has 1 to 64 characters, without control characters and colons")]
+    Name,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    #[serde(default)]
+    pub user: BTreeMap<String, Entry>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Entry {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_sha1: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_sha256: Option<String>,
+    #[serde(default)]
+    pub lock: Vec<String>,
+    #[serde(default)]
+    pub see: Vec<String>,
+    #[serde(default)]
+    pub kill: bool,
+}
+
+/// All users of a file, each of this generation.
+pub(super) fn read(path: &Path, generation: u64) -> Result<Vec<User>, FileError> {
+    let unreadable = |error| FileError::Unreadable { path: path.to_owned(), error };
+    if fs::metadata(path).map_err(unreadable)?.len() > MAX_FILE {
+        return Err(FileError::TooLarge(path.to_owned()));
+    }
+    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let File { user: entries } = toml::from_str(&text).map_err(|error| wrong(path, &text, &error))?;
+    if entries.len() > MAX_USERS {
+        return Err(FileError::TooLarge(path.to_owned()));
+    }
+    let user = |(name, entry): (String, Entry)| {
+        user(&name, entry, generation).map_err(|what| FileError::Entry {
+            path: path.to_owned(),
+            user: name,
+            what,
+        })
+    };
+    entries.into_iter().map(user).collect()
+}
+
+/// The first line of the message alone: the rest shows the file, verifiers and all.
+fn wrong(path: &Path, text: &str, error: &toml::de::Error) -> FileError {
+    let at = error.span().map_or(0, |span| span.start);
+    let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
+    FileError::Wrong { path: path.to_owned(), line, what: error.message().replace('\n', "; ") }
+}
+
+fn user(name: &str, entry: Entry, generation: u64) -> Result<User, EntryFault> {
+    if !is_name(name) {
+        return Err(EntryFault::Name);
+    }
+    let verifiers = Verifiers {
+        password: digits("password-sha256", entry.password_sha256)?,
+        native: digits("password-sha1", entry.password_sha1)?,
+        token: digits("token-sha256", entry.token_sha256)?,
+    };
+    if verifiers.password.is_none() && verifiers.token.is_none() {
+        return Err(EntryFault::NoSecret);
+    }
+    let (lock, see, kill) = (scope(entry.lock)?, scope(entry.see)?, entry.kill);
+    Ok(User { name: name.into(), verifiers, lock, see, kill, generation })
+}
+
+/// Basic authentication ends a name at its colon.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.chars().count()) && !name.contains(|c: char| c.is_control() || c == ':')
+}
+
+fn digits<const N: usize>(key: &'static str, text: Option<String>) -> Result<Option<[u8; N]>, EntryFault> {
+    let Some(text) = text else { return Ok(None) };
+    let mut bytes = [0; N];
+    let byte = |at: usize| text.get(2 * at..2 * at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
+    let is_hex = text.len() == 2 * N && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    for (at, place) in bytes.iter_mut().enumerate() {
+        *place = byte(at).filter(|_| is_hex).ok_or(EntryFault::Digits(key, 2 * N))?;
+    }
+    Ok(Some(bytes))
+}
+
+fn scope(prefixes: Vec<String>) -> Result<Scope, EntryFault> {
+    prefixes.into_iter().map(prefix).collect::<Result<_, _>>().map(Scope)
+}
+
+pub(super) fn prefix(text: String) -> Result<Prefix, EntryFault> {
+    match Name::new(&text) {
+        _ if text == "*" => Ok(Prefix::Any),
+        Ok(_) if text.contains('*') => Err(EntryFault::Star(text)),
+        Ok(name) => Ok(Prefix::Of(name)),
+        Err(error) => Err(EntryFault::Prefix(text, error)),
+    }
+}
