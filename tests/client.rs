@@ -1,12 +1,19 @@
 //! The client in Rust, against a server in this process.
 #![allow(clippy::unwrap_used)]
 
+#[path = "tls/authority.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with tests/tls")]
+mod authority;
 mod common;
 
 use std::{pin::pin, time::Duration};
 
+use authority::Authority;
 use common::{PATIENCE, TestServer};
-use getlockd::client::{Builder, Client, Connection, Error, Guard, Timeout};
+use getlockd::{
+    client::{Builder, Client, Connection, Error, Guard, Timeout, Tls},
+    user::{Wanted, entry},
+};
 use tokio::{net::TcpListener, time::timeout};
 
 async fn client(server: &TestServer) -> Client {
@@ -296,4 +303,45 @@ async fn where_no_server_is_it_says_so() {
     let builder = Builder::new(silent.local_addr().unwrap().to_string());
     let error = builder.connect_time(Duration::from_millis(10)).connection().await.unwrap_err();
     assert!(error.to_string().contains("no answer within 10ms"), "{error}");
+}
+
+#[tokio::test]
+async fn one_comes_in_as_a_user_and_may_what_that_one_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users.toml");
+    let wanted = Wanted { name: "app".to_owned(), lock: vec!["app:".to_owned()], ..Wanted::default() };
+    std::fs::write(&file, entry(&wanted, b"it's \\ secret", false).unwrap()).unwrap();
+    let server = TestServer::with(&["--users", file.to_str().unwrap()]);
+    let builder = || Client::builder(server.addr.to_string()).retry(Duration::ZERO);
+    let symbol = |failed: Result<Client, Error>| failed.unwrap_err().symbol().map(str::to_owned);
+    assert_eq!(symbol(builder().user("app", "wrong").connect().await).as_deref(), Some("AUTH"));
+    let client = builder().user("app", "it's \\ secret").connect().await.unwrap();
+    held(&client, "app:x").await.release().await.unwrap();
+    assert_eq!(client.try_lock("other").await.unwrap_err().symbol(), Some("DENIED"));
+    let nobody = builder().connect().await.unwrap();
+    assert_eq!(nobody.try_lock("app:x").await.unwrap_err().symbol(), Some("AUTH"));
+}
+
+#[tokio::test]
+async fn by_tls_both_sides_show_who_they_are() {
+    let authority = Authority::new();
+    let ca = authority.ca().to_str().unwrap().to_owned();
+    let server = TestServer::with(&authority.sign("server").flags(&["--tls-client-ca", &ca]));
+    let files = authority.sign("client");
+    let [ca, chain, key] = [authority.ca(), files.cert, files.key].map(|file| std::fs::read(file).unwrap());
+    let builder = || Client::builder(server.addr.to_string()).retry(Duration::ZERO);
+    let tls = Tls::of_authority(&ca, Some((&chain, &key))).unwrap();
+    let client = builder().tls(tls).connect().await.unwrap();
+    let guard = held(&client, "x").await;
+    assert_eq!(server.hub.stats().table.locks, 1);
+    guard.release().await.unwrap();
+
+    let nameless = builder().tls(Tls::of_authority(&ca, None).unwrap()).connect().await.unwrap_err();
+    assert!(matches!(nameless, Error::Lost(_) | Error::Connect { .. }), "{nameless}");
+    let other = Authority::new();
+    let distrusting = Tls::of_authority(&std::fs::read(other.ca()).unwrap(), None).unwrap();
+    let error = builder().tls(distrusting).connect().await.unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+    let error = builder().connect().await.unwrap_err();
+    assert_eq!(error.symbol(), Some("WRONG_PROTOCOL"), "{error}");
 }

@@ -1,6 +1,9 @@
 //! `getlock`: a lock around a command, and lists.
 #![allow(clippy::unwrap_used)]
 
+#[path = "tls/authority.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with tests/tls")]
+mod authority;
 mod common;
 
 use std::{
@@ -9,7 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use authority::{Authority, text};
 use common::{PATIENCE, TestServer, program::Program};
+use getlockd::user::{Wanted, entry};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::{Child, ChildStdout, Command},
@@ -356,4 +361,30 @@ async fn completions_and_a_manual_come_with_it() {
     assert!(code == 0 && out.contains(".TH getlock 1") && out.contains("75"), "{out}");
     let (code, _, err) = output(getlock("x", &["top"])).await;
     assert!(code == 64 && err.contains("top needs a terminal"), "{err}");
+}
+
+#[tokio::test]
+async fn it_comes_by_tls_and_as_a_user_whose_password_is_in_no_argument() {
+    let authority = Authority::new();
+    let file = |name: &str| authority.folder.path().join(name);
+    let wanted = Wanted { name: "app".to_owned(), lock: vec!["app:".to_owned()], ..Wanted::default() };
+    fs::write(file("users.toml"), entry(&wanted, b"sesame", false).unwrap()).unwrap();
+    fs::write(file("password"), "sesame\n").unwrap();
+    let signed = authority.sign("server");
+    let users = file("users.toml");
+    let server = TestServer::with(&signed.flags(&["--users", text(&users)]));
+    let (ca, password) = (authority.ca(), file("password"));
+    let flags = ["--tls-ca", text(&ca), "--user", "app"];
+    let with = |more: &[&str]| getlock(server.addr, &[&flags[..], more].concat());
+    let (code, out, err) = output(with(&["--password-file", text(&password), "app:x", "echo", "in"])).await;
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "in\n", ""));
+    let mut by_environment = with(&["-n", "app:x", "true"]);
+    by_environment.env("GETLOCK_PASSWORD", "sesame");
+    assert_eq!(output(by_environment).await.0, 0);
+    let mut wrong = with(&["app:x", "true"]);
+    wrong.env("GETLOCK_PASSWORD", "wrong");
+    let (code, _, err) = output(wrong).await;
+    assert!(code == 77 && err.ends_with("(AUTH)\n"), "{code}, {err}");
+    let (code, _, err) = output(with(&["--password-file", text(&password), "other", "true"])).await;
+    assert!(code == 77 && err.ends_with("(DENIED)\n"), "{code}, {err}");
 }

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueHint};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueHint, builder::FalseyValueParser};
 use clap_complete::Shell;
 use getlockd::client::Timeout;
 
@@ -120,7 +120,7 @@ pub(crate) struct ServerArgs {
     pub password_file: Option<PathBuf>,
 
     /// By TLS, trusting whom this machine trusts
-    #[arg(long, global = true, env = "GETLOCK_TLS")]
+    #[arg(long, global = true, env = "GETLOCK_TLS", value_parser = FalseyValueParser::new())]
     pub tls: bool,
 
     /// By TLS, trusting the authorities in this file (PEM)
