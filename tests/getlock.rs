@@ -24,7 +24,7 @@ use tokio::{
 
 const GETLOCK: &str = env!("CARGO_BIN_EXE_getlock");
 
-fn getlock(addr: impl ToString, args: &[&str]) -> Command {
+fn getlock(addr: impl std::fmt::Display, args: &[&str]) -> Command {
     let mut command = Command::new(GETLOCK);
     command.env_remove("GETLOCK_USER").env("GETLOCK_HOST", addr.to_string()).args(args);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -55,7 +55,7 @@ struct Running {
 }
 
 impl Running {
-    async fn start(addr: impl ToString, args: &[&str]) -> Self {
+    async fn start(addr: impl std::fmt::Display, args: &[&str]) -> Self {
         let mut child = getlock(addr, args).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         let mut running = Self { child, out };
