@@ -62,6 +62,8 @@ pub use connection::Connection;
 pub use error::{Error, Lost, Refused};
 pub use guard::Guard;
 pub use pool::Client;
+#[cfg(fuzzing)]
+pub(crate) use reply::read_all;
 pub use reply::{List, Row, written};
 #[cfg(feature = "client-tls")]
 pub use tls::{Identity, Tls};

@@ -17,7 +17,7 @@ pub mod command;
 #[cfg(feature = "server")]
 pub mod config;
 mod escape;
-#[cfg(fuzzing)]
+#[cfg(all(fuzzing, feature = "client", feature = "server"))]
 pub mod fuzz;
 #[cfg(feature = "server")]
 pub mod grpc;

@@ -237,7 +237,7 @@ async fn a_wait_whose_server_is_gone_is_tried_again_and_a_lost_lock_is_not() {
 
 #[tokio::test]
 async fn idle_connections_that_have_ended_are_not_used() {
-    let server = TestServer::with(&["--idle-time", "50ms"]);
+    let server = TestServer::with(&["--idle-time", "300ms"]);
     let client = Client::builder(server.addr.to_string()).retry(Duration::ZERO).connect().await.unwrap();
     server.until(|stats| stats.connections == 0).await;
     held(&client, "x").await.release().await.unwrap();

@@ -78,6 +78,11 @@ impl Lost {
         Self { last, how: how.into() }
     }
 
+    /// Somebody wanted it to end, and not the server by itself.
+    pub(super) fn was_meant(&self) -> bool {
+        matches!(self.symbol(), Some("KILLED" | "DENIED"))
+    }
+
     /// What the server said last, if it said why: `KILLED`, `SHUTDOWN` and so on.
     pub fn symbol(&self) -> Option<&str> {
         self.last.as_ref().map(|last| last.symbol.as_str())

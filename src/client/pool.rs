@@ -130,8 +130,8 @@ impl Client {
     async fn try_take(&self, verb: &str, name: &str, timeout: Timeout) -> Result<Option<Guard>, Error> {
         while let Some(idle) = self.pool.take() {
             match self.take_on(idle, verb, name, timeout).await {
-                // It may have ended long ago.
-                Err(Error::Lost(lost)) if lost.symbol().is_none() => {}
+                // It may have ended long ago, or for being idle.
+                Err(Error::Lost(lost)) if !lost.was_meant() => {}
                 done => return done,
             }
         }
