@@ -234,8 +234,8 @@ pub enum Error {
     BadLogin(Denied),
     /// It is logged in as another user.
     OtherUser,
-    /// Its user may not.
-    Forbidden(Forbidden),
+    /// Its user may not. Boxed: answers are kept small.
+    Forbidden(Box<Forbidden>),
 }
 
 impl fmt::Display for Error {
@@ -263,6 +263,12 @@ impl fmt::Display for Error {
             }
             Self::Forbidden(what) => what.fmt(f),
         }
+    }
+}
+
+impl From<Forbidden> for Error {
+    fn from(what: Forbidden) -> Self {
+        Self::Forbidden(Box::new(what))
     }
 }
 

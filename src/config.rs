@@ -5,7 +5,7 @@ mod values;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 use tracing::level_filters::LevelFilter;
 
 pub use tls::TlsFlags;
@@ -83,7 +83,7 @@ pub struct Config {
     pub users: Option<PathBuf>,
 
     /// Listen beyond loopback though there are no users: everybody who gets there may do everything
-    #[arg(long, env = "GETLOCKD_OPEN")]
+    #[arg(long, env = "GETLOCKD_OPEN", value_parser = BoolishValueParser::new())]
     pub open: bool,
 
     /// How clients are served by TLS.

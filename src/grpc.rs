@@ -1,6 +1,7 @@
 //! The gRPC wire: leases, and sessions that live as long as a stream. Thin, over leases and sessions.
 
 mod hold;
+mod lists;
 mod locks;
 
 use std::{sync::Arc, time::SystemTime};
@@ -97,7 +98,7 @@ impl From<LeaseError> for Status {
                 Code::PermissionDenied
             }
             LeaseError::HungUp => Code::Cancelled,
-            LeaseError::Gone => Code::NotFound,
+            LeaseError::Gone | LeaseError::Refused(Error::NoSession(_)) => Code::NotFound,
             LeaseError::NotYours => Code::FailedPrecondition,
             LeaseError::Ttl { .. } | LeaseError::TooLong => Code::InvalidArgument,
             LeaseError::TooMany(_)
@@ -128,6 +129,11 @@ fn mode(wanted: i32) -> Result<Mode, Status> {
         Ok(LockMode::Shared) => Ok(Mode::Shared),
         Err(_) => Err(Status::invalid_argument("mode: say EXCLUSIVE or SHARED")),
     }
+}
+
+/// As it is told.
+fn lock_mode(mode: Mode) -> i32 {
+    if mode == Mode::Shared { LockMode::Shared } else { LockMode::Exclusive }.into()
 }
 
 /// In milliseconds since 1970.

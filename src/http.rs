@@ -1,7 +1,11 @@
 //! The HTTP wire: leases for clients that hold no connection. gRPC comes over the same port.
 
 mod api;
+mod events;
 mod json;
+mod lists;
+mod page;
+mod scene;
 mod short;
 
 use std::sync::Arc;
@@ -9,10 +13,12 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{Request, State},
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::get,
 };
+
+use tokio_util::sync::CancellationToken;
 
 use self::json::Failure;
 use crate::lease::Leases;
@@ -21,13 +27,18 @@ use crate::lease::Leases;
 pub const WIRE: &str = "http";
 
 /// Everything that is answered with text and JSON.
-pub fn router(leases: Arc<Leases>) -> Router {
+///
+/// Streams of events end at `stop`.
+pub fn router(leases: Arc<Leases>, stop: CancellationToken) -> Router {
     Router::new()
-        .route("/", get(hello))
+        .route("/", get(async |headers: HeaderMap| page::page_or(&headers, HELLO)))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/openapi.json", get(openapi))
         .merge(api::routes())
+        .merge(events::routes(leases.hub(), stop))
+        .merge(lists::routes())
+        .merge(page::routes())
         .merge(short::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
@@ -36,10 +47,6 @@ pub fn router(leases: Arc<Leases>) -> Router {
 
 const HELLO: &str =
     "getlockd: GET /getLock/<name> answers a token or false; GET /openapi.json tells the rest\n";
-
-async fn hello() -> &'static str {
-    HELLO
-}
 
 async fn healthz() -> &'static str {
     "ok"

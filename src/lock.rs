@@ -9,6 +9,7 @@ mod entry;
 mod graph;
 mod holders;
 mod owner;
+mod scene;
 mod table;
 mod token;
 mod view;
@@ -18,6 +19,7 @@ use std::fmt;
 
 pub use graph::{Circle, Link};
 pub use owner::{Owner, Released, Taken};
+pub use scene::Seen;
 pub use table::{Patience, Table};
 pub use view::{Counters, Excerpt, Holder, LockInfo, Reason, WaiterInfo};
 pub use wait::{Verdict, Wait};

@@ -211,10 +211,11 @@ impl Server {
 
     /// All that HTTP and gRPC are answered by.
     pub(crate) fn router(&self) -> Router {
-        let (http, others) = (http::router(self.leases.clone()), others::router(&self.leases));
+        let http = http::router(self.leases.clone(), self.http_gate.stop.clone());
+        let others = others::router(&self.leases);
         let mut router = http.merge(self.grpc.router.clone()).merge(others);
-        if let Some(users) = self.hub.users() {
-            router = router.layer(from_fn_with_state(users.clone(), web::admit));
+        if self.hub.users().is_some() {
+            router = router.layer(from_fn_with_state(self.hub.clone(), web::admit));
         }
         router.layer(from_fn(web::around))
     }

@@ -7,6 +7,7 @@ mod handle;
 mod hub;
 mod lists;
 mod rights;
+mod scene;
 mod signal;
 mod viewer;
 
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use self::ends::Ends;
 pub use handle::{Handle, Profile};
 pub use hub::{Hub, Limits, MAX_LIST_ROWS};
+pub use scene::{MAX_SCENE_LOCKS, Person, Scene};
 pub use viewer::Viewer;
 
 use crate::{
@@ -114,6 +116,7 @@ impl Session {
     /// Runs a command as far as it goes without waiting.
     pub fn start(&mut self, command: Command) -> Progress<'_> {
         if let Err(error) = self.permit(&command) {
+            self.refuse(Refused::Auth);
             return Progress::Done(Err(error));
         }
         let (table, viewer) = (self.owner.table(), Viewer(self.user.as_deref()));

@@ -2,6 +2,7 @@
 
 mod admit;
 mod body;
+mod live;
 mod opening;
 mod reply;
 
@@ -38,6 +39,7 @@ use crate::{
 pub(crate) use admit::admit;
 pub(crate) use body::body;
 pub use body::{MAX_BODY, NoBody};
+pub(crate) use live::live;
 use opening::{Io, Opened};
 pub use reply::around;
 pub(crate) use reply::{handing_out, json, list, message, millis, moment, wall_clock};

@@ -62,6 +62,9 @@ impl Driver {
             .env("GO111MODULE", "off")
             .env("PASSWORD", password);
         command.env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::piped()).stdout(Stdio::piped());
+        if password == WRONG {
+            command.stderr(Stdio::null());
+        }
         let mut child = command.spawn().ok()?;
         let said = BufReader::new(child.stdout.take().unwrap()).lines();
         let told = child.stdin.take().unwrap();
@@ -86,6 +89,9 @@ impl Driver {
     }
 }
 
+/// What no user has.
+const WRONG: &str = "sesam";
+
 const USERS: [&str; 2] = ["--users", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/users.toml")];
 
 /// Takes a driver through its steps, without users and with them. False if it is not installed.
@@ -97,7 +103,7 @@ async fn contend(words: &[String]) -> bool {
 
 /// Of a driver with a wrong password.
 async fn is_refused(words: &[String], server: &TestServer) -> bool {
-    let Some(mut driver) = Driver::start(words, server.mysql.port(), "sesam") else { return false };
+    let Some(mut driver) = Driver::start(words, server.mysql.port(), WRONG) else { return false };
     let said = timeout(6 * common::PATIENCE, driver.said.next_line()).await.expect("an end in time").unwrap();
     assert_eq!(said, None);
     !driver.child.wait().await.unwrap().success()

@@ -13,7 +13,7 @@ use getlockd::{
     command::Origin,
     lease::{Bounds, Client, LeaseError, Leases, Secret, Wish},
     name::Name,
-    session::{Hub, Limits},
+    session::{Hub, Limits, Viewer},
     timeout::Timeout,
 };
 use serde_json::json;
@@ -37,7 +37,7 @@ fn name() -> Name {
 
 fn client() -> Client {
     let origin = Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() };
-    Client { origin, gone: CancellationToken::new() }
+    Client { origin, gone: CancellationToken::new(), user: None }
 }
 
 /// Takes the lock for so long; the grant is delivered.
@@ -79,12 +79,12 @@ async fn a_heartbeat_is_in_time_or_too_late_by_a_millisecond() {
     let secret = take(&leases, 1000 * MS).await.unwrap();
     for _ in 0..10 {
         advance(999 * MS).await;
-        let ends = leases.renew(&secret.key(), &name(), None).unwrap().ends;
+        let ends = leases.renew(&secret.key(), &name(), None, Viewer::ALL).unwrap().ends;
         assert_eq!(ends - Instant::now(), 1000 * MS);
     }
     advance(1000 * MS).await;
-    assert_eq!(leases.renew(&secret.key(), &name(), None).unwrap_err(), LeaseError::Gone);
-    assert_eq!(leases.release(&secret.key(), &name()), Err(LeaseError::Gone));
+    assert_eq!(leases.renew(&secret.key(), &name(), None, Viewer::ALL).unwrap_err(), LeaseError::Gone);
+    assert_eq!(leases.release(&secret.key(), &name(), Viewer::ALL), Err(LeaseError::Gone));
     assert!(leases.hub().is_free(&name()));
 }
 
@@ -92,12 +92,12 @@ async fn a_heartbeat_is_in_time_or_too_late_by_a_millisecond() {
 async fn a_heartbeat_may_ask_for_another_time_be_it_shorter() {
     let leases = leases();
     let secret = take(&leases, 10_000 * MS).await.unwrap();
-    let ends = leases.renew(&secret.key(), &name(), Some(50 * MS)).unwrap().ends;
+    let ends = leases.renew(&secret.key(), &name(), Some(50 * MS), Viewer::ALL).unwrap().ends;
     assert_eq!(ends - Instant::now(), 50 * MS);
     let waited = wait(&leases).await.unwrap().unwrap();
     assert!((50 * MS..=51 * MS).contains(&waited), "{waited:?}");
     let secret = Secret::random().unwrap();
-    assert_eq!(leases.renew(&secret.key(), &name(), None).unwrap_err(), LeaseError::NotYours);
+    assert_eq!(leases.renew(&secret.key(), &name(), None, Viewer::ALL).unwrap_err(), LeaseError::NotYours);
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,9 +107,9 @@ async fn a_holder_is_told_who_waits() {
     let next = wait(&leases);
     until_waiting(&leases, 1).await;
     advance(70 * MS).await;
-    let renewed = leases.renew(&secret.key(), &name(), None).unwrap();
+    let renewed = leases.renew(&secret.key(), &name(), None, Viewer::ALL).unwrap();
     assert_eq!((renewed.waiters, renewed.first_waited), (1, Some(70 * MS)));
-    leases.release(&secret.key(), &name()).unwrap();
+    leases.release(&secret.key(), &name(), Viewer::ALL).unwrap();
     assert_eq!(next.await.unwrap().unwrap(), 70 * MS);
 }
 
@@ -131,7 +131,7 @@ async fn who_gives_up_leaves_the_queue_also_in_the_moment_of_the_grant() {
     let (first, second) = (wait(&leases), wait(&leases));
     until_waiting(&leases, 2).await;
     // Granted, and gone before it can be told.
-    leases.release(&secret.key(), &name()).unwrap();
+    leases.release(&secret.key(), &name(), Viewer::ALL).unwrap();
     first.abort();
     assert_eq!(second.await.unwrap().unwrap(), Duration::ZERO);
 }
@@ -183,10 +183,10 @@ async fn a_grant_that_is_taken_back_leaves_a_later_one_of_its_client_alone() {
     let leases = leases();
     let key = Secret::random().unwrap().key();
     let first = leases.acquire(Wish::of(name()), key, client()).await.unwrap();
-    leases.release(&key, &name()).unwrap();
+    leases.release(&key, &name(), Viewer::ALL).unwrap();
     let second = leases.acquire(Wish::of(name()), key, client()).await.unwrap();
     drop(first);
-    assert!(leases.remaining(&key, &name()).is_ok());
+    assert!(leases.remaining(&key, &name(), Viewer::ALL).is_ok());
     drop(second);
     assert!(leases.hub().is_free(&name()));
 }

@@ -148,7 +148,7 @@ async fn killing_netcat_frees_its_lock() {
 fn every_flag_is_in_the_table() {
     use clap::CommandFactory;
     for arg in getlockd::config::Cli::command().get_arguments().filter_map(clap::Arg::get_long) {
-        assert!(matches!(arg, "help" | "version") || README.contains(&format!("| `--{arg} ")), "--{arg}");
+        assert!(matches!(arg, "help" | "version") || README.contains(&format!("| `--{arg}")), "--{arg}");
     }
 }
 

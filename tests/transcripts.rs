@@ -9,6 +9,7 @@ use common::{Client, TestServer, http::Request};
 use getlockd::{command::Symbol, line::Verb};
 
 const PROTOCOL: &str = include_str!("../protocol.md");
+const USERS: &str = "users.toml";
 const README: &str = include_str!("../README.md");
 
 /// The fenced blocks of a kind: line number and lines.
@@ -211,8 +212,17 @@ impl Replay {
 async fn replay(file: &str, (number, lines): (usize, Vec<&'static str>)) {
     let mut steps: Vec<_> = lines.iter().map(|line| step(line)).collect();
     let mut first = number + 1;
+    // The file that a flag names is the one that the page shows.
+    let dir = tempfile::tempdir().unwrap();
+    let users = dir.path().join(USERS).display().to_string();
+    let shown = blocks(PROTOCOL, "toml").remove(0).1.join("\n");
+    std::fs::write(&users, shown).unwrap();
     let server = match &steps[0] {
-        Step::Start(flags) => TestServer::with(flags),
+        Step::Start(flags) => {
+            let flags: Vec<_> =
+                flags.iter().map(|&flag| if flag == USERS { users.as_str() } else { flag }).collect();
+            TestServer::with(&flags)
+        }
         _ => TestServer::start(),
     };
     if matches!(steps[0], Step::Start(_)) {

@@ -13,7 +13,10 @@ use common::{
     mysql::{MySql, Reply},
 };
 use getlockd::{
-    grpc::proto::{AcquireRequest, ListRequest, StatusRequest, locks_client::LocksClient},
+    grpc::proto::{
+        AcquireRequest, HistoryRequest, KillRequest, ListRequest, SessionsRequest, StatusRequest,
+        WaitersRequest, WhyRequest, locks_client::LocksClient,
+    },
     user::{Proof, Users, Wanted, entry},
 };
 use tempfile::TempDir;
@@ -137,7 +140,7 @@ async fn a_wrong_password_is_refused_on_the_mysql_wire() {
     nothing.send(1, &login).await;
     assert_eq!(nothing.reply().await, denied("root", "NO"));
     let mut client = MySql::connect_natively(server.mysql, "app1", "secret of app1").await.unwrap();
-    assert_eq!(client.value("SELECT CURRENT_USER()").await.unwrap(), "app1@127.0.0.1");
+    assert_eq!(client.value("SELECT CURRENT_USER()").await.unwrap(), "app1@%");
     assert_eq!(mysql(&server, "app1").await.value("SELECT GET_LOCK('app1:a', 0)").await.unwrap(), "1");
 }
 
@@ -259,7 +262,7 @@ async fn a_mysql_client_that_becomes_another_user_has_the_rights_of_that_one() {
 async fn http_shows_and_takes_nothing_outside() {
     let file = File::new();
     let server = file.server();
-    let (_stranger, _) = stranger(&server).await;
+    let (mut stranger, id) = stranger(&server).await;
     let as_app2 = basic("app2", "secret of app2");
     let (_, token) = http(&server, &as_app2, "GET", "/getLock/app2:lease", "").await;
     let of = |name: &str| format!("{{\"resourceName\":\"{name}\",\"lockToken\":\"{token}\"}}");
@@ -269,6 +272,11 @@ async fn http_shows_and_takes_nothing_outside() {
         ("POST", "/api/lock/heartbeat", of("app2:lease")),
         ("POST", "/api/lock/release", of("app2:lease")),
         ("GET", "/api/lock/status/app2:a", String::new()),
+        ("GET", "/api/lock/waiters/app2:a", String::new()),
+        ("GET", "/api/lock/why/app2:a", String::new()),
+        ("GET", "/api/lock/history/app2:a", String::new()),
+        ("POST", &format!("/api/session/{id}/kill"), String::new()),
+        ("POST", &format!("/api/session/{id}/interrupt"), String::new()),
     ] {
         let (status, told) = app1(&server, method, path, &body).await;
         assert!(status == 403 && told.contains("\"Forbidden\""), "{path}: {status} {told}");
@@ -289,6 +297,9 @@ async fn http_shows_and_takes_nothing_outside() {
     }
     assert_eq!(app1(&server, "GET", "/api/locks", "").await.1, "{\"locks\":[],\"total\":0}");
     assert_eq!(app1(&server, "GET", "/lockmanager/status", "").await.1, "");
+    let (_, sessions) = app1(&server, "GET", "/api/sessions", "").await;
+    assert!(sessions.ends_with("\"total\":1}"), "{sessions}");
+    assert_eq!(stranger.ask("FENCING_TOKEN app2:a").await.len(), 16);
     let (_, held) = http(&server, &as_app2, "GET", "/api/locks", "").await;
     assert!(held.contains("\"total\":2"), "{held}");
 }
@@ -309,12 +320,27 @@ async fn a_lease_is_renewed_by_nobody_but_the_user_who_took_it() {
 async fn grpc_shows_and_takes_nothing_outside() {
     let file = File::new();
     let server = file.server();
-    let (_stranger, _) = stranger(&server).await;
+    let (mut stranger, connection_id) = stranger(&server).await;
     let mut locks = locks(server.http).await;
     let login = basic("app1", "secret of app1");
     assert_eq!(acquire(&mut locks, &login, "app2:b").await, Err(Code::PermissionDenied));
     let status = locks.status(with_login(StatusRequest { name: "app2:a".to_owned() }, &login)).await;
     assert_eq!(status.unwrap_err().code(), Code::PermissionDenied);
+    let of_app2 = || "app2:a".to_owned();
+    let waiters = locks.waiters(with_login(WaitersRequest { name: of_app2() }, &login)).await;
+    assert_eq!(waiters.unwrap_err().code(), Code::PermissionDenied);
+    let why = locks.why(with_login(WhyRequest { name: of_app2() }, &login)).await;
+    assert_eq!(why.unwrap_err().code(), Code::PermissionDenied);
+    let history = locks.history(with_login(HistoryRequest { name: of_app2() }, &login)).await;
+    assert_eq!(history.unwrap_err().code(), Code::PermissionDenied);
+    for only_wait in [false, true] {
+        let kill = KillRequest { connection_id, only_wait };
+        let killed = locks.kill(with_login(kill, &login)).await;
+        assert_eq!(killed.unwrap_err().code(), Code::PermissionDenied);
+    }
+    let sessions = locks.sessions(with_login(SessionsRequest {}, &login)).await.unwrap().into_inner();
+    assert_eq!(sessions.total, 1);
+    assert_eq!(stranger.ask("FENCING_TOKEN app2:a").await.len(), 16);
     let list = locks.list(with_login(ListRequest::default(), &login)).await.unwrap().into_inner();
     assert_eq!((list.total, list.locks.len()), (0, 0));
     let mut hold = common::grpc::Hold::open_as(server.http, &login).await;

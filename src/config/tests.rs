@@ -11,7 +11,8 @@ fn read(flags: &[&str]) -> Result<Cli, String> {
 
 #[test]
 fn flags_are_read_as_people_write_them() {
-    let config = read(&["--line", "0.0.0.0:0", "--drain", "500ms", "--keepalive=1m"]).unwrap().config;
+    let config =
+        read(&["--line", "0.0.0.0:0", "--open", "--drain", "500ms", "--keepalive=1m"]).unwrap().config;
     assert_eq!(config.line, Listen::At(SocketAddr::from(([0, 0, 0, 0], 0))));
     assert_eq!(config.drain, Duration::from_millis(500));
     assert_eq!(config.keepalive, Duration::from_mins(1));
@@ -41,6 +42,8 @@ fn a_bad_flag_is_one_line_that_says_what_would_be_right() {
         (&["--drain", "-1"], "10s, 500ms or 2m"),
         (&["--log-level", "loud"], "error, warn, info"),
         (&["--log-format", "xml"], "text, json"),
+        (&["--mysql", "0.0.0.0:0"], "give --users FILE, or say --open"),
+        (&["user"], "<NAME>"),
         (&["serve"], "unrecognized subcommand"),
     ] {
         let line = read(flags).unwrap_err();
@@ -59,6 +62,8 @@ fn help_names_every_flag_and_its_variable() {
         "tls-key",
         "tls-client-ca",
         "tls",
+        "users",
+        "open",
         "max-connections",
         "workers",
         "max-locks-per-session",
@@ -77,6 +82,6 @@ fn help_names_every_flag_and_its_variable() {
         "log-level",
     ] {
         let variable = format!("GETLOCKD_{}", flag.to_uppercase().replace('-', "_"));
-        assert!(help.contains(&format!("--{flag} ")) && help.contains(&variable), "{flag}");
+        assert!(help.contains(&format!("--{flag}")) && help.contains(&variable), "{flag}");
     }
 }

@@ -6,17 +6,19 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    client, hold, mode, moment, name,
+    client, hold, lists, lock_mode, mode, moment, name,
     proto::{
-        AcquireRequest, AcquireResponse, HoldRequest, HoldResponse, ListRequest, ListResponse, Lock,
-        LockMode, ReleaseRequest, ReleaseResponse, RenewRequest, RenewResponse, StatusRequest,
-        StatusResponse, locks_server::Locks,
+        AcquireRequest, AcquireResponse, EndedHold, HistoryRequest, HistoryResponse, HoldRequest,
+        HoldResponse, KillRequest, KillResponse, ListRequest, ListResponse, Lock, ReleaseRequest,
+        ReleaseResponse, RenewRequest, RenewResponse, SessionsRequest, SessionsResponse, StatsRequest,
+        StatsResponse, StatusRequest, StatusResponse, WaitersRequest, WaitersResponse, WhyRequest,
+        WhyResponse, locks_server::Locks,
     },
 };
 use crate::{
-    command::LockRow,
+    command::{Command, LockRow},
     lease::{LeaseError, Leases, NotSecret, Secret, Wish},
-    lock::Mode,
+    lock::SessionId,
     timeout::Timeout,
     web::{list, message, millis, peer_of},
 };
@@ -98,6 +100,38 @@ impl Locks for Service {
         Ok(message(locks, Some(listing)))
     }
 
+    async fn waiters(&self, request: Request<WaitersRequest>) -> Result<Response<WaitersResponse>, Status> {
+        lists::shown(&self.0, &request, Command::Waiters(name(&request.get_ref().name)?)).await
+    }
+
+    async fn why(&self, request: Request<WhyRequest>) -> Result<Response<WhyResponse>, Status> {
+        lists::shown(&self.0, &request, Command::Why(name(&request.get_ref().name)?)).await
+    }
+
+    async fn history(&self, request: Request<HistoryRequest>) -> Result<Response<HistoryResponse>, Status> {
+        let (name, viewer) = (name(&request.get_ref().name)?, peer_of(&request)?.viewer());
+        viewer.check_see(&name).map_err(LeaseError::Refused)?;
+        let holds = self.0.hub().history(Some(&name), MAX_HOLDS, viewer);
+        Ok(Response::new(HistoryResponse { holds: holds.into_iter().map(EndedHold::from).collect() }))
+    }
+
+    async fn sessions(
+        &self,
+        request: Request<SessionsRequest>,
+    ) -> Result<Response<SessionsResponse>, Status> {
+        lists::shown(&self.0, &request, Command::Sessions).await
+    }
+
+    async fn stats(&self, request: Request<StatsRequest>) -> Result<Response<StatsResponse>, Status> {
+        lists::shown(&self.0, &request, Command::Stats).await
+    }
+
+    async fn kill(&self, request: Request<KillRequest>) -> Result<Response<KillResponse>, Status> {
+        let KillRequest { connection_id, only_wait } = *request.get_ref();
+        let kill = if only_wait { Command::KillQuery } else { Command::Kill };
+        lists::kill(&self.0, &request, kill(SessionId(connection_id))).await
+    }
+
     async fn hold(
         &self,
         request: Request<Streaming<HoldRequest>>,
@@ -123,7 +157,7 @@ impl From<LockRow> for Lock {
     fn from(row: LockRow) -> Self {
         Self {
             name: row.name.as_str().to_owned(),
-            mode: if row.mode == Mode::Shared { LockMode::Shared } else { LockMode::Exclusive }.into(),
+            mode: lock_mode(row.mode),
             connection_id: row.owner.0,
             wire: row.origin.map_or("", |origin| origin.wire).to_owned(),
             peer: row.address(),

@@ -201,7 +201,7 @@ async fn release(
 /// One hold, as people and programs see it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Hold {
+pub(super) struct Hold {
     name: String,
     held_ms: u64,
     #[serde(flatten)]
@@ -209,7 +209,7 @@ struct Hold {
 }
 
 impl Hold {
-    fn of(row: &LockRow) -> Self {
+    pub(super) fn of(row: &LockRow) -> Self {
         Self { whose: Whose::of(row), name: row.name.as_str().to_owned(), held_ms: millis(row.held) }
     }
 }

@@ -46,6 +46,16 @@ impl IntoResponse for Failure {
     }
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::NoSession(_) => Self { code: StatusCode::NOT_FOUND, status: "NotFound", message },
+            error => LeaseError::Refused(error).into(),
+        }
+    }
+}
+
 impl From<LeaseError> for Failure {
     fn from(error: LeaseError) -> Self {
         let message = error.to_string();

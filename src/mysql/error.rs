@@ -165,8 +165,7 @@ impl From<command::Error> for SqlError {
             command::Error::TooManyWaiters(max) => Self::TooManyWaiters(max),
             command::Error::NoSession(id) => Self::UnknownThread(id.0.into()),
             command::Error::Stopping => Self::Shutdown,
-            command::Error::Forbidden(Forbidden::Kill(id)) => Self::NotOwner(id.0),
-            command::Error::Forbidden(what) => Self::Forbidden(Privilege::of(what)),
+            command::Error::Forbidden(what) => Self::from(*what),
             command::Error::NoLogin | command::Error::BadLogin(_) | command::Error::OtherUser => {
                 Self::BadHandshake
             }
@@ -176,24 +175,21 @@ impl From<command::Error> for SqlError {
 
 /// What a user lacks, as an error names it: `LOCK on app2:nightly`.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Privilege(&'static str, Option<Name>);
-
-impl Privilege {
-    fn of(what: Forbidden) -> Self {
-        match what {
-            Forbidden::Lock(name) => Self("LOCK", Some(name)),
-            Forbidden::See(name) => Self("SEE", Some(name)),
-            Forbidden::Kill(_) => Self("KILL", None),
-        }
-    }
-}
+pub(super) struct Privilege(&'static str, Name);
 
 impl fmt::Display for Privilege {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(what, name) = self;
-        match name {
-            Some(name) => write!(f, "{what} on {}", Written(name.as_str())),
-            None => f.write_str(what),
+        write!(f, "{what} on {}", Written(name.as_str()))
+    }
+}
+
+impl From<Forbidden> for SqlError {
+    fn from(what: Forbidden) -> Self {
+        match what {
+            Forbidden::Kill(id) => Self::NotOwner(id.0),
+            Forbidden::Lock(name) => Self::Forbidden(Privilege("LOCK", name)),
+            Forbidden::See(name) => Self::Forbidden(Privilege("SEE", name)),
         }
     }
 }

@@ -109,6 +109,11 @@ impl Hub {
         self.limits
     }
 
+    /// When it began.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Starts a session.
     pub fn open(self: &Arc<Self>, origin: Origin) -> Session {
         let mut live = self.live();
@@ -167,7 +172,7 @@ impl Hub {
     fn target(&self, id: SessionId, viewer: Viewer<'_>) -> Result<Arc<Handle>, Error> {
         let target = self.handle(id).ok_or(Error::NoSession(id))?;
         if !viewer.may_kill(target.account().as_deref()) {
-            return Err(Error::Forbidden(Forbidden::Kill(id)));
+            return Err(Forbidden::Kill(id).into());
         }
         Ok(target)
     }

@@ -6,6 +6,7 @@ use super::{Handle, Hub, Session, Viewer};
 use crate::{
     command::{Command, Ending, Error},
     name::Name,
+    tally::Refused,
     user::{Proof, User, Users},
 };
 
@@ -37,7 +38,8 @@ impl Session {
         if self.user.as_ref().is_some_and(|user| user.name() != name) {
             return Err(Error::OtherUser);
         }
-        let user = users.log_in(self.address(), name, proof).await.map_err(Error::BadLogin)?;
+        let user = users.log_in(self.address(), name, proof).await;
+        let user = user.inspect_err(|_| self.refuse(Refused::Auth)).map_err(Error::BadLogin)?;
         self.be(user);
         Ok(())
     }

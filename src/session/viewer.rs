@@ -38,13 +38,13 @@ impl Viewer<'_> {
     /// He may not take this lock.
     pub fn check_lock(self, name: &Name) -> Result<(), Error> {
         let may = self.0.is_none_or(|user| user.may_lock(name));
-        if may { Ok(()) } else { Err(Error::Forbidden(Forbidden::Lock(name.clone()))) }
+        if may { Ok(()) } else { Err(Forbidden::Lock(name.clone()).into()) }
     }
 
     /// # Errors
     /// He may not know of this lock.
     pub fn check_see(self, name: &Name) -> Result<(), Error> {
-        if self.sees(name) { Ok(()) } else { Err(Error::Forbidden(Forbidden::See(name.clone()))) }
+        if self.sees(name) { Ok(()) } else { Err(Forbidden::See(name.clone()).into()) }
     }
 
     /// Whether the session is his; everybody's where there are no users.

@@ -17,7 +17,11 @@ use serde_json::json;
 use tonic::Status;
 
 use super::Peer;
-use crate::user::{Credentials, Denied, Proof, User, Users};
+use crate::{
+    session::Hub,
+    tally::Refused,
+    user::{Credentials, Denied, Proof, User, Users},
+};
 
 /// What everybody may ask, with or without a login: whether the server lives.
 const OPEN: [&str; 4] =
@@ -29,16 +33,21 @@ const ASK: &str = "Basic realm=\"getlockd\"";
 /// Notes who sends a request, or refuses it.
 ///
 /// Cancel-safe: dropped, nothing was done.
-pub(crate) async fn admit(State(users): State<Arc<Users>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn admit(State(hub): State<Arc<Hub>>, mut request: Request, next: Next) -> Response {
     if OPEN.contains(&request.uri().path()) {
         return next.run(request).await;
     }
     let from = request.extensions().get::<Peer>().map(|peer| peer.addr.ip());
     let is_grpc = is_grpc(request.headers());
-    let Some(from) = from else { return refused(Why::Nobody, is_grpc) };
-    let user = match who(&users, from, request.headers()).await {
+    let (Some(from), Some(users)) = (from, hub.users()) else { return refused(Why::Nobody, is_grpc) };
+    let user = match who(users, from, request.headers()).await {
         Ok(user) => user,
-        Err(why) => return refused(why, is_grpc),
+        Err(why) => {
+            if matches!(why, Why::Denied(_)) {
+                hub.tally().refused(Refused::Auth);
+            }
+            return refused(why, is_grpc);
+        }
     };
     if let Some(peer) = request.extensions_mut().get_mut::<Peer>() {
         peer.user = Some(user);

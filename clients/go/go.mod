@@ -1,0 +1,3 @@
+module getlock
+
+go 1.19

@@ -1,0 +1,158 @@
+//! Lists and KILL: what they are asked, and how rows are told.
+
+use std::{sync::Arc, time::SystemTime};
+
+use tonic::{Request, Response, Status};
+
+use super::{
+    WIRE, lock_mode, moment,
+    proto::{
+        EndedHold, KillResponse, Lock, Session as SessionTold, SessionsResponse, StatsResponse, Step, Waiter,
+        WaitersResponse, WhyResponse,
+    },
+};
+use crate::{
+    command::{Command, Reply, SessionRow, Stats, WaiterRow, WhyRow},
+    lease::{LeaseError, Leases},
+    session::Progress,
+    tally::Past,
+    web::{list, message, millis, peer_of},
+};
+
+/// Runs a command that shows something, in a session that lasts no longer.
+///
+/// Cancel-safe: what was made is dropped.
+pub(super) async fn shown<Q, M>(
+    leases: &Arc<Leases>,
+    request: &Request<Q>,
+    command: Command,
+) -> Result<Response<M>, Status>
+where
+    M: TryFrom<Reply, Error = Reply> + Send + 'static,
+{
+    let peer = peer_of(request)?;
+    let mut session = peer.client(WIRE).open(leases.hub());
+    let make = move || match session.start(command) {
+        Progress::Done(answer) => answer.map(M::try_from),
+        _ => Ok(Err(Reply::Null)),
+    };
+    let (made, listing) =
+        list(peer, make).await.ok_or_else(|| Status::unavailable("too many long lists; try again"))?;
+    let told = made.map_err(LeaseError::Refused)?.map_err(|_| Status::internal("another reply"))?;
+    Ok(message(told, Some(listing)))
+}
+
+/// Ends a session, or its wait.
+///
+/// Cancel-safe: the other session ends all the same.
+pub(super) async fn kill<Q>(
+    leases: &Arc<Leases>,
+    request: &Request<Q>,
+    command: Command,
+) -> Result<Response<KillResponse>, Status> {
+    let mut session = peer_of(request)?.client(WIRE).open(leases.hub());
+    let answer = match session.start(command) {
+        Progress::Done(answer) => answer,
+        // Should the server stop meanwhile, the other has been told to end all the same.
+        Progress::Killing(killing) => killing.finish().await.unwrap_or(Ok(Reply::Int(1))),
+        Progress::Waiting(_) => Ok(Reply::Null),
+    };
+    let done = matches!(answer.map_err(LeaseError::Refused)?, Reply::Int(1));
+    Ok(Response::new(KillResponse { done }))
+}
+
+/// Each response is made of one kind of reply.
+macro_rules! from_reply {
+    ($($response:ident: $kind:ident($value:ident) => $made:expr,)*) => {
+        $(impl TryFrom<Reply> for $response {
+            type Error = Reply;
+
+            fn try_from(reply: Reply) -> Result<Self, Reply> {
+                match reply {
+                    Reply::$kind($value) => Ok($made),
+                    other => Err(other),
+                }
+            }
+        })*
+    };
+}
+
+from_reply! {
+    WaitersResponse: Waiters(list) => Self {
+        total: list.total as u64,
+        waiters: list.rows.into_iter().map(Waiter::from).collect(),
+    },
+    WhyResponse: Why(list) => Self {
+        total: list.total as u64,
+        steps: list.rows.into_iter().map(Step::from).collect(),
+    },
+    SessionsResponse: Sessions(list) => Self {
+        total: list.total as u64,
+        sessions: list.rows.into_iter().map(SessionTold::from).collect(),
+    },
+    StatsResponse: Stats(stats) => Self::from(*stats),
+}
+
+impl From<WaiterRow> for Waiter {
+    fn from(WaiterRow { id, mode, peer, waited }: WaiterRow) -> Self {
+        let peer = peer.map_or_else(String::new, |peer| peer.to_string());
+        Self { connection_id: id.0, peer, mode: lock_mode(mode), waited_ms: millis(waited) }
+    }
+}
+
+impl From<WhyRow> for Step {
+    fn from(WhyRow { lock, waits_for }: WhyRow) -> Self {
+        Self { hold: Some(Lock::from(lock)), waits_for: waits_for.map(|name| name.to_string()) }
+    }
+}
+
+impl From<SessionRow> for SessionTold {
+    fn from(row: SessionRow) -> Self {
+        let SessionRow { id, origin, age, holds, waits_for, profile } = row;
+        Self {
+            connection_id: id.0,
+            wire: origin.wire.to_owned(),
+            peer: origin.peer.to_string(),
+            owner: Some(profile.who().to_owned()).filter(|who| !who.is_empty()),
+            note: profile.note.as_deref().map(str::to_owned),
+            age_ms: millis(age),
+            holds: holds as u64,
+            waits_for: waits_for.map(|name| name.to_string()),
+            expires_at_ms: profile.expires.map(moment),
+        }
+    }
+}
+
+impl From<Stats> for StatsResponse {
+    fn from(Stats { connections, table, timeouts, abandoned, uptime }: Stats) -> Self {
+        Self {
+            connections: connections as u64,
+            locks: table.locks as u64,
+            waiters: table.waiters as u64,
+            grants: table.grants,
+            timeouts,
+            deadlocks: table.deadlocks,
+            releases_by_disconnect: abandoned,
+            uptime_ms: millis(uptime),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+impl From<Past> for EndedHold {
+    fn from(past: Past) -> Self {
+        let Past { session, origin, user, mode, token, started, held, cause, .. } = past;
+        let since_1970 = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self {
+            connection_id: session.0,
+            wire: origin.wire.to_owned(),
+            peer: origin.peer.to_string(),
+            owner: Some(user.to_string()).filter(|user| !user.is_empty()),
+            mode: lock_mode(mode),
+            fencing_token: token,
+            acquired_at_ms: i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX),
+            held_ms: millis(held),
+            cause: cause.as_str().to_owned(),
+        }
+    }
+}

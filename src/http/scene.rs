@@ -1,0 +1,193 @@
+//! A scene as JSON, the same to the byte for as long as nothing has changed: it tells moments, not ages.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::{
+    command::Stats,
+    lock::{Holder, Mode, Seen, WaiterInfo},
+    name::Name,
+    session::{Person, Scene},
+    web::millis,
+};
+
+/// Tells when something was, in milliseconds since 1970. The same moment is always told the same.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    wall: Duration,
+    instant: Instant,
+}
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self {
+            wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            instant: Instant::now(),
+        }
+    }
+
+    pub(super) fn at(&self, moment: Instant) -> u64 {
+        let before = self.instant.saturating_duration_since(moment);
+        millis(self.wall.saturating_sub(before) + moment.saturating_duration_since(self.instant))
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Told<'a> {
+    version: &'static str,
+    started_at: u64,
+    stopping: bool,
+    totals: Totals,
+    /// How many locks match, of which these are the first.
+    matching: usize,
+    locks: Vec<Lock<'a>>,
+    sessions: BTreeMap<u32, Session<'a>>,
+}
+
+impl<'a> Told<'a> {
+    pub(super) fn of(scene: &'a Scene, clock: Clock, started_at: u64) -> Self {
+        let Scene { stats, is_stopping, locks, total, sessions } = scene;
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            started_at,
+            stopping: *is_stopping,
+            totals: Totals::of(stats),
+            matching: *total,
+            locks: locks.iter().map(|seen| Lock::of(seen, clock)).collect(),
+            sessions: sessions.iter().map(|person| (person.id.0, Session::of(person, clock))).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Totals {
+    sessions: usize,
+    locks: usize,
+    waiters: usize,
+    grants: u64,
+    timeouts: u64,
+    deadlocks: u64,
+}
+
+impl Totals {
+    fn of(stats: &Stats) -> Self {
+        let Stats { connections, table, timeouts, .. } = stats;
+        Self {
+            sessions: *connections,
+            locks: table.locks,
+            waiters: table.waiters,
+            grants: table.grants,
+            timeouts: *timeouts,
+            deadlocks: table.deadlocks,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Lock<'a> {
+    name: &'a str,
+    /// How many hold it, and the first of them.
+    holders: usize,
+    held: Vec<Hold>,
+    /// How many wait for it, and the first of them.
+    waiters: usize,
+    queue: Vec<Wait>,
+}
+
+impl<'a> Lock<'a> {
+    fn of(seen: &'a Seen, clock: Clock) -> Self {
+        let Seen { name, holders, queue } = seen;
+        Self {
+            name: name.as_str(),
+            holders: holders.total,
+            held: holders.rows.iter().map(|holder| Hold::of(holder, clock)).collect(),
+            waiters: queue.total,
+            queue: queue.rows.iter().map(|waiter| Wait::of(waiter, clock)).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Hold {
+    id: u32,
+    shared: bool,
+    token: u64,
+    since: u64,
+}
+
+impl Hold {
+    fn of(holder: &Holder, clock: Clock) -> Self {
+        let Holder { session, mode, token, since } = *holder;
+        Self { id: session.0, shared: mode == Mode::Shared, token, since: clock.at(since) }
+    }
+}
+
+#[derive(Serialize)]
+struct Wait {
+    id: u32,
+    shared: bool,
+    since: u64,
+}
+
+impl Wait {
+    fn of(waiter: &WaiterInfo, clock: Clock) -> Self {
+        let WaiterInfo { session, mode, since } = *waiter;
+        Self { id: session.0, shared: mode == Mode::Shared, since: clock.at(since) }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Session<'a> {
+    wire: &'static str,
+    peer: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    user: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
+    since: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holds: Option<usize>,
+    may_end: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<&'a str>,
+}
+
+impl<'a> Session<'a> {
+    fn of(person: &'a Person, clock: Clock) -> Self {
+        let Person { origin, since, holds, may_end, waits_for, profile, .. } = person;
+        Self {
+            wire: origin.wire,
+            peer: origin.peer.to_string(),
+            user: profile.who(),
+            note: profile.note.as_deref(),
+            since: clock.at(*since),
+            expires: profile.expires.map(|expires| clock.at(expires)),
+            holds: *holds,
+            may_end: *may_end,
+            waits_for: waits_for.as_ref().map(Name::as_str),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_always_told_the_same() {
+        let clock = Clock::start();
+        let moment = Instant::now() + Duration::from_millis(1500);
+        let before = clock.at(moment - Duration::from_secs(1));
+        assert_eq!(clock.at(moment) - before, 1000);
+        assert_eq!(clock.at(moment), clock.at(moment));
+    }
+}

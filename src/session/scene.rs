@@ -1,0 +1,103 @@
+//! What the live page shows at one moment: bounded, whatever there is.
+
+use std::collections::BTreeSet;
+
+use tokio::time::Instant;
+
+use super::{Hub, Profile, Viewer};
+use crate::{
+    command::{Origin, Stats},
+    lock::{Seen, SessionId},
+    name::Name,
+};
+
+/// The most locks of a scene.
+pub const MAX_SCENE_LOCKS: usize = 500;
+
+/// Of each lock the most holders, and the most places of its queue.
+const OF_EACH: (usize, usize) = (10, 50);
+
+/// The most of both together; beyond it a lock has one holder and no queue, with their numbers.
+const MAX_PEOPLE: usize = 2000;
+
+/// What is there at one moment, as far as a person would look.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    /// The numbers of the server.
+    pub stats: Stats,
+    /// Whether it has been told to stop.
+    pub is_stopping: bool,
+    /// The locks, those that are waited for first.
+    pub locks: Vec<Seen>,
+    /// How many there are of which these are the first.
+    pub total: usize,
+    /// Those that hold or wait for one of these locks.
+    pub sessions: Vec<Person>,
+}
+
+/// A session of a scene.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// Its number.
+    pub id: SessionId,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Since when it lives.
+    pub since: Instant,
+    /// How many locks it holds, be they in the scene or not; none if the viewer may not know.
+    pub holds: Option<usize>,
+    /// Whether the viewer may end it.
+    pub may_end: bool,
+    /// What it waits for.
+    pub waits_for: Option<Name>,
+    /// What its client tells of itself.
+    pub profile: Profile,
+}
+
+impl Hub {
+    /// The locks that matter most, of those in whose names `find` occurs and that the viewer may see, and
+    /// whose they are. It looks at every lock: not for a thread that serves connections.
+    pub fn scene(&self, find: Option<&Name>, viewer: Viewer<'_>) -> Scene {
+        let wanted =
+            |name: &Name| find.is_none_or(|find| name.as_str().contains(find.as_str())) && viewer.sees(name);
+        let names = self.table.busiest(MAX_SCENE_LOCKS, wanted);
+        let locks = self.see(&names.rows);
+        let sessions = locks.iter().flat_map(people).collect::<BTreeSet<_>>();
+        Scene {
+            stats: self.stats(),
+            is_stopping: self.is_draining(),
+            total: names.total,
+            sessions: sessions.into_iter().filter_map(|id| self.person(id, viewer)).collect(),
+            locks,
+        }
+    }
+
+    fn see(&self, names: &[Name]) -> Vec<Seen> {
+        let mut room = MAX_PEOPLE;
+        let seen = names.iter().filter_map(|name| {
+            let seen = self.table.see(name, OF_EACH.0.min(room).max(1), OF_EACH.1.min(room))?;
+            room = room.saturating_sub(people(&seen).count());
+            Some(seen)
+        });
+        seen.collect()
+    }
+
+    fn person(&self, id: SessionId, viewer: Viewer<'_>) -> Option<Person> {
+        let handle = self.handle(id)?;
+        let account = handle.account();
+        Some(Person {
+            id,
+            origin: handle.origin,
+            since: handle.since,
+            holds: viewer.sees_session_of(account.as_deref()).then(|| handle.holds()),
+            may_end: viewer.may_kill(account.as_deref()),
+            waits_for: self.table.waits_for(id).map(|name| viewer.shown(name)),
+            profile: handle.profile(),
+        })
+    }
+}
+
+fn people(seen: &Seen) -> impl Iterator<Item = SessionId> {
+    let holders = seen.holders.rows.iter().map(|holder| holder.session);
+    holders.chain(seen.queue.rows.iter().map(|waiter| waiter.session))
+}

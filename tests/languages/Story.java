@@ -1,0 +1,67 @@
+import java.io.BufferedReader;
+import java.io.FileInputStream;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.security.KeyStore;
+import java.security.cert.CertificateFactory;
+import java.time.Duration;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.TrustManagerFactory;
+
+/** What tests/languages.rs tells the client of Java to do. */
+public class Story {
+    static final BufferedReader input = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+    static final PrintStream output = new PrintStream(System.out, true, StandardCharsets.UTF_8);
+
+    public static void main(String[] args) throws Exception {
+        var locks = new GetLock("127.0.0.1", Integer.parseInt(args[0]));
+        var env = System.getenv();
+        if (!env.getOrDefault("GETLOCK_USER", "").isEmpty()) locks.user(env.get("GETLOCK_USER"), env.get("GETLOCK_PASSWORD"));
+        if (env.containsKey("GETLOCK_CA")) locks.tls(trusting(env.get("GETLOCK_CA")).getSocketFactory());
+        for (String[] words = command(); words != null; words = command()) {
+            String name = words[2];
+            var timeout = Duration.ofMillis(Math.round(1000 * Double.parseDouble(words[1])));
+            try {
+                if (hold(words[0].equals("lock") ? locks.lock(name, timeout) : locks.sharedLock(name, timeout))) {
+                    output.println("left");
+                }
+            } catch (GetLock.Lost lost) {
+                output.println(lost.symbol == null ? "lost" : "lost " + lost.symbol);
+            } catch (GetLock.Refused refused) {
+                output.println("refused " + refused.symbol);
+            } catch (IOException away) {
+                output.println("away");
+            }
+        }
+    }
+
+    /** Whether the guard was left without a word. */
+    static boolean hold(GetLock.Guard taken) throws IOException {
+        try (var guard = taken) {
+            output.println(guard == null ? "none" : "granted " + guard.token());
+            if (guard == null) return false;
+            String verb = command()[0];
+            if (verb.equals("release")) output.println(guard.release() ? "released" : "not released");
+            if (verb.equals("watch")) guard.lost().join();
+            return verb.equals("leave");
+        }
+    }
+
+    static String[] command() throws IOException {
+        String line = input.readLine();
+        return line == null ? null : line.replace("␤", "\n").split(" ", 3);
+    }
+
+    static SSLContext trusting(String file) throws Exception {
+        var store = KeyStore.getInstance(KeyStore.getDefaultType());
+        store.load(null, null);
+        store.setCertificateEntry("ca", CertificateFactory.getInstance("X.509").generateCertificate(new FileInputStream(file)));
+        var trust = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+        trust.init(store);
+        var context = SSLContext.getInstance("TLS");
+        context.init(null, trust.getTrustManagers(), null);
+        return context;
+    }
+}
