@@ -33,6 +33,8 @@ pub mod line;
 #[cfg(feature = "server")]
 pub mod lock;
 #[cfg(feature = "server")]
+pub mod metrics;
+#[cfg(feature = "server")]
 pub mod mysql;
 pub mod name;
 #[cfg(feature = "server")]
@@ -48,6 +50,8 @@ pub mod server;
 #[cfg(feature = "server")]
 pub mod session;
 mod sync;
+#[cfg(feature = "server")]
+pub mod systemd;
 #[cfg(feature = "server")]
 pub mod tally;
 pub mod timeout;

@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use common::{
-    Client, TestServer,
+    Client, PATIENCE, TestServer,
     grpc::locks,
     http::Request as Http,
     mysql::{MySql, Reply},
@@ -20,6 +20,7 @@ use getlockd::{
     user::{Proof, Users, Wanted, entry},
 };
 use tempfile::TempDir;
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tonic::{Code, Request, transport::Channel};
 
 /// A file of users: app1 and app2 keep to their part, ops sees all and may end all.
@@ -259,6 +260,17 @@ async fn a_mysql_client_that_becomes_another_user_has_the_rights_of_that_one() {
 }
 
 #[tokio::test]
+async fn a_mysql_client_may_become_another_user_long_after_its_login() {
+    let file = File::new();
+    let path = file.path();
+    let server = TestServer::with(&["--users", path.to_str().unwrap(), "--login-time", "1s"]);
+    let mut client = mysql(&server, "app1").await;
+    assert_eq!(client.value("SELECT SLEEP(1.1)").await.unwrap(), "0");
+    client.change_user("app2", "secret of app2").await.unwrap();
+    assert_eq!(client.value("SELECT GET_LOCK('app2:a', 0)").await.unwrap(), "1");
+}
+
+#[tokio::test]
 async fn http_shows_and_takes_nothing_outside() {
     let file = File::new();
     let server = file.server();
@@ -439,6 +451,14 @@ async fn one_who_does_not_log_in_is_closed_in_time_whatever_he_sends() {
     assert_eq!(client.ask("PING").await, "PONG");
     assert_eq!(client.line().await, "ERROR AUTH nobody has logged in for 100ms (--login-time); closing");
     assert_eq!(client.next().await, None);
+    // Nor is there more time for one who guesses, and one who takes no answers.
+    let mut guesser = server.client().await;
+    guesser.send(&["AUTH app1 guess"; 100].join("\n")).await;
+    assert_eq!(guesser.line().await, "ERROR AUTH wrong user or password");
+    assert_eq!(guesser.line().await, "ERROR AUTH nobody has logged in for 100ms (--login-time); closing");
+    let mut deaf = TcpStream::connect(server.addrs().line).await.unwrap();
+    let closed = async { while deaf.write_all(&b"HELP\n".repeat(1000)).await.is_ok() {} };
+    timeout(PATIENCE, closed).await.expect("an end in time");
 }
 
 #[tokio::test]

@@ -46,6 +46,14 @@ fn the_table_knows_no_socket_no_command_and_no_wire() {
     assert_none_names("/src/lock", &forbidden);
 }
 
+/// Nothing is decided by what is counted: it could be left out.
+#[test]
+fn what_is_counted_is_read_by_lists_and_metrics_alone() {
+    assert_none_names("/src/lock", &["crate::tally", "crate::metrics"]);
+    assert_none_names("/src/tally", &["crate::session", "crate::metrics", "crate::net", "tokio::"]);
+    assert_eq!(naming("crate::metrics"), ["http/metrics.rs"]);
+}
+
 #[test]
 fn sessions_know_no_bytes_and_no_sockets() {
     assert_none_names("/src/session", &["tokio::net", "tokio::io", "bytes::", "line::", "crate::net"]);

@@ -150,6 +150,9 @@ impl Connection {
             if let Some(ending) = self.session.ending() {
                 return Err(ending.into());
             }
+            if more && self.time_to_log_in().is_some_and(|left| left.is_zero()) {
+                return Err(Over::NoLogin);
+            }
             if !more || self.io.output.len() >= MAX_UNSENT {
                 self.flush().await?;
             }
@@ -191,7 +194,8 @@ impl Connection {
     }
 
     fn respond(&mut self, request: Result<Request, Refusal>) -> Result<Step<'_>, Over> {
-        tracing::trace!(?request);
+        // Of what is refused not the words: one may be a password behind a mistyped AUTH.
+        tracing::trace!(request = ?request.as_ref().map_err(Refusal::symbol));
         let response = match request {
             Ok(Request::Run(command)) => return self.answer(command),
             Ok(Request::Auth(credentials)) => return Ok(Step::Waits(Box::pin(self.log_in(credentials)))),
@@ -254,7 +258,17 @@ impl Connection {
     }
 
     async fn flush(&mut self) -> Result<(), Over> {
+        if let Some(left) = self.time_to_log_in() {
+            let flush = wire::flush(&mut self.io, self.session.handle());
+            // Boxed: its state is not needed any more once the client is in.
+            return Ok(Box::pin(timeout(left, flush)).await.map_err(|_| Over::NoLogin)??);
+        }
         Ok(wire::flush(&mut self.io, self.session.handle()).await?)
+    }
+
+    /// What is left of it; none for one who has logged in, or need not.
+    fn time_to_log_in(&self) -> Option<Duration> {
+        self.session.may_idle().filter(|_| self.session.needs_login())
     }
 
     /// Frees what the session holds, then says why, to a client that is still there.

@@ -155,6 +155,10 @@ impl Connection {
 
     /// A lock is not freed for idleness unless somebody has asked for that.
     fn may_idle(&self) -> Option<Duration> {
+        // Who logs in, now or as another user, has a time of his own for that.
+        if self.session.needs_login() {
+            return None;
+        }
         let settings = self.state.variables.settings();
         let counts = settings.wait_timeout_is_set || self.session.holds() == 0;
         let of_client = counts.then_some(settings.wait_timeout);
@@ -188,7 +192,7 @@ impl Connection {
             // A client that asked nothing finds the connection closed, as with MySQL.
             Over::Ended(_) if !asked => {}
             Over::Ended(Ending::Killed(_) | Ending::Revoked) => {
-                self.writer(false).error(&SqlError::Interrupted)
+                self.writer(false).error(&SqlError::Interrupted);
             }
             Over::Ended(Ending::Shutdown) => self.writer(false).error(&SqlError::Shutdown),
             Over::Inactive => {

@@ -26,6 +26,8 @@ impl fmt::Display for Over {
             Self::Left => f.write_str("the client left"),
             Self::TooSlow => f.write_str("the client did not log in in time"),
             Self::Inactive => f.write_str("the client was idle for longer than wait_timeout"),
+            // A name that nobody has may be a password in the wrong place.
+            Self::Fatal(SqlError::AccessDenied { .. }) => f.write_str("the login was refused"),
             Self::Fatal(error) => error.fmt(f),
             Self::Ended(ending) => ending.fmt(f),
         }

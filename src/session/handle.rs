@@ -106,7 +106,6 @@ impl Handle {
         profile.since = Instant::now();
     }
 
-    /// What the client has told of itself.
     /// Who it was let in as, where there are users.
     pub(super) fn account(&self) -> Option<Arc<User>> {
         self.noted().as_ref()?.account.clone()
@@ -117,6 +116,17 @@ impl Handle {
         noted.get_or_insert_with(|| Box::new(Profile::new(self.since))).account = Some(account);
     }
 
+    /// The user that it is let in as, as he is now; not if it has become another's meanwhile.
+    pub(super) fn renew_account(&self, now: &Arc<User>) {
+        let mut noted = self.noted();
+        let account = noted.as_mut().and_then(|profile| profile.account.as_mut());
+        account
+            .into_iter()
+            .filter(|account| account.name() == now.name())
+            .for_each(|account| *account = now.clone());
+    }
+
+    /// What the client has told of itself.
     pub(super) fn profile(&self) -> Profile {
         self.noted().as_deref().map_or_else(|| Profile::new(self.since), Profile::clone)
     }

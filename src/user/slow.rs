@@ -4,7 +4,7 @@
 //! password does not lock out those beside it that have the new one.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     net::{IpAddr, Ipv6Addr},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -21,7 +21,7 @@ pub(super) type Key = (IpAddr, Option<Box<str>>);
 const DELAY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 
 /// How many wrong ones of a kind may wait for their answer. With so many no more are looked at.
-const WAITING: u32 = 16;
+const WAITING: usize = 16;
 
 /// So long a failure is remembered.
 const MEMORY: Duration = Duration::from_mins(10);
@@ -35,8 +35,21 @@ pub(super) struct Slow(Mutex<HashMap<Key, Failures>>);
 #[derive(Debug)]
 struct Failures {
     count: u32,
-    waiting: u32,
+    /// When those that wait for their answer get it. One that does not stay for it waits all the same:
+    /// who hears nothing for a moment knows that his guess was wrong.
+    waiting: VecDeque<Instant>,
     last: Instant,
+}
+
+impl Failures {
+    /// How many wait for their answer.
+    fn waiting(&mut self) -> usize {
+        let now = Instant::now();
+        while self.waiting.front().is_some_and(|answered| *answered <= now) {
+            self.waiting.pop_front();
+        }
+        self.waiting.len()
+    }
 }
 
 /// One who shows something, right or wrong.
@@ -49,7 +62,7 @@ impl Slow {
     /// Whether this one is looked at.
     pub(super) fn attempt(&self, (from, user): Key) -> Result<Attempt<'_>, Denied> {
         let key = (network(from), user);
-        if self.failures().get(&key).is_some_and(|failures| failures.waiting >= WAITING) {
+        if self.failures().get_mut(&key).is_some_and(|failures| failures.waiting() >= WAITING) {
             return Err(Denied::TooMany);
         }
         Ok(Attempt { slow: self, key })
@@ -59,27 +72,24 @@ impl Slow {
     fn begin(&self, key: &mut Key) -> Duration {
         let mut all = self.failures();
         if all.len() >= KINDS && !all.contains_key(key) {
-            all.retain(|_, failures| failures.waiting > 0 || failures.last.elapsed() < MEMORY);
+            all.retain(|_, failures| failures.last.elapsed() < MEMORY);
             if all.len() >= KINDS {
                 *key = (IpAddr::V6(Ipv6Addr::UNSPECIFIED), None);
             }
         }
-        let failures =
-            all.entry(key.clone()).or_insert(Failures { count: 0, waiting: 0, last: Instant::now() });
+        let new = || Failures { count: 0, waiting: VecDeque::new(), last: Instant::now() };
+        let failures = all.entry(key.clone()).or_insert_with(new);
         if failures.last.elapsed() > MEMORY {
             failures.count = 0;
         }
         let delay = DELAY.0.saturating_mul(1 << failures.count.min(10)).min(DELAY.1);
         failures.count = failures.count.saturating_add(1);
-        failures.waiting += 1;
         failures.last = Instant::now();
-        delay
-    }
-
-    fn end(&self, key: &Key) {
-        if let Some(failures) = self.failures().get_mut(key) {
-            failures.waiting -= 1;
+        // Those that share are not counted: nobody is refused for them.
+        if failures.waiting() < WAITING {
+            failures.waiting.push_back(failures.last + delay);
         }
+        delay
     }
 
     fn failures(&self) -> MutexGuard<'_, HashMap<Key, Failures>> {
@@ -91,24 +101,15 @@ impl Slow {
 impl Attempt<'_> {
     pub(super) fn succeed(self) {
         let mut all = self.slow.failures();
-        if all.get(&self.key).is_some_and(|failures| failures.waiting == 0) {
+        if all.get_mut(&self.key).is_some_and(|failures| failures.waiting() == 0) {
             all.remove(&self.key);
         }
     }
 
-    /// Resolves when the answer may be given. Cancel-safe: the failure counts.
+    /// Resolves when the answer may be given. Cancel-safe: the failure counts, and waits on.
     pub(super) async fn fail(mut self) {
         let delay = self.slow.begin(&mut self.key);
-        let _waiting = Waiting(&self);
         sleep(delay).await;
-    }
-}
-
-struct Waiting<'a>(&'a Attempt<'a>);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.slow.end(&self.0.key);
     }
 }
 
@@ -164,7 +165,10 @@ mod tests {
         }
         assert!(slow.attempt(key(1, None)).is_err());
         assert!(slow.attempt(key(1, Some("app1"))).is_ok() && slow.attempt(key(2, None)).is_ok());
+        // One that leaves makes no place for another: it would guess as fast as it can leave.
         failing.pop();
+        assert!(slow.attempt(key(1, None)).is_err());
+        tokio::time::advance(DELAY.0).await;
         assert!(slow.attempt(key(1, None)).is_ok());
     }
 
@@ -183,7 +187,6 @@ mod tests {
         for n in 0..KINDS + 10 {
             let mut key = spread(n);
             slow.begin(&mut key);
-            slow.end(&key);
         }
         assert_eq!(slow.failures().len(), KINDS + 1);
         tokio::time::advance(MEMORY * 2).await;
