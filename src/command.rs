@@ -11,6 +11,7 @@ use crate::{
     escape::Written,
     lock::{Circle, Excerpt, Mode, SessionId, Token},
     name::Name,
+    session::Profile,
     timeout::Timeout,
     user::Denied,
 };
@@ -117,7 +118,7 @@ pub struct LockRow {
     /// From where; none if the session ended meanwhile.
     pub origin: Option<Origin>,
     /// What its client tells of itself, and who it is.
-    pub profile: Option<crate::session::Profile>,
+    pub profile: Option<Profile>,
     /// Its fencing token.
     pub token: Token,
     /// For how long.
@@ -129,7 +130,7 @@ pub struct LockRow {
 impl LockRow {
     /// What its holder calls itself, if it does.
     pub fn user(&self) -> Option<&str> {
-        self.profile.as_ref().map(|profile| &*profile.user).filter(|user| !user.is_empty())
+        self.profile.as_ref().map(Profile::called).filter(|user| !user.is_empty())
     }
 
     /// Why it was taken, if its holder said so.
@@ -175,7 +176,7 @@ pub struct SessionRow {
     /// What it waits for.
     pub waits_for: Option<Name>,
     /// What its client tells of itself.
-    pub profile: crate::session::Profile,
+    pub profile: Profile,
 }
 
 /// One step from a lock to what its holder waits for.

@@ -233,16 +233,12 @@ impl Users {
     }
 
     async fn answer(&self, attempt: slow::Attempt<'_>, user: Option<Arc<User>>) -> Result<Arc<User>, Denied> {
-        match user {
-            Some(user) => {
-                attempt.succeed();
-                Ok(user)
-            }
-            None => {
-                attempt.fail().await;
-                Err(Denied::Wrong)
-            }
+        if let Some(user) = user {
+            attempt.succeed();
+            return Ok(user);
         }
+        attempt.fail().await;
+        Err(Denied::Wrong)
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {

@@ -278,6 +278,17 @@ async fn signals_are_passed_on() {
     }
 }
 
+/// As under nohup.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_is_ignored_stays_ignored() {
+    let server = TestServer::start();
+    let script = format!("trap '' HUP; exec {GETLOCK} x -c 'kill -HUP $PPID; kill -HUP $$; echo lives'");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).env("GETLOCK_HOST", server.addr.to_string());
+    assert_eq!(output(shell).await, (0, "lives\n".to_owned(), String::new()));
+}
+
 #[tokio::test]
 async fn its_own_end_frees_the_lock() {
     let server = TestServer::start();

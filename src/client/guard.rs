@@ -41,7 +41,7 @@ impl Drop for Held {
 
 /// A lock that is held, until this is dropped or its connection ends.
 ///
-/// Taken twice on one [`Connection`] a lock has two guards, and is freed with the second.
+/// Taken twice on one [`Connection`](super::Connection) a lock has two guards, and is freed with the second.
 ///
 /// A drop frees the lock soon, and does not wait for it; [`Guard::release`] does, and reports.
 #[must_use = "the lock is freed when its guard is dropped"]

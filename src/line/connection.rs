@@ -239,7 +239,7 @@ impl Connection {
             ending = handle.ended() => return Err(Cut::Ended(ending)),
             answer = self.session.log_in(&name, &proof) => answer,
         };
-        if answer.is_ok() {
+        if answer.is_ok() && self.session.user().is_none() {
             handle.note(|profile| profile.user = name);
         }
         Ok(answer.map(|()| Reply::Int(1)))

@@ -246,7 +246,8 @@ fn write_hold(row: &LockRow, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 /// What a client tells of itself, and how long its lease still runs.
 fn write_profile(profile: &Profile, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let Profile { account, user, note, expires, .. } = profile;
+    let Profile { account, note, expires, .. } = profile;
+    let user = profile.called();
     if !user.is_empty() {
         write!(f, " user={}", Written(user))?;
     }

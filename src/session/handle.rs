@@ -24,8 +24,15 @@ pub struct Handle {
     pub(super) since: Instant,
     holds: AtomicUsize,
     pub(super) signal: Signal,
+    noted: Mutex<Noted>,
+}
+
+/// What is known of a client, beside where it comes from.
+#[derive(Debug, Default)]
+struct Noted {
+    account: Option<Arc<User>>,
     /// Most clients of the line wire tell nothing.
-    profile: Mutex<Option<Box<Profile>>>,
+    profile: Option<Box<Profile>>,
 }
 
 /// What a client tells of itself, for people who look at the list of sessions.
@@ -66,12 +73,17 @@ impl Profile {
     pub fn who(&self) -> &str {
         self.account.as_ref().map_or(&self.user, |account| account.name())
     }
+
+    /// What it calls itself; if nothing, the user it was let in as.
+    pub fn called(&self) -> &str {
+        if self.user.is_empty() { self.who() } else { &self.user }
+    }
 }
 
 impl Handle {
     pub(super) fn new(id: SessionId, origin: Origin) -> Self {
         let (holds, signal, since) = (AtomicUsize::new(0), Signal::default(), Instant::now());
-        Self { id, origin, since, holds, signal, profile: Mutex::default() }
+        Self { id, origin, since, holds, signal, noted: Mutex::default() }
     }
 
     /// Where the session comes from.
@@ -101,39 +113,39 @@ impl Handle {
     /// Notes what the client tells of itself, or begins to wait for, or that it is idle now.
     pub fn note(&self, change: impl FnOnce(&mut Profile)) {
         let mut noted = self.noted();
-        let profile = noted.get_or_insert_with(|| Box::new(Profile::new(self.since)));
+        let profile = noted.profile.get_or_insert_with(|| Box::new(Profile::new(self.since)));
         change(profile);
         profile.since = Instant::now();
     }
 
     /// Who it was let in as, where there are users.
     pub(super) fn account(&self) -> Option<Arc<User>> {
-        self.noted().as_ref()?.account.clone()
+        self.noted().account.clone()
     }
 
-    pub(super) fn set_account(&self, account: Arc<User>) {
-        let mut noted = self.noted();
-        noted.get_or_insert_with(|| Box::new(Profile::new(self.since))).account = Some(account);
+    pub(super) fn set_account(&self, account: Option<Arc<User>>) {
+        self.noted().account = account;
     }
 
     /// The user that it is let in as, as he is now; not if it has become another's meanwhile.
     pub(super) fn renew_account(&self, now: &Arc<User>) {
-        let mut noted = self.noted();
-        let account = noted.as_mut().and_then(|profile| profile.account.as_mut());
-        account
-            .into_iter()
-            .filter(|account| account.name() == now.name())
-            .for_each(|account| *account = now.clone());
+        if let Some(account) = &mut self.noted().account
+            && account.name() == now.name()
+        {
+            *account = now.clone();
+        }
     }
 
     /// What the client has told of itself.
     pub(super) fn profile(&self) -> Profile {
-        self.noted().as_deref().map_or_else(|| Profile::new(self.since), Profile::clone)
+        let noted = self.noted();
+        let profile = noted.profile.as_deref().map_or_else(|| Profile::new(self.since), Profile::clone);
+        Profile { account: noted.account.clone(), ..profile }
     }
 
-    fn noted(&self) -> MutexGuard<'_, Option<Box<Profile>>> {
+    fn noted(&self) -> MutexGuard<'_, Noted> {
         // No code that can panic runs while it is held.
-        self.profile.lock().unwrap_or_else(PoisonError::into_inner)
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the server stops, and grants nothing new.

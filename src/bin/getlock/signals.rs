@@ -1,6 +1,10 @@
 //! The signals that are passed on.
 
-use std::{fs::File, io, task::Poll};
+use std::{
+    fs::{self, File},
+    io,
+    task::Poll,
+};
 
 use rustix::{
     process::{Pid, Signal, getpgrp, kill_process},
@@ -12,15 +16,15 @@ const PASSED_ON: [Signal; 6] =
     [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2];
 
 /// Those signals, from now on without their usual effect on this process.
-pub(crate) struct Signals([(Signal, unix::Signal); 6]);
+pub(crate) struct Signals(Vec<(Signal, unix::Signal)>);
 
 impl Signals {
+    /// But for those that are ignored, as by nohup: the command is to ignore them as well.
     pub(crate) fn new() -> io::Result<Self> {
-        let mut all = Vec::new();
-        for signal in PASSED_ON {
-            all.push((signal, unix::signal(SignalKind::from_raw(signal.as_raw()))?));
-        }
-        Ok(Self(all.try_into().unwrap_or_else(|_| unreachable!("there are six"))))
+        let ignored = ignored();
+        let heard = PASSED_ON.into_iter().filter(|signal| ignored >> (signal.as_raw() - 1) & 1 == 0);
+        let listen = |signal: Signal| Ok((signal, unix::signal(SignalKind::from_raw(signal.as_raw()))?));
+        heard.map(listen).collect::<io::Result<_>>().map(Self)
     }
 
     /// Cancel-safe.
@@ -34,6 +38,13 @@ impl Signals {
         })
         .await
     }
+}
+
+/// A bit for each signal that this process was started to ignore; none where the system does not tell.
+fn ignored() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Passes a signal on, unless the command has got it as well.
