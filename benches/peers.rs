@@ -85,7 +85,7 @@ struct Getlockd {
 
 impl Getlockd {
     fn start() -> Self {
-        let (server, line, mysql) = common::getlockd();
+        let (server, line, mysql) = common::getlockd(&[]);
         Self { server, line, mysql }
     }
 

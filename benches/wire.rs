@@ -103,7 +103,7 @@ impl Bench {
         let port = free_port();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.env("FLOOR", port.to_string());
-        Self { floor: (Server::start(command, port), port), getlockd: common::getlockd() }
+        Self { floor: (Server::start(command, port), port), getlockd: common::getlockd(&[]) }
     }
 
     fn turn(&self, load: Load) -> Turn {

@@ -1,5 +1,6 @@
 //! Every flag and its environment variable, checked once.
 
+mod reach;
 mod tls;
 mod values;
 
@@ -8,8 +9,9 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 use tracing::level_filters::LevelFilter;
 
+pub use reach::{OpenToAll, SHOWN_PASSWORDS};
 pub use tls::TlsFlags;
-pub use values::{Idle, Listen, LogFormat};
+pub use values::{Asked, Idle, Listen, LogFormat};
 use values::{at_least_one, keepalive, level, line_size, packet_size, some_time, time};
 
 /// A lock server: MySQL's GET_LOCK family without MySQL.
@@ -33,11 +35,14 @@ pub struct Cli {
 pub enum Task {
     /// Make an entry for the file of users: it asks for a password, or reads a line of its input
     User(NewUser),
+    /// Look whether a server could start with these flags, and tell what it would do; exit code 0 if it could
+    Check(Box<Config>),
     /// Ask a running server whether it answers; exit code 0 if it does
     Ping {
-        /// Where its line protocol is
-        #[arg(env = "GETLOCKD_LINE", default_value = "127.0.0.1:3305", value_name = "ADDR")]
-        server: Listen,
+        /// Where its line protocol is, or http:// and where HTTP is [default: where it listens by default, or
+        /// by GETLOCKD_LINE and GETLOCKD_HTTP]
+        #[arg(value_name = "ADDR")]
+        server: Option<Asked>,
     },
 }
 
@@ -66,16 +71,16 @@ pub struct NewUser {
 /// How the server is set up.
 #[derive(Clone, Debug, Args)]
 pub struct Config {
-    /// Where the line protocol listens: host:port (port 0 takes a free one), or off
-    #[arg(long, env = "GETLOCKD_LINE", default_value = "127.0.0.1:3305", value_name = "ADDR|off")]
+    /// Where the line protocol listens: host:port (port 0 takes a free one), off, or systemd for its socket
+    #[arg(long, env = "GETLOCKD_LINE", default_value = "127.0.0.1:3305", value_name = "ADDR")]
     pub line: Listen,
 
-    /// Where the MySQL protocol listens: host:port, or off
-    #[arg(long, env = "GETLOCKD_MYSQL", default_value = "127.0.0.1:3307", value_name = "ADDR|off")]
+    /// Where the MySQL protocol listens: host:port, off, or systemd
+    #[arg(long, env = "GETLOCKD_MYSQL", default_value = "127.0.0.1:3307", value_name = "ADDR")]
     pub mysql: Listen,
 
-    /// Where HTTP and gRPC listen: host:port, or off
-    #[arg(long, env = "GETLOCKD_HTTP", default_value = "127.0.0.1:3308", value_name = "ADDR|off")]
+    /// Where HTTP and gRPC listen: host:port, off, or systemd
+    #[arg(long, env = "GETLOCKD_HTTP", default_value = "127.0.0.1:3308", value_name = "ADDR")]
     pub http: Listen,
 
     /// The file of users, who then have to log in; `getlockd user` makes its entries. SIGHUP reads it again
@@ -174,39 +179,36 @@ impl Cli {
     /// One line that tells what is wrong, or the text of `--help` or `--version`.
     pub fn read<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Result<Self, NotServing> {
         let cli = Self::try_parse_from(args).map_err(NotServing::from)?;
-        let Config { line, mysql, http, lease_min, lease_max, .. } = cli.config;
-        let wrong = |what: &str| Err(NotServing::Wrong(what.to_owned()));
-        if cli.task.is_none() && [line, mysql, http] == [Listen::Off; 3] {
-            return wrong("nothing to serve: --line, --mysql and --http are off");
-        }
-        if cli.task.is_none() {
-            cli.config.check_open()?;
-        }
-        if lease_min > lease_max {
-            return wrong("--lease-min is more than --lease-max; say one that is not");
-        }
-        if let Some(what) = cli.config.tls.wrong() {
-            return wrong(what);
+        match &cli.task {
+            None => cli.config.agree()?,
+            Some(Task::Check(config)) => config.agree()?,
+            Some(Task::User(_) | Task::Ping { .. }) => {}
         }
         Ok(cli)
     }
 }
 
 impl Config {
-    /// Where everybody may do everything, only this machine gets there, unless it is said otherwise.
-    fn check_open(&self) -> Result<(), NotServing> {
-        let Self { line, mysql, http, users, open, .. } = self;
-        for (flag, listen) in [("--line", line), ("--mysql", mysql), ("--http", http)] {
-            if let Listen::At(addr) = listen
-                && !(addr.ip().to_canonical().is_loopback() || *open || users.is_some())
-            {
-                return Err(NotServing::Wrong(format!(
-                    "{flag} {addr} is open to other machines and nobody has to log in there: \
-                     give --users FILE, or say --open if everybody who gets there may do everything"
-                )));
+    /// Each wire, by the name that its flag has, and where it listens.
+    pub fn wires(&self) -> [(&'static str, Listen); 3] {
+        [("line", self.line), ("mysql", self.mysql), ("http", self.http)]
+    }
+
+    /// Whether the flags are right together.
+    fn agree(&self) -> Result<(), NotServing> {
+        let wrong = |what: &str| Err(NotServing::Wrong(what.to_owned()));
+        if self.wires().iter().all(|(_, listen)| *listen == Listen::Off) {
+            return wrong("nothing to serve: --line, --mysql and --http are off");
+        }
+        for (wire, listen) in self.wires() {
+            if let Listen::At(addr) = listen {
+                self.check_open(wire, addr).map_err(|error| NotServing::Wrong(error.to_string()))?;
             }
         }
-        Ok(())
+        if self.lease_min > self.lease_max {
+            return wrong("--lease-min is more than --lease-max; say one that is not");
+        }
+        self.tls.wrong().map_or(Ok(()), wrong)
     }
 }
 

@@ -1,6 +1,10 @@
 //! Names as people write them: bare where they can be, else in quotes with backslashes.
 
-use std::fmt::{self, Write};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write},
+    str,
+};
 
 /// The byte that a backslash and this one stand for (MySQL manual 11.1.1, table 11.1).
 pub(crate) fn unescape(c: u8) -> u8 {
@@ -13,6 +17,61 @@ pub(crate) fn unescape(c: u8) -> u8 {
         b'Z' => 26,
         other => other,
     }
+}
+
+/// Reads on behind an opening quote: the text up to the closing one, and what follows. None if nothing
+/// closes it.
+pub(crate) fn read_quoted(input: &[u8], mark: u8) -> Option<(Cow<'_, [u8]>, &[u8])> {
+    let mut text = Cow::Borrowed(&[][..]);
+    let mut rest = input;
+    loop {
+        let (plain, after) = rest.split_at(rest.iter().position(|&c| c == mark || c == b'\\')?);
+        append(&mut text, plain);
+        rest = match after {
+            [b'\\', first, others @ ..] => escaped(*first, others, text.to_mut()),
+            [_, again, after @ ..] if *again == mark => {
+                text.to_mut().push(mark);
+                after
+            }
+            [end, after @ ..] if *end == mark => return Some((text, after)),
+            _ => return None,
+        };
+    }
+}
+
+/// Borrows as long as there is nothing to change.
+fn append<'a>(text: &mut Cow<'a, [u8]>, more: &'a [u8]) {
+    if text.is_empty() {
+        *text = Cow::Borrowed(more);
+    } else {
+        text.to_mut().extend_from_slice(more);
+    }
+}
+
+/// What follows a backslash: `u{1b}` is a character by its number, the others are as in MySQL.
+/// Returns the rest of the input.
+fn escaped<'a>(first: u8, others: &'a [u8], text: &mut Vec<u8>) -> &'a [u8] {
+    match numbered(others) {
+        Some((c, rest)) if first == b'u' => {
+            text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            rest
+        }
+        _ => {
+            text.push(unescape(first));
+            others
+        }
+    }
+}
+
+/// `{1b}` is the character with that hexadecimal number.
+fn numbered(input: &[u8]) -> Option<(char, &[u8])> {
+    let input = input.strip_prefix(b"{")?;
+    let (digits, rest) = input.split_at(input.iter().take(7).position(|&c| c == b'}')?);
+    if !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let number = u32::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
+    Some((char::from_u32(number)?, &rest[1..]))
 }
 
 /// Whether a character may stand in a bare word.

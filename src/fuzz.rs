@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 
 use crate::{
+    client,
     line::{Codec, Response},
     mysql,
 };
@@ -29,6 +30,11 @@ pub fn line(data: &[u8]) {
             return;
         }
     }
+}
+
+/// What a server sends to a client.
+pub fn replies(data: &[u8]) {
+    client::read_all(data);
 }
 
 /// MySQL packets, logins and parameters.

@@ -4,6 +4,7 @@ mod api;
 mod events;
 mod json;
 mod lists;
+mod metrics;
 mod page;
 mod scene;
 mod short;
@@ -21,7 +22,7 @@ use axum::{
 use tokio_util::sync::CancellationToken;
 
 use self::json::Failure;
-use crate::lease::Leases;
+use crate::{lease::Leases, metrics::Metrics};
 
 /// The name of this wire.
 pub const WIRE: &str = "http";
@@ -29,11 +30,12 @@ pub const WIRE: &str = "http";
 /// Everything that is answered with text and JSON.
 ///
 /// Streams of events end at `stop`.
-pub fn router(leases: Arc<Leases>, stop: CancellationToken) -> Router {
+pub fn router(leases: Arc<Leases>, metrics: Arc<Metrics>, stop: CancellationToken) -> Router {
     Router::new()
         .route("/", get(async |headers: HeaderMap| page::page_or(&headers, HELLO)))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route("/metrics", get(move |headers| metrics::scrape(metrics.clone(), headers)))
         .route("/openapi.json", get(openapi))
         .merge(api::routes())
         .merge(events::routes(leases.hub(), stop))

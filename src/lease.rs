@@ -211,6 +211,11 @@ impl Leases {
         (ends, Arc::new(delivery))
     }
 
+    /// How many run.
+    pub fn count(&self) -> usize {
+        self.live().len()
+    }
+
     /// A place for one that holds locks without a connection of its own.
     ///
     /// # Errors

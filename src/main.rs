@@ -11,7 +11,8 @@ use getlockd::{
     config::{Cli, Config, LogFormat, NotServing, Task},
     invite::invite,
     ping,
-    server::{Reloader, Server},
+    server::{Reloader, Server, check},
+    systemd,
 };
 use tokio::{
     runtime::Builder,
@@ -23,11 +24,23 @@ use tracing_appender::non_blocking::WorkerGuard;
 fn main() -> ExitCode {
     match Cli::read(std::env::args_os()) {
         Ok(Cli { task: None, config }) => exit(run(&config)),
-        Ok(Cli { task: Some(Task::Ping { server }), .. }) => exit(ping::ping(server)),
+        Ok(Cli { task: Some(Task::Check(config)), .. }) => exit(tell(&config)),
+        Ok(Cli { task: Some(Task::Ping { server }), config }) => {
+            exit(server.map_or_else(|| config.to_ask(), Ok).and_then(ping::ping))
+        }
         Ok(Cli { task: Some(Task::User(new)), .. }) => exit(invite(new)),
         Err(NotServing::Wrong(what)) => exit(Err(format!("{what} (--help explains)"))),
         Err(NotServing::Told(text)) => exit(stdout().write_all(text.as_bytes())),
     }
+}
+
+/// What a server with this configuration would do; what should be looked at goes to stderr.
+fn tell(config: &Config) -> Result<(), Box<dyn Error>> {
+    let checked = check(config)?;
+    for warning in checked.warnings {
+        writeln!(stderr(), "getlockd: warning: {warning}")?;
+    }
+    Ok(stdout().write_all(checked.report.as_bytes())?)
 }
 
 /// Few threads on purpose: see [`Config::workers`].
@@ -40,13 +53,16 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     // Before anything listens, so that a signal never finds its default action.
     let mut signals = Signals::new()?;
     let server = Server::bind(config)?;
-    let reloader = server.reloader();
+    let (reloader, hub) = (server.reloader(), server.hub().clone());
+    systemd::ready("serving");
+    tokio::spawn(systemd::live(move || format!("{} sessions", hub.sessions())));
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = pin!(server.run(async { drop(stopped.await) }));
     tokio::select! {
         () = &mut serving => return Ok(()),
         signal = signals.stop(&reloader) => {
             tracing::info!(signal, "told to stop");
+            systemd::stopping("waits for those who hold locks");
             drop(stop);
         }
     }
@@ -76,10 +92,18 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                // What came of it is in the log.
-                _ = self.hangup.recv() => drop(reloader.reload()),
+                _ = self.hangup.recv() => reload(reloader),
             }
         }
+    }
+}
+
+/// What came of it is in the log as well.
+fn reload(reloader: &Reloader) {
+    systemd::reloading();
+    match reloader.reload() {
+        Ok(()) => systemd::ready("serving"),
+        Err(_) => systemd::ready("serving; not all could be read anew, the log says why"),
     }
 }
 

@@ -2,16 +2,19 @@
 
 mod accept;
 mod burst;
+mod door;
+mod listen;
 mod prefixed;
-mod socket;
 mod stall;
 mod stream;
 mod tls;
 mod watched;
 
+pub use crate::keepalive::Keepalive;
 pub use accept::{Connection, Gate, accept};
 pub use burst::{Burst, HungUp, MAX_READ_AHEAD, MAX_UNSENT, Terms};
+pub use door::{Door, Passages};
+pub use listen::listen;
 pub use prefixed::Prefixed;
-pub use socket::{Keepalive, listen};
 pub use tls::{Secured, TLS_HELLO, Tls, TlsError, TlsFiles};
 pub use watched::{Watch, Watched};

@@ -1,33 +1,60 @@
 //! `getlockd ping`: whether a server answers, for health checks.
 
 use std::{
-    io::{BufRead, BufReader, Write},
-    net::TcpStream,
+    io::{self, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
     time::Duration,
 };
 
-use crate::config::Listen;
+use crate::config::Asked;
 
 /// A health check that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Asks a server's line protocol for a sign of life.
+/// Nothing that a server says here is longer.
+const MAX_ANSWER: u64 = 4096;
+
+/// What is asked, and the answers of a server that is well: one that is full is, and so is one that says
+/// that it takes TLS only. So nobody needs a certificate or a password here.
+type Question = (&'static str, [&'static str; 3]);
+const LINE: Question = ("PING\n", ["PONG\n", "ERROR LIMIT ", "this port takes TLS only"]);
+const HTTP: Question = (
+    "GET /healthz HTTP/1.1\r\nhost: getlockd\r\nconnection: close\r\n\r\n",
+    ["\r\n\r\nok", "no connection is free", "this port takes TLS only"],
+);
+
+/// Asks a server for a sign of life.
 ///
 /// # Errors
 /// A line that says what went wrong.
-pub fn ping(server: Listen) -> Result<(), String> {
-    let Listen::At(addr) = server else { return Err("the line protocol is off".to_owned()) };
-    let answer = ask(addr).map_err(|error| format!("no answer from {addr}: {error}"))?;
-    // One that is full answers too, and is well.
-    let answers = answer == "PONG\n" || answer.starts_with("ERROR LIMIT ");
-    if answers { Ok(()) } else { Err(format!("{addr} is no getlockd: it said {answer:?}")) }
+pub fn ping(asked: Asked) -> Result<(), String> {
+    let (addr, question) = match asked {
+        Asked::Line(addr) => (addr, LINE),
+        Asked::Http(addr) => (addr, HTTP),
+    };
+    let answer = ask(addr, question).map_err(|error| format!("no answer from {addr}: {error}"))?;
+    if is_well(&answer, question) {
+        Ok(())
+    } else {
+        Err(format!("{addr} is no getlockd: it said {answer:?}"))
+    }
 }
 
-fn ask(addr: std::net::SocketAddr) -> std::io::Result<String> {
+fn is_well(answer: &str, (_, well): Question) -> bool {
+    well.iter().any(|words| answer.contains(words))
+}
+
+/// What comes, as far as it tells.
+fn ask(addr: SocketAddr, question: Question) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(b"PING\n")?;
+    stream.write_all(question.0.as_bytes())?;
     let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer)?;
+    for byte in BufReader::new(stream).take(MAX_ANSWER).bytes() {
+        answer.push(byte?.into());
+        if is_well(&answer, question) {
+            break;
+        }
+    }
     Ok(answer)
 }

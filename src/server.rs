@@ -1,5 +1,7 @@
 //! The server: its listeners, its sessions, and how it stops.
 
+mod listeners;
+mod plan;
 mod reload;
 
 use std::{
@@ -8,29 +10,35 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
 };
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     command::Origin,
-    config::{Config, Listen},
+    config::{Config, OpenToAll},
     grpc, http,
     lease::{Bounds, Leases},
-    line, mysql,
-    net::{self, Burst, Connection, Gate, Keepalive, Terms, Tls, TlsError},
+    line,
+    metrics::{Metrics, Sources},
+    mysql,
+    net::{self, Burst, Connection, Door, Gate, Keepalive, Terms, TlsError},
     others,
     session::{Hub, Limits, Session},
-    user::{FileError, Users},
+    systemd::PassedError,
+    user::FileError,
     web,
 };
 
+use listeners::Listeners;
+use plan::Plan;
+pub use plan::{Checked, check};
 pub use reload::{ReloadError, Reloader};
 
 /// Descriptors that are not for connections: listeners, the runtime's own, and those that are told
@@ -53,6 +61,12 @@ pub enum StartError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// Everybody could do everything from elsewhere.
+    #[error(transparent)]
+    Open(#[from] OpenToAll),
+    /// systemd did not pass what was to be served.
+    #[error(transparent)]
+    Passed(#[from] PassedError),
     /// The users cannot be read.
     #[error(transparent)]
     Users(#[from] FileError),
@@ -79,13 +93,13 @@ pub struct Server {
     /// The tasks that accept connections, up to the stop.
     accepting: TaskTracker,
     max_connections: usize,
+    doors: Vec<Arc<Door>>,
+    started: SystemTime,
     terms: Arc<Terms>,
     drain: Duration,
     leases: Arc<Leases>,
     grpc: grpc::Services,
-    line: Option<TcpListener>,
-    mysql: Option<TcpListener>,
-    http: Option<TcpListener>,
+    listeners: Listeners,
 }
 
 impl Server {
@@ -95,12 +109,8 @@ impl Server {
     /// [`StartError`] when an address is taken, the process is too limited, or a file is not as it
     /// should be.
     pub fn bind(config: &Config) -> Result<Self, StartError> {
-        let users = config.users.as_deref().map(Users::load).transpose()?.map(Arc::new);
-        let tls = config.tls.files().map(|(files, required)| Tls::load(files, required)).transpose()?;
-        let max_connections = max_connections(config.max_connections)?;
-        let line = listen(line::WIRE, config.line)?;
-        let mysql = listen(mysql::WIRE, config.mysql)?;
-        let http = listen(http::WIRE, config.http)?;
+        let Plan { users, tls, max_connections } = Plan::of(config)?;
+        let listeners = Listeners::bind(config)?;
         let limits = Limits {
             locks_per_session: config.max_locks_per_session,
             waiters_per_lock: config.max_waiters_per_lock,
@@ -122,29 +132,29 @@ impl Server {
             gate,
             accepting: TaskTracker::new(),
             max_connections,
-            terms: Arc::new(Terms { keepalive: Keepalive(config.keepalive), tls: tls.map(Arc::new) }),
+            doors: Vec::new(),
+            started: SystemTime::now(),
+            terms: Arc::new(Terms { keepalive: Keepalive(config.keepalive), tls }),
             drain: config.drain,
             leases,
             grpc,
-            line,
-            mysql,
-            http,
+            listeners,
         })
     }
 
     /// Where the line protocol listens.
     pub fn line_addr(&self) -> Option<SocketAddr> {
-        self.line.as_ref().and_then(|listener| listener.local_addr().ok())
+        self.listeners.line.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
     /// Where the MySQL protocol listens.
     pub fn mysql_addr(&self) -> Option<SocketAddr> {
-        self.mysql.as_ref().and_then(|listener| listener.local_addr().ok())
+        self.listeners.mysql.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
     /// Where HTTP and gRPC listen.
     pub fn http_addr(&self) -> Option<SocketAddr> {
-        self.http.as_ref().and_then(|listener| listener.local_addr().ok())
+        self.listeners.http.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
     /// What reads files anew while the server runs.
@@ -171,26 +181,44 @@ impl Server {
 
     fn accept(&mut self) {
         let keepalive = self.terms.keepalive;
-        if let Some(listener) = self.line.take() {
+        if let Some(listener) = self.listeners.line.take() {
+            let door = self.door(line::WIRE);
             let refusal = line::refusal(self.max_connections);
             let serve = self.serving(line::WIRE, line::serve);
-            self.accepting.spawn(net::accept(listener, self.gate.clone(), refusal, keepalive, serve));
+            self.accepting.spawn(net::accept(listener, self.gate.clone(), door, refusal, keepalive, serve));
         }
-        if let Some(listener) = self.mysql.take() {
+        if let Some(listener) = self.listeners.mysql.take() {
+            let door = self.door(mysql::WIRE);
             let serve = self.serving(mysql::WIRE, mysql::serve);
             let gate = self.gate.clone();
-            self.accepting.spawn(net::accept(listener, gate, mysql::refusal(), keepalive, serve));
+            self.accepting.spawn(net::accept(listener, gate, door, mysql::refusal(), keepalive, serve));
         }
-        if let Some(listener) = self.http.take() {
+        if let Some(listener) = self.listeners.http.take() {
+            let door = self.door(http::WIRE);
             let web = web::Web {
+                // Last, when all doors are there.
                 router: self.router(),
                 terms: self.terms.clone(),
                 login: self.hub.limits().login,
                 stop: self.http_gate.stop.clone(),
             };
             let serve = serve_http(web);
-            tokio::spawn(net::accept(listener, self.http_gate.clone(), web::refusal(), keepalive, serve));
+            let gate = self.http_gate.clone();
+            tokio::spawn(net::accept(listener, gate, door, web::refusal(), keepalive, serve));
         }
+    }
+
+    /// Where connections of a wire come in.
+    fn door(&mut self, wire: &'static str) -> Arc<Door> {
+        let door = Door::new(wire, self.gate.places.clone());
+        self.doors.push(door.clone());
+        door
+    }
+
+    fn metrics(&self) -> Arc<Metrics> {
+        let (hub, leases, doors) = (self.hub.clone(), self.leases.clone(), self.doors.clone());
+        let (max_connections, started) = (self.max_connections, self.started);
+        Arc::new(Metrics::new(Sources { hub, leases, doors, max_connections, started }))
     }
 
     /// Serves a connection with a session of its own.
@@ -211,7 +239,7 @@ impl Server {
 
     /// All that HTTP and gRPC are answered by.
     pub(crate) fn router(&self) -> Router {
-        let http = http::router(self.leases.clone(), self.http_gate.stop.clone());
+        let http = http::router(self.leases.clone(), self.metrics(), self.http_gate.stop.clone());
         let others = others::router(&self.leases);
         let mut router = http.merge(self.grpc.router.clone()).merge(others);
         if self.hub.users().is_some() {
@@ -240,25 +268,6 @@ impl Server {
         let _ = timeout(LAST_WORDS, http_gate.tasks.wait()).await;
         tracing::info!("stopped");
     }
-}
-
-fn listen(wire: &'static str, listen: Listen) -> Result<Option<TcpListener>, StartError> {
-    let Listen::At(addr) = listen else { return Ok(None) };
-    let listener = net::listen(addr).map_err(|error| StartError::Listen { wire, addr, error })?;
-    let bound = listener.local_addr().unwrap_or(addr);
-    tracing::info!(wire, addr = %bound, "listening");
-    Ok(Some(listener))
-}
-
-/// As many connections as wanted, or at least as the process can open.
-fn max_connections(wanted: Option<usize>) -> Result<usize, StartError> {
-    let descriptors = wanted.map_or(u64::MAX, |wanted| (wanted as u64).saturating_add(RESERVED_DESCRIPTORS));
-    let files = rlimit::increase_nofile_limit(descriptors).unwrap_or(1024);
-    let possible = usize::try_from(files.saturating_sub(RESERVED_DESCRIPTORS)).unwrap_or(usize::MAX);
-    if possible == 0 {
-        return Err(StartError::TooFewDescriptors(files));
-    }
-    Ok(possible.min(wanted.unwrap_or(usize::MAX)).min(Semaphore::MAX_PERMITS))
 }
 
 /// What serves a connection, or nothing, for one that is gone already.

@@ -4,12 +4,14 @@
 //! each step; such a build runs in that test and nowhere else.
 
 #[cfg(not(feature = "shuttle"))]
+pub(crate) use std::hash::RandomState;
+
+#[cfg(all(feature = "server", not(feature = "shuttle")))]
 pub(crate) use {
     atomic_waker::AtomicWaker,
     dashmap::{DashMap, Entry},
     std::{
         collections::{HashMap, HashSet},
-        hash::RandomState,
         sync::{
             Mutex, MutexGuard,
             atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -22,6 +24,7 @@ pub(crate) use {
 };
 
 /// For what is only counted and shown. Nothing is decided by it, so shuttle has no steps there.
+#[cfg(feature = "server")]
 pub(crate) mod plain {
     pub(crate) use std::sync::{
         Mutex, MutexGuard,
@@ -44,6 +47,7 @@ pub(crate) use {
 
 /// Does what follows only if a test has planted that bug: `plant!(LostGrant => return)`. In a build
 /// without the feature `shuttle` it is nothing at all.
+#[cfg(feature = "server")]
 macro_rules! plant {
     ($bug:ident => $($what:tt)*) => {
         #[cfg(feature = "shuttle")]
@@ -53,4 +57,5 @@ macro_rules! plant {
     };
 }
 
+#[cfg(feature = "server")]
 pub(crate) use plant;

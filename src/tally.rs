@@ -79,10 +79,8 @@ kinds! {
 }
 
 kinds! {
-    /// Why something was refused that the server could have done.
+    /// Why something was refused that the server could have done. Connections are counted at their door.
     Refused {
-        /// There were as many connections as may be.
-        Connections = "connections",
         /// The session held as many locks as it may.
         LocksPerSession = "locks_per_session",
         /// As many waited for the lock as may.

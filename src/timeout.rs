@@ -1,6 +1,6 @@
 //! How long a request may wait: `10`, `0.5`, `500ms`, `2m`, `-1`.
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 /// How long a request may wait for its lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,9 @@ pub enum Timeout {
 pub struct BadTimeout;
 
 impl Timeout {
+    /// Only to try.
+    pub const NONE: Self = Self::Within(Duration::ZERO);
+
     /// Of so many milliseconds; less than 0, and more than a clock holds, is for ever.
     pub fn from_millis(millis: i128) -> Self {
         u64::try_from(millis).map_or(Self::Forever, |millis| Self::Within(Duration::from_millis(millis)))
@@ -24,7 +27,34 @@ impl Timeout {
 
     /// True for a request that only tries.
     pub fn is_zero(self) -> bool {
-        self == Self::Within(Duration::ZERO)
+        self == Self::NONE
+    }
+}
+
+#[cfg(feature = "client")]
+impl Timeout {
+    /// What is left of it after some time.
+    pub(crate) fn less(self, elapsed: Duration) -> Self {
+        match self {
+            Self::Within(time) => Self::Within(time.saturating_sub(elapsed)),
+            Self::Forever => Self::Forever,
+        }
+    }
+}
+
+impl From<Duration> for Timeout {
+    fn from(time: Duration) -> Self {
+        Self::Within(time)
+    }
+}
+
+/// Such that it is read as the same.
+impl fmt::Display for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Within(time) => write!(f, "{}.{:09}", time.as_secs(), time.subsec_nanos()),
+            Self::Forever => f.write_str("-1"),
+        }
     }
 }
 
@@ -107,6 +137,13 @@ mod tests {
             ("-0.0", 0),
         ] {
             assert_eq!(text.parse(), Ok(Timeout::Within(Duration::from_nanos(nanos))), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        for time in [Timeout::NONE, Timeout::Forever, Timeout::Within(Duration::new(90, 5))] {
+            assert_eq!(time.to_string().parse(), Ok(time));
         }
     }
 

@@ -46,6 +46,14 @@ fn the_table_knows_no_socket_no_command_and_no_wire() {
     assert_none_names("/src/lock", &forbidden);
 }
 
+/// Nothing is decided by what is counted: it could be left out.
+#[test]
+fn what_is_counted_is_read_by_lists_and_metrics_alone() {
+    assert_none_names("/src/lock", &["crate::tally", "crate::metrics"]);
+    assert_none_names("/src/tally", &["crate::session", "crate::metrics", "crate::net", "tokio::"]);
+    assert_eq!(naming("crate::metrics"), ["http/metrics.rs"]);
+}
+
 #[test]
 fn sessions_know_no_bytes_and_no_sockets() {
     assert_none_names("/src/session", &["tokio::net", "tokio::io", "bytes::", "line::", "crate::net"]);
@@ -75,6 +83,32 @@ fn sql_and_packets_know_no_socket_and_no_session() {
 fn leases_know_no_wire() {
     let forbidden = ["axum", "tonic", "hyper", "tokio::net", "crate::net", "crate::http", "crate::grpc"];
     assert_none_names("/src/lease", &forbidden);
+}
+
+/// Else a program that only wants a lock would have to build the server.
+#[test]
+fn the_client_knows_no_part_of_the_server() {
+    let shared = ["client", "escape", "keepalive", "name", "timeout"];
+    for (path, code) in src() {
+        if path.contains("/src/client") {
+            for group in code.split("crate::").skip(1) {
+                let group = group.split_once(';').unwrap_or((group, "")).0;
+                let parts = match group.strip_prefix('{') {
+                    Some(parts) => parts.split(", ").collect(),
+                    None => vec![group],
+                };
+                for part in parts {
+                    let part = part.split(|c: char| !c.is_alphanumeric()).next().unwrap();
+                    assert!(shared.contains(&part), "{path} names crate::{part}");
+                }
+            }
+        }
+    }
+    assert_none_names("/src/client", &["tokio_util", "tracing", "clap", "serde"]);
+    // Its program is one of those who use it.
+    let forbidden =
+        ["getlockd::server", "getlockd::session", "getlockd::line", "getlockd::command", "getlockd::net"];
+    assert_none_names("/src/bin/getlock/", &forbidden);
 }
 
 #[test]

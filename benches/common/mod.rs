@@ -139,12 +139,12 @@ fn threads(id: u32) -> Duration {
     Duration::from_nanos(used.sum())
 }
 
-/// getlockd and its ports: line and MySQL.
-pub fn getlockd() -> (Server, u16, u16) {
+/// getlockd with these flags, and its ports: line and MySQL.
+pub fn getlockd(flags: &[&str]) -> (Server, u16, u16) {
     let (line, mysql) = (free_port(), free_port());
     let mut command = Command::new(env!("CARGO_BIN_EXE_getlockd"));
     command.args(["--http", "off", "--line", &format!("127.0.0.1:{line}")]);
-    command.args(["--mysql", &format!("127.0.0.1:{mysql}")]);
+    command.args(["--mysql", &format!("127.0.0.1:{mysql}")]).args(flags);
     (Server::start(command, line), line, mysql)
 }
 

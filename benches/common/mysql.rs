@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use sha1::{Digest, Sha1};
+
 use super::load::Wire;
 
 pub const MYSQL: Wire = Wire {
@@ -36,6 +38,15 @@ fn read_packet(stream: &mut TcpStream) -> Vec<u8> {
 
 /// As root without a password.
 pub fn log_in(stream: &mut TcpStream) {
+    log_in_with(stream, b"");
+}
+
+/// As the root of `tests/data/users.toml`.
+pub fn log_in_as_root(stream: &mut TcpStream) {
+    log_in_with(stream, b"sesame");
+}
+
+fn log_in_with(stream: &mut TcpStream, password: &[u8]) {
     read_packet(stream);
     let capabilities: u32 = 1 << 9 | 1 << 15 | 1 << 19;
     let mut login = capabilities.to_le_bytes().to_vec();
@@ -45,10 +56,19 @@ pub fn log_in(stream: &mut TcpStream) {
     stream.write_all(&packet(1, &login)).unwrap();
     let mut next = read_packet(stream);
     if next[0] == 0xFE {
-        stream.write_all(&packet(3, b"")).unwrap();
+        // Behind the name of the method stands the nonce.
+        let proof = if password.is_empty() { Vec::new() } else { native_proof(password, &next[23..43]) };
+        stream.write_all(&packet(3, &proof)).unwrap();
         next = read_packet(stream);
     }
     assert_eq!(next[0], 0, "{}", String::from_utf8_lossy(&next));
+}
+
+/// What `mysql_native_password` shows of a password.
+fn native_proof(password: &[u8], nonce: &[u8]) -> Vec<u8> {
+    let once = Sha1::digest(password);
+    let mask = Sha1::new_with_prefix(nonce).chain_update(Sha1::digest(once)).finalize();
+    once.iter().zip(mask).map(|(once, mask)| once ^ mask).collect()
 }
 
 /// Five packets: count, column, end, row, end. The row must be 1.

@@ -19,6 +19,16 @@ fn flags_are_read_as_people_write_them() {
 }
 
 #[test]
+fn a_health_check_asks_what_listens() {
+    let asked = |flags: &[&str]| read(flags).unwrap().config.to_ask();
+    let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    assert_eq!(asked(&[]), Ok(Asked::Line(at(3305))));
+    assert_eq!(asked(&["--line", "off"]), Ok(Asked::Http(at(3308))));
+    assert!(asked(&["--line", "systemd", "--http", "off"]).is_err());
+    assert_eq!("http://127.0.0.1:1/".parse(), Ok(Asked::Http(at(1))));
+}
+
+#[test]
 fn a_bad_flag_is_one_line_that_says_what_would_be_right() {
     for (flags, hint) in [
         (&["--lime", "x"][..], "--line"),
@@ -43,6 +53,9 @@ fn a_bad_flag_is_one_line_that_says_what_would_be_right() {
         (&["--log-level", "loud"], "error, warn, info"),
         (&["--log-format", "xml"], "text, json"),
         (&["--mysql", "0.0.0.0:0"], "give --users FILE, or say --open"),
+        (&["check", "--mysql", "0.0.0.0:0"], "give --users FILE, or say --open"),
+        (&["check", "--lease-min", "2s", "--lease-max", "1s"], "--lease-max"),
+        (&["ping", "nowhere"], "say host:port, or http://host:port"),
         (&["user"], "<NAME>"),
         (&["serve"], "unrecognized subcommand"),
     ] {

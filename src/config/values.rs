@@ -1,6 +1,7 @@
 //! What flags take: read from text, or refused with what would be right.
 
 use std::{
+    fmt,
     net::{SocketAddr, ToSocketAddrs},
     ops::RangeInclusive,
     str::FromStr,
@@ -28,6 +29,27 @@ pub enum Listen {
     Off,
     /// At this address.
     At(SocketAddr),
+    /// At the socket that systemd passes under the name of the wire.
+    Systemd,
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::At(addr) => addr.fmt(f),
+            Self::Systemd => f.write_str("at the socket that systemd passes"),
+        }
+    }
+}
+
+/// What `getlockd ping` asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The line protocol.
+    Line(SocketAddr),
+    /// HTTP.
+    Http(SocketAddr),
 }
 
 /// How long a connection may be idle; none for ever.
@@ -52,9 +74,28 @@ impl FromStr for Listen {
         if text.eq_ignore_ascii_case("off") {
             return Ok(Self::Off);
         }
-        let mut found = text.to_socket_addrs().map_err(|error| format!("{error}; say host:port, or off"))?;
-        found.next().map(Self::At).ok_or_else(|| "no address of that name".to_owned())
+        if text.eq_ignore_ascii_case("systemd") {
+            return Ok(Self::Systemd);
+        }
+        address(text).map(Self::At).map_err(|error| format!("{error}; say host:port, off, or systemd"))
     }
+}
+
+impl FromStr for Asked {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let asked = match text.strip_prefix("http://") {
+            Some(rest) => address(rest.trim_end_matches('/')).map(Self::Http),
+            None => address(text).map(Self::Line),
+        };
+        asked.map_err(|error| format!("{error}; say host:port, or http://host:port"))
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let mut found = text.to_socket_addrs().map_err(|error| error.to_string())?;
+    found.next().ok_or_else(|| "no address of that name".to_owned())
 }
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {

@@ -10,16 +10,16 @@ use std::borrow::Cow;
 use nom::{
     IResult, Parser,
     branch::alt,
-    bytes::complete::{take_till, take_till1, take_while, take_while_m_n, take_while1},
+    bytes::complete::{take_till1, take_while, take_while1},
     character::complete::char,
-    combinator::{cut, map_opt, opt, verify},
+    combinator::{cut, opt, verify},
     error::{ErrorKind, ParseError},
     sequence::{delimited, preceded, terminated},
 };
 use smallvec::SmallVec;
 
 use super::error::Refusal;
-use crate::escape::{self, unescape};
+use crate::escape;
 
 /// A line, taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -137,47 +137,10 @@ fn bare(input: &[u8]) -> Parsed<'_, Arg<'_>> {
 
 fn quoted(input: &[u8]) -> Parsed<'_, Arg<'_>> {
     let (input, quote) = alt((char('\''), char('"'))).parse(input)?;
-    let mark = quote as u8;
-    let mut text = Cow::Borrowed(&[][..]);
-    let mut rest = input;
-    loop {
-        let (after, plain) = take_till(|c| c == mark || c == b'\\').parse(rest)?;
-        append(&mut text, plain);
-        rest = match after {
-            [b'\\', first, others @ ..] => escape(*first, others, text.to_mut()),
-            [_, again, after @ ..] if *again == mark => {
-                text.to_mut().push(mark);
-                after
-            }
-            [end, after @ ..] if *end == mark => return Ok((after, Arg { text, quoted: true })),
-            _ => return fail(Refusal::Unterminated(quote)),
-        };
+    match escape::read_quoted(input, quote as u8) {
+        Some((text, rest)) => Ok((rest, Arg { text, quoted: true })),
+        None => fail(Refusal::Unterminated(quote)),
     }
-}
-
-/// What follows a backslash: `u{1b}` is a character by its number, the others are as in MySQL.
-/// Returns the rest of the input.
-fn escape<'a>(first: u8, others: &'a [u8], text: &mut Vec<u8>) -> &'a [u8] {
-    match numbered(others) {
-        Ok((rest, c)) if first == b'u' => {
-            text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-            rest
-        }
-        _ => {
-            text.push(unescape(first));
-            others
-        }
-    }
-}
-
-fn numbered(input: &[u8]) -> Parsed<'_, std::primitive::char> {
-    let digits = take_while_m_n(1, 6, |c: u8| c.is_ascii_hexdigit());
-    let number = delimited(char('{'), digits, char('}'));
-    map_opt(number, |digits| {
-        let number = u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-        std::primitive::char::from_u32(number)
-    })
-    .parse(input)
 }
 
 fn comma(input: &[u8]) -> Parsed<'_, ()> {
@@ -190,15 +153,6 @@ fn blanks(input: &[u8]) -> Parsed<'_, ()> {
 
 fn blanks1(input: &[u8]) -> Parsed<'_, ()> {
     verify(take_while(is_blank), |blanks: &[u8]| !blanks.is_empty()).map(|_| ()).parse(input)
-}
-
-/// Borrows as long as there is nothing to change.
-fn append<'a>(text: &mut Cow<'a, [u8]>, more: &'a [u8]) {
-    if text.is_empty() {
-        *text = Cow::Borrowed(more);
-    } else {
-        text.to_mut().extend_from_slice(more);
-    }
 }
 
 /// Without the blanks and semicolons behind a line.

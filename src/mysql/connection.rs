@@ -192,7 +192,7 @@ impl Connection {
             // A client that asked nothing finds the connection closed, as with MySQL.
             Over::Ended(_) if !asked => {}
             Over::Ended(Ending::Killed(_) | Ending::Revoked) => {
-                self.writer(false).error(&SqlError::Interrupted)
+                self.writer(false).error(&SqlError::Interrupted);
             }
             Over::Ended(Ending::Shutdown) => self.writer(false).error(&SqlError::Shutdown),
             Over::Inactive => {

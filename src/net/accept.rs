@@ -13,12 +13,12 @@ use bytes::Bytes;
 use pin_project_lite::pin_project;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
     time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Burst, Keepalive};
+use super::{Burst, Door, Keepalive};
 
 /// How long to wait after a failed accept, at first and at most: descriptors may be short.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
@@ -32,7 +32,7 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// Where connections come in, and what they count against.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    /// One permit a connection.
+    /// One permit a connection, by whatever [`Door`].
     pub places: Arc<Semaphore>,
     /// One permit for each that is told that there is no place.
     pub refusals: Arc<Semaphore>,
@@ -70,6 +70,7 @@ pub struct Connection {
 pub async fn accept<S>(
     listener: TcpListener,
     gate: Gate,
+    door: Arc<Door>,
     refusal: Bytes,
     keepalive: Keepalive,
     serve: impl Fn(Connection) -> S,
@@ -86,7 +87,7 @@ pub async fn accept<S>(
         match accepted {
             Ok((stream, peer)) => {
                 pause = BACK_OFF.0;
-                let place = gate.places.clone().try_acquire_owned().ok();
+                let place = door.enter();
                 if place.is_none() && !was_full {
                     tracing::warn!("no place for more connections; refusing them");
                 }
@@ -118,21 +119,21 @@ fn refuse(stream: TcpStream, gate: &Gate, refusal: &Bytes, keepalive: Keepalive)
     }
 }
 
-fn keeping<F>(place: OwnedSemaphorePermit, work: F) -> Keeping<F> {
+fn keeping<P, F>(place: P, work: F) -> Keeping<P, F> {
     Keeping { work, _place: place }
 }
 
 pin_project! {
     /// Work that has its place until it is dropped. By hand: an async block would have room for
     /// the work twice.
-    struct Keeping<F> {
+    struct Keeping<P, F> {
         #[pin]
         work: F,
-        _place: OwnedSemaphorePermit,
+        _place: P,
     }
 }
 
-impl<F: Future<Output = ()>> Future for Keeping<F> {
+impl<P, F: Future<Output = ()>> Future for Keeping<P, F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

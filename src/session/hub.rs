@@ -1,6 +1,7 @@
 //! The sessions that live: who they are, how to end them.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -72,6 +73,7 @@ pub(super) struct Live {
     last: u32,
     draining: bool,
     pub(super) sessions: HashMap<SessionId, Arc<Handle>>,
+    by_wire: BTreeMap<&'static str, usize>,
 }
 
 impl Hub {
@@ -124,12 +126,18 @@ impl Hub {
         }
         plant!(LateGuest => drop(live); live = self.live());
         live.sessions.insert(id, handle.clone());
+        *live.by_wire.entry(origin.wire).or_default() += 1;
         Session { owner: Owner::new(id, self.table.clone()), handle, hub: self.clone(), user: None }
     }
 
     /// How many sessions live.
     pub fn sessions(&self) -> usize {
         self.live().sessions.len()
+    }
+
+    /// The same by the wires of their clients.
+    pub fn sessions_by_wire(&self) -> BTreeMap<&'static str, usize> {
+        self.live().by_wire.clone()
     }
 
     /// Tells every session to end as soon as it holds nothing; nothing new is granted any more.
@@ -217,7 +225,7 @@ impl Hub {
     }
 
     pub(super) fn leave(&self, id: SessionId) {
-        self.live().sessions.remove(&id);
+        self.live().remove(id);
         self.departures.notify_waiters();
     }
 
@@ -277,6 +285,14 @@ impl Hub {
 }
 
 impl Live {
+    fn remove(&mut self, id: SessionId) {
+        let left = self.sessions.remove(&id);
+        let count = left.and_then(|handle| self.by_wire.get_mut(handle.origin.wire));
+        if let Some(count) = count {
+            *count -= 1;
+        }
+    }
+
     /// The next number that is free. They are not used again until all have been used.
     fn next_id(&mut self) -> SessionId {
         loop {

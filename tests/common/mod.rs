@@ -78,8 +78,13 @@ impl TestServer {
 
     /// A server on a free port, with more flags.
     pub fn with(flags: &[&str]) -> Self {
+        Self::at("127.0.0.1:0", flags)
+    }
+
+    /// The same, where its line protocol is to be.
+    pub fn at(line: &str, flags: &[&str]) -> Self {
         let free = "127.0.0.1:0";
-        let args = ["getlockd", "--line", free, "--mysql", free, "--http", free];
+        let args = ["getlockd", "--line", line, "--mysql", free, "--http", free];
         let args = args.iter().chain(flags);
         let config = Cli::read(args).unwrap().config;
         let server = Server::bind(&config).unwrap();

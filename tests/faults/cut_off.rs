@@ -127,10 +127,10 @@ async fn watch(
     freed.join_all().await
 }
 
-fn serve(link: &Link, keepalive: &str) -> (Program, Addrs) {
+pub fn serve(link: &Link, keepalive: &str) -> (Program, Addrs) {
     let mut command = link.command(Side::Server, PROGRAM);
     let free = format!("{SERVER_ADDR}:0");
-    command.args(["--line", &free, "--mysql", &free, "--http", &free, "--keepalive", keepalive]);
+    command.args(["--line", &free, "--mysql", &free, "--http", &free, "--keepalive", keepalive, "--open"]);
     let mut program = Program::spawn(&mut command);
     let [mysql, http] = [(); 2].map(|()| program.next_addr());
     let addrs = Addrs { line: program.addr, mysql, http };

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     os::fd::AsRawFd,
     process::{Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
     thread::{self, JoinHandle},
 };
 
@@ -23,7 +24,8 @@ pub enum Side {
 impl Link {
     /// None, and why, where there can be none.
     pub fn new() -> Result<Self, String> {
-        let id = std::process::id();
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let id = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let link = Self { server: format!("getlockd-s{id}"), client: format!("getlockd-c{id}") };
         let Self { server, client } = &link;
         for line in [

@@ -13,6 +13,7 @@ mod ended;
 mod flooded;
 mod link;
 mod relay;
+mod server_cut_off;
 mod server_ends;
 mod speaker;
 mod stalled;

@@ -14,8 +14,16 @@ const EVIL = `<img src=x onerror=alert(1)>`;
 function netcat() {
   const nc = spawn("nc", ["127.0.0.1", String(line)], { stdio: ["pipe", "pipe", "inherit"] });
   let said = "";
-  nc.stdout.on("data", (data) => (said += data));
-  return { type: (text) => nc.stdin.write(`${text}\n`), said: () => said, end: () => nc.kill() };
+  let heard = () => {};
+  nc.stdout.on("data", (data) => {
+    said += data;
+    heard();
+  });
+  /** Resolves when it has said just this. */
+  const says = async (what) => {
+    while (!what.test(said)) await new Promise((resolve) => (heard = resolve));
+  };
+  return { type: (text) => nc.stdin.write(`${text}\n`), says, end: () => nc.kill() };
 }
 
 /** A page that may complain of nothing and ask nobody else. */
@@ -60,15 +68,15 @@ async function theStory(page) {
   await has(dialog, /nightly passes to session \d+/);
   await page.keyboard.press("Escape");
   assert.equal(await dialog.isVisible(), false);
-  assert.equal(holder.said(), "1\n");
+  await holder.says(/^1\n$/);
 
   await page.keyboard.press("x");
   await page.keyboard.press("Enter");
   await has(page.locator("#said"), "has ended");
   await row(page, "nightly").locator(".head").filter({ hasNotText: `session ${first}` }).waitFor();
   await has(row(page, "nightly"), "Nobody waits");
-  assert.match(holder.said(), /^1\nERROR KILLED session \d+ ended this one by KILL/);
-  assert.equal(waiter.said(), "1\n");
+  await holder.says(/^1\nERROR KILLED session \d+ ended this one by KILL/);
+  await waiter.says(/^1\n$/);
   assert.equal(await focused(page), "nightly", "who stands at a lock stays there");
 
   await has(row(page, "nightly").locator("ul li"), `session ${first} · line`);

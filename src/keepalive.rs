@@ -1,31 +1,16 @@
-//! Socket options.
+//! How a peer is found that vanished without a word, be it a client or a server.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-
-/// As many as may connect while the accept loop is busy; the kernel cuts it to its own limit.
-const BACKLOG: u32 = 4096;
-
-/// Binds a listening socket.
-///
-/// # Errors
-/// When the address cannot be had.
-pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A restarted server takes its port back at once.
-    socket.set_reuseaddr(true)?;
-    socket.bind(addr)?;
-    socket.listen(BACKLOG)
-}
+use tokio::net::TcpStream;
 
 /// Within which time a peer that vanished without a word is found.
 #[derive(Clone, Copy, Debug)]
 pub struct Keepalive(pub Duration);
 
 impl Keepalive {
-    /// Sets the options of an accepted socket.
+    /// Sets the options of a connected socket.
     ///
     /// # Errors
     /// When the kernel refuses one of them.
@@ -71,11 +56,13 @@ impl Keepalive {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[tokio::test]
     async fn a_peer_is_found_gone_within_the_time_whether_it_was_sent_something_or_not() {
-        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let seconds = Duration::from_secs;
         for (within, idle, interval) in [(30, 10, 2), (4, 1, 1), (7200, 2400, 480)] {

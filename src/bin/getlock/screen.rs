@@ -1,0 +1,98 @@
+//! The terminal: its size, its keys, and how it was before.
+
+use std::{
+    io::{Read, Write, stdin, stdout},
+    thread,
+};
+
+use anstream::{AutoStream, ColorChoice, adapter::strip_str};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use tokio::sync::mpsc;
+use unicode_width::UnicodeWidthChar;
+
+use crate::exit::Failure;
+
+/// The other screen of the terminal, with keys as they are hit. Dropped, all is as it was.
+pub(crate) struct Screen {
+    before: Termios,
+}
+
+impl Screen {
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let before = tcgetattr(stdin())
+            .map_err(|_| Failure::usage("this needs a terminal; without one: getlock ls"))?;
+        let mut keys = before.clone();
+        keys.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG | LocalModes::IEXTEN;
+        let screen = Self { before };
+        tcsetattr(stdin(), OptionalActions::Now, &keys).map_err(|error| Failure::system(error.into()))?;
+        put("\x1b[?1049h\x1b[?25l");
+        Ok(screen)
+    }
+
+    /// Draws the lines from the top, as many as there is place for.
+    pub(crate) fn draw(lines: &[String]) {
+        let (width, height) = size();
+        let is_plain = AutoStream::choice(&stdout()) == ColorChoice::Never;
+        let plain = |line: String| if is_plain { strip_str(&line).to_string() } else { line };
+        let shown = lines.iter().take(height).map(|line| plain(cut(line, width))).collect::<Vec<_>>();
+        put(&format!("\x1b[H{}\x1b[0m\x1b[K\x1b[J", shown.join("\x1b[0m\x1b[K\r\n")));
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        put("\x1b[?25h\x1b[?1049l");
+        let _ = tcsetattr(stdin(), OptionalActions::Now, &self.before);
+    }
+}
+
+/// With nobody there to see it, nothing is lost.
+fn put(text: &str) {
+    let mut out = stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// The keys that are hit, up to the end of the input.
+pub(crate) fn keys() -> mpsc::UnboundedReceiver<u8> {
+    let (hit, keys) = mpsc::unbounded_channel();
+    // A read of a terminal cannot be given up: a thread of its own can be left behind.
+    thread::spawn(move || stdin().lock().bytes().map_while(Result::ok).try_for_each(|key| hit.send(key)));
+    keys
+}
+
+/// Columns and rows.
+pub(crate) fn size() -> (usize, usize) {
+    let size = tcgetwinsize(stdout()).or_else(|_| tcgetwinsize(std::io::stderr()));
+    let size = size.ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
+    size.map_or((80, 24), |size| (size.ws_col.into(), size.ws_row.into()))
+}
+
+pub(crate) fn width() -> usize {
+    size().0
+}
+
+/// As much of a line as fits. What sets colours takes no place.
+pub(crate) fn cut(line: &str, width: usize) -> String {
+    let (mut used, mut in_escape) = (0, false);
+    let fits = |c: &char| {
+        if *c == '\x1b' || in_escape {
+            in_escape = !c.is_ascii_alphabetic();
+            return true;
+        }
+        used += c.width().unwrap_or(0);
+        used <= width
+    };
+    line.chars().take_while(fits).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_cut_where_they_would_wrap() {
+        assert_eq!(cut("nightly", 3), "nig");
+        assert_eq!(cut("語語", 3), "語");
+        assert_eq!(cut("\x1b[1mab\x1b[0mcd", 3), "\x1b[1mab\x1b[0mc");
+    }
+}

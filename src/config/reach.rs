@@ -1,0 +1,54 @@
+//! Who gets to where a server listens, and what that means.
+
+use std::net::SocketAddr;
+
+use super::{Asked, Config, Listen};
+
+/// What is said where passwords go over a net without TLS.
+pub const SHOWN_PASSWORDS: &str =
+    "users log in here from other machines without TLS: what they send can be read on the way";
+
+/// Everybody could do everything from other machines, and nobody has said that it is to be so.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "--{wire} {addr} is open to other machines and nobody has to log in there: \
+     give --users FILE, or say --open if everybody who gets there may do everything"
+)]
+pub struct OpenToAll {
+    wire: &'static str,
+    addr: SocketAddr,
+}
+
+impl Config {
+    /// Where everybody may do everything, only this machine gets there, unless it is said otherwise.
+    ///
+    /// # Errors
+    /// [`OpenToAll`]
+    pub fn check_open(&self, wire: &'static str, addr: SocketAddr) -> Result<(), OpenToAll> {
+        let is_meant = self.open || self.users.is_some();
+        if is_meant || is_of_this_machine(addr) { Ok(()) } else { Err(OpenToAll { wire, addr }) }
+    }
+
+    /// Whether passwords can be read on their way there.
+    pub fn shows_passwords(&self, addr: SocketAddr) -> bool {
+        self.users.is_some() && self.tls.files().is_none() && !is_of_this_machine(addr)
+    }
+
+    /// What a health check asks: the line protocol, or HTTP where that is off.
+    ///
+    /// # Errors
+    /// A line that says what to do.
+    pub fn to_ask(&self) -> Result<Asked, String> {
+        match (self.line, self.http) {
+            (Listen::At(addr), _) => Ok(Asked::Line(addr)),
+            (_, Listen::At(addr)) => Ok(Asked::Http(addr)),
+            _ => {
+                Err("say where the server is: host:port of its line protocol, or http://host:port".to_owned())
+            }
+        }
+    }
+}
+
+fn is_of_this_machine(addr: SocketAddr) -> bool {
+    addr.ip().to_canonical().is_loopback()
+}

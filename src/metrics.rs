@@ -1,0 +1,146 @@
+//! The numbers of the server, as Prometheus reads them. Nothing is counted here: each scrape reads what
+//! is counted where it happens. No label has a lock's name, a user's or an address.
+
+mod classic;
+mod process;
+mod sheet;
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, text},
+    registry::Registry,
+};
+
+use self::{process::Process, sheet::Sheet};
+use crate::{
+    grpc,
+    lease::Leases,
+    lock::Counters,
+    net::Door,
+    session::Hub,
+    tally::{Cause, Distribution, Outcome, Refused, Tally},
+};
+
+/// What the numbers are read from.
+#[derive(Debug)]
+pub struct Sources {
+    /// The sessions.
+    pub hub: Arc<Hub>,
+    /// The leases.
+    pub leases: Arc<Leases>,
+    /// Where connections come in.
+    pub doors: Vec<Arc<Door>>,
+    /// The most connections at a time.
+    pub max_connections: usize,
+    /// When the server started.
+    pub started: SystemTime,
+}
+
+/// All metrics of a server.
+#[derive(Debug)]
+pub struct Metrics(Registry);
+
+impl Metrics {
+    /// Those of these sources.
+    pub fn new(sources: Sources) -> Self {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(sources));
+        Self(registry)
+    }
+
+    /// As OpenMetrics 1.0 has it. Not for a thread that serves others: it reads files.
+    pub fn open_metrics(&self) -> String {
+        let mut page = String::new();
+        // To write into a string does not fail.
+        let _ = text::encode(&mut page, &self.0);
+        page
+    }
+
+    /// The same in the older format of Prometheus, for those who do not ask for OpenMetrics.
+    pub fn classic(&self) -> String {
+        classic::of(&self.open_metrics())
+    }
+}
+
+impl Collector for Sources {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let sheet = &mut Sheet(encoder);
+        self.server(sheet)?;
+        self.locks(sheet)?;
+        waits_and_holds(self.hub.tally(), sheet)?;
+        self.connections(sheet)?;
+        self.refused(sheet)?;
+        Process::read().map_or(Ok(()), |process| process.encode(self.started, sheet))
+    }
+}
+
+impl Sources {
+    fn server(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let version = [(env!("CARGO_PKG_VERSION"), 1)];
+        sheet.gauges("getlockd_build_info", "The version that runs", "version", version)?;
+        let started = seconds_since_epoch(self.started);
+        sheet.gauge("getlockd_start_time_seconds", "When the server started, in seconds since 1970", started)
+    }
+
+    fn locks(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let stats = self.hub.stats();
+        let Counters { locks, waiters, grants, shared_grants, deadlocks } = stats.table;
+        sheet.gauge("getlockd_locks", "Locks that are held", locks)?;
+        sheet.gauge("getlockd_waiters", "Sessions in a queue", waiters)?;
+        sheet.gauge("getlockd_leases", "Leases that run", self.leases.count())?;
+        let grants = [("exclusive", grants.saturating_sub(shared_grants)), ("shared", shared_grants)];
+        let help = "First takes and upgrades, not those of a lock that the session held already";
+        sheet.counters("getlockd_grants", help, "mode", grants)?;
+        sheet.counter("getlockd_timeouts", "Requests for a lock that were answered 0", stats.timeouts)?;
+        let help = "Requests refused since their wait would have closed a circle";
+        sheet.counter("getlockd_deadlocks", help, deadlocks)?;
+        let help = "Sessions that KILL has told to end";
+        sheet.counter("getlockd_kills", help, self.hub.tally().kills())
+    }
+
+    fn connections(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let doors: Vec<_> = self.doors.iter().map(|door| (door.wire(), door.passages())).collect();
+        let open = doors.iter().map(|(wire, passages)| (*wire, passages.open));
+        sheet.gauges("getlockd_connections", "TCP connections that are open, by port", "wire", open)?;
+        let help = "TCP connections that were accepted, by port";
+        let accepted = doors.iter().map(|(wire, passages)| (*wire, passages.accepted));
+        sheet.counters("getlockd_connections_accepted", help, "wire", accepted)?;
+        let help = "The most TCP connections at a time, of all ports";
+        sheet.gauge("getlockd_max_connections", help, self.max_connections)?;
+        let mut sessions = self.hub.sessions_by_wire();
+        for wire in self.doors.iter().map(|door| door.wire()).chain([grpc::WIRE]) {
+            sessions.entry(wire).or_default();
+        }
+        let sessions = sessions.into_iter().map(|(wire, count)| (wire, count as u64));
+        sheet.gauges("getlockd_sessions", "Sessions that live, with those of leases", "wire", sessions)
+    }
+
+    fn refused(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let of_doors = self.doors.iter().map(|door| door.passages().refused).sum();
+        let tally = self.hub.tally();
+        let refused = Refused::ALL.map(|why| (why.as_str(), tally.refusals(why)));
+        let refused = refused.into_iter().chain([("connections", of_doors)]);
+        sheet.counters("getlockd_refused", "What was refused, and why", "reason", refused)
+    }
+}
+
+fn waits_and_holds(tally: &Tally, sheet: &mut Sheet<'_>) -> fmt::Result {
+    let waits = Outcome::ALL.map(|outcome| (outcome.as_str(), tally.waits(outcome)));
+    let help = "How long those waited who had to queue, and how their wait ended";
+    sheet.histograms("getlockd_wait_seconds", help, "outcome", &waits)?;
+    let holds = Cause::ALL.map(|cause| (cause.as_str(), tally.holds(cause)));
+    let ended = holds.iter().map(|(cause, holds)| (*cause, holds.count()));
+    sheet.counters("getlockd_releases", "Holds that ended, and why", "cause", ended)?;
+    let all = holds.iter().fold(Distribution::default(), |all, (_, holds)| all.with(holds));
+    sheet.histogram("getlockd_hold_seconds", "How long locks were held, once they are free", &all)
+}
+
+fn seconds_since_epoch(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).as_ref().map_or(0.0, Duration::as_secs_f64)
+}

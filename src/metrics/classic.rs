@@ -1,0 +1,38 @@
+//! OpenMetrics as text in the older format of Prometheus: a counter is described under the name that
+//! its samples have, and nothing says where the text ends.
+
+use std::fmt::Write;
+
+/// The same metrics in the older format.
+pub(super) fn of(page: &str) -> String {
+    let mut classic = String::with_capacity(page.len());
+    let mut lines = page.lines().filter(|line| *line != "# EOF").peekable();
+    while let Some(line) = lines.next() {
+        let is_help = line.starts_with("# HELP ");
+        let of_counter = is_counter(line) || is_help && lines.peek().is_some_and(|next| is_counter(next));
+        match line.splitn(4, ' ').collect::<Vec<_>>()[..] {
+            [mark, what, name, rest] if of_counter => {
+                let _ = writeln!(classic, "{mark} {what} {name}_total {rest}");
+            }
+            _ => classic.extend([line, "\n"]),
+        }
+    }
+    classic
+}
+
+/// Whether this line says that what follows is a counter.
+fn is_counter(line: &str) -> bool {
+    line.starts_with("# TYPE ") && line.ends_with(" counter")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_described_under_the_name_of_their_samples() {
+        let gauge = "# HELP b Is a counter\n# TYPE b gauge\nb 2\n";
+        let page = format!("# HELP a All.\n# TYPE a counter\na_total 1\n{gauge}# EOF\n");
+        assert_eq!(of(&page), format!("# HELP a_total All.\n# TYPE a_total counter\na_total 1\n{gauge}"));
+    }
+}

@@ -1,0 +1,92 @@
+//! What a server needs before it listens, and `getlockd check`, which wants to know no more.
+
+use std::{fmt::Write, sync::Arc};
+
+use tokio::sync::Semaphore;
+
+use super::{RESERVED_DESCRIPTORS, StartError};
+use crate::{
+    config::{Config, Listen, SHOWN_PASSWORDS},
+    net::Tls,
+    user::Users,
+};
+
+/// What a server needs before it listens: its files, and how many connections it can have.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) users: Option<Arc<Users>>,
+    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) max_connections: usize,
+}
+
+impl Plan {
+    pub(super) fn of(config: &Config) -> Result<Self, StartError> {
+        let users = config.users.as_deref().map(Users::load).transpose()?.map(Arc::new);
+        let tls = config.tls.files().map(|(files, required)| Tls::load(files, required)).transpose()?;
+        let max_connections = max_connections(config.max_connections)?;
+        Ok(Self { users, tls: tls.map(Arc::new), max_connections })
+    }
+}
+
+/// What a server with a configuration would do, for a person: what is right, and what should be looked at.
+#[derive(Debug)]
+pub struct Checked {
+    /// Some lines.
+    pub report: String,
+    /// One of each.
+    pub warnings: Vec<String>,
+}
+
+/// Looks at all that is needed to serve, and does not listen.
+///
+/// # Errors
+/// [`StartError`]: the first thing that is wrong.
+pub fn check(config: &Config) -> Result<Checked, StartError> {
+    let plan = Plan::of(config)?;
+    let mut report = String::new();
+    let mut warnings = Vec::new();
+    for (wire, listen) in config.wires() {
+        // Nothing goes wrong when a String is written to.
+        let _ = writeln!(report, "{wire}: {listen}");
+        if let Listen::At(addr) = listen
+            && config.shows_passwords(addr)
+        {
+            warnings.push(format!("--{wire} {addr}: {SHOWN_PASSWORDS}"));
+        }
+    }
+    let _ = writeln!(report, "users: {}", users(config, &plan));
+    let _ = writeln!(report, "tls: {}", tls(config, &plan));
+    let _ = writeln!(report, "connections: at most {}", plan.max_connections);
+    if config.max_connections.is_some_and(|wanted| wanted > plan.max_connections) {
+        warnings
+            .push("--max-connections is more than the process may open; raise its limit of files".to_owned());
+    }
+    Ok(Checked { report, warnings })
+}
+
+fn users(config: &Config, plan: &Plan) -> String {
+    match (&plan.users, &config.users) {
+        (Some(users), Some(path)) => format!("{}, from {}", users.count(), path.display()),
+        _ => "none: everybody who gets here may do everything".to_owned(),
+    }
+}
+
+fn tls(config: &Config, plan: &Plan) -> String {
+    let (Some(tls), Some((files, required))) = (&plan.tls, config.tls.files()) else {
+        return "none".to_owned();
+    };
+    let whether = if required { "required" } else { "optional" };
+    let clients = if files.client_ca.is_some() { "; clients must show a certificate" } else { "" };
+    format!("{whether}, with {}{clients}", tls.cert().display())
+}
+
+/// As many connections as wanted, or at least as the process can open.
+fn max_connections(wanted: Option<usize>) -> Result<usize, StartError> {
+    let descriptors = wanted.map_or(u64::MAX, |wanted| (wanted as u64).saturating_add(RESERVED_DESCRIPTORS));
+    let files = rlimit::increase_nofile_limit(descriptors).unwrap_or(1024);
+    let possible = usize::try_from(files.saturating_sub(RESERVED_DESCRIPTORS)).unwrap_or(usize::MAX);
+    if possible == 0 {
+        return Err(StartError::TooFewDescriptors(files));
+    }
+    Ok(possible.min(wanted.unwrap_or(usize::MAX)).min(Semaphore::MAX_PERMITS))
+}

@@ -1,0 +1,347 @@
+//! The client in Rust, against a server in this process.
+#![allow(clippy::unwrap_used)]
+
+#[path = "tls/authority.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with tests/tls")]
+mod authority;
+mod common;
+
+use std::{pin::pin, time::Duration};
+
+use authority::Authority;
+use common::{PATIENCE, TestServer};
+use getlockd::{
+    client::{Builder, Client, Connection, Error, Guard, Timeout, Tls},
+    user::{Wanted, entry},
+};
+use tokio::{net::TcpListener, time::timeout};
+
+async fn client(server: &TestServer) -> Client {
+    Client::connect(server.addr.to_string()).await.unwrap()
+}
+
+async fn connection(server: &TestServer) -> Connection {
+    Connection::connect(server.addr.to_string()).await.unwrap()
+}
+
+/// What must be granted at once.
+async fn held(client: &Client, name: &str) -> Guard {
+    client.try_lock(name).await.unwrap().expect("it is free")
+}
+
+async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, what).await.expect("in time")
+}
+
+#[tokio::test]
+async fn a_lock_is_held_until_its_guard_is_dropped_or_released() {
+    let server = TestServer::start();
+    let client = client(&server).await;
+    let first = held(&client, "two 'words'\n").await;
+    assert!(client.try_lock("Two 'Words'\n").await.unwrap().is_none());
+    let again = tokio::spawn({
+        let client = client.clone();
+        async move { client.lock("two 'words'\n", Timeout::Forever).await }
+    });
+    server.until_waiting(1).await;
+    let token = first.token();
+    drop(first);
+    let second = in_time(again).await.unwrap().unwrap().unwrap();
+    assert!(second.token() > token);
+    second.release().await.unwrap();
+    assert_eq!(server.hub.stats().table.locks, 0, "a release waits until it is done");
+}
+
+#[tokio::test]
+async fn a_lock_that_is_not_granted_in_time_is_none() {
+    let server = TestServer::start();
+    let client = client(&server).await;
+    let _first = held(&client, "x").await;
+    assert!(client.lock("x", Duration::from_millis(1)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn shared_locks_are_held_beside_each_other() {
+    let server = TestServer::start();
+    let client = client(&server).await;
+    let both = [client.try_lock_shared("x").await, client.lock_shared("x", Timeout::Forever).await];
+    let both = both.map(|lock| lock.unwrap().unwrap());
+    assert!(client.try_lock("x").await.unwrap().is_none());
+    drop(both);
+    held(&client, "x").await.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_goes_back_to_the_pool() {
+    let server = TestServer::start();
+    let client = client(&server).await;
+    let first = held(&client, "x").await;
+    let id = first.connection_id();
+    first.release().await.unwrap();
+    let (again, another) = (held(&client, "x").await, held(&client, "y").await);
+    assert_eq!(again.connection_id(), id);
+    assert_ne!(another.connection_id(), id);
+    drop((again, another));
+    server.until(|stats| stats.table.locks == 0 && stats.connections == 2).await;
+    let none = Client::builder(server.addr.to_string()).idle(0).connect().await.unwrap();
+    drop(client);
+    server.until(|stats| stats.connections == 0).await;
+    drop(held(&none, "x").await);
+    server.until(|stats| stats.connections == 0).await;
+}
+
+#[tokio::test]
+async fn guards_of_one_name_on_one_connection_count() {
+    let server = TestServer::start();
+    let connection = connection(&server).await;
+    let [first, second] = [(); 2].map(|()| connection.try_lock("x"));
+    let (first, second) = tokio::join!(first, second);
+    let (first, second) = (first.unwrap().unwrap(), second.unwrap().unwrap());
+    assert_eq!(first.token(), second.token());
+    first.release().await.unwrap();
+    assert_eq!(server.hub.stats().table.locks, 1);
+    second.release().await.unwrap();
+    assert_eq!(server.hub.stats().table.locks, 0);
+}
+
+#[tokio::test]
+async fn all_guards_of_a_connection_are_lost_with_it() {
+    let server = TestServer::start();
+    let (one, other) = (connection(&server).await, connection(&server).await);
+    let guards = [one.try_lock("a").await.unwrap().unwrap(), one.try_lock("b").await.unwrap().unwrap()];
+    assert!(!guards[0].is_lost());
+    other.kill(one.id()).await.unwrap();
+    for guard in &guards {
+        let lost = in_time(guard.lost()).await;
+        assert_eq!(lost.symbol(), Some("KILLED"));
+        assert!(guard.is_lost() && lost.to_string().contains("ended this one by KILL"), "{lost}");
+    }
+    let [first, _] = guards;
+    assert!(matches!(first.release().await, Err(Error::Lost(_))));
+    assert!(matches!(one.try_lock("a").await, Err(Error::Lost(_))), "it does not come back");
+    assert!(other.try_lock("a").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_lock_is_lost_when_the_server_stops() {
+    let mut server = TestServer::with(&["--drain", "0"]);
+    let guard = held(&client(&server).await, "x").await;
+    server.stop();
+    assert_eq!(in_time(guard.lost()).await.symbol(), Some("SHUTDOWN"));
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_and_closes_is_a_loss() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut peer = common::Client { stream: tokio::io::BufReader::new(stream) };
+        assert_eq!(peer.line().await, "HELLO");
+        peer.send("HELLO version=9 protocol=1 id=7").await;
+        assert_eq!(peer.line().await, "GET_LOCK x -1");
+        assert_eq!(peer.line().await, "FENCING_TOKEN x");
+        peer.send("1\n99").await;
+        assert_eq!(peer.line().await, "RELEASE_LOCK x");
+        peer.send("nonsense").await;
+        peer.next().await
+    });
+    let connection = Connection::connect(addr).await.unwrap();
+    let guard = connection.lock("x", Timeout::Forever).await.unwrap().unwrap();
+    assert_eq!((guard.connection_id(), guard.token()), (7, 99));
+    assert!(matches!(guard.release().await, Err(Error::Unexpected(_))));
+    let lost = connection.lost();
+    drop(connection);
+    in_time(lost).await;
+    assert_eq!(in_time(server).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_dropped_call_of_a_client_leaves_the_queue_at_once() {
+    let server = TestServer::start();
+    let client = client(&server).await;
+    let _held = held(&client, "x").await;
+    {
+        let mut waiting = pin!(client.lock("x", Timeout::Forever));
+        assert!(timeout(Duration::ZERO, &mut waiting).await.is_err());
+        tokio::select! {
+            _ = &mut waiting => unreachable!("it is held"),
+            () = server.until_waiting(1) => {}
+        }
+    }
+    server.until_waiting(0).await;
+    server.until(|stats| stats.connections == 1).await;
+}
+
+#[tokio::test]
+async fn a_dropped_call_on_a_connection_leaves_no_lock_behind() {
+    let server = TestServer::start();
+    let (one, other) = (connection(&server).await, connection(&server).await);
+    let first = other.try_lock("x").await.unwrap().unwrap();
+    let kept = one.try_lock("kept").await.unwrap().unwrap();
+    tokio::select! {
+        _ = one.lock("x", Timeout::Forever) => unreachable!("it is held"),
+        () = server.until_waiting(1) => {}
+    }
+    // It waits still, and what is asked now is behind it.
+    let ping = tokio::spawn(async move { one.ping().await });
+    first.release().await.unwrap();
+    in_time(ping).await.unwrap().unwrap();
+    server.until(|stats| stats.table.locks == 1).await;
+    assert!(!kept.is_lost());
+}
+
+#[tokio::test]
+async fn a_grant_that_nobody_takes_is_freed() {
+    let server = TestServer::start();
+    let connection = connection(&server).await;
+    for _ in 0..100 {
+        // The answer comes while nobody looks at it.
+        let mut lock = Box::pin(connection.try_lock("x"));
+        poll_once(&mut lock).await;
+        connection.ping().await.unwrap();
+        drop(lock);
+        connection.ping().await.unwrap();
+        assert_eq!(server.hub.stats().table.locks, 0);
+    }
+}
+
+/// Polls once.
+async fn poll_once<F: Future + Unpin>(what: &mut F) -> bool {
+    std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::Pin::new(&mut *what).poll(cx).is_ready()))
+        .await
+}
+
+#[tokio::test]
+async fn a_wait_whose_server_is_gone_is_tried_again_and_a_lost_lock_is_not() {
+    let first = TestServer::with(&["--drain", "0"]);
+    let addr = first.addr.to_string();
+    let client = Client::builder(&addr).retry(PATIENCE).connect().await.unwrap();
+    let lost = held(&client, "x").await;
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        async move { client.lock("x", Timeout::Forever).await }
+    });
+    first.until_waiting(1).await;
+    let mut first = first;
+    first.stop();
+    first.stopped().await;
+    in_time(lost.lost()).await;
+    let second = TestServer::at(&addr, &[]);
+    let guard = in_time(waiting).await.unwrap().unwrap().unwrap();
+    assert!(!guard.is_lost() && lost.is_lost());
+    drop(lost);
+    client.connection().await.unwrap().ping().await.unwrap();
+    assert_eq!(second.hub.stats().table.locks, 1, "the drop of the lost one freed nothing");
+}
+
+#[tokio::test]
+async fn idle_connections_that_have_ended_are_not_used() {
+    let server = TestServer::with(&["--idle-time", "300ms"]);
+    let client = Client::builder(server.addr.to_string()).retry(Duration::ZERO).connect().await.unwrap();
+    server.until(|stats| stats.connections == 0).await;
+    held(&client, "x").await.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn refusals_have_their_symbol() {
+    let server = TestServer::start();
+    let (one, other) = (connection(&server).await, connection(&server).await);
+    let [_a, _b] = [one.try_lock("a").await.unwrap(), other.try_lock("b").await.unwrap()];
+    let waiting = tokio::spawn({
+        let one = one.clone();
+        async move { one.lock("b", Timeout::Forever).await }
+    });
+    server.until_waiting(1).await;
+    let circle = other.lock("a", Timeout::Forever).await.unwrap_err();
+    assert_eq!(circle.symbol(), Some("DEADLOCK"));
+    assert!(other.kill_query(one.id()).await.unwrap());
+    assert_eq!(in_time(waiting).await.unwrap().unwrap_err().symbol(), Some("KILLED"));
+    assert!(!other.kill_query(one.id()).await.unwrap());
+    assert_eq!(other.kill(999).await.unwrap_err().symbol(), Some("NO_SESSION"));
+    assert!(matches!(one.try_lock("").await, Err(Error::BadName(_))));
+    assert!(matches!(one.try_lock(&"n".repeat(5000)).await, Err(Error::BadName(_))));
+    one.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn one_who_is_killed_while_it_waits_does_not_come_back() {
+    let server = TestServer::start();
+    let client = client(&server).await;
+    let _held = held(&client, "x").await;
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        async move { client.lock("x", Timeout::Forever).await }
+    });
+    server.until_waiting(1).await;
+    let killer = connection(&server).await;
+    let waiter = killer.waiters("x").await.unwrap().rows[0].number("id").unwrap();
+    killer.kill(waiter).await.unwrap();
+    assert_eq!(in_time(waiting).await.unwrap().unwrap_err().symbol(), Some("KILLED"));
+}
+
+#[tokio::test]
+async fn lists_are_rows() {
+    let server = TestServer::start();
+    let connection = connection(&server).await;
+    let _guard = connection.try_lock("it's mine").await.unwrap().unwrap();
+    let locks = connection.locks("it").await.unwrap();
+    assert_eq!((locks.total, locks.rows[0].get("name")), (1, Some("it's mine")));
+    assert_eq!(connection.why("it's mine").await.unwrap().rows[0].get("waiting_for"), None);
+    assert_eq!(connection.sessions().await.unwrap().rows[0].number("id"), Some(connection.id()));
+    assert_eq!(connection.stats().await.unwrap().rows[0].number("locks"), Some(1));
+    assert_eq!(connection.locks("").await.unwrap().total, 1);
+    assert_eq!(connection.locks("other").await.unwrap().rows, []);
+}
+
+#[tokio::test]
+async fn where_no_server_is_it_says_so() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let error = Client::connect(&closed).await.unwrap_err();
+    assert!(error.to_string().starts_with(&format!("cannot connect to {closed}: ")), "{error}");
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let builder = Builder::new(silent.local_addr().unwrap().to_string());
+    let error = builder.connect_time(Duration::from_millis(10)).connection().await.unwrap_err();
+    assert!(error.to_string().contains("no answer within 10ms"), "{error}");
+}
+
+#[tokio::test]
+async fn one_comes_in_as_a_user_and_may_what_that_one_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users.toml");
+    let wanted = Wanted { name: "app".to_owned(), lock: vec!["app:".to_owned()], ..Wanted::default() };
+    std::fs::write(&file, entry(&wanted, b"it's \\ secret", false).unwrap()).unwrap();
+    let server = TestServer::with(&["--users", file.to_str().unwrap()]);
+    let builder = || Client::builder(server.addr.to_string()).retry(Duration::ZERO);
+    let symbol = |failed: Result<Client, Error>| failed.unwrap_err().symbol().map(str::to_owned);
+    assert_eq!(symbol(builder().user("app", "wrong").connect().await).as_deref(), Some("AUTH"));
+    let client = builder().user("app", "it's \\ secret").connect().await.unwrap();
+    held(&client, "app:x").await.release().await.unwrap();
+    assert_eq!(client.try_lock("other").await.unwrap_err().symbol(), Some("DENIED"));
+    let nobody = builder().connect().await.unwrap();
+    assert_eq!(nobody.try_lock("app:x").await.unwrap_err().symbol(), Some("AUTH"));
+}
+
+#[tokio::test]
+async fn by_tls_both_sides_show_who_they_are() {
+    let authority = Authority::new();
+    let ca = authority.ca().to_str().unwrap().to_owned();
+    let server = TestServer::with(&authority.sign("server").flags(&["--tls-client-ca", &ca]));
+    let files = authority.sign("client");
+    let [ca, chain, key] = [authority.ca(), files.cert, files.key].map(|file| std::fs::read(file).unwrap());
+    let builder = || Client::builder(server.addr.to_string()).retry(Duration::ZERO);
+    let tls = Tls::of_authority(&ca, Some((&chain, &key))).unwrap();
+    let client = builder().tls(tls).connect().await.unwrap();
+    let guard = held(&client, "x").await;
+    assert_eq!(server.hub.stats().table.locks, 1);
+    guard.release().await.unwrap();
+
+    let nameless = builder().tls(Tls::of_authority(&ca, None).unwrap()).connect().await.unwrap_err();
+    assert!(matches!(nameless, Error::Lost(_) | Error::Connect { .. }), "{nameless}");
+    let other = Authority::new();
+    let distrusting = Tls::of_authority(&std::fs::read(other.ca()).unwrap(), None).unwrap();
+    let error = builder().tls(distrusting).connect().await.unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+    let error = builder().connect().await.unwrap_err();
+    assert_eq!(error.symbol(), Some("WRONG_PROTOCOL"), "{error}");
+}
