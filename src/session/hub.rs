@@ -207,7 +207,9 @@ impl Hub {
         };
         let outside = aside(|| self.table.sessions_where(outside));
         revoked.extend(outside.iter().filter_map(|id| accounts.get(id)).map(|(handle, _)| handle.clone()));
-        revoked.iter().for_each(|handle| handle.signal.end(Ending::Revoked));
+        for handle in &revoked {
+            handle.signal.end(Ending::Revoked);
+        }
         revoked.len()
     }
 
