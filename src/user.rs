@@ -209,34 +209,31 @@ impl Users {
         let key = (from, user.as_ref().map(|user| user.name.clone()));
         let attempt = self.slow.attempt(key)?;
         let is_right = user.as_ref().is_some_and(|user| user.verifiers.accept(proof));
-        if !is_right {
-            // A name that nobody has may be a password in the wrong place.
-            tracing::warn!(%from, user = user.as_ref().map(|user| user.name()), "login refused");
+        if let Some(user) = user.as_ref().filter(|_| is_right) {
+            attempt.succeed();
+            return Ok(user.clone());
         }
-        self.answer(attempt, user.filter(|_| is_right)).await
+        // A name that nobody has may be a password in the wrong place.
+        tracing::warn!(%from, user = user.as_ref().map(|user| user.name()), "login refused");
+        attempt.fail().await;
+        Err(Denied::Wrong)
     }
 
-    /// The same for one who shows a token, which tells who he is.
+    /// The same for one who shows a token, which tells who he is. The right one is let in however many
+    /// wrong ones come from the same address: it is too long to be guessed.
     ///
     /// Cancel-safe: dropped, the failure counts.
     ///
     /// # Errors
     /// [`Denied`]
     pub async fn log_in_by_token(&self, from: IpAddr, token: &[u8]) -> Result<Arc<User>, Denied> {
-        let attempt = self.slow.attempt((from, None))?;
         let digest = verifier::token_digest(token);
         let user = self.known().by_name.values().find(|user| user.verifiers.accepts_token(&digest)).cloned();
-        if user.is_none() {
-            tracing::warn!(%from, "login by a token refused");
-        }
-        self.answer(attempt, user).await
-    }
-
-    async fn answer(&self, attempt: slow::Attempt<'_>, user: Option<Arc<User>>) -> Result<Arc<User>, Denied> {
         if let Some(user) = user {
-            attempt.succeed();
             return Ok(user);
         }
+        let attempt = self.slow.attempt((from, None))?;
+        tracing::warn!(%from, "login by a token refused");
         attempt.fail().await;
         Err(Denied::Wrong)
     }

@@ -222,6 +222,12 @@ async fn a_page_of_another_site_takes_no_locks() {
         let head = format!("/getLock/{site} HTTP/1.1\r\nsec-fetch-site: {site}\r\nx: ");
         assert_eq!(get(server.http, &head).await.0, code, "{site}");
     }
+    // By plain HTTP from another machine a browser tells no more than this.
+    for (origin, is_refused) in [("http://evil", true), ("null", true), ("http://localhost", false)] {
+        let head = format!("/api/session/0/kill HTTP/1.1\r\norigin: {origin}\r\nx: ");
+        let (told, _) = Request::send(server.http, "POST", &head, "").await.reply().await;
+        assert_eq!(told == 403, is_refused, "{origin}: {told}");
+    }
 }
 
 #[tokio::test]

@@ -165,6 +165,17 @@ async fn a_wrong_password_is_refused_by_http() {
 }
 
 #[tokio::test]
+async fn programs_with_an_old_token_do_not_lock_out_those_with_the_new_one() {
+    let file = File::new();
+    let server = file.server();
+    for _ in 0..40 {
+        drop(Http::send_as(server.http, "Bearer old", "GET", "/api/locks", "").await);
+    }
+    while http(&server, "Bearer old", "GET", "/api/locks", "").await.0 != 429 {}
+    assert_eq!(http(&server, "Bearer token of web", "GET", "/api/locks", "").await.0, 200);
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_refused_by_grpc() {
     let file = File::new();
     let server = file.server();

@@ -11,7 +11,11 @@ use axum::{
     Json,
     body::{Body, Bytes, HttpBody},
     extract::Request,
-    http::{HeaderValue, StatusCode, Version, header::CACHE_CONTROL},
+    http::{
+        HeaderValue, StatusCode, Version,
+        header::{CACHE_CONTROL, HOST, ORIGIN},
+        uri::Authority,
+    },
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -106,8 +110,19 @@ pub async fn around(request: Request, next: Next) -> Response {
 
 /// Browsers say for whom they ask. A page must not take locks of whoever looks at it.
 fn is_of_another_site(request: &Request) -> bool {
-    let site = request.headers().get("sec-fetch-site");
-    site.is_some_and(|site| site == "cross-site" || site == "same-site")
+    match request.headers().get("sec-fetch-site") {
+        Some(site) => site == "cross-site" || site == "same-site",
+        // They do not by plain HTTP to another machine. There they say at least who posts.
+        None => request.headers().get(ORIGIN).is_some_and(|origin| !is_own(origin, request)),
+    }
+}
+
+/// Whether a page of this origin came from where the request goes.
+fn is_own(origin: &HeaderValue, request: &Request) -> bool {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| request.uri().authority().map(Authority::as_str));
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    origin.zip(host).is_some_and(|((_, origin), host)| origin.eq_ignore_ascii_case(host))
 }
 
 struct Outgoing {
