@@ -226,6 +226,9 @@ impl Users {
         let attempt = self.slow.attempt((from, None))?;
         let digest = verifier::token_digest(token);
         let user = self.known().by_name.values().find(|user| user.verifiers.accepts_token(&digest)).cloned();
+        if user.is_none() {
+            tracing::warn!(%from, "token refused");
+        }
         self.answer(attempt, user).await
     }
 
