@@ -113,7 +113,8 @@ fn log_to_stderr(config: &Config) -> WorkerGuard {
     let log = tracing_subscriber::fmt().with_max_level(config.log_level).with_writer(writer);
     match config.log_format {
         LogFormat::Text => log.with_ansi(stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().init(),
+        // The innermost span, which is all there is, and each field where a query finds it.
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
     }
     guard
 }

@@ -89,8 +89,9 @@ impl From<Ending> for Over {
 /// Cancel-safe: dropped, it frees what the session holds and closes the socket.
 pub fn serve(io: Burst, session: Session) -> impl Future<Output = ()> + Send {
     let max_line = session.limits().line;
+    let origin = session.handle().origin();
     let span =
-        tracing::debug_span!("connection", id = session.id().0, peer = %session.handle().origin().peer);
+        tracing::debug_span!("connection", id = session.id().0, wire = origin.wire, peer = %origin.peer);
     let mut connection =
         Connection { io, session, codec: Codec::new(max_line), idle: Idle::default(), greedy: false };
     // One block, in which the connection stays where it is: a future has a place for each move.

@@ -34,7 +34,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Cancel-safe: dropped, it frees what the session holds and closes the socket.
 pub fn serve(io: Burst, session: Session) -> impl Future<Output = ()> + Send {
     let origin = session.handle().origin();
-    let span = tracing::debug_span!("connection", id = session.id().0, peer = %origin.peer);
+    let span =
+        tracing::debug_span!("connection", id = session.id().0, wire = origin.wire, peer = %origin.peer);
     let mut state = Box::new(State::default());
     state.host = origin.peer.ip().to_string();
     let packets = Packets::new(MAX_LOGIN);

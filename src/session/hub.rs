@@ -158,7 +158,7 @@ impl Hub {
             self.list(Viewer::ALL).rows.into_iter().filter(|session| session.holds > 0).collect();
         tracing::warn!(sessions = holders.len(), "drain is over; ending those that still hold locks");
         for SessionRow { id, origin, holds, .. } in holders.iter().take(10) {
-            tracing::warn!(id = id.0, peer = %origin.peer, holds, "still holds locks");
+            tracing::warn!(id = id.0, wire = origin.wire, peer = %origin.peer, holds, "still holds locks");
         }
     }
 
@@ -172,7 +172,8 @@ impl Hub {
         let target = self.target(id, viewer)?;
         target.signal.end(Ending::Killed(by));
         self.tally.killed();
-        tracing::info!(id = id.0, peer = %target.origin.peer, by = by.0, "session killed");
+        let Origin { wire, peer } = target.origin;
+        tracing::info!(id = id.0, wire, %peer, by = by.0, "session killed");
         Ok(target)
     }
 

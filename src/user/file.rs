@@ -122,7 +122,13 @@ pub(super) fn read(path: &Path, generation: u64) -> Result<Vec<User>, FileError>
 fn wrong(path: &Path, text: &str, error: &toml::de::Error) -> FileError {
     let at = error.span().map_or(0, |span| span.start);
     let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
-    FileError::Wrong { path: path.to_owned(), line, what: error.message().replace('\n', "; ") }
+    FileError::Wrong { path: path.to_owned(), line, what: without_value(error.message()).replace('\n', "; ") }
+}
+
+/// What is of the wrong type may be a password in the wrong place, and this goes to the log.
+fn without_value(message: &str) -> &str {
+    let expected = message.find("expected ").filter(|_| message.starts_with("invalid type: "));
+    expected.map_or(message, |at| &message[at..])
 }
 
 fn user(name: &str, entry: Entry, generation: u64) -> Result<User, EntryFault> {

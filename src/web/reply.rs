@@ -13,7 +13,7 @@ use axum::{
     extract::Request,
     http::{
         HeaderValue, StatusCode, Version,
-        header::{CACHE_CONTROL, HOST, ORIGIN},
+        header::{CACHE_CONTROL, CONNECTION, HOST, ORIGIN},
         uri::Authority,
     },
     middleware::Next,
@@ -97,6 +97,10 @@ pub async fn around(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     // What is true of a lock now is not true later.
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    // Whoever has an answer for the next request is not at the other end of this connection.
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE && !is_multiplexed {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let extensions = response.extensions_mut();
     let (delivery, listing) = (extensions.remove::<Arc<Delivery>>(), extensions.remove::<Arc<Listing>>());
     if delivery.is_none() && listing.is_none() {

@@ -7,6 +7,9 @@ mod authority;
 mod check;
 #[path = "../common/mod.rs"]
 mod common;
+mod drain;
+mod kubernetes;
+mod logs;
 mod systemd;
 
 use std::{
