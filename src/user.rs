@@ -233,7 +233,7 @@ impl Users {
             return Ok(user);
         }
         let attempt = self.slow.attempt((from, None))?;
-        tracing::warn!(%from, "login by a token refused");
+        tracing::warn!(%from, "token refused");
         attempt.fail().await;
         Err(Denied::Wrong)
     }
