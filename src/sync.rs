@@ -32,6 +32,13 @@ pub(crate) mod plain {
     };
 }
 
+/// Whether a scenario has failed and everything of it is dropped: shuttle's locks may be poisoned by then,
+/// and a second panic would end the process before it says what was found.
+#[cfg(feature = "shuttle")]
+pub(crate) fn is_unwinding() -> bool {
+    std::thread::panicking()
+}
+
 #[cfg(feature = "shuttle")]
 mod shuttled;
 

@@ -94,9 +94,10 @@ const WRONG: &str = "sesam";
 
 const USERS: [&str; 2] = ["--users", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/users.toml")];
 
-/// Takes a driver through its steps, without users and with them. False if it is not installed.
+/// Takes a driver through its steps, without users, by a password or none, and with them. False if it is not installed.
 async fn contend(words: &[String]) -> bool {
     contend_with(words, &TestServer::start(), "").await
+        && contend_with(words, &TestServer::start(), "not looked at").await
         && contend_with(words, &TestServer::with(&USERS), "sesame").await
         && is_refused(words, &TestServer::with(&USERS)).await
 }

@@ -160,6 +160,10 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
+        #[cfg(feature = "shuttle")]
+        if crate::sync::is_unwinding() {
+            return;
+        }
         self.release_all(|_, _| {});
     }
 }

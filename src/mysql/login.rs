@@ -14,11 +14,14 @@ pub(super) mod capability {
     pub(in crate::mysql) const SECURE_CONNECTION: u32 = 1 << 15;
     pub(in crate::mysql) const MULTI_STATEMENTS: u32 = 1 << 16;
     pub(in crate::mysql) const PLUGIN_AUTH: u32 = 1 << 19;
+    pub(in crate::mysql) const CONNECT_ATTRS: u32 = 1 << 20;
     pub(in crate::mysql) const PLUGIN_AUTH_LENGTH: u32 = 1 << 21;
     pub(in crate::mysql) const DEPRECATE_EOF: u32 = 1 << 24;
     /// Long passwords and flags, found rows, a database, ignored blanks, transactions, multiple
     /// statements and results, plugins and attributes. TLS where it is set up. No compression, no session tracking.
-    pub(in crate::mysql) const OURS: u32 = 0x0138_0000
+    pub(in crate::mysql) const OURS: u32 = DEPRECATE_EOF
+        | PLUGIN_AUTH
+        | CONNECT_ATTRS
         | PLUGIN_AUTH_LENGTH
         | PROTOCOL_41
         | SECURE_CONNECTION
@@ -141,7 +144,9 @@ impl Login {
             None => Next::Welcome,
             Some(CACHING_SHA2) if self.proof.is_empty() => Next::Welcome,
             // It waits to be told that its proof is good.
-            Some(CACHING_SHA2) => Next::FastProof,
+            Some(CACHING_SHA2) if self.capabilities & capability::CONNECT_ATTRS != 0 => Next::FastProof,
+            // sqlx to 0.8 and MyXQL hash the nonce first, and lose step when told that it is good: with MySQL
+            // that never happens, it asks them for the password. What tells them is that they send no attributes.
             Some(_) => Next::Switch,
         }
     }
@@ -241,6 +246,8 @@ mod tests {
         let native = login(native, b"me\0\x02xytest\0mysql_native_password\0").unwrap();
         assert_eq!((native.database.as_deref(), native.next()), (Some("test"), Next::Switch));
         let sha2 = c::PLUGIN_AUTH_LENGTH | c::PLUGIN_AUTH;
+        assert_eq!(login(sha2, b"\0\x01xcaching_sha2_password").unwrap().next(), Next::Switch);
+        let sha2 = sha2 | c::CONNECT_ATTRS;
         assert_eq!(login(sha2, b"\0\x00caching_sha2_password\0").unwrap().next(), Next::Welcome);
         assert_eq!(login(sha2, b"\0\x01xcaching_sha2_password").unwrap().next(), Next::FastProof);
         assert_eq!(login(c::SSL, b""), Err(SqlError::BadHandshake));

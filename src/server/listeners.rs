@@ -20,8 +20,10 @@ pub(super) struct Listeners {
 impl Listeners {
     pub(super) fn bind(config: &Config) -> Result<Self, StartError> {
         let mut passed = None;
-        let [line, mysql, http] = config.wires().map(|wire| listen(config, wire, &mut passed));
-        let listeners = Self { line: line?, mysql: mysql?, http: http? };
+        // One at a time: nothing is said of a second where a first cannot listen.
+        let mut listen = |wire| listen(config, wire, &mut passed);
+        let [line, mysql, http] = config.wires();
+        let listeners = Self { line: listen(line)?, mysql: listen(mysql)?, http: listen(http)? };
         for name in passed.iter().flat_map(Passed::left) {
             tracing::warn!(name, "systemd passed a socket that no wire takes");
         }

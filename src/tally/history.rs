@@ -51,7 +51,7 @@ pub struct Past {
     pub cause: Cause,
 }
 
-/// The last holds that ended: [`OF_A_NAME`] of each name, [`OF_ALL`] in all.
+/// The last holds that ended: 5 of each name, 20,000 in all.
 #[derive(Debug, Default)]
 pub struct History(Mutex<Kept>);
 
