@@ -449,6 +449,9 @@ async fn a_new_file_changes_what_users_may_and_drops_nobody_who_still_may() {
     // A file that is broken changes nothing.
     fs::write(file.path(), "[user.app1]\nlock = 5\n").unwrap();
     assert!(server.reload().unwrap_err().contains("users.toml:2"));
+    // Nor does one that was truncated.
+    file.write(&[]);
+    assert!(server.reload().unwrap_err().contains("no user is in "));
     assert_eq!(stays.ask("RELEASE_LOCK app1:new:a").await, "1");
     drop(line(&server, "app1").await);
 }
@@ -521,6 +524,8 @@ fn a_file_that_is_wrong_says_where_and_shows_no_verifier() {
         (format!("[user.a]\npassword-sha256 = \"{secret}\"\nsee = [\"\"]"), "is no prefix of names"),
         (format!("[user.\"a:b\"]\npassword-sha256 = \"{secret}\""), "a user's name has"),
         (format!("[usr.a]\npassword-sha256 = \"{secret}\""), "unknown field `usr`"),
+        (String::new(), "users.toml; `getlockd user NAME >> "),
+        ("# [user.a]\n".to_owned(), "no user is in "),
     ] {
         fs::write(&path, &text).unwrap();
         let told = Users::load(&path).unwrap_err().to_string();

@@ -49,9 +49,12 @@ fn check_says_in_one_line_what_is_wrong() {
     let authority = Authority::new();
     let (files, users) = (authority.sign("server"), users(authority.folder.path()));
     let key = authority.sign("other").key;
+    let nobody = authority.folder.path().join("nobody.toml");
+    fs::write(&nobody, "").unwrap();
     for (flags, told) in [
         (&["--users", "/nowhere"][..], "cannot read the users in /nowhere"),
         (&["--users", text(&files.cert)], ":1: "),
+        (&["--users", text(&nobody)], "nobody.toml; `getlockd user NAME >> "),
         (&["--tls-cert", text(&files.cert), "--tls-key", text(&key)], "is not that of the certificate"),
         (&["--tls-cert", &users, "--tls-key", text(&key)], "no certificate is in"),
         (&["--tls-cert", &users], "needs --tls-key"),
