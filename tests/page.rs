@@ -204,6 +204,20 @@ async fn a_scene_has_what_its_viewer_may_see() {
     let (own, other) = (&scene["sessions"][&app_id], &scene["sessions"][&ops_id]);
     assert_eq!((&own["user"], &own["mayEnd"], &own["holds"]), (&"app".into(), &true.into(), &1.into()));
     assert_eq!((&other["user"], &other["mayEnd"], other.get("holds")), (&"ops".into(), &false.into(), None));
+    // A lease may call itself what it likes.
+    let wanted = "{\"resourceName\":\"app:three\",\"clientId\":\"ops\"}";
+    let (user, password) = ("app", "secret of app");
+    let login = format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")));
+    let lease = Request::send_as(server.http, &login, "POST", "/api/lock/acquire", wanted).await;
+    assert_eq!(lease.reply().await.0, 200);
+    let lease = loop {
+        let scene = part.scene().await;
+        let sessions = scene["sessions"].as_object().unwrap();
+        if let Some(lease) = sessions.values().find(|session| session["wire"] == "http") {
+            break lease.clone();
+        }
+    };
+    assert_eq!((&lease["user"], &lease["account"], own.get("account")), (&"ops".into(), &"app".into(), None));
     let mut nobody = Viewer::open(&server, "/").await;
     assert_eq!(nobody.after("HTTP/1.1 ").await.unwrap(), "401 Unauthorized");
 }
