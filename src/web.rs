@@ -36,7 +36,7 @@ use crate::{
     user::User,
 };
 
-pub(crate) use admit::admit;
+pub(crate) use admit::{NotAdmitted, admit};
 pub(crate) use body::body;
 pub use body::{MAX_BODY, NoBody};
 pub(crate) use live::live;

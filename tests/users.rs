@@ -17,6 +17,12 @@ use getlockd::{
         AcquireRequest, HistoryRequest, KillRequest, ListRequest, SessionsRequest, StatusRequest,
         WaitersRequest, WhyRequest, locks_client::LocksClient,
     },
+    others::{
+        netlocker::proto::{
+            NetLockRequest, NetUnlockRequest, net_locker_service_client::NetLockerServiceClient,
+        },
+        sharelock::proto::{LockRequest, share_lock_service_client::ShareLockServiceClient},
+    },
     user::{Proof, Users, Wanted, entry},
 };
 use tempfile::TempDir;
@@ -149,7 +155,7 @@ async fn a_wrong_password_is_refused_on_the_mysql_wire() {
 async fn a_wrong_password_is_refused_by_http() {
     let file = File::new();
     let server = file.server();
-    let paths = ["/", "/api/locks", "/getLock/app1:a", "/netlocker/lock?key=app1:a&time_lock=1", "/none"];
+    let paths = ["/", "/api/locks", "/getLock/app1:a", "/metrics", "/none"];
     let logins = [&*basic("app1", "wrong"), &basic("nobody", "x"), "Bearer secret of app1", "Basic !"];
     let without = paths.map(|path| ("", path));
     for (login, path) in without.into_iter().chain(logins.map(|login| (login, "/getLock/app1:a"))) {
@@ -304,20 +310,6 @@ async fn http_shows_and_takes_nothing_outside() {
         let (status, told) = app1(&server, method, path, &body).await;
         assert!(status == 403 && told.contains("\"Forbidden\""), "{path}: {status} {told}");
     }
-    for (method, path) in [
-        ("GET", "/netlocker/lock?key=app2:b&time_lock=9&unique_id=x".to_owned()),
-        ("GET", "/netlocker/unlock?key=app2:lease&unique_id=x".to_owned()),
-        ("GET", "/lockmanager/getLock/app2:b".to_owned()),
-        ("GET", format!("/lockmanager/releaseLock/app2:lease/{token}")),
-        ("GET", format!("/releaseLock/app2:lease/{token}")),
-        ("POST", "/waelson/lock?resource=app2:b&ttl=9s".to_owned()),
-        ("POST", format!("/waelson/unlock?resource=app2:lease&token={token}")),
-        ("POST", format!("/waelson/refresh?resource=app2:lease&ttl=1h&token={token}")),
-        ("GET", format!("/waelson/ttl?resource=app2:lease&token={token}")),
-    ] {
-        let (_, told) = app1(&server, method, &path, "").await;
-        assert!(!told.contains("true") && !told.contains("released"), "{path}: {told}");
-    }
     assert_eq!(app1(&server, "GET", "/api/locks", "").await.1, "{\"locks\":[],\"total\":0}");
     assert_eq!(app1(&server, "GET", "/lockmanager/status", "").await.1, "");
     let (_, sessions) = app1(&server, "GET", "/api/sessions", "").await;
@@ -325,6 +317,83 @@ async fn http_shows_and_takes_nothing_outside() {
     assert_eq!(stranger.ask("FENCING_TOKEN app2:a").await.len(), 16);
     let (_, held) = http(&server, &as_app2, "GET", "/api/locks", "").await;
     assert!(held.contains("\"total\":2"), "{held}");
+}
+
+/// Each thing that can be asked of the other services about a lock of app2's, and how that service tells why not.
+fn asked_of_others(token: &str) -> [(&'static str, String, &'static str, &'static str); 13] {
+    let of = |what: &str, name: &str| format!("{what}?resource={name}&ttl=9s&token={token}");
+    let body = "{\"key\":\"app2:lease\",\"timeoutMs\":0}";
+    let (text, status, error) = ("WHY", "{\"status\":2}", "{\"error\":\"WHY\"}");
+    [
+        ("GET", "/netlocker/lock?key=app2:b&time_lock=9&unique_id=x".to_owned(), "", text),
+        ("GET", "/netlocker/unlock?key=app2:lease&unique_id=x".to_owned(), "", text),
+        ("POST", "/sharelock/lock".to_owned(), body, status),
+        ("POST", "/sharelock/unlock".to_owned(), body, status),
+        ("POST", of("/waelson/lock", "app2:b"), "", error),
+        ("POST", of("/waelson/unlock", "app2:lease"), "", error),
+        ("POST", of("/waelson/refresh", "app2:lease"), "", error),
+        ("GET", of("/waelson/ttl", "app2:lease"), "", error),
+        ("GET", "/lockmanager/getLock/app2:b".to_owned(), "", error),
+        ("GET", "/lockmanager/getLock/1/app2:b/9".to_owned(), "", error),
+        ("GET", format!("/lockmanager/releaseLock/app2:lease/{token}"), "", error),
+        ("GET", "/lockmanager/getlock?lockname=app2:b".to_owned(), "", error),
+        ("DELETE", format!("/lockmanager/releaselock?lockname=app2:lease&token={token}"), "", error),
+    ]
+}
+
+#[tokio::test]
+async fn other_services_refuse_in_their_own_words() {
+    let file = File::new();
+    let server = file.server();
+    let as_app2 = basic("app2", "secret of app2");
+    let (_, token) = http(&server, &as_app2, "GET", "/getLock/app2:lease", "").await;
+    let refused = async |login: &str, code: u16, why: &str| {
+        let login = &format!("{login}\r\nx-client-id: x");
+        for (method, path, body, shape) in asked_of_others(&token) {
+            let (status, told) = loop {
+                let (status, told) = http(&server, login, method, &path, body).await;
+                // One may be among those that are answered late.
+                if code != 429 || status == 429 {
+                    break (status, told);
+                }
+            };
+            let (before, after) = shape.split_once("WHY").unwrap_or((shape, ""));
+            assert!(status == code && told.starts_with(before) && told.ends_with(after), "{path}: {told}");
+            assert!(before == shape || told.contains(why), "{path}: {told}");
+        }
+    };
+    refused("", 401, "log in: Authorization").await;
+    refused(&basic("app1", "secret of app1"), 403, "your user may not lock app2:").await;
+    let (_, held) = http(&server, &as_app2, "GET", "/api/locks", "").await;
+    assert!(held.contains("\"total\":1"), "{held}");
+    for _ in 0..40 {
+        drop(Http::send_as(server.http, "Bearer old", "GET", "/api/locks", "").await);
+    }
+    refused("Bearer old", 429, "too many wrong passwords").await;
+}
+
+#[tokio::test]
+async fn other_services_refuse_by_grpc() {
+    let file = File::new();
+    let server = file.server();
+    let channel = common::grpc::connected(server.http).await;
+    let login = basic("app1", "secret of app1");
+    let mut netlocker = NetLockerServiceClient::new(channel.clone());
+    let mut sharelock = ShareLockServiceClient::new(channel);
+    let key = || "app2:a".to_owned();
+    let wanted = NetLockRequest { key: key(), time_lock: 9, unique_id: None };
+    let code = netlocker.try_and_lock(with_login(wanted, &login)).await.unwrap_err().code();
+    assert_eq!(code, Code::PermissionDenied);
+    let held = NetUnlockRequest { key: key(), unique_id: None };
+    let code = netlocker.unlock(with_login(held, &login)).await.unwrap_err().code();
+    assert_eq!(code, Code::PermissionDenied);
+    let as_x = |mut request: Request<_>| {
+        request.metadata_mut().insert("x-client-id", "x".parse().unwrap());
+        request
+    };
+    let wanted = with_login(LockRequest { key: key(), timeout_ms: 0 }, &login);
+    assert_eq!(sharelock.lock(as_x(wanted)).await.unwrap_err().code(), Code::PermissionDenied);
+    assert_eq!(sharelock.lock(LockRequest::default()).await.unwrap_err().code(), Code::Unauthenticated);
 }
 
 #[tokio::test]

@@ -95,6 +95,10 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
+/// Goes with a response to one who is not let in: why. It can be said in other words.
+#[derive(Clone, Debug)]
+pub(crate) struct NotAdmitted(pub(crate) String);
+
 fn refused(why: Why, is_grpc: bool) -> Response {
     let is_busy = matches!(why, Why::Denied(Denied::TooMany));
     if is_grpc {
@@ -109,6 +113,7 @@ fn refused(why: Why, is_grpc: bool) -> Response {
     };
     let told = json!({ "success": false, "status": status, "message": why.to_string() });
     let mut response = (code, Json(told)).into_response();
+    response.extensions_mut().insert(NotAdmitted(why.to_string()));
     if !is_busy {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(ASK));
     }
