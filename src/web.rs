@@ -9,7 +9,7 @@ mod reply;
 use std::{
     convert::Infallible,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::pin,
     sync::Arc,
     task::{Context, Poll},
@@ -79,10 +79,23 @@ impl Peer {
         Client { origin: Origin { wire, peer: self.addr }, gone: self.gone.clone(), user: self.user.clone() }
     }
 
+    /// Who it is, for what each may have so many of: its user, or its address where there are no users.
+    pub(crate) fn who(&self) -> Who {
+        let user = self.user.as_ref().map(|user| user.name().into());
+        user.map_or(Who::Address(self.addr.ip().to_canonical()), Who::User)
+    }
+
     /// What it may see and do.
     pub(crate) fn viewer(&self) -> Viewer<'_> {
         Viewer(self.user.as_deref())
     }
+}
+
+/// One of those who share what there is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Who {
+    User(Box<str>),
+    Address(IpAddr),
 }
 
 /// What serves the connections of a port.

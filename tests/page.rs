@@ -88,6 +88,11 @@ impl Viewer {
         }
     }
 
+    /// Whether one may look, who looks no longer than to know.
+    async fn is_let_in(server: &TestServer, name: &str, path: &str) -> bool {
+        Self::open_as(server, name, path).await.after("HTTP/1.1 ").await.unwrap() == "200 OK"
+    }
+
     async fn scene(&mut self) -> serde_json::Value {
         assert!(self.after("event: scene").await.is_some(), "a scene, not the end of the stream");
         serde_json::from_str(&self.after("data: ").await.unwrap()).unwrap()
@@ -177,8 +182,27 @@ async fn so_many_may_look_and_what_they_look_for_is_a_name() {
     assert_eq!(ask("/events?find=another").await, 503);
     assert_eq!(ask(&format!("/events?find={}", "x".repeat(65))).await, 400);
     drop(viewers);
-    let mut again = Viewer::open(&server, "/events?find=n1").await;
-    again.scene().await;
+    // They have left when the server has seen it.
+    let again = async { while !Viewer::is_let_in(&server, "nobody", "/events?find=n1").await {} };
+    timeout(PATIENCE, again).await.expect("a place in time");
+}
+
+#[tokio::test]
+async fn nobody_has_all_places_to_look() {
+    let (_users, server) = with_users();
+    let mut viewers = Vec::new();
+    for at in 0..16 {
+        let mut viewer = Viewer::open_as(&server, "app", &format!("/events?find=n{}", at % 4)).await;
+        viewer.scene().await;
+        viewers.push(viewer);
+    }
+    assert!(!Viewer::is_let_in(&server, "app", "/events?find=n1").await);
+    assert!(Viewer::is_let_in(&server, "ops", "/events?find=n1").await);
+    viewers.truncate(4);
+    let fewer = async { while !Viewer::is_let_in(&server, "app", "/events?find=n1").await {} };
+    timeout(PATIENCE, fewer).await.expect("a place in time");
+    assert!(!Viewer::is_let_in(&server, "app", "/events?find=another").await);
+    assert!(Viewer::is_let_in(&server, "ops", "/events?find=another").await);
 }
 
 #[tokio::test]
