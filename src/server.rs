@@ -200,6 +200,7 @@ impl Server {
                 router: self.router(),
                 terms: self.terms.clone(),
                 login: self.hub.limits().login,
+                has_users: self.hub.users().is_some(),
                 stop: self.http_gate.stop.clone(),
             };
             let serve = serve_http(web);

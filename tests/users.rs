@@ -26,7 +26,11 @@ use getlockd::{
     user::{Proof, Users, Wanted, entry},
 };
 use tempfile::TempDir;
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 use tonic::{Code, Request, transport::Channel};
 
 /// A file of users: app1 and app2 keep to their part, ops sees all and may end all.
@@ -542,6 +546,48 @@ async fn one_who_does_not_log_in_is_closed_in_time_whatever_he_sends() {
     let mut deaf = TcpStream::connect(server.addrs().line).await.unwrap();
     let closed = async { while deaf.write_all(&b"HELP\n".repeat(1000)).await.is_ok() {} };
     timeout(PATIENCE, closed).await.expect("an end in time");
+}
+
+#[tokio::test]
+async fn one_who_does_not_log_in_by_http_is_closed_in_time_whatever_he_sends() {
+    let file = File::new();
+    let path = file.path();
+    let server = TestServer::with(&["--users", path.to_str().unwrap(), "--login-time", "200ms"]);
+    let request = |login: &str| {
+        format!(
+            "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /api/locks HTTP/1.1\r\nhost: x\r\nauthorization: {login}\r\n\r\n"
+        )
+    };
+    let (login, wrong) = (basic("app1", "secret of app1"), basic("app1", "wrong"));
+    let mut known = TcpStream::connect(server.http).await.unwrap();
+    known.write_all(request(&login).as_bytes()).await.unwrap();
+    let mut known_by_grpc = common::grpc::Hold::open_as(server.http, &login).await;
+
+    let closed = async |mut stranger: TcpStream| {
+        let read = timeout(PATIENCE, stranger.read_to_end(&mut Vec::new())).await;
+        drop(read.expect("an end in time"));
+    };
+    let http2 = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    for said in [&*request(""), &request(&wrong), "GET / HTTP/1.1\r\nhost:", http2] {
+        let mut stranger = TcpStream::connect(server.http).await.unwrap();
+        stranger.write_all(said.as_bytes()).await.unwrap();
+        closed(stranger).await;
+    }
+    let mut busy = TcpStream::connect(server.http).await.unwrap();
+    let ends = async { while busy.write_all(request("").as_bytes()).await.is_ok() {} };
+    timeout(PATIENCE, ends).await.expect("an end in time");
+
+    // Those who came before have logged in, and stay.
+    known.write_all(request("").as_bytes()).await.unwrap();
+    let mut told = String::new();
+    while !told.contains("401 Unauthorized") {
+        let mut read = [0; 4096];
+        let count = timeout(PATIENCE, known.read(&mut read)).await.expect("an answer").unwrap();
+        assert!(count > 0, "it was closed: {told}");
+        told.push_str(std::str::from_utf8(&read[..count]).unwrap());
+    }
+    known_by_grpc.send(common::grpc::get_lock("app1:a", 0)).await;
+    assert_eq!(known_by_grpc.next().await.result, Some(1));
 }
 
 #[tokio::test]

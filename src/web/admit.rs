@@ -51,6 +51,7 @@ pub(crate) async fn admit(State(hub): State<Arc<Hub>>, mut request: Request, nex
     };
     if let Some(peer) = request.extensions_mut().get_mut::<Peer>() {
         peer.user = Some(user);
+        peer.known.cancel();
     }
     next.run(request).await
 }
