@@ -21,7 +21,7 @@ fn check(flags: &[&str]) -> Output {
 }
 
 /// A file of users in a folder.
-fn users(folder: &Path) -> String {
+pub fn users(folder: &Path) -> String {
     let path = folder.join("users.toml");
     fs::write(&path, USER).unwrap();
     text(&path).to_owned()
