@@ -6,13 +6,15 @@ mod values;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::BoolishValueParser};
 use tracing::level_filters::LevelFilter;
 
 pub use reach::OpenToAll;
 pub use tls::TlsFlags;
 pub use values::{Asked, Idle, Listen, LogFormat};
 use values::{at_least_one, keepalive, level, line_size, packet_size, some_time, time};
+
+use crate::variable::but_empty;
 
 /// A lock server: MySQL's GET_LOCK family without MySQL.
 ///
@@ -35,7 +37,7 @@ pub struct Cli {
 pub enum Task {
     /// Make an entry for the file of users: it asks for a password, or reads a line of its input
     User(NewUser),
-    /// Look whether a server could start with these flags, and tell what it would do; exit code 0 if it could
+    /// Look whether a server could start with these flags, its ports being free, and tell what it would do; exit code 0 if it could
     Check(Box<Config>),
     /// Ask a running server whether it answers; exit code 0 if it does
     Ping {
@@ -179,7 +181,8 @@ impl Cli {
     /// # Errors
     /// One line that tells what is wrong, or the text of `--help` or `--version`.
     pub fn read<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Result<Self, NotServing> {
-        let cli = Self::try_parse_from(args).map_err(NotServing::from)?;
+        let matches = but_empty(Self::command()).try_get_matches_from(args);
+        let cli = matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(NotServing::from)?;
         match &cli.task {
             None => cli.config.agree()?,
             Some(Task::Check(config)) => config.agree()?,
@@ -206,6 +209,7 @@ impl Config {
                 self.check_open(wire, addr).map_err(|error| NotServing::Wrong(error.to_string()))?;
             }
         }
+        self.check_apart()?;
         if self.lease_min > self.lease_max {
             return wrong("--lease-min is more than --lease-max; say one that is not");
         }
@@ -232,7 +236,7 @@ impl From<clap::Error> for NotServing {
         let text = error.render().to_string();
         let parts = text.lines().take_while(|line| !line.starts_with("Usage:"));
         let parts = parts.map(str::trim).filter(|part| !part.is_empty() && !part.starts_with("For more"));
-        let line = parts.collect::<Vec<_>>().join("; ");
+        let line = parts.collect::<Vec<_>>().join("; ").replace(":;", ":");
         Self::Wrong(line.trim_start_matches("error: ").to_owned())
     }
 }

@@ -57,6 +57,8 @@ pub mod tally;
 pub mod timeout;
 #[cfg(feature = "server")]
 pub mod user;
+#[cfg(any(feature = "cli", feature = "server"))]
+pub mod variable;
 #[cfg(feature = "server")]
 pub mod web;
 #[cfg(feature = "server")]

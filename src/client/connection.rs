@@ -62,11 +62,11 @@ impl Connection {
         });
         let hello = ask_word(&link, "HELLO\n".to_owned());
         if let Some(authenticated) = authenticated {
-            one(&link.answer(authenticated).await?)?;
+            one(&link.answer(authenticated).await?).map_err(Error::at_the_start)?;
         }
         let hello = link.answer(hello).await?;
         let id = Row::read(&hello).and_then(|hello| hello.number("id"));
-        let id = id.ok_or(Error::Unexpected(hello))?;
+        let id = id.ok_or_else(|| Error::Unexpected(hello).at_the_start())?;
         Ok(Self { link, id })
     }
 

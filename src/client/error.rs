@@ -30,6 +30,9 @@ pub enum Error {
     /// The lock was not held any more when it was released.
     #[error("the lock was not held any more")]
     NotHeld,
+    /// Something else is there than the line protocol.
+    #[error("that port speaks {0}; ask for the port of getlockd's line protocol, which is 3305 unless told")]
+    OtherProtocol(&'static str),
     /// The server said what is no answer to that.
     #[error("the server said {0:?}, which is no answer to what it was asked")]
     Unexpected(String),
@@ -42,6 +45,16 @@ impl Error {
             Self::Refused(refused) => Some(&refused.symbol),
             Self::Lost(lost) => lost.symbol(),
             _ => None,
+        }
+    }
+
+    /// Of the first answer on a connection.
+    pub(super) fn at_the_start(self) -> Self {
+        match self {
+            Self::Unexpected(said) if said.starts_with("HTTP/") => Self::OtherProtocol("HTTP"),
+            // The length and the number of its greeting, whose version is a line feed.
+            Self::Unexpected(said) if said.ends_with("\0\0\0") => Self::OtherProtocol("MySQL's protocol"),
+            other => other,
         }
     }
 

@@ -7,7 +7,7 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        ClientConfig, RootCertStore,
+        self, ClientConfig, InvalidMessage, RootCertStore,
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     },
@@ -66,13 +66,24 @@ impl Tls {
 
     pub(super) async fn wrap(&self, host: String, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host).map_err(io::Error::other)?;
-        self.connector.connect(name, stream).await
+        self.connector.connect(name, stream).await.map_err(in_plain)
     }
 }
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
+/// What is no TLS at all is said in fewer words.
+fn in_plain(error: io::Error) -> io::Error {
+    let why = error.get_ref().and_then(|why| why.downcast_ref());
+    match why {
+        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+            io::Error::other("there is no TLS at that port")
+        }
+        _ => error,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Asked, Config, Listen};
+use super::{Asked, Config, Listen, NotServing};
 
 /// What is said where passwords go over a net without TLS.
 const WITHOUT_TLS: &str = "users log in here from other machines without TLS: \
@@ -31,6 +31,21 @@ impl Config {
     pub fn check_open(&self, wire: &'static str, addr: SocketAddr) -> Result<(), OpenToAll> {
         let is_meant = self.open || self.users.is_some();
         if is_meant || is_of_this_machine(addr) { Ok(()) } else { Err(OpenToAll { wire, addr }) }
+    }
+
+    /// No two wires listen at one port.
+    pub(super) fn check_apart(&self) -> Result<(), NotServing> {
+        let wires = self.wires();
+        for [(one, at), (other, too)] in [[wires[0], wires[1]], [wires[0], wires[2]], [wires[1], wires[2]]] {
+            let (Listen::At(at), Listen::At(too)) = (at, too) else { continue };
+            let is_same = at.ip() == too.ip() || at.ip().is_unspecified() || too.ip().is_unspecified();
+            if at.port() != 0 && at.port() == too.port() && is_same {
+                return Err(NotServing::Wrong(format!(
+                    "--{one} {at} and --{other} {too} are the same port; take two"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// What is to be said where passwords can be read on their way there.

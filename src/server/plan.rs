@@ -1,6 +1,6 @@
 //! What a server needs before it listens, and `getlockd check`, which wants to know no more.
 
-use std::{fmt::Write, sync::Arc};
+use std::{fmt::Write, net::TcpListener, sync::Arc};
 
 use tokio::sync::Semaphore;
 
@@ -48,9 +48,10 @@ pub fn check(config: &Config) -> Result<Checked, StartError> {
     for (wire, listen) in config.wires() {
         // Nothing goes wrong when a String is written to.
         let _ = writeln!(report, "{wire}: {listen}");
-        if let Listen::At(addr) = listen
-            && let Some(warning) = config.shown_passwords(addr)
-        {
+        let Listen::At(addr) = listen else { continue };
+        // Its port may be in use, by the server that is to be changed.
+        TcpListener::bind((addr.ip(), 0)).map_err(|error| StartError::Listen { wire, addr, error })?;
+        if let Some(warning) = config.shown_passwords(addr) {
             warnings.push(format!("--{wire} {addr}: {warning}"));
         }
     }

@@ -61,6 +61,8 @@ fn check_says_in_one_line_what_is_wrong() {
         (&["--line", "0.0.0.0:0"], "is open to other machines"),
         (&["--line", "off", "--mysql", "off", "--http", "off"], "nothing to serve"),
         (&["--line", "nowhere"], "host:port"),
+        (&["--line", "127.0.0.1:4000", "--http", "127.0.0.1:4000"], "are the same port"),
+        (&["--line", "192.0.2.1:4000", "--open"], "cannot listen on 192.0.2.1:4000 (line)"),
         (&["--no-such-flag"], "unexpected argument"),
     ] {
         let output = check(flags);
@@ -72,6 +74,8 @@ fn check_says_in_one_line_what_is_wrong() {
 
 #[test]
 fn check_reads_the_environment_as_the_server_does() {
+    let output = Command::new(PROGRAM).arg("check").env("GETLOCKD_USERS", "").output().unwrap();
+    assert!(said(&output).contains("users: none"), "{}", said(&output));
     let mut command = Command::new(PROGRAM);
     let output = command.arg("check").env("GETLOCKD_USERS", "/nowhere").output().unwrap();
     assert!(said(&output).contains("cannot read the users in /nowhere"), "{}", said(&output));

@@ -2,9 +2,12 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueHint, builder::FalseyValueParser};
+use clap::{
+    ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint,
+    builder::FalseyValueParser, error::ErrorKind,
+};
 use clap_complete::Shell;
-use getlockd::client::Timeout;
+use getlockd::{client::Timeout, variable::but_empty};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -12,6 +15,7 @@ Exit codes:
     1   the lock was not granted (-E says another)
    64   the command line is wrong
    69   no server, or it refuses or left while the lock was waited for
+   71   the machine refused something, as where a disk is full
    75   the lock was lost while the command ran; the command was ended
    77   the server does not know the user, or the user may not
   126   the command cannot be run
@@ -40,6 +44,7 @@ A lock that is called as one of the commands above: getlock run ls -- COMMAND";
     subcommand_negates_reqs = true,
     arg_required_else_help = true,
     after_help = EXIT_CODES,
+    override_usage = "getlock [OPTIONS] NAME [--] COMMAND...\n       getlock [OPTIONS] NAME -c COMMAND\n       getlock ls|why|sessions|kill|top|run|completions|man [OPTIONS]...",
     verbatim_doc_comment
 )]
 pub(crate) struct Cli {
@@ -136,7 +141,7 @@ pub(crate) struct ServerArgs {
     pub tls_key: Option<PathBuf>,
 
     /// Within which time a server that vanished without a word is found, and the lock is lost
-    #[arg(long, global = true, env = "GETLOCK_KEEPALIVE", default_value = "30s", value_name = "TIME", value_parser = time)]
+    #[arg(long, global = true, env = "GETLOCK_KEEPALIVE", default_value = "30s", value_name = "TIME", value_parser = time, allow_negative_numbers = true)]
     pub keepalive: Duration,
 }
 
@@ -176,15 +181,15 @@ pub(crate) struct RunArgs {
     pub nonblock: bool,
 
     /// Wait at most so long: seconds, or with a unit (ms, s, m, h) [default: for ever]
-    #[arg(short, long, alias = "timeout", value_name = "SECONDS", conflicts_with = "nonblock", value_parser = time)]
+    #[arg(short, long, alias = "timeout", value_name = "SECONDS", conflicts_with = "nonblock", value_parser = time, allow_negative_numbers = true)]
     pub wait: Option<Duration>,
 
     /// The exit code for a lock that was not granted [default: 1; with --once 0]
-    #[arg(short = 'E', long, value_name = "CODE")]
+    #[arg(short = 'E', long, value_name = "CODE", allow_negative_numbers = true)]
     pub conflict_exit_code: Option<u8>,
 
     /// How long the command may go on after SIGTERM when its lock is lost; then SIGKILL
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, allow_negative_numbers = true)]
     pub kill_after: Duration,
 
     /// When the lock is lost, say so and let the command run
@@ -197,7 +202,7 @@ pub(crate) struct RunArgs {
     /// for so long. Others do not wait, unless -w says so, and go home with exit code 0, unless -E says
     /// another. After a failure the lock is freed at once, and another may try. If this program is ended, or
     /// the server or this machine starts anew, the lock is free: within the same time it can then run again.
-    #[arg(long, value_name = "WINDOW", value_parser = time)]
+    #[arg(long, value_name = "WINDOW", value_parser = time, allow_negative_numbers = true)]
     pub once: Option<Duration>,
 
     /// Say what is done
@@ -216,27 +221,44 @@ impl RunArgs {
 }
 
 /// A time that ends: seconds, or with a unit.
-fn time(text: &str) -> Result<Duration, String> {
+fn time(text: &str) -> Result<Duration, &'static str> {
     match text.parse() {
         Ok(Timeout::Within(time)) => Ok(time),
-        Ok(Timeout::Forever) => Err("say a time that is not negative".to_owned()),
-        Err(bad) => Err(bad.to_string()),
+        _ => Err("say seconds, such as 10 or 0.5, or with a unit (ms, s, m, h) 500ms or 2m"),
     }
 }
 
-/// Flags in front of a command go behind its name, where clap looks for them: `--host x ls`.
-pub(crate) fn in_order(mut args: Vec<OsString>) -> Vec<OsString> {
-    let command = Cli::command();
+impl Cli {
+    /// What is said on the command line and in the environment.
+    pub(crate) fn read(mut args: Vec<OsString>) -> Result<Self, clap::Error> {
+        let mut command = but_empty(Self::command());
+        if let Some(at) = task_at(&command, &args) {
+            let task = args[at].display();
+            if let [dashes, word, ..] = &args[at + 1..]
+                && args[at] != "run"
+                && dashes == "--"
+                && !word.as_encoded_bytes().starts_with(b"-")
+            {
+                let told = format!(
+                    "{task} is a word of getlock itself; for a lock of that name say: getlock run {task} -- COMMAND"
+                );
+                return Err(command.error(ErrorKind::ArgumentConflict, told));
+            }
+            // Flags in front go behind its name, where clap looks for them: `--host x ls`.
+            args[1..=at].rotate_right(1);
+        }
+        Self::from_arg_matches(&command.try_get_matches_from(args)?)
+    }
+}
+
+/// Where one of our own commands stands; none where a lock does.
+fn task_at(command: &clap::Command, args: &[OsString]) -> Option<usize> {
     let mut at = 1;
-    while let Some(taken) = args.get(at).and_then(|arg| words_of_global(&command, arg)) {
+    while let Some(taken) = args.get(at).and_then(|arg| words_of_global(command, arg)) {
         at += taken;
     }
-    let is_task =
-        args.get(at).is_some_and(|word| command.get_subcommands().any(|task| task.get_name() == word));
-    if is_task {
-        args[1..=at].rotate_right(1);
-    }
-    args
+    let word = args.get(at)?;
+    command.get_subcommands().any(|task| task.get_name() == word).then_some(at)
 }
 
 /// How many words a flag takes that may stand anywhere; none for anything else.
@@ -253,8 +275,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Cli {
-        let args = line.split(' ').map(OsString::from).collect();
-        Cli::try_parse_from(in_order(args)).unwrap_or_else(|error| panic!("{line}: {error}"))
+        Cli::read(words(line)).unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 
     fn run(line: &str) -> (String, Vec<OsString>) {
@@ -299,5 +320,8 @@ mod tests {
     fn a_lock_may_be_called_as_a_command() {
         let Some(Task::Run(run)) = parse("getlock --host x run ls -- df -h").task else { panic!("no run") };
         assert_eq!((run.name.as_str(), run.words), ("ls", words("df -h")));
+        let refused = Cli::read(words("getlock --host x ls -- ./backup.sh")).unwrap_err().to_string();
+        assert!(refused.contains("getlock run ls -- COMMAND"), "{refused}");
+        assert!(matches!(parse("getlock why -- -n").task, Some(Task::Why { name, .. }) if name == "-n"));
     }
 }

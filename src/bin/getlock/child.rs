@@ -1,9 +1,9 @@
 //! The command, while its lock is held.
 
-use std::{ffi::OsString, os::unix::process::ExitStatusExt, pin::pin, process::ExitStatus};
+use std::{ffi::OsString, io, os::unix::process::ExitStatusExt, pin::pin, process::ExitStatus};
 
 use getlockd::client::{Guard, Lost};
-use rustix::process::Signal;
+use rustix::{io::Errno, process::Signal};
 use tokio::{
     process::{Child, Command},
     time::{Instant, sleep_until},
@@ -59,14 +59,25 @@ fn start(args: &RunArgs, lock: &Guard) -> Result<Child, Failure> {
         Some(line) => shell.iter().chain([line]).collect(),
         None => args.words.iter().collect(),
     };
-    let [program, arguments @ ..] = &words[..] else { return Err(nothing_to_run()) };
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env("GETLOCK_NAME", &args.name)
+    let [program, ..] = &words[..] else { return Err(nothing_to_run()) };
+    let started = match spawn(&args.name, lock, &words) {
+        // A script that does not say what runs it is for the shell (POSIX, "execvp").
+        Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
+            spawn(&args.name, lock, &[&shell[..1].iter().collect::<Vec<_>>(), &words[..]].concat())
+        }
+        started => started,
+    };
+    started.map_err(|error| Failure::of_command(program, &error))
+}
+
+/// Starts the first of the words with the others as its arguments.
+fn spawn(name: &str, lock: &Guard, words: &[&OsString]) -> io::Result<Child> {
+    Command::new(words[0])
+        .args(&words[1..])
+        .env("GETLOCK_NAME", name)
         .env("GETLOCK_FENCING_TOKEN", lock.token().to_string())
-        .env("GETLOCK_CONNECTION_ID", lock.connection_id().to_string());
-    command.spawn().map_err(|error| Failure::of_command(program, &error))
+        .env("GETLOCK_CONNECTION_ID", lock.connection_id().to_string())
+        .spawn()
 }
 
 pub(crate) fn nothing_to_run() -> Failure {

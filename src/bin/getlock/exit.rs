@@ -19,6 +19,14 @@ const NO_SUCH_COMMAND: u8 = 127;
 /// Behind it the number of a signal.
 pub(crate) const SIGNAL: u8 = 128;
 
+/// Who reads no further wants no more.
+pub(crate) fn when_written(written: io::Result<()>) -> Result<u8, Failure> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::system(error)),
+        _ => Ok(OK),
+    }
+}
+
 /// Why it ends before its time.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -29,6 +37,15 @@ pub(crate) struct Failure {
 impl Failure {
     fn new(code: u8, why: impl fmt::Display) -> Self {
         Self { code, why: why.to_string() }
+    }
+
+    pub(crate) fn denied(why: impl fmt::Display) -> Self {
+        Self::new(DENIED, why)
+    }
+
+    /// What is to be ended is not there.
+    pub(crate) fn not_there(why: impl fmt::Display) -> Self {
+        Self::new(NOT_GRANTED, why)
     }
 
     pub(crate) fn usage(why: impl fmt::Display) -> Self {

@@ -1,6 +1,6 @@
 //! Lists for people, or as JSON for programs.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use getlockd::client::{List, Row, written};
 use serde_json::{Map, Value};
@@ -79,7 +79,12 @@ pub(crate) async fn kill(server: &ServerArgs, id: u32, wait: bool) -> Result<u8,
         return Ok(exit::NOT_GRANTED);
     }
     if !wait {
-        connection.kill(id).await?;
+        connection.kill(id).await.map_err(|error| match error.symbol() {
+            Some("NO_SESSION") => {
+                Failure::not_there(format_args!("there is no session {id}; getlock sessions lists them"))
+            }
+            _ => error.into(),
+        })?;
     }
     Ok(exit::OK)
 }
@@ -89,10 +94,7 @@ fn show(columns: &[Column], list: &List, json: bool) -> Result<u8, Failure> {
     // Colours only on a terminal.
     let mut out = anstream::stdout().lock();
     let written = lines.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(Failure::system(error)),
-        _ => {}
-    }
+    exit::when_written(written)?;
     if list.total > list.rows.len() {
         say(&format_args!("these are {} of {}", list.rows.len(), list.total));
     }

@@ -19,12 +19,12 @@ use std::{
 };
 
 use args::{Cli, Task};
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use exit::Failure;
 use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse_from(args::in_order(std::env::args_os().collect())) {
+    let cli = match Cli::read(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(error) => return told(&error),
     };
@@ -59,8 +59,8 @@ async fn perform(Cli { server, run, task }: Cli) -> Result<u8, Failure> {
             return Ok(exit::OK);
         }
         Some(Task::Man) => {
-            clap_mangen::Man::new(Cli::command()).render(&mut io::stdout()).map_err(Failure::system)?;
-            return Ok(exit::OK);
+            let written = clap_mangen::Man::new(Cli::command()).render(&mut io::stdout());
+            return exit::when_written(written);
         }
     };
     match run {

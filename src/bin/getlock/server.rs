@@ -9,7 +9,13 @@ use crate::{args::ServerArgs, exit::Failure};
 impl ServerArgs {
     /// Opens a connection.
     pub(crate) async fn connect(&self) -> Result<Connection, Failure> {
-        Ok(self.builder()?.connection().await?)
+        let connected = self.builder()?.connection().await;
+        connected.map_err(|error| match error.symbol() {
+            Some("AUTH") if self.user.is_none() => Failure::denied(
+                "the server wants to know who you are: --user NAME, with GETLOCK_PASSWORD or --password-file",
+            ),
+            _ => error.into(),
+        })
     }
 
     fn builder(&self) -> Result<Builder, Failure> {

@@ -21,6 +21,8 @@ pub(crate) struct Signals(Vec<(Signal, unix::Signal)>);
 impl Signals {
     /// But for those that are ignored, as by nohup: the command is to ignore them as well.
     pub(crate) fn new() -> io::Result<Self> {
+        // Where it was ignored, the system would forget how the command ended.
+        drop(unix::signal(SignalKind::child())?);
         let ignored = ignored();
         let heard = PASSED_ON.into_iter().filter(|signal| ignored >> (signal.as_raw() - 1) & 1 == 0);
         let listen = |signal: Signal| Ok((signal, unix::signal(SignalKind::from_raw(signal.as_raw()))?));
@@ -62,6 +64,11 @@ pub(crate) fn send(signal: Signal, child: Option<u32>) {
         // It may be of another user by now, and then may not be sent any.
         let _ = kill_process(child, signal);
     }
+}
+
+/// Whether somebody else has the terminal that this one would write to.
+pub(crate) fn is_in_background() -> bool {
+    tcgetpgrp(io::stderr()).is_ok_and(|group| group != getpgrp())
 }
 
 /// What is typed on the terminal goes to all of this process group, so to the command too.

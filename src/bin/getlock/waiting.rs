@@ -17,6 +17,7 @@ use crate::{
     args::{RunArgs, ServerArgs},
     say,
     screen::{cut, width},
+    signals::is_in_background,
     table::age,
 };
 
@@ -90,6 +91,9 @@ struct Display {
 
 impl Display {
     fn show(&mut self, name: &str, seen: &Seen, waited: Duration) {
+        if self.on_terminal && is_in_background() {
+            return;
+        }
         let place =
             seen.place.map_or_else(String::new, |place| format!(", {} of {}", nth(place), seen.queue));
         let said = format!("waiting for {}{place}; {}", written(name), holder(seen));
@@ -106,7 +110,7 @@ impl Display {
     }
 
     fn clear(&self) {
-        if self.on_terminal && self.last.is_some() {
+        if self.on_terminal && self.last.is_some() && !is_in_background() {
             let _ = write!(stderr(), "\r\x1b[K");
         }
     }

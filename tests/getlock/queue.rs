@@ -1,0 +1,126 @@
+//! Who gets the lock, and when; and `--once`.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    task::JoinSet,
+    time::timeout,
+};
+
+use crate::{PATIENCE, Running, TestServer, code, getlock, output};
+
+/// What cron does on twenty machines at once.
+#[tokio::test]
+async fn of_twenty_one_runs_and_the_others_go_home() {
+    let server = TestServer::start();
+    let folder = tempfile::tempdir().unwrap();
+    let ran = folder.path().join("ran");
+    // It works until all the others have gone home.
+    let script = format!(
+        "echo $GETLOCK_CONNECTION_ID >> {0}; while ! [ -e {0}.end ]; do sleep 0.01; done",
+        ran.display()
+    );
+    let mut all = JoinSet::new();
+    for _ in 0..20 {
+        all.spawn(output(getlock(server.addr, &["-n", "-E", "99", "nightly", "-c", &script])));
+    }
+    for _ in 0..19 {
+        let (code, _, err) = all.join_next().await.unwrap().unwrap();
+        assert_eq!((code, err.as_str()), (99, ""));
+    }
+    fs::write(folder.path().join("ran.end"), "").unwrap();
+    assert_eq!(all.join_next().await.unwrap().unwrap().0, 0);
+    assert_eq!(fs::read_to_string(ran).unwrap().lines().count(), 1);
+}
+
+#[tokio::test]
+async fn those_who_wait_run_one_after_the_other_in_their_order() {
+    let server = TestServer::start();
+    let folder = tempfile::tempdir().unwrap();
+    let ran = folder.path().join("ran");
+    let mut gate = server.client().await;
+    assert_eq!(gate.ask("GET_LOCK nightly 0").await, "1");
+    let mut all = JoinSet::new();
+    for n in 0..20 {
+        // Were two inside at a time, there would be no folder to be made.
+        let script = format!("mkdir {0}.inside && echo {n} >> {0} && rmdir {0}.inside", ran.display());
+        all.spawn(output(getlock(server.addr, &["-w", "60", "nightly", "-c", &script])));
+        server.until_waiting(n + 1).await;
+    }
+    drop(gate);
+    while let Some(ended) = all.join_next().await {
+        assert_eq!(ended.unwrap(), (0, String::new(), String::new()));
+    }
+    let order: Vec<usize> =
+        fs::read_to_string(ran).unwrap().lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(order, (0..20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn who_does_not_get_it_in_time_goes_home() {
+    let server = TestServer::start();
+    let mut holder = server.client().await;
+    assert_eq!(holder.ask("GET_SHARED_LOCK x 0").await, "1");
+    assert_eq!(code(&server, &["-n", "x", "false"]).await, 1);
+    assert_eq!(code(&server, &["-w", "0.05", "-E", "7", "x", "false"]).await, 7);
+    assert_eq!(code(&server, &["-n", "-s", "x", "true"]).await, 0);
+    let (code, _, err) = output(getlock(server.addr, &["-n", "-v", "x", "true"])).await;
+    assert_eq!((code, err.as_str()), (1, "getlock: x was not granted\n"));
+}
+
+#[tokio::test]
+async fn a_wait_that_is_ended_is_not_granted() {
+    let server = TestServer::start();
+    let mut holder = server.client().await;
+    assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
+    let waiting = tokio::spawn(output(getlock(server.addr, &["-v", "-E", "5", "x", "true"])));
+    server.until_waiting(1).await;
+    assert_eq!(output(getlock(server.addr, &["kill", "--wait", "2"])).await.0, 0);
+    let (code, _, err) = waiting.await.unwrap();
+    assert!(code == 5 && err.contains("KILL QUERY"), "{code}, {err}");
+}
+
+#[tokio::test]
+async fn a_wait_without_a_server_ends() {
+    let mut server = TestServer::with(&["--drain", "0"]);
+    let mut holder = server.client().await;
+    assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
+    let waiting = tokio::spawn(output(getlock(server.addr, &["x", "true"])));
+    server.until_waiting(1).await;
+    server.stop();
+    let (code, _, err) = waiting.await.unwrap();
+    assert!(code == 69 && err.contains("the server is stopping"), "{code}, {err}");
+}
+
+#[tokio::test]
+async fn once_in_a_window_it_runs() {
+    let server = TestServer::start();
+    let args = ["--once", "1h", "-v", "nightly", "-c", "echo started"];
+    let mut first = Running::start(server.addr, &args).await;
+    let mut err = BufReader::new(first.child.stderr.take().unwrap()).lines();
+    let mut told =
+        async || timeout(PATIENCE, err.next_line()).await.expect("a line in time").unwrap().unwrap();
+    assert!(told().await.contains("took nightly"));
+    assert!(told().await.contains("done; nightly is kept for 3"));
+    let (code, out, err) = output(getlock(server.addr, &args)).await;
+    assert_eq!((code, out.as_str()), (0, ""));
+    assert_eq!(err, "getlock: nightly is under way or done elsewhere in this window\n");
+    assert_eq!(self::code(&server, &["--once", "1h", "-E", "8", "nightly", "false"]).await, 8);
+    first.signal("TERM").await;
+    assert_eq!(first.child.wait().await.unwrap().code(), Some(128 + 15));
+    // It is free now.
+    let began = Instant::now();
+    assert_eq!(self::code(&server, &["--once", "200ms", "nightly", "true"]).await, 0);
+    assert!(began.elapsed() >= Duration::from_millis(200), "the name is kept to the end of the window");
+}
+
+#[tokio::test]
+async fn a_failure_leaves_the_window_to_others() {
+    let server = TestServer::start();
+    assert_eq!(code(&server, &["--once", "1h", "nightly", "-c", "exit 5"]).await, 5);
+    assert_eq!(code(&server, &["--once", "1ms", "nightly", "true"]).await, 0);
+}
