@@ -114,6 +114,22 @@ async fn one_who_waits_sees_for_whom_and_how_long_still() {
 }
 
 #[tokio::test]
+async fn one_who_waits_in_the_background_leaves_the_terminal_to_others() {
+    let server = TestServer::start();
+    let mut holder = server.client().await;
+    assert_eq!(holder.ask("GET_LOCK nightly 0").await, "1");
+    let script = "set -m; getlock nightly -- true & read go; echo typed $go; fg; cat";
+    let Some(terminal) = Terminal::start(&server, script) else { return };
+    // It looks at the queue by a connection of its own, when it has waited for a moment.
+    server.until(|stats| stats.connections == 3).await;
+    terminal.keys("x");
+    terminal.keys("Enter");
+    let shown = terminal.until(|shown| shown.contains("typed x")).await;
+    assert!(!shown.split("typed x").next().unwrap().contains("waiting"), "{shown}");
+    terminal.until(|shown| shown.contains("waiting for nightly, 1st of 1")).await;
+}
+
+#[tokio::test]
 async fn an_interrupt_from_the_keyboard_comes_once() {
     let server = TestServer::start();
     // The shell around it is to live on.
