@@ -21,6 +21,7 @@ pub use hub::{Hub, Limits, MAX_LIST_ROWS};
 pub use scene::{MAX_SCENE_LOCKS, Person, Scene};
 pub use viewer::Viewer;
 
+pub use crate::aside::Turn;
 use crate::{
     aside::aside,
     command::{Answer, Command, Ending, Error, Reply, Stats},
@@ -82,6 +83,11 @@ impl Session {
     pub fn ending(&self) -> Option<Ending> {
         self.handle.note_holds(self.holds());
         self.handle.ending()
+    }
+
+    /// See [`Hub::turn`].
+    pub fn turn(&self) -> impl Future<Output = Turn> + Send + use<> {
+        self.hub.turn()
     }
 
     /// How many locks it holds.

@@ -92,8 +92,7 @@ pub fn serve(io: Burst, session: Session) -> impl Future<Output = ()> + Send {
     let origin = session.handle().origin();
     let span =
         tracing::debug_span!("connection", id = session.id().0, wire = origin.wire, peer = %origin.peer);
-    let mut connection =
-        Connection { io, session, codec: Codec::new(max_line), idle: Idle::default(), greedy: false };
+    let mut connection = Connection { io, session, codec: Codec::new(max_line), idle: Idle::default() };
     // One block, in which the connection stays where it is: a future has a place for each move.
     let served = async move {
         tracing::debug!("connection starts");
@@ -118,8 +117,6 @@ struct Connection {
     session: Session,
     codec: Codec,
     idle: Idle,
-    /// The last command may have taken long.
-    greedy: bool,
 }
 
 /// What came of looking for a request.
@@ -131,6 +128,8 @@ enum Step<'a> {
     /// It has to be waited for. Boxed: a wait is rare and long, and its state would stand in every
     /// idle connection.
     Waits(Pin<Box<dyn Future<Output = Result<Answer, Cut>> + Send + 'a>>),
+    /// Its response is written once it is its turn. Boxed for the same reason.
+    Lists(Pin<Box<dyn Future<Output = Result<(), Over>> + Send + 'a>>),
 }
 
 impl Connection {
@@ -142,6 +141,10 @@ impl Connection {
         loop {
             let (answer, more) = match self.step()? {
                 Step::Waits(waiting) => (Some(waiting.await?), true),
+                Step::Lists(listing) => {
+                    listing.await?;
+                    (None, true)
+                }
                 Step::Done => (None, true),
                 Step::Idle => (None, false),
             };
@@ -157,7 +160,12 @@ impl Connection {
             if !more || self.io.output.len() >= MAX_UNSENT {
                 self.flush().await?;
             }
-            if more { self.take_turns().await } else { self.fill().await? }
+            if more {
+                // One who sends without end takes turns with the others.
+                tokio::task::coop::consume_budget().await;
+            } else {
+                self.fill().await?;
+            }
         }
     }
 
@@ -185,15 +193,6 @@ impl Connection {
         }
     }
 
-    /// One who sends without end, or asks for what takes long, takes turns with the others.
-    async fn take_turns(&mut self) {
-        if std::mem::take(&mut self.greedy) {
-            tokio::task::yield_now().await;
-        } else {
-            tokio::task::coop::consume_budget().await;
-        }
-    }
-
     fn respond(&mut self, request: Result<Request, Refusal>) -> Result<Step<'_>, Over> {
         // Of what is refused not the words: one may be a password behind a mistyped AUTH.
         tracing::trace!(request = ?request.as_ref().map_err(Refusal::symbol));
@@ -218,16 +217,32 @@ impl Connection {
     }
 
     fn answer(&mut self, command: Command) -> Result<Step<'_>, Over> {
-        let may_take_long = command.looks_at_everything();
+        if command.looks_at_everything() {
+            return Ok(Step::Lists(Box::pin(self.list(command))));
+        }
         Ok(Step::Waits(match self.session.start(command) {
             Progress::Done(answer) => {
                 self.codec.encode(Response::Answer(answer), &mut self.io.output)?;
-                self.greedy = may_take_long;
                 return Ok(Step::Done);
             }
             Progress::Waiting(waiting) => Box::pin(wire::wait(&mut self.io, waiting)),
             Progress::Killing(killing) => Box::pin(async { killing.finish().await.map_err(Cut::Ended) }),
         }))
+    }
+
+    /// Answers a command that looks at everything.
+    ///
+    /// Cancel-safe: dropped before it is the client's turn, it has done nothing.
+    async fn list(&mut self, command: Command) -> Result<(), Over> {
+        let turn = wire::turn(&mut self.io, &self.session).await?;
+        let Self { io, session, codec, .. } = self;
+        turn.make(|| match session.start(command) {
+            Progress::Done(answer) => codec.encode(Response::Answer(answer), &mut io.output),
+            Progress::Waiting(_) | Progress::Killing(_) => Ok(()),
+        })?;
+        // The thread has had other work meanwhile, be it done by another.
+        tokio::task::yield_now().await;
+        Ok(())
     }
 
     /// Lets a client in, or says later and later that it is not.
