@@ -107,10 +107,10 @@ impl Session {
 
     /// How long it may be idle as it is now; none for ever.
     pub fn may_idle(&self) -> Option<Duration> {
-        let Limits { idle, idle_holder, login, .. } = self.limits();
         if self.needs_login() {
-            return Some(login.saturating_sub(self.handle.since.elapsed()));
+            return Some(self.time_to_log_in());
         }
+        let Limits { idle, idle_holder, .. } = self.limits();
         if self.holds() == 0 { idle } else { idle_holder }
     }
 

@@ -164,7 +164,7 @@ impl Connection {
                 // One who sends without end takes turns with the others.
                 tokio::task::coop::consume_budget().await;
             } else {
-                self.fill().await?;
+                self.fill().await.map_err(|silence| self.over(silence))?;
             }
         }
     }
@@ -172,11 +172,12 @@ impl Connection {
     /// The first byte tells whether the client speaks TLS.
     async fn begin(&mut self, tls: Arc<Tls>) -> Result<(), Over> {
         let time = self.session.limits().login;
-        if tls.is_required() {
-            timeout(time, self.fill()).await.unwrap_or(Err(Over::TooSlow))?;
+        let filled = if tls.is_required() {
+            timeout(time, self.fill()).await.map_err(|_| Over::TooSlow)?
         } else {
-            self.fill().await?;
-        }
+            self.fill().await
+        };
+        filled.map_err(|silence| self.over(silence))?;
         match self.io.input.first() {
             Some(&TLS_HELLO) => Ok(wire::upgrade(&mut self.io, self.session.handle(), &tls, time).await?),
             _ if tls.is_required() => Err(Untrusted::NoTls.into()),
@@ -261,16 +262,20 @@ impl Connection {
         Ok(answer.map(|()| Reply::Int(1)))
     }
 
-    /// Waits for more input, for the end of the session, or for too long.
-    async fn fill(&mut self) -> Result<(), Over> {
+    /// Waits for more input, for the end of the session, or for too long. Cancel-safe.
+    fn fill(&mut self) -> impl Future<Output = Result<(), Silence>> + Send {
         self.idle.begin(self.session.may_idle());
-        let filled = wire::fill(&mut self.io, self.session.handle(), &mut self.idle).await;
-        filled.map_err(|silence| match silence {
+        wire::fill(&mut self.io, self.session.handle(), &mut self.idle)
+    }
+
+    #[cold]
+    fn over(&self, silence: Silence) -> Over {
+        match silence {
             Silence::Left => Over::Left,
             Silence::Ended(ending) => ending.into(),
             Silence::Idle if self.session.needs_login() => Over::NoLogin,
             Silence::Idle => Over::Idle(self.session.may_idle().unwrap_or_default()),
-        })
+        }
     }
 
     async fn flush(&mut self) -> Result<(), Over> {
@@ -284,7 +289,7 @@ impl Connection {
 
     /// What is left of it; none for one who has logged in, or need not.
     fn time_to_log_in(&self) -> Option<Duration> {
-        self.session.may_idle().filter(|_| self.session.needs_login())
+        if self.session.needs_login() { self.session.may_idle() } else { None }
     }
 
     /// Frees what the session holds, then says why, to a client that is still there.
