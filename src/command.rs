@@ -134,6 +134,11 @@ impl LockRow {
         self.profile.as_ref().map(Profile::called).filter(|user| !user.is_empty())
     }
 
+    /// The user that its holder was let in as, where it calls itself something else.
+    pub fn account(&self) -> Option<&str> {
+        self.profile.as_ref()?.account_beside()
+    }
+
     /// Why it was taken, if its holder said so.
     pub fn note(&self) -> Option<&str> {
         self.profile.as_ref()?.note.as_deref()

@@ -9,7 +9,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 use tracing::level_filters::LevelFilter;
 
-pub use reach::{OpenToAll, SHOWN_PASSWORDS};
+pub use reach::OpenToAll;
 pub use tls::TlsFlags;
 pub use values::{Asked, Idle, Listen, LogFormat};
 use values::{at_least_one, keepalive, level, line_size, packet_size, some_time, time};
@@ -119,7 +119,8 @@ pub struct Config {
     #[arg(long, env = "GETLOCKD_MAX_PACKET", default_value_t = crate::mysql::MAX_PACKET, value_name = "BYTES", value_parser = packet_size, allow_negative_numbers = true)]
     pub max_packet: usize,
 
-    /// Within which time a client must have logged in by MySQL, said something by HTTP, or shaken hands by TLS
+    /// Within which time a client must have logged in by MySQL and where there are users, said something by HTTP,
+    /// or shaken hands by TLS
     #[arg(long, env = "GETLOCKD_LOGIN_TIME", default_value = "10s", value_name = "TIME", value_parser = some_time, allow_negative_numbers = true)]
     pub login_time: Duration,
 

@@ -6,6 +6,7 @@ mod json;
 mod lists;
 mod metrics;
 mod page;
+mod places;
 mod scene;
 mod short;
 

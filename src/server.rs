@@ -200,6 +200,7 @@ impl Server {
                 router: self.router(),
                 terms: self.terms.clone(),
                 login: self.hub.limits().login,
+                has_users: self.hub.users().is_some(),
                 stop: self.http_gate.stop.clone(),
             };
             let serve = serve_http(web);
@@ -240,12 +241,12 @@ impl Server {
     /// All that HTTP and gRPC are answered by.
     pub(crate) fn router(&self) -> Router {
         let http = http::router(self.leases.clone(), self.metrics(), self.http_gate.stop.clone());
-        let others = others::router(&self.leases);
-        let mut router = http.merge(self.grpc.router.clone()).merge(others);
-        if self.hub.users().is_some() {
-            router = router.layer(from_fn_with_state(self.hub.clone(), web::admit));
-        }
-        router.layer(from_fn(web::around))
+        let admit = |router: Router| match self.hub.users() {
+            Some(_) => router.layer(from_fn_with_state(self.hub.clone(), web::admit)),
+            None => router,
+        };
+        let others = others::router(&self.leases, admit);
+        admit(http.merge(self.grpc.router.clone())).merge(others).layer(from_fn(web::around))
     }
 
     async fn stop(&self) {

@@ -9,7 +9,7 @@ mod reply;
 use std::{
     convert::Infallible,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::pin,
     sync::Arc,
     task::{Context, Poll},
@@ -23,7 +23,10 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tower_service::Service;
@@ -36,7 +39,7 @@ use crate::{
     user::User,
 };
 
-pub(crate) use admit::admit;
+pub(crate) use admit::{NotAdmitted, admit};
 pub(crate) use body::body;
 pub use body::{MAX_BODY, NoBody};
 pub(crate) use live::live;
@@ -64,6 +67,8 @@ pub struct Peer {
     addr: SocketAddr,
     /// Who it has proved to be, where there are users.
     user: Option<Arc<User>>,
+    /// It has shown once who it is.
+    known: CancellationToken,
     /// It has hung up: its requests do not wait any more.
     gone: CancellationToken,
     /// It does not take what it asked for: its connection is to end.
@@ -72,17 +77,31 @@ pub struct Peer {
 
 impl Peer {
     pub(crate) fn new(addr: SocketAddr) -> Self {
-        Self { addr, user: None, gone: CancellationToken::new(), cut: CancellationToken::new() }
+        let token = CancellationToken::new;
+        Self { addr, user: None, known: token(), gone: token(), cut: token() }
     }
 
     pub(crate) fn client(&self, wire: &'static str) -> Client {
         Client { origin: Origin { wire, peer: self.addr }, gone: self.gone.clone(), user: self.user.clone() }
     }
 
+    /// Who it is, for what each may have so many of: its user, or its address where there are no users.
+    pub(crate) fn who(&self) -> Who {
+        let user = self.user.as_ref().map(|user| user.name().into());
+        user.map_or(Who::Address(self.addr.ip().to_canonical()), Who::User)
+    }
+
     /// What it may see and do.
     pub(crate) fn viewer(&self) -> Viewer<'_> {
         Viewer(self.user.as_deref())
     }
+}
+
+/// One of those who share what there is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Who {
+    User(Box<str>),
+    Address(IpAddr),
 }
 
 /// What serves the connections of a port.
@@ -94,6 +113,8 @@ pub struct Web {
     pub terms: Arc<Terms>,
     /// Within which time a client must have said something.
     pub login: Duration,
+    /// Whether it must have shown who it is, too.
+    pub has_users: bool,
     /// Asks all connections to end.
     pub stop: CancellationToken,
 }
@@ -102,21 +123,22 @@ pub struct Web {
 ///
 /// Cancel-safe: dropped, it closes the socket; what waits leaves its queue.
 pub async fn serve(stream: TcpStream, addr: SocketAddr, web: Web) {
+    let login_by = Instant::now() + web.login;
     let opened = tokio::select! {
         () = web.stop.cancelled() => return,
-        opened = timeout(web.login, opening::open(stream, web.terms.tls.as_deref())) => opened,
+        opened = timeout_at(login_by, opening::open(stream, web.terms.tls.as_deref())) => opened,
     };
     match opened.unwrap_or(Err(io::ErrorKind::TimedOut.into())) {
-        Ok(Opened::Http { io, watch }) => talk(io, &watch, addr, web).await,
+        Ok(Opened::Http { io, watch }) => talk(io, &watch, addr, web, login_by).await,
         Ok(Opened::NoTls(stream)) => opening::refuse(stream, web.terms).await,
         Err(error) => tracing::debug!(peer = %addr, %error, "connection ends before a request"),
     }
 }
 
-async fn talk(io: Io, watch: &Watch, addr: SocketAddr, web: Web) {
-    let Web { router, terms, stop, .. } = web;
+async fn talk(io: Io, watch: &Watch, addr: SocketAddr, web: Web, login_by: Instant) {
+    let Web { router, terms, stop, has_users, .. } = web;
     let peer = Peer::new(addr);
-    let (gone, cut) = (peer.gone.clone(), peer.cut.clone());
+    let (known, gone, cut) = (peer.known.clone(), peer.gone.clone(), peer.cut.clone());
     let service = TowerToHyperService::new(WithPeer { router, peer });
     // By TLS one that says goodbye does so in what nobody but the connection can read.
     let half_close = matches!(io, Io::Left(_));
@@ -127,11 +149,17 @@ async fn talk(io: Io, watch: &Watch, addr: SocketAddr, web: Web) {
         gone.cancel();
         std::future::pending::<()>().await;
     };
+    let stranger = async {
+        if !has_users || timeout_at(login_by, known.cancelled()).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    };
     let served = tokio::select! {
         biased;
         served = &mut connection => served,
         () = hung_up => Ok(()),
         () = cut.cancelled() => Ok(()),
+        () = stranger => Ok(()),
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await

@@ -88,6 +88,11 @@ impl Viewer {
         }
     }
 
+    /// Whether one may look, who looks no longer than to know.
+    async fn is_let_in(server: &TestServer, name: &str, path: &str) -> bool {
+        Self::open_as(server, name, path).await.after("HTTP/1.1 ").await.unwrap() == "200 OK"
+    }
+
     async fn scene(&mut self) -> serde_json::Value {
         assert!(self.after("event: scene").await.is_some(), "a scene, not the end of the stream");
         serde_json::from_str(&self.after("data: ").await.unwrap()).unwrap()
@@ -177,8 +182,27 @@ async fn so_many_may_look_and_what_they_look_for_is_a_name() {
     assert_eq!(ask("/events?find=another").await, 503);
     assert_eq!(ask(&format!("/events?find={}", "x".repeat(65))).await, 400);
     drop(viewers);
-    let mut again = Viewer::open(&server, "/events?find=n1").await;
-    again.scene().await;
+    // They have left when the server has seen it.
+    let again = async { while !Viewer::is_let_in(&server, "nobody", "/events?find=n1").await {} };
+    timeout(PATIENCE, again).await.expect("a place in time");
+}
+
+#[tokio::test]
+async fn nobody_has_all_places_to_look() {
+    let (_users, server) = with_users();
+    let mut viewers = Vec::new();
+    for at in 0..16 {
+        let mut viewer = Viewer::open_as(&server, "app", &format!("/events?find=n{}", at % 4)).await;
+        viewer.scene().await;
+        viewers.push(viewer);
+    }
+    assert!(!Viewer::is_let_in(&server, "app", "/events?find=n1").await);
+    assert!(Viewer::is_let_in(&server, "ops", "/events?find=n1").await);
+    viewers.truncate(4);
+    let fewer = async { while !Viewer::is_let_in(&server, "app", "/events?find=n1").await {} };
+    timeout(PATIENCE, fewer).await.expect("a place in time");
+    assert!(!Viewer::is_let_in(&server, "app", "/events?find=another").await);
+    assert!(Viewer::is_let_in(&server, "ops", "/events?find=another").await);
 }
 
 #[tokio::test]
@@ -204,6 +228,20 @@ async fn a_scene_has_what_its_viewer_may_see() {
     let (own, other) = (&scene["sessions"][&app_id], &scene["sessions"][&ops_id]);
     assert_eq!((&own["user"], &own["mayEnd"], &own["holds"]), (&"app".into(), &true.into(), &1.into()));
     assert_eq!((&other["user"], &other["mayEnd"], other.get("holds")), (&"ops".into(), &false.into(), None));
+    // A lease may call itself what it likes.
+    let wanted = "{\"resourceName\":\"app:three\",\"clientId\":\"ops\"}";
+    let (user, password) = ("app", "secret of app");
+    let login = format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")));
+    let lease = Request::send_as(server.http, &login, "POST", "/api/lock/acquire", wanted).await;
+    assert_eq!(lease.reply().await.0, 200);
+    let lease = loop {
+        let scene = part.scene().await;
+        let sessions = scene["sessions"].as_object().unwrap();
+        if let Some(lease) = sessions.values().find(|session| session["wire"] == "http") {
+            break lease.clone();
+        }
+    };
+    assert_eq!((&lease["user"], &lease["account"], own.get("account")), (&"ops".into(), &"app".into(), None));
     let mut nobody = Viewer::open(&server, "/").await;
     assert_eq!(nobody.after("HTTP/1.1 ").await.unwrap(), "401 Unauthorized");
 }

@@ -17,10 +17,20 @@ use getlockd::{
         AcquireRequest, HistoryRequest, KillRequest, ListRequest, SessionsRequest, StatusRequest,
         WaitersRequest, WhyRequest, locks_client::LocksClient,
     },
+    others::{
+        netlocker::proto::{
+            NetLockRequest, NetUnlockRequest, net_locker_service_client::NetLockerServiceClient,
+        },
+        sharelock::proto::{LockRequest, share_lock_service_client::ShareLockServiceClient},
+    },
     user::{Proof, Users, Wanted, entry},
 };
 use tempfile::TempDir;
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 use tonic::{Code, Request, transport::Channel};
 
 /// A file of users: app1 and app2 keep to their part, ops sees all and may end all.
@@ -149,7 +159,7 @@ async fn a_wrong_password_is_refused_on_the_mysql_wire() {
 async fn a_wrong_password_is_refused_by_http() {
     let file = File::new();
     let server = file.server();
-    let paths = ["/", "/api/locks", "/getLock/app1:a", "/netlocker/lock?key=app1:a&time_lock=1", "/none"];
+    let paths = ["/", "/api/locks", "/getLock/app1:a", "/metrics", "/none"];
     let logins = [&*basic("app1", "wrong"), &basic("nobody", "x"), "Bearer secret of app1", "Basic !"];
     let without = paths.map(|path| ("", path));
     for (login, path) in without.into_iter().chain(logins.map(|login| (login, "/getLock/app1:a"))) {
@@ -304,20 +314,6 @@ async fn http_shows_and_takes_nothing_outside() {
         let (status, told) = app1(&server, method, path, &body).await;
         assert!(status == 403 && told.contains("\"Forbidden\""), "{path}: {status} {told}");
     }
-    for (method, path) in [
-        ("GET", "/netlocker/lock?key=app2:b&time_lock=9&unique_id=x".to_owned()),
-        ("GET", "/netlocker/unlock?key=app2:lease&unique_id=x".to_owned()),
-        ("GET", "/lockmanager/getLock/app2:b".to_owned()),
-        ("GET", format!("/lockmanager/releaseLock/app2:lease/{token}")),
-        ("GET", format!("/releaseLock/app2:lease/{token}")),
-        ("POST", "/waelson/lock?resource=app2:b&ttl=9s".to_owned()),
-        ("POST", format!("/waelson/unlock?resource=app2:lease&token={token}")),
-        ("POST", format!("/waelson/refresh?resource=app2:lease&ttl=1h&token={token}")),
-        ("GET", format!("/waelson/ttl?resource=app2:lease&token={token}")),
-    ] {
-        let (_, told) = app1(&server, method, &path, "").await;
-        assert!(!told.contains("true") && !told.contains("released"), "{path}: {told}");
-    }
     assert_eq!(app1(&server, "GET", "/api/locks", "").await.1, "{\"locks\":[],\"total\":0}");
     assert_eq!(app1(&server, "GET", "/lockmanager/status", "").await.1, "");
     let (_, sessions) = app1(&server, "GET", "/api/sessions", "").await;
@@ -325,6 +321,83 @@ async fn http_shows_and_takes_nothing_outside() {
     assert_eq!(stranger.ask("FENCING_TOKEN app2:a").await.len(), 16);
     let (_, held) = http(&server, &as_app2, "GET", "/api/locks", "").await;
     assert!(held.contains("\"total\":2"), "{held}");
+}
+
+/// Each thing that can be asked of the other services about a lock of app2's, and how that service tells why not.
+fn asked_of_others(token: &str) -> [(&'static str, String, &'static str, &'static str); 13] {
+    let of = |what: &str, name: &str| format!("{what}?resource={name}&ttl=9s&token={token}");
+    let body = "{\"key\":\"app2:lease\",\"timeoutMs\":0}";
+    let (text, status, error) = ("WHY", "{\"status\":2}", "{\"error\":\"WHY\"}");
+    [
+        ("GET", "/netlocker/lock?key=app2:b&time_lock=9&unique_id=x".to_owned(), "", text),
+        ("GET", "/netlocker/unlock?key=app2:lease&unique_id=x".to_owned(), "", text),
+        ("POST", "/sharelock/lock".to_owned(), body, status),
+        ("POST", "/sharelock/unlock".to_owned(), body, status),
+        ("POST", of("/waelson/lock", "app2:b"), "", error),
+        ("POST", of("/waelson/unlock", "app2:lease"), "", error),
+        ("POST", of("/waelson/refresh", "app2:lease"), "", error),
+        ("GET", of("/waelson/ttl", "app2:lease"), "", error),
+        ("GET", "/lockmanager/getLock/app2:b".to_owned(), "", error),
+        ("GET", "/lockmanager/getLock/1/app2:b/9".to_owned(), "", error),
+        ("GET", format!("/lockmanager/releaseLock/app2:lease/{token}"), "", error),
+        ("GET", "/lockmanager/getlock?lockname=app2:b".to_owned(), "", error),
+        ("DELETE", format!("/lockmanager/releaselock?lockname=app2:lease&token={token}"), "", error),
+    ]
+}
+
+#[tokio::test]
+async fn other_services_refuse_in_their_own_words() {
+    let file = File::new();
+    let server = file.server();
+    let as_app2 = basic("app2", "secret of app2");
+    let (_, token) = http(&server, &as_app2, "GET", "/getLock/app2:lease", "").await;
+    let refused = async |login: &str, code: u16, why: &str| {
+        let login = &format!("{login}\r\nx-client-id: x");
+        for (method, path, body, shape) in asked_of_others(&token) {
+            let (status, told) = loop {
+                let (status, told) = http(&server, login, method, &path, body).await;
+                // One may be among those that are answered late.
+                if code != 429 || status == 429 {
+                    break (status, told);
+                }
+            };
+            let (before, after) = shape.split_once("WHY").unwrap_or((shape, ""));
+            assert!(status == code && told.starts_with(before) && told.ends_with(after), "{path}: {told}");
+            assert!(before == shape || told.contains(why), "{path}: {told}");
+        }
+    };
+    refused("", 401, "log in: Authorization").await;
+    refused(&basic("app1", "secret of app1"), 403, "your user may not lock app2:").await;
+    let (_, held) = http(&server, &as_app2, "GET", "/api/locks", "").await;
+    assert!(held.contains("\"total\":1"), "{held}");
+    for _ in 0..40 {
+        drop(Http::send_as(server.http, "Bearer old", "GET", "/api/locks", "").await);
+    }
+    refused("Bearer old", 429, "too many wrong passwords").await;
+}
+
+#[tokio::test]
+async fn other_services_refuse_by_grpc() {
+    let file = File::new();
+    let server = file.server();
+    let channel = common::grpc::connected(server.http).await;
+    let login = basic("app1", "secret of app1");
+    let mut netlocker = NetLockerServiceClient::new(channel.clone());
+    let mut sharelock = ShareLockServiceClient::new(channel);
+    let key = || "app2:a".to_owned();
+    let wanted = NetLockRequest { key: key(), time_lock: 9, unique_id: None };
+    let code = netlocker.try_and_lock(with_login(wanted, &login)).await.unwrap_err().code();
+    assert_eq!(code, Code::PermissionDenied);
+    let held = NetUnlockRequest { key: key(), unique_id: None };
+    let code = netlocker.unlock(with_login(held, &login)).await.unwrap_err().code();
+    assert_eq!(code, Code::PermissionDenied);
+    let as_x = |mut request: Request<_>| {
+        request.metadata_mut().insert("x-client-id", "x".parse().unwrap());
+        request
+    };
+    let wanted = with_login(LockRequest { key: key(), timeout_ms: 0 }, &login);
+    assert_eq!(sharelock.lock(as_x(wanted)).await.unwrap_err().code(), Code::PermissionDenied);
+    assert_eq!(sharelock.lock(LockRequest::default()).await.unwrap_err().code(), Code::Unauthenticated);
 }
 
 #[tokio::test]
@@ -449,6 +522,9 @@ async fn a_new_file_changes_what_users_may_and_drops_nobody_who_still_may() {
     // A file that is broken changes nothing.
     fs::write(file.path(), "[user.app1]\nlock = 5\n").unwrap();
     assert!(server.reload().unwrap_err().contains("users.toml:2"));
+    // Nor does one that was truncated.
+    file.write(&[]);
+    assert!(server.reload().unwrap_err().contains("no user is in "));
     assert_eq!(stays.ask("RELEASE_LOCK app1:new:a").await, "1");
     drop(line(&server, "app1").await);
 }
@@ -473,6 +549,48 @@ async fn one_who_does_not_log_in_is_closed_in_time_whatever_he_sends() {
 }
 
 #[tokio::test]
+async fn one_who_does_not_log_in_by_http_is_closed_in_time_whatever_he_sends() {
+    let file = File::new();
+    let path = file.path();
+    let server = TestServer::with(&["--users", path.to_str().unwrap(), "--login-time", "200ms"]);
+    let request = |login: &str| {
+        format!(
+            "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /api/locks HTTP/1.1\r\nhost: x\r\nauthorization: {login}\r\n\r\n"
+        )
+    };
+    let (login, wrong) = (basic("app1", "secret of app1"), basic("app1", "wrong"));
+    let mut known = TcpStream::connect(server.http).await.unwrap();
+    known.write_all(request(&login).as_bytes()).await.unwrap();
+    let mut known_by_grpc = common::grpc::Hold::open_as(server.http, &login).await;
+
+    let closed = async |mut stranger: TcpStream| {
+        let read = timeout(PATIENCE, stranger.read_to_end(&mut Vec::new())).await;
+        drop(read.expect("an end in time"));
+    };
+    let http2 = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    for said in [&*request(""), &request(&wrong), "GET / HTTP/1.1\r\nhost:", http2] {
+        let mut stranger = TcpStream::connect(server.http).await.unwrap();
+        stranger.write_all(said.as_bytes()).await.unwrap();
+        closed(stranger).await;
+    }
+    let mut busy = TcpStream::connect(server.http).await.unwrap();
+    let ends = async { while busy.write_all(request("").as_bytes()).await.is_ok() {} };
+    timeout(PATIENCE, ends).await.expect("an end in time");
+
+    // Those who came before have logged in, and stay.
+    known.write_all(request("").as_bytes()).await.unwrap();
+    let mut told = String::new();
+    while !told.contains("401 Unauthorized") {
+        let mut read = [0; 4096];
+        let count = timeout(PATIENCE, known.read(&mut read)).await.expect("an answer").unwrap();
+        assert!(count > 0, "it was closed: {told}");
+        told.push_str(std::str::from_utf8(&read[..count]).unwrap());
+    }
+    known_by_grpc.send(common::grpc::get_lock("app1:a", 0)).await;
+    assert_eq!(known_by_grpc.next().await.result, Some(1));
+}
+
+#[tokio::test]
 async fn what_is_refused_does_not_repeat_a_password() {
     let file = File::new();
     let server = file.server();
@@ -494,17 +612,61 @@ async fn where_there_are_no_users_everybody_is_let_in() {
     assert!(client.list("LOCKS").await[0].ends_with(" user=app1"));
 }
 
+/// app1's lease, which says that it is ops.
+async fn pretender(server: &TestServer) {
+    let body = "{\"resourceName\":\"app1:a\",\"clientId\":\"ops\"}";
+    assert_eq!(app1(server, "POST", "/api/lock/acquire", body).await.0, 200);
+}
+
 #[tokio::test]
 async fn what_calls_itself_something_else_is_shown_with_its_user() {
     let file = File::new();
     let server = file.server();
-    let body = "{\"resourceName\":\"app1:a\",\"clientId\":\"ops\"}";
-    assert_eq!(app1(&server, "POST", "/api/lock/acquire", body).await.0, 200);
-    let locks = line(&server, "app1").await.list("LOCKS").await;
-    assert!(locks[0].contains(" user=ops account=app1 "), "{locks:?}");
+    pretender(&server).await;
+    let mut app1 = line(&server, "app1").await;
+    for list in ["LOCKS", "SESSIONS"] {
+        let told = app1.list(list).await;
+        assert!(told[0].contains(" user=ops account=app1 "), "{told:?}");
+    }
+    // One who says nothing of himself is shown by his user alone.
+    assert!(app1.list("SESSIONS").await[1].ends_with(" user=app1"));
+}
+
+#[tokio::test]
+async fn mysql_shows_the_user_of_what_calls_itself_something_else() {
+    let file = File::new();
+    let server = file.server();
+    pretender(&server).await;
     let mut by_mysql = mysql(&server, "app1").await;
     let who = "SELECT COUNT(*) FROM information_schema.processlist WHERE USER = 'ops'";
     assert_eq!(by_mysql.value(who).await.unwrap(), "0");
+}
+
+#[tokio::test]
+async fn http_shows_what_calls_itself_something_else_with_its_user() {
+    let file = File::new();
+    let server = file.server();
+    pretender(&server).await;
+    for path in ["/api/locks", "/api/lock/status/app1:a", "/api/lock/why/app1:a", "/api/sessions"] {
+        let (_, told) = app1(&server, "GET", path, "").await;
+        assert!(told.contains("\"clientId\":\"ops\",\"account\":\"app1\","), "{path}: {told}");
+        assert_eq!(told.matches("account").count(), 1, "{path}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn grpc_shows_what_calls_itself_something_else_with_its_user() {
+    let file = File::new();
+    let server = file.server();
+    pretender(&server).await;
+    let (mut locks, login) = (locks(server.http).await, basic("app1", "secret of app1"));
+    let list = locks.list(with_login(ListRequest::default(), &login)).await.unwrap().into_inner().locks;
+    let sessions =
+        locks.sessions(with_login(SessionsRequest {}, &login)).await.unwrap().into_inner().sessions;
+    let (lock, lease, own) = (&list[0], &sessions[0], &sessions[1]);
+    assert_eq!((lock.owner.as_deref(), lock.account.as_deref()), (Some("ops"), Some("app1")));
+    assert_eq!((lease.owner.as_deref(), lease.account.as_deref()), (Some("ops"), Some("app1")));
+    assert_eq!((own.owner.as_deref(), own.account.as_deref()), (Some("app1"), None));
 }
 
 #[test]
@@ -521,6 +683,8 @@ fn a_file_that_is_wrong_says_where_and_shows_no_verifier() {
         (format!("[user.a]\npassword-sha256 = \"{secret}\"\nsee = [\"\"]"), "is no prefix of names"),
         (format!("[user.\"a:b\"]\npassword-sha256 = \"{secret}\""), "a user's name has"),
         (format!("[usr.a]\npassword-sha256 = \"{secret}\""), "unknown field `usr`"),
+        (String::new(), "users.toml; `getlockd user NAME >> "),
+        ("# [user.a]\n".to_owned(), "no user is in "),
     ] {
         fs::write(&path, &text).unwrap();
         let told = Users::load(&path).unwrap_err().to_string();

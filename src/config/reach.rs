@@ -5,8 +5,12 @@ use std::net::SocketAddr;
 use super::{Asked, Config, Listen};
 
 /// What is said where passwords go over a net without TLS.
-pub const SHOWN_PASSWORDS: &str =
-    "users log in here from other machines without TLS: what they send can be read on the way";
+const WITHOUT_TLS: &str = "users log in here from other machines without TLS: \
+     passwords can be read on the way; give --tls-cert and --tls-key";
+
+/// What is said where they may.
+const TLS_OPTIONAL: &str = "users may log in here from other machines without TLS: \
+     passwords can be read on the way; say --tls required";
 
 /// Everybody could do everything from other machines, and nobody has said that it is to be so.
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +33,14 @@ impl Config {
         if is_meant || is_of_this_machine(addr) { Ok(()) } else { Err(OpenToAll { wire, addr }) }
     }
 
-    /// Whether passwords can be read on their way there.
-    pub fn shows_passwords(&self, addr: SocketAddr) -> bool {
-        self.users.is_some() && self.tls.files().is_none() && !is_of_this_machine(addr)
+    /// What is to be said where passwords can be read on their way there.
+    pub fn shown_passwords(&self, addr: SocketAddr) -> Option<&'static str> {
+        let are_sent = self.users.is_some() && !is_of_this_machine(addr);
+        match self.tls.files() {
+            Some((_, true)) => None,
+            Some((_, false)) => are_sent.then_some(TLS_OPTIONAL),
+            None => are_sent.then_some(WITHOUT_TLS),
+        }
     }
 
     /// What a health check asks: the line protocol, or HTTP where that is off.

@@ -163,6 +163,7 @@ impl From<LockRow> for Lock {
             wire: row.origin.map_or("", |origin| origin.wire).to_owned(),
             peer: row.address(),
             owner: row.user().map(str::to_owned),
+            account: row.account().map(str::to_owned),
             note: row.note().map(str::to_owned),
             fencing_token: row.token,
             held_ms: millis(row.held),

@@ -219,6 +219,8 @@ impl Hold {
 struct Whose {
     /// Who: what a lease or a login called itself, else the address.
     client_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
     connection_id: u32,
     wire: &'static str,
     mode: String,
@@ -241,6 +243,7 @@ impl Whose {
         let heard = lease.map_or(now, |lease| now - lease.since.elapsed());
         Self {
             client_id: row.user().map_or_else(|| row.address(), str::to_owned),
+            account: row.account().map(str::to_owned),
             connection_id: row.owner.0,
             wire: row.origin.map_or("", |origin| origin.wire),
             mode: row.mode.to_string(),

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     api::name,
     json::{Asked, Failure},
+    places::Places,
     scene::{Clock, Told},
 };
 use crate::{
@@ -39,11 +40,11 @@ use crate::{
     web::{Peer, live},
 };
 
-/// The most that look at a time.
-const MAX_VIEWERS: usize = 64;
+/// The most that look at a time, and the most of them of one user, or where there are no users, of one address.
+const MAX_VIEWERS: (usize, usize) = (64, 16);
 
-/// The most different names that they look for.
-const MAX_FEEDS: usize = 16;
+/// The most different names that they look for, and that one user does.
+const MAX_FEEDS: (usize, usize) = (16, 4);
 
 /// How often there is a scene, if it has changed.
 const EVERY: Duration = Duration::from_secs(1);
@@ -56,7 +57,7 @@ pub(super) fn routes(hub: &Arc<Hub>, stop: CancellationToken) -> Router<Arc<Leas
         hub: hub.clone(),
         stop,
         clock: Clock::start(),
-        viewers: Arc::new(Semaphore::new(MAX_VIEWERS)),
+        viewers: Places::new(MAX_VIEWERS.0, MAX_VIEWERS.1),
         turn: Semaphore::new(1),
         live: Mutex::default(),
     });
@@ -76,7 +77,7 @@ fn events(
 ) -> Result<Response, Failure> {
     let find = asked.find.filter(|find| !find.is_empty());
     let find = find.map(|find| name(&find)).transpose()?;
-    let place = feeds.viewers.clone().try_acquire_owned().map_err(|_| too_many_viewers())?;
+    let place = feeds.viewers.take(peer.who()).ok_or_else(too_many_viewers)?;
     let user = peer.viewer().0.map(|user| user.name().into());
     let scenes = feeds.subscribe(Look { user, find }).ok_or_else(too_many_viewers)?;
     let clock = feeds.clock;
@@ -86,7 +87,10 @@ fn events(
 }
 
 fn too_many_viewers() -> Failure {
-    let message = format!("{MAX_VIEWERS} look already, or for {MAX_FEEDS} names; try again");
+    let ((all, of_one), (names, names_of_one)) = (MAX_VIEWERS, MAX_FEEDS);
+    let message = format!(
+        "{all} look already, or {of_one} of yours; or for {names} names, or {names_of_one} of yours; try again"
+    );
     Failure { code: StatusCode::SERVICE_UNAVAILABLE, status: "Unavailable", message }
 }
 
@@ -100,7 +104,7 @@ struct Feeds {
     hub: Arc<Hub>,
     stop: CancellationToken,
     clock: Clock,
-    viewers: Arc<Semaphore>,
+    viewers: Places,
     /// To make a scene.
     turn: Semaphore,
     live: Mutex<Scenes>,
@@ -126,7 +130,8 @@ impl Feeds {
         if let Some(scenes) = live.get(&look) {
             return Some(scenes.subscribe());
         }
-        if live.len() >= MAX_FEEDS {
+        let is_of_same = |other: &&Look| look.user.is_some() && other.user == look.user;
+        if live.len() >= MAX_FEEDS.0 || live.keys().filter(is_of_same).count() >= MAX_FEEDS.1 {
             return None;
         }
         let (sender, scenes) = watch::channel(Bytes::new());

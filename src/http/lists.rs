@@ -119,6 +119,8 @@ struct Sessions {
 struct SessionTold {
     connection_id: u32,
     client_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
     wire: &'static str,
     peer: String,
     age_ms: u64,
@@ -137,7 +139,8 @@ impl SessionTold {
         let peer = origin.peer.to_string();
         Self {
             connection_id: id.0,
-            client_id: if profile.who().is_empty() { peer.clone() } else { profile.who().to_owned() },
+            client_id: if profile.called().is_empty() { peer.clone() } else { profile.called().to_owned() },
+            account: profile.account_beside().map(str::to_owned),
             wire: origin.wire,
             peer,
             age_ms: millis(*age),

@@ -38,7 +38,9 @@ function moment(ms) {
 }
 
 const session = (id) => scene?.sessions[id] ?? {};
-const caller = (id) => session(id).user || session(id).peer || `session ${id}`;
+/** What a session calls itself, and which user it is if that is another name. */
+const named = ({ user, account }) => (account ? `${user} of ${account}` : user);
+const caller = (id) => named(session(id)) || session(id).peer || `session ${id}`;
 const called = (id) => `session ${id}` + (session(id).user || session(id).peer ? ` (${caller(id)})` : "");
 const lockOf = (name) => scene?.locks.find((lock) => lock.name === name);
 
@@ -458,8 +460,8 @@ function describeEnd() {
   const told = scene.sessions[ending];
   const mine = scene.locks.filter((lock) => lock.held.some(({ id }) => String(id) === String(ending)));
   setText($("end-title"), `End session ${ending}?`);
-  const { user, peer, wire } = told ?? {};
-  setText($("end-who"), told ? `${[user, peer].filter(Boolean).join(", ")} by ${wire}.` : "It has ended, or neither holds nor waits any more.");
+  const { peer, wire } = told ?? {};
+  setText($("end-who"), told ? `${[named(told), peer].filter(Boolean).join(", ")} by ${wire}.` : "It has ended, or neither holds nor waits any more.");
   $("end-do").disabled = !told;
   filled($("end-locks"), [mine, ending], () => mine.slice(0, 8).map((lock) => make("li", {}, make("span", { className: "name" }, lock.name), ` ${next(lock)}`)));
   const rest = (told?.holds ?? 0) - Math.min(mine.length, 8);

@@ -150,6 +150,8 @@ struct Session<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     user: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'a str>,
     since: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,7 +169,8 @@ impl<'a> Session<'a> {
         Self {
             wire: origin.wire,
             peer: origin.peer.to_string(),
-            user: profile.who(),
+            user: profile.called(),
+            account: profile.account_beside(),
             note: profile.note.as_deref(),
             since: clock.at(*since),
             expires: profile.expires.map(|expires| clock.at(expires)),

@@ -49,6 +49,13 @@ pub enum LeaseError {
     NoRandom,
 }
 
+impl LeaseError {
+    /// Whether its user may not do that.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Refused(Error::Forbidden(_)) | Self::Ended(Ending::Revoked))
+    }
+}
+
 fn refused(error: &Error) -> String {
     match error {
         Error::Interrupted => "KILL QUERY ended this wait".to_owned(),

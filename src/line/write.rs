@@ -246,15 +246,13 @@ fn write_hold(row: &LockRow, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 /// What a client tells of itself, and how long its lease still runs.
 fn write_profile(profile: &Profile, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let Profile { account, note, expires, .. } = profile;
+    let Profile { note, expires, .. } = profile;
     let user = profile.called();
     if !user.is_empty() {
         write!(f, " user={}", Written(user))?;
     }
-    if let Some(account) = account
-        && account.name() != user
-    {
-        write!(f, " account={}", Written(account.name()))?;
+    if let Some(account) = profile.account_beside() {
+        write!(f, " account={}", Written(account))?;
     }
     if let Some(note) = note {
         write!(f, " note={}", Written(note))?;

@@ -90,6 +90,7 @@ async fn word(leases: &Arc<Leases>, peer: Peer, name: &str, timeout: u64, lifeti
         Ok((grant, secret)) => handing_out(Some(grant.delivery), secret.reveal().to_owned().into_response()),
         Err(Refused::Held) => "false".into_response(),
         Err(Refused::Wrong(what)) => wrong(&what),
+        Err(Refused::Denied(error)) => denied(&error),
     }
 }
 
@@ -97,8 +98,12 @@ async fn release_lock(
     State(leases): All,
     Extension(peer): Who,
     Path((name, token)): Path<(String, String)>,
-) -> &'static str {
-    if free(&leases, &name, &token, &peer) { "released" } else { "false" }
+) -> Response {
+    match free(&leases, &name, &token, &peer) {
+        Ok(()) => "released".into_response(),
+        Err(Refused::Denied(error)) => denied(&error),
+        Err(_) => "false".into_response(),
+    }
 }
 
 #[derive(Deserialize)]
@@ -159,6 +164,7 @@ async fn getlock(
         }
         Err(Refused::Held) => Json(told("", false)).into_response(),
         Err(Refused::Wrong(what)) => wrong(&what),
+        Err(Refused::Denied(error)) => denied(&error),
     }
 }
 
@@ -169,7 +175,10 @@ async fn releaselock(
 ) -> Response {
     match asked {
         Ok(Query(Asked { lockname, token, .. })) if !lockname.is_empty() && !token.is_empty() => {
-            let released = free(&leases, &lockname, &token, &peer);
+            let released = match free(&leases, &lockname, &token, &peer) {
+                Err(Refused::Denied(error)) => return denied(&error),
+                released => released.is_ok(),
+            };
             let told = json!({ "servername": SERVER, "lockname": lockname, "lockreleased": released });
             Json(told).into_response()
         }
@@ -177,14 +186,23 @@ async fn releaselock(
     }
 }
 
-fn wrong(what: &str) -> Response {
-    web::json(StatusCode::BAD_REQUEST, &json!({ "error": what }))
+pub(super) fn refusal(code: StatusCode, why: &str) -> Response {
+    web::json(code, &json!({ "error": why }))
 }
 
-/// Why a lock was not taken.
+fn wrong(what: &str) -> Response {
+    refusal(StatusCode::BAD_REQUEST, what)
+}
+
+fn denied(error: &LeaseError) -> Response {
+    refusal(StatusCode::FORBIDDEN, &error.to_string())
+}
+
+/// Why a lock was not taken or freed.
 enum Refused {
     Held,
     Wrong(String),
+    Denied(LeaseError),
 }
 
 async fn take(
@@ -199,11 +217,16 @@ async fn take(
     let wish = Wish { wait, ttl, ..Wish::of(name) };
     leases.lend(wish, peer.client(HTTP)).await.map_err(|error| match error {
         LeaseError::Ttl { .. } | LeaseError::NoRandom => Refused::Wrong(error.to_string()),
+        error if error.is_denied() => Refused::Denied(error),
         _ => Refused::Held,
     })
 }
 
-fn free(leases: &Leases, name: &str, token: &str, peer: &Peer) -> bool {
-    let (Ok(name), Ok(secret)) = (Name::new(name), token.parse::<Secret>()) else { return false };
-    leases.release(&secret.key(), &name, peer.viewer()).is_ok()
+fn free(leases: &Leases, name: &str, token: &str, peer: &Peer) -> Result<(), Refused> {
+    let (Ok(name), Ok(secret)) = (Name::new(name), token.parse::<Secret>()) else {
+        return Err(Refused::Held);
+    };
+    leases
+        .release(&secret.key(), &name, peer.viewer())
+        .map_err(|error| if error.is_denied() { Refused::Denied(error) } else { Refused::Held })
 }

@@ -49,8 +49,8 @@ async fn lock(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
     asked: Asked,
-) -> Result<Response, Invalid> {
-    let Query(Query_ { key, unique_id, time_lock }) = asked.map_err(|_| Invalid)?;
+) -> Result<Response, Failure> {
+    let Query(Query_ { key, unique_id, time_lock }) = asked.map_err(|_| Failure::Invalid)?;
     let who = peer.client(HTTP);
     let key = key.unwrap_or_default();
     let taken = take(&leases, &key, unique_id.as_deref(), time_lock.unwrap_or(0), who).await?;
@@ -61,8 +61,8 @@ async fn unlock(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
     asked: Asked,
-) -> Result<String, Invalid> {
-    let Query(Query_ { key, unique_id, .. }) = asked.map_err(|_| Invalid)?;
+) -> Result<String, Failure> {
+    let Query(Query_ { key, unique_id, .. }) = asked.map_err(|_| Failure::Invalid)?;
     free(&leases, &key.unwrap_or_default(), unique_id.as_deref(), &peer).map(|freed| freed.to_string())
 }
 
@@ -93,20 +93,35 @@ impl NetLockerService for Service {
     }
 }
 
-/// The request makes no sense.
-struct Invalid;
+/// Why there is no answer.
+enum Failure {
+    /// The request makes no sense.
+    Invalid,
+    /// The user may not do that.
+    Denied(LeaseError),
+}
 
 const INVALID: &str = "invalid request data";
 
-impl IntoResponse for Invalid {
+pub(super) fn refusal(code: StatusCode, why: &str) -> Response {
+    (code, why.to_owned()).into_response()
+}
+
+impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        (StatusCode::UNPROCESSABLE_ENTITY, INVALID).into_response()
+        match self {
+            Self::Invalid => refusal(StatusCode::UNPROCESSABLE_ENTITY, INVALID),
+            Self::Denied(error) => refusal(StatusCode::FORBIDDEN, &error.to_string()),
+        }
     }
 }
 
-impl From<Invalid> for Status {
-    fn from(_: Invalid) -> Self {
-        Self::invalid_argument(INVALID)
+impl From<Failure> for Status {
+    fn from(why: Failure) -> Self {
+        match why {
+            Failure::Invalid => Self::invalid_argument(INVALID),
+            Failure::Denied(error) => error.into(),
+        }
     }
 }
 
@@ -122,9 +137,9 @@ async fn take(
     id: Option<&str>,
     seconds: i64,
     who: Client,
-) -> Result<Taken, Invalid> {
+) -> Result<Taken, Failure> {
     let (name, owner) = owner(key, named(id))?;
-    let seconds = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).ok_or(Invalid)?;
+    let seconds = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).ok_or(Failure::Invalid)?;
     // Those without an id are not one owner.
     let user = who.user.clone();
     let holds_it = || named(id).is_some() && leases.remaining(&owner, &name, Viewer(user.as_deref())).is_ok();
@@ -132,7 +147,8 @@ async fn take(
     let wish = Wish { ttl, owner: Some(format!("netlocker {owner}")), ..Wish::of(name.clone()) };
     match leases.acquire(wish, owner, who).await {
         Ok(grant) => Ok(Taken { success: true, delivery: Some(grant.delivery) }),
-        Err(LeaseError::Ttl { .. } | LeaseError::TooLong) => Err(Invalid),
+        Err(LeaseError::Ttl { .. } | LeaseError::TooLong) => Err(Failure::Invalid),
+        Err(error) if error.is_denied() => Err(Failure::Denied(error)),
         Err(_) => Ok(Taken { success: holds_it(), delivery: None }),
     }
 }
@@ -143,13 +159,16 @@ fn named(id: Option<&str>) -> Option<&str> {
 }
 
 /// True if the lock was freed.
-fn free(leases: &Leases, key: &str, id: Option<&str>, peer: &Peer) -> Result<bool, Invalid> {
+fn free(leases: &Leases, key: &str, id: Option<&str>, peer: &Peer) -> Result<bool, Failure> {
     let (name, owner) = owner(key, named(id))?;
-    Ok(leases.release(&owner, &name, peer.viewer()).is_ok())
+    match leases.release(&owner, &name, peer.viewer()) {
+        Err(error) if error.is_denied() => Err(Failure::Denied(error)),
+        released => Ok(released.is_ok()),
+    }
 }
 
-fn owner(key: &str, id: Option<&str>) -> Result<(Name, Key), Invalid> {
-    let name = Name::new(key).map_err(|_| Invalid)?;
+fn owner(key: &str, id: Option<&str>) -> Result<(Name, Key), Failure> {
+    let name = Name::new(key).map_err(|_| Failure::Invalid)?;
     let owner = match id {
         Some(id) => Key::of("netlocker", &[name.as_str(), id]),
         None => Key::of("netlocker without id", &[name.as_str()]),

@@ -75,8 +75,10 @@ async fn lock(
         return told(Status::InvalidData);
     };
     let client = headers.get(CLIENT).and_then(|client| client.to_str().ok());
-    let (status, delivery) = take(&leases, &key, client, timeout_ms, peer.client(HTTP)).await;
-    handing_out(delivery, told(status))
+    match take(&leases, &key, client, timeout_ms, peer.client(HTTP)).await {
+        Ok((status, delivery)) => handing_out(delivery, told(status)),
+        Err(Denied(error)) => refusal(StatusCode::FORBIDDEN, &error.to_string()),
+    }
 }
 
 async fn unlock(
@@ -87,7 +89,10 @@ async fn unlock(
     let (headers, read) = read(request).await;
     let Some(Body { key, .. }) = read else { return told(Status::InvalidData) };
     let client = headers.get(CLIENT).and_then(|client| client.to_str().ok());
-    told(free(&leases, &key, client, &peer))
+    match free(&leases, &key, client, &peer) {
+        Ok(status) => told(status),
+        Err(Denied(error)) => refusal(StatusCode::FORBIDDEN, &error.to_string()),
+    }
 }
 
 async fn read(request: Request_) -> (HeaderMap, Option<Body>) {
@@ -104,6 +109,11 @@ fn told(status: Status) -> Response {
         _ => StatusCode::OK,
     };
     json(code, &Told { status: status.into() })
+}
+
+/// This service says no more than that.
+pub(super) fn refusal(code: StatusCode, _: &str) -> Response {
+    json(code, &Told { status: Status::NotAcquired.into() })
 }
 
 /// The same by gRPC.
@@ -126,7 +136,7 @@ impl ShareLockService for Service {
         let who = peer_of(&request)?.client(GRPC);
         let client = client_of(&request);
         let LockRequest { key, timeout_ms } = request.into_inner();
-        let (status, delivery) = take(&self.0, &key, client.as_deref(), timeout_ms, who).await;
+        let (status, delivery) = take(&self.0, &key, client.as_deref(), timeout_ms, who).await?;
         Ok(message(LockResponse { status: status.into() }, delivery))
     }
 
@@ -135,7 +145,7 @@ impl ShareLockService for Service {
         request: Request<UnlockRequest>,
     ) -> Result<tonic::Response<UnlockResponse>, tonic::Status> {
         let (client, peer) = (client_of(&request), peer_of(&request)?);
-        let status = free(&self.0, &request.get_ref().key, client.as_deref(), peer);
+        let status = free(&self.0, &request.get_ref().key, client.as_deref(), peer)?;
         Ok(tonic::Response::new(UnlockResponse { status: status.into() }))
     }
 }
@@ -144,14 +154,23 @@ fn client_of<T>(request: &Request<T>) -> Option<String> {
     request.metadata().get(CLIENT)?.to_str().ok().map(str::to_owned)
 }
 
+/// The user may not do that.
+struct Denied(LeaseError);
+
+impl From<Denied> for tonic::Status {
+    fn from(Denied(error): Denied) -> Self {
+        error.into()
+    }
+}
+
 async fn take(
     leases: &Arc<Leases>,
     key: &str,
     client: Option<&str>,
     timeout_ms: i32,
     who: Client,
-) -> (Status, Option<Arc<Delivery>>) {
-    let Some((name, owner)) = owner(key, client) else { return (Status::InvalidData, None) };
+) -> Result<(Status, Option<Arc<Delivery>>), Denied> {
+    let Some((name, owner)) = owner(key, client) else { return Ok((Status::InvalidData, None)) };
     let wait = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
     let wish = Wish {
         wait: Timeout::Within(wait),
@@ -160,18 +179,20 @@ async fn take(
         ..Wish::of(name)
     };
     match leases.acquire(wish, owner, who).await {
-        Ok(grant) => (Status::Acquired, Some(grant.delivery)),
-        Err(LeaseError::Busy) if timeout_ms > 0 => (Status::Timeout, None),
-        Err(LeaseError::TooLong) => (Status::InvalidData, None),
-        Err(_) => (Status::NotAcquired, None),
+        Ok(grant) => Ok((Status::Acquired, Some(grant.delivery))),
+        Err(error) if error.is_denied() => Err(Denied(error)),
+        Err(LeaseError::Busy) if timeout_ms > 0 => Ok((Status::Timeout, None)),
+        Err(LeaseError::TooLong) => Ok((Status::InvalidData, None)),
+        Err(_) => Ok((Status::NotAcquired, None)),
     }
 }
 
-fn free(leases: &Leases, key: &str, client: Option<&str>, peer: &Peer) -> Status {
-    let Some((name, owner)) = owner(key, client) else { return Status::InvalidData };
+fn free(leases: &Leases, key: &str, client: Option<&str>, peer: &Peer) -> Result<Status, Denied> {
+    let Some((name, owner)) = owner(key, client) else { return Ok(Status::InvalidData) };
     match leases.release(&owner, &name, peer.viewer()) {
-        Ok(()) => Status::Released,
-        Err(_) => Status::UnknownLock,
+        Ok(()) => Ok(Status::Released),
+        Err(error) if error.is_denied() => Err(Denied(error)),
+        Err(_) => Ok(Status::UnknownLock),
     }
 }
 

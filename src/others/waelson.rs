@@ -79,6 +79,23 @@ impl Asked {
     }
 }
 
+/// What becomes of a request for a lease that there is not, or not for this user.
+impl From<LeaseError> for Failure {
+    fn from(error: LeaseError) -> Self {
+        let code = match error {
+            LeaseError::Ttl { .. } => StatusCode::BAD_REQUEST,
+            LeaseError::Gone | LeaseError::NotYours => return not_found(),
+            _ if error.is_denied() => StatusCode::FORBIDDEN,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        failure(code, &error.to_string())
+    }
+}
+
+pub(super) fn refusal(code: StatusCode, why: &str) -> Response {
+    failure(code, why).into_response()
+}
+
 fn not_found() -> Failure {
     failure(StatusCode::NOT_FOUND, "lock not found or expired")
 }
@@ -104,8 +121,7 @@ async fn lock(
             let told = json!({ "code": 409, "resource": resource, "acquired": false, "message": message });
             Err(Failure(StatusCode::CONFLICT, told))
         }
-        Err(error @ LeaseError::Ttl { .. }) => Err(failure(StatusCode::BAD_REQUEST, &error.to_string())),
-        Err(error) => Err(failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -116,7 +132,7 @@ async fn unlock(
 ) -> Result<Json<Value>, Failure> {
     let Query(asked) = asked?;
     let name = asked.name()?;
-    leases.release(&asked.secret()?.key(), &name, peer.viewer()).map_err(|_| not_found())?;
+    leases.release(&asked.secret()?.key(), &name, peer.viewer())?;
     Ok(Json(json!({ "code": 200, "token": asked.token, "resource": asked.resource })))
 }
 
@@ -127,16 +143,9 @@ async fn refresh(
 ) -> Result<Json<Value>, Failure> {
     let Query(asked) = asked?;
     let (name, ttl) = (asked.name()?, asked.ttl(&leases)?);
-    match leases.renew(&asked.secret()?.key(), &name, Some(ttl), peer.viewer()) {
-        Ok(_) => {
-            let (token, resource, ttl) = (&asked.token, &asked.resource, text(ttl));
-            Ok(Json(
-                json!({ "code": 200, "token": token, "resource": resource, "ttl": ttl, "refreshed": true }),
-            ))
-        }
-        Err(error @ LeaseError::Ttl { .. }) => Err(failure(StatusCode::BAD_REQUEST, &error.to_string())),
-        Err(_) => Err(not_found()),
-    }
+    leases.renew(&asked.secret()?.key(), &name, Some(ttl), peer.viewer())?;
+    let (token, resource, ttl) = (&asked.token, &asked.resource, text(ttl));
+    Ok(Json(json!({ "code": 200, "token": token, "resource": resource, "ttl": ttl, "refreshed": true })))
 }
 
 async fn ttl(
@@ -146,15 +155,15 @@ async fn ttl(
 ) -> Result<Json<Value>, Failure> {
     let Query(asked) = asked?;
     let name = asked.name()?;
-    let remaining =
-        asked.secret().ok().and_then(|secret| leases.remaining(&secret.key(), &name, peer.viewer()).ok());
+    let remaining = asked.secret().ok().map(|secret| leases.remaining(&secret.key(), &name, peer.viewer()));
     let told = |code: u16, left: Duration| {
         let (resource, token) = (&asked.resource, &asked.token);
         json!({ "code": code, "resource": resource, "token": token, "ttl": text(left) })
     };
     match remaining {
-        Some(left) => Ok(Json(told(200, left))),
-        None => Err(Failure(StatusCode::NOT_FOUND, told(404, Duration::ZERO))),
+        Some(Ok(left)) => Ok(Json(told(200, left))),
+        Some(Err(error)) if error.is_denied() => Err(error.into()),
+        _ => Err(Failure(StatusCode::NOT_FOUND, told(404, Duration::ZERO))),
     }
 }
 

@@ -44,8 +44,8 @@ fn listen(
     let addr = listener.local_addr().map_err(PassedError::from)?;
     config.check_open(wire, addr)?;
     tracing::info!(wire, %addr, "listening");
-    if config.shows_passwords(addr) {
-        tracing::warn!(wire, %addr, "{}", crate::config::SHOWN_PASSWORDS);
+    if let Some(warning) = config.shown_passwords(addr) {
+        tracing::warn!(wire, %addr, "{warning}");
     }
     Ok(Some(listener))
 }

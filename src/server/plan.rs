@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 
 use super::{RESERVED_DESCRIPTORS, StartError};
 use crate::{
-    config::{Config, Listen, SHOWN_PASSWORDS},
+    config::{Config, Listen},
     net::Tls,
     user::Users,
 };
@@ -49,9 +49,9 @@ pub fn check(config: &Config) -> Result<Checked, StartError> {
         // Nothing goes wrong when a String is written to.
         let _ = writeln!(report, "{wire}: {listen}");
         if let Listen::At(addr) = listen
-            && config.shows_passwords(addr)
+            && let Some(warning) = config.shown_passwords(addr)
         {
-            warnings.push(format!("--{wire} {addr}: {SHOWN_PASSWORDS}"));
+            warnings.push(format!("--{wire} {addr}: {warning}"));
         }
     }
     let _ = writeln!(report, "users: {}", users(config, &plan));

@@ -78,6 +78,11 @@ impl Profile {
     pub fn called(&self) -> &str {
         if self.user.is_empty() { self.who() } else { &self.user }
     }
+
+    /// The user it was let in as, where it calls itself something else.
+    pub fn account_beside(&self) -> Option<&str> {
+        self.account.as_ref().map(|account| account.name()).filter(|account| *account != self.called())
+    }
 }
 
 impl Handle {

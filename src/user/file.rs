@@ -31,6 +31,9 @@ pub enum FileError {
     /// It is larger than any list of users.
     #[error("{} has more than {MAX_FILE} bytes or more than {MAX_USERS} users", .0.display())]
     TooLarge(PathBuf),
+    /// There is nobody in it: it would lock everybody out.
+    #[error("no user is in {}; `getlockd user NAME >> {}` makes an entry", .0.display(), .0.display())]
+    Nobody(PathBuf),
     /// It is not as it should be.
     #[error("{}:{line}: {what}", path.display())]
     Wrong {
@@ -105,8 +108,10 @@ pub(super) fn read(path: &Path, generation: u64) -> Result<Vec<User>, FileError>
     }
     let text = fs::read_to_string(path).map_err(unreadable)?;
     let File { user: entries } = toml::from_str(&text).map_err(|error| wrong(path, &text, &error))?;
-    if entries.len() > MAX_USERS {
-        return Err(FileError::TooLarge(path.to_owned()));
+    match entries.len() {
+        0 => return Err(FileError::Nobody(path.to_owned())),
+        count if count > MAX_USERS => return Err(FileError::TooLarge(path.to_owned())),
+        _ => {}
     }
     let user = |(name, entry): (String, Entry)| {
         user(&name, entry, generation).map_err(|what| FileError::Entry {

@@ -51,6 +51,7 @@ pub(crate) async fn admit(State(hub): State<Arc<Hub>>, mut request: Request, nex
     };
     if let Some(peer) = request.extensions_mut().get_mut::<Peer>() {
         peer.user = Some(user);
+        peer.known.cancel();
     }
     next.run(request).await
 }
@@ -95,6 +96,10 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
+/// Goes with a response to one who is not let in: why. It can be said in other words.
+#[derive(Clone, Debug)]
+pub(crate) struct NotAdmitted(pub(crate) String);
+
 fn refused(why: Why, is_grpc: bool) -> Response {
     let is_busy = matches!(why, Why::Denied(Denied::TooMany));
     if is_grpc {
@@ -109,6 +114,7 @@ fn refused(why: Why, is_grpc: bool) -> Response {
     };
     let told = json!({ "success": false, "status": status, "message": why.to_string() });
     let mut response = (code, Json(told)).into_response();
+    response.extensions_mut().insert(NotAdmitted(why.to_string()));
     if !is_busy {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(ASK));
     }

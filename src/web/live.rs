@@ -5,7 +5,7 @@ use std::{convert::Infallible, time::Duration};
 use axum::body::{Body, Bytes};
 use tokio::{
     select,
-    sync::{OwnedSemaphorePermit, mpsc, watch},
+    sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
@@ -19,12 +19,13 @@ const BEAT: Duration = Duration::from_secs(15);
 const READ_TIME: Duration = Duration::from_secs(30);
 
 /// Sends whatever is the newest of `news`, and a `beat` first and now and then, until the news end or the
-/// viewer leaves. Nothing piles up: who does not read is not sent more, and is cut off in the end.
+/// viewer leaves. Nothing piles up: who does not read is not sent more, and is cut off in the end. Its
+/// `place` is kept as long.
 pub(crate) fn live(
     peer: &Peer,
     news: watch::Receiver<Bytes>,
     beat: impl Fn() -> Bytes + Send + 'static,
-    place: OwnedSemaphorePermit,
+    place: impl Send + 'static,
 ) -> Body {
     let (sender, taken) = mpsc::channel(1);
     let peer = peer.clone();

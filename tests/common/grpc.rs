@@ -14,9 +14,12 @@ use tonic::{Status, Streaming, transport::Channel};
 
 use super::PATIENCE;
 
+pub async fn connected(http: SocketAddr) -> Channel {
+    Channel::from_shared(format!("http://{http}")).unwrap().connect().await.unwrap()
+}
+
 pub async fn locks(http: SocketAddr) -> LocksClient<Channel> {
-    let channel = Channel::from_shared(format!("http://{http}")).unwrap();
-    LocksClient::new(channel.connect().await.unwrap())
+    LocksClient::new(connected(http).await)
 }
 
 pub struct Hold {

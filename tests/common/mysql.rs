@@ -11,6 +11,7 @@ use tokio::{
 use super::PATIENCE;
 
 pub const DEPRECATE_EOF: u32 = 1 << 24;
+const CONNECT_ATTRS: u32 = 1 << 20;
 pub const MULTI_STATEMENTS: u32 = 1 << 16;
 /// PROTOCOL_41, SECURE_CONNECTION, PLUGIN_AUTH, a database, multiple results.
 const BASE: u32 = 1 << 9 | 1 << 15 | 1 << 19 | 1 << 3 | 1 << 17 | 1 << 18;
@@ -72,8 +73,10 @@ impl MySql {
     /// As a user, by `caching_sha2_password`; else the error.
     pub async fn connect_as(addr: SocketAddr, user: &str, password: &str) -> Result<Self, Reply> {
         let mut client = Self::greeted(addr).await;
+        client.capabilities |= CONNECT_ATTRS;
         let proof = sha2_proof(password.as_bytes(), &client.nonce);
-        let login = client.login_of(user, "caching_sha2_password", &proof, "");
+        let mut login = client.login_of(user, "caching_sha2_password", &proof, "");
+        login.push(0);
         client.send(1, &login).await;
         let mut answer = client.packet().await.unwrap();
         if answer == [1, 3] {

@@ -21,7 +21,7 @@ fn check(flags: &[&str]) -> Output {
 }
 
 /// A file of users in a folder.
-fn users(folder: &Path) -> String {
+pub fn users(folder: &Path) -> String {
     let path = folder.join("users.toml");
     fs::write(&path, USER).unwrap();
     text(&path).to_owned()
@@ -49,9 +49,12 @@ fn check_says_in_one_line_what_is_wrong() {
     let authority = Authority::new();
     let (files, users) = (authority.sign("server"), users(authority.folder.path()));
     let key = authority.sign("other").key;
+    let nobody = authority.folder.path().join("nobody.toml");
+    fs::write(&nobody, "").unwrap();
     for (flags, told) in [
         (&["--users", "/nowhere"][..], "cannot read the users in /nowhere"),
         (&["--users", text(&files.cert)], ":1: "),
+        (&["--users", text(&nobody)], "nobody.toml; `getlockd user NAME >> "),
         (&["--tls-cert", text(&files.cert), "--tls-key", text(&key)], "is not that of the certificate"),
         (&["--tls-cert", &users, "--tls-key", text(&key)], "no certificate is in"),
         (&["--tls-cert", &users], "needs --tls-key"),
@@ -75,19 +78,28 @@ fn check_reads_the_environment_as_the_server_does() {
 }
 
 #[test]
-fn passwords_without_tls_beyond_this_machine_are_warned_of() {
+fn passwords_that_can_be_read_on_the_way_are_warned_of() {
     let authority = Authority::new();
     let (files, users) = (authority.sign("server"), users(authority.folder.path()));
     let flags = ["--line", "0.0.0.0:0", "--mysql", "off", "--http", "off", "--users", &users];
-    let output = check(&flags);
-    assert_eq!(output.status.code(), Some(0));
-    let warning = String::from_utf8(output.stderr).unwrap();
-    assert!(warning.starts_with("getlockd: warning: --line 0.0.0.0:0: users log in here"), "{warning}");
-    assert!(check(&files.flags(&flags)).stderr.is_empty());
+    let optional = files.flags(&[&flags[..], &["--tls", "optional"]].concat());
+    for (flags, told, cure) in [
+        (&flags[..], "users log in here from other machines without TLS", "give --tls-cert and --tls-key\n"),
+        (&optional, "users may log in here from other machines without TLS", "say --tls required\n"),
+    ] {
+        let output = check(flags);
+        assert_eq!(output.status.code(), Some(0));
+        let warning = String::from_utf8(output.stderr).unwrap();
+        let start = format!("getlockd: warning: --line 0.0.0.0:0: {told}");
+        assert!(warning.starts_with(&start) && warning.ends_with(cure), "{warning}");
+        assert_eq!(warning.lines().count(), 1, "{warning}");
 
-    let mut program = Program::spawn(Command::new(PROGRAM).args(flags));
-    let logged = next_with(program.log.as_mut().unwrap(), "without TLS");
-    assert!(logged.contains("WARN") && logged.contains("line"), "{logged}");
+        let mut program = Program::spawn(Command::new(PROGRAM).args(flags));
+        let logged = next_with(program.log.as_mut().unwrap(), told);
+        assert!(logged.contains("WARN") && logged.contains("line"), "{logged}");
+    }
+    assert!(check(&files.flags(&flags)).stderr.is_empty());
+    assert!(check(&files.flags(&["--users", &users, "--tls", "optional"])).stderr.is_empty());
 }
 
 fn ping(asked: &str) -> Output {

@@ -1,7 +1,7 @@
 //! The manifest for Kubernetes: what it says is what the program has. Whether Kubernetes takes it is not shown
 //! here: its schemas are nowhere to be had.
 
-use std::{fs, process::Command};
+use std::process::Command;
 
 use getlockd::config::Cli;
 use serde_json::Value;
@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::{
     assert_is_variable,
     authority::{Authority, text},
+    check::users,
     common::{NOT_INSTALLED, TestServer, all_drivers_are_wanted, http::get, program::PROGRAM, python},
     file, said,
 };
@@ -107,8 +108,7 @@ fn a_server_could_start_with_what_it_sets_and_has_time_to_drain() {
     let pod = &deployment["spec"]["template"]["spec"];
     let container = &pod["containers"][0];
     let authority = Authority::new();
-    let (files, users) = (authority.sign("tls"), authority.folder.path().join("users.toml"));
-    fs::write(&users, "").unwrap();
+    let (files, users) = (authority.sign("tls"), users(authority.folder.path()));
     let mut check = Command::new(PROGRAM);
     let image = include_str!("../../Dockerfile").lines().filter_map(|line| line.strip_prefix("ENV "));
     check.arg("check").envs(image.filter_map(|variable| variable.split_once('=')));
@@ -120,7 +120,7 @@ fn a_server_could_start_with_what_it_sets_and_has_time_to_drain() {
             drain = value.trim_end_matches('s').parse().unwrap();
         }
         let here = match value.rsplit('/').next().unwrap() {
-            "users.toml" => text(&users),
+            "users.toml" => &*users,
             "tls.crt" => text(&files.cert),
             "tls.key" => text(&files.key),
             _ => value,

@@ -10,6 +10,7 @@ mod common;
 mod drain;
 mod kubernetes;
 mod logs;
+mod page;
 mod systemd;
 
 use std::{

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use crate::{
     assert_is_variable,
+    check::users,
     common::{
         Client, PATIENCE, all_drivers_are_wanted,
         http::get,
@@ -74,8 +75,7 @@ fn systemd_is_told_of_start_reload_and_stop() {
 #[test]
 fn a_reload_that_keeps_the_old_is_told_and_is_over() {
     let manager = Manager::new();
-    let users = manager.folder.path().join("users.toml");
-    fs::write(&users, "").unwrap();
+    let users = users(manager.folder.path());
     let mut command = Command::new(PROGRAM);
     command.args(["--line", "127.0.0.1:0", "--mysql", "off", "--http", "off", "--users"]).arg(&users);
     let program = Program::spawn(command.env("NOTIFY_SOCKET", manager.path()));

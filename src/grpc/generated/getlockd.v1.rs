@@ -119,6 +119,9 @@ pub struct Lock {
     pub expires_at_ms: ::core::option::Option<i64>,
     #[prost(uint64, tag = "11")]
     pub waiters: u64,
+    /// The user that it was let in as, where it calls itself something else.
+    #[prost(string, optional, tag = "12")]
+    pub account: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WaitersRequest {
@@ -231,6 +234,9 @@ pub struct Session {
     /// Of a lease: in milliseconds since 1970.
     #[prost(int64, optional, tag = "9")]
     pub expires_at_ms: ::core::option::Option<i64>,
+    /// The user that it was let in as, where it calls itself something else.
+    #[prost(string, optional, tag = "10")]
+    pub account: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatsRequest {}
