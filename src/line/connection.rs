@@ -128,8 +128,6 @@ enum Step<'a> {
     /// It has to be waited for. Boxed: a wait is rare and long, and its state would stand in every
     /// idle connection.
     Waits(Pin<Box<dyn Future<Output = Result<Answer, Cut>> + Send + 'a>>),
-    /// Its response is written once it is its turn. Boxed for the same reason.
-    Lists(Pin<Box<dyn Future<Output = Result<(), Over>> + Send + 'a>>),
 }
 
 impl Connection {
@@ -141,10 +139,6 @@ impl Connection {
         loop {
             let (answer, more) = match self.step()? {
                 Step::Waits(waiting) => (Some(waiting.await?), true),
-                Step::Lists(listing) => {
-                    listing.await?;
-                    (None, true)
-                }
                 Step::Done => (None, true),
                 Step::Idle => (None, false),
             };
@@ -219,7 +213,7 @@ impl Connection {
 
     fn answer(&mut self, command: Command) -> Result<Step<'_>, Over> {
         if command.looks_at_everything() {
-            return Ok(Step::Lists(Box::pin(self.list(command))));
+            return Ok(Step::Waits(Box::pin(self.list(command))));
         }
         Ok(Step::Waits(match self.session.start(command) {
             Progress::Done(answer) => {
@@ -231,19 +225,16 @@ impl Connection {
         }))
     }
 
-    /// Answers a command that looks at everything.
+    /// Runs a command that looks at everything. Its answer is written by the thread that has made it, which by
+    /// then serves nobody else.
     ///
     /// Cancel-safe: dropped before it is the client's turn, it has done nothing.
-    async fn list(&mut self, command: Command) -> Result<(), Over> {
+    async fn list(&mut self, command: Command) -> Result<Answer, Cut> {
         let turn = wire::turn(&mut self.io, &self.session).await?;
-        let Self { io, session, codec, .. } = self;
-        turn.make(|| match session.start(command) {
-            Progress::Done(answer) => codec.encode(Response::Answer(answer), &mut io.output),
-            Progress::Waiting(_) | Progress::Killing(_) => Ok(()),
-        })?;
-        // The thread has had other work meanwhile, be it done by another.
-        tokio::task::yield_now().await;
-        Ok(())
+        turn.make(|| match self.session.start(command) {
+            Progress::Done(answer) => Ok(answer),
+            Progress::Waiting(_) | Progress::Killing(_) => Ok(Ok(Reply::Null)),
+        })
     }
 
     /// Lets a client in, or says later and later that it is not.
