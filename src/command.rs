@@ -57,9 +57,10 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it takes the longer the more locks and sessions there are.
+    /// Whether it takes the longer the more locks and sessions there are. It needs a
+    /// [`Turn`](crate::session::Turn).
     pub fn looks_at_everything(&self) -> bool {
-        matches!(self, Self::Locks(_) | Self::Waiters(_) | Self::Sessions | Self::Stats | Self::Why(_))
+        matches!(self, Self::Locks(_) | Self::Waiters(_) | Self::Sessions | Self::Why(_))
     }
 }
 

@@ -21,6 +21,7 @@ pub use hub::{Hub, Limits, MAX_LIST_ROWS};
 pub use scene::{MAX_SCENE_LOCKS, Person, Scene};
 pub use viewer::Viewer;
 
+pub use crate::aside::Turn;
 use crate::{
     aside::aside,
     command::{Answer, Command, Ending, Error, Reply, Stats},
@@ -84,6 +85,11 @@ impl Session {
         self.handle.ending()
     }
 
+    /// See [`Hub::turn`].
+    pub fn turn(&self) -> impl Future<Output = Turn> + Send + use<> {
+        self.hub.turn()
+    }
+
     /// How many locks it holds.
     pub fn holds(&self) -> usize {
         self.owner.holds()
@@ -101,10 +107,10 @@ impl Session {
 
     /// How long it may be idle as it is now; none for ever.
     pub fn may_idle(&self) -> Option<Duration> {
-        let Limits { idle, idle_holder, login, .. } = self.limits();
         if self.needs_login() {
-            return Some(login.saturating_sub(self.handle.since.elapsed()));
+            return Some(self.time_to_log_in());
         }
+        let Limits { idle, idle_holder, .. } = self.limits();
         if self.holds() == 0 { idle } else { idle_holder }
     }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use crate::{
     command::{Answer, Ending},
     net::{Burst, HungUp, Tls},
-    session::{Handle, Waiting},
+    session::{Handle, Session, Turn, Waiting},
 };
 
 /// Why something did not come to its end: the connection is over.
@@ -39,6 +39,19 @@ pub(crate) fn wait<'a>(
             answer = waiting.decided() => answer.map_err(Cut::Ended),
             hung_up = io.hung_up() => Err(Cut::HungUp(hung_up)),
         }
+    }
+}
+
+/// Waits until the client may look at everything. One who holds something has to be there meanwhile; of
+/// one who holds nothing the last words may be to ask for a list.
+///
+/// Cancel-safe: dropped, its place among those who want to is lost, and no byte is.
+pub(crate) async fn turn(io: &mut Burst, session: &Session) -> Result<Turn, Cut> {
+    tokio::select! {
+        biased;
+        ending = session.handle().ended() => Err(Cut::Ended(ending)),
+        turn = session.turn() => Ok(turn),
+        hung_up = io.hung_up(), if session.holds() > 0 => Err(Cut::HungUp(hung_up)),
     }
 }
 

@@ -1,12 +1,13 @@
-//! What one wire shows and ends, HTTP and gRPC show and end too.
+//! What one wire shows and ends, HTTP and gRPC show and end too. However many ask for lists, the others go on.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
 use common::{
-    TestServer,
+    Client, TestServer,
     grpc::locks,
-    http::{get, post},
+    http::{Request, get, post},
+    mysql::MySql,
 };
 use getlockd::grpc::proto::{
     HistoryRequest, KillRequest, SessionsRequest, StatsRequest, WaitersRequest, WhyRequest,
@@ -73,4 +74,62 @@ async fn http_ends_a_wait_and_a_lease() {
     assert_eq!(a.ask("IS_FREE_LOCK weekly").await, "1");
     assert_eq!(post(server.http, "/api/session/x/kill", &json!({})).await.0, 400);
     assert_eq!(get(server.http, "/api/session/1/kill").await.0, 405);
+}
+
+/// Has it reach the point at which it waits for its turn to be shown a list.
+async fn asks(client: &mut Client, own: &str, list: &str) {
+    client.send(&format!("GET_LOCK {own} 0\n{list}")).await;
+    assert_eq!(client.line().await, "1", "it is sent before the wait");
+}
+
+#[tokio::test]
+async fn one_list_is_made_at_a_time_and_neighbours_do_not_wait_for_it() {
+    let server = TestServer::start();
+    let turn = server.hub.turn().await;
+    let mut clients = server.clients::<30>().await;
+    for (number, client) in clients.iter_mut().enumerate() {
+        let list = ["LOCKS", "SESSIONS", "WHY nightly", "WAITERS nightly"][number % 4];
+        asks(client, &format!("own-{number}"), list).await;
+    }
+    let mut mysql = MySql::connect(server.mysql).await;
+    mysql.start("SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE OBJECT_NAME = 'nightly'").await;
+    let web = Request::send(server.http, "GET", "/api/locks?prefix=nightly", "").await;
+
+    let mut neighbour = server.client().await;
+    for answer in ["1", "1"] {
+        assert_eq!(neighbour.ask("GET_LOCK nightly 0").await, answer);
+        assert_eq!(neighbour.ask("RELEASE_LOCK nightly").await, answer);
+    }
+    assert!(neighbour.ask("STATS").await.contains(" locks=30 "));
+    assert_eq!(neighbour.line().await, "END 1");
+    assert_eq!(neighbour.ask("GET_LOCK nightly 0").await, "1");
+    // All lists are made after this, and show it.
+    drop(turn);
+    for (number, client) in clients.iter_mut().enumerate() {
+        let list = client.list("PING").await;
+        let rows = [31, 32, 1, 0][number % 4];
+        assert_eq!(list.len(), rows, "{list:?}");
+        assert_eq!(client.line().await, "PONG");
+    }
+    assert_eq!(mysql.reply().await.value().as_deref(), Some("1"));
+    let (status, locks) = web.reply().await;
+    assert!(status == 200 && locks.contains(r#""total":1"#), "{status} {locks}");
+}
+
+#[tokio::test]
+async fn who_leaves_before_his_turn_frees_his_locks_and_who_holds_nothing_is_answered() {
+    let server = TestServer::start();
+    let turn = server.hub.turn().await;
+    let [mut holder, mut killed, mut last_words] = server.clients().await;
+    asks(&mut holder, "nightly", "LOCKS").await;
+    let id = killed.id().await;
+    asks(&mut killed, "hourly", "LOCKS").await;
+    last_words.send("LOCKS").await;
+    last_words.half_close().await;
+    drop(holder);
+    server.until(|stats| stats.table.locks == 1).await;
+    assert_eq!(server.client().await.ask(&format!("KILL {id}")).await, "1");
+    server.until(|stats| stats.table.locks == 0).await;
+    drop(turn);
+    assert_eq!(last_words.rest().await, "END 0\n");
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     command::{Command, Reply, SessionRow, Stats, WaiterRow, WhyRow},
     lease::{LeaseError, Leases},
-    session::Progress,
+    session::{Hub, Progress},
     tally::Past,
     web::{list, message, millis, peer_of},
 };
@@ -32,12 +32,13 @@ where
 {
     let peer = peer_of(request)?;
     let mut session = peer.client(WIRE).open(leases.hub());
-    let make = move || match session.start(command) {
+    let make = move |_: &Hub| match session.start(command) {
         Progress::Done(answer) => answer.map(M::try_from),
         _ => Ok(Err(Reply::Null)),
     };
-    let (made, listing) =
-        list(peer, make).await.ok_or_else(|| Status::unavailable("too many long lists; try again"))?;
+    let (made, listing) = list(leases.hub(), peer, make)
+        .await
+        .ok_or_else(|| Status::unavailable("too many long lists; try again"))?;
     let told = made.map_err(LeaseError::Refused)?.map_err(|_| Status::internal("another reply"))?;
     Ok(message(told, Some(listing)))
 }

@@ -19,6 +19,7 @@ use crate::{
     command::{Command, LockRow},
     lease::{LeaseError, Leases, NotSecret, Secret, Wish},
     lock::SessionId,
+    session::Hub,
     timeout::Timeout,
     web::{list, message, millis, peer_of},
 };
@@ -86,16 +87,16 @@ impl Locks for Service {
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
-        let (leases, peer) = (self.0.clone(), peer_of(&request)?.clone());
+        let peer = peer_of(&request)?.clone();
         let ListRequest { prefix } = request.into_inner();
         let prefix = if prefix.is_empty() { None } else { Some(name(&prefix)?) };
         let viewer = peer.clone();
-        let make = move || {
-            let held = leases.hub().locks(prefix.as_ref(), viewer.viewer());
+        let make = move |hub: &Hub| {
+            let held = hub.locks(prefix.as_ref(), viewer.viewer());
             let locks = held.rows.into_iter().map(Lock::from).collect();
             ListResponse { locks, total: held.total as u64 }
         };
-        let made = list(&peer, make).await;
+        let made = list(self.0.hub(), &peer, make).await;
         let (locks, listing) = made.ok_or_else(|| Status::unavailable("too many long lists; try again"))?;
         Ok(message(locks, Some(listing)))
     }

@@ -24,7 +24,7 @@ use crate::{
     lease::{LeaseError, Leases, Secret, Wish},
     lock::Mode,
     name::Name,
-    session::Viewer,
+    session::{Hub, Viewer},
     timeout::Timeout,
     web::{Peer, handing_out, json, list, millis, moment, wall_clock},
 };
@@ -299,12 +299,12 @@ async fn locks(
     let prefix = asked.prefix.filter(|prefix| !prefix.is_empty());
     let prefix = prefix.map(|prefix| name(&prefix)).transpose()?;
     let viewer = peer.clone();
-    let make = move || {
-        let held = leases.hub().locks(prefix.as_ref(), viewer.viewer());
+    let make = move |hub: &Hub| {
+        let held = hub.locks(prefix.as_ref(), viewer.viewer());
         let locks = Locks { locks: held.rows.iter().map(Hold::of).collect(), total: held.total };
         json(StatusCode::OK, &locks)
     };
-    let (response, listing) = list(&peer, make).await.ok_or_else(Failure::too_many_lists)?;
+    let (response, listing) = list(leases.hub(), &peer, make).await.ok_or_else(Failure::too_many_lists)?;
     Ok(handing_out(Some(listing), response))
 }
 

@@ -21,7 +21,7 @@ use crate::{
     command::{Command, Reply, SessionRow, Stats, WaiterRow, WhyRow},
     lease::Leases,
     lock::SessionId,
-    session::{MAX_LIST_ROWS, Progress, Session},
+    session::{Hub, MAX_LIST_ROWS, Progress, Session},
     tally::Past,
     web::{Peer, handing_out, json, list, millis, moment, wall_clock},
 };
@@ -77,11 +77,11 @@ async fn history(
 /// Runs a command that shows something, in a session that lasts no longer.
 async fn long_list(leases: &Leases, peer: &Peer, command: Command) -> Answered {
     let mut session = session(leases, peer);
-    let make = move || match session.start(command) {
+    let make = move |_: &Hub| match session.start(command) {
         Progress::Done(answer) => answer.map(shown),
         _ => Ok(shown(Reply::Null)),
     };
-    let (response, listing) = list(peer, make).await.ok_or_else(Failure::too_many_lists)?;
+    let (response, listing) = list(leases.hub(), peer, make).await.ok_or_else(Failure::too_many_lists)?;
     Ok(handing_out(Some(listing), response?))
 }
 

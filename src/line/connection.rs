@@ -92,8 +92,7 @@ pub fn serve(io: Burst, session: Session) -> impl Future<Output = ()> + Send {
     let origin = session.handle().origin();
     let span =
         tracing::debug_span!("connection", id = session.id().0, wire = origin.wire, peer = %origin.peer);
-    let mut connection =
-        Connection { io, session, codec: Codec::new(max_line), idle: Idle::default(), greedy: false };
+    let mut connection = Connection { io, session, codec: Codec::new(max_line), idle: Idle::default() };
     // One block, in which the connection stays where it is: a future has a place for each move.
     let served = async move {
         tracing::debug!("connection starts");
@@ -118,8 +117,6 @@ struct Connection {
     session: Session,
     codec: Codec,
     idle: Idle,
-    /// The last command may have taken long.
-    greedy: bool,
 }
 
 /// What came of looking for a request.
@@ -157,18 +154,24 @@ impl Connection {
             if !more || self.io.output.len() >= MAX_UNSENT {
                 self.flush().await?;
             }
-            if more { self.take_turns().await } else { self.fill().await? }
+            if more {
+                // One who sends without end takes turns with the others.
+                tokio::task::coop::consume_budget().await;
+            } else {
+                self.fill().await.map_err(|silence| self.over(silence))?;
+            }
         }
     }
 
     /// The first byte tells whether the client speaks TLS.
     async fn begin(&mut self, tls: Arc<Tls>) -> Result<(), Over> {
         let time = self.session.limits().login;
-        if tls.is_required() {
-            timeout(time, self.fill()).await.unwrap_or(Err(Over::TooSlow))?;
+        let filled = if tls.is_required() {
+            timeout(time, self.fill()).await.map_err(|_| Over::TooSlow)?
         } else {
-            self.fill().await?;
-        }
+            self.fill().await
+        };
+        filled.map_err(|silence| self.over(silence))?;
         match self.io.input.first() {
             Some(&TLS_HELLO) => Ok(wire::upgrade(&mut self.io, self.session.handle(), &tls, time).await?),
             _ if tls.is_required() => Err(Untrusted::NoTls.into()),
@@ -182,15 +185,6 @@ impl Connection {
         match self.codec.decode(&mut self.io.input)? {
             Some(request) => self.respond(request),
             None => Ok(Step::Idle),
-        }
-    }
-
-    /// One who sends without end, or asks for what takes long, takes turns with the others.
-    async fn take_turns(&mut self) {
-        if std::mem::take(&mut self.greedy) {
-            tokio::task::yield_now().await;
-        } else {
-            tokio::task::coop::consume_budget().await;
         }
     }
 
@@ -218,16 +212,29 @@ impl Connection {
     }
 
     fn answer(&mut self, command: Command) -> Result<Step<'_>, Over> {
-        let may_take_long = command.looks_at_everything();
+        if command.looks_at_everything() {
+            return Ok(Step::Waits(Box::pin(self.list(command))));
+        }
         Ok(Step::Waits(match self.session.start(command) {
             Progress::Done(answer) => {
                 self.codec.encode(Response::Answer(answer), &mut self.io.output)?;
-                self.greedy = may_take_long;
                 return Ok(Step::Done);
             }
             Progress::Waiting(waiting) => Box::pin(wire::wait(&mut self.io, waiting)),
             Progress::Killing(killing) => Box::pin(async { killing.finish().await.map_err(Cut::Ended) }),
         }))
+    }
+
+    /// Runs a command that looks at everything. Its answer is written by the thread that has made it, which by
+    /// then serves nobody else.
+    ///
+    /// Cancel-safe: dropped before it is the client's turn, it has done nothing.
+    async fn list(&mut self, command: Command) -> Result<Answer, Cut> {
+        let turn = wire::turn(&mut self.io, &self.session).await?;
+        turn.make(|| match self.session.start(command) {
+            Progress::Done(answer) => Ok(answer),
+            Progress::Waiting(_) | Progress::Killing(_) => Ok(Ok(Reply::Null)),
+        })
     }
 
     /// Lets a client in, or says later and later that it is not.
@@ -246,16 +253,20 @@ impl Connection {
         Ok(answer.map(|()| Reply::Int(1)))
     }
 
-    /// Waits for more input, for the end of the session, or for too long.
-    async fn fill(&mut self) -> Result<(), Over> {
+    /// Waits for more input, for the end of the session, or for too long. Cancel-safe.
+    fn fill(&mut self) -> impl Future<Output = Result<(), Silence>> + Send {
         self.idle.begin(self.session.may_idle());
-        let filled = wire::fill(&mut self.io, self.session.handle(), &mut self.idle).await;
-        filled.map_err(|silence| match silence {
+        wire::fill(&mut self.io, self.session.handle(), &mut self.idle)
+    }
+
+    #[cold]
+    fn over(&self, silence: Silence) -> Over {
+        match silence {
             Silence::Left => Over::Left,
             Silence::Ended(ending) => ending.into(),
             Silence::Idle if self.session.needs_login() => Over::NoLogin,
             Silence::Idle => Over::Idle(self.session.may_idle().unwrap_or_default()),
-        })
+        }
     }
 
     async fn flush(&mut self) -> Result<(), Over> {
@@ -269,7 +280,7 @@ impl Connection {
 
     /// What is left of it; none for one who has logged in, or need not.
     fn time_to_log_in(&self) -> Option<Duration> {
-        self.session.may_idle().filter(|_| self.session.needs_login())
+        if self.session.needs_login() { self.session.may_idle() } else { None }
     }
 
     /// Frees what the session holds, then says why, to a client that is still there.

@@ -104,8 +104,13 @@ impl Table {
             if !wanted(name) {
                 return;
             }
+            total += lock.holders().len();
+            let is_beyond =
+                first.len() >= limit && first.last_key_value().is_some_and(|((last, _), _)| last < name);
+            if is_beyond {
+                return;
+            }
             for info in infos(name, lock) {
-                total += 1;
                 first.insert((name.clone(), info.holder.token), info);
                 if first.len() > limit {
                     first.pop_last();

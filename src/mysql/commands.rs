@@ -14,7 +14,6 @@ use super::{
     run::{Runner, Stop},
     select::expand,
     sql::{self, Parsed, Statement},
-    tables::{self, Own},
     value::Value,
 };
 use crate::{net::MAX_UNSENT, tally::Cause, user::Proof};
@@ -28,6 +27,7 @@ impl Connection {
             Kind::Query => return Box::pin(self.query(payload)).await,
             Kind::Execute => return Box::pin(self.execute(payload)).await,
             Kind::ChangeUser => return Box::pin(self.change_user(payload)).await,
+            Kind::ProcessInfo => return Box::pin(self.query(b"SHOW PROCESSLIST")).await,
             Kind::ProcessKill => return Box::pin(self.process_kill(payload)).await,
             // These two are not answered.
             Kind::Close => {
@@ -87,12 +87,6 @@ impl Connection {
             }
             Kind::FieldList => {
                 self.writer(false).end();
-                return Ok(false);
-            }
-            Kind::ProcessInfo => {
-                let own = Own { id: self.session.id(), statement: "" };
-                let list = tables::processlist(false, &own, &mut self.session);
-                self.writer(false).outcome(&list, false);
                 return Ok(false);
             }
             _ => return Err(SqlError::UnknownCommand),

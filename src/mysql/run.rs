@@ -23,7 +23,7 @@ use crate::{
     command::{Answer, Command, Reply},
     lock::SessionId,
     net::Burst,
-    session::{Progress, Session, Waiting, until},
+    session::{Progress, Session, Turn, Waiting, until},
     wire,
 };
 
@@ -90,11 +90,10 @@ impl Runner<'_> {
     async fn statement(&mut self, statement: &Statement) -> Ran<Outcome> {
         match statement {
             Statement::Select(select) => return self.select(select).await,
-            Statement::Show(show) => {
-                // It may take long: others go first.
-                tokio::task::yield_now().await;
-                return self.show(show);
+            Statement::Show(show @ Show::Processlist { .. }) => {
+                return self.turn().await?.make(|| self.show(show));
             }
+            Statement::Show(show) => return self.show(show),
             Statement::Do(exprs) => {
                 for expr in exprs {
                     self.env(None).type_of(expr)?;
@@ -112,6 +111,11 @@ impl Runner<'_> {
             Statement::NoSuchThing(what) => return Err(SqlError::NoSuchThing(what.clone()).into()),
         }
         Ok(Outcome::Done)
+    }
+
+    /// Resolves when it may look at everything. Cancel-safe.
+    pub(super) async fn turn(&mut self) -> Ran<Turn> {
+        wire::turn(self.io, self.session).await.map_err(|cut| Stop::Over(cut.into()))
     }
 
     pub(super) fn use_database(&mut self, database: &str) {

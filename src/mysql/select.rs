@@ -26,11 +26,7 @@ impl Runner<'_> {
         }
         let (skip, count) = select.limit.unwrap_or((0, u64::MAX));
         let rows = match select.from {
-            Some(_) => {
-                // It may take long: others go first.
-                tokio::task::yield_now().await;
-                self.table_rows(select, items, skip, count)?
-            }
+            Some(_) => self.turn().await?.make(|| self.table_rows(select, items, skip, count))?,
             None if skip > 0 || count == 0 => Vec::new(),
             None => self.row(select, items).await?.into_iter().collect(),
         };

@@ -128,12 +128,15 @@ impl Burst {
         while !self.output.is_empty() {
             match self.stream.poll_write(cx, &self.output) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(written) => self.advance(written?)?,
+                Poll::Ready(written) => {
+                    self.output.advance(written?);
+                    self.moved()?;
+                }
                 Poll::Pending => return self.poll_stalled(cx),
             }
         }
         match self.stream.poll_flush(cx) {
-            Poll::Ready(flushed) => Poll::Ready(flushed.and_then(|()| self.advance(0))),
+            Poll::Ready(flushed) => Poll::Ready(flushed.and_then(|()| self.moved())),
             Poll::Pending => self.poll_stalled(cx),
         }
     }
@@ -147,14 +150,15 @@ impl Burst {
         }
     }
 
-    fn advance(&mut self, written: usize) -> io::Result<()> {
-        self.output.advance(written);
-        if self.stall.take().is_some()
-            && let Some(stream) = self.stream.tcp()
-        {
-            self.terms.keepalive.limit_unacknowledged(stream)?;
-        }
-        Ok(())
+    /// The client has taken something.
+    fn moved(&mut self) -> io::Result<()> {
+        if self.stall.is_some() { self.end_stall() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn end_stall(&mut self) -> io::Result<()> {
+        self.stall = None;
+        self.stream.tcp().map_or(Ok(()), |stream| self.terms.keepalive.limit_unacknowledged(stream))
     }
 
     /// Sends what is to be sent and takes what comes: how much came.

@@ -21,6 +21,7 @@ use crate::{
     command::LockRow,
     lease::{Grant, LeaseError, Leases, Secret, Wish},
     name::Name,
+    session::Hub,
     timeout::Timeout,
     web::{self, Peer, handing_out, list},
 };
@@ -113,8 +114,8 @@ struct Auth {
 /// As text, or for later clients, who send a key, as JSON.
 async fn status(State(leases): All, Extension(peer): Who, Query(Auth { auth }): Query<Auth>) -> Response {
     let viewer = peer.clone();
-    let make = move || shown(&leases.hub().locks(None, viewer.viewer()).rows, auth.is_some());
-    match list(&peer, make).await {
+    let make = move |hub: &Hub| shown(&hub.locks(None, viewer.viewer()).rows, auth.is_some());
+    match list(leases.hub(), &peer, make).await {
         Some((response, listing)) => handing_out(Some(listing), response),
         None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{Handle, Session, Viewer};
 use crate::{
-    aside::aside,
+    aside::{Turn, Turns, aside},
     command::{Answer, Ending, Error, Forbidden, Origin, Reply, SessionRow, Stats},
     lock::{Owner, SessionId, Table},
     name::Name,
@@ -66,6 +66,7 @@ pub struct Hub {
     timeouts: AtomicU64,
     tally: Tally,
     users: Option<Arc<Users>>,
+    turns: Turns,
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +94,7 @@ impl Hub {
             timeouts: AtomicU64::new(0),
             tally: Tally::default(),
             users,
+            turns: Turns::default(),
         })
     }
 
@@ -104,6 +106,13 @@ impl Hub {
     /// Those who may come in; none if all may.
     pub fn users(&self) -> Option<&Arc<Users>> {
         self.users.as_ref()
+    }
+
+    /// Resolves when one may look at everything, as lists do.
+    ///
+    /// Cancel-safe: dropped, the place among those who want to is lost.
+    pub fn turn(&self) -> impl Future<Output = Turn> + Send + use<> {
+        self.turns.next()
     }
 
     /// The limits of each session.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::{Handle, Hub, MAX_LIST_ROWS, Viewer};
 use crate::{
-    aside::aside,
     command::{LockRow, SessionRow, WaiterRow, WhyRow},
     lock::{Excerpt, Holder, LockInfo, Reason, SessionId, WaiterInfo},
     name::Name,
@@ -12,12 +11,13 @@ use crate::{
 };
 
 impl Hub {
-    /// The locks that are held, of those whose name starts with the prefix and that the viewer may see.
+    /// The locks that are held, of those whose name starts with the prefix and that the viewer may see. It
+    /// looks at every lock: not for a thread that serves connections.
     pub fn locks(&self, prefix: Option<&Name>, viewer: Viewer<'_>) -> Excerpt<LockRow> {
         let wanted = |name: &Name| {
             prefix.is_none_or(|prefix| name.as_str().starts_with(prefix.as_str())) && viewer.sees(name)
         };
-        aside(|| self.table.list(wanted, MAX_LIST_ROWS)).map(|lock| self.lock_row(lock))
+        self.table.list(wanted, MAX_LIST_ROWS).map(|lock| self.lock_row(lock))
     }
 
     /// The first `limit` holds of one lock, the longest first.

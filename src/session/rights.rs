@@ -1,6 +1,6 @@
 //! What the user of a session may do.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::{Handle, Hub, Session, Viewer};
 use crate::{
@@ -14,6 +14,11 @@ impl Session {
     /// Whether it may do nothing before it has said who it is.
     pub fn needs_login(&self) -> bool {
         self.user.is_none() && self.hub.users().is_some()
+    }
+
+    #[cold]
+    pub(super) fn time_to_log_in(&self) -> Duration {
+        self.limits().login.saturating_sub(self.handle.since.elapsed())
     }
 
     /// Its user; none where there are no users, or before it has logged in.

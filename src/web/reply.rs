@@ -30,7 +30,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Peer;
-use crate::lease::Delivery;
+use crate::{lease::Delivery, session::Hub};
 
 /// How many long lists there are at a time, made or on their way: each may have megabytes.
 static LISTS: Semaphore = Semaphore::const_new(4);
@@ -56,11 +56,15 @@ pub(crate) struct Listing {
 ///
 /// Cancel-safe: what was made is dropped.
 pub(crate) async fn list<T: Send + 'static>(
+    hub: &Arc<Hub>,
     peer: &Peer,
-    make: impl FnOnce() -> T + Send + 'static,
+    make: impl FnOnce(&Hub) -> T + Send + 'static,
 ) -> Option<(T, Arc<Listing>)> {
-    let place = timeout(LIST_TIME.0, LISTS.acquire()).await.ok()?.ok()?;
-    let made = spawn_blocking(make).await.ok()?;
+    let (place, turn) =
+        timeout(LIST_TIME.0, async { (LISTS.acquire().await, hub.turn().await) }).await.ok()?;
+    let place = place.ok()?;
+    let hub = hub.clone();
+    let made = spawn_blocking(move || turn.make(|| make(&hub))).await.ok()?;
     let (read, cut) = (CancellationToken::new(), peer.cut.clone());
     let listing = Listing { _place: place, _read: read.clone().drop_guard() };
     tokio::spawn(async move {
