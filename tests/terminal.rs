@@ -184,6 +184,41 @@ async fn top_shows_locks_and_queues_as_they_change_and_leaves_the_terminal_as_it
 }
 
 #[tokio::test]
+async fn top_where_not_all_fits() {
+    let server = TestServer::start();
+    let mut holder = server.client().await;
+    for at in 0..30 {
+        assert_eq!(holder.ask(&format!("GET_LOCK the-long-name-of-a-job:{at:02} 0")).await, "1");
+    }
+    let script = "getlock top; getlock top nosuch; echo over; cat";
+    let Some(terminal) = Terminal::start(&server, script) else { return };
+    // 20 rows: three above, and one to say that there are more.
+    let shown = terminal.until(|shown| shown.contains("job:15 ") && shown.contains("\nand 14 more\n")).await;
+    assert!(line(&shown, "getlockd").ends_with("(j k scroll, q quits)"), "{shown}");
+    terminal.keys("j");
+    terminal.until(|shown| shown.contains("\n1 before these\n") && shown.contains("and 13 more")).await;
+    terminal.keys("PageDown");
+    terminal.until(|shown| shown.contains("\n14 before these\n") && shown.contains("job:29 ")).await;
+    terminal.keys("PageUp");
+    terminal.until(|shown| !shown.contains("before") && shown.contains("and 14 more")).await;
+    terminal.keys("Down");
+    terminal.until(|shown| shown.contains("\n1 before these\n")).await;
+    terminal.keys("k");
+    terminal.until(|shown| !shown.contains("before")).await;
+
+    // Whole columns, whole parts of the head.
+    terminal.tmux(&["resize-window", "-x", "40", "-y", "10"]);
+    let shown = terminal.until(|shown| shown.contains("and 24 more")).await;
+    assert_eq!(line(&shown, "getlockd"), "getlockd: 30 locks, 0 waiting", "{shown}");
+    let head: Vec<_> = line(&shown, "NAME").split_whitespace().collect();
+    assert_eq!(head, ["NAME", "PEER", "HELD", "WAITERS"], "{shown}");
+    assert!(line(&shown, "the-long").contains("… "), "{shown}");
+
+    terminal.keys("q");
+    terminal.until(|shown| shown.contains("no lock starts with nosuch")).await;
+}
+
+#[tokio::test]
 async fn top_without_its_server_ends_and_leaves_the_terminal_as_it_was() {
     let mut server = TestServer::with(&["--drain", "0"]);
     let script = "echo before; getlock top; echo ended $?; stty -a | tr ' ;' '\\n' | grep -xE 'icanon'; cat";

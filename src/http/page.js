@@ -147,7 +147,7 @@ function createRow({ name }) {
     waits: make("span"),
   };
   const head = make("button", { type: "button", className: "head", tabIndex: -1 });
-  head.append(make("span", { className: "name" }, name), parts.who, parts.since, parts.waits);
+  head.append(make("span", { className: "name two", title: name }, name), parts.who, parts.since, parts.waits);
   head.setAttribute("aria-expanded", "false");
   head.addEventListener("click", () => toggle(name));
   head.addEventListener("focus", () => settle(name));
@@ -178,7 +178,8 @@ function who({ held: [first], holders }) {
   if (!first) return ["nobody", make("small", {}, "free")];
   const more = holders > 1 ? ` and ${many(holders - 1, "other")}` : "";
   const mode = first.shared ? "shared" : "exclusive";
-  return [caller(first.id), make("small", {}, `${mode} · session ${first.id}${more}`)];
+  const id = make("span", { className: "together" }, `session ${first.id}`);
+  return [callerElement(first.id), make("small", {}, `${mode} · `, id, more)];
 }
 
 function updateBody(row, lock) {
@@ -212,6 +213,12 @@ function queue({ queue, waiters }) {
   const rows = queue.map((wait, at) => person(`${at + 1}.`, wait, make("span", { className: "detail" }, about(wait.id))));
   const beyond = waiters > queue.length ? `, the first ${queue.length}` : "";
   return [make("h3", {}, `Waiting: ${waiters}${beyond}, next first`), make("ol", { className: "rows" }, ...rows)];
+}
+
+/** Who it is, in two lines at most. An address is never that long, and its end matters. */
+function callerElement(id) {
+  const text = caller(id);
+  return named(session(id)) ? make("span", { className: "two", title: text }, text) : text;
 }
 
 function person(place, { id, shared, since: moment }, detail) {
@@ -269,13 +276,14 @@ function createSession([id]) {
 }
 
 function updateSession({ parts }, [id, told]) {
-  setText(parts.who, caller(id));
+  filled(parts.who, caller(id), () => [callerElement(id)]);
   filled(parts.button, told.mayEnd, () => [endButton(id)].filter(Boolean));
   filled(parts.detail, told, () => {
     const { holds, waitsFor, note, expires, wire, user, peer } = told;
-    const words = [wire, user && peer, note && `“${note}”`, expires && `lease until ${moment(expires).slice(11)}`];
+    const words = [wire, user && peer, expires && `lease until ${moment(expires).slice(11)}`];
     const line = words.concat(holds > 0 && `holds ${many(holds, "lock")}`).filter(Boolean).join(" · ");
-    return waitsFor ? [line, " · waits for ", jump(waitsFor)] : [line];
+    const said = note && make("span", { className: "two", title: note }, `“${note}”`);
+    return [line, ...(waitsFor ? [" · waits for ", jump(waitsFor)] : []), said].filter(Boolean);
   });
 }
 
@@ -297,7 +305,7 @@ function waits() {
   return edges;
 }
 
-/** Places for those who wait, right of the one they wait for; a column for each step. */
+/** Places for those who wait, below the one they wait for, and a step to the right. */
 function layout(edges) {
   const waiting = new Map(edges.map((edge) => [edge.id, edge]));
   const behind = new Map();
@@ -319,8 +327,9 @@ function layout(edges) {
       if (places.has(other) || waiting.has(other) || places.size >= GRAPH_NODES) continue;
       places.set(other, { id: other, column, row: under++, holds });
     }
+    row = under;
+    places.get(id).isAlone = under === top + 1;
     for (const edge of behind.get(id) ?? []) put(edge.id, column + 1);
-    row = Math.max(row, under);
   };
   for (const id of roots) put(id, 0);
   return { places, total: new Set(edges.flatMap(({ id, blockers }) => [id, ...blockers])).size };
@@ -333,52 +342,88 @@ function svg(tag, attributes, ...children) {
   return element;
 }
 
-const short = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
+const ruler = document.createElement("canvas").getContext("2d");
 
-const BOX = { width: 188, height: 46, right: 38, down: 12, pad: 12 };
-const xOf = ({ column }) => BOX.pad + column * (BOX.width + BOX.right);
-const yOf = ({ row }) => BOX.pad + row * (BOX.height + BOX.down);
+function widthOf(text, style) {
+  ruler.font = `${style} ${getComputedStyle(document.body).fontFamily}`;
+  return ruler.measureText(text).width;
+}
 
-function drawNode(place) {
+/** A text, or its beginning and a sign that there is more. */
+function short(text, style, width) {
+  if (widthOf(text, style) <= width) return text;
+  const letters = [...text];
+  while (letters.length && widthOf(`${letters.join("")}…`, style) > width) letters.pop();
+  return `${letters.join("")}…`;
+}
+
+const PAD = 12;
+const RAIL = 9; // from the left end of a box, the way of those who wait for it
+const [FIRST, SECOND, ID] = ["15px", "13px", "600 15px"]; // as in page.css
+
+/** How large boxes are, to have place for so many steps. In wide ones all is in one line. */
+function boxes(deepest) {
+  const place = $("graph").clientWidth - 2 * PAD - RAIL;
+  const flat = place - deepest * 28 >= 320;
+  const step = flat ? 28 : 16;
+  const width = Math.min(Math.max(place - deepest * step, 215), flat ? 440 : 260);
+  return { flat, step, width, height: flat ? 30 : 46, down: 8 };
+}
+
+const xOf = ({ column }, box) => PAD + RAIL + column * box.step;
+const yOf = ({ row }, box) => PAD + row * (box.height + box.down);
+
+function drawNode(place, box) {
   const { id, name, holds, more } = place;
-  const group = svg("g", { class: more ? "more" : name ? "waiting" : "root", transform: `translate(${xOf(place)} ${yOf(place)})` });
-  group.append(svg("rect", { width: BOX.width, height: BOX.height, rx: 6 }));
-  const [first, second] = more
-    ? [`and ${many(more, "other")}`, "wait for it"]
-    : [short(caller(id), 17), name ? `waits for ${short(name, 15)}` : `holds ${short(holds.join(", "), 19)}`];
-  group.append(svg("text", { x: 10, y: 19 }, first), svg("text", { x: 10, y: 37, class: "second" }, second));
-  if (!more) group.append(svg("text", { x: BOX.width - 10, y: 19, class: "id" }, String(id)));
-  if (!more) group.append(svg("title", {}, name ? told(place) : called(id)));
+  const group = svg("g", { class: more ? "more" : name ? "waiting" : "root", transform: `translate(${xOf(place, box)} ${yOf(place, box)})` });
+  group.append(svg("rect", { width: box.width, height: box.height, rx: 6 }));
+  const right = more ? 0 : widthOf(String(id), ID) + 10;
+  const inside = box.width - 20;
+  const what = name ? `waits for ${name}` : `holds ${holds.join(", ")}`;
+  const [one, two] = more ? [`and ${many(more, "other")}`, "wait for it"] : [caller(id), what];
+  const first = short(one, FIRST, box.flat ? (inside - right) * 0.55 : inside - right);
+  const x = box.flat ? 10 + widthOf(first, FIRST) + 10 : 10;
+  const second = short(two, SECOND, box.width - x - 10 - (box.flat ? right : 0));
+  group.append(svg("text", { x: 10, y: 20 }, first), svg("text", { x, y: box.flat ? 20 : 38, class: "second" }, second));
+  if (!more) group.append(svg("text", { x: box.width - 10, y: 20, class: "id" }, String(id)));
+  if (!more) group.append(svg("title", {}, name ? told(place) : `${called(id)} ${what}`));
   return group;
 }
 
-function drawEdge(from, to) {
-  const [x1, y1] = [xOf(from), yOf(from) + BOX.height / 2];
-  const [x2, y2] = [xOf(to) + BOX.width, yOf(to) + BOX.height / 2];
-  const turn = x2 + 26;
-  const group = svg("g", {});
-  group.append(svg("path", { class: "edge", d: `M${x1} ${y1} H${turn} V${y2} H${x2 + 6}` }));
-  group.append(svg("path", { class: "tip", d: `M${x2 + 1} ${y2} l9 -5 v10 z` }));
-  return group;
+/** From one who waits to below the holder; where other holders are in the way, around them. */
+function drawEdge(from, to, box) {
+  const [x1, y1] = [xOf(from, box), yOf(from, box) + box.height / 2];
+  const [x2, y2] = [xOf(to, box), yOf(to, box)];
+  const [below, beside] = [y2 + box.height, y2 + box.height / 3];
+  const isBelow = to.isAlone && from.blockers.length === 1;
+  const edge = isBelow ? `H${x2 + RAIL} V${below + 8}` : `H${x2 - RAIL} V${beside} H${x2 - 6}`;
+  const tip = isBelow ? `M${x2 + RAIL} ${below + 1} l-5 8 h10 z` : `M${x2 - 1} ${beside} l-8 -5 v10 z`;
+  return svg("g", {}, svg("path", { class: "edge", d: `M${x1} ${y1} ${edge}` }), svg("path", { class: "tip", d: tip }));
 }
 
 function drawGraph() {
   const edges = waits();
   const people = edges.flatMap(({ id, blockers }) => [id, ...blockers].map((id) => session(id)));
-  filled($("graph"), [edges, people], () => {
+  filled($("graph"), [edges, people, $("graph").clientWidth], () => {
     const { places, total } = layout(edges);
-    setText($("graph-note"), places.size < total ? `the first ${places.size} of ${total}` : "");
-    if (!places.size) return [make("p", {}, "Nobody waits.")];
+    if (!places.size) {
+      setText($("graph-note"), "");
+      return [make("p", {}, "Nobody waits.")];
+    }
     const all = [...places.values()];
-    const width = Math.max(...all.map(xOf)) + BOX.width + BOX.pad;
-    const height = Math.max(...all.map(yOf)) + BOX.height + BOX.pad;
+    const box = boxes(Math.max(...all.map(({ column }) => column)));
+    const width = Math.max(...all.map((place) => xOf(place, box))) + box.width + PAD;
+    const height = Math.max(...all.map((place) => yOf(place, box))) + box.height + PAD;
     const picture = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img" });
     picture.setAttribute("aria-label", all.filter(({ name, more }) => name && !more).map(told).join("; "));
     for (const place of all) {
       const blockers = (place.blockers ?? []).map((id) => places.get(id)).filter(Boolean);
-      picture.append(...blockers.map((blocker) => drawEdge(place, blocker)));
+      picture.append(...blockers.map((blocker) => drawEdge(place, blocker, box)));
     }
-    picture.append(...all.map(drawNode));
+    picture.append(...all.map((place) => drawNode(place, box)));
+    const isLarge = width > $("graph").clientWidth || height > 0.7 * innerHeight;
+    const notes = [places.size < total && `the first ${places.size} of ${total}`, isLarge && "scroll to see all"];
+    setText($("graph-note"), notes.filter(Boolean).join(", "));
     return [picture];
   });
 }
@@ -391,6 +436,7 @@ function draw() {
   const { totals, locks, matching, version, stopping, sessions } = scene;
   setText($("version"), version);
   for (const what of ["locks", "waiters", "sessions"]) setText($(`total-${what}`), totals[what].toLocaleString("en"));
+  for (const what of ["lock", "session"]) setText($(`total-${what}s`).previousElementSibling, totals[`${what}s`] === 1 ? what : `${what}s`);
   document.title = totals.waiters ? `(${totals.waiters}) getlockd` : "getlockd";
   setState(stopping ? "stopping" : "live", stopping ? "the server is stopping" : "live");
   const rows = [...locks];
@@ -555,10 +601,13 @@ function seek(text) {
 // ---- Keys
 
 function onKey(event) {
-  if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
+  if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || document.querySelector("dialog[open]")) return;
   const { key, target } = event;
   const isTyping = target.matches("input");
-  if (key === "Escape") return escape(isTyping);
+  if (key === "Escape") {
+    event.preventDefault(); // a browser clears the field by itself
+    return escape(isTyping);
+  }
   if (isTyping && key !== "ArrowDown") return;
   if (target.closest("#graph") && key.startsWith("Arrow")) return;
   const act = { ArrowDown: () => step(1), ArrowUp: () => step(-1) }[key] ?? ($("shortcuts").checked && letters[key]);
@@ -576,13 +625,19 @@ const letters = {
 };
 
 function escape(isTyping) {
-  if (isTyping && $("find").value) seek("");
-  else if (isTyping) step(0);
-  else if (open != null) {
+  if (open != null && !isTyping) {
     const name = open;
     toggle(name);
     settle(rowOf(name) ? name : current, true);
+    return;
   }
+  clearTimeout(typing);
+  $("find").value = "";
+  if (found) seek("");
+  if (!isTyping) return;
+  // The letters are keys again.
+  $("find").blur();
+  step(0);
 }
 
 let typing = 0;
@@ -593,6 +648,8 @@ $("find").addEventListener("input", () => {
 });
 $("search").addEventListener("submit", (event) => {
   event.preventDefault();
+  clearTimeout(typing);
+  if ($("find").value.trim() !== found) seek($("find").value);
   step(0);
 });
 $("keys").addEventListener("click", () => $("help").showModal());
@@ -603,6 +660,7 @@ $("end").addEventListener("close", () => {
   $("end").returnValue = "";
 });
 document.addEventListener("keydown", onKey);
+new ResizeObserver(() => scene && drawGraph()).observe($("graph"));
 setInterval(tick, 1000);
 setInterval(watch, 1000);
 listen();

@@ -107,9 +107,29 @@ async function keysAndFind(page, clients) {
   await has(page.locator("#matching"), "1 lock with “BAT”");
   assert.equal(await page.locator("#locks > li").count(), 1);
   assert.match(page.url(), /\?find=BAT$/);
+  // Esc clears, in the field and elsewhere; after it letters are keys.
   await page.keyboard.press("Escape");
   await row(page, "app:one").waitFor();
-  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("j");
+  assert.ok(await focused(page));
+  await page.keyboard.press("/");
+  await page.keyboard.type("app:o");
+  await page.keyboard.press("Enter");
+  await row(page, "batch").waitFor({ state: "detached" });
+  await page.keyboard.press("Enter");
+  await has(row(page, "app:one"), "Nobody waits");
+  await page.keyboard.press("Escape");
+  await row(page, "app:one").locator(".body").waitFor({ state: "detached" });
+  await page.keyboard.press("Escape");
+  await row(page, "batch").waitFor();
+  assert.equal(await page.locator("#find").inputValue(), "");
+  assert.doesNotMatch(page.url(), /find/);
+  await page.keyboard.press("/");
+  await page.keyboard.type("nothing like it");
+  await has(page.locator("#none"), "No lock that is held has this");
+  await page.keyboard.press("Escape");
+  await row(page, "batch").waitFor();
+  await page.keyboard.press("k");
   assert.ok(await focused(page));
   await page.keyboard.press("?");
   await has(page.locator("dialog#help"), "the session that holds it");
@@ -131,8 +151,31 @@ async function names(page, { 0: a, 2: c }) {
   await has(page.locator("#sessions"), "<script>alert(2)</script>");
 }
 
-async function narrow(page, clients) {
-  assert.equal(await clients[0].ask(`GET_LOCK ${"w".repeat(64)} 0`), "1");
+/** Nothing is wider than its place, or higher than two lines. */
+async function longTexts(page, clients) {
+  const [name, clientId] = ["w".repeat(64), "C".repeat(256)];
+  assert.equal(await clients[0].ask(`GET_LOCK ${name} 0`), "1");
+  const lease = { resourceName: "long", clientId, note: "n ".repeat(128) };
+  await fetch(`${home}/api/lock/acquire`, { method: "POST", body: JSON.stringify(lease) });
+  clients[1].close();
+  clients[1] = new Line(line);
+  clients[1].send(`GET_LOCK ${name} 60`);
+  await has(page.locator("#graph svg"), "waits for www");
+  await row(page, "long").waitFor();
+  const head = await row(page, "long").locator(".head").boundingBox();
+  assert.ok(head.height < 110, `${head.height} px high`);
+  await page.locator(`#sessions [title=${clientId}]`).waitFor();
+  const texts = page.locator("#graph g.waiting");
+  for (const group of await texts.all()) {
+    const [box, all] = [await group.locator("rect").boundingBox(), await group.boundingBox()];
+    assert.ok(all.width <= box.width + 2, `${all.width} px in a box of ${box.width}`);
+  }
+  await row(page, "long").locator(".head").press("Enter");
+  await has(row(page, "long").locator(".body"), clientId);
+  await page.keyboard.press("Escape");
+}
+
+async function narrow(page) {
   await row(page, "w".repeat(64)).waitFor();
   await page.setViewportSize({ width: 320, height: 600 });
   await row(page, EVIL).locator(".head").press("Enter");
@@ -178,7 +221,8 @@ await withBrowser(async (context) => {
   const clients = [new Line(line), new Line(line), new Line(line)];
   await keysAndFind(page, clients);
   await names(page, clients);
-  await narrow(page, clients);
+  await longTexts(page, clients);
+  await narrow(page);
   const other = await opened(context, "/?find=app:");
   await row(other.page, "app:one").waitFor();
   assert.equal(await other.page.locator("#locks > li").count(), 2);

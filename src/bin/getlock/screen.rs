@@ -8,9 +8,11 @@ use std::{
 use anstream::{AutoStream, ColorChoice, adapter::strip_str};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::sync::mpsc;
-use unicode_width::UnicodeWidthChar;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::exit::Failure;
+
+const ESCAPE: u8 = 0x1b;
 
 /// The other screen of the terminal, with keys as they are hit. Dropped, all is as it was.
 pub(crate) struct Screen {
@@ -52,12 +54,55 @@ fn put(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
+/// A key of a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    Byte(u8),
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+}
+
 /// The keys that are hit, up to the end of the input.
-pub(crate) fn keys() -> mpsc::UnboundedReceiver<u8> {
+pub(crate) fn keys() -> mpsc::UnboundedReceiver<Key> {
     let (hit, keys) = mpsc::unbounded_channel();
     // A read of a terminal cannot be given up: a thread of its own can be left behind.
-    thread::spawn(move || stdin().lock().bytes().map_while(Result::ok).try_for_each(|key| hit.send(key)));
+    thread::spawn(move || {
+        let mut escape = Vec::new();
+        let bytes = stdin().lock().bytes().map_while(Result::ok);
+        bytes.filter_map(|byte| key(&mut escape, byte)).try_for_each(|key| hit.send(key))
+    });
     keys
+}
+
+/// The key that ends with this byte. `escape` is what came of a longer one.
+fn key(escape: &mut Vec<u8>, byte: u8) -> Option<Key> {
+    let is_over = match escape.as_slice() {
+        [] | [ESCAPE] => false,
+        _ => (0x40..0x7f).contains(&byte),
+    };
+    match (escape.as_slice(), byte) {
+        (_, ESCAPE) => *escape = vec![ESCAPE],
+        ([], _) => return Some(Key::Byte(byte)),
+        ([ESCAPE], b'[' | b'O') => escape.push(byte),
+        // The key Esc, and then another.
+        ([ESCAPE], _) => {
+            escape.clear();
+            return Some(Key::Byte(byte));
+        }
+        _ => escape.push(byte),
+    }
+    if !is_over {
+        return None;
+    }
+    match std::mem::take(escape)[2..] {
+        [b'A'] => Some(Key::Up),
+        [b'B'] => Some(Key::Down),
+        [b'5', b'~'] => Some(Key::PageUp),
+        [b'6', b'~'] => Some(Key::PageDown),
+        _ => None,
+    }
 }
 
 /// Columns and rows.
@@ -69,6 +114,11 @@ pub(crate) fn size() -> (usize, usize) {
 
 pub(crate) fn width() -> usize {
     size().0
+}
+
+/// A text, or its beginning and a sign that there is more.
+pub(crate) fn shortened(text: &str, width: usize) -> String {
+    if text.width() <= width { text.to_owned() } else { cut(text, width.saturating_sub(1)) + "…" }
 }
 
 /// As much of a line as fits. What sets colours takes no place.
@@ -94,5 +144,16 @@ mod tests {
         assert_eq!(cut("nightly", 3), "nig");
         assert_eq!(cut("語語", 3), "語");
         assert_eq!(cut("\x1b[1mab\x1b[0mcd", 3), "\x1b[1mab\x1b[0mc");
+        assert_eq!(["nightly", "語語"].map(|text| shortened(text, 4)), ["nig…", "語語"]);
+    }
+
+    #[test]
+    fn keys_may_be_many_bytes() {
+        let mut escape = Vec::new();
+        let mut keys =
+            |bytes: &[u8]| bytes.iter().filter_map(|&byte| key(&mut escape, byte)).collect::<Vec<_>>();
+        assert_eq!(keys(b"j\x1b[A\x1bOB"), [Key::Byte(b'j'), Key::Up, Key::Down]);
+        assert_eq!(keys(b"\x1b[5~\x1b[6~\x1b[1;5C"), [Key::PageUp, Key::PageDown]);
+        assert_eq!(keys(b"\x1b\x1bq"), [Key::Byte(b'q')], "Esc is none");
     }
 }

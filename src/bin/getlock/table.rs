@@ -6,6 +6,8 @@ use anstyle::{AnsiColor, Style};
 use getlockd::client::{Row, written};
 use unicode_width::UnicodeWidthStr;
 
+use crate::screen::shortened;
+
 /// A column: its head, and the field that it shows.
 pub(crate) struct Column {
     pub head: &'static str,
@@ -30,33 +32,79 @@ const HEAD: Style = Style::new().bold();
 const QUIET: Style = Style::new().dimmed();
 const WAITS: Style = AnsiColor::Yellow.on_default();
 
+/// Between two columns.
+const GAP: usize = 2;
+/// No text is made narrower.
+const NARROWEST: usize = 8;
+/// Where there is no place for all columns, these are left out, the first first.
+const LEFT_OUT: [&str; 7] = ["note", "expires", "token", "mode", "user", "owner", "peer"];
+
 /// The lines of a table, its head first.
 pub(crate) fn lines(columns: &[Column], rows: &[Row]) -> Vec<String> {
+    lines_within(usize::MAX, columns, rows)
+}
+
+/// The same, of at most this width where that can be: texts are shortened, and columns left out.
+pub(crate) fn lines_within(place: usize, columns: &[Column], rows: &[Row]) -> Vec<String> {
     let is_rare = |kind| matches!(kind, Kind::Rare | Kind::RareAge);
     let used =
         |column: &&Column| !is_rare(column.kind) || rows.iter().any(|row| row.get(column.key).is_some());
-    let columns: Vec<_> = columns.iter().filter(used).collect();
-    let cells: Vec<Vec<_>> =
-        rows.iter().map(|row| columns.iter().map(|column| cell(column, row)).collect()).collect();
-    let width = |at: usize| {
-        let cells = cells.iter().map(|row| row[at].width());
-        cells.chain([columns[at].head.width()]).max().unwrap_or(0)
-    };
-    let widths: Vec<_> = (0..columns.len()).map(width).collect();
-    let line = |cells: &mut dyn Iterator<Item = (&str, Style)>| {
+    let mut table: Vec<_> = columns.iter().filter(used).map(|column| Shown::new(column, rows)).collect();
+    fit(&mut table, place);
+    let line = |cell: &dyn Fn(&Shown<'_>) -> (String, Style)| {
         let mut line = String::new();
-        for ((column, width), (text, style)) in columns.iter().zip(&widths).zip(cells) {
-            add(&mut line, column.kind, *width, text, style);
+        for column in &table {
+            let (text, style) = cell(column);
+            add(&mut line, column.of.kind, column.width, &shortened(&text, column.width), style);
         }
         line.truncate(line.trim_end().len());
         line
     };
-    let head = line(&mut columns.iter().map(|column| (column.head, HEAD)));
-    let body = cells.iter().map(|cells| {
-        let styled = cells.iter().zip(&columns).map(|(text, column)| (text.as_str(), style(column, text)));
-        line(&mut styled.into_iter())
-    });
+    let head = line(&|column| (column.of.head.to_owned(), HEAD));
+    let body = (0..rows.len())
+        .map(|at| line(&|column| (column.cells[at].clone(), style(column.of, &column.cells[at]))));
     [head].into_iter().chain(body).collect()
+}
+
+/// A column as it is shown.
+struct Shown<'a> {
+    of: &'a Column,
+    cells: Vec<String>,
+    width: usize,
+}
+
+impl<'a> Shown<'a> {
+    fn new(of: &'a Column, rows: &[Row]) -> Self {
+        let cells: Vec<_> = rows.iter().map(|row| cell(of, row)).collect();
+        let widths = cells.iter().map(|cell| cell.width());
+        let width = widths.chain([of.head.width()]).max().unwrap_or(0);
+        Self { of, cells, width }
+    }
+
+    /// What it can do without. A mode is a word, and no beginning of one.
+    fn spare(&self) -> usize {
+        let is_text = matches!(self.of.kind, Kind::Text | Kind::Rare) && self.of.key != "mode";
+        if is_text { self.width.saturating_sub(NARROWEST) } else { 0 }
+    }
+}
+
+/// Makes a table as wide as the place.
+fn fit(table: &mut Vec<Shown<'_>>, place: usize) {
+    let gaps = |table: &[Shown<'_>]| GAP * table.len().saturating_sub(1);
+    let width = |table: &[Shown<'_>]| gaps(table) + table.iter().map(|column| column.width).sum::<usize>();
+    let least = |table: &[Shown<'_>]| width(table) - table.iter().map(Shown::spare).sum::<usize>();
+    for key in LEFT_OUT {
+        if least(table) > place {
+            table.retain(|column| column.of.key != key);
+        }
+    }
+    while width(table) > place {
+        let Some(widest) = table.iter_mut().max_by_key(|column| column.spare()) else { return };
+        if widest.spare() == 0 {
+            return;
+        }
+        widest.width -= 1;
+    }
 }
 
 fn add(line: &mut String, kind: Kind, width: usize, text: &str, style: Style) {

@@ -10,20 +10,23 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     time::{Instant, MissedTickBehavior, interval},
 };
+use unicode_width::UnicodeWidthStr;
 
 use crate::{
     args::ServerArgs,
     exit::{self, Failure},
     lists::LOCKS,
-    screen::{Screen, keys, size},
+    screen::{Key, Screen, keys, size},
     signals::Signals,
-    table::{age, lines},
+    table::{age, lines_within},
     waiting::nth,
 };
 
 const REFRESH: Duration = Duration::from_secs(1);
 /// Of each queue so many are shown.
 const OF_A_QUEUE: usize = 3;
+/// So many lines are above the locks.
+const HEAD: usize = 3;
 const CONTROL_C: u8 = 3;
 
 pub(crate) async fn top(server: &ServerArgs, prefix: &str) -> Result<u8, Failure> {
@@ -37,70 +40,196 @@ pub(crate) async fn top(server: &ServerArgs, prefix: &str) -> Result<u8, Failure
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let _screen = Screen::new()?;
     let mut keys = keys();
-    let mut before = None;
+    let mut top = Top { server, prefix, connection, rate: Rate::default(), window: Window::default() };
     loop {
         tokio::select! {
             _ = tick.tick() => {}
             _ = resized.recv() => {}
             _ = signals.next() => return Ok(exit::OK),
             key = keys.recv() => match key {
-                Some(b'q' | b'Q' | CONTROL_C) | None => return Ok(exit::OK),
+                Some(Key::Byte(b'q' | b'Q' | CONTROL_C)) | None => return Ok(exit::OK),
+                Some(key) if top.window.scroll(key) => {}
                 Some(_) => continue,
             },
         }
-        let view = view(&connection, &server.host, prefix, &mut before).await?;
-        Screen::draw(&view);
+        Screen::draw(&top.view().await?);
     }
 }
 
-async fn view(
-    connection: &Connection,
-    host: &str,
-    prefix: &str,
-    before: &mut Option<(Instant, u64)>,
-) -> Result<Vec<String>, Error> {
-    let (stats, mut locks) = tokio::try_join!(connection.stats(), connection.locks(prefix))?;
-    // Where the longest queues are one wants to look.
-    locks.rows.sort_by_key(|row| std::cmp::Reverse(row.number::<usize>("waiters")));
-    let place = size().1;
-    let shown = &locks.rows[..locks.rows.len().min(place)];
-    let mut view =
-        stats.rows.first().map_or_else(Vec::new, |stats| vec![head(stats, host, before), String::new()]);
-    let mut table = lines(&LOCKS, shown).into_iter();
-    view.extend(table.next());
-    let mut last = None;
-    for (row, line) in shown.iter().zip(table) {
-        // A lock that is shared has a row for each holder, and one queue.
-        let is_first = last != row.get("name");
-        last = row.get("name");
-        view.push(line);
-        if is_first && row.number("waiters") > Some(0) && view.len() < place {
-            view.extend(queue(connection, row).await?);
+struct Top<'a> {
+    server: &'a ServerArgs,
+    prefix: &'a str,
+    connection: Connection,
+    rate: Rate,
+    window: Window,
+}
+
+impl Top<'_> {
+    async fn view(&mut self) -> Result<Vec<String>, Error> {
+        let (stats, mut locks) =
+            tokio::try_join!(self.connection.stats(), self.connection.locks(self.prefix))?;
+        // Where the longest queues are one wants to look.
+        locks.rows.sort_by_key(|row| std::cmp::Reverse(row.number::<usize>("waiters")));
+        let (width, height) = size();
+        let rate = stats.rows.first().map_or(0.0, |stats| self.rate.now(stats));
+        let (begin, place) = (self.window.begin(locks.rows.len()), height.saturating_sub(HEAD));
+        let mut view = match stats.rows.first() {
+            Some(stats) => vec![head(stats, &self.server.host, rate, width), self.window.before()],
+            None => Vec::new(),
+        };
+        let rows = locks.rows.iter().skip(begin).take(place).cloned().collect::<Vec<_>>();
+        let mut table = lines_within(width, &LOCKS, &rows).into_iter();
+        view.extend(table.next());
+        if rows.is_empty() {
+            view.push(self.nothing());
+        }
+        let blocks = self.blocks(&rows, table, place).await?;
+        view.extend(self.window.fill(blocks, locks.total, place));
+        Ok(view)
+    }
+
+    /// The lines of each row, its queue below it; no more than there is place for.
+    async fn blocks(
+        &self,
+        rows: &[Row],
+        lines: impl Iterator<Item = String>,
+        place: usize,
+    ) -> Result<Vec<Vec<String>>, Error> {
+        let (mut blocks, mut used, mut last) = (Vec::new(), 0, None);
+        for (row, line) in rows.iter().zip(lines) {
+            if used >= place {
+                break;
+            }
+            // A lock that is shared has a row for each holder, and one queue.
+            let is_first = last != row.get("name");
+            last = row.get("name");
+            let mut block = vec![line];
+            if is_first && row.number("waiters") > Some(0) {
+                block.extend(queue(&self.connection, row).await?);
+            }
+            used += block.len();
+            blocks.push(block);
+        }
+        Ok(blocks)
+    }
+
+    /// What is said where no lock is shown.
+    fn nothing(&self) -> String {
+        // A user may not see all that is counted in the head.
+        let seen = if self.server.user.is_some() { " that you may see" } else { "" };
+        match self.prefix {
+            "" => format!("nobody holds a lock{seen}"),
+            prefix => format!("no lock{seen} starts with {}", written(prefix)),
         }
     }
-    if locks.rows.is_empty() {
-        view.push("nobody holds a lock".to_owned());
-    }
-    Ok(view)
 }
 
-/// The numbers of the server.
-fn head(stats: &Row, host: &str, before: &mut Option<(Instant, u64)>) -> String {
-    let number = |key| stats.get(key).unwrap_or("?").to_owned();
-    let grants = stats.number("grants").map(|grants: u64| (Instant::now(), grants));
-    let rate = grants.zip(*before).map_or(0.0, |(now, before)| {
-        let granted = u32::try_from(now.1.saturating_sub(before.1)).unwrap_or(u32::MAX);
-        f64::from(granted) / (now.0 - before.0).as_secs_f64()
-    });
-    *before = grants;
+/// Which part of the list is shown.
+#[derive(Default)]
+struct Window {
+    first: usize,
+    shown: usize,
+    behind: usize,
+}
+
+impl Window {
+    /// Whether the key moves it.
+    fn scroll(&mut self, key: Key) -> bool {
+        let page = self.shown.max(1);
+        let first = match key {
+            Key::Byte(b'j') | Key::Down => self.first + self.behind.min(1),
+            Key::Byte(b' ') | Key::PageDown => self.first + self.behind.min(page),
+            Key::Byte(b'k') | Key::Up => self.first.saturating_sub(1),
+            Key::PageUp => self.first.saturating_sub(page),
+            Key::Byte(_) => return false,
+        };
+        first != std::mem::replace(&mut self.first, first)
+    }
+
+    /// The first row that is shown of so many.
+    fn begin(&mut self, rows: usize) -> usize {
+        if self.first >= rows {
+            self.first = rows.saturating_sub(self.shown.max(1));
+        }
+        self.first
+    }
+
+    fn before(&self) -> String {
+        if self.first == 0 { String::new() } else { format!("{} before these", self.first) }
+    }
+
+    /// As much as there is place for, and how many more there are of all.
+    fn fill(&mut self, blocks: Vec<Vec<String>>, total: usize, place: usize) -> Vec<String> {
+        let rest = total.saturating_sub(self.first);
+        let is_all = blocks.len() == rest && blocks.iter().map(Vec::len).sum::<usize>() <= place;
+        let free = if is_all { place } else { place.saturating_sub(1) };
+        let mut lines = Vec::new();
+        self.shown = 0;
+        for block in blocks {
+            if lines.len() < free {
+                self.shown += 1;
+                lines.extend(block);
+            }
+        }
+        self.behind = rest.saturating_sub(self.shown);
+        if self.behind > 0 {
+            lines.truncate(free);
+            lines.push(format!("and {} more", self.behind));
+        }
+        lines
+    }
+}
+
+/// Grants in a second.
+#[derive(Default)]
+struct Rate {
+    before: Option<(Instant, u64)>,
+    rate: f64,
+}
+
+impl Rate {
+    fn now(&mut self, stats: &Row) -> f64 {
+        let now = stats.number("grants").map(|grants: u64| (Instant::now(), grants));
+        let passed =
+            now.zip(self.before).map(|(now, before)| (now.0 - before.0, now.1.saturating_sub(before.1)));
+        match passed {
+            // From key to key it says nothing.
+            Some((time, _)) if time < REFRESH / 2 => return self.rate,
+            Some((time, granted)) => {
+                self.rate = f64::from(u32::try_from(granted).unwrap_or(u32::MAX)) / time.as_secs_f64();
+            }
+            None => {}
+        }
+        self.before = now;
+        self.rate
+    }
+}
+
+/// The numbers of the server. Where not all fits, what matters least is left out.
+fn head(stats: &Row, host: &str, rate: f64, width: usize) -> String {
+    let number = |key| stats.get(key).unwrap_or("?");
+    let many = |key, one: &str| format!("{} {one}{}", number(key), if number(key) == "1" { "" } else { "s" });
     let uptime = stats.number("uptime").map_or_else(|| "?".to_owned(), age);
-    format!(
-        "getlockd {} at {host}, up {uptime}: {} connections, {} locks, {} waiting, {rate:.0} grants/s   (q quits)",
-        number("version"),
-        number("connections"),
-        number("locks"),
-        number("waiters"),
-    )
+    // Each with the order in which it is left out.
+    let mut parts = [
+        ("getlockd".to_owned(), 8),
+        (format!(" {}", number("version")), 0),
+        (format!(" at {host}"), 5),
+        (format!(", up {uptime}"), 1),
+        (":".to_owned(), 8),
+        (format!(" {},", many("connections", "connection")), 2),
+        (format!(" {}", many("locks", "lock")), 8),
+        (format!(", {} waiting", number("waiters")), 7),
+        (format!(", {rate:.0} grants/s"), 3),
+        ("   (j k scroll, q quits)".to_owned(), 4),
+    ];
+    let text = |parts: &[(String, u8)]| parts.iter().map(|(part, _)| part.as_str()).collect::<String>();
+    for turn in 0..8 {
+        if text(&parts).width() > width {
+            parts.iter_mut().filter(|(_, left)| *left == turn).for_each(|(part, _)| part.clear());
+        }
+    }
+    text(&parts)
 }
 
 /// The first of a queue.
