@@ -179,11 +179,12 @@ struct Release {
     lock_token: String,
 }
 
+/// What is answered where something was to be done.
 #[derive(Serialize)]
-struct Released {
-    success: bool,
-    status: &'static str,
-    message: &'static str,
+pub(super) struct Done {
+    pub(super) success: bool,
+    pub(super) status: &'static str,
+    pub(super) message: &'static str,
 }
 
 async fn release(
@@ -194,7 +195,7 @@ async fn release(
     let name = name(&done.resource_name)?;
     let secret = token(&leases, &name, &done.lock_token, peer.viewer())?;
     leases.release(&secret.key(), &name, peer.viewer())?;
-    let released = Released { success: true, status: "Released", message: "the lock has passed on" };
+    let released = Done { success: true, status: "Released", message: "the lock has passed on" };
     Ok(json(StatusCode::OK, &released))
 }
 

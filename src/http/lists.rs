@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::{
     WIRE,
-    api::{Hold, name},
+    api::{Done, Hold, name},
     json::{Failure, Named},
 };
 use crate::{
@@ -263,13 +263,6 @@ impl Numbers {
             version: env!("CARGO_PKG_VERSION"),
         }
     }
-}
-
-#[derive(Serialize)]
-struct Done {
-    success: bool,
-    status: &'static str,
-    message: &'static str,
 }
 
 /// The locks of the other are free when this is answered.
