@@ -345,3 +345,12 @@ async fn by_tls_both_sides_show_who_they_are() {
     let error = builder().connect().await.unwrap_err();
     assert_eq!(error.symbol(), Some("WRONG_PROTOCOL"), "{error}");
 }
+
+#[tokio::test]
+async fn an_authority_as_a_server_is_refused_with_what_to_do() {
+    let authority = Authority::new();
+    let server = TestServer::with(&authority.itself().flags(&[]));
+    let tls = Tls::of_authority(&std::fs::read(authority.ca()).unwrap(), None).unwrap();
+    let error = Client::builder(server.addr.to_string()).retry(Duration::ZERO).tls(tls).connect().await;
+    assert!(error.unwrap_err().to_string().contains("basicConstraints=critical,CA:FALSE"));
+}

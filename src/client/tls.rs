@@ -66,7 +66,7 @@ impl Tls {
 
     pub(super) async fn wrap(&self, host: String, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host).map_err(io::Error::other)?;
-        self.connector.connect(name, stream).await.map_err(in_plain)
+        self.connector.connect(name, stream).await.map_err(explained)
     }
 }
 
@@ -76,13 +76,18 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// What is no TLS at all is said in fewer words.
-fn in_plain(error: io::Error) -> io::Error {
+/// What is often met, in words that say what to do.
+fn explained(error: io::Error) -> io::Error {
     let why = error.get_ref().and_then(|why| why.downcast_ref());
     match why {
         Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
             io::Error::other("there is no TLS at that port")
         }
+        // That is what `openssl req -x509` makes, and what other clients let pass.
+        Some(why) if why.to_string().contains("CaUsedAsEndEntity") => io::Error::other(
+            "the server's certificate is that of an authority; \
+             make one with -addext basicConstraints=critical,CA:FALSE",
+        ),
         _ => error,
     }
 }

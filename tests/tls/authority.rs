@@ -47,6 +47,13 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
+    /// Its own certificate, as a server's.
+    pub fn itself(&self) -> Files {
+        let key = self.folder.path().join("ca.key");
+        std::fs::write(&key, self.issuer.key().serialize_pem()).unwrap();
+        Files { cert: self.ca(), key }
+    }
+
     /// Signs a certificate for this machine, in place of one that was there under the name.
     pub fn sign(&self, name: &str) -> Files {
         let key = KeyPair::generate().unwrap();

@@ -1,6 +1,7 @@
 //! TLS on each wire: who comes in, how they leave, and certificates that are read anew.
 #![allow(unreachable_pub, clippy::unwrap_used)]
 
+#[allow(dead_code, reason = "shared with other tests")]
 mod authority;
 mod caller;
 #[path = "../common/mod.rs"]
