@@ -57,6 +57,33 @@ pub enum Progress<'a> {
     Killing(Killing<'a>),
 }
 
+impl Progress<'_> {
+    /// The answer to a command that never waits.
+    ///
+    /// # Errors
+    /// What the command was refused for.
+    pub fn at_once(self) -> Answer {
+        match self {
+            Self::Done(answer) => answer,
+            Self::Waiting(_) | Self::Killing(_) => Ok(Reply::Null),
+        }
+    }
+
+    /// The answer to a command that takes no lock. Should the server stop meanwhile, a session that is
+    /// being ended has been told to end all the same.
+    ///
+    /// Cancel-safe, as [`Killing::finish`].
+    ///
+    /// # Errors
+    /// What the command was refused for.
+    pub async fn ended(self) -> Answer {
+        match self {
+            Self::Killing(killing) => killing.finish().await.unwrap_or(Ok(Reply::Int(1))),
+            other => other.at_once(),
+        }
+    }
+}
+
 impl Session {
     /// Its number.
     pub fn id(&self) -> SessionId {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     command::{Command, Reply, SessionRow, Stats, WaiterRow, WhyRow},
     lease::{LeaseError, Leases},
-    session::{Hub, Progress},
+    session::Hub,
     tally::Past,
     web::{list, message, millis, peer_of},
 };
@@ -32,10 +32,7 @@ where
 {
     let peer = peer_of(request)?;
     let mut session = peer.client(WIRE).open(leases.hub());
-    let make = move |_: &Hub| match session.start(command) {
-        Progress::Done(answer) => answer.map(M::try_from),
-        _ => Ok(Err(Reply::Null)),
-    };
+    let make = move |_: &Hub| session.start(command).at_once().map(M::try_from);
     let (made, listing) = list(leases.hub(), peer, make)
         .await
         .ok_or_else(|| Status::unavailable("too many long lists; try again"))?;
@@ -52,13 +49,8 @@ pub(super) async fn kill<Q>(
     command: Command,
 ) -> Result<Response<KillResponse>, Status> {
     let mut session = peer_of(request)?.client(WIRE).open(leases.hub());
-    let answer = match session.start(command) {
-        Progress::Done(answer) => answer,
-        // Should the server stop meanwhile, the other has been told to end all the same.
-        Progress::Killing(killing) => killing.finish().await.unwrap_or(Ok(Reply::Int(1))),
-        Progress::Waiting(_) => Ok(Reply::Null),
-    };
-    let done = matches!(answer.map_err(LeaseError::Refused)?, Reply::Int(1));
+    let answer = session.start(command).ended().await.map_err(LeaseError::Refused)?;
+    let done = matches!(answer, Reply::Int(1));
     Ok(Response::new(KillResponse { done }))
 }
 

@@ -21,7 +21,7 @@ use crate::{
     command::{Command, Reply, SessionRow, Stats, WaiterRow, WhyRow},
     lease::Leases,
     lock::SessionId,
-    session::{Hub, MAX_LIST_ROWS, Progress, Session},
+    session::{Hub, MAX_LIST_ROWS, Session},
     tally::Past,
     web::{Peer, handing_out, json, list, millis, moment, wall_clock},
 };
@@ -77,10 +77,7 @@ async fn history(
 /// Runs a command that shows something, in a session that lasts no longer.
 async fn long_list(leases: &Leases, peer: &Peer, command: Command) -> Answered {
     let mut session = session(leases, peer);
-    let make = move |_: &Hub| match session.start(command) {
-        Progress::Done(answer) => answer.map(shown),
-        _ => Ok(shown(Reply::Null)),
-    };
+    let make = move |_: &Hub| session.start(command).at_once().map(shown);
     let (response, listing) = list(leases.hub(), peer, make).await.ok_or_else(Failure::too_many_lists)?;
     Ok(handing_out(Some(listing), response?))
 }
@@ -273,13 +270,7 @@ async fn kill(
     Extension(peer): Extension<Peer>,
     Named(id): Named<u32>,
 ) -> Answered {
-    let mut session = session(&leases, &peer);
-    match session.start(Command::Kill(SessionId(id))) {
-        // Should the server stop meanwhile, the other has been told to end all the same.
-        Progress::Killing(killing) => drop(killing.finish().await),
-        Progress::Done(answer) => drop(answer?),
-        Progress::Waiting(_) => {}
-    }
+    session(&leases, &peer).start(Command::Kill(SessionId(id))).ended().await?;
     let message = "the session has ended; its locks have passed on";
     Ok(json(StatusCode::OK, &Done { success: true, status: "Killed", message }))
 }
@@ -289,10 +280,7 @@ async fn interrupt(
     Extension(peer): Extension<Peer>,
     Named(id): Named<u32>,
 ) -> Answered {
-    let done = match session(&leases, &peer).start(Command::KillQuery(SessionId(id))) {
-        Progress::Done(answer) => answer?,
-        _ => Reply::Null,
-    };
+    let done = session(&leases, &peer).start(Command::KillQuery(SessionId(id))).at_once()?;
     if !matches!(done, Reply::Int(1)) {
         let message = "the session does not wait".to_owned();
         return Err(Failure { code: StatusCode::CONFLICT, status: "NotWaiting", message });

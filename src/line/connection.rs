@@ -231,10 +231,7 @@ impl Connection {
     /// Cancel-safe: dropped before it is the client's turn, it has done nothing.
     async fn list(&mut self, command: Command) -> Result<Answer, Cut> {
         let turn = wire::turn(&mut self.io, &self.session).await?;
-        turn.make(|| match self.session.start(command) {
-            Progress::Done(answer) => Ok(answer),
-            Progress::Waiting(_) | Progress::Killing(_) => Ok(Ok(Reply::Null)),
-        })
+        Ok(turn.make(|| self.session.start(command).at_once()))
     }
 
     /// Lets a client in, or says later and later that it is not.

@@ -6,10 +6,10 @@ use super::{
     value::Value,
 };
 use crate::{
-    command::{Answer, Command, LockRow, Reply, SessionRow, WaiterRow},
+    command::{Command, LockRow, Reply, SessionRow, WaiterRow},
     lock::{Mode, SessionId},
     name::Name,
-    session::{Progress, Session},
+    session::Session,
 };
 
 /// A row: pairs of column and value.
@@ -38,7 +38,7 @@ pub(super) struct Own<'a> {
 }
 
 fn processes(own: &Own<'_>, session: &mut Session) -> Vec<Row> {
-    let Some(Ok(Reply::Sessions(sessions))) = ask(session, Command::Sessions) else { return Vec::new() };
+    let Ok(Reply::Sessions(sessions)) = session.start(Command::Sessions).at_once() else { return Vec::new() };
     sessions.rows.iter().map(|row| process(row, own)).collect()
 }
 
@@ -93,7 +93,8 @@ pub(super) fn processlist(full: bool, own: &Own<'_>, session: &mut Session) -> O
 }
 
 fn locks(name: Option<&Name>, session: &mut Session) -> Vec<Row> {
-    let Some(Ok(Reply::Locks(held))) = ask(session, Command::Locks(name.cloned())) else { return Vec::new() };
+    let asked = session.start(Command::Locks(name.cloned()));
+    let Ok(Reply::Locks(held)) = asked.at_once() else { return Vec::new() };
     let mut rows = Vec::new();
     let mut last: Option<Name> = None;
     for LockRow { name: lock, mode, owner, waiters, .. } in held.rows {
@@ -110,9 +111,8 @@ fn locks(name: Option<&Name>, session: &mut Session) -> Vec<Row> {
 }
 
 fn pending(lock: &Name, session: &mut Session) -> Vec<Row> {
-    let Some(Ok(Reply::Waiters(waiters))) = ask(session, Command::Waiters(lock.clone())) else {
-        return Vec::new();
-    };
+    let asked = session.start(Command::Waiters(lock.clone()));
+    let Ok(Reply::Waiters(waiters)) = asked.at_once() else { return Vec::new() };
     let row = |WaiterRow { id, mode, .. }: &WaiterRow| lock_row(lock.as_str(), *mode, "PENDING", *id);
     waiters.rows.iter().map(row).collect()
 }
@@ -147,12 +147,5 @@ fn wanted_name(condition: &Expr) -> Option<Name> {
             Name::new(name).ok()
         }
         _ => None,
-    }
-}
-
-fn ask(session: &mut Session, command: Command) -> Option<Answer> {
-    match session.start(command) {
-        Progress::Done(answer) => Some(answer),
-        Progress::Waiting(_) | Progress::Killing(_) => None,
     }
 }
