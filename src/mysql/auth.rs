@@ -17,13 +17,9 @@ impl Connection {
     pub(super) async fn authenticate(&mut self, login: &Login, nonce: &Nonce) -> Result<(), Over> {
         let Login { user, proof, .. } = login;
         match login.next() {
-            _ if login.has_no_proof() => self.check(user, &Proof::Sha2 { nonce, proof }).await,
+            // By the method of old, or nothing at all, which is good for no method.
             Next::Welcome => self.check(user, &Proof::Native { nonce, proof }).await,
-            Next::FastProof => {
-                self.check(user, &Proof::Sha2 { nonce, proof }).await?;
-                self.packets.put(&mut self.io.output, login::put_fast_proof);
-                Ok(())
-            }
+            Next::FastProof => self.check_sha2(user, nonce, proof).await,
             Next::Switch => self.ask_proof(user).await,
         }
     }
@@ -38,7 +34,12 @@ impl Connection {
             return self.check(user, &Proof::Native { nonce: &nonce, proof: &proof }).await;
         }
         let (nonce, proof) = self.switch(CACHING_SHA2).await?;
-        self.check(user, &Proof::Sha2 { nonce: &nonce, proof: &proof }).await?;
+        self.check_sha2(user, &nonce, &proof).await
+    }
+
+    /// The client waits to be told that its proof is good.
+    async fn check_sha2(&mut self, user: &str, nonce: &Nonce, proof: &[u8]) -> Result<(), Over> {
+        self.check(user, &Proof::Sha2 { nonce, proof }).await?;
         self.packets.put(&mut self.io.output, login::put_fast_proof);
         Ok(())
     }

@@ -133,11 +133,6 @@ impl Login {
         })
     }
 
-    /// Whether it shows nothing for itself, and would have by now.
-    pub(super) fn has_no_proof(&self) -> bool {
-        self.proof.is_empty() && matches!(self.plugin.as_deref(), None | Some(CACHING_SHA2))
-    }
-
     /// What is sent before the client is let in.
     pub(super) fn next(&self) -> Next {
         match self.plugin.as_deref() {
