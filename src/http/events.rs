@@ -105,7 +105,8 @@ struct Feeds {
     stop: CancellationToken,
     clock: Clock,
     viewers: Places,
-    /// To make a scene.
+    /// To make a scene. Not that of lists: who waits for it rests the longer, so that all scenes together
+    /// take no more than a part of a core.
     turn: Semaphore,
     live: Mutex<Scenes>,
 }

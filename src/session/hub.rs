@@ -74,7 +74,6 @@ pub(super) struct Live {
     last: u32,
     draining: bool,
     pub(super) sessions: HashMap<SessionId, Arc<Handle>>,
-    by_wire: BTreeMap<&'static str, usize>,
 }
 
 impl Hub {
@@ -135,7 +134,6 @@ impl Hub {
         }
         plant!(LateGuest => drop(live); live = self.live());
         live.sessions.insert(id, handle.clone());
-        *live.by_wire.entry(origin.wire).or_default() += 1;
         Session { owner: Owner::new(id, self.table.clone()), handle, hub: self.clone(), user: None }
     }
 
@@ -146,7 +144,16 @@ impl Hub {
 
     /// The same by the wires of their clients.
     pub fn sessions_by_wire(&self) -> BTreeMap<&'static str, usize> {
-        self.live().by_wire.clone()
+        let mut by_wire = BTreeMap::new();
+        for handle in self.live().sessions.values() {
+            *by_wire.entry(handle.origin.wire).or_default() += 1;
+        }
+        by_wire
+    }
+
+    /// All of them, so that what is done with each does not hold up those who come and go.
+    pub(super) fn handles(&self) -> Vec<Arc<Handle>> {
+        self.live().sessions.values().cloned().collect()
     }
 
     /// Tells every session to end as soon as it holds nothing; nothing new is granted any more.
@@ -201,8 +208,7 @@ impl Hub {
         let Some(users) = &self.users else { return 0 };
         let mut accounts: HashMap<_, _> = HashMap::default();
         let mut revoked = Vec::new();
-        let handles: Vec<_> = self.live().sessions.values().cloned().collect();
-        for handle in handles {
+        for handle in self.handles() {
             let Some(account) = handle.account() else { continue };
             match users.find(account.name()) {
                 Some(now) => {
@@ -237,7 +243,7 @@ impl Hub {
     }
 
     pub(super) fn leave(&self, id: SessionId) {
-        self.live().remove(id);
+        self.live().sessions.remove(&id);
         self.departures.notify_waiters();
     }
 
@@ -297,14 +303,6 @@ impl Hub {
 }
 
 impl Live {
-    fn remove(&mut self, id: SessionId) {
-        let left = self.sessions.remove(&id);
-        let count = left.and_then(|handle| self.by_wire.get_mut(handle.origin.wire));
-        if let Some(count) = count {
-            *count -= 1;
-        }
-    }
-
     /// The next number that is free. They are not used again until all have been used.
     fn next_id(&mut self) -> SessionId {
         loop {

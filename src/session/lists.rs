@@ -42,7 +42,7 @@ impl Hub {
     }
 
     pub(super) fn list(&self, viewer: Viewer<'_>) -> Excerpt<SessionRow> {
-        let mut handles: Vec<_> = self.live().sessions.values().cloned().collect();
+        let mut handles = self.handles();
         if viewer.0.is_some() {
             handles.retain(|handle| viewer.sees_session_of(handle.account().as_deref()));
         }
