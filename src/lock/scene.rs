@@ -1,8 +1,8 @@
 //! A bounded look at the locks that matter most, for a page that people watch.
 
-use std::{cmp::Reverse, collections::BTreeSet};
+use std::cmp::Reverse;
 
-use super::{Excerpt, Holder, Table, WaiterInfo, entry::Lock};
+use super::{Excerpt, Holder, Table, WaiterInfo, entry::Lock, view::First};
 use crate::name::Name;
 
 /// One lock, its holders and its queue at one moment.
@@ -20,7 +20,7 @@ impl Table {
     /// The first `limit` names of locks that are `wanted`: those with longer queues first, then by name.
     /// Queues that are hardly longer count as equal, such that the order is calm.
     pub fn busiest(&self, limit: usize, wanted: impl Fn(&Name) -> bool) -> Excerpt<Name> {
-        let mut first = BTreeSet::new();
+        let mut first = First::new(limit);
         let mut total = 0;
         self.for_each(|name, lock| {
             if !wanted(name) {
@@ -28,16 +28,11 @@ impl Table {
             }
             total += 1;
             let queue = Reverse(lock.waiters().len().checked_ilog2());
-            let is_beyond =
-                first.len() == limit && first.last().is_some_and(|last| *last < (queue, name.clone()));
-            if !is_beyond {
-                first.insert((queue, name.clone()));
-            }
-            if first.len() > limit {
-                first.pop_last();
+            if !first.ends_before(|(length, last)| (length, last) < (&queue, name)) {
+                first.insert((queue, name.clone()), ());
             }
         });
-        Excerpt { rows: first.into_iter().map(|(_, name)| name).collect(), total }
+        Excerpt { rows: first.rows.into_keys().map(|(_, name)| name).collect(), total }
     }
 
     /// A lock with its first `holders` and `waiters`; none if nobody holds it any more.

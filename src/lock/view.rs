@@ -95,29 +95,45 @@ pub struct Counters {
     pub deadlocks: u64,
 }
 
+/// The first of what comes in any order, by its keys.
+pub(super) struct First<K, V> {
+    pub(super) rows: BTreeMap<K, V>,
+    limit: usize,
+}
+
+impl<K: Ord, V> First<K, V> {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { rows: BTreeMap::new(), limit }
+    }
+
+    /// Whether there are as many as wanted, the last of which is before what comes: there is no need to make it.
+    pub(super) fn ends_before(&self, is_before: impl FnOnce(&K) -> bool) -> bool {
+        self.rows.len() >= self.limit && self.rows.last_key_value().is_some_and(|(last, _)| is_before(last))
+    }
+
+    pub(super) fn insert(&mut self, key: K, row: V) {
+        self.rows.insert(key, row);
+        if self.rows.len() > self.limit {
+            self.rows.pop_last();
+        }
+    }
+}
+
 impl Table {
     /// The first `limit` locks by name, of those whose name is wanted.
     pub fn list(&self, wanted: impl Fn(&Name) -> bool, limit: usize) -> Excerpt<LockInfo> {
-        let mut first = BTreeMap::new();
+        let mut first = First::new(limit);
         let mut total = 0;
         self.for_each(|name, lock| {
             if !wanted(name) {
                 return;
             }
             total += lock.holders().len();
-            let is_beyond =
-                first.len() >= limit && first.last_key_value().is_some_and(|((last, _), _)| last < name);
-            if is_beyond {
-                return;
-            }
-            for info in infos(name, lock) {
-                first.insert((name.clone(), info.holder.token), info);
-                if first.len() > limit {
-                    first.pop_last();
-                }
+            if !first.ends_before(|(last, _)| last < name) {
+                infos(name, lock).for_each(|info| first.insert((name.clone(), info.holder.token), info));
             }
         });
-        Excerpt { rows: first.into_values().collect(), total }
+        Excerpt { rows: first.rows.into_values().collect(), total }
     }
 
     /// The sessions that hold or wait for a lock such that `wanted` says so of them.
