@@ -136,8 +136,12 @@ fn lock_mode(mode: Mode) -> i32 {
     if mode == Mode::Shared { LockMode::Shared } else { LockMode::Exclusive }.into()
 }
 
-/// In milliseconds since 1970.
 fn moment(time: Instant) -> i64 {
-    let since_1970 = wall_clock(time).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since_1970(wall_clock(time))
+}
+
+/// In milliseconds.
+fn since_1970(time: SystemTime) -> i64 {
+    let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Users: who may come in, and what each may do (protocol.md, part 10).
+//! Users: who may come in, and what each may do (protocol.md, part 11).
 //!
 //! Without a file of users everybody may do everything, and there is no [`User`] anywhere.
 

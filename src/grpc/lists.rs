@@ -1,6 +1,6 @@
 //! Lists and KILL: what they are asked, and how rows are told.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
@@ -10,6 +10,7 @@ use super::{
         EndedHold, KillResponse, Lock, Session as SessionTold, SessionsResponse, StatsResponse, Step, Waiter,
         WaitersResponse, WhyResponse,
     },
+    since_1970,
 };
 use crate::{
     command::{Command, Reply, SessionRow, Stats, WaiterRow, WhyRow},
@@ -136,7 +137,6 @@ impl From<Stats> for StatsResponse {
 impl From<Past> for EndedHold {
     fn from(past: Past) -> Self {
         let Past { session, origin, user, mode, token, started, held, cause, .. } = past;
-        let since_1970 = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self {
             connection_id: session.0,
             wire: origin.wire.to_owned(),
@@ -144,7 +144,7 @@ impl From<Past> for EndedHold {
             owner: Some(user.to_string()).filter(|user| !user.is_empty()),
             mode: lock_mode(mode),
             fencing_token: token,
-            acquired_at_ms: i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX),
+            acquired_at_ms: since_1970(started),
             held_ms: millis(held),
             cause: cause.as_str().to_owned(),
         }
