@@ -130,6 +130,11 @@ struct Driver {
 impl Driver {
     async fn run(mut self, mut reader: ReadHalf<Box<dyn Stream>>, mut writer: Writer) {
         let mut input = BytesMut::new();
+        // A getlockd answers. What something else says first is no answer to what is asked first, and is found
+        // to be none there.
+        if let Some(first) = self.asked.recv().await {
+            self.ask(first, &mut writer);
+        }
         let how = loop {
             tokio::select! {
                 ask = self.asked.recv() => match ask {
