@@ -3,6 +3,7 @@
 
 pub mod caller;
 pub mod dice;
+pub mod group;
 pub mod grpc;
 pub mod http;
 pub mod lease;

@@ -29,8 +29,8 @@ async fn lists_align_and_tell_the_same_as_json() {
 
     let (_, out, _) = output(getlock(server.addr, &["ls", "--json"])).await;
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(json[0]["name"], "a long name \u{1b}[2j");
-    assert_eq!((&json[1]["owner"], &json[1]["waiters"]), (&1.into(), &1.into()));
+    assert_eq!((&json["locks"][0]["name"], &json["total"]), (&"a long name \u{1b}[2j".into(), &2.into()));
+    assert_eq!((&json["locks"][1]["session"], &json["locks"][1]["waiters"]), (&1.into(), &1.into()));
 
     let (_, why, _) = output(getlock(server.addr, &["why", "nightly"])).await;
     assert!(why.lines().nth(1).unwrap().starts_with("nightly  exclusive        1  127.0.0.1:"), "{why}");

@@ -46,10 +46,10 @@ async fn one_that_may_go_on_without_its_lock_does() {
     let mut killer = server.client().await;
     assert_eq!(killer.ask("KILL 1").await, "1");
     let mut told = String::new();
-    let mut err = BufReader::new(running.child.stderr.take().unwrap());
+    let mut err = BufReader::new(running.group.child.stderr.take().unwrap());
     timeout(PATIENCE, err.read_line(&mut told)).await.expect("a line in time").unwrap();
     assert!(told.contains("runs on without it (--keep-running)"), "{told}");
     fs::write(format!("{file}.end"), "").unwrap();
     assert_eq!(running.line().await, "done");
-    assert_eq!(running.child.wait().await.unwrap().code(), Some(4));
+    assert_eq!(running.group.child.wait().await.unwrap().code(), Some(4));
 }

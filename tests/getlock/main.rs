@@ -13,10 +13,10 @@ mod running;
 
 use std::process::{Output, Stdio};
 
-use common::{PATIENCE, TestServer};
+use common::{PATIENCE, TestServer, group::Group};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
-    process::{Child, ChildStdout, Command},
+    process::{ChildStdout, Command},
     time::timeout,
 };
 
@@ -25,12 +25,14 @@ const GETLOCK: &str = env!("CARGO_BIN_EXE_getlock");
 fn getlock(addr: impl std::fmt::Display, args: &[&str]) -> Command {
     let mut command = Command::new(GETLOCK);
     command.env_remove("GETLOCK_USER").env("GETLOCK_HOST", addr.to_string()).args(args);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 async fn output(mut command: Command) -> (i32, String, String) {
-    told(&timeout(PATIENCE, command.output()).await.expect("an end in time").unwrap())
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = Group::spawn(&mut command).output();
+    told(&timeout(PATIENCE, output).await.expect("an end in time").unwrap())
 }
 
 /// Its exit code, and what it wrote.
@@ -48,15 +50,15 @@ async fn code(server: &TestServer, args: &[&str]) -> i32 {
 
 /// A command that has started, and says so.
 struct Running {
-    child: Child,
+    group: Group,
     out: BufReader<ChildStdout>,
 }
 
 impl Running {
     async fn start(addr: impl std::fmt::Display, args: &[&str]) -> Self {
-        let mut child = getlock(addr, args).spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        let mut running = Self { child, out };
+        let mut group = Group::spawn(&mut getlock(addr, args));
+        let out = BufReader::new(group.child.stdout.take().unwrap());
+        let mut running = Self { group, out };
         assert_eq!(running.line().await, "started");
         running
     }
@@ -68,7 +70,7 @@ impl Running {
     }
 
     async fn signal(&self, name: &str) {
-        let id = self.child.id().unwrap().to_string();
+        let id = self.group.child.id().unwrap().to_string();
         assert!(
             Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status().await.unwrap().success()
         );
@@ -77,8 +79,8 @@ impl Running {
     /// Its exit code, and what it told on stderr.
     async fn end(mut self) -> (i32, String) {
         let mut err = String::new();
-        let told = self.child.stderr.as_mut().unwrap().read_to_string(&mut err);
+        let told = self.group.child.stderr.as_mut().unwrap().read_to_string(&mut err);
         timeout(PATIENCE, told).await.expect("an end in time").unwrap();
-        (self.child.wait().await.unwrap().code().unwrap(), err)
+        (self.group.child.wait().await.unwrap().code().unwrap(), err)
     }
 }

@@ -20,10 +20,8 @@ async fn of_twenty_one_runs_and_the_others_go_home() {
     let folder = tempfile::tempdir().unwrap();
     let ran = folder.path().join("ran");
     // It works until all the others have gone home.
-    let script = format!(
-        "echo $GETLOCK_CONNECTION_ID >> {0}; while ! [ -e {0}.end ]; do sleep 0.01; done",
-        ran.display()
-    );
+    let script =
+        format!("echo $GETLOCK_SESSION >> {0}; while ! [ -e {0}.end ]; do sleep 0.01; done", ran.display());
     let mut all = JoinSet::new();
     for _ in 0..20 {
         all.spawn(output(getlock(server.addr, &["-n", "-E", "99", "nightly", "-c", &script])));
@@ -79,7 +77,7 @@ async fn a_wait_that_is_ended_is_not_granted() {
     assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
     let waiting = tokio::spawn(output(getlock(server.addr, &["-v", "-E", "5", "x", "true"])));
     server.until_waiting(1).await;
-    assert_eq!(output(getlock(server.addr, &["kill", "--wait", "2"])).await.0, 0);
+    assert_eq!(output(getlock(server.addr, &["kill", "--cancel-wait", "2"])).await.0, 0);
     let (code, _, err) = waiting.await.unwrap();
     assert!(code == 5 && err.contains("KILL QUERY"), "{code}, {err}");
 }
@@ -101,7 +99,7 @@ async fn once_in_a_window_it_runs() {
     let server = TestServer::start();
     let args = ["--once", "1h", "-v", "nightly", "-c", "echo started"];
     let mut first = Running::start(server.addr, &args).await;
-    let mut err = BufReader::new(first.child.stderr.take().unwrap()).lines();
+    let mut err = BufReader::new(first.group.child.stderr.take().unwrap()).lines();
     let mut told =
         async || timeout(PATIENCE, err.next_line()).await.expect("a line in time").unwrap().unwrap();
     assert!(told().await.contains("took nightly"));
@@ -111,7 +109,7 @@ async fn once_in_a_window_it_runs() {
     assert_eq!(err, "getlock: nightly is under way or done elsewhere in this window\n");
     assert_eq!(self::code(&server, &["--once", "1h", "-E", "8", "nightly", "false"]).await, 8);
     first.signal("TERM").await;
-    assert_eq!(first.child.wait().await.unwrap().code(), Some(128 + 15));
+    assert_eq!(first.group.child.wait().await.unwrap().code(), Some(128 + 15));
     // It is free now.
     let began = Instant::now();
     assert_eq!(self::code(&server, &["--once", "200ms", "nightly", "true"]).await, 0);

@@ -1,6 +1,6 @@
 //! A command under a lock.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Stdio};
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{GETLOCK, PATIENCE, Running, TestServer, code, getlock, output};
+use crate::{GETLOCK, Group, PATIENCE, Running, TestServer, code, getlock, output};
 
 #[tokio::test]
 async fn the_command_s_exit_code_is_passed_on() {
@@ -46,7 +46,7 @@ async fn what_cannot_be_run_has_codes_of_its_own() {
 #[tokio::test]
 async fn the_command_finds_the_lock_in_its_environment() {
     let server = TestServer::start();
-    let script = "echo $GETLOCK_NAME $GETLOCK_CONNECTION_ID $GETLOCK_FENCING_TOKEN";
+    let script = "echo $GETLOCK_NAME $GETLOCK_SESSION $GETLOCK_FENCING_TOKEN";
     let (code, first, _) = output(getlock(server.addr, &["two words", "-c", script])).await;
     let (_, second, _) = output(getlock(server.addr, &["two words", "-c", script])).await;
     assert_eq!(code, 0);
@@ -62,17 +62,15 @@ async fn signals_are_passed_on() {
     for signal in ["TERM", "HUP", "QUIT", "INT", "USR1", "USR2"] {
         // Without a terminal, as cron starts it, all of them are.
         let script = format!("trap 'echo told; exit 3' {signal}; echo started; while :; do sleep 0.01; done");
-        let mut command = Command::new("setsid");
-        command.args([GETLOCK, "x", "-c", &script]).env("GETLOCK_HOST", server.addr.to_string());
-        let mut session = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
-        let mut out = BufReader::new(session.stdout.take().unwrap()).lines();
+        let mut group = Group::spawn(&mut getlock(server.addr, &["x", "-c", &script]));
+        let mut out = BufReader::new(group.child.stdout.take().unwrap()).lines();
         assert_eq!(out.next_line().await.unwrap().unwrap(), "started");
-        let kill = format!("kill -{signal} {}", session.id().unwrap());
+        let kill = format!("kill -{signal} {}", group.child.id().unwrap());
         assert!(Command::new("sh").args(["-c", &kill]).status().await.unwrap().success(), "{kill}");
         let told = timeout(PATIENCE, out.next_line()).await.expect("a line in time").unwrap();
         assert_eq!(told.as_deref(), Some("told"), "{signal}");
-        assert_eq!(session.wait().await.unwrap().code(), Some(3), "{signal}");
-        server.until(|stats| stats.connections == 0).await;
+        assert_eq!(group.child.wait().await.unwrap().code(), Some(3), "{signal}");
+        server.until(|stats| stats.sessions == 0).await;
     }
 }
 
@@ -91,7 +89,7 @@ async fn what_is_ignored_stays_ignored() {
 async fn its_own_end_frees_the_lock() {
     let server = TestServer::start();
     let mut running = Running::start(server.addr, &["x", "-c", "echo started; exec sleep 0.1"]).await;
-    running.child.kill().await.unwrap();
+    running.group.child.kill().await.unwrap();
     server.until(|stats| stats.table.locks == 0).await;
 }
 
