@@ -114,11 +114,11 @@ fn deadlock_check(c: &mut Criterion) {
         let mut outsider = owner(u32::MAX, &table);
         outsider.take(name("own"), Mode::Exclusive, Patience::Try);
         group.throughput(Throughput::Elements(length.into()));
-        group.bench_function(BenchmarkId::new("no circle", length), |b| {
+        group.bench_function(BenchmarkId::new("no cycle", length), |b| {
             b.iter(|| queued(outsider.take(end.clone(), Mode::Exclusive, Patience::Queue)).give_up());
         });
         if length > 1 {
-            group.bench_function(BenchmarkId::new("circle", length), |b| {
+            group.bench_function(BenchmarkId::new("cycle", length), |b| {
                 b.iter(|| {
                     matches!(first.take(end.clone(), Mode::Exclusive, Patience::Queue), Taken::Deadlock(_))
                 });

@@ -18,7 +18,7 @@
 //! #   .or(Client::connect(addr).await)?;
 //! if let Some(lock) = client.lock("nightly", Duration::from_secs(10)).await? {
 //!     tokio::select! {
-//!         () = work(lock.token()) => lock.release().await?,
+//!         () = work(lock.fencing_token()) => lock.release().await?,
 //!         lost = lock.lost() => eprintln!("somebody else may have it now: {lost}"),
 //!     }
 //! }
@@ -44,7 +44,7 @@
 //! for [`Builder::retry`].
 //!
 //! A server whose machine has vanished is found within [`Builder::keepalive`]. Until then you do not know
-//! that you have lost the lock, and somebody else may hold it: send [`Guard::token`] along with what you
+//! that you have lost the lock, and somebody else may hold it: send [`Guard::fencing_token`] along with what you
 //! write, and let the store refuse one lower than it has seen.
 
 mod builder;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     escape::Written,
-    lock::{Circle, Excerpt, Mode, SessionId, Token},
+    lock::{Cycle, Excerpt, Mode, SessionId, Token},
     name::Name,
     session::Profile,
     timeout::Timeout,
@@ -115,13 +115,13 @@ pub struct LockRow {
     /// How it is held.
     pub mode: Mode,
     /// Who holds it.
-    pub owner: SessionId,
+    pub session: SessionId,
     /// From where; none if the session ended meanwhile.
     pub origin: Option<Origin>,
     /// What its client tells of itself, and who it is.
     pub profile: Option<Profile>,
     /// Its fencing token.
-    pub token: Token,
+    pub fencing_token: Token,
     /// For how long.
     pub held: Duration,
     /// How many wait for the lock.
@@ -129,14 +129,14 @@ pub struct LockRow {
 }
 
 impl LockRow {
-    /// What its holder calls itself, if it does.
+    /// Whom its holder logged in as.
     pub fn user(&self) -> Option<&str> {
-        self.profile.as_ref().map(Profile::called).filter(|user| !user.is_empty())
+        self.profile.as_ref()?.user()
     }
 
-    /// The user that its holder was let in as, where it calls itself something else.
-    pub fn account(&self) -> Option<&str> {
-        self.profile.as_ref()?.account_beside()
+    /// What its holder calls itself.
+    pub fn client(&self) -> Option<&str> {
+        self.profile.as_ref()?.client()
     }
 
     /// Why it was taken, if its holder said so.
@@ -159,7 +159,7 @@ impl LockRow {
 #[derive(Clone, Debug)]
 pub struct WaiterRow {
     /// Who waits.
-    pub id: SessionId,
+    pub session: SessionId,
     /// In which mode.
     pub mode: Mode,
     /// From where; none if the session ended meanwhile.
@@ -172,7 +172,7 @@ pub struct WaiterRow {
 #[derive(Clone, Debug)]
 pub struct SessionRow {
     /// Its number.
-    pub id: SessionId,
+    pub session: SessionId,
     /// Where it comes from.
     pub origin: Origin,
     /// How long it has lived.
@@ -198,7 +198,7 @@ pub struct WhyRow {
 #[derive(Clone, Debug)]
 pub struct Stats {
     /// Sessions that live.
-    pub connections: usize,
+    pub sessions: usize,
     /// Of the lock table.
     pub table: crate::lock::Counters,
     /// Requests answered 0.
@@ -223,8 +223,8 @@ pub enum Forbidden {
 /// Why a command was refused. The session goes on, with all it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// Waiting would have closed a circle.
-    Deadlock(Circle),
+    /// Waiting would have closed a cycle.
+    Deadlock(Cycle),
     /// `KILL QUERY` ended the wait.
     Interrupted,
     /// The session holds as many locks as it may.
@@ -248,7 +248,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Deadlock(circle) => circle.fmt(f),
+            Self::Deadlock(cycle) => cycle.fmt(f),
             Self::Interrupted => f.write_str("KILL QUERY ended this wait; the session and all it holds stay"),
             Self::TooManyLocks(max) => {
                 write!(f, "this session holds {max} locks and may hold no more (--max-locks-per-session)")
@@ -310,7 +310,7 @@ impl fmt::Display for Ending {
     }
 }
 
-impl fmt::Display for Circle {
+impl fmt::Display for Cycle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("waiting would never end:")?;
         for link in &self.0 {

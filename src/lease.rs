@@ -37,7 +37,7 @@ use crate::{
 /// How long a lease runs without a heartbeat if nothing else is asked for.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(45);
 
-/// The most characters of an owner's name, and of a note.
+/// The most characters of what a client calls itself, and of a note.
 pub const MAX_TEXT: usize = 256;
 
 /// Whether a text for people is longer than [`MAX_TEXT`].
@@ -157,14 +157,14 @@ impl Leases {
         client: Client,
     ) -> Result<Grant, LeaseError> {
         let ttl = wish.ttl.map_or(Ok(self.nearest(DEFAULT_TTL)), |ttl| self.checked(ttl))?;
-        if wish.owner.iter().chain(&wish.note).any(|text| is_too_long(text)) {
+        if wish.client.iter().chain(&wish.note).any(|text| is_too_long(text)) {
             return Err(LeaseError::TooLong);
         }
         let place = self.place()?;
-        let Wish { name, mode, wait: timeout, owner, note, .. } = wish;
+        let Wish { name, mode, wait: timeout, client: called, note, .. } = wish;
         let mut session = client.open(&self.hub);
         session.handle().note(|profile| {
-            profile.user = owner.unwrap_or_default();
+            profile.client = called.unwrap_or_default();
             profile.note = note.map(String::into_boxed_str);
         });
         let since = Instant::now();

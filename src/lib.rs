@@ -34,6 +34,8 @@ pub mod line;
 pub mod lock;
 #[cfg(feature = "server")]
 pub mod metrics;
+#[cfg(any(feature = "cli", feature = "server"))]
+pub mod moment;
 #[cfg(feature = "server")]
 pub mod mysql;
 pub mod name;

@@ -1,4 +1,4 @@
-//! Who owns which lock, who waits for it, and whether a wait would close a circle.
+//! Who owns which lock, who waits for it, and whether a wait would close a cycle.
 //!
 //! The rules are those of protocol.md, "Locks". Nothing here knows of sockets or wires.
 //!
@@ -17,7 +17,7 @@ mod wait;
 
 use std::fmt;
 
-pub use graph::{Circle, Link};
+pub use graph::{Cycle, Link};
 pub use owner::{Owner, Released, Taken};
 pub use scene::Seen;
 pub use table::{Patience, Table};
@@ -43,12 +43,19 @@ pub enum Mode {
     Exclusive,
 }
 
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Mode {
+    /// Its word, on all wires.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Shared => "shared",
             Self::Exclusive => "exclusive",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -98,7 +98,7 @@ impl Sources {
         let help = "First takes and upgrades, not those of a lock that the session held already";
         sheet.counters("getlockd_grants", help, "mode", grants)?;
         sheet.counter("getlockd_timeouts", "Requests for a lock that were answered 0", stats.timeouts)?;
-        let help = "Requests refused since their wait would have closed a circle";
+        let help = "Requests refused since their wait would have closed a cycle";
         sheet.counter("getlockd_deadlocks", help, deadlocks)?;
         let help = "Sessions that KILL has told to end";
         sheet.counter("getlockd_kills", help, self.hub.tally().kills())

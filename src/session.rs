@@ -193,7 +193,7 @@ impl Session {
                 hub.tally().refused(Refused::WaitersPerLock);
                 Err(Error::TooManyWaiters(hub.limits().waiters_per_lock))
             }
-            Taken::Deadlock(circle) => Err(Error::Deadlock(Viewer(user).circle(circle))),
+            Taken::Deadlock(cycle) => Err(Error::Deadlock(Viewer(user).cycle(cycle))),
             Taken::Queued(wait) => {
                 rights::check_again(permitted, hub, handle);
                 return Progress::Waiting(Waiting::new(wait, timeout, handle, hub));

@@ -45,7 +45,7 @@ pub use body::{MAX_BODY, NoBody};
 pub(crate) use live::live;
 use opening::{Io, Opened};
 pub use reply::around;
-pub(crate) use reply::{handing_out, json, list, message, millis, moment, wall_clock};
+pub(crate) use reply::{handing_out, json, list, message, millis, wall_clock};
 
 /// Within which time the head of a request must have come, from the end of the one before: so long a
 /// client may keep its connection for the next heartbeat.

@@ -44,10 +44,10 @@ async fn a_lock_is_held_until_its_guard_is_dropped_or_released() {
         async move { client.lock("two 'words'\n", Timeout::Forever).await }
     });
     server.until_waiting(1).await;
-    let token = first.token();
+    let token = first.fencing_token();
     drop(first);
     let second = in_time(again).await.unwrap().unwrap().unwrap();
-    assert!(second.token() > token);
+    assert!(second.fencing_token() > token);
     second.release().await.unwrap();
     assert_eq!(server.hub.stats().table.locks, 0, "a release waits until it is done");
 }
@@ -76,18 +76,18 @@ async fn a_connection_goes_back_to_the_pool() {
     let server = TestServer::start();
     let client = client(&server).await;
     let first = held(&client, "x").await;
-    let id = first.connection_id();
+    let id = first.session();
     first.release().await.unwrap();
     let (again, another) = (held(&client, "x").await, held(&client, "y").await);
-    assert_eq!(again.connection_id(), id);
-    assert_ne!(another.connection_id(), id);
+    assert_eq!(again.session(), id);
+    assert_ne!(another.session(), id);
     drop((again, another));
-    server.until(|stats| stats.table.locks == 0 && stats.connections == 2).await;
+    server.until(|stats| stats.table.locks == 0 && stats.sessions == 2).await;
     let none = Client::builder(server.addr.to_string()).idle(0).connect().await.unwrap();
     drop(client);
-    server.until(|stats| stats.connections == 0).await;
+    server.until(|stats| stats.sessions == 0).await;
     drop(held(&none, "x").await);
-    server.until(|stats| stats.connections == 0).await;
+    server.until(|stats| stats.sessions == 0).await;
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn guards_of_one_name_on_one_connection_count() {
     let [first, second] = [(); 2].map(|()| connection.try_lock("x"));
     let (first, second) = tokio::join!(first, second);
     let (first, second) = (first.unwrap().unwrap(), second.unwrap().unwrap());
-    assert_eq!(first.token(), second.token());
+    assert_eq!(first.fencing_token(), second.fencing_token());
     first.release().await.unwrap();
     assert_eq!(server.hub.stats().table.locks, 1);
     second.release().await.unwrap();
@@ -110,7 +110,7 @@ async fn all_guards_of_a_connection_are_lost_with_it() {
     let (one, other) = (connection(&server).await, connection(&server).await);
     let guards = [one.try_lock("a").await.unwrap().unwrap(), one.try_lock("b").await.unwrap().unwrap()];
     assert!(!guards[0].is_lost());
-    other.kill(one.id()).await.unwrap();
+    other.kill(one.session()).await.unwrap();
     for guard in &guards {
         let lost = in_time(guard.lost()).await;
         assert_eq!(lost.symbol(), Some("KILLED"));
@@ -138,7 +138,7 @@ async fn a_server_that_says_nothing_and_closes_is_a_loss() {
         let (stream, _) = listener.accept().await.unwrap();
         let mut peer = common::Client { stream: tokio::io::BufReader::new(stream) };
         assert_eq!(peer.line().await, "HELLO");
-        peer.send("HELLO version=9 protocol=1 id=7").await;
+        peer.send("HELLO version=9 protocol=1 session=7").await;
         assert_eq!(peer.line().await, "GET_LOCK x -1");
         assert_eq!(peer.line().await, "FENCING_TOKEN x");
         peer.send("1\n99").await;
@@ -148,7 +148,7 @@ async fn a_server_that_says_nothing_and_closes_is_a_loss() {
     });
     let connection = Connection::connect(addr).await.unwrap();
     let guard = connection.lock("x", Timeout::Forever).await.unwrap().unwrap();
-    assert_eq!((guard.connection_id(), guard.token()), (7, 99));
+    assert_eq!((guard.session(), guard.fencing_token()), (7, 99));
     assert!(matches!(guard.release().await, Err(Error::Unexpected(_))));
     let lost = connection.lost();
     drop(connection);
@@ -170,7 +170,7 @@ async fn a_dropped_call_of_a_client_leaves_the_queue_at_once() {
         }
     }
     server.until_waiting(0).await;
-    server.until(|stats| stats.connections == 1).await;
+    server.until(|stats| stats.sessions == 1).await;
 }
 
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn a_wait_whose_server_is_gone_is_tried_again_and_a_lost_lock_is_not() {
 async fn idle_connections_that_have_ended_are_not_used() {
     let server = TestServer::with(&["--idle-time", "300ms"]);
     let client = Client::builder(server.addr.to_string()).retry(Duration::ZERO).connect().await.unwrap();
-    server.until(|stats| stats.connections == 0).await;
+    server.until(|stats| stats.sessions == 0).await;
     held(&client, "x").await.release().await.unwrap();
 }
 
@@ -253,11 +253,11 @@ async fn refusals_have_their_symbol() {
         async move { one.lock("b", Timeout::Forever).await }
     });
     server.until_waiting(1).await;
-    let circle = other.lock("a", Timeout::Forever).await.unwrap_err();
-    assert_eq!(circle.symbol(), Some("DEADLOCK"));
-    assert!(other.kill_query(one.id()).await.unwrap());
-    assert_eq!(in_time(waiting).await.unwrap().unwrap_err().symbol(), Some("KILLED"));
-    assert!(!other.kill_query(one.id()).await.unwrap());
+    let cycle = other.lock("a", Timeout::Forever).await.unwrap_err();
+    assert_eq!(cycle.symbol(), Some("DEADLOCK"));
+    assert!(other.cancel_wait(one.session()).await.unwrap());
+    assert_eq!(in_time(waiting).await.unwrap().unwrap_err().symbol(), Some("INTERRUPTED"));
+    assert!(!other.cancel_wait(one.session()).await.unwrap());
     assert_eq!(other.kill(999).await.unwrap_err().symbol(), Some("NO_SESSION"));
     assert!(matches!(one.try_lock("").await, Err(Error::BadName(_))));
     assert!(matches!(one.try_lock(&"n".repeat(5000)).await, Err(Error::BadName(_))));
@@ -275,7 +275,7 @@ async fn one_who_is_killed_while_it_waits_does_not_come_back() {
     });
     server.until_waiting(1).await;
     let killer = connection(&server).await;
-    let waiter = killer.waiters("x").await.unwrap().rows[0].number("id").unwrap();
+    let waiter = killer.waiters("x").await.unwrap().rows[0].number("session").unwrap();
     killer.kill(waiter).await.unwrap();
     assert_eq!(in_time(waiting).await.unwrap().unwrap_err().symbol(), Some("KILLED"));
 }
@@ -287,8 +287,8 @@ async fn lists_are_rows() {
     let _guard = connection.try_lock("it's mine").await.unwrap().unwrap();
     let locks = connection.locks("it").await.unwrap();
     assert_eq!((locks.total, locks.rows[0].get("name")), (1, Some("it's mine")));
-    assert_eq!(connection.why("it's mine").await.unwrap().rows[0].get("waiting_for"), None);
-    assert_eq!(connection.sessions().await.unwrap().rows[0].number("id"), Some(connection.id()));
+    assert_eq!(connection.why("it's mine").await.unwrap().rows[0].get("waits_for"), None);
+    assert_eq!(connection.sessions().await.unwrap().rows[0].number("session"), Some(connection.session()));
     assert_eq!(connection.stats().await.unwrap().rows[0].number("locks"), Some(1));
     assert_eq!(connection.locks("").await.unwrap().total, 1);
     assert_eq!(connection.locks("other").await.unwrap().rows, []);

@@ -130,7 +130,7 @@ async fn contend_with(words: &[String], server: &TestServer, password: &str) -> 
     assert!(driver.says("again").await);
     assert_eq!(line.ask("GET_LOCK nightly 0").await, "0");
     driver.go_on().await;
-    server.until(|stats| stats.table.locks == 0 && stats.connections == 1).await;
+    server.until(|stats| stats.table.locks == 0 && stats.sessions == 1).await;
     true
 }
 

@@ -142,7 +142,7 @@ async fn wishes_have_bounds() {
     let bounds = LeaseError::Ttl { min: 10 * MS, max: Duration::from_hours(1) };
     assert_eq!(take(&leases, 9 * MS).await.unwrap_err(), bounds);
     assert_eq!(take(&leases, Duration::from_hours(2)).await.unwrap_err(), bounds);
-    let long = Wish { owner: Some("x".repeat(257)), ..Wish::of(name()) };
+    let long = Wish { client: Some("x".repeat(257)), ..Wish::of(name()) };
     let refused = leases.acquire(long, Secret::random().unwrap().key(), client()).await;
     assert_eq!(refused.unwrap_err(), LeaseError::TooLong);
     let waiters: Vec<_> = (0..3).map(|_| wait(&leases)).collect();

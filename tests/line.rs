@@ -25,7 +25,7 @@ async fn the_end_of_the_stream_after_a_burst_still_gets_its_answers() {
     let rest = b.rest().await;
     let lines: Vec<_> = rest.lines().collect();
     assert_eq!(lines[..2], ["PONG", "1"]);
-    assert!(lines[2].starts_with("LOCK name=b mode=exclusive owner=2 "));
+    assert!(lines[2].starts_with("LOCK name=b mode=exclusive session=2 "));
     assert_eq!(lines[3], "END 1");
     assert!(lines[4].starts_with("ERROR NO_SESSION "));
     assert_eq!(lines.len(), 5, "a line without its end is not run");
@@ -40,7 +40,7 @@ async fn a_command_that_must_wait_ends_with_the_stream() {
     b.send_bytes(b"PING\nGET_LOCK x -1\nPING\n").await;
     b.half_close().await;
     assert_eq!(b.rest().await, "PONG\n");
-    server.until(|stats| stats.connections == 1 && stats.table.waiters == 0).await;
+    server.until(|stats| stats.sessions == 1 && stats.table.waiters == 0).await;
 }
 
 #[tokio::test]
@@ -83,13 +83,13 @@ async fn a_waiter_that_leaves_is_out_of_the_queue_whatever_it_sent_before() {
         server.until_waiting(1).await;
         waiter.send_bytes(last_words).await;
         drop(waiter);
-        server.until(|stats| stats.table.waiters == 0 && stats.connections == 1).await;
+        server.until(|stats| stats.table.waiters == 0 && stats.sessions == 1).await;
     }
     let mut waiter = server.client().await;
     waiter.send("GET_LOCK x -1").await;
     server.until_waiting(1).await;
     waiter.reset();
-    server.until(|stats| stats.table.waiters == 0 && stats.connections == 1).await;
+    server.until(|stats| stats.table.waiters == 0 && stats.sessions == 1).await;
     assert_eq!(holder.ask("RELEASE_LOCK x").await, "1");
     assert_eq!(holder.ask("IS_FREE_LOCK x").await, "1");
 }
@@ -103,7 +103,7 @@ async fn a_waiter_that_sent_more_than_any_buffer_takes_is_seen_to_leave() {
     server.until_waiting(1).await;
     waiter.send_bytes(&b"RELEASE_LOCK nothing\n".repeat(3_000_000 / 21)).await;
     drop(waiter);
-    server.until(|stats| stats.table.waiters == 0 && stats.connections == 1).await;
+    server.until(|stats| stats.table.waiters == 0 && stats.sessions == 1).await;
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn a_waiter_that_sends_without_end_is_told_so_and_closed() {
         told,
         format!("ERROR LIMIT more than {max} bytes were sent behind a command that waits; closing")
     );
-    server.until(|stats| stats.table.waiters == 0 && stats.connections == 1).await;
+    server.until(|stats| stats.table.waiters == 0 && stats.sessions == 1).await;
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ async fn fifty_waiters_are_served_in_the_order_in_which_they_asked() {
     }
     let queue = holder.list("WAITERS x").await;
     for (place, row) in queue.iter().enumerate() {
-        assert!(row.starts_with(&format!("WAITER id={} ", place + 2)), "{row}");
+        assert!(row.starts_with(&format!("WAITER session={} ", place + 2)), "{row}");
     }
     for mut waiter in waiters {
         drop(holder);
@@ -181,15 +181,15 @@ async fn a_chain_of_forty_is_no_deadlock_and_closing_it_is_one() {
         server.until_waiting(i).await;
     }
     let closing = clients[0].ask("GET_LOCK lock39 60").await;
-    let mut circle = closing.strip_prefix("ERROR DEADLOCK waiting would never end:").unwrap().to_owned();
+    let mut cycle = closing.strip_prefix("ERROR DEADLOCK waiting would never end:").unwrap().to_owned();
     for (waiter, lock, holder) in
         (0..40).map(|i| (40 - i, 39 - i, 40 - i)).map(|(w, l, h)| (w % 40 + 1, l, h))
     {
         let link = format!(" {waiter} waits for lock{lock} held by {holder};");
-        assert!(circle.starts_with(&link), "{link} first in {circle}");
-        circle = circle.split_off(link.len());
+        assert!(cycle.starts_with(&link), "{link} first in {cycle}");
+        cycle = cycle.split_off(link.len());
     }
-    assert_eq!(circle, " release one, or try with timeout 0");
+    assert_eq!(cycle, " release one, or try with timeout 0");
     assert_eq!(clients[0].ask("GET_LOCK lock39 0").await, "0", "who only tries never deadlocks");
     assert_eq!(clients[0].ask("RELEASE_ALL_LOCKS").await, "1", "it keeps what it holds");
     for client in &mut clients[1..] {
@@ -271,7 +271,7 @@ async fn answers_before_quit_wait_for_one_who_reads_late() {
     let mut late = server.client().await;
     late.send_bytes(&b"HELP\n".repeat(8_000)).await;
     late.send("QUIT").await;
-    server.until(|stats| stats.connections == 1).await;
+    server.until(|stats| stats.sessions == 1).await;
     // Longer than last words are waited for.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     let answers = late.rest().await;
@@ -385,7 +385,7 @@ async fn two_sessions_that_kill_each_other_both_end() {
         let (kill_b, kill_a) = (format!("KILL {b_id}"), format!("KILL {a_id}"));
         tokio::join!(a.send(&kill_b), b.send(&kill_a));
         tokio::join!(a.rest(), b.rest());
-        server.until(|stats| stats.connections == 0).await;
+        server.until(|stats| stats.sessions == 0).await;
     }
 }
 
@@ -400,7 +400,7 @@ async fn kill_query_ends_a_wait_and_nothing_else() {
     assert_eq!(killer.ask("KILL QUERY 3").await, "1");
     assert_eq!(
         waiter.line().await,
-        "ERROR KILLED KILL QUERY ended this wait; the session and all it holds stay"
+        "ERROR INTERRUPTED KILL QUERY ended this wait; the session and all it holds stay"
     );
     assert_eq!(waiter.ask("IS_USED_LOCK y").await, "3");
     waiter.send("GET_LOCK x -1").await;
@@ -421,7 +421,7 @@ async fn beyond_max_connections_a_client_is_told_and_closed() {
         "ERROR LIMIT no connection is free of 2 (--max-connections, ulimit -n); closing\n"
     );
     drop(a);
-    server.until(|stats| stats.connections == 1).await;
+    server.until(|stats| stats.sessions == 1).await;
     let answered = async {
         loop {
             let mut d = server.client().await;
@@ -462,10 +462,10 @@ async fn why_follows_the_chain_of_waits() {
     let why = d.list("WHY two").await;
     assert_eq!(why.len(), 2);
     assert!(
-        why[0].starts_with("WHY name=two mode=exclusive owner=2 ") && why[0].ends_with(" waiting_for=one")
+        why[0].starts_with("WHY name=two mode=exclusive session=2 ") && why[0].ends_with(" waits_for=one")
     );
     assert!(
-        why[1].starts_with("WHY name=one mode=exclusive owner=1 ") && why[1].ends_with(" waiting_for=NULL")
+        why[1].starts_with("WHY name=one mode=exclusive session=1 ") && why[1].ends_with(" waits_for=NULL")
     );
     assert_eq!(d.ask("WHY three").await, "END 0");
 }

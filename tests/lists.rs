@@ -27,26 +27,26 @@ async fn grpc_shows_what_the_line_shows_and_ends_it() {
     let mut grpc = locks(server.http).await;
 
     let waiters = grpc.waiters(WaitersRequest { name: name() }).await.unwrap().into_inner();
-    assert_eq!((waiters.total, waiters.waiters[0].connection_id), (1, b_id));
+    assert_eq!((waiters.total, waiters.waiters[0].session), (1, b_id));
     let why = grpc.why(WhyRequest { name: name() }).await.unwrap().into_inner();
     let step = &why.steps[0];
-    assert_eq!((step.hold.as_ref().unwrap().connection_id, &step.waits_for), (a_id, &None));
+    assert_eq!((step.hold.as_ref().unwrap().session, &step.waits_for), (a_id, &None));
     let sessions = grpc.sessions(SessionsRequest {}).await.unwrap().into_inner().sessions;
     let told: Vec<_> =
-        sessions.iter().map(|session| (session.connection_id, session.waits_for.as_deref())).collect();
+        sessions.iter().map(|session| (session.session, session.waits_for.as_deref())).collect();
     assert_eq!(told[..2], [(a_id, None), (b_id, Some("nightly"))]);
     let stats = grpc.stats(StatsRequest {}).await.unwrap().into_inner();
     assert_eq!((stats.locks, stats.waiters, stats.grants), (1, 1, 1));
 
-    let kill = |connection_id, only_wait| KillRequest { connection_id, only_wait };
+    let kill = |session, cancel_wait| KillRequest { session, cancel_wait };
     assert!(!grpc.kill(kill(a_id, true)).await.unwrap().into_inner().done);
     assert!(grpc.kill(kill(b_id, true)).await.unwrap().into_inner().done);
-    assert!(b.line().await.starts_with("ERROR KILLED KILL QUERY"));
+    assert!(b.line().await.starts_with("ERROR INTERRUPTED KILL QUERY"));
     assert!(grpc.kill(kill(a_id, false)).await.unwrap().into_inner().done);
     assert!(a.line().await.starts_with("ERROR KILLED session "));
     assert_eq!(grpc.kill(kill(a_id, false)).await.unwrap_err().code(), Code::NotFound);
     let history = grpc.history(HistoryRequest { name: name() }).await.unwrap().into_inner().holds;
-    assert_eq!((history[0].connection_id, &*history[0].cause), (a_id, "killed"));
+    assert_eq!((history[0].session, &*history[0].cause), (a_id, "killed"));
 }
 
 #[tokio::test]
@@ -57,19 +57,18 @@ async fn http_ends_a_wait_and_a_lease() {
     let id = b.id().await;
     b.send("GET_LOCK nightly 60").await;
     server.until_waiting(1).await;
-    let (status, told) = post(server.http, &format!("/api/session/{id}/interrupt"), &json!({})).await;
+    let (status, told) = post(server.http, &format!("/api/session/{id}/cancel-wait"), &json!({})).await;
     assert_eq!((status, &told["status"]), (200, &"Interrupted".into()));
-    assert!(b.line().await.starts_with("ERROR KILLED KILL QUERY"));
+    assert!(b.line().await.starts_with("ERROR INTERRUPTED KILL QUERY"));
 
     let wanted = json!({ "resourceName": "weekly", "clientId": "web-1", "note": "backup" });
     assert_eq!(post(server.http, "/api/lock/acquire", &wanted).await.0, 200);
     let sessions = get(server.http, "/api/sessions").await.1;
     let sessions: serde_json::Value = serde_json::from_str(&sessions).unwrap();
-    let lease =
-        sessions["sessions"].as_array().unwrap().iter().find(|row| row["clientId"] == "web-1").unwrap();
+    let lease = sessions["sessions"].as_array().unwrap().iter().find(|row| row["client"] == "web-1").unwrap();
     assert_eq!((&lease["note"], &lease["holds"]), (&"backup".into(), &1.into()));
     let (status, told) =
-        post(server.http, &format!("/api/session/{}/kill", lease["connectionId"]), &json!({})).await;
+        post(server.http, &format!("/api/session/{}/kill", lease["session"]), &json!({})).await;
     assert_eq!((status, &told["status"]), (200, &"Killed".into()));
     assert_eq!(a.ask("IS_FREE_LOCK weekly").await, "1");
     assert_eq!(post(server.http, "/api/session/x/kill", &json!({})).await.0, 400);

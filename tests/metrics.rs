@@ -86,17 +86,17 @@ async fn a_story_is_told_by_its_numbers() {
     two.send("GET_LOCK a 60").await;
     server.until_waiting(1).await;
     assert_eq!(three.ask(&format!("KILL QUERY {}", ids[1])).await, "1");
-    assert!(two.line().await.starts_with("ERROR KILLED KILL QUERY "));
+    assert!(two.line().await.starts_with("ERROR INTERRUPTED KILL QUERY "));
     let mut four = server.client().await;
     four.send("GET_LOCK a 60").await;
     server.until_waiting(1).await;
     four.reset();
-    server.until(|stats| stats.table.waiters == 0 && stats.connections == 3).await;
+    server.until(|stats| stats.table.waiters == 0 && stats.sessions == 3).await;
     two.send("GET_LOCK a 60").await;
     server.until_waiting(1).await;
     assert_eq!(three.ask(&format!("KILL {}", ids[0])).await, "1");
     assert_eq!(two.line().await, "1");
-    server.until(|stats| stats.connections == 2).await;
+    server.until(|stats| stats.sessions == 2).await;
     // A lease that is released, and one that runs out.
     let wish = json!({"resourceName": "c", "ttlMs": 1000});
     let (status, lease) = http::post(server.http, "/api/lock/acquire", &wish).await;
@@ -104,7 +104,7 @@ async fn a_story_is_told_by_its_numbers() {
     let release = json!({"resourceName": "c", "lockToken": lease["lockToken"]});
     assert_eq!(http::post(server.http, "/api/lock/release", &release).await.0, 200);
     assert_eq!(http::post(server.http, "/api/lock/acquire", &wish).await.0, 200);
-    server.until(|stats| stats.table.locks == 1 && stats.connections == 2).await;
+    server.until(|stats| stats.table.locks == 1 && stats.sessions == 2).await;
 
     let after = Scrape::of(&server).await;
     let expected = [
@@ -153,7 +153,7 @@ async fn each_cause_is_told() {
     assert_eq!(two.ask("GET_LOCK quit 0").await, "1");
     assert_eq!(two.ask("QUIT").await, "BYE");
     assert!(three.rest().await.contains("; its locks are free; closing"));
-    server.until(|stats| stats.connections == 0).await;
+    server.until(|stats| stats.sessions == 0).await;
     assert_eq!(causes(&server, "idle"), ["idle"]);
     assert_eq!(causes(&server, "dropped"), ["disconnect"]);
     assert_eq!(causes(&server, "quit"), ["disconnect"]);
@@ -197,7 +197,7 @@ async fn what_is_refused_is_counted() {
     assert!(three.ask("GET_LOCK a 60").await.starts_with("ERROR LIMIT "));
     three.send_bytes(&vec![b'x'; 100_000]).await;
     three.rest().await;
-    server.until(|stats| stats.connections == 3).await;
+    server.until(|stats| stats.sessions == 3).await;
 
     let scrape = Scrape::of(&server).await;
     for reason in ["leases", "locks_per_session", "protocol", "waiters_per_lock"] {

@@ -337,17 +337,17 @@ fn plain(answer: &Answer) -> String {
     }
 }
 
-/// Each link of a circle must be true, and lead to the next.
-fn check_circle(world: &World, model: &Model, asker: usize, wanted: usize, answer: &Answer) {
-    let Err(Error::Deadlock(circle)) = answer else { return };
-    for (at, link) in circle.0.iter().enumerate() {
+/// Each link of a cycle must be true, and lead to the next.
+fn check_cycle(world: &World, model: &Model, asker: usize, wanted: usize, answer: &Answer) {
+    let Err(Error::Deadlock(cycle)) = answer else { return };
+    for (at, link) in cycle.0.iter().enumerate() {
         let (waiter, holder) = (world.place_of(link.waiter).unwrap(), world.place_of(link.holder).unwrap());
         let name = NAMES.iter().position(|name| *name == link.name.as_str()).unwrap();
         let lock = &model.locks[&name];
-        assert!(lock.holders.iter().any(|h| h.0 == holder), "{circle:?}");
+        assert!(lock.holders.iter().any(|h| h.0 == holder), "{cycle:?}");
         let waits = lock.queue.iter().any(|w| w.session == waiter);
-        assert!(if at == 0 { waiter == asker && name == wanted } else { waits }, "{circle:?}");
-        assert_eq!(link.holder, circle.0[(at + 1) % circle.0.len()].waiter, "{circle:?}");
+        assert!(if at == 0 { waiter == asker && name == wanted } else { waits }, "{cycle:?}");
+        assert_eq!(link.holder, cycle.0[(at + 1) % cycle.0.len()].waiter, "{cycle:?}");
     }
 }
 
@@ -417,7 +417,7 @@ async fn drive(ops: Vec<Op>) {
         for (session, answer) in &answers {
             if let Some((asker, name)) = asked {
                 assert!(plain(answer) != "deadlock" || *session == asker);
-                check_circle(&world, &model, asker, name, answer);
+                check_cycle(&world, &model, asker, name, answer);
             }
         }
         let mut heard: Vec<_> = answers.iter().map(|(session, answer)| (*session, plain(answer))).collect();

@@ -25,7 +25,7 @@ async fn all_wires_have_one_table_and_one_number_space() {
     assert_eq!(mysql.value("SELECT IS_USED_LOCK('nightly')").await, some("1"));
     mysql.start("SELECT GET_LOCK('nightly', 60), FENCING_TOKEN('nightly') > 0").await;
     server.until_waiting(1).await;
-    assert!(line.list("SESSIONS").await[1].contains("id=2 wire=mysql "));
+    assert!(line.list("SESSIONS").await[1].contains("session=2 wire=mysql "));
     assert_eq!(line.ask("RELEASE_LOCK nightly").await, "1");
     assert_eq!(mysql.reply().await.value(), some("1"));
     line.send("GET_LOCK nightly 60").await;
@@ -57,14 +57,14 @@ async fn a_client_that_leaves_while_it_waits_is_out_of_the_queue_at_once() {
         server.until_waiting(1).await;
         waiter.stream.write_all(last_words).await.unwrap();
         drop(waiter);
-        server.until(|stats| stats.table.waiters == 0 && stats.connections == 1).await;
+        server.until(|stats| stats.table.waiters == 0 && stats.sessions == 1).await;
     }
     let mut waiter = MySql::connect(server.mysql).await;
     waiter.start("SELECT GET_LOCK('x', 600)").await;
     server.until_waiting(1).await;
     waiter.stream.set_zero_linger().unwrap();
     drop(waiter);
-    server.until(|stats| stats.table.waiters == 0 && stats.connections == 1).await;
+    server.until(|stats| stats.table.waiters == 0 && stats.sessions == 1).await;
 }
 
 #[tokio::test]
@@ -358,7 +358,7 @@ async fn an_idle_connection_ends_after_wait_timeout_and_a_waiting_one_does_not()
 }
 
 #[tokio::test]
-async fn a_deadlock_is_mysqls_error_and_the_circle_a_warning() {
+async fn a_deadlock_is_mysqls_error_and_the_cycle_a_warning() {
     let server = TestServer::start();
     let (mut a, mut b) = (MySql::connect(server.mysql).await, MySql::connect(server.mysql).await);
     assert_eq!(a.value("SELECT GET_LOCK('a', 0)").await, some("1"));

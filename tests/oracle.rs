@@ -32,7 +32,7 @@ async fn the_answers_are_those_of_mysql_84() {
             ));
         }
         drop(client);
-        server.until(|stats| stats.connections == 0).await;
+        server.until(|stats| stats.sessions == 0).await;
     }
     assert!(wrong.is_empty(), "{} of 99 differ:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -241,7 +241,7 @@ async fn a_scene_has_what_its_viewer_may_see() {
             break lease.clone();
         }
     };
-    assert_eq!((&lease["user"], &lease["account"], own.get("account")), (&"ops".into(), &"app".into(), None));
+    assert_eq!((&lease["client"], &lease["user"], own.get("client")), (&"ops".into(), &"app".into(), None));
     let mut nobody = Viewer::open(&server, "/").await;
     assert_eq!(nobody.after("HTTP/1.1 ").await.unwrap(), "401 Unauthorized");
 }

@@ -80,7 +80,7 @@ fn a_drain_ends_at_its_time() {
     let (status, log) = program.wait();
     assert_eq!(status.code(), Some(0));
     assert!(log.contains("SIGTERM") && log.contains("drain is over"), "{log}");
-    assert!(log.contains("still holds locks id=1 wire=\"line\" peer=127.0.0.1:"), "{log}");
+    assert!(log.contains("still holds locks session=1 wire=\"line\" peer=127.0.0.1:"), "{log}");
 }
 
 #[test]

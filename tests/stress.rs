@@ -70,7 +70,7 @@ async fn work(hub: Arc<Hub>, inside: Arc<Inside>, seed: u64) {
             Some(Ok(Reply::Int(0)) | Err(Error::Deadlock(_) | Error::Interrupted)) | None => continue,
             Some(other) => panic!("{other:?}"),
         }
-        // A second lock, so that circles arise.
+        // A second lock, so that cycles arise.
         let inner = lock(&mut dice);
         let second = inner.0 != outer.0
             && matches!(get(&mut session, inner, &mut dice).await, Some(Ok(Reply::Int(1))));
@@ -105,11 +105,7 @@ async fn nobody_is_inside_with_an_exclusive_holder() {
     let stats = hub.stats();
     assert!(inside.entered() > TASKS * ROUNDS / 4, "it was too calm to prove anything");
     assert!(stats.table.deadlocks > 0 && stats.timeouts > 0 && stats.abandoned > 0, "{stats:?}");
-    assert_eq!(
-        (stats.connections, stats.table.locks, stats.table.waiters),
-        (0, 0, 0),
-        "nothing is left behind"
-    );
+    assert_eq!((stats.sessions, stats.table.locks, stats.table.waiters), (0, 0, 0), "nothing is left behind");
 }
 
 /// So many locks are freed beside the thread's other tasks.

@@ -121,7 +121,7 @@ async fn one_who_waits_in_the_background_leaves_the_terminal_to_others() {
     let script = "set -m; getlock nightly -- true & read go; echo typed $go; fg; cat";
     let Some(terminal) = Terminal::start(&server, script) else { return };
     // It looks at the queue by a connection of its own, when it has waited for a moment.
-    server.until(|stats| stats.connections == 3).await;
+    server.until(|stats| stats.sessions == 3).await;
     terminal.keys("x");
     terminal.keys("Enter");
     let shown = terminal.until(|shown| shown.contains("typed x")).await;

@@ -152,7 +152,7 @@ impl Replay {
                 let here = self.server.hub.sessions();
                 let client = self.server.client().await;
                 tokio::select! {
-                    () = self.server.until(|stats| stats.connections == here + 1) => {}
+                    () = self.server.until(|stats| stats.sessions == here + 1) => {}
                     _ = client.stream.get_ref().readable() => {}
                 }
                 self.clients.insert(name, Some(client));

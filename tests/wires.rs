@@ -41,9 +41,9 @@ async fn those_who_wait_are_served_in_order_whatever_they_speak() {
     let mut grpc = locks(server.http).await;
     let told = done.clone();
     let grpc = tokio::spawn(async move {
-        let token = grpc.acquire(acquire()).await.unwrap().into_inner().token;
+        let token = grpc.acquire(acquire()).await.unwrap().into_inner().lease_token;
         told.send("grpc").unwrap();
-        grpc.release(ReleaseRequest { name: "nightly".to_owned(), token }).await.unwrap();
+        grpc.release(ReleaseRequest { name: "nightly".to_owned(), lease_token: token }).await.unwrap();
     });
     server.until_waiting(4).await;
     let mut hold = Hold::open(server.http).await;
@@ -127,9 +127,9 @@ async fn there_is_never_more_than_one_owner() {
     let visit = inside.clone();
     wires.spawn(async move {
         for _ in 0..ROUNDS {
-            let token = grpc.acquire(acquire()).await.unwrap().into_inner().token;
+            let token = grpc.acquire(acquire()).await.unwrap().into_inner().lease_token;
             visit.visit().await;
-            grpc.release(ReleaseRequest { name: "nightly".to_owned(), token }).await.unwrap();
+            grpc.release(ReleaseRequest { name: "nightly".to_owned(), lease_token: token }).await.unwrap();
         }
     });
     wires.spawn(async move {
@@ -148,7 +148,7 @@ async fn there_is_never_more_than_one_owner() {
 }
 
 #[tokio::test]
-async fn a_circle_over_two_wires_is_told_to_the_one_who_closes_it() {
+async fn a_cycle_over_two_wires_is_told_to_the_one_who_closes_it() {
     let server = TestServer::start();
     let mut line = server.client().await;
     let mut hold = Hold::open(server.http).await;

@@ -32,14 +32,14 @@ use crate::{escape::Written, name::Name, timeout::Timeout};
 ///
 /// let locks = connection.locks("").await?;
 /// assert_eq!(locks.rows[0].get("name"), Some("a"));
-/// assert_eq!(locks.rows[0].number("owner"), Some(connection.id()));
+/// assert_eq!(locks.rows[0].number("session"), Some(connection.session()));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug)]
 pub struct Connection {
     link: Link,
-    id: u32,
+    session: u32,
 }
 
 impl Connection {
@@ -65,14 +65,14 @@ impl Connection {
             one(&link.answer(authenticated).await?).map_err(Error::at_the_start)?;
         }
         let hello = link.answer(hello).await?;
-        let id = Row::read(&hello).and_then(|hello| hello.number("id"));
-        let id = id.ok_or_else(|| Error::Unexpected(hello).at_the_start())?;
-        Ok(Self { link, id })
+        let session = Row::read(&hello).and_then(|hello| hello.number("session"));
+        let session = session.ok_or_else(|| Error::Unexpected(hello).at_the_start())?;
+        Ok(Self { link, session })
     }
 
     /// The number of the session, as the server's lists show it.
-    pub fn id(&self) -> u32 {
-        self.id
+    pub fn session(&self) -> u32 {
+        self.session
     }
 
     /// Resolves when the connection has ended.
@@ -140,7 +140,7 @@ impl Connection {
         let lines = format!("{verb} {written} {timeout}\nFENCING_TOKEN {written}\n");
         self.link.send(lines, Awaited::Lock { name: name.to_owned(), granted: None, reply });
         let held = self.link.answer(answer).await?;
-        Ok(held.map(|held| Guard::new(held, self.id)))
+        Ok(held.map(|held| Guard::new(held, self.session)))
     }
 
     /// The locks that are held, of those whose name starts with `prefix` (protocol.md, `LOCKS`).
@@ -191,16 +191,16 @@ impl Connection {
     ///
     /// # Errors
     /// As [`Connection::lock`], with `NO_SESSION` if there is none.
-    pub async fn kill(&self, id: u32) -> Result<(), Error> {
-        one(&self.word(format!("KILL {id}\n")).await?)
+    pub async fn kill(&self, session: u32) -> Result<(), Error> {
+        one(&self.word(format!("KILL {session}\n")).await?)
     }
 
-    /// Ends what a session waits for. False if it did not wait.
+    /// Cancels the wait of a session, which gets `INTERRUPTED`. False if it did not wait.
     ///
     /// # Errors
     /// As [`Connection::kill`].
-    pub async fn kill_query(&self, id: u32) -> Result<bool, Error> {
-        let answer = self.word(format!("KILL QUERY {id}\n")).await?;
+    pub async fn cancel_wait(&self, session: u32) -> Result<bool, Error> {
+        let answer = self.word(format!("KILL QUERY {session}\n")).await?;
         if answer == "0" { Ok(false) } else { one(&answer).map(|()| true) }
     }
 

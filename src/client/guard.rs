@@ -16,13 +16,13 @@ use crate::escape::Written;
 pub(super) struct Held {
     link: Link,
     name: String,
-    token: u64,
+    fencing_token: u64,
     is_freed: bool,
 }
 
 impl Held {
-    pub(super) fn new(link: Link, name: String, token: u64) -> Self {
-        Self { link, name, token, is_freed: false }
+    pub(super) fn new(link: Link, name: String, fencing_token: u64) -> Self {
+        Self { link, name, fencing_token, is_freed: false }
     }
 
     fn free(&mut self, answer: Awaited) {
@@ -49,12 +49,12 @@ pub struct Guard {
     // Freed first; then its connection goes home.
     held: Held,
     _home: Option<Home>,
-    connection_id: u32,
+    session: u32,
 }
 
 impl Guard {
-    pub(super) fn new(held: Held, connection_id: u32) -> Self {
-        Self { held, _home: None, connection_id }
+    pub(super) fn new(held: Held, session: u32) -> Self {
+        Self { held, _home: None, session }
     }
 
     pub(super) fn with_home(self, home: Home) -> Self {
@@ -67,13 +67,13 @@ impl Guard {
     }
 
     /// The fencing token: a number that grows with every grant, to be sent along with what is written.
-    pub fn token(&self) -> u64 {
-        self.held.token
+    pub fn fencing_token(&self) -> u64 {
+        self.held.fencing_token
     }
 
     /// The number of the session that holds it, as the lists of the server show it.
-    pub fn connection_id(&self) -> u32 {
-        self.connection_id
+    pub fn session(&self) -> u32 {
+        self.session
     }
 
     /// Resolves when the connection has ended, and with it the lock: closed or killed, the server has
@@ -109,7 +109,10 @@ impl Guard {
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Held { name, token, .. } = &self.held;
-        f.debug_struct("Guard").field("name", name).field("token", token).finish_non_exhaustive()
+        let Held { name, fencing_token, .. } = &self.held;
+        f.debug_struct("Guard")
+            .field("name", name)
+            .field("fencing_token", fencing_token)
+            .finish_non_exhaustive()
     }
 }

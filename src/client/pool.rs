@@ -31,7 +31,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)
 /// assert!(client.try_lock("nightly").await?.is_none(), "it is held");
 /// first.release().await?;
 /// let second = client.try_lock("nightly").await?.ok_or("it is free")?;
-/// assert!(second.token() > 0);
+/// assert!(second.fencing_token() > 0);
 /// drop(second); // frees it as well
 /// # Ok(())
 /// # }
@@ -72,7 +72,7 @@ impl Client {
     /// Cancel-safe: dropped, it leaves the queue, and frees what it may have got.
     ///
     /// # Errors
-    /// [`Error::Refused`], such as `KILLED`; [`Error::Connect`] or [`Error::Lost`] if there is no server for
+    /// [`Error::Refused`], such as `KILLED` or `INTERRUPTED`; [`Error::Connect`] or [`Error::Lost`] if there is no server for
     /// longer than [`Builder::retry`].
     pub async fn lock(&self, name: &str, timeout: impl Into<Timeout>) -> Result<Option<Guard>, Error> {
         self.take("GET_LOCK", name, timeout.into()).await

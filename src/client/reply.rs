@@ -127,16 +127,17 @@ mod tests {
 
     #[test]
     fn lines_are_words_errors_and_ends() {
-        let refused = Refused { symbol: "DEADLOCK".to_owned(), text: "a circle".to_owned() };
+        let refused = Refused { symbol: "DEADLOCK".to_owned(), text: "a cycle".to_owned() };
         let expected = [Line::Text("1".to_owned()), Line::Refused(refused), Line::End(2), Line::End(20_000)];
-        assert_eq!(lines(b"1\r\nERROR DEADLOCK a circle\nEND 2\nEND 10000 of 20000\nunfini"), expected);
+        assert_eq!(lines(b"1\r\nERROR DEADLOCK a cycle\nEND 2\nEND 10000 of 20000\nunfini"), expected);
     }
 
     #[test]
     fn rows_have_their_fields_whatever_is_in_them() {
-        let row = Row::read(r"LOCK name='it\'s \u{1b} x=1' owner=7 peer=NULL note='NULL' user=a=b").unwrap();
+        let row =
+            Row::read(r"LOCK name='it\'s \u{1b} x=1' session=7 peer=NULL note='NULL' user=a=b").unwrap();
         assert_eq!(row.get("name"), Some("it's \u{1b} x=1"));
-        assert_eq!(row.number("owner"), Some(7));
+        assert_eq!(row.number("session"), Some(7));
         assert_eq!((row.get("peer"), row.get("note"), row.get("user")), (None, Some("NULL"), Some("a=b")));
         assert_eq!(row.fields().count(), 5);
         assert_eq!(Row::read("LOCK name='open"), None);
@@ -146,8 +147,8 @@ mod tests {
     #[test]
     fn any_text_comes_back_as_it_was_written() {
         for text in ["a", "", "NULL", "two words", "'", r"\", "a\nb", "\u{202e}x", "語=1", "a;"] {
-            let row = Row::read(&format!("LOCK name={} owner=1", Written(text))).unwrap();
-            assert_eq!((row.get("name"), row.get("owner")), (Some(text), Some("1")), "{text:?}");
+            let row = Row::read(&format!("LOCK name={} session=1", Written(text))).unwrap();
+            assert_eq!((row.get("name"), row.get("session")), (Some(text), Some("1")), "{text:?}");
         }
     }
 }

@@ -18,10 +18,12 @@ pub enum Symbol {
     LineTooLong,
     /// The client speaks another protocol. The connection is closed.
     WrongProtocol,
-    /// Waiting would have closed a circle.
+    /// Waiting would have closed a cycle.
     Deadlock,
-    /// KILL or KILL QUERY.
+    /// KILL.
     Killed,
+    /// KILL QUERY.
+    Interrupted,
     /// No session has this number.
     NoSession,
     /// A limit of the server.
@@ -36,7 +38,7 @@ pub enum Symbol {
 
 impl Symbol {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Syntax,
         Self::UnknownCommand,
         Self::BadName,
@@ -45,6 +47,7 @@ impl Symbol {
         Self::WrongProtocol,
         Self::Deadlock,
         Self::Killed,
+        Self::Interrupted,
         Self::NoSession,
         Self::Limit,
         Self::Shutdown,
@@ -63,6 +66,7 @@ impl Symbol {
             Self::WrongProtocol => "WRONG_PROTOCOL",
             Self::Deadlock => "DEADLOCK",
             Self::Killed => "KILLED",
+            Self::Interrupted => "INTERRUPTED",
             Self::NoSession => "NO_SESSION",
             Self::Limit => "LIMIT",
             Self::Shutdown => "SHUTDOWN",
@@ -77,7 +81,7 @@ impl Error {
     pub fn symbol(&self) -> Symbol {
         match self {
             Self::Deadlock(_) => Symbol::Deadlock,
-            Self::Interrupted => Symbol::Killed,
+            Self::Interrupted => Symbol::Interrupted,
             Self::TooManyLocks(_) | Self::TooManyWaiters(_) => Symbol::Limit,
             Self::NoSession(_) => Symbol::NoSession,
             Self::Stopping => Symbol::Shutdown,

@@ -149,9 +149,9 @@ impl Stream {
         })
     }
 
-    fn introduce(&self, Introduce { owner, note }: Introduce) -> HoldResponse {
+    fn introduce(&self, Introduce { client, note }: Introduce) -> HoldResponse {
         self.session.handle().note(|profile| {
-            profile.user = owner;
+            profile.client = client;
             profile.note = Some(note.into_boxed_str()).filter(|note| !note.is_empty());
         });
         HoldResponse { result: Some(1), ..HoldResponse::default() }
@@ -196,7 +196,7 @@ impl Wanted {
             Asked::ReleaseLock(ReleaseLock { name: lock }) => Command::ReleaseLock(name(&lock)?),
             Asked::ReleaseAllLocks(_) => Command::ReleaseAllLocks,
             Asked::Introduce(who) if is_long(&who) => {
-                let told = format_args!("an owner and a note have at most {MAX_TEXT} characters");
+                let told = format_args!("a client and a note have at most {MAX_TEXT} characters");
                 return Err(refused(Symbol::Limit, &told));
             }
             Asked::Introduce(who) => return Ok(Self::Introduce(who)),
@@ -205,7 +205,7 @@ impl Wanted {
 }
 
 fn is_long(who: &Introduce) -> bool {
-    lease::is_too_long(&who.owner) || lease::is_too_long(&who.note)
+    lease::is_too_long(&who.client) || lease::is_too_long(&who.note)
 }
 
 fn refused(symbol: Symbol, message: &dyn fmt::Display) -> HoldResponse {

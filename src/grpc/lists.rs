@@ -88,9 +88,9 @@ from_reply! {
 }
 
 impl From<WaiterRow> for Waiter {
-    fn from(WaiterRow { id, mode, peer, waited }: WaiterRow) -> Self {
+    fn from(WaiterRow { session, mode, peer, waited }: WaiterRow) -> Self {
         let peer = peer.map_or_else(String::new, |peer| peer.to_string());
-        Self { connection_id: id.0, peer, mode: lock_mode(mode), waited_ms: millis(waited) }
+        Self { session: session.0, peer, mode: lock_mode(mode), waited_ms: millis(waited) }
     }
 }
 
@@ -102,13 +102,13 @@ impl From<WhyRow> for Step {
 
 impl From<SessionRow> for SessionTold {
     fn from(row: SessionRow) -> Self {
-        let SessionRow { id, origin, age, holds, waits_for, profile } = row;
+        let SessionRow { session, origin, age, holds, waits_for, profile } = row;
         Self {
-            connection_id: id.0,
+            session: session.0,
             wire: origin.wire.to_owned(),
             peer: origin.peer.to_string(),
-            owner: Some(profile.called().to_owned()).filter(|called| !called.is_empty()),
-            account: profile.account_beside().map(str::to_owned),
+            client: profile.client().map(str::to_owned),
+            user: profile.user().map(str::to_owned),
             note: profile.note.as_deref().map(str::to_owned),
             age_ms: millis(age),
             holds: holds as u64,
@@ -119,15 +119,15 @@ impl From<SessionRow> for SessionTold {
 }
 
 impl From<Stats> for StatsResponse {
-    fn from(Stats { connections, table, timeouts, abandoned, uptime }: Stats) -> Self {
+    fn from(Stats { sessions, table, timeouts, abandoned, uptime }: Stats) -> Self {
         Self {
-            connections: connections as u64,
+            sessions: sessions as u64,
             locks: table.locks as u64,
             waiters: table.waiters as u64,
             grants: table.grants,
             timeouts,
             deadlocks: table.deadlocks,
-            releases_by_disconnect: abandoned,
+            abandoned,
             uptime_ms: millis(uptime),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
@@ -136,12 +136,13 @@ impl From<Stats> for StatsResponse {
 
 impl From<Past> for EndedHold {
     fn from(past: Past) -> Self {
-        let Past { session, origin, user, mode, token, started, held, cause, .. } = past;
+        let Past { session, origin, user, client, mode, token, started, held, cause, .. } = past;
         Self {
-            connection_id: session.0,
+            session: session.0,
             wire: origin.wire.to_owned(),
             peer: origin.peer.to_string(),
-            owner: Some(user.to_string()).filter(|user| !user.is_empty()),
+            client: Some(client.to_string()).filter(|client| !client.is_empty()),
+            user: Some(user.to_string()).filter(|user| !user.is_empty()),
             mode: lock_mode(mode),
             fencing_token: token,
             acquired_at_ms: since_1970(started),

@@ -43,13 +43,13 @@ impl Locks for Service {
             mode: mode(wanted.mode)?,
             wait: Timeout::from_millis(wanted.wait_ms.into()),
             ttl: wanted.ttl_ms.map(Duration::from_millis),
-            owner: wanted.owner,
+            client: wanted.client,
             note: wanted.note,
         };
         let name = wish.name.clone();
         let (grant, secret) = self.0.lend(wish, client).await?;
         let answer = AcquireResponse {
-            token: secret.reveal().to_owned(),
+            lease_token: secret.reveal().to_owned(),
             fencing_token: grant.token,
             expires_at_ms: moment(grant.ends),
             waited_ms: millis(grant.waited),
@@ -60,8 +60,8 @@ impl Locks for Service {
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
         let peer = peer_of(&request)?.clone();
-        let RenewRequest { name: lock, token, ttl_ms } = request.into_inner();
-        let (key, ttl) = (secret(&token)?.key(), ttl_ms.map(Duration::from_millis));
+        let RenewRequest { name: lock, lease_token, ttl_ms } = request.into_inner();
+        let (key, ttl) = (secret(&lease_token)?.key(), ttl_ms.map(Duration::from_millis));
         let renewed = self.0.renew(&key, &name(&lock)?, ttl, peer.viewer())?;
         Ok(Response::new(RenewResponse {
             expires_at_ms: moment(renewed.ends),
@@ -73,8 +73,8 @@ impl Locks for Service {
 
     async fn release(&self, request: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
         let peer = peer_of(&request)?.clone();
-        let ReleaseRequest { name: lock, token } = request.into_inner();
-        self.0.release(&secret(&token)?.key(), &name(&lock)?, peer.viewer())?;
+        let ReleaseRequest { name: lock, lease_token } = request.into_inner();
+        self.0.release(&secret(&lease_token)?.key(), &name(&lock)?, peer.viewer())?;
         Ok(Response::new(ReleaseResponse {}))
     }
 
@@ -128,9 +128,9 @@ impl Locks for Service {
     }
 
     async fn kill(&self, request: Request<KillRequest>) -> Result<Response<KillResponse>, Status> {
-        let KillRequest { connection_id, only_wait } = *request.get_ref();
-        let kill = if only_wait { Command::KillQuery } else { Command::Kill };
-        lists::kill(&self.0, &request, kill(SessionId(connection_id))).await
+        let KillRequest { session, cancel_wait } = *request.get_ref();
+        let kill = if cancel_wait { Command::KillQuery } else { Command::Kill };
+        lists::kill(&self.0, &request, kill(SessionId(session))).await
     }
 
     async fn hold(
@@ -159,13 +159,13 @@ impl From<LockRow> for Lock {
         Self {
             name: row.name.as_str().to_owned(),
             mode: lock_mode(row.mode),
-            connection_id: row.owner.0,
+            session: row.session.0,
             wire: row.origin.map_or("", |origin| origin.wire).to_owned(),
             peer: row.address(),
-            owner: row.user().map(str::to_owned),
-            account: row.account().map(str::to_owned),
+            client: row.client().map(str::to_owned),
+            user: row.user().map(str::to_owned),
             note: row.note().map(str::to_owned),
-            fencing_token: row.token,
+            fencing_token: row.fencing_token,
             held_ms: millis(row.held),
             expires_at_ms: row.expires().map(moment),
             waiters: row.waiters as u64,

@@ -23,10 +23,11 @@ use crate::{
     command::LockRow,
     lease::{LeaseError, Leases, Secret, Wish},
     lock::Mode,
+    moment::rfc3339,
     name::Name,
     session::{Hub, Viewer},
     timeout::Timeout,
-    web::{Peer, handing_out, json, list, millis, moment, wall_clock},
+    web::{Peer, handing_out, json, list, millis, wall_clock},
 };
 
 pub(super) fn routes() -> Router<Arc<Leases>> {
@@ -104,7 +105,7 @@ async fn acquire(
         mode: wanted.mode.map_or(Mode::Exclusive, |Wanted(mode)| mode),
         wait: Timeout::from_millis(wanted.wait_ms.unwrap_or(0)),
         ttl: wanted.ttl_ms.map(Duration::from_millis),
-        owner: wanted.client_id,
+        client: wanted.client_id,
         note: wanted.note,
     };
     let name = wish.name.clone();
@@ -115,7 +116,7 @@ async fn acquire(
         lock_token: secret.reveal().to_owned(),
         message: "send heartbeats before it expires, and release it when done",
         fencing_token: grant.token,
-        expires_at: moment(wall_clock(grant.ends)),
+        expires_at: rfc3339(wall_clock(grant.ends)),
         waited_ms: millis(grant.waited),
         waiters: leases.hub().queue_of(&name).0,
     };
@@ -163,7 +164,7 @@ async fn heartbeat(
         lock_token: beat.lock_token,
         message: "the lease goes on",
         fencing_token: renewed.token,
-        expires_at: moment(wall_clock(renewed.ends)),
+        expires_at: rfc3339(wall_clock(renewed.ends)),
         waiters: renewed.waiters,
         first_waited_ms: renewed.first_waited.map(millis),
     };
@@ -218,17 +219,19 @@ impl Hold {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Whose {
-    /// Who: what a lease or a login called itself, else the address.
-    client_id: String,
+    session: u32,
+    /// Absent, as is `peer`, if the session ended meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
-    account: Option<String>,
-    connection_id: u32,
-    wire: &'static str,
+    wire: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
     mode: String,
     fencing_token: u64,
     acquired_at: String,
-    /// Of a connection: now, as it is alive.
-    last_heartbeat: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -238,20 +241,16 @@ struct Whose {
 
 impl Whose {
     fn of(row: &LockRow) -> Self {
-        let now = SystemTime::now();
-        let expires = row.expires();
-        let lease = expires.and(row.profile.as_ref());
-        let heard = lease.map_or(now, |lease| now - lease.since.elapsed());
         Self {
-            client_id: row.user().map_or_else(|| row.address(), str::to_owned),
-            account: row.account().map(str::to_owned),
-            connection_id: row.owner.0,
-            wire: row.origin.map_or("", |origin| origin.wire),
+            session: row.session.0,
+            wire: row.origin.map(|origin| origin.wire),
+            peer: row.origin.map(|origin| origin.peer.to_string()),
+            client: row.client().map(str::to_owned),
+            user: row.user().map(str::to_owned),
             mode: row.mode.to_string(),
-            fencing_token: row.token,
-            acquired_at: moment(heard.min(now - row.held)),
-            last_heartbeat: moment(heard),
-            expires_at: expires.map(|ends| moment(wall_clock(ends))),
+            fencing_token: row.fencing_token,
+            acquired_at: rfc3339(SystemTime::now() - row.held),
+            expires_at: row.expires().map(|ends| rfc3339(wall_clock(ends))),
             note: row.note().map(str::to_owned),
             waiters: row.waiters,
         }
@@ -264,7 +263,31 @@ struct Status {
     is_locked: bool,
     resource_name: String,
     #[serde(flatten)]
-    whose: Option<Whose>,
+    held: Option<Held>,
+}
+
+/// The fields that the interface of the other service has for a lock that is held, and ours.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Held {
+    /// Never absent there: the client, else the user, else the address.
+    client_id: String,
+    last_heartbeat: String,
+    #[serde(flatten)]
+    whose: Whose,
+}
+
+impl Held {
+    fn of(row: &LockRow) -> Self {
+        let lease = row.expires().and(row.profile.as_ref());
+        // A connection is alive now. A lease cannot have been heard of before it was granted.
+        let heard = lease.map_or(Duration::ZERO, |lease| lease.since.elapsed().min(row.held));
+        Self {
+            client_id: row.client().or(row.user()).map_or_else(|| row.address(), str::to_owned),
+            last_heartbeat: rfc3339(SystemTime::now() - heard),
+            whose: Whose::of(row),
+        }
+    }
 }
 
 async fn status(
@@ -275,8 +298,8 @@ async fn status(
     let name = name(&resource_name)?;
     peer.viewer().check_see(&name).map_err(LeaseError::Refused)?;
     let first = leases.hub().holds_of(&name, 1);
-    let whose = first.rows.first().map(Whose::of);
-    Ok(json(StatusCode::OK, &Status { is_locked: whose.is_some(), resource_name, whose }))
+    let held = first.rows.first().map(Held::of);
+    Ok(json(StatusCode::OK, &Status { is_locked: held.is_some(), resource_name, held }))
 }
 
 #[derive(Deserialize)]

@@ -69,9 +69,8 @@ impl From<LeaseError> for Failure {
             LeaseError::Refused(Error::Forbidden(_)) | LeaseError::Ended(Ending::Revoked) => {
                 (StatusCode::FORBIDDEN, "Forbidden")
             }
-            LeaseError::Refused(Error::Interrupted) | LeaseError::Ended(Ending::Killed(_)) => {
-                (StatusCode::CONFLICT, "Killed")
-            }
+            LeaseError::Refused(Error::Interrupted) => (StatusCode::CONFLICT, "Interrupted"),
+            LeaseError::Ended(Ending::Killed(_)) => (StatusCode::CONFLICT, "Killed"),
             LeaseError::TooMany(_)
             | LeaseError::Refused(_)
             | LeaseError::Ended(Ending::Shutdown)

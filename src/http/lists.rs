@@ -10,6 +10,7 @@ use axum::{
     routing::{get, post},
 };
 use serde::Serialize;
+use smol_str::SmolStr;
 use tokio::time::Instant;
 
 use super::{
@@ -21,9 +22,10 @@ use crate::{
     command::{Command, Reply, SessionRow, Stats, WaiterRow, WhyRow},
     lease::Leases,
     lock::SessionId,
+    moment::rfc3339,
     session::{Hub, MAX_LIST_ROWS, Session},
     tally::Past,
-    web::{Peer, handing_out, json, list, millis, moment, wall_clock},
+    web::{Peer, handing_out, json, list, millis, wall_clock},
 };
 
 pub(super) fn routes() -> Router<Arc<Leases>> {
@@ -34,7 +36,7 @@ pub(super) fn routes() -> Router<Arc<Leases>> {
         .route("/api/lock/why/{name}", get(why))
         .route("/api/lock/history/{name}", get(history))
         .route("/api/session/{id}/kill", post(kill))
-        .route("/api/session/{id}/interrupt", post(interrupt))
+        .route("/api/session/{id}/cancel-wait", post(cancel_wait))
 }
 
 type Answered = Result<Response, Failure>;
@@ -114,12 +116,13 @@ struct Sessions {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SessionTold {
-    connection_id: u32,
-    client_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    account: Option<String>,
+    session: u32,
     wire: &'static str,
     peer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
     age_ms: u64,
     holds: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,18 +135,17 @@ struct SessionTold {
 
 impl SessionTold {
     fn of(row: &SessionRow) -> Self {
-        let SessionRow { id, origin, age, holds, waits_for, profile } = row;
-        let peer = origin.peer.to_string();
+        let SessionRow { session, origin, age, holds, waits_for, profile } = row;
         Self {
-            connection_id: id.0,
-            client_id: if profile.called().is_empty() { peer.clone() } else { profile.called().to_owned() },
-            account: profile.account_beside().map(str::to_owned),
+            session: session.0,
             wire: origin.wire,
-            peer,
+            peer: origin.peer.to_string(),
+            client: profile.client().map(str::to_owned),
+            user: profile.user().map(str::to_owned),
             age_ms: millis(*age),
             holds: *holds,
             waits_for: waits_for.as_ref().map(ToString::to_string),
-            expires_at: profile.expires.map(|ends: Instant| moment(wall_clock(ends))),
+            expires_at: profile.expires.map(|ends: Instant| rfc3339(wall_clock(ends))),
             note: profile.note.as_deref().map(str::to_owned),
         }
     }
@@ -158,18 +160,19 @@ struct Waiters {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Waiter {
-    connection_id: u32,
-    /// Empty if the session ended meanwhile.
-    peer: String,
+    session: u32,
+    /// Absent if the session ended meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<String>,
     mode: String,
     waited_ms: u64,
 }
 
 impl Waiter {
     fn of(row: &WaiterRow) -> Self {
-        let WaiterRow { id, mode, peer, waited } = row;
-        let peer = peer.map_or_else(String::new, |peer| peer.to_string());
-        Self { connection_id: id.0, peer, mode: mode.to_string(), waited_ms: millis(*waited) }
+        let WaiterRow { session, mode, peer, waited } = row;
+        let peer = peer.map(|peer| peer.to_string());
+        Self { session: session.0, peer, mode: mode.to_string(), waited_ms: millis(*waited) }
     }
 }
 
@@ -182,9 +185,13 @@ struct History {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Ended {
-    client_id: String,
-    connection_id: u32,
+    session: u32,
     wire: &'static str,
+    peer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
     mode: String,
     fencing_token: u64,
     acquired_at: String,
@@ -195,14 +202,17 @@ struct Ended {
 
 impl Ended {
     fn of(past: &Past) -> Self {
-        let Past { session, origin, user, mode, token, started, held, cause, .. } = past;
+        let told = |text: &SmolStr| Some(text.to_string()).filter(|text| !text.is_empty());
+        let Past { session, origin, user, client, mode, token, started, held, cause, .. } = past;
         Self {
-            client_id: if user.is_empty() { origin.peer.to_string() } else { user.to_string() },
-            connection_id: session.0,
+            session: session.0,
             wire: origin.wire,
+            peer: origin.peer.to_string(),
+            client: told(client),
+            user: told(user),
             mode: mode.to_string(),
             fencing_token: *token,
-            acquired_at: moment(*started),
+            acquired_at: rfc3339(*started),
             held_ms: millis(*held),
             cause: cause.as_str(),
         }
@@ -234,28 +244,28 @@ impl Step {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Numbers {
-    connections: usize,
+    sessions: usize,
     locks: usize,
     waiters: usize,
     grants: u64,
     timeouts: u64,
     deadlocks: u64,
-    releases_by_disconnect: u64,
+    abandoned: u64,
     uptime_ms: u64,
     version: &'static str,
 }
 
 impl Numbers {
     fn of(stats: &Stats) -> Self {
-        let Stats { connections, table, timeouts, abandoned, uptime } = stats;
+        let Stats { sessions, table, timeouts, abandoned, uptime } = stats;
         Self {
-            connections: *connections,
+            sessions: *sessions,
             locks: table.locks,
             waiters: table.waiters,
             grants: table.grants,
             timeouts: *timeouts,
             deadlocks: table.deadlocks,
-            releases_by_disconnect: *abandoned,
+            abandoned: *abandoned,
             uptime_ms: millis(*uptime),
             version: env!("CARGO_PKG_VERSION"),
         }
@@ -275,7 +285,7 @@ async fn kill(
     Ok(json(StatusCode::OK, &Done { success: true, status: "Killed", message }))
 }
 
-async fn interrupt(
+async fn cancel_wait(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
     Named(id): Named<u32>,

@@ -38,18 +38,18 @@ function moment(ms) {
 }
 
 const session = (id) => scene?.sessions[id] ?? {};
-/** What a session calls itself, and which user it is if that is another name. */
-const named = ({ user, account }) => (account ? `${user} of ${account}` : user);
+/** What a session calls itself, and the user it logged in as if that is another name. */
+const named = ({ client, user }) => (client && user && client !== user ? `${client} (user ${user})` : client || user);
 const caller = (id) => named(session(id)) || session(id).peer || `session ${id}`;
-const called = (id) => `session ${id}` + (session(id).user || session(id).peer ? ` (${caller(id)})` : "");
+const called = (id) => `session ${id}` + (named(session(id)) || session(id).peer ? ` (${caller(id)})` : "");
 const lockOf = (name) => scene?.locks.find((lock) => lock.name === name);
 
 function about(id) {
-  const { user, peer, wire, note, expires } = session(id);
+  const { peer, wire, note, expiresAt } = session(id);
   const words = [`session ${id}`, wire];
-  if (user) words.push(peer);
+  if (named(session(id))) words.push(peer);
   if (note) words.push(`“${note}”`);
-  if (expires) words.push(`lease until ${moment(expires).slice(11)}`);
+  if (expiresAt) words.push(`lease until ${moment(expiresAt).slice(11)}`);
   return words.filter(Boolean).join(" · ");
 }
 
@@ -160,8 +160,8 @@ function updateRow(row, lock) {
   const [first] = lock.held;
   row.classList.toggle("free", !first);
   parts.since.hidden = !first;
-  if (first) setSince(parts.since, first.since);
-  filled(parts.who, [first, lock.holders, first && session(first.id)], () => who(lock));
+  if (first) setSince(parts.since, first.acquiredAt);
+  filled(parts.who, [first, lock.holders, first && session(first.session)], () => who(lock));
   setText(parts.waits, lock.waiters ? `${lock.waiters.toLocaleString("en")} waiting` : "none");
   parts.waits.className = lock.waiters ? "waits" : "idle muted";
   const isOpen = lock.name === open;
@@ -177,16 +177,15 @@ function updateRow(row, lock) {
 function who({ held: [first], holders }) {
   if (!first) return ["nobody", make("small", {}, "free")];
   const more = holders > 1 ? ` and ${many(holders - 1, "other")}` : "";
-  const mode = first.shared ? "shared" : "exclusive";
-  const id = make("span", { className: "together" }, `session ${first.id}`);
-  return [callerElement(first.id), make("small", {}, `${mode} · `, id, more)];
+  const id = make("span", { className: "together" }, `session ${first.session}`);
+  return [callerElement(first.session), make("small", {}, `${first.mode} · `, id, more)];
 }
 
 function updateBody(row, lock) {
   const here = row.querySelector(":scope > .body");
   const body = here ?? make("div", { className: "body" });
-  const people = [...lock.held, ...lock.queue].map(({ id }) => session(id));
-  const tokens = lock.held.map(({ token }) => token).join();
+  const people = [...lock.held, ...lock.queue].map((one) => session(one.session));
+  const tokens = lock.held.map(({ fencingToken }) => fencingToken).join();
   if (row.tokens !== tokens) {
     // Somebody else has it now: whoever had it is among those before.
     row.tokens = tokens;
@@ -199,10 +198,10 @@ function updateBody(row, lock) {
 function holders({ held, holders }) {
   if (!held.length) return [make("h3", {}, "Nobody holds it"), make("p", { className: "muted" }, "It is free to be taken.")];
   const rows = held.map((hold) => {
-    const { waitsFor } = session(hold.id);
-    const detail = make("span", { className: "detail" }, about(hold.id), ` · since ${moment(hold.since)} · token ${hold.token}`);
+    const { waitsFor } = session(hold.session);
+    const detail = make("span", { className: "detail" }, about(hold.session), ` · since ${moment(hold.acquiredAt)} · fencing token ${hold.fencingToken}`);
     if (waitsFor) detail.append(make("br"), "waits itself for ", jump(waitsFor));
-    return person("•", hold, detail);
+    return person("•", hold, hold.acquiredAt, detail);
   });
   const beyond = holders > held.length ? `, the first ${held.length}` : "";
   return [make("h3", {}, holders > 1 ? `Held by ${holders}${beyond}` : "Held by"), make("ul", { className: "rows" }, ...rows)];
@@ -210,7 +209,8 @@ function holders({ held, holders }) {
 
 function queue({ queue, waiters }) {
   if (!waiters) return [make("h3", {}, "Nobody waits")];
-  const rows = queue.map((wait, at) => person(`${at + 1}.`, wait, make("span", { className: "detail" }, about(wait.id))));
+  const detail = ({ session }) => make("span", { className: "detail" }, about(session));
+  const rows = queue.map((wait, at) => person(`${at + 1}.`, wait, wait.waitsSince, detail(wait)));
   const beyond = waiters > queue.length ? `, the first ${queue.length}` : "";
   return [make("h3", {}, `Waiting: ${waiters}${beyond}, next first`), make("ol", { className: "rows" }, ...rows)];
 }
@@ -221,16 +221,17 @@ function callerElement(id) {
   return named(session(id)) ? make("span", { className: "two", title: text }, text) : text;
 }
 
-function person(place, { id, shared, since: moment }, detail) {
-  const name = make("span", { className: "who" }, caller(id), make("span", { className: "tag" }, shared ? "shared" : "exclusive"));
+function person(place, { session: id, mode }, moment, detail) {
+  const name = make("span", { className: "who" }, caller(id), make("span", { className: "tag" }, mode));
   return make("li", {}, make("span", { className: "place" }, place), name, since(moment), endButton(id), detail);
 }
 
 function lastHolders() {
   if (!pasts.length) return [];
-  const rows = pasts.map(({ clientId, connectionId, wire, mode, acquiredAt, heldMs, cause }) => {
-    const words = `session ${connectionId} · ${wire} · from ${moment(Date.parse(acquiredAt))} · ${CAUSES[cause] ?? cause}`;
-    const name = make("span", { className: "who" }, clientId, make("span", { className: "tag" }, mode));
+  const rows = pasts.map((past) => {
+    const { session, wire, peer, mode, acquiredAt, heldMs, cause } = past;
+    const words = `session ${session} · ${wire} · from ${moment(Date.parse(acquiredAt))} · ${CAUSES[cause] ?? cause}`;
+    const name = make("span", { className: "who" }, named(past) || peer, make("span", { className: "tag" }, mode));
     const held = make("span", {}, heldMs < 1000 ? `${heldMs} ms` : age(heldMs));
     return make("li", {}, make("span", { className: "place" }, "·"), name, held, make("span", { className: "detail" }, words));
   });
@@ -279,8 +280,8 @@ function updateSession({ parts }, [id, told]) {
   filled(parts.who, caller(id), () => [callerElement(id)]);
   filled(parts.button, told.mayEnd, () => [endButton(id)].filter(Boolean));
   filled(parts.detail, told, () => {
-    const { holds, waitsFor, note, expires, wire, user, peer } = told;
-    const words = [wire, user && peer, expires && `lease until ${moment(expires).slice(11)}`];
+    const { holds, waitsFor, note, expiresAt, wire, peer } = told;
+    const words = [wire, named(told) && peer, expiresAt && `lease until ${moment(expiresAt).slice(11)}`];
     const line = words.concat(holds > 0 && `holds ${many(holds, "lock")}`).filter(Boolean).join(" · ");
     const said = note && make("span", { className: "two", title: note }, `“${note}”`);
     return [line, ...(waitsFor ? [" · waits for ", jump(waitsFor)] : []), said].filter(Boolean);
@@ -294,12 +295,12 @@ function waits() {
   const edges = [];
   for (const { name, held, queue, waiters } of scene.locks) {
     const shown = queue.slice(0, GRAPH_WAITERS);
-    for (const { id } of shown) {
-      const blockers = held.filter((hold) => hold.id !== id).map((hold) => hold.id);
+    for (const { session: id } of shown) {
+      const blockers = held.map((hold) => hold.session).filter((holder) => holder !== id);
       if (blockers.length) edges.push({ id, name, blockers });
     }
     if (waiters > shown.length && held.length) {
-      edges.push({ id: `${name}\n`, name, blockers: [held[0].id], more: waiters - shown.length });
+      edges.push({ id: `${name}\n`, name, blockers: [held[0].session], more: waiters - shown.length });
     }
   }
   return edges;
@@ -504,7 +505,7 @@ function ask(id) {
 
 function describeEnd() {
   const told = scene.sessions[ending];
-  const mine = scene.locks.filter((lock) => lock.held.some(({ id }) => String(id) === String(ending)));
+  const mine = scene.locks.filter((lock) => lock.held.some(({ session }) => String(session) === String(ending)));
   setText($("end-title"), `End session ${ending}?`);
   const { peer, wire } = told ?? {};
   setText($("end-who"), told ? `${[named(told), peer].filter(Boolean).join(", ")} by ${wire}.` : "It has ended, or neither holds nor waits any more.");
@@ -519,7 +520,7 @@ function next({ held, queue, waiters }) {
   if (held.length > 1) return `stays with ${many(held.length - 1, "other holder")}.`;
   if (!waiters) return "will be free; nobody waits.";
   if (!queue.length) return `passes on; ${waiters} wait.`;
-  return `passes to ${called(queue[0].id)}, who has waited ${age(now() - queue[0].since)}.`;
+  return `passes to ${called(queue[0].session)}, who has waited ${age(now() - queue[0].waitsSince)}.`;
 }
 
 async function end(id) {
@@ -619,7 +620,7 @@ function onKey(event) {
 const letters = {
   j: () => step(1),
   k: () => step(-1),
-  x: () => lockOf(current)?.held.length && ask(lockOf(current).held[0].id),
+  x: () => lockOf(current)?.held.length && ask(lockOf(current).held[0].session),
   "/": () => ($("find").focus(), $("find").select()),
   "?": () => $("help").showModal(),
 };

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     command::Stats,
-    lock::{Holder, Mode, Seen, WaiterInfo},
+    lock::{Holder, Seen, WaiterInfo},
     name::Name,
     session::{Person, Scene},
     web::millis,
@@ -77,9 +77,9 @@ struct Totals {
 
 impl Totals {
     fn of(stats: &Stats) -> Self {
-        let Stats { connections, table, timeouts, .. } = stats;
+        let Stats { sessions, table, timeouts, .. } = stats;
         Self {
-            sessions: *connections,
+            sessions: *sessions,
             locks: table.locks,
             waiters: table.waiters,
             grants: table.grants,
@@ -114,31 +114,33 @@ impl<'a> Lock<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Hold {
-    id: u32,
-    shared: bool,
-    token: u64,
-    since: u64,
+    session: u32,
+    mode: &'static str,
+    fencing_token: u64,
+    acquired_at: u64,
 }
 
 impl Hold {
     fn of(holder: &Holder, clock: Clock) -> Self {
         let Holder { session, mode, token, since } = *holder;
-        Self { id: session.0, shared: mode == Mode::Shared, token, since: clock.at(since) }
+        Self { session: session.0, mode: mode.as_str(), fencing_token: token, acquired_at: clock.at(since) }
     }
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Wait {
-    id: u32,
-    shared: bool,
-    since: u64,
+    session: u32,
+    mode: &'static str,
+    waits_since: u64,
 }
 
 impl Wait {
     fn of(waiter: &WaiterInfo, clock: Clock) -> Self {
         let WaiterInfo { session, mode, since } = *waiter;
-        Self { id: session.0, shared: mode == Mode::Shared, since: clock.at(since) }
+        Self { session: session.0, mode: mode.as_str(), waits_since: clock.at(since) }
     }
 }
 
@@ -147,15 +149,15 @@ impl Wait {
 struct Session<'a> {
     wire: &'static str,
     peer: String,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    user: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    account: Option<&'a str>,
+    client: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'a str>,
-    since: u64,
+    started_at: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    expires: Option<u64>,
+    expires_at: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     holds: Option<usize>,
     may_end: bool,
@@ -169,11 +171,11 @@ impl<'a> Session<'a> {
         Self {
             wire: origin.wire,
             peer: origin.peer.to_string(),
-            user: profile.called(),
-            account: profile.account_beside(),
+            client: profile.client(),
+            user: profile.user(),
             note: profile.note.as_deref(),
-            since: clock.at(*since),
-            expires: profile.expires.map(|expires| clock.at(expires)),
+            started_at: clock.at(*since),
+            expires_at: profile.expires.map(|expires| clock.at(expires)),
             holds: *holds,
             may_end: *may_end,
             waits_for: waits_for.as_ref().map(Name::as_str),

@@ -29,8 +29,8 @@ pub enum LeaseError {
         /// The longest.
         max: Duration,
     },
-    /// An owner or a note is too long.
-    #[error("a client id and a note have at most {MAX_TEXT} characters")]
+    /// The name of a client or a note is too long.
+    #[error("a client and a note have at most {MAX_TEXT} characters")]
     TooLong,
     /// The client closed its connection, or sent too much behind a request that waited.
     #[error("the connection was closed, or more was sent behind this request than is kept; it does not wait")]

@@ -45,8 +45,8 @@ pub struct Wish {
     pub wait: Timeout,
     /// How long the lease runs without a heartbeat.
     pub ttl: Option<Duration>,
-    /// Who takes it, for people.
-    pub owner: Option<String>,
+    /// What the client calls itself.
+    pub client: Option<String>,
     /// Why, for people.
     pub note: Option<String>,
 }
@@ -55,7 +55,7 @@ impl Wish {
     /// To try for an exclusive lock.
     pub fn of(name: Name) -> Self {
         let wait = Timeout::Within(Duration::ZERO);
-        Self { name, mode: Mode::Exclusive, wait, ttl: None, owner: None, note: None }
+        Self { name, mode: Mode::Exclusive, wait, ttl: None, client: None, note: None }
     }
 }
 

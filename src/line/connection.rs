@@ -91,7 +91,7 @@ pub fn serve(io: Burst, session: Session) -> impl Future<Output = ()> + Send {
     let max_line = session.limits().line;
     let origin = session.handle().origin();
     let span =
-        tracing::debug_span!("connection", id = session.id().0, wire = origin.wire, peer = %origin.peer);
+        tracing::debug_span!("connection", session = session.id().0, wire = origin.wire, peer = %origin.peer);
     let mut connection = Connection { io, session, codec: Codec::new(max_line), idle: Idle::default() };
     // One block, in which the connection stays where it is: a future has a place for each move.
     let served = async move {
@@ -197,7 +197,7 @@ impl Connection {
             Ok(Request::Ping) => Response::Pong,
             Ok(Request::Hello) => {
                 let Limits { line: max_line, locks_per_session: max_locks, .. } = self.session.limits();
-                Response::Hello(Hello { id: self.session.id(), max_line, max_locks })
+                Response::Hello(Hello { session: self.session.id(), max_line, max_locks })
             }
             Ok(Request::Help(verb)) => Response::Help(verb),
             Ok(Request::Quit) => return Err(Over::Quit),
@@ -245,7 +245,7 @@ impl Connection {
             answer = self.session.log_in(&name, &proof) => answer,
         };
         if answer.is_ok() && self.session.user().is_none() {
-            handle.note(|profile| profile.user = name);
+            handle.note(|profile| profile.login = name);
         }
         Ok(answer.map(|()| Reply::Int(1)))
     }

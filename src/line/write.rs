@@ -61,7 +61,7 @@ pub enum Response {
 #[derive(Clone, Copy, Debug)]
 pub struct Hello {
     /// The number of the session.
-    pub id: SessionId,
+    pub session: SessionId,
     /// The most bytes of a line.
     pub max_line: usize,
     /// The most locks it may hold.
@@ -210,11 +210,11 @@ fn write_help(verb: Option<&Verb>, lines: &mut Lines<'_>) {
 
 impl fmt::Display for Hello {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, max_line, max_locks } = self;
+        let Self { session, max_line, max_locks } = self;
         let version = env!("CARGO_PKG_VERSION");
         write!(
             f,
-            "HELLO version={version} protocol={PROTOCOL} id={id} max_line={max_line} \
+            "HELLO version={version} protocol={PROTOCOL} session={session} max_line={max_line} \
              max_name={MAX_NAME_CHARS} max_locks={max_locks}"
         )
     }
@@ -233,29 +233,25 @@ impl fmt::Display for WhyRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WHY ")?;
         write_hold(&self.lock, f)?;
-        write!(f, " waiting_for={}", OrNull(self.waits_for.as_ref().map(|name| Written(name.as_str()))))
+        write!(f, " waits_for={}", OrNull(self.waits_for.as_ref().map(|name| Written(name.as_str()))))
     }
 }
 
 fn write_hold(row: &LockRow, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let LockRow { name, mode, owner, origin, token, held, .. } = row;
-    let (name, peer, held) =
-        (Written(name.as_str()), OrNull(origin.map(|origin| origin.peer)), Seconds(*held));
-    write!(f, "name={name} mode={mode} owner={owner} peer={peer} token={token} held={held}")
+    let LockRow { name, mode, session, origin, fencing_token, held, .. } = row;
+    let (name, held) = (Written(name.as_str()), Seconds(*held));
+    let (wire, peer) = (OrNull(origin.map(|origin| origin.wire)), OrNull(origin.map(|origin| origin.peer)));
+    write!(f, "name={name} mode={mode} session={session} wire={wire} peer={peer}")?;
+    write!(f, " fencing_token={fencing_token} held={held}")
 }
 
 /// What a client tells of itself, and how long its lease still runs.
 fn write_profile(profile: &Profile, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Profile { note, expires, .. } = profile;
-    let user = profile.called();
-    if !user.is_empty() {
-        write!(f, " user={}", Written(user))?;
-    }
-    if let Some(account) = profile.account_beside() {
-        write!(f, " account={}", Written(account))?;
-    }
-    if let Some(note) = note {
-        write!(f, " note={}", Written(note))?;
+    for (key, text) in [("client", profile.client()), ("user", profile.user()), ("note", note.as_deref())] {
+        if let Some(text) = text {
+            write!(f, " {key}={}", Written(text))?;
+        }
     }
     match expires {
         Some(expires) => write!(f, " expires={}", Seconds(expires.saturating_duration_since(Instant::now()))),
@@ -265,28 +261,29 @@ fn write_profile(profile: &Profile, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 impl fmt::Display for WaiterRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, mode, peer, waited } = self;
+        let Self { session, mode, peer, waited } = self;
         let (peer, waited) = (OrNull::<SocketAddr>(*peer), Seconds(*waited));
-        write!(f, "WAITER id={id} mode={mode} peer={peer} waited={waited}")
+        write!(f, "WAITER session={session} mode={mode} peer={peer} waited={waited}")
     }
 }
 
 impl fmt::Display for SessionRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, origin, age, holds, waits_for, .. } = self;
+        let Self { session, origin, age, holds, waits_for, .. } = self;
         let (wire, peer, age) = (origin.wire, origin.peer, Seconds(*age));
         let waits_for = OrNull(waits_for.as_ref().map(|name| Written(name.as_str())));
-        write!(f, "SESSION id={id} wire={wire} peer={peer} age={age} holds={holds} waiting_for={waits_for}")?;
+        write!(f, "SESSION session={session} wire={wire} peer={peer} age={age} holds={holds}")?;
+        write!(f, " waits_for={waits_for}")?;
         write_profile(&self.profile, f)
     }
 }
 
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { connections, table, timeouts, abandoned, uptime } = self;
-        write!(f, "STATS connections={connections} locks={} waiters={}", table.locks, table.waiters)?;
+        let Self { sessions, table, timeouts, abandoned, uptime } = self;
+        write!(f, "STATS sessions={sessions} locks={} waiters={}", table.locks, table.waiters)?;
         write!(f, " grants={} timeouts={timeouts} deadlocks={}", table.grants, table.deadlocks)?;
-        write!(f, " releases_by_disconnect={abandoned}")?;
+        write!(f, " abandoned={abandoned}")?;
         write!(f, " uptime={} version={}", Seconds(*uptime), env!("CARGO_PKG_VERSION"))
     }
 }

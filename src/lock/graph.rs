@@ -1,7 +1,7 @@
-//! Who waits for whom, and whether one more wait would close a circle.
+//! Who waits for whom, and whether one more wait would close a cycle.
 //!
 //! A waiter waits for every other holder of its lock. Those ahead of it in the queue add no
-//! circle: what they wait for is the same holders. So a circle can only come with a new wait,
+//! cycle: what they wait for is the same holders. So a cycle can only come with a new wait,
 //! never with a grant, since who is granted waits for nothing.
 //!
 //! The graph holds the locks that have a queue, and is changed under the guard of the lock that
@@ -13,7 +13,7 @@ use crate::{
     sync::{HashMap, HashSet, plant},
 };
 
-/// One step of a circle: `waiter` waits for `name`, which `holder` holds.
+/// One step of a cycle: `waiter` waits for `name`, which `holder` holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// Who waits.
@@ -26,7 +26,7 @@ pub struct Link {
 
 /// A deadlock: each link's holder is the next link's waiter, and the last one's is the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Circle(pub Vec<Link>);
+pub struct Cycle(pub Vec<Link>);
 
 /// The waits, and the holders of every lock that is waited for.
 #[derive(Debug, Default)]
@@ -86,11 +86,11 @@ impl Graph {
         self.waits.is_empty() && self.holders.is_empty()
     }
 
-    /// The circle that closes if `asker` waits for `name`, held by `holders`.
+    /// The cycle that closes if `asker` waits for `name`, held by `holders`.
     ///
     /// Breadth first, each session and each lock once: the cost is that of the chains that lead away
-    /// from `asker`, and the circle named is a shortest one.
-    pub(super) fn circle(&self, asker: SessionId, name: &Name, holders: &Holders) -> Option<Circle> {
+    /// from `asker`, and the cycle named is a shortest one.
+    pub(super) fn cycle(&self, asker: SessionId, name: &Name, holders: &Holders) -> Option<Cycle> {
         let step = |hold: &Hold| Step { holder: hold.session, name, from: None };
         let mut reached: Vec<_> = holders.iter().filter(|hold| hold.session != asker).map(step).collect();
         let mut seen: HashSet<_> = reached.iter().map(|step| step.holder).collect();
@@ -124,7 +124,7 @@ struct Step<'a> {
     from: Option<usize>,
 }
 
-fn trace(reached: &[Step<'_>], last: &Step<'_>) -> Circle {
+fn trace(reached: &[Step<'_>], last: &Step<'_>) -> Cycle {
     let asker = last.holder;
     let mut links = Vec::new();
     let mut step = Some(last);
@@ -135,5 +135,5 @@ fn trace(reached: &[Step<'_>], last: &Step<'_>) -> Circle {
         step = before;
     }
     links.reverse();
-    Circle(links)
+    Cycle(links)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Circle, Holder, Mode, SessionId, Table, Token, Wait,
+    Cycle, Holder, Mode, SessionId, Table, Token, Wait,
     entry::Request,
     table::{Answer, Patience},
 };
@@ -21,8 +21,8 @@ pub enum Taken<'a> {
     Busy,
     /// In the queue.
     Queued(Wait<'a>),
-    /// Waiting would have closed this circle. Nothing has changed.
-    Deadlock(Circle),
+    /// Waiting would have closed this cycle. Nothing has changed.
+    Deadlock(Cycle),
     /// As many wait as may.
     Full,
 }
@@ -99,7 +99,7 @@ impl Owner {
             return Taken::Granted;
         }
         let request = Request { session: self.id, mode, upgrade };
-        // Nobody waits for one who holds nothing, so it cannot close a circle.
+        // Nobody waits for one who holds nothing, so it cannot close a cycle.
         let may_deadlock = !self.holds.is_empty();
         match self.table.take(&name, request, patience, may_deadlock) {
             Answer::Granted(token) => {
@@ -107,7 +107,7 @@ impl Owner {
                 Taken::Granted
             }
             Answer::Busy => Taken::Busy,
-            Answer::Deadlock(circle) => Taken::Deadlock(circle),
+            Answer::Deadlock(cycle) => Taken::Deadlock(cycle),
             Answer::Full => Taken::Full,
             Answer::Queued(verdict) => Taken::Queued(Wait::new(self, name, request, verdict)),
         }

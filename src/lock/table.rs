@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::{
-    Circle, Counters, SessionId, Token, Verdict,
+    Counters, Cycle, SessionId, Token, Verdict,
     entry::{Hold, Lock, Request, Waiter},
     graph::Graph,
     token::Tokens,
@@ -44,7 +44,7 @@ pub struct Table {
 pub(super) enum Answer {
     Granted(Token),
     Busy,
-    Deadlock(Circle),
+    Deadlock(Cycle),
     Full,
     Queued(oneshot::Receiver<Verdict>),
 }
@@ -182,9 +182,9 @@ impl Table {
 
     fn enqueue(&self, name: &Name, lock: &mut Lock, request: Request, may_deadlock: bool) -> Answer {
         let mut graph = self.graph();
-        if may_deadlock && let Some(circle) = graph.circle(request.session, name, lock.holders()) {
+        if may_deadlock && let Some(cycle) = graph.cycle(request.session, name, lock.holders()) {
             self.deadlocks.fetch_add(1, Ordering::Relaxed);
-            return Answer::Deadlock(circle);
+            return Answer::Deadlock(cycle);
         }
         if lock.waiters().len() >= self.max_waiters {
             return Answer::Full;

@@ -91,7 +91,7 @@ pub struct Counters {
     pub grants: u64,
     /// Those of them that are shared.
     pub shared_grants: u64,
-    /// Requests refused since they would have closed a circle.
+    /// Requests refused since they would have closed a cycle.
     pub deadlocks: u64,
 }
 

@@ -80,7 +80,7 @@ impl Connection {
             Kind::Prepare => return self.prepare(payload).map(|()| false),
             Kind::Statistics => {
                 let stats = self.session.stats();
-                let (uptime, threads) = (stats.uptime.as_secs(), stats.connections);
+                let (uptime, threads) = (stats.uptime.as_secs(), stats.sessions);
                 let text = format!("Uptime: {uptime}  Threads: {threads}  Locks: {}", stats.table.locks);
                 self.writer(false).text(&text);
                 return Ok(false);

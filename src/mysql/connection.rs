@@ -35,7 +35,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub fn serve(io: Burst, session: Session) -> impl Future<Output = ()> + Send {
     let origin = session.handle().origin();
     let span =
-        tracing::debug_span!("connection", id = session.id().0, wire = origin.wire, peer = %origin.peer);
+        tracing::debug_span!("connection", session = session.id().0, wire = origin.wire, peer = %origin.peer);
     let mut state = Box::new(State::default());
     state.host = origin.peer.ip().to_string();
     let packets = Packets::new(MAX_LOGIN);
@@ -135,7 +135,7 @@ impl Connection {
     pub(super) fn be(&mut self, user: String, database: Option<String>) {
         self.state.user.clone_from(&user);
         self.state.database.clone_from(&database);
-        self.session.handle().note(|profile| (profile.user, profile.database) = (user, database));
+        self.session.handle().note(|profile| (profile.login, profile.database) = (user, database));
     }
 
     /// The next packet, whatever it is, after what is to be sent.

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{
     command::{self, Forbidden},
     escape::Written,
-    lock::Circle,
+    lock::Cycle,
     name::Name,
 };
 
@@ -50,7 +50,7 @@ pub(super) enum SqlError {
     #[error(
         "Deadlock found when trying to get user-level lock; try rolling back transaction/releasing locks and restarting lock acquisition."
     )]
-    Deadlock(Circle),
+    Deadlock(Cycle),
     #[error("You are not owner of thread {0}")]
     NotOwner(u32),
     #[error("Access denied; you need (at least one of) the {0} privilege(s) for this operation")]
@@ -159,7 +159,7 @@ impl SqlError {
 impl From<command::Error> for SqlError {
     fn from(error: command::Error) -> Self {
         match error {
-            command::Error::Deadlock(circle) => Self::Deadlock(circle),
+            command::Error::Deadlock(cycle) => Self::Deadlock(cycle),
             command::Error::Interrupted => Self::Interrupted,
             command::Error::TooManyLocks(max) => Self::TooManyLocks(max),
             command::Error::TooManyWaiters(max) => Self::TooManyWaiters(max),

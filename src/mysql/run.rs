@@ -134,8 +134,8 @@ impl Runner<'_> {
     fn note_error(&mut self, error: &SqlError) {
         let warnings = self.state.warnings.get_mut();
         warnings.push(Warning::of(error));
-        if let SqlError::Deadlock(circle) = error {
-            let text = circle.to_string();
+        if let SqlError::Deadlock(cycle) = error {
+            let text = cycle.to_string();
             warnings.push(Warning { level: "Note", code: error.code().0, text });
         }
         self.state.row_count = -1;

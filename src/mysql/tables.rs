@@ -44,16 +44,16 @@ fn processes(own: &Own<'_>, session: &mut Session) -> Vec<Row> {
 
 fn process(row: &SessionRow, own: &Own<'_>) -> Row {
     let profile = &row.profile;
-    let user = if profile.who().is_empty() { row.origin.wire } else { profile.who() };
-    let (command, state, info) = match (&row.waits_for, row.id == own.id) {
+    let user = profile.user().or(profile.client()).unwrap_or(row.origin.wire);
+    let (command, state, info) = match (&row.waits_for, row.session == own.id) {
         (_, true) => ("Query", "executing", Some(own.statement)),
         (Some(_), false) => ("Query", "User lock", Some(profile.statement.as_deref().unwrap_or("GET_LOCK"))),
         (None, false) if profile.statement.is_some() => ("Query", "User sleep", profile.statement.as_deref()),
         (None, false) => ("Sleep", "", None),
     };
-    let seconds = if row.id == own.id { 0 } else { profile.since.elapsed().as_secs() };
+    let seconds = if row.session == own.id { 0 } else { profile.since.elapsed().as_secs() };
     let host = row.origin.peer.to_string();
-    process_row(row.id.0, user, &host, profile.database.as_deref(), command, seconds, state, info)
+    process_row(row.session.0, user, &host, profile.database.as_deref(), command, seconds, state, info)
 }
 
 #[expect(clippy::too_many_arguments, reason = "they are the columns")]
@@ -97,11 +97,11 @@ fn locks(name: Option<&Name>, session: &mut Session) -> Vec<Row> {
     let Ok(Reply::Locks(held)) = asked.at_once() else { return Vec::new() };
     let mut rows = Vec::new();
     let mut last: Option<Name> = None;
-    for LockRow { name: lock, mode, owner, waiters, .. } in held.rows {
+    for LockRow { name: lock, mode, session: holder, waiters, .. } in held.rows {
         if name.is_some_and(|name| *name != lock) {
             continue;
         }
-        rows.push(lock_row(lock.as_str(), mode, "GRANTED", owner));
+        rows.push(lock_row(lock.as_str(), mode, "GRANTED", holder));
         if waiters > 0 && last.as_ref() != Some(&lock) {
             rows.extend(pending(&lock, session));
             last = Some(lock);
@@ -113,7 +113,7 @@ fn locks(name: Option<&Name>, session: &mut Session) -> Vec<Row> {
 fn pending(lock: &Name, session: &mut Session) -> Vec<Row> {
     let asked = session.start(Command::Waiters(lock.clone()));
     let Ok(Reply::Waiters(waiters)) = asked.at_once() else { return Vec::new() };
-    let row = |WaiterRow { id, mode, .. }: &WaiterRow| lock_row(lock.as_str(), *mode, "PENDING", *id);
+    let row = |row: &WaiterRow| lock_row(lock.as_str(), row.mode, "PENDING", row.session);
     waiters.rows.iter().map(row).collect()
 }
 

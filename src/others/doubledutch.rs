@@ -123,7 +123,7 @@ async fn status(State(leases): All, Extension(peer): Who, Query(Auth { auth }): 
 
 fn shown(held: &[LockRow], as_json: bool) -> Response {
     if !as_json {
-        let line = |row: &LockRow| format!("LOCK= {}\nUSER_ID= {}\n\n", row.name, row.owner);
+        let line = |row: &LockRow| format!("LOCK= {}\nUSER_ID= {}\n\n", row.name, row.session);
         return held.iter().map(line).collect::<String>().into_response();
     }
     let lock = |row: &LockRow| {

@@ -144,7 +144,7 @@ async fn take(
     let user = who.user.clone();
     let holds_it = || named(id).is_some() && leases.remaining(&owner, &name, Viewer(user.as_deref())).is_ok();
     let ttl = Some(Duration::from_secs(seconds));
-    let wish = Wish { ttl, owner: Some(format!("netlocker {owner}")), ..Wish::of(name.clone()) };
+    let wish = Wish { ttl, client: Some(format!("netlocker {owner}")), ..Wish::of(name.clone()) };
     match leases.acquire(wish, owner, who).await {
         Ok(grant) => Ok(Taken { success: true, delivery: Some(grant.delivery) }),
         Err(LeaseError::Ttl { .. } | LeaseError::TooLong) => Err(Failure::Invalid),

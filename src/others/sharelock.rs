@@ -175,7 +175,7 @@ async fn take(
     let wish = Wish {
         wait: Timeout::Within(wait),
         ttl: Some(leases.nearest(HOLD)),
-        owner: Some(format!("sharelock {owner}")),
+        client: Some(format!("sharelock {owner}")),
         ..Wish::of(name)
     };
     match leases.acquire(wish, owner, who).await {

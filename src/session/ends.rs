@@ -17,13 +17,13 @@ pub(super) struct Ends<'a> {
     handle: &'a Handle,
     hub: &'a Hub,
     cause: Cause,
-    /// Who its client is, once somebody wants to know.
-    user: Option<SmolStr>,
+    /// Whom it logged in as and what it calls itself, once somebody wants to know.
+    who: Option<[SmolStr; 2]>,
 }
 
 impl<'a> Ends<'a> {
     pub(super) fn new(handle: &'a Handle, hub: &'a Hub, cause: Cause) -> Self {
-        Self { handle, hub, cause, user: None }
+        Self { handle, hub, cause, who: None }
     }
 
     /// One of them has ended.
@@ -38,12 +38,16 @@ impl<'a> Ends<'a> {
     #[cold]
     fn remember(&mut self, name: &Name, hold: Holder, held: std::time::Duration) {
         let (handle, now) = (self.handle, SystemTime::now());
-        let user = self.user.get_or_insert_with(|| SmolStr::new(handle.profile().who()));
+        let [user, client] = self.who.get_or_insert_with(|| {
+            let profile = handle.profile();
+            [profile.user(), profile.client()].map(|text| SmolStr::new(text.unwrap_or_default()))
+        });
         self.hub.tally().history().add(Past {
             name: name.clone(),
             session: hold.session,
             origin: handle.origin,
             user: user.clone(),
+            client: client.clone(),
             mode: hold.mode,
             token: hold.token,
             started: now.checked_sub(held).unwrap_or(now),

@@ -30,7 +30,7 @@ pub struct Handle {
 /// What is known of a client, beside where it comes from.
 #[derive(Debug, Default)]
 struct Noted {
-    account: Option<Arc<User>>,
+    principal: Option<Arc<User>>,
     /// Most clients of the line wire tell nothing.
     profile: Option<Box<Profile>>,
 }
@@ -38,10 +38,13 @@ struct Noted {
 /// What a client tells of itself, for people who look at the list of sessions.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// Who it was let in as, where there are users.
-    pub account: Option<Arc<User>>,
-    /// What it calls itself: the name it logged in with, or of a lease its owner; empty if nothing.
-    pub user: String,
+    /// The user that it has proved to be, where the server has users.
+    pub principal: Option<Arc<User>>,
+    /// The name that it logged in with; nobody has checked it where the server has no users. Empty without a
+    /// login.
+    pub login: String,
+    /// What it calls itself; empty if it does not.
+    pub client: String,
     /// The database that it uses in name.
     pub database: Option<String>,
     /// The statement that waits.
@@ -57,8 +60,9 @@ pub struct Profile {
 impl Profile {
     fn new(since: Instant) -> Self {
         Self {
-            account: None,
-            user: String::new(),
+            principal: None,
+            login: String::new(),
+            client: String::new(),
             database: None,
             statement: None,
             since,
@@ -69,19 +73,15 @@ impl Profile {
 }
 
 impl Profile {
-    /// Who it is, for lists of names: the user it was let in as, or what it calls itself.
-    pub fn who(&self) -> &str {
-        self.account.as_ref().map_or(&self.user, |account| account.name())
+    /// Whom it logged in as.
+    pub fn user(&self) -> Option<&str> {
+        let proved = self.principal.as_ref().map(|principal| principal.name());
+        proved.or_else(|| Some(&*self.login).filter(|login| !login.is_empty()))
     }
 
-    /// What it calls itself; if nothing, the user it was let in as.
-    pub fn called(&self) -> &str {
-        if self.user.is_empty() { self.who() } else { &self.user }
-    }
-
-    /// The user it was let in as, where it calls itself something else.
-    pub fn account_beside(&self) -> Option<&str> {
-        self.account.as_ref().map(|account| account.name()).filter(|account| *account != self.called())
+    /// What it calls itself.
+    pub fn client(&self) -> Option<&str> {
+        Some(&*self.client).filter(|client| !client.is_empty())
     }
 }
 
@@ -124,20 +124,20 @@ impl Handle {
     }
 
     /// Who it was let in as, where there are users.
-    pub(super) fn account(&self) -> Option<Arc<User>> {
-        self.noted().account.clone()
+    pub(super) fn principal(&self) -> Option<Arc<User>> {
+        self.noted().principal.clone()
     }
 
-    pub(super) fn set_account(&self, account: Option<Arc<User>>) {
-        self.noted().account = account;
+    pub(super) fn set_principal(&self, principal: Option<Arc<User>>) {
+        self.noted().principal = principal;
     }
 
     /// The user that it is let in as, as he is now; not if it has become another's meanwhile.
-    pub(super) fn renew_account(&self, now: &Arc<User>) {
-        if let Some(account) = &mut self.noted().account
-            && account.name() == now.name()
+    pub(super) fn renew_principal(&self, now: &Arc<User>) {
+        if let Some(principal) = &mut self.noted().principal
+            && principal.name() == now.name()
         {
-            *account = now.clone();
+            *principal = now.clone();
         }
     }
 
@@ -145,7 +145,7 @@ impl Handle {
     pub(super) fn profile(&self) -> Profile {
         let noted = self.noted();
         let profile = noted.profile.as_deref().map_or_else(|| Profile::new(self.since), Profile::clone);
-        Profile { account: noted.account.clone(), ..profile }
+        Profile { principal: noted.principal.clone(), ..profile }
     }
 
     fn noted(&self) -> MutexGuard<'_, Noted> {

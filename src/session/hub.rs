@@ -173,8 +173,8 @@ impl Hub {
         let holders: Vec<_> =
             self.list(Viewer::ALL).rows.into_iter().filter(|session| session.holds > 0).collect();
         tracing::warn!(sessions = holders.len(), "drain is over; ending those that still hold locks");
-        for SessionRow { id, origin, holds, .. } in holders.iter().take(10) {
-            tracing::warn!(id = id.0, wire = origin.wire, peer = %origin.peer, holds, "still holds locks");
+        for SessionRow { session, origin, holds, .. } in holders.iter().take(10) {
+            tracing::warn!(session = session.0, wire = origin.wire, peer = %origin.peer, holds, "still holds locks");
         }
     }
 
@@ -189,14 +189,14 @@ impl Hub {
         target.signal.end(Ending::Killed(by));
         self.tally.killed();
         let Origin { wire, peer } = target.origin;
-        tracing::info!(id = id.0, wire, %peer, by = by.0, "session killed");
+        tracing::info!(session = id.0, wire, %peer, by = by.0, "session killed");
         Ok(target)
     }
 
     /// A session that the viewer may end.
     fn target(&self, id: SessionId, viewer: Viewer<'_>) -> Result<Arc<Handle>, Error> {
         let target = self.handle(id).ok_or(Error::NoSession(id))?;
-        if !viewer.may_kill(target.account().as_deref()) {
+        if !viewer.may_kill(target.principal().as_deref()) {
             return Err(Forbidden::Kill(id).into());
         }
         Ok(target)
@@ -206,23 +206,23 @@ impl Hub {
     /// whose user is gone, or may not lock what they hold or wait for. How many.
     pub fn users_changed(&self) -> usize {
         let Some(users) = &self.users else { return 0 };
-        let mut accounts: HashMap<_, _> = HashMap::default();
+        let mut principals: HashMap<_, _> = HashMap::default();
         let mut revoked = Vec::new();
         for handle in self.handles() {
-            let Some(account) = handle.account() else { continue };
-            match users.find(account.name()) {
+            let Some(principal) = handle.principal() else { continue };
+            match users.find(principal.name()) {
                 Some(now) => {
-                    handle.renew_account(&now);
-                    accounts.insert(handle.id, (handle, now));
+                    handle.renew_principal(&now);
+                    principals.insert(handle.id, (handle, now));
                 }
                 None => revoked.push(handle),
             }
         }
         let outside = |id, name: &Name| {
-            accounts.get(&id).is_some_and(|(_, user): &(_, Arc<User>)| !user.may_lock(name))
+            principals.get(&id).is_some_and(|(_, user): &(_, Arc<User>)| !user.may_lock(name))
         };
         let outside = aside(|| self.table.sessions_where(outside));
-        revoked.extend(outside.iter().filter_map(|id| accounts.get(id)).map(|(handle, _)| handle.clone()));
+        revoked.extend(outside.iter().filter_map(|id| principals.get(id)).map(|(handle, _)| handle.clone()));
         for handle in &revoked {
             handle.signal.end(Ending::Revoked);
         }
@@ -262,7 +262,7 @@ impl Hub {
     /// The numbers that STATS shows.
     pub fn stats(&self) -> Stats {
         Stats {
-            connections: self.sessions(),
+            sessions: self.sessions(),
             table: self.table.counters(),
             timeouts: self.timeouts.load(Ordering::Relaxed),
             abandoned: self.tally.abandoned(),

@@ -33,7 +33,7 @@ impl Hub {
 
     pub(super) fn waiters(&self, name: &Name) -> Excerpt<WaiterRow> {
         let row = |w: WaiterInfo| WaiterRow {
-            id: w.session,
+            session: w.session,
             mode: w.mode,
             peer: self.peer(w.session),
             waited: w.since.elapsed(),
@@ -44,11 +44,11 @@ impl Hub {
     pub(super) fn list(&self, viewer: Viewer<'_>) -> Excerpt<SessionRow> {
         let mut handles = self.handles();
         if viewer.0.is_some() {
-            handles.retain(|handle| viewer.sees_session_of(handle.account().as_deref()));
+            handles.retain(|handle| viewer.sees_session_of(handle.principal().as_deref()));
         }
         handles.sort_by_key(|handle| handle.id);
         let row = |handle: Arc<Handle>| SessionRow {
-            id: handle.id,
+            session: handle.id,
             origin: handle.origin,
             age: handle.since.elapsed(),
             holds: handle.holds(),
@@ -71,11 +71,11 @@ impl Hub {
 
     fn lock_row(&self, lock: LockInfo) -> LockRow {
         let LockInfo { name, holder, waiters } = lock;
-        let Holder { session: owner, mode, token, since } = holder;
-        let handle = self.handle(owner);
+        let Holder { session, mode, token: fencing_token, since } = holder;
+        let handle = self.handle(session);
         let origin = handle.as_ref().map(|handle| handle.origin);
         let profile = handle.map(|handle| handle.profile());
-        LockRow { name, mode, owner, origin, profile, token, held: since.elapsed(), waiters }
+        LockRow { name, mode, session, origin, profile, fencing_token, held: since.elapsed(), waiters }
     }
 
     fn peer(&self, id: SessionId) -> Option<std::net::SocketAddr> {

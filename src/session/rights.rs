@@ -28,7 +28,7 @@ impl Session {
 
     /// From now on it is this user's, who has proved himself. He may be asked again.
     pub fn be(&mut self, user: Arc<User>) {
-        self.handle.set_account(Some(user.clone()));
+        self.handle.set_principal(Some(user.clone()));
         self.user = Some(user);
     }
 
@@ -52,7 +52,7 @@ impl Session {
     /// It is nobody's again. To be called when it holds nothing.
     pub fn log_out(&mut self) {
         self.user = None;
-        self.handle.set_account(None);
+        self.handle.set_principal(None);
     }
 
     /// The users of the server; none if it lets in everybody.

@@ -84,13 +84,13 @@ impl Hub {
 
     fn person(&self, id: SessionId, viewer: Viewer<'_>) -> Option<Person> {
         let handle = self.handle(id)?;
-        let account = handle.account();
+        let principal = handle.principal();
         Some(Person {
             id,
             origin: handle.origin,
             since: handle.since,
-            holds: viewer.sees_session_of(account.as_deref()).then(|| handle.holds()),
-            may_end: viewer.may_kill(account.as_deref()),
+            holds: viewer.sees_session_of(principal.as_deref()).then(|| handle.holds()),
+            may_end: viewer.may_kill(principal.as_deref()),
             waits_for: self.table.waits_for(id).map(|name| viewer.shown(name)),
             profile: handle.profile(),
         })

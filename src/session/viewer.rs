@@ -3,7 +3,7 @@
 use super::Handle;
 use crate::{
     command::{Error, Forbidden},
-    lock::Circle,
+    lock::Cycle,
     name::Name,
     user::User,
 };
@@ -49,7 +49,8 @@ impl Viewer<'_> {
 
     /// Whether the session is his; everybody's where there are no users.
     pub fn is_user_of(self, handle: &Handle) -> bool {
-        let is_his = |user: &User| handle.account().is_some_and(|account| account.name() == user.name());
+        let is_his =
+            |user: &User| handle.principal().is_some_and(|principal| principal.name() == user.name());
         self.0.is_none_or(is_his)
     }
 
@@ -61,9 +62,9 @@ impl Viewer<'_> {
         Name::new(HIDDEN).unwrap_or(name)
     }
 
-    /// A circle, with the names in it as they are shown.
-    pub(super) fn circle(self, Circle(links): Circle) -> Circle {
-        Circle(
+    /// A cycle, with the names in it as they are shown.
+    pub(super) fn cycle(self, Cycle(links): Cycle) -> Cycle {
+        Cycle(
             links.into_iter().map(|link| crate::lock::Link { name: self.shown(link.name), ..link }).collect(),
         )
     }

@@ -37,8 +37,10 @@ pub struct Past {
     pub session: SessionId,
     /// From where it came.
     pub origin: Origin,
-    /// The user it was let in as, or else what its client called itself; empty if it did not.
+    /// Whom it had logged in as; empty without a login.
     pub user: SmolStr,
+    /// What it called itself; empty if it did not.
+    pub client: SmolStr,
     /// How it was held at last.
     pub mode: Mode,
     /// The fencing token of the grant.
@@ -125,6 +127,7 @@ mod tests {
             session: SessionId(1),
             origin: Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() },
             user: SmolStr::default(),
+            client: SmolStr::default(),
             mode: Mode::Exclusive,
             token,
             started: SystemTime::UNIX_EPOCH,

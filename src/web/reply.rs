@@ -21,7 +21,6 @@ use axum::{
 };
 use http_body::{Frame, SizeHint};
 use serde::Serialize;
-use time::OffsetDateTime;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     task::spawn_blocking,
@@ -196,13 +195,6 @@ impl HttpBody for Outgoing {
 /// What the clock on the wall shows then; now for what is past.
 pub(crate) fn wall_clock(moment: Instant) -> SystemTime {
     SystemTime::now() + moment.saturating_duration_since(Instant::now())
-}
-
-/// A moment as JSON has it: `2026-11-20T09:30:00.123Z`.
-pub(crate) fn moment(time: SystemTime) -> String {
-    let time = OffsetDateTime::from(time);
-    let (date, (hour, minute, second, millis)) = (time.date(), time.time().as_hms_milli());
-    format!("{date}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
 pub(crate) fn millis(time: Duration) -> u64 {

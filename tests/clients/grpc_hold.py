@@ -52,12 +52,12 @@ def is_free(name):
 
 def a_session():
     stream = Stream()
-    assert result(stream.ask(introduce=dict(owner="web-1", note="backup"))) == 1
+    assert result(stream.ask(introduce=dict(client="web-1", note="backup"))) == 1
     got = stream.get_lock("nightly")
     assert result(got) == 1 and got.fencing_token > 0
     assert stream.get_lock("nightly").fencing_token == got.fencing_token, "taken again"
     [hold] = holds("nightly")
-    assert (hold.owner, hold.note, hold.wire) == ("web-1", "backup", "grpc")
+    assert (hold.client, hold.note, hold.wire) == ("web-1", "backup", "grpc")
     assert hold.fencing_token == got.fencing_token and not hold.HasField("expires_at_ms")
     other = Stream()
     busy = other.get_lock("nightly")
@@ -114,16 +114,16 @@ def what_is_refused_ends_nothing():
             response = stream.ask(**command)
             assert "NAME" in response.refusal.symbol and "a name" in response.refusal.message
             assert not response.HasField("result")
-    assert stream.ask(introduce=dict(owner="o" * 257)).refusal.symbol == "LIMIT"
+    assert stream.ask(introduce=dict(client="o" * 257)).refusal.symbol == "LIMIT"
     assert stream.ask().refusal.symbol.startswith("UNKNOWN"), "no command at all"
     assert held_elsewhere("kept") and stream.release("kept") == 1
     stream.close()
 
 
-def a_circle_is_refused_and_named():
+def a_cycle_is_refused_and_named():
     one, two = Stream(), Stream()
     assert result(one.get_lock("x")) == result(two.get_lock("y")) == 1
-    ids = [holds(name)[0].connection_id for name in ("x", "y")]
+    ids = [holds(name)[0].session for name in ("x", "y")]
     one.wait_for("y")
     refusal = two.get_lock("x", wait_ms=-1).refusal
     assert refusal.symbol == "DEADLOCK"
@@ -138,9 +138,9 @@ def kill_ends_a_wait_or_a_stream():
     holder, stream = Stream(), Stream()
     assert result(holder.get_lock("wanted")) == result(stream.get_lock("mine")) == 1
     stream.wait_for("wanted")
-    number = holds("mine")[0].connection_id
+    number = holds("mine")[0].session
     assert line.ask(f"KILL QUERY {number}") == "1"
-    assert stream.reply().refusal.symbol == "KILLED" and not is_free("mine")
+    assert stream.reply().refusal.symbol == "INTERRUPTED" and not is_free("mine")
     assert line.ask(f"KILL {number}") == "1" and is_free("mine")
     assert "killed" in refused("ABORTED", stream.reply).lower()
     holder.close()
@@ -175,6 +175,6 @@ a_session()
 shared_by_streams()
 requests_sent_ahead_are_answered_in_order()
 what_is_refused_ends_nothing()
-a_circle_is_refused_and_named()
+a_cycle_is_refused_and_named()
 kill_ends_a_wait_or_a_stream()
 a_stream_that_ends_frees_all_at_once()

@@ -25,11 +25,11 @@ def waiting(name, wait_ms=60_000, by=locks, **wish):
 
 
 def renew(name, token, **wish):
-    return locks.Renew(messages.RenewRequest(name=name, token=token, **wish))
+    return locks.Renew(messages.RenewRequest(name=name, lease_token=token, **wish))
 
 
 def release(name, token):
-    return locks.Release(messages.ReleaseRequest(name=name, token=token))
+    return locks.Release(messages.ReleaseRequest(name=name, lease_token=token))
 
 
 def holds(name):
@@ -55,32 +55,32 @@ if sys.argv[3:] == ["vanish"]:
 
 def a_lock_is_held_by_one():
     held = acquire("nightly")
-    assert len(held.token) == 32 and int(held.token, 16) >= 0
+    assert len(held.lease_token) == 32 and int(held.lease_token, 16) >= 0
     assert (held.waiters, held.waited_ms) == (0, 0)
     assert 40_000 < left_ms(held) <= 45_001
     assert refused("ABORTED", acquire, "nightly", by=other)
     assert refused("ABORTED", acquire, "Nightly", wait_ms=20), "case does not matter"
     assert held_elsewhere("nightly")
-    release("nightly", held.token.upper())
+    release("nightly", held.lease_token.upper())
     again = acquire("nightly")
-    assert again.fencing_token > held.fencing_token and again.token != held.token
-    release("nightly", again.token)
+    assert again.fencing_token > held.fencing_token and again.lease_token != held.lease_token
+    release("nightly", again.lease_token)
     assert not held_elsewhere("nightly")
 
 
 def waiters_are_served_in_order():
     held = acquire("queue")
     first, second = waiting("queue"), waiting("queue", by=other)
-    renewed = renew("queue", held.token)
+    renewed = renew("queue", held.lease_token)
     assert renewed.waiters == 2 and renewed.HasField("first_waited_ms")
     assert renewed.fencing_token == held.fencing_token
-    release("queue", held.token)
+    release("queue", held.lease_token)
     granted = first.result(PATIENCE)
     assert granted.waiters == 1 and not second.done()
-    release("queue", granted.token)
+    release("queue", granted.lease_token)
     later = second.result(PATIENCE)
     assert held.fencing_token < granted.fencing_token < later.fencing_token
-    release("queue", later.token)
+    release("queue", later.lease_token)
 
 
 def a_wait_ends_at_its_time_or_by_kill():
@@ -91,9 +91,9 @@ def a_wait_ends_at_its_time_or_by_kill():
     for kill in "KILL", "KILL QUERY":
         future = waiting("short", wait_ms=-1)
         row = line.rows("WAITERS short")[0]
-        assert line.ask(f"{kill} {row.split('id=')[1].split()[0]}") == "1"
+        assert line.ask(f"{kill} {row.split('session=')[1].split()[0]}") == "1"
         assert refused("ABORTED", future.result, PATIENCE)
-    release("short", held.token)
+    release("short", held.lease_token)
 
 
 def tokens_that_are_none():
@@ -101,12 +101,12 @@ def tokens_that_are_none():
     stranger = "0" * 32
     for function in renew, release:
         assert refused("FAILED_PRECONDITION", function, "yours", stranger)
-        assert refused("NOT_FOUND", function, "nobody's", held.token), "a token is of one name"
+        assert refused("NOT_FOUND", function, "nobody's", held.lease_token), "a token is of one name"
         assert refused("NOT_FOUND", function, "nobody's", stranger)
         assert "32" in refused("INVALID_ARGUMENT", function, "yours", "short")
-    release("yours", held.token)
-    assert refused("NOT_FOUND", release, "yours", held.token)
-    assert refused("NOT_FOUND", renew, "yours", held.token)
+    release("yours", held.lease_token)
+    assert refused("NOT_FOUND", release, "yours", held.lease_token)
+    assert refused("NOT_FOUND", renew, "yours", held.lease_token)
 
 
 def arguments_that_make_no_sense():
@@ -116,12 +116,12 @@ def arguments_that_make_no_sense():
     assert refused("INVALID_ARGUMENT", listed, "n" * 65)
     for ttl_ms in 0, 9, 24 * 3_600_000 + 1, 2**64 - 1:
         assert "--lease-m" in refused("INVALID_ARGUMENT", acquire, "ttl", ttl_ms=ttl_ms)
-    for text in {"owner": "o" * 257}, {"note": "n" * 257}:
+    for text in {"client": "o" * 257}, {"note": "n" * 257}:
         assert refused("INVALID_ARGUMENT", acquire, "long", **text)
     held = acquire("ttl", ttl_ms=24 * 3_600_000, wait_ms=2**63 - 1)
-    assert refused("INVALID_ARGUMENT", renew, "ttl", held.token, ttl_ms=9)
-    assert 55_000 < left_ms(renew("ttl", held.token, ttl_ms=60_000)) <= 60_001
-    release("ttl", held.token)
+    assert refused("INVALID_ARGUMENT", renew, "ttl", held.lease_token, ttl_ms=9)
+    assert 55_000 < left_ms(renew("ttl", held.lease_token, ttl_ms=60_000)) <= 60_001
+    release("ttl", held.lease_token)
 
 
 def shared_by_two():
@@ -130,26 +130,26 @@ def shared_by_two():
     assert [hold.fencing_token for hold in holds("read")] == [one.fencing_token, two.fencing_token]
     writer = waiting("read")
     assert refused("ABORTED", acquire, "read", mode=messages.SHARED), "it does not overtake"
-    release("read", one.token)
+    release("read", one.lease_token)
     assert not writer.done()
-    release("read", two.token)
-    release("read", writer.result(PATIENCE).token)
+    release("read", two.lease_token)
+    release("read", writer.result(PATIENCE).lease_token)
 
 
 def everybody_sees_who_and_why_and_nobody_the_token():
-    held = acquire("seen:b", owner="web-1", note="nightly backup")
+    held = acquire("seen:b", client="web-1", note="nightly backup")
     plain = acquire("seen:a")
     seen = listed("SEEN:")
     assert [lock.name for lock in seen.locks] == ["seen:a", "seen:b"] and seen.total == 2
     [hold] = holds("seen:b")
-    assert (hold.owner, hold.note, hold.wire) == ("web-1", "nightly backup", "grpc")
+    assert (hold.client, hold.note, hold.wire) == ("web-1", "nightly backup", "grpc")
     assert hold.fencing_token == held.fencing_token and hold.mode == messages.EXCLUSIVE
-    assert hold.peer.startswith("127.0.0.1:") and hold.connection_id > 0
+    assert hold.peer.startswith("127.0.0.1:") and hold.session > 0
     assert abs(hold.expires_at_ms - held.expires_at_ms) < 1_000
-    assert not holds("seen:a")[0].HasField("owner") and not holds("seen:nobody")
+    assert not holds("seen:a")[0].HasField("client") and not holds("seen:nobody")
     shown = f"{seen} {hold} {line.rows('LOCKS')} {line.rows('SESSIONS')}"
-    assert "web-1" in shown and held.token not in shown and plain.token not in shown
-    release("seen:b", held.token), release("seen:a", plain.token)
+    assert "web-1" in shown and held.lease_token not in shown and plain.lease_token not in shown
+    release("seen:b", held.lease_token), release("seen:a", plain.lease_token)
     assert listed("seen:").total == 0
 
 
@@ -161,29 +161,29 @@ def who_leaves_while_it_waits_leaves_the_queue():
     for_ever = messages.AcquireRequest(name="left", wait_ms=-1)
     assert refused("DEADLINE_EXCEEDED", locks.Acquire, for_ever, timeout=0.1)
     until(lambda: waiters("left") == 0)
-    release("left", held.token)
+    release("left", held.lease_token)
     held = acquire("vanishing")
     process = subprocess.Popen([sys.executable, __file__, *sys.argv[1:3], "vanish"])
     until(lambda: waiters("vanishing") == 1)
     process.kill(), process.wait()
     until(lambda: waiters("vanishing") == 0)
-    release("vanishing", held.token)
+    release("vanishing", held.lease_token)
 
 
 def a_lease_ends_at_its_time():
     held = acquire("brief", ttl_ms=300)
     heir = waiting("brief").result(PATIENCE)
     assert left_ms(held) <= 5
-    assert refused("FAILED_PRECONDITION", renew, "brief", held.token)
-    release("brief", heir.token)
-    assert refused("NOT_FOUND", renew, "brief", held.token)
+    assert refused("FAILED_PRECONDITION", renew, "brief", held.lease_token)
+    release("brief", heir.lease_token)
+    assert refused("NOT_FOUND", renew, "brief", held.lease_token)
     held = acquire("brief", ttl_ms=300)
     until(lambda: not holds("brief"))
-    assert refused("NOT_FOUND", renew, "brief", held.token)
+    assert refused("NOT_FOUND", renew, "brief", held.lease_token)
 
 
 def there_are_so_many_leases_at_most(most):
-    held = [acquire(f"many:{n}").token for n in range(most)]
+    held = [acquire(f"many:{n}").lease_token for n in range(most)]
     assert refused("RESOURCE_EXHAUSTED", acquire, "many:more")
     for n, token in enumerate(held):
         release(f"many:{n}", token)

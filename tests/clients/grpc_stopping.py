@@ -59,9 +59,9 @@ assert next(held).refusal.symbol == "SHUTDOWN"
 kept.request("GET", "/readyz")
 assert kept.getresponse().status == 503
 assert next(changes).status == health_pb2.HealthCheckResponse.NOT_SERVING
-renewed = locks.Renew(messages.RenewRequest(name="leased", token=lease.token))
+renewed = locks.Renew(messages.RenewRequest(name="leased", lease_token=lease.lease_token))
 assert renewed.fencing_token == lease.fencing_token, "leases go on"
-locks.Release(messages.ReleaseRequest(name="leased", token=lease.token))
+locks.Release(messages.ReleaseRequest(name="leased", lease_token=lease.lease_token))
 holds.put(release_lock("streamed"))
 assert next(held).result == 1
 assert refused("UNAVAILABLE", next, held)

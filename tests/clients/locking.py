@@ -125,7 +125,7 @@ def all_interfaces_wait_in_one_queue():
         owner = ["netlocker"] if holder == "netlocker" else []
         assert [name for name, take in tries.items() if take()] == owner
         if holder != "line":
-            assert line.ask(f"KILL {status('one')['connectionId']}") == "1"
+            assert line.ask(f"KILL {status('one')['session']}") == "1"
     wanted = {"key": "one", "timeoutMs": 20_000}
     waits = [
         lambda: post("acquire", resourceName="one", clientId="x", waitMs=20_000)[0] == 200,
@@ -139,7 +139,7 @@ def all_interfaces_wait_in_one_queue():
     assert line.ask("RELEASE_LOCK one") == "1"
     for n, wait in enumerate(waits):
         assert wait.result(PATIENCE) and not any(later.done() for later in waits[n + 1:])
-        assert line.ask(f"KILL {status('one')['connectionId']}") == "1"
+        assert line.ask(f"KILL {status('one')['session']}") == "1"
 
 
 a_lock_from_its_first_to_its_last()

@@ -68,9 +68,9 @@ impl Caller {
     }
 
     /// Gives a session a name that SESSIONS shows, where the wire can.
-    pub async fn introduce(&mut self, owner: &str) -> Option<()> {
+    pub async fn introduce(&mut self, client: &str) -> Option<()> {
         let Self::Hold(hold) = self else { return Some(()) };
-        hold.try_send(Command::Introduce(Introduce { owner: owner.to_owned(), note: String::new() })).await;
+        hold.try_send(Command::Introduce(Introduce { client: client.to_owned(), note: String::new() })).await;
         hold.heard().await.map(drop)
     }
 
@@ -142,7 +142,7 @@ fn told(line: &str) -> Option<Said> {
     Some(match line {
         "NULL" => Said::Null,
         line if line.starts_with("ERROR DEADLOCK ") => Said::Deadlock,
-        line if line.starts_with("ERROR KILLED KILL QUERY ") => Said::Interrupted,
+        line if line.starts_with("ERROR INTERRUPTED KILL QUERY ") => Said::Interrupted,
         line if line.starts_with("ERROR KILLED ") => return None,
         number => Said::Number(number.parse().unwrap_or_else(|_| panic!("{number}"))),
     })
@@ -206,7 +206,7 @@ fn said(heard: &HoldResponse) -> Said {
         (Some(number), _) => Said::Number(number),
         (None, None) => Said::Null,
         (None, Some(refusal)) if refusal.symbol == "DEADLOCK" => Said::Deadlock,
-        (None, Some(refusal)) if refusal.symbol == "KILLED" => Said::Interrupted,
+        (None, Some(refusal)) if refusal.symbol == "INTERRUPTED" => Said::Interrupted,
         (None, Some(refusal)) => panic!("{refusal:?}"),
     }
 }

@@ -40,11 +40,11 @@ impl Lender {
         Self::Grpc(grpc::locks(addr).await)
     }
 
-    /// Takes a lock; `owner` is what SESSIONS calls the lease.
-    pub async fn lend(&mut self, wish: Wish<'_>, ttl_ms: u64, owner: &str) -> Result<Lease, NoLease> {
+    /// Takes a lock; `client` is what SESSIONS calls the lease.
+    pub async fn lend(&mut self, wish: Wish<'_>, ttl_ms: u64, client: &str) -> Result<Lease, NoLease> {
         let (token, fencing_token) = match self {
-            Self::Http(addr) => by_http(*addr, wish, ttl_ms, owner).await?,
-            Self::Grpc(locks) => by_grpc(locks, wish, ttl_ms, owner).await?,
+            Self::Http(addr) => by_http(*addr, wish, ttl_ms, client).await?,
+            Self::Grpc(locks) => by_grpc(locks, wish, ttl_ms, client).await?,
         };
         Ok(Lease { lender: self.clone(), name: wish.name.to_owned(), token, fencing_token })
     }
@@ -54,18 +54,18 @@ async fn by_http(
     addr: SocketAddr,
     Wish { name, mode, wait_ms }: Wish<'_>,
     ttl_ms: u64,
-    owner: &str,
+    client: &str,
 ) -> Result<(String, u64), NoLease> {
     let mode = if mode == Mode::Shared { "shared" } else { "exclusive" };
     let wish =
-        json!({"resourceName": name, "mode": mode, "waitMs": wait_ms, "ttlMs": ttl_ms, "clientId": owner});
+        json!({"resourceName": name, "mode": mode, "waitMs": wait_ms, "ttlMs": ttl_ms, "clientId": client});
     let (code, told) = http::post(addr, "/api/lock/acquire", &wish).await;
     match told["status"].as_str() {
         Some("Acquired") => {
             Ok((told["lockToken"].as_str().unwrap().to_owned(), told["fencingToken"].as_u64().unwrap()))
         }
         Some("Busy") => Err(NoLease::Busy),
-        Some("Killed") => Err(NoLease::Killed),
+        Some("Killed" | "Interrupted") => Err(NoLease::Killed),
         _ => panic!("{code} {told}"),
     }
 }
@@ -74,14 +74,14 @@ async fn by_grpc(
     locks: &mut LocksClient<Channel>,
     Wish { name, mode, wait_ms }: Wish<'_>,
     ttl_ms: u64,
-    owner: &str,
+    client: &str,
 ) -> Result<(String, u64), NoLease> {
     let mode = if mode == Mode::Shared { LockMode::Shared } else { LockMode::Exclusive };
-    let (ttl_ms, owner) = (Some(ttl_ms), Some(owner.to_owned()));
+    let (ttl_ms, client) = (Some(ttl_ms), Some(client.to_owned()));
     let wish =
-        AcquireRequest { name: name.to_owned(), mode: mode.into(), wait_ms, ttl_ms, owner, note: None };
+        AcquireRequest { name: name.to_owned(), mode: mode.into(), wait_ms, ttl_ms, client, note: None };
     match locks.acquire(wish).await {
-        Ok(told) => Ok((told.get_ref().token.clone(), told.get_ref().fencing_token)),
+        Ok(told) => Ok((told.get_ref().lease_token.clone(), told.get_ref().fencing_token)),
         Err(told) if told.code() == Code::Aborted && told.message().starts_with("the lock is held") => {
             Err(NoLease::Busy)
         }
@@ -94,19 +94,21 @@ impl Lease {
     /// A heartbeat. As RELEASE_LOCK says it: 1 if the lease goes on, 0 if others hold the lock, NULL if
     /// nobody does.
     pub async fn renew(&mut self) -> Said {
-        let (name, token) = (self.name.clone(), self.token.clone());
+        let (name, lease_token) = (self.name.clone(), self.token.clone());
         match &mut self.lender {
-            Lender::Http(addr) => post(*addr, "heartbeat", &name, &token).await,
-            Lender::Grpc(locks) => said(locks.renew(RenewRequest { name, token, ttl_ms: None }).await.err()),
+            Lender::Http(addr) => post(*addr, "heartbeat", &name, &lease_token).await,
+            Lender::Grpc(locks) => {
+                said(locks.renew(RenewRequest { name, lease_token, ttl_ms: None }).await.err())
+            }
         }
     }
 
     /// The same words.
     pub async fn release(&mut self) -> Said {
-        let (name, token) = (self.name.clone(), self.token.clone());
+        let (name, lease_token) = (self.name.clone(), self.token.clone());
         match &mut self.lender {
-            Lender::Http(addr) => post(*addr, "release", &name, &token).await,
-            Lender::Grpc(locks) => said(locks.release(ReleaseRequest { name, token }).await.err()),
+            Lender::Http(addr) => post(*addr, "release", &name, &lease_token).await,
+            Lender::Grpc(locks) => said(locks.release(ReleaseRequest { name, lease_token }).await.err()),
         }
     }
 }

@@ -273,8 +273,8 @@ pub(crate) async fn reaper(round: &Round, mut dice: Dice) {
 /// Its number, and that under which it is written down.
 fn victim(row: &str) -> Option<(u32, u32)> {
     let field = |key: &str| row.split(' ').find_map(|field| field.strip_prefix(key));
-    let id = field("id=")?.parse().ok()?;
-    let nameless = field("user=").and_then(|user| user.parse().ok()).filter(|number| *number >= NAMELESS);
+    let id = field("session=")?.parse().ok()?;
+    let nameless = field("client=").and_then(|user| user.parse().ok()).filter(|number| *number >= NAMELESS);
     match field("wire=")? {
         "line" | "mysql" => Some((id, id)),
         _ => nameless.map(|session| (id, session)),

@@ -27,7 +27,7 @@ pub(crate) enum Op {
     Ask(Mode, Fate),
     /// A request that does not wait.
     Try(Mode, Fate),
-    /// A request that is refused as a deadlock: it would have had to wait. Whether there was a circle is
+    /// A request that is refused as a deadlock: it would have had to wait. Whether there was a cycle is
     /// not for one lock to say.
     Refused(Mode),
     /// The lock is held so, with this token.

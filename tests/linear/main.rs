@@ -68,7 +68,7 @@ async fn play(server: &TestServer, seed: u64) -> Round {
         )
     };
     tokio::select! { _ = all => {}, () = reaper(&round, dice(11)) => {} }
-    server.until(|stats| stats.connections == 0 && stats.table.locks == 0 && stats.table.waiters == 0).await;
+    server.until(|stats| stats.sessions == 0 && stats.table.locks == 0 && stats.table.waiters == 0).await;
     round
 }
 

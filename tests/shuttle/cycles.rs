@@ -1,18 +1,18 @@
 //! Deadlocks: each one is told, to one who waits in it, and nothing else is told as one.
 //!
-//! Here nobody gives up. So a circle that were not told would hang, which shuttle reports; and one
+//! Here nobody gives up. So a cycle that were not told would hang, which shuttle reports; and one
 //! that is told must still stand when it is looked at, since only its last waiter can undo it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use getlockd::lock::{Circle, Link, Mode, Owner, Patience, SessionId, Table, Taken, Verdict};
+use getlockd::lock::{Cycle, Link, Mode, Owner, Patience, SessionId, Table, Taken, Verdict};
 
 use crate::{
     owners::{World, from, owners},
     schedules::{below, block_on, many, names},
 };
 
-/// Whether it is held now; not if waiting for it would have closed a circle, which is checked.
+/// Whether it is held now; not if waiting for it would have closed a cycle, which is checked.
 pub fn take(world: &World, owner: &mut Owner, lock: usize, mode: Mode) -> bool {
     let (me, name) = (owner.id(), &world.names[lock]);
     match owner.take(name.clone(), mode, Patience::Queue) {
@@ -22,16 +22,16 @@ pub fn take(world: &World, owner: &mut Owner, lock: usize, mode: Mode) -> bool {
             assert!(matches!(verdict, Verdict::Granted(_)), "nobody ended this wait: {verdict:?}");
             true
         }
-        Taken::Deadlock(circle) => {
-            assert_eq!((circle.0[0].waiter, &circle.0[0].name), (me, name));
-            assert_it_stands(&world.table, me, &circle);
+        Taken::Deadlock(cycle) => {
+            assert_eq!((cycle.0[0].waiter, &cycle.0[0].name), (me, name));
+            assert_it_stands(&world.table, me, &cycle);
             false
         }
         Taken::Busy | Taken::Full => unreachable!(),
     }
 }
 
-fn assert_it_stands(table: &Table, asker: SessionId, Circle(links): &Circle) {
+fn assert_it_stands(table: &Table, asker: SessionId, Cycle(links): &Cycle) {
     let next = links.iter().cycle().skip(1);
     for (Link { waiter, name, holder }, next) in links.iter().zip(next) {
         let holders = table.holds_of(name, 10).rows;
@@ -99,7 +99,7 @@ pub fn any_two() {
 }
 
 #[test]
-fn every_circle_is_told_and_every_one_told_stands() {
+fn every_cycle_is_told_and_every_one_told_stands() {
     many(any_two);
 }
 
@@ -134,6 +134,6 @@ pub fn one_releases_first() {
 }
 
 #[test]
-fn a_chain_that_was_a_circle_a_moment_ago_is_none() {
+fn a_chain_that_was_a_cycle_a_moment_ago_is_none() {
     many(one_releases_first);
 }

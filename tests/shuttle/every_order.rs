@@ -4,7 +4,7 @@ use getlockd::lock::{Mode, Owner, Patience, SessionId, Taken, Verdict, Wait};
 use shuttle::thread;
 
 use crate::{
-    circles,
+    cycles,
     owners::{
         World, drop_or_take, from, give_up, one_after_the_other, owners, shares_and_releases, take,
         takes_and_releases, takes_or_gives_up,
@@ -78,9 +78,9 @@ const A: (usize, Mode) = (0, Mode::Exclusive);
 const B: (usize, Mode) = (1, Mode::Exclusive);
 const SHARED_A: (usize, Mode) = (0, Mode::Shared);
 
-/// Takes one more, if that closes no circle.
+/// Takes one more, if that closes no cycle.
 fn takes(world: &World, mut owner: Owner, lock: (usize, Mode)) {
-    if circles::take(world, &mut owner, lock.0, lock.1) {
+    if cycles::take(world, &mut owner, lock.0, lock.1) {
         world.work(&owner, lock.0, lock.1);
     }
 }

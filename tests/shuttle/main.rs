@@ -5,7 +5,7 @@
 //! A failure prints its schedule, for `shuttle::replay`.
 #![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used)]
 
-mod circles;
+mod cycles;
 mod every_order;
 #[path = "../common/inside.rs"]
 mod inside;
@@ -16,7 +16,7 @@ mod sessions;
 
 #[test]
 fn a_schedule_can_be_run_again() {
-    for scenario in [owners::no_circle, circles::any_two, sessions::drain, sessions::anything] {
+    for scenario in [owners::no_cycle, cycles::any_two, sessions::drain, sessions::anything] {
         schedules::twice(scenario);
     }
 }

@@ -285,11 +285,11 @@ fn take_somehow(owner: &mut Owner, name: &Name, mode: Mode) -> bool {
             };
             matches!(verdict, Some(Verdict::Granted(_)))
         }
-        Taken::Deadlock(circle) => panic!("told of a deadlock where there is none: {circle:?}"),
+        Taken::Deadlock(cycle) => panic!("told of a deadlock where there is none: {cycle:?}"),
     }
 }
 
-/// Only ever waits for a lock behind all that it holds, so no circle can close.
+/// Only ever waits for a lock behind all that it holds, so no cycle can close.
 fn climbs(world: &World, mut owner: Owner) {
     let mut held: Vec<(usize, Mode)> = Vec::new();
     for _ in 0..5 {
@@ -312,11 +312,11 @@ fn climbs(world: &World, mut owner: Owner) {
     }
 }
 
-pub fn no_circle() {
+pub fn no_cycle() {
     owners(&World::new(names()), [climbs, climbs, climbs]);
 }
 
 #[test]
 fn no_deadlock_is_told_where_there_is_none() {
-    many(no_circle);
+    many(no_cycle);
 }

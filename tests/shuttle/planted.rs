@@ -2,7 +2,7 @@
 
 use getlockd::planted::Bug;
 
-use crate::{circles, every_order, owners, schedules::with, sessions};
+use crate::{cycles, every_order, owners, schedules::with, sessions};
 
 #[test]
 #[should_panic(expected = "something is left")]
@@ -49,13 +49,13 @@ fn a_dropped_upgrade_that_stays() {
 #[test]
 #[should_panic(expected = "told of a deadlock where there is none")]
 fn a_deadlock_through_a_lock_that_was_released() {
-    with(Bug::StaleHolder, circles::one_releases_first);
+    with(Bug::StaleHolder, cycles::one_releases_first);
 }
 
 #[test]
 #[should_panic(expected = "told of a deadlock where there is none")]
 fn a_deadlock_through_a_lock_that_was_released_in_a_crowd() {
-    with(Bug::StaleHolder, owners::no_circle);
+    with(Bug::StaleHolder, owners::no_cycle);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_wait_that_was_granted_and_stands_in_the_graph() {
 #[test]
 #[should_panic(expected = "deadlock! blocked tasks")]
 fn a_deadlock_that_closes_between_check_and_wait() {
-    with(Bug::CheckThenWait, circles::two_cross);
+    with(Bug::CheckThenWait, cycles::two_cross);
 }
 
 /// So the two locks are in different shards, or there were no such order.

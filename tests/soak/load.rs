@@ -82,7 +82,7 @@ enum Over {
 }
 
 impl Visitor<'_> {
-    /// One lock, and more of them behind it: so circles arise.
+    /// One lock, and more of them behind it: so cycles arise.
     async fn act(&mut self, dice: &mut Dice) -> Result<(), Over> {
         if dice.below(5) < 2
             && let Some(held) = self.held.pop()
@@ -251,8 +251,8 @@ pub(crate) async fn killer(world: Arc<World>, mut dice: Dice) {
 /// Its number, and that under which it claims.
 fn victim(row: &str) -> Option<(u32, u32)> {
     let field = |key: &str| row.split(' ').find_map(|field| field.strip_prefix(key));
-    let id = field("id=")?.parse().ok()?;
+    let id = field("session=")?.parse().ok()?;
     let owner =
-        if matches!(field("wire=")?, "line" | "mysql") { id } else { field("user=")?.parse().ok()? };
+        if matches!(field("wire=")?, "line" | "mysql") { id } else { field("client=")?.parse().ok()? };
     Some((id, owner))
 }

@@ -241,7 +241,7 @@ async fn who_does_not_shake_hands_in_time_is_closed_and_the_drain_does_not_wait(
     let mut server = TestServer::with(&authority.sign("server").flags(&["--login-time", "1h"]));
     let mut slow = TcpStream::connect(server.addr).await.unwrap();
     slow.write_all(b"\x16\x03\x01").await.unwrap();
-    server.until(|stats| stats.connections == 1).await;
+    server.until(|stats| stats.sessions == 1).await;
     server.stop();
     server.stopped().await;
 }

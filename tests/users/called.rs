@@ -20,7 +20,7 @@ async fn what_calls_itself_something_else_is_shown_with_its_user() {
     let mut app1 = line(&server, "app1").await;
     for list in ["LOCKS", "SESSIONS"] {
         let told = app1.list(list).await;
-        assert!(told[0].contains(" user=ops account=app1 "), "{told:?}");
+        assert!(told[0].contains(" client=ops user=app1 "), "{told:?}");
     }
     // One who says nothing of himself is shown by his user alone.
     assert!(app1.list("SESSIONS").await[1].ends_with(" user=app1"));
@@ -43,8 +43,8 @@ async fn http_shows_what_calls_itself_something_else_with_its_user() {
     pretender(&server).await;
     for path in ["/api/locks", "/api/lock/status/app1:a", "/api/lock/why/app1:a", "/api/sessions"] {
         let (_, told) = app1(&server, "GET", path, "").await;
-        assert!(told.contains("\"clientId\":\"ops\",\"account\":\"app1\","), "{path}: {told}");
-        assert_eq!(told.matches("account").count(), 1, "{path}: {told}");
+        assert!(told.contains("\"client\":\"ops\",\"user\":\"app1\","), "{path}: {told}");
+        assert_eq!(told.matches("\"client\":").count(), 1, "{path}: {told}");
     }
 }
 
@@ -58,7 +58,7 @@ async fn grpc_shows_what_calls_itself_something_else_with_its_user() {
     let sessions =
         locks.sessions(with_login(SessionsRequest {}, &login)).await.unwrap().into_inner().sessions;
     let (lock, lease, own) = (&list[0], &sessions[0], &sessions[1]);
-    assert_eq!((lock.owner.as_deref(), lock.account.as_deref()), (Some("ops"), Some("app1")));
-    assert_eq!((lease.owner.as_deref(), lease.account.as_deref()), (Some("ops"), Some("app1")));
-    assert_eq!((own.owner.as_deref(), own.account.as_deref()), (Some("app1"), None));
+    assert_eq!((lock.client.as_deref(), lock.user.as_deref()), (Some("ops"), Some("app1")));
+    assert_eq!((lease.client.as_deref(), lease.user.as_deref()), (Some("ops"), Some("app1")));
+    assert_eq!((own.client.as_deref(), own.user.as_deref()), (None, Some("app1")));
 }

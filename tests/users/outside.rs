@@ -120,7 +120,7 @@ async fn http_shows_and_takes_nothing_outside() {
         ("GET", "/api/lock/why/app2:a", String::new()),
         ("GET", "/api/lock/history/app2:a", String::new()),
         ("POST", &format!("/api/session/{id}/kill"), String::new()),
-        ("POST", &format!("/api/session/{id}/interrupt"), String::new()),
+        ("POST", &format!("/api/session/{id}/cancel-wait"), String::new()),
     ] {
         let (status, told) = app1(&server, method, path, &body).await;
         assert!(status == 403 && told.contains("\"Forbidden\""), "{path}: {status} {told}");
@@ -150,7 +150,7 @@ async fn a_lease_is_renewed_by_nobody_but_the_user_who_took_it() {
 async fn grpc_shows_and_takes_nothing_outside() {
     let file = File::new();
     let server = file.server();
-    let (mut stranger, connection_id) = stranger(&server).await;
+    let (mut stranger, session) = stranger(&server).await;
     let mut locks = locks(server.http).await;
     let login = basic("app1", "secret of app1");
     assert_eq!(acquire(&mut locks, &login, "app2:b").await, Err(Code::PermissionDenied));
@@ -163,8 +163,8 @@ async fn grpc_shows_and_takes_nothing_outside() {
     assert_eq!(why.unwrap_err().code(), Code::PermissionDenied);
     let history = locks.history(with_login(HistoryRequest { name: of_app2() }, &login)).await;
     assert_eq!(history.unwrap_err().code(), Code::PermissionDenied);
-    for only_wait in [false, true] {
-        let kill = KillRequest { connection_id, only_wait };
+    for cancel_wait in [false, true] {
+        let kill = KillRequest { session, cancel_wait };
         let killed = locks.kill(with_login(kill, &login)).await;
         assert_eq!(killed.unwrap_err().code(), Code::PermissionDenied);
     }
@@ -181,7 +181,7 @@ async fn grpc_shows_and_takes_nothing_outside() {
 }
 
 #[tokio::test]
-async fn a_circle_and_a_chain_hide_what_may_not_be_seen() {
+async fn a_cycle_and_a_chain_hide_what_may_not_be_seen() {
     let file = File::new();
     file.write(&[
         user("app1", &["app1:", "both:"], &[], false),
@@ -199,7 +199,7 @@ async fn a_circle_and_a_chain_hide_what_may_not_be_seen() {
     third.send("GET_LOCK app2:b 60").await;
     server.until_waiting(2).await;
     let why = one.list("WHY both:c").await;
-    assert!(why[0].ends_with("waiting_for='(hidden)'"), "{why:?}");
+    assert!(why[0].ends_with("waits_for='(hidden)'"), "{why:?}");
     assert_eq!(why.len(), 2, "app2:b itself is not shown, both:a behind it is: {why:?}");
     let told = one.ask("GET_LOCK both:c 60").await;
     assert!(

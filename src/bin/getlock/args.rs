@@ -34,7 +34,7 @@ A lock that is called as one of the commands above: getlock run ls -- COMMAND";
 ///
 ///   getlock --once 55m nightly -- ./backup.sh     # one of many machines, once an hour
 ///
-/// The command finds GETLOCK_NAME, GETLOCK_FENCING_TOKEN and GETLOCK_CONNECTION_ID in its
+/// The command finds GETLOCK_NAME, GETLOCK_FENCING_TOKEN and GETLOCK_SESSION in its
 /// environment. The signals TERM, HUP, INT, QUIT, USR1 and USR2 are passed on to it.
 #[derive(Debug, Parser)]
 #[command(
@@ -88,10 +88,10 @@ pub(crate) enum Task {
     /// End a session, and free its locks
     Kill {
         /// Its number, as the lists show it
-        id: u32,
-        /// Only end what it waits for
+        session: u32,
+        /// Cancel its wait, and let the session and its locks be
         #[arg(long)]
-        wait: bool,
+        cancel_wait: bool,
     },
     /// Show locks and queues as they change; q quits
     Top {

@@ -75,8 +75,8 @@ fn spawn(name: &str, lock: &Guard, words: &[&OsString]) -> io::Result<Child> {
     Command::new(words[0])
         .args(&words[1..])
         .env("GETLOCK_NAME", name)
-        .env("GETLOCK_FENCING_TOKEN", lock.token().to_string())
-        .env("GETLOCK_CONNECTION_ID", lock.connection_id().to_string())
+        .env("GETLOCK_FENCING_TOKEN", lock.fencing_token().to_string())
+        .env("GETLOCK_SESSION", lock.session().to_string())
         .spawn()
 }
 

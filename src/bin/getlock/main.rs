@@ -3,6 +3,7 @@
 mod args;
 mod child;
 mod exit;
+mod json;
 mod lists;
 mod once;
 mod run;
@@ -52,7 +53,7 @@ async fn perform(Cli { server, run, task }: Cli) -> Result<u8, Failure> {
         Some(Task::Ls { prefix, json }) => return lists::ls(&server, &prefix, json).await,
         Some(Task::Why { name, json }) => return lists::why(&server, &name, json).await,
         Some(Task::Sessions { json }) => return lists::sessions(&server, json).await,
-        Some(Task::Kill { id, wait }) => return lists::kill(&server, id, wait).await,
+        Some(Task::Kill { session, cancel_wait }) => return lists::kill(&server, session, cancel_wait).await,
         Some(Task::Top { prefix }) => return top::top(&server, &prefix).await,
         Some(Task::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "getlock", &mut io::stdout());

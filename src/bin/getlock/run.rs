@@ -26,8 +26,8 @@ pub(crate) async fn run(server: &ServerArgs, args: &RunArgs) -> Result<u8, Failu
     let Some(lock) = take(server, args, &connection).await? else { return Ok(not_granted(args)) };
     let granted = Instant::now();
     if args.verbose {
-        let (name, token, waited) = (written(&args.name), lock.token(), granted - asked);
-        say(&format_args!("took {name} after {:.3} s, token {token}", waited.as_secs_f64()));
+        let (name, token, waited) = (written(&args.name), lock.fencing_token(), granted - asked);
+        say(&format_args!("took {name} after {:.3} s, fencing token {token}", waited.as_secs_f64()));
     }
     // From here on signals are for the command.
     let mut signals = Signals::new().map_err(Failure::system)?;
@@ -57,9 +57,9 @@ async fn take(
             connection.lock(name, timeout).await
         }
     };
-    match waiting::shown(server, args, connection.id(), take).await {
-        // KILL QUERY: somebody wants it not to wait any longer.
-        Err(Error::Refused(refused)) if refused.symbol == "KILLED" => {
+    match waiting::shown(server, args, connection.session(), take).await {
+        // Somebody wants it not to wait any longer.
+        Err(Error::Refused(refused)) if ["INTERRUPTED", "KILLED"].contains(&&*refused.symbol) => {
             say(&refused);
             Ok(None)
         }

@@ -37,7 +37,7 @@ const GAP: usize = 2;
 /// No text is made narrower.
 const NARROWEST: usize = 8;
 /// Where there is no place for all columns, these are left out, the first first.
-const LEFT_OUT: [&str; 7] = ["note", "expires", "token", "mode", "user", "owner", "peer"];
+const LEFT_OUT: [&str; 8] = ["note", "expires", "fencing_token", "mode", "user", "client", "session", "peer"];
 
 /// The lines of a table, its head first.
 pub(crate) fn lines(columns: &[Column], rows: &[Row]) -> Vec<String> {
@@ -117,7 +117,7 @@ fn add(line: &mut String, kind: Kind, width: usize, text: &str, style: Style) {
 fn style(column: &Column, text: &str) -> Style {
     match column.key {
         _ if text == "-" || text == "0" => QUIET,
-        "waiting_for" | "waiters" => WAITS,
+        "waits_for" | "waiters" => WAITS,
         _ => Style::new(),
     }
 }

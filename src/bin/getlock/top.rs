@@ -217,7 +217,7 @@ fn head(stats: &Row, host: &str, rate: f64, width: usize) -> String {
         (format!(" at {host}"), 5),
         (format!(", up {uptime}"), 1),
         (":".to_owned(), 8),
-        (format!(" {},", many("connections", "connection")), 2),
+        (format!(" {},", many("sessions", "session")), 2),
         (format!(" {}", many("locks", "lock")), 8),
         (format!(", {} waiting", number("waiters")), 7),
         (format!(", {rate:.0} grants/s"), 3),
@@ -245,7 +245,7 @@ async fn queue(connection: &Connection, lock: &Row) -> Result<Vec<String>, Error
         format!(
             "  {}: session {} at {}, {}, waits for {waited}",
             nth(at + 1),
-            field("id"),
+            field("session"),
             field("peer"),
             field("mode")
         )

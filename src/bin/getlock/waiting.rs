@@ -29,7 +29,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 pub(crate) async fn shown<T>(
     server: &ServerArgs,
     args: &RunArgs,
-    id: u32,
+    session: u32,
     wait: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     let on_terminal = stderr().is_terminal();
@@ -44,19 +44,19 @@ pub(crate) async fn shown<T>(
     let mut display = Display { on_terminal, last: None };
     let taken = tokio::select! {
         taken = &mut wait => taken,
-        never = refresh(server, args, id, &mut display) => match never {},
+        never = refresh(server, args, session, &mut display) => match never {},
     };
     display.clear();
     taken
 }
 
 /// From a connection of its own: the other one waits.
-async fn refresh(server: &ServerArgs, args: &RunArgs, id: u32, display: &mut Display) -> Infallible {
+async fn refresh(server: &ServerArgs, args: &RunArgs, session: u32, display: &mut Display) -> Infallible {
     let began = Instant::now();
     loop {
         // It is for show: without it, the wait goes on.
         if let Ok(watcher) = server.connect().await {
-            while let Ok(seen) = look(&watcher, &args.name, id).await {
+            while let Ok(seen) = look(&watcher, &args.name, session).await {
                 display.show(&args.name, &seen, began.elapsed() + PATIENCE);
                 sleep(REFRESH).await;
             }
@@ -73,13 +73,13 @@ struct Seen {
     queue: usize,
 }
 
-async fn look(connection: &Connection, name: &str, id: u32) -> Result<Seen, Error> {
+async fn look(connection: &Connection, name: &str, session: u32) -> Result<Seen, Error> {
     let folded = Name::new(name)?;
     let (locks, waiters) = tokio::try_join!(connection.locks(name), connection.waiters(name))?;
     let mut holders = locks.rows.into_iter().filter(|row| row.get("name") == Some(folded.as_str()));
     let holder = holders.next();
     let List { rows, total: queue } = waiters;
-    let place = rows.iter().position(|row| row.number("id") == Some(id)).map(|before| before + 1);
+    let place = rows.iter().position(|row| row.number("session") == Some(session)).map(|before| before + 1);
     Ok(Seen { holder, others: holders.count(), place, queue })
 }
 
@@ -118,11 +118,14 @@ impl Display {
 
 fn holder(seen: &Seen) -> String {
     let Some(row) = &seen.holder else { return "nobody holds it".to_owned() };
-    let (owner, peer) = (row.get("owner").unwrap_or("?"), row.get("peer").unwrap_or("?"));
-    let who = row.get("user").map_or_else(|| peer.to_owned(), |user| format!("{} at {peer}", written(user)));
+    let (session, peer) = (row.get("session").unwrap_or("?"), row.get("peer").unwrap_or("?"));
+    let who = row
+        .get("client")
+        .or(row.get("user"))
+        .map_or_else(|| peer.to_owned(), |who| format!("{} at {peer}", written(who)));
     let note = row.get("note").map_or_else(String::new, |note| format!(", {}", written(note)));
     let others = if seen.others == 0 { String::new() } else { format!(" and {} more", seen.others) };
-    format!("held by {who} (session {owner}{note}){others}")
+    format!("held by {who} (session {session}{note}){others}")
 }
 
 /// 1st, 2nd, 3rd, 4th, 11th, 21st.

@@ -11,17 +11,17 @@ pub struct AcquireRequest {
     /// How long the lease runs without a heartbeat; 45 seconds if it is left out.
     #[prost(uint64, optional, tag = "4")]
     pub ttl_ms: ::core::option::Option<u64>,
-    /// Who takes it and why, for people; at most 256 characters each.
+    /// What the client calls itself and why it takes the lock, for people; at most 256 characters each.
     #[prost(string, optional, tag = "5")]
-    pub owner: ::core::option::Option<::prost::alloc::string::String>,
+    pub client: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(string, optional, tag = "6")]
     pub note: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AcquireResponse {
-    /// Needed to renew and to release. 32 hexadecimal digits.
+    /// The secret of the lease, needed to renew and to release it. 32 hexadecimal digits.
     #[prost(string, tag = "1")]
-    pub token: ::prost::alloc::string::String,
+    pub lease_token: ::prost::alloc::string::String,
     /// Grows with every grant of the lock.
     #[prost(uint64, tag = "2")]
     pub fencing_token: u64,
@@ -38,7 +38,7 @@ pub struct RenewRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
-    pub token: ::prost::alloc::string::String,
+    pub lease_token: ::prost::alloc::string::String,
     /// A new time to live; as before if it is left out.
     #[prost(uint64, optional, tag = "3")]
     pub ttl_ms: ::core::option::Option<u64>,
@@ -60,7 +60,7 @@ pub struct ReleaseRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
-    pub token: ::prost::alloc::string::String,
+    pub lease_token: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReleaseResponse {}
@@ -99,15 +99,17 @@ pub struct Lock {
     pub name: ::prost::alloc::string::String,
     #[prost(enumeration = "Mode", tag = "2")]
     pub mode: i32,
+    /// The session that holds it.
     #[prost(uint32, tag = "3")]
-    pub connection_id: u32,
+    pub session: u32,
     /// The wire and the address that it was taken from.
     #[prost(string, tag = "4")]
     pub wire: ::prost::alloc::string::String,
     #[prost(string, tag = "5")]
     pub peer: ::prost::alloc::string::String,
+    /// What the client calls itself; absent if it does not.
     #[prost(string, optional, tag = "6")]
-    pub owner: ::core::option::Option<::prost::alloc::string::String>,
+    pub client: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(string, optional, tag = "7")]
     pub note: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(uint64, tag = "8")]
@@ -119,9 +121,9 @@ pub struct Lock {
     pub expires_at_ms: ::core::option::Option<i64>,
     #[prost(uint64, tag = "11")]
     pub waiters: u64,
-    /// The user that it was let in as, where it calls itself something else.
+    /// Whom the session logged in as; absent without a login.
     #[prost(string, optional, tag = "12")]
-    pub account: ::core::option::Option<::prost::alloc::string::String>,
+    pub user: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WaitersRequest {
@@ -139,7 +141,7 @@ pub struct WaitersResponse {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Waiter {
     #[prost(uint32, tag = "1")]
-    pub connection_id: u32,
+    pub session: u32,
     /// Empty if it ended in this moment.
     #[prost(string, tag = "2")]
     pub peer: ::prost::alloc::string::String,
@@ -183,13 +185,13 @@ pub struct HistoryResponse {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EndedHold {
     #[prost(uint32, tag = "1")]
-    pub connection_id: u32,
+    pub session: u32,
     #[prost(string, tag = "2")]
     pub wire: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub peer: ::prost::alloc::string::String,
     #[prost(string, optional, tag = "4")]
-    pub owner: ::core::option::Option<::prost::alloc::string::String>,
+    pub client: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(enumeration = "Mode", tag = "5")]
     pub mode: i32,
     #[prost(uint64, tag = "6")]
@@ -202,6 +204,8 @@ pub struct EndedHold {
     /// A word that protocol.md has in part 8: release, disconnect, killed, expired and others.
     #[prost(string, tag = "9")]
     pub cause: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "10")]
+    pub user: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SessionsRequest {}
@@ -216,13 +220,13 @@ pub struct SessionsResponse {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Session {
     #[prost(uint32, tag = "1")]
-    pub connection_id: u32,
+    pub session: u32,
     #[prost(string, tag = "2")]
     pub wire: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub peer: ::prost::alloc::string::String,
     #[prost(string, optional, tag = "4")]
-    pub owner: ::core::option::Option<::prost::alloc::string::String>,
+    pub client: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(string, optional, tag = "5")]
     pub note: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(uint64, tag = "6")]
@@ -234,16 +238,16 @@ pub struct Session {
     /// Of a lease: in milliseconds since 1970.
     #[prost(int64, optional, tag = "9")]
     pub expires_at_ms: ::core::option::Option<i64>,
-    /// The user that it was let in as, where it calls itself something else.
     #[prost(string, optional, tag = "10")]
-    pub account: ::core::option::Option<::prost::alloc::string::String>,
+    pub user: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatsRequest {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatsResponse {
+    /// Sessions that live now.
     #[prost(uint64, tag = "1")]
-    pub connections: u64,
+    pub sessions: u64,
     #[prost(uint64, tag = "2")]
     pub locks: u64,
     #[prost(uint64, tag = "3")]
@@ -254,8 +258,9 @@ pub struct StatsResponse {
     pub timeouts: u64,
     #[prost(uint64, tag = "6")]
     pub deadlocks: u64,
+    /// Holds whose session ended before they were released.
     #[prost(uint64, tag = "7")]
-    pub releases_by_disconnect: u64,
+    pub abandoned: u64,
     #[prost(uint64, tag = "8")]
     pub uptime_ms: u64,
     #[prost(string, tag = "9")]
@@ -264,10 +269,10 @@ pub struct StatsResponse {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KillRequest {
     #[prost(uint32, tag = "1")]
-    pub connection_id: u32,
-    /// Ends its wait only; the session and all that it holds stay.
+    pub session: u32,
+    /// Cancels its wait only; the session and all that it holds stay.
     #[prost(bool, tag = "2")]
-    pub only_wait: bool,
+    pub cancel_wait: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KillResponse {
@@ -315,7 +320,7 @@ pub struct ReleaseAllLocks {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Introduce {
     #[prost(string, tag = "1")]
-    pub owner: ::prost::alloc::string::String,
+    pub client: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub note: ::prost::alloc::string::String,
 }
@@ -335,7 +340,7 @@ pub struct HoldResponse {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Refusal {
-    /// A word that protocol.md has in part 3: DEADLOCK, LIMIT, KILLED, SHUTDOWN, BAD_NAME,
+    /// A word that protocol.md has in part 3: DEADLOCK, LIMIT, INTERRUPTED, SHUTDOWN, BAD_NAME,
     /// UNKNOWN_COMMAND.
     #[prost(string, tag = "1")]
     pub symbol: ::prost::alloc::string::String,
