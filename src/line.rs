@@ -9,7 +9,7 @@ mod grammar;
 mod verbs;
 mod write;
 
-pub use codec::{Codec, MAX_LINE};
+pub use codec::{Ahead, Codec, MAX_LINE};
 pub use connection::{refusal, serve};
 pub use error::{Refusal, Untrusted};
 pub use verbs::{Request, Verb};

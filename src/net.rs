@@ -5,7 +5,7 @@ mod burst;
 mod door;
 mod listen;
 mod prefixed;
-mod stall;
+mod silence;
 mod stream;
 mod tls;
 mod watched;

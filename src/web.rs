@@ -34,7 +34,7 @@ use tower_service::Service;
 use crate::{
     command::Origin,
     lease::Client,
-    net::{Terms, Watch},
+    net::{Keepalive, Terms, Watch},
     session::Viewer,
     user::User,
 };
@@ -51,8 +51,8 @@ pub(crate) use reply::{handing_out, json, list, message, millis, wall_clock};
 /// client may keep its connection for the next heartbeat.
 const HEAD_TIME: Duration = Duration::from_secs(75);
 
-/// How often a client of HTTP/2 that says nothing is asked whether it lives, and how long it has to
-/// answer; both shorter where a client that is gone is to be found sooner.
+/// How often a client of HTTP/2 that says nothing is asked whether it lives; oftener where a client that is gone
+/// is to be found sooner.
 const PING: Duration = Duration::from_secs(10);
 
 /// The most requests that a connection of HTTP/2 has open: each may be a waiter.
@@ -73,12 +73,19 @@ pub struct Peer {
     gone: CancellationToken,
     /// It does not take what it asked for: its connection is to end.
     cut: CancellationToken,
+    /// For how much silence nothing is freed that it holds.
+    left: Duration,
 }
 
 impl Peer {
-    pub(crate) fn new(addr: SocketAddr) -> Self {
+    pub(crate) fn new(addr: SocketAddr, left: Duration) -> Self {
         let token = CancellationToken::new;
-        Self { addr, user: None, known: token(), gone: token(), cut: token() }
+        Self { addr, user: None, known: token(), gone: token(), cut: token(), left }
+    }
+
+    /// For how much silence nothing is freed that one of its streams holds.
+    pub(crate) fn left(&self) -> Duration {
+        self.left
     }
 
     pub(crate) fn client(&self, wire: &'static str) -> Client {
@@ -137,12 +144,12 @@ pub async fn serve(stream: TcpStream, addr: SocketAddr, web: Web) {
 
 async fn talk(io: Io, watch: &Watch, addr: SocketAddr, web: Web, login_by: Instant) {
     let Web { router, terms, stop, has_users, .. } = web;
-    let peer = Peer::new(addr);
+    let peer = Peer::new(addr, terms.keepalive.left());
     let (known, gone, cut) = (peer.known.clone(), peer.gone.clone(), peer.cut.clone());
     let service = TowerToHyperService::new(WithPeer { router, peer });
     // By TLS one that says goodbye does so in what nobody but the connection can read.
     let half_close = matches!(io, Io::Left(_));
-    let builder = builder(PING.min(terms.keepalive.0 / 3), half_close);
+    let builder = builder(terms.keepalive, half_close);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let hung_up = async {
         watch.hung_up().await;
@@ -168,7 +175,10 @@ async fn talk(io: Io, watch: &Watch, addr: SocketAddr, web: Web, login_by: Insta
     tracing::debug!(peer = %addr, error = served.err(), "connection ends");
 }
 
-fn builder(ping: Duration, half_close: bool) -> Builder<TokioExecutor> {
+fn builder(keepalive: Keepalive, half_close: bool) -> Builder<TokioExecutor> {
+    let ping = PING.min(keepalive.0 / 3);
+    // One that answers nothing is given up after as much silence as on any other wire.
+    let answer = if keepalive.left().is_zero() { ping } else { keepalive.limit() - ping };
     let mut builder = Builder::new(TokioExecutor::new());
     let mut http1 = builder.http1();
     // A client that has closed its side may still read: it is served, but does not wait.
@@ -178,7 +188,7 @@ fn builder(ping: Duration, half_close: bool) -> Builder<TokioExecutor> {
         .max_buf_size(MAX_HEAD)
         .half_close(half_close);
     let mut http2 = builder.http2();
-    http2.timer(TokioTimer::new()).keep_alive_interval(ping).keep_alive_timeout(ping);
+    http2.timer(TokioTimer::new()).keep_alive_interval(ping).keep_alive_timeout(answer);
     http2.max_concurrent_streams(STREAMS);
     builder
 }

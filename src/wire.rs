@@ -25,20 +25,23 @@ pub(crate) enum Cut {
 }
 
 /// Waits for a lock, for as long as the client is there. Meanwhile earlier replies go out, and
-/// further commands are taken in.
+/// further commands are taken in, of which `answered` may answer some at once.
 ///
 /// Cancel-safe: dropped, it leaves the queue, and no byte is lost.
 #[expect(clippy::manual_async_fn, reason = "an async fn has room for what it is given twice")]
 pub(crate) fn wait<'a>(
     io: &'a mut Burst,
     mut waiting: Waiting<'a>,
+    answered: impl FnMut(&mut Burst) + Send + 'a,
 ) -> impl Future<Output = Result<Answer, Cut>> + Send + 'a {
     async move {
-        tokio::select! {
+        let answer = tokio::select! {
             biased;
             answer = waiting.decided() => answer.map_err(Cut::Ended),
-            hung_up = io.hung_up() => Err(Cut::HungUp(hung_up)),
-        }
+            hung_up = io.hung_up(answered) => Err(Cut::HungUp(hung_up)),
+        };
+        io.answers_late();
+        answer
     }
 }
 
@@ -47,12 +50,14 @@ pub(crate) fn wait<'a>(
 ///
 /// Cancel-safe: dropped, its place among those who want to is lost, and no byte is.
 pub(crate) async fn turn(io: &mut Burst, session: &Session) -> Result<Turn, Cut> {
-    tokio::select! {
+    let turn = tokio::select! {
         biased;
         ending = session.handle().ended() => Err(Cut::Ended(ending)),
         turn = session.turn() => Ok(turn),
-        hung_up = io.hung_up(), if session.holds() > 0 => Err(Cut::HungUp(hung_up)),
-    }
+        hung_up = io.hung_up(|_| ()), if session.holds() > 0 => Err(Cut::HungUp(hung_up)),
+    };
+    io.answers_late();
+    turn
 }
 
 /// Sends the replies, unless the session ends before the client takes them.

@@ -140,7 +140,7 @@ async fn a_scene_comes_when_something_has_changed() {
         (&lock["name"], &lock["holders"], &lock["waiters"]),
         (&"nightly".into(), &1.into(), &1.into())
     );
-    let (holder, waiter) = (lock["held"][0]["id"].to_string(), lock["queue"][0]["id"].to_string());
+    let (holder, waiter) = (lock["held"][0]["session"].to_string(), lock["queue"][0]["session"].to_string());
     assert_eq!(scene["sessions"][&holder]["holds"], 2);
     assert_eq!(scene["sessions"][&waiter]["waitsFor"], "nightly");
 }

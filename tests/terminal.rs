@@ -154,10 +154,7 @@ async fn top_shows_locks_and_queues_as_they_change_and_leaves_the_terminal_as_it
     let script = "echo before; getlock top; echo ended $?; stty -a | tr ' ;' '\\n' | grep -xE 'icanon|echo|isig' | sort; cat";
     let Some(terminal) = Terminal::start(&server, script) else { return };
     let shown = terminal.until(|shown| shown.contains("1st: ")).await;
-    assert!(
-        shown.starts_with("getlockd ") && shown.contains(": 4 connections, 2 locks, 1 waiting"),
-        "{shown}"
-    );
+    assert!(shown.starts_with("getlockd ") && shown.contains(": 4 sessions, 2 locks, 1 waiting"), "{shown}");
     let rows: Vec<_> = shown.lines().collect();
     assert!(rows[2].starts_with("NAME ") && rows[3].starts_with("'two words'  exclusive "), "{shown}");
     assert!(

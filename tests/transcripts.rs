@@ -89,7 +89,7 @@ fn same_word(shown: &str, got: &str) -> bool {
     let is_token = |word: &str| word.len() == 16 && word.bytes().all(|b| b.is_ascii_digit());
     let is_time = |word: &str| word.split_once('.').is_some_and(|(_, millis)| millis.len() == 3);
     match shown.split_once('=').zip(got.split_once('=')) {
-        Some((("token", _), ("token", value))) => is_token(value),
+        Some((("fencing_token", _), ("fencing_token", value))) => is_token(value),
         Some((("peer", _), ("peer", value))) => value.starts_with("127.0.0.1:"),
         Some(((shown @ ("held" | "waited" | "age" | "uptime" | "expires"), _), (got, value))) => {
             shown == got && is_time(value)

@@ -103,7 +103,7 @@ fn request(data: &[u8]) -> Option<Request<Body>> {
     let version = if is_grpc { Version::HTTP_2 } else { Version::HTTP_11 };
     let request = Request::builder().method(method).uri(path).version(version).header(CONTENT_TYPE, kind);
     let request = client.into_iter().fold(request, |request, client| request.header("x-client-id", client));
-    let request = request.extension(Peer::new(([127, 0, 0, 1], 1).into()));
+    let request = request.extension(Peer::new(([127, 0, 0, 1], 1).into(), std::time::Duration::ZERO));
     request.body(Body::from(body)).ok()
 }
 

@@ -1,6 +1,6 @@
 //! `Hold`: a session that lives as long as its stream.
 
-use std::{collections::VecDeque, convert::Infallible, fmt};
+use std::{collections::VecDeque, convert::Infallible, fmt, time::Duration};
 
 use tokio::{sync::mpsc::Sender, time::Instant};
 use tonic::{Status, Streaming};
@@ -40,11 +40,16 @@ enum Over {
 /// Serves a stream to its end; then the session ends, and what it holds is free.
 ///
 /// Cancel-safe: dropped, it frees what the session holds.
-pub(super) async fn hold(session: Session, requests: Streaming<HoldRequest>, replies: Replies) {
+pub(super) async fn hold(
+    session: Session,
+    requests: Streaming<HoldRequest>,
+    replies: Replies,
+    left: Duration,
+) {
     // A place for the last word, whatever the client has not read by then.
     let Ok(last) = replies.clone().reserve_owned().await else { return };
     let requests = Incoming { stream: requests, ahead: VecDeque::new() };
-    let mut stream = Stream { session, requests, replies };
+    let mut stream = Stream { session, requests, replies, left };
     let Err(over) = stream.serve().await;
     drop(stream);
     let status = match over {
@@ -62,6 +67,8 @@ struct Stream {
     session: Session,
     requests: Incoming,
     replies: Replies,
+    /// For how much silence of the client nothing is freed that it holds.
+    left: Duration,
 }
 
 /// What a client asks for.
@@ -75,10 +82,17 @@ impl Incoming {
     /// Takes requests in, for as long as the client is there. What it keeps is bounded: frames that
     /// nobody reads would count against all streams of the connection.
     ///
+    /// Meanwhile it answers those that ask for how long nothing is freed.
+    ///
     /// Cancel-safe: no request is lost.
-    async fn gather(&mut self) -> Over {
+    async fn gather(&mut self, left: Duration, replies: &Replies) -> Over {
         loop {
             match self.stream.message().await {
+                Ok(Some(HoldRequest { command: Some(Asked::Keepalive(_)) })) => {
+                    if replies.try_send(Ok(keepalive(left))).is_err() {
+                        return Over::SentTooMuch;
+                    }
+                }
                 Ok(Some(request)) if self.ahead.len() < READ_AHEAD => {
                     self.ahead.push_back(Wanted::of(request));
                 }
@@ -118,7 +132,7 @@ impl Stream {
             biased;
             sent = self.replies.send(Ok(response)) => sent.map_err(|_| Over::Left),
             ending = self.session.handle().ended() => Err(Over::Ended(ending)),
-            over = self.requests.gather() => Err(over),
+            over = self.requests.gather(self.left, &self.replies) => Err(over),
         }
     }
 
@@ -126,6 +140,7 @@ impl Stream {
         let command = match wanted {
             Wanted::Run(command) => command,
             Wanted::Introduce(who) => return Ok(self.introduce(who)),
+            Wanted::Keepalive => return Ok(keepalive(self.left)),
             Wanted::Refused(response) => return Ok(response),
         };
         let taken = match &command {
@@ -135,14 +150,16 @@ impl Stream {
         let since = Instant::now();
         let answer = match self.session.start(command) {
             Progress::Done(answer) => answer,
-            Progress::Waiting(waiting) => waited(waiting, &mut self.requests, &self.replies).await?,
+            Progress::Waiting(waiting) => {
+                waited(waiting, &mut self.requests, &self.replies, self.left).await?
+            }
             Progress::Killing(killing) => killing.finish().await.map_err(Over::Ended)?,
         };
         let waited_ms = millis(since.elapsed());
         Ok(match answer {
             Ok(Reply::Int(result)) => {
                 let fencing_token = taken.filter(|_| result == 1).and_then(|name| self.session.token(&name));
-                HoldResponse { result: Some(result), refusal: None, fencing_token, waited_ms }
+                HoldResponse { result: Some(result), fencing_token, waited_ms, ..HoldResponse::default() }
             }
             Ok(_) => HoldResponse { waited_ms, ..HoldResponse::default() },
             Err(error) => refused(error.symbol(), &error),
@@ -161,19 +178,29 @@ impl Stream {
 /// Waits for a lock, for as long as the client is there. Further requests are taken in meanwhile.
 ///
 /// Cancel-safe: dropped, it leaves the queue, and no request is lost.
-async fn waited(waiting: Waiting<'_>, requests: &mut Incoming, replies: &Replies) -> Result<Answer, Over> {
+async fn waited(
+    waiting: Waiting<'_>,
+    requests: &mut Incoming,
+    replies: &Replies,
+    left: Duration,
+) -> Result<Answer, Over> {
     tokio::select! {
         biased;
         answer = waiting.finish() => answer.map_err(Over::Ended),
         () = replies.closed() => Err(Over::Left),
-        over = requests.gather() => Err(over),
+        over = requests.gather(left, replies) => Err(over),
     }
+}
+
+fn keepalive(left: Duration) -> HoldResponse {
+    HoldResponse { left_ms: Some(millis(left)), ..HoldResponse::default() }
 }
 
 /// What a request asks for: checked as it comes, so that what waits is small.
 enum Wanted {
     Run(Command),
     Introduce(Introduce),
+    Keepalive,
     Refused(HoldResponse),
 }
 
@@ -200,6 +227,7 @@ impl Wanted {
                 return Err(refused(Symbol::Limit, &told));
             }
             Asked::Introduce(who) => return Ok(Self::Introduce(who)),
+            Asked::Keepalive(_) => return Ok(Self::Keepalive),
         }))
     }
 }

@@ -138,9 +138,10 @@ impl Locks for Service {
         request: Request<Streaming<HoldRequest>>,
     ) -> Result<Response<Self::HoldStream>, Status> {
         let (place, client) = (self.0.place()?, client(&request)?);
+        let left = peer_of(&request)?.left();
         let session = client.open(self.0.hub());
         let (replies, stream) = tokio::sync::mpsc::channel(hold::UNSENT + 1);
-        let served = hold::hold(session, request.into_inner(), replies);
+        let served = hold::hold(session, request.into_inner(), replies, left);
         self.0.tasks().spawn(async move {
             served.await;
             drop(place);

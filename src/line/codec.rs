@@ -1,5 +1,7 @@
 //! Bytes to requests and responses to bytes. Pure: no socket, no clock.
 
+use std::time::Duration;
+
 use bytes::{Buf, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
@@ -75,6 +77,56 @@ fn line_length(input: &[u8], max: usize) -> Result<Option<usize>, Untrusted> {
         None if input.len() > most => Err(Untrusted::LineTooLong(max)),
         None => Ok(None),
     }
+}
+
+/// The lines behind a command that waits. They stay in the input until it is their turn, but for the questions
+/// that are answered while it waits: `KEEPALIVE`.
+#[derive(Debug, Default)]
+pub struct Ahead {
+    /// Where the first line begins that has not been looked at.
+    line: usize,
+    /// Up to where there is no end of it.
+    searched: usize,
+}
+
+impl Ahead {
+    /// Takes out the next question; how its line ended.
+    pub fn question(&mut self, input: &mut BytesMut) -> Option<Ending> {
+        while let Some(at) = memchr::memchr(b'\n', &input[self.searched..]) {
+            let end = self.searched + at + 1;
+            let ending = asks_keepalive(&input[self.line..end]);
+            if ending.is_some() {
+                input.copy_within(end.., self.line);
+                input.truncate(input.len() - (end - self.line));
+                self.searched = self.line;
+                return ending;
+            }
+            (self.line, self.searched) = (end, end);
+        }
+        self.searched = input.len();
+        None
+    }
+}
+
+/// How a line ends, and so the reply to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    crlf: bool,
+}
+
+impl Ending {
+    /// Writes the answer to a question.
+    pub fn write(self, left: Duration, output: &mut BytesMut) {
+        Response::Keepalive(left).write(&mut Lines::new(output, self.crlf));
+    }
+}
+
+/// Whether a line is the question, written as a bare word.
+fn asks_keepalive(line: &[u8]) -> Option<Ending> {
+    let crlf = line.ends_with(b"\r\n");
+    let word = line.trim_ascii();
+    let word = word.strip_suffix(b";").unwrap_or(word).trim_ascii_end();
+    word.eq_ignore_ascii_case(b"KEEPALIVE").then_some(Ending { crlf })
 }
 
 /// None for a line that is empty.

@@ -1,6 +1,6 @@
 //! One connection of the line wire, from its first byte to its end.
 
-use std::{convert::Infallible, fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, mem, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::timeout;
@@ -8,7 +8,7 @@ use tokio_util::codec::{Decoder, Encoder};
 use tracing::Instrument;
 
 use super::{
-    Codec, Hello, Request, Response,
+    Ahead, Codec, Hello, Request, Response,
     error::{Refusal, Untrusted},
 };
 use crate::{
@@ -92,7 +92,8 @@ pub fn serve(io: Burst, session: Session) -> impl Future<Output = ()> + Send {
     let origin = session.handle().origin();
     let span =
         tracing::debug_span!("connection", session = session.id().0, wire = origin.wire, peer = %origin.peer);
-    let mut connection = Connection { io, session, codec: Codec::new(max_line), idle: Idle::default() };
+    let mut connection =
+        Connection { io, session, codec: Codec::new(max_line), idle: Idle::default(), spoke: true };
     // One block, in which the connection stays where it is: a future has a place for each move.
     let served = async move {
         tracing::debug!("connection starts");
@@ -117,6 +118,8 @@ struct Connection {
     session: Session,
     codec: Codec,
     idle: Idle,
+    /// It has asked for something since it was last seen idle. A `KEEPALIVE` does not count.
+    spoke: bool,
 }
 
 /// What came of looking for a request.
@@ -191,10 +194,12 @@ impl Connection {
     fn respond(&mut self, request: Result<Request, Refusal>) -> Result<Step<'_>, Over> {
         // Of what is refused not the words: one may be a password behind a mistyped AUTH.
         tracing::trace!(request = ?request.as_ref().map_err(Refusal::symbol));
+        self.spoke |= !matches!(request, Ok(Request::Keepalive));
         let response = match request {
             Ok(Request::Run(command)) => return self.answer(command),
             Ok(Request::Auth(credentials)) => return Ok(Step::Waits(Box::pin(self.log_in(credentials)))),
             Ok(Request::Ping) => Response::Pong,
+            Ok(Request::Keepalive) => Response::Keepalive(self.io.left()),
             Ok(Request::Hello) => {
                 let Limits { line: max_line, locks_per_session: max_locks, .. } = self.session.limits();
                 Response::Hello(Hello { session: self.session.id(), max_line, max_locks })
@@ -220,7 +225,10 @@ impl Connection {
                 self.codec.encode(Response::Answer(answer), &mut self.io.output)?;
                 return Ok(Step::Done);
             }
-            Progress::Waiting(waiting) => Box::pin(wire::wait(&mut self.io, waiting)),
+            Progress::Waiting(waiting) => {
+                let mut ahead = Ahead::default();
+                Box::pin(wire::wait(&mut self.io, waiting, move |io| answer_ahead(&mut ahead, io)))
+            }
             Progress::Killing(killing) => Box::pin(async { killing.finish().await.map_err(Cut::Ended) }),
         }))
     }
@@ -252,7 +260,9 @@ impl Connection {
 
     /// Waits for more input, for the end of the session, or for too long. Cancel-safe.
     fn fill(&mut self) -> impl Future<Output = Result<(), Silence>> + Send {
-        self.idle.begin(self.session.may_idle());
+        if mem::take(&mut self.spoke) {
+            self.idle.begin(self.session.may_idle());
+        }
         wire::fill(&mut self.io, self.session.handle(), &mut self.idle)
     }
 
@@ -301,5 +311,15 @@ impl Connection {
         };
         let _ = codec.encode(last, &mut io.output);
         io.close(patience).await;
+    }
+}
+
+/// Answers what is answered while a command waits. A client that does not read waits for its turn with it.
+fn answer_ahead(ahead: &mut Ahead, io: &mut Burst) {
+    while io.output.len() < MAX_UNSENT
+        && let Some(ending) = ahead.question(&mut io.input)
+    {
+        let left = io.left();
+        ending.write(left, &mut io.output);
     }
 }

@@ -21,6 +21,8 @@ pub enum Request {
     Run(Command),
     /// Whether the server is there.
     Ping,
+    /// For how long nobody else is granted what the session holds.
+    Keepalive,
     /// What it is.
     Hello,
     /// How to use a command, or all of them.
@@ -213,7 +215,7 @@ const AUTH: Verb = Verb {
     request: |args| args.auth(),
 };
 
-const VERBS: [Verb; 19] = [
+const VERBS: [Verb; 20] = [
     Verb {
         name: "GET_LOCK",
         args: "name timeout",
@@ -319,6 +321,13 @@ const VERBS: [Verb; 19] = [
         example: "PING",
         does: "answers PONG",
         request: |args| args.alone(Request::Ping),
+    },
+    Verb {
+        name: "KEEPALIVE",
+        args: "",
+        example: "KEEPALIVE",
+        does: "for how many seconds from now nobody else is granted what you hold; answered while a call waits, too",
+        request: |args| args.alone(Request::Keepalive),
     },
     Verb {
         name: "HELLO",

@@ -30,6 +30,8 @@ pub enum Response {
     Answer(Answer),
     /// To PING.
     Pong,
+    /// To KEEPALIVE: for how much silence of the client nothing is freed that it holds.
+    Keepalive(Duration),
     /// To HELLO.
     Hello(Hello),
     /// To HELP.
@@ -74,6 +76,7 @@ impl Response {
             Self::Answer(Ok(reply)) => write_reply(reply, lines),
             Self::Answer(Err(error)) => lines.error(error.symbol(), &error),
             Self::Pong => lines.text("PONG"),
+            Self::Keepalive(left) => lines.line(format_args!("KEEPALIVE left={}", Seconds(left))),
             Self::Hello(hello) => lines.line(format_args!("{hello}")),
             Self::Help(verb) => write_help(verb, lines),
             Self::Bye => lines.text("BYE"),
@@ -224,7 +227,6 @@ impl fmt::Display for LockRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LOCK ")?;
         write_hold(self, f)?;
-        write!(f, " waiters={}", self.waiters)?;
         self.profile.as_ref().map_or(Ok(()), |profile| write_profile(profile, f))
     }
 }
@@ -233,16 +235,17 @@ impl fmt::Display for WhyRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WHY ")?;
         write_hold(&self.lock, f)?;
-        write!(f, " waits_for={}", OrNull(self.waits_for.as_ref().map(|name| Written(name.as_str()))))
+        write!(f, " waits_for={}", OrNull(self.waits_for.as_ref().map(|name| Written(name.as_str()))))?;
+        self.lock.profile.as_ref().map_or(Ok(()), |profile| write_profile(profile, f))
     }
 }
 
 fn write_hold(row: &LockRow, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let LockRow { name, mode, session, origin, fencing_token, held, .. } = row;
+    let LockRow { name, mode, session, origin, fencing_token, held, waiters, .. } = row;
     let (name, held) = (Written(name.as_str()), Seconds(*held));
     let (wire, peer) = (OrNull(origin.map(|origin| origin.wire)), OrNull(origin.map(|origin| origin.peer)));
     write!(f, "name={name} mode={mode} session={session} wire={wire} peer={peer}")?;
-    write!(f, " fencing_token={fencing_token} held={held}")
+    write!(f, " fencing_token={fencing_token} held={held} waiters={waiters}")
 }
 
 /// What a client tells of itself, and how long its lease still runs.

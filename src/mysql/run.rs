@@ -223,10 +223,11 @@ impl Runner<'_> {
         let slept = tokio::select! {
             biased;
             ending = handle.ended() => Err(Stop::Over(ending.into())),
-            hung_up = self.io.hung_up() => Err(Stop::Over(wire::Cut::HungUp(hung_up).into())),
+            hung_up = self.io.hung_up(|_| ()) => Err(Stop::Over(wire::Cut::HungUp(hung_up).into())),
             () = until(end) => Ok(Value::Int(short.into())),
         };
-        handle.note(|profile| profile.statement = None);
+        self.io.answers_late();
+        self.session.handle().note(|profile| profile.statement = None);
         slept
     }
 
@@ -316,11 +317,12 @@ fn value_of(answer: Answer, signed: bool) -> Ran<Value> {
 async fn wait(io: &mut Burst, waiting: Waiting<'_>, deadline: Option<Instant>, sql: &str) -> Ran<Answer> {
     let handle = waiting.handle();
     handle.note(|profile| profile.statement = Some(shortened(sql)));
-    let wait = wire::wait(io, waiting);
+    let wait = wire::wait(&mut *io, waiting, |_| ());
     let waited = match deadline {
         None => Ok(wait.await),
         Some(deadline) => timeout_at(deadline, wait).await,
     };
+    io.answers_late();
     handle.note(|profile| profile.statement = None);
     match waited {
         Ok(answer) => answer.map_err(|cut| Stop::Over(cut.into())),

@@ -18,7 +18,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Keepalive, Secured, Tls, stall::Stall, stream::Stream};
+use super::{
+    Keepalive, Secured, Tls,
+    silence::{Found, SilenceWatch, is_silent},
+    stream::Stream,
+};
 
 /// The most that is read from a client while one of its commands waits.
 ///
@@ -65,7 +69,8 @@ pub struct Burst {
     stream: Stream,
     /// Shared: every idle connection has them.
     terms: Arc<Terms>,
-    stall: Option<Box<Stall>>,
+    /// While there is a write to a client that may be gone.
+    watch: Option<Box<SilenceWatch>>,
     /// What came.
     pub input: BytesMut,
     /// What goes out with the next flush.
@@ -80,7 +85,7 @@ impl Burst {
     pub fn new(stream: TcpStream, terms: impl Into<Arc<Terms>>) -> io::Result<Self> {
         let (terms, input, output) = (terms.into(), BytesMut::new(), BytesMut::new());
         terms.keepalive.prepare(&stream)?;
-        Ok(Self { stream: Stream::Plain(stream), terms, stall: None, input, output })
+        Ok(Self { stream: Stream::Plain(stream), terms, watch: None, input, output })
     }
 
     /// What the client can have the connection secured by.
@@ -113,6 +118,9 @@ impl Burst {
         if polled.is_pending() {
             give_back(&mut self.input);
             give_back(&mut self.output);
+            if self.watch.is_some() {
+                return self.poll_watch(cx).map(Err);
+            }
         }
         ready!(polled)?;
         self.input.extend_from_slice(read.filled());
@@ -141,23 +149,50 @@ impl Burst {
         }
     }
 
+    /// The write does not go on. Ready when the client is found gone.
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let keepalive = self.terms.keepalive;
-        let stall = self.stall.get_or_insert_with(|| Box::new(Stall::begin(keepalive)));
-        match self.stream.tcp() {
-            Some(stream) => stall.poll_gone(cx, stream).map(Err),
-            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        self.watch.get_or_insert_with(|| Box::new(SilenceWatch::begin(keepalive, true))).stalls();
+        self.poll_watch(cx).map(Err)
+    }
+
+    /// Ready when the client is found gone.
+    #[cold]
+    fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(stream) = self.stream.tcp() else { return Poll::Ready(io::ErrorKind::NotConnected.into()) };
+        let Some(watch) = &mut self.watch else { return Poll::Pending };
+        match ready!(watch.poll(cx, stream)) {
+            Found::Gone => Poll::Ready(io::ErrorKind::TimedOut.into()),
+            Found::Heard => {
+                self.watch = None;
+                Poll::Pending
+            }
         }
+    }
+
+    /// What is sent next answers nothing that has just come: the client may have been silent for a while. It is
+    /// given up when its silence is too long all the same.
+    pub fn answers_late(&mut self) {
+        let keepalive = self.terms.keepalive;
+        if self.watch.is_none() && self.stream.tcp().is_some_and(|stream| is_silent(stream, keepalive)) {
+            self.watch = Some(Box::new(SilenceWatch::begin(keepalive, false)));
+        }
+    }
+
+    /// For how much silence of the client nothing is freed that it holds.
+    pub fn left(&self) -> Duration {
+        self.terms.keepalive.left()
     }
 
     /// The client has taken something.
     fn moved(&mut self) -> io::Result<()> {
-        if self.stall.is_some() { self.end_stall() } else { Ok(()) }
+        if self.watch.as_ref().is_some_and(|watch| watch.is_stalled()) { self.end_stall() } else { Ok(()) }
     }
 
     #[cold]
     fn end_stall(&mut self) -> io::Result<()> {
-        self.stall = None;
+        // What it has taken may be all that the kernel had room for, and the client gone.
+        self.watch = Some(Box::new(SilenceWatch::begin(self.terms.keepalive, false)));
         self.stream.tcp().map_or(Ok(()), |stream| self.terms.keepalive.limit_unacknowledged(stream))
     }
 
@@ -170,12 +205,13 @@ impl Burst {
     }
 
     /// Resolves when the client has gone, or has sent more than [`MAX_READ_AHEAD`]. Meanwhile it
-    /// sends what is to be sent, and keeps what comes.
+    /// sends what is to be sent, and keeps what comes, but for what `answered` takes out of it.
     ///
     /// Cancel-safe: nothing read is lost, nothing is sent twice.
-    pub async fn hung_up(&mut self) -> HungUp {
+    pub async fn hung_up(&mut self, mut answered: impl FnMut(&mut Self)) -> HungUp {
         let mut shared = None;
         while self.input.len() <= MAX_READ_AHEAD {
+            answered(self);
             if !may_grow(self.input.len() + READ, &mut shared) {
                 // Boxed: few come here, and every waiter would have room for it.
                 if let Some(stream) = self.stream.tcp() {
@@ -282,7 +318,7 @@ mod tests {
         io.output.resize(64 << 20, b'x');
         client.write_all(b"last words").await.unwrap();
         client.shutdown().await.unwrap();
-        assert_eq!(io.hung_up().await, HungUp::Left);
+        assert_eq!(io.hung_up(|_| ()).await, HungUp::Left);
         assert!(!io.output.is_empty(), "it read everything");
         assert_eq!(io.input, &b"last words"[..]);
     }

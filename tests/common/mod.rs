@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its own part")]
 
 pub mod caller;
+pub mod clients;
 pub mod dice;
 pub mod group;
 pub mod grpc;

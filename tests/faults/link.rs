@@ -9,6 +9,12 @@ use std::{
 };
 
 pub const SERVER_ADDR: &str = "10.213.7.1";
+const CLIENT_ADDR: &str = "10.213.7.2";
+
+/// Where the packets of each side go: the address of the other, or one that nobody has.
+const SERVER_MAC: &str = "02:00:00:00:07:01";
+const CLIENT_MAC: &str = "02:00:00:00:07:02";
+const NO_MAC: &str = "02:00:00:00:07:ff";
 
 pub struct Link {
     server: String,
@@ -33,19 +39,46 @@ impl Link {
             format!("netns add {client}"),
             format!("-n {server} link add cable type veth peer name cable netns {client}"),
             format!("-n {server} addr add {SERVER_ADDR}/24 dev cable"),
-            format!("-n {client} addr add 10.213.7.2/24 dev cable"),
+            format!("-n {client} addr add {CLIENT_ADDR}/24 dev cable"),
+            format!("-n {server} link set cable address {SERVER_MAC}"),
+            format!("-n {client} link set cable address {CLIENT_MAC}"),
             format!("-n {server} link set lo up"),
             format!("-n {server} link set cable up"),
             format!("-n {client} link set cable up"),
         ] {
             ip(&line)?;
         }
+        for side in [Side::Server, Side::Client] {
+            link.connect(side, true)?;
+        }
         Ok(link)
     }
 
     /// From now on nothing arrives, and nobody is told.
     pub fn cut(&self) {
-        ip(&format!("-n {} link set cable down", self.client)).unwrap();
+        self.cut_from(Side::Server);
+        self.cut_from(Side::Client);
+    }
+
+    /// From now on nothing arrives that this side sends. It is told nothing, and hears the other.
+    pub fn cut_from(&self, side: Side) {
+        self.connect(side, false).unwrap();
+    }
+
+    /// All arrives again.
+    pub fn heal(&self) {
+        for side in [Side::Server, Side::Client] {
+            self.connect(side, true).unwrap();
+        }
+    }
+
+    fn connect(&self, side: Side, is_connected: bool) -> Result<(), String> {
+        let (other, mac) = match side {
+            Side::Server => (CLIENT_ADDR, CLIENT_MAC),
+            Side::Client => (SERVER_ADDR, SERVER_MAC),
+        };
+        let mac = if is_connected { mac } else { NO_MAC };
+        ip(&format!("-n {} neigh replace {other} lladdr {mac} dev cable nud permanent", self.name(side)))
     }
 
     fn name(&self, side: Side) -> &str {

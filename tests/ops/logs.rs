@@ -179,13 +179,13 @@ async fn logins_kills_and_holders_are_told_with_wire_number_and_peer() {
     story.come_in().await;
     let mut heard = |word: &str| -> Value { serde_json::from_str(&next_with(&mut log, word)).unwrap() };
     let started = heard("connection starts");
-    assert_eq!((&started["span"]["wire"], &started["span"]["id"]), (&"line".into(), &1.into()));
+    assert_eq!((&started["span"]["wire"], &started["span"]["session"]), (&"line".into(), &1.into()));
     assert!(started["span"]["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
     let refused = heard("login refused");
     assert_eq!((&refused["from"], &refused["user"]), (&"127.0.0.1".into(), &"app1".into()));
     assert_eq!((&refused["level"], &refused["span"]["wire"]), (&"WARN".into(), &"line".into()));
     assert_eq!(heard("token refused")["from"], "127.0.0.1");
     let killed = heard("session killed");
-    assert_eq!((&killed["id"], &killed["wire"]), (&1.into(), &"line".into()));
+    assert_eq!((&killed["session"], &killed["wire"]), (&1.into(), &"line".into()));
     assert!(killed["peer"].is_string() && killed["by"].is_u64(), "{killed}");
 }

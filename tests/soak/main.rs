@@ -111,8 +111,7 @@ impl Soaked {
     /// Waits until nobody is left but the monitor, and nothing of the others; then what the server needs.
     async fn calm(&mut self, fresh: Needs) -> Needs {
         self.until(|stats, needs| {
-            stats.starts_with("STATS connections=1 locks=0 waiters=0 ")
-                && needs.descriptors == fresh.descriptors
+            stats.starts_with("STATS sessions=1 locks=0 waiters=0 ") && needs.descriptors == fresh.descriptors
         })
         .await
     }

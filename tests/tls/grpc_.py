@@ -23,11 +23,11 @@ credentials = grpc.ssl_channel_credentials(pathlib.Path(sys.argv[2]).read_bytes(
 with grpc.secure_channel(f"localhost:{sys.argv[1]}", credentials) as channel:
     locks = stubs.LocksStub(channel)
     lease = locks.Acquire(messages.AcquireRequest(name="by lease"), timeout=20)
-    assert lease.token, lease
+    assert lease.lease_token, lease
     requests = queue.Queue()
     replies = locks.Hold(iter(requests.get, None), timeout=20)
     requests.put(messages.HoldRequest(get_lock=messages.GetLock(name="by stream")))
     assert next(replies).result == 1
     requests.put(None)
     assert not list(replies)
-    assert locks.Acquire(messages.AcquireRequest(name="by stream"), timeout=20).token
+    assert locks.Acquire(messages.AcquireRequest(name="by stream"), timeout=20).lease_token

@@ -282,7 +282,7 @@ pub struct KillResponse {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HoldRequest {
-    #[prost(oneof = "hold_request::Command", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "hold_request::Command", tags = "1, 2, 3, 4, 5")]
     pub command: ::core::option::Option<hold_request::Command>,
 }
 /// Nested message and enum types in `HoldRequest`.
@@ -295,9 +295,12 @@ pub mod hold_request {
         ReleaseLock(super::ReleaseLock),
         #[prost(message, tag = "3")]
         ReleaseAllLocks(super::ReleaseAllLocks),
-        /// Who this is and why, for people.
+        /// What the client calls itself and why, for people.
         #[prost(message, tag = "4")]
         Introduce(super::Introduce),
+        /// For how long nobody else is granted what this stream holds. Answered at once, also while a call waits.
+        #[prost(message, tag = "5")]
+        Keepalive(super::Keepalive),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -317,6 +320,8 @@ pub struct ReleaseLock {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReleaseAllLocks {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Keepalive {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Introduce {
     #[prost(string, tag = "1")]
@@ -337,6 +342,10 @@ pub struct HoldResponse {
     pub fencing_token: ::core::option::Option<u64>,
     #[prost(uint64, tag = "4")]
     pub waited_ms: u64,
+    /// Answers keepalive alone: nobody else is granted what this stream holds for so long after the client sent
+    /// the question. 0: the server promises nothing. It may come before the answer to a call that waits.
+    #[prost(uint64, optional, tag = "5")]
+    pub left_ms: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Refusal {
@@ -696,7 +705,7 @@ pub mod locks_client {
             self.inner.unary(req, path, codec).await
         }
         /// A session: what it takes is free when the stream ends, for whatever reason. Requests are answered
-        /// in order.
+        /// in order, but for keepalive.
         pub async fn hold(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::HoldRequest>,
@@ -802,7 +811,7 @@ pub mod locks_server {
             + std::marker::Send
             + 'static;
         /// A session: what it takes is free when the stream ends, for whatever reason. Requests are answered
-        /// in order.
+        /// in order, but for keepalive.
         async fn hold(
             &self,
             request: tonic::Request<tonic::Streaming<super::HoldRequest>>,

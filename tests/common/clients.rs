@@ -1,0 +1,57 @@
+//! The clients of `clients/`, as `tests/languages/LANGUAGE/install` makes programs of them.
+//!
+//! With `DRIVERS=all` in the environment they are installed by the language's own tool, else taken from their
+//! sources in place. A language that is not installed is skipped; with `DRIVERS=all` that is a failure.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
+};
+
+use super::{NOT_INSTALLED, all_drivers_are_wanted};
+
+/// A client: its folder, and what its programs end with.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    pub language: &'static str,
+    pub ending: &'static str,
+}
+
+impl Kind {
+    pub const ALL: [Self; 7] = [
+        Self { language: "python", ending: "" },
+        Self { language: "python", ending: "-aio" },
+        Self { language: "node", ending: "" },
+        Self { language: "go", ending: "" },
+        Self { language: "java", ending: "" },
+        Self { language: "php", ending: "" },
+        Self { language: "ruby", ending: "" },
+    ];
+
+    /// A program that `install` has made. None if the language is not installed.
+    pub fn program(self, name: &str) -> Option<PathBuf> {
+        /// Both kinds of Python are installed into one place.
+        static INSTALLING: Mutex<()> = Mutex::new(());
+        let place = project("target/languages").join(self.language);
+        let install = project("tests/languages").join(self.language).join("install");
+        let output = {
+            let _alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+            fs::create_dir_all(&place).unwrap();
+            Command::new(install).arg(&place).stdin(Stdio::null()).output().unwrap()
+        };
+        let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        if output.status.code() == Some(NOT_INSTALLED) {
+            assert!(!all_drivers_are_wanted(), "{}: {told}", self.language);
+            eprintln!("{}: skipped: {told}", self.language);
+            return None;
+        }
+        assert!(output.status.success(), "{}: {told}", self.language);
+        Some(place.join(format!("{name}{}", self.ending)))
+    }
+}
+
+pub fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
