@@ -8,14 +8,17 @@
 mod common;
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Write},
     net::TcpStream,
     process::Command,
     thread,
     time::{Duration, Instant},
 };
 
-use common::{Server, free_port};
+use common::{
+    Server, free_port,
+    http::{self, Http},
+};
 
 const CONNECTIONS: usize = 50;
 const LEASES: usize = 200;
@@ -32,47 +35,17 @@ fn locks(line: u16) -> usize {
     stats.split_once("locks=").unwrap().1.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// A connection that sends all its requests at once and counts the replies that say success.
-struct Client(BufReader<TcpStream>);
-
-impl Client {
-    fn ask(&mut self, requests: &[(&str, String)]) -> Vec<String> {
-        let write = |(path, body): &(&str, String)| {
-            let length = body.len();
-            format!("POST /api/lock/{path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}")
-        };
-        let all: String = requests.iter().map(write).collect();
-        self.0.get_mut().write_all(all.as_bytes()).unwrap();
-        requests.iter().map(|_| self.reply()).collect()
-    }
-
-    fn reply(&mut self) -> String {
-        let (mut length, mut line) = (0, String::new());
-        loop {
-            line.clear();
-            self.0.read_line(&mut line).unwrap();
-            if let Some(value) = line.strip_prefix("content-length: ") {
-                length = value.trim().parse().unwrap();
-            }
-            if line == "\r\n" {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body).unwrap();
-        String::from_utf8(body).unwrap()
-    }
-}
-
 /// Takes its leases and keeps them for the time: how many were found gone.
 fn keep(at: usize, port: u16) -> usize {
-    let mut client = Client(BufReader::new(TcpStream::connect(("127.0.0.1", port)).unwrap()));
+    let mut client = Http::connect(port);
     let name = |lease: usize| format!("lease-{at}-{lease}");
     let take = |lease| ("acquire", format!(r#"{{"resourceName":"{}","ttlMs":{TTL_MS}}}"#, name(lease)));
     let taken = client.ask(&(0..LEASES).map(take).collect::<Vec<_>>());
-    let token = |reply: &String| reply.split_once(r#""lockToken":""#).unwrap().1[..32].to_owned();
     let beat = |(lease, reply): (usize, &String)| {
-        ("heartbeat", format!(r#"{{"resourceName":"{}","lockToken":"{}"}}"#, name(lease), token(reply)))
+        (
+            "heartbeat",
+            format!(r#"{{"resourceName":"{}","lockToken":"{}"}}"#, name(lease), http::lock_token(reply)),
+        )
     };
     let beats: Vec<_> = taken.iter().enumerate().map(beat).collect();
     let (start, mut gone) = (Instant::now(), 0);
@@ -90,7 +63,7 @@ fn main() {
         return;
     }
     let (line, port) = (free_port(), free_port());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_getlockd"));
+    let mut command = Command::new(common::GETLOCKD);
     let at = |port: u16| format!("127.0.0.1:{port}");
     command.args(["--mysql", "off", "--line", &at(line), "--http", &at(port)]);
     let server = Server::start(command, port);

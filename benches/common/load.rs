@@ -143,9 +143,7 @@ fn cost(tally: &Tally, server: &Server) -> Cost {
 impl Clients for Wire {
     fn start(&self, port: u16, load: Load, tally: &Arc<Tally>) -> Vec<Client> {
         let start = |at| -> Client {
-            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            stream.set_nodelay(true).unwrap();
-            (self.log_in)(&mut stream);
+            let stream = self.connect(port);
             tally.ready();
             Box::pin(take_and_free(*self, stream, at, load, tally.clone()))
         };
@@ -153,21 +151,67 @@ impl Clients for Wire {
     }
 }
 
-async fn take_and_free(wire: Wire, stream: TcpStream, at: usize, load: Load, tally: Arc<Tally>) {
-    let name = load.name(at);
-    let (take, free) = ((wire.take)(&name, at), (wire.free)(&name, at));
-    let all = [&take[..], &free].concat().repeat(load.depth);
-    let mut connection = Connection::of(wire, stream);
-    while tally.goes_on() {
-        if load.depth > 1 {
-            assert!(connection.ask(&all, 2 * load.depth).await, "not all was granted");
-        } else {
-            while !connection.ask(&take, 1).await {
-                connection.pause().await;
+impl Wire {
+    fn connect(&self, port: u16) -> TcpStream {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        (self.log_in)(&mut stream);
+        stream
+    }
+
+    /// One connection that does so many pairs, `depth` at once, and ends. What it sends finds the server
+    /// asleep.
+    pub fn pairs(self, server: &Server, port: u16, depth: usize, pairs: usize) {
+        assert_eq!(pairs % depth, 0, "a part of what is sent at once");
+        let stream = self.connect(port);
+        run(async {
+            let load = Load { connections: 1, depth, one_name: false, threads: false };
+            let mut worker = Worker::of(self, stream, 0, load);
+            for _ in 0..pairs / depth {
+                worker.turn(|| server.until_asleep()).await;
             }
-            assert!(connection.ask(&free, 1).await, "it was not freed");
-        }
+        });
+    }
+}
+
+async fn take_and_free(wire: Wire, stream: TcpStream, at: usize, load: Load, tally: Arc<Tally>) {
+    let mut worker = Worker::of(wire, stream, at, load);
+    while tally.goes_on() {
+        worker.turn(|| ()).await;
         tally.add(at, load.depth);
+    }
+}
+
+/// A connection and what it sends.
+struct Worker {
+    connection: Connection,
+    take: Vec<u8>,
+    free: Vec<u8>,
+    depth: usize,
+    /// All pairs that are sent at once.
+    all: Vec<u8>,
+}
+
+impl Worker {
+    fn of(wire: Wire, stream: TcpStream, at: usize, load: Load) -> Self {
+        let name = load.name(at);
+        let (take, free) = ((wire.take)(&name, at), (wire.free)(&name, at));
+        let all = [&take[..], &free].concat().repeat(load.depth);
+        Self { connection: Connection::of(wire, stream), take, free, depth: load.depth, all }
+    }
+
+    /// As many pairs as are sent at once, and before each that is sent what is given.
+    async fn turn(&mut self, before: impl Fn()) {
+        before();
+        if self.depth > 1 {
+            assert!(self.connection.ask(&self.all, 2 * self.depth).await, "not all was granted");
+        } else {
+            while !self.connection.ask(&self.take, 1).await {
+                self.connection.pause().await;
+            }
+            before();
+            assert!(self.connection.ask(&self.free, 1).await, "it was not freed");
+        }
     }
 }
 

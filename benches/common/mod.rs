@@ -3,23 +3,31 @@
     dead_code,
     missing_docs,
     unreachable_pub,
+    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a part of programs for people"
 )]
 
+pub mod callgrind;
+pub mod grpc;
+pub mod http;
+pub mod kept;
 pub mod line;
 pub mod load;
 pub mod mysql;
+pub mod ratios;
 pub mod traffic;
 
 use std::{
     fs,
     net::{TcpListener, TcpStream},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
+
+pub const GETLOCKD: &str = env!("CARGO_BIN_EXE_getlockd");
 
 /// What /proc counts in.
 const TICK: Duration = Duration::from_millis(10);
@@ -31,11 +39,7 @@ pub struct Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // Asked first: PostgreSQL, when killed, leaves shared memory behind.
-        let _ = Command::new("sh").args(["-c", &format!("kill {}", self.child.id())]).status();
-        let start = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < Duration::from_secs(10) {
-            thread::sleep(Duration::from_millis(10));
-        }
+        let _ = self.stop(Duration::from_secs(10));
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -44,8 +48,12 @@ impl Drop for Server {
 impl Server {
     /// getlockd with one wire: `line`, `mysql` or `http`; and its port.
     pub fn getlockd(wire: &str, flags: &[&str]) -> (Self, u16) {
+        Self::getlockd_by(Command::new(GETLOCKD), wire, flags)
+    }
+
+    /// The same by a command that has the program as its last argument, or is it.
+    pub fn getlockd_by(mut command: Command, wire: &str, flags: &[&str]) -> (Self, u16) {
         let port = free_port();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_getlockd"));
         for one in ["line", "mysql", "http"] {
             let addr = if one == wire { format!("127.0.0.1:{port}") } else { "off".to_owned() };
             command.args([format!("--{one}"), addr]);
@@ -63,6 +71,33 @@ impl Server {
             thread::sleep(Duration::from_millis(50));
         }
         Self { child }
+    }
+
+    /// Asks it to end: how it did, unless that takes longer than this.
+    pub fn stop(&mut self, time: Duration) -> Option<ExitStatus> {
+        // Once it has ended its number may be that of another.
+        if let Ok(None) = self.child.try_wait() {
+            let _ = Command::new("sh").args(["-c", &format!("kill {}", self.child.id())]).status();
+        }
+        let start = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < time {
+            thread::sleep(Duration::from_millis(10));
+        }
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Waits until none of its threads has anything to do. A request that comes then always finds it asleep;
+    /// one that comes earlier may spare it a part of the work, by chance.
+    pub fn until_asleep(&self) {
+        while !self.is_asleep() {
+            thread::sleep(Duration::from_micros(50));
+        }
+    }
+
+    fn is_asleep(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let mut states = threads.filter_map(|thread| state(&thread.unwrap().path()));
+        states.all(|state| state == 'S')
     }
 
     /// Used so far by it and by the processes that it started, those that ended too, and by the kernel
@@ -118,12 +153,23 @@ fn processes() -> Vec<Process> {
     folders.filter_map(|folder| process(&folder.unwrap().path())).collect()
 }
 
+/// What the kernel tells of a process or a thread behind its name. None if it has ended meanwhile.
+fn stat(folder: &Path) -> Option<String> {
+    let stat = fs::read_to_string(folder.join("stat")).ok()?;
+    // The name stands in parentheses and may contain anything.
+    Some(stat.rsplit(") ").next()?.to_owned())
+}
+
+/// `S` is asleep.
+fn state(thread: &Path) -> Option<char> {
+    stat(thread)?.chars().next()
+}
+
 /// None if it is none, or has ended meanwhile.
 fn process(folder: &Path) -> Option<Process> {
     let id = folder.file_name()?.to_str()?.parse().ok()?;
-    let stat = fs::read_to_string(folder.join("stat")).ok()?;
-    // The name stands in parentheses and may contain anything.
-    let fields: Vec<&str> = stat.rsplit(") ").next()?.split(' ').collect();
+    let stat = stat(folder)?;
+    let fields: Vec<&str> = stat.split(' ').collect();
     let number = |at: usize| fields.get(at)?.parse::<u32>().ok();
     let ticks = |at: usize| Some(TICK * (number(at)? + number(at + 1)?));
     Some(Process { id, parent: number(1)?, used: ticks(11)?, ended: ticks(13)? })
@@ -142,7 +188,7 @@ fn threads(id: u32) -> Duration {
 /// getlockd with these flags, and its ports: line and MySQL.
 pub fn getlockd(flags: &[&str]) -> (Server, u16, u16) {
     let (line, mysql) = (free_port(), free_port());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_getlockd"));
+    let mut command = Command::new(GETLOCKD);
     command.args(["--http", "off", "--line", &format!("127.0.0.1:{line}")]);
     command.args(["--mysql", &format!("127.0.0.1:{mysql}")]).args(flags);
     (Server::start(command, line), line, mysql)
