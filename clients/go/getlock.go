@@ -1,22 +1,6 @@
-// Package getlock takes locks of getlockd, by its line protocol. Copy this file: it needs Go 1.19 and
-// nothing else.
-//
-//	locks := getlock.Server{Addr: "127.0.0.1:3305"}
-//	guard, err := locks.Lock(ctx, "nightly", 10*time.Second)
-//	if errors.Is(err, getlock.ErrNotGranted) {
-//		return errors.New("somebody else has it")
-//	} else if err != nil {
-//		return err
-//	}
-//	defer guard.Release()
-//	err = work(guard.Context(), guard.Token)
-//
-// Each guard has a connection of its own, and a goroutine that sees the end of it. The context of a
-// guard is cancelled as soon as its lock is lost.
 package getlock
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -25,57 +9,140 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
+	"unicode/utf8"
 )
 
-// AnswerTime is what the server may take for what does not wait.
-const AnswerTime = 10 * time.Second
+// Forever is a timeout that is never over. So is each other that is negative or longer than a hundred years.
+const Forever time.Duration = -1
 
-// ErrNotGranted says that others held the lock until the timeout was over.
-var ErrNotGranted = errors.New("getlock: not granted in time")
+const (
+	century    = 100 * 365 * 24 * time.Hour
+	never      = time.Duration(1<<63 - 1)
+	answerTime = 10 * time.Second // for what does not wait
+)
 
-// Refused is what the server answered as ERROR: Symbol is for programs, Text for people.
-type Refused struct{ Symbol, Text string }
-
-func (r *Refused) Error() string { return "getlock: " + r.Symbol + ": " + r.Text }
-
-// Lost says that a lock is gone, and wraps why: a *Refused, or what broke the connection.
-type Lost struct{ Why error }
-
-func (l *Lost) Error() string { return "getlock: lost: " + l.Why.Error() }
-func (l *Lost) Unwrap() error { return l.Why }
-
-// Server is where the locks are. All but Addr may be left out.
+// Server is where the locks are. Each of its fields may be left out.
 type Server struct {
-	Addr, User, Password string
-	TLS                  *tls.Config
-	Retry                time.Duration // for how long a server that is away is tried, 30 s if 0
+	Addr     string // host:port, or a host alone for port 3305; 127.0.0.1:3305 by default
+	User     string // none by default
+	Password string
+	TLS      *tls.Config // no TLS by default
+
+	// Retry is for how long a server that is away is tried again, while nothing is held; 30 s by default. A
+	// negative one is for no time at all.
+	Retry time.Duration
+
+	// StopWithin is what the work needs to stop. The loss of a lock is told so long before another can have
+	// it. By default it is two fifths of the time that the server promises.
+	StopWithin time.Duration
 }
 
-// Lock takes a lock, waiting at most timeout, and for ever if that is negative. The context ends the wait.
-func (s Server) Lock(ctx context.Context, name string, timeout time.Duration) (*Guard, error) {
-	return s.take(ctx, "GET_LOCK", quoted(name), timeout)
+// Mode is how a lock is held: Exclusive by default.
+type Mode bool
+
+// The modes of a lock.
+const (
+	Exclusive Mode = false
+	Shared    Mode = true // beside others that share it
+)
+
+// Acquire takes a lock, waiting for it at most timeout. The error is ErrNotGranted if others had it all that
+// time, a *Refused if the server refused, or that of the context if it ended the wait.
+//
+// The context of the guard is derived from ctx. When ctx ends the lock is held all the same, until Release.
+func (s Server) Acquire(ctx context.Context, name string, timeout time.Duration, mode ...Mode) (*Guard, error) {
+	if err := check(name, s.StopWithin); err != nil {
+		return nil, err
+	}
+	w := wait{Server: s, name: name, verb: "GET_LOCK", timeout: whole(timeout), start: time.Now()}
+	if len(mode) > 0 && mode[len(mode)-1] == Shared {
+		w.verb = "GET_SHARED_LOCK"
+	}
+	return w.take(ctx)
 }
 
-// SharedLock is as Lock, beside others that share it.
-func (s Server) SharedLock(ctx context.Context, name string, timeout time.Duration) (*Guard, error) {
-	return s.take(ctx, "GET_SHARED_LOCK", quoted(name), timeout)
+// TryLock is as Acquire, but does not wait: no guard and ErrNotGranted if others have the lock.
+func (s Server) TryLock(ctx context.Context, name string, mode ...Mode) (*Guard, error) {
+	return s.Acquire(ctx, name, 0, mode...)
 }
 
-// Nothing is held yet, so a wait that breaks may connect and queue again.
-func (s Server) take(ctx context.Context, verb, name string, timeout time.Duration) (*Guard, error) {
-	start, retry := time.Now(), s.Retry
+// Lock runs body while it holds a lock, and returns what body returns. Body does not run without the lock; the
+// error is then that of Acquire. The lock is free at the end, of a panic too.
+//
+// When the lock is lost the context of body is cancelled, and Lock returns the *Lost. If body has returned an
+// error too, Lock returns both: errors.Is and errors.As find what is in either, in that of body first.
+func (s Server) Lock(ctx context.Context, name string, timeout time.Duration,
+	body func(ctx context.Context, guard *Guard) error, mode ...Mode) error {
+	if body == nil {
+		return errNoBody
+	}
+	guard, err := s.Acquire(ctx, name, timeout, mode...)
+	if err != nil {
+		return err
+	}
+	return within(guard, body)
+}
+
+// within runs body, and frees the lock however body ends.
+func within[H interface {
+	Context() context.Context
+	Release() error
+}](held H, body func(context.Context, H) error) (err error) {
+	defer func() {
+		lost := held.Release()
+		switch {
+		case lost == nil || errors.Is(err, lost):
+		case err == nil:
+			err = lost
+		default:
+			err = &failedAndLost{err, lost}
+		}
+	}()
+	return body(held.Context(), held)
+}
+
+// check refuses what would only be found out after something was sent.
+func check(name string, stopWithin time.Duration) error {
+	if !utf8.ValidString(name) {
+		return &Refused{"BAD_NAME", "a name is UTF-8 text, this one is not"}
+	}
+	if stopWithin < 0 {
+		return fmt.Errorf("getlock: StopWithin is %v; say 0 for the default, or a time", stopWithin)
+	}
+	return nil
+}
+
+func whole(timeout time.Duration) time.Duration {
+	if timeout < 0 || timeout > century {
+		return Forever
+	}
+	return timeout
+}
+
+// wait is one call of Acquire, over as many connections as it takes.
+type wait struct {
+	Server
+	name, verb string
+	timeout    time.Duration
+	start      time.Time
+}
+
+// take may connect and queue again when a wait breaks, since nothing is held yet.
+func (w *wait) take(ctx context.Context) (*Guard, error) {
+	awaySince, retry := w.start, w.Retry
 	if retry == 0 {
 		retry = 30 * time.Second
 	}
-	awaySince := start
 	for pause := 50 * time.Millisecond; ; pause *= 2 {
-		guard, reached, err := s.try(ctx, verb, name, timeout, start)
-		if err == nil || errors.Is(err, ErrNotGranted) || ctx.Err() != nil {
+		guard, served, err := w.try(ctx)
+		if err == nil || final(err) {
 			return guard, err
 		}
-		if reached {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if served {
 			awaySince = time.Now()
 		}
 		if pause > 2*time.Second {
@@ -83,11 +150,8 @@ func (s Server) take(ctx context.Context, verb, name string, timeout time.Durati
 		}
 		jittered := pause/2 + time.Duration(rand.Int63n(int64(pause/2)))
 		next := time.Now().Add(jittered)
-		var refused *Refused
-		final := errors.As(err, &refused) && refused.Symbol != "SHUTDOWN" && refused.Symbol != "LIMIT"
-		late := timeout >= 0 && next.After(start.Add(timeout)) || next.After(awaySince.Add(retry))
-		if final || late {
-			return nil, err
+		if w.timeout >= 0 && next.After(w.start.Add(w.timeout)) || next.After(awaySince.Add(retry)) {
+			return nil, w.away(err)
 		}
 		select {
 		case <-time.After(jittered):
@@ -97,177 +161,132 @@ func (s Server) take(ctx context.Context, verb, name string, timeout time.Durati
 	}
 }
 
-// One connection, and whether the server has served it.
-func (s Server) try(ctx context.Context, verb, name string, timeout time.Duration, start time.Time) (*Guard, bool, error) {
-	c, err := s.dial(ctx)
+// final tells what another connection would not change.
+func final(err error) bool {
+	var refused *Refused
+	if errors.As(err, &refused) {
+		return refused.Symbol != "SHUTDOWN" && refused.Symbol != "LIMIT"
+	}
+	return errors.Is(err, ErrNotGranted) || errors.Is(err, errStopWithin)
+}
+
+func (w *wait) away(err error) error {
+	var refused *Refused
+	if errors.As(err, &refused) {
+		return err
+	}
+	return fmt.Errorf("getlock: %s does not serve (%w); see that getlockd runs there and can be reached", w.addr(), err)
+}
+
+// try is one connection. It tells whether the server has served it.
+func (w *wait) try(ctx context.Context) (*Guard, bool, error) {
+	c, err := w.dial(ctx)
 	if err != nil {
 		return nil, false, err
 	}
-	answered, watched := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(watched)
-		select {
-		case <-ctx.Done():
-			c.Close() // leaves the queue
-		case <-answered:
-		}
-	}()
-	served, token := false, int64(0)
-	_, err = c.ask(s.hello(), AnswerTime)
-	if err == nil {
-		served = true
-		token, err = c.take(verb, name, timeout, start)
-	}
-	close(answered)
-	<-watched
+	stay := c.leaveWith(ctx)
+	got, err := w.queue(c)
+	stay()
 	if ctx.Err() != nil {
-		err = ctx.Err()
+		err = ctx.Err() // a lock that came all the same is free again with its connection
 	}
 	if err != nil {
 		c.Close()
-		return nil, served, err
+		return nil, got.session != 0, err
 	}
-	return newGuard(ctx, c, name, token), served, nil
+	return newGuard(ctx, c, w.name, got), true, nil
 }
 
-// Guard is a lock that is held.
-type Guard struct {
-	Token int64 // the fencing token
+// grant is what the server told of a lock that it granted.
+type grant struct{ session, token int64 }
 
-	conn   *conn
-	name   string
-	ctx    context.Context
-	cancel context.CancelFunc
-	lost   chan struct{}
-	freed  chan struct{}
-	why    *Lost
-	once   sync.Once
-}
-
-func newGuard(ctx context.Context, c *conn, name string, token int64) *Guard {
-	ctx, cancel := context.WithCancel(ctx)
-	g := &Guard{Token: token, conn: c, name: name, ctx: ctx, cancel: cancel}
-	g.lost, g.freed = make(chan struct{}), make(chan struct{})
-	c.SetDeadline(time.Time{})
-	go g.watch()
-	return g
-}
-
-// Context ends when the lock is lost or released, or its parent ends.
-func (g *Guard) Context() context.Context { return g.ctx }
-
-// Lost is closed when the lock is lost.
-func (g *Guard) Lost() <-chan struct{} { return g.lost }
-
-// Release frees the lock. It returns nil if the lock was held until now, else a *Lost.
-func (g *Guard) Release() error {
-	g.once.Do(func() {
-		g.conn.SetDeadline(time.Now().Add(AnswerTime))
-		fmt.Fprintf(g.conn, "RELEASE_LOCK %s\n", g.name)
-		select {
-		case <-g.freed:
-		case <-g.lost:
-		}
-		g.cancel()
-		g.conn.Close()
-	})
-	if g.why != nil {
-		return g.why
+// queue waits for the lock. All questions go out at once, so a free lock takes one round trip.
+func (w *wait) queue(c *conn) (got grant, err error) {
+	lines := []string{"HELLO", keepalive, w.verb + " " + quoted(w.name) + " " + w.seconds(), fencingToken(w.name)}
+	if w.User != "" {
+		lines = append([]string{"AUTH " + quoted(w.User) + " " + quoted(w.Password)}, lines...)
 	}
-	return nil
-}
-
-// The next line is the answer to a release, or the reason of the end, or the end.
-func (g *Guard) watch() {
-	line, err := g.conn.line()
-	if err == nil && line != "1" {
-		err = errors.New(line)
+	c.SetDeadline(time.Now().Add(answerTime))
+	if err = c.ask(lines...); err == nil && w.User != "" {
+		_, err = c.reply()
+	}
+	if err == nil {
+		got.session, err = c.session()
 	}
 	if err != nil {
-		g.why = &Lost{err}
-		close(g.lost)
-		g.cancel()
-		return
+		return got, err
 	}
-	close(g.freed)
+	c.SetDeadline(w.patience())
+	answer, err := c.reply()
+	if err == nil && answer != "1" {
+		err = &notGranted{w.name}
+	}
+	if err == nil {
+		answer, err = c.reply()
+	}
+	if err == nil {
+		got.token, err = strconv.ParseInt(answer, 10, 64)
+	}
+	if err == nil {
+		err = c.freshen()
+	}
+	c.SetDeadline(time.Time{})
+	return got, err
 }
 
-type conn struct {
-	net.Conn
-	reader *bufio.Reader
+func (w *wait) left() time.Duration {
+	if left := time.Until(w.start.Add(w.timeout)); left > 0 {
+		return left
+	}
+	return 0
+}
+
+func (w *wait) seconds() string {
+	if w.timeout < 0 {
+		return "-1"
+	}
+	return fmt.Sprintf("%.9f", w.left().Seconds())
+}
+
+// patience is when an answer to the wait is overdue.
+func (w *wait) patience() time.Time {
+	if w.timeout < 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(w.left() + answerTime)
+}
+
+// addr is the address, with its port.
+func (s Server) addr() string {
+	if s.Addr == "" {
+		return "127.0.0.1:3305"
+	}
+	if _, _, err := net.SplitHostPort(s.Addr); err != nil {
+		return net.JoinHostPort(strings.Trim(s.Addr, "[]"), "3305")
+	}
+	return s.Addr
 }
 
 func (s Server) dial(ctx context.Context) (*conn, error) {
-	// A server that has vanished is found within a minute.
-	dialer := &net.Dialer{Timeout: AnswerTime, KeepAlive: 5 * time.Second}
-	var raw net.Conn
+	var stream net.Conn
 	var err error
 	if s.TLS != nil {
-		raw, err = (&tls.Dialer{NetDialer: dialer, Config: s.TLS}).DialContext(ctx, "tcp", s.Addr)
+		stream, err = (&tls.Dialer{NetDialer: &dialer, Config: s.TLS}).DialContext(ctx, "tcp", s.addr())
 	} else {
-		raw, err = dialer.DialContext(ctx, "tcp", s.Addr)
+		stream, err = dialer.DialContext(ctx, "tcp", s.addr())
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &conn{raw, bufio.NewReader(raw)}, nil
+	return newConn(stream, s.StopWithin), nil
 }
 
-func (s Server) hello() string {
-	if s.User == "" {
-		return "PING"
-	}
-	return "AUTH " + quoted(s.User) + " " + quoted(s.Password)
-}
+// A server that has vanished is found within a minute, also by those who wait.
+var dialer = net.Dialer{Timeout: answerTime, KeepAlive: 5 * time.Second}
 
-// Waits for the lock, and returns its token.
-func (c *conn) take(verb, name string, timeout time.Duration, start time.Time) (int64, error) {
-	seconds, patience := "-1", time.Duration(-1)
-	if timeout >= 0 {
-		left := time.Until(start.Add(timeout))
-		if left < 0 {
-			left = 0
-		}
-		seconds, patience = fmt.Sprintf("%.3f", left.Seconds()), left+AnswerTime
-	}
-	answer, err := c.ask(verb+" "+name+" "+seconds, patience)
-	if err == nil && answer != "1" {
-		return 0, ErrNotGranted
-	}
-	if err == nil {
-		answer, err = c.ask("FENCING_TOKEN "+name, AnswerTime)
-	}
-	if err != nil {
-		return 0, err
-	}
-	return strconv.ParseInt(answer, 10, 64)
-}
+func fencingToken(name string) string { return "FENCING_TOKEN " + quoted(name) }
 
-func (c *conn) ask(line string, patience time.Duration) (string, error) {
-	var deadline time.Time
-	if patience >= 0 {
-		deadline = time.Now().Add(patience)
-	}
-	c.SetDeadline(deadline)
-	if _, err := c.Write([]byte(line + "\n")); err != nil {
-		return "", err
-	}
-	return c.line()
-}
+// quoted makes one word of a text, whatever is in it: no text can be a second line.
+func quoted(text string) string { return "'" + quoting.Replace(text) + "'" }
 
-func (c *conn) line() (string, error) {
-	line, err := c.reader.ReadString('\n')
-	if err != nil {
-		return "", err
-	}
-	words := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 3)
-	if words[0] == "ERROR" && len(words) == 3 {
-		return "", &Refused{words[1], words[2]}
-	}
-	return strings.TrimSuffix(line, "\n"), nil
-}
-
-// One word, whatever is in it; no text can be a second line.
-func quoted(text string) string {
-	return "'" + strings.NewReplacer("\\", "\\\\", "'", "''", "\n", "\\n", "\r", "\\r", "\x00", "\\0").Replace(text) + "'"
-}
+var quoting = strings.NewReplacer("\\", "\\\\", "'", "''", "\n", "\\n", "\r", "\\r", "\x00", "\\0")

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package getlock
+
+import "time"
+
+func clock() time.Duration { return monotonic() }

@@ -1,0 +1,186 @@
+package getlock
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const keepalive = "KEEPALIVE"
+
+// conn is a connection for one guard.
+type conn struct {
+	net.Conn
+	reader  *bufio.Reader
+	asked   chan time.Duration // when each KEEPALIVE was sent that is not answered yet
+	stop    time.Duration      // StopWithin
+	promise promise            // of the last answer before the guard
+}
+
+func newConn(stream net.Conn, stop time.Duration) *conn {
+	return &conn{Conn: stream, reader: bufio.NewReader(stream), asked: make(chan time.Duration, 16), stop: stop}
+}
+
+// promise is the answer to a KEEPALIVE: nobody else is granted what the session holds for left, from the moment
+// on in which the question was sent. No left is no promise; no sent is no answer yet.
+type promise struct{ sent, left time.Duration }
+
+// end is when a lock counts as lost: the work has to stop before the promise is over.
+func (p promise) end(stop time.Duration) time.Duration {
+	if p.left == 0 {
+		return never
+	}
+	if stop == 0 {
+		stop = p.left / 5 * 2
+	}
+	return p.sent + p.left - stop
+}
+
+// due is when the next question is to be sent.
+func (p promise) due() time.Duration {
+	switch {
+	case p.sent == 0:
+		return 0
+	case p.left == 0:
+		return never
+	}
+	return p.sent + p.left/5
+}
+
+// ask sends lines. If one of them is a KEEPALIVE, the moment is noted.
+func (c *conn) ask(lines ...string) error {
+	for _, line := range lines {
+		if line == keepalive {
+			select {
+			case c.asked <- clock():
+			default:
+				return nil // there are many without an answer; one more would not help
+			}
+		}
+	}
+	_, err := c.Write([]byte(strings.Join(lines, "\n") + "\n"))
+	return err
+}
+
+// reply is the next line that answers no KEEPALIVE. These are answered in front of a wait that began earlier.
+func (c *conn) reply() (string, error) {
+	for {
+		line, err := c.line()
+		if err != nil || !isPromise(line) {
+			return line, err
+		}
+		if c.promise, err = c.promised(line); err != nil {
+			return "", err
+		}
+	}
+}
+
+// freshen sees that the last answer is so young that the lock is not nearly lost when its guard is given out.
+func (c *conn) freshen() error {
+	if clock() < c.promise.due() {
+		return nil
+	}
+	patience := answerTime
+	if c.promise.sent != 0 {
+		patience = c.promise.end(c.stop) - c.promise.sent
+	}
+	c.SetDeadline(time.Now().Add(patience))
+	if err := c.ask(keepalive); err != nil {
+		return err
+	}
+	for len(c.asked) > 0 {
+		line, err := c.line()
+		if err == nil {
+			c.promise, err = c.promised(line)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if clock() >= c.promise.end(c.stop) {
+		return errNoAnswer
+	}
+	return nil
+}
+
+func isPromise(line string) bool { return strings.HasPrefix(line, keepalive+" ") }
+
+// promised reads the answer to the first question that has none.
+func (c *conn) promised(line string) (promise, error) {
+	seconds, err := strconv.ParseFloat(field(line, "left"), 64)
+	if err != nil || !(seconds >= 0 && seconds <= century.Seconds()) {
+		return promise{}, unexpected(line)
+	}
+	left := time.Duration(seconds * float64(time.Second))
+	if most := left / 5 * 4; left > 0 && c.stop >= most {
+		return promise{}, fmt.Errorf("%w: it is %v, and the server promises %v at a time; say less than %v, "+
+			"or start the server with a longer --keepalive", errStopWithin, c.stop, left, most)
+	}
+	select {
+	case sent := <-c.asked:
+		return promise{sent, left}, nil
+	default:
+		return promise{}, unexpected(line)
+	}
+}
+
+func (c *conn) session() (int64, error) {
+	line, err := c.reply()
+	if err != nil {
+		return 0, err
+	}
+	session, err := strconv.ParseInt(field(line, "session"), 10, 64)
+	if err != nil || session <= 0 {
+		return 0, unexpected(line)
+	}
+	return session, nil
+}
+
+// line is the next line, as an error if it is one.
+func (c *conn) line() (string, error) {
+	line, err := c.reader.ReadString('\n')
+	if err != nil {
+		return "", err
+	}
+	line = strings.TrimSuffix(line, "\n")
+	words := strings.SplitN(line, " ", 3)
+	if words[0] == "ERROR" && len(words) == 3 {
+		return "", &Refused{words[1], words[2]}
+	}
+	return line, nil
+}
+
+// leaveWith closes the connection when the context ends, until the function is called that it returns.
+func (c *conn) leaveWith(ctx context.Context) (stay func()) {
+	stays, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-ctx.Done():
+			c.Close()
+		case <-stays:
+		}
+	}()
+	return func() {
+		close(stays)
+		<-watched
+	}
+}
+
+// field is what stands behind key= in a line, or nothing.
+func field(line, key string) string {
+	for _, word := range strings.Fields(line) {
+		if value := strings.TrimPrefix(word, key+"="); value != word {
+			return value
+		}
+	}
+	return ""
+}
+
+func unexpected(line string) error {
+	return fmt.Errorf("%q is no answer of getlockd; look at the address and at the versions of both", line)
+}

@@ -1,0 +1,83 @@
+package getlock
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// ErrNotGranted says that others held the lock until the timeout was over: errors.Is(err, ErrNotGranted). It is
+// a time-out: it is os.ErrDeadlineExceeded too, and its Timeout method says true.
+var ErrNotGranted error = &notGranted{"the lock"}
+
+type notGranted struct{ name string }
+
+func (n *notGranted) Error() string {
+	return fmt.Sprintf("getlock: others held %s until the timeout was over; wait longer, or try again later", n.name)
+}
+
+func (n *notGranted) Timeout() bool { return true }
+
+func (n *notGranted) Is(target error) bool {
+	return target == ErrNotGranted || target == os.ErrDeadlineExceeded
+}
+
+// Refused is what the server answered as an error: Symbol is for programs, Text for people.
+type Refused struct{ Symbol, Text string }
+
+func (r *Refused) Error() string { return "getlock: " + r.Symbol + ": " + r.Text }
+
+// Lost says that a lock is gone. It is a Refused too, for errors.As.
+type Lost struct {
+	Refused        // what the server said; Symbol is empty if the connection broke or the time ran out
+	Name    string // of the lock
+	Err     error  // why it is lost
+}
+
+func newLost(name string, why error) *Lost {
+	lost := &Lost{Name: name, Err: why}
+	var refused *Refused
+	if errors.As(why, &refused) {
+		lost.Refused = *refused
+	}
+	return lost
+}
+
+func (l *Lost) Error() string {
+	why := l.Symbol + ": " + l.Text
+	if l.Symbol == "" {
+		why = strings.TrimPrefix(l.Err.Error(), "getlock: ")
+	}
+	return fmt.Sprintf("getlock: the lock %s is lost (%s); stop the work, and take the lock anew", l.Name, why)
+}
+
+// Unwrap returns why the lock is lost.
+func (l *Lost) Unwrap() error { return l.Err }
+
+// As makes each Lost a Refused.
+func (l *Lost) As(target any) bool {
+	refused, ok := target.(**Refused)
+	if ok {
+		*refused = &l.Refused
+	}
+	return ok
+}
+
+// failedAndLost is what a body returned whose lock was lost: the error of the body, with the loss behind it.
+type failedAndLost struct{ failed, lost error }
+
+func (f *failedAndLost) Error() string { return f.failed.Error() + " (" + f.lost.Error() + ")" }
+func (f *failedAndLost) Unwrap() error { return f.failed }
+
+func (f *failedAndLost) Is(target error) bool { return errors.Is(f.lost, target) }
+
+func (f *failedAndLost) As(target any) bool {
+	return errors.As(f.failed, target) || errors.As(f.lost, target)
+}
+
+var (
+	errNoAnswer   = errors.New("the server has not answered in time")
+	errStopWithin = errors.New("getlock: StopWithin is too long")
+	errNoBody     = errors.New("getlock: the function that needs the lock is nil; give one")
+)

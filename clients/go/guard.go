@@ -1,0 +1,216 @@
+package getlock
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// hold is what a Guard and a Lease have in common: it ends in a moment that is put off again and again.
+type hold struct {
+	name   string
+	token  int64
+	ctx    context.Context
+	cancel func(cause error)
+	hangUp func() // ends what is under way, when the lock is lost
+	lost   chan struct{}
+	done   chan struct{} // closed at the loss and at the release
+
+	mu      sync.Mutex
+	end     time.Duration // when it counts as lost
+	trouble error         // the last attempt to put that off, if it failed
+	why     *Lost
+	freed   bool
+}
+
+func (h *hold) begin(ctx context.Context, name string, token int64, end time.Duration, hangUp func()) {
+	h.ctx, h.cancel = withCause(ctx)
+	h.name, h.token, h.end, h.hangUp = name, token, end, hangUp
+	h.lost, h.done = make(chan struct{}), make(chan struct{})
+}
+
+// Name is the name of the lock.
+func (h *hold) Name() string { return h.name }
+
+// FencingToken is greater than that of each grant before. Send it along with what you write.
+func (h *hold) FencingToken() int64 { return h.token }
+
+// Context ends when the lock is lost or released, or when the context ends with which it was taken. From Go 1.20
+// on, its context.Cause is the *Lost.
+func (h *hold) Context() context.Context { return h.ctx }
+
+// Lost is closed when the lock is lost, and never if it is released before.
+func (h *hold) Lost() <-chan struct{} { return h.lost }
+
+// Err is the *Lost if the lock is lost, else nil.
+func (h *hold) Err() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.holds()
+	if h.why == nil {
+		return nil // a nil *Lost would be an error
+	}
+	return h.why
+}
+
+// Held tells whether the lock is held now: it looks at the clock itself, so it is exact.
+func (h *hold) Held() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.holds()
+}
+
+// holds needs the mutex, as loses does.
+func (h *hold) holds() bool {
+	if clock() >= h.end {
+		why := h.trouble
+		if why == nil {
+			why = errNoAnswer
+		}
+		h.loses(why)
+	}
+	return h.why == nil && !h.freed
+}
+
+func (h *hold) loses(why error) {
+	if h.why != nil || h.freed {
+		return
+	}
+	h.why = newLost(h.name, why)
+	close(h.lost)
+	close(h.done)
+	h.cancel(h.why)
+	h.hangUp()
+}
+
+func (h *hold) lose(why error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.holds() // that the time is over was first, if it is
+	h.loses(why)
+}
+
+// putOff moves the end, unless it has come already: what is lost stays lost.
+func (h *hold) putOff(end time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.holds() {
+		h.end, h.trouble = end, nil
+	}
+}
+
+// free is the end of a hold that was not lost.
+func (h *hold) free() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.why == nil && !h.freed {
+		h.freed = true
+		close(h.done)
+		h.cancel(nil)
+	}
+}
+
+// watch tells the loss in time. Before that it does what is due, and learns when it is to come again.
+// Timers stand still while the machine sleeps, so it looks at the clock each second.
+func (h *hold) watch(do func() (due time.Duration)) {
+	for {
+		due, next := do(), clock()+time.Second
+		h.mu.Lock()
+		end := h.end
+		held := h.holds()
+		h.mu.Unlock()
+		if !held {
+			return
+		}
+		for _, moment := range []time.Duration{due, end} {
+			if moment < next {
+				next = moment
+			}
+		}
+		select {
+		case <-time.After(next - clock()):
+		case <-h.done:
+			return
+		}
+	}
+}
+
+// Guard is a lock that is held, by a connection of its own.
+type Guard struct {
+	hold
+	session int64
+	conn    *conn
+	next    time.Duration // when to ask again
+	every   time.Duration
+	parted  chan struct{} // closed when the server has answered the release
+	once    sync.Once
+}
+
+func newGuard(ctx context.Context, c *conn, name string, got grant) *Guard {
+	g := &Guard{session: got.session, conn: c, next: c.promise.due(), every: c.promise.left / 5}
+	g.parted = make(chan struct{})
+	g.begin(ctx, name, got.token, c.promise.end(c.stop), func() { c.Close() })
+	go g.listen()
+	if g.every > 0 {
+		go g.watch(g.ask)
+	}
+	return g
+}
+
+// Session is the number of its session, which the lists of the server show.
+func (g *Guard) Session() int64 { return g.session }
+
+// Release frees the lock. It returns nil if the lock was held until now, else the *Lost. Further calls return
+// the same.
+func (g *Guard) Release() error {
+	g.once.Do(func() {
+		if g.Held() {
+			g.conn.SetDeadline(time.Now().Add(answerTime))
+			g.conn.ask("RELEASE_LOCK " + quoted(g.name)) // listen finds out if this fails
+			select {
+			case <-g.parted:
+			case <-g.lost:
+			}
+		}
+		g.free()
+		g.conn.Close()
+	})
+	return g.Err()
+}
+
+// ask sends a question if one is due. If that fails, listen finds it out, or the time runs out.
+func (g *Guard) ask() time.Duration {
+	if now := clock(); now >= g.next {
+		g.next = now + g.every
+		g.conn.ask(keepalive)
+	}
+	return g.next
+}
+
+// listen reads promises, and then the answer to the release, or why the session has ended, or its end.
+func (g *Guard) listen() {
+	for {
+		line, err := g.conn.line()
+		if err == nil && isPromise(line) {
+			var p promise
+			if p, err = g.conn.promised(line); err == nil {
+				g.putOff(p.end(g.conn.stop))
+				continue
+			}
+		}
+		if err == nil && line == "1" {
+			close(g.parted)
+			return
+		}
+		if err == nil {
+			err = unexpected(line)
+		}
+		g.lose(err)
+		return
+	}
+}
+
+var start = time.Now()
+
+// monotonic is the clock of those systems that have no better one.
+func monotonic() time.Duration { return time.Since(start) }

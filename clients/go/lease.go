@@ -1,0 +1,382 @@
+package getlock
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Leases is where the locks are, by HTTP, for those that cannot keep a connection. Each of its fields may be
+// left out. A Server tells a loss sooner, and frees the locks of a program that has died at once.
+type Leases struct {
+	URL      string // http://127.0.0.1:3308 by default
+	User     string // none by default
+	Password string
+	Token    string      // of a user that logs in by a token; none by default
+	TLS      *tls.Config // for https; that of Go by default
+
+	// StopWithin is what the work needs to stop. The loss of a lock is told so long before another can have
+	// it. By default it is a fifth of the lease's TTL.
+	StopWithin time.Duration
+}
+
+// LeaseOption is how a lease is taken: a TTL, a Mode, a Client or a Note.
+type LeaseOption interface{ shape(*terms) }
+
+// TTL is for how long a lease runs from each heartbeat on; 45 s by default. Heartbeats go out by themselves.
+type TTL time.Duration
+
+// Client is what the lists call the holder.
+type Client string
+
+// Note is what the lists show beside the holder.
+type Note string
+
+// terms are the body of an acquire. Times are in milliseconds.
+type terms struct {
+	ResourceName string `json:"resourceName"`
+	Mode         string `json:"mode,omitempty"`
+	WaitMs       int64  `json:"waitMs"`
+	TTLMs        int64  `json:"ttlMs"`
+	ClientID     string `json:"clientId,omitempty"`
+	Note         string `json:"note,omitempty"`
+}
+
+func (t TTL) shape(terms *terms)    { terms.TTLMs = time.Duration(t).Milliseconds() }
+func (c Client) shape(terms *terms) { terms.ClientID = string(c) }
+func (n Note) shape(terms *terms)   { terms.Note = string(n) }
+func (m Mode) shape(terms *terms) {
+	terms.Mode = "exclusive"
+	if m == Shared {
+		terms.Mode = "shared"
+	}
+}
+
+// Acquire takes a lease, waiting for it at most timeout. The errors are those of Server.Acquire.
+func (l Leases) Acquire(ctx context.Context, name string, timeout time.Duration, opts ...LeaseOption) (*Lease, error) {
+	t := terms{ResourceName: name, WaitMs: -1, TTLMs: 45_000}
+	if timeout = whole(timeout); timeout >= 0 {
+		t.WaitMs = (timeout + time.Millisecond - 1).Milliseconds()
+	}
+	for _, opt := range opts {
+		opt.shape(&t)
+	}
+	ttl := time.Duration(t.TTLMs) * time.Millisecond
+	if err := l.check(name, ttl); err != nil {
+		return nil, err
+	}
+	sent := clock()
+	answer, err := l.wait(ctx, t)
+	var refused *Refused
+	if errors.As(err, &refused) && refused.Symbol == "Busy" {
+		err = &notGranted{name}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l.begin(ctx, t, answer, sent)
+}
+
+// TryLock is as Acquire, but does not wait: no lease and ErrNotGranted if others have the lock.
+func (l Leases) TryLock(ctx context.Context, name string, opts ...LeaseOption) (*Lease, error) {
+	return l.Acquire(ctx, name, 0, opts...)
+}
+
+// Lock runs body while it holds a lease, as Server.Lock does.
+func (l Leases) Lock(ctx context.Context, name string, timeout time.Duration,
+	body func(ctx context.Context, lease *Lease) error, opts ...LeaseOption) error {
+	if body == nil {
+		return errNoBody
+	}
+	lease, err := l.Acquire(ctx, name, timeout, opts...)
+	if err != nil {
+		return err
+	}
+	return within(lease, body)
+}
+
+func (l Leases) check(name string, ttl time.Duration) error {
+	if ttl <= 0 {
+		return fmt.Errorf("getlock: the TTL is %v; say 1 ms or more", ttl)
+	}
+	if most := ttl / 3 * 2; l.StopWithin >= most {
+		return fmt.Errorf("%w: it is %v, and a heartbeat is sent each %v; say less than %v, or a longer TTL",
+			errStopWithin, l.StopWithin, ttl/3, most)
+	}
+	return check(name, l.StopWithin)
+}
+
+// wait asks for a lease. If the context ends the wait, its connection says goodbye and listens on: what the
+// server had granted by then is given back.
+func (l Leases) wait(ctx context.Context, t terms) (leaseAnswer, error) {
+	type result struct {
+		leaseAnswer
+		error
+	}
+	if err := ctx.Err(); err != nil {
+		return leaseAnswer{}, err
+	}
+	patience := never
+	if t.WaitMs >= 0 {
+		patience = time.Duration(t.WaitMs)*time.Millisecond + answerTime
+	}
+	call, cancel := context.WithTimeout(context.Background(), patience)
+	var line parting
+	results := make(chan result, 1)
+	go func() {
+		answer, err := l.post(call, line.dial, "acquire", t)
+		results <- result{answer, err}
+	}()
+	select {
+	case got := <-results:
+		cancel()
+		return got.leaseAnswer, got.error
+	case <-ctx.Done():
+	}
+	line.hangUp()
+	go func() {
+		defer cancel()
+		select {
+		case got := <-results:
+			if got.error == nil {
+				l.giveBack(t.ResourceName, got.LockToken)
+			}
+		case <-time.After(answerTime):
+		}
+	}()
+	return leaseAnswer{}, ctx.Err()
+}
+
+// parting is a connection on which one can say goodbye and listen on.
+type parting struct {
+	mu   sync.Mutex
+	over bool
+	conn net.Conn
+}
+
+func (p *parting) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := dialer.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		conn.Close()
+		return nil, context.Canceled
+	}
+	p.conn = conn
+	return conn, nil
+}
+
+func (p *parting) hangUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
+	if half, ok := p.conn.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite()
+	}
+}
+
+type leaseAnswer struct {
+	Status, Message, LockToken string
+	FencingToken               int64
+}
+
+type dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// post sends a request on a connection of its own, and returns what was answered with 200.
+func (l Leases) post(ctx context.Context, dial dial, verb string, body any) (answer leaseAnswer, err error) {
+	content, err := json.Marshal(body)
+	if err != nil {
+		return answer, err
+	}
+	url := l.URL
+	if url == "" {
+		url = "http://127.0.0.1:3308"
+	}
+	url = strings.TrimRight(url, "/") + "/api/lock/" + verb
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(content))
+	if err != nil {
+		return answer, fmt.Errorf("getlock: %w", err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if l.Token != "" {
+		request.Header.Set("Authorization", "Bearer "+l.Token)
+	} else if l.User != "" {
+		request.SetBasicAuth(l.User, l.Password)
+	}
+	transport := &http.Transport{DialContext: dial, TLSClientConfig: l.TLS, DisableKeepAlives: true}
+	response, err := transport.RoundTrip(request)
+	if err == nil {
+		defer response.Body.Close()
+		content, err = io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	}
+	if err != nil {
+		return answer, fmt.Errorf("getlock: %s does not serve (%w); see that getlockd runs there and can be reached", url, err)
+	}
+	if json.Unmarshal(content, &answer) != nil || answer.Status == "" {
+		return answer, fmt.Errorf("getlock: %s is no getlockd, it answers %s; look at the address", url, response.Status)
+	}
+	if response.StatusCode != http.StatusOK {
+		return answer, &Refused{answer.Status, answer.Message}
+	}
+	return answer, nil
+}
+
+// tokenBody is what a heartbeat and a release send.
+type tokenBody struct {
+	ResourceName string `json:"resourceName"`
+	LockToken    string `json:"lockToken"`
+	TTLMs        int64  `json:"ttlMs,omitempty"`
+}
+
+// giveBack frees a lease that nobody has seen. If that fails the lease ends by itself.
+func (l Leases) giveBack(name, token string) {
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	l.post(ctx, dialer.DialContext, "release", tokenBody{ResourceName: name, LockToken: token})
+}
+
+// Lease is a lock that is held by heartbeats, which go out by themselves.
+type Lease struct {
+	hold
+	leases    Leases
+	body      tokenBody // of each heartbeat
+	ttl, stop time.Duration
+	calls     context.Context // of the heartbeats
+	endCalls  context.CancelFunc
+	quiet     chan struct{} // closed when no more heartbeats go out
+	once      sync.Once
+}
+
+// begin makes a lease of a grant that was asked for at sent.
+func (l Leases) begin(ctx context.Context, t terms, answer leaseAnswer, sent time.Duration) (*Lease, error) {
+	ttl := time.Duration(t.TTLMs) * time.Millisecond
+	lease := &Lease{leases: l, ttl: ttl, stop: l.StopWithin, quiet: make(chan struct{})}
+	lease.body = tokenBody{t.ResourceName, answer.LockToken, t.TTLMs}
+	if lease.stop == 0 {
+		lease.stop = ttl / 5
+	}
+	lease.calls, lease.endCalls = context.WithCancel(context.Background())
+	lease.hold.begin(ctx, t.ResourceName, answer.FencingToken, sent+ttl-lease.stop, lease.endCalls)
+	err := ctx.Err()
+	if err == nil && clock() >= sent+ttl/5 {
+		// The wait was long, and when the lease began in it is not known.
+		lease.end = never
+		err = lease.confirm(ctx)
+	}
+	if err != nil {
+		lease.free()
+		go l.giveBack(lease.name, answer.LockToken)
+		return nil, err
+	}
+	go lease.beat()
+	go lease.watch(func() time.Duration { return never })
+	return lease, nil
+}
+
+// confirm sends the first heartbeat, so that it is known until when the lease runs.
+func (l *Lease) confirm(ctx context.Context) error {
+	first, cancel := context.WithTimeout(ctx, l.ttl)
+	defer cancel()
+	for {
+		err := l.renew(first)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil || l.Err() != nil:
+			return l.Err()
+		case !pause(first.Done(), l.ttl/20):
+			return err
+		}
+	}
+}
+
+// LeaseToken is the secret by which the server knows the lease.
+func (l *Lease) LeaseToken() string { return l.body.LockToken }
+
+// Release frees the lock. It returns nil if the lock was held until now, else the *Lost. Further calls return
+// the same.
+func (l *Lease) Release() error {
+	l.once.Do(func() {
+		l.endCalls()
+		<-l.quiet // a heartbeat behind the release would find no lease
+		if l.Held() {
+			if err := l.sendRelease(); err != nil {
+				l.lose(err)
+			}
+		}
+		l.free()
+	})
+	return l.Err()
+}
+
+// sendRelease tries again, after an error of the network, while the lease still runs.
+func (l *Lease) sendRelease() error {
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	body := tokenBody{ResourceName: l.name, LockToken: l.body.LockToken}
+	for {
+		_, err := l.leases.post(ctx, dialer.DialContext, "release", body)
+		var refused *Refused
+		if err == nil || errors.As(err, &refused) || !l.Held() || !pause(ctx.Done(), l.ttl/20) {
+			return err
+		}
+	}
+}
+
+// beat sends heartbeats, and soon again after one that was not acknowledged.
+func (l *Lease) beat() {
+	defer close(l.quiet)
+	every, patience := l.ttl/3, l.ttl/2
+	if patience > answerTime {
+		patience = answerTime
+	}
+	for wait := every; pause(l.calls.Done(), wait); {
+		sent := clock()
+		ctx, cancel := context.WithTimeout(l.calls, patience)
+		err := l.renew(ctx)
+		cancel()
+		if wait = l.ttl / 20; err == nil {
+			wait = sent + every - clock()
+		}
+	}
+}
+
+// renew sends a heartbeat. The lease counts from its sending on.
+func (l *Lease) renew(ctx context.Context) error {
+	sent := clock()
+	_, err := l.leases.post(ctx, dialer.DialContext, "heartbeat", l.body)
+	var refused *Refused
+	switch {
+	case err == nil:
+		l.putOff(sent + l.ttl - l.stop)
+	case errors.As(err, &refused) && (refused.Symbol == "NotFound" || refused.Symbol == "InvalidToken"):
+		l.lose(err)
+	case l.calls.Err() == nil:
+		l.mu.Lock()
+		l.trouble = err
+		l.mu.Unlock()
+	}
+	return err
+}
+
+// pause says false if the end comes before its time is over.
+func pause(end <-chan struct{}, wait time.Duration) bool {
+	select {
+	case <-time.After(wait):
+		return true
+	case <-end:
+		return false
+	}
+}

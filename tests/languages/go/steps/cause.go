@@ -1,0 +1,7 @@
+//go:build go1.20
+
+package main
+
+import "context"
+
+func init() { causeOf = context.Cause }
