@@ -1,202 +1,283 @@
 "use strict";
-// Locks of getlockd, by its line protocol. Copy this file: it needs Node 18 and nothing else; it can be
-// had by `require` and by `import`.
+// Locks of getlockd: `GetLock` by its line protocol, `Leases` over HTTP. Install this folder as a package, or copy
+// this file and held.cjs. They need Node 18 and nothing else. `require` and `import` both load them.
 //
 //     const locks = new GetLock({ host: "127.0.0.1", port: 3305 });
-//     const done = await locks.lock("nightly", 10, async (guard) => {
-//       await fetch(url, { signal: guard.lost, headers: { "X-Token": guard.token } });
-//       return true;
+//     await locks.lock("nightly", { timeout: 10 }, async (guard) => {
+//       await fetch(url, { signal: guard.lost, headers: { "X-Token": guard.fencingToken } });
 //     });
-//     if (done === null) console.log("somebody else has it");
 //
-// Each guard has a connection of its own. `guard.lost` is an AbortSignal; it fires as soon as the lock
-// is lost, with a `Lost` as its reason. Work whose lock was lost rejects with `Lost`, unless it rejects
-// by itself.
+// ALL TIMES ARE IN SECONDS, as on the server and in the other languages: 0.5 is half a second.
+//
+// Each guard has a connection of its own. While it holds the lock, the client asks the server again and again for how
+// long nobody else is granted it. `guard.lost` fires when the lock is lost, and also `stopWithin` seconds before such
+// a promise runs out without another. Work that blocks the event loop keeps the client from asking: a promise is for
+// 25 s by default, and a loop that is blocked for more than two fifths of it can lose the lock.
 
+const http = require("node:http");
+const https = require("node:https");
 const net = require("node:net");
 const tls = require("node:tls");
+const { setTimeout: sleep } = require("node:timers/promises");
+const {
+  Held, Locks, Lost, NotGranted, Refused, away, checkName, checkOptions, kinds, now, patienceOf, pauseAfter, unless,
+} = require("./held.cjs");
 
 const ANSWER_TIME = 10; // seconds that the server may take for what does not wait
+const LONGEST_TIMER = 2_000_000; // seconds; a timer of Node takes no more
+const LONGEST_LINE = 65536; // no reply that a client asks for comes near to it
+const TOO_LATE = "the server answered too late to rely on its grant";
 
-/** What the server answered as ERROR: `symbol` is for programs, the message for people. */
-class Refused extends Error {
-  constructor(symbol, text) {
-    super(text);
-    Object.assign(this, { name: this.constructor.name, symbol });
+const TAKE = { timeout: kinds.timeout, shared: kinds.boolean, signal: kinds.signal };
+const TAKE_LEASE = { ...TAKE, ttl: kinds.span, client: kinds.string, note: kinds.string };
+const LOGIN = { user: kinds.string, password: kinds.string, tls: kinds.tls, stopWithin: kinds.span };
+const SERVER = { host: kinds.string, port: kinds.port, ...LOGIN, retry: kinds.span };
+const SITE = { url: kinds.string, ...LOGIN, token: kinds.string };
+
+/** A lock that a connection holds: `name`, `fencingToken`, and `session`, the server's number of the connection. */
+class Guard extends Held {}
+
+/** A lock that heartbeats hold: `name`, `fencingToken` and `leaseToken`. */
+class Lease extends Held {}
+
+// ---------------------------------------------------------------------------------------- the line protocol
+
+/**
+ * A server. `tls` is true, or options of `tls.connect`. A server that is away is tried for `retry` seconds.
+ * `stopWithin` is the time that work needs to stop when its lock is lost: by default two fifths of what the server
+ * promises.
+ */
+class GetLock extends Locks {
+  #server;
+  #retry;
+
+  constructor(options = {}) {
+    super();
+    checkOptions("GetLock", options, SERVER);
+    const { host, port, user, password, tls: secure, retry, stopWithin } = options;
+    const login = user ? `AUTH ${quoted(user)} ${quoted(password ?? "")}` : null;
+    this.#server = { host: host ?? "127.0.0.1", port: port ?? 3305, login, tls: secureOptions(secure), stopWithin };
+    this.#retry = retry ?? 30;
   }
-}
 
-/** The lock is gone. `symbol` is the reason that the server gave, null if the connection broke. */
-class Lost extends Refused {}
-
-/** A server. `tls` are options of `tls.connect`; a server that is away is tried for `retry` seconds. */
-class GetLock {
-  constructor({ host = "127.0.0.1", port = 3305, user, password = "", tls = null, retry = 30 } = {}) {
-    this.server = { host, port, tls, hello: user ? `AUTH ${quoted(user)} ${quoted(password)}` : "PING" };
-    this.retry = retry;
-  }
-
-  /**
-   * Runs `work(guard)` and resolves to what it returns; to null if the lock was not granted within
-   * `timeout` seconds. -1 waits for ever. Without `work` it resolves to the guard, to be released.
-   */
-  lock(name, timeout, work) {
-    return this.#hold("GET_LOCK", quoted(name), timeout, work);
-  }
-
-  /** As `lock`, beside others that share it. */
-  sharedLock(name, timeout, work) {
-    return this.#hold("GET_SHARED_LOCK", quoted(name), timeout, work);
-  }
-
-  async #hold(verb, name, timeout, work) {
-    const guard = await this.#take(verb, name, timeout);
-    if (!guard || !work) return guard;
-    let result;
-    try {
-      result = await work(guard);
-    } catch (error) {
-      await guard.release();
-      throw error;
-    }
-    if (!(await guard.release())) throw guard.lost.reason;
-    return result;
+  /** Resolves to a Guard. Rejects with NotGranted if others hold the lock until `timeout` is over. */
+  async acquire(name, options = {}) {
+    checkName(name);
+    checkOptions("acquire", options, TAKE);
+    const timeout = patienceOf(options.timeout);
+    const verb = options.shared ? "GET_SHARED_LOCK" : "GET_LOCK";
+    return this.#take({ verb, name, timeout, deadline: now() + timeout }, options.signal);
   }
 
   /** Nothing is held yet, so a wait that breaks may connect and queue again. */
-  async #take(verb, name, timeout) {
-    const deadline = timeout < 0 ? Infinity : now() + timeout;
+  async #take(wish, signal) {
     for (let attempt = 0, awaySince = now(); ; attempt++) {
-      let connection = null;
+      signal?.throwIfAborted();
+      const connection = new Connection(this.#server);
       try {
-        connection = await Connection.open(this.server);
-        const left = timeout < 0 ? -1 : Math.max(0, deadline - now());
-        const patience = timeout < 0 ? Infinity : left + ANSWER_TIME;
-        if ((await connection.ask(`${verb} ${name} ${left.toFixed(3)}`, patience)) === "1") {
-          return new Guard(connection, name, Number(await connection.ask(`FENCING_TOKEN ${name}`)));
-        }
-        connection.close();
-        return null;
+        return await unless(signal, connection.take(wish), () => connection.fail(signal.reason));
       } catch (error) {
-        if (connection) awaySince = now();
-        connection?.close();
-        const pause = Math.min(2, 0.05 * 2 ** attempt) * (0.5 + Math.random() / 2);
-        const passes = !(error instanceof Refused) || ["SHUTDOWN", "LIMIT"].includes(error.symbol);
-        if (!passes || now() + pause > Math.min(deadline, awaySince + this.retry)) throw error;
-        await new Promise((resolve) => setTimeout(resolve, pause * 1000));
+        connection.close();
+        if (signal?.aborted || isFinal(error)) throw error;
+        if (connection.session !== null) awaySince = now();
+        const rest = Math.min(wish.deadline, awaySince + this.#retry) - now();
+        if (rest <= 0) throw error instanceof Refused ? error : away(connection.where, error);
+        await sleep(Math.min(pauseAfter(attempt), rest) * 1000, null, { signal }).catch(() => {});
       }
     }
   }
 }
 
-/** A lock that is held. `token` is its fencing token, `lost` an AbortSignal. */
-class Guard {
-  #connection;
-  #name;
-  #ended;
-  #releasing = false;
-
-  constructor(connection, name, token) {
-    const controller = new AbortController();
-    Object.assign(this, { token, lost: controller.signal });
-    this.#connection = connection;
-    this.#name = name;
-    // The next line is the answer to a release, or the reason of the end, or the end.
-    this.#ended = connection.next().then(
-      (line) => (this.#releasing && line === "1") || (controller.abort(new Lost(null, line)), false),
-      (error) => (controller.abort(new Lost(error.symbol ?? null, error.message)), false),
-    );
-  }
-
-  /** Frees the lock. Resolves to true if it was held until now, to false if it had been lost. */
-  async release() {
-    if (!this.#releasing && !this.lost.aborted) {
-      this.#releasing = true;
-      this.#connection.send(`RELEASE_LOCK ${this.#name}`);
-    }
-    const held = await this.#connection.within(ANSWER_TIME, this.#ended);
-    this.#connection.close();
-    return held;
-  }
+/** Whether another connection would be answered the same. */
+function isFinal(error) {
+  if (error instanceof Refused) return !["SHUTDOWN", "LIMIT"].includes(error.symbol);
+  return error instanceof NotGranted || error instanceof RangeError;
 }
 
+/** Of options that are wrong, `tls` tells here, and not when a lock is wanted. */
+function secureOptions(secure) {
+  if (!secure) return null;
+  const options = secure === true ? {} : secure;
+  return { ...options, secureContext: options.secureContext ?? tls.createSecureContext(options) };
+}
+
+/** The wire of one guard. Replies come in order, but for those to KEEPALIVE, which overtake. */
 class Connection {
+  session = null; // the server's number of this connection, once it has told it
+  promise = null; // the server's last
+  keepsProcess = true; // its socket does
+  #server;
   #socket;
   #unread = "";
   #lines = [];
   #readers = [];
-  #end = null;
+  #questions = [];
+  #failure = null;
+  #release = null;
+  #ended = null;
+  #isFreeing = false;
 
-  static async open({ host, port, tls: options, hello }) {
-    const connection = new Connection();
-    const socket = options ? tls.connect({ host, port, servername: net.isIP(host) ? "" : host, ...options })
-      : net.connect(port, host);
-    connection.#socket = socket.setEncoding("utf8").setNoDelay().setKeepAlive(true, 10_000);
-    socket.on("data", (text) => connection.#take(text));
-    socket.on("error", (error) => connection.#fail(error));
-    socket.on("close", () => connection.#fail(new Error("the connection ended")));
-    socket.on("end", () => connection.#fail(new Error("the connection ended")));
-    try {
-      await connection.ask(hello); // is sent once it is connected
-    } catch (error) {
-      connection.close();
-      throw error;
-    }
-    return connection;
+  constructor(server) {
+    const { host, port, tls: secure } = server;
+    const servername = net.isIP(host) ? "" : host;
+    const socket = secure ? tls.connect({ host, port, servername, ...secure }) : net.connect(port, host);
+    this.#server = server;
+    this.#socket = socket.setEncoding("utf8").setNoDelay().setKeepAlive(true, 10_000);
+    socket.on("data", (text) => this.#read(text));
+    socket.on("error", (error) => this.fail(error));
+    socket.on("close", () => this.fail(new Error("the connection ended")));
+    socket.on("end", () => this.fail(new Error("the connection ended")));
   }
 
-  send(line) {
-    this.#socket.write(line + "\n");
+  get where() {
+    return `${this.#server.host}:${this.#server.port}`;
   }
 
-  ask(line, patience = ANSWER_TIME) {
-    this.send(line);
-    return this.within(patience, this.next());
+  /** Takes a lock, all in one flight. The guard that it resolves to is surely held. */
+  async take({ verb, name, timeout, deadline }) {
+    await this.#within(ANSWER_TIME, this.#opened());
+    const wait = Math.max(0, deadline - now());
+    const word = quoted(name);
+    this.#socket.cork();
+    const login = this.#server.login && this.#request(this.#server.login);
+    const hello = this.#request("HELLO");
+    this.ask();
+    const taken = this.#request(`${verb} ${word} ${wait === Infinity ? -1 : wait.toFixed(6)}`);
+    const token = this.#request(`FENCING_TOKEN ${word}`);
+    this.#socket.uncork();
+    await this.#within(ANSWER_TIME, login);
+    this.session = sessionIn(await this.#within(ANSWER_TIME, hello));
+    if ((await this.#within(wait + ANSWER_TIME, taken)) !== "1") throw new NotGranted(name, timeout);
+    const fencingToken = Number(await this.#within(ANSWER_TIME, token));
+    await this.#makeSure();
+    this.#release = `RELEASE_LOCK ${word}`;
+    return this.#hold(new Guard({ name, fencingToken, session: this.session }, this));
   }
 
-  /** The next line; an ERROR and the end of the connection reject. */
-  next() {
-    return new Promise((resolve, reject) => {
-      this.#readers.push({ resolve, reject });
+  /** Asks for how long nobody else is granted what this connection holds. */
+  ask() {
+    const sent = now();
+    this.#socket.write("KEEPALIVE\n");
+    return quietly(new Promise((resolve, reject) => {
+      this.#questions.push({ sent, resolve, reject });
       this.#serve();
-    });
+    }));
   }
 
-  async within(seconds, answer) {
-    const late = () => this.#socket.destroy(new Error("no answer in time"));
-    const timer = seconds < 2_000_000 ? setTimeout(late, seconds * 1000) : null;
-    return answer.finally(() => clearTimeout(timer));
+  free() {
+    this.#isFreeing = true;
+    this.#socket.write(`${this.#release}\n`);
+    return this.#within(ANSWER_TIME, this.#ended);
   }
 
   close() {
-    this.#socket.destroy();
+    this.fail(new Error("the connection was closed"));
   }
 
-  #take(text) {
+  fail(error) {
+    this.#failure ??= error;
+    this.#socket.destroy();
+    this.#serve();
+  }
+
+  #opened() {
+    return new Promise((resolve, reject) => {
+      this.#socket.once(this.#server.tls ? "secureConnect" : "connect", resolve);
+      this.#socket.once("close", () => reject(this.#failure));
+    });
+  }
+
+  /** The promise that was asked for in front of the wait can have run out by the time of the grant. */
+  async #makeSure() {
+    const isSure = () => this.promise !== null && now() < this.promise.until;
+    if (isSure()) return;
+    const patience = this.promise ? this.promise.until - this.promise.sent : ANSWER_TIME;
+    await this.#within(patience, this.ask());
+    if (!isSure()) throw new Error(TOO_LATE);
+  }
+
+  /** The next line is the reply to the release, or the reason of the end. */
+  #hold(guard) {
+    const over = (symbol, text) => {
+      this.onover(symbol, text);
+      return false;
+    };
+    this.#ended = this.#next().then(
+      (line) => (this.#isFreeing && line === "1") || over(null, `the server says ${line}: the lock was not held`),
+      (error) => error instanceof Refused ? over(error.symbol, error.message)
+        : over(null, `${this.where} is lost: ${error.message}. Others may have the lock: stop, and take it anew`),
+    );
+    return guard;
+  }
+
+  #request(line) {
+    this.#socket.write(`${line}\n`);
+    return this.#next();
+  }
+
+  /** The next line that is no reply to KEEPALIVE. An ERROR and the end of the connection reject. */
+  #next() {
+    return quietly(new Promise((resolve, reject) => {
+      this.#readers.push({ resolve, reject });
+      this.#serve();
+    }));
+  }
+
+  async #within(seconds, reply) {
+    const late = () => this.fail(new Error(`no answer came within ${seconds.toFixed(1)} s`));
+    const timer = seconds < LONGEST_TIMER ? setTimeout(late, seconds * 1000) : null;
+    try {
+      return await reply;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #read(text) {
     const lines = (this.#unread + text).split("\n");
     this.#unread = lines.pop();
-    this.#lines.push(...lines);
+    if (this.#unread.length > LONGEST_LINE) this.fail(new Error("a line without an end came"));
+    for (const line of lines) {
+      const [, left] = /^KEEPALIVE left=(\d+(?:\.\d+)?)/.exec(line) ?? [];
+      if (left && this.#questions.length > 0) this.#promised(Number(left), this.#questions.shift());
+      else this.#lines.push(line);
+    }
     this.#serve();
   }
 
-  #fail(error) {
-    this.#end ??= error;
-    this.#serve();
+  /** `left` counts from the moment in which the question was sent: nobody knows when the server read it. */
+  #promised(left, { sent, resolve }) {
+    const stopWithin = this.#server.stopWithin ?? left * 0.4;
+    if (left > 0 && stopWithin >= left * 0.8) {
+      const most = (left * 0.8).toFixed(1);
+      const text = `stopWithin is ${stopWithin} s, and ${this.where} promises a lock for ${left} s at a time`;
+      return this.fail(new RangeError(`${text}: it would be lost at once. Make stopWithin less than ${most} s`));
+    }
+    // A server that promises nothing leaves it to TCP to find a connection that was cut.
+    const [until, every] = left > 0 ? [sent + left - stopWithin, left / 5] : [Infinity, Infinity];
+    this.promise = { sent, until, every };
+    this.onsure?.(this.promise);
+    resolve();
   }
 
   #serve() {
-    while (this.#readers.length && (this.#lines.length || this.#end)) {
+    while (this.#readers.length > 0 && (this.#lines.length > 0 || this.#failure)) {
       const { resolve, reject } = this.#readers.shift();
       const line = this.#lines.shift();
       const [, symbol, text] = /^ERROR (\S+) (.*)/.exec(line ?? "") ?? [];
-      if (line === undefined) reject(this.#end);
+      if (line === undefined) reject(this.#failure);
       else if (symbol) reject(new Refused(symbol, text));
       else resolve(line);
     }
+    if (this.#failure) this.#questions.splice(0).forEach(({ reject }) => reject(this.#failure));
   }
 }
 
-const now = () => performance.now() / 1000;
+function sessionIn(line) {
+  const [, session] = /^HELLO .*\bsession=(\d+)/.exec(line) ?? [];
+  if (session) return Number(session);
+  throw new Error(`it answers ${startOf(line)} to HELLO, as no getlockd of this version does`);
+}
 
 /** One word, whatever is in it; no text can be a second line. */
 function quoted(text) {
@@ -204,4 +285,240 @@ function quoted(text) {
   return `'${text.replace(/[\\'\n\r\0]/g, (plain) => safe[plain])}'`;
 }
 
-module.exports = { GetLock, Guard, Refused, Lost };
+const startOf = (text) => JSON.stringify(text.trim().slice(0, 80));
+
+/** Nobody need be waiting for it when it rejects. */
+function quietly(promise) {
+  promise.catch(() => {});
+  return promise;
+}
+
+// ------------------------------------------------------------------------------------------------- leases
+
+/**
+ * The HTTP port of a server, for those that hold no connection. A user logs in with a password, or with a token alone.
+ * `stopWithin` is the time that work needs to stop when its lock is lost: by default a fifth of the lease's `ttl`.
+ */
+class Leases extends Locks {
+  #site;
+  #stopWithin;
+
+  constructor(options = {}) {
+    super();
+    checkOptions("Leases", options, SITE);
+    this.#site = new Site(options);
+    this.#stopWithin = options.stopWithin;
+  }
+
+  /**
+   * Resolves to a Lease, which runs for `ttl` seconds from each heartbeat on. Rejects with NotGranted if others hold
+   * the lock until `timeout` is over. A request that breaks is not tried again: what got lost may have been a grant.
+   */
+  async acquire(name, options = {}) {
+    checkName(name);
+    checkOptions("acquire", options, TAKE_LEASE);
+    const ttl = options.ttl ?? 45;
+    const stopWithin = this.#stopWithin ?? ttl / 5;
+    // A heartbeat goes out every third of the time: one of them has to be answered before the lease counts as lost.
+    if (stopWithin >= (ttl * 2) / 3) {
+      throw new RangeError(`stopWithin is ${stopWithin} s, and ttl is ${ttl} s. Make it less than two thirds of ttl`);
+    }
+    options.signal?.throwIfAborted();
+    const timeout = patienceOf(options.timeout);
+    const call = this.#site.post("acquire", acquisition(name, timeout, ttl, options), timeout + ANSWER_TIME);
+    return unless(options.signal, this.#granted(call, { name, timeout, ttl, stopWithin }), () => call.hangUp());
+  }
+
+  async #granted(call, { name, timeout, ttl, stopWithin }) {
+    const sent = now();
+    const { status, success, message, lockToken, fencingToken } = await call.reply;
+    if (status === "Busy") throw new NotGranted(name, timeout);
+    if (!success) throw new Refused(status, message);
+    const heart = new Heart(this.#site, { resourceName: name, lockToken }, ttl, stopWithin);
+    // Nobody knows when in a long wait the lease began: it is counted from a heartbeat.
+    if (now() - sent <= ttl / 5) heart.promised(sent);
+    else await heart.begin();
+    return new Lease({ name, fencingToken, leaseToken: lockToken }, heart);
+  }
+}
+
+function acquisition(name, timeout, ttl, { shared, client, note }) {
+  const waitMs = timeout === Infinity ? -1 : Math.ceil(timeout * 1000);
+  const mode = shared ? "shared" : "exclusive";
+  const ttlMs = Math.round(ttl * 1000);
+  return { resourceName: name, mode, waitMs, ttlMs, clientId: client ?? undefined, note: note ?? undefined };
+}
+
+/** The wire of one lease. */
+class Heart {
+  promise = null;
+  keepsProcess = false; // there is no socket that does, so the timer of the lease has to
+  #site;
+  #lease;
+  #ttl;
+  #stopWithin;
+  #call = null;
+  #isAsking = false;
+  #isFreeing = false;
+  #isClosed = false;
+
+  constructor(site, lease, ttl, stopWithin) {
+    this.#site = site;
+    this.#lease = lease;
+    this.#ttl = ttl;
+    this.#stopWithin = stopWithin;
+  }
+
+  promised(sent) {
+    this.promise = { sent, until: sent + this.#ttl - this.#stopWithin, every: this.#ttl / 3 };
+    this.onsure?.(this.promise);
+  }
+
+  /** The first heartbeat of a lease that is not given out before it is answered. */
+  async begin() {
+    const sent = now();
+    const reply = await this.#beat(this.#ttl - this.#stopWithin).catch((error) => ({ error }));
+    if (reply.success) this.promised(sent);
+    if (this.promise !== null && now() < this.promise.until) return;
+    this.free();
+    if (reply.status && !reply.success) throw new Lost(reply.status, reply.message);
+    throw reply.error ?? new Error(TOO_LATE);
+  }
+
+  /** Sends heartbeats until one is answered. */
+  async ask() {
+    if (this.#isAsking) return;
+    this.#isAsking = true;
+    for (let attempt = 0; !this.#isFreeing && !this.#isClosed; attempt++) {
+      const sent = now();
+      const reply = await this.#beat(Math.min(ANSWER_TIME, this.#ttl / 3)).catch(() => null);
+      if (this.#isFreeing || this.#isClosed) break;
+      if (reply?.success) this.promised(sent);
+      else if (reply?.isFinal) this.onover(reply.status, reply.message);
+      if (reply?.success || reply?.isFinal) break;
+      await this.#pause(attempt);
+    }
+    this.#isAsking = false;
+  }
+
+  /** Tries until it is answered: a lease that nobody frees stands in the way of others to its end. */
+  async free() {
+    this.#isFreeing = true;
+    this.#call?.destroy();
+    const end = now() + ANSWER_TIME;
+    for (let attempt = 0; !this.#isClosed; attempt++) {
+      const patience = Math.max(1, end - now());
+      const reply = await this.#send("release", this.#lease, patience).catch((error) => ({ message: error.message }));
+      if (reply.success) return true;
+      if (reply.isFinal || now() > end) {
+        this.onover?.(reply.status ?? null, reply.message);
+        break;
+      }
+      await this.#pause(attempt);
+    }
+    return false;
+  }
+
+  close() {
+    this.#isClosed = true;
+    this.#call?.destroy();
+  }
+
+  /** Of a short lease no pause may take much. */
+  #pause(attempt) {
+    return sleep(Math.min(pauseAfter(attempt), this.#ttl / 20) * 1000);
+  }
+
+  #beat(patience) {
+    return this.#send("heartbeat", { ...this.#lease, ttlMs: Math.round(this.#ttl * 1000) }, patience);
+  }
+
+  #send(path, body, patience) {
+    this.#call = this.#site.post(path, body, patience);
+    return this.#call.reply;
+  }
+}
+
+/** Where requests go, and what they all have. */
+class Site {
+  #base;
+  #options;
+
+  constructor({ url, user, password, token, tls: secure }) {
+    this.#base = new URL(url ?? "http://127.0.0.1:3308");
+    const { protocol } = this.#base;
+    if (!["http:", "https:"].includes(protocol)) {
+      throw new TypeError(`the option url of Leases begins with http:// or https://, not ${protocol}`);
+    }
+    if (secure && protocol === "http:") {
+      throw new TypeError("the option tls of Leases needs a url that begins with https://");
+    }
+    if (!this.#base.pathname.endsWith("/")) this.#base.pathname += "/";
+    const basic = Buffer.from(`${user}:${password ?? ""}`).toString("base64");
+    const login = token ? { authorization: `Bearer ${token}` } : user ? { authorization: `Basic ${basic}` } : {};
+    const headers = { ...login, "content-type": "application/json" };
+    this.#options = { method: "POST", headers, agent: false, ...secureOptions(secure) };
+  }
+
+  post(path, body, patience) {
+    return new Call(new URL(`api/lock/${path}`, this.#base), this.#options, JSON.stringify(body), patience);
+  }
+}
+
+/**
+ * A request on a connection of its own, so that hanging up leaves the queue. It is not by `fetch`, which gives up after
+ * 300 s without a word.
+ */
+class Call {
+  #request;
+
+  constructor(url, options, body, patience) {
+    const { request } = url.protocol === "https:" ? https : http;
+    const headers = { ...options.headers, "content-length": Buffer.byteLength(body) };
+    this.#request = request(url, { ...options, headers });
+    this.#request.setNoDelay();
+    this.#request.setSocketKeepAlive(true, 10_000);
+    this.reply = quietly(this.#answer(url, patience));
+    this.#request.end(body);
+  }
+
+  /** Says goodbye and still reads: a grant can be on its way, and has to be released. */
+  hangUp() {
+    const { socket } = this.#request;
+    if (!socket || socket.connecting || socket.secureConnecting) return this.destroy();
+    socket.end();
+    setTimeout(() => this.destroy(), ANSWER_TIME * 1000).unref();
+  }
+
+  destroy() {
+    this.#request.destroy();
+  }
+
+  async #answer(url, patience) {
+    const late = () => this.#request.destroy(new Error(`no answer came within ${patience.toFixed(1)} s`));
+    const timer = patience < LONGEST_TIMER ? setTimeout(late, patience * 1000) : null;
+    try {
+      return await new Promise((resolve, reject) => {
+        this.#request.on("error", reject);
+        this.#request.on("response", (response) => replyIn(response).then(resolve, reject));
+      });
+    } catch (error) {
+      throw away(url.origin, error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** A reply is final if the same request would be answered the same. */
+async function replyIn(response) {
+  let text = "";
+  for await (const part of response.setEncoding("utf8")) text += part;
+  const code = response.statusCode;
+  const isFinal = code >= 400 && code < 500 && ![408, 429].includes(code);
+  const reply = response.headers["content-type"]?.startsWith("application/json") ? JSON.parse(text) : null;
+  if (typeof reply?.status === "string") return { ...reply, isFinal };
+  throw new Error(`it answers ${code} ${startOf(text)}, as no getlockd does`);
+}
+
+module.exports = { GetLock, Guard, Leases, Lease, Refused, Lost, NotGranted };

@@ -1,0 +1,283 @@
+"use strict";
+// What getlock.cjs is built on: errors, the check of arguments, the clock, and a lock that is held.
+
+const { setMaxListeners } = require("node:events");
+const os = require("node:os");
+
+const LOOK_EVERY = 1; // seconds between looks at the clock: timers stand still while the machine sleeps
+const ASYNC_DISPOSE = Symbol.asyncDispose ?? Symbol.for("Symbol.asyncDispose"); // `await using` is newer than Node 18
+
+// ---------------------------------------------------------------------------------------------- errors
+
+/** The server refused. `symbol` is for programs, such as "BAD_NAME"; the message is for people. */
+class Refused extends Error {
+  constructor(symbol, text) {
+    super(text);
+    this.symbol = symbol;
+  }
+}
+
+/** The lock is gone. `symbol` is the server's reason; null if the connection broke or time ran out. */
+class Lost extends Refused {}
+
+/** Others held the lock until the timeout was over. */
+class NotGranted extends Error {
+  constructor(name, timeout) {
+    super(`${shown(name)} was not granted within ${timeout} s: others hold it. Wait longer, or ask WHY who they are`);
+    this.code = "ETIMEDOUT";
+  }
+}
+
+for (const kind of [Refused, Lost, NotGranted]) {
+  Object.defineProperty(kind.prototype, "name", { value: kind.name, configurable: true, writable: true });
+}
+
+/** The error of a server that gave no answer that makes sense. */
+function away(where, error) {
+  const why = error.message || error.code; // of several addresses that were tried there is a code alone
+  const text = `${where} cannot be used: ${why}. Check that getlockd listens there, with TLS if you use TLS`;
+  return Object.assign(new Error(text, { cause: error }), { code: error.code });
+}
+
+/** Puts `lost` behind `error`, as the cause of what has no cause yet. */
+function addCause(error, lost) {
+  const seen = new Set();
+  let last = error;
+  while (last instanceof Error && last.cause !== undefined && !seen.has(last)) {
+    seen.add(last);
+    last = last.cause;
+  }
+  if (last === lost || !(last instanceof Error) || last.cause !== undefined || !Object.isExtensible(last)) return;
+  Object.defineProperty(last, "cause", { value: lost, configurable: true, writable: true });
+}
+
+// ------------------------------------------------------------------------------------------- arguments
+
+const isNumber = (value) => typeof value === "number" && !Number.isNaN(value);
+
+const kinds = {
+  boolean: { fits: (value) => typeof value === "boolean", is: "true or false" },
+  port: { fits: (value) => Number.isInteger(value) && value > 0 && value < 65536, is: "from 1 to 65535" },
+  signal: { fits: (value) => typeof value?.aborted === "boolean", is: "an AbortSignal" },
+  span: { fits: (value) => isNumber(value) && value >= 0, is: "a number of seconds, not below 0" },
+  string: { fits: (value) => typeof value === "string", is: "a string" },
+  timeout: { fits: isNumber, is: "a number of seconds" },
+  tls: { fits: (value) => value === true || isPlain(value), is: "true, or an object of options of tls.connect" },
+};
+
+function shown(value) {
+  if (typeof value === "string") return JSON.stringify(value);
+  return typeof value === "object" && value !== null ? "an object" : String(value);
+}
+
+/** Whether it is an object of options. The fields of other objects need not be their own, and would be overlooked. */
+function isPlain(value) {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  const parent = Object.getPrototypeOf(value);
+  return parent === null || Object.getPrototypeOf(parent) === null;
+}
+
+/** Throws a TypeError for what is of a wrong type, or misspelt. */
+function checkOptions(call, options, known) {
+  const keys = Object.keys(known).join(", ");
+  if (!isPlain(options)) throw new TypeError(`${call} takes an object of options (${keys}), not ${shown(options)}`);
+  for (const [key, value] of Object.entries(options)) {
+    if (!Object.hasOwn(known, key)) throw new TypeError(`${call} has no option ${key}. Its options are ${keys}`);
+    if (value == null || known[key].fits(value)) continue;
+    throw new TypeError(`the option ${key} of ${call} is ${known[key].is}, not ${shown(value)}`);
+  }
+}
+
+function checkName(name) {
+  if (typeof name === "string") return;
+  throw new TypeError(`the name of a lock is a string, not ${shown(name)}. Write acquire("nightly", { timeout: 10 })`);
+}
+
+/** None, a negative number, and what is longer than 30 years are forever. */
+const patienceOf = (timeout) => (timeout == null || timeout < 0 || timeout > 1e9 ? Infinity : timeout);
+
+// ----------------------------------------------------------------------------------------------- clock
+
+/** On these, performance.now() stands still while the machine sleeps, and os.uptime() goes on and has fractions. */
+const UPTIME_KNOWS_MORE = ["linux", "win32"].includes(process.platform);
+let lead = -Infinity;
+
+/**
+ * Seconds of a clock that counts the time in which the machine sleeps. os.uptime() does, in steps that make it late by
+ * up to 10 ms. Its greatest lead over the other clock is the truest. As the lead only grows, no span is too short.
+ */
+function now() {
+  const awake = performance.now() / 1000;
+  lead = Math.max(lead, UPTIME_KNOWS_MORE ? os.uptime() - awake : 0);
+  return awake + lead;
+}
+
+/** Seconds. Pauses grow, and differ, so that not all who lost a server come back in one moment. */
+const pauseAfter = (attempts) => Math.min(2, 0.05 * 2 ** attempts) * (0.5 + Math.random() / 2);
+
+/**
+ * What `work` resolves to: something held. When `signal` fires it rejects at once. Then `leave` is called, and what
+ * is granted all the same is released.
+ */
+function unless(signal, work, leave) {
+  if (!signal) return work;
+  if (signal instanceof EventTarget) setMaxListeners(0, signal); // many waits of one signal are no leak
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      leave();
+      reject(signal.reason);
+      work.then((held) => held.release(), () => {});
+    };
+    const settle = (end) => (value) => {
+      signal.removeEventListener("abort", stop);
+      end(value);
+    };
+    signal.addEventListener("abort", stop, { once: true });
+    work.then(settle(resolve), settle(reject));
+  });
+}
+
+// ------------------------------------------------------------------------------- what is held, and locks
+
+/**
+ * A lock that is held. It is held by a wire: `ask` asks the server for more time, `free` resolves to whether the lock
+ * was freed, `close` gives it up. The wire calls `onsure` with each promise of the server, and `onover` when the lock
+ * is gone. A promise tells when it was asked for (`sent`), `until` when the lock surely is held, and how often to ask.
+ */
+class Held {
+  #losing = new AbortController();
+  #wire;
+  #until = Infinity;
+  #every = Infinity;
+  #askAt = Infinity;
+  #timer = null;
+  #released = null;
+  #isOver = false;
+
+  constructor(facts, wire) {
+    Object.assign(this, facts);
+    this.#wire = wire;
+    wire.onsure = (promise) => this.#extend(promise);
+    wire.onover = (symbol, text) => this.#lose(symbol, text);
+    this.#extend(wire.promise);
+  }
+
+  /** An AbortSignal that fires as soon as the lock is lost. Its reason is the `Lost`. */
+  get lost() {
+    return this.#losing.signal;
+  }
+
+  /** The `Lost`, or null while the lock is not lost. */
+  get why() {
+    return this.lost.reason ?? null;
+  }
+
+  /** Whether the lock is held now. It looks at the clock itself. */
+  held() {
+    this.#look();
+    return !this.#isOver && !this.#released;
+  }
+
+  /** Frees the lock. Resolves to true if the lock was held until now, to false if it had been lost. */
+  release() {
+    this.#released ??= this.#free();
+    return this.#released;
+  }
+
+  /** The end of `await using`: frees the lock, and rejects with `Lost` if it had been lost. */
+  async [ASYNC_DISPOSE]() {
+    if (!(await this.release())) throw this.why;
+  }
+
+  async #free() {
+    this.#look();
+    if (this.#isOver) return false;
+    const isFreed = await this.#wire.free();
+    if (isFreed) this.#end();
+    return isFreed;
+  }
+
+  #look() {
+    if (this.#isOver || now() < this.#until) return;
+    const others = `others may be granted ${shown(this.name)}`;
+    this.#lose(null, `no answer of the server came in time: ${others}. Stop, and take it anew`);
+  }
+
+  /** A promise that comes when the last one has run out does not bring the lock back. */
+  #extend({ sent, until, every }) {
+    this.#look();
+    this.#until = until;
+    this.#every = every;
+    this.#askAt = sent + every;
+    this.#tick();
+  }
+
+  #tick() {
+    clearTimeout(this.#timer);
+    this.#look();
+    if (this.#isOver || this.#until === Infinity) return;
+    const time = now();
+    const isDue = time >= this.#askAt;
+    if (isDue) this.#askAt = time + this.#every;
+    const pause = Math.min(LOOK_EVERY, this.#until - time, this.#askAt - time);
+    this.#timer = setTimeout(() => this.#tick(), Math.max(1, pause * 1000));
+    if (this.#wire.keepsProcess) this.#timer.unref();
+    if (isDue) this.#wire.ask();
+  }
+
+  #lose(symbol, text) {
+    if (this.#isOver) return;
+    this.#end();
+    this.#losing.abort(new Lost(symbol, text));
+  }
+
+  #end() {
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+    this.#wire.close();
+  }
+}
+
+/** What GetLock and Leases have in common. */
+class Locks {
+  /** As `acquire`, without waiting. Resolves to null if others hold the lock. */
+  async tryLock(name, options = {}) {
+    if (options?.timeout != null) {
+      throw new TypeError("tryLock has no option timeout: it does not wait. Call acquire to wait");
+    }
+    try {
+      return await this.acquire(name, isPlain(options) ? { ...options, timeout: 0 } : options);
+    } catch (error) {
+      if (error instanceof NotGranted) return null;
+      throw error;
+    }
+  }
+
+  /**
+   * Runs `body(guard)` while the lock is held, and resolves to its result. The body does not run without the lock.
+   * When the lock is lost meanwhile, `lock` waits for the end of the body and rejects with `Lost`. An error of the
+   * body itself comes first, with `Lost` as its cause. The option `signal` ends the wait alone. While the body runs,
+   * the lock is freed when the body ends: give the signal to the body's work too.
+   */
+  async lock(name, options, body) {
+    if (typeof options === "function" && body === undefined) return this.lock(name, {}, options);
+    if (typeof body !== "function") {
+      throw new TypeError('lock takes a function. Write lock("nightly", { timeout: 10 }, async (guard) => { ... })');
+    }
+    const guard = await this.acquire(name, options);
+    let result;
+    try {
+      options?.signal?.throwIfAborted();
+      result = await body(guard);
+    } catch (error) {
+      if (!(await guard.release())) addCause(error, guard.why);
+      throw error;
+    }
+    if (!(await guard.release())) throw guard.why;
+    return result;
+  }
+}
+
+module.exports = {
+  Held, Locks, Lost, NotGranted, Refused, away, checkName, checkOptions, kinds, now, patienceOf, pauseAfter, unless,
+};

@@ -1,0 +1,152 @@
+// Those beside the client: plain sockets to the server, and servers that do as a step wants.
+import { once } from "node:events";
+import http from "node:http";
+import net from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+
+const PATIENCE = 20; // seconds until what should come is missed
+
+/** Resolves to what `look` returns, as soon as that is something. */
+export async function until(what, look) {
+  const end = performance.now() + PATIENCE * 1000;
+  for (;;) {
+    const seen = await look();
+    if (seen) return seen;
+    if (performance.now() > end) throw new Error(`${what}: not within ${PATIENCE} s`);
+    await sleep(10);
+  }
+}
+
+/** A session of the line protocol. */
+export class Line {
+  #socket;
+  #unread = "";
+  #lines = [];
+
+  static async connect(port) {
+    const line = new Line();
+    line.#socket = net.connect(port, "127.0.0.1").setEncoding("utf8").setNoDelay();
+    line.#socket.on("data", (text) => line.#take(text));
+    line.#socket.on("error", () => {});
+    await once(line.#socket, "connect");
+    return line;
+  }
+
+  send(line) {
+    this.#socket.write(`${line}\n`);
+  }
+
+  async next() {
+    await until("a reply", () => this.#lines.length > 0);
+    return this.#lines.shift();
+  }
+
+  ask(line) {
+    this.send(line);
+    return this.next();
+  }
+
+  /** The numbers of those who wait for a lock, as soon as there are so many. */
+  waiting(name, wanted) {
+    return until(`${wanted} who wait for ${name}`, async () => {
+      const ids = [];
+      let row = await this.ask(`WAITERS ${name}`);
+      for (; !row.startsWith("END"); row = await this.next()) ids.push(/ session=(\d+)/.exec(row)[1]);
+      return ids.length === wanted ? ids : null;
+    });
+  }
+
+  free(name) {
+    return until(`${name} is free`, async () => (await this.ask(`IS_FREE_LOCK ${name}`)) === "1");
+  }
+
+  close() {
+    this.#socket.destroy();
+  }
+
+  #take(text) {
+    const lines = (this.#unread + text).split("\n");
+    this.#unread = lines.pop();
+    this.#lines.push(...lines);
+  }
+}
+
+async function listening(server) {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return server.address().port;
+}
+
+/** A port on which nothing listens. */
+export async function deadPort() {
+  const server = net.createServer();
+  const port = await listening(server);
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/**
+ * A server of the line protocol. It answers a line as `answers[its first word]` does: with a text, or with what a
+ * function returns, which may take its time. Undefined is no answer. Lines that are sent later are answered meanwhile.
+ */
+export class Stub {
+  connections = 0;
+  open = 0;
+  questions = []; // when each KEEPALIVE arrived
+
+  static async start(answers) {
+    const stub = new Stub();
+    const hello = "HELLO version=0.1.0 protocol=1 session=7 max_line=1024";
+    const usual = { HELLO: hello, GET_LOCK: "1", FENCING_TOKEN: "5", RELEASE_LOCK: "1" };
+    stub.server = net.createServer((socket) => stub.#serve(socket, { ...usual, ...answers }));
+    stub.port = await listening(stub.server);
+    return stub;
+  }
+
+  #serve(socket, answers) {
+    this.connections++;
+    this.open++;
+    socket.on("close", () => this.open--);
+    socket.on("error", () => {});
+    let unread = "";
+    socket.setEncoding("utf8").on("data", async (text) => {
+      const lines = (unread + text).split("\n");
+      unread = lines.pop();
+      for (const line of lines) {
+        const word = line.split(" ")[0];
+        if (word === "KEEPALIVE") this.questions.push(performance.now());
+        const answer = typeof answers[word] === "function" ? await answers[word](this) : answers[word];
+        if (answer !== undefined && !socket.destroyed) socket.write(`${answer}\n`);
+      }
+    });
+  }
+
+  close() {
+    this.server.close();
+  }
+}
+
+/** A server of leases that acknowledges so many heartbeats, and then says nothing any more. */
+export class LeaseStub {
+  beats = []; // when each heartbeat arrived
+
+  static async start(acknowledged) {
+    const stub = new LeaseStub();
+    const answer = (response, facts) => {
+      response.setHeader("content-type", "application/json");
+      response.end(JSON.stringify({ success: true, message: "", fencingToken: 5, ...facts }));
+    };
+    stub.server = http.createServer((request, response) => {
+      if (request.url.endsWith("/acquire")) return answer(response, { status: "Acquired", lockToken: "0".repeat(32) });
+      if (request.url.endsWith("/heartbeat")) stub.beats.push(performance.now());
+      if (stub.beats.length <= acknowledged) answer(response, { status: "HeartbeatReceived" });
+    });
+    stub.port = await listening(stub.server);
+    return stub;
+  }
+
+  close() {
+    this.server.close();
+  }
+}
