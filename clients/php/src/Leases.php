@@ -1,0 +1,319 @@
+<?php
+/**
+ * Leases of getlockd, by HTTP: locks that no connection holds. Copy this file together with GetLock.php.
+ *
+ *     $leases = new GetLock\Leases('http://127.0.0.1:3308');
+ *     $lease = $leases->acquire('nightly', 10, ttl: 60);
+ *     foreach ($rows as $row) {
+ *         $lease->held() || throw $lease->lost();
+ *         $store->write($row, $lease->fencingToken);
+ *     }
+ *     $lease->release();
+ *
+ * A lease runs for its time to live (`ttl`, in seconds) from each heartbeat on. PHP does one thing at a time, so the
+ * script sends the heartbeats: held() and lost() send one when the last is older than a third of `ttl`, and
+ * heartbeat() sends one at once. Call held() at least each third of `ttl`. A lease that nobody releases is free
+ * when its time is over: acquire() and tryLock() do not release it at the end of the script, lock() does.
+ */
+declare(strict_types=1);
+
+namespace GetLock;
+
+/** A server, by its URL, and who takes leases there. */
+final class Leases
+{
+    private readonly Api $api;
+
+    /**
+     * @param array<string, mixed>|null $tls PHP's SSL context options, for https
+     * @param float|null $stopWithin how many seconds the work needs to stop: so much before its time is over
+     *     a lease counts as lost. By default a fifth of `ttl`.
+     */
+    public function __construct(
+        string $url = 'http://127.0.0.1:3308',
+        ?string $user = null,
+        #[\SensitiveParameter] string $password = '',
+        #[\SensitiveParameter] ?string $token = null,
+        ?array $tls = null,
+        private readonly ?float $stopWithin = null,
+    ) {
+        Wish::seconds('stopWithin', $stopWithin ?? 0.0);
+        $login = match (true) {
+            $token !== null => "Authorization: Bearer $token\r\n",
+            $user !== null => 'Authorization: Basic ' . base64_encode("$user:$password") . "\r\n",
+            default => '',
+        };
+        $this->api = new Api($url, $login, $tls);
+    }
+
+    /**
+     * Takes a lease. It is not tried again if the server is away.
+     *
+     * @param string $name
+     * @param int|float|null $timeout seconds; 0 tries; null, INF and what is negative wait forever
+     * @param int|float $ttl seconds from each heartbeat on
+     * @param bool $shared beside others that share it
+     * @param string|null $client who takes it, for people
+     * @param string|null $note what for, for people
+     * @throws NotGranted if others have the lock until the timeout is over
+     * @throws Refused if the server refuses, or somebody ended the wait
+     * @throws Broken if the server is away
+     */
+    public function acquire(
+        mixed $name,
+        mixed $timeout = null,
+        mixed $ttl = 45,
+        mixed $shared = false,
+        ?string $client = null,
+        ?string $note = null,
+    ): Lease {
+        $wish = new Wish($name, $timeout, $shared);
+        return $this->take($wish, $this->millis($ttl), $client, $note) ?? throw $wish->notGranted();
+    }
+
+    /**
+     * Takes a lease if the lock is free now. Null if it is not.
+     *
+     * @param string $name
+     * @param int|float $ttl
+     * @param bool $shared
+     * @throws Refused
+     * @throws Broken
+     */
+    public function tryLock(
+        mixed $name,
+        mixed $ttl = 45,
+        mixed $shared = false,
+        ?string $client = null,
+        ?string $note = null,
+    ): ?Lease {
+        return $this->take(new Wish($name, 0, $shared), $this->millis($ttl), $client, $note);
+    }
+
+    /**
+     * Runs the body with the lease, and returns its result. Without the lease the body does not run.
+     *
+     * @template T
+     * @param string $name
+     * @param int|float|null $timeout as with acquire()
+     * @param callable(Lease): T $body
+     * @param int|float $ttl
+     * @param bool $shared
+     * @return T
+     * @throws NotGranted
+     * @throws Lost if the lease was lost before the body ended. An error of the body stays, with Lost as its cause.
+     * @throws Refused
+     * @throws Broken
+     */
+    public function lock(
+        mixed $name,
+        mixed $timeout,
+        callable $body,
+        mixed $ttl = 45,
+        mixed $shared = false,
+        ?string $client = null,
+        ?string $note = null,
+    ): mixed {
+        $lease = $this->acquire($name, $timeout, $ttl, $shared, $client, $note);
+        AtEnd::add($lease, $lease->release(...)); // exit() and a fatal error pass by what stands below
+        try {
+            return $lease->during($body);
+        } finally {
+            AtEnd::take($lease);
+        }
+    }
+
+    /** One request with the whole wait: a wait in parts would lose its place in the queue. */
+    private function take(Wish $wish, int $millis, ?string $client, ?string $note): ?Lease
+    {
+        $sent = Clock::now();
+        try {
+            $granted = $this->api->post('acquire', array_filter([
+                'resourceName' => $wish->name,
+                'mode' => $wish->shared ? 'shared' : 'exclusive',
+                'waitMs' => $wish->timeout === INF ? -1 : (int) ceil($wish->timeout * 1000),
+                'ttlMs' => $millis,
+                'clientId' => $client,
+                'note' => $note,
+            ], fn ($value) => $value !== null), $wish->timeout + ANSWER_TIME);
+        } catch (Refused $refused) {
+            return $refused->symbol === 'Busy' ? null : throw $refused;
+        }
+        $ttl = $millis / 1000;
+        $stop = $this->stopWithin ?? $ttl / 5;
+        $token = $granted['lockToken'];
+        $lease = new Lease($wish->name, $granted['fencingToken'], $token, $this->api, $ttl, $stop, $sent);
+        $kept = false;
+        try {
+            // It runs from the grant on. After a long wait only a heartbeat can tell for how long still.
+            $kept = Clock::now() - $sent <= $ttl / 5 || $lease->heartbeat();
+        } finally {
+            $kept || $lease->release();
+        }
+        return $kept ? $lease : throw new Broken("the lease ended before it began: {$lease->lost()?->getMessage()}");
+    }
+
+    private function millis(mixed $ttl): int
+    {
+        is_int($ttl) || is_float($ttl) || Wish::refuse('ttl', 'a number of seconds', $ttl);
+        if (!($ttl >= 0.001 && $ttl < 1e9)) {
+            throw new \InvalidArgumentException("ttl is a number of seconds greater than 0, not $ttl");
+        }
+        if ($this->stopWithin !== null && $this->stopWithin >= $ttl * 2 / 3) {
+            throw new \InvalidArgumentException("stopWithin is $this->stopWithin s of a ttl of $ttl s, and a heartbeat"
+                . ' is sent each third of it: take less than two thirds, or a longer ttl');
+        }
+        return (int) ($ttl * 1000);
+    }
+}
+
+/** A lock that is held by heartbeats. */
+final class Lease extends Hold
+{
+    /** When the next heartbeat is due. */
+    private float $due;
+
+    /**
+     * @internal
+     * @param string $leaseToken what the server knows the lease by
+     * @param float $since when that was sent from which its time counts
+     */
+    public function __construct(
+        string $name,
+        int $fencingToken,
+        public readonly string $leaseToken,
+        private readonly Api $api,
+        private readonly float $ttl,
+        private readonly float $stopWithin,
+        private float $since,
+    ) {
+        parent::__construct($name, $fencingToken);
+        $this->due = $since + $ttl / 3;
+    }
+
+    /** Sends a heartbeat at once. Whether the lease is held, which it may be though the server is away just now. */
+    public function heartbeat(): bool
+    {
+        $this->due = -INF;
+        return $this->held();
+    }
+
+    protected function confirm(): void
+    {
+        $now = Clock::now();
+        if ($now < $this->due) {
+            return;
+        }
+        $end = $this->promisedUntil();
+        // Late is not lost: the server knows. But then only a fast answer counts.
+        $patience = $now < $end ? $end - $now : $this->ttl - $this->stopWithin;
+        try {
+            $this->send('heartbeat', min($patience, ANSWER_TIME));
+            [$this->since, $this->due] = [$now, $now + $this->ttl / 3];
+        } catch (Broken $error) {
+            $this->due = Clock::now() + $this->ttl / 30; // the next to ask tries again
+        }
+        if (Clock::now() >= $this->promisedUntil()) {
+            throw $error ?? new Broken('the server has not answered in time');
+        }
+    }
+
+    protected function free(): void
+    {
+        try {
+            $this->send('release', ANSWER_TIME);
+        } catch (Broken $error) {
+            // It was held until now, and is free when its time is over.
+            Clock::now() < $this->promisedUntil() || throw $error;
+        }
+    }
+
+    protected function close(): void
+    {
+    }
+
+    private function promisedUntil(): float
+    {
+        return $this->since + $this->ttl - $this->stopWithin - Clock::STEP;
+    }
+
+    /** Broken if the server is away or busy; any other refusal is for good. */
+    private function send(string $what, float $patience): void
+    {
+        try {
+            $this->api->post($what, ['resourceName' => $this->name, 'lockToken' => $this->leaseToken], $patience);
+        } catch (Refused $refused) {
+            $passes = in_array($refused->symbol, ['Unavailable', 'TooManyRequests'], true);
+            throw $passes ? new Broken($refused->getMessage()) : $refused;
+        }
+    }
+}
+
+/**
+ * Requests of HTTP, each by a connection of its own.
+ *
+ * @internal
+ */
+final class Api
+{
+    private readonly string $host;
+    private readonly int $port;
+    private readonly string $path;
+    /** @var array<string, mixed>|null */
+    private readonly ?array $tls;
+
+    /**
+     * @param string $login a header line, or none
+     * @param array<string, mixed>|null $tls
+     */
+    public function __construct(string $url, #[\SensitiveParameter] private readonly string $login, ?array $tls)
+    {
+        $parts = parse_url($url) ?: [];
+        $secure = ['http' => false, 'https' => true][strtolower($parts['scheme'] ?? '')] ?? null;
+        if ($secure === null || !isset($parts['host']) || isset($parts['user']) || isset($parts['query'])) {
+            throw new \InvalidArgumentException("'$url' is no URL like http://127.0.0.1:3308");
+        }
+        $this->host = $parts['host'];
+        $this->port = $parts['port'] ?? ($secure ? 443 : 80);
+        $this->path = rtrim($parts['path'] ?? '', '/');
+        $this->tls = $secure ? $tls ?? [] : null;
+    }
+
+    /**
+     * @param array<string, mixed> $body
+     * @return array<string, mixed>
+     * @throws Refused with the status as symbol
+     */
+    public function post(string $what, array $body, float $patience): array
+    {
+        $until = Clock::now() + $patience;
+        try {
+            $json = json_encode($body, JSON_THROW_ON_ERROR | JSON_UNESCAPED_UNICODE);
+        } catch (\JsonException) {
+            throw new \InvalidArgumentException('a name, a client and a note are texts in UTF-8');
+        }
+        $wire = new Wire($this->host, $this->port, $this->tls, min($patience, ANSWER_TIME));
+        try {
+            // Of HTTP/1.0: its answers come in one piece and end with the connection.
+            $wire->send("POST $this->path/api/lock/$what HTTP/1.0\r\nHost: $this->host:$this->port\r\n$this->login"
+                . "Content-Type: application/json\r\nContent-Length: " . strlen($json) . "\r\n\r\n$json");
+            $answer = $wire->rest($until);
+        } finally {
+            $wire->end(); // who still waits leaves the queue
+        }
+        return self::read($answer);
+    }
+
+    /** @return array<string, mixed> */
+    private static function read(string $answer): array
+    {
+        [$head, $body] = explode("\r\n\r\n", $answer, 2) + ['', ''];
+        $data = json_decode($body, true);
+        if (!is_array($data) || !is_string($data['status'] ?? null)) {
+            throw new Broken('this is no answer of getlockd: ' . strtok("$head\r\n", "\r\n"));
+        }
+        return ($data['success'] ?? false) === true
+            ? $data
+            : throw new Refused($data['status'], (string) ($data['message'] ?? ''));
+    }
+}
