@@ -1,7 +1,8 @@
-# What tests/languages.rs tells the client of Ruby to do.
-require_relative "../../clients/ruby/getlock"
+# frozen_string_literal: true
 
-Encoding.default_external = Encoding::UTF_8
+# What tests/languages.rs tells the client of Ruby to do.
+require "getlock"
+
 $stdout.sync = true
 
 if (ca = ENV["GETLOCK_CA"])
@@ -9,7 +10,7 @@ if (ca = ENV["GETLOCK_CA"])
   tls.set_params(ca_file: ca)
 end
 user = ENV["GETLOCK_USER"] unless ENV["GETLOCK_USER"].to_s.empty?
-locks = GetLock.new("127.0.0.1", Integer(ARGV[0]), user: user, password: ENV["GETLOCK_PASSWORD"] || "", tls: tls)
+locks = GetLock.new(ENV["GETLOCK_HOST"] || "127.0.0.1", Integer(ARGV[0]), user: user, password: ENV["GETLOCK_PASSWORD"] || "", tls: tls)
 
 def command
   line = $stdin.gets or exit
@@ -17,19 +18,19 @@ def command
 end
 
 def hold(guard)
-  puts "granted #{guard.token}"
+  puts "granted #{guard.fencing_token}"
   verb, = command
-  sleep 0.001 while verb == "watch" && guard.held? # a step of the work
+  guard.lost.wait if verb == "watch"
   puts(guard.release ? "released" : "not released") if verb == "release"
   verb
 end
 
 loop do
   verb, timeout, name = command
-  take = locks.method(verb == "lock" ? :lock : :shared_lock)
-  done = take.call(name, Float(timeout)) { |guard| hold(guard) }
-  puts "none" if done == false
+  done = locks.lock(name, timeout: Float(timeout), shared: verb == "shared") { |guard| hold(guard) }
   puts "left" if done == "leave"
+rescue GetLock::NotGranted
+  puts "none"
 rescue GetLock::Lost => e
   puts ["lost", e.symbol].compact.join(" ")
 rescue GetLock::Refused => e

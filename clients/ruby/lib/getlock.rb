@@ -1,0 +1,794 @@
+# frozen_string_literal: true
+
+require "io/wait"
+require "openssl"
+require "socket"
+require "timeout"
+
+# Locks of a getlockd server, over its line protocol. It needs Ruby 3.1 and no other gem.
+#
+#   locks = GetLock.new("127.0.0.1", 3305)
+#   locks.lock("nightly", timeout: 10) do |guard|
+#     rows.each do |row|
+#       break unless guard.held?
+#       write(row, guard.fencing_token)
+#     end
+#   end
+#
+# The block never runs without the lock: if somebody else holds it for longer than `timeout`, `lock` raises
+# GetLock::NotGranted. If the lock is lost while the block runs, the block ends with GetLock::Lost.
+#
+# Each guard has a connection of its own, and a thread that asks the server how long the lock is safe. The
+# guard is lost `stop_within` seconds before that time is over, so that the work can stop in time. Ask `held?`
+# between steps, wait for `lost`, or let `on_lost` stop the work.
+#
+# A client may be shared by threads. A child made by `fork` has no part in the locks of its parent.
+class GetLock
+  VERSION = "0.1.0"
+
+  # The server answered with an error. `symbol` is for programs, the message for people.
+  class Refused < StandardError
+    attr_reader :symbol
+
+    def initialize(symbol, text)
+      super(text)
+      @symbol = symbol
+    end
+  end
+
+  # The lock is gone. `symbol` is the server's reason; nil if the connection broke or time ran out.
+  class Lost < Refused; end
+
+  # Somebody else held the lock until the timeout was over.
+  class NotGranted < Timeout::Error; end
+
+  # What is raised when the server cannot be reached: `rescue *GetLock::BROKEN`.
+  BROKEN = [SystemCallError, SocketError, IOError, OpenSSL::SSL::SSLError].freeze
+
+  # Seconds that the server may take to answer what does not wait.
+  ANSWER_TIME = 10
+  # Everything that can come from outside: Timeout, Thread#raise, Thread#kill.
+  NEVER = { Object => :never }.freeze
+  private_constant :ANSWER_TIME, :NEVER
+
+  # GetLock::Leases, for locks that hold no connection.
+  autoload :Leases, File.join(__dir__, "getlock", "leases.rb")
+  autoload :Lease, File.join(__dir__, "getlock", "leases.rb")
+
+  # `tls` is an OpenSSL::SSL::SSLContext; without a call of its `set_params` it accepts every certificate. While no
+  # lock is held, a server that is away is tried for `retry` seconds. `stop_within` is the number of seconds that
+  # your work needs to stop; by default it is two fifths of the time that the server promises.
+  def initialize(host = "127.0.0.1", port = 3305, user: nil, password: "", tls: nil, retry: 30, stop_within: nil)
+    @host = Check.text(host, "host")
+    @port = Check.port(port)
+    login = "AUTH #{quoted(user, "user")} #{quoted(password, "password")}" if user
+    @server = Server.new(@host, @port, Check.tls(tls), login)
+    @retry_for = Check.seconds(binding.local_variable_get(:retry), "retry") # `retry` alone is a keyword
+    @stop_within = Check.stop_within(stop_within)
+  end
+
+  # Runs the block with a Guard and returns what it returns. The lock is free after it.
+  #
+  # `timeout` is in seconds: 0 tries; nil, infinity and negative numbers wait forever. `shared` takes the lock
+  # beside others that share it.
+  def lock(name, timeout: nil, shared: false, &block)
+    raise ArgumentError, "lock needs a block; without one, use acquire" unless block
+
+    wait(name, timeout, shared).use(&block)
+  end
+
+  # Returns a Guard. The lock is held until Guard#release, or the end of the process.
+  def acquire(name, timeout: nil, shared: false)
+    raise ArgumentError, "acquire takes no block; use lock" if block_given?
+
+    wait(name, timeout, shared).guard
+  end
+
+  # As `acquire`, but returns nil at once if somebody else holds the lock.
+  def try_lock(name, shared: false)
+    raise ArgumentError, "try_lock takes no block; use lock with timeout: 0" if block_given?
+
+    wait(name, 0, shared).guard
+  rescue NotGranted
+    nil
+  end
+
+  # Shows no password.
+  def inspect = "#<#{self.class} #{@host}:#{@port}>"
+
+  private
+
+  def wait(name, timeout, shared)
+    word = quoted(name, "name")
+    verb = Check.flag(shared, "shared") ? "GET_SHARED_LOCK" : "GET_LOCK"
+    LineWait.new(@server, name, verb, word, Check.seconds(timeout, "timeout"), @retry_for, @stop_within)
+  end
+
+  # One word of a line, whatever is in it. No text can become a second line.
+  def quoted(text, what)
+    safe = { "\\" => "\\\\", "'" => "''", "\n" => "\\n", "\r" => "\\r", "\0" => "\\0" }
+    "'#{Check.text(text, what).gsub(/[\\'\n\r\0]/, safe)}'"
+  end
+
+  # Whom to connect to. `login` is the line that says who we are, or nil.
+  Server = Struct.new(:host, :port, :tls, :login) do
+    def inspect = "#{host}:#{port}" # without the password
+  end
+
+  # Arguments are refused before anything is sent.
+  module Check
+    # Longer than this is forever: no sum of times and no system call can overflow.
+    FOREVER = 1_000_000_000
+    # What sockets give, and ENV where LANG is C: bytes, which are taken for UTF-8.
+    AS_UTF_8 = [Encoding::BINARY, Encoding::US_ASCII].freeze
+
+    class << self
+      def text(value, what)
+        raise TypeError, "#{what} must be a String, not #{value.class}" unless value.is_a?(String)
+
+        is_bytes = AS_UTF_8.include?(value.encoding)
+        text = is_bytes ? value.dup.force_encoding(Encoding::UTF_8) : value.encode(Encoding::UTF_8)
+        text.valid_encoding? ? text : raise(ArgumentError, "#{what} is not valid UTF-8")
+      rescue EncodingError
+        raise ArgumentError, "#{what} cannot be written in UTF-8"
+      end
+
+      # Seconds as a Float, or nil for forever.
+      def seconds(value, what)
+        number(value, "#{what} must be a number of seconds, or nil for forever") unless value.nil?
+        value.to_f unless value.nil? || value.negative? || value > FOREVER
+      end
+
+      def stop_within(value)
+        return if value.nil?
+
+        number(value, "stop_within must be a number of seconds")
+        raise ArgumentError, "stop_within must be at least 0, not #{value}" if value.negative?
+
+        value > FOREVER ? Float::INFINITY : value.to_f
+      end
+
+      def number(value, rule)
+        raise TypeError, "#{rule}, not #{value.class}" unless value.is_a?(Numeric) && value.real?
+        raise ArgumentError, "#{rule}, not NaN" if value.respond_to?(:nan?) && value.nan?
+      end
+
+      def flag(value, what)
+        [true, false].include?(value) ? value : raise(TypeError, "#{what} must be true or false, not #{value.class}")
+      end
+
+      def port(value)
+        raise TypeError, "port must be an Integer, not #{value.class}" unless value.is_a?(Integer)
+
+        (1..65_535).cover?(value) ? value : raise(ArgumentError, "port must be from 1 to 65535, not #{value}")
+      end
+
+      def tls(context)
+        return context if context.nil? || context.is_a?(OpenSSL::SSL::SSLContext)
+
+        raise TypeError, "tls must be an OpenSSL::SSL::SSLContext, not #{context.class}"
+      end
+    end
+  end
+
+  # The clock of all deadlines. It counts the time in which the machine is suspended, if the system has such a clock.
+  module Clock
+    ID = Process.const_defined?(:CLOCK_BOOTTIME) ? Process::CLOCK_BOOTTIME : Process::CLOCK_MONOTONIC
+
+    def self.now = Process.clock_gettime(ID)
+  end
+
+  # Threads of our own.
+  module Background
+    # A thread inherits what its maker has deferred. This one must always be possible to end.
+    def self.run(name, &block)
+      thread = Thread.new { Thread.handle_interrupt(Object => :immediate, &block) }
+      thread.name = "getlock: #{name}"
+      thread
+    end
+  end
+
+  # Something that happens once, and that threads can wait for.
+  class Event
+    def initialize
+      @mutex = Mutex.new
+      @condition = ConditionVariable.new
+      @is_set = false
+    end
+
+    def set? = @is_set
+
+    # Waits until it has happened, for at most `timeout` seconds. True if it has.
+    def wait(timeout = nil)
+      timeout = Check.seconds(timeout, "timeout")
+      deadline = timeout && (Clock.now + timeout)
+      @mutex.synchronize do
+        until @is_set
+          left = deadline && (deadline - Clock.now)
+          break if left && left <= 0
+
+          @condition.wait(@mutex, left)
+        end
+      end
+      @is_set
+    end
+
+    def set
+      @mutex.synchronize do
+        @is_set = true
+        @condition.broadcast
+      end
+    end
+  end
+
+  # A lock that is held: what a Guard and a Lease have in common. Threads may share it.
+  class Hold
+    # `lost` is an Event: `guard.lost.wait(1)` waits for the loss, for a second.
+    attr_reader :name, :fencing_token, :lost
+
+    def initialize(name, fencing_token)
+      @name, @fencing_token = name, fencing_token
+      @pid = Process.pid
+      @lost = Event.new
+      @mutex = Mutex.new
+      @releasing = Mutex.new
+      @callbacks = []
+    end
+
+    # Whether the lock is held now. It looks at the clock and at what the server has sent, and does not wait.
+    # It is false in a child made by `fork`.
+    def held? = !inherited? && @mutex.synchronize { current? }
+
+    # Whether the lock was lost, and was not released before that.
+    def lost? = !held? && @lost.set?
+
+    # The Lost, or nil if the lock was not lost.
+    def why
+      held?
+      @why
+    end
+
+    # Runs the block with the Lost, in a thread of its own, as soon as the lock is lost; at once if it is lost
+    # already. It does not run if the lock is released.
+    def on_lost(&block)
+      raise ArgumentError, "on_lost needs a block" unless block
+
+      @mutex.synchronize { @lost.set? ? tell(block) : @callbacks << block }
+      self
+    end
+
+    # Frees the lock. True if it was held until now, false if it had been lost, or in a child made by `fork`.
+    def release
+      return false if inherited?
+
+      @releasing.synchronize { @released.nil? ? @released = free : @released }
+    end
+
+    # Runs the block and frees the lock. Raises Lost if the lock was lost before the end of the block. An error
+    # of the block stays what it is, with the Lost as its cause.
+    def use
+      raise ArgumentError, "use needs a block" unless block_given?
+
+      begin
+        yield self
+      rescue Exception => e
+        raise
+      ensure
+        leave(e)
+      end
+    end
+
+    def inspect = "#<#{self.class} #{@name.inspect} fencing_token=#{@fencing_token} held=#{held?}>"
+
+    private
+
+    def inherited? = @pid != Process.pid
+
+    def leave(error)
+      return if release || inherited?
+      return if Thread.current.status == "aborting" # Thread#kill: nobody would see the error
+
+      error ? blame(error) : raise(@why)
+    end
+
+    # Makes the loss the first cause of what the block raised. Ruby sets a cause only while it raises.
+    def blame(error)
+      first = error
+      first = first.cause while first.cause && !first.equal?(@why)
+      raise first, cause: @why unless first.equal?(@why)
+    rescue FrozenError
+      nil # an error that cannot be given a cause
+    rescue Exception => e
+      raise unless e.equal?(first)
+    end
+
+    # Only with the mutex: whether the lock is still held. Notices a loss, be it in the block.
+    def current?
+      return false if over?
+
+      check
+      block_given? ? yield : true
+    rescue Refused, *BROKEN => e
+      lose_by(e)
+    end
+
+    # Only with the mutex. Always false.
+    def lose_by(error) = lose(error.is_a?(Refused) ? error.symbol : nil, error.message)
+
+    # Only with the mutex. The lock never comes back: nothing is asked any more, and all are told.
+    def lose(symbol, text)
+      Thread.handle_interrupt(NEVER) do
+        @why = Lost.new(symbol, "the lock #{@name.inspect} is lost: #{text}")
+        drop
+        @lost.set
+        @callbacks.each { |callback| tell(callback) }
+      end
+      false
+    end
+
+    def tell(callback) = Background.run("#{@name} is lost") { callback.call(@why) }
+
+    # Runs `beat` when it is due. A guard whose thread was killed is lost, but not at the end of the process,
+    # which ends all threads and lets each leave its block.
+    def keep
+      while (pause = @mutex.synchronize { current? { beat } })
+        rest(pause)
+      end
+    rescue IOError
+      nil # the lock was released or lost meanwhile, and the connection closed
+    ensure
+      @mutex.synchronize { lose(nil, "the thread that kept the lock was ended") if Thread.main.alive? && !over? }
+    end
+
+    def over? = @why || @ended
+
+    def interrupted = Lost.new(nil, "the release of #{@name.inspect} was interrupted before the server had answered")
+  end
+
+  # A lock that is held by a connection. `session` is its number at the server.
+  class Guard < Hold
+    attr_reader :session
+
+    def initialize(connection, name, word, fencing_token)
+      super(name, fencing_token)
+      @connection, @word = connection, word
+      @session = connection.session
+      Background.run(name) { keep }
+    end
+
+    private
+
+    # The clock first: an answer that was read too late does not revive a lock.
+    def check
+      raise Refused.new(nil, "the server did not confirm the lock in time; take it again") unless @connection.safe?
+
+      @connection.look
+    end
+
+    # Asks again if it is time, and returns the seconds until there is something to do.
+    def beat = @connection.keep_alive
+
+    def rest(pause) = @connection.wait(pause)
+
+    def drop = @connection.close
+
+    def free
+      return false unless @mutex.synchronize { current? && (@ended = true) }
+
+      @connection.say("RELEASE_LOCK #{@word}")
+      answer = @connection.reply
+      answer == "1" || raise(Refused.new(nil, "the server does not know of it"))
+    rescue Refused, *BROKEN => e
+      @mutex.synchronize { lose_by(e) }
+    ensure
+      Thread.handle_interrupt(NEVER) do
+        @connection.close
+        @why ||= interrupted unless answer
+      end
+    end
+  end
+
+  # The way to a lock: connects, queues, and begins again if that breaks, since nothing is held yet. However it
+  # is ended, be it by Timeout or Thread#kill, it leaves the queue and holds nothing.
+  class Wait
+    # Refusals that pass. The server also sends them as it closes.
+    PASSING = %w[SHUTDOWN LIMIT Unavailable].freeze
+
+    def initialize(name, timeout, retry_for)
+      @name, @timeout, @retry_for = name, timeout, retry_for || Float::INFINITY
+    end
+
+    # The guard, for those who release it.
+    def guard
+      guard = run
+      is_taken = true
+      guard
+    ensure
+      withdraw unless is_taken
+    end
+
+    def use(&block)
+      run.use(&block)
+    ensure
+      withdraw # also if it was ended between the grant and the block
+    end
+
+    private
+
+    def run
+      @away_since = Clock.now
+      @deadline = @timeout ? @away_since + @timeout : Float::INFINITY
+      (0..).each do |attempt|
+        return try(@timeout && [@deadline - Clock.now, 0].max) || raise(NotGranted, not_granted)
+      rescue Refused, *BROKEN => e
+        @away_since = Clock.now if @is_reached
+        @is_reached = false
+        withdraw
+        pause_after(attempt, e)
+      end
+    end
+
+    # Pauses grow and differ, so that not all clients come back in the same moment.
+    def pause_after(attempt, error)
+      pause = [2, 0.05 * (2**attempt)].min * rand(0.5..1)
+      passes = !error.is_a?(Refused) || PASSING.include?(error.symbol)
+      raise error if !passes || Clock.now + pause > [@deadline, @away_since + @retry_for].min
+
+      sleep(pause)
+    end
+
+    def not_granted
+      format("%p was not granted within %g s: somebody else holds it; wait longer, or try again later", @name, @timeout)
+    end
+  end
+
+  class LineWait < Wait
+    def initialize(server, name, verb, word, timeout, retry_for, stop_within)
+      super(name, timeout, retry_for)
+      @server, @verb, @word, @stop_within = server, verb, word, stop_within
+    end
+
+    private
+
+    # All questions in one round trip. Returns a Guard, or nil if the lock was not granted.
+    def try(left)
+      @connection = Connection.new(@server, @stop_within)
+      @connection.open
+      @connection.say(*@server.login, "HELLO", Connection::QUESTION, request(left), "FENCING_TOKEN #{@word}")
+      @connection.greet
+      @is_reached = true
+      return unless @connection.reply(left && (left + ANSWER_TIME)) == "1"
+
+      fencing_token = Integer(@connection.reply)
+      @connection.confirm
+      Guard.new(@connection, @name, @word, fencing_token)
+    end
+
+    def request(left) = format("%s %s %.3f", @verb, @word, left || -1)
+
+    def withdraw = Thread.handle_interrupt(NEVER) { @connection&.close }
+  end
+
+  # How long the server keeps the lock from others: from the moment in which the last answered question was sent.
+  class Promise
+    def initialize(stop_within)
+      @stop_within = stop_within
+      @asked = []
+      @ask_at = @stop_at = -Float::INFINITY
+      @left = nil
+    end
+
+    attr_reader :ask_at, :stop_at
+
+    def ask
+      @asked << Clock.now
+      @ask_at = @asked.last + (@left / 5) if @left
+    end
+
+    def answer(left)
+      since = @asked.shift or raise IOError, "the server answered a question that was not asked"
+      check(left) unless @left
+      @left = left.zero? ? Float::INFINITY : left # 0: the server promises nothing, and takes nothing back
+      @stop_at = @left.finite? ? since + @left - margin : @left
+      @ask_at = (@asked.last || since) + (@left / 5)
+    end
+
+    def kept? = Clock.now < @stop_at
+
+    # How long an answer to a question of now can be of use.
+    def patience = [@left ? @left - margin : ANSWER_TIME, ANSWER_TIME].min
+
+    private
+
+    def margin = [@stop_within || (@left * 0.4), @left].min
+
+    def check(left)
+      return if @stop_within.nil? || left.zero? || @stop_within < left * 0.8
+
+      raise ArgumentError, "stop_within is #{@stop_within} s, and the server confirms a lock for #{left} s only: " \
+                           "choose less than #{(left * 0.8).round(3)} s, or start getlockd with a longer --keepalive"
+    end
+  end
+
+  # Lines. One thread at a time may use a connection, but for `wait` and `close`.
+  class Connection
+    QUESTION = "KEEPALIVE"
+    # A machine that was suspended finds out within this time.
+    LONGEST_REST = 1
+
+    attr_reader :session
+
+    def initialize(server, stop_within)
+      @server = server
+      @wire = Wire.new
+      @promise = Promise.new(stop_within)
+    end
+
+    def open = @wire.open(@server.host, @server.port, @server.tls)
+
+    def close = @wire.close
+
+    # The time counts from before the question leaves.
+    def say(*lines)
+      @promise.ask if lines.include?(QUESTION)
+      @wire.write(lines.map { |line| "#{line}\n" }.join)
+    end
+
+    # Reads the answers to the login and to HELLO.
+    def greet
+      reply if @server.login
+      hello = reply
+      @session = Integer(hello[/\AHELLO .*\bsession=(\d+)/, 1] || raise(stranger(hello)))
+    end
+
+    # The next line that is no answer to KEEPALIVE: such a one overtakes the answer to a GET_LOCK that waits.
+    def reply(patience = ANSWER_TIME)
+      deadline = patience ? Clock.now + patience : Float::INFINITY
+      loop do
+        line = @wire.line(deadline)
+        return line unless take_in(line)
+      end
+    end
+
+    # A lock that was granted late needs a new promise.
+    def confirm
+      return if safe?
+
+      say(QUESTION)
+      deadline = Clock.now + @promise.patience
+      take_in(@wire.line(deadline)) || raise(IOError, "the server has answered what was not asked") until safe?
+    end
+
+    def safe? = @promise.kept?
+
+    # Reads what has come, without waiting.
+    def look
+      @wire.fill
+      while (line = @wire.next_line)
+        take_in(line) || raise(IOError, "the server sent #{line.inspect} unasked")
+      end
+    end
+
+    # Asks if it is time. Returns the seconds until there is something to do.
+    def keep_alive
+      @wire.flush
+      say(QUESTION) if Clock.now >= @promise.ask_at
+      [[@promise.ask_at, @promise.stop_at].min - Clock.now, 0].max
+    end
+
+    def wait(seconds) = @wire.wait([seconds, LONGEST_REST].min)
+
+    private
+
+    # True if it was an answer to KEEPALIVE.
+    def take_in(line)
+      error, symbol, text = line.split(" ", 3)
+      raise Refused.new(symbol, text) if error == "ERROR"
+
+      left = line[/\A#{QUESTION} left=(\d+\.?\d*)/o, 1] or return false
+      @promise.answer(left.to_f)
+      true
+    end
+
+    def stranger(answer)
+      Refused.new("WRONG_PROTOCOL", "#{@server.host}:#{@server.port} does not speak this line protocol, it says " \
+                                    "#{answer.inspect}; use the line port of getlockd (3305 by default)")
+    end
+  end
+
+  # Bytes over TCP or TLS. Nothing here blocks without a deadline.
+  class Wire
+    # The open ones, of which a child made by `fork` closes its copies.
+    OPEN = {}.compare_by_identity
+
+    # No goodbye: over TLS that would end the connection of the parent.
+    def self.close_copies
+      OPEN.each_key(&:close_copy)
+      OPEN.clear
+    end
+
+    def initialize
+      @pid = Process.pid
+      @unread = String.new
+      @unsent = String.new
+    end
+
+    def open(host, port, tls, deadline = Clock.now + ANSWER_TIME)
+      connect(resolve(host, port, deadline), deadline)
+      options
+      encrypt(host, tls, deadline) if tls
+    end
+
+    def write(text)
+      @unsent << text.b
+      flush
+    end
+
+    # Sends what can be sent now.
+    def flush
+      until @unsent.empty?
+        sent = @io.write_nonblock(@unsent, exception: false)
+        break unless sent.is_a?(Integer)
+
+        @unsent = @unsent.byteslice(sent..)
+      end
+    rescue Errno::EPIPE, Errno::ECONNRESET
+      @unsent.clear # the server has closed; what it said before, and then the end, can still be read
+    end
+
+    # Takes in all that has come; false if that is nothing.
+    def fill
+      has_come = false
+      while (read = @io.read_nonblock(65_536, exception: false)).is_a?(String)
+        @unread << read
+        has_come = true
+      end
+      raise EOFError, "the connection ended" unless read || has_come
+
+      has_come
+    end
+
+    # A line that has come, without its end, or nil.
+    def next_line
+      ending = @unread.index("\n") or return
+      @unread.slice!(0..ending).chomp.force_encoding(Encoding::UTF_8).scrub
+    end
+
+    def line(deadline)
+      loop do
+        line = next_line and return line
+        fill || wait_until(deadline)
+      end
+    end
+
+    # All bytes up to the end of the stream, or as soon as the block says that they are enough.
+    def read_all(deadline)
+      loop do
+        return @unread if yield(@unread)
+
+        fill || wait_until(deadline)
+      end
+    rescue EOFError
+      @unread
+    end
+
+    # Waits for something to read, or to write if that was not possible before.
+    def wait(seconds)
+      @tcp.wait(IO::READABLE | (@unsent.empty? ? 0 : IO::WRITABLE), seconds)
+    end
+
+    def wait_until(deadline)
+      left = deadline - Clock.now
+      raise IOError, "no answer in time" if left <= 0
+
+      wait(left.finite? ? left : nil)
+      flush
+    end
+
+    # Ends the connection for all who have a copy of it. Raises nothing.
+    def close
+      OPEN.delete(self)
+      return close_copy unless @pid == Process.pid
+
+      begin
+        @tcp&.shutdown
+      rescue SystemCallError, IOError
+        nil # it has ended already
+      end
+      close_copy
+    end
+
+    # The server takes this for the end, and what it has sent before can still be read.
+    def half_close
+      @tcp&.shutdown(:WR)
+    rescue SystemCallError, IOError
+      nil
+    end
+
+    def close_copy
+      @tcp&.close
+    rescue SystemCallError, IOError
+      nil
+    end
+
+    private
+
+    def resolve(host, port, deadline)
+      Addrinfo.getaddrinfo(host, port, nil, :STREAM, nil, Socket::AI_NUMERICHOST)
+    rescue SocketError
+      resolve_name(host, port, deadline)
+    end
+
+    # In a thread, since the system's resolver can neither be interrupted nor given a time.
+    def resolve_name(host, port, deadline)
+      thread = Background.run("the address of #{host}") do
+        Addrinfo.getaddrinfo(host, port, nil, :STREAM)
+      rescue SocketError => e
+        e
+      end
+      raise Errno::ETIMEDOUT, "the address of #{host}" unless thread.join([deadline - Clock.now, 0].max)
+
+      thread.value.is_a?(SocketError) ? raise(thread.value) : thread.value
+    end
+
+    # Each address has its share of the time.
+    def connect(addresses, deadline)
+      addresses.each_with_index do |address, index|
+        return dial(address, Clock.now + ((deadline - Clock.now) / (addresses.size - index)))
+      rescue SystemCallError
+        close
+        raise if address.equal?(addresses.last)
+      end
+    end
+
+    # Ruby's sockets are closed by exec: a program that is started while the lock is held does not hold it.
+    def dial(address, deadline)
+      @io = @tcp = Socket.new(address.afamily, :STREAM)
+      OPEN[self] = true
+      step_by_step(deadline, address.inspect_sockaddr) { @tcp.connect_nonblock(address, exception: false) }
+    end
+
+    # Does what cannot be done at once, for as long as it says what it waits for.
+    def step_by_step(deadline, what)
+      while (wanted = yield).is_a?(Symbol)
+        left = deadline - Clock.now
+        raise Errno::ETIMEDOUT, what unless left.positive? && @tcp.public_send(wanted, left)
+      end
+    end
+
+    # While a lock is waited for, these find a server that has vanished, within half a minute.
+    def options
+      @tcp.setsockopt(:TCP, :NODELAY, true)
+      @tcp.setsockopt(:SOCKET, :KEEPALIVE, true)
+      { KEEPIDLE: 10, KEEPINTVL: 5, KEEPCNT: 3 }.each do |option, value|
+        @tcp.setsockopt(:TCP, option, value) if Socket.const_defined?("TCP_#{option}")
+      end
+    end
+
+    def encrypt(host, tls, deadline)
+      @io = OpenSSL::SSL::SSLSocket.new(@tcp, tls)
+      @io.sync_close = false
+      @io.hostname = host
+      step_by_step(deadline, "the TLS handshake with #{host}") { @io.connect_nonblock(exception: false) }
+      @io.post_connection_check(host) unless tls.verify_mode == OpenSSL::SSL::VERIFY_NONE
+    end
+  end
+
+  private_constant :Server, :Check, :Clock, :Background, :Hold, :Wait, :LineWait, :Promise, :Connection, :Wire
+
+  # A child closes its copies at once, so that the lock ends with its parent.
+  module Forking
+    def _fork
+      pid = super
+      Wire.close_copies if pid.zero?
+      pid
+    end
+
+    # The process that took the locks ends here, and its locks with it.
+    def daemon(*)
+      super.tap { Wire.close_copies }
+    end
+  end
+  private_constant :Forking
+  Process.singleton_class.prepend(Forking) if Process.respond_to?(:_fork)
+end

@@ -1,0 +1,207 @@
+# frozen_string_literal: true
+
+require "json"
+require "socket"
+require "timeout"
+
+# What the steps need beside the client: plain connections that stand for the others, and stubs of the server.
+module Scene
+  PATIENCE = 20
+
+  # What a step wants and does not find.
+  class Wrong < StandardError; end
+
+  def self.now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+
+  def check(condition, what)
+    raise Wrong, what unless condition
+  end
+
+  def equal(is, wanted, what)
+    check(is == wanted, "#{what} is #{is.inspect} and not #{wanted.inspect}")
+  end
+
+  # Returns what the block comes to, as soon as that is true.
+  def eventually(what)
+    deadline = Scene.now + PATIENCE
+    until (result = yield)
+      check(Scene.now < deadline, "#{what}: not within #{PATIENCE} s")
+      sleep(0.005)
+    end
+    result
+  end
+
+  # The error with which the block ends; it must be of this class.
+  def error_of(kind)
+    yield
+  rescue kind => e
+    e
+  rescue StandardError => e
+    raise Wrong, "#{e.inspect} and not #{kind}"
+  else
+    raise Wrong, "no #{kind}"
+  end
+
+  # A thread whose error is for those who ask for its value.
+  def quietly
+    Thread.new do
+      Thread.current.report_on_exception = false
+      yield
+    end
+  end
+
+  # One of the others, on a plain connection.
+  class Peer
+    def initialize(port) = @socket = TCPSocket.new("127.0.0.1", port)
+
+    def say(line) = @socket.write("#{line}\n")
+
+    def line = Timeout.timeout(PATIENCE) { @socket.gets.chomp }
+
+    def ask(line)
+      say(line)
+      self.line
+    end
+
+    def take(name) = ask("GET_LOCK #{name} 0") == "1" || raise(Wrong, "#{name} is not free")
+
+    def free?(name) = ask("IS_FREE_LOCK #{name}") == "1"
+
+    def free(name) = ask("RELEASE_LOCK #{name}") == "1" || raise(Wrong, "#{name} was not held")
+
+    # The numbers of the sessions that wait for a lock.
+    def waiters(name)
+      say("WAITERS #{name}")
+      rows = []
+      until (row = line).start_with?("END")
+        rows << row[/(?:id|session)=(\d+)/, 1]
+      end
+      rows
+    end
+  end
+
+  # A server of one's own, with a thread for each connection.
+  class Stub
+    attr_reader :port
+
+    def initialize
+      @server = TCPServer.new("127.0.0.1", 0)
+      @port = @server.addr[1]
+      @thread = Thread.new { loop { serve(@server.accept) } }
+    end
+
+    # Whether a client has come.
+    def visited? = !@server.wait_readable(0.05).nil?
+
+    def close
+      @thread.kill
+      @server.close
+    end
+
+    private
+
+    def serve(socket)
+      Thread.new do
+        talk(socket)
+      rescue SystemCallError, IOError
+        nil # the client has gone
+      ensure
+        socket.close
+      end
+    end
+  end
+
+  # Nobody is let in.
+  class Deaf < Stub
+    def initialize
+      super
+      @thread.kill.join
+    end
+  end
+
+  # Grants every lock, after `delay`. The block is asked for the `left` of each question of a connection, by its
+  # number; nil does not answer it.
+  class LineStub < Stub
+    attr_reader :asked, :closed
+
+    def initialize(delay: 0, &left)
+      @delay, @left = delay, left
+      @asked = []
+      @closed = 0
+      super()
+    end
+
+    private
+
+    def talk(socket)
+      questions = 0
+      while (line = socket.gets)
+        case line
+        when /^KEEPALIVE/ then question(socket, questions += 1)
+        when /^HELLO/ then socket.puts("HELLO version=0.1.0 protocol=1 session=7 max_line=1024")
+        when /^GET/ then grant(socket)
+        else socket.puts("1")
+        end
+      end
+    ensure
+      @closed += 1
+    end
+
+    def question(socket, number)
+      @asked << Scene.now
+      left = @left.call(number)
+      socket.puts(format("KEEPALIVE left=%.3f", left)) if left
+    end
+
+    def grant(socket)
+      sleep(@delay)
+      socket.puts("1")
+    end
+  end
+
+  # A server that lets others wait, but answers questions behind them at once.
+  class WaitingStub < Stub
+    private
+
+    def talk(socket)
+      lines = 4.times.map { socket.gets }
+      raise Wrong, lines.inspect unless lines.map { |line| line[/\w+/] } == %w[HELLO KEEPALIVE GET_LOCK FENCING_TOKEN]
+
+      socket.puts("HELLO version=0.1.0 protocol=1 session=7 max_line=1024")
+      sleep(0.2)
+      socket.write("KEEPALIVE left=5.000\n")
+      sleep(0.2)
+      socket.write("1\n77\n")
+      while (line = socket.gets)
+        socket.puts(line.start_with?("KEEPALIVE") ? "KEEPALIVE left=5.000" : "1")
+      end
+    end
+  end
+
+  # Leases over HTTP. The block is asked whether a heartbeat is answered, by its number.
+  class LeaseStub < Stub
+    attr_reader :beats
+
+    def initialize(&answers)
+      @answers = answers
+      @beats = []
+      super()
+    end
+
+    private
+
+    def talk(socket)
+      action = socket.gets[%r{/api/lock/(\w+)}, 1]
+      length = 0
+      while (header = socket.gets.chomp) != ""
+        length = Integer(header.split.last) if header.start_with?("Content-Length")
+      end
+      socket.read(length)
+      @beats << Scene.now if action == "heartbeat"
+      return socket.read if action == "heartbeat" && !@answers.call(@beats.size)
+
+      answer = JSON.generate(success: true, status: "Acquired", lockToken: "5e", fencingToken: 7)
+      socket.write("HTTP/1.1 200 OK\r\nContent-Length: #{answer.bytesize}\r\n\r\n#{answer}")
+    end
+  end
+end
