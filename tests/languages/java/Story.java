@@ -1,3 +1,8 @@
+import getlock.GetLock;
+import getlock.Guard;
+import getlock.Lost;
+import getlock.NotGranted;
+import getlock.Refused;
 import java.io.BufferedReader;
 import java.io.FileInputStream;
 import java.io.IOException;
@@ -16,21 +21,22 @@ public class Story {
     static final PrintStream output = new PrintStream(System.out, true, StandardCharsets.UTF_8);
 
     public static void main(String[] args) throws Exception {
-        var locks = new GetLock("127.0.0.1", Integer.parseInt(args[0]));
+        var host = System.getenv().getOrDefault("GETLOCK_HOST", "127.0.0.1");
+        var locks = new GetLock(host, Integer.parseInt(args[0]));
         var env = System.getenv();
-        if (!env.getOrDefault("GETLOCK_USER", "").isEmpty()) locks.user(env.get("GETLOCK_USER"), env.get("GETLOCK_PASSWORD"));
-        if (env.containsKey("GETLOCK_CA")) locks.tls(trusting(env.get("GETLOCK_CA")).getSocketFactory());
+        String user = env.getOrDefault("GETLOCK_USER", "");
+        if (!user.isEmpty()) locks.user(user, env.get("GETLOCK_PASSWORD"));
+        if (env.containsKey("GETLOCK_CA")) locks.tls(trusting(env.get("GETLOCK_CA")));
         for (String[] words = command(); words != null; words = command()) {
-            String name = words[2];
             var timeout = Duration.ofMillis(Math.round(1000 * Double.parseDouble(words[1])));
             try {
-                if (hold(words[0].equals("lock") ? locks.lock(name, timeout) : locks.sharedLock(name, timeout))) {
-                    output.println("left");
-                }
-            } catch (GetLock.Lost lost) {
-                output.println(lost.symbol == null ? "lost" : "lost " + lost.symbol);
-            } catch (GetLock.Refused refused) {
-                output.println("refused " + refused.symbol);
+                if (hold(locks.lock(words[2], timeout, words[0].equals("shared")))) output.println("left");
+            } catch (NotGranted others) {
+                output.println("none");
+            } catch (Lost lost) {
+                output.println(lost.symbol() == null ? "lost" : "lost " + lost.symbol());
+            } catch (Refused refused) {
+                output.println("refused " + refused.symbol());
             } catch (IOException away) {
                 output.println("away");
             }
@@ -38,10 +44,9 @@ public class Story {
     }
 
     /** Whether the guard was left without a word. */
-    static boolean hold(GetLock.Guard taken) throws IOException {
+    static boolean hold(Guard taken) throws IOException {
         try (var guard = taken) {
-            output.println(guard == null ? "none" : "granted " + guard.token());
-            if (guard == null) return false;
+            output.println("granted " + guard.fencingToken());
             String verb = command()[0];
             if (verb.equals("release")) output.println(guard.release() ? "released" : "not released");
             if (verb.equals("watch")) guard.lost().join();
@@ -57,7 +62,10 @@ public class Story {
     static SSLContext trusting(String file) throws Exception {
         var store = KeyStore.getInstance(KeyStore.getDefaultType());
         store.load(null, null);
-        store.setCertificateEntry("ca", CertificateFactory.getInstance("X.509").generateCertificate(new FileInputStream(file)));
+        try (var certificate = new FileInputStream(file)) {
+            var factory = CertificateFactory.getInstance("X.509");
+            store.setCertificateEntry("ca", factory.generateCertificate(certificate));
+        }
         var trust = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
         trust.init(store);
         var context = SSLContext.getInstance("TLS");
