@@ -1,4 +1,4 @@
-"""What the scripts of Python share: commands on stdin, answers on stdout."""
+"""What the stories share: commands on stdin, answers on stdout."""
 import os
 import ssl
 import sys
@@ -19,6 +19,5 @@ def say(text):
 def options():
     ca, user = os.environ.get("GETLOCK_CA"), os.environ.get("GETLOCK_USER")
     tls = ssl.create_default_context(cafile=ca) if ca else None
-    return dict(
-        port=int(sys.argv[1]), user=user, password=os.environ.get("GETLOCK_PASSWORD", ""), tls=tls
-    )
+    host = os.environ.get("GETLOCK_HOST", "127.0.0.1")
+    return dict(host=host, port=int(sys.argv[1]), user=user, password=os.environ.get("GETLOCK_PASSWORD", ""), tls=tls)

@@ -1,18 +1,13 @@
-"""What tests/languages.rs tells the synchronous client of Python to do."""
-import pathlib
-import sys
+"""What tests/languages.rs tells the kind with threads to do."""
+from words import options, say, words
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "clients/python"))
 import getlock
-from steps import options, say, words
 
 locks = getlock.GetLock(**options())
 
 
 def hold(guard):
-    if guard is None:
-        return say("none")
-    say(f"granted {guard.token}")
+    say(f"granted {guard.fencing_token}")
     verb, *_ = next(words())
     if verb == "release":
         say("released" if guard.release() else "not released")
@@ -22,9 +17,8 @@ def hold(guard):
 
 
 for verb, timeout, name in words():
-    take = locks.lock if verb == "lock" else locks.shared_lock
     try:
-        with take(name, float(timeout)) as guard:
+        with locks.lock(name, float(timeout), shared=verb == "shared") as guard:
             verb = hold(guard)
         if verb == "leave":
             say("left")
@@ -32,5 +26,7 @@ for verb, timeout, name in words():
         say(f"lost {lost.symbol}" if lost.symbol else "lost")
     except getlock.Refused as refused:
         say(f"refused {refused.symbol}")
+    except getlock.NotGranted:
+        say("none")
     except OSError:
         say("away")

@@ -1,0 +1,145 @@
+"""Locks of getlockd, for programs with threads. `getlock.aio` has the same for asyncio.
+
+    locks = GetLock("127.0.0.1", 3305)
+    with locks.lock("nightly", timeout=10) as guard:
+        for row in rows:
+            if guard.lost.is_set():
+                break
+            write(row, guard.fencing_token)
+
+The block does not run without the lock: `NotGranted` is raised if others hold it for longer than `timeout`.
+A block whose lock was lost ends with `Lost`. Each guard has a connection of its own, and a thread that asks
+the server for how long the lock is promised. Without an answer the lock is lost in time, by this machine's clock.
+"""
+from __future__ import annotations
+
+import selectors
+import ssl
+import time
+from typing import Optional
+
+from ._blocking import NOTHING_YET, Block, Connection, Handle, Keeper, Quietly, Selector
+from ._leases import Lease, Leases
+from ._shared import ANSWER_TIME, Lost, NotGranted, Refused, Tries, clock
+from ._wire import Server, Talk, Wish
+
+__all__ = ["GetLock", "Guard", "Lease", "Leases", "Lost", "NotGranted", "Refused"]
+
+
+class GetLock:
+    """A server. Nothing is connected before a lock is wanted.
+
+    `tls` is an `ssl.SSLContext`. A server that is away is tried for `retry` seconds. `stop_within` is the time
+    that the work needs to stop: a loss is told so many seconds before others can have the lock. By default it
+    is two fifths of the time that the server promises.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 3305,
+        user: Optional[str] = None,
+        password: str = "",
+        tls: Optional[ssl.SSLContext] = None,
+        retry: float = 30,
+        stop_within: Optional[float] = None,
+    ) -> None:
+        self._server = Server(host, port, user, password, tls, retry, stop_within)
+
+    def acquire(self, name: str, timeout: Optional[float] = None, shared: bool = False) -> Guard:
+        """Waits at most `timeout` seconds for the lock, by default forever, and raises `NotGranted` then."""
+        return self._take(Wish(name, timeout, shared))
+
+    def try_lock(self, name: str, shared: bool = False) -> Optional[Guard]:
+        """The lock, or None if others hold it. Does not wait for it."""
+        try:
+            return self._take(Wish(name, 0, shared))
+        except NotGranted:
+            return None
+
+    def lock(self, name: str, timeout: Optional[float] = None, shared: bool = False) -> Block[Guard]:
+        """For `with locks.lock("nightly"):`, or `@locks.lock("nightly")` above a function."""
+        wish = Wish(name, timeout, shared)
+        return Block(lambda: self._take(wish))
+
+    def _take(self, wish: Wish) -> Guard:
+        """Nothing is held yet, so a wait that breaks may connect and queue again."""
+        tries = Tries(wish.wait, self._server.retry)
+        while True:
+            talk, connection = self._server.talk(wish), None
+            try:
+                connection = Connection(self._server.host, self._server.port, self._server.tls, clock() + ANSWER_TIME)
+                _converse(connection, talk, tries.left())
+                return Guard(wish.name, connection, talk)
+            except BaseException as error:  # also what a signal handler raises
+                if connection:
+                    connection.close()
+                pause = tries.pause_after(error, talk.was_heard)
+                if pause is None:
+                    raise
+            time.sleep(pause)
+
+
+def _converse(connection: Connection, talk: Talk, wait: float) -> None:
+    """Returns once the lock is granted, and promised from now on."""
+    connection.send(talk.opening(wait), clock() + ANSWER_TIME)
+    while not talk.is_answered:
+        talk.hear(connection.receive(talk.late_at()))
+    if talk.term.is_over():  # The grant came later than the promise reaches.
+        connection.send(talk.question(), clock() + ANSWER_TIME)
+        while talk.term.is_over():
+            talk.hear(connection.receive(talk.term.late_at()))
+
+
+class Guard(Handle):
+    """A lock that is held, by a connection of its own. `session` is the server's number of it."""
+
+    def __init__(self, name: str, connection: Connection, talk: Talk) -> None:
+        self.session = talk.session
+        super().__init__(name, talk.fencing_token, _Watch(name, connection, talk))
+
+
+class _Watch(Keeper):
+    """A thread that asks how long the lock is promised, and sees the end of the connection."""
+
+    def __init__(self, name: str, connection: Connection, talk: Talk) -> None:
+        super().__init__(name, talk.term)
+        self._connection, self._talk = connection, talk
+
+    def end(self) -> None:
+        """The thread sees this, and closes what only it may close while it waits there."""
+        self.has_ended = True
+        self._connection.end()
+
+    def _run(self) -> None:
+        try:
+            with Selector() as selector:
+                selector.register(self._connection.socket, selectors.EVENT_READ)
+                while not self.has_ended:
+                    selector.select(self.term.nap())
+                    with self._alone:  # TLS cannot be read and written at once.
+                        if not self.has_ended:
+                            self._look()
+        except BaseException as error:
+            self.lose(error)
+        finally:
+            self._connection.close()
+
+    def _look(self) -> None:
+        try:
+            while self.why() is None:  # An answer that comes too late is worth nothing.
+                self._talk.hear(self._connection.receive_now())
+        except NOTHING_YET:
+            pass
+        why = self.why()
+        if why is not None:
+            self.lose(why)
+        elif self.term.is_due():
+            with Quietly():
+                self._connection.send_now(self._talk.question())
+
+    def release_by(self, until: float) -> None:
+        with Quietly():  # The reason of the end may wait to be read.
+            self._connection.send(self._talk.release(), until)
+        while not self._talk.is_released:
+            self._talk.hear(self._connection.receive(until))

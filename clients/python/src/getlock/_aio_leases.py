@@ -1,0 +1,195 @@
+"""Leases, for the kind for asyncio."""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from typing import Any, Coroutine, Optional, Set
+
+from ._shared import ANSWER_TIME, TOO_LATE, NotGranted, Refused, Silent, check_span, clock
+from ._tasks import Block, Connection, Handle, Keeper
+from ._wire import Answer, Http, Loan
+
+
+class Leases:
+    """A server by HTTP, for those that can hold no connection. A lease is kept by heartbeats.
+
+    `tls` is an `ssl.SSLContext`, for an `url` that begins with https. `stop_within` is the time that the work
+    needs to stop, by default a fifth of a lease: a loss is told so many seconds before others can have the lock.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:3308",
+        user: Optional[str] = None,
+        password: str = "",
+        token: Optional[str] = None,
+        tls: Optional[ssl.SSLContext] = None,
+        stop_within: Optional[float] = None,
+    ) -> None:
+        if stop_within is not None:
+            check_span("stop_within", stop_within)
+        self._server, self._stop_within = Http(url, user, password, token, tls), stop_within
+
+    async def acquire(
+        self,
+        name: str,
+        timeout: Optional[float] = None,
+        ttl: float = 45,
+        shared: bool = False,
+        client: Optional[str] = None,
+        note: Optional[str] = None,
+    ) -> Lease:
+        """Waits at most `timeout` seconds for the lock, by default forever, and raises `NotGranted` then.
+
+        The lease runs for `ttl` seconds from each heartbeat. `client` and `note` are shown in lists.
+        """
+        return await _take(Loan(self._server, self._stop_within, name, timeout, ttl, shared, client, note))
+
+    async def try_lock(
+        self,
+        name: str,
+        ttl: float = 45,
+        shared: bool = False,
+        client: Optional[str] = None,
+        note: Optional[str] = None,
+    ) -> Optional[Lease]:
+        """The lock, or None if others hold it. Does not wait for it."""
+        try:
+            return await self.acquire(name, 0, ttl, shared, client, note)
+        except NotGranted:
+            return None
+
+    def lock(
+        self,
+        name: str,
+        timeout: Optional[float] = None,
+        ttl: float = 45,
+        shared: bool = False,
+        client: Optional[str] = None,
+        note: Optional[str] = None,
+    ) -> Block[Lease]:
+        """For `async with leases.lock("nightly"):`, or `@leases.lock("nightly")` above an async function."""
+
+        def loan() -> Loan:
+            return Loan(self._server, self._stop_within, name, timeout, ttl, shared, client, note)
+
+        loan()  # Wrong arguments are told here, and not where the block begins.
+        return Block(lambda: _take(loan()))
+
+
+class Lease(Handle):
+    """A lock that is held by heartbeats. Whoever has `lease_token` can release it."""
+
+    def __init__(self, loan: Loan) -> None:
+        self.lease_token = loan.lease_token
+        super().__init__(loan.name, loan.fencing_token, _Heart(loan))
+
+
+class _Exchange:
+    """A request and its answer, on a connection of its own."""
+
+    def __init__(self) -> None:
+        self._heard = b""
+        self.connection = Connection()
+
+    async def open(self, server: Http, until: float) -> None:
+        await self.connection.open(server.host, server.port, server.tls, until)
+
+    async def ask(self, request: bytes, until: float) -> Answer:
+        self.connection.send(request)
+        return await self.answer(until)
+
+    async def answer(self, until: float) -> Answer:
+        more = True
+        while more:
+            data = await self.connection.receive(until)
+            self._heard += data
+            more = bool(data)
+        return Http.answer(self._heard)
+
+
+async def _ask(server: Http, request: bytes, until: float) -> Answer:
+    exchange = _Exchange()
+    try:
+        await exchange.open(server, until)
+        return await exchange.ask(request, until)
+    finally:
+        exchange.connection.close()
+
+
+async def _take(loan: Loan) -> Lease:
+    exchange = _Exchange()
+    await exchange.open(loan.server, clock() + ANSWER_TIME)
+    try:
+        loan.granted(await exchange.ask(loan.asking(), loan.answer_until()))
+        if loan.must_be_renewed():
+            loan.renewed(await _ask(loan.server, loan.beat(), loan.renewal_until()))
+        if loan.term.is_over():
+            raise Silent(TOO_LATE)
+        return Lease(loan)
+    except (NotGranted, Refused):
+        raise
+    except BaseException:  # also a cancellation
+        await _give_up(loan, exchange)
+        raise
+    finally:
+        exchange.connection.close()
+
+
+async def _give_up(loan: Loan, exchange: _Exchange) -> None:
+    """Leaves the queue. A grant that is on its way is given back, since nobody knows its token yet."""
+    exchange.connection.half_close()
+    with contextlib.suppress(OSError, Refused):
+        if not loan.lease_token:
+            loan.granted(await exchange.answer(clock() + 1))
+        await _ask(loan.server, loan.giving_back(), clock() + 1)
+
+
+class _Heart(Keeper):
+    """Sends the heartbeats."""
+
+    def __init__(self, loan: Loan) -> None:
+        super().__init__(loan.name, loan.term)
+        self._loan = loan
+        self._beating: Optional[asyncio.Task[None]] = None
+
+    def ask(self) -> None:
+        self._beating = self._loop.create_task(self._beat(self._loan.beat()))
+
+    async def _beat(self, request: bytes) -> None:
+        try:
+            answer = await _ask(self._loan.server, request, self._loan.beat_until())
+            if self.is_held():  # An answer that comes too late is worth nothing.
+                self._loan.renewed(answer)
+        except OSError:
+            self.term.ask_again()
+        except Exception as error:
+            self.lose(error)
+        self.tick()
+
+    def ask_release(self) -> None:
+        if self._beating:
+            self._beating.cancel()
+        _start(self._give_back(min(self.term.limit, clock() + ANSWER_TIME)))
+
+    async def _give_back(self, until: float) -> None:
+        try:
+            self._loan.given_back(await _ask(self._loan.server, self._loan.giving_back(), until))
+            self.end()
+        except Exception as error:
+            self.lose(error)
+
+    def drop(self) -> None:
+        if not self.has_ended:
+            self.end()
+            self.ask_release()
+
+
+_started: Set[asyncio.Task[None]] = set()  # A loop itself keeps no task alive.
+
+
+def _start(work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.get_running_loop().create_task(work)
+    _started.add(task)
+    task.add_done_callback(_started.discard)

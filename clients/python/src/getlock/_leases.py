@@ -1,0 +1,194 @@
+"""Leases, for the kind with threads."""
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from typing import Optional
+
+from ._blocking import Block, Connection, Handle, Keeper, Quietly
+from ._shared import ANSWER_TIME, TOO_LATE, NotGranted, Refused, Silent, check_span, clock
+from ._wire import Answer, Http, Loan
+
+MOST_HEARD = 65536  # bytes of an answer
+
+
+class Leases:
+    """A server by HTTP, for those that can hold no connection. A lease is kept by heartbeats.
+
+    `tls` is an `ssl.SSLContext`, for an `url` that begins with https. `stop_within` is the time that the work
+    needs to stop, by default a fifth of a lease: a loss is told so many seconds before others can have the lock.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:3308",
+        user: Optional[str] = None,
+        password: str = "",
+        token: Optional[str] = None,
+        tls: Optional[ssl.SSLContext] = None,
+        stop_within: Optional[float] = None,
+    ) -> None:
+        if stop_within is not None:
+            check_span("stop_within", stop_within)
+        self._server, self._stop_within = Http(url, user, password, token, tls), stop_within
+
+    def acquire(
+        self,
+        name: str,
+        timeout: Optional[float] = None,
+        ttl: float = 45,
+        shared: bool = False,
+        client: Optional[str] = None,
+        note: Optional[str] = None,
+    ) -> Lease:
+        """Waits at most `timeout` seconds for the lock, by default forever, and raises `NotGranted` then.
+
+        The lease runs for `ttl` seconds from each heartbeat. `client` and `note` are shown in lists.
+        """
+        return _take(Loan(self._server, self._stop_within, name, timeout, ttl, shared, client, note))
+
+    def try_lock(
+        self,
+        name: str,
+        ttl: float = 45,
+        shared: bool = False,
+        client: Optional[str] = None,
+        note: Optional[str] = None,
+    ) -> Optional[Lease]:
+        """The lock, or None if others hold it. Does not wait for it."""
+        try:
+            return self.acquire(name, 0, ttl, shared, client, note)
+        except NotGranted:
+            return None
+
+    def lock(
+        self,
+        name: str,
+        timeout: Optional[float] = None,
+        ttl: float = 45,
+        shared: bool = False,
+        client: Optional[str] = None,
+        note: Optional[str] = None,
+    ) -> Block[Lease]:
+        """For `with leases.lock("nightly"):`, or `@leases.lock("nightly")` above a function."""
+
+        def loan() -> Loan:
+            return Loan(self._server, self._stop_within, name, timeout, ttl, shared, client, note)
+
+        loan()  # Wrong arguments are told here, and not where the block begins.
+        return Block(lambda: _take(loan()))
+
+
+class Lease(Handle):
+    """A lock that is held by heartbeats. Whoever has `lease_token` can release it."""
+
+    def __init__(self, loan: Loan, address: str) -> None:
+        self.lease_token = loan.lease_token
+        super().__init__(loan.name, loan.fencing_token, _Heart(loan, address))
+
+
+class _Exchange:
+    """A request and its answer, on a connection of its own."""
+
+    def __init__(self, server: Http, until: float, address: Optional[str] = None) -> None:
+        self._heard = bytearray(MOST_HEARD)
+        self.connection = Connection(server.host, server.port, server.tls, until, address)
+
+    def ask(self, request: bytes, until: float) -> Answer:
+        self.connection.send(request, clock() + ANSWER_TIME)
+        return self.answer(until)
+
+    def answer(self, until: float) -> Answer:
+        """What has come is counted here, as a signal handler may have raised before anybody else could do so."""
+        more = True
+        while more:
+            heard = self._heard.rstrip(b"\0")
+            more = self.connection.receive_into(memoryview(self._heard)[len(heard) :], until)
+        return Http.answer(heard)
+
+
+def _ask(server: Http, request: bytes, until: float, address: str) -> Answer:
+    exchange = _Exchange(server, until, address)
+    try:
+        return exchange.ask(request, until)
+    finally:
+        exchange.connection.close()
+
+
+def _take(loan: Loan) -> Lease:
+    exchange = _Exchange(loan.server, clock() + ANSWER_TIME)
+    address = ""
+    try:
+        # All heartbeats go where the lease is, and wait for no answer about the name of the host.
+        address = exchange.connection.socket.getpeername()[0]
+        loan.granted(exchange.ask(loan.asking(), loan.answer_until()))
+        if loan.must_be_renewed():
+            loan.renewed(_ask(loan.server, loan.beat(), loan.renewal_until(), address))
+        if loan.term.is_over():
+            raise Silent(TOO_LATE)
+        return Lease(loan, address)
+    except (NotGranted, Refused):
+        raise
+    except BaseException:  # also what a signal handler raises
+        _give_up(loan, exchange, address)
+        raise
+    finally:
+        exchange.connection.close()
+
+
+def _give_up(loan: Loan, exchange: _Exchange, address: str) -> None:
+    """Leaves the queue. A grant that is on its way is given back, since nobody knows its token yet."""
+    exchange.connection.end(socket.SHUT_WR)
+    with contextlib.suppress(NotGranted, Refused), Quietly():
+        if not loan.lease_token:
+            loan.granted(exchange.answer(clock() + 1))
+        _ask(loan.server, loan.giving_back(), clock() + 1, address)
+
+
+class _Heart(Keeper):
+    """A thread that sends the heartbeats."""
+
+    def __init__(self, loan: Loan, address: str) -> None:
+        super().__init__(loan.name, loan.term)
+        self._loan, self._address = loan, address
+        self._wake, self._is_dropped = threading.Event(), False
+
+    def end(self) -> None:
+        self.has_ended = True
+        self._wake.set()
+
+    def drop(self) -> None:
+        """The thread gives the lease back."""
+        self._is_dropped = not self.has_ended
+        self.end()
+
+    def _run(self) -> None:
+        try:
+            while not self._wake.wait(self.term.nap()):
+                why = self.why()
+                if why is not None:
+                    self.lose(why)
+                elif self.term.is_due():
+                    self._beat()
+        except BaseException as error:
+            self.lose(error)
+        if self._is_dropped:
+            with contextlib.suppress(OSError):
+                self._ask(self._loan.giving_back(), clock() + ANSWER_TIME)
+
+    def _beat(self) -> None:
+        try:
+            answer = self._ask(self._loan.beat(), self._loan.beat_until())
+            with self._alone:
+                if self.is_held():  # An answer that comes too late is worth nothing.
+                    self._loan.renewed(answer)
+        except OSError:
+            self.term.ask_again()
+
+    def release_by(self, until: float) -> None:
+        self._loan.given_back(self._ask(self._loan.giving_back(), until))
+
+    def _ask(self, request: bytes, until: float) -> Answer:
+        return _ask(self._loan.server, request, until, self._address)

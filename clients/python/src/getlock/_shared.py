@@ -1,0 +1,288 @@
+"""What both kinds of the client share: errors, the clock, checks of arguments, forks. Nothing here waits."""
+from __future__ import annotations
+
+import math
+import os
+import random
+import socket
+import ssl
+import threading
+import time
+import weakref
+from collections import deque
+from typing import Callable, Deque, Optional, TypeVar
+
+ANSWER_TIME = 10.0  # seconds that the server may take for what does not wait
+LONGEST = 1e9  # seconds; whoever waits longer waits forever
+LONGEST_NAP = 1.0  # seconds; no sleep counts the time that the machine is suspended, so none may be long
+NO_ANSWER = "the server does not answer; check the network and the server"
+ENDED = "the connection to the server ended, so others may have the lock; take the lock again"
+TOO_LATE = "the server has not answered in time, so others may get the lock; take the lock again"
+
+S = TypeVar("S", bound=socket.socket)
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+
+
+def clock() -> float:
+    """Seconds; where the system has such a clock, those that the machine is suspended count too."""
+    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
+
+
+class Refused(Exception):
+    """The server refused. `symbol` is for programs (`BAD_NAME`, `KILLED`), the text for people."""
+
+    def __init__(self, symbol: Optional[str], text: str) -> None:
+        super().__init__(symbol, text)
+        self.symbol = symbol
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+class Lost(Refused):
+    """The lock is lost. `symbol` is the server's reason, or None if the connection broke or time ran out."""
+
+    @classmethod
+    def by(cls, error: BaseException) -> Lost:
+        return error if isinstance(error, cls) else cls(getattr(error, "symbol", None), str(error))
+
+
+class NotGranted(TimeoutError):
+    """The lock was not granted in time. Others hold it, or wait in front."""
+
+    @classmethod
+    def of(cls, name: str, wait: float) -> NotGranted:
+        return cls(f"{name!r} was not granted within {wait:g} s: others hold it; wait longer, or try again later")
+
+
+class Silent(TimeoutError):
+    """The server does not answer."""
+
+
+class Broken(ConnectionError):
+    """The connection has ended, or is good for nothing."""
+
+
+def is_of_the_network(error: Optional[BaseException]) -> bool:
+    """What the network does is tried again. A signal handler may raise an OSError too, and that ends a wait."""
+    return isinstance(error, (Silent, Broken)) or (isinstance(error, OSError) and error.errno is not None)
+
+
+def blame(error: BaseException, why: Lost) -> None:
+    """The error of a block stays. The loss becomes its cause, or the cause of its first cause."""
+    seen = set()
+    while error is not why and id(error) not in seen:
+        seen.add(id(error))
+        if error.__cause__ is None:
+            error.__cause__ = why
+            return
+        error = error.__cause__
+
+
+# Arguments are checked before anything is sent, so that a swapped pair of them is never a lock of another name.
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def wait_of(timeout: Optional[float]) -> float:
+    """How long to wait, in seconds; infinity is forever."""
+    if timeout is None:
+        return math.inf
+    if not _is_number(timeout):
+        raise TypeError(f"timeout must be seconds, such as 10 or 0.5, or None to wait forever; it is {timeout!r}")
+    if timeout != timeout:
+        raise ValueError("timeout is not a number (NaN); use seconds, such as 10, or None to wait forever")
+    return math.inf if timeout < 0 or timeout > LONGEST else float(timeout)
+
+
+def check_span(what: str, value: object, most: float = math.inf) -> None:
+    if not _is_number(value):
+        raise TypeError(f"{what} must be seconds, such as 10 or 0.5; it is {value!r}")
+    if not 0 <= value <= most:  # type: ignore[operator]
+        limit = "0 or more" if most == math.inf else f"from 0 to {most:g}"
+        raise ValueError(f"{what} must be {limit} seconds; it is {value!r}")
+
+
+def check_text(what: str, value: object, may_be_none: bool = False) -> None:
+    if not isinstance(value, str) and not (value is None and may_be_none):
+        raise TypeError(f"{what} must be a string; it is {value!r}")
+
+
+def check_wish(name: object, shared: object) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a lock must be a string, such as 'nightly'; it is {name!r}")
+    if not isinstance(shared, bool):
+        raise TypeError(f"shared must be True or False; it is {shared!r}")
+
+
+def check_tls(tls: object) -> None:
+    if tls is not None and not isinstance(tls, ssl.SSLContext):
+        raise TypeError(f"tls must be an ssl.SSLContext, such as ssl.create_default_context(); it is {tls!r}")
+
+
+def set_up(one: socket.socket) -> None:
+    """A server that has vanished is found within half a minute, while a wait says nothing."""
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for option, value in ("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3):
+        if hasattr(socket, option):
+            one.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+# A forked child has a copy of each socket. With it the child could disturb the parent, and would keep the
+# parent's locks after the parent has died.
+
+_forking = threading.RLock()
+_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+
+def tracked(make: Callable[[], S]) -> S:
+    """Makes a socket that a forked child closes at once."""
+    with _forking:
+        made = make()
+        _sockets.add(made)
+        return made
+
+
+def _close_in_the_child() -> None:
+    """Puts /dev/null in the place of each socket: nothing is sent, and the number is not used for another file."""
+    global _forking
+    _forking = threading.RLock()
+    inherited = [one.fileno() for one in _sockets if one.fileno() >= 0]
+    _sockets.clear()
+    try:
+        null = os.open(os.devnull, os.O_RDWR) if inherited else -1
+    except OSError:  # No file is free.
+        for number in inherited:
+            os.close(number)
+        return
+    for number in inherited:
+        os.dup2(null, number, inheritable=False)
+    if inherited:
+        os.close(null)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=lambda: _forking.acquire(),
+        after_in_parent=lambda: _forking.release(),
+        after_in_child=_close_in_the_child,
+    )
+
+
+class Term:
+    """Until when the lock is surely held, by what the server has promised.
+
+    A promise counts from the moment in which its question was sent. `limit` is the end of the last promise,
+    less the time that the work needs to stop.
+    """
+
+    def __init__(self, stop_within: Optional[float], margin: float, every: float) -> None:
+        self.limit = self.question_at = -math.inf
+        self._stop_within, self._margin, self._every = stop_within, margin, every
+        self._left = 0.0
+        self._asked: Deque[float] = deque()
+
+    def check(self, left: float) -> None:
+        """Refuses a time to stop that would begin before the next promise comes."""
+        most = left * (1 - self._every)
+        if left and self._stop_within is not None and self._stop_within >= most:
+            raise ValueError(
+                f"stop_within={self._stop_within:g} is too long, since the lock is promised for {left:g} s at a time; "
+                f"use less than {most:g}, or a longer promise (ttl of a lease, --keepalive of the server)"
+            )
+
+    def _time_of(self, left: float) -> float:
+        """How much of a promise is there for the work."""
+        return left - (left * self._margin if self._stop_within is None else self._stop_within)
+
+    def asked(self) -> None:
+        """Is called before the question is sent."""
+        self._asked.append(clock())
+        self.question_at = self._asked[-1] + self._left * self._every
+
+    def answered(self, left: float) -> None:
+        if not self._asked:
+            return
+        asked = self._asked.popleft()
+        if left == 0:  # The server promises nothing, so nothing can run out.
+            self.limit = self.question_at = math.inf
+            return
+        self._left = left
+        self.limit = asked + self._time_of(left)
+        self.question_at = asked + left * self._every
+
+    def ask_again(self) -> None:
+        """The last question failed: the next one is soon."""
+        self._asked.clear()
+        self.question_at = clock() + min(1.0, self._left / 20)
+
+    def late_at(self) -> float:
+        """From then on the answer to the last question is worth nothing."""
+        return self._asked[-1] + (self._time_of(self._left) if self._left else ANSWER_TIME)
+
+    def is_over(self) -> bool:
+        return clock() >= self.limit
+
+    def is_due(self) -> bool:
+        return clock() >= self.question_at
+
+    def nap(self) -> float:
+        """How long there is nothing to do."""
+        return min(LONGEST_NAP, max(0.0, min(self.limit, self.question_at) - clock()))
+
+
+class Keeper:
+    """What is known of a lock that is held. Each kind adds what keeps it: a thread, or timers."""
+
+    def __init__(self, name: str, term: Term) -> None:
+        self.name, self.term, self.has_ended = name, term, False
+        self._why: Optional[Lost] = None
+        self._process = os.getpid()
+
+    def is_ours(self) -> bool:
+        """False in a forked child: the lock is the parent's."""
+        return os.getpid() == self._process
+
+    def why(self) -> Optional[Lost]:
+        """Looks at the clock itself, and not at what a thread or a timer has seen. Once lost is lost for good."""
+        if self._why is None and not self.has_ended and self.term.is_over():
+            self._why = Lost(None, TOO_LATE)
+        return self._why
+
+    def is_held(self) -> bool:
+        return self.is_ours() and not self.has_ended and self.why() is None
+
+    def check_entry(self) -> None:
+        """No block begins without the lock."""
+        if not self.is_ours():
+            raise RuntimeError("the lock belongs to the parent of this process; take it in this process")
+        why = self.why()
+        if why is not None:
+            raise why
+        if self.has_ended:
+            raise RuntimeError("the lock has been released; take it again")
+
+
+class Tries:
+    """How long a lock is tried for, while connections break and the server is away."""
+
+    def __init__(self, wait: float, retry: float) -> None:
+        self._away_since = clock()
+        self._deadline, self._retry, self._pause = self._away_since + wait, retry, 0.05
+
+    def left(self) -> float:
+        return max(0.0, self._deadline - clock())
+
+    def pause_after(self, error: BaseException, was_heard: bool) -> Optional[float]:
+        """Seconds until the next try, the last of which is when the time is over. None if there is none."""
+        now = clock()
+        if was_heard:
+            self._away_since = now
+        end = min(self._deadline, self._away_since + self._retry)
+        pause, self._pause = self._pause * random.uniform(0.5, 1), min(2.0, self._pause * 2)
+        stays = isinstance(error, ssl.SSLCertVerificationError)
+        passes = is_of_the_network(error) or getattr(error, "symbol", None) in ("SHUTDOWN", "LIMIT")
+        return min(pause, end - now) if passes and not stays and now < end else None

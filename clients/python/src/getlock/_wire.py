@@ -1,0 +1,323 @@
+"""What is said to the server, as bytes, and what its answers mean. Both kinds of the client do the sending."""
+from __future__ import annotations
+
+import base64
+import http.client
+import io
+import json
+import math
+import ssl
+from collections import deque
+from typing import Any, Callable, Deque, Dict, NamedTuple, Optional, Union
+from urllib.parse import urlsplit
+
+from ._shared import (
+    ANSWER_TIME,
+    ENDED,
+    Broken,
+    NotGranted,
+    Refused,
+    Term,
+    check_span,
+    check_text,
+    check_tls,
+    check_wish,
+    clock,
+    wait_of,
+)
+
+
+def quoted(text: str) -> bytes:
+    """One word, whatever is in it; no text can be a second line."""
+    for plain, safe in ("\\", "\\\\"), ("'", "''"), ("\n", "\\n"), ("\r", "\\r"), ("\0", "\\0"):
+        text = text.replace(plain, safe)
+    return f"'{text}'".encode()
+
+
+class Server:
+    """A server by the line protocol, and how it is used."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        user: Optional[str],
+        password: str,
+        tls: Optional[ssl.SSLContext],
+        retry: float,
+        stop_within: Optional[float],
+    ) -> None:
+        check_text("host", host)
+        check_text("user", user, may_be_none=True)
+        check_text("password", password)
+        if not isinstance(port, int) or isinstance(port, bool):
+            raise TypeError(f"port must be a number, such as 3305; it is {port!r}")
+        check_tls(tls)
+        check_span("retry", retry)
+        if stop_within is not None:
+            check_span("stop_within", stop_within)
+        self.host, self.port, self.tls, self.retry, self._stop_within = host, port, tls, retry, stop_within
+        self._login = b"AUTH " + quoted(user) + b" " + quoted(password) + b"\n" if user else b""
+
+    def talk(self, wish: Wish) -> Talk:
+        return Talk(self._login, wish, Term(self._stop_within, margin=2 / 5, every=1 / 5))
+
+
+class Wish:
+    """A lock that somebody wants. It is made before anything is connected."""
+
+    def __init__(self, name: str, timeout: Optional[float], shared: bool) -> None:
+        check_wish(name, shared)
+        self.name, self.wait, self.word = name, wait_of(timeout), quoted(name)
+        self.verb = b"GET_SHARED_LOCK" if shared else b"GET_LOCK"
+
+
+class Talk:
+    """All that is said on one connection: it takes one lock, keeps it, and releases it."""
+
+    def __init__(self, login: bytes, wish: Wish, term: Term) -> None:
+        self.term, self.session, self.fencing_token = term, 0, 0
+        self.was_heard = self.is_answered = self.is_released = False
+        self._login, self._wish, self._rest = login, wish, b""
+        self._expected: Deque[Callable[[str], None]] = deque()
+        self._opened = self._wait = 0.0
+
+    def opening(self, wait: float) -> bytes:
+        """All that can be asked without an answer, in one piece."""
+        self._opened, self._wait = clock(), wait
+        seconds = b"-1" if wait == math.inf else b"%.6f" % wait
+        take = b"%b %b %b\nFENCING_TOKEN %b\n" % (self._wish.verb, self._wish.word, seconds, self._wish.word)
+        if self._login:
+            self._expected.append(self._logged_in)
+        self._expected.extend((self._greeted, self._taken, self._numbered))
+        return self._login + b"HELLO\n" + self.question() + take
+
+    def question(self) -> bytes:
+        self.term.asked()
+        return b"KEEPALIVE\n"
+
+    def release(self) -> bytes:
+        self._expected.append(self._freed)
+        return b"RELEASE_LOCK " + self._wish.word + b"\n"
+
+    def late_at(self) -> float:
+        """From then on the server does not answer, as it seems. All but the lock is answered at once."""
+        return self._opened + ANSWER_TIME + (self._wait if self.session else 0.0)
+
+    def hear(self, data: bytes) -> None:
+        """Takes what has come, which is nothing at the end of the connection. Raises what is an error."""
+        if not data:
+            raise Broken(ENDED)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if not self.is_released:  # What the server says behind it is about a session without the lock.
+                self._hear_line(line.decode(errors="replace"))
+
+    def _hear_line(self, line: str) -> None:
+        self.was_heard = True
+        word, _, rest = line.partition(" ")
+        if word == "ERROR":
+            symbol, _, text = rest.partition(" ")
+            raise Refused(symbol, text)
+        try:
+            left = float(_field(rest, "left")) if word == "KEEPALIVE" else None
+            if left is None:
+                self._expected.popleft()(line)
+        except (ValueError, IndexError):
+            text = f"this is not getlockd, since it says {line[:80]!r}; check the host and the port"
+            raise Refused("WRONG_PROTOCOL", text) from None
+        if left is not None:
+            if not self.is_answered:
+                self.term.check(left)
+            self.term.answered(left)
+
+    # The answers in their order. Those to KEEPALIVE may come between any two of them.
+
+    def _logged_in(self, line: str) -> None:
+        if line != "1":
+            raise ValueError
+
+    def _greeted(self, line: str) -> None:
+        self.session = int(_field(line, "session"))
+
+    def _taken(self, line: str) -> None:
+        if line == "0":
+            raise NotGranted.of(self._wish.name, self._wish.wait)
+        if line != "1":
+            raise ValueError
+
+    def _numbered(self, line: str) -> None:
+        self.fencing_token, self.is_answered = int(line), True
+
+    def _freed(self, line: str) -> None:
+        if line != "1":
+            raise Broken("the server says that this session did not hold the lock; take the lock again")
+        self.is_released = True
+
+
+def _field(text: str, key: str) -> str:
+    for field in text.split():
+        if field.startswith(key + "="):
+            return field[len(key) + 1 :]
+    raise ValueError
+
+
+class Answer(NamedTuple):
+    code: int
+    symbol: str
+    fields: Dict[str, Any]
+
+
+class Http:
+    """A server by HTTP: requests to bytes, and bytes to answers."""
+
+    def __init__(
+        self, url: str, user: Optional[str], password: str, token: Optional[str], tls: Optional[ssl.SSLContext]
+    ) -> None:
+        check_text("url", url)
+        check_text("user", user, may_be_none=True)
+        check_text("password", password)
+        check_text("token", token, may_be_none=True)
+        check_tls(tls)
+        parts = urlsplit(url)
+        is_word = url.isascii() and url.isprintable() and " " not in url
+        if not is_word or parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+            raise ValueError(f"url must be as http://127.0.0.1:3308, without user and password; it is {url!r}")
+        if tls and parts.scheme == "http":
+            raise ValueError(f"tls is given and {url!r} has none; use https://")
+        if user is not None and token is not None:
+            raise ValueError("user and token are both given; use one of them")
+        is_tls = parts.scheme == "https"
+        self.host, self.port = parts.hostname, parts.port or (443 if is_tls else 80)
+        self.tls = (tls or ssl.create_default_context()) if is_tls else None
+        self._place, self._path = parts.netloc, parts.path.rstrip("/")
+        self._login = _login(user, password, token)
+
+    def request(self, verb: str, fields: Dict[str, Any]) -> bytes:
+        body = json.dumps(fields).encode()
+        path = f"{self._path}/api/lock/{verb}"
+        head = f"POST {path} HTTP/1.1\r\nHost: {self._place}\r\nConnection: close\r\n{self._login}"
+        return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+    @staticmethod
+    def answer(data: Union[bytes, bytearray]) -> Answer:
+        """Of a connection that has ended. What no getlockd says counts as a broken connection."""
+        if not data:
+            raise Broken("the server closed the connection without an answer")
+        try:
+            response = http.client.HTTPResponse(_Heard(data))  # type: ignore[arg-type]
+            response.begin()
+            fields = json.loads(response.read())
+            return Answer(response.status, str(fields["status"]), fields)
+        except (http.client.HTTPException, ValueError, KeyError, TypeError):
+            raise Broken(f"this is not getlockd, since it says {bytes(data[:80])!r}; check the url") from None
+
+
+class _Heard:
+    """What `http.client` reads from."""
+
+    def __init__(self, data: Union[bytes, bytearray]) -> None:
+        self._data = data
+
+    def makefile(self, _mode: str) -> io.BytesIO:
+        return io.BytesIO(self._data)
+
+
+def _login(user: Optional[str], password: str, token: Optional[str]) -> str:
+    if token is not None:
+        word = f"Bearer {token}"
+    elif user:
+        word = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    else:
+        return ""
+    if not (word.isascii() and word.isprintable()):
+        raise ValueError("token has characters that no token has; use it as the server told it")
+    return f"Authorization: {word}\r\n"
+
+
+class Loan:
+    """All that is said about one lease, from one that is wanted to one that is given back."""
+
+    def __init__(
+        self,
+        server: Http,
+        stop_within: Optional[float],
+        name: str,
+        timeout: Optional[float],
+        ttl: float,
+        shared: bool,
+        client: Optional[str],
+        note: Optional[str],
+    ) -> None:
+        check_wish(name, shared)
+        check_span("ttl", ttl, most=1e9)
+        check_text("client", client, may_be_none=True)
+        check_text("note", note, may_be_none=True)
+        self.server, self.name, self.wait = server, name, wait_of(timeout)
+        self.lease_token, self.fencing_token = "", 0
+        milliseconds = int(ttl * 1000)
+        self._ttl, self._asked = milliseconds / 1000, 0.0
+        self.term = Term(stop_within, margin=1 / 5, every=1 / 3)
+        self.term.check(self._ttl)
+        self._fields: Dict[str, Any] = {
+            "resourceName": name,
+            "mode": "shared" if shared else "exclusive",
+            "waitMs": -1 if self.wait == math.inf else math.ceil(self.wait * 1000),
+            "ttlMs": milliseconds,
+        }
+        self._fields.update({key: text for key, text in (("clientId", client), ("note", note)) if text is not None})
+
+    def asking(self) -> bytes:
+        self.term.asked()
+        self._asked = clock()
+        return self.server.request("acquire", self._fields)
+
+    def answer_until(self) -> float:
+        return self._asked + self.wait + ANSWER_TIME
+
+    def granted(self, answer: Answer) -> None:
+        """The time of the lease runs from the grant, of which only this is known: it came after the question."""
+        if answer.symbol == "Busy":
+            raise NotGranted.of(self.name, self.wait)
+        if answer.symbol != "Acquired":
+            raise _refusal(answer)
+        self.lease_token, self.fencing_token = answer.fields["lockToken"], answer.fields["fencingToken"]
+        self.term.answered(self._ttl)
+
+    def must_be_renewed(self) -> bool:
+        """After a long wait the question is too old to count from."""
+        return clock() > self._asked + self._ttl / 5
+
+    def beat(self) -> bytes:
+        self.term.asked()
+        return self.server.request("heartbeat", self._token_fields())
+
+    def beat_until(self) -> float:
+        """There is time for another one if this one is not answered."""
+        return min(self.term.limit, clock() + min(ANSWER_TIME, self._ttl / 4))
+
+    def renewal_until(self) -> float:
+        return min(self.term.late_at(), clock() + ANSWER_TIME)
+
+    def renewed(self, answer: Answer) -> None:
+        if answer.symbol == "HeartbeatReceived":
+            self.term.answered(self._ttl)
+        elif answer.code in (404, 409):
+            raise _refusal(answer)
+        else:
+            raise Broken(str(_refusal(answer)))
+
+    def giving_back(self) -> bytes:
+        return self.server.request("release", self._token_fields())
+
+    @staticmethod
+    def given_back(answer: Answer) -> None:
+        if answer.symbol != "Released":
+            raise _refusal(answer)
+
+    def _token_fields(self) -> Dict[str, Any]:
+        return {"resourceName": self.name, "lockToken": self.lease_token}
+
+
+def _refusal(answer: Answer) -> Refused:
+    return Refused(answer.symbol, str(answer.fields.get("message", f"HTTP {answer.code}")))

@@ -1,0 +1,248 @@
+"""What the steps of both kinds share: plain sockets that stand for others, stubs of a server, and the run."""
+import asyncio
+import concurrent.futures
+import contextlib
+import inspect
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import warnings
+
+LIMIT = 20  # seconds that anything may take
+HERE = pathlib.Path(__file__).parent
+
+# A process with a thread for each guard may fork all the same: that is what is tested.
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+
+
+def until(is_so, what="the state that is waited for"):
+    deadline = time.monotonic() + LIMIT
+    while not is_so():
+        assert time.monotonic() < deadline, f"{what} did not come"
+        time.sleep(0.01)
+
+
+async def soon(is_so, what="the state that is waited for"):
+    """As `until`, while the loop runs on."""
+    deadline = time.monotonic() + LIMIT
+    while not is_so():
+        assert time.monotonic() < deadline, f"{what} did not come"
+        await asyncio.sleep(0.01)
+
+
+@contextlib.contextmanager
+def raises(kind, symbol=None):
+    """The error, as it is known behind the block."""
+    seen = []
+    try:
+        yield seen
+    except kind as error:
+        # Lost is a Refused too, and is never meant by it.
+        assert "Refused" not in str(kind) or type(error) is kind, repr(error)
+        assert symbol is None or error.symbol == symbol, f"{error.symbol}, and not {symbol}"
+        seen.append(error)
+        return
+    raise AssertionError(f"no {kind.__name__}")
+
+
+class Other:
+    """A plain connection to the server."""
+
+    def __init__(self, port):
+        self._socket = socket.create_connection(("127.0.0.1", port), LIMIT)
+        self._lines = self._socket.makefile("r", encoding="utf-8")
+
+    def ask(self, line):
+        self._socket.sendall(line.encode() + b"\n")
+        return self._lines.readline().rstrip("\n")
+
+    def take(self, name):
+        assert self.ask(f"GET_LOCK '{name}' 0") == "1", f"{name} is not free"
+
+    def free(self, name):
+        assert self.ask(f"RELEASE_LOCK '{name}'") == "1", f"{name} is not held by the other"
+
+    def waiters(self, name):
+        """Their sessions."""
+        line, found = self.ask(f"WAITERS '{name}'"), []
+        while not line.startswith("END"):
+            found.append(next(field[8:] for field in line.split() if field.startswith("session=")))
+            line = self._lines.readline()
+        return found
+
+    def is_free(self, name):
+        return self.ask(f"IS_FREE_LOCK '{name}'") == "1"
+
+    def holder(self, name):
+        return self.ask(f"IS_USED_LOCK '{name}'")
+
+    def kill(self, session):
+        assert self.ask(f"KILL {session}") == "1"
+
+    def close(self):
+        self._lines.close()
+        self._socket.close()
+
+
+class World:
+    """Where a step happens: two others, and threads."""
+
+    def __init__(self, line_port, http_port):
+        self.line_port, self.url = line_port, f"http://127.0.0.1:{http_port}"
+        self.other, self.eye = Other(line_port), Other(line_port)
+        self.pool = concurrent.futures.ThreadPoolExecutor(4)
+
+    def close(self):
+        self.other.close()
+        self.eye.close()
+        self.pool.shutdown(wait=False)
+
+
+class Stub:
+    """A server that does as little as a step needs."""
+
+    def __init__(self):
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.connections = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._listener.close()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                one, _ = self._listener.accept()
+                self.connections += 1
+                threading.Thread(target=self._serve, args=(one,), daemon=True).start()
+
+    def _serve(self, one):
+        with one, contextlib.suppress(OSError):
+            self.serve(one)
+
+    def serve(self, one):
+        pass
+
+
+class LineStub(Stub):
+    """Grants every lock, promises it for a second, and answers so many questions."""
+
+    def __init__(self, answers, grant_after=0.0):
+        super().__init__()
+        self._answers, self._grant_after = answers, grant_after
+        self.asked, self.closed = [], threading.Event()
+
+    def serve(self, one):
+        try:
+            for line in one.makefile("rb"):
+                answer = self._answer(line.split()[0].decode())
+                if answer:
+                    one.sendall(answer.encode() + b"\n")
+        finally:
+            self.closed.set()
+
+    def _answer(self, word):
+        if word == "KEEPALIVE":
+            self.asked.append(time.monotonic())
+            return "KEEPALIVE left=1.000" if len(self.asked) <= self._answers else None
+        if word == "GET_LOCK":
+            time.sleep(self._grant_after)
+        return {"HELLO": "HELLO version=0.1.0 protocol=1 session=7", "FENCING_TOKEN": "8"}.get(word, "1")
+
+
+class LeaseStub(Stub):
+    """Grants a lease, and acknowledges one heartbeat."""
+
+    def __init__(self):
+        super().__init__()
+        self.beats = []
+
+    def serve(self, one):
+        lines = one.makefile("rb")
+        verb = lines.readline().split()[1].rsplit(b"/", 1)[1].decode()
+        if verb == "heartbeat":
+            self.beats.append(time.monotonic())
+            if len(self.beats) > 1:
+                lines.read()  # until the client gives up
+        status = {"acquire": "Acquired", "heartbeat": "HeartbeatReceived", "release": "Released"}[verb]
+        body = json.dumps({"success": True, "status": status, "lockToken": "0" * 32, "fencingToken": 8})
+        one.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+
+
+class Holder:
+    """Another process that takes a lock. It says what it has done, a line for each thing."""
+
+    def __init__(self, port, name, deed, *kind):
+        words = [sys.executable, str(HERE / "holder.py"), str(port), name, deed, *kind]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True, bufsize=1)
+
+    def said(self):
+        return self._process.stdout.readline().rstrip("\n")
+
+    def tell(self):
+        """It may go on."""
+        print(file=self._process.stdin, flush=True)
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait(LIMIT)
+        self._process.stdin.close()
+        self._process.stdout.close()
+
+
+def is_free_without(holder, world, name):
+    """The holder is killed, and what it has started lives on."""
+    started = int(holder.said())
+    try:
+        assert not world.eye.is_free(name)
+        holder.kill()
+        os.kill(started, 0)  # It lives.
+        until(lambda: world.eye.is_free(name), "the end of the lock")
+    finally:
+        os.kill(started, signal.SIGKILL)
+
+
+def in_a_child(work):
+    """Runs it in a forked child. The child says by its exit whether that was true."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if work() else 2
+        finally:
+            os._exit(code)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def run(steps):
+    failed = False
+    for step in steps:
+        name = step.__name__.replace("_", "-")
+        world = World(int(sys.argv[1]), int(sys.argv[2]))
+        try:
+            if inspect.iscoroutinefunction(step):
+                asyncio.run(step(world))
+            else:
+                step(world)
+            print(f"ok {name}", flush=True)
+        except (Exception, asyncio.CancelledError, KeyboardInterrupt) as error:
+            failed = True
+            frames = traceback.extract_tb(error.__traceback__)
+            last = [frame for frame in frames if frame.filename.startswith(str(HERE))][-1]
+            print(f"not ok {name}: {pathlib.Path(last.filename).name}:{last.lineno}: {error!r}", flush=True)
+        finally:
+            world.close()
+    sys.exit(failed)

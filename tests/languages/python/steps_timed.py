@@ -1,0 +1,98 @@
+"""The steps of what happens in time, against stubs of a server, and of leases; for the kind with threads."""
+import time
+
+from stage import LeaseStub, LineStub, raises, until
+
+from getlock import GetLock, Leases, Lost, NotGranted
+
+
+def told_in_time(world):
+    with LineStub(answers=3) as stub:
+        with raises(Lost) as seen:
+            with GetLock(port=stub.port).lock("told") as guard:
+                assert guard.session == 7 and guard.fencing_token == 8
+                assert guard.lost.wait(20)
+                assert time.monotonic() - stub.asked[2] < 1
+                assert not guard.held() and guard.why.symbol is None
+                assert stub.closed.wait(20)
+        assert seen[0] is guard.why and guard.release() is False
+    with LineStub(answers=1000) as stub:
+        with raises(ValueError):
+            GetLock(port=stub.port, stop_within=0.8).acquire("told")
+        assert stub.closed.wait(20)
+        with GetLock(port=stub.port, stop_within=0.7).lock("told") as guard:
+            time.sleep(1.5)
+            assert guard.held(), "as long as it is answered"
+
+
+def held_in_time(world):
+    with LineStub(answers=3) as stub:
+        guard = GetLock(port=stub.port, stop_within=0).acquire("held")
+        until(lambda: len(stub.asked) == 3, "the third question")
+        assert guard.held()
+        time.sleep(max(0, stub.asked[2] + 1 - time.monotonic()))
+        assert not guard.held()
+
+
+def late_grant(world):
+    with LineStub(answers=1, grant_after=1.2) as stub:
+        with raises(OSError) as seen:
+            GetLock(port=stub.port).acquire("late", timeout=1)
+        assert not isinstance(seen[0], NotGranted) and len(stub.asked) > 1
+        assert stub.closed.wait(20)
+
+
+def questions_in_a_wait(world):
+    with LineStub(answers=1000, grant_after=1.2) as stub:
+        guard = GetLock(port=stub.port).acquire("questions", timeout=10)
+        assert guard.held() and guard.fencing_token == 8
+        assert guard.release() is True
+
+
+def lease(world):
+    leases = Leases(world.url)
+    with leases.lock("lease", 5, ttl=1, client="web-1", note="backup") as taken:
+        start = time.monotonic()
+        while time.monotonic() - start < 3:
+            assert taken.held() and not taken.lost.is_set() and taken.why is None
+            assert not world.eye.is_free("lease")
+            time.sleep(0.1)
+        assert isinstance(taken.fencing_token, int) and len(taken.lease_token) == 32
+        assert taken.release() is True
+        assert world.eye.is_free("lease")
+    with leases.acquire("lease", shared=True) as one, leases.try_lock("lease", shared=True) as two:
+        assert two.fencing_token > one.fencing_token
+    assert world.eye.is_free("lease")
+
+
+def lease_not_granted(world):
+    leases, ran = Leases(world.url), []
+    world.other.take("busy")
+    assert leases.try_lock("busy") is None
+    for timeout in 0, 0.1:
+        with raises(NotGranted):
+            with leases.lock("busy", timeout):
+                ran.append(1)
+    assert not ran
+
+
+def lease_lost(world):
+    with raises(Lost, "NotFound"):
+        with Leases(world.url).lock("lease-lost", ttl=1) as taken:
+            world.eye.kill(world.eye.holder("lease-lost"))
+            assert taken.lost.wait(20)
+            assert not taken.held() and taken.why.symbol == "NotFound"
+    assert taken.release() is False
+
+
+def lease_in_time(world):
+    with LeaseStub() as stub:
+        with raises(Lost):
+            with Leases(stub.url).lock("lease-in-time", ttl=1) as taken:
+                assert taken.lost.wait(20)
+                assert time.monotonic() - stub.beats[0] < 1
+                assert not taken.held() and taken.why.symbol is None
+
+
+STEPS = [told_in_time, held_in_time, late_grant, questions_in_a_wait]
+STEPS += [lease, lease_not_granted, lease_lost, lease_in_time]
