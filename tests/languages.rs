@@ -1,13 +1,14 @@
-//! The files of `clients/`, each in its language, against a server that is killed and started again.
+//! The clients of `clients/`, each in its language: against a server that is killed and started again, and
+//! through the steps of `tests/languages/steps.md`.
 //!
-//! A language that is not installed is skipped; with `DRIVERS=all` in the environment that is a
-//! failure. A script reads `lock SECONDS NAME` or `shared SECONDS NAME` and says what became of it.
-//! While it holds the lock it reads `release`, `leave` (the end of its block) or `watch`.
+//! `tests/languages/LANGUAGE/install` makes two programs of each: one is told what to do as [`Script`] says, the other
+//! runs the steps. `tests/common/clients.rs` says when a language is skipped.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::{Command as Build, Stdio},
@@ -15,78 +16,40 @@ use std::{
 };
 
 use common::{
-    Client, PATIENCE, all_drivers_are_wanted,
+    Client, PATIENCE,
+    clients::{Kind, project},
+    group::Group,
     program::{PROGRAM, Program},
 };
 use getlockd::user::{Wanted, entry};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
+    process::{ChildStdin, ChildStdout, Command},
+    sync::RwLock,
     time::timeout,
 };
 
-fn project(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-/// The command in front of the port, built if it must be. None if the language is not installed.
-fn command(script: &str) -> Option<Vec<String>> {
-    let path = project("tests/languages").join(script);
-    let interpreter = match script.rsplit('.').next().unwrap() {
-        "py" => common::python().display().to_string(),
-        "mjs" => "node".to_owned(),
-        "php" => "php".to_owned(),
-        "rb" => "ruby".to_owned(),
-        "java" => return java(&path),
-        _ => return go(&path),
-    };
-    let is_there = Build::new(&interpreter).arg("--version").stdout(Stdio::null()).status().is_ok();
-    is_there.then(|| vec![interpreter, path.display().to_string()])
-}
-
-fn java(story: &Path) -> Option<Vec<String>> {
-    let classes = project("target/languages/java");
-    fs::create_dir_all(&classes).unwrap();
-    let mut build = Build::new("javac");
-    build.args(["-encoding", "UTF-8", "-Xlint:all,-serial", "-Werror", "-d"]).arg(&classes);
-    let built = build.arg(project("clients/java/GetLock.java")).arg(story).status().ok()?;
-    assert!(built.success());
-    Some(["java", "-cp", &classes.display().to_string(), "Story"].map(str::to_owned).to_vec())
-}
-
-/// With nothing but what comes with Go: no module may be fetched.
-fn go(folder: &Path) -> Option<Vec<String>> {
-    let program = project("target/languages/go").display().to_string();
-    for args in [&["vet", ".", "getlock"][..], &["build", "-o", &program, "."]] {
-        let mut build = Build::new("go");
-        build.env("GOPROXY", "off").env("GOFLAGS", "-mod=mod").env("GO111MODULE", "on");
-        let built = build.env("GOTOOLCHAIN", "local").args(args).current_dir(folder).status().ok()?;
-        assert!(built.success());
-    }
-    Some(vec![program])
-}
-
-/// A process that is told what to do, one thing at a time.
+/// A process that is told what to do, one thing at a time: `lock SECONDS NAME` or `shared SECONDS NAME`; while it
+/// holds the lock `release`, `leave` (the end of its block) or `watch`. It says what has become of it.
 struct Script {
     said: Lines<BufReader<ChildStdout>>,
     told: ChildStdin,
-    _child: Child,
+    _group: Group,
 }
 
 impl Script {
-    fn start(words: &[String], port: u16) -> Self {
-        Self::with(words, port, &[])
+    fn start(story: &Path, port: u16) -> Self {
+        Self::with(story, port, &[])
     }
 
-    fn with(words: &[String], port: u16, env: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(&words[0]);
-        command.envs(env.iter().copied());
-        command.args(&words[1..]).arg(port.to_string()).env("PYTHONDONTWRITEBYTECODE", "1");
-        command.env("PYTHONUTF8", "1").stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().unwrap();
-        let said = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { said, told: child.stdin.take().unwrap(), _child: child }
+    fn with(story: &Path, port: u16, env: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(story);
+        command.envs(env.iter().copied()).arg(port.to_string());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut group = Group::spawn(&mut command);
+        let said = BufReader::new(group.child.stdout.take().unwrap()).lines();
+        Self { said, told: group.child.stdin.take().unwrap(), _group: group }
     }
 
     async fn tell(&mut self, line: &str) {
@@ -132,7 +95,8 @@ async fn waiting(line: &mut Client, name: &str, wanted: usize) -> Vec<String> {
         }
     };
     let rows = timeout(PATIENCE, seen).await.expect("waiters in time");
-    let id = |row: &String| row.split(' ').find_map(|field| field.strip_prefix("id=")).unwrap().to_owned();
+    let id =
+        |row: &String| row.split(' ').find_map(|field| field.strip_prefix("session=")).unwrap().to_owned();
     rows.iter().map(id).collect()
 }
 
@@ -193,11 +157,11 @@ impl Stage {
         assert_eq!(self.a.ask("lock 0 ").await, "refused BAD_NAME");
         assert_eq!(self.a.ask(&format!("lock -1 {}", "n".repeat(65))).await, "refused BAD_NAME");
         assert_eq!(self.line.ask("GET_LOCK nightly 0").await, "1");
-        for kill in ["KILL QUERY", "KILL"] {
+        for (kill, symbol) in [("KILL QUERY", "INTERRUPTED"), ("KILL", "KILLED")] {
             self.a.tell("lock -1 nightly").await;
             let id = waiting(&mut self.eye, "nightly", 1).await.remove(0);
             assert_eq!(self.eye.ask(&format!("{kill} {id}")).await, "1");
-            assert_eq!(self.a.said().await, "refused KILLED", "and does not queue again");
+            assert_eq!(self.a.said().await, format!("refused {symbol}"), "and does not queue again");
         }
         assert_eq!(self.line.ask("RELEASE_LOCK nightly").await, "1");
     }
@@ -273,7 +237,7 @@ fn web(password: &str, lock: &str) -> String {
 }
 
 /// By TLS, with a password that wants quotes; then the user may no longer lock what he holds.
-async fn logged_in(words: &[String]) {
+async fn logged_in(story: &Path) {
     const PASSWORD: &str = r#"it's "my" \n secret, é"#;
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
@@ -283,7 +247,7 @@ async fn logged_in(words: &[String]) {
     let server = server_at("127.0.0.1:0", &["--users", &users, "--tls-cert", &cert, "--tls-key", &key]);
     let start = |ca: &str, user, password| {
         let env = [("GETLOCK_CA", ca), ("GETLOCK_USER", user), ("GETLOCK_PASSWORD", password)];
-        Script::with(words, server.addr.port(), &env)
+        Script::with(story, server.addr.port(), &env)
     };
     assert_eq!(start(&strange, "web", PASSWORD).ask("lock 0 web:nightly").await, "away");
     assert_eq!(start(&ca, "", "").ask("lock 60 web:nightly").await, "refused AUTH");
@@ -300,13 +264,14 @@ async fn logged_in(words: &[String]) {
     assert_eq!(script.ask("lock 60 web:nightly").await, "refused DENIED");
 }
 
-async fn story(script: &str) {
-    let Some(words) = command(script) else {
-        assert!(!all_drivers_are_wanted(), "{script}: the language is not installed");
-        return eprintln!("{script}: the language is not installed: skipped");
-    };
+/// Steps run alone: some of them say within which second a client must have done something.
+static ALONE: RwLock<()> = RwLock::const_new(());
+
+async fn story(kind: Kind) {
+    let Some(story) = kind.program("story") else { return };
+    let _beside_others = ALONE.read().await;
     let server = server_at("127.0.0.1:0", &[]);
-    let [a, b] = [(); 2].map(|()| Script::start(&words, server.addr.port()));
+    let [a, b] = [(); 2].map(|()| Script::start(&story, server.addr.port()));
     let [line, eye] = [Client::connect(server.addr).await, Client::connect(server.addr).await];
     let mut stage = Stage { a, b, line, eye };
     stage.in_order().await;
@@ -315,33 +280,72 @@ async fn story(script: &str) {
     stage.refused().await;
     stage.killed().await;
     outlived(stage, server).await;
-    logged_in(&words).await;
+    logged_in(&story).await;
 }
 
-macro_rules! scripts {
-    ($($test:ident: $script:literal,)*) => {
-        $(#[tokio::test]
-        async fn $test() {
-            story($script).await;
-        })*
+/// The steps that a language must pass, by the table that stands once for all.
+fn expected(language: &str) -> BTreeSet<String> {
+    let table = fs::read_to_string(project("tests/languages/steps.md")).unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| step "));
+    let steps = rows.filter_map(|row| {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [step, _, not_in] = cells[..] else { panic!("{row}") };
+        not_in.split(", ").all(|other| other != language).then(|| step.to_owned())
+    });
+    steps.collect()
+}
 
-        #[test]
-        fn no_script_is_forgotten() {
-            let known = ["steps.py", $($script,)*];
-            for entry in fs::read_dir(project("tests/languages")).unwrap() {
-                let name = entry.unwrap().file_name().into_string().unwrap();
-                assert!(name.starts_with("__") || known.contains(&name.as_str()), "{name}");
+async fn steps(kind: Kind) {
+    let Some(steps) = kind.program("steps") else { return };
+    let _alone = ALONE.write().await;
+    let (server, _, http) = Program::on_all_wires(&[]);
+    let mut command = Command::new(steps);
+    command.args([server.addr.port(), http.port()].map(|port| port.to_string()));
+    let group = Group::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let output = timeout(12 * PATIENCE, group.output()).await.expect("an end in time").unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let passed: BTreeSet<_> =
+        out.lines().filter_map(|line| line.strip_prefix("ok ").map(str::to_owned)).collect();
+    assert!(output.status.success(), "{out}{err}");
+    let missing: Vec<_> = expected(kind.language).difference(&passed).cloned().collect();
+    assert!(missing.is_empty(), "{missing:?} are missing from:\n{out}{err}");
+}
+
+macro_rules! clients {
+    ($($client:ident: $at:literal;)*) => {
+        $(mod $client {
+            use super::{Kind, steps, story};
+
+            #[tokio::test]
+            async fn a_story() {
+                story(Kind::ALL[$at]).await;
             }
-        }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn all_steps() {
+                steps(Kind::ALL[$at]).await;
+            }
+        })*
     };
 }
 
-scripts! {
-    python: "python_.py",
-    python_asyncio: "python_asyncio.py",
-    node: "node_.mjs",
-    go_lang: "go",
-    java_lang: "Story.java",
-    php: "php_.php",
-    ruby: "ruby_.rb",
+clients! {
+    python: 0;
+    python_asyncio: 1;
+    node: 2;
+    golang: 3;
+    java: 4;
+    php: 5;
+    ruby: 6;
+}
+
+#[test]
+fn no_client_is_forgotten() {
+    let known = BTreeSet::from(Kind::ALL.map(|kind| kind.language));
+    for folder in ["clients", "tests/languages"] {
+        for entry in fs::read_dir(project(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(name.ends_with(".md") || known.contains(name.as_str()), "{folder}/{name}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ mod common;
 
 use std::{path::Path, process::Stdio};
 
-use common::TestServer;
+use common::{TestServer, group::Group};
 use tokio::process::Command;
 
 const README: &str = include_str!("../README.md");
@@ -46,9 +46,9 @@ fn is_installed(program: &str) -> bool {
 
 async fn output(program: &str, args: &[&str], folder: &Path) -> String {
     let mut command = Command::new(program);
-    command.args(args).current_dir(folder).stdin(Stdio::null()).kill_on_drop(true);
-    let output =
-        tokio::time::timeout(3 * common::PATIENCE, command.output()).await.expect("an end in time").unwrap();
+    command.args(args).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = Group::spawn(&mut command).output();
+    let output = tokio::time::timeout(3 * common::PATIENCE, output).await.expect("an end in time").unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() || err.is_empty(), "{program} {args:?}: {err}");
     out.into_owned()

@@ -4,6 +4,7 @@
 //! sources in place. A language that is not installed is skipped; with `DRIVERS=all` that is a failure.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -32,15 +33,16 @@ impl Kind {
 
     /// A program that `install` has made. None if the language is not installed.
     pub fn program(self, name: &str) -> Option<PathBuf> {
-        /// Both kinds of Python are installed into one place.
-        static INSTALLING: Mutex<()> = Mutex::new(());
+        /// Those that are: once in a process, since a program may be running from there by the second time.
+        static INSTALLED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
         let place = project("target/languages").join(self.language);
         let install = project("tests/languages").join(self.language).join("install");
-        let output = {
-            let _alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-            fs::create_dir_all(&place).unwrap();
-            Command::new(install).arg(&place).stdin(Stdio::null()).output().unwrap()
-        };
+        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+        if installed.contains(self.language) {
+            return Some(place.join(format!("{name}{}", self.ending)));
+        }
+        fs::create_dir_all(&place).unwrap();
+        let output = Command::new(install).arg(&place).stdin(Stdio::null()).output().unwrap();
         let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         if output.status.code() == Some(NOT_INSTALLED) {
             assert!(!all_drivers_are_wanted(), "{}: {told}", self.language);
@@ -48,6 +50,7 @@ impl Kind {
             return None;
         }
         assert!(output.status.success(), "{}: {told}", self.language);
+        installed.insert(self.language);
         Some(place.join(format!("{name}{}", self.ending)))
     }
 }
