@@ -43,6 +43,8 @@ pub mod name;
 pub mod net;
 #[cfg(feature = "server")]
 pub mod others;
+#[cfg(any(feature = "client-tls", feature = "server"))]
+mod pem;
 #[cfg(feature = "server")]
 pub mod ping;
 #[cfg(feature = "shuttle")]

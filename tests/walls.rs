@@ -88,7 +88,7 @@ fn leases_know_no_wire() {
 /// Else a program that only wants a lock would have to build the server.
 #[test]
 fn the_client_knows_no_part_of_the_server() {
-    let shared = ["client", "escape", "keepalive", "name", "timeout"];
+    let shared = ["client", "escape", "keepalive", "name", "pem", "timeout"];
     for (path, code) in src() {
         if path.contains("/src/client") {
             for group in code.split("crate::").skip(1) {

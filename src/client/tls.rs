@@ -9,11 +9,15 @@ use tokio_rustls::{
     rustls::{
         self, ClientConfig, InvalidMessage, RootCertStore,
         crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+        pki_types::{
+            CertificateDer, PrivateKeyDer, ServerName,
+            pem::{Error::NoItemsFound, PemObject},
+        },
     },
 };
 
 use super::Error;
+use crate::pem;
 
 /// How to speak TLS: whom to trust, and who one is.
 #[derive(Clone)]
@@ -57,7 +61,7 @@ impl Tls {
         let config = match identity {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
-                let key = PrivateKeyDer::from_pem_slice(key).map_err(wrong)?;
+                let key = private_key(key)?;
                 builder.with_client_auth_cert(certificates(chain)?, key).map_err(wrong)?
             }
         };
@@ -92,9 +96,19 @@ fn explained(error: io::Error) -> io::Error {
     }
 }
 
+fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Error> {
+    if pem::is_encrypted(pem) {
+        return Err(Error::Tls(pem::ENCRYPTED.to_owned()));
+    }
+    PrivateKeyDer::from_pem_slice(pem::without_mark(pem)).map_err(|error| match error {
+        NoItemsFound => Error::Tls("there is no private key in what should be one (PEM)".to_owned()),
+        error => wrong(error),
+    })
+}
+
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     let certificates: Vec<_> =
-        CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(wrong)?;
+        CertificateDer::pem_slice_iter(pem::without_mark(pem)).collect::<Result<_, _>>().map_err(wrong)?;
     if certificates.is_empty() {
         return Err(Error::Tls("there is no certificate in what should be one (PEM)".to_owned()));
     }

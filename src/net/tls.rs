@@ -88,6 +88,12 @@ pub enum TlsError {
         /// Where.
         error: pem::Error,
     },
+    /// The key needs a password.
+    #[error("{}: {}", path.display(), crate::pem::ENCRYPTED)]
+    Encrypted {
+        /// Which.
+        path: PathBuf,
+    },
     /// Certificate and key are of two.
     #[error("the key in {} is not that of the certificate in {}", key.display(), cert.display())]
     Mismatch {
@@ -215,14 +221,19 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| match error {
+    let text = read(path)?;
+    if crate::pem::is_encrypted(&text) {
+        return Err(TlsError::Encrypted { path: path.to_owned() });
+    }
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
         pem::Error::NoItemsFound => missing("private key", path),
         error => TlsError::Broken { path: path.to_owned(), error },
     })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|error| TlsError::Read { path: path.to_owned(), error })
+    let file = std::fs::read(path).map_err(|error| TlsError::Read { path: path.to_owned(), error })?;
+    Ok(crate::pem::without_mark(&file).to_vec())
 }
 
 fn missing(wanted: &'static str, path: &Path) -> TlsError {

@@ -281,8 +281,16 @@ fn files_that_are_wrong_are_one_line_that_names_them() {
     fs::write(&empty, "").unwrap();
     let broken = authority.folder.path().join("broken");
     fs::write(&broken, "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").unwrap();
-    let [cert, key, other, empty, broken] =
-        [&files.cert, &files.key, &other.key, &empty, &broken].map(|f| text(f));
+    let encrypted = authority.folder.path().join("encrypted.key");
+    fs::write(
+        &encrypted,
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMII=\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    )
+    .unwrap();
+    let marked = authority.folder.path().join("marked.pem");
+    fs::write(&marked, format!("\u{feff}{}", fs::read_to_string(&files.cert).unwrap())).unwrap();
+    let [cert, key, other, empty, broken, encrypted, marked] =
+        [&files.cert, &files.key, &other.key, &empty, &broken, &encrypted, &marked].map(|f| text(f));
     for (flags, told) in [
         (&["--tls-cert", "/no/such", "--tls-key", key][..], "cannot read /no/such: "),
         (&["--tls-cert", cert, "--tls-key", empty], "no private key is in "),
@@ -290,7 +298,13 @@ fn files_that_are_wrong_are_one_line_that_names_them() {
         (&["--tls-cert", broken, "--tls-key", key], "/broken is broken: "),
         (&["--tls-cert", cert, "--tls-key", other], "/other.key is not that of the certificate in "),
         (&["--tls-cert", cert, "--tls-key", key, "--tls-client-ca", empty], "/empty: it must be PEM"),
+        (
+            &["--tls-cert", cert, "--tls-key", encrypted],
+            "/encrypted.key: the private key is encrypted; decrypt it",
+        ),
         (&["--tls-cert", cert], "--tls-cert needs --tls-key"),
+        // An editor has put a byte order mark in front. The files are right.
+        (&["--tls-cert", marked, "--tls-key", key, "--line", "systemd"], "systemd"),
     ] {
         let output = std::process::Command::new(PROGRAM).args(flags).output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
