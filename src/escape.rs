@@ -103,6 +103,20 @@ impl fmt::Display for Written<'_> {
     }
 }
 
+/// A text of somebody else, such that it changes no terminal: what cannot be seen is escaped, all else stays.
+#[cfg(feature = "client")]
+pub(crate) struct Visible<'a>(pub &'a str);
+
+#[cfg(feature = "client")]
+impl fmt::Display for Visible<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            c if needs_escape(c) => write!(f, "\\u{{{:x}}}", u32::from(c)),
+            c => f.write_char(c),
+        })
+    }
+}
+
 fn write_quoted(c: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match c {
         '\'' | '\\' => write!(f, "\\{c}"),

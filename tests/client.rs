@@ -5,6 +5,8 @@
 #[allow(dead_code, unreachable_pub, reason = "shared with tests/tls")]
 mod authority;
 mod common;
+#[path = "client/keepalive.rs"]
+mod keepalive;
 
 use std::{pin::pin, time::Duration};
 
@@ -29,6 +31,11 @@ async fn held(client: &Client, name: &str) -> Guard {
     client.try_lock(name).await.unwrap().expect("it is free")
 }
 
+/// What an error comes from.
+fn cause(error: &Error) -> String {
+    std::error::Error::source(error).unwrap().to_string()
+}
+
 async fn in_time<T>(what: impl Future<Output = T>) -> T {
     timeout(PATIENCE, what).await.expect("in time")
 }
@@ -41,31 +48,84 @@ async fn a_lock_is_held_until_its_guard_is_dropped_or_released() {
     assert!(client.try_lock("Two 'Words'\n").await.unwrap().is_none());
     let again = tokio::spawn({
         let client = client.clone();
-        async move { client.lock("two 'words'\n", Timeout::Forever).await }
+        async move { client.acquire("two 'words'\n", Timeout::Forever).await }
     });
     server.until_waiting(1).await;
     let token = first.fencing_token();
     drop(first);
-    let second = in_time(again).await.unwrap().unwrap().unwrap();
+    let second = in_time(again).await.unwrap().unwrap();
     assert!(second.fencing_token() > token);
     second.release().await.unwrap();
     assert_eq!(server.hub.stats().table.locks, 0, "a release waits until it is done");
 }
 
 #[tokio::test]
-async fn a_lock_that_is_not_granted_in_time_is_none() {
+async fn a_lock_that_is_not_granted_in_time_is_an_error() {
     let server = TestServer::start();
     let client = client(&server).await;
     let _first = held(&client, "x").await;
-    assert!(client.lock("x", Duration::from_millis(1)).await.unwrap().is_none());
+    let late = Duration::from_millis(1);
+    assert!(matches!(client.acquire("x", late).await, Err(Error::NotGranted)));
+    assert!(matches!(connection(&server).await.acquire_shared("x", late).await, Err(Error::NotGranted)));
+    let mut ran = false;
+    let scope = client.lock("x", late, async |_: &Guard| ran = true).await;
+    assert!(matches!(scope, Err(Error::NotGranted)) && !ran, "no work without the lock");
+}
+
+#[tokio::test]
+async fn a_scope_has_the_lock_and_frees_it() {
+    let server = TestServer::start();
+    let client = client(&server).await;
+    // Such work can be spawned.
+    let scope = tokio::spawn({
+        let client = client.clone();
+        async move {
+            let inside = async |guard: &Guard| {
+                assert!(client.try_lock("x").await.unwrap().is_none());
+                guard.name().to_owned()
+            };
+            client.lock("x", Timeout::Forever, inside).await
+        }
+    });
+    assert_eq!(in_time(scope).await.unwrap().unwrap(), "x");
+    assert_eq!(server.hub.stats().table.locks, 0);
+    let connection = connection(&server).await;
+    let sum = connection.lock_shared("x", Duration::ZERO, async |_: &Guard| 1 + 1).await.unwrap();
+    assert_eq!((sum, server.hub.stats().table.locks), (2, 0));
+}
+
+#[tokio::test]
+async fn work_is_dropped_when_its_lock_is_lost() {
+    let server = TestServer::start();
+    let (client, killer) = (client(&server).await, connection(&server).await);
+    let (started, session) = tokio::sync::oneshot::channel();
+    let (kept, dropped) = tokio::sync::oneshot::channel::<()>();
+    let scope = tokio::spawn(async move {
+        let work = async move |guard: &Guard| {
+            let _kept = kept;
+            started.send(guard.session()).unwrap();
+            std::future::pending::<()>().await;
+        };
+        client.lock("x", Timeout::Forever, work).await
+    });
+    killer.kill(in_time(session).await.unwrap()).await.unwrap();
+    assert_eq!(in_time(scope).await.unwrap().unwrap_err().symbol(), Some("KILLED"));
+    assert!(in_time(dropped).await.is_err());
+
+    let guard = killer.acquire("x", Timeout::Forever).await.unwrap();
+    assert_eq!(guard.run(async { 7 }).await.unwrap(), 7);
+    assert!(!guard.is_lost());
 }
 
 #[tokio::test]
 async fn shared_locks_are_held_beside_each_other() {
     let server = TestServer::start();
     let client = client(&server).await;
-    let both = [client.try_lock_shared("x").await, client.lock_shared("x", Timeout::Forever).await];
-    let both = both.map(|lock| lock.unwrap().unwrap());
+    let both = [
+        client.try_lock_shared("x").await.map(Option::unwrap),
+        client.acquire_shared("x", Timeout::Forever).await,
+    ];
+    let both = both.map(Result::unwrap);
     assert!(client.try_lock("x").await.unwrap().is_none());
     drop(both);
     held(&client, "x").await.release().await.unwrap();
@@ -137,8 +197,11 @@ async fn a_server_that_says_nothing_and_closes_is_a_loss() {
     let server = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
         let mut peer = common::Client { stream: tokio::io::BufReader::new(stream) };
+        assert_eq!(peer.line().await, "KEEPALIVE");
         assert_eq!(peer.line().await, "HELLO");
-        peer.send("HELLO version=9 protocol=1 session=7").await;
+        peer.send("KEEPALIVE left=25.000\nHELLO version=9 protocol=1 session=7").await;
+        assert_eq!(peer.line().await, "KEEPALIVE");
+        peer.send("KEEPALIVE left=25.000").await;
         assert_eq!(peer.line().await, "GET_LOCK x -1");
         assert_eq!(peer.line().await, "FENCING_TOKEN x");
         peer.send("1\n99").await;
@@ -147,7 +210,7 @@ async fn a_server_that_says_nothing_and_closes_is_a_loss() {
         peer.next().await
     });
     let connection = Connection::connect(addr).await.unwrap();
-    let guard = connection.lock("x", Timeout::Forever).await.unwrap().unwrap();
+    let guard = connection.acquire("x", Timeout::Forever).await.unwrap();
     assert_eq!((guard.session(), guard.fencing_token()), (7, 99));
     assert!(matches!(guard.release().await, Err(Error::Unexpected(_))));
     let lost = connection.lost();
@@ -162,7 +225,7 @@ async fn a_dropped_call_of_a_client_leaves_the_queue_at_once() {
     let client = client(&server).await;
     let _held = held(&client, "x").await;
     {
-        let mut waiting = pin!(client.lock("x", Timeout::Forever));
+        let mut waiting = pin!(client.acquire("x", Timeout::Forever));
         assert!(timeout(Duration::ZERO, &mut waiting).await.is_err());
         tokio::select! {
             _ = &mut waiting => unreachable!("it is held"),
@@ -180,7 +243,7 @@ async fn a_dropped_call_on_a_connection_leaves_no_lock_behind() {
     let first = other.try_lock("x").await.unwrap().unwrap();
     let kept = one.try_lock("kept").await.unwrap().unwrap();
     tokio::select! {
-        _ = one.lock("x", Timeout::Forever) => unreachable!("it is held"),
+        _ = one.acquire("x", Timeout::Forever) => unreachable!("it is held"),
         () = server.until_waiting(1) => {}
     }
     // It waits still, and what is asked now is behind it.
@@ -220,7 +283,7 @@ async fn a_wait_whose_server_is_gone_is_tried_again_and_a_lost_lock_is_not() {
     let lost = held(&client, "x").await;
     let waiting = tokio::spawn({
         let client = client.clone();
-        async move { client.lock("x", Timeout::Forever).await }
+        async move { client.acquire("x", Timeout::Forever).await }
     });
     first.until_waiting(1).await;
     let mut first = first;
@@ -228,7 +291,7 @@ async fn a_wait_whose_server_is_gone_is_tried_again_and_a_lost_lock_is_not() {
     first.stopped().await;
     in_time(lost.lost()).await;
     let second = TestServer::at(&addr, &[]);
-    let guard = in_time(waiting).await.unwrap().unwrap().unwrap();
+    let guard = in_time(waiting).await.unwrap().unwrap();
     assert!(!guard.is_lost() && lost.is_lost());
     drop(lost);
     client.connection().await.unwrap().ping().await.unwrap();
@@ -250,10 +313,10 @@ async fn refusals_have_their_symbol() {
     let [_a, _b] = [one.try_lock("a").await.unwrap(), other.try_lock("b").await.unwrap()];
     let waiting = tokio::spawn({
         let one = one.clone();
-        async move { one.lock("b", Timeout::Forever).await }
+        async move { one.acquire("b", Timeout::Forever).await }
     });
     server.until_waiting(1).await;
-    let cycle = other.lock("a", Timeout::Forever).await.unwrap_err();
+    let cycle = other.acquire("a", Timeout::Forever).await.unwrap_err();
     assert_eq!(cycle.symbol(), Some("DEADLOCK"));
     assert!(other.cancel_wait(one.session()).await.unwrap());
     assert_eq!(in_time(waiting).await.unwrap().unwrap_err().symbol(), Some("INTERRUPTED"));
@@ -271,11 +334,11 @@ async fn one_who_is_killed_while_it_waits_does_not_come_back() {
     let _held = held(&client, "x").await;
     let waiting = tokio::spawn({
         let client = client.clone();
-        async move { client.lock("x", Timeout::Forever).await }
+        async move { client.acquire("x", Timeout::Forever).await }
     });
     server.until_waiting(1).await;
     let killer = connection(&server).await;
-    let waiter = killer.waiters("x").await.unwrap().rows[0].number("session").unwrap();
+    let waiter = killer.waiters("x").await.unwrap().rows[0].session;
     killer.kill(waiter).await.unwrap();
     assert_eq!(in_time(waiting).await.unwrap().unwrap_err().symbol(), Some("KILLED"));
 }
@@ -286,10 +349,10 @@ async fn lists_are_rows() {
     let connection = connection(&server).await;
     let _guard = connection.try_lock("it's mine").await.unwrap().unwrap();
     let locks = connection.locks("it").await.unwrap();
-    assert_eq!((locks.total, locks.rows[0].get("name")), (1, Some("it's mine")));
-    assert_eq!(connection.why("it's mine").await.unwrap().rows[0].get("waits_for"), None);
-    assert_eq!(connection.sessions().await.unwrap().rows[0].number("session"), Some(connection.session()));
-    assert_eq!(connection.stats().await.unwrap().rows[0].number("locks"), Some(1));
+    assert_eq!((locks.total, locks.rows[0].name.as_str()), (1, "it's mine"));
+    assert_eq!(connection.why("it's mine").await.unwrap().rows[0].waits_for, None);
+    assert_eq!(connection.sessions().await.unwrap().rows[0].session, connection.session());
+    assert_eq!(connection.stats().await.unwrap().locks, 1);
     assert_eq!(connection.locks("").await.unwrap().total, 1);
     assert_eq!(connection.locks("other").await.unwrap().rows, []);
 }
@@ -298,11 +361,12 @@ async fn lists_are_rows() {
 async fn where_no_server_is_it_says_so() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     let error = Client::connect(&closed).await.unwrap_err();
-    assert!(error.to_string().starts_with(&format!("cannot connect to {closed}: ")), "{error}");
+    assert_eq!(error.to_string(), format!("cannot connect to {closed}"));
+    assert!(cause(&error).contains("refused"));
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let builder = Builder::new(silent.local_addr().unwrap().to_string());
     let error = builder.connect_time(Duration::from_millis(10)).connection().await.unwrap_err();
-    assert!(error.to_string().contains("no answer within 10ms"), "{error}");
+    assert!(cause(&error).contains("no answer within 10ms"), "{error}");
 }
 
 #[tokio::test]
@@ -341,7 +405,7 @@ async fn by_tls_both_sides_show_who_they_are() {
     let other = Authority::new();
     let distrusting = Tls::of_authority(&std::fs::read(other.ca()).unwrap(), None).unwrap();
     let error = builder().tls(distrusting).connect().await.unwrap_err();
-    assert!(error.to_string().contains("certificate"), "{error}");
+    assert!(cause(&error).contains("certificate"), "{error}");
     let error = builder().connect().await.unwrap_err();
     assert_eq!(error.symbol(), Some("WRONG_PROTOCOL"), "{error}");
 }
@@ -352,5 +416,19 @@ async fn an_authority_as_a_server_is_refused_with_what_to_do() {
     let server = TestServer::with(&authority.itself().flags(&[]));
     let tls = Tls::of_authority(&std::fs::read(authority.ca()).unwrap(), None).unwrap();
     let error = Client::builder(server.addr.to_string()).retry(Duration::ZERO).tls(tls).connect().await;
-    assert!(error.unwrap_err().to_string().contains("basicConstraints=critical,CA:FALSE"));
+    assert!(cause(&error.unwrap_err()).contains("basicConstraints=critical,CA:FALSE"));
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_told_with_what_to_do() {
+    let authority = Authority::new();
+    let files = authority.sign("client");
+    let [ca, chain, key] = [authority.ca(), files.cert, files.key].map(|file| std::fs::read(file).unwrap());
+    let with_mark = |pem: &[u8]| [b"\xef\xbb\xbf", pem].concat();
+    Tls::of_authority(&with_mark(&ca), Some((&with_mark(&chain), &with_mark(&key)))).unwrap();
+    let encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nMII=\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let error = Tls::of_authority(&ca, Some((&chain, encrypted))).unwrap_err().to_string();
+    assert!(error.contains("is encrypted; decrypt it with: openssl pkey"), "{error}");
+    let error = Tls::of_authority(&ca, Some((&chain, &chain))).unwrap_err().to_string();
+    assert!(error.contains("there is no private key"), "{error}");
 }

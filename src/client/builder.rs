@@ -7,7 +7,7 @@ use tokio::{net::TcpStream, time::timeout};
 use super::{Client, Connection, Error, driver::Stream};
 use crate::keepalive::Keepalive;
 
-/// Where the line protocol is unless an address says otherwise.
+/// The port of the line protocol if an address has none.
 pub const DEFAULT_PORT: u16 = 3305;
 
 /// How to connect to a server, and as whom.
@@ -32,6 +32,7 @@ pub struct Builder {
     login: Option<(String, String)>,
     connect_time: Duration,
     keepalive: Duration,
+    stop_within: Option<Duration>,
     pub(super) idle: usize,
     pub(super) retry: Duration,
     #[cfg(feature = "client-tls")]
@@ -46,6 +47,7 @@ impl Builder {
             login: None,
             connect_time: Duration::from_secs(10),
             keepalive: Duration::from_secs(30),
+            stop_within: None,
             idle: 4,
             retry: Duration::from_secs(10),
             #[cfg(feature = "client-tls")]
@@ -59,40 +61,56 @@ impl Builder {
         Self { login: Some((name.into(), password.into())), ..self }
     }
 
-    /// By TLS.
+    /// Uses TLS.
     #[cfg(feature = "client-tls")]
     #[must_use]
     pub fn tls(self, tls: super::Tls) -> Self {
         Self { tls: Some(tls), ..self }
     }
 
-    /// How long it may take until there is a connection and the server has answered; 10 s unless told.
+    /// How long it may take until there is a connection and the server has answered; 10 s by default.
     #[must_use]
     pub fn connect_time(self, within: Duration) -> Self {
         Self { connect_time: within, ..self }
     }
 
     /// Within which time it is found that the server's machine, or the way to it, has vanished without a
-    /// word; 30 s unless told, and at least 3 s. The server has a time of its own for its clients.
+    /// word; 30 s by default, and at least 3 s. This ends waits and idle connections. A lock is lost earlier:
+    /// see [`Builder::stop_within`].
     #[must_use]
     pub fn keepalive(self, within: Duration) -> Self {
         Self { keepalive: within.max(Duration::from_secs(3)), ..self }
     }
 
-    /// How many connections without a lock a [`Client`] keeps for the next locks; 4 unless told.
+    /// How long your work needs to stop when its lock is lost; by default two fifths of what the server
+    /// promises, which is 10 s of 25 s with a server's default `--keepalive`.
+    ///
+    /// A server whose machine or network has vanished grants a lock to nobody else for some time. A guard
+    /// asks the server again and again, and is lost `stop_within` before that time is over. Its connection
+    /// is closed when the guard is dropped or that time is over: a server that was only slow frees the lock no sooner.
+    ///
+    /// The first connection fails with [`Error::StopWithin`] if this is four fifths of the server's time or more.
+    #[must_use]
+    pub fn stop_within(self, time: Duration) -> Self {
+        Self { stop_within: Some(time), ..self }
+    }
+
+    /// How many connections without a lock a [`Client`] keeps for the next locks; 4 by default.
     #[must_use]
     pub fn idle(self, most: usize) -> Self {
         Self { idle: most, ..self }
     }
 
     /// For how long a [`Client`] tries a call again whose connection failed before there was an answer; 10 s
-    /// unless told. What waited in a queue is at its end again.
+    /// by default. What waited in a queue is at its end again.
     #[must_use]
     pub fn retry(self, within: Duration) -> Self {
         Self { retry: within, ..self }
     }
 
     /// A client, with its first connection.
+    ///
+    /// Cancel-safe.
     ///
     /// # Errors
     /// As [`Builder::connection`].
@@ -102,10 +120,13 @@ impl Builder {
 
     /// One connection.
     ///
+    /// Cancel-safe.
+    ///
     /// # Errors
-    /// [`Error::Connect`], or what the server refuses.
+    /// [`Error::Connect`], [`Error::StopWithin`], or what the server refuses.
     pub async fn connection(&self) -> Result<Connection, Error> {
-        let connecting = async { Connection::start(self.stream().await?, self.login.as_ref()).await };
+        let connecting =
+            async { Connection::start(self.stream().await?, self.login.as_ref(), self.stop_within).await };
         timeout(self.connect_time, connecting).await.unwrap_or_else(|_| {
             let late =
                 io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {:?}", self.connect_time));

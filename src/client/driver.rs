@@ -1,17 +1,21 @@
 //! The task of a connection: the only one that reads and writes it.
 
-use std::{collections::VecDeque, io, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
     sync::{mpsc, oneshot, watch},
+    time::{sleep, timeout},
 };
 
 use super::{
-    Error, List, Lost, Refused, Row,
+    Error, List, Lost, Refused,
+    clock::Moment,
     guard::Held,
-    reply::{Line, MAX_REPLY, next_line},
+    link::{Ask, Awaited, Link, LockReply, Pulse},
+    reply::{Line, Lines},
+    vigil::Vigil,
 };
 
 /// What a connection goes over.
@@ -22,82 +26,29 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Lines to be sent, and who waits for what they are answered.
-#[derive(Debug)]
-pub(super) struct Ask {
-    pub lines: String,
-    pub answer: Awaited,
-}
+/// A timer stands still while the machine sleeps: the clock is looked at so often.
+const LOOK: Duration = Duration::from_millis(500);
 
-/// Who waits for an answer, and what has come of it.
-#[derive(Debug)]
-pub(super) enum Awaited {
-    /// Nobody waits for this line.
-    Nothing,
-    /// One line.
-    Word(oneshot::Sender<Result<String, Error>>),
-    /// A list.
-    List(Vec<Row>, oneshot::Sender<Result<List, Error>>),
-    /// The answers to `GET_LOCK` and to `FENCING_TOKEN` behind it.
-    Lock { name: String, granted: Option<Result<bool, Refused>>, reply: oneshot::Sender<LockReply> },
-}
-
-pub(super) type LockReply = Result<Option<Held>, Error>;
-
-/// How a connection is reached. It ends with the last of these.
-#[derive(Clone, Debug)]
-pub(super) struct Link {
-    asks: mpsc::UnboundedSender<Ask>,
-    fate: watch::Receiver<Option<Lost>>,
-}
-
-impl Link {
-    /// Sends lines at once; the answer is read even if nobody waits for it.
-    pub(super) fn send(&self, lines: String, answer: Awaited) {
-        // If there is no connection any more, dropping the answer tells.
-        let _ = self.asks.send(Ask { lines, answer });
-    }
-
-    /// How the connection ended, if it has.
-    pub(super) fn lost_already(&self) -> Option<Lost> {
-        let lost = self.fate.borrow().clone();
-        lost.or_else(|| self.asks.is_closed().then(ended_with_runtime))
-    }
-
-    /// Resolves when the connection has ended.
-    ///
-    /// Cancel-safe.
-    pub(super) fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
-        let mut fate = self.fate.clone();
-        async move {
-            let lost = fate.wait_for(Option::is_some).await.ok().and_then(|lost| lost.clone());
-            lost.unwrap_or_else(ended_with_runtime)
-        }
-    }
-
-    /// What was answered, or why nothing was.
-    pub(super) async fn answer<T>(&self, reply: oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
-        match reply.await {
-            Ok(answer) => answer,
-            Err(_) => Err(self.lost().await.into()),
-        }
-    }
-}
-
-fn ended_with_runtime() -> Lost {
-    Lost::new("the program's runtime ended", None)
-}
+const QUESTION: &[u8] = b"KEEPALIVE\n";
 
 /// Starts the task of a connection.
-pub(super) fn drive(stream: Box<dyn Stream>) -> Link {
+pub(super) fn drive(stream: Box<dyn Stream>, stop_within: Option<Duration>) -> Link {
     let (asks, asked) = mpsc::unbounded_channel();
     let (fate, told) = watch::channel(None);
+    let pulse = Arc::new(Pulse::default());
     let (reader, writer) = tokio::io::split(stream);
-    let writer = Writer { half: writer, output: BytesMut::new(), dirty: false };
-    let myself = asks.downgrade();
-    let driver = Driver { asked, myself, fate, awaited: VecDeque::new(), last: None };
-    tokio::spawn(driver.run(reader, writer));
-    Link { asks, fate: told }
+    let driver = Driver {
+        asked,
+        myself: asks.downgrade(),
+        fate,
+        pulse: pulse.clone(),
+        vigil: Vigil::new(stop_within),
+        late: Vec::new(),
+        awaited: VecDeque::new(),
+        last: None,
+    };
+    tokio::spawn(driver.run(reader, Writer { half: writer, output: BytesMut::new(), dirty: false }));
+    Link::new(asks, told, pulse)
 }
 
 struct Writer {
@@ -108,6 +59,11 @@ struct Writer {
 }
 
 impl Writer {
+    fn add(&mut self, lines: &[u8]) {
+        self.output.extend_from_slice(lines);
+        self.dirty = true;
+    }
+
     /// Cancel-safe: no byte is sent twice.
     async fn write(&mut self) -> io::Result<()> {
         self.half.write_all_buf(&mut self.output).await?;
@@ -117,10 +73,29 @@ impl Writer {
     }
 }
 
+/// What a driver waits for.
+enum Event {
+    Asked(Option<Ask>),
+    Written(io::Result<()>),
+    Read(io::Result<usize>),
+    Time,
+}
+
+/// A lock that was granted, before anybody is told.
+struct Grant {
+    name: String,
+    fencing_token: u64,
+    reply: oneshot::Sender<LockReply>,
+}
+
 struct Driver {
     asked: mpsc::UnboundedReceiver<Ask>,
     myself: mpsc::WeakUnboundedSender<Ask>,
     fate: watch::Sender<Option<Lost>>,
+    pulse: Arc<Pulse>,
+    vigil: Vigil,
+    /// Granted when nothing was promised any more: kept back until it is again.
+    late: Vec<Grant>,
     /// In the order of the answers.
     awaited: VecDeque<Awaited>,
     /// What the server said last, if that was why it ends the connection.
@@ -129,38 +104,87 @@ struct Driver {
 
 impl Driver {
     async fn run(mut self, mut reader: ReadHalf<Box<dyn Stream>>, mut writer: Writer) {
-        let mut input = BytesMut::new();
+        let mut lines = Lines::default();
         // A getlockd answers. What something else says first is no answer to what is asked first, and is found
         // to be none there.
         if let Some(first) = self.asked.recv().await {
             self.ask(first, &mut writer);
         }
         let how = loop {
-            tokio::select! {
-                ask = self.asked.recv() => match ask {
-                    Some(ask) => self.ask(ask, &mut writer),
-                    // Nobody is there any more, so nobody has a lock on it.
-                    None => break "it was closed".to_owned(),
-                },
-                written = writer.write(), if writer.dirty => if let Err(error) = written {
-                    break self.rest(&mut reader, &mut input, &error).await;
-                },
-                read = reader.read_buf(&mut input) => match read {
-                    Ok(0) => break "the server closed it".to_owned(),
-                    Ok(_) => if let Err(what) = self.take(&mut input) { break what },
-                    Err(error) => break error.to_string(),
-                },
+            let rest = self.watch(&mut writer);
+            let event = tokio::select! {
+                ask = self.asked.recv() => Event::Asked(ask),
+                written = writer.write(), if writer.dirty => Event::Written(written),
+                read = reader.read_buf(&mut lines.input) => Event::Read(read),
+                () = sleep(rest.unwrap_or_default()), if rest.is_some() => Event::Time,
+            };
+            // Before anything else: what was answered too late was not answered.
+            if self.vigil.is_over(Moment::now()) {
+                // Closed without a goodbye, which could not be sent either.
+                return self.give_up().await;
+            }
+            match event {
+                Event::Asked(Some(ask)) => self.ask(ask, &mut writer),
+                // Nobody is there any more, so nobody has a lock on it.
+                Event::Asked(None) => break "it was closed".to_owned(),
+                Event::Written(Err(error)) => break self.rest(&mut reader, &mut lines, &error).await,
+                Event::Read(Ok(0)) => break "the server closed it".to_owned(),
+                Event::Read(Ok(_)) => {
+                    if let Err(what) = self.take(&mut lines) {
+                        break what;
+                    }
+                }
+                Event::Read(Err(error)) => break error.to_string(),
+                Event::Written(Ok(())) | Event::Time => {}
             }
         };
         // Told first, then those who wait for answers find that there are none.
         self.fate.send_replace(Some(Lost::new(&how, self.last.take())));
         drop(self);
-        let _ = tokio::time::timeout(GOODBYE, writer.half.shutdown()).await;
+        let _ = timeout(GOODBYE, writer.half.shutdown()).await;
+    }
+
+    /// Tells that the server is silent. If it is there after all, it frees the locks as soon as this connection
+    /// is closed: that waits until the promise is over, or all guards are gone, whose work stops meanwhile.
+    async fn give_up(mut self) {
+        let end = if self.vigil.has_guards() { self.vigil.promised() } else { Moment::PAST };
+        self.fate.send_replace(Some(Lost::silent(end)));
+        // Those who wait for answers find that there are none.
+        (self.awaited, self.late) = (VecDeque::new(), Vec::new());
+        while let Some(rest) = Some(end.since(Moment::now())).filter(|rest| !rest.is_zero()) {
+            tokio::select! {
+                ask = self.asked.recv() => match ask {
+                    Some(ask) => drop(ask),
+                    None => return,
+                },
+                () = sleep(rest.min(LOOK)) => {}
+            }
+        }
+    }
+
+    /// Asks if a question is due. Returns how long there is nothing to do.
+    fn watch(&mut self, writer: &mut Writer) -> Option<Duration> {
+        let now = Moment::now();
+        if self.vigil.must_ask(now) {
+            self.question(now, writer);
+        }
+        self.pulse.set(&self.vigil);
+        self.vigil.rest(now)
+    }
+
+    fn question(&mut self, now: Moment, writer: &mut Writer) {
+        self.vigil.ask(now);
+        writer.add(QUESTION);
     }
 
     fn ask(&mut self, ask: Ask, writer: &mut Writer) {
-        writer.output.extend_from_slice(ask.lines.as_bytes());
-        writer.dirty = true;
+        if ask.with_question {
+            self.question(Moment::now(), writer);
+        }
+        if matches!(ask.answer, Awaited::Released(_)) {
+            self.vigil.remove_guard();
+        }
+        writer.add(ask.lines.as_bytes());
         self.awaited.push_back(ask.answer);
     }
 
@@ -168,22 +192,27 @@ impl Driver {
     async fn rest(
         &mut self,
         reader: &mut ReadHalf<Box<dyn Stream>>,
-        input: &mut BytesMut,
+        lines: &mut Lines,
         error: &io::Error,
     ) -> String {
-        let rest =
-            async { while matches!(reader.read_buf(input).await, Ok(1..)) && self.take(input).is_ok() {} };
-        let _ = tokio::time::timeout(GOODBYE, rest).await;
+        let rest = async {
+            while matches!(reader.read_buf(&mut lines.input).await, Ok(1..)) && self.take(lines).is_ok() {}
+        };
+        let _ = timeout(GOODBYE, rest).await;
         error.to_string()
     }
 
     /// Hands out what was answered. Fails if it is no answer.
-    fn take(&mut self, input: &mut BytesMut) -> Result<(), String> {
-        while let Some(line) = next_line(input) {
+    fn take(&mut self, lines: &mut Lines) -> Result<(), String> {
+        while let Some(line) = lines.next() {
             self.last = match &line {
                 Line::Refused(refused) if refused.text.ends_with("closing") => Some(refused.clone()),
                 _ => None,
             };
+            if let Line::Keepalive(left) = line {
+                self.promised(left)?;
+                continue;
+            }
             match (self.awaited.pop_front(), line) {
                 (Some(awaited), line) => {
                     if let Some(unfinished) = self.hand_out(awaited, line)? {
@@ -195,24 +224,43 @@ impl Driver {
                 (None, line) => return Err(format!("the server said {line:?} unasked")),
             }
         }
-        if input.len() > MAX_REPLY { Err("the server sends a line without end".to_owned()) } else { Ok(()) }
+        if lines.are_endless() { Err("the server sends a line without end".to_owned()) } else { Ok(()) }
+    }
+
+    /// A question is answered, maybe before what was asked earlier.
+    fn promised(&mut self, left: Duration) -> Result<(), String> {
+        if !self.vigil.answer(left) {
+            return Err("the server answered a KEEPALIVE that was not sent".to_owned());
+        }
+        self.pulse.set_left(left);
+        if self.vigil.is_certain(Moment::now()) {
+            self.vigil.end_late();
+            for grant in std::mem::take(&mut self.late) {
+                self.give(grant);
+            }
+        }
+        Ok(())
     }
 
     /// Who has not all of an answer yet comes back.
-    fn hand_out(&self, awaited: Awaited, line: Line) -> Result<Option<Awaited>, String> {
+    fn hand_out(&mut self, awaited: Awaited, line: Line) -> Result<Option<Awaited>, String> {
         match awaited {
-            Awaited::Nothing => {}
-            Awaited::Word(reply) => drop(reply.send(match line {
+            Awaited::Released(None) => {}
+            Awaited::Word(reply) | Awaited::Released(Some(reply)) => drop(reply.send(match line {
                 Line::Text(text) => Ok(text),
                 line => Err(line.into_error()),
             })),
-            Awaited::List(mut rows, reply) => match line {
-                Line::End(total) => drop(reply.send(Ok(List { rows, total }))),
-                Line::Text(text) => {
-                    rows.push(Row::read(&text).ok_or_else(|| format!("the server said {text:?}"))?);
-                    return Ok(Some(Awaited::List(rows, reply)));
+            Awaited::List(rows, reply) => match (rows, line) {
+                (Ok(mut rows), Line::Text(row)) => {
+                    rows.push(row);
+                    return Ok(Some(Awaited::List(Ok(rows), reply)));
                 }
-                line @ Line::Refused(_) => drop(reply.send(Err(line.into_error()))),
+                (Ok(rows), Line::End(total)) => drop(reply.send(Ok(List { rows, total }))),
+                (_, line @ Line::Refused(_)) => drop(reply.send(Err(line.into_error()))),
+                (Err(error), Line::End(_)) => drop(reply.send(Err(error))),
+                // What is wrong costs this list. The connection stays, and the rest of the list is skipped.
+                (Err(error), _) => return Ok(Some(Awaited::List(Err(error), reply))),
+                (Ok(_), line) => return Ok(Some(Awaited::List(Err(line.into_error()), reply))),
             },
             Awaited::Lock { name, granted: None, reply } => {
                 let granted = Some(granted(line)?);
@@ -221,22 +269,31 @@ impl Driver {
             Awaited::Lock { granted: Some(Err(refused)), reply, .. } => drop(reply.send(Err(refused.into()))),
             Awaited::Lock { granted: Some(Ok(false)), reply, .. } => drop(reply.send(Ok(None))),
             Awaited::Lock { name, granted: Some(Ok(true)), reply } => {
-                // If nobody waits for it any more, it is dropped here, and that frees the lock.
-                drop(reply.send(Ok(self.held(name, &line)?)));
+                self.granted(Grant { name, fencing_token: token(&line)?, reply });
             }
         }
         Ok(None)
     }
 
-    /// A lock that was granted; none when nobody is there who could hold it.
-    fn held(&self, name: String, token: &Line) -> Result<Option<Held>, String> {
-        let number = match token {
-            Line::Text(token) => token.parse().ok(),
-            _ => None,
-        };
-        let token = number.ok_or_else(|| format!("the server said {token:?} for a fencing token"))?;
-        let link = self.myself.upgrade().map(|asks| Link { asks, fate: self.fate.subscribe() });
-        Ok(link.map(|link| Held::new(link, name, token)))
+    /// A lock is given out only while it is certain that nobody else has it.
+    fn granted(&mut self, grant: Grant) {
+        let now = Moment::now();
+        if self.vigil.is_certain(now) {
+            self.give(grant);
+        } else {
+            self.vigil.begin_late(now);
+            self.late.push(grant);
+        }
+    }
+
+    fn give(&mut self, Grant { name, fencing_token, reply }: Grant) {
+        // Nobody is there who could hold it: the connection is about to end.
+        let Some(asks) = self.myself.upgrade() else { return };
+        self.vigil.add_guard();
+        self.pulse.set(&self.vigil);
+        let link = Link::new(asks, self.fate.subscribe(), self.pulse.clone());
+        // If nobody waits for it any more, it is dropped here, and that frees the lock.
+        drop(reply.send(Ok(Some(Held::new(link, name, fencing_token)))));
     }
 }
 
@@ -249,13 +306,23 @@ fn granted(line: Line) -> Result<Result<bool, Refused>, String> {
     }
 }
 
+fn token(line: &Line) -> Result<u64, String> {
+    let number = match line {
+        Line::Text(token) => token.parse().ok(),
+        _ => None,
+    };
+    number.ok_or_else(|| format!("the server said {line:?} for a fencing token"))
+}
+
 impl Line {
     /// What it is to one who waits for something else.
     fn into_error(self) -> Error {
         match self {
             Self::Refused(refused) => refused.into(),
             Self::End(total) => Error::Unexpected(format!("END {total}")),
+            Self::Keepalive(left) => Error::Unexpected(format!("KEEPALIVE left={}", left.as_secs_f64())),
             Self::Text(text) => Error::Unexpected(text),
+            Self::TooLong => Error::TooLong,
         }
     }
 }

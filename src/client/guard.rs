@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Error, Lost,
-    driver::{Awaited, Link},
+    link::{Awaited, Link},
     pool::Home,
 };
 use crate::escape::Written;
@@ -25,16 +25,16 @@ impl Held {
         Self { link, name, fencing_token, is_freed: false }
     }
 
-    fn free(&mut self, answer: Awaited) {
+    fn free(&mut self, reply: Option<oneshot::Sender<Result<String, Error>>>) {
         self.is_freed = true;
-        self.link.send(format!("RELEASE_LOCK {}\n", Written(&self.name)), answer);
+        self.link.send(format!("RELEASE_LOCK {}\n", Written(&self.name)), Awaited::Released(reply));
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         if !self.is_freed {
-            self.free(Awaited::Nothing);
+            self.free(None);
         }
     }
 }
@@ -43,7 +43,7 @@ impl Drop for Held {
 ///
 /// Taken twice on one [`Connection`](super::Connection) a lock has two guards, and is freed with the second.
 ///
-/// A drop frees the lock soon, and does not wait for it; [`Guard::release`] does, and reports.
+/// A drop frees the lock soon and does not wait for it. [`Guard::release`] waits, and reports a loss.
 #[must_use = "the lock is freed when its guard is dropped"]
 pub struct Guard {
     // Freed first; then its connection goes home.
@@ -66,27 +66,54 @@ impl Guard {
         &self.held.name
     }
 
-    /// The fencing token: a number that grows with every grant, to be sent along with what is written.
+    /// The fencing token: a number that grows with every grant. Send it along with what you write.
     pub fn fencing_token(&self) -> u64 {
         self.held.fencing_token
     }
 
-    /// The number of the session that holds it, as the lists of the server show it.
+    /// The id of the session that holds the lock, as the server's lists show it.
     pub fn session(&self) -> u32 {
         self.session
     }
 
-    /// Resolves when the connection has ended, and with it the lock: closed or killed, the server has
-    /// stopped, or its machine has vanished and was found to be gone.
+    /// Resolves when the lock is lost: its connection was closed or killed, the server has stopped, or the
+    /// server has been silent for so long that others may soon be granted the lock. The last is told
+    /// [`Builder::stop_within`](super::Builder::stop_within) before that moment.
     ///
-    /// Cancel-safe. It outlives the guard, and does not keep the lock.
+    /// Cancel-safe. The future outlives the guard, and does not keep the lock.
     pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
         self.held.link.lost()
     }
 
-    /// Whether the lock is known to be gone.
+    /// Whether the lock is lost. It looks at the clock itself, so it is exact even if no task has run lately.
     pub fn is_lost(&self) -> bool {
-        self.held.link.lost_already().is_some()
+        self.why().is_some()
+    }
+
+    /// Why the lock is lost, if it is.
+    pub fn why(&self) -> Option<Lost> {
+        self.held.link.lost_already()
+    }
+
+    /// Runs some work while the lock is held. When the lock is lost, the work is dropped where it stands.
+    ///
+    /// Cancel-safe if the work is. The guard stays, and so does the lock.
+    ///
+    /// # Errors
+    /// [`Lost`], also if the work has ended but the lock was lost before.
+    pub async fn run<F: Future>(&self, work: F) -> Result<F::Output, Lost> {
+        tokio::select! {
+            biased;
+            lost = self.lost() => Err(lost),
+            done = work => self.why().map_or(Ok(done), Err),
+        }
+    }
+
+    /// Runs some work, and frees the lock.
+    pub(super) async fn scope<T>(self, work: impl AsyncFnOnce(&Self) -> T) -> Result<T, Error> {
+        let done = self.run(work(&self)).await?;
+        self.release().await?;
+        Ok(done)
     }
 
     /// Frees the lock, and waits until that is done.
@@ -94,11 +121,14 @@ impl Guard {
     /// Cancel-safe: the lock is freed in any case.
     ///
     /// # Errors
-    /// [`Error::Lost`] if the connection, and with it the lock, was gone before; [`Error::NotHeld`] if the
-    /// lock was.
+    /// [`Error::Lost`] if the lock was lost before; [`Error::NotHeld`] if the server says that it was not
+    /// held any more.
     pub async fn release(mut self) -> Result<(), Error> {
+        if let Some(lost) = self.why() {
+            return Err(lost.into());
+        }
         let (reply, answer) = oneshot::channel();
-        self.held.free(Awaited::Word(reply));
+        self.held.free(Some(reply));
         match self.held.link.answer(answer).await?.as_str() {
             "1" => Ok(()),
             "0" | "NULL" => Err(Error::NotHeld),

@@ -27,7 +27,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)
 /// use getlockd::client::{Client, Timeout};
 ///
 /// let client = Client::connect(addr).await?;
-/// let first = client.lock("nightly", Timeout::Forever).await?.ok_or("never")?;
+/// let first = client.acquire("nightly", Timeout::Forever).await?;
 /// assert!(client.try_lock("nightly").await?.is_none(), "it is held");
 /// first.release().await?;
 /// let second = client.try_lock("nightly").await?.ok_or("it is free")?;
@@ -49,6 +49,8 @@ struct Pool {
 impl Client {
     /// Connects to a server: `host:port`, or `host` for port 3305.
     ///
+    /// Cancel-safe.
+    ///
     /// # Errors
     /// [`Error::Connect`], or what the server refuses.
     pub async fn connect(server: impl Into<String>) -> Result<Self, Error> {
@@ -67,35 +69,75 @@ impl Client {
         Ok(Self { pool })
     }
 
-    /// Takes a lock, waiting for it within `timeout`. None if it was not to be had within that time.
+    /// Takes a lock, and waits for it at most `timeout`.
     ///
     /// Cancel-safe: dropped, it leaves the queue, and frees what it may have got.
     ///
     /// # Errors
-    /// [`Error::Refused`], such as `KILLED` or `INTERRUPTED`; [`Error::Connect`] or [`Error::Lost`] if there is no server for
-    /// longer than [`Builder::retry`].
-    pub async fn lock(&self, name: &str, timeout: impl Into<Timeout>) -> Result<Option<Guard>, Error> {
-        self.take("GET_LOCK", name, timeout.into()).await
+    /// [`Error::NotGranted`] if the lock was not granted in time; [`Error::Refused`], such as `KILLED` or
+    /// `INTERRUPTED`; [`Error::Connect`] or [`Error::Lost`] if there is no server for longer than
+    /// [`Builder::retry`].
+    pub async fn acquire(&self, name: &str, timeout: impl Into<Timeout>) -> Result<Guard, Error> {
+        self.take("GET_LOCK", name, timeout.into()).await?.ok_or(Error::NotGranted)
     }
 
     /// The same, beside other shared holders.
     ///
-    /// Cancel-safe, as [`Client::lock`].
+    /// Cancel-safe, as [`Client::acquire`].
     ///
     /// # Errors
-    /// As [`Client::lock`].
-    pub async fn lock_shared(&self, name: &str, timeout: impl Into<Timeout>) -> Result<Option<Guard>, Error> {
-        self.take("GET_SHARED_LOCK", name, timeout.into()).await
+    /// As [`Client::acquire`].
+    pub async fn acquire_shared(&self, name: &str, timeout: impl Into<Timeout>) -> Result<Guard, Error> {
+        self.take("GET_SHARED_LOCK", name, timeout.into()).await?.ok_or(Error::NotGranted)
     }
 
-    /// Takes a lock if that needs no wait.
+    /// Takes a lock if that needs no wait; else it is none.
     ///
-    /// Cancel-safe, as [`Client::lock`].
+    /// Cancel-safe, as [`Client::acquire`].
     ///
     /// # Errors
-    /// As [`Client::lock`].
+    /// As [`Client::acquire`], without [`Error::NotGranted`].
     pub async fn try_lock(&self, name: &str) -> Result<Option<Guard>, Error> {
-        self.lock(name, Timeout::NONE).await
+        self.take("GET_LOCK", name, Timeout::NONE).await
+    }
+
+    /// The same, beside other shared holders.
+    ///
+    /// Cancel-safe, as [`Client::acquire`].
+    ///
+    /// # Errors
+    /// As [`Client::try_lock`].
+    pub async fn try_lock_shared(&self, name: &str) -> Result<Option<Guard>, Error> {
+        self.take("GET_SHARED_LOCK", name, Timeout::NONE).await
+    }
+
+    /// Runs some work while a lock is held, and frees the lock. When the lock is lost, the work is dropped where
+    /// it stands. It never runs without the lock.
+    ///
+    /// Cancel-safe if the work is; the lock is freed in any case.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use getlockd::client::{Client, Error};
+    /// # async fn back_up(_token: u64) -> u32 { 7 }
+    /// # async fn example(client: Client) -> Result<(), Error> {
+    /// let files = client
+    ///     .lock("nightly", Duration::from_secs(10), async |guard| back_up(guard.fencing_token()).await)
+    ///     .await?;
+    /// # let _: u32 = files;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Client::acquire`]; [`Error::Lost`] also if the lock was lost later; as [`Guard::release`].
+    pub async fn lock<T>(
+        &self,
+        name: &str,
+        timeout: impl Into<Timeout>,
+        work: impl AsyncFnOnce(&Guard) -> T,
+    ) -> Result<T, Error> {
+        self.acquire(name, timeout).await?.scope(work).await
     }
 
     /// The same, beside other shared holders.
@@ -104,11 +146,18 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::lock`].
-    pub async fn try_lock_shared(&self, name: &str) -> Result<Option<Guard>, Error> {
-        self.lock_shared(name, Timeout::NONE).await
+    pub async fn lock_shared<T>(
+        &self,
+        name: &str,
+        timeout: impl Into<Timeout>,
+        work: impl AsyncFnOnce(&Guard) -> T,
+    ) -> Result<T, Error> {
+        self.acquire_shared(name, timeout).await?.scope(work).await
     }
 
     /// A new connection of one's own: for several locks at a time, and for lists.
+    ///
+    /// Cancel-safe.
     ///
     /// # Errors
     /// As [`Builder::connection`].

@@ -10,6 +10,7 @@ pub mod http;
 pub mod lease;
 pub mod mysql;
 pub mod program;
+pub mod stub;
 pub mod tally;
 
 use std::{

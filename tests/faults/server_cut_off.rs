@@ -21,7 +21,7 @@ async fn hold(link: Arc<Link>, server: String) -> [Duration; 3] {
     let [idle, busy, waiter]: [Connection; 3] = [connect().await, connect().await, connect().await];
     let idle_guard = idle.try_lock("idle").await.unwrap().unwrap();
     let busy_guard = busy.try_lock("busy").await.unwrap().unwrap();
-    let waiting = tokio::spawn(async move { waiter.lock("idle", Timeout::Forever).await });
+    let waiting = tokio::spawn(async move { waiter.acquire("idle", Timeout::Forever).await });
     while idle.waiters("idle").await.unwrap().total == 0 {}
     let cut = Instant::now();
     link.cut();

@@ -83,6 +83,17 @@ impl From<Error> for Failure {
             }
             _ => UNAVAILABLE,
         };
-        Self::new(code, error)
+        Self::new(code, with_sources(&error))
     }
+}
+
+/// An error, and behind it what it comes from.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {}", without_number(&source.to_string())))
+}
+
+/// People need no number of an error that is told in words.
+fn without_number(text: &str) -> &str {
+    text.rsplit_once(" (os error ").map_or(text, |(words, _)| words)
 }

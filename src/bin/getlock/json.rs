@@ -1,58 +1,110 @@
 //! Lists as JSON: the documents that HTTP has for them (protocol.md, part 8).
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt::Write,
+    time::{Duration, SystemTime},
+};
 
 use getlockd::{
-    client::{List, Row},
+    client::{List, LockRow, SessionRow, WhyRow, visible},
     moment::rfc3339,
 };
 use serde_json::{Map, Value, json};
 
-/// Fields that are numbers. A lock may be called 7.
-const NUMBERS: [&str; 4] = ["fencing_token", "holds", "session", "waiters"];
-
 /// A list, under the name that HTTP has for it.
-pub(crate) fn document(what: &str, list: &List) -> String {
+pub(crate) fn document<T: Object>(what: &str, list: &List<T>) -> String {
     let now = SystemTime::now();
-    let rows: Vec<_> = list.rows.iter().map(|row| object(row, now)).collect();
-    format!("{:#}", json!({ what: rows, "total": list.total }))
+    let rows: Vec<_> = list.rows.iter().map(|row| present(row.object(now))).collect();
+    escaped(&format!("{:#}", json!({ what: rows, "total": list.total })))
 }
 
-/// What is `NULL` in a row is absent in JSON.
-fn object(row: &Row, now: SystemTime) -> Value {
-    let fields = row.fields().filter_map(|(key, text)| field(key, text?, now));
-    let mut object: Map<_, _> = fields.collect();
-    if let Some(held) = row.number("held").and_then(seconds) {
-        object.insert("acquiredAt".to_owned(), rfc3339(now - held).into());
+/// What a row is in JSON. What is null is absent in the document.
+pub(crate) trait Object {
+    fn object(&self, now: SystemTime) -> Value;
+}
+
+impl Object for LockRow {
+    fn object(&self, now: SystemTime) -> Value {
+        json!({
+            "name": self.name,
+            "mode": self.mode.to_string(),
+            "session": self.session,
+            "wire": self.wire,
+            "peer": self.peer,
+            "fencingToken": self.fencing_token,
+            "heldMs": millis(self.held),
+            "acquiredAt": rfc3339(now - self.held),
+            "waiters": self.waiters,
+            "client": self.client,
+            "user": self.user,
+            "note": self.note,
+            "expiresAt": self.expires.map(|left| rfc3339(now + left)),
+        })
     }
-    Value::Object(object)
 }
 
-fn field(key: &str, text: &str, now: SystemTime) -> Option<(String, Value)> {
-    let seconds = || text.parse().ok().and_then(seconds);
-    Some(match key {
-        "age" | "held" | "waited" => {
-            let millis = u64::try_from(seconds()?.as_millis()).unwrap_or(u64::MAX);
-            (format!("{key}Ms"), millis.into())
+impl Object for WhyRow {
+    fn object(&self, now: SystemTime) -> Value {
+        let mut object = self.lock.object(now);
+        object["waitsFor"] = json!(self.waits_for);
+        object
+    }
+}
+
+impl Object for SessionRow {
+    fn object(&self, now: SystemTime) -> Value {
+        json!({
+            "session": self.session,
+            "wire": self.wire,
+            "peer": self.peer,
+            "ageMs": millis(self.age),
+            "holds": self.holds,
+            "waitsFor": self.waits_for,
+            "client": self.client,
+            "user": self.user,
+            "note": self.note,
+            "expiresAt": self.expires.map(|left| rfc3339(now + left)),
+        })
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn present(object: Value) -> Value {
+    let Value::Object(fields) = object else { return object };
+    fields.into_iter().filter(|(_, value)| !value.is_null()).collect::<Map<_, _>>().into()
+}
+
+/// JSON leaves characters as they are that change a terminal. They stand in strings alone.
+fn escaped(document: &str) -> String {
+    let mut text = String::with_capacity(document.len());
+    for c in document.chars() {
+        if c == '\n' || visible(c.encode_utf8(&mut [0; 4])).starts_with(c) {
+            text.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // A text that grows refuses nothing.
+                let _ = write!(text, "\\u{unit:04x}");
+            }
         }
-        "expires" => ("expiresAt".to_owned(), rfc3339(now + seconds()?).into()),
-        _ if NUMBERS.contains(&key) => (camel_case(key), text.parse::<u64>().ok()?.into()),
-        _ => (camel_case(key), text.into()),
-    })
-}
-
-fn seconds(number: f64) -> Option<Duration> {
-    Duration::try_from_secs_f64(number).ok()
-}
-
-/// `waits_for` as `waitsFor`.
-fn camel_case(key: &str) -> String {
-    let mut parts = key.split('_');
-    let mut name = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (first, rest) = part.split_at(part.len().min(1));
-        name.push_str(&first.to_ascii_uppercase());
-        name.push_str(rest);
     }
-    name
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_changes_no_terminal_and_means_the_same() {
+        let text = "語 \\ \u{9b}2J \u{7f} \u{202e} \u{e0001}";
+        let document = escaped(&format!("{:#}", json!({ "note": text })));
+        assert!(
+            document.contains(r"\u009b2J \u007f \u202e \udb40\udc01") && document.contains("語"),
+            "{document}"
+        );
+        assert_eq!(serde_json::from_str::<Value>(&document).unwrap()["note"], text);
+    }
 }

@@ -2,54 +2,55 @@
 
 use std::io::Write;
 
-use getlockd::client::{List, written};
+use getlockd::client::{List, LockRow, SessionRow, WhyRow, written};
 
 use crate::{
     args::ServerArgs,
     exit::{self, Failure},
-    json, say,
-    table::{self, Column, Kind},
+    json::{self, Object},
+    say,
+    table::{self, Column, Kind, age, text},
 };
 
-const fn column(head: &'static str, key: &'static str, kind: Kind) -> Column {
-    Column { head, key, kind }
+const fn column<T>(head: &'static str, kind: Kind, cell: fn(&T) -> Option<String>) -> Column<T> {
+    Column { head, kind, cell }
 }
 
-pub(crate) const LOCKS: [Column; 11] = [
-    column("NAME", "name", Kind::Text),
-    column("MODE", "mode", Kind::Text),
-    column("SESSION", "session", Kind::Number),
-    column("CLIENT", "client", Kind::Rare),
-    column("USER", "user", Kind::Rare),
-    column("PEER", "peer", Kind::Text),
-    column("HELD", "held", Kind::Age),
-    column("WAITERS", "waiters", Kind::Number),
-    column("FENCING TOKEN", "fencing_token", Kind::Number),
-    column("EXPIRES", "expires", Kind::RareAge),
-    column("NOTE", "note", Kind::Rare),
+pub(crate) const LOCKS: [Column<LockRow>; 11] = [
+    column("NAME", Kind::Text, |row| text(Some(&row.name))),
+    column("MODE", Kind::Text, |row| Some(row.mode.to_string())),
+    column("SESSION", Kind::Number, |row| Some(row.session.to_string())),
+    column("CLIENT", Kind::Rare, |row| text(row.client.as_ref())),
+    column("USER", Kind::Rare, |row| text(row.user.as_ref())),
+    column("PEER", Kind::Text, |row| text(row.peer.as_ref())),
+    column("HELD", Kind::Age, |row| Some(age(row.held))),
+    column("WAITERS", Kind::Number, |row| Some(row.waiters.to_string())),
+    column("FENCING TOKEN", Kind::Number, |row| Some(row.fencing_token.to_string())),
+    column("EXPIRES", Kind::RareAge, |row| row.expires.map(age)),
+    column("NOTE", Kind::Rare, |row| text(row.note.as_ref())),
 ];
 
-const WHY: [Column; 7] = [
-    column("NAME", "name", Kind::Text),
-    column("MODE", "mode", Kind::Text),
-    column("SESSION", "session", Kind::Number),
-    column("PEER", "peer", Kind::Text),
-    column("HELD", "held", Kind::Age),
-    column("FENCING TOKEN", "fencing_token", Kind::Number),
-    column("WAITS FOR", "waits_for", Kind::Text),
+const WHY: [Column<WhyRow>; 7] = [
+    column("NAME", Kind::Text, |row| text(Some(&row.lock.name))),
+    column("MODE", Kind::Text, |row| Some(row.lock.mode.to_string())),
+    column("SESSION", Kind::Number, |row| Some(row.lock.session.to_string())),
+    column("PEER", Kind::Text, |row| text(row.lock.peer.as_ref())),
+    column("HELD", Kind::Age, |row| Some(age(row.lock.held))),
+    column("FENCING TOKEN", Kind::Number, |row| Some(row.lock.fencing_token.to_string())),
+    column("WAITS FOR", Kind::Text, |row| text(row.waits_for.as_ref())),
 ];
 
-const SESSIONS: [Column; 10] = [
-    column("SESSION", "session", Kind::Number),
-    column("WIRE", "wire", Kind::Text),
-    column("CLIENT", "client", Kind::Rare),
-    column("USER", "user", Kind::Rare),
-    column("PEER", "peer", Kind::Text),
-    column("AGE", "age", Kind::Age),
-    column("HOLDS", "holds", Kind::Number),
-    column("WAITS FOR", "waits_for", Kind::Text),
-    column("EXPIRES", "expires", Kind::RareAge),
-    column("NOTE", "note", Kind::Rare),
+const SESSIONS: [Column<SessionRow>; 10] = [
+    column("SESSION", Kind::Number, |row| Some(row.session.to_string())),
+    column("WIRE", Kind::Text, |row| text(row.wire.as_ref())),
+    column("CLIENT", Kind::Rare, |row| text(row.client.as_ref())),
+    column("USER", Kind::Rare, |row| text(row.user.as_ref())),
+    column("PEER", Kind::Text, |row| text(row.peer.as_ref())),
+    column("AGE", Kind::Age, |row| Some(age(row.age))),
+    column("HOLDS", Kind::Number, |row| Some(row.holds.to_string())),
+    column("WAITS FOR", Kind::Text, |row| text(row.waits_for.as_ref())),
+    column("EXPIRES", Kind::RareAge, |row| row.expires.map(age)),
+    column("NOTE", Kind::Rare, |row| text(row.note.as_ref())),
 ];
 
 pub(crate) async fn ls(server: &ServerArgs, prefix: &str, json: bool) -> Result<u8, Failure> {
@@ -86,7 +87,7 @@ pub(crate) async fn kill(server: &ServerArgs, session: u32, cancel_wait: bool) -
     Ok(exit::OK)
 }
 
-fn show(what: &str, columns: &[Column], list: &List, json: bool) -> Result<u8, Failure> {
+fn show<T: Object>(what: &str, columns: &[Column<T>], list: &List<T>, json: bool) -> Result<u8, Failure> {
     let lines = if json { vec![json::document(what, list)] } else { table::lines(columns, &list.rows) };
     // Colours only on a terminal.
     let mut out = anstream::stdout().lock();

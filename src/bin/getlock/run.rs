@@ -52,18 +52,19 @@ async fn take(
     let take = async {
         let (name, timeout) = (&args.name, args.timeout());
         if args.shared {
-            connection.lock_shared(name, timeout).await
+            connection.acquire_shared(name, timeout).await
         } else {
-            connection.lock(name, timeout).await
+            connection.acquire(name, timeout).await
         }
     };
     match waiting::shown(server, args, connection.session(), take).await {
+        Err(Error::NotGranted) => Ok(None),
         // Somebody wants it not to wait any longer.
         Err(Error::Refused(refused)) if ["INTERRUPTED", "KILLED"].contains(&&*refused.symbol) => {
             say(&refused);
             Ok(None)
         }
-        taken => Ok(taken?),
+        taken => Ok(Some(taken?)),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use getlockd::client::{Connection, Error, Row, written};
+use getlockd::client::{Connection, Error, LockRow, Stats, WaiterRow, visible, written};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{Instant, MissedTickBehavior, interval},
@@ -69,14 +69,11 @@ impl Top<'_> {
         let (stats, mut locks) =
             tokio::try_join!(self.connection.stats(), self.connection.locks(self.prefix))?;
         // Where the longest queues are one wants to look.
-        locks.rows.sort_by_key(|row| std::cmp::Reverse(row.number::<usize>("waiters")));
+        locks.rows.sort_by_key(|row| std::cmp::Reverse(row.waiters));
         let (width, height) = size();
-        let rate = stats.rows.first().map_or(0.0, |stats| self.rate.now(stats));
+        let rate = self.rate.now(&stats);
         let (begin, place) = (self.window.begin(locks.rows.len()), height.saturating_sub(HEAD));
-        let mut view = match stats.rows.first() {
-            Some(stats) => vec![head(stats, &self.server.host, rate, width), self.window.before()],
-            None => Vec::new(),
-        };
+        let mut view = vec![head(&stats, &self.server.host, rate, width), self.window.before()];
         let rows = locks.rows.iter().skip(begin).take(place).cloned().collect::<Vec<_>>();
         let mut table = lines_within(width, &LOCKS, &rows).into_iter();
         view.extend(table.next());
@@ -91,7 +88,7 @@ impl Top<'_> {
     /// The lines of each row, its queue below it; no more than there is place for.
     async fn blocks(
         &self,
-        rows: &[Row],
+        rows: &[LockRow],
         lines: impl Iterator<Item = String>,
         place: usize,
     ) -> Result<Vec<Vec<String>>, Error> {
@@ -101,10 +98,10 @@ impl Top<'_> {
                 break;
             }
             // A lock that is shared has a row for each holder, and one queue.
-            let is_first = last != row.get("name");
-            last = row.get("name");
+            let is_first = last != Some(&row.name);
+            last = Some(&row.name);
             let mut block = vec![line];
-            if is_first && row.number("waiters") > Some(0) {
+            if is_first && row.waiters > 0 {
                 block.extend(queue(&self.connection, row).await?);
             }
             used += block.len();
@@ -188,10 +185,9 @@ struct Rate {
 }
 
 impl Rate {
-    fn now(&mut self, stats: &Row) -> f64 {
-        let now = stats.number("grants").map(|grants: u64| (Instant::now(), grants));
-        let passed =
-            now.zip(self.before).map(|(now, before)| (now.0 - before.0, now.1.saturating_sub(before.1)));
+    fn now(&mut self, stats: &Stats) -> f64 {
+        let now = (Instant::now(), stats.grants);
+        let passed = self.before.map(|before| (now.0 - before.0, now.1.saturating_sub(before.1)));
         match passed {
             // From key to key it says nothing.
             Some((time, _)) if time < REFRESH / 2 => return self.rate,
@@ -200,26 +196,25 @@ impl Rate {
             }
             None => {}
         }
-        self.before = now;
+        self.before = Some(now);
         self.rate
     }
 }
 
 /// The numbers of the server. Where not all fits, what matters least is left out.
-fn head(stats: &Row, host: &str, rate: f64, width: usize) -> String {
-    let number = |key| stats.get(key).unwrap_or("?");
-    let many = |key, one: &str| format!("{} {one}{}", number(key), if number(key) == "1" { "" } else { "s" });
-    let uptime = stats.number("uptime").map_or_else(|| "?".to_owned(), age);
+fn head(stats: &Stats, host: &str, rate: f64, width: usize) -> String {
+    let many = |number, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
+    let version = stats.version.as_deref().map_or_else(|| "?".to_owned(), visible);
     // Each with the order in which it is left out.
     let mut parts = [
         ("getlockd".to_owned(), 8),
-        (format!(" {}", number("version")), 0),
+        (format!(" {version}"), 0),
         (format!(" at {host}"), 5),
-        (format!(", up {uptime}"), 1),
+        (format!(", up {}", age(stats.uptime)), 1),
         (":".to_owned(), 8),
-        (format!(" {},", many("sessions", "session")), 2),
-        (format!(" {}", many("locks", "lock")), 8),
-        (format!(", {} waiting", number("waiters")), 7),
+        (format!(" {},", many(stats.sessions, "session")), 2),
+        (format!(" {}", many(stats.locks, "lock")), 8),
+        (format!(", {} waiting", stats.waiters), 7),
         (format!(", {rate:.0} grants/s"), 3),
         ("   (j k scroll, q quits)".to_owned(), 4),
     ];
@@ -233,22 +228,16 @@ fn head(stats: &Row, host: &str, rate: f64, width: usize) -> String {
 }
 
 /// The first of a queue.
-async fn queue(connection: &Connection, lock: &Row) -> Result<Vec<String>, Error> {
-    let waiters = match connection.waiters(lock.get("name").unwrap_or_default()).await {
+async fn queue(connection: &Connection, lock: &LockRow) -> Result<Vec<String>, Error> {
+    let waiters = match connection.waiters(&lock.name).await {
         // Who may not see it sees none of it.
         Err(Error::Refused(_)) => return Ok(Vec::new()),
         waiters => waiters?,
     };
-    let line = |(at, row): (usize, &Row)| {
-        let field = |key| row.get(key).map_or_else(|| "-".to_owned(), written);
-        let waited = row.number("waited").map_or_else(|| "-".to_owned(), age);
-        format!(
-            "  {}: session {} at {}, {}, waits for {waited}",
-            nth(at + 1),
-            field("session"),
-            field("peer"),
-            field("mode")
-        )
+    let line = |(at, row): (usize, &WaiterRow)| {
+        let WaiterRow { session, mode, waited, .. } = row;
+        let peer = row.peer.as_deref().map_or_else(|| "-".to_owned(), written);
+        format!("  {}: session {session} at {peer}, {mode}, waits for {}", nth(at + 1), age(*waited))
     };
     let mut lines: Vec<_> = waiters.rows.iter().take(OF_A_QUEUE).enumerate().map(line).collect();
     if waiters.total > OF_A_QUEUE {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use getlockd::{
-    client::{Connection, Error, List, Row, written},
+    client::{Connection, Error, List, LockRow, visible, written},
     name::Name,
 };
 use tokio::time::{Instant, sleep};
@@ -67,7 +67,7 @@ async fn refresh(server: &ServerArgs, args: &RunArgs, session: u32, display: &mu
 
 /// Who is in the way.
 struct Seen {
-    holder: Option<Row>,
+    holder: Option<LockRow>,
     others: usize,
     place: Option<usize>,
     queue: usize,
@@ -76,10 +76,10 @@ struct Seen {
 async fn look(connection: &Connection, name: &str, session: u32) -> Result<Seen, Error> {
     let folded = Name::new(name)?;
     let (locks, waiters) = tokio::try_join!(connection.locks(name), connection.waiters(name))?;
-    let mut holders = locks.rows.into_iter().filter(|row| row.get("name") == Some(folded.as_str()));
+    let mut holders = locks.rows.into_iter().filter(|row| row.name == folded.as_str());
     let holder = holders.next();
-    let List { rows, total: queue } = waiters;
-    let place = rows.iter().position(|row| row.number("session") == Some(session)).map(|before| before + 1);
+    let List { rows, total: queue, .. } = waiters;
+    let place = rows.iter().position(|row| row.session == session).map(|before| before + 1);
     Ok(Seen { holder, others: holders.count(), place, queue })
 }
 
@@ -98,9 +98,9 @@ impl Display {
             seen.place.map_or_else(String::new, |place| format!(", {} of {}", nth(place), seen.queue));
         let said = format!("waiting for {}{place}; {}", written(name), holder(seen));
         if self.on_terminal {
-            let since = seen.holder.as_ref().and_then(|row| row.number("held")).map(age);
+            let since = seen.holder.as_ref().map(|row| age(row.held));
             let since = since.map_or_else(String::new, |since| format!(" for {since}"));
-            let line = format!("{said}{since}; waited {}", age(waited.as_secs_f64()));
+            let line = format!("{said}{since}; waited {}", age(waited));
             // One line, redrawn.
             let _ = write!(stderr(), "\r\x1b[K{}", cut(&line, width().saturating_sub(1)));
         } else if self.last.as_deref() != Some(&said) {
@@ -118,12 +118,13 @@ impl Display {
 
 fn holder(seen: &Seen) -> String {
     let Some(row) = &seen.holder else { return "nobody holds it".to_owned() };
-    let (session, peer) = (row.get("session").unwrap_or("?"), row.get("peer").unwrap_or("?"));
+    let (session, peer) = (row.session, row.peer.as_deref().map_or_else(|| "?".to_owned(), visible));
     let who = row
-        .get("client")
-        .or(row.get("user"))
-        .map_or_else(|| peer.to_owned(), |who| format!("{} at {peer}", written(who)));
-    let note = row.get("note").map_or_else(String::new, |note| format!(", {}", written(note)));
+        .client
+        .as_ref()
+        .or(row.user.as_ref())
+        .map_or_else(|| peer.clone(), |who| format!("{} at {peer}", written(who)));
+    let note = row.note.as_ref().map_or_else(String::new, |note| format!(", {}", written(note)));
     let others = if seen.others == 0 { String::new() } else { format!(" and {} more", seen.others) };
     format!("held by {who} (session {session}{note}){others}")
 }
