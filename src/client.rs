@@ -27,6 +27,8 @@
 //! # }
 //! ```
 //!
+//! Programs without an async runtime use the feature `blocking`, and its module of that name.
+//!
 //! # One connection, or one for each lock
 //!
 //! A connection is a session of the server, and the server answers it in order.
@@ -61,6 +63,8 @@
 //! closed the socket, so a child that outlives its parent keeps the lock. Use `std::process::Command` in place
 //! of a bare fork: the sockets are closed when it starts a program.
 
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod builder;
 mod clock;
 mod connection;

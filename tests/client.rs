@@ -4,6 +4,8 @@
 #[path = "tls/authority.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with tests/tls")]
 mod authority;
+#[path = "client/blocking.rs"]
+mod blocking;
 mod common;
 #[path = "client/keepalive.rs"]
 mod keepalive;

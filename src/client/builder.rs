@@ -145,7 +145,7 @@ impl Builder {
         Ok(Box::new(stream))
     }
 
-    fn failed(&self, error: io::Error) -> Error {
+    pub(super) fn failed(&self, error: io::Error) -> Error {
         Error::Connect { server: with_port(&self.server), error: Arc::new(error) }
     }
 }
