@@ -10,7 +10,7 @@ use tokio::{
 use crate::{PATIENCE, Running, TestServer, common::program::Program};
 
 const HEEDS: &str = "trap 'echo told; exit 3' TERM; echo started; while :; do sleep 0.01; done";
-const DEAF: &str = "trap 'echo told' TERM; echo started; while :; do sleep 0.01; done";
+pub(crate) const DEAF: &str = "trap 'echo told' TERM; echo started; while :; do sleep 0.01; done";
 #[tokio::test]
 async fn a_command_whose_lock_is_lost_is_told_and_ends() {
     let mut server = Program::start(&[]);

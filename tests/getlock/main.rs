@@ -10,6 +10,7 @@ mod lists;
 mod lost;
 mod queue;
 mod running;
+mod stopping;
 
 use std::process::{Output, Stdio};
 
@@ -24,7 +25,11 @@ const GETLOCK: &str = env!("CARGO_BIN_EXE_getlock");
 
 fn getlock(addr: impl std::fmt::Display, args: &[&str]) -> Command {
     let mut command = Command::new(GETLOCK);
-    command.env_remove("GETLOCK_USER").env("GETLOCK_HOST", addr.to_string()).args(args);
+    command
+        .env_remove("GETLOCK_USER")
+        .env_remove("GETLOCK_PASSWORD")
+        .env("GETLOCK_HOST", addr.to_string())
+        .args(args);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -55,10 +60,14 @@ struct Running {
 }
 
 impl Running {
-    async fn start(addr: impl std::fmt::Display, args: &[&str]) -> Self {
+    fn spawn(addr: impl std::fmt::Display, args: &[&str]) -> Self {
         let mut group = Group::spawn(&mut getlock(addr, args));
         let out = BufReader::new(group.child.stdout.take().unwrap());
-        let mut running = Self { group, out };
+        Self { group, out }
+    }
+
+    async fn start(addr: impl std::fmt::Display, args: &[&str]) -> Self {
+        let mut running = Self::spawn(addr, args);
         assert_eq!(running.line().await, "started");
         running
     }

@@ -26,7 +26,7 @@ async fn what_cannot_be_run_has_codes_of_its_own() {
     for (args, expected, told) in [
         (&["x", "/no/such/program"][..], 127, "cannot run /no/such/program"),
         (&["x", "/etc/passwd"], 126, "cannot run /etc/passwd"),
-        (&["x"], 64, "say what to run"),
+        (&["x"], 64, "the command is missing"),
         (&["ls", "--", "./backup.sh"], 64, "getlock run ls -- COMMAND"),
         (&["x", "--wait", "-1", "true"], 64, "say seconds, such as 10"),
         (&["x", "--wait", "soon", "true"], 64, "invalid value 'soon'"),

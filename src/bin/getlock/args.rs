@@ -35,7 +35,11 @@ A lock that is called as one of the commands above: getlock run ls -- COMMAND";
 ///   getlock --once 55m nightly -- ./backup.sh     # one of many machines, once an hour
 ///
 /// The command finds GETLOCK_NAME, GETLOCK_FENCING_TOKEN and GETLOCK_SESSION in its
-/// environment. The signals TERM, HUP, INT, QUIT, USR1 and USR2 are passed on to it.
+/// environment, but not GETLOCK_PASSWORD. The signals TERM, HUP, INT, QUIT, USR1 and USR2 are
+/// passed on to it.
+///
+/// When the lock is lost, the command gets SIGTERM, and SIGKILL after --kill-after. If
+/// getlock itself is killed, the command dies with it on Linux, unless it is set-user-ID.
 #[derive(Debug, Parser)]
 #[command(
     name = "getlock",
@@ -180,21 +184,36 @@ pub(crate) struct RunArgs {
     #[arg(short, long, visible_alias = "nb", alias = "nonblocking")]
     pub nonblock: bool,
 
-    /// Wait at most so long: seconds, or with a unit (ms, s, m, h) [default: for ever]
-    #[arg(short, long, alias = "timeout", value_name = "SECONDS", conflicts_with = "nonblock", value_parser = time, allow_negative_numbers = true)]
-    pub wait: Option<Duration>,
+    /// Wait at most this long: seconds, or with a unit (ms, s, m, h) [default: forever]
+    #[arg(short, long, alias = "timeout", value_name = "SECONDS", conflicts_with = "nonblock", value_parser = wait, allow_negative_numbers = true)]
+    pub wait: Option<Timeout>,
 
     /// The exit code for a lock that was not granted [default: 1; with --once 0]
     #[arg(short = 'E', long, value_name = "CODE", allow_negative_numbers = true)]
     pub conflict_exit_code: Option<u8>,
 
-    /// How long the command may go on after SIGTERM when its lock is lost; then SIGKILL
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, allow_negative_numbers = true)]
-    pub kill_after: Duration,
+    /// Send SIGKILL this long after SIGTERM when the lock is lost [default: what fits, 9.5s as a rule]
+    ///
+    /// The command is dead before a server that has become unreachable grants the lock to anybody else. By default it
+    /// has nearly two fifths of the time that the server waits for a silent client: 9.5s of 25s. A longer
+    /// time is used too, and SIGTERM is then sent earlier. One that does not fit is refused.
+    #[arg(long, value_name = "TIME", value_parser = time, allow_negative_numbers = true)]
+    pub kill_after: Option<Duration>,
 
-    /// When the lock is lost, say so and let the command run
+    /// When the lock is lost, print a warning and let the command run
     #[arg(long)]
     pub keep_running: bool,
+
+    /// Send signals to everything that the command has started, and not to the command alone
+    ///
+    /// The command gets a process group of its own. It cannot read from the terminal then. If getlock itself is
+    /// killed with SIGKILL, only the command dies with it (on Linux), and not the rest of the group.
+    #[arg(long)]
+    pub group: bool,
+
+    /// Leave GETLOCK_PASSWORD in the environment of the command
+    #[arg(long)]
+    pub pass_password: bool,
 
     /// Run at most once within this time, of all that say so for this lock
     ///
@@ -213,10 +232,18 @@ pub(crate) struct RunArgs {
 impl RunArgs {
     pub(crate) fn timeout(&self) -> Timeout {
         match self.wait {
-            Some(wait) => wait.into(),
+            Some(wait) => wait,
             None if self.nonblock || self.once.is_some() => Timeout::NONE,
             None => Timeout::Forever,
         }
+    }
+}
+
+/// A time to wait. What is longer than a clock can hold is forever, as everywhere; -1 is more likely a mistake.
+fn wait(text: &str) -> Result<Timeout, &'static str> {
+    match text.parse() {
+        Ok(wait) if !text.starts_with('-') => Ok(wait),
+        _ => time(text).map(Timeout::Within),
     }
 }
 

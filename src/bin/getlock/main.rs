@@ -6,10 +6,12 @@ mod exit;
 mod json;
 mod lists;
 mod once;
+mod orphans;
 mod run;
 mod screen;
 mod server;
 mod signals;
+mod stopping;
 mod table;
 mod top;
 mod waiting;
@@ -22,6 +24,7 @@ use std::{
 use args::{Cli, Task};
 use clap::CommandFactory;
 use exit::Failure;
+use getlockd::client::visible;
 use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
@@ -31,10 +34,7 @@ fn main() -> ExitCode {
     };
     match start(cli) {
         Ok(code) => code.into(),
-        Err(failure) => {
-            say(&failure);
-            failure.code().into()
-        }
+        Err(failure) => failed(&failure),
     }
 }
 
@@ -56,12 +56,14 @@ async fn perform(Cli { server, run, task }: Cli) -> Result<u8, Failure> {
         Some(Task::Kill { session, cancel_wait }) => return lists::kill(&server, session, cancel_wait).await,
         Some(Task::Top { prefix }) => return top::top(&server, &prefix).await,
         Some(Task::Completions { shell }) => {
-            clap_complete::generate(shell, &mut Cli::command(), "getlock", &mut io::stdout());
-            return Ok(exit::OK);
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "getlock", &mut text);
+            return print(&text);
         }
         Some(Task::Man) => {
-            let written = clap_mangen::Man::new(Cli::command()).render(&mut io::stdout());
-            return exit::when_written(written);
+            let mut text = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(Failure::system)?;
+            return print(&text);
         }
     };
     match run {
@@ -70,14 +72,30 @@ async fn perform(Cli { server, run, task }: Cli) -> Result<u8, Failure> {
     }
 }
 
-/// What clap has to tell: help, or what is wrong.
-fn told(error: &clap::Error) -> ExitCode {
-    // With nobody there to read it, nothing is lost.
-    let _ = error.print();
-    if error.use_stderr() { exit::USAGE.into() } else { ExitCode::SUCCESS }
+fn print(text: &[u8]) -> Result<u8, Failure> {
+    let mut out = io::stdout().lock();
+    exit::when_written(out.write_all(text).and_then(|()| out.flush()))
 }
 
-/// One line to stderr.
+/// What clap has to tell: help, or what is wrong.
+fn told(error: &clap::Error) -> ExitCode {
+    let printed = error.print().and_then(|()| io::stdout().flush());
+    if error.use_stderr() {
+        // With nobody there to read it, nothing is lost.
+        return exit::USAGE.into();
+    }
+    match exit::when_written(printed) {
+        Ok(code) => code.into(),
+        Err(failure) => failed(&failure),
+    }
+}
+
+fn failed(failure: &Failure) -> ExitCode {
+    say(failure);
+    failure.code().into()
+}
+
+/// One line to stderr. It may quote a server, which must not change the terminal.
 fn say(what: &dyn std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "getlock: {what}");
+    let _ = writeln!(io::stderr(), "getlock: {}", visible(&what.to_string()));
 }

@@ -3,7 +3,11 @@
 use getlockd::client::{Guard, written};
 use tokio::time::{Instant, sleep_until};
 
-use crate::{args::RunArgs, exit, say, signals::Signals};
+use crate::{
+    args::RunArgs,
+    exit, say,
+    signals::{Signals, exit_code_of},
+};
 
 /// Waits for the end of the window. If it cannot be waited for: the exit code.
 pub(crate) async fn keep(args: &RunArgs, lock: &Guard, end: Instant, signals: &mut Signals) -> Option<u8> {
@@ -18,7 +22,7 @@ pub(crate) async fn keep(args: &RunArgs, lock: &Guard, end: Instant, signals: &m
             Some(exit::OK)
         }
         signal = signals.next() => {
-            Some(exit::SIGNAL.saturating_add(u8::try_from(signal.as_raw()).unwrap_or_default()))
+            Some(exit_code_of(signal))
         }
     }
 }

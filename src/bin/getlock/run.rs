@@ -9,8 +9,8 @@ use crate::{
     args::{RunArgs, ServerArgs},
     child::{self, Ended},
     exit::{self, Failure},
-    once, say,
-    signals::Signals,
+    once, orphans, say,
+    signals::{Signals, exit_code_of},
     waiting,
 };
 
@@ -21,9 +21,13 @@ pub(crate) async fn run(server: &ServerArgs, args: &RunArgs) -> Result<u8, Failu
     if args.words.is_empty() && args.command.is_none() {
         return Err(child::nothing_to_run());
     }
-    let connection = server.connect().await?;
+    let connection = server.connect_to_stop(args.stop_within()).await?;
     let asked = Instant::now();
-    let Some(lock) = take(server, args, &connection).await? else { return Ok(not_granted(args)) };
+    let taken = tokio::select! {
+        taken = take(server, args, &connection) => taken?,
+        signal = signal_to_init(), if orphans::is_init() => return signal,
+    };
+    let Some(lock) = taken else { return Ok(not_granted(args)) };
     let granted = Instant::now();
     if args.verbose {
         let (name, token, waited) = (written(&args.name), lock.fencing_token(), granted - asked);
@@ -31,7 +35,8 @@ pub(crate) async fn run(server: &ServerArgs, args: &RunArgs) -> Result<u8, Failu
     }
     // From here on signals are for the command.
     let mut signals = Signals::new().map_err(Failure::system)?;
-    let ended = child::run(args, &lock, &mut signals).await?;
+    let kill_after = args.kill_after(connection.stop_within());
+    let ended = child::run(args, &lock, kill_after, &mut signals).await?;
     if ended.lost.is_some() && !args.keep_running {
         return Ok(exit::LOST);
     }
@@ -42,6 +47,11 @@ pub(crate) async fn run(server: &ServerArgs, args: &RunArgs) -> Result<u8, Failu
     }
     free(args, lock, &ended).await;
     Ok(ended.code())
+}
+
+/// Ends the wait of a process whose signals the system ignores unless somebody listens.
+async fn signal_to_init() -> Result<u8, Failure> {
+    Ok(exit_code_of(Signals::new().map_err(Failure::system)?.next().await))
 }
 
 async fn take(

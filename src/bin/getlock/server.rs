@@ -1,20 +1,30 @@
 //! The way to the server.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
-use getlockd::client::{Builder, Connection, Tls};
+use getlockd::client::{Builder, Connection, Error, Tls};
 
-use crate::{args::ServerArgs, exit::Failure};
+use crate::{args::ServerArgs, exit::Failure, stopping};
 
 impl ServerArgs {
     /// Opens a connection.
     pub(crate) async fn connect(&self) -> Result<Connection, Failure> {
-        let connected = self.builder()?.connection().await;
-        connected.map_err(|error| match error.symbol() {
-            Some("AUTH") if self.user.is_none() => Failure::denied(
-                "the server wants to know who you are: --user NAME, with GETLOCK_PASSWORD or --password-file",
+        self.open(self.builder()?).await
+    }
+
+    /// Opens one whose lock is lost this long before others may be granted it.
+    pub(crate) async fn connect_to_stop(&self, within: Option<Duration>) -> Result<Connection, Failure> {
+        let builder = self.builder()?;
+        self.open(within.into_iter().fold(builder, Builder::stop_within)).await
+    }
+
+    async fn open(&self, builder: Builder) -> Result<Connection, Failure> {
+        builder.connection().await.map_err(|error| match error {
+            Error::StopWithin { left, .. } => stopping::too_long(left),
+            error if error.symbol() == Some("AUTH") && self.user.is_none() => Failure::denied(
+                "the server requires a login; use --user NAME, with GETLOCK_PASSWORD or --password-file",
             ),
-            _ => error.into(),
+            error => error.into(),
         })
     }
 

@@ -7,10 +7,12 @@ use std::{
 };
 
 use rustix::{
-    process::{Pid, Signal, getpgrp, kill_process},
+    process::{Pid, Signal, getpgrp, kill_process, kill_process_group, test_kill_process_group},
     termios::tcgetpgrp,
 };
 use tokio::signal::unix::{self, SignalKind};
+
+use crate::exit;
 
 const PASSED_ON: [Signal; 6] =
     [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2];
@@ -49,21 +51,44 @@ fn ignored() -> u64 {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// Passes a signal on, unless the command has got it as well.
-pub(crate) fn pass_on(signal: Signal, child: Option<u32>) {
-    let from_keyboard = matches!(signal, Signal::INT | Signal::QUIT) && has_the_keyboard();
-    if !from_keyboard {
-        send(signal, child);
+/// Who gets signals: the command, or all of its process group.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    id: Option<Pid>,
+    is_group: bool,
+}
+
+impl Target {
+    pub(crate) fn new(child: Option<u32>, is_group: bool) -> Self {
+        let id = child.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        Self { id, is_group }
+    }
+
+    /// Passes a signal on, unless the command has got it as well.
+    pub(crate) fn pass_on(self, signal: Signal) {
+        let from_keyboard = matches!(signal, Signal::INT | Signal::QUIT) && has_the_keyboard();
+        if self.is_group || !from_keyboard {
+            self.send(signal);
+        }
+    }
+
+    /// A command that has ended needs none, and may be of another user by now, who may not be sent any.
+    pub(crate) fn send(self, signal: Signal) {
+        let send = if self.is_group { kill_process_group } else { kill_process };
+        if let Some(id) = self.id {
+            let _ = send(id, signal);
+        }
+    }
+
+    /// Whether anything is left of a group.
+    pub(crate) fn exists(self) -> bool {
+        self.id.is_some_and(|id| test_kill_process_group(id).is_ok())
     }
 }
 
-/// A command that has ended needs none.
-pub(crate) fn send(signal: Signal, child: Option<u32>) {
-    let child = child.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    if let Some(child) = child {
-        // It may be of another user by now, and then may not be sent any.
-        let _ = kill_process(child, signal);
-    }
+/// The exit code of a process that a signal has ended.
+pub(crate) fn exit_code_of(signal: Signal) -> u8 {
+    exit::SIGNAL.saturating_add(u8::try_from(signal.as_raw()).unwrap_or_default())
 }
 
 /// Whether somebody else has the terminal that this one would write to.
