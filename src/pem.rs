@@ -4,6 +4,10 @@
 pub(crate) const ENCRYPTED: &str =
     "the private key is encrypted; decrypt it with: openssl pkey -in KEY -out DECRYPTED_KEY";
 
+/// What to do about a key that the library does not take. It says no more than that it does not.
+pub(crate) const OF_OTHER_KIND: &str = "keys of this kind or size are not supported; \
+    use ECDSA (P-256 or P-384), Ed25519, or RSA with 2048 bits or more";
+
 /// A file without the byte order mark that some editors put in front: it would hide the first line.
 pub(crate) fn without_mark(pem: &[u8]) -> &[u8] {
     pem.strip_prefix("\u{feff}".as_bytes()).unwrap_or(pem)

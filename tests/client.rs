@@ -421,6 +421,17 @@ async fn an_authority_as_a_server_is_refused_with_what_to_do() {
     assert!(cause(&error.unwrap_err()).contains("basicConstraints=critical,CA:FALSE"));
 }
 
+/// A key that nobody uses.
+const P_521: &[u8] = b"-----BEGIN PRIVATE KEY-----
+MIHuAgEAMBAGByqGSM49AgEGBSuBBAAjBIHWMIHTAgEBBEIB5MkDxBVAvRmqgkZ2
+1gw8Esi4zYqcxs6RAaoR34EXG51AS7ezF7yq/hbqN42LcOIYv6JBjCnx26MTfJiB
+B9/YE0GhgYkDgYYABAGUFek8ZKK7ZjuiC3Un7ZUjFjvS2Sl4dgQDxNoy78iws2vr
++mz0gHtbraChD01QtfZyFws80nT2vqNvsroEFgwoMQC7OAuTTVBTI5GejBg+RdbL
+frv9AZw+HjJc+sEsihsYlJx/zywy9p6Er5slmcFucD4J+wq0Kvt3r1+wwcr0OXGz
+yg==
+-----END PRIVATE KEY-----
+";
+
 #[test]
 fn a_key_that_cannot_be_used_is_told_with_what_to_do() {
     let authority = Authority::new();
@@ -431,6 +442,8 @@ fn a_key_that_cannot_be_used_is_told_with_what_to_do() {
     let encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nMII=\n-----END ENCRYPTED PRIVATE KEY-----\n";
     let error = Tls::of_authority(&ca, Some((&chain, encrypted))).unwrap_err().to_string();
     assert!(error.contains("is encrypted; decrypt it with: openssl pkey"), "{error}");
+    let error = Tls::of_authority(&ca, Some((&chain, P_521))).unwrap_err().to_string();
+    assert!(error.contains("not supported; use ECDSA (P-256 or P-384)"), "{error}");
     let error = Tls::of_authority(&ca, Some((&chain, &chain))).unwrap_err().to_string();
     assert!(error.contains("there is no private key"), "{error}");
 }

@@ -62,7 +62,10 @@ impl Tls {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
                 let key = private_key(key)?;
-                builder.with_client_auth_cert(certificates(chain)?, key).map_err(wrong)?
+                builder.with_client_auth_cert(certificates(chain)?, key).map_err(|error| match error {
+                    rustls::Error::General(_) => Error::Tls(pem::OF_OTHER_KIND.to_owned()),
+                    error => wrong(error),
+                })?
             }
         };
         Ok(Self { connector: Arc::new(config).into() })

@@ -196,7 +196,7 @@ fn configs(files: &TlsFiles) -> Result<Configs, TlsError> {
             TlsError::Mismatch { key: files.key.clone(), cert: files.cert.clone() }
         }
         // All that the certificate brings has been read by then: it is the kind of the key.
-        rustls::Error::General(_) => self::unusable(&files.key, &error),
+        rustls::Error::General(_) => self::unusable(&files.key, &crate::pem::OF_OTHER_KIND),
         error => unusable(error),
     })?;
     let mut http = other.clone();
