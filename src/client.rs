@@ -52,6 +52,9 @@
 //! ends: 10 s by default. Work that stops within that time never runs beside the next holder. The
 //! clock that counts goes on while the machine sleeps.
 //!
+//! A task that blocks its thread can keep the connection from asking, and then the lock is lost. Give such work to
+//! `spawn_blocking`, or to a runtime with several threads.
+//!
 //! Two things are left. A server that restarts has forgotten its promises. Work that cannot be stopped goes
 //! on. For both, send [`Guard::fencing_token`] along with what you write, and let the store refuse a token lower
 //! than the highest it has seen.
