@@ -178,7 +178,7 @@ async fn talk(io: Io, watch: &Watch, addr: SocketAddr, web: Web, login_by: Insta
 fn builder(keepalive: Keepalive, half_close: bool) -> Builder<TokioExecutor> {
     let ping = PING.min(keepalive.0 / 3);
     // One that answers nothing is given up after as much silence as on any other wire.
-    let answer = if keepalive.left().is_zero() { ping } else { keepalive.limit() - ping };
+    let answer = if keepalive.left().is_zero() { ping } else { keepalive.limit().saturating_sub(ping) };
     let mut builder = Builder::new(TokioExecutor::new());
     let mut http1 = builder.http1();
     // A client that has closed its side may still read: it is served, but does not wait.

@@ -17,8 +17,8 @@ use std::{
 
 use common::{
     Client, PATIENCE,
-    clients::{Kind, project},
     group::Group,
+    packages::{Kind, project},
     program::{PROGRAM, Program},
 };
 use getlockd::user::{Wanted, entry};
@@ -343,9 +343,10 @@ clients! {
 fn no_client_is_forgotten() {
     let known = BTreeSet::from(Kind::ALL.map(|kind| kind.language));
     for folder in ["clients", "tests/languages"] {
-        for entry in fs::read_dir(project(folder)).unwrap() {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            assert!(name.ends_with(".md") || known.contains(name.as_str()), "{folder}/{name}");
+        let entries = fs::read_dir(project(folder)).unwrap().map(|entry| entry.unwrap());
+        for entry in entries.filter(|entry| entry.file_type().unwrap().is_dir()) {
+            let name = entry.file_name().into_string().unwrap();
+            assert!(known.contains(name.as_str()), "{folder}/{name}");
         }
     }
 }

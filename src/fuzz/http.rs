@@ -72,7 +72,7 @@ impl Web {
         }
         sleep(LONG).await;
         let stats = self.hub.stats();
-        let left = (stats.connections, stats.table.locks, stats.table.waiters, self.hub.sessions());
+        let left = (stats.sessions, stats.table.locks, stats.table.waiters, self.hub.sessions());
         assert_eq!(left, (0, 0, 0, 0), "nothing is left behind");
     }
 

@@ -2,13 +2,13 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its own part")]
 
 pub mod caller;
-pub mod clients;
 pub mod dice;
 pub mod group;
 pub mod grpc;
 pub mod http;
 pub mod lease;
 pub mod mysql;
+pub mod packages;
 pub mod program;
 pub mod stub;
 pub mod tally;

@@ -17,7 +17,7 @@ mod server_cut_off;
 mod server_ends;
 mod speaker;
 mod stalled;
-mod told_before;
+mod told_first;
 
 use std::time::Duration;
 

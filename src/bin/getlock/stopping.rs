@@ -24,7 +24,7 @@ impl RunArgs {
 
     /// The time from SIGTERM to SIGKILL. `stop_within` is what the connection has; none promises nothing.
     pub(crate) fn kill_after(&self, stop_within: Option<Duration>) -> Duration {
-        let fitting = |all: Duration| all - KILL_TAKES.min(all / 5);
+        let fitting = |all: Duration| all.saturating_sub(KILL_TAKES.min(all / 5));
         self.kill_after.unwrap_or_else(|| stop_within.map_or(DEFAULT, fitting))
     }
 }
