@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -19,10 +20,33 @@ type conn struct {
 	asked   chan time.Duration // when each KEEPALIVE was sent that is not answered yet
 	stop    time.Duration      // StopWithin
 	promise promise            // of the last answer before the guard
+	closed  chan struct{}      // by Close
+	once    sync.Once
 }
 
 func newConn(stream net.Conn, stop time.Duration) *conn {
-	return &conn{Conn: stream, reader: bufio.NewReader(stream), asked: make(chan time.Duration, 16), stop: stop}
+	return &conn{Conn: stream, reader: bufio.NewReader(stream), asked: make(chan time.Duration, 16), stop: stop,
+		closed: make(chan struct{})}
+}
+
+// Close ends the connection, at once and for linger too.
+func (c *conn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// linger closes the connection in a moment to come, if nothing closes it before. Like watch it looks at the clock
+// each second.
+func (c *conn) linger(until time.Duration) {
+	for left := until - clock(); left > 0; left = until - clock() {
+		if left > time.Second {
+			left = time.Second
+		}
+		if !pause(c.closed, left) {
+			return
+		}
+	}
+	c.Close()
 }
 
 // promise is the answer to a KEEPALIVE: nobody else is granted what the session holds for left, from the moment
@@ -38,6 +62,14 @@ func (p promise) end(stop time.Duration) time.Duration {
 		stop = p.left / 5 * 2
 	}
 	return p.sent + p.left - stop
+}
+
+// over is when others can be granted the lock.
+func (p promise) over() time.Duration {
+	if p.left == 0 {
+		return never
+	}
+	return p.sent + p.left
 }
 
 // due is when the next question is to be sent.

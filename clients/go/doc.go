@@ -29,8 +29,9 @@
 // another may hold the lock soon.
 //
 // A Guard asks the server again and again how long its lock is safe. Its loss is told StopWithin before that
-// time is over, so the work can stop before another begins. The time for which a machine sleeps counts on
-// Linux; elsewhere it does not.
+// time is over, so the work can stop before another begins. The server frees a lock when its connection ends, so
+// that stays open, unused, until Release or until that time is over. The time for which a machine sleeps counts
+// on Linux; elsewhere it does not.
 //
 // A lost lock never comes back by itself: take it anew, with a new fencing token. While nothing is held, a wait
 // whose connection breaks connects again and queues again at the end, until its timeout is over.

@@ -13,11 +13,13 @@ type hold struct {
 	ctx    context.Context
 	cancel func(cause error)
 	hangUp func() // ends what is under way, when the lock is lost
+	leave  func() // in place of hangUp, when it is lost since its time is over
 	lost   chan struct{}
 	done   chan struct{} // closed at the loss and at the release
 
 	mu      sync.Mutex
 	end     time.Duration // when it counts as lost
+	over    time.Duration // when others can have it
 	trouble error         // the last attempt to put that off, if it failed
 	why     *Lost
 	freed   bool
@@ -25,7 +27,7 @@ type hold struct {
 
 func (h *hold) begin(ctx context.Context, name string, token int64, end time.Duration, hangUp func()) {
 	h.ctx, h.cancel = withCause(ctx)
-	h.name, h.token, h.end, h.hangUp = name, token, end, hangUp
+	h.name, h.token, h.end, h.hangUp, h.leave = name, token, end, hangUp, hangUp
 	h.lost, h.done = make(chan struct{}), make(chan struct{})
 }
 
@@ -67,12 +69,12 @@ func (h *hold) holds() bool {
 		if why == nil {
 			why = errNoAnswer
 		}
-		h.loses(why)
+		h.loses(why, h.leave)
 	}
 	return h.why == nil && !h.freed
 }
 
-func (h *hold) loses(why error) {
+func (h *hold) loses(why error, part func()) {
 	if h.why != nil || h.freed {
 		return
 	}
@@ -80,22 +82,22 @@ func (h *hold) loses(why error) {
 	close(h.lost)
 	close(h.done)
 	h.cancel(h.why)
-	h.hangUp()
+	part()
 }
 
 func (h *hold) lose(why error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.holds() // that the time is over was first, if it is
-	h.loses(why)
+	h.loses(why, h.hangUp)
 }
 
 // putOff moves the end, unless it has come already: what is lost stays lost.
-func (h *hold) putOff(end time.Duration) {
+func (h *hold) putOff(end, over time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.holds() {
-		h.end, h.trouble = end, nil
+		h.end, h.over, h.trouble = end, over, nil
 	}
 }
 
@@ -150,6 +152,8 @@ func newGuard(ctx context.Context, c *conn, name string, got grant) *Guard {
 	g := &Guard{session: got.session, conn: c, next: c.promise.due(), every: c.promise.left / 5}
 	g.parted = make(chan struct{})
 	g.begin(ctx, name, got.token, c.promise.end(c.stop), func() { c.Close() })
+	// The server frees the lock when its connection ends, so that stays open, unused, while the work stops.
+	g.over, g.leave = c.promise.over(), func() { go c.linger(g.over) }
 	go g.listen()
 	if g.every > 0 {
 		go g.watch(g.ask)
@@ -180,7 +184,7 @@ func (g *Guard) Release() error {
 
 // ask sends a question if one is due. If that fails, listen finds it out, or the time runs out.
 func (g *Guard) ask() time.Duration {
-	if now := clock(); now >= g.next {
+	if now := clock(); now >= g.next && g.Held() {
 		g.next = now + g.every
 		g.conn.ask(keepalive)
 	}
@@ -194,7 +198,7 @@ func (g *Guard) listen() {
 		if err == nil && isPromise(line) {
 			var p promise
 			if p, err = g.conn.promised(line); err == nil {
-				g.putOff(p.end(g.conn.stop))
+				g.putOff(p.end(g.conn.stop), p.over())
 				continue
 			}
 		}
@@ -206,6 +210,7 @@ func (g *Guard) listen() {
 			err = unexpected(line)
 		}
 		g.lose(err)
+		g.conn.Close() // which may have stayed open
 		return
 	}
 }

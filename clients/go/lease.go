@@ -360,7 +360,7 @@ func (l *Lease) renew(ctx context.Context) error {
 	var refused *Refused
 	switch {
 	case err == nil:
-		l.putOff(sent + l.ttl - l.stop)
+		l.putOff(sent+l.ttl-l.stop, sent+l.ttl)
 	case errors.As(err, &refused) && (refused.Symbol == "NotFound" || refused.Symbol == "InvalidToken"):
 		l.lose(err)
 	case l.calls.Err() == nil:

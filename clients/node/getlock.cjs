@@ -11,8 +11,10 @@
 //
 // Each guard has a connection of its own. While it holds the lock, the client asks the server again and again for how
 // long nobody else is granted it. `guard.lost` fires when the lock is lost, and also `stopWithin` seconds before such
-// a promise runs out without another. Work that blocks the event loop keeps the client from asking: a promise is for
-// 25 s by default, and a loop that is blocked for more than two fifths of it can lose the lock.
+// a promise runs out without another. The server frees a lock when its connection ends, so that connection stays open,
+// unused, until the work has stopped or the promise has run out. Work that blocks the event loop keeps the client
+// from asking: a promise is for 25 s by default, and a loop that is blocked for more than two fifths of it can lose
+// the lock.
 
 const http = require("node:http");
 const https = require("node:https");
@@ -170,6 +172,11 @@ class Connection {
     return this.#within(ANSWER_TIME, this.#ended);
   }
 
+  /** Nothing is sent or taken any more, and the process may end. The end of the connection is still noticed. */
+  leave() {
+    this.#socket.removeAllListeners("data").resume().unref();
+  }
+
   close() {
     this.fail(new Error("the connection was closed"));
   }
@@ -255,7 +262,7 @@ class Connection {
     }
     // A server that promises nothing leaves it to TCP to find a connection that was cut.
     const [until, every] = left > 0 ? [sent + left - stopWithin, left / 5] : [Infinity, Infinity];
-    this.promise = { sent, until, every };
+    this.promise = { sent, until, every, openUntil: sent + left };
     this.onsure?.(this.promise);
     resolve();
   }

@@ -143,12 +143,15 @@ function unless(signal, work, leave) {
  * A lock that is held. It is held by a wire: `ask` asks the server for more time, `free` resolves to whether the lock
  * was freed, `close` gives it up. The wire calls `onsure` with each promise of the server, and `onover` when the lock
  * is gone. A promise tells when it was asked for (`sent`), `until` when the lock surely is held, and how often to ask.
+ * If the lock is freed by the end of the wire, a promise also tells when others can have the lock (`openUntil`), and
+ * `leave` stops the use of the wire.
  */
 class Held {
   #losing = new AbortController();
   #wire;
   #until = Infinity;
   #every = Infinity;
+  #openUntil;
   #askAt = Infinity;
   #timer = null;
   #released = null;
@@ -191,7 +194,10 @@ class Held {
 
   async #free() {
     this.#look();
-    if (this.#isOver) return false;
+    if (this.#isOver) {
+      this.#end();
+      return false;
+    }
     const isFreed = await this.#wire.free();
     if (isFreed) this.#end();
     return isFreed;
@@ -200,14 +206,16 @@ class Held {
   #look() {
     if (this.#isOver || now() < this.#until) return;
     const others = `others may be granted ${shown(this.name)}`;
-    this.#lose(null, `no answer of the server came in time: ${others}. Stop, and take it anew`);
+    this.#lose(null, `no answer of the server came in time: ${others}. Stop, and take it anew`, this.#openUntil);
   }
 
   /** A promise that comes when the last one has run out does not bring the lock back. */
-  #extend({ sent, until, every }) {
+  #extend({ sent, until, every, openUntil }) {
     this.#look();
+    if (this.#isOver) return;
     this.#until = until;
     this.#every = every;
+    this.#openUntil = openUntil;
     this.#askAt = sent + every;
     this.#tick();
   }
@@ -225,16 +233,21 @@ class Held {
     if (isDue) this.#wire.ask();
   }
 
-  #lose(symbol, text) {
+  #lose(symbol, text, openUntil) {
     if (this.#isOver) return;
-    this.#end();
+    this.#end(openUntil);
     this.#losing.abort(new Lost(symbol, text));
   }
 
-  #end() {
+  /** Closes the wire: at once, or when others can have the lock if nobody has released it before. */
+  #end(openUntil = -Infinity) {
     this.#isOver = true;
     clearTimeout(this.#timer);
-    this.#wire.close();
+    const rest = openUntil - now();
+    if (this.#released || rest <= 0) return this.#wire.close();
+    this.#wire.leave();
+    const pause = Math.min(LOOK_EVERY, rest);
+    this.#timer = setTimeout(() => this.#end(openUntil), Math.max(1, pause * 1000)).unref();
   }
 }
 

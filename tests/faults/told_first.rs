@@ -246,6 +246,8 @@ async fn cut_and_wait(
         }
     };
     tokio::join!(late, healed, grants);
+    // What ended together with the last grant is seen, too.
+    sleep(LAG).await;
     (began, granted)
 }
 

@@ -15,9 +15,10 @@
  * WHEN A LOCK IS LOST. PHP does one thing at a time, so nothing can tell a script while it works: the script
  * asks, with held() or lost(). The server promises a lock for some time from each question on (`left`, 25 s by
  * default). A script that calls held() at least each fifth of that (5 s) is told of a loss before anybody else
- * is granted the lock, and `stopWithin` seconds earlier. A script that asks more rarely keeps its lock as long as
- * its connection lives. Its next question tells whether that was so, but it may be told late. Send the fencing
- * token with what you write, then a late write harms nobody.
+ * is granted the lock, and `stopWithin` seconds earlier. So that nobody is granted it in these seconds, the connection
+ * stays open until the guard is released or gone, or asked again when they are over. A script that asks more rarely
+ * keeps its lock as long as its connection lives. Its next question tells whether that was so, but it may be told
+ * late. Send the fencing token with what you write, then a late write harms nobody.
  *
  * WHEN A LOCK IS FREE. release(), the end of lock(), the end of the guard's last variable and the end of the
  * script free a lock at once, by exit() and a fatal error too, even if a child of the script still has the socket.
@@ -201,8 +202,8 @@ abstract class Hold
     /** Frees the lock. Throws if it had been lost. */
     abstract protected function free(): void;
 
-    /** Lets go of what belongs to the lock. */
-    abstract protected function close(): void;
+    /** Lets go of what belongs to the lock: at once, or as soon as the work needs no time to stop. */
+    abstract protected function close(bool $atOnce): void;
 
     /**
      * Whether the lock is held now. This asks the server if what it said last is old, and waits for its answer
@@ -216,9 +217,9 @@ abstract class Hold
     /** Why the lock is lost; null while it is held. This asks as held() does. Once set it stays. */
     final public function lost(): ?Lost
     {
-        if (!$this->lost && !$this->released && $this->isOurs()) {
+        if (!$this->released && $this->isOurs()) {
             try {
-                $this->confirm();
+                $this->lost ? $this->close(false) : $this->confirm();
             } catch (Broken | Refused $error) {
                 $this->lose($error);
             }
@@ -237,7 +238,7 @@ abstract class Hold
         } catch (Broken | Refused $error) {
             $this->lose($error);
         } finally {
-            $this->close();
+            $this->close(true);
         }
         return $this->released;
     }
@@ -267,7 +268,7 @@ abstract class Hold
         $symbol = $why instanceof Refused ? $why->symbol : null;
         $text = "the lock $this->name is lost ({$why->getMessage()}); others may have it: stop, and take it anew";
         $this->lost = new Lost($symbol, $text);
-        $this->close();
+        $this->close(false);
     }
 
     /** Makes the loss the first cause of an error that stays. PHP sets causes in constructors only. */
@@ -309,9 +310,9 @@ final class Guard extends Hold
         $this->connection->release($this->name);
     }
 
-    protected function close(): void
+    protected function close(bool $atOnce): void
     {
-        $this->connection->end();
+        $this->connection->end($atOnce);
     }
 }
 
@@ -375,6 +376,8 @@ final class Session
     private float $since = -INF;
     /** For how long from there on nobody else is granted what this session holds; 0 if there is no promise. */
     private float $left = ANSWER_TIME;
+    /** Until when a silent connection stays open: the server may be there still, and would free the lock at its end. */
+    private float $openUntil = -INF;
 
     public function __construct(private readonly Wire $wire, private readonly ?float $stopWithin)
     {
@@ -434,6 +437,7 @@ final class Session
             // It is the answer, or an error, which is thrown.
         }
         if ($this->asked !== null || !$this->isPromised()) {
+            $this->openUntil = $this->since + $this->left + Clock::STEP;
             throw new Broken('the server has not answered in time');
         }
     }
@@ -449,9 +453,11 @@ final class Session
         }
     }
 
-    public function end(): void
+    public function end(bool $atOnce = true): void
     {
-        $this->wire->end();
+        if ($atOnce || Clock::now() >= $this->openUntil) {
+            $this->wire->end();
+        }
     }
 
     /** One word, whatever is in it; no text can be a second line. */

@@ -228,7 +228,7 @@ final class Lease extends Hold
         }
     }
 
-    protected function close(): void
+    protected function close(bool $atOnce): void
     {
     }
 

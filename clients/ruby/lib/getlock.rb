@@ -19,8 +19,9 @@ require "timeout"
 # GetLock::NotGranted. If the lock is lost while the block runs, the block ends with GetLock::Lost.
 #
 # Each guard has a connection of its own, and a thread that asks the server how long the lock is safe. The
-# guard is lost `stop_within` seconds before that time is over, so that the work can stop in time. Ask `held?`
-# between steps, wait for `lost`, or let `on_lost` stop the work.
+# guard is lost `stop_within` seconds before that time is over, so that the work can stop in time. Until then, or
+# until the guard is released, its connection stays open. Ask `held?` between steps, wait for `lost`, or let `on_lost`
+# stop the work.
 #
 # A client may be shared by threads. A child made by `fork` has no part in the locks of its parent.
 class GetLock
@@ -200,15 +201,9 @@ class GetLock
 
     # Waits until it has happened, for at most `timeout` seconds. True if it has.
     def wait(timeout = nil)
-      timeout = Check.seconds(timeout, "timeout")
-      deadline = timeout && (Clock.now + timeout)
+      deadline = Clock.now + (Check.seconds(timeout, "timeout") || Check::FOREVER)
       @mutex.synchronize do
-        until @is_set
-          left = deadline && (deadline - Clock.now)
-          break if left && left <= 0
-
-          @condition.wait(@mutex, left)
-        end
+        @condition.wait(@mutex, [deadline - Clock.now, 0].max) until @is_set || Clock.now >= deadline
       end
       @is_set
     end
@@ -353,7 +348,10 @@ class GetLock
       super(name, fencing_token)
       @connection, @word = connection, word
       @session = connection.session
-      Background.run(name) { keep }
+      Background.run(name) do
+        keep
+        connection.linger unless @ended
+      end
     end
 
     private
@@ -370,7 +368,9 @@ class GetLock
 
     def rest(pause) = @connection.wait(pause)
 
-    def drop = @connection.close
+    # If time ran out, maybe only answers are missing: the end of the connection would free the lock for others at
+    # once, and the work has still to stop.
+    def drop = (@connection.close if @connection.safe?)
 
     def free
       return false unless @mutex.synchronize { current? && (@ended = true) }
@@ -474,11 +474,11 @@ class GetLock
     def initialize(stop_within)
       @stop_within = stop_within
       @asked = []
-      @ask_at = @stop_at = -Float::INFINITY
+      @ask_at = @stop_at = @end_at = -Float::INFINITY
       @left = nil
     end
 
-    attr_reader :ask_at, :stop_at
+    attr_reader :ask_at, :stop_at, :end_at
 
     def ask
       @asked << Clock.now
@@ -489,7 +489,8 @@ class GetLock
       since = @asked.shift or raise IOError, "the server answered a question that was not asked"
       check(left) unless @left
       @left = left.zero? ? Float::INFINITY : left # 0: the server promises nothing, and takes nothing back
-      @stop_at = @left.finite? ? since + @left - margin : @left
+      @end_at = since + @left
+      @stop_at = @left.finite? ? @end_at - margin : @left
       @ask_at = (@asked.last || since) + (@left / 5)
     end
 
@@ -578,6 +579,15 @@ class GetLock
 
     def wait(seconds) = @wire.wait([seconds, LONGEST_REST].min)
 
+    # Stays open until another thread closes it, or others can have the lock. Nothing that comes is heard.
+    def linger
+      @wire.await(@promise.end_at) { false }
+    rescue *BROKEN
+      nil
+    ensure
+      close
+    end
+
     private
 
     # True if it was an answer to KEEPALIVE.
@@ -654,20 +664,19 @@ class GetLock
       @unread.slice!(0..ending).chomp.force_encoding(Encoding::UTF_8).scrub
     end
 
-    def line(deadline)
-      loop do
-        line = next_line and return line
+    def line(deadline) = await(deadline) { next_line }
+
+    # Reads until the block finds something in what has come, and returns that.
+    def await(deadline)
+      until (found = yield)
         fill || wait_until(deadline)
       end
+      found
     end
 
     # All bytes up to the end of the stream, or as soon as the block says that they are enough.
     def read_all(deadline)
-      loop do
-        return @unread if yield(@unread)
-
-        fill || wait_until(deadline)
-      end
+      await(deadline) { yield(@unread) && @unread }
     rescue EOFError
       @unread
     end
@@ -688,21 +697,15 @@ class GetLock
     # Ends the connection for all who have a copy of it. Raises nothing.
     def close
       OPEN.delete(self)
-      return close_copy unless @pid == Process.pid
-
-      begin
-        @tcp&.shutdown
-      rescue SystemCallError, IOError
-        nil # it has ended already
-      end
+      shut_down if @pid == Process.pid
       close_copy
     end
 
-    # The server takes this for the end, and what it has sent before can still be read.
-    def half_close
-      @tcp&.shutdown(:WR)
+    # With :WR the server takes this for the end, and what it has sent before can still be read.
+    def shut_down(how = :RDWR)
+      @tcp&.shutdown(how)
     rescue SystemCallError, IOError
-      nil
+      nil # it has ended already
     end
 
     def close_copy
@@ -722,13 +725,10 @@ class GetLock
     # In a thread, since the system's resolver can neither be interrupted nor given a time.
     def resolve_name(host, port, deadline)
       thread = Background.run("the address of #{host}") do
+        Thread.current.report_on_exception = false # it is raised here
         Addrinfo.getaddrinfo(host, port, nil, :STREAM)
-      rescue SocketError => e
-        e
       end
-      raise Errno::ETIMEDOUT, "the address of #{host}" unless thread.join([deadline - Clock.now, 0].max)
-
-      thread.value.is_a?(SocketError) ? raise(thread.value) : thread.value
+      thread.join([deadline - Clock.now, 0].max)&.value || raise(Errno::ETIMEDOUT, "the address of #{host}")
     end
 
     # Each address has its share of the time.

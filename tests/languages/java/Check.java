@@ -34,6 +34,10 @@ final class Check {
     }
 
     static double secondsSince(long nanos) {
-        return (System.nanoTime() - nanos) / 1e9;
+        return seconds(nanos, System.nanoTime());
+    }
+
+    static double seconds(long from, long to) {
+        return (to - from) / 1e9;
     }
 }

@@ -67,6 +67,7 @@ public class Steps {
         step("wrong-arguments", Steps::wrongArguments);
         step("told-in-time", Steps::toldInTime);
         step("held-in-time", Steps::heldInTime);
+        step("open-to-the-end", Steps::openToTheEnd);
         step("late-grant", Steps::lateGrant);
         step("questions-in-a-wait", Steps::questionsInAWait);
         step("lease", Steps::lease);
@@ -309,7 +310,6 @@ public class Steps {
     }
 
     static void endedAsGranted() throws Exception {
-        int ended = 0;
         for (int i = 0; i < 20; i++) {
             other.take("as-granted");
             var wait = new Work<>(() -> locks.lock("as-granted", GetLock.FOREVER, Guard::session));
@@ -321,11 +321,10 @@ public class Steps {
             try {
                 wait.result();
             } catch (InterruptedException interrupted) {
-                ended++;
+                // Either may come first.
             }
             Check.inTime("a free lock", () -> eye.isFree("as-granted"));
         }
-        Check.that(ended > 0, "the wait was ended sometimes");
     }
 
     static void endedWhileHolding() throws Exception {
@@ -466,6 +465,32 @@ public class Steps {
             Check.inTime("a second after it", () -> Check.secondsSince(third.get()) > 1);
             Check.that(!guard.held(), "the second is over");
             Check.that(guard.why().isPresent(), "it tells why");
+        }
+    }
+
+    static void openToTheEnd() throws Exception {
+        double late = closedAfterLoss(stub -> Check.inTime("a closed connection", () -> stub.closed.get() == 1));
+        Check.that(late > 0.9, "it stays open while the body goes on; it is closed " + late + " s after the question");
+        double soon = closedAfterLoss(stub -> {});
+        Check.that(soon < 0.9, "it is closed at the body's end, not " + soon + " s after the question");
+    }
+
+    /** What a body does that has lost its lock. */
+    interface Rest {
+        void run(Stub stub) throws Exception;
+    }
+
+    /** When the stub sees the end of the connection, in seconds from the third question on. */
+    static double closedAfterLoss(Rest rest) throws Exception {
+        var third = new AtomicLong();
+        try (Stub stub = promising(1, 0, third)) {
+            Check.thrown(Lost.class, () -> new GetLock("127.0.0.1", stub.port()).lock("open", SOON, guard -> {
+                guard.lost().get(20, TimeUnit.SECONDS);
+                rest.run(stub);
+                return null;
+            }));
+            Check.inTime("a closed connection", () -> stub.closed.get() == 1);
+            return Check.seconds(third.get(), stub.closedAt.get());
         }
     }
 

@@ -6,6 +6,7 @@ import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 
 /** A server that answers as a step wants it to. */
 final class Stub implements AutoCloseable {
@@ -16,6 +17,8 @@ final class Stub implements AutoCloseable {
 
     final AtomicInteger connections = new AtomicInteger();
     final AtomicInteger closed = new AtomicInteger();
+    /** When the last connection ended. */
+    final AtomicLong closedAt = new AtomicLong();
     private final ServerSocket server;
     private final Service service;
 
@@ -47,6 +50,7 @@ final class Stub implements AutoCloseable {
         } catch (Exception gone) {
             // The client has closed it.
         } finally {
+            closedAt.set(System.nanoTime());
             closed.incrementAndGet();
         }
     }

@@ -94,6 +94,7 @@ export class Stub {
   connections = 0;
   open = 0;
   questions = []; // when each KEEPALIVE arrived
+  ends = []; // when each connection ended
 
   static async start(answers) {
     const stub = new Stub();
@@ -107,7 +108,10 @@ export class Stub {
   #serve(socket, answers) {
     this.connections++;
     this.open++;
-    socket.on("close", () => this.open--);
+    socket.on("close", () => {
+      this.open--;
+      this.ends.push(performance.now());
+    });
     socket.on("error", () => {});
     let unread = "";
     socket.setEncoding("utf8").on("data", async (text) => {

@@ -313,6 +313,14 @@ const steps = {
     stub.close();
   },
 
+  async "open-to-the-end"() {
+    const goesOn = (stub) => until("the connection is closed", () => stub.open === 0);
+    const late = await closedAfterLoss("open-to-the-end", goesOn);
+    assert.ok(late > 900, `closed ${late} ms after the third question, and the body goes on`);
+    const soon = await closedAfterLoss("open-to-the-end", () => {});
+    assert.ok(soon < 900, `closed ${soon} ms after the third question, and the body has ended before`);
+  },
+
   async "late-grant"() {
     const once = (stub) => (stub.questions.length === 1 ? "KEEPALIVE left=1.000" : undefined);
     const stub = await Stub.start({ KEEPALIVE: once, GET_LOCK: () => sleep(800, "1") });
@@ -392,6 +400,19 @@ const steps = {
 };
 
 const threeTimes = (stub) => (stub.questions.length <= 3 ? "KEEPALIVE left=1.000" : undefined);
+
+/** When the connection ends, in ms from the third question on. After the loss the body goes on with `rest`. */
+async function closedAfterLoss(name, rest) {
+  const stub = await Stub.start({ KEEPALIVE: threeTimes });
+  const error = await ended(new GetLock({ port: stub.port }).lock(name, async (guard) => {
+    await fired(guard.lost);
+    await rest(stub);
+  }));
+  assert.ok(error instanceof Lost);
+  await until("the connection is closed", () => stub.open === 0);
+  stub.close();
+  return stub.ends[0] - stub.questions[2];
+}
 
 /** Somebody ends a wait by its session's number. */
 async function waitEnds(name, command, symbol) {

@@ -15,6 +15,7 @@ function told_in_time(Stage $stage): void
     $lost = await('lost', fn () => $guard->lost());
     expect(seconds() < $heard + 1, 'lost in time');
     same(null, $lost->symbol, 'the symbol');
+    expect(!$guard->release(), 'it is released');
     $stub->told('closed');
 }
 
@@ -33,6 +34,32 @@ function held_in_time(Stage $stage): void
     }));
     $locks = new GetLock(port: $stub->port, stopWithin: 0.8);
     raises(InvalidArgumentException::class, fn () => $locks->acquire('php-held'));
+}
+
+function open_to_the_end(Stage $stage): void
+{
+    // After the loss the body goes on and asks, goes on and does not ask, or ends.
+    foreach (['asks', 'works', 'ends'] as $deed) {
+        $stub = line_stub(fn (int $question) => $question <= 3);
+        $heard = $ended = 0.0;
+        $body = function (Guard $guard) use ($stub, $deed, &$heard, &$ended) {
+            for ($question = 1; $question <= 3; $question++) {
+                $question === 1 || usleep(250_000); // so long that the client asks again
+                expect($guard->held(), 'it is held');
+                $heard = $stub->told('question');
+            }
+            await('lost', fn () => !$guard->held());
+            while ($deed !== 'ends' && seconds() < $heard + 1.1) {
+                usleep(5000);
+                expect($deed === 'works' || !$guard->held(), 'it is lost for good');
+            }
+            $ended = seconds();
+        };
+        raises(Lost::class, fn () => (new GetLock(port: $stub->port))->lock('php-open', 5, $body));
+        $closed = $stub->told('closed');
+        expect($deed !== 'asks' || $closed > $heard + 0.8, 'closed before the second is over');
+        same($deed === 'asks', $closed < $ended, 'closed before the body ends');
+    }
 }
 
 function late_grant(Stage $stage): void

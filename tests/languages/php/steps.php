@@ -13,8 +13,8 @@ const STEPS = [
     'body-result', 'shared', 'refused', 'server-away', 'killed-waiting', 'interrupted-waiting', 'lost-in-the-body',
     'lost-and-raised', 'release-after-loss', 'guard-as-block', 'ended-while-waiting', 'ended-as-granted',
     'ended-while-holding', 'fork-leaves', 'fork-exits', 'fork-outlives', 'close-on-exec', 'forever', 'wrong-timeouts',
-    'wrong-arguments', 'told-in-time', 'held-in-time', 'late-grant', 'questions-in-a-wait', 'lease',
-    'lease-not-granted', 'lease-lost', 'lease-in-time',
+    'wrong-arguments', 'told-in-time', 'held-in-time', 'open-to-the-end', 'late-grant', 'questions-in-a-wait',
+    'lease', 'lease-not-granted', 'lease-lost', 'lease-in-time',
 ];
 
 const NOT_IN_PHP = [

@@ -142,7 +142,7 @@ class LineStub(Stub):
     def __init__(self, answers, grant_after=0.0):
         super().__init__()
         self._answers, self._grant_after = answers, grant_after
-        self.asked, self.closed = [], threading.Event()
+        self.asked, self.closed, self.closed_at = [], threading.Event(), None
 
     def serve(self, one):
         try:
@@ -151,6 +151,7 @@ class LineStub(Stub):
                 if answer:
                     one.sendall(answer.encode() + b"\n")
         finally:
+            self.closed_at = time.monotonic()
             self.closed.set()
 
     def _answer(self, word):

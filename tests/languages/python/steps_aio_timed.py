@@ -36,6 +36,30 @@ async def held_in_time(world):
         assert not guard.held()
 
 
+async def open_to_the_end(world):
+    for stays in True, False:
+        with LineStub(answers=3) as stub:
+            with raises(Lost):
+                async with GetLock(port=stub.port).lock("open"):
+                    with raises(asyncio.CancelledError):
+                        await asyncio.sleep(20)
+                    if stays:
+                        await soon(stub.closed.is_set, "the body goes on; the end of the second")
+                        assert stub.closed_at - stub.asked[2] > 0.8
+            await soon(stub.closed.is_set, "the end of the connection")
+    # Of a guard that is dropped, or released, too.
+    for is_dropped in True, False:
+        with LineStub(answers=3) as stub:
+            guard = await GetLock(port=stub.port).acquire("open")
+            await asyncio.wait_for(guard.lost.wait(), 20)
+            assert not stub.closed.is_set()
+            if is_dropped:
+                del guard
+            else:
+                assert await guard.release() is False
+            await soon(stub.closed.is_set, "the end of the connection")
+
+
 async def late_grant(world):
     with LineStub(answers=1, grant_after=1.2) as stub:
         with raises(OSError) as seen:
@@ -98,5 +122,5 @@ async def lease_in_time(world):
                 assert taken.lost.is_set() and not taken.held() and taken.why.symbol is None
 
 
-STEPS = [told_in_time, held_in_time, late_grant, questions_in_a_wait]
+STEPS = [told_in_time, held_in_time, open_to_the_end, late_grant, questions_in_a_wait]
 STEPS += [lease, lease_not_granted, lease_lost, lease_in_time]

@@ -34,6 +34,25 @@ def held_in_time(world):
         assert not guard.held()
 
 
+def open_to_the_end(world):
+    for stays in True, False:
+        with LineStub(answers=3) as stub:
+            with raises(Lost):
+                with GetLock(port=stub.port).lock("open") as guard:
+                    assert guard.lost.wait(20)
+                    if stays:
+                        assert stub.closed.wait(20), "the body goes on, and the second has an end"
+                        assert stub.closed_at - stub.asked[2] > 0.8
+            assert stub.closed.wait(20)
+    # Of a guard that is dropped, or released, too.
+    for end in (lambda held: held.pop()), (lambda held: held[0].release()):
+        with LineStub(answers=3) as stub:
+            held = [GetLock(port=stub.port).acquire("open")]
+            assert held[0].lost.wait(20) and not stub.closed.is_set()
+            end(held)
+            assert stub.closed.wait(20)
+
+
 def late_grant(world):
     with LineStub(answers=1, grant_after=1.2) as stub:
         with raises(OSError) as seen:
@@ -94,5 +113,5 @@ def lease_in_time(world):
                 assert not taken.held() and taken.why.symbol is None
 
 
-STEPS = [told_in_time, held_in_time, late_grant, questions_in_a_wait]
+STEPS = [told_in_time, held_in_time, open_to_the_end, late_grant, questions_in_a_wait]
 STEPS += [lease, lease_not_granted, lease_lost, lease_in_time]

@@ -14,7 +14,7 @@ module Deadlines
     check since < 1, "it is told #{since} s after the third question"
     check since > 0.3, "it is told too early, #{since} s after the third question"
     equal [guard.held?, guard.why.symbol, guard.release], [false, nil, false], "held?, why and release"
-    eventually("the connection is closed") { stub.closed == 1 }
+    eventually("the connection is closed") { stub.closed.size == 1 }
   end
 
   def held_in_time(name)
@@ -28,6 +28,21 @@ module Deadlines
     check error_of(ArgumentError) { too_long.acquire(name) }.message.include?("0.8"), "stop_within is refused"
   end
 
+  def open_to_the_end(name)
+    [true, false].each do |stays|
+      stub = silent_after_three
+      error_of(GetLock::Lost) do
+        GetLock.new("127.0.0.1", stub.port).lock(name) do |guard|
+          check guard.lost.wait(Scene::PATIENCE), "it is told"
+          check stub.closed.empty?, "it is open"
+          eventually("the second has an end") { stub.closed.any? } if stays
+        end
+      end
+      since = eventually("the connection is closed") { stub.closed.first } - stub.asked.fetch(2)
+      check since > 0.8, "it is closed #{since} s after the third question" if stays
+    end
+  end
+
   # Each connection is answered one question.
   def late_grant(name)
     stub = Scene::LineStub.new(delay: 1.2) { |number| 1.0 if number == 1 }
@@ -36,7 +51,7 @@ module Deadlines
     error = error_of(StandardError) { locks.lock(name, timeout: 1.5) { has_run = true } }
     check GetLock::BROKEN.any? { |kind| error.is_a?(kind) }, "#{error.inspect} is among BROKEN"
     check !has_run, "the body must not run"
-    eventually("the connection is closed") { stub.closed.positive? }
+    eventually("the connection is closed") { stub.closed.any? }
     stub = Scene::LineStub.new(delay: 1.2) { 1.0 }
     equal GetLock.new("127.0.0.1", stub.port).lock(name) { :done }, :done, "if it is asked again and answered"
   end

@@ -120,14 +120,14 @@ module Scene
   end
 
   # Grants every lock, after `delay`. The block is asked for the `left` of each question of a connection, by its
-  # number; nil does not answer it.
+  # number; nil does not answer it. `asked` and `closed` are the moments of questions and of ended connections.
   class LineStub < Stub
     attr_reader :asked, :closed
 
     def initialize(delay: 0, &left)
       @delay, @left = delay, left
       @asked = []
-      @closed = 0
+      @closed = []
       super()
     end
 
@@ -144,7 +144,7 @@ module Scene
         end
       end
     ensure
-      @closed += 1
+      @closed << Scene.now
     end
 
     def question(socket, number)

@@ -18,8 +18,8 @@ class Steps
     acquire try-lock nothing-is-no-block not-granted body-needs-the-lock decorator-needs-the-lock body-result shared
     refused server-away killed-waiting interrupted-waiting lost-in-the-body lost-and-raised release-after-loss
     guard-as-block ended-while-waiting ended-as-granted ended-while-holding fork-leaves fork-exits fork-outlives
-    close-on-exec forever wrong-timeouts wrong-arguments told-in-time held-in-time late-grant questions-in-a-wait
-    lease lease-not-granted lease-lost lease-in-time
+    close-on-exec forever wrong-timeouts wrong-arguments told-in-time held-in-time open-to-the-end late-grant
+    questions-in-a-wait lease lease-not-granted lease-lost lease-in-time
   ].freeze
   DO_NOT_APPLY = { "decorator-needs-the-lock" => "a block does this" }.freeze
 

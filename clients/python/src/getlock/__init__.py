@@ -10,6 +10,7 @@
 The block does not run without the lock: `NotGranted` is raised if others hold it for longer than `timeout`.
 A block whose lock was lost ends with `Lost`. Each guard has a connection of its own, and a thread that asks
 the server for how long the lock is promised. Without an answer the lock is lost in time, by this machine's clock.
+The connection then stays open while the block stops, but no longer than the lock was promised.
 """
 from __future__ import annotations
 
@@ -116,7 +117,7 @@ class _Watch(Keeper):
             with Selector() as selector:
                 selector.register(self._connection.socket, selectors.EVENT_READ)
                 while not self.has_ended:
-                    selector.select(self.term.nap())
+                    selector.select(self.term.rest() if self.lost.is_set() else self.term.nap())
                     with self._alone:  # TLS cannot be read and written at once.
                         if not self.has_ended:
                             self._look()
@@ -127,12 +128,17 @@ class _Watch(Keeper):
 
     def _look(self) -> None:
         try:
-            while self.why() is None:  # An answer that comes too late is worth nothing.
-                self._talk.hear(self._connection.receive_now())
+            while self.term.rest():
+                data = self._connection.receive_now()
+                if self.why() is None or not data:  # An answer that comes too late is worth nothing.
+                    self._talk.hear(data)
         except NOTHING_YET:
             pass
         why = self.why()
-        if why is not None:
+        if why is not None and self.term.rest():
+            # Maybe only the answers are missing. At the end of the connection the server would free the lock at once.
+            self.lost.set()
+        elif why is not None:
             self.lose(why)
         elif self.term.is_due():
             with Quietly():

@@ -7,7 +7,6 @@ import selectors
 import socket
 import ssl
 import threading
-import warnings
 import weakref
 from types import TracebackType
 from typing import Any, Callable, Generic, Optional, Type, TypeVar, cast
@@ -194,7 +193,7 @@ class Keeper(_shared.Keeper):
         """Nobody can release the lock any more."""
         if self.is_ours() and not self.has_ended:
             self.drop()
-            warnings.warn(f"the guard of {self.name!r} was dropped, so the lock is free; release it", ResourceWarning)
+            self.warn()
 
     def drop(self) -> None:
         """Frees the lock without a wait."""

@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+import warnings
 import weakref
 from collections import deque
 from typing import Callable, Deque, Optional, TypeVar
@@ -180,7 +181,7 @@ class Term:
     """
 
     def __init__(self, stop_within: Optional[float], margin: float, every: float) -> None:
-        self.limit = self.question_at = -math.inf
+        self.limit = self.promised_until = self.question_at = -math.inf
         self._stop_within, self._margin, self._every = stop_within, margin, every
         self._left = 0.0
         self._asked: Deque[float] = deque()
@@ -208,10 +209,11 @@ class Term:
             return
         asked = self._asked.popleft()
         if left == 0:  # The server promises nothing, so nothing can run out.
-            self.limit = self.question_at = math.inf
+            self.limit = self.promised_until = self.question_at = math.inf
             return
         self._left = left
         self.limit = asked + self._time_of(left)
+        self.promised_until = asked + left
         self.question_at = asked + left * self._every
 
     def ask_again(self) -> None:
@@ -231,7 +233,15 @@ class Term:
 
     def nap(self) -> float:
         """How long there is nothing to do."""
-        return min(LONGEST_NAP, max(0.0, min(self.limit, self.question_at) - clock()))
+        return self._nap_until(min(self.limit, self.question_at))
+
+    def rest(self) -> float:
+        """As `nap`, for a lock that is lost already: until others can have it. From then on it is 0."""
+        return self._nap_until(self.promised_until)
+
+    @staticmethod
+    def _nap_until(moment: float) -> float:
+        return min(LONGEST_NAP, max(0.0, moment - clock()))
 
 
 class Keeper:
@@ -254,6 +264,11 @@ class Keeper:
 
     def is_held(self) -> bool:
         return self.is_ours() and not self.has_ended and self.why() is None
+
+    def warn(self) -> None:
+        """Of a guard that was dropped."""
+        if self._why is None:
+            warnings.warn(f"the guard of {self.name!r} was dropped, so the lock is free; release it", ResourceWarning)
 
     def check_entry(self) -> None:
         """No block begins without the lock."""

@@ -8,7 +8,6 @@ import inspect
 import math
 import socket
 import ssl
-import warnings
 import weakref
 from types import TracebackType
 from typing import Any, Awaitable, Callable, Coroutine, Generic, List, Optional, Protocol, Type, TypeVar, cast
@@ -186,7 +185,7 @@ class Keeper(_shared.Keeper):
             return
         why = self.why()
         if why is not None:
-            self.lose(why)
+            self.expire(why)
             return
         if self.term.is_due() and not self._is_releasing:
             self.ask()
@@ -217,6 +216,15 @@ class Keeper(_shared.Keeper):
         if not self.has_ended:
             self._why = self._why or Lost.by(error)
             self.end()
+            self.tell()
+
+    def expire(self, why: Lost) -> None:
+        """Is called when the time is over."""
+        self.lose(why)
+
+    def tell(self) -> None:
+        """Once, however often the lock is found lost."""
+        if not self.lost.is_set():
             self.lost.set()
             if self._block and not self._is_releasing:
                 self._has_cancelled = self._block.cancel()
@@ -233,7 +241,7 @@ class Keeper(_shared.Keeper):
         if self.is_ours() and not self.has_ended:
             with contextlib.suppress(RuntimeError):  # The loop is closed, and so are its connections.
                 self._loop.call_soon_threadsafe(self.drop)
-            warnings.warn(f"the guard of {self.name!r} was dropped, so the lock is free; release it", ResourceWarning)
+            self.warn()
 
     def drop(self) -> None:
         self.end()

@@ -7,7 +7,8 @@
 The block does not run without the lock: `NotGranted` is raised if others hold it for longer than `timeout`.
 A block whose lock is lost is cancelled there and then, as by `asyncio.timeout`, and ends with `Lost`. Each guard
 has a connection of its own, on which the event loop asks the server for how long the lock is promised. Code that
-holds up the loop holds up these questions too: the lock is lost if no answer comes in time.
+holds up the loop holds up these questions too: the lock is lost if no answer comes in time. The connection then
+stays open while the block stops, but no longer than the lock was promised.
 """
 from __future__ import annotations
 
@@ -108,9 +109,8 @@ class _Watch(Keeper):
         """The next line is an answer, or the reason of the end, or the end."""
         if self.has_ended:
             return
-        why = self.why()  # An answer that comes too late is worth nothing.
-        if why is not None:
-            self.lose(why)
+        if self.why() is not None and data:  # An answer that comes too late is worth nothing.
+            self.tick()
             return
         try:
             self._talk.hear(data)
@@ -119,6 +119,15 @@ class _Watch(Keeper):
         else:
             if self._talk.is_released:
                 self.end()
+
+    def expire(self, why: Lost) -> None:
+        """Maybe only the answers are missing. At the end of the connection the server would free the lock at once."""
+        rest = self.term.rest()
+        if self._is_releasing or not rest:
+            self.lose(why)
+        else:
+            self.tell()
+            self._timer = self._loop.call_later(rest, self.tick)
 
     def ask(self) -> None:
         self._connection.send(self._talk.question())

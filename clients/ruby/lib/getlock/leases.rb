@@ -303,7 +303,7 @@ class GetLock
     def close = @wire.close
 
     # The server sees the end of the requests, and forgets one that waits.
-    def hang_up = @wire.half_close
+    def hang_up = @wire.shut_down(:WR)
 
     private
 

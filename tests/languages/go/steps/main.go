@@ -41,6 +41,7 @@ var steps = []struct {
 	{"wrong-arguments", wrongArguments, ""},
 	{"told-in-time", toldInTime, ""},
 	{"held-in-time", heldInTime, ""},
+	{"open-to-the-end", openToTheEnd, ""},
 	{"late-grant", lateGrant, ""},
 	{"questions-in-a-wait", questionsInAWait, ""},
 	{"lease", lease, ""},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"net"
 	"strings"
@@ -17,14 +18,14 @@ type stub struct {
 	grantAfter time.Duration // how long GET_LOCK waits
 	inTheWait  bool          // the first promise comes while GET_LOCK waits
 	promised   chan time.Time
-	closed     chan struct{} // a connection has ended
+	closed     chan time.Time // when a connection has ended
 }
 
 func (b stub) start() *stub {
 	var err error
 	b.Listener, err = net.Listen("tcp", "127.0.0.1:0")
 	check(err == nil, "%v", err)
-	b.promised, b.closed = make(chan time.Time, 100), make(chan struct{}, 100)
+	b.promised, b.closed = make(chan time.Time, 100), make(chan time.Time, 100)
 	go func() {
 		for {
 			conn, err := b.Accept()
@@ -40,7 +41,7 @@ func (b stub) start() *stub {
 func (b *stub) serve(conn net.Conn) {
 	defer func() {
 		conn.Close()
-		b.closed <- struct{}{}
+		b.closed <- time.Now()
 	}()
 	left, saved := b.promises, 0
 	say := func(line string) { conn.Write([]byte(line + "\n")) }
@@ -116,6 +117,30 @@ func heldInTime(s *stage) {
 	check(guard.Held(), "it is lost too early: %v", guard.Err())
 	time.Sleep(time.Until(third.Add(time.Second)))
 	check(!guard.Held(), "it is held after its time")
+}
+
+func openToTheEnd(s *stage) {
+	// after is when the connection ends, from the third question on. The lost body returns what rest does.
+	after := func(rest func(*stub) time.Time) time.Duration {
+		server := stub{promises: 3}.start()
+		defer server.Close()
+		var third, closed time.Time
+		err := server.locks().Lock(ctx, s.name, 0, func(_ context.Context, guard *getlock.Guard) error {
+			third = server.third()
+			within("the loss is told", guard.Lost())
+			closed = rest(server)
+			return nil
+		})
+		check(isLost(err, ""), "%v", err)
+		if closed.IsZero() {
+			closed = within("the connection is closed", server.closed)
+		}
+		return closed.Sub(third)
+	}
+	late := after(func(server *stub) time.Time { return within("the connection is closed", server.closed) })
+	check(late > 900*time.Millisecond, "closed %v after the third question, and the body goes on", late)
+	soon := after(func(*stub) time.Time { return time.Time{} })
+	check(soon < 900*time.Millisecond, "closed %v after the third question, and the body has ended before", soon)
 }
 
 func lateGrant(s *stage) {

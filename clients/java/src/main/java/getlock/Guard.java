@@ -54,4 +54,15 @@ public final class Guard extends Hold {
     void stop() {
         connection.cut();
     }
+
+    /**
+     * The server frees the lock when its connection ends. So that stays open, unused, while the work stops, but not
+     * for longer than others are kept from the lock.
+     */
+    @Override
+    void leave() {
+        long left = term().safe();
+        if (left == 0) stop();
+        else if (!connection.ended().isDone()) Background.after(Math.min(left, LONGEST_PAUSE), this::leave);
+    }
 }

@@ -18,7 +18,7 @@ import java.util.concurrent.TimeUnit;
  */
 public abstract sealed class Hold implements AutoCloseable permits Guard, Lease {
     /** After a suspension of the machine, a loss is told at the latest when so much time has passed. */
-    private static final long LONGEST_PAUSE = TimeUnit.SECONDS.toNanos(1);
+    static final long LONGEST_PAUSE = TimeUnit.SECONDS.toNanos(1);
 
     private static final long SHORTEST_PAUSE = TimeUnit.MILLISECONDS.toNanos(1);
 
@@ -74,7 +74,7 @@ public abstract sealed class Hold implements AutoCloseable permits Guard, Lease 
      */
     public final boolean held() {
         if (isReleasing || end.isDone()) return false;
-        if (term.isOver()) lose(late());
+        if (term.isOver()) runOut();
         return !end.isDone();
     }
 
@@ -85,7 +85,9 @@ public abstract sealed class Hold implements AutoCloseable permits Guard, Lease 
      */
     public final boolean release() {
         if (held() && isFirstRelease()) free();
-        return end.join();
+        boolean wasHeld = end.join();
+        if (!wasHeld) stop(); // a loss may have left a connection open
+        return wasHeld;
     }
 
     /**
@@ -107,6 +109,11 @@ public abstract sealed class Hold implements AutoCloseable permits Guard, Lease 
 
     /** Ends all connections: the lock is freed or lost. */
     abstract void stop();
+
+    /** The lock is lost since its time is over. If its connection has to stay open, {@link #stop} may come later. */
+    void leave() {
+        stop();
+    }
 
     /** Starts to keep the lock, which happens in the background. */
     void start() {
@@ -130,10 +137,18 @@ public abstract sealed class Hold implements AutoCloseable permits Guard, Lease 
     }
 
     final void lose(Exception reason) {
+        lose(reason, this::stop);
+    }
+
+    private void runOut() {
+        lose(new IOException("the server has not answered in time"), this::leave);
+    }
+
+    private void lose(Exception reason, Runnable parting) {
         if (end.isDone()) return;
         Lost lost = new Lost(name, reason);
         if (!ends(false, lost)) return;
-        stop();
+        parting.run();
         signal.fire(lost);
     }
 
@@ -164,13 +179,9 @@ public abstract sealed class Hold implements AutoCloseable permits Guard, Lease 
     }
 
     private long pauseAfterLook() {
-        if (term.isOver()) lose(late());
+        if (term.isOver()) runOut();
         else if (isReleasing && Clock.since(releasedAt) > Wire.ANSWER_TIME) lose(unanswered());
         return end.isDone() ? 0 : Math.min(keep(), term.left());
-    }
-
-    private static IOException late() {
-        return new IOException("the server has not answered in time");
     }
 
     private static IOException unanswered() {

@@ -57,6 +57,11 @@ final class Term {
         return length == Long.MAX_VALUE ? length : Math.max(0, length - Clock.since(sentAt));
     }
 
+    /** Until others can have the lock, in nanoseconds. */
+    synchronized long safe() {
+        return Math.max(0, promised + Clock.GRAIN - Clock.since(sentAt));
+    }
+
     /** For how long an answer is worth waiting for, if it is known how long a promise is. */
     synchronized long patience(long otherwise) {
         return length > 0 && length != Long.MAX_VALUE ? length : otherwise;
