@@ -10,6 +10,7 @@ use std::{
 use getlockd::{
     config::{Cli, Config, LogFormat, NotServing, Task},
     invite::invite,
+    log::Few,
     ping,
     server::{Reloader, Server, check},
     systemd,
@@ -20,6 +21,7 @@ use tokio::{
     sync::oneshot,
 };
 use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 fn main() -> ExitCode {
     match Cli::read(std::env::args_os()) {
@@ -49,7 +51,9 @@ fn run(config: &Config) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
-    let _log = log_to_stderr(config);
+    let log = log_to_stderr(config);
+    let few = log.few.clone();
+    tokio::spawn(async move { few.tell_each_second().await });
     // Before anything listens, so that a signal never finds its default action.
     let mut signals = Signals::new()?;
     let server = Server::bind(config)?;
@@ -107,16 +111,30 @@ fn reload(reloader: &Reloader) {
     }
 }
 
-/// A log that cannot be written loses lines; it never stops the server. Dropping the guard flushes.
-fn log_to_stderr(config: &Config) -> WorkerGuard {
-    let (writer, guard) = tracing_appender::non_blocking(stderr());
-    let log = tracing_subscriber::fmt().with_max_level(config.log_level).with_writer(writer);
-    match config.log_format {
-        LogFormat::Text => log.with_ansi(stderr().is_terminal()).init(),
-        // The innermost span, which is all there is, and each field where a query finds it.
-        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
+/// What is written when the program ends: what was not written before, and what still waits to be.
+struct Log {
+    few: Few,
+    _flush: WorkerGuard,
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.few.tell();
     }
-    guard
+}
+
+/// A log that cannot be written loses lines; it never stops the server.
+fn log_to_stderr(config: &Config) -> Log {
+    let (writer, flush) = tracing_appender::non_blocking(stderr());
+    let few = Few::default();
+    let log = tracing_subscriber::registry().with(config.log_level.targets()).with(few.clone());
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    match config.log_format {
+        LogFormat::Text => log.with(lines.with_ansi(stderr().is_terminal())).init(),
+        // The innermost span, which is all there is, and each field where a query finds it.
+        LogFormat::Json => log.with(lines.json().flatten_event(true).with_span_list(false)).init(),
+    }
+    Log { few, _flush: flush }
 }
 
 fn exit<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {

@@ -51,6 +51,7 @@ fn a_bad_flag_is_one_line_that_says_what_would_be_right() {
         (&["--tls-cert", "a", "--tls-key", "b", "--tls", "off"], "required, optional"),
         (&["--drain", "-1"], "10s, 500ms or 2m"),
         (&["--log-level", "loud"], "error, warn, info"),
+        (&["--log-level", "info,h2"], "info,h2=warn"),
         (&["--log-format", "xml"], "text, json"),
         (&["--mysql", "0.0.0.0:0"], "give --users FILE, or say --open"),
         (&["check", "--mysql", "0.0.0.0:0"], "give --users FILE, or say --open"),

@@ -9,7 +9,6 @@ use std::{
 };
 
 use clap::ValueEnum;
-use tracing::level_filters::LevelFilter;
 
 use crate::timeout::Timeout;
 
@@ -132,11 +131,6 @@ pub(super) fn some_time(text: &str) -> Result<Duration, String> {
         .ok()
         .filter(|time| possible.contains(time))
         .ok_or_else(|| "say a time from 1ms to 8784h".to_owned())
-}
-
-pub(super) fn level(text: &str) -> Result<LevelFilter, String> {
-    let named = |text: &str| text.parse().ok().filter(|_| text.parse::<u8>().is_err());
-    named(text).ok_or_else(|| "say error, warn, info, debug, trace or off".to_owned())
 }
 
 pub(super) fn keepalive(text: &str) -> Result<Duration, String> {
