@@ -11,7 +11,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::Bo
 pub use reach::OpenToAll;
 pub use tls::TlsFlags;
 pub use values::{Asked, Idle, Listen, LogFormat};
-use values::{at_least_one, keepalive, line_size, packet_size, some_time, time};
+use values::{at_least_one, host, keepalive, line_size, packet_size, some_time, time};
 
 use crate::{log, variable::but_empty};
 
@@ -83,6 +83,11 @@ pub struct Config {
     /// Where HTTP and gRPC listen: host:port, off, or systemd
     #[arg(long, env = "GETLOCKD_HTTP", default_value = "127.0.0.1:3308", value_name = "ADDR")]
     pub http: Listen,
+
+    /// A name under which browsers find the server, be it at a proxy; may be given again. Without users it is asked by
+    /// addresses, localhost and these alone; with --open that is so for browsers
+    #[arg(long = "http-host", env = "GETLOCKD_HTTP_HOST", value_name = "NAME", value_delimiter = ',', value_parser = host)]
+    pub http_hosts: Vec<String>,
 
     /// The file of users, who then have to log in; `getlockd user` makes its entries. SIGHUP reads it again
     #[arg(long, env = "GETLOCKD_USERS", value_name = "FILE")]

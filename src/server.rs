@@ -13,10 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use axum::{
-    Router,
-    middleware::{from_fn, from_fn_with_state},
-};
+use axum::{Router, middleware::from_fn_with_state};
 use tokio::time::timeout;
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
@@ -33,7 +30,7 @@ use crate::{
     session::{Hub, Limits, Session},
     systemd::PassedError,
     user::FileError,
-    web,
+    web::{self, Hosts},
 };
 
 use listeners::Listeners;
@@ -98,6 +95,7 @@ pub struct Server {
     terms: Arc<Terms>,
     drain: Duration,
     leases: Arc<Leases>,
+    hosts: Arc<Hosts>,
     grpc: grpc::Services,
     listeners: Listeners,
 }
@@ -137,6 +135,7 @@ impl Server {
             terms: Arc::new(Terms { keepalive: Keepalive(config.keepalive), tls }),
             drain: config.drain,
             leases,
+            hosts: Arc::new(config.hosts()),
             grpc,
             listeners,
         })
@@ -246,7 +245,8 @@ impl Server {
             None => router,
         };
         let others = others::router(&self.leases, admit);
-        admit(http.merge(self.grpc.router.clone())).merge(others).layer(from_fn(web::around))
+        let around = from_fn_with_state(self.hosts.clone(), web::around);
+        admit(http.merge(self.grpc.router.clone())).merge(others).layer(around)
     }
 
     async fn stop(&self) {

@@ -5,6 +5,7 @@ mod body;
 mod live;
 mod opening;
 mod reply;
+mod site;
 
 use std::{
     convert::Infallible,
@@ -44,8 +45,8 @@ pub(crate) use body::body;
 pub use body::{MAX_BODY, NoBody};
 pub(crate) use live::live;
 use opening::{Io, Opened};
-pub use reply::around;
-pub(crate) use reply::{handing_out, json, list, message, millis, wall_clock};
+pub(crate) use reply::{around, handing_out, json, list, message, millis, wall_clock};
+pub(crate) use site::{Bound, Hosts};
 
 /// Within which time the head of a request must have come, from the end of the one before: so long a
 /// client may keep its connection for the next heartbeat.

@@ -133,6 +133,12 @@ pub(super) fn some_time(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "say a time from 1ms to 8784h".to_owned())
 }
 
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let is_right = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let is_name = !text.is_empty() && text.bytes().all(is_right);
+    if is_name { Ok(text.to_owned()) } else { Err("say a name without a port: locks.example".to_owned()) }
+}
+
 pub(super) fn keepalive(text: &str) -> Result<Duration, String> {
     let possible = Duration::from_secs(4)..=Duration::from_hours(2);
     time(text)

@@ -10,11 +10,10 @@ use std::{
 use axum::{
     Json,
     body::{Body, Bytes, HttpBody},
-    extract::Request,
+    extract::{Request, State},
     http::{
-        HeaderValue, StatusCode, Version,
-        header::{CACHE_CONTROL, CONNECTION, HOST, ORIGIN},
-        uri::Authority,
+        HeaderValue, Method, StatusCode, Version,
+        header::{CACHE_CONTROL, CONNECTION},
     },
     middleware::Next,
     response::{IntoResponse, Response},
@@ -28,7 +27,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::Peer;
+use super::{Hosts, Peer};
 use crate::{lease::Delivery, session::Hub};
 
 /// How many long lists there are at a time, made or on their way: each may have megabytes.
@@ -92,12 +91,17 @@ where
 }
 
 /// What is done to all requests and responses. A grant that the connection does not take is taken back.
-pub async fn around(request: Request, next: Next) -> Response {
-    if is_of_another_site(&request) {
-        return (StatusCode::FORBIDDEN, "web pages of other sites have no business here").into_response();
+pub(crate) async fn around(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
+    if let Err(stray) = hosts.check(&request) {
+        return stray.into_response(request.headers());
     }
     let is_multiplexed = request.version() == Version::HTTP_2;
+    let asks_what_may_be = request.method() == Method::OPTIONS;
     let mut response = next.run(request).await;
+    if asks_what_may_be && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        // Which methods the path takes is added behind this, as it is to a refusal.
+        response = StatusCode::NO_CONTENT.into_response();
+    }
     // What is true of a lock now is not true later.
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     // Whoever has an answer for the next request is not at the other end of this connection.
@@ -113,23 +117,6 @@ pub async fn around(request: Request, next: Next) -> Response {
         let rest = Bytes::new();
         Body::new(Outgoing { body, rest, delivery, is_multiplexed, is_taken: false, _listing: listing })
     })
-}
-
-/// Browsers say for whom they ask. A page must not take locks of whoever looks at it.
-fn is_of_another_site(request: &Request) -> bool {
-    match request.headers().get("sec-fetch-site") {
-        Some(site) => site == "cross-site" || site == "same-site",
-        // They do not by plain HTTP to another machine. There they say at least who posts.
-        None => request.headers().get(ORIGIN).is_some_and(|origin| !is_own(origin, request)),
-    }
-}
-
-/// Whether a page of this origin came from where the request goes.
-fn is_own(origin: &HeaderValue, request: &Request) -> bool {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| request.uri().authority().map(Authority::as_str));
-    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    origin.zip(host).is_some_and(|((_, origin), host)| origin.eq_ignore_ascii_case(host))
 }
 
 struct Outgoing {
