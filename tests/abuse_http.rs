@@ -3,7 +3,14 @@
 
 mod common;
 
-use common::{PATIENCE, TestServer};
+use common::{
+    Client, PATIENCE, TestServer, grpc,
+    h2::{self, Raw},
+    http,
+    program::Program,
+};
+use getlockd::grpc::proto::{AcquireRequest, ReleaseRequest};
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -104,4 +111,188 @@ async fn options_tells_what_a_path_takes() {
         assert!(status == 204 && told.contains(taken), "{path}: {told}");
     }
     assert_eq!(asked("/nothing").await.0, 404);
+}
+
+/// Sends it until the connection ends: whether it did.
+async fn is_cut_off(connection: &mut Raw, part: &[u8]) -> bool {
+    for _ in 0..2_000 {
+        if connection.send(part).await.is_err() {
+            return true;
+        }
+    }
+    false
+}
+
+#[tokio::test]
+async fn who_floods_with_frames_that_carry_no_request_is_cut_off_and_nobody_hears_of_it() {
+    let (program, _, http) = Program::on_all_wires(&[]);
+    let mut neighbour = Client::connect(program.addr).await;
+    assert_eq!(neighbour.ask("GET_LOCK kept 0").await, "1");
+    for (kind, flags, stream, payload) in [
+        (h2::PING, 0, 0, &[0; 8][..]),
+        // The answer to one that nobody sent: a library may warn of each.
+        (h2::PING, h2::END, 0, &[7; 8]),
+        (h2::SETTINGS, 0, 0, &[]),
+        (h2::WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]),
+        (h2::PRIORITY, 0, 1, &[0; 5]),
+        (0x77, 0, 0, &[]),
+        (0x77, 0, 0, &[0; 16_000]),
+    ] {
+        let frame = h2::frame(kind, flags, stream, payload);
+        let mut flooder = Raw::connect(http, 65_535).await;
+        assert!(is_cut_off(&mut flooder, &frame.repeat(64_000 / frame.len())).await, "{kind}");
+        assert_eq!(neighbour.ask("RELEASE_LOCK kept").await, "1");
+        assert_eq!(neighbour.ask("GET_LOCK kept 0").await, "1");
+    }
+    drop(neighbour);
+    program.signal("-TERM");
+    let (status, log) = program.wait();
+    assert!(status.success() && log.len() < 2_000, "{log}");
+}
+
+#[tokio::test]
+async fn what_waits_on_a_connection_that_is_cut_off_leaves_its_queue() {
+    let server = TestServer::start();
+    let mut holder = server.client().await;
+    assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
+    let mut flooder = Raw::connect(server.http, 65_535).await;
+    let asked = h2::head(&[
+        (":method", "GET"),
+        (":path", "/getLock/x?wait=600"),
+        (":scheme", "http"),
+        (":authority", "localhost"),
+    ]);
+    flooder.send(&h2::frame(h2::HEADERS, h2::END | h2::END_HEAD, 1, &asked)).await.unwrap();
+    server.until_waiting(1).await;
+    assert!(is_cut_off(&mut flooder, &h2::frame(h2::PING, 0, 0, &[0; 8]).repeat(1_000)).await);
+    server.until_waiting(0).await;
+}
+
+#[tokio::test]
+async fn a_busy_client_is_not_taken_for_a_flood() {
+    let server = TestServer::start();
+    let locks = grpc::locks(server.http).await;
+    let pairs = (0..50).map(|n| {
+        let mut locks = locks.clone();
+        tokio::spawn(async move {
+            for _ in 0..40 {
+                let name = format!("busy-{n}");
+                let wish = AcquireRequest { name: name.clone(), ..AcquireRequest::default() };
+                let lease_token = locks.acquire(wish).await.unwrap().into_inner().lease_token;
+                let done = ReleaseRequest { name, lease_token };
+                locks.release(done).await.unwrap();
+            }
+        })
+    });
+    for pair in pairs.collect::<Vec<_>>() {
+        pair.await.unwrap();
+    }
+    assert_eq!(server.hub.stats().table.grants, 2_000);
+}
+
+#[tokio::test]
+async fn a_flood_of_empty_lines_takes_turns_with_others() {
+    let server = TestServer::start();
+    let (mut flooder, mut neighbour) = (server.client().await, server.client().await);
+    let flood = tokio::spawn(async move {
+        for _ in 0..500 {
+            flooder.send_bytes(&[b'\n'; 16 * 1024]).await;
+        }
+        flooder.ask("PING").await
+    });
+    assert_eq!(neighbour.ask("GET_LOCK x 0").await, "1");
+    assert_eq!(flood.await.unwrap(), "PONG");
+}
+
+/// What a connection may cost, in kB, with what the allocator keeps beside it: without a bound each of
+/// these takes ten times as much.
+const MOST: u64 = 40 * 1024;
+
+/// The head of a request by gRPC.
+fn call(path: &str) -> Vec<u8> {
+    h2::head(&[
+        (":method", "POST"),
+        (":path", path),
+        (":scheme", "http"),
+        (":authority", "localhost"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ])
+}
+
+#[tokio::test]
+async fn heads_without_bodies_are_bounded() {
+    let (program, _, http) = Program::on_all_wires(&[]);
+    let mut neighbour = Client::connect(program.addr).await;
+    let before = program.resident();
+    let long = "x".repeat(3_900);
+    let mut headers = vec![
+        (":method", "POST"),
+        (":path", "/api/lock/acquire"),
+        (":scheme", "http"),
+        (":authority", "localhost"),
+        ("content-type", "application/json"),
+    ];
+    headers.extend([("a", long.as_str()), ("b", &long), ("c", &long), ("d", &long)]);
+    let head = h2::head(&headers);
+    for _ in 0..3 {
+        let mut greedy = Raw::connect(http, 65_535).await;
+        for n in 0..10_000 {
+            if greedy.send(&h2::frame(h2::HEADERS, h2::END_HEAD, 2 * n + 1, &head)).await.is_err() {
+                break;
+            }
+        }
+        assert_eq!(neighbour.ask("PING").await, "PONG");
+    }
+    let grown = program.resident().saturating_sub(before);
+    assert!(grown < MOST, "{grown} kB");
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_are_bounded() {
+    let (program, _, http) = Program::on_all_wires(&[]);
+    let mut neighbour = Client::connect(program.addr).await;
+    let text = "n".repeat(256);
+    let wish = json!({ "resourceName": "big", "mode": "shared", "clientId": text, "note": text });
+    for _ in 0..300 {
+        assert_eq!(http::post(http, "/api/lock/acquire", &wish).await.0, 200);
+    }
+    let before = program.resident();
+    let head = call("/getlockd.v1.Locks/Status");
+    let body = b"\0\0\0\0\x05\x0a\x03big";
+    // Some take nothing of an answer, and some a byte of each.
+    for window in [0, 1] {
+        let mut greedy = Raw::connect(http, window).await;
+        for n in 0..3_000 {
+            let ask = [
+                h2::frame(h2::HEADERS, h2::END_HEAD, 2 * n + 1, &head),
+                h2::frame(h2::DATA, h2::END, 2 * n + 1, body),
+            ];
+            if greedy.send(&ask.concat()).await.is_err() {
+                break;
+            }
+        }
+        assert_eq!(neighbour.ask("PING").await, "PONG");
+        let grown = program.resident().saturating_sub(before);
+        assert!(grown < MOST, "{grown} kB with a window of {window}");
+    }
+}
+
+#[tokio::test]
+async fn thousands_wait_on_one_connection_and_can_be_freed_by_it() {
+    let server = TestServer::start();
+    let mut locks = grpc::locks(server.http).await;
+    let wish = |wait_ms| AcquireRequest { name: "x".to_owned(), wait_ms, ..AcquireRequest::default() };
+    let held = locks.acquire(wish(0)).await.unwrap().into_inner();
+    let waiting: Vec<_> = (0..2_000)
+        .map(|_| {
+            let mut locks = locks.clone();
+            tokio::spawn(async move { locks.acquire(wish(600_000)).await.map(drop) })
+        })
+        .collect();
+    server.until_waiting(2_000).await;
+    let done = ReleaseRequest { name: "x".to_owned(), lease_token: held.lease_token };
+    locks.release(done).await.unwrap();
+    server.until(|stats| stats.table.grants == 2).await;
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
 }

@@ -29,7 +29,7 @@ pub(super) async fn shown<Q, M>(
     command: Command,
 ) -> Result<Response<M>, Status>
 where
-    M: TryFrom<Reply, Error = Reply> + Send + 'static,
+    M: TryFrom<Reply, Error = Reply> + prost::Message + Send + 'static,
 {
     let peer = peer_of(request)?;
     let mut session = peer.client(WIRE).open(leases.hub());

@@ -19,6 +19,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http_body::{Frame, SizeHint};
+use prost::Message;
 use serde::Serialize;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -27,7 +28,11 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Hosts, Peer};
+use super::{
+    Hosts, Peer,
+    admit::is_grpc,
+    load::{Part, Share, Weight, asks_for_descriptors, weight},
+};
 use crate::{lease::Delivery, session::Hub};
 
 /// How many long lists there are at a time, made or on their way: each may have megabytes.
@@ -83,9 +88,12 @@ where
 /// The same of a message by gRPC.
 pub(crate) fn message<M, T>(message: M, what: Option<Arc<T>>) -> tonic::Response<M>
 where
+    M: Message,
     T: Send + Sync + 'static,
 {
+    let weight = Weight(message.encoded_len());
     let mut response = tonic::Response::new(message);
+    response.extensions_mut().insert(weight);
     what.map(|what| response.extensions_mut().insert(what));
     response
 }
@@ -96,6 +104,8 @@ pub(crate) async fn around(State(hosts): State<Arc<Hosts>>, request: Request, ne
         return stray.into_response(request.headers());
     }
     let is_multiplexed = request.version() == Version::HTTP_2;
+    let peer = request.extensions().get::<Peer>().filter(|_| is_multiplexed).cloned();
+    let (is_grpc, is_long) = (is_grpc(request.headers()), asks_for_descriptors(&request));
     let asks_what_may_be = request.method() == Method::OPTIONS;
     let mut response = next.run(request).await;
     if asks_what_may_be && response.status() == StatusCode::METHOD_NOT_ALLOWED {
@@ -110,12 +120,28 @@ pub(crate) async fn around(State(hosts): State<Arc<Hosts>>, request: Request, ne
     }
     let extensions = response.extensions_mut();
     let (delivery, listing) = (extensions.remove::<Arc<Delivery>>(), extensions.remove::<Arc<Listing>>());
-    if delivery.is_none() && listing.is_none() {
+    let mut share = None;
+    // Of long lists there are few in all.
+    if let Some(peer) = peer.filter(|_| listing.is_none()) {
+        match peer.load.take(weight(is_long, &mut response)) {
+            None => return peer.overloaded(is_grpc),
+            taken => share = taken.map(Arc::new),
+        }
+    }
+    if delivery.is_none() && listing.is_none() && share.is_none() {
         return response;
     }
     response.map(|body| {
         let rest = Bytes::new();
-        Body::new(Outgoing { body, rest, delivery, is_multiplexed, is_taken: false, _listing: listing })
+        Body::new(Outgoing {
+            body,
+            rest,
+            delivery,
+            is_multiplexed,
+            is_taken: false,
+            share,
+            _listing: listing,
+        })
     })
 }
 
@@ -127,6 +153,8 @@ struct Outgoing {
     /// Over HTTP/2 a part may be taken before there is room for it; the next is not.
     is_multiplexed: bool,
     is_taken: bool,
+    /// The room that it has, by HTTP/2.
+    share: Option<Arc<Share>>,
     _listing: Option<Arc<Listing>>,
 }
 
@@ -142,7 +170,10 @@ impl Outgoing {
         if !self.is_multiplexed {
             self.delivered();
         }
-        Frame::data(part)
+        Frame::data(match &self.share {
+            Some(share) => Bytes::from_owner(Part { bytes: part, _share: share.clone() }),
+            None => part,
+        })
     }
 }
 

@@ -6,6 +6,7 @@ pub mod clients;
 pub mod dice;
 pub mod group;
 pub mod grpc;
+pub mod h2;
 pub mod http;
 pub mod lease;
 pub mod mysql;
