@@ -2,6 +2,7 @@
 
 mod admit;
 mod body;
+mod call;
 mod calm;
 mod live;
 mod load;
@@ -42,6 +43,7 @@ use crate::{
 pub(crate) use admit::{NotAdmitted, admit};
 pub(crate) use body::body;
 pub use body::{MAX_BODY, NoBody};
+pub(crate) use call::{deadline, is_unreadable, late};
 use calm::Calm;
 pub(crate) use live::live;
 pub use load::MAX_UNDER_WAY;
@@ -232,5 +234,5 @@ where
 
 /// Who sends a request by gRPC.
 pub(crate) fn peer_of<T>(request: &tonic::Request<T>) -> Result<&Peer, tonic::Status> {
-    request.extensions().get().ok_or_else(|| tonic::Status::internal("the request has no sender"))
+    request.extensions().get().ok_or_else(|| tonic::Status::unknown("the request has no sender"))
 }

@@ -296,3 +296,63 @@ async fn thousands_wait_on_one_connection_and_can_be_freed_by_it() {
     server.until(|stats| stats.table.grants == 2).await;
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
 }
+
+/// What the head of the answer says to a call by gRPC that comes by HTTP/1.1, where it can be read.
+async fn called(server: &TestServer, header: &str, body: &[u8]) -> String {
+    let mut stream = TcpStream::connect(server.http).await.unwrap();
+    let head = format!(
+        "POST /getlockd.v1.Locks/Acquire HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{header}\
+         content-type: application/grpc\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
+    let mut told = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut told)).await.expect("an answer in time").unwrap();
+    String::from_utf8_lossy(&told).into_owned()
+}
+
+/// A message as gRPC frames it.
+fn framed(message: &[u8]) -> Vec<u8> {
+    [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), message].concat()
+}
+
+/// To wait a minute for the lock x.
+fn waiting() -> Vec<u8> {
+    use prost::Message;
+    let wish = AcquireRequest { name: "x".to_owned(), wait_ms: 60_000, ..AcquireRequest::default() };
+    framed(&wish.encode_to_vec())
+}
+
+#[tokio::test]
+async fn a_call_that_waits_leaves_the_queue_at_its_deadline() {
+    let server = TestServer::start();
+    let mut holder = server.client().await;
+    assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
+    let told = called(&server, "grpc-timeout: 100m\r\n", &waiting()).await;
+    assert!(told.contains("grpc-status: 4\r\n"), "{told}");
+    server.until_waiting(0).await;
+    let told = called(&server, "grpc-timeout: soon\r\n", &waiting()).await;
+    assert!(told.contains("grpc-status: 3\r\n"), "{told}");
+
+    // A stream as well, be it that its client does not take it back.
+    let mut raw = Raw::connect(server.http, 65_535).await;
+    let mut head = call("/getlockd.v1.Locks/Hold");
+    head.extend(h2::head(&[("grpc-timeout", "200m")]));
+    raw.send(&h2::frame(h2::HEADERS, h2::END_HEAD, 1, &head)).await.unwrap();
+    // A request of Hold that waits for x without end.
+    let ask = framed(b"\x0a\x0e\x0a\x01x\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01");
+    raw.send(&h2::frame(h2::DATA, 0, 1, &ask)).await.unwrap();
+    server.until_waiting(1).await;
+    server.until_waiting(0).await;
+    assert_eq!(holder.ask("RELEASE_LOCK x").await, "1");
+    assert_eq!(holder.ask("IS_FREE_LOCK x").await, "1");
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_an_invalid_argument() {
+    let server = TestServer::start();
+    for message in [&[0xff; 8][..], b"\x0a\x02\xff\xff", &vec![0; 20_000]] {
+        let told = called(&server, "", &framed(message)).await;
+        assert!(told.contains("grpc-status: 3\r\n"), "{told}");
+    }
+}

@@ -37,7 +37,7 @@ where
     let (made, listing) = list(leases.hub(), peer, make)
         .await
         .ok_or_else(|| Status::unavailable("too many long lists; try again"))?;
-    let told = made.map_err(LeaseError::Refused)?.map_err(|_| Status::internal("another reply"))?;
+    let told = made.map_err(LeaseError::Refused)?.map_err(|_| Status::unknown("another reply"))?;
     Ok(message(told, Some(listing)))
 }
 

@@ -21,7 +21,7 @@ use crate::{
     lock::SessionId,
     session::Hub,
     timeout::Timeout,
-    web::{is_counted_elsewhere, list, message, millis, peer_of},
+    web::{deadline, is_counted_elsewhere, list, message, millis, peer_of},
 };
 
 /// The most holds that Status lists.
@@ -142,13 +142,14 @@ impl Locks for Service {
         &self,
         request: Request<Streaming<HoldRequest>>,
     ) -> Result<Response<Self::HoldStream>, Status> {
+        let deadline = deadline(request.metadata().as_ref())?;
         let (place, client) = (self.0.place()?, client(&request)?);
         let left = peer_of(&request)?.left();
         // It stays for as long as it likes, among the leases.
         is_counted_elsewhere(request.extensions());
         let session = client.open(self.0.hub());
         let (replies, stream) = tokio::sync::mpsc::channel(hold::UNSENT + 1);
-        let served = hold::hold(session, request.into_inner(), replies, left);
+        let served = hold::hold(session, request.into_inner(), replies, hold::Terms { left, deadline });
         self.0.tasks().spawn(async move {
             served.await;
             drop(place);

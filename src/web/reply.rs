@@ -31,6 +31,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{
     Hosts, Peer,
     admit::is_grpc,
+    call,
     load::{Part, Share, Weight, asks_for_descriptors, weight},
 };
 use crate::{lease::Delivery, session::Hub};
@@ -107,7 +108,7 @@ pub(crate) async fn around(State(hosts): State<Arc<Hosts>>, request: Request, ne
     let peer = request.extensions().get::<Peer>().filter(|_| is_multiplexed).cloned();
     let (is_grpc, is_long) = (is_grpc(request.headers()), asks_for_descriptors(&request));
     let asks_what_may_be = request.method() == Method::OPTIONS;
-    let mut response = next.run(request).await;
+    let mut response = if is_grpc { call::run(request, next).await } else { next.run(request).await };
     if asks_what_may_be && response.status() == StatusCode::METHOD_NOT_ALLOWED {
         // Which methods the path takes is added behind this, as it is to a refusal.
         response = StatusCode::NO_CONTENT.into_response();
