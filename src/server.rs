@@ -1,5 +1,6 @@
 //! The server: its listeners, its sessions, and how it stops.
 
+mod clock;
 mod listeners;
 mod plan;
 mod reload;
@@ -98,6 +99,7 @@ pub struct Server {
     hosts: Arc<Hosts>,
     grpc: grpc::Services,
     listeners: Listeners,
+    at_once: CancellationToken,
 }
 
 impl Server {
@@ -109,6 +111,9 @@ impl Server {
     pub fn bind(config: &Config) -> Result<Self, StartError> {
         let Plan { users, tls, max_connections } = Plan::of(config)?;
         let listeners = Listeners::bind(config)?;
+        if let Some(warning) = clock::warning() {
+            tracing::warn!("{warning}");
+        }
         let limits = Limits {
             locks_per_session: config.max_locks_per_session,
             waiters_per_lock: config.max_waiters_per_lock,
@@ -138,6 +143,7 @@ impl Server {
             hosts: Arc::new(config.hosts()),
             grpc,
             listeners,
+            at_once: CancellationToken::new(),
         })
     }
 
@@ -159,6 +165,11 @@ impl Server {
     /// What reads files anew while the server runs.
     pub fn reloader(&self) -> Reloader {
         Reloader { tls: self.terms.tls.clone(), hub: self.hub.clone() }
+    }
+
+    /// Ends a drain before its time: holders are told, and their locks are freed.
+    pub fn at_once(&self) -> CancellationToken {
+        self.at_once.clone()
     }
 
     /// The sessions of this server.
@@ -259,7 +270,11 @@ impl Server {
         self.accepting.wait().await;
         hub.drain();
         self.grpc.stop().await;
-        if timeout(*drain, gate.tasks.wait()).await.is_err() {
+        let is_drained = tokio::select! {
+            drained = timeout(*drain, gate.tasks.wait()) => drained.is_ok(),
+            () = self.at_once.cancelled() => false,
+        };
+        if !is_drained {
             hub.warn_of_holders();
             hub.end_all();
             let _ = timeout(LAST_WORDS, gate.tasks.wait()).await;
