@@ -11,9 +11,10 @@ mod reply;
 mod site;
 
 use std::{
+    future::poll_fn,
     io,
     net::{IpAddr, SocketAddr},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     time::Duration,
 };
@@ -44,7 +45,7 @@ pub(crate) use admit::{NotAdmitted, admit};
 pub(crate) use body::body;
 pub use body::{MAX_BODY, NoBody};
 pub(crate) use call::{deadline, is_unreadable, late};
-use calm::Calm;
+use calm::{Calm, Turn};
 pub(crate) use live::live;
 pub use load::MAX_UNDER_WAY;
 use load::WithPeer;
@@ -166,7 +167,8 @@ async fn talk(io: Io, watch: &Watch, addr: SocketAddr, web: Web, login_by: Insta
     // By TLS one that says goodbye does so in what nobody but the connection can read.
     let half_close = matches!(io, Io::Left(_));
     let builder = builder(terms.keepalive, half_close);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(Calm::new(io)), service));
+    let (io, turn) = Calm::new(io);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let hung_up = async {
         watch.hung_up().await;
         gone.cancel();
@@ -179,16 +181,25 @@ async fn talk(io: Io, watch: &Watch, addr: SocketAddr, web: Web, login_by: Insta
     };
     let served = tokio::select! {
         biased;
-        served = &mut connection => served,
+        served = in_turns(&turn, connection.as_mut()) => served,
         () = hung_up => Ok(()),
         () = cut.cancelled() => Ok(()),
         () = stranger => Ok(()),
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            in_turns(&turn, connection).await
         }
     };
     tracing::debug!(peer = %addr, error = served.err(), "connection ends");
+}
+
+/// Serves a connection, which reads so much whenever it is its turn. As cancel-safe as that.
+async fn in_turns<F: Future>(turn: &Turn, mut connection: Pin<&mut F>) -> F::Output {
+    poll_fn(|cx| {
+        turn.begin();
+        connection.as_mut().poll(cx)
+    })
+    .await
 }
 
 fn builder(keepalive: Keepalive, half_close: bool) -> Builder<TokioExecutor> {

@@ -7,6 +7,10 @@
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -31,8 +35,9 @@ const EACH_REQUEST: u32 = 4;
 /// A frame that is longer counts as several.
 const LENGTH: u32 = 64;
 
-/// After so many frames it is the turn of others.
-const TURN: u32 = 128;
+/// After so many frames it is the turn of others. Far fewer than a thread of the runtime has places for tasks
+/// that are to go on: requests beyond those would be begun much later than they are read.
+const TURN: u32 = 64;
 
 /// What has no more bytes is no part of a request: a message by gRPC begins with so many.
 const LEAST_DATA: u32 = 5;
@@ -44,11 +49,26 @@ const HEAD: usize = 9;
 pub(super) struct Calm<S> {
     stream: S,
     frames: Frames,
+    turn: Turn,
 }
 
 impl<S> Calm<S> {
-    pub(super) fn new(stream: S) -> Self {
-        Self { stream, frames: Frames::new() }
+    pub(super) fn new(stream: S) -> (Self, Turn) {
+        let turn = Turn::default();
+        (Self { stream, frames: Frames::new(), turn: turn.clone() }, turn)
+    }
+}
+
+/// Whether it is the turn of a connection again. To be begun whenever its task goes on: else nothing more is read.
+///
+/// What serves the connection asks for more as long as there are requests, and would not let others
+/// go on in between.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Turn(Arc<AtomicBool>);
+
+impl Turn {
+    pub(super) fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -58,8 +78,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Calm<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.frames.since_turn >= TURN {
+        if self.turn.0.swap(false, Ordering::Relaxed) {
             self.frames.since_turn = 0;
+        }
+        if self.frames.since_turn >= TURN {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
