@@ -77,7 +77,7 @@ async fn mysql(addr: SocketAddr) -> MySql {
 
 async fn http(addr: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(addr).await.unwrap();
-    stream.write_all(b"GET /api/lock/status/one HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /api/lock/status/one HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut reply = [0; 1024];
     let read = stream.read(&mut reply).await.unwrap();
     assert!(reply[..read].starts_with(b"HTTP/1.1 200 OK"), "{}", reply[..read].escape_ascii());

@@ -7,14 +7,13 @@ mod values;
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::BoolishValueParser};
-use tracing::level_filters::LevelFilter;
 
 pub use reach::OpenToAll;
 pub use tls::TlsFlags;
 pub use values::{Asked, Idle, Listen, LogFormat};
-use values::{at_least_one, keepalive, level, line_size, packet_size, some_time, time};
+use values::{at_least_one, host, keepalive, line_size, packet_size, some_time, time};
 
-use crate::variable::but_empty;
+use crate::{log, variable::but_empty};
 
 /// A lock server: MySQL's GET_LOCK family without MySQL.
 ///
@@ -84,6 +83,11 @@ pub struct Config {
     /// Where HTTP and gRPC listen: host:port, off, or systemd
     #[arg(long, env = "GETLOCKD_HTTP", default_value = "127.0.0.1:3308", value_name = "ADDR")]
     pub http: Listen,
+
+    /// A name under which browsers find the server, be it at a proxy; may be given again. Without users it is asked by
+    /// addresses, localhost and these alone; with --open that is so for browsers
+    #[arg(long = "http-host", env = "GETLOCKD_HTTP_HOST", value_name = "NAME", value_delimiter = ',', value_parser = host)]
+    pub http_hosts: Vec<String>,
 
     /// The file of users, who then have to log in; `getlockd user` makes its entries. SIGHUP reads it again
     #[arg(long, env = "GETLOCKD_USERS", value_name = "FILE")]
@@ -170,9 +174,10 @@ pub struct Config {
     #[arg(long, env = "GETLOCKD_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
 
-    /// What is logged: error, warn, info, debug, trace or off; lock names only by trace
-    #[arg(long, env = "GETLOCKD_LOG_LEVEL", default_value = "info", value_name = "LEVEL", value_parser = level)]
-    pub log_level: LevelFilter,
+    /// What is logged: error, warn, info, debug, trace or off; lock names only by trace. Other crates are heard of
+    /// errors alone, unless they are named: info,h2=warn
+    #[arg(long, env = "GETLOCKD_LOG_LEVEL", default_value = log::USUAL, value_name = "FILTER")]
+    pub log_level: log::Filter,
 }
 
 impl Cli {

@@ -33,6 +33,8 @@ pub mod line;
 #[cfg(feature = "server")]
 pub mod lock;
 #[cfg(feature = "server")]
+pub mod log;
+#[cfg(feature = "server")]
 pub mod metrics;
 #[cfg(any(feature = "cli", feature = "server"))]
 pub mod moment;

@@ -5,21 +5,26 @@ use std::{
     io::{IsTerminal, Write, stderr, stdout},
     pin::pin,
     process::ExitCode,
+    thread,
+    time::Duration,
 };
 
 use getlockd::{
     config::{Cli, Config, LogFormat, NotServing, Task},
     invite::invite,
+    log::Few,
     ping,
     server::{Reloader, Server, check},
     systemd,
 };
 use tokio::{
-    runtime::Builder,
+    runtime::{Builder, Handle},
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
+    time::timeout,
 };
 use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 fn main() -> ExitCode {
     match Cli::read(std::env::args_os()) {
@@ -49,74 +54,126 @@ fn run(config: &Config) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
-    let _log = log_to_stderr(config);
+    let log = log_to_stderr(config);
+    let few = log.few.clone();
+    tokio::spawn(async move { few.tell_each_second().await });
     // Before anything listens, so that a signal never finds its default action.
-    let mut signals = Signals::new()?;
-    let server = Server::bind(config)?;
-    let (reloader, hub) = (server.reloader(), server.hub().clone());
+    let (mut stops, hangup) = (Stops::new()?, signal(SignalKind::hangup())?);
+    let config = config.clone();
+    let server = tokio::select! {
+        server = apart(move || Server::bind(&config)) => server.map_err(|_| "cannot start a thread")??,
+        signal = stops.next() => return Err(format!("{signal} came before it served").into()),
+    };
+    let (at_once, hub) = (server.at_once(), server.hub().clone());
+    tokio::spawn(reload_by(hangup, server.reloader()));
     systemd::ready("serving");
     tokio::spawn(systemd::live(move || format!("{} sessions", hub.sessions())));
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = pin!(server.run(async { drop(stopped.await) }));
     tokio::select! {
         () = &mut serving => return Ok(()),
-        signal = signals.stop(&reloader) => {
+        signal = stops.next() => {
             tracing::info!(signal, "told to stop");
             systemd::stopping("waits for those who hold locks");
             drop(stop);
         }
     }
     tokio::select! {
-        () = serving => Ok(()),
-        _ = signals.stop(&reloader) => Err("a second signal ended it at once".into()),
-    }
-}
-
-/// The signals that ask the server to stop, and the one that asks it to read its files anew.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        let [terminate, interrupt, hangup] =
-            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-        Ok(Self { terminate: terminate?, interrupt: interrupt?, hangup: hangup? })
-    }
-
-    /// Resolves when the server is to stop. Files are read here, in a thread that serves nobody.
-    async fn stop(&mut self, reloader: &Reloader) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => reload(reloader),
-            }
+        () = &mut serving => Ok(()),
+        _ = stops.next() => {
+            at_once.cancel();
+            // Holders are told. Who does not take it is not waited for.
+            let _ = timeout(LAST_LINE, serving).await;
+            Err("a second signal ended it at once".into())
         }
     }
 }
 
-/// What came of it is in the log as well.
-fn reload(reloader: &Reloader) {
-    systemd::reloading();
-    match reloader.reload() {
-        Ok(()) => systemd::ready("serving"),
-        Err(_) => systemd::ready("serving; not all could be read anew, the log says why"),
+/// How long it takes at most to tell holders that a second signal has come.
+const LAST_LINE: Duration = Duration::from_secs(1);
+
+/// The signals that ask the server to stop.
+struct Stops {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stops {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Cancel-safe.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
     }
 }
 
-/// A log that cannot be written loses lines; it never stops the server. Dropping the guard flushes.
-fn log_to_stderr(config: &Config) -> WorkerGuard {
-    let (writer, guard) = tracing_appender::non_blocking(stderr());
-    let log = tracing_subscriber::fmt().with_max_level(config.log_level).with_writer(writer);
-    match config.log_format {
-        LogFormat::Text => log.with_ansi(stderr().is_terminal()).init(),
-        // The innermost span, which is all there is, and each field where a query finds it.
-        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
+/// How long reading the files may take before it is told that it does not end.
+const READ_TIME: Duration = Duration::from_secs(10);
+
+/// Has the files read anew whenever it is asked for, once at a time.
+async fn reload_by(mut hangup: Signal, reloader: Reloader) {
+    while hangup.recv().await.is_some() {
+        systemd::reloading();
+        let reloader = reloader.clone();
+        let mut reading = apart(move || reloader.reload().is_ok());
+        let read = timeout(READ_TIME, &mut reading).await;
+        // What came of it is in the log as well.
+        systemd::ready(match read {
+            Ok(Ok(true)) => "serving",
+            _ => "serving; not all could be read anew, the log says why",
+        });
+        if read.is_err() {
+            tracing::error!(
+                "the files are not read within {READ_TIME:?}; all stays as it was until they are"
+            );
+            drop(reading.await);
+        }
     }
-    guard
+}
+
+/// Runs what reads files, in a thread for it alone: a file can hang for ever, and nothing else may wait for it,
+/// nor the end of the program.
+fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
+    let (done, result) = oneshot::channel();
+    let runtime = Handle::current();
+    let run = move || {
+        let _entered = runtime.enter();
+        drop(done.send(work()));
+    };
+    // Without a thread the result does not come, and that is told.
+    let _ = thread::Builder::new().name("files".to_owned()).spawn(run);
+    result
+}
+
+/// What is written when the program ends: what was not written before, and what still waits to be.
+struct Log {
+    few: Few,
+    _flush: WorkerGuard,
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.few.tell();
+    }
+}
+
+/// A log that cannot be written loses lines; it never stops the server.
+fn log_to_stderr(config: &Config) -> Log {
+    let (writer, flush) = tracing_appender::non_blocking(stderr());
+    let few = Few::default();
+    let log = tracing_subscriber::registry().with(config.log_level.targets()).with(few.clone());
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    match config.log_format {
+        LogFormat::Text => log.with(lines.with_ansi(stderr().is_terminal())).init(),
+        // The innermost span, which is all there is, and each field where a query finds it.
+        LogFormat::Json => log.with(lines.json().flatten_event(true).with_span_list(false)).init(),
+    }
+    Log { few, _flush: flush }
 }
 
 fn exit<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {

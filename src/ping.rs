@@ -19,7 +19,7 @@ const MAX_ANSWER: u64 = 4096;
 type Question = (&'static str, [&'static str; 3]);
 const LINE: Question = ("PING\n", ["PONG\n", "ERROR LIMIT ", "this port takes TLS only"]);
 const HTTP: Question = (
-    "GET /healthz HTTP/1.1\r\nhost: getlockd\r\nconnection: close\r\n\r\n",
+    "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
     ["\r\n\r\nok", "no connection is free", "this port takes TLS only"],
 );
 

@@ -1,5 +1,6 @@
 //! The server: its listeners, its sessions, and how it stops.
 
+mod clock;
 mod listeners;
 mod plan;
 mod reload;
@@ -13,10 +14,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use axum::{
-    Router,
-    middleware::{from_fn, from_fn_with_state},
-};
+use axum::{Router, middleware::from_fn_with_state};
 use tokio::time::timeout;
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
@@ -33,7 +31,7 @@ use crate::{
     session::{Hub, Limits, Session},
     systemd::PassedError,
     user::FileError,
-    web,
+    web::{self, Hosts},
 };
 
 use listeners::Listeners;
@@ -98,8 +96,10 @@ pub struct Server {
     terms: Arc<Terms>,
     drain: Duration,
     leases: Arc<Leases>,
+    hosts: Arc<Hosts>,
     grpc: grpc::Services,
     listeners: Listeners,
+    at_once: CancellationToken,
 }
 
 impl Server {
@@ -111,6 +111,9 @@ impl Server {
     pub fn bind(config: &Config) -> Result<Self, StartError> {
         let Plan { users, tls, max_connections } = Plan::of(config)?;
         let listeners = Listeners::bind(config)?;
+        if let Some(warning) = clock::warning() {
+            tracing::warn!("{warning}");
+        }
         let limits = Limits {
             locks_per_session: config.max_locks_per_session,
             waiters_per_lock: config.max_waiters_per_lock,
@@ -137,8 +140,10 @@ impl Server {
             terms: Arc::new(Terms { keepalive: Keepalive(config.keepalive), tls }),
             drain: config.drain,
             leases,
+            hosts: Arc::new(config.hosts()),
             grpc,
             listeners,
+            at_once: CancellationToken::new(),
         })
     }
 
@@ -160,6 +165,11 @@ impl Server {
     /// What reads files anew while the server runs.
     pub fn reloader(&self) -> Reloader {
         Reloader { tls: self.terms.tls.clone(), hub: self.hub.clone() }
+    }
+
+    /// Ends a drain before its time: holders are told, and their locks are freed.
+    pub fn at_once(&self) -> CancellationToken {
+        self.at_once.clone()
     }
 
     /// The sessions of this server.
@@ -246,7 +256,8 @@ impl Server {
             None => router,
         };
         let others = others::router(&self.leases, admit);
-        admit(http.merge(self.grpc.router.clone())).merge(others).layer(from_fn(web::around))
+        let around = from_fn_with_state(self.hosts.clone(), web::around);
+        admit(http.merge(self.grpc.router.clone())).merge(others).layer(around)
     }
 
     async fn stop(&self) {
@@ -259,7 +270,11 @@ impl Server {
         self.accepting.wait().await;
         hub.drain();
         self.grpc.stop().await;
-        if timeout(*drain, gate.tasks.wait()).await.is_err() {
+        let is_drained = tokio::select! {
+            drained = timeout(*drain, gate.tasks.wait()) => drained.is_ok(),
+            () = self.at_once.cancelled() => false,
+        };
+        if !is_drained {
             hub.warn_of_holders();
             hub.end_all();
             let _ = timeout(LAST_WORDS, gate.tasks.wait()).await;

@@ -2,21 +2,24 @@
 
 mod admit;
 mod body;
+mod call;
+mod calm;
 mod live;
+mod load;
 mod opening;
 mod reply;
+mod site;
 
 use std::{
-    convert::Infallible,
+    future::poll_fn,
     io,
     net::{IpAddr, SocketAddr},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
     time::Duration,
 };
 
-use axum::{Router, http::Request, response::Response};
+use axum::Router;
 use bytes::Bytes;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -29,7 +32,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
-use tower_service::Service;
 
 use crate::{
     command::Origin,
@@ -42,10 +44,15 @@ use crate::{
 pub(crate) use admit::{NotAdmitted, admit};
 pub(crate) use body::body;
 pub use body::{MAX_BODY, NoBody};
+pub(crate) use call::{deadline, is_unreadable, late};
+use calm::{Calm, Turn};
 pub(crate) use live::live;
+pub use load::MAX_UNDER_WAY;
+use load::WithPeer;
+pub(crate) use load::{Load, is_counted_elsewhere};
 use opening::{Io, Opened};
-pub use reply::around;
-pub(crate) use reply::{handing_out, json, list, message, millis, wall_clock};
+pub(crate) use reply::{around, handing_out, json, list, message, millis, wall_clock};
+pub(crate) use site::{Bound, Hosts};
 
 /// Within which time the head of a request must have come, from the end of the one before: so long a
 /// client may keep its connection for the next heartbeat.
@@ -55,11 +62,19 @@ const HEAD_TIME: Duration = Duration::from_secs(75);
 /// is to be found sooner.
 const PING: Duration = Duration::from_secs(10);
 
-/// The most requests that a connection of HTTP/2 has open: each may be a waiter.
+/// The most requests that a connection of HTTP/2 has open: each may be a waiter, and one that frees their lock must
+/// not stand behind them. What they keep is bounded by [`MAX_UNDER_WAY`].
 const STREAMS: u32 = 10_000;
 
 /// The longest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
+
+/// The same by HTTP/2, where its parts are counted.
+const MAX_HEAD_2: u32 = 16 * 1024;
+
+/// How many bytes a client of HTTP/2 may send that nobody has asked for yet: of one request, whose body is
+/// no longer, and of all.
+const WINDOW: (u32, u32) = (64 * 1024, 256 * 1024);
 
 /// Who sends a request.
 #[derive(Clone, Debug)]
@@ -75,12 +90,14 @@ pub struct Peer {
     cut: CancellationToken,
     /// For how much silence nothing is freed that it holds.
     left: Duration,
+    /// What its connection has under way.
+    load: Arc<Load>,
 }
 
 impl Peer {
     pub(crate) fn new(addr: SocketAddr, left: Duration) -> Self {
         let token = CancellationToken::new;
-        Self { addr, user: None, known: token(), gone: token(), cut: token(), left }
+        Self { addr, user: None, known: token(), gone: token(), cut: token(), left, load: Arc::default() }
     }
 
     /// For how much silence nothing is freed that one of its streams holds.
@@ -150,6 +167,7 @@ async fn talk(io: Io, watch: &Watch, addr: SocketAddr, web: Web, login_by: Insta
     // By TLS one that says goodbye does so in what nobody but the connection can read.
     let half_close = matches!(io, Io::Left(_));
     let builder = builder(terms.keepalive, half_close);
+    let (io, turn) = Calm::new(io);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let hung_up = async {
         watch.hung_up().await;
@@ -163,16 +181,25 @@ async fn talk(io: Io, watch: &Watch, addr: SocketAddr, web: Web, login_by: Insta
     };
     let served = tokio::select! {
         biased;
-        served = &mut connection => served,
+        served = in_turns(&turn, connection.as_mut()) => served,
         () = hung_up => Ok(()),
         () = cut.cancelled() => Ok(()),
         () = stranger => Ok(()),
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            in_turns(&turn, connection).await
         }
     };
     tracing::debug!(peer = %addr, error = served.err(), "connection ends");
+}
+
+/// Serves a connection, which reads so much whenever it is its turn. As cancel-safe as that.
+async fn in_turns<F: Future>(turn: &Turn, mut connection: Pin<&mut F>) -> F::Output {
+    poll_fn(|cx| {
+        turn.begin();
+        connection.as_mut().poll(cx)
+    })
+    .await
 }
 
 fn builder(keepalive: Keepalive, half_close: bool) -> Builder<TokioExecutor> {
@@ -189,7 +216,8 @@ fn builder(keepalive: Keepalive, half_close: bool) -> Builder<TokioExecutor> {
         .half_close(half_close);
     let mut http2 = builder.http2();
     http2.timer(TokioTimer::new()).keep_alive_interval(ping).keep_alive_timeout(answer);
-    http2.max_concurrent_streams(STREAMS);
+    http2.max_concurrent_streams(STREAMS).max_header_list_size(MAX_HEAD_2);
+    http2.initial_stream_window_size(WINDOW.0).initial_connection_window_size(WINDOW.1);
     builder
 }
 
@@ -199,31 +227,6 @@ pub fn refusal() -> Bytes {
         b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: 37\r\n\r\n\
           no connection is free; try again soon",
     )
-}
-
-/// The router, with each request told who sends it.
-#[derive(Clone)]
-struct WithPeer {
-    router: Router,
-    peer: Peer,
-}
-
-impl<B> Service<Request<B>> for WithPeer
-where
-    Router: Service<Request<B>, Response = Response, Error = Infallible>,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = <Router as Service<Request<B>>>::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.router.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        request.extensions_mut().insert(self.peer.clone());
-        self.router.call(request)
-    }
 }
 
 /// Adds a gRPC service under its name.
@@ -242,5 +245,5 @@ where
 
 /// Who sends a request by gRPC.
 pub(crate) fn peer_of<T>(request: &tonic::Request<T>) -> Result<&Peer, tonic::Status> {
-    request.extensions().get().ok_or_else(|| tonic::Status::internal("the request has no sender"))
+    request.extensions().get().ok_or_else(|| tonic::Status::unknown("the request has no sender"))
 }

@@ -168,7 +168,7 @@ async fn a_client_that_hangs_up_leaves_the_queue() {
         server.until_waiting(0).await;
     }
     // More requests behind the one that waits change nothing.
-    let behind = format!("{}\r\n", "GET /healthz HTTP/1.1\r\n\r\n".repeat(50_000));
+    let behind = format!("{}\r\n", "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(50_000));
     let mut waiting = Request::send(server.http, "GET", "/getLock/nightly?wait=600", "").await;
     server.until_waiting(1).await;
     tokio::select! { () = waiting.send_more(&behind) => {}, () = tokio::task::yield_now() => {} }

@@ -229,7 +229,7 @@ async fn who_finds_no_place_is_counted() {
 #[tokio::test]
 async fn each_reader_gets_the_format_it_knows() {
     let server = TestServer::start();
-    let open = "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\naccept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n\r\n";
+    let open = "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\naccept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n\r\n";
     let mut client = common::Client::connect(server.http).await;
     client.send_bytes(open.as_bytes()).await;
     let page = client.rest().await;

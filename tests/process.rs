@@ -4,15 +4,18 @@
 mod common;
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    fs,
+    io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    process::Command,
+    path::Path,
+    process::{Command, Stdio},
 };
 
 use common::{
     PATIENCE,
     program::{PROGRAM, Program, next_with},
 };
+use getlockd::user::{Wanted, entry};
 
 struct Client(BufReader<TcpStream>);
 
@@ -91,9 +94,47 @@ fn a_second_signal_ends_it_at_once() {
     program.signal("-TERM");
     next_with(program.log.as_mut().unwrap(), "stopping");
     program.signal("-TERM");
+    assert!(holder.line().starts_with("ERROR SHUTDOWN "), "it is told before");
+    assert!(holder.is_closed());
     let (status, log) = program.wait();
     assert_eq!(status.code(), Some(1));
     assert!(log.contains("second signal"), "{log}");
+}
+
+/// Opening one for reading takes until somebody opens it for writing.
+fn fifo(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[test]
+fn a_file_that_hangs_keeps_no_signal_from_its_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users.toml");
+    let wanted = Wanted { name: "app1".to_owned(), lock: vec!["*".to_owned()], ..Wanted::default() };
+    fs::write(&users, entry(&wanted, b"open sesame", false).unwrap()).unwrap();
+    let program = Program::start(&["--users", users.to_str().unwrap(), "--drain", "50ms"]);
+    fs::remove_file(&users).unwrap();
+    fifo(&users);
+    program.signal("-HUP");
+    let mut holder = client(&program);
+    assert_eq!(holder.ask("AUTH app1 'open sesame'"), "1", "all stays as it was");
+    assert_eq!(holder.ask("GET_LOCK x 0"), "1");
+    program.signal("-TERM");
+    assert!(holder.line().starts_with("ERROR SHUTDOWN "));
+    assert_eq!(program.wait().0.code(), Some(0));
+
+    // The same while it starts.
+    let flags =
+        ["--line", "127.0.0.1:0", "--mysql", "off", "--http", "off", "--users", users.to_str().unwrap()];
+    let mut starting = Command::new(PROGRAM).args(flags).stderr(Stdio::piped()).spawn().unwrap();
+    // It reads the file, and so has its signals in hand.
+    let opened = fs::OpenOptions::new().write(true).open(&users).unwrap();
+    Command::new("kill").arg(starting.id().to_string()).status().unwrap();
+    assert_eq!(starting.wait().unwrap().code(), Some(1));
+    drop(opened);
+    let mut told = String::new();
+    starting.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert!(told.ends_with("getlockd: SIGTERM came before it served\n"), "{told}");
 }
 
 #[test]

@@ -291,6 +291,7 @@ fn every_limit_is_the_constant_that_it_names() {
         ("`MAX_NAME_CHARS`", MAX_NAME_CHARS),
         ("`MAX_LIST_ROWS`", MAX_LIST_ROWS),
         ("`MAX_READ_AHEAD`", MAX_READ_AHEAD),
+        ("`MAX_UNDER_WAY`", getlockd::web::MAX_UNDER_WAY),
         ("`MAX_UNSENT`", MAX_UNSENT),
         ("`--max-locks-per-session`", 100_000),
         ("`--max-packet`", getlockd::mysql::MAX_PACKET),

@@ -19,7 +19,9 @@ impl Http {
     pub fn ask(&mut self, requests: &[(&str, String)]) -> Vec<String> {
         let write = |(path, body): &(&str, String)| {
             let length = body.len();
-            format!("POST /api/lock/{path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}")
+            format!(
+                "POST /api/lock/{path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{body}"
+            )
         };
         let all: String = requests.iter().map(write).collect();
         self.0.get_mut().write_all(all.as_bytes()).unwrap();

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Asked, Config, Listen, NotServing};
+use crate::web::{Bound, Hosts};
 
 /// What is said where passwords go over a net without TLS.
 const WITHOUT_TLS: &str = "users log in here from other machines without TLS: \
@@ -31,6 +32,16 @@ impl Config {
     pub fn check_open(&self, wire: &'static str, addr: SocketAddr) -> Result<(), OpenToAll> {
         let is_meant = self.open || self.users.is_some();
         if is_meant || is_of_this_machine(addr) { Ok(()) } else { Err(OpenToAll { wire, addr }) }
+    }
+
+    /// The names under which HTTP is asked, and by whom.
+    pub(crate) fn hosts(&self) -> Hosts {
+        let bound = match (&self.users, self.open) {
+            (Some(_), _) => Bound::Nobody,
+            (None, true) => Bound::Browsers,
+            (None, false) => Bound::Everybody,
+        };
+        Hosts { own: self.http_hosts.clone(), bound }
     }
 
     /// No two wires listen at one port.

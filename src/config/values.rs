@@ -9,7 +9,6 @@ use std::{
 };
 
 use clap::ValueEnum;
-use tracing::level_filters::LevelFilter;
 
 use crate::timeout::Timeout;
 
@@ -134,9 +133,10 @@ pub(super) fn some_time(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "say a time from 1ms to 8784h".to_owned())
 }
 
-pub(super) fn level(text: &str) -> Result<LevelFilter, String> {
-    let named = |text: &str| text.parse().ok().filter(|_| text.parse::<u8>().is_err());
-    named(text).ok_or_else(|| "say error, warn, info, debug, trace or off".to_owned())
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let is_right = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let is_name = !text.is_empty() && text.bytes().all(is_right);
+    if is_name { Ok(text.to_owned()) } else { Err("say a name without a port: locks.example".to_owned()) }
 }
 
 pub(super) fn keepalive(text: &str) -> Result<Duration, String> {

@@ -8,7 +8,10 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     body::{Body, to_bytes},
-    http::{HeaderMap, Request, StatusCode, Version, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, Request, StatusCode, Version,
+        header::{CONTENT_TYPE, HOST},
+    },
     response::Response,
 };
 use tokio::{
@@ -101,7 +104,12 @@ fn request(data: &[u8]) -> Option<Request<Body>> {
         (method, "application/json", body.to_vec())
     };
     let version = if is_grpc { Version::HTTP_2 } else { Version::HTTP_11 };
-    let request = Request::builder().method(method).uri(path).version(version).header(CONTENT_TYPE, kind);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .version(version)
+        .header(CONTENT_TYPE, kind)
+        .header(HOST, "localhost");
     let request = client.into_iter().fold(request, |request, client| request.header("x-client-id", client));
     let request = request.extension(Peer::new(([127, 0, 0, 1], 1).into(), std::time::Duration::ZERO));
     request.body(Body::from(body)).ok()

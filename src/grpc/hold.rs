@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, convert::Infallible, fmt, time::Duration};
 
-use tokio::{sync::mpsc::Sender, time::Instant};
+use tokio::{
+    sync::mpsc::Sender,
+    time::{Instant, sleep},
+};
 use tonic::{Status, Streaming};
 
 use super::{
@@ -17,7 +20,7 @@ use crate::{
     name::Name,
     session::{Progress, Session, Waiting},
     timeout::Timeout,
-    web::millis,
+    web::{is_unreadable, late, millis},
 };
 
 /// How many replies may wait for a client to read them before it is served again.
@@ -28,13 +31,39 @@ const READ_AHEAD: usize = 256;
 
 type Replies = Sender<Result<HoldResponse, Status>>;
 
+/// What else a stream goes by.
+pub(super) struct Terms {
+    /// For how much silence of the client nothing is freed that it holds.
+    pub(super) left: Duration,
+    /// After what time the client has no use for it, if it says so.
+    pub(super) deadline: Option<Duration>,
+}
+
 /// Why a stream is over.
 enum Over {
     /// The client has left.
     Left,
     /// It sent more than is kept behind a request that waits.
     SentTooMuch,
+    /// It sent what is no request.
+    Unreadable(String),
+    /// Its deadline is over.
+    Late,
     Ended(Ending),
+}
+
+impl From<Status> for Over {
+    fn from(status: Status) -> Self {
+        if is_unreadable(status.code()) { Self::Unreadable(status.message().to_owned()) } else { Self::Left }
+    }
+}
+
+/// Resolves at a deadline, if there is one. Cancel-safe.
+async fn passed(deadline: Option<Duration>) {
+    match deadline {
+        Some(time) => sleep(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Serves a stream to its end; then the session ends, and what it holds is free.
@@ -44,16 +73,21 @@ pub(super) async fn hold(
     session: Session,
     requests: Streaming<HoldRequest>,
     replies: Replies,
-    left: Duration,
+    Terms { left, deadline }: Terms,
 ) {
     // A place for the last word, whatever the client has not read by then.
     let Ok(last) = replies.clone().reserve_owned().await else { return };
     let requests = Incoming { stream: requests, ahead: VecDeque::new() };
     let mut stream = Stream { session, requests, replies, left };
-    let Err(over) = stream.serve().await;
+    let over = tokio::select! {
+        Err(over) = stream.serve() => over,
+        () = passed(deadline) => Over::Late,
+    };
     drop(stream);
     let status = match over {
         Over::Left => return,
+        Over::Unreadable(why) => Status::invalid_argument(why),
+        Over::Late => late(),
         Over::SentTooMuch => Status::resource_exhausted(format!(
             "more than {READ_AHEAD} requests were sent behind one that is not answered yet"
         )),
@@ -97,7 +131,8 @@ impl Incoming {
                     self.ahead.push_back(Wanted::of(request));
                 }
                 Ok(Some(_)) => return Over::SentTooMuch,
-                Ok(None) | Err(_) => return Over::Left,
+                Ok(None) => return Over::Left,
+                Err(status) => return status.into(),
             }
         }
     }
@@ -122,7 +157,7 @@ impl Stream {
         tokio::select! {
             ending = self.session.handle().ended() => Err(Over::Ended(ending)),
             () = self.replies.closed() => Err(Over::Left),
-            request = self.requests.stream.message() => request.ok().flatten().map(Wanted::of).ok_or(Over::Left),
+            request = self.requests.stream.message() => request?.map(Wanted::of).ok_or(Over::Left),
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) async fn shown<Q, M>(
     command: Command,
 ) -> Result<Response<M>, Status>
 where
-    M: TryFrom<Reply, Error = Reply> + Send + 'static,
+    M: TryFrom<Reply, Error = Reply> + prost::Message + Send + 'static,
 {
     let peer = peer_of(request)?;
     let mut session = peer.client(WIRE).open(leases.hub());
@@ -37,7 +37,7 @@ where
     let (made, listing) = list(leases.hub(), peer, make)
         .await
         .ok_or_else(|| Status::unavailable("too many long lists; try again"))?;
-    let told = made.map_err(LeaseError::Refused)?.map_err(|_| Status::internal("another reply"))?;
+    let told = made.map_err(LeaseError::Refused)?.map_err(|_| Status::unknown("another reply"))?;
     Ok(message(told, Some(listing)))
 }
 

@@ -21,11 +21,14 @@ use crate::{
     lock::SessionId,
     session::Hub,
     timeout::Timeout,
-    web::{list, message, millis, peer_of},
+    web::{deadline, is_counted_elsewhere, list, message, millis, peer_of},
 };
 
 /// The most holds that Status lists.
 const MAX_HOLDS: usize = 1_000;
+
+/// Of an answer that hands out nothing.
+const NO_PLACE: Option<Arc<()>> = None;
 
 /// The service, over all leases.
 #[derive(Clone, Debug)]
@@ -83,7 +86,8 @@ impl Locks for Service {
         peer_of(&request)?.viewer().check_see(&name).map_err(LeaseError::Refused)?;
         let holds = self.0.hub().holds_of(&name, MAX_HOLDS);
         let total = holds.total as u64;
-        Ok(Response::new(StatusResponse { holds: holds.rows.into_iter().map(Lock::from).collect(), total }))
+        let holds = holds.rows.into_iter().map(Lock::from).collect();
+        Ok(message(StatusResponse { holds, total }, NO_PLACE))
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
@@ -113,7 +117,8 @@ impl Locks for Service {
         let (name, viewer) = (name(&request.get_ref().name)?, peer_of(&request)?.viewer());
         viewer.check_see(&name).map_err(LeaseError::Refused)?;
         let holds = self.0.hub().history(Some(&name), MAX_HOLDS, viewer);
-        Ok(Response::new(HistoryResponse { holds: holds.into_iter().map(EndedHold::from).collect() }))
+        let holds = holds.into_iter().map(EndedHold::from).collect();
+        Ok(message(HistoryResponse { holds }, NO_PLACE))
     }
 
     async fn sessions(
@@ -137,11 +142,14 @@ impl Locks for Service {
         &self,
         request: Request<Streaming<HoldRequest>>,
     ) -> Result<Response<Self::HoldStream>, Status> {
+        let deadline = deadline(request.metadata().as_ref())?;
         let (place, client) = (self.0.place()?, client(&request)?);
         let left = peer_of(&request)?.left();
+        // It stays for as long as it likes, among the leases.
+        is_counted_elsewhere(request.extensions());
         let session = client.open(self.0.hub());
         let (replies, stream) = tokio::sync::mpsc::channel(hold::UNSENT + 1);
-        let served = hold::hold(session, request.into_inner(), replies, left);
+        let served = hold::hold(session, request.into_inner(), replies, hold::Terms { left, deadline });
         self.0.tasks().spawn(async move {
             served.await;
             drop(place);

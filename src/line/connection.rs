@@ -113,6 +113,9 @@ pub fn refusal(max_connections: usize) -> Bytes {
 /// How much time the client of a session that was ended has to take the reason.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// Whoever sends more at once takes turns with the others before it is looked at.
+const MUCH: usize = 4 * 1024;
+
 struct Connection {
     io: Burst,
     session: Session,
@@ -162,6 +165,10 @@ impl Connection {
                 tokio::task::coop::consume_budget().await;
             } else {
                 self.fill().await.map_err(|silence| self.over(silence))?;
+                if self.io.input.len() > MUCH {
+                    // It may be empty lines alone, which are no commands that would take turns.
+                    tokio::task::yield_now().await;
+                }
             }
         }
     }

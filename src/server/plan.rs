@@ -58,6 +58,7 @@ pub fn check(config: &Config) -> Result<Checked, StartError> {
     let _ = writeln!(report, "users: {}", users(config, &plan));
     let _ = writeln!(report, "tls: {}", tls(config, &plan));
     let _ = writeln!(report, "connections: at most {}", plan.max_connections);
+    warnings.extend(super::clock::warning());
     if config.max_connections.is_some_and(|wanted| wanted > plan.max_connections) {
         warnings
             .push("--max-connections is more than the process may open; raise its limit of files".to_owned());

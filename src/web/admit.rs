@@ -92,7 +92,7 @@ fn login(headers: &HeaderMap) -> Option<Login> {
     Some(Login::Basic(Credentials { name, password: decoded[colon + 1..].to_vec() }))
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 

@@ -10,7 +10,7 @@ use tokio_util::either::Either;
 use crate::net::{Burst, Prefixed, TLS_HELLO, Terms, Tls, Watch, Watched};
 
 /// What a client of HTTP/2 sends first.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How often it is looked for more of what may be that.
 const LOOK: Duration = Duration::from_millis(50);

@@ -10,16 +10,16 @@ use std::{
 use axum::{
     Json,
     body::{Body, Bytes, HttpBody},
-    extract::Request,
+    extract::{Request, State},
     http::{
-        HeaderValue, StatusCode, Version,
-        header::{CACHE_CONTROL, CONNECTION, HOST, ORIGIN},
-        uri::Authority,
+        HeaderValue, Method, StatusCode, Version,
+        header::{CACHE_CONTROL, CONNECTION},
     },
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use http_body::{Frame, SizeHint};
+use prost::Message;
 use serde::Serialize;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -28,7 +28,12 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::Peer;
+use super::{
+    Hosts, Peer,
+    admit::is_grpc,
+    call,
+    load::{Part, Share, Weight, asks_for_descriptors, weight},
+};
 use crate::{lease::Delivery, session::Hub};
 
 /// How many long lists there are at a time, made or on their way: each may have megabytes.
@@ -84,20 +89,30 @@ where
 /// The same of a message by gRPC.
 pub(crate) fn message<M, T>(message: M, what: Option<Arc<T>>) -> tonic::Response<M>
 where
+    M: Message,
     T: Send + Sync + 'static,
 {
+    let weight = Weight(message.encoded_len());
     let mut response = tonic::Response::new(message);
+    response.extensions_mut().insert(weight);
     what.map(|what| response.extensions_mut().insert(what));
     response
 }
 
 /// What is done to all requests and responses. A grant that the connection does not take is taken back.
-pub async fn around(request: Request, next: Next) -> Response {
-    if is_of_another_site(&request) {
-        return (StatusCode::FORBIDDEN, "web pages of other sites have no business here").into_response();
+pub(crate) async fn around(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
+    if let Err(stray) = hosts.check(&request) {
+        return stray.into_response(request.headers());
     }
     let is_multiplexed = request.version() == Version::HTTP_2;
-    let mut response = next.run(request).await;
+    let peer = request.extensions().get::<Peer>().filter(|_| is_multiplexed).cloned();
+    let (is_grpc, is_long) = (is_grpc(request.headers()), asks_for_descriptors(&request));
+    let asks_what_may_be = request.method() == Method::OPTIONS;
+    let mut response = if is_grpc { call::run(request, next).await } else { next.run(request).await };
+    if asks_what_may_be && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        // Which methods the path takes is added behind this, as it is to a refusal.
+        response = StatusCode::NO_CONTENT.into_response();
+    }
     // What is true of a lock now is not true later.
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     // Whoever has an answer for the next request is not at the other end of this connection.
@@ -106,30 +121,29 @@ pub async fn around(request: Request, next: Next) -> Response {
     }
     let extensions = response.extensions_mut();
     let (delivery, listing) = (extensions.remove::<Arc<Delivery>>(), extensions.remove::<Arc<Listing>>());
-    if delivery.is_none() && listing.is_none() {
+    let mut share = None;
+    // Of long lists there are few in all.
+    if let Some(peer) = peer.filter(|_| listing.is_none()) {
+        match peer.load.take(weight(is_long, &mut response)) {
+            None => return peer.overloaded(is_grpc),
+            taken => share = taken.map(Arc::new),
+        }
+    }
+    if delivery.is_none() && listing.is_none() && share.is_none() {
         return response;
     }
     response.map(|body| {
         let rest = Bytes::new();
-        Body::new(Outgoing { body, rest, delivery, is_multiplexed, is_taken: false, _listing: listing })
+        Body::new(Outgoing {
+            body,
+            rest,
+            delivery,
+            is_multiplexed,
+            is_taken: false,
+            share,
+            _listing: listing,
+        })
     })
-}
-
-/// Browsers say for whom they ask. A page must not take locks of whoever looks at it.
-fn is_of_another_site(request: &Request) -> bool {
-    match request.headers().get("sec-fetch-site") {
-        Some(site) => site == "cross-site" || site == "same-site",
-        // They do not by plain HTTP to another machine. There they say at least who posts.
-        None => request.headers().get(ORIGIN).is_some_and(|origin| !is_own(origin, request)),
-    }
-}
-
-/// Whether a page of this origin came from where the request goes.
-fn is_own(origin: &HeaderValue, request: &Request) -> bool {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| request.uri().authority().map(Authority::as_str));
-    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    origin.zip(host).is_some_and(|((_, origin), host)| origin.eq_ignore_ascii_case(host))
 }
 
 struct Outgoing {
@@ -140,6 +154,8 @@ struct Outgoing {
     /// Over HTTP/2 a part may be taken before there is room for it; the next is not.
     is_multiplexed: bool,
     is_taken: bool,
+    /// The room that it has, by HTTP/2.
+    share: Option<Arc<Share>>,
     _listing: Option<Arc<Listing>>,
 }
 
@@ -155,7 +171,10 @@ impl Outgoing {
         if !self.is_multiplexed {
             self.delivered();
         }
-        Frame::data(part)
+        Frame::data(match &self.share {
+            Some(share) => Bytes::from_owner(Part { bytes: part, _share: share.clone() }),
+            None => part,
+        })
     }
 }
 

@@ -5,6 +5,7 @@ pub mod caller;
 pub mod dice;
 pub mod group;
 pub mod grpc;
+pub mod h2;
 pub mod http;
 pub mod lease;
 pub mod mysql;

@@ -48,7 +48,7 @@ async fn load(addrs: Addrs) -> JoinSet<(usize, Instant)> {
         let sql = format!("\x33\0\0\0\x03SELECT GET_LOCK('mysql{i}',0)+RELEASE_LOCK('mysql{i}')");
         load.spawn(hammer(mysql, sql.into_bytes()));
         let http = TcpStream::connect(addrs.http).await.unwrap();
-        let request = format!("GET /getLock/http{i}?ttl=10ms HTTP/1.1\r\nhost: x\r\n\r\n");
+        let request = format!("GET /getLock/http{i}?ttl=10ms HTTP/1.1\r\nhost: localhost\r\n\r\n");
         load.spawn(hammer(http, request.into_bytes()));
         let mut hold = Hold::open(addrs.http).await;
         load.spawn(async move {

@@ -52,8 +52,7 @@ async fn one_byte_a_second_of_a_body_is_ended_after_ten() {
     let server = TestServer::start();
     let mut neighbour = server.client().await;
     let mut slow = TcpStream::connect(server.http).await.unwrap();
-    let head =
-        "POST /api/lock/acquire HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\nconnection: close\r\n\r\n";
+    let head = "POST /api/lock/acquire HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\nconnection: close\r\n\r\n";
     slow.write_all(head.as_bytes()).await.unwrap();
     let (seconds, told) = drip(slow, &[b' '; 100], &mut neighbour).await;
     assert!(seconds == 10 && told.starts_with("HTTP/1.1 408 "), "{seconds} {told}");
@@ -120,7 +119,11 @@ async fn who_never_reads_costs_little_memory_and_nobodys_time() {
     for (wire, deaf, request) in [
         ("line", &line, format!("HELP{}\n", " ".repeat(1019))),
         ("MySQL", &mysql, "\x0f\0\0\0\x03SHOW VARIABLES".to_owned()),
-        ("HTTP", &http, format!("GET /openapi.json HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(900))),
+        (
+            "HTTP",
+            &http,
+            format!("GET /openapi.json HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "y".repeat(900)),
+        ),
     ] {
         assert!(stuff(deaf, request.as_bytes()).await < FLOOD, "{wire}: the server went on to read");
         let asked = std::time::Instant::now();

@@ -21,7 +21,7 @@ use crate::common::{
 /// A request on a connection that the client would keep.
 async fn keeping(server: &TestServer, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(server.http).await.unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
     stream
 }
 

@@ -36,7 +36,7 @@ async fn half_said(world: &World, dice: &mut Dice) {
         &b""[..],
         b"GET_LOCK soak-1",
         b"\x20\0\0\x01\x85\xa6",
-        b"POST /api/lock/acquire HTTP/1.1\r\ncontent-length: 90\r\n\r\n{",
+        b"POST /api/lock/acquire HTTP/1.1\r\nhost: localhost\r\ncontent-length: 90\r\n\r\n{",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
     ]);
     let mut stream = TcpStream::connect(addr).await.unwrap();

@@ -56,7 +56,7 @@ impl Caller {
                 let wish = serde_json::json!({ "resourceName": name, "waitMs": wait * 1000 }).to_string();
                 let length = wish.len();
                 format!(
-                    "POST /api/lock/acquire HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{wish}"
+                    "POST /api/lock/acquire HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{wish}"
                 )
                 .into_bytes()
             }

@@ -129,7 +129,7 @@ async fn one_who_does_not_log_in_by_http_is_closed_in_time_whatever_he_sends() {
     let server = TestServer::with(&["--users", path.to_str().unwrap(), "--login-time", "200ms"]);
     let request = |login: &str| {
         format!(
-            "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /api/locks HTTP/1.1\r\nhost: x\r\nauthorization: {login}\r\n\r\n"
+            "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\nGET /api/locks HTTP/1.1\r\nhost: localhost\r\nauthorization: {login}\r\n\r\n"
         )
     };
     let (login, wrong) = (basic("app1", "secret of app1"), basic("app1", "wrong"));

@@ -1,0 +1,290 @@
+//! A reader below HTTP/2 that bounds what carries no request.
+//!
+//! HTTP/2 has many frames that its library answers or notes by itself, as fast as they come, from
+//! everybody who gets here, and without a pause in which others would be served. Here their heads are
+//! read before it sees them: who sends too many is cut off, and who sends much takes turns.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+use super::opening::PREFACE;
+
+/// So many frames without a request may come at once. A list of thousands of rows has a client give room
+/// for it some hundred times.
+const BURST: u32 = 4_000;
+
+/// So many more in each second.
+const EACH_SECOND: u32 = 1_000;
+
+/// So many more for each frame of a request: its client gives room for the answer, pings beside it, and may
+/// take the request back.
+const EACH_REQUEST: u32 = 4;
+
+/// A frame that is longer counts as several.
+const LENGTH: u32 = 64;
+
+/// After so many frames it is the turn of others. Far fewer than a thread of the runtime has places for tasks
+/// that are to go on: requests beyond those would be begun much later than they are read.
+const TURN: u32 = 64;
+
+/// What has no more bytes is no part of a request: a message by gRPC begins with so many.
+const LEAST_DATA: u32 = 5;
+
+const HEAD: usize = 9;
+
+/// A stream that ends with an error when too much comes by it that carries no request.
+#[derive(Debug)]
+pub(super) struct Calm<S> {
+    stream: S,
+    frames: Frames,
+    turn: Turn,
+}
+
+impl<S> Calm<S> {
+    pub(super) fn new(stream: S) -> (Self, Turn) {
+        let turn = Turn::default();
+        (Self { stream, frames: Frames::new(), turn: turn.clone() }, turn)
+    }
+}
+
+/// Whether it is the turn of a connection again. To be begun whenever its task goes on: else nothing more is read.
+///
+/// What serves the connection asks for more as long as there are requests, and would not let others
+/// go on in between.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Turn(Arc<AtomicBool>);
+
+impl Turn {
+    pub(super) fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Calm<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.turn.0.swap(false, Ordering::Relaxed) {
+            self.frames.since_turn = 0;
+        }
+        if self.frames.since_turn >= TURN {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        Poll::Ready(self.frames.take(&buf.filled()[before..]).map_err(io::Error::other))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Calm<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("more frames that carry no request than {EACH_SECOND} a second")]
+struct TooMany;
+
+/// Where in the stream of frames a connection is, and what it may still send.
+#[derive(Debug)]
+struct Frames {
+    at: At,
+    left: u32,
+    since: Instant,
+    since_turn: u32,
+}
+
+#[derive(Debug)]
+enum At {
+    /// So much has come of what HTTP/2 begins with.
+    Preface(usize),
+    /// So much has come of the head of a frame.
+    Head([u8; HEAD], usize),
+    /// So much is to come of what is behind it.
+    Payload(usize),
+    /// It is no HTTP/2.
+    Other,
+}
+
+impl Frames {
+    fn new() -> Self {
+        Self { at: At::Preface(0), left: BURST, since: Instant::now(), since_turn: 0 }
+    }
+
+    /// Looks at what has come.
+    fn take(&mut self, mut bytes: &[u8]) -> Result<(), TooMany> {
+        while !bytes.is_empty() {
+            match &mut self.at {
+                At::Other => return Ok(()),
+                At::Preface(came) => {
+                    let taken = bytes.len().min(PREFACE.len() - *came);
+                    let is_preface = PREFACE[*came..].starts_with(&bytes[..taken]);
+                    *came += taken;
+                    bytes = &bytes[taken..];
+                    if !is_preface {
+                        self.at = At::Other;
+                    } else if *came == PREFACE.len() {
+                        self.at = At::Head([0; HEAD], 0);
+                    }
+                }
+                At::Head(head, came) => {
+                    let taken = bytes.len().min(HEAD - *came);
+                    head[*came..*came + taken].copy_from_slice(&bytes[..taken]);
+                    *came += taken;
+                    bytes = &bytes[taken..];
+                    if *came == HEAD {
+                        let (length, kind) = (u32::from_be_bytes([0, head[0], head[1], head[2]]), head[3]);
+                        self.at = At::Payload(length as usize);
+                        self.count(length, kind)?;
+                    }
+                }
+                At::Payload(left) => {
+                    let taken = bytes.len().min(*left);
+                    *left -= taken;
+                    bytes = &bytes[taken..];
+                }
+            }
+            if matches!(self.at, At::Payload(0)) {
+                self.at = At::Head([0; HEAD], 0);
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, length: u32, kind: u8) -> Result<(), TooMany> {
+        const DATA: u8 = 0;
+        const HEADERS: u8 = 1;
+        self.since_turn += 1;
+        if kind == HEADERS || kind == DATA && length >= LEAST_DATA {
+            self.left = (self.left + EACH_REQUEST).min(BURST);
+            return Ok(());
+        }
+        let cost = 1 + length / LENGTH;
+        if self.left < cost {
+            self.refill();
+        }
+        self.left = self.left.checked_sub(cost).ok_or(TooMany)?;
+        Ok(())
+    }
+
+    fn refill(&mut self) {
+        let more = self.since.elapsed().as_millis().saturating_mul(EACH_SECOND.into()) / 1_000;
+        self.since = Instant::now();
+        self.left = self.left.saturating_add(u32::try_from(more).unwrap_or(BURST)).min(BURST);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn frame(kind: u8, length: usize) -> Vec<u8> {
+        let mut frame = u32::try_from(length).unwrap().to_be_bytes()[1..].to_vec();
+        frame.extend([kind, 0, 0, 0, 0, 0]);
+        frame.resize(frame.len() + length, 0xff);
+        frame
+    }
+
+    fn begun() -> Frames {
+        let mut frames = Frames::new();
+        frames.take(PREFACE).unwrap();
+        frames
+    }
+
+    /// How many of these it takes.
+    fn taken(frames: &mut Frames, frame: &[u8]) -> u32 {
+        let taken = (0..2 * BURST).take_while(|_| frames.take(frame).is_ok()).count();
+        // The rest of the one that was too many.
+        frames.take(&frame[HEAD..]).unwrap();
+        taken.try_into().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_of_every_kind_that_carry_no_request_are_bounded_a_second() {
+        for kind in (2..=9).chain([0, 0x77]) {
+            let (mut frames, frame) = (begun(), frame(kind, 4));
+            assert_eq!(taken(&mut frames, &frame), BURST, "{kind}");
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert_eq!(taken(&mut frames, &frame), EACH_SECOND, "{kind}");
+            tokio::time::advance(Duration::from_hours(1)).await;
+            assert_eq!(taken(&mut frames, &frame), BURST, "{kind}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_frames_count_more() {
+        assert_eq!(taken(&mut begun(), &frame(0x77, 16 * 1024 - 1)), BURST / 256);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_bring_room_for_what_goes_with_them() {
+        let mut frames = begun();
+        assert_eq!(taken(&mut frames, &frame(8, 4)), BURST);
+        let (headers, data) = (frame(1, 40), frame(0, 20));
+        for _ in 0..10_000 {
+            frames.take(&headers).unwrap();
+            frames.take(&data).unwrap();
+            (0..2 * EACH_REQUEST).for_each(|_| frames.take(&frame(8, 4)).unwrap());
+        }
+        assert_eq!(frames.take(&frame(6, 8)), Err(TooMany));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_it_is_cut_the_same_is_seen() {
+        let bytes = [PREFACE, &frame(4, 30), &frame(1, 300), &frame(6, 8), &frame(0, 0)].concat();
+        for size in 1..bytes.len() {
+            let mut frames = Frames::new();
+            bytes.chunks(size).for_each(|part| frames.take(part).unwrap());
+            // What brings room brings none where it is full.
+            assert_eq!((frames.left, frames.since_turn), (BURST - 2, 4), "{size}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_http_is_not_looked_at() {
+        let mut frames = Frames::new();
+        for part in [&b"P"[..], b"RI /x HTTP/1.1\r\n\r\n", &[0; 10_000]] {
+            frames.take(part).unwrap();
+        }
+        assert_eq!((frames.left, frames.since_turn), (BURST, 0));
+    }
+}
