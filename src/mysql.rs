@@ -20,6 +20,7 @@ mod prepared;
 mod result;
 mod run;
 mod select;
+mod settings;
 mod show;
 mod sql;
 mod state;

@@ -7,6 +7,7 @@ use super::{
     connection::Connection,
     error::{SqlError, Warning},
     login::{Change, capability},
+    names::check_database,
     over::Over,
     packet::Fields,
     prepared::Prepared,
@@ -61,6 +62,7 @@ impl Connection {
             }
             Kind::InitDb => {
                 let database = String::from_utf8_lossy(payload).into_owned();
+                check_database(&database)?;
                 self.be(self.state.user.clone(), Some(database));
             }
             Kind::ResetConnection => self.reset(),
@@ -113,6 +115,10 @@ impl Connection {
                 return Ok(());
             }
         };
+        if let Err(Over::Fatal(error)) = self.check_names(&user, database.as_deref()) {
+            self.fail(&error);
+            return Ok(());
+        }
         // What was held is free whether the client answers or not.
         self.reset();
         self.session.log_out();

@@ -23,8 +23,9 @@ use crate::{
     wire::{self, Silence},
 };
 
-/// The largest packet before the login.
-const MAX_LOGIN: usize = 64 * 1024;
+/// The largest packet before the login: names, a proof and some attributes. One that is larger is refused by the
+/// length in its head, before it is read.
+const MAX_LOGIN: usize = 8 * 1024;
 
 /// How much time a client has to take the reason for its end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -102,6 +103,7 @@ impl Connection {
         let login = self.login().await?;
         self.state.capabilities = login.capabilities;
         self.state.nonce = nonce;
+        self.check_names(&login.user, login.database.as_deref())?;
         self.authenticate(&login, &nonce).await?;
         self.multi = login.capabilities & login::capability::MULTI_STATEMENTS != 0;
         self.set_flags();

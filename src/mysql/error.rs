@@ -39,6 +39,14 @@ pub(super) enum SqlError {
     WrongType(String),
     #[error("Unknown character set: '{0}'")]
     UnknownCharset(String),
+    #[error("Unknown or incorrect time zone: '{0}'")]
+    UnknownTimeZone(String),
+    #[error("Unknown locale: '{0}'")]
+    UnknownLocale(String),
+    #[error("Identifier name '{0}' is too long")]
+    NameTooLong(String),
+    #[error("User variable name '{0}' is illegal")]
+    VariableName(String),
     #[error("Unknown thread id: {0}")]
     UnknownThread(u64),
     #[error(
@@ -109,7 +117,23 @@ pub(super) enum SqlError {
     Inactive,
 }
 
+/// The most bytes of the text of an error or a warning: MySQL's `MYSQL_ERRMSG_SIZE`. The rest is cut off, be it the
+/// client's own words or a cycle of a thousand sessions.
+const MAX_MESSAGE: usize = 512;
+
+/// As much of a text as an error or a warning has.
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_MESSAGE));
+    text.shrink_to_fit();
+    text
+}
+
 impl SqlError {
+    /// What the client is told.
+    pub(super) fn message(&self) -> String {
+        cut(self.to_string())
+    }
+
     /// Number and SQLSTATE (MySQL 8.4 Error Message Reference).
     pub(super) fn code(&self) -> (u16, &'static str) {
         match self {
@@ -124,6 +148,10 @@ impl SqlError {
             Self::WrongValue { .. } => (1231, "42000"),
             Self::WrongType(_) => (1232, "42000"),
             Self::UnknownCharset(_) => (1115, "42000"),
+            Self::UnknownTimeZone(_) => (1298, "HY000"),
+            Self::UnknownLocale(_) => (1649, "HY000"),
+            Self::NameTooLong(_) => (1059, "42000"),
+            Self::VariableName(_) => (3061, "42000"),
             Self::UnknownThread(_) => (1094, "HY000"),
             Self::LockName(_) => (3057, "42000"),
             Self::LockNameTooLong(_) => (4163, "42000"),
@@ -208,11 +236,16 @@ impl Warning {
     }
 
     pub(super) fn new(code: u16, text: impl Into<String>) -> Self {
-        Self { level: "Warning", code, text: text.into() }
+        Self { level: "Warning", code, text: cut(text.into()) }
+    }
+
+    /// What explains an error.
+    pub(super) fn note(code: u16, text: String) -> Self {
+        Self { level: "Note", code, text: cut(text) }
     }
 
     /// The row that an error leaves behind.
     pub(super) fn of(error: &SqlError) -> Self {
-        Self { level: "Error", code: error.code().0, text: error.to_string() }
+        Self { level: "Error", code: error.code().0, text: error.message() }
     }
 }

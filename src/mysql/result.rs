@@ -70,7 +70,7 @@ impl Writer<'_> {
             output.put_u16_le(code);
             output.put_u8(b'#');
             output.put_slice(state.as_bytes());
-            output.put_slice(error.to_string().as_bytes());
+            output.put_slice(error.message().as_bytes());
         });
     }
 

@@ -12,6 +12,7 @@ use tokio_util::either::Either;
 use super::{
     charset::Charset,
     error::{SqlError, Warning},
+    names::{MAX_IDENTIFIER_CHARS, check_database, is_longer},
     over::Over,
     result::Outcome,
     sql::{Ask, Assignment, Env, Expr, Halt, Parsed, Show, Statement},
@@ -104,7 +105,7 @@ impl Runner<'_> {
             }
             Statement::Set(assignments) => Box::pin(self.set(assignments)).await?,
             Statement::Kill { query, id } => Box::pin(self.kill(*query, id)).await?,
-            Statement::Use(database) => self.use_database(database),
+            Statement::Use(database) => self.use_database(database)?,
             Statement::Transaction { opens } => self.state.in_transaction = *opens,
             Statement::Nothing => {}
             Statement::Call(name) => return Err(self.no_procedure(name).into()),
@@ -118,9 +119,11 @@ impl Runner<'_> {
         wire::turn(self.io, self.session).await.map_err(|cut| Stop::Over(cut.into()))
     }
 
-    pub(super) fn use_database(&mut self, database: &str) {
+    fn use_database(&mut self, database: &str) -> Result<(), SqlError> {
+        check_database(database)?;
         self.state.database = Some(database.to_owned());
         self.session.handle().note(|profile| profile.database = Some(database.to_owned()));
+        Ok(())
     }
 
     fn no_procedure(&self, name: &str) -> SqlError {
@@ -135,8 +138,7 @@ impl Runner<'_> {
         let warnings = self.state.warnings.get_mut();
         warnings.push(Warning::of(error));
         if let SqlError::Deadlock(cycle) = error {
-            let text = cycle.to_string();
-            warnings.push(Warning { level: "Note", code: error.code().0, text });
+            warnings.push(Warning::note(error.code().0, cycle.to_string()));
         }
         self.state.row_count = -1;
     }
@@ -335,14 +337,20 @@ fn names(charset: Option<&str>, collation: Option<&str>) -> Result<Charset, SqlE
     let wanted = charset.unwrap_or(Charset::default().name());
     let charset = Charset::named(wanted).ok_or_else(|| SqlError::UnknownCharset(wanted.to_owned()))?;
     match collation {
-        Some(collation) if Charset::of_collation(collation) != Some(charset) => {
+        Some(collation)
+            if is_longer(collation, MAX_IDENTIFIER_CHARS)
+                || Charset::of_collation(collation) != Some(charset) =>
+        {
             Err(SqlError::UnknownCollation(collation.to_owned()))
         }
         _ => Ok(charset),
     }
 }
 
+/// The most bytes of a statement that a list of processes shows: each who waits keeps as much.
+const MAX_SHOWN: usize = 1024;
+
 /// As much of a statement as a list of processes shows.
 fn shortened(sql: &str) -> String {
-    sql.chars().take(4_096).collect()
+    sql[..sql.floor_char_boundary(MAX_SHOWN)].to_owned()
 }

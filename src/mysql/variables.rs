@@ -9,6 +9,8 @@ use super::{
     VERSION, VERSION_COMMENT,
     charset::Charset,
     error::{SqlError, Warning},
+    names::{MAX_IDENTIFIER_CHARS, is_longer},
+    settings,
     sql::lex::Dialect,
     value::Value,
 };
@@ -195,7 +197,7 @@ impl Variables {
         let (value, warning) = match kind {
             Kind::Flag => (flag(known, &value)?, None),
             Kind::Number => number(known, &value)?,
-            Kind::Text => (value, None),
+            Kind::Text => (settings::checked(known, value)?, None),
         };
         self.store(known, Some(value));
         Ok(warning)
@@ -212,6 +214,7 @@ impl Variables {
         let is_known = match &text {
             // Results are sent as they are.
             None => known == "character_set_results",
+            Some(name) if is_longer(name, MAX_IDENTIFIER_CHARS) => false,
             Some(name) if known.starts_with("collation_") => Charset::of_collation(name).is_some(),
             Some(name) => Charset::named(name).is_some(),
         };

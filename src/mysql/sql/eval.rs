@@ -19,8 +19,8 @@ use crate::{
     },
 };
 
-/// The most warnings of a statement: `@@max_error_count`.
-const MAX_WARNINGS: usize = 1_024;
+/// The most warnings of a statement.
+pub(in crate::mysql) const MAX_WARNINGS: usize = 64;
 
 /// The longest text, and the longest pattern, that LIKE compares.
 const MAX_LIKE: (usize, usize) = (64 * 1024, 256);

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::mysql::{
     error::{SqlError, Warning},
+    names::check_variable,
     value::Value,
 };
 
@@ -217,7 +218,7 @@ fn number(cursor: &mut Cursor<'_>) -> Parsing<u64> {
 fn into(cursor: &mut Cursor<'_>, select: &mut Select) -> Parsing<()> {
     if cursor.word("INTO") {
         select.into = cursor.list(|cursor| match cursor.next() {
-            Some(Token::Variable(name)) => Ok(name.into_owned()),
+            Some(Token::Variable(name)) => check_variable(&name).map(|()| name.into_owned()),
             _ => Err(cursor.unexpected()),
         })?;
     }
