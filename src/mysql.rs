@@ -12,6 +12,7 @@ mod connection;
 mod error;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz;
+mod intake;
 mod login;
 mod names;
 mod over;
@@ -25,8 +26,10 @@ mod show;
 mod sql;
 mod state;
 mod tables;
+mod user_variables;
 mod value;
 mod variables;
+mod work;
 
 pub use connection::{refusal, serve};
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::{
+    budget::Exceeded,
     command::{self, Forbidden},
     escape::Written,
     lock::Cycle,
@@ -81,6 +82,14 @@ pub(super) enum SqlError {
     TooManyLocks(usize),
     #[error("User has exceeded the 'max_waiters_per_lock' resource (current value: {0})")]
     TooManyWaiters(usize),
+    #[error(
+        "User has exceeded the '{}' resource (current value: {})",
+        memory_of(*.0).0,
+        memory_of(*.0).1
+    )]
+    TooMuchMemory(Exceeded),
+    #[error("getlockd is a lock server: this statement is more work than one may be")]
+    TooMuchWork,
     #[error("getlockd is a lock server: {0}")]
     NoSuchThing(String),
     #[error("Unknown command")]
@@ -164,7 +173,8 @@ impl SqlError {
             Self::Shutdown => (1053, "08S01"),
             Self::TooManyConnections => (1040, "08004"),
             Self::TooManyLocks(_) | Self::TooManyWaiters(_) => (1226, "42000"),
-            Self::NoSuchThing(_) => (1235, "42000"),
+            Self::TooMuchMemory(_) => (1226, "42000"),
+            Self::NoSuchThing(_) | Self::TooMuchWork => (1235, "42000"),
             Self::UnknownCommand => (1047, "08S01"),
             Self::BadHandshake => (1043, "08S01"),
             Self::InsecureTransport => (3159, "HY000"),
@@ -181,6 +191,20 @@ impl SqlError {
             Self::DifferentColumns => (1222, "21000"),
             Self::Inactive => (4031, "HY000"),
         }
+    }
+}
+
+/// The limit that was reached, and how high it is.
+fn memory_of(exceeded: Exceeded) -> (&'static str, usize) {
+    match exceeded {
+        Exceeded::Connection(bytes) => ("max_connection_memory", bytes),
+        Exceeded::Server(bytes) => ("max_memory", bytes),
+    }
+}
+
+impl From<Exceeded> for SqlError {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::TooMuchMemory(exceeded)
     }
 }
 

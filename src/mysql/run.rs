@@ -19,6 +19,7 @@ use super::{
     state::State,
     value::Value,
     variables::Variables,
+    work::Work,
 };
 use crate::{
     command::{Answer, Command, Reply},
@@ -65,6 +66,7 @@ pub(super) struct Runner<'a> {
     pub now: i64,
     pub outcomes: Vec<Option<Value>>,
     pub deadline: Option<Instant>,
+    pub work: Work,
 }
 
 impl Runner<'_> {
@@ -148,6 +150,7 @@ impl Runner<'_> {
             facts: self.state.facts(self.session.id(), self.now),
             parameters: self.parameters,
             user: &self.state.user_variables,
+            work: &self.work,
             system: &self.state.variables,
             outcomes: &self.outcomes,
             row,
@@ -158,6 +161,7 @@ impl Runner<'_> {
 
     /// Evaluates an expression, doing what it asks for on the way.
     pub(super) async fn value(&mut self, expr: &Expr) -> Ran<Value> {
+        let mark = self.work.mark();
         loop {
             let evaluated = self.env(None).eval(expr);
             match evaluated {
@@ -167,7 +171,10 @@ impl Runner<'_> {
                 }
                 Err(Halt::Error(error)) => return Err(error.into()),
                 Err(Halt::Ask(at, ask)) => {
+                    // It is evaluated again, from its start.
+                    self.work.forget_since(mark);
                     let outcome = self.ask(ask).await?;
+                    self.work.text(outcome.size())?;
                     self.outcomes[at] = Some(outcome);
                 }
             }
@@ -176,8 +183,21 @@ impl Runner<'_> {
 
     /// A long statement takes turns with other clients, and ends with its session.
     async fn take_turns(&mut self) -> Ran<()> {
+        if self.work.is_due() {
+            return self.rest().await;
+        }
         tokio::task::coop::consume_budget().await;
         self.session.handle().ending().map_or(Ok(()), |ending| Err(Stop::Over(ending.into())))
+    }
+
+    /// Others have their turn. Fails where the session is to end, its client has gone, or the time that a SELECT may
+    /// take is over.
+    pub(super) async fn rest(&mut self) -> Ran<()> {
+        wire::rest(self.io, self.session).await.map_err(|cut| Stop::Over(cut.into()))?;
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => Err(SqlError::ExecutionTime.into()),
+            _ => Ok(()),
+        }
     }
 
     fn ask(&mut self, ask: Ask) -> Running<'_, Value> {
@@ -285,7 +305,7 @@ impl Runner<'_> {
                     Some(value) => Some(self.value(value).await?),
                     None => None,
                 };
-                let warning = self.state.variables.set(name, value)?;
+                let warning = self.state.set_variable(name, value)?;
                 self.state.warnings.get_mut().extend(warning);
             }
             Assignment::Names { charset, collation } => {

@@ -63,7 +63,7 @@ const KNOWN: [Known; 69] = [
     ("max_allowed_packet", Kind::Number, "1048576", false),
     ("max_connections", Kind::Number, "151", false),
     ("max_execution_time", Kind::Number, "0", true),
-    ("max_prepared_stmt_count", Kind::Number, "1024", false),
+    ("max_prepared_stmt_count", Kind::Number, "16382", false),
     ("names", Kind::Text, "utf8mb4", false),
     ("net_buffer_length", Kind::Number, "16384", true),
     ("net_read_timeout", Kind::Number, "30", true),
@@ -258,6 +258,11 @@ impl Variables {
 
     pub(super) fn kind(name: &str) -> Result<Kind, SqlError> {
         known(name).map(|(_, kind, ..)| *kind)
+    }
+
+    /// The bytes of their texts.
+    pub(super) fn size(&self) -> usize {
+        self.set.values().map(Value::size).sum()
     }
 
     pub(super) fn settings(&self) -> Settings {

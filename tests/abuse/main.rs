@@ -4,26 +4,43 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(target_os = "linux")]
+mod memory;
 mod names;
+mod work;
+
+use std::net::SocketAddr;
 
 use common::mysql::{MySql, Reply};
 
 /// Who holds a lock and behaves, while others try something.
-pub(crate) struct Neighbour(MySql);
+pub(crate) struct Neighbour {
+    client: MySql,
+    lock: &'static str,
+}
 
 impl Neighbour {
-    pub(crate) async fn of(server: std::net::SocketAddr) -> Self {
-        let mut neighbour = MySql::connect(server).await;
-        assert_eq!(neighbour.value("SELECT GET_LOCK('neighbour', 0)").await.as_deref(), Some("1"));
-        Self(neighbour)
+    pub(crate) async fn of(server: SocketAddr) -> Self {
+        Self::with(server, "neighbour").await
+    }
+
+    /// Another one.
+    pub(crate) async fn of_other(server: SocketAddr) -> Self {
+        Self::with(server, "other").await
+    }
+
+    async fn with(server: SocketAddr, lock: &'static str) -> Self {
+        let mut client = MySql::connect(server).await;
+        assert_eq!(client.value(&format!("SELECT GET_LOCK('{lock}', 0)")).await.as_deref(), Some("1"));
+        Self { client, lock }
     }
 
     /// It is served, and has what it had.
     pub(crate) async fn is_well(&mut self) {
-        let owns = "SELECT IS_USED_LOCK('neighbour') = CONNECTION_ID()";
-        assert_eq!(self.0.value(owns).await.as_deref(), Some("1"));
-        assert_eq!(self.0.value("SELECT GET_LOCK('more', 0)").await.as_deref(), Some("1"));
-        assert_eq!(self.0.value("SELECT RELEASE_LOCK('more')").await.as_deref(), Some("1"));
+        let owns = format!("SELECT IS_USED_LOCK('{}') = CONNECTION_ID()", self.lock);
+        for statement in [&owns, "SELECT GET_LOCK('more', 0)", "SELECT RELEASE_LOCK('more')"] {
+            assert_eq!(self.client.value(statement).await.as_deref(), Some("1"), "{statement}");
+        }
     }
 }
 
