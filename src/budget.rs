@@ -160,7 +160,6 @@ impl Drop for Charge {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::*;
 

@@ -13,11 +13,13 @@ mod error;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz;
 mod intake;
+mod list;
 mod login;
 mod names;
 mod over;
 mod packet;
 mod prepared;
+mod record;
 mod result;
 mod run;
 mod select;

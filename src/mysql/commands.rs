@@ -175,7 +175,7 @@ impl Connection {
                 return Ok(());
             }
             let text = &left[..parsed.rest.unwrap_or(left.len())];
-            let outcome = match self.statement(&parsed, text, &[]).await {
+            let outcome = match self.statement(&parsed, text, &[], false).await {
                 Ok(outcome) => outcome,
                 Err(Stop::Error(error)) => {
                     self.tell(&error);
@@ -230,10 +230,11 @@ impl Connection {
         parsed: &Parsed,
         sql: &[u8],
         parameters: &[Value],
+        binary: bool,
     ) -> Result<Outcome, Stop> {
         let sql = String::from_utf8_lossy(sql);
         let sql = sql.trim_end_matches([';', ' ', '\n']);
-        let mut runner = self.runner(sql, parameters);
+        let mut runner = Runner { binary, ..self.runner(sql, parameters) };
         let outcome = runner.run(parsed).await;
         let done = runner.work.done();
         self.state.effort += done;
@@ -253,6 +254,7 @@ impl Connection {
             outcomes: Vec::new(),
             deadline: None,
             work,
+            binary: false,
         }
     }
 
@@ -287,7 +289,7 @@ impl Connection {
                 return Ok(());
             }
         };
-        let outcome = match self.statement(&parsed, &sql, &bound.values).await {
+        let outcome = match self.statement(&parsed, &sql, &bound.values, true).await {
             Ok(outcome) => outcome,
             Err(Stop::Over(over)) => return Err(over),
             Err(Stop::Error(error)) => {

@@ -83,7 +83,7 @@ impl Connection {
             while let Some(packet) = self.next_command()? {
                 match self.take_in(&packet) {
                     Ok(()) => self.command(&packet).await?,
-                    Err(unread) => self.refuse(unread),
+                    Err(unread) => self.refuse(&unread),
                 }
                 drop(packet);
                 self.state.incoming.give_back();

@@ -10,8 +10,8 @@ use super::{
     login::{self, Login},
     packet::{Fields, Packets},
     prepared::Prepared,
+    record,
     sql::{Env, Expr, Facts, Halt, Select, Statement, lex::Dialect, parse},
-    tables,
     user_variables::UserVariables,
     value::Value,
     variables::Variables,
@@ -51,7 +51,7 @@ pub(crate) fn sql(data: &[u8]) {
     let exprs: Vec<Expr> = match parsed.statement {
         Statement::Select(Select { items, condition, from, .. }) => {
             let exprs = items.into_iter().map(|item| item.expr).chain(condition).collect();
-            evaluate(&exprs, parsed.calls, from.map(tables::blank).as_deref());
+            evaluate(&exprs, parsed.calls, from.map(record::blank).as_deref());
             exprs
         }
         Statement::Do(exprs) => exprs,

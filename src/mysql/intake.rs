@@ -79,7 +79,7 @@ impl Connection {
     }
 
     /// Answers what was not read. Data that is sent in pieces is not answered: the execution is.
-    pub(super) fn refuse(&mut self, unread: Unread) {
+    pub(super) fn refuse(&mut self, unread: &Unread) {
         let error = SqlError::from(unread.why);
         if unread.kind == Kind::SendLongData {
             self.session.refuse(Refused::Memory);

@@ -67,6 +67,8 @@ pub(super) struct Runner<'a> {
     pub outcomes: Vec<Option<Value>>,
     pub deadline: Option<Instant>,
     pub work: Work,
+    /// Whether rows are written as those of prepared statements are.
+    pub binary: bool,
 }
 
 impl Runner<'_> {
@@ -85,6 +87,10 @@ impl Runner<'_> {
                 self.state.row_count = -1;
                 self.state.found_rows = rows.len() as u64;
             }
+            Ok(Outcome::List { lines, .. }) => {
+                self.state.row_count = -1;
+                self.state.found_rows = lines.len() as u64;
+            }
             _ => self.state.row_count = 0,
         }
         outcome
@@ -93,9 +99,7 @@ impl Runner<'_> {
     async fn statement(&mut self, statement: &Statement) -> Ran<Outcome> {
         match statement {
             Statement::Select(select) => return self.select(select).await,
-            Statement::Show(show @ Show::Processlist { .. }) => {
-                return self.turn().await?.make(|| self.show(show));
-            }
+            Statement::Show(Show::Processlist { full }) => return self.processlist(*full).await,
             Statement::Show(show) => return self.show(show),
             Statement::Do(exprs) => {
                 for expr in exprs {
@@ -182,7 +186,7 @@ impl Runner<'_> {
     }
 
     /// A long statement takes turns with other clients, and ends with its session.
-    async fn take_turns(&mut self) -> Ran<()> {
+    pub(super) async fn take_turns(&mut self) -> Ran<()> {
         if self.work.is_due() {
             return self.rest().await;
         }
@@ -192,7 +196,7 @@ impl Runner<'_> {
 
     /// Others have their turn. Fails where the session is to end, its client has gone, or the time that a SELECT may
     /// take is over.
-    pub(super) async fn rest(&mut self) -> Ran<()> {
+    async fn rest(&mut self) -> Ran<()> {
         wire::rest(self.io, self.session).await.map_err(|cut| Stop::Over(cut.into()))?;
         match self.deadline {
             Some(deadline) if Instant::now() >= deadline => Err(SqlError::ExecutionTime.into()),

@@ -20,15 +20,12 @@ impl UserVariables {
     /// Sets one. Where the budget does not have so much it stays as it was.
     pub(super) fn set(&mut self, name: String, value: Value, budget: &Budget) -> Result<(), SqlError> {
         let bytes = ENTRY + name.len() + value.size();
-        match self.0.get_mut(&name) {
-            Some((kept, charge)) => {
-                budget.resize(charge, bytes)?;
-                *kept = value;
-            }
-            None => {
-                let charge = budget.charge(bytes)?;
-                self.0.insert(name, (value, charge));
-            }
+        if let Some((kept, charge)) = self.0.get_mut(&name) {
+            budget.resize(charge, bytes)?;
+            *kept = value;
+        } else {
+            let charge = budget.charge(bytes)?;
+            self.0.insert(name, (value, charge));
         }
         Ok(())
     }

@@ -20,6 +20,9 @@ pub(super) const TURN: usize = 512 * 1024;
 /// What an expression costs, whatever it is.
 pub(super) const STEP: usize = 64;
 
+/// What it costs to make a row of a table.
+pub(super) const ROW: usize = 256;
+
 /// So many bytes of texts are not worth a charge: hardly any statement makes more.
 const FREE: usize = 4 * 1024;
 
@@ -65,6 +68,11 @@ impl Work {
     pub(super) fn forget_since(&self, mark: usize) {
         // To have less is never refused.
         let _ = self.keep(mark);
+    }
+
+    /// Texts of so many bytes are gone, whenever they were made.
+    pub(super) fn release(&self, bytes: usize) {
+        self.forget_since(self.texts.get().saturating_sub(bytes));
     }
 
     fn keep(&self, bytes: usize) -> Result<(), SqlError> {

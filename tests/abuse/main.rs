@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod lists;
 #[cfg(target_os = "linux")]
 mod memory;
 mod names;

@@ -17,7 +17,7 @@ use crate::{
         error::{SqlError, Warning},
         names::lock_name,
         value::{Number, Value, number_prefix},
-        work::STEP,
+        work::ROW,
     },
     timeout::Timeout,
 };
@@ -95,9 +95,13 @@ fn lazy(env: &Env<'_>, function: Function, args: &[Expr]) -> Option<Evaluated> {
 fn count(env: &Env<'_>, arg: &Expr) -> Evaluated {
     let Some(rows) = env.rows else { return Ok((!env.eval(arg)?.is_null()).into()) };
     let mut count = 0;
-    for row in rows {
-        env.work.spend(STEP)?;
-        let env = Env { row: Some(row), rows: None, ..*env };
+    if matches!(arg, Expr::Star) {
+        return Ok(Value::Int(i64::try_from(rows.len()).unwrap_or(i64::MAX)));
+    }
+    for record in rows {
+        env.work.spend(ROW)?;
+        let row = record.row();
+        let env = Env { row: Some(&row), rows: None, ..*env };
         count += i64::from(!env.eval(arg)?.is_null());
     }
     Ok(Value::Int(count))

@@ -14,6 +14,7 @@ use crate::{
     command::Command,
     mysql::{
         error::{SqlError, Warning},
+        record::Record,
         user_variables::UserVariables,
         value::{Value, folded},
         variables::Variables,
@@ -44,7 +45,7 @@ pub(in crate::mysql) struct Env<'a> {
     /// The row of a table, as pairs of column and value.
     pub row: Option<&'a [(&'static str, Value)]>,
     /// What COUNT counts; none for one row that is not of a table.
-    pub rows: Option<&'a [Vec<(&'static str, Value)>]>,
+    pub rows: Option<&'a [Record]>,
     pub warnings: &'a RefCell<Vec<Warning>>,
 }
 
