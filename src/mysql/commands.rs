@@ -7,7 +7,7 @@ use super::{
     charset::Charset,
     clock,
     command::Kind,
-    connection::Connection,
+    connection::{Connection, MAX_LOGIN},
     error::{SqlError, Warning},
     login::{Change, capability},
     names::check_database,
@@ -131,7 +131,10 @@ impl Connection {
         self.reset();
         self.session.log_out();
         if may_switch {
+            // As at the login, a proof is short.
+            self.packets.set_limit(MAX_LOGIN);
             self.ask_proof(&user).await?;
+            self.packets.set_limit(self.session.limits().packet);
         } else {
             let nonce = self.state.nonce;
             self.check(&user, &Proof::Native { nonce: &nonce, proof }).await?;
@@ -183,7 +186,7 @@ impl Connection {
                 }
                 Err(Stop::Over(over)) => return Err(over),
             };
-            if let Err(error) = self.answer(&outcome, false, parsed.rest.is_some()) {
+            if let Err(error) = self.answer(parsed.rest.is_some(), |writer| writer.outcome(&outcome, false)) {
                 self.fail(&error);
                 return Ok(());
             }
@@ -277,8 +280,8 @@ impl Connection {
         };
         self.state.warnings.get_mut().clear();
         let id = self.state.prepare(sql, parsed.parameters)?;
-        self.writer(false).prepared(id, count, &columns);
-        Ok(())
+        let answered = self.answer(false, |writer| writer.prepared(id, count, &columns));
+        answered.inspect_err(|_| self.state.forget(id))
     }
 
     async fn execute(&mut self, payload: &[u8]) -> Result<(), Over> {
@@ -298,7 +301,7 @@ impl Connection {
             }
         };
         drop((parsed, bound));
-        if let Err(error) = self.answer(&outcome, true, false) {
+        if let Err(error) = self.answer(false, |writer| writer.outcome(&outcome, true)) {
             self.fail(&error);
         }
         Ok(())

@@ -25,7 +25,7 @@ use crate::{
 
 /// The largest packet before the login: names, a proof and some attributes. One that is larger is refused by the
 /// length in its head, before it is read.
-const MAX_LOGIN: usize = 8 * 1024;
+pub(super) const MAX_LOGIN: usize = 8 * 1024;
 
 /// How much time a client has to take the reason for its end.
 const LAST_WORDS: Duration = Duration::from_secs(1);

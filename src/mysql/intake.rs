@@ -6,7 +6,7 @@ use tokio::task::{coop::consume_budget, yield_now};
 use tokio_util::codec::Decoder;
 
 use super::{
-    command::Kind, connection::Connection, error::SqlError, packet::Fields, result::Outcome, work::TURN,
+    command::Kind, connection::Connection, error::SqlError, packet::Fields, result::Writer, work::TURN,
 };
 use crate::{budget::Exceeded, net::MAX_UNSENT, tally::Refused};
 
@@ -89,10 +89,10 @@ impl Connection {
         }
     }
 
-    /// Writes an outcome; or, where there is no memory to keep it until it is sent, the error.
-    pub(super) fn answer(&mut self, outcome: &Outcome, binary: bool, more: bool) -> Result<(), SqlError> {
+    /// Writes an answer. Fails where there is no memory to keep it until it is sent: nothing of it is left then.
+    pub(super) fn answer(&mut self, more: bool, write: impl FnOnce(&mut Writer<'_>)) -> Result<(), SqlError> {
         let (start, sequence) = (self.io.output.len(), self.packets.sequence());
-        self.writer(more).outcome(outcome, binary);
+        write(&mut self.writer(more));
         let length = self.io.output.len();
         if length <= MAX_UNSENT {
             return Ok(());

@@ -136,10 +136,14 @@ impl Writer<'_> {
         match outcome {
             Outcome::Rows { rows, .. } => {
                 let form = Form { binary, charset: self.status.charset };
-                rows.iter().for_each(|row| self.put(|output| form.put(output, columns, row)));
+                for row in rows {
+                    self.put(|output| form.put(output, columns, row));
+                }
             }
             Outcome::List { lines, .. } => {
-                lines.iter().for_each(|line| self.put(|output| output.put_slice(line)))
+                for line in lines.iter() {
+                    self.put(|output| output.put_slice(line));
+                }
             }
             Outcome::Done => {}
         }

@@ -80,7 +80,10 @@ impl Runner<'_> {
         if !is_diagnostic {
             self.state.warnings.get_mut().clone_from(&parsed.warnings);
         }
-        let outcome = self.statement(&parsed.statement).await;
+        let outcome = match self.work.text(parsed.size) {
+            Ok(()) => self.statement(&parsed.statement).await,
+            Err(error) => Err(error.into()),
+        };
         match &outcome {
             Err(Stop::Error(error)) => self.note_error(error),
             Ok(Outcome::Rows { rows, .. }) => {

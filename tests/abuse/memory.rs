@@ -130,6 +130,28 @@ async fn statements_and_variables_are_kept_up_to_the_budget() {
 }
 
 #[tokio::test]
+async fn who_waits_pays_for_what_he_has_said() {
+    let server = Bounded::start(&["--max-memory", "1048576"]);
+    let mut neighbour = Neighbour::of(server.mysql).await;
+    let long = format!("SELECT GET_LOCK('neighbour', 600){}", ",1".repeat(900));
+    let mut waiters = Vec::new();
+    for _ in 0..10 {
+        let mut waiter = MySql::connect(server.mysql).await;
+        waiter.start(&long).await;
+        waiters.push(waiter);
+    }
+    // Some wait, and the others are told at once.
+    while server.charged().await < 600_000 {
+        neighbour.is_well().await;
+    }
+    let charged = server.show("10 who wait, with 900 columns each").await;
+    assert!(charged <= 1_048_576 + 10 * OWN_MEMORY, "{charged}");
+    let mut last = waiters.pop().unwrap();
+    assert_eq!(told("the last of them", &last.reply().await), 1226);
+    neighbour.is_well().await;
+}
+
+#[tokio::test]
 async fn many_small_statements_are_prepared() {
     let server = Bounded::start(&[]);
     let mut a = MySql::connect(server.mysql).await;

@@ -67,6 +67,11 @@ impl<'a> Cursor<'a> {
         })
     }
 
+    /// How many tokens there are.
+    pub(super) fn count(&self) -> usize {
+        self.tokens.len()
+    }
+
     pub(super) fn peek(&self) -> Option<&Token<'a>> {
         self.peek_at(0)
     }

@@ -29,9 +29,14 @@ pub(in crate::mysql) struct Parsed {
     /// Where the first of them stands.
     pub first_parameter: Option<usize>,
     pub warnings: Vec<Warning>,
+    /// How many bytes it needs beside the texts in it, or somewhat more.
+    pub size: usize,
     /// Where the next statement starts, if there is one.
     pub rest: Option<usize>,
 }
+
+/// What becomes of a token, with its part of a result.
+const TOKEN: usize = 128;
 
 /// Reads the first statement of `sql`.
 pub(in crate::mysql) fn parse(sql: &[u8], dialect: Dialect) -> Result<Parsed, SqlError> {
@@ -43,8 +48,9 @@ pub(in crate::mysql) fn parse(sql: &[u8], dialect: Dialect) -> Result<Parsed, Sq
     if cursor.peek().is_some() {
         return Err(cursor.unexpected());
     }
+    let size = cursor.count() * TOKEN;
     let Cursor { calls, parameters, first_parameter, rest, warnings, .. } = cursor;
-    Ok(Parsed { statement, calls, parameters, first_parameter, warnings, rest })
+    Ok(Parsed { statement, calls, parameters, first_parameter, warnings, size, rest })
 }
 
 fn statement(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
