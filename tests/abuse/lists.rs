@@ -127,7 +127,7 @@ async fn lists_say_what_they_said_before() {
 async fn the_longest_list_is_within_what_one_may_have() {
     let server = TestServer::start();
     let mut holder = server.client().await;
-    let locks: String = (0..MAX_LIST_ROWS + 1).map(|at| format!("GET_LOCK wh{at:0>60} 0\n")).collect();
+    let locks: String = (0..=MAX_LIST_ROWS).map(|at| format!("GET_LOCK wh{at:0>60} 0\n")).collect();
     holder.send_bytes(locks.as_bytes()).await;
     for _ in 0..=MAX_LIST_ROWS {
         assert_eq!(holder.line().await, "1");

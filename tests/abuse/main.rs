@@ -1,6 +1,6 @@
 //! What greedy clients try, with small numbers: they are told no, what they tried is not kept, and neighbours do not
 //! notice. Bounds are asserted, not times. `-- --nocapture` prints what each was told.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]
 mod common;
