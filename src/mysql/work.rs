@@ -97,3 +97,45 @@ impl Work {
         self.done.get()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::MAX_CONNECTION_MEMORY;
+
+    /// The fuzzer's own assertion: no statement takes more than its sum.
+    #[test]
+    fn no_expression_takes_more_than_its_sum() {
+        for sql in [
+            &include_bytes!("../../fuzz/seeds/mysql_sql/much_like")[..],
+            include_bytes!("../../fuzz/seeds/mysql_sql/much_text"),
+        ] {
+            crate::mysql::fuzz::sql(sql);
+        }
+    }
+
+    #[test]
+    fn texts_are_charged_while_they_live_and_a_stretch_ends_with_the_turn_of_others() {
+        let budget = Budget::default();
+        let work = Work::new(&budget);
+        work.text(100).unwrap();
+        assert_eq!(budget.used(), 0, "hardly worth a charge");
+        let mark = work.mark();
+        work.text(1_000_000).unwrap();
+        assert_eq!(budget.used(), 1_000_100);
+        assert!(work.text(MAX_CONNECTION_MEMORY).is_err());
+        work.forget_since(mark);
+        assert_eq!(budget.used(), 100);
+        assert!(work.spend(MAX_STRETCH).is_err());
+        assert!(work.is_due() && !work.is_due());
+        for _ in 0..MAX_WORK / MAX_STRETCH {
+            if work.spend(MAX_STRETCH).is_err() {
+                break;
+            }
+            assert!(work.is_due());
+        }
+        assert!(work.spend(MAX_STRETCH).is_err() && work.done() <= MAX_WORK);
+        drop(work);
+        assert_eq!(budget.used(), 0);
+    }
+}
