@@ -237,14 +237,14 @@ impl Connection {
     ) -> Result<Outcome, Stop> {
         let sql = String::from_utf8_lossy(sql);
         let sql = sql.trim_end_matches([';', ' ', '\n']);
-        let mut runner = Runner { binary, ..self.runner(sql, parameters) };
+        let mut runner = self.runner(sql, parameters, binary);
         let outcome = runner.run(parsed).await;
         let done = runner.work.done();
         self.state.effort += done;
         outcome
     }
 
-    fn runner<'a>(&'a mut self, sql: &'a str, parameters: &'a [Value]) -> Runner<'a> {
+    fn runner<'a>(&'a mut self, sql: &'a str, parameters: &'a [Value], binary: bool) -> Runner<'a> {
         let Self { io, session, state, .. } = self;
         let work = Work::new(&state.budget);
         Runner {
@@ -257,7 +257,7 @@ impl Connection {
             outcomes: Vec::new(),
             deadline: None,
             work,
-            binary: false,
+            binary,
         }
     }
 
@@ -270,7 +270,7 @@ impl Connection {
         let count = u16::try_from(parsed.parameters).map_err(|_| SqlError::TooManyParameters)?;
         let columns = match &parsed.statement {
             Statement::Select(select) if select.into.is_empty() => {
-                let columns = self.runner("", &[]).columns(select, &expand(select));
+                let columns = self.runner("", &[], false).columns(select, &expand(select));
                 columns.map_err(|stop| match stop {
                     Stop::Error(error) => error,
                     Stop::Over(_) => SqlError::Malformed,

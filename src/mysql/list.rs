@@ -58,7 +58,11 @@ impl Runner<'_> {
             }
             self.take_turns().await?;
         }
-        if select.into.is_empty() { Ok(Outcome::List { columns, lines }) } else { Ok(Outcome::Done) }
+        if select.into.is_empty() {
+            Ok(Outcome::List { columns, lines: Box::new(lines) })
+        } else {
+            Ok(Outcome::Done)
+        }
     }
 
     /// The table as it is now, with so many characters of each statement.
@@ -89,7 +93,7 @@ impl Runner<'_> {
         if is_shown {
             self.work.text(lines.push(&columns, &row, self.form()))?;
         }
-        Ok(Outcome::List { columns, lines })
+        Ok(Outcome::List { columns, lines: Box::new(lines) })
     }
 
     /// Those of which a condition holds.
@@ -170,7 +174,7 @@ impl Runner<'_> {
             self.work.text(lines.push(&columns, &row, form))?;
             self.take_turns().await?;
         }
-        Ok(Outcome::List { columns, lines })
+        Ok(Outcome::List { columns, lines: Box::new(lines) })
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) enum Outcome {
     /// Of a table: there may be very many.
     List {
         columns: Vec<Column>,
-        lines: Lines,
+        lines: Box<Lines>,
     },
 }
 

@@ -102,7 +102,7 @@ impl Runner<'_> {
     async fn statement(&mut self, statement: &Statement) -> Ran<Outcome> {
         match statement {
             Statement::Select(select) => return self.select(select).await,
-            Statement::Show(Show::Processlist { full }) => return self.processlist(*full).await,
+            Statement::Show(Show::Processlist { full }) => return Box::pin(self.processlist(*full)).await,
             Statement::Show(show) => return self.show(show),
             Statement::Do(exprs) => {
                 for expr in exprs {
@@ -191,7 +191,7 @@ impl Runner<'_> {
     /// A long statement takes turns with other clients, and ends with its session.
     pub(super) async fn take_turns(&mut self) -> Ran<()> {
         if self.work.is_due() {
-            return self.rest().await;
+            return Box::pin(self.rest()).await;
         }
         tokio::task::coop::consume_budget().await;
         self.session.handle().ending().map_or(Ok(()), |ending| Err(Stop::Over(ending.into())))

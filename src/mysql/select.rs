@@ -26,7 +26,8 @@ impl Runner<'_> {
         }
         let (skip, count) = select.limit.unwrap_or((0, u64::MAX));
         if let Some(table) = select.from {
-            return self.list(table, select, items, columns).await;
+            // Boxed, as all that is rare: what most statements need is small.
+            return Box::pin(self.list(table, select, items, columns)).await;
         }
         let rows: Vec<_> = if skip > 0 || count == 0 {
             Vec::new()

@@ -40,7 +40,13 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn new(budget: &Budget) -> Self {
-        Self { budget: budget.clone(), ..Self::default() }
+        Self {
+            done: Cell::default(),
+            rested: Cell::default(),
+            texts: Cell::default(),
+            charge: RefCell::default(),
+            budget: budget.clone(),
+        }
     }
 
     /// Counts work, before it is done.
