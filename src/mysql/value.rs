@@ -52,6 +52,7 @@ impl Value {
     }
 
     /// The bytes of a text; 0 for what has no memory of its own.
+    #[inline]
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),

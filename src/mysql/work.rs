@@ -50,6 +50,7 @@ impl Work {
     }
 
     /// Counts work, before it is done.
+    #[inline]
     pub(super) fn spend(&self, units: usize) -> Result<(), SqlError> {
         let done = self.done.get().saturating_add(units);
         if done > MAX_WORK || done - self.rested.get() > MAX_STRETCH {
@@ -82,6 +83,10 @@ impl Work {
     }
 
     fn keep(&self, bytes: usize) -> Result<(), SqlError> {
+        if bytes <= FREE && self.texts.get() <= FREE {
+            self.texts.set(bytes);
+            return Ok(());
+        }
         let charged = self.charge.borrow().bytes();
         if bytes > FREE.max(charged) || bytes < charged / 2 {
             self.budget.resize(&mut self.charge.borrow_mut(), bytes)?;

@@ -23,7 +23,13 @@ use crate::{
 };
 
 pub(super) fn call(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) -> Evaluated {
-    counted(env, called(env, at, function, args)?)
+    let answer = called(env, at, function, args);
+    if let Ok(value) = &answer
+        && let size @ 1.. = value.size()
+    {
+        env.work.text(size)?;
+    }
+    answer
 }
 
 /// A value that was made, which counts.

@@ -137,6 +137,7 @@ impl Env<'_> {
     }
 
     /// A value of its own, which counts.
+    #[inline]
     fn copy(&self, value: &Value) -> Evaluated {
         if let size @ 1.. = value.size() {
             self.work.text(size)?;
