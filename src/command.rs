@@ -207,6 +207,8 @@ pub struct Stats {
     pub abandoned: u64,
     /// Since the start.
     pub uptime: Duration,
+    /// Bytes that connections make the server remember.
+    pub memory: usize,
 }
 
 /// What a user may not do.

@@ -11,7 +11,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::Bo
 pub use reach::OpenToAll;
 pub use tls::TlsFlags;
 pub use values::{Asked, Idle, Listen, LogFormat};
-use values::{at_least_one, host, keepalive, line_size, packet_size, some_time, time};
+use values::{at_least_one, host, keepalive, line_size, memory_size, packet_size, some_time, time};
 
 use crate::{log, variable::but_empty};
 
@@ -124,6 +124,10 @@ pub struct Config {
     /// The most bytes of a packet of the MySQL protocol
     #[arg(long, env = "GETLOCKD_MAX_PACKET", default_value_t = crate::mysql::MAX_PACKET, value_name = "BYTES", value_parser = packet_size, allow_negative_numbers = true)]
     pub max_packet: usize,
+
+    /// The most bytes that all connections of the MySQL protocol make the server remember
+    #[arg(long, env = "GETLOCKD_MAX_MEMORY", default_value_t = 1024 * 1024 * 1024, value_name = "BYTES", value_parser = memory_size, allow_negative_numbers = true)]
+    pub max_memory: usize,
 
     /// Within which time a client must have logged in by MySQL and where there are users, said something by HTTP,
     /// or shaken hands by TLS

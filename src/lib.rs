@@ -10,6 +10,8 @@
 
 #[cfg(feature = "server")]
 mod aside;
+#[cfg(feature = "server")]
+pub mod budget;
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "server")]

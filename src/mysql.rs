@@ -12,20 +12,26 @@ mod connection;
 mod error;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz;
+mod intake;
+mod list;
 mod login;
 mod names;
 mod over;
 mod packet;
 mod prepared;
+mod record;
 mod result;
 mod run;
 mod select;
+mod settings;
 mod show;
 mod sql;
 mod state;
 mod tables;
+mod user_variables;
 mod value;
 mod variables;
+mod work;
 
 pub use connection::{refusal, serve};
 

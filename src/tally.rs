@@ -87,6 +87,8 @@ kinds! {
         WaitersPerLock = "waiters_per_lock",
         /// There were as many leases as may be.
         Leases = "leases",
+        /// A connection, or all together, had as much remembered as may be.
+        Memory = "memory",
         /// The server was stopping.
         Stopping = "stopping",
         /// A connection spoke no protocol, or against its rules, and was closed.

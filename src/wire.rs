@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::{
+    task::yield_now,
+    time::{Instant, Sleep, sleep_until, timeout},
+};
 
 use crate::{
     command::{Answer, Ending},
@@ -58,6 +61,18 @@ pub(crate) async fn turn(io: &mut Burst, session: &Session) -> Result<Turn, Cut>
     };
     io.answers_late();
     turn
+}
+
+/// Lets others have their turn. One who holds something has to be there meanwhile, as in [`turn`].
+///
+/// Cancel-safe: no byte is lost.
+pub(crate) async fn rest(io: &mut Burst, session: &Session) -> Result<(), Cut> {
+    tokio::select! {
+        biased;
+        ending = session.handle().ended() => Err(Cut::Ended(ending)),
+        hung_up = io.hung_up(|_| ()), if session.holds() > 0 => Err(Cut::HungUp(hung_up)),
+        () = yield_now() => Ok(()),
+    }
 }
 
 /// Sends the replies, unless the session ends before the client takes them.

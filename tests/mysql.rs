@@ -213,7 +213,8 @@ async fn no_statement_is_long_or_deep_enough_to_stop_the_server() {
     let mut a = MySql::connect_with(server.mysql, DEPRECATE_EOF | MULTI_STATEMENTS, "").await;
     let long = |part: &str, size: usize| part.repeat(size / part.len());
     for (sql, code) in [
-        (format!("{}SELECT 1", long("EXPLAIN ", 500_000)), 1064),
+        (format!("{}SELECT 1", long("EXPLAIN ", 500_000)), 1235),
+        (format!("{}SELECT 1", long("EXPLAIN ", 5_000)), 1064),
         (format!("SELECT {}1{}", long("(", 100_000), long(")", 100_000)), 1235),
         (format!("DO 1{}", long("+1", 500_000)), 1235),
         (format!("DO 1 IN (1{})", long(",1", 500_000)), 1235),

@@ -299,6 +299,9 @@ fn every_limit_is_the_constant_that_it_names() {
         ("`MAX_TEXT`", getlockd::lease::MAX_TEXT),
         ("`--max-waiters-per-lock`", 100_000),
         ("`--max-leases`", 100_000),
+        ("`MAX_CONNECTION_MEMORY`", getlockd::budget::MAX_CONNECTION_MEMORY),
+        ("`OWN_MEMORY`", getlockd::budget::OWN_MEMORY),
+        ("`--max-memory`", 1024 * 1024 * 1024),
     ] {
         assert!(PROTOCOL.contains(&format!("| {value} | {name} |")), "{name} = {value}");
     }

@@ -74,9 +74,16 @@ fn the_codec_knows_no_socket() {
 #[test]
 fn sql_and_packets_know_no_socket_and_no_session() {
     let forbidden = ["tokio::net", "tokio::io", "crate::net", "crate::session", "Burst"];
-    for pure in ["sql/", "packet.rs", "login.rs", "result.rs", "prepared.rs", "value.rs", "variables.rs"] {
+    for pure in
+        ["sql/", "packet.rs", "login.rs", "result.rs", "prepared.rs", "value.rs", "variables.rs", "work.rs"]
+    {
         assert_none_names(&format!("/src/mysql/{pure}"), &forbidden);
     }
+}
+
+#[test]
+fn what_is_charged_is_not_known_to_the_budget() {
+    assert_none_names("/src/budget.rs", &["crate::", "tokio", "bytes::"]);
 }
 
 #[test]

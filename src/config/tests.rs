@@ -86,6 +86,7 @@ fn help_names_every_flag_and_its_variable() {
         "max-waiters-per-lock",
         "max-line",
         "max-packet",
+        "max-memory",
         "login-time",
         "idle-time",
         "idle-time-holders",

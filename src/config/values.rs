@@ -112,6 +112,10 @@ pub(super) fn packet_size(text: &str) -> Result<usize, String> {
     size(text, 1024..=crate::mysql::MAX_PACKET)
 }
 
+pub(super) fn memory_size(text: &str) -> Result<usize, String> {
+    size(text, 1024 * 1024..=1024 * 1024 * 1024 * 1024)
+}
+
 fn size(text: &str, possible: RangeInclusive<usize>) -> Result<usize, String> {
     let size = text.parse().ok().filter(|size| possible.contains(size));
     size.ok_or_else(|| format!("say a number of bytes from {} to {}", possible.start(), possible.end()))

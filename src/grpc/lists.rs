@@ -119,7 +119,7 @@ impl From<SessionRow> for SessionTold {
 }
 
 impl From<Stats> for StatsResponse {
-    fn from(Stats { sessions, table, timeouts, abandoned, uptime }: Stats) -> Self {
+    fn from(Stats { sessions, table, timeouts, abandoned, uptime, .. }: Stats) -> Self {
         Self {
             sessions: sessions as u64,
             locks: table.locks as u64,

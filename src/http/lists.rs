@@ -257,7 +257,7 @@ struct Numbers {
 
 impl Numbers {
     fn of(stats: &Stats) -> Self {
-        let Stats { sessions, table, timeouts, abandoned, uptime } = stats;
+        let Stats { sessions, table, timeouts, abandoned, uptime, .. } = stats;
         Self {
             sessions: *sessions,
             locks: table.locks,

@@ -283,11 +283,12 @@ impl fmt::Display for SessionRow {
 
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sessions, table, timeouts, abandoned, uptime } = self;
+        let Self { sessions, table, timeouts, abandoned, uptime, memory } = self;
         write!(f, "STATS sessions={sessions} locks={} waiters={}", table.locks, table.waiters)?;
         write!(f, " grants={} timeouts={timeouts} deadlocks={}", table.grants, table.deadlocks)?;
         write!(f, " abandoned={abandoned}")?;
-        write!(f, " uptime={} version={}", Seconds(*uptime), env!("CARGO_PKG_VERSION"))
+        write!(f, " uptime={} version={}", Seconds(*uptime), env!("CARGO_PKG_VERSION"))?;
+        write!(f, " memory={memory}")
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     connection::Connection,
     error::SqlError,
     login::{self, CACHING_SHA2, Login, NATIVE, Next, Nonce},
+    names::{MAX_IDENTIFIER_CHARS, MAX_USER_CHARS, check_database, is_longer},
     over::Over,
 };
 use crate::user::{Denied, Proof};
@@ -44,6 +45,14 @@ impl Connection {
         Ok(())
     }
 
+    /// Names are as long as MySQL's. Where there are users only their own names come in, and those may be longer.
+    pub(super) fn check_names(&self, user: &str, database: Option<&str>) -> Result<(), Over> {
+        if self.session.users().is_none() && is_longer(user, MAX_USER_CHARS) {
+            return Err(self.denied(user, false, false));
+        }
+        database.map_or(Ok(()), |database| Ok(check_database(database)?))
+    }
+
     async fn switch(&mut self, plugin: &str) -> Result<(Nonce, Vec<u8>), Over> {
         let nonce = login::nonce()?;
         self.packets.put(&mut self.io.output, |output| login::put_switch(output, plugin, &nonce));
@@ -56,7 +65,11 @@ impl Connection {
         let Err(error) = self.session.log_in(user, proof).await else { return Ok(()) };
         let with_password = !matches!(proof, Proof::Sha2 { proof: [], .. } | Proof::Native { proof: [], .. });
         let too_many = error == crate::command::Error::BadLogin(Denied::TooMany);
-        let (user, host) = (user.to_owned(), self.state.host.clone());
-        Err(Over::Fatal(SqlError::AccessDenied { user, host, with_password, too_many }))
+        Err(self.denied(user, with_password, too_many))
+    }
+
+    fn denied(&self, user: &str, with_password: bool, too_many: bool) -> Over {
+        let (user, host) = (user.chars().take(MAX_IDENTIFIER_CHARS).collect(), self.state.host.clone());
+        Over::Fatal(SqlError::AccessDenied { user, host, with_password, too_many })
     }
 }

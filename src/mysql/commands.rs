@@ -1,22 +1,31 @@
 //! Doing what the packets of a connection ask for.
 
+use bytes::Bytes;
+use tokio::task::yield_now;
+
 use super::{
     charset::Charset,
     clock,
     command::Kind,
-    connection::Connection,
+    connection::{Connection, MAX_LOGIN},
     error::{SqlError, Warning},
     login::{Change, capability},
+    names::check_database,
     over::Over,
     packet::Fields,
-    prepared::Prepared,
+    prepared::Bound,
     result::Outcome,
     run::{Runner, Stop},
     select::expand,
     sql::{self, Parsed, Statement},
     value::Value,
+    work::Work,
 };
-use crate::{net::MAX_UNSENT, tally::Cause, user::Proof};
+use crate::{
+    net::MAX_UNSENT,
+    tally::{Cause, Refused},
+    user::Proof,
+};
 
 impl Connection {
     pub(super) async fn command(&mut self, packet: &[u8]) -> Result<(), Over> {
@@ -61,7 +70,8 @@ impl Connection {
             }
             Kind::InitDb => {
                 let database = String::from_utf8_lossy(payload).into_owned();
-                self.be(self.state.user.clone(), Some(database));
+                check_database(&database)?;
+                self.be(self.state.user.clone(), Some(database))?;
             }
             Kind::ResetConnection => self.reset(),
             Kind::SetOption => {
@@ -113,17 +123,24 @@ impl Connection {
                 return Ok(());
             }
         };
+        if let Err(Over::Fatal(error)) = self.check_names(&user, database.as_deref()) {
+            self.fail(&error);
+            return Ok(());
+        }
         // What was held is free whether the client answers or not.
         self.reset();
         self.session.log_out();
         if may_switch {
+            // As at the login, a proof is short.
+            self.packets.set_limit(MAX_LOGIN);
             self.ask_proof(&user).await?;
+            self.packets.set_limit(self.session.limits().packet);
         } else {
             let nonce = self.state.nonce;
             self.check(&user, &Proof::Native { nonce: &nonce, proof }).await?;
         }
         self.state.variables.set_names(charset.unwrap_or_default(), None);
-        self.be(user, database);
+        self.be(user, database)?;
         self.writer(false).ok();
         Ok(())
     }
@@ -140,10 +157,8 @@ impl Connection {
 
     fn long_data(&mut self, payload: &[u8]) {
         let mut fields = Fields(payload);
-        if let (Ok(id), Ok(parameter)) = (fields.u32(), fields.u16())
-            && let Ok(prepared) = self.state.prepared(id, "mysqld_stmt_send_long_data")
-        {
-            prepared.append(parameter, fields.0);
+        if let (Ok(id), Ok(parameter)) = (fields.u32(), fields.u16()) {
+            self.state.append(id, parameter, fields.0);
         }
     }
 
@@ -163,19 +178,27 @@ impl Connection {
                 return Ok(());
             }
             let text = &left[..parsed.rest.unwrap_or(left.len())];
-            match self.statement(&parsed, text, &[]).await {
-                Ok(outcome) => self.writer(parsed.rest.is_some()).outcome(&outcome, false),
+            let outcome = match self.statement(&parsed, text, &[], false).await {
+                Ok(outcome) => outcome,
                 Err(Stop::Error(error)) => {
-                    self.writer(false).error(&error);
+                    self.tell(&error);
                     return Ok(());
                 }
                 Err(Stop::Over(over)) => return Err(over),
+            };
+            if let Err(error) = self.answer(parsed.rest.is_some(), |writer| writer.outcome(&outcome, false)) {
+                self.fail(&error);
+                return Ok(());
             }
             let Some(rest) = parsed.rest else { return Ok(()) };
             left = &left[rest..];
-            // A batch is no longer a burst than packets are.
+            // A batch is no longer a burst than packets are, and others have their turn between its statements.
             if self.io.output.len() >= MAX_UNSENT {
                 self.flush().await?;
+            }
+            yield_now().await;
+            if let Some(ending) = self.session.ending() {
+                return Err(ending.into());
             }
         }
     }
@@ -193,8 +216,15 @@ impl Connection {
     }
 
     /// Tells of an error, and leaves it for SHOW WARNINGS.
-    fn fail(&mut self, error: &SqlError) {
+    pub(super) fn fail(&mut self, error: &SqlError) {
         *self.state.warnings.get_mut() = vec![Warning::of(error)];
+        self.tell(error);
+    }
+
+    fn tell(&mut self, error: &SqlError) {
+        if matches!(error, SqlError::TooMuchMemory(_)) {
+            self.session.refuse(Refused::Memory);
+        }
         self.writer(false).error(error);
     }
 
@@ -203,14 +233,20 @@ impl Connection {
         parsed: &Parsed,
         sql: &[u8],
         parameters: &[Value],
+        binary: bool,
     ) -> Result<Outcome, Stop> {
         let sql = String::from_utf8_lossy(sql);
         let sql = sql.trim_end_matches([';', ' ', '\n']);
-        self.runner(sql, parameters).run(parsed).await
+        let mut runner = self.runner(sql, parameters, binary);
+        let outcome = runner.run(parsed).await;
+        let done = runner.work.done();
+        self.state.effort += done;
+        outcome
     }
 
-    fn runner<'a>(&'a mut self, sql: &'a str, parameters: &'a [Value]) -> Runner<'a> {
+    fn runner<'a>(&'a mut self, sql: &'a str, parameters: &'a [Value], binary: bool) -> Runner<'a> {
         let Self { io, session, state, .. } = self;
+        let work = Work::new(&state.budget);
         Runner {
             io,
             session,
@@ -220,6 +256,8 @@ impl Connection {
             now: clock::now(),
             outcomes: Vec::new(),
             deadline: None,
+            work,
+            binary,
         }
     }
 
@@ -232,7 +270,7 @@ impl Connection {
         let count = u16::try_from(parsed.parameters).map_err(|_| SqlError::TooManyParameters)?;
         let columns = match &parsed.statement {
             Statement::Select(select) if select.into.is_empty() => {
-                let columns = self.runner("", &[]).columns(select, &expand(select));
+                let columns = self.runner("", &[], false).columns(select, &expand(select));
                 columns.map_err(|stop| match stop {
                     Stop::Error(error) => error,
                     Stop::Over(_) => SqlError::Malformed,
@@ -241,40 +279,45 @@ impl Connection {
             _ => Vec::new(),
         };
         self.state.warnings.get_mut().clear();
-        let id = self.state.prepare(Prepared::new(sql, parsed.parameters))?;
-        self.writer(false).prepared(id, count, &columns);
-        Ok(())
+        let id = self.state.prepare(sql, parsed.parameters)?;
+        let answered = self.answer(false, |writer| writer.prepared(id, count, &columns));
+        answered.inspect_err(|_| self.state.forget(id))
     }
 
     async fn execute(&mut self, payload: &[u8]) -> Result<(), Over> {
-        let outcome = match self.bind(payload) {
-            Ok((parsed, sql, parameters)) => match self.statement(&parsed, &sql, &parameters).await {
-                Err(Stop::Over(over)) => return Err(over),
-                Err(Stop::Error(error)) => Err(error),
-                Ok(outcome) => Ok(outcome),
-            },
+        let (parsed, sql, bound) = match self.bind(payload) {
+            Ok(bound) => bound,
             Err(error) => {
                 self.fail(&error);
                 return Ok(());
             }
         };
-        match outcome {
-            Ok(outcome) => self.writer(false).outcome(&outcome, true),
-            Err(error) => self.writer(false).error(&error),
+        let outcome = match self.statement(&parsed, &sql, &bound.values, true).await {
+            Ok(outcome) => outcome,
+            Err(Stop::Over(over)) => return Err(over),
+            Err(Stop::Error(error)) => {
+                self.tell(&error);
+                return Ok(());
+            }
+        };
+        drop((parsed, bound));
+        if let Err(error) = self.answer(false, |writer| writer.outcome(&outcome, true)) {
+            self.fail(&error);
         }
         Ok(())
     }
 
     /// A prepared statement, and the values for its placeholders.
-    fn bind(&mut self, payload: &[u8]) -> Result<(Parsed, Vec<u8>, Vec<Value>), SqlError> {
+    fn bind(&mut self, payload: &[u8]) -> Result<(Parsed, Bytes, Bound), SqlError> {
         let mut fields = Fields(payload);
         let id = fields.u32()?;
         // Flags of cursors, which are not opened, and a count that is always 1.
         fields.take(5)?;
         let charset = self.state.variables.settings().client_charset;
         let prepared = self.state.prepared(id, "mysqld_stmt_execute")?;
-        let parameters = prepared.bind(&mut fields, charset)?;
+        let bound = prepared.bind(&mut fields, charset)?;
         let sql = prepared.sql.clone();
-        Ok((self.parse(&sql)?, sql, parameters))
+        self.pay_for_parsed(&sql)?;
+        Ok((self.parse(&sql)?, sql, bound))
     }
 }

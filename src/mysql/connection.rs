@@ -23,8 +23,9 @@ use crate::{
     wire::{self, Silence},
 };
 
-/// The largest packet before the login.
-const MAX_LOGIN: usize = 64 * 1024;
+/// The largest packet before the login: names, a proof and some attributes. One that is larger is refused by the
+/// length in its head, before it is read.
+pub(super) const MAX_LOGIN: usize = 8 * 1024;
 
 /// How much time a client has to take the reason for its end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -38,6 +39,7 @@ pub fn serve(io: Burst, session: Session) -> impl Future<Output = ()> + Send {
         tracing::debug_span!("connection", session = session.id().0, wire = origin.wire, peer = %origin.peer);
     let mut state = Box::new(State::default());
     state.host = origin.peer.ip().to_string();
+    state.budget = session.budget();
     let packets = Packets::new(MAX_LOGIN);
     let mut connection =
         Connection { io, session, packets, state, idle: wire::Idle::default(), multi: false };
@@ -78,8 +80,13 @@ impl Connection {
         self.packets.set_limit(self.session.limits().packet);
         loop {
             self.packets.restart();
-            while let Some(packet) = self.packets.decode(&mut self.io.input)? {
-                self.command(&packet).await?;
+            while let Some(packet) = self.next_command()? {
+                match self.take_in(&packet) {
+                    Ok(()) => self.command(&packet).await?,
+                    Err(unread) => self.refuse(&unread),
+                }
+                drop(packet);
+                self.state.incoming.give_back();
                 self.packets.restart();
                 if let Some(ending) = self.session.ending() {
                     return Err(ending.into());
@@ -87,7 +94,7 @@ impl Connection {
                 if self.io.output.len() >= MAX_UNSENT {
                     self.flush().await?;
                 }
-                tokio::task::coop::consume_budget().await;
+                self.take_turns().await;
             }
             self.flush().await?;
             self.session.handle().note(|_| {});
@@ -102,11 +109,12 @@ impl Connection {
         let login = self.login().await?;
         self.state.capabilities = login.capabilities;
         self.state.nonce = nonce;
+        self.check_names(&login.user, login.database.as_deref())?;
         self.authenticate(&login, &nonce).await?;
         self.multi = login.capabilities & login::capability::MULTI_STATEMENTS != 0;
         self.set_flags();
         self.state.variables.set_names(login.charset, None);
-        self.be(login.user, login.database);
+        self.be(login.user, login.database)?;
         self.writer(false).ok();
         self.flush().await
     }
@@ -132,10 +140,12 @@ impl Connection {
         }
     }
 
-    pub(super) fn be(&mut self, user: String, database: Option<String>) {
+    pub(super) fn be(&mut self, user: String, database: Option<String>) -> Result<(), SqlError> {
+        self.state.charge_names(&user, database.as_deref())?;
         self.state.user.clone_from(&user);
         self.state.database.clone_from(&database);
         self.session.handle().note(|profile| (profile.login, profile.database) = (user, database));
+        Ok(())
     }
 
     /// The next packet, whatever it is, after what is to be sent.
@@ -178,7 +188,9 @@ impl Connection {
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), Over> {
-        Ok(wire::flush(&mut self.io, self.session.handle()).await?)
+        wire::flush(&mut self.io, self.session.handle()).await?;
+        self.state.unsent.give_back();
+        Ok(())
     }
 
     /// Frees what the session holds, then says why, to a client that waits for an answer.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::{
+    budget::Exceeded,
     command::{self, Forbidden},
     escape::Written,
     lock::Cycle,
@@ -39,6 +40,14 @@ pub(super) enum SqlError {
     WrongType(String),
     #[error("Unknown character set: '{0}'")]
     UnknownCharset(String),
+    #[error("Unknown or incorrect time zone: '{0}'")]
+    UnknownTimeZone(String),
+    #[error("Unknown locale: '{0}'")]
+    UnknownLocale(String),
+    #[error("Identifier name '{0}' is too long")]
+    NameTooLong(String),
+    #[error("User variable name '{0}' is illegal")]
+    VariableName(String),
     #[error("Unknown thread id: {0}")]
     UnknownThread(u64),
     #[error(
@@ -73,6 +82,14 @@ pub(super) enum SqlError {
     TooManyLocks(usize),
     #[error("User has exceeded the 'max_waiters_per_lock' resource (current value: {0})")]
     TooManyWaiters(usize),
+    #[error(
+        "User has exceeded the '{}' resource (current value: {})",
+        memory_of(*.0).0,
+        memory_of(*.0).1
+    )]
+    TooMuchMemory(Exceeded),
+    #[error("getlockd is a lock server: this statement is more work than one may be")]
+    TooMuchWork,
     #[error("getlockd is a lock server: {0}")]
     NoSuchThing(String),
     #[error("Unknown command")]
@@ -109,7 +126,23 @@ pub(super) enum SqlError {
     Inactive,
 }
 
+/// The most bytes of the text of an error or a warning: MySQL's `MYSQL_ERRMSG_SIZE`. The rest is cut off, be it the
+/// client's own words or a cycle of a thousand sessions.
+const MAX_MESSAGE: usize = 512;
+
+/// As much of a text as an error or a warning has.
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_MESSAGE));
+    text.shrink_to_fit();
+    text
+}
+
 impl SqlError {
+    /// What the client is told.
+    pub(super) fn message(&self) -> String {
+        cut(self.to_string())
+    }
+
     /// Number and SQLSTATE (MySQL 8.4 Error Message Reference).
     pub(super) fn code(&self) -> (u16, &'static str) {
         match self {
@@ -124,6 +157,10 @@ impl SqlError {
             Self::WrongValue { .. } => (1231, "42000"),
             Self::WrongType(_) => (1232, "42000"),
             Self::UnknownCharset(_) => (1115, "42000"),
+            Self::UnknownTimeZone(_) => (1298, "HY000"),
+            Self::UnknownLocale(_) => (1649, "HY000"),
+            Self::NameTooLong(_) => (1059, "42000"),
+            Self::VariableName(_) => (3061, "42000"),
             Self::UnknownThread(_) => (1094, "HY000"),
             Self::LockName(_) => (3057, "42000"),
             Self::LockNameTooLong(_) => (4163, "42000"),
@@ -136,7 +173,8 @@ impl SqlError {
             Self::Shutdown => (1053, "08S01"),
             Self::TooManyConnections => (1040, "08004"),
             Self::TooManyLocks(_) | Self::TooManyWaiters(_) => (1226, "42000"),
-            Self::NoSuchThing(_) => (1235, "42000"),
+            Self::TooMuchMemory(_) => (1226, "42000"),
+            Self::NoSuchThing(_) | Self::TooMuchWork => (1235, "42000"),
             Self::UnknownCommand => (1047, "08S01"),
             Self::BadHandshake => (1043, "08S01"),
             Self::InsecureTransport => (3159, "HY000"),
@@ -153,6 +191,20 @@ impl SqlError {
             Self::DifferentColumns => (1222, "21000"),
             Self::Inactive => (4031, "HY000"),
         }
+    }
+}
+
+/// The limit that was reached, and how high it is.
+fn memory_of(exceeded: Exceeded) -> (&'static str, usize) {
+    match exceeded {
+        Exceeded::Connection(bytes) => ("max_connection_memory", bytes),
+        Exceeded::Server(bytes) => ("max_memory", bytes),
+    }
+}
+
+impl From<Exceeded> for SqlError {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::TooMuchMemory(exceeded)
     }
 }
 
@@ -208,11 +260,16 @@ impl Warning {
     }
 
     pub(super) fn new(code: u16, text: impl Into<String>) -> Self {
-        Self { level: "Warning", code, text: text.into() }
+        Self { level: "Warning", code, text: cut(text.into()) }
+    }
+
+    /// What explains an error.
+    pub(super) fn note(code: u16, text: String) -> Self {
+        Self { level: "Note", code, text: cut(text) }
     }
 
     /// The row that an error leaves behind.
     pub(super) fn of(error: &SqlError) -> Self {
-        Self { level: "Error", code: error.code().0, text: error.to_string() }
+        Self { level: "Error", code: error.code().0, text: error.message() }
     }
 }

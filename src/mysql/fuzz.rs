@@ -1,6 +1,6 @@
 //! The decoders of this wire, for fuzzing and for the cases that it found.
 
-use std::{cell::RefCell, collections::HashMap};
+use std::cell::RefCell;
 
 use bytes::BytesMut;
 use tokio_util::codec::Decoder;
@@ -10,11 +10,14 @@ use super::{
     login::{self, Login},
     packet::{Fields, Packets},
     prepared::Prepared,
+    record,
     sql::{Env, Expr, Facts, Halt, Select, Statement, lex::Dialect, parse},
-    tables,
+    user_variables::UserVariables,
     value::Value,
     variables::Variables,
+    work::{MAX_WORK, Work},
 };
+use crate::budget::{Budget, MAX_CONNECTION_MEMORY};
 
 /// Packets, and in each of them a login, a change of user and the parameters of a statement.
 #[cfg_attr(test, expect(dead_code))]
@@ -25,8 +28,9 @@ pub(crate) fn packets(data: &[u8]) {
             let _ = login.next();
         }
         let _ = login::Change::parse(&payload, payload.len() % 2 == 0);
-        let mut prepared = Prepared::new(Vec::new(), payload.len() % 17);
-        prepared.append(0, &payload);
+        let budget = Budget::default();
+        let Ok(mut prepared) = Prepared::new(Vec::new(), payload.len() % 17, &budget) else { return };
+        prepared.append(0, &payload, &budget);
         for charset in [Charset::Utf8mb4, Charset::Latin1] {
             let _ = prepared.bind(&mut Fields(&payload), charset);
         }
@@ -47,7 +51,7 @@ pub(crate) fn sql(data: &[u8]) {
     let exprs: Vec<Expr> = match parsed.statement {
         Statement::Select(Select { items, condition, from, .. }) => {
             let exprs = items.into_iter().map(|item| item.expr).chain(condition).collect();
-            evaluate(&exprs, parsed.calls, from.map(tables::blank).as_deref());
+            evaluate(&exprs, parsed.calls, from.map(record::blank).as_deref());
             exprs
         }
         Statement::Do(exprs) => exprs,
@@ -58,7 +62,9 @@ pub(crate) fn sql(data: &[u8]) {
 }
 
 fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&[(&'static str, Value)]>) {
-    let (system, user) = (Variables::default(), HashMap::new());
+    let (system, user) = (Variables::default(), UserVariables::default());
+    let budget = Budget::default();
+    let work = Work::new(&budget);
     let (warnings, mut outcomes) = (RefCell::new(Vec::new()), vec![None; calls]);
     for expr in exprs {
         // Each call halts it at most once.
@@ -68,6 +74,7 @@ fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&[(&'static str, Value)
                 facts: Facts::default(),
                 parameters: &parameters,
                 user: &user,
+                work: &work,
                 system: &system,
                 outcomes: &outcomes,
                 row,
@@ -78,8 +85,10 @@ fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&[(&'static str, Value)
             match env.eval(expr) {
                 Err(Halt::Ask(at, _)) => outcomes[at] = Some(Value::Int(1)),
                 Ok(value) => drop(value.to_text()),
-                Err(Halt::Error(error)) => drop(error.to_string()),
+                Err(Halt::Error(error)) => drop(error.message()),
             }
+            assert!(work.done() <= MAX_WORK, "it did more than one statement may");
+            assert!(budget.used() <= MAX_CONNECTION_MEMORY, "it has more than one connection may");
         }
     }
 }

@@ -18,11 +18,13 @@ pub(super) struct Packets {
     limit: usize,
     /// What has come of a payload that was split.
     joined: BytesMut,
+    /// How much comes of a payload that is not wanted.
+    unwanted: usize,
 }
 
 impl Packets {
     pub(super) fn new(limit: usize) -> Self {
-        Self { sequence: 0, limit, joined: BytesMut::new() }
+        Self { sequence: 0, limit, joined: BytesMut::new(), unwanted: 0 }
     }
 
     /// The largest payload that is taken from now on.
@@ -33,6 +35,36 @@ impl Packets {
     /// Each command, and what the server sends by itself, is numbered from 0.
     pub(super) fn restart(&mut self) {
         self.sequence = 0;
+    }
+
+    /// How long the payload is of which the head has come, with the first bytes behind it, and not all.
+    pub(super) fn announced(&self, input: &[u8]) -> Option<usize> {
+        match *input {
+            [a, b, c, _, _kind, _, _, _, _id, ..] if self.unwanted == 0 => {
+                let length = usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16;
+                (input.len() < 4 + length).then_some(length)
+            }
+            _ => None,
+        }
+    }
+
+    /// The payload of that head is dropped as it comes; once it is over an empty one stands for it.
+    pub(super) fn drop_announced(&mut self, input: &mut BytesMut) {
+        if let Some(length) = self.announced(input) {
+            self.sequence = input[3].wrapping_add(1);
+            self.unwanted = length;
+            input.advance(4);
+        }
+    }
+
+    /// The number of the next packet that is sent.
+    pub(super) fn sequence(&self) -> u8 {
+        self.sequence
+    }
+
+    /// Packets were taken back: the next has this number.
+    pub(super) fn go_back(&mut self, sequence: u8) {
+        self.sequence = sequence;
     }
 
     /// Whether a command has come and is not answered yet.
@@ -74,6 +106,12 @@ impl Decoder for Packets {
     type Error = SqlError;
 
     fn decode(&mut self, input: &mut BytesMut) -> Result<Option<BytesMut>, SqlError> {
+        if self.unwanted > 0 {
+            let came = self.unwanted.min(input.len());
+            input.advance(came);
+            self.unwanted -= came;
+            return Ok((self.unwanted == 0).then(BytesMut::new));
+        }
         while let [a, b, c, sequence, ..] = input[..] {
             let length = usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16;
             let wanted = self.sequence;
@@ -219,6 +257,18 @@ mod tests {
         assert_eq!(decode(&[100, 0, 0, 1]), Err(SqlError::OutOfOrder));
         assert_eq!(decode(&[100, 0, 0, 0]), Ok(None));
         assert_eq!(decode(&[100, 0, 0]), Ok(None));
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_dropped_and_what_follows_it_is_not() {
+        let (mut packets, mut input) = (Packets::new(1000), BytesMut::from(&b"\x07\0\0\0abcde"[..]));
+        assert_eq!((packets.announced(&input), packets.decode(&mut input)), (Some(7), Ok(None)));
+        packets.drop_announced(&mut input);
+        assert_eq!((packets.announced(&input), packets.decode(&mut input)), (None, Ok(None)));
+        input.extend_from_slice(b"fg\x01\0\0\0x");
+        assert_eq!(packets.decode(&mut input), Ok(Some(BytesMut::new())));
+        packets.restart();
+        assert_eq!(packets.decode(&mut input), Ok(Some(BytesMut::from("x"))));
     }
 
     #[test]

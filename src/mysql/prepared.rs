@@ -3,51 +3,100 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
+
 use super::{
     charset::Charset,
     error::SqlError,
     packet::Fields,
     value::{Decimal, Value},
 };
+use crate::budget::{Budget, Charge};
+
+/// What a prepared statement needs beside its text and its parameters.
+const ENTRY: usize = 256;
 
 /// A statement that a client has prepared.
 #[derive(Debug)]
 pub(super) struct Prepared {
     /// As it was typed, in UTF-8.
-    pub sql: Vec<u8>,
+    pub sql: Bytes,
     pub parameters: usize,
     /// Types of the last execution: they may be left out of the next.
     types: Vec<(u8, bool)>,
-    /// Parameters that were sent in pieces.
-    long: HashMap<u16, Vec<u8>>,
+    /// Most have none.
+    long: Option<Box<Long>>,
+    _charge: Charge,
+}
+
+/// Parameters that are sent in pieces.
+#[derive(Debug, Default)]
+struct Long {
+    data: HashMap<u16, Vec<u8>>,
+    charge: Charge,
+    /// Why nothing of them is kept: the next execution is told.
+    refused: Option<SqlError>,
+}
+
+/// The values of an execution, and what those among them are charged for that came in pieces.
+#[derive(Debug, Default)]
+pub(super) struct Bound {
+    pub values: Vec<Value>,
+    _charge: Charge,
 }
 
 impl Prepared {
-    pub(super) fn new(sql: Vec<u8>, parameters: usize) -> Self {
-        Self { sql, parameters, types: Vec::new(), long: HashMap::new() }
+    pub(super) fn new(sql: Vec<u8>, parameters: usize, budget: &Budget) -> Result<Self, SqlError> {
+        let types = size_of::<(u8, bool)>() * parameters;
+        let charge = budget.charge(ENTRY + sql.len() + types)?;
+        Ok(Self { sql: sql.into(), parameters, types: Vec::new(), long: None, _charge: charge })
     }
 
-    /// COM_STMT_SEND_LONG_DATA. What goes beyond the limit is found when it is executed.
-    pub(super) fn append(&mut self, parameter: u16, data: &[u8]) {
-        let kept: usize = self.long.values().map(Vec::len).sum();
-        if usize::from(parameter) < self.parameters && kept <= super::MAX_PACKET {
-            self.long.entry(parameter).or_default().extend_from_slice(data);
+    /// COM_STMT_SEND_LONG_DATA. What goes beyond a limit is told when it is executed, and not kept until then.
+    pub(super) fn append(&mut self, parameter: u16, data: &[u8], budget: &Budget) {
+        if usize::from(parameter) >= self.parameters {
+            return;
         }
+        let long = self.long.get_or_insert_default();
+        if long.refused.is_some() {
+            return;
+        }
+        let bytes = long.charge.bytes() + data.len();
+        let charged = if bytes > super::MAX_PACKET {
+            Err(SqlError::ResultTooLarge("long data".to_owned(), super::MAX_PACKET))
+        } else {
+            budget.resize(&mut long.charge, bytes).map_err(SqlError::from)
+        };
+        match charged {
+            // To the byte: a vector that doubles would have twice what is charged.
+            Ok(()) => {
+                let kept = long.data.entry(parameter).or_default();
+                kept.reserve_exact(data.len());
+                kept.extend_from_slice(data);
+            }
+            Err(why) => self.refuse_long(why),
+        }
+    }
+
+    /// Forgets what came in pieces, and tells of that when it is executed.
+    pub(super) fn refuse_long(&mut self, why: SqlError) {
+        self.long = Some(Box::new(Long { refused: Some(why), ..Long::default() }));
     }
 
     /// COM_STMT_RESET
     pub(super) fn reset(&mut self) {
-        self.long.clear();
+        self.long = None;
     }
 
     /// The values behind the head of COM_STMT_EXECUTE.
-    pub(super) fn bind(&mut self, fields: &mut Fields<'_>, charset: Charset) -> Result<Vec<Value>, SqlError> {
-        let long = std::mem::take(&mut self.long);
+    pub(super) fn bind(&mut self, fields: &mut Fields<'_>, charset: Charset) -> Result<Bound, SqlError> {
+        let Long { data: mut long, charge, refused } =
+            self.long.take().map_or_else(Long::default, |long| *long);
         if self.parameters == 0 {
-            return Ok(Vec::new());
+            return Ok(Bound::default());
         }
-        if long.values().map(Vec::len).sum::<usize>() > super::MAX_PACKET {
-            return Err(SqlError::ResultTooLarge("long data".to_owned(), super::MAX_PACKET));
+        if let Some(why) = refused {
+            return Err(why);
         }
         let nulls = fields.take(self.parameters.div_ceil(8))?;
         if fields.u8()? == 1 {
@@ -58,14 +107,15 @@ impl Prepared {
             return Err(SqlError::Malformed);
         }
         let value = |(at, (kind, unsigned)): (usize, &(u8, bool))| {
-            let sent = u16::try_from(at).ok().and_then(|at| long.get(&at));
+            let sent = u16::try_from(at).ok().and_then(|at| long.remove(&at));
             match sent {
-                Some(data) => Ok(charset.decode(data.clone())),
+                Some(data) => Ok(charset.decode(data)),
                 None if nulls[at / 8] & 1 << (at % 8) != 0 => Ok(Value::Null),
                 None => value(fields, *kind, *unsigned, charset),
             }
         };
-        self.types.iter().enumerate().map(value).collect()
+        let values = self.types.iter().enumerate().map(value).collect::<Result<_, _>>()?;
+        Ok(Bound { values, _charge: charge })
     }
 }
 
@@ -138,9 +188,14 @@ fn fraction(rest: &mut Fields<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::MAX_CONNECTION_MEMORY;
+
+    fn prepared(parameters: usize) -> Prepared {
+        Prepared::new(Vec::new(), parameters, &Budget::default()).unwrap()
+    }
 
     fn bind(parameters: usize, payload: &[u8]) -> Result<Vec<Value>, SqlError> {
-        Prepared::new(Vec::new(), parameters).bind(&mut Fields(payload), Charset::Utf8mb4)
+        prepared(parameters).bind(&mut Fields(payload), Charset::Utf8mb4).map(|bound| bound.values)
     }
 
     #[test]
@@ -182,11 +237,33 @@ mod tests {
         assert_eq!(bind(1, &[1, 1, 253, 0]), Ok(vec![Value::Null]));
         assert_eq!(bind(1, &[0, 0]), Err(SqlError::Malformed), "no types yet");
         assert_eq!(bind(1, &[0, 1, 253, 0, 5, b'a']), Err(SqlError::Malformed), "too short");
-        let mut prepared = Prepared::new(Vec::new(), 1);
-        prepared.append(0, b"ni");
-        prepared.append(0, b"ghtly");
-        let mut bind = |payload: &[u8]| prepared.bind(&mut Fields(payload), Charset::Utf8mb4);
+        let (mut prepared, budget) = (prepared(1), Budget::default());
+        prepared.append(0, b"ni", &budget);
+        prepared.append(0, b"ghtly", &budget);
+        assert_eq!(budget.used(), 7);
+        let mut bind =
+            |payload: &[u8]| prepared.bind(&mut Fields(payload), Charset::Utf8mb4).map(|bound| bound.values);
         assert_eq!(bind(&[0, 1, 252, 0]), Ok(vec![Value::text("nightly")]));
         assert_eq!(bind(&[0, 0, 1, b'x']), Ok(vec![Value::text("x")]));
+    }
+
+    #[test]
+    fn long_data_beyond_the_budget_is_told_once_and_nothing_of_it_is_kept() {
+        let (mut prepared, budget) = (prepared(1), Budget::default());
+        let other = budget.charge(MAX_CONNECTION_MEMORY - 1_000).unwrap();
+        prepared.append(0, &[b'x'; 900], &budget);
+        prepared.append(0, &[b'x'; 900], &budget);
+        prepared.append(0, b"behind it", &budget);
+        assert_eq!(budget.used(), other.bytes());
+        let mut bind =
+            |payload: &[u8]| prepared.bind(&mut Fields(payload), Charset::Utf8mb4).map(|b| b.values);
+        assert_eq!(bind(&[0, 1, 252, 0]).unwrap_err().code().0, 1226);
+        assert_eq!(bind(&[0, 1, 252, 0, 1, b'x']), Ok(vec![Value::text("x")]));
+        prepared.append(0, &vec![b'x'; super::super::MAX_PACKET + 1], &Budget::default());
+        assert_eq!(bind_long(&mut prepared).unwrap_err().code().0, 1301);
+    }
+
+    fn bind_long(prepared: &mut Prepared) -> Result<Vec<Value>, SqlError> {
+        prepared.bind(&mut Fields(&[0, 1, 252, 0]), Charset::Utf8mb4).map(|bound| bound.values)
     }
 }

@@ -26,7 +26,55 @@ pub(super) struct Column {
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
     Done,
-    Rows { columns: Vec<Column>, rows: Vec<Vec<Value>> },
+    Rows {
+        columns: Vec<Column>,
+        rows: Vec<Vec<Value>>,
+    },
+    /// Of a table: there may be very many.
+    List {
+        columns: Vec<Column>,
+        lines: Box<Lines>,
+    },
+}
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    pub binary: bool,
+    pub charset: Charset,
+}
+
+impl Form {
+    fn put(self, output: &mut BytesMut, columns: &[Column], row: &[Value]) {
+        let write = if self.binary { put_binary } else { put_text };
+        write(output, columns, row, self.charset);
+    }
+}
+
+/// Rows as they are sent, one behind the other: as values they would need ten times as much.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lines {
+    bytes: BytesMut,
+    ends: Vec<usize>,
+}
+
+impl Lines {
+    /// Appends a row: how many bytes more it needs.
+    pub(super) fn push(&mut self, columns: &[Column], row: &[Value], form: Form) -> usize {
+        let start = self.bytes.len();
+        form.put(&mut self.bytes, columns, row);
+        self.ends.push(self.bytes.len());
+        self.bytes.len() - start + size_of::<usize>()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
+    }
 }
 
 /// How the connection stands, as each reply tells it.
@@ -70,7 +118,7 @@ impl Writer<'_> {
             output.put_u16_le(code);
             output.put_u8(b'#');
             output.put_slice(state.as_bytes());
-            output.put_slice(error.to_string().as_bytes());
+            output.put_slice(error.message().as_bytes());
         });
     }
 
@@ -80,13 +128,24 @@ impl Writer<'_> {
     }
 
     pub(super) fn outcome(&mut self, outcome: &Outcome, binary: bool) {
-        let Outcome::Rows { columns, rows } = outcome else { return self.ok() };
+        let (Outcome::Rows { columns, .. } | Outcome::List { columns, .. }) = outcome else {
+            return self.ok();
+        };
         self.put(|output| output.put_length(columns.len() as u64));
         self.columns(columns);
-        let charset = self.status.charset;
-        for row in rows {
-            let write = if binary { put_binary } else { put_text };
-            self.put(|output| write(output, columns, row, charset));
+        match outcome {
+            Outcome::Rows { rows, .. } => {
+                let form = Form { binary, charset: self.status.charset };
+                for row in rows {
+                    self.put(|output| form.put(output, columns, row));
+                }
+            }
+            Outcome::List { lines, .. } => {
+                for line in lines.iter() {
+                    self.put(|output| output.put_slice(line));
+                }
+            }
+            Outcome::Done => {}
         }
         self.end();
     }

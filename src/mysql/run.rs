@@ -12,12 +12,14 @@ use tokio_util::either::Either;
 use super::{
     charset::Charset,
     error::{SqlError, Warning},
+    names::{MAX_IDENTIFIER_CHARS, check_database, is_longer},
     over::Over,
     result::Outcome,
     sql::{Ask, Assignment, Env, Expr, Halt, Parsed, Show, Statement},
     state::State,
     value::Value,
     variables::Variables,
+    work::Work,
 };
 use crate::{
     command::{Answer, Command, Reply},
@@ -64,6 +66,9 @@ pub(super) struct Runner<'a> {
     pub now: i64,
     pub outcomes: Vec<Option<Value>>,
     pub deadline: Option<Instant>,
+    pub work: Work,
+    /// Whether rows are written as those of prepared statements are.
+    pub binary: bool,
 }
 
 impl Runner<'_> {
@@ -75,12 +80,19 @@ impl Runner<'_> {
         if !is_diagnostic {
             self.state.warnings.get_mut().clone_from(&parsed.warnings);
         }
-        let outcome = self.statement(&parsed.statement).await;
+        let outcome = match self.work.text(parsed.size) {
+            Ok(()) => self.statement(&parsed.statement).await,
+            Err(error) => Err(error.into()),
+        };
         match &outcome {
             Err(Stop::Error(error)) => self.note_error(error),
             Ok(Outcome::Rows { rows, .. }) => {
                 self.state.row_count = -1;
                 self.state.found_rows = rows.len() as u64;
+            }
+            Ok(Outcome::List { lines, .. }) => {
+                self.state.row_count = -1;
+                self.state.found_rows = lines.len() as u64;
             }
             _ => self.state.row_count = 0,
         }
@@ -90,9 +102,7 @@ impl Runner<'_> {
     async fn statement(&mut self, statement: &Statement) -> Ran<Outcome> {
         match statement {
             Statement::Select(select) => return self.select(select).await,
-            Statement::Show(show @ Show::Processlist { .. }) => {
-                return self.turn().await?.make(|| self.show(show));
-            }
+            Statement::Show(Show::Processlist { full }) => return Box::pin(self.processlist(*full)).await,
             Statement::Show(show) => return self.show(show),
             Statement::Do(exprs) => {
                 for expr in exprs {
@@ -104,7 +114,7 @@ impl Runner<'_> {
             }
             Statement::Set(assignments) => Box::pin(self.set(assignments)).await?,
             Statement::Kill { query, id } => Box::pin(self.kill(*query, id)).await?,
-            Statement::Use(database) => self.use_database(database),
+            Statement::Use(database) => self.use_database(database)?,
             Statement::Transaction { opens } => self.state.in_transaction = *opens,
             Statement::Nothing => {}
             Statement::Call(name) => return Err(self.no_procedure(name).into()),
@@ -118,9 +128,11 @@ impl Runner<'_> {
         wire::turn(self.io, self.session).await.map_err(|cut| Stop::Over(cut.into()))
     }
 
-    pub(super) fn use_database(&mut self, database: &str) {
+    fn use_database(&mut self, database: &str) -> Result<(), SqlError> {
+        check_database(database)?;
         self.state.database = Some(database.to_owned());
         self.session.handle().note(|profile| profile.database = Some(database.to_owned()));
+        Ok(())
     }
 
     fn no_procedure(&self, name: &str) -> SqlError {
@@ -135,8 +147,7 @@ impl Runner<'_> {
         let warnings = self.state.warnings.get_mut();
         warnings.push(Warning::of(error));
         if let SqlError::Deadlock(cycle) = error {
-            let text = cycle.to_string();
-            warnings.push(Warning { level: "Note", code: error.code().0, text });
+            warnings.push(Warning::note(error.code().0, cycle.to_string()));
         }
         self.state.row_count = -1;
     }
@@ -146,6 +157,7 @@ impl Runner<'_> {
             facts: self.state.facts(self.session.id(), self.now),
             parameters: self.parameters,
             user: &self.state.user_variables,
+            work: &self.work,
             system: &self.state.variables,
             outcomes: &self.outcomes,
             row,
@@ -156,6 +168,7 @@ impl Runner<'_> {
 
     /// Evaluates an expression, doing what it asks for on the way.
     pub(super) async fn value(&mut self, expr: &Expr) -> Ran<Value> {
+        let mark = self.work.mark();
         loop {
             let evaluated = self.env(None).eval(expr);
             match evaluated {
@@ -165,7 +178,10 @@ impl Runner<'_> {
                 }
                 Err(Halt::Error(error)) => return Err(error.into()),
                 Err(Halt::Ask(at, ask)) => {
+                    // It is evaluated again, from its start.
+                    self.work.forget_since(mark);
                     let outcome = self.ask(ask).await?;
+                    self.work.text(outcome.size())?;
                     self.outcomes[at] = Some(outcome);
                 }
             }
@@ -173,9 +189,22 @@ impl Runner<'_> {
     }
 
     /// A long statement takes turns with other clients, and ends with its session.
-    async fn take_turns(&mut self) -> Ran<()> {
+    pub(super) async fn take_turns(&mut self) -> Ran<()> {
+        if self.work.is_due() {
+            return Box::pin(self.rest()).await;
+        }
         tokio::task::coop::consume_budget().await;
         self.session.handle().ending().map_or(Ok(()), |ending| Err(Stop::Over(ending.into())))
+    }
+
+    /// Others have their turn. Fails where the session is to end, its client has gone, or the time that a SELECT may
+    /// take is over.
+    async fn rest(&mut self) -> Ran<()> {
+        wire::rest(self.io, self.session).await.map_err(|cut| Stop::Over(cut.into()))?;
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => Err(SqlError::ExecutionTime.into()),
+            _ => Ok(()),
+        }
     }
 
     fn ask(&mut self, ask: Ask) -> Running<'_, Value> {
@@ -283,7 +312,7 @@ impl Runner<'_> {
                     Some(value) => Some(self.value(value).await?),
                     None => None,
                 };
-                let warning = self.state.variables.set(name, value)?;
+                let warning = self.state.set_variable(name, value)?;
                 self.state.warnings.get_mut().extend(warning);
             }
             Assignment::Names { charset, collation } => {
@@ -335,14 +364,20 @@ fn names(charset: Option<&str>, collation: Option<&str>) -> Result<Charset, SqlE
     let wanted = charset.unwrap_or(Charset::default().name());
     let charset = Charset::named(wanted).ok_or_else(|| SqlError::UnknownCharset(wanted.to_owned()))?;
     match collation {
-        Some(collation) if Charset::of_collation(collation) != Some(charset) => {
+        Some(collation)
+            if is_longer(collation, MAX_IDENTIFIER_CHARS)
+                || Charset::of_collation(collation) != Some(charset) =>
+        {
             Err(SqlError::UnknownCollation(collation.to_owned()))
         }
         _ => Ok(charset),
     }
 }
 
+/// The most bytes of a statement that a list of processes shows: each who waits keeps as much.
+const MAX_SHOWN: usize = 1024;
+
 /// As much of a statement as a list of processes shows.
 fn shortened(sql: &str) -> String {
-    sql.chars().take(4_096).collect()
+    sql[..sql.floor_char_boundary(MAX_SHOWN)].to_owned()
 }

@@ -1,17 +1,17 @@
-//! SELECT: of expressions, and of the two tables.
+//! SELECT: of expressions. `list` has that of the two tables.
 
-use std::{borrow::Cow, collections::HashSet, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
     error::SqlError,
+    record,
     result::{Column, Outcome},
     run::{Ran, Runner, Stop},
     show,
-    sql::{Env, Expr, Halt, Item, Select, Type},
-    tables::{self, Own, Row},
-    value::{Number, Value, folded},
+    sql::{Expr, Halt, Item, Select, Type},
+    value::Value,
 };
 
 impl Runner<'_> {
@@ -25,15 +25,24 @@ impl Runner<'_> {
             return Ok(explanation());
         }
         let (skip, count) = select.limit.unwrap_or((0, u64::MAX));
-        let rows = match select.from {
-            Some(_) => self.turn().await?.make(|| self.table_rows(select, items, skip, count))?,
-            None if skip > 0 || count == 0 => Vec::new(),
-            None => self.row(select, items).await?.into_iter().collect(),
+        if let Some(table) = select.from {
+            // Boxed, as all that is rare: what most statements need is small.
+            return Box::pin(self.list(table, select, items, columns)).await;
+        }
+        let rows: Vec<_> = if skip > 0 || count == 0 {
+            Vec::new()
+        } else {
+            self.row(select, items).await?.into_iter().collect()
         };
         if select.into.is_empty() {
             return Ok(Outcome::Rows { columns, rows });
         }
-        for (name, value) in select.into.iter().zip(rows.into_iter().next().unwrap_or_default()) {
+        self.store(select, rows.into_iter().next().unwrap_or_default())
+    }
+
+    /// `INTO @a, @b`
+    pub(super) fn store(&mut self, select: &Select, row: Vec<Value>) -> Ran<Outcome> {
+        for (name, value) in select.into.iter().zip(row) {
             self.state.set_user(name.to_lowercase(), value)?;
         }
         Ok(Outcome::Done)
@@ -41,7 +50,7 @@ impl Runner<'_> {
 
     /// The columns of a result. Names that do not exist are found here, before anything is taken.
     pub(super) fn columns(&self, select: &Select, items: &[Item]) -> Ran<Vec<Column>> {
-        let blank = select.from.map(tables::blank);
+        let blank = select.from.map(record::blank);
         let env = self.env(blank.as_deref());
         let column = |item: &Item| {
             let kind = env.type_of(&item.expr)?;
@@ -71,64 +80,6 @@ impl Runner<'_> {
         }
         Ok(Some(row))
     }
-
-    fn table_rows(&mut self, select: &Select, items: &[Item], skip: u64, count: u64) -> Ran<Vec<Vec<Value>>> {
-        let Some(table) = select.from else { return Ok(Vec::new()) };
-        let own = Own { id: self.session.id(), statement: self.sql };
-        let mut rows = tables::rows(table, select.condition.as_ref(), &own, self.session);
-        if let Some(condition) = &select.condition {
-            rows = self.matching(rows, condition)?;
-        }
-        self.sort(&mut rows, &select.order)?;
-        let values =
-            |env: Env<'_>| items.iter().map(|item| Ok(env.eval(&item.expr)?)).collect::<Ran<Vec<_>>>();
-        let mut rows = if select.counts {
-            // One row that sums up all of them.
-            let blank = tables::blank(table);
-            let row = rows.first().unwrap_or(&blank);
-            vec![values(Env { rows: Some(&rows), ..self.env(Some(row)) })?]
-        } else {
-            rows.iter().map(|row| values(self.env(Some(row)))).collect::<Ran<Vec<_>>>()?
-        };
-        if select.distinct {
-            let mut seen = HashSet::new();
-            rows.retain(|row| seen.insert(row.iter().map(Value::to_text).collect::<Vec<_>>()));
-        }
-        let (skip, count) =
-            (usize::try_from(skip).unwrap_or(usize::MAX), usize::try_from(count).unwrap_or(usize::MAX));
-        Ok(rows.into_iter().skip(skip).take(count).collect())
-    }
-
-    /// Those of which a condition holds.
-    pub(super) fn matching(&self, rows: Vec<Row>, condition: &Expr) -> Ran<Vec<Row>> {
-        let mut matching = Vec::new();
-        for row in rows {
-            if self.env(Some(&row)).eval(condition)?.to_bool() == Some(true) {
-                matching.push(row);
-            }
-        }
-        Ok(matching)
-    }
-
-    fn sort(&self, rows: &mut Vec<Row>, order: &[(Expr, bool)]) -> Ran<()> {
-        for (by, descending) in order.iter().rev() {
-            let key = |row: Row| Ok::<_, Stop>((self.env(Some(&row)).eval(by)?, row));
-            let mut keyed = std::mem::take(rows).into_iter().map(key).collect::<Ran<Vec<_>>>()?;
-            // Numbers among themselves, else as texts: one order for all keys.
-            let as_texts = keyed.iter().any(|(key, _)| matches!(key, Value::Text(_) | Value::Bytes { .. }));
-            keyed.sort_by(|(a, _), (b, _)| {
-                let ascending = if as_texts {
-                    a.to_text().map(|text| folded(&text)).cmp(&b.to_text().map(|text| folded(&text)))
-                } else {
-                    let number = |value: &Value| value.to_number().map_or(f64::NEG_INFINITY, Number::to_f64);
-                    number(a).total_cmp(&number(b))
-                };
-                if *descending { ascending.reverse() } else { ascending }
-            });
-            rows.extend(keyed.into_iter().map(|(_, row)| row));
-        }
-        Ok(())
-    }
 }
 
 /// The items of a SELECT, with `*` spelled out.
@@ -141,7 +92,7 @@ pub(super) fn expand(select: &Select) -> Cow<'_, [Item]> {
             expr: Expr::Column(name.to_owned()),
             name: name.into(),
         };
-        tables::blank(table).into_iter().map(column)
+        record::blank(table).into_iter().map(column)
     };
     let items = select.items.iter().flat_map(|item| match (&item.expr, select.from) {
         (Expr::Star, Some(table)) => all(table).collect(),

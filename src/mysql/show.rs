@@ -2,10 +2,10 @@
 
 use super::{
     error::{SqlError, Warning},
+    record::Row,
     result::{Column, Outcome},
     run::{Ran, Runner},
     sql::{Expr, Show, Type, of_value},
-    tables::{self, Own, Row},
     value::Value,
 };
 use crate::{command::Stats, net::Secured};
@@ -28,10 +28,8 @@ impl Runner<'_> {
                 let like = vec![("", Value::UInt(0))];
                 result(&["@@session.warning_count"], &like, vec![vec![count]])
             }
-            Show::Processlist { full } => {
-                let own = Own { id: self.session.id(), statement: self.sql };
-                tables::processlist(*full, &own, self.session)
-            }
+            // `list` has it.
+            Show::Processlist { .. } => Outcome::Done,
             Show::Databases(filter) => {
                 // In name only: the one that this connection uses, and those of the two tables.
                 let mut names = vec!["information_schema".to_owned(), "performance_schema".to_owned()];
@@ -61,19 +59,30 @@ impl Runner<'_> {
     }
 
     fn filtered(&self, rows: Vec<Row>, filter: Option<&Expr>) -> Ran<Vec<Vec<Value>>> {
-        let rows = match filter {
-            Some(filter) => self.matching(rows, filter)?,
-            None => rows,
-        };
-        Ok(rows.into_iter().map(|row| row.into_iter().map(|(_, value)| value).collect()).collect())
+        let mut shown = Vec::new();
+        for row in rows {
+            let is_shown = match filter {
+                Some(filter) => self.env(Some(&row)).eval(filter)?.to_bool() == Some(true),
+                None => true,
+            };
+            if is_shown {
+                shown.push(row);
+            }
+        }
+        Ok(shown.into_iter().map(|row| row.into_iter().map(|(_, value)| value).collect()).collect())
     }
 }
 
 /// Rows under columns of these names, of the types that the values of `like` have.
 pub(super) fn result(names: &[&str], like: &Row, rows: Vec<Vec<Value>>) -> Outcome {
+    Outcome::Rows { columns: columns(names, like), rows }
+}
+
+/// Columns of these names, of the types that the values of `like` have.
+pub(super) fn columns(names: &[&str], like: &Row) -> Vec<Column> {
     let column =
         |(name, (_, value)): (&&str, &(&str, Value))| Column { name: (*name).into(), kind: nullable(value) };
-    Outcome::Rows { columns: names.iter().zip(like).map(column).collect(), rows }
+    names.iter().zip(like).map(column).collect()
 }
 
 fn nullable(value: &Value) -> Type {
@@ -101,12 +110,13 @@ pub(super) fn warnings(warnings: &[Warning], errors_only: bool) -> Outcome {
 /// is secured.
 fn status(stats: &Stats, secured: Option<Secured>) -> Vec<(&'static str, String)> {
     let (version, cipher) = secured.map_or_else(Default::default, |s| (s.version, s.cipher));
-    let Stats { sessions, table, timeouts, abandoned, uptime } = stats;
+    let Stats { sessions, table, timeouts, abandoned, uptime, memory } = stats;
     vec![
         ("Getlockd_abandoned", abandoned.to_string()),
         ("Getlockd_deadlocks", table.deadlocks.to_string()),
         ("Getlockd_grants", table.grants.to_string()),
         ("Getlockd_locks", table.locks.to_string()),
+        ("Getlockd_memory", memory.to_string()),
         ("Getlockd_timeouts", timeouts.to_string()),
         ("Getlockd_waiters", table.waiters.to_string()),
         ("Ssl_cipher", cipher),

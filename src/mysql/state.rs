@@ -4,24 +4,22 @@ use std::{cell::RefCell, collections::HashMap};
 
 use super::{
     error::{SqlError, Warning},
+    intake::Unread,
     login::Nonce,
     prepared::Prepared,
     result::{Status, flag},
     sql::Facts,
+    user_variables::UserVariables,
     value::Value,
     variables::Variables,
 };
-use crate::lock::SessionId;
+use crate::{
+    budget::{Budget, Charge},
+    lock::SessionId,
+};
 
-/// The most prepared statements of a connection: `@@max_prepared_stmt_count`.
-const MAX_PREPARED: usize = 1_024;
-
-/// The most bytes of all of them.
-const MAX_PREPARED_BYTES: usize = 4 * super::MAX_PACKET;
-
-/// The most user variables of a connection, and the most bytes of one.
-const MAX_USER_VARIABLES: usize = 256;
-const MAX_USER_VARIABLE: usize = 64 * 1024;
+/// The most prepared statements of a connection, if its memory holds so many: `@@max_prepared_stmt_count`.
+pub(super) const MAX_PREPARED: usize = 16_382;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -32,7 +30,21 @@ pub(super) struct State {
     pub host: String,
     pub database: Option<String>,
     pub variables: Variables,
-    pub user_variables: HashMap<String, Value>,
+    pub user_variables: UserVariables,
+    /// What all of this may come to.
+    pub budget: Budget,
+    /// For the user and the database, here and in lists.
+    names: Charge,
+    /// For session variables.
+    settings: Charge,
+    /// For a command that is long, while it comes and while it is run.
+    pub incoming: Charge,
+    /// For answers that are long, until they are sent.
+    pub unsent: Charge,
+    /// A command that there was no memory for, while it comes.
+    pub unread: Option<Unread>,
+    /// What was done, in units of work, since others had their turn.
+    pub effort: usize,
     /// Of the last statement.
     pub warnings: RefCell<Vec<Warning>>,
     pub row_count: i64,
@@ -45,8 +57,10 @@ pub(super) struct State {
 impl State {
     /// COM_RESET_CONNECTION: as after the login, but for the user and the database.
     pub(super) fn reset(&mut self) {
-        let Self { capabilities, nonce, user, host, database, .. } = std::mem::take(self);
-        *self = Self { capabilities, nonce, user, host, database, ..Self::default() };
+        let Self { capabilities, nonce, user, host, database, budget, names, incoming, unsent, .. } =
+            std::mem::take(self);
+        let fresh = Self::default();
+        *self = Self { capabilities, nonce, user, host, database, budget, names, incoming, unsent, ..fresh };
     }
 
     pub(super) fn status(&self, more_results: bool) -> Status {
@@ -76,11 +90,12 @@ impl State {
         }
     }
 
-    pub(super) fn prepare(&mut self, statement: Prepared) -> Result<u32, SqlError> {
-        let kept: usize = self.prepared.values().map(|prepared| prepared.sql.len()).sum();
-        if self.prepared.len() >= MAX_PREPARED || kept > MAX_PREPARED_BYTES {
+    /// Keeps a prepared statement, if there is memory for it: its number.
+    pub(super) fn prepare(&mut self, sql: Vec<u8>, parameters: usize) -> Result<u32, SqlError> {
+        if self.prepared.len() >= MAX_PREPARED {
             return Err(SqlError::TooManyStatements(self.prepared.len()));
         }
+        let statement = Prepared::new(sql, parameters, &self.budget)?;
         self.last_prepared = self.last_prepared.wrapping_add(1).max(1);
         while self.prepared.contains_key(&self.last_prepared) {
             self.last_prepared = self.last_prepared.wrapping_add(1).max(1);
@@ -93,18 +108,40 @@ impl State {
         self.prepared.get_mut(&id).ok_or(SqlError::UnknownStatement { id, command })
     }
 
+    /// COM_STMT_SEND_LONG_DATA, which is not answered.
+    pub(super) fn append(&mut self, id: u32, parameter: u16, data: &[u8]) {
+        if let Some(prepared) = self.prepared.get_mut(&id) {
+            prepared.append(parameter, data, &self.budget);
+        }
+    }
+
+    /// The same where there was no memory to read it.
+    pub(super) fn refuse_long(&mut self, id: u32, why: SqlError) {
+        if let Some(prepared) = self.prepared.get_mut(&id) {
+            prepared.refuse_long(why);
+        }
+    }
+
     /// `@name = value`
     pub(super) fn set_user(&mut self, name: String, value: Value) -> Result<(), SqlError> {
-        let size = value.to_bytes().map_or(0, |bytes| bytes.len());
-        let is_new = !self.user_variables.contains_key(&name);
-        if size > MAX_USER_VARIABLE || is_new && self.user_variables.len() >= MAX_USER_VARIABLES {
-            let (count, bytes) = (MAX_USER_VARIABLES, MAX_USER_VARIABLE);
-            return Err(SqlError::NoSuchThing(format!(
-                "it keeps {count} user variables of {bytes} bytes at most"
-            )));
-        }
-        self.user_variables.insert(name, value);
-        Ok(())
+        self.user_variables.set(name, value, &self.budget)
+    }
+
+    /// Sets a session variable; none is its value at the start.
+    pub(super) fn set_variable(
+        &mut self,
+        name: &str,
+        value: Option<Value>,
+    ) -> Result<Option<Warning>, SqlError> {
+        let bytes = self.variables.size() + value.as_ref().map_or(0, Value::size);
+        self.budget.resize(&mut self.settings, bytes)?;
+        self.variables.set(name, value)
+    }
+
+    /// The memory for the names of a user and a database, as they are to be.
+    pub(super) fn charge_names(&mut self, user: &str, database: Option<&str>) -> Result<(), SqlError> {
+        let bytes = 2 * (user.len() + database.map_or(0, str::len));
+        Ok(self.budget.resize(&mut self.names, bytes)?)
     }
 
     pub(super) fn forget(&mut self, id: u32) {

@@ -51,6 +51,16 @@ impl Value {
         *self == Self::Null
     }
 
+    /// The bytes of a text; 0 for what has no memory of its own.
+    #[inline]
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Bytes { bytes, .. } => bytes.len(),
+            _ => 0,
+        }
+    }
+
     /// As the text protocol sends it; none for NULL.
     pub(super) fn to_bytes(&self) -> Option<Cow<'_, [u8]>> {
         Some(match self {

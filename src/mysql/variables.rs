@@ -9,6 +9,8 @@ use super::{
     VERSION, VERSION_COMMENT,
     charset::Charset,
     error::{SqlError, Warning},
+    names::{MAX_IDENTIFIER_CHARS, is_longer},
+    settings,
     sql::lex::Dialect,
     value::Value,
 };
@@ -61,7 +63,7 @@ const KNOWN: [Known; 69] = [
     ("max_allowed_packet", Kind::Number, "1048576", false),
     ("max_connections", Kind::Number, "151", false),
     ("max_execution_time", Kind::Number, "0", true),
-    ("max_prepared_stmt_count", Kind::Number, "1024", false),
+    ("max_prepared_stmt_count", Kind::Number, "16382", false),
     ("names", Kind::Text, "utf8mb4", false),
     ("net_buffer_length", Kind::Number, "16384", true),
     ("net_read_timeout", Kind::Number, "30", true),
@@ -195,7 +197,7 @@ impl Variables {
         let (value, warning) = match kind {
             Kind::Flag => (flag(known, &value)?, None),
             Kind::Number => number(known, &value)?,
-            Kind::Text => (value, None),
+            Kind::Text => (settings::checked(known, value)?, None),
         };
         self.store(known, Some(value));
         Ok(warning)
@@ -212,6 +214,7 @@ impl Variables {
         let is_known = match &text {
             // Results are sent as they are.
             None => known == "character_set_results",
+            Some(name) if is_longer(name, MAX_IDENTIFIER_CHARS) => false,
             Some(name) if known.starts_with("collation_") => Charset::of_collation(name).is_some(),
             Some(name) => Charset::named(name).is_some(),
         };
@@ -255,6 +258,11 @@ impl Variables {
 
     pub(super) fn kind(name: &str) -> Result<Kind, SqlError> {
         known(name).map(|(_, kind, ..)| *kind)
+    }
+
+    /// The bytes of their texts.
+    pub(super) fn size(&self) -> usize {
+        self.set.values().map(Value::size).sum()
     }
 
     pub(super) fn settings(&self) -> Settings {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{Handle, Session, Viewer};
 use crate::{
     aside::{Turn, Turns, aside},
+    budget::Memory,
     command::{Answer, Ending, Error, Forbidden, Origin, Reply, SessionRow, Stats},
     lock::{Owner, SessionId, Table},
     name::Name,
@@ -33,6 +34,8 @@ pub struct Limits {
     pub line: usize,
     /// The most bytes of a packet of the MySQL wire.
     pub packet: usize,
+    /// The most bytes that all connections of the MySQL wire make the server remember.
+    pub memory: usize,
     /// How long a client has to log in, or to say what it wants, where it has to speak first.
     pub login: Duration,
     /// How long a connection that holds nothing may be idle; none for ever.
@@ -48,6 +51,7 @@ impl Default for Limits {
             waiters_per_lock: 100_000,
             line: 1024,
             packet: 1024 * 1024,
+            memory: 1024 * 1024 * 1024,
             login: Duration::from_secs(10),
             idle: None,
             idle_holder: None,
@@ -60,6 +64,7 @@ impl Default for Limits {
 pub struct Hub {
     pub(super) table: Arc<Table>,
     limits: Limits,
+    memory: Arc<Memory>,
     started: Instant,
     live: Mutex<Live>,
     departures: Notify,
@@ -87,6 +92,7 @@ impl Hub {
         Arc::new(Self {
             table: Arc::new(Table::new(limits.waiters_per_lock)),
             limits,
+            memory: Memory::new(limits.memory),
             started: Instant::now(),
             live: Mutex::default(),
             departures: Notify::new(),
@@ -112,6 +118,11 @@ impl Hub {
     /// Cancel-safe: dropped, the place among those who want to is lost.
     pub fn turn(&self) -> impl Future<Output = Turn> + Send + use<> {
         self.turns.next()
+    }
+
+    /// What connections make it remember.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
     /// The limits of each session.
@@ -267,6 +278,7 @@ impl Hub {
             timeouts: self.timeouts.load(Ordering::Relaxed),
             abandoned: self.tally.abandoned(),
             uptime: self.started.elapsed(),
+            memory: self.memory.used(),
         }
     }
 

@@ -17,11 +17,30 @@ use crate::{
         error::{SqlError, Warning},
         names::lock_name,
         value::{Number, Value, number_prefix},
+        work::ROW,
     },
     timeout::Timeout,
 };
 
 pub(super) fn call(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) -> Evaluated {
+    let answer = called(env, at, function, args);
+    if let Ok(value) = &answer
+        && let size @ 1.. = value.size()
+    {
+        env.work.text(size)?;
+    }
+    answer
+}
+
+/// A value that was made, which counts.
+pub(super) fn counted(env: &Env<'_>, value: Value) -> Evaluated {
+    if let size @ 1.. = value.size() {
+        env.work.text(size)?;
+    }
+    Ok(value)
+}
+
+fn called(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) -> Evaluated {
     if let Some(answer) = lazy(env, function, args) {
         return answer;
     }
@@ -48,7 +67,18 @@ pub(super) fn call(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) 
         | Function::UnixTimestamp
         | Function::TimeDiff
         | Function::ConvertTz => Ok(time(env, function, &values)),
-        _ => Ok(pure(env, function, &values)),
+        _ => {
+            env.work.spend(cost(function) * values.iter().map(Value::size).sum::<usize>())?;
+            pure(env, function, &values)
+        }
+    }
+}
+
+/// What a byte of an argument costs, in units of work.
+fn cost(function: Function) -> usize {
+    match function {
+        Function::Md5 | Function::Sha1 | Function::Sha2 | Function::Lower | Function::Upper => 4,
+        _ => 2,
     }
 }
 
@@ -71,8 +101,13 @@ fn lazy(env: &Env<'_>, function: Function, args: &[Expr]) -> Option<Evaluated> {
 fn count(env: &Env<'_>, arg: &Expr) -> Evaluated {
     let Some(rows) = env.rows else { return Ok((!env.eval(arg)?.is_null()).into()) };
     let mut count = 0;
-    for row in rows {
-        let env = Env { row: Some(row), rows: None, ..*env };
+    if matches!(arg, Expr::Star) {
+        return Ok(Value::Int(i64::try_from(rows.len()).unwrap_or(i64::MAX)));
+    }
+    for record in rows {
+        env.work.spend(ROW)?;
+        let row = record.row();
+        let env = Env { row: Some(&row), rows: None, ..*env };
         count += i64::from(!env.eval(arg)?.is_null());
     }
     Ok(Value::Int(count))
@@ -180,23 +215,23 @@ fn is_utc(zone: &Value) -> bool {
     ["UTC", "SYSTEM", "+00:00"].iter().any(|utc| utc.eq_ignore_ascii_case(&zone))
 }
 
-fn pure(env: &Env<'_>, function: Function, values: &[Value]) -> Value {
+fn pure(env: &Env<'_>, function: Function, values: &[Value]) -> Evaluated {
     // NULL in, NULL out; but for these.
     match function {
         Function::NullIf => {
-            let equal = values[0].compare(&values[1]) == Some(Ordering::Equal);
-            return if equal { Value::Null } else { values[0].clone() };
+            let equal = env.compare(&values[0], &values[1])? == Some(Ordering::Equal);
+            return Ok(if equal { Value::Null } else { values[0].clone() });
         }
-        Function::IsNull => return values[0].is_null().into(),
-        Function::ConcatWs => return concat_ws(env, values),
-        Function::Char => return characters(values),
-        _ if values.iter().any(Value::is_null) => return Value::Null,
+        Function::IsNull => return Ok(values[0].is_null().into()),
+        Function::ConcatWs => return Ok(concat_ws(env, values)),
+        Function::Char => return Ok(characters(values)),
+        _ if values.iter().any(Value::is_null) => return Ok(Value::Null),
         _ => {}
     }
     let text = |at: usize| values[at].to_text().unwrap_or_default();
     let number = |at: usize| values[at].to_i64().unwrap_or(0);
     let bytes = || values[0].to_bytes().unwrap_or_default();
-    match function {
+    Ok(match function {
         Function::Substring => substring(&text(0), number(1), (values.len() == 3).then(|| number(2))),
         Function::Left => Value::Text(text(0).chars().take(clamp(number(1))).collect()),
         Function::Right => {
@@ -219,9 +254,9 @@ fn pure(env: &Env<'_>, function: Function, values: &[Value]) -> Value {
             Some(Number::Exact(d)) if d.scale == 0 => Value::Int(number(0).saturating_abs()),
             other => Value::Double(other.map_or(0.0, Number::to_f64).abs()),
         },
-        Function::Greatest => extreme(values, Ordering::Greater),
-        _ => extreme(values, Ordering::Less),
-    }
+        Function::Greatest => extreme(env, values, Ordering::Greater)?,
+        _ => extreme(env, values, Ordering::Less)?,
+    })
 }
 
 pub(super) fn concat(env: &Env<'_>, values: &[Value]) -> Value {
@@ -310,10 +345,14 @@ fn digest(bytes: &[u8]) -> Value {
     Value::Text(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn extreme(values: &[Value], wanted: Ordering) -> Value {
-    let better =
-        |best: Value, next: &Value| if next.compare(&best) == Some(wanted) { next.clone() } else { best };
-    values.iter().fold(values[0].clone(), better)
+fn extreme(env: &Env<'_>, values: &[Value], wanted: Ordering) -> Evaluated {
+    let mut best = &values[0];
+    for next in &values[1..] {
+        if env.compare(next, best)? == Some(wanted) {
+            best = next;
+        }
+    }
+    Ok(best.clone())
 }
 
 fn clamp(number: i64) -> usize {

@@ -1,7 +1,7 @@
 //! A place among the tokens of a statement, and the words and symbols found there.
 
 use super::{
-    lex::{self, Dialect, Spanned, Token},
+    lex::{self, Dialect, Spanned, Token, Unreadable},
     parse::Parsing,
 };
 use crate::mysql::error::{SqlError, Warning};
@@ -39,7 +39,10 @@ pub(super) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(sql: &'a [u8], dialect: Dialect) -> Parsing<Self> {
-        let (mut tokens, rest) = lex::tokens(sql, dialect).map_err(|at| near(sql, at))?;
+        let (mut tokens, rest) = lex::tokens(sql, dialect).map_err(|why| match why {
+            Unreadable::At(at) => near(sql, at),
+            Unreadable::TooLong => SqlError::TooComplex,
+        })?;
         // A hint counts behind SELECT only.
         let mut after_select = false;
         tokens.retain(|Spanned { token, .. }| {
@@ -62,6 +65,11 @@ impl<'a> Cursor<'a> {
             members: 0,
             warnings: Vec::new(),
         })
+    }
+
+    /// How many tokens there are.
+    pub(super) fn count(&self) -> usize {
+        self.tokens.len()
     }
 
     pub(super) fn peek(&self) -> Option<&Token<'a>> {

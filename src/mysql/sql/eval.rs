@@ -4,7 +4,7 @@
 //! evaluation halts with what it wants, and is done again once the outcome is known, up to the next
 //! such call. Everything else is the same each time.
 
-use std::{cell::RefCell, cmp::Ordering, collections::HashMap, time::Duration};
+use std::{cell::RefCell, cmp::Ordering, time::Duration};
 
 use super::{
     ast::{Cast, Expr, Operator},
@@ -14,30 +14,38 @@ use crate::{
     command::Command,
     mysql::{
         error::{SqlError, Warning},
+        record::Record,
+        user_variables::UserVariables,
         value::{Value, folded},
         variables::Variables,
+        work::{STEP, Work},
     },
 };
 
-/// The most warnings of a statement: `@@max_error_count`.
-const MAX_WARNINGS: usize = 1_024;
+/// The most warnings of a statement.
+pub(in crate::mysql) const MAX_WARNINGS: usize = 64;
 
 /// The longest text, and the longest pattern, that LIKE compares.
 const MAX_LIKE: (usize, usize) = (64 * 1024, 256);
+
+/// What it costs to fold a byte, to compare it or to make a number of it, in units of work.
+pub(super) const FOLD: usize = 4;
 
 /// What an expression can see.
 #[derive(Clone, Copy)]
 pub(in crate::mysql) struct Env<'a> {
     pub facts: Facts<'a>,
     pub parameters: &'a [Value],
-    pub user: &'a HashMap<String, Value>,
+    pub user: &'a UserVariables,
+    /// What the statement has done so far.
+    pub work: &'a Work,
     pub system: &'a Variables,
     /// The outcomes of calls with an effect, by their number.
     pub outcomes: &'a [Option<Value>],
     /// The row of a table, as pairs of column and value.
     pub row: Option<&'a [(&'static str, Value)]>,
     /// What COUNT counts; none for one row that is not of a table.
-    pub rows: Option<&'a [Vec<(&'static str, Value)>]>,
+    pub rows: Option<&'a [Record]>,
     pub warnings: &'a RefCell<Vec<Warning>>,
 }
 
@@ -80,16 +88,17 @@ pub(in crate::mysql) type Evaluated<T = Value> = Result<T, Halt>;
 
 impl Env<'_> {
     pub(in crate::mysql) fn eval(&self, expr: &Expr) -> Evaluated {
+        self.work.spend(STEP)?;
         // What has happened is over: its arguments do not matter any more.
         if let Expr::Call { at, .. } | Expr::Assign { at, .. } = expr
             && let Some(Some(outcome)) = self.outcomes.get(*at)
         {
-            return Ok(outcome.clone());
+            return self.copy(outcome);
         }
         Ok(match expr {
-            Expr::Literal(value) => value.clone(),
-            Expr::Parameter(at) => self.parameters.get(*at).cloned().unwrap_or(Value::Null),
-            Expr::User(name) => self.user.get(name).cloned().unwrap_or(Value::Null),
+            Expr::Literal(value) => self.copy(value)?,
+            Expr::Parameter(at) => self.copy(self.parameters.get(*at).unwrap_or(&Value::Null))?,
+            Expr::User(name) => self.copy(self.user.get(name).unwrap_or(&Value::Null))?,
             Expr::System { global: true, name } => Variables::initial(name)?,
             Expr::System { global: false, name } => self.system.get(name)?,
             Expr::Column(name) => self.column(name)?,
@@ -113,13 +122,33 @@ impl Env<'_> {
                 if length(&value) > MAX_LIKE.0 || length(&pattern) > MAX_LIKE.1 {
                     return Err(SqlError::TooComplex.into());
                 }
-                value.zip(pattern).map(|(value, pattern)| like(&value, &pattern) != *negated).into()
+                let Some((value, pattern)) = value.zip(pattern) else { return Ok(Value::Null) };
+                (like(&value, &pattern, self.work)? != *negated).into()
             }
             Expr::Case { operand, branches, otherwise } => {
                 self.case(operand.as_deref(), branches, otherwise.as_deref())?
             }
-            Expr::Cast(value, cast) => self.cast(&self.eval(value)?, *cast),
+            Expr::Cast(value, cast) => {
+                let value = self.eval(value)?;
+                self.work.spend(FOLD * value.size())?;
+                call::counted(self, self.cast(&value, *cast))?
+            }
         })
+    }
+
+    /// A value of its own, which counts.
+    #[inline]
+    fn copy(&self, value: &Value) -> Evaluated {
+        if let size @ 1.. = value.size() {
+            self.work.text(size)?;
+        }
+        Ok(value.clone())
+    }
+
+    /// How two values compare. Texts are folded for that, each time.
+    pub(super) fn compare(&self, a: &Value, b: &Value) -> Evaluated<Option<Ordering>> {
+        self.work.spend(FOLD * (a.size() + b.size()))?;
+        Ok(a.compare(b))
     }
 
     /// Each is warned of once, however often an expression is evaluated.
@@ -134,7 +163,7 @@ impl Env<'_> {
         let row = self.row.unwrap_or_default();
         let found = row.iter().find(|(column, _)| column.eq_ignore_ascii_case(name));
         let unknown = || SqlError::UnknownColumn { column: name.to_owned(), clause: "field list" };
-        Ok(found.ok_or_else(unknown)?.1.clone())
+        self.copy(&found.ok_or_else(unknown)?.1)
     }
 
     fn binary(&self, operator: Operator, left: &Expr, right: &Expr) -> Evaluated {
@@ -147,6 +176,7 @@ impl Env<'_> {
             _ => {}
         }
         let right = self.eval(right)?;
+        self.work.spend(FOLD * (left.size() + right.size()))?;
         if let Some(answer) = comparison(operator, &left, &right) {
             return Ok(answer.into());
         }
@@ -154,7 +184,7 @@ impl Env<'_> {
             Operator::And => both(left.to_bool(), right.to_bool()).into(),
             Operator::Or => both(left.to_bool().map(|l| !l), right.to_bool().map(|r| !r)).map(|b| !b).into(),
             Operator::Xor => left.to_bool().zip(right.to_bool()).map(|(l, r)| l != r).into(),
-            Operator::Concat => call::concat(self, &[left, right]),
+            Operator::Concat => call::counted(self, call::concat(self, &[left, right]))?,
             _ => numbers::arithmetic(operator, &left, &right)?,
         })
     }
@@ -163,7 +193,7 @@ impl Env<'_> {
         let value = self.eval(value)?;
         let mut answer = Some(false);
         for member in list {
-            match value.compare(&self.eval(member)?) {
+            match self.compare(&value, &self.eval(member)?)? {
                 Some(Ordering::Equal) => return Ok(Some(true)),
                 Some(_) => {}
                 None => answer = None,
@@ -177,7 +207,7 @@ impl Env<'_> {
         for (when, then) in branches {
             let when = self.eval(when)?;
             let chosen = match &operand {
-                Some(operand) => operand.compare(&when) == Some(Ordering::Equal),
+                Some(operand) => self.compare(operand, &when)? == Some(Ordering::Equal),
                 None => when.to_bool() == Some(true),
             };
             if chosen {
@@ -238,15 +268,18 @@ fn both(left: Option<bool>, right: Option<bool>) -> Option<bool> {
     }
 }
 
-/// LIKE without regard to case: `%` any text, `_` any character, `\` escapes.
-pub(in crate::mysql) fn like(text: &str, pattern: &str) -> bool {
+/// LIKE without regard to case: `%` any text, `_` any character, `\` escapes. Each character may be looked at as often
+/// as the pattern is long, and all of that counts.
+pub(in crate::mysql) fn like(text: &str, pattern: &str, work: &Work) -> Result<bool, SqlError> {
+    work.spend(FOLD * (text.len() + pattern.len()))?;
     let (text, pattern): (Vec<char>, Vec<char>) =
         (folded(text).chars().collect(), folded(pattern).chars().collect());
     let (mut t, mut p) = (0, 0);
-    // Where to go on when a `%` takes one character more.
+    // Where to go on when a `%` takes one character more. Only the last one has to be tried again.
     let mut retry = None;
     while t < text.len() {
         let (step, matches) = match pattern.get(p..) {
+            Some(['%']) => return Ok(true),
             Some(['%', ..]) => {
                 retry = Some((t, p));
                 p += 1;
@@ -259,13 +292,14 @@ pub(in crate::mysql) fn like(text: &str, pattern: &str) -> bool {
         if matches {
             (t, p) = (t + 1, p + step);
         } else if let Some((from, percent)) = retry {
+            work.spend(FOLD * (t + 1 - from))?;
             retry = Some((from + 1, percent));
             (t, p) = (from + 1, percent + 1);
         } else {
-            return false;
+            return Ok(false);
         }
     }
-    pattern[p..].iter().all(|c| *c == '%')
+    Ok(pattern[p..].iter().all(|c| *c == '%'))
 }
 
 #[cfg(test)]
@@ -284,7 +318,18 @@ mod tests {
             ("", "%", true),
             ("aab", "%ab", true),
         ] {
-            assert_eq!(like(text, pattern), is, "{text} LIKE {pattern}");
+            assert_eq!(like(text, pattern, &Work::default()), Ok(is), "{text} LIKE {pattern}");
         }
+    }
+
+    #[test]
+    fn like_takes_no_more_steps_than_a_statement_may() {
+        let (text, pattern) = ("a".repeat(64 * 1024), format!("%{}b", "a".repeat(250)));
+        let work = Work::default();
+        assert_eq!(like(&text, &pattern, &work), Err(SqlError::TooMuchWork));
+        assert!(work.done() <= crate::mysql::work::MAX_STRETCH);
+        let work = Work::default();
+        assert_eq!(like(&text, "%a%a%a%", &work), Ok(true));
+        assert!(work.done() < 5 * text.len());
     }
 }

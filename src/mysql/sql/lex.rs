@@ -57,6 +57,18 @@ pub(super) struct Spanned<'a> {
 /// The tokens of a statement, and where the next one starts.
 type Tokens<'a> = (Vec<Spanned<'a>>, Option<usize>);
 
+/// The most tokens of a statement: far more than one can have of which the lists and calls are as long as they may be.
+const MAX_TOKENS: usize = 20_000;
+
+/// Why a statement cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// For what stands there.
+    At(usize),
+    /// It is longer than any that could be run.
+    TooLong,
+}
+
 /// Enough for the statements that come most often.
 const FEW: usize = 16;
 
@@ -70,20 +82,23 @@ const SYMBOLS: [&str; 28] = [
 
 /// The tokens of the first statement of `sql` that has any, and where the next one starts; or where
 /// it cannot be read.
-pub(super) fn tokens(sql: &[u8], dialect: Dialect) -> Result<Tokens<'_>, usize> {
+pub(super) fn tokens(sql: &[u8], dialect: Dialect) -> Result<Tokens<'_>, Unreadable> {
     let mut tokens = Vec::with_capacity(FEW);
     // How many `/*!` are open: their text counts, their end does not.
     let mut open = 0;
     let mut left = sql;
     loop {
-        left = skip(left, &mut open).map_err(|at| sql.len() - at)?;
+        left = skip(left, &mut open).map_err(|at| Unreadable::At(sql.len() - at))?;
         let start = sql.len() - left.len();
         if left.is_empty() {
             return Ok((tokens, None));
         }
-        let (after, token) = token(left, dialect).map_err(|_| start)?;
+        let (after, token) = token(left, dialect).map_err(|_| Unreadable::At(start))?;
         left = after;
         if token != Token::Symbol(";") {
+            if tokens.len() == MAX_TOKENS {
+                return Err(Unreadable::TooLong);
+            }
             tokens.push(Spanned { token, start, end: sql.len() - left.len() });
         } else if !tokens.is_empty() {
             return Ok((tokens, next_statement(left, &mut open).map(|at| sql.len() - at)));
@@ -348,9 +363,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_pointed_at() {
-        assert_eq!(tokens(b"SELECT 'a", Dialect::default()), Err(7));
-        assert_eq!(tokens(b"SELECT 1 \\", Dialect::default()), Err(9));
-        assert_eq!(tokens(b"SELECT /*", Dialect::default()), Err(7));
-        assert_eq!(tokens(b"SELECT /*+ x", Dialect::default()), Err(7));
+        assert_eq!(tokens(b"SELECT 'a", Dialect::default()), Err(Unreadable::At(7)));
+        assert_eq!(tokens(b"SELECT 1 \\", Dialect::default()), Err(Unreadable::At(9)));
+        assert_eq!(tokens(b"SELECT /*", Dialect::default()), Err(Unreadable::At(7)));
+        assert_eq!(tokens(b"SELECT /*+ x", Dialect::default()), Err(Unreadable::At(7)));
     }
 }

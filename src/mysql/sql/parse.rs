@@ -12,6 +12,7 @@ use super::{
 };
 use crate::mysql::{
     error::{SqlError, Warning},
+    names::check_variable,
     value::Value,
 };
 
@@ -28,9 +29,14 @@ pub(in crate::mysql) struct Parsed {
     /// Where the first of them stands.
     pub first_parameter: Option<usize>,
     pub warnings: Vec<Warning>,
+    /// How many bytes it needs beside the texts in it, or somewhat more.
+    pub size: usize,
     /// Where the next statement starts, if there is one.
     pub rest: Option<usize>,
 }
+
+/// What becomes of a token, with its part of a result.
+const TOKEN: usize = 128;
 
 /// Reads the first statement of `sql`.
 pub(in crate::mysql) fn parse(sql: &[u8], dialect: Dialect) -> Result<Parsed, SqlError> {
@@ -42,8 +48,9 @@ pub(in crate::mysql) fn parse(sql: &[u8], dialect: Dialect) -> Result<Parsed, Sq
     if cursor.peek().is_some() {
         return Err(cursor.unexpected());
     }
+    let size = cursor.count() * TOKEN;
     let Cursor { calls, parameters, first_parameter, rest, warnings, .. } = cursor;
-    Ok(Parsed { statement, calls, parameters, first_parameter, warnings, rest })
+    Ok(Parsed { statement, calls, parameters, first_parameter, warnings, size, rest })
 }
 
 fn statement(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
@@ -217,7 +224,7 @@ fn number(cursor: &mut Cursor<'_>) -> Parsing<u64> {
 fn into(cursor: &mut Cursor<'_>, select: &mut Select) -> Parsing<()> {
     if cursor.word("INTO") {
         select.into = cursor.list(|cursor| match cursor.next() {
-            Some(Token::Variable(name)) => Ok(name.into_owned()),
+            Some(Token::Variable(name)) => check_variable(&name).map(|()| name.into_owned()),
             _ => Err(cursor.unexpected()),
         })?;
     }

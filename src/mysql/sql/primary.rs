@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::{
     ast::{Cast, Expr},
     cursor::{Cursor, near},
+    eval::MAX_WARNINGS,
     expr::expr,
     functions::Function,
     lex::Token,
@@ -13,6 +14,7 @@ use super::{
 use crate::mysql::{
     charset::Charset,
     error::{SqlError, Warning},
+    names::check_variable,
     value::{Decimal, Value},
 };
 
@@ -24,7 +26,10 @@ pub(super) fn primary(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
         Some(Token::Decimal(digits)) => Ok(Expr::Literal(exact(digits))),
         Some(Token::Float(digits)) => Ok(Expr::Literal(Value::Double(digits.parse().unwrap_or(f64::MAX)))),
         Some(Token::Bytes(bytes)) => Ok(Expr::Literal(Value::Bytes { bytes, number: true })),
-        Some(Token::Variable(name)) => user(cursor, name.to_lowercase()),
+        Some(Token::Variable(name)) => {
+            check_variable(&name)?;
+            user(cursor, name.to_lowercase())
+        }
         Some(Token::Name(name)) => column_or_call(cursor, name, true),
         Some(Token::Word(word)) => word_or_call(cursor, word),
         Some(Token::Symbol("@@")) => {
@@ -118,7 +123,9 @@ fn word_or_call<'a>(cursor: &mut Cursor<'a>, word: Cow<'a, str>) -> Parsing<Expr
         "CASE" => return case(cursor),
         "N" if cursor.is_adjacent() => {
             if matches!(cursor.peek(), Some(Token::Text(_))) {
-                cursor.warnings.push(Warning::new(3720, NATIONAL));
+                if cursor.warnings.len() < MAX_WARNINGS {
+                    cursor.warnings.push(Warning::new(3720, NATIONAL));
+                }
                 return primary(cursor);
             }
         }

@@ -8,7 +8,7 @@ use super::{
     parse::Parsing,
     primary,
 };
-use crate::mysql::value::Value;
+use crate::mysql::{names::check_variable, value::Value};
 
 pub(super) fn set(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
     let scoped = ["SESSION", "LOCAL", "GLOBAL"].iter().any(|scope| cursor.is_word(scope));
@@ -61,6 +61,7 @@ fn assignment(cursor: &mut Cursor<'_>) -> Parsing<Assignment> {
     }
     if let Some(Token::Variable(name)) = cursor.peek().cloned() {
         cursor.next();
+        check_variable(&name)?;
         equals(cursor)?;
         return Ok(Assignment::User(name.into_owned(), expr::expr(cursor)?));
     }

@@ -1,0 +1,208 @@
+//! SELECT from the two tables, and SHOW PROCESSLIST. One's turn is kept while the table is copied; what is asked of it is
+//! worked out on the copy, row by row, while others are served. Between rows it is seen that the session is to end.
+
+use std::{cmp::Ordering, collections::HashSet};
+
+use super::{
+    record::{self, Record},
+    result::{Column, Form, Lines, Outcome},
+    run::{Ran, Runner},
+    show,
+    sql::{Env, Expr, Item, Select, Table},
+    tables::{self, Own},
+    value::{Number, Value, folded},
+    work::{ROW, STEP},
+};
+
+/// What a key needs beside its text, and the memory of a row that was seen.
+const ENTRY: usize = 64;
+
+/// So many characters of a statement are shown by SHOW PROCESSLIST without FULL.
+const SHORT: usize = 100;
+
+impl Runner<'_> {
+    pub(super) async fn list(
+        &mut self,
+        table: Table,
+        select: &Select,
+        items: &[Item],
+        columns: Vec<Column>,
+    ) -> Ran<Outcome> {
+        let mut records = self.copy(table, select.condition.as_ref(), usize::MAX).await?;
+        if let Some(condition) = &select.condition {
+            records = self.matching(records, condition).await?;
+        }
+        if select.counts {
+            return self.sum(table, select, items, columns, &records);
+        }
+        for (by, descending) in select.order.iter().rev() {
+            records = self.sorted(records, by, *descending).await?;
+        }
+        let (mut lines, mut seen, form) = (Lines::default(), HashSet::new(), self.form());
+        let (mut skip, mut left) = select.limit.unwrap_or((0, u64::MAX));
+        for record in records {
+            if left == 0 {
+                break;
+            }
+            let row = self.of_row(&record, |env| values(&env, items))?;
+            self.drop(record);
+            if select.distinct && !self.is_new(&row, &mut seen)? {
+                // It was shown already.
+            } else if skip > 0 {
+                skip -= 1;
+            } else if select.into.is_empty() {
+                left -= 1;
+                self.work.text(lines.push(&columns, &row, form))?;
+            } else {
+                return self.store(select, row);
+            }
+            self.take_turns().await?;
+        }
+        if select.into.is_empty() {
+            Ok(Outcome::List { columns, lines: Box::new(lines) })
+        } else {
+            Ok(Outcome::Done)
+        }
+    }
+
+    /// The table as it is now, with so many characters of each statement.
+    async fn copy(&mut self, table: Table, condition: Option<&Expr>, shown: usize) -> Ran<Vec<Record>> {
+        let turn = self.turn().await?;
+        let own = Own { id: self.session.id(), statement: self.sql, shown };
+        let records = turn.make(|| tables::copy(table, condition, &own, self.session));
+        self.work.text(records.iter().map(Record::size).sum())?;
+        Ok(records)
+    }
+
+    /// One row that sums up all of them.
+    fn sum(
+        &mut self,
+        table: Table,
+        select: &Select,
+        items: &[Item],
+        columns: Vec<Column>,
+        records: &[Record],
+    ) -> Ran<Outcome> {
+        let row = records.first().map_or_else(|| record::blank(table), Record::row);
+        let row = values(&Env { rows: Some(records), ..self.env(Some(&row)) }, items)?;
+        let is_shown = select.limit.is_none_or(|(skip, count)| skip == 0 && count > 0);
+        if !select.into.is_empty() {
+            return self.store(select, if is_shown { row } else { Vec::new() });
+        }
+        let mut lines = Lines::default();
+        if is_shown {
+            self.work.text(lines.push(&columns, &row, self.form()))?;
+        }
+        Ok(Outcome::List { columns, lines: Box::new(lines) })
+    }
+
+    /// Those of which a condition holds.
+    async fn matching(&mut self, records: Vec<Record>, condition: &Expr) -> Ran<Vec<Record>> {
+        let mut matching = Vec::new();
+        for record in records {
+            if self.of_row(&record, |env| Ok(env.eval(condition)?.to_bool()))? == Some(true) {
+                matching.push(record);
+            }
+            self.take_turns().await?;
+        }
+        Ok(matching)
+    }
+
+    async fn sorted(&mut self, records: Vec<Record>, by: &Expr, descending: bool) -> Ran<Vec<Record>> {
+        let mark = self.work.mark();
+        let mut keyed = Vec::with_capacity(records.len());
+        for record in records {
+            let key = self.of_row(&record, |env| Ok(env.eval(by)?))?;
+            self.work.text(ENTRY + key.size())?;
+            keyed.push((key, record));
+            self.take_turns().await?;
+        }
+        // Numbers among themselves, else as texts: one order for all keys.
+        let as_texts = keyed.iter().any(|(key, _)| matches!(key, Value::Text(_) | Value::Bytes { .. }));
+        let mut keyed: Vec<_> =
+            keyed.into_iter().map(|(key, record)| (Key::of(&key, as_texts), record)).collect();
+        self.work.spend(STEP * keyed.len())?;
+        keyed.sort_by(|(a, _), (b, _)| if descending { b.compare(a) } else { a.compare(b) });
+        self.work.forget_since(mark);
+        self.take_turns().await?;
+        Ok(keyed.into_iter().map(|(_, record)| record).collect())
+    }
+
+    /// Whether a row was not there before.
+    fn is_new(&self, row: &[Value], seen: &mut HashSet<Vec<Option<String>>>) -> Ran<bool> {
+        let row: Vec<_> = row.iter().map(Value::to_text).collect();
+        let bytes = row.iter().map(|text| size_of::<Option<String>>() + text.as_ref().map_or(0, String::len));
+        let bytes = ENTRY + bytes.sum::<usize>();
+        let is_new = seen.insert(row);
+        if is_new {
+            self.work.text(bytes)?;
+        }
+        Ok(is_new)
+    }
+
+    /// Works something out of one row, which is gone afterwards.
+    fn of_row<T>(&mut self, record: &Record, work: impl FnOnce(Env<'_>) -> Ran<T>) -> Ran<T> {
+        self.work.spend(ROW)?;
+        let mark = self.work.mark();
+        let row = record.row();
+        let worked_out = work(self.env(Some(&row)));
+        self.work.forget_since(mark);
+        worked_out
+    }
+
+    /// It is not needed any more, nor is its memory.
+    fn drop(&self, record: Record) {
+        self.work.release(record.size());
+        drop(record);
+    }
+
+    fn form(&self) -> Form {
+        Form { binary: self.binary, charset: self.state.variables.settings().result_charset }
+    }
+
+    /// `SHOW [FULL] PROCESSLIST`
+    pub(super) async fn processlist(&mut self, full: bool) -> Ran<Outcome> {
+        let names = ["Id", "User", "Host", "db", "Command", "Time", "State", "Info"];
+        let columns = show::columns(&names, &record::blank(Table::Processlist));
+        let shown = if full { usize::MAX } else { SHORT };
+        let records = self.copy(Table::Processlist, None, shown).await?;
+        let (mut lines, form) = (Lines::default(), self.form());
+        for record in records {
+            self.work.spend(ROW)?;
+            let row: Vec<_> = record.row().into_iter().map(|(_, value)| value).collect();
+            self.drop(record);
+            self.work.text(lines.push(&columns, &row, form))?;
+            self.take_turns().await?;
+        }
+        Ok(Outcome::List { columns, lines: Box::new(lines) })
+    }
+}
+
+fn values(env: &Env<'_>, items: &[Item]) -> Ran<Vec<Value>> {
+    items.iter().map(|item| Ok(env.eval(&item.expr)?)).collect()
+}
+
+/// What a row is sorted by.
+enum Key {
+    Text(Option<String>),
+    Number(f64),
+}
+
+impl Key {
+    fn of(value: &Value, as_text: bool) -> Self {
+        if as_text {
+            Self::Text(value.to_text().map(|text| folded(&text)))
+        } else {
+            Self::Number(value.to_number().map_or(f64::NEG_INFINITY, Number::to_f64))
+        }
+    }
+
+    fn compare(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::Number(a), Self::Number(b)) => a.total_cmp(b),
+            // All keys are of one kind.
+            _ => Ordering::Equal,
+        }
+    }
+}
