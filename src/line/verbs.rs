@@ -326,7 +326,7 @@ const VERBS: [Verb; 20] = [
         name: "KEEPALIVE",
         args: "",
         example: "KEEPALIVE",
-        does: "for how many seconds from now nobody else is granted what you hold; answered while a call waits, too",
+        does: "for how many seconds, counted from when you sent this, nobody else is granted what you hold",
         request: |args| args.alone(Request::Keepalive),
     },
     Verb {

@@ -144,7 +144,7 @@ pub(crate) struct ServerArgs {
     #[arg(long, global = true, env = "GETLOCK_TLS_KEY", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub tls_key: Option<PathBuf>,
 
-    /// Within which time a server that vanished without a word is found, and the lock is lost
+    /// Time within which a wait notices that the server has vanished without a word
     #[arg(long, global = true, env = "GETLOCK_KEEPALIVE", default_value = "30s", value_name = "TIME", value_parser = time, allow_negative_numbers = true)]
     pub keepalive: Duration,
 }

@@ -62,7 +62,7 @@ pub(crate) async fn run(
                 why = Some(lost);
             }
             () = wait(deadline.as_ref()), if deadline.is_some() => {
-                say(&"the command goes on without its lock: SIGKILL");
+                say(&"the command did not end after SIGTERM: SIGKILL");
                 target.send(Signal::KILL);
                 deadline = None;
             }

@@ -97,5 +97,7 @@ fn failed(failure: &Failure) -> ExitCode {
 
 /// One line to stderr. It may quote a server, which must not change the terminal.
 fn say(what: &dyn std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "getlock: {}", visible(&what.to_string()));
+    // In one write: another getlock may be writing to the same place.
+    let line = format!("getlock: {}\n", visible(&what.to_string()));
+    let _ = io::stderr().write_all(line.as_bytes());
 }

@@ -22,7 +22,7 @@ pub struct AcquireResponse {
     /// The secret of the lease, needed to renew and to release it. 32 hexadecimal digits.
     #[prost(string, tag = "1")]
     pub lease_token: ::prost::alloc::string::String,
-    /// Grows with every grant of the lock.
+    /// Grows with every grant, of any lock, on the whole server.
     #[prost(uint64, tag = "2")]
     pub fencing_token: u64,
     /// In milliseconds since 1970.
@@ -349,7 +349,7 @@ pub struct HoldResponse {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Refusal {
-    /// A word that protocol.md has in part 3: DEADLOCK, LIMIT, INTERRUPTED, SHUTDOWN, BAD_NAME,
+    /// A word that protocol.md has in part 3: DEADLOCK, LIMIT, INTERRUPTED, SHUTDOWN, DENIED, BAD_NAME,
     /// UNKNOWN_COMMAND.
     #[prost(string, tag = "1")]
     pub symbol: ::prost::alloc::string::String,
@@ -466,7 +466,7 @@ pub mod locks_client {
             self
         }
         /// Takes a lock, after those that asked for it before.
-        /// ABORTED: others hold it and the wait is over, or the wait was ended by KILL.
+        /// ABORTED: others hold it and the wait is over, or the session was ended by KILL, or its wait cancelled by KILL QUERY.
         /// RESOURCE_EXHAUSTED: too many leases.
         /// UNAVAILABLE: the server is stopping.
         pub async fn acquire(
@@ -743,7 +743,7 @@ pub mod locks_server {
     #[async_trait]
     pub trait Locks: std::marker::Send + std::marker::Sync + 'static {
         /// Takes a lock, after those that asked for it before.
-        /// ABORTED: others hold it and the wait is over, or the wait was ended by KILL.
+        /// ABORTED: others hold it and the wait is over, or the session was ended by KILL, or its wait cancelled by KILL QUERY.
         /// RESOURCE_EXHAUSTED: too many leases.
         /// UNAVAILABLE: the server is stopping.
         async fn acquire(
