@@ -13,6 +13,8 @@ import (
 
 const keepalive = "KEEPALIVE"
 
+const longestLine = 1 << 16 // no answer that a client asks for comes near to it
+
 // conn is a connection for one guard.
 type conn struct {
 	net.Conn
@@ -143,8 +145,9 @@ func isPromise(line string) bool { return strings.HasPrefix(line, keepalive+" ")
 
 // promised reads the answer to the first question that has none.
 func (c *conn) promised(line string) (promise, error) {
-	seconds, err := strconv.ParseFloat(field(line, "left"), 64)
-	if err != nil || !(seconds >= 0 && seconds <= century.Seconds()) {
+	text := strings.TrimPrefix(line, keepalive+" left=")
+	seconds, err := strconv.ParseFloat(text, 64)
+	if err != nil || text == line || strings.Trim(text, "0123456789.") != "" || seconds > century.Seconds() {
 		return promise{}, unexpected(line)
 	}
 	left := time.Duration(seconds * float64(time.Second))
@@ -172,18 +175,46 @@ func (c *conn) session() (int64, error) {
 	return session, nil
 }
 
+// number is the next reply. A server that has forgotten the grant says NULL in place of its number.
+func (c *conn) number() (int64, error) {
+	line, err := c.reply()
+	if err != nil {
+		return 0, err
+	}
+	number, err := strconv.ParseUint(line, 10, 63)
+	if err != nil {
+		return 0, unexpected(line)
+	}
+	return int64(number), nil
+}
+
 // line is the next line, as an error if it is one.
 func (c *conn) line() (string, error) {
-	line, err := c.reader.ReadString('\n')
+	line, err := c.text()
 	if err != nil {
 		return "", err
 	}
-	line = strings.TrimSuffix(line, "\n")
-	words := strings.SplitN(line, " ", 3)
-	if words[0] == "ERROR" && len(words) == 3 {
-		return "", &Refused{words[1], words[2]}
+	if reason := strings.TrimPrefix(line, "ERROR "); reason != line {
+		symbol, text, _ := strings.Cut(reason, " ")
+		return "", &Refused{symbol, text}
 	}
 	return line, nil
+}
+
+// text is what comes up to the end of a line, without it.
+func (c *conn) text() (string, error) {
+	for text := []byte(nil); ; {
+		part, err := c.reader.ReadSlice('\n')
+		text = append(text, part...)
+		switch {
+		case len(text) > longestLine:
+			return "", errNoEnd
+		case err == nil:
+			return string(text[:len(text)-1]), nil
+		case err != bufio.ErrBufferFull:
+			return "", err
+		}
+	}
 }
 
 // leaveWith closes the connection when the context ends, until the function is called that it returns.
@@ -214,5 +245,5 @@ func field(line, key string) string {
 }
 
 func unexpected(line string) error {
-	return fmt.Errorf("%q is no answer of getlockd; look at the address and at the versions of both", line)
+	return fmt.Errorf("%.80q is no answer of getlockd; look at the address and at the versions of both", line)
 }

@@ -78,6 +78,9 @@ func (f *failedAndLost) As(target any) bool {
 
 var (
 	errNoAnswer   = errors.New("the server has not answered in time")
+	errNoEnd      = errors.New("the server sends a line without an end")
+	errRetry      = errors.New("getlock: Retry is negative; say 0 for the default, or 1 for no time at all")
 	errStopWithin = errors.New("getlock: StopWithin is too long")
+	errNoToken    = errors.New("getlock: a lease was granted without a token, as no getlockd does; look at the address")
 	errNoBody     = errors.New("getlock: the function that needs the lock is nil; give one")
 )

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand"
 	"net"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -30,7 +29,7 @@ type Server struct {
 	TLS      *tls.Config // no TLS by default
 
 	// Retry is for how long a server that is away is tried again, while nothing is held; 30 s by default. A
-	// negative one is for no time at all.
+	// nanosecond is no time at all.
 	Retry time.Duration
 
 	// StopWithin is what the work needs to stop. The loss of a lock is told so long before another can have
@@ -54,6 +53,9 @@ const (
 func (s Server) Acquire(ctx context.Context, name string, timeout time.Duration, mode ...Mode) (*Guard, error) {
 	if err := check(name, s.StopWithin); err != nil {
 		return nil, err
+	}
+	if s.Retry < 0 {
+		return nil, errRetry
 	}
 	w := wait{Server: s, name: name, verb: "GET_LOCK", timeout: whole(timeout), start: time.Now()}
 	if len(mode) > 0 && mode[len(mode)-1] == Shared {
@@ -219,13 +221,12 @@ func (w *wait) queue(c *conn) (got grant, err error) {
 	c.SetDeadline(w.patience())
 	answer, err := c.reply()
 	if err == nil && answer != "1" {
-		err = &notGranted{w.name}
+		if err = unexpected(answer); answer == "0" {
+			err = &notGranted{w.name}
+		}
 	}
 	if err == nil {
-		answer, err = c.reply()
-	}
-	if err == nil {
-		got.token, err = strconv.ParseInt(answer, 10, 64)
+		got.token, err = c.number()
 	}
 	if err == nil {
 		err = c.freshen()

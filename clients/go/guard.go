@@ -3,6 +3,7 @@ package getlock
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -144,6 +145,7 @@ type Guard struct {
 	conn    *conn
 	next    time.Duration // when to ask again
 	every   time.Duration
+	leaving atomic.Bool   // whether the release was sent, or is about to be
 	parted  chan struct{} // closed when the server has answered the release
 	once    sync.Once
 }
@@ -170,6 +172,7 @@ func (g *Guard) Release() error {
 	g.once.Do(func() {
 		if g.Held() {
 			g.conn.SetDeadline(time.Now().Add(answerTime))
+			g.leaving.Store(true)
 			g.conn.ask("RELEASE_LOCK " + quoted(g.name)) // listen finds out if this fails
 			select {
 			case <-g.parted:
@@ -202,7 +205,7 @@ func (g *Guard) listen() {
 				continue
 			}
 		}
-		if err == nil && line == "1" {
+		if err == nil && line == "1" && g.leaving.Load() {
 			close(g.parted)
 			return
 		}

@@ -188,13 +188,14 @@ func (p *parting) hangUp() {
 }
 
 type leaseAnswer struct {
+	Success                    bool
 	Status, Message, LockToken string
 	FencingToken               int64
 }
 
 type dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// post sends a request on a connection of its own, and returns what was answered with 200.
+// post sends a request on a connection of its own, and returns what was answered with 200 and a success.
 func (l Leases) post(ctx context.Context, dial dial, verb string, body any) (answer leaseAnswer, err error) {
 	content, err := json.Marshal(body)
 	if err != nil {
@@ -227,7 +228,7 @@ func (l Leases) post(ctx context.Context, dial dial, verb string, body any) (ans
 	if json.Unmarshal(content, &answer) != nil || answer.Status == "" {
 		return answer, fmt.Errorf("getlock: %s is no getlockd, it answers %s; look at the address", url, response.Status)
 	}
-	if response.StatusCode != http.StatusOK {
+	if response.StatusCode != http.StatusOK || !answer.Success {
 		return answer, &Refused{answer.Status, answer.Message}
 	}
 	return answer, nil
@@ -261,6 +262,9 @@ type Lease struct {
 
 // begin makes a lease of a grant that was asked for at sent.
 func (l Leases) begin(ctx context.Context, t terms, answer leaseAnswer, sent time.Duration) (*Lease, error) {
+	if answer.LockToken == "" {
+		return nil, errNoToken
+	}
 	ttl := time.Duration(t.TTLMs) * time.Millisecond
 	lease := &Lease{leases: l, ttl: ttl, stop: l.StopWithin, quiet: make(chan struct{})}
 	lease.body = tokenBody{t.ResourceName, answer.LockToken, t.TTLMs}

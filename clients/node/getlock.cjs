@@ -28,6 +28,8 @@ const {
 const ANSWER_TIME = 10; // seconds that the server may take for what does not wait
 const LONGEST_TIMER = 2_000_000; // seconds; a timer of Node takes no more
 const LONGEST_LINE = 65536; // no reply that a client asks for comes near to it
+const LONGEST_REPLY = 1 << 20; // over HTTP
+const MOST_LINES = 16; // that nobody has read; fewer are asked for at a time
 const TOO_LATE = "the server answered too late to rely on its grant";
 
 const TAKE = { timeout: kinds.timeout, shared: kinds.boolean, signal: kinds.signal };
@@ -149,8 +151,10 @@ class Connection {
     this.#socket.uncork();
     await this.#within(ANSWER_TIME, login);
     this.session = sessionIn(await this.#within(ANSWER_TIME, hello));
-    if ((await this.#within(wait + ANSWER_TIME, taken)) !== "1") throw new NotGranted(name, timeout);
-    const fencingToken = Number(await this.#within(ANSWER_TIME, token));
+    const isGranted = await this.#within(wait + ANSWER_TIME, taken);
+    if (isGranted === "0") throw new NotGranted(name, timeout);
+    if (isGranted !== "1") throw new Error(`it answers ${startOf(isGranted)} to ${verb}`);
+    const fencingToken = numberIn(await this.#within(ANSWER_TIME, token));
     await this.#makeSure();
     this.#release = `RELEASE_LOCK ${word}`;
     return this.#hold(new Guard({ name, fencingToken, session: this.session }, this));
@@ -245,11 +249,18 @@ class Connection {
     this.#unread = lines.pop();
     if (this.#unread.length > LONGEST_LINE) this.fail(new Error("a line without an end came"));
     for (const line of lines) {
-      const [, left] = /^KEEPALIVE left=(\d+(?:\.\d+)?)/.exec(line) ?? [];
-      if (left && this.#questions.length > 0) this.#promised(Number(left), this.#questions.shift());
+      if (this.#failure) return;
+      if (line.startsWith("KEEPALIVE")) this.#answered(line);
       else this.#lines.push(line);
     }
     this.#serve();
+    if (this.#lines.length > MOST_LINES) this.fail(new Error("lines came that nobody has asked for"));
+  }
+
+  #answered(line) {
+    const [, left] = /^KEEPALIVE left=(\d{1,9}(?:\.\d+)?)$/.exec(line) ?? [];
+    if (left && this.#questions.length > 0) this.#promised(Number(left), this.#questions.shift());
+    else this.fail(new Error(`it says ${startOf(line)}, which is no answer to a question`));
   }
 
   /** `left` counts from the moment in which the question was sent: nobody knows when the server read it. */
@@ -271,7 +282,7 @@ class Connection {
     while (this.#readers.length > 0 && (this.#lines.length > 0 || this.#failure)) {
       const { resolve, reject } = this.#readers.shift();
       const line = this.#lines.shift();
-      const [, symbol, text] = /^ERROR (\S+) (.*)/.exec(line ?? "") ?? [];
+      const [, symbol, text] = /^ERROR (\S+) ?(.*)/.exec(line ?? "") ?? [];
       if (line === undefined) reject(this.#failure);
       else if (symbol) reject(new Refused(symbol, text));
       else resolve(line);
@@ -284,6 +295,12 @@ function sessionIn(line) {
   const [, session] = /^HELLO .*\bsession=(\d+)/.exec(line) ?? [];
   if (session) return Number(session);
   throw new Error(`it answers ${startOf(line)} to HELLO, as no getlockd of this version does`);
+}
+
+/** A server that has forgotten the grant says NULL. */
+function numberIn(line) {
+  if (/^\d+$/.test(line) && Number.isSafeInteger(Number(line))) return Number(line);
+  throw new Error(`it answers ${startOf(line)} where the number of a grant was expected`);
 }
 
 /** One word, whatever is in it; no text can be a second line. */
@@ -341,7 +358,12 @@ class Leases extends Locks {
     const { status, success, message, lockToken, fencingToken } = await call.reply;
     if (status === "Busy") throw new NotGranted(name, timeout);
     if (!success) throw new Refused(status, message);
+    if (typeof lockToken !== "string" || lockToken === "") throw this.#site.away("it grants a lease without a token");
     const heart = new Heart(this.#site, { resourceName: name, lockToken }, ttl, stopWithin);
+    if (!Number.isSafeInteger(fencingToken)) {
+      heart.free();
+      throw this.#site.away("it grants a lease without a number");
+    }
     // Nobody knows when in a long wait the lease began: it is counted from a heartbeat.
     if (now() - sent <= ttl / 5) heart.promised(sent);
     else await heart.begin();
@@ -467,6 +489,10 @@ class Site {
     this.#options = { method: "POST", headers, agent: false, ...secureOptions(secure) };
   }
 
+  away(text) {
+    return away(this.#base.origin, new Error(text));
+  }
+
   post(path, body, patience) {
     return new Call(new URL(`api/lock/${path}`, this.#base), this.#options, JSON.stringify(body), patience);
   }
@@ -520,7 +546,10 @@ class Call {
 /** A reply is final if the same request would be answered the same. */
 async function replyIn(response) {
   let text = "";
-  for await (const part of response.setEncoding("utf8")) text += part;
+  for await (const part of response.setEncoding("utf8")) {
+    text += part;
+    if (text.length > LONGEST_REPLY) throw new Error("its answer has no end");
+  }
   const code = response.statusCode;
   const isFinal = code >= 400 && code < 500 && ![408, 429].includes(code);
   const reply = response.headers["content-type"]?.startsWith("application/json") ? JSON.parse(text) : null;

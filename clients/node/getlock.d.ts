@@ -76,7 +76,7 @@ declare abstract class Held {
   readonly name: string;
   /** Greater than that of any grant before. Send it along with what you write. */
   readonly fencingToken: number;
-  /** Fires as soon as the lock is lost. Its reason is the `Lost`. */
+  /** Fires as soon as the lock is lost. Its reason is the `Lost`. Asked for afresh it looks at the clock itself. */
   get lost(): AbortSignal;
   /** The `Lost`, or null while the lock is not lost. */
   get why(): Lost | null;

@@ -55,12 +55,15 @@ function addCause(error, lost) {
 
 const isNumber = (value) => typeof value === "number" && !Number.isNaN(value);
 
+/** Half of a surrogate pair would be sent as a replacement character, and so become the name of another lock. */
+const isText = (value) => typeof value === "string" && !/\p{Surrogate}/u.test(value);
+
 const kinds = {
   boolean: { fits: (value) => typeof value === "boolean", is: "true or false" },
   port: { fits: (value) => Number.isInteger(value) && value > 0 && value < 65536, is: "from 1 to 65535" },
   signal: { fits: (value) => typeof value?.aborted === "boolean", is: "an AbortSignal" },
   span: { fits: (value) => isNumber(value) && value >= 0, is: "a number of seconds, not below 0" },
-  string: { fits: (value) => typeof value === "string", is: "a string" },
+  string: { fits: isText, is: "a string, of whole characters" },
   timeout: { fits: isNumber, is: "a number of seconds" },
   tls: { fits: (value) => value === true || isPlain(value), is: "true, or an object of options of tls.connect" },
 };
@@ -89,7 +92,8 @@ function checkOptions(call, options, known) {
 }
 
 function checkName(name) {
-  if (typeof name === "string") return;
+  if (isText(name)) return;
+  if (typeof name === "string") throw new TypeError(`the name ${shown(name)} has half of a surrogate pair`);
   throw new TypeError(`the name of a lock is a string, not ${shown(name)}. Write acquire("nightly", { timeout: 10 })`);
 }
 
@@ -165,8 +169,12 @@ class Held {
     this.#extend(wire.promise);
   }
 
-  /** An AbortSignal that fires as soon as the lock is lost. Its reason is the `Lost`. */
+  /**
+   * An AbortSignal that fires as soon as the lock is lost. Its reason is the `Lost`. Asked for afresh it is exact, even
+   * if no timer could run.
+   */
   get lost() {
+    this.#look();
     return this.#losing.signal;
   }
 

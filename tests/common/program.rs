@@ -35,6 +35,8 @@ impl Program {
     }
 
     pub fn spawn(command: &mut Command) -> Self {
+        // A backtrace reads the symbols, which are more memory than all that is measured here.
+        command.env("RUST_BACKTRACE", "0");
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let addr = listening(&mut log);

@@ -170,13 +170,14 @@ final class GetLock
             $take = ['CONNECTION_ID', 'KEEPALIVE', "$verb $name $time", "FENCING_TOKEN $name"];
             $session->ask(...$this->login, ...$take);
             $this->login && $session->answer();
-            $number = (int) $session->answer();
-            if ($session->grant($left + ANSWER_TIME) === '1') {
-                $token = (int) $session->answer();
+            $number = Session::number($session->answer());
+            $granted = $session->grant($left + ANSWER_TIME);
+            if ($granted === '1') {
+                $token = Session::number($session->answer());
                 $session->isPromised() || $session->confirm();
                 $guard = new Guard($wish->name, $token, $number, $session);
             }
-            return $guard;
+            return $guard ?? ($granted === '0' ? null : throw Session::nonsense($granted));
         } finally {
             $guard || $session->end();
         }
@@ -339,6 +340,7 @@ final class Wish
         if (is_float($timeout) && is_nan($timeout)) {
             throw new \InvalidArgumentException('a timeout is a number of seconds, not NAN; null waits forever');
         }
+        preg_match('//u', $name) || throw new \InvalidArgumentException('the name of a lock is a text in UTF-8');
         $this->name = $name;
         $this->timeout = $timeout === null || $timeout < 0 || $timeout > self::CENTURY ? INF : (float) $timeout;
         $this->shared = $shared;
@@ -376,8 +378,6 @@ final class Session
     private float $since = -INF;
     /** For how long from there on nobody else is granted what this session holds; 0 if there is no promise. */
     private float $left = ANSWER_TIME;
-    /** Until when a silent connection stays open: the server may be there still, and would free the lock at its end. */
-    private float $openUntil = -INF;
 
     public function __construct(private readonly Wire $wire, private readonly ?float $stopWithin)
     {
@@ -422,9 +422,7 @@ final class Session
     /** Returns if what is held is still held, and throws if not. It asks the server if the last answer is old. */
     public function confirm(): void
     {
-        if ($this->reply(-INF) !== null) {
-            throw new Broken('the server said something that nobody asked for');
-        }
+        $this->hear();
         $now = Clock::now();
         if ($this->left === 0.0 || $now < $this->since + $this->left / 5) {
             return;
@@ -433,31 +431,42 @@ final class Session
         // Late is not lost: while the session lives, its locks are held. But then only a fast answer counts.
         $end = $this->promisedUntil();
         $until = $now < $end ? $end : $this->asked + $this->left - $this->timeToStop();
-        while ($this->asked !== null && $this->line($until) !== null) {
-            // It is the answer, or an error, which is thrown.
-        }
-        if ($this->asked !== null || !$this->isPromised()) {
-            $this->openUntil = $this->since + $this->left + Clock::STEP;
+        $line = $this->line($until);
+        $line === null || self::isPromise($line) || throw self::nonsense($line);
+        if ($line === null || !$this->isPromised()) {
             throw new Broken('the server has not answered in time');
         }
     }
 
     public function release(string $name): void
     {
-        if ($this->reply(-INF) !== null) { // why the lock is lost, which sending might hide
-            throw new Broken('the server said something that nobody asked for');
-        }
+        $this->hear(); // why the lock is lost, which sending might hide
         $this->ask('RELEASE_LOCK ' . self::quoted($name));
         if ($this->answer() !== '1') {
             throw new Broken('the server says that it was not held');
         }
     }
 
+    /** The server may be there still, and would free the lock at the connection's end: that waits for the work. */
     public function end(bool $atOnce = true): void
     {
-        if ($atOnce || Clock::now() >= $this->openUntil) {
-            $this->wire->end();
+        try {
+            $isOver = $atOnce || Clock::now() >= $this->since + $this->left + Clock::STEP;
+        } catch (Broken) {
+            $isOver = false; // there is no clock
         }
+        $isOver && $this->wire->end();
+    }
+
+    /** @throws Broken if it is none */
+    public static function number(string $line): int
+    {
+        return preg_match('/^\d{1,18}$/D', $line) ? (int) $line : throw self::nonsense($line);
+    }
+
+    public static function nonsense(string $line): Broken
+    {
+        return new Broken("the server said what is no answer: '" . substr($line, 0, 80) . "'");
     }
 
     /** One word, whatever is in it; no text can be a second line. */
@@ -486,6 +495,13 @@ final class Session
         return $this->stopWithin ?? $this->left * 2 / 5;
     }
 
+    /** Notes what has come. While nothing is asked that can be an answer to KEEPALIVE, or an error, which is thrown. */
+    private function hear(): void
+    {
+        $line = $this->reply(-INF);
+        $line === null || throw self::nonsense($line);
+    }
+
     /** The next reply that is not to KEEPALIVE, which may come in between; null if none has come until then. */
     private function reply(float $until): ?string
     {
@@ -508,22 +524,26 @@ final class Session
         if ($words[0] === 'ERROR') {
             throw new Refused($words[1] ?? null, $words[2] ?? '');
         }
-        if ($this->asked !== null && $line !== null && self::isPromise($line)) {
-            $this->since = $this->asked;
-            $this->asked = null;
-            $this->left = sscanf($line, 'KEEPALIVE left=%f')[0] ?? throw new Broken("'$line' is no answer of getlockd");
-            $this->checkTimeToStop();
+        if ($line !== null && self::isPromise($line)) {
+            $this->promise($line);
         }
         return $line;
     }
 
-    private function checkTimeToStop(): void
+    private function promise(string $line): void
     {
-        $most = $this->left * 4 / 5;
-        if ($this->left > 0 && $this->timeToStop() >= $most) {
-            throw new \InvalidArgumentException("stopWithin is {$this->timeToStop()} s, and the server promises a lock"
-                . " for $this->left s at a time: take less than $most s, or let the server promise more");
+        if ($this->asked === null || !preg_match('/^KEEPALIVE left=(\d{1,9}(\.\d+)?)( |$)/D', $line, $match)) {
+            throw self::nonsense($line);
         }
+        [$left, $isFirst] = [(float) $match[1], $this->since === -INF];
+        [$stop, $most] = [$this->stopWithin ?? $left * 2 / 5, $left * 4 / 5];
+        if ($stop >= $most && !($isFirst && $left === 0.0)) {
+            $text = "stopWithin is $stop s, and the server promises a lock for $left s at a time";
+            throw $isFirst
+                ? new \InvalidArgumentException("$text: take less than $most s, or let the server promise more")
+                : new Broken($text); // the connection stays open as long as was promised before
+        }
+        [$this->since, $this->asked, $this->left] = [$this->asked, null, $left];
     }
 }
 
@@ -535,24 +555,23 @@ final class Session
  */
 final class Wire
 {
+    /** How many bytes a line or an answer of HTTP has at most. */
+    private const MOST = 65536;
+
     /** @var resource */
     private $stream;
     private string $unread = '';
 
     /** @param array<string, mixed>|null $tls */
-    public function __construct(
-        string $host,
-        int $port,
-        ?array $tls,
-        float $patience = ANSWER_TIME,
-    ) {
+    public function __construct(string $host, int $port, ?array $tls, float $patience = ANSWER_TIME)
+    {
         $until = Clock::now() + $patience;
         $address = str_contains($host, ':') ? '[' . trim($host, '[]') . ']' : $host;
         $options = stream_context_create(['socket' => ['tcp_nodelay' => true]]);
         $flags = STREAM_CLIENT_CONNECT;
         $stream = @stream_socket_client("tcp://$address:$port", $code, $text, $patience, $flags, $options);
         $stream = self::prepared($stream ?: throw new Broken("cannot connect to $address:$port: $text"));
-        $this->stream = $stream;
+        $this->stream = $stream ?? throw new Broken('no descriptor is free for a connection');
         stream_set_blocking($stream, false); // for all processes: nobody changes it later
         $process = getmypid();
         AtEnd::add($this, static fn () => self::close($stream, $tls !== null, $process === getmypid()));
@@ -579,8 +598,8 @@ final class Wire
     /** The next line; null if none has come until then. */
     public function line(float $until): ?string
     {
-        while (($end = strpos($this->unread, "\n")) === false) {
-            if (!$this->readMore($until)) {
+        for ($inTime = true; ($end = strpos($this->unread, "\n")) === false; $inTime = $this->readMore($until)) {
+            if (!$inTime) {
                 return null;
             }
         }
@@ -602,26 +621,29 @@ final class Wire
         throw new Broken('the server does not answer');
     }
 
+    /** Asks for nothing more: who still waits leaves the queue, and is told how that ended. */
+    public function finish(): void
+    {
+        is_resource($this->stream) && @stream_socket_shutdown($this->stream, STREAM_SHUT_WR);
+    }
+
     /** Ends the connection. A forked child lets go of its copy, and sends nothing and ends nothing. */
     public function end(): void
     {
         AtEnd::take($this)?->__invoke();
     }
 
+    /** Reads what there is, or waits until there is something. Whether there is time for more. */
     private function readMore(float $until): bool
     {
-        while (is_resource($this->stream) && ($piece = (string) @fread($this->stream, 8192)) === '') {
-            if (feof($this->stream)) {
-                throw new Broken('the connection ended');
-            }
-            $wait = $until - Clock::now();
-            if ($wait <= 0) {
-                return false;
-            }
-            $this->waitToRead(min($wait, 3600.0));
-        }
-        $this->unread .= $piece ?? throw new Broken('the connection has been closed here');
-        return true;
+        is_resource($this->stream) || throw new Broken('the connection has been closed here');
+        $piece = (string) @fread($this->stream, 8192);
+        $piece !== '' || !feof($this->stream) || throw new Broken('the connection ended');
+        $this->unread .= $piece;
+        strlen($this->unread) <= self::MOST || throw new Broken('the server says more than it may');
+        $wait = $until - Clock::now();
+        $piece === '' && $wait > 0 && $this->waitToRead(min($wait, 3600.0));
+        return $wait > 0;
     }
 
     private function waitToRead(float $seconds): void
@@ -647,10 +669,10 @@ final class Wire
     /**
      * The stream with a socket that commands do not inherit, and that notices within half a minute that the other
      * side has vanished. PHP opens sockets without close-on-exec and cannot set it later; but a socket that is sent to
-     * oneself can be received with it.
+     * oneself can be received with it. Null if no descriptor is free for that.
      *
      * @param resource $stream
-     * @return resource
+     * @return resource|null
      */
     private static function prepared($stream)
     {
@@ -664,10 +686,11 @@ final class Wire
         }
         $rights = [['level' => SOL_SOCKET, 'type' => SCM_RIGHTS, 'data' => [$stream]]];
         $received = ['buffer_size' => 1, 'controllen' => socket_cmsg_space(SOL_SOCKET, SCM_RIGHTS, 1)];
-        $sent = socket_create_pair(AF_UNIX, SOCK_DGRAM, 0, $pair)
-            && socket_sendmsg($pair[0], ['iov' => ['.'], 'control' => $rights], 0)
-            && socket_recvmsg($pair[1], $received, MSG_CMSG_CLOEXEC);
-        return $sent ? socket_export_stream($received['control'][0]['data'][0]) : $stream;
+        $sent = @socket_create_pair(AF_UNIX, SOCK_DGRAM, 0, $pair)
+            && @socket_sendmsg($pair[0], ['iov' => ['.'], 'control' => $rights], 0)
+            && @socket_recvmsg($pair[1], $received, MSG_CMSG_CLOEXEC);
+        $copy = $sent ? $received['control'][0]['data'][0] ?? null : null; // which may be missing, without an error
+        return $copy ? socket_export_stream($copy) ?: null : null;
     }
 
     /**
@@ -734,10 +757,9 @@ final class AtEnd
 
     private static function run(): void
     {
-        foreach (self::$open as $end) {
+        while ($end = array_pop(self::$open)) { // the last first: it may need those before it
             $end();
         }
-        self::$open = [];
     }
 }
 
@@ -751,10 +773,26 @@ final class Clock
     /** How coarse it is. */
     public const STEP = 0.01;
 
+    /** Before it no other moment is told. */
+    private static float $last = 0.0;
+    private static ?bool $hasUptime = null;
+    /** @var resource|false */
+    private static $uptime = false;
+    private static int|false $process = false;
+
+    /** @throws Broken if it cannot be read: then nobody knows whether a lock is held */
     public static function now(): float
     {
-        static $hasUptime = null;
-        $hasUptime ??= PHP_OS_FAMILY === 'Linux' && @is_readable('/proc/uptime');
-        return $hasUptime ? (float) file_get_contents('/proc/uptime') : hrtime(true) / 1e9;
+        self::$hasUptime ??= PHP_OS_FAMILY === 'Linux' && @is_readable('/proc/uptime');
+        if (!self::$hasUptime) {
+            return hrtime(true) / 1e9;
+        }
+        if (!is_resource(self::$uptime) || self::$process !== getmypid()) {
+            // Not each time, since no descriptor may be free. But a child would read at the position of its parent.
+            [self::$uptime, self::$process] = [@fopen('/proc/uptime', 're'), getmypid()];
+        }
+        $now = self::$uptime && rewind(self::$uptime) ? (float) @fread(self::$uptime, 64) : 0.0;
+        $now > 0.0 || throw new Broken('the clock cannot be read');
+        return self::$last = max(self::$last, $now);
     }
 }

@@ -67,8 +67,7 @@ final class Leases
         ?string $client = null,
         ?string $note = null,
     ): Lease {
-        $wish = new Wish($name, $timeout, $shared);
-        return $this->take($wish, $this->millis($ttl), $client, $note) ?? throw $wish->notGranted();
+        return $this->take(new Wish($name, $timeout, $shared), $this->millis($ttl), $client, $note);
     }
 
     /**
@@ -87,7 +86,11 @@ final class Leases
         ?string $client = null,
         ?string $note = null,
     ): ?Lease {
-        return $this->take(new Wish($name, 0, $shared), $this->millis($ttl), $client, $note);
+        try {
+            return $this->take(new Wish($name, 0, $shared), $this->millis($ttl), $client, $note);
+        } catch (NotGranted) {
+            return null;
+        }
     }
 
     /**
@@ -114,43 +117,64 @@ final class Leases
         ?string $client = null,
         ?string $note = null,
     ): mixed {
-        $lease = $this->acquire($name, $timeout, $ttl, $shared, $client, $note);
-        AtEnd::add($lease, $lease->release(...)); // exit() and a fatal error pass by what stands below
+        return $this->take(new Wish($name, $timeout, $shared), $this->millis($ttl), $client, $note, $body);
+    }
+
+    /**
+     * The lease, or what the body returns. However the way to them ends, nobody is left with a lease that he does not
+     * know of. One request has the whole wait: a wait in parts would lose its place in the queue.
+     */
+    private function take(Wish $wish, int $millis, ?string $client, ?string $note, ?callable $body = null): mixed
+    {
+        $request = $this->api->request('acquire', array_filter([
+            'resourceName' => $wish->name,
+            'mode' => $wish->shared ? 'shared' : 'exclusive',
+            'waitMs' => $wish->timeout === INF ? -1 : (int) ceil($wish->timeout * 1000),
+            'ttlMs' => $millis,
+            'clientId' => $client,
+            'note' => $note,
+        ], fn ($value) => $value !== null));
+        $sent = Clock::now();
+        $wire = $this->api->connect($wish->timeout + ANSWER_TIME);
+        $lease = null;
+        $process = getmypid();
+        $undo = function () use ($wish, $wire, &$lease, $process) {
+            if ($process === getmypid()) {
+                $lease ? $lease->release() : $this->api->undo($wire, $wish->name);
+            }
+        };
+        AtEnd::add($undo, $undo); // exit() and a fatal error pass by what stands below
         try {
-            return $lease->during($body);
-        } finally {
-            AtEnd::take($lease);
+            $wire->send($request);
+            $new = $this->granted($wish, $millis / 1000, $wire->rest($sent + $wish->timeout + ANSWER_TIME), $sent);
+            $wire->end();
+            // It runs from the grant on. After a long wait only a heartbeat can tell for how long still.
+            if (Clock::now() - $sent > $millis / 5000 && !$new->heartbeat()) {
+                throw new Broken("the lease ended before it began: {$new->lost()?->getMessage()}");
+            }
+            $lease = $new;
+            $result = $body ? $lease->during($body) : $lease;
+            AtEnd::take($undo);
+            return $result;
+        } catch (\Throwable $error) {
+            $undo();
+            AtEnd::take($undo); // not sooner: the next signal may end this, too
+            throw $error;
         }
     }
 
-    /** One request with the whole wait: a wait in parts would lose its place in the queue. */
-    private function take(Wish $wish, int $millis, ?string $client, ?string $note): ?Lease
+    private function granted(Wish $wish, float $ttl, string $answer, float $sent): Lease
     {
-        $sent = Clock::now();
         try {
-            $granted = $this->api->post('acquire', array_filter([
-                'resourceName' => $wish->name,
-                'mode' => $wish->shared ? 'shared' : 'exclusive',
-                'waitMs' => $wish->timeout === INF ? -1 : (int) ceil($wish->timeout * 1000),
-                'ttlMs' => $millis,
-                'clientId' => $client,
-                'note' => $note,
-            ], fn ($value) => $value !== null), $wish->timeout + ANSWER_TIME);
+            $granted = Api::read('acquire', $answer);
         } catch (Refused $refused) {
-            return $refused->symbol === 'Busy' ? null : throw $refused;
+            throw $refused->symbol === 'Busy' ? $wish->notGranted() : $refused;
         }
-        $ttl = $millis / 1000;
-        $stop = $this->stopWithin ?? $ttl / 5;
-        $token = $granted['lockToken'];
-        $lease = new Lease($wish->name, $granted['fencingToken'], $token, $this->api, $ttl, $stop, $sent);
-        $kept = false;
-        try {
-            // It runs from the grant on. After a long wait only a heartbeat can tell for how long still.
-            $kept = Clock::now() - $sent <= $ttl / 5 || $lease->heartbeat();
-        } finally {
-            $kept || $lease->release();
+        [$token, $number] = [$granted['lockToken'] ?? null, $granted['fencingToken'] ?? null];
+        if (!is_string($token) || !is_int($number)) {
+            throw new Broken('the server has granted a lease, and has not told its tokens');
         }
-        return $kept ? $lease : throw new Broken("the lease ended before it began: {$lease->lost()?->getMessage()}");
+        return new Lease($wish->name, $number, $token, $this->api, $ttl, $this->stopWithin ?? $ttl / 5, $sent);
     }
 
     private function millis(mixed $ttl): int
@@ -172,6 +196,8 @@ final class Lease extends Hold
 {
     /** When the next heartbeat is due. */
     private float $due;
+    /** Whether one has failed since the last that was acknowledged. */
+    private bool $failed = false;
 
     /**
      * @internal
@@ -201,17 +227,20 @@ final class Lease extends Hold
     protected function confirm(): void
     {
         $now = Clock::now();
-        if ($now < $this->due) {
+        $end = $this->promisedUntil();
+        if ($now < min($this->due, $end)) {
             return;
         }
-        $end = $this->promisedUntil();
-        // Late is not lost: the server knows. But then only a fast answer counts.
+        if ($now >= $end && $this->failed) {
+            throw new Broken('the server has not answered in time');
+        }
+        // Late is not lost if the script has not asked: the server knows. But then only a fast answer counts.
         $patience = $now < $end ? $end - $now : $this->ttl - $this->stopWithin;
         try {
             $this->send('heartbeat', min($patience, ANSWER_TIME));
-            [$this->since, $this->due] = [$now, $now + $this->ttl / 3];
+            [$this->since, $this->due, $this->failed] = [$now, $now + $this->ttl / 3, false];
         } catch (Broken $error) {
-            $this->due = Clock::now() + $this->ttl / 30; // the next to ask tries again
+            [$this->due, $this->failed] = [Clock::now() + $this->ttl / 30, true]; // the next to ask tries again
         }
         if (Clock::now() >= $this->promisedUntil()) {
             throw $error ?? new Broken('the server has not answered in time');
@@ -256,6 +285,11 @@ final class Lease extends Hold
  */
 final class Api
 {
+    /** How an answer says that it is done. */
+    private const DONE = ['acquire' => 'Acquired', 'heartbeat' => 'HeartbeatReceived', 'release' => 'Released'];
+    /** How many seconds each part of undo() may take. */
+    private const UNDO_TIME = 2.0;
+
     private readonly string $host;
     private readonly int $port;
     private readonly string $path;
@@ -287,33 +321,62 @@ final class Api
     public function post(string $what, array $body, float $patience): array
     {
         $until = Clock::now() + $patience;
+        $request = $this->request($what, $body);
+        $wire = $this->connect($patience);
+        try {
+            $wire->send($request);
+            return self::read($what, $wire->rest($until));
+        } finally {
+            $wire->end();
+        }
+    }
+
+    /** @param array<string, mixed> $body */
+    public function request(string $what, array $body): string
+    {
         try {
             $json = json_encode($body, JSON_THROW_ON_ERROR | JSON_UNESCAPED_UNICODE);
         } catch (\JsonException) {
             throw new \InvalidArgumentException('a name, a client and a note are texts in UTF-8');
         }
-        $wire = new Wire($this->host, $this->port, $this->tls, min($patience, ANSWER_TIME));
-        try {
-            // Of HTTP/1.0: its answers come in one piece and end with the connection.
-            $wire->send("POST $this->path/api/lock/$what HTTP/1.0\r\nHost: $this->host:$this->port\r\n$this->login"
-                . "Content-Type: application/json\r\nContent-Length: " . strlen($json) . "\r\n\r\n$json");
-            $answer = $wire->rest($until);
-        } finally {
-            $wire->end(); // who still waits leaves the queue
-        }
-        return self::read($answer);
+        // Of HTTP/1.0: its answers come in one piece and end with the connection.
+        return "POST $this->path/api/lock/$what HTTP/1.0\r\nHost: $this->host:$this->port\r\n$this->login"
+            . "Content-Type: application/json\r\nContent-Length: " . strlen($json) . "\r\n\r\n$json";
     }
 
-    /** @return array<string, mixed> */
-    private static function read(string $answer): array
+    public function connect(float $patience): Wire
+    {
+        return new Wire($this->host, $this->port, $this->tls, min($patience, ANSWER_TIME));
+    }
+
+    /** Nobody wants what was asked for by that connection: leaves the queue, and releases what was on its way. */
+    public function undo(Wire $wire, string $name): void
+    {
+        try {
+            $wire->finish();
+            $token = self::read('acquire', $wire->rest(Clock::now() + self::UNDO_TIME))['lockToken'] ?? null;
+            is_string($token)
+                && $this->post('release', ['resourceName' => $name, 'lockToken' => $token], self::UNDO_TIME);
+        } catch (Broken | Refused) {
+            // Nothing was granted, or it is free when its time is over.
+        }
+        $wire->end();
+    }
+
+    /**
+     * @return array<string, mixed>
+     * @throws Refused with the status as symbol
+     */
+    public static function read(string $what, string $answer): array
     {
         [$head, $body] = explode("\r\n\r\n", $answer, 2) + ['', ''];
         $data = json_decode($body, true);
-        if (!is_array($data) || !is_string($data['status'] ?? null)) {
-            throw new Broken('this is no answer of getlockd: ' . strtok("$head\r\n", "\r\n"));
+        $data = is_array($data) ? $data + ['success' => null, 'status' => null, 'message' => null] : null;
+        if ($data && $data['success'] === true && $data['status'] === self::DONE[$what]) {
+            return $data;
         }
-        return ($data['success'] ?? false) === true
-            ? $data
-            : throw new Refused($data['status'], (string) ($data['message'] ?? ''));
+        throw $data && $data['success'] === false && is_string($data['status'])
+            ? new Refused($data['status'], is_string($data['message']) ? $data['message'] : '')
+            : new Broken('this is no answer of getlockd: ' . strtok("$head\r\n", "\r\n"));
     }
 }

@@ -1,6 +1,5 @@
 # frozen_string_literal: true
 
-require "io/wait"
 require "openssl"
 require "socket"
 require "timeout"
@@ -46,6 +45,8 @@ class GetLock
   # What is raised when the server cannot be reached: `rescue *GetLock::BROKEN`.
   BROKEN = [SystemCallError, SocketError, IOError, OpenSSL::SSL::SSLError].freeze
 
+  require_relative "getlock/wire"
+
   # Seconds that the server may take to answer what does not wait.
   ANSWER_TIME = 10
   # Everything that can come from outside: Timeout, Thread#raise, Thread#kill.
@@ -64,7 +65,7 @@ class GetLock
     @port = Check.port(port)
     login = "AUTH #{quoted(user, "user")} #{quoted(password, "password")}" if user
     @server = Server.new(@host, @port, Check.tls(tls), login)
-    @retry_for = Check.seconds(binding.local_variable_get(:retry), "retry") # `retry` alone is a keyword
+    @retry_for = Check.span(binding.local_variable_get(:retry), "retry") # `retry` alone is a keyword
     @stop_within = Check.stop_within(stop_within)
   end
 
@@ -141,12 +142,15 @@ class GetLock
       end
 
       def stop_within(value)
-        return if value.nil?
+        span(value, "stop_within") || Float::INFINITY unless value.nil?
+      end
 
-        number(value, "stop_within must be a number of seconds")
-        raise ArgumentError, "stop_within must be at least 0, not #{value}" if value.negative?
+      # As `seconds`, but what is negative is a mistake.
+      def span(value, what)
+        seconds = seconds(value, what)
+        raise ArgumentError, "#{what} must be at least 0, not #{value}" if value&.negative?
 
-        value > FOREVER ? Float::INFINITY : value.to_f
+        seconds
       end
 
       def number(value, rule)
@@ -303,7 +307,7 @@ class GetLock
 
       check
       block_given? ? yield : true
-    rescue Refused, *BROKEN => e
+    rescue Refused, Broken => e
       lose_by(e)
     end
 
@@ -378,7 +382,7 @@ class GetLock
       @connection.say("RELEASE_LOCK #{@word}")
       answer = @connection.reply
       answer == "1" || raise(Refused.new(nil, "the server does not know of it"))
-    rescue Refused, *BROKEN => e
+    rescue Refused, Broken => e
       @mutex.synchronize { lose_by(e) }
     ensure
       Thread.handle_interrupt(NEVER) do
@@ -420,7 +424,7 @@ class GetLock
       @deadline = @timeout ? @away_since + @timeout : Float::INFINITY
       (0..).each do |attempt|
         return try(@timeout && [@deadline - Clock.now, 0].max) || raise(NotGranted, not_granted)
-      rescue Refused, *BROKEN => e
+      rescue Refused, Broken => e
         @away_since = Clock.now if @is_reached
         @is_reached = false
         withdraw
@@ -457,9 +461,10 @@ class GetLock
       @connection.say(*@server.login, "HELLO", Connection::QUESTION, request(left), "FENCING_TOKEN #{@word}")
       @connection.greet
       @is_reached = true
-      return unless @connection.reply(left && (left + ANSWER_TIME)) == "1"
+      return if (taken = @connection.reply(left && (left + ANSWER_TIME))) == "0"
+      raise Failure, "the server answered #{taken.inspect} to #{@verb}" unless taken == "1"
 
-      fencing_token = Integer(@connection.reply)
+      fencing_token = @connection.number
       @connection.confirm
       Guard.new(@connection, @name, @word, fencing_token)
     end
@@ -486,7 +491,7 @@ class GetLock
     end
 
     def answer(left)
-      since = @asked.shift or raise IOError, "the server answered a question that was not asked"
+      since = @asked.shift or raise Failure, "the server answered a question that was not asked"
       check(left) unless @left
       @left = left.zero? ? Float::INFINITY : left # 0: the server promises nothing, and takes nothing back
       @end_at = since + @left
@@ -551,22 +556,30 @@ class GetLock
       end
     end
 
+    # The number of a grant. A server that has forgotten the grant says NULL.
+    def number
+      line = reply
+      Integer(line[/\A\d+\z/] || raise(Failure, "the server answered #{line.inspect}, and no number of a grant"), 10)
+    end
+
     # A lock that was granted late needs a new promise.
     def confirm
       return if safe?
 
       say(QUESTION)
       deadline = Clock.now + @promise.patience
-      take_in(@wire.line(deadline)) || raise(IOError, "the server has answered what was not asked") until safe?
+      take_in(@wire.line(deadline)) || raise(Failure, "the server has answered what was not asked") until safe?
     end
 
     def safe? = @promise.kept?
 
-    # Reads what has come, without waiting.
+    # Reads what has come, without waiting. It has an end: a server that does not pause says what it was not asked.
     def look
-      @wire.fill
-      while (line = @wire.next_line)
-        take_in(line) || raise(IOError, "the server sent #{line.inspect} unasked")
+      loop do
+        while (line = @wire.next_line)
+          take_in(line) || raise(Failure, "the server sent #{line.inspect} unasked")
+        end
+        break unless @wire.fill
       end
     end
 
@@ -581,7 +594,7 @@ class GetLock
 
     # Stays open until another thread closes it, or others can have the lock. Nothing that comes is heard.
     def linger
-      @wire.await(@promise.end_at) { false }
+      @wire.await_end(@promise.end_at)
     rescue *BROKEN
       nil
     ensure
@@ -593,9 +606,10 @@ class GetLock
     # True if it was an answer to KEEPALIVE.
     def take_in(line)
       error, symbol, text = line.split(" ", 3)
-      raise Refused.new(symbol, text) if error == "ERROR"
+      raise Refused.new(symbol, text || symbol) if error == "ERROR" && symbol
+      return false unless error == QUESTION
 
-      left = line[/\A#{QUESTION} left=(\d+\.?\d*)/o, 1] or return false
+      left = line[/\A#{QUESTION} left=(\d{1,9}(\.\d+)?)\z/o, 1] or raise Failure, "the server says #{line.inspect}"
       @promise.answer(left.to_f)
       true
     end
@@ -606,175 +620,7 @@ class GetLock
     end
   end
 
-  # Bytes over TCP or TLS. Nothing here blocks without a deadline.
-  class Wire
-    # The open ones, of which a child made by `fork` closes its copies.
-    OPEN = {}.compare_by_identity
-
-    # No goodbye: over TLS that would end the connection of the parent.
-    def self.close_copies
-      OPEN.each_key(&:close_copy)
-      OPEN.clear
-    end
-
-    def initialize
-      @pid = Process.pid
-      @unread = String.new
-      @unsent = String.new
-    end
-
-    def open(host, port, tls, deadline = Clock.now + ANSWER_TIME)
-      connect(resolve(host, port, deadline), deadline)
-      options
-      encrypt(host, tls, deadline) if tls
-    end
-
-    def write(text)
-      @unsent << text.b
-      flush
-    end
-
-    # Sends what can be sent now.
-    def flush
-      until @unsent.empty?
-        sent = @io.write_nonblock(@unsent, exception: false)
-        break unless sent.is_a?(Integer)
-
-        @unsent = @unsent.byteslice(sent..)
-      end
-    rescue Errno::EPIPE, Errno::ECONNRESET
-      @unsent.clear # the server has closed; what it said before, and then the end, can still be read
-    end
-
-    # Takes in all that has come; false if that is nothing.
-    def fill
-      has_come = false
-      while (read = @io.read_nonblock(65_536, exception: false)).is_a?(String)
-        @unread << read
-        has_come = true
-      end
-      raise EOFError, "the connection ended" unless read || has_come
-
-      has_come
-    end
-
-    # A line that has come, without its end, or nil.
-    def next_line
-      ending = @unread.index("\n") or return
-      @unread.slice!(0..ending).chomp.force_encoding(Encoding::UTF_8).scrub
-    end
-
-    def line(deadline) = await(deadline) { next_line }
-
-    # Reads until the block finds something in what has come, and returns that.
-    def await(deadline)
-      until (found = yield)
-        fill || wait_until(deadline)
-      end
-      found
-    end
-
-    # All bytes up to the end of the stream, or as soon as the block says that they are enough.
-    def read_all(deadline)
-      await(deadline) { yield(@unread) && @unread }
-    rescue EOFError
-      @unread
-    end
-
-    # Waits for something to read, or to write if that was not possible before.
-    def wait(seconds)
-      @tcp.wait(IO::READABLE | (@unsent.empty? ? 0 : IO::WRITABLE), seconds)
-    end
-
-    def wait_until(deadline)
-      left = deadline - Clock.now
-      raise IOError, "no answer in time" if left <= 0
-
-      wait(left.finite? ? left : nil)
-      flush
-    end
-
-    # Ends the connection for all who have a copy of it. Raises nothing.
-    def close
-      OPEN.delete(self)
-      shut_down if @pid == Process.pid
-      close_copy
-    end
-
-    # With :WR the server takes this for the end, and what it has sent before can still be read.
-    def shut_down(how = :RDWR)
-      @tcp&.shutdown(how)
-    rescue SystemCallError, IOError
-      nil # it has ended already
-    end
-
-    def close_copy
-      @tcp&.close
-    rescue SystemCallError, IOError
-      nil
-    end
-
-    private
-
-    def resolve(host, port, deadline)
-      Addrinfo.getaddrinfo(host, port, nil, :STREAM, nil, Socket::AI_NUMERICHOST)
-    rescue SocketError
-      resolve_name(host, port, deadline)
-    end
-
-    # In a thread, since the system's resolver can neither be interrupted nor given a time.
-    def resolve_name(host, port, deadline)
-      thread = Background.run("the address of #{host}") do
-        Thread.current.report_on_exception = false # it is raised here
-        Addrinfo.getaddrinfo(host, port, nil, :STREAM)
-      end
-      thread.join([deadline - Clock.now, 0].max)&.value || raise(Errno::ETIMEDOUT, "the address of #{host}")
-    end
-
-    # Each address has its share of the time.
-    def connect(addresses, deadline)
-      addresses.each_with_index do |address, index|
-        return dial(address, Clock.now + ((deadline - Clock.now) / (addresses.size - index)))
-      rescue SystemCallError
-        close
-        raise if address.equal?(addresses.last)
-      end
-    end
-
-    # Ruby's sockets are closed by exec: a program that is started while the lock is held does not hold it.
-    def dial(address, deadline)
-      @io = @tcp = Socket.new(address.afamily, :STREAM)
-      OPEN[self] = true
-      step_by_step(deadline, address.inspect_sockaddr) { @tcp.connect_nonblock(address, exception: false) }
-    end
-
-    # Does what cannot be done at once, for as long as it says what it waits for.
-    def step_by_step(deadline, what)
-      while (wanted = yield).is_a?(Symbol)
-        left = deadline - Clock.now
-        raise Errno::ETIMEDOUT, what unless left.positive? && @tcp.public_send(wanted, left)
-      end
-    end
-
-    # While a lock is waited for, these find a server that has vanished, within half a minute.
-    def options
-      @tcp.setsockopt(:TCP, :NODELAY, true)
-      @tcp.setsockopt(:SOCKET, :KEEPALIVE, true)
-      { KEEPIDLE: 10, KEEPINTVL: 5, KEEPCNT: 3 }.each do |option, value|
-        @tcp.setsockopt(:TCP, option, value) if Socket.const_defined?("TCP_#{option}")
-      end
-    end
-
-    def encrypt(host, tls, deadline)
-      @io = OpenSSL::SSL::SSLSocket.new(@tcp, tls)
-      @io.sync_close = false
-      @io.hostname = host
-      step_by_step(deadline, "the TLS handshake with #{host}") { @io.connect_nonblock(exception: false) }
-      @io.post_connection_check(host) unless tls.verify_mode == OpenSSL::SSL::VERIFY_NONE
-    end
-  end
-
-  private_constant :Server, :Check, :Clock, :Background, :Hold, :Wait, :LineWait, :Promise, :Connection, :Wire
+  private_constant :Server, :Check, :Clock, :Background, :Hold, :Wait, :LineWait, :Promise, :Connection
 
   # A child closes its copies at once, so that the lock ends with its parent.
   module Forking

@@ -88,7 +88,11 @@ final class Stub implements AutoCloseable {
         }
 
         void say(String text) throws IOException {
-            socket.getOutputStream().write((text + "\n").getBytes(StandardCharsets.UTF_8));
+            write(text + "\n");
+        }
+
+        void write(String text) throws IOException {
+            socket.getOutputStream().write(text.getBytes(StandardCharsets.UTF_8));
         }
 
         /** Answers the first line of a client. True if it was that. */

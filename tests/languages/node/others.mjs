@@ -120,7 +120,7 @@ export class Stub {
       for (const line of lines) {
         const word = line.split(" ")[0];
         if (word === "KEEPALIVE") this.questions.push(performance.now());
-        const answer = typeof answers[word] === "function" ? await answers[word](this) : answers[word];
+        const answer = typeof answers[word] === "function" ? await answers[word](this, socket) : answers[word];
         if (answer !== undefined && !socket.destroyed) socket.write(`${answer}\n`);
       }
     });
@@ -131,15 +131,16 @@ export class Stub {
   }
 }
 
-/** A server of leases that acknowledges so many heartbeats, and then says nothing any more. */
+/** A server of leases that acknowledges so many heartbeats, and then says nothing any more. `where` it adds `odd`. */
 export class LeaseStub {
   beats = []; // when each heartbeat arrived
 
-  static async start(acknowledged) {
+  static async start(acknowledged, odd = {}, where = "/acquire") {
     const stub = new LeaseStub();
     const answer = (response, facts) => {
+      const isOdd = response.req.url.endsWith(where);
       response.setHeader("content-type", "application/json");
-      response.end(JSON.stringify({ success: true, message: "", fencingToken: 5, ...facts }));
+      response.end(JSON.stringify({ success: true, message: "", fencingToken: 5, ...facts, ...(isOdd && odd) }));
     };
     stub.server = http.createServer((request, response) => {
       if (request.url.endsWith("/acquire")) return answer(response, { status: "Acquired", lockToken: "0".repeat(32) });

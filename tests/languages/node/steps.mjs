@@ -124,6 +124,7 @@ const steps = {
       assert.deepEqual([error.name, error.symbol], ["Refused", "BAD_NAME"]);
     }
     assert.equal(never.runs, 0);
+    await oddAnswers("refused");
   },
 
   async "server-away"() {
@@ -151,6 +152,7 @@ const steps = {
     assert.ok(error instanceof Lost && error instanceof Refused);
     assert.deepEqual([error.name, error.symbol], ["Lost", "KILLED"]);
     assert.deepEqual([held.why, held.lost.reason], [error, error]);
+    await oddWords("lost-in-the-body");
   },
 
   async "lost-and-raised"() {
@@ -175,6 +177,11 @@ const steps = {
     assert.equal(await guard.release(), false);
     assert.equal(await guard.release(), false);
     assert.equal(guard.why.symbol, "KILLED");
+    const ends = "1\nERROR SHUTDOWN the server is stopping"; // in one piece, at the end of a drain
+    const stub = await Stub.start({ KEEPALIVE: "KEEPALIVE left=25.000", RELEASE_LOCK: ends });
+    const drained = await new GetLock({ port: stub.port }).acquire("release-after-loss");
+    assert.deepEqual([await drained.release(), drained.why], [true, null]);
+    stub.close();
   },
 
   async "guard-as-block"() {
@@ -265,7 +272,7 @@ const steps = {
   async "wrong-arguments"() {
     const stub = await Stub.start({});
     for (const kind of [new GetLock({ port: stub.port }), new Leases({ url: `http://127.0.0.1:${stub.port}` })]) {
-      for (const name of [10, undefined, null, ["nightly"], { name: "nightly" }, true]) {
+      for (const name of [10, undefined, null, ["nightly"], { name: "nightly" }, true, "half \ud83d"]) {
         await assert.rejects(kind.acquire(name), TypeError);
         await assert.rejects(kind.acquire(name, "nightly"), TypeError);
         await assert.rejects(kind.tryLock(name), TypeError);
@@ -284,6 +291,7 @@ const steps = {
     assert.deepEqual([stub.connections, never.runs], [0, 0]);
     stub.close();
     const servers = ["127.0.0.1", 3305, null, { prot: 3305 }, { port: "3305" }, { stopWithin: "2" }, { tls: "yes" }];
+    servers.push({ retry: -1 });
     for (const options of servers) assert.throws(() => new GetLock(options), TypeError);
     const sites = ["http://127.0.0.1", { url: 3308 }, { url: "nowhere" }, { url: "ftp://127.0.0.1" }, { tls: true }];
     for (const options of sites) assert.throws(() => new Leases(options), TypeError);
@@ -307,9 +315,8 @@ const steps = {
     assert.equal(guard.held(), true);
     const rest = stub.questions[2] + 1000 - performance.now();
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, rest); // no timer runs meanwhile
-    assert.equal(guard.lost.aborted, false);
-    assert.equal(guard.held(), false);
-    assert.equal(guard.lost.aborted, true);
+    assert.throws(() => guard.lost.throwIfAborted(), Lost);
+    assert.deepEqual([guard.held(), guard.why.symbol], [false, null]);
     stub.close();
   },
 
@@ -375,6 +382,10 @@ const steps = {
     });
     const error = await ended(leases.lock("", { timeout: 0 }, never));
     assert.ok(error instanceof Refused && error.symbol === "BadRequest");
+    const stub = await LeaseStub.start(1, { lockToken: undefined });
+    const site = new Leases({ url: `http://127.0.0.1:${stub.port}` });
+    assert.match((await ended(site.lock("lease-not-granted", never))).message, /without a token/);
+    stub.close();
     assert.equal(never.runs, 0);
   },
 
@@ -396,10 +407,50 @@ const steps = {
     assert.ok(since < 1000, `told ${since} ms after the heartbeat`);
     assert.ok(stub.beats.length > 1);
     stub.close();
+    const doubtful = await LeaseStub.start(100, { success: false, status: "Unavailable" }, "/heartbeat");
+    const taken = await new Leases({ url: `http://127.0.0.1:${doubtful.port}` }).acquire("lease-in-time", { ttl: 1 });
+    await sleep(900);
+    assert.deepEqual([taken.held(), doubtful.beats.length > 1], [false, true]);
+    doubtful.close();
   },
 };
 
 const threeTimes = (stub) => (stub.questions.length <= 3 ? "KEEPALIVE left=1.000" : undefined);
+
+/** What no getlockd says to one who wants a lock: it is tried again, and nothing is granted. */
+async function oddAnswers(name) {
+  const lefts = ["-5", "", "nan", "1e3", "5 more", "9".repeat(400)];
+  const promises = lefts.map((left) => ({ KEEPALIVE: `KEEPALIVE left=${left}` }));
+  for (const answers of [{ FENCING_TOKEN: "NULL" }, { GET_LOCK: "NULL" }, { GET_LOCK: "no" }, ...promises]) {
+    const stub = await Stub.start(answers);
+    const error = await ended(new GetLock({ port: stub.port, retry: 5 }).lock(name, { timeout: 0.3 }, never));
+    assert.ok(!(error instanceof NotGranted || error instanceof Refused), `${JSON.stringify(answers)}: ${error}`);
+    assert.match(error.message, /cannot be used/);
+    assert.ok(stub.connections > 1);
+    stub.close();
+  }
+  const stub = await Stub.start({ GET_LOCK: "ERROR KILLED" });
+  assert.equal((await ended(new GetLock({ port: stub.port }).lock(name, never))).symbol, "KILLED");
+  stub.close();
+  assert.equal(never.runs, 0);
+}
+
+/** What no getlockd says to one who holds a lock: it is lost before its time is over. */
+async function oddWords(name) {
+  const chunk = "x".repeat(1 << 20);
+  const flood = (stub, socket) => socket.destroyed || socket.write(chunk, () => flood(stub, socket));
+  for (const odd of [() => "1\nERROR KILLED", () => "KEEPALIVE left=-5", (stub, socket) => void flood(stub, socket)]) {
+    const answer = (stub, socket) => (stub.questions.length > 1 ? odd(stub, socket) : "KEEPALIVE left=2.500");
+    const stub = await Stub.start({ KEEPALIVE: answer });
+    const guard = await new GetLock({ port: stub.port }).acquire(name);
+    await fired(guard.lost);
+    const since = performance.now() - stub.questions[0];
+    assert.ok(since < 1300, `told ${since} ms after the first question: ${guard.why}`);
+    assert.deepEqual([guard.held(), await guard.release()], [false, false]);
+    await until("the connection is closed", () => stub.open === 0);
+    stub.close();
+  }
+}
 
 /** When the connection ends, in ms from the third question on. After the loss the body goes on with `rest`. */
 async function closedAfterLoss(name, rest) {

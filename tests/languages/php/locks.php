@@ -181,5 +181,8 @@ function wrong_arguments(Stage $stage): void
         [TypeError::class, fn ($locks) => $locks->tryLock(7)],
         [TypeError::class, fn ($locks) => $locks->tryLock('nightly', '10')],
         [TypeError::class, fn ($locks) => $locks->acquire('nightly', 10, shared: 1)],
+        [InvalidArgumentException::class, fn ($locks) => $locks->acquire("night\xff", 0)],
+        [InvalidArgumentException::class, fn ($locks) => $locks->tryLock("\xc0\x80")],
+        [InvalidArgumentException::class, fn ($locks) => $locks->lock("\xed\xa0\x80", 0, fn () => null)],
     ]);
 }

@@ -202,6 +202,15 @@ final class Stub
         return (float) $moment;
     }
 
+    /** Whether it has told this by now, and nothing after it. */
+    public function hasTold(string $what): bool
+    {
+        stream_set_blocking($this->told, false);
+        $lines = explode("\n", (string) stream_get_contents($this->told));
+        stream_set_blocking($this->told, true);
+        return str_starts_with($lines[count($lines) - 2] ?? '', "$what ");
+    }
+
     public function __destruct()
     {
         isset($this->aside) && $this->aside->killed();

@@ -1,5 +1,5 @@
 <?php
-// The steps of tests/languages/steps.md, each in a function of its name. The wrapper that `install` makes has loaded
+// The steps of tests/languages/steps.md and some more, each in a function of its name. The wrapper that `install` makes has loaded
 // the client. This file is without strict_types, as many scripts are: what is wrong must be refused here, too.
 require __DIR__ . '/stage.php';
 require __DIR__ . '/locks.php';
@@ -7,6 +7,7 @@ require __DIR__ . '/losses.php';
 require __DIR__ . '/processes.php';
 require __DIR__ . '/promises.php';
 require __DIR__ . '/leases.php';
+require __DIR__ . '/faults.php';
 
 const STEPS = [
     'acquire', 'try-lock', 'nothing-is-no-block', 'not-granted', 'body-needs-the-lock', 'decorator-needs-the-lock',
@@ -15,6 +16,8 @@ const STEPS = [
     'ended-while-holding', 'fork-leaves', 'fork-exits', 'fork-outlives', 'close-on-exec', 'forever', 'wrong-timeouts',
     'wrong-arguments', 'told-in-time', 'held-in-time', 'open-to-the-end', 'late-grant', 'questions-in-a-wait',
     'lease', 'lease-not-granted', 'lease-lost', 'lease-in-time',
+    'odd-answers', 'answers-without-end', 'without-descriptors', 'clock-of-children', 'lease-heartbeats-fail',
+    'lease-odd-answers', 'lease-ended-as-granted',
 ];
 
 const NOT_IN_PHP = [

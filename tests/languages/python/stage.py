@@ -137,17 +137,23 @@ class Stub:
 
 
 class LineStub(Stub):
-    """Grants every lock, promises it for a second, and answers so many questions."""
+    """Grants every lock, promises it for a second, and answers so many questions.
 
-    def __init__(self, answers, grant_after=0.0):
+    `says` has other answers, by the first word of a line. After the last answered question it does what `then` does.
+    """
+
+    def __init__(self, answers, grant_after=0.0, says=None, then=None):
         super().__init__()
-        self._answers, self._grant_after = answers, grant_after
+        self._answers, self._grant_after, self._says, self._then = answers, grant_after, says or {}, then
         self.asked, self.closed, self.closed_at = [], threading.Event(), None
 
     def serve(self, one):
         try:
             for line in one.makefile("rb"):
-                answer = self._answer(line.split()[0].decode())
+                word = line.split()[0].decode()
+                answer = self._says.get(word) or self._answer(word)
+                if self._then and len(self.asked) > self._answers:
+                    self._then(one)
                 if answer:
                     one.sendall(answer.encode() + b"\n")
         finally:
@@ -164,22 +170,45 @@ class LineStub(Stub):
 
 
 class LeaseStub(Stub):
-    """Grants a lease, and acknowledges one heartbeat."""
+    """Grants a lease, and acknowledges one heartbeat. `odd` is what it says else, and not to a release."""
 
-    def __init__(self):
+    def __init__(self, odd=None):
         super().__init__()
-        self.beats = []
+        self.beats, self._odd = [], odd or {}
 
     def serve(self, one):
         lines = one.makefile("rb")
         verb = lines.readline().split()[1].rsplit(b"/", 1)[1].decode()
         if verb == "heartbeat":
             self.beats.append(time.monotonic())
-            if len(self.beats) > 1:
+            if len(self.beats) > 1 and not self._odd:
                 lines.read()  # until the client gives up
         status = {"acquire": "Acquired", "heartbeat": "HeartbeatReceived", "release": "Released"}[verb]
-        body = json.dumps({"success": True, "status": status, "lockToken": "0" * 32, "fencingToken": 8})
+        fields = {"success": True, "status": status, "lockToken": "0" * 32, "fencingToken": 8}
+        body = json.dumps({**fields, **self._odd.get(verb, {})})
         one.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+
+
+# What no getlockd says, to one who wants a lock.
+ODD_ANSWERS = [{"FENCING_TOKEN": "NULL"}, {"GET_LOCK": "NULL"}, {"GET_LOCK": "no"}]
+ODD_ANSWERS += [{"KEEPALIVE": f"KEEPALIVE left={left}"} for left in ("-5", "", "nan", "1e3", "5 more", "9" * 400)]
+ODD_GRANTS = {"lockToken": None}, {"lockToken": ""}, {"fencingToken": None}, {"fencingToken": "8"}
+
+
+def _flood(piece):
+    def send(one):
+        while True:
+            one.sendall(piece)
+
+    return send
+
+
+# The same, to one who holds a lock.
+ODD_WORDS = [lambda one: one.sendall(b"1\n"), lambda one: one.sendall(b"KEEPALIVE left=-5\n")]
+ODD_WORDS += [_flood(b"x" * (1 << 20)), _flood(b"0\n" * 10000), _flood(b"KEEPALIVE left=1.000\n" * 1000)]
+
+# The end of a release when the server stops: both lines come in one piece.
+DRAINED = {"RELEASE_LOCK": "1\nERROR SHUTDOWN the server is stopping"}
 
 
 class Holder:

@@ -4,7 +4,7 @@ import time
 
 import steps_ended
 import steps_timed
-from stage import raises, run, until
+from stage import DRAINED, ODD_ANSWERS, ODD_WORDS, LineStub, raises, run, until
 
 from getlock import GetLock, Lost, NotGranted, Refused
 
@@ -131,6 +131,22 @@ def refused(world):
             with locks.lock(name):
                 ran.append(1)
     assert not ran
+    _odd_answers()
+
+
+def _odd_answers():
+    """It is tried again, and nothing is granted."""
+    ran = []
+    for says in ODD_ANSWERS:
+        with LineStub(answers=1000, says=says) as stub:
+            with raises(OSError) as seen:
+                with GetLock(port=stub.port).lock("odd", 0.3):
+                    ran.append(1)
+            assert not isinstance(seen[0], NotGranted) and stub.connections > 1, says
+    with LineStub(answers=1000, says={"GET_LOCK": "ERROR KILLED"}) as stub:
+        with raises(Refused, "KILLED"):
+            GetLock(port=stub.port).acquire("odd")
+    assert not ran
 
 
 def server_away(world):
@@ -182,6 +198,18 @@ def lost_in_the_body(world):
     with raises(Lost, "KILLED"):
         with guard:
             raise AssertionError("a block without the lock")
+    _odd_words()
+
+
+def _odd_words():
+    """The lock is lost before its time is over, and nobody can hold up the client by sending."""
+    for then in ODD_WORDS:
+        with LineStub(answers=2, then=then) as stub:
+            guard = GetLock(port=stub.port).acquire("odd")
+            assert guard.lost.wait(20)
+            assert time.monotonic() - stub.asked[1] < 0.5, guard.why
+            assert not guard.held() and guard.release() is False
+            until(stub.closed.is_set, "the end of the connection")
 
 
 def lost_and_raised(world):
@@ -205,6 +233,10 @@ def release_after_loss(world):
             guard.lost.wait(20)
         assert guard.release() is False and guard.why.symbol == "KILLED" and guard.lost.is_set()
         assert guard.release() is False, "again"
+    with LineStub(answers=1000, says=DRAINED) as stub:
+        for _ in range(50):
+            guard = GetLock(port=stub.port).acquire("drained")
+            assert guard.release() is True and guard.why is None
 
 
 def guard_as_block(world):

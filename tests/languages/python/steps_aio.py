@@ -5,7 +5,7 @@ import time
 
 import steps_aio_ended
 import steps_aio_timed
-from stage import raises, run, soon
+from stage import DRAINED, ODD_ANSWERS, ODD_WORDS, LineStub, raises, run, soon
 
 from getlock.aio import GetLock, Lost, NotGranted, Refused
 
@@ -127,6 +127,22 @@ async def refused(world):
             async with locks.lock(name):
                 ran.append(1)
     assert not ran
+    await _odd_answers()
+
+
+async def _odd_answers():
+    """It is tried again, and nothing is granted."""
+    ran = []
+    for says in ODD_ANSWERS:
+        with LineStub(answers=1000, says=says) as stub:
+            with raises(OSError) as seen:
+                async with GetLock(port=stub.port).lock("odd", 0.3):
+                    ran.append(1)
+            assert not isinstance(seen[0], NotGranted) and stub.connections > 1, says
+    with LineStub(answers=1000, says={"GET_LOCK": "ERROR KILLED"}) as stub:
+        with raises(Refused, "KILLED"):
+            await GetLock(port=stub.port).acquire("odd")
+    assert not ran
 
 
 async def server_away(world):
@@ -190,6 +206,18 @@ async def lost_in_the_body(world):
             with raises(asyncio.CancelledError):
                 await asyncio.sleep(20)
     await asyncio.sleep(0.01)
+    await _odd_words()
+
+
+async def _odd_words():
+    """The lock is lost before its time is over, and nobody can hold up the client by sending."""
+    for then in ODD_WORDS:
+        with LineStub(answers=2, then=then) as stub:
+            guard = await GetLock(port=stub.port).acquire("odd")
+            await asyncio.wait_for(guard.lost.wait(), 20)
+            assert time.monotonic() - stub.asked[1] < 0.5, guard.why
+            assert not guard.held() and await guard.release() is False
+            await soon(stub.closed.is_set, "the end of the connection")
 
 
 async def lost_and_raised(world):
@@ -216,6 +244,10 @@ async def release_after_loss(world):
             await asyncio.wait_for(guard.lost.wait(), 20)
         assert await guard.release() is False and guard.why.symbol == "KILLED" and guard.lost.is_set()
         assert await guard.release() is False, "again"
+    with LineStub(answers=1000, says=DRAINED) as stub:
+        for _ in range(50):
+            guard = await GetLock(port=stub.port).acquire("drained")
+            assert await guard.release() is True and guard.why is None
 
 
 async def guard_as_block(world):

@@ -166,6 +166,9 @@ async def wrong_arguments(world):
             for take in locks.acquire, locks.try_lock, locks.lock, leases.acquire, leases.try_lock:
                 with raises(TypeError):
                     await _called(take, name)
+        for take in locks.acquire, locks.try_lock, locks.lock, leases.acquire, leases.try_lock:
+            with raises(ValueError):
+                await _called(take, "half\ud83d")
         assert stub.connections == 0
 
 

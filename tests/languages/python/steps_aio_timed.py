@@ -2,7 +2,7 @@
 import asyncio
 import time
 
-from stage import LeaseStub, LineStub, raises, soon
+from stage import ODD_GRANTS, LeaseStub, LineStub, raises, soon
 
 from getlock.aio import GetLock, Leases, Lost, NotGranted
 
@@ -33,6 +33,7 @@ async def held_in_time(world):
         await soon(lambda: len(stub.asked) == 3, "the third question")
         assert guard.held()
         time.sleep(max(0, stub.asked[2] + 1 - time.monotonic()))  # The loop sees nothing.
+        assert guard.lost.is_set() and guard.why.symbol is None
         assert not guard.held()
 
 
@@ -99,6 +100,11 @@ async def lease_not_granted(world):
         with raises(NotGranted):
             async with leases.lock("busy", timeout):
                 ran.append(1)
+    for odd in ODD_GRANTS:
+        with LeaseStub({"acquire": odd}) as stub:
+            with raises(OSError):
+                async with Leases(stub.url).lock("odd"):
+                    ran.append(1)
     assert not ran
 
 
@@ -120,6 +126,10 @@ async def lease_in_time(world):
                     await asyncio.sleep(20)
                 assert time.monotonic() - stub.beats[0] < 1
                 assert taken.lost.is_set() and not taken.held() and taken.why.symbol is None
+    with LeaseStub({"heartbeat": {"success": False}}) as stub:
+        lease = await Leases(stub.url).acquire("no-success", ttl=1)
+        await asyncio.sleep(0.9)
+        assert not lease.held() and len(stub.beats) > 1, "a heartbeat that is no success renews nothing"
 
 
 STEPS = [told_in_time, held_in_time, open_to_the_end, late_grant, questions_in_a_wait]

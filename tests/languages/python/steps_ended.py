@@ -51,7 +51,7 @@ def ended_while_waiting(world):
     world.other.take("waiting")
     # A broken connection would be tried again. A TimeoutError of a handler is none, though it is an OSError.
     for server in locks, leases:
-        for kind in Ended, KeyboardInterrupt, TimeoutError, ConnectionError:
+        for kind in Ended, KeyboardInterrupt, TimeoutError, ConnectionError, IOError:
             with raises(kind) as seen, Signals(world, kind) as signals:
                 signals.send_after(lambda: until(lambda: world.eye.waiters("waiting"), "the waiter"))
                 with server.lock("waiting"):
@@ -155,12 +155,17 @@ def wrong_arguments(world):
             for take in locks.acquire, locks.try_lock, locks.lock, leases.acquire, leases.try_lock:
                 with raises(TypeError):
                     take(name)
+        for take in locks.acquire, locks.try_lock, locks.lock, leases.acquire, leases.try_lock:
+            with raises(ValueError):
+                take("half\ud83d")
         for wrong in {"port": "3305"}, {"host": 3305}, {"tls": True}, {"user": 7}, {"retry": "30"}:
             with raises(TypeError):
                 GetLock(**wrong)
         for wrong in "127.0.0.1:3308", "ftp://127.0.0.1", "":
             with raises(ValueError):
                 Leases(wrong)
+        with raises(ValueError):
+            GetLock(retry=-1)
         assert stub.connections == 0
 
 

@@ -1,7 +1,7 @@
 """The steps of what happens in time, against stubs of a server, and of leases; for the kind with threads."""
 import time
 
-from stage import LeaseStub, LineStub, raises, until
+from stage import ODD_GRANTS, LeaseStub, LineStub, raises, until
 
 from getlock import GetLock, Leases, Lost, NotGranted
 
@@ -31,6 +31,7 @@ def held_in_time(world):
         until(lambda: len(stub.asked) == 3, "the third question")
         assert guard.held()
         time.sleep(max(0, stub.asked[2] + 1 - time.monotonic()))
+        assert guard.lost.is_set() and guard.why.symbol is None
         assert not guard.held()
 
 
@@ -92,6 +93,11 @@ def lease_not_granted(world):
         with raises(NotGranted):
             with leases.lock("busy", timeout):
                 ran.append(1)
+    for odd in ODD_GRANTS:
+        with LeaseStub({"acquire": odd}) as stub:
+            with raises(OSError):
+                with Leases(stub.url).lock("odd"):
+                    ran.append(1)
     assert not ran
 
 
@@ -111,6 +117,10 @@ def lease_in_time(world):
                 assert taken.lost.wait(20)
                 assert time.monotonic() - stub.beats[0] < 1
                 assert not taken.held() and taken.why.symbol is None
+    with LeaseStub({"heartbeat": {"success": False}}) as stub:
+        lease = Leases(stub.url).acquire("no-success", ttl=1)
+        time.sleep(0.9)
+        assert not lease.held() and len(stub.beats) > 1, "a heartbeat that is no success renews nothing"
 
 
 STEPS = [told_in_time, held_in_time, open_to_the_end, late_grant, questions_in_a_wait]

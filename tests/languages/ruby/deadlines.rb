@@ -87,6 +87,7 @@ module Deadlines
     check !has_run, "the body must not run"
     error_of(Timeout::Error) { Timeout.timeout(0.3) { @leases.acquire(name) } }
     eventually("it has left the queue") { @eye.waiters(name).empty? }
+    odd_grants(name)
   end
 
   def lease_lost(name)
@@ -115,5 +116,6 @@ module Deadlines
     since = Scene.now - stub.beats.fetch(0)
     check (0.5..1).cover?(since), "it is told #{since} s after the heartbeat that was answered"
     equal [lease.held?, lease.why.symbol, lease.release], [false, nil, false], "held?, why and release"
+    odd_heartbeats(name)
   end
 end

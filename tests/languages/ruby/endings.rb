@@ -27,6 +27,7 @@ module Endings
     still_held(name) { error_of(Timeout::Error) { Timeout.timeout(0.1) { @locks.lock(name) { nil } } } }
     still_held(name) { error_of(Timeout::Error) { Timeout.timeout(0.1) { @locks.acquire(name) } } }
     still_held(name) { interrupted(name) }
+    [IOError, Errno::ETIMEDOUT, Errno::ECONNRESET].each { |kind| still_held(name) { handled(name, kind) } }
   end
 
   # Nobody waits after the block, though the holder has not left; and then it is free.
@@ -48,6 +49,19 @@ module Endings
     @locks.lock(name) { raise Scene::Wrong, "the body has run" }
   rescue Interrupt
     nil
+  end
+
+  # What a handler raises is no broken connection, though it may look like one.
+  def handled(name, kind)
+    before = trap("USR1") { raise kind, "by the handler" }
+    quietly do
+      eventually("it waits") { @eye.waiters(name).size == 1 }
+      Process.kill(:USR1, Process.pid)
+    end
+    error = error_of(kind) { @locks.lock(name) { nil } }
+    check error.message.include?("by the handler"), "#{error.inspect} is that of the handler"
+  ensure
+    trap("USR1", before)
   end
 
   # The error with which a thread has ended, if there is one.

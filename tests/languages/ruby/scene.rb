@@ -121,11 +121,13 @@ module Scene
 
   # Grants every lock, after `delay`. The block is asked for the `left` of each question of a connection, by its
   # number; nil does not answer it. `asked` and `closed` are the moments of questions and of ended connections.
+  # `says` are other answers, by the first word of the line. A String in place of a number is sent as it is, and a Proc
+  # does with the socket what it wants.
   class LineStub < Stub
     attr_reader :asked, :closed
 
-    def initialize(delay: 0, &left)
-      @delay, @left = delay, left
+    def initialize(delay: 0, says: {}, &left)
+      @delay, @says, @left = delay, says, left
       @asked = []
       @closed = []
       super()
@@ -137,6 +139,7 @@ module Scene
       questions = 0
       while (line = socket.gets)
         case line
+        when /^(#{Regexp.union(@says.keys)})/ then socket.puts(@says[$1])
         when /^KEEPALIVE/ then question(socket, questions += 1)
         when /^HELLO/ then socket.puts("HELLO version=0.1.0 protocol=1 session=7 max_line=1024")
         when /^GET/ then grant(socket)
@@ -149,8 +152,11 @@ module Scene
 
     def question(socket, number)
       @asked << Scene.now
-      left = @left.call(number)
-      socket.puts(format("KEEPALIVE left=%.3f", left)) if left
+      case left = @left.call(number)
+      when Proc then left.call(socket)
+      when String then socket.puts(left)
+      when Numeric then socket.puts(format("KEEPALIVE left=%.3f", left))
+      end
     end
 
     def grant(socket)
@@ -178,12 +184,13 @@ module Scene
     end
   end
 
-  # Leases over HTTP. The block is asked whether a heartbeat is answered, by its number.
+  # Leases over HTTP. The block is asked whether a heartbeat is answered, by its number. A String is the whole answer;
+  # `grant` changes what is said of a grant.
   class LeaseStub < Stub
     attr_reader :beats
 
-    def initialize(&answers)
-      @answers = answers
+    def initialize(grant: {}, &answers)
+      @grant, @answers = grant, answers
       @beats = []
       super()
     end
@@ -198,9 +205,11 @@ module Scene
       end
       socket.read(length)
       @beats << Scene.now if action == "heartbeat"
-      return socket.read if action == "heartbeat" && !@answers.call(@beats.size)
+      said = action == "heartbeat" ? @answers.call(@beats.size) : true
+      return socket.read unless said
+      return socket.write(said) if said.is_a?(String)
 
-      answer = JSON.generate(success: true, status: "Acquired", lockToken: "5e", fencingToken: 7)
+      answer = JSON.generate({ success: true, status: "Acquired", lockToken: "5e", fencingToken: 7, **@grant }.compact)
       socket.write("HTTP/1.1 200 OK\r\nContent-Length: #{answer.bytesize}\r\n\r\n#{answer}")
     end
   end

@@ -6,6 +6,7 @@ require "rbconfig"
 require_relative "scene"
 require_relative "endings"
 require_relative "deadlines"
+require_relative "oddities"
 
 $stdout.sync = true
 
@@ -13,6 +14,7 @@ class Steps
   include Scene
   include Endings
   include Deadlines
+  include Oddities
 
   ORDER = %w[
     acquire try-lock nothing-is-no-block not-granted body-needs-the-lock decorator-needs-the-lock body-result shared
@@ -111,13 +113,14 @@ class Steps
     equal @locks.try_lock(name)&.release, true, "exclusive alone"
   end
 
-  def refused(_)
+  def refused(step)
     has_run = false
     ["", "n" * 65].each do |name|
       equal error_of(GetLock::Refused) { @locks.lock(name) { has_run = true } }.symbol, "BAD_NAME", "the symbol"
       equal error_of(GetLock::Refused) { @locks.acquire(name) }.symbol, "BAD_NAME", "the symbol"
     end
     check !has_run, "the body must not run"
+    odd_answers(step)
   end
 
   def server_away(name)
@@ -168,6 +171,7 @@ class Steps
     equal error.symbol, "KILLED", "the symbol"
     2.times { check told.pop.equal?(error), "on_lost is told the error" }
     check @eye.free?(name), "it is free"
+    odd_words(name)
   end
 
   def lost_and_raised(name)
@@ -195,6 +199,7 @@ class Steps
     untold = @locks.acquire(name)
     equal @eye.ask("KILL #{untold.session}"), "1", "KILL"
     equal untold.release, false, "release of what was lost just now"
+    drained(name)
   end
 
   def guard_as_block(name)
@@ -242,6 +247,8 @@ class Steps
     error_of(TypeError) { GetLock.new("127.0.0.1", "3305") }
     error_of(TypeError) { GetLock.new(stop_within: "1") }
     error_of(TypeError) { GetLock.new(tls: true) }
+    error_of(ArgumentError) { GetLock.new(retry: -1) }
+    error_of(ArgumentError) { GetLock::Leases.new(retry: -1) }
   end
 
   def without_a_visit

@@ -130,8 +130,9 @@ class _Watch(Keeper):
         try:
             while self.term.rest():
                 data = self._connection.receive_now()
-                if self.why() is None or not data:  # An answer that comes too late is worth nothing.
-                    self._talk.hear(data)
+                if self.why() is not None and data:  # An answer that comes too late is worth nothing.
+                    break
+                self._talk.hear(data)
         except NOTHING_YET:
             pass
         why = self.why()

@@ -8,7 +8,7 @@ from typing import Any, Coroutine, Optional, Set
 
 from ._shared import ANSWER_TIME, TOO_LATE, NotGranted, Refused, Silent, check_span, clock
 from ._tasks import Block, Connection, Handle, Keeper
-from ._wire import Answer, Http, Loan
+from ._wire import MOST_HEARD, Answer, Http, Loan
 
 
 class Leases:
@@ -102,7 +102,7 @@ class _Exchange:
 
     async def answer(self, until: float) -> Answer:
         more = True
-        while more:
+        while more and len(self._heard) < MOST_HEARD:
             data = await self.connection.receive(until)
             self._heard += data
             more = bool(data)

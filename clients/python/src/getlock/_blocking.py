@@ -223,6 +223,8 @@ class Handle:
     def lost(self) -> threading.Event:
         """Is set when the lock is lost, `stop_within` before others can have it. In a forked child it is set."""
         if self._keeper.is_ours():
+            if self._keeper.why() is not None:  # The thread may not have had its turn yet.
+                self._keeper.lost.set()
             return self._keeper.lost
         event = threading.Event()
         event.set()

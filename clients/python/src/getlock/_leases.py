@@ -9,9 +9,7 @@ from typing import Optional
 
 from ._blocking import Block, Connection, Handle, Keeper, Quietly
 from ._shared import ANSWER_TIME, TOO_LATE, NotGranted, Refused, Silent, check_span, clock
-from ._wire import Answer, Http, Loan
-
-MOST_HEARD = 65536  # bytes of an answer
+from ._wire import MOST_HEARD, Answer, Http, Loan
 
 
 class Leases:

@@ -107,13 +107,16 @@ def check_span(what: str, value: object, most: float = math.inf) -> None:
 
 
 def check_text(what: str, value: object, may_be_none: bool = False) -> None:
-    if not isinstance(value, str) and not (value is None and may_be_none):
+    if value is None and may_be_none:
+        return
+    if not isinstance(value, str):
         raise TypeError(f"{what} must be a string; it is {value!r}")
+    if not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value):
+        raise ValueError(f"{what} has half of a surrogate pair, which is no text; it is {value!r}")
 
 
 def check_wish(name: object, shared: object) -> None:
-    if not isinstance(name, str):
-        raise TypeError(f"the name of a lock must be a string, such as 'nightly'; it is {name!r}")
+    check_text("the name of a lock", name)
     if not isinstance(shared, bool):
         raise TypeError(f"shared must be True or False; it is {shared!r}")
 
@@ -203,6 +206,10 @@ class Term:
         """Is called before the question is sent."""
         self._asked.append(clock())
         self.question_at = self._asked[-1] + self._left * self._every
+
+    def is_asked(self) -> bool:
+        """Whether a question waits for its answer."""
+        return bool(self._asked)
 
     def answered(self, left: float) -> None:
         if not self._asked:

@@ -289,6 +289,8 @@ class Handle:
         """Is set when the lock is lost, `stop_within` before others can have it. In a forked child it is set."""
         if not self._keeper.is_ours():
             self._keeper.lost.set()
+        elif self._keeper.why() is not None:  # No timer runs while the loop is held up.
+            self._keeper.tell()
         return self._keeper.lost
 
     @property

@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import math
+import re
 import ssl
 from collections import deque
 from typing import Any, Callable, Deque, Dict, NamedTuple, Optional, Union
@@ -25,6 +26,12 @@ from ._shared import (
     clock,
     wait_of,
 )
+
+
+LONGEST_LINE = 65536  # bytes; nothing that a client asks for comes near to it
+MOST_HEARD = 65536  # bytes of an answer by HTTP
+_PROMISE = re.compile(r"KEEPALIVE left=([0-9]{1,9}(?:\.[0-9]+)?)")
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def quoted(text: str) -> bytes:
@@ -112,42 +119,52 @@ class Talk:
         for line in lines:
             if not self.is_released:  # What the server says behind it is about a session without the lock.
                 self._hear_line(line.decode(errors="replace"))
+        if len(self._rest) > LONGEST_LINE:
+            raise Broken("the server sends a line without an end")
 
     def _hear_line(self, line: str) -> None:
         self.was_heard = True
         word, _, rest = line.partition(" ")
-        if word == "ERROR":
+        if word == "ERROR" and rest:
             symbol, _, text = rest.partition(" ")
-            raise Refused(symbol, text)
+            raise Refused(symbol, text or symbol)
         try:
-            left = float(_field(rest, "left")) if word == "KEEPALIVE" else None
-            if left is None:
+            if word == "KEEPALIVE":
+                self._promised(line)
+            else:
                 self._expected.popleft()(line)
-        except (ValueError, IndexError):
+        except (_Unexpected, IndexError):
             text = f"this is not getlockd, since it says {line[:80]!r}; check the host and the port"
-            raise Refused("WRONG_PROTOCOL", text) from None
-        if left is not None:
-            if not self.is_answered:
-                self.term.check(left)
-            self.term.answered(left)
+            # One that has said hello is getlockd, and can do better on another connection.
+            raise Broken(text) if self.session else Refused("WRONG_PROTOCOL", text) from None
+
+    def _promised(self, line: str) -> None:
+        promise = _PROMISE.fullmatch(line)
+        if promise is None or not self.term.is_asked():
+            raise _Unexpected
+        left = float(promise[1])
+        if not self.is_answered:
+            self.term.check(left)
+        self.term.answered(left)
 
     # The answers in their order. Those to KEEPALIVE may come between any two of them.
 
     def _logged_in(self, line: str) -> None:
         if line != "1":
-            raise ValueError
+            raise _Unexpected
 
     def _greeted(self, line: str) -> None:
-        self.session = int(_field(line, "session"))
+        self.session = _number(next((field[8:] for field in line.split() if field.startswith("session=")), ""))
 
     def _taken(self, line: str) -> None:
         if line == "0":
             raise NotGranted.of(self._wish.name, self._wish.wait)
         if line != "1":
-            raise ValueError
+            raise _Unexpected
 
     def _numbered(self, line: str) -> None:
-        self.fencing_token, self.is_answered = int(line), True
+        """A server that has forgotten the grant says NULL."""
+        self.fencing_token, self.is_answered = _number(line), True
 
     def _freed(self, line: str) -> None:
         if line != "1":
@@ -155,17 +172,23 @@ class Talk:
         self.is_released = True
 
 
-def _field(text: str, key: str) -> str:
-    for field in text.split():
-        if field.startswith(key + "="):
-            return field[len(key) + 1 :]
-    raise ValueError
+class _Unexpected(Exception):
+    """What the server says is no answer."""
+
+
+def _number(text: str) -> int:
+    if _NUMBER.fullmatch(text):
+        return int(text)
+    raise _Unexpected
 
 
 class Answer(NamedTuple):
     code: int
     symbol: str
     fields: Dict[str, Any]
+
+    def is_good(self, symbol: str) -> bool:
+        return self.symbol == symbol and self.fields.get("success") is True
 
 
 class Http:
@@ -209,7 +232,7 @@ class Http:
             response.begin()
             fields = json.loads(response.read())
             return Answer(response.status, str(fields["status"]), fields)
-        except (http.client.HTTPException, ValueError, KeyError, TypeError):
+        except (http.client.HTTPException, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise Broken(f"this is not getlockd, since it says {bytes(data[:80])!r}; check the url") from None
 
 
@@ -279,9 +302,15 @@ class Loan:
         """The time of the lease runs from the grant, of which only this is known: it came after the question."""
         if answer.symbol == "Busy":
             raise NotGranted.of(self.name, self.wait)
-        if answer.symbol != "Acquired":
+        if not answer.is_good("Acquired"):
             raise _refusal(answer)
-        self.lease_token, self.fencing_token = answer.fields["lockToken"], answer.fields["fencingToken"]
+        token, number = answer.fields.get("lockToken"), answer.fields.get("fencingToken")
+        if not isinstance(token, str) or not token:
+            raise Broken("a lease was granted without a token, as no getlockd does; check the url")
+        self.lease_token = token
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise Broken("a lease was granted without a number, as no getlockd does; check the url")
+        self.fencing_token = number
         self.term.answered(self._ttl)
 
     def must_be_renewed(self) -> bool:
@@ -300,7 +329,7 @@ class Loan:
         return min(self.term.late_at(), clock() + ANSWER_TIME)
 
     def renewed(self, answer: Answer) -> None:
-        if answer.symbol == "HeartbeatReceived":
+        if answer.is_good("HeartbeatReceived"):
             self.term.answered(self._ttl)
         elif answer.code in (404, 409):
             raise _refusal(answer)
@@ -312,7 +341,7 @@ class Loan:
 
     @staticmethod
     def given_back(answer: Answer) -> None:
-        if answer.symbol != "Released":
+        if not answer.is_good("Released"):
             raise _refusal(answer)
 
     def _token_fields(self) -> Dict[str, Any]:

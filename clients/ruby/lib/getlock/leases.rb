@@ -22,7 +22,7 @@ class GetLock
                    stop_within: nil)
       @site = site(url, tls)
       @site.authorization = authorization(user, password, token)
-      @retry_for = Check.seconds(binding.local_variable_get(:retry), "retry")
+      @retry_for = Check.span(binding.local_variable_get(:retry), "retry")
       @stop_within = Check.stop_within(stop_within)
     end
 
@@ -146,7 +146,7 @@ class GetLock
       @site.call("heartbeat", resourceName: @name, lockToken: @lease_token, ttlMs: (@ttl * 1000).ceil, by: deadline)
       @failures = 0
       @mutex.synchronize { count_from(since) if current? } # an answer that comes too late does not revive it
-    rescue Refused, *BROKEN => e
+    rescue Refused, Broken => e
       is_gone = e.is_a?(Refused) && GONE.include?(e.symbol)
       return @mutex.synchronize { lose_by(e) unless over? } if is_gone
 
@@ -163,7 +163,7 @@ class GetLock
 
       @over.set
       is_released = give_back(deadline)
-    rescue Refused, *BROKEN => e
+    rescue Refused, Broken => e
       @mutex.synchronize { lose_by(e) }
     ensure
       finish_in_background unless is_released || @why
@@ -184,7 +184,7 @@ class GetLock
     def give_back(deadline)
       @site.call("release", resourceName: @name, lockToken: @lease_token, by: deadline)
       true
-    rescue *BROKEN
+    rescue Broken
       raise if Clock.now + 0.1 > deadline
 
       sleep(0.1)
@@ -211,7 +211,9 @@ class GetLock
       answer = @exchange.answer(left ? Clock.now + left + ANSWER_TIME : Float::INFINITY)
       return if answer["status"] == "Busy"
 
-      raise Exchange.refusal(answer) unless answer["status"] == "Acquired"
+      raise Exchange.refusal(answer) unless answer["status"] == "Acquired" && answer["success"]
+      raise Failure, "a lease was granted without its tokens" unless
+        answer["fencingToken"].is_a?(Integer) && answer["lockToken"].is_a?(String)
 
       @lease = Lease.new(@site, @name, @ttl, @stop_within, confirmed(answer, since))
     end
@@ -226,7 +228,7 @@ class GetLock
                               by: Clock.now + [@ttl - @stop_within, ANSWER_TIME].min)
       granted
     rescue Refused => e
-      raise IOError, "the lease has ended before it could be confirmed: #{e.message}"
+      raise Failure, "the lease has ended before it could be confirmed: #{e.message}"
     end
 
     # Nothing is held if the lease was released. Else its grant may be on its way: what comes is given back.
@@ -311,8 +313,8 @@ class GetLock
       raw = @wire.read_all(deadline) { |bytes| complete?(bytes) }
       head, body = raw.split("\r\n\r\n", 2)
       code = head.to_s[%r{\AHTTP/1\.\d (\d{3})}, 1]
-      raise IOError, "the answer is no HTTP: check the port" unless code || raw.empty?
-      raise IOError, "the answer was cut off" unless complete?(raw)
+      raise Failure, "the answer is no HTTP: check the port" unless code || raw.empty?
+      raise Failure, "the answer was cut off" unless complete?(raw)
 
       parse(code, chunked?(head) ? joined(body) : body)
     end
@@ -321,7 +323,7 @@ class GetLock
       answer = JSON.parse(body.force_encoding(Encoding::UTF_8))
       answer.is_a?(Hash) ? answer : { "status" => code }
     rescue JSON::ParserError
-      raise IOError, "a proxy answered #{code}" if code.start_with?("5")
+      raise Failure, "a proxy answered #{code}" if code.start_with?("5")
 
       { "status" => code }
     end
@@ -340,6 +342,8 @@ class GetLock
     def joined(chunks)
       body = String.new
       while (size = chunks.slice!(/\A\h+[^\r]*\r\n/)&.hex)&.positive?
+        raise Failure, "a chunk of the answer is too short" if size > chunks.bytesize
+
         body << chunks.slice!(0, size)
         chunks.delete_prefix!("\r\n")
       end

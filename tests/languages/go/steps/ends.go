@@ -186,6 +186,8 @@ func wrongTimeouts(s *stage) {
 	locks := getlock.Server{Addr: server.Addr().String(), StopWithin: -time.Second}
 	_, err := locks.Acquire(ctx, s.name, 0)
 	check(err != nil, "a negative StopWithin")
+	_, err = getlock.Server{Addr: locks.Addr, Retry: -1}.Acquire(ctx, s.name, 0)
+	check(err != nil, "a negative Retry")
 	leases.StopWithin = 30 * time.Second
 	_, err = leases.Acquire(ctx, s.name, 0)
 	check(err != nil, "a StopWithin that is too long for 45 s")

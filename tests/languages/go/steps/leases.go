@@ -56,6 +56,12 @@ func leaseNotGranted(s *stage) {
 	check(none == nil && errors.Is(err, getlock.ErrNotGranted), "%v", err)
 	err = s.leases.Lock(ctx, "", 0, never.leaseBody)
 	check(isRefused(err, "BadRequest") && !never.ran, "%v", err)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"success":true,"status":"Acquired","fencingToken":41}`)
+	}))
+	defer server.Close()
+	err = getlock.Leases{URL: server.URL}.Lock(ctx, s.name, 0, never.leaseBody)
+	check(err != nil && !never.ran, "a lease without a token")
 }
 
 func leaseLost(s *stage) {
@@ -94,4 +100,18 @@ func leaseInTime(s *stage) {
 	took := time.Since(first)
 	check(took < time.Second && took > 200*time.Millisecond, "told %v after the heartbeat", took)
 	check(!lease.Held() && isLost(lease.Release(), ""), "%v", lease.Err())
+	doubtful()
+}
+
+// doubtful is a server whose heartbeats are no success.
+func doubtful() {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		isGood := strings.HasSuffix(r.URL.Path, "/acquire")
+		fmt.Fprintf(w, `{"success":%v,"status":"Unavailable","lockToken":"0","fencingToken":41}`, isGood)
+	}))
+	defer server.Close()
+	lease, err := getlock.Leases{URL: server.URL}.Acquire(ctx, "doubtful", 0, second)
+	check(err == nil, "%v", err)
+	time.Sleep(900 * time.Millisecond)
+	check(!lease.Held(), "a heartbeat that is no success has renewed it")
 }

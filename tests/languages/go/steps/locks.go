@@ -103,6 +103,7 @@ func refused(s *stage) {
 	var never neverRuns
 	err := s.locks.Lock(ctx, "", getlock.Forever, never.body)
 	check(isRefused(err, "BAD_NAME") && !never.ran, "%v", err)
+	oddAnswers(s)
 }
 
 func serverAway(s *stage) {
@@ -146,6 +147,7 @@ func lostInTheBody(s *stage) {
 	})
 	check(isLost(err, "KILLED"), "%v", err)
 	s.mustRelease(s.mustTake())
+	oddWords(s)
 }
 
 func lostAndRaised(s *stage) {
@@ -173,4 +175,5 @@ func releaseAfterLoss(s *stage) {
 			check(isLost(err, "KILLED"), "%v", err)
 		}
 	}
+	drained(s)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"getlock"
@@ -17,6 +18,9 @@ type stub struct {
 	promises   int           // how many questions of a connection it answers
 	grantAfter time.Duration // how long GET_LOCK waits
 	inTheWait  bool          // the first promise comes while GET_LOCK waits
+	says       map[string]string
+	then       func(net.Conn) // what it does in place of further promises
+	came       *int32         // connections
 	promised   chan time.Time
 	closed     chan time.Time // when a connection has ended
 }
@@ -25,6 +29,7 @@ func (b stub) start() *stub {
 	var err error
 	b.Listener, err = net.Listen("tcp", "127.0.0.1:0")
 	check(err == nil, "%v", err)
+	b.came = new(int32)
 	b.promised, b.closed = make(chan time.Time, 100), make(chan time.Time, 100)
 	go func() {
 		for {
@@ -32,6 +37,7 @@ func (b stub) start() *stub {
 			if err != nil {
 				return
 			}
+			atomic.AddInt32(b.came, 1)
 			go b.serve(conn)
 		}
 	}()
@@ -46,11 +52,19 @@ func (b *stub) serve(conn net.Conn) {
 	left, saved := b.promises, 0
 	say := func(line string) { conn.Write([]byte(line + "\n")) }
 	for lines := bufio.NewScanner(conn); lines.Scan(); {
-		switch strings.Fields(lines.Text())[0] {
+		word := strings.Fields(lines.Text())[0]
+		if odd, ok := b.says[word]; ok {
+			say(odd)
+			continue
+		}
+		switch word {
 		case "HELLO":
 			say("HELLO version=0.1.0 protocol=1 session=7 max_line=1024")
 		case "KEEPALIVE":
 			if left--; left < 0 {
+				if b.then != nil {
+					b.then(conn)
+				}
 				continue
 			}
 			b.promised <- time.Now()
@@ -76,7 +90,64 @@ func (b *stub) serve(conn net.Conn) {
 }
 
 func (b *stub) locks() getlock.Server {
-	return getlock.Server{Addr: b.Addr().String(), Retry: -1}
+	return getlock.Server{Addr: b.Addr().String(), Retry: time.Nanosecond}
+}
+
+// oddAnswers are what no getlockd says to one who wants a lock. It is tried again, and nothing is granted.
+func oddAnswers(s *stage) {
+	var never neverRuns
+	odd := []map[string]string{{"FENCING_TOKEN": "NULL"}, {"GET_LOCK": "NULL"}, {"GET_LOCK": "no"}}
+	for _, left := range []string{"-5", "", "nan", "1e3", "5 more", strings.Repeat("9", 400)} {
+		odd = append(odd, map[string]string{"KEEPALIVE": "KEEPALIVE left=" + left})
+	}
+	for _, says := range odd {
+		server := stub{promises: 1, says: says}.start()
+		locks := getlock.Server{Addr: server.Addr().String()}
+		err := locks.Lock(ctx, s.name, 300*time.Millisecond, never.body)
+		var refused *getlock.Refused
+		check(err != nil && !errors.Is(err, getlock.ErrNotGranted) && !errors.As(err, &refused), "%v: %v", says, err)
+		check(!never.ran && atomic.LoadInt32(server.came) > 1, "%v: it came %d times", says, *server.came)
+		server.Close()
+	}
+	server := stub{promises: 1, says: map[string]string{"GET_LOCK": "ERROR KILLED"}}.start()
+	defer server.Close()
+	err := server.locks().Lock(ctx, s.name, 0, never.body)
+	check(isRefused(err, "KILLED") && !never.ran, "%v", err)
+}
+
+// oddWords are what no getlockd says to one who holds a lock: it is lost before its time is over.
+func oddWords(s *stage) {
+	flood := func(conn net.Conn) {
+		for chunk, err := make([]byte, 1<<20), error(nil); err == nil; {
+			_, err = conn.Write(chunk)
+		}
+	}
+	one := func(conn net.Conn) { conn.Write([]byte("1\n")) }
+	for _, then := range []func(net.Conn){one, flood} {
+		server := stub{promises: 2, then: then}.start()
+		guard, err := server.locks().Acquire(ctx, s.name, 0)
+		check(err == nil, "%v", err)
+		within("a question", server.promised)
+		second := within("another one", server.promised)
+		within("the loss is told", guard.Lost())
+		took := time.Since(second)
+		check(took < 500*time.Millisecond, "told %v after the second question: %v", took, guard.Err())
+		check(!guard.Held() && isLost(guard.Release(), ""), "%v", guard.Err())
+		within("the connection is closed", server.closed)
+		server.Close()
+	}
+}
+
+// drained is the end of a release when the server stops: both lines come in one piece.
+func drained(s *stage) {
+	ends := map[string]string{"RELEASE_LOCK": "1\nERROR SHUTDOWN the server is stopping"}
+	server := stub{promises: 100, says: ends}.start()
+	defer server.Close()
+	for i := 0; i < 100; i++ {
+		guard, err := server.locks().Acquire(ctx, s.name, 0)
+		check(err == nil, "%v", err)
+		s.mustRelease(guard)
+	}
 }
 
 // third waits until the third question has come.

@@ -11,10 +11,13 @@ final class Checks {
         return Texts.unicode(Objects.requireNonNull(name, "the name of the lock is null; give a text"));
     }
 
+    static Duration notNegative(String what, Duration time) {
+        if (time == null || !time.isNegative()) return time;
+        throw new IllegalArgumentException(what + " is negative; give a time of zero or more");
+    }
+
     static Duration stopWithin(Duration time) {
-        if (time != null && time.isNegative()) {
-            throw new IllegalArgumentException("stopWithin is negative; give the time that the work needs to stop");
-        }
+        notNegative("stopWithin", time);
         return time == null || time.compareTo(Limit.LONGEST) < 0 ? time : Limit.LONGEST;
     }
 }

@@ -11,6 +11,8 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * A session of the line protocol. Its thread connects and reads, so that whoever waits for an answer can be
@@ -19,7 +21,7 @@ import java.util.concurrent.TimeoutException;
 final class Connection {
     static final String KEEPALIVE = "KEEPALIVE";
 
-    private static final String PROMISE = KEEPALIVE + " left=";
+    private static final Pattern PROMISE = Pattern.compile(KEEPALIVE + " left=([0-9]{1,9}(?:\\.[0-9]+)?)");
 
     private final Wire wire;
     private final Term term;
@@ -116,7 +118,7 @@ final class Connection {
     }
 
     private void accept(String line) throws IOException {
-        CompletableFuture<String> answer = line.startsWith(PROMISE) ? promised(line) : answered();
+        CompletableFuture<String> answer = line.startsWith(KEEPALIVE) ? promised(line) : answered();
         if (line.startsWith("ERROR ")) {
             Refused refused = Refused.of(line);
             if (answer == null) throw refused; // why the server closes the connection
@@ -133,14 +135,11 @@ final class Connection {
     }
 
     private synchronized CompletableFuture<String> promised(String line) throws IOException {
+        Matcher promise = PROMISE.matcher(line);
+        if (!promise.matches()) throw new ProtocolException("the server said: " + line);
         Question question = questions.poll();
         if (question == null) return null;
-        try {
-            double seconds = Double.parseDouble(line.substring(PROMISE.length()).split(" ", 2)[0]);
-            term.renew(question.sentAt, (long) (seconds * 1e9));
-        } catch (NumberFormatException wrong) {
-            throw new ProtocolException("the server said: " + line);
-        }
+        term.renew(question.sentAt, (long) (Double.parseDouble(promise.group(1)) * 1e9));
         return question.answer;
     }
 

@@ -20,6 +20,7 @@ import java.util.concurrent.TimeoutException;
 final class Exchange {
     private static final int LARGEST_ANSWER = 1 << 20;
     private static final int LONGEST_REASON = 200;
+    private static final int MOST_HEADERS = 100;
 
     private final Wire wire;
     private final String request;
@@ -29,7 +30,7 @@ final class Exchange {
     /** What the server answered: a status of HTTP, the body, and its fields if that is a JSON object. */
     record Answer(int code, String body, Map<String, String> fields) {
         boolean isGood() {
-            return code == 200;
+            return code == 200 && "true".equals(fields.get("success"));
         }
 
         /** The server's word for it, such as {@code Acquired} or {@code Busy}. */
@@ -98,6 +99,7 @@ final class Exchange {
         var headers = new HashMap<String, String>();
         for (String line = wire.line(); !line.isEmpty(); line = wire.line()) {
             String[] header = line.split(":", 2);
+            if (headers.size() == MOST_HEADERS) throw new ProtocolException("its HTTP has no end");
             if (header.length == 2) headers.put(header[0].toLowerCase(Locale.ROOT), header[1].trim());
         }
         try {

@@ -109,11 +109,12 @@ public final class GetLock {
     /**
      * For how long a server that is away is tried.
      *
-     * @param time 30 s by default; zero tries once, and a negative one tries forever
+     * @param time 30 s by default; zero tries once, and null or {@link #FOREVER} tries forever
      * @return this
+     * @throws IllegalArgumentException if it is negative
      */
     public GetLock retry(Duration time) {
-        retry = time;
+        retry = Checks.notNegative("retry", time);
         return this;
     }
 
@@ -282,15 +283,10 @@ public final class GetLock {
                 if (attempted.wasAnswered) away = new Limit(retry);
                 long pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE << Math.min(attempt, 6));
                 pause = (long) (pause * ThreadLocalRandom.current().nextDouble(0.5, 1));
-                if (!passes(error) || Math.min(limit.left(), away.left()) < pause) throw told(error);
+                if (!attempted.passes(error) || Math.min(limit.left(), away.left()) < pause) throw told(error);
                 TimeUnit.NANOSECONDS.sleep(pause);
             }
         }
-    }
-
-    private static boolean passes(IOException error) {
-        if (error instanceof Refused refused) return PASSING.contains(refused.symbol());
-        return !(error instanceof ProtocolException);
     }
 
     /** With the stack of the thread that has asked. */
@@ -314,6 +310,12 @@ public final class GetLock {
             this.shared = shared;
             var term = new Term(stopWithin, TO_STOP, TOO_LONG_TO_STOP);
             connection = new Connection(new Wire(host, port, tls), term);
+        }
+
+        /** What is no getlockd stays so. One that has said hello can do better on another connection. */
+        boolean passes(IOException error) {
+            if (error instanceof Refused refused) return PASSING.contains(refused.symbol());
+            return wasAnswered || !(error instanceof ProtocolException);
         }
 
         /** Whatever else happens, the connection is cut, and with it the wait or the grant. */

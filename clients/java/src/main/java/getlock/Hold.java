@@ -59,11 +59,12 @@ public abstract sealed class Hold implements AutoCloseable permits Guard, Lease 
      * @return a future of the loss, the same at each call
      */
     public final CompletableFuture<Lost> lost() {
-        return signal;
+        return why().isEmpty() ? signal : signal.told();
     }
 
-    /** {@return why the lock was lost; empty if it was not} */
+    /** {@return why the lock was lost; empty if it was not} It asks the clock, as {@link #held()} does. */
     public final Optional<Lost> why() {
+        if (!end.isDone() && term.isOver()) runOut();
         return Optional.ofNullable(why);
     }
 

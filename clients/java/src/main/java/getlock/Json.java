@@ -26,11 +26,12 @@ final class Json {
         return "{" + fields + "}";
     }
 
-    /** The fields of an object; numbers are kept as they are written. */
+    /** The fields of an object, without those that are null; numbers are kept as they are written. */
     static Map<String, String> fields(String object) {
         var fields = new HashMap<String, String>();
         Matcher field = FIELD.matcher(object);
         while (field.find()) {
+            if ("null".equals(field.group(3))) continue;
             fields.put(plain(field.group(1)), field.group(2) == null ? field.group(3) : plain(field.group(2)));
         }
         return fields;

@@ -349,10 +349,10 @@ public final class Leases {
             Exchange.Answer answer = exchange.await(limit.left() + Wire.ANSWER_TIME);
             if (answer.status().equals("Busy")) throw new NotGranted(name, limit);
             if (!answer.isGood()) throw answer.refused();
+            Lease granted = lease(name, answer, ttl, term);
             term.renew(exchange.sentAt(), ttl);
             if (Clock.since(exchange.sentAt()) > ttl / ASKED_AT_ONCE) confirm(name, answer, term, ttl);
             if (!term.begin()) throw new IOException("the server granted the lock and did not confirm it in time");
-            Lease granted = lease(name, answer, ttl, term);
             granted.start();
             lease = granted;
             return lease;
@@ -369,7 +369,8 @@ public final class Leases {
     private Lease lease(String name, Exchange.Answer answer, long ttl, Term term) throws IOException {
         String token = answer.fields().get("lockToken");
         String fencingToken = answer.fields().getOrDefault("fencingToken", "");
-        if (token == null || !fencingToken.matches("\\d{1,18}")) throw new IOException("its answer has no token");
+        boolean hasBoth = token != null && !token.isEmpty() && fencingToken.matches("\\d{1,18}");
+        if (!hasBoth) throw new IOException("its answer has no token");
         return new Lease(this, name, token, Long.parseLong(fencingToken), ttl, term);
     }
 
@@ -400,7 +401,8 @@ public final class Leases {
     private void giveBack(String name, Exchange exchange) {
         exchange.hangUp();
         exchange.answer().thenAccept(answer -> {
-            if (answer.isGood()) cutLater(release(name, answer.fields().get("lockToken")));
+            String token = answer.fields().get("lockToken");
+            if (token != null) cutLater(release(name, token));
         });
         cutLater(exchange);
     }

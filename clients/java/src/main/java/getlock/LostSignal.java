@@ -16,6 +16,12 @@ final class LostSignal extends CompletableFuture<Lost> {
         }
     }
 
+    /** Waits until it is complete. The thread that fires has been started, or is about to be. */
+    LostSignal told() {
+        join();
+        return this;
+    }
+
     @Override
     public boolean complete(Lost value) {
         return false;
