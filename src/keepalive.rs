@@ -38,7 +38,7 @@ impl Keepalive {
         self.limit_unacknowledged(stream)
     }
 
-    /// The same, for one who may take his time to read: only while nothing is sent to it is it found
+    /// The same, for a peer that may take its time to read: only while nothing is sent to it is it found
     /// gone.
     ///
     /// # Errors

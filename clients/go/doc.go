@@ -33,7 +33,7 @@
 // that stays open, unused, until Release or until that time is over. The time for which a machine sleeps counts
 // on Linux; elsewhere it does not.
 //
-// A lost lock never comes back by itself: take it anew, with a new fencing token. While nothing is held, a wait
+// A lost lock never comes back by itself: take it again, with a new fencing token. While nothing is held, a wait
 // whose connection breaks connects again and queues again at the end, until its timeout is over.
 //
 // # How to use it

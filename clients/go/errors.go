@@ -49,7 +49,7 @@ func (l *Lost) Error() string {
 	if l.Symbol == "" {
 		why = strings.TrimPrefix(l.Err.Error(), "getlock: ")
 	}
-	return fmt.Sprintf("getlock: the lock %s is lost (%s); stop the work, and take the lock anew", l.Name, why)
+	return fmt.Sprintf("getlock: the lock %s is lost (%s); stop the work, and take the lock again", l.Name, why)
 }
 
 // Unwrap returns why the lock is lost.

@@ -216,7 +216,7 @@ class Connection {
     this.#ended = this.#next().then(
       (line) => (this.#isFreeing && line === "1") || over(null, `the server says ${line}: the lock was not held`),
       (error) => error instanceof Refused ? over(error.symbol, error.message)
-        : over(null, `${this.where} is lost: ${error.message}. Others may have the lock: stop, and take it anew`),
+        : over(null, `${this.where} is lost: ${error.message}. Others may have the lock: stop, and take it again`),
     );
     return guard;
   }

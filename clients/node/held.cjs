@@ -214,7 +214,7 @@ class Held {
   #look() {
     if (this.#isOver || now() < this.#until) return;
     const others = `others may be granted ${shown(this.name)}`;
-    this.#lose(null, `no answer of the server came in time: ${others}. Stop, and take it anew`, this.#openUntil);
+    this.#lose(null, `no answer of the server came in time: ${others}. Stop, and take it again`, this.#openUntil);
   }
 
   /** A promise that comes when the last one has run out does not bring the lock back. */

@@ -267,7 +267,7 @@ abstract class Hold
     private function lose(Broken|Refused $why): void
     {
         $symbol = $why instanceof Refused ? $why->symbol : null;
-        $text = "the lock $this->name is lost ({$why->getMessage()}); others may have it: stop, and take it anew";
+        $text = "the lock $this->name is lost ({$why->getMessage()}); others may have it: stop, and take it again";
         $this->lost = new Lost($symbol, $text);
         $this->close(false);
     }

@@ -121,8 +121,8 @@ final class Leases
     }
 
     /**
-     * The lease, or what the body returns. However the way to them ends, nobody is left with a lease that he does not
-     * know of. One request has the whole wait: a wait in parts would lose its place in the queue.
+     * The lease, or what the body returns. However the way to them ends, no lease is left that nobody
+     * knows of. One request has the whole wait: a wait in parts would lose its place in the queue.
      */
     private function take(Wish $wish, int $millis, ?string $client, ?string $note, ?callable $body = null): mixed
     {

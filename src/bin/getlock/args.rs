@@ -220,7 +220,7 @@ pub(crate) struct RunArgs {
     /// After a success the lock is kept until the time is over, counted from the grant: this program stays
     /// for so long. Others do not wait, unless -w says so, and go home with exit code 0, unless -E says
     /// another. After a failure the lock is freed at once, and another may try. If this program is ended, or
-    /// the server or this machine starts anew, the lock is free: within the same time it can then run again.
+    /// the server or this machine restarts, the lock is free: within the same time it can then run again.
     #[arg(long, value_name = "WINDOW", value_parser = time, allow_negative_numbers = true)]
     pub once: Option<Duration>,
 

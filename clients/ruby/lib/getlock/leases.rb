@@ -218,7 +218,7 @@ class GetLock
       @lease = Lease.new(@site, @name, @ttl, @stop_within, confirmed(answer, since))
     end
 
-    # When the server answered is unknown. If that can have been long ago, a heartbeat starts the time anew.
+    # When the server answered is unknown. If that can have been long ago, a heartbeat starts the time again.
     def confirmed(answer, since)
       granted = Granted.new(answer["fencingToken"], answer["lockToken"], since)
       return granted if Clock.now - since < @ttl / 5

@@ -5,7 +5,7 @@ import java.net.ProtocolException;
 
 /** A lock that a connection of its own holds. It ends with the connection. */
 public final class Guard extends Hold {
-    /** So many times a promise is asked for anew before it ends. */
+    /** So many times a promise is asked for again before it ends. */
     private static final int ASKED_PER_TERM = 5;
 
     private final Connection connection;
