@@ -122,7 +122,7 @@ mod tests {
                 (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap());
             let unacknowledged = socket.tcp_user_timeout().unwrap().unwrap();
             let found = (0..3).map(|probe| idle + probe * interval).find(|at| *at >= unacknowledged);
-            // A reply that is sent just before the probes would have ended it starts the time anew.
+            // A reply that is sent just before the probes would have ended it starts the time again.
             assert!(found.unwrap() + unacknowledged < within, "{within:?}");
         }
     }

@@ -115,7 +115,7 @@ impl Stops {
 /// How long reading the files may take before it is told that it does not end.
 const READ_TIME: Duration = Duration::from_secs(10);
 
-/// Has the files read anew whenever it is asked for, once at a time.
+/// Reads the files again whenever SIGHUP comes, one read at a time.
 async fn reload_by(mut hangup: Signal, reloader: Reloader) {
     while hangup.recv().await.is_some() {
         systemd::reloading();
@@ -136,7 +136,7 @@ async fn reload_by(mut hangup: Signal, reloader: Reloader) {
     }
 }
 
-/// Runs what reads files, in a thread for it alone: a file can hang for ever, and nothing else may wait for it,
+/// Runs what reads files, in a thread for it alone: a file can hang forever, and nothing else may wait for it,
 /// nor the end of the program.
 fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
     let (done, result) = oneshot::channel();

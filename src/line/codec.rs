@@ -91,15 +91,15 @@ pub struct Ahead {
 
 impl Ahead {
     /// Takes out the next question; how its line ended.
-    pub fn question(&mut self, input: &mut BytesMut) -> Option<Ending> {
+    pub fn question(&mut self, input: &mut BytesMut) -> Option<LineEnd> {
         while let Some(at) = memchr::memchr(b'\n', &input[self.searched..]) {
             let end = self.searched + at + 1;
-            let ending = asks_keepalive(&input[self.line..end]);
-            if ending.is_some() {
+            let end_of_line = asks_keepalive(&input[self.line..end]);
+            if end_of_line.is_some() {
                 input.copy_within(end.., self.line);
                 input.truncate(input.len() - (end - self.line));
                 self.searched = self.line;
-                return ending;
+                return end_of_line;
             }
             (self.line, self.searched) = (end, end);
         }
@@ -110,11 +110,11 @@ impl Ahead {
 
 /// How a line ends, and so the reply to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ending {
+pub struct LineEnd {
     crlf: bool,
 }
 
-impl Ending {
+impl LineEnd {
     /// Writes the answer to a question.
     pub fn write(self, left: Duration, output: &mut BytesMut) {
         Response::Keepalive(left).write(&mut Lines::new(output, self.crlf));
@@ -122,11 +122,11 @@ impl Ending {
 }
 
 /// Whether a line is the question, written as a bare word.
-fn asks_keepalive(line: &[u8]) -> Option<Ending> {
+fn asks_keepalive(line: &[u8]) -> Option<LineEnd> {
     let crlf = line.ends_with(b"\r\n");
     let word = line.trim_ascii();
     let word = word.strip_suffix(b";").unwrap_or(word).trim_ascii_end();
-    word.eq_ignore_ascii_case(b"KEEPALIVE").then_some(Ending { crlf })
+    word.eq_ignore_ascii_case(b"KEEPALIVE").then_some(LineEnd { crlf })
 }
 
 /// None for a line that is empty.

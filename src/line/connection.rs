@@ -324,9 +324,9 @@ impl Connection {
 /// Answers what is answered while a command waits. A client that does not read waits for its turn with it.
 fn answer_ahead(ahead: &mut Ahead, io: &mut Burst) {
     while io.output.len() < MAX_UNSENT
-        && let Some(ending) = ahead.question(&mut io.input)
+        && let Some(line_end) = ahead.question(&mut io.input)
     {
         let left = io.left();
-        ending.write(left, &mut io.output);
+        line_end.write(left, &mut io.output);
     }
 }

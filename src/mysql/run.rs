@@ -351,12 +351,13 @@ async fn wait(io: &mut Burst, waiting: Waiting<'_>, deadline: Option<Instant>, s
         None => Ok(wait.await),
         Some(deadline) => timeout_at(deadline, wait).await,
     };
-    io.answers_late();
     handle.note(|profile| profile.statement = None);
-    match waited {
-        Ok(answer) => answer.map_err(|cut| Stop::Over(cut.into())),
-        Err(_) => Err(SqlError::ExecutionTime.into()),
+    if let Ok(answer) = waited {
+        return answer.map_err(|cut| Stop::Over(cut.into()));
     }
+    // A wait that ends by itself has seen to that.
+    io.answers_late();
+    Err(SqlError::ExecutionTime.into())
 }
 
 /// The character set of SET NAMES, which must be that of the collation too.

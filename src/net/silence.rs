@@ -5,7 +5,7 @@
 //! that follows its command at once. Two writes need more:
 //!
 //! - A late one, such as the grant at the end of a wait, comes when the client may have been silent for a while:
-//!   the time would start anew with it.
+//!   the time would start again with it.
 //! - A stalled one, to a client that does not read, ends by that time although the client lives.
 //!
 //! So while there is such a write we ask the kernel ourselves when the client was last heard of. The kernel probes
