@@ -93,7 +93,8 @@ pub(crate) async fn upgrade(io: &mut Burst, handle: &Handle, tls: &Tls, time: Du
     let shaken = tokio::select! {
         biased;
         ending = handle.ended() => return Err(Cut::Ended(ending)),
-        shaken = timeout(time, io.upgrade(tls)) => shaken,
+        // Boxed: it has room for a whole handshake, which every connection would keep that has said nothing yet.
+        shaken = Box::pin(timeout(time, io.upgrade(tls))) => shaken,
     };
     shaken.unwrap_or(Err(std::io::ErrorKind::TimedOut.into())).map_err(|error| {
         tracing::debug!(%error, "no TLS comes about");

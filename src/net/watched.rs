@@ -81,9 +81,8 @@ impl AsyncRead for Watched {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.0.stream.poll_read_ready(cx))?;
-            match self.0.stream.try_read(buf.initialize_unfilled()) {
-                Ok(read) => {
-                    buf.advance(read);
+            match self.0.stream.try_read_buf(buf) {
+                Ok(_) => {
                     self.0.reads.fetch_add(1, Ordering::Relaxed);
                     return Poll::Ready(Ok(()));
                 }
