@@ -1,19 +1,21 @@
 //! Conditions on lists: work that others can end, and that nobody has to wait for.
 
+use std::net::SocketAddr;
+
 use getlockd::session::MAX_LIST_ROWS;
 
 use crate::{
     Neighbour,
+    attacked::Attacked,
     common::{
         Client, TestServer,
         mysql::{MySql, Reply},
     },
-    told,
 };
 
 /// Somebody who holds this many locks.
-async fn holder_of(server: &TestServer, count: usize) -> Client {
-    let mut holder = server.client().await;
+async fn holder_of(line: SocketAddr, count: usize) -> Client {
+    let mut holder = Client::connect(line).await;
     for at in 0..count {
         assert_eq!(holder.ask(&format!("GET_LOCK wh{at} 0")).await, "1");
     }
@@ -28,8 +30,8 @@ fn slow_list() -> String {
 }
 
 /// Somebody who holds a lock and asks for ten such lists.
-async fn slow(server: &TestServer) -> MySql {
-    let mut slow = MySql::connect(server.mysql).await;
+async fn slow(mysql: SocketAddr) -> MySql {
+    let mut slow = MySql::connect(mysql).await;
     assert!(matches!(slow.query("SET @v = REPEAT('a', 10000)").await, Reply::Ok { .. }));
     assert_eq!(slow.value("SELECT GET_LOCK('stuck', 0)").await.as_deref(), Some("1"));
     for _ in 0..10 {
@@ -50,10 +52,10 @@ async fn answers(mut client: MySql) -> (usize, Option<Reply>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_condition_ends_with_its_session_and_nobody_waits_for_it() {
-    let server = TestServer::start();
-    let mut neighbour = Neighbour::of(server.mysql).await;
-    let mut eye = holder_of(&server, 250).await;
-    let slow = slow(&server).await;
+    let mut server = Attacked::start(&[]).await;
+    let mut neighbour = Neighbour::of(server.at.mysql).await;
+    let mut eye = holder_of(server.at.line, 250).await;
+    let slow = slow(server.at.mysql).await;
     let id = slow.id;
     let reading = tokio::spawn(answers(slow));
     // The table is looked at in its turn, and the condition is none of that.
@@ -63,7 +65,7 @@ async fn a_condition_ends_with_its_session_and_nobody_waits_for_it() {
     assert_eq!(eye.ask("GET_LOCK stuck 0").await, "1", "it is free when KILL is answered");
     let (lists, last) = reading.await.unwrap();
     let last = last.expect("it is told");
-    assert_eq!(told("a list with a slow condition, killed", &last), 1317);
+    assert_eq!(server.told("a list with a slow condition, killed", &last), 1317);
     assert!(lists < 10, "all lists were made in spite of KILL");
     neighbour.is_well().await;
 }
@@ -71,8 +73,8 @@ async fn a_condition_ends_with_its_session_and_nobody_waits_for_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_condition_ends_with_the_connection_that_holds_something() {
     let server = TestServer::start();
-    let mut eye = holder_of(&server, 250).await;
-    let slow = slow(&server).await;
+    let mut eye = holder_of(server.addr, 250).await;
+    let slow = slow(server.mysql).await;
     slow.stream.set_zero_linger().unwrap();
     drop(slow);
     assert_eq!(eye.ask("GET_LOCK stuck 20").await, "1");
@@ -80,16 +82,16 @@ async fn a_condition_ends_with_the_connection_that_holds_something() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_condition_ends_with_the_time_of_its_select_and_with_its_work() {
-    let server = TestServer::start();
-    let _holder = holder_of(&server, 250).await;
-    let mut a = MySql::connect(server.mysql).await;
+    let mut server = Attacked::start(&[]).await;
+    let _holder = holder_of(server.at.line, 250).await;
+    let mut a = MySql::connect(server.at.mysql).await;
     assert!(matches!(a.query("SET @v = REPEAT('a', 10000)").await, Reply::Ok { .. }));
     let hurried = slow_list().replace("SELECT", "SELECT /*+ MAX_EXECUTION_TIME(1) */");
-    assert_eq!(told("a list with little time", &a.query(&hurried).await), 3024);
-    assert_eq!(told("a list without an end", &a.query(&slow_list()).await), 1235);
+    assert_eq!(server.told("a list with little time", &a.query(&hurried).await), 3024);
+    assert_eq!(server.told("a list without an end", &a.query(&slow_list()).await), 1235);
     let long = slow_list().replace(&"a".repeat(20), &"a".repeat(250));
     assert!(matches!(a.query("SET @v = REPEAT('a', 65536)").await, Reply::Ok { .. }));
-    assert_eq!(told("one condition without an end", &a.query(&long).await), 1235);
+    assert_eq!(server.told("one condition without an end", &a.query(&long).await), 1235);
     assert_eq!(
         a.value(&format!("SELECT COUNT(*) {LOCKS} WHERE OBJECT_NAME LIKE 'wh%'")).await.as_deref(),
         Some("250")
@@ -99,7 +101,7 @@ async fn a_condition_ends_with_the_time_of_its_select_and_with_its_work() {
 #[tokio::test]
 async fn lists_say_what_they_said_before() {
     let server = TestServer::start();
-    let _holder = holder_of(&server, 12).await;
+    let _holder = holder_of(server.addr, 12).await;
     let mut a = MySql::connect(server.mysql).await;
     let rows = async |a: &mut MySql, what: &str| match a.query(&what.replace("LOCKS", LOCKS)).await {
         Reply::Rows { rows, .. } => {

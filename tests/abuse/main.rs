@@ -1,18 +1,25 @@
-//! What greedy clients try, with small numbers: they are told no, what they tried is not kept, and neighbours do not
-//! notice. Bounds are asserted, not times. `-- --nocapture` prints what each was told.
+//! What greedy and hostile clients try: they are told no, what they tried is not kept, and neighbours are served.
+//! Bounds are asserted, not times.
+//!
+//! `cargo test --release --test abuse -- --nocapture | grep '^|'` prints a table: for each attack a neighbour's times
+//! beside those of an echo server, the server's memory before and after it, and what the attacker was told.
+#![cfg(target_os = "linux")]
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
+mod attacked;
 #[path = "../common/mod.rs"]
 mod common;
+mod floods;
+mod http;
 mod lists;
-#[cfg(target_os = "linux")]
 mod memory;
 mod names;
+mod pages;
 mod work;
 
 use std::net::SocketAddr;
 
-use common::mysql::{MySql, Reply};
+use common::mysql::MySql;
 
 /// Who holds a lock and behaves, while others try something.
 pub(crate) struct Neighbour {
@@ -43,15 +50,4 @@ impl Neighbour {
             assert_eq!(self.client.value(statement).await.as_deref(), Some("1"), "{statement}");
         }
     }
-}
-
-/// A line of the table: what was tried, and what the answer was.
-pub(crate) fn told(attack: &str, reply: &Reply) -> u16 {
-    let (code, text) = match reply {
-        Reply::Error { code, text, .. } => (*code, text.as_str()),
-        Reply::Ok { .. } => (0, "OK"),
-        Reply::Rows { .. } => (0, "rows"),
-    };
-    println!("| {attack} | {code} | {} |", text.chars().take(100).collect::<String>());
-    code
 }

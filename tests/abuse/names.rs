@@ -4,18 +4,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     Neighbour,
+    attacked::Attacked,
     common::{
-        PATIENCE, TestServer,
+        PATIENCE,
         mysql::{DEPRECATE_EOF, MySql, Reply},
     },
-    told,
 };
 
 #[tokio::test]
 async fn names_are_as_long_as_those_of_mysql() {
-    let server = TestServer::start();
-    let mut neighbour = Neighbour::of(server.mysql).await;
-    let mut a = MySql::connect_with(server.mysql, DEPRECATE_EOF, "shop").await;
+    let mut server = Attacked::start(&[]).await;
+    let mut neighbour = Neighbour::of(server.at.mysql).await;
+    let mut a = MySql::connect_with(server.at.mysql, DEPRECATE_EOF, "shop").await;
     assert_eq!(a.value("SELECT GET_LOCK('mine', 0)").await.as_deref(), Some("1"));
     let long = |character: &str| character.repeat(65);
     for (attack, statement, code) in [
@@ -32,32 +32,34 @@ async fn names_are_as_long_as_those_of_mysql() {
         ("a word as long as a packet", format!("SELECT {}", "x".repeat(1_000_000)), 1054),
     ] {
         let reply = a.query(&statement).await;
-        assert_eq!(told(attack, &reply), code, "{attack}");
+        assert_eq!(server.told(attack, &reply), code, "{attack}");
         let Reply::Error { text, .. } = reply else { panic!("an error") };
         assert!(text.len() <= 512, "{attack}: the error is {} bytes long", text.len());
     }
     let reply = a.command(&[b"\x02", long("d").as_bytes()].concat()).await;
-    assert_eq!(told("COM_INIT_DB", &reply), 1059);
+    assert_eq!(server.told("COM_INIT_DB", &reply), 1059);
     assert_eq!(a.value("SELECT DATABASE()").await.as_deref(), Some("shop"), "nothing of it is kept");
     assert_eq!(a.value("SELECT IS_USED_LOCK('mine') = CONNECTION_ID()").await.as_deref(), Some("1"));
     let longest = "v".repeat(64);
-    assert_eq!(told("a name of 64 characters", &a.query(&format!("SET @{longest} = 7")).await), 0);
+    assert_eq!(server.told("a name of 64 characters", &a.query(&format!("SET @{longest} = 7")).await), 0);
     assert_eq!(a.value(&format!("SELECT @{longest}")).await.as_deref(), Some("7"));
     neighbour.is_well().await;
 }
 
 #[tokio::test]
 async fn who_logs_in_has_a_name_and_no_novel() {
-    let server = TestServer::start();
-    let mut neighbour = Neighbour::of(server.mysql).await;
-    let Err(refused) = MySql::connect_as(server.mysql, &"u".repeat(33), "").await else { panic!("let in") };
-    assert_eq!(told("user of 33 characters", &refused), 1045);
-    assert!(MySql::connect_as(server.mysql, &"ü".repeat(32), "").await.is_ok());
+    let mut server = Attacked::start(&[]).await;
+    let mut neighbour = Neighbour::of(server.at.mysql).await;
+    let Err(refused) = MySql::connect_as(server.at.mysql, &"u".repeat(33), "").await else {
+        panic!("let in")
+    };
+    assert_eq!(server.told("user of 33 characters", &refused), 1045);
+    assert!(MySql::connect_as(server.at.mysql, &"ü".repeat(32), "").await.is_ok());
     // A login that is announced as larger than any is refused by its head: not a byte of it is waited for.
-    let mut half = MySql::greeted(server.mysql).await;
+    let mut half = MySql::greeted(server.at.mysql).await;
     half.stream.write_all(&[0xFF, 0xEF, 0, 1]).await.unwrap();
     let reply = half.reply().await;
-    assert_eq!(told("a login of 61 kB", &reply), 1153);
+    assert_eq!(server.told("a login of 61 kB", &reply), 1153);
     let mut rest = Vec::new();
     tokio::time::timeout(PATIENCE, half.stream.read_to_end(&mut rest)).await.unwrap().unwrap();
     assert!(rest.is_empty(), "it is closed");

@@ -2,11 +2,11 @@
 
 use crate::{
     Neighbour,
+    attacked::Attacked,
     common::{
         TestServer,
         mysql::{DEPRECATE_EOF, MULTI_STATEMENTS, MySql, Reply},
     },
-    told,
 };
 
 /// Looks at 64 kB for each of 250 characters.
@@ -16,9 +16,9 @@ fn slow_like() -> String {
 
 #[tokio::test]
 async fn a_statement_does_not_go_on_for_ever() {
-    let server = TestServer::start();
-    let mut neighbour = Neighbour::of(server.mysql).await;
-    let mut a = MySql::connect_with(server.mysql, DEPRECATE_EOF | MULTI_STATEMENTS, "").await;
+    let mut server = Attacked::start(&[]).await;
+    let mut neighbour = Neighbour::of(server.at.mysql).await;
+    let mut a = MySql::connect_with(server.at.mysql, DEPRECATE_EOF | MULTI_STATEMENTS, "").await;
     assert_eq!(a.value("SELECT GET_LOCK('mine', 0)").await.as_deref(), Some("1"));
     assert!(matches!(a.query("SET @v = REPEAT('a', 65536)").await, Reply::Ok { .. }));
     let all_of = |what: &str, count| vec![what; count].join(",");
@@ -33,7 +33,7 @@ async fn a_statement_does_not_go_on_for_ever() {
     ] {
         let statement = statement.replace("@v || 1", "CONCAT(@v, 1)");
         let reply = a.query(&statement).await;
-        assert_eq!(told(attack, &reply), code, "{attack}");
+        assert_eq!(server.told(attack, &reply), code, "{attack}");
         neighbour.is_well().await;
     }
     // A batch ends at the first of them.

@@ -1,0 +1,132 @@
+//! Floods that carry no request.
+
+use getlockd::grpc::proto::{AcquireRequest, ReleaseRequest};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+};
+
+use crate::{
+    attacked::Attacked,
+    common::{
+        TestServer, grpc,
+        h2::{self, Raw},
+        mysql::{MySql, Reply},
+    },
+};
+
+/// Sends it until the connection ends: whether it did.
+async fn is_cut_off(connection: &mut Raw, part: &[u8]) -> bool {
+    for _ in 0..2_000 {
+        if connection.send(part).await.is_err() {
+            return true;
+        }
+    }
+    false
+}
+
+#[tokio::test]
+async fn who_floods_with_frames_that_carry_no_request_is_cut_off_and_nobody_hears_of_it() {
+    let mut server = Attacked::start(&[]).await;
+    for (attack, kind, flags, stream, payload) in [
+        ("PING", h2::PING, 0, 0, &[0; 8][..]),
+        // A library may warn of each.
+        ("the answer to a PING that nobody sent", h2::PING, h2::END, 0, &[7; 8]),
+        ("SETTINGS", h2::SETTINGS, 0, 0, &[]),
+        ("WINDOW_UPDATE", h2::WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]),
+        ("PRIORITY", h2::PRIORITY, 0, 1, &[0; 5]),
+        ("frames of an unknown kind", 0x77, 0, 0, &[]),
+        ("the same, long ones", 0x77, 0, 0, &[0; 16_000]),
+    ] {
+        let frame = h2::frame(kind, flags, stream, payload);
+        // In the release build as often as it is let in.
+        for _ in 0..if cfg!(debug_assertions) { 1 } else { 20 } {
+            let mut flooder = Raw::connect(server.at.http, 65_535).await;
+            assert!(is_cut_off(&mut flooder, &frame.repeat(64_000 / frame.len())).await, "{attack}");
+        }
+        server.shows(&format!("HTTP/2: a flood of {attack}"), "the connection ends");
+    }
+    let log = server.ends();
+    assert!(log.len() < 2_000, "{log}");
+}
+
+#[tokio::test]
+async fn what_waits_on_a_connection_that_is_cut_off_leaves_its_queue() {
+    let server = TestServer::start();
+    let mut holder = server.client().await;
+    assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
+    let mut flooder = Raw::connect(server.http, 65_535).await;
+    let asked = h2::head(&[
+        (":method", "GET"),
+        (":path", "/getLock/x?wait=600"),
+        (":scheme", "http"),
+        (":authority", "localhost"),
+    ]);
+    flooder.send(&h2::frame(h2::HEADERS, h2::END | h2::END_HEAD, 1, &asked)).await.unwrap();
+    server.until_waiting(1).await;
+    assert!(is_cut_off(&mut flooder, &h2::frame(h2::PING, 0, 0, &[0; 8]).repeat(1_000)).await);
+    server.until_waiting(0).await;
+}
+
+#[tokio::test]
+async fn a_busy_client_is_not_taken_for_a_flood() {
+    let server = TestServer::start();
+    let locks = grpc::locks(server.http).await;
+    let pairs = (0..50).map(|n| {
+        let mut locks = locks.clone();
+        tokio::spawn(async move {
+            for _ in 0..40 {
+                let name = format!("busy-{n}");
+                let wish = AcquireRequest { name: name.clone(), ..AcquireRequest::default() };
+                let lease_token = locks.acquire(wish).await.unwrap().into_inner().lease_token;
+                let done = ReleaseRequest { name, lease_token };
+                locks.release(done).await.unwrap();
+            }
+        })
+    });
+    for pair in pairs.collect::<Vec<_>>() {
+        pair.await.unwrap();
+    }
+    assert_eq!(server.hub.stats().table.grants, 2_000);
+}
+
+#[tokio::test]
+async fn floods_of_the_shortest_lines_take_turns_with_others() {
+    let mut server = Attacked::start(&[]).await;
+    for (attack, line) in
+        [("empty lines", "\n"), ("PING", "PING\n"), ("a word that is no command", "NOTHING\n")]
+    {
+        let (reads, mut writes) = TcpStream::connect(server.at.line).await.unwrap().into_split();
+        let mut answers = BufReader::new(reads).lines();
+        let flood = async {
+            let lines = line.repeat(16 * 1024 / line.len());
+            for _ in 0..if cfg!(debug_assertions) { 100 } else { 2_000 } {
+                writes.write_all(lines.as_bytes()).await.unwrap();
+            }
+            writes.write_all(b"IS_FREE_LOCK free\n").await.unwrap();
+        };
+        let last = async {
+            let mut told = String::new();
+            while let Some(answer) = answers.next_line().await.unwrap().filter(|answer| answer != "1") {
+                told = answer;
+            }
+            told
+        };
+        let ((), told) = tokio::join!(flood, last);
+        server.shows(&format!("line: a flood of {attack}"), &told);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_com_ping_takes_turns_with_others() {
+    let mut server = Attacked::start(&[]).await;
+    let mut flooder = MySql::connect(server.at.mysql).await;
+    let pings = [1, 0, 0, 0, 14].repeat(3_000);
+    for _ in 0..if cfg!(debug_assertions) { 10 } else { 300 } {
+        flooder.stream.write_all(&pings).await.unwrap();
+        for _ in 0..3_000 {
+            assert!(matches!(flooder.reply().await, Reply::Ok { .. }));
+        }
+    }
+    server.shows("MySQL: a flood of COM_PING", "OK");
+}
