@@ -2,7 +2,12 @@
 
 mod few;
 
-use std::{fmt::Write, str::FromStr};
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    fmt::Write,
+    panic,
+    str::FromStr,
+};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -55,6 +60,22 @@ fn level(text: &str) -> Result<LevelFilter, String> {
     named.ok_or_else(|| WANTED.to_owned())
 }
 
+/// Has a panic told as any other line of the log, in its format. It ends the connection that it happens in, whose locks
+/// are freed; nobody else.
+pub fn tell_panics() {
+    panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string);
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        tracing::error!(
+            place,
+            backtrace,
+            what = info.payload_as_str(),
+            "the server has a fault: a task panicked; please report this line"
+        );
+    }));
+}
+
 /// With commas, as people read long numbers: `1,234,567`.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -72,9 +93,26 @@ fn grouped(number: u64) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::{
+        io::{self, Write},
+        sync::{Arc, Mutex},
+    };
+
     use tracing::Level;
 
     use super::*;
+
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 
     fn writes(filter: &str, target: &str, level: Level) -> bool {
         filter.parse::<Filter>().unwrap().targets().would_enable(target, &level)
@@ -99,6 +137,22 @@ mod tests {
         for wrong in ["", "loud", "3", "info,", "h2=", "=warn", "h2=3", "info h2=warn"] {
             assert!(wrong.parse::<Filter>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_panic_is_a_line_of_the_log() {
+        let written = Arc::<Mutex<Vec<u8>>>::default();
+        let lines = tracing_subscriber::fmt().json().flatten_event(true);
+        let to = written.clone();
+        let lines = lines.with_writer(move || Kept(to.clone())).finish();
+        let usual = panic::take_hook();
+        tracing::subscriber::with_default(lines, || {
+            tell_panics();
+            assert!(panic::catch_unwind(|| panic!("planned")).is_err());
+        });
+        panic::set_hook(usual);
+        let line = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        assert!(line.contains(r#""what":"planned""#) && line.contains("src/log.rs:"), "{line}");
     }
 
     #[test]

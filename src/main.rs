@@ -12,7 +12,7 @@ use std::{
 use getlockd::{
     config::{Cli, Config, LogFormat, NotServing, Task},
     invite::invite,
-    log::Few,
+    log::{Few, tell_panics},
     ping,
     server::{Reloader, Server, check},
     systemd,
@@ -173,6 +173,7 @@ fn log_to_stderr(config: &Config) -> Log {
         // The innermost span, which is all there is, and each field where a query finds it.
         LogFormat::Json => log.with(lines.json().flatten_event(true).with_span_list(false)).init(),
     }
+    tell_panics();
     Log { few, _flush: flush }
 }
 

@@ -300,7 +300,19 @@ fn serve_http(web: web::Web) -> impl Fn(Connection) -> Serving<Pin<Box<dyn Futur
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use tokio::{
+        io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+        net::TcpStream,
+    };
+
     use super::*;
+    use crate::{
+        command::{Command, Reply},
+        lock::Mode,
+        name::Name,
+        timeout::Timeout,
+    };
 
     /// Hundreds of connections are idle for each that does something: what a task keeps counts.
     #[tokio::test]
@@ -319,5 +331,47 @@ mod tests {
 
         // With 384 bytes a task has 512, the next size is 640.
         assert!(sizes[0] <= 400 && sizes[1] <= 530, "{sizes:?}");
+    }
+
+    /// Nothing of it is left: neither its lock nor its place. Who waits, and who comes, is served.
+    #[tokio::test]
+    async fn a_panic_costs_its_connection_alone() {
+        let hub = Hub::new(Limits::default());
+        let gate = Gate::new(2);
+        let [faulty, right] = [(); 2].map(|()| net::listen(([127, 0, 0, 1], 0).into()).unwrap());
+        let [faulty_at, right_at] = [&faulty, &right].map(|listener| listener.local_addr().unwrap());
+        let open = |hub: &Arc<Hub>, peer| hub.open(Origin { wire: line::WIRE, peer });
+
+        let its_hub = hub.clone();
+        let panics = move |Connection { stream, peer }: Connection| {
+            let mut session = open(&its_hub, peer);
+            async move {
+                let name = Name::new("kept").unwrap();
+                let take = Command::GetLock { name, mode: Mode::Exclusive, timeout: Timeout::Forever };
+                assert!(matches!(session.start(take).at_once(), Ok(Reply::Int(1))));
+                stream.readable().await.unwrap();
+                panic!("planned: a connection panics while it holds a lock");
+            }
+        };
+        let serves = move |Connection { stream, peer }| {
+            let io = Burst::new(stream, Keepalive(Duration::from_secs(30))).unwrap();
+            line::serve(io, open(&hub, peer))
+        };
+        let keepalive = Keepalive(Duration::from_secs(30));
+        let door = || Door::new(line::WIRE, gate.places.clone());
+        tokio::spawn(net::accept(faulty, gate.clone(), door(), Bytes::new(), keepalive, panics));
+        tokio::spawn(net::accept(right, gate.clone(), door(), Bytes::new(), keepalive, serves));
+
+        let mut fated = TcpStream::connect(faulty_at).await.unwrap();
+        let mut waiter = BufReader::new(TcpStream::connect(right_at).await.unwrap()).lines();
+        waiter.get_mut().write_all(b"CONNECTION_ID\n").await.unwrap();
+        assert!(waiter.next_line().await.unwrap().is_some(), "both places are taken");
+        waiter.get_mut().write_all(b"GET_LOCK kept 20\n").await.unwrap();
+        fated.write_all(b"now").await.unwrap();
+        assert_eq!(waiter.next_line().await.unwrap().as_deref(), Some("1"));
+
+        let mut next = BufReader::new(TcpStream::connect(right_at).await.unwrap()).lines();
+        next.get_mut().write_all(b"IS_FREE_LOCK kept\n").await.unwrap();
+        assert_eq!(next.next_line().await.unwrap().as_deref(), Some("0"), "there is a place again");
     }
 }

@@ -38,9 +38,14 @@ pub(crate) struct Attacked {
 
 impl Attacked {
     pub(crate) async fn start(flags: &[&str]) -> Self {
+        Self::with_address_space(3_000_000, flags).await
+    }
+
+    /// With so many kB of it.
+    pub(crate) async fn with_address_space(size: u32, flags: &[&str]) -> Self {
         let alone = ALONE.lock().await;
         let mut command = Command::new("sh");
-        command.args(["-c", "ulimit -v 3000000 && exec \"$0\" \"$@\"", PROGRAM]);
+        command.args(["-c", &format!("ulimit -v {size} && exec \"$0\" \"$@\""), PROGRAM]);
         let free = "127.0.0.1:0";
         let mut program =
             Program::spawn(command.args(["--line", free, "--mysql", free, "--http", free]).args(flags));
@@ -71,10 +76,15 @@ impl Attacked {
         self.memory = after;
     }
 
+    /// The neighbour leaves before what is to come.
+    pub(crate) fn lets_the_neighbour_go(&mut self) {
+        self.neighbour.leave();
+    }
+
     /// Has it stop, once the neighbour has: the rest of its log.
-    pub(crate) fn ends(self) -> String {
-        let Self { program, neighbour, .. } = self;
-        drop(neighbour);
+    pub(crate) fn ends(mut self) -> String {
+        self.lets_the_neighbour_go();
+        let Self { program, .. } = self;
         program.signal("-TERM");
         let (status, log) = program.wait();
         assert!(status.success(), "{log}");
@@ -160,11 +170,17 @@ impl Beside {
     }
 }
 
+impl Beside {
+    fn leave(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        let was_served = self.running.take().is_none_or(|running| running.join().is_ok());
+        assert!(thread::panicking() || was_served, "the neighbour was served to the end");
+    }
+}
+
 impl Drop for Beside {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        let ended = self.running.take().map(JoinHandle::join);
-        assert!(thread::panicking() || matches!(ended, Some(Ok(()))), "the neighbour was served to the end");
+        self.leave();
     }
 }
 
