@@ -1,13 +1,16 @@
 //! Floods that carry no request.
 
+use std::io;
+
 use getlockd::grpc::proto::{AcquireRequest, ReleaseRequest};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
 };
 
 use crate::{
     attacked::Attacked,
+    authority::{Authority, connect},
     common::{
         TestServer, grpc,
         h2::{self, Raw},
@@ -129,4 +132,32 @@ async fn a_flood_of_com_ping_takes_turns_with_others() {
         }
     }
     server.shows("MySQL: a flood of COM_PING", "OK");
+}
+
+/// Records that carry no data, which a TLS library handles by itself: with data between them it takes any number.
+#[tokio::test]
+async fn a_flood_of_key_updates_takes_turns_with_others() {
+    let authority = Authority::new();
+    let files = authority.sign("server");
+    let mut server = Attacked::start(&files.flags(&["--tls", "optional"])).await;
+    let rounds = if cfg!(debug_assertions) { 200 } else { 20_000 };
+    for (attack, updates, data) in
+        [("TLS: key updates alone", 1_000, &b""[..]), ("TLS: key updates between empty lines", 30, b"\n")]
+    {
+        let mut flooder = connect(&authority.client(None), server.at.line).await.unwrap();
+        let flood = async {
+            for _ in 0..rounds {
+                for _ in 0..updates {
+                    flooder.get_mut().1.refresh_traffic_keys().map_err(io::Error::other)?;
+                }
+                flooder.write_all(data).await?;
+                flooder.flush().await?;
+            }
+            flooder.write_all(b"PING\n").await?;
+            flooder.read_exact(&mut [0; 5]).await
+        };
+        let told = flood.await.map_or_else(|error| error.to_string(), |_| "PONG".to_owned());
+        server.shows(attack, &told);
+        assert_eq!(told == "PONG", !data.is_empty(), "{told}");
+    }
 }

@@ -7,6 +7,9 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 mod attacked;
+#[allow(dead_code, unreachable_pub, reason = "shared with other tests")]
+#[path = "../tls/authority.rs"]
+mod authority;
 #[path = "../common/mod.rs"]
 mod common;
 mod floods;
