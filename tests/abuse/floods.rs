@@ -53,6 +53,38 @@ async fn who_floods_with_frames_that_carry_no_request_is_cut_off_and_nobody_hear
     assert!(log.len() < 2_000, "{log}");
 }
 
+/// Each is a request, and is begun; none is for long.
+#[tokio::test]
+async fn requests_that_are_taken_back_at_once_take_turns_with_others() {
+    let mut server = Attacked::start(&[]).await;
+    let head = h2::head(&[
+        (":method", "GET"),
+        (":path", "/getLock/x?wait=600"),
+        (":scheme", "http"),
+        (":authority", "localhost"),
+    ]);
+    let mut flooder = Raw::connect(server.at.http, 65_535).await;
+    let mut sent = 0;
+    for first in (1..if cfg!(debug_assertions) { 10_000 } else { 400_000 }).step_by(200) {
+        let pairs = (first..first + 200).step_by(2).map(|stream| {
+            let taken_back = h2::frame(h2::RST_STREAM, 0, stream, &[0, 0, 0, 8]);
+            [h2::frame(h2::HEADERS, h2::END | h2::END_HEAD, stream, &head), taken_back].concat()
+        });
+        if flooder.send(&pairs.collect::<Vec<_>>().concat()).await.is_err() {
+            break;
+        }
+        sent += 100;
+    }
+    server.shows(
+        "HTTP/2: requests that are taken back at once",
+        &format!("{sent} are taken, then the connection ends"),
+    );
+    drop(flooder);
+    while server.stats("locks").await + server.stats("waiters").await > 2 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn what_waits_on_a_connection_that_is_cut_off_leaves_its_queue() {
     let server = TestServer::start();
