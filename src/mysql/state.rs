@@ -1,6 +1,6 @@
 //! What a connection remembers between its commands.
 
-use std::{cell::RefCell, collections::HashMap};
+use std::{cell::RefCell, collections::BTreeMap};
 
 use super::{
     error::{SqlError, Warning},
@@ -50,7 +50,8 @@ pub(super) struct State {
     pub row_count: i64,
     pub found_rows: u64,
     pub in_transaction: bool,
-    prepared: HashMap<u32, Prepared>,
+    /// In a tree: a number is found there without being hashed, for each execution several times.
+    prepared: BTreeMap<u32, Prepared>,
     last_prepared: u32,
 }
 

@@ -4,21 +4,23 @@ use std::time::Duration;
 
 use axum::{
     extract::Request,
-    http::{HeaderMap, HeaderValue},
+    http::{HeaderMap, HeaderName, HeaderValue},
     middleware::Next,
     response::Response,
 };
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-const TIMEOUT: &str = "grpc-timeout";
+// As names that are parsed already: each call looks for them.
+static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+static STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// For how long the client waits, if it says so.
 ///
 /// # Errors
 /// When it is no time.
 pub(crate) fn deadline(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
-    let Some(text) = headers.get(TIMEOUT) else { return Ok(None) };
+    let Some(text) = headers.get(&TIMEOUT) else { return Ok(None) };
     let time = text.to_str().ok().and_then(time);
     let wrong =
         || Status::invalid_argument("grpc-timeout: say up to 8 digits and a unit of H, M, S, m, u or n");
@@ -69,10 +71,9 @@ pub(crate) fn is_unreadable(code: Code) -> bool {
 
 /// One that cannot be read is the client's mistake.
 fn reworded(mut answer: Response) -> Response {
-    const STATUS: &str = "grpc-status";
-    let code = answer.headers().get(STATUS).map(|code| Code::from_bytes(code.as_bytes()));
+    let code = answer.headers().get(&STATUS).map(|code| Code::from_bytes(code.as_bytes()));
     if code.is_some_and(is_unreadable) {
-        answer.headers_mut().insert(STATUS, HeaderValue::from_static("3"));
+        answer.headers_mut().insert(&STATUS, HeaderValue::from_static("3"));
     }
     answer
 }

@@ -6,7 +6,7 @@
 use axum::{
     extract::Request,
     http::{
-        HeaderMap, HeaderName, StatusCode, Version,
+        HeaderMap, HeaderValue, StatusCode, Version,
         header::{HOST, ORIGIN, REFERER},
         uri::Authority,
     },
@@ -75,36 +75,30 @@ impl Stray {
 impl Hosts {
     /// Whether a request is for this server, and of nobody else's page.
     pub(super) fn check(&self, request: &Request) -> Result<(), Stray> {
-        let headers = request.headers();
-        let written = written(request)?;
+        let said = Said::of(request.headers());
+        let written = said.written(request.version())?;
         let named = request.uri().authority().map(Authority::as_str);
-        let asked = || written.into_iter().chain(named);
-        if asked().any(|text| host(text).is_none()) {
-            return Err(Stray::BadHost);
-        }
-        if self.is_of_another_site(headers, written.or(named)) {
+        let names = [host(written)?, host(named)?];
+        if self.is_of_another_site(&said, written.or(named)) {
             return Err(Stray::OtherSite);
         }
         let is_bound = match self.bound {
             Bound::Nobody => false,
-            Bound::Browsers => is_of_a_browser(headers),
+            Bound::Browsers => said.is_of_a_browser(),
             Bound::Everybody => true,
         };
         let is_foreign = |name: &&str| !is_address(name) && !self.is_own(name);
-        let foreign = asked().filter_map(host).find(is_foreign).filter(|_| is_bound);
+        let foreign = names.into_iter().flatten().find(is_foreign).filter(|_| is_bound);
         foreign.map_or(Ok(()), |name| Err(Stray::OtherName(name.to_owned())))
     }
 
     /// Browsers say for whom they ask. A page must not take locks of whoever looks at it.
-    fn is_of_another_site(&self, headers: &HeaderMap, host: Option<&str>) -> bool {
-        match headers.get(SITE) {
+    fn is_of_another_site(&self, said: &Said<'_>, host: Option<&str>) -> bool {
+        match said.site {
             Some(site) => site == "cross-site" || site == "same-site",
             // They do not by plain HTTP to another machine. There they say at least who posts, and
             // where the page is, unless it asks them not to.
-            None => [ORIGIN, REFERER].iter().any(|header| {
-                let mut pages = headers.get_all(header).iter();
-                pages.any(|page| !page.to_str().is_ok_and(|page| self.is_own_page(page, host)))
-            }),
+            None => said.pages().any(|page| !page.to_str().is_ok_and(|page| self.is_own_page(page, host))),
         }
     }
 
@@ -113,7 +107,7 @@ impl Hosts {
         let Some((_, rest)) = page.split_once("://") else { return false };
         let origin = rest.split('/').next().unwrap_or(rest);
         let is_asked = asked.is_some_and(|asked| origin.eq_ignore_ascii_case(asked));
-        is_asked || host(origin).is_some_and(|name| self.own.iter().any(|own| is_same(own, name)))
+        is_asked || split(origin).is_some_and(|name| self.own.iter().any(|own| is_same(own, name)))
     }
 
     fn is_own(&self, name: &str) -> bool {
@@ -121,19 +115,62 @@ impl Hosts {
     }
 }
 
-/// What stands in `Host`: once, but for those that need not say it.
-fn written(request: &Request) -> Result<Option<&str>, Stray> {
-    let mut all = request.headers().get_all(HOST).iter();
-    let (first, second) = (all.next(), all.next());
-    let is_needed = request.version() == Version::HTTP_11;
-    if second.is_some() || first.is_none() && is_needed {
-        return Err(Stray::NoHost);
+/// What headers say of whom a request is for, and of the page that sends it. Read in one pass: a look for each would
+/// hash its name, for every request of programs that say none of this.
+struct Said<'a> {
+    headers: &'a HeaderMap,
+    host: Option<&'a HeaderValue>,
+    hosts: usize,
+    site: Option<&'a HeaderValue>,
+    /// Whether there is an `Origin` or a `Referer`.
+    has_page: bool,
+    has_fetch: bool,
+}
+
+impl<'a> Said<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let mut said = Self { headers, host: None, hosts: 0, site: None, has_page: false, has_fetch: false };
+        for (name, value) in headers {
+            if *name == HOST {
+                said.host = Some(value);
+                said.hosts += 1;
+            } else if *name == ORIGIN || *name == REFERER {
+                said.has_page = true;
+            } else if name.as_str().starts_with("sec-fetch-") {
+                said.has_fetch = true;
+                said.site = said.site.or(Some(value).filter(|_| name == SITE));
+            }
+        }
+        said
     }
-    first.map(|text| text.to_str().map_err(|_| Stray::BadHost)).transpose()
+
+    /// What stands in `Host`: once, but for those that need not say it.
+    fn written(&self, version: Version) -> Result<Option<&'a str>, Stray> {
+        if self.hosts > 1 || self.hosts == 0 && version == Version::HTTP_11 {
+            return Err(Stray::NoHost);
+        }
+        self.host.map(|text| text.to_str().map_err(|_| Stray::BadHost)).transpose()
+    }
+
+    /// The pages that it may come from.
+    fn pages(&self) -> impl Iterator<Item = &'a HeaderValue> {
+        let headers = self.headers;
+        [ORIGIN, REFERER].into_iter().filter(|_| self.has_page).flat_map(|name| headers.get_all(name))
+    }
+
+    /// Programs say none of this unless they are told to.
+    fn is_of_a_browser(&self) -> bool {
+        self.has_page || self.has_fetch
+    }
+}
+
+/// The address or the name of a `Host`, if there is one.
+fn host(text: Option<&str>) -> Result<Option<&str>, Stray> {
+    text.map(|text| split(text).ok_or(Stray::BadHost)).transpose()
 }
 
 /// The address or the name of a `Host`, without its port. None if it is neither.
-fn host(text: &str) -> Option<&str> {
+fn split(text: &str) -> Option<&str> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port),
         _ => (text, ""),
@@ -154,13 +191,6 @@ fn is_address(host: &str) -> bool {
 /// A dot at the end says only that nothing follows.
 fn is_same(own: &str, name: &str) -> bool {
     own.eq_ignore_ascii_case(name.strip_suffix('.').unwrap_or(name))
-}
-
-/// Programs say none of this unless they are told to.
-fn is_of_a_browser(headers: &HeaderMap) -> bool {
-    let is_telling =
-        |header: &HeaderName| [ORIGIN, REFERER].contains(header) || header.as_str().starts_with("sec-fetch-");
-    headers.keys().any(is_telling)
 }
 
 #[cfg(test)]
