@@ -155,7 +155,7 @@ impl Session {
     /// Runs a command as far as it goes without waiting.
     pub fn start(&mut self, command: Command) -> Progress<'_> {
         if let Err(error) = self.permit(&command) {
-            self.refuse(Refused::Auth);
+            self.refuse(Refused::Denied);
             return Progress::Done(Err(error));
         }
         let (table, viewer) = (self.owner.table(), Viewer(self.user.as_deref()));

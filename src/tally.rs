@@ -93,8 +93,12 @@ kinds! {
         Stopping = "stopping",
         /// A connection spoke no protocol, or against its rules, and was closed.
         Protocol = "protocol",
-        /// A login failed, or the user may not do that.
-        Auth = "auth",
+        /// A login by a wrong password or token.
+        Login = "login",
+        /// A login while there were too many wrong ones, right or not.
+        Throttled = "throttled",
+        /// The user may not do that, or nobody had logged in.
+        Denied = "denied",
     }
 }
 

@@ -5,11 +5,13 @@
 mod credentials;
 mod entry;
 mod file;
-mod slow;
+mod method;
+mod throttle;
 mod verifier;
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{
@@ -18,12 +20,19 @@ use std::{
     },
 };
 
+use tokio::time::sleep_until;
+
 pub use credentials::Credentials;
 pub use entry::{EntryError, Wanted, entry};
 pub use file::{FileError, MAX_USERS};
+pub use throttle::{WRONG_BY_ADDRESS, WRONG_BY_NAME, WRONG_BY_NAME_AND_ADDRESS};
 pub use verifier::Proof;
 
-use self::{slow::Slow, verifier::Verifiers};
+use self::{
+    method::{Lot, NativeShare},
+    throttle::{Refusal, Throttle},
+    verifier::Verifiers,
+};
 use crate::name::Name;
 
 /// Somebody who may come in, and what he may do.
@@ -121,11 +130,6 @@ impl User {
         }
     }
 
-    /// Whether he can prove himself by `mysql_native_password`.
-    pub fn has_native(&self) -> bool {
-        self.verifiers.has_native()
-    }
-
     /// Of which reading of the file he is.
     pub fn generation(&self) -> u64 {
         self.generation
@@ -135,11 +139,13 @@ impl User {
 /// Why somebody is not let in. None of them says whether there is such a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// No such user, or not his password.
+    /// No such user, or not their password.
     #[error("wrong user or password")]
     Wrong,
-    /// Too many wrong ones are being answered, slowly, to the same address.
-    #[error("too many wrong passwords come from your address; try again in a few seconds")]
+    /// Too many wrong ones have come for this name or from this address. It was not said whether this one is right.
+    #[error(
+        "too many wrong passwords have come for this user or from your address; try again in a few seconds"
+    )]
     TooMany,
 }
 
@@ -149,12 +155,14 @@ pub struct Users {
     path: PathBuf,
     known: RwLock<Known>,
     generation: AtomicU64,
-    slow: Slow,
+    throttle: Throttle,
+    lot: Lot,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
     by_name: HashMap<Box<str>, Arc<User>>,
+    share: NativeShare,
 }
 
 impl Users {
@@ -163,9 +171,14 @@ impl Users {
     /// # Errors
     /// [`FileError`] says where the file is wrong.
     pub fn load(path: &Path) -> Result<Self, FileError> {
-        let known = Known::of(file::read(path, 0)?);
-        let (known, slow) = (RwLock::new(known), Slow::default());
-        Ok(Self { path: path.to_owned(), known, generation: AtomicU64::new(0), slow })
+        let users = file::read(path, 0)?;
+        Ok(Self {
+            path: path.to_owned(),
+            lot: Lot::of(&users),
+            known: RwLock::new(Known::of(users)),
+            generation: AtomicU64::new(0),
+            throttle: Throttle::default(),
+        })
     }
 
     /// Reads it again: how many users there are. What sessions may do changes with their next command;
@@ -197,7 +210,16 @@ impl Users {
         self.known().by_name.len()
     }
 
-    /// Lets in who proves to be a user. Who does not is told later and later.
+    /// Whether MySQL clients that say this name are asked for a proof by `mysql_native_password`, or else by
+    /// `caching_sha2_password`. It does not tell whether there is such a user.
+    pub fn asks_natively(&self, name: &str) -> bool {
+        let known = self.known();
+        let by_lot = self.lot.is_native(name, known.share);
+        known.by_name.get(name).and_then(|user| user.verifiers.asked_natively()).unwrap_or(by_lot)
+    }
+
+    /// Lets in who proves to be a user. Who does not is told later and later, and whether there is such a user does
+    /// not change how.
     ///
     /// Cancel-safe: dropped, the failure counts.
     ///
@@ -205,21 +227,20 @@ impl Users {
     /// [`Denied`]
     pub async fn log_in(&self, from: IpAddr, name: &str, proof: &Proof<'_>) -> Result<Arc<User>, Denied> {
         let user = self.find(name);
-        // Names that nobody has count together.
-        let key = (from, user.as_ref().map(|user| user.name.clone()));
-        let attempt = self.slow.attempt(key)?;
-        let is_right = user.as_ref().is_some_and(|user| user.verifiers.accept(proof));
-        if let Some(user) = user.as_ref().filter(|_| is_right) {
-            attempt.succeed();
-            return Ok(user.clone());
+        let verifiers = user.as_ref().map_or(&verifier::NOBODY, |user| &user.verifiers);
+        let is_right = verifiers.accept(proof);
+        let proven = user.clone().filter(|_| is_right);
+        match self.throttle.judge(from, Some(name), proven) {
+            Ok(user) => Ok(user),
+            Err(refusal) => {
+                // A name that nobody has may be a password in the wrong place.
+                let user = user.as_ref().map(|user| user.name());
+                Err(denied(refusal, || tracing::warn!(%from, user, "login refused")).await)
+            }
         }
-        // A name that nobody has may be a password in the wrong place.
-        tracing::warn!(%from, user = user.as_ref().map(|user| user.name()), "login refused");
-        attempt.fail().await;
-        Err(Denied::Wrong)
     }
 
-    /// The same for one who shows a token, which tells who he is. The right one is let in however many
+    /// The same for one who shows a token, which tells who they are. The right one is let in however many
     /// wrong ones come from the same address: it is too long to be guessed.
     ///
     /// Cancel-safe: dropped, the failure counts.
@@ -232,10 +253,8 @@ impl Users {
         if let Some(user) = user {
             return Ok(user);
         }
-        let attempt = self.slow.attempt((from, None))?;
-        tracing::warn!(%from, "token refused");
-        attempt.fail().await;
-        Err(Denied::Wrong)
+        let Err(refusal) = self.throttle.judge(from, None, None::<Infallible>);
+        Err(denied(refusal, || tracing::warn!(%from, "token refused")).await)
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {
@@ -246,6 +265,17 @@ impl Users {
 
 impl Known {
     fn of(users: Vec<User>) -> Self {
-        Self { by_name: users.into_iter().map(|user| (user.name.clone(), Arc::new(user))).collect() }
+        let share = NativeShare::of(&users);
+        Self { by_name: users.into_iter().map(|user| (user.name.clone(), Arc::new(user))).collect(), share }
     }
+}
+
+/// Why one is not let in, once it may be said.
+///
+/// Cancel-safe: it counts already.
+async fn denied(refusal: Refusal, log: impl FnOnce()) -> Denied {
+    let Refusal::Wrong(answered) = refusal else { return Denied::TooMany };
+    log();
+    sleep_until(answered).await;
+    Denied::Wrong
 }

@@ -14,7 +14,8 @@ use common::{
 use getlockd::{
     name::Name,
     session::Viewer,
-    tally::{BOUNDS, Past},
+    tally::{BOUNDS, Past, Refused},
+    user::{Wanted, entry},
 };
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, process::Command};
@@ -261,6 +262,31 @@ async fn alerts_and_dashboard_ask_for_what_there_is() {
     }
     let dashboard: serde_json::Value = serde_json::from_str(&ops("grafana-dashboard.json")).unwrap();
     assert_eq!(dashboard["uid"], "getlockd");
+}
+
+#[tokio::test]
+async fn refused_logins_are_counted_by_their_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("users.toml");
+    let wanted = Wanted { name: "scraper".to_owned(), ..Wanted::default() };
+    fs::write(&path, entry(&wanted, b"right", false).unwrap()).unwrap();
+    let server = TestServer::with(&["--users", path.to_str().unwrap()]);
+    let reasons = [Refused::Login, Refused::Throttled, Refused::Denied];
+    let counted = || reasons.map(|reason| server.hub.tally().refusals(reason));
+    let mut client = server.client().await;
+    assert!(client.ask("GET_LOCK a 0").await.starts_with("ERROR AUTH log in first"));
+    assert!(client.ask("AUTH scraper wrong").await.starts_with("ERROR AUTH wrong"));
+    assert_eq!(client.ask("AUTH scraper right").await, "1");
+    assert!(client.ask("GET_LOCK a 0").await.starts_with("ERROR DENIED"));
+    assert_eq!(counted(), [1, 0, 2]);
+    let mut guesses = Vec::new();
+    while counted()[1] == 0 {
+        let mut guess = server.client().await;
+        guess.send("AUTH somebody wrong").await;
+        guesses.push(guess);
+    }
+    assert!(guesses.len() > 15, "{}", guesses.len());
+    assert_eq!(client.ask("AUTH scraper right").await, "1");
 }
 
 /// Runs promtool. None if it is not installed.

@@ -305,4 +305,12 @@ fn every_limit_is_the_constant_that_it_names() {
     ] {
         assert!(PROTOCOL.contains(&format!("| {value} | {name} |")), "{name} = {value}");
     }
+    for (name, (at_once, a_second)) in [
+        ("`WRONG_BY_NAME_AND_ADDRESS`", getlockd::user::WRONG_BY_NAME_AND_ADDRESS),
+        ("`WRONG_BY_NAME`", getlockd::user::WRONG_BY_NAME),
+        ("`WRONG_BY_ADDRESS`", getlockd::user::WRONG_BY_ADDRESS),
+    ] {
+        let row = format!("| {at_once}, {a_second} | {name} |");
+        assert!(PROTOCOL.contains(&row), "{row}");
+    }
 }

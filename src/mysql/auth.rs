@@ -25,12 +25,12 @@ impl Connection {
         }
     }
 
-    /// Asks for a proof by the method that is known best, or if the user does not have it by the other.
+    /// Asks for a proof by the method that is known best, or by the other for users who do not have that, and for some
+    /// names that nobody has.
     ///
     /// Cancel-safe: dropped, it is not logged in.
     pub(super) async fn ask_proof(&mut self, user: &str) -> Result<(), Over> {
-        let known = self.session.users().and_then(|users| users.find(user));
-        if known.is_none_or(|user| user.has_native()) {
+        if self.session.users().is_none_or(|users| users.asks_natively(user)) {
             let (nonce, proof) = self.switch(NATIVE).await?;
             return self.check(user, &Proof::Native { nonce: &nonce, proof: &proof }).await;
         }

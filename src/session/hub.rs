@@ -204,13 +204,15 @@ impl Hub {
         Ok(target)
     }
 
-    /// A session that the viewer may end.
+    /// A session that the viewer may end. One that they may not know of is answered as if it did not exist.
     fn target(&self, id: SessionId, viewer: Viewer<'_>) -> Result<Arc<Handle>, Error> {
         let target = self.handle(id).ok_or(Error::NoSession(id))?;
-        if !viewer.may_kill(target.principal().as_deref()) {
-            return Err(Forbidden::Kill(id).into());
+        let user = target.principal();
+        if viewer.may_kill(user.as_deref()) {
+            return Ok(target);
         }
-        Ok(target)
+        let is_known = viewer.sees_session_of(user.as_deref());
+        Err(if is_known { Forbidden::Kill(id).into() } else { Error::NoSession(id) })
     }
 
     /// Ends the sessions that may not go on as they are, once the users have been read again: those

@@ -7,7 +7,7 @@ use crate::{
     command::{Command, Ending, Error},
     name::Name,
     tally::Refused,
-    user::{Proof, User, Users},
+    user::{Denied, Proof, User, Users},
 };
 
 impl Session {
@@ -44,7 +44,7 @@ impl Session {
             return Err(Error::OtherUser);
         }
         let user = users.log_in(self.address(), name, proof).await;
-        let user = user.inspect_err(|_| self.refuse(Refused::Auth)).map_err(Error::BadLogin)?;
+        let user = user.inspect_err(|&denied| self.refuse(denied.into())).map_err(Error::BadLogin)?;
         self.be(user);
         Ok(())
     }
@@ -85,6 +85,15 @@ impl Session {
             | Command::Why(name) => user.check_see(name),
             // Of lists it is shown what it may see, and of its own it knows.
             _ => Ok(()),
+        }
+    }
+}
+
+impl From<Denied> for Refused {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Wrong => Self::Login,
+            Denied::TooMany => Self::Throttled,
         }
     }
 }

@@ -18,6 +18,9 @@ pub(super) struct Verifiers {
     pub token: Option<Sha2>,
 }
 
+/// Of a name that nobody has. Nothing is right for it, and it takes as long to find out.
+pub(super) const NOBODY: Verifiers = Verifiers { password: None, native: None, token: None };
+
 impl std::fmt::Debug for Verifiers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Verifiers(..)")
@@ -51,33 +54,57 @@ impl std::fmt::Debug for Proof<'_> {
 }
 
 pub(super) fn sha2_of(password: &[u8]) -> Sha2 {
-    Sha256::digest(Sha256::digest(password)).into()
+    sha256(&[&sha256(&[password])])
 }
 
 pub(super) fn native_of(password: &[u8]) -> Native {
-    Sha1::digest(Sha1::digest(password)).into()
+    sha1(&[&sha1(&[password])])
 }
 
 /// A token is random and long: once is enough.
 pub(super) fn token_digest(token: &[u8]) -> Sha2 {
-    Sha256::digest(token).into()
+    sha256(&[token])
+}
+
+fn sha256(parts: &[&[u8]]) -> Sha2 {
+    digest::<Sha256>(parts).into()
+}
+
+fn sha1(parts: &[&[u8]]) -> Native {
+    digest::<Sha1>(parts).into()
+}
+
+fn digest<D: Digest>(parts: &[&[u8]]) -> sha2::digest::Output<D> {
+    #[cfg(test)]
+    tests::HASHED.with_borrow_mut(|hashed| hashed.push(parts.iter().map(|part| part.len()).sum()));
+    parts.iter().fold(D::new(), D::chain_update).finalize()
 }
 
 impl Verifiers {
-    pub(super) fn has_native(&self) -> bool {
-        self.native.is_some()
+    /// Whether MySQL clients are asked for a proof by `mysql_native_password`; none if there is no password to prove.
+    pub(super) fn asked_natively(&self) -> Option<bool> {
+        (self.password.is_some() || self.native.is_some()).then_some(self.native.is_some())
     }
 
+    /// Adds all that is kept to a digest.
+    pub(super) fn feed(&self, digest: &mut Sha256) {
+        for kept in [self.password.as_ref(), self.token.as_ref()].into_iter().flatten() {
+            digest.update(kept);
+        }
+        digest.update(self.native.unwrap_or_default());
+    }
+
+    /// Hashes the same bytes whatever is kept, that is, also for [`NOBODY`].
     pub(super) fn accept(&self, proof: &Proof<'_>) -> bool {
         match *proof {
-            Proof::Password(password) => self.password.is_some_and(|kept| same(&kept, &sha2_of(password))),
-            Proof::Sha2 { nonce, proof } => self.password.is_some_and(|kept| {
-                let mask = Sha256::new_with_prefix(kept).chain_update(nonce).finalize();
-                unmask(proof, &mask).is_some_and(|once| same(&kept, &Sha256::digest(once)))
+            Proof::Password(password) => is_kept(self.password, |_| Some(sha2_of(password))),
+            Proof::Sha2 { nonce, proof } => is_kept(self.password, |kept| {
+                let once: Sha2 = unmask(proof, sha256(&[kept, nonce]))?;
+                Some(sha256(&[&once]))
             }),
-            Proof::Native { nonce, proof } => self.native.is_some_and(|kept| {
-                let mask = Sha1::new_with_prefix(nonce).chain_update(kept).finalize();
-                unmask(proof, &mask).is_some_and(|once| same(&kept, &Sha1::digest(once)))
+            Proof::Native { nonce, proof } => is_kept(self.native, |kept| {
+                let once: Native = unmask(proof, sha1(&[nonce, kept]))?;
+                Some(sha1(&[&once]))
             }),
         }
     }
@@ -87,17 +114,33 @@ impl Verifiers {
     }
 }
 
+/// Whether what was shown comes to what is kept. Where nothing is kept it is found out as if something were.
+fn is_kept<const N: usize>(kept: Option<[u8; N]>, shown: impl Fn(&[u8; N]) -> Option<[u8; N]>) -> bool {
+    let compared = kept.unwrap_or([0; N]);
+    let is_same = shown(&compared).is_some_and(|shown| same(&compared, &shown));
+    is_same && kept.is_some()
+}
+
 fn same(kept: &[u8], shown: &[u8]) -> bool {
     kept.ct_eq(shown).into()
 }
 
-fn unmask(proof: &[u8], mask: &[u8]) -> Option<Vec<u8>> {
-    (proof.len() == mask.len()).then(|| proof.iter().zip(mask).map(|(proof, mask)| proof ^ mask).collect())
+/// None if the proof is not as long as the mask.
+fn unmask<const N: usize>(proof: &[u8], mask: [u8; N]) -> Option<[u8; N]> {
+    let proof: &[u8; N] = proof.try_into().ok()?;
+    Some(std::array::from_fn(|at| proof[at] ^ mask[at]))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
+
+    thread_local! {
+        /// How many bytes each hash was made of.
+        pub(super) static HASHED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    }
 
     fn masked(secret: &[u8], mask: &[u8]) -> Vec<u8> {
         secret.iter().zip(mask).map(|(secret, mask)| secret ^ mask).collect()
@@ -132,5 +175,26 @@ mod tests {
         // SELECT UPPER(SHA1(UNHEX(SHA1('password'))))
         let native: String = native_of(b"password").iter().map(|byte| format!("{byte:02X}")).collect();
         assert_eq!(native, "2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19");
+    }
+
+    #[test]
+    fn a_wrong_proof_costs_the_same_whoever_it_is_for() {
+        let user = Verifiers { password: Some(sha2_of(b"pw")), native: Some(native_of(b"pw")), token: None };
+        let without_native = Verifiers { password: user.password, ..NOBODY };
+        let with_token = Verifiers { token: Some(token_digest(b"token")), ..NOBODY };
+        let nonce = b"01234567890123456789";
+        for (proof, hashes) in [
+            (Proof::Password(b"wrong"), vec![5, 32]),
+            (Proof::Sha2 { nonce, proof: &[1; 32] }, vec![52, 32]),
+            (Proof::Native { nonce, proof: &[1; 20] }, vec![40, 20]),
+            (Proof::Sha2 { nonce, proof: b"" }, vec![52]),
+            (Proof::Native { nonce, proof: b"" }, vec![40]),
+        ] {
+            for whose in [&user, &without_native, &with_token, &NOBODY] {
+                HASHED.take();
+                assert!(!whose.accept(&proof));
+                assert_eq!(HASHED.take(), hashes);
+            }
+        }
     }
 }

@@ -19,7 +19,6 @@ use tonic::Status;
 use super::Peer;
 use crate::{
     session::Hub,
-    tally::Refused,
     user::{Credentials, Denied, Proof, User, Users},
 };
 
@@ -43,8 +42,8 @@ pub(crate) async fn admit(State(hub): State<Arc<Hub>>, mut request: Request, nex
     let user = match who(users, from, request.headers()).await {
         Ok(user) => user,
         Err(why) => {
-            if matches!(why, Why::Denied(_)) {
-                hub.tally().refused(Refused::Auth);
+            if let Why::Denied(denied) = why {
+                hub.tally().refused(denied.into());
             }
             return refused(why, is_grpc);
         }

@@ -121,6 +121,8 @@ impl Beside {
     /// Takes a lock and frees it, and keeps another one.
     fn a_server(line: SocketAddr) -> Self {
         let mut asked = Asked::of(line);
+        // Where there are no users, everybody is let in.
+        assert_eq!(asked.ask("AUTH neighbour 'secret of neighbour'"), "1");
         assert_eq!(asked.ask("GET_LOCK the_neighbours 0"), "1");
         let pair = ["GET_LOCK pair 0", "RELEASE_LOCK pair"];
         Self::start(asked, pair, ["1", "1"], |mut asked| {

@@ -15,6 +15,7 @@ mod common;
 mod floods;
 mod http;
 mod lists;
+mod logins;
 mod memory;
 mod names;
 mod pages;

@@ -97,6 +97,17 @@ impl MySql {
         if answer[0] == 0 { Ok(client) } else { Err(Self::error(&answer)) }
     }
 
+    /// Says a name, and is asked for a proof: by which method.
+    pub async fn asked(addr: SocketAddr, user: &str) -> (Self, String) {
+        let mut client = Self::greeted(addr).await;
+        let login = client.login_of(user, "mysql_native_password", b"", "");
+        client.send(1, &login).await;
+        let switch = client.packet().await.unwrap();
+        let method = switch.split(|byte| *byte == 0).next().unwrap();
+        let method = String::from_utf8_lossy(method.strip_prefix(b"\xFE").unwrap()).into_owned();
+        (client, method)
+    }
+
     /// Becomes another user; else the error.
     pub async fn change_user(&mut self, user: &str, password: &str) -> Result<(), Reply> {
         let void = b"\0\0\0\0\xFF\0mysql_native_password\0";

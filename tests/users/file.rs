@@ -72,6 +72,6 @@ async fn an_entry_comes_back_as_a_user() {
     let from = [127, 0, 0, 1].into();
     let user = users.log_in(from, "a \"b\"", &Proof::Password("pass wörd".as_bytes())).await.unwrap();
     assert!(user.may_lock(&getlockd::name::Name::new("ä'\\x").unwrap()));
-    assert!(!user.has_native());
+    assert!(!users.asks_natively("a \"b\""));
     assert!(users.log_in(from, "a \"b\"", &Proof::Password(b"")).await.is_err());
 }

@@ -1,6 +1,7 @@
 //! Users: who comes in, and what each may lock, see and end, on every wire.
 #![allow(unreachable_pub, clippy::unwrap_used)]
 
+mod alike;
 mod called;
 #[path = "../common/mod.rs"]
 mod common;
@@ -81,6 +82,13 @@ fn basic(name: &str, password: &str) -> String {
 
 async fn http(server: &TestServer, login: &str, method: &str, path: &str, body: &str) -> (u16, String) {
     Http::send_as(server.http, login, method, path, body).await.reply().await
+}
+
+/// More guesses than are looked at, of one that does not stay for the answers.
+async fn guess(server: &TestServer, login: &str) {
+    for _ in 0..40 {
+        drop(Http::send_as(server.http, login, "GET", "/api/locks", "").await);
+    }
 }
 
 /// As app1 by HTTP.

@@ -10,6 +10,9 @@ use crate::common::mysql::Reply;
 use crate::common::{Client, TestServer};
 use crate::{File, acquire, app1, basic, http, line, mysql, user, with_login};
 
+/// The number of none.
+const NO_SESSION: u32 = 4_000_000;
+
 /// One of app2's holds what one of app1's must not get at; its number.
 async fn stranger(server: &TestServer) -> (Client, u32) {
     let mut app2 = line(server, "app2").await;
@@ -33,9 +36,10 @@ async fn the_line_wire_shows_and_takes_nothing_outside() {
     assert_eq!(app1.list("LOCKS").await, Vec::<String>::new());
     assert_eq!(app1.list("LOCKS app2:").await, Vec::<String>::new());
     assert_eq!(app1.list("SESSIONS").await.len(), 1);
-    for kill in ["KILL", "KILL QUERY"] {
+    // Of a session that it may not know of it is told what it is told where there is none.
+    for (kill, id) in [("KILL", id), ("KILL QUERY", id), ("KILL", NO_SESSION), ("KILL QUERY", NO_SESSION)] {
         let told = app1.ask(&format!("{kill} {id}")).await;
-        assert_eq!(told, format!("ERROR DENIED your user may not end session {id}"));
+        assert_eq!(told, format!("ERROR NO_SESSION there is no session {id}; SESSIONS lists them"));
     }
     assert_eq!(stranger.ask("FENCING_TOKEN app2:a").await.len(), 16);
     // Within, all is as ever.
@@ -71,8 +75,8 @@ async fn the_mysql_wire_shows_and_takes_nothing_outside() {
     assert_eq!(app1.value(named).await.unwrap(), "0");
     let processes = "SELECT COUNT(*) FROM information_schema.processlist";
     assert_eq!(app1.value(processes).await.unwrap(), "1");
-    for kill in ["KILL", "KILL QUERY"] {
-        assert_eq!(app1.query(&format!("{kill} {id}")).await.code(), 1095);
+    for (kill, id) in [("KILL", id), ("KILL QUERY", id), ("KILL", NO_SESSION), ("KILL QUERY", NO_SESSION)] {
+        assert_eq!(app1.query(&format!("{kill} {id}")).await.code(), 1094);
     }
     assert_eq!(stranger.ask("FENCING_TOKEN app2:a").await.len(), 16);
     assert_eq!(mysql(&server, "ops").await.value(count).await.unwrap(), "1");
@@ -119,11 +123,15 @@ async fn http_shows_and_takes_nothing_outside() {
         ("GET", "/api/lock/waiters/app2:a", String::new()),
         ("GET", "/api/lock/why/app2:a", String::new()),
         ("GET", "/api/lock/history/app2:a", String::new()),
-        ("POST", &format!("/api/session/{id}/kill"), String::new()),
-        ("POST", &format!("/api/session/{id}/cancel-wait"), String::new()),
     ] {
         let (status, told) = app1(&server, method, path, &body).await;
         assert!(status == 403 && told.contains("\"Forbidden\""), "{path}: {status} {told}");
+    }
+    for what in ["kill", "cancel-wait"] {
+        let (status, told) = app1(&server, "POST", &format!("/api/session/{id}/{what}"), "").await;
+        let none = app1(&server, "POST", &format!("/api/session/{NO_SESSION}/{what}"), "").await;
+        assert_eq!((status, told.replace(&id.to_string(), &NO_SESSION.to_string())), none);
+        assert_eq!(status, 404);
     }
     assert_eq!(app1(&server, "GET", "/api/locks", "").await.1, "{\"locks\":[],\"total\":0}");
     assert_eq!(app1(&server, "GET", "/lockmanager/status", "").await.1, "");
@@ -163,10 +171,11 @@ async fn grpc_shows_and_takes_nothing_outside() {
     assert_eq!(why.unwrap_err().code(), Code::PermissionDenied);
     let history = locks.history(with_login(HistoryRequest { name: of_app2() }, &login)).await;
     assert_eq!(history.unwrap_err().code(), Code::PermissionDenied);
-    for cancel_wait in [false, true] {
+    for (session, cancel_wait) in [(session, false), (session, true), (NO_SESSION, false), (NO_SESSION, true)]
+    {
         let kill = KillRequest { session, cancel_wait };
         let killed = locks.kill(with_login(kill, &login)).await;
-        assert_eq!(killed.unwrap_err().code(), Code::PermissionDenied);
+        assert_eq!(killed.unwrap_err().code(), Code::NotFound);
     }
     let sessions = locks.sessions(with_login(SessionsRequest {}, &login)).await.unwrap().into_inner();
     assert_eq!(sessions.total, 1);
@@ -222,10 +231,16 @@ async fn who_may_end_sessions_ends_those_that_are_within_his_sight() {
     let mut guest = server.client().await;
     assert_eq!(guest.ask("PING").await, "PONG");
     assert_eq!(ops.ask("KILL 3").await, "1");
-    let mut app1 = line(&server, "app1").await;
-    let id = ops.id().await;
-    assert_eq!(
-        app1.ask(&format!("KILL {id}")).await,
-        format!("ERROR DENIED your user may not end session {id}")
-    );
+}
+
+#[tokio::test]
+async fn who_sees_a_session_and_may_not_end_it_is_told_so() {
+    let file = File::new();
+    file.write(&[user("app2", &["app2:"], &[], false), user("sees", &[], &["*"], false)]);
+    let server = file.server();
+    let (mut stranger, id) = stranger(&server).await;
+    let told = line(&server, "sees").await.ask(&format!("KILL {id}")).await;
+    assert_eq!(told, format!("ERROR DENIED your user may not end session {id}"));
+    assert_eq!(mysql(&server, "sees").await.query(&format!("KILL {id}")).await.code(), 1095);
+    assert_eq!(stranger.ask("FENCING_TOKEN app2:a").await.len(), 16);
 }

@@ -1,0 +1,68 @@
+//! By which of MySQL's methods one is asked for a proof, where that must not tell who is a user.
+//!
+//! A user without `password-sha1` can be asked by `caching_sha2_password` alone. So names that nobody has are asked by
+//! either method, as often as users are.
+
+use sha2::{Digest, Sha256};
+
+use super::{User, verifier::Sha2};
+
+/// A method for each name that nobody has, by lot, and the same each time.
+///
+/// The key is a digest of the file's verifiers as the server started: secret, and the same after a restart with the
+/// same file. With another key names would be asked otherwise, and who compares them sees those that are not.
+#[derive(Debug)]
+pub(super) struct Lot(Sha2);
+
+/// How many users of a file have a password, and how many of them `password-sha1`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct NativeShare {
+    native: u32,
+    all: u32,
+}
+
+impl NativeShare {
+    pub(super) fn of(users: &[User]) -> Self {
+        users.iter().filter_map(|user| user.verifiers.asked_natively()).fold(
+            Self::default(),
+            |share, native| Self { native: share.native + u32::from(native), all: share.all + 1 },
+        )
+    }
+}
+
+impl Lot {
+    pub(super) fn of(users: &[User]) -> Self {
+        let mut digest = Sha256::new_with_prefix("getlockd method");
+        for user in users {
+            user.verifiers.feed(&mut digest);
+        }
+        Self(digest.finalize().into())
+    }
+
+    /// Whether it is `mysql_native_password`; so it is where no user has a password.
+    pub(super) fn is_native(&self, name: &str, share: NativeShare) -> bool {
+        let [a, b, c, d, ..]: Sha2 = Sha256::new_with_prefix(self.0).chain_update(name).finalize().into();
+        u64::from(u32::from_be_bytes([a, b, c, d])) * u64::from(share.all) <= u64::from(share.native) << 32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn natives(lot: &Lot, native: u32, all: u32) -> Vec<bool> {
+        (0..1000).map(|number| lot.is_native(&format!("name{number}"), NativeShare { native, all })).collect()
+    }
+
+    #[test]
+    fn strangers_are_asked_as_often_by_each_method_as_users_are() {
+        let lot = Lot([7; 32]);
+        let count = |native, all| natives(&lot, native, all).into_iter().filter(|native| *native).count();
+        assert_eq!([count(0, 3), count(3, 3), count(0, 0)], [0, 1000, 1000]);
+        assert!((200..300).contains(&count(1, 4)), "{}", count(1, 4));
+        // One more user changes few names, and all in one direction.
+        let (before, after) = (natives(&lot, 50, 100), natives(&lot, 51, 101));
+        assert!(before.iter().zip(&after).all(|(before, after)| after >= before));
+        assert_ne!(natives(&Lot([8; 32]), 50, 100), before, "who does not have the key does not know");
+    }
+}
