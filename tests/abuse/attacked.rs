@@ -38,6 +38,11 @@ pub(crate) struct Attacked {
 
 impl Attacked {
     pub(crate) async fn start(flags: &[&str]) -> Self {
+        Self::start_with(flags, None).await
+    }
+
+    /// The same where there are users: by this line the neighbour logs in.
+    pub(crate) async fn start_with(flags: &[&str], login: Option<&str>) -> Self {
         let alone = ALONE.lock().await;
         let mut command = Command::new("sh");
         command.args(["-c", "ulimit -v 3000000 && exec \"$0\" \"$@\"", PROGRAM]);
@@ -45,7 +50,7 @@ impl Attacked {
         let mut program =
             Program::spawn(command.args(["--line", free, "--mysql", free, "--http", free]).args(flags));
         let (line, [mysql, http]) = (program.addr, [(); 2].map(|()| program.next_addr()));
-        let (neighbour, echo) = (Beside::a_server(line), Beside::an_echo());
+        let (neighbour, echo) = (Beside::a_server(line, login), Beside::an_echo());
         let memory = program.resident();
         Self { neighbour, echo, program, at: Addrs { line, mysql, http }, memory, _alone: alone }
     }
@@ -109,8 +114,11 @@ struct Beside {
 
 impl Beside {
     /// Takes a lock and frees it, and keeps another one.
-    fn a_server(line: SocketAddr) -> Self {
+    fn a_server(line: SocketAddr, login: Option<&str>) -> Self {
         let mut asked = Asked::of(line);
+        if let Some(login) = login {
+            assert_eq!(asked.ask(login), "1");
+        }
         assert_eq!(asked.ask("GET_LOCK the_neighbours 0"), "1");
         let pair = ["GET_LOCK pair 0", "RELEASE_LOCK pair"];
         Self::start(asked, pair, ["1", "1"], |mut asked| {

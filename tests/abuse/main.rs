@@ -15,6 +15,7 @@ mod lists;
 mod memory;
 mod names;
 mod pages;
+mod shares;
 mod work;
 
 use std::net::SocketAddr;
