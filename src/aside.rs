@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
     task::block_in_place,
 };
+
+use crate::share::{Principal, Queue, Served, What};
 
 /// So much of it at a time, as each needs a thread. What is beyond that is done where it is.
 static PLACES: Semaphore = Semaphore::const_new(2);
@@ -26,14 +28,15 @@ fn apart<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Those who want to look at everything, one at a time, first come, first served.
+/// Those who want to look at everything, one at a time, first come, first served over principals: one that asks
+/// without end waits behind itself.
 #[derive(Debug)]
-pub(crate) struct Turns(Arc<Semaphore>);
+pub(crate) struct Turns(Arc<Queue>);
 
 impl Default for Turns {
     fn default() -> Self {
         // One: those who serve should have no more beside them than one thread that makes lists.
-        Self(Arc::new(Semaphore::new(1)))
+        Self(Queue::new(What::Lists, 1, 1))
     }
 }
 
@@ -41,16 +44,16 @@ impl Turns {
     /// Resolves when it is one's turn.
     ///
     /// Cancel-safe: dropped, the place among those who wait is lost.
-    pub(crate) fn next(&self) -> impl Future<Output = Turn> + Send + use<> {
-        let turns = self.0.clone();
-        async move { Turn { _place: turns.acquire_owned().await.ok() } }
+    pub(crate) fn next(&self, principal: Principal) -> impl Future<Output = Turn> + Send + use<> {
+        let next = self.0.wait(principal);
+        async move { Turn { _served: next.await } }
     }
 }
 
 /// While it is kept, nobody else looks at everything.
 #[derive(Debug)]
 pub struct Turn {
-    _place: Option<OwnedSemaphorePermit>,
+    _served: Served,
 }
 
 impl Turn {

@@ -12,6 +12,7 @@ use crate::{
     lock::{Cycle, Excerpt, Mode, SessionId, Token},
     name::Name,
     session::Profile,
+    share::NoPlace,
     timeout::Timeout,
     user::Denied,
 };
@@ -233,6 +234,8 @@ pub enum Error {
     TooManyLocks(usize),
     /// As many wait for the lock as may.
     TooManyWaiters(usize),
+    /// All locks that may be held are, or the user or the address holds its share; or has its share of the connections.
+    NoPlace(NoPlace),
     /// No session has this number.
     NoSession(SessionId),
     /// The server is stopping, and grants nothing new.
@@ -261,6 +264,7 @@ impl fmt::Display for Error {
                     "{max} wait for this lock and no more may (--max-waiters-per-lock); try again later"
                 )
             }
+            Self::NoPlace(no_place) => no_place.fmt(f),
             Self::NoSession(id) => write!(f, "there is no session {id}; SESSIONS lists them"),
             Self::Stopping => {
                 f.write_str("the server is stopping and grants nothing new; release what you hold")
@@ -272,6 +276,12 @@ impl fmt::Display for Error {
             }
             Self::Forbidden(what) => what.fmt(f),
         }
+    }
+}
+
+impl From<NoPlace> for Error {
+    fn from(no_place: NoPlace) -> Self {
+        Self::NoPlace(no_place)
     }
 }
 

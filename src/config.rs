@@ -113,6 +113,10 @@ pub struct Config {
     #[arg(long, env = "GETLOCKD_MAX_LOCKS_PER_SESSION", default_value_t = 100_000, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_locks_per_session: usize,
 
+    /// The most locks that all sessions hold together; the first 8 of each session do not count
+    #[arg(long, env = "GETLOCKD_MAX_LOCKS", default_value_t = 1_000_000, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
+    pub max_locks: usize,
+
     /// The most that may wait for one lock
     #[arg(long, env = "GETLOCKD_MAX_WAITERS_PER_LOCK", default_value_t = 100_000, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_waiters_per_lock: usize,

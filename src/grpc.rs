@@ -21,6 +21,7 @@ use crate::{
     lease::{Client, LeaseError, Leases},
     lock::Mode,
     name::Name,
+    share::NoPlace,
     web::{MAX_BODY, add_service, peer_of, wall_clock},
 };
 
@@ -89,6 +90,12 @@ impl Services {
     }
 }
 
+impl From<NoPlace> for Status {
+    fn from(no_place: NoPlace) -> Self {
+        Self::resource_exhausted(no_place.to_string())
+    }
+}
+
 impl From<LeaseError> for Status {
     fn from(error: LeaseError) -> Self {
         let code = match &error {
@@ -101,8 +108,8 @@ impl From<LeaseError> for Status {
             LeaseError::Gone | LeaseError::Refused(Error::NoSession(_)) => Code::NotFound,
             LeaseError::NotYours => Code::FailedPrecondition,
             LeaseError::Ttl { .. } | LeaseError::TooLong => Code::InvalidArgument,
-            LeaseError::TooMany(_)
-            | LeaseError::Refused(Error::TooManyLocks(_) | Error::TooManyWaiters(_)) => {
+            LeaseError::NoPlace(_)
+            | LeaseError::Refused(Error::TooManyLocks(_) | Error::TooManyWaiters(_) | Error::NoPlace(_)) => {
                 Code::ResourceExhausted
             }
             LeaseError::Refused(_) | LeaseError::Ended(Ending::Shutdown) | LeaseError::NoRandom => {

@@ -6,7 +6,6 @@ mod json;
 mod lists;
 mod metrics;
 mod page;
-mod places;
 mod scene;
 mod short;
 

@@ -17,7 +17,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::Notify,
     time::{Instant, sleep_until},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -31,7 +31,8 @@ use crate::{
     lock::Token,
     name::Name,
     session::{Handle, Hub, Progress, Session, Viewer},
-    tally::{Cause, Refused},
+    share::{Place, Places, What},
+    tally::Cause,
 };
 
 /// How long a lease runs without a heartbeat if nothing else is asked for.
@@ -61,7 +62,7 @@ pub struct Bounds {
 pub struct Leases {
     hub: Arc<Hub>,
     bounds: Bounds,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     tasks: TaskTracker,
     live: Mutex<HashMap<Key, Arc<Lease>>>,
 }
@@ -86,7 +87,7 @@ struct Term {
 #[derive(Debug)]
 struct Running {
     session: Session,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// A lease that was granted.
@@ -129,7 +130,7 @@ impl Drop for Delivery {
 impl Leases {
     /// No leases. Each has a task among `tasks`.
     pub fn new(hub: Arc<Hub>, bounds: Bounds, tasks: TaskTracker) -> Arc<Self> {
-        let places = Arc::new(Semaphore::new(bounds.count.min(Semaphore::MAX_PERMITS)));
+        let places = Places::new(What::Leases, bounds.count);
         Arc::new(Self { hub, bounds, places, tasks, live: Mutex::default() })
     }
 
@@ -160,7 +161,7 @@ impl Leases {
         if wish.client.iter().chain(&wish.note).any(|text| is_too_long(text)) {
             return Err(LeaseError::TooLong);
         }
-        let place = self.place()?;
+        let place = self.place(&client)?;
         let Wish { name, mode, wait: timeout, client: called, note, .. } = wish;
         let mut session = client.open(&self.hub);
         session.handle().note(|profile| {
@@ -219,13 +220,14 @@ impl Leases {
     /// A place for one that holds locks without a connection of its own.
     ///
     /// # Errors
-    /// [`LeaseError::TooMany`]
-    pub fn place(&self) -> Result<OwnedSemaphorePermit, LeaseError> {
-        let place = self.places.clone().try_acquire_owned();
-        place.map_err(|_| {
-            self.hub.tally().refused(Refused::Leases);
-            LeaseError::TooMany(self.bounds.count)
-        })
+    /// [`LeaseError::NoPlace`]
+    pub fn place(&self, client: &Client) -> Result<Place, LeaseError> {
+        Ok(self.places.take(client.principal(), 1)?)
+    }
+
+    /// The places for leases.
+    pub fn places(&self) -> &Arc<Places> {
+        &self.places
     }
 
     /// The time to live nearest to this one that a lease may have.

@@ -57,6 +57,8 @@ pub mod planted;
 pub mod server;
 #[cfg(feature = "server")]
 pub mod session;
+#[cfg(feature = "server")]
+pub mod share;
 mod sync;
 #[cfg(feature = "server")]
 pub mod systemd;

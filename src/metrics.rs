@@ -17,13 +17,17 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use self::{process::Process, sheet::Sheet};
+use self::{
+    process::Process,
+    sheet::{Labels, Sheet},
+};
 use crate::{
     grpc,
     lease::Leases,
     lock::Counters,
     net::Door,
     session::Hub,
+    share::{Cause as NoPlaceCause, Places, What},
     tally::{Cause, Distribution, Outcome, Refused, Tally},
 };
 
@@ -36,8 +40,8 @@ pub struct Sources {
     pub leases: Arc<Leases>,
     /// Where connections come in.
     pub doors: Vec<Arc<Door>>,
-    /// The most connections at a time.
-    pub max_connections: usize,
+    /// The places for connections.
+    pub connections: Arc<Places>,
     /// When the server started.
     pub started: SystemTime,
 }
@@ -92,8 +96,20 @@ impl Sources {
         let stats = self.hub.stats();
         let Counters { locks, waiters, grants, shared_grants, deadlocks } = stats.table;
         sheet.gauge("getlockd_locks", "Locks that are held", locks)?;
+        let max_locks = self.hub.places_for_locks().limit();
+        sheet.gauge(
+            "getlockd_max_locks",
+            "The most that all sessions hold, but for the first few",
+            max_locks,
+        )?;
         sheet.gauge("getlockd_waiters", "Sessions in a queue", waiters)?;
         sheet.gauge("getlockd_leases", "Leases that run", self.leases.count())?;
+        let max_leases = self.leases.places().limit();
+        sheet.gauge(
+            "getlockd_max_leases",
+            "The most leases, with those that wait, and Hold streams",
+            max_leases,
+        )?;
         let grants = [("exclusive", grants.saturating_sub(shared_grants)), ("shared", shared_grants)];
         let help = "First takes and upgrades, not those of a lock that the session held already";
         sheet.counters("getlockd_grants", help, "mode", grants)?;
@@ -115,7 +131,7 @@ impl Sources {
         let accepted = doors.iter().map(|(wire, passages)| (*wire, passages.accepted));
         sheet.counters("getlockd_connections_accepted", help, "wire", accepted)?;
         let help = "The most TCP connections at a time, of all ports";
-        sheet.gauge("getlockd_max_connections", help, self.max_connections)?;
+        sheet.gauge("getlockd_max_connections", help, self.connections.limit())?;
         let mut sessions = self.hub.sessions_by_wire();
         for wire in self.doors.iter().map(|door| door.wire()).chain([grpc::WIRE]) {
             sessions.entry(wire).or_default();
@@ -125,11 +141,25 @@ impl Sources {
     }
 
     fn refused(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
-        let of_doors = self.doors.iter().map(|door| door.passages().refused).sum();
         let tally = self.hub.tally();
-        let refused = Refused::ALL.map(|why| (why.as_str(), tally.refusals(why)));
-        let refused = refused.into_iter().chain([("connections", of_doors)]);
-        sheet.counters("getlockd_refused", "What was refused, and why", "reason", refused)
+        let limits = Refused::ALL.map(|why| (vec![("reason", why.as_str())], tally.refusals(why)));
+        let help =
+            "What was refused, and why; of what is shared also whether all was taken or one had its share";
+        sheet.labelled_counters("getlockd_refused", help, limits.into_iter().chain(self.no_place()))
+    }
+
+    /// How often there was no place, by what it was for and by the cause.
+    fn no_place(&self) -> impl Iterator<Item = (Labels, u64)> {
+        let (hub, lists) = (&self.hub, self.hub.lists());
+        let places = [&self.connections, self.leases.places(), hub.places_for_locks(), hub.viewers()];
+        let places = places.into_iter().map(|places| (places.what(), places.refusals()));
+        places.chain([(lists.what(), lists.refusals())]).flat_map(|(what, refusals)| {
+            let labels =
+                move |cause: NoPlaceCause| vec![("reason", what.as_str()), ("cause", cause.as_str())];
+            let is_known = move |cause| cause != NoPlaceCause::Strangers || what == What::Connections;
+            let refusals = refusals.into_iter().filter(move |(cause, _)| is_known(*cause));
+            refusals.map(move |(cause, count)| (labels(cause), count))
+        })
     }
 }
 

@@ -13,7 +13,7 @@ mod watched;
 pub use crate::keepalive::Keepalive;
 pub use accept::{Connection, Gate, accept};
 pub use burst::{Burst, HungUp, MAX_READ_AHEAD, MAX_UNSENT, Terms};
-pub use door::{Door, Passages};
+pub use door::{Door, Passages, Seat};
 pub use listen::listen;
 pub use prefixed::Prefixed;
 pub use tls::{Secured, TLS_HELLO, Tls, TlsError, TlsFiles};

@@ -29,6 +29,7 @@ use crate::{
     net::{self, Burst, Connection, Door, Gate, Keepalive, Terms, TlsError},
     others,
     session::{Hub, Limits, Session},
+    share::Places,
     systemd::PassedError,
     user::FileError,
     web::{self, Hosts},
@@ -90,7 +91,6 @@ pub struct Server {
     http_gate: Gate,
     /// The tasks that accept connections, up to the stop.
     accepting: TaskTracker,
-    max_connections: usize,
     doors: Vec<Arc<Door>>,
     started: SystemTime,
     terms: Arc<Terms>,
@@ -116,6 +116,7 @@ impl Server {
         }
         let limits = Limits {
             locks_per_session: config.max_locks_per_session,
+            locks: config.max_locks,
             waiters_per_lock: config.max_waiters_per_lock,
             line: config.max_line,
             packet: config.max_packet,
@@ -125,7 +126,7 @@ impl Server {
             idle_holder: config.idle_time_holders.0,
         };
         let hub = Hub::with_users(limits, users);
-        let gate = Gate::new(max_connections);
+        let gate = Gate::new(Places::for_connections(max_connections, hub.users().is_some()));
         let bounds = Bounds { min: config.lease_min, max: config.lease_max, count: config.max_leases };
         let leases = Leases::new(hub.clone(), bounds, gate.tasks.clone());
         let grpc = grpc::Services::new(&leases, &others::GRPC_SERVICES)?;
@@ -135,7 +136,6 @@ impl Server {
             http_gate: Gate { tasks: TaskTracker::new(), stop: CancellationToken::new(), ..gate.clone() },
             gate,
             accepting: TaskTracker::new(),
-            max_connections,
             doors: Vec::new(),
             started: SystemTime::now(),
             terms: Arc::new(Terms { keepalive: Keepalive(config.keepalive), tls }),
@@ -194,15 +194,21 @@ impl Server {
         let keepalive = self.terms.keepalive;
         if let Some(listener) = self.listeners.line.take() {
             let door = self.door(line::WIRE);
-            let refusal = line::refusal(self.max_connections);
             let serve = self.serving(line::WIRE, line::serve);
-            self.accepting.spawn(net::accept(listener, self.gate.clone(), door, refusal, keepalive, serve));
+            self.accepting.spawn(net::accept(
+                listener,
+                self.gate.clone(),
+                door,
+                line::refusal,
+                keepalive,
+                serve,
+            ));
         }
         if let Some(listener) = self.listeners.mysql.take() {
             let door = self.door(mysql::WIRE);
             let serve = self.serving(mysql::WIRE, mysql::serve);
             let gate = self.gate.clone();
-            self.accepting.spawn(net::accept(listener, gate, door, mysql::refusal(), keepalive, serve));
+            self.accepting.spawn(net::accept(listener, gate, door, mysql::refusal, keepalive, serve));
         }
         if let Some(listener) = self.listeners.http.take() {
             let door = self.door(http::WIRE);
@@ -216,7 +222,7 @@ impl Server {
             };
             let serve = serve_http(web);
             let gate = self.http_gate.clone();
-            tokio::spawn(net::accept(listener, gate, door, web::refusal(), keepalive, serve));
+            tokio::spawn(net::accept(listener, gate, door, web::refusal, keepalive, serve));
         }
     }
 
@@ -229,8 +235,8 @@ impl Server {
 
     fn metrics(&self) -> Arc<Metrics> {
         let (hub, leases, doors) = (self.hub.clone(), self.leases.clone(), self.doors.clone());
-        let (max_connections, started) = (self.max_connections, self.started);
-        Arc::new(Metrics::new(Sources { hub, leases, doors, max_connections, started }))
+        let (connections, started) = (self.gate.places.clone(), self.started);
+        Arc::new(Metrics::new(Sources { hub, leases, doors, connections, started }))
     }
 
     /// Serves a connection with a session of its own.
@@ -240,8 +246,9 @@ impl Server {
         serve: fn(Burst, Session) -> F,
     ) -> impl Fn(Connection) -> Serving<F> + use<F> {
         let (hub, terms) = (self.hub.clone(), self.terms.clone());
-        move |Connection { stream, peer }| {
+        move |Connection { stream, peer, seat }| {
             let session = hub.open(Origin { wire, peer });
+            session.handle().set_seat(seat);
             match Burst::new(stream, terms.clone()) {
                 Ok(io) => Either::Left(serve(io, session)),
                 Err(_) => Either::Right(ready(())),
@@ -292,8 +299,8 @@ type Serving<F> = Either<F, Ready<()>>;
 
 /// Serves a connection without a session of its own: its requests have theirs.
 fn serve_http(web: web::Web) -> impl Fn(Connection) -> Serving<Pin<Box<dyn Future<Output = ()> + Send>>> {
-    move |Connection { stream, peer }| match web.terms.keepalive.probe(&stream) {
-        Ok(()) => Either::Left(Box::pin(web::serve(stream, peer, web.clone()))),
+    move |connection| match web.terms.keepalive.probe(&connection.stream) {
+        Ok(()) => Either::Left(Box::pin(web::serve(connection, web.clone()))),
         Err(_) => Either::Right(ready(())),
     }
 }
@@ -311,6 +318,7 @@ mod tests {
         command::{Command, Reply},
         lock::Mode,
         name::Name,
+        share::{Places, What},
         timeout::Timeout,
     };
 
@@ -337,13 +345,13 @@ mod tests {
     #[tokio::test]
     async fn a_panic_costs_its_connection_alone() {
         let hub = Hub::new(Limits::default());
-        let gate = Gate::new(2);
+        let gate = Gate::new(Places::new(What::Connections, 2));
         let [faulty, right] = [(); 2].map(|()| net::listen(([127, 0, 0, 1], 0).into()).unwrap());
         let [faulty_at, right_at] = [&faulty, &right].map(|listener| listener.local_addr().unwrap());
         let open = |hub: &Arc<Hub>, peer| hub.open(Origin { wire: line::WIRE, peer });
 
         let its_hub = hub.clone();
-        let panics = move |Connection { stream, peer }: Connection| {
+        let panics = move |Connection { stream, peer, .. }: Connection| {
             let mut session = open(&its_hub, peer);
             async move {
                 let name = Name::new("kept").unwrap();
@@ -353,14 +361,14 @@ mod tests {
                 panic!("planned: a connection panics while it holds a lock");
             }
         };
-        let serves = move |Connection { stream, peer }| {
+        let serves = move |Connection { stream, peer, .. }| {
             let io = Burst::new(stream, Keepalive(Duration::from_secs(30))).unwrap();
             line::serve(io, open(&hub, peer))
         };
         let keepalive = Keepalive(Duration::from_secs(30));
         let door = || Door::new(line::WIRE, gate.places.clone());
-        tokio::spawn(net::accept(faulty, gate.clone(), door(), Bytes::new(), keepalive, panics));
-        tokio::spawn(net::accept(right, gate.clone(), door(), Bytes::new(), keepalive, serves));
+        tokio::spawn(net::accept(faulty, gate.clone(), door(), |_| Bytes::new(), keepalive, panics));
+        tokio::spawn(net::accept(right, gate.clone(), door(), |_| Bytes::new(), keepalive, serves));
 
         let mut fated = TcpStream::connect(faulty_at).await.unwrap();
         let mut waiter = BufReader::new(TcpStream::connect(right_at).await.unwrap()).lines();

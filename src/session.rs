@@ -7,6 +7,7 @@ mod handle;
 mod hub;
 mod lists;
 mod rights;
+mod room;
 mod scene;
 mod signal;
 mod viewer;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use self::ends::Ends;
 pub use handle::{Handle, Profile};
 pub use hub::{Hub, Limits, MAX_LIST_ROWS};
+pub use room::OWN_LOCKS;
 pub use scene::{MAX_SCENE_LOCKS, Person, Scene};
 pub use viewer::Viewer;
 
@@ -115,7 +117,7 @@ impl Session {
 
     /// See [`Hub::turn`].
     pub fn turn(&self) -> impl Future<Output = Turn> + Send + use<> {
-        self.hub.turn()
+        self.hub.turn(self.principal())
     }
 
     /// What its connection may make the server remember. To be asked for once.
@@ -180,8 +182,12 @@ impl Session {
 
     fn get_lock(&mut self, name: Name, mode: Mode, timeout: Timeout) -> Progress<'_> {
         if let Err(error) = self.may_take(&name) {
-            let stops = error == Error::Stopping;
-            self.refuse(if stops { Refused::Stopping } else { Refused::LocksPerSession });
+            match error {
+                Error::Stopping => self.refuse(Refused::Stopping),
+                Error::TooManyLocks(_) => self.refuse(Refused::LocksPerSession),
+                // It is counted where the places are.
+                _ => {}
+            }
             return Progress::Done(Err(error));
         }
         let patience = if timeout.is_zero() { Patience::Try } else { Patience::Queue };
@@ -214,7 +220,9 @@ impl Session {
         let mut ends = Ends::new(handle, hub, cause);
         let is_long = owner.holds() >= MANY;
         let mut free = || owner.release_all(|name, hold| ends.add(&name, hold));
-        if is_long { aside(free) } else { free() }
+        let counts = if is_long { aside(free) } else { free() };
+        handle.room.empty();
+        counts
     }
 
     /// Ends for that reason; just dropped, for that of [`Session::cause`].
@@ -233,11 +241,14 @@ impl Session {
     }
 
     fn may_take(&self, name: &Name) -> Result<(), Error> {
-        let max = self.max_locks();
-        if self.holds() < max && !self.handle.is_stopping() || self.owner.has(name) {
+        if self.handle.room.has_some(self.holds()) && !self.handle.is_stopping() || self.owner.has(name) {
             return Ok(());
         }
-        Err(if self.handle.is_stopping() { Error::Stopping } else { Error::TooManyLocks(max) })
+        if self.handle.is_stopping() {
+            return Err(Error::Stopping);
+        }
+        let (max, principal) = (self.max_locks(), self.principal());
+        self.handle.room.grow(max, self.hub.places_for_locks(), principal)
     }
 
     fn kill(&mut self, id: SessionId) -> Progress<'_> {
@@ -251,6 +262,7 @@ impl Session {
         match self.owner.release(name) {
             Released::One => Reply::Int(1),
             Released::Last(hold) => {
+                self.handle.room.released(self.owner.holds());
                 Ends::new(&self.handle, &self.hub, Cause::Release).add(name, hold);
                 Reply::Int(1)
             }
@@ -266,6 +278,7 @@ impl Drop for Session {
         if self.holds() > 0 {
             self.release_all(self.cause());
         }
+        self.handle.room.empty();
         self.hub.leave(self.id());
     }
 }

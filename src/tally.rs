@@ -79,14 +79,12 @@ kinds! {
 }
 
 kinds! {
-    /// Why something was refused that the server could have done. Connections are counted at their door.
+    /// Why something was refused that the server could have done. What there was no place for is counted where the places are.
     Refused {
         /// The session held as many locks as it may.
         LocksPerSession = "locks_per_session",
         /// As many waited for the lock as may.
         WaitersPerLock = "waiters_per_lock",
-        /// There were as many leases as may be.
-        Leases = "leases",
         /// A connection, or all together, had as much remembered as may be.
         Memory = "memory",
         /// The server was stopping.

@@ -13,9 +13,9 @@ mod site;
 use std::{
     future::poll_fn,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -26,18 +26,16 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 
 use crate::{
     command::Origin,
     lease::Client,
-    net::{Keepalive, Terms, Watch},
+    net::{Connection, Keepalive, Seat, Terms, Watch},
     session::Viewer,
+    share::{Cause, NoPlace, Principal},
     user::User,
 };
 
@@ -51,7 +49,8 @@ pub use load::MAX_UNDER_WAY;
 use load::WithPeer;
 pub(crate) use load::{Load, is_counted_elsewhere};
 use opening::{Io, Opened};
-pub(crate) use reply::{around, handing_out, json, list, message, millis, wall_clock};
+pub use reply::LONG_LIST;
+pub(crate) use reply::{around, body_bytes, handing_out, json, list, message, millis, wall_clock};
 pub(crate) use site::{Bound, Hosts};
 
 /// Within which time the head of a request must have come, from the end of the one before: so long a
@@ -92,12 +91,24 @@ pub struct Peer {
     left: Duration,
     /// What its connection has under way.
     load: Arc<Load>,
+    /// The place of its connection.
+    seat: Weak<Seat>,
 }
 
 impl Peer {
-    pub(crate) fn new(addr: SocketAddr, left: Duration) -> Self {
-        let token = CancellationToken::new;
-        Self { addr, user: None, known: token(), gone: token(), cut: token(), left, load: Arc::default() }
+    pub(crate) fn new(addr: SocketAddr, left: Duration, seat: Weak<Seat>) -> Self {
+        let (token, load) = (CancellationToken::new, Arc::default());
+        Self { addr, user: None, known: token(), gone: token(), cut: token(), left, load, seat }
+    }
+
+    /// A request of it has shown that it is of this user. With the first its connection becomes that user's.
+    fn be(&mut self, user: Arc<User>) -> Result<(), NoPlace> {
+        if !self.known.is_cancelled() {
+            self.seat.upgrade().map_or(Ok(()), |seat| seat.pass_to(&user))?;
+            self.known.cancel();
+        }
+        self.user = Some(user);
+        Ok(())
     }
 
     /// For how much silence nothing is freed that one of its streams holds.
@@ -109,23 +120,15 @@ impl Peer {
         Client { origin: Origin { wire, peer: self.addr }, gone: self.gone.clone(), user: self.user.clone() }
     }
 
-    /// Who it is, for what each may have so many of: its user, or its address where there are no users.
-    pub(crate) fn who(&self) -> Who {
-        let user = self.user.as_ref().map(|user| user.name().into());
-        user.map_or(Who::Address(self.addr.ip().to_canonical()), Who::User)
+    /// Who shares with others what there is.
+    pub(crate) fn principal(&self) -> Principal {
+        Principal::of(self.user.as_deref(), self.addr.ip())
     }
 
     /// What it may see and do.
     pub(crate) fn viewer(&self) -> Viewer<'_> {
         Viewer(self.user.as_deref())
     }
-}
-
-/// One of those who share what there is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Who {
-    User(Box<str>),
-    Address(IpAddr),
 }
 
 /// What serves the connections of a port.
@@ -146,22 +149,25 @@ pub struct Web {
 /// Serves a connection until its client leaves, is cut off, or is asked to end.
 ///
 /// Cancel-safe: dropped, it closes the socket; what waits leaves its queue.
-pub async fn serve(stream: TcpStream, addr: SocketAddr, web: Web) {
+pub async fn serve(Connection { stream, peer: addr, seat }: Connection, web: Web) {
     let login_by = Instant::now() + web.login;
     let opened = tokio::select! {
         () = web.stop.cancelled() => return,
         opened = timeout_at(login_by, opening::open(stream, web.terms.tls.as_deref())) => opened,
     };
     match opened.unwrap_or(Err(io::ErrorKind::TimedOut.into())) {
-        Ok(Opened::Http { io, watch }) => talk(io, &watch, addr, web, login_by).await,
+        Ok(Opened::Http { io, watch }) => {
+            let peer = Peer::new(addr, web.terms.keepalive.left(), seat);
+            talk(io, &watch, peer, web, login_by).await;
+        }
         Ok(Opened::NoTls(stream)) => opening::refuse(stream, web.terms).await,
         Err(error) => tracing::debug!(peer = %addr, %error, "connection ends before a request"),
     }
 }
 
-async fn talk(io: Io, watch: &Watch, addr: SocketAddr, web: Web, login_by: Instant) {
+async fn talk(io: Io, watch: &Watch, peer: Peer, web: Web, login_by: Instant) {
     let Web { router, terms, stop, has_users, .. } = web;
-    let peer = Peer::new(addr, terms.keepalive.left());
+    let addr = peer.addr;
     let (known, gone, cut) = (peer.known.clone(), peer.gone.clone(), peer.cut.clone());
     let service = TowerToHyperService::new(WithPeer { router, peer });
     // By TLS one that says goodbye does so in what nobody but the connection can read.
@@ -222,11 +228,16 @@ fn builder(keepalive: Keepalive, half_close: bool) -> Builder<TokioExecutor> {
 }
 
 /// What a client is told for which there is no place.
-pub fn refusal() -> Bytes {
-    Bytes::from_static(
-        b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: 37\r\n\r\n\
-          no connection is free; try again soon",
+pub fn refusal(why: NoPlace) -> Bytes {
+    let told = match why.cause {
+        Cause::Full => "no connection is free; try again soon".to_owned(),
+        Cause::Share | Cause::Strangers => why.to_string(),
+    };
+    let length = told.len();
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n{told}"
     )
+    .into()
 }
 
 /// Adds a gRPC service under its name.

@@ -14,6 +14,7 @@ use getlockd::{
     lease::{Bounds, Client, LeaseError, Leases, Secret, Wish},
     name::Name,
     session::{Hub, Limits, Viewer},
+    share::{Cause, NoPlace, What},
     timeout::Timeout,
 };
 use serde_json::json;
@@ -147,7 +148,8 @@ async fn wishes_have_bounds() {
     assert_eq!(refused.unwrap_err(), LeaseError::TooLong);
     let waiters: Vec<_> = (0..3).map(|_| wait(&leases)).collect();
     until_waiting(&leases, 2).await;
-    assert_eq!(take(&leases, 50 * MS).await.unwrap_err(), LeaseError::TooMany(3));
+    let no_place = NoPlace { what: What::Leases, limit: 3, cause: Cause::Full };
+    assert_eq!(take(&leases, 50 * MS).await.unwrap_err(), LeaseError::NoPlace(no_place));
     for waiter in waiters {
         waiter.abort();
     }

@@ -9,8 +9,9 @@ use common::{
     http::{Request, get, post},
     mysql::MySql,
 };
-use getlockd::grpc::proto::{
-    HistoryRequest, KillRequest, SessionsRequest, StatsRequest, WaitersRequest, WhyRequest,
+use getlockd::{
+    grpc::proto::{HistoryRequest, KillRequest, SessionsRequest, StatsRequest, WaitersRequest, WhyRequest},
+    share::Principal,
 };
 use serde_json::json;
 use tonic::Code;
@@ -75,6 +76,11 @@ async fn http_ends_a_wait_and_a_lease() {
     assert_eq!(get(server.http, "/api/session/1/kill").await.0, 405);
 }
 
+/// Another than the clients of these tests.
+fn elsewhere() -> Principal {
+    Principal::at([192, 0, 2, 1].into())
+}
+
 /// Has it reach the point at which it waits for its turn to be shown a list.
 async fn asks(client: &mut Client, own: &str, list: &str) {
     client.send(&format!("GET_LOCK {own} 0\n{list}")).await;
@@ -84,7 +90,7 @@ async fn asks(client: &mut Client, own: &str, list: &str) {
 #[tokio::test]
 async fn one_list_is_made_at_a_time_and_neighbours_do_not_wait_for_it() {
     let server = TestServer::start();
-    let turn = server.hub.turn().await;
+    let turn = server.hub.turn(elsewhere()).await;
     let mut clients = server.clients::<30>().await;
     for (number, client) in clients.iter_mut().enumerate() {
         let list = ["LOCKS", "SESSIONS", "WHY nightly", "WAITERS nightly"][number % 4];
@@ -118,7 +124,7 @@ async fn one_list_is_made_at_a_time_and_neighbours_do_not_wait_for_it() {
 #[tokio::test]
 async fn who_leaves_before_his_turn_frees_his_locks_and_who_holds_nothing_is_answered() {
     let server = TestServer::start();
-    let turn = server.hub.turn().await;
+    let turn = server.hub.turn(elsewhere()).await;
     let [mut holder, mut killed, mut last_words] = server.clients().await;
     asks(&mut holder, "nightly", "LOCKS").await;
     let id = killed.id().await;

@@ -201,8 +201,13 @@ async fn what_is_refused_is_counted() {
     server.until(|stats| stats.sessions == 3).await;
 
     let scrape = Scrape::of(&server).await;
-    for reason in ["leases", "locks_per_session", "protocol", "waiters_per_lock"] {
-        assert_eq!(scrape.value(&format!("getlockd_refused_total{{reason=\"{reason}\"}}")), 1.0, "{reason}");
+    for labels in [
+        "reason=\"leases\",cause=\"full\"",
+        "reason=\"locks_per_session\"",
+        "reason=\"protocol\"",
+        "reason=\"waiters_per_lock\"",
+    ] {
+        assert_eq!(scrape.value(&format!("getlockd_refused_total{{{labels}}}")), 1.0, "{labels}");
     }
     assert_eq!(scrape.value("getlockd_leases"), 1.0);
 }
@@ -222,7 +227,7 @@ async fn who_finds_no_place_is_counted() {
             break page;
         }
     };
-    let refused = page.lines().find(|line| line.contains("reason=\"connections\"")).unwrap();
+    let refused = page.lines().find(|line| line.contains("reason=\"connections\",cause=\"full\"")).unwrap();
     assert!(!refused.ends_with(" 0"), "{refused}");
     assert!(page.contains("\ngetlockd_max_connections 1\n") && page.contains("{wire=\"http\"} 1\n"));
 }

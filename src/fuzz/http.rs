@@ -111,7 +111,11 @@ fn request(data: &[u8]) -> Option<Request<Body>> {
         .header(CONTENT_TYPE, kind)
         .header(HOST, "localhost");
     let request = client.into_iter().fold(request, |request, client| request.header("x-client-id", client));
-    let request = request.extension(Peer::new(([127, 0, 0, 1], 1).into(), std::time::Duration::ZERO));
+    let request = request.extension(Peer::new(
+        ([127, 0, 0, 1], 1).into(),
+        std::time::Duration::ZERO,
+        std::sync::Weak::new(),
+    ));
     request.body(Body::from(body)).ok()
 }
 

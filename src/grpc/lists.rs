@@ -13,7 +13,7 @@ use super::{
     since_1970,
 };
 use crate::{
-    command::{Command, Reply, SessionRow, Stats, WaiterRow, WhyRow},
+    command::{Command, Error, Reply, SessionRow, Stats, WaiterRow, WhyRow},
     lease::{LeaseError, Leases},
     session::Hub,
     tally::Past,
@@ -32,13 +32,17 @@ where
     M: TryFrom<Reply, Error = Reply> + prost::Message + Send + 'static,
 {
     let peer = peer_of(request)?;
-    let mut session = peer.client(WIRE).open(leases.hub());
-    let make = move |_: &Hub| session.start(command).at_once().map(M::try_from);
-    let (made, listing) = list(leases.hub(), peer, make)
-        .await
-        .ok_or_else(|| Status::unavailable("too many long lists; try again"))?;
+    let (client, is_long) = (peer.client(WIRE), command.looks_at_everything());
+    let make = move |hub: &Arc<Hub>| client.open(hub).start(command.clone()).at_once().map(M::try_from);
+    let (made, listing) =
+        if is_long { list(leases.hub(), peer, make, size).await? } else { (make(leases.hub()), None) };
     let told = made.map_err(LeaseError::Refused)?.map_err(|_| Status::unknown("another reply"))?;
-    Ok(message(told, Some(listing)))
+    Ok(message(told, listing))
+}
+
+/// How many bytes an answer has.
+fn size<M: prost::Message>(made: &Result<Result<M, Reply>, Error>) -> usize {
+    made.as_ref().map_or(0, |told| told.as_ref().map_or(0, M::encoded_len))
 }
 
 /// Ends a session, or its wait.

@@ -95,14 +95,13 @@ impl Locks for Service {
         let ListRequest { prefix } = request.into_inner();
         let prefix = if prefix.is_empty() { None } else { Some(name(&prefix)?) };
         let viewer = peer.clone();
-        let make = move |hub: &Hub| {
+        let make = move |hub: &Arc<Hub>| {
             let held = hub.locks(prefix.as_ref(), viewer.viewer());
             let locks = held.rows.into_iter().map(Lock::from).collect();
             ListResponse { locks, total: held.total as u64 }
         };
-        let made = list(self.0.hub(), &peer, make).await;
-        let (locks, listing) = made.ok_or_else(|| Status::unavailable("too many long lists; try again"))?;
-        Ok(message(locks, Some(listing)))
+        let (locks, listing) = list(self.0.hub(), &peer, make, prost::Message::encoded_len).await?;
+        Ok(message(locks, listing))
     }
 
     async fn waiters(&self, request: Request<WaitersRequest>) -> Result<Response<WaitersResponse>, Status> {
@@ -143,7 +142,8 @@ impl Locks for Service {
         request: Request<Streaming<HoldRequest>>,
     ) -> Result<Response<Self::HoldStream>, Status> {
         let deadline = deadline(request.metadata().as_ref())?;
-        let (place, client) = (self.0.place()?, client(&request)?);
+        let client = client(&request)?;
+        let place = self.0.place(&client)?;
         let left = peer_of(&request)?.left();
         // It stays for as long as it likes, among the leases.
         is_counted_elsewhere(request.extensions());

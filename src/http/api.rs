@@ -27,7 +27,7 @@ use crate::{
     name::Name,
     session::{Hub, Viewer},
     timeout::Timeout,
-    web::{Peer, handing_out, json, list, millis, wall_clock},
+    web::{Peer, body_bytes, handing_out, json, list, millis, wall_clock},
 };
 
 pub(super) fn routes() -> Router<Arc<Leases>> {
@@ -323,13 +323,13 @@ async fn locks(
     let prefix = asked.prefix.filter(|prefix| !prefix.is_empty());
     let prefix = prefix.map(|prefix| name(&prefix)).transpose()?;
     let viewer = peer.clone();
-    let make = move |hub: &Hub| {
+    let make = move |hub: &Arc<Hub>| {
         let held = hub.locks(prefix.as_ref(), viewer.viewer());
         let locks = Locks { locks: held.rows.iter().map(Hold::of).collect(), total: held.total };
         json(StatusCode::OK, &locks)
     };
-    let (response, listing) = list(leases.hub(), &peer, make).await.ok_or_else(Failure::too_many_lists)?;
-    Ok(handing_out(Some(listing), response))
+    let (response, listing) = list(leases.hub(), &peer, make, body_bytes).await?;
+    Ok(handing_out(listing, response))
 }
 
 pub(super) fn name(text: &str) -> Result<Name, Failure> {

@@ -29,7 +29,6 @@ use tokio_util::sync::CancellationToken;
 use super::{
     api::name,
     json::{Asked, Failure},
-    places::Places,
     scene::{Clock, Told},
 };
 use crate::{
@@ -39,9 +38,6 @@ use crate::{
     user::User,
     web::{Peer, live},
 };
-
-/// The most that look at a time, and the most of them of one user, or where there are no users, of one address.
-const MAX_VIEWERS: (usize, usize) = (64, 16);
 
 /// The most different names that they look for, and that one user does.
 const MAX_FEEDS: (usize, usize) = (16, 4);
@@ -57,7 +53,6 @@ pub(super) fn routes(hub: &Arc<Hub>, stop: CancellationToken) -> Router<Arc<Leas
         hub: hub.clone(),
         stop,
         clock: Clock::start(),
-        viewers: Places::new(MAX_VIEWERS.0, MAX_VIEWERS.1),
         turn: Semaphore::new(1),
         live: Mutex::default(),
     });
@@ -77,20 +72,18 @@ fn events(
 ) -> Result<Response, Failure> {
     let find = asked.find.filter(|find| !find.is_empty());
     let find = find.map(|find| name(&find)).transpose()?;
-    let place = feeds.viewers.take(peer.who()).ok_or_else(too_many_viewers)?;
+    let place = feeds.hub.viewers().take(peer.principal(), 1)?;
     let user = peer.viewer().0.map(|user| user.name().into());
-    let scenes = feeds.subscribe(Look { user, find }).ok_or_else(too_many_viewers)?;
+    let scenes = feeds.subscribe(Look { user, find }).ok_or_else(too_many_names)?;
     let clock = feeds.clock;
     let beat = move || frame("clock", &clock.at(Instant::now()).to_string());
     let body = live(&peer, scenes, beat, place);
     Ok(([(CONTENT_TYPE, "text/event-stream")], body).into_response())
 }
 
-fn too_many_viewers() -> Failure {
-    let ((all, of_one), (names, names_of_one)) = (MAX_VIEWERS, MAX_FEEDS);
-    let message = format!(
-        "{all} look already, or {of_one} of yours; or for {names} names, or {names_of_one} of yours; try again"
-    );
+fn too_many_names() -> Failure {
+    let (names, of_one) = MAX_FEEDS;
+    let message = format!("{names} names are looked for already, or {of_one} of yours; try again");
     Failure { code: StatusCode::SERVICE_UNAVAILABLE, status: "Unavailable", message }
 }
 
@@ -104,7 +97,6 @@ struct Feeds {
     hub: Arc<Hub>,
     stop: CancellationToken,
     clock: Clock,
-    viewers: Places,
     /// To make a scene. Not that of lists: who waits for it rests the longer, so that all scenes together
     /// take no more than a part of a core.
     turn: Semaphore,

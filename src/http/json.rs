@@ -10,6 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     command::{Ending, Error},
     lease::LeaseError,
+    share::NoPlace,
     web::{NoBody, body, json},
 };
 
@@ -26,11 +27,6 @@ impl Failure {
     pub(super) fn bad_request(message: impl ToString) -> Self {
         Self { code: StatusCode::BAD_REQUEST, status: "BadRequest", message: message.to_string() }
     }
-
-    pub(super) fn too_many_lists() -> Self {
-        let message = "too many long lists are asked for; try again".to_owned();
-        Self { code: StatusCode::SERVICE_UNAVAILABLE, status: "Unavailable", message }
-    }
 }
 
 impl IntoResponse for Failure {
@@ -43,6 +39,13 @@ impl IntoResponse for Failure {
         }
         let told = Told { success: false, status: self.status, message: &self.message };
         json(self.code, &told)
+    }
+}
+
+impl From<NoPlace> for Failure {
+    fn from(no_place: NoPlace) -> Self {
+        let message = no_place.to_string();
+        Self { code: StatusCode::SERVICE_UNAVAILABLE, status: "Unavailable", message }
     }
 }
 
@@ -71,7 +74,7 @@ impl From<LeaseError> for Failure {
             }
             LeaseError::Refused(Error::Interrupted) => (StatusCode::CONFLICT, "Interrupted"),
             LeaseError::Ended(Ending::Killed(_)) => (StatusCode::CONFLICT, "Killed"),
-            LeaseError::TooMany(_)
+            LeaseError::NoPlace(_)
             | LeaseError::Refused(_)
             | LeaseError::Ended(Ending::Shutdown)
             | LeaseError::NoRandom => (StatusCode::SERVICE_UNAVAILABLE, "Unavailable"),

@@ -19,13 +19,13 @@ use super::{
     json::{Failure, Named},
 };
 use crate::{
-    command::{Command, Reply, SessionRow, Stats, WaiterRow, WhyRow},
+    command::{Command, Error, Reply, SessionRow, Stats, WaiterRow, WhyRow},
     lease::Leases,
     lock::SessionId,
     moment::rfc3339,
     session::{Hub, MAX_LIST_ROWS, Session},
     tally::Past,
-    web::{Peer, handing_out, json, list, millis, wall_clock},
+    web::{Peer, body_bytes, handing_out, json, list, millis, wall_clock},
 };
 
 pub(super) fn routes() -> Router<Arc<Leases>> {
@@ -46,7 +46,7 @@ async fn sessions(State(leases): State<Arc<Leases>>, Extension(peer): Extension<
 }
 
 async fn stats(State(leases): State<Arc<Leases>>, Extension(peer): Extension<Peer>) -> Answered {
-    long_list(&leases, &peer, Command::Stats).await
+    Ok(shown(session(&leases, &peer).start(Command::Stats).at_once()?))
 }
 
 async fn waiters(
@@ -76,12 +76,13 @@ async fn history(
     Ok(json(StatusCode::OK, &History { holds: holds.iter().map(Ended::of).collect() }))
 }
 
-/// Runs a command that shows something, in a session that lasts no longer.
+/// Runs a command that looks at everything, in a session that lasts no longer.
 async fn long_list(leases: &Leases, peer: &Peer, command: Command) -> Answered {
-    let mut session = session(leases, peer);
-    let make = move |_: &Hub| session.start(command).at_once().map(shown);
-    let (response, listing) = list(leases.hub(), peer, make).await.ok_or_else(Failure::too_many_lists)?;
-    Ok(handing_out(Some(listing), response?))
+    let client = peer.client(WIRE);
+    let make = move |hub: &Arc<Hub>| client.open(hub).start(command.clone()).at_once().map(shown);
+    let size = |made: &Result<Response, Error>| made.as_ref().map_or(0, body_bytes);
+    let (response, listing) = list(leases.hub(), peer, make, size).await?;
+    Ok(handing_out(listing, response?))
 }
 
 fn session(leases: &Leases, peer: &Peer) -> Session {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::MAX_TEXT;
-use crate::command::{Ending, Error};
+use crate::{
+    command::{Ending, Error},
+    share::NoPlace,
+};
 
 /// Why there is no lease.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,9 +38,9 @@ pub enum LeaseError {
     /// The client closed its connection, or sent too much behind a request that waited.
     #[error("the connection was closed, or more was sent behind this request than is kept; it does not wait")]
     HungUp,
-    /// There are as many leases as there may be.
-    #[error("there are as many leases as there may be: {0} (--max-leases)")]
-    TooMany(usize),
+    /// There are as many leases as there may be, or the user or the address has its share of them.
+    #[error(transparent)]
+    NoPlace(#[from] NoPlace),
     /// The session was refused the lock.
     #[error("{}", refused(.0))]
     Refused(Error),

@@ -10,6 +10,7 @@ use crate::{
     lock::{Mode, Token},
     name::Name,
     session::{Hub, Session},
+    share::Principal,
     timeout::Timeout,
     user::User,
 };
@@ -31,6 +32,11 @@ impl Client {
         let mut session = hub.open(self.origin);
         self.user.iter().for_each(|user| session.be(user.clone()));
         session
+    }
+
+    /// Who shares with others what there is.
+    pub fn principal(&self) -> Principal {
+        Principal::of(self.user.as_deref(), self.origin.peer.ip())
     }
 }
 

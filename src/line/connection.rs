@@ -15,6 +15,7 @@ use crate::{
     command::{Answer, Command, Ending, Reply},
     net::{Burst, HungUp, MAX_UNSENT, TLS_HELLO, Tls},
     session::{Limits, Progress, Session},
+    share::NoPlace,
     tally::{Cause, Refused},
     user::{Credentials, Proof},
     wire::{self, Cut, Idle, Silence},
@@ -104,9 +105,9 @@ pub fn serve(io: Burst, session: Session) -> impl Future<Output = ()> + Send {
 }
 
 /// What a client is told for which there is no place.
-pub fn refusal(max_connections: usize) -> Bytes {
+pub fn refusal(why: NoPlace) -> Bytes {
     let mut output = BytesMut::new();
-    let _ = Codec::default().encode(Response::Full(max_connections), &mut output);
+    let _ = Codec::default().encode(Response::NoPlace(why), &mut output);
     output.freeze()
 }
 

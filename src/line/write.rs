@@ -21,6 +21,7 @@ use crate::{
     name::MAX_NAME_CHARS,
     net::MAX_READ_AHEAD,
     session::Profile,
+    share::NoPlace,
 };
 
 /// What is sent for a line, or unasked before the connection is closed.
@@ -55,8 +56,8 @@ pub enum Response {
     },
     /// The client did not log in in this time; the connection ends.
     TooSlow(Duration),
-    /// There are as many connections as there may be; this one ends.
-    Full(usize),
+    /// There is no place for this connection; it ends.
+    NoPlace(NoPlace),
 }
 
 /// What HELLO tells beside the constants.
@@ -103,10 +104,7 @@ impl Response {
                 Symbol::Auth,
                 &format_args!("nobody has logged in for {limit:?} (--login-time); closing"),
             ),
-            Self::Full(max) => lines.error(
-                Symbol::Limit,
-                &format_args!("no connection is free of {max} (--max-connections, ulimit -n); closing"),
-            ),
+            Self::NoPlace(no_place) => lines.error(Symbol::Limit, &format_args!("{no_place}; closing")),
         }
     }
 }

@@ -9,6 +9,9 @@ use prometheus_client::{
 
 use crate::tally::{BOUNDS, Distribution};
 
+/// The labels of a sample, each with its value.
+pub(super) type Labels = Vec<(&'static str, &'static str)>;
+
 /// Where metrics are written.
 pub(super) struct Sheet<'a>(pub DescriptorEncoder<'a>);
 
@@ -32,6 +35,18 @@ impl Sheet<'_> {
         let mut metric = self.start(name, help, MetricType::Counter)?;
         counts.into_iter().try_for_each(|(value, count)| {
             metric.encode_family(&[(label, value)])?.encode_counter::<NoLabelSet, _, u64>(&count, None)
+        })
+    }
+
+    pub(super) fn labelled_counters(
+        &mut self,
+        name: &str,
+        help: &str,
+        counts: impl IntoIterator<Item = (Labels, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.start(name, help, MetricType::Counter)?;
+        counts.into_iter().try_for_each(|(labels, count)| {
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)
         })
     }
 

@@ -9,7 +9,10 @@ use super::{
     names::{MAX_IDENTIFIER_CHARS, MAX_USER_CHARS, check_database, is_longer},
     over::Over,
 };
-use crate::user::{Denied, Proof};
+use crate::{
+    command::Error,
+    user::{Denied, Proof},
+};
 
 impl Connection {
     /// Lets in who has sent this login in answer to a greeting with this nonce.
@@ -63,8 +66,11 @@ impl Connection {
 
     pub(super) async fn check(&mut self, user: &str, proof: &Proof<'_>) -> Result<(), Over> {
         let Err(error) = self.session.log_in(user, proof).await else { return Ok(()) };
+        if let Error::NoPlace(no_place) = error {
+            return Err(Over::Fatal(no_place.into()));
+        }
         let with_password = !matches!(proof, Proof::Sha2 { proof: [], .. } | Proof::Native { proof: [], .. });
-        let too_many = error == crate::command::Error::BadLogin(Denied::TooMany);
+        let too_many = error == Error::BadLogin(Denied::TooMany);
         Err(self.denied(user, with_password, too_many))
     }
 

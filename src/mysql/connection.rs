@@ -19,6 +19,7 @@ use crate::{
     command::Ending,
     net::{Burst, MAX_UNSENT},
     session::Session,
+    share::NoPlace,
     tally::{Cause, Refused},
     wire::{self, Silence},
 };
@@ -53,10 +54,10 @@ pub fn serve(io: Burst, session: Session) -> impl Future<Output = ()> + Send {
 }
 
 /// What a client is told for which there is no place.
-pub fn refusal() -> Bytes {
+pub fn refusal(why: NoPlace) -> Bytes {
     let (mut packets, mut output) = (Packets::new(0), BytesMut::new());
     let status = State::default().status(false);
-    Writer { packets: &mut packets, output: &mut output, status }.error(&SqlError::TooManyConnections);
+    Writer { packets: &mut packets, output: &mut output, status }.error(&SqlError::from(why));
     output.freeze()
 }
 

@@ -8,6 +8,7 @@ use crate::{
     escape::Written,
     lock::Cycle,
     name::Name,
+    share::{Cause, NoPlace, What},
 };
 
 /// What a client is told instead of a result. The connection stays, with all it holds, unless the
@@ -78,6 +79,10 @@ pub(super) enum SqlError {
     Shutdown,
     #[error("Too many connections")]
     TooManyConnections,
+    #[error("{0}")]
+    ShareOfConnections(NoPlace),
+    #[error("User has exceeded the 'max_locks' resource (current value: {}): {}", .0.limit, .0)]
+    NoPlace(NoPlace),
     #[error("User has exceeded the 'max_locks_per_session' resource (current value: {0})")]
     TooManyLocks(usize),
     #[error("User has exceeded the 'max_waiters_per_lock' resource (current value: {0})")]
@@ -172,7 +177,8 @@ impl SqlError {
             Self::ExecutionTime => (3024, "HY000"),
             Self::Shutdown => (1053, "08S01"),
             Self::TooManyConnections => (1040, "08004"),
-            Self::TooManyLocks(_) | Self::TooManyWaiters(_) => (1226, "42000"),
+            Self::ShareOfConnections(_) => (1203, "42000"),
+            Self::TooManyLocks(_) | Self::TooManyWaiters(_) | Self::NoPlace(_) => (1226, "42000"),
             Self::TooMuchMemory(_) => (1226, "42000"),
             Self::NoSuchThing(_) | Self::TooMuchWork => (1235, "42000"),
             Self::UnknownCommand => (1047, "08S01"),
@@ -208,6 +214,16 @@ impl From<Exceeded> for SqlError {
     }
 }
 
+impl From<NoPlace> for SqlError {
+    fn from(no_place: NoPlace) -> Self {
+        match (no_place.what, no_place.cause) {
+            (What::Connections, Cause::Full) => Self::TooManyConnections,
+            (What::Connections, _) => Self::ShareOfConnections(no_place),
+            _ => Self::NoPlace(no_place),
+        }
+    }
+}
+
 impl From<command::Error> for SqlError {
     fn from(error: command::Error) -> Self {
         match error {
@@ -215,6 +231,7 @@ impl From<command::Error> for SqlError {
             command::Error::Interrupted => Self::Interrupted,
             command::Error::TooManyLocks(max) => Self::TooManyLocks(max),
             command::Error::TooManyWaiters(max) => Self::TooManyWaiters(max),
+            command::Error::NoPlace(no_place) => no_place.into(),
             command::Error::NoSession(id) => Self::UnknownThread(id.0.into()),
             command::Error::Stopping => Self::Shutdown,
             command::Error::Forbidden(what) => Self::from(*what),

@@ -4,7 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll},
     time::Duration,
 };
@@ -14,11 +14,13 @@ use pin_project_lite::pin_project;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    task::yield_now,
     time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Burst, Door, Keepalive};
+use super::{Burst, Door, Keepalive, Seat};
+use crate::share::{NoPlace, Places};
 
 /// How long to wait after a failed accept, at first and at most: descriptors may be short.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
@@ -32,8 +34,8 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// Where connections come in, and what they count against.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    /// One permit a connection, by whatever [`Door`].
-    pub places: Arc<Semaphore>,
+    /// One place a connection, by whatever [`Door`].
+    pub places: Arc<Places>,
     /// One permit for each that is told that there is no place.
     pub refusals: Arc<Semaphore>,
     /// Every connection's task.
@@ -43,10 +45,10 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate for at most `max_connections`.
-    pub fn new(max_connections: usize) -> Self {
+    /// A gate to so many places.
+    pub fn new(places: Arc<Places>) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(max_connections)),
+            places,
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -61,17 +63,21 @@ pub struct Connection {
     pub stream: TcpStream,
     /// The other end.
     pub peer: SocketAddr,
+    /// Its place, which is kept for it until it ends.
+    pub seat: Weak<Seat>,
 }
 
 /// Accepts until the gate's `stop`. `serve` runs a connection to its end; it is called in the order
 /// in which connections came. `refusal` is sent to those for which there is no place.
+///
+/// A connection that makes room for another ends without a word: its work is dropped.
 ///
 /// Cancel-safe: no accepted connection is lost.
 pub async fn accept<S>(
     listener: TcpListener,
     gate: Gate,
     door: Arc<Door>,
-    refusal: Bytes,
+    refusal: impl Fn(NoPlace) -> Bytes,
     keepalive: Keepalive,
     serve: impl Fn(Connection) -> S,
 ) where
@@ -87,14 +93,22 @@ pub async fn accept<S>(
         match accepted {
             Ok((stream, peer)) => {
                 pause = BACK_OFF.0;
-                let place = door.enter();
-                if place.is_none() && !was_full {
+                let entered = door.enter(peer.ip());
+                if entered.is_err() && !was_full {
                     tracing::warn!("no place for more connections; refusing them");
                 }
-                was_full = place.is_none();
-                match place {
-                    Some(place) => drop(gate.tasks.spawn(keeping(place, serve(Connection { stream, peer })))),
-                    None => refuse(stream, &gate, &refusal, keepalive),
+                was_full = entered.is_err();
+                match entered {
+                    Ok(seat) => {
+                        let makes_room = seat.has_exit();
+                        let connection = Connection { stream, peer, seat: Arc::downgrade(&seat) };
+                        gate.tasks.spawn(Keeping { work: serve(connection), seat });
+                        if makes_room {
+                            // One that has made room closes its socket before another comes.
+                            yield_now().await;
+                        }
+                    }
+                    Err(no_place) => refuse(stream, &gate, &refusal(no_place), keepalive),
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -115,29 +129,32 @@ fn refuse(stream: TcpStream, gate: &Gate, refusal: &Bytes, keepalive: Keepalive)
     };
     if let Ok(mut io) = Burst::new(stream, keepalive) {
         io.output.extend_from_slice(refusal);
-        gate.tasks.spawn(keeping(place, io.close(Some(REFUSAL_TIME))));
+        gate.tasks.spawn(async move {
+            io.close(Some(REFUSAL_TIME)).await;
+            drop(place);
+        });
     }
-}
-
-fn keeping<P, F>(place: P, work: F) -> Keeping<P, F> {
-    Keeping { work, _place: place }
 }
 
 pin_project! {
-    /// Work that has its place until it is dropped. By hand: an async block would have room for
-    /// the work twice.
-    struct Keeping<P, F> {
+    /// Work that has its place until it is dropped, or until it is to make room. By hand: an async block would
+    /// have room for the work twice.
+    struct Keeping<F> {
         #[pin]
         work: F,
-        _place: P,
+        seat: Arc<Seat>,
     }
 }
 
-impl<P, F: Future<Output = ()>> Future for Keeping<P, F> {
+impl<F: Future<Output = ()>> Future for Keeping<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.project().work.poll(cx)
+        let this = self.project();
+        match this.work.poll(cx) {
+            Poll::Pending => this.seat.poll_exit(cx),
+            Poll::Ready(()) => Poll::Ready(()),
+        }
     }
 }
 

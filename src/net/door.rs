@@ -1,19 +1,24 @@
 //! Who comes in by one listener: counted, and up to the places that all listeners share.
 
-use std::sync::Arc;
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
 
-use tokio::sync::Semaphore;
-
-use crate::sync::plain::{AtomicU64, Ordering};
+use crate::{
+    share::{Exit, NoPlace, Place, Places, Principal},
+    sync::plain::{AtomicU64, Ordering},
+    user::User,
+};
 
 /// One listener's side of the places for connections.
 #[derive(Debug)]
 pub struct Door {
     wire: &'static str,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     accepted: AtomicU64,
     left: AtomicU64,
-    refused: AtomicU64,
 }
 
 /// What has come in by a door so far.
@@ -23,15 +28,13 @@ pub struct Passages {
     pub open: u64,
     /// Connections that were accepted.
     pub accepted: u64,
-    /// Connections for which there was no place.
-    pub refused: u64,
 }
 
 impl Door {
     /// A door of a wire, to places shared with others.
-    pub fn new(wire: &'static str, places: Arc<Semaphore>) -> Arc<Self> {
-        let (accepted, left, refused) = Default::default();
-        Arc::new(Self { wire, places, accepted, left, refused })
+    pub fn new(wire: &'static str, places: Arc<Places>) -> Arc<Self> {
+        let (accepted, left) = Default::default();
+        Arc::new(Self { wire, places, accepted, left })
     }
 
     /// The wire of those who come in here.
@@ -44,29 +47,49 @@ impl Door {
         // In this order, so that none is seen to leave that has not been seen to come.
         let left = self.left.load(Ordering::Acquire);
         let accepted = self.accepted.load(Ordering::Relaxed);
-        let refused = self.refused.load(Ordering::Relaxed);
-        Passages { open: accepted.saturating_sub(left), accepted, refused }
+        Passages { open: accepted.saturating_sub(left), accepted }
     }
 
-    /// A place, if there is one.
-    pub(super) fn enter(self: &Arc<Self>) -> Option<Place> {
-        let Ok(place) = self.places.try_acquire() else {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            return None;
-        };
-        place.forget();
+    /// A place for one that comes from there, if there is one.
+    pub(super) fn enter(self: &Arc<Self>, from: IpAddr) -> Result<Arc<Seat>, NoPlace> {
+        let (place, exit) = self.places.enter(Principal::at(from))?;
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        Some(Place(self.clone()))
+        Ok(Arc::new(Seat { door: self.clone(), place: Mutex::new(place), exit }))
     }
 }
 
-/// A connection's place, until it is dropped. One word: a semaphore's own permit has two.
+/// A connection's place, until its socket is closed.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Door>);
+pub struct Seat {
+    door: Arc<Door>,
+    place: Mutex<Place>,
+    /// None where nobody has to log in.
+    exit: Option<Arc<Exit>>,
+}
 
-impl Drop for Place {
+impl Seat {
+    /// Its client has logged in.
+    ///
+    /// # Errors
+    /// [`NoPlace`]: the user has its share of the connections.
+    pub fn pass_to(&self, user: &User) -> Result<(), NoPlace> {
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        place.pass_to(Principal::User(user.name().into()))
+    }
+
+    /// Ready when the connection is to make room for another.
+    pub(super) fn poll_exit(&self, cx: &Context<'_>) -> Poll<()> {
+        self.exit.as_ref().map_or(Poll::Pending, |exit| exit.poll(cx))
+    }
+
+    /// Whether clients have to log in, and those that have not make room for others.
+    pub(super) fn has_exit(&self) -> bool {
+        self.exit.is_some()
+    }
+}
+
+impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.left.fetch_add(1, Ordering::Release);
-        self.0.places.add_permits(1);
+        self.door.left.fetch_add(1, Ordering::Release);
     }
 }

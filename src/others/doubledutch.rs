@@ -23,7 +23,7 @@ use crate::{
     name::Name,
     session::Hub,
     timeout::Timeout,
-    web::{self, Peer, handing_out, list},
+    web::{self, Peer, body_bytes, handing_out, list},
 };
 
 /// For how many seconds a lock is held if nothing else is asked for.
@@ -114,10 +114,10 @@ struct Auth {
 /// As text, or for later clients, who send a key, as JSON.
 async fn status(State(leases): All, Extension(peer): Who, Query(Auth { auth }): Query<Auth>) -> Response {
     let viewer = peer.clone();
-    let make = move |hub: &Hub| shown(&hub.locks(None, viewer.viewer()).rows, auth.is_some());
-    match list(leases.hub(), &peer, make).await {
-        Some((response, listing)) => handing_out(Some(listing), response),
-        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    let make = move |hub: &Arc<Hub>| shown(&hub.locks(None, viewer.viewer()).rows, auth.is_some());
+    match list(leases.hub(), &peer, make, body_bytes).await {
+        Ok((response, listing)) => handing_out(listing, response),
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::{fmt::Write, net::TcpListener, sync::Arc};
 
-use tokio::sync::Semaphore;
-
 use super::{RESERVED_DESCRIPTORS, StartError};
 use crate::{
     config::{Config, Listen},
     net::Tls,
+    share::{of_strangers, reserve},
     user::Users,
 };
 
@@ -57,7 +56,10 @@ pub fn check(config: &Config) -> Result<Checked, StartError> {
     }
     let _ = writeln!(report, "users: {}", users(config, &plan));
     let _ = writeln!(report, "tls: {}", tls(config, &plan));
-    let _ = writeln!(report, "connections: at most {}", plan.max_connections);
+    let _ = writeln!(report, "connections: at most {}{}", plan.max_connections, strangers(&plan));
+    for (what, limit) in [("leases", config.max_leases), ("locks", config.max_locks)] {
+        let _ = writeln!(report, "{what}: at most {limit}{}", share(limit));
+    }
     warnings.extend(super::clock::warning());
     if config.max_connections.is_some_and(|wanted| wanted > plan.max_connections) {
         warnings
@@ -82,6 +84,22 @@ fn tls(config: &Config, plan: &Plan) -> String {
     format!("{whether}, with {}{clients}", tls.cert().display())
 }
 
+/// How many of these places one user or address has at most.
+fn share(limit: usize) -> String {
+    match limit - reserve(limit) {
+        most if most == limit => String::new(),
+        most => format!(", of one user or address {most}"),
+    }
+}
+
+fn strangers(plan: &Plan) -> String {
+    let share = share(plan.max_connections);
+    match &plan.users {
+        Some(_) => format!("{share}, before they log in {}", of_strangers(plan.max_connections)),
+        None => share,
+    }
+}
+
 /// As many connections as wanted, or at least as the process can open.
 fn max_connections(wanted: Option<usize>) -> Result<usize, StartError> {
     let descriptors = wanted.map_or(u64::MAX, |wanted| (wanted as u64).saturating_add(RESERVED_DESCRIPTORS));
@@ -90,5 +108,5 @@ fn max_connections(wanted: Option<usize>) -> Result<usize, StartError> {
     if possible == 0 {
         return Err(StartError::TooFewDescriptors(files));
     }
-    Ok(possible.min(wanted.unwrap_or(usize::MAX)).min(Semaphore::MAX_PERMITS))
+    Ok(possible.min(wanted.unwrap_or(usize::MAX)))
 }

@@ -2,16 +2,21 @@
 
 use std::{
     future::poll_fn,
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, Weak},
     task::{Context, Poll},
 };
 
 use tokio::time::Instant;
 
-use super::signal::{Notice, Signal};
+use super::{
+    room::Room,
+    signal::{Notice, Signal},
+};
 use crate::{
     command::{Ending, Origin},
     lock::SessionId,
+    net::Seat,
+    share::NoPlace,
     sync::{AtomicUsize, Mutex, MutexGuard, Ordering},
     user::User,
 };
@@ -23,6 +28,7 @@ pub struct Handle {
     pub(super) origin: Origin,
     pub(super) since: Instant,
     holds: AtomicUsize,
+    pub(super) room: Room,
     pub(super) signal: Signal,
     noted: Mutex<Noted>,
 }
@@ -33,6 +39,8 @@ struct Noted {
     principal: Option<Arc<User>>,
     /// Most clients of the line wire tell nothing.
     profile: Option<Box<Profile>>,
+    /// The place of its connection, if it has one of its own.
+    seat: Weak<Seat>,
 }
 
 /// What a client tells of itself, for people who look at the list of sessions.
@@ -86,9 +94,9 @@ impl Profile {
 }
 
 impl Handle {
-    pub(super) fn new(id: SessionId, origin: Origin) -> Self {
+    pub(super) fn new(id: SessionId, origin: Origin, room: Room) -> Self {
         let (holds, signal, since) = (AtomicUsize::new(0), Signal::default(), Instant::now());
-        Self { id, origin, since, holds, signal, noted: Mutex::default() }
+        Self { id, origin, since, holds, room, signal, noted: Mutex::default() }
     }
 
     /// Where the session comes from.
@@ -130,6 +138,17 @@ impl Handle {
 
     pub(super) fn set_principal(&self, principal: Option<Arc<User>>) {
         self.noted().principal = principal;
+    }
+
+    /// The place of its connection, which passes to the user that it logs in as.
+    pub(crate) fn set_seat(&self, seat: Weak<Seat>) {
+        self.noted().seat = seat;
+    }
+
+    /// Passes the place of its connection to a user.
+    pub(super) fn pass_seat_to(&self, user: &User) -> Result<(), NoPlace> {
+        let seat = self.noted().seat.upgrade();
+        seat.map_or(Ok(()), |seat| seat.pass_to(user))
     }
 
     /// The user that it is let in as, as he is now; not if it has become another's meanwhile.

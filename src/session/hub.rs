@@ -8,13 +8,14 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Handle, Session, Viewer};
+use super::{Handle, Session, Viewer, room::Room};
 use crate::{
     aside::{Turn, Turns, aside},
     budget::Memory,
     command::{Answer, Ending, Error, Forbidden, Origin, Reply, SessionRow, Stats},
     lock::{Owner, SessionId, Table},
     name::Name,
+    share::{Places, Principal, Queue, What},
     sync::{AtomicU64, HashMap, Mutex, MutexGuard, Notify, Ordering, plant},
     tally::Tally,
     user::{User, Users},
@@ -23,11 +24,19 @@ use crate::{
 /// The most rows that a list has (protocol.md, "Lists").
 pub const MAX_LIST_ROWS: usize = 10_000;
 
+/// The most long lists on their way by HTTP and gRPC, each of which may have megabytes, and of one principal.
+const LISTS: (usize, usize) = (4, 2);
+
+/// The most that watch `/events` at a time, and of one principal.
+const VIEWERS: (usize, usize) = (64, 16);
+
 /// What a session may use.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The most locks one session may hold.
     pub locks_per_session: usize,
+    /// The most locks that all sessions hold together, but for the first few of each.
+    pub locks: usize,
     /// The most that may wait for one lock.
     pub waiters_per_lock: usize,
     /// The most bytes of a line of the line wire, its end not counted.
@@ -48,6 +57,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             locks_per_session: 100_000,
+            locks: 1_000_000,
             waiters_per_lock: 100_000,
             line: 1024,
             packet: 1024 * 1024,
@@ -72,6 +82,9 @@ pub struct Hub {
     tally: Tally,
     users: Option<Arc<Users>>,
     turns: Turns,
+    places_for_locks: Arc<Places>,
+    lists: Arc<Queue>,
+    viewers: Arc<Places>,
 }
 
 #[derive(Debug, Default)]
@@ -100,6 +113,9 @@ impl Hub {
             tally: Tally::default(),
             users,
             turns: Turns::default(),
+            places_for_locks: Places::new(What::Locks, limits.locks),
+            lists: Queue::new(What::Lists, LISTS.0, LISTS.1),
+            viewers: Places::capped(What::Viewers, VIEWERS.0, VIEWERS.1),
         })
     }
 
@@ -116,8 +132,23 @@ impl Hub {
     /// Resolves when one may look at everything, as lists do.
     ///
     /// Cancel-safe: dropped, the place among those who want to is lost.
-    pub fn turn(&self) -> impl Future<Output = Turn> + Send + use<> {
-        self.turns.next()
+    pub fn turn(&self, principal: Principal) -> impl Future<Output = Turn> + Send + use<> {
+        self.turns.next(principal)
+    }
+
+    /// The locks that all sessions may hold together.
+    pub fn places_for_locks(&self) -> &Arc<Places> {
+        &self.places_for_locks
+    }
+
+    /// Long lists on their way.
+    pub fn lists(&self) -> &Arc<Queue> {
+        &self.lists
+    }
+
+    /// Those who watch `/events`.
+    pub fn viewers(&self) -> &Arc<Places> {
+        &self.viewers
     }
 
     /// What connections make it remember.
@@ -139,7 +170,7 @@ impl Hub {
     pub fn open(self: &Arc<Self>, origin: Origin) -> Session {
         let mut live = self.live();
         let id = live.next_id();
-        let handle = Arc::new(Handle::new(id, origin));
+        let handle = Arc::new(Handle::new(id, origin, Room::new(self.limits.locks_per_session)));
         if live.draining {
             handle.signal.drain();
         }

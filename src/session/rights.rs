@@ -6,6 +6,7 @@ use super::{Handle, Hub, Session, Viewer};
 use crate::{
     command::{Command, Ending, Error},
     name::Name,
+    share::Principal,
     tally::Refused,
     user::{Denied, Proof, User, Users},
 };
@@ -37,7 +38,8 @@ impl Session {
     /// Cancel-safe: dropped, it is not logged in.
     ///
     /// # Errors
-    /// [`Error::BadLogin`], or [`Error::OtherUser`] if it has logged in as another before.
+    /// [`Error::BadLogin`], [`Error::OtherUser`] if it has logged in as another before, or [`Error::NoPlace`] if
+    /// the user has its share of the connections.
     pub async fn log_in(&mut self, name: &str, proof: &Proof<'_>) -> Result<(), Error> {
         let Some(users) = self.hub.users().cloned() else { return Ok(()) };
         if self.user.as_ref().is_some_and(|user| user.name() != name) {
@@ -45,6 +47,7 @@ impl Session {
         }
         let user = users.log_in(self.address(), name, proof).await;
         let user = user.inspect_err(|&denied| self.refuse(denied.into())).map_err(Error::BadLogin)?;
+        self.handle.pass_seat_to(&user)?;
         self.be(user);
         Ok(())
     }
@@ -58,6 +61,11 @@ impl Session {
     /// The users of the server; none if it lets in everybody.
     pub fn users(&self) -> Option<&Arc<Users>> {
         self.hub.users()
+    }
+
+    /// Who shares with others what there is: its user, or else the address of its client.
+    pub fn principal(&self) -> Principal {
+        Principal::of(self.user.as_deref(), self.address())
     }
 
     /// Of its client.

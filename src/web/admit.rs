@@ -19,6 +19,7 @@ use tonic::Status;
 use super::Peer;
 use crate::{
     session::Hub,
+    share::NoPlace,
     user::{Credentials, Denied, Proof, User, Users},
 };
 
@@ -48,9 +49,10 @@ pub(crate) async fn admit(State(hub): State<Arc<Hub>>, mut request: Request, nex
             return refused(why, is_grpc);
         }
     };
-    if let Some(peer) = request.extensions_mut().get_mut::<Peer>() {
-        peer.user = Some(user);
-        peer.known.cancel();
+    if let Some(peer) = request.extensions_mut().get_mut::<Peer>()
+        && let Err(no_place) = peer.be(user)
+    {
+        return refused(Why::NoPlace(no_place), is_grpc);
     }
     next.run(request).await
 }
@@ -62,6 +64,8 @@ enum Why {
     Nobody,
     #[error(transparent)]
     Denied(#[from] Denied),
+    #[error(transparent)]
+    NoPlace(#[from] NoPlace),
 }
 
 async fn who(users: &Users, from: IpAddr, headers: &HeaderMap) -> Result<Arc<User>, Why> {
@@ -100,21 +104,23 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 pub(crate) struct NotAdmitted(pub(crate) String);
 
 fn refused(why: Why, is_grpc: bool) -> Response {
-    let is_busy = matches!(why, Why::Denied(Denied::TooMany));
+    let (is_busy, is_short) = (matches!(why, Why::Denied(Denied::TooMany)), matches!(why, Why::NoPlace(_)));
     if is_grpc {
         let status: fn(String) -> Status =
-            if is_busy { Status::resource_exhausted } else { Status::unauthenticated };
+            if is_busy || is_short { Status::resource_exhausted } else { Status::unauthenticated };
         return status(why.to_string()).into_http::<axum::body::Body>();
     }
     let (code, status) = if is_busy {
         (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests")
+    } else if is_short {
+        (StatusCode::SERVICE_UNAVAILABLE, "Unavailable")
     } else {
         (StatusCode::UNAUTHORIZED, "Unauthorized")
     };
     let told = json!({ "success": false, "status": status, "message": why.to_string() });
     let mut response = (code, Json(told)).into_response();
     response.extensions_mut().insert(NotAdmitted(why.to_string()));
-    if !is_busy {
+    if code == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(ASK));
     }
     response

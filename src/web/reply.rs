@@ -22,7 +22,6 @@ use http_body::{Frame, SizeHint};
 use prost::Message;
 use serde::Serialize;
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
     task::spawn_blocking,
     time::{Instant, sleep, timeout},
 };
@@ -34,13 +33,17 @@ use super::{
     call,
     load::{Part, Share, Weight, asks_for_descriptors, weight},
 };
-use crate::{lease::Delivery, session::Hub};
-
-/// How many long lists there are at a time, made or on their way: each may have megabytes.
-static LISTS: Semaphore = Semaphore::const_new(4);
+use crate::{
+    lease::Delivery,
+    session::Hub,
+    share::{Cause, NoPlace, Served},
+};
 
 /// How long one waits for its turn, and how long its client has to read it.
 const LIST_TIME: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
+
+/// A list of more bytes than this is long: there are few of them on their way at a time, as each may have megabytes.
+pub const LONG_LIST: usize = 64 * 1024;
 
 /// Of a long body so much is handed to the connection at a time.
 const CHUNK: usize = 16 * 1024;
@@ -52,29 +55,59 @@ pub(crate) fn json(code: StatusCode, value: &impl Serialize) -> Response {
 /// A long list's place among them. While it is kept, the client has its time to read; then it is cut off.
 #[derive(Debug)]
 pub(crate) struct Listing {
-    _place: SemaphorePermit<'static>,
+    _place: Served,
     _read: DropGuard,
 }
 
-/// Makes a long list, apart from the threads that serve others. None if there are too many of them.
+/// Makes a list in its turn, apart from the threads that serve others. `size` tells its bytes: a long one needs a
+/// place among the long ones, and is made anew if it had to wait for that.
 ///
 /// Cancel-safe: what was made is dropped.
 pub(crate) async fn list<T: Send + 'static>(
     hub: &Arc<Hub>,
     peer: &Peer,
-    make: impl FnOnce(&Hub) -> T + Send + 'static,
-) -> Option<(T, Arc<Listing>)> {
-    let (place, turn) =
-        timeout(LIST_TIME.0, async { (LISTS.acquire().await, hub.turn().await) }).await.ok()?;
-    let place = place.ok()?;
-    let hub = hub.clone();
-    let made = spawn_blocking(move || turn.make(|| make(&hub))).await.ok()?;
+    make: impl Fn(&Arc<Hub>) -> T + Clone + Send + 'static,
+    size: fn(&T) -> usize,
+) -> Result<(T, Option<Arc<Listing>>), NoPlace> {
+    let made = in_turn(hub, peer, make.clone()).await?;
+    if size(&made) <= LONG_LIST {
+        return Ok((made, None));
+    }
+    if let Some(place) = hub.lists().try_take(peer.principal()) {
+        return Ok((made, Some(listing(place, peer))));
+    }
+    // Those who wait keep nothing long.
+    drop(made);
+    let place = hub.lists().wait_for(peer.principal(), LIST_TIME.0).await?;
+    let made = in_turn(hub, peer, make).await?;
+    Ok((made, Some(listing(place, peer))))
+}
+
+async fn in_turn<T: Send + 'static>(
+    hub: &Arc<Hub>,
+    peer: &Peer,
+    make: impl FnOnce(&Arc<Hub>) -> T + Send + 'static,
+) -> Result<T, NoPlace> {
+    let late = || hub.lists().refuse(Cause::Full);
+    let turn = timeout(LIST_TIME.0, hub.turn(peer.principal())).await.map_err(|_| late())?;
+    let of = hub.clone();
+    spawn_blocking(move || turn.make(|| make(&of))).await.map_err(|_| late())
+}
+
+/// A long list goes on its way.
+fn listing(place: Served, peer: &Peer) -> Arc<Listing> {
     let (read, cut) = (CancellationToken::new(), peer.cut.clone());
     let listing = Listing { _place: place, _read: read.clone().drop_guard() };
     tokio::spawn(async move {
         tokio::select! { () = read.cancelled() => {}, () = sleep(LIST_TIME.1) => cut.cancel() }
     });
-    Some((made, Arc::new(listing)))
+    Arc::new(listing)
+}
+
+/// How many bytes a response has: how long a list is that was made.
+pub(crate) fn body_bytes(response: &Response) -> usize {
+    let bytes = HttpBody::size_hint(response.body()).lower();
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// Says what a response hands out, if it does: a grant or a long list. [`around`] takes it from there.

@@ -20,6 +20,7 @@ mod memory;
 mod names;
 mod pages;
 mod process;
+mod shares;
 mod work;
 
 use std::net::SocketAddr;

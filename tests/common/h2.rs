@@ -58,7 +58,11 @@ pub struct Raw(pub TcpStream);
 impl Raw {
     /// `window`: how much of each answer it takes.
     pub async fn connect(http: SocketAddr, window: u32) -> Self {
-        let mut stream = TcpStream::connect(http).await.unwrap();
+        Self::begin(TcpStream::connect(http).await.unwrap(), window).await
+    }
+
+    /// The same on a connection that is there.
+    pub async fn begin(mut stream: TcpStream, window: u32) -> Self {
         let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
         stream.write_all(&frame(SETTINGS, 0, 0, &settings)).await.unwrap();

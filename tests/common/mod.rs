@@ -29,7 +29,7 @@ use getlockd::{
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::oneshot,
     task::JoinHandle,
     time::timeout,
@@ -153,6 +153,13 @@ pub struct Client {
 impl Client {
     pub async fn connect(addr: SocketAddr) -> Self {
         Self { stream: BufReader::new(TcpStream::connect(addr).await.unwrap()) }
+    }
+
+    /// The same from another address of this machine: 127.0.0.2.
+    pub async fn connect_from(from: [u8; 4], addr: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        Self { stream: BufReader::new(socket.connect(addr).await.unwrap()) }
     }
 
     pub async fn send(&mut self, line: &str) {

@@ -41,8 +41,9 @@ use load::{World, killer, leases, sessions};
 use noise::noise;
 use tokio::task::JoinSet;
 
-const CONNECTIONS: usize = 300;
-const LEASES: usize = 200;
+/// How many connections and leases there are, and how many of them one address has.
+const CONNECTIONS: [usize; 2] = [342, 300];
+const LEASES: [usize; 2] = [228, 200];
 
 /// A server, and one who looks at it.
 struct Soaked {
@@ -64,7 +65,12 @@ impl Soaked {
         let free = "127.0.0.1:0";
         let mut command = Command::new(PROGRAM);
         command.args(["--line", free, "--mysql", free, "--http", free]);
-        command.args(["--max-connections", &CONNECTIONS.to_string(), "--max-leases", &LEASES.to_string()]);
+        command.args([
+            "--max-connections",
+            &CONNECTIONS[0].to_string(),
+            "--max-leases",
+            &LEASES[0].to_string(),
+        ]);
         let mut program = Program::spawn(&mut command);
         let addrs = Addrs { line: program.addr, mysql: program.next_addr(), http: program.next_addr() };
         let mut log = program.log.take().unwrap();
@@ -131,7 +137,7 @@ impl Soaked {
     /// No place of a connection or of a lease has been lost.
     async fn all_places_are_free(&mut self, fresh: Needs) {
         let mut clients = Vec::new();
-        for _ in 1..CONNECTIONS {
+        for _ in 1..CONNECTIONS[1] {
             let mut client = Client::connect(self.addrs.line).await;
             assert_eq!(client.ask("PING").await, "PONG");
             clients.push(client);
@@ -139,7 +145,7 @@ impl Soaked {
         drop(clients);
         self.calm(fresh).await;
         let mut leases = Vec::new();
-        for place in 0..LEASES {
+        for place in 0..LEASES[1] {
             let wish = Wish { name: &format!("place-{place}"), mode: Mode::Exclusive, wait_ms: 0 };
             leases.push(Lender::Http(self.addrs.http).lend(wish, 60_000, "soak").await.ok().unwrap());
         }

@@ -467,7 +467,7 @@ pub mod locks_client {
         }
         /// Takes a lock, after those that asked for it before.
         /// ABORTED: others hold it and the wait is over, or the session was ended by KILL, or its wait cancelled by KILL QUERY.
-        /// RESOURCE_EXHAUSTED: too many leases.
+        /// RESOURCE_EXHAUSTED: too many leases, in all or of one user or address.
         /// UNAVAILABLE: the server is stopping.
         pub async fn acquire(
             &mut self,
@@ -744,7 +744,7 @@ pub mod locks_server {
     pub trait Locks: std::marker::Send + std::marker::Sync + 'static {
         /// Takes a lock, after those that asked for it before.
         /// ABORTED: others hold it and the wait is over, or the session was ended by KILL, or its wait cancelled by KILL QUERY.
-        /// RESOURCE_EXHAUSTED: too many leases.
+        /// RESOURCE_EXHAUSTED: too many leases, in all or of one user or address.
         /// UNAVAILABLE: the server is stopping.
         async fn acquire(
             &self,
