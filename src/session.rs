@@ -182,12 +182,6 @@ impl Session {
 
     fn get_lock(&mut self, name: Name, mode: Mode, timeout: Timeout) -> Progress<'_> {
         if let Err(error) = self.may_take(&name) {
-            match error {
-                Error::Stopping => self.refuse(Refused::Stopping),
-                Error::TooManyLocks(_) => self.refuse(Refused::LocksPerSession),
-                // It is counted where the places are.
-                _ => {}
-            }
             return Progress::Done(Err(error));
         }
         let patience = if timeout.is_zero() { Patience::Try } else { Patience::Queue };
@@ -238,17 +232,6 @@ impl Session {
     /// Counts what its client was refused.
     pub fn refuse(&self, why: Refused) {
         self.hub.tally().refused(why);
-    }
-
-    fn may_take(&self, name: &Name) -> Result<(), Error> {
-        if self.handle.room.has_some(self.holds()) && !self.handle.is_stopping() || self.owner.has(name) {
-            return Ok(());
-        }
-        if self.handle.is_stopping() {
-            return Err(Error::Stopping);
-        }
-        let (max, principal) = (self.max_locks(), self.principal());
-        self.handle.room.grow(max, self.hub.places_for_locks(), principal)
     }
 
     fn kill(&mut self, id: SessionId) -> Progress<'_> {

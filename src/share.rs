@@ -281,6 +281,15 @@ impl Taken {
     }
 }
 
+/// What has a place that passes to the user as whom its client logs in.
+pub trait Pass: fmt::Debug + Send + Sync {
+    /// Passes it on.
+    ///
+    /// # Errors
+    /// [`NoPlace`]: it stays whose it was.
+    fn pass_to(&self, principal: Principal) -> Result<(), NoPlace>;
+}
+
 /// Places that are taken. Dropped, they are given back.
 #[derive(Debug)]
 pub struct Place {

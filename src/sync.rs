@@ -23,12 +23,13 @@ pub(crate) use {
     },
 };
 
-/// For what is only counted and shown. Nothing is decided by it, so shuttle has no steps there.
+/// For what is only counted and shown, and for what one session alone changes. No two sessions race there, so shuttle
+/// has no steps there.
 #[cfg(feature = "server")]
 pub(crate) mod plain {
     pub(crate) use std::sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     };
 }
 

@@ -35,7 +35,7 @@ use crate::{
     lease::Client,
     net::{Connection, Keepalive, Seat, Terms, Watch},
     session::Viewer,
-    share::{Cause, NoPlace, Principal},
+    share::{Cause, NoPlace, Pass, Principal},
     user::User,
 };
 
@@ -104,7 +104,9 @@ impl Peer {
     /// A request of it has shown that it is of this user. With the first its connection becomes that user's.
     fn be(&mut self, user: Arc<User>) -> Result<(), NoPlace> {
         if !self.known.is_cancelled() {
-            self.seat.upgrade().map_or(Ok(()), |seat| seat.pass_to(&user))?;
+            self.seat
+                .upgrade()
+                .map_or(Ok(()), |seat| seat.pass_to(Principal::of(Some(&user), self.addr.ip())))?;
             self.known.cancel();
         }
         self.user = Some(user);

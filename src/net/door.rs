@@ -7,9 +7,8 @@ use std::{
 };
 
 use crate::{
-    share::{Exit, NoPlace, Place, Places, Principal},
+    share::{Exit, NoPlace, Pass, Place, Places, Principal},
     sync::plain::{AtomicU64, Ordering},
-    user::User,
 };
 
 /// One listener's side of the places for connections.
@@ -68,15 +67,6 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// Its client has logged in.
-    ///
-    /// # Errors
-    /// [`NoPlace`]: the user has its share of the connections.
-    pub fn pass_to(&self, user: &User) -> Result<(), NoPlace> {
-        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        place.pass_to(Principal::User(user.name().into()))
-    }
-
     /// Ready when the connection is to make room for another.
     pub(super) fn poll_exit(&self, cx: &Context<'_>) -> Poll<()> {
         self.exit.as_ref().map_or(Poll::Pending, |exit| exit.poll(cx))
@@ -85,6 +75,12 @@ impl Seat {
     /// Whether clients have to log in, and those that have not make room for others.
     pub(super) fn has_exit(&self) -> bool {
         self.exit.is_some()
+    }
+}
+
+impl Pass for Seat {
+    fn pass_to(&self, principal: Principal) -> Result<(), NoPlace> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).pass_to(principal)
     }
 }
 

@@ -15,8 +15,7 @@ use super::{
 use crate::{
     command::{Ending, Origin},
     lock::SessionId,
-    net::Seat,
-    share::NoPlace,
+    share::{NoPlace, Pass, Principal},
     sync::{AtomicUsize, Mutex, MutexGuard, Ordering},
     user::User,
 };
@@ -40,7 +39,7 @@ struct Noted {
     /// Most clients of the line wire tell nothing.
     profile: Option<Box<Profile>>,
     /// The place of its connection, if it has one of its own.
-    seat: Weak<Seat>,
+    seat: Option<Weak<dyn Pass>>,
 }
 
 /// What a client tells of itself, for people who look at the list of sessions.
@@ -141,14 +140,14 @@ impl Handle {
     }
 
     /// The place of its connection, which passes to the user that it logs in as.
-    pub(crate) fn set_seat(&self, seat: Weak<Seat>) {
-        self.noted().seat = seat;
+    pub(crate) fn set_seat(&self, seat: Weak<dyn Pass>) {
+        self.noted().seat = Some(seat);
     }
 
     /// Passes the place of its connection to a user.
     pub(super) fn pass_seat_to(&self, user: &User) -> Result<(), NoPlace> {
-        let seat = self.noted().seat.upgrade();
-        seat.map_or(Ok(()), |seat| seat.pass_to(user))
+        let seat = self.noted().seat.as_ref().and_then(Weak::upgrade);
+        seat.map_or(Ok(()), |seat| seat.pass_to(Principal::User(user.name().into())))
     }
 
     /// The user that it is let in as, as he is now; not if it has become another's meanwhile.

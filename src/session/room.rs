@@ -2,14 +2,15 @@
 //!
 //! A lock that is taken costs nothing for it: room is taken in batches, and a session with few locks needs none.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, PoisonError};
 
+use super::Session;
 use crate::{
     command::Error,
+    name::Name,
     share::{NoPlace, Place, Places, Principal},
+    sync::plain::{AtomicUsize, Mutex, MutexGuard, Ordering},
+    tally::Refused,
 };
 
 /// So many locks a session may hold whatever others hold: they are not counted among all (protocol.md, "Limits").
@@ -98,6 +99,26 @@ impl Room {
     fn more(&self) -> MutexGuard<'_, Option<Box<Place>>> {
         // No code that can panic runs while it is held.
         self.more.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    /// Whether it may take a lock, if that is free; what it holds it may take again.
+    pub(super) fn may_take(&self, name: &Name) -> Result<(), Error> {
+        let handle = &self.handle;
+        if handle.room.has_some(self.holds()) && !handle.is_stopping() || self.owner.has(name) {
+            return Ok(());
+        }
+        if handle.is_stopping() {
+            self.refuse(Refused::Stopping);
+            return Err(Error::Stopping);
+        }
+        let grown = handle.room.grow(self.max_locks(), self.hub.places_for_locks(), self.principal());
+        if matches!(grown, Err(Error::TooManyLocks(_))) {
+            // What there was no place for is counted where the places are.
+            self.refuse(Refused::LocksPerSession);
+        }
+        grown
     }
 }
 
