@@ -8,6 +8,7 @@ pub use symbol::Symbol;
 use tokio::time::Instant;
 
 use crate::{
+    budget::Exceeded,
     escape::Written,
     lock::{Cycle, Excerpt, Mode, SessionId, Token},
     name::Name,
@@ -181,6 +182,8 @@ pub struct SessionRow {
     pub holds: usize,
     /// What it waits for.
     pub waits_for: Option<Name>,
+    /// How many bytes its client makes the server remember.
+    pub memory: usize,
     /// What its client tells of itself.
     pub profile: Profile,
 }
@@ -207,8 +210,10 @@ pub struct Stats {
     pub abandoned: u64,
     /// Since the start.
     pub uptime: Duration,
-    /// Bytes that connections make the server remember.
+    /// Bytes that connections make the server remember, beyond what each has for itself.
     pub memory: usize,
+    /// How many they may be.
+    pub max_memory: usize,
 }
 
 /// What a user may not do.
@@ -233,6 +238,8 @@ pub enum Error {
     TooManyLocks(usize),
     /// As many wait for the lock as may.
     TooManyWaiters(usize),
+    /// There is no memory for what it would make the server keep.
+    TooMuchMemory(Exceeded),
     /// No session has this number.
     NoSession(SessionId),
     /// The server is stopping, and grants nothing new.
@@ -261,6 +268,7 @@ impl fmt::Display for Error {
                     "{max} wait for this lock and no more may (--max-waiters-per-lock); try again later"
                 )
             }
+            Self::TooMuchMemory(exceeded) => exceeded.fmt(f),
             Self::NoSession(id) => write!(f, "there is no session {id}; SESSIONS lists them"),
             Self::Stopping => {
                 f.write_str("the server is stopping and grants nothing new; release what you hold")
@@ -272,6 +280,12 @@ impl fmt::Display for Error {
             }
             Self::Forbidden(what) => what.fmt(f),
         }
+    }
+}
+
+impl From<Exceeded> for Error {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::TooMuchMemory(exceeded)
     }
 }
 

@@ -102,9 +102,9 @@ impl From<LeaseError> for Status {
             LeaseError::NotYours => Code::FailedPrecondition,
             LeaseError::Ttl { .. } | LeaseError::TooLong => Code::InvalidArgument,
             LeaseError::TooMany(_)
-            | LeaseError::Refused(Error::TooManyLocks(_) | Error::TooManyWaiters(_)) => {
-                Code::ResourceExhausted
-            }
+            | LeaseError::Refused(
+                Error::TooManyLocks(_) | Error::TooManyWaiters(_) | Error::TooMuchMemory(_),
+            ) => Code::ResourceExhausted,
             LeaseError::Refused(_) | LeaseError::Ended(Ending::Shutdown) | LeaseError::NoRandom => {
                 Code::Unavailable
             }

@@ -34,10 +34,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 
 use crate::{
+    budget::Budget,
     command::Origin,
     lease::Client,
     net::{Keepalive, Terms, Watch},
-    session::Viewer,
+    session::{Hub, Viewer},
     user::User,
 };
 
@@ -47,7 +48,6 @@ pub use body::{MAX_BODY, NoBody};
 pub(crate) use call::{deadline, is_unreadable, late};
 use calm::{Calm, Turn};
 pub(crate) use live::live;
-pub use load::MAX_UNDER_WAY;
 use load::WithPeer;
 pub(crate) use load::{Load, is_counted_elsewhere};
 use opening::{Io, Opened};
@@ -63,7 +63,7 @@ const HEAD_TIME: Duration = Duration::from_secs(75);
 const PING: Duration = Duration::from_secs(10);
 
 /// The most requests that a connection of HTTP/2 has open: each may be a waiter, and one that frees their lock must
-/// not stand behind them. What they keep is bounded by [`MAX_UNDER_WAY`].
+/// not stand behind them. What they keep is bounded by their budget.
 const STREAMS: u32 = 10_000;
 
 /// The longest head of a request, in bytes.
@@ -95,9 +95,14 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(addr: SocketAddr, left: Duration) -> Self {
-        let token = CancellationToken::new;
-        Self { addr, user: None, known: token(), gone: token(), cut: token(), left, load: Arc::default() }
+    pub(crate) fn new(addr: SocketAddr, left: Duration, hub: &Arc<Hub>) -> Self {
+        let (token, load) = (CancellationToken::new, Arc::new(Load::of(hub)));
+        Self { addr, user: None, known: token(), gone: token(), cut: token(), left, load }
+    }
+
+    /// What its connection may make the server remember.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.load.budget
     }
 
     /// For how much silence nothing is freed that one of its streams holds.
@@ -135,10 +140,8 @@ pub struct Web {
     pub router: Router,
     /// What they can be secured by, and when they are gone.
     pub terms: Arc<Terms>,
-    /// Within which time a client must have said something.
-    pub login: Duration,
-    /// Whether it must have shown who it is, too.
-    pub has_users: bool,
+    /// The sessions, their limits and their users.
+    pub hub: Arc<Hub>,
     /// Asks all connections to end.
     pub stop: CancellationToken,
 }
@@ -147,7 +150,7 @@ pub struct Web {
 ///
 /// Cancel-safe: dropped, it closes the socket; what waits leaves its queue.
 pub async fn serve(stream: TcpStream, addr: SocketAddr, web: Web) {
-    let login_by = Instant::now() + web.login;
+    let login_by = Instant::now() + web.hub.limits().login;
     let opened = tokio::select! {
         () = web.stop.cancelled() => return,
         opened = timeout_at(login_by, opening::open(stream, web.terms.tls.as_deref())) => opened,
@@ -160,8 +163,8 @@ pub async fn serve(stream: TcpStream, addr: SocketAddr, web: Web) {
 }
 
 async fn talk(io: Io, watch: &Watch, addr: SocketAddr, web: Web, login_by: Instant) {
-    let Web { router, terms, stop, has_users, .. } = web;
-    let peer = Peer::new(addr, terms.keepalive.left());
+    let Web { router, terms, hub, stop } = web;
+    let peer = Peer::new(addr, terms.keepalive.left(), &hub);
     let (known, gone, cut) = (peer.known.clone(), peer.gone.clone(), peer.cut.clone());
     let service = TowerToHyperService::new(WithPeer { router, peer });
     // By TLS one that says goodbye does so in what nobody but the connection can read.
@@ -175,7 +178,8 @@ async fn talk(io: Io, watch: &Watch, addr: SocketAddr, web: Web, login_by: Insta
         std::future::pending::<()>().await;
     };
     let stranger = async {
-        if !has_users || timeout_at(login_by, known.cancelled()).await.is_ok() {
+        // Whether it must have shown who it is.
+        if hub.users().is_none() || timeout_at(login_by, known.cancelled()).await.is_ok() {
             std::future::pending::<()>().await;
         }
     };

@@ -215,6 +215,7 @@ impl From<command::Error> for SqlError {
             command::Error::Interrupted => Self::Interrupted,
             command::Error::TooManyLocks(max) => Self::TooManyLocks(max),
             command::Error::TooManyWaiters(max) => Self::TooManyWaiters(max),
+            command::Error::TooMuchMemory(exceeded) => Self::TooMuchMemory(exceeded),
             command::Error::NoSession(id) => Self::UnknownThread(id.0.into()),
             command::Error::Stopping => Self::Shutdown,
             command::Error::Forbidden(what) => Self::from(*what),

@@ -6,6 +6,7 @@ use tokio::sync::Semaphore;
 
 use super::{RESERVED_DESCRIPTORS, StartError};
 use crate::{
+    budget::MAX_CONNECTION_MEMORY,
     config::{Config, Listen},
     net::Tls,
     user::Users,
@@ -58,6 +59,8 @@ pub fn check(config: &Config) -> Result<Checked, StartError> {
     let _ = writeln!(report, "users: {}", users(config, &plan));
     let _ = writeln!(report, "tls: {}", tls(config, &plan));
     let _ = writeln!(report, "connections: at most {}", plan.max_connections);
+    let (each, all) = (MAX_CONNECTION_MEMORY, config.max_memory);
+    let _ = writeln!(report, "memory: at most {each} bytes for a connection, {all} for all");
     warnings.extend(super::clock::warning());
     if config.max_connections.is_some_and(|wanted| wanted > plan.max_connections) {
         warnings

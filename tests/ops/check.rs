@@ -38,7 +38,8 @@ fn check_tells_what_a_server_would_do_and_does_not_listen() {
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let expected = format!(
         "line: {addr}\nmysql: off\nhttp: at the socket that systemd passes\nusers: 1, from {users}\n\
-         tls: required, with {}\nconnections: at most 100\n",
+         tls: required, with {}\nconnections: at most 100\n\
+         memory: at most 4194304 bytes for a connection, 1073741824 for all\n",
         files.cert.display()
     );
     assert_eq!(said(&output), expected);
