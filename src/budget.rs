@@ -12,10 +12,19 @@ use std::sync::{
 /// The most bytes that one connection makes the server remember, or prepare for it.
 pub const MAX_CONNECTION_MEMORY: usize = 4 * 1024 * 1024;
 
-/// So much of it is never refused, even when all together have reached their bound: who behaves needs no more.
+/// So much of it each connection has for itself: it is refused to nobody, and does not count with all. Who behaves
+/// needs no more.
 pub const OWN_MEMORY: usize = 16 * 1024;
 
-/// What all connections have together.
+/// What a connection has beyond its own counts with all in steps of so many bytes: most of what comes and goes with
+/// each request is no matter of all.
+const STEP: usize = 16 * 1024;
+
+/// So much more there is for a connection that is told that it has too much. Of what all have there is an eighth more, for
+/// this and for those who look why that is so.
+const SPARE: usize = 1024 * 1024;
+
+/// What all connections have together, beyond what each has for itself.
 #[derive(Debug)]
 pub struct Memory {
     used: AtomicUsize,
@@ -38,23 +47,32 @@ impl Memory {
         self.limit
     }
 
-    /// Takes bytes, if there are so many; those who have next to nothing are served all the same.
-    fn take(&self, bytes: usize, is_own: bool) -> Result<(), Exceeded> {
-        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        if is_own || before.saturating_add(bytes) <= self.limit {
-            return Ok(());
+    /// Whether there were so many bytes. They are taken in any case.
+    fn take(&self, bytes: usize, is_spare: bool) -> bool {
+        let spare = if is_spare { self.limit / 8 } else { 0 };
+        let limit = self.limit.saturating_add(spare);
+        bytes == 0 || self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= limit
+    }
+
+    fn give_back(&self, bytes: usize) {
+        if bytes > 0 {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
         }
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
-        Err(Exceeded::Server(self.limit))
     }
 }
 
 /// Why nothing more is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Exceeded {
     /// The connection would have more than it may have: so many bytes.
+    #[error(
+        "this connection makes the server keep {0} bytes and may have no more kept; read the answers, or ask for less"
+    )]
     Connection(usize),
     /// All together would.
+    #[error(
+        "all connections make the server keep {0} bytes and may have no more kept (--max-memory); try again later"
+    )]
     Server(usize),
 }
 
@@ -64,7 +82,6 @@ pub struct Budget(Arc<Account>);
 
 #[derive(Debug)]
 struct Account {
-    /// Changed by the task of the connection alone.
     used: AtomicUsize,
     memory: Arc<Memory>,
 }
@@ -90,13 +107,22 @@ impl Budget {
         Ok(charge)
     }
 
+    /// The same for telling that there is no more, for which there is always a little.
+    ///
+    /// # Errors
+    /// [`Exceeded`]: that is used up, too.
+    pub fn charge_spare(&self, bytes: usize) -> Result<Charge, Exceeded> {
+        self.0.grow(bytes, true)?;
+        Ok(Charge { of: Some(self.clone()), bytes })
+    }
+
     /// A charge of this connection becomes one for so many bytes.
     ///
     /// # Errors
     /// [`Exceeded`]: it stays as it was.
     pub fn resize(&self, charge: &mut Charge, bytes: usize) -> Result<(), Exceeded> {
         if let Some(more) = bytes.checked_sub(charge.bytes) {
-            self.grow(more)?;
+            self.0.grow(more, false)?;
         } else {
             self.0.shrink(charge.bytes - bytes);
         }
@@ -105,13 +131,16 @@ impl Budget {
         Ok(())
     }
 
-    fn grow(&self, more: usize) -> Result<(), Exceeded> {
-        let wanted = self.used().saturating_add(more);
-        if wanted > MAX_CONNECTION_MEMORY {
-            return Err(Exceeded::Connection(MAX_CONNECTION_MEMORY));
+    /// The same for answers that are not sent. One who has no more than its own beside may have one when all have
+    /// reached their bound: it may be somebody who looks for the greedy.
+    ///
+    /// # Errors
+    /// [`Exceeded`]: it stays as it was.
+    pub fn resize_answer(&self, charge: &mut Charge, bytes: usize) -> Result<(), Exceeded> {
+        if self.used() > OWN_MEMORY || bytes > MAX_CONNECTION_MEMORY {
+            return self.resize(charge, bytes);
         }
-        self.0.memory.take(more, wanted <= OWN_MEMORY)?;
-        self.0.used.store(wanted, Ordering::Relaxed);
+        *charge = self.charge_spare(bytes)?;
         Ok(())
     }
 }
@@ -124,10 +153,28 @@ impl Default for Budget {
 }
 
 impl Account {
-    fn shrink(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
-        self.memory.used.fetch_sub(bytes, Ordering::Relaxed);
+    fn grow(&self, more: usize, is_spare: bool) -> Result<(), Exceeded> {
+        let most = MAX_CONNECTION_MEMORY + if is_spare { SPARE } else { 0 };
+        let grown = |used: usize| used.checked_add(more).filter(|all| *all <= most);
+        let before = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown);
+        let before = before.map_err(|_| Exceeded::Connection(MAX_CONNECTION_MEMORY))?;
+        if self.memory.take(counted(before + more) - counted(before), is_spare) {
+            return Ok(());
+        }
+        // The same way back as for all bytes: others of the connection may have come in between.
+        self.shrink(more);
+        Err(Exceeded::Server(self.memory.limit))
     }
+
+    fn shrink(&self, bytes: usize) {
+        let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.memory.give_back(counted(before) - counted(before - bytes));
+    }
+}
+
+/// How much counts with all of what a connection has.
+fn counted(bytes: usize) -> usize {
+    bytes.saturating_sub(OWN_MEMORY).next_multiple_of(STEP)
 }
 
 /// Bytes that are paid for. Dropped, they are given back.
@@ -141,6 +188,18 @@ impl Charge {
     /// How many they are.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// It becomes one for so many bytes more. One that is of no connection stays for nothing.
+    ///
+    /// # Errors
+    /// [`Exceeded`]: it stays as it was.
+    pub fn grow(&mut self, more: usize) -> Result<(), Exceeded> {
+        if let Some(Budget(account)) = &self.of {
+            account.grow(more, false)?;
+            self.bytes += more;
+        }
+        Ok(())
     }
 
     /// What is left is a charge for nothing. It costs next to nothing where it was one before.
@@ -171,25 +230,70 @@ mod tests {
         let mut second = budget.charge(MAX_CONNECTION_MEMORY - 1_000).unwrap();
         assert_eq!(budget.charge(1).unwrap_err(), Exceeded::Connection(MAX_CONNECTION_MEMORY));
         assert_eq!(budget.used(), MAX_CONNECTION_MEMORY);
+        assert_eq!(memory.used(), MAX_CONNECTION_MEMORY - OWN_MEMORY);
         budget.resize(&mut second, 10).unwrap();
         drop(first);
-        assert_eq!((budget.used(), memory.used()), (10, 10));
+        assert_eq!((budget.used(), memory.used()), (10, 0));
         assert!(budget.resize(&mut second, usize::MAX).is_err());
-        drop((second, budget));
+        drop(second);
+        assert_eq!((budget.used(), memory.used()), (0, 0));
+    }
+
+    #[test]
+    fn the_greedy_are_refused_and_what_each_has_for_itself_is_not() {
+        let memory = Memory::new(8 * STEP);
+        let (greedy, modest) = (Budget::of(&memory), Budget::of(&memory));
+        let kept = greedy.charge(OWN_MEMORY + 8 * STEP).unwrap();
+        assert_eq!(greedy.charge(1).unwrap_err(), Exceeded::Server(8 * STEP));
+        let own = modest.charge(OWN_MEMORY).unwrap();
+        assert_eq!(modest.charge(1).unwrap_err(), Exceeded::Server(8 * STEP));
+        assert_eq!((modest.used(), memory.used()), (OWN_MEMORY, 8 * STEP));
+        drop(kept);
+        assert_eq!(memory.used(), 0);
+        assert!(modest.charge(1).is_ok());
+        drop(own);
+    }
+
+    #[test]
+    fn one_who_has_too_much_can_be_told_so_and_not_without_end() {
+        let memory = Memory::new(MAX_CONNECTION_MEMORY);
+        let budget = Budget::of(&memory);
+        let _all = budget.charge(MAX_CONNECTION_MEMORY).unwrap();
+        let told: Vec<_> = (0..1_000).map_while(|_| budget.charge_spare(4 * 1024).ok()).collect();
+        assert!((100..=SPARE / 4096).contains(&told.len()), "{}", told.len());
+        drop(told);
+        assert_eq!(budget.used(), MAX_CONNECTION_MEMORY);
+    }
+
+    #[test]
+    fn who_looks_for_the_greedy_has_an_answer_when_all_have_reached_their_bound() {
+        let memory = Memory::new(8 * STEP);
+        let greedy = Budget::of(&memory);
+        let mut kept = greedy.charge(OWN_MEMORY + 8 * STEP).unwrap();
+        assert!(greedy.resize_answer(&mut kept, OWN_MEMORY + 9 * STEP).is_err());
+        let (eye, mut answer) = (Budget::of(&memory), Charge::default());
+        eye.resize_answer(&mut answer, OWN_MEMORY + STEP).unwrap();
+        assert!(eye.resize_answer(&mut answer, OWN_MEMORY + 2 * STEP).is_err());
+        drop((kept, answer));
         assert_eq!(memory.used(), 0);
     }
 
     #[test]
-    fn the_greedy_are_refused_before_those_who_have_next_to_nothing() {
-        let memory = Memory::new(100_000);
-        let (greedy, modest) = (Budget::of(&memory), Budget::of(&memory));
-        let kept = greedy.charge(100_000).unwrap();
-        assert_eq!(greedy.charge(1).unwrap_err(), Exceeded::Server(100_000));
-        let own = modest.charge(OWN_MEMORY).unwrap();
-        assert_eq!(modest.charge(1).unwrap_err(), Exceeded::Server(100_000));
-        drop(kept);
-        assert_eq!(memory.used(), OWN_MEMORY);
-        assert!(modest.charge(1).is_ok());
-        drop(own);
+    fn requests_of_one_connection_that_are_served_at_a_time_leave_nothing_behind() {
+        let memory = Memory::new(20 * STEP);
+        let budget = Budget::of(&memory);
+        std::thread::scope(|scope| {
+            for of in 1..5 {
+                let budget = &budget;
+                scope.spawn(move || {
+                    for at in 0..2_000 {
+                        let some = budget.charge(at * of * 97 % (9 * STEP));
+                        let more = budget.charge_spare(STEP / of);
+                        drop((some, more));
+                    }
+                });
+            }
+        });
+        assert_eq!((budget.used(), memory.used()), (0, 0));
     }
 }

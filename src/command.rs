@@ -8,6 +8,7 @@ pub use symbol::Symbol;
 use tokio::time::Instant;
 
 use crate::{
+    budget::Exceeded,
     escape::Written,
     lock::{Cycle, Excerpt, Mode, SessionId, Token},
     name::Name,
@@ -182,6 +183,8 @@ pub struct SessionRow {
     pub holds: usize,
     /// What it waits for.
     pub waits_for: Option<Name>,
+    /// How many bytes its client makes the server remember.
+    pub memory: usize,
     /// What its client tells of itself.
     pub profile: Profile,
 }
@@ -208,8 +211,10 @@ pub struct Stats {
     pub abandoned: u64,
     /// Since the start.
     pub uptime: Duration,
-    /// Bytes that connections make the server remember.
+    /// Bytes that connections make the server remember, beyond what each has for itself.
     pub memory: usize,
+    /// How many they may be.
+    pub max_memory: usize,
 }
 
 /// What a user may not do.
@@ -236,6 +241,8 @@ pub enum Error {
     TooManyWaiters(usize),
     /// All locks that may be held are, or the user or the address holds its share; or has its share of the connections.
     NoPlace(NoPlace),
+    /// There is no memory for what it would make the server keep.
+    TooMuchMemory(Exceeded),
     /// No session has this number.
     NoSession(SessionId),
     /// The server is stopping, and grants nothing new.
@@ -265,6 +272,7 @@ impl fmt::Display for Error {
                 )
             }
             Self::NoPlace(no_place) => no_place.fmt(f),
+            Self::TooMuchMemory(exceeded) => exceeded.fmt(f),
             Self::NoSession(id) => write!(f, "there is no session {id}; SESSIONS lists them"),
             Self::Stopping => {
                 f.write_str("the server is stopping and grants nothing new; release what you hold")
@@ -282,6 +290,12 @@ impl fmt::Display for Error {
 impl From<NoPlace> for Error {
     fn from(no_place: NoPlace) -> Self {
         Self::NoPlace(no_place)
+    }
+}
+
+impl From<Exceeded> for Error {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::TooMuchMemory(exceeded)
     }
 }
 

@@ -129,7 +129,7 @@ pub struct Config {
     #[arg(long, env = "GETLOCKD_MAX_PACKET", default_value_t = crate::mysql::MAX_PACKET, value_name = "BYTES", value_parser = packet_size, allow_negative_numbers = true)]
     pub max_packet: usize,
 
-    /// The most bytes that all connections of the MySQL protocol make the server remember
+    /// The most bytes that all connections make the server keep, beyond 16 kB of each
     #[arg(long, env = "GETLOCKD_MAX_MEMORY", default_value_t = 1024 * 1024 * 1024, value_name = "BYTES", value_parser = memory_size, allow_negative_numbers = true)]
     pub max_memory: usize,
 

@@ -109,9 +109,12 @@ impl From<LeaseError> for Status {
             LeaseError::NotYours => Code::FailedPrecondition,
             LeaseError::Ttl { .. } | LeaseError::TooLong => Code::InvalidArgument,
             LeaseError::NoPlace(_)
-            | LeaseError::Refused(Error::TooManyLocks(_) | Error::TooManyWaiters(_) | Error::NoPlace(_)) => {
-                Code::ResourceExhausted
-            }
+            | LeaseError::Refused(
+                Error::TooManyLocks(_)
+                | Error::TooManyWaiters(_)
+                | Error::NoPlace(_)
+                | Error::TooMuchMemory(_),
+            ) => Code::ResourceExhausted,
             LeaseError::Refused(_) | LeaseError::Ended(Ending::Shutdown) | LeaseError::NoRandom => {
                 Code::Unavailable
             }

@@ -164,10 +164,10 @@ impl Leases {
         let place = self.place(&client)?;
         let Wish { name, mode, wait: timeout, client: called, note, .. } = wish;
         let mut session = client.open(&self.hub);
-        session.handle().note(|profile| {
-            profile.client = called.unwrap_or_default();
-            profile.note = note.map(String::into_boxed_str);
-        });
+        // Its own memory, as it outlives its connection, and more than such words have.
+        session
+            .introduce(called.unwrap_or_default(), note)
+            .map_err(|exceeded| LeaseError::Refused(exceeded.into()))?;
         let since = Instant::now();
         let command = Command::GetLock { name: name.clone(), mode, timeout };
         let answer = taken(&mut session, command, &client.gone).await?;

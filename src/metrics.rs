@@ -114,7 +114,7 @@ impl Sources {
         let help = "First takes and upgrades, not those of a lock that the session held already";
         sheet.counters("getlockd_grants", help, "mode", grants)?;
         sheet.counter("getlockd_timeouts", "Requests for a lock that were answered 0", stats.timeouts)?;
-        let help = "Bytes that connections make the server remember";
+        let help = "Bytes that all connections make the server keep, beyond what each has for itself";
         sheet.gauge("getlockd_memory_bytes", help, self.hub.memory().used())?;
         sheet.gauge("getlockd_max_memory_bytes", "The most that they may be", self.hub.memory().limit())?;
         let help = "Requests refused since their wait would have closed a cycle";

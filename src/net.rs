@@ -12,7 +12,7 @@ mod watched;
 
 pub use crate::keepalive::Keepalive;
 pub use accept::{Connection, Gate, accept};
-pub use burst::{Burst, HungUp, MAX_READ_AHEAD, MAX_UNSENT, Terms};
+pub use burst::{Burst, HungUp, MAX_UNSENT, Terms};
 pub use door::{Door, Passages, Seat};
 pub use listen::listen;
 pub use prefixed::Prefixed;

@@ -216,8 +216,7 @@ impl Server {
                 // Last, when all doors are there.
                 router: self.router(),
                 terms: self.terms.clone(),
-                login: self.hub.limits().login,
-                has_users: self.hub.users().is_some(),
+                hub: self.hub.clone(),
                 stop: self.http_gate.stop.clone(),
             };
             let serve = serve_http(web);

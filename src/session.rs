@@ -5,6 +5,7 @@
 mod ends;
 mod handle;
 mod hub;
+mod keeps;
 mod lists;
 mod rights;
 mod room;
@@ -26,7 +27,6 @@ pub use viewer::Viewer;
 pub use crate::aside::Turn;
 use crate::{
     aside::aside,
-    budget::Budget,
     command::{Answer, Command, Ending, Error, Reply, Stats},
     lock::{Holder, Mode, Owner, Patience, Released, SessionId, Taken, Token, Verdict, Wait},
     name::Name,
@@ -118,11 +118,6 @@ impl Session {
     /// See [`Hub::turn`].
     pub fn turn(&self) -> impl Future<Output = Turn> + Send + use<> {
         self.hub.turn(self.principal())
-    }
-
-    /// What its connection may make the server remember. To be asked for once.
-    pub fn budget(&self) -> Budget {
-        Budget::of(self.hub.memory())
     }
 
     /// How many locks it holds.

@@ -8,6 +8,7 @@ use std::time::Duration;
 pub use histogram::{BOUNDS, Distribution, Histogram};
 pub use history::{History, Past};
 
+use crate::budget::Exceeded;
 use crate::sync::plain::{AtomicU64, Ordering};
 
 /// How a kind of thing is called where it is counted.
@@ -85,8 +86,10 @@ kinds! {
         LocksPerSession = "locks_per_session",
         /// As many waited for the lock as may.
         WaitersPerLock = "waiters_per_lock",
-        /// A connection, or all together, had as much remembered as may be.
-        Memory = "memory",
+        /// A connection had as much remembered as one may.
+        ConnectionMemory = "connection_memory",
+        /// All connections together had.
+        ServerMemory = "server_memory",
         /// The server was stopping.
         Stopping = "stopping",
         /// A connection spoke no protocol, or against its rules, and was closed.
@@ -97,6 +100,15 @@ kinds! {
         Throttled = "throttled",
         /// The user may not do that, or nobody had logged in.
         Denied = "denied",
+    }
+}
+
+impl From<Exceeded> for Refused {
+    fn from(exceeded: Exceeded) -> Self {
+        match exceeded {
+            Exceeded::Connection(_) => Self::ConnectionMemory,
+            Exceeded::Server(_) => Self::ServerMemory,
+        }
     }
 }
 

@@ -31,10 +31,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 
 use crate::{
+    budget::Budget,
     command::Origin,
     lease::Client,
     net::{Connection, Keepalive, Seat, Terms, Watch},
-    session::Viewer,
+    session::{Hub, Viewer},
     share::{Cause, NoPlace, Pass, Principal},
     user::User,
 };
@@ -45,7 +46,6 @@ pub use body::{MAX_BODY, NoBody};
 pub(crate) use call::{deadline, is_unreadable, late};
 use calm::{Calm, Turn};
 pub(crate) use live::live;
-pub use load::MAX_UNDER_WAY;
 use load::WithPeer;
 pub(crate) use load::{Load, is_counted_elsewhere};
 use opening::{Io, Opened};
@@ -62,7 +62,7 @@ const HEAD_TIME: Duration = Duration::from_secs(75);
 const PING: Duration = Duration::from_secs(10);
 
 /// The most requests that a connection of HTTP/2 has open: each may be a waiter, and one that frees their lock must
-/// not stand behind them. What they keep is bounded by [`MAX_UNDER_WAY`].
+/// not stand behind them. What they keep is bounded by their budget.
 const STREAMS: u32 = 10_000;
 
 /// The longest head of a request, in bytes.
@@ -75,12 +75,18 @@ const MAX_HEAD_2: u32 = 16 * 1024;
 /// no longer, and of all.
 const WINDOW: (u32, u32) = (64 * 1024, 256 * 1024);
 
-/// Who sends a request.
+/// Who sends a request. Each request has one: a clone is to be cheap.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    addr: SocketAddr,
+    connection: Arc<Shared>,
     /// Who it has proved to be, where there are users.
     user: Option<Arc<User>>,
+}
+
+/// What the requests of a connection have in common.
+#[derive(Debug)]
+struct Shared {
+    addr: SocketAddr,
     /// It has shown once who it is.
     known: CancellationToken,
     /// It has hung up: its requests do not wait any more.
@@ -96,35 +102,41 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(addr: SocketAddr, left: Duration, seat: Weak<Seat>) -> Self {
-        let (token, load) = (CancellationToken::new, Arc::default());
-        Self { addr, user: None, known: token(), gone: token(), cut: token(), left, load, seat }
+    pub(crate) fn new(addr: SocketAddr, left: Duration, seat: Weak<Seat>, hub: &Arc<Hub>) -> Self {
+        let (token, load) = (CancellationToken::new, Arc::new(Load::of(hub)));
+        let connection = Shared { addr, known: token(), gone: token(), cut: token(), left, load, seat };
+        Self { connection: Arc::new(connection), user: None }
     }
 
     /// A request of it has shown that it is of this user. With the first its connection becomes that user's.
     fn be(&mut self, user: Arc<User>) -> Result<(), NoPlace> {
-        if !self.known.is_cancelled() {
-            self.seat
-                .upgrade()
-                .map_or(Ok(()), |seat| seat.pass_to(Principal::of(Some(&user), self.addr.ip())))?;
-            self.known.cancel();
+        let Shared { known, seat, addr, .. } = &*self.connection;
+        if !known.is_cancelled() {
+            seat.upgrade().map_or(Ok(()), |seat| seat.pass_to(Principal::of(Some(&user), addr.ip())))?;
+            known.cancel();
         }
         self.user = Some(user);
         Ok(())
     }
 
+    /// What its connection may make the server remember.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.connection.load.budget
+    }
+
     /// For how much silence nothing is freed that one of its streams holds.
     pub(crate) fn left(&self) -> Duration {
-        self.left
+        self.connection.left
     }
 
     pub(crate) fn client(&self, wire: &'static str) -> Client {
-        Client { origin: Origin { wire, peer: self.addr }, gone: self.gone.clone(), user: self.user.clone() }
+        let Shared { addr, gone, .. } = &*self.connection;
+        Client { origin: Origin { wire, peer: *addr }, gone: gone.clone(), user: self.user.clone() }
     }
 
     /// Who shares with others what there is.
     pub(crate) fn principal(&self) -> Principal {
-        Principal::of(self.user.as_deref(), self.addr.ip())
+        Principal::of(self.user.as_deref(), self.connection.addr.ip())
     }
 
     /// What it may see and do.
@@ -140,10 +152,8 @@ pub struct Web {
     pub router: Router,
     /// What they can be secured by, and when they are gone.
     pub terms: Arc<Terms>,
-    /// Within which time a client must have said something.
-    pub login: Duration,
-    /// Whether it must have shown who it is, too.
-    pub has_users: bool,
+    /// The sessions, their limits and their users.
+    pub hub: Arc<Hub>,
     /// Asks all connections to end.
     pub stop: CancellationToken,
 }
@@ -152,14 +162,14 @@ pub struct Web {
 ///
 /// Cancel-safe: dropped, it closes the socket; what waits leaves its queue.
 pub async fn serve(Connection { stream, peer: addr, seat }: Connection, web: Web) {
-    let login_by = Instant::now() + web.login;
+    let login_by = Instant::now() + web.hub.limits().login;
     let opened = tokio::select! {
         () = web.stop.cancelled() => return,
         opened = timeout_at(login_by, opening::open(stream, web.terms.tls.as_deref())) => opened,
     };
     match opened.unwrap_or(Err(io::ErrorKind::TimedOut.into())) {
         Ok(Opened::Http { io, watch }) => {
-            let peer = Peer::new(addr, web.terms.keepalive.left(), seat);
+            let peer = Peer::new(addr, web.terms.keepalive.left(), seat, &web.hub);
             talk(io, &watch, peer, web, login_by).await;
         }
         Ok(Opened::NoTls(stream)) => opening::refuse(stream, web.terms).await,
@@ -168,9 +178,8 @@ pub async fn serve(Connection { stream, peer: addr, seat }: Connection, web: Web
 }
 
 async fn talk(io: Io, watch: &Watch, peer: Peer, web: Web, login_by: Instant) {
-    let Web { router, terms, stop, has_users, .. } = web;
-    let addr = peer.addr;
-    let (known, gone, cut) = (peer.known.clone(), peer.gone.clone(), peer.cut.clone());
+    let Web { router, terms, hub, stop } = web;
+    let Shared { addr, known, gone, cut, .. } = &*peer.connection.clone();
     let service = TowerToHyperService::new(WithPeer { router, peer });
     // By TLS one that says goodbye does so in what nobody but the connection can read.
     let half_close = matches!(io, Io::Left(_));
@@ -183,7 +192,8 @@ async fn talk(io: Io, watch: &Watch, peer: Peer, web: Web, login_by: Instant) {
         std::future::pending::<()>().await;
     };
     let stranger = async {
-        if !has_users || timeout_at(login_by, known.cancelled()).await.is_ok() {
+        // Whether it must have shown who it is.
+        if hub.users().is_none() || timeout_at(login_by, known.cancelled()).await.is_ok() {
             std::future::pending::<()>().await;
         }
     };

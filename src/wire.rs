@@ -38,10 +38,11 @@ pub(crate) fn wait<'a>(
     answered: impl FnMut(&mut Burst) + Send + 'a,
 ) -> impl Future<Output = Result<Answer, Cut>> + Send + 'a {
     async move {
+        let budget = waiting.budget();
         let answer = tokio::select! {
             biased;
             answer = waiting.decided() => answer.map_err(Cut::Ended),
-            hung_up = io.hung_up(answered) => Err(Cut::HungUp(hung_up)),
+            hung_up = io.hung_up(&budget, answered) => Err(Cut::HungUp(hung_up)),
         };
         io.answers_late();
         answer
@@ -53,11 +54,12 @@ pub(crate) fn wait<'a>(
 ///
 /// Cancel-safe: dropped, its place among those who want to is lost, and no byte is.
 pub(crate) async fn turn(io: &mut Burst, session: &Session) -> Result<Turn, Cut> {
+    let budget = session.budget();
     let turn = tokio::select! {
         biased;
         ending = session.handle().ended() => Err(Cut::Ended(ending)),
         turn = session.turn() => Ok(turn),
-        hung_up = io.hung_up(|_| ()), if session.holds() > 0 => Err(Cut::HungUp(hung_up)),
+        hung_up = io.hung_up(&budget, |_| ()), if session.holds() > 0 => Err(Cut::HungUp(hung_up)),
     };
     io.answers_late();
     turn
@@ -67,10 +69,11 @@ pub(crate) async fn turn(io: &mut Burst, session: &Session) -> Result<Turn, Cut>
 ///
 /// Cancel-safe: no byte is lost.
 pub(crate) async fn rest(io: &mut Burst, session: &Session) -> Result<(), Cut> {
+    let budget = session.budget();
     tokio::select! {
         biased;
         ending = session.handle().ended() => Err(Cut::Ended(ending)),
-        hung_up = io.hung_up(|_| ()), if session.holds() > 0 => Err(Cut::HungUp(hung_up)),
+        hung_up = io.hung_up(&budget, |_| ()), if session.holds() > 0 => Err(Cut::HungUp(hung_up)),
         () = yield_now() => Ok(()),
     }
 }

@@ -11,8 +11,8 @@ use common::{
     grpc::{Hold, get_lock},
 };
 use getlockd::{
+    budget::MAX_CONNECTION_MEMORY,
     grpc::proto::{Keepalive, ReleaseLock, hold_request::Command},
-    net::MAX_READ_AHEAD,
 };
 
 const LEFT: &str = "KEEPALIVE left=25.000";
@@ -56,7 +56,7 @@ async fn one_who_asks_without_end_and_does_not_read_is_bounded() {
     let questions = "KEEPALIVE\n".repeat(10_000);
     let flood = async {
         // What the kernel takes in beside that is not the server's.
-        for _ in 0..(3 * MAX_READ_AHEAD).div_ceil(questions.len()) {
+        for _ in 0..(6 * MAX_CONNECTION_MEMORY).div_ceil(questions.len()) {
             waiter.send_bytes(questions.as_bytes()).await;
         }
     };

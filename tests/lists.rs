@@ -10,6 +10,7 @@ use common::{
     mysql::MySql,
 };
 use getlockd::{
+    budget::OWN_MEMORY,
     grpc::proto::{HistoryRequest, KillRequest, SessionsRequest, StatsRequest, WaitersRequest, WhyRequest},
     share::Principal,
 };
@@ -48,6 +49,53 @@ async fn grpc_shows_what_the_line_shows_and_ends_it() {
     assert_eq!(grpc.kill(kill(a_id, false)).await.unwrap_err().code(), Code::NotFound);
     let history = grpc.history(HistoryRequest { name: name() }).await.unwrap().into_inner().holds;
     assert_eq!((history[0].session, &*history[0].cause), (a_id, "killed"));
+}
+
+#[tokio::test]
+async fn every_wire_tells_what_a_client_makes_the_server_keep() {
+    let server = TestServer::start();
+    let [mut a, mut b] = server.clients().await;
+    assert_eq!(a.ask("GET_LOCK nightly 0").await, "1");
+    let id = b.id().await;
+    b.send_bytes(&[b"GET_LOCK nightly 60\n".to_vec(), b"PING\n".repeat(20_000)].concat()).await;
+    // All of it is there when it has a buffer of so much.
+    let kept = 128 * 1024;
+    server.until(|stats| stats.memory == kept - OWN_MEMORY).await;
+
+    let rows = a.list("SESSIONS").await;
+    assert!(rows[1].ends_with(&format!(" waits_for=nightly memory={kept}")), "{rows:?}");
+    let all = format!(" memory={} max_memory=1073741824", kept - OWN_MEMORY);
+    assert!(a.list("STATS").await[0].ends_with(&all));
+    let (_, sessions) = get(server.http, "/api/sessions").await;
+    let sessions: serde_json::Value = serde_json::from_str(&sessions).unwrap();
+    assert_eq!(sessions["sessions"][1]["memory"], kept);
+    let (_, stats) = get(server.http, "/api/stats").await;
+    let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
+    assert_eq!((&stats["memory"], &stats["maxMemory"]), (&(kept - OWN_MEMORY).into(), &(1 << 30).into()));
+    let mut grpc = locks(server.http).await;
+    let sessions = grpc.sessions(SessionsRequest {}).await.unwrap().into_inner().sessions;
+    let told = sessions.iter().find(|session| session.session == id).unwrap().memory;
+    let stats = grpc.stats(StatsRequest {}).await.unwrap().into_inner();
+    assert_eq!((told, stats.memory, stats.max_memory), (kept as u64, (kept - OWN_MEMORY) as u64, 1 << 30));
+    let mut mysql = MySql::connect(server.mysql).await;
+    let status = mysql.query("SHOW STATUS LIKE 'Getlockd_memory'").await;
+    assert!(format!("{status:?}").contains(&(kept - OWN_MEMORY).to_string()), "{status:?}");
+
+    assert_eq!(a.ask(&format!("KILL QUERY {id}")).await, "1");
+    assert!(b.line().await.starts_with("ERROR INTERRUPTED "));
+    server.until(|stats| stats.memory == 0).await;
+}
+
+#[tokio::test]
+async fn notes_count_with_their_connection_and_those_of_a_lease_with_itself() {
+    let server = TestServer::start();
+    let lease = json!({ "resourceName": "leased", "clientId": "web-1", "note": "back up" });
+    assert_eq!(post(server.http, "/api/lock/acquire", &lease).await.0, 200);
+    let mut eye = server.client().await;
+    assert_eq!(eye.ask("AUTH somebody x").await, "1");
+    let rows = eye.list("SESSIONS").await;
+    assert!(rows[0].contains(" waits_for=NULL memory=12 client=web-1 note='back up' "), "{rows:?}");
+    assert!(rows[1].contains(" memory=8 user=somebody"), "{rows:?}");
 }
 
 #[tokio::test]

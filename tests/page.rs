@@ -126,8 +126,8 @@ async fn a_scene_comes_when_something_has_changed() {
     a.list("SESSIONS").await;
     assert_eq!(a.ask("GET_LOCK weekly 0").await, "1");
     assert_eq!(a.ask("GET_LOCK nightly 0").await, "1");
-    b.send("GET_LOCK nightly 60").await;
-    server.until_waiting(1).await;
+    b.send_bytes(&[b"GET_LOCK nightly 60\n".to_vec(), b"PING\n".repeat(20_000)].concat()).await;
+    server.until(|stats| stats.table.waiters == 1 && stats.memory == 112 * 1024).await;
     let scene = loop {
         let scene = viewer.scene().await;
         if scene["totals"]["waiters"] == 1 {
@@ -143,6 +143,9 @@ async fn a_scene_comes_when_something_has_changed() {
     let (holder, waiter) = (lock["held"][0]["session"].to_string(), lock["queue"][0]["session"].to_string());
     assert_eq!(scene["sessions"][&holder]["holds"], 2);
     assert_eq!(scene["sessions"][&waiter]["waitsFor"], "nightly");
+    // Told of one who has more than most.
+    let memory = |id: &str| scene["sessions"][id].get("memory").cloned();
+    assert_eq!((memory(&holder), memory(&waiter)), (None, Some((128 * 1024).into())));
 }
 
 #[tokio::test]

@@ -280,18 +280,11 @@ fn every_command_has_its_chapter() {
 
 #[test]
 fn every_limit_is_the_constant_that_it_names() {
-    use getlockd::{
-        line::MAX_LINE,
-        name::MAX_NAME_CHARS,
-        net::{MAX_READ_AHEAD, MAX_UNSENT},
-        session::MAX_LIST_ROWS,
-    };
+    use getlockd::{line::MAX_LINE, name::MAX_NAME_CHARS, net::MAX_UNSENT, session::MAX_LIST_ROWS};
     for (name, value) in [
         ("`--max-line`", MAX_LINE),
         ("`MAX_NAME_CHARS`", MAX_NAME_CHARS),
         ("`MAX_LIST_ROWS`", MAX_LIST_ROWS),
-        ("`MAX_READ_AHEAD`", MAX_READ_AHEAD),
-        ("`MAX_UNDER_WAY`", getlockd::web::MAX_UNDER_WAY),
         ("`MAX_UNSENT`", MAX_UNSENT),
         ("`--max-locks-per-session`", 100_000),
         ("`--max-locks`", 1_000_000),

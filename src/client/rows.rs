@@ -104,6 +104,8 @@ pub struct SessionRow {
     pub holds: u64,
     /// The lock that it waits for.
     pub waits_for: Option<String>,
+    /// How many bytes it makes the server keep, if the server says so.
+    pub memory: Option<u64>,
     /// What it calls itself.
     pub client: Option<String>,
     /// Whom it logged in as.
@@ -136,6 +138,10 @@ pub struct Stats {
     pub uptime: Duration,
     /// The version of the server.
     pub version: Option<String>,
+    /// How many bytes all connections make the server keep, beyond what each has for itself.
+    pub memory: Option<u64>,
+    /// How many they may be.
+    pub max_memory: Option<u64>,
 }
 
 /// What a row is read as. None if a field is missing that every such row has.
@@ -198,6 +204,7 @@ impl Read for SessionRow {
             age: row.time("age")?,
             holds: row.number("holds")?,
             waits_for: row.text("waits_for"),
+            memory: row.number("memory"),
             client: row.text("client"),
             user: row.text("user"),
             note: row.text("note"),
@@ -218,6 +225,8 @@ impl Read for Stats {
             abandoned: row.number("abandoned")?,
             uptime: row.time("uptime")?,
             version: row.text("version"),
+            memory: row.number("memory"),
+            max_memory: row.number("max_memory"),
         })
     }
 }

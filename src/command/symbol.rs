@@ -82,7 +82,9 @@ impl Error {
         match self {
             Self::Deadlock(_) => Symbol::Deadlock,
             Self::Interrupted => Symbol::Interrupted,
-            Self::TooManyLocks(_) | Self::TooManyWaiters(_) | Self::NoPlace(_) => Symbol::Limit,
+            Self::TooManyLocks(_) | Self::TooManyWaiters(_) | Self::NoPlace(_) | Self::TooMuchMemory(_) => {
+                Symbol::Limit
+            }
             Self::NoSession(_) => Symbol::NoSession,
             Self::Stopping => Symbol::Shutdown,
             Self::NoLogin | Self::BadLogin(_) | Self::OtherUser => Symbol::Auth,

@@ -66,7 +66,7 @@ impl Web {
         while !data.is_empty() {
             let rest = find(&data, b"\n--\n").map(|at| data.split_off(at).split_off(4)).unwrap_or_default();
             put(&mut data, token);
-            if let Some(request) = request(&data)
+            if let Some(request) = request(&data, &self.hub)
                 && let Ok(Some(found)) = timeout(PATIENCE, self.ask(request)).await
             {
                 token = found;
@@ -77,6 +77,7 @@ impl Web {
         let stats = self.hub.stats();
         let left = (stats.sessions, stats.table.locks, stats.table.waiters, self.hub.sessions());
         assert_eq!(left, (0, 0, 0, 0), "nothing is left behind");
+        assert_eq!(stats.memory, 0, "nothing is charged any more");
     }
 
     /// The token of the reply, if it has one.
@@ -92,7 +93,7 @@ impl Web {
     }
 }
 
-fn request(data: &[u8]) -> Option<Request<Body>> {
+fn request(data: &[u8], hub: &Arc<Hub>) -> Option<Request<Body>> {
     let (head, body) = data.split_at(find(data, b"\n").unwrap_or(data.len()));
     let mut words = str::from_utf8(head).ok()?.split(' ');
     let (method, path, client) = (words.next()?, words.next()?, words.next());
@@ -115,6 +116,7 @@ fn request(data: &[u8]) -> Option<Request<Body>> {
         ([127, 0, 0, 1], 1).into(),
         std::time::Duration::ZERO,
         std::sync::Weak::new(),
+        hub,
     ));
     request.body(Body::from(body)).ok()
 }

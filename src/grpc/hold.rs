@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, convert::Infallible, fmt, time::Duration};
 
+use prost::Message;
 use tokio::{
     sync::mpsc::Sender,
     time::{Instant, sleep},
@@ -15,6 +16,7 @@ use super::{
     },
 };
 use crate::{
+    budget::{Budget, Charge, Exceeded},
     command::{Answer, Command, Ending, Reply, Symbol},
     lease::{self, MAX_TEXT},
     name::Name,
@@ -23,8 +25,9 @@ use crate::{
     web::{is_unreadable, late, millis},
 };
 
-/// How many replies may wait for a client to read them before it is served again.
-pub(super) const UNSENT: usize = 64;
+/// How many replies may wait for a client to read them before it is served again: no more than an empty channel has
+/// room for.
+pub(super) const UNSENT: usize = 31;
 
 /// How many requests are taken in behind one that waits.
 const READ_AHEAD: usize = 256;
@@ -43,8 +46,10 @@ pub(super) struct Terms {
 enum Over {
     /// The client has left.
     Left,
-    /// It sent more than is kept behind a request that waits.
+    /// It sent more requests than are kept behind one that waits.
     SentTooMuch,
+    /// It sent more bytes.
+    NoMemory(Exceeded),
     /// It sent what is no request.
     Unreadable(String),
     /// Its deadline is over.
@@ -77,12 +82,20 @@ pub(super) async fn hold(
 ) {
     // A place for the last word, whatever the client has not read by then.
     let Ok(last) = replies.clone().reserve_owned().await else { return };
-    let requests = Incoming { stream: requests, ahead: VecDeque::new() };
+    let requests = Incoming {
+        stream: requests,
+        ahead: VecDeque::new(),
+        paid: Charge::default(),
+        budget: session.budget(),
+    };
     let mut stream = Stream { session, requests, replies, left };
     let over = tokio::select! {
         Err(over) = stream.serve() => over,
         () = passed(deadline) => Over::Late,
     };
+    if let Over::NoMemory(exceeded) = &over {
+        stream.session.refuse((*exceeded).into());
+    }
     drop(stream);
     let status = match over {
         Over::Left => return,
@@ -91,6 +104,7 @@ pub(super) async fn hold(
         Over::SentTooMuch => Status::resource_exhausted(format!(
             "more than {READ_AHEAD} requests were sent behind one that is not answered yet"
         )),
+        Over::NoMemory(exceeded) => Status::resource_exhausted(exceeded.to_string()),
         Over::Ended(Ending::Shutdown) => Status::unavailable("the server is stopping; what was held is free"),
         Over::Ended(ending) => Status::aborted(format!("{ending}; what was held is free")),
     };
@@ -110,6 +124,9 @@ struct Incoming {
     stream: Streaming<HoldRequest>,
     /// What came behind a request that is not answered yet.
     ahead: VecDeque<Wanted>,
+    /// For that.
+    paid: Charge,
+    budget: Budget,
 }
 
 impl Incoming {
@@ -127,14 +144,35 @@ impl Incoming {
                         return Over::SentTooMuch;
                     }
                 }
-                Ok(Some(request)) if self.ahead.len() < READ_AHEAD => {
-                    self.ahead.push_back(Wanted::of(request));
-                }
+                Ok(Some(request)) if self.ahead.len() < READ_AHEAD => match self.keep(request) {
+                    Ok(()) => {}
+                    Err(exceeded @ Exceeded::Connection(_)) => return Over::NoMemory(exceeded),
+                    // More stays with the network. That the client has left is seen by what it does not take any more.
+                    Err(Exceeded::Server(_)) => std::future::pending().await,
+                },
                 Ok(Some(_)) => return Over::SentTooMuch,
                 Ok(None) => return Over::Left,
                 Err(status) => return status.into(),
             }
         }
+    }
+}
+
+impl Incoming {
+    /// Keeps a request until it is its turn, and pays for it.
+    fn keep(&mut self, request: HoldRequest) -> Result<(), Exceeded> {
+        let bytes = request.encoded_len() + size_of::<Wanted>();
+        self.ahead.push_back(Wanted::of(request));
+        let all = self.paid.bytes() + bytes;
+        self.budget.resize(&mut self.paid, all)
+    }
+
+    fn kept(&mut self) -> Option<Wanted> {
+        let next = self.ahead.pop_front();
+        if self.ahead.is_empty() {
+            self.paid.give_back();
+        }
+        next
     }
 }
 
@@ -151,7 +189,7 @@ impl Stream {
     }
 
     async fn next(&mut self) -> Result<Wanted, Over> {
-        if let Some(request) = self.requests.ahead.pop_front() {
+        if let Some(request) = self.requests.kept() {
             return Ok(request);
         }
         tokio::select! {
@@ -202,11 +240,13 @@ impl Stream {
     }
 
     fn introduce(&self, Introduce { client, note }: Introduce) -> HoldResponse {
-        self.session.handle().note(|profile| {
-            profile.client = client;
-            profile.note = Some(note.into_boxed_str()).filter(|note| !note.is_empty());
-        });
-        HoldResponse { result: Some(1), ..HoldResponse::default() }
+        match self.session.introduce(client, Some(note).filter(|note| !note.is_empty())) {
+            Ok(()) => HoldResponse { result: Some(1), ..HoldResponse::default() },
+            Err(exceeded) => {
+                self.session.refuse(exceeded.into());
+                refused(Symbol::Limit, &exceeded)
+            }
+        }
     }
 }
 

@@ -106,7 +106,7 @@ impl From<WhyRow> for Step {
 
 impl From<SessionRow> for SessionTold {
     fn from(row: SessionRow) -> Self {
-        let SessionRow { session, origin, age, holds, waits_for, profile } = row;
+        let SessionRow { session, origin, age, holds, waits_for, memory, profile } = row;
         Self {
             session: session.0,
             wire: origin.wire.to_owned(),
@@ -118,12 +118,14 @@ impl From<SessionRow> for SessionTold {
             holds: holds as u64,
             waits_for: waits_for.map(|name| name.to_string()),
             expires_at_ms: profile.expires.map(moment),
+            memory: memory as u64,
         }
     }
 }
 
 impl From<Stats> for StatsResponse {
-    fn from(Stats { sessions, table, timeouts, abandoned, uptime, .. }: Stats) -> Self {
+    fn from(stats: Stats) -> Self {
+        let Stats { sessions, table, timeouts, abandoned, uptime, memory, max_memory } = stats;
         Self {
             sessions: sessions as u64,
             locks: table.locks as u64,
@@ -134,6 +136,8 @@ impl From<Stats> for StatsResponse {
             abandoned,
             uptime_ms: millis(uptime),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            memory: memory as u64,
+            max_memory: max_memory as u64,
         }
     }
 }

@@ -144,10 +144,12 @@ impl Locks for Service {
         let deadline = deadline(request.metadata().as_ref())?;
         let client = client(&request)?;
         let place = self.0.place(&client)?;
-        let left = peer_of(&request)?.left();
+        let peer = peer_of(&request)?;
+        let (left, budget) = (peer.left(), peer.budget().clone());
         // It stays for as long as it likes, among the leases.
         is_counted_elsewhere(request.extensions());
         let session = client.open(self.0.hub());
+        session.share(&budget);
         let (replies, stream) = tokio::sync::mpsc::channel(hold::UNSENT + 1);
         let served = hold::hold(session, request.into_inner(), replies, hold::Terms { left, deadline });
         self.0.tasks().spawn(async move {

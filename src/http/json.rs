@@ -101,6 +101,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 impl From<NoBody> for Failure {
     fn from(why: NoBody) -> Self {
         let code = match why {
+            NoBody::NoMemory(exceeded) => return Error::from(exceeded).into(),
             NoBody::Late => StatusCode::REQUEST_TIMEOUT,
             NoBody::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             NoBody::Broken => StatusCode::BAD_REQUEST,

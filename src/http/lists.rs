@@ -128,6 +128,7 @@ struct SessionTold {
     holds: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     waits_for: Option<String>,
+    memory: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,7 +137,7 @@ struct SessionTold {
 
 impl SessionTold {
     fn of(row: &SessionRow) -> Self {
-        let SessionRow { session, origin, age, holds, waits_for, profile } = row;
+        let SessionRow { session, origin, age, holds, waits_for, memory, profile } = row;
         Self {
             session: session.0,
             wire: origin.wire,
@@ -146,6 +147,7 @@ impl SessionTold {
             age_ms: millis(*age),
             holds: *holds,
             waits_for: waits_for.as_ref().map(ToString::to_string),
+            memory: *memory,
             expires_at: profile.expires.map(|ends: Instant| rfc3339(wall_clock(ends))),
             note: profile.note.as_deref().map(str::to_owned),
         }
@@ -254,11 +256,13 @@ struct Numbers {
     abandoned: u64,
     uptime_ms: u64,
     version: &'static str,
+    memory: usize,
+    max_memory: usize,
 }
 
 impl Numbers {
     fn of(stats: &Stats) -> Self {
-        let Stats { sessions, table, timeouts, abandoned, uptime, .. } = stats;
+        let Stats { sessions, table, timeouts, abandoned, uptime, memory, max_memory } = stats;
         Self {
             sessions: *sessions,
             locks: table.locks,
@@ -269,6 +273,8 @@ impl Numbers {
             abandoned: *abandoned,
             uptime_ms: millis(*uptime),
             version: env!("CARGO_PKG_VERSION"),
+            memory: *memory,
+            max_memory: *max_memory,
         }
     }
 }

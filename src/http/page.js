@@ -280,9 +280,10 @@ function updateSession({ parts }, [id, told]) {
   filled(parts.who, caller(id), () => [callerElement(id)]);
   filled(parts.button, told.mayEnd, () => [endButton(id)].filter(Boolean));
   filled(parts.detail, told, () => {
-    const { holds, waitsFor, note, expiresAt, wire, peer } = told;
+    const { holds, waitsFor, note, expiresAt, wire, peer, memory } = told;
     const words = [wire, named(told) && peer, expiresAt && `lease until ${moment(expiresAt).slice(11)}`];
-    const line = words.concat(holds > 0 && `holds ${many(holds, "lock")}`).filter(Boolean).join(" · ");
+    words.push(holds > 0 && `holds ${many(holds, "lock")}`, memory && `has ${Math.ceil(memory / 1024)} kB kept`);
+    const line = words.filter(Boolean).join(" · ");
     const said = note && make("span", { className: "two", title: note }, `“${note}”`);
     return [line, ...(waitsFor ? [" · waits for ", jump(waitsFor)] : []), said].filter(Boolean);
   });

@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
+    budget::OWN_MEMORY,
     command::Stats,
     lock::{Holder, Seen, WaiterInfo},
     name::Name,
@@ -160,6 +161,9 @@ struct Session<'a> {
     expires_at: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     holds: Option<usize>,
+    /// None for one that needs next to nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<usize>,
     may_end: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     waits_for: Option<&'a str>,
@@ -167,7 +171,7 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn of(person: &'a Person, clock: Clock) -> Self {
-        let Person { origin, since, holds, may_end, waits_for, profile, .. } = person;
+        let Person { origin, since, holds, memory, may_end, waits_for, profile, .. } = person;
         Self {
             wire: origin.wire,
             peer: origin.peer.to_string(),
@@ -177,6 +181,7 @@ impl<'a> Session<'a> {
             started_at: clock.at(*since),
             expires_at: profile.expires.map(|expires| clock.at(expires)),
             holds: *holds,
+            memory: memory.filter(|bytes| *bytes > OWN_MEMORY),
             may_end: *may_end,
             waits_for: waits_for.as_ref().map(Name::as_str),
         }

@@ -12,7 +12,7 @@ use super::{
     error::{Refusal, Untrusted},
 };
 use crate::{
-    command::{Answer, Command, Ending, Reply},
+    command::{Answer, Command, Ending, Error, Reply},
     net::{Burst, HungUp, MAX_UNSENT, TLS_HELLO, Tls},
     session::{Limits, Progress, Session},
     share::NoPlace,
@@ -32,8 +32,8 @@ enum Over {
     TooSlow,
     /// What it sent is no line protocol.
     Untrusted(Untrusted),
-    /// It sent more behind a command that waits than is kept.
-    SentTooMuch,
+    /// It sent more behind a command that waits than is kept: than so many bytes, with what else is kept for it.
+    SentTooMuch(usize),
     /// Nothing came for longer than may be, be it that it holds locks or not.
     Idle(Duration),
     /// It did not log in in time.
@@ -48,7 +48,7 @@ impl fmt::Display for Over {
             Self::Left => f.write_str("the client left"),
             Self::Quit => f.write_str("the client quit"),
             Self::TooSlow => f.write_str("the client said nothing in time"),
-            Self::SentTooMuch => f.write_str("the client sent too much behind a command that waits"),
+            Self::SentTooMuch(_) => f.write_str("the client sent too much behind a command that waits"),
             Self::NoLogin => f.write_str("the client did not log in in time"),
             Self::Idle(limit) => write!(f, "the client was idle for {limit:?}"),
             Self::Untrusted(untrusted) => untrusted.fmt(f),
@@ -73,7 +73,7 @@ impl From<Cut> for Over {
     fn from(cut: Cut) -> Self {
         match cut {
             Cut::HungUp(HungUp::Left) => Self::Left,
-            Cut::HungUp(HungUp::SentTooMuch) => Self::SentTooMuch,
+            Cut::HungUp(HungUp::SentTooMuch(most)) => Self::SentTooMuch(most),
             Cut::Ended(ending) => Self::Ended(ending),
         }
     }
@@ -150,7 +150,7 @@ impl Connection {
                 Step::Idle => (None, false),
             };
             if let Some(answer) = answer {
-                self.write(Response::Answer(answer))?;
+                self.write_kept(answer)?;
             }
             if let Some(ending) = self.session.ending() {
                 return Err(ending.into());
@@ -224,6 +224,16 @@ impl Connection {
         Ok(self.codec.encode(response, &mut self.io.output)?)
     }
 
+    /// Writes an answer that may be long, if there is memory to keep it until it is sent.
+    fn write_kept(&mut self, answer: Answer) -> Result<(), Over> {
+        let start = self.io.output.len();
+        self.write(Response::Answer(answer))?;
+        let Err(exceeded) = self.io.keep_answer(start, &self.session.budget()) else { return Ok(()) };
+        self.io.unwrite(start);
+        self.session.refuse(exceeded.into());
+        self.write(Response::Answer(Err(exceeded.into())))
+    }
+
     fn answer(&mut self, command: Command) -> Result<Step<'_>, Over> {
         if command.looks_at_everything() {
             return Ok(Step::Waits(Box::pin(self.list(command))));
@@ -261,7 +271,7 @@ impl Connection {
             answer = self.session.log_in(&name, &proof) => answer,
         };
         if answer.is_ok() && self.session.user().is_none() {
-            handle.note(|profile| profile.login = name);
+            return Ok(self.session.note_login(name).map(|()| Reply::Int(1)).map_err(Error::from));
         }
         Ok(answer.map(|()| Reply::Int(1)))
     }
@@ -302,8 +312,10 @@ impl Connection {
     async fn end(self, over: Over) {
         let Self { mut io, session, mut codec, .. } = self;
         let (holds, max_login) = (session.holds(), session.limits().login);
-        if matches!(over, Over::Untrusted(_) | Over::SentTooMuch) {
-            session.refuse(Refused::Protocol);
+        match over {
+            Over::Untrusted(_) => session.refuse(Refused::Protocol),
+            Over::SentTooMuch(_) => session.refuse(Refused::ConnectionMemory),
+            _ => {}
         }
         let cause = if matches!(over, Over::Idle(_)) { Cause::Idle } else { session.cause() };
         session.end(cause);
@@ -312,7 +324,7 @@ impl Connection {
             Over::Left | Over::TooSlow => return,
             Over::Quit => (Response::Bye, None),
             Over::Untrusted(untrusted) => (Response::Untrusted(untrusted), None),
-            Over::SentTooMuch => (Response::SentTooMuch, Some(LAST_WORDS)),
+            Over::SentTooMuch(most) => (Response::SentTooMuch(most), Some(LAST_WORDS)),
             Over::Idle(limit) => (Response::Idle { limit, held: holds > 0 }, Some(LAST_WORDS)),
             Over::NoLogin => (Response::TooSlow(max_login), Some(LAST_WORDS)),
             Over::Ended(ending) => (Response::Ended(ending), Some(LAST_WORDS)),

@@ -19,7 +19,6 @@ use crate::{
     escape::Written,
     lock::{Excerpt, SessionId},
     name::MAX_NAME_CHARS,
-    net::MAX_READ_AHEAD,
     session::Profile,
     share::NoPlace,
 };
@@ -45,8 +44,8 @@ pub enum Response {
     Untrusted(Untrusted),
     /// The session ends.
     Ended(Ending),
-    /// The client sent more behind a command that waits than is kept; the connection ends.
-    SentTooMuch,
+    /// The client sent more behind a command that waits than is kept, which is so many bytes; the connection ends.
+    SentTooMuch(usize),
     /// Nothing came for so long; the connection ends.
     Idle {
         /// The most that is allowed.
@@ -86,10 +85,11 @@ impl Response {
                 untrusted.symbol().into_iter().for_each(|symbol| lines.error(symbol, &untrusted));
             }
             Self::Ended(ending) => write_ending(ending, lines),
-            Self::SentTooMuch => lines.error(
+            Self::SentTooMuch(most) => lines.error(
                 Symbol::Limit,
                 &format_args!(
-                    "more than {MAX_READ_AHEAD} bytes were sent behind a command that waits; closing"
+                    "the {most} bytes that a connection may have kept are used up by what was sent behind a \
+                     command that waits; closing"
                 ),
             ),
             Self::Idle { limit, held } => {
@@ -270,23 +270,23 @@ impl fmt::Display for WaiterRow {
 
 impl fmt::Display for SessionRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { session, origin, age, holds, waits_for, .. } = self;
+        let Self { session, origin, age, holds, waits_for, memory, .. } = self;
         let (wire, peer, age) = (origin.wire, origin.peer, Seconds(*age));
         let waits_for = OrNull(waits_for.as_ref().map(|name| Written(name.as_str())));
         write!(f, "SESSION session={session} wire={wire} peer={peer} age={age} holds={holds}")?;
-        write!(f, " waits_for={waits_for}")?;
+        write!(f, " waits_for={waits_for} memory={memory}")?;
         write_profile(&self.profile, f)
     }
 }
 
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sessions, table, timeouts, abandoned, uptime, memory } = self;
+        let Self { sessions, table, timeouts, abandoned, uptime, memory, max_memory } = self;
         write!(f, "STATS sessions={sessions} locks={} waiters={}", table.locks, table.waiters)?;
         write!(f, " grants={} timeouts={timeouts} deadlocks={}", table.grants, table.deadlocks)?;
         write!(f, " abandoned={abandoned}")?;
         write!(f, " uptime={} version={}", Seconds(*uptime), env!("CARGO_PKG_VERSION"))?;
-        write!(f, " memory={memory}")
+        write!(f, " memory={memory} max_memory={max_memory}")
     }
 }
 

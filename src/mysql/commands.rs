@@ -222,8 +222,8 @@ impl Connection {
     }
 
     fn tell(&mut self, error: &SqlError) {
-        if matches!(error, SqlError::TooMuchMemory(_)) {
-            self.session.refuse(Refused::Memory);
+        if let SqlError::TooMuchMemory(exceeded) = error {
+            self.session.refuse(Refused::from(*exceeded));
         }
         self.writer(false).error(error);
     }

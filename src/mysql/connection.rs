@@ -189,9 +189,7 @@ impl Connection {
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), Over> {
-        wire::flush(&mut self.io, self.session.handle()).await?;
-        self.state.unsent.give_back();
-        Ok(())
+        Ok(wire::flush(&mut self.io, self.session.handle()).await?)
     }
 
     /// Frees what the session holds, then says why, to a client that waits for an answer.

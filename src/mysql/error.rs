@@ -232,6 +232,7 @@ impl From<command::Error> for SqlError {
             command::Error::TooManyLocks(max) => Self::TooManyLocks(max),
             command::Error::TooManyWaiters(max) => Self::TooManyWaiters(max),
             command::Error::NoPlace(no_place) => no_place.into(),
+            command::Error::TooMuchMemory(exceeded) => Self::TooMuchMemory(exceeded),
             command::Error::NoSession(id) => Self::UnknownThread(id.0.into()),
             command::Error::Stopping => Self::Shutdown,
             command::Error::Forbidden(what) => Self::from(*what),

@@ -8,7 +8,7 @@ use tokio_util::codec::Decoder;
 use super::{
     command::Kind, connection::Connection, error::SqlError, packet::Fields, result::Writer, work::TURN,
 };
-use crate::{budget::Exceeded, net::MAX_UNSENT, tally::Refused};
+use crate::budget::Exceeded;
 
 /// A packet of up to so many bytes is read without asking: a read takes as much.
 const LONG: usize = 16 * 1024;
@@ -82,7 +82,7 @@ impl Connection {
     pub(super) fn refuse(&mut self, unread: &Unread) {
         let error = SqlError::from(unread.why);
         if unread.kind == Kind::SendLongData {
-            self.session.refuse(Refused::Memory);
+            self.session.refuse(unread.why.into());
             self.state.refuse_long(unread.id, error);
         } else {
             self.fail(&error);
@@ -93,13 +93,8 @@ impl Connection {
     pub(super) fn answer(&mut self, more: bool, write: impl FnOnce(&mut Writer<'_>)) -> Result<(), SqlError> {
         let (start, sequence) = (self.io.output.len(), self.packets.sequence());
         write(&mut self.writer(more));
-        let length = self.io.output.len();
-        if length <= MAX_UNSENT {
-            return Ok(());
-        }
-        self.state.budget.resize(&mut self.state.unsent, length).map_err(|why| {
-            // A copy: what was cut off would stay with what is left.
-            self.io.output = BytesMut::from(&self.io.output[..start]);
+        self.io.keep_answer(start, &self.state.budget).map_err(|why| {
+            self.io.unwrite(start);
             self.packets.go_back(sequence);
             why.into()
         })

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::error::SqlError;
-use crate::{command::Ending, net::HungUp, wire::Cut};
+use crate::{budget::Exceeded, command::Ending, net::HungUp, wire::Cut};
 
 /// Why a connection ends.
 #[derive(Debug)]
@@ -50,7 +50,9 @@ impl From<Cut> for Over {
     fn from(cut: Cut) -> Self {
         match cut {
             Cut::HungUp(HungUp::Left) => Self::Left,
-            Cut::HungUp(HungUp::SentTooMuch) => Self::Fatal(SqlError::TooLarge),
+            Cut::HungUp(HungUp::SentTooMuch(most)) => {
+                Self::Fatal(SqlError::TooMuchMemory(Exceeded::Connection(most)))
+            }
             Cut::Ended(ending) => Self::Ended(ending),
         }
     }

@@ -252,7 +252,7 @@ impl Runner<'_> {
         let slept = tokio::select! {
             biased;
             ending = handle.ended() => Err(Stop::Over(ending.into())),
-            hung_up = self.io.hung_up(|_| ()) => Err(Stop::Over(wire::Cut::HungUp(hung_up).into())),
+            hung_up = self.io.hung_up(&self.state.budget, |_| ()) => Err(Stop::Over(wire::Cut::HungUp(hung_up).into())),
             () = until(end) => Ok(Value::Int(short.into())),
         };
         self.io.answers_late();

@@ -110,12 +110,13 @@ pub(super) fn warnings(warnings: &[Warning], errors_only: bool) -> Outcome {
 /// is secured.
 fn status(stats: &Stats, secured: Option<Secured>) -> Vec<(&'static str, String)> {
     let (version, cipher) = secured.map_or_else(Default::default, |s| (s.version, s.cipher));
-    let Stats { sessions, table, timeouts, abandoned, uptime, memory } = stats;
+    let Stats { sessions, table, timeouts, abandoned, uptime, memory, max_memory } = stats;
     vec![
         ("Getlockd_abandoned", abandoned.to_string()),
         ("Getlockd_deadlocks", table.deadlocks.to_string()),
         ("Getlockd_grants", table.grants.to_string()),
         ("Getlockd_locks", table.locks.to_string()),
+        ("Getlockd_max_memory", max_memory.to_string()),
         ("Getlockd_memory", memory.to_string()),
         ("Getlockd_timeouts", timeouts.to_string()),
         ("Getlockd_waiters", table.waiters.to_string()),

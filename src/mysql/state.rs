@@ -39,8 +39,6 @@ pub(super) struct State {
     settings: Charge,
     /// For a command that is long, while it comes and while it is run.
     pub incoming: Charge,
-    /// For answers that are long, until they are sent.
-    pub unsent: Charge,
     /// A command that there was no memory for, while it comes.
     pub unread: Option<Unread>,
     /// What was done, in units of work, since others had their turn.
@@ -58,10 +56,10 @@ pub(super) struct State {
 impl State {
     /// COM_RESET_CONNECTION: as after the login, but for the user and the database.
     pub(super) fn reset(&mut self) {
-        let Self { capabilities, nonce, user, host, database, budget, names, incoming, unsent, .. } =
+        let Self { capabilities, nonce, user, host, database, budget, names, incoming, .. } =
             std::mem::take(self);
         let fresh = Self::default();
-        *self = Self { capabilities, nonce, user, host, database, budget, names, incoming, unsent, ..fresh };
+        *self = Self { capabilities, nonce, user, host, database, budget, names, incoming, ..fresh };
     }
 
     pub(super) fn status(&self, more_results: bool) -> Status {

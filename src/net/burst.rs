@@ -11,33 +11,18 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use tokio::{
-    io::ReadBuf,
-    net::TcpStream,
-    sync::{Semaphore, SemaphorePermit},
-    time::timeout,
-};
+use tokio::{io::ReadBuf, net::TcpStream, task::yield_now, time::timeout};
 
 use super::{
     Keepalive, Secured, Tls,
     silence::{Found, SilenceWatch, is_silent},
     stream::Stream,
 };
+use crate::budget::{Budget, Charge, Exceeded, OWN_MEMORY};
 
-/// The most that is read from a client while one of its commands waits.
-///
-/// The end of the stream stands behind all that was sent, so only a server that takes in what a
-/// client that is gone had in its buffers sees that it is gone. Those are of 4 MB by default.
-pub const MAX_READ_AHEAD: usize = 8 * 1024 * 1024;
-
-/// So much of it each client has; beyond that they share [`SHARED_READ_AHEAD`].
-const OWN_READ_AHEAD: usize = 64 * 1024;
-
-/// In kilobytes.
-static SHARED_READ_AHEAD: Semaphore = Semaphore::const_new(256 * 1024);
-
-/// The most replies, in bytes, that wait for a client to read them before it is served again.
-pub const MAX_UNSENT: usize = 64 * 1024;
+/// The most replies, in bytes, that wait for a client to read them before it is served again. A longer one is charged
+/// to its budget.
+pub const MAX_UNSENT: usize = OWN_MEMORY;
 
 /// What one read takes at most. It stands on the stack, so that an idle connection has no buffer.
 const READ: usize = 16 * 1024;
@@ -63,14 +48,24 @@ impl From<Keepalive> for Arc<Terms> {
     }
 }
 
+/// What few connections have.
+#[derive(Debug, Default)]
+struct Rare {
+    watch: Option<SilenceWatch>,
+    /// For a long input, until it is empty.
+    input: Charge,
+    /// For a long output, until it is sent.
+    output: Charge,
+}
+
 /// A socket with what was read and not yet used, and what is to be written.
 #[derive(Debug)]
 pub struct Burst {
     stream: Stream,
     /// Shared: every idle connection has them.
     terms: Arc<Terms>,
-    /// While there is a write to a client that may be gone.
-    watch: Option<Box<SilenceWatch>>,
+    /// While there is a write to a client that may be gone, or a long buffer.
+    rare: Option<Box<Rare>>,
     /// What came.
     pub input: BytesMut,
     /// What goes out with the next flush.
@@ -85,7 +80,7 @@ impl Burst {
     pub fn new(stream: TcpStream, terms: impl Into<Arc<Terms>>) -> io::Result<Self> {
         let (terms, input, output) = (terms.into(), BytesMut::new(), BytesMut::new());
         terms.keepalive.prepare(&stream)?;
-        Ok(Self { stream: Stream::Plain(stream), terms, watch: None, input, output })
+        Ok(Self { stream: Stream::Plain(stream), terms, rare: None, input, output })
     }
 
     /// What the client can have the connection secured by.
@@ -118,7 +113,8 @@ impl Burst {
         if polled.is_pending() {
             give_back(&mut self.input);
             give_back(&mut self.output);
-            if self.watch.is_some() {
+            if self.rare.is_some() {
+                self.settle();
                 return self.poll_watch(cx).map(Err);
             }
         }
@@ -144,7 +140,12 @@ impl Burst {
             }
         }
         match self.stream.poll_flush(cx) {
-            Poll::Ready(flushed) => Poll::Ready(flushed.and_then(|()| self.moved())),
+            Poll::Ready(flushed) => {
+                if self.rare.is_some() {
+                    self.settle();
+                }
+                Poll::Ready(flushed.and_then(|()| self.moved()))
+            }
             Poll::Pending => self.poll_stalled(cx),
         }
     }
@@ -152,7 +153,8 @@ impl Burst {
     /// The write does not go on. Ready when the client is found gone.
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let keepalive = self.terms.keepalive;
-        self.watch.get_or_insert_with(|| Box::new(SilenceWatch::begin(keepalive, true))).stalls();
+        let watch = &mut self.rare.get_or_insert_default().watch;
+        watch.get_or_insert_with(|| SilenceWatch::begin(keepalive, true)).stalls();
         self.poll_watch(cx).map(Err)
     }
 
@@ -160,11 +162,14 @@ impl Burst {
     #[cold]
     fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let Some(stream) = self.stream.tcp() else { return Poll::Ready(io::ErrorKind::NotConnected.into()) };
-        let Some(watch) = &mut self.watch else { return Poll::Pending };
+        let Some(watch) = self.rare.as_mut().and_then(|rare| rare.watch.as_mut()) else {
+            return Poll::Pending;
+        };
         match ready!(watch.poll(cx, stream)) {
             Found::Gone => Poll::Ready(io::ErrorKind::TimedOut.into()),
             Found::Heard => {
-                self.watch = None;
+                self.rare.get_or_insert_default().watch = None;
+                self.settle();
                 Poll::Pending
             }
         }
@@ -174,9 +179,19 @@ impl Burst {
     /// given up when its silence is too long all the same.
     pub fn answers_late(&mut self) {
         let keepalive = self.terms.keepalive;
-        if self.watch.is_none() && self.stream.tcp().is_some_and(|stream| is_silent(stream, keepalive)) {
-            self.watch = Some(Box::new(SilenceWatch::begin(keepalive, false)));
+        if self.watch().is_none() && self.stream.tcp().is_some_and(|stream| is_silent(stream, keepalive)) {
+            self.begin_watch();
         }
+    }
+
+    fn watch(&self) -> Option<&SilenceWatch> {
+        self.rare.as_ref()?.watch.as_ref()
+    }
+
+    #[cold]
+    fn begin_watch(&mut self) {
+        let watch = SilenceWatch::begin(self.terms.keepalive, false);
+        self.rare.get_or_insert_default().watch = Some(watch);
     }
 
     /// For how much silence of the client nothing is freed that it holds.
@@ -186,13 +201,13 @@ impl Burst {
 
     /// The client has taken something.
     fn moved(&mut self) -> io::Result<()> {
-        if self.watch.as_ref().is_some_and(|watch| watch.is_stalled()) { self.end_stall() } else { Ok(()) }
+        if self.watch().is_some_and(SilenceWatch::is_stalled) { self.end_stall() } else { Ok(()) }
     }
 
     #[cold]
     fn end_stall(&mut self) -> io::Result<()> {
         // What it has taken may be all that the kernel had room for, and the client gone.
-        self.watch = Some(Box::new(SilenceWatch::begin(self.terms.keepalive, false)));
+        self.begin_watch();
         self.stream.tcp().map_or(Ok(()), |stream| self.terms.keepalive.limit_unacknowledged(stream))
     }
 
@@ -204,26 +219,79 @@ impl Burst {
         self.poll_fill(cx)
     }
 
-    /// Resolves when the client has gone, or has sent more than [`MAX_READ_AHEAD`]. Meanwhile it
-    /// sends what is to be sent, and keeps what comes, but for what `answered` takes out of it.
+    /// Resolves when the client has gone, or has sent more than its budget has room for. Meanwhile it sends what is
+    /// to be sent, and keeps what comes, but for what `answered` takes out of it.
+    ///
+    /// The end of the stream stands behind all that was sent. Only a server that takes in what a client that is gone
+    /// had in its buffers sees that it is gone, so one who sends too much is not left waiting with its locks. Where it
+    /// is all connections that have no more, the rest stays with the network, and the end is seen once what stands in
+    /// front of it fits there.
     ///
     /// Cancel-safe: nothing read is lost, nothing is sent twice.
-    pub async fn hung_up(&mut self, mut answered: impl FnMut(&mut Self)) -> HungUp {
-        let mut shared = None;
-        while self.input.len() <= MAX_READ_AHEAD {
+    pub async fn hung_up(&mut self, budget: &Budget, mut answered: impl FnMut(&mut Self)) -> HungUp {
+        loop {
             answered(self);
-            if !may_grow(self.input.len() + READ, &mut shared) {
-                // Boxed: few come here, and every waiter would have room for it.
-                if let Some(stream) = self.stream.tcp() {
-                    Box::pin(closed(stream)).await;
+            match self.keep_input(budget) {
+                Ok(()) => match poll_fn(|cx| self.poll_exchange(cx)).await {
+                    Ok(0) | Err(_) => return HungUp::Left,
+                    // One who sends much takes turns with the others: it is all looked at.
+                    Ok(READ..) => yield_now().await,
+                    Ok(_) => {}
+                },
+                Err(Exceeded::Connection(most)) => return HungUp::SentTooMuch(most),
+                Err(Exceeded::Server(_)) => {
+                    // Boxed: few come here, and every waiter would have room for it.
+                    if let Some(stream) = self.stream.tcp() {
+                        Box::pin(closed(stream)).await;
+                    }
+                    return HungUp::Left;
                 }
-                return HungUp::Left;
-            }
-            if matches!(poll_fn(|cx| self.poll_exchange(cx)).await, Ok(0) | Err(_)) {
-                return HungUp::Left;
             }
         }
-        HungUp::SentTooMuch
+    }
+
+    /// Pays for what came and what a read adds to it. As much as one read takes is free.
+    fn keep_input(&mut self, budget: &Budget) -> Result<(), Exceeded> {
+        if self.input.len() <= READ {
+            return Ok(());
+        }
+        // A buffer that is full is doubled.
+        let size = (self.input.len() + READ).next_power_of_two();
+        let paid = &mut self.rare.get_or_insert_default().input;
+        if paid.bytes() < size { budget.resize(paid, size) } else { Ok(()) }
+    }
+
+    /// Pays for an answer that was written behind `start`, if it is long, until it is sent. There is always room for
+    /// a short one: what it tells of has happened.
+    ///
+    /// # Errors
+    /// [`Exceeded`]: it cannot stay, see [`Burst::unwrite`].
+    pub fn keep_answer(&mut self, start: usize, budget: &Budget) -> Result<(), Exceeded> {
+        if self.output.len() - start <= MAX_UNSENT {
+            return Ok(());
+        }
+        budget.resize_answer(&mut self.rare.get_or_insert_default().output, self.output.len())
+    }
+
+    /// Takes back what was written behind `start`.
+    pub fn unwrite(&mut self, start: usize) {
+        // A copy: what was cut off would stay with what is left.
+        self.output = BytesMut::from(&self.output[..start]);
+    }
+
+    /// Gives back what is paid for buffers that are empty, and what nothing is left of.
+    #[cold]
+    fn settle(&mut self) {
+        let Some(rare) = &mut self.rare else { return };
+        if self.input.is_empty() {
+            rare.input.give_back();
+        }
+        if self.output.is_empty() {
+            rare.output.give_back();
+        }
+        if rare.watch.is_none() && rare.input.bytes() + rare.output.bytes() == 0 {
+            self.rare = None;
+        }
     }
 
     /// Sends what is to be sent, for as long as the client lives, or for `patience` if there is
@@ -258,22 +326,8 @@ impl Burst {
 pub enum HungUp {
     /// It has closed or reset the connection.
     Left,
-    /// It has sent more than is kept.
-    SentTooMuch,
-}
-
-/// Whether an input may have `size` bytes: beyond its own part it takes of what all share, while
-/// there is something of it.
-fn may_grow(size: usize, shared: &mut Option<SemaphorePermit<'static>>) -> bool {
-    let wanted = size.saturating_sub(OWN_READ_AHEAD).div_ceil(1024);
-    let held = shared.as_ref().map_or(0, SemaphorePermit::num_permits);
-    let more = u32::try_from(wanted.saturating_sub(held)).unwrap_or(u32::MAX);
-    let Ok(more) = SHARED_READ_AHEAD.try_acquire_many(more) else { return false };
-    match shared {
-        Some(shared) => shared.merge(more),
-        None => *shared = Some(more),
-    }
-    true
+    /// It has sent more than is kept: than so many bytes, with what else is kept for it.
+    SentTooMuch(usize),
 }
 
 fn give_back(buffer: &mut BytesMut) {
@@ -318,7 +372,7 @@ mod tests {
         io.output.resize(64 << 20, b'x');
         client.write_all(b"last words").await.unwrap();
         client.shutdown().await.unwrap();
-        assert_eq!(io.hung_up(|_| ()).await, HungUp::Left);
+        assert_eq!(io.hung_up(&Budget::default(), |_| ()).await, HungUp::Left);
         assert!(!io.output.is_empty(), "it read everything");
         assert_eq!(io.input, &b"last words"[..]);
     }

@@ -4,6 +4,7 @@ use std::{fmt::Write, net::TcpListener, sync::Arc};
 
 use super::{RESERVED_DESCRIPTORS, StartError};
 use crate::{
+    budget::MAX_CONNECTION_MEMORY,
     config::{Config, Listen},
     net::Tls,
     share::{of_strangers, reserve},
@@ -60,6 +61,8 @@ pub fn check(config: &Config) -> Result<Checked, StartError> {
     for (what, limit) in [("leases", config.max_leases), ("locks", config.max_locks)] {
         let _ = writeln!(report, "{what}: at most {limit}{}", share(limit));
     }
+    let (each, all) = (MAX_CONNECTION_MEMORY, config.max_memory);
+    let _ = writeln!(report, "memory: at most {each} bytes for a connection, {all} for all");
     warnings.extend(super::clock::warning());
     if config.max_connections.is_some_and(|wanted| wanted > plan.max_connections) {
         warnings

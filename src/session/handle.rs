@@ -13,6 +13,7 @@ use super::{
     signal::{Notice, Signal},
 };
 use crate::{
+    budget::{Budget, Charge, Exceeded, Memory},
     command::{Ending, Origin},
     lock::SessionId,
     share::{NoPlace, Pass, Principal},
@@ -40,6 +41,16 @@ struct Noted {
     profile: Option<Box<Profile>>,
     /// The place of its connection, if it has one of its own.
     seat: Option<Weak<dyn Pass>>,
+    /// For the words of the client in it.
+    paid: Charge,
+    /// What it may make the server remember. Most keep next to nothing, and need none.
+    budget: Option<Budget>,
+}
+
+impl Noted {
+    fn budget(&mut self, memory: &Arc<Memory>) -> Budget {
+        self.budget.get_or_insert_with(|| Budget::of(memory)).clone()
+    }
 }
 
 /// What a client tells of itself, for people who look at the list of sessions.
@@ -96,6 +107,27 @@ impl Handle {
     pub(super) fn new(id: SessionId, origin: Origin, room: Room) -> Self {
         let (holds, signal, since) = (AtomicUsize::new(0), Signal::default(), Instant::now());
         Self { id, origin, since, holds, room, signal, noted: Mutex::default() }
+    }
+
+    /// What its client may make the server remember, out of what all may.
+    pub(super) fn budget(&self, memory: &Arc<Memory>) -> Budget {
+        self.noted().budget(memory)
+    }
+
+    /// It shares that of its connection.
+    pub(super) fn set_budget(&self, budget: Budget) {
+        self.noted().budget = Some(budget);
+    }
+
+    /// How many bytes its client makes the server remember.
+    pub(super) fn memory(&self) -> usize {
+        self.noted().budget.as_ref().map_or(0, Budget::used)
+    }
+
+    /// Pays for so many bytes of what the client tells of itself.
+    pub(super) fn keep(&self, bytes: usize, memory: &Arc<Memory>) -> Result<(), Exceeded> {
+        let mut noted = self.noted();
+        if bytes == noted.paid.bytes() { Ok(()) } else { noted.budget(memory).resize(&mut noted.paid, bytes) }
     }
 
     /// Where the session comes from.

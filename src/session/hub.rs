@@ -43,7 +43,7 @@ pub struct Limits {
     pub line: usize,
     /// The most bytes of a packet of the MySQL wire.
     pub packet: usize,
-    /// The most bytes that all connections of the MySQL wire make the server remember.
+    /// The most bytes that all connections make the server remember, beyond what each has for itself.
     pub memory: usize,
     /// How long a client has to log in, or to say what it wants, where it has to speak first.
     pub login: Duration,
@@ -312,6 +312,7 @@ impl Hub {
             abandoned: self.tally.abandoned(),
             uptime: self.started.elapsed(),
             memory: self.memory.used(),
+            max_memory: self.memory.limit(),
         }
     }
 

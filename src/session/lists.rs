@@ -53,6 +53,7 @@ impl Hub {
             age: handle.since.elapsed(),
             holds: handle.holds(),
             waits_for: self.table.waits_for(handle.id).map(|name| viewer.shown(name)),
+            memory: handle.memory(),
             profile: handle.profile(),
         };
         Excerpt::of(handles, MAX_LIST_ROWS).map(row)

@@ -46,6 +46,8 @@ pub struct Person {
     pub since: Instant,
     /// How many locks it holds, be they in the scene or not; none if the viewer may not know.
     pub holds: Option<usize>,
+    /// How many bytes its client makes the server remember; none if the viewer may not know.
+    pub memory: Option<usize>,
     /// Whether the viewer may end it.
     pub may_end: bool,
     /// What it waits for.
@@ -85,11 +87,13 @@ impl Hub {
     fn person(&self, id: SessionId, viewer: Viewer<'_>) -> Option<Person> {
         let handle = self.handle(id)?;
         let principal = handle.principal();
+        let is_seen = viewer.sees_session_of(principal.as_deref());
         Some(Person {
             id,
             origin: handle.origin,
             since: handle.since,
-            holds: viewer.sees_session_of(principal.as_deref()).then(|| handle.holds()),
+            holds: is_seen.then(|| handle.holds()),
+            memory: is_seen.then(|| handle.memory()),
             may_end: viewer.may_kill(principal.as_deref()),
             waits_for: self.table.waits_for(id).map(|name| viewer.shown(name)),
             profile: handle.profile(),

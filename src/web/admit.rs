@@ -37,7 +37,7 @@ pub(crate) async fn admit(State(hub): State<Arc<Hub>>, mut request: Request, nex
     if OPEN.contains(&request.uri().path()) {
         return next.run(request).await;
     }
-    let from = request.extensions().get::<Peer>().map(|peer| peer.addr.ip());
+    let from = request.extensions().get::<Peer>().map(|peer| peer.connection.addr.ip());
     let is_grpc = is_grpc(request.headers());
     let (Some(from), Some(users)) = (from, hub.users()) else { return refused(Why::Nobody, is_grpc) };
     let user = match who(users, from, request.headers()).await {

@@ -1,10 +1,13 @@
 //! Bodies of requests, bounded in size and time.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, iter, time::Duration};
 
 use axum::body::{Body, Bytes, to_bytes};
 use http_body_util::LengthLimitError;
 use tokio::time::timeout;
+
+use super::load::NoMemory;
+use crate::budget::Exceeded;
 
 /// The largest body of a request, in bytes (protocol.md, "Limits").
 pub const MAX_BODY: usize = 16 * 1024;
@@ -21,6 +24,9 @@ pub enum NoBody {
     /// It is too large.
     #[error("a body has at most {MAX_BODY} bytes")]
     TooLarge,
+    /// There is no memory for it.
+    #[error(transparent)]
+    NoMemory(Exceeded),
     /// It was cut off, or is not as HTTP has bodies.
     #[error("the body is cut off or broken")]
     Broken,
@@ -32,7 +38,11 @@ pub enum NoBody {
 pub(crate) async fn body(body: Body) -> Result<Bytes, NoBody> {
     let read = timeout(BODY_TIME, to_bytes(body, MAX_BODY)).await.map_err(|_| NoBody::Late)?;
     read.map_err(|error| {
-        let is_too_large = error.source().is_some_and(<dyn Error>::is::<LengthLimitError>);
-        if is_too_large { NoBody::TooLarge } else { NoBody::Broken }
+        let mut sources = iter::successors(error.source(), |error| (*error).source());
+        let known = sources.find_map(|error| {
+            let too_large = error.is::<LengthLimitError>().then_some(NoBody::TooLarge);
+            too_large.or_else(|| Some(NoBody::NoMemory(error.downcast_ref::<NoMemory>()?.why)))
+        });
+        known.unwrap_or(NoBody::Broken)
     })
 }

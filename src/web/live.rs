@@ -33,7 +33,7 @@ pub(crate) fn live(
         let _place = place;
         select! {
             () = send(news, beat, sender, &peer) => {}
-            () = peer.gone.cancelled() => {}
+            () = peer.connection.gone.cancelled() => {}
         }
     });
     Body::from_stream(ReceiverStream::new(taken).map(Ok::<_, Infallible>))
@@ -64,7 +64,7 @@ async fn send(
         match timeout(READ_TIME, sender.send(next)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return,
-            Err(_) => return peer.cut.cancel(),
+            Err(_) => return peer.connection.cut.cancel(),
         }
     }
 }

@@ -1,17 +1,14 @@
 //! What a connection has under way: requests that are not taken in yet, and answers that are not sent.
 //!
 //! By HTTP/2 a client may have thousands of requests open, as each may wait for a lock. One that waits keeps
-//! little. What others keep is bounded for each connection, so that nobody fills the memory who
-//! sends heads without bodies, or does not read.
+//! little. What others keep is charged to the budget of the connection, so that nobody fills the memory who sends heads
+//! without bodies, or does not read.
 
 use std::{
     convert::Infallible,
     future::{Ready, ready},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
@@ -30,12 +27,10 @@ use tonic::Status;
 use tower_service::Service;
 
 use super::{Peer, admit::is_grpc};
-
-/// The most that a connection has under way, in bytes (protocol.md, "Limits").
-pub const MAX_UNDER_WAY: usize = 4 * 1024 * 1024;
-
-/// So much more is there for telling it that it has too much. One that does not take that either is cut off.
-const RESERVE: usize = 1024 * 1024;
+use crate::{
+    budget::{Budget, Charge, Exceeded},
+    session::Hub,
+};
 
 /// What it costs to tell it once.
 const REFUSAL: usize = 4 * 1024;
@@ -46,92 +41,97 @@ const REQUEST: usize = 6 * 1024;
 /// What a header costs beside its name and its value.
 const HEADER: usize = 32;
 
-/// What one connection has under way, in bytes.
-#[derive(Debug, Default)]
-pub(crate) struct Load(AtomicUsize);
+/// What a connection has under way, as far as its budget goes.
+#[derive(Debug)]
+pub(crate) struct Load {
+    pub(crate) budget: Budget,
+    /// Where it is counted what was refused. Here, as each request has a part in what its connection alone has.
+    hub: Arc<Hub>,
+}
 
 impl Load {
-    /// Room for so much. None if it would be more than there may be.
-    pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Option<Share> {
-        self.take_of(bytes, MAX_UNDER_WAY)
+    pub(super) fn of(hub: &Arc<Hub>) -> Self {
+        Self { budget: Budget::of(hub.memory()), hub: hub.clone() }
     }
 
-    fn take_of(self: &Arc<Self>, bytes: usize, most: usize) -> Option<Share> {
-        let share = Share { load: self.clone(), bytes: AtomicUsize::new(0) };
-        share.grow(bytes, most).then_some(share)
+    /// Room for so much.
+    pub(super) fn take(&self, bytes: usize) -> Result<Share, Exceeded> {
+        let paid = self.budget.charge(bytes).inspect_err(|why| self.hub.tally().refused((*why).into()))?;
+        Ok(Share(Mutex::new(paid)))
     }
 }
 
 /// Room for something of a connection, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Share {
-    load: Arc<Load>,
-    bytes: AtomicUsize,
-}
-
-/// A share that counts no more.
-const FREED: usize = usize::MAX;
+pub(crate) struct Share(Mutex<Charge>);
 
 impl Share {
-    fn grow(&self, bytes: usize, most: usize) -> bool {
-        if self.bytes.load(Ordering::Relaxed) == FREED {
-            return true;
-        }
-        let more = |all: usize| all.checked_add(bytes).filter(|all| *all <= most);
-        let has_room = self.load.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
-        if has_room {
-            self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        }
-        has_room
+    fn grow(&self, bytes: usize) -> Result<(), Exceeded> {
+        self.paid().grow(bytes)
     }
 
     /// What it is for is counted elsewhere.
     pub(crate) fn free(&self) {
-        let bytes = self.bytes.swap(FREED, Ordering::Relaxed);
-        if bytes != FREED {
-            self.load.0.fetch_sub(bytes, Ordering::Relaxed);
-        }
+        *self.paid() = Charge::default();
+    }
+
+    fn paid(&self) -> MutexGuard<'_, Charge> {
+        // No code that can panic runs while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.free();
-    }
-}
-
-/// Bytes of an answer, with the room that it has: HTTP/2 keeps them until the client takes them.
-pub(super) struct Part {
+/// Bytes of an answer, with what pays for them: HTTP/2 keeps them until the client takes them.
+pub(super) struct Part<T> {
     pub(super) bytes: Bytes,
-    pub(super) _share: Arc<Share>,
+    pub(super) _paid: T,
 }
 
-impl AsRef<[u8]> for Part {
+impl<T> AsRef<[u8]> for Part<T> {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// A connection has too much under way.
+/// There is no memory for more of a request. Its source is what gRPC tells.
 #[derive(Debug, thiserror::Error)]
-#[error("this connection has too much under way: read the answers, or send fewer requests at a time")]
-struct Overloaded;
+#[error("{why}")]
+pub(super) struct NoMemory {
+    pub(super) why: Exceeded,
+    source: Status,
+}
+
+impl From<Exceeded> for NoMemory {
+    fn from(why: Exceeded) -> Self {
+        Self { why, source: Status::resource_exhausted(why.to_string()) }
+    }
+}
 
 impl Peer {
-    /// Tells it that it has too much under way. One that takes nothing of this kind either is cut off.
-    pub(super) fn overloaded(&self, is_grpc: bool) -> Response {
-        let Some(share) = self.load.take_of(REFUSAL, MAX_UNDER_WAY + RESERVE).map(Arc::new) else {
-            self.cut.cancel();
+    /// Tells it that there is no memory for what it has under way. One that takes nothing of this kind either is cut
+    /// off.
+    pub(super) fn overloaded(&self, why: Exceeded, is_grpc: bool) -> Response {
+        let Ok(paid) = self.connection.load.budget.charge_spare(REFUSAL) else {
+            self.connection.cut.cancel();
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         };
-        let message = Overloaded.to_string();
         if is_grpc {
-            return Status::resource_exhausted(message).into_http::<axum::body::Body>();
+            return Status::resource_exhausted(why.to_string()).into_http::<axum::body::Body>();
         }
-        let told = json!({ "success": false, "status": "Unavailable", "message": message });
-        let told = Part { bytes: told.to_string().into(), _share: share };
+        let told = json!({ "success": false, "status": "Unavailable", "message": why.to_string() });
+        let told = Part { bytes: told.to_string().into(), _paid: paid };
         let kind = [(CONTENT_TYPE, "application/json")];
         (StatusCode::SERVICE_UNAVAILABLE, kind, Bytes::from_owner(told)).into_response()
+    }
+
+    /// A part of an answer of which nobody knows how much there is of it. One who does not take such parts is cut off:
+    /// what it asked for cannot be taken back.
+    pub(super) fn part(&self, bytes: Bytes) -> Result<Bytes, Exceeded> {
+        let paid = self.connection.load.budget.charge_spare(bytes.len()).inspect_err(|why| {
+            self.connection.load.hub.tally().refused((*why).into());
+            self.connection.cut.cancel();
+        })?;
+        Ok(Bytes::from_owner(Part { bytes, _paid: paid }))
     }
 }
 
@@ -159,8 +159,11 @@ where
 
     fn call(&mut self, mut request: axum::http::Request<B>) -> Self::Future {
         let head = head(request.headers()) + request.uri().path().len();
-        let Some(share) = self.peer.load.take(REQUEST + head).map(Arc::new) else {
-            return Either::Right(ready(Ok(self.peer.overloaded(is_grpc(request.headers())))));
+        let share = match self.peer.connection.load.take(REQUEST + head) {
+            Ok(share) => Arc::new(share),
+            Err(why) => {
+                return Either::Right(ready(Ok(self.peer.overloaded(why, is_grpc(request.headers())))));
+            }
         };
         // It goes with the head as well as with the body: whichever is dropped last.
         request.extensions_mut().insert(share.clone());
@@ -201,10 +204,10 @@ where
         let this = self.project();
         let share = this.share;
         this.body.poll_frame(cx).map(|frame| {
-            frame.map(|frame| match frame {
-                Ok(frame) if share.grow(frame.data_ref().map_or(0, Bytes::len), MAX_UNDER_WAY) => Ok(frame),
-                Ok(_) => Err(Overloaded.into()),
-                Err(error) => Err(error.into()),
+            frame.map(|frame| {
+                let frame = frame.map_err(Into::into)?;
+                share.grow(frame.data_ref().map_or(0, Bytes::len)).map_err(NoMemory::from)?;
+                Ok(frame)
             })
         })
     }
@@ -222,11 +225,12 @@ where
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Weight(pub(super) usize);
 
-/// How much room an answer takes, beside one that is counted among the long lists.
-pub(super) fn weight(path_is_long: bool, response: &mut Response) -> usize {
+/// How much room an answer takes, beside one that is counted among the long lists. None if there is no telling: its
+/// parts are paid for as they come.
+pub(super) fn weight(path_is_long: bool, response: &mut Response) -> Option<usize> {
     let told = response.extensions_mut().remove::<Weight>().map(|Weight(bytes)| bytes);
     let known = told.or_else(|| usize::try_from(http_body::Body::size_hint(response.body()).exact()?).ok());
-    known.unwrap_or(if path_is_long { DESCRIPTORS } else { 0 })
+    known.or(path_is_long.then_some(DESCRIPTORS))
 }
 
 /// What the descriptions of gRPC services take: some are ready before they are read.
@@ -241,18 +245,37 @@ pub(super) fn asks_for_descriptors(request: &Request) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::budget::MAX_CONNECTION_MEMORY;
 
     #[test]
     fn a_connection_has_so_much_and_gets_it_back() {
-        let load = Arc::<Load>::default();
-        let first = load.take(MAX_UNDER_WAY - 10).unwrap();
-        assert!(load.take(11).is_none());
+        let hub = Hub::new(crate::session::Limits::default());
+        let load = Load::of(&hub);
+        let first = load.take(MAX_CONNECTION_MEMORY - 10).unwrap();
+        assert!(load.take(11).is_err());
         let second = load.take(5).unwrap();
-        assert!(second.grow(5, MAX_UNDER_WAY) && !second.grow(1, MAX_UNDER_WAY));
+        assert!(second.grow(5).is_ok() && second.grow(1).is_err());
+        assert!(hub.memory().used() > 0);
         first.free();
         // It counts no more, nor what it grows by.
-        assert!(first.grow(MAX_UNDER_WAY, 0) && second.grow(MAX_UNDER_WAY - 10, MAX_UNDER_WAY));
+        assert!(first.grow(MAX_CONNECTION_MEMORY).is_ok() && second.grow(MAX_CONNECTION_MEMORY - 10).is_ok());
         drop((first, second));
-        assert_eq!(load.0.load(Ordering::Relaxed), 0);
+        assert_eq!((load.budget.used(), hub.memory().used()), (0, 0));
+        assert_eq!(hub.tally().refusals(crate::tally::Refused::ConnectionMemory), 1);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_there_is_no_memory_for_is_told_so_by_both() {
+        let load = Load::of(&Hub::new(crate::session::Limits::default()));
+        let share = Arc::new(load.take(MAX_CONNECTION_MEMORY - 10).unwrap());
+        let held = |bytes: usize| {
+            let body = axum::body::Body::from(vec![b'x'; bytes]);
+            axum::body::Body::new(Held { body, share: share.clone() })
+        };
+        let exceeded = Exceeded::Connection(MAX_CONNECTION_MEMORY);
+        assert_eq!(super::super::body(held(11)).await, Err(super::super::NoBody::NoMemory(exceeded)));
+        assert_eq!(super::super::body(held(10)).await.unwrap().len(), 10);
+        let status = Status::from_error(Box::new(axum::Error::new(NoMemory::from(exceeded))));
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
     }
 }

@@ -96,7 +96,7 @@ async fn in_turn<T: Send + 'static>(
 
 /// A long list goes on its way.
 fn listing(place: Served, peer: &Peer) -> Arc<Listing> {
-    let (read, cut) = (CancellationToken::new(), peer.cut.clone());
+    let (read, cut) = (CancellationToken::new(), peer.connection.cut.clone());
     let listing = Listing { _place: place, _read: read.clone().drop_guard() };
     tokio::spawn(async move {
         tokio::select! { () = read.cancelled() => {}, () = sleep(LIST_TIME.1) => cut.cancel() }
@@ -154,28 +154,21 @@ pub(crate) async fn around(State(hosts): State<Arc<Hosts>>, request: Request, ne
     }
     let extensions = response.extensions_mut();
     let (delivery, listing) = (extensions.remove::<Arc<Delivery>>(), extensions.remove::<Arc<Listing>>());
-    let mut share = None;
+    let mut paid = Paid::Nothing;
     // Of long lists there are few in all.
     if let Some(peer) = peer.filter(|_| listing.is_none()) {
-        match peer.load.take(weight(is_long, &mut response)) {
-            None => return peer.overloaded(is_grpc),
-            taken => share = taken.map(Arc::new),
-        }
+        paid = match weight(is_long, &mut response).map(|bytes| peer.connection.load.take(bytes)) {
+            Some(Ok(share)) => Paid::Whole(Arc::new(share)),
+            Some(Err(why)) => return peer.overloaded(why, is_grpc),
+            None => Paid::Parts(peer),
+        };
     }
-    if delivery.is_none() && listing.is_none() && share.is_none() {
+    if delivery.is_none() && listing.is_none() && matches!(paid, Paid::Nothing) {
         return response;
     }
     response.map(|body| {
         let rest = Bytes::new();
-        Body::new(Outgoing {
-            body,
-            rest,
-            delivery,
-            is_multiplexed,
-            is_taken: false,
-            share,
-            _listing: listing,
-        })
+        Body::new(Outgoing { body, rest, delivery, is_multiplexed, is_taken: false, paid, _listing: listing })
     })
 }
 
@@ -187,9 +180,17 @@ struct Outgoing {
     /// Over HTTP/2 a part may be taken before there is room for it; the next is not.
     is_multiplexed: bool,
     is_taken: bool,
-    /// The room that it has, by HTTP/2.
-    share: Option<Arc<Share>>,
+    paid: Paid,
     _listing: Option<Arc<Listing>>,
+}
+
+/// What pays for a body by HTTP/2, which keeps what is not taken.
+enum Paid {
+    Nothing,
+    /// It is known how long it is.
+    Whole(Arc<Share>),
+    /// Each part pays for itself.
+    Parts(Peer),
 }
 
 impl Outgoing {
@@ -198,16 +199,17 @@ impl Outgoing {
         self.delivery.take().into_iter().for_each(|delivery| delivery.done());
     }
 
-    fn next_part(&mut self) -> Frame<Bytes> {
+    fn next_part(&mut self) -> Result<Frame<Bytes>, axum::Error> {
         let part = self.rest.split_to(self.rest.len().min(CHUNK));
         self.is_taken = true;
         if !self.is_multiplexed {
             self.delivered();
         }
-        Frame::data(match &self.share {
-            Some(share) => Bytes::from_owner(Part { bytes: part, _share: share.clone() }),
-            None => part,
-        })
+        Ok(Frame::data(match &self.paid {
+            Paid::Whole(share) => Bytes::from_owner(Part { bytes: part, _paid: share.clone() }),
+            Paid::Parts(peer) => peer.part(part).map_err(axum::Error::new)?,
+            Paid::Nothing => part,
+        }))
     }
 }
 
@@ -231,7 +233,7 @@ impl HttpBody for Outgoing {
                 None => return Poll::Ready(None),
             }
         }
-        Poll::Ready(Some(Ok(self.next_part())))
+        Poll::Ready(Some(self.next_part()))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The head of a request by gRPC.
-fn call(path: &str) -> Vec<u8> {
+pub(crate) fn call(path: &str) -> Vec<u8> {
     h2::head(&[
         (":method", "POST"),
         (":path", path),
@@ -32,7 +32,7 @@ fn call(path: &str) -> Vec<u8> {
 
 /// What a connection may cost, in kB, with what the allocator keeps beside it: without a bound each of
 /// these takes ten times as much.
-const MOST: u64 = 40 * 1024;
+pub(crate) const MOST: u64 = 40 * 1024;
 
 #[tokio::test]
 async fn heads_without_bodies_are_bounded() {

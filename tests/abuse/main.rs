@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
+mod ahead;
 mod attacked;
 #[allow(dead_code, unreachable_pub, reason = "shared with other tests")]
 #[path = "../tls/authority.rs"]
@@ -13,6 +14,7 @@ mod authority;
 #[path = "../common/mod.rs"]
 mod common;
 mod floods;
+mod holds;
 mod http;
 mod lists;
 mod logins;

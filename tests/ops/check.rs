@@ -39,7 +39,8 @@ fn check_tells_what_a_server_would_do_and_does_not_listen() {
     let expected = format!(
         "line: {addr}\nmysql: off\nhttp: at the socket that systemd passes\nusers: 1, from {users}\n\
          tls: required, with {}\nconnections: at most 100, of one user or address 88, before they log in 50\n\
-         leases: at most 100000, of one user or address 87500\nlocks: at most 1000000, of one user or address 875000\n",
+         leases: at most 100000, of one user or address 87500\nlocks: at most 1000000, of one user or address 875000\n\
+         memory: at most 4194304 bytes for a connection, 1073741824 for all\n",
         files.cert.display()
     );
     assert_eq!(said(&output), expected);

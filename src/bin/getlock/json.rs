@@ -60,6 +60,7 @@ impl Object for SessionRow {
             "ageMs": millis(self.age),
             "holds": self.holds,
             "waitsFor": self.waits_for,
+            "memory": self.memory,
             "client": self.client,
             "user": self.user,
             "note": self.note,

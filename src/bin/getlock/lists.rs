@@ -40,7 +40,7 @@ const WHY: [Column<WhyRow>; 7] = [
     column("WAITS FOR", Kind::Text, |row| text(row.waits_for.as_ref())),
 ];
 
-const SESSIONS: [Column<SessionRow>; 10] = [
+const SESSIONS: [Column<SessionRow>; 11] = [
     column("SESSION", Kind::Number, |row| Some(row.session.to_string())),
     column("WIRE", Kind::Text, |row| text(row.wire.as_ref())),
     column("CLIENT", Kind::Rare, |row| text(row.client.as_ref())),
@@ -49,6 +49,7 @@ const SESSIONS: [Column<SessionRow>; 10] = [
     column("AGE", Kind::Age, |row| Some(age(row.age))),
     column("HOLDS", Kind::Number, |row| Some(row.holds.to_string())),
     column("WAITS FOR", Kind::Text, |row| text(row.waits_for.as_ref())),
+    column("MEMORY", Kind::Rare, |row| row.memory.filter(|bytes| *bytes > 0).map(|bytes| bytes.to_string())),
     column("EXPIRES", Kind::RareAge, |row| row.expires.map(age)),
     column("NOTE", Kind::Rare, |row| text(row.note.as_ref())),
 ];

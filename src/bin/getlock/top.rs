@@ -216,6 +216,7 @@ fn head(stats: &Stats, host: &str, rate: f64, width: usize) -> String {
         (format!(" {}", many(stats.locks, "lock")), 8),
         (format!(", {} waiting", stats.waiters), 7),
         (format!(", {rate:.0} grants/s"), 3),
+        (of_memory(stats), 6),
         ("   (j k scroll, q quits)".to_owned(), 4),
     ];
     let text = |parts: &[(String, u8)]| parts.iter().map(|(part, _)| part.as_str()).collect::<String>();
@@ -225,6 +226,12 @@ fn head(stats: &Stats, host: &str, rate: f64, width: usize) -> String {
         }
     }
     text(&parts)
+}
+
+/// How much is used of what all clients may make the server keep, once it is anything.
+fn of_memory(stats: &Stats) -> String {
+    let used = stats.memory.zip(stats.max_memory).map_or(0, |(used, max)| used * 100 / max.max(1));
+    if used == 0 { String::new() } else { format!(", {used} % of its memory used") }
 }
 
 /// The first of a queue.

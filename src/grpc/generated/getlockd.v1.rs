@@ -240,6 +240,9 @@ pub struct Session {
     pub expires_at_ms: ::core::option::Option<i64>,
     #[prost(string, optional, tag = "10")]
     pub user: ::core::option::Option<::prost::alloc::string::String>,
+    /// The bytes that its client makes the server keep; of a Hold stream, that its connection does. At most 4 MB.
+    #[prost(uint64, tag = "11")]
+    pub memory: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatsRequest {}
@@ -265,6 +268,12 @@ pub struct StatsResponse {
     pub uptime_ms: u64,
     #[prost(string, tag = "9")]
     pub version: ::prost::alloc::string::String,
+    /// The bytes that all connections make the server keep, beyond the 16 kB that each has for itself.
+    #[prost(uint64, tag = "10")]
+    pub memory: u64,
+    /// How many they may be (--max-memory).
+    #[prost(uint64, tag = "11")]
+    pub max_memory: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KillRequest {
