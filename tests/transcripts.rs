@@ -290,6 +290,8 @@ fn every_limit_is_the_constant_that_it_names() {
         ("`--max-line`", MAX_LINE),
         ("`MAX_NAME_CHARS`", MAX_NAME_CHARS),
         ("`MAX_LIST_ROWS`", MAX_LIST_ROWS),
+        ("`MAX_CYCLE_LINKS`", getlockd::lock::MAX_CYCLE_LINKS),
+        ("`PIECE`", getlockd::lock::PIECE),
         ("`MAX_READ_AHEAD`", MAX_READ_AHEAD),
         ("`MAX_UNDER_WAY`", getlockd::web::MAX_UNDER_WAY),
         ("`MAX_UNSENT`", MAX_UNSENT),

@@ -83,6 +83,8 @@ pub(super) async fn hold(
         Err(over) = stream.serve() => over,
         () = passed(deadline) => Over::Late,
     };
+    let cause = stream.session.cause();
+    stream.session.release_all(cause).await;
     drop(stream);
     let status = match over {
         Over::Left => return,
@@ -188,7 +190,7 @@ impl Stream {
             Progress::Waiting(waiting) => {
                 waited(waiting, &mut self.requests, &self.replies, self.left).await?
             }
-            Progress::Killing(killing) => killing.finish().await.map_err(Over::Ended)?,
+            Progress::Working(working) => working.finish().await.map_err(Over::Ended)?,
         };
         let waited_ms = millis(since.elapsed());
         Ok(match answer {
