@@ -10,6 +10,7 @@ mod attacked;
 #[path = "../common/mod.rs"]
 mod common;
 mod floods;
+mod heavy;
 mod http;
 mod lists;
 mod memory;
