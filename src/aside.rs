@@ -4,24 +4,13 @@ use std::sync::Arc;
 
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
-    sync::Semaphore,
     task::block_in_place,
 };
 
 use crate::share::{Principal, Queue, Served, What};
 
-/// So much of it at a time, as each needs a thread. What is beyond that is done where it is.
-static PLACES: Semaphore = Semaphore::const_new(2);
-
 /// Runs `work` here and now. Where the runtime can, another thread goes on with its other tasks.
 pub(crate) fn aside<T>(work: impl FnOnce() -> T) -> T {
-    match PLACES.try_acquire() {
-        Ok(_place) => apart(work),
-        Err(_) => work(),
-    }
-}
-
-fn apart<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => block_in_place(work),
         _ => work(),
@@ -59,6 +48,6 @@ pub struct Turn {
 impl Turn {
     /// Runs what takes long here and now. Where the runtime can, another thread goes on with its other tasks.
     pub fn make<T>(self, work: impl FnOnce() -> T) -> T {
-        apart(work)
+        aside(work)
     }
 }

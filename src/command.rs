@@ -338,9 +338,18 @@ impl fmt::Display for Ending {
 
 impl fmt::Display for Cycle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("waiting would never end:")?;
-        for link in &self.0 {
+        f.write_str("waiting would never end")?;
+        let more = self.length - self.links.len();
+        if more > 0 {
+            // First: a wire may cut the text off behind it.
+            write!(f, " as {} sessions wait for each other", self.length)?;
+        }
+        f.write_str(":")?;
+        for link in &self.links {
             write!(f, " {} waits for {} held by {};", link.waiter, Written(link.name.as_str()), link.holder)?;
+        }
+        if more > 0 {
+            write!(f, " ... and {more} more;")?;
         }
         f.write_str(" release one, or try with timeout 0")
     }

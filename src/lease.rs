@@ -365,7 +365,7 @@ async fn taken(
 ) -> Result<Answer, LeaseError> {
     let answer = match session.start(command) {
         Progress::Done(answer) => Ok(answer),
-        Progress::Killing(killing) => killing.finish().await,
+        Progress::Working(working) => working.finish().await,
         Progress::Waiting(waiting) => {
             let answer = tokio::select! {
                 answer = waiting.finish() => answer,

@@ -9,7 +9,9 @@ mod entry;
 mod graph;
 mod holders;
 mod owner;
+mod queue;
 mod scene;
+mod search;
 mod table;
 mod token;
 mod view;
@@ -17,12 +19,16 @@ mod wait;
 
 use std::fmt;
 
-pub use graph::{Cycle, Link};
+pub use graph::{Cycle, Link, MAX_CYCLE_LINKS};
 pub use owner::{Owner, Released, Taken};
 pub use scene::Seen;
 pub use table::{Patience, Table};
 pub use view::{Counters, Excerpt, Holder, LockInfo, Reason, WaiterInfo};
 pub use wait::{Verdict, Wait};
+
+/// So many steps of work that may be long are done at a time: locks that are freed, holders that are looked at. Then
+/// others have a turn.
+pub const PIECE: usize = 256;
 
 /// The number of a session, unique among those that live; never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -21,12 +21,14 @@ pub enum Bug {
     Overtakes,
     /// A dropped upgrade that was granted at that moment stays.
     StaysAlone,
-    /// The graph is not told of a release.
-    StaleHolder,
+    /// A search follows waits that are younger than its own, and waits for theirs.
+    HeedsYounger,
+    /// A cycle is told though a wait in it may yet be refused.
+    TellsOpen,
     /// The graph is not told that a wait ended with a grant.
     StaleWait,
-    /// The graph is let go between the check and the entry of a new wait.
-    CheckThenWait,
+    /// The graph is let go after a wait is numbered and before it is entered.
+    EarlyTicket,
     /// Shared holders are not looked at when somebody wants a lock alone.
     TwoOwners,
     /// The waker of a session is set after the look at what it has been told.

@@ -1,43 +1,47 @@
 //! A session: one client's identity, what it holds, and how it is ended.
 //!
-//! A connection owns one. Dropping it frees everything, whatever the reason.
+//! A connection owns one. Dropping it frees everything, whatever the reason; very many locks in pieces, between
+//! which others have a turn, and until they are free the session lives.
 
 mod ends;
 mod handle;
 mod hub;
 mod keeps;
 mod lists;
+mod progress;
+mod remains;
 mod rights;
 mod room;
 mod scene;
 mod signal;
 mod viewer;
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::{task::yield_now, time::Instant};
 
-use self::ends::Ends;
+use self::{
+    ends::Ends,
+    progress::Work,
+    remains::{Place, Remains},
+};
 pub use handle::{Handle, Profile};
 pub use hub::{Hub, Limits, MAX_LIST_ROWS};
+pub use progress::{Progress, Waiting, Working};
 pub use room::OWN_LOCKS;
 pub use scene::{MAX_SCENE_LOCKS, Person, Scene};
 pub use viewer::Viewer;
 
 pub use crate::aside::Turn;
 use crate::{
-    aside::aside,
-    command::{Answer, Command, Ending, Error, Reply, Stats},
-    lock::{Holder, Mode, Owner, Patience, Released, SessionId, Taken, Token, Verdict, Wait},
+    command::{Command, Ending, Error, Reply, Stats},
+    lock::{Mode, Owner, PIECE, Patience, Released, SessionId, Taken, Token},
     name::Name,
     sync::sleep_until,
-    tally::{Cause, Outcome, Refused},
+    tally::{Cause, Refused},
     timeout::Timeout,
     user::User,
 };
-
-/// So many locks are freed in a fraction of a millisecond.
-const MANY: usize = 1000;
 
 /// One client's session.
 #[derive(Debug)]
@@ -47,47 +51,17 @@ pub struct Session {
     hub: Arc<Hub>,
     /// Who it was let in as, where there are users.
     user: Option<Arc<User>>,
-}
-
-/// How far a command has come.
-#[derive(Debug)]
-pub enum Progress<'a> {
-    /// Answered.
-    Done(Answer),
-    /// In the queue of a lock. Give it up when the client leaves.
-    Waiting(Waiting<'a>),
-    /// Another session is being ended; short, and not to be given up.
-    Killing(Killing<'a>),
-}
-
-impl Progress<'_> {
-    /// The answer to a command that never waits.
-    ///
-    /// # Errors
-    /// What the command was refused for.
-    pub fn at_once(self) -> Answer {
-        match self {
-            Self::Done(answer) => answer,
-            Self::Waiting(_) | Self::Killing(_) => Ok(Reply::Null),
-        }
-    }
-
-    /// The answer to a command that takes no lock. Should the server stop meanwhile, a session that is
-    /// being ended has been told to end all the same.
-    ///
-    /// Cancel-safe, as [`Killing::finish`].
-    ///
-    /// # Errors
-    /// What the command was refused for.
-    pub async fn ended(self) -> Answer {
-        match self {
-            Self::Killing(killing) => killing.finish().await.unwrap_or(Ok(Reply::Int(1))),
-            other => other.at_once(),
-        }
-    }
+    /// None once it has left it to its [`Remains`].
+    place: Option<Place>,
 }
 
 impl Session {
+    /// Starts a session of that number, which lives.
+    fn begin(hub: Arc<Hub>, handle: Arc<Handle>) -> Self {
+        let place = Some(Place { id: handle.id, hub: hub.clone() });
+        Self { owner: Owner::new(handle.id, hub.table.clone()), handle, hub, user: None, place }
+    }
+
     /// Its number.
     pub fn id(&self) -> SessionId {
         self.owner.id()
@@ -159,7 +133,10 @@ impl Session {
         let reply = match command {
             Command::GetLock { name, mode, timeout } => return self.get_lock(name, mode, timeout),
             Command::ReleaseLock(name) => self.release(&name),
-            Command::ReleaseAllLocks => Reply::Int(self.release_all(Cause::Release)),
+            Command::ReleaseAllLocks if self.holds() > PIECE => {
+                return Progress::Working(Working(Work::Freeing(self)));
+            }
+            Command::ReleaseAllLocks => Reply::Int(self.release_some(Cause::Release)),
             Command::IsFreeLock(name) => table.is_free(&name).into(),
             Command::IsUsedLock(name) => table.oldest_holder(&name).map(|id| id.0.into()).into(),
             Command::FencingToken(name) => self.token(&name).into(),
@@ -202,21 +179,37 @@ impl Session {
         })
     }
 
-    /// Frees everything for that reason; the number of counts freed. Many locks are freed beside what
-    /// the thread has to do for others.
-    pub fn release_all(&mut self, cause: Cause) -> u64 {
-        let Self { owner, handle, hub, .. } = self;
-        let mut ends = Ends::new(handle, hub, cause);
-        let is_long = owner.holds() >= MANY;
-        let mut free = || owner.release_all(|name, hold| ends.add(&name, hold));
-        let counts = if is_long { aside(free) } else { free() };
-        handle.room.empty();
+    /// Frees everything for that reason; the number of counts freed. Others have their turn after each piece.
+    ///
+    /// Cancel-safe: dropped before it resolves, what is not freed yet is still held.
+    pub async fn release_all(&mut self, cause: Cause) -> u64 {
+        let mut counts = self.release_some(cause);
+        while self.holds() > 0 {
+            yield_now().await;
+            counts += self.release_some(cause);
+        }
         counts
     }
 
-    /// Ends for that reason; just dropped, for that of [`Session::cause`].
+    /// The same for a piece of it.
+    fn release_some(&mut self, cause: Cause) -> u64 {
+        Ends::new(&self.handle, &self.hub, cause).free_some(&mut self.owner)
+    }
+
+    /// Ends for that reason; just dropped, for that of [`Session::cause`]. Few locks are free when this returns.
+    /// If there are many, the session lives until a task has freed them.
     pub fn end(mut self, cause: Cause) {
-        self.release_all(cause);
+        self.leave(cause);
+    }
+
+    fn leave(&mut self, cause: Cause) {
+        let Some(place) = self.place.take() else { return };
+        if self.holds() > 0 {
+            let owner = mem::replace(&mut self.owner, Owner::new(place.id, self.hub.table.clone()));
+            Remains { owner, handle: self.handle.clone(), cause, place }.free();
+        } else {
+            self.handle.room.empty();
+        }
     }
 
     /// What it ends of if nothing else is known: what it was told, or else that its client has left.
@@ -231,7 +224,9 @@ impl Session {
 
     fn kill(&mut self, id: SessionId) -> Progress<'_> {
         match self.hub.kill(id, self.id(), Viewer(self.user.as_deref())) {
-            Ok(target) => Progress::Killing(Killing { target, handle: &self.handle, hub: &self.hub }),
+            Ok(target) => {
+                Progress::Working(Working(Work::Killing { target, handle: &self.handle, hub: &self.hub }))
+            }
             Err(error) => Progress::Done(Err(error)),
         }
     }
@@ -252,120 +247,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // First the locks: who waits for the session to be gone finds them free.
-        if self.holds() > 0 {
-            self.release_all(self.cause());
-        }
-        self.handle.room.empty();
-        self.hub.leave(self.id());
-    }
-}
-
-/// A request in the queue of a lock. Dropping it leaves the queue.
-#[derive(Debug)]
-pub struct Waiting<'a> {
-    wait: Wait<'a>,
-    since: Instant,
-    deadline: Option<Instant>,
-    outcome: Outcome,
-    handle: &'a Handle,
-    hub: &'a Hub,
-}
-
-impl<'a> Waiting<'a> {
-    fn new(wait: Wait<'a>, timeout: Timeout, handle: &'a Handle, hub: &'a Hub) -> Self {
-        let since = Instant::now();
-        Self { wait, since, deadline: deadline(since, timeout), outcome: Outcome::Left, handle, hub }
-    }
-
-    /// The session that waits.
-    pub fn handle(&self) -> &'a Handle {
-        self.handle
-    }
-
-    /// Resolves with the answer: granted, timed out, interrupted, or refused as the server stops.
-    ///
-    /// Cancel-safe: dropped before it resolves, it leaves the queue.
-    ///
-    /// # Errors
-    /// The session is to end.
-    pub async fn finish(mut self) -> Result<Answer, Ending> {
-        self.decided().await
-    }
-
-    /// The same, for one who keeps the place in the queue himself.
-    ///
-    /// Cancel-safe: dropped before it resolves, the place in the queue stays.
-    ///
-    /// # Errors
-    /// The session is to end.
-    pub async fn decided(&mut self) -> Result<Answer, Ending> {
-        let Self { wait, deadline, handle, hub, .. } = self;
-        let verdict = tokio::select! {
-            biased;
-            () = handle.told_to_end() => {
-                // A grant of this very moment goes to the next, who declines it too if the server stops.
-                note_handed_back(hub, wait.decline());
-                return handle.ending().map_or(Ok(Err(Error::Stopping)), Err);
-            }
-            verdict = wait.verdict() => verdict,
-            () = until(*deadline) => wait.give_up(),
-        };
-        let (outcome, answer) = match verdict {
-            Verdict::Granted(_) => (Outcome::Granted, Ok(Reply::Int(1))),
-            Verdict::Interrupted => (Outcome::Interrupted, Err(Error::Interrupted)),
-            Verdict::LeftQueue => (Outcome::TimedOut, Ok(hub.timed_out())),
-        };
-        self.outcome = outcome;
-        Ok(answer)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        note_handed_back(self.hub, self.wait.decline());
-        self.hub.tally().wait_ended(self.outcome, self.since.elapsed());
-    }
-}
-
-/// Counts a grant whose waiter had gone. Nobody has had that hold: history does not tell of it.
-fn note_handed_back(hub: &Hub, hold: Option<Holder>) {
-    if let Some(hold) = hold {
-        hub.tally().hold_ended(Cause::HandedBack, hold.since.elapsed());
-    }
-}
-
-/// Another session on its way out.
-#[derive(Debug)]
-pub struct Killing<'a> {
-    target: Arc<Handle>,
-    handle: &'a Handle,
-    hub: &'a Hub,
-}
-
-impl Killing<'_> {
-    /// Resolves when the other session is gone and its locks are free, or when this one is to end:
-    /// so it does for a session that kills itself.
-    ///
-    /// Cancel-safe: the other session ends all the same.
-    ///
-    /// # Errors
-    /// This session is to end.
-    pub async fn finish(self) -> Result<Answer, Ending> {
-        let gone = pin!(self.hub.gone(&self.target));
-        tokio::select! {
-            biased;
-            ending = self.handle.ended() => Err(ending),
-            () = gone => Ok(Ok(Reply::Int(1))),
-        }
-    }
-}
-
-/// None for a time that no clock reaches.
-fn deadline(since: Instant, timeout: Timeout) -> Option<Instant> {
-    match timeout {
-        Timeout::Within(time) => since.checked_add(time),
-        Timeout::Forever => None,
+        self.leave(self.cause());
     }
 }
 

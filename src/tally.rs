@@ -74,6 +74,8 @@ kinds! {
         TimedOut = "timeout",
         /// `KILL QUERY` ended it.
         Interrupted = "interrupted",
+        /// It closed a cycle, which a longer search found.
+        Deadlock = "deadlock",
         /// The client left, or its session was ended.
         Left = "left",
     }

@@ -176,16 +176,17 @@ async fn a_chain_of_forty_is_no_deadlock_and_closing_it_is_one() {
         client.send(&format!("GET_LOCK lock{} 60", i - 1)).await;
         server.until_waiting(i).await;
     }
+    let start = "ERROR DEADLOCK waiting would never end as 40 sessions wait for each other:";
     let closing = clients[0].ask("GET_LOCK lock39 60").await;
-    let mut cycle = closing.strip_prefix("ERROR DEADLOCK waiting would never end:").unwrap().to_owned();
+    let mut cycle = closing.strip_prefix(start).unwrap().to_owned();
     for (waiter, lock, holder) in
-        (0..40).map(|i| (40 - i, 39 - i, 40 - i)).map(|(w, l, h)| (w % 40 + 1, l, h))
+        (0..20).map(|i| (40 - i, 39 - i, 40 - i)).map(|(w, l, h)| (w % 40 + 1, l, h))
     {
         let link = format!(" {waiter} waits for lock{lock} held by {holder};");
         assert!(cycle.starts_with(&link), "{link} first in {cycle}");
         cycle = cycle.split_off(link.len());
     }
-    assert_eq!(cycle, " release one, or try with timeout 0");
+    assert_eq!(cycle, " ... and 20 more; release one, or try with timeout 0");
     assert_eq!(clients[0].ask("GET_LOCK lock39 0").await, "0", "who only tries never deadlocks");
     assert_eq!(clients[0].ask("RELEASE_ALL_LOCKS").await, "1", "it keeps what it holds");
     for client in &mut clients[1..] {

@@ -311,7 +311,7 @@ async fn serve(
         let Some(Ask::Run(command)) = ask else { return };
         let answer: Result<Answer, Ending> = match session.start(command) {
             Progress::Done(answer) => Ok(answer),
-            Progress::Killing(killing) => killing.finish().await,
+            Progress::Working(working) => working.finish().await,
             Progress::Waiting(waiting) => tokio::select! {
                 biased;
                 answer = waiting.finish() => answer,
@@ -340,14 +340,14 @@ fn plain(answer: &Answer) -> String {
 /// Each link of a cycle must be true, and lead to the next.
 fn check_cycle(world: &World, model: &Model, asker: usize, wanted: usize, answer: &Answer) {
     let Err(Error::Deadlock(cycle)) = answer else { return };
-    for (at, link) in cycle.0.iter().enumerate() {
+    for (at, link) in cycle.links.iter().enumerate() {
         let (waiter, holder) = (world.place_of(link.waiter).unwrap(), world.place_of(link.holder).unwrap());
         let name = NAMES.iter().position(|name| *name == link.name.as_str()).unwrap();
         let lock = &model.locks[&name];
         assert!(lock.holders.iter().any(|h| h.0 == holder), "{cycle:?}");
         let waits = lock.queue.iter().any(|w| w.session == waiter);
         assert!(if at == 0 { waiter == asker && name == wanted } else { waits }, "{cycle:?}");
-        assert_eq!(link.holder, cycle.0[(at + 1) % cycle.0.len()].waiter, "{cycle:?}");
+        assert_eq!(link.holder, cycle.links[(at + 1) % cycle.links.len()].waiter, "{cycle:?}");
     }
 }
 

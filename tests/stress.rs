@@ -14,6 +14,7 @@ use getlockd::{
     lock::{Mode, SessionId, Token},
     name::Name,
     session::{Hub, Limits, Progress, Session},
+    tally::Cause,
     timeout::Timeout,
 };
 use inside::Inside;
@@ -43,7 +44,7 @@ async fn get(session: &mut Session, lock: (usize, Mode), dice: &mut Dice) -> Opt
     match session.start(Command::GetLock { name: name(lock.0), mode: lock.1, timeout }) {
         Progress::Done(answer) => Some(answer),
         Progress::Waiting(waiting) => tokio::time::timeout(patience, waiting.finish()).await.ok()?.ok(),
-        Progress::Killing(_) => unreachable!(),
+        Progress::Working(_) => unreachable!(),
     }
 }
 
@@ -108,7 +109,7 @@ async fn nobody_is_inside_with_an_exclusive_holder() {
     assert_eq!((stats.sessions, stats.table.locks, stats.table.waiters), (0, 0, 0), "nothing is left behind");
 }
 
-/// So many locks are freed beside the thread's other tasks.
+/// So many locks are freed in pieces.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn very_many_locks_are_free_when_their_session_has_freed_them_or_has_ended() {
     const MANY: u64 = 3_000;
@@ -123,14 +124,15 @@ async fn very_many_locks_are_free_when_their_session_has_freed_them_or_has_ended
     };
     let ends = tokio::spawn({
         let mut session = open(&hub);
-        async move { take_all(&mut session) }
+        async move {
+            take_all(&mut session);
+            assert_eq!(session.release_all(Cause::Disconnect).await, MANY);
+        }
     });
     ends.await.unwrap();
     let mut session = open(&hub);
     take_all(&mut session);
-    assert!(
-        matches!(session.start(Command::ReleaseAllLocks), Progress::Done(Ok(Reply::Int(MANY)))),
-        "all of them"
-    );
+    let Progress::Working(freeing) = session.start(Command::ReleaseAllLocks) else { panic!("they are many") };
+    assert!(matches!(freeing.finish().await, Ok(Ok(Reply::Int(MANY)))), "all of them");
     assert_eq!(hub.stats().table.locks, 0);
 }

@@ -31,7 +31,7 @@ async fn run(session: &mut Session, command: Command) -> Result<Answer, Ending> 
     match session.start(command) {
         Progress::Done(answer) => Ok(answer),
         Progress::Waiting(waiting) => waiting.finish().await,
-        Progress::Killing(killing) => killing.finish().await,
+        Progress::Working(working) => working.finish().await,
     }
 }
 
@@ -139,7 +139,7 @@ async fn a_draining_server_ends_waits_and_grants_only_what_is_held() {
 async fn a_kill_is_no_stop() {
     let hub = hub();
     let (mut killer, mut victim) = (open(&hub), open(&hub));
-    let Progress::Killing(killing) = killer.start(Command::Kill(victim.id())) else { panic!("it lives") };
+    let Progress::Working(killing) = killer.start(Command::Kill(victim.id())) else { panic!("it lives") };
     assert_eq!(number(&run(&mut victim, get_lock("x", "0")).await), 1, "not yet looked at");
     assert_eq!(victim.ending(), Some(Ending::Killed(SessionId(1))));
     drop(victim);

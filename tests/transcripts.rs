@@ -285,6 +285,8 @@ fn every_limit_is_the_constant_that_it_names() {
         ("`--max-line`", MAX_LINE),
         ("`MAX_NAME_CHARS`", MAX_NAME_CHARS),
         ("`MAX_LIST_ROWS`", MAX_LIST_ROWS),
+        ("`MAX_CYCLE_LINKS`", getlockd::lock::MAX_CYCLE_LINKS),
+        ("`PIECE`", getlockd::lock::PIECE),
         ("`MAX_UNSENT`", MAX_UNSENT),
         ("`--max-locks-per-session`", 100_000),
         ("`--max-locks`", 1_000_000),

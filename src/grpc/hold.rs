@@ -96,6 +96,8 @@ pub(super) async fn hold(
     if let Over::NoMemory(exceeded) = &over {
         stream.session.refuse((*exceeded).into());
     }
+    let cause = stream.session.cause();
+    stream.session.release_all(cause).await;
     drop(stream);
     let status = match over {
         Over::Left => return,
@@ -226,7 +228,7 @@ impl Stream {
             Progress::Waiting(waiting) => {
                 waited(waiting, &mut self.requests, &self.replies, self.left).await?
             }
-            Progress::Killing(killing) => killing.finish().await.map_err(Over::Ended)?,
+            Progress::Working(working) => working.finish().await.map_err(Over::Ended)?,
         };
         let waited_ms = millis(since.elapsed());
         Ok(match answer {

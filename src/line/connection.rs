@@ -247,7 +247,7 @@ impl Connection {
                 let mut ahead = Ahead::default();
                 Box::pin(wire::wait(&mut self.io, waiting, move |io| answer_ahead(&mut ahead, io)))
             }
-            Progress::Killing(killing) => Box::pin(async { killing.finish().await.map_err(Cut::Ended) }),
+            Progress::Working(working) => Box::pin(async { working.finish().await.map_err(Cut::Ended) }),
         }))
     }
 
@@ -310,7 +310,7 @@ impl Connection {
 
     /// Frees what the session holds, then says why, to a client that is still there.
     async fn end(self, over: Over) {
-        let Self { mut io, session, mut codec, .. } = self;
+        let Self { mut io, mut session, mut codec, .. } = self;
         let (holds, max_login) = (session.holds(), session.limits().login);
         match over {
             Over::Untrusted(_) => session.refuse(Refused::Protocol),
@@ -318,7 +318,8 @@ impl Connection {
             _ => {}
         }
         let cause = if matches!(over, Over::Idle(_)) { Cause::Idle } else { session.cause() };
-        session.end(cause);
+        session.release_all(cause).await;
+        drop(session);
         tracing::debug!(holds, why = %over, "connection ends");
         let (last, patience) = match over {
             Over::Left | Over::TooSlow => return,

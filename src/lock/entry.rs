@@ -1,11 +1,14 @@
 //! One lock: its holders and its queue. Pure decisions, no clock but the one handed in.
 
-use std::collections::VecDeque;
-
 use tokio::time::Instant;
 
-use super::{Mode, SessionId, Token, holders::Holders, token::Tokens, wait::Verdict};
-use crate::sync::{oneshot, plant};
+use super::{
+    Mode, SessionId, Token,
+    holders::Holders,
+    queue::{Place, Queue, Waiter},
+    token::Tokens,
+};
+use crate::sync::plant;
 
 /// A session's grant.
 #[derive(Clone, Copy, Debug)]
@@ -14,14 +17,6 @@ pub(super) struct Hold {
     pub mode: Mode,
     pub token: Token,
     pub since: Instant,
-}
-
-/// A session's place in the queue.
-#[derive(Debug)]
-pub(super) struct Waiter {
-    pub request: Request,
-    pub since: Instant,
-    pub verdict: oneshot::Sender<Verdict>,
 }
 
 /// What a session asks for. It never asks for what it holds already: see `Owner`.
@@ -37,8 +32,8 @@ pub(super) struct Request {
 #[derive(Debug)]
 pub(super) struct Lock {
     holders: Holders,
-    #[expect(clippy::box_collection, reason = "few of a million locks have a queue: 8 bytes, not 32")]
-    queue: Option<Box<VecDeque<Waiter>>>,
+    /// Boxed: few of a million locks have one.
+    queue: Option<Box<Queue>>,
 }
 
 impl Lock {
@@ -50,8 +45,14 @@ impl Lock {
         &self.holders
     }
 
-    pub(super) fn waiters(&self) -> impl ExactSizeIterator<Item = &Waiter> {
-        self.queue.as_deref().map(VecDeque::iter).unwrap_or_default()
+    /// Those who wait, in the order in which they are granted it.
+    pub(super) fn waiters(&self) -> impl Iterator<Item = &Waiter> {
+        self.queue.iter().flat_map(|queue| queue.iter())
+    }
+
+    /// How many wait.
+    pub(super) fn queued(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.len())
     }
 
     pub(super) fn is_contended(&self) -> bool {
@@ -71,9 +72,10 @@ impl Lock {
 
     /// Puts a waiter at its place: an upgrade ahead of all, else behind all.
     pub(super) fn enqueue(&mut self, waiter: Waiter) {
-        // Room for one at first: most queues are short, and there may be very many of them.
-        let queue = self.queue.get_or_insert_with(|| Box::new(VecDeque::with_capacity(1)));
-        if waiter.request.upgrade { queue.push_front(waiter) } else { queue.push_back(waiter) }
+        match &mut self.queue {
+            Some(queue) => queue.push(waiter),
+            None => self.queue = Some(Box::new(Queue::One(waiter))),
+        }
     }
 
     /// Ends a hold.
@@ -86,23 +88,21 @@ impl Lock {
         self.holders.change(session, |hold| hold.mode = Mode::Shared);
     }
 
-    /// Takes a session out of the queue.
-    pub(super) fn remove_waiter(&mut self, session: SessionId) -> Option<Waiter> {
-        let queue = self.queue.as_mut()?;
-        let at = queue.iter().position(|waiter| waiter.request.session == session)?;
-        let waiter = queue.remove(at);
-        self.drop_empty_queue();
+    /// Takes a waiter out of the queue.
+    pub(super) fn remove_waiter(&mut self, place: Place) -> Option<Waiter> {
+        let waiter = self.queue.as_mut()?.remove(place);
+        self.queue.take_if(|queue| queue.len() == 0);
         waiter
     }
 
     /// Grants to the head of the queue for as long as the head can be granted: neighbours that are
     /// shared go together.
     pub(super) fn hand_over(&mut self, tokens: &Tokens, mut granted: impl FnMut(Waiter, Token)) {
-        while let Some(request) = self.head()
+        while let Some((place, request)) = self.head()
             && self.admits(request)
         {
             let token = self.grant(request, tokens);
-            if let Some(waiter) = self.pop() {
+            if let Some(waiter) = self.remove_waiter(place) {
                 granted(waiter, token);
             }
             plant!(StopsEarly => return);
@@ -111,8 +111,8 @@ impl Lock {
 
     /// The token by which `request` is met, if it is.
     pub(super) fn grant_of(&self, request: Request) -> Option<Token> {
-        let mine = |hold: &&Hold| hold.session == request.session && hold.mode >= request.mode;
-        self.holders.iter().find(mine).map(|hold| hold.token)
+        let hold = self.holders.of(request.session)?;
+        (hold.mode >= request.mode).then_some(hold.token)
     }
 
     /// Whether the holders alone allow it.
@@ -142,17 +142,8 @@ impl Lock {
         hold.token
     }
 
-    fn head(&self) -> Option<Request> {
-        self.queue.as_ref()?.front().map(|waiter| waiter.request)
-    }
-
-    fn pop(&mut self) -> Option<Waiter> {
-        let waiter = self.queue.as_mut()?.pop_front();
-        self.drop_empty_queue();
-        waiter
-    }
-
-    fn drop_empty_queue(&mut self) {
-        self.queue.take_if(|queue| queue.is_empty());
+    fn head(&self) -> Option<(Place, Request)> {
+        let head = self.waiters().next()?;
+        Some((head.place, head.request))
     }
 }

@@ -1,17 +1,23 @@
-//! Who waits for whom, and whether one more wait would close a cycle.
+//! Who waits for what, and since when: the wait graph, whose other edges are the holders of each lock.
 //!
 //! A waiter waits for every other holder of its lock. Those ahead of it in the queue add no
 //! cycle: what they wait for is the same holders. So a cycle can only come with a new wait,
 //! never with a grant, since who is granted waits for nothing.
 //!
-//! The graph holds the locks that have a queue, and is changed under the guard of the lock that
-//! changes. Until it has changed nobody can see the lock's new state, hence the check is exact.
+//! The graph is changed under the guard of the lock whose queue changes. The search for a cycle is in
+//! `search.rs`.
 
-use super::{SessionId, entry::Hold, holders::Holders};
-use crate::{
-    name::{Hashed, Name},
-    sync::{HashMap, HashSet, plant},
+use super::{
+    SessionId,
+    queue::{Place, Ticket},
 };
+use crate::{
+    name::Name,
+    sync::{HashMap, oneshot, plant},
+};
+
+/// How many links of a cycle are told; of a longer one the first (protocol.md, part 5).
+pub const MAX_CYCLE_LINKS: usize = 20;
 
 /// One step of a cycle: `waiter` waits for `name`, which `holder` holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,21 +32,54 @@ pub struct Link {
 
 /// A deadlock: each link's holder is the next link's waiter, and the last one's is the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cycle(pub Vec<Link>);
+pub struct Cycle {
+    /// The first of its links, at most [`MAX_CYCLE_LINKS`]; the first of all is that of the session that asks.
+    pub links: Vec<Link>,
+    /// How many links it has in all.
+    pub length: usize,
+}
 
-/// The waits, and the holders of every lock that is waited for.
+/// What a session waits for.
+#[derive(Debug)]
+pub(super) struct Edge {
+    pub name: Name,
+    pub place: Place,
+    /// Until it is known that it closes no cycle, and it may yet be refused: those who want to know.
+    pub open: Option<Vec<oneshot::Sender<()>>>,
+}
+
+/// The waits of all sessions.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
-    waits: HashMap<SessionId, Name>,
-    holders: HashMap<Name, HashSet<SessionId>, Hashed>,
+    waits: HashMap<SessionId, Edge>,
+    last: Ticket,
 }
 
 impl Graph {
-    /// Records that `session` waits for `name`, held by `holders`.
-    pub(super) fn wait(&mut self, session: SessionId, name: &Name, holders: &Holders) {
-        self.waits.insert(session, name.clone());
-        let ids = || holders.iter().map(|hold| hold.session).collect();
-        self.holders.entry(name.clone()).or_insert_with(ids);
+    /// The ticket of a new wait.
+    pub(super) fn next_ticket(&mut self) -> Ticket {
+        self.last += 1;
+        self.last
+    }
+
+    /// Records what `session` waits for.
+    pub(super) fn wait(&mut self, session: SessionId, edge: Edge) {
+        self.waits.insert(session, edge);
+    }
+
+    /// Records that a wait closes no cycle.
+    pub(super) fn settle(&mut self, session: SessionId, place: Place) {
+        if let Some(edge) = self.waits.get_mut(&session).filter(|edge| edge.place == place) {
+            edge.open = None;
+        }
+    }
+
+    /// Resolves when an open wait is settled, or is over; none if it is that already.
+    pub(super) fn settling(&mut self, session: SessionId, place: Place) -> Option<oneshot::Receiver<()>> {
+        let edge = self.waits.get_mut(&session).filter(|edge| edge.place == place)?;
+        let (told_by_its_end, told) = oneshot::channel();
+        edge.open.as_mut()?.push(told_by_its_end);
+        Some(told)
     }
 
     /// Records that `session` waits no more.
@@ -48,92 +87,19 @@ impl Graph {
         self.waits.remove(&session);
     }
 
-    /// Records that `session` holds `name` no more.
-    pub(super) fn released(&mut self, name: &Name, session: SessionId) {
-        plant!(StaleHolder => return);
-        if let Some(holders) = self.holders.get_mut(name) {
-            holders.remove(&session);
-        }
-    }
-
-    /// Records that `session`, which waited for `name`, now holds it.
-    pub(super) fn granted(&mut self, name: &Name, session: SessionId) {
+    /// Records that `session` now holds what it waited for.
+    pub(super) fn granted(&mut self, session: SessionId) {
         plant!(StaleWait => return);
         self.waits.remove(&session);
-        if let Some(holders) = self.holders.get_mut(name) {
-            holders.insert(session);
-        }
-    }
-
-    /// Forgets a lock whose queue is empty.
-    pub(super) fn forget(&mut self, name: &Name) {
-        self.holders.remove(name);
     }
 
     /// What a session waits for.
-    pub(super) fn waits_for(&self, session: SessionId) -> Option<Name> {
-        self.waits.get(&session).cloned()
+    pub(super) fn wait_of(&self, session: SessionId) -> Option<&Edge> {
+        self.waits.get(&session)
     }
 
     /// How many wait.
     pub(super) fn waiters(&self) -> usize {
         self.waits.len()
     }
-
-    /// Whether nobody waits and nothing is kept of those who did.
-    #[cfg(feature = "shuttle")]
-    pub(super) fn is_empty(&self) -> bool {
-        self.waits.is_empty() && self.holders.is_empty()
-    }
-
-    /// The cycle that closes if `asker` waits for `name`, held by `holders`.
-    ///
-    /// Breadth first, each session and each lock once: the cost is that of the chains that lead away
-    /// from `asker`, and the cycle named is a shortest one.
-    pub(super) fn cycle(&self, asker: SessionId, name: &Name, holders: &Holders) -> Option<Cycle> {
-        let step = |hold: &Hold| Step { holder: hold.session, name, from: None };
-        let mut reached: Vec<_> = holders.iter().filter(|hold| hold.session != asker).map(step).collect();
-        let mut seen: HashSet<_> = reached.iter().map(|step| step.holder).collect();
-        let mut locks: HashSet<_> = HashSet::default();
-        let mut at = 0;
-        while let Some(holder) = reached.get(at).map(|step| step.holder) {
-            if let Some((name, holders)) = self.blockers(holder)
-                && locks.insert(name)
-            {
-                if holders.contains(&asker) {
-                    return Some(trace(&reached, &Step { holder: asker, name, from: Some(at) }));
-                }
-                let fresh = holders.iter().filter(|&&next| seen.insert(next));
-                reached.extend(fresh.map(|&holder| Step { holder, name, from: Some(at) }));
-            }
-            at += 1;
-        }
-        None
-    }
-
-    fn blockers(&self, session: SessionId) -> Option<(&Name, &HashSet<SessionId>)> {
-        let name = self.waits.get(&session)?;
-        self.holders.get(name).map(|holders| (name, holders))
-    }
-}
-
-/// A session that was reached: it holds `name`, for which the one at `from` waits (none: the asker).
-struct Step<'a> {
-    holder: SessionId,
-    name: &'a Name,
-    from: Option<usize>,
-}
-
-fn trace(reached: &[Step<'_>], last: &Step<'_>) -> Cycle {
-    let asker = last.holder;
-    let mut links = Vec::new();
-    let mut step = Some(last);
-    while let Some(Step { holder, name, from }) = step {
-        let before = from.map(|at| &reached[at]);
-        let waiter = before.map_or(asker, |step| step.holder);
-        links.push(Link { waiter, name: (*name).clone(), holder: *holder });
-        step = before;
-    }
-    links.reverse();
-    Cycle(links)
 }

@@ -1,21 +1,39 @@
 //! Who holds a lock, in the order of their tokens.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use super::{SessionId, Token, entry::Hold};
+use crate::sync::HashMap;
 
 /// One holder most often; of a shared lock there may be very many, each of whom may be the next to go.
 #[derive(Debug)]
 pub(super) enum Holders {
+    Nobody,
     One(Hold),
-    Many(BTreeMap<Token, Hold>),
+    Many(Box<Many>),
+}
+
+/// No step is longer for many than for few, but for a look at all of them.
+#[derive(Debug, Default)]
+pub(super) struct Many {
+    holds: BTreeMap<Token, Hold>,
+    tokens: HashMap<SessionId, Token>,
 }
 
 impl Holders {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Hold> {
+        self.after(None)
+    }
+
+    /// Those with a greater token than this one; all for none.
+    pub(super) fn after(&self, token: Option<Token>) -> impl Iterator<Item = &Hold> {
         let (one, many) = match self {
-            Self::One(hold) => (Some(hold), None),
-            Self::Many(holds) => (None, Some(holds.values())),
+            Self::Nobody => (None, None),
+            Self::One(hold) => (Some(hold).filter(|hold| token.is_none_or(|token| hold.token > token)), None),
+            Self::Many(many) => {
+                let from = token.map_or(Bound::Unbounded, Bound::Excluded);
+                (None, Some(many.holds.range((from, Bound::Unbounded)).map(|(_, hold)| hold)))
+            }
         };
         one.into_iter().chain(many.into_iter().flatten())
     }
@@ -25,19 +43,33 @@ impl Holders {
         self.iter().next()
     }
 
+    /// The hold of a session.
+    pub(super) fn of(&self, session: SessionId) -> Option<&Hold> {
+        match self {
+            Self::Nobody => None,
+            Self::One(hold) => Some(hold).filter(|hold| hold.session == session),
+            Self::Many(many) => many.holds.get(many.tokens.get(&session)?),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         match self {
+            Self::Nobody => 0,
             Self::One(_) => 1,
-            Self::Many(holds) => holds.len(),
+            Self::Many(many) => many.holds.len(),
         }
     }
 
     pub(super) fn push(&mut self, hold: Hold) {
         match self {
+            Self::Nobody => *self = Self::One(hold),
             Self::One(first) => {
-                *self = Self::Many(BTreeMap::from([(first.token, *first), (hold.token, hold)]));
+                let mut many = Box::<Many>::default();
+                many.push(*first);
+                many.push(hold);
+                *self = Self::Many(many);
             }
-            Self::Many(holds) => drop(holds.insert(hold.token, hold)),
+            Self::Many(many) => many.push(hold),
         }
     }
 
@@ -45,19 +77,32 @@ impl Holders {
         match self {
             Self::One(hold) if hold.token == token => {
                 let hold = *hold;
-                *self = Self::Many(BTreeMap::new());
+                *self = Self::Nobody;
                 Some(hold)
             }
-            Self::One(_) => None,
-            Self::Many(holds) => holds.remove(&token),
+            Self::Nobody | Self::One(_) => None,
+            Self::Many(many) => many.remove(token),
         }
     }
 
     /// Changes the hold of a session, which may get another token.
     pub(super) fn change(&mut self, session: SessionId, change: impl FnOnce(&mut Hold)) {
-        let Some(mut hold) = self.iter().find(|hold| hold.session == session).copied() else { return };
+        let Some(mut hold) = self.of(session).copied() else { return };
         self.remove(hold.token);
         change(&mut hold);
-        if self.len() == 0 { *self = Self::One(hold) } else { self.push(hold) }
+        self.push(hold);
+    }
+}
+
+impl Many {
+    fn push(&mut self, hold: Hold) {
+        self.tokens.insert(hold.session, hold.token);
+        self.holds.insert(hold.token, hold);
+    }
+
+    fn remove(&mut self, token: Token) -> Option<Hold> {
+        let hold = self.holds.remove(&token)?;
+        self.tokens.remove(&hold.session);
+        Some(hold)
     }
 }

@@ -3,14 +3,19 @@
 use std::sync::Arc;
 
 use super::{
-    Cycle, Holder, Mode, SessionId, Table, Token, Wait,
+    Cycle, Holder, Mode, PIECE, SessionId, Table, Token, Verdict, Wait,
     entry::Request,
+    queue::Place,
+    search::Search,
     table::{Answer, Patience},
 };
 use crate::{
     name::{Hashed, Name},
     sync::HashMap,
 };
+
+/// An owner of so many locks looks at each of them for somebody who waits, before it looks for a cycle.
+const FEW: usize = 16;
 
 /// What came of asking for a lock.
 #[derive(Debug)]
@@ -100,16 +105,40 @@ impl Owner {
         }
         let request = Request { session: self.id, mode, upgrade };
         // Nobody waits for one who holds nothing, so it cannot close a cycle.
-        let may_deadlock = !self.holds.is_empty();
-        match self.table.take(&name, request, patience, may_deadlock) {
+        match self.table.take(&name, request, patience, self.holds.is_empty()) {
             Answer::Granted(token) => {
                 self.keep(name, mode, token);
                 Taken::Granted
             }
             Answer::Busy => Taken::Busy,
-            Answer::Deadlock(cycle) => Taken::Deadlock(cycle),
             Answer::Full => Taken::Full,
-            Answer::Queued(verdict) => Taken::Queued(Wait::new(self, name, request, verdict)),
+            Answer::Queued(place, verdict) => {
+                let search = self.search(&name, place);
+                Self::look(Wait::new(self, name, request, verdict, search))
+            }
+        }
+    }
+
+    /// The search for a cycle that a wait closes; none if nobody waits for this owner.
+    pub(super) fn search(&self, name: &Name, place: Place) -> Option<Box<Search>> {
+        if self.holds.is_empty() {
+            return None;
+        }
+        let others = |held: &Name| self.table.queue_of(held).0 > usize::from(held == name);
+        if self.holds.len() <= FEW && !self.holds.keys().any(others) {
+            self.table.settle(self.id, place);
+            return None;
+        }
+        Some(Box::new(Search::new(self.id, place, name.clone())))
+    }
+
+    /// What is known of a wait after a first look.
+    fn look(mut wait: Wait<'_>) -> Taken<'_> {
+        match wait.look() {
+            Some(Verdict::Granted(_)) => Taken::Granted,
+            Some(Verdict::Deadlock(cycle)) => Taken::Deadlock(cycle),
+            // One who was interrupted is told as one who waited.
+            _ => Taken::Queued(wait),
         }
     }
 
@@ -124,16 +153,25 @@ impl Owner {
         }
         let token = hold.token;
         self.holds.remove(name);
-        let ended = self.table.release(name, self.id, token);
+        let ended = self.table.release(name, token);
         ended.map_or(Released::One, |hold| Released::Last(Holder::from(&hold)))
     }
 
     /// Frees everything, and tells of each hold that it has ended; the number of counts freed.
     pub fn release_all(&mut self, mut ended: impl FnMut(Name, Holder)) -> u64 {
         let mut counts = 0;
-        for (name, hold) in std::mem::take(&mut self.holds) {
+        while !self.holds.is_empty() {
+            counts += self.release_some(&mut ended);
+        }
+        counts
+    }
+
+    /// The same for at most [`PIECE`] locks. What is left is held as before.
+    pub fn release_some(&mut self, mut ended: impl FnMut(Name, Holder)) -> u64 {
+        let mut counts = 0;
+        for (name, hold) in self.holds.extract_if(|_, _| true).take(PIECE) {
             counts += hold.count;
-            if let Some(hold) = self.table.release(&name, self.id, hold.token) {
+            if let Some(hold) = self.table.release(&name, hold.token) {
                 ended(name, Holder::from(&hold));
             }
         }
@@ -154,7 +192,7 @@ impl Owner {
             self.table.downgrade(name, request.session);
             return None;
         }
-        self.table.release(name, request.session, token).as_ref().map(Holder::from)
+        self.table.release(name, token).as_ref().map(Holder::from)
     }
 }
 
@@ -165,5 +203,29 @@ impl Drop for Owner {
             return;
         }
         self.release_all(|_, _| {});
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn very_many_locks_are_freed_in_pieces() {
+        let (table, name) = (Arc::<Table>::default(), |at: usize| Name::new(&format!("held{at}")).unwrap());
+        let mut owner = Owner::new(SessionId(1), table.clone());
+        for at in 0..100_000 {
+            assert!(matches!(owner.take(name(at), Mode::Exclusive, Patience::Try), Taken::Granted));
+        }
+        owner.take(name(0), Mode::Exclusive, Patience::Try);
+        let (mut counts, mut pieces) = (0, 0);
+        while owner.holds() > 0 {
+            let before = table.counters().locks;
+            counts += owner.release_some(|_, _| {});
+            assert!(before - table.counters().locks <= PIECE);
+            assert_eq!(table.counters().locks, owner.holds(), "what is not freed yet is held");
+            pieces += 1;
+        }
+        assert_eq!((counts, pieces), (100_001, 100_000_usize.div_ceil(PIECE)));
     }
 }

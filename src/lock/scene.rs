@@ -27,7 +27,7 @@ impl Table {
                 return;
             }
             total += 1;
-            let queue = Reverse(lock.waiters().len().checked_ilog2());
+            let queue = Reverse(lock.queued().checked_ilog2());
             if !first.ends_before(|(length, last)| (length, last) < (&queue, name)) {
                 first.insert((queue, name.clone()), ());
             }
@@ -45,7 +45,7 @@ impl Table {
             },
             queue: Excerpt {
                 rows: lock.waiters().take(waiters).map(WaiterInfo::from).collect(),
-                total: lock.waiters().len(),
+                total: lock.queued(),
             },
         };
         self.look(name, seen)

@@ -6,9 +6,10 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::{
-    Counters, Cycle, SessionId, Token, Verdict,
-    entry::{Hold, Lock, Request, Waiter},
-    graph::Graph,
+    Counters, SessionId, Token, Verdict,
+    entry::{Hold, Lock, Request},
+    graph::{Edge, Graph},
+    queue::{Place, Waiter},
     token::Tokens,
 };
 use crate::{
@@ -44,9 +45,8 @@ pub struct Table {
 pub(super) enum Answer {
     Granted(Token),
     Busy,
-    Deadlock(Cycle),
     Full,
-    Queued(oneshot::Receiver<Verdict>),
+    Queued(Place, oneshot::Receiver<Verdict>),
 }
 
 /// How a waiter found things when it wanted to leave.
@@ -75,13 +75,9 @@ impl Table {
         }
     }
 
-    pub(super) fn take(
-        &self,
-        name: &Name,
-        request: Request,
-        patience: Patience,
-        may_deadlock: bool,
-    ) -> Answer {
+    /// Grants a request, or queues it. A wait that is not `settled` may close a cycle: that is to be asked, and
+    /// either to be [settled](Table::settle) or to be left.
+    pub(super) fn take(&self, name: &Name, request: Request, patience: Patience, settled: bool) -> Answer {
         let mut lock = match self.locks.entry(name.clone()) {
             Entry::Occupied(held) => held.into_ref(),
             Entry::Vacant(free) => {
@@ -94,12 +90,12 @@ impl Table {
         match lock.try_grant(request, &self.tokens) {
             Some(token) => Answer::Granted(token),
             None if patience == Patience::Try => Answer::Busy,
-            None => self.enqueue(name, &mut lock, request, may_deadlock),
+            None => self.enqueue(name, &mut lock, request, settled),
         }
     }
 
     /// Ends a hold, and returns it. The lock passes to whoever is next before this returns.
-    pub(super) fn release(&self, name: &Name, session: SessionId, token: Token) -> Option<Hold> {
+    pub(super) fn release(&self, name: &Name, token: Token) -> Option<Hold> {
         let mut grants = Grants::new();
         let mut ended = None;
         plant!(StaleLook => if self.queue_of(name).0 == 0 { self.locks.remove_if_mut(name, |_, _| true); });
@@ -107,9 +103,7 @@ impl Table {
             let contended = lock.is_contended();
             ended = lock.remove_holder(token);
             if contended {
-                let mut graph = self.graph();
-                graph.released(name, session);
-                self.hand_over(name, lock, &mut graph, &mut grants);
+                self.hand_over(lock, &mut grants);
             }
             lock.is_free()
         });
@@ -122,7 +116,7 @@ impl Table {
         let mut grants = Grants::new();
         if let Some(mut lock) = self.locks.get_mut(name) {
             lock.make_shared(session);
-            self.hand_over(name, &mut lock, &mut self.graph(), &mut grants);
+            self.hand_over(&mut lock, &mut grants);
         }
         grants.send();
     }
@@ -180,45 +174,57 @@ impl Table {
         self.locks.iter().for_each(|lock| look(lock.key(), lock.value()));
     }
 
-    fn enqueue(&self, name: &Name, lock: &mut Lock, request: Request, may_deadlock: bool) -> Answer {
-        let mut graph = self.graph();
-        if may_deadlock && let Some(cycle) = graph.cycle(request.session, name, lock.holders()) {
-            self.deadlocks.fetch_add(1, Ordering::Relaxed);
-            return Answer::Deadlock(cycle);
-        }
-        if lock.waiters().len() >= self.max_waiters {
+    fn enqueue(&self, name: &Name, lock: &mut Lock, request: Request, settled: bool) -> Answer {
+        if lock.queued() >= self.max_waiters {
             return Answer::Full;
         }
-        plant!(CheckThenWait => drop(graph); graph = self.graph());
-        graph.wait(request.session, name, lock.holders());
+        let mut graph = self.graph();
+        let place = Place::of(request, graph.next_ticket());
+        plant!(EarlyTicket => drop(graph); graph = self.graph());
+        let open = if settled { None } else { Some(Vec::new()) };
+        graph.wait(request.session, Edge { name: name.clone(), place, open });
+        drop(graph);
         let (verdict, receiver) = oneshot::channel();
-        lock.enqueue(Waiter { request, since: Instant::now(), verdict });
-        Answer::Queued(receiver)
+        lock.enqueue(Waiter { request, place, since: Instant::now(), verdict });
+        Answer::Queued(place, receiver)
+    }
+
+    /// Records that a wait closes no cycle.
+    pub(super) fn settle(&self, session: SessionId, place: Place) {
+        self.graph().settle(session, place);
+    }
+
+    /// Counts a request that is refused since it would have closed a cycle.
+    pub(super) fn note_deadlock(&self) {
+        self.deadlocks.fetch_add(1, Ordering::Relaxed);
     }
 
     fn remove_waiter(&self, name: &Name, session: SessionId) -> Option<Waiter> {
         let mut grants = Grants::new();
         let waiter = self.locks.get_mut(name).and_then(|mut lock| {
-            let waiter = lock.remove_waiter(session)?;
-            let mut graph = self.graph();
-            graph.stop_waiting(session);
-            plant!(LeavesQuietly => if !lock.is_contended() { graph.forget(name); } return Some(waiter));
-            self.hand_over(name, &mut lock, &mut graph, &mut grants);
+            let waiter = self.take_out(name, &mut lock, session)?;
+            plant!(LeavesQuietly => return Some(waiter));
+            self.hand_over(&mut lock, &mut grants);
             Some(waiter)
         });
         grants.send();
         waiter
     }
 
+    fn take_out(&self, name: &Name, lock: &mut Lock, session: SessionId) -> Option<Waiter> {
+        let mut graph = self.graph();
+        let place = graph.wait_of(session).filter(|edge| edge.name == *name)?.place;
+        let waiter = lock.remove_waiter(place)?;
+        graph.stop_waiting(session);
+        Some(waiter)
+    }
+
     /// Grants whatever can be granted now, in the lock and in the graph.
-    fn hand_over(&self, name: &Name, lock: &mut Lock, graph: &mut Graph, grants: &mut Grants) {
+    fn hand_over(&self, lock: &mut Lock, grants: &mut Grants) {
         lock.hand_over(&self.tokens, |waiter, token| {
-            graph.granted(name, waiter.request.session);
+            self.graph().granted(waiter.request.session);
             grants.0.push((waiter, token));
         });
-        if !lock.is_contended() {
-            graph.forget(name);
-        }
     }
 
     pub(super) fn graph(&self) -> MutexGuard<'_, Graph> {

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::{
     Mode, SessionId, Table, Token,
-    entry::{Hold, Lock, Request, Waiter},
+    entry::{Hold, Lock, Request},
+    queue::Waiter,
 };
 use crate::name::Name;
 
@@ -172,7 +173,7 @@ impl Table {
 
     /// How many wait for `name`, and since when the first of them does.
     pub fn queue_of(&self, name: &Name) -> (usize, Option<Instant>) {
-        let queue = |lock: &Lock| (lock.waiters().len(), lock.waiters().next().map(|first| first.since));
+        let queue = |lock: &Lock| (lock.queued(), lock.waiters().next().map(|first| first.since));
         self.look(name, queue).unwrap_or_default()
     }
 
@@ -188,17 +189,17 @@ impl Table {
     /// Whether nothing is left of any lock and of any wait.
     #[cfg(feature = "shuttle")]
     pub fn is_empty(&self) -> bool {
-        self.counters().locks == 0 && self.graph().is_empty()
+        self.counters().locks == 0 && self.graph().waiters() == 0
     }
 
     /// What a session waits for.
     pub fn waits_for(&self, session: SessionId) -> Option<Name> {
-        self.graph().waits_for(session)
+        self.graph().wait_of(session).map(|edge| edge.name.clone())
     }
 }
 
 fn infos(name: &Name, lock: &Lock) -> impl Iterator<Item = LockInfo> {
-    let waiters = lock.waiters().len();
+    let waiters = lock.queued();
     let info = move |hold| LockInfo { name: name.clone(), holder: Holder::from(hold), waiters };
     lock.holders().iter().map(info)
 }

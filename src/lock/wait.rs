@@ -1,13 +1,18 @@
 //! A place in a queue, as a guard.
 
-use super::{Holder, Owner, Token, entry::Request, table::Left};
+use super::{
+    Cycle, Holder, Owner, PIECE, Token,
+    entry::Request,
+    search::{Found, Search},
+    table::Left,
+};
 use crate::{
     name::Name,
     sync::{oneshot, plant},
 };
 
 /// How a wait ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The lock is held; its fencing token.
     Granted(Token),
@@ -15,6 +20,8 @@ pub enum Verdict {
     LeftQueue,
     /// Somebody took it out of the queue: [`super::Table::interrupt`].
     Interrupted,
+    /// It closed this cycle, and has left the queue.
+    Deadlock(Cycle),
 }
 
 /// An owner's place in the queue of a lock.
@@ -28,7 +35,10 @@ pub struct Wait<'a> {
     name: Name,
     request: Request,
     verdict: oneshot::Receiver<Verdict>,
-    settled: bool,
+    /// Until it is known that this wait closes no cycle.
+    search: Option<Box<Search>>,
+    /// It has left the queue, and what came of it is known.
+    is_over: bool,
 }
 
 impl<'a> Wait<'a> {
@@ -37,28 +47,64 @@ impl<'a> Wait<'a> {
         name: Name,
         request: Request,
         verdict: oneshot::Receiver<Verdict>,
+        search: Option<Box<Search>>,
     ) -> Self {
-        Self { owner, name, request, verdict, settled: false }
+        Self { owner, name, request, verdict, search, is_over: false }
     }
 
     /// Resolves when the wait has ended, never with [`Verdict::LeftQueue`].
     ///
     /// Cancel-safe: dropped before it resolves, the place in the queue stays.
     pub async fn verdict(&mut self) -> Verdict {
+        while let Some(search) = &mut self.search {
+            tokio::select! {
+                biased;
+                verdict = &mut self.verdict => return self.end(verdict.unwrap_or(Verdict::Interrupted)),
+                () = search.turn() => {}
+            }
+            if let Some(verdict) = self.look() {
+                return verdict;
+            }
+        }
         let verdict = (&mut self.verdict).await.unwrap_or(Verdict::Interrupted);
-        self.settle(verdict)
+        self.end(verdict)
+    }
+
+    /// Looks for a cycle that this wait closes, as far as one goes at a time. If it has found one, the wait has
+    /// ended.
+    pub(super) fn look(&mut self) -> Option<Verdict> {
+        let search = self.search.as_mut()?;
+        let owner = &*self.owner;
+        match search.go_on(owner.table(), PIECE, |name| owner.has(name)) {
+            Found::Nothing => None,
+            Found::NoCycle => {
+                owner.table().settle(owner.id(), search.place());
+                self.search = None;
+                None
+            }
+            Found::Cycle(cycle) => {
+                self.search = None;
+                let left = self.leave();
+                Some(self.end(if left == Verdict::LeftQueue { self.refused(cycle) } else { left }))
+            }
+        }
+    }
+
+    fn refused(&self, cycle: Cycle) -> Verdict {
+        self.owner.table().note_deadlock();
+        Verdict::Deadlock(cycle)
     }
 
     /// Leaves the queue. A grant or an interruption that came first is what counts.
     pub fn give_up(&mut self) -> Verdict {
         let verdict = self.leave();
-        self.settle(verdict)
+        self.end(verdict)
     }
 
     /// Leaves the queue. A grant that came first is handed on: that is the hold which so has ended, if
     /// it was none before.
     pub fn decline(&mut self) -> Option<Holder> {
-        if std::mem::replace(&mut self.settled, true) {
+        if std::mem::replace(&mut self.is_over, true) {
             return None;
         }
         let Verdict::Granted(token) = self.leave() else { return None };
@@ -74,8 +120,8 @@ impl<'a> Wait<'a> {
         }
     }
 
-    fn settle(&mut self, verdict: Verdict) -> Verdict {
-        self.settled = true;
+    fn end(&mut self, verdict: Verdict) -> Verdict {
+        self.is_over = true;
         if let Verdict::Granted(token) = verdict {
             self.owner.keep(self.name.clone(), self.request.mode, token);
         }

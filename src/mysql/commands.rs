@@ -38,6 +38,11 @@ impl Connection {
             Kind::ChangeUser => return Box::pin(self.change_user(payload)).await,
             Kind::ProcessInfo => return Box::pin(self.query(b"SHOW PROCESSLIST")).await,
             Kind::ProcessKill => return Box::pin(self.process_kill(payload)).await,
+            Kind::ResetConnection => {
+                Box::pin(self.reset()).await;
+                self.writer(false).ok();
+                return Ok(());
+            }
             // These two are not answered.
             Kind::Close => {
                 if let Ok(id) = Fields(payload).u32() {
@@ -73,7 +78,6 @@ impl Connection {
                 check_database(&database)?;
                 self.be(self.state.user.clone(), Some(database))?;
             }
-            Kind::ResetConnection => self.reset(),
             Kind::SetOption => {
                 self.multi = match Fields(payload).u16()? {
                     0 => true,
@@ -105,8 +109,8 @@ impl Connection {
     }
 
     /// Frees all locks; the connection id stays.
-    fn reset(&mut self) {
-        self.session.release_all(Cause::Reset);
+    async fn reset(&mut self) {
+        self.session.release_all(Cause::Reset).await;
         self.state.reset();
         self.set_flags();
         self.state.variables.set_names(Charset::default(), None);
@@ -128,7 +132,7 @@ impl Connection {
             return Ok(());
         }
         // What was held is free whether the client answers or not.
-        self.reset();
+        self.reset().await;
         self.session.log_out();
         if may_switch {
             // As at the login, a proof is short.

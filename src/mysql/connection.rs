@@ -216,8 +216,9 @@ impl Connection {
                 self.writer(false).error(error);
             }
         }
-        let Self { io, session, .. } = self;
-        session.end(cause);
+        let Self { io, mut session, .. } = self;
+        session.release_all(cause).await;
+        drop(session);
         io.close(Some(LAST_WORDS)).await;
     }
 }

@@ -233,8 +233,8 @@ impl Runner<'_> {
     fn command(&mut self, command: Command) -> Running<'_, Answer> {
         match self.session.start(command) {
             Progress::Done(answer) => at_once(Ok(answer)),
-            Progress::Killing(killing) => Either::Right(Box::pin(async {
-                killing.finish().await.map_err(|ending| Stop::Over(ending.into()))
+            Progress::Working(working) => Either::Right(Box::pin(async {
+                working.finish().await.map_err(|ending| Stop::Over(ending.into()))
             })),
             Progress::Waiting(waiting) => {
                 Either::Right(Box::pin(wait(self.io, waiting, self.deadline, self.sql)))

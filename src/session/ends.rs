@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 use super::{Handle, Hub};
 use crate::{
     command::Ending,
-    lock::Holder,
+    lock::{Holder, Owner},
     name::Name,
     tally::{Cause, History, Past},
 };
@@ -24,6 +24,15 @@ pub(super) struct Ends<'a> {
 impl<'a> Ends<'a> {
     pub(super) fn new(handle: &'a Handle, hub: &'a Hub, cause: Cause) -> Self {
         Self { handle, hub, cause, who: None }
+    }
+
+    /// Frees a piece of what the owner holds; the number of counts freed.
+    pub(super) fn free_some(&mut self, owner: &mut Owner) -> u64 {
+        let counts = owner.release_some(|name, hold| self.add(&name, hold));
+        if owner.holds() == 0 {
+            self.handle.room.empty();
+        }
+        counts
     }
 
     /// One of them has ended.

@@ -13,7 +13,7 @@ use crate::{
     aside::{Turn, Turns, aside},
     budget::Memory,
     command::{Answer, Ending, Error, Forbidden, Origin, Reply, SessionRow, Stats},
-    lock::{Owner, SessionId, Table},
+    lock::{SessionId, Table},
     name::Name,
     share::{Places, Principal, Queue, What},
     sync::{AtomicU64, HashMap, Mutex, MutexGuard, Notify, Ordering, plant},
@@ -176,7 +176,7 @@ impl Hub {
         }
         plant!(LateGuest => drop(live); live = self.live());
         live.sessions.insert(id, handle.clone());
-        Session { owner: Owner::new(id, self.table.clone()), handle, hub: self.clone(), user: None }
+        Session::begin(self.clone(), handle)
     }
 
     /// How many sessions live.

@@ -3,7 +3,7 @@
 use super::Handle;
 use crate::{
     command::{Error, Forbidden},
-    lock::Cycle,
+    lock::{Cycle, Link},
     name::Name,
     user::User,
 };
@@ -63,9 +63,8 @@ impl Viewer<'_> {
     }
 
     /// A cycle, with the names in it as they are shown.
-    pub(super) fn cycle(self, Cycle(links): Cycle) -> Cycle {
-        Cycle(
-            links.into_iter().map(|link| crate::lock::Link { name: self.shown(link.name), ..link }).collect(),
-        )
+    pub(super) fn cycle(self, cycle: Cycle) -> Cycle {
+        let shown = |link: Link| Link { name: self.shown(link.name), ..link };
+        Cycle { links: cycle.links.into_iter().map(shown).collect(), ..cycle }
     }
 }

@@ -14,6 +14,7 @@ mod authority;
 #[path = "../common/mod.rs"]
 mod common;
 mod floods;
+mod heavy;
 mod holds;
 mod http;
 mod lists;

@@ -27,9 +27,6 @@ pub(crate) enum Op {
     Ask(Mode, Fate),
     /// A request that does not wait.
     Try(Mode, Fate),
-    /// A request that is refused as a deadlock: it would have had to wait. Whether there was a cycle is
-    /// not for one lock to say.
-    Refused(Mode),
     /// The lock is held so, with this token.
     Told(Mode, u64),
     /// A request that was queued is not any more.
@@ -98,7 +95,6 @@ impl Model for Lock {
                 let granted = lock.at_once(Wish { session, mode, fate });
                 granted.unwrap_or(!matches!(fate, Fate::Granted(_)))
             }
-            Op::Refused(mode) => lock.at_once(Wish { session, mode, fate: Fate::Never }).is_none(),
             Op::Told(mode, token) => {
                 lock.hold(session).is_some_and(|hold| hold.mode >= mode && hold.token == Some(token))
             }

@@ -132,11 +132,12 @@ impl Diary {
         let token = || token.expect("a token with a grant");
         let granted = || Fate::Granted(token());
         match (said, wish.wait_ms) {
+            (Said::Deadlock, 0) => panic!("{wish:?} is answered {said:?}"),
             (YES, 0) => self.seen(name, when, Op::Try(mode, granted())),
             (NO, 0) => self.seen(name, when, Op::Try(mode, Fate::Never)),
             (YES, _) => self.step(name, when, when.from, Op::Ask(mode, granted())),
-            (NO | Said::Interrupted, _) => self.left(name, wish, when, said == NO),
-            (Said::Deadlock, wait) if wait != 0 => self.seen(name, when, Op::Refused(mode)),
+            // What closes a cycle is in the queue until that is seen. Whether there was one is not for one lock to say.
+            (NO | Said::Interrupted | Said::Deadlock, _) => self.left(name, wish, when, said == NO),
             _ => panic!("{wish:?} is answered {said:?}"),
         }
         if said == YES {

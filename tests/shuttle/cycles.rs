@@ -5,7 +5,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use getlockd::lock::{Cycle, Link, Mode, Owner, Patience, SessionId, Table, Taken, Verdict};
+use getlockd::{
+    lock::{Cycle, Link, Mode, Owner, Patience, SessionId, Table, Taken, Verdict},
+    name::Name,
+};
 
 use crate::{
     owners::{World, from, owners},
@@ -17,21 +20,25 @@ pub fn take(world: &World, owner: &mut Owner, lock: usize, mode: Mode) -> bool {
     let (me, name) = (owner.id(), &world.names[lock]);
     match owner.take(name.clone(), mode, Patience::Queue) {
         Taken::Granted => true,
-        Taken::Queued(mut wait) => {
-            let verdict = block_on(wait.verdict());
-            assert!(matches!(verdict, Verdict::Granted(_)), "nobody ended this wait: {verdict:?}");
-            true
-        }
-        Taken::Deadlock(cycle) => {
-            assert_eq!((cycle.0[0].waiter, &cycle.0[0].name), (me, name));
-            assert_it_stands(&world.table, me, &cycle);
-            false
-        }
+        Taken::Queued(mut wait) => match block_on(wait.verdict()) {
+            Verdict::Granted(_) => true,
+            Verdict::Deadlock(cycle) => is_told(world, me, name, &cycle),
+            verdict => panic!("nobody ended this wait: {verdict:?}"),
+        },
+        Taken::Deadlock(cycle) => is_told(world, me, name, &cycle),
         Taken::Busy | Taken::Full => unreachable!(),
     }
 }
 
-fn assert_it_stands(table: &Table, asker: SessionId, Cycle(links): &Cycle) {
+/// Of a cycle that stands, and begins with the asker. It is refused.
+fn is_told(world: &World, me: SessionId, name: &Name, cycle: &Cycle) -> bool {
+    assert_eq!((cycle.links[0].waiter, &cycle.links[0].name), (me, name));
+    assert_it_stands(&world.table, me, cycle);
+    false
+}
+
+fn assert_it_stands(table: &Table, asker: SessionId, Cycle { links, length }: &Cycle) {
+    assert_eq!(links.len(), *length, "all of a short one is told");
     let next = links.iter().cycle().skip(1);
     for (Link { waiter, name, holder }, next) in links.iter().zip(next) {
         let holders = table.holds_of(name, 10).rows;
@@ -136,4 +143,29 @@ pub fn one_releases_first() {
 #[test]
 fn a_chain_that_was_a_cycle_a_moment_ago_is_none() {
     many(one_releases_first);
+}
+
+/// Owner 2 may close a cycle with owner 3. If so it is refused, and its wait closes no cycle with owner 1.
+pub fn two_cycles_share_a_wait() {
+    const ALONE: Mode = Mode::Exclusive;
+    let asks_for_a = |world: &World, mut owner: Owner| {
+        take(world, &mut owner, 0, ALONE);
+    };
+    let asks_for_b = |world: &World, mut owner: Owner| {
+        take(world, &mut owner, 1, ALONE);
+    };
+    let asks_for_c = |world: &World, mut owner: Owner| {
+        take(world, &mut owner, 2, ALONE);
+    };
+    let shares_c: &[_] = &[(2, Mode::Shared)];
+    from(
+        &World::new(names()),
+        [shares_c, &[(0, ALONE), (1, ALONE)], shares_c],
+        [asks_for_b, asks_for_c, asks_for_a],
+    );
+}
+
+#[test]
+fn a_wait_that_is_refused_is_in_no_other_cycle() {
+    many(two_cycles_share_a_wait);
 }

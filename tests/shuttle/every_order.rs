@@ -4,9 +4,8 @@ use getlockd::lock::{Mode, Owner, Patience, SessionId, Taken, Verdict, Wait};
 use shuttle::thread;
 
 use crate::{
-    cycles,
     owners::{
-        World, drop_or_take, from, give_up, one_after_the_other, owners, shares_and_releases, take,
+        World, drop_or_take, give_up, one_after_the_other, owners, shares_and_releases, take,
         takes_and_releases, takes_or_gives_up,
     },
     schedules::{all, block_on},
@@ -72,33 +71,4 @@ fn an_interruption_beside_a_release() {
 #[test]
 fn giving_up_beside_a_release_and_an_interruption() {
     all(|| interrupted(give_up));
-}
-
-const A: (usize, Mode) = (0, Mode::Exclusive);
-const B: (usize, Mode) = (1, Mode::Exclusive);
-const SHARED_A: (usize, Mode) = (0, Mode::Shared);
-
-/// Takes one more, if that closes no cycle.
-fn takes(world: &World, mut owner: Owner, lock: (usize, Mode)) {
-    if cycles::take(world, &mut owner, lock.0, lock.1) {
-        world.work(&owner, lock.0, lock.1);
-    }
-}
-
-fn takes_a(world: &World, owner: Owner) {
-    takes(world, owner, A);
-}
-
-fn takes_b(world: &World, owner: Owner) {
-    takes(world, owner, B);
-}
-
-#[test]
-pub fn two_that_cross() {
-    all(|| from(&World::plain(), [&[A], &[B]], [takes_b, takes_a]));
-}
-
-#[test]
-fn two_upgrades() {
-    all(|| from(&World::plain(), [&[SHARED_A], &[SHARED_A]], [takes_a, takes_a]));
 }

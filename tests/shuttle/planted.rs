@@ -2,7 +2,7 @@
 
 use getlockd::planted::Bug;
 
-use crate::{cycles, every_order, owners, schedules::with, sessions};
+use crate::{cycles, owners, schedules::with, sessions};
 
 #[test]
 #[should_panic(expected = "something is left")]
@@ -47,15 +47,15 @@ fn a_dropped_upgrade_that_stays() {
 }
 
 #[test]
-#[should_panic(expected = "told of a deadlock where there is none")]
-fn a_deadlock_through_a_lock_that_was_released() {
-    with(Bug::StaleHolder, cycles::one_releases_first);
+#[should_panic(expected = "deadlock! blocked tasks")]
+fn two_searches_that_wait_for_each_other() {
+    with(Bug::HeedsYounger, cycles::two_cross);
 }
 
 #[test]
 #[should_panic(expected = "told of a deadlock where there is none")]
-fn a_deadlock_through_a_lock_that_was_released_in_a_crowd() {
-    with(Bug::StaleHolder, owners::no_cycle);
+fn a_deadlock_through_a_wait_that_is_refused() {
+    with(Bug::TellsOpen, cycles::two_cycles_share_a_wait);
 }
 
 #[test]
@@ -66,16 +66,8 @@ fn a_wait_that_was_granted_and_stands_in_the_graph() {
 
 #[test]
 #[should_panic(expected = "deadlock! blocked tasks")]
-fn a_deadlock_that_closes_between_check_and_wait() {
-    with(Bug::CheckThenWait, cycles::two_cross);
-}
-
-/// So the two locks are in different shards, or there were no such order.
-#[test]
-#[should_panic(expected = "deadlock! blocked tasks")]
-fn a_deadlock_that_closes_between_check_and_wait_in_every_order() {
-    Bug::CheckThenWait.plant();
-    every_order::two_that_cross();
+fn a_deadlock_that_closes_between_number_and_wait() {
+    with(Bug::EarlyTicket, cycles::three_in_a_ring);
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn ask(session: &mut Session, command: Command) -> Result<Answer, Ending> {
     let answer = match session.start(command) {
         Progress::Done(answer) => answer,
         Progress::Waiting(waiting) => block_on(waiting.finish())?,
-        Progress::Killing(killing) => block_on(killing.finish())?,
+        Progress::Working(killing) => block_on(killing.finish())?,
     };
     session.ending().map_or(Ok(answer), Err)
 }
@@ -123,7 +123,7 @@ fn gets_or_hangs_up(world: &World, mut session: Session) {
     let granted = match session.start(get) {
         Progress::Done(answer) => Some(Ok(answer)),
         Progress::Waiting(waiting) => poll_and_drop(waiting.finish(), 1 + below(3)),
-        Progress::Killing(_) => unreachable!(),
+        Progress::Working(_) => unreachable!(),
     };
     if granted.is_some() {
         world.work(&session, 0, Mode::Exclusive);
