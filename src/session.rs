@@ -51,15 +51,12 @@ pub struct Session {
     hub: Arc<Hub>,
     /// Who it was let in as, where there are users.
     user: Option<Arc<User>>,
-    /// None once it has left it to its [`Remains`].
-    place: Option<Place>,
 }
 
 impl Session {
     /// Starts a session of that number, which lives.
     fn begin(hub: Arc<Hub>, handle: Arc<Handle>) -> Self {
-        let place = Some(Place { id: handle.id, hub: hub.clone() });
-        Self { owner: Owner::new(handle.id, hub.table.clone()), handle, hub, user: None, place }
+        Self { owner: Owner::new(handle.id, hub.table.clone()), handle, hub, user: None }
     }
 
     /// Its number.
@@ -196,20 +193,10 @@ impl Session {
         Ends::new(&self.handle, &self.hub, cause).free_some(&mut self.owner)
     }
 
-    /// Ends for that reason; just dropped, for that of [`Session::cause`]. Few locks are free when this returns.
-    /// If there are many, the session lives until a task has freed them.
+    /// Ends for that reason; just dropped, for that of [`Session::cause`]. The locks of one piece are free when this
+    /// returns, which is all that a lease has; for others see the drop.
     pub fn end(mut self, cause: Cause) {
-        self.leave(cause);
-    }
-
-    fn leave(&mut self, cause: Cause) {
-        let Some(place) = self.place.take() else { return };
-        if self.holds() > 0 {
-            let owner = mem::replace(&mut self.owner, Owner::new(place.id, self.hub.table.clone()));
-            Remains { owner, handle: self.handle.clone(), cause, place }.free();
-        } else {
-            self.handle.room.empty();
-        }
+        self.release_some(cause);
     }
 
     /// What it ends of if nothing else is known: what it was told, or else that its client has left.
@@ -245,9 +232,16 @@ impl Session {
     }
 }
 
+/// Few locks are free when it is dropped. If there are many, the session lives until a task has freed them.
 impl Drop for Session {
     fn drop(&mut self) {
-        self.leave(self.cause());
+        if self.holds() == 0 {
+            self.handle.room.empty();
+            return self.hub.leave(self.id());
+        }
+        let place = Place { id: self.id(), hub: self.hub.clone() };
+        let owner = mem::replace(&mut self.owner, Owner::new(place.id, self.hub.table.clone()));
+        Remains { owner, handle: self.handle.clone(), cause: self.cause(), place }.free();
     }
 }
 
