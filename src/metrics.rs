@@ -96,12 +96,11 @@ impl Sources {
         let stats = self.hub.stats();
         let Counters { locks, waiters, grants, shared_grants, deadlocks } = stats.table;
         sheet.gauge("getlockd_locks", "Locks that are held", locks)?;
-        let max_locks = self.hub.places_for_locks().limit();
-        sheet.gauge(
-            "getlockd_max_locks",
-            "The most that all sessions hold, but for the first few",
-            max_locks,
-        )?;
+        let places = self.hub.places_for_locks();
+        let help = "Locks that count towards getlockd_max_locks: without the first few of each session, and with \
+                    those that a session has room for";
+        sheet.gauge("getlockd_counted_locks", help, places.count())?;
+        sheet.gauge("getlockd_max_locks", "The most locks that count, of all sessions", places.limit())?;
         sheet.gauge("getlockd_waiters", "Sessions in a queue", waiters)?;
         sheet.gauge("getlockd_leases", "Leases that run", self.leases.count())?;
         let max_leases = self.leases.places().limit();

@@ -123,7 +123,7 @@ impl Session {
     /// Runs a command as far as it goes without waiting.
     pub fn start(&mut self, command: Command) -> Progress<'_> {
         if let Err(error) = self.permit(&command) {
-            self.refuse(Refused::Denied);
+            self.note_denied();
             return Progress::Done(Err(error));
         }
         let (table, viewer) = (self.owner.table(), Viewer(self.user.as_deref()));

@@ -215,6 +215,30 @@ impl Places {
         Ok(Place { places: self.clone(), holder: Holder::Principal(principal), count })
     }
 
+    /// Takes so many places for a principal, or one if there are not so many.
+    ///
+    /// # Errors
+    /// [`NoPlace`]: nothing is taken.
+    pub fn take_up_to(self: &Arc<Self>, principal: Principal, wanted: usize) -> Result<Place, NoPlace> {
+        let count = self.try_up_to(&principal, wanted)?;
+        Ok(Place { places: self.clone(), holder: Holder::Principal(principal), count })
+    }
+
+    /// Only what is refused in the end counts as refused.
+    fn try_up_to(&self, principal: &Principal, wanted: usize) -> Result<usize, NoPlace> {
+        let mut taken = self.taken();
+        let took = taken.take(self, principal, wanted).map(|()| wanted);
+        let took = took.or_else(|_| taken.take(self, principal, 1).map(|()| 1));
+        drop(taken);
+        took.map_err(|cause| self.refuse(cause))
+    }
+
+    /// How many are taken.
+    pub fn count(&self) -> usize {
+        let taken = self.taken();
+        taken.all + taken.strangers.count()
+    }
+
     /// Takes a place for one that comes from this address. Where there are users it is a stranger's: if strangers
     /// have theirs, or all are taken, the oldest of them is told by its [`Exit`] to leave, and its place passes on at once.
     ///
@@ -343,17 +367,15 @@ impl Place {
         Ok(())
     }
 
-    /// Takes more for the same principal.
+    /// Takes so many more for the same principal, or one if there are not so many: how many.
     ///
     /// # Errors
     /// [`NoPlace`]: nothing more is taken.
-    pub fn grow(&mut self, more: usize) -> Result<(), NoPlace> {
-        if let Holder::Principal(principal) = &self.holder {
-            let taken = self.places.taken().take(&self.places, principal, more);
-            taken.map_err(|cause| self.places.refuse(cause))?;
-            self.count += more;
-        }
-        Ok(())
+    pub fn grow_up_to(&mut self, wanted: usize) -> Result<usize, NoPlace> {
+        let Holder::Principal(principal) = &self.holder else { return Ok(0) };
+        let more = self.places.try_up_to(principal, wanted)?;
+        self.count += more;
+        Ok(more)
     }
 
     /// Gives some back.

@@ -235,7 +235,8 @@ impl Users {
             Err(refusal) => {
                 // A name that nobody has may be a password in the wrong place.
                 let user = user.as_ref().map(|user| user.name());
-                Err(denied(refusal, || tracing::warn!(%from, user, "login refused")).await)
+                tracing::warn!(%from, user, "login refused: {refusal}");
+                Err(denied(refusal).await)
             }
         }
     }
@@ -254,7 +255,8 @@ impl Users {
             return Ok(user);
         }
         let Err(refusal) = self.throttle.judge(from, None, None::<Infallible>);
-        Err(denied(refusal, || tracing::warn!(%from, "token refused")).await)
+        tracing::warn!(%from, "token refused: {refusal}");
+        Err(denied(refusal).await)
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {
@@ -273,9 +275,8 @@ impl Known {
 /// Why one is not let in, once it may be said.
 ///
 /// Cancel-safe: it counts already.
-async fn denied(refusal: Refusal, log: impl FnOnce()) -> Denied {
+async fn denied(refusal: Refusal) -> Denied {
     let Refusal::Wrong(answered) = refusal else { return Denied::TooMany };
-    log();
     sleep_until(answered).await;
     Denied::Wrong
 }

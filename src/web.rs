@@ -242,7 +242,7 @@ fn builder(keepalive: Keepalive, half_close: bool) -> Builder<TokioExecutor> {
 /// What a client is told for which there is no place.
 pub fn refusal(why: NoPlace) -> Bytes {
     let told = match why.cause {
-        Cause::Full => "no connection is free; try again soon".to_owned(),
+        Cause::Full => format!("{why}; try again soon"),
         Cause::Share | Cause::Strangers => why.to_string(),
     };
     let length = told.len();

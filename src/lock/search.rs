@@ -62,7 +62,7 @@ pub(super) struct Search {
 #[derive(Debug)]
 struct Reached {
     name: Name,
-    /// Who waits for it, and which lock he holds; none for the asker.
+    /// Who waits for it, and which lock they hold; none for the asker.
     waiter: Option<(SessionId, usize)>,
     /// An open wait on the way there.
     open: Option<(SessionId, Place)>,

@@ -84,7 +84,6 @@ pub async fn accept<S>(
     S: Future<Output = ()> + Send + 'static,
 {
     let mut pause = BACK_OFF.0;
-    let mut was_full = false;
     loop {
         let accepted = tokio::select! {
             () = gate.stop.cancelled() => return,
@@ -93,12 +92,7 @@ pub async fn accept<S>(
         match accepted {
             Ok((stream, peer)) => {
                 pause = BACK_OFF.0;
-                let entered = door.enter(peer.ip());
-                if entered.is_err() && !was_full {
-                    tracing::warn!("no place for more connections; refusing them");
-                }
-                was_full = entered.is_err();
-                match entered {
+                match door.enter(peer.ip()) {
                     Ok(seat) => {
                         let makes_room = seat.has_exit();
                         let connection = Connection { stream, peer, seat: Arc::downgrade(&seat) };
@@ -108,7 +102,10 @@ pub async fn accept<S>(
                             yield_now().await;
                         }
                     }
-                    Err(no_place) => refuse(stream, &gate, &refusal(no_place), keepalive),
+                    Err(no_place) => {
+                        tracing::warn!(from = %peer.ip(), "connection refused: {no_place}");
+                        refuse(stream, &gate, &refusal(no_place), keepalive);
+                    }
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}

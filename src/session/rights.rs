@@ -73,6 +73,14 @@ impl Session {
         self.handle.origin.peer.ip()
     }
 
+    /// A command was not permitted. Which lock it was about is nobody's business who reads logs.
+    #[cold]
+    pub(super) fn note_denied(&self) {
+        self.refuse(Refused::Denied);
+        let user = self.user.as_ref().map(|user| user.name());
+        tracing::info!(session = self.id().0, from = %self.address(), user, "command refused: the user may not do that");
+    }
+
     /// Whether its user may have this command run.
     pub(super) fn permit(&mut self, command: &Command) -> Result<(), Error> {
         let Some(users) = self.hub.users() else { return Ok(()) };

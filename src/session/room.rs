@@ -8,7 +8,7 @@ use super::Session;
 use crate::{
     command::Error,
     name::Name,
-    share::{NoPlace, Place, Places, Principal},
+    share::{Place, Places, Principal},
     sync::plain::{AtomicUsize, Mutex, MutexGuard, Ordering},
     tally::Refused,
 };
@@ -50,21 +50,14 @@ impl Room {
             return Err(Error::TooManyLocks(max));
         }
         // Where there is little left each lock is asked for.
-        let batch = left.min(BATCH);
-        let more = match self.take(batch, places, principal.clone()) {
-            Ok(()) => batch,
-            Err(_) => self.take(1, places, principal).map(|()| 1)?,
+        let wanted = left.min(BATCH);
+        let mut more = self.more();
+        let took = match &mut *more {
+            Some(place) => place.grow_up_to(wanted)?,
+            none => none.insert(Box::new(places.take_up_to(principal, wanted)?)).count(),
         };
-        self.locks.fetch_add(more, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn take(&self, count: usize, places: &Arc<Places>, principal: Principal) -> Result<(), NoPlace> {
-        let more = &mut *self.more();
-        if let Some(place) = more {
-            return place.grow(count);
-        }
-        *more = Some(Box::new(places.take(principal, count)?));
+        drop(more);
+        self.locks.fetch_add(took, Ordering::Relaxed);
         Ok(())
     }
 
@@ -125,7 +118,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::share::{Cause, What};
+    use crate::share::{Cause, NoPlace, What};
 
     fn who() -> Principal {
         Principal::at([192, 0, 2, 1].into())
@@ -147,6 +140,11 @@ mod tests {
         assert_eq!(holds, OWN_LOCKS + 63);
         let full = NoPlace { what: What::Locks, limit: 63, cause: Cause::Full };
         assert_eq!(refused, Error::NoPlace(full));
+        assert_eq!(
+            places.refusals()[Cause::Full as usize],
+            (Cause::Full, 1),
+            "what was granted in the end is not counted"
+        );
         room.empty();
         assert!(room.has_some(OWN_LOCKS - 1) && !room.has_some(OWN_LOCKS));
         assert!(places.take(who(), 63).is_ok());

@@ -60,7 +60,7 @@ pub(crate) struct Listing {
 }
 
 /// Makes a list in its turn, apart from the threads that serve others. `size` tells its bytes: a long one needs a
-/// place among the long ones, and is made anew if it had to wait for that.
+/// place among the long ones, and is made again if it had to wait for that.
 ///
 /// Cancel-safe: what was made is dropped.
 pub(crate) async fn list<T: Send + 'static>(
