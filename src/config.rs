@@ -50,15 +50,15 @@ pub enum Task {
 /// A new user.
 #[derive(Args, Clone, Debug)]
 pub struct NewUser {
-    /// What he is called
+    /// What the user is called
     pub name: String,
-    /// What the names of the locks start with that he may take, or * for all; may be given again
+    /// What the names of the locks start with that the user may take, or * for all; may be given again
     #[arg(long, value_name = "PREFIX")]
     pub lock: Vec<String>,
-    /// What the names start with that he may see beside those, or *; may be given again
+    /// What the names start with that the user may see beside those, or *; may be given again
     #[arg(long, value_name = "PREFIX")]
     pub see: Vec<String>,
-    /// He may end sessions of others: of users who may lock and see only what he may see
+    /// The user may end sessions of others: of those who may lock and see only what this user may see
     #[arg(long)]
     pub kill: bool,
     /// Make a random token for HTTP and gRPC, told once, in place of a password
