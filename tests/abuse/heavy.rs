@@ -103,7 +103,7 @@ async fn a_lock_that_very_many_share() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_chain() {
     let length = sized(10_000, 300);
-    let mut server = Attacked::start(&["--max-connections", "10200"]).await;
+    let mut server = Attacked::start(&["--max-connections", "12000"]).await;
     let mut chain = Vec::new();
     for at in 0..length {
         let mut client = holder(server.at.line, &format!("link{at}")).await;
