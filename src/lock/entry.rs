@@ -5,7 +5,8 @@ use tokio::time::Instant;
 use super::{
     Mode, SessionId, Token,
     holders::Holders,
-    queue::{Place, Queue, Waiter},
+    queue::{Place, Queue, Ticket, Waiter},
+    search::Stands,
     token::Tokens,
 };
 use crate::sync::plant;
@@ -106,6 +107,28 @@ impl Lock {
                 granted(waiter, token);
             }
             plant!(StopsEarly => return);
+        }
+    }
+
+    /// What keeps the waiter at a place from being granted, of what is older than `than`.
+    ///
+    /// A shared wait beside shared holders waits only for those that stand ahead of it. Of these the first that wants the
+    /// lock alone decides: the others are shared, or want it alone behind that one. Ahead of that one only upgrades
+    /// can be younger.
+    pub(super) fn stands(&self, place: Place, than: Ticket, is_open: impl Fn(SessionId) -> bool) -> Stands {
+        let Some(waiter) = self.queue.as_ref().and_then(|queue| queue.get(place)) else {
+            return Stands::Free;
+        };
+        let is_shared = self.holders.first().is_some_and(|first| first.mode == Mode::Shared);
+        if !is_shared || waiter.request.mode == Mode::Exclusive {
+            return Stands::Firm;
+        }
+        let mut ahead = self.waiters().take_while(|waiter| waiter.place != place);
+        let decides = |waiter: &&Waiter| waiter.request.mode == Mode::Exclusive && waiter.place.ticket < than;
+        match ahead.find(decides).map(|waiter| (waiter.request.session, waiter.place)) {
+            None => Stands::Free,
+            Some((session, place)) if is_open(session) => Stands::Behind(session, place),
+            Some(_) => Stands::Firm,
         }
     }
 

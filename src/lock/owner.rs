@@ -6,7 +6,7 @@ use super::{
     Cycle, Holder, Mode, PIECE, SessionId, Table, Token, Verdict, Wait,
     entry::Request,
     queue::Place,
-    search::Search,
+    search::{MAX_LOOKS, Search},
     table::{Answer, Patience},
 };
 use crate::{
@@ -134,7 +134,7 @@ impl Owner {
 
     /// What is known of a wait after a first look.
     fn look(mut wait: Wait<'_>) -> Taken<'_> {
-        match wait.look() {
+        match wait.look(MAX_LOOKS) {
             Some(Verdict::Granted(_)) => Taken::Granted,
             Some(Verdict::Deadlock(cycle)) => Taken::Deadlock(cycle),
             // One who was interrupted is told as one who waited.

@@ -69,6 +69,13 @@ impl Queue {
         }
     }
 
+    pub(super) fn get(&self, place: Place) -> Option<&Waiter> {
+        match self {
+            Self::One(waiter) => Some(waiter).filter(|waiter| waiter.place == place),
+            Self::Many(waiters) => waiters.get(&place),
+        }
+    }
+
     pub(super) fn push(&mut self, waiter: Waiter) {
         if let Self::One(_) = self
             && let Self::One(first) = mem::replace(self, Self::Many(BTreeMap::new()))

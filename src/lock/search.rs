@@ -7,10 +7,13 @@
 //! and a cycle that it misses has been undone meanwhile.
 //!
 //! A cycle through an open wait, whose own search is not over, is not told, as that wait may be refused. It is
-//! looked for again when that is known. No two searches wait for each other: the one is older.
+//! looked for again when that is known. No two searches wait for each other: the one is older. The same is true of a
+//! shared wait that only an open one ahead of it keeps from being granted beside the holders.
+//!
+//! A search that is not over after a first look goes on when it is its turn: of those that are long one is under way
+//! at a time. So thousands of them have no more memory than one, nor more of the time of others.
 
 use smallvec::SmallVec;
-use tokio::task::yield_now;
 
 use super::{
     Cycle, Link, MAX_CYCLE_LINKS, SessionId, Table, Token,
@@ -24,7 +27,7 @@ use crate::{
 };
 
 /// How many holders are looked at under one guard.
-const MAX_LOOKS: usize = 64;
+pub(super) const MAX_LOOKS: usize = 64;
 
 /// Where a search stands after a piece of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +39,9 @@ pub(super) enum Found {
     /// The wait closes this one.
     Cycle(Cycle),
 }
+
+/// Some holders of a lock.
+type Holding = SmallVec<[(SessionId, Token); 4]>;
 
 /// Breadth first, each lock once: the cost is that of the chains that lead away from the asker, and the cycle
 /// that it finds is a shortest one.
@@ -64,8 +70,21 @@ struct Reached {
     name: Name,
     /// Who waits for it, and which lock they hold; none for the asker.
     waiter: Option<(SessionId, usize)>,
+    /// The place of that wait.
+    place: Place,
     /// An open wait on the way there.
     open: Option<(SessionId, Place)>,
+}
+
+/// What keeps a wait from being granted.
+#[derive(Debug)]
+pub(super) enum Stands {
+    /// The holders, or a wait ahead of it that closes no cycle.
+    Firm,
+    /// This wait ahead of it, which may yet be refused.
+    Behind(SessionId, Place),
+    /// Nothing that is as old as the search.
+    Free,
 }
 
 /// A holder who waits for what the asker holds.
@@ -79,7 +98,7 @@ impl Search {
     /// Begins at the wait for `name` that the asker has entered.
     pub(super) fn new(asker: SessionId, place: Place, name: Name) -> Self {
         let seen = HashSet::from_iter([name.clone()]);
-        let first = Reached { name, waiter: None, open: None };
+        let first = Reached { name, waiter: None, place, open: None };
         Self {
             asker,
             place,
@@ -106,7 +125,10 @@ impl Search {
         while left > 0 {
             let Some(lock) = self.reached.get(self.at) else { return Found::NoCycle };
             let most = left.min(MAX_LOOKS);
-            let holders = self.holders(table, &lock.name, most);
+            let (holders, open) = self.holders(table, lock, most);
+            if let Some(lock) = self.reached.get_mut(self.at) {
+                lock.open = lock.open.or(open);
+            }
             left = left.saturating_sub(holders.len().max(1));
             #[cfg(test)]
             self.count(holders.len());
@@ -127,23 +149,37 @@ impl Search {
         Found::Nothing
     }
 
-    /// Resolves when it is of use to go on. Cancel-safe.
-    pub(super) async fn turn(&mut self) {
-        match &mut self.pause {
+    /// Whether it waits for the end of an older one.
+    pub(super) fn is_paused(&self) -> bool {
+        self.pause.is_some()
+    }
+
+    /// Resolves when that has ended, for one that waits for it. Cancel-safe.
+    pub(super) async fn pause(&mut self) {
+        if let Some(pause) = &mut self.pause {
             // It is told by the end of the sender.
-            Some(pause) => drop(pause.await),
-            None => yield_now().await,
+            drop(pause.await);
         }
         self.pause = None;
     }
 
-    /// The next holders of a lock.
-    fn holders(&self, table: &Table, name: &Name, most: usize) -> SmallVec<[(SessionId, Token); 4]> {
+    /// The next holders of a lock, for whom the one waits who has led there; and the open wait by which that is so.
+    fn holders(
+        &self,
+        table: &Table,
+        reached: &Reached,
+        most: usize,
+    ) -> (Holding, Option<(SessionId, Place)>) {
         let next = |lock: &Lock| {
+            let open = match lock.stands(reached.place, self.place.ticket, |waiter| table.is_open(waiter)) {
+                Stands::Firm => None,
+                Stands::Behind(session, place) => Some((session, place)),
+                Stands::Free => return (Holding::new(), None),
+            };
             let id = |hold: &Hold| (hold.session, hold.token);
-            lock.holders().after(self.after).take(most).map(id).collect()
+            (lock.holders().after(self.after).take(most).map(id).collect(), open)
         };
-        table.look(name, next).unwrap_or_default()
+        table.look(&reached.name, next).unwrap_or_default()
     }
 
     /// Goes to what the holders wait for; one of them who waits for the asker closes a cycle.
@@ -166,7 +202,7 @@ impl Search {
             }
             if self.seen.insert(edge.name.clone()) {
                 let waiter = Some((holder, self.at));
-                self.reached.push(Reached { name: edge.name.clone(), waiter, open });
+                self.reached.push(Reached { name: edge.name.clone(), waiter, place: edge.place, open });
             }
         }
         None
@@ -178,15 +214,24 @@ impl Search {
         holder != self.asker && edge.place.ticket < self.place.ticket
     }
 
+    /// How many locks it has reached.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.reached.len()
+    }
+
     #[cfg(test)]
     fn count(&mut self, looks: usize) {
         self.looks += looks;
         self.most_looks = self.most_looks.max(looks);
     }
 
+    /// Forgets how far it has come.
     #[cold]
-    fn start_again(&mut self) {
+    pub(super) fn start_again(&mut self) {
         self.reached.truncate(1);
+        self.reached.shrink_to_fit();
+        self.reached.iter_mut().for_each(|first| first.open = None);
         self.seen = self.reached.iter().map(|lock| lock.name.clone()).collect();
         (self.at, self.after) = (0, None);
     }
@@ -215,7 +260,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::lock::{Mode, Owner, PIECE, Patience, Taken, Verdict, entry::Request, table::Answer};
+    use crate::lock::{Mode, Owner, PIECE, Patience, Taken, Verdict, Wait, entry::Request, table::Answer};
 
     fn name(text: &str) -> Name {
         Name::new(text).unwrap()
@@ -320,6 +365,69 @@ mod tests {
         let ids = |link: &Link| (link.waiter.0, link.name.clone(), link.holder.0);
         assert_eq!(ids(&links[0]), (1, own(LENGTH), LENGTH));
         assert_eq!(ids(&links[1]), (LENGTH, own(LENGTH - 1), LENGTH - 1));
+    }
+
+    fn queued<'a>(taken: Taken<'a>, why: &str) -> Wait<'a> {
+        let Taken::Queued(wait) = taken else { panic!("{why}: {taken:?}") };
+        wait
+    }
+
+    /// Of three one shares a lock and waits for the last. The others are to wait: `c` for `b`, and `b` for the lock.
+    fn three_around_a_lock(table: &Arc<Table>) -> (Owner, Owner) {
+        let (mut h, b, c) = (owner(2_001, table), owner(2_002, table), owner(2_003, table));
+        assert!(matches!(h.take(name("big"), Mode::Shared, Patience::Try), Taken::Granted));
+        waits(h, &own(2_003));
+        (b, c)
+    }
+
+    #[tokio::test]
+    async fn a_wait_behind_one_that_is_refused_closes_no_cycle() {
+        let table = Arc::default();
+        // The first of a long chain would close a cycle of them all; that is not found at a first look.
+        let mut first = chain(300, &table);
+        let big = name("big");
+        let (mut b, c) = three_around_a_lock(&table);
+        let mut last = Owner::new(SessionId(1_001), table.clone());
+        assert!(matches!(last.take(big.clone(), Mode::Shared, Patience::Try), Taken::Granted));
+        waits(last, &own(300));
+        let mut alone =
+            queued(first.take(big.clone(), Mode::Exclusive, Patience::Queue), "its search is open");
+        waits(c, &own(2_002));
+        let mut shared = queued(b.take(big.clone(), Mode::Shared, Patience::Queue), "it is not known yet");
+        let (verdict, granted) = tokio::join!(alone.verdict(), async {
+            let verdict = shared.verdict().await;
+            matches!(verdict, Verdict::Granted(_))
+        });
+        assert!(matches!(verdict, Verdict::Deadlock(_)), "{verdict:?}");
+        // It is granted as soon as nobody stands ahead of it: nothing that it waited for was there to stay.
+        assert!(granted);
+    }
+
+    #[tokio::test]
+    async fn a_wait_behind_one_that_stays_closes_a_cycle() {
+        let table = Arc::<Table>::default();
+        let big = name("big");
+        let mut nobody = Owner::new(SessionId(1), table.clone());
+        let (mut b, c) = three_around_a_lock(&table);
+        let _alone = queued(nobody.take(big.clone(), Mode::Exclusive, Patience::Queue), "it closes no cycle");
+        waits(c, &own(2_002));
+        let taken = b.take(big, Mode::Shared, Patience::Queue);
+        let Taken::Deadlock(cycle) = taken else { panic!("{taken:?}") };
+        assert_eq!(cycle.length, 3);
+    }
+
+    #[tokio::test]
+    async fn one_long_search_is_under_way_at_a_time_and_keeps_nothing_else() {
+        let table = Arc::default();
+        let mut first = chain(2_000, &table);
+        let turn = table.search_turn().await;
+        let mut wait = queued(first.take(own(2_000), Mode::Exclusive, Patience::Queue), "it is long");
+        let still = tokio::time::timeout(std::time::Duration::from_millis(1), wait.verdict()).await;
+        assert!(still.is_err(), "it waits for its turn");
+        assert_eq!(wait.search_size(), 1);
+        drop(turn);
+        assert!(matches!(wait.verdict().await, Verdict::Deadlock(_)));
+        assert!(table.search_turn().await.is_some(), "and gives it back");
     }
 
     #[tokio::test]

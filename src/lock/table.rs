@@ -1,9 +1,12 @@
 //! The one table of locks, shared by every wire.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use smallvec::SmallVec;
-use tokio::time::Instant;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use super::{
     Counters, SessionId, Token, Verdict,
@@ -36,6 +39,8 @@ pub struct Table {
     graph: Mutex<Graph>,
     tokens: Tokens,
     deadlocks: AtomicU64,
+    /// One long search at a time: `search.rs`.
+    searches: Arc<Semaphore>,
     /// The most that may wait for one lock.
     max_waiters: usize,
 }
@@ -71,6 +76,7 @@ impl Table {
             graph: Mutex::default(),
             tokens: Tokens::from_clock(),
             deadlocks: AtomicU64::new(0),
+            searches: Arc::new(Semaphore::new(1)),
             max_waiters,
         }
     }
@@ -187,6 +193,19 @@ impl Table {
         let (verdict, receiver) = oneshot::channel();
         lock.enqueue(Waiter { request, place, since: Instant::now(), verdict });
         Answer::Queued(place, receiver)
+    }
+
+    /// Whether it is not known yet that the wait of a session closes no cycle.
+    pub(super) fn is_open(&self, session: SessionId) -> bool {
+        self.graph().wait_of(session).is_some_and(|edge| edge.open.is_some())
+    }
+
+    /// Resolves when it is the turn of a long search.
+    ///
+    /// Cancel-safe: dropped, the place among those who wait is lost.
+    pub(super) fn search_turn(&self) -> impl Future<Output = Option<OwnedSemaphorePermit>> + use<> {
+        let searches = self.searches.clone();
+        async move { searches.acquire_owned().await.ok() }
     }
 
     /// Records that a wait closes no cycle.

@@ -3,9 +3,11 @@
 use super::{
     Cycle, Holder, Owner, PIECE, Token,
     entry::Request,
-    search::{Found, Search},
+    search::{Found, MAX_LOOKS, Search},
     table::Left,
 };
+use tokio::task::yield_now;
+
 use crate::{
     name::Name,
     sync::{oneshot, plant},
@@ -54,29 +56,47 @@ impl<'a> Wait<'a> {
 
     /// Resolves when the wait has ended, never with [`Verdict::LeftQueue`].
     ///
-    /// Cancel-safe: dropped before it resolves, the place in the queue stays.
+    /// Cancel-safe: dropped before it resolves, the place in the queue stays. A long search for a cycle is begun again.
     pub async fn verdict(&mut self) -> Verdict {
+        let mut turn = None;
         while let Some(search) = &mut self.search {
+            let is_paused = search.is_paused();
+            turn = turn.filter(|_| !is_paused);
+            let (has_turn, next_turn) = (turn.is_some(), self.owner.table().search_turn());
+            let go_on = async {
+                match (is_paused, has_turn) {
+                    (true, _) => search.pause().await,
+                    (false, false) => return next_turn.await,
+                    (false, true) => yield_now().await,
+                }
+                None
+            };
             tokio::select! {
                 biased;
                 verdict = &mut self.verdict => return self.end(verdict.unwrap_or(Verdict::Interrupted)),
-                () = search.turn() => {}
+                begun = go_on => turn = turn.or(begun),
             }
-            if let Some(verdict) = self.look() {
+            if let Some(verdict) = self.look(if turn.is_some() { PIECE } else { MAX_LOOKS }) {
                 return verdict;
             }
         }
+        drop(turn);
         let verdict = (&mut self.verdict).await.unwrap_or(Verdict::Interrupted);
         self.end(verdict)
     }
 
-    /// Looks for a cycle that this wait closes, as far as one goes at a time. If it has found one, the wait has
-    /// ended.
-    pub(super) fn look(&mut self) -> Option<Verdict> {
+    /// Looks for a cycle that this wait closes, at about so many holders. If it has found one, the wait has ended.
+    pub(super) fn look(&mut self, steps: usize) -> Option<Verdict> {
         let search = self.search.as_mut()?;
         let owner = &*self.owner;
-        match search.go_on(owner.table(), PIECE, |name| owner.has(name)) {
-            Found::Nothing => None,
+        match search.go_on(owner.table(), steps, |name| owner.has(name)) {
+            Found::Nothing => {
+                if steps < PIECE {
+                    // It keeps nothing while it waits for its turn.
+                    search.start_again();
+                }
+                None
+            }
             Found::NoCycle => {
                 owner.table().settle(owner.id(), search.place());
                 self.search = None;
@@ -88,6 +108,12 @@ impl<'a> Wait<'a> {
                 Some(self.end(if left == Verdict::LeftQueue { self.refused(cycle) } else { left }))
             }
         }
+    }
+
+    /// How many locks its search has reached.
+    #[cfg(test)]
+    pub(super) fn search_size(&self) -> usize {
+        self.search.as_ref().map_or(0, |search| search.size())
     }
 
     fn refused(&self, cycle: Cycle) -> Verdict {
