@@ -132,9 +132,22 @@ enum Step<'a> {
     Idle,
     /// Its response is written.
     Done,
+    /// It is, too, and took as long as dozens of others: a refusal names what is nearest, help is long.
+    Long,
     /// It has to be waited for. Boxed: a wait is rare and long, and its state would stand in every
     /// idle connection.
     Waits(Pin<Box<dyn Future<Output = Result<Answer, Cut>> + Send + 'a>>),
+}
+
+/// What comes after a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// The next one, while it is this client's turn.
+    More,
+    /// Others have their turn.
+    Others,
+    /// There is none.
+    Nothing,
 }
 
 impl Connection {
@@ -144,10 +157,11 @@ impl Connection {
             Box::pin(self.begin(tls)).await?;
         }
         loop {
-            let (answer, more) = match self.step()? {
-                Step::Waits(waiting) => (Some(waiting.await?), true),
-                Step::Done => (None, true),
-                Step::Idle => (None, false),
+            let (answer, next) = match self.step()? {
+                Step::Waits(waiting) => (Some(waiting.await?), Next::Others),
+                Step::Long => (None, Next::Others),
+                Step::Done => (None, Next::More),
+                Step::Idle => (None, Next::Nothing),
             };
             if let Some(answer) = answer {
                 self.write_kept(answer)?;
@@ -155,20 +169,22 @@ impl Connection {
             if let Some(ending) = self.session.ending() {
                 return Err(ending.into());
             }
-            if more && self.time_to_log_in().is_some_and(|left| left.is_zero()) {
+            if next != Next::Nothing && self.time_to_log_in().is_some_and(|left| left.is_zero()) {
                 return Err(Over::NoLogin);
             }
-            if !more || self.io.output.len() >= MAX_UNSENT {
+            if next == Next::Nothing || self.io.output.len() >= MAX_UNSENT {
                 self.flush().await?;
             }
-            if more {
+            match next {
                 // One who sends without end takes turns with the others.
-                tokio::task::coop::consume_budget().await;
-            } else {
-                self.fill().await.map_err(|silence| self.over(silence))?;
-                if self.io.input.len() > MUCH {
-                    // It may be empty lines alone, which are no commands that would take turns.
-                    tokio::task::yield_now().await;
+                Next::More => tokio::task::coop::consume_budget().await,
+                Next::Others => tokio::task::yield_now().await,
+                Next::Nothing => {
+                    self.fill().await.map_err(|silence| self.over(silence))?;
+                    if self.io.input.len() > MUCH {
+                        // It may be empty lines alone, which are no commands that would take turns.
+                        tokio::task::yield_now().await;
+                    }
                 }
             }
         }
@@ -216,8 +232,9 @@ impl Connection {
             Ok(Request::Quit) => return Err(Over::Quit),
             Err(refusal) => Response::Refused(refusal),
         };
+        let is_long = matches!(response, Response::Refused(_) | Response::Help(_));
         self.write(response)?;
-        Ok(Step::Done)
+        Ok(if is_long { Step::Long } else { Step::Done })
     }
 
     fn write(&mut self, response: Response) -> Result<(), Over> {
