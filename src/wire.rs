@@ -65,7 +65,9 @@ pub(crate) async fn turn(io: &mut Burst, session: &Session) -> Result<Turn, Cut>
     turn
 }
 
-/// Lets others have their turn. One who holds something has to be there meanwhile, as in [`turn`].
+/// Lets others have their turn, if the client is still there: what has been answered goes out, and what it sends
+/// ahead is taken in, as the end of the stream stands behind that. For a wire whose clients have no use for a
+/// connection that is closed on one side.
 ///
 /// Cancel-safe: no byte is lost.
 pub(crate) async fn rest(io: &mut Burst, session: &Session) -> Result<(), Cut> {
@@ -73,7 +75,7 @@ pub(crate) async fn rest(io: &mut Burst, session: &Session) -> Result<(), Cut> {
     tokio::select! {
         biased;
         ending = session.handle().ended() => Err(Cut::Ended(ending)),
-        hung_up = io.hung_up(&budget, |_| ()), if session.holds() > 0 => Err(Cut::HungUp(hung_up)),
+        hung_up = io.hung_up(&budget, |_| ()) => Err(Cut::HungUp(hung_up)),
         () = yield_now() => Ok(()),
     }
 }

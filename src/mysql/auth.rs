@@ -64,8 +64,19 @@ impl Connection {
         Ok((nonce, proof.to_vec()))
     }
 
+    /// Lets in who has this proof. Who has not is told later and later, if they are still there, and if the session
+    /// is not ended before.
+    ///
+    /// Cancel-safe: dropped, it is not logged in, and the failure counts.
     pub(super) async fn check(&mut self, user: &str, proof: &Proof<'_>) -> Result<(), Over> {
-        let Err(error) = self.session.log_in(user, proof).await else { return Ok(()) };
+        let handle = self.session.handle_arc();
+        let answer = tokio::select! {
+            biased;
+            answer = self.session.log_in(user, proof) => answer,
+            ending = handle.ended() => return Err(ending.into()),
+            () = self.io.closed() => return Err(Over::Left),
+        };
+        let Err(error) = answer else { return Ok(()) };
         if let Error::NoPlace(no_place) = error {
             return Err(Over::Fatal(no_place.into()));
         }

@@ -200,7 +200,11 @@ impl Connection {
             if self.io.output.len() >= MAX_UNSENT {
                 self.flush().await?;
             }
-            yield_now().await;
+            if self.is_due() {
+                self.rest().await?;
+            } else {
+                yield_now().await;
+            }
             if let Some(ending) = self.session.ending() {
                 return Err(ending.into());
             }

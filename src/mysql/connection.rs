@@ -95,7 +95,7 @@ impl Connection {
                 if self.io.output.len() >= MAX_UNSENT {
                     self.flush().await?;
                 }
-                self.take_turns().await;
+                self.take_turns().await?;
             }
             self.flush().await?;
             self.session.handle().note(|_| {});

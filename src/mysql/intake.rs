@@ -8,10 +8,18 @@ use tokio_util::codec::Decoder;
 use super::{
     command::Kind, connection::Connection, error::SqlError, packet::Fields, result::Writer, work::TURN,
 };
-use crate::budget::Exceeded;
+use crate::{
+    budget::Exceeded,
+    net::HungUp,
+    wire::{self, Cut},
+};
 
 /// A packet of up to so many bytes is read without asking: a read takes as much.
 const LONG: usize = 16 * 1024;
+
+/// Between two packets so many bytes are taken in at most to see whether the client has left: the memory of the
+/// connection is for what they ask.
+const AHEAD: usize = 512 * 1024;
 
 /// What it costs to read a byte of a statement, in units of work.
 const READ: usize = 16;
@@ -100,14 +108,34 @@ impl Connection {
         })
     }
 
-    /// Others have their turn once about a millisecond's worth was done for this one.
-    pub(super) async fn take_turns(&mut self) {
-        if self.state.effort > TURN {
-            self.state.effort = 0;
-            yield_now().await;
-        } else {
+    /// Whether so much was done for this one that others are to have their turn.
+    pub(super) fn is_due(&self) -> bool {
+        self.state.effort > TURN
+    }
+
+    /// Others have their turn, if the client is still there. Cancel-safe.
+    pub(super) async fn rest(&mut self) -> Result<(), Cut> {
+        self.state.effort = 0;
+        // Boxed: an idle connection keeps no room for it.
+        Box::pin(wire::rest(&mut self.io, &self.session)).await
+    }
+
+    /// Others have their turn between two packets. Nothing waits here that a client could send too much behind: what
+    /// it sends ahead of its answers stays with the network once there is much of it. Cancel-safe.
+    pub(super) async fn take_turns(&mut self) -> Result<(), Cut> {
+        if !self.is_due() {
             consume_budget().await;
+            return Ok(());
         }
+        if self.io.input.len() < AHEAD {
+            match self.rest().await {
+                Err(Cut::HungUp(HungUp::SentTooMuch(_))) => {}
+                rested => return rested,
+            }
+        }
+        self.state.effort = 0;
+        yield_now().await;
+        Ok(())
     }
 }
 

@@ -14,8 +14,8 @@ pub(super) const MAX_WORK: usize = 64 * 1024 * 1024;
 /// The most of it in one stretch, while nobody else is served: an expression cannot be interrupted.
 pub(super) const MAX_STRETCH: usize = 8 * 1024 * 1024;
 
-/// After so much others have their turn: about a millisecond.
-pub(super) const TURN: usize = 512 * 1024;
+/// After so much others have their turn: about 250 µs. A connection waits for as much of each that is busy.
+pub(super) const TURN: usize = 128 * 1024;
 
 /// What an expression costs, whatever it is.
 pub(super) const STEP: usize = 64;

@@ -241,12 +241,19 @@ impl Burst {
                 Err(Exceeded::Connection(most)) => return HungUp::SentTooMuch(most),
                 Err(Exceeded::Server(_)) => {
                     // Boxed: few come here, and every waiter would have room for it.
-                    if let Some(stream) = self.stream.tcp() {
-                        Box::pin(closed(stream)).await;
-                    }
+                    Box::pin(self.closed()).await;
                     return HungUp::Left;
                 }
             }
+        }
+    }
+
+    /// Resolves when the client has closed or reset the connection, without reading what lies in front of that.
+    ///
+    /// Cancel-safe.
+    pub async fn closed(&self) {
+        if let Some(stream) = self.stream.tcp() {
+            closed(stream).await;
         }
     }
 

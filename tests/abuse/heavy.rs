@@ -35,7 +35,7 @@ async fn holder(line: SocketAddr, name: &str) -> Client {
 }
 
 /// Resolves when a number of STATS is as wanted.
-async fn until(server: &Attacked, key: &str, wanted: impl Fn(usize) -> bool) {
+pub(crate) async fn until(server: &Attacked, key: &str, wanted: impl Fn(usize) -> bool) {
     while !wanted(server.stats(key).await) {
         sleep(Duration::from_millis(10)).await;
     }

@@ -7,12 +7,16 @@ use std::{
 };
 
 use getlockd::user::{WRONG_BY_NAME, WRONG_BY_NAME_AND_ADDRESS, Wanted, entry};
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{TcpSocket, TcpStream},
 };
 
-use crate::attacked::Attacked;
+use crate::{
+    attacked::Attacked,
+    common::{Client, mysql::MySql, program::next_with},
+};
 
 /// Of those that only the release build has time for.
 const ADDRESSES: u32 = if cfg!(debug_assertions) { 300 } else { 10_100 };
@@ -59,16 +63,23 @@ async fn guesses(
     refused.last().unwrap().trim_end().to_owned()
 }
 
-#[tokio::test]
-async fn few_guesses_are_looked_at_and_who_was_there_before_gets_in() {
+/// A server with the neighbour and somebody else who may end sessions.
+async fn with_users() -> (TempDir, Attacked) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("users.toml");
     let user = |name: &str| {
-        let wanted = Wanted { name: name.to_owned(), lock: vec!["*".to_owned()], ..Wanted::default() };
+        let all = vec!["*".to_owned()];
+        let wanted = Wanted { name: name.to_owned(), lock: all.clone(), see: all, kill: true, native: true };
         entry(&wanted, format!("secret of {name}").as_bytes(), false).unwrap()
     };
     fs::write(&path, user("neighbour") + &user("app1")).unwrap();
-    let mut server = Attacked::start(&["--users", path.to_str().unwrap()]).await;
+    let server = Attacked::start(&["--users", path.to_str().unwrap()]).await;
+    (dir, server)
+}
+
+#[tokio::test]
+async fn few_guesses_are_looked_at_and_who_was_there_before_gets_in() {
+    let (_dir, mut server) = with_users().await;
     let line = server.at.line;
     let (many, own, fresh) = (0x7F01_0000, 0x7F02_0001, 0x7F03_0001);
     assert_eq!(heard(says(line, own, "AUTH app1 'secret of app1'").await).await, "1\n");
@@ -91,5 +102,41 @@ async fn few_guesses_are_looked_at_and_who_was_there_before_gets_in() {
         answers
     });
     assert_eq!(answer, ["1\n"; 20]);
+    server.ends();
+}
+
+/// Guesses, and is not told yet.
+async fn guesser(server: &mut Attacked) -> MySql {
+    let (mut guesser, _) = MySql::asked(server.at.mysql, "app1").await;
+    guesser.send(3, &[7; 20]).await;
+    next_with(server.program.log.as_mut().unwrap(), "login refused");
+    guesser
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_to_be_told_late_can_be_ended_and_is_over_when_they_leave() {
+    let (_dir, mut server) = with_users().await;
+    let mut operator = Client::connect(server.at.line).await;
+    assert_eq!(operator.ask("AUTH app1 'secret of app1'").await, "1");
+    // The next is told after seconds.
+    let mut early = vec![];
+    for _ in 0..5 {
+        early.push(guesser(&mut server).await);
+    }
+    let mut killed = guesser(&mut server).await;
+    assert_eq!(operator.ask(&format!("KILL {}", killed.id)).await, "1");
+    assert_eq!(killed.reply().await.code(), 1317, "not that the password is wrong");
+    drop(early);
+
+    let mut change = MySql::connect_as(server.at.mysql, "app1", "secret of app1").await.unwrap();
+    let id = change.id;
+    let changes = tokio::spawn(async move { change.change_user("app1", "wrong").await });
+    next_with(server.program.log.as_mut().unwrap(), "login refused");
+    assert_eq!(operator.ask(&format!("KILL {id}")).await, "1");
+    assert_eq!(changes.await.unwrap().unwrap_err().code(), 1317);
+
+    let left = guesser(&mut server).await.id;
+    let row = format!("SESSION session={left} ");
+    while operator.list("SESSIONS").await.iter().any(|session| session.starts_with(&row)) {}
     server.ends();
 }

@@ -1,12 +1,20 @@
 //! Work: what one statement may do, and that others have their turn.
 
+use std::net::SocketAddr;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
+
 use crate::{
     Neighbour,
     attacked::Attacked,
     common::{
-        TestServer,
+        PATIENCE, TestServer,
         mysql::{DEPRECATE_EOF, MULTI_STATEMENTS, MySql, Reply},
     },
+    heavy::until,
 };
 
 /// Looks at 64 kB for each of 250 characters.
@@ -54,4 +62,78 @@ async fn what_is_evaluated_again_for_each_lock_does_not_add_up() {
     let statement = format!("SELECT LENGTH(CONCAT({}))", locks.join(","));
     assert_eq!(a.value(&statement).await.as_deref(), Some("200"));
     assert_eq!(a.value("SELECT RELEASE_ALL_LOCKS()").await.as_deref(), Some("200"));
+}
+
+/// Somebody who holds a lock, and has a long text, and may send batches.
+async fn holder(mysql: SocketAddr) -> MySql {
+    let mut holder = MySql::connect_with(mysql, DEPRECATE_EOF | MULTI_STATEMENTS, "").await;
+    assert!(matches!(holder.query("SET @v = REPEAT('a', 60000)").await, Reply::Ok { .. }));
+    assert_eq!(holder.value("SELECT GET_LOCK('stuck', 0)").await.as_deref(), Some("1"));
+    holder
+}
+
+#[tokio::test]
+async fn a_batch_ends_with_a_client_who_holds_nothing() {
+    let mut server = Attacked::start(&[]).await;
+    let before = [server.stats("sessions").await, server.stats("memory").await];
+    // Each statement is as much as one may be, or nearly.
+    let long = format!("DO {}", vec![format!("@v LIKE '%{}b'", "a".repeat(40)); 20].join(","));
+    let mut a = holder(server.at.mysql).await;
+    assert_eq!(a.value("SELECT RELEASE_LOCK('stuck')").await.as_deref(), Some("1"));
+    a.start(&vec![long; 500].join(";")).await;
+    drop(a);
+    let over = async {
+        until(&server, "sessions", |sessions| sessions <= before[0]).await;
+        until(&server, "memory", |memory| memory <= before[1]).await;
+    };
+    timeout(PATIENCE, over).await.expect("it is over with its client");
+    server.shows("500 heavy statements in a packet, and gone", "nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn short_statements_of_a_batch_and_of_many_packets_end_with_their_client() {
+    let server = TestServer::start();
+    let mut waiter = server.client().await;
+    let (short, last) = ("DO SHA2(@v,512)", "DO GET_LOCK('reached', 0)");
+    let mut a = holder(server.mysql).await;
+    a.start(&format!("{};{last}", vec![short; 20_000].join(";"))).await;
+    drop(a);
+    assert_eq!(waiter.ask("GET_LOCK stuck 600").await, "1");
+    assert_eq!(waiter.ask("RELEASE_LOCK stuck").await, "1");
+
+    let mut a = holder(server.mysql).await;
+    for _ in 0..10_000 {
+        a.start(short).await;
+    }
+    a.start(last).await;
+    drop(a);
+    assert_eq!(waiter.ask("GET_LOCK stuck 600").await, "1");
+    let stats = waiter.list("STATS").await.remove(0);
+    assert!(stats.contains(" grants=4 "), "a last statement was reached: {stats}");
+}
+
+#[tokio::test]
+async fn much_that_is_sent_ahead_of_answers_is_answered_to_the_end() {
+    let server = TestServer::start();
+    let mut a = holder(server.mysql).await;
+    // More than the memory of a connection, of which there is hardly any left.
+    for at in 0..3 {
+        assert!(matches!(a.query(&format!("SET @v{at} = REPEAT('a', 1000000)")).await, Reply::Ok { .. }));
+    }
+    let packet = [&8_001_u32.to_le_bytes()[..], b"\x03DO '", &b"a".repeat(7_995), b"'"].concat();
+    let (mut answers, mut packets) = a.stream.split();
+    let sending = async {
+        for _ in 0..1_000 {
+            packets.write_all(&packet).await.unwrap();
+        }
+    };
+    let reading = async {
+        for _ in 0..1_000 {
+            let mut answer = [0; 11];
+            timeout(PATIENCE, answers.read_exact(&mut answer)).await.expect("in time").unwrap();
+            assert_eq!(answer[..5], [7, 0, 0, 1, 0]);
+        }
+    };
+    tokio::join!(sending, reading);
+    assert_eq!(a.value("SELECT IS_USED_LOCK('stuck') = CONNECTION_ID()").await.as_deref(), Some("1"));
 }
