@@ -66,10 +66,10 @@ fn a_cap_is_for_each_and_many_are_taken_at_once_or_none() {
     assert_eq!((two.len(), cause), (2, Cause::Share));
     assert_eq!(places.take(user("b"), 2).unwrap_err().cause, Cause::Full);
     let mut one = places.take(user("b"), 1).unwrap();
-    assert_eq!(one.grow(1).unwrap_err().cause, Cause::Full);
+    assert_eq!(one.grow_up_to(1).unwrap_err().cause, Cause::Full);
     drop(two);
-    one.grow(1).unwrap();
-    assert_eq!((one.count(), one.grow(1).unwrap_err().cause), (2, Cause::Share));
+    one.grow_up_to(1).unwrap();
+    assert_eq!((one.count(), one.grow_up_to(1).unwrap_err().cause), (2, Cause::Share));
     one.shrink(9);
     assert!(one.count() == 0 && is_empty(&places));
 }
