@@ -8,6 +8,7 @@ mod prefixed;
 mod silence;
 mod stream;
 mod tls;
+mod turns;
 mod watched;
 
 pub use crate::keepalive::Keepalive;

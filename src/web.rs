@@ -9,12 +9,12 @@ mod load;
 mod opening;
 mod reply;
 mod site;
+mod turn;
 
 use std::{
-    future::poll_fn,
     io,
     net::SocketAddr,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -44,7 +44,7 @@ pub(crate) use admit::{NotAdmitted, admit};
 pub(crate) use body::body;
 pub use body::{MAX_BODY, NoBody};
 pub(crate) use call::{deadline, is_unreadable, late};
-use calm::{Calm, Turn};
+use calm::Calm;
 pub(crate) use live::live;
 use load::WithPeer;
 pub(crate) use load::{Load, is_counted_elsewhere};
@@ -199,25 +199,16 @@ async fn talk(io: Io, watch: &Watch, peer: Peer, web: Web, login_by: Instant) {
     };
     let served = tokio::select! {
         biased;
-        served = in_turns(&turn, connection.as_mut()) => served,
+        served = turn.serve(connection.as_mut()) => served,
         () = hung_up => Ok(()),
         () = cut.cancelled() => Ok(()),
         () = stranger => Ok(()),
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            in_turns(&turn, connection).await
+            turn.serve(connection).await
         }
     };
     tracing::debug!(peer = %addr, error = served.err(), "connection ends");
-}
-
-/// Serves a connection, which reads so much whenever it is its turn. As cancel-safe as that.
-async fn in_turns<F: Future>(turn: &Turn, mut connection: Pin<&mut F>) -> F::Output {
-    poll_fn(|cx| {
-        turn.begin();
-        connection.as_mut().poll(cx)
-    })
-    .await
 }
 
 fn builder(keepalive: Keepalive, half_close: bool) -> Builder<TokioExecutor> {

@@ -21,6 +21,8 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
+use super::turns::Turns;
+
 /// The first byte of every connection by TLS: that of its hello.
 pub const TLS_HELLO: u8 = 0x16;
 
@@ -118,6 +120,7 @@ pub struct Tls {
     files: TlsFiles,
     required: bool,
     configs: RwLock<Configs>,
+    turns: Turns,
 }
 
 #[derive(Clone, Debug)]
@@ -133,7 +136,7 @@ impl Tls {
     /// [`TlsError`], which names the file that is wrong.
     pub fn load(files: TlsFiles, required: bool) -> Result<Self, TlsError> {
         let configs = RwLock::new(configs(&files)?);
-        Ok(Self { files, required, configs })
+        Ok(Self { files, required, configs, turns: Turns::default() })
     }
 
     /// Reads them anew, for the connections that come. On an error they stay as they were.
@@ -164,15 +167,15 @@ impl Tls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        TlsAcceptor::from(self.configs().http).accept(stream).await
+        self.turns.take(&mut TlsAcceptor::from(self.configs().http).accept(stream)).await
     }
 
-    /// The same for any other client.
+    /// The same for any other client, and as cancel-safe.
     pub(super) async fn accept<S>(&self, stream: S) -> io::Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        TlsAcceptor::from(self.configs().other).accept(stream).await
+        self.turns.take(&mut TlsAcceptor::from(self.configs().other).accept(stream)).await
     }
 
     fn configs(&self) -> Configs {

@@ -1,16 +1,13 @@
-//! A reader below HTTP/2 that bounds what carries no request.
+//! A reader below HTTP that has who sends much take turns, and by HTTP/2 bounds what carries no request.
 //!
 //! HTTP/2 has many frames that its library answers or notes by itself, as fast as they come, from
 //! everybody who gets here, and without a pause in which others would be served. Here their heads are
-//! read before it sees them: who sends too many is cut off, and who sends much takes turns.
+//! read before it sees them: who sends too many is cut off, and who sends much takes turns. By HTTP/1.1 the library works
+//! through all requests that it has read, also without a pause: there a turn is so many bytes.
 
 use std::{
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     task::{Context, Poll, ready},
 };
 
@@ -19,7 +16,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::opening::PREFACE;
+use super::{opening::PREFACE, turn::Turn};
 
 /// So many frames without a request may come at once. A list of thousands of rows has a client give room
 /// for it some hundred times.
@@ -37,7 +34,10 @@ const LENGTH: u32 = 64;
 
 /// After so many frames it is the turn of others. Far fewer than a thread of the runtime has places for tasks
 /// that are to go on: requests beyond those would be begun much later than they are read.
-const TURN: u32 = 64;
+const TURN: usize = 64;
+
+/// So many bytes that are no HTTP/2 count as a frame: a turn of them is 1 kB, which most requests are shorter than.
+const AS_A_FRAME: usize = 16;
 
 /// What has no more bytes is no part of a request: a message by gRPC begins with so many.
 const LEAST_DATA: u32 = 5;
@@ -59,16 +59,16 @@ impl<S> Calm<S> {
     }
 }
 
-/// Whether it is the turn of a connection again. To be begun whenever its task goes on: else nothing more is read.
-///
-/// What serves the connection asks for more as long as there are requests, and would not let others
-/// go on in between.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Turn(Arc<AtomicBool>);
-
-impl Turn {
-    pub(super) fn begin(&self) {
-        self.0.store(true, Ordering::Relaxed);
+impl<S: AsyncRead + Unpin> Calm<S> {
+    /// Reads no more than is left of this turn.
+    fn poll_rest_of_turn(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let length = (TURN - self.frames.since_turn) * AS_A_FRAME;
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(length.min(buf.remaining())));
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
+        let came = part.filled().len();
+        buf.advance(came);
+        self.frames.since_turn += came.div_ceil(AS_A_FRAME);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -78,12 +78,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Calm<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.turn.0.swap(false, Ordering::Relaxed) {
+        if self.turn.has_begun() {
             self.frames.since_turn = 0;
         }
         if self.frames.since_turn >= TURN {
             cx.waker().wake_by_ref();
             return Poll::Pending;
+        }
+        if matches!(self.frames.at, At::Other) {
+            self.turn.comes_last();
+            return self.poll_rest_of_turn(cx, buf);
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
@@ -127,7 +131,7 @@ struct Frames {
     at: At,
     left: u32,
     since: Instant,
-    since_turn: u32,
+    since_turn: usize,
 }
 
 #[derive(Debug)]
@@ -286,5 +290,68 @@ mod tests {
             frames.take(part).unwrap();
         }
         assert_eq!((frames.left, frames.since_turn), (BURST, 0));
+    }
+
+    /// A stream that gives so much at a time, and always at once.
+    struct Parts<'a>(&'a [u8], usize);
+
+    impl AsyncRead for Parts<'_> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let (part, rest) = self.0.split_at(self.1.min(buf.remaining()).min(self.0.len()));
+            buf.put_slice(part);
+            self.0 = rest;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What one turn gives by reads into so much room, and whether it was the last.
+    fn read_in_a_turn(calm: &mut Calm<Parts<'_>>, room: usize) -> (Vec<u8>, bool) {
+        let mut given = Vec::new();
+        loop {
+            let mut part = vec![0; room];
+            let mut buf = ReadBuf::new(&mut part);
+            let cx = &mut Context::from_waker(std::task::Waker::noop());
+            match Pin::new(&mut *calm).poll_read(cx, &mut buf) {
+                Poll::Pending => return (given, false),
+                Poll::Ready(read) => read.unwrap(),
+            }
+            if buf.filled().is_empty() {
+                return (given, true);
+            }
+            given.extend_from_slice(buf.filled());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_http_takes_turns_and_nothing_of_it_is_lost() {
+        const MOST: usize = TURN * AS_A_FRAME;
+        let sent = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(400);
+        for size in [1, 15, 16, 17, 100, MOST - 1, MOST, MOST + 1, sent.len()] {
+            for room in [1, 1_000, sent.len()] {
+                let (mut calm, turn) = Calm::new(Parts(&sent, size));
+                // As what serves it does: the first bytes tell which HTTP it is.
+                let mut given = vec![0; PREFACE.len().min(size)];
+                let mut start = ReadBuf::new(&mut given);
+                let cx = &mut Context::from_waker(std::task::Waker::noop());
+                assert!(Pin::new(&mut calm).poll_read(cx, &mut start).is_ready());
+                let mut turns = 0;
+                loop {
+                    turn.begin();
+                    turns += 1;
+                    let (part, is_last) = read_in_a_turn(&mut calm, room);
+                    assert!(part.len() <= MOST, "{size} {room}: {}", part.len());
+                    given.extend(part);
+                    if is_last {
+                        break;
+                    }
+                }
+                assert!(given == sent, "{size} {room}");
+                assert!(turns >= sent.len() / MOST, "{size} {room}: {turns}");
+            }
+        }
     }
 }

@@ -3,6 +3,8 @@
 //! Browsers ask whatever address a name has just now. A page of a site whose name suddenly has the address of
 //! this server is, to its browser, a page of this server. So names are checked where nobody has to log in.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use axum::{
     extract::Request,
     http::{
@@ -94,12 +96,14 @@ impl Hosts {
 
     /// Browsers say for whom they ask. A page must not take locks of whoever looks at it.
     fn is_of_another_site(&self, said: &Said<'_>, host: Option<&str>) -> bool {
-        match said.site {
-            Some(site) => site == "cross-site" || site == "same-site",
-            // They do not by plain HTTP to another machine. There they say at least who posts, and
-            // where the page is, unless it asks them not to.
-            None => said.pages().any(|page| !page.to_str().is_ok_and(|page| self.is_own_page(page, host))),
+        if said.sites().any(|site| ["cross-site", "same-site"].contains(&site)) {
+            return true;
         }
+        let is_cleared = said.has_site && said.sites().all(|site| ["same-origin", "none"].contains(&site));
+        // They do not by plain HTTP to another machine. There they say at least who posts, and
+        // where the page is, unless it asks them not to.
+        let is_foreign = |page: &HeaderValue| !page.to_str().is_ok_and(|page| self.is_own_page(page, host));
+        !is_cleared && said.pages().any(is_foreign)
     }
 
     /// Whether a page came from where the request goes, or from where others find this server.
@@ -121,7 +125,7 @@ struct Said<'a> {
     headers: &'a HeaderMap,
     host: Option<&'a HeaderValue>,
     hosts: usize,
-    site: Option<&'a HeaderValue>,
+    has_site: bool,
     /// Whether there is an `Origin` or a `Referer`.
     has_page: bool,
     has_fetch: bool,
@@ -129,7 +133,8 @@ struct Said<'a> {
 
 impl<'a> Said<'a> {
     fn of(headers: &'a HeaderMap) -> Self {
-        let mut said = Self { headers, host: None, hosts: 0, site: None, has_page: false, has_fetch: false };
+        let mut said =
+            Self { headers, host: None, hosts: 0, has_site: false, has_page: false, has_fetch: false };
         for (name, value) in headers {
             if *name == HOST {
                 said.host = Some(value);
@@ -138,7 +143,7 @@ impl<'a> Said<'a> {
                 said.has_page = true;
             } else if name.as_str().starts_with("sec-fetch-") {
                 said.has_fetch = true;
-                said.site = said.site.or(Some(value).filter(|_| name == SITE));
+                said.has_site |= name == SITE;
             }
         }
         said
@@ -150,6 +155,13 @@ impl<'a> Said<'a> {
             return Err(Stray::NoHost);
         }
         self.host.map(|text| text.to_str().map_err(|_| Stray::BadHost)).transpose()
+    }
+
+    /// What its browser says of the site of its page: one word, unless something on the way has added more.
+    fn sites(&self) -> impl Iterator<Item = &'a str> {
+        let headers = self.headers;
+        let values = [SITE].into_iter().filter(|_| self.has_site).flat_map(|name| headers.get_all(name));
+        values.flat_map(|value| value.to_str().unwrap_or_default().split(',').map(str::trim))
     }
 
     /// The pages that it may come from.
@@ -180,12 +192,15 @@ fn split(text: &str) -> Option<&str> {
     Some(host).filter(|_| is_host && port.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
+/// Whether it is an address that a machine may have. By those of none, `0.0.0.0` and `[::]`, pages of other sites reach this
+/// machine past what their browsers keep apart.
 fn is_address(host: &str) -> bool {
     let of_six = || host.strip_prefix('[')?.strip_suffix(']');
-    match of_six() {
-        Some(host) => host.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => host.parse::<std::net::Ipv4Addr>().is_ok(),
-    }
+    let address = match of_six() {
+        Some(host) => host.parse::<Ipv6Addr>().map(|address| address.to_canonical()),
+        None => host.parse::<Ipv4Addr>().map(IpAddr::V4),
+    };
+    address.is_ok_and(|address| !address.is_unspecified())
 }
 
 /// A dot at the end says only that nothing follows.
@@ -226,7 +241,18 @@ mod tests {
         ] {
             assert!(asked(&hosts, Version::HTTP_11, &[("host", host)]).is_ok(), "{host}");
         }
-        for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:3308", "1"] {
+        for host in [
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example:3308",
+            "1",
+            "0.0.0.0",
+            "0.0.0.0:3308",
+            "[::]",
+            "[::]:3308",
+            "[0:0::0]",
+            "[::ffff:0.0.0.0]",
+        ] {
             let told = asked(&hosts, Version::HTTP_11, &[("host", host)]);
             assert!(matches!(told, Err(Stray::OtherName(_))), "{host}: {told:?}");
         }
@@ -301,6 +327,34 @@ mod tests {
                 is_own,
                 "{header} {page}"
             );
+        }
+    }
+
+    #[test]
+    fn only_a_word_that_browsers_say_tells_of_the_site() {
+        let hosts = bound(Bound::Nobody);
+        let others = "http://evil.example";
+        for (sites, passes, passes_from_others) in [
+            (&["none"][..], true, true),
+            (&["same-origin"], true, true),
+            (&["none", "same-origin"], true, true),
+            (&["cross-site"], false, false),
+            (&["same-site"], false, false),
+            (&["none", "cross-site"], false, false),
+            (&["same-site", "same-origin"], false, false),
+            (&["none, cross-site"], false, false),
+            (&[""], true, false),
+            (&["NONE"], true, false),
+            (&["none "], true, true),
+            (&["none;"], true, false),
+            (&["same-origin", "anything"], true, false),
+            (&["anything"], true, false),
+        ] {
+            let mut headers = vec![("host", "here")];
+            headers.extend(sites.iter().map(|site| (SITE, *site)));
+            assert_eq!(asked(&hosts, Version::HTTP_11, &headers).is_ok(), passes, "{sites:?}");
+            headers.push(("referer", others));
+            assert_eq!(asked(&hosts, Version::HTTP_11, &headers).is_ok(), passes_from_others, "{sites:?}");
         }
     }
 }

@@ -6,11 +6,12 @@ use getlockd::grpc::proto::{AcquireRequest, ReleaseRequest};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
+    task::JoinSet,
 };
 
 use crate::{
     attacked::Attacked,
-    authority::{Authority, connect},
+    authority::{Authority, connect, shaken},
     common::{
         TestServer, grpc,
         h2::{self, Raw},
@@ -152,6 +153,41 @@ async fn floods_of_the_shortest_lines_take_turns_with_others() {
     }
 }
 
+/// All that one read of the server gives is at hand for what serves HTTP: some hundred requests.
+#[tokio::test]
+async fn a_flood_of_requests_by_http_1_takes_turns_with_others() {
+    const AT_ONCE: usize = 500;
+    let mut server = Attacked::start(&[]).await;
+    let requests = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(AT_ONCE);
+    for connections in [1, 64] {
+        let rounds = if cfg!(debug_assertions) { 64 } else { 6_400 } / connections;
+        let floods = (0..connections).map(|_| {
+            let (http, requests) = (server.at.http, requests.clone());
+            tokio::spawn(async move {
+                let (reads, mut writes) = TcpStream::connect(http).await.unwrap().into_split();
+                let flood = async {
+                    for _ in 0..rounds {
+                        writes.write_all(requests.as_bytes()).await.unwrap();
+                    }
+                };
+                let mut lines = BufReader::new(reads).lines();
+                let answers = async {
+                    for _ in 0..rounds * AT_ONCE {
+                        // A body has no end of line.
+                        while !lines.next_line().await.unwrap().unwrap().ends_with("HTTP/1.1 200 OK") {}
+                    }
+                };
+                tokio::join!(flood, answers);
+            })
+        });
+        for flood in floods.collect::<Vec<_>>() {
+            flood.await.unwrap();
+        }
+        server
+            .shows(&format!("HTTP/1.1: pipelined requests on {connections} connections"), "HTTP/1.1 200 OK");
+    }
+}
+
 #[tokio::test]
 async fn a_flood_of_com_ping_takes_turns_with_others() {
     let mut server = Attacked::start(&[]).await;
@@ -191,5 +227,29 @@ async fn a_flood_of_key_updates_takes_turns_with_others() {
         let told = flood.await.map_or_else(|error| error.to_string(), |_| "PONG".to_owned());
         server.shows(attack, &told);
         assert_eq!(told == "PONG", !data.is_empty(), "{told}");
+    }
+}
+
+/// Each is a signature of the server, and all of them come at once.
+#[tokio::test]
+async fn a_burst_of_handshakes_takes_turns_with_others() {
+    let authority = Authority::new();
+    let files = authority.sign("server");
+    let mut server = Attacked::start(&files.flags(&["--tls", "optional"])).await;
+    for (wire, addr) in [("line", server.at.line), ("HTTP", server.at.http)] {
+        let client = authority.client(None);
+        // So that all hellos come together, the connections are there before.
+        let mut streams = Vec::new();
+        for _ in 0..200 {
+            streams.push(TcpStream::connect(addr).await.unwrap());
+        }
+        let mut handshakes = JoinSet::new();
+        for stream in streams {
+            let client = client.clone();
+            handshakes.spawn(async move { shaken(&client, stream).await.map(drop) });
+        }
+        let done = handshakes.join_all().await.into_iter().flatten().count();
+        assert_eq!(done, 200);
+        server.shows(&format!("TLS: 200 handshakes at once ({wire})"), &format!("{done} are done"));
     }
 }

@@ -1,0 +1,134 @@
+//! Turns of what is long at one go, such as the signature of a handshake by TLS.
+
+use std::{future::poll_fn, pin::Pin, task::Poll};
+
+use tokio::{sync::Mutex, task::yield_now};
+
+/// Has one step done at a time, in the order in which they are asked for, and between two of them whatever else is ready.
+#[derive(Debug, Default)]
+pub(super) struct Turns(Mutex<()>);
+
+impl Turns {
+    /// Runs it to its end, each of its steps in a turn. While it waits it takes none.
+    ///
+    /// Cancel-safe if `long` is: dropped, it gives its turn back.
+    pub(super) async fn take<F: Future + Unpin>(&self, long: &mut F) -> F::Output {
+        loop {
+            let turn = self.0.lock().await;
+            // Who goes on after this does so once the runtime has looked for what has come for others.
+            yield_now().await;
+            let step = poll_fn(|cx| Poll::Ready(Pin::new(&mut *long).poll(cx))).await;
+            drop(turn);
+            match step {
+                Poll::Ready(done) => return done,
+                Poll::Pending => woken().await,
+            }
+        }
+    }
+}
+
+/// Waits until the task is woken, also by what was polled since it began to run.
+async fn woken() {
+    let mut has_waited = false;
+    poll_fn(|_| {
+        let is_woken = std::mem::replace(&mut has_waited, true);
+        if is_woken { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{
+        future::pending,
+        pin::pin,
+        sync::{
+            Arc, Mutex,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
+    use tokio::{sync::Notify, task::JoinSet};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn between_two_steps_whatever_else_is_ready_is_served() {
+        let (turns, done) = (Arc::new(Turns::default()), Arc::new(Mutex::new(Vec::new())));
+        let mut all = JoinSet::new();
+        for n in 0..100 {
+            let (turns, done) = (turns.clone(), done.clone());
+            all.spawn(async move {
+                for step in 0..3 {
+                    let mut left = 1;
+                    turns
+                        .take(&mut poll_fn(|cx| {
+                            done.lock().unwrap().push((n, step));
+                            cx.waker().wake_by_ref();
+                            left -= 1;
+                            if left < 0 { Poll::Ready(()) } else { Poll::Pending }
+                        }))
+                        .await;
+                }
+            });
+        }
+        let mut most = 0;
+        let mut before = 0;
+        while done.lock().unwrap().len() < 600 {
+            yield_now().await;
+            let now = done.lock().unwrap().len();
+            most = most.max(now - before);
+            before = now;
+        }
+        assert_eq!(most, 1);
+        while let Some(ended) = all.join_next().await {
+            ended.unwrap();
+        }
+        // In the order in which they asked.
+        assert_eq!(done.lock().unwrap()[..100], (0..100).map(|n| (n, 0)).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn what_waits_or_is_dropped_keeps_nobody_out() {
+        let turns = Turns::default();
+        let steps = AtomicUsize::new(0);
+        let mut never = pin!(pending::<()>());
+        let mut counted = poll_fn(|cx| {
+            steps.fetch_add(1, Ordering::Relaxed);
+            never.as_mut().poll(cx)
+        });
+        let mut waits = pin!(turns.take(&mut counted));
+        for _ in 0..10 {
+            assert!(poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx))).await.is_pending());
+            yield_now().await;
+        }
+        assert!(steps.load(Ordering::Relaxed) > 0);
+
+        // Dropped wherever it is.
+        for steps in 0..4 {
+            let mut ready = std::future::ready(());
+            let mut dropped = Box::pin(turns.take(&mut ready));
+            for _ in 0..steps {
+                if poll_fn(|cx| Poll::Ready(dropped.as_mut().poll(cx))).await.is_ready() {
+                    break;
+                }
+            }
+        }
+        turns.take(&mut std::future::ready(())).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_woken_goes_on() {
+        let (turns, comes) = (Arc::new(Turns::default()), Arc::new(Notify::new()));
+        let waits = tokio::spawn({
+            let (turns, comes) = (turns.clone(), comes.clone());
+            async move { turns.take(&mut Box::pin(comes.notified())).await }
+        });
+        for _ in 0..10 {
+            turns.take(&mut std::future::ready(())).await;
+        }
+        comes.notify_one();
+        waits.await.unwrap();
+    }
+}
