@@ -99,6 +99,8 @@ impl Connection {
             }
             self.flush().await?;
             self.session.handle().note(|_| {});
+            // Others have their turn while nothing comes.
+            self.state.effort = 0;
             self.fill().await?;
         }
     }

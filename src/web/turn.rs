@@ -28,6 +28,8 @@ pub(super) struct Turn(Arc<Shared>);
 struct Shared {
     is_new: AtomicBool,
     is_last: AtomicBool,
+    /// How often it has woken itself, one time after another.
+    again: AtomicU8,
     state: AtomicU8,
     task: AtomicWaker,
 }
@@ -42,8 +44,13 @@ impl Turn {
             self.begin();
             let served = connection.as_mut().poll(&mut Context::from_waker(&waker));
             let ran = self.0.state.compare_exchange(RUNS, WAITS, Ordering::AcqRel, Ordering::Acquire);
-            if served.is_pending() && ran.is_err() {
-                if self.0.is_last.load(Ordering::Relaxed) {
+            if ran.is_ok() {
+                self.0.again.store(0, Ordering::Relaxed);
+            } else if served.is_pending() {
+                // Once is what a request that comes alone takes.
+                let again = self.0.again.load(Ordering::Relaxed).saturating_add(1);
+                self.0.again.store(again, Ordering::Relaxed);
+                if again > 1 && self.0.is_last.load(Ordering::Relaxed) {
                     // This wakes it once the runtime has looked for what has come for others.
                     let _: Poll<()> = pin!(yield_now()).poll(cx);
                 } else {
