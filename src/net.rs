@@ -3,12 +3,12 @@
 mod accept;
 mod burst;
 mod door;
+mod handshakes;
 mod listen;
 mod prefixed;
 mod silence;
 mod stream;
 mod tls;
-mod turns;
 mod watched;
 
 pub use crate::keepalive::Keepalive;

@@ -23,7 +23,7 @@ use tokio::{task::yield_now, time::Instant};
 use self::{
     ends::Ends,
     progress::Work,
-    remains::{Place, Remains},
+    remains::{Registration, Remains},
 };
 pub use handle::{Handle, Profile};
 pub use hub::{Hub, Limits, MAX_LIST_ROWS};
@@ -239,9 +239,9 @@ impl Drop for Session {
             self.handle.room.empty();
             return self.hub.leave(self.id());
         }
-        let place = Place { id: self.id(), hub: self.hub.clone() };
-        let owner = mem::replace(&mut self.owner, Owner::new(place.id, self.hub.table.clone()));
-        Remains { owner, handle: self.handle.clone(), cause: self.cause(), place }.free();
+        let registration = Registration { id: self.id(), hub: self.hub.clone() };
+        let owner = mem::replace(&mut self.owner, Owner::new(registration.id, self.hub.table.clone()));
+        Remains { owner, handle: self.handle.clone(), cause: self.cause(), registration }.free();
     }
 }
 

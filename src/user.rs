@@ -235,7 +235,13 @@ impl Users {
             Err(refusal) => {
                 // A name that nobody has may be a password in the wrong place.
                 let user = user.as_ref().map(|user| user.name());
-                tracing::warn!(%from, user, "login refused: {refusal}");
+                // A line of its own for each: lines of one kind are few a second, and guesses come in thousands.
+                match refusal {
+                    Refusal::Wrong(_) => tracing::warn!(%from, user, "login refused"),
+                    Refusal::TooMany => {
+                        tracing::warn!(%from, user, "login not looked at: too many wrong ones have come");
+                    }
+                }
                 Err(denied(refusal).await)
             }
         }
@@ -255,7 +261,10 @@ impl Users {
             return Ok(user);
         }
         let Err(refusal) = self.throttle.judge(from, None, None::<Infallible>);
-        tracing::warn!(%from, "token refused: {refusal}");
+        match refusal {
+            Refusal::Wrong(_) => tracing::warn!(%from, "token refused"),
+            Refusal::TooMany => tracing::warn!(%from, "token not looked at: too many wrong ones have come"),
+        }
         Err(denied(refusal).await)
     }
 

@@ -1,13 +1,13 @@
 //! A place in a queue, as a guard.
 
+use tokio::task::yield_now;
+
 use super::{
     Cycle, Holder, Owner, PIECE, Token,
     entry::Request,
     search::{Found, MAX_LOOKS, Search},
     table::Left,
 };
-use tokio::task::yield_now;
-
 use crate::{
     name::Name,
     sync::{oneshot, plant},

@@ -21,7 +21,7 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-use super::turns::Turns;
+use super::handshakes::Handshakes;
 
 /// The first byte of every connection by TLS: that of its hello.
 pub const TLS_HELLO: u8 = 0x16;
@@ -120,7 +120,7 @@ pub struct Tls {
     files: TlsFiles,
     required: bool,
     configs: RwLock<Configs>,
-    turns: Turns,
+    handshakes: Handshakes,
 }
 
 #[derive(Clone, Debug)]
@@ -136,7 +136,7 @@ impl Tls {
     /// [`TlsError`], which names the file that is wrong.
     pub fn load(files: TlsFiles, required: bool) -> Result<Self, TlsError> {
         let configs = RwLock::new(configs(&files)?);
-        Ok(Self { files, required, configs, turns: Turns::default() })
+        Ok(Self { files, required, configs, handshakes: Handshakes::default() })
     }
 
     /// Reads them anew, for the connections that come. On an error they stay as they were.
@@ -167,7 +167,7 @@ impl Tls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.turns.take(&mut TlsAcceptor::from(self.configs().http).accept(stream)).await
+        self.handshakes.take(&mut TlsAcceptor::from(self.configs().http).accept(stream)).await
     }
 
     /// The same for any other client, and as cancel-safe.
@@ -175,7 +175,7 @@ impl Tls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.turns.take(&mut TlsAcceptor::from(self.configs().other).accept(stream)).await
+        self.handshakes.take(&mut TlsAcceptor::from(self.configs().other).accept(stream)).await
     }
 
     fn configs(&self) -> Configs {

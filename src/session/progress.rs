@@ -82,7 +82,7 @@ impl<'a> Waiting<'a> {
         self.decided().await
     }
 
-    /// The same, for one who keeps the place in the queue himself.
+    /// The same, for one who keeps the place in the queue themselves.
     ///
     /// Cancel-safe: dropped before it resolves, the place in the queue stays.
     ///

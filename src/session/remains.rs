@@ -10,26 +10,26 @@ use crate::{
     tally::Cause,
 };
 
-/// A place among the sessions that live. Dropped, the session is gone.
+/// The entry of a session among those that live. Dropped, the session is gone.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Registration {
     pub id: SessionId,
     pub hub: Arc<Hub>,
 }
 
-impl Drop for Place {
+impl Drop for Registration {
     fn drop(&mut self) {
         self.hub.leave(self.id);
     }
 }
 
-/// The locks of a session that has gone. Dropped, they are free, and then so is its place.
+/// The locks of a session that has gone. Dropped, they are free, and then the session is gone.
 #[derive(Debug)]
 pub(super) struct Remains {
     pub owner: Owner,
     pub handle: Arc<Handle>,
     pub cause: Cause,
-    pub place: Place,
+    pub registration: Registration,
 }
 
 impl Remains {
@@ -51,7 +51,7 @@ impl Remains {
 
     /// Whether there are more.
     fn free_some(&mut self) -> bool {
-        Ends::new(&self.handle, &self.place.hub, self.cause).free_some(&mut self.owner);
+        Ends::new(&self.handle, &self.registration.hub, self.cause).free_some(&mut self.owner);
         self.owner.holds() > 0
     }
 }

@@ -27,7 +27,7 @@ impl Session {
         self.user.as_ref()
     }
 
-    /// From now on it is this user's, who has proved himself. He may be asked again.
+    /// From now on it is that of this user, who has proved who they are, and may be asked again.
     pub fn be(&mut self, user: Arc<User>) {
         self.handle.set_principal(Some(user.clone()));
         self.user = Some(user);

@@ -37,14 +37,12 @@ const KINDS: usize = 10_000;
 /// with names. `RandomState` is SipHash with a random key. Without the key nobody finds two names of one digest.
 type Kind = u64;
 
-/// Why one who has shown something is not let in, in the words of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why one who has shown something is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// It was wrong, which is to be said no sooner than this.
-    #[error("it is wrong")]
     Wrong(Instant),
     /// Whether it was right is not said.
-    #[error("too many wrong ones have come")]
     TooMany,
 }
 

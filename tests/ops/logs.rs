@@ -189,3 +189,43 @@ async fn logins_kills_and_holders_are_told_with_wire_number_and_peer() {
     assert_eq!((&killed["session"], &killed["wire"]), (&1.into(), &"line".into()));
     assert!(killed["peer"].is_string() && killed["by"].is_u64(), "{killed}");
 }
+
+/// A server whose one user may lock little.
+fn narrow(flags: &[&str]) -> (TempDir, Program) {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users.toml");
+    let wanted = Wanted { name: "app1".to_owned(), lock: vec!["app1:".to_owned()], ..Wanted::default() };
+    fs::write(&users, entry(&wanted, SECRETS[0].as_bytes(), false).unwrap()).unwrap();
+    let program = Program::start(&[&["--users", text(&users), "--log-format", "json"], flags].concat());
+    (folder, program)
+}
+
+#[tokio::test]
+async fn who_is_refused_is_told_with_address_and_user() {
+    let (_folder, mut program) = narrow(&["--max-connections", "1"]);
+    let mut log = program.log.take().unwrap();
+    let mut heard = |word: &str| -> Value { serde_json::from_str(&next_with(&mut log, word)).unwrap() };
+    let mut user = Client::connect(program.addr).await;
+    assert_eq!(user.ask("AUTH app1 'open sesame'").await, "1");
+    assert!(user.ask("GET_LOCK app2:x 0").await.starts_with("ERROR DENIED "));
+    let denied = heard("command refused");
+    assert_eq!((&denied["from"], &denied["user"]), (&"127.0.0.1".into(), &"app1".into()));
+    assert!(!denied.to_string().contains("app2:x"), "{denied}");
+    let mut other = Client::connect(program.addr).await;
+    assert!(other.line().await.starts_with("ERROR LIMIT no connection is free"));
+    assert_eq!(heard("connection refused")["from"], "127.0.0.1");
+}
+
+#[tokio::test]
+async fn guesses_that_are_not_looked_at_are_told_too() {
+    let (_folder, mut program) = narrow(&[]);
+    let mut guesses = Vec::new();
+    for _ in 0..=16 {
+        let mut client = Client::connect(program.addr).await;
+        client.send("AUTH app1 wrong-pass-word").await;
+        guesses.push(client);
+    }
+    let mut log = program.log.take().unwrap();
+    let told: Value = serde_json::from_str(&next_with(&mut log, "too many wrong ones")).unwrap();
+    assert_eq!((&told["from"], &told["user"]), (&"127.0.0.1".into(), &"app1".into()));
+}

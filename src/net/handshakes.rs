@@ -1,4 +1,4 @@
-//! Turns of what is long at one go, such as the signature of a handshake by TLS.
+//! Handshakes by TLS take turns: the signature of one is long at one go.
 
 use std::{future::poll_fn, pin::Pin, task::Poll};
 
@@ -6,9 +6,9 @@ use tokio::{sync::Mutex, task::yield_now};
 
 /// Has one step done at a time, in the order in which they are asked for, and between two of them whatever else is ready.
 #[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<()>);
+pub(super) struct Handshakes(Mutex<()>);
 
-impl Turns {
+impl Handshakes {
     /// Runs it to its end, each of its steps in a turn. While it waits it takes none.
     ///
     /// Cancel-safe if `long` is: dropped, it gives its turn back.
@@ -55,7 +55,7 @@ mod tests {
 
     #[tokio::test]
     async fn between_two_steps_whatever_else_is_ready_is_served() {
-        let (turns, done) = (Arc::new(Turns::default()), Arc::new(Mutex::new(Vec::new())));
+        let (turns, done) = (Arc::new(Handshakes::default()), Arc::new(Mutex::new(Vec::new())));
         let mut all = JoinSet::new();
         for n in 0..100 {
             let (turns, done) = (turns.clone(), done.clone());
@@ -91,7 +91,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_or_is_dropped_keeps_nobody_out() {
-        let turns = Turns::default();
+        let turns = Handshakes::default();
         let steps = AtomicUsize::new(0);
         let mut never = pin!(pending::<()>());
         let mut counted = poll_fn(|cx| {
@@ -120,7 +120,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_woken_goes_on() {
-        let (turns, comes) = (Arc::new(Turns::default()), Arc::new(Notify::new()));
+        let (turns, comes) = (Arc::new(Handshakes::default()), Arc::new(Notify::new()));
         let waits = tokio::spawn({
             let (turns, comes) = (turns.clone(), comes.clone());
             async move { turns.take(&mut Box::pin(comes.notified())).await }
