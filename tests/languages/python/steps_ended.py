@@ -1,14 +1,17 @@
 """The steps of what is ended from outside, of processes, and of arguments; for the kind with threads."""
 import contextlib
 import functools
+import itertools
 import math
 import os
 import signal
+import sys
 import time
 
 from stage import Holder, Stub, in_a_child, is_free_without, raises, until
 
 from getlock import GetLock, Leases
+from getlock._wire import Http
 
 
 class Ended(Exception):
@@ -62,7 +65,32 @@ def ended_while_waiting(world):
     assert world.eye.is_free("waiting") and not ran
 
 
+def raised_in_line(number):
+    """Whether an error gets out of the reading of an answer that a handler raises at that line. None past the last."""
+    count = 0
+
+    def raising(_frame, event, _arg):
+        nonlocal count
+        count += event in ("call", "line")
+        if event in ("call", "line") and count == number:
+            sys.settrace(None)
+            raise Ended("the signal")
+        return raising
+
+    before = sys.gettrace()
+    sys.settrace(raising)
+    try:
+        Http.answer(b'HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{"status":"Gained"}')
+    except Ended:
+        return True
+    finally:
+        sys.settrace(before)
+    return None if count < number else False
+
+
 def ended_as_granted(world):
+    lines = list(iter(map(raised_in_line, itertools.count(1)).__next__, None))
+    assert len(lines) > 100 and all(lines), "what a handler raises is forgotten while an answer is read"
     servers = GetLock(port=world.line_port), Leases(world.url)
 
     def grant(number):

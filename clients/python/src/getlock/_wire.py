@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import io
 import json
@@ -228,10 +229,11 @@ class Http:
         if not data:
             raise Broken("the server closed the connection without an answer")
         try:
-            response = http.client.HTTPResponse(_Heard(data))  # type: ignore[arg-type]
-            response.begin()
-            fields = json.loads(response.read())
-            return Answer(response.status, str(fields["status"]), fields)
+            # One that is dropped open is closed by its finalizer, which forgets what a signal handler raises there.
+            with contextlib.closing(http.client.HTTPResponse(_Heard(data))) as response:  # type: ignore[arg-type]
+                response.begin()
+                fields = json.loads(response.read())
+                return Answer(response.status, str(fields["status"]), fields)
         except (http.client.HTTPException, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise Broken(f"this is not getlockd, since it says {bytes(data[:80])!r}; check the url") from None
 
