@@ -23,6 +23,7 @@ mod record;
 mod result;
 mod run;
 mod select;
+mod set;
 mod settings;
 mod show;
 mod sql;

@@ -138,9 +138,6 @@ impl Connection {
     /// What the server's flags make of the variables.
     pub(super) fn set_flags(&mut self) {
         self.state.variables.set_max_packet(self.session.limits().packet);
-        if let Some(tls) = self.io.tls() {
-            self.state.variables.set_tls(tls.is_required());
-        }
     }
 
     pub(super) fn be(&mut self, user: String, database: Option<String>) -> Result<(), SqlError> {

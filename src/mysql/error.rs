@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::variables::VariableError;
 use crate::{
     budget::Exceeded,
     command::{self, Forbidden},
@@ -25,20 +26,14 @@ pub(super) enum SqlError {
     ParameterCount(String),
     #[error("Unknown column '{column}' in '{clause}'")]
     UnknownColumn { column: String, clause: &'static str },
-    #[error("Unknown system variable '{0}'")]
-    UnknownVariable(String),
     #[error("FUNCTION {0} does not exist")]
     UnknownFunction(String),
     #[error("PROCEDURE {0} does not exist")]
     UnknownProcedure(String),
     #[error("No database selected")]
     NoDatabase,
-    #[error("Variable '{0}' is a read only variable")]
-    ReadOnlyVariable(String),
-    #[error("Variable '{variable}' can't be set to the value of '{value}'")]
-    WrongValue { variable: String, value: String },
-    #[error("Incorrect argument type to variable '{0}'")]
-    WrongType(String),
+    #[error(transparent)]
+    Variable(#[from] VariableError),
     #[error("Unknown character set: '{0}'")]
     UnknownCharset(String),
     #[error("Unknown or incorrect time zone: '{0}'")]
@@ -155,12 +150,9 @@ impl SqlError {
             Self::EmptyQuery => (1065, "42000"),
             Self::ParameterCount(_) => (1582, "42000"),
             Self::UnknownColumn { .. } => (1054, "42S22"),
-            Self::UnknownVariable(_) => (1193, "HY000"),
+            Self::Variable(error) => error.code(),
             Self::UnknownFunction(_) | Self::UnknownProcedure(_) => (1305, "42000"),
             Self::NoDatabase => (1046, "3D000"),
-            Self::ReadOnlyVariable(_) => (1238, "HY000"),
-            Self::WrongValue { .. } => (1231, "42000"),
-            Self::WrongType(_) => (1232, "42000"),
             Self::UnknownCharset(_) => (1115, "42000"),
             Self::UnknownTimeZone(_) => (1298, "HY000"),
             Self::UnknownLocale(_) => (1649, "HY000"),

@@ -10,15 +10,14 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::either::Either;
 
 use super::{
-    charset::Charset,
     error::{SqlError, Warning},
-    names::{MAX_IDENTIFIER_CHARS, check_database, is_longer},
+    names::check_database,
     over::Over,
     result::Outcome,
-    sql::{Ask, Assignment, Env, Expr, Halt, Parsed, Show, Statement},
+    sql::{Ask, Env, Expr, Halt, Parsed, Show, Statement},
     state::State,
     value::Value,
-    variables::Variables,
+    variables::World,
     work::Work,
 };
 use crate::{
@@ -75,8 +74,8 @@ impl Runner<'_> {
     /// Cancel-safe: dropped while it waits for a lock, it leaves the queue.
     pub(super) async fn run(&mut self, parsed: &Parsed) -> Ran<Outcome> {
         self.outcomes = vec![None; parsed.calls];
-        let is_diagnostic =
-            matches!(parsed.statement, Statement::Show(Show::Warnings { .. } | Show::CountWarnings));
+        let is_diagnostic = parsed.counts_warnings
+            || matches!(parsed.statement, Statement::Show(Show::Warnings { .. } | Show::CountWarnings));
         if !is_diagnostic {
             self.state.warnings.get_mut().clone_from(&parsed.warnings);
         }
@@ -85,7 +84,12 @@ impl Runner<'_> {
             Err(error) => Err(error.into()),
         };
         match &outcome {
-            Err(Stop::Error(error)) => self.note_error(error),
+            Err(Stop::Error(error)) => {
+                if is_diagnostic {
+                    self.state.warnings.get_mut().clear();
+                }
+                self.note_error(error);
+            }
             Ok(Outcome::Rows { rows, .. }) => {
                 self.state.row_count = -1;
                 self.state.found_rows = rows.len() as u64;
@@ -163,6 +167,7 @@ impl Runner<'_> {
             row,
             rows: None,
             warnings: &self.state.warnings,
+            world: Some(World { session: self.session, io: self.io }),
         }
     }
 
@@ -272,56 +277,6 @@ impl Runner<'_> {
         self.command(command).await?.map_err(SqlError::from)?;
         Ok(())
     }
-
-    async fn set(&mut self, assignments: &[Assignment]) -> Ran<()> {
-        // All names and types are looked at before anything is done.
-        for assignment in assignments {
-            match assignment {
-                Assignment::User(_, value) | Assignment::System { value: Some(value), .. } => {
-                    self.env(None).type_of(value)?;
-                }
-                Assignment::Names { charset, collation } => {
-                    names(charset.as_deref(), collation.as_deref())?;
-                }
-                Assignment::System { value: None, .. } => {}
-            }
-            match assignment {
-                Assignment::System { global: true, .. } => {
-                    return Err(
-                        SqlError::NoSuchThing("its settings are flags of the server".to_owned()).into()
-                    );
-                }
-                Assignment::System { global: false, name, .. } => Variables::check_settable(name)?,
-                _ => {}
-            }
-        }
-        for assignment in assignments {
-            self.assign(assignment).await?;
-        }
-        Ok(())
-    }
-
-    async fn assign(&mut self, assignment: &Assignment) -> Ran<()> {
-        match assignment {
-            Assignment::User(name, value) => {
-                let value = self.value(value).await?;
-                self.state.set_user(name.to_lowercase(), value)?;
-            }
-            Assignment::System { name, value, .. } => {
-                let value = match value {
-                    Some(value) => Some(self.value(value).await?),
-                    None => None,
-                };
-                let warning = self.state.set_variable(name, value)?;
-                self.state.warnings.get_mut().extend(warning);
-            }
-            Assignment::Names { charset, collation } => {
-                let charset = names(charset.as_deref(), collation.as_deref())?;
-                self.state.variables.set_names(charset, collation.clone());
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What a command is answered with, at once or after a wait. That part is boxed: what a connection
@@ -358,21 +313,6 @@ async fn wait(io: &mut Burst, waiting: Waiting<'_>, deadline: Option<Instant>, s
     // A wait that ends by itself has seen to that.
     io.answers_late();
     Err(SqlError::ExecutionTime.into())
-}
-
-/// The character set of SET NAMES, which must be that of the collation too.
-fn names(charset: Option<&str>, collation: Option<&str>) -> Result<Charset, SqlError> {
-    let wanted = charset.unwrap_or(Charset::default().name());
-    let charset = Charset::named(wanted).ok_or_else(|| SqlError::UnknownCharset(wanted.to_owned()))?;
-    match collation {
-        Some(collation)
-            if is_longer(collation, MAX_IDENTIFIER_CHARS)
-                || Charset::of_collation(collation) != Some(charset) =>
-        {
-            Err(SqlError::UnknownCollation(collation.to_owned()))
-        }
-        _ => Ok(charset),
-    }
 }
 
 /// The most bytes of a statement that a list of processes shows: each who waits keeps as much.

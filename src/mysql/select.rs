@@ -24,7 +24,7 @@ impl Runner<'_> {
         if select.explain {
             return Ok(explanation());
         }
-        let (skip, count) = select.limit.unwrap_or((0, u64::MAX));
+        let (skip, count) = select.limit.unwrap_or((0, self.state.variables.settings().select_limit));
         if let Some(table) = select.from {
             // Boxed, as all that is rare: what most statements need is small.
             return Box::pin(self.list(table, select, items, columns)).await;

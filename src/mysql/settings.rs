@@ -2,76 +2,66 @@
 //! with MySQL: so nobody has a megabyte remembered under the name of a time zone.
 
 use super::{
+    charset::Charset,
     error::SqlError,
     names::{MAX_IDENTIFIER_CHARS, is_longer},
     value::Value,
+    variables::{Variable, VariableError},
 };
 
 /// The most bytes of a list of names.
 const MAX_LIST: usize = 2048;
 
-/// MySQL manual 7.1.11; those that are combinations come first.
-const MODES: [&str; 20] = [
-    "ANSI",
-    "TRADITIONAL",
-    "ALLOW_INVALID_DATES",
-    "ANSI_QUOTES",
-    "ERROR_FOR_DIVISION_BY_ZERO",
-    "HIGH_NOT_PRECEDENCE",
-    "IGNORE_SPACE",
-    "NO_AUTO_VALUE_ON_ZERO",
-    "NO_BACKSLASH_ESCAPES",
-    "NO_DIR_IN_CREATE",
-    "NO_ENGINE_SUBSTITUTION",
-    "NO_UNSIGNED_SUBTRACTION",
-    "NO_ZERO_DATE",
-    "NO_ZERO_IN_DATE",
-    "ONLY_FULL_GROUP_BY",
-    "PAD_CHAR_TO_FULL_LENGTH",
-    "PIPES_AS_CONCAT",
-    "REAL_AS_FLOAT",
-    "STRICT_ALL_TABLES",
-    "STRICT_TRANS_TABLES",
-];
-
-const ISOLATION: [&str; 4] = ["READ-UNCOMMITTED", "READ-COMMITTED", "REPEATABLE-READ", "SERIALIZABLE"];
+/// Storage engines of MySQL, in place of which tables could be made.
+const ENGINES: [&str; 7] = ["InnoDB", "MyISAM", "MEMORY", "CSV", "ARCHIVE", "BLACKHOLE", "MRG_MYISAM"];
 
 /// The value as it is kept, if the variable may have it.
-pub(super) fn checked(variable: &str, value: Value) -> Result<Value, SqlError> {
-    let text = value.to_text();
-    let shown = || text.clone().unwrap_or_else(|| "NULL".to_owned());
-    let wrong = || SqlError::WrongValue { variable: variable.to_owned(), value: shown() };
-    let is_right = match (variable, text.as_deref()) {
-        (_, None) => false,
-        ("sql_mode", Some(modes)) => return checked_modes(value, modes, wrong),
-        ("time_zone", Some(zone)) => {
-            return if is_zone(zone) { Ok(value) } else { Err(SqlError::UnknownTimeZone(shown())) };
-        }
-        ("lc_messages" | "lc_time_names", Some(locale)) => {
-            return if is_locale(locale) { Ok(value) } else { Err(SqlError::UnknownLocale(shown())) };
-        }
-        ("transaction_isolation" | "default_transaction_isolation", Some(level)) => {
-            is_one_of(level, &ISOLATION)
-        }
-        ("session_track_gtids", Some(what)) => is_one_of(what, &["OFF", "OWN_GTID", "ALL_GTIDS"]),
-        ("session_track_transaction_info", Some(what)) => {
-            is_one_of(what, &["OFF", "STATE", "CHARACTERISTICS"])
-        }
-        ("session_track_system_variables", Some(names)) => {
-            names.len() <= MAX_LIST && names.bytes().all(|c| is_of_name(c) || matches!(c, b',' | b' ' | b'*'))
-        }
-        (_, Some(name)) => !is_longer(name, MAX_IDENTIFIER_CHARS) && name.bytes().all(is_of_name),
+pub(super) fn checked(variable: &'static Variable, value: &Value) -> Result<Value, SqlError> {
+    let name = variable.name;
+    let wrong = |shown: &str| SqlError::from(VariableError::wrong_value(variable, shown));
+    if matches!(value, Value::Int(_) | Value::UInt(_) | Value::Decimal(_) | Value::Double(_)) {
+        return Err(VariableError::WrongType(name).into());
+    }
+    let Some(text) = value.to_text() else {
+        let may_be_null = variable.initial.is_null() || MAY_BE_NULL.contains(&name);
+        return if may_be_null { Ok(Value::Null) } else { Err(wrong("NULL")) };
     };
-    if is_right { Ok(value) } else { Err(wrong()) }
+    let is_right = match name {
+        "time_zone" if is_zone(&text) => true,
+        "time_zone" => return Err(SqlError::UnknownTimeZone(text)),
+        "lc_messages" | "lc_time_names" if is_locale(&text) => true,
+        "lc_messages" | "lc_time_names" => return Err(SqlError::UnknownLocale(text)),
+        "default_storage_engine" | "default_tmp_storage_engine" => return engine(text),
+        "session_track_system_variables" => {
+            text.len() <= MAX_LIST && text.bytes().all(|c| is_of_name(c) || matches!(c, b',' | b' ' | b'*'))
+        }
+        "default_collation_for_utf8mb4" => {
+            ["utf8mb4_0900_ai_ci", "utf8mb4_general_ci"].contains(&text.as_str())
+        }
+        "gtid_next" => is_one_of(&text, &["AUTOMATIC", "ANONYMOUS"]),
+        _ if name.starts_with("collation_") => {
+            if is_longer(&text, MAX_IDENTIFIER_CHARS) || Charset::of_collation(&text).is_none() {
+                return Err(SqlError::UnknownCollation(text));
+            }
+            true
+        }
+        _ if name.starts_with("character_set_") => {
+            let charset = if is_longer(&text, MAX_IDENTIFIER_CHARS) { None } else { Charset::named(&text) };
+            let charset = charset.ok_or(SqlError::UnknownCharset(text))?;
+            return Ok(Value::text(charset.name()));
+        }
+        _ => !is_longer(&text, MAX_IDENTIFIER_CHARS) && text.bytes().all(is_of_name),
+    };
+    if is_right { Ok(Value::Text(text)) } else { Err(wrong(&text)) }
 }
 
-/// A list of modes, some of which may be empty, or the number that MySQL has for such a list.
-fn checked_modes(value: Value, modes: &str, wrong: impl Fn() -> SqlError) -> Result<Value, SqlError> {
-    if matches!(value, Value::Int(0..) | Value::UInt(_)) {
-        return Ok(value);
-    }
-    let is_mode = |mode: &str| mode.trim().is_empty() || is_one_of(mode.trim(), &MODES);
-    if modes.len() <= MAX_LIST && modes.split(',').all(is_mode) { Ok(value) } else { Err(wrong()) }
+/// Beside those that are NULL at the start.
+const MAY_BE_NULL: [&str; 2] = ["character_set_results", "session_track_system_variables"];
+
+/// The name of a storage engine as MySQL writes it.
+fn engine(name: String) -> Result<Value, SqlError> {
+    let known = ENGINES.into_iter().find(|engine| engine.eq_ignore_ascii_case(&name));
+    known.map(Value::text).ok_or_else(|| VariableError::UnknownEngine(name).into())
 }
 
 fn is_one_of(text: &str, known: &[&str]) -> bool {
@@ -138,23 +128,22 @@ mod tests {
             ("time_zone", "+1", 1298),
             ("time_zone", "", 1298),
             ("time_zone", &long, 1298),
-            ("sql_mode", "", 0),
-            ("sql_mode", "ANSI,,STRICT_TRANS_TABLES", 0),
-            ("sql_mode", "NONSENSE", 1231),
-            ("sql_mode", &",".repeat(5_000), 1231),
             ("lc_messages", "de_DE", 0),
             ("lc_messages", &long, 1649),
-            ("transaction_isolation", "read-committed", 0),
-            ("transaction_isolation", &long, 1231),
             ("session_track_system_variables", "*", 0),
             ("session_track_system_variables", "a,b", 0),
             ("session_track_system_variables", &long, 1231),
             ("default_storage_engine", "InnoDB", 0),
-            ("default_storage_engine", &long, 1231),
+            ("default_storage_engine", &long, 1286),
+            ("collation_server", "latin1_swedish_ci", 0),
+            ("collation_server", &long, 1273),
+            ("character_set_server", &long, 1115),
         ] {
             let code_of = |result: Result<Value, SqlError>| result.map_or_else(|error| error.code().0, |_| 0);
-            assert_eq!(code_of(checked(variable, Value::text(value))), code, "{variable}");
+            let variable = Variable::named(variable).unwrap();
+            assert_eq!(code_of(checked(variable, &Value::text(value))), code, "{}", variable.name);
         }
-        assert!(checked("sql_mode", Value::Null).is_err());
+        let null = |name| checked(Variable::named(name).unwrap(), &Value::Null);
+        assert!(null("time_zone").is_err() && null("character_set_results").is_ok());
     }
 }

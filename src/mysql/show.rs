@@ -7,6 +7,7 @@ use super::{
     run::{Ran, Runner},
     sql::{Expr, Show, Type, of_value},
     value::Value,
+    variables::{Scope, Variable},
 };
 use crate::{command::Stats, net::Secured};
 
@@ -14,8 +15,10 @@ impl Runner<'_> {
     pub(super) fn show(&mut self, show: &Show) -> Ran<Outcome> {
         let named = ["Variable_name", "Value"];
         Ok(match show {
-            Show::Variables(filter) => {
-                let all = self.state.variables.all();
+            Show::Variables { global, filter } => {
+                let env = self.env(None);
+                let shown = Variable::all().iter().filter(|v| !global || v.scope != Scope::Session);
+                let all = shown.map(|variable| (variable.name, env.shown(variable, *global))).collect();
                 self.pairs(named, all, filter.as_ref())?
             }
             Show::Status(filter) => {

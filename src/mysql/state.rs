@@ -11,7 +11,7 @@ use super::{
     sql::Facts,
     user_variables::UserVariables,
     value::Value,
-    variables::Variables,
+    variables::{Variable, Variables},
 };
 use crate::{
     budget::{Budget, Charge},
@@ -126,15 +126,16 @@ impl State {
         self.user_variables.set(name, value, &self.budget)
     }
 
-    /// Sets a session variable; none is its value at the start.
+    /// Sets a session variable to a value that was checked; none is its value at the start.
     pub(super) fn set_variable(
         &mut self,
-        name: &str,
+        variable: &'static Variable,
         value: Option<Value>,
-    ) -> Result<Option<Warning>, SqlError> {
+    ) -> Result<(), SqlError> {
         let bytes = self.variables.size() + value.as_ref().map_or(0, Value::size);
         self.budget.resize(&mut self.settings, bytes)?;
-        self.variables.set(name, value)
+        self.variables.set(variable, value);
+        Ok(())
     }
 
     /// The memory for the names of a user and a database, as they are to be.

@@ -3,7 +3,7 @@
 use smol_str::SmolStr;
 
 use super::functions::Function;
-use crate::mysql::value::Value;
+use crate::mysql::{value::Value, variables::Scope};
 
 /// A statement of the subset that is understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,7 +74,10 @@ pub(in crate::mysql) enum Assignment {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::mysql) enum Show {
-    Variables(Option<Expr>),
+    Variables {
+        global: bool,
+        filter: Option<Expr>,
+    },
     Status(Option<Expr>),
     Warnings {
         errors_only: bool,
@@ -105,7 +108,8 @@ pub(in crate::mysql) enum Expr {
     },
     /// `@@name`
     System {
-        global: bool,
+        /// Whose; none if that is not said.
+        scope: Option<Scope>,
         name: String,
     },
     /// A column of a table.
@@ -166,6 +170,8 @@ pub(in crate::mysql) enum Operator {
     Modulo,
     BitAnd,
     BitOr,
+    ShiftLeft,
+    ShiftRight,
     Concat,
 }
 

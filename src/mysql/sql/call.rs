@@ -61,7 +61,7 @@ fn called(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) -> Evalua
         Function::ConnectionId => Ok(Value::UInt(env.facts.id.into())),
         Function::RowCount => Ok(Value::Int(env.facts.row_count)),
         Function::FoundRows => Ok(Value::UInt(env.facts.found_rows)),
-        Function::LastInsertId => Ok(Value::UInt(0)),
+        Function::LastInsertId => Ok(env.last_insert_id()),
         Function::Now
         | Function::Sysdate
         | Function::UnixTimestamp

@@ -17,7 +17,7 @@ use crate::{
         record::Record,
         user_variables::UserVariables,
         value::{Value, folded},
-        variables::Variables,
+        variables::{Scope, Variable, Variables, World},
         work::{STEP, Work},
     },
 };
@@ -47,6 +47,8 @@ pub(in crate::mysql) struct Env<'a> {
     /// What COUNT counts; none for one row that is not of a table.
     pub rows: Option<&'a [Record]>,
     pub warnings: &'a RefCell<Vec<Warning>>,
+    /// What variables tell of; none where there is no connection.
+    pub world: Option<World<'a>>,
 }
 
 /// What is the same for all of a statement.
@@ -99,8 +101,10 @@ impl Env<'_> {
             Expr::Literal(value) => self.copy(value)?,
             Expr::Parameter(at) => self.copy(self.parameters.get(*at).unwrap_or(&Value::Null))?,
             Expr::User(name) => self.copy(self.user.get(name).unwrap_or(&Value::Null))?,
-            Expr::System { global: true, name } => Variables::initial(name)?,
-            Expr::System { global: false, name } => self.system.get(name)?,
+            Expr::System { scope, name } => {
+                let variable = Variable::of_scope(*scope, name).map_err(SqlError::from)?;
+                self.copy(&self.value_of(variable, *scope == Some(Scope::Global)))?
+            }
             Expr::Column(name) => self.column(name)?,
             Expr::Star => Value::Int(1),
             Expr::Assign { at, name, value } => {
@@ -108,7 +112,9 @@ impl Env<'_> {
             }
             Expr::Call { at, function, args } => call::call(self, *at, *function, args)?,
             Expr::Not(value) => self.eval(value)?.to_bool().map(|yes| !yes).into(),
-            Expr::Minus(value) => numbers::arithmetic(Operator::Minus, &Value::Int(0), &self.eval(value)?)?,
+            Expr::Minus(value) => {
+                numbers::arithmetic(Operator::Minus, &Value::Int(0), &self.eval(value)?, 0)?
+            }
             Expr::Binary(operator, left, right) => self.binary(*operator, left, right)?,
             Expr::IsNull(value, negated) => (self.eval(value)?.is_null() != *negated).into(),
             Expr::IsBool { value, wanted, negated } => {
@@ -152,7 +158,7 @@ impl Env<'_> {
     }
 
     /// Each is warned of once, however often an expression is evaluated.
-    pub(super) fn warn(&self, warning: Warning) {
+    pub(in crate::mysql) fn warn(&self, warning: Warning) {
         let mut warnings = self.warnings.borrow_mut();
         if warnings.len() < MAX_WARNINGS && !warnings.contains(&warning) {
             warnings.push(warning);
@@ -185,7 +191,7 @@ impl Env<'_> {
             Operator::Or => both(left.to_bool().map(|l| !l), right.to_bool().map(|r| !r)).map(|b| !b).into(),
             Operator::Xor => left.to_bool().zip(right.to_bool()).map(|(l, r)| l != r).into(),
             Operator::Concat => call::counted(self, call::concat(self, &[left, right]))?,
-            _ => numbers::arithmetic(operator, &left, &right)?,
+            _ => numbers::arithmetic(operator, &left, &right, self.system.settings().division_digits)?,
         })
     }
 

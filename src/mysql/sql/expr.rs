@@ -45,7 +45,7 @@ fn conjunction(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
 }
 
 fn negation(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
-    if cursor.word("NOT") {
+    if !cursor.dialect.high_not && cursor.word("NOT") {
         return cursor.deeper(|cursor| Ok(Expr::Not(Box::new(negation(cursor)?))));
     }
     comparison(cursor)
@@ -125,9 +125,18 @@ fn between(cursor: &mut Cursor<'_>, value: Expr, negated: bool) -> Parsing<Expr>
 }
 
 fn bits(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
-    let both =
-        |cursor: &mut Cursor<'_>| chain(cursor, sum, |cursor| cursor.symbol("&").then_some(Operator::BitAnd));
+    let both = |cursor: &mut Cursor<'_>| {
+        chain(cursor, shift, |cursor| cursor.symbol("&").then_some(Operator::BitAnd))
+    };
     chain(cursor, both, |cursor| cursor.symbol("|").then_some(Operator::BitOr))
+}
+
+fn shift(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    chain(cursor, sum, |cursor| match cursor.peek() {
+        Some(Token::Symbol("<<")) => cursor.symbol("<<").then_some(Operator::ShiftLeft),
+        Some(Token::Symbol(">>")) => cursor.symbol(">>").then_some(Operator::ShiftRight),
+        _ => None,
+    })
 }
 
 fn sum(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
@@ -162,7 +171,7 @@ fn unary(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     if cursor.symbol("+") {
         return cursor.deeper(unary);
     }
-    if cursor.symbol("!") {
+    if cursor.symbol("!") || cursor.dialect.high_not && cursor.word("NOT") {
         return cursor.deeper(|cursor| Ok(Expr::Not(Box::new(unary(cursor)?))));
     }
     if cursor.word("BINARY") {

@@ -16,10 +16,13 @@ use nom::{
 
 /// How quotes and pipes are read: parts of `@@sql_mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each mode is set by itself")]
 pub(in crate::mysql) struct Dialect {
     pub ansi_quotes: bool,
     pub no_backslash_escapes: bool,
     pub pipes_as_concat: bool,
+    /// NOT binds as `!` does.
+    pub high_not: bool,
 }
 
 /// The newest version that a comment such as `/*!80400 ... */` may ask for.
@@ -75,9 +78,9 @@ const FEW: usize = 16;
 type Lexed<'a, T> = IResult<&'a [u8], T>;
 
 /// Longer ones first.
-const SYMBOLS: [&str; 28] = [
-    "<=>", "@@", ":=", "<>", "!=", "<=", ">=", "||", "&&", "(", ")", ",", ";", ".", "=", "<", ">", "+", "-",
-    "*", "/", "%", "!", "?", "{", "}", "&", "|",
+const SYMBOLS: [&str; 30] = [
+    "<=>", "@@", ":=", "<>", "!=", "<=", ">=", "<<", ">>", "||", "&&", "(", ")", ",", ";", ".", "=", "<",
+    ">", "+", "-", "*", "/", "%", "!", "?", "{", "}", "&", "|",
 ];
 
 /// The tokens of the first statement of `sql` that has any, and where the next one starts; or where

@@ -6,21 +6,20 @@ use crate::mysql::{
     value::{Decimal, Number, Value, number_prefix},
 };
 
-/// How many digits a division adds: `@@div_precision_increment`.
-const DIVISION_DIGITS: u32 = 4;
-
 /// With more digits behind the point a number is no exact one any more.
 const MAX_SCALE: u32 = 30;
 
-pub(super) fn arithmetic(operator: Operator, left: &Value, right: &Value) -> Evaluated {
-    if matches!(operator, Operator::BitAnd | Operator::BitOr) {
+/// `digits`: how many a division adds.
+pub(super) fn arithmetic(operator: Operator, left: &Value, right: &Value, digits: u32) -> Evaluated {
+    use Operator::{BitAnd, BitOr, ShiftLeft, ShiftRight};
+    if matches!(operator, BitAnd | BitOr | ShiftLeft | ShiftRight) {
         return Ok(bits(operator, left, right));
     }
     let (Some(a), Some(b)) = (left.to_number(), right.to_number()) else { return Ok(Value::Null) };
     match (a, b) {
         (Number::Exact(a), Number::Exact(b)) => {
             let whole = a.scale == 0 && b.scale == 0 && operator != Operator::Divide;
-            match exact(operator, a, b) {
+            match exact(operator, a, b, digits) {
                 Some(None) => Ok(Value::Null),
                 Some(Some(result)) if whole || operator == Operator::IntegerDivide => {
                     bigint(result.digits, left, right)
@@ -38,13 +37,21 @@ fn bits(operator: Operator, left: &Value, right: &Value) -> Value {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the bits are what counts")]
     let word = |value: &Value| value.to_number().map(|number| number.round() as u64);
     match (word(left), word(right)) {
-        (Some(a), Some(b)) => Value::UInt(if operator == Operator::BitAnd { a & b } else { a | b }),
+        (Some(a), Some(b)) => {
+            let by = u32::try_from(b).unwrap_or(u32::MAX);
+            Value::UInt(match operator {
+                Operator::BitAnd => a & b,
+                Operator::BitOr => a | b,
+                Operator::ShiftLeft => a.checked_shl(by).unwrap_or(0),
+                _ => a.checked_shr(by).unwrap_or(0),
+            })
+        }
         _ => Value::Null,
     }
 }
 
 /// None if the result does not fit; none inside for a division by zero.
-fn exact(operator: Operator, a: Decimal, b: Decimal) -> Option<Option<Decimal>> {
+fn exact(operator: Operator, a: Decimal, b: Decimal, more_digits: u32) -> Option<Option<Decimal>> {
     let (x, y, scale) = a.aligned(b)?;
     let is_division = matches!(operator, Operator::Divide | Operator::IntegerDivide | Operator::Modulo);
     if is_division && y == 0 {
@@ -57,7 +64,7 @@ fn exact(operator: Operator, a: Decimal, b: Decimal) -> Option<Option<Decimal>> 
         Operator::IntegerDivide => (x.checked_div(y)?, 0),
         Operator::Modulo => (x.checked_rem(y)?, scale),
         _ => {
-            let scale = a.scale + DIVISION_DIGITS;
+            let scale = a.scale + more_digits;
             let more =
                 Decimal { digits: x.checked_mul(10_i128.checked_pow(scale + 1)?)?.checked_div(y)?, scale: 1 };
             (more.round(), scale)

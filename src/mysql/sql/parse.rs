@@ -29,6 +29,8 @@ pub(in crate::mysql) struct Parsed {
     /// Where the first of them stands.
     pub first_parameter: Option<usize>,
     pub warnings: Vec<Warning>,
+    /// Whether it asks how many warnings there were before it.
+    pub counts_warnings: bool,
     /// How many bytes it needs beside the texts in it, or somewhat more.
     pub size: usize,
     /// Where the next statement starts, if there is one.
@@ -49,8 +51,8 @@ pub(in crate::mysql) fn parse(sql: &[u8], dialect: Dialect) -> Result<Parsed, Sq
         return Err(cursor.unexpected());
     }
     let size = cursor.count() * TOKEN;
-    let Cursor { calls, parameters, first_parameter, rest, warnings, .. } = cursor;
-    Ok(Parsed { statement, calls, parameters, first_parameter, warnings, size, rest })
+    let Cursor { calls, parameters, first_parameter, rest, warnings, counts_warnings, .. } = cursor;
+    Ok(Parsed { statement, calls, parameters, first_parameter, warnings, counts_warnings, size, rest })
 }
 
 fn statement(cursor: &mut Cursor<'_>) -> Parsing<Statement> {

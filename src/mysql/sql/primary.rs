@@ -16,6 +16,7 @@ use crate::mysql::{
     error::{SqlError, Warning},
     names::check_variable,
     value::{Decimal, Value},
+    variables::Scope,
 };
 
 pub(super) fn primary(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
@@ -33,8 +34,10 @@ pub(super) fn primary(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
         Some(Token::Name(name)) => column_or_call(cursor, name, true),
         Some(Token::Word(word)) => word_or_call(cursor, word),
         Some(Token::Symbol("@@")) => {
-            let global = scope(cursor)?;
-            Ok(Expr::System { global, name: cursor.name()?.to_ascii_lowercase() })
+            let scope = scope(cursor)?;
+            let name = cursor.name()?.to_ascii_lowercase();
+            cursor.counts_warnings |= matches!(name.as_str(), "warning_count" | "error_count");
+            Ok(Expr::System { scope, name })
         }
         Some(Token::Symbol("?")) => {
             cursor.first_parameter.get_or_insert(start);
@@ -73,15 +76,18 @@ fn user(cursor: &mut Cursor<'_>, name: String) -> Parsing<Expr> {
     Ok(Expr::Assign { at, name, value: Box::new(expr(cursor)?) })
 }
 
-/// The scope in front of a system variable's name: true for the global one.
-pub(super) fn scope(cursor: &mut Cursor<'_>) -> Parsing<bool> {
+/// The scope in front of a system variable's name, if there is one.
+fn scope(cursor: &mut Cursor<'_>) -> Parsing<Option<Scope>> {
     if !cursor.is_symbol_at(1, ".") {
-        return Ok(false);
+        return Ok(None);
     }
-    let scope = cursor.one_of(&["GLOBAL", "SESSION", "LOCAL"]);
-    let scope = scope.ok_or_else(|| cursor.unexpected())?;
+    let scope = match cursor.one_of(&["GLOBAL", "SESSION", "LOCAL"]) {
+        Some("GLOBAL") => Scope::Global,
+        Some(_) => Scope::Session,
+        None => return Err(cursor.unexpected()),
+    };
     cursor.expect(".")?;
-    Ok(scope == "GLOBAL")
+    Ok(Some(scope))
 }
 
 /// An expression, or a SELECT of one.

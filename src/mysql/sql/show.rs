@@ -7,10 +7,13 @@ use super::{
 };
 
 pub(super) fn show(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
-    let scoped = cursor.one_of(&["GLOBAL", "SESSION", "LOCAL"]).is_some();
+    let scope = cursor.one_of(&["GLOBAL", "SESSION", "LOCAL"]);
+    let scoped = scope.is_some();
     let full = !scoped && cursor.one_of(&["FULL", "EXTENDED"]).is_some();
     let show = match cursor.name()?.to_ascii_uppercase().as_str() {
-        "VARIABLES" if !full => Show::Variables(filter(cursor, "Variable_name")?),
+        "VARIABLES" if !full => {
+            Show::Variables { global: scope == Some("GLOBAL"), filter: filter(cursor, "Variable_name")? }
+        }
         "STATUS" if !full => Show::Status(filter(cursor, "Variable_name")?),
         "WARNINGS" if !scoped && !full => messages(cursor, false),
         "ERRORS" if !scoped && !full => messages(cursor, true),

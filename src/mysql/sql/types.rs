@@ -7,19 +7,30 @@ use super::{
     functions::Function,
 };
 use crate::mysql::{
+    error::SqlError,
     value::Value,
-    variables::{Kind as VariableKind, Variables},
+    variables::{Kind as VariableKind, Variable},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::mysql) enum Kind {
     Null,
-    Int { unsigned: bool },
-    Decimal { digits: u8 },
+    Int {
+        unsigned: bool,
+    },
+    Decimal {
+        digits: u8,
+    },
     Double,
+    /// A double that is shown with so many digits behind the point.
+    Real {
+        digits: u8,
+    },
     Text,
     Bytes,
-    Time { digits: u8 },
+    Time {
+        digits: u8,
+    },
 }
 
 /// The type of a column.
@@ -62,8 +73,8 @@ impl Type {
                 Kind::Decimal { digits: self.digits().max(other.digits()) }
             }
             (
-                Kind::Int { .. } | Kind::Decimal { .. } | Kind::Double,
-                Kind::Int { .. } | Kind::Decimal { .. } | Kind::Double,
+                Kind::Int { .. } | Kind::Decimal { .. } | Kind::Double | Kind::Real { .. },
+                Kind::Int { .. } | Kind::Decimal { .. } | Kind::Double | Kind::Real { .. },
             ) => Kind::Double,
             _ => Kind::Text,
         };
@@ -89,11 +100,19 @@ impl Env<'_> {
                 None => Type::text(0),
             },
             Expr::Assign { value, .. } => Type { not_null: false, ..self.type_of(value)? },
-            Expr::System { name, .. } => match Variables::kind(name)? {
-                VariableKind::Flag => Type::bigint(1, false),
-                VariableKind::Number => Type::unsigned(false),
-                VariableKind::Text => Type::text(21_845),
-            },
+            Expr::System { scope, name } => {
+                let variable = Variable::of_scope(*scope, name).map_err(SqlError::from)?;
+                if let Some(warning) = variable.deprecation() {
+                    self.warn(warning);
+                }
+                match variable.kind {
+                    VariableKind::Flag => Type::bigint(1, false),
+                    VariableKind::Number { signed: true, .. } => Type::bigint(21, false),
+                    VariableKind::Number { signed: false, .. } => Type::unsigned(false),
+                    VariableKind::Real { .. } => Type::new(Kind::Real { digits: 6 }, 23, false),
+                    _ => Type::text(21_845),
+                }
+            }
             Expr::Column(_) => Type { not_null: false, ..of_value(&self.eval(expr)?) },
             Expr::Star => Type::bigint(1, true),
             Expr::Call { function, args, .. } => self.of_call(*function, args)?,
@@ -103,7 +122,8 @@ impl Env<'_> {
                 Type { length: value.length.saturating_add(1), ..value }
             }
             Expr::Binary(operator, left, right) => {
-                of_operator(*operator, self.type_of(left)?, self.type_of(right)?)
+                let digits = self.system.settings().division_digits;
+                of_operator(*operator, self.type_of(left)?, self.type_of(right)?, digits)
             }
             Expr::IsNull(value, _) | Expr::IsBool { value, .. } => {
                 self.type_of(value)?;
@@ -248,7 +268,8 @@ fn of_cast(value: Type, cast: Cast) -> Type {
     }
 }
 
-fn of_operator(operator: Operator, left: Type, right: Type) -> Type {
+/// `digits`: how many a division adds.
+fn of_operator(operator: Operator, left: Type, right: Type, digits: u32) -> Type {
     use Operator::{Concat, Divide, IntegerDivide, Minus, Modulo, Plus, Times};
     let both = left.or(right);
     let exact = |kind| matches!(kind, Kind::Int { .. } | Kind::Null | Kind::Decimal { .. });
@@ -277,14 +298,21 @@ fn of_operator(operator: Operator, left: Type, right: Type) -> Type {
         }
         // A division by zero is NULL.
         Divide => Type::new(
-            Kind::Decimal { digits: left.digits().saturating_add(4).min(MAX_DIGITS) },
-            both.length.saturating_add(5),
+            Kind::Decimal {
+                digits: left
+                    .digits()
+                    .saturating_add(u8::try_from(digits).unwrap_or(MAX_DIGITS))
+                    .min(MAX_DIGITS),
+            },
+            both.length.saturating_add(digits + 1),
             false,
         ),
         IntegerDivide => Type::bigint(21, false),
         Modulo => Type { not_null: false, ..both },
         Operator::NullSafeEqual => Type::bigint(1, true),
-        Operator::BitAnd | Operator::BitOr => Type::unsigned(both.not_null),
+        Operator::BitAnd | Operator::BitOr | Operator::ShiftLeft | Operator::ShiftRight => {
+            Type::unsigned(both.not_null)
+        }
         _ => Type::truth(&[left, right]),
     }
 }
