@@ -11,10 +11,11 @@ use super::{
     packet::{Fields, Packets},
     prepared::Prepared,
     record,
-    sql::{Env, Expr, Facts, Halt, Select, Statement, lex::Dialect, parse},
+    settings::MAX_LIST,
+    sql::{Assignment, Env, Expr, Facts, Halt, Select, Statement, lex::Dialect, parse},
     user_variables::UserVariables,
     value::Value,
-    variables::Variables,
+    variables::{Variable, Variables},
     work::{MAX_WORK, Work},
 };
 use crate::budget::{Budget, MAX_CONNECTION_MEMORY};
@@ -57,9 +58,31 @@ pub(crate) fn sql(data: &[u8]) {
         }
         Statement::Do(exprs) => exprs,
         Statement::Kill { id, .. } => vec![id],
+        Statement::Set(assignments) => {
+            set(&assignments);
+            let value = |assignment| match assignment {
+                Assignment::User(_, value) => Some(value),
+                Assignment::System { value, .. } => value,
+                Assignment::Names { .. } => None,
+            };
+            assignments.into_iter().filter_map(value).collect()
+        }
         _ => return,
     };
     evaluate(&exprs, parsed.calls, None);
+}
+
+/// Session variables, where their values stand in the statement.
+fn set(assignments: &[Assignment]) {
+    let mut variables = Variables::default();
+    for assignment in assignments {
+        let Assignment::System { name, value: Some(Expr::Literal(value)), .. } = assignment else { continue };
+        let Some(variable) = Variable::named(name) else { continue };
+        if let Ok(value) = variables.checked(variable, Some(value), false, &mut Vec::new()) {
+            assert!(value.as_ref().map_or(0, Value::size) <= MAX_LIST, "{name} takes much memory");
+            variables.set(variable, value);
+        }
+    }
 }
 
 fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&[(&'static str, Value)]>) {

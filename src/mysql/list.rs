@@ -157,7 +157,7 @@ impl Runner<'_> {
         drop(record);
     }
 
-    fn form(&self) -> Form {
+    pub(super) fn form(&self) -> Form {
         Form { binary: self.binary, charset: self.state.variables.settings().result_charset }
     }
 

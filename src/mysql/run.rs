@@ -107,6 +107,9 @@ impl Runner<'_> {
         match statement {
             Statement::Select(select) => return self.select(select).await,
             Statement::Show(Show::Processlist { full }) => return Box::pin(self.processlist(*full)).await,
+            Statement::Show(Show::Variables { global, filter }) => {
+                return Box::pin(self.variables(*global, filter.as_ref())).await;
+            }
             Statement::Show(show) => return self.show(show),
             Statement::Do(exprs) => {
                 for expr in exprs {

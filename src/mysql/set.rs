@@ -20,6 +20,12 @@ enum Checked {
 impl Runner<'_> {
     /// Cancel-safe: dropped before it is done, it has set nothing.
     pub(super) async fn set(&mut self, assignments: &[Assignment]) -> Ran<()> {
+        // A name that is none comes before all that is wrong elsewhere.
+        for assignment in assignments {
+            if let Assignment::System { name, .. } = assignment {
+                variable(name)?;
+            }
+        }
         for assignment in assignments {
             self.resolve(assignment)?;
         }

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The most bytes of a list of names.
-const MAX_LIST: usize = 2048;
+pub(super) const MAX_LIST: usize = 2048;
 
 /// Storage engines of MySQL, in place of which tables could be made.
 const ENGINES: [&str; 7] = ["InnoDB", "MyISAM", "MEMORY", "CSV", "ARCHIVE", "BLACKHOLE", "MRG_MYISAM"];
@@ -29,8 +29,7 @@ pub(super) fn checked(variable: &'static Variable, value: &Value) -> Result<Valu
     let is_right = match name {
         "time_zone" if is_zone(&text) => true,
         "time_zone" => return Err(SqlError::UnknownTimeZone(text)),
-        "lc_messages" | "lc_time_names" if is_locale(&text) => true,
-        "lc_messages" | "lc_time_names" => return Err(SqlError::UnknownLocale(text)),
+        "lc_messages" | "lc_time_names" => return locale(text),
         "default_storage_engine" | "default_tmp_storage_engine" => return engine(text),
         "session_track_system_variables" => {
             text.len() <= MAX_LIST && text.bytes().all(|c| is_of_name(c) || matches!(c, b',' | b' ' | b'*'))
@@ -105,12 +104,20 @@ fn is_offset(is_west: bool, offset: &[u8]) -> bool {
     }
 }
 
-/// `en_US`
-fn is_locale(locale: &str) -> bool {
-    let Some((language, country)) = locale.split_once('_') else { return false };
-    let is_part = |part: &str| (2..=8).contains(&part.len()) && part.bytes().all(|c| c.is_ascii_alphabetic());
-    is_part(language) && is_part(country)
+/// The locale of this name as MySQL writes it.
+fn locale(name: String) -> Result<Value, SqlError> {
+    let known = LOCALES.split_ascii_whitespace().find(|locale| locale.eq_ignore_ascii_case(&name));
+    known.map(Value::text).ok_or(SqlError::UnknownLocale(name))
 }
+
+/// MySQL manual 12.16.
+const LOCALES: &str = "\
+    ar_AE ar_BH ar_DZ ar_EG ar_IN ar_IQ ar_JO ar_KW ar_LB ar_LY ar_MA ar_OM ar_QA ar_SA ar_SD ar_SY ar_TN ar_YE be_BY bg_BG \
+    ca_ES cs_CZ da_DK de_AT de_BE de_CH de_DE de_LU el_GR en_AU en_CA en_GB en_IN en_NZ en_PH en_US en_ZA en_ZW es_AR es_BO \
+    es_CL es_CO es_CR es_DO es_EC es_ES es_GT es_HN es_MX es_NI es_PA es_PE es_PR es_PY es_SV es_US es_UY es_VE et_EE eu_ES \
+    fi_FI fo_FO fr_BE fr_CA fr_CH fr_FR fr_LU gl_ES gu_IN he_IL hi_IN hr_HR hu_HU id_ID is_IS it_CH it_IT ja_JP ko_KR lt_LT \
+    lv_LV mk_MK mn_MN ms_MY nb_NO nl_BE nl_NL no_NO pl_PL pt_BR pt_PT rm_CH ro_RO ru_RU ru_UA sk_SK sl_SI sq_AL sr_RS sv_FI \
+    sv_SE ta_IN te_IN th_TH tr_TR uk_UA ur_PK vi_VN zh_CN zh_HK zh_TW";
 
 #[cfg(test)]
 mod tests {
@@ -130,6 +137,7 @@ mod tests {
             ("time_zone", &long, 1298),
             ("lc_messages", "de_DE", 0),
             ("lc_messages", &long, 1649),
+            ("lc_messages", "xx_YY", 1649),
             ("session_track_system_variables", "*", 0),
             ("session_track_system_variables", "a,b", 0),
             ("session_track_system_variables", &long, 1231),

@@ -7,7 +7,6 @@ use super::{
     run::{Ran, Runner},
     sql::{Expr, Show, Type, of_value},
     value::Value,
-    variables::{Scope, Variable},
 };
 use crate::{command::Stats, net::Secured};
 
@@ -15,12 +14,6 @@ impl Runner<'_> {
     pub(super) fn show(&mut self, show: &Show) -> Ran<Outcome> {
         let named = ["Variable_name", "Value"];
         Ok(match show {
-            Show::Variables { global, filter } => {
-                let env = self.env(None);
-                let shown = Variable::all().iter().filter(|v| !global || v.scope != Scope::Session);
-                let all = shown.map(|variable| (variable.name, env.shown(variable, *global))).collect();
-                self.pairs(named, all, filter.as_ref())?
-            }
             Show::Status(filter) => {
                 let stats = self.session.stats();
                 self.pairs(named, status(&stats, self.io.secured()), filter.as_ref())?
@@ -31,8 +24,8 @@ impl Runner<'_> {
                 let like = vec![("", Value::UInt(0))];
                 result(&["@@session.warning_count"], &like, vec![vec![count]])
             }
-            // `list` has it.
-            Show::Processlist { .. } => Outcome::Done,
+            // `list` and `variables` have them.
+            Show::Processlist { .. } | Show::Variables { .. } => Outcome::Done,
             Show::Databases(filter) => {
                 // In name only: the one that this connection uses, and those of the two tables.
                 let mut names = vec!["information_schema".to_owned(), "performance_schema".to_owned()];

@@ -7,6 +7,7 @@ mod convert;
 mod error;
 mod facts;
 mod modes;
+mod show;
 mod table;
 
 use std::{collections::HashMap, time::Duration};

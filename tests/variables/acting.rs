@@ -100,3 +100,36 @@ async fn lists_are_of_a_scope() {
     assert_eq!(of_session[1][1].as_deref(), Some("1048576"));
     assert_eq!(of_server[1][1].as_deref(), Some("262144"));
 }
+
+#[tokio::test]
+async fn prepared_statements_set_and_read_them_alike() {
+    const READ: &str =
+        "SELECT @@long_query_time, @@autocommit, @@sql_mode, @@optimizer_trace_offset, @@sort_buffer_size";
+    let server = TestServer::start();
+    let mut a = MySql::connect(server.mysql).await;
+    let Reply::Rows { columns, .. } = a.query(READ).await else { panic!("no result") };
+    let set = prepare(&mut a, "SET sort_buffer_size = ?, sql_mode = ANSI_QUOTES").await;
+    a.columns(1).await;
+    let bound = [b"\x17", &set[..], b"\0\x01\0\0\0\0\x01\x08\0", &65_536_u64.to_le_bytes()].concat();
+    assert!(matches!(a.command(&bound).await, Reply::Ok { .. }));
+    let read = prepare(&mut a, READ).await;
+    assert_eq!(a.columns(5).await, columns);
+    a.send(0, &[b"\x17", &read[..], b"\0\x01\0\0\0"].concat()).await;
+    assert_eq!(a.packet().await.unwrap(), [5]);
+    assert_eq!(a.columns(5).await, columns);
+    let row = [
+        b"\0\0",
+        &10.0_f64.to_le_bytes()[..],
+        &1_u64.to_le_bytes(),
+        b"\x0bANSI_QUOTES",
+        &(-1_i64).to_le_bytes(),
+        &65_536_u64.to_le_bytes(),
+    ];
+    assert_eq!(a.packet().await.unwrap(), row.concat());
+}
+
+/// The number of a prepared statement.
+async fn prepare(client: &mut MySql, sql: &str) -> [u8; 4] {
+    client.send(0, format!("\x16{sql}").as_bytes()).await;
+    client.packet().await.unwrap()[1..5].try_into().unwrap()
+}

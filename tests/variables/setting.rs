@@ -125,6 +125,7 @@ async fn what_cannot_be_set_is_refused_and_nothing_is_set_beside_it() {
     transcript(
         &mut a,
         &[
+            ("SET port = 1, nosuch = 1", "1193 Unknown system variable 'nosuch'"),
             ("SET default_week_format = 3, nosuch = 1", "1193 Unknown system variable 'nosuch'"),
             (
                 "SET default_week_format = 3, autocommit = 2",
@@ -147,6 +148,16 @@ async fn what_cannot_be_set_is_refused_and_nothing_is_set_beside_it() {
             ),
             ("SET insert_id = DEFAULT", "1230 Variable 'insert_id' doesn't have a default value"),
             ("SET default_storage_engine = none", "1286 Unknown storage engine 'none'"),
+            ("SET lc_time_names = xx_YY", "1649 Unknown locale: 'xx_YY'"),
+            ("SET character_set_server = nosuch", "1115 Unknown character set: 'nosuch'"),
+            ("SET collation_server = nosuch", "1273 Unknown collation: 'nosuch'"),
+            (
+                "SET character_set_client = NULL",
+                "1231 Variable 'character_set_client' can't be set to the value of 'NULL'",
+            ),
+            ("SET timestamp = -1", "1231 Variable 'timestamp' can't be set to the value of '-1'"),
+            ("SET autocommit = '1'", "1231 Variable 'autocommit' can't be set to the value of '1'"),
+            ("SET autocommit = 1.0", "1232 Incorrect argument type to variable 'autocommit'"),
             ("SET GLOBAL nosuch = 1", "1193 Unknown system variable 'nosuch'"),
             ("SET GLOBAL port = 1", "1238 Variable 'port' is a read only variable"),
             (
@@ -173,22 +184,36 @@ async fn what_cannot_be_set_is_refused_and_nothing_is_set_beside_it() {
 }
 
 #[tokio::test]
-async fn a_reset_brings_back_what_was_at_the_start() {
+async fn a_reset_and_another_user_bring_back_what_was_at_the_start() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
-    let start = a.query("SHOW VARIABLES").await;
+    let start = shown(&mut a).await;
     let changed =
         "SET sort_buffer_size = 1 << 20, sql_mode = ANSI, time_zone = '+02:00', transaction_read_only = 1";
-    assert_eq!(told(&mut a, changed).await, "ok");
-    assert_ne!(a.query("SHOW VARIABLES").await, start);
-    assert!(matches!(a.command(&[0x1f]).await, Reply::Ok { .. }));
-    let (Reply::Rows { rows: now, .. }, Reply::Rows { rows: then, .. }) =
-        (a.query("SHOW VARIABLES").await, start)
-    else {
-        panic!("no variables");
-    };
-    let other =
-        now.iter().zip(&then).filter(|(now, then)| now != then).map(|(now, _)| now[0].clone().unwrap());
-    // The only two that no two statements have in common.
-    assert_eq!(other.collect::<Vec<_>>(), ["statement_id", "timestamp"]);
+    for by_reset in [true, false] {
+        assert_eq!(told(&mut a, changed).await, "ok");
+        assert_eq!(different(&shown(&mut a).await, &start).len(), 4 + 2);
+        if by_reset {
+            assert!(matches!(a.command(&[0x1f]).await, Reply::Ok { .. }));
+        } else {
+            a.change_user("other", "sesame").await.unwrap();
+        }
+        // The only two that no two statements have in common.
+        assert_eq!(different(&shown(&mut a).await, &start), ["statement_id", "timestamp"]);
+    }
+}
+
+/// Names and values.
+type Shown = Vec<Vec<Option<String>>>;
+
+async fn shown(client: &mut MySql) -> Shown {
+    match client.query("SHOW VARIABLES").await {
+        Reply::Rows { rows, .. } => rows,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn different(now: &Shown, then: &Shown) -> Vec<String> {
+    let pairs = now.iter().zip(then).filter(|(now, then)| now != then);
+    pairs.map(|(now, _)| now[0].clone().unwrap()).collect()
 }

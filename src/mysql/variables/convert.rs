@@ -222,6 +222,30 @@ mod tests {
     }
 
     #[test]
+    fn no_value_is_too_odd_or_too_long_to_be_kept_or_refused() {
+        let long = "a=on,".repeat(100_000);
+        let odd = [
+            Value::Null,
+            Value::Int(i64::MIN),
+            Value::Int(-1),
+            Value::UInt(u64::MAX),
+            Value::Double(f64::NAN),
+            Value::Double(f64::NEG_INFINITY),
+            Value::text(""),
+            Value::text(",,="),
+            Value::text(long.as_str()),
+            Value::bytes(vec![0xFF; 5_000]),
+        ];
+        for variable in Variable::all() {
+            for value in &odd {
+                let kept = converted(variable, value, &Variables::default(), &mut Vec::new());
+                let bytes = kept.map_or(0, |kept| kept.map_or(0, |kept| kept.size()));
+                assert!(bytes <= settings::MAX_LIST, "{} = {value:?}", variable.name);
+            }
+        }
+    }
+
+    #[test]
     fn names_are_taken_by_name_or_by_place() {
         for (name, value, kept) in [
             ("autocommit", Value::text("off"), "0"),
