@@ -9,7 +9,7 @@ use crate::common::{
 
 /// Where we differ on purpose: why, and which variables.
 const DIFFERENT: [(&str, &[&str]); 4] = [
-    ("who we are", &["license", "version", "version_comment"]),
+    ("who we are", &["innodb_version", "license", "version", "version_comment"]),
     (
         "that server had an option, or had made itself keys",
         &["bind_address", "ssl_ca", "ssl_cert", "ssl_key"],

@@ -57,6 +57,8 @@ impl Env<'_> {
     fn fact(&self, name: &str) -> Option<Value> {
         Some(match name {
             "version" => Value::text(VERSION),
+            // MySQL says its own version.
+            "innodb_version" => Value::text(VERSION.split('-').next().unwrap_or_default()),
             "version_comment" => Value::text(VERSION_COMMENT),
             "version_compile_machine" => Value::text(std::env::consts::ARCH),
             "version_compile_os" => Value::text(std::env::consts::OS),

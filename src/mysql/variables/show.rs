@@ -6,7 +6,7 @@ use crate::mysql::{
     run::{Ran, Runner},
     sql::{Expr, Type},
     value::Value,
-    work::ROW,
+    work::STEP,
 };
 
 impl Runner<'_> {
@@ -19,7 +19,7 @@ impl Runner<'_> {
             if global && variable.scope == Scope::Session {
                 continue;
             }
-            self.work.spend(ROW)?;
+            self.work.spend(STEP)?;
             let mark = self.work.mark();
             let shown = self.env(None).shown(variable, global);
             let row = [("Variable_name", Value::text(variable.name)), ("Value", Value::Text(shown))];
