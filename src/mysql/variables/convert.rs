@@ -194,10 +194,10 @@ fn switched(
 mod tests {
     use super::*;
 
-    fn set(name: &str, value: Value) -> Result<String, (u16, String)> {
+    fn set(name: &str, value: &Value) -> Result<String, (u16, String)> {
         let variable = Variable::named(name).unwrap();
         let mut warnings = Vec::new();
-        let kept = converted(variable, &value, &Variables::default(), &mut warnings);
+        let kept = converted(variable, value, &Variables::default(), &mut warnings);
         let kept = kept.map_err(|error| (error.code().0, error.message()))?;
         let shown = kept.and_then(|kept| kept.to_text()).unwrap_or_default();
         Ok(warnings.iter().fold(shown, |shown, warning| format!("{shown} !{}", warning.code)))
@@ -214,10 +214,10 @@ mod tests {
             ("optimizer_trace_offset", -5, "-5"),
             ("sql_select_limit", -1, "0 !1292"),
         ] {
-            assert_eq!(set(name, Value::Int(wanted)).as_deref(), Ok(kept), "{name} = {wanted}");
+            assert_eq!(set(name, &Value::Int(wanted)).as_deref(), Ok(kept), "{name} = {wanted}");
         }
         for value in [Value::text("5"), Value::Null, Value::Double(1.5)] {
-            assert_eq!(set("lock_wait_timeout", value).unwrap_err().0, 1232);
+            assert_eq!(set("lock_wait_timeout", &value).unwrap_err().0, 1232);
         }
     }
 
@@ -257,7 +257,7 @@ mod tests {
             ("optimizer_trace", Value::text("enabled=on"), "enabled=on,one_line=off"),
             ("optimizer_trace", Value::Int(2), "enabled=off,one_line=on"),
         ] {
-            assert_eq!(set(name, value).as_deref(), Ok(kept), "{name}");
+            assert_eq!(set(name, &value).as_deref(), Ok(kept), "{name}");
         }
         for (name, value, wrong) in [
             ("autocommit", Value::Int(2), "2"),
@@ -268,7 +268,7 @@ mod tests {
             ("optimizer_trace", Value::text("enabled=perhaps"), "enabled=perhaps"),
         ] {
             let text = format!("Variable '{name}' can't be set to the value of '{wrong}'");
-            assert_eq!(set(name, value), Err((1231, text)));
+            assert_eq!(set(name, &value), Err((1231, text)));
         }
     }
 }
