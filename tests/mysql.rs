@@ -421,7 +421,7 @@ async fn statements_that_have_no_place_here_are_told_so() {
         ("LOCK TABLES t READ", 1235),
         ("SET GLOBAL wait_timeout = 1", 1235),
         ("SELECT GET_LOCK('x', 0), nosuch", 1054),
-        ("SELECT GET_LOCK('x', 0), NOSUCH()", 1046),
+        ("SELECT GET_LOCK('x', 0), NOSUCH()", 1305),
         ("SELECT GET_LOCK(?, 0)", 1064),
         ("SET @a = GET_LOCK('x', 0), version = 1", 1238),
         ("SET @a = GET_LOCK('x', 0), NAMES utf8mb4 COLLATE nosuch", 1273),

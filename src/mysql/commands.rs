@@ -215,10 +215,7 @@ impl Connection {
         let parsed = sql::parse(sql, self.state.variables.settings().dialect);
         match parsed {
             Ok(Parsed { rest: Some(rest), .. }) if !self.multi => Err(sql::syntax_error(sql, rest)),
-            Err(SqlError::UnknownFunction(name)) if !name.contains('.') => Err(match &self.state.database {
-                Some(database) => SqlError::UnknownFunction(format!("{database}.{name}")),
-                None => SqlError::NoDatabase,
-            }),
+            Err(error) => Err(error.in_database(self.state.database.as_deref())),
             parsed => parsed,
         }
     }

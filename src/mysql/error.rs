@@ -29,6 +29,15 @@ pub(super) enum SqlError {
     UnknownVariable(String),
     #[error("FUNCTION {0} does not exist")]
     UnknownFunction(String),
+    #[error(
+        "FUNCTION {0} does not exist. Check the 'Function Name Parsing and Resolution' section in the Reference Manual"
+    )]
+    NameCollision(String),
+    #[error("Access to native function '{0}' is rejected.")]
+    RejectedFunction(String),
+    /// A native function that is not served, by MySQL's name for it.
+    #[error("getlockd is a lock server and has no function {0}")]
+    NoFunction(&'static str),
     #[error("PROCEDURE {0} does not exist")]
     UnknownProcedure(String),
     #[error("No database selected")]
@@ -148,6 +157,20 @@ impl SqlError {
         cut(self.to_string())
     }
 
+    /// A function that does not exist is one of the current database. Without one it is named alone: nobody should go
+    /// looking for a database here.
+    pub(super) fn in_database(self, database: Option<&str>) -> Self {
+        let in_database = |name: String| match database {
+            Some(database) if !name.contains('.') => format!("{database}.{name}"),
+            _ => name,
+        };
+        match self {
+            Self::UnknownFunction(name) => Self::UnknownFunction(in_database(name)),
+            Self::NameCollision(name) => Self::NameCollision(in_database(name)),
+            other => other,
+        }
+    }
+
     /// Number and SQLSTATE (MySQL 8.4 Error Message Reference).
     pub(super) fn code(&self) -> (u16, &'static str) {
         match self {
@@ -157,6 +180,9 @@ impl SqlError {
             Self::UnknownColumn { .. } => (1054, "42S22"),
             Self::UnknownVariable(_) => (1193, "HY000"),
             Self::UnknownFunction(_) | Self::UnknownProcedure(_) => (1305, "42000"),
+            Self::NameCollision(_) => (1630, "42000"),
+            Self::RejectedFunction(_) => (3566, "HY000"),
+            Self::NoFunction(_) => (1235, "42000"),
             Self::NoDatabase => (1046, "3D000"),
             Self::ReadOnlyVariable(_) => (1238, "HY000"),
             Self::WrongValue { .. } => (1231, "42000"),

@@ -45,6 +45,7 @@ pub(crate) fn sql(data: &[u8]) {
         ansi_quotes: modes & 1 != 0,
         no_backslash_escapes: modes & 2 != 0,
         pipes_as_concat: modes & 4 != 0,
+        ignore_space: modes & 16 != 0,
     };
     let sql = if modes & 8 == 0 { sql.into() } else { Charset::Latin1.decode_statement(sql) };
     let Ok(parsed) = parse(&sql, dialect) else { return };

@@ -2,11 +2,13 @@
 
 mod ast;
 mod call;
+mod calls;
 mod cursor;
 mod eval;
 mod expr;
 mod functions;
 pub(super) mod lex;
+mod natives;
 mod numbers;
 mod parse;
 mod primary;

@@ -164,6 +164,7 @@ fn dialect(mode: &Value) -> Dialect {
         ansi_quotes: ansi || has("ANSI_QUOTES"),
         no_backslash_escapes: has("NO_BACKSLASH_ESCAPES"),
         pipes_as_concat: ansi || has("PIPES_AS_CONCAT"),
+        ignore_space: ansi || has("IGNORE_SPACE"),
     }
 }
 

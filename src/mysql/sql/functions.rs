@@ -1,6 +1,4 @@
-//! The functions that are known, and how many arguments each takes.
-
-use std::ops::RangeInclusive;
+//! The native functions that are served.
 
 /// A native function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,78 +59,90 @@ pub(in crate::mysql) enum Function {
     Count,
 }
 
-const ANY: usize = 1_000;
+/// Those that are called most, with how many arguments they take: they are found before any table is looked at.
+pub(super) const FREQUENT: [(&str, Function, usize); 6] = [
+    ("GET_LOCK", Function::GetLock, 2),
+    ("RELEASE_LOCK", Function::ReleaseLock, 1),
+    ("RELEASE_ALL_LOCKS", Function::ReleaseAllLocks, 0),
+    ("IS_FREE_LOCK", Function::IsFreeLock, 1),
+    ("IS_USED_LOCK", Function::IsUsedLock, 1),
+    ("CONNECTION_ID", Function::ConnectionId, 0),
+];
 
-/// Name, function, least and most arguments.
-const FUNCTIONS: [(&str, Function, usize, usize); 61] = [
-    ("GET_LOCK", Function::GetLock, 2, 2),
-    ("RELEASE_LOCK", Function::ReleaseLock, 1, 1),
-    ("RELEASE_ALL_LOCKS", Function::ReleaseAllLocks, 0, 0),
-    ("IS_FREE_LOCK", Function::IsFreeLock, 1, 1),
-    ("IS_USED_LOCK", Function::IsUsedLock, 1, 1),
-    ("CONNECTION_ID", Function::ConnectionId, 0, 0),
-    ("GET_SHARED_LOCK", Function::GetSharedLock, 2, 2),
-    ("FENCING_TOKEN", Function::FencingToken, 1, 1),
-    ("SLEEP", Function::Sleep, 1, 1),
-    ("COALESCE", Function::Coalesce, 1, ANY),
-    ("IFNULL", Function::IfNull, 2, 2),
-    ("IF", Function::If, 3, 3),
-    ("NULLIF", Function::NullIf, 2, 2),
-    ("ISNULL", Function::IsNull, 1, 1),
-    ("CONCAT", Function::Concat, 1, ANY),
-    ("CONCAT_WS", Function::ConcatWs, 2, ANY),
-    ("SUBSTRING", Function::Substring, 2, 3),
-    ("SUBSTR", Function::Substring, 2, 3),
-    ("MID", Function::Substring, 3, 3),
-    ("LEFT", Function::Left, 2, 2),
-    ("RIGHT", Function::Right, 2, 2),
-    ("LOWER", Function::Lower, 1, 1),
-    ("LCASE", Function::Lower, 1, 1),
-    ("UPPER", Function::Upper, 1, 1),
-    ("UCASE", Function::Upper, 1, 1),
-    ("TRIM", Function::Trim, 1, 1),
-    ("REPLACE", Function::Replace, 3, 3),
-    ("REPEAT", Function::Repeat, 2, 2),
-    ("CHAR", Function::Char, 1, ANY),
-    ("HEX", Function::Hex, 1, 1),
-    ("LENGTH", Function::Length, 1, 1),
-    ("OCTET_LENGTH", Function::Length, 1, 1),
-    ("CHAR_LENGTH", Function::CharLength, 1, 1),
-    ("CHARACTER_LENGTH", Function::CharLength, 1, 1),
-    ("MD5", Function::Md5, 1, 1),
-    ("SHA1", Function::Sha1, 1, 1),
-    ("SHA", Function::Sha1, 1, 1),
-    ("SHA2", Function::Sha2, 2, 2),
-    ("ABS", Function::Abs, 1, 1),
-    ("GREATEST", Function::Greatest, 2, ANY),
-    ("LEAST", Function::Least, 2, ANY),
-    ("NOW", Function::Now, 0, 1),
-    ("CURRENT_TIMESTAMP", Function::Now, 0, 1),
-    ("LOCALTIME", Function::Now, 0, 1),
-    ("LOCALTIMESTAMP", Function::Now, 0, 1),
-    ("UTC_TIMESTAMP", Function::Now, 0, 1),
-    ("SYSDATE", Function::Sysdate, 0, 1),
-    ("UNIX_TIMESTAMP", Function::UnixTimestamp, 0, 1),
-    ("TIMEDIFF", Function::TimeDiff, 2, 2),
-    ("CONVERT_TZ", Function::ConvertTz, 3, 3),
-    ("DATABASE", Function::Database, 0, 0),
-    ("SCHEMA", Function::Database, 0, 0),
-    ("VERSION", Function::Version, 0, 0),
-    ("USER", Function::User, 0, 0),
-    ("SESSION_USER", Function::User, 0, 0),
-    ("SYSTEM_USER", Function::User, 0, 0),
-    ("CURRENT_USER", Function::CurrentUser, 0, 0),
-    ("ROW_COUNT", Function::RowCount, 0, 0),
-    ("FOUND_ROWS", Function::FoundRows, 0, 0),
-    ("LAST_INSERT_ID", Function::LastInsertId, 0, 0),
-    ("COUNT", Function::Count, 1, 1),
+/// The native functions that are served. How many arguments they take is in `functions.tsv`.
+pub(super) const SERVED: &[(&str, Function)] = &[
+    ("ABS", Function::Abs),
+    ("CHAR", Function::Char),
+    ("CHARACTER_LENGTH", Function::CharLength),
+    ("CHAR_LENGTH", Function::CharLength),
+    ("COALESCE", Function::Coalesce),
+    ("CONCAT", Function::Concat),
+    ("CONCAT_WS", Function::ConcatWs),
+    ("CONNECTION_ID", Function::ConnectionId),
+    ("CONVERT_TZ", Function::ConvertTz),
+    ("COUNT", Function::Count),
+    ("CURRENT_TIMESTAMP", Function::Now),
+    ("CURRENT_USER", Function::CurrentUser),
+    ("DATABASE", Function::Database),
+    ("FENCING_TOKEN", Function::FencingToken),
+    ("FOUND_ROWS", Function::FoundRows),
+    ("GET_LOCK", Function::GetLock),
+    ("GET_SHARED_LOCK", Function::GetSharedLock),
+    ("GREATEST", Function::Greatest),
+    ("HEX", Function::Hex),
+    ("IF", Function::If),
+    ("IFNULL", Function::IfNull),
+    ("ISNULL", Function::IsNull),
+    ("IS_FREE_LOCK", Function::IsFreeLock),
+    ("IS_USED_LOCK", Function::IsUsedLock),
+    ("LAST_INSERT_ID", Function::LastInsertId),
+    ("LCASE", Function::Lower),
+    ("LEAST", Function::Least),
+    ("LEFT", Function::Left),
+    ("LENGTH", Function::Length),
+    ("LOCALTIME", Function::Now),
+    ("LOCALTIMESTAMP", Function::Now),
+    ("LOWER", Function::Lower),
+    ("MD5", Function::Md5),
+    ("MID", Function::Substring),
+    ("NOW", Function::Now),
+    ("NULLIF", Function::NullIf),
+    ("OCTET_LENGTH", Function::Length),
+    ("RELEASE_ALL_LOCKS", Function::ReleaseAllLocks),
+    ("RELEASE_LOCK", Function::ReleaseLock),
+    ("REPEAT", Function::Repeat),
+    ("REPLACE", Function::Replace),
+    ("RIGHT", Function::Right),
+    ("ROW_COUNT", Function::RowCount),
+    ("SCHEMA", Function::Database),
+    ("SESSION_USER", Function::User),
+    ("SHA", Function::Sha1),
+    ("SHA1", Function::Sha1),
+    ("SHA2", Function::Sha2),
+    ("SLEEP", Function::Sleep),
+    ("SUBSTR", Function::Substring),
+    ("SUBSTRING", Function::Substring),
+    ("SYSDATE", Function::Sysdate),
+    ("SYSTEM_USER", Function::User),
+    ("TIMEDIFF", Function::TimeDiff),
+    ("TRIM", Function::Trim),
+    ("UCASE", Function::Upper),
+    ("UNIX_TIMESTAMP", Function::UnixTimestamp),
+    ("UPPER", Function::Upper),
+    ("USER", Function::User),
+    ("UTC_TIMESTAMP", Function::Now),
+    ("VERSION", Function::Version),
 ];
 
 impl Function {
-    /// The function of this name, and the numbers of arguments that it takes.
-    pub(super) fn named(name: &str) -> Option<(Self, RangeInclusive<usize>)> {
-        let (_, function, least, most) =
-            FUNCTIONS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name))?;
-        Some((*function, *least..=*most))
+    /// The function of this name and its number of arguments, if it is one of the few that are called most.
+    pub(super) fn frequent(name: &str) -> Option<(Self, usize)> {
+        let (_, function, count) = FREQUENT.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name))?;
+        Some((*function, *count))
+    }
+
+    /// The function that serves the native one of this name, in upper case.
+    pub(super) fn serving(name: &str) -> Option<Self> {
+        SERVED.iter().find(|(served, _)| *served == name).map(|(_, function)| *function)
     }
 }

@@ -14,12 +14,13 @@ use nom::{
     sequence::{delimited, pair, preceded},
 };
 
-/// How quotes and pipes are read: parts of `@@sql_mode`.
+/// How quotes, pipes and blanks are read: parts of `@@sql_mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::mysql) struct Dialect {
     pub ansi_quotes: bool,
     pub no_backslash_escapes: bool,
     pub pipes_as_concat: bool,
+    pub ignore_space: bool,
 }
 
 /// The newest version that a comment such as `/*!80400 ... */` may ask for.

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use super::{
     ast::{Cast, Expr},
+    calls,
     cursor::{Cursor, near},
     eval::MAX_WARNINGS,
     expr::expr,
-    functions::Function,
     lex::Token,
     parse::Parsing,
 };
@@ -100,19 +100,7 @@ fn parenthesis(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
 }
 
 /// Words that are no names here.
-const KEYWORDS: [&str; 11] = [
-    "NULL",
-    "TRUE",
-    "FALSE",
-    "CASE",
-    "N",
-    "CAST",
-    "CONVERT",
-    "CURRENT_TIMESTAMP",
-    "LOCALTIME",
-    "LOCALTIMESTAMP",
-    "CURRENT_USER",
-];
+const KEYWORDS: [&str; 7] = ["NULL", "TRUE", "FALSE", "CASE", "N", "CAST", "CONVERT"];
 
 fn word_or_call<'a>(cursor: &mut Cursor<'a>, word: Cow<'a, str>) -> Parsing<Expr> {
     let keyword = KEYWORDS.into_iter().find(|keyword| word.eq_ignore_ascii_case(keyword));
@@ -129,11 +117,10 @@ fn word_or_call<'a>(cursor: &mut Cursor<'a>, word: Cow<'a, str>) -> Parsing<Expr
                 return primary(cursor);
             }
         }
-        "CAST" if cursor.symbol("(") => return cast(cursor),
-        "CONVERT" if cursor.symbol("(") => return convert(cursor),
-        "CURRENT_TIMESTAMP" | "LOCALTIME" | "LOCALTIMESTAMP" | "CURRENT_USER" if !cursor.is_symbol("(") => {
-            return call(cursor, &word, false);
+        "CAST" if (cursor.is_adjacent() || cursor.dialect.ignore_space) && cursor.symbol("(") => {
+            return cast(cursor);
         }
+        "CONVERT" if cursor.symbol("(") => return convert(cursor),
         _ => {}
     }
     if let (Some(charset), Some(Token::Text(_) | Token::Bytes(_))) = (word.strip_prefix('_'), cursor.peek()) {
@@ -159,41 +146,21 @@ fn introduced(cursor: &mut Cursor<'_>, charset: &str) -> Parsing<Expr> {
 }
 
 fn column_or_call<'a>(cursor: &mut Cursor<'a>, mut path: Cow<'a, str>, quoted: bool) -> Parsing<Expr> {
+    if !quoted
+        && !cursor.is_symbol("(")
+        && !cursor.is_symbol(".")
+        && let Some(call) = calls::bare(cursor, &path)?
+    {
+        return Ok(call);
+    }
     while cursor.symbol(".") {
         path = format!("{path}.{}", cursor.name()?).into();
     }
     if cursor.is_symbol("(") {
-        return call(cursor, &path, quoted);
+        return calls::call(cursor, &path, quoted);
     }
     // Tables have no columns of the same name: whose it is does not matter.
     Ok(Expr::Column(path.rsplit('.').next().unwrap_or_default().to_owned()))
-}
-
-/// `CURRENT_TIMESTAMP` and the like need no parentheses.
-fn no_arguments(cursor: &mut Cursor<'_>, name: &str) -> Parsing<Expr> {
-    let (function, _) = Function::named(name).ok_or_else(|| cursor.unexpected())?;
-    Ok(Expr::Call { at: cursor.count_call()?, function, args: Vec::new() })
-}
-
-fn call(cursor: &mut Cursor<'_>, name: &str, quoted: bool) -> Parsing<Expr> {
-    let args = if !cursor.symbol("(") {
-        return no_arguments(cursor, name);
-    } else if name.eq_ignore_ascii_case("COUNT") && cursor.symbol("*") {
-        vec![Expr::Star]
-    } else if cursor.is_symbol(")") {
-        Vec::new()
-    } else {
-        cursor.list(expr)?
-    };
-    cursor.expect(")")?;
-    // In backquotes it is no native function.
-    let native = if quoted { None } else { Function::named(name) };
-    let Some((function, arity)) = native else { return Err(SqlError::UnknownFunction(name.to_owned())) };
-    if !arity.contains(&args.len()) {
-        return Err(SqlError::ParameterCount(name.to_owned()));
-    }
-    cursor.has_count |= function == Function::Count;
-    Ok(Expr::Call { at: cursor.count_call()?, function, args })
 }
 
 fn case(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
