@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::sql::RegexpError;
 use crate::{
     budget::Exceeded,
     command::{self, Forbidden},
@@ -124,8 +125,20 @@ pub(super) enum SqlError {
     TooManyParameters,
     #[error("Can't create more than max_prepared_stmt_count statements (current value: {0})")]
     TooManyStatements(usize),
-    #[error("BIGINT value is out of range in '{0}'")]
-    OutOfRange(String),
+    #[error("{kind} value is out of range in '{place}'")]
+    OutOfRange { kind: &'static str, place: String },
+    #[error("Incorrect {kind} value: '{value}' for function {function}")]
+    WrongValueFor { kind: String, value: String, function: String },
+    #[error("Incorrect arguments to {0}")]
+    WrongArguments(String),
+    #[error("Too big precision {precision} specified for '{of}'. Maximum is {most}.")]
+    TooBigPrecision { precision: u32, of: &'static str, most: u32 },
+    #[error("Too big scale {scale} specified for column '{of}'. Maximum is {most}.")]
+    TooBigScale { scale: u32, of: &'static str, most: u32 },
+    #[error("For float(M,D), double(M,D) or decimal(M,D), M must be >= D (column '').")]
+    PrecisionBelowScale,
+    #[error(transparent)]
+    Regexp(#[from] RegexpError),
     #[error("Result of {0}() was larger than max_allowed_packet ({1}) - truncated")]
     ResultTooLarge(String, usize),
     #[error("getlockd is a lock server: this statement is too long or too deep for it")]
@@ -216,7 +229,13 @@ impl SqlError {
             Self::UnknownStatement { .. } => (1243, "HY000"),
             Self::TooManyParameters => (1390, "HY000"),
             Self::TooManyStatements(_) => (1461, "42000"),
-            Self::OutOfRange(_) => (1690, "22003"),
+            Self::OutOfRange { .. } => (1690, "22003"),
+            Self::WrongValueFor { .. } => (1411, "HY000"),
+            Self::WrongArguments(_) => (1210, "HY000"),
+            Self::TooBigPrecision { .. } => (1426, "42000"),
+            Self::TooBigScale { .. } => (1425, "42000"),
+            Self::PrecisionBelowScale => (1427, "42000"),
+            Self::Regexp(error) => (error.code(), "HY000"),
             Self::ResultTooLarge(..) => (1301, "HY000"),
             Self::TooComplex => (1235, "42000"),
             Self::UnknownCollation(_) => (1273, "HY000"),
@@ -305,6 +324,11 @@ impl Warning {
 
     pub(super) fn new(code: u16, text: impl Into<String>) -> Self {
         Self { level: "Warning", code, text: cut(text.into()) }
+    }
+
+    /// What would be an error, had it not become NULL.
+    pub(super) fn of_value(error: &SqlError) -> Self {
+        Self::new(error.code().0, error.to_string())
     }
 
     /// What explains an error.

@@ -222,6 +222,7 @@ fn put_column(output: &mut BytesMut, column: &Column, charset: Charset) {
         Kind::Int { unsigned } => (8, BINARY | if unsigned { UNSIGNED } else { 0 }, 0),
         Kind::Decimal { digits } => (246, BINARY, digits),
         Kind::Double => (5, BINARY, ANY_DECIMALS),
+        Kind::Rounded { digits } => (5, BINARY, digits),
         Kind::Text => (253, 0, ANY_DECIMALS),
         Kind::Bytes => (253, BINARY, ANY_DECIMALS),
         Kind::Time { digits } => (12, BINARY, digits),
@@ -271,7 +272,9 @@ fn put_binary_value(output: &mut BytesMut, value: &Value, kind: Kind, charset: C
     match (kind, value) {
         (Kind::Int { .. }, Value::UInt(number)) => output.put_u64_le(*number),
         (Kind::Int { .. }, _) => output.put_i64_le(value.to_i64().unwrap_or(0)),
-        (Kind::Double, _) => output.put_f64_le(value.to_number().map_or(0.0, Number::to_f64)),
+        (Kind::Double | Kind::Rounded { .. }, _) => {
+            output.put_f64_le(value.to_number().map_or(0.0, Number::to_f64))
+        }
         (Kind::Time { .. }, Value::Time { micros, digits }) => {
             let (year, rest, micros) = clock::fields(*micros);
             output.put_u8(if *digits > 0 { 11 } else { 7 });

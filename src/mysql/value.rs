@@ -10,6 +10,11 @@ pub(super) enum Value {
     UInt(u64),
     Decimal(Decimal),
     Double(f64),
+    /// A double that is shown with so many digits behind the point.
+    Rounded {
+        double: f64,
+        digits: u8,
+    },
     /// Text of the connection's character set, as UTF-8.
     Text(String),
     /// Bytes without a character set; `number` for `0x41`, which counts as a number where one is wanted.
@@ -69,6 +74,9 @@ impl Value {
             Self::UInt(number) => number.to_string().into_bytes().into(),
             Self::Decimal(decimal) => decimal.to_string().into_bytes().into(),
             Self::Double(double) => double_text(*double).into_bytes().into(),
+            Self::Rounded { double, digits } => {
+                format!("{double:.*}", usize::from(*digits)).into_bytes().into()
+            }
             Self::Text(text) => text.as_bytes().into(),
             Self::Bytes { bytes, .. } => bytes.into(),
             Self::Time { micros, digits } => super::clock::text(*micros, *digits).into_bytes().into(),
@@ -87,7 +95,7 @@ impl Value {
             Self::Int(number) => Number::Exact(Decimal { digits: (*number).into(), scale: 0 }),
             Self::UInt(number) => Number::Exact(Decimal { digits: (*number).into(), scale: 0 }),
             Self::Decimal(decimal) => Number::Exact(*decimal),
-            Self::Double(double) => Number::Double(*double),
+            Self::Double(double) | Self::Rounded { double, .. } => Number::Double(*double),
             Self::Text(text) => Number::Double(leading_number(text)),
             Self::Bytes { bytes, number: true } => {
                 Number::Exact(Decimal { digits: big_endian(bytes), scale: 0 })
@@ -115,12 +123,24 @@ impl Value {
         })
     }
 
+    fn is_binary(&self) -> bool {
+        matches!(self, Self::Bytes { .. })
+    }
+
+    /// What bytes are compared with as bytes.
+    fn has_bytes(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::Bytes { .. })
+    }
+
     fn is_text(&self) -> bool {
         matches!(self, Self::Text(_) | Self::Bytes { number: false, .. } | Self::Time { .. })
     }
 
-    /// How two values compare; none if one is NULL. Texts without regard to case, else as numbers.
+    /// How two values compare; none if one is NULL. Texts without regard to case, with bytes as bytes, else as numbers.
     pub(super) fn compare(&self, other: &Self) -> Option<Ordering> {
+        if self.is_binary() && other.has_bytes() || self.has_bytes() && other.is_binary() {
+            return Some(self.to_bytes()?.cmp(&other.to_bytes()?));
+        }
         if self.is_text() && other.is_text() {
             return Some(folded(&self.to_text()?).cmp(&folded(&other.to_text()?)));
         }
@@ -182,6 +202,16 @@ impl Decimal {
         self.digits.saturating_add(half) / unit
     }
 
+    /// The same number with so many digits behind the point; none if it does not fit.
+    pub(super) fn with_scale(self, scale: u32) -> Option<Self> {
+        let digits = if scale >= self.scale {
+            self.digits.checked_mul(10_i128.checked_pow(scale - self.scale)?)?
+        } else {
+            Self { digits: self.digits, scale: self.scale - scale }.round()
+        };
+        Some(Self { digits, scale })
+    }
+
     /// Both with the greater of two scales.
     pub(super) fn aligned(self, other: Self) -> Option<(i128, i128, u32)> {
         let scale = self.scale.max(other.scale);
@@ -189,7 +219,7 @@ impl Decimal {
         Some((scaled(self)?, scaled(other)?, scale))
     }
 
-    fn compare(self, other: Self) -> Ordering {
+    pub(super) fn compare(self, other: Self) -> Ordering {
         match self.aligned(other) {
             Some((a, b, _)) => a.cmp(&b),
             None => self.to_f64().total_cmp(&other.to_f64()),

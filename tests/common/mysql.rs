@@ -177,6 +177,33 @@ impl MySql {
         self.query(sql).await.value()
     }
 
+    /// The first value of a SELECT of an expression, by a prepared statement: as a text of what the column is.
+    pub async fn prepared(&mut self, expression: &str) -> String {
+        self.send(0, &[b"\x16SELECT ", expression.as_bytes()].concat()).await;
+        let prepared = self.packet().await.unwrap();
+        if prepared[0] != 0 {
+            return String::from_utf8_lossy(&prepared[9..]).into_owned();
+        }
+        self.columns(1).await;
+        self.send(0, &[b"\x17", &prepared[1..5], &[0, 1, 0, 0, 0]].concat()).await;
+        let count = self.packet().await.unwrap();
+        if count[0] == 0xFF {
+            return String::from_utf8_lossy(&count[9..]).into_owned();
+        }
+        let column = self.columns(1).await.remove(0);
+        let row = self.packet().await.unwrap();
+        self.packet().await;
+        let unsigned = column.flags & 32 != 0;
+        let value = &row[2..];
+        match column.kind {
+            _ if row[1] & 4 != 0 => "NULL".to_owned(),
+            5 => f64::from_le_bytes(value.try_into().unwrap()).to_string(),
+            8 if unsigned => u64::from_le_bytes(value.try_into().unwrap()).to_string(),
+            8 => i64::from_le_bytes(value.try_into().unwrap()).to_string(),
+            _ => text(&mut value.iter().copied().collect()).unwrap(),
+        }
+    }
+
     pub async fn command(&mut self, payload: &[u8]) -> Reply {
         self.send(0, payload).await;
         self.reply().await

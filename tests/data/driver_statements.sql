@@ -63,3 +63,9 @@ SHOW VARIABLES WHERE Variable_name = 'wait_timeout' OR Variable_name LIKE 'char%
 SHOW SESSION STATUS LIKE 'Threads%'
 SHOW WARNINGS
 SHOW ENGINES
+SELECT GET_LOCK(CONCAT('job-', LPAD(HEX(CRC32('orders')), 8, '0')), 0)
+SELECT GET_LOCK(LEFT(CONCAT('app:', SHA2('/var/lib/app', 256)), 64), 0)
+SELECT GET_LOCK(SUBSTRING_INDEX('queue.mail.send', '.', -1), 0)
+SELECT RELEASE_LOCK(TRIM(BOTH '/' FROM '/queue/')), REGEXP_REPLACE('a b', '[^a-z]', '_')
+SELECT INSERT(UUID(), 9, 1, ''), ROUND(RAND() * 10), BIN_TO_UUID(UUID_TO_BIN(UUID())) IS NOT NULL
+SELECT 1 << 3 | 2, ~0 & 255, 7 DIV 2, MOD(7, 4), 'a' REGEXP '^[a-z]$', 'x' COLLATE utf8mb4_bin = 'X'

@@ -3,7 +3,7 @@
 use smol_str::SmolStr;
 
 use super::functions::Function;
-use crate::mysql::value::Value;
+use crate::mysql::{charset::Charset, value::Value};
 
 /// A statement of the subset that is understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,6 +120,19 @@ pub(in crate::mysql) enum Expr {
     },
     Not(Box<Expr>),
     Minus(Box<Expr>),
+    /// `~expr`
+    Invert(Box<Expr>),
+    /// `expr COLLATE name`; `exact` if it compares by bytes.
+    Collate {
+        value: Box<Expr>,
+        collation: SmolStr,
+        exact: bool,
+    },
+    /// The name of an expression's character set, or of its collation.
+    Charset {
+        of: Box<Expr>,
+        collation: bool,
+    },
     Binary(Operator, Box<Expr>, Box<Expr>),
     IsNull(Box<Expr>, bool),
     /// `expr IS [NOT] TRUE/FALSE`
@@ -128,12 +141,25 @@ pub(in crate::mysql) enum Expr {
         wanted: bool,
         negated: bool,
     },
+    Between {
+        value: Box<Expr>,
+        low: Box<Expr>,
+        high: Box<Expr>,
+        negated: bool,
+    },
     In {
         value: Box<Expr>,
         list: Vec<Expr>,
         negated: bool,
     },
     Like {
+        value: Box<Expr>,
+        pattern: Box<Expr>,
+        escape: Option<char>,
+        negated: bool,
+    },
+    /// `expr [NOT] REGEXP pattern`
+    Regexp {
         value: Box<Expr>,
         pattern: Box<Expr>,
         negated: bool,
@@ -166,15 +192,22 @@ pub(in crate::mysql) enum Operator {
     Modulo,
     BitAnd,
     BitOr,
+    BitXor,
+    ShiftLeft,
+    ShiftRight,
     Concat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::mysql) enum Cast {
     Char(Option<usize>),
-    Binary,
+    Using(Charset),
+    Binary(Option<usize>),
     Signed,
     Unsigned,
+    Decimal { precision: u32, scale: u32 },
+    Double,
+    Float,
 }
 
 impl Expr {

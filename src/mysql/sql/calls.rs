@@ -1,15 +1,16 @@
 //! How calls of functions are read: plain lists of arguments, and what has a grammar of its own.
 
 use super::{
-    ast::Expr,
+    ast::{Cast, Expr},
     cursor::{Cursor, near},
-    expr::expr,
+    expr::{bits, expr},
     functions::Function,
     lex::Token,
     natives::{self, Bare, Count, Native, NativeKind},
     parse::Parsing,
+    primary::charset,
 };
-use crate::mysql::error::SqlError;
+use crate::mysql::{charset::Charset, error::SqlError};
 
 /// A call, from its parenthesis on. In backquotes it is no native function.
 pub(super) fn call(cursor: &mut Cursor<'_>, name: &str, quoted: bool) -> Parsing<Expr> {
@@ -44,18 +45,130 @@ pub(super) fn bare(cursor: &mut Cursor<'_>, name: &str) -> Parsing<Option<Expr>>
 }
 
 fn served(cursor: &mut Cursor<'_>, name: &str, native: &Native, function: Function) -> Parsing<Expr> {
-    let is_grammar = matches!(native.kind, NativeKind::Grammar | NativeKind::Aggregate);
     let count = native.count.unwrap_or(Count::exactly(1));
-    let args = if function == Function::Count && cursor.is_symbol_at(1, "*") {
-        cursor.next();
-        cursor.next();
-        cursor.expect(")")?;
-        vec![Expr::Star]
-    } else {
-        list(cursor, is_grammar.then_some(count))?
-    };
-    cursor.has_count |= function == Function::Count;
+    if let Some(call) = with_grammar(cursor, function, count)? {
+        return Ok(call);
+    }
+    let is_grammar = matches!(native.kind, NativeKind::Grammar | NativeKind::Aggregate);
+    let args = list(cursor, is_grammar.then_some(count))?;
+    if function == Function::LastInsertId && !args.is_empty() {
+        return Err(SqlError::NoFunction("LAST_INSERT_ID(expr)"));
+    }
     counted(cursor, name, count, function, args)
+}
+
+/// What is no plain list of arguments, from the parenthesis on.
+fn with_grammar(cursor: &mut Cursor<'_>, function: Function, count: Count) -> Parsing<Option<Expr>> {
+    let (function, args) = match function {
+        Function::Count | Function::Min | Function::Max | Function::Sum | Function::Avg => {
+            cursor.has_sum = true;
+            summed(cursor, function)?
+        }
+        Function::Trim => trim(cursor)?,
+        Function::Substring => (function, part(cursor, count)?),
+        Function::Locate if count == Count::exactly(1) => (function, position(cursor)?),
+        Function::Char => return characters(cursor).map(Some),
+        Function::Charset | Function::Collation => {
+            let of = list(cursor, Some(count))?.swap_remove(0);
+            return Ok(Some(Expr::Charset { of: Box::new(of), collation: function == Function::Collation }));
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(Expr::Call { at: cursor.count_call()?, function, args }))
+}
+
+/// `COUNT(*)`, `MAX(a)`, `COUNT(DISTINCT a, b)`: DISTINCT changes neither the least nor the greatest.
+fn summed(cursor: &mut Cursor<'_>, function: Function) -> Parsing<(Function, Vec<Expr>)> {
+    cursor.expect("(")?;
+    if function == Function::Count && cursor.symbol("*") {
+        cursor.expect(")")?;
+        return Ok((function, vec![Expr::Star]));
+    }
+    let function = match cursor.one_of(&["DISTINCT", "ALL"]) {
+        Some("DISTINCT") => match function {
+            Function::Count => Function::CountDistinct,
+            Function::Min | Function::Max => function,
+            _ => return Err(SqlError::NoSuchThing("it does not sum up what is distinct".to_owned())),
+        },
+        _ => function,
+    };
+    let args = if function == Function::CountDistinct { cursor.list(expr)? } else { vec![expr(cursor)?] };
+    cursor.expect(")")?;
+    if cursor.is_word("OVER") {
+        return Err(SqlError::NoSuchThing("it has no windows".to_owned()));
+    }
+    Ok((function, args))
+}
+
+/// `TRIM(a)`, `TRIM(x FROM a)`, `TRIM(LEADING x FROM a)`, with x behind a.
+fn trim(cursor: &mut Cursor<'_>) -> Parsing<(Function, Vec<Expr>)> {
+    cursor.expect("(")?;
+    let side = cursor.one_of(&["BOTH", "LEADING", "TRAILING"]);
+    let function = match side {
+        Some("LEADING") => Function::Ltrim,
+        Some("TRAILING") => Function::Rtrim,
+        _ => Function::Trim,
+    };
+    let mut args = Vec::new();
+    if side.is_some() && cursor.word("FROM") {
+        args.push(expr(cursor)?);
+    } else {
+        let what = expr(cursor)?;
+        if side.is_some() {
+            cursor.expect_word("FROM")?;
+            args = vec![expr(cursor)?, what];
+        } else if cursor.word("FROM") {
+            args = vec![expr(cursor)?, what];
+        } else {
+            args.push(what);
+        }
+    }
+    cursor.expect(")")?;
+    Ok((function, args))
+}
+
+/// `SUBSTRING(a, 2, 3)`, `SUBSTRING(a FROM 2 FOR 3)`
+fn part(cursor: &mut Cursor<'_>, count: Count) -> Parsing<Vec<Expr>> {
+    cursor.expect("(")?;
+    let mut args = vec![expr(cursor)?];
+    if cursor.word("FROM") {
+        args.push(expr(cursor)?);
+        if cursor.word("FOR") {
+            args.push(expr(cursor)?);
+        }
+    } else {
+        while args.len() < count.most && cursor.symbol(",") {
+            args.push(expr(cursor)?);
+        }
+    }
+    if args.len() < count.least {
+        return Err(cursor.unexpected());
+    }
+    cursor.expect(")")?;
+    Ok(args)
+}
+
+/// `POSITION(a IN b)`
+fn position(cursor: &mut Cursor<'_>) -> Parsing<Vec<Expr>> {
+    cursor.expect("(")?;
+    let what = bits(cursor)?;
+    cursor.expect_word("IN")?;
+    let args = vec![what, expr(cursor)?];
+    cursor.expect(")")?;
+    Ok(args)
+}
+
+/// `CHAR(65, 66 USING utf8mb4)`
+fn characters(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    cursor.expect("(")?;
+    let args = cursor.list(expr)?;
+    let charset = if cursor.word("USING") { Some(charset(cursor)?) } else { None };
+    cursor.expect(")")?;
+    let call = Expr::Call { at: cursor.count_call()?, function: Function::Char, args };
+    Ok(match charset {
+        None | Some(Charset::Binary) => call,
+        Some(charset) => Expr::Cast(Box::new(call), Cast::Using(charset)),
+    })
 }
 
 /// The arguments in parentheses. Where their number is part of the grammar, a wrong one is no SQL.

@@ -27,8 +27,8 @@ pub(super) struct Cursor<'a> {
     /// How many calls and placeholders there were so far.
     pub calls: usize,
     pub parameters: usize,
-    /// Whether there was a COUNT among them.
-    pub has_count: bool,
+    /// Whether one of them sums up all rows.
+    pub has_sum: bool,
     /// Where the first placeholder stands.
     pub first_parameter: Option<usize>,
     /// Where the next statement starts, if there is one.
@@ -59,7 +59,7 @@ impl<'a> Cursor<'a> {
             operators: 0,
             calls: 0,
             parameters: 0,
-            has_count: false,
+            has_sum: false,
             first_parameter: None,
             rest,
             members: 0,

@@ -3,11 +3,17 @@
 use super::{
     ast::{Cast, Expr, Operator},
     cursor::Cursor,
-    lex::Token,
+    functions::Function,
+    lex::{Token, text_of},
+    like::ESCAPE,
     parse::Parsing,
     primary::primary,
 };
-use crate::mysql::value::{Decimal, Value};
+use crate::mysql::{
+    charset::Charset,
+    error::SqlError,
+    value::{Decimal, Value},
+};
 
 pub(super) fn expr(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     cursor.deeper(disjunction)
@@ -63,18 +69,46 @@ fn comparison(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
         } else if cursor.word("IS") {
             is(cursor, left)?
         } else {
-            let negated =
-                ["IN", "LIKE", "BETWEEN"].iter().any(|word| cursor.is_word_at(1, word)) && cursor.word("NOT");
-            match cursor.one_of(&["IN", "LIKE", "BETWEEN"]) {
+            let negated = PREDICATES.iter().any(|word| cursor.is_word_at(1, word)) && cursor.word("NOT");
+            match cursor.one_of(&PREDICATES) {
                 Some("IN") => within(cursor, left, negated)?,
-                Some("LIKE") => {
-                    Expr::Like { value: Box::new(left), pattern: Box::new(sum(cursor)?), negated }
+                Some("LIKE") => like(cursor, left, negated)?,
+                Some("BETWEEN") => between(cursor, left, negated)?,
+                Some(_) => Expr::Regexp { value: Box::new(left), pattern: Box::new(bits(cursor)?), negated },
+                None if !negated && cursor.words(&["SOUNDS", "LIKE"]) => {
+                    let (left, right) = (sound(cursor, left)?, bits(cursor)?);
+                    Expr::binary(Operator::Equal, left, sound(cursor, right)?)
                 }
-                Some(_) => between(cursor, left, negated)?,
+                None if cursor.words(&["MEMBER", "OF"]) => return Err(SqlError::NoFunction("MEMBER OF")),
                 None => return Ok(left),
             }
         };
         cursor.count_operator()?;
+    }
+}
+
+/// What may stand behind NOT.
+const PREDICATES: [&str; 5] = ["IN", "LIKE", "BETWEEN", "REGEXP", "RLIKE"];
+
+fn sound(cursor: &mut Cursor<'_>, of: Expr) -> Parsing<Expr> {
+    Ok(Expr::Call { at: cursor.count_call()?, function: Function::Soundex, args: vec![of] })
+}
+
+/// `LIKE pattern [ESCAPE 'c']`: an empty text escapes nothing.
+fn like(cursor: &mut Cursor<'_>, value: Expr, negated: bool) -> Parsing<Expr> {
+    let pattern = Box::new(sum(cursor)?);
+    let default = if cursor.dialect.no_backslash_escapes { None } else { ESCAPE };
+    let escape = if cursor.word("ESCAPE") { escape(cursor)? } else { default };
+    Ok(Expr::Like { value: Box::new(value), pattern, escape, negated })
+}
+
+fn escape(cursor: &mut Cursor<'_>) -> Parsing<Option<char>> {
+    let Some(Token::Text(text)) = cursor.next() else { return Err(cursor.unexpected()) };
+    let text = text_of(text);
+    let mut chars = text.chars();
+    match (chars.next(), chars.next()) {
+        (escape, None) => Ok(escape),
+        _ => Err(SqlError::WrongArguments("ESCAPE".to_owned())),
     }
 }
 
@@ -106,28 +140,26 @@ fn within(cursor: &mut Cursor<'_>, value: Expr, negated: bool) -> Parsing<Expr> 
     Ok(Expr::In { value: Box::new(value), list, negated })
 }
 
-/// `a BETWEEN b AND c` is `a >= b AND a <= c`. It is not understood of something with an effect,
-/// which would happen twice.
 fn between(cursor: &mut Cursor<'_>, value: Expr, negated: bool) -> Parsing<Expr> {
-    if !matches!(
-        value,
-        Expr::Literal(_) | Expr::Column(_) | Expr::User(_) | Expr::Parameter(_) | Expr::System { .. }
-    ) {
-        return Err(cursor.unexpected());
-    }
-    let low = sum(cursor)?;
+    let low = Box::new(bits(cursor)?);
     cursor.expect_word("AND")?;
-    let high = sum(cursor)?;
-    let low = Expr::binary(Operator::GreaterOrEqual, value.clone(), low);
-    let high = Expr::binary(Operator::LessOrEqual, value, high);
-    let both = Expr::binary(Operator::And, low, high);
-    Ok(if negated { Expr::Not(Box::new(both)) } else { both })
+    let high = Box::new(bits(cursor)?);
+    Ok(Expr::Between { value: Box::new(value), low, high, negated })
 }
 
-fn bits(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
-    let both =
-        |cursor: &mut Cursor<'_>| chain(cursor, sum, |cursor| cursor.symbol("&").then_some(Operator::BitAnd));
+pub(super) fn bits(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    let both = |cursor: &mut Cursor<'_>| {
+        chain(cursor, shifted, |cursor| cursor.symbol("&").then_some(Operator::BitAnd))
+    };
     chain(cursor, both, |cursor| cursor.symbol("|").then_some(Operator::BitOr))
+}
+
+fn shifted(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    chain(cursor, sum, |cursor| match cursor.peek() {
+        Some(Token::Symbol("<<")) => cursor.symbol("<<").then_some(Operator::ShiftLeft),
+        Some(Token::Symbol(">>")) => cursor.symbol(">>").then_some(Operator::ShiftRight),
+        _ => None,
+    })
 }
 
 fn sum(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
@@ -139,7 +171,10 @@ fn sum(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
 }
 
 fn product(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
-    chain(cursor, concatenation, |cursor| {
+    let either = |cursor: &mut Cursor<'_>| {
+        chain(cursor, concatenation, |cursor| cursor.symbol("^").then_some(Operator::BitXor))
+    };
+    chain(cursor, either, |cursor| {
         let operators = [("*", Operator::Times), ("/", Operator::Divide), ("%", Operator::Modulo)];
         let symbol = operators.iter().find(|(symbol, _)| cursor.symbol(symbol)).map(|found| found.1);
         symbol.or_else(|| match cursor.one_of(&["DIV", "MOD"])? {
@@ -162,18 +197,30 @@ fn unary(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     if cursor.symbol("+") {
         return cursor.deeper(unary);
     }
+    if cursor.symbol("~") {
+        return cursor.deeper(|cursor| Ok(Expr::Invert(Box::new(unary(cursor)?))));
+    }
     if cursor.symbol("!") {
         return cursor.deeper(|cursor| Ok(Expr::Not(Box::new(unary(cursor)?))));
     }
     if cursor.word("BINARY") {
-        return cursor.deeper(|cursor| Ok(Expr::Cast(Box::new(unary(cursor)?), Cast::Binary)));
+        return cursor.deeper(|cursor| Ok(Expr::Cast(Box::new(unary(cursor)?), Cast::Binary(None))));
     }
-    let value = primary(cursor)?;
-    if cursor.word("COLLATE") {
-        // Names of locks have a collation of their own.
-        cursor.name()?;
+    let mut value = primary(cursor)?;
+    while cursor.word("COLLATE") {
+        value = collated(value, cursor.name()?)?;
     }
     Ok(value)
+}
+
+/// Names of locks have a collation of their own; what is compared has this one.
+fn collated(value: Expr, collation: String) -> Parsing<Expr> {
+    if Charset::of_collation(&collation).is_none() {
+        return Err(SqlError::UnknownCollation(collation));
+    }
+    let collation = collation.to_ascii_lowercase();
+    let exact = collation.ends_with("_bin") || collation.ends_with("_cs") || collation == "binary";
+    Ok(Expr::Collate { value: Box::new(value), collation: collation.into(), exact })
 }
 
 /// A number with its sign is a literal.

@@ -75,10 +75,10 @@ const FEW: usize = 16;
 
 type Lexed<'a, T> = IResult<&'a [u8], T>;
 
-/// Longer ones first.
-const SYMBOLS: [&str; 28] = [
-    "<=>", "@@", ":=", "<>", "!=", "<=", ">=", "||", "&&", "(", ")", ",", ";", ".", "=", "<", ">", "+", "-",
-    "*", "/", "%", "!", "?", "{", "}", "&", "|",
+/// Those that come most often first, and longer ones in front of those that they start with.
+const SYMBOLS: [&str; 32] = [
+    "(", ")", ",", "@@", ":=", "<=>", "<>", "!=", "<=", ">=", "||", "&&", ";", ".", "=", "<<", ">>", "<",
+    ">", "+", "-", "*", "/", "%", "!", "?", "{", "}", "&", "|", "^", "~",
 ];
 
 /// The tokens of the first statement of `sql` that has any, and where the next one starts; or where

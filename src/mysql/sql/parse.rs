@@ -9,6 +9,7 @@ use super::{
     cursor::{Cursor, near},
     expr,
     lex::{Dialect, Token, text_of},
+    like::ESCAPE,
 };
 use crate::mysql::{
     error::{SqlError, Warning},
@@ -161,7 +162,7 @@ fn select(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
         select.distinct |= word == "DISTINCT";
     }
     select.items = cursor.list(item)?;
-    select.counts = cursor.has_count;
+    select.counts = cursor.has_sum;
     into(cursor, &mut select)?;
     if cursor.word("FROM") {
         match table(cursor)? {
@@ -344,7 +345,7 @@ pub(super) fn filter(cursor: &mut Cursor<'_>, column: &str) -> Parsing<Option<Ex
     if cursor.word("LIKE") {
         let pattern = Box::new(expr::expr(cursor)?);
         let value = Box::new(Expr::Column(column.to_owned()));
-        return Ok(Some(Expr::Like { value, pattern, negated: false }));
+        return Ok(Some(Expr::Like { value, pattern, escape: ESCAPE, negated: false }));
     }
     if cursor.word("WHERE") { expr::expr(cursor).map(Some) } else { Ok(None) }
 }

@@ -146,9 +146,12 @@ fn introduced(cursor: &mut Cursor<'_>, charset: &str) -> Parsing<Expr> {
 }
 
 fn column_or_call<'a>(cursor: &mut Cursor<'a>, mut path: Cow<'a, str>, quoted: bool) -> Parsing<Expr> {
+    if cursor.is_symbol("(") {
+        return calls::call(cursor, &path, quoted);
+    }
+    let is_path = cursor.is_symbol(".");
     if !quoted
-        && !cursor.is_symbol("(")
-        && !cursor.is_symbol(".")
+        && !is_path
         && let Some(call) = calls::bare(cursor, &path)?
     {
         return Ok(call);
@@ -156,7 +159,7 @@ fn column_or_call<'a>(cursor: &mut Cursor<'a>, mut path: Cow<'a, str>, quoted: b
     while cursor.symbol(".") {
         path = format!("{path}.{}", cursor.name()?).into();
     }
-    if cursor.is_symbol("(") {
+    if is_path && cursor.is_symbol("(") {
         return calls::call(cursor, &path, quoted);
     }
     // Tables have no columns of the same name: whose it is does not matter.
@@ -190,8 +193,7 @@ fn cast(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
 fn convert(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     let value = expr(cursor)?;
     let kind = if cursor.word("USING") {
-        let charset = cursor.name()?;
-        if charset.eq_ignore_ascii_case("binary") { Cast::Binary } else { Cast::Char(None) }
+        Cast::Using(charset(cursor)?)
     } else {
         cursor.expect(",")?;
         cast_type(cursor)?
@@ -200,23 +202,118 @@ fn convert(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     Ok(Expr::Cast(Box::new(value), kind))
 }
 
+/// The name of a character set.
+pub(super) fn charset(cursor: &mut Cursor<'_>) -> Parsing<Charset> {
+    let name = match cursor.peek() {
+        Some(Token::Text(name)) => String::from_utf8_lossy(name).into_owned(),
+        _ => return named_charset(&cursor.name()?),
+    };
+    cursor.next();
+    named_charset(&name)
+}
+
+fn named_charset(name: &str) -> Parsing<Charset> {
+    Charset::named(name).ok_or_else(|| SqlError::UnknownCharset(name.to_owned()))
+}
+
+/// What it does not make of anything.
+const NO_TYPES: [&str; 15] = [
+    "JSON",
+    "DATE",
+    "TIME",
+    "DATETIME",
+    "YEAR",
+    "TIMESTAMP",
+    "POINT",
+    "LINESTRING",
+    "POLYGON",
+    "MULTIPOINT",
+    "MULTILINESTRING",
+    "MULTIPOLYGON",
+    "GEOMETRYCOLLECTION",
+    "GEOMCOLLECTION",
+    "GEOMETRY",
+];
+
 fn cast_type(cursor: &mut Cursor<'_>) -> Parsing<Cast> {
-    let kind = cursor.one_of(&["CHAR", "NCHAR", "BINARY", "SIGNED", "UNSIGNED"]);
-    let kind = kind.ok_or_else(|| cursor.unexpected())?;
-    let mut length = None;
-    if matches!(kind, "CHAR" | "NCHAR" | "BINARY") && cursor.symbol("(") {
-        let Some(Token::Integer(digits)) = cursor.next() else { return Err(cursor.unexpected()) };
-        length = Some(digits.parse().unwrap_or(usize::MAX));
-        cursor.expect(")")?;
+    if let Some(kind) = cursor.one_of(&NO_TYPES) {
+        return Err(SqlError::NoSuchThing(format!("it has no type {kind}")));
     }
-    if cursor.words(&["CHARACTER", "SET"]) || cursor.word("CHARSET") {
-        cursor.name()?;
+    let kind = cursor.one_of(&[
+        "CHAR",
+        "NCHAR",
+        "CHARACTER",
+        "BINARY",
+        "SIGNED",
+        "UNSIGNED",
+        "DECIMAL",
+        "DEC",
+        "DOUBLE",
+        "REAL",
+        "FLOAT",
+    ]);
+    match kind.ok_or_else(|| cursor.unexpected())? {
+        sign @ ("SIGNED" | "UNSIGNED") => {
+            cursor.one_of(&["INTEGER", "INT"]);
+            Ok(if sign == "SIGNED" { Cast::Signed } else { Cast::Unsigned })
+        }
+        "BINARY" => Ok(Cast::Binary(size(cursor)?.first().map(|size| *size as usize))),
+        "DECIMAL" | "DEC" => decimal(cursor),
+        "DOUBLE" => {
+            cursor.word("PRECISION");
+            Ok(Cast::Double)
+        }
+        "REAL" => Ok(Cast::Double),
+        "FLOAT" => match size(cursor)?[..] {
+            [25..=53] => Ok(Cast::Double),
+            [] | [0..=24] => Ok(Cast::Float),
+            _ => Err(SqlError::TooBigPrecision { precision: 54, of: "CAST", most: 53 }),
+        },
+        _ => {
+            let length = size(cursor)?.first().map(|size| *size as usize);
+            if cursor.words(&["CHARACTER", "SET"]) || cursor.word("CHARSET") {
+                let charset = charset(cursor)?;
+                if charset == Charset::Binary {
+                    return Ok(Cast::Binary(length));
+                }
+                return Ok(if length.is_none() { Cast::Using(charset) } else { Cast::Char(length) });
+            }
+            Ok(Cast::Char(length))
+        }
     }
-    cursor.one_of(&["INTEGER", "INT"]);
-    Ok(match kind {
-        "SIGNED" => Cast::Signed,
-        "UNSIGNED" => Cast::Unsigned,
-        "BINARY" => Cast::Binary,
-        _ => Cast::Char(length),
-    })
+}
+
+/// Numbers in parentheses, if there are any.
+fn size(cursor: &mut Cursor<'_>) -> Parsing<Vec<u32>> {
+    if !cursor.symbol("(") {
+        return Ok(Vec::new());
+    }
+    let sizes = cursor.list(|cursor| match cursor.next() {
+        Some(Token::Integer(digits)) => Ok(digits.parse().unwrap_or(u32::MAX)),
+        _ => Err(cursor.unexpected()),
+    })?;
+    cursor.expect(")")?;
+    Ok(sizes)
+}
+
+/// The most digits of DECIMAL, and of those the most behind the point.
+const MAX_PRECISION: u32 = 65;
+const MAX_SCALE: u32 = 30;
+
+/// More digits than 38 are none that are kept here.
+const KEPT: u32 = 38;
+
+fn decimal(cursor: &mut Cursor<'_>) -> Parsing<Cast> {
+    let size = size(cursor)?;
+    let (precision, scale) = (size.first().copied().unwrap_or(10), size.get(1).copied().unwrap_or(0));
+    if scale > MAX_SCALE {
+        return Err(SqlError::TooBigScale { scale, of: "CAST", most: MAX_SCALE });
+    }
+    if precision > MAX_PRECISION {
+        return Err(SqlError::TooBigPrecision { precision, of: "CAST", most: MAX_PRECISION });
+    }
+    if precision < scale {
+        return Err(SqlError::PrecisionBelowScale);
+    }
+    Ok(Cast::Decimal { precision: precision.min(KEPT), scale })
 }

@@ -4,9 +4,12 @@
 use super::{
     ast::{Cast, Expr, Operator},
     eval::{Env, Evaluated},
+    function::kind,
     functions::Function,
+    numbers,
 };
 use crate::mysql::{
+    charset::Charset,
     value::Value,
     variables::{Kind as VariableKind, Variables},
 };
@@ -14,12 +17,28 @@ use crate::mysql::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::mysql) enum Kind {
     Null,
-    Int { unsigned: bool },
-    Decimal { digits: u8 },
+    Int {
+        unsigned: bool,
+    },
+    Decimal {
+        digits: u8,
+    },
     Double,
+    /// A double that is shown with so many digits.
+    Rounded {
+        digits: u8,
+    },
     Text,
     Bytes,
-    Time { digits: u8 },
+    Time {
+        digits: u8,
+    },
+}
+
+impl Kind {
+    fn is_number(self) -> bool {
+        matches!(self, Self::Int { .. } | Self::Decimal { .. } | Self::Double | Self::Rounded { .. })
+    }
 }
 
 /// The type of a column.
@@ -36,11 +55,11 @@ impl Type {
         Self { kind, length, not_null }
     }
 
-    const fn bigint(length: u32, not_null: bool) -> Self {
+    pub(super) const fn bigint(length: u32, not_null: bool) -> Self {
         Self::new(Kind::Int { unsigned: false }, length, not_null)
     }
 
-    const fn unsigned(not_null: bool) -> Self {
+    pub(super) const fn unsigned(not_null: bool) -> Self {
         Self::new(Kind::Int { unsigned: true }, 21, not_null)
     }
 
@@ -61,16 +80,22 @@ impl Type {
             (Kind::Int { .. } | Kind::Decimal { .. }, Kind::Int { .. } | Kind::Decimal { .. }) => {
                 Kind::Decimal { digits: self.digits().max(other.digits()) }
             }
-            (
-                Kind::Int { .. } | Kind::Decimal { .. } | Kind::Double,
-                Kind::Int { .. } | Kind::Decimal { .. } | Kind::Double,
-            ) => Kind::Double,
+            (a, b) if a.is_number() && b.is_number() => Kind::Double,
             _ => Kind::Text,
         };
         Self::new(kind, self.length.max(other.length), self.not_null && other.not_null)
     }
 
-    fn digits(self) -> u8 {
+    /// How many digits are shown behind the point; none if that depends on the value.
+    fn fixed_digits(self) -> Option<u8> {
+        match self.kind {
+            Kind::Rounded { digits } | Kind::Decimal { digits } => Some(digits),
+            Kind::Int { .. } | Kind::Null => Some(0),
+            _ => None,
+        }
+    }
+
+    pub(super) fn digits(self) -> u8 {
         match self.kind {
             Kind::Decimal { digits } | Kind::Time { digits } => digits,
             _ => 0,
@@ -98,8 +123,14 @@ impl Env<'_> {
             Expr::Star => Type::bigint(1, true),
             Expr::Call { function, args, .. } => self.of_call(*function, args)?,
             Expr::Not(value) => Type::truth(&[self.type_of(value)?]),
+            Expr::Between { value, low, high, .. } => {
+                Type::truth(&[self.type_of(value)?, self.type_of(low)?, self.type_of(high)?])
+            }
             Expr::Minus(value) => {
                 let value = self.type_of(value)?;
+                if matches!(value.kind, Kind::Text | Kind::Bytes) {
+                    return Ok(Type::new(Kind::Double, 23, value.not_null));
+                }
                 Type { length: value.length.saturating_add(1), ..value }
             }
             Expr::Binary(operator, left, right) => {
@@ -110,6 +141,18 @@ impl Env<'_> {
                 Type::bigint(1, true)
             }
             Expr::In { value, list, .. } => self.of_membership(value, list)?,
+            Expr::Invert(value) => Type::unsigned(self.type_of(value)?.not_null),
+            Expr::Collate { value, .. } => {
+                let value = self.type_of(value)?;
+                Type { kind: if value.kind == Kind::Null { Kind::Text } else { value.kind }, ..value }
+            }
+            Expr::Charset { of, .. } => {
+                self.type_of(of)?;
+                Type::new(Kind::Text, 64, true)
+            }
+            Expr::Regexp { value, pattern, .. } => {
+                Type { not_null: false, ..Type::truth(&[self.type_of(value)?, self.type_of(pattern)?]) }
+            }
             Expr::Like { value, pattern, .. } => Type::truth(&[self.type_of(value)?, self.type_of(pattern)?]),
             Expr::Case { operand, branches, otherwise } => {
                 self.of_case(operand.as_deref(), branches, otherwise.as_deref())?
@@ -154,14 +197,15 @@ impl Env<'_> {
     fn of_call(&self, function: Function, args: &[Expr]) -> Evaluated<Type> {
         let types = args.iter().map(|arg| self.type_of(arg)).collect::<Evaluated<Vec<_>>>()?;
         let not_null = types.iter().all(|arg| arg.not_null);
-        let longest = types.iter().fold(0_u32, |sum, arg| sum.saturating_add(arg.length)).min(MAX_TEXT);
         Ok(match function {
             Function::GetLock | Function::GetSharedLock | Function::ReleaseLock | Function::IsFreeLock => {
                 Type::bigint(1, false)
             }
             Function::IsUsedLock | Function::FencingToken => Type::unsigned(false),
             Function::ReleaseAllLocks | Function::ConnectionId => Type::unsigned(true),
-            Function::Count | Function::Sleep | Function::RowCount => Type::bigint(21, true),
+            Function::Count | Function::CountDistinct | Function::Sleep | Function::RowCount => {
+                Type::bigint(21, true)
+            }
             Function::FoundRows | Function::LastInsertId => Type::unsigned(true),
             Function::Coalesce | Function::IfNull => {
                 let all = types.iter().copied().fold(Type::new(Kind::Null, 0, true), Type::or);
@@ -170,8 +214,6 @@ impl Env<'_> {
             Function::If => types[1].or(types[2]),
             Function::NullIf => Type { not_null: false, ..types[0] },
             Function::IsNull => Type::bigint(1, true),
-            Function::Length | Function::CharLength => Type::bigint(10, not_null),
-            Function::Abs => types[0],
             Function::Greatest | Function::Least => types.iter().copied().fold(types[0], Type::or),
             Function::Now | Function::Sysdate => {
                 let digits = self.digits(args)?;
@@ -187,19 +229,16 @@ impl Env<'_> {
             Function::Database => Type::text(64),
             Function::Version => Type::new(Kind::Text, 64, true),
             Function::User | Function::CurrentUser => Type::text(288),
-            Function::Md5 => Type::new(Kind::Text, 32, not_null),
-            Function::Sha1 => Type::new(Kind::Text, 40, not_null),
-            Function::Sha2 => Type::text(128),
-            Function::Char => Type::new(Kind::Bytes, longest, true),
-            Function::Repeat | Function::Replace | Function::ConcatWs => Type::text(MAX_TEXT),
-            Function::Concat => Type::new(Kind::Text, longest, not_null),
-            Function::Hex => Type::new(Kind::Text, types[0].length.saturating_mul(2), not_null),
-            Function::Substring
-            | Function::Left
-            | Function::Right
-            | Function::Lower
-            | Function::Upper
-            | Function::Trim => Type::new(Kind::Text, types[0].length, not_null),
+            Function::Modulo => of_operator(Operator::Modulo, types[0], types[1]),
+            Function::Round | Function::Truncate => {
+                let places = match args.get(1) {
+                    None => Some(0),
+                    Some(Expr::Literal(value)) => value.to_i64(),
+                    Some(_) => None,
+                };
+                kind::rounded(types[0], places, not_null)
+            }
+            _ => kind::kind(function, &types),
         })
     }
 
@@ -210,7 +249,7 @@ impl Env<'_> {
 }
 
 /// What MySQL declares for texts without a bound.
-const MAX_TEXT: u32 = 16_777_215;
+pub(super) const MAX_TEXT: u32 = 16_777_215;
 
 /// The most digits behind the point.
 const MAX_DIGITS: u8 = 30;
@@ -228,6 +267,7 @@ pub(in crate::mysql) fn of_value(value: &Value) -> Type {
             Type::new(Kind::Decimal { digits }, length(value).saturating_add(1), true)
         }
         Value::Double(_) => Type::new(Kind::Double, 23, true),
+        Value::Rounded { digits, .. } => Type::new(Kind::Rounded { digits: *digits }, 23, true),
         Value::Text(text) => Type::new(Kind::Text, count(text), true),
         Value::Bytes { bytes, .. } => {
             Type::new(Kind::Bytes, u32::try_from(bytes.len()).unwrap_or(MAX_TEXT), true)
@@ -242,7 +282,19 @@ fn of_cast(value: Type, cast: Cast) -> Type {
             let length = length.and_then(|length| u32::try_from(length).ok()).unwrap_or(value.length);
             Type::new(Kind::Text, length, value.not_null)
         }
-        Cast::Binary => Type::new(Kind::Bytes, value.length, value.not_null),
+        Cast::Using(Charset::Binary) | Cast::Binary(None) => {
+            Type::new(Kind::Bytes, value.length, value.not_null)
+        }
+        Cast::Using(_) => Type::text(value.length),
+        Cast::Binary(Some(length)) => {
+            Type::new(Kind::Bytes, u32::try_from(length).unwrap_or(MAX_TEXT), value.not_null)
+        }
+        Cast::Decimal { precision, scale } => {
+            let point = u32::from(scale > 0);
+            let digits = u8::try_from(scale).unwrap_or(MAX_DIGITS);
+            Type::new(Kind::Decimal { digits }, precision + 1 + point, value.not_null)
+        }
+        Cast::Double | Cast::Float => Type::new(Kind::Double, 23, value.not_null),
         Cast::Signed => Type::bigint(21, value.not_null),
         Cast::Unsigned => Type::unsigned(value.not_null),
     }
@@ -254,8 +306,13 @@ fn of_operator(operator: Operator, left: Type, right: Type) -> Type {
     let exact = |kind| matches!(kind, Kind::Int { .. } | Kind::Null | Kind::Decimal { .. });
     match operator {
         Concat => Type::new(Kind::Text, left.length.saturating_add(right.length), both.not_null),
-        Plus | Minus | Times | Modulo | IntegerDivide | Divide if !exact(left.kind) || !exact(right.kind) => {
-            Type::new(Kind::Double, 23, both.not_null)
+        Plus | Minus | Times | Modulo | Divide if !exact(left.kind) || !exact(right.kind) => {
+            let digits = left.fixed_digits().zip(right.fixed_digits());
+            let kind = match digits.map(|(left, right)| numbers::digits_of(operator, left, right)) {
+                Some(digits) => Kind::Rounded { digits },
+                None => Kind::Double,
+            };
+            Type::new(kind, 23, both.not_null && !matches!(operator, Divide | Modulo))
         }
         Plus | Minus | Times => {
             let digits = if operator == Times {
@@ -284,7 +341,11 @@ fn of_operator(operator: Operator, left: Type, right: Type) -> Type {
         IntegerDivide => Type::bigint(21, false),
         Modulo => Type { not_null: false, ..both },
         Operator::NullSafeEqual => Type::bigint(1, true),
-        Operator::BitAnd | Operator::BitOr => Type::unsigned(both.not_null),
+        Operator::BitAnd
+        | Operator::BitOr
+        | Operator::BitXor
+        | Operator::ShiftLeft
+        | Operator::ShiftRight => Type::unsigned(both.not_null),
         _ => Type::truth(&[left, right]),
     }
 }
