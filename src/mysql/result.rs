@@ -273,7 +273,7 @@ fn put_binary_value(output: &mut BytesMut, value: &Value, kind: Kind, charset: C
         (Kind::Int { .. }, Value::UInt(number)) => output.put_u64_le(*number),
         (Kind::Int { .. }, _) => output.put_i64_le(value.to_i64().unwrap_or(0)),
         (Kind::Double | Kind::Rounded { .. }, _) => {
-            output.put_f64_le(value.to_number().map_or(0.0, Number::to_f64))
+            output.put_f64_le(value.to_number().map_or(0.0, Number::to_f64));
         }
         (Kind::Time { .. }, Value::Time { micros, digits }) => {
             let (year, rest, micros) = clock::fields(*micros);

@@ -171,12 +171,12 @@ impl Number {
         }
     }
 
-    /// Half away from zero.
+    /// Half away from zero; a double half to even, as MySQL's C library has it.
     pub(super) fn round(self) -> i128 {
         match self {
             Self::Exact(decimal) => decimal.round(),
             #[expect(clippy::cast_possible_truncation, reason = "a float that is too big is clamped")]
-            Self::Double(double) => double.round() as i128,
+            Self::Double(double) => double.round_ties_even() as i128,
         }
     }
 }

@@ -88,6 +88,8 @@ fn cost(function: Function) -> usize {
         | Function::Strcmp
         | Function::Field
         | Function::FindInSet => 4,
+        // Each is compared with the best so far.
+        Function::Greatest | Function::Least => 8,
         _ => 2,
     }
 }

@@ -1,22 +1,18 @@
 //! CAST and CONVERT (MySQL manual 14.10).
 
-use super::{
-    ast::Cast,
-    eval::{Env, Evaluated},
-    numbers,
-};
+use super::{ast::Cast, eval::Env, numbers};
 use crate::mysql::{
     charset::Charset,
     error::Warning,
     value::{Decimal, Number, Value, number_prefix},
 };
 
-pub(super) fn cast(env: &Env<'_>, value: &Value, cast: Cast) -> Evaluated {
+pub(super) fn cast(env: &Env<'_>, value: &Value, cast: Cast) -> Value {
     if value.is_null() {
-        return Ok(Value::Null);
+        return Value::Null;
     }
     let text = || value.to_text().unwrap_or_default();
-    Ok(match cast {
+    match cast {
         Cast::Char(None) => Value::Text(text()),
         Cast::Char(Some(length)) => Value::Text(shortened(env, &text(), length)),
         Cast::Using(charset) => using(env, value, charset),
@@ -40,7 +36,7 @@ pub(super) fn cast(env: &Env<'_>, value: &Value, cast: Cast) -> Evaluated {
             let double = value.to_number().map_or(0.0, Number::to_f64);
             Value::Double(if cast == Cast::Float { to_float(double) } else { double })
         }
-    })
+    }
 }
 
 /// A text with `?` for what the character set has not, or bytes taken for texts of it.

@@ -147,7 +147,7 @@ impl Env<'_> {
             Expr::Cast(value, cast) => {
                 let value = self.eval(value)?;
                 self.work.spend(FOLD * value.size())?;
-                call::counted(self, cast::cast(self, &value, *cast)?)?
+                call::counted(self, cast::cast(self, &value, *cast))?
             }
         })
     }

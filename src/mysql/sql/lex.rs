@@ -16,6 +16,7 @@ use nom::{
 
 /// How quotes, pipes and blanks are read: parts of `@@sql_mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a mode that is on or off")]
 pub(in crate::mysql) struct Dialect {
     pub ansi_quotes: bool,
     pub no_backslash_escapes: bool,

@@ -227,6 +227,7 @@ pub(super) fn integer(value: &Value, unsigned: bool) -> Value {
             let whole = prefix.split(['.', 'e', 'E']).next().unwrap_or_default();
             whole.parse().unwrap_or(0)
         }
+        Value::UInt(number) if !unsigned => return Value::Int(number.cast_signed()),
         other => other.to_number().map_or(0, Number::round),
     };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as MySQL wraps it")]

@@ -8,6 +8,7 @@ use super::{
     ast::{Expr, Item, Select, Show, Statement, Table},
     cursor::{Cursor, near},
     expr,
+    functions::Function,
     lex::{Dialect, Token, text_of},
     like::ESCAPE,
 };
@@ -252,6 +253,10 @@ fn item(cursor: &mut Cursor<'_>) -> Parsing<Item> {
     let name = match (alias(cursor)?, &expr, first) {
         (Some(alias), ..) => shortened(&alias),
         (None, Expr::Column(name), _) => shortened(name),
+        (None, Expr::Call { function: Function::NameConst, args, .. }, _) => match args.first() {
+            Some(Expr::Literal(name)) => shortened(&name.to_text().unwrap_or_default()),
+            _ => return Err(SqlError::WrongArguments("NAME_CONST".to_owned())),
+        },
         (None, Expr::Literal(Value::Text(_)), Some(Token::Text(text))) => {
             shortened(text_of(text).trim_start())
         }

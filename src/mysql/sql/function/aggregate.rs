@@ -28,7 +28,7 @@ pub(in crate::mysql::sql) fn aggregate(env: &Env<'_>, function: Function, args: 
     match env.rows {
         None => sum.add(env, args)?,
         Some(rows) if matches!(args, [Expr::Star]) => {
-            sum.count = i64::try_from(rows.len()).unwrap_or(i64::MAX)
+            sum.count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
         }
         Some(rows) => {
             for record in rows {

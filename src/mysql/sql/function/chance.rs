@@ -27,11 +27,15 @@ pub(super) fn value(args: &Args<'_>) -> Option<Evaluated> {
         Function::UuidShort => Ok(Value::UInt(short())),
         Function::IsUuid => Ok(parsed(&args.bytes(0)).is_some().into()),
         Function::UuidToBin => match parsed(&args.bytes(0)) {
-            Some(uuid) => Ok(Value::bytes(if swaps(args) { swapped(uuid).into() } else { uuid.into() })),
+            Some(uuid) => {
+                Ok(Value::bytes(if swaps(args) { rearranged(uuid, HIGH_FIRST).into() } else { uuid.into() }))
+            }
             None => Err(args.incorrect("string", 0).into()),
         },
         Function::BinToUuid => match <[u8; 16]>::try_from(&*args.bytes(0)) {
-            Ok(uuid) => Ok(Value::Text(written(&if swaps(args) { swapped_back(uuid) } else { uuid }))),
+            Ok(uuid) => {
+                Ok(Value::Text(written(&if swaps(args) { rearranged(uuid, LOW_FIRST) } else { uuid })))
+            }
             Err(_) => Err(args.incorrect("string", 0).into()),
         },
         _ => return None,
@@ -92,9 +96,13 @@ fn time_based() -> [u8; 16] {
     let now = clock::now().cast_unsigned() * 10 + GREGORIAN;
     let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
     let time = now.max(last.unwrap_or(0) + 1).to_be_bytes();
-    let [a, b, c, d, e, f, g, h] = time;
-    let [s, t, n1, n2, n3, n4, n5, n6] = *NODE;
-    [e, f, g, h, c, d, a & 0x0F | 0x10, b, s, t, n1, n2, n3, n4, n5, n6]
+    let mut uuid = [0; 16];
+    uuid[..8].copy_from_slice(&time);
+    uuid[8..].copy_from_slice(&*NODE);
+    // Its low part comes first.
+    let mut uuid = rearranged(uuid, LOW_FIRST);
+    uuid[6] = uuid[6] & 0x0F | 0x10;
+    uuid
 }
 
 /// As MySQL's for the server 1: one more than the last one, from the second on in which the first was asked for.
@@ -134,17 +142,16 @@ fn swaps(args: &Args<'_>) -> bool {
     args.values.get(1).is_some_and(|_| args.int(1) != 0)
 }
 
-/// With the high part of the time in front, so that they grow.
-fn swapped(uuid: [u8; 16]) -> [u8; 16] {
-    let [a, b, c, d, e, f, g, h, rest @ ..] = uuid;
-    let [i, j, k, l, m, n, o, p] = rest;
-    [g, h, e, f, a, b, c, d, i, j, k, l, m, n, o, p]
-}
+/// Where the bytes of the time stand: with its high part in front they grow.
+const HIGH_FIRST: [usize; 8] = [6, 7, 4, 5, 0, 1, 2, 3];
+const LOW_FIRST: [usize; 8] = [4, 5, 6, 7, 2, 3, 0, 1];
 
-fn swapped_back(uuid: [u8; 16]) -> [u8; 16] {
-    let [g, h, e, f, a, b, c, d, rest @ ..] = uuid;
-    let [i, j, k, l, m, n, o, p] = rest;
-    [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+fn rearranged(uuid: [u8; 16], order: [usize; 8]) -> [u8; 16] {
+    let mut rearranged = uuid;
+    for (at, from) in order.into_iter().enumerate() {
+        rearranged[at] = uuid[from];
+    }
+    rearranged
 }
 
 #[cfg(test)]
@@ -156,8 +163,8 @@ mod tests {
         let text = "6ccd780c-baba-1026-9564-5b8c656024db";
         let uuid = parsed(text.as_bytes()).unwrap();
         assert_eq!(written(&uuid), text);
-        assert_eq!(written(&swapped(uuid)), "1026baba-6ccd-780c-9564-5b8c656024db");
-        assert_eq!(swapped_back(swapped(uuid)), uuid);
+        assert_eq!(written(&rearranged(uuid, HIGH_FIRST)), "1026baba-6ccd-780c-9564-5b8c656024db");
+        assert_eq!(rearranged(rearranged(uuid, HIGH_FIRST), LOW_FIRST), uuid);
         assert_eq!(parsed(format!("{{{text}}}").as_bytes()), Some(uuid));
         assert_eq!(parsed(text.replace('-', "").as_bytes()), Some(uuid));
         assert_eq!(parsed(b"6ccd780c-baba-1026-9564-5b8c656024d"), None);

@@ -46,8 +46,9 @@ fn field(args: &Args<'_>) -> usize {
     } else if args.values.iter().all(|value| !is_text(value) && is_exact(value)) {
         others.iter().position(|other| wanted.compare(other) == Some(Ordering::Equal)).map(|at| at + 1)
     } else {
+        let wanted = args.double(0);
         #[expect(clippy::float_cmp, reason = "as MySQL compares them")]
-        let is_equal = |at: &usize| !args.values[*at].is_null() && args.double(*at) == args.double(0);
+        let is_equal = |at: &usize| !args.values[*at].is_null() && args.double(*at) == wanted;
         (1..args.values.len()).find(is_equal)
     };
     position.unwrap_or(0)

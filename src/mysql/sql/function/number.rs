@@ -11,7 +11,7 @@ use crate::mysql::{
         functions::Function,
         numbers,
     },
-    value::{Decimal, Number, Value},
+    value::{Decimal, Number, Value, folded},
 };
 
 pub(super) fn value(args: &Args<'_>) -> Option<Evaluated> {
@@ -122,17 +122,15 @@ fn to_whole(args: &Args<'_>) -> Value {
     match &args.values[0] {
         value @ (Value::Int(_) | Value::UInt(_)) => value.clone(),
         Value::Double(double) => Value::Double(if is_up { double.ceil() } else { double.floor() }),
-        value => match exact(value) {
-            Some(Decimal { digits, scale }) => {
+        value => {
+            if let Some(Decimal { digits, scale }) = exact(value) {
                 let unit = 10_i128.saturating_pow(scale);
                 let down = digits.div_euclid(unit);
-                whole(if is_up && digits.rem_euclid(unit) != 0 { down + 1 } else { down })
+                return whole(if is_up && digits.rem_euclid(unit) != 0 { down + 1 } else { down });
             }
-            None => {
-                let double = args.double(0);
-                Value::Double(if is_up { double.ceil() } else { double.floor() })
-            }
-        },
+            let double = args.double(0);
+            Value::Double(if is_up { double.ceil() } else { double.floor() })
+        }
     }
 }
 
@@ -201,14 +199,39 @@ fn bit_count(args: &Args<'_>) -> i64 {
     count.into()
 }
 
+/// The least or the greatest: of texts as texts, also where there are numbers among them; of numbers as what all can be.
 fn extreme(args: &Args<'_>, wanted: Ordering) -> Evaluated {
+    if args.values.iter().any(|value| matches!(value, Value::Text(_) | Value::Bytes { .. })) {
+        let comparable = |at: usize| if args.is_binary() { args.text(at) } else { folded(&args.text(at)) };
+        let mut best = (0, comparable(0));
+        for next in 1..args.values.len() {
+            let text = comparable(next);
+            if text.cmp(&best.1) == wanted {
+                best = (next, text);
+            }
+        }
+        return Ok(args.made(args.text(best.0)));
+    }
     let mut best = &args.values[0];
     for next in &args.values[1..] {
         if args.env.compare(next, best)? == Some(wanted) {
             best = next;
         }
     }
-    Ok(best.clone())
+    Ok(alike(best, args.values))
+}
+
+/// A number as doubles are if one of them is one, and else with as many digits as any of them has.
+fn alike(number: &Value, among: &[Value]) -> Value {
+    if among.iter().any(|value| matches!(value, Value::Double(_) | Value::Rounded { .. })) {
+        return Value::Double(number.to_number().map_or(0.0, Number::to_f64));
+    }
+    let scale = |value: &Value| if let Value::Decimal(decimal) = value { Some(decimal.scale) } else { None };
+    let widest = among.iter().filter_map(scale).max();
+    match (widest, exact(number)) {
+        (Some(scale), Some(exact)) => exact.with_scale(scale).map_or_else(|| number.clone(), Value::Decimal),
+        _ => number.clone(),
+    }
 }
 
 #[cfg(test)]

@@ -203,7 +203,7 @@ fn soundex(text: &str) -> String {
     };
     let mut letters = text.chars().filter(|c| c.is_alphabetic());
     let Some(first) = letters.next() else { return String::new() };
-    let mut sound: String = first.to_uppercase().collect();
+    let mut sound = first.to_ascii_uppercase().to_string();
     let mut last = code(first);
     for c in letters {
         let code = code(c);
