@@ -60,7 +60,7 @@ impl Native<'_> {
 }
 
 /// `1046/1305` is what it is without and with a current database.
-fn expected<'a>(codes: &'a str, with_database: bool) -> &'a str {
+fn expected(codes: &str, with_database: bool) -> &str {
     let (without, with) = codes.split_once('/').unwrap_or((codes, codes));
     if with_database { with } else { without }
 }
