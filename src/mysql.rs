@@ -28,6 +28,7 @@ mod show;
 mod sql;
 mod state;
 mod tables;
+mod temporal;
 mod user_variables;
 mod value;
 mod variables;

@@ -252,13 +252,14 @@ impl Connection {
     fn runner<'a>(&'a mut self, sql: &'a str, parameters: &'a [Value], binary: bool) -> Runner<'a> {
         let Self { io, session, state, .. } = self;
         let work = Work::new(&state.budget);
+        let now = state.variables.settings().timestamp.unwrap_or_else(clock::now);
         Runner {
             io,
             session,
             state,
             sql,
             parameters,
-            now: clock::now(),
+            now,
             outcomes: Vec::new(),
             deadline: None,
             work,

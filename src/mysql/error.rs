@@ -38,6 +38,12 @@ pub(super) enum SqlError {
     /// A native function that is not served, by MySQL's name for it.
     #[error("getlockd is a lock server and has no function {0}")]
     NoFunction(&'static str),
+    #[error("Incorrect arguments to {0}")]
+    WrongArguments(&'static str),
+    #[error("Incorrect {kind} value: '{value}'")]
+    IncorrectValue { kind: &'static str, value: String },
+    #[error("Too-big precision {digits} specified for '{name}'. Maximum is 6.")]
+    TooPrecise { digits: u64, name: String },
     #[error("PROCEDURE {0} does not exist")]
     UnknownProcedure(String),
     #[error("No database selected")]
@@ -183,6 +189,9 @@ impl SqlError {
             Self::NameCollision(_) => (1630, "42000"),
             Self::RejectedFunction(_) => (3566, "HY000"),
             Self::NoFunction(_) => (1235, "42000"),
+            Self::WrongArguments(_) => (1210, "HY000"),
+            Self::IncorrectValue { .. } => (1525, "HY000"),
+            Self::TooPrecise { .. } => (1426, "42000"),
             Self::NoDatabase => (1046, "3D000"),
             Self::ReadOnlyVariable(_) => (1238, "HY000"),
             Self::WrongValue { .. } => (1231, "42000"),

@@ -9,6 +9,7 @@ use super::{
     charset::Charset,
     error::SqlError,
     packet::Fields,
+    temporal::{DAY, Date, DateTime, HOUR, MINUTE, SECOND, Temporal, Time},
     value::{Decimal, Value},
 };
 use crate::budget::{Budget, Charge};
@@ -143,8 +144,9 @@ fn value(fields: &mut Fields<'_>, kind: u8, unsigned: bool, charset: Charset) ->
         4 => Value::Double(f32::from_le_bytes(fields.array()?).to_string().parse().unwrap_or(0.0)),
         5 => Value::Double(f64::from_le_bytes(fields.array()?)),
         6 => Value::Null,
-        7 | 10 | 12 => Value::Text(date(fields)?),
-        11 => Value::Text(time(fields)?),
+        7 | 12 => Value::Temporal(moment(fields)?),
+        10 => Value::Temporal(date(fields)?),
+        11 => Value::Temporal(time(fields)?),
         0 | 246 => {
             let text = String::from_utf8_lossy(fields.text()?).into_owned();
             Decimal::parse(&text).map_or(Value::Text(text), Value::Decimal)
@@ -154,35 +156,44 @@ fn value(fields: &mut Fields<'_>, kind: u8, unsigned: bool, charset: Charset) ->
     })
 }
 
-fn date(fields: &mut Fields<'_>) -> Result<String, SqlError> {
+fn date(fields: &mut Fields<'_>) -> Result<Temporal, SqlError> {
+    Ok(match moment(fields)? {
+        Temporal::DateTime { moment, .. } => Temporal::Date(moment.date),
+        other => other,
+    })
+}
+
+/// A date that there cannot be is the zero date.
+fn moment(fields: &mut Fields<'_>) -> Result<Temporal, SqlError> {
     let length = fields.u8()?;
     let mut rest = Fields(fields.take(length.into())?);
     if length == 0 {
-        return Ok("0000-00-00 00:00:00".to_owned());
+        return Ok(Temporal::DateTime { moment: DateTime::default(), digits: 0 });
     }
-    let (year, month, day) = (rest.u16()?, rest.u8()?, rest.u8()?);
-    let date = format!("{year:04}-{month:02}-{day:02}");
-    if length < 7 {
-        return Ok(date);
-    }
-    let (hour, minute, second) = (rest.u8()?, rest.u8()?, rest.u8()?);
-    Ok(format!("{date} {hour:02}:{minute:02}:{second:02}{}", fraction(&mut rest)))
+    let date = Date::new(rest.u16()?.into(), rest.u8()?.into(), rest.u8()?.into());
+    let (clock, digits) = if length < 7 { (0, 0) } else { clock(&mut rest)? };
+    let moment = date.filter(|_| clock < DAY).map(|date| DateTime { date, micros: clock });
+    Ok(Temporal::DateTime { moment: moment.unwrap_or_default(), digits })
 }
 
-fn time(fields: &mut Fields<'_>) -> Result<String, SqlError> {
+fn time(fields: &mut Fields<'_>) -> Result<Temporal, SqlError> {
     let length = fields.u8()?;
     let mut rest = Fields(fields.take(length.into())?);
     if length == 0 {
-        return Ok("00:00:00".to_owned());
+        return Ok(Temporal::Time { time: Time::default(), digits: 0 });
     }
-    let sign = if rest.u8()? == 1 { "-" } else { "" };
-    let (days, hour, minute, second) = (rest.u32()?, rest.u8()?, rest.u8()?, rest.u8()?);
-    let hours = u64::from(days) * 24 + u64::from(hour);
-    Ok(format!("{sign}{hours:02}:{minute:02}:{second:02}{}", fraction(&mut rest)))
+    let (is_negative, days) = (rest.u8()? == 1, i64::from(rest.u32()?));
+    let (clock, digits) = clock(&mut rest)?;
+    let micros = days * DAY + clock;
+    let (time, _) = Time::clamped(if is_negative { -micros } else { micros });
+    Ok(Temporal::Time { time, digits })
 }
 
-fn fraction(rest: &mut Fields<'_>) -> String {
-    rest.u32().map_or_else(|_| String::new(), |micros| format!(".{micros:06}"))
+/// Hours, minutes, seconds and, if they are sent, microseconds: all as microseconds, and the digits of their fraction.
+fn clock(rest: &mut Fields<'_>) -> Result<(i64, u8), SqlError> {
+    let (hour, minute, second) = (i64::from(rest.u8()?), i64::from(rest.u8()?), i64::from(rest.u8()?));
+    let whole = hour * HOUR + minute * MINUTE + second * SECOND;
+    Ok(rest.u32().map_or((whole, 0), |micros| (whole + i64::from(micros), 6)))
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use smol_str::SmolStr;
 
 use super::{
     charset::Charset,
-    clock,
     error::SqlError,
     login::capability,
     packet::{Packets, PutLengthEncoded},
     sql::{Kind, Type},
+    temporal::{Fields, Temporal},
     value::{Number, Value},
 };
 
@@ -224,7 +224,10 @@ fn put_column(output: &mut BytesMut, column: &Column, charset: Charset) {
         Kind::Double => (5, BINARY, ANY_DECIMALS),
         Kind::Text => (253, 0, ANY_DECIMALS),
         Kind::Bytes => (253, BINARY, ANY_DECIMALS),
-        Kind::Time { digits } => (12, BINARY, digits),
+        Kind::Year => (13, BINARY | UNSIGNED, 0),
+        Kind::Date => (10, BINARY, 0),
+        Kind::Time { digits } => (11, BINARY, digits),
+        Kind::DateTime { digits } => (12, BINARY, digits),
     };
     let (charset, width) = if kind == Kind::Text { (charset, charset.width()) } else { (Charset::Binary, 1) };
     output.put_text(b"def");
@@ -272,16 +275,48 @@ fn put_binary_value(output: &mut BytesMut, value: &Value, kind: Kind, charset: C
         (Kind::Int { .. }, Value::UInt(number)) => output.put_u64_le(*number),
         (Kind::Int { .. }, _) => output.put_i64_le(value.to_i64().unwrap_or(0)),
         (Kind::Double, _) => output.put_f64_le(value.to_number().map_or(0.0, Number::to_f64)),
-        (Kind::Time { .. }, Value::Time { micros, digits }) => {
-            let (year, rest, micros) = clock::fields(*micros);
-            output.put_u8(if *digits > 0 { 11 } else { 7 });
-            output.put_u16_le(year);
-            output.put_slice(&rest);
-            if *digits > 0 {
-                output.put_u32_le(micros);
-            }
+        (Kind::Year, _) => {
+            output.put_u16_le(value.to_i64().and_then(|year| year.try_into().ok()).unwrap_or(0));
+        }
+        (Kind::Date | Kind::Time { .. } | Kind::DateTime { .. }, Value::Temporal(temporal)) => {
+            put_temporal(output, *temporal);
         }
         (_, Value::Text(_)) => output.put_text(&charset.encode(&bytes)),
         _ => output.put_text(&bytes),
+    }
+}
+
+/// A date or a time: as short as its last part that is not 0 lets it be.
+fn put_temporal(output: &mut BytesMut, temporal: Temporal) {
+    let Fields { is_negative, year, month, day, hour, minute, second, micros } = temporal.fields();
+    let byte = |number: i64| u8::try_from(number).unwrap_or(u8::MAX);
+    let clock = [byte(hour % 24), byte(minute), byte(second)];
+    let micros = u32::try_from(micros).unwrap_or(0);
+    let has_clock = hour != 0 || minute != 0 || second != 0 || micros != 0;
+    match temporal {
+        Temporal::Time { .. } => {
+            let length = if micros != 0 { 12 } else { 8 };
+            output.put_u8(if has_clock { length } else { 0 });
+            if has_clock {
+                output.put_u8(is_negative.into());
+                output.put_u32_le(u32::try_from(hour / 24).unwrap_or(0));
+                output.put_slice(&clock);
+            }
+        }
+        Temporal::Date(_) | Temporal::DateTime { .. } => {
+            let has_date = year != 0 || month != 0 || day != 0;
+            let length = if has_clock { if micros != 0 { 11 } else { 7 } } else { 4 };
+            output.put_u8(if has_date || has_clock { length } else { 0 });
+            if has_date || has_clock {
+                output.put_u16_le(u16::try_from(year).unwrap_or(0));
+                output.put_slice(&[byte(month), byte(day)]);
+            }
+            if has_clock {
+                output.put_slice(&clock);
+            }
+        }
+    }
+    if micros != 0 {
+        output.put_u32_le(micros);
     }
 }

@@ -4,6 +4,7 @@
 use super::{
     error::SqlError,
     names::{MAX_IDENTIFIER_CHARS, is_longer},
+    temporal::Offset,
     value::Value,
 };
 
@@ -45,7 +46,8 @@ pub(super) fn checked(variable: &str, value: Value) -> Result<Value, SqlError> {
         (_, None) => false,
         ("sql_mode", Some(modes)) => return checked_modes(value, modes, wrong),
         ("time_zone", Some(zone)) => {
-            return if is_zone(zone) { Ok(value) } else { Err(SqlError::UnknownTimeZone(shown())) };
+            let zone = Offset::named(zone).map(|offset| offset.name(zone));
+            return zone.map(Value::Text).ok_or_else(|| SqlError::UnknownTimeZone(shown()));
         }
         ("lc_messages" | "lc_time_names", Some(locale)) => {
             return if is_locale(locale) { Ok(value) } else { Err(SqlError::UnknownLocale(shown())) };
@@ -82,39 +84,6 @@ fn is_of_name(c: u8) -> bool {
     c.is_ascii_alphanumeric() || c == b'_'
 }
 
-/// `SYSTEM`, `+02:00`, or what looks like a name of a zone: there are no tables to look it up in.
-fn is_zone(zone: &str) -> bool {
-    match zone.as_bytes() {
-        [b'+' | b'-', offset @ ..] => is_offset(zone.starts_with('-'), offset),
-        [] => false,
-        name => {
-            name.len() <= MAX_IDENTIFIER_CHARS
-                && name[0].is_ascii_alphabetic()
-                && name.iter().all(|c| is_of_name(*c) || matches!(c, b'/' | b'+' | b'-'))
-        }
-    }
-}
-
-/// From -13:59 to +14:00.
-fn is_offset(is_west: bool, offset: &[u8]) -> bool {
-    let (hours, minutes) = match offset {
-        [h, b':', minutes @ ..] => (vec![*h], minutes),
-        [h, hh, b':', minutes @ ..] => (vec![*h, *hh], minutes),
-        _ => return false,
-    };
-    let number = |digits: &[u8]| {
-        let digits =
-            std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|c| c.is_ascii_digit()))?;
-        digits.parse::<u32>().ok()
-    };
-    match (number(&hours), number(minutes)) {
-        (Some(hours), Some(in_hour @ 0..60)) if minutes.len() == 2 => {
-            hours * 60 + in_hour <= if is_west { 13 * 60 + 59 } else { 14 * 60 }
-        }
-        _ => false,
-    }
-}
-
 /// `en_US`
 fn is_locale(locale: &str) -> bool {
     let Some((language, country)) = locale.split_once('_') else { return false };
@@ -133,7 +102,7 @@ mod tests {
             ("time_zone", "SYSTEM", 0),
             ("time_zone", "+00:00", 0),
             ("time_zone", "-13:59", 0),
-            ("time_zone", "Europe/Berlin", 0),
+            ("time_zone", "Europe/Berlin", 1298),
             ("time_zone", "+14:01", 1298),
             ("time_zone", "+1", 1298),
             ("time_zone", "", 1298),

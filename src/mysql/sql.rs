@@ -4,6 +4,7 @@ mod ast;
 mod call;
 mod calls;
 mod cursor;
+mod dates;
 mod eval;
 mod expr;
 mod functions;

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, cmp::Ordering};
 
+use super::temporal::Temporal;
+
 /// A value of an expression.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
@@ -17,11 +19,7 @@ pub(super) enum Value {
         bytes: Vec<u8>,
         number: bool,
     },
-    /// A moment, in microseconds since 1970, with so many digits of a fraction.
-    Time {
-        micros: i64,
-        digits: u8,
-    },
+    Temporal(Temporal),
 }
 
 /// An exact number: `digits / 10^scale`.
@@ -51,6 +49,12 @@ impl Value {
         *self == Self::Null
     }
 
+    /// Whether it is a date or a time.
+    #[inline]
+    pub(super) fn is_date(&self) -> bool {
+        matches!(self, Self::Temporal(_))
+    }
+
     /// The bytes of a text; 0 for what has no memory of its own.
     #[inline]
     pub(super) fn size(&self) -> usize {
@@ -58,6 +62,14 @@ impl Value {
             Self::Text(text) => text.len(),
             Self::Bytes { bytes, .. } => bytes.len(),
             _ => 0,
+        }
+    }
+
+    /// As a variable keeps it, which has no dates: they are texts there.
+    pub(super) fn kept(self) -> Self {
+        match self {
+            Self::Temporal(temporal) => Self::Text(temporal.to_string()),
+            other => other,
         }
     }
 
@@ -71,7 +83,7 @@ impl Value {
             Self::Double(double) => double_text(*double).into_bytes().into(),
             Self::Text(text) => text.as_bytes().into(),
             Self::Bytes { bytes, .. } => bytes.into(),
-            Self::Time { micros, digits } => super::clock::text(*micros, *digits).into_bytes().into(),
+            Self::Temporal(temporal) => temporal.to_string().into_bytes().into(),
         })
     }
 
@@ -95,7 +107,7 @@ impl Value {
             Self::Bytes { bytes, number: false } => {
                 Number::Double(leading_number(&String::from_utf8_lossy(bytes)))
             }
-            Self::Time { micros, digits } => Number::Exact(super::clock::number(*micros, *digits)),
+            Self::Temporal(temporal) => Number::Exact(temporal.number()),
         })
     }
 
@@ -115,8 +127,17 @@ impl Value {
         })
     }
 
+    /// As seconds, in microseconds; none for NULL.
+    pub(super) fn to_micros(&self) -> Option<i64> {
+        i64::try_from(match self.to_number()? {
+            Number::Exact(decimal) => decimal.scaled_to(6),
+            Number::Double(double) => Number::Double(double * 1e6).round(),
+        })
+        .ok()
+    }
+
     fn is_text(&self) -> bool {
-        matches!(self, Self::Text(_) | Self::Bytes { number: false, .. } | Self::Time { .. })
+        matches!(self, Self::Text(_) | Self::Bytes { number: false, .. } | Self::Temporal(_))
     }
 
     /// How two values compare; none if one is NULL. Texts without regard to case, else as numbers.
@@ -180,6 +201,15 @@ impl Decimal {
         let Some(unit) = 10_i128.checked_pow(self.scale) else { return 0 };
         let half = unit / 2 * self.digits.signum();
         self.digits.saturating_add(half) / unit
+    }
+
+    /// With so many digits behind the point, half away from zero; the rest is left out.
+    pub(super) fn scaled_to(self, scale: u32) -> i128 {
+        if self.scale <= scale {
+            let unit = 10_i128.checked_pow(scale - self.scale).unwrap_or(0);
+            return self.digits.saturating_mul(unit);
+        }
+        Self { scale: self.scale - scale, ..self }.round()
     }
 
     /// Both with the greater of two scales.

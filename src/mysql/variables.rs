@@ -12,6 +12,7 @@ use super::{
     names::{MAX_IDENTIFIER_CHARS, is_longer},
     settings,
     sql::lex::Dialect,
+    temporal::{Offset, Rules},
     value::Value,
 };
 
@@ -29,7 +30,7 @@ type Known = (&'static str, Kind, &'static str, bool);
 const MODE: &str = "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
 
 #[rustfmt::skip]
-const KNOWN: [Known; 69] = [
+const KNOWN: [Known; 71] = [
     ("auto_increment_increment", Kind::Number, "1", true),
     ("auto_increment_offset", Kind::Number, "1", true),
     ("autocommit", Kind::Flag, "1", true),
@@ -45,6 +46,7 @@ const KNOWN: [Known; 69] = [
     ("collation_server", Kind::Text, "utf8mb4_0900_ai_ci", true),
     ("default_storage_engine", Kind::Text, "InnoDB", true),
     ("default_transaction_isolation", Kind::Text, "REPEATABLE-READ", true),
+    ("default_week_format", Kind::Number, "0", true),
     ("div_precision_increment", Kind::Number, "4", false),
     ("foreign_key_checks", Kind::Flag, "1", true),
     ("group_concat_max_len", Kind::Number, "1024", true),
@@ -90,6 +92,7 @@ const KNOWN: [Known; 69] = [
     ("super_read_only", Kind::Flag, "0", false),
     ("system_time_zone", Kind::Text, "UTC", false),
     ("time_zone", Kind::Text, "SYSTEM", true),
+    ("timestamp", Kind::Number, "0", true),
     ("tls_version", Kind::Text, "", false),
     ("transaction_isolation", Kind::Text, "REPEATABLE-READ", true),
     ("transaction_read_only", Kind::Flag, "0", true),
@@ -123,6 +126,13 @@ pub(super) struct Settings {
     pub max_packet: usize,
     /// How long a SELECT may run.
     pub max_execution_time: Option<Duration>,
+    pub zone: Offset,
+    /// Which dates are taken.
+    pub dates: Rules,
+    /// What NOW() says instead of the time, in microseconds since 1970.
+    pub timestamp: Option<i64>,
+    /// The mode of WEEK().
+    pub week_format: u8,
 }
 
 impl Default for Settings {
@@ -151,6 +161,14 @@ impl Settings {
             wait_timeout: Duration::from_secs(number("wait_timeout", 28_800)),
             max_packet: usize::try_from(number("max_allowed_packet", super::MAX_PACKET as u64))
                 .unwrap_or(super::MAX_PACKET),
+            zone: set
+                .get("time_zone")
+                .and_then(Value::to_text)
+                .and_then(|zone| Offset::named(&zone))
+                .unwrap_or_default(),
+            dates: set.get("sql_mode").map_or_else(Rules::default, Rules::of_mode),
+            timestamp: set.get("timestamp").and_then(Value::to_micros),
+            week_format: u8::try_from(number("default_week_format", 0)).unwrap_or(0),
             max_execution_time: (max_execution_time > 0).then(|| Duration::from_millis(max_execution_time)),
         }
     }
@@ -304,6 +322,9 @@ fn flag(name: &str, value: &Value) -> Result<Value, SqlError> {
 
 /// A number as near to the one wanted as may be, and a warning if it is another.
 fn number(name: &str, value: &Value) -> Result<(Value, Option<Warning>), SqlError> {
+    if name == "timestamp" && value.to_micros().is_some_and(|micros| micros >= 0) {
+        return Ok((value.clone(), None));
+    }
     let wanted: i128 = match value {
         Value::Int(number) => (*number).into(),
         Value::UInt(number) => (*number).into(),

@@ -175,6 +175,11 @@ pub(in crate::mysql) enum Cast {
     Binary,
     Signed,
     Unsigned,
+    Date,
+    /// With so many digits of a fraction.
+    Time(u8),
+    DateTime(u8),
+    Year,
 }
 
 impl Expr {

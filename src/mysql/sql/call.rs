@@ -6,14 +6,15 @@ use sha1::Digest;
 
 use super::{
     ast::Expr,
-    eval::{Ask, Env, Evaluated, Halt},
+    dates,
+    eval::{Ask, Env, Evaluated, FOLD, Halt},
     functions::Function,
 };
 use crate::{
     command::Command,
     lock::Mode,
     mysql::{
-        VERSION, clock,
+        VERSION,
         error::{SqlError, Warning},
         names::lock_name,
         value::{Number, Value, number_prefix},
@@ -62,11 +63,10 @@ fn called(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) -> Evalua
         Function::RowCount => Ok(Value::Int(env.facts.row_count)),
         Function::FoundRows => Ok(Value::UInt(env.facts.found_rows)),
         Function::LastInsertId => Ok(Value::UInt(0)),
-        Function::Now
-        | Function::Sysdate
-        | Function::UnixTimestamp
-        | Function::TimeDiff
-        | Function::ConvertTz => Ok(time(env, function, &values)),
+        Function::Date(function) => {
+            env.work.spend(FOLD * values.iter().map(Value::size).sum::<usize>())?;
+            dates::call(env, function, args, &values)
+        }
         _ => {
             env.work.spend(cost(function) * values.iter().map(Value::size).sum::<usize>())?;
             pure(env, function, &values)
@@ -183,36 +183,6 @@ fn about(env: &Env<'_>, function: Function) -> Value {
         // The account that everybody has.
         _ => Value::Text(format!("{}@%", env.facts.user)),
     }
-}
-
-fn time(env: &Env<'_>, function: Function, values: &[Value]) -> Value {
-    let digits =
-        values.first().and_then(Value::to_i64).and_then(|digits| u8::try_from(digits).ok()).unwrap_or(0);
-    match (function, values) {
-        (Function::Now, _) => Value::Time { micros: env.facts.now, digits },
-        (Function::Sysdate, _) => Value::Time { micros: clock::now(), digits },
-        (Function::UnixTimestamp, []) => Value::Int(env.facts.now.div_euclid(1_000_000)),
-        (Function::UnixTimestamp, [Value::Time { micros, digits: 0 }]) => {
-            Value::Int(micros.div_euclid(1_000_000))
-        }
-        (Function::UnixTimestamp, [Value::Time { micros, digits }]) => {
-            Value::Decimal(clock::unix(*micros, *digits))
-        }
-        (Function::TimeDiff, [Value::Time { micros: a, .. }, Value::Time { micros: b, .. }]) => {
-            let seconds = (a - b) / 1_000_000;
-            let sign = if seconds < 0 { "-" } else { "" };
-            let (hours, rest) = (seconds.abs() / 3600, seconds.abs() % 3600);
-            Value::text(format!("{sign}{hours:02}:{:02}:{:02}", rest / 60, rest % 60))
-        }
-        // Without tables of time zones only those that are UTC are known, and change nothing.
-        (Function::ConvertTz, [moment, from, to]) if is_utc(from) && is_utc(to) => moment.clone(),
-        _ => Value::Null,
-    }
-}
-
-fn is_utc(zone: &Value) -> bool {
-    let zone = zone.to_text().unwrap_or_default();
-    ["UTC", "SYSTEM", "+00:00"].iter().any(|utc| utc.eq_ignore_ascii_case(&zone))
 }
 
 fn pure(env: &Env<'_>, function: Function, values: &[Value]) -> Evaluated {

@@ -3,6 +3,7 @@
 use super::{
     ast::Expr,
     cursor::{Cursor, near},
+    dates,
     expr::expr,
     functions::Function,
     lex::Token,
@@ -26,6 +27,10 @@ pub(super) fn call(cursor: &mut Cursor<'_>, name: &str, quoted: bool) -> Parsing
         return Err(SqlError::NameCollision(name.to_owned()));
     }
     match native.function {
+        Some(Function::Date(function)) => match dates::arguments(cursor, name, function)? {
+            Some(call) => Ok(call),
+            None => served(cursor, name, native, Function::Date(function)),
+        },
         Some(function) => served(cursor, name, native, function),
         None => Err(not_served(cursor, name, native)?),
     }

@@ -180,6 +180,22 @@ impl<'a> Cursor<'a> {
         Ok(all)
     }
 
+    /// Whether what stands so many tokens ahead is a parenthesis that has several members.
+    pub(super) fn has_several(&self, ahead: usize) -> bool {
+        let mut depth = 0_usize;
+        for spanned in self.tokens.iter().skip(self.at + ahead) {
+            match spanned.token {
+                Token::Symbol("(") => depth += 1,
+                Token::Symbol(")") if depth <= 1 => return false,
+                Token::Symbol(")") => depth -= 1,
+                Token::Symbol(",") if depth == 1 => return true,
+                _ if depth == 0 => return false,
+                _ => {}
+            }
+        }
+        false
+    }
+
     /// Goes on at the end of the statement, whatever it says.
     pub(super) fn skip_rest(&mut self) {
         self.at = self.tokens.len();

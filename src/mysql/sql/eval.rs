@@ -8,7 +8,7 @@ use std::{cell::RefCell, cmp::Ordering, time::Duration};
 
 use super::{
     ast::{Cast, Expr, Operator},
-    call, numbers,
+    call, dates, numbers,
 };
 use crate::{
     command::Command,
@@ -104,9 +104,12 @@ impl Env<'_> {
             Expr::Column(name) => self.column(name)?,
             Expr::Star => Value::Int(1),
             Expr::Assign { at, name, value } => {
-                return Err(Halt::Ask(*at, Ask::Assign(name.clone(), self.eval(value)?)));
+                return Err(Halt::Ask(*at, Ask::Assign(name.clone(), self.eval(value)?.kept())));
             }
-            Expr::Call { at, function, args } => call::call(self, *at, *function, args)?,
+            Expr::Call { at, function, args } => {
+                let value = call::call(self, *at, *function, args)?;
+                if value.is_date() { self.settled(value, expr)? } else { value }
+            }
             Expr::Not(value) => self.eval(value)?.to_bool().map(|yes| !yes).into(),
             Expr::Minus(value) => numbers::arithmetic(Operator::Minus, &Value::Int(0), &self.eval(value)?)?,
             Expr::Binary(operator, left, right) => self.binary(*operator, left, right)?,
@@ -126,7 +129,8 @@ impl Env<'_> {
                 (like(&value, &pattern, self.work)? != *negated).into()
             }
             Expr::Case { operand, branches, otherwise } => {
-                self.case(operand.as_deref(), branches, otherwise.as_deref())?
+                let value = self.case(operand.as_deref(), branches, otherwise.as_deref())?;
+                if value.is_date() { self.settled(value, expr)? } else { value }
             }
             Expr::Cast(value, cast) => {
                 let value = self.eval(value)?;
@@ -148,7 +152,14 @@ impl Env<'_> {
     /// How two values compare. Texts are folded for that, each time.
     pub(super) fn compare(&self, a: &Value, b: &Value) -> Evaluated<Option<Ordering>> {
         self.work.spend(FOLD * (a.size() + b.size()))?;
-        Ok(a.compare(b))
+        self.order(a, b)
+    }
+
+    fn order(&self, a: &Value, b: &Value) -> Evaluated<Option<Ordering>> {
+        match (a, b) {
+            (Value::Temporal(_), _) | (_, Value::Temporal(_)) => self.compare_dates(a, b),
+            _ => Ok(a.compare(b)),
+        }
     }
 
     /// Each is warned of once, however often an expression is evaluated.
@@ -177,7 +188,7 @@ impl Env<'_> {
         }
         let right = self.eval(right)?;
         self.work.spend(FOLD * (left.size() + right.size()))?;
-        if let Some(answer) = comparison(operator, &left, &right) {
+        if let Some(answer) = comparison(operator, &left, &right, || self.order(&left, &right))? {
             return Ok(answer.into());
         }
         Ok(match operator {
@@ -231,6 +242,7 @@ impl Env<'_> {
                 }
                 numbers::integer(value, cast == Cast::Unsigned)
             }
+            Cast::Date | Cast::Time(_) | Cast::DateTime(_) | Cast::Year => dates::cast(self, value, cast),
         }
     }
 }
@@ -242,21 +254,25 @@ fn is_comparison(operator: Operator) -> bool {
 }
 
 /// None if the operator compares nothing.
-fn comparison(operator: Operator, left: &Value, right: &Value) -> Option<Option<bool>> {
-    let order = || left.compare(right);
-    Some(match operator {
-        Operator::Equal => order().map(Ordering::is_eq),
-        Operator::NotEqual => order().map(Ordering::is_ne),
-        Operator::Less => order().map(Ordering::is_lt),
-        Operator::LessOrEqual => order().map(Ordering::is_le),
-        Operator::Greater => order().map(Ordering::is_gt),
-        Operator::GreaterOrEqual => order().map(Ordering::is_ge),
+fn comparison(
+    operator: Operator,
+    left: &Value,
+    right: &Value,
+    order: impl FnOnce() -> Evaluated<Option<Ordering>>,
+) -> Evaluated<Option<Option<bool>>> {
+    Ok(Some(match operator {
+        Operator::Equal => order()?.map(Ordering::is_eq),
+        Operator::NotEqual => order()?.map(Ordering::is_ne),
+        Operator::Less => order()?.map(Ordering::is_lt),
+        Operator::LessOrEqual => order()?.map(Ordering::is_le),
+        Operator::Greater => order()?.map(Ordering::is_gt),
+        Operator::GreaterOrEqual => order()?.map(Ordering::is_ge),
         Operator::NullSafeEqual if left.is_null() || right.is_null() => {
             Some(left.is_null() && right.is_null())
         }
-        Operator::NullSafeEqual => order().map(Ordering::is_eq),
-        _ => return None,
-    })
+        Operator::NullSafeEqual => order()?.map(Ordering::is_eq),
+        _ => return Ok(None),
+    }))
 }
 
 /// AND of three values.

@@ -3,6 +3,7 @@
 use super::{
     ast::{Cast, Expr, Operator},
     cursor::Cursor,
+    dates,
     lex::Token,
     parse::Parsing,
     primary::primary,
@@ -130,15 +131,27 @@ fn bits(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     chain(cursor, both, |cursor| cursor.symbol("|").then_some(Operator::BitOr))
 }
 
+/// Of an interval, what it is added to decides what comes of it.
 fn sum(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
-    chain(cursor, product, |cursor| match cursor.peek() {
-        Some(Token::Symbol("+")) => cursor.symbol("+").then_some(Operator::Plus),
-        Some(Token::Symbol("-")) => cursor.symbol("-").then_some(Operator::Minus),
-        _ => None,
-    })
+    let mut left = product(cursor)?;
+    loop {
+        let operator = match cursor.peek() {
+            Some(Token::Symbol("+")) => Operator::Plus,
+            Some(Token::Symbol("-")) => Operator::Minus,
+            _ => return Ok(left),
+        };
+        cursor.next();
+        cursor.count_operator()?;
+        left = if dates::is_interval(cursor) {
+            let interval = dates::interval(cursor)?;
+            dates::shifted(cursor, operator, left, interval)?
+        } else {
+            Expr::binary(operator, left, product(cursor)?)
+        };
+    }
 }
 
-fn product(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+pub(super) fn product(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     chain(cursor, concatenation, |cursor| {
         let operators = [("*", Operator::Times), ("/", Operator::Divide), ("%", Operator::Modulo)];
         let symbol = operators.iter().find(|(symbol, _)| cursor.symbol(symbol)).map(|found| found.1);

@@ -1,5 +1,7 @@
 //! The native functions that are served.
 
+use super::dates::DateFunction;
+
 /// A native function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::mysql) enum Function {
@@ -41,12 +43,8 @@ pub(in crate::mysql) enum Function {
     Abs,
     Greatest,
     Least,
-    // Of time.
-    Now,
-    Sysdate,
-    UnixTimestamp,
-    TimeDiff,
-    ConvertTz,
+    /// Of dates and times.
+    Date(DateFunction),
     // Of the connection.
     Database,
     Version,
@@ -79,9 +77,7 @@ pub(super) const SERVED: &[(&str, Function)] = &[
     ("CONCAT", Function::Concat),
     ("CONCAT_WS", Function::ConcatWs),
     ("CONNECTION_ID", Function::ConnectionId),
-    ("CONVERT_TZ", Function::ConvertTz),
     ("COUNT", Function::Count),
-    ("CURRENT_TIMESTAMP", Function::Now),
     ("CURRENT_USER", Function::CurrentUser),
     ("DATABASE", Function::Database),
     ("FENCING_TOKEN", Function::FencingToken),
@@ -100,12 +96,9 @@ pub(super) const SERVED: &[(&str, Function)] = &[
     ("LEAST", Function::Least),
     ("LEFT", Function::Left),
     ("LENGTH", Function::Length),
-    ("LOCALTIME", Function::Now),
-    ("LOCALTIMESTAMP", Function::Now),
     ("LOWER", Function::Lower),
     ("MD5", Function::Md5),
     ("MID", Function::Substring),
-    ("NOW", Function::Now),
     ("NULLIF", Function::NullIf),
     ("OCTET_LENGTH", Function::Length),
     ("RELEASE_ALL_LOCKS", Function::ReleaseAllLocks),
@@ -122,15 +115,11 @@ pub(super) const SERVED: &[(&str, Function)] = &[
     ("SLEEP", Function::Sleep),
     ("SUBSTR", Function::Substring),
     ("SUBSTRING", Function::Substring),
-    ("SYSDATE", Function::Sysdate),
     ("SYSTEM_USER", Function::User),
-    ("TIMEDIFF", Function::TimeDiff),
     ("TRIM", Function::Trim),
     ("UCASE", Function::Upper),
-    ("UNIX_TIMESTAMP", Function::UnixTimestamp),
     ("UPPER", Function::Upper),
     ("USER", Function::User),
-    ("UTC_TIMESTAMP", Function::Now),
     ("VERSION", Function::Version),
 ];
 
@@ -143,6 +132,7 @@ impl Function {
 
     /// The function that serves the native one of this name, in upper case.
     pub(super) fn serving(name: &str) -> Option<Self> {
-        SERVED.iter().find(|(served, _)| *served == name).map(|(_, function)| *function)
+        let found = SERVED.iter().find(|(served, _)| *served == name).map(|(_, function)| *function);
+        found.or_else(|| DateFunction::serving(name).map(Self::Date))
     }
 }

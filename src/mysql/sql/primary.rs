@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use super::{
-    ast::{Cast, Expr},
+    ast::{Cast, Expr, Operator},
     calls,
     cursor::{Cursor, near},
+    dates,
     eval::MAX_WARNINGS,
-    expr::expr,
+    expr::{expr, product},
     lex::Token,
     parse::Parsing,
 };
@@ -42,6 +43,7 @@ pub(super) fn primary(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
             Ok(Expr::Parameter(cursor.parameters - 1))
         }
         Some(Token::Symbol("(")) => parenthesis(cursor),
+        Some(Token::Symbol("{")) => dates::odbc(cursor),
         _ => Err(near(cursor.sql, start)),
     }
 }
@@ -100,7 +102,7 @@ fn parenthesis(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
 }
 
 /// Words that are no names here.
-const KEYWORDS: [&str; 7] = ["NULL", "TRUE", "FALSE", "CASE", "N", "CAST", "CONVERT"];
+const KEYWORDS: [&str; 8] = ["NULL", "TRUE", "FALSE", "CASE", "N", "CAST", "CONVERT", "INTERVAL"];
 
 fn word_or_call<'a>(cursor: &mut Cursor<'a>, word: Cow<'a, str>) -> Parsing<Expr> {
     let keyword = KEYWORDS.into_iter().find(|keyword| word.eq_ignore_ascii_case(keyword));
@@ -121,10 +123,14 @@ fn word_or_call<'a>(cursor: &mut Cursor<'a>, word: Cow<'a, str>) -> Parsing<Expr
             return cast(cursor);
         }
         "CONVERT" if cursor.symbol("(") => return convert(cursor),
+        "INTERVAL" if !cursor.has_several(0) => return interval(cursor),
         _ => {}
     }
     if let (Some(charset), Some(Token::Text(_) | Token::Bytes(_))) = (word.strip_prefix('_'), cursor.peek()) {
         return introduced(cursor, charset);
+    }
+    if let Some(literal) = dates::literal(cursor, &word)? {
+        return Ok(literal);
     }
     column_or_call(cursor, word, false)
 }
@@ -200,9 +206,36 @@ fn convert(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     Ok(Expr::Cast(Box::new(value), kind))
 }
 
+/// `(6)` behind DATETIME and TIME.
+fn digits(cursor: &mut Cursor<'_>) -> Parsing<u8> {
+    if !cursor.symbol("(") {
+        return Ok(0);
+    }
+    let digits = dates::digits(cursor, "CAST")?;
+    cursor.expect(")")?;
+    Ok(digits)
+}
+
+/// `INTERVAL 1 DAY + x`, from behind its first word on.
+fn interval(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    let interval = dates::amount(cursor)?;
+    cursor.expect("+")?;
+    cursor.count_operator()?;
+    let value = cursor.deeper(product)?;
+    dates::shifted(cursor, Operator::Plus, value, interval)
+}
+
 fn cast_type(cursor: &mut Cursor<'_>) -> Parsing<Cast> {
-    let kind = cursor.one_of(&["CHAR", "NCHAR", "BINARY", "SIGNED", "UNSIGNED"]);
+    let kind =
+        cursor.one_of(&["CHAR", "NCHAR", "BINARY", "SIGNED", "UNSIGNED", "DATE", "DATETIME", "TIME", "YEAR"]);
     let kind = kind.ok_or_else(|| cursor.unexpected())?;
+    match kind {
+        "DATE" => return Ok(Cast::Date),
+        "YEAR" => return Ok(Cast::Year),
+        "DATETIME" => return digits(cursor).map(Cast::DateTime),
+        "TIME" => return digits(cursor).map(Cast::Time),
+        _ => {}
+    }
     let mut length = None;
     if matches!(kind, "CHAR" | "NCHAR" | "BINARY") && cursor.symbol("(") {
         let Some(Token::Integer(digits)) = cursor.next() else { return Err(cursor.unexpected()) };

@@ -3,10 +3,12 @@
 
 use super::{
     ast::{Cast, Expr, Operator},
+    dates,
     eval::{Env, Evaluated},
     functions::Function,
 };
 use crate::mysql::{
+    temporal::Temporal,
     value::Value,
     variables::{Kind as VariableKind, Variables},
 };
@@ -19,7 +21,10 @@ pub(in crate::mysql) enum Kind {
     Double,
     Text,
     Bytes,
+    Year,
+    Date,
     Time { digits: u8 },
+    DateTime { digits: u8 },
 }
 
 /// The type of a column.
@@ -48,6 +53,44 @@ impl Type {
         Self::new(Kind::Text, length, false)
     }
 
+    /// Wide enough for its digits.
+    const fn with_digits(kind: Kind, width: u32, digits: u8) -> Self {
+        Self::new(kind, width + if digits > 0 { 1 + digits as u32 } else { 0 }, false)
+    }
+
+    pub(super) const fn date() -> Self {
+        Self::new(Kind::Date, 10, false)
+    }
+
+    pub(super) const fn time(digits: u8) -> Self {
+        Self::with_digits(Kind::Time { digits }, 10, digits)
+    }
+
+    pub(super) const fn datetime(digits: u8) -> Self {
+        Self::with_digits(Kind::DateTime { digits }, 19, digits)
+    }
+
+    /// As a variable keeps it, which has no dates.
+    fn as_kept(self) -> Self {
+        match self.kind {
+            Kind::Date | Kind::Time { .. } | Kind::DateTime { .. } => Self { kind: Kind::Text, ..self },
+            _ => self,
+        }
+    }
+
+    /// As a number: what arithmetic makes of a date.
+    fn as_number(self) -> Self {
+        let kind = match self.kind {
+            Kind::Year => Kind::Int { unsigned: true },
+            Kind::Date | Kind::Time { digits: 0 } | Kind::DateTime { digits: 0 } => {
+                Kind::Int { unsigned: false }
+            }
+            Kind::Time { digits } | Kind::DateTime { digits } => Kind::Decimal { digits },
+            kind => kind,
+        };
+        Self { kind, ..self }
+    }
+
     fn truth(operands: &[Self]) -> Self {
         Self::bigint(1, operands.iter().all(|operand| operand.not_null))
     }
@@ -57,7 +100,16 @@ impl Type {
         let kind = match (self.kind, other.kind) {
             (Kind::Null, kind) | (kind, Kind::Null) => kind,
             (a, b) if a == b => a,
-            (Kind::Int { .. }, Kind::Int { .. }) => Kind::Int { unsigned: false },
+            (
+                Kind::Date | Kind::Time { .. } | Kind::DateTime { .. },
+                Kind::Date | Kind::Time { .. } | Kind::DateTime { .. },
+            ) => match (self.kind, other.kind) {
+                (Kind::Time { .. }, Kind::Time { .. }) => {
+                    Kind::Time { digits: self.digits().max(other.digits()) }
+                }
+                _ => Kind::DateTime { digits: self.digits().max(other.digits()) },
+            },
+            (Kind::Int { .. } | Kind::Year, Kind::Int { .. } | Kind::Year) => Kind::Int { unsigned: false },
             (Kind::Int { .. } | Kind::Decimal { .. }, Kind::Int { .. } | Kind::Decimal { .. }) => {
                 Kind::Decimal { digits: self.digits().max(other.digits()) }
             }
@@ -72,7 +124,7 @@ impl Type {
 
     fn digits(self) -> u8 {
         match self.kind {
-            Kind::Decimal { digits } | Kind::Time { digits } => digits,
+            Kind::Decimal { digits } | Kind::Time { digits } | Kind::DateTime { digits } => digits,
             _ => 0,
         }
     }
@@ -88,7 +140,7 @@ impl Env<'_> {
                 Some(value) => Type { not_null: false, ..of_value(value) },
                 None => Type::text(0),
             },
-            Expr::Assign { value, .. } => Type { not_null: false, ..self.type_of(value)? },
+            Expr::Assign { value, .. } => Type { not_null: false, ..self.type_of(value)? }.as_kept(),
             Expr::System { name, .. } => match Variables::kind(name)? {
                 VariableKind::Flag => Type::bigint(1, false),
                 VariableKind::Number => Type::unsigned(false),
@@ -99,7 +151,7 @@ impl Env<'_> {
             Expr::Call { function, args, .. } => self.of_call(*function, args)?,
             Expr::Not(value) => Type::truth(&[self.type_of(value)?]),
             Expr::Minus(value) => {
-                let value = self.type_of(value)?;
+                let value = self.type_of(value)?.as_number();
                 Type { length: value.length.saturating_add(1), ..value }
             }
             Expr::Binary(operator, left, right) => {
@@ -173,17 +225,7 @@ impl Env<'_> {
             Function::Length | Function::CharLength => Type::bigint(10, not_null),
             Function::Abs => types[0],
             Function::Greatest | Function::Least => types.iter().copied().fold(types[0], Type::or),
-            Function::Now | Function::Sysdate => {
-                let digits = self.digits(args)?;
-                let length = 19 + if digits > 0 { u32::from(digits) + 1 } else { 0 };
-                Type::new(Kind::Time { digits }, length, true)
-            }
-            Function::UnixTimestamp => match types.first().map_or(0, |arg| arg.digits()) {
-                0 => Type::bigint(11, not_null),
-                digits => Type::new(Kind::Decimal { digits }, 18, not_null),
-            },
-            Function::ConvertTz => Type { not_null: false, ..types[0] },
-            Function::TimeDiff => Type::text(10),
+            Function::Date(function) => dates::of_call(self, function, args)?,
             Function::Database => Type::text(64),
             Function::Version => Type::new(Kind::Text, 64, true),
             Function::User | Function::CurrentUser => Type::text(288),
@@ -201,11 +243,6 @@ impl Env<'_> {
             | Function::Upper
             | Function::Trim => Type::new(Kind::Text, types[0].length, not_null),
         })
-    }
-
-    fn digits(&self, args: &[Expr]) -> Evaluated<u8> {
-        let Some(arg) = args.first() else { return Ok(0) };
-        Ok(self.eval(arg)?.to_i64().and_then(|digits| u8::try_from(digits).ok()).unwrap_or(0).min(6))
     }
 }
 
@@ -232,7 +269,15 @@ pub(in crate::mysql) fn of_value(value: &Value) -> Type {
         Value::Bytes { bytes, .. } => {
             Type::new(Kind::Bytes, u32::try_from(bytes.len()).unwrap_or(MAX_TEXT), true)
         }
-        Value::Time { digits, .. } => Type::new(Kind::Time { digits: *digits }, length(value), true),
+        Value::Temporal(temporal) => {
+            let digits = temporal.digits();
+            let of_kind = match temporal {
+                Temporal::Date(_) => Type::date(),
+                Temporal::Time { .. } => Type::time(digits),
+                Temporal::DateTime { .. } => Type::datetime(digits),
+            };
+            Type { not_null: true, ..of_kind }
+        }
     }
 }
 
@@ -245,11 +290,16 @@ fn of_cast(value: Type, cast: Cast) -> Type {
         Cast::Binary => Type::new(Kind::Bytes, value.length, value.not_null),
         Cast::Signed => Type::bigint(21, value.not_null),
         Cast::Unsigned => Type::unsigned(value.not_null),
+        Cast::Date => Type::date(),
+        Cast::Time(digits) => Type::time(digits),
+        Cast::DateTime(digits) => Type::datetime(digits),
+        Cast::Year => Type::new(Kind::Year, 4, false),
     }
 }
 
 fn of_operator(operator: Operator, left: Type, right: Type) -> Type {
     use Operator::{Concat, Divide, IntegerDivide, Minus, Modulo, Plus, Times};
+    let (left, right) = (left.as_number(), right.as_number());
     let both = left.or(right);
     let exact = |kind| matches!(kind, Kind::Int { .. } | Kind::Null | Kind::Decimal { .. });
     match operator {
