@@ -15,6 +15,7 @@ pub(crate) mod fuzz;
 mod intake;
 mod list;
 mod login;
+mod named;
 mod names;
 mod over;
 mod packet;

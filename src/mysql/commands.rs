@@ -15,9 +15,8 @@ use super::{
     packet::Fields,
     prepared::Bound,
     result::Outcome,
-    run::{Runner, Stop},
-    select::expand,
-    sql::{self, Parsed, Statement},
+    run::{Runner, Stop, without_end},
+    sql::{self, Parsed},
     value::Value,
     work::Work,
 };
@@ -212,10 +211,8 @@ impl Connection {
     }
 
     fn parse(&self, sql: &[u8]) -> Result<Parsed, SqlError> {
-        let parsed = sql::parse(sql, self.state.variables.settings().dialect);
-        match parsed {
+        match self.state.parse(sql) {
             Ok(Parsed { rest: Some(rest), .. }) if !self.multi => Err(sql::syntax_error(sql, rest)),
-            Err(error) => Err(error.in_database(self.state.database.as_deref())),
             parsed => parsed,
         }
     }
@@ -241,8 +238,7 @@ impl Connection {
         binary: bool,
     ) -> Result<Outcome, Stop> {
         let sql = String::from_utf8_lossy(sql);
-        let sql = sql.trim_end_matches([';', ' ', '\n']);
-        let mut runner = self.runner(sql, parameters, binary);
+        let mut runner = self.runner(without_end(&sql), parameters, binary);
         let outcome = runner.run(parsed).await;
         let done = runner.work.done();
         self.state.effort += done;
@@ -268,24 +264,14 @@ impl Connection {
 
     fn prepare(&mut self, payload: &[u8]) -> Result<(), SqlError> {
         let sql = self.state.variables.settings().client_charset.decode_statement(payload).into_owned();
-        let parsed = self.parse(&sql)?;
-        if let Some(rest) = parsed.rest {
-            return Err(sql::syntax_error(&sql, rest));
-        }
-        let count = u16::try_from(parsed.parameters).map_err(|_| SqlError::TooManyParameters)?;
-        let columns = match &parsed.statement {
-            Statement::Select(select) if select.into.is_empty() => {
-                let columns = self.runner("", &[], false).columns(select, &expand(select));
-                columns.map_err(|stop| match stop {
-                    Stop::Error(error) => error,
-                    Stop::Over(_) => SqlError::Malformed,
-                })?
-            }
-            _ => Vec::new(),
-        };
+        let prepared = self.runner("", &[], false).prepare(&sql);
+        let (parameters, columns) = prepared.map_err(|stop| match stop {
+            Stop::Error(error) => error,
+            Stop::Over(_) => SqlError::Malformed,
+        })?;
         self.state.warnings.get_mut().clear();
-        let id = self.state.prepare(sql, parsed.parameters)?;
-        let answered = self.answer(false, |writer| writer.prepared(id, count, &columns));
+        let id = self.state.prepare(sql, parameters.into())?;
+        let answered = self.answer(false, |writer| writer.prepared(id, parameters, &columns));
         answered.inspect_err(|_| self.state.forget(id))
     }
 

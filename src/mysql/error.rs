@@ -118,8 +118,17 @@ pub(super) enum SqlError {
     OutOfOrder,
     #[error("Got a packet bigger than 'max_allowed_packet' bytes")]
     TooLarge,
-    #[error("Unknown prepared statement handler ({id}) given to {command}")]
-    UnknownStatement { id: u32, command: &'static str },
+    #[error("Unknown prepared statement handler ({name}) given to {command}")]
+    UnknownStatement { name: String, command: &'static str },
+    /// What is no number of rows, for a placeholder behind LIMIT; or too few or too many values.
+    #[error("Incorrect arguments to {0}")]
+    WrongArguments(&'static str),
+    #[error("signed integer value is out of range in '{0}'")]
+    NegativeRows(&'static str),
+    #[error("This command is not supported in the prepared statement protocol yet")]
+    NotPreparable,
+    #[error("Undeclared variable: {0}")]
+    UndeclaredVariable(String),
     #[error("Prepared statement contains too many placeholders")]
     TooManyParameters,
     #[error("Can't create more than max_prepared_stmt_count statements (current value: {0})")]
@@ -214,6 +223,10 @@ impl SqlError {
             Self::OutOfOrder => (1156, "08S01"),
             Self::TooLarge => (1153, "08S01"),
             Self::UnknownStatement { .. } => (1243, "HY000"),
+            Self::WrongArguments(_) => (1210, "HY000"),
+            Self::NegativeRows(_) => (1690, "22003"),
+            Self::NotPreparable => (1295, "HY000"),
+            Self::UndeclaredVariable(_) => (1327, "42000"),
             Self::TooManyParameters => (1390, "HY000"),
             Self::TooManyStatements(_) => (1461, "42000"),
             Self::OutOfRange(_) => (1690, "22003"),

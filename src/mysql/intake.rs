@@ -22,7 +22,7 @@ const LONG: usize = 16 * 1024;
 const AHEAD: usize = 512 * 1024;
 
 /// What it costs to read a byte of a statement, in units of work.
-const READ: usize = 16;
+pub(super) const READ: usize = 16;
 
 /// A command that there was no memory for.
 #[derive(Debug)]

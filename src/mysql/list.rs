@@ -39,7 +39,7 @@ impl Runner<'_> {
             records = self.sorted(records, by, *descending).await?;
         }
         let (mut lines, mut seen, form) = (Lines::default(), HashSet::new(), self.form());
-        let (mut skip, mut left) = select.limit.unwrap_or((0, u64::MAX));
+        let (mut skip, mut left) = self.limit(select)?;
         for record in records {
             if left == 0 {
                 break;
@@ -85,7 +85,8 @@ impl Runner<'_> {
     ) -> Ran<Outcome> {
         let row = records.first().map_or_else(|| record::blank(table), Record::row);
         let row = values(&Env { rows: Some(records), ..self.env(Some(&row)) }, items)?;
-        let is_shown = select.limit.is_none_or(|(skip, count)| skip == 0 && count > 0);
+        let (skip, count) = self.limit(select)?;
+        let is_shown = skip == 0 && count > 0;
         if !select.into.is_empty() {
             return self.store(select, if is_shown { row } else { Vec::new() });
         }

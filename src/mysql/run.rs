@@ -74,13 +74,7 @@ pub(super) struct Runner<'a> {
 impl Runner<'_> {
     /// Cancel-safe: dropped while it waits for a lock, it leaves the queue.
     pub(super) async fn run(&mut self, parsed: &Parsed) -> Ran<Outcome> {
-        self.outcomes = vec![None; parsed.calls];
-        let is_diagnostic =
-            matches!(parsed.statement, Statement::Show(Show::Warnings { .. } | Show::CountWarnings));
-        if !is_diagnostic {
-            self.state.warnings.get_mut().clone_from(&parsed.warnings);
-        }
-        let outcome = match self.work.text(parsed.size) {
+        let outcome = match self.begin(parsed) {
             Ok(()) => self.statement(&parsed.statement).await,
             Err(error) => Err(error.into()),
         };
@@ -99,7 +93,19 @@ impl Runner<'_> {
         outcome
     }
 
-    async fn statement(&mut self, statement: &Statement) -> Ran<Outcome> {
+    /// What precedes a statement. Fails where there is no memory for what was read out of it.
+    pub(super) fn begin(&mut self, parsed: &Parsed) -> Result<(), SqlError> {
+        self.outcomes = vec![None; parsed.calls];
+        let is_diagnostic =
+            matches!(parsed.statement, Statement::Show(Show::Warnings { .. } | Show::CountWarnings));
+        if !is_diagnostic {
+            self.state.warnings.get_mut().clone_from(&parsed.warnings);
+        }
+        self.work.text(parsed.size)
+    }
+
+    /// Cancel-safe: dropped while it waits for a lock, it leaves the queue.
+    pub(super) async fn statement(&mut self, statement: &Statement) -> Ran<Outcome> {
         match statement {
             Statement::Select(select) => return self.select(select).await,
             Statement::Show(Show::Processlist { full }) => return Box::pin(self.processlist(*full)).await,
@@ -118,7 +124,9 @@ impl Runner<'_> {
             Statement::Transaction { opens } => self.state.in_transaction = *opens,
             Statement::Nothing => {}
             Statement::Call(name) => return Err(self.no_procedure(name).into()),
-            Statement::NoSuchThing(what) => return Err(SqlError::NoSuchThing(what.clone()).into()),
+            Statement::Prepare { name, from } => self.prepare_named(name, from)?,
+            Statement::Execute { name, using } => return Box::pin(self.execute_named(name, using)).await,
+            Statement::Deallocate { name } => self.state.named.deallocate(name)?,
         }
         Ok(Outcome::Done)
     }
@@ -377,6 +385,11 @@ fn names(charset: Option<&str>, collation: Option<&str>) -> Result<Charset, SqlE
 
 /// The most bytes of a statement that a list of processes shows: each who waits keeps as much.
 const MAX_SHOWN: usize = 1024;
+
+/// A statement without what ends it.
+pub(super) fn without_end(sql: &str) -> &str {
+    sql.trim_end_matches([';', ' ', '\n'])
+}
 
 /// As much of a statement as a list of processes shows.
 fn shortened(sql: &str) -> String {

@@ -10,7 +10,7 @@ use super::{
     result::{Column, Outcome},
     run::{Ran, Runner, Stop},
     show,
-    sql::{Expr, Halt, Item, Select, Type},
+    sql::{Expr, Halt, Item, Rows, Select, Type},
     value::Value,
 };
 
@@ -24,7 +24,7 @@ impl Runner<'_> {
         if select.explain {
             return Ok(explanation());
         }
-        let (skip, count) = select.limit.unwrap_or((0, u64::MAX));
+        let (skip, count) = self.limit(select)?;
         if let Some(table) = select.from {
             // Boxed, as all that is rare: what most statements need is small.
             return Box::pin(self.list(table, select, items, columns)).await;
@@ -46,6 +46,30 @@ impl Runner<'_> {
             self.state.set_user(name.to_lowercase(), value)?;
         }
         Ok(Outcome::Done)
+    }
+
+    /// How many rows are left out, and how many follow at most.
+    pub(super) fn limit(&self, select: &Select) -> Result<(u64, u64), SqlError> {
+        let Some(limit) = select.limit else { return Ok((0, u64::MAX)) };
+        Ok((self.rows(limit.offset)?, self.rows(limit.count)?))
+    }
+
+    /// A placeholder stands for an integer. Clients may send its digits; a user variable has to be one.
+    fn rows(&self, rows: Rows) -> Result<u64, SqlError> {
+        let at = match rows {
+            Rows::Number(number) => return Ok(number),
+            Rows::Parameter(at) => at,
+        };
+        let command = if self.binary { "mysqld_stmt_execute" } else { "EXECUTE" };
+        let value = self.parameters.get(at).unwrap_or(&Value::Null);
+        let is_number = matches!(value, Value::Int(_))
+            || self.binary && matches!(value, Value::Text(_) | Value::Bytes { .. });
+        match value {
+            Value::Null => Ok(0),
+            Value::UInt(number) => Ok(*number),
+            _ if !is_number => Err(SqlError::WrongArguments(command)),
+            _ => u64::try_from(value.to_i64().unwrap_or(0)).map_err(|_| SqlError::NegativeRows(command)),
+        }
     }
 
     /// The columns of a result. Names that do not exist are found here, before anything is taken.

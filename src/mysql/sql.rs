@@ -11,12 +11,16 @@ pub(super) mod lex;
 mod natives;
 mod numbers;
 mod parse;
+mod prepare;
 mod primary;
+mod reserved;
+mod select;
 mod set;
 mod show;
 mod types;
+mod unserved;
 
-pub(super) use ast::{Assignment, Expr, Item, Operator, Select, Show, Statement, Table};
+pub(super) use ast::{Assignment, Expr, Item, Operator, Rows, Select, Show, Source, Statement, Table};
 pub(super) use cursor::near as syntax_error;
 pub(super) use eval::{Ask, Env, Facts, Halt};
 pub(super) use parse::{Parsed, parse};

@@ -6,9 +6,10 @@ use super::{
     error::{SqlError, Warning},
     intake::Unread,
     login::Nonce,
+    named::Named,
     prepared::Prepared,
     result::{Status, flag},
-    sql::Facts,
+    sql::{self, Facts, Parsed},
     user_variables::UserVariables,
     value::Value,
     variables::Variables,
@@ -51,6 +52,7 @@ pub(super) struct State {
     /// In a tree: a number is found there without being hashed, for each execution several times.
     prepared: BTreeMap<u32, Prepared>,
     last_prepared: u32,
+    pub named: Named,
 }
 
 impl State {
@@ -91,9 +93,7 @@ impl State {
 
     /// Keeps a prepared statement, if there is memory for it: its number.
     pub(super) fn prepare(&mut self, sql: Vec<u8>, parameters: usize) -> Result<u32, SqlError> {
-        if self.prepared.len() >= MAX_PREPARED {
-            return Err(SqlError::TooManyStatements(self.prepared.len()));
-        }
+        self.check_prepared()?;
         let statement = Prepared::new(sql, parameters, &self.budget)?;
         self.last_prepared = self.last_prepared.wrapping_add(1).max(1);
         while self.prepared.contains_key(&self.last_prepared) {
@@ -103,8 +103,21 @@ impl State {
         Ok(self.last_prepared)
     }
 
+    /// Whether one more statement may be prepared.
+    pub(super) fn check_prepared(&self) -> Result<(), SqlError> {
+        let prepared = self.prepared.len() + self.named.len();
+        if prepared < MAX_PREPARED { Ok(()) } else { Err(SqlError::TooManyStatements(prepared)) }
+    }
+
     pub(super) fn prepared(&mut self, id: u32, command: &'static str) -> Result<&mut Prepared, SqlError> {
-        self.prepared.get_mut(&id).ok_or(SqlError::UnknownStatement { id, command })
+        let unknown = || SqlError::UnknownStatement { name: id.to_string(), command };
+        self.prepared.get_mut(&id).ok_or_else(unknown)
+    }
+
+    /// Reads the first of some statements.
+    pub(super) fn parse(&self, sql: &[u8]) -> Result<Parsed, SqlError> {
+        let parsed = sql::parse(sql, self.variables.settings().dialect);
+        parsed.map_err(|error| error.in_database(self.database.as_deref()))
     }
 
     /// COM_STMT_SEND_LONG_DATA, which is not answered.

@@ -26,8 +26,28 @@ pub(in crate::mysql) enum Statement {
     Nothing,
     /// `CALL name(...)`
     Call(String),
-    /// What is understood, and has no place in a lock server.
-    NoSuchThing(String),
+    /// `PREPARE name FROM ...`
+    Prepare {
+        name: String,
+        from: Source,
+    },
+    /// `EXECUTE name USING @a, @b`
+    Execute {
+        name: String,
+        using: Vec<String>,
+    },
+    /// `DEALLOCATE PREPARE name`
+    Deallocate {
+        name: String,
+    },
+}
+
+/// Where the text of a statement is that is prepared by name.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::mysql) enum Source {
+    Text(String),
+    /// `@name`
+    Variable(String),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,7 +59,7 @@ pub(in crate::mysql) struct Select {
     pub from: Option<Table>,
     pub condition: Option<Expr>,
     pub order: Vec<(Expr, bool)>,
-    pub limit: Option<(u64, u64)>,
+    pub limit: Option<Limit>,
     /// `INTO @a, @b`
     pub into: Vec<String>,
     /// `/*+ MAX_EXECUTION_TIME(n) */`, in milliseconds.
@@ -48,11 +68,39 @@ pub(in crate::mysql) struct Select {
     pub explain: bool,
 }
 
+/// `LIMIT offset, count`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::mysql) struct Limit {
+    pub offset: Rows,
+    pub count: Rows,
+}
+
+/// A number of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::mysql) enum Rows {
+    Number(u64),
+    /// `?`, counted from 0.
+    Parameter(usize),
+}
+
 /// A table that can be selected from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::mysql) enum Table {
     Processlist,
     MetadataLocks,
+}
+
+impl Table {
+    /// By its name, with or without that of its database.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "processlist" | "information_schema.processlist" | "performance_schema.processlist" => {
+                Some(Self::Processlist)
+            }
+            "metadata_locks" | "performance_schema.metadata_locks" => Some(Self::MetadataLocks),
+            _ => None,
+        }
+    }
 }
 
 /// One column of a result.
@@ -131,6 +179,12 @@ pub(in crate::mysql) enum Expr {
     In {
         value: Box<Expr>,
         list: Vec<Expr>,
+        negated: bool,
+    },
+    Between {
+        value: Box<Expr>,
+        low: Box<Expr>,
+        high: Box<Expr>,
         negated: bool,
     },
     Like {

@@ -8,6 +8,7 @@ use super::{
     lex::Token,
     natives::{self, Bare, Count, Native, NativeKind},
     parse::Parsing,
+    unserved::{self, lack},
 };
 use crate::mysql::error::SqlError;
 
@@ -18,6 +19,9 @@ pub(super) fn call(cursor: &mut Cursor<'_>, name: &str, quoted: bool) -> Parsing
         return counted(cursor, name, Count::exactly(count), function, args);
     }
     let Some(native) = natives::named(name).filter(|_| !quoted) else {
+        if !quoted && let Some(error) = unserved::call(cursor, name) {
+            return Err(error);
+        }
         skip(cursor, usize::MAX)?;
         return Err(SqlError::UnknownFunction(name.to_owned()));
     };
@@ -46,6 +50,9 @@ pub(super) fn bare(cursor: &mut Cursor<'_>, name: &str) -> Parsing<Option<Expr>>
 fn served(cursor: &mut Cursor<'_>, name: &str, native: &Native, function: Function) -> Parsing<Expr> {
     let is_grammar = matches!(native.kind, NativeKind::Grammar | NativeKind::Aggregate);
     let count = native.count.unwrap_or(Count::exactly(1));
+    if native.kind == NativeKind::Aggregate && cursor.is_word_at(1, "DISTINCT") {
+        return Err(lack(unserved::DISTINCT));
+    }
     let args = if function == Function::Count && cursor.is_symbol_at(1, "*") {
         cursor.next();
         cursor.next();
@@ -54,6 +61,9 @@ fn served(cursor: &mut Cursor<'_>, name: &str, native: &Native, function: Functi
     } else {
         list(cursor, is_grammar.then_some(count))?
     };
+    if native.kind == NativeKind::Aggregate && cursor.is_word("OVER") {
+        return Err(lack(unserved::WINDOWS));
+    }
     cursor.has_count |= function == Function::Count;
     counted(cursor, name, count, function, args)
 }

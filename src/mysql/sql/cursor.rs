@@ -3,6 +3,7 @@
 use super::{
     lex::{self, Dialect, Spanned, Token, Unreadable},
     parse::Parsing,
+    reserved::is_reserved,
 };
 use crate::mysql::error::{SqlError, Warning};
 
@@ -35,6 +36,8 @@ pub(super) struct Cursor<'a> {
     pub rest: Option<usize>,
     members: usize,
     pub warnings: Vec<Warning>,
+    /// What names stand for nothing: told once the whole statement is known to be SQL.
+    pub wrong: Option<SqlError>,
 }
 
 impl<'a> Cursor<'a> {
@@ -64,6 +67,7 @@ impl<'a> Cursor<'a> {
             rest,
             members: 0,
             warnings: Vec::new(),
+            wrong: None,
         })
     }
 
@@ -87,6 +91,11 @@ impl<'a> Cursor<'a> {
         Some(std::mem::replace(token, Token::Symbol("")))
     }
 
+    /// Takes so many tokens, which were looked at.
+    pub(super) fn advance(&mut self, tokens: usize) {
+        self.at += tokens;
+    }
+
     /// Where the next token starts.
     pub(super) fn start(&self) -> usize {
         self.tokens.get(self.at).map_or(self.sql.len(), |token| token.start)
@@ -95,6 +104,11 @@ impl<'a> Cursor<'a> {
     /// Where the last token ended.
     pub(super) fn end(&self) -> usize {
         self.at.checked_sub(1).map_or(0, |last| self.tokens[last].end)
+    }
+
+    /// Where the last token started.
+    pub(super) fn last_start(&self) -> usize {
+        self.at.checked_sub(1).map_or(0, |last| self.tokens[last].start)
     }
 
     /// Whether the next token follows the last one without a blank.
@@ -166,6 +180,22 @@ impl<'a> Cursor<'a> {
             }
             _ => Err(self.unexpected()),
         }
+    }
+
+    /// The same, but no reserved word without backquotes.
+    pub(super) fn ident(&mut self) -> Parsing<String> {
+        match self.peek() {
+            Some(Token::Word(word)) if is_reserved(word) => Err(self.unexpected()),
+            _ => self.name(),
+        }
+    }
+
+    /// Takes the number of a placeholder, which is the next token.
+    pub(super) fn placeholder(&mut self) -> usize {
+        self.first_parameter.get_or_insert(self.start());
+        self.at += 1;
+        self.parameters += 1;
+        self.parameters - 1
     }
 
     pub(super) fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> Parsing<T>) -> Parsing<Vec<T>> {

@@ -116,6 +116,9 @@ impl Env<'_> {
                 (is != *negated).into()
             }
             Expr::In { value, list, negated } => self.within(value, list)?.map(|is| is != *negated).into(),
+            Expr::Between { value, low, high, negated } => {
+                self.between(value, low, high)?.map(|is| is != *negated).into()
+            }
             Expr::Like { value, pattern, negated } => {
                 let (value, pattern) = (self.eval(value)?.to_text(), self.eval(pattern)?.to_text());
                 let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
@@ -187,6 +190,17 @@ impl Env<'_> {
             Operator::Concat => call::counted(self, call::concat(self, &[left, right]))?,
             _ => numbers::arithmetic(operator, &left, &right)?,
         })
+    }
+
+    /// The bounds belong to it. What is below the lower one needs no upper one.
+    fn between(&self, value: &Expr, low: &Expr, high: &Expr) -> Evaluated<Option<bool>> {
+        let value = self.eval(value)?;
+        let is_above = self.compare(&value, &self.eval(low)?)?.map(Ordering::is_ge);
+        if is_above == Some(false) {
+            return Ok(is_above);
+        }
+        let is_below = self.compare(&value, &self.eval(high)?)?.map(Ordering::is_le);
+        Ok(both(is_above, is_below))
     }
 
     fn within(&self, value: &Expr, list: &[Expr]) -> Evaluated<Option<bool>> {

@@ -6,6 +6,7 @@ use super::{
     lex::Token,
     parse::Parsing,
     primary::primary,
+    unserved::{self, lack},
 };
 use crate::mysql::value::{Decimal, Value};
 
@@ -59,6 +60,7 @@ fn comparison(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
         }
         let operator = COMPARISONS.iter().find(|(symbol, _)| cursor.symbol(symbol));
         left = if let Some((_, operator)) = operator {
+            unserved::quantifier(cursor)?;
             Expr::binary(*operator, left, bits(cursor)?)
         } else if cursor.word("IS") {
             is(cursor, left)?
@@ -67,11 +69,12 @@ fn comparison(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
                 ["IN", "LIKE", "BETWEEN"].iter().any(|word| cursor.is_word_at(1, word)) && cursor.word("NOT");
             match cursor.one_of(&["IN", "LIKE", "BETWEEN"]) {
                 Some("IN") => within(cursor, left, negated)?,
-                Some("LIKE") => {
-                    Expr::Like { value: Box::new(left), pattern: Box::new(sum(cursor)?), negated }
-                }
+                Some("LIKE") => like(cursor, left, negated)?,
                 Some(_) => between(cursor, left, negated)?,
-                None => return Ok(left),
+                None => {
+                    unserved::operator(cursor)?;
+                    return Ok(left);
+                }
             }
         };
         cursor.count_operator()?;
@@ -101,27 +104,29 @@ fn is(cursor: &mut Cursor<'_>, value: Expr) -> Parsing<Expr> {
 
 fn within(cursor: &mut Cursor<'_>, value: Expr, negated: bool) -> Parsing<Expr> {
     cursor.expect("(")?;
+    if unserved::is_query(cursor) && !cursor.is_symbol("(") {
+        return Err(lack(unserved::SUBQUERIES));
+    }
     let list = cursor.list(expr)?;
     cursor.expect(")")?;
     Ok(Expr::In { value: Box::new(value), list, negated })
 }
 
-/// `a BETWEEN b AND c` is `a >= b AND a <= c`. It is not understood of something with an effect,
-/// which would happen twice.
-fn between(cursor: &mut Cursor<'_>, value: Expr, negated: bool) -> Parsing<Expr> {
-    if !matches!(
-        value,
-        Expr::Literal(_) | Expr::Column(_) | Expr::User(_) | Expr::Parameter(_) | Expr::System { .. }
-    ) {
-        return Err(cursor.unexpected());
+fn like(cursor: &mut Cursor<'_>, value: Expr, negated: bool) -> Parsing<Expr> {
+    let pattern = Box::new(sum(cursor)?);
+    if cursor.word("ESCAPE")
+        && !matches!(primary(cursor)?, Expr::Literal(Value::Text(escape)) if escape == "\\")
+    {
+        return Err(lack(unserved::ESCAPES));
     }
-    let low = sum(cursor)?;
+    Ok(Expr::Like { value: Box::new(value), pattern, negated })
+}
+
+fn between(cursor: &mut Cursor<'_>, value: Expr, negated: bool) -> Parsing<Expr> {
+    let low = Box::new(sum(cursor)?);
     cursor.expect_word("AND")?;
-    let high = sum(cursor)?;
-    let low = Expr::binary(Operator::GreaterOrEqual, value.clone(), low);
-    let high = Expr::binary(Operator::LessOrEqual, value, high);
-    let both = Expr::binary(Operator::And, low, high);
-    Ok(if negated { Expr::Not(Box::new(both)) } else { both })
+    let high = Box::new(sum(cursor)?);
+    Ok(Expr::Between { value: Box::new(value), low, high, negated })
 }
 
 fn bits(cursor: &mut Cursor<'_>) -> Parsing<Expr> {

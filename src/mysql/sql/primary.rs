@@ -10,6 +10,9 @@ use super::{
     expr::expr,
     lex::Token,
     parse::Parsing,
+    reserved::is_reserved,
+    select,
+    unserved::{self, lack},
 };
 use crate::mysql::{
     charset::Charset,
@@ -20,6 +23,9 @@ use crate::mysql::{
 
 pub(super) fn primary(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     let start = cursor.start();
+    if cursor.is_symbol("?") {
+        return Ok(Expr::Parameter(cursor.placeholder()));
+    }
     match cursor.next() {
         Some(Token::Text(first)) => Ok(Expr::Literal(texts(cursor, first))),
         Some(Token::Integer(digits)) => Ok(Expr::Literal(integer(digits))),
@@ -35,11 +41,6 @@ pub(super) fn primary(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
         Some(Token::Symbol("@@")) => {
             let global = scope(cursor)?;
             Ok(Expr::System { global, name: cursor.name()?.to_ascii_lowercase() })
-        }
-        Some(Token::Symbol("?")) => {
-            cursor.first_parameter.get_or_insert(start);
-            cursor.parameters += 1;
-            Ok(Expr::Parameter(cursor.parameters - 1))
         }
         Some(Token::Symbol("(")) => parenthesis(cursor),
         _ => Err(near(cursor.sql, start)),
@@ -87,14 +88,15 @@ pub(super) fn scope(cursor: &mut Cursor<'_>) -> Parsing<bool> {
 /// An expression, or a SELECT of one.
 fn parenthesis(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     let inner = if cursor.word("SELECT") {
-        let inner = expr(cursor)?;
-        if cursor.word("FROM") {
-            cursor.expect_word("DUAL")?;
-        }
-        inner
+        select::scalar(cursor)?
+    } else if unserved::is_query(cursor) && !cursor.is_symbol("(") {
+        return Err(lack(unserved::SUBQUERIES));
     } else {
         expr(cursor)?
     };
+    if cursor.symbol(",") {
+        return Err(unserved::clause(cursor, unserved::ROWS));
+    }
     cursor.expect(")")?;
     Ok(inner)
 }
@@ -158,6 +160,12 @@ fn column_or_call<'a>(cursor: &mut Cursor<'a>, mut path: Cow<'a, str>, quoted: b
     }
     if cursor.is_symbol("(") {
         return calls::call(cursor, &path, quoted);
+    }
+    if !quoted && is_reserved(&path) {
+        return Err(near(cursor.sql, cursor.last_start()));
+    }
+    if cursor.is_symbol("->") || cursor.is_symbol("->>") {
+        return Err(lack(unserved::DOCUMENTS));
     }
     // Tables have no columns of the same name: whose it is does not matter.
     Ok(Expr::Column(path.rsplit('.').next().unwrap_or_default().to_owned()))

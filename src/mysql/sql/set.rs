@@ -6,7 +6,7 @@ use super::{
     expr,
     lex::{Token, text_of},
     parse::Parsing,
-    primary,
+    primary, unserved,
 };
 use crate::mysql::{names::check_variable, value::Value};
 
@@ -19,9 +19,8 @@ pub(super) fn set(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
         }
         return set_transaction(cursor);
     }
-    if cursor.is_word("PASSWORD") || cursor.is_word("ROLE") || cursor.is_word("DEFAULT") {
-        cursor.skip_rest();
-        return Ok(Statement::NoSuchThing("it has no accounts to change".to_owned()));
+    if ["DEFAULT", "PASSWORD", "RESOURCE", "ROLE"].iter().any(|word| cursor.is_word(word)) {
+        return Err(unserved::statement(cursor, "SET", cursor.start()));
     }
     Ok(Statement::Set(cursor.list(assignment)?))
 }
@@ -88,6 +87,10 @@ fn equals(cursor: &mut Cursor<'_>) -> Parsing<()> {
 
 /// The value of a variable: a bare word means its text, as in `SET sql_mode = ANSI`.
 fn setting(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    let is_last = cursor.peek_at(1).is_none() || cursor.is_symbol_at(1, ",");
+    if is_last && let Some(word) = cursor.one_of(&["ON", "ALL", "BINARY", "ROW", "SYSTEM"]) {
+        return Ok(Expr::Literal(Value::text(word)));
+    }
     Ok(match expr::expr(cursor)? {
         Expr::Column(word) => Expr::Literal(Value::Text(word)),
         other => other,

@@ -5,6 +5,7 @@ use super::{
     cursor::Cursor,
     parse::{Parsing, empty, filter},
 };
+use crate::mysql::error::SqlError;
 
 pub(super) fn show(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
     let scoped = cursor.one_of(&["GLOBAL", "SESSION", "LOCAL"]).is_some();
@@ -38,8 +39,7 @@ pub(super) fn show(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
         }
         "PLUGINS" if !scoped => return Ok(empty(cursor, &["Name", "Status", "Type", "Library", "License"])),
         other if HAS_NO_PLACE.contains(&other) => {
-            cursor.skip_rest();
-            return Ok(Statement::NoSuchThing(format!("it has nothing to show for {other}")));
+            return Err(SqlError::NoSuchThing(format!("it has nothing to show for {other}")));
         }
         _ => return Err(cursor.unexpected()),
     };

@@ -110,6 +110,9 @@ impl Env<'_> {
                 Type::bigint(1, true)
             }
             Expr::In { value, list, .. } => self.of_membership(value, list)?,
+            Expr::Between { value, low, high, .. } => {
+                Type::truth(&[self.type_of(value)?, self.type_of(low)?, self.type_of(high)?])
+            }
             Expr::Like { value, pattern, .. } => Type::truth(&[self.type_of(value)?, self.type_of(pattern)?]),
             Expr::Case { operand, branches, otherwise } => {
                 self.of_case(operand.as_deref(), branches, otherwise.as_deref())?

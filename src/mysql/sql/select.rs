@@ -1,0 +1,305 @@
+//! SELECT, VALUES and EXPLAIN (MySQL manual 15.2.13, 15.2.19, 15.8.2).
+
+use std::borrow::Cow;
+
+use smol_str::SmolStr;
+
+use super::{
+    ast::{Expr, Item, Limit, Rows, Select, Table},
+    cursor::Cursor,
+    expr,
+    lex::{Token, text_of},
+    parse::Parsing,
+    reserved::is_reserved,
+    unserved::{self, lack},
+};
+use crate::mysql::{error::SqlError, names::check_variable, value::Value};
+
+/// A SELECT or a VALUES, with what may follow either.
+pub(super) fn query(cursor: &mut Cursor<'_>) -> Parsing<Select> {
+    let mut select = if cursor.symbol("(") {
+        parenthesized(cursor)?
+    } else if cursor.word("VALUES") {
+        values(cursor)?
+    } else {
+        cursor.expect_word("SELECT")?;
+        block(cursor)?
+    };
+    if cursor.one_of(&["UNION", "INTERSECT", "EXCEPT"]).is_some() {
+        cursor.one_of(&["ALL", "DISTINCT"]);
+        return Err(if unserved::is_query(cursor) { lack(unserved::SETS) } else { cursor.unexpected() });
+    }
+    if cursor.words(&["ORDER", "BY"]) {
+        select.order = cursor.list(order)?;
+    }
+    if cursor.word("LIMIT") {
+        select.limit = Some(limit(cursor)?);
+    }
+    into(cursor, &mut select)?;
+    row_locks(cursor)?;
+    into(cursor, &mut select)?;
+    if !select.into.is_empty() && select.into.len() != select.items.len() {
+        return Err(SqlError::DifferentColumns);
+    }
+    Ok(select)
+}
+
+/// What stands in parentheses has an order and a limit of its own.
+fn parenthesized(cursor: &mut Cursor<'_>) -> Parsing<Select> {
+    let inner = cursor.deeper(query)?;
+    cursor.expect(")")?;
+    let follows = |words: &[&str]| words.iter().any(|word| cursor.is_word(word));
+    if follows(&["ORDER", "LIMIT"]) && (inner.limit.is_some() || !inner.order.is_empty()) {
+        return Err(lack(unserved::ONE_TABLE));
+    }
+    Ok(inner)
+}
+
+/// From the word behind SELECT up to its conditions.
+fn block(cursor: &mut Cursor<'_>) -> Parsing<Select> {
+    let mut select = Select { max_execution_time: hint(cursor), ..Select::default() };
+    while let Some(modifier) = cursor.one_of(&MODIFIERS) {
+        select.distinct |= modifier.starts_with("DISTINCT");
+    }
+    select.items = cursor.list(item)?;
+    select.counts = cursor.has_count;
+    into(cursor, &mut select)?;
+    if cursor.word("FROM") {
+        select.from = table(cursor)?;
+    }
+    if cursor.word("WHERE") {
+        select.condition = Some(expr::expr(cursor)?);
+    }
+    if cursor.words(&["GROUP", "BY"]) || cursor.word("HAVING") {
+        return Err(unserved::clause(cursor, unserved::GROUPS));
+    }
+    if cursor.word("WINDOW") {
+        return Err(unserved::clause(cursor, unserved::WINDOWS));
+    }
+    Ok(select)
+}
+
+/// What may stand behind SELECT. All of it but DISTINCT is about how tables are read.
+const MODIFIERS: [&str; 10] = [
+    "ALL",
+    "DISTINCT",
+    "DISTINCTROW",
+    "HIGH_PRIORITY",
+    "SQL_BIG_RESULT",
+    "SQL_BUFFER_RESULT",
+    "SQL_CALC_FOUND_ROWS",
+    "SQL_NO_CACHE",
+    "SQL_SMALL_RESULT",
+    "STRAIGHT_JOIN",
+];
+
+/// `(SELECT expression [FROM DUAL])`, from the word behind SELECT on.
+pub(super) fn scalar(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    hint(cursor);
+    while cursor.one_of(&MODIFIERS).is_some() {
+        // There is one row.
+    }
+    if stars(cursor) > 0 {
+        return Err(lack(unserved::SUBQUERIES));
+    }
+    let value = expr::expr(cursor)?;
+    cursor.words(&["FROM", "DUAL"]);
+    match cursor.peek() {
+        Some(Token::Symbol(",") | Token::Word(_) | Token::Name(_)) => Err(lack(unserved::SUBQUERIES)),
+        _ => Ok(value),
+    }
+}
+
+fn order(cursor: &mut Cursor<'_>) -> Parsing<(Expr, bool)> {
+    let by = expr::expr(cursor)?;
+    let descending = cursor.one_of(&["ASC", "DESC"]) == Some("DESC");
+    Ok((by, descending))
+}
+
+fn limit(cursor: &mut Cursor<'_>) -> Parsing<Limit> {
+    let first = rows(cursor)?;
+    if cursor.symbol(",") {
+        return Ok(Limit { offset: first, count: rows(cursor)? });
+    }
+    let offset = if cursor.word("OFFSET") { rows(cursor)? } else { Rows::Number(0) };
+    Ok(Limit { offset, count: first })
+}
+
+fn rows(cursor: &mut Cursor<'_>) -> Parsing<Rows> {
+    match cursor.peek() {
+        Some(Token::Integer(digits)) => {
+            let number = digits.parse().unwrap_or(u64::MAX);
+            cursor.next();
+            Ok(Rows::Number(number))
+        }
+        Some(Token::Symbol("?")) => Ok(Rows::Parameter(cursor.placeholder())),
+        Some(Token::Word(_) | Token::Name(_)) => Err(SqlError::UndeclaredVariable(cursor.ident()?)),
+        _ => Err(cursor.unexpected()),
+    }
+}
+
+/// `INTO @a, @b`, once.
+fn into(cursor: &mut Cursor<'_>, select: &mut Select) -> Parsing<()> {
+    if !select.into.is_empty() || !cursor.word("INTO") {
+        return Ok(());
+    }
+    if cursor.one_of(&["OUTFILE", "DUMPFILE"]).is_some() {
+        return Err(unserved::clause(cursor, unserved::FILES));
+    }
+    select.into = cursor.list(|cursor| match cursor.peek() {
+        Some(Token::Variable(name)) => {
+            check_variable(name)?;
+            let name = name.clone().into_owned();
+            cursor.next();
+            Ok(name)
+        }
+        Some(Token::Word(_) | Token::Name(_)) => Err(SqlError::UndeclaredVariable(cursor.ident()?)),
+        _ => Err(cursor.unexpected()),
+    })?;
+    Ok(())
+}
+
+/// `FOR UPDATE` and the like: there is no row to lock.
+fn row_locks(cursor: &mut Cursor<'_>) -> Parsing<()> {
+    while cursor.words(&["FOR", "UPDATE"]) || cursor.words(&["FOR", "SHARE"]) {
+        if cursor.word("OF") {
+            cursor.list(path)?;
+        }
+        if !cursor.word("NOWAIT") {
+            cursor.words(&["SKIP", "LOCKED"]);
+        }
+    }
+    cursor.words(&["LOCK", "IN", "SHARE", "MODE"]);
+    Ok(())
+}
+
+/// MySQL manual 10.9.3.
+fn hint(cursor: &mut Cursor<'_>) -> Option<u64> {
+    let Some(Token::Hint(hint)) = cursor.peek() else { return None };
+    let hint = hint.to_ascii_uppercase();
+    cursor.next();
+    let (_, inside) = hint.split_once("MAX_EXECUTION_TIME")?;
+    inside.trim_start().strip_prefix('(')?.split(')').next()?.trim().parse().ok()
+}
+
+fn item(cursor: &mut Cursor<'_>) -> Parsing<Item> {
+    let start = cursor.start();
+    let stars = stars(cursor);
+    if stars > 0 {
+        cursor.advance(stars);
+        return Ok(Item { expr: Expr::Star, name: "*".into() });
+    }
+    let first = cursor.peek().cloned();
+    let expr = expr::expr(cursor)?;
+    let typed = &cursor.sql[start..cursor.end()];
+    let name = match (alias(cursor)?, &expr, first) {
+        (Some(alias), ..) => shortened(&alias),
+        (None, Expr::Column(name), _) => shortened(name),
+        (None, Expr::Literal(Value::Text(_)), Some(Token::Text(text))) => {
+            shortened(text_of(text).trim_start())
+        }
+        _ => shortened(&String::from_utf8_lossy(typed)),
+    };
+    Ok(Item { expr, name })
+}
+
+/// How many tokens `*`, `t.*` or `d.t.*` has, if one of them is the next. There is one table: whose columns they are does
+/// not matter.
+fn stars(cursor: &Cursor<'_>) -> usize {
+    let is_star = |ahead: &usize| {
+        let names = (0..*ahead)
+            .step_by(2)
+            .all(|at| matches!(cursor.peek_at(at), Some(Token::Word(_) | Token::Name(_))));
+        let dots = (1..*ahead).step_by(2).all(|at| cursor.is_symbol_at(at, "."));
+        names && dots && cursor.is_symbol_at(*ahead, "*")
+    };
+    [0, 2, 4].into_iter().find(is_star).map_or(0, |ahead| ahead + 1)
+}
+
+/// As much of a name as a column has.
+fn shortened(name: &str) -> SmolStr {
+    name.char_indices().nth(255).map_or(name, |(end, _)| &name[..end]).into()
+}
+
+fn alias<'a>(cursor: &mut Cursor<'a>) -> Parsing<Option<Cow<'a, str>>> {
+    let wanted = cursor.word("AS");
+    let is_alias = match cursor.peek() {
+        Some(Token::Word(word)) => !is_reserved(word),
+        Some(Token::Name(_) | Token::Text(_)) => true,
+        _ => false,
+    };
+    match if is_alias { cursor.next() } else { None } {
+        Some(Token::Word(name) | Token::Name(name)) => Ok(Some(name)),
+        Some(Token::Text(text)) => Ok(Some(text_of(text))),
+        _ if wanted => Err(cursor.unexpected()),
+        _ => Ok(None),
+    }
+}
+
+/// A name of up to two parts.
+fn path(cursor: &mut Cursor<'_>) -> Parsing<String> {
+    let mut path = cursor.ident()?;
+    if cursor.symbol(".") {
+        path = format!("{path}.{}", cursor.name()?);
+    }
+    Ok(path)
+}
+
+/// What follows FROM: one table, or none for DUAL.
+fn table(cursor: &mut Cursor<'_>) -> Parsing<Option<Table>> {
+    if cursor.word("DUAL") {
+        return Ok(None);
+    }
+    if cursor.is_symbol("(") || cursor.is_word("LATERAL") || cursor.is_word("JSON_TABLE") {
+        cursor.next();
+        return Err(unserved::clause(cursor, unserved::ONE_TABLE));
+    }
+    let name = path(cursor)?;
+    let table = Table::named(&name);
+    if table.is_none() {
+        cursor.wrong.get_or_insert_with(|| SqlError::NoSuchThing(format!("there is no table {name}")));
+    }
+    if cursor.word("PARTITION") {
+        return Err(unserved::clause(cursor, unserved::ONE_TABLE));
+    }
+    alias(cursor)?;
+    unserved::joins(cursor)?;
+    Ok(table)
+}
+
+fn values(cursor: &mut Cursor<'_>) -> Parsing<Select> {
+    cursor.expect_word("ROW")?;
+    cursor.expect("(")?;
+    let values = cursor.list(expr::expr)?;
+    cursor.expect(")")?;
+    if cursor.symbol(",") {
+        return Err(if cursor.is_word("ROW") { lack(unserved::ONE_ROW) } else { cursor.unexpected() });
+    }
+    let items =
+        values.into_iter().enumerate().map(|(at, expr)| Item { expr, name: format!("column_{at}").into() });
+    Ok(Select { items: items.collect(), ..Select::default() })
+}
+
+/// `EXPLAIN [FORMAT = TRADITIONAL] query`, from the word behind EXPLAIN on.
+pub(super) fn explain(cursor: &mut Cursor<'_>) -> Parsing<Select> {
+    if cursor.word("FORMAT") {
+        cursor.expect("=")?;
+        if !cursor.word("TRADITIONAL") {
+            cursor.next();
+            return Err(unserved::clause(cursor, unserved::PLANS));
+        }
+    }
+    if cursor.one_of(&["ANALYZE", "FOR", "INTO"]).is_some() {
+        return Err(unserved::clause(cursor, unserved::PLANS));
+    }
+    if cursor.is_word("SELECT") || cursor.is_word("VALUES") || cursor.is_symbol("(") {
+        return Ok(Select { explain: true, ..query(cursor)? });
+    }
+    let start = cursor.start();
+    if let Some(word) = cursor.one_of(&["DELETE", "INSERT", "REPLACE", "TABLE", "UPDATE", "WITH"]) {
+        return Err(unserved::statement(cursor, word, start));
+    }
+    // `DESCRIBE table`
+    path(cursor)?;
+    Err(lack(unserved::TABLES))
+}
