@@ -14,6 +14,9 @@ use super::{
 };
 use crate::budget::{Budget, Charge};
 
+/// What a name needs beside its text.
+const ENTRY: usize = 192;
+
 /// Those of a connection, by their names in lower case. Most have none.
 #[derive(Debug, Default)]
 pub(super) struct Named(Option<Box<BTreeMap<String, (Prepared, Charge)>>>);
@@ -30,7 +33,7 @@ impl Named {
 
     fn insert(&mut self, name: &str, prepared: Prepared, budget: &Budget) -> Result<(), SqlError> {
         let name = name.to_lowercase();
-        let charge = budget.charge(name.len())?;
+        let charge = budget.charge(ENTRY + name.len())?;
         self.0.get_or_insert_default().insert(name, (prepared, charge));
         Ok(())
     }

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::budget::{Budget, Charge};
 
-/// What a prepared statement needs beside its text and its parameters.
-const ENTRY: usize = 256;
+/// What a prepared statement needs beside its text and its parameters. Measured.
+const ENTRY: usize = 224;
 
 /// A statement that a client has prepared.
 #[derive(Debug)]

@@ -49,8 +49,9 @@ pub(super) struct State {
     pub row_count: i64,
     pub found_rows: u64,
     pub in_transaction: bool,
-    /// In a tree: a number is found there without being hashed, for each execution several times.
-    prepared: BTreeMap<u32, Prepared>,
+    /// In a tree: a number is found there without being hashed, for each execution several times. Boxed: a tree has room
+    /// for twice as many as there are.
+    prepared: BTreeMap<u32, Box<Prepared>>,
     last_prepared: u32,
     pub named: Named,
 }
@@ -99,7 +100,7 @@ impl State {
         while self.prepared.contains_key(&self.last_prepared) {
             self.last_prepared = self.last_prepared.wrapping_add(1).max(1);
         }
-        self.prepared.insert(self.last_prepared, statement);
+        self.prepared.insert(self.last_prepared, Box::new(statement));
         Ok(self.last_prepared)
     }
 
@@ -111,7 +112,7 @@ impl State {
 
     pub(super) fn prepared(&mut self, id: u32, command: &'static str) -> Result<&mut Prepared, SqlError> {
         let unknown = || SqlError::UnknownStatement { name: id.to_string(), command };
-        self.prepared.get_mut(&id).ok_or_else(unknown)
+        self.prepared.get_mut(&id).map(|prepared| &mut **prepared).ok_or_else(unknown)
     }
 
     /// Reads the first of some statements.

@@ -76,9 +76,9 @@ const FEW: usize = 16;
 type Lexed<'a, T> = IResult<&'a [u8], T>;
 
 /// Longer ones first.
-const SYMBOLS: [&str; 30] = [
+const SYMBOLS: [&str; 31] = [
     "<=>", "@@", ":=", "<>", "!=", "<=", ">=", "||", "&&", "(", ")", ",", ";", ".", "=", "<", ">", "+",
-    "->>", "->", "-", "*", "/", "%", "!", "?", "{", "}", "&", "|",
+    "->>", "->", "-", "*", "/", "%", "!", "?", "{", "}", "&", "|", ":",
 ];
 
 /// The tokens of the first statement of `sql` that has any, and where the next one starts; or where

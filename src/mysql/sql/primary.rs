@@ -94,11 +94,12 @@ fn parenthesis(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     } else {
         expr(cursor)?
     };
-    if cursor.symbol(",") {
-        return Err(unserved::clause(cursor, unserved::ROWS));
+    let is_row = cursor.symbol(",");
+    if is_row {
+        cursor.list(expr)?;
     }
     cursor.expect(")")?;
-    Ok(inner)
+    if is_row { Err(lack(unserved::ROWS)) } else { Ok(inner) }
 }
 
 /// Words that are no names here.

@@ -19,7 +19,8 @@ pub(super) fn set(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
         }
         return set_transaction(cursor);
     }
-    if ["DEFAULT", "PASSWORD", "RESOURCE", "ROLE"].iter().any(|word| cursor.is_word(word)) {
+    let accounts = ["DEFAULT", "PASSWORD", "RESOURCE", "ROLE"].iter().any(|word| cursor.is_word(word));
+    if accounts && cursor.peek_at(1).is_some() {
         return Err(unserved::statement(cursor, "SET", cursor.start()));
     }
     Ok(Statement::Set(cursor.list(assignment)?))
