@@ -1,6 +1,6 @@
 //! Statements of all kinds over the MySQL wire: those that are prepared by name, those that are not served, and those that
 //! are no SQL.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unnecessary_wraps, clippy::unwrap_used)]
 
 mod common;
 

@@ -17,24 +17,24 @@ use crate::budget::{Budget, Charge};
 /// What a name needs beside its text.
 const ENTRY: usize = 192;
 
-/// Those of a connection, by their names in lower case. Most have none.
+/// Those of a connection, by their names in lower case.
 #[derive(Debug, Default)]
-pub(super) struct Named(Option<Box<BTreeMap<String, (Prepared, Charge)>>>);
+pub(super) struct Named(BTreeMap<String, (Prepared, Charge)>);
 
 impl Named {
     pub(super) fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |named| named.len())
+        self.0.len()
     }
 
     fn get(&self, name: &str) -> Result<&Prepared, SqlError> {
-        let found = self.0.as_ref().and_then(|named| named.get(&name.to_lowercase()));
+        let found = self.0.get(&name.to_lowercase());
         found.map(|(prepared, _)| prepared).ok_or_else(|| unknown(name, "EXECUTE"))
     }
 
     fn insert(&mut self, name: &str, prepared: Prepared, budget: &Budget) -> Result<(), SqlError> {
         let name = name.to_lowercase();
         let charge = budget.charge(ENTRY + name.len())?;
-        self.0.get_or_insert_default().insert(name, (prepared, charge));
+        self.0.insert(name, (prepared, charge));
         Ok(())
     }
 
@@ -45,7 +45,7 @@ impl Named {
 
     /// Whether there was one.
     fn forget(&mut self, name: &str) -> bool {
-        self.0.as_mut().is_some_and(|named| named.remove(&name.to_lowercase()).is_some())
+        self.0.remove(&name.to_lowercase()).is_some()
     }
 }
 
@@ -75,14 +75,18 @@ impl Runner<'_> {
     pub(super) fn prepare_named(&mut self, name: &str, from: &Source) -> Ran<()> {
         self.state.named.forget(name);
         let sql = match from {
-            Source::Text(text) => text.clone().into_bytes(),
-            // MySQL, too, takes NULL for this word.
+            Source::Text(text) => {
+                self.pay_for(text.len())?;
+                text.clone()
+            }
             Source::Variable(name) => {
+                self.pay_for(self.state.user_variables.get(name).map_or(0, Value::size))?;
                 let text = self.state.user_variables.get(name).and_then(Value::to_text);
-                text.unwrap_or_else(|| "NULL".to_owned()).into_bytes()
+                // MySQL, too, takes NULL for this word.
+                text.unwrap_or_else(|| "NULL".to_owned())
             }
         };
-        self.pay_for(sql.len())?;
+        let sql = sql.into_bytes();
         let (parameters, _) = self.prepare(&sql)?;
         self.state.check_prepared()?;
         let prepared = Prepared::new(sql, parameters.into(), &self.state.budget)?;

@@ -184,6 +184,7 @@ fn token(input: &[u8], dialect: Dialect) -> Lexed<'_, Token<'_>> {
             let is_name = *quote == b'"' && dialect.ansi_quotes;
             Ok((after, if is_name { Token::Name(text_of(text)) } else { Token::Text(text) }))
         }
+        [b'\\', b'N', ..] => Ok((&input[2..], Token::Word("NULL".into()))),
         [b'`', ..] => backquoted.map(Token::Name).parse(input),
         [b'@', ..] => alt((variable, symbol)).parse(input),
         [b'0'..=b'9' | b'.', ..] => alt((bytes_literal, number, word(), symbol)).parse(input),

@@ -108,8 +108,10 @@ fn end_transaction(cursor: &mut Cursor<'_>, may_go_back: bool) -> Parsing<Statem
     if !chain {
         cursor.words(&["AND", "NO", "CHAIN"]);
     }
-    cursor.words(&["NO", "RELEASE"]);
-    Ok(Statement::Transaction { opens: chain })
+    if cursor.words(&["NO", "RELEASE"]) || !cursor.word("RELEASE") {
+        return Ok(Statement::Transaction { opens: chain });
+    }
+    Err(if chain { cursor.unexpected() } else { unserved::lack(unserved::RELEASE) })
 }
 
 fn call(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
@@ -144,6 +146,21 @@ pub(super) fn empty(cursor: &mut Cursor<'_>, columns: &'static [&'static str]) -
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn statements_of_all_kinds_are_read() {
+        let files = [
+            include_str!("../../../tests/data/driver_statements.sql"),
+            include_str!("../../../tests/data/unserved_statements.sql"),
+            include_str!("../../../tests/data/wrong_statements.sql"),
+        ];
+        for sql in files.into_iter().flat_map(str::lines) {
+            // Cut off anywhere, it is read or refused.
+            for end in (0..=sql.len()).filter(|end| sql.is_char_boundary(*end)) {
+                crate::mysql::fuzz::sql(&[b"\0", &sql.as_bytes()[..end]].concat());
+            }
+        }
+    }
+
     /// Found by fuzzing: each of these overflowed somewhere.
     #[test]
     fn numbers_at_their_edges_are_no_surprise() {

@@ -25,6 +25,9 @@ pub(super) fn query(cursor: &mut Cursor<'_>) -> Parsing<Select> {
         cursor.expect_word("SELECT")?;
         block(cursor)?
     };
+    if cursor.peek().is_none() && select.into.is_empty() {
+        return Ok(select);
+    }
     if cursor.one_of(&["UNION", "INTERSECT", "EXCEPT"]).is_some() {
         cursor.one_of(&["ALL", "DISTINCT"]);
         return Err(if unserved::is_query(cursor) { lack(unserved::SETS) } else { cursor.unexpected() });
@@ -61,8 +64,12 @@ fn block(cursor: &mut Cursor<'_>) -> Parsing<Select> {
     while let Some(modifier) = cursor.one_of(&MODIFIERS) {
         select.distinct |= modifier.starts_with("DISTINCT");
     }
-    select.items = cursor.list(item)?;
+    let mut is_first = true;
+    select.items = cursor.list(|cursor| item(cursor, std::mem::take(&mut is_first)))?;
     select.counts = cursor.has_count;
+    if cursor.peek().is_none() {
+        return Ok(select);
+    }
     into(cursor, &mut select)?;
     if cursor.word("FROM") {
         select.from = table(cursor)?;
@@ -182,9 +189,10 @@ fn hint(cursor: &mut Cursor<'_>) -> Option<u64> {
     inside.trim_start().strip_prefix('(')?.split(')').next()?.trim().parse().ok()
 }
 
-fn item(cursor: &mut Cursor<'_>) -> Parsing<Item> {
+fn item(cursor: &mut Cursor<'_>, is_first: bool) -> Parsing<Item> {
     let start = cursor.start();
-    let stars = stars(cursor);
+    // `*` alone is the first.
+    let stars = if is_first || !cursor.is_symbol("*") { stars(cursor) } else { 0 };
     if stars > 0 {
         cursor.advance(stars);
         return Ok(Item { expr: Expr::Star, name: "*".into() });
@@ -206,14 +214,12 @@ fn item(cursor: &mut Cursor<'_>) -> Parsing<Item> {
 /// How many tokens `*`, `t.*` or `d.t.*` has, if one of them is the next. There is one table: whose columns they are does
 /// not matter.
 fn stars(cursor: &Cursor<'_>) -> usize {
-    let is_star = |ahead: &usize| {
-        let names = (0..*ahead)
-            .step_by(2)
-            .all(|at| matches!(cursor.peek_at(at), Some(Token::Word(_) | Token::Name(_))));
-        let dots = (1..*ahead).step_by(2).all(|at| cursor.is_symbol_at(at, "."));
-        names && dots && cursor.is_symbol_at(*ahead, "*")
+    let is_dotted = |at: usize| {
+        cursor.is_symbol_at(at + 1, ".")
+            && matches!(cursor.peek_at(at), Some(Token::Word(_) | Token::Name(_)))
     };
-    [0, 2, 4].into_iter().find(is_star).map_or(0, |ahead| ahead + 1)
+    let names = (0..2).take_while(|name| is_dotted(2 * name)).count();
+    if cursor.is_symbol_at(2 * names, "*") { 2 * names + 1 } else { 0 }
 }
 
 /// As much of a name as a column has.

@@ -20,6 +20,7 @@ pub(super) const DOCUMENTS: &str = "it does not look into JSON documents";
 pub(super) const PLANS: &str = "it has one plan for all statements, and EXPLAIN one format";
 pub(super) const ESCAPES: &str = "its LIKE has no other ESCAPE than the backslash";
 pub(super) const DISTINCT: &str = "it does not count distinct values";
+pub(super) const RELEASE: &str = "its sessions do not end with a transaction";
 const WITH: &str = "it has no common table expressions";
 const OBJECTS: &str = "it has nothing to create, alter or drop";
 const ACCOUNTS: &str = "its users are not changed by SQL";
