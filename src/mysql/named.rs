@@ -17,24 +17,28 @@ use crate::budget::{Budget, Charge};
 /// What a name needs beside its text.
 const ENTRY: usize = 192;
 
-/// Those of a connection, by their names in lower case.
+/// Those of a connection. Most have none.
 #[derive(Debug, Default)]
-pub(super) struct Named(BTreeMap<String, (Prepared, Charge)>);
+pub(super) struct Named(Option<Box<ByName>>);
+
+/// By their names in lower case.
+#[derive(Debug, Default)]
+struct ByName(BTreeMap<String, (Prepared, Charge)>);
 
 impl Named {
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.0.as_ref().map_or(0, |named| named.0.len())
     }
 
     fn get(&self, name: &str) -> Result<&Prepared, SqlError> {
-        let found = self.0.get(&name.to_lowercase());
+        let found = self.0.as_ref().and_then(|named| named.0.get(&name.to_lowercase()));
         found.map(|(prepared, _)| prepared).ok_or_else(|| unknown(name, "EXECUTE"))
     }
 
     fn insert(&mut self, name: &str, prepared: Prepared, budget: &Budget) -> Result<(), SqlError> {
         let name = name.to_lowercase();
         let charge = budget.charge(ENTRY + name.len())?;
-        self.0.insert(name, (prepared, charge));
+        self.0.get_or_insert_default().0.insert(name, (prepared, charge));
         Ok(())
     }
 
@@ -45,7 +49,7 @@ impl Named {
 
     /// Whether there was one.
     fn forget(&mut self, name: &str) -> bool {
-        self.0.remove(&name.to_lowercase()).is_some()
+        self.0.as_mut().is_some_and(|named| named.0.remove(&name.to_lowercase()).is_some())
     }
 }
 
