@@ -4,6 +4,7 @@
 //! what that leaves out.
 
 mod auth;
+mod catalog;
 mod charset;
 mod clock;
 mod command;
@@ -15,6 +16,7 @@ pub(crate) mod fuzz;
 mod intake;
 mod list;
 mod login;
+mod look;
 mod names;
 mod over;
 mod packet;
@@ -27,6 +29,7 @@ mod settings;
 mod show;
 mod sql;
 mod state;
+mod status;
 mod tables;
 mod user_variables;
 mod value;

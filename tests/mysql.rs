@@ -416,7 +416,10 @@ async fn statements_that_have_no_place_here_are_told_so() {
     let mut a = MySql::connect(server.mysql).await;
     for (sql, code) in [
         ("INSERT INTO t VALUES (GET_LOCK('x', 0))", 1235),
-        ("SELECT GET_LOCK(name, 0) FROM jobs", 1235),
+        ("SELECT GET_LOCK(name, 0) FROM jobs", 1046),
+        ("SELECT GET_LOCK(name, 0) FROM app.jobs", 1049),
+        ("SELECT GET_LOCK(name, 0) FROM sys.jobs", 1146),
+        ("SELECT GET_LOCK(name, 0) FROM information_schema.jobs", 1109),
         ("CREATE TABLE t (a INT)", 1235),
         ("LOCK TABLES t READ", 1235),
         ("SET GLOBAL wait_timeout = 1", 1235),
@@ -428,7 +431,7 @@ async fn statements_that_have_no_place_here_are_told_so() {
         ("SELECT GET_LOCK('x', 0), 2 INTO @a", 1222),
         ("BEGIN SELECT GET_LOCK('x', 0)", 1064),
         ("COMMIT nonsense", 1064),
-        ("SHOW CREATE TABLE t", 1235),
+        ("SHOW CREATE TABLE t", 1046),
         ("SELECT 1 UNION SELECT GET_LOCK('x', 0)", 1235),
         ("SELECT CONCAT(NULL, GET_LOCK('x', 0)), NULL = GET_LOCK('x', 0)", 0),
         ("SELECT @@global.read_only & @@global.super_read_only | 0", 0),

@@ -10,13 +10,13 @@ use super::{
     connection::{Connection, MAX_LOGIN},
     error::{SqlError, Warning},
     login::{Change, capability},
+    look::Told,
     names::check_database,
     over::Over,
     packet::Fields,
     prepared::Bound,
     result::Outcome,
     run::{Runner, Stop},
-    select::expand,
     sql::{self, Parsed, Statement},
     value::Value,
     work::Work,
@@ -263,6 +263,7 @@ impl Connection {
             parameters,
             now: clock::now(),
             outcomes: Vec::new(),
+            told: Told::default(),
             deadline: None,
             work,
             binary,
@@ -278,7 +279,7 @@ impl Connection {
         let count = u16::try_from(parsed.parameters).map_err(|_| SqlError::TooManyParameters)?;
         let columns = match &parsed.statement {
             Statement::Select(select) if select.into.is_empty() => {
-                let columns = self.runner("", &[], false).columns(select, &expand(select));
+                let columns = self.runner("", &[], false).prepared(select);
                 columns.map_err(|stop| match stop {
                     Stop::Error(error) => error,
                     Stop::Over(_) => SqlError::Malformed,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::catalog::CatalogError;
 use crate::{
     budget::Exceeded,
     command::{self, Forbidden},
@@ -31,6 +32,8 @@ pub(super) enum SqlError {
     UnknownFunction(String),
     #[error("PROCEDURE {0} does not exist")]
     UnknownProcedure(String),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
     #[error("No database selected")]
     NoDatabase,
     #[error("Variable '{0}' is a read only variable")]
@@ -157,6 +160,7 @@ impl SqlError {
             Self::UnknownColumn { .. } => (1054, "42S22"),
             Self::UnknownVariable(_) => (1193, "HY000"),
             Self::UnknownFunction(_) | Self::UnknownProcedure(_) => (1305, "42000"),
+            Self::Catalog(error) => error.code(),
             Self::NoDatabase => (1046, "3D000"),
             Self::ReadOnlyVariable(_) => (1238, "HY000"),
             Self::WrongValue { .. } => (1231, "42000"),

@@ -6,12 +6,13 @@ use bytes::BytesMut;
 use tokio_util::codec::Decoder;
 
 use super::{
+    catalog,
     charset::Charset,
     login::{self, Login},
     packet::{Fields, Packets},
     prepared::Prepared,
-    record,
-    sql::{Env, Expr, Facts, Halt, Select, Statement, lex::Dialect, parse},
+    record::{self, Row},
+    sql::{Env, Expr, Facts, Halt, Select, Statement, TableName, lex::Dialect, parse},
     user_variables::UserVariables,
     value::Value,
     variables::Variables,
@@ -51,7 +52,7 @@ pub(crate) fn sql(data: &[u8]) {
     let exprs: Vec<Expr> = match parsed.statement {
         Statement::Select(Select { items, condition, from, .. }) => {
             let exprs = items.into_iter().map(|item| item.expr).chain(condition).collect();
-            evaluate(&exprs, parsed.calls, from.map(record::blank).as_deref());
+            evaluate(&exprs, parsed.calls, from.as_ref().and_then(blank).as_ref());
             exprs
         }
         Statement::Do(exprs) => exprs,
@@ -61,7 +62,13 @@ pub(crate) fn sql(data: &[u8]) {
     evaluate(&exprs, parsed.calls, None);
 }
 
-fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&[(&'static str, Value)]>) {
+/// A row of the table, without values.
+fn blank(table: &TableName) -> Option<Row> {
+    let schema = table.database.as_deref().unwrap_or("information_schema");
+    catalog::find(schema, &table.name).map(record::blank)
+}
+
+fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&Row>) {
     let (system, user) = (Variables::default(), UserVariables::default());
     let budget = Budget::default();
     let work = Work::new(&budget);
@@ -77,8 +84,9 @@ fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&[(&'static str, Value)
                 work: &work,
                 system: &system,
                 outcomes: &outcomes,
-                row,
+                row: row.map(Vec::as_slice),
                 rows: None,
+                look: None,
                 warnings: &warnings,
             };
             let _ = env.type_of(expr);

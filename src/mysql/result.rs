@@ -6,6 +6,7 @@ use bytes::{BufMut, BytesMut};
 use smol_str::SmolStr;
 
 use super::{
+    catalog::{self, Declared, code},
     charset::Charset,
     clock,
     error::SqlError,
@@ -20,6 +21,20 @@ use super::{
 pub(super) struct Column {
     pub name: SmolStr,
     pub kind: Type,
+    /// What a column of a table is declared as, where its type alone does not tell.
+    pub declared: Option<Declared>,
+}
+
+impl Column {
+    /// One that is what its type says.
+    pub(super) fn new(name: impl Into<SmolStr>, kind: Type) -> Self {
+        Self { name: name.into(), kind, declared: None }
+    }
+
+    /// One of a table, under this name.
+    pub(super) fn of_table(name: impl Into<SmolStr>, column: &catalog::Column) -> Self {
+        Self { name: name.into(), kind: column.kind(), declared: Some(column.declared) }
+    }
 }
 
 /// What a statement comes to.
@@ -174,7 +189,7 @@ impl Writer<'_> {
             output.put_u16_le(warnings);
         });
         if parameters > 0 {
-            let parameter = Column { name: "?".into(), kind: Type::text(0) };
+            let parameter = Column::new("?", Type::text(0));
             self.columns(&vec![parameter; parameters.into()]);
         }
         if !columns.is_empty() {
@@ -226,6 +241,10 @@ fn put_column(output: &mut BytesMut, column: &Column, charset: Charset) {
         Kind::Bytes => (253, BINARY, ANY_DECIMALS),
         Kind::Time { digits } => (12, BINARY, digits),
     };
+    let (code, flags, decimals) = match column.declared {
+        Some(Declared { code, flags, decimals, .. }) => (code, flags, decimals),
+        None => (code, flags | if not_null { NOT_NULL } else { 0 }, decimals),
+    };
     let (charset, width) = if kind == Kind::Text { (charset, charset.width()) } else { (Charset::Binary, 1) };
     output.put_text(b"def");
     // Schema, table, and the table's own name.
@@ -236,7 +255,7 @@ fn put_column(output: &mut BytesMut, column: &Column, charset: Charset) {
     output.put_u16_le(charset.number());
     output.put_u32_le(length.saturating_mul(width));
     output.put_u8(code);
-    output.put_u16_le(flags | if not_null { NOT_NULL } else { 0 });
+    output.put_u16_le(flags);
     output.put_u8(decimals);
     output.put_u16_le(0);
 }
@@ -260,17 +279,18 @@ fn put_binary(output: &mut BytesMut, columns: &[Column], row: &[Value], charset:
         if value.is_null() {
             output[nulls + (at + 2) / 8] |= 1 << ((at + 2) % 8);
         } else {
-            put_binary_value(output, value, column.kind.kind, charset);
+            put_binary_value(output, value, column, charset);
         }
     }
 }
 
 /// A value as its column is declared.
-fn put_binary_value(output: &mut BytesMut, value: &Value, kind: Kind, charset: Charset) {
+fn put_binary_value(output: &mut BytesMut, value: &Value, column: &Column, charset: Charset) {
     let bytes = value.to_bytes().unwrap_or_default();
-    match (kind, value) {
-        (Kind::Int { .. }, Value::UInt(number)) => output.put_u64_le(*number),
-        (Kind::Int { .. }, _) => output.put_i64_le(value.to_i64().unwrap_or(0)),
+    let length = column.declared.map_or(size_of::<u64>(), |declared| code::integer_bytes(declared.code));
+    match (column.kind.kind, value) {
+        (Kind::Int { .. }, Value::UInt(number)) => output.put_uint_le(*number, length),
+        (Kind::Int { .. }, _) => output.put_int_le(value.to_i64().unwrap_or(0), length),
         (Kind::Double, _) => output.put_f64_le(value.to_number().map_or(0.0, Number::to_f64)),
         (Kind::Time { .. }, Value::Time { micros, digits }) => {
             let (year, rest, micros) = clock::fields(*micros);

@@ -10,12 +10,14 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::either::Either;
 
 use super::{
+    catalog::{CatalogError, Column},
     charset::Charset,
     error::{SqlError, Warning},
+    look::Told,
     names::{MAX_IDENTIFIER_CHARS, check_database, is_longer},
     over::Over,
     result::Outcome,
-    sql::{Ask, Assignment, Env, Expr, Halt, Parsed, Show, Statement},
+    sql::{Ask, Assignment, Env, Expr, Halt, Parsed, Statement},
     state::State,
     value::Value,
     variables::Variables,
@@ -43,6 +45,12 @@ impl From<SqlError> for Stop {
     }
 }
 
+impl From<CatalogError> for Stop {
+    fn from(error: CatalogError) -> Self {
+        Self::Error(error.into())
+    }
+}
+
 impl From<Halt> for Stop {
     fn from(halt: Halt) -> Self {
         Self::Error(match halt {
@@ -65,6 +73,8 @@ pub(super) struct Runner<'a> {
     /// When it came, in microseconds since 1970.
     pub now: i64,
     pub outcomes: Vec<Option<Value>>,
+    /// What was asked row by row.
+    pub told: Told,
     pub deadline: Option<Instant>,
     pub work: Work,
     /// Whether rows are written as those of prepared statements are.
@@ -75,9 +85,7 @@ impl Runner<'_> {
     /// Cancel-safe: dropped while it waits for a lock, it leaves the queue.
     pub(super) async fn run(&mut self, parsed: &Parsed) -> Ran<Outcome> {
         self.outcomes = vec![None; parsed.calls];
-        let is_diagnostic =
-            matches!(parsed.statement, Statement::Show(Show::Warnings { .. } | Show::CountWarnings));
-        if !is_diagnostic {
+        if !matches!(&parsed.statement, Statement::Show(show) if show.is_diagnostic()) {
             self.state.warnings.get_mut().clone_from(&parsed.warnings);
         }
         let outcome = match self.work.text(parsed.size) {
@@ -102,8 +110,7 @@ impl Runner<'_> {
     async fn statement(&mut self, statement: &Statement) -> Ran<Outcome> {
         match statement {
             Statement::Select(select) => return self.select(select).await,
-            Statement::Show(Show::Processlist { full }) => return Box::pin(self.processlist(*full)).await,
-            Statement::Show(show) => return self.show(show),
+            Statement::Show(show) => return Box::pin(self.show(show)).await,
             Statement::Do(exprs) => {
                 for expr in exprs {
                     self.env(None).type_of(expr)?;
@@ -152,7 +159,7 @@ impl Runner<'_> {
         self.state.row_count = -1;
     }
 
-    pub(super) fn env<'e>(&'e self, row: Option<&'e [(&'static str, Value)]>) -> Env<'e> {
+    pub(super) fn env<'e>(&'e self, row: Option<&'e [(&'static Column, Value)]>) -> Env<'e> {
         Env {
             facts: self.state.facts(self.session.id(), self.now),
             parameters: self.parameters,
@@ -162,6 +169,7 @@ impl Runner<'_> {
             outcomes: &self.outcomes,
             row,
             rows: None,
+            look: None,
             warnings: &self.state.warnings,
         }
     }
@@ -210,16 +218,13 @@ impl Runner<'_> {
     fn ask(&mut self, ask: Ask) -> Running<'_, Value> {
         match ask {
             Ask::Run(command) => {
-                let signed = matches!(
-                    command,
-                    Command::GetLock { .. } | Command::ReleaseLock(_) | Command::IsFreeLock(_)
-                );
+                let signed = is_signed(&command);
                 match self.command(command) {
                     Either::Left(answer) => {
-                        at_once(answer.into_inner().and_then(|answer| value_of(answer, signed)))
+                        at_once(answer.into_inner().and_then(|answer| Ok(number(answer, signed)?)))
                     }
                     Either::Right(answer) => {
-                        Either::Right(Box::pin(async move { value_of(answer.await?, signed) }))
+                        Either::Right(Box::pin(async move { Ok(number(answer.await?, signed)?) }))
                     }
                 }
             }
@@ -332,7 +337,16 @@ fn at_once<T>(ran: Ran<T>) -> Running<'static, T> {
     Either::Left(ready(ran))
 }
 
-fn value_of(answer: Answer, signed: bool) -> Ran<Value> {
+/// What a lock function comes to.
+pub(super) fn value_of(answer: Answer, command: &Command) -> Result<Value, SqlError> {
+    number(answer, is_signed(command))
+}
+
+fn is_signed(command: &Command) -> bool {
+    matches!(command, Command::GetLock { .. } | Command::ReleaseLock(_) | Command::IsFreeLock(_))
+}
+
+fn number(answer: Answer, signed: bool) -> Result<Value, SqlError> {
     match answer.map_err(SqlError::from)? {
         Reply::Int(number) if signed => Ok(Value::Int(i64::try_from(number).unwrap_or(0))),
         Reply::Int(number) => Ok(Value::UInt(number)),

@@ -1,16 +1,17 @@
-//! SELECT: of expressions. `list` has that of the two tables.
+//! SELECT: of expressions. `list` has that of tables.
 
 use std::{borrow::Cow, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
+    catalog::{self, Table},
     error::SqlError,
     record,
     result::{Column, Outcome},
     run::{Ran, Runner, Stop},
     show,
-    sql::{Expr, Halt, Item, Select, Type},
+    sql::{Expr, Halt, Item, Select},
     value::Value,
 };
 
@@ -19,13 +20,14 @@ impl Runner<'_> {
         let limit = select.max_execution_time.map(Duration::from_millis);
         let limit = limit.or_else(|| self.state.variables.settings().max_execution_time);
         self.deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let items = &expand(select);
-        let columns = self.columns(select, items)?;
+        let table = self.source(select)?;
+        let items = &expand(select, table);
+        let columns = self.columns(select, items, table)?;
         if select.explain {
-            return Ok(explanation());
+            return Ok(show::explanation());
         }
         let (skip, count) = select.limit.unwrap_or((0, u64::MAX));
-        if let Some(table) = select.from {
+        if let Some(table) = table {
             // Boxed, as all that is rare: what most statements need is small.
             return Box::pin(self.list(table, select, items, columns)).await;
         }
@@ -48,16 +50,45 @@ impl Runner<'_> {
         Ok(Outcome::Done)
     }
 
+    /// The columns of what is only prepared.
+    pub(super) fn prepared(&self, select: &Select) -> Ran<Vec<Column>> {
+        let table = self.source(select)?;
+        self.columns(select, &expand(select, table), table)
+    }
+
+    /// The table that it selects from; none if it does from none.
+    pub(super) fn source(&self, select: &Select) -> Ran<Option<&'static Table>> {
+        let Some(name) = &select.from else { return Ok(None) };
+        let table = self.table(name)?;
+        if select.acts {
+            return Err(SqlError::NoSuchThing(
+                "it takes and frees no lock for each row of a table".to_owned(),
+            )
+            .into());
+        }
+        Ok(Some(table))
+    }
+
     /// The columns of a result. Names that do not exist are found here, before anything is taken.
-    pub(super) fn columns(&self, select: &Select, items: &[Item]) -> Ran<Vec<Column>> {
-        let blank = select.from.map(record::blank);
+    pub(super) fn columns(
+        &self,
+        select: &Select,
+        items: &[Item],
+        table: Option<&'static Table>,
+    ) -> Ran<Vec<Column>> {
+        let blank = table.map(record::blank);
         let env = self.env(blank.as_deref());
         let column = |item: &Item| {
             let kind = env.type_of(&item.expr)?;
-            // A column of a table is as wide as it may be.
-            let of_table = matches!(item.expr, Expr::Column(_));
-            let length = if of_table { kind.length.max(64) } else { kind.length };
-            Ok(Column { name: item.name.clone(), kind: Type { length, ..kind } })
+            let of_table = match &item.expr {
+                Expr::Column(name) => table.and_then(|table| table.column(name)),
+                _ => None,
+            };
+            let name = item.name.clone();
+            Ok(of_table.map_or_else(
+                || Column::new(name.clone(), kind),
+                |column| Column::of_table(name.clone(), column),
+            ))
         };
         let columns = items.iter().map(column).collect::<Ran<Vec<_>>>()?;
         let others = select.condition.iter().map(|condition| (condition, "where clause"));
@@ -83,18 +114,18 @@ impl Runner<'_> {
 }
 
 /// The items of a SELECT, with `*` spelled out.
-pub(super) fn expand(select: &Select) -> Cow<'_, [Item]> {
+pub(super) fn expand<'a>(select: &'a Select, table: Option<&'static Table>) -> Cow<'a, [Item]> {
     if !select.items.iter().any(|item| matches!(item.expr, Expr::Star)) {
         return Cow::Borrowed(&select.items);
     }
-    let all = |table| {
-        let column = |(name, _): (&'static str, Value)| Item {
-            expr: Expr::Column(name.to_owned()),
-            name: name.into(),
+    let all = |table: &'static Table| {
+        let column = |column: &catalog::Column| Item {
+            expr: Expr::Column(column.name.to_owned()),
+            name: column.name.into(),
         };
-        record::blank(table).into_iter().map(column)
+        table.columns.iter().map(column)
     };
-    let items = select.items.iter().flat_map(|item| match (&item.expr, select.from) {
+    let items = select.items.iter().flat_map(|item| match (&item.expr, table) {
         (Expr::Star, Some(table)) => all(table).collect(),
         // As MySQL says it of a `*` without a table.
         (Expr::Star, None) => vec![Item { expr: Expr::Column("*".to_owned()), name: item.name.clone() }],
@@ -103,34 +134,11 @@ pub(super) fn expand(select: &Select) -> Cow<'_, [Item]> {
     items.collect()
 }
 
-fn in_clause(halt: Halt, clause: &'static str) -> Stop {
+pub(super) fn in_clause(halt: Halt, clause: &'static str) -> Stop {
     match halt {
         Halt::Error(SqlError::UnknownColumn { column, .. }) => {
             SqlError::UnknownColumn { column, clause }.into()
         }
         other => other.into(),
     }
-}
-
-/// What EXPLAIN says of any statement here.
-fn explanation() -> Outcome {
-    let names = [
-        "id",
-        "select_type",
-        "table",
-        "partitions",
-        "type",
-        "possible_keys",
-        "key",
-        "key_len",
-        "ref",
-        "rows",
-        "filtered",
-        "Extra",
-    ];
-    let mut row = vec![Value::Null; names.len()];
-    row[0] = Value::Int(1);
-    row[1] = Value::text("SIMPLE");
-    row[11] = Value::text("No tables used");
-    show::texts(&names, vec![row])
 }

@@ -14,8 +14,8 @@ mod set;
 mod show;
 mod types;
 
-pub(super) use ast::{Assignment, Expr, Item, Operator, Select, Show, Statement, Table};
+pub(super) use ast::{Assignment, Expr, Item, List, Operator, Select, Show, Statement, TableName};
 pub(super) use cursor::near as syntax_error;
 pub(super) use eval::{Ask, Env, Facts, Halt};
 pub(super) use parse::{Parsed, parse};
-pub(super) use types::{Kind, Type, of_value};
+pub(super) use types::{Kind, Type};

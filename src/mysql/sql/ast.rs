@@ -3,7 +3,10 @@
 use smol_str::SmolStr;
 
 use super::functions::Function;
-use crate::mysql::value::Value;
+use crate::mysql::{
+    catalog::{CatalogError, Source, Table},
+    value::Value,
+};
 
 /// A statement of the subset that is understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,12 +34,18 @@ pub(in crate::mysql) enum Statement {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a word of the statement, or one of its kinds of calls"
+)]
 pub(in crate::mysql) struct Select {
     pub items: Vec<Item>,
     pub distinct: bool,
     /// Whether the items sum up all rows.
     pub counts: bool,
-    pub from: Option<Table>,
+    pub from: Option<TableName>,
+    /// Whether anything in it has an effect, such as to take a lock.
+    pub acts: bool,
     pub condition: Option<Expr>,
     pub order: Vec<(Expr, bool)>,
     pub limit: Option<(u64, u64)>,
@@ -48,11 +57,11 @@ pub(in crate::mysql) struct Select {
     pub explain: bool,
 }
 
-/// A table that can be selected from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::mysql) enum Table {
-    Processlist,
-    MetadataLocks,
+/// The name of a table; without a database it is of the current one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::mysql) struct TableName {
+    pub database: Option<String>,
+    pub name: String,
 }
 
 /// One column of a result.
@@ -72,21 +81,62 @@ pub(in crate::mysql) enum Assignment {
     Names { charset: Option<String>, collation: Option<String> },
 }
 
+/// What SHOW and its kin ask for.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::mysql) enum Show {
-    Variables(Option<Expr>),
-    Status(Option<Expr>),
-    Warnings {
+    List(List),
+    /// `COUNT(*) WARNINGS`, or `ERRORS`
+    Count {
         errors_only: bool,
     },
-    CountWarnings,
-    Processlist {
-        full: bool,
+    /// `COLUMNS FROM table`, and DESCRIBE.
+    Columns(TableName, List),
+    /// `INDEX FROM table`
+    Index(TableName),
+    /// `CREATE TABLE table`, or `VIEW`
+    CreateTable(TableName),
+    /// `CREATE DATABASE [IF NOT EXISTS] name`
+    CreateDatabase {
+        name: String,
+        if_not_exists: bool,
     },
-    Databases(Option<Expr>),
-    Tables,
-    /// A list of which there is nothing: `SHOW ENGINES` and the like, with their columns.
-    Empty(&'static [&'static str]),
+    /// What a server could have stored, and this one has not: it is found after a database is.
+    Stored {
+        error: CatalogError,
+        database: Option<String>,
+    },
+    /// `GRANTS [FOR user@host]`; none for whoever asks.
+    Grants(Option<(String, String)>),
+    /// `CREATE USER user@host`
+    CreateUser(Option<(String, String)>),
+    BinaryLogs,
+    /// `ENGINE name STATUS`
+    Engine(String),
+    /// `CHECK TABLE a, b` and its kin: the word for it.
+    Check(&'static str, Vec<TableName>),
+}
+
+impl Show {
+    /// Whether it asks for the warnings of the last statement, and leaves them.
+    pub(in crate::mysql) fn is_diagnostic(&self) -> bool {
+        match self {
+            Self::List(list) => matches!(list.table.source, Source::Warnings | Source::Errors),
+            Self::Count { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// A list, of which some rows are shown.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::mysql) struct List {
+    pub table: &'static Table,
+    /// `FROM database`
+    pub database: Option<String>,
+    pub filter: Option<Expr>,
+    /// The pattern behind LIKE, where it is named in the result.
+    pub pattern: Option<String>,
+    pub limit: Option<(u64, u64)>,
 }
 
 /// An expression.

@@ -46,7 +46,14 @@ fn called(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) -> Evalua
     }
     let values = args.iter().map(|arg| env.eval(arg)).collect::<Evaluated<Vec<_>>>()?;
     if let Some(command) = command(env, function, &values) {
-        return Err(Halt::Ask(at, Ask::Run(command?)));
+        let command = command?;
+        if let Some(look) = env.look {
+            env.work.spend(ROW)?;
+            if let Some(told) = look.ask(at, &command) {
+                return Ok(told?);
+            }
+        }
+        return Err(Halt::Ask(at, Ask::Run(command)));
     }
     match function {
         Function::Sleep => {

@@ -29,6 +29,8 @@ pub(super) struct Cursor<'a> {
     pub parameters: usize,
     /// Whether there was a COUNT among them.
     pub has_count: bool,
+    /// Whether anything was there that has an effect.
+    pub acts: bool,
     /// Where the first placeholder stands.
     pub first_parameter: Option<usize>,
     /// Where the next statement starts, if there is one.
@@ -60,6 +62,7 @@ impl<'a> Cursor<'a> {
             calls: 0,
             parameters: 0,
             has_count: false,
+            acts: false,
             first_parameter: None,
             rest,
             members: 0,

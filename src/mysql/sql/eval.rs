@@ -13,7 +13,9 @@ use super::{
 use crate::{
     command::Command,
     mysql::{
+        catalog::Column,
         error::{SqlError, Warning},
+        look::Look,
         record::Record,
         user_variables::UserVariables,
         value::{Value, folded},
@@ -43,9 +45,11 @@ pub(in crate::mysql) struct Env<'a> {
     /// The outcomes of calls with an effect, by their number.
     pub outcomes: &'a [Option<Value>],
     /// The row of a table, as pairs of column and value.
-    pub row: Option<&'a [(&'static str, Value)]>,
+    pub row: Option<&'a [(&'static Column, Value)]>,
     /// What COUNT counts; none for one row that is not of a table.
     pub rows: Option<&'a [Record]>,
+    /// Where there are rows, how to ask what takes nothing.
+    pub look: Option<Look<'a>>,
     pub warnings: &'a RefCell<Vec<Warning>>,
 }
 
@@ -101,7 +105,7 @@ impl Env<'_> {
             Expr::User(name) => self.copy(self.user.get(name).unwrap_or(&Value::Null))?,
             Expr::System { global: true, name } => Variables::initial(name)?,
             Expr::System { global: false, name } => self.system.get(name)?,
-            Expr::Column(name) => self.column(name)?,
+            Expr::Column(name) => self.copy(&self.column(name)?.1)?,
             Expr::Star => Value::Int(1),
             Expr::Assign { at, name, value } => {
                 return Err(Halt::Ask(*at, Ask::Assign(name.clone(), self.eval(value)?)));
@@ -159,11 +163,11 @@ impl Env<'_> {
         }
     }
 
-    fn column(&self, name: &str) -> Evaluated {
+    /// A column of this name, and its value.
+    pub(super) fn column(&self, name: &str) -> Evaluated<&(&'static Column, Value)> {
         let row = self.row.unwrap_or_default();
-        let found = row.iter().find(|(column, _)| column.eq_ignore_ascii_case(name));
         let unknown = || SqlError::UnknownColumn { column: name.to_owned(), clause: "field list" };
-        self.copy(&found.ok_or_else(unknown)?.1)
+        Ok(row.iter().find(|(column, _)| column.is_named(name)).ok_or_else(unknown)?)
     }
 
     fn binary(&self, operator: Operator, left: &Expr, right: &Expr) -> Evaluated {

@@ -129,6 +129,14 @@ const FUNCTIONS: [(&str, Function, usize, usize); 61] = [
 ];
 
 impl Function {
+    /// Whether it has an effect, or takes its time: not to be done for each row of a table.
+    pub(super) fn acts(self) -> bool {
+        matches!(
+            self,
+            Self::GetLock | Self::GetSharedLock | Self::ReleaseLock | Self::ReleaseAllLocks | Self::Sleep
+        )
+    }
+
     /// The function of this name, and the numbers of arguments that it takes.
     pub(super) fn named(name: &str) -> Option<(Self, RangeInclusive<usize>)> {
         let (_, function, least, most) =

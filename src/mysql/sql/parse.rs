@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use smol_str::SmolStr;
 
 use super::{
-    ast::{Expr, Item, Select, Show, Statement, Table},
+    ast::{Expr, Item, Select, Statement, TableName},
     cursor::{Cursor, near},
     expr,
     lex::{Dialect, Token, text_of},
@@ -69,7 +69,9 @@ fn statement(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
         "USE" => Ok(Statement::Use(cursor.name()?)),
         "VALUES" => values(cursor),
         "CALL" => call(cursor),
-        "EXPLAIN" => explain(cursor),
+        "EXPLAIN" | "DESCRIBE" | "DESC" => explain(cursor),
+        "HELP" => super::show::help(cursor),
+        "CHECK" | "ANALYZE" | "OPTIMIZE" | "REPAIR" | "CHECKSUM" => super::show::check(cursor, &word),
         "BEGIN" => {
             cursor.word("WORK");
             Ok(Statement::Transaction { opens: true })
@@ -89,7 +91,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
 }
 
 /// What MySQL understands and a lock server does not do.
-const HAS_NO_PLACE: [&str; 27] = [
+const HAS_NO_PLACE: [&str; 21] = [
     "INSERT",
     "UPDATE",
     "DELETE",
@@ -102,14 +104,8 @@ const HAS_NO_PLACE: [&str; 27] = [
     "LOAD",
     "GRANT",
     "REVOKE",
-    "ANALYZE",
-    "OPTIMIZE",
-    "CHECK",
-    "REPAIR",
     "HANDLER",
     "XA",
-    "DESCRIBE",
-    "DESC",
     "FLUSH",
     "LOCK",
     "PREPARE",
@@ -189,6 +185,7 @@ fn select(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
     if !select.into.is_empty() && select.into.len() != select.items.len() {
         return Err(SqlError::DifferentColumns);
     }
+    select.acts = cursor.acts;
     if cursor.words(&["FOR", "UPDATE"]) || cursor.words(&["FOR", "SHARE"]) {
         // There is no row to lock.
     }
@@ -201,7 +198,7 @@ fn order(cursor: &mut Cursor<'_>) -> Parsing<(Expr, bool)> {
     Ok((by, descending))
 }
 
-fn limit(cursor: &mut Cursor<'_>) -> Parsing<(u64, u64)> {
+pub(super) fn limit(cursor: &mut Cursor<'_>) -> Parsing<(u64, u64)> {
     let first = number(cursor)?;
     if cursor.symbol(",") {
         return Ok((first, number(cursor)?));
@@ -240,10 +237,26 @@ fn hint(cursor: &mut Cursor<'_>) -> Option<u64> {
     inside.trim_start().strip_prefix('(')?.split(')').next()?.trim().parse().ok()
 }
 
+/// `*`, `table.*`, `database.table.*`
+fn star(cursor: &mut Cursor<'_>) -> bool {
+    let is_dotted = |at: usize| {
+        matches!(cursor.peek_at(at), Some(Token::Word(_) | Token::Name(_)))
+            && cursor.is_symbol_at(at + 1, ".")
+    };
+    let ahead = (0..3).map(|names| 2 * names).find(|at| !is_dotted(*at)).unwrap_or(0);
+    if !cursor.is_symbol_at(ahead, "*") {
+        return false;
+    }
+    for _ in 0..=ahead {
+        cursor.next();
+    }
+    true
+}
+
 fn item(cursor: &mut Cursor<'_>) -> Parsing<Item> {
     let start = cursor.start();
     let first = cursor.peek().cloned();
-    if cursor.symbol("*") {
+    if star(cursor) {
         return Ok(Item { expr: Expr::Star, name: "*".into() });
     }
     let expr = expr::expr(cursor)?;
@@ -283,20 +296,11 @@ fn alias<'a>(cursor: &mut Cursor<'a>) -> Parsing<Option<Cow<'a, str>>> {
     }
 }
 
-/// What follows FROM: no table for DUAL, or the statement that there is no such table.
-fn table(cursor: &mut Cursor<'_>) -> Parsing<Result<Option<Table>, Statement>> {
-    let mut name = cursor.name()?.to_ascii_lowercase();
-    while cursor.symbol(".") {
-        name = format!("{name}.{}", cursor.name()?.to_ascii_lowercase());
-    }
-    let table = match name.as_str() {
-        "dual" => None,
-        "processlist" | "information_schema.processlist" | "performance_schema.processlist" => {
-            Some(Table::Processlist)
-        }
-        "metadata_locks" | "performance_schema.metadata_locks" => Some(Table::MetadataLocks),
-        _ => return Ok(Err(Statement::NoSuchThing(format!("there is no table {name}")))),
-    };
+/// What follows FROM: no table for DUAL, or the statement that it is more than one.
+fn table(cursor: &mut Cursor<'_>) -> Parsing<Result<Option<TableName>, Statement>> {
+    let name = table_name(cursor)?;
+    let is_dual = name.database.is_none() && name.name.eq_ignore_ascii_case("dual");
+    let table = if is_dual { None } else { Some(name) };
     if table.is_some() {
         alias(cursor)?;
     }
@@ -306,6 +310,15 @@ fn table(cursor: &mut Cursor<'_>) -> Parsing<Result<Option<Table>, Statement>> {
         return Ok(Err(Statement::NoSuchThing("it does not join tables".to_owned())));
     }
     Ok(Ok(table))
+}
+
+/// `name` or `database.name`
+pub(super) fn table_name(cursor: &mut Cursor<'_>) -> Parsing<TableName> {
+    let name = cursor.name()?;
+    if cursor.symbol(".") {
+        return Ok(TableName { database: Some(name), name: cursor.name()? });
+    }
+    Ok(TableName { database: None, name })
 }
 
 fn values(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
@@ -327,7 +340,18 @@ fn call(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
     Ok(Statement::Call(name))
 }
 
+/// `EXPLAIN [FORMAT = TRADITIONAL] SELECT`, or `EXPLAIN table`, which is DESCRIBE.
 fn explain(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
+    if cursor.word("FORMAT") {
+        cursor.expect("=")?;
+        if !cursor.word("TRADITIONAL") {
+            cursor.skip_rest();
+            return Ok(Statement::NoSuchThing("it explains in the form TRADITIONAL only".to_owned()));
+        }
+    }
+    if !cursor.is_symbol("(") && !cursor.is_word("SELECT") {
+        return super::show::describe(cursor);
+    }
     match select(cursor)? {
         Statement::Select(select) => Ok(Statement::Select(Select { explain: true, ..select })),
         other => Ok(other),
@@ -337,22 +361,6 @@ fn explain(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
 fn kill(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
     let query = cursor.one_of(&["CONNECTION", "QUERY"]) == Some("QUERY");
     Ok(Statement::Kill { query, id: expr::expr(cursor)? })
-}
-
-/// `LIKE pattern` or `WHERE condition`, as a condition on a column.
-pub(super) fn filter(cursor: &mut Cursor<'_>, column: &str) -> Parsing<Option<Expr>> {
-    if cursor.word("LIKE") {
-        let pattern = Box::new(expr::expr(cursor)?);
-        let value = Box::new(Expr::Column(column.to_owned()));
-        return Ok(Some(Expr::Like { value, pattern, negated: false }));
-    }
-    if cursor.word("WHERE") { expr::expr(cursor).map(Some) } else { Ok(None) }
-}
-
-/// For SHOW: a list that is always empty.
-pub(super) fn empty(cursor: &mut Cursor<'_>, columns: &'static [&'static str]) -> Statement {
-    cursor.skip_rest();
-    Statement::Show(Show::Empty(columns))
 }
 
 #[cfg(test)]

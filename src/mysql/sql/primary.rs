@@ -70,6 +70,7 @@ fn user(cursor: &mut Cursor<'_>, name: String) -> Parsing<Expr> {
         return Ok(Expr::User(name));
     }
     let at = cursor.count_call()?;
+    cursor.acts = true;
     Ok(Expr::Assign { at, name, value: Box::new(expr(cursor)?) })
 }
 
@@ -193,6 +194,7 @@ fn call(cursor: &mut Cursor<'_>, name: &str, quoted: bool) -> Parsing<Expr> {
         return Err(SqlError::ParameterCount(name.to_owned()));
     }
     cursor.has_count |= function == Function::Count;
+    cursor.acts |= function.acts();
     Ok(Expr::Call { at: cursor.count_call()?, function, args })
 }
 

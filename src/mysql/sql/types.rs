@@ -94,7 +94,7 @@ impl Env<'_> {
                 VariableKind::Number => Type::unsigned(false),
                 VariableKind::Text => Type::text(21_845),
             },
-            Expr::Column(_) => Type { not_null: false, ..of_value(&self.eval(expr)?) },
+            Expr::Column(name) => self.column(name)?.0.kind(),
             Expr::Star => Type::bigint(1, true),
             Expr::Call { function, args, .. } => self.of_call(*function, args)?,
             Expr::Not(value) => Type::truth(&[self.type_of(value)?]),
