@@ -233,3 +233,46 @@ async fn nothing_is_taken_or_freed_row_by_row() {
         assert_eq!(a.value("SELECT GET_LOCK('a', 0)").await.unwrap(), "1");
     }
 }
+
+#[tokio::test]
+async fn prepared_statements_have_the_columns_that_they_are_answered_with() {
+    let server = TestServer::start();
+    let mut client = MySql::connect_with(server.mysql, DEPRECATE_EOF, "app").await;
+    for sql in [
+        "SELECT ID, TIME, COMMAND FROM information_schema.processlist WHERE ID = CONNECTION_ID()",
+        "SELECT * FROM performance_schema.threads",
+        "EXPLAIN SELECT 1",
+        "SHOW FULL TABLES LIKE 'x'",
+        "SHOW GRANTS",
+        "DESCRIBE mysql.user",
+        "CHECK TABLE nosuch",
+    ] {
+        let (promised, _) = executed(&mut client, sql).await;
+        let Reply::Rows { columns, .. } = client.query(sql).await else { panic!("{sql}") };
+        assert_eq!(promised, columns, "{sql}");
+    }
+    let sql = "SELECT ID, TIME, COMMAND FROM information_schema.processlist WHERE ID = CONNECTION_ID()";
+    let (_, row) = executed(&mut client, sql).await;
+    // No NULL; a BIGINT, an INT and a VARCHAR.
+    let id = u64::from(client.id).to_le_bytes();
+    assert_eq!(row, [&[0, 0], &id[..], &[0; 4], b"\x05Query"].concat());
+    assert_eq!(client.command(b"\x16SELECT * FROM nosuch").await.code(), 1146);
+    assert_eq!(client.command(b"\x16SHOW TABLES FROM nosuch").await.code(), 1049);
+}
+
+/// Prepares and executes a statement: the columns that both tell of, and the first row.
+async fn executed(client: &mut MySql, sql: &str) -> (Vec<Column>, Vec<u8>) {
+    client.send(0, &[b"\x16", sql.as_bytes()].concat()).await;
+    let prepared = client.packet().await.unwrap();
+    assert_eq!(prepared[0], 0, "{sql}: {prepared:?}");
+    let promised = client.columns(usize::from(prepared[5])).await;
+    client.send(0, &[b"\x17", &prepared[1..5], b"\0\x01\0\0\0"].concat()).await;
+    let count = client.packet().await.unwrap();
+    assert_eq!(client.columns(usize::from(count[0])).await, promised, "{sql}");
+    let (mut packet, mut rows) = (client.packet().await.unwrap(), Vec::new());
+    while packet[0] == 0 {
+        rows.push(packet);
+        packet = client.packet().await.unwrap();
+    }
+    (promised, rows.into_iter().next().unwrap_or_default())
+}

@@ -17,7 +17,7 @@ use super::{
     prepared::Bound,
     result::Outcome,
     run::{Runner, Stop},
-    sql::{self, Parsed, Statement},
+    sql::{self, Parsed},
     value::Value,
     work::Work,
 };
@@ -277,16 +277,10 @@ impl Connection {
             return Err(sql::syntax_error(&sql, rest));
         }
         let count = u16::try_from(parsed.parameters).map_err(|_| SqlError::TooManyParameters)?;
-        let columns = match &parsed.statement {
-            Statement::Select(select) if select.into.is_empty() => {
-                let columns = self.runner("", &[], false).prepared(select);
-                columns.map_err(|stop| match stop {
-                    Stop::Error(error) => error,
-                    Stop::Over(_) => SqlError::Malformed,
-                })?
-            }
-            _ => Vec::new(),
-        };
+        let columns = self.runner("", &[], false).prepared(&parsed.statement).map_err(|stop| match stop {
+            Stop::Error(error) => error,
+            Stop::Over(_) => SqlError::Malformed,
+        })?;
         self.state.warnings.get_mut().clear();
         let id = self.state.prepare(sql, parsed.parameters)?;
         let answered = self.answer(false, |writer| writer.prepared(id, count, &columns));

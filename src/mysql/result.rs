@@ -52,6 +52,16 @@ pub(super) enum Outcome {
     },
 }
 
+impl Outcome {
+    /// None, if it has no rows.
+    pub(super) fn columns(self) -> Vec<Column> {
+        match self {
+            Self::Rows { columns, .. } | Self::List { columns, .. } => columns,
+            Self::Done => Vec::new(),
+        }
+    }
+}
+
 /// How rows are written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Form {

@@ -11,7 +11,7 @@ use super::{
     result::{Column, Outcome},
     run::{Ran, Runner, Stop},
     show,
-    sql::{Expr, Halt, Item, Select},
+    sql::{Expr, Halt, Item, Select, Statement},
     value::Value,
 };
 
@@ -24,7 +24,7 @@ impl Runner<'_> {
         let items = &expand(select, table);
         let columns = self.columns(select, items, table)?;
         if select.explain {
-            return Ok(show::explanation());
+            return Ok(show::explanation(table));
         }
         let (skip, count) = select.limit.unwrap_or((0, u64::MAX));
         if let Some(table) = table {
@@ -51,9 +51,16 @@ impl Runner<'_> {
     }
 
     /// The columns of what is only prepared.
-    pub(super) fn prepared(&self, select: &Select) -> Ran<Vec<Column>> {
-        let table = self.source(select)?;
-        self.columns(select, &expand(select, table), table)
+    pub(super) fn prepared(&self, statement: &Statement) -> Ran<Vec<Column>> {
+        match statement {
+            Statement::Select(select) if select.into.is_empty() => {
+                let table = self.source(select)?;
+                let columns = self.columns(select, &expand(select, table), table)?;
+                Ok(if select.explain { show::explanation(table).columns() } else { columns })
+            }
+            Statement::Show(show) => self.shown(show),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// The table that it selects from; none if it does from none.
@@ -79,16 +86,11 @@ impl Runner<'_> {
         let blank = table.map(record::blank);
         let env = self.env(blank.as_deref());
         let column = |item: &Item| {
-            let kind = env.type_of(&item.expr)?;
-            let of_table = match &item.expr {
-                Expr::Column(name) => table.and_then(|table| table.column(name)),
+            let declared = match (&item.expr, table) {
+                (Expr::Column(name), Some(table)) => table.column(name).map(|column| column.declared),
                 _ => None,
             };
-            let name = item.name.clone();
-            Ok(of_table.map_or_else(
-                || Column::new(name.clone(), kind),
-                |column| Column::of_table(name.clone(), column),
-            ))
+            Ok(Column { name: item.name.clone(), kind: env.type_of(&item.expr)?, declared })
         };
         let columns = items.iter().map(column).collect::<Ran<Vec<_>>>()?;
         let others = select.condition.iter().map(|condition| (condition, "where clause"));

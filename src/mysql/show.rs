@@ -82,22 +82,50 @@ impl Runner<'_> {
         }
     }
 
+    /// The columns of what is only prepared.
+    pub(super) fn shown(&self, show: &Show) -> Ran<Vec<Column>> {
+        Ok(match show {
+            Show::List(list) => self.heading(list)?.1,
+            Show::Columns(name, list) => {
+                self.table(name)?;
+                columns(list.table, "", None)
+            }
+            Show::Index(name) => {
+                self.table(name)?;
+                fixed("INDEX", "", Vec::new()).columns()
+            }
+            Show::CreateTable(name) => {
+                self.table(name)?;
+                Vec::new()
+            }
+            Show::Check(kind, names) => self.check(kind, names)?.columns(),
+            other => self.told_of(other)?.columns(),
+        })
+    }
+
     /// A list, in the columns and of the rows of its table.
     async fn listed(&mut self, list: &List) -> Ran<Outcome> {
         let table = list.table;
+        let (schema, columns) = self.heading(list)?;
+        self.warn_of(table);
+        let shown = if table.name == "PROCESSLIST" { SHORT } else { usize::MAX };
+        let schema = (table.source == Source::Tables).then_some(&*schema);
+        self.rows(table, Wanted { schema, shown, ..Wanted::ALL }, list, columns).await
+    }
+
+    /// The database that a list is about, if it is about one, and its columns.
+    fn heading(&self, list: &List) -> Result<(String, Vec<Column>), SqlError> {
+        let table = list.table;
         self.check_privilege(table)?;
-        let named = match table.name {
+        let schema = match table.name {
             "TABLES" | "FULL TABLES" | "TABLE STATUS" | "TRIGGERS" | "EVENTS" => self.schema_of(list)?,
             _ => String::new(),
         };
-        self.warn_of(table);
         // The pattern is told behind the name of these.
         let is_named = matches!(table.name, "DATABASES" | "TABLES" | "FULL TABLES");
         let pattern = list.pattern.as_deref().filter(|_| is_named);
-        let shown = if table.name == "PROCESSLIST" { SHORT } else { usize::MAX };
-        let schema = (table.source == Source::Tables).then_some(&*named);
-        let columns = columns(table, &named, pattern);
-        self.rows(table, Wanted { schema, shown, ..Wanted::ALL }, list, columns).await
+        let columns = columns(table, &schema, pattern);
+        Ok((schema, columns))
     }
 
     /// The database that a list is about, which must be there.
@@ -209,6 +237,7 @@ impl Runner<'_> {
             let found = self.table(name);
             if kind == "checksum" {
                 rows.push(vec![full, Value::Null]);
+                self.state.warnings.borrow_mut().extend(found.err().as_ref().map(Warning::of));
                 continue;
             }
             let row = |level: &str, text: String| {
@@ -232,9 +261,15 @@ impl Runner<'_> {
     }
 }
 
-/// What EXPLAIN says of any statement here.
-pub(super) fn explanation() -> Outcome {
-    fixed("EXPLAIN", "", table_of("EXPLAIN").rows().to_vec())
+/// What EXPLAIN says of any statement here: a table is looked at row by row.
+pub(super) fn explanation(table: Option<&Table>) -> Outcome {
+    let mut rows = table_of("EXPLAIN").rows().to_vec();
+    if let (Some(table), Some([_, _, name, _, kind, .., extra])) =
+        (table, rows.first_mut().map(Vec::as_mut_slice))
+    {
+        (*name, *kind, *extra) = (Value::text(table.name), Value::text("ALL"), Value::Null);
+    }
+    fixed("EXPLAIN", "", rows)
 }
 
 /// Rows under the columns of a list.

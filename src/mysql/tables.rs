@@ -59,12 +59,12 @@ impl Runner<'_> {
                 status(&self.session.stats(), self.io.secured()).into_iter().map(pair).collect()
             }
             Source::Schemata => self.schemas().into_iter().map(schema).collect(),
-            Source::Tables => tables(wanted).map(Data::Table).collect(),
-            Source::Columns => tables(wanted).flat_map(columns).collect(),
+            Source::Tables => self.tables(wanted).map(Data::Table).collect(),
+            Source::Columns => self.tables(wanted).flat_map(columns).collect(),
             Source::Privileges => vec![row([
                 Value::Text(format!("'{}'@'%'", self.state.user)),
                 Value::text("def"),
-                Value::text("USAGE"),
+                Value::text(if self.is_plain() { "USAGE" } else { "PROCESS" }),
                 Value::text("NO"),
             ])],
             Source::Warnings | Source::Errors => {
@@ -84,7 +84,19 @@ impl Runner<'_> {
     pub(super) fn schemas(&self) -> Vec<&str> {
         let shown = |schema: &&str| !self.is_plain() || schema.ends_with("_schema");
         let own = self.state.database.as_deref().filter(|own| !SCHEMAS.contains(own));
-        SCHEMAS.into_iter().filter(shown).chain(own).collect()
+        let mut schemas: Vec<_> = SCHEMAS.into_iter().filter(shown).chain(own).collect();
+        schemas.sort_unstable();
+        schemas
+    }
+
+    /// The tables that are shown, of those that are wanted.
+    fn tables(&self, wanted: Wanted<'_>) -> impl Iterator<Item = &'static Table> {
+        let is =
+            |wanted: Option<&str>, name: &str| wanted.is_none_or(|wanted| wanted.eq_ignore_ascii_case(name));
+        let schemas = self.schemas();
+        catalog::tables().filter(move |table| {
+            schemas.contains(&table.schema) && is(wanted.schema, table.schema) && is(wanted.table, table.name)
+        })
     }
 }
 
@@ -116,11 +128,6 @@ fn schema(name: &str) -> Data {
         Value::Null,
         Value::text("NO"),
     ])
-}
-
-fn tables(wanted: Wanted<'_>) -> impl Iterator<Item = &'static Table> {
-    let is = |wanted: Option<&str>, name: &str| wanted.is_none_or(|wanted| wanted.eq_ignore_ascii_case(name));
-    catalog::tables().filter(move |table| is(wanted.schema, table.schema) && is(wanted.table, table.name))
 }
 
 fn columns(table: &'static Table) -> impl Iterator<Item = Data> {
