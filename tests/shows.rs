@@ -276,3 +276,49 @@ async fn executed(client: &mut MySql, sql: &str) -> (Vec<Column>, Vec<u8>) {
     }
     (promised, rows.into_iter().next().unwrap_or_default())
 }
+
+#[tokio::test]
+async fn what_monitors_and_orms_ask_first_has_an_answer() {
+    let server = TestServer::start();
+    let mut client = MySql::connect_with(server.mysql, DEPRECATE_EOF, "app").await;
+    let statements = include_str!("data/monitor_statements.sql");
+    for sql in statements.lines().filter(|line| !line.starts_with("-- ")) {
+        let reply = client.query(sql).await;
+        assert!(matches!(reply, Reply::Rows { .. }), "{sql}: {reply:?}");
+    }
+    for (sql, told) in [
+        (
+            "SELECT COLUMN_TYPE FROM information_schema.columns WHERE TABLE_NAME = 'processlist' AND COLUMN_NAME = 'HOST' LIMIT 1",
+            "varchar(261)",
+        ),
+        (
+            "SELECT TABLE_TYPE FROM information_schema.tables WHERE TABLE_NAME = 'PROCESSLIST' LIMIT 1",
+            "SYSTEM VIEW",
+        ),
+        ("SHOW TABLES FROM performance_schema LIKE 'metadata%'", "metadata_locks"),
+        ("DESC information_schema.processlist host", "HOST"),
+        ("SELECT SCHEMA_NAME FROM information_schema.schemata ORDER BY SCHEMA_NAME", "app"),
+        ("SHOW DATABASES", "app"),
+        ("SHOW STATUS LIKE 'Uptime'", "Uptime"),
+    ] {
+        assert_eq!(client.value(sql).await.as_deref(), Some(told), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_sees_no_more_in_tables_than_in_lists() {
+    let users = tempfile::tempdir().unwrap();
+    let server = TestServer::with(&["--users", &file_of_users(&users)]);
+    let mut probe = MySql::connect_as(server.mysql, "probe", "secret").await.unwrap();
+    assert_eq!(probe.value("SELECT GET_LOCK('x:a', 0)").await.unwrap(), "1");
+    for sql in [
+        "SELECT OBJECT_NAME FROM performance_schema.metadata_locks WHERE OWNER_THREAD_ID = IS_USED_LOCK('x:a')",
+        "SELECT OBJECT_NAME FROM performance_schema.metadata_locks WHERE IS_FREE_LOCK(OBJECT_NAME) = 0",
+    ] {
+        assert_eq!(probe.value(sql).await.unwrap(), "x:a", "{sql}");
+    }
+    let other = "SELECT IS_USED_LOCK('y:a') FROM performance_schema.metadata_locks";
+    assert_eq!(probe.query(other).await.code(), 1227);
+    let schemas = "SELECT COUNT(*) FROM information_schema.tables WHERE TABLE_SCHEMA IN ('mysql', 'sys')";
+    assert_eq!(probe.value(schemas).await.unwrap(), "0");
+}

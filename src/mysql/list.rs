@@ -13,7 +13,7 @@ use super::{
     sql::{Env, Expr, Item, List, Select},
     tables::Wanted,
     value::{Number, Value, folded},
-    work::{ROW, STEP},
+    work::STEP,
 };
 
 /// What a key needs beside its text, and the memory of a row that was seen.
@@ -85,7 +85,7 @@ impl Runner<'_> {
         let within = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let (mut lines, form) = (Lines::default(), self.form());
         for record in records.into_iter().skip(within(skip)).take(within(count)) {
-            self.work.spend(ROW)?;
+            self.work.spend(record.effort())?;
             let row: Vec<_> = record.row().into_iter().map(|(_, value)| value).collect();
             self.drop(record);
             self.work.text(lines.push(&columns, &row, form))?;
@@ -168,7 +168,7 @@ impl Runner<'_> {
 
     /// Works something out of one row, which is gone afterwards.
     fn of_row<T>(&mut self, record: &Record, work: impl FnOnce(Env<'_>) -> Ran<T>) -> Ran<T> {
-        self.work.spend(ROW)?;
+        self.work.spend(record.effort())?;
         let mark = self.work.mark();
         let row = record.row();
         let worked_out = work(self.looking(&row));

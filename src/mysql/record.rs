@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::{
     catalog::{Column, Table},
     value::Value,
+    work::ROW,
 };
 use crate::{
     lock::{Mode, SessionId},
@@ -54,6 +55,9 @@ pub(super) struct Process {
     pub memory: u64,
 }
 
+/// What a value of a row costs, beside its text.
+const CELL: usize = 16;
+
 /// Most names of locks are kept in their place.
 const IN_PLACE: usize = 23;
 
@@ -73,6 +77,11 @@ impl Record {
                     size_of::<Process>() + user.len() + length(database) + length(info)
                 }
             }
+    }
+
+    /// What it costs to make the row, in units of work.
+    pub(super) fn effort(&self) -> usize {
+        ROW + CELL * self.table.columns.len() + self.size()
     }
 
     /// The row that it stands for.
