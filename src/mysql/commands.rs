@@ -113,7 +113,7 @@ impl Connection {
         self.session.release_all(Cause::Reset).await;
         self.state.reset();
         self.set_flags();
-        self.state.variables.set_names(Charset::default(), None);
+        self.state.variables.set_names(Charset::default());
     }
 
     async fn change_user(&mut self, payload: &[u8]) -> Result<(), Over> {
@@ -143,7 +143,7 @@ impl Connection {
             let nonce = self.state.nonce;
             self.check(&user, &Proof::Native { nonce: &nonce, proof }).await?;
         }
-        self.state.variables.set_names(charset.unwrap_or_default(), None);
+        self.state.variables.set_names(charset.unwrap_or_default());
         self.be(user, database)?;
         self.writer(false).ok();
         Ok(())
@@ -167,7 +167,13 @@ impl Connection {
     }
 
     async fn query(&mut self, payload: &[u8]) -> Result<(), Over> {
-        let sql = self.state.variables.settings().client_charset.decode_statement(payload);
+        let sql = match self.read_statement(payload) {
+            Ok(sql) => sql,
+            Err(error) => {
+                self.fail(&error);
+                return Ok(());
+            }
+        };
         let mut left = &sql[..];
         loop {
             let parsed = match self.parse(left) {
@@ -270,7 +276,7 @@ impl Connection {
     }
 
     fn prepare(&mut self, payload: &[u8]) -> Result<(), SqlError> {
-        let sql = self.state.variables.settings().client_charset.decode_statement(payload).into_owned();
+        let sql = self.read_statement(payload)?.into_owned();
         let parsed = self.parse(&sql)?;
         if let Some(rest) = parsed.rest {
             return Err(sql::syntax_error(&sql, rest));

@@ -116,7 +116,7 @@ impl Connection {
         self.authenticate(&login, &nonce).await?;
         self.multi = login.capabilities & login::capability::MULTI_STATEMENTS != 0;
         self.set_flags();
-        self.state.variables.set_names(login.charset, None);
+        self.state.variables.set_names(login.charset);
         self.be(login.user, login.database)?;
         self.writer(false).ok();
         self.flush().await

@@ -41,6 +41,10 @@ pub(super) enum SqlError {
     WrongType(String),
     #[error("Unknown character set: '{0}'")]
     UnknownCharset(String),
+    #[error("COLLATION '{collation}' is not valid for CHARACTER SET '{charset}'")]
+    WrongCollation { collation: &'static str, charset: &'static str },
+    #[error("Invalid {charset} character string: '{bytes}'")]
+    InvalidText { charset: &'static str, bytes: String },
     #[error("Unknown or incorrect time zone: '{0}'")]
     UnknownTimeZone(String),
     #[error("Unknown locale: '{0}'")]
@@ -162,6 +166,8 @@ impl SqlError {
             Self::WrongValue { .. } => (1231, "42000"),
             Self::WrongType(_) => (1232, "42000"),
             Self::UnknownCharset(_) => (1115, "42000"),
+            Self::WrongCollation { .. } => (1253, "42000"),
+            Self::InvalidText { .. } => (1300, "HY000"),
             Self::UnknownTimeZone(_) => (1298, "HY000"),
             Self::UnknownLocale(_) => (1649, "HY000"),
             Self::NameTooLong(_) => (1059, "42000"),

@@ -31,7 +31,7 @@ pub(crate) fn packets(data: &[u8]) {
         let budget = Budget::default();
         let Ok(mut prepared) = Prepared::new(Vec::new(), payload.len() % 17, &budget) else { return };
         prepared.append(0, &payload, &budget);
-        for charset in [Charset::Utf8mb4, Charset::Latin1] {
+        for charset in Charset::all().filter(|charset| charset.is_served()) {
             let _ = prepared.bind(&mut Fields(&payload), charset);
         }
         packets.restart();
@@ -46,7 +46,9 @@ pub(crate) fn sql(data: &[u8]) {
         no_backslash_escapes: modes & 2 != 0,
         pipes_as_concat: modes & 4 != 0,
     };
-    let sql = if modes & 8 == 0 { sql.into() } else { Charset::Latin1.decode_statement(sql) };
+    let mut served = Charset::all().filter(|charset| charset.is_served());
+    let charset = if modes & 8 == 0 { None } else { served.nth(usize::from(modes >> 3)) };
+    let Ok(sql) = charset.unwrap_or_default().read(sql) else { return };
     let Ok(parsed) = parse(&sql, dialect) else { return };
     let exprs: Vec<Expr> = match parsed.statement {
         Statement::Select(Select { items, condition, from, .. }) => {

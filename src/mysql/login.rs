@@ -108,7 +108,7 @@ impl Login {
         if !has(c::PROTOCOL_41) || has(c::SSL) && !secured {
             return Err(SqlError::BadHandshake);
         }
-        let (_max_packet, charset) = (fields.u32()?, Charset::numbered(fields.u8()?.into()));
+        let (_max_packet, charset) = (fields.u32()?, Charset::numbered(fields.u8()?.into())?);
         fields.take(23)?;
         let user = text(fields.until_nul());
         let proof = if has(c::PLUGIN_AUTH_LENGTH) {
@@ -191,7 +191,8 @@ impl<'a> Change<'a> {
             fields.until_nul()
         };
         let database = Some(text(fields.until_nul())).filter(|name| !name.is_empty());
-        Ok(Self { user, proof, database, charset: fields.u16().ok().map(Charset::numbered) })
+        let charset = fields.u16().ok().map(Charset::numbered).transpose()?;
+        Ok(Self { user, proof, database, charset })
     }
 }
 
@@ -236,7 +237,10 @@ mod tests {
     fn logins_come_in_every_shape() {
         use capability as c;
         let old = login(0, b"me\0secret\0").unwrap();
-        assert_eq!((old.user.as_str(), old.charset, old.next()), ("me", Charset::Latin1, Next::Welcome));
+        assert_eq!(
+            (old.user.as_str(), old.charset, old.next()),
+            ("me", Charset::named("latin1").unwrap(), Next::Welcome)
+        );
         let native = c::SECURE_CONNECTION | c::CONNECT_WITH_DB | c::PLUGIN_AUTH;
         let native = login(native, b"me\0\x02xytest\0mysql_native_password\0").unwrap();
         assert_eq!((native.database.as_deref(), native.next()), (Some("test"), Next::Switch));

@@ -109,7 +109,7 @@ impl Prepared {
         let value = |(at, (kind, unsigned)): (usize, &(u8, bool))| {
             let sent = u16::try_from(at).ok().and_then(|at| long.remove(&at));
             match sent {
-                Some(data) => Ok(charset.decode(data)),
+                Some(data) => of_type(*kind, charset).decode(data),
                 None if nulls[at / 8] & 1 << (at % 8) != 0 => Ok(Value::Null),
                 None => value(fields, *kind, *unsigned, charset),
             }
@@ -117,6 +117,11 @@ impl Prepared {
         let values = self.types.iter().enumerate().map(value).collect::<Result<_, _>>()?;
         Ok(Bound { values, _charge: charge })
     }
+}
+
+/// What a parameter is written in: the blobs are bytes, and a text if they happen to be one.
+fn of_type(kind: u8, charset: Charset) -> Charset {
+    if (249..=252).contains(&kind) && charset != Charset::BINARY { Charset::UTF8MB4 } else { charset }
 }
 
 /// One parameter (MySQL internals, "Binary Protocol Value").
@@ -149,7 +154,7 @@ fn value(fields: &mut Fields<'_>, kind: u8, unsigned: bool, charset: Charset) ->
             let text = String::from_utf8_lossy(fields.text()?).into_owned();
             Decimal::parse(&text).map_or(Value::Text(text), Value::Decimal)
         }
-        15 | 16 | 245 | 247..=255 => charset.decode(fields.text()?.to_vec()),
+        15 | 16 | 245 | 247..=255 => of_type(kind, charset).decode(fields.text()?.to_vec())?,
         _ => return Err(SqlError::Malformed),
     })
 }
@@ -195,7 +200,7 @@ mod tests {
     }
 
     fn bind(parameters: usize, payload: &[u8]) -> Result<Vec<Value>, SqlError> {
-        prepared(parameters).bind(&mut Fields(payload), Charset::Utf8mb4).map(|bound| bound.values)
+        prepared(parameters).bind(&mut Fields(payload), Charset::UTF8MB4).map(|bound| bound.values)
     }
 
     #[test]
@@ -242,7 +247,7 @@ mod tests {
         prepared.append(0, b"ghtly", &budget);
         assert_eq!(budget.used(), 7);
         let mut bind =
-            |payload: &[u8]| prepared.bind(&mut Fields(payload), Charset::Utf8mb4).map(|bound| bound.values);
+            |payload: &[u8]| prepared.bind(&mut Fields(payload), Charset::UTF8MB4).map(|bound| bound.values);
         assert_eq!(bind(&[0, 1, 252, 0]), Ok(vec![Value::text("nightly")]));
         assert_eq!(bind(&[0, 0, 1, b'x']), Ok(vec![Value::text("x")]));
     }
@@ -256,7 +261,7 @@ mod tests {
         prepared.append(0, b"behind it", &budget);
         assert_eq!(budget.used(), other.bytes());
         let mut bind =
-            |payload: &[u8]| prepared.bind(&mut Fields(payload), Charset::Utf8mb4).map(|b| b.values);
+            |payload: &[u8]| prepared.bind(&mut Fields(payload), Charset::UTF8MB4).map(|b| b.values);
         assert_eq!(bind(&[0, 1, 252, 0]).unwrap_err().code().0, 1226);
         assert_eq!(bind(&[0, 1, 252, 0, 1, b'x']), Ok(vec![Value::text("x")]));
         prepared.append(0, &vec![b'x'; super::super::MAX_PACKET + 1], &Budget::default());
@@ -264,6 +269,6 @@ mod tests {
     }
 
     fn bind_long(prepared: &mut Prepared) -> Result<Vec<Value>, SqlError> {
-        prepared.bind(&mut Fields(&[0, 1, 252, 0]), Charset::Utf8mb4).map(|bound| bound.values)
+        prepared.bind(&mut Fields(&[0, 1, 252, 0]), Charset::UTF8MB4).map(|bound| bound.values)
     }
 }

@@ -112,13 +112,13 @@ impl Writer<'_> {
     }
 
     pub(super) fn error(&mut self, error: &SqlError) {
-        let (code, state) = error.code();
+        let ((code, state), charset) = (error.code(), self.status.charset);
         self.put(|output| {
             output.put_u8(0xFF);
             output.put_u16_le(code);
             output.put_u8(b'#');
             output.put_slice(state.as_bytes());
-            output.put_slice(error.message().as_bytes());
+            output.put_slice(&charset.encode_error(&error.message()));
         });
     }
 
@@ -215,7 +215,7 @@ const BINARY: u16 = 128;
 /// A number of decimals that says that there may be any.
 const ANY_DECIMALS: u8 = 31;
 
-fn put_column(output: &mut BytesMut, column: &Column, charset: Charset) {
+fn put_column(output: &mut BytesMut, column: &Column, results: Charset) {
     let Type { kind, length, not_null } = column.kind;
     let (code, flags, decimals) = match kind {
         Kind::Null => (6, BINARY, 0),
@@ -226,11 +226,11 @@ fn put_column(output: &mut BytesMut, column: &Column, charset: Charset) {
         Kind::Bytes => (253, BINARY, ANY_DECIMALS),
         Kind::Time { digits } => (12, BINARY, digits),
     };
-    let (charset, width) = if kind == Kind::Text { (charset, charset.width()) } else { (Charset::Binary, 1) };
+    let (charset, width) = if kind == Kind::Text { (results, results.width()) } else { (Charset::BINARY, 1) };
     output.put_text(b"def");
     // Schema, table, and the table's own name.
     output.put_slice(&[0, 0, 0]);
-    output.put_text(column.name.as_bytes());
+    output.put_text(&results.encode(column.name.as_bytes()));
     output.put_text(b"");
     output.put_u8(12);
     output.put_u16_le(charset.number());

@@ -12,7 +12,7 @@ use tokio_util::either::Either;
 use super::{
     charset::Charset,
     error::{SqlError, Warning},
-    names::{MAX_IDENTIFIER_CHARS, check_database, is_longer},
+    names::check_database,
     over::Over,
     result::Outcome,
     sql::{Ask, Assignment, Env, Expr, Halt, Parsed, Show, Statement},
@@ -283,6 +283,7 @@ impl Runner<'_> {
                 Assignment::Names { charset, collation } => {
                     names(charset.as_deref(), collation.as_deref())?;
                 }
+                Assignment::CharacterSet(charset) => drop(names(charset.as_deref(), None)?),
                 Assignment::System { value: None, .. } => {}
             }
             match assignment {
@@ -317,7 +318,10 @@ impl Runner<'_> {
             }
             Assignment::Names { charset, collation } => {
                 let charset = names(charset.as_deref(), collation.as_deref())?;
-                self.state.variables.set_names(charset, collation.clone());
+                self.state.variables.set_names(charset);
+            }
+            Assignment::CharacterSet(charset) => {
+                self.state.variables.set_character_set(names(charset.as_deref(), None)?);
             }
         }
         Ok(())
@@ -362,17 +366,8 @@ async fn wait(io: &mut Burst, waiting: Waiting<'_>, deadline: Option<Instant>, s
 
 /// The character set of SET NAMES, which must be that of the collation too.
 fn names(charset: Option<&str>, collation: Option<&str>) -> Result<Charset, SqlError> {
-    let wanted = charset.unwrap_or(Charset::default().name());
-    let charset = Charset::named(wanted).ok_or_else(|| SqlError::UnknownCharset(wanted.to_owned()))?;
-    match collation {
-        Some(collation)
-            if is_longer(collation, MAX_IDENTIFIER_CHARS)
-                || Charset::of_collation(collation) != Some(charset) =>
-        {
-            Err(SqlError::UnknownCollation(collation.to_owned()))
-        }
-        _ => Ok(charset),
-    }
+    let charset = charset.map_or_else(|| Ok(Charset::default()), Charset::named)?;
+    collation.map_or(Ok(charset), |collation| charset.with(collation))
 }
 
 /// The most bytes of a statement that a list of processes shows: each who waits keeps as much.

@@ -7,9 +7,8 @@ use std::{collections::HashMap, time::Duration};
 
 use super::{
     VERSION, VERSION_COMMENT,
-    charset::Charset,
+    charset::{Charset, Charsets},
     error::{SqlError, Warning},
-    names::{MAX_IDENTIFIER_CHARS, is_longer},
     settings,
     sql::lex::Dialect,
     value::Value,
@@ -105,6 +104,7 @@ const KNOWN: [Known; 69] = [
 #[derive(Clone, Debug, Default)]
 pub(super) struct Variables {
     set: HashMap<&'static str, Value>,
+    charsets: Charsets,
     settings: Settings,
 }
 
@@ -127,25 +127,21 @@ pub(super) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self::of(&HashMap::new())
+        Self::of(&HashMap::new(), &Charsets::default())
     }
 }
 
 impl Settings {
-    fn of(set: &HashMap<&'static str, Value>) -> Self {
+    fn of(set: &HashMap<&'static str, Value>, charsets: &Charsets) -> Self {
         let number = |name, initial| {
             let number = set.get(name).and_then(Value::to_i64);
             number.and_then(|number| u64::try_from(number).ok()).unwrap_or(initial)
         };
-        let charset = |name| {
-            let name = set.get(name).and_then(Value::to_text);
-            name.and_then(|name| Charset::named(&name)).unwrap_or_default()
-        };
         let max_execution_time = number("max_execution_time", 0);
         Self {
             dialect: set.get("sql_mode").map_or_else(Dialect::default, dialect),
-            client_charset: charset("character_set_client"),
-            result_charset: charset("character_set_results"),
+            client_charset: charsets.client(),
+            result_charset: charsets.results(),
             autocommit: set.get("autocommit").is_none_or(|value| value.to_bool() == Some(true)),
             wait_timeout_is_set: set.contains_key("wait_timeout"),
             wait_timeout: Duration::from_secs(number("wait_timeout", 28_800)),
@@ -169,6 +165,9 @@ fn dialect(mode: &Value) -> Dialect {
 
 impl Variables {
     pub(super) fn get(&self, name: &str) -> Result<Value, SqlError> {
+        if let Some(value) = self.charsets.get(name) {
+            return Ok(value);
+        }
         let initial = Self::initial(name)?;
         Ok(self.set.get(name).cloned().unwrap_or(initial))
     }
@@ -187,13 +186,14 @@ impl Variables {
     pub(super) fn set(&mut self, name: &str, value: Option<Value>) -> Result<Option<Warning>, SqlError> {
         Self::check_settable(name)?;
         let (known, kind, ..) = known(name)?;
+        if self.charsets.set(known, value.as_ref())? {
+            self.settings = Settings::of(&self.set, &self.charsets);
+            return Ok(None);
+        }
         let Some(value) = value else {
             self.store(known, None);
             return Ok(None);
         };
-        if known.starts_with("character_set_") || known.starts_with("collation_") {
-            return self.set_charset(known, value).map(|()| None);
-        }
         let (value, warning) = match kind {
             Kind::Flag => (flag(known, &value)?, None),
             Kind::Number => number(known, &value)?,
@@ -209,22 +209,6 @@ impl Variables {
         if *settable { Ok(()) } else { Err(SqlError::ReadOnlyVariable((*known).to_owned())) }
     }
 
-    fn set_charset(&mut self, known: &'static str, value: Value) -> Result<(), SqlError> {
-        let text = value.to_text();
-        let is_known = match &text {
-            // Results are sent as they are.
-            None => known == "character_set_results",
-            Some(name) if is_longer(name, MAX_IDENTIFIER_CHARS) => false,
-            Some(name) if known.starts_with("collation_") => Charset::of_collation(name).is_some(),
-            Some(name) => Charset::named(name).is_some(),
-        };
-        if !is_known {
-            return Err(SqlError::UnknownCharset(text.unwrap_or_else(|| "NULL".to_owned())));
-        }
-        self.store(known, Some(value));
-        Ok(())
-    }
-
     /// What `--max-packet` says.
     pub(super) fn set_max_packet(&mut self, bytes: usize) {
         self.store("max_allowed_packet", Some(Value::UInt(bytes as u64)));
@@ -238,12 +222,15 @@ impl Variables {
     }
 
     /// `SET NAMES`
-    pub(super) fn set_names(&mut self, charset: Charset, collation: Option<String>) {
-        for name in ["character_set_client", "character_set_connection", "character_set_results"] {
-            self.keep(name, Some(Value::text(charset.name())));
-        }
-        let collation = collation.unwrap_or_else(|| charset.default_collation().to_owned());
-        self.store("collation_connection", Some(Value::Text(collation)));
+    pub(super) fn set_names(&mut self, charset: Charset) {
+        self.charsets.set_names(charset);
+        self.settings = Settings::of(&self.set, &self.charsets);
+    }
+
+    /// `SET CHARACTER SET`
+    pub(super) fn set_character_set(&mut self, charset: Charset) {
+        self.charsets.set_character_set(charset);
+        self.settings = Settings::of(&self.set, &self.charsets);
     }
 
     /// All names and values, for SHOW VARIABLES.
@@ -271,7 +258,7 @@ impl Variables {
 
     fn store(&mut self, known: &'static str, value: Option<Value>) {
         self.keep(known, value);
-        self.settings = Settings::of(&self.set);
+        self.settings = Settings::of(&self.set, &self.charsets);
     }
 
     /// Without looking what it comes to.

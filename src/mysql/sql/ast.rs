@@ -70,6 +70,8 @@ pub(in crate::mysql) enum Assignment {
     System { global: bool, name: String, value: Option<Expr> },
     /// `NAMES charset [COLLATE collation]`; none is DEFAULT.
     Names { charset: Option<String>, collation: Option<String> },
+    /// `CHARACTER SET charset`; none is DEFAULT.
+    CharacterSet(Option<String>),
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -152,10 +152,7 @@ fn introduced(cursor: &mut Cursor<'_>, charset: &str) -> Parsing<Expr> {
         Some(Token::Bytes(bytes)) => bytes,
         _ => return Err(cursor.unexpected()),
     };
-    let Some(charset) = Charset::named(charset) else {
-        return Err(SqlError::UnknownCharset(charset.to_ascii_lowercase()));
-    };
-    Ok(Expr::Literal(charset.decode(bytes)))
+    Ok(Expr::Literal(Charset::named(&charset.to_ascii_lowercase())?.decode(bytes)?))
 }
 
 fn column_or_call<'a>(cursor: &mut Cursor<'a>, mut path: Cow<'a, str>, quoted: bool) -> Parsing<Expr> {

@@ -57,7 +57,8 @@ fn assignment(cursor: &mut Cursor<'_>) -> Parsing<Assignment> {
         return names(cursor);
     }
     if cursor.words(&["CHARACTER", "SET"]) || cursor.word("CHARSET") {
-        return names(cursor);
+        let charset = if cursor.word("DEFAULT") { None } else { Some(name_or_text(cursor)?) };
+        return Ok(Assignment::CharacterSet(charset));
     }
     if let Some(Token::Variable(name)) = cursor.peek().cloned() {
         cursor.next();
