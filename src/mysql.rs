@@ -3,6 +3,7 @@
 //! The specification is protocol.md, "The MySQL wire", and the MySQL internals documentation for
 //! what that leaves out.
 
+mod attributes;
 mod auth;
 mod charset;
 mod clock;

@@ -96,6 +96,11 @@ impl Session {
         self.owner.holds()
     }
 
+    /// Whether it holds a lock so that it can be taken again without a look at anybody else: in that mode, or alone.
+    pub fn covers(&self, name: &Name, mode: Mode) -> bool {
+        self.owner.covers(name, mode)
+    }
+
     /// The fencing token of its hold on a lock.
     pub fn token(&self, name: &Name) -> Option<Token> {
         self.owner.token(name)

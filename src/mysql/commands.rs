@@ -74,7 +74,7 @@ impl Connection {
                 return Ok(false);
             }
             Kind::InitDb => {
-                let database = String::from_utf8_lossy(payload).into_owned();
+                let database = self.state.variables.settings().client_charset.text(payload);
                 check_database(&database)?;
                 self.be(self.state.user.clone(), Some(database))?;
             }
@@ -117,10 +117,10 @@ impl Connection {
     }
 
     async fn change_user(&mut self, payload: &[u8]) -> Result<(), Over> {
-        let has = |capability| self.state.capabilities & capability != 0;
-        let may_switch = has(capability::PLUGIN_AUTH);
-        let change = Change::parse(payload, has(capability::SECURE_CONNECTION));
-        let Change { user, proof, database, charset } = match change {
+        let capabilities = self.state.capabilities;
+        let may_switch = capabilities & capability::PLUGIN_AUTH != 0;
+        let change = Change::parse(payload, capabilities);
+        let Change { user, proof, database, charset, attributes } = match change {
             Ok(change) => change,
             Err(error) => {
                 self.fail(&error);
@@ -143,8 +143,10 @@ impl Connection {
             let nonce = self.state.nonce;
             self.check(&user, &Proof::Native { nonce: &nonce, proof }).await?;
         }
-        self.state.variables.set_names(charset.unwrap_or_default());
+        self.state.variables.set_names(charset);
+        self.state.variables.forget_reentry();
         self.be(user, database)?;
+        self.introduce(attributes)?;
         self.writer(false).ok();
         Ok(())
     }

@@ -8,6 +8,7 @@ use tokio_util::codec::Decoder;
 use tracing::Instrument;
 
 use super::{
+    attributes::Attributes,
     error::SqlError,
     login::{self, Login},
     over::Over,
@@ -118,6 +119,7 @@ impl Connection {
         self.set_flags();
         self.state.variables.set_names(login.charset);
         self.be(login.user, login.database)?;
+        self.introduce(login.attributes)?;
         self.writer(false).ok();
         self.flush().await
     }
@@ -149,6 +151,12 @@ impl Connection {
         self.state.database.clone_from(&database);
         self.session.handle().note(|profile| (profile.login, profile.database) = (user, database));
         Ok(())
+    }
+
+    /// Shows in lists what the client tells of itself, in place of what it told before.
+    pub(super) fn introduce(&mut self, attributes: Attributes) -> Result<(), SqlError> {
+        let Attributes { client, note } = attributes;
+        Ok(self.session.introduce(client, note)?)
     }
 
     /// The next packet, whatever it is, after what is to be sent.

@@ -287,6 +287,16 @@ impl Warning {
         Self { level: "Warning", code, text: cut(text.into()) }
     }
 
+    /// Why a session that takes no lock twice does not get one. The number is that of a lock that cannot be had at once.
+    pub(super) fn held_already(name: &Name) -> Self {
+        let text = format!(
+            "This session holds the lock {} already, and takes none twice (database no_reentry, or getlockd_reentry = OFF); \
+             if somebody else has borrowed this connection before, they may hold it: take the lock on another connection",
+            Written(name.as_str())
+        );
+        Self::new(3572, text)
+    }
+
     /// What explains an error.
     pub(super) fn note(code: u16, text: String) -> Self {
         Self { level: "Note", code, text: cut(text) }

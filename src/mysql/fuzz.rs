@@ -41,14 +41,15 @@ pub(crate) fn packets(data: &[u8]) {
 /// A statement: read, and evaluated with every call granted.
 pub(crate) fn sql(data: &[u8]) {
     let Some((modes, sql)) = data.split_first() else { return };
+    let mut served = Charset::all().filter(|charset| charset.is_served());
+    let charset = if modes & 8 == 0 { None } else { served.nth(usize::from(modes >> 3)) }.unwrap_or_default();
     let dialect = Dialect {
         ansi_quotes: modes & 1 != 0,
         no_backslash_escapes: modes & 2 != 0,
         pipes_as_concat: modes & 4 != 0,
+        charset,
     };
-    let mut served = Charset::all().filter(|charset| charset.is_served());
-    let charset = if modes & 8 == 0 { None } else { served.nth(usize::from(modes >> 3)) };
-    let Ok(sql) = charset.unwrap_or_default().read(sql) else { return };
+    let Ok(sql) = charset.read(sql) else { return };
     let Ok(parsed) = parse(&sql, dialect) else { return };
     let exprs: Vec<Expr> = match parsed.statement {
         Statement::Select(Select { items, condition, from, .. }) => {

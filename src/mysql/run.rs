@@ -209,6 +209,12 @@ impl Runner<'_> {
 
     fn ask(&mut self, ask: Ask) -> Running<'_, Value> {
         match ask {
+            Ask::Run(Command::GetLock { name, mode, .. })
+                if !self.state.allows_reentry() && self.session.covers(&name, mode) =>
+            {
+                self.state.warnings.get_mut().push(Warning::held_already(&name));
+                at_once(Ok(Value::Int(0)))
+            }
             Ask::Run(command) => {
                 let signed = matches!(
                     command,

@@ -21,6 +21,9 @@ use crate::{
 /// The most prepared statements of a connection, if its memory holds so many: `@@max_prepared_stmt_count`.
 pub(super) const MAX_PREPARED: usize = 16_382;
 
+/// The database whose sessions take no lock twice.
+const NO_REENTRY: &str = "no_reentry";
+
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub capabilities: u32,
@@ -56,10 +59,13 @@ pub(super) struct State {
 impl State {
     /// COM_RESET_CONNECTION: as after the login, but for the user and the database.
     pub(super) fn reset(&mut self) {
-        let Self { capabilities, nonce, user, host, database, budget, names, incoming, .. } =
-            std::mem::take(self);
+        let Self {
+            capabilities, nonce, user, host, database, mut variables, budget, names, incoming, ..
+        } = std::mem::take(self);
+        variables.reset();
         let fresh = Self::default();
-        *self = Self { capabilities, nonce, user, host, database, budget, names, incoming, ..fresh };
+        *self =
+            Self { capabilities, nonce, user, host, database, variables, budget, names, incoming, ..fresh };
     }
 
     pub(super) fn status(&self, more_results: bool) -> Status {
@@ -87,6 +93,13 @@ impl State {
             row_count: self.row_count,
             found_rows: self.found_rows,
         }
+    }
+
+    /// Whether a lock that is held may be taken again, as with MySQL. Who shares a connection with others may have said
+    /// that it may not.
+    #[inline]
+    pub(super) fn allows_reentry(&self) -> bool {
+        self.variables.allows_reentry() && self.database.as_deref() != Some(NO_REENTRY)
     }
 
     /// Keeps a prepared statement, if there is memory for it: its number.

@@ -25,10 +25,13 @@ pub(super) enum Kind {
 /// Name, kind, value at the start, and whether clients may set it.
 type Known = (&'static str, Kind, &'static str, bool);
 
+/// Whether a session may take a lock again that it holds.
+const REENTRY: &str = "getlockd_reentry";
+
 const MODE: &str = "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
 
 #[rustfmt::skip]
-const KNOWN: [Known; 69] = [
+const KNOWN: [Known; 70] = [
     ("auto_increment_increment", Kind::Number, "1", true),
     ("auto_increment_offset", Kind::Number, "1", true),
     ("autocommit", Kind::Flag, "1", true),
@@ -46,6 +49,7 @@ const KNOWN: [Known; 69] = [
     ("default_transaction_isolation", Kind::Text, "REPEATABLE-READ", true),
     ("div_precision_increment", Kind::Number, "4", false),
     ("foreign_key_checks", Kind::Flag, "1", true),
+    (REENTRY, Kind::Flag, "1", true),
     ("group_concat_max_len", Kind::Number, "1024", true),
     ("have_ssl", Kind::Text, "DISABLED", false),
     ("hostname", Kind::Text, "getlockd", false),
@@ -115,6 +119,8 @@ pub(super) struct Settings {
     pub client_charset: Charset,
     pub result_charset: Charset,
     pub autocommit: bool,
+    /// Whether a lock that is held may be taken again.
+    pub reentry: bool,
     /// How long the connection may be idle.
     pub wait_timeout: Duration,
     /// Whether the client has said so.
@@ -137,12 +143,17 @@ impl Settings {
             let number = set.get(name).and_then(Value::to_i64);
             number.and_then(|number| u64::try_from(number).ok()).unwrap_or(initial)
         };
+        let flag = |name| set.get(name).is_none_or(|value: &Value| value.to_bool() == Some(true));
         let max_execution_time = number("max_execution_time", 0);
         Self {
-            dialect: set.get("sql_mode").map_or_else(Dialect::default, dialect),
+            dialect: Dialect {
+                charset: charsets.client(),
+                ..set.get("sql_mode").map_or_else(Dialect::default, dialect)
+            },
             client_charset: charsets.client(),
             result_charset: charsets.results(),
-            autocommit: set.get("autocommit").is_none_or(|value| value.to_bool() == Some(true)),
+            autocommit: flag("autocommit"),
+            reentry: flag(REENTRY),
             wait_timeout_is_set: set.contains_key("wait_timeout"),
             wait_timeout: Duration::from_secs(number("wait_timeout", 28_800)),
             max_packet: usize::try_from(number("max_allowed_packet", super::MAX_PACKET as u64))
@@ -160,6 +171,7 @@ fn dialect(mode: &Value) -> Dialect {
         ansi_quotes: ansi || has("ANSI_QUOTES"),
         no_backslash_escapes: has("NO_BACKSLASH_ESCAPES"),
         pipes_as_concat: ansi || has("PIPES_AS_CONCAT"),
+        ..Dialect::default()
     }
 }
 
@@ -233,6 +245,20 @@ impl Variables {
         self.settings = Settings::of(&self.set, &self.charsets);
     }
 
+    /// COM_RESET_CONNECTION: as at the start, but for what its pool has set to keep its borrowers apart.
+    pub(super) fn reset(&mut self) {
+        let reentry = self.settings.reentry;
+        *self = Self::default();
+        if !reentry {
+            self.store(REENTRY, Some(Value::UInt(0)));
+        }
+    }
+
+    /// COM_CHANGE_USER: whoever it is now has not asked for that.
+    pub(super) fn forget_reentry(&mut self) {
+        self.store(REENTRY, None);
+    }
+
     /// All names and values, for SHOW VARIABLES.
     pub(super) fn all(&self) -> Vec<(&'static str, String)> {
         let shown = |kind: Kind, value: Value| match kind {
@@ -250,6 +276,11 @@ impl Variables {
     /// The bytes of their texts.
     pub(super) fn size(&self) -> usize {
         self.set.values().map(Value::size).sum()
+    }
+
+    #[inline]
+    pub(super) fn allows_reentry(&self) -> bool {
+        self.settings.reentry
     }
 
     pub(super) fn settings(&self) -> Settings {

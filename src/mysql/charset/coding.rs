@@ -119,6 +119,12 @@ impl Charset {
         Ok(String::from_utf8(bytes).map_or_else(|error| Value::bytes(error.into_bytes()), Value::Text))
     }
 
+    /// The text of a name, with a mark for what is none.
+    pub(in crate::mysql) fn text(self, bytes: &[u8]) -> String {
+        let text = self.read(bytes).unwrap_or_else(|_| bytes.into());
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
     /// A text as the client wants it; `?` for what it cannot write.
     #[inline]
     pub(in crate::mysql) fn encode(self, text: &[u8]) -> Cow<'_, [u8]> {

@@ -14,12 +14,16 @@ use nom::{
     sequence::{delimited, pair, preceded},
 };
 
+use crate::mysql::charset::Charset;
+
 /// How quotes and pipes are read: parts of `@@sql_mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::mysql) struct Dialect {
     pub ansi_quotes: bool,
     pub no_backslash_escapes: bool,
     pub pipes_as_concat: bool,
+    /// What the statement was written in: it is read in UTF-8.
+    pub charset: Charset,
 }
 
 /// The newest version that a comment such as `/*!80400 ... */` may ask for.

@@ -148,7 +148,7 @@ const NATIONAL: &str = "NATIONAL/NCHAR/NVARCHAR implies the character set UTF8MB
 /// A literal of a character set: `_latin1'...'`.
 fn introduced(cursor: &mut Cursor<'_>, charset: &str) -> Parsing<Expr> {
     let bytes = match cursor.next() {
-        Some(Token::Text(text)) => text.into_owned(),
+        Some(Token::Text(text)) => cursor.dialect.charset.encode(&text).into_owned(),
         Some(Token::Bytes(bytes)) => bytes,
         _ => return Err(cursor.unexpected()),
     };
