@@ -119,6 +119,18 @@ async fn names_and_their_errors_are_those_of_mysql() {
     }
 }
 
+#[tokio::test]
+async fn the_old_names_of_utf_8_come_with_a_warning() {
+    let server = TestServer::start();
+    let mut client = MySql::connect(server.mysql).await;
+    for (sql, code) in [("SET NAMES utf8", "3719"), ("SET CHARACTER SET utf8mb3", "1287")] {
+        assert!(matches!(client.query(sql).await, Reply::Ok { warnings: 1, .. }), "{sql}");
+        let Reply::Rows { rows, .. } = client.query("SHOW WARNINGS").await else { panic!("{sql}") };
+        assert_eq!(rows[0][1].as_deref(), Some(code));
+        assert_eq!(client.value("SELECT @@character_set_client").await.as_deref(), Some("utf8mb3"));
+    }
+}
+
 /// A name in a character set, as its bytes and as UTF-8. The second byte of some is a backslash.
 const NAMES: [(&str, &[u8], &str); 12] = [
     ("gbk", b"\xD6\xD0\xCE\xC4", "中文"),
@@ -197,7 +209,7 @@ async fn bytes_that_are_no_text_are_refused_and_take_nothing() {
     for (charset, name, shown) in [
         ("gbk", &b"\xFF"[..], "FF2729"),
         ("gbk", b"\x80", "80"),
-        ("sjis", b"\x81\x60", "8160"),
+        ("sjis", b"\x81\x5F", "815F27"),
         ("greek", b"\xA4", "A42729"),
         ("euckr", b"\xB0", "B02729"),
     ] {

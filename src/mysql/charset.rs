@@ -1,5 +1,7 @@
 //! Character sets and collations of MySQL, by name and by number, and which of them connections may have.
 
+mod bytes;
+mod codes;
 mod coding;
 mod exceptions;
 mod session;
@@ -7,7 +9,7 @@ mod sets;
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use super::error::SqlError;
+use super::error::{SqlError, Warning};
 use coding::Coding;
 pub(super) use session::Charsets;
 use sets::{SETS, Set};
@@ -31,6 +33,11 @@ pub(super) struct Collation {
     /// How many times as long as a text its sort key may be.
     pub sort_length: u8,
 }
+
+const UTF8: &str = "'utf8' is currently an alias for the character set UTF8MB3, but will be an alias for UTF8MB4 in a \
+                    future release. Please consider using UTF8MB4 in order to be unambiguous.";
+const UTF8MB3: &str =
+    "'utf8mb3' is deprecated and will be removed in a future release. Please use utf8mb4 instead";
 
 impl Default for Charset {
     fn default() -> Self {
@@ -69,6 +76,14 @@ impl Charset {
         Self::known(name)
             .ok_or_else(|| SqlError::UnknownCharset(name.to_owned()))?
             .served("character_set_client")
+    }
+
+    /// What MySQL says of the old names of UTF-8.
+    pub(super) fn deprecation(name: &str) -> Option<Warning> {
+        if name.eq_ignore_ascii_case("utf8") {
+            return Some(Warning::new(3719, UTF8));
+        }
+        name.eq_ignore_ascii_case("utf8mb3").then(|| Warning::new(1287, UTF8MB3))
     }
 
     /// The character set of a collation's number, as clients send it at login. For a number that MySQL does not know

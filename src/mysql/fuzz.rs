@@ -27,7 +27,7 @@ pub(crate) fn packets(data: &[u8]) {
         if let Ok(login) = Login::parse(&payload, true) {
             let _ = login.next();
         }
-        let _ = login::Change::parse(&payload, payload.len() % 2 == 0);
+        let _ = login::Change::parse(&payload, if payload.len() % 2 == 0 { u32::MAX } else { 0 });
         let budget = Budget::default();
         let Ok(mut prepared) = Prepared::new(Vec::new(), payload.len() % 17, &budget) else { return };
         prepared.append(0, &payload, &budget);

@@ -323,11 +323,13 @@ impl Runner<'_> {
                 self.state.warnings.get_mut().extend(warning);
             }
             Assignment::Names { charset, collation } => {
-                let charset = names(charset.as_deref(), collation.as_deref())?;
-                self.state.variables.set_names(charset);
+                let set = names(charset.as_deref(), collation.as_deref())?;
+                self.state.variables.set_names(set);
+                self.state.warnings.get_mut().extend(charset.as_deref().and_then(Charset::deprecation));
             }
             Assignment::CharacterSet(charset) => {
                 self.state.variables.set_character_set(names(charset.as_deref(), None)?);
+                self.state.warnings.get_mut().extend(charset.as_deref().and_then(Charset::deprecation));
             }
         }
         Ok(())

@@ -5,18 +5,20 @@
 
 use std::{borrow::Cow, sync::OnceLock};
 
-use encoding_rs::{DecoderResult, EncoderResult, Encoding};
+use encoding_rs::Encoding;
 
 use super::{
     Charset,
-    exceptions::{Exceptions, exceptions},
+    bytes::Bytes,
+    codes::{Codes, Lengths},
+    exceptions::exceptions,
     sets::SETS,
 };
 use crate::mysql::{error::SqlError, value::Value};
 
 /// How texts are written in a character set.
 #[derive(Debug)]
-pub(in crate::mysql) enum Coding {
+pub(super) enum Coding {
     Utf8,
     Ascii,
     Binary,
@@ -30,49 +32,8 @@ pub(in crate::mysql) enum Coding {
     None,
 }
 
-/// How long the codes are that begin with a byte beyond ASCII.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::mysql) enum Lengths {
-    /// Two bytes.
-    Pairs,
-    /// Two bytes, or four if the second is a digit.
-    Chinese,
-    /// Two bytes, or one for the small kana.
-    ShiftJis,
-    /// Two bytes, or three behind 0x8F.
-    EucJp,
-}
-
-impl Lengths {
-    fn first(self, bytes: &[u8]) -> usize {
-        match (self, bytes) {
-            (_, [0..=0x80, ..]) | (Self::ShiftJis, [0xA1..=0xDF, ..]) => 1,
-            (Self::Chinese, [_, b'0'..=b'9', ..]) => 4,
-            (Self::EucJp, [0x8F, ..]) => 3,
-            _ => 2,
-        }
-    }
-
-    /// The bytes of the first code that MySQL has not, or has for another character.
-    fn first_exception(self, bytes: &[u8], exceptions: &Exceptions) -> Option<std::ops::Range<usize>> {
-        let mut at = 0;
-        while at < bytes.len() {
-            let end = bytes.len().min(at + self.first(&bytes[at..]));
-            let code = bytes[at..end].iter().fold(0, |code, byte| code << 8 | u32::from(*byte));
-            if code == 0x80 || code > 0x80 && exceptions.has(code) {
-                return Some(at..end);
-            }
-            at = end;
-        }
-        None
-    }
-}
-
-/// Characters for which `encoding_rs` writes codes that it reads as others.
-const LOOK_ALIKES: [char; 3] = ['\u{A5}', '\u{203E}', '\u{2212}'];
-
 /// What stands for a character that the client cannot write.
-const UNKNOWN: u8 = b'?';
+pub(super) const UNKNOWN: u8 = b'?';
 
 impl Charset {
     fn coding(self) -> &'static Coding {
@@ -104,7 +65,7 @@ impl Charset {
         }
         let read = match self.coding() {
             Coding::Bytes(encoding) => self.bytes(encoding).read(bytes),
-            Coding::Codes(encoding, lengths) => self.read_codes(encoding, *lengths, bytes),
+            Coding::Codes(encoding, lengths) => self.codes(encoding, *lengths).read(bytes, self.room(bytes)),
             _ => return Ok(bytes.into()),
         };
         read.map(|text| text.into_bytes().into()).map_err(|wrong| self.invalid(wrong))
@@ -138,7 +99,7 @@ impl Charset {
                 let bytes = self.bytes(encoding);
                 lossy().chars().map(|c| bytes.byte(c).unwrap_or(UNKNOWN)).collect::<Vec<_>>().into()
             }
-            Coding::Codes(encoding, lengths) => self.write_codes(encoding, *lengths, lossy()).into(),
+            Coding::Codes(encoding, lengths) => self.codes(encoding, *lengths).write(&lossy()).into(),
             Coding::Ascii => {
                 let byte = |c: char| u8::try_from(c).ok().filter(u8::is_ascii).unwrap_or(UNKNOWN);
                 lossy().chars().map(byte).collect::<Vec<_>>().into()
@@ -180,109 +141,8 @@ impl Charset {
         TABLES[usize::from(self.set)].get_or_init(|| Bytes::new(encoding, exceptions(self.name())))
     }
 
-    fn read_codes<'b>(
-        self,
-        encoding: &'static Encoding,
-        lengths: Lengths,
-        bytes: &'b [u8],
-    ) -> Result<String, &'b [u8]> {
-        if let Some(wrong) = lengths.first_exception(bytes, exceptions(self.name())) {
-            return Err(&bytes[wrong]);
-        }
-        let mut decoder = encoding.new_decoder_without_bom_handling();
-        let (mut text, mut done) = (String::with_capacity(self.room(bytes)), 0);
-        loop {
-            let (result, read) =
-                decoder.decode_to_string_without_replacement(&bytes[done..], &mut text, true);
-            done += read;
-            match result {
-                DecoderResult::InputEmpty => return Ok(text),
-                DecoderResult::OutputFull => text.reserve(bytes.len() - done + 8),
-                DecoderResult::Malformed(length, behind) => {
-                    let end = done.saturating_sub(behind.into());
-                    return Err(&bytes[end.saturating_sub(length.into())..]);
-                }
-            }
-        }
-    }
-
-    fn write_codes(self, encoding: &'static Encoding, lengths: Lengths, mut text: Cow<'_, str>) -> Vec<u8> {
-        if matches!(lengths, Lengths::ShiftJis | Lengths::EucJp) && text.contains(LOOK_ALIKES) {
-            text = text.replace(LOOK_ALIKES, "?").into();
-        }
-        let (mut encoder, mut left, mut written) =
-            (encoding.new_encoder(), &*text, Vec::with_capacity(text.len()));
-        loop {
-            let (result, read) =
-                encoder.encode_from_utf8_to_vec_without_replacement(left, &mut written, true);
-            left = &left[read..];
-            match result {
-                EncoderResult::InputEmpty => break,
-                EncoderResult::OutputFull => written.reserve(left.len() + 8),
-                EncoderResult::Unmappable(_) => written.push(UNKNOWN),
-            }
-        }
-        without_exceptions(written, lengths, exceptions(self.name()))
-    }
-}
-
-/// The same bytes, with `?` for what MySQL would not read so.
-fn without_exceptions(mut bytes: Vec<u8>, lengths: Lengths, exceptions: &Exceptions) -> Vec<u8> {
-    let mut kept = Vec::new();
-    let mut from = 0;
-    while let Some(wrong) = lengths.first_exception(&bytes[from..], exceptions) {
-        kept.extend_from_slice(&bytes[from..from + wrong.start]);
-        kept.push(UNKNOWN);
-        from += wrong.end;
-    }
-    if from > 0 {
-        kept.extend_from_slice(&bytes[from..]);
-        bytes = kept;
-    }
-    bytes
-}
-
-/// What bytes beyond ASCII stand for where each is a character.
-#[derive(Debug)]
-struct Bytes {
-    characters: [Option<char>; 128],
-    /// The way back, in the order of the characters.
-    bytes: Vec<(char, u8)>,
-}
-
-impl Bytes {
-    fn new(encoding: &'static Encoding, exceptions: &Exceptions) -> Self {
-        let mut characters = [None; 128];
-        for (byte, character) in (0x80..=u8::MAX).zip(&mut characters) {
-            let read = encoding
-                .decode_without_bom_handling_and_without_replacement(&[byte])
-                .map(|text| text.chars().next());
-            *character = exceptions.of_byte(byte).unwrap_or(read.flatten());
-        }
-        let mut bytes: Vec<_> =
-            (0x80..=u8::MAX).zip(characters).filter_map(|(byte, c)| Some((c?, byte))).collect();
-        bytes.sort_unstable();
-        Self { characters, bytes }
-    }
-
-    /// Or the bytes from the first on that is no character.
-    fn read<'b>(&self, bytes: &'b [u8]) -> Result<String, &'b [u8]> {
-        let mut text = String::with_capacity(bytes.len());
-        for (at, byte) in bytes.iter().enumerate() {
-            match byte.checked_sub(0x80) {
-                None => text.push(char::from(*byte)),
-                Some(beyond) => text.push(self.characters[usize::from(beyond)].ok_or(&bytes[at..])?),
-            }
-        }
-        Ok(text)
-    }
-
-    fn byte(&self, c: char) -> Option<u8> {
-        if c.is_ascii() {
-            return u8::try_from(c).ok();
-        }
-        let at = self.bytes.binary_search_by_key(&c, |(c, _)| *c).ok()?;
-        Some(self.bytes[at].1)
+    fn codes(self, encoding: &'static Encoding, lengths: Lengths) -> Codes {
+        Codes { encoding, lengths, exceptions: exceptions(self.name()) }
     }
 }
 
@@ -333,10 +193,23 @@ mod tests {
             ("gbk", b"\x81\x30\x81\x30"),
             ("gb18030", b"\xA6\xD9"),
             ("sjis", b"\x81\x5F"),
-            ("big5", b"\xC6\xA1"),
+            ("big5", b"\xC8\xFE"),
             ("ujis", b"\xA1\xC0"),
+            ("eucjpms", b"\xF9\xA1"),
         ] {
             assert!(read(charset, wrong).is_err(), "{charset} {wrong:x?}");
+        }
+        for (charset, code, character) in [
+            ("big5", b"\xC6\xA1", "\u{30FE}"),
+            ("gb2312", b"\xA1\xA4", "\u{30FB}"),
+            ("gb2312", b"\xA1\xAA", "\u{2015}"),
+            ("sjis", b"\x81\x60", "\u{301C}"),
+            ("ujis", b"\xA1\xDD", "\u{2212}"),
+        ] {
+            let text = [&b"a"[..], code, b"\\", code].concat();
+            let as_read = format!("a{character}\\{character}");
+            assert_eq!(read(charset, &text).as_ref(), Ok(&as_read), "{charset}");
+            assert_eq!(named(charset).encode(as_read.as_bytes()).as_ref(), text, "{charset}");
         }
         assert_eq!(read("gb18030", b"\x81\x30\x81\x30"), Ok("\u{80}".to_owned()));
         assert_eq!(read("cp932", b"\x81\x5F"), Ok("\u{FF3C}".to_owned()));
@@ -362,7 +235,7 @@ mod tests {
         assert_eq!(named("sjis").encode(text.as_bytes()).as_ref(), b"a\x8C\xEA???");
         assert_eq!(named("utf8mb3").encode(text.as_bytes()).as_ref(), "a\u{8A9E}\u{E9}??".as_bytes());
         assert_eq!(named("gbk").encode("\u{20AC}\u{A5}".as_bytes()).as_ref(), b"??");
-        assert_eq!(named("sjis").encode("\u{A5}\u{2212}\\".as_bytes()).as_ref(), b"??\\");
+        assert_eq!(named("cp932").encode("\u{A5}\u{2212}\\".as_bytes()).as_ref(), b"??\\");
         assert_eq!(named("latin1").encode_error(text).as_ref(), b"a\\8A9E\xE9\\+01F512?");
         assert_eq!(named("binary").encode_error(text).as_ref(), text.as_bytes());
     }

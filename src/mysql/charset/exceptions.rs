@@ -5,29 +5,34 @@ use std::{collections::HashMap, ops::RangeInclusive, sync::LazyLock};
 /// The codes of a character set that MySQL reads otherwise.
 #[derive(Debug, Default)]
 pub(super) struct Exceptions {
-    /// In their order: what is no character, or another one.
-    codes: Vec<RangeInclusive<u32>>,
-    /// Single bytes that are other characters.
+    /// What is no character, in the order of the codes.
+    none: Vec<RangeInclusive<u32>>,
+    /// What is another character, in the order of the codes.
     others: Vec<(u32, char)>,
+    /// The same, in the order of the characters.
+    codes: Vec<(char, u32)>,
 }
 
 impl Exceptions {
-    pub(super) fn has(&self, code: u32) -> bool {
-        let behind = self.codes.partition_point(|codes| *codes.start() <= code);
-        behind > 0 && self.codes[behind - 1].contains(&code)
+    /// What a code is in MySQL, if that is something else: another character, or none.
+    pub(super) fn of(&self, code: u32) -> Option<Option<char>> {
+        if let Ok(at) = self.others.binary_search_by_key(&code, |(code, _)| *code) {
+            return Some(Some(self.others[at].1));
+        }
+        let behind = self.none.partition_point(|codes| *codes.start() <= code);
+        (behind > 0 && self.none[behind - 1].contains(&code)).then_some(None)
     }
 
-    /// What a byte is in MySQL, if that is something else: another character, or none.
-    pub(super) fn of_byte(&self, byte: u8) -> Option<Option<char>> {
-        let code = byte.into();
-        let other = self.others.iter().find(|(of, _)| *of == code).map(|(_, other)| Some(*other));
-        other.or_else(|| self.has(code).then_some(None))
+    /// The code that is this character in MySQL alone.
+    pub(super) fn code(&self, character: char) -> Option<u32> {
+        let at = self.codes.binary_search_by_key(&character, |(character, _)| *character).ok()?;
+        Some(self.codes[at].1)
     }
 }
 
 /// Those of a character set.
 pub(super) fn exceptions(charset: &str) -> &'static Exceptions {
-    static NONE: Exceptions = Exceptions { codes: Vec::new(), others: Vec::new() };
+    static NONE: Exceptions = Exceptions { none: Vec::new(), others: Vec::new(), codes: Vec::new() };
     ALL.get(charset).unwrap_or(&NONE)
 }
 
@@ -46,8 +51,11 @@ fn read(codes: &str) -> Exceptions {
         };
         match (second, rest.starts_with('=')) {
             (Some(other), true) => all.others.extend(char::from_u32(other).map(|other| (first, other))),
-            (last, _) => all.codes.push(first..=last.unwrap_or(first)),
+            (last, _) => all.none.push(first..=last.unwrap_or(first)),
         }
     }
+    all.others.sort_unstable();
+    all.codes = all.others.iter().map(|(code, character)| (*character, *code)).collect();
+    all.codes.sort_unstable();
     all
 }

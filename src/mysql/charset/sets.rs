@@ -2,7 +2,7 @@
 
 use encoding_rs as e;
 
-use super::coding::{Coding, Lengths};
+use super::{codes::Lengths, coding::Coding};
 
 /// A character set.
 #[derive(Debug)]
