@@ -1,5 +1,5 @@
 //! The switch for pools on the MySQL wire: a session that asks for it takes no lock twice.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unnecessary_wraps, clippy::unwrap_used)]
 
 mod common;
 

@@ -114,13 +114,13 @@ impl Charset {
     /// The text of an error, which says what the client cannot write by its number: `\8A9E`.
     pub(in crate::mysql) fn encode_error(self, text: &str) -> Cow<'_, [u8]> {
         if text.is_ascii() || matches!(self.coding(), Coding::Utf8 | Coding::Binary) {
-            return Cow::Owned(text.as_bytes().to_vec());
+            return text.as_bytes().into();
         }
         let mut error = Vec::new();
         for c in text.chars() {
             match &*self.encode(c.encode_utf8(&mut [0; 4]).as_bytes()) {
                 [UNKNOWN] if c != '?' && c > '\u{FFFF}' => {
-                    error.extend(format!("\\+{:06X}", u32::from(c)).bytes())
+                    error.extend(format!("\\+{:06X}", u32::from(c)).bytes());
                 }
                 [UNKNOWN] if c != '?' => error.extend(format!("\\{:04X}", u32::from(c)).bytes()),
                 bytes => error.extend(bytes),
