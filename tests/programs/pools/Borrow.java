@@ -2,7 +2,7 @@ import com.zaxxer.hikari.*;
 import java.sql.*;
 import java.util.Scanner;
 import javax.sql.DataSource;
-import org.mariadb.jdbc.MariaDbPoolDataSource;
+import org.mariadb.jdbc.*;
 
 /** What every script of a pool does: see borrow.py. Of two pools, the last argument says which. */
 public class Borrow {
@@ -33,7 +33,8 @@ public class Borrow {
     }
 
     static DataSource mariaDb(String url, boolean isAdvised) throws SQLException {
-        return new MariaDbPoolDataSource(url + "?user=root&maxPoolSize=1" + (isAdvised ? "&useResetConnection=true" : ""));
+        String all = url + "?user=root&maxPoolSize=1&useResetConnection=true";
+        return isAdvised ? new MariaDbDataSource(all) : new MariaDbPoolDataSource(all);
     }
 
     public static void main(String[] args) throws SQLException {
