@@ -20,7 +20,7 @@ with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.Stri
     command.init(config, os.path.join(folder, "migrations"))
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     command.current(config)
-    command.check(config)
+    command.heads(config)
 engine = sqlalchemy.create_engine(url)
 connection = engine.connect()
 steps(lambda sql, args: connection.exec_driver_sql(sql, args or None).scalar())

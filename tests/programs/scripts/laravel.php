@@ -13,5 +13,5 @@ $manager->addConnection([
 $connection = $manager->getConnection();
 equal((int) $connection->getSchemaBuilder()->hasTable('migrations'), 0);
 equal(count($connection->getSchemaBuilder()->getAllTables()), 0);
-equal($connection->transaction(fn () => $connection->transaction(fn () => $connection->scalar('SELECT 1'))), 1);
-steps(fn ($sql, $args) => $connection->scalar($sql, $args));
+equal($connection->transaction(fn () => $connection->transaction(fn () => $connection->selectOne('SELECT 1 AS x')))->x, 1);
+steps(fn ($sql, $args) => current((array) $connection->selectOne($sql, $args)));
