@@ -76,11 +76,11 @@ async fn mysqld_exporter() {
     let port = server.mysql.port();
     let login = format!("[client]\nhost=127.0.0.1\nport={port}\nuser=root\npassword=not looked at\n");
     std::fs::write(home.path().join(".my.cnf"), login).unwrap();
-    let at = free_address();
     let program = unpacked("prometheus-mysqld-exporter", "usr/bin/prometheus-mysqld-exporter");
     let more = MORE_COLLECTORS.map(|name| format!("--collect.{name}"));
     let more = more.each_ref().map(String::as_str);
     for more in [&[][..], &more] {
+        let at = free_address();
         let listen = format!("--web.listen-address={at}");
         let args = [&[listen.as_str()], more].concat();
         let Some(mut exporter) = start(&program, &args, home.path()) else { return };
