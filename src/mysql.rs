@@ -3,7 +3,9 @@
 //! The specification is protocol.md, "The MySQL wire", and the MySQL internals documentation for
 //! what that leaves out.
 
+mod attributes;
 mod auth;
+mod catalog;
 mod charset;
 mod clock;
 mod command;
@@ -15,6 +17,8 @@ pub(crate) mod fuzz;
 mod intake;
 mod list;
 mod login;
+mod look;
+mod named;
 mod names;
 mod over;
 mod packet;
@@ -23,11 +27,14 @@ mod record;
 mod result;
 mod run;
 mod select;
+mod set;
 mod settings;
 mod show;
 mod sql;
 mod state;
+mod status;
 mod tables;
+mod temporal;
 mod user_variables;
 mod value;
 mod variables;

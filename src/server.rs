@@ -120,6 +120,7 @@ impl Server {
             waiters_per_lock: config.max_waiters_per_lock,
             line: config.max_line,
             packet: config.max_packet,
+            connections: max_connections,
             memory: config.max_memory,
             login: config.login_time,
             idle: config.idle_time.0,

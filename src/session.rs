@@ -8,6 +8,7 @@ mod handle;
 mod hub;
 mod keeps;
 mod lists;
+mod looks;
 mod progress;
 mod remains;
 mod rights;
@@ -96,6 +97,11 @@ impl Session {
         self.owner.holds()
     }
 
+    /// Whether it holds a lock so that it can be taken again without a look at anybody else: in that mode, or alone.
+    pub fn covers(&self, name: &Name, mode: Mode) -> bool {
+        self.owner.covers(name, mode)
+    }
+
     /// The fencing token of its hold on a lock.
     pub fn token(&self, name: &Name) -> Option<Token> {
         self.owner.token(name)
@@ -126,7 +132,7 @@ impl Session {
             self.note_denied();
             return Progress::Done(Err(error));
         }
-        let (table, viewer) = (self.owner.table(), Viewer(self.user.as_deref()));
+        let viewer = Viewer(self.user.as_deref());
         let reply = match command {
             Command::GetLock { name, mode, timeout } => return self.get_lock(name, mode, timeout),
             Command::ReleaseLock(name) => self.release(&name),
@@ -134,8 +140,8 @@ impl Session {
                 return Progress::Working(Working(Work::Freeing(self)));
             }
             Command::ReleaseAllLocks => Reply::Int(self.release_some(Cause::Release)),
-            Command::IsFreeLock(name) => table.is_free(&name).into(),
-            Command::IsUsedLock(name) => table.oldest_holder(&name).map(|id| id.0.into()).into(),
+            Command::IsFreeLock(name) => self.is_free(&name),
+            Command::IsUsedLock(name) => self.user_of(&name),
             Command::FencingToken(name) => self.token(&name).into(),
             Command::ConnectionId => Reply::Int(self.id().0.into()),
             Command::Locks(prefix) => Reply::Locks(self.hub.locks(prefix.as_ref(), viewer)),

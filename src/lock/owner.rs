@@ -88,6 +88,11 @@ impl Owner {
         self.holds.contains_key(name)
     }
 
+    /// Whether it holds `name` in that mode or a stronger one.
+    pub fn covers(&self, name: &Name, mode: Mode) -> bool {
+        self.holds.get(name).is_some_and(|hold| hold.mode >= mode)
+    }
+
     /// The fencing token of its hold.
     pub fn token(&self, name: &Name) -> Option<Token> {
         self.holds.get(name).map(|hold| hold.token)

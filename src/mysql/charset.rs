@@ -1,140 +1,212 @@
-//! Character sets of connections: UTF-8 in its MySQL names, latin1, ASCII, and none.
+//! Character sets and collations of MySQL, by name and by number, and which of them connections may have.
 
-use super::value::Value;
+mod bytes;
+mod codes;
+mod coding;
+mod exceptions;
+mod session;
+mod sets;
 
-/// How a client writes its texts. Inside, all texts are UTF-8.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Charset {
-    #[default]
-    Utf8mb4,
-    Utf8mb3,
-    Latin1,
-    Ascii,
-    Binary,
+use std::{collections::HashMap, sync::LazyLock};
+
+use super::{
+    error::{SqlError, Warning},
+    variables::VariableError,
+};
+use coding::Coding;
+pub(super) use session::Charsets;
+use sets::{SETS, Set};
+
+/// How a client writes its texts, or wants to have them written: a character set, by one of its collations. Inside, all
+/// texts are UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Charset {
+    /// Its place in the table of sets.
+    set: u8,
+    /// The number of the collation.
+    number: u16,
 }
 
-/// What MySQL's latin1 has in place of the controls 0x80 to 0x9f: Windows-1252.
-const WINDOWS: [char; 32] = [
-    '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}',
-    '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
-];
+/// A collation, as SHOW COLLATION has it. Names of locks have one of their own: here it is what chooses a character set.
+#[derive(Debug)]
+pub(super) struct Collation {
+    pub name: &'static str,
+    /// Its character set, with this collation.
+    pub charset: Charset,
+    /// How many times as long as a text its sort key may be.
+    pub sort_length: u8,
+}
+
+const UTF8: &str = "'utf8' is currently an alias for the character set UTF8MB3, but will be an alias for UTF8MB4 in a \
+                    future release. Please consider using UTF8MB4 in order to be unambiguous.";
+const UTF8MB3: &str =
+    "'utf8mb3' is deprecated and will be removed in a future release. Please use utf8mb4 instead";
+
+impl Default for Charset {
+    fn default() -> Self {
+        Self::UTF8MB4
+    }
+}
 
 impl Charset {
-    pub(super) fn named(name: &str) -> Option<Self> {
-        Some(match name.to_ascii_lowercase().as_str() {
-            "utf8mb4" => Self::Utf8mb4,
-            "utf8" | "utf8mb3" => Self::Utf8mb3,
-            "latin1" => Self::Latin1,
-            "ascii" => Self::Ascii,
-            "binary" => Self::Binary,
-            _ => return None,
-        })
+    pub(super) const UTF8MB4: Self = Self::primary("utf8mb4");
+    pub(super) const UTF8MB3: Self = Self::primary("utf8mb3");
+    pub(super) const BINARY: Self = Self::primary("binary");
+
+    /// All 41, in the order of their names.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        (0u8..).zip(&SETS).map(|(set, known)| Self { set, number: known.number })
     }
 
-    /// The character set of a collation: `utf8mb4_0900_ai_ci`, `binary`.
-    pub(super) fn of_collation(name: &str) -> Option<Self> {
-        Self::named(name.split('_').next().unwrap_or_default())
-    }
-
-    /// The character set of a collation's number, as clients send it at login. What is not known
-    /// is taken for UTF-8, which all but a few clients write.
-    pub(super) fn numbered(collation: u16) -> Self {
-        match collation {
-            5 | 8 | 15 | 31 | 47..=49 | 94 => Self::Latin1,
-            11 | 65 => Self::Ascii,
-            33 | 76 | 83 | 192..=215 | 223 => Self::Utf8mb3,
-            63 => Self::Binary,
-            _ => Self::Utf8mb4,
+    const fn primary(name: &str) -> Self {
+        let mut at = 0;
+        while !sets::is_same(SETS[at].name, name) {
+            at += 1;
         }
+        #[expect(clippy::cast_possible_truncation, reason = "there are 41")]
+        Self { set: at as u8, number: SETS[at].number }
+    }
+
+    /// The character set of this name, with its default collation, whether it is served or not.
+    pub(super) fn known(name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        let name = if name == "utf8" { "utf8mb3" } else { &name };
+        let at = SETS.binary_search_by_key(&name, |set| set.name).ok()?;
+        Some(Self { set: u8::try_from(at).ok()?, number: SETS[at].number })
+    }
+
+    /// The character set of this name, if clients may have it.
+    pub(super) fn named(name: &str) -> Result<Self, SqlError> {
+        Self::known(name)
+            .ok_or_else(|| SqlError::UnknownCharset(name.to_owned()))?
+            .served("character_set_client")
+    }
+
+    /// What MySQL says of the old names of UTF-8.
+    pub(super) fn deprecation(name: &str) -> Option<Warning> {
+        if name.eq_ignore_ascii_case("utf8") {
+            return Some(Warning::new(3719, UTF8));
+        }
+        name.eq_ignore_ascii_case("utf8mb3").then(|| Warning::new(1287, UTF8MB3))
+    }
+
+    /// The character set of a collation's number, as clients send it at login. For a number that MySQL does not know
+    /// either, it takes the default of the server.
+    pub(super) fn numbered(collation: u16) -> Result<Self, SqlError> {
+        Collation::numbered(collation)
+            .map_or_else(Self::default, |known| known.charset)
+            .served("character_set_client")
+    }
+
+    /// The same, if clients may have it. Those whose characters are wider than a byte may not with MySQL either.
+    pub(super) fn served(self, variable: &'static str) -> Result<Self, SqlError> {
+        match self.known_set().coding {
+            Coding::Wide => Err(VariableError::WrongValue { variable, value: self.name().to_owned() }.into()),
+            Coding::None => Err(SqlError::UnknownCharset(self.name().to_owned())),
+            _ => Ok(self),
+        }
+    }
+
+    /// Whether clients may have it.
+    pub(super) fn is_served(self) -> bool {
+        self.served("").is_ok()
     }
 
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Utf8mb4 => "utf8mb4",
-            Self::Utf8mb3 => "utf8mb3",
-            Self::Latin1 => "latin1",
-            Self::Ascii => "ascii",
-            Self::Binary => "binary",
-        }
+        self.known_set().name
     }
 
-    pub(super) fn default_collation(self) -> &'static str {
-        match self {
-            Self::Utf8mb4 => "utf8mb4_0900_ai_ci",
-            Self::Utf8mb3 => "utf8mb3_general_ci",
-            Self::Latin1 => "latin1_swedish_ci",
-            Self::Ascii => "ascii_general_ci",
-            Self::Binary => "binary",
-        }
+    pub(super) fn description(self) -> &'static str {
+        self.known_set().description
     }
 
-    /// The number of its default collation, for columns.
+    /// The name of its collation.
+    pub(super) fn collation(self) -> &'static str {
+        Collation::numbered(self.number).map_or("", |collation| collation.name)
+    }
+
+    /// The same with another collation, which must be one of its own.
+    pub(super) fn with(self, collation: &str) -> Result<Self, SqlError> {
+        let collation = Collation::named(collation)?;
+        if collation.charset.set == self.set {
+            return Ok(collation.charset);
+        }
+        Err(SqlError::WrongCollation { collation: collation.name, charset: self.name() })
+    }
+
+    /// The same with its default collation.
+    pub(super) fn with_default(self) -> Self {
+        Self { number: self.known_set().number, ..self }
+    }
+
+    /// The number of its collation, for columns.
     pub(super) fn number(self) -> u16 {
-        match self {
-            Self::Utf8mb4 => 255,
-            Self::Utf8mb3 => 33,
-            Self::Latin1 => 8,
-            Self::Ascii => 11,
-            Self::Binary => 63,
-        }
+        self.number
     }
 
     /// How many bytes a character may have.
     pub(super) fn width(self) -> u32 {
-        match self {
-            Self::Utf8mb4 => 4,
-            Self::Utf8mb3 => 3,
-            Self::Latin1 | Self::Ascii | Self::Binary => 1,
-        }
+        self.known_set().width.into()
     }
 
-    /// Bytes of this character set to a text, or to bytes if they are none.
-    pub(super) fn decode(self, bytes: Vec<u8>) -> Value {
-        match self {
-            Self::Latin1 => Value::Text(bytes.into_iter().map(from_latin1).collect()),
-            Self::Binary => Value::bytes(bytes),
-            Self::Utf8mb4 | Self::Utf8mb3 | Self::Ascii => {
-                String::from_utf8(bytes).map_or_else(|error| Value::bytes(error.into_bytes()), Value::Text)
-            }
-        }
-    }
-
-    /// A whole statement in this character set to one in UTF-8; other bytes are left as they are.
-    pub(super) fn decode_statement(self, sql: &[u8]) -> std::borrow::Cow<'_, [u8]> {
-        if self != Self::Latin1 || sql.is_ascii() {
-            return sql.into();
-        }
-        sql.iter().map(|byte| from_latin1(*byte)).collect::<String>().into_bytes().into()
-    }
-
-    /// A text as the client wants it; `?` for what it cannot write.
-    pub(super) fn encode(self, text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
-        if text.is_ascii() || !matches!(self, Self::Latin1 | Self::Ascii) {
-            return text.into();
-        }
-        let text = String::from_utf8_lossy(text);
-        let encoded = text.chars().map(|c| if self == Self::Latin1 { to_latin1(c) } else { to_ascii(c) });
-        encoded.collect::<Vec<u8>>().into()
+    fn known_set(self) -> &'static Set {
+        &SETS[usize::from(self.set)]
     }
 }
 
-fn from_latin1(byte: u8) -> char {
-    match byte {
-        0x80..=0x9f => WINDOWS[usize::from(byte - 0x80)],
-        _ => char::from(byte),
+impl Collation {
+    /// All 286, in the order of their numbers.
+    pub(super) fn all() -> &'static [Self] {
+        &COLLATIONS.all
+    }
+
+    pub(super) fn named(name: &str) -> Result<&'static Self, SqlError> {
+        let wanted = name.to_ascii_lowercase();
+        let found = match wanted.strip_prefix("utf8_") {
+            Some(rest) => COLLATIONS.by_name.get(&*format!("utf8mb3_{rest}")),
+            None => COLLATIONS.by_name.get(&*wanted),
+        };
+        found.map(|at| &COLLATIONS.all[*at]).ok_or_else(|| SqlError::UnknownCollation(name.to_owned()))
+    }
+
+    pub(super) fn numbered(number: u16) -> Option<&'static Self> {
+        let at = COLLATIONS.all.binary_search_by_key(&number, Self::number).ok()?;
+        Some(&COLLATIONS.all[at])
+    }
+
+    pub(super) fn number(&self) -> u16 {
+        self.charset.number
+    }
+
+    /// Whether it is the default of its character set.
+    pub(super) fn is_default(&self) -> bool {
+        self.charset == self.charset.with_default()
+    }
+
+    /// Whether blanks at the end count: `NO PAD`.
+    pub(super) fn counts_blanks(&self) -> bool {
+        self.name == "binary" || self.name.contains("_0900_")
     }
 }
 
-fn to_latin1(c: char) -> u8 {
-    match (u8::try_from(c), (0x80..=0x9f).find(|byte| from_latin1(*byte) == c)) {
-        (_, Some(byte)) => byte,
-        (Ok(byte), None) if !(0x80..=0x9f).contains(&byte) => byte,
-        _ => b'?',
-    }
+struct Collations {
+    all: Vec<Collation>,
+    by_name: HashMap<&'static str, usize>,
 }
 
-fn to_ascii(c: char) -> u8 {
-    u8::try_from(c).ok().filter(u8::is_ascii).unwrap_or(b'?')
+static COLLATIONS: LazyLock<Collations> = LazyLock::new(|| {
+    let lines = include_str!("charset/collations.tsv").lines().filter(|line| !line.starts_with('#'));
+    let all: Vec<_> = lines.filter_map(collation).collect();
+    let by_name = all.iter().enumerate().map(|(at, collation)| (collation.name, at)).collect();
+    Collations { all, by_name }
+});
+
+fn collation(line: &'static str) -> Option<Collation> {
+    let mut fields = line.split('\t');
+    let (number, name) = (fields.next()?.parse().ok()?, fields.next()?);
+    let charset = Charset::known(name.split('_').next()?)?;
+    let sort_length = fields.next()?.parse().ok()?;
+    Some(Collation { name, charset: Charset { number, ..charset }, sort_length })
 }
 
 #[cfg(test)]
@@ -142,12 +214,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn latin1_is_windows_1252_both_ways() {
-        for byte in 0..=u8::MAX {
-            let Value::Text(text) = Charset::Latin1.decode(vec![byte]) else { panic!("{byte}") };
-            assert_eq!(Charset::Latin1.encode(text.as_bytes()).as_ref(), [byte]);
+    fn the_tables_are_whole_and_agree() {
+        assert!(SETS.is_sorted_by_key(|set| set.name));
+        assert_eq!((Charset::all().count(), Collation::all().len()), (41, 286));
+        assert!(Collation::all().is_sorted_by_key(Collation::number));
+        for charset in Charset::all() {
+            let collation = Collation::named(charset.collation()).unwrap();
+            assert!(collation.is_default() && collation.charset == charset, "{collation:?}");
+            assert_eq!(Charset::known(charset.name()), Some(charset));
         }
-        assert_eq!(Charset::Latin1.encode("a語".as_bytes()).as_ref(), b"a?");
-        assert_eq!(Charset::Latin1.decode_statement(b"'\xe9'").as_ref(), "'é'".as_bytes());
+    }
+
+    #[test]
+    fn a_number_is_its_own_character_set_or_the_servers() {
+        let name = |number| Charset::numbered(number).map(Charset::name);
+        assert_eq!((name(28), name(87), name(255)), (Ok("gbk"), Ok("gbk"), Ok("utf8mb4")));
+        assert_eq!((name(8), name(63), name(33)), (Ok("latin1"), Ok("binary"), Ok("utf8mb3")));
+        assert_eq!((name(0), name(17), name(5_000)), (Ok("utf8mb4"), Ok("utf8mb4"), Ok("utf8mb4")));
+        assert_eq!(name(3), Err(SqlError::UnknownCharset("dec8".to_owned())));
+        assert_eq!(name(35).unwrap_err().code(), (1231, "42000"));
+    }
+
+    #[test]
+    fn a_collation_belongs_to_its_set() {
+        let gbk = Charset::named("GBK").unwrap();
+        assert_eq!(gbk.with("gbk_bin").map(Charset::number), Ok(87));
+        assert_eq!(gbk.with("utf8mb4_bin").unwrap_err().code().0, 1253);
+        assert_eq!(gbk.with("gbk_nonsense").unwrap_err().code().0, 1273);
+        assert_eq!(Collation::named("utf8_general_ci").unwrap().name, "utf8mb3_general_ci");
+        assert_eq!(Charset::named("utf8").map(Charset::name), Ok("utf8mb3"));
     }
 }

@@ -10,14 +10,14 @@ use super::{
     connection::{Connection, MAX_LOGIN},
     error::{SqlError, Warning},
     login::{Change, capability},
+    look::Told,
     names::check_database,
     over::Over,
     packet::Fields,
     prepared::Bound,
     result::Outcome,
-    run::{Runner, Stop},
-    select::expand,
-    sql::{self, Parsed, Statement},
+    run::{Runner, Stop, without_end},
+    sql::{self, Parsed},
     value::Value,
     work::Work,
 };
@@ -74,7 +74,7 @@ impl Connection {
                 return Ok(false);
             }
             Kind::InitDb => {
-                let database = String::from_utf8_lossy(payload).into_owned();
+                let database = self.state.variables.settings().client_charset.text(payload);
                 check_database(&database)?;
                 self.be(self.state.user.clone(), Some(database))?;
             }
@@ -113,14 +113,14 @@ impl Connection {
         self.session.release_all(Cause::Reset).await;
         self.state.reset();
         self.set_flags();
-        self.state.variables.set_names(Charset::default(), None);
+        self.state.variables.set_names(Charset::default());
     }
 
     async fn change_user(&mut self, payload: &[u8]) -> Result<(), Over> {
-        let has = |capability| self.state.capabilities & capability != 0;
-        let may_switch = has(capability::PLUGIN_AUTH);
-        let change = Change::parse(payload, has(capability::SECURE_CONNECTION));
-        let Change { user, proof, database, charset } = match change {
+        let capabilities = self.state.capabilities;
+        let may_switch = capabilities & capability::PLUGIN_AUTH != 0;
+        let change = Change::parse(payload, capabilities);
+        let Change { user, proof, database, charset, attributes } = match change {
             Ok(change) => change,
             Err(error) => {
                 self.fail(&error);
@@ -143,8 +143,10 @@ impl Connection {
             let nonce = self.state.nonce;
             self.check(&user, &Proof::Native { nonce: &nonce, proof }).await?;
         }
-        self.state.variables.set_names(charset.unwrap_or_default(), None);
+        self.state.variables.set_names(charset);
+        self.state.variables.forget_reentry();
         self.be(user, database)?;
+        self.introduce(attributes)?;
         self.writer(false).ok();
         Ok(())
     }
@@ -167,7 +169,13 @@ impl Connection {
     }
 
     async fn query(&mut self, payload: &[u8]) -> Result<(), Over> {
-        let sql = self.state.variables.settings().client_charset.decode_statement(payload);
+        let sql = match self.read_statement(payload) {
+            Ok(sql) => sql,
+            Err(error) => {
+                self.fail(&error);
+                return Ok(());
+            }
+        };
         let mut left = &sql[..];
         loop {
             let parsed = match self.parse(left) {
@@ -212,13 +220,8 @@ impl Connection {
     }
 
     fn parse(&self, sql: &[u8]) -> Result<Parsed, SqlError> {
-        let parsed = sql::parse(sql, self.state.variables.settings().dialect);
-        match parsed {
+        match self.state.parse(sql) {
             Ok(Parsed { rest: Some(rest), .. }) if !self.multi => Err(sql::syntax_error(sql, rest)),
-            Err(SqlError::UnknownFunction(name)) if !name.contains('.') => Err(match &self.state.database {
-                Some(database) => SqlError::UnknownFunction(format!("{database}.{name}")),
-                None => SqlError::NoDatabase,
-            }),
             parsed => parsed,
         }
     }
@@ -244,8 +247,7 @@ impl Connection {
         binary: bool,
     ) -> Result<Outcome, Stop> {
         let sql = String::from_utf8_lossy(sql);
-        let sql = sql.trim_end_matches([';', ' ', '\n']);
-        let mut runner = self.runner(sql, parameters, binary);
+        let mut runner = self.runner(without_end(&sql), parameters, binary);
         let outcome = runner.run(parsed).await;
         let done = runner.work.done();
         self.state.effort += done;
@@ -255,14 +257,16 @@ impl Connection {
     fn runner<'a>(&'a mut self, sql: &'a str, parameters: &'a [Value], binary: bool) -> Runner<'a> {
         let Self { io, session, state, .. } = self;
         let work = Work::new(&state.budget);
+        let now = state.variables.settings().timestamp.unwrap_or_else(clock::now);
         Runner {
             io,
             session,
             state,
             sql,
             parameters,
-            now: clock::now(),
+            now,
             outcomes: Vec::new(),
+            told: Told::default(),
             deadline: None,
             work,
             binary,
@@ -270,25 +274,15 @@ impl Connection {
     }
 
     fn prepare(&mut self, payload: &[u8]) -> Result<(), SqlError> {
-        let sql = self.state.variables.settings().client_charset.decode_statement(payload).into_owned();
-        let parsed = self.parse(&sql)?;
-        if let Some(rest) = parsed.rest {
-            return Err(sql::syntax_error(&sql, rest));
-        }
-        let count = u16::try_from(parsed.parameters).map_err(|_| SqlError::TooManyParameters)?;
-        let columns = match &parsed.statement {
-            Statement::Select(select) if select.into.is_empty() => {
-                let columns = self.runner("", &[], false).columns(select, &expand(select));
-                columns.map_err(|stop| match stop {
-                    Stop::Error(error) => error,
-                    Stop::Over(_) => SqlError::Malformed,
-                })?
-            }
-            _ => Vec::new(),
-        };
+        let sql = self.read_statement(payload)?.into_owned();
+        let prepared = self.runner("", &[], false).prepare(&sql);
+        let (parameters, columns) = prepared.map_err(|stop| match stop {
+            Stop::Error(error) => error,
+            Stop::Over(_) => SqlError::Malformed,
+        })?;
         self.state.warnings.get_mut().clear();
-        let id = self.state.prepare(sql, parsed.parameters)?;
-        let answered = self.answer(false, |writer| writer.prepared(id, count, &columns));
+        let id = self.state.prepare(sql, parameters.into())?;
+        let answered = self.answer(false, |writer| writer.prepared(id, parameters, &columns));
         answered.inspect_err(|_| self.state.forget(id))
     }
 

@@ -8,6 +8,7 @@ use tokio_util::codec::Decoder;
 use tracing::Instrument;
 
 use super::{
+    attributes::Attributes,
     error::SqlError,
     login::{self, Login},
     over::Over,
@@ -116,8 +117,9 @@ impl Connection {
         self.authenticate(&login, &nonce).await?;
         self.multi = login.capabilities & login::capability::MULTI_STATEMENTS != 0;
         self.set_flags();
-        self.state.variables.set_names(login.charset, None);
+        self.state.variables.set_names(login.charset);
         self.be(login.user, login.database)?;
+        self.introduce(login.attributes)?;
         self.writer(false).ok();
         self.flush().await
     }
@@ -138,9 +140,6 @@ impl Connection {
     /// What the server's flags make of the variables.
     pub(super) fn set_flags(&mut self) {
         self.state.variables.set_max_packet(self.session.limits().packet);
-        if let Some(tls) = self.io.tls() {
-            self.state.variables.set_tls(tls.is_required());
-        }
     }
 
     pub(super) fn be(&mut self, user: String, database: Option<String>) -> Result<(), SqlError> {
@@ -149,6 +148,12 @@ impl Connection {
         self.state.database.clone_from(&database);
         self.session.handle().note(|profile| (profile.login, profile.database) = (user, database));
         Ok(())
+    }
+
+    /// Shows in lists what the client tells of itself, in place of what it told before.
+    pub(super) fn introduce(&mut self, attributes: Attributes) -> Result<(), SqlError> {
+        let Attributes { client, note } = attributes;
+        Ok(self.session.introduce(client, note)?)
     }
 
     /// The next packet, whatever it is, after what is to be sent.

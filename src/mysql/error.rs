@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::{catalog::CatalogError, sql::RegexpError, variables::VariableError};
 use crate::{
     budget::Exceeded,
     command::{self, Forbidden},
@@ -25,22 +26,33 @@ pub(super) enum SqlError {
     ParameterCount(String),
     #[error("Unknown column '{column}' in '{clause}'")]
     UnknownColumn { column: String, clause: &'static str },
-    #[error("Unknown system variable '{0}'")]
-    UnknownVariable(String),
     #[error("FUNCTION {0} does not exist")]
     UnknownFunction(String),
+    #[error(
+        "FUNCTION {0} does not exist. Check the 'Function Name Parsing and Resolution' section in the Reference Manual"
+    )]
+    NameCollision(String),
+    #[error("Access to native function '{0}' is rejected.")]
+    RejectedFunction(String),
+    /// A native function that is not served, by MySQL's name for it.
+    #[error("getlockd is a lock server and has no function {0}")]
+    NoFunction(&'static str),
+    #[error("Incorrect {kind} value: '{value}'")]
+    IncorrectValue { kind: &'static str, value: String },
     #[error("PROCEDURE {0} does not exist")]
     UnknownProcedure(String),
+    #[error(transparent)]
+    Catalog(Box<CatalogError>),
     #[error("No database selected")]
     NoDatabase,
-    #[error("Variable '{0}' is a read only variable")]
-    ReadOnlyVariable(String),
-    #[error("Variable '{variable}' can't be set to the value of '{value}'")]
-    WrongValue { variable: String, value: String },
-    #[error("Incorrect argument type to variable '{0}'")]
-    WrongType(String),
+    #[error(transparent)]
+    Variable(#[from] VariableError),
     #[error("Unknown character set: '{0}'")]
     UnknownCharset(String),
+    #[error("COLLATION '{collation}' is not valid for CHARACTER SET '{charset}'")]
+    WrongCollation { collation: &'static str, charset: &'static str },
+    #[error("Invalid {charset} character string: '{bytes}'")]
+    InvalidText { charset: &'static str, bytes: String },
     #[error("Unknown or incorrect time zone: '{0}'")]
     UnknownTimeZone(String),
     #[error("Unknown locale: '{0}'")]
@@ -109,14 +121,33 @@ pub(super) enum SqlError {
     OutOfOrder,
     #[error("Got a packet bigger than 'max_allowed_packet' bytes")]
     TooLarge,
-    #[error("Unknown prepared statement handler ({id}) given to {command}")]
-    UnknownStatement { id: u32, command: &'static str },
+    #[error("Unknown prepared statement handler ({name}) given to {command}")]
+    UnknownStatement { name: String, command: &'static str },
+    /// What is no number of rows, for a placeholder behind LIMIT; or too few or too many values.
+    #[error("signed integer value is out of range in '{0}'")]
+    NegativeRows(&'static str),
+    #[error("This command is not supported in the prepared statement protocol yet")]
+    NotPreparable,
+    #[error("Undeclared variable: {0}")]
+    UndeclaredVariable(String),
     #[error("Prepared statement contains too many placeholders")]
     TooManyParameters,
     #[error("Can't create more than max_prepared_stmt_count statements (current value: {0})")]
     TooManyStatements(usize),
-    #[error("BIGINT value is out of range in '{0}'")]
-    OutOfRange(String),
+    #[error("{kind} value is out of range in '{place}'")]
+    OutOfRange { kind: &'static str, place: String },
+    #[error("Incorrect {kind} value: '{value}' for function {function}")]
+    WrongValueFor { kind: Box<str>, value: Box<str>, function: Box<str> },
+    #[error("Incorrect arguments to {0}")]
+    WrongArguments(String),
+    #[error("Too-big precision {precision} specified for '{of}'. Maximum is {most}.")]
+    TooBigPrecision { precision: u32, of: &'static str, most: u32 },
+    #[error("Too big scale {scale} specified for column '{of}'. Maximum is {most}.")]
+    TooBigScale { scale: u32, of: &'static str, most: u32 },
+    #[error("For float(M,D), double(M,D) or decimal(M,D), M must be >= D (column '').")]
+    PrecisionBelowScale,
+    #[error(transparent)]
+    Regexp(#[from] RegexpError),
     #[error("Result of {0}() was larger than max_allowed_packet ({1}) - truncated")]
     ResultTooLarge(String, usize),
     #[error("getlockd is a lock server: this statement is too long or too deep for it")]
@@ -148,6 +179,20 @@ impl SqlError {
         cut(self.to_string())
     }
 
+    /// A function that does not exist is one of the current database. Without one it is named alone: nobody should go
+    /// looking for a database here.
+    pub(super) fn in_database(self, database: Option<&str>) -> Self {
+        let in_database = |name: String| match database {
+            Some(database) if !name.contains('.') => format!("{database}.{name}"),
+            _ => name,
+        };
+        match self {
+            Self::UnknownFunction(name) => Self::UnknownFunction(in_database(name)),
+            Self::NameCollision(name) => Self::NameCollision(in_database(name)),
+            other => other,
+        }
+    }
+
     /// Number and SQLSTATE (MySQL 8.4 Error Message Reference).
     pub(super) fn code(&self) -> (u16, &'static str) {
         match self {
@@ -155,13 +200,17 @@ impl SqlError {
             Self::EmptyQuery => (1065, "42000"),
             Self::ParameterCount(_) => (1582, "42000"),
             Self::UnknownColumn { .. } => (1054, "42S22"),
-            Self::UnknownVariable(_) => (1193, "HY000"),
+            Self::Variable(error) => error.code(),
             Self::UnknownFunction(_) | Self::UnknownProcedure(_) => (1305, "42000"),
+            Self::Catalog(error) => error.code(),
+            Self::NameCollision(_) => (1630, "42000"),
+            Self::RejectedFunction(_) => (3566, "HY000"),
+            Self::NoFunction(_) => (1235, "42000"),
+            Self::IncorrectValue { .. } => (1525, "HY000"),
             Self::NoDatabase => (1046, "3D000"),
-            Self::ReadOnlyVariable(_) => (1238, "HY000"),
-            Self::WrongValue { .. } => (1231, "42000"),
-            Self::WrongType(_) => (1232, "42000"),
             Self::UnknownCharset(_) => (1115, "42000"),
+            Self::WrongCollation { .. } => (1253, "42000"),
+            Self::InvalidText { .. } => (1300, "HY000"),
             Self::UnknownTimeZone(_) => (1298, "HY000"),
             Self::UnknownLocale(_) => (1649, "HY000"),
             Self::NameTooLong(_) => (1059, "42000"),
@@ -188,9 +237,18 @@ impl SqlError {
             Self::OutOfOrder => (1156, "08S01"),
             Self::TooLarge => (1153, "08S01"),
             Self::UnknownStatement { .. } => (1243, "HY000"),
+            Self::NegativeRows(_) => (1690, "22003"),
+            Self::NotPreparable => (1295, "HY000"),
+            Self::UndeclaredVariable(_) => (1327, "42000"),
             Self::TooManyParameters => (1390, "HY000"),
             Self::TooManyStatements(_) => (1461, "42000"),
-            Self::OutOfRange(_) => (1690, "22003"),
+            Self::OutOfRange { .. } => (1690, "22003"),
+            Self::WrongValueFor { .. } => (1411, "HY000"),
+            Self::WrongArguments(_) => (1210, "HY000"),
+            Self::TooBigPrecision { .. } => (1426, "42000"),
+            Self::TooBigScale { .. } => (1425, "42000"),
+            Self::PrecisionBelowScale => (1427, "42000"),
+            Self::Regexp(error) => (error.code(), "HY000"),
             Self::ResultTooLarge(..) => (1301, "HY000"),
             Self::TooComplex => (1235, "42000"),
             Self::UnknownCollation(_) => (1273, "HY000"),
@@ -205,6 +263,12 @@ fn memory_of(exceeded: Exceeded) -> (&'static str, usize) {
     match exceeded {
         Exceeded::Connection(bytes) => ("max_connection_memory", bytes),
         Exceeded::Server(bytes) => ("max_memory", bytes),
+    }
+}
+
+impl From<CatalogError> for SqlError {
+    fn from(error: CatalogError) -> Self {
+        Self::Catalog(Box::new(error))
     }
 }
 
@@ -279,6 +343,21 @@ impl Warning {
 
     pub(super) fn new(code: u16, text: impl Into<String>) -> Self {
         Self { level: "Warning", code, text: cut(text.into()) }
+    }
+
+    /// Why a session that takes no lock twice does not get one. The number is that of a lock that cannot be had at once.
+    pub(super) fn held_already(name: &Name) -> Self {
+        let text = format!(
+            "This session holds the lock {} already, and takes none twice (database no_reentry, or getlockd_reentry = OFF); \
+             if somebody else has borrowed this connection before, they may hold it: take the lock on another connection",
+            Written(name.as_str())
+        );
+        Self::new(3572, text)
+    }
+
+    /// What would be an error, had it not become NULL.
+    pub(super) fn of_value(error: &SqlError) -> Self {
+        Self::new(error.code().0, error.to_string())
     }
 
     /// What explains an error.

@@ -6,15 +6,17 @@ use bytes::BytesMut;
 use tokio_util::codec::Decoder;
 
 use super::{
+    catalog,
     charset::Charset,
     login::{self, Login},
     packet::{Fields, Packets},
     prepared::Prepared,
-    record,
-    sql::{Env, Expr, Facts, Halt, Select, Statement, lex::Dialect, parse},
+    record::{self, Row},
+    settings::MAX_LIST,
+    sql::{Assignment, Env, Expr, Facts, Halt, Select, Statement, TableName, lex::Dialect, parse},
     user_variables::UserVariables,
     value::Value,
-    variables::Variables,
+    variables::{Variable, Variables},
     work::{MAX_WORK, Work},
 };
 use crate::budget::{Budget, MAX_CONNECTION_MEMORY};
@@ -27,11 +29,11 @@ pub(crate) fn packets(data: &[u8]) {
         if let Ok(login) = Login::parse(&payload, true) {
             let _ = login.next();
         }
-        let _ = login::Change::parse(&payload, payload.len() % 2 == 0);
+        let _ = login::Change::parse(&payload, if payload.len() % 2 == 0 { u32::MAX } else { 0 });
         let budget = Budget::default();
         let Ok(mut prepared) = Prepared::new(Vec::new(), payload.len() % 17, &budget) else { return };
         prepared.append(0, &payload, &budget);
-        for charset in [Charset::Utf8mb4, Charset::Latin1] {
+        for charset in Charset::all().filter(|charset| charset.is_served()) {
             let _ = prepared.bind(&mut Fields(&payload), charset);
         }
         packets.restart();
@@ -41,27 +43,60 @@ pub(crate) fn packets(data: &[u8]) {
 /// A statement: read, and evaluated with every call granted.
 pub(crate) fn sql(data: &[u8]) {
     let Some((modes, sql)) = data.split_first() else { return };
+    let mut served = Charset::all().filter(|charset| charset.is_served());
+    let charset = if modes & 8 == 0 { None } else { served.nth(usize::from(modes >> 3)) }.unwrap_or_default();
     let dialect = Dialect {
         ansi_quotes: modes & 1 != 0,
         no_backslash_escapes: modes & 2 != 0,
         pipes_as_concat: modes & 4 != 0,
+        high_not: modes & 16 != 0,
+        ignore_space: modes & 32 != 0,
+        charset,
     };
-    let sql = if modes & 8 == 0 { sql.into() } else { Charset::Latin1.decode_statement(sql) };
+    let Ok(sql) = charset.read(sql) else { return };
     let Ok(parsed) = parse(&sql, dialect) else { return };
     let exprs: Vec<Expr> = match parsed.statement {
         Statement::Select(Select { items, condition, from, .. }) => {
             let exprs = items.into_iter().map(|item| item.expr).chain(condition).collect();
-            evaluate(&exprs, parsed.calls, from.map(record::blank).as_deref());
+            evaluate(&exprs, parsed.calls, from.as_ref().and_then(blank).as_ref());
             exprs
         }
         Statement::Do(exprs) => exprs,
         Statement::Kill { id, .. } => vec![id],
+        Statement::Set(assignments) => {
+            set(&assignments);
+            let value = |assignment| match assignment {
+                Assignment::User(_, value) => Some(value),
+                Assignment::System { value, .. } => value,
+                Assignment::Names { .. } | Assignment::CharacterSet(_) => None,
+            };
+            assignments.into_iter().filter_map(value).collect()
+        }
         _ => return,
     };
     evaluate(&exprs, parsed.calls, None);
 }
 
-fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&[(&'static str, Value)]>) {
+/// Session variables, where their values stand in the statement.
+fn set(assignments: &[Assignment]) {
+    let mut variables = Variables::default();
+    for assignment in assignments {
+        let Assignment::System { name, value: Some(Expr::Literal(value)), .. } = assignment else { continue };
+        let Some(variable) = Variable::named(name) else { continue };
+        if let Ok(value) = variables.checked(variable, Some(value), false, &mut Vec::new()) {
+            assert!(value.as_ref().map_or(0, Value::size) <= MAX_LIST, "{name} takes much memory");
+            variables.set(variable, value);
+        }
+    }
+}
+
+/// A row of the table, without values.
+fn blank(table: &TableName) -> Option<Row> {
+    let schema = table.database.as_deref().unwrap_or("information_schema");
+    catalog::find(schema, &table.name).map(record::blank)
+}
+
+fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&Row>) {
     let (system, user) = (Variables::default(), UserVariables::default());
     let budget = Budget::default();
     let work = Work::new(&budget);
@@ -77,9 +112,11 @@ fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&[(&'static str, Value)
                 work: &work,
                 system: &system,
                 outcomes: &outcomes,
-                row,
+                row: row.map(Vec::as_slice),
                 rows: None,
+                look: None,
                 warnings: &warnings,
+                world: None,
             };
             let _ = env.type_of(expr);
             match env.eval(expr) {

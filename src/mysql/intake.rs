@@ -1,6 +1,8 @@
 //! What a command may cost its connection: the memory to read it, and to keep its answer until that is sent; and
 //! when others have their turn.
 
+use std::borrow::Cow;
+
 use bytes::BytesMut;
 use tokio::task::{coop::consume_budget, yield_now};
 use tokio_util::codec::Decoder;
@@ -22,7 +24,7 @@ const LONG: usize = 16 * 1024;
 const AHEAD: usize = 512 * 1024;
 
 /// What it costs to read a byte of a statement, in units of work.
-const READ: usize = 16;
+pub(super) const READ: usize = 16;
 
 /// A command that there was no memory for.
 #[derive(Debug)]
@@ -84,6 +86,22 @@ impl Connection {
             self.state.budget.resize(&mut self.state.incoming, bytes)?;
         }
         Ok(())
+    }
+
+    /// A statement in UTF-8. Fails where it is no text in the character set of the client, or there is no memory for it
+    /// in the other form.
+    pub(super) fn read_statement<'p>(&mut self, sql: &'p [u8]) -> Result<Cow<'p, [u8]>, SqlError> {
+        let charset = self.state.variables.settings().client_charset;
+        if charset.is_read_as_is(sql) {
+            return Ok(sql.into());
+        }
+        self.state.effort += READ * sql.len();
+        let room = charset.room(sql);
+        if room > LONG {
+            // It is there three times then: what is read out of it is as long as its new form.
+            self.state.budget.resize(&mut self.state.incoming, sql.len() + 2 * room)?;
+        }
+        charset.read(sql)
     }
 
     /// Answers what was not read. Data that is sent in pieces is not answered: the execution is.

@@ -1,34 +1,35 @@
-//! SELECT from the two tables, and SHOW PROCESSLIST. One's turn is kept while the table is copied; what is asked of it is
+//! SELECT from tables, and the lists of SHOW. One's turn is kept while the table is copied; what is asked of it is
 //! worked out on the copy, row by row, while others are served. Between rows it is seen that the session is to end.
 
 use std::{cmp::Ordering, collections::HashSet};
 
 use super::{
-    record::{self, Record},
+    catalog::Table,
+    look::Look,
+    record::{self, Record, Row},
     result::{Column, Form, Lines, Outcome},
     run::{Ran, Runner},
-    show,
-    sql::{Env, Expr, Item, Select, Table},
-    tables::{self, Own},
+    select::in_clause,
+    sql::{Env, Expr, Item, List, Select},
+    tables::Wanted,
     value::{Number, Value, folded},
-    work::{ROW, STEP},
+    work::STEP,
 };
 
 /// What a key needs beside its text, and the memory of a row that was seen.
 const ENTRY: usize = 64;
 
-/// So many characters of a statement are shown by SHOW PROCESSLIST without FULL.
-const SHORT: usize = 100;
-
 impl Runner<'_> {
     pub(super) async fn list(
         &mut self,
-        table: Table,
+        table: &'static Table,
         select: &Select,
         items: &[Item],
         columns: Vec<Column>,
     ) -> Ran<Outcome> {
-        let mut records = self.copy(table, select.condition.as_ref(), usize::MAX).await?;
+        self.warn_of(table);
+        let wanted = Wanted { condition: select.condition.as_ref(), ..Wanted::ALL };
+        let mut records = self.copy(table, wanted).await?;
         if let Some(condition) = &select.condition {
             records = self.matching(records, condition).await?;
         }
@@ -39,7 +40,7 @@ impl Runner<'_> {
             records = self.sorted(records, by, *descending).await?;
         }
         let (mut lines, mut seen, form) = (Lines::default(), HashSet::new(), self.form());
-        let (mut skip, mut left) = select.limit.unwrap_or((0, u64::MAX));
+        let (mut skip, mut left) = self.limit(select)?;
         for record in records {
             if left == 0 {
                 break;
@@ -65,27 +66,47 @@ impl Runner<'_> {
         }
     }
 
-    /// The table as it is now, with so many characters of each statement.
-    async fn copy(&mut self, table: Table, condition: Option<&Expr>, shown: usize) -> Ran<Vec<Record>> {
-        let turn = self.turn().await?;
-        let own = Own { id: self.session.id(), statement: self.sql, shown };
-        let records = turn.make(|| tables::copy(table, condition, &own, self.session));
-        self.work.text(records.iter().map(Record::size).sum())?;
-        Ok(records)
+    /// The rows that SHOW lists.
+    pub(super) async fn rows(
+        &mut self,
+        table: &'static Table,
+        wanted: Wanted<'_>,
+        list: &List,
+        columns: Vec<Column>,
+    ) -> Ran<Outcome> {
+        let mut records = self.copy(table, wanted).await?;
+        if let Some(filter) = &list.filter {
+            self.env(Some(&record::blank(table)))
+                .type_of(filter)
+                .map_err(|halt| in_clause(halt, "where clause"))?;
+            records = self.matching(records, filter).await?;
+        }
+        let (skip, count) = list.limit.map_or(Ok((0, u64::MAX)), |limit| self.window(limit))?;
+        let within = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let (mut lines, form) = (Lines::default(), self.form());
+        for record in records.into_iter().skip(within(skip)).take(within(count)) {
+            self.work.spend(record.effort())?;
+            let row: Vec<_> = record.row().into_iter().map(|(_, value)| value).collect();
+            self.drop(record);
+            self.work.text(lines.push(&columns, &row, form))?;
+            self.take_turns().await?;
+        }
+        Ok(Outcome::List { columns, lines: Box::new(lines) })
     }
 
     /// One row that sums up all of them.
     fn sum(
         &mut self,
-        table: Table,
+        table: &'static Table,
         select: &Select,
         items: &[Item],
         columns: Vec<Column>,
         records: &[Record],
     ) -> Ran<Outcome> {
         let row = records.first().map_or_else(|| record::blank(table), Record::row);
-        let row = values(&Env { rows: Some(records), ..self.env(Some(&row)) }, items)?;
-        let is_shown = select.limit.is_none_or(|(skip, count)| skip == 0 && count > 0);
+        let row = values(&Env { rows: Some(records), ..self.looking(&row) }, items)?;
+        let (skip, count) = self.limit(select)?;
+        let is_shown = skip == 0 && count > 0;
         if !select.into.is_empty() {
             return self.store(select, if is_shown { row } else { Vec::new() });
         }
@@ -140,12 +161,18 @@ impl Runner<'_> {
         Ok(is_new)
     }
 
+    /// What an expression about a row can see.
+    fn looking<'e>(&'e self, row: &'e Row) -> Env<'e> {
+        let look = Look { session: self.session, told: &self.told };
+        Env { look: Some(look), ..self.env(Some(row)) }
+    }
+
     /// Works something out of one row, which is gone afterwards.
     fn of_row<T>(&mut self, record: &Record, work: impl FnOnce(Env<'_>) -> Ran<T>) -> Ran<T> {
-        self.work.spend(ROW)?;
+        self.work.spend(record.effort())?;
         let mark = self.work.mark();
         let row = record.row();
-        let worked_out = work(self.env(Some(&row)));
+        let worked_out = work(self.looking(&row));
         self.work.forget_since(mark);
         worked_out
     }
@@ -156,25 +183,8 @@ impl Runner<'_> {
         drop(record);
     }
 
-    fn form(&self) -> Form {
+    pub(super) fn form(&self) -> Form {
         Form { binary: self.binary, charset: self.state.variables.settings().result_charset }
-    }
-
-    /// `SHOW [FULL] PROCESSLIST`
-    pub(super) async fn processlist(&mut self, full: bool) -> Ran<Outcome> {
-        let names = ["Id", "User", "Host", "db", "Command", "Time", "State", "Info"];
-        let columns = show::columns(&names, &record::blank(Table::Processlist));
-        let shown = if full { usize::MAX } else { SHORT };
-        let records = self.copy(Table::Processlist, None, shown).await?;
-        let (mut lines, form) = (Lines::default(), self.form());
-        for record in records {
-            self.work.spend(ROW)?;
-            let row: Vec<_> = record.row().into_iter().map(|(_, value)| value).collect();
-            self.drop(record);
-            self.work.text(lines.push(&columns, &row, form))?;
-            self.take_turns().await?;
-        }
-        Ok(Outcome::List { columns, lines: Box::new(lines) })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::{charset::Charset, error::SqlError, packet::Fields};
+use super::{attributes::Attributes, charset::Charset, error::SqlError, packet::Fields};
 use crate::lock::SessionId;
 
 /// What is said of a client and of this server (MySQL internals, "Capabilities Flags").
@@ -96,6 +96,7 @@ pub(super) struct Login {
     pub proof: Vec<u8>,
     /// The method of the proof; none for a client that knows of no choice.
     pub plugin: Option<String>,
+    pub attributes: Attributes,
 }
 
 impl Login {
@@ -108,9 +109,9 @@ impl Login {
         if !has(c::PROTOCOL_41) || has(c::SSL) && !secured {
             return Err(SqlError::BadHandshake);
         }
-        let (_max_packet, charset) = (fields.u32()?, Charset::numbered(fields.u8()?.into()));
+        let (_max_packet, charset) = (fields.u32()?, Charset::numbered(fields.u8()?.into())?);
         fields.take(23)?;
-        let user = text(fields.until_nul());
+        let user = charset.text(fields.until_nul());
         let proof = if has(c::PLUGIN_AUTH_LENGTH) {
             fields.text()?
         } else if has(c::SECURE_CONNECTION) {
@@ -119,17 +120,21 @@ impl Login {
         } else {
             fields.until_nul()
         };
-        let database =
-            has(c::CONNECT_WITH_DB).then(|| text(fields.until_nul())).filter(|name| !name.is_empty());
-        let plugin = has(c::PLUGIN_AUTH).then(|| text(fields.until_nul()));
-        // Behind it stand attributes of the connection, which nothing here asks for.
+        let database = has(c::CONNECT_WITH_DB).then(|| charset.text(fields.until_nul()));
+        let plugin = has(c::PLUGIN_AUTH).then(|| charset.text(fields.until_nul()));
+        let attributes = if has(c::CONNECT_ATTRS) {
+            Attributes::parse(&mut fields, charset)
+        } else {
+            Attributes::default()
+        };
         Ok(Self {
             capabilities: capabilities & c::OURS,
             charset,
             user,
-            database,
+            database: database.filter(|name| !name.is_empty()),
             proof: proof.to_vec(),
             plugin,
+            attributes,
         })
     }
 
@@ -177,26 +182,36 @@ pub(super) struct Change<'a> {
     /// What it has to show for itself by the method of old, and the nonce of the greeting.
     pub proof: &'a [u8],
     pub database: Option<String>,
-    pub charset: Option<Charset>,
+    pub charset: Charset,
+    pub attributes: Attributes,
 }
 
 impl<'a> Change<'a> {
-    pub(super) fn parse(payload: &'a [u8], secure: bool) -> Result<Self, SqlError> {
+    /// `capabilities`: those of its login.
+    pub(super) fn parse(payload: &'a [u8], capabilities: u32) -> Result<Self, SqlError> {
+        use capability as c;
+        let has = |capability| capabilities & capability != 0;
         let mut fields = Fields(payload);
-        let user = text(fields.until_nul());
-        let proof = if secure {
+        let user = fields.until_nul();
+        let proof = if has(c::SECURE_CONNECTION) {
             let length = fields.u8()?;
             fields.take(length.into())?
         } else {
             fields.until_nul()
         };
-        let database = Some(text(fields.until_nul())).filter(|name| !name.is_empty());
-        Ok(Self { user, proof, database, charset: fields.u16().ok().map(Charset::numbered) })
+        let database = fields.until_nul();
+        let charset = fields.u16().map_or_else(|_| Ok(Charset::default()), Charset::numbered)?;
+        if has(c::PLUGIN_AUTH) {
+            fields.until_nul();
+        }
+        let attributes = if has(c::CONNECT_ATTRS) {
+            Attributes::parse(&mut fields, charset)
+        } else {
+            Attributes::default()
+        };
+        let database = Some(charset.text(database)).filter(|name| !name.is_empty());
+        Ok(Self { user: charset.text(user), proof, database, charset, attributes })
     }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -236,7 +251,10 @@ mod tests {
     fn logins_come_in_every_shape() {
         use capability as c;
         let old = login(0, b"me\0secret\0").unwrap();
-        assert_eq!((old.user.as_str(), old.charset, old.next()), ("me", Charset::Latin1, Next::Welcome));
+        assert_eq!(
+            (old.user.as_str(), old.charset, old.next()),
+            ("me", Charset::named("latin1").unwrap(), Next::Welcome)
+        );
         let native = c::SECURE_CONNECTION | c::CONNECT_WITH_DB | c::PLUGIN_AUTH;
         let native = login(native, b"me\0\x02xytest\0mysql_native_password\0").unwrap();
         assert_eq!((native.database.as_deref(), native.next()), (Some("test"), Next::Switch));

@@ -9,12 +9,13 @@ use super::{
     charset::Charset,
     error::SqlError,
     packet::Fields,
+    temporal::{DAY, Date, DateTime, HOUR, MINUTE, SECOND, Temporal, Time},
     value::{Decimal, Value},
 };
 use crate::budget::{Budget, Charge};
 
-/// What a prepared statement needs beside its text and its parameters.
-const ENTRY: usize = 256;
+/// What a prepared statement needs beside its text and its parameters. Measured.
+const ENTRY: usize = 224;
 
 /// A statement that a client has prepared.
 #[derive(Debug)]
@@ -109,7 +110,7 @@ impl Prepared {
         let value = |(at, (kind, unsigned)): (usize, &(u8, bool))| {
             let sent = u16::try_from(at).ok().and_then(|at| long.remove(&at));
             match sent {
-                Some(data) => Ok(charset.decode(data)),
+                Some(data) => of_type(*kind, charset).decode(data),
                 None if nulls[at / 8] & 1 << (at % 8) != 0 => Ok(Value::Null),
                 None => value(fields, *kind, *unsigned, charset),
             }
@@ -117,6 +118,11 @@ impl Prepared {
         let values = self.types.iter().enumerate().map(value).collect::<Result<_, _>>()?;
         Ok(Bound { values, _charge: charge })
     }
+}
+
+/// What a parameter is written in: the blobs are bytes, and a text if they happen to be one.
+fn of_type(kind: u8, charset: Charset) -> Charset {
+    if (249..=252).contains(&kind) && charset != Charset::BINARY { Charset::UTF8MB4 } else { charset }
 }
 
 /// One parameter (MySQL internals, "Binary Protocol Value").
@@ -143,46 +149,56 @@ fn value(fields: &mut Fields<'_>, kind: u8, unsigned: bool, charset: Charset) ->
         4 => Value::Double(f32::from_le_bytes(fields.array()?).to_string().parse().unwrap_or(0.0)),
         5 => Value::Double(f64::from_le_bytes(fields.array()?)),
         6 => Value::Null,
-        7 | 10 | 12 => Value::Text(date(fields)?),
-        11 => Value::Text(time(fields)?),
+        7 | 12 => Value::Temporal(moment(fields)?),
+        10 => Value::Temporal(date(fields)?),
+        11 => Value::Temporal(time(fields)?),
         0 | 246 => {
             let text = String::from_utf8_lossy(fields.text()?).into_owned();
             Decimal::parse(&text).map_or(Value::Text(text), Value::Decimal)
         }
-        15 | 16 | 245 | 247..=255 => charset.decode(fields.text()?.to_vec()),
+        15 | 16 | 245 | 247..=255 => of_type(kind, charset).decode(fields.text()?.to_vec())?,
         _ => return Err(SqlError::Malformed),
     })
 }
 
-fn date(fields: &mut Fields<'_>) -> Result<String, SqlError> {
+fn date(fields: &mut Fields<'_>) -> Result<Temporal, SqlError> {
+    Ok(match moment(fields)? {
+        Temporal::DateTime { moment, .. } => Temporal::Date(moment.date),
+        other => other,
+    })
+}
+
+/// A date that there cannot be is the zero date.
+fn moment(fields: &mut Fields<'_>) -> Result<Temporal, SqlError> {
     let length = fields.u8()?;
     let mut rest = Fields(fields.take(length.into())?);
     if length == 0 {
-        return Ok("0000-00-00 00:00:00".to_owned());
+        return Ok(Temporal::DateTime { moment: DateTime::default(), digits: 0 });
     }
-    let (year, month, day) = (rest.u16()?, rest.u8()?, rest.u8()?);
-    let date = format!("{year:04}-{month:02}-{day:02}");
-    if length < 7 {
-        return Ok(date);
-    }
-    let (hour, minute, second) = (rest.u8()?, rest.u8()?, rest.u8()?);
-    Ok(format!("{date} {hour:02}:{minute:02}:{second:02}{}", fraction(&mut rest)))
+    let date = Date::new(rest.u16()?.into(), rest.u8()?.into(), rest.u8()?.into());
+    let (clock, digits) = if length < 7 { (0, 0) } else { clock(&mut rest)? };
+    let moment = date.filter(|_| clock < DAY).map(|date| DateTime { date, micros: clock });
+    Ok(Temporal::DateTime { moment: moment.unwrap_or_default(), digits })
 }
 
-fn time(fields: &mut Fields<'_>) -> Result<String, SqlError> {
+fn time(fields: &mut Fields<'_>) -> Result<Temporal, SqlError> {
     let length = fields.u8()?;
     let mut rest = Fields(fields.take(length.into())?);
     if length == 0 {
-        return Ok("00:00:00".to_owned());
+        return Ok(Temporal::Time { time: Time::default(), digits: 0 });
     }
-    let sign = if rest.u8()? == 1 { "-" } else { "" };
-    let (days, hour, minute, second) = (rest.u32()?, rest.u8()?, rest.u8()?, rest.u8()?);
-    let hours = u64::from(days) * 24 + u64::from(hour);
-    Ok(format!("{sign}{hours:02}:{minute:02}:{second:02}{}", fraction(&mut rest)))
+    let (is_negative, days) = (rest.u8()? == 1, i64::from(rest.u32()?));
+    let (clock, digits) = clock(&mut rest)?;
+    let micros = days * DAY + clock;
+    let (time, _) = Time::clamped(if is_negative { -micros } else { micros });
+    Ok(Temporal::Time { time, digits })
 }
 
-fn fraction(rest: &mut Fields<'_>) -> String {
-    rest.u32().map_or_else(|_| String::new(), |micros| format!(".{micros:06}"))
+/// Hours, minutes, seconds and, if they are sent, microseconds: all as microseconds, and the digits of their fraction.
+fn clock(rest: &mut Fields<'_>) -> Result<(i64, u8), SqlError> {
+    let (hour, minute, second) = (i64::from(rest.u8()?), i64::from(rest.u8()?), i64::from(rest.u8()?));
+    let whole = hour * HOUR + minute * MINUTE + second * SECOND;
+    Ok(rest.u32().map_or((whole, 0), |micros| (whole + i64::from(micros), 6)))
 }
 
 #[cfg(test)]
@@ -195,7 +211,7 @@ mod tests {
     }
 
     fn bind(parameters: usize, payload: &[u8]) -> Result<Vec<Value>, SqlError> {
-        prepared(parameters).bind(&mut Fields(payload), Charset::Utf8mb4).map(|bound| bound.values)
+        prepared(parameters).bind(&mut Fields(payload), Charset::UTF8MB4).map(|bound| bound.values)
     }
 
     #[test]
@@ -242,7 +258,7 @@ mod tests {
         prepared.append(0, b"ghtly", &budget);
         assert_eq!(budget.used(), 7);
         let mut bind =
-            |payload: &[u8]| prepared.bind(&mut Fields(payload), Charset::Utf8mb4).map(|bound| bound.values);
+            |payload: &[u8]| prepared.bind(&mut Fields(payload), Charset::UTF8MB4).map(|bound| bound.values);
         assert_eq!(bind(&[0, 1, 252, 0]), Ok(vec![Value::text("nightly")]));
         assert_eq!(bind(&[0, 0, 1, b'x']), Ok(vec![Value::text("x")]));
     }
@@ -256,7 +272,7 @@ mod tests {
         prepared.append(0, b"behind it", &budget);
         assert_eq!(budget.used(), other.bytes());
         let mut bind =
-            |payload: &[u8]| prepared.bind(&mut Fields(payload), Charset::Utf8mb4).map(|b| b.values);
+            |payload: &[u8]| prepared.bind(&mut Fields(payload), Charset::UTF8MB4).map(|b| b.values);
         assert_eq!(bind(&[0, 1, 252, 0]).unwrap_err().code().0, 1226);
         assert_eq!(bind(&[0, 1, 252, 0, 1, b'x']), Ok(vec![Value::text("x")]));
         prepared.append(0, &vec![b'x'; super::super::MAX_PACKET + 1], &Budget::default());
@@ -264,6 +280,6 @@ mod tests {
     }
 
     fn bind_long(prepared: &mut Prepared) -> Result<Vec<Value>, SqlError> {
-        prepared.bind(&mut Fields(&[0, 1, 252, 0]), Charset::Utf8mb4).map(|bound| bound.values)
+        prepared.bind(&mut Fields(&[0, 1, 252, 0]), Charset::UTF8MB4).map(|bound| bound.values)
     }
 }

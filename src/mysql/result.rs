@@ -6,12 +6,13 @@ use bytes::{BufMut, BytesMut};
 use smol_str::SmolStr;
 
 use super::{
+    catalog::{self, Declared, code},
     charset::Charset,
-    clock,
     error::SqlError,
     login::capability,
     packet::{Packets, PutLengthEncoded},
     sql::{Kind, Type},
+    temporal::{Fields, Temporal},
     value::{Number, Value},
 };
 
@@ -20,6 +21,20 @@ use super::{
 pub(super) struct Column {
     pub name: SmolStr,
     pub kind: Type,
+    /// What a column of a table is declared as, where its type alone does not tell.
+    pub declared: Option<Declared>,
+}
+
+impl Column {
+    /// One that is what its type says.
+    pub(super) fn new(name: impl Into<SmolStr>, kind: Type) -> Self {
+        Self { name: name.into(), kind, declared: None }
+    }
+
+    /// One of a table, under this name.
+    pub(super) fn of_table(name: impl Into<SmolStr>, column: &catalog::Column) -> Self {
+        Self { name: name.into(), kind: column.kind(), declared: Some(column.declared) }
+    }
 }
 
 /// What a statement comes to.
@@ -35,6 +50,16 @@ pub(super) enum Outcome {
         columns: Vec<Column>,
         lines: Box<Lines>,
     },
+}
+
+impl Outcome {
+    /// None, if it has no rows.
+    pub(super) fn columns(self) -> Vec<Column> {
+        match self {
+            Self::Rows { columns, .. } | Self::List { columns, .. } => columns,
+            Self::Done => Vec::new(),
+        }
+    }
 }
 
 /// How rows are written.
@@ -112,13 +137,13 @@ impl Writer<'_> {
     }
 
     pub(super) fn error(&mut self, error: &SqlError) {
-        let (code, state) = error.code();
+        let ((code, state), charset) = (error.code(), self.status.charset);
         self.put(|output| {
             output.put_u8(0xFF);
             output.put_u16_le(code);
             output.put_u8(b'#');
             output.put_slice(state.as_bytes());
-            output.put_slice(error.message().as_bytes());
+            output.put_slice(&charset.encode_error(&error.message()));
         });
     }
 
@@ -174,7 +199,7 @@ impl Writer<'_> {
             output.put_u16_le(warnings);
         });
         if parameters > 0 {
-            let parameter = Column { name: "?".into(), kind: Type::text(0) };
+            let parameter = Column::new("?", Type::text(0));
             self.columns(&vec![parameter; parameters.into()]);
         }
         if !columns.is_empty() {
@@ -215,34 +240,48 @@ const BINARY: u16 = 128;
 /// A number of decimals that says that there may be any.
 const ANY_DECIMALS: u8 = 31;
 
-fn put_column(output: &mut BytesMut, column: &Column, charset: Charset) {
+fn put_column(output: &mut BytesMut, column: &Column, results: Charset) {
     let Type { kind, length, not_null } = column.kind;
     let (code, flags, decimals) = match kind {
         Kind::Null => (6, BINARY, 0),
         Kind::Int { unsigned } => (8, BINARY | if unsigned { UNSIGNED } else { 0 }, 0),
         Kind::Decimal { digits } => (246, BINARY, digits),
         Kind::Double => (5, BINARY, ANY_DECIMALS),
+        Kind::Rounded { digits } => (5, BINARY, digits),
         Kind::Text => (253, 0, ANY_DECIMALS),
         Kind::Bytes => (253, BINARY, ANY_DECIMALS),
-        Kind::Time { digits } => (12, BINARY, digits),
+        Kind::Year => (13, BINARY | UNSIGNED, 0),
+        Kind::Date => (10, BINARY, 0),
+        Kind::Time { digits } => (11, BINARY, digits),
+        Kind::DateTime { digits } => (12, BINARY, digits),
     };
-    let (charset, width) = if kind == Kind::Text { (charset, charset.width()) } else { (Charset::Binary, 1) };
+    let (code, flags, decimals) = match column.declared {
+        Some(Declared { code, flags, decimals, .. }) => (code, flags, decimals),
+        None => (code, flags | if not_null { NOT_NULL } else { 0 }, decimals),
+    };
+    let (charset, width) = if kind == Kind::Text { (results, results.width()) } else { (Charset::BINARY, 1) };
     output.put_text(b"def");
     // Schema, table, and the table's own name.
     output.put_slice(&[0, 0, 0]);
-    output.put_text(column.name.as_bytes());
+    output.put_text(&results.encode(column.name.as_bytes()));
     output.put_text(b"");
     output.put_u8(12);
     output.put_u16_le(charset.number());
     output.put_u32_le(length.saturating_mul(width));
     output.put_u8(code);
-    output.put_u16_le(flags | if not_null { NOT_NULL } else { 0 });
+    output.put_u16_le(flags);
     output.put_u8(decimals);
     output.put_u16_le(0);
 }
 
-fn put_text(output: &mut BytesMut, _: &[Column], row: &[Value], charset: Charset) {
-    for value in row {
+fn put_text(output: &mut BytesMut, columns: &[Column], row: &[Value], charset: Charset) {
+    for (at, value) in row.iter().enumerate() {
+        if let Value::Double(real) = value
+            && let Some(Column { kind: Type { kind: Kind::Rounded { digits }, .. }, .. }) = columns.get(at)
+        {
+            output.put_text(format!("{real:.*}", usize::from(*digits)).as_bytes());
+            continue;
+        }
         match value.to_bytes() {
             None => output.put_u8(0xFB),
             Some(bytes) if matches!(value, Value::Text(_)) => output.put_text(&charset.encode(&bytes)),
@@ -260,28 +299,63 @@ fn put_binary(output: &mut BytesMut, columns: &[Column], row: &[Value], charset:
         if value.is_null() {
             output[nulls + (at + 2) / 8] |= 1 << ((at + 2) % 8);
         } else {
-            put_binary_value(output, value, column.kind.kind, charset);
+            put_binary_value(output, value, column, charset);
         }
     }
 }
 
 /// A value as its column is declared.
-fn put_binary_value(output: &mut BytesMut, value: &Value, kind: Kind, charset: Charset) {
+fn put_binary_value(output: &mut BytesMut, value: &Value, column: &Column, charset: Charset) {
     let bytes = value.to_bytes().unwrap_or_default();
-    match (kind, value) {
-        (Kind::Int { .. }, Value::UInt(number)) => output.put_u64_le(*number),
-        (Kind::Int { .. }, _) => output.put_i64_le(value.to_i64().unwrap_or(0)),
-        (Kind::Double, _) => output.put_f64_le(value.to_number().map_or(0.0, Number::to_f64)),
-        (Kind::Time { .. }, Value::Time { micros, digits }) => {
-            let (year, rest, micros) = clock::fields(*micros);
-            output.put_u8(if *digits > 0 { 11 } else { 7 });
-            output.put_u16_le(year);
-            output.put_slice(&rest);
-            if *digits > 0 {
-                output.put_u32_le(micros);
-            }
+    let length = column.declared.map_or(size_of::<u64>(), |declared| code::integer_bytes(declared.code));
+    match (column.kind.kind, value) {
+        (Kind::Int { .. }, Value::UInt(number)) => output.put_uint_le(*number, length),
+        (Kind::Int { .. }, _) => output.put_int_le(value.to_i64().unwrap_or(0), length),
+        (Kind::Double | Kind::Rounded { .. }, _) => {
+            output.put_f64_le(value.to_number().map_or(0.0, Number::to_f64));
+        }
+        (Kind::Year, _) => {
+            output.put_u16_le(value.to_i64().and_then(|year| year.try_into().ok()).unwrap_or(0));
+        }
+        (Kind::Date | Kind::Time { .. } | Kind::DateTime { .. }, Value::Temporal(temporal)) => {
+            put_temporal(output, *temporal);
         }
         (_, Value::Text(_)) => output.put_text(&charset.encode(&bytes)),
         _ => output.put_text(&bytes),
+    }
+}
+
+/// A date or a time: as short as its last part that is not 0 lets it be.
+fn put_temporal(output: &mut BytesMut, temporal: Temporal) {
+    let Fields { is_negative, year, month, day, hour, minute, second, micros } = temporal.fields();
+    let byte = |number: i64| u8::try_from(number).unwrap_or(u8::MAX);
+    let clock = [byte(hour % 24), byte(minute), byte(second)];
+    let micros = u32::try_from(micros).unwrap_or(0);
+    let has_clock = hour != 0 || minute != 0 || second != 0 || micros != 0;
+    match temporal {
+        Temporal::Time { .. } => {
+            let length = if micros != 0 { 12 } else { 8 };
+            output.put_u8(if has_clock { length } else { 0 });
+            if has_clock {
+                output.put_u8(is_negative.into());
+                output.put_u32_le(u32::try_from(hour / 24).unwrap_or(0));
+                output.put_slice(&clock);
+            }
+        }
+        Temporal::Date(_) | Temporal::DateTime { .. } => {
+            let has_date = year != 0 || month != 0 || day != 0;
+            let length = if has_clock { if micros != 0 { 11 } else { 7 } } else { 4 };
+            output.put_u8(if has_date || has_clock { length } else { 0 });
+            if has_date || has_clock {
+                output.put_u16_le(u16::try_from(year).unwrap_or(0));
+                output.put_slice(&[byte(month), byte(day)]);
+            }
+            if has_clock {
+                output.put_slice(&clock);
+            }
+        }
+    }
+    if micros != 0 {
+        output.put_u32_le(micros);
     }
 }

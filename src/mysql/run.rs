@@ -10,15 +10,16 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::either::Either;
 
 use super::{
-    charset::Charset,
+    catalog::{CatalogError, Column},
     error::{SqlError, Warning},
-    names::{MAX_IDENTIFIER_CHARS, check_database, is_longer},
+    look::Told,
+    names::check_database,
     over::Over,
     result::Outcome,
-    sql::{Ask, Assignment, Env, Expr, Halt, Parsed, Show, Statement},
+    sql::{Ask, Env, Expr, Halt, Parsed, Statement},
     state::State,
     value::Value,
-    variables::Variables,
+    variables::World,
     work::Work,
 };
 use crate::{
@@ -40,6 +41,12 @@ pub(super) enum Stop {
 impl From<SqlError> for Stop {
     fn from(error: SqlError) -> Self {
         Self::Error(error)
+    }
+}
+
+impl From<CatalogError> for Stop {
+    fn from(error: CatalogError) -> Self {
+        Self::Error(error.into())
     }
 }
 
@@ -65,6 +72,8 @@ pub(super) struct Runner<'a> {
     /// When it came, in microseconds since 1970.
     pub now: i64,
     pub outcomes: Vec<Option<Value>>,
+    /// What was asked row by row.
+    pub told: Told,
     pub deadline: Option<Instant>,
     pub work: Work,
     /// Whether rows are written as those of prepared statements are.
@@ -74,18 +83,17 @@ pub(super) struct Runner<'a> {
 impl Runner<'_> {
     /// Cancel-safe: dropped while it waits for a lock, it leaves the queue.
     pub(super) async fn run(&mut self, parsed: &Parsed) -> Ran<Outcome> {
-        self.outcomes = vec![None; parsed.calls];
-        let is_diagnostic =
-            matches!(parsed.statement, Statement::Show(Show::Warnings { .. } | Show::CountWarnings));
-        if !is_diagnostic {
-            self.state.warnings.get_mut().clone_from(&parsed.warnings);
-        }
-        let outcome = match self.work.text(parsed.size) {
+        let outcome = match self.begin(parsed) {
             Ok(()) => self.statement(&parsed.statement).await,
             Err(error) => Err(error.into()),
         };
         match &outcome {
-            Err(Stop::Error(error)) => self.note_error(error),
+            Err(Stop::Error(error)) => {
+                if parsed.is_diagnostic() {
+                    self.state.warnings.get_mut().clear();
+                }
+                self.note_error(error);
+            }
             Ok(Outcome::Rows { rows, .. }) => {
                 self.state.row_count = -1;
                 self.state.found_rows = rows.len() as u64;
@@ -99,11 +107,20 @@ impl Runner<'_> {
         outcome
     }
 
-    async fn statement(&mut self, statement: &Statement) -> Ran<Outcome> {
+    /// What precedes a statement. Fails where there is no memory for what was read out of it.
+    pub(super) fn begin(&mut self, parsed: &Parsed) -> Result<(), SqlError> {
+        self.outcomes = vec![None; parsed.calls];
+        if !parsed.is_diagnostic() {
+            self.state.warnings.get_mut().clone_from(&parsed.warnings);
+        }
+        self.work.text(parsed.size)
+    }
+
+    /// Cancel-safe: dropped while it waits for a lock, it leaves the queue.
+    pub(super) async fn statement(&mut self, statement: &Statement) -> Ran<Outcome> {
         match statement {
             Statement::Select(select) => return self.select(select).await,
-            Statement::Show(Show::Processlist { full }) => return Box::pin(self.processlist(*full)).await,
-            Statement::Show(show) => return self.show(show),
+            Statement::Show(show) => return Box::pin(self.show(show)).await,
             Statement::Do(exprs) => {
                 for expr in exprs {
                     self.env(None).type_of(expr)?;
@@ -118,7 +135,9 @@ impl Runner<'_> {
             Statement::Transaction { opens } => self.state.in_transaction = *opens,
             Statement::Nothing => {}
             Statement::Call(name) => return Err(self.no_procedure(name).into()),
-            Statement::NoSuchThing(what) => return Err(SqlError::NoSuchThing(what.clone()).into()),
+            Statement::Prepare { name, from } => self.prepare_named(name, from)?,
+            Statement::Execute { name, using } => return Box::pin(self.execute_named(name, using)).await,
+            Statement::Deallocate { name } => self.state.named.deallocate(name)?,
         }
         Ok(Outcome::Done)
     }
@@ -152,7 +171,7 @@ impl Runner<'_> {
         self.state.row_count = -1;
     }
 
-    pub(super) fn env<'e>(&'e self, row: Option<&'e [(&'static str, Value)]>) -> Env<'e> {
+    pub(super) fn env<'e>(&'e self, row: Option<&'e [(&'static Column, Value)]>) -> Env<'e> {
         Env {
             facts: self.state.facts(self.session.id(), self.now),
             parameters: self.parameters,
@@ -162,7 +181,9 @@ impl Runner<'_> {
             outcomes: &self.outcomes,
             row,
             rows: None,
+            look: None,
             warnings: &self.state.warnings,
+            world: Some(World { session: self.session, io: self.io }),
         }
     }
 
@@ -209,17 +230,20 @@ impl Runner<'_> {
 
     fn ask(&mut self, ask: Ask) -> Running<'_, Value> {
         match ask {
+            Ask::Run(Command::GetLock { name, mode, .. })
+                if !self.state.allows_reentry() && self.session.covers(&name, mode) =>
+            {
+                self.state.warnings.get_mut().push(Warning::held_already(&name));
+                at_once(Ok(Value::Int(0)))
+            }
             Ask::Run(command) => {
-                let signed = matches!(
-                    command,
-                    Command::GetLock { .. } | Command::ReleaseLock(_) | Command::IsFreeLock(_)
-                );
+                let signed = is_signed(&command);
                 match self.command(command) {
                     Either::Left(answer) => {
-                        at_once(answer.into_inner().and_then(|answer| value_of(answer, signed)))
+                        at_once(answer.into_inner().and_then(|answer| Ok(number(answer, signed)?)))
                     }
                     Either::Right(answer) => {
-                        Either::Right(Box::pin(async move { value_of(answer.await?, signed) }))
+                        Either::Right(Box::pin(async move { Ok(number(answer.await?, signed)?) }))
                     }
                 }
             }
@@ -272,56 +296,6 @@ impl Runner<'_> {
         self.command(command).await?.map_err(SqlError::from)?;
         Ok(())
     }
-
-    async fn set(&mut self, assignments: &[Assignment]) -> Ran<()> {
-        // All names and types are looked at before anything is done.
-        for assignment in assignments {
-            match assignment {
-                Assignment::User(_, value) | Assignment::System { value: Some(value), .. } => {
-                    self.env(None).type_of(value)?;
-                }
-                Assignment::Names { charset, collation } => {
-                    names(charset.as_deref(), collation.as_deref())?;
-                }
-                Assignment::System { value: None, .. } => {}
-            }
-            match assignment {
-                Assignment::System { global: true, .. } => {
-                    return Err(
-                        SqlError::NoSuchThing("its settings are flags of the server".to_owned()).into()
-                    );
-                }
-                Assignment::System { global: false, name, .. } => Variables::check_settable(name)?,
-                _ => {}
-            }
-        }
-        for assignment in assignments {
-            self.assign(assignment).await?;
-        }
-        Ok(())
-    }
-
-    async fn assign(&mut self, assignment: &Assignment) -> Ran<()> {
-        match assignment {
-            Assignment::User(name, value) => {
-                let value = self.value(value).await?;
-                self.state.set_user(name.to_lowercase(), value)?;
-            }
-            Assignment::System { name, value, .. } => {
-                let value = match value {
-                    Some(value) => Some(self.value(value).await?),
-                    None => None,
-                };
-                let warning = self.state.set_variable(name, value)?;
-                self.state.warnings.get_mut().extend(warning);
-            }
-            Assignment::Names { charset, collation } => {
-                let charset = names(charset.as_deref(), collation.as_deref())?;
-                self.state.variables.set_names(charset, collation.clone());
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What a command is answered with, at once or after a wait. That part is boxed: what a connection
@@ -332,7 +306,16 @@ fn at_once<T>(ran: Ran<T>) -> Running<'static, T> {
     Either::Left(ready(ran))
 }
 
-fn value_of(answer: Answer, signed: bool) -> Ran<Value> {
+/// What a lock function comes to.
+pub(super) fn value_of(answer: Answer, command: &Command) -> Result<Value, SqlError> {
+    number(answer, is_signed(command))
+}
+
+fn is_signed(command: &Command) -> bool {
+    matches!(command, Command::GetLock { .. } | Command::ReleaseLock(_) | Command::IsFreeLock(_))
+}
+
+fn number(answer: Answer, signed: bool) -> Result<Value, SqlError> {
     match answer.map_err(SqlError::from)? {
         Reply::Int(number) if signed => Ok(Value::Int(i64::try_from(number).unwrap_or(0))),
         Reply::Int(number) => Ok(Value::UInt(number)),
@@ -360,23 +343,13 @@ async fn wait(io: &mut Burst, waiting: Waiting<'_>, deadline: Option<Instant>, s
     Err(SqlError::ExecutionTime.into())
 }
 
-/// The character set of SET NAMES, which must be that of the collation too.
-fn names(charset: Option<&str>, collation: Option<&str>) -> Result<Charset, SqlError> {
-    let wanted = charset.unwrap_or(Charset::default().name());
-    let charset = Charset::named(wanted).ok_or_else(|| SqlError::UnknownCharset(wanted.to_owned()))?;
-    match collation {
-        Some(collation)
-            if is_longer(collation, MAX_IDENTIFIER_CHARS)
-                || Charset::of_collation(collation) != Some(charset) =>
-        {
-            Err(SqlError::UnknownCollation(collation.to_owned()))
-        }
-        _ => Ok(charset),
-    }
-}
-
 /// The most bytes of a statement that a list of processes shows: each who waits keeps as much.
 const MAX_SHOWN: usize = 1024;
+
+/// A statement without what ends it.
+pub(super) fn without_end(sql: &str) -> &str {
+    sql.trim_end_matches([';', ' ', '\n'])
+}
 
 /// As much of a statement as a list of processes shows.
 fn shortened(sql: &str) -> String {

@@ -1,16 +1,17 @@
-//! SELECT: of expressions. `list` has that of the two tables.
+//! SELECT: of expressions. `list` has that of tables.
 
 use std::{borrow::Cow, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
+    catalog::{self, Table},
     error::SqlError,
     record,
     result::{Column, Outcome},
     run::{Ran, Runner, Stop},
     show,
-    sql::{Expr, Halt, Item, Select, Type},
+    sql::{Expr, Halt, Item, Limit, Rows, Select, Statement},
     value::Value,
 };
 
@@ -19,13 +20,14 @@ impl Runner<'_> {
         let limit = select.max_execution_time.map(Duration::from_millis);
         let limit = limit.or_else(|| self.state.variables.settings().max_execution_time);
         self.deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let items = &expand(select);
-        let columns = self.columns(select, items)?;
+        let table = self.source(select)?;
+        let items = &expand(select, table);
+        let columns = self.columns(select, items, table)?;
         if select.explain {
-            return Ok(explanation());
+            return Ok(show::explanation(table));
         }
-        let (skip, count) = select.limit.unwrap_or((0, u64::MAX));
-        if let Some(table) = select.from {
+        let (skip, count) = self.limit(select)?;
+        if let Some(table) = table {
             // Boxed, as all that is rare: what most statements need is small.
             return Box::pin(self.list(table, select, items, columns)).await;
         }
@@ -48,16 +50,75 @@ impl Runner<'_> {
         Ok(Outcome::Done)
     }
 
+    /// The columns of what is only prepared.
+    pub(super) fn prepared(&self, statement: &Statement) -> Ran<Vec<Column>> {
+        match statement {
+            Statement::Select(select) if select.into.is_empty() => {
+                let table = self.source(select)?;
+                let columns = self.columns(select, &expand(select, table), table)?;
+                Ok(if select.explain { show::explanation(table).columns() } else { columns })
+            }
+            Statement::Show(show) => self.shown(show),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The table that it selects from; none if it does from none.
+    pub(super) fn source(&self, select: &Select) -> Ran<Option<&'static Table>> {
+        let Some(name) = &select.from else { return Ok(None) };
+        let table = self.table(name)?;
+        if select.acts {
+            return Err(SqlError::NoSuchThing(
+                "it takes and frees no lock for each row of a table".to_owned(),
+            )
+            .into());
+        }
+        Ok(Some(table))
+    }
+
+    /// How many rows of a SELECT are left out, and how many follow at most.
+    pub(super) fn limit(&self, select: &Select) -> Result<(u64, u64), SqlError> {
+        let all = (0, self.state.variables.settings().select_limit);
+        select.limit.map_or(Ok(all), |limit| self.window(limit))
+    }
+
+    pub(super) fn window(&self, limit: Limit) -> Result<(u64, u64), SqlError> {
+        Ok((self.rows_of(limit.offset)?, self.rows_of(limit.count)?))
+    }
+
+    /// A placeholder stands for an integer. Clients may send its digits; a user variable has to be one.
+    fn rows_of(&self, rows: Rows) -> Result<u64, SqlError> {
+        let at = match rows {
+            Rows::Number(number) => return Ok(number),
+            Rows::Parameter(at) => at,
+        };
+        let command = if self.binary { "mysqld_stmt_execute" } else { "EXECUTE" };
+        let value = self.parameters.get(at).unwrap_or(&Value::Null);
+        let is_number = matches!(value, Value::Int(_))
+            || self.binary && matches!(value, Value::Text(_) | Value::Bytes { .. });
+        match value {
+            Value::Null => Ok(0),
+            Value::UInt(number) => Ok(*number),
+            _ if !is_number => Err(SqlError::WrongArguments(command.to_owned())),
+            _ => u64::try_from(value.to_i64().unwrap_or(0)).map_err(|_| SqlError::NegativeRows(command)),
+        }
+    }
+
     /// The columns of a result. Names that do not exist are found here, before anything is taken.
-    pub(super) fn columns(&self, select: &Select, items: &[Item]) -> Ran<Vec<Column>> {
-        let blank = select.from.map(record::blank);
+    pub(super) fn columns(
+        &self,
+        select: &Select,
+        items: &[Item],
+        table: Option<&'static Table>,
+    ) -> Ran<Vec<Column>> {
+        let blank = table.map(record::blank);
         let env = self.env(blank.as_deref());
         let column = |item: &Item| {
-            let kind = env.type_of(&item.expr)?;
-            // A column of a table is as wide as it may be.
-            let of_table = matches!(item.expr, Expr::Column(_));
-            let length = if of_table { kind.length.max(64) } else { kind.length };
-            Ok(Column { name: item.name.clone(), kind: Type { length, ..kind } })
+            let declared = match (&item.expr, table) {
+                (Expr::Column(name), Some(table)) => table.column(name).map(|column| column.declared),
+                _ => None,
+            };
+            Ok(Column { name: item.name.clone(), kind: env.type_of(&item.expr)?, declared })
         };
         let columns = items.iter().map(column).collect::<Ran<Vec<_>>>()?;
         let others = select.condition.iter().map(|condition| (condition, "where clause"));
@@ -83,18 +144,18 @@ impl Runner<'_> {
 }
 
 /// The items of a SELECT, with `*` spelled out.
-pub(super) fn expand(select: &Select) -> Cow<'_, [Item]> {
+pub(super) fn expand<'a>(select: &'a Select, table: Option<&'static Table>) -> Cow<'a, [Item]> {
     if !select.items.iter().any(|item| matches!(item.expr, Expr::Star)) {
         return Cow::Borrowed(&select.items);
     }
-    let all = |table| {
-        let column = |(name, _): (&'static str, Value)| Item {
-            expr: Expr::Column(name.to_owned()),
-            name: name.into(),
+    let all = |table: &'static Table| {
+        let column = |column: &catalog::Column| Item {
+            expr: Expr::Column(column.name.to_owned()),
+            name: column.name.into(),
         };
-        record::blank(table).into_iter().map(column)
+        table.columns.iter().map(column)
     };
-    let items = select.items.iter().flat_map(|item| match (&item.expr, select.from) {
+    let items = select.items.iter().flat_map(|item| match (&item.expr, table) {
         (Expr::Star, Some(table)) => all(table).collect(),
         // As MySQL says it of a `*` without a table.
         (Expr::Star, None) => vec![Item { expr: Expr::Column("*".to_owned()), name: item.name.clone() }],
@@ -103,34 +164,11 @@ pub(super) fn expand(select: &Select) -> Cow<'_, [Item]> {
     items.collect()
 }
 
-fn in_clause(halt: Halt, clause: &'static str) -> Stop {
+pub(super) fn in_clause(halt: Halt, clause: &'static str) -> Stop {
     match halt {
         Halt::Error(SqlError::UnknownColumn { column, .. }) => {
             SqlError::UnknownColumn { column, clause }.into()
         }
         other => other.into(),
     }
-}
-
-/// What EXPLAIN says of any statement here.
-fn explanation() -> Outcome {
-    let names = [
-        "id",
-        "select_type",
-        "table",
-        "partitions",
-        "type",
-        "possible_keys",
-        "key",
-        "key_len",
-        "ref",
-        "rows",
-        "filtered",
-        "Extra",
-    ];
-    let mut row = vec![Value::Null; names.len()];
-    row[0] = Value::Int(1);
-    row[1] = Value::text("SIMPLE");
-    row[11] = Value::text("No tables used");
-    show::texts(&names, vec![row])
 }

@@ -4,74 +4,51 @@
 use super::{
     error::SqlError,
     names::{MAX_IDENTIFIER_CHARS, is_longer},
+    temporal::Offset,
     value::Value,
+    variables::{Variable, VariableError},
 };
 
 /// The most bytes of a list of names.
-const MAX_LIST: usize = 2048;
+pub(super) const MAX_LIST: usize = 2048;
 
-/// MySQL manual 7.1.11; those that are combinations come first.
-const MODES: [&str; 20] = [
-    "ANSI",
-    "TRADITIONAL",
-    "ALLOW_INVALID_DATES",
-    "ANSI_QUOTES",
-    "ERROR_FOR_DIVISION_BY_ZERO",
-    "HIGH_NOT_PRECEDENCE",
-    "IGNORE_SPACE",
-    "NO_AUTO_VALUE_ON_ZERO",
-    "NO_BACKSLASH_ESCAPES",
-    "NO_DIR_IN_CREATE",
-    "NO_ENGINE_SUBSTITUTION",
-    "NO_UNSIGNED_SUBTRACTION",
-    "NO_ZERO_DATE",
-    "NO_ZERO_IN_DATE",
-    "ONLY_FULL_GROUP_BY",
-    "PAD_CHAR_TO_FULL_LENGTH",
-    "PIPES_AS_CONCAT",
-    "REAL_AS_FLOAT",
-    "STRICT_ALL_TABLES",
-    "STRICT_TRANS_TABLES",
-];
-
-const ISOLATION: [&str; 4] = ["READ-UNCOMMITTED", "READ-COMMITTED", "REPEATABLE-READ", "SERIALIZABLE"];
+/// Storage engines of MySQL, in place of which tables could be made.
+const ENGINES: [&str; 7] = ["InnoDB", "MyISAM", "MEMORY", "CSV", "ARCHIVE", "BLACKHOLE", "MRG_MYISAM"];
 
 /// The value as it is kept, if the variable may have it.
-pub(super) fn checked(variable: &str, value: Value) -> Result<Value, SqlError> {
-    let text = value.to_text();
-    let shown = || text.clone().unwrap_or_else(|| "NULL".to_owned());
-    let wrong = || SqlError::WrongValue { variable: variable.to_owned(), value: shown() };
-    let is_right = match (variable, text.as_deref()) {
-        (_, None) => false,
-        ("sql_mode", Some(modes)) => return checked_modes(value, modes, wrong),
-        ("time_zone", Some(zone)) => {
-            return if is_zone(zone) { Ok(value) } else { Err(SqlError::UnknownTimeZone(shown())) };
-        }
-        ("lc_messages" | "lc_time_names", Some(locale)) => {
-            return if is_locale(locale) { Ok(value) } else { Err(SqlError::UnknownLocale(shown())) };
-        }
-        ("transaction_isolation" | "default_transaction_isolation", Some(level)) => {
-            is_one_of(level, &ISOLATION)
-        }
-        ("session_track_gtids", Some(what)) => is_one_of(what, &["OFF", "OWN_GTID", "ALL_GTIDS"]),
-        ("session_track_transaction_info", Some(what)) => {
-            is_one_of(what, &["OFF", "STATE", "CHARACTERISTICS"])
-        }
-        ("session_track_system_variables", Some(names)) => {
-            names.len() <= MAX_LIST && names.bytes().all(|c| is_of_name(c) || matches!(c, b',' | b' ' | b'*'))
-        }
-        (_, Some(name)) => !is_longer(name, MAX_IDENTIFIER_CHARS) && name.bytes().all(is_of_name),
+pub(super) fn checked(variable: &'static Variable, value: &Value) -> Result<Value, SqlError> {
+    let name = variable.name;
+    let wrong = |shown: &str| SqlError::from(VariableError::wrong_value(variable, shown));
+    if matches!(value, Value::Int(_) | Value::UInt(_) | Value::Decimal(_) | Value::Double(_)) {
+        return Err(VariableError::WrongType(name).into());
+    }
+    let Some(text) = value.to_text() else {
+        let may_be_null = variable.initial.is_null() || name == "session_track_system_variables";
+        return if may_be_null { Ok(Value::Null) } else { Err(wrong("NULL")) };
     };
-    if is_right { Ok(value) } else { Err(wrong()) }
+    let is_right = match name {
+        "time_zone" => {
+            let zone = Offset::named(&text).map(|offset| Value::Text(offset.name(&text)));
+            return zone.ok_or(SqlError::UnknownTimeZone(text));
+        }
+        "lc_messages" | "lc_time_names" => return locale(text),
+        "default_storage_engine" | "default_tmp_storage_engine" => return engine(text),
+        "session_track_system_variables" => {
+            text.len() <= MAX_LIST && text.bytes().all(|c| is_of_name(c) || matches!(c, b',' | b' ' | b'*'))
+        }
+        "default_collation_for_utf8mb4" => {
+            ["utf8mb4_0900_ai_ci", "utf8mb4_general_ci"].contains(&text.as_str())
+        }
+        "gtid_next" => is_one_of(&text, &["AUTOMATIC", "ANONYMOUS"]),
+        _ => !is_longer(&text, MAX_IDENTIFIER_CHARS) && text.bytes().all(is_of_name),
+    };
+    if is_right { Ok(Value::Text(text)) } else { Err(wrong(&text)) }
 }
 
-/// A list of modes, some of which may be empty, or the number that MySQL has for such a list.
-fn checked_modes(value: Value, modes: &str, wrong: impl Fn() -> SqlError) -> Result<Value, SqlError> {
-    if matches!(value, Value::Int(0..) | Value::UInt(_)) {
-        return Ok(value);
-    }
-    let is_mode = |mode: &str| mode.trim().is_empty() || is_one_of(mode.trim(), &MODES);
-    if modes.len() <= MAX_LIST && modes.split(',').all(is_mode) { Ok(value) } else { Err(wrong()) }
+/// The name of a storage engine as MySQL writes it.
+fn engine(name: String) -> Result<Value, SqlError> {
+    let known = ENGINES.into_iter().find(|engine| engine.eq_ignore_ascii_case(&name));
+    known.map(Value::text).ok_or_else(|| VariableError::UnknownEngine(name).into())
 }
 
 fn is_one_of(text: &str, known: &[&str]) -> bool {
@@ -82,45 +59,20 @@ fn is_of_name(c: u8) -> bool {
     c.is_ascii_alphanumeric() || c == b'_'
 }
 
-/// `SYSTEM`, `+02:00`, or what looks like a name of a zone: there are no tables to look it up in.
-fn is_zone(zone: &str) -> bool {
-    match zone.as_bytes() {
-        [b'+' | b'-', offset @ ..] => is_offset(zone.starts_with('-'), offset),
-        [] => false,
-        name => {
-            name.len() <= MAX_IDENTIFIER_CHARS
-                && name[0].is_ascii_alphabetic()
-                && name.iter().all(|c| is_of_name(*c) || matches!(c, b'/' | b'+' | b'-'))
-        }
-    }
+/// The locale of this name as MySQL writes it.
+fn locale(name: String) -> Result<Value, SqlError> {
+    let known = LOCALES.split_ascii_whitespace().find(|locale| locale.eq_ignore_ascii_case(&name));
+    known.map(Value::text).ok_or(SqlError::UnknownLocale(name))
 }
 
-/// From -13:59 to +14:00.
-fn is_offset(is_west: bool, offset: &[u8]) -> bool {
-    let (hours, minutes) = match offset {
-        [h, b':', minutes @ ..] => (vec![*h], minutes),
-        [h, hh, b':', minutes @ ..] => (vec![*h, *hh], minutes),
-        _ => return false,
-    };
-    let number = |digits: &[u8]| {
-        let digits =
-            std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|c| c.is_ascii_digit()))?;
-        digits.parse::<u32>().ok()
-    };
-    match (number(&hours), number(minutes)) {
-        (Some(hours), Some(in_hour @ 0..60)) if minutes.len() == 2 => {
-            hours * 60 + in_hour <= if is_west { 13 * 60 + 59 } else { 14 * 60 }
-        }
-        _ => false,
-    }
-}
-
-/// `en_US`
-fn is_locale(locale: &str) -> bool {
-    let Some((language, country)) = locale.split_once('_') else { return false };
-    let is_part = |part: &str| (2..=8).contains(&part.len()) && part.bytes().all(|c| c.is_ascii_alphabetic());
-    is_part(language) && is_part(country)
-}
+/// MySQL manual 12.16.
+const LOCALES: &str = "\
+    ar_AE ar_BH ar_DZ ar_EG ar_IN ar_IQ ar_JO ar_KW ar_LB ar_LY ar_MA ar_OM ar_QA ar_SA ar_SD ar_SY ar_TN ar_YE be_BY bg_BG \
+    ca_ES cs_CZ da_DK de_AT de_BE de_CH de_DE de_LU el_GR en_AU en_CA en_GB en_IN en_NZ en_PH en_US en_ZA en_ZW es_AR es_BO \
+    es_CL es_CO es_CR es_DO es_EC es_ES es_GT es_HN es_MX es_NI es_PA es_PE es_PR es_PY es_SV es_US es_UY es_VE et_EE eu_ES \
+    fi_FI fo_FO fr_BE fr_CA fr_CH fr_FR fr_LU gl_ES gu_IN he_IL hi_IN hr_HR hu_HU id_ID is_IS it_CH it_IT ja_JP ko_KR lt_LT \
+    lv_LV mk_MK mn_MN ms_MY nb_NO nl_BE nl_NL no_NO pl_PL pt_BR pt_PT rm_CH ro_RO ru_RU ru_UA sk_SK sl_SI sq_AL sr_RS sv_FI \
+    sv_SE ta_IN te_IN th_TH tr_TR uk_UA ur_PK vi_VN zh_CN zh_HK zh_TW";
 
 #[cfg(test)]
 mod tests {
@@ -133,28 +85,25 @@ mod tests {
             ("time_zone", "SYSTEM", 0),
             ("time_zone", "+00:00", 0),
             ("time_zone", "-13:59", 0),
-            ("time_zone", "Europe/Berlin", 0),
+            ("time_zone", "Europe/Berlin", 1298),
             ("time_zone", "+14:01", 1298),
             ("time_zone", "+1", 1298),
             ("time_zone", "", 1298),
             ("time_zone", &long, 1298),
-            ("sql_mode", "", 0),
-            ("sql_mode", "ANSI,,STRICT_TRANS_TABLES", 0),
-            ("sql_mode", "NONSENSE", 1231),
-            ("sql_mode", &",".repeat(5_000), 1231),
             ("lc_messages", "de_DE", 0),
             ("lc_messages", &long, 1649),
-            ("transaction_isolation", "read-committed", 0),
-            ("transaction_isolation", &long, 1231),
+            ("lc_messages", "xx_YY", 1649),
             ("session_track_system_variables", "*", 0),
             ("session_track_system_variables", "a,b", 0),
             ("session_track_system_variables", &long, 1231),
             ("default_storage_engine", "InnoDB", 0),
-            ("default_storage_engine", &long, 1231),
+            ("default_storage_engine", &long, 1286),
         ] {
             let code_of = |result: Result<Value, SqlError>| result.map_or_else(|error| error.code().0, |_| 0);
-            assert_eq!(code_of(checked(variable, Value::text(value))), code, "{variable}");
+            let variable = Variable::named(variable).unwrap();
+            assert_eq!(code_of(checked(variable, &Value::text(value))), code, "{}", variable.name);
         }
-        assert!(checked("sql_mode", Value::Null).is_err());
+        let null = |name| checked(Variable::named(name).unwrap(), &Value::Null);
+        assert!(null("time_zone").is_err() && null("session_track_system_variables").is_ok());
     }
 }

@@ -1,129 +1,303 @@
-//! SHOW: what interactive clients and monitors ask for.
+//! SHOW: what interactive clients, ORMs and monitors ask for. Lists are tables under other names; `list` has them.
 
 use super::{
+    catalog::{self, CatalogError, SCHEMAS, SHOW, Source, Table},
     error::{SqlError, Warning},
-    record::Row,
     result::{Column, Outcome},
     run::{Ran, Runner},
-    sql::{Expr, Show, Type, of_value},
+    sql::{List, Show, TableName},
+    tables::Wanted,
     value::Value,
 };
-use crate::{command::Stats, net::Secured};
+
+/// So many characters of a statement are shown by SHOW PROCESSLIST without FULL.
+const SHORT: usize = 100;
 
 impl Runner<'_> {
-    pub(super) fn show(&mut self, show: &Show) -> Ran<Outcome> {
-        let named = ["Variable_name", "Value"];
+    pub(super) async fn show(&mut self, show: &Show) -> Ran<Outcome> {
+        match show {
+            Show::List(list) => self.listed(list).await,
+            Show::Columns(name, list) => {
+                let of = self.table(name)?;
+                let wanted = Wanted { schema: Some(of.schema), table: Some(of.name), ..Wanted::ALL };
+                let columns = columns(list.table, "", None);
+                self.rows(list.table, wanted, list, columns).await
+            }
+            Show::Index(name) => {
+                self.table(name)?;
+                Ok(fixed("INDEX", "", Vec::new()))
+            }
+            Show::CreateTable(name) => {
+                let table = self.table(name)?;
+                let why = format!("it has no CREATE statement of {}.{}", table.schema, table.name);
+                Err(SqlError::NoSuchThing(why).into())
+            }
+            Show::Check(kind, names) => Ok(self.check(kind, names)?),
+            other => Ok(self.told_of(other)?),
+        }
+    }
+
+    /// What is one row, or an error.
+    fn told_of(&self, show: &Show) -> Result<Outcome, SqlError> {
+        match show {
+            Show::Count { errors_only } => {
+                let warnings = self.state.warnings.borrow();
+                let count = warnings.iter().filter(|w| !errors_only || w.level == "Error").count();
+                let list = if *errors_only { "COUNT ERRORS" } else { "COUNT WARNINGS" };
+                Ok(fixed(list, "", vec![vec![Value::UInt(count as u64)]]))
+            }
+            Show::CreateDatabase { name, if_not_exists } => self.create_database(name, *if_not_exists),
+            Show::Stored { error, database } => {
+                if database.is_none() {
+                    self.database()?;
+                }
+                Err(error.clone().into())
+            }
+            Show::Grants(account) => {
+                self.check_account(account.as_ref())?;
+                // Rights are not what MySQL's GRANT can say: a user's are in the file of users.
+                let rights = if self.is_plain() { "USAGE" } else { "ALL PRIVILEGES" };
+                let user = quoted(&self.state.user);
+                let grant = format!("GRANT {rights} ON *.* TO {user}@`%`");
+                Ok(fixed("GRANTS", &self.account(), vec![vec![Value::Text(grant)]]))
+            }
+            Show::CreateUser(account) => {
+                self.check_account(account.as_ref())?;
+                let create = format!("CREATE USER {}@`%`", quoted(&self.state.user));
+                Ok(fixed("CREATE USER", &self.account(), vec![vec![Value::Text(create)]]))
+            }
+            Show::BinaryLogs => {
+                self.check_privilege(table_of("BINARY LOGS"))?;
+                Err(CatalogError::NoBinaryLog.into())
+            }
+            Show::Engine(name) => {
+                self.check_privilege(table_of("ENGINE"))?;
+                let engines = ["INNODB", "PERFORMANCE_SCHEMA"];
+                if !engines.iter().any(|engine| engine.eq_ignore_ascii_case(name)) {
+                    return Err(CatalogError::NoEngine(name.clone()).into());
+                }
+                Ok(fixed("ENGINE", "", Vec::new()))
+            }
+            _ => Ok(Outcome::Done),
+        }
+    }
+
+    /// The columns of what is only prepared.
+    pub(super) fn shown(&self, show: &Show) -> Ran<Vec<Column>> {
         Ok(match show {
-            Show::Variables(filter) => {
-                let all = self.state.variables.all();
-                self.pairs(named, all, filter.as_ref())?
+            Show::List(list) => self.heading(list)?.1,
+            Show::Columns(name, list) => {
+                self.table(name)?;
+                columns(list.table, "", None)
             }
-            Show::Status(filter) => {
-                let stats = self.session.stats();
-                self.pairs(named, status(&stats, self.io.secured()), filter.as_ref())?
+            Show::Index(name) => {
+                self.table(name)?;
+                fixed("INDEX", "", Vec::new()).columns()
             }
-            Show::Warnings { errors_only } => warnings(&self.state.warnings.borrow(), *errors_only),
-            Show::CountWarnings => {
-                let count = Value::UInt(self.state.warnings.borrow().len() as u64);
-                let like = vec![("", Value::UInt(0))];
-                result(&["@@session.warning_count"], &like, vec![vec![count]])
+            Show::CreateTable(name) => {
+                self.table(name)?;
+                Vec::new()
             }
-            // `list` has it.
-            Show::Processlist { .. } => Outcome::Done,
-            Show::Databases(filter) => {
-                // In name only: the one that this connection uses, and those of the two tables.
-                let mut names = vec!["information_schema".to_owned(), "performance_schema".to_owned()];
-                names.extend(self.state.database.clone().filter(|name| !names.contains(name)));
-                let rows = names.into_iter().map(|name| vec![("Database", Value::Text(name))]).collect();
-                let rows = self.filtered(rows, filter.as_ref())?;
-                texts(&["Database"], rows)
-            }
-            Show::Tables => {
-                let database = self.state.database.as_deref().ok_or(SqlError::NoDatabase)?;
-                texts(&[&format!("Tables_in_{database}")], Vec::new())
-            }
-            Show::Empty(columns) => texts(columns, Vec::new()),
+            Show::Check(kind, names) => self.check(kind, names)?.columns(),
+            other => self.told_of(other)?.columns(),
         })
     }
 
-    fn pairs(
-        &self,
-        names: [&'static str; 2],
-        all: Vec<(&'static str, String)>,
-        filter: Option<&Expr>,
-    ) -> Ran<Outcome> {
-        let row = |(name, value): (&str, String)| {
-            vec![(names[0], Value::text(name)), (names[1], Value::Text(value))]
-        };
-        Ok(texts(&names, self.filtered(all.into_iter().map(row).collect(), filter)?))
+    /// A list, in the columns and of the rows of its table.
+    async fn listed(&mut self, list: &List) -> Ran<Outcome> {
+        let table = list.table;
+        let (schema, columns) = self.heading(list)?;
+        self.warn_of(table);
+        let shown = if table.name == "PROCESSLIST" { SHORT } else { usize::MAX };
+        let schema = (table.source == Source::Tables).then_some(&*schema);
+        self.rows(table, Wanted { schema, shown, ..Wanted::ALL }, list, columns).await
     }
 
-    fn filtered(&self, rows: Vec<Row>, filter: Option<&Expr>) -> Ran<Vec<Vec<Value>>> {
-        let mut shown = Vec::new();
-        for row in rows {
-            let is_shown = match filter {
-                Some(filter) => self.env(Some(&row)).eval(filter)?.to_bool() == Some(true),
-                None => true,
+    /// The database that a list is about, if it is about one, and its columns.
+    fn heading(&self, list: &List) -> Result<(String, Vec<Column>), SqlError> {
+        let table = list.table;
+        self.check_privilege(table)?;
+        let schema = match table.name {
+            "TABLES" | "FULL TABLES" | "TABLE STATUS" | "TRIGGERS" | "EVENTS" => self.schema_of(list)?,
+            _ => String::new(),
+        };
+        // The pattern is told behind the name of these.
+        let is_named = matches!(table.name, "DATABASES" | "TABLES" | "FULL TABLES");
+        let pattern = list.pattern.as_deref().filter(|_| is_named);
+        let columns = columns(table, &schema, pattern);
+        Ok((schema, columns))
+    }
+
+    /// The database that a list is about, which must be there.
+    fn schema_of(&self, list: &List) -> Result<String, SqlError> {
+        match &list.database {
+            Some(database) if self.has_schema(database) => Ok(database.clone()),
+            Some(database) => Err(CatalogError::NoDatabase(database.clone()).into()),
+            None => self.database().map(str::to_owned),
+        }
+    }
+
+    /// The table of this name, if there is one and it is for whoever asks.
+    pub(super) fn table(&self, name: &TableName) -> Result<&'static Table, SqlError> {
+        let database = match &name.database {
+            Some(database) => database,
+            None => self.database()?,
+        };
+        if let Some(table) = catalog::find(database, &name.name).filter(|table| table.schema != SHOW) {
+            self.check_privilege(table)?;
+            return Ok(table);
+        }
+        Err(if database.eq_ignore_ascii_case("information_schema") {
+            CatalogError::NoInformation(name.name.to_uppercase())
+        } else if self.has_schema(database) {
+            CatalogError::NoTable(database.to_owned(), name.name.clone())
+        } else {
+            CatalogError::NoDatabase(database.to_owned())
+        }
+        .into())
+    }
+
+    /// What a statement is warned of that reads a table.
+    pub(super) fn warn_of(&mut self, table: &Table) {
+        if let Some(warning) = table.warning {
+            self.state.warnings.get_mut().push(Warning::new(1287, warning));
+        }
+    }
+
+    fn database(&self) -> Result<&str, SqlError> {
+        self.state.database.as_deref().ok_or(SqlError::NoDatabase)
+    }
+
+    fn has_schema(&self, name: &str) -> bool {
+        let is_own = self.state.database.as_deref() == Some(name);
+        is_own || SCHEMAS.iter().any(|schema| schema.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether it is a user who has the rights that they were given, and no others.
+    pub(super) fn is_plain(&self) -> bool {
+        self.session.user().is_some()
+    }
+
+    fn check_privilege(&self, table: &Table) -> Result<(), CatalogError> {
+        match table.needs {
+            Some("SELECT") if self.is_plain() => Err(self.no_select(table.name)),
+            Some(privilege) if self.is_plain() => Err(CatalogError::Privilege(privilege)),
+            _ => Ok(()),
+        }
+    }
+
+    fn no_select(&self, table: &str) -> CatalogError {
+        let (user, host) = (self.state.user.clone(), self.state.host.clone());
+        CatalogError::Table { user, host, table: table.to_owned() }
+    }
+
+    /// Only of themselves a user is told.
+    fn check_account(&self, account: Option<&(String, String)>) -> Result<(), SqlError> {
+        match account {
+            Some((user, host)) if *user != self.state.user || host != "%" => Err(if self.is_plain() {
+                self.no_select("user")
+            } else {
+                CatalogError::NoGrant { user: user.clone(), host: host.clone() }
+            }
+            .into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The name of the account, as the columns about it have it.
+    fn account(&self) -> String {
+        format!("{}@%", self.state.user)
+    }
+
+    fn create_database(&self, name: &str, if_not_exists: bool) -> Result<Outcome, SqlError> {
+        if !self.has_schema(name) {
+            let (user, host, database) = (self.state.user.clone(), self.state.host.clone(), name.to_owned());
+            return Err(if self.is_plain() {
+                CatalogError::Database { user, host, database }
+            } else {
+                CatalogError::NoDatabase(database)
+            }
+            .into());
+        }
+        let unless = if if_not_exists { "/*!32312 IF NOT EXISTS*/ " } else { "" };
+        let create = format!(
+            "CREATE DATABASE {unless}{} /*!40100 DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci */ \
+             /*!80016 DEFAULT ENCRYPTION='N' */",
+            quoted(name)
+        );
+        Ok(fixed("CREATE DATABASE", "", vec![vec![Value::text(name), Value::Text(create)]]))
+    }
+
+    /// What CHECK TABLE and its kin say of tables, none of which can be checked.
+    fn check(&self, kind: &'static str, names: &[TableName]) -> Result<Outcome, SqlError> {
+        let mut rows = Vec::new();
+        for name in names {
+            let database = name.database.as_deref().map_or_else(|| self.database(), Ok)?;
+            let full = Value::Text(format!("{database}.{}", name.name));
+            let found = self.table(name);
+            if kind == "checksum" {
+                rows.push(vec![full, Value::Null]);
+                self.state.warnings.borrow_mut().extend(found.err().as_ref().map(Warning::of));
+                continue;
+            }
+            let row = |level: &str, text: String| {
+                vec![full.clone(), Value::text(kind), Value::text(level), Value::Text(text)]
             };
-            if is_shown {
-                shown.push(row);
+            match found {
+                Ok(_) => {
+                    rows.push(row(
+                        "note",
+                        format!("The storage engine for the table doesn't support {kind}"),
+                    ));
+                }
+                Err(error) => {
+                    rows.push(row("Error", error.message()));
+                    rows.push(row("status", "Operation failed".to_owned()));
+                }
             }
         }
-        Ok(shown.into_iter().map(|row| row.into_iter().map(|(_, value)| value).collect()).collect())
+        let list = if kind == "checksum" { "CHECKSUM TABLE" } else { "CHECK TABLE" };
+        Ok(fixed(list, "", rows))
     }
 }
 
-/// Rows under columns of these names, of the types that the values of `like` have.
-pub(super) fn result(names: &[&str], like: &Row, rows: Vec<Vec<Value>>) -> Outcome {
-    Outcome::Rows { columns: columns(names, like), rows }
-}
-
-/// Columns of these names, of the types that the values of `like` have.
-pub(super) fn columns(names: &[&str], like: &Row) -> Vec<Column> {
-    let column =
-        |(name, (_, value)): (&&str, &(&str, Value))| Column { name: (*name).into(), kind: nullable(value) };
-    names.iter().zip(like).map(column).collect()
-}
-
-fn nullable(value: &Value) -> Type {
-    match value {
-        Value::Text(_) | Value::Null => Type::text(64),
-        other => Type { length: 21, not_null: false, ..of_value(other) },
+/// What EXPLAIN says of any statement here: a table is looked at row by row.
+pub(super) fn explanation(table: Option<&Table>) -> Outcome {
+    let mut rows = table_of("EXPLAIN").rows().to_vec();
+    if let (Some(table), Some([_, _, name, _, kind, .., extra])) =
+        (table, rows.first_mut().map(Vec::as_mut_slice))
+    {
+        (*name, *kind, *extra) = (Value::text(table.name), Value::text("ALL"), Value::Null);
     }
+    fixed("EXPLAIN", "", rows)
 }
 
-/// Rows of texts.
-pub(super) fn texts(names: &[&str], rows: Vec<Vec<Value>>) -> Outcome {
-    let column = |name: &&str| Column { name: (*name).into(), kind: Type::text(256) };
-    Outcome::Rows { columns: names.iter().map(column).collect(), rows }
+/// Rows under the columns of a list.
+fn fixed(list: &str, named: &str, rows: Vec<Vec<Value>>) -> Outcome {
+    Outcome::Rows { columns: columns(table_of(list), named, None), rows }
 }
 
-pub(super) fn warnings(warnings: &[Warning], errors_only: bool) -> Outcome {
-    let like = vec![("", Value::text("")), ("", Value::UInt(0)), ("", Value::text(""))];
-    let shown = warnings.iter().filter(|warning| !errors_only || warning.level == "Error");
-    let row =
-        |w: &Warning| vec![Value::text(w.level), Value::UInt(w.code.into()), Value::text(w.text.clone())];
-    result(&["Level", "Code", "Message"], &like, shown.map(row).collect())
+fn table_of(list: &str) -> &'static Table {
+    catalog::find(SHOW, list).expect("the file has all lists")
 }
 
-/// `SHOW STATUS`: the numbers of STATS, under the names that MySQL has for such, and how the connection
-/// is secured.
-fn status(stats: &Stats, secured: Option<Secured>) -> Vec<(&'static str, String)> {
-    let (version, cipher) = secured.map_or_else(Default::default, |s| (s.version, s.cipher));
-    let Stats { sessions, table, timeouts, abandoned, uptime, memory, max_memory } = stats;
-    vec![
-        ("Getlockd_abandoned", abandoned.to_string()),
-        ("Getlockd_deadlocks", table.deadlocks.to_string()),
-        ("Getlockd_grants", table.grants.to_string()),
-        ("Getlockd_locks", table.locks.to_string()),
-        ("Getlockd_max_memory", max_memory.to_string()),
-        ("Getlockd_memory", memory.to_string()),
-        ("Getlockd_timeouts", timeouts.to_string()),
-        ("Getlockd_waiters", table.waiters.to_string()),
-        ("Ssl_cipher", cipher),
-        ("Ssl_version", version.to_owned()),
-        ("Threads_connected", sessions.to_string()),
-        ("Threads_running", (table.waiters + 1).to_string()),
-        ("Uptime", uptime.as_secs().to_string()),
-    ]
+/// The columns of a list, with what their names go on with.
+fn columns(table: &'static Table, named: &str, pattern: Option<&str>) -> Vec<Column> {
+    let mut columns: Vec<_> = table
+        .columns
+        .iter()
+        .map(|column| match column.prefix() {
+            Some(prefix) => Column::of_table(format!("{prefix}{named}"), column),
+            None => Column::of_table(column.name, column),
+        })
+        .collect();
+    if let (Some(pattern), Some(first)) = (pattern, columns.first_mut()) {
+        first.name = format!("{} ({pattern})", first.name).into();
+    }
+    columns
+}
+
+/// A name in backquotes.
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
 }

@@ -2,20 +2,33 @@
 
 mod ast;
 mod call;
+mod calls;
+mod cast;
 mod cursor;
+mod dates;
 mod eval;
 mod expr;
+mod function;
 mod functions;
 pub(super) mod lex;
+mod like;
+mod natives;
 mod numbers;
 mod parse;
+mod prepare;
 mod primary;
+mod reserved;
+mod select;
 mod set;
 mod show;
 mod types;
+mod unserved;
 
-pub(super) use ast::{Assignment, Expr, Item, Operator, Select, Show, Statement, Table};
+pub(super) use ast::{
+    Assignment, Expr, Item, Limit, List, Operator, Rows, Select, Show, Source, Statement, TableName,
+};
 pub(super) use cursor::near as syntax_error;
 pub(super) use eval::{Ask, Env, Facts, Halt};
+pub(super) use function::RegexpError;
 pub(super) use parse::{Parsed, parse};
-pub(super) use types::{Kind, Type, of_value};
+pub(super) use types::{Kind, Type};

@@ -6,12 +6,13 @@ use super::{
     error::{SqlError, Warning},
     intake::Unread,
     login::Nonce,
+    named::Named,
     prepared::Prepared,
     result::{Status, flag},
-    sql::Facts,
+    sql::{self, Facts, Parsed},
     user_variables::UserVariables,
     value::Value,
-    variables::Variables,
+    variables::{Variable, Variables},
 };
 use crate::{
     budget::{Budget, Charge},
@@ -20,6 +21,9 @@ use crate::{
 
 /// The most prepared statements of a connection, if its memory holds so many: `@@max_prepared_stmt_count`.
 pub(super) const MAX_PREPARED: usize = 16_382;
+
+/// The database whose sessions take no lock twice.
+const NO_REENTRY: &str = "no_reentry";
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -48,18 +52,23 @@ pub(super) struct State {
     pub row_count: i64,
     pub found_rows: u64,
     pub in_transaction: bool,
-    /// In a tree: a number is found there without being hashed, for each execution several times.
-    prepared: BTreeMap<u32, Prepared>,
+    /// In a tree: a number is found there without being hashed, for each execution several times. Boxed: a tree has room
+    /// for twice as many as there are.
+    prepared: BTreeMap<u32, Box<Prepared>>,
     last_prepared: u32,
+    pub named: Named,
 }
 
 impl State {
     /// COM_RESET_CONNECTION: as after the login, but for the user and the database.
     pub(super) fn reset(&mut self) {
-        let Self { capabilities, nonce, user, host, database, budget, names, incoming, .. } =
-            std::mem::take(self);
+        let Self {
+            capabilities, nonce, user, host, database, mut variables, budget, names, incoming, ..
+        } = std::mem::take(self);
+        variables.reset();
         let fresh = Self::default();
-        *self = Self { capabilities, nonce, user, host, database, budget, names, incoming, ..fresh };
+        *self =
+            Self { capabilities, nonce, user, host, database, variables, budget, names, incoming, ..fresh };
     }
 
     pub(super) fn status(&self, more_results: bool) -> Status {
@@ -89,22 +98,40 @@ impl State {
         }
     }
 
+    /// Whether a lock that is held may be taken again, as with MySQL. Who shares a connection with others may have said
+    /// that it may not.
+    #[inline]
+    pub(super) fn allows_reentry(&self) -> bool {
+        self.variables.allows_reentry() && self.database.as_deref() != Some(NO_REENTRY)
+    }
+
     /// Keeps a prepared statement, if there is memory for it: its number.
     pub(super) fn prepare(&mut self, sql: Vec<u8>, parameters: usize) -> Result<u32, SqlError> {
-        if self.prepared.len() >= MAX_PREPARED {
-            return Err(SqlError::TooManyStatements(self.prepared.len()));
-        }
+        self.check_prepared()?;
         let statement = Prepared::new(sql, parameters, &self.budget)?;
         self.last_prepared = self.last_prepared.wrapping_add(1).max(1);
         while self.prepared.contains_key(&self.last_prepared) {
             self.last_prepared = self.last_prepared.wrapping_add(1).max(1);
         }
-        self.prepared.insert(self.last_prepared, statement);
+        self.prepared.insert(self.last_prepared, Box::new(statement));
         Ok(self.last_prepared)
     }
 
+    /// Whether one more statement may be prepared.
+    pub(super) fn check_prepared(&self) -> Result<(), SqlError> {
+        let prepared = self.prepared.len() + self.named.len();
+        if prepared < MAX_PREPARED { Ok(()) } else { Err(SqlError::TooManyStatements(prepared)) }
+    }
+
     pub(super) fn prepared(&mut self, id: u32, command: &'static str) -> Result<&mut Prepared, SqlError> {
-        self.prepared.get_mut(&id).ok_or(SqlError::UnknownStatement { id, command })
+        let unknown = || SqlError::UnknownStatement { name: id.to_string(), command };
+        self.prepared.get_mut(&id).map(|prepared| &mut **prepared).ok_or_else(unknown)
+    }
+
+    /// Reads the first of some statements.
+    pub(super) fn parse(&self, sql: &[u8]) -> Result<Parsed, SqlError> {
+        let parsed = sql::parse(sql, self.variables.settings().dialect);
+        parsed.map_err(|error| error.in_database(self.database.as_deref()))
     }
 
     /// COM_STMT_SEND_LONG_DATA, which is not answered.
@@ -126,15 +153,16 @@ impl State {
         self.user_variables.set(name, value, &self.budget)
     }
 
-    /// Sets a session variable; none is its value at the start.
+    /// Sets a session variable to a value that was checked; none is its value at the start.
     pub(super) fn set_variable(
         &mut self,
-        name: &str,
+        variable: &'static Variable,
         value: Option<Value>,
-    ) -> Result<Option<Warning>, SqlError> {
+    ) -> Result<(), SqlError> {
         let bytes = self.variables.size() + value.as_ref().map_or(0, Value::size);
         self.budget.resize(&mut self.settings, bytes)?;
-        self.variables.set(name, value)
+        self.variables.set(variable, value);
+        Ok(())
     }
 
     /// The memory for the names of a user and a database, as they are to be.

@@ -19,6 +19,7 @@ impl UserVariables {
 
     /// Sets one. Where the budget does not have so much it stays as it was.
     pub(super) fn set(&mut self, name: String, value: Value, budget: &Budget) -> Result<(), SqlError> {
+        let value = value.kept();
         let bytes = ENTRY + name.len() + value.size();
         if let Some((kept, charge)) = self.0.get_mut(&name) {
             budget.resize(charge, bytes)?;

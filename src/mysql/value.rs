@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, cmp::Ordering};
 
+use super::temporal::Temporal;
+
 /// A value of an expression.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
@@ -10,6 +12,11 @@ pub(super) enum Value {
     UInt(u64),
     Decimal(Decimal),
     Double(f64),
+    /// A double that is shown with so many digits behind the point.
+    Rounded {
+        double: f64,
+        digits: u8,
+    },
     /// Text of the connection's character set, as UTF-8.
     Text(String),
     /// Bytes without a character set; `number` for `0x41`, which counts as a number where one is wanted.
@@ -17,11 +24,7 @@ pub(super) enum Value {
         bytes: Vec<u8>,
         number: bool,
     },
-    /// A moment, in microseconds since 1970, with so many digits of a fraction.
-    Time {
-        micros: i64,
-        digits: u8,
-    },
+    Temporal(Temporal),
 }
 
 /// An exact number: `digits / 10^scale`.
@@ -51,6 +54,12 @@ impl Value {
         *self == Self::Null
     }
 
+    /// Whether it is a date or a time.
+    #[inline]
+    pub(super) fn is_date(&self) -> bool {
+        matches!(self, Self::Temporal(_))
+    }
+
     /// The bytes of a text; 0 for what has no memory of its own.
     #[inline]
     pub(super) fn size(&self) -> usize {
@@ -58,6 +67,14 @@ impl Value {
             Self::Text(text) => text.len(),
             Self::Bytes { bytes, .. } => bytes.len(),
             _ => 0,
+        }
+    }
+
+    /// As a variable keeps it, which has no dates: they are texts there.
+    pub(super) fn kept(self) -> Self {
+        match self {
+            Self::Temporal(temporal) => Self::Text(temporal.to_string()),
+            other => other,
         }
     }
 
@@ -69,9 +86,12 @@ impl Value {
             Self::UInt(number) => number.to_string().into_bytes().into(),
             Self::Decimal(decimal) => decimal.to_string().into_bytes().into(),
             Self::Double(double) => double_text(*double).into_bytes().into(),
+            Self::Rounded { double, digits } => {
+                format!("{double:.*}", usize::from(*digits)).into_bytes().into()
+            }
             Self::Text(text) => text.as_bytes().into(),
             Self::Bytes { bytes, .. } => bytes.into(),
-            Self::Time { micros, digits } => super::clock::text(*micros, *digits).into_bytes().into(),
+            Self::Temporal(temporal) => temporal.to_string().into_bytes().into(),
         })
     }
 
@@ -87,7 +107,7 @@ impl Value {
             Self::Int(number) => Number::Exact(Decimal { digits: (*number).into(), scale: 0 }),
             Self::UInt(number) => Number::Exact(Decimal { digits: (*number).into(), scale: 0 }),
             Self::Decimal(decimal) => Number::Exact(*decimal),
-            Self::Double(double) => Number::Double(*double),
+            Self::Double(double) | Self::Rounded { double, .. } => Number::Double(*double),
             Self::Text(text) => Number::Double(leading_number(text)),
             Self::Bytes { bytes, number: true } => {
                 Number::Exact(Decimal { digits: big_endian(bytes), scale: 0 })
@@ -95,7 +115,7 @@ impl Value {
             Self::Bytes { bytes, number: false } => {
                 Number::Double(leading_number(&String::from_utf8_lossy(bytes)))
             }
-            Self::Time { micros, digits } => Number::Exact(super::clock::number(*micros, *digits)),
+            Self::Temporal(temporal) => Number::Exact(temporal.number()),
         })
     }
 
@@ -115,12 +135,33 @@ impl Value {
         })
     }
 
-    fn is_text(&self) -> bool {
-        matches!(self, Self::Text(_) | Self::Bytes { number: false, .. } | Self::Time { .. })
+    /// As seconds, in microseconds; none for NULL.
+    pub(super) fn to_micros(&self) -> Option<i64> {
+        i64::try_from(match self.to_number()? {
+            Number::Exact(decimal) => decimal.scaled_to(6),
+            Number::Double(double) => Number::Double(double * 1e6).round(),
+        })
+        .ok()
     }
 
-    /// How two values compare; none if one is NULL. Texts without regard to case, else as numbers.
+    fn is_binary(&self) -> bool {
+        matches!(self, Self::Bytes { .. })
+    }
+
+    /// What bytes are compared with as bytes.
+    fn has_bytes(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::Bytes { .. })
+    }
+
+    fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::Bytes { number: false, .. } | Self::Temporal(_))
+    }
+
+    /// How two values compare; none if one is NULL. Texts without regard to case, with bytes as bytes, else as numbers.
     pub(super) fn compare(&self, other: &Self) -> Option<Ordering> {
+        if self.is_binary() && other.has_bytes() || self.has_bytes() && other.is_binary() {
+            return Some(self.to_bytes()?.cmp(&other.to_bytes()?));
+        }
         if self.is_text() && other.is_text() {
             return Some(folded(&self.to_text()?).cmp(&folded(&other.to_text()?)));
         }
@@ -151,12 +192,12 @@ impl Number {
         }
     }
 
-    /// Half away from zero.
+    /// Half away from zero; a double half to even, as MySQL's C library has it.
     pub(super) fn round(self) -> i128 {
         match self {
             Self::Exact(decimal) => decimal.round(),
             #[expect(clippy::cast_possible_truncation, reason = "a float that is too big is clamped")]
-            Self::Double(double) => double.round() as i128,
+            Self::Double(double) => double.round_ties_even() as i128,
         }
     }
 }
@@ -182,6 +223,22 @@ impl Decimal {
         self.digits.saturating_add(half) / unit
     }
 
+    /// With so many digits behind the point, half away from zero; the rest is left out.
+    pub(super) fn scaled_to(self, scale: u32) -> i128 {
+        let most = if self.digits < 0 { i128::MIN } else { i128::MAX };
+        self.with_scale(scale).map_or(most, |scaled| scaled.digits)
+    }
+
+    /// The same number with so many digits behind the point; none if it does not fit.
+    pub(super) fn with_scale(self, scale: u32) -> Option<Self> {
+        let digits = if scale >= self.scale {
+            self.digits.checked_mul(10_i128.checked_pow(scale - self.scale)?)?
+        } else {
+            Self { digits: self.digits, scale: self.scale - scale }.round()
+        };
+        Some(Self { digits, scale })
+    }
+
     /// Both with the greater of two scales.
     pub(super) fn aligned(self, other: Self) -> Option<(i128, i128, u32)> {
         let scale = self.scale.max(other.scale);
@@ -189,7 +246,7 @@ impl Decimal {
         Some((scaled(self)?, scaled(other)?, scale))
     }
 
-    fn compare(self, other: Self) -> Ordering {
+    pub(super) fn compare(self, other: Self) -> Ordering {
         match self.aligned(other) {
             Some((a, b, _)) => a.cmp(&b),
             None => self.to_f64().total_cmp(&other.to_f64()),

@@ -16,7 +16,7 @@ use tokio::{io::ReadBuf, net::TcpStream, task::yield_now, time::timeout};
 use super::{
     Keepalive, Secured, Tls,
     silence::{Found, SilenceWatch, is_silent},
-    stream::Stream,
+    stream::{Stream, closed},
 };
 use crate::budget::{Budget, Charge, Exceeded, OWN_MEMORY};
 
@@ -86,6 +86,11 @@ impl Burst {
     /// What the client can have the connection secured by.
     pub fn tls(&self) -> Option<&Arc<Tls>> {
         self.terms.tls.as_ref()
+    }
+
+    /// The port that the client came by; none if the socket is gone.
+    pub fn local_port(&self) -> Option<u16> {
+        self.stream.tcp()?.local_addr().ok().map(|addr| addr.port())
     }
 
     /// How the connection is secured, if it is.
@@ -340,23 +345,6 @@ pub enum HungUp {
 fn give_back(buffer: &mut BytesMut) {
     if buffer.is_empty() {
         *buffer = BytesMut::new();
-    }
-}
-
-/// Resolves when the other end has closed, without reading what lies in front of it.
-#[cfg(target_os = "linux")]
-pub(super) async fn closed(stream: &TcpStream) {
-    // Priority data is not asked for, so what is left of this interest is the end of the stream.
-    let _ = stream.ready(tokio::io::Interest::PRIORITY).await;
-}
-
-/// Resolves when the other end has closed, without reading what lies in front of it.
-#[cfg(not(target_os = "linux"))]
-pub(super) async fn closed(stream: &TcpStream) {
-    let is_open =
-        async || stream.ready(tokio::io::Interest::READABLE).await.is_ok_and(|r| !r.is_read_closed());
-    while is_open().await {
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -90,3 +90,20 @@ impl Stream {
         }
     }
 }
+
+/// Resolves when the other end has closed, without reading what lies in front of it.
+#[cfg(target_os = "linux")]
+pub(super) async fn closed(stream: &TcpStream) {
+    // Priority data is not asked for, so what is left of this interest is the end of the stream.
+    let _ = stream.ready(tokio::io::Interest::PRIORITY).await;
+}
+
+/// Resolves when the other end has closed, without reading what lies in front of it.
+#[cfg(not(target_os = "linux"))]
+pub(super) async fn closed(stream: &TcpStream) {
+    let is_open =
+        async || stream.ready(tokio::io::Interest::READABLE).await.is_ok_and(|r| !r.is_read_closed());
+    while is_open().await {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}

@@ -18,7 +18,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::burst::closed;
+use super::stream::closed;
 
 /// As many bytes may lie unread behind a request that waits: the end of the stream of one who sends
 /// more cannot arrive.

@@ -43,6 +43,8 @@ pub struct Limits {
     pub line: usize,
     /// The most bytes of a packet of the MySQL wire.
     pub packet: usize,
+    /// The most connections at a time, of all wires together.
+    pub connections: usize,
     /// The most bytes that all connections make the server remember, beyond what each has for itself.
     pub memory: usize,
     /// How long a client has to log in, or to say what it wants, where it has to speak first.
@@ -61,6 +63,7 @@ impl Default for Limits {
             waiters_per_lock: 100_000,
             line: 1024,
             packet: 1024 * 1024,
+            connections: 1024,
             memory: 1024 * 1024 * 1024,
             login: Duration::from_secs(10),
             idle: None,

@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use super::{Handle, Hub, Session, Viewer};
 use crate::{
     command::{Command, Ending, Error},
+    lock::Owner,
     name::Name,
     share::Principal,
     tally::Refused,
@@ -89,19 +90,23 @@ impl Session {
             let now = users.find(user.name()).ok_or(Error::NoLogin)?;
             user = self.user.insert(now);
         }
-        let user = Viewer(Some(user));
-        match command {
-            Command::GetLock { name, .. } => user.check_lock(name),
-            // What it holds it may free, whatever has become of its rights.
-            Command::ReleaseLock(name) if self.owner.has(name) => Ok(()),
-            Command::ReleaseLock(name)
-            | Command::IsFreeLock(name)
-            | Command::IsUsedLock(name)
-            | Command::Waiters(name)
-            | Command::Why(name) => user.check_see(name),
-            // Of lists it is shown what it may see, and of its own it knows.
-            _ => Ok(()),
-        }
+        check(&self.owner, Viewer(Some(user)), command)
+    }
+}
+
+/// Whether a user may have this command run, as their rights are known, in a session that holds what this owner does.
+pub(super) fn check(owner: &Owner, user: Viewer<'_>, command: &Command) -> Result<(), Error> {
+    match command {
+        Command::GetLock { name, .. } => user.check_lock(name),
+        // What it holds it may free, whatever has become of its rights.
+        Command::ReleaseLock(name) if owner.has(name) => Ok(()),
+        Command::ReleaseLock(name)
+        | Command::IsFreeLock(name)
+        | Command::IsUsedLock(name)
+        | Command::Waiters(name)
+        | Command::Why(name) => user.check_see(name),
+        // Of lists it is shown what it may see, and of its own it knows.
+        _ => Ok(()),
     }
 }
 

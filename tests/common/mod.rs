@@ -3,6 +3,7 @@
 
 pub mod caller;
 pub mod dice;
+pub mod driver;
 pub mod group;
 pub mod grpc;
 pub mod h2;

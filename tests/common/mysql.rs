@@ -57,7 +57,58 @@ impl Reply {
     }
 }
 
+/// What a client says of itself when it logs in.
+#[derive(Clone, Copy, Debug)]
+pub struct Hello<'a> {
+    pub collation: u16,
+    pub database: &'a [u8],
+    pub attributes: &'a [(&'a str, &'a str)],
+}
+
+impl Default for Hello<'_> {
+    fn default() -> Self {
+        Self { collation: 255, database: b"", attributes: &[] }
+    }
+}
+
+impl Hello<'_> {
+    fn attributes(&self) -> Vec<u8> {
+        let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+        let all: Vec<u8> =
+            self.attributes.iter().flat_map(|(name, value)| [text(name), text(value)].concat()).collect();
+        [vec![0xFC], u16::try_from(all.len()).unwrap().to_le_bytes().to_vec(), all].concat()
+    }
+}
+
 impl MySql {
+    /// Without a password; else the error, behind which the connection ends.
+    pub async fn log_in(addr: SocketAddr, hello: Hello<'_>) -> Result<Self, Reply> {
+        let mut client = Self::greeted(addr).await;
+        client.capabilities |= CONNECT_ATTRS;
+        let mut login = client.capabilities.to_le_bytes().to_vec();
+        login.extend([0, 0, 0, 1, hello.collation.try_into().unwrap()]);
+        login.extend([&[0; 23], &b"root\0\0"[..], hello.database, b"\0caching_sha2_password\0"].concat());
+        login.extend(hello.attributes());
+        client.send(1, &login).await;
+        let answer = client.packet().await.unwrap();
+        if answer[0] == 0 { Ok(client) } else { Err(Self::error(&answer)) }
+    }
+
+    /// COM_CHANGE_USER, as one who has logged in with attributes; else the error.
+    pub async fn become_again(&mut self, hello: Hello<'_>) -> Result<(), Reply> {
+        let names = [b"\x11root\0\0", hello.database, b"\0"].concat();
+        let charset = hello.collation.to_le_bytes();
+        let rest = [&charset[..], b"mysql_native_password\0", &hello.attributes()].concat();
+        self.send(0, &[names, rest].concat()).await;
+        let switch = self.packet().await.unwrap();
+        if switch[0] == 0xFF {
+            return Err(Self::error(&switch));
+        }
+        self.send(2, b"").await;
+        let answer = self.packet().await.unwrap();
+        if answer[0] == 0 { Ok(()) } else { Err(Self::error(&answer)) }
+    }
+
     pub async fn connect(addr: SocketAddr) -> Self {
         Self::connect_with(addr, DEPRECATE_EOF, "").await
     }
@@ -175,6 +226,33 @@ impl MySql {
 
     pub async fn value(&mut self, sql: &str) -> Option<String> {
         self.query(sql).await.value()
+    }
+
+    /// The first value of a SELECT of an expression, by a prepared statement: as a text of what the column is.
+    pub async fn prepared(&mut self, expression: &str) -> String {
+        self.send(0, &[b"\x16SELECT ", expression.as_bytes()].concat()).await;
+        let prepared = self.packet().await.unwrap();
+        if prepared[0] != 0 {
+            return String::from_utf8_lossy(&prepared[9..]).into_owned();
+        }
+        self.columns(1).await;
+        self.send(0, &[b"\x17", &prepared[1..5], &[0, 1, 0, 0, 0]].concat()).await;
+        let count = self.packet().await.unwrap();
+        if count[0] == 0xFF {
+            return String::from_utf8_lossy(&count[9..]).into_owned();
+        }
+        let column = self.columns(1).await.remove(0);
+        let row = self.packet().await.unwrap();
+        self.packet().await;
+        let unsigned = column.flags & 32 != 0;
+        let value = &row[2..];
+        match column.kind {
+            _ if row[1] & 4 != 0 => "NULL".to_owned(),
+            5 => f64::from_le_bytes(value.try_into().unwrap()).to_string(),
+            8 if unsigned => u64::from_le_bytes(value.try_into().unwrap()).to_string(),
+            8 => i64::from_le_bytes(value.try_into().unwrap()).to_string(),
+            _ => text(&mut value.iter().copied().collect()).unwrap(),
+        }
     }
 
     pub async fn command(&mut self, payload: &[u8]) -> Reply {

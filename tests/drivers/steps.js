@@ -24,6 +24,7 @@ module.exports = async (ask) => {
   process.exit(0); // without a goodbye
 };
 
+module.exports.equal = equal;
 module.exports.load = (name) => {
   try {
     return require(name);

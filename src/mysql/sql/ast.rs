@@ -3,7 +3,12 @@
 use smol_str::SmolStr;
 
 use super::functions::Function;
-use crate::mysql::value::Value;
+use crate::mysql::{
+    catalog::{self, CatalogError, Table},
+    charset::Charset,
+    value::Value,
+    variables::Scope,
+};
 
 /// A statement of the subset that is understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,20 +31,46 @@ pub(in crate::mysql) enum Statement {
     Nothing,
     /// `CALL name(...)`
     Call(String),
-    /// What is understood, and has no place in a lock server.
-    NoSuchThing(String),
+    /// `PREPARE name FROM ...`
+    Prepare {
+        name: String,
+        from: Source,
+    },
+    /// `EXECUTE name USING @a, @b`
+    Execute {
+        name: String,
+        using: Vec<String>,
+    },
+    /// `DEALLOCATE PREPARE name`
+    Deallocate {
+        name: String,
+    },
+}
+
+/// Where the text of a statement is that is prepared by name.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::mysql) enum Source {
+    Text(String),
+    /// `@name`
+    Variable(String),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a word of the statement, or one of its kinds of calls"
+)]
 pub(in crate::mysql) struct Select {
     pub items: Vec<Item>,
     pub distinct: bool,
     /// Whether the items sum up all rows.
     pub counts: bool,
-    pub from: Option<Table>,
+    pub from: Option<TableName>,
+    /// Whether anything in it has an effect, such as to take a lock.
+    pub acts: bool,
     pub condition: Option<Expr>,
     pub order: Vec<(Expr, bool)>,
-    pub limit: Option<(u64, u64)>,
+    pub limit: Option<Limit>,
     /// `INTO @a, @b`
     pub into: Vec<String>,
     /// `/*+ MAX_EXECUTION_TIME(n) */`, in milliseconds.
@@ -48,11 +79,26 @@ pub(in crate::mysql) struct Select {
     pub explain: bool,
 }
 
-/// A table that can be selected from.
+/// The name of a table; without a database it is of the current one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::mysql) struct TableName {
+    pub database: Option<String>,
+    pub name: String,
+}
+
+/// `LIMIT offset, count`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::mysql) enum Table {
-    Processlist,
-    MetadataLocks,
+pub(in crate::mysql) struct Limit {
+    pub offset: Rows,
+    pub count: Rows,
+}
+
+/// A number of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::mysql) enum Rows {
+    Number(u64),
+    /// `?`, counted from 0.
+    Parameter(usize),
 }
 
 /// One column of a result.
@@ -70,23 +116,68 @@ pub(in crate::mysql) enum Assignment {
     System { global: bool, name: String, value: Option<Expr> },
     /// `NAMES charset [COLLATE collation]`; none is DEFAULT.
     Names { charset: Option<String>, collation: Option<String> },
+    /// `CHARACTER SET charset`; none is DEFAULT.
+    CharacterSet(Option<String>),
 }
 
+/// What SHOW and its kin ask for.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::mysql) enum Show {
-    Variables(Option<Expr>),
-    Status(Option<Expr>),
-    Warnings {
+    List(List),
+    /// `COUNT(*) WARNINGS`, or `ERRORS`
+    Count {
         errors_only: bool,
     },
-    CountWarnings,
-    Processlist {
-        full: bool,
+    /// `COLUMNS FROM table`, and DESCRIBE.
+    Columns(TableName, List),
+    /// `INDEX FROM table`
+    Index(TableName),
+    /// `CREATE TABLE table`, or `VIEW`
+    CreateTable(TableName),
+    /// `CREATE DATABASE [IF NOT EXISTS] name`
+    CreateDatabase {
+        name: String,
+        if_not_exists: bool,
     },
-    Databases(Option<Expr>),
-    Tables,
-    /// A list of which there is nothing: `SHOW ENGINES` and the like, with their columns.
-    Empty(&'static [&'static str]),
+    /// What a server could have stored, and this one has not: it is found after a database is.
+    Stored {
+        error: CatalogError,
+        database: Option<String>,
+    },
+    /// `GRANTS [FOR user@host]`; none for whoever asks.
+    Grants(Option<(String, String)>),
+    /// `CREATE USER user@host`
+    CreateUser(Option<(String, String)>),
+    BinaryLogs,
+    /// `ENGINE name STATUS`
+    Engine(String),
+    /// `CHECK TABLE a, b` and its kin: the word for it.
+    Check(&'static str, Vec<TableName>),
+}
+
+impl Show {
+    /// Whether it asks for the warnings of the last statement, and leaves them.
+    pub(in crate::mysql) fn is_diagnostic(&self) -> bool {
+        match self {
+            Self::List(list) => {
+                matches!(list.table.source, catalog::Source::Warnings | catalog::Source::Errors)
+            }
+            Self::Count { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// A list, of which some rows are shown.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::mysql) struct List {
+    pub table: &'static Table,
+    /// `FROM database`
+    pub database: Option<String>,
+    pub filter: Option<Expr>,
+    /// The pattern behind LIKE, where it is named in the result.
+    pub pattern: Option<String>,
+    pub limit: Option<Limit>,
 }
 
 /// An expression.
@@ -105,7 +196,8 @@ pub(in crate::mysql) enum Expr {
     },
     /// `@@name`
     System {
-        global: bool,
+        /// Whose; none if that is not said.
+        scope: Option<Scope>,
         name: String,
     },
     /// A column of a table.
@@ -120,6 +212,19 @@ pub(in crate::mysql) enum Expr {
     },
     Not(Box<Expr>),
     Minus(Box<Expr>),
+    /// `~expr`
+    Invert(Box<Expr>),
+    /// `expr COLLATE name`; `exact` if it compares by bytes.
+    Collate {
+        value: Box<Expr>,
+        collation: SmolStr,
+        exact: bool,
+    },
+    /// The name of an expression's character set, or of its collation.
+    Charset {
+        of: Box<Expr>,
+        collation: bool,
+    },
     Binary(Operator, Box<Expr>, Box<Expr>),
     IsNull(Box<Expr>, bool),
     /// `expr IS [NOT] TRUE/FALSE`
@@ -133,7 +238,20 @@ pub(in crate::mysql) enum Expr {
         list: Vec<Expr>,
         negated: bool,
     },
+    Between {
+        value: Box<Expr>,
+        low: Box<Expr>,
+        high: Box<Expr>,
+        negated: bool,
+    },
     Like {
+        value: Box<Expr>,
+        pattern: Box<Expr>,
+        escape: Option<char>,
+        negated: bool,
+    },
+    /// `expr [NOT] REGEXP pattern`
+    Regexp {
         value: Box<Expr>,
         pattern: Box<Expr>,
         negated: bool,
@@ -166,15 +284,30 @@ pub(in crate::mysql) enum Operator {
     Modulo,
     BitAnd,
     BitOr,
+    BitXor,
+    ShiftLeft,
+    ShiftRight,
     Concat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::mysql) enum Cast {
     Char(Option<usize>),
-    Binary,
+    Using(Charset),
+    Binary(Option<usize>),
     Signed,
     Unsigned,
+    Date,
+    /// With so many digits of a fraction.
+    Time(u8),
+    DateTime(u8),
+    Year,
+    Decimal {
+        precision: u32,
+        scale: u32,
+    },
+    Double,
+    Float,
 }
 
 impl Expr {

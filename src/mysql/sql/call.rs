@@ -2,18 +2,18 @@
 
 use std::{cmp::Ordering, time::Duration};
 
-use sha1::Digest;
-
 use super::{
     ast::Expr,
-    eval::{Ask, Env, Evaluated, Halt},
+    dates,
+    eval::{Ask, Env, Evaluated, FOLD, Halt},
+    function::{self, Args},
     functions::Function,
 };
 use crate::{
     command::Command,
     lock::Mode,
     mysql::{
-        VERSION, clock,
+        VERSION,
         error::{SqlError, Warning},
         names::lock_name,
         value::{Number, Value, number_prefix},
@@ -46,7 +46,14 @@ fn called(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) -> Evalua
     }
     let values = args.iter().map(|arg| env.eval(arg)).collect::<Evaluated<Vec<_>>>()?;
     if let Some(command) = command(env, function, &values) {
-        return Err(Halt::Ask(at, Ask::Run(command?)));
+        let command = command?;
+        if let Some(look) = env.look {
+            env.work.spend(ROW)?;
+            if let Some(told) = look.ask(at, &command) {
+                return Ok(told?);
+            }
+        }
+        return Err(Halt::Ask(at, Ask::Run(command)));
     }
     match function {
         Function::Sleep => {
@@ -61,12 +68,11 @@ fn called(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) -> Evalua
         Function::ConnectionId => Ok(Value::UInt(env.facts.id.into())),
         Function::RowCount => Ok(Value::Int(env.facts.row_count)),
         Function::FoundRows => Ok(Value::UInt(env.facts.found_rows)),
-        Function::LastInsertId => Ok(Value::UInt(0)),
-        Function::Now
-        | Function::Sysdate
-        | Function::UnixTimestamp
-        | Function::TimeDiff
-        | Function::ConvertTz => Ok(time(env, function, &values)),
+        Function::LastInsertId => Ok(env.last_insert_id()),
+        Function::Date(function) => {
+            env.work.spend(FOLD * values.iter().map(Value::size).sum::<usize>())?;
+            dates::call(env, function, args, &values)
+        }
         _ => {
             env.work.spend(cost(function) * values.iter().map(Value::size).sum::<usize>())?;
             pure(env, function, &values)
@@ -77,7 +83,21 @@ fn called(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) -> Evalua
 /// What a byte of an argument costs, in units of work.
 fn cost(function: Function) -> usize {
     match function {
-        Function::Md5 | Function::Sha1 | Function::Sha2 | Function::Lower | Function::Upper => 4,
+        Function::Md5
+        | Function::Sha1
+        | Function::Sha2
+        | Function::Lower
+        | Function::Upper
+        | Function::Reverse
+        | Function::Insert
+        | Function::Soundex
+        | Function::Locate
+        | Function::Instr
+        | Function::Strcmp
+        | Function::Field
+        | Function::FindInSet => 4,
+        // Each is compared with the best so far.
+        Function::Greatest | Function::Least => 8,
         _ => 2,
     }
 }
@@ -86,7 +106,12 @@ fn cost(function: Function) -> usize {
 fn lazy(env: &Env<'_>, function: Function, args: &[Expr]) -> Option<Evaluated> {
     match function {
         Function::Coalesce | Function::IfNull => Some(first_that_is(env, args)),
-        Function::Count => Some(count(env, &args[0])),
+        Function::Count
+        | Function::CountDistinct
+        | Function::Min
+        | Function::Max
+        | Function::Sum
+        | Function::Avg => Some(function::aggregate(env, function, args)),
         // What stands behind a NULL is not looked at.
         Function::Concat => Some(known(env, args).map(|values| concat(env, &values))),
         Function::If => Some(env.eval(&args[0]).and_then(|condition| {
@@ -95,22 +120,6 @@ fn lazy(env: &Env<'_>, function: Function, args: &[Expr]) -> Option<Evaluated> {
         })),
         _ => None,
     }
-}
-
-/// Of how many rows it is not NULL.
-fn count(env: &Env<'_>, arg: &Expr) -> Evaluated {
-    let Some(rows) = env.rows else { return Ok((!env.eval(arg)?.is_null()).into()) };
-    let mut count = 0;
-    if matches!(arg, Expr::Star) {
-        return Ok(Value::Int(i64::try_from(rows.len()).unwrap_or(i64::MAX)));
-    }
-    for record in rows {
-        env.work.spend(ROW)?;
-        let row = record.row();
-        let env = Env { row: Some(&row), rows: None, ..*env };
-        count += i64::from(!env.eval(arg)?.is_null());
-    }
-    Ok(Value::Int(count))
 }
 
 /// The values up to the first NULL.
@@ -185,176 +194,22 @@ fn about(env: &Env<'_>, function: Function) -> Value {
     }
 }
 
-fn time(env: &Env<'_>, function: Function, values: &[Value]) -> Value {
-    let digits =
-        values.first().and_then(Value::to_i64).and_then(|digits| u8::try_from(digits).ok()).unwrap_or(0);
-    match (function, values) {
-        (Function::Now, _) => Value::Time { micros: env.facts.now, digits },
-        (Function::Sysdate, _) => Value::Time { micros: clock::now(), digits },
-        (Function::UnixTimestamp, []) => Value::Int(env.facts.now.div_euclid(1_000_000)),
-        (Function::UnixTimestamp, [Value::Time { micros, digits: 0 }]) => {
-            Value::Int(micros.div_euclid(1_000_000))
-        }
-        (Function::UnixTimestamp, [Value::Time { micros, digits }]) => {
-            Value::Decimal(clock::unix(*micros, *digits))
-        }
-        (Function::TimeDiff, [Value::Time { micros: a, .. }, Value::Time { micros: b, .. }]) => {
-            let seconds = (a - b) / 1_000_000;
-            let sign = if seconds < 0 { "-" } else { "" };
-            let (hours, rest) = (seconds.abs() / 3600, seconds.abs() % 3600);
-            Value::text(format!("{sign}{hours:02}:{:02}:{:02}", rest / 60, rest % 60))
-        }
-        // Without tables of time zones only those that are UTC are known, and change nothing.
-        (Function::ConvertTz, [moment, from, to]) if is_utc(from) && is_utc(to) => moment.clone(),
-        _ => Value::Null,
-    }
-}
-
-fn is_utc(zone: &Value) -> bool {
-    let zone = zone.to_text().unwrap_or_default();
-    ["UTC", "SYSTEM", "+00:00"].iter().any(|utc| utc.eq_ignore_ascii_case(&zone))
-}
-
 fn pure(env: &Env<'_>, function: Function, values: &[Value]) -> Evaluated {
-    // NULL in, NULL out; but for these.
     match function {
         Function::NullIf => {
             let equal = env.compare(&values[0], &values[1])? == Some(Ordering::Equal);
-            return Ok(if equal { Value::Null } else { values[0].clone() });
+            Ok(if equal { Value::Null } else { values[0].clone() })
         }
-        Function::IsNull => return Ok(values[0].is_null().into()),
-        Function::ConcatWs => return Ok(concat_ws(env, values)),
-        Function::Char => return Ok(characters(values)),
-        _ if values.iter().any(Value::is_null) => return Ok(Value::Null),
-        _ => {}
+        Function::IsNull => Ok(values[0].is_null().into()),
+        Function::CurrentRole => Ok(Value::text("NONE")),
+        Function::Modulo => function::modulo(env, values),
+        _ => function::value(&Args::new(env, function, values)),
     }
-    let text = |at: usize| values[at].to_text().unwrap_or_default();
-    let number = |at: usize| values[at].to_i64().unwrap_or(0);
-    let bytes = || values[0].to_bytes().unwrap_or_default();
-    Ok(match function {
-        Function::Substring => substring(&text(0), number(1), (values.len() == 3).then(|| number(2))),
-        Function::Left => Value::Text(text(0).chars().take(clamp(number(1))).collect()),
-        Function::Right => {
-            let skip = text(0).chars().count().saturating_sub(clamp(number(1)));
-            Value::Text(text(0).chars().skip(skip).collect())
-        }
-        Function::Lower => Value::Text(text(0).to_lowercase()),
-        Function::Upper => Value::Text(text(0).to_uppercase()),
-        Function::Trim => Value::text(text(0).trim_matches(' ')),
-        Function::Replace if text(1).is_empty() => Value::Text(text(0)),
-        Function::Replace => replace(env, &text(0), &text(1), &text(2)),
-        Function::Repeat => repeat(env, &values[0], clamp(number(1))),
-        Function::Hex => hex(env, &values[0]),
-        Function::Length => Value::Int(i64::try_from(bytes().len()).unwrap_or(i64::MAX)),
-        Function::CharLength => Value::Int(i64::try_from(text(0).chars().count()).unwrap_or(i64::MAX)),
-        Function::Md5 => digest(&md5::compute(&*bytes()).0),
-        Function::Sha1 => digest(&sha1::Sha1::digest(&*bytes())),
-        Function::Sha2 => sha2(&bytes(), number(1)),
-        Function::Abs => match values[0].to_number() {
-            Some(Number::Exact(d)) if d.scale == 0 => Value::Int(number(0).saturating_abs()),
-            other => Value::Double(other.map_or(0.0, Number::to_f64).abs()),
-        },
-        Function::Greatest => extreme(env, values, Ordering::Greater)?,
-        _ => extreme(env, values, Ordering::Less)?,
-    })
 }
 
 pub(super) fn concat(env: &Env<'_>, values: &[Value]) -> Value {
     if values.iter().any(Value::is_null) {
         return Value::Null;
     }
-    let parts: Vec<_> = values.iter().map(|value| value.to_bytes().unwrap_or_default()).collect();
-    bounded(env, "concat", parts.iter().map(|part| part.len()).sum(), || parts.concat())
-}
-
-fn concat_ws(env: &Env<'_>, values: &[Value]) -> Value {
-    let Some(separator) = values[0].to_text() else { return Value::Null };
-    let parts: Vec<_> = values[1..].iter().filter_map(Value::to_text).collect();
-    let size = parts.iter().map(|part| part.len() + separator.len()).sum();
-    bounded(env, "concat_ws", size, || parts.join(&separator).into_bytes())
-}
-
-/// A text of this many bytes, or NULL and a warning if it would be too large.
-fn bounded(env: &Env<'_>, function: &str, size: usize, text: impl FnOnce() -> Vec<u8>) -> Value {
-    let max = env.system.settings().max_packet;
-    if size > max {
-        let error = SqlError::ResultTooLarge(function.to_owned(), max);
-        env.warn(Warning::new(error.code().0, error.to_string()));
-        return Value::Null;
-    }
-    String::from_utf8(text()).map_or_else(|error| Value::bytes(error.into_bytes()), Value::Text)
-}
-
-/// `CHAR(77, 121)`: each number is one byte or more.
-fn characters(values: &[Value]) -> Value {
-    let bytes = values.iter().filter_map(Value::to_i64).flat_map(|number| {
-        let bytes = number.to_be_bytes();
-        let start = bytes[4..].iter().position(|byte| *byte != 0).unwrap_or(3);
-        bytes[4 + start..].to_vec()
-    });
-    Value::bytes(bytes.collect())
-}
-
-fn substring(text: &str, from: i64, length: Option<i64>) -> Value {
-    let chars: Vec<char> = text.chars().collect();
-    let start = match from {
-        1.. => clamp(from) - 1,
-        0 => return Value::text(""),
-        _ => match chars.len().checked_sub(clamp(from.saturating_neg())) {
-            Some(start) => start,
-            None => return Value::text(""),
-        },
-    };
-    let length = length.map_or(usize::MAX, clamp);
-    Value::Text(chars.into_iter().skip(start).take(length).collect())
-}
-
-fn replace(env: &Env<'_>, text: &str, from: &str, to: &str) -> Value {
-    let size = text.len().saturating_add(text.matches(from).count().saturating_mul(to.len()));
-    bounded(env, "replace", size, || text.replace(from, to).into_bytes())
-}
-
-fn repeat(env: &Env<'_>, value: &Value, times: usize) -> Value {
-    let bytes = value.to_bytes().unwrap_or_default();
-    bounded(env, "repeat", bytes.len().saturating_mul(times), || bytes.repeat(times))
-}
-
-fn hex(env: &Env<'_>, value: &Value) -> Value {
-    match value {
-        Value::Int(number) => Value::Text(format!("{number:X}")),
-        Value::UInt(number) => Value::Text(format!("{number:X}")),
-        other => {
-            let bytes = other.to_bytes().unwrap_or_default();
-            let digits = || bytes.iter().map(|byte| format!("{byte:02X}")).collect::<String>().into_bytes();
-            bounded(env, "hex", bytes.len() * 2, digits)
-        }
-    }
-}
-
-fn sha2(bytes: &[u8], bits: i64) -> Value {
-    match bits {
-        224 => digest(&sha2::Sha224::digest(bytes)),
-        0 | 256 => digest(&sha2::Sha256::digest(bytes)),
-        384 => digest(&sha2::Sha384::digest(bytes)),
-        512 => digest(&sha2::Sha512::digest(bytes)),
-        _ => Value::Null,
-    }
-}
-
-fn digest(bytes: &[u8]) -> Value {
-    Value::Text(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn extreme(env: &Env<'_>, values: &[Value], wanted: Ordering) -> Evaluated {
-    let mut best = &values[0];
-    for next in &values[1..] {
-        if env.compare(next, best)? == Some(wanted) {
-            best = next;
-        }
-    }
-    Ok(best.clone())
-}
-
-fn clamp(number: i64) -> usize {
-    usize::try_from(number.max(0)).unwrap_or(usize::MAX)
+    function::concat(&Args::new(env, Function::Concat, values))
 }

@@ -3,6 +3,7 @@
 use super::{
     lex::{self, Dialect, Spanned, Token, Unreadable},
     parse::Parsing,
+    reserved::is_reserved,
 };
 use crate::mysql::error::{SqlError, Warning};
 
@@ -27,14 +28,20 @@ pub(super) struct Cursor<'a> {
     /// How many calls and placeholders there were so far.
     pub calls: usize,
     pub parameters: usize,
-    /// Whether there was a COUNT among them.
-    pub has_count: bool,
+    /// Whether one of them sums up all rows.
+    pub has_sum: bool,
+    /// Whether it asks how many warnings there were before it.
+    pub counts_warnings: bool,
+    /// Whether anything was there that has an effect.
+    pub acts: bool,
     /// Where the first placeholder stands.
     pub first_parameter: Option<usize>,
     /// Where the next statement starts, if there is one.
     pub rest: Option<usize>,
     members: usize,
     pub warnings: Vec<Warning>,
+    /// What names stand for nothing: told once the whole statement is known to be SQL.
+    pub wrong: Option<SqlError>,
 }
 
 impl<'a> Cursor<'a> {
@@ -59,11 +66,14 @@ impl<'a> Cursor<'a> {
             operators: 0,
             calls: 0,
             parameters: 0,
-            has_count: false,
+            has_sum: false,
+            counts_warnings: false,
+            acts: false,
             first_parameter: None,
             rest,
             members: 0,
             warnings: Vec::new(),
+            wrong: None,
         })
     }
 
@@ -87,6 +97,11 @@ impl<'a> Cursor<'a> {
         Some(std::mem::replace(token, Token::Symbol("")))
     }
 
+    /// Takes so many tokens, which were looked at.
+    pub(super) fn advance(&mut self, tokens: usize) {
+        self.at += tokens;
+    }
+
     /// Where the next token starts.
     pub(super) fn start(&self) -> usize {
         self.tokens.get(self.at).map_or(self.sql.len(), |token| token.start)
@@ -95,6 +110,11 @@ impl<'a> Cursor<'a> {
     /// Where the last token ended.
     pub(super) fn end(&self) -> usize {
         self.at.checked_sub(1).map_or(0, |last| self.tokens[last].end)
+    }
+
+    /// Where the last token started.
+    pub(super) fn last_start(&self) -> usize {
+        self.at.checked_sub(1).map_or(0, |last| self.tokens[last].start)
     }
 
     /// Whether the next token follows the last one without a blank.
@@ -168,6 +188,22 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The same, but no reserved word without backquotes.
+    pub(super) fn ident(&mut self) -> Parsing<String> {
+        match self.peek() {
+            Some(Token::Word(word)) if is_reserved(word) => Err(self.unexpected()),
+            _ => self.name(),
+        }
+    }
+
+    /// Takes the number of a placeholder, which is the next token.
+    pub(super) fn placeholder(&mut self) -> usize {
+        self.first_parameter.get_or_insert(self.start());
+        self.at += 1;
+        self.parameters += 1;
+        self.parameters - 1
+    }
+
     pub(super) fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> Parsing<T>) -> Parsing<Vec<T>> {
         let mut all = vec![one(self)?];
         while self.symbol(",") {
@@ -178,6 +214,22 @@ impl<'a> Cursor<'a> {
             }
         }
         Ok(all)
+    }
+
+    /// Whether what stands so many tokens ahead is a parenthesis that has several members.
+    pub(super) fn has_several(&self, ahead: usize) -> bool {
+        let mut depth = 0_usize;
+        for spanned in self.tokens.iter().skip(self.at + ahead) {
+            match spanned.token {
+                Token::Symbol("(") => depth += 1,
+                Token::Symbol(")") if depth <= 1 => return false,
+                Token::Symbol(")") => depth -= 1,
+                Token::Symbol(",") if depth == 1 => return true,
+                _ if depth == 0 => return false,
+                _ => {}
+            }
+        }
+        false
     }
 
     /// Goes on at the end of the statement, whatever it says.

@@ -8,25 +8,28 @@ use std::{cell::RefCell, cmp::Ordering, time::Duration};
 
 use super::{
     ast::{Cast, Expr, Operator},
-    call, numbers,
+    call, cast,
+    function::{self, RegexpError},
+    like, numbers,
+    types::Kind,
 };
 use crate::{
     command::Command,
     mysql::{
+        catalog::Column,
+        charset::Charset,
         error::{SqlError, Warning},
+        look::Look,
         record::Record,
         user_variables::UserVariables,
-        value::{Value, folded},
-        variables::Variables,
+        value::Value,
+        variables::{Scope, Variable, Variables, World},
         work::{STEP, Work},
     },
 };
 
 /// The most warnings of a statement.
 pub(in crate::mysql) const MAX_WARNINGS: usize = 64;
-
-/// The longest text, and the longest pattern, that LIKE compares.
-const MAX_LIKE: (usize, usize) = (64 * 1024, 256);
 
 /// What it costs to fold a byte, to compare it or to make a number of it, in units of work.
 pub(super) const FOLD: usize = 4;
@@ -43,10 +46,14 @@ pub(in crate::mysql) struct Env<'a> {
     /// The outcomes of calls with an effect, by their number.
     pub outcomes: &'a [Option<Value>],
     /// The row of a table, as pairs of column and value.
-    pub row: Option<&'a [(&'static str, Value)]>,
+    pub row: Option<&'a [(&'static Column, Value)]>,
     /// What COUNT counts; none for one row that is not of a table.
     pub rows: Option<&'a [Record]>,
+    /// Where there are rows, how to ask what takes nothing.
+    pub look: Option<Look<'a>>,
     pub warnings: &'a RefCell<Vec<Warning>>,
+    /// What variables tell of; none where there is no connection.
+    pub world: Option<World<'a>>,
 }
 
 /// What is the same for all of a statement.
@@ -84,6 +91,12 @@ impl From<SqlError> for Halt {
     }
 }
 
+impl From<RegexpError> for Halt {
+    fn from(error: RegexpError) -> Self {
+        Self::Error(error.into())
+    }
+}
+
 pub(in crate::mysql) type Evaluated<T = Value> = Result<T, Halt>;
 
 impl Env<'_> {
@@ -99,39 +112,54 @@ impl Env<'_> {
             Expr::Literal(value) => self.copy(value)?,
             Expr::Parameter(at) => self.copy(self.parameters.get(*at).unwrap_or(&Value::Null))?,
             Expr::User(name) => self.copy(self.user.get(name).unwrap_or(&Value::Null))?,
-            Expr::System { global: true, name } => Variables::initial(name)?,
-            Expr::System { global: false, name } => self.system.get(name)?,
-            Expr::Column(name) => self.column(name)?,
+            Expr::System { scope, name } => {
+                let variable = Variable::of_scope(*scope, name).map_err(SqlError::from)?;
+                self.copy(&self.value_of(variable, *scope == Some(Scope::Global)))?
+            }
+            Expr::Column(name) => self.copy(&self.column(name)?.1)?,
             Expr::Star => Value::Int(1),
             Expr::Assign { at, name, value } => {
-                return Err(Halt::Ask(*at, Ask::Assign(name.clone(), self.eval(value)?)));
+                return Err(Halt::Ask(*at, Ask::Assign(name.clone(), self.eval(value)?.kept())));
             }
-            Expr::Call { at, function, args } => call::call(self, *at, *function, args)?,
+            Expr::Call { at, function, args } => {
+                let value = call::call(self, *at, *function, args)?;
+                if value.is_date() { self.settled(value, expr)? } else { value }
+            }
             Expr::Not(value) => self.eval(value)?.to_bool().map(|yes| !yes).into(),
-            Expr::Minus(value) => numbers::arithmetic(Operator::Minus, &Value::Int(0), &self.eval(value)?)?,
+            Expr::Minus(value) => {
+                numbers::calculated(self, Operator::Minus, &Value::Int(0), &self.eval(value)?)?
+            }
+            Expr::Invert(value) => {
+                numbers::word(&self.eval(value)?).map_or(Value::Null, |word| Value::UInt(!word))
+            }
+            Expr::Collate { value, .. } => self.eval(value)?,
+            Expr::Charset { of, collation } => self.charset(of, *collation)?,
             Expr::Binary(operator, left, right) => self.binary(*operator, left, right)?,
             Expr::IsNull(value, negated) => (self.eval(value)?.is_null() != *negated).into(),
             Expr::IsBool { value, wanted, negated } => {
                 let is = self.eval(value)?.to_bool() == Some(*wanted);
                 (is != *negated).into()
             }
+            Expr::Between { value, low, high, negated } => {
+                self.between(value, low, high)?.map(|is| is != *negated).into()
+            }
             Expr::In { value, list, negated } => self.within(value, list)?.map(|is| is != *negated).into(),
-            Expr::Like { value, pattern, negated } => {
-                let (value, pattern) = (self.eval(value)?.to_text(), self.eval(pattern)?.to_text());
-                let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-                if length(&value) > MAX_LIKE.0 || length(&pattern) > MAX_LIKE.1 {
-                    return Err(SqlError::TooComplex.into());
-                }
-                let Some((value, pattern)) = value.zip(pattern) else { return Ok(Value::Null) };
-                (like(&value, &pattern, self.work)? != *negated).into()
+            Expr::Like { value, pattern, escape, negated } => {
+                like::like(self, value, pattern, *escape)?.map(|is| is != *negated).into()
+            }
+            Expr::Regexp { value, pattern, negated } => {
+                let (value, pattern) = (self.eval(value)?, self.eval(pattern)?);
+                let found = function::matches(self, &value, &pattern)?.to_bool();
+                found.map(|is| is != *negated).into()
             }
             Expr::Case { operand, branches, otherwise } => {
-                self.case(operand.as_deref(), branches, otherwise.as_deref())?
+                let value = self.case(operand.as_deref(), branches, otherwise.as_deref())?;
+                if value.is_date() { self.settled(value, expr)? } else { value }
             }
             Expr::Cast(value, cast) => {
                 let value = self.eval(value)?;
                 self.work.spend(FOLD * value.size())?;
-                call::counted(self, self.cast(&value, *cast))?
+                call::counted(self, cast::cast(self, &value, *cast))?
             }
         })
     }
@@ -148,26 +176,33 @@ impl Env<'_> {
     /// How two values compare. Texts are folded for that, each time.
     pub(super) fn compare(&self, a: &Value, b: &Value) -> Evaluated<Option<Ordering>> {
         self.work.spend(FOLD * (a.size() + b.size()))?;
-        Ok(a.compare(b))
+        self.order(a, b)
+    }
+
+    fn order(&self, a: &Value, b: &Value) -> Evaluated<Option<Ordering>> {
+        match (a, b) {
+            (Value::Temporal(_), _) | (_, Value::Temporal(_)) => self.compare_dates(a, b),
+            _ => Ok(a.compare(b)),
+        }
     }
 
     /// Each is warned of once, however often an expression is evaluated.
-    pub(super) fn warn(&self, warning: Warning) {
+    pub(in crate::mysql) fn warn(&self, warning: Warning) {
         let mut warnings = self.warnings.borrow_mut();
         if warnings.len() < MAX_WARNINGS && !warnings.contains(&warning) {
             warnings.push(warning);
         }
     }
 
-    fn column(&self, name: &str) -> Evaluated {
+    /// A column of this name, and its value.
+    pub(super) fn column(&self, name: &str) -> Evaluated<&(&'static Column, Value)> {
         let row = self.row.unwrap_or_default();
-        let found = row.iter().find(|(column, _)| column.eq_ignore_ascii_case(name));
         let unknown = || SqlError::UnknownColumn { column: name.to_owned(), clause: "field list" };
-        self.copy(&found.ok_or_else(unknown)?.1)
+        Ok(row.iter().find(|(column, _)| column.is_named(name)).ok_or_else(unknown)?)
     }
 
-    fn binary(&self, operator: Operator, left: &Expr, right: &Expr) -> Evaluated {
-        let left = self.eval(left)?;
+    fn binary(&self, operator: Operator, left_expr: &Expr, right: &Expr) -> Evaluated {
+        let left = self.eval(left_expr)?;
         match operator {
             // The right side is not looked at if the left one decides.
             Operator::And if left.to_bool() == Some(false) => return Ok(false.into()),
@@ -175,9 +210,14 @@ impl Env<'_> {
             _ if left.is_null() && is_comparison(operator) => return Ok(Value::Null),
             _ => {}
         }
+        let is_exact = is_exact(left_expr) || is_exact(right);
         let right = self.eval(right)?;
         self.work.spend(FOLD * (left.size() + right.size()))?;
-        if let Some(answer) = comparison(operator, &left, &right) {
+        let (left, right) = if is_exact { (exactly(left), exactly(right)) } else { (left, right) };
+        if is_comparison(operator) || operator == Operator::NullSafeEqual {
+            self.warn_of_comparison(&left, &right);
+        }
+        if let Some(answer) = comparison(operator, &left, &right, || self.order(&left, &right))? {
             return Ok(answer.into());
         }
         Ok(match operator {
@@ -185,8 +225,44 @@ impl Env<'_> {
             Operator::Or => both(left.to_bool().map(|l| !l), right.to_bool().map(|r| !r)).map(|b| !b).into(),
             Operator::Xor => left.to_bool().zip(right.to_bool()).map(|(l, r)| l != r).into(),
             Operator::Concat => call::counted(self, call::concat(self, &[left, right]))?,
-            _ => numbers::arithmetic(operator, &left, &right)?,
+            _ => numbers::calculated(self, operator, &left, &right)?,
         })
+    }
+
+    /// A text that is compared with a number should be one.
+    fn warn_of_comparison(&self, left: &Value, right: &Value) {
+        let is_number = |value: &Value| {
+            !matches!(value, Value::Null | Value::Text(_) | Value::Bytes { .. } | Value::Temporal(_))
+        };
+        match (left, right) {
+            (text @ Value::Text(_), number) | (number, text @ Value::Text(_)) if is_number(number) => {
+                numbers::warn_of_text(self, "DOUBLE", text);
+            }
+            _ => {}
+        }
+    }
+
+    /// The character set of a value, or its collation.
+    fn charset(&self, of: &Expr, collation: bool) -> Evaluated {
+        let charset = match of {
+            Expr::Collate { collation: name, .. } if collation => return self.copy(&Value::text(&**name)),
+            Expr::Cast(_, Cast::Using(charset)) => *charset,
+            _ if self.type_of(of)?.kind != Kind::Text => Charset::BINARY,
+            Expr::Call { function, .. } if function.is_of_system() => Charset::UTF8MB3,
+            _ => self.system.connection_charset(),
+        };
+        Ok(Value::text(if collation { charset.collation() } else { charset.name() }))
+    }
+
+    /// The bounds belong to it. What is below the lower one needs no upper one.
+    fn between(&self, value: &Expr, low: &Expr, high: &Expr) -> Evaluated<Option<bool>> {
+        let value = self.eval(value)?;
+        let is_above = self.compare(&value, &self.eval(low)?)?.map(Ordering::is_ge);
+        if is_above == Some(false) {
+            return Ok(is_above);
+        }
+        let is_below = self.compare(&value, &self.eval(high)?)?.map(Ordering::is_le);
+        Ok(both(is_above, is_below))
     }
 
     fn within(&self, value: &Expr, list: &[Expr]) -> Evaluated<Option<bool>> {
@@ -216,22 +292,18 @@ impl Env<'_> {
         }
         otherwise.map_or(Ok(Value::Null), |otherwise| self.eval(otherwise))
     }
+}
 
-    fn cast(&self, value: &Value, cast: Cast) -> Value {
-        if value.is_null() {
-            return Value::Null;
-        }
-        let text = value.to_text().unwrap_or_default();
-        match cast {
-            Cast::Char(length) => Value::Text(text.chars().take(length.unwrap_or(usize::MAX)).collect()),
-            Cast::Binary => Value::bytes(value.to_bytes().unwrap_or_default().into_owned()),
-            Cast::Signed | Cast::Unsigned => {
-                if matches!(value, Value::Text(_)) && !numbers::is_integer(&text) {
-                    self.warn(Warning::truncated("INTEGER", &text));
-                }
-                numbers::integer(value, cast == Cast::Unsigned)
-            }
-        }
+/// Whether something is compared by its bytes: it has a collation that says so.
+pub(super) fn is_exact(expr: &Expr) -> bool {
+    matches!(expr, Expr::Collate { exact: true, .. })
+}
+
+/// What is compared by its bytes.
+fn exactly(value: Value) -> Value {
+    match value {
+        Value::Text(text) => Value::bytes(text.into_bytes()),
+        other => other,
     }
 }
 
@@ -242,21 +314,25 @@ fn is_comparison(operator: Operator) -> bool {
 }
 
 /// None if the operator compares nothing.
-fn comparison(operator: Operator, left: &Value, right: &Value) -> Option<Option<bool>> {
-    let order = || left.compare(right);
-    Some(match operator {
-        Operator::Equal => order().map(Ordering::is_eq),
-        Operator::NotEqual => order().map(Ordering::is_ne),
-        Operator::Less => order().map(Ordering::is_lt),
-        Operator::LessOrEqual => order().map(Ordering::is_le),
-        Operator::Greater => order().map(Ordering::is_gt),
-        Operator::GreaterOrEqual => order().map(Ordering::is_ge),
+fn comparison(
+    operator: Operator,
+    left: &Value,
+    right: &Value,
+    order: impl FnOnce() -> Evaluated<Option<Ordering>>,
+) -> Evaluated<Option<Option<bool>>> {
+    Ok(Some(match operator {
+        Operator::Equal => order()?.map(Ordering::is_eq),
+        Operator::NotEqual => order()?.map(Ordering::is_ne),
+        Operator::Less => order()?.map(Ordering::is_lt),
+        Operator::LessOrEqual => order()?.map(Ordering::is_le),
+        Operator::Greater => order()?.map(Ordering::is_gt),
+        Operator::GreaterOrEqual => order()?.map(Ordering::is_ge),
         Operator::NullSafeEqual if left.is_null() || right.is_null() => {
             Some(left.is_null() && right.is_null())
         }
-        Operator::NullSafeEqual => order().map(Ordering::is_eq),
-        _ => return None,
-    })
+        Operator::NullSafeEqual => order()?.map(Ordering::is_eq),
+        _ => return Ok(None),
+    }))
 }
 
 /// AND of three values.
@@ -265,71 +341,5 @@ fn both(left: Option<bool>, right: Option<bool>) -> Option<bool> {
         (Some(false), _) | (_, Some(false)) => Some(false),
         (Some(true), Some(true)) => Some(true),
         _ => None,
-    }
-}
-
-/// LIKE without regard to case: `%` any text, `_` any character, `\` escapes. Each character may be looked at as often
-/// as the pattern is long, and all of that counts.
-pub(in crate::mysql) fn like(text: &str, pattern: &str, work: &Work) -> Result<bool, SqlError> {
-    work.spend(FOLD * (text.len() + pattern.len()))?;
-    let (text, pattern): (Vec<char>, Vec<char>) =
-        (folded(text).chars().collect(), folded(pattern).chars().collect());
-    let (mut t, mut p) = (0, 0);
-    // Where to go on when a `%` takes one character more. Only the last one has to be tried again.
-    let mut retry = None;
-    while t < text.len() {
-        let (step, matches) = match pattern.get(p..) {
-            Some(['%']) => return Ok(true),
-            Some(['%', ..]) => {
-                retry = Some((t, p));
-                p += 1;
-                continue;
-            }
-            Some(['\\', c, ..]) => (2, *c == text[t]),
-            Some([c, ..]) => (1, *c == '_' || *c == text[t]),
-            _ => (0, false),
-        };
-        if matches {
-            (t, p) = (t + 1, p + step);
-        } else if let Some((from, percent)) = retry {
-            work.spend(FOLD * (t + 1 - from))?;
-            retry = Some((from + 1, percent));
-            (t, p) = (from + 1, percent + 1);
-        } else {
-            return Ok(false);
-        }
-    }
-    Ok(pattern[p..].iter().all(|c| *c == '%'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn like_knows_its_wildcards() {
-        for (text, pattern, is) in [
-            ("wait_timeout", "wait%", true),
-            ("wait_timeout", "%TIMEOUT", true),
-            ("wait_timeout", r"wait\_timeout", true),
-            ("waitxtimeout", r"wait\_timeout", false),
-            ("abc", "a_c", true),
-            ("abc", "a_", false),
-            ("", "%", true),
-            ("aab", "%ab", true),
-        ] {
-            assert_eq!(like(text, pattern, &Work::default()), Ok(is), "{text} LIKE {pattern}");
-        }
-    }
-
-    #[test]
-    fn like_takes_no_more_steps_than_a_statement_may() {
-        let (text, pattern) = ("a".repeat(64 * 1024), format!("%{}b", "a".repeat(250)));
-        let work = Work::default();
-        assert_eq!(like(&text, &pattern, &work), Err(SqlError::TooMuchWork));
-        assert!(work.done() <= crate::mysql::work::MAX_STRETCH);
-        let work = Work::default();
-        assert_eq!(like(&text, "%a%a%a%", &work), Ok(true));
-        assert!(work.done() < 5 * text.len());
     }
 }

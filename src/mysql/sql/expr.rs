@@ -3,11 +3,19 @@
 use super::{
     ast::{Cast, Expr, Operator},
     cursor::Cursor,
-    lex::Token,
+    dates,
+    functions::Function,
+    lex::{Token, text_of},
+    like::ESCAPE,
     parse::Parsing,
     primary::primary,
+    unserved::{self, lack},
 };
-use crate::mysql::value::{Decimal, Value};
+use crate::mysql::{
+    charset::Collation,
+    error::SqlError,
+    value::{Decimal, Value},
+};
 
 pub(super) fn expr(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     cursor.deeper(disjunction)
@@ -45,7 +53,7 @@ fn conjunction(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
 }
 
 fn negation(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
-    if cursor.word("NOT") {
+    if !cursor.dialect.high_not && cursor.word("NOT") {
         return cursor.deeper(|cursor| Ok(Expr::Not(Box::new(negation(cursor)?))));
     }
     comparison(cursor)
@@ -59,22 +67,53 @@ fn comparison(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
         }
         let operator = COMPARISONS.iter().find(|(symbol, _)| cursor.symbol(symbol));
         left = if let Some((_, operator)) = operator {
+            unserved::quantifier(cursor)?;
             Expr::binary(*operator, left, bits(cursor)?)
         } else if cursor.word("IS") {
             is(cursor, left)?
         } else {
-            let negated =
-                ["IN", "LIKE", "BETWEEN"].iter().any(|word| cursor.is_word_at(1, word)) && cursor.word("NOT");
-            match cursor.one_of(&["IN", "LIKE", "BETWEEN"]) {
+            let negated = PREDICATES.iter().any(|word| cursor.is_word_at(1, word)) && cursor.word("NOT");
+            match cursor.one_of(&PREDICATES) {
                 Some("IN") => within(cursor, left, negated)?,
-                Some("LIKE") => {
-                    Expr::Like { value: Box::new(left), pattern: Box::new(sum(cursor)?), negated }
+                Some("LIKE") => like(cursor, left, negated)?,
+                Some("BETWEEN") => between(cursor, left, negated)?,
+                Some(_) => Expr::Regexp { value: Box::new(left), pattern: Box::new(bits(cursor)?), negated },
+                None if !negated && cursor.words(&["SOUNDS", "LIKE"]) => {
+                    let (left, right) = (sound(cursor, left)?, bits(cursor)?);
+                    Expr::binary(Operator::Equal, left, sound(cursor, right)?)
                 }
-                Some(_) => between(cursor, left, negated)?,
-                None => return Ok(left),
+                None => {
+                    unserved::operator(cursor)?;
+                    return Ok(left);
+                }
             }
         };
         cursor.count_operator()?;
+    }
+}
+
+/// What may stand behind NOT.
+const PREDICATES: [&str; 5] = ["IN", "LIKE", "BETWEEN", "REGEXP", "RLIKE"];
+
+fn sound(cursor: &mut Cursor<'_>, of: Expr) -> Parsing<Expr> {
+    Ok(Expr::Call { at: cursor.count_call()?, function: Function::Soundex, args: vec![of] })
+}
+
+/// `LIKE pattern [ESCAPE 'c']`: an empty text escapes nothing.
+fn like(cursor: &mut Cursor<'_>, value: Expr, negated: bool) -> Parsing<Expr> {
+    let pattern = Box::new(sum(cursor)?);
+    let default = if cursor.dialect.no_backslash_escapes { None } else { ESCAPE };
+    let escape = if cursor.word("ESCAPE") { escape(cursor)? } else { default };
+    Ok(Expr::Like { value: Box::new(value), pattern, escape, negated })
+}
+
+fn escape(cursor: &mut Cursor<'_>) -> Parsing<Option<char>> {
+    let Some(Token::Text(text)) = cursor.next() else { return Err(cursor.unexpected()) };
+    let text = text_of(text);
+    let mut chars = text.chars();
+    match (chars.next(), chars.next()) {
+        (escape, None) => Ok(escape),
+        _ => Err(SqlError::WrongArguments("ESCAPE".to_owned())),
     }
 }
 
@@ -101,45 +140,61 @@ fn is(cursor: &mut Cursor<'_>, value: Expr) -> Parsing<Expr> {
 
 fn within(cursor: &mut Cursor<'_>, value: Expr, negated: bool) -> Parsing<Expr> {
     cursor.expect("(")?;
+    if unserved::is_query(cursor) && !cursor.is_symbol("(") {
+        return Err(lack(unserved::SUBQUERIES));
+    }
     let list = cursor.list(expr)?;
     cursor.expect(")")?;
     Ok(Expr::In { value: Box::new(value), list, negated })
 }
 
-/// `a BETWEEN b AND c` is `a >= b AND a <= c`. It is not understood of something with an effect,
-/// which would happen twice.
 fn between(cursor: &mut Cursor<'_>, value: Expr, negated: bool) -> Parsing<Expr> {
-    if !matches!(
-        value,
-        Expr::Literal(_) | Expr::Column(_) | Expr::User(_) | Expr::Parameter(_) | Expr::System { .. }
-    ) {
-        return Err(cursor.unexpected());
-    }
-    let low = sum(cursor)?;
+    let low = Box::new(bits(cursor)?);
     cursor.expect_word("AND")?;
-    let high = sum(cursor)?;
-    let low = Expr::binary(Operator::GreaterOrEqual, value.clone(), low);
-    let high = Expr::binary(Operator::LessOrEqual, value, high);
-    let both = Expr::binary(Operator::And, low, high);
-    Ok(if negated { Expr::Not(Box::new(both)) } else { both })
+    let high = Box::new(bits(cursor)?);
+    Ok(Expr::Between { value: Box::new(value), low, high, negated })
 }
 
-fn bits(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
-    let both =
-        |cursor: &mut Cursor<'_>| chain(cursor, sum, |cursor| cursor.symbol("&").then_some(Operator::BitAnd));
+pub(super) fn bits(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    let both = |cursor: &mut Cursor<'_>| {
+        chain(cursor, shifted, |cursor| cursor.symbol("&").then_some(Operator::BitAnd))
+    };
     chain(cursor, both, |cursor| cursor.symbol("|").then_some(Operator::BitOr))
 }
 
-fn sum(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
-    chain(cursor, product, |cursor| match cursor.peek() {
-        Some(Token::Symbol("+")) => cursor.symbol("+").then_some(Operator::Plus),
-        Some(Token::Symbol("-")) => cursor.symbol("-").then_some(Operator::Minus),
+fn shifted(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    chain(cursor, sum, |cursor| match cursor.peek() {
+        Some(Token::Symbol("<<")) => cursor.symbol("<<").then_some(Operator::ShiftLeft),
+        Some(Token::Symbol(">>")) => cursor.symbol(">>").then_some(Operator::ShiftRight),
         _ => None,
     })
 }
 
-fn product(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
-    chain(cursor, concatenation, |cursor| {
+/// Of an interval, what it is added to decides what comes of it.
+fn sum(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    let mut left = product(cursor)?;
+    loop {
+        let operator = match cursor.peek() {
+            Some(Token::Symbol("+")) => Operator::Plus,
+            Some(Token::Symbol("-")) => Operator::Minus,
+            _ => return Ok(left),
+        };
+        cursor.next();
+        cursor.count_operator()?;
+        left = if dates::is_interval(cursor) {
+            let interval = dates::interval(cursor)?;
+            dates::shifted(cursor, operator, left, interval)?
+        } else {
+            Expr::binary(operator, left, product(cursor)?)
+        };
+    }
+}
+
+pub(super) fn product(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    let either = |cursor: &mut Cursor<'_>| {
+        chain(cursor, concatenation, |cursor| cursor.symbol("^").then_some(Operator::BitXor))
+    };
+    chain(cursor, either, |cursor| {
         let operators = [("*", Operator::Times), ("/", Operator::Divide), ("%", Operator::Modulo)];
         let symbol = operators.iter().find(|(symbol, _)| cursor.symbol(symbol)).map(|found| found.1);
         symbol.or_else(|| match cursor.one_of(&["DIV", "MOD"])? {
@@ -162,18 +217,27 @@ fn unary(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     if cursor.symbol("+") {
         return cursor.deeper(unary);
     }
-    if cursor.symbol("!") {
+    if cursor.symbol("~") {
+        return cursor.deeper(|cursor| Ok(Expr::Invert(Box::new(unary(cursor)?))));
+    }
+    if cursor.symbol("!") || cursor.dialect.high_not && cursor.word("NOT") {
         return cursor.deeper(|cursor| Ok(Expr::Not(Box::new(unary(cursor)?))));
     }
     if cursor.word("BINARY") {
-        return cursor.deeper(|cursor| Ok(Expr::Cast(Box::new(unary(cursor)?), Cast::Binary)));
+        return cursor.deeper(|cursor| Ok(Expr::Cast(Box::new(unary(cursor)?), Cast::Binary(None))));
     }
-    let value = primary(cursor)?;
-    if cursor.word("COLLATE") {
-        // Names of locks have a collation of their own.
-        cursor.name()?;
+    let mut value = primary(cursor)?;
+    while cursor.word("COLLATE") {
+        value = collated(value, &cursor.name()?)?;
     }
     Ok(value)
+}
+
+/// Names of locks have a collation of their own; what is compared has this one.
+fn collated(value: Expr, collation: &str) -> Parsing<Expr> {
+    let collation = Collation::named(collation)?.name;
+    let exact = collation.ends_with("_bin") || collation.ends_with("_cs") || collation == "binary";
+    Ok(Expr::Collate { value: Box::new(value), collation: collation.into(), exact })
 }
 
 /// A number with its sign is a literal.

@@ -14,12 +14,21 @@ use nom::{
     sequence::{delimited, pair, preceded},
 };
 
-/// How quotes and pipes are read: parts of `@@sql_mode`.
+use crate::mysql::charset::Charset;
+
+/// How quotes, pipes and blanks are read: parts of `@@sql_mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each mode is set by itself")]
 pub(in crate::mysql) struct Dialect {
     pub ansi_quotes: bool,
     pub no_backslash_escapes: bool,
     pub pipes_as_concat: bool,
+    /// NOT binds as `!` does.
+    pub high_not: bool,
+    /// Whether blanks may stand in front of a call's parenthesis.
+    pub ignore_space: bool,
+    /// What the statement was written in: it is read in UTF-8.
+    pub charset: Charset,
 }
 
 /// The newest version that a comment such as `/*!80400 ... */` may ask for.
@@ -74,10 +83,10 @@ const FEW: usize = 16;
 
 type Lexed<'a, T> = IResult<&'a [u8], T>;
 
-/// Longer ones first.
-const SYMBOLS: [&str; 28] = [
-    "<=>", "@@", ":=", "<>", "!=", "<=", ">=", "||", "&&", "(", ")", ",", ";", ".", "=", "<", ">", "+", "-",
-    "*", "/", "%", "!", "?", "{", "}", "&", "|",
+/// Those that come most often first, and longer ones in front of those that they start with.
+const SYMBOLS: [&str; 35] = [
+    "(", ")", ",", "@@", ":=", "<=>", "<>", "!=", "<=", ">=", "||", "&&", ";", ".", "=", "<<", ">>", "<",
+    ">", "+", "->>", "->", "-", "*", "/", "%", "!", "?", "{", "}", "&", "|", "^", "~", ":",
 ];
 
 /// The tokens of the first statement of `sql` that has any, and where the next one starts; or where
@@ -183,6 +192,7 @@ fn token(input: &[u8], dialect: Dialect) -> Lexed<'_, Token<'_>> {
             let is_name = *quote == b'"' && dialect.ansi_quotes;
             Ok((after, if is_name { Token::Name(text_of(text)) } else { Token::Text(text) }))
         }
+        [b'\\', b'N', ..] => Ok((&input[2..], Token::Word("NULL".into()))),
         [b'`', ..] => backquoted.map(Token::Name).parse(input),
         [b'@', ..] => alt((variable, symbol)).parse(input),
         [b'0'..=b'9' | b'.', ..] => alt((bytes_literal, number, word(), symbol)).parse(input),

@@ -1,20 +1,13 @@
 //! Statements (MySQL manual, chapter 15), as far as a lock server has a use for them.
 
-use std::borrow::Cow;
-
-use smol_str::SmolStr;
-
 use super::{
-    ast::{Expr, Item, Select, Show, Statement, Table},
+    ast::Statement,
     cursor::{Cursor, near},
     expr,
-    lex::{Dialect, Token, text_of},
+    lex::{Dialect, Token},
+    prepare, select, unserved,
 };
-use crate::mysql::{
-    error::{SqlError, Warning},
-    names::check_variable,
-    value::Value,
-};
+use crate::mysql::error::{SqlError, Warning};
 
 pub(super) type Parsing<T> = Result<T, SqlError>;
 
@@ -29,10 +22,19 @@ pub(in crate::mysql) struct Parsed {
     /// Where the first of them stands.
     pub first_parameter: Option<usize>,
     pub warnings: Vec<Warning>,
+    /// Whether it asks how many warnings there were before it.
+    pub counts_warnings: bool,
     /// How many bytes it needs beside the texts in it, or somewhat more.
     pub size: usize,
     /// Where the next statement starts, if there is one.
     pub rest: Option<usize>,
+}
+
+impl Parsed {
+    /// Whether it asks for the warnings of the statement before it, and leaves them.
+    pub(in crate::mysql) fn is_diagnostic(&self) -> bool {
+        self.counts_warnings || matches!(&self.statement, Statement::Show(show) if show.is_diagnostic())
+    }
 }
 
 /// What becomes of a token, with its part of a result.
@@ -48,28 +50,37 @@ pub(in crate::mysql) fn parse(sql: &[u8], dialect: Dialect) -> Result<Parsed, Sq
     if cursor.peek().is_some() {
         return Err(cursor.unexpected());
     }
+    if let Some(wrong) = cursor.wrong {
+        return Err(wrong);
+    }
     let size = cursor.count() * TOKEN;
-    let Cursor { calls, parameters, first_parameter, rest, warnings, .. } = cursor;
-    Ok(Parsed { statement, calls, parameters, first_parameter, warnings, size, rest })
+    let Cursor { calls, parameters, first_parameter, rest, warnings, counts_warnings, .. } = cursor;
+    Ok(Parsed { statement, calls, parameters, first_parameter, warnings, counts_warnings, size, rest })
 }
 
 fn statement(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
-    if cursor.is_symbol("(") || cursor.is_word("SELECT") {
-        return select(cursor);
+    if cursor.is_word("SELECT") || cursor.is_word("VALUES") || cursor.is_symbol("(") {
+        return select::query(cursor).map(Statement::Select);
     }
     let start = cursor.start();
     let Some(Token::Word(word)) = cursor.next() else {
         return Err(near(cursor.sql, start));
     };
-    match word.to_ascii_uppercase().as_str() {
+    let word = word.to_ascii_uppercase();
+    match word.as_str() {
         "DO" => Ok(Statement::Do(cursor.list(expr::expr)?)),
         "SET" => super::set::set(cursor),
         "SHOW" => super::show::show(cursor),
         "KILL" => kill(cursor),
         "USE" => Ok(Statement::Use(cursor.name()?)),
-        "VALUES" => values(cursor),
         "CALL" => call(cursor),
-        "EXPLAIN" => explain(cursor),
+        "EXPLAIN" | "DESCRIBE" | "DESC" => select::explain(cursor),
+        "HELP" => super::show::help(cursor),
+        "CHECK" | "ANALYZE" | "OPTIMIZE" | "REPAIR" | "CHECKSUM" => super::show::check(cursor, &word),
+        "PREPARE" => prepare::prepare(cursor),
+        "EXECUTE" => prepare::execute(cursor),
+        "DEALLOCATE" => prepare::deallocate(cursor),
+        "DROP" if cursor.is_word("PREPARE") => prepare::deallocate(cursor),
         "BEGIN" => {
             cursor.word("WORK");
             Ok(Statement::Transaction { opens: true })
@@ -77,47 +88,12 @@ fn statement(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
         "START" if cursor.word("TRANSACTION") => start_transaction(cursor),
         "COMMIT" => end_transaction(cursor, false),
         "ROLLBACK" => end_transaction(cursor, true),
-        "SAVEPOINT" => cursor.name().map(|_| Statement::Nothing),
-        "RELEASE" if cursor.word("SAVEPOINT") => cursor.name().map(|_| Statement::Nothing),
+        "SAVEPOINT" => cursor.ident().map(|_| Statement::Nothing),
+        "RELEASE" if cursor.word("SAVEPOINT") => cursor.ident().map(|_| Statement::Nothing),
         "UNLOCK" if cursor.one_of(&["TABLES", "TABLE"]).is_some() => Ok(Statement::Nothing),
-        other if HAS_NO_PLACE.contains(&other) => {
-            cursor.skip_rest();
-            Ok(Statement::NoSuchThing(format!("it has locks, and no tables for {other}")))
-        }
-        _ => Err(near(cursor.sql, start)),
+        _ => Err(unserved::statement(cursor, &word, start)),
     }
 }
-
-/// What MySQL understands and a lock server does not do.
-const HAS_NO_PLACE: [&str; 27] = [
-    "INSERT",
-    "UPDATE",
-    "DELETE",
-    "REPLACE",
-    "CREATE",
-    "DROP",
-    "ALTER",
-    "TRUNCATE",
-    "RENAME",
-    "LOAD",
-    "GRANT",
-    "REVOKE",
-    "ANALYZE",
-    "OPTIMIZE",
-    "CHECK",
-    "REPAIR",
-    "HANDLER",
-    "XA",
-    "DESCRIBE",
-    "DESC",
-    "FLUSH",
-    "LOCK",
-    "PREPARE",
-    "EXECUTE",
-    "DEALLOCATE",
-    "TABLE",
-    "WITH",
-];
 
 /// What may stand behind START TRANSACTION.
 fn start_transaction(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
@@ -143,179 +119,10 @@ fn end_transaction(cursor: &mut Cursor<'_>, may_go_back: bool) -> Parsing<Statem
     if !chain {
         cursor.words(&["AND", "NO", "CHAIN"]);
     }
-    cursor.words(&["NO", "RELEASE"]);
-    Ok(Statement::Transaction { opens: chain })
-}
-
-fn select(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
-    if cursor.symbol("(") {
-        let inner = cursor.deeper(select)?;
-        cursor.expect(")")?;
-        return Ok(inner);
+    if cursor.words(&["NO", "RELEASE"]) || !cursor.word("RELEASE") {
+        return Ok(Statement::Transaction { opens: chain });
     }
-    cursor.expect_word("SELECT")?;
-    let mut select = Select { max_execution_time: hint(cursor), ..Select::default() };
-    while let Some(word) =
-        cursor.one_of(&["ALL", "DISTINCT", "SQL_NO_CACHE", "SQL_CALC_FOUND_ROWS", "HIGH_PRIORITY"])
-    {
-        select.distinct |= word == "DISTINCT";
-    }
-    select.items = cursor.list(item)?;
-    select.counts = cursor.has_count;
-    into(cursor, &mut select)?;
-    if cursor.word("FROM") {
-        match table(cursor)? {
-            Ok(table) => select.from = table,
-            Err(no_such) => {
-                cursor.skip_rest();
-                return Ok(no_such);
-            }
-        }
-    }
-    if cursor.word("WHERE") {
-        select.condition = Some(expr::expr(cursor)?);
-    }
-    if cursor.words(&["ORDER", "BY"]) {
-        select.order = cursor.list(order)?;
-    }
-    if cursor.word("LIMIT") {
-        select.limit = Some(limit(cursor)?);
-    }
-    into(cursor, &mut select)?;
-    if cursor.word("UNION") {
-        cursor.skip_rest();
-        return Ok(Statement::NoSuchThing("it does not join results".to_owned()));
-    }
-    if !select.into.is_empty() && select.into.len() != select.items.len() {
-        return Err(SqlError::DifferentColumns);
-    }
-    if cursor.words(&["FOR", "UPDATE"]) || cursor.words(&["FOR", "SHARE"]) {
-        // There is no row to lock.
-    }
-    Ok(Statement::Select(select))
-}
-
-fn order(cursor: &mut Cursor<'_>) -> Parsing<(Expr, bool)> {
-    let by = expr::expr(cursor)?;
-    let descending = cursor.one_of(&["ASC", "DESC"]) == Some("DESC");
-    Ok((by, descending))
-}
-
-fn limit(cursor: &mut Cursor<'_>) -> Parsing<(u64, u64)> {
-    let first = number(cursor)?;
-    if cursor.symbol(",") {
-        return Ok((first, number(cursor)?));
-    }
-    let offset = if cursor.word("OFFSET") { number(cursor)? } else { 0 };
-    Ok((offset, first))
-}
-
-fn number(cursor: &mut Cursor<'_>) -> Parsing<u64> {
-    match cursor.peek() {
-        Some(Token::Integer(digits)) => {
-            let number = digits.parse().unwrap_or(u64::MAX);
-            cursor.next();
-            Ok(number)
-        }
-        _ => Err(cursor.unexpected()),
-    }
-}
-
-fn into(cursor: &mut Cursor<'_>, select: &mut Select) -> Parsing<()> {
-    if cursor.word("INTO") {
-        select.into = cursor.list(|cursor| match cursor.next() {
-            Some(Token::Variable(name)) => check_variable(&name).map(|()| name.into_owned()),
-            _ => Err(cursor.unexpected()),
-        })?;
-    }
-    Ok(())
-}
-
-/// MySQL manual 10.9.3.
-fn hint(cursor: &mut Cursor<'_>) -> Option<u64> {
-    let Some(Token::Hint(hint)) = cursor.peek() else { return None };
-    let hint = hint.to_ascii_uppercase();
-    cursor.next();
-    let (_, inside) = hint.split_once("MAX_EXECUTION_TIME")?;
-    inside.trim_start().strip_prefix('(')?.split(')').next()?.trim().parse().ok()
-}
-
-fn item(cursor: &mut Cursor<'_>) -> Parsing<Item> {
-    let start = cursor.start();
-    let first = cursor.peek().cloned();
-    if cursor.symbol("*") {
-        return Ok(Item { expr: Expr::Star, name: "*".into() });
-    }
-    let expr = expr::expr(cursor)?;
-    let typed = &cursor.sql[start..cursor.end()];
-    let name = match (alias(cursor)?, &expr, first) {
-        (Some(alias), ..) => shortened(&alias),
-        (None, Expr::Column(name), _) => shortened(name),
-        (None, Expr::Literal(Value::Text(_)), Some(Token::Text(text))) => {
-            shortened(text_of(text).trim_start())
-        }
-        _ => shortened(&String::from_utf8_lossy(typed)),
-    };
-    Ok(Item { expr, name })
-}
-
-/// As much of a name as a column has.
-fn shortened(name: &str) -> SmolStr {
-    name.char_indices().nth(255).map_or(name, |(end, _)| &name[..end]).into()
-}
-
-/// Words that end an expression, so that they are no alias.
-const CLAUSES: [&str; 12] =
-    ["FROM", "WHERE", "LIMIT", "ORDER", "INTO", "UNION", "GROUP", "HAVING", "FOR", "LOCK", "AND", "OR"];
-
-fn alias<'a>(cursor: &mut Cursor<'a>) -> Parsing<Option<Cow<'a, str>>> {
-    let wanted = cursor.word("AS");
-    let is_alias = match cursor.peek() {
-        Some(Token::Word(word)) => wanted || !CLAUSES.iter().any(|clause| clause.eq_ignore_ascii_case(word)),
-        Some(Token::Name(_) | Token::Text(_)) => true,
-        _ => false,
-    };
-    match if is_alias { cursor.next() } else { None } {
-        Some(Token::Word(name) | Token::Name(name)) => Ok(Some(name)),
-        Some(Token::Text(text)) => Ok(Some(text_of(text))),
-        _ if wanted => Err(cursor.unexpected()),
-        _ => Ok(None),
-    }
-}
-
-/// What follows FROM: no table for DUAL, or the statement that there is no such table.
-fn table(cursor: &mut Cursor<'_>) -> Parsing<Result<Option<Table>, Statement>> {
-    let mut name = cursor.name()?.to_ascii_lowercase();
-    while cursor.symbol(".") {
-        name = format!("{name}.{}", cursor.name()?.to_ascii_lowercase());
-    }
-    let table = match name.as_str() {
-        "dual" => None,
-        "processlist" | "information_schema.processlist" | "performance_schema.processlist" => {
-            Some(Table::Processlist)
-        }
-        "metadata_locks" | "performance_schema.metadata_locks" => Some(Table::MetadataLocks),
-        _ => return Ok(Err(Statement::NoSuchThing(format!("there is no table {name}")))),
-    };
-    if table.is_some() {
-        alias(cursor)?;
-    }
-    if cursor.is_symbol(",")
-        || cursor.one_of(&["JOIN", "INNER", "LEFT", "RIGHT", "CROSS", "STRAIGHT_JOIN"]).is_some()
-    {
-        return Ok(Err(Statement::NoSuchThing("it does not join tables".to_owned())));
-    }
-    Ok(Ok(table))
-}
-
-fn values(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
-    cursor.expect_word("ROW")?;
-    cursor.expect("(")?;
-    let values = cursor.list(expr::expr)?;
-    cursor.expect(")")?;
-    let items =
-        values.into_iter().enumerate().map(|(at, expr)| Item { expr, name: format!("column_{at}").into() });
-    Ok(Statement::Select(Select { items: items.collect(), ..Select::default() }))
+    Err(if chain { cursor.unexpected() } else { unserved::lack(unserved::RELEASE) })
 }
 
 fn call(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
@@ -327,36 +134,28 @@ fn call(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
     Ok(Statement::Call(name))
 }
 
-fn explain(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
-    match select(cursor)? {
-        Statement::Select(select) => Ok(Statement::Select(Select { explain: true, ..select })),
-        other => Ok(other),
-    }
-}
-
 fn kill(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
     let query = cursor.one_of(&["CONNECTION", "QUERY"]) == Some("QUERY");
     Ok(Statement::Kill { query, id: expr::expr(cursor)? })
 }
 
-/// `LIKE pattern` or `WHERE condition`, as a condition on a column.
-pub(super) fn filter(cursor: &mut Cursor<'_>, column: &str) -> Parsing<Option<Expr>> {
-    if cursor.word("LIKE") {
-        let pattern = Box::new(expr::expr(cursor)?);
-        let value = Box::new(Expr::Column(column.to_owned()));
-        return Ok(Some(Expr::Like { value, pattern, negated: false }));
-    }
-    if cursor.word("WHERE") { expr::expr(cursor).map(Some) } else { Ok(None) }
-}
-
-/// For SHOW: a list that is always empty.
-pub(super) fn empty(cursor: &mut Cursor<'_>, columns: &'static [&'static str]) -> Statement {
-    cursor.skip_rest();
-    Statement::Show(Show::Empty(columns))
-}
-
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn statements_of_all_kinds_are_read() {
+        let files = [
+            include_str!("../../../tests/data/driver_statements.sql"),
+            include_str!("../../../tests/data/unserved_statements.sql"),
+            include_str!("../../../tests/data/wrong_statements.sql"),
+        ];
+        for sql in files.into_iter().flat_map(str::lines) {
+            // Cut off anywhere, it is read or refused.
+            for end in (0..=sql.len()).filter(|end| sql.is_char_boundary(*end)) {
+                crate::mysql::fuzz::sql(&[b"\0", &sql.as_bytes()[..end]].concat());
+            }
+        }
+    }
+
     /// Found by fuzzing: each of these overflowed somewhere.
     #[test]
     fn numbers_at_their_edges_are_no_surprise() {

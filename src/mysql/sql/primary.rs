@@ -3,23 +3,31 @@
 use std::borrow::Cow;
 
 use super::{
-    ast::{Cast, Expr},
+    ast::{Cast, Expr, Operator},
+    calls,
     cursor::{Cursor, near},
+    dates,
     eval::MAX_WARNINGS,
-    expr::expr,
-    functions::Function,
+    expr::{expr, product},
     lex::Token,
     parse::Parsing,
+    reserved::is_reserved,
+    select,
+    unserved::{self, lack},
 };
 use crate::mysql::{
     charset::Charset,
     error::{SqlError, Warning},
     names::check_variable,
     value::{Decimal, Value},
+    variables::Scope,
 };
 
 pub(super) fn primary(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     let start = cursor.start();
+    if cursor.is_symbol("?") {
+        return Ok(Expr::Parameter(cursor.placeholder()));
+    }
     match cursor.next() {
         Some(Token::Text(first)) => Ok(Expr::Literal(texts(cursor, first))),
         Some(Token::Integer(digits)) => Ok(Expr::Literal(integer(digits))),
@@ -33,15 +41,13 @@ pub(super) fn primary(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
         Some(Token::Name(name)) => column_or_call(cursor, name, true),
         Some(Token::Word(word)) => word_or_call(cursor, word),
         Some(Token::Symbol("@@")) => {
-            let global = scope(cursor)?;
-            Ok(Expr::System { global, name: cursor.name()?.to_ascii_lowercase() })
-        }
-        Some(Token::Symbol("?")) => {
-            cursor.first_parameter.get_or_insert(start);
-            cursor.parameters += 1;
-            Ok(Expr::Parameter(cursor.parameters - 1))
+            let scope = scope(cursor)?;
+            let name = cursor.name()?.to_ascii_lowercase();
+            cursor.counts_warnings |= matches!(name.as_str(), "warning_count" | "error_count");
+            Ok(Expr::System { scope, name })
         }
         Some(Token::Symbol("(")) => parenthesis(cursor),
+        Some(Token::Symbol("{")) => dates::odbc(cursor),
         _ => Err(near(cursor.sql, start)),
     }
 }
@@ -70,49 +76,43 @@ fn user(cursor: &mut Cursor<'_>, name: String) -> Parsing<Expr> {
         return Ok(Expr::User(name));
     }
     let at = cursor.count_call()?;
+    cursor.acts = true;
     Ok(Expr::Assign { at, name, value: Box::new(expr(cursor)?) })
 }
 
-/// The scope in front of a system variable's name: true for the global one.
-pub(super) fn scope(cursor: &mut Cursor<'_>) -> Parsing<bool> {
+/// The scope in front of a system variable's name, if there is one.
+fn scope(cursor: &mut Cursor<'_>) -> Parsing<Option<Scope>> {
     if !cursor.is_symbol_at(1, ".") {
-        return Ok(false);
+        return Ok(None);
     }
-    let scope = cursor.one_of(&["GLOBAL", "SESSION", "LOCAL"]);
-    let scope = scope.ok_or_else(|| cursor.unexpected())?;
+    let scope = match cursor.one_of(&["GLOBAL", "SESSION", "LOCAL"]) {
+        Some("GLOBAL") => Scope::Global,
+        Some(_) => Scope::Session,
+        None => return Err(cursor.unexpected()),
+    };
     cursor.expect(".")?;
-    Ok(scope == "GLOBAL")
+    Ok(Some(scope))
 }
 
 /// An expression, or a SELECT of one.
 fn parenthesis(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     let inner = if cursor.word("SELECT") {
-        let inner = expr(cursor)?;
-        if cursor.word("FROM") {
-            cursor.expect_word("DUAL")?;
-        }
-        inner
+        select::scalar(cursor)?
+    } else if unserved::is_query(cursor) && !cursor.is_symbol("(") {
+        return Err(lack(unserved::SUBQUERIES));
     } else {
         expr(cursor)?
     };
+    let is_row = cursor.symbol(",");
+    if is_row {
+        cursor.list(expr)?;
+    }
     cursor.expect(")")?;
-    Ok(inner)
+    if is_row { Err(lack(unserved::ROWS)) } else { Ok(inner) }
 }
 
 /// Words that are no names here.
-const KEYWORDS: [&str; 11] = [
-    "NULL",
-    "TRUE",
-    "FALSE",
-    "CASE",
-    "N",
-    "CAST",
-    "CONVERT",
-    "CURRENT_TIMESTAMP",
-    "LOCALTIME",
-    "LOCALTIMESTAMP",
-    "CURRENT_USER",
-];
+const KEYWORDS: [&str; 8] = ["NULL", "TRUE", "FALSE", "CASE", "N", "CAST", "CONVERT", "INTERVAL"];
 
 fn word_or_call<'a>(cursor: &mut Cursor<'a>, word: Cow<'a, str>) -> Parsing<Expr> {
     let keyword = KEYWORDS.into_iter().find(|keyword| word.eq_ignore_ascii_case(keyword));
@@ -129,15 +129,18 @@ fn word_or_call<'a>(cursor: &mut Cursor<'a>, word: Cow<'a, str>) -> Parsing<Expr
                 return primary(cursor);
             }
         }
-        "CAST" if cursor.symbol("(") => return cast(cursor),
-        "CONVERT" if cursor.symbol("(") => return convert(cursor),
-        "CURRENT_TIMESTAMP" | "LOCALTIME" | "LOCALTIMESTAMP" | "CURRENT_USER" if !cursor.is_symbol("(") => {
-            return call(cursor, &word, false);
+        "CAST" if (cursor.is_adjacent() || cursor.dialect.ignore_space) && cursor.symbol("(") => {
+            return cast(cursor);
         }
+        "CONVERT" if cursor.symbol("(") => return convert(cursor),
+        "INTERVAL" if !cursor.has_several(0) => return interval(cursor),
         _ => {}
     }
     if let (Some(charset), Some(Token::Text(_) | Token::Bytes(_))) = (word.strip_prefix('_'), cursor.peek()) {
         return introduced(cursor, charset);
+    }
+    if let Some(literal) = dates::literal(cursor, &word)? {
+        return Ok(literal);
     }
     column_or_call(cursor, word, false)
 }
@@ -148,52 +151,38 @@ const NATIONAL: &str = "NATIONAL/NCHAR/NVARCHAR implies the character set UTF8MB
 /// A literal of a character set: `_latin1'...'`.
 fn introduced(cursor: &mut Cursor<'_>, charset: &str) -> Parsing<Expr> {
     let bytes = match cursor.next() {
-        Some(Token::Text(text)) => text.into_owned(),
+        Some(Token::Text(text)) => cursor.dialect.charset.encode(&text).into_owned(),
         Some(Token::Bytes(bytes)) => bytes,
         _ => return Err(cursor.unexpected()),
     };
-    let Some(charset) = Charset::named(charset) else {
-        return Err(SqlError::UnknownCharset(charset.to_ascii_lowercase()));
-    };
-    Ok(Expr::Literal(charset.decode(bytes)))
+    Ok(Expr::Literal(Charset::named(&charset.to_ascii_lowercase())?.decode(bytes)?))
 }
 
 fn column_or_call<'a>(cursor: &mut Cursor<'a>, mut path: Cow<'a, str>, quoted: bool) -> Parsing<Expr> {
+    if cursor.is_symbol("(") {
+        return calls::call(cursor, &path, quoted);
+    }
+    let is_path = cursor.is_symbol(".");
+    if !quoted
+        && !is_path
+        && let Some(call) = calls::bare(cursor, &path)?
+    {
+        return Ok(call);
+    }
     while cursor.symbol(".") {
         path = format!("{path}.{}", cursor.name()?).into();
     }
-    if cursor.is_symbol("(") {
-        return call(cursor, &path, quoted);
+    if is_path && cursor.is_symbol("(") {
+        return calls::call(cursor, &path, quoted);
+    }
+    if !quoted && is_reserved(&path) {
+        return Err(near(cursor.sql, cursor.last_start()));
+    }
+    if cursor.is_symbol("->") || cursor.is_symbol("->>") {
+        return Err(lack(unserved::DOCUMENTS));
     }
     // Tables have no columns of the same name: whose it is does not matter.
     Ok(Expr::Column(path.rsplit('.').next().unwrap_or_default().to_owned()))
-}
-
-/// `CURRENT_TIMESTAMP` and the like need no parentheses.
-fn no_arguments(cursor: &mut Cursor<'_>, name: &str) -> Parsing<Expr> {
-    let (function, _) = Function::named(name).ok_or_else(|| cursor.unexpected())?;
-    Ok(Expr::Call { at: cursor.count_call()?, function, args: Vec::new() })
-}
-
-fn call(cursor: &mut Cursor<'_>, name: &str, quoted: bool) -> Parsing<Expr> {
-    let args = if !cursor.symbol("(") {
-        return no_arguments(cursor, name);
-    } else if name.eq_ignore_ascii_case("COUNT") && cursor.symbol("*") {
-        vec![Expr::Star]
-    } else if cursor.is_symbol(")") {
-        Vec::new()
-    } else {
-        cursor.list(expr)?
-    };
-    cursor.expect(")")?;
-    // In backquotes it is no native function.
-    let native = if quoted { None } else { Function::named(name) };
-    let Some((function, arity)) = native else { return Err(SqlError::UnknownFunction(name.to_owned())) };
-    if !arity.contains(&args.len()) {
-        return Err(SqlError::ParameterCount(name.to_owned()));
-    }
-    cursor.has_count |= function == Function::Count;
-    Ok(Expr::Call { at: cursor.count_call()?, function, args })
 }
 
 fn case(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
@@ -223,8 +212,7 @@ fn cast(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
 fn convert(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     let value = expr(cursor)?;
     let kind = if cursor.word("USING") {
-        let charset = cursor.name()?;
-        if charset.eq_ignore_ascii_case("binary") { Cast::Binary } else { Cast::Char(None) }
+        Cast::Using(charset(cursor)?)
     } else {
         cursor.expect(",")?;
         cast_type(cursor)?
@@ -233,23 +221,137 @@ fn convert(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     Ok(Expr::Cast(Box::new(value), kind))
 }
 
+/// `(6)` behind DATETIME and TIME.
+fn digits(cursor: &mut Cursor<'_>) -> Parsing<u8> {
+    if !cursor.symbol("(") {
+        return Ok(0);
+    }
+    let digits = dates::digits(cursor, "CAST")?;
+    cursor.expect(")")?;
+    Ok(digits)
+}
+
+/// `INTERVAL 1 DAY + x`, from behind its first word on.
+fn interval(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    let interval = dates::amount(cursor)?;
+    cursor.expect("+")?;
+    cursor.count_operator()?;
+    let value = cursor.deeper(product)?;
+    dates::shifted(cursor, Operator::Plus, value, interval)
+}
+
+/// The name of a character set.
+pub(super) fn charset(cursor: &mut Cursor<'_>) -> Parsing<Charset> {
+    let name = match cursor.peek() {
+        Some(Token::Text(name)) => String::from_utf8_lossy(name).into_owned(),
+        _ => return Charset::named(&cursor.name()?),
+    };
+    cursor.next();
+    Charset::named(&name)
+}
+
+/// What it does not make of anything.
+const NO_TYPES: [&str; 11] = [
+    "JSON",
+    "TIMESTAMP",
+    "POINT",
+    "LINESTRING",
+    "POLYGON",
+    "MULTIPOINT",
+    "MULTILINESTRING",
+    "MULTIPOLYGON",
+    "GEOMETRYCOLLECTION",
+    "GEOMCOLLECTION",
+    "GEOMETRY",
+];
+
 fn cast_type(cursor: &mut Cursor<'_>) -> Parsing<Cast> {
-    let kind = cursor.one_of(&["CHAR", "NCHAR", "BINARY", "SIGNED", "UNSIGNED"]);
-    let kind = kind.ok_or_else(|| cursor.unexpected())?;
-    let mut length = None;
-    if matches!(kind, "CHAR" | "NCHAR" | "BINARY") && cursor.symbol("(") {
-        let Some(Token::Integer(digits)) = cursor.next() else { return Err(cursor.unexpected()) };
-        length = Some(digits.parse().unwrap_or(usize::MAX));
-        cursor.expect(")")?;
+    if let Some(kind) = cursor.one_of(&NO_TYPES) {
+        return Err(SqlError::NoSuchThing(format!("it has no type {kind}")));
     }
-    if cursor.words(&["CHARACTER", "SET"]) || cursor.word("CHARSET") {
-        cursor.name()?;
+    let kind = cursor.one_of(&[
+        "CHAR",
+        "NCHAR",
+        "CHARACTER",
+        "BINARY",
+        "SIGNED",
+        "UNSIGNED",
+        "DECIMAL",
+        "DEC",
+        "DOUBLE",
+        "REAL",
+        "FLOAT",
+        "DATE",
+        "DATETIME",
+        "TIME",
+        "YEAR",
+    ]);
+    match kind.ok_or_else(|| cursor.unexpected())? {
+        sign @ ("SIGNED" | "UNSIGNED") => {
+            cursor.one_of(&["INTEGER", "INT"]);
+            Ok(if sign == "SIGNED" { Cast::Signed } else { Cast::Unsigned })
+        }
+        "BINARY" => Ok(Cast::Binary(size(cursor)?.first().map(|size| *size as usize))),
+        "DECIMAL" | "DEC" => decimal(cursor),
+        "DOUBLE" => {
+            cursor.word("PRECISION");
+            Ok(Cast::Double)
+        }
+        "DATE" => Ok(Cast::Date),
+        "YEAR" => Ok(Cast::Year),
+        "DATETIME" => digits(cursor).map(Cast::DateTime),
+        "TIME" => digits(cursor).map(Cast::Time),
+        "REAL" => Ok(Cast::Double),
+        "FLOAT" => match size(cursor)?[..] {
+            [25..=53] => Ok(Cast::Double),
+            [] | [0..=24] => Ok(Cast::Float),
+            _ => Err(SqlError::TooBigPrecision { precision: 54, of: "CAST", most: 53 }),
+        },
+        _ => {
+            let length = size(cursor)?.first().map(|size| *size as usize);
+            if cursor.words(&["CHARACTER", "SET"]) || cursor.word("CHARSET") {
+                let charset = charset(cursor)?;
+                if charset == Charset::BINARY {
+                    return Ok(Cast::Binary(length));
+                }
+                return Ok(if length.is_none() { Cast::Using(charset) } else { Cast::Char(length) });
+            }
+            Ok(Cast::Char(length))
+        }
     }
-    cursor.one_of(&["INTEGER", "INT"]);
-    Ok(match kind {
-        "SIGNED" => Cast::Signed,
-        "UNSIGNED" => Cast::Unsigned,
-        "BINARY" => Cast::Binary,
-        _ => Cast::Char(length),
-    })
+}
+
+/// Numbers in parentheses, if there are any.
+fn size(cursor: &mut Cursor<'_>) -> Parsing<Vec<u32>> {
+    if !cursor.symbol("(") {
+        return Ok(Vec::new());
+    }
+    let sizes = cursor.list(|cursor| match cursor.next() {
+        Some(Token::Integer(digits)) => Ok(digits.parse().unwrap_or(u32::MAX)),
+        _ => Err(cursor.unexpected()),
+    })?;
+    cursor.expect(")")?;
+    Ok(sizes)
+}
+
+/// The most digits of DECIMAL, and of those the most behind the point.
+const MAX_PRECISION: u32 = 65;
+const MAX_SCALE: u32 = 30;
+
+/// More digits than 38 are none that are kept here.
+const KEPT: u32 = 38;
+
+fn decimal(cursor: &mut Cursor<'_>) -> Parsing<Cast> {
+    let size = size(cursor)?;
+    let (precision, scale) = (size.first().copied().unwrap_or(10), size.get(1).copied().unwrap_or(0));
+    if scale > MAX_SCALE {
+        return Err(SqlError::TooBigScale { scale, of: "CAST", most: MAX_SCALE });
+    }
+    if precision > MAX_PRECISION {
+        return Err(SqlError::TooBigPrecision { precision, of: "CAST", most: MAX_PRECISION });
+    }
+    if precision < scale {
+        return Err(SqlError::PrecisionBelowScale);
+    }
+    Ok(Cast::Decimal { precision: precision.min(KEPT), scale })
 }

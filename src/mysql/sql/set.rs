@@ -6,7 +6,7 @@ use super::{
     expr,
     lex::{Token, text_of},
     parse::Parsing,
-    primary,
+    unserved,
 };
 use crate::mysql::{names::check_variable, value::Value};
 
@@ -19,9 +19,9 @@ pub(super) fn set(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
         }
         return set_transaction(cursor);
     }
-    if cursor.is_word("PASSWORD") || cursor.is_word("ROLE") || cursor.is_word("DEFAULT") {
-        cursor.skip_rest();
-        return Ok(Statement::NoSuchThing("it has no accounts to change".to_owned()));
+    let accounts = ["DEFAULT", "PASSWORD", "RESOURCE", "ROLE"].iter().any(|word| cursor.is_word(word));
+    if accounts && cursor.peek_at(1).is_some() {
+        return Err(unserved::statement(cursor, "SET", cursor.start()));
     }
     Ok(Statement::Set(cursor.list(assignment)?))
 }
@@ -57,7 +57,8 @@ fn assignment(cursor: &mut Cursor<'_>) -> Parsing<Assignment> {
         return names(cursor);
     }
     if cursor.words(&["CHARACTER", "SET"]) || cursor.word("CHARSET") {
-        return names(cursor);
+        let charset = if cursor.word("DEFAULT") { None } else { Some(name_or_text(cursor)?) };
+        return Ok(Assignment::CharacterSet(charset));
     }
     if let Some(Token::Variable(name)) = cursor.peek().cloned() {
         cursor.next();
@@ -65,21 +66,30 @@ fn assignment(cursor: &mut Cursor<'_>) -> Parsing<Assignment> {
         equals(cursor)?;
         return Ok(Assignment::User(name.into_owned(), expr::expr(cursor)?));
     }
-    let global = if cursor.symbol("@@") { primary::scope(cursor)? } else { bare_scope(cursor) };
+    let global = scope(cursor)?;
     let name = cursor.name()?.to_ascii_lowercase();
     equals(cursor)?;
     let value = if cursor.word("DEFAULT") { None } else { Some(setting(cursor)?) };
     Ok(Assignment::System { global, name, value })
 }
 
-fn bare_scope(cursor: &mut Cursor<'_>) -> bool {
-    if cursor.is_symbol_at(1, "=") || cursor.is_symbol_at(1, ":=") {
-        return false;
+/// Whether the server's variable is meant: by `GLOBAL name` or `@@GLOBAL.name`.
+fn scope(cursor: &mut Cursor<'_>) -> Parsing<bool> {
+    let is_path = cursor.symbol("@@");
+    let is_scoped = if is_path {
+        cursor.is_symbol_at(1, ".")
+    } else {
+        !cursor.is_symbol_at(1, "=") && !cursor.is_symbol_at(1, ":=")
+    };
+    if !is_scoped {
+        return Ok(false);
     }
-    matches!(
-        cursor.one_of(&["GLOBAL", "PERSIST", "PERSIST_ONLY", "SESSION", "LOCAL"]),
-        Some("GLOBAL" | "PERSIST" | "PERSIST_ONLY")
-    )
+    let scope = cursor.one_of(&["GLOBAL", "PERSIST", "PERSIST_ONLY", "SESSION", "LOCAL"]);
+    if is_path {
+        scope.ok_or_else(|| cursor.unexpected())?;
+        cursor.expect(".")?;
+    }
+    Ok(matches!(scope, Some("GLOBAL" | "PERSIST" | "PERSIST_ONLY")))
 }
 
 fn equals(cursor: &mut Cursor<'_>) -> Parsing<()> {
@@ -88,6 +98,10 @@ fn equals(cursor: &mut Cursor<'_>) -> Parsing<()> {
 
 /// The value of a variable: a bare word means its text, as in `SET sql_mode = ANSI`.
 fn setting(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
+    let is_last = cursor.peek_at(1).is_none() || cursor.is_symbol_at(1, ",");
+    if is_last && let Some(word) = cursor.one_of(&["ON", "ALL", "BINARY", "ROW", "SYSTEM"]) {
+        return Ok(Expr::Literal(Value::text(word)));
+    }
     Ok(match expr::expr(cursor)? {
         Expr::Column(word) => Expr::Literal(Value::Text(word)),
         other => other,

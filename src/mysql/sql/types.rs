@@ -3,23 +3,50 @@
 
 use super::{
     ast::{Cast, Expr, Operator},
+    dates,
     eval::{Env, Evaluated},
+    function::kind,
     functions::Function,
+    numbers,
 };
 use crate::mysql::{
+    charset::Charset,
+    error::SqlError,
+    temporal::Temporal,
     value::Value,
-    variables::{Kind as VariableKind, Variables},
+    variables::{Kind as VariableKind, Variable},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::mysql) enum Kind {
     Null,
-    Int { unsigned: bool },
-    Decimal { digits: u8 },
+    Int {
+        unsigned: bool,
+    },
+    Decimal {
+        digits: u8,
+    },
     Double,
+    /// A double that is shown with so many digits.
+    Rounded {
+        digits: u8,
+    },
     Text,
     Bytes,
-    Time { digits: u8 },
+    Year,
+    Date,
+    Time {
+        digits: u8,
+    },
+    DateTime {
+        digits: u8,
+    },
+}
+
+impl Kind {
+    fn is_number(self) -> bool {
+        matches!(self, Self::Int { .. } | Self::Decimal { .. } | Self::Double | Self::Rounded { .. })
+    }
 }
 
 /// The type of a column.
@@ -36,11 +63,11 @@ impl Type {
         Self { kind, length, not_null }
     }
 
-    const fn bigint(length: u32, not_null: bool) -> Self {
+    pub(super) const fn bigint(length: u32, not_null: bool) -> Self {
         Self::new(Kind::Int { unsigned: false }, length, not_null)
     }
 
-    const fn unsigned(not_null: bool) -> Self {
+    pub(super) const fn unsigned(not_null: bool) -> Self {
         Self::new(Kind::Int { unsigned: true }, 21, not_null)
     }
 
@@ -57,22 +84,37 @@ impl Type {
         let kind = match (self.kind, other.kind) {
             (Kind::Null, kind) | (kind, Kind::Null) => kind,
             (a, b) if a == b => a,
-            (Kind::Int { .. }, Kind::Int { .. }) => Kind::Int { unsigned: false },
+            (
+                Kind::Date | Kind::Time { .. } | Kind::DateTime { .. },
+                Kind::Date | Kind::Time { .. } | Kind::DateTime { .. },
+            ) => match (self.kind, other.kind) {
+                (Kind::Time { .. }, Kind::Time { .. }) => {
+                    Kind::Time { digits: self.digits().max(other.digits()) }
+                }
+                _ => Kind::DateTime { digits: self.digits().max(other.digits()) },
+            },
+            (Kind::Int { .. } | Kind::Year, Kind::Int { .. } | Kind::Year) => Kind::Int { unsigned: false },
             (Kind::Int { .. } | Kind::Decimal { .. }, Kind::Int { .. } | Kind::Decimal { .. }) => {
                 Kind::Decimal { digits: self.digits().max(other.digits()) }
             }
-            (
-                Kind::Int { .. } | Kind::Decimal { .. } | Kind::Double,
-                Kind::Int { .. } | Kind::Decimal { .. } | Kind::Double,
-            ) => Kind::Double,
+            (a, b) if a.is_number() && b.is_number() => Kind::Double,
             _ => Kind::Text,
         };
         Self::new(kind, self.length.max(other.length), self.not_null && other.not_null)
     }
 
-    fn digits(self) -> u8 {
+    /// How many digits are shown behind the point; none if that depends on the value.
+    fn fixed_digits(self) -> Option<u8> {
         match self.kind {
-            Kind::Decimal { digits } | Kind::Time { digits } => digits,
+            Kind::Rounded { digits } | Kind::Decimal { digits } => Some(digits),
+            Kind::Int { .. } | Kind::Null => Some(0),
+            _ => None,
+        }
+    }
+
+    pub(super) fn digits(self) -> u8 {
+        match self.kind {
+            Kind::Decimal { digits } | Kind::Time { digits } | Kind::DateTime { digits } => digits,
             _ => 0,
         }
     }
@@ -88,28 +130,55 @@ impl Env<'_> {
                 Some(value) => Type { not_null: false, ..of_value(value) },
                 None => Type::text(0),
             },
-            Expr::Assign { value, .. } => Type { not_null: false, ..self.type_of(value)? },
-            Expr::System { name, .. } => match Variables::kind(name)? {
-                VariableKind::Flag => Type::bigint(1, false),
-                VariableKind::Number => Type::unsigned(false),
-                VariableKind::Text => Type::text(21_845),
-            },
-            Expr::Column(_) => Type { not_null: false, ..of_value(&self.eval(expr)?) },
+            Expr::Assign { value, .. } => Type { not_null: false, ..self.type_of(value)? }.as_kept(),
+            Expr::System { scope, name } => {
+                let variable = Variable::of_scope(*scope, name).map_err(SqlError::from)?;
+                if let Some(warning) = variable.deprecation() {
+                    self.warn(warning);
+                }
+                match variable.kind {
+                    VariableKind::Flag => Type::bigint(1, false),
+                    VariableKind::Number { signed: true, .. } => Type::bigint(21, false),
+                    VariableKind::Number { signed: false, .. } => Type::unsigned(false),
+                    VariableKind::Real { .. } => Type::new(Kind::Rounded { digits: 6 }, 23, false),
+                    _ => Type::text(21_845),
+                }
+            }
+            Expr::Column(name) => self.column(name)?.0.kind(),
             Expr::Star => Type::bigint(1, true),
             Expr::Call { function, args, .. } => self.of_call(*function, args)?,
             Expr::Not(value) => Type::truth(&[self.type_of(value)?]),
+            Expr::Between { value, low, high, .. } => {
+                Type::truth(&[self.type_of(value)?, self.type_of(low)?, self.type_of(high)?])
+            }
             Expr::Minus(value) => {
-                let value = self.type_of(value)?;
+                let value = self.type_of(value)?.as_number();
+                if matches!(value.kind, Kind::Text | Kind::Bytes) {
+                    return Ok(Type::new(Kind::Double, 23, value.not_null));
+                }
                 Type { length: value.length.saturating_add(1), ..value }
             }
             Expr::Binary(operator, left, right) => {
-                of_operator(*operator, self.type_of(left)?, self.type_of(right)?)
+                let digits = self.system.settings().division_digits;
+                of_operator(*operator, self.type_of(left)?, self.type_of(right)?, digits)
             }
             Expr::IsNull(value, _) | Expr::IsBool { value, .. } => {
                 self.type_of(value)?;
                 Type::bigint(1, true)
             }
             Expr::In { value, list, .. } => self.of_membership(value, list)?,
+            Expr::Invert(value) => Type::unsigned(self.type_of(value)?.not_null),
+            Expr::Collate { value, .. } => {
+                let value = self.type_of(value)?;
+                Type { kind: if value.kind == Kind::Null { Kind::Text } else { value.kind }, ..value }
+            }
+            Expr::Charset { of, .. } => {
+                self.type_of(of)?;
+                Type::new(Kind::Text, 64, true)
+            }
+            Expr::Regexp { value, pattern, .. } => {
+                Type { not_null: false, ..Type::truth(&[self.type_of(value)?, self.type_of(pattern)?]) }
+            }
             Expr::Like { value, pattern, .. } => Type::truth(&[self.type_of(value)?, self.type_of(pattern)?]),
             Expr::Case { operand, branches, otherwise } => {
                 self.of_case(operand.as_deref(), branches, otherwise.as_deref())?
@@ -154,14 +223,15 @@ impl Env<'_> {
     fn of_call(&self, function: Function, args: &[Expr]) -> Evaluated<Type> {
         let types = args.iter().map(|arg| self.type_of(arg)).collect::<Evaluated<Vec<_>>>()?;
         let not_null = types.iter().all(|arg| arg.not_null);
-        let longest = types.iter().fold(0_u32, |sum, arg| sum.saturating_add(arg.length)).min(MAX_TEXT);
         Ok(match function {
             Function::GetLock | Function::GetSharedLock | Function::ReleaseLock | Function::IsFreeLock => {
                 Type::bigint(1, false)
             }
             Function::IsUsedLock | Function::FencingToken => Type::unsigned(false),
             Function::ReleaseAllLocks | Function::ConnectionId => Type::unsigned(true),
-            Function::Count | Function::Sleep | Function::RowCount => Type::bigint(21, true),
+            Function::Count | Function::CountDistinct | Function::Sleep | Function::RowCount => {
+                Type::bigint(21, true)
+            }
             Function::FoundRows | Function::LastInsertId => Type::unsigned(true),
             Function::Coalesce | Function::IfNull => {
                 let all = types.iter().copied().fold(Type::new(Kind::Null, 0, true), Type::or);
@@ -170,47 +240,27 @@ impl Env<'_> {
             Function::If => types[1].or(types[2]),
             Function::NullIf => Type { not_null: false, ..types[0] },
             Function::IsNull => Type::bigint(1, true),
-            Function::Length | Function::CharLength => Type::bigint(10, not_null),
-            Function::Abs => types[0],
             Function::Greatest | Function::Least => types.iter().copied().fold(types[0], Type::or),
-            Function::Now | Function::Sysdate => {
-                let digits = self.digits(args)?;
-                let length = 19 + if digits > 0 { u32::from(digits) + 1 } else { 0 };
-                Type::new(Kind::Time { digits }, length, true)
-            }
-            Function::UnixTimestamp => match types.first().map_or(0, |arg| arg.digits()) {
-                0 => Type::bigint(11, not_null),
-                digits => Type::new(Kind::Decimal { digits }, 18, not_null),
-            },
-            Function::ConvertTz => Type { not_null: false, ..types[0] },
-            Function::TimeDiff => Type::text(10),
+            Function::Date(function) => dates::of_call(self, function, args)?,
             Function::Database => Type::text(64),
             Function::Version => Type::new(Kind::Text, 64, true),
             Function::User | Function::CurrentUser => Type::text(288),
-            Function::Md5 => Type::new(Kind::Text, 32, not_null),
-            Function::Sha1 => Type::new(Kind::Text, 40, not_null),
-            Function::Sha2 => Type::text(128),
-            Function::Char => Type::new(Kind::Bytes, longest, true),
-            Function::Repeat | Function::Replace | Function::ConcatWs => Type::text(MAX_TEXT),
-            Function::Concat => Type::new(Kind::Text, longest, not_null),
-            Function::Hex => Type::new(Kind::Text, types[0].length.saturating_mul(2), not_null),
-            Function::Substring
-            | Function::Left
-            | Function::Right
-            | Function::Lower
-            | Function::Upper
-            | Function::Trim => Type::new(Kind::Text, types[0].length, not_null),
+            Function::Modulo => of_operator(Operator::Modulo, types[0], types[1], 0),
+            Function::Round | Function::Truncate => {
+                let places = match args.get(1) {
+                    None => Some(0),
+                    Some(Expr::Literal(value)) => value.to_i64(),
+                    Some(_) => None,
+                };
+                kind::rounded(types[0], places, not_null)
+            }
+            _ => kind::kind(function, &types),
         })
-    }
-
-    fn digits(&self, args: &[Expr]) -> Evaluated<u8> {
-        let Some(arg) = args.first() else { return Ok(0) };
-        Ok(self.eval(arg)?.to_i64().and_then(|digits| u8::try_from(digits).ok()).unwrap_or(0).min(6))
     }
 }
 
 /// What MySQL declares for texts without a bound.
-const MAX_TEXT: u32 = 16_777_215;
+pub(super) const MAX_TEXT: u32 = 16_777_215;
 
 /// The most digits behind the point.
 const MAX_DIGITS: u8 = 30;
@@ -228,11 +278,20 @@ pub(in crate::mysql) fn of_value(value: &Value) -> Type {
             Type::new(Kind::Decimal { digits }, length(value).saturating_add(1), true)
         }
         Value::Double(_) => Type::new(Kind::Double, 23, true),
+        Value::Rounded { digits, .. } => Type::new(Kind::Rounded { digits: *digits }, 23, true),
         Value::Text(text) => Type::new(Kind::Text, count(text), true),
         Value::Bytes { bytes, .. } => {
             Type::new(Kind::Bytes, u32::try_from(bytes.len()).unwrap_or(MAX_TEXT), true)
         }
-        Value::Time { digits, .. } => Type::new(Kind::Time { digits: *digits }, length(value), true),
+        Value::Temporal(temporal) => {
+            let digits = temporal.digits();
+            let of_kind = match temporal {
+                Temporal::Date(_) => Type::date(),
+                Temporal::Time { .. } => Type::time(digits),
+                Temporal::DateTime { .. } => Type::datetime(digits),
+            };
+            Type { not_null: true, ..of_kind }
+        }
     }
 }
 
@@ -242,20 +301,43 @@ fn of_cast(value: Type, cast: Cast) -> Type {
             let length = length.and_then(|length| u32::try_from(length).ok()).unwrap_or(value.length);
             Type::new(Kind::Text, length, value.not_null)
         }
-        Cast::Binary => Type::new(Kind::Bytes, value.length, value.not_null),
+        Cast::Using(Charset::BINARY) | Cast::Binary(None) => {
+            Type::new(Kind::Bytes, value.length, value.not_null)
+        }
+        Cast::Using(_) => Type::text(value.length),
+        Cast::Binary(Some(length)) => {
+            Type::new(Kind::Bytes, u32::try_from(length).unwrap_or(MAX_TEXT), value.not_null)
+        }
+        Cast::Decimal { precision, scale } => {
+            let point = u32::from(scale > 0);
+            let digits = u8::try_from(scale).unwrap_or(MAX_DIGITS);
+            Type::new(Kind::Decimal { digits }, precision + 1 + point, value.not_null)
+        }
+        Cast::Double | Cast::Float => Type::new(Kind::Double, 23, value.not_null),
         Cast::Signed => Type::bigint(21, value.not_null),
         Cast::Unsigned => Type::unsigned(value.not_null),
+        Cast::Date => Type::date(),
+        Cast::Time(digits) => Type::time(digits),
+        Cast::DateTime(digits) => Type::datetime(digits),
+        Cast::Year => Type::new(Kind::Year, 4, false),
     }
 }
 
-fn of_operator(operator: Operator, left: Type, right: Type) -> Type {
+/// `digits`: how many a division adds.
+fn of_operator(operator: Operator, left: Type, right: Type, digits: u32) -> Type {
     use Operator::{Concat, Divide, IntegerDivide, Minus, Modulo, Plus, Times};
+    let (left, right) = (left.as_number(), right.as_number());
     let both = left.or(right);
     let exact = |kind| matches!(kind, Kind::Int { .. } | Kind::Null | Kind::Decimal { .. });
     match operator {
         Concat => Type::new(Kind::Text, left.length.saturating_add(right.length), both.not_null),
-        Plus | Minus | Times | Modulo | IntegerDivide | Divide if !exact(left.kind) || !exact(right.kind) => {
-            Type::new(Kind::Double, 23, both.not_null)
+        Plus | Minus | Times | Modulo | Divide if !exact(left.kind) || !exact(right.kind) => {
+            let shown = left.fixed_digits().zip(right.fixed_digits());
+            let kind = match shown.map(|(left, right)| numbers::digits_of(operator, left, right, digits)) {
+                Some(digits) => Kind::Rounded { digits },
+                None => Kind::Double,
+            };
+            Type::new(kind, 23, both.not_null && !matches!(operator, Divide | Modulo))
         }
         Plus | Minus | Times => {
             let digits = if operator == Times {
@@ -277,14 +359,23 @@ fn of_operator(operator: Operator, left: Type, right: Type) -> Type {
         }
         // A division by zero is NULL.
         Divide => Type::new(
-            Kind::Decimal { digits: left.digits().saturating_add(4).min(MAX_DIGITS) },
-            both.length.saturating_add(5),
+            Kind::Decimal {
+                digits: left
+                    .digits()
+                    .saturating_add(u8::try_from(digits).unwrap_or(MAX_DIGITS))
+                    .min(MAX_DIGITS),
+            },
+            both.length.saturating_add(digits + 1),
             false,
         ),
         IntegerDivide => Type::bigint(21, false),
         Modulo => Type { not_null: false, ..both },
         Operator::NullSafeEqual => Type::bigint(1, true),
-        Operator::BitAnd | Operator::BitOr => Type::unsigned(both.not_null),
+        Operator::BitAnd
+        | Operator::BitOr
+        | Operator::BitXor
+        | Operator::ShiftLeft
+        | Operator::ShiftRight => Type::unsigned(both.not_null),
         _ => Type::truth(&[left, right]),
     }
 }

@@ -1,0 +1,161 @@
+//! Dates and times as MySQL has them (manual 13.2): values, and all that can be told of them without a clock. Pure.
+//!
+//! A year has 1 to 12 months and a month its days, but a value may have zeros there: `2026-00-00` is a date of which the
+//! year alone is known. What may have them is a matter of [`Rules`].
+
+mod date;
+mod format;
+mod interval;
+mod names;
+mod number;
+mod read;
+mod scan;
+mod text;
+mod time;
+mod week;
+mod zone;
+
+use std::cmp::Ordering;
+
+pub(super) use date::{Date, MAX_DAY};
+pub(super) use format::{formatted, longest};
+pub(super) use interval::{Amount, Interval, Unit};
+pub(super) use names::{DAYS, MONTHS};
+pub(super) use number::{datetime_of_number, time_of_number};
+pub(super) use read::{Deprecated, Read, datetime_of_text, time_of_text, with_century};
+pub(super) use scan::{Parts, scanned};
+pub(super) use time::{DAY, DateTime, HOUR, MINUTE, SECOND, Time, rounded};
+pub(super) use week::Weeks;
+pub(super) use zone::Offset;
+
+use super::value::{Decimal, Value};
+
+/// A value of one of the three kinds, and with how many digits of a fraction it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Temporal {
+    Date(Date),
+    Time { time: Time, digits: u8 },
+    DateTime { moment: DateTime, digits: u8 },
+}
+
+/// Which dates are taken, as `@@sql_mode` says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rules {
+    /// `0000-00-00`
+    pub zero: bool,
+    /// `2026-00-00`
+    pub zero_parts: bool,
+    /// `2026-02-31`
+    pub invalid: bool,
+}
+
+/// The parts of a value, as they are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fields {
+    pub is_negative: bool,
+    pub year: i64,
+    pub month: i64,
+    pub day: i64,
+    pub hour: i64,
+    pub minute: i64,
+    pub second: i64,
+    pub micros: i64,
+}
+
+impl Rules {
+    /// As a value of `@@sql_mode` says it.
+    pub(super) fn of_mode(mode: &Value) -> Self {
+        let mode = mode.to_text().unwrap_or_default();
+        let has = |wanted: &str| mode.split(',').any(|mode| mode.trim().eq_ignore_ascii_case(wanted));
+        let traditional = has("TRADITIONAL");
+        Self {
+            zero: !traditional && !has("NO_ZERO_DATE"),
+            zero_parts: !traditional && !has("NO_ZERO_IN_DATE"),
+            invalid: has("ALLOW_INVALID_DATES"),
+        }
+    }
+
+    /// Of functions that need a whole date.
+    pub(super) fn strict(self) -> Self {
+        Self { zero: false, zero_parts: false, ..self }
+    }
+
+    /// Of functions that look at a part of a date.
+    pub(super) fn lenient(self) -> Self {
+        Self { zero_parts: true, ..self }
+    }
+
+    /// Whether a date is taken. `is_zero` says that there is nothing but zeros, behind the date too.
+    fn take(self, date: Date, is_zero: bool) -> bool {
+        if is_zero {
+            return self.zero;
+        }
+        (self.zero_parts || !date.has_zeros()) && (self.invalid || date.has_zeros() || date.exists())
+    }
+}
+
+impl Temporal {
+    pub(super) fn digits(self) -> u8 {
+        match self {
+            Self::Date(_) => 0,
+            Self::Time { digits, .. } | Self::DateTime { digits, .. } => digits,
+        }
+    }
+
+    pub(super) fn fields(self) -> Fields {
+        match self {
+            Self::Date(date) => date.fields(),
+            Self::Time { time, .. } => time.fields(),
+            Self::DateTime { moment, .. } => moment.fields(),
+        }
+    }
+
+    /// As a moment: a date at its midnight, a time on the day that is today.
+    pub(super) fn moment(self, today: Date) -> Option<DateTime> {
+        match self {
+            Self::Date(date) => Some(DateTime { date, micros: 0 }),
+            Self::DateTime { moment, .. } => Some(moment),
+            Self::Time { time, .. } => DateTime { date: today, micros: 0 }.plus_micros(time.0),
+        }
+    }
+
+    /// How two values compare; today is what a time is compared with a date by.
+    pub(super) fn compare(self, other: Self, today: Date) -> Ordering {
+        match (self, other) {
+            (Self::Time { time: a, .. }, Self::Time { time: b, .. }) => a.cmp(&b),
+            (a, b) => a.moment(today).cmp(&b.moment(today)),
+        }
+    }
+
+    /// As a number: `20261127101112.5`.
+    pub(super) fn number(self) -> Decimal {
+        let Fields { is_negative, year, month, day, hour, minute, second, micros } = self.fields();
+        let date = (year * 100 + month) * 100 + day;
+        let clock = (hour * 100 + minute) * 100 + second;
+        let whole = match self {
+            Self::Date(_) => date,
+            Self::Time { .. } => clock,
+            Self::DateTime { .. } => date * 1_000_000 + clock,
+        };
+        let digits = self.digits().min(6);
+        let fraction = micros / 10_i64.pow(6 - u32::from(digits));
+        let number = i128::from(whole) * 10_i128.pow(digits.into()) + i128::from(fraction);
+        Decimal { digits: if is_negative { -number } else { number }, scale: digits.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_numbers_too() {
+        let date = Date { year: 2026, month: 11, day: 27 };
+        let moment = DateTime { date, micros: 10 * HOUR + 11 * MINUTE + 12_500_000 };
+        assert_eq!(Temporal::Date(date).number().to_string(), "20261127");
+        assert_eq!(Temporal::DateTime { moment, digits: 0 }.number().to_string(), "20261127101112");
+        assert_eq!(Temporal::DateTime { moment, digits: 2 }.number().to_string(), "20261127101112.50");
+        let time = Time(-(HOUR + 1_500_000));
+        assert_eq!(Temporal::Time { time, digits: 1 }.number().to_string(), "-10001.5");
+    }
+}
