@@ -107,7 +107,8 @@ impl From<LeaseError> for Status {
             LeaseError::HungUp => Code::Cancelled,
             LeaseError::Gone | LeaseError::Refused(Error::NoSession(_)) => Code::NotFound,
             LeaseError::NotYours => Code::FailedPrecondition,
-            LeaseError::Ttl { .. } | LeaseError::TooLong => Code::InvalidArgument,
+            LeaseError::RequestIdTaken => Code::AlreadyExists,
+            LeaseError::Ttl { .. } | LeaseError::TooLong | LeaseError::BadRequestId => Code::InvalidArgument,
             LeaseError::NoPlace(_)
             | LeaseError::Refused(
                 Error::TooManyLocks(_)

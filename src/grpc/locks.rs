@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     command::{Command, LockRow},
-    lease::{LeaseError, Leases, NotSecret, Secret, Wish},
+    lease::{LeaseError, Leases, NotSecret, RequestId, Secret, Wish},
     lock::SessionId,
     session::Hub,
     timeout::Timeout,
@@ -48,6 +48,7 @@ impl Locks for Service {
             ttl: wanted.ttl_ms.map(Duration::from_millis),
             client: wanted.client,
             note: wanted.note,
+            request: wanted.request_id.map(RequestId::new).transpose()?,
         };
         let name = wish.name.clone();
         let (grant, secret) = self.0.lend(wish, client).await?;

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     command::LockRow,
-    lease::{LeaseError, Leases, Secret, Wish},
+    lease::{LeaseError, Leases, RequestId, Secret, Wish},
     lock::Mode,
     moment::rfc3339,
     name::Name,
@@ -53,6 +53,7 @@ struct Acquire {
     #[serde(default, deserialize_with = "whole")]
     ttl_ms: Option<u64>,
     note: Option<String>,
+    request_id: Option<String>,
 }
 
 /// A number without a fraction, however it is written: 1000 and 1e3 are one.
@@ -107,6 +108,7 @@ async fn acquire(
         ttl: wanted.ttl_ms.map(Duration::from_millis),
         client: wanted.client_id,
         note: wanted.note,
+        request: wanted.request_id.map(RequestId::new).transpose()?,
     };
     let name = wish.name.clone();
     let (grant, secret) = leases.lend(wish, peer.client(WIRE)).await?;

@@ -66,7 +66,8 @@ impl From<LeaseError> for Failure {
             LeaseError::Busy => (StatusCode::CONFLICT, "Busy"),
             LeaseError::Gone => (StatusCode::NOT_FOUND, "NotFound"),
             LeaseError::NotYours => (StatusCode::CONFLICT, "InvalidToken"),
-            LeaseError::Ttl { .. } | LeaseError::TooLong | LeaseError::HungUp => {
+            LeaseError::RequestIdTaken => (StatusCode::CONFLICT, "RequestIdTaken"),
+            LeaseError::Ttl { .. } | LeaseError::TooLong | LeaseError::BadRequestId | LeaseError::HungUp => {
                 (StatusCode::BAD_REQUEST, "BadRequest")
             }
             LeaseError::Refused(Error::Forbidden(_)) | LeaseError::Ended(Ending::Revoked) => {

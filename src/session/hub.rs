@@ -292,7 +292,7 @@ impl Hub {
     }
 
     /// Counts a request that is answered 0.
-    pub(super) fn timed_out(&self) -> Reply {
+    pub(crate) fn timed_out(&self) -> Reply {
         self.timeouts.fetch_add(1, Ordering::Relaxed);
         Reply::Int(0)
     }

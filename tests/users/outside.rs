@@ -155,6 +155,18 @@ async fn a_lease_is_renewed_by_nobody_but_the_user_who_took_it() {
 }
 
 #[tokio::test]
+async fn a_request_that_another_user_repeats_gets_nobodys_lease() {
+    let file = File::new();
+    let server = file.server();
+    let body = r#"{"resourceName":"app1:a","requestId":"0f8a2e6d105e4c1c9b7d"}"#;
+    let (first, _) = app1(&server, "POST", "/api/lock/acquire", body).await;
+    assert_eq!(first, 200);
+    let (code, told) = http(&server, "Bearer token of web", "POST", "/api/lock/acquire", body).await;
+    assert!(code == 409 && told.contains("RequestIdTaken"), "{code} {told}");
+    assert_eq!(app1(&server, "POST", "/api/lock/acquire", body).await.0, 200);
+}
+
+#[tokio::test]
 async fn grpc_shows_and_takes_nothing_outside() {
     let file = File::new();
     let server = file.server();

@@ -16,6 +16,12 @@ pub struct AcquireRequest {
     pub client: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(string, optional, tag = "6")]
     pub note: ::core::option::Option<::prost::alloc::string::String>,
+    /// Makes the call safe to repeat. 16 to 64 visible ASCII characters that the client draws at random for each lock
+    /// that it takes, such as a UUID; they are as secret as the lease token. While the call waits or its lease runs, a
+    /// call with the same id, name and mode, of the same user (without users: from the same address), joins the wait,
+    /// or renews the lease and gets its token again.
+    #[prost(string, optional, tag = "7")]
+    pub request_id: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AcquireResponse {
@@ -475,6 +481,7 @@ pub mod locks_client {
             self
         }
         /// Takes a lock, after those that asked for it before.
+        /// ALREADY_EXISTS: the request_id is in use for another name or mode, or by another user or address.
         /// ABORTED: others hold it and the wait is over, or the session was ended by KILL, or its wait cancelled by KILL QUERY.
         /// RESOURCE_EXHAUSTED: too many leases, in all or of one user or address.
         /// UNAVAILABLE: the server is stopping.
@@ -752,6 +759,7 @@ pub mod locks_server {
     #[async_trait]
     pub trait Locks: std::marker::Send + std::marker::Sync + 'static {
         /// Takes a lock, after those that asked for it before.
+        /// ALREADY_EXISTS: the request_id is in use for another name or mode, or by another user or address.
         /// ABORTED: others hold it and the wait is over, or the session was ended by KILL, or its wait cancelled by KILL QUERY.
         /// RESOURCE_EXHAUSTED: too many leases, in all or of one user or address.
         /// UNAVAILABLE: the server is stopping.
