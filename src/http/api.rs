@@ -17,7 +17,7 @@ use serde_json::Number;
 
 use super::{
     WIRE,
-    json::{Asked, Failure, Json, Named},
+    json::{Around, Asked, Failure, Json, Named, page_of},
 };
 use crate::{
     command::LockRow,
@@ -306,29 +306,32 @@ async fn status(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Prefix {
+struct Part {
     prefix: Option<String>,
+    limit: Option<String>,
+    after: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Locks {
     locks: Vec<Hold>,
-    /// How many there are, of which the first are listed.
-    total: usize,
+    #[serde(flatten)]
+    around: Around,
 }
 
 async fn locks(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    Asked(asked): Asked<Prefix>,
+    Asked(asked): Asked<Part>,
 ) -> Result<Response, Failure> {
+    let page = page_of(asked.limit.as_deref(), asked.after.as_deref())?;
     let prefix = asked.prefix.filter(|prefix| !prefix.is_empty());
     let prefix = prefix.map(|prefix| name(&prefix)).transpose()?;
     let viewer = peer.clone();
     let make = move |hub: &Arc<Hub>| {
-        let held = hub.locks(prefix.as_ref(), viewer.viewer());
-        let locks = Locks { locks: held.rows.iter().map(Hold::of).collect(), total: held.total };
-        json(StatusCode::OK, &locks)
+        let held = hub.locks(prefix.as_ref(), &page, viewer.viewer());
+        let around = Around::of(&held, LockRow::key);
+        json(StatusCode::OK, &Locks { locks: held.rows.iter().map(Hold::of).collect(), around })
     };
     let (response, listing) = list(leases.hub(), &peer, make, body_bytes).await?;
     Ok(handing_out(listing, response))

@@ -1,15 +1,19 @@
 //! Bodies in and out, and what goes wrong with them.
 
+use std::{fmt::Display, str::FromStr};
+
 use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     command::{Ending, Error},
     lease::LeaseError,
+    lock::{Page, Paged},
+    session::page,
     share::NoPlace,
     web::{NoBody, body, json},
 };
@@ -121,6 +125,43 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T
         let path = Path::<T>::from_request_parts(parts, state).await;
         path.map(|Path(named)| Self(named)).map_err(|error| Failure::bad_request(error.body_text()))
     }
+}
+
+/// What every list can be asked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    limit: Option<String>,
+    after: Option<String>,
+}
+
+impl Wanted {
+    pub(super) fn page<K: FromStr>(&self) -> Result<Page<K>, Failure> {
+        page_of(self.limit.as_deref(), self.after.as_deref())
+    }
+}
+
+/// Of a list, beside its rows.
+#[derive(Serialize)]
+pub(super) struct Around {
+    /// How many there are, on all pages.
+    total: usize,
+    /// What to send as `after` for the next page, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+impl Around {
+    pub(super) fn of<T, K: Display>(rows: &Paged<T>, key: impl Fn(&T) -> K) -> Self {
+        Self { total: rows.total, next: rows.next(key) }
+    }
+}
+
+/// The page that is asked for by these parameters.
+pub(super) fn page_of<K: FromStr>(limit: Option<&str>, after: Option<&str>) -> Result<Page<K>, Failure> {
+    // What is no number is none of those that it can be.
+    let limit = limit.map(|limit| limit.parse().unwrap_or(0));
+    page(limit, after).map_err(Failure::bad_request)
 }
 
 /// What stands behind the `?`.

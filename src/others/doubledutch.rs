@@ -21,7 +21,7 @@ use crate::{
     command::LockRow,
     lease::{Grant, LeaseError, Leases, Secret, Wish},
     name::Name,
-    session::Hub,
+    session::{Hub, first_page},
     timeout::Timeout,
     web::{self, Peer, body_bytes, handing_out, list},
 };
@@ -114,7 +114,8 @@ struct Auth {
 /// As text, or for later clients, who send a key, as JSON.
 async fn status(State(leases): All, Extension(peer): Who, Query(Auth { auth }): Query<Auth>) -> Response {
     let viewer = peer.clone();
-    let make = move |hub: &Arc<Hub>| shown(&hub.locks(None, viewer.viewer()).rows, auth.is_some());
+    let make =
+        move |hub: &Arc<Hub>| shown(&hub.locks(None, &first_page(), viewer.viewer()).rows, auth.is_some());
     match list(leases.hub(), &peer, make, body_bytes).await {
         Ok((response, listing)) => handing_out(listing, response),
         Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),

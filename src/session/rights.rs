@@ -82,7 +82,7 @@ impl Session {
     }
 
     /// Whether its user may have this command run.
-    pub(super) fn permit(&mut self, command: &Command) -> Result<(), Error> {
+    fn permit(&mut self, command: &Command) -> Result<(), Error> {
         let Some(users) = self.hub.users() else { return Ok(()) };
         let mut user = self.user.as_ref().ok_or(Error::NoLogin)?;
         if user.generation() != users.generation() {
@@ -102,6 +102,11 @@ impl Session {
             // Of lists it is shown what it may see, and of its own it knows.
             _ => Ok(()),
         }
+    }
+
+    /// The same; who may not is counted.
+    pub(super) fn check(&mut self, command: &Command) -> Result<(), Error> {
+        self.permit(command).inspect_err(|_| self.note_denied())
     }
 }
 

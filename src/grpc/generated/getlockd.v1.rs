@@ -89,14 +89,24 @@ pub struct ListRequest {
     /// Only those whose name starts with it.
     #[prost(string, tag = "1")]
     pub prefix: ::prost::alloc::string::String,
+    /// At most so many rows, 1 to 10000; 10000 if it is left out.
+    #[prost(uint32, optional, tag = "2")]
+    pub limit: ::core::option::Option<u32>,
+    /// Only the rows behind a page: its `next`, as it was sent.
+    #[prost(string, optional, tag = "3")]
+    pub after: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListResponse {
     #[prost(message, repeated, tag = "1")]
     pub locks: ::prost::alloc::vec::Vec<Lock>,
-    /// How many there are, of which the first are listed.
+    /// How many there are on all pages.
     #[prost(uint64, tag = "2")]
     pub total: u64,
+    /// Set if there are more rows: what to send as `after` for the next page. A row that does not go away between
+    /// two pages is on exactly one of them.
+    #[prost(string, optional, tag = "3")]
+    pub next: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// One hold of a lock.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -135,14 +145,24 @@ pub struct Lock {
 pub struct WaitersRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// At most so many rows, 1 to 10000; 10000 if it is left out.
+    #[prost(uint32, optional, tag = "2")]
+    pub limit: ::core::option::Option<u32>,
+    /// Only the rows behind a page: its `next`, as it was sent.
+    #[prost(string, optional, tag = "3")]
+    pub after: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WaitersResponse {
     #[prost(message, repeated, tag = "1")]
     pub waiters: ::prost::alloc::vec::Vec<Waiter>,
-    /// How many there are, of which the first are listed.
+    /// How many there are on all pages.
     #[prost(uint64, tag = "2")]
     pub total: u64,
+    /// Set if there are more rows: what to send as `after` for the next page. A row that does not go away between
+    /// two pages is on exactly one of them.
+    #[prost(string, optional, tag = "3")]
+    pub next: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Waiter {
@@ -181,11 +201,21 @@ pub struct Step {
 pub struct HistoryRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// At most so many rows, 1 to 10000; 10000 if it is left out.
+    #[prost(uint32, optional, tag = "2")]
+    pub limit: ::core::option::Option<u32>,
+    /// Only the rows behind a page: its `next`, as it was sent.
+    #[prost(string, optional, tag = "3")]
+    pub after: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HistoryResponse {
     #[prost(message, repeated, tag = "1")]
     pub holds: ::prost::alloc::vec::Vec<EndedHold>,
+    /// Set if there are more rows: what to send as `after` for the next page. A row that does not go away between
+    /// two pages is on exactly one of them.
+    #[prost(string, optional, tag = "2")]
+    pub next: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// A hold that has ended.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -213,15 +243,26 @@ pub struct EndedHold {
     #[prost(string, optional, tag = "10")]
     pub user: ::core::option::Option<::prost::alloc::string::String>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SessionsRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionsRequest {
+    /// At most so many rows, 1 to 10000; 10000 if it is left out.
+    #[prost(uint32, optional, tag = "1")]
+    pub limit: ::core::option::Option<u32>,
+    /// Only the rows behind a page: its `next`, as it was sent.
+    #[prost(string, optional, tag = "2")]
+    pub after: ::core::option::Option<::prost::alloc::string::String>,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SessionsResponse {
     #[prost(message, repeated, tag = "1")]
     pub sessions: ::prost::alloc::vec::Vec<Session>,
-    /// How many there are, of which the first are listed.
+    /// How many there are on all pages.
     #[prost(uint64, tag = "2")]
     pub total: u64,
+    /// Set if there are more rows: what to send as `after` for the next page. A row that does not go away between
+    /// two pages is on exactly one of them.
+    #[prost(string, optional, tag = "3")]
+    pub next: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Session {
