@@ -13,7 +13,7 @@ use axum::{
     routing::{get, post},
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
-use serde_json::Number;
+use serde_json::Value;
 
 use super::{
     WIRE,
@@ -58,12 +58,18 @@ struct Acquire {
 
 /// A number without a fraction, however it is written: 1000 and 1e3 are one.
 fn whole<'de, D: Deserializer<'de>, T: TryFrom<i128>>(number: D) -> Result<Option<T>, D::Error> {
-    let Some(number) = Option::<Number>::deserialize(number)? else { return Ok(None) };
+    let number = match Value::deserialize(number)? {
+        Value::Null => return Ok(None),
+        Value::Number(number) => number,
+        other => {
+            return Err(D::Error::custom(format!("{other} is not a number of milliseconds, such as 5000")));
+        }
+    };
     // The cast saturates, beyond all numbers that are taken.
     #[expect(clippy::cast_possible_truncation)]
     let float = || number.as_f64().filter(|float| float.fract() == 0.0).map(|float| float as i128);
     let whole = number.as_i128().or_else(float).and_then(|whole| T::try_from(whole).ok());
-    let wrong = || D::Error::custom(format!("{number} is no number of milliseconds that can be here"));
+    let wrong = || D::Error::custom(format!("{number} is not a valid number of milliseconds"));
     whole.map(Some).ok_or_else(wrong)
 }
 
@@ -78,7 +84,7 @@ impl TryFrom<String> for Wanted {
         match text.as_str() {
             "exclusive" => Ok(Self(Mode::Exclusive)),
             "shared" => Ok(Self(Mode::Shared)),
-            _ => Err("mode: say `exclusive` or `shared`"),
+            _ => Err("mode: use `exclusive` or `shared`"),
         }
     }
 }
@@ -345,7 +351,7 @@ pub(super) fn name(text: &str) -> Result<Name, Failure> {
 fn token(leases: &Leases, name: &Name, text: &str, by: Viewer<'_>) -> Result<Secret, Failure> {
     by.check_lock(name).map_err(LeaseError::Refused)?;
     if text.is_empty() {
-        return Err(Failure::bad_request("say the lockToken that acquire answered: 32 hexadecimal digits"));
+        return Err(Failure::bad_request("send the lockToken that acquire answered: 32 hexadecimal digits"));
     }
     text.parse().map_err(|_| leases.stranger(name).into())
 }

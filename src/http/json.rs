@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     command::{Ending, Error},
-    lease::LeaseError,
+    lease::{LeaseError, MAX_TEXT},
     lock::{Page, Paged},
     session::page,
     share::NoPlace,
@@ -55,9 +55,12 @@ impl From<NoPlace> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let message = error.to_string();
         match error {
-            Error::NoSession(_) => Self { code: StatusCode::NOT_FOUND, status: "NotFound", message },
+            Error::NoSession(id) => Self {
+                code: StatusCode::NOT_FOUND,
+                status: "NotFound",
+                message: format!("there is no session {id}; GET /api/sessions lists them"),
+            },
             error => LeaseError::Refused(error).into(),
         }
     }
@@ -65,7 +68,7 @@ impl From<Error> for Failure {
 
 impl From<LeaseError> for Failure {
     fn from(error: LeaseError) -> Self {
-        let message = error.to_string();
+        let message = in_words(&error);
         let (code, status) = match error {
             LeaseError::Busy => (StatusCode::CONFLICT, "Busy"),
             LeaseError::Gone => (StatusCode::NOT_FOUND, "NotFound"),
@@ -88,6 +91,32 @@ impl From<LeaseError> for Failure {
     }
 }
 
+/// As clients of this wire know what they sent.
+fn in_words(error: &LeaseError) -> String {
+    match error {
+        LeaseError::Busy => "the lock is held; wait longer (waitMs), or try again".to_owned(),
+        LeaseError::Ttl { min, max } => {
+            let (min, max) = (min.as_millis(), max.as_millis());
+            format!("ttlMs: a lease runs for {min} to {max} ms (--lease-min, --lease-max)")
+        }
+        LeaseError::TooLong => format!("clientId and note have at most {MAX_TEXT} characters"),
+        LeaseError::BadRequestId | LeaseError::RequestIdTaken => format!("requestId: {error}"),
+        LeaseError::Refused(Error::Interrupted) => "cancel-wait cancelled this wait".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// What is wrong with a document. What the fields are is told elsewhere, with what they mean.
+fn unreadable(error: &serde_json::Error) -> Failure {
+    let told = error.to_string();
+    match told.split_once(", expected").filter(|_| told.starts_with("unknown field")) {
+        Some((unknown, _)) => {
+            Failure::bad_request(format!("{unknown}; GET /openapi.json has those that there are"))
+        }
+        None => Failure::bad_request(told),
+    }
+}
+
 /// A body of JSON, bounded in size and time.
 pub(super) struct Json<T>(pub T);
 
@@ -97,9 +126,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
         let body = body(request.into_body()).await?;
         if body.trim_ascii_start().first() != Some(&b'{') {
-            return Err(Failure::bad_request("say a JSON object: {\"resourceName\":\"nightly\"}"));
+            return Err(Failure::bad_request("send a JSON object, such as {\"resourceName\":\"nightly\"}"));
         }
-        serde_json::from_slice(&body).map(Self).map_err(Failure::bad_request)
+        serde_json::from_slice(&body).map(Self).map_err(|error| unreadable(&error))
     }
 }
 

@@ -299,15 +299,22 @@ impl Numbers {
     }
 }
 
+fn session_id(text: &str) -> Result<SessionId, Failure> {
+    let wrong = || {
+        Failure::bad_request(format!("{text:?} is not a session id, a number; GET /api/sessions lists them"))
+    };
+    text.parse().map_err(|_| wrong())
+}
+
 /// The locks of the other are free when this is answered.
 ///
 /// Cancel-safe: the other session ends all the same.
 async fn kill(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    Named(id): Named<u32>,
+    Named(id): Named<String>,
 ) -> Answered {
-    session(&leases, &peer).start(Command::Kill(SessionId(id))).ended().await?;
+    session(&leases, &peer).start(Command::Kill(session_id(&id)?)).ended().await?;
     let message = "the session has ended; its locks have passed on";
     Ok(json(StatusCode::OK, &Done { success: true, status: "Killed", message }))
 }
@@ -315,9 +322,9 @@ async fn kill(
 async fn cancel_wait(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    Named(id): Named<u32>,
+    Named(id): Named<String>,
 ) -> Answered {
-    let done = session(&leases, &peer).start(Command::KillQuery(SessionId(id))).at_once()?;
+    let done = session(&leases, &peer).start(Command::KillQuery(session_id(&id)?)).at_once()?;
     if !matches!(done, Reply::Int(1)) {
         let message = "the session does not wait".to_owned();
         return Err(Failure { code: StatusCode::CONFLICT, status: "NotWaiting", message });
