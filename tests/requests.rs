@@ -31,9 +31,9 @@ const ID: &str = "0f8a2e6d105e4c1c9b7d";
 
 type Lent = Result<(Grant, Secret), LeaseError>;
 
-/// Two leases at most.
+/// Six leases at most, with those that wait.
 fn leases() -> Arc<Leases> {
-    let bounds = Bounds { min: 10 * MS, max: Duration::from_hours(1), count: 2 };
+    let bounds = Bounds { min: 10 * MS, max: Duration::from_hours(1), count: 6 };
     Leases::new(Hub::new(Limits::default()), bounds, TaskTracker::new())
 }
 
@@ -157,7 +157,10 @@ async fn all_who_ask_leave_the_queue_with_the_last_of_them() {
     let holder = held(&leases).await;
     let asking: Vec<_> = (0..5).map(|_| ask(&leases, request(Timeout::Forever))).collect();
     until_waiting(&leases, 1).await;
-    assert_eq!(leases.places().count(), 2, "one place for all of them, and one of the holder");
+    // Each that waits has a place, as has the holder: however they repeat, no more wait than may.
+    assert_eq!(leases.places().count(), 6);
+    let more = ask(&leases, request(Timeout::Forever)).await.unwrap();
+    assert!(matches!(more.unwrap_err(), LeaseError::NoPlace(_)));
     for asked in asking {
         assert_eq!(leases.hub().stats().table.waiters, 1);
         asked.abort();
@@ -194,7 +197,7 @@ async fn each_waits_for_as_long_as_it_says() {
 async fn those_that_come_at_once_have_one_lease() {
     let leases = leases();
     for round in 0..200 {
-        let wait = |n: usize| if n % 2 == 0 { Timeout::NONE } else { Timeout::Forever };
+        let wait = |n: usize| if n.is_multiple_of(2) { Timeout::NONE } else { Timeout::Forever };
         let asking: Vec<_> = (0..4).map(|n| ask(&leases, request(wait(n)))).collect();
         let mut tokens = Vec::new();
         let mut secret = None;

@@ -111,6 +111,8 @@ enum Found {
 
 /// The part that one has in a request that is under way.
 struct Part {
+    /// Whether it has the place of the lease; others take one of their own while they wait.
+    is_first: bool,
     what: What,
     is_queued: CancellationToken,
     decision: Decision,
@@ -153,6 +155,7 @@ impl Leases {
                 Found::UnderWay(part) => part,
             };
             part.what.check(&mine.name, mine.mode, &mine.by)?;
+            let _place = if part.is_first { None } else { Some(self.place(&client)?) };
             let Some(decided) = part.decided(patience, &client.gone).await else {
                 self.hub.timed_out();
                 return Err(LeaseError::Busy);
@@ -190,7 +193,7 @@ impl Leases {
             let asked = Asked { number, what: mine.clone(), is_queued: is_queued.clone(), decision: weak };
             under_way.of.insert(key, asked);
         }
-        Ok(Found::UnderWay(Part { what: mine.clone(), is_queued, decision }))
+        Ok(Found::UnderWay(Part { is_first: true, what: mine.clone(), is_queued, decision }))
     }
 
     /// The lease that was granted to the same request, if it runs: it goes on as by a heartbeat.
@@ -255,7 +258,8 @@ impl Asked {
     /// None if all who asked have left.
     fn join(&self) -> Option<Part> {
         let decision = self.decision.upgrade()?;
-        Some(Part { what: self.what.clone(), is_queued: self.is_queued.clone(), decision })
+        let (what, is_queued) = (self.what.clone(), self.is_queued.clone());
+        Some(Part { is_first: false, what, is_queued, decision })
     }
 }
 
