@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::{
     budget::Exceeded,
     escape::Written,
-    lock::{Cycle, Excerpt, Mode, SessionId, Token},
+    lock::{Cycle, Excerpt, HoldKey, Mode, SessionId, Token, WaiterKey},
     name::Name,
     session::Profile,
     share::NoPlace,
@@ -151,6 +151,11 @@ impl LockRow {
         self.profile.as_ref()?.expires
     }
 
+    /// Where it stands in the list.
+    pub fn key(&self) -> HoldKey {
+        HoldKey { name: self.name.clone(), token: self.fencing_token }
+    }
+
     /// From where it was taken; empty if the session ended meanwhile.
     pub fn address(&self) -> String {
         self.origin.map_or_else(String::new, |origin| origin.peer.to_string())
@@ -168,6 +173,8 @@ pub struct WaiterRow {
     pub peer: Option<SocketAddr>,
     /// For how long.
     pub waited: Duration,
+    /// Where in the queue.
+    pub key: WaiterKey,
 }
 
 /// One session.

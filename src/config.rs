@@ -163,7 +163,7 @@ pub struct Config {
     pub lease_min: Duration,
 
     /// The longest time for which a lease can be taken
-    #[arg(long, env = "GETLOCKD_LEASE_MAX", default_value = "24h", value_name = "TIME", value_parser = some_time, allow_negative_numbers = true)]
+    #[arg(long, env = "GETLOCKD_LEASE_MAX", default_value = "744h", value_name = "TIME", value_parser = some_time, allow_negative_numbers = true)]
     pub lease_max: Duration,
 
     /// The most leases at a time, with those that wait, and Hold streams

@@ -107,7 +107,8 @@ impl From<LeaseError> for Status {
             LeaseError::HungUp => Code::Cancelled,
             LeaseError::Gone | LeaseError::Refused(Error::NoSession(_)) => Code::NotFound,
             LeaseError::NotYours => Code::FailedPrecondition,
-            LeaseError::Ttl { .. } | LeaseError::TooLong => Code::InvalidArgument,
+            LeaseError::RequestIdTaken => Code::AlreadyExists,
+            LeaseError::Ttl { .. } | LeaseError::TooLong | LeaseError::BadRequestId => Code::InvalidArgument,
             LeaseError::NoPlace(_)
             | LeaseError::Refused(
                 Error::TooManyLocks(_)
@@ -119,7 +120,22 @@ impl From<LeaseError> for Status {
                 Code::Unavailable
             }
         };
-        Self::new(code, error.to_string())
+        Self::new(code, in_words(&error))
+    }
+}
+
+/// As clients of this wire know what they sent.
+fn in_words(error: &LeaseError) -> String {
+    match error {
+        LeaseError::Busy => "the lock is held; wait longer (wait_ms), or try again".to_owned(),
+        LeaseError::Ttl { min, max } => {
+            let (min, max) = (min.as_millis(), max.as_millis());
+            format!("ttl_ms: a lease runs for {min} to {max} ms (--lease-min, --lease-max)")
+        }
+        LeaseError::BadRequestId | LeaseError::RequestIdTaken => format!("request_id: {error}"),
+        LeaseError::Refused(Error::NoSession(id)) => format!("there is no session {id}; Sessions lists them"),
+        LeaseError::Refused(Error::Interrupted) => "Kill with cancel_wait cancelled this wait".to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -137,7 +153,7 @@ fn mode(wanted: i32) -> Result<Mode, Status> {
     match LockMode::try_from(wanted) {
         Ok(LockMode::Exclusive) => Ok(Mode::Exclusive),
         Ok(LockMode::Shared) => Ok(Mode::Shared),
-        Err(_) => Err(Status::invalid_argument("mode: say EXCLUSIVE or SHARED")),
+        Err(_) => Err(Status::invalid_argument("mode: use EXCLUSIVE or SHARED")),
     }
 }
 

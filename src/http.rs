@@ -77,5 +77,5 @@ async fn no_such_path(request: Request) -> Response {
 
 async fn wrong_method(request: Request) -> Failure {
     let message = format!("{} does not take {}", request.uri().path(), request.method());
-    Failure { code: StatusCode::METHOD_NOT_ALLOWED, status: "BadRequest", message }
+    Failure { code: StatusCode::METHOD_NOT_ALLOWED, status: "MethodNotAllowed", message }
 }

@@ -4,15 +4,14 @@
 //! its lock is granted it then.
 
 mod error;
+mod grant;
 mod key;
+mod request;
 mod wish;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -23,12 +22,15 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use error::LeaseError;
+pub use grant::{Delivery, Grant};
 pub use key::{Key, NotSecret, Secret};
+pub use request::RequestId;
 pub use wish::{Client, Renewed, Wish};
 
+use self::request::Requests;
 use crate::{
     command::{Answer, Command, Reply},
-    lock::Token,
+    lock::{Mode, Token},
     name::Name,
     session::{Handle, Hub, Progress, Session, Viewer},
     share::{Place, Places, What},
@@ -65,15 +67,19 @@ pub struct Leases {
     places: Arc<Places>,
     tasks: TaskTracker,
     live: Mutex<HashMap<Key, Arc<Lease>>>,
+    requests: Requests,
 }
 
 #[derive(Debug)]
 struct Lease {
     name: Name,
+    mode: Mode,
     handle: Arc<Handle>,
     term: Mutex<Term>,
     /// The term has changed: its end may be nearer.
     changed: Notify,
+    /// A client has the answer with the grant.
+    delivered: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -82,6 +88,8 @@ struct Term {
     running: Option<Running>,
     ttl: Duration,
     ends: Instant,
+    /// How many answers with the grant are on their way.
+    deliveries: usize,
 }
 
 #[derive(Debug)]
@@ -90,48 +98,12 @@ struct Running {
     _place: Place,
 }
 
-/// A lease that was granted.
-#[derive(Debug)]
-pub struct Grant {
-    /// The fencing token.
-    pub token: Token,
-    /// When it ends without a heartbeat.
-    pub ends: Instant,
-    /// How long it waited.
-    pub waited: Duration,
-    /// To be kept until the client has it.
-    pub delivery: Arc<Delivery>,
-}
-
-/// A grant on its way. Dropped before it is delivered, the lease is taken back.
-#[derive(Debug)]
-pub struct Delivery {
-    leases: Arc<Leases>,
-    key: Key,
-    lease: Arc<Lease>,
-    done: AtomicBool,
-}
-
-impl Delivery {
-    /// The client has it.
-    pub fn done(&self) {
-        self.done.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        if !*self.done.get_mut() {
-            self.leases.end(&self.key, &self.lease, Cause::HandedBack);
-        }
-    }
-}
-
 impl Leases {
     /// No leases. Each has a task among `tasks`.
     pub fn new(hub: Arc<Hub>, bounds: Bounds, tasks: TaskTracker) -> Arc<Self> {
         let places = Places::new(What::Leases, bounds.count);
-        Arc::new(Self { hub, bounds, places, tasks, live: Mutex::default() })
+        let (live, requests) = (Mutex::default(), Requests::new());
+        Arc::new(Self { hub, bounds, places, tasks, live, requests })
     }
 
     /// The sessions that they are.
@@ -175,20 +147,24 @@ impl Leases {
             Reply::Int(1) => {
                 let waited = since.elapsed();
                 let token = session.token(&name).unwrap_or_default();
-                let (ends, delivery) = self.begin(Running { session, _place: place }, name, key, ttl);
+                let (ends, delivery) = self.begin(Running { session, _place: place }, (name, mode), key, ttl);
                 Ok(Grant { token, ends, waited, delivery })
             }
             _ => Err(LeaseError::Busy),
         }
     }
 
-    /// The same, under a new secret, which is for the client alone.
+    /// The same, under a secret for the client alone: a new one, or that of its request, which may come again.
     ///
-    /// Cancel-safe: dropped, it leaves the queue and holds nothing.
+    /// Cancel-safe: dropped, it leaves the queue and holds nothing, unless the same request came again.
     ///
     /// # Errors
-    /// [`LeaseError`] as with [`Leases::acquire`].
+    /// [`LeaseError`] as with [`Leases::acquire`]; [`LeaseError::RequestIdTaken`].
     pub async fn lend(self: &Arc<Self>, wish: Wish, client: Client) -> Result<(Grant, Secret), LeaseError> {
+        if let Some(id) = &wish.request {
+            let secret = self.requests.secret(id)?;
+            return Ok((self.acquire_once(wish, secret.key(), client).await?, secret));
+        }
         let secret = Secret::random().map_err(|_| LeaseError::NoRandom)?;
         let grant = self.acquire(wish, secret.key(), client).await?;
         Ok((grant, secret))
@@ -197,19 +173,19 @@ impl Leases {
     fn begin(
         self: &Arc<Self>,
         running: Running,
-        name: Name,
+        (name, mode): (Name, Mode),
         key: Key,
         ttl: Duration,
     ) -> (Instant, Arc<Delivery>) {
         let ends = Instant::now() + ttl;
         let handle = running.session.handle_arc();
         handle.note(|profile| profile.expires = Some(ends));
-        let term = Mutex::new(Term { running: Some(running), ttl, ends });
-        let lease = Arc::new(Lease { name, handle, term, changed: Notify::new() });
+        let term = Mutex::new(Term { running: Some(running), ttl, ends, deliveries: 1 });
+        let (changed, delivered) = (Notify::new(), AtomicBool::new(false));
+        let lease = Arc::new(Lease { name, mode, handle, term, changed, delivered });
         self.live().insert(key, lease.clone());
         self.tasks.spawn(keep(self.clone(), key, lease.clone()));
-        let delivery = Delivery { leases: self.clone(), key, lease, done: AtomicBool::new(false) };
-        (ends, Arc::new(delivery))
+        (ends, Delivery::of(self, key, lease))
     }
 
     /// How many run.
@@ -250,16 +226,7 @@ impl Leases {
     ) -> Result<Renewed, LeaseError> {
         let ttl = ttl.map(|ttl| self.checked(ttl)).transpose()?;
         let lease = self.find(key, name, by)?;
-        let (ends, token) = {
-            let mut term = lease.term();
-            let Some(running) = &term.running else { return Err(self.stranger(name)) };
-            let token = running.session.token(name).unwrap_or_default();
-            term.ttl = ttl.unwrap_or(term.ttl);
-            term.ends = Instant::now() + term.ttl;
-            lease.handle.note(|profile| profile.expires = Some(term.ends));
-            (term.ends, token)
-        };
-        lease.changed.notify_one();
+        let (ends, token) = lease.renew(ttl, 0).ok_or_else(|| self.stranger(name))?;
         let (waiters, first_waited) = self.hub.queue_of(name);
         Ok(Renewed { ends, token, waiters, first_waited })
     }
@@ -329,6 +296,26 @@ impl Lease {
     fn term(&self) -> MutexGuard<'_, Term> {
         // No code that can panic runs while it is held.
         self.term.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It goes on from now, for a new time to live if there is one, and so many more answers with its grant are on
+    /// their way: when it ends, and its fencing token. None if it has ended.
+    fn renew(&self, ttl: Option<Duration>, deliveries: usize) -> Option<(Instant, Token)> {
+        let mut term = self.term();
+        let token = term.running.as_ref()?.session.token(&self.name).unwrap_or_default();
+        term.ttl = ttl.unwrap_or(term.ttl);
+        term.ends = Instant::now() + term.ttl;
+        term.deliveries += deliveries;
+        self.handle.note(|profile| profile.expires = Some(term.ends));
+        self.changed.notify_one();
+        Some((term.ends, token))
+    }
+
+    /// An answer with the grant is given up: whether no other is on its way.
+    fn is_last_delivery(&self) -> bool {
+        let mut term = self.term();
+        term.deliveries -= 1;
+        term.deliveries == 0
     }
 
     /// When it ends; none if it has, as it does now if its time has come or its session was told to end.

@@ -9,6 +9,7 @@ mod entry;
 mod graph;
 mod holders;
 mod owner;
+mod page;
 mod queue;
 mod scene;
 mod search;
@@ -21,6 +22,7 @@ use std::fmt;
 
 pub use graph::{Cycle, Link, MAX_CYCLE_LINKS};
 pub use owner::{Owner, Released, Taken};
+pub use page::{HoldKey, NoKey, Page, Paged, WaiterKey};
 pub use scene::Seen;
 pub use table::{Patience, Table};
 pub use view::{Counters, Excerpt, Holder, LockInfo, Reason, WaiterInfo};

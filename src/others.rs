@@ -11,7 +11,7 @@ use std::{future::ready, sync::Arc};
 use axum::{
     Router,
     http::{StatusCode, header::WWW_AUTHENTICATE},
-    middleware::map_response,
+    middleware::{map_request, map_response},
     response::Response,
 };
 
@@ -39,7 +39,10 @@ pub fn router(leases: &Arc<Leases>, admit: impl Fn(Router) -> Router) -> Router 
     let http = service(netlocker::routes(), netlocker::refusal)
         .merge(service(sharelock::routes(), sharelock::refusal))
         .merge(service(waelson::routes(), waelson::refusal))
-        .merge(service(doubledutch::routes(), doubledutch::refusal));
+        .merge(
+            service(doubledutch::routes(), doubledutch::refusal)
+                .layer(map_request(doubledutch::log_in_by_key)),
+        );
     let netlocker = netlocker::proto::net_locker_service_server::NetLockerServiceServer::new(
         netlocker::Service(leases.clone()),
     );

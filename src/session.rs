@@ -28,6 +28,7 @@ use self::{
 };
 pub use handle::{Handle, Profile};
 pub use hub::{Hub, Limits, MAX_LIST_ROWS};
+pub use lists::{BadPage, first_page, page};
 pub use progress::{Progress, Waiting, Working};
 pub use room::OWN_LOCKS;
 pub use scene::{MAX_SCENE_LOCKS, Person, Scene};
@@ -128,8 +129,7 @@ impl Session {
 
     /// Runs a command as far as it goes without waiting.
     pub fn start(&mut self, command: Command) -> Progress<'_> {
-        if let Err(error) = self.permit(&command) {
-            self.note_denied();
+        if let Err(error) = self.check(&command) {
             return Progress::Done(Err(error));
         }
         let viewer = Viewer(self.user.as_deref());
@@ -144,9 +144,11 @@ impl Session {
             Command::IsUsedLock(name) => self.user_of(&name),
             Command::FencingToken(name) => self.token(&name).into(),
             Command::ConnectionId => Reply::Int(self.id().0.into()),
-            Command::Locks(prefix) => Reply::Locks(self.hub.locks(prefix.as_ref(), viewer)),
-            Command::Waiters(name) => Reply::Waiters(self.hub.waiters(&name)),
-            Command::Sessions => Reply::Sessions(self.hub.list(viewer)),
+            Command::Locks(prefix) => {
+                Reply::Locks(self.hub.locks(prefix.as_ref(), &first_page(), viewer).into())
+            }
+            Command::Waiters(name) => Reply::Waiters(self.hub.waiters(&name, &first_page()).into()),
+            Command::Sessions => Reply::Sessions(self.hub.list(&first_page(), viewer).into()),
             Command::Stats => Reply::Stats(Box::new(self.hub.stats())),
             Command::Why(name) => Reply::Why(self.hub.why(&name, viewer)),
             Command::Kill(id) => return self.kill(id),

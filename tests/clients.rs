@@ -56,7 +56,7 @@ macro_rules! scripts {
 
         #[test]
         fn no_script_is_forgotten() {
-            let known = ["steps.py", "grpc_stopping.py", $($script,)*];
+            let known = ["steps.py", "generated.py", "openapi.ts", "grpc_stopping.py", $($script,)*];
             for entry in std::fs::read_dir(folder()).unwrap() {
                 let name = entry.unwrap().file_name().into_string().unwrap();
                 assert!(name.starts_with("__") || known.contains(&name.as_str()), "{name}");
@@ -75,6 +75,9 @@ scripts! {
     doubledutch: "doubledutch.py" [] [],
     locking: "locking.py" [] [],
     openapi: "openapi.py" [] [],
+    openapi_python_client: "openapi_python.py" [] [],
+    datamodel_code_generator: "openapi_models.py" [] [],
+    openapi_typescript: "openapi_typescript.py" [] [],
 }
 
 /// The script says when the server is to stop, and sees what becomes of what it has.

@@ -269,7 +269,7 @@ async fn what_makes_no_sense_is_told_in_json_and_costs_nothing() {
     let server = TestServer::start();
     let body = "x".repeat(20_000);
     for (method, path, body, code, hint) in [
-        ("POST", "/api/lock/acquire", "", 400, "say a JSON object"),
+        ("POST", "/api/lock/acquire", "", 400, "send a JSON object"),
         ("POST", "/api/lock/acquire", r#"{"resourceName":7}"#, 400, "expected a string"),
         ("POST", "/api/lock/acquire", r#"{"resourceName":"x","ttlMs":1}"#, 400, "--lease-min"),
         (
@@ -282,6 +282,24 @@ async fn what_makes_no_sense_is_told_in_json_and_costs_nothing() {
         ("POST", "/api/lock/release", r#"{"resourceName":"x","lockToken":""}"#, 400, "32 hexadecimal digits"),
         ("POST", "/api/lock/release", r#"{"resourceName":"x","lockToken":"x"}"#, 404, "no such lease"),
         ("POST", "/api/lock/acquire", r#"{"resourceName":"x","waitMs":0.5}"#, 400, "milliseconds"),
+        (
+            "POST",
+            "/api/lock/acquire",
+            r#"{"resourceName":"x","ttlMs":"5s"}"#,
+            400,
+            "number of milliseconds, such as",
+        ),
+        (
+            "POST",
+            "/api/lock/acquire",
+            r#"{"resourceName":"x","ttlMs":1}"#,
+            400,
+            "ttlMs: a lease runs for 10 to",
+        ),
+        ("POST", "/api/lock/acquire", r#"{"name":"x"}"#, 400, "unknown field `name`; GET /openapi.json"),
+        ("POST", "/api/lock/acquire", r#"{"resourceName":"x","requestId":"short"}"#, 400, "requestId: "),
+        ("POST", "/api/session/abc/kill", "", 400, "is not a session id, a number; GET /api/sessions"),
+        ("POST", "/api/session/4000000000/kill", "", 404, "session 4000000000; GET /api/sessions lists them"),
         ("GET", "/getLock/%ff", "", 400, "UTF-8"),
         ("POST", "/api/lock/acquire", &body, 413, "at most 16384 bytes"),
         ("GET", "/getLock/x?wait=soon", "", 400, "500ms or 2m"),

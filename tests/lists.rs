@@ -28,12 +28,13 @@ async fn grpc_shows_what_the_line_shows_and_ends_it() {
     let name = || "nightly".to_owned();
     let mut grpc = locks(server.http).await;
 
-    let waiters = grpc.waiters(WaitersRequest { name: name() }).await.unwrap().into_inner();
+    let waiters =
+        grpc.waiters(WaitersRequest { name: name(), ..Default::default() }).await.unwrap().into_inner();
     assert_eq!((waiters.total, waiters.waiters[0].session), (1, b_id));
     let why = grpc.why(WhyRequest { name: name() }).await.unwrap().into_inner();
     let step = &why.steps[0];
     assert_eq!((step.hold.as_ref().unwrap().session, &step.waits_for), (a_id, &None));
-    let sessions = grpc.sessions(SessionsRequest {}).await.unwrap().into_inner().sessions;
+    let sessions = grpc.sessions(SessionsRequest::default()).await.unwrap().into_inner().sessions;
     let told: Vec<_> =
         sessions.iter().map(|session| (session.session, session.waits_for.as_deref())).collect();
     assert_eq!(told[..2], [(a_id, None), (b_id, Some("nightly"))]);
@@ -47,7 +48,8 @@ async fn grpc_shows_what_the_line_shows_and_ends_it() {
     assert!(grpc.kill(kill(a_id, false)).await.unwrap().into_inner().done);
     assert!(a.line().await.starts_with("ERROR KILLED session "));
     assert_eq!(grpc.kill(kill(a_id, false)).await.unwrap_err().code(), Code::NotFound);
-    let history = grpc.history(HistoryRequest { name: name() }).await.unwrap().into_inner().holds;
+    let history =
+        grpc.history(HistoryRequest { name: name(), ..Default::default() }).await.unwrap().into_inner().holds;
     assert_eq!((history[0].session, &*history[0].cause), (a_id, "killed"));
 }
 
@@ -73,7 +75,7 @@ async fn every_wire_tells_what_a_client_makes_the_server_keep() {
     let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
     assert_eq!((&stats["memory"], &stats["maxMemory"]), (&(kept - OWN_MEMORY).into(), &(1 << 30).into()));
     let mut grpc = locks(server.http).await;
-    let sessions = grpc.sessions(SessionsRequest {}).await.unwrap().into_inner().sessions;
+    let sessions = grpc.sessions(SessionsRequest::default()).await.unwrap().into_inner().sessions;
     let told = sessions.iter().find(|session| session.session == id).unwrap().memory;
     let stats = grpc.stats(StatsRequest {}).await.unwrap().into_inner();
     assert_eq!((told, stats.memory, stats.max_memory), (kept as u64, (kept - OWN_MEMORY) as u64, 1 << 30));

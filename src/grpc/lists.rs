@@ -1,6 +1,6 @@
 //! Lists and KILL: what they are asked, and how rows are told.
 
-use std::sync::Arc;
+use std::{str::FromStr, sync::Arc};
 
 use tonic::{Request, Response, Status};
 
@@ -15,34 +15,38 @@ use super::{
 use crate::{
     command::{Command, Error, Reply, SessionRow, Stats, WaiterRow, WhyRow},
     lease::{LeaseError, Leases},
-    session::Hub,
+    lock::{Excerpt, Page, Paged},
+    session::{self, Hub, Session},
     tally::Past,
     web::{list, message, millis, peer_of},
 };
 
-/// Runs a command that shows something, in a session that lasts no longer.
+/// Makes a list of everything, in a session that lasts no longer.
 ///
 /// Cancel-safe: what was made is dropped.
-pub(super) async fn shown<Q, M>(
+pub(super) async fn listed<Q, T, M>(
     leases: &Arc<Leases>,
     request: &Request<Q>,
-    command: Command,
+    list_of: impl Fn(&mut Session) -> Result<T, Error> + Clone + Send + 'static,
 ) -> Result<Response<M>, Status>
 where
-    M: TryFrom<Reply, Error = Reply> + prost::Message + Send + 'static,
+    M: From<T> + prost::Message + Send + 'static,
 {
     let peer = peer_of(request)?;
-    let (client, is_long) = (peer.client(WIRE), command.looks_at_everything());
-    let make = move |hub: &Arc<Hub>| client.open(hub).start(command.clone()).at_once().map(M::try_from);
-    let (made, listing) =
-        if is_long { list(leases.hub(), peer, make, size).await? } else { (make(leases.hub()), None) };
-    let told = made.map_err(LeaseError::Refused)?.map_err(|_| Status::unknown("another reply"))?;
-    Ok(message(told, listing))
+    let client = peer.client(WIRE);
+    let make = move |hub: &Arc<Hub>| list_of(&mut client.open(hub)).map(M::from);
+    let (told, listing) = list(leases.hub(), peer, make, size).await?;
+    Ok(message(told.map_err(LeaseError::Refused)?, listing))
+}
+
+/// The page that is asked for.
+pub(super) fn page<K: FromStr>(limit: Option<u32>, after: Option<&str>) -> Result<Page<K>, Status> {
+    session::page(limit.map(u64::from), after).map_err(|bad| Status::invalid_argument(bad.to_string()))
 }
 
 /// How many bytes an answer has.
-fn size<M: prost::Message>(made: &Result<Result<M, Reply>, Error>) -> usize {
-    made.as_ref().map_or(0, |told| told.as_ref().map_or(0, M::encoded_len))
+fn size<M: prost::Message>(made: &Result<M, Error>) -> usize {
+    made.as_ref().map_or(0, M::encoded_len)
 }
 
 /// Ends a session, or its wait.
@@ -59,40 +63,30 @@ pub(super) async fn kill<Q>(
     Ok(Response::new(KillResponse { done }))
 }
 
-/// Each response is made of one kind of reply.
-macro_rules! from_reply {
-    ($($response:ident: $kind:ident($value:ident) => $made:expr,)*) => {
-        $(impl TryFrom<Reply> for $response {
-            type Error = Reply;
-
-            fn try_from(reply: Reply) -> Result<Self, Reply> {
-                match reply {
-                    Reply::$kind($value) => Ok($made),
-                    other => Err(other),
-                }
-            }
-        })*
-    };
+impl From<Paged<WaiterRow>> for WaitersResponse {
+    fn from(list: Paged<WaiterRow>) -> Self {
+        let next = list.next(|row| row.key);
+        let waiters = list.rows.into_iter().map(Waiter::from).collect();
+        Self { waiters, total: list.total as u64, next }
+    }
 }
 
-from_reply! {
-    WaitersResponse: Waiters(list) => Self {
-        total: list.total as u64,
-        waiters: list.rows.into_iter().map(Waiter::from).collect(),
-    },
-    WhyResponse: Why(list) => Self {
-        total: list.total as u64,
-        steps: list.rows.into_iter().map(Step::from).collect(),
-    },
-    SessionsResponse: Sessions(list) => Self {
-        total: list.total as u64,
-        sessions: list.rows.into_iter().map(SessionTold::from).collect(),
-    },
-    StatsResponse: Stats(stats) => Self::from(*stats),
+impl From<Excerpt<WhyRow>> for WhyResponse {
+    fn from(list: Excerpt<WhyRow>) -> Self {
+        Self { total: list.total as u64, steps: list.rows.into_iter().map(Step::from).collect() }
+    }
+}
+
+impl From<Paged<SessionRow>> for SessionsResponse {
+    fn from(list: Paged<SessionRow>) -> Self {
+        let next = list.next(|row| row.session);
+        let sessions = list.rows.into_iter().map(SessionTold::from).collect();
+        Self { sessions, total: list.total as u64, next }
+    }
 }
 
 impl From<WaiterRow> for Waiter {
-    fn from(WaiterRow { session, mode, peer, waited }: WaiterRow) -> Self {
+    fn from(WaiterRow { session, mode, peer, waited, .. }: WaiterRow) -> Self {
         let peer = peer.map_or_else(String::new, |peer| peer.to_string());
         Self { session: session.0, peer, mode: lock_mode(mode), waited_ms: millis(waited) }
     }

@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{
     command::{Command, LockRow},
-    lease::{LeaseError, Leases, NotSecret, Secret, Wish},
+    lease::{LeaseError, Leases, NotSecret, RequestId, Secret, Wish},
     lock::SessionId,
-    session::Hub,
+    session::{Hub, Session},
     timeout::Timeout,
     web::{deadline, is_counted_elsewhere, list, message, millis, peer_of},
 };
@@ -48,6 +48,7 @@ impl Locks for Service {
             ttl: wanted.ttl_ms.map(Duration::from_millis),
             client: wanted.client,
             note: wanted.note,
+            request: wanted.request_id.map(RequestId::new).transpose()?,
         };
         let name = wish.name.clone();
         let (grant, secret) = self.0.lend(wish, client).await?;
@@ -92,43 +93,56 @@ impl Locks for Service {
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
         let peer = peer_of(&request)?.clone();
-        let ListRequest { prefix } = request.into_inner();
+        let ListRequest { prefix, limit, after } = request.into_inner();
+        let page = lists::page(limit, after.as_deref())?;
         let prefix = if prefix.is_empty() { None } else { Some(name(&prefix)?) };
         let viewer = peer.clone();
         let make = move |hub: &Arc<Hub>| {
-            let held = hub.locks(prefix.as_ref(), viewer.viewer());
+            let held = hub.locks(prefix.as_ref(), &page, viewer.viewer());
+            let next = held.next(LockRow::key);
             let locks = held.rows.into_iter().map(Lock::from).collect();
-            ListResponse { locks, total: held.total as u64 }
+            ListResponse { locks, total: held.total as u64, next }
         };
         let (locks, listing) = list(self.0.hub(), &peer, make, prost::Message::encoded_len).await?;
         Ok(message(locks, listing))
     }
 
     async fn waiters(&self, request: Request<WaitersRequest>) -> Result<Response<WaitersResponse>, Status> {
-        lists::shown(&self.0, &request, Command::Waiters(name(&request.get_ref().name)?)).await
+        let WaitersRequest { name: lock, limit, after } = request.get_ref();
+        let (lock, page) = (name(lock)?, lists::page(*limit, after.as_deref())?);
+        let waiters = move |session: &mut Session| session.waiters(&lock, &page);
+        lists::listed(&self.0, &request, waiters).await
     }
 
     async fn why(&self, request: Request<WhyRequest>) -> Result<Response<WhyResponse>, Status> {
-        lists::shown(&self.0, &request, Command::Why(name(&request.get_ref().name)?)).await
+        let lock = name(&request.get_ref().name)?;
+        let why = move |session: &mut Session| session.why(&lock);
+        lists::listed(&self.0, &request, why).await
     }
 
     async fn history(&self, request: Request<HistoryRequest>) -> Result<Response<HistoryResponse>, Status> {
-        let (name, viewer) = (name(&request.get_ref().name)?, peer_of(&request)?.viewer());
-        viewer.check_see(&name).map_err(LeaseError::Refused)?;
-        let holds = self.0.hub().history(Some(&name), MAX_HOLDS, viewer);
-        let holds = holds.into_iter().map(EndedHold::from).collect();
-        Ok(message(HistoryResponse { holds }, NO_PLACE))
+        let HistoryRequest { name: lock, limit, after } = request.get_ref();
+        let (name, page) = (name(lock)?, lists::page(*limit, after.as_deref())?);
+        peer_of(&request)?.viewer().check_see(&name).map_err(LeaseError::Refused)?;
+        let holds = self.0.hub().history_of(&name, &page);
+        let next = holds.next(|past| past.token);
+        let holds = holds.rows.into_iter().map(EndedHold::from).collect();
+        Ok(message(HistoryResponse { holds, next }, NO_PLACE))
     }
 
     async fn sessions(
         &self,
         request: Request<SessionsRequest>,
     ) -> Result<Response<SessionsResponse>, Status> {
-        lists::shown(&self.0, &request, Command::Sessions).await
+        let SessionsRequest { limit, after } = request.get_ref();
+        let page = lists::page(*limit, after.as_deref())?;
+        let sessions = move |session: &mut Session| session.sessions(&page);
+        lists::listed(&self.0, &request, sessions).await
     }
 
     async fn stats(&self, request: Request<StatsRequest>) -> Result<Response<StatsResponse>, Status> {
-        lists::shown(&self.0, &request, Command::Stats).await
+        let stats = client(&request)?.open(self.0.hub()).stats();
+        Ok(message(StatsResponse::from(stats), NO_PLACE))
     }
 
     async fn kill(&self, request: Request<KillRequest>) -> Result<Response<KillResponse>, Status> {

@@ -13,15 +13,15 @@ use axum::{
     routing::{get, post},
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
-use serde_json::Number;
+use serde_json::Value;
 
 use super::{
     WIRE,
-    json::{Asked, Failure, Json, Named},
+    json::{Around, Asked, Failure, Json, Named, page_of},
 };
 use crate::{
     command::LockRow,
-    lease::{LeaseError, Leases, Secret, Wish},
+    lease::{LeaseError, Leases, RequestId, Secret, Wish},
     lock::Mode,
     moment::rfc3339,
     name::Name,
@@ -53,16 +53,23 @@ struct Acquire {
     #[serde(default, deserialize_with = "whole")]
     ttl_ms: Option<u64>,
     note: Option<String>,
+    request_id: Option<String>,
 }
 
 /// A number without a fraction, however it is written: 1000 and 1e3 are one.
 fn whole<'de, D: Deserializer<'de>, T: TryFrom<i128>>(number: D) -> Result<Option<T>, D::Error> {
-    let Some(number) = Option::<Number>::deserialize(number)? else { return Ok(None) };
+    let number = match Value::deserialize(number)? {
+        Value::Null => return Ok(None),
+        Value::Number(number) => number,
+        other => {
+            return Err(D::Error::custom(format!("{other} is not a number of milliseconds, such as 5000")));
+        }
+    };
     // The cast saturates, beyond all numbers that are taken.
     #[expect(clippy::cast_possible_truncation)]
     let float = || number.as_f64().filter(|float| float.fract() == 0.0).map(|float| float as i128);
     let whole = number.as_i128().or_else(float).and_then(|whole| T::try_from(whole).ok());
-    let wrong = || D::Error::custom(format!("{number} is no number of milliseconds that can be here"));
+    let wrong = || D::Error::custom(format!("{number} is not a valid number of milliseconds"));
     whole.map(Some).ok_or_else(wrong)
 }
 
@@ -77,7 +84,7 @@ impl TryFrom<String> for Wanted {
         match text.as_str() {
             "exclusive" => Ok(Self(Mode::Exclusive)),
             "shared" => Ok(Self(Mode::Shared)),
-            _ => Err("mode: say `exclusive` or `shared`"),
+            _ => Err("mode: use `exclusive` or `shared`"),
         }
     }
 }
@@ -107,6 +114,7 @@ async fn acquire(
         ttl: wanted.ttl_ms.map(Duration::from_millis),
         client: wanted.client_id,
         note: wanted.note,
+        request: wanted.request_id.map(RequestId::new).transpose()?,
     };
     let name = wish.name.clone();
     let (grant, secret) = leases.lend(wish, peer.client(WIRE)).await?;
@@ -304,29 +312,32 @@ async fn status(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Prefix {
+struct Part {
     prefix: Option<String>,
+    limit: Option<String>,
+    after: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Locks {
     locks: Vec<Hold>,
-    /// How many there are, of which the first are listed.
-    total: usize,
+    #[serde(flatten)]
+    around: Around,
 }
 
 async fn locks(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    Asked(asked): Asked<Prefix>,
+    Asked(asked): Asked<Part>,
 ) -> Result<Response, Failure> {
+    let page = page_of(asked.limit.as_deref(), asked.after.as_deref())?;
     let prefix = asked.prefix.filter(|prefix| !prefix.is_empty());
     let prefix = prefix.map(|prefix| name(&prefix)).transpose()?;
     let viewer = peer.clone();
     let make = move |hub: &Arc<Hub>| {
-        let held = hub.locks(prefix.as_ref(), viewer.viewer());
-        let locks = Locks { locks: held.rows.iter().map(Hold::of).collect(), total: held.total };
-        json(StatusCode::OK, &locks)
+        let held = hub.locks(prefix.as_ref(), &page, viewer.viewer());
+        let around = Around::of(&held, LockRow::key);
+        json(StatusCode::OK, &Locks { locks: held.rows.iter().map(Hold::of).collect(), around })
     };
     let (response, listing) = list(leases.hub(), &peer, make, body_bytes).await?;
     Ok(handing_out(listing, response))
@@ -340,7 +351,7 @@ pub(super) fn name(text: &str) -> Result<Name, Failure> {
 fn token(leases: &Leases, name: &Name, text: &str, by: Viewer<'_>) -> Result<Secret, Failure> {
     by.check_lock(name).map_err(LeaseError::Refused)?;
     if text.is_empty() {
-        return Err(Failure::bad_request("say the lockToken that acquire answered: 32 hexadecimal digits"));
+        return Err(Failure::bad_request("send the lockToken that acquire answered: 32 hexadecimal digits"));
     }
     text.parse().map_err(|_| leases.stranger(name).into())
 }

@@ -1,15 +1,19 @@
 //! Bodies in and out, and what goes wrong with them.
 
+use std::{fmt::Display, str::FromStr};
+
 use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     command::{Ending, Error},
-    lease::LeaseError,
+    lease::{LeaseError, MAX_TEXT},
+    lock::{Page, Paged},
+    session::page,
     share::NoPlace,
     web::{NoBody, body, json},
 };
@@ -51,9 +55,12 @@ impl From<NoPlace> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let message = error.to_string();
         match error {
-            Error::NoSession(_) => Self { code: StatusCode::NOT_FOUND, status: "NotFound", message },
+            Error::NoSession(id) => Self {
+                code: StatusCode::NOT_FOUND,
+                status: "NotFound",
+                message: format!("there is no session {id}; GET /api/sessions lists them"),
+            },
             error => LeaseError::Refused(error).into(),
         }
     }
@@ -61,12 +68,13 @@ impl From<Error> for Failure {
 
 impl From<LeaseError> for Failure {
     fn from(error: LeaseError) -> Self {
-        let message = error.to_string();
+        let message = in_words(&error);
         let (code, status) = match error {
             LeaseError::Busy => (StatusCode::CONFLICT, "Busy"),
             LeaseError::Gone => (StatusCode::NOT_FOUND, "NotFound"),
             LeaseError::NotYours => (StatusCode::CONFLICT, "InvalidToken"),
-            LeaseError::Ttl { .. } | LeaseError::TooLong | LeaseError::HungUp => {
+            LeaseError::RequestIdTaken => (StatusCode::CONFLICT, "RequestIdTaken"),
+            LeaseError::Ttl { .. } | LeaseError::TooLong | LeaseError::BadRequestId | LeaseError::HungUp => {
                 (StatusCode::BAD_REQUEST, "BadRequest")
             }
             LeaseError::Refused(Error::Forbidden(_)) | LeaseError::Ended(Ending::Revoked) => {
@@ -83,6 +91,32 @@ impl From<LeaseError> for Failure {
     }
 }
 
+/// As clients of this wire know what they sent.
+fn in_words(error: &LeaseError) -> String {
+    match error {
+        LeaseError::Busy => "the lock is held; wait longer (waitMs), or try again".to_owned(),
+        LeaseError::Ttl { min, max } => {
+            let (min, max) = (min.as_millis(), max.as_millis());
+            format!("ttlMs: a lease runs for {min} to {max} ms (--lease-min, --lease-max)")
+        }
+        LeaseError::TooLong => format!("clientId and note have at most {MAX_TEXT} characters"),
+        LeaseError::BadRequestId | LeaseError::RequestIdTaken => format!("requestId: {error}"),
+        LeaseError::Refused(Error::Interrupted) => "cancel-wait cancelled this wait".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// What is wrong with a document. What the fields are is told elsewhere, with what they mean.
+fn unreadable(error: &serde_json::Error) -> Failure {
+    let told = error.to_string();
+    match told.split_once(", expected").filter(|_| told.starts_with("unknown field")) {
+        Some((unknown, _)) => {
+            Failure::bad_request(format!("{unknown}; GET /openapi.json has those that there are"))
+        }
+        None => Failure::bad_request(told),
+    }
+}
+
 /// A body of JSON, bounded in size and time.
 pub(super) struct Json<T>(pub T);
 
@@ -92,9 +126,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
         let body = body(request.into_body()).await?;
         if body.trim_ascii_start().first() != Some(&b'{') {
-            return Err(Failure::bad_request("say a JSON object: {\"resourceName\":\"nightly\"}"));
+            return Err(Failure::bad_request("send a JSON object, such as {\"resourceName\":\"nightly\"}"));
         }
-        serde_json::from_slice(&body).map(Self).map_err(Failure::bad_request)
+        serde_json::from_slice(&body).map(Self).map_err(|error| unreadable(&error))
     }
 }
 
@@ -120,6 +154,43 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T
         let path = Path::<T>::from_request_parts(parts, state).await;
         path.map(|Path(named)| Self(named)).map_err(|error| Failure::bad_request(error.body_text()))
     }
+}
+
+/// What every list can be asked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    limit: Option<String>,
+    after: Option<String>,
+}
+
+impl Wanted {
+    pub(super) fn page<K: FromStr>(&self) -> Result<Page<K>, Failure> {
+        page_of(self.limit.as_deref(), self.after.as_deref())
+    }
+}
+
+/// Of a list, beside its rows.
+#[derive(Serialize)]
+pub(super) struct Around {
+    /// How many there are, on all pages.
+    total: usize,
+    /// What to send as `after` for the next page, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+impl Around {
+    pub(super) fn of<T, K: Display>(rows: &Paged<T>, key: impl Fn(&T) -> K) -> Self {
+        Self { total: rows.total, next: rows.next(key) }
+    }
+}
+
+/// The page that is asked for by these parameters.
+pub(super) fn page_of<K: FromStr>(limit: Option<&str>, after: Option<&str>) -> Result<Page<K>, Failure> {
+    // What is no number is none of those that it can be.
+    let limit = limit.map(|limit| limit.parse().unwrap_or(0));
+    page(limit, after).map_err(Failure::bad_request)
 }
 
 /// What stands behind the `?`.

@@ -16,14 +16,14 @@ use tokio::time::Instant;
 use super::{
     WIRE,
     api::{Done, Hold, name},
-    json::{Failure, Named},
+    json::{Around, Asked, Failure, Named, Wanted},
 };
 use crate::{
     command::{Command, Error, Reply, SessionRow, Stats, WaiterRow, WhyRow},
     lease::Leases,
-    lock::SessionId,
+    lock::{Excerpt, Paged, SessionId},
     moment::rfc3339,
-    session::{Hub, MAX_LIST_ROWS, Session},
+    session::{Hub, Session},
     tally::Past,
     web::{Peer, body_bytes, handing_out, json, list, millis, wall_clock},
 };
@@ -41,20 +41,28 @@ pub(super) fn routes() -> Router<Arc<Leases>> {
 
 type Answered = Result<Response, Failure>;
 
-async fn sessions(State(leases): State<Arc<Leases>>, Extension(peer): Extension<Peer>) -> Answered {
-    long_list(&leases, &peer, Command::Sessions).await
+async fn sessions(
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
+    Asked(wanted): Asked<Wanted>,
+) -> Answered {
+    let page = wanted.page()?;
+    long_list(&leases, &peer, move |session| session.sessions(&page).map(|rows| Sessions::of(&rows))).await
 }
 
 async fn stats(State(leases): State<Arc<Leases>>, Extension(peer): Extension<Peer>) -> Answered {
-    Ok(shown(session(&leases, &peer).start(Command::Stats).at_once()?))
+    Ok(json(StatusCode::OK, &Numbers::of(&session(&leases, &peer).stats())))
 }
 
 async fn waiters(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
     Named(lock): Named<String>,
+    Asked(wanted): Asked<Wanted>,
 ) -> Answered {
-    long_list(&leases, &peer, Command::Waiters(name(&lock)?)).await
+    let (lock, page) = (name(&lock)?, wanted.page()?);
+    long_list(&leases, &peer, move |session| session.waiters(&lock, &page).map(|rows| Waiters::of(&rows)))
+        .await
 }
 
 async fn why(
@@ -62,24 +70,31 @@ async fn why(
     Extension(peer): Extension<Peer>,
     Named(lock): Named<String>,
 ) -> Answered {
-    long_list(&leases, &peer, Command::Why(name(&lock)?)).await
+    let lock = name(&lock)?;
+    long_list(&leases, &peer, move |session| session.why(&lock).map(|rows| Why::of(&rows))).await
 }
 
 async fn history(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
     Named(lock): Named<String>,
+    Asked(wanted): Asked<Wanted>,
 ) -> Answered {
-    let (lock, viewer) = (name(&lock)?, peer.viewer());
-    viewer.check_see(&lock)?;
-    let holds = leases.hub().history(Some(&lock), MAX_LIST_ROWS, viewer);
-    Ok(json(StatusCode::OK, &History { holds: holds.iter().map(Ended::of).collect() }))
+    let (lock, page) = (name(&lock)?, wanted.page()?);
+    peer.viewer().check_see(&lock)?;
+    let holds = leases.hub().history_of(&lock, &page);
+    let next = holds.next(|past| past.token);
+    Ok(json(StatusCode::OK, &History { holds: holds.rows.iter().map(Ended::of).collect(), next }))
 }
 
-/// Runs a command that looks at everything, in a session that lasts no longer.
-async fn long_list(leases: &Leases, peer: &Peer, command: Command) -> Answered {
+/// Makes a list of everything, in a session that lasts no longer.
+async fn long_list<T: Serialize>(
+    leases: &Leases,
+    peer: &Peer,
+    list_of: impl Fn(&mut Session) -> Result<T, Error> + Clone + Send + 'static,
+) -> Answered {
     let client = peer.client(WIRE);
-    let make = move |hub: &Arc<Hub>| client.open(hub).start(command.clone()).at_once().map(shown);
+    let make = move |hub: &Arc<Hub>| list_of(&mut client.open(hub)).map(|told| json(StatusCode::OK, &told));
     let size = |made: &Result<Response, Error>| made.as_ref().map_or(0, body_bytes);
     let (response, listing) = list(leases.hub(), peer, make, size).await?;
     Ok(handing_out(listing, response?))
@@ -89,29 +104,18 @@ fn session(leases: &Leases, peer: &Peer) -> Session {
     peer.client(WIRE).open(leases.hub())
 }
 
-fn shown(reply: Reply) -> Response {
-    match reply {
-        Reply::Sessions(rows) => {
-            let sessions: Vec<_> = rows.rows.iter().map(SessionTold::of).collect();
-            json(StatusCode::OK, &Sessions { sessions, total: rows.total })
-        }
-        Reply::Waiters(rows) => {
-            let waiters: Vec<_> = rows.rows.iter().map(Waiter::of).collect();
-            json(StatusCode::OK, &Waiters { waiters, total: rows.total })
-        }
-        Reply::Why(rows) => {
-            let steps: Vec<_> = rows.rows.iter().map(Step::of).collect();
-            json(StatusCode::OK, &Why { steps, total: rows.total })
-        }
-        Reply::Stats(stats) => json(StatusCode::OK, &Numbers::of(&stats)),
-        _ => json(StatusCode::OK, &()),
-    }
-}
-
 #[derive(Serialize)]
 struct Sessions {
     sessions: Vec<SessionTold>,
-    total: usize,
+    #[serde(flatten)]
+    around: Around,
+}
+
+impl Sessions {
+    fn of(rows: &Paged<SessionRow>) -> Self {
+        let around = Around::of(rows, |row| row.session);
+        Self { sessions: rows.rows.iter().map(SessionTold::of).collect(), around }
+    }
 }
 
 #[derive(Serialize)]
@@ -157,7 +161,15 @@ impl SessionTold {
 #[derive(Serialize)]
 struct Waiters {
     waiters: Vec<Waiter>,
-    total: usize,
+    #[serde(flatten)]
+    around: Around,
+}
+
+impl Waiters {
+    fn of(rows: &Paged<WaiterRow>) -> Self {
+        let around = Around::of(rows, |row| row.key);
+        Self { waiters: rows.rows.iter().map(Waiter::of).collect(), around }
+    }
 }
 
 #[derive(Serialize)]
@@ -173,7 +185,7 @@ struct Waiter {
 
 impl Waiter {
     fn of(row: &WaiterRow) -> Self {
-        let WaiterRow { session, mode, peer, waited } = row;
+        let WaiterRow { session, mode, peer, waited, .. } = row;
         let peer = peer.map(|peer| peer.to_string());
         Self { session: session.0, peer, mode: mode.to_string(), waited_ms: millis(*waited) }
     }
@@ -182,6 +194,8 @@ impl Waiter {
 #[derive(Serialize)]
 struct History {
     holds: Vec<Ended>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 /// A hold that has ended.
@@ -226,6 +240,12 @@ impl Ended {
 struct Why {
     steps: Vec<Step>,
     total: usize,
+}
+
+impl Why {
+    fn of(rows: &Excerpt<WhyRow>) -> Self {
+        Self { steps: rows.rows.iter().map(Step::of).collect(), total: rows.total }
+    }
 }
 
 #[derive(Serialize)]
@@ -279,15 +299,22 @@ impl Numbers {
     }
 }
 
+fn session_id(text: &str) -> Result<SessionId, Failure> {
+    let wrong = || {
+        Failure::bad_request(format!("{text:?} is not a session id, a number; GET /api/sessions lists them"))
+    };
+    text.parse().map_err(|_| wrong())
+}
+
 /// The locks of the other are free when this is answered.
 ///
 /// Cancel-safe: the other session ends all the same.
 async fn kill(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    Named(id): Named<u32>,
+    Named(id): Named<String>,
 ) -> Answered {
-    session(&leases, &peer).start(Command::Kill(SessionId(id))).ended().await?;
+    session(&leases, &peer).start(Command::Kill(session_id(&id)?)).ended().await?;
     let message = "the session has ended; its locks have passed on";
     Ok(json(StatusCode::OK, &Done { success: true, status: "Killed", message }))
 }
@@ -295,9 +322,9 @@ async fn kill(
 async fn cancel_wait(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    Named(id): Named<u32>,
+    Named(id): Named<String>,
 ) -> Answered {
-    let done = session(&leases, &peer).start(Command::KillQuery(SessionId(id))).at_once()?;
+    let done = session(&leases, &peer).start(Command::KillQuery(session_id(&id)?)).at_once()?;
     if !matches!(done, Reply::Int(1)) {
         let message = "the session does not wait".to_owned();
         return Err(Failure { code: StatusCode::CONFLICT, status: "NotWaiting", message });

@@ -140,7 +140,7 @@ struct Wait {
 
 impl Wait {
     fn of(waiter: &WaiterInfo, clock: Clock) -> Self {
-        let WaiterInfo { session, mode, since } = *waiter;
+        let WaiterInfo { session, mode, since, .. } = *waiter;
         Self { session: session.0, mode: mode.as_str(), waits_since: clock.at(since) }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::MAX_TEXT;
+use super::{
+    MAX_TEXT,
+    request::{MAX_REQUEST_ID, MIN_REQUEST_ID},
+};
 use crate::{
     command::{Ending, Error},
     share::NoPlace,
@@ -35,6 +38,17 @@ pub enum LeaseError {
     /// The name of a client or a note is too long.
     #[error("a client and a note have at most {MAX_TEXT} characters")]
     TooLong,
+    /// A request id is not as they are.
+    #[error(
+        "a request id has {MIN_REQUEST_ID} to {MAX_REQUEST_ID} visible ASCII characters; draw them at random"
+    )]
+    BadRequestId,
+    /// The request id is that of another request.
+    #[error(
+        "this request id is in use for another lock or mode, or by another user or address; draw a new one \
+         for each lock that you take"
+    )]
+    RequestIdTaken,
     /// The client closed its connection, or sent too much behind a request that waited.
     #[error("the connection was closed, or more was sent behind this request than is kept; it does not wait")]
     HungUp,

@@ -22,7 +22,18 @@ impl Secret {
     pub fn random() -> Result<Self, NotSecret> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(|_| NotSecret)?;
-        Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+        Ok(Self::of_bytes(&bytes))
+    }
+
+    /// The one that a request stands for. Only who has this secret too can tell which it is: half of a digest over
+    /// both, which cannot be gone on with.
+    pub(super) fn of_request(&self, id: &str) -> Self {
+        let Key(digest) = Key::of("request", &[&self.0, id]);
+        Self::of_bytes(&digest[..16])
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Self {
+        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// The text, for the one who took the lease and for nobody else.

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::RequestId;
 use crate::{
     command::Origin,
     lock::{Mode, Token},
@@ -55,13 +56,15 @@ pub struct Wish {
     pub client: Option<String>,
     /// Why, for people.
     pub note: Option<String>,
+    /// By what the same request is known if it comes again.
+    pub request: Option<RequestId>,
 }
 
 impl Wish {
     /// To try for an exclusive lock.
     pub fn of(name: Name) -> Self {
         let wait = Timeout::Within(Duration::ZERO);
-        Self { name, mode: Mode::Exclusive, wait, ttl: None, client: None, note: None }
+        Self { name, mode: Mode::Exclusive, wait, ttl: None, client: None, note: None, request: None }
     }
 }
 

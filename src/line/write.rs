@@ -262,7 +262,7 @@ fn write_profile(profile: &Profile, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 impl fmt::Display for WaiterRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { session, mode, peer, waited } = self;
+        let Self { session, mode, peer, waited, .. } = self;
         let (peer, waited) = (OrNull::<SocketAddr>(*peer), Seconds(*waited));
         write!(f, "WAITER session={session} mode={mode} peer={peer} waited={waited}")
     }

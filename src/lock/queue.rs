@@ -19,7 +19,15 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn of(request: Request, ticket: Ticket) -> Self {
-        Self { is_no_upgrade: !request.upgrade, ticket }
+        Self::new(request.upgrade, ticket)
+    }
+
+    pub(super) fn new(is_upgrade: bool, ticket: Ticket) -> Self {
+        Self { is_no_upgrade: !is_upgrade, ticket }
+    }
+
+    pub(super) fn is_upgrade(self) -> bool {
+        !self.is_no_upgrade
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{
     Mode, SessionId, Table, Token,
     entry::{Hold, Lock, Request},
+    page::{HoldKey, Page, Paged, WaiterKey},
     queue::Waiter,
 };
 use crate::name::Name;
@@ -47,6 +48,8 @@ pub struct WaiterInfo {
     pub mode: Mode,
     /// Since when.
     pub since: Instant,
+    /// Where in the queue.
+    pub key: WaiterKey,
 }
 
 /// One step of the way from a lock to what its holders wait for.
@@ -100,41 +103,57 @@ pub struct Counters {
 pub(super) struct First<K, V> {
     pub(super) rows: BTreeMap<K, V>,
     limit: usize,
+    /// There were others.
+    pub(super) has_more: bool,
 }
 
 impl<K: Ord, V> First<K, V> {
     pub(super) fn new(limit: usize) -> Self {
-        Self { rows: BTreeMap::new(), limit }
+        Self { rows: BTreeMap::new(), limit, has_more: false }
     }
 
     /// Whether there are as many as wanted, the last of which is before what comes: there is no need to make it.
-    pub(super) fn ends_before(&self, is_before: impl FnOnce(&K) -> bool) -> bool {
-        self.rows.len() >= self.limit && self.rows.last_key_value().is_some_and(|(last, _)| is_before(last))
+    pub(super) fn ends_before(&mut self, is_before: impl FnOnce(&K) -> bool) -> bool {
+        let is_full = self.rows.len() >= self.limit;
+        let ends = is_full && self.rows.last_key_value().is_some_and(|(last, _)| is_before(last));
+        self.has_more |= ends;
+        ends
     }
 
     pub(super) fn insert(&mut self, key: K, row: V) {
         self.rows.insert(key, row);
         if self.rows.len() > self.limit {
             self.rows.pop_last();
+            self.has_more = true;
         }
     }
 }
 
 impl Table {
-    /// The first `limit` locks by name, of those whose name is wanted.
-    pub fn list(&self, wanted: impl Fn(&Name) -> bool, limit: usize) -> Excerpt<LockInfo> {
-        let mut first = First::new(limit);
+    /// A page of the locks by name, of those whose name is wanted.
+    pub fn list(&self, wanted: impl Fn(&Name) -> bool, page: &Page<HoldKey>) -> Paged<LockInfo> {
+        let mut first = First::new(page.limit);
+        let after = page.after.as_ref().map(|after| &after.name);
         let mut total = 0;
         self.for_each(|name, lock| {
             if !wanted(name) {
                 return;
             }
             total += lock.holders().len();
-            if !first.ends_before(|(last, _)| last < name) {
-                infos(name, lock).for_each(|info| first.insert((name.clone(), info.holder.token), info));
+            if after.is_some_and(|after| name < after)
+                || first.ends_before(|last: &HoldKey| last.name < *name)
+            {
+                return;
+            }
+            for info in infos(name, lock) {
+                let key = HoldKey { name: name.clone(), token: info.holder.token };
+                if page.is_behind(&key) {
+                    first.insert(key, info);
+                }
             }
         });
-        Excerpt { rows: first.rows.into_values().collect(), total }
+        let First { rows, has_more, .. } = first;
+        Paged { rows: rows.into_values().collect(), total, has_more }
     }
 
     /// The sessions that hold or wait for a lock such that `wanted` says so of them.
@@ -207,7 +226,7 @@ fn infos(name: &Name, lock: &Lock) -> impl Iterator<Item = LockInfo> {
 impl From<&Waiter> for WaiterInfo {
     fn from(waiter: &Waiter) -> Self {
         let Request { session, mode, .. } = waiter.request;
-        Self { session, mode, since: waiter.since }
+        Self { session, mode, since: waiter.since, key: WaiterKey(waiter.place) }
     }
 }
 

@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json, Router,
-    extract::{Path, Query, State, rejection::QueryRejection},
-    http::StatusCode,
+    extract::{Path, Query, Request, State, rejection::QueryRejection},
+    http::{HeaderValue, StatusCode, header::AUTHORIZATION},
     response::{IntoResponse, Response},
     routing::{delete, get},
 };
@@ -21,7 +21,7 @@ use crate::{
     command::LockRow,
     lease::{Grant, LeaseError, Leases, Secret, Wish},
     name::Name,
-    session::Hub,
+    session::{Hub, first_page},
     timeout::Timeout,
     web::{self, Peer, body_bytes, handing_out, list},
 };
@@ -111,10 +111,24 @@ struct Auth {
     auth: Option<String>,
 }
 
+/// Later clients send a key as `auth=`. Where there are users, it is the token of one: it logs in as if it were in the
+/// header, unless something is there.
+pub(super) async fn log_in_by_key(mut request: Request) -> Request {
+    if !request.headers().contains_key(AUTHORIZATION)
+        && let Ok(Query(Auth { auth: Some(key) })) = Query::try_from_uri(request.uri())
+        && let Ok(mut login) = HeaderValue::try_from(format!("Bearer {key}"))
+    {
+        login.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, login);
+    }
+    request
+}
+
 /// As text, or for later clients, who send a key, as JSON.
 async fn status(State(leases): All, Extension(peer): Who, Query(Auth { auth }): Query<Auth>) -> Response {
     let viewer = peer.clone();
-    let make = move |hub: &Arc<Hub>| shown(&hub.locks(None, viewer.viewer()).rows, auth.is_some());
+    let make =
+        move |hub: &Arc<Hub>| shown(&hub.locks(None, &first_page(), viewer.viewer()).rows, auth.is_some());
     match list(leases.hub(), &peer, make, body_bytes).await {
         Ok((response, listing)) => handing_out(listing, response),
         Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),

@@ -163,7 +163,7 @@ impl Handle {
     }
 
     /// Who it was let in as, where there are users.
-    pub(super) fn principal(&self) -> Option<Arc<User>> {
+    pub(crate) fn principal(&self) -> Option<Arc<User>> {
         self.noted().principal.clone()
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Handle, Session, Viewer, room::Room};
+use super::{Handle, Session, Viewer, first_page, room::Room};
 use crate::{
     aside::{Turn, Turns, aside},
     budget::Memory,
@@ -215,8 +215,12 @@ impl Hub {
 
     /// Says in the log who still holds locks, as far as a person would read.
     pub fn warn_of_holders(&self) {
-        let holders: Vec<_> =
-            self.list(Viewer::ALL).rows.into_iter().filter(|session| session.holds > 0).collect();
+        let holders: Vec<_> = self
+            .list(&first_page(), Viewer::ALL)
+            .rows
+            .into_iter()
+            .filter(|session| session.holds > 0)
+            .collect();
         tracing::warn!(sessions = holders.len(), "drain is over; ending those that still hold locks");
         for SessionRow { session, origin, holds, .. } in holders.iter().take(10) {
             tracing::warn!(session = session.0, wire = origin.wire, peer = %origin.peer, holds, "still holds locks");
@@ -295,7 +299,7 @@ impl Hub {
     }
 
     /// Counts a request that is answered 0.
-    pub(super) fn timed_out(&self) -> Reply {
+    pub(crate) fn timed_out(&self) -> Reply {
         self.timeouts.fetch_add(1, Ordering::Relaxed);
         Reply::Int(0)
     }

@@ -1,23 +1,83 @@
 //! What is shown of sessions and of their locks.
 
-use std::sync::Arc;
+use std::{str::FromStr, sync::Arc};
 
-use super::{Handle, Hub, MAX_LIST_ROWS, Viewer};
+use super::{Handle, Hub, MAX_LIST_ROWS, Session, Viewer};
 use crate::{
-    command::{LockRow, SessionRow, WaiterRow, WhyRow},
-    lock::{Excerpt, Holder, LockInfo, Reason, SessionId, WaiterInfo},
+    command::{Command, Error, LockRow, SessionRow, WaiterRow, WhyRow},
+    lock::{
+        Excerpt, HoldKey, Holder, LockInfo, Page, Paged, Reason, SessionId, Token, WaiterInfo, WaiterKey,
+    },
     name::Name,
     tally::Past,
 };
 
+/// A page that there cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadPage {
+    /// Of so many rows.
+    #[error("limit: a page has 1 to {MAX_LIST_ROWS} rows")]
+    Limit,
+    /// Behind what is no row.
+    #[error("after: pass the `next` of the page before, as it was sent")]
+    After,
+}
+
+/// The page that is asked for; the first rows, as many as there may be, unless something else is.
+///
+/// # Errors
+/// [`BadPage`]
+pub fn page<K: FromStr>(limit: Option<u64>, after: Option<&str>) -> Result<Page<K>, BadPage> {
+    let limit = limit.map_or(Ok(MAX_LIST_ROWS), usize::try_from).map_err(|_| BadPage::Limit)?;
+    if !(1..=MAX_LIST_ROWS).contains(&limit) {
+        return Err(BadPage::Limit);
+    }
+    let after = after.map(str::parse).transpose().map_err(|_| BadPage::After)?;
+    Ok(Page { after, limit })
+}
+
+/// The first rows, as many as a list has.
+pub fn first_page<K>() -> Page<K> {
+    Page::first(MAX_LIST_ROWS)
+}
+
+impl Session {
+    /// A page of what [`Command::Waiters`] shows.
+    ///
+    /// # Errors
+    /// The user may not see that.
+    pub fn waiters(&mut self, name: &Name, page: &Page<WaiterKey>) -> Result<Paged<WaiterRow>, Error> {
+        self.check(&Command::Waiters(name.clone()))?;
+        Ok(self.hub.waiters(name, page))
+    }
+
+    /// A page of what [`Command::Sessions`] shows.
+    ///
+    /// # Errors
+    /// The user may not see that.
+    pub fn sessions(&mut self, page: &Page<SessionId>) -> Result<Paged<SessionRow>, Error> {
+        self.check(&Command::Sessions)?;
+        Ok(self.hub.list(page, Viewer(self.user.as_deref())))
+    }
+
+    /// What [`Command::Why`] shows.
+    ///
+    /// # Errors
+    /// The user may not see that.
+    pub fn why(&mut self, name: &Name) -> Result<Excerpt<WhyRow>, Error> {
+        self.check(&Command::Why(name.clone()))?;
+        Ok(self.hub.why(name, Viewer(self.user.as_deref())))
+    }
+}
+
 impl Hub {
     /// The locks that are held, of those whose name starts with the prefix and that the viewer may see. It
     /// looks at every lock: not for a thread that serves connections.
-    pub fn locks(&self, prefix: Option<&Name>, viewer: Viewer<'_>) -> Excerpt<LockRow> {
+    pub fn locks(&self, prefix: Option<&Name>, page: &Page<HoldKey>, viewer: Viewer<'_>) -> Paged<LockRow> {
         let wanted = |name: &Name| {
             prefix.is_none_or(|prefix| name.as_str().starts_with(prefix.as_str())) && viewer.sees(name)
         };
-        self.table.list(wanted, MAX_LIST_ROWS).map(|lock| self.lock_row(lock))
+        self.table.list(wanted, page).map(|lock| self.lock_row(lock))
     }
 
     /// The first `limit` holds of one lock, the longest first.
@@ -31,17 +91,30 @@ impl Hub {
         self.tally().history().last(name, limit, |name| viewer.sees(name))
     }
 
-    pub(super) fn waiters(&self, name: &Name) -> Excerpt<WaiterRow> {
+    /// The holds of one lock that ended, behind the one with this token; the one that ended last comes first. If that
+    /// one has been forgotten, so have all behind it.
+    pub fn history_of(&self, name: &Name, page: &Page<Token>) -> Paged<Past> {
+        let mut rows = self.history(Some(name), usize::MAX, Viewer::ALL);
+        let total = rows.len();
+        if let Some(after) = page.after {
+            let behind = rows.iter().position(|past| past.token == after).map_or(total, |at| at + 1);
+            rows.drain(..behind);
+        }
+        Paged { total, ..Paged::first(rows, page.limit) }
+    }
+
+    pub(super) fn waiters(&self, name: &Name, page: &Page<WaiterKey>) -> Paged<WaiterRow> {
         let row = |w: WaiterInfo| WaiterRow {
             session: w.session,
             mode: w.mode,
             peer: self.peer(w.session),
             waited: w.since.elapsed(),
+            key: w.key,
         };
-        Excerpt::of(self.table.waiters(name), MAX_LIST_ROWS).map(row)
+        Paged::of(self.table.waiters(name), page, |waiter| waiter.key).map(row)
     }
 
-    pub(super) fn list(&self, viewer: Viewer<'_>) -> Excerpt<SessionRow> {
+    pub(super) fn list(&self, page: &Page<SessionId>, viewer: Viewer<'_>) -> Paged<SessionRow> {
         let mut handles = self.handles();
         if viewer.0.is_some() {
             handles.retain(|handle| viewer.sees_session_of(handle.principal().as_deref()));
@@ -56,7 +129,7 @@ impl Hub {
             memory: handle.memory(),
             profile: handle.profile(),
         };
-        Excerpt::of(handles, MAX_LIST_ROWS).map(row)
+        Paged::of(handles, page, |handle| handle.id).map(row)
     }
 
     pub(super) fn why(&self, name: &Name, viewer: Viewer<'_>) -> Excerpt<WhyRow> {

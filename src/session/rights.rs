@@ -83,7 +83,7 @@ impl Session {
     }
 
     /// Whether its user may have this command run.
-    pub(super) fn permit(&mut self, command: &Command) -> Result<(), Error> {
+    fn permit(&mut self, command: &Command) -> Result<(), Error> {
         let Some(users) = self.hub.users() else { return Ok(()) };
         let mut user = self.user.as_ref().ok_or(Error::NoLogin)?;
         if user.generation() != users.generation() {
@@ -91,6 +91,11 @@ impl Session {
             user = self.user.insert(now);
         }
         check(&self.owner, Viewer(Some(user)), command)
+    }
+
+    /// The same; who may not is counted.
+    pub(super) fn check(&mut self, command: &Command) -> Result<(), Error> {
+        self.permit(command).inspect_err(|_| self.note_denied())
     }
 }
 

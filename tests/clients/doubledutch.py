@@ -74,6 +74,13 @@ def json():
     assert later("GET", "status")[1]["locks"] == [] and not held_elsewhere("nightly")
 
 
+def two_weeks():
+    """As its own tests ask."""
+    code, got = later("GET", "getlock", lockname="fortnight", lifetime=14 * 86_400)
+    assert code == 200 and got["lockacquired"] is True
+    assert later("DELETE", "releaselock", lockname="fortnight", token=got["sessiontoken"])[1]["lockreleased"]
+
+
 def json_that_waits():
     token = take("slow/60")
     since = time.monotonic()
@@ -91,7 +98,7 @@ def what_makes_no_sense():
     for query in {}, {"lockname": ""}, {"lockname": "n" * 65}, {"lockname": "x", "timeout": "soon"}:
         code, reply = later("GET", "getlock", **query)
         assert code == 400 and list(reply) == ["error"], query
-    for lifetime in 0, -1, 86_401, "long":
+    for lifetime in 0, -1, 31 * 86_400 + 1, "long":
         code, reply = later("GET", "getlock", lockname="x", lifetime=lifetime)
         assert code == 400 and list(reply) == ["error"], lifetime
     assert call("GET", "/lockmanager/releaselock?lockname=x&token=y")[0] == 405
@@ -102,5 +109,6 @@ def what_makes_no_sense():
 words()
 words_with_numbers()
 json()
+two_weeks()
 json_that_waits()
 what_makes_no_sense()

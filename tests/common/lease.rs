@@ -78,8 +78,8 @@ async fn by_grpc(
 ) -> Result<(String, u64), NoLease> {
     let mode = if mode == Mode::Shared { LockMode::Shared } else { LockMode::Exclusive };
     let (ttl_ms, client) = (Some(ttl_ms), Some(client.to_owned()));
-    let wish =
-        AcquireRequest { name: name.to_owned(), mode: mode.into(), wait_ms, ttl_ms, client, note: None };
+    let (name, mode) = (name.to_owned(), mode.into());
+    let wish = AcquireRequest { name, mode, wait_ms, ttl_ms, client, ..AcquireRequest::default() };
     match locks.acquire(wish).await {
         Ok(told) => Ok((told.get_ref().lease_token.clone(), told.get_ref().fencing_token)),
         Err(told) if told.code() == Code::Aborted && told.message().starts_with("the lock is held") => {

@@ -56,7 +56,7 @@ async fn grpc_shows_what_calls_itself_something_else_with_its_user() {
     let (mut locks, login) = (locks(server.http).await, basic("app1", "secret of app1"));
     let list = locks.list(with_login(ListRequest::default(), &login)).await.unwrap().into_inner().locks;
     let sessions =
-        locks.sessions(with_login(SessionsRequest {}, &login)).await.unwrap().into_inner().sessions;
+        locks.sessions(with_login(SessionsRequest::default(), &login)).await.unwrap().into_inner().sessions;
     let (lock, lease, own) = (&list[0], &sessions[0], &sessions[1]);
     assert_eq!((lock.client.as_deref(), lock.user.as_deref()), (Some("ops"), Some("app1")));
     assert_eq!((lease.client.as_deref(), lease.user.as_deref()), (Some("ops"), Some("app1")));

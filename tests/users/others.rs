@@ -58,6 +58,44 @@ async fn other_services_refuse_in_their_own_words() {
     refused("Bearer old", 429, "too many wrong passwords").await;
 }
 
+/// The key of LockManager's clients is a token that the operator gave a user. All others send what their library makes of
+/// a user and a password in the address, which is Basic.
+#[tokio::test]
+async fn clients_of_other_services_come_in_as_they_log_in() {
+    let file = File::new();
+    let server = file.server();
+    let get = async |method: &str, path: &str| http(&server, "", method, path, "").await;
+    let key = "auth=token%20of%20web";
+    let (code, told) =
+        get("GET", &format!("/lockmanager/getlock?{key}&lockname=app1:a&lifetime=1209600")).await;
+    assert!(code == 200 && told.contains("\"lockacquired\":true"), "{code} {told}");
+    let token = told.split("\"sessiontoken\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let (code, told) = get("GET", &format!("/lockmanager/status?{key}")).await;
+    assert!(code == 200 && told.contains("app1:a"), "{code} {told}");
+    let (code, told) = get("GET", &format!("/lockmanager/getlock?{key}&lockname=app2:a")).await;
+    assert!(code == 403 && told.contains("may not lock"), "{code} {told}");
+    let freed = format!("/lockmanager/releaselock?{key}&lockname=app1:a&token={token}");
+    let (code, told) = get("DELETE", &freed).await;
+    assert!(code == 200 && told.contains("\"lockreleased\":true"), "{code} {told}");
+    for wrong in ["/lockmanager/status?auth=key", "/lockmanager/status", "/api/locks?auth=token%20of%20web"] {
+        let (code, told) = get("GET", wrong).await;
+        assert!(code == 401 && !told.contains("token of web"), "{wrong}: {code} {told}");
+    }
+    let login = &format!("{}\r\nx-client-id: x", basic("app1", "secret of app1"));
+    for (method, path, body, answer) in [
+        ("GET", "/netlocker/lock?key=app1:n&time_lock=9&unique_id=x", "", "true"),
+        ("GET", "/netlocker/unlock?key=app1:n&unique_id=x", "", "true"),
+        ("POST", "/sharelock/lock", r#"{"key":"app1:s","timeoutMs":0}"#, r#"{"status":1}"#),
+        ("POST", "/sharelock/unlock", r#"{"key":"app1:s"}"#, r#"{"status":3}"#),
+        ("POST", "/waelson/lock?resource=app1:w&ttl=9s", "", r#""acquired":true"#),
+        ("POST", "/api/lock/acquire", r#"{"resourceName":"app1:d","clientId":"web-1"}"#, "Acquired"),
+        ("GET", "/lockmanager/getlock?auth=key&lockname=app1:l", "", r#""lockacquired":true"#),
+    ] {
+        let (code, told) = http(&server, login, method, path, body).await;
+        assert!(code == 200 && told.contains(answer), "{path}: {code} {told}");
+    }
+}
+
 #[tokio::test]
 async fn other_services_refuse_by_grpc() {
     let file = File::new();

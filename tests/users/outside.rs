@@ -155,6 +155,18 @@ async fn a_lease_is_renewed_by_nobody_but_the_user_who_took_it() {
 }
 
 #[tokio::test]
+async fn a_request_that_another_user_repeats_gets_nobodys_lease() {
+    let file = File::new();
+    let server = file.server();
+    let body = r#"{"resourceName":"app1:a","requestId":"0f8a2e6d105e4c1c9b7d"}"#;
+    let (first, _) = app1(&server, "POST", "/api/lock/acquire", body).await;
+    assert_eq!(first, 200);
+    let (code, told) = http(&server, "Bearer token of web", "POST", "/api/lock/acquire", body).await;
+    assert!(code == 409 && told.contains("RequestIdTaken"), "{code} {told}");
+    assert_eq!(app1(&server, "POST", "/api/lock/acquire", body).await.0, 200);
+}
+
+#[tokio::test]
 async fn grpc_shows_and_takes_nothing_outside() {
     let file = File::new();
     let server = file.server();
@@ -165,11 +177,13 @@ async fn grpc_shows_and_takes_nothing_outside() {
     let status = locks.status(with_login(StatusRequest { name: "app2:a".to_owned() }, &login)).await;
     assert_eq!(status.unwrap_err().code(), Code::PermissionDenied);
     let of_app2 = || "app2:a".to_owned();
-    let waiters = locks.waiters(with_login(WaitersRequest { name: of_app2() }, &login)).await;
+    let waiters =
+        locks.waiters(with_login(WaitersRequest { name: of_app2(), ..Default::default() }, &login)).await;
     assert_eq!(waiters.unwrap_err().code(), Code::PermissionDenied);
     let why = locks.why(with_login(WhyRequest { name: of_app2() }, &login)).await;
     assert_eq!(why.unwrap_err().code(), Code::PermissionDenied);
-    let history = locks.history(with_login(HistoryRequest { name: of_app2() }, &login)).await;
+    let history =
+        locks.history(with_login(HistoryRequest { name: of_app2(), ..Default::default() }, &login)).await;
     assert_eq!(history.unwrap_err().code(), Code::PermissionDenied);
     for (session, cancel_wait) in [(session, false), (session, true), (NO_SESSION, false), (NO_SESSION, true)]
     {
@@ -177,7 +191,7 @@ async fn grpc_shows_and_takes_nothing_outside() {
         let killed = locks.kill(with_login(kill, &login)).await;
         assert_eq!(killed.unwrap_err().code(), Code::NotFound);
     }
-    let sessions = locks.sessions(with_login(SessionsRequest {}, &login)).await.unwrap().into_inner();
+    let sessions = locks.sessions(with_login(SessionsRequest::default(), &login)).await.unwrap().into_inner();
     assert_eq!(sessions.total, 1);
     assert_eq!(stranger.ask("FENCING_TOKEN app2:a").await.len(), 16);
     let list = locks.list(with_login(ListRequest::default(), &login)).await.unwrap().into_inner();

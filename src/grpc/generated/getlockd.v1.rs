@@ -16,6 +16,12 @@ pub struct AcquireRequest {
     pub client: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(string, optional, tag = "6")]
     pub note: ::core::option::Option<::prost::alloc::string::String>,
+    /// Makes the call safe to repeat. 16 to 64 visible ASCII characters that the client draws at random for each lock
+    /// that it takes, such as a UUID; they are as secret as the lease token. While the call waits or its lease runs, a
+    /// call with the same id, name and mode, of the same user (without users: from the same address), joins the wait,
+    /// or renews the lease and gets its token again.
+    #[prost(string, optional, tag = "7")]
+    pub request_id: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AcquireResponse {
@@ -83,14 +89,24 @@ pub struct ListRequest {
     /// Only those whose name starts with it.
     #[prost(string, tag = "1")]
     pub prefix: ::prost::alloc::string::String,
+    /// At most so many rows, 1 to 10000; 10000 if it is left out.
+    #[prost(uint32, optional, tag = "2")]
+    pub limit: ::core::option::Option<u32>,
+    /// Only the rows behind a page: its `next`, as it was sent.
+    #[prost(string, optional, tag = "3")]
+    pub after: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListResponse {
     #[prost(message, repeated, tag = "1")]
     pub locks: ::prost::alloc::vec::Vec<Lock>,
-    /// How many there are, of which the first are listed.
+    /// How many there are on all pages.
     #[prost(uint64, tag = "2")]
     pub total: u64,
+    /// Set if there are more rows: what to send as `after` for the next page. A row that does not go away between
+    /// two pages is on exactly one of them.
+    #[prost(string, optional, tag = "3")]
+    pub next: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// One hold of a lock.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -129,14 +145,24 @@ pub struct Lock {
 pub struct WaitersRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// At most so many rows, 1 to 10000; 10000 if it is left out.
+    #[prost(uint32, optional, tag = "2")]
+    pub limit: ::core::option::Option<u32>,
+    /// Only the rows behind a page: its `next`, as it was sent.
+    #[prost(string, optional, tag = "3")]
+    pub after: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WaitersResponse {
     #[prost(message, repeated, tag = "1")]
     pub waiters: ::prost::alloc::vec::Vec<Waiter>,
-    /// How many there are, of which the first are listed.
+    /// How many there are on all pages.
     #[prost(uint64, tag = "2")]
     pub total: u64,
+    /// Set if there are more rows: what to send as `after` for the next page. A row that does not go away between
+    /// two pages is on exactly one of them.
+    #[prost(string, optional, tag = "3")]
+    pub next: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Waiter {
@@ -175,11 +201,21 @@ pub struct Step {
 pub struct HistoryRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// At most so many rows, 1 to 10000; 10000 if it is left out.
+    #[prost(uint32, optional, tag = "2")]
+    pub limit: ::core::option::Option<u32>,
+    /// Only the rows behind a page: its `next`, as it was sent.
+    #[prost(string, optional, tag = "3")]
+    pub after: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HistoryResponse {
     #[prost(message, repeated, tag = "1")]
     pub holds: ::prost::alloc::vec::Vec<EndedHold>,
+    /// Set if there are more rows: what to send as `after` for the next page. A row that does not go away between
+    /// two pages is on exactly one of them.
+    #[prost(string, optional, tag = "2")]
+    pub next: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// A hold that has ended.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -207,15 +243,26 @@ pub struct EndedHold {
     #[prost(string, optional, tag = "10")]
     pub user: ::core::option::Option<::prost::alloc::string::String>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SessionsRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionsRequest {
+    /// At most so many rows, 1 to 10000; 10000 if it is left out.
+    #[prost(uint32, optional, tag = "1")]
+    pub limit: ::core::option::Option<u32>,
+    /// Only the rows behind a page: its `next`, as it was sent.
+    #[prost(string, optional, tag = "2")]
+    pub after: ::core::option::Option<::prost::alloc::string::String>,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SessionsResponse {
     #[prost(message, repeated, tag = "1")]
     pub sessions: ::prost::alloc::vec::Vec<Session>,
-    /// How many there are, of which the first are listed.
+    /// How many there are on all pages.
     #[prost(uint64, tag = "2")]
     pub total: u64,
+    /// Set if there are more rows: what to send as `after` for the next page. A row that does not go away between
+    /// two pages is on exactly one of them.
+    #[prost(string, optional, tag = "3")]
+    pub next: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Session {
@@ -475,6 +522,7 @@ pub mod locks_client {
             self
         }
         /// Takes a lock, after those that asked for it before.
+        /// ALREADY_EXISTS: the request_id is in use for another name or mode, or by another user or address.
         /// ABORTED: others hold it and the wait is over, or the session was ended by KILL, or its wait cancelled by KILL QUERY.
         /// RESOURCE_EXHAUSTED: too many leases, in all or of one user or address.
         /// UNAVAILABLE: the server is stopping.
@@ -752,6 +800,7 @@ pub mod locks_server {
     #[async_trait]
     pub trait Locks: std::marker::Send + std::marker::Sync + 'static {
         /// Takes a lock, after those that asked for it before.
+        /// ALREADY_EXISTS: the request_id is in use for another name or mode, or by another user or address.
         /// ABORTED: others hold it and the wait is over, or the session was ended by KILL, or its wait cancelled by KILL QUERY.
         /// RESOURCE_EXHAUSTED: too many leases, in all or of one user or address.
         /// UNAVAILABLE: the server is stopping.

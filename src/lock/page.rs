@@ -1,0 +1,156 @@
+//! Pages of lists: rows in an order in which none changes its place, each with a key that tells where it stands.
+//!
+//! A row that stays from one page to the next is on one of them, and on one only.
+
+use std::{fmt, str::FromStr};
+
+use super::{Excerpt, SessionId, Token, queue::Place};
+use crate::name::Name;
+
+/// Which rows of a list are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<K> {
+    /// Those behind the row with this key.
+    pub after: Option<K>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl<K> Page<K> {
+    /// The first rows.
+    pub fn first(limit: usize) -> Self {
+        Self { after: None, limit }
+    }
+}
+
+impl<K: Ord> Page<K> {
+    /// Whether a row with this key is behind those of the pages before.
+    pub(crate) fn is_behind(&self, key: &K) -> bool {
+        self.after.as_ref().is_none_or(|after| after < key)
+    }
+}
+
+/// The rows of a page.
+#[derive(Clone, Debug)]
+pub struct Paged<T> {
+    /// At most as many as were asked for.
+    pub rows: Vec<T>,
+    /// How many there are on all pages.
+    pub total: usize,
+    /// Whether there are others behind these.
+    pub has_more: bool,
+}
+
+impl<T> Paged<T> {
+    /// Out of all rows, in the order of their keys.
+    pub(crate) fn of<K: Ord>(rows: Vec<T>, page: &Page<K>, key: impl Fn(&T) -> K) -> Self {
+        let total = rows.len();
+        let behind = rows.into_iter().skip_while(|row| !page.is_behind(&key(row))).collect();
+        Self { total, ..Self::first(behind, page.limit) }
+    }
+
+    /// The first of `rows`.
+    pub(crate) fn first(mut rows: Vec<T>, limit: usize) -> Self {
+        let total = rows.len();
+        rows.truncate(limit);
+        Self { rows, total, has_more: total > limit }
+    }
+
+    /// Each row turned into another.
+    pub(crate) fn map<U>(self, row: impl FnMut(T) -> U) -> Paged<U> {
+        let Self { rows, total, has_more } = self;
+        Paged { rows: rows.into_iter().map(row).collect(), total, has_more }
+    }
+
+    /// The key of the last row, behind which the next page begins; none if there is no next page.
+    pub(crate) fn next<K: fmt::Display>(&self, key: impl Fn(&T) -> K) -> Option<String> {
+        self.rows.last().filter(|_| self.has_more).map(|row| key(row).to_string())
+    }
+}
+
+impl<T> From<Paged<T>> for Excerpt<T> {
+    fn from(Paged { rows, total, .. }: Paged<T>) -> Self {
+        Self { rows, total }
+    }
+}
+
+/// The text is not the key of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoKey;
+
+/// Where a hold stands among those of all locks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HoldKey {
+    /// By the names of the locks,
+    pub name: Name,
+    /// and of one lock by the grant.
+    pub token: Token,
+}
+
+impl fmt::Display for HoldKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.token, self.name.as_str())
+    }
+}
+
+impl FromStr for HoldKey {
+    type Err = NoKey;
+
+    fn from_str(text: &str) -> Result<Self, NoKey> {
+        let (token, name) = text.split_once(':').ok_or(NoKey)?;
+        let (token, name) = (token.parse().map_err(|_| NoKey)?, Name::new(name).map_err(|_| NoKey)?);
+        Ok(Self { name, token })
+    }
+}
+
+/// Where a waiter stands in the queue of its lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WaiterKey(pub(super) Place);
+
+/// Upgrades, which are ahead of all others, have a letter in front.
+const UPGRADE: char = 'u';
+
+impl fmt::Display for WaiterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_upgrade() {
+            write!(f, "{UPGRADE}")?;
+        }
+        self.0.ticket.fmt(f)
+    }
+}
+
+impl FromStr for WaiterKey {
+    type Err = NoKey;
+
+    fn from_str(text: &str) -> Result<Self, NoKey> {
+        let ticket = text.strip_prefix(UPGRADE);
+        let number = ticket.unwrap_or(text).parse().map_err(|_| NoKey)?;
+        Ok(Self(Place::new(ticket.is_some(), number)))
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = NoKey;
+
+    fn from_str(text: &str) -> Result<Self, NoKey> {
+        text.parse().map(Self).map_err(|_| NoKey)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_back_from_their_text() {
+        let key = HoldKey { name: Name::new("a:b c").unwrap(), token: 7 };
+        assert_eq!((key.to_string().as_str(), "7:A:B c".parse()), ("7:a:b c", Ok(key)));
+        let (upgrade, other) = (WaiterKey(Place::new(true, 9)), WaiterKey(Place::new(false, 2)));
+        assert!(upgrade < other);
+        assert_eq!((upgrade.to_string().parse(), other.to_string().parse()), (Ok(upgrade), Ok(other)));
+        for wrong in ["", "7", "x:a", "7:", ":a"] {
+            assert_eq!(wrong.parse::<HoldKey>(), Err(NoKey), "{wrong}");
+        }
+        assert_eq!(("".parse::<WaiterKey>(), "u".parse::<WaiterKey>()), (Err(NoKey), Err(NoKey)));
+    }
+}
