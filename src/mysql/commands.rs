@@ -198,7 +198,8 @@ impl Connection {
                 }
                 Err(Stop::Over(over)) => return Err(over),
             };
-            if let Err(error) = self.answer(parsed.rest.is_some(), |writer| writer.outcome(&outcome, false)) {
+            let (more, tells) = (parsed.rest.is_some(), parsed.is_diagnostic());
+            if let Err(error) = self.answer_statement(more, tells, &outcome, false) {
                 self.fail(&error);
                 return Ok(());
             }
@@ -254,6 +255,23 @@ impl Connection {
         outcome
     }
 
+    /// Answers a statement. One that tells of warnings, as SHOW WARNINGS, is answered with a count of none: they are those of
+    /// the statement before it, and a client that asks for all that is counted would never stop asking.
+    fn answer_statement(
+        &mut self,
+        more: bool,
+        tells: bool,
+        outcome: &Outcome,
+        binary: bool,
+    ) -> Result<(), SqlError> {
+        self.answer(more, |writer| {
+            if tells {
+                writer.status.warnings = 0;
+            }
+            writer.outcome(outcome, binary);
+        })
+    }
+
     fn runner<'a>(&'a mut self, sql: &'a str, parameters: &'a [Value], binary: bool) -> Runner<'a> {
         let Self { io, session, state, .. } = self;
         let work = Work::new(&state.budget);
@@ -302,8 +320,9 @@ impl Connection {
                 return Ok(());
             }
         };
+        let tells = parsed.is_diagnostic();
         drop((parsed, bound));
-        if let Err(error) = self.answer(false, |writer| writer.outcome(&outcome, true)) {
+        if let Err(error) = self.answer_statement(false, tells, &outcome, true) {
             self.fail(&error);
         }
         Ok(())

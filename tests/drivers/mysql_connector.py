@@ -26,6 +26,15 @@ borrowed.close()
 
 # With its C extension too, where the package has one.
 for arguments["use_pure"] in (True, False) if mysql.connector.HAVE_CEXT else (True,):
+    # It lists the warnings that an answer counts, and then those that the list counts, which are none.
+    careful = mysql.connector.connect(**arguments, raise_on_warnings=True)
+    warned = careful.cursor()
+    try:
+        warned.execute("SELECT 1 / 0")
+        warned.fetchall()
+        sys.exit("no warning")
+    except mysql.connector.DatabaseError as error:
+        assert error.errno == 1365, error
     connection = mysql.connector.connect(**arguments)
     prepared = connection.cursor(prepared=True)
     for timeout in (0, 1, "0"):
