@@ -134,7 +134,12 @@ async fn it_is_asked_for_by_the_database_or_a_variable_and_outlives_a_reset() {
         ("1".into(), "0".into())
     );
     let Reply::Rows { rows, .. } = client.query("SHOW VARIABLES LIKE 'getlockd%'").await else { panic!() };
-    assert_eq!(rows, [[some("getlockd_reentry"), some("ON")]]);
+    assert_eq!(rows, [[some("getlockd_reentry"), some("OFF")]], "as it acts, by the database");
+    client.query("USE No_Reentry").await;
+    client.query("SET getlockd_reentry = ON").await;
+    assert_eq!(client.value("SELECT @@getlockd_reentry").await, some("0"));
+    client.query("USE app").await;
+    assert_eq!(client.value("SELECT @@getlockd_reentry").await, some("1"));
 }
 
 #[tokio::test]

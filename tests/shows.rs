@@ -83,11 +83,33 @@ async fn shows_answer_as_a_mysql_server_without_tables_does() {
 }
 
 fn file_of_users(dir: &tempfile::TempDir) -> String {
-    let name = "probe".to_owned();
-    let wanted = Wanted { name, lock: vec!["x:".to_owned()], see: vec![], kill: false, native: true };
+    let user = |name: &str, lock: &[&str], see: &[&str]| {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let (name, lock, see) = (name.to_owned(), texts(lock), texts(see));
+        entry(&Wanted { name, lock, see, kill: false, native: true }, b"secret", false).unwrap()
+    };
     let path = dir.path().join("users.toml");
-    std::fs::write(&path, entry(&wanted, b"secret", false).unwrap()).unwrap();
+    std::fs::write(&path, user("probe", &["x:"], &[]) + &user("monitor", &[], &["*"])).unwrap();
     path.to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_user_who_may_see_everything_has_what_a_monitor_needs() {
+    let users = tempfile::tempdir().unwrap();
+    let server = TestServer::with(&["--users", &file_of_users(&users)]);
+    let mut monitor = MySql::connect_as(server.mysql, "monitor", "secret").await.unwrap();
+    let mut probe = MySql::connect_as(server.mysql, "probe", "secret").await.unwrap();
+    for sql in [
+        "SHOW REPLICA STATUS",
+        "SHOW ENGINE INNODB STATUS",
+        "SELECT * FROM information_schema.innodb_trx",
+        "SELECT page_size FROM information_schema.innodb_cmp",
+    ] {
+        let reply = monitor.query(sql).await;
+        assert!(matches!(reply, Reply::Rows { .. }), "{sql}: {reply:?}");
+        let reply = probe.query(sql).await;
+        assert!(matches!(reply, Reply::Error { code: 1227, .. }), "{sql}: {reply:?}");
+    }
 }
 
 /// How the answer differs from what is expected, of root or in a special case, if that has an answer of its own.

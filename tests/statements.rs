@@ -106,6 +106,40 @@ async fn statements_are_prepared_by_name() {
     done(&mut a, "DROP PREPARE `odd name`").await;
 }
 
+/// They are about the statement before, which would be the EXECUTE.
+#[tokio::test]
+async fn what_asks_for_warnings_is_not_prepared() {
+    let server = TestServer::start();
+    let mut a = MySql::connect(server.mysql).await;
+    for sql in ["SHOW WARNINGS", "SHOW ERRORS", "SHOW COUNT(*) WARNINGS", "SELECT @@warning_count"] {
+        let reply = a.query(&format!("PREPARE w FROM '{sql}'")).await;
+        assert!(matches!(reply, Reply::Error { code: 1295, .. }), "{sql}: {reply:?}");
+        assert_eq!(prepare(&mut a, sql, 0).await, Err(1295), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_column_beside_a_sum_has_no_value() {
+    let server = TestServer::start();
+    let mut a = MySql::connect(server.mysql).await;
+    let sql = "SELECT COUNT(*), CONCAT(user, '@') FROM information_schema.processlist";
+    let Reply::Error { code: 1140, text, .. } = a.query(sql).await else { panic!("a row of what?") };
+    assert_eq!(
+        text,
+        "In aggregated query without GROUP BY, expression #2 of SELECT list contains nonaggregated column \
+         'information_schema.processlist.user'; this is incompatible with sql_mode=only_full_group_by"
+    );
+    for sql in [
+        "SELECT COUNT(*), MAX(CONCAT(user, '@')), COUNT(DISTINCT id) FROM information_schema.processlist",
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'root' ORDER BY COUNT(id)",
+        "SELECT user, id FROM information_schema.processlist",
+    ] {
+        assert!(matches!(a.query(sql).await, Reply::Rows { .. }), "{sql}");
+    }
+    a.query("SET sql_mode = ''").await;
+    assert!(matches!(a.query(sql).await, Reply::Rows { .. }));
+}
+
 #[tokio::test]
 async fn a_name_that_is_prepared_again_is_of_the_new_statement_or_of_none() {
     let server = TestServer::start();

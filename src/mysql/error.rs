@@ -24,6 +24,10 @@ pub(super) enum SqlError {
     EmptyQuery,
     #[error("Incorrect parameter count in the call to native function '{0}'")]
     ParameterCount(String),
+    #[error(
+        "In aggregated query without GROUP BY, expression #{number} of SELECT list contains nonaggregated column '{column}'; this is incompatible with sql_mode=only_full_group_by"
+    )]
+    Mixed { number: usize, column: String },
     #[error("Unknown column '{column}' in '{clause}'")]
     UnknownColumn { column: String, clause: &'static str },
     #[error("FUNCTION {0} does not exist")]
@@ -199,6 +203,7 @@ impl SqlError {
             Self::Syntax { .. } => (1064, "42000"),
             Self::EmptyQuery => (1065, "42000"),
             Self::ParameterCount(_) => (1582, "42000"),
+            Self::Mixed { .. } => (1140, "42000"),
             Self::UnknownColumn { .. } => (1054, "42S22"),
             Self::Variable(error) => error.code(),
             Self::UnknownFunction(_) | Self::UnknownProcedure(_) => (1305, "42000"),

@@ -65,9 +65,12 @@ impl Runner<'_> {
             return Err(sql::syntax_error(sql, rest).into());
         }
         let parameters = u16::try_from(parsed.parameters).map_err(|_| SqlError::TooManyParameters)?;
-        if let Statement::Prepare { .. } | Statement::Execute { .. } | Statement::Deallocate { .. } =
-            parsed.statement
-        {
+        let is_of_prepared = matches!(
+            parsed.statement,
+            Statement::Prepare { .. } | Statement::Execute { .. } | Statement::Deallocate { .. }
+        );
+        // Warnings are those of the statement before, which would be the EXECUTE.
+        if is_of_prepared || parsed.is_diagnostic() {
             return Err(SqlError::NotPreparable.into());
         }
         let columns = self.prepared(&parsed.statement)?;

@@ -121,6 +121,12 @@ impl Runner<'_> {
             Ok(Column { name: item.name.clone(), kind: env.type_of(&item.expr)?, declared })
         };
         let columns = items.iter().map(column).collect::<Ran<Vec<_>>>()?;
+        if let (true, Some((number, column)), Some(table)) = (select.counts, &select.mixed, table)
+            && self.state.variables.has_mode("ONLY_FULL_GROUP_BY")
+        {
+            let column = format!("{}.{}.{column}", table.schema, table.name);
+            return Err(SqlError::Mixed { number: *number, column }.into());
+        }
         let others = select.condition.iter().map(|condition| (condition, "where clause"));
         for (expr, clause) in others.chain(select.order.iter().map(|(by, _)| (by, "order clause"))) {
             env.type_of(expr).map_err(|halt| in_clause(halt, clause))?;

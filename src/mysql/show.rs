@@ -56,7 +56,8 @@ impl Runner<'_> {
             Show::Grants(account) => {
                 self.check_account(account.as_ref())?;
                 // Rights are not what MySQL's GRANT can say: a user's are in the file of users.
-                let rights = if self.is_plain() { "USAGE" } else { "ALL PRIVILEGES" };
+                let is_user = self.session.user().is_some();
+                let rights = if is_user { "USAGE" } else { "ALL PRIVILEGES" };
                 let user = quoted(&self.state.user);
                 let grant = format!("GRANT {rights} ON *.* TO {user}@`%`");
                 Ok(fixed("GRANTS", &self.account(), vec![vec![Value::Text(grant)]]))
@@ -173,9 +174,10 @@ impl Runner<'_> {
         is_own || SCHEMAS.iter().any(|schema| schema.eq_ignore_ascii_case(name))
     }
 
-    /// Whether it is a user who has the rights that they were given, and no others.
+    /// Whether it is a user who may not see everything: one who may has what a monitor needs with MySQL, PROCESS and
+    /// REPLICATION CLIENT.
     pub(super) fn is_plain(&self) -> bool {
-        self.session.user().is_some()
+        self.session.user().is_some_and(|user| !user.may_see_all())
     }
 
     fn check_privilege(&self, table: &Table) -> Result<(), CatalogError> {

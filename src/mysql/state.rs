@@ -59,6 +59,12 @@ pub(super) struct State {
     pub named: Named,
 }
 
+/// Whether it is the database that asks for that, in whichever case its name is written.
+#[inline]
+pub(super) fn takes_no_lock_twice(database: Option<&str>) -> bool {
+    database.is_some_and(|database| database.eq_ignore_ascii_case(NO_REENTRY))
+}
+
 impl State {
     /// COM_RESET_CONNECTION: as after the login, but for the user and the database.
     pub(super) fn reset(&mut self) {
@@ -102,7 +108,7 @@ impl State {
     /// that it may not.
     #[inline]
     pub(super) fn allows_reentry(&self) -> bool {
-        self.variables.allows_reentry() && self.database.as_deref() != Some(NO_REENTRY)
+        self.variables.allows_reentry() && !takes_no_lock_twice(self.database.as_deref())
     }
 
     /// Keeps a prepared statement, if there is memory for it: its number.

@@ -65,6 +65,8 @@ pub(in crate::mysql) struct Select {
     pub distinct: bool,
     /// Whether the items sum up all rows.
     pub counts: bool,
+    /// The first item that also has a column of its own, which has no value then: its number and the column.
+    pub mixed: Option<(usize, String)>,
     pub from: Option<TableName>,
     /// Whether anything in it has an effect, such as to take a lock.
     pub acts: bool,

@@ -104,7 +104,9 @@ fn summed(cursor: &mut Cursor<'_>, function: Function) -> Parsing<(Function, Vec
         },
         _ => function,
     };
+    let before = cursor.plain_column.take();
     let args = if function == Function::CountDistinct { cursor.list(expr)? } else { vec![expr(cursor)?] };
+    cursor.plain_column = before;
     cursor.expect(")")?;
     if cursor.is_word("OVER") {
         return Err(SqlError::NoSuchThing("it has no windows".to_owned()));

@@ -30,6 +30,8 @@ pub(super) struct Cursor<'a> {
     pub parameters: usize,
     /// Whether one of them sums up all rows.
     pub has_sum: bool,
+    /// The first column that none of these sums up.
+    pub plain_column: Option<String>,
     /// Whether it asks how many warnings there were before it.
     pub counts_warnings: bool,
     /// Whether anything was there that has an effect.
@@ -67,6 +69,7 @@ impl<'a> Cursor<'a> {
             calls: 0,
             parameters: 0,
             has_sum: false,
+            plain_column: None,
             counts_warnings: false,
             acts: false,
             first_parameter: None,

@@ -182,7 +182,9 @@ fn column_or_call<'a>(cursor: &mut Cursor<'a>, mut path: Cow<'a, str>, quoted: b
         return Err(lack(unserved::DOCUMENTS));
     }
     // Tables have no columns of the same name: whose it is does not matter.
-    Ok(Expr::Column(path.rsplit('.').next().unwrap_or_default().to_owned()))
+    let column = path.rsplit('.').next().unwrap_or_default();
+    cursor.plain_column.get_or_insert_with(|| column.to_owned());
+    Ok(Expr::Column(column.to_owned()))
 }
 
 fn case(cursor: &mut Cursor<'_>) -> Parsing<Expr> {

@@ -68,8 +68,15 @@ fn block(cursor: &mut Cursor<'_>) -> Parsing<Select> {
     while let Some(modifier) = cursor.one_of(&MODIFIERS) {
         select.distinct |= modifier.starts_with("DISTINCT");
     }
-    let mut is_first = true;
-    select.items = cursor.list(|cursor| item(cursor, std::mem::take(&mut is_first)))?;
+    let mut number = 0;
+    select.items = cursor.list(|cursor| {
+        number += 1;
+        let item = item(cursor, number == 1)?;
+        if let Some(column) = cursor.plain_column.take() {
+            select.mixed.get_or_insert((number, column));
+        }
+        Ok(item)
+    })?;
     select.counts = cursor.has_sum;
     if cursor.peek().is_none() {
         return Ok(select);

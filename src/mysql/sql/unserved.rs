@@ -8,6 +8,7 @@ use super::{
 use crate::mysql::error::SqlError;
 
 pub(super) const TABLES: &str = "it has no tables";
+const TABLE: &str = "it has no TABLE statement; write SELECT * FROM";
 pub(super) const ONE_TABLE: &str = "it selects from one table, without joins, derived tables and index hints";
 pub(super) const SUBQUERIES: &str = "it has no subqueries but (SELECT expression)";
 pub(super) const SETS: &str = "it has no UNION, INTERSECT or EXCEPT";
@@ -85,7 +86,7 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
     ("SIGNAL", "*", PROGRAMS),
     ("START", "GROUP_REPLICATION REPLICA", REPLICATION),
     ("STOP", "GROUP_REPLICATION REPLICA", REPLICATION),
-    ("TABLE", "*", TABLES),
+    ("TABLE", "*", TABLE),
     ("TRUNCATE", "*", TABLES),
     ("UNINSTALL", "COMPONENT PLUGIN", PLUGINS),
     ("UNLOCK", "INSTANCE", SERVER),

@@ -2,9 +2,9 @@
 
 use std::{fmt::Write, sync::LazyLock};
 
-use super::{Kind, Variable};
+use super::{Kind, REENTRY, Variable};
 use crate::{
-    mysql::{VERSION, VERSION_COMMENT, sql::Env, value::Value},
+    mysql::{VERSION, VERSION_COMMENT, sql::Env, state::takes_no_lock_twice, value::Value},
     net::Burst,
     session::Session,
 };
@@ -35,6 +35,9 @@ impl Env<'_> {
     /// Its value for the session, or for the server.
     pub(in crate::mysql) fn value_of(&self, variable: &'static Variable, global: bool) -> Value {
         let own = if global { None } else { self.system.own(variable) };
+        if !global && variable.name == REENTRY && takes_no_lock_twice(self.facts.database) {
+            return Value::UInt(0);
+        }
         own.or_else(|| self.fact(variable.name)).unwrap_or_else(|| variable.initial.clone())
     }
 
