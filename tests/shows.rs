@@ -231,6 +231,89 @@ async fn locks_are_asked_about_row_by_row() {
 }
 
 #[tokio::test]
+async fn order_by_takes_names_and_places_of_items_before_columns() {
+    let server = TestServer::start();
+    let mut first = MySql::connect_with(server.mysql, DEPRECATE_EOF, "a").await;
+    let mut second = MySql::connect_with(server.mysql, DEPRECATE_EOF, "b").await;
+    let (up, down) = (["1", "2"], ["2", "1"]);
+    for (select, told) in [
+        ("ID AS x FROM information_schema.processlist ORDER BY x DESC", down),
+        ("ID AS x FROM information_schema.processlist ORDER BY X", up),
+        ("ID x FROM information_schema.processlist ORDER BY `x` DESC", down),
+        ("ID FROM information_schema.processlist ORDER BY 1", up),
+        ("ID FROM information_schema.processlist ORDER BY 1 DESC", down),
+        ("ID AS x FROM information_schema.processlist ORDER BY ((x)) DESC", down),
+        ("ID FROM information_schema.processlist ORDER BY (1) DESC", down),
+        ("* FROM information_schema.processlist ORDER BY 4 DESC", down),
+        ("ID, USER FROM information_schema.processlist ORDER BY 2, 1 DESC", down),
+        ("ID, CONCAT('n', DB) FROM information_schema.processlist ORDER BY `CONCAT('n', DB)` DESC", down),
+        // A name alone is an item's, and within an expression or behind a table a column's.
+        ("ID, -CAST(ID AS SIGNED) AS DB FROM information_schema.processlist ORDER BY DB", down),
+        ("ID, -CAST(ID AS SIGNED) AS DB FROM information_schema.processlist p ORDER BY p.DB", up),
+        ("ID, -CAST(ID AS SIGNED) AS DB FROM information_schema.processlist ORDER BY CONCAT(DB)", up),
+        ("ID AS x FROM information_schema.processlist ORDER BY x + 0 DESC", down),
+        ("ID, -CAST(ID AS SIGNED) AS x FROM information_schema.processlist ORDER BY COALESCE(x, 0)", down),
+        ("ID AS x, ID AS x FROM information_schema.processlist ORDER BY x DESC", down),
+    ] {
+        let sql = format!("SELECT {select}");
+        assert_eq!(values(&mut second, &sql).await, Ok(told.map(|id| Some(id.to_owned())).to_vec()), "{sql}");
+    }
+    for (select, told) in [
+        ("COUNT(*) AS n FROM information_schema.processlist ORDER BY n", "2"),
+        ("COUNT(*) FROM information_schema.processlist ORDER BY 1", "2"),
+        ("3 AS x ORDER BY x", "3"),
+        ("3 ORDER BY 1", "3"),
+    ] {
+        assert_eq!(first.value(&format!("SELECT {select}")).await.as_deref(), Some(told), "{select}");
+    }
+    let table = "FROM information_schema.processlist";
+    for (sql, code, text) in [
+        (format!("SELECT ID {table} ORDER BY 2"), 1054, "Unknown column '2' in 'order clause'"),
+        (format!("SELECT ID {table} ORDER BY 0"), 1054, "Unknown column '0' in 'order clause'"),
+        ("SELECT 1 ORDER BY 2".to_owned(), 1054, "Unknown column '2' in 'order clause'"),
+        (format!("SELECT ID AS x {table} ORDER BY y"), 1054, "Unknown column 'y' in 'order clause'"),
+        (format!("SELECT ID AS x {table} WHERE x = 1"), 1054, "Unknown column 'x' in 'where clause'"),
+        (
+            format!("SELECT ID AS x, DB AS x {table} ORDER BY x"),
+            1052,
+            "Column 'x' in order clause is ambiguous",
+        ),
+    ] {
+        let prepared = first.command(&[b"\x16", sql.as_bytes()].concat()).await;
+        for reply in [first.query(&sql).await, prepared] {
+            let Reply::Error { code: told, text: said, .. } = reply else { panic!("{sql}: {reply:?}") };
+            assert_eq!((told, &*said), (code, text), "{sql}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn columns_of_views_are_shown_under_their_own_names() {
+    let server = TestServer::start();
+    let mut client = MySql::connect(server.mysql).await;
+    for (select, shown) in [
+        ("schema_name FROM information_schema.schemata", "SCHEMA_NAME"),
+        ("s.Schema_Name FROM information_schema.schemata s", "SCHEMA_NAME"),
+        ("schema_name AS schema_name FROM information_schema.schemata", "schema_name"),
+        ("LOWER(schema_name) FROM information_schema.schemata", "LOWER(schema_name)"),
+        ("for_col_name FROM information_schema.innodb_foreign_cols", "FOR_COL_NAME"),
+        ("SYS_VERSION FROM sys.version", "sys_version"),
+        // These are no views in MySQL.
+        ("id FROM information_schema.processlist", "id"),
+        ("Plugin_Name FROM information_schema.plugins", "Plugin_Name"),
+        ("TRX_ID FROM information_schema.innodb_trx", "TRX_ID"),
+        ("object_name FROM performance_schema.metadata_locks", "object_name"),
+        ("user FROM mysql.user", "user"),
+    ] {
+        let (sql, reply) = (format!("SELECT {select}"), client.query(&format!("SELECT {select}")).await);
+        match reply {
+            Reply::Rows { columns, .. } => assert_eq!(columns[0].name, shown, "{sql}"),
+            other => assert_eq!(other.code().to_string(), shown, "{sql}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_taken_or_freed_row_by_row() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;

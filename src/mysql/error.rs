@@ -30,6 +30,8 @@ pub(super) enum SqlError {
     Mixed { number: usize, column: String },
     #[error("Unknown column '{column}' in '{clause}'")]
     UnknownColumn { column: String, clause: &'static str },
+    #[error("Column '{column}' in {clause} is ambiguous")]
+    AmbiguousColumn { column: String, clause: &'static str },
     #[error("FUNCTION {0} does not exist")]
     UnknownFunction(String),
     #[error(
@@ -205,6 +207,7 @@ impl SqlError {
             Self::ParameterCount(_) => (1582, "42000"),
             Self::Mixed { .. } => (1140, "42000"),
             Self::UnknownColumn { .. } => (1054, "42S22"),
+            Self::AmbiguousColumn { .. } => (1052, "23000"),
             Self::Variable(error) => error.code(),
             Self::UnknownFunction(_) | Self::UnknownProcedure(_) => (1305, "42000"),
             Self::Catalog(error) => error.code(),

@@ -114,6 +114,7 @@ fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&Row>) {
                 outcomes: &outcomes,
                 row: row.map(Vec::as_slice),
                 rows: None,
+                aliases: &[],
                 look: None,
                 warnings: &warnings,
                 world: None,

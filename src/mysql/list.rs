@@ -10,7 +10,7 @@ use super::{
     result::{Column, Form, Lines, Outcome},
     run::{Ran, Runner},
     select::in_clause,
-    sql::{Env, Expr, Item, List, Select},
+    sql::{Env, Expr, Item, List, Order, Select},
     tables::Wanted,
     value::{Number, Value, folded},
     work::STEP,
@@ -36,8 +36,8 @@ impl Runner<'_> {
         if select.counts {
             return self.sum(table, select, items, columns, &records);
         }
-        for (by, descending) in select.order.iter().rev() {
-            records = self.sorted(records, by, *descending).await?;
+        for order in select.order.iter().rev() {
+            records = self.sorted(records, order, items).await?;
         }
         let (mut lines, mut seen, form) = (Lines::default(), HashSet::new(), self.form());
         let (mut skip, mut left) = self.limit(select)?;
@@ -129,11 +129,12 @@ impl Runner<'_> {
         Ok(matching)
     }
 
-    async fn sorted(&mut self, records: Vec<Record>, by: &Expr, descending: bool) -> Ran<Vec<Record>> {
+    async fn sorted(&mut self, records: Vec<Record>, order: &Order, items: &[Item]) -> Ran<Vec<Record>> {
+        let (by, descending) = (&*order.meant(items)?, order.descending);
         let mark = self.work.mark();
         let mut keyed = Vec::with_capacity(records.len());
         for record in records {
-            let key = self.of_row(&record, |env| Ok(env.eval(by)?))?;
+            let key = self.of_row(&record, |env| Ok(Env { aliases: items, ..env }.eval(by)?))?;
             self.work.text(ENTRY + key.size())?;
             keyed.push((key, record));
             self.take_turns().await?;

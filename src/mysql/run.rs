@@ -181,6 +181,7 @@ impl Runner<'_> {
             outcomes: &self.outcomes,
             row,
             rows: None,
+            aliases: &[],
             look: None,
             warnings: &self.state.warnings,
             world: Some(World { session: self.session, io: self.io }),

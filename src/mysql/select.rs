@@ -11,7 +11,7 @@ use super::{
     result::{Column, Outcome},
     run::{Ran, Runner, Stop},
     show,
-    sql::{Expr, Halt, Item, Limit, Rows, Select, Statement},
+    sql::{By, Env, Expr, Halt, Item, Limit, Order, Rows, Select, Statement},
     value::Value,
 };
 
@@ -114,11 +114,18 @@ impl Runner<'_> {
         let blank = table.map(record::blank);
         let env = self.env(blank.as_deref());
         let column = |item: &Item| {
-            let declared = match (&item.expr, table) {
-                (Expr::Column(name), Some(table)) => table.column(name).map(|column| column.declared),
+            let shown = match (&item.expr, table) {
+                (Expr::Column(name), Some(table)) => table.column(name),
                 _ => None,
             };
-            Ok(Column { name: item.name.clone(), kind: env.type_of(&item.expr)?, declared })
+            let name = match shown {
+                Some(shown) if !item.is_named && table.is_some_and(Table::has_own_labels) => {
+                    shown.name.into()
+                }
+                _ => item.name.clone(),
+            };
+            let declared = shown.map(|column| column.declared);
+            Ok(Column { name, kind: env.type_of(&item.expr)?, declared })
         };
         let columns = items.iter().map(column).collect::<Ran<Vec<_>>>()?;
         if let (true, Some((number, column)), Some(table)) = (select.counts, &select.mixed, table)
@@ -127,9 +134,13 @@ impl Runner<'_> {
             let column = format!("{}.{}.{column}", table.schema, table.name);
             return Err(SqlError::Mixed { number: *number, column }.into());
         }
-        let others = select.condition.iter().map(|condition| (condition, "where clause"));
-        for (expr, clause) in others.chain(select.order.iter().map(|(by, _)| (by, "order clause"))) {
-            env.type_of(expr).map_err(|halt| in_clause(halt, clause))?;
+        if let Some(condition) = &select.condition {
+            env.type_of(condition).map_err(|halt| in_clause(halt, "where clause"))?;
+        }
+        for order in &select.order {
+            let by = order.meant(items)?;
+            let env = Env { aliases: items, ..env };
+            env.type_of(&by).map_err(|halt| in_clause(halt, ORDER))?;
         }
         Ok(columns)
     }
@@ -149,6 +160,32 @@ impl Runner<'_> {
     }
 }
 
+/// What MySQL calls ORDER BY in errors.
+const ORDER: &str = "order clause";
+
+impl Order {
+    /// The expression that is meant: a number is the place of an item, and a name that of an item before that of a
+    /// column. Within an expression, columns come first.
+    pub(super) fn meant<'a>(&'a self, items: &'a [Item]) -> Result<Cow<'a, Expr>, SqlError> {
+        let name = match &self.by {
+            By::Expr(by) => return Ok(Cow::Borrowed(by)),
+            By::Place(place) => {
+                let at = place.checked_sub(1).and_then(|at| usize::try_from(at).ok());
+                let unknown = || SqlError::UnknownColumn { column: place.to_string(), clause: ORDER };
+                return Ok(Cow::Borrowed(&at.and_then(|at| items.get(at)).ok_or_else(unknown)?.expr));
+            }
+            By::Name(name) => name,
+        };
+        let mut meant = items.iter().filter(|item| item.name.eq_ignore_ascii_case(name));
+        let Some(first) = meant.next() else { return Ok(Cow::Owned(Expr::Column(name.clone()))) };
+        let is_column = |item: &Item| matches!(item.expr, Expr::Column(_));
+        if is_column(first) && meant.any(|other| is_column(other) && other.expr != first.expr) {
+            return Err(SqlError::AmbiguousColumn { column: name.clone(), clause: ORDER });
+        }
+        Ok(Cow::Borrowed(&first.expr))
+    }
+}
+
 /// The items of a SELECT, with `*` spelled out.
 pub(super) fn expand<'a>(select: &'a Select, table: Option<&'static Table>) -> Cow<'a, [Item]> {
     if !select.items.iter().any(|item| matches!(item.expr, Expr::Star)) {
@@ -158,13 +195,14 @@ pub(super) fn expand<'a>(select: &'a Select, table: Option<&'static Table>) -> C
         let column = |column: &catalog::Column| Item {
             expr: Expr::Column(column.name.to_owned()),
             name: column.name.into(),
+            is_named: false,
         };
         table.columns.iter().map(column)
     };
     let items = select.items.iter().flat_map(|item| match (&item.expr, table) {
         (Expr::Star, Some(table)) => all(table).collect(),
         // As MySQL says it of a `*` without a table.
-        (Expr::Star, None) => vec![Item { expr: Expr::Column("*".to_owned()), name: item.name.clone() }],
+        (Expr::Star, None) => vec![Item { expr: Expr::Column("*".to_owned()), ..item.clone() }],
         _ => vec![item.clone()],
     });
     items.collect()

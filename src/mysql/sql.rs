@@ -25,7 +25,8 @@ mod types;
 mod unserved;
 
 pub(super) use ast::{
-    Assignment, Expr, Item, Limit, List, Operator, Rows, Select, Show, Source, Statement, TableName,
+    Assignment, By, Expr, Item, Limit, List, Operator, Order, Rows, Select, Show, Source, Statement,
+    TableName,
 };
 pub(super) use cursor::near as syntax_error;
 pub(super) use eval::{Ask, Env, Facts, Halt};

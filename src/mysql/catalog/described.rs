@@ -3,7 +3,40 @@
 use super::{Column, NOT_NULL, Table, UNSIGNED, code};
 use crate::mysql::value::Value;
 
+/// The tables of `information_schema` that are no views in MySQL 8.4, beside those of InnoDB.
+const BASE_TABLES: [&str; 9] = [
+    "column_privileges",
+    "engines",
+    "optimizer_trace",
+    "plugins",
+    "processlist",
+    "profiling",
+    "schema_privileges",
+    "table_privileges",
+    "user_privileges",
+];
+
+/// The tables of InnoDB that are views.
+const INNODB_VIEWS: [&str; 5] = [
+    "innodb_datafiles",
+    "innodb_fields",
+    "innodb_foreign",
+    "innodb_foreign_cols",
+    "innodb_tablespaces_brief",
+];
+
 impl Table {
+    /// Whether its columns are shown under their own names, in whatever case they are asked for: that is so where
+    /// MySQL has a view.
+    pub(in crate::mysql) fn has_own_labels(&self) -> bool {
+        match self.schema {
+            "information_schema" if self.name.starts_with("innodb_") => INNODB_VIEWS.contains(&self.name),
+            "information_schema" => !BASE_TABLES.contains(&self.name),
+            "sys" => self.name != "sys_config",
+            _ => false,
+        }
+    }
+
     /// What a row of `information_schema.tables` has for this table under that name.
     pub(in crate::mysql) fn told(&self, key: &str) -> Value {
         let is_view = self.schema == "information_schema";

@@ -71,7 +71,7 @@ pub(in crate::mysql) struct Select {
     /// Whether anything in it has an effect, such as to take a lock.
     pub acts: bool,
     pub condition: Option<Expr>,
-    pub order: Vec<(Expr, bool)>,
+    pub order: Vec<Order>,
     pub limit: Option<Limit>,
     /// `INTO @a, @b`
     pub into: Vec<String>,
@@ -79,6 +79,22 @@ pub(in crate::mysql) struct Select {
     pub max_execution_time: Option<u64>,
     /// EXPLAIN takes nothing.
     pub explain: bool,
+}
+
+/// What rows are sorted by.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::mysql) struct Order {
+    pub by: By,
+    pub descending: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::mysql) enum By {
+    /// The item in this place, counted from 1.
+    Place(u64),
+    /// A name alone: that of an item, else of a column.
+    Name(String),
+    Expr(Expr),
 }
 
 /// The name of a table; without a database it is of the current one.
@@ -108,6 +124,8 @@ pub(in crate::mysql) enum Rows {
 pub(in crate::mysql) struct Item {
     pub expr: Expr,
     pub name: SmolStr,
+    /// Whether the statement gives it that name.
+    pub is_named: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]

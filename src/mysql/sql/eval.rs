@@ -7,7 +7,7 @@
 use std::{cell::RefCell, cmp::Ordering, time::Duration};
 
 use super::{
-    ast::{Cast, Expr, Operator},
+    ast::{Cast, Expr, Item, Operator},
     call, cast,
     function::{self, RegexpError},
     like, numbers,
@@ -49,6 +49,8 @@ pub(in crate::mysql) struct Env<'a> {
     pub row: Option<&'a [(&'static Column, Value)]>,
     /// What COUNT counts; none for one row that is not of a table.
     pub rows: Option<&'a [Record]>,
+    /// The items whose names stand for them where no column has that name: in ORDER BY.
+    pub aliases: &'a [Item],
     /// Where there are rows, how to ask what takes nothing.
     pub look: Option<Look<'a>>,
     pub warnings: &'a RefCell<Vec<Warning>>,
@@ -116,7 +118,10 @@ impl Env<'_> {
                 let variable = Variable::of_scope(*scope, name).map_err(SqlError::from)?;
                 self.copy(&self.value_of(variable, *scope == Some(Scope::Global)))?
             }
-            Expr::Column(name) => self.copy(&self.column(name)?.1)?,
+            Expr::Column(name) => match self.alias(name) {
+                Some((env, expr)) => env.eval(expr)?,
+                None => self.copy(&self.column(name)?.1)?,
+            },
             Expr::Star => Value::Int(1),
             Expr::Assign { at, name, value } => {
                 return Err(Halt::Ask(*at, Ask::Assign(name.clone(), self.eval(value)?.kept())));
@@ -199,6 +204,12 @@ impl Env<'_> {
         let row = self.row.unwrap_or_default();
         let unknown = || SqlError::UnknownColumn { column: name.to_owned(), clause: "field list" };
         Ok(row.iter().find(|(column, _)| column.is_named(name)).ok_or_else(unknown)?)
+    }
+
+    /// What a name stands for that no column has, and what that can see.
+    pub(super) fn alias(&self, name: &str) -> Option<(Self, &Expr)> {
+        let item = self.aliases.iter().find(|item| item.name.eq_ignore_ascii_case(name))?;
+        self.column(name).is_err().then_some((Self { aliases: &[], ..*self }, &item.expr))
     }
 
     fn binary(&self, operator: Operator, left_expr: &Expr, right: &Expr) -> Evaluated {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use smol_str::SmolStr;
 
 use super::{
-    ast::{Expr, Item, Limit, Rows, Select, Statement, TableName},
+    ast::{By, Expr, Item, Limit, Order, Rows, Select, Statement, TableName},
     cursor::Cursor,
     expr,
     functions::Function,
@@ -128,10 +128,25 @@ pub(super) fn scalar(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
     }
 }
 
-fn order(cursor: &mut Cursor<'_>) -> Parsing<(Expr, bool)> {
-    let by = expr::expr(cursor)?;
+fn order(cursor: &mut Cursor<'_>) -> Parsing<Order> {
+    // Parentheses around a name or a number do not matter.
+    let mut inside = 0;
+    while cursor.is_symbol_at(inside, "(") {
+        inside += 1;
+    }
+    let first = cursor.peek_at(inside).cloned();
+    let is_path = cursor.is_symbol_at(inside + 1, ".");
+    let by = match (expr::expr(cursor)?, first) {
+        (Expr::Column(name), Some(Token::Word(_) | Token::Name(_))) if !is_path => By::Name(name),
+        (Expr::Literal(value), Some(Token::Integer(_))) => match value {
+            Value::Int(place) => By::Place(place.unsigned_abs()),
+            Value::UInt(place) => By::Place(place),
+            other => By::Expr(Expr::Literal(other)),
+        },
+        (by, _) => By::Expr(by),
+    };
     let descending = cursor.one_of(&["ASC", "DESC"]) == Some("DESC");
-    Ok((by, descending))
+    Ok(Order { by, descending })
 }
 
 pub(super) fn limit(cursor: &mut Cursor<'_>) -> Parsing<Limit> {
@@ -206,12 +221,14 @@ fn item(cursor: &mut Cursor<'_>, is_first: bool) -> Parsing<Item> {
     let stars = if is_first || !cursor.is_symbol("*") { stars(cursor) } else { 0 };
     if stars > 0 {
         cursor.advance(stars);
-        return Ok(Item { expr: Expr::Star, name: "*".into() });
+        return Ok(Item { expr: Expr::Star, name: "*".into(), is_named: false });
     }
     let first = cursor.peek().cloned();
     let expr = expr::expr(cursor)?;
     let typed = &cursor.sql[start..cursor.end()];
-    let name = match (alias(cursor)?, &expr, first) {
+    let alias = alias(cursor)?;
+    let is_named = alias.is_some();
+    let name = match (alias, &expr, first) {
         (Some(alias), ..) => shortened(&alias),
         (None, Expr::Column(name), _) => shortened(name),
         (None, Expr::Call { function: Function::NameConst, args, .. }, _) => match args.first() {
@@ -223,7 +240,7 @@ fn item(cursor: &mut Cursor<'_>, is_first: bool) -> Parsing<Item> {
         }
         _ => shortened(&String::from_utf8_lossy(typed)),
     };
-    Ok(Item { expr, name })
+    Ok(Item { expr, name, is_named })
 }
 
 /// How many tokens `*`, `t.*` or `d.t.*` has, if one of them is the next. There is one table: whose columns they are does
@@ -295,8 +312,8 @@ fn values(cursor: &mut Cursor<'_>) -> Parsing<Select> {
     if cursor.symbol(",") {
         return Err(if cursor.is_word("ROW") { lack(unserved::ONE_ROW) } else { cursor.unexpected() });
     }
-    let items =
-        values.into_iter().enumerate().map(|(at, expr)| Item { expr, name: format!("column_{at}").into() });
+    let item = |(at, expr)| Item { expr, name: format!("column_{at}").into(), is_named: false };
+    let items = values.into_iter().enumerate().map(item);
     Ok(Select { items: items.collect(), ..Select::default() })
 }
 

@@ -144,7 +144,10 @@ impl Env<'_> {
                     _ => Type::text(21_845),
                 }
             }
-            Expr::Column(name) => self.column(name)?.0.kind(),
+            Expr::Column(name) => match self.alias(name) {
+                Some((env, expr)) => env.type_of(expr)?,
+                None => self.column(name)?.0.kind(),
+            },
             Expr::Star => Type::bigint(1, true),
             Expr::Call { function, args, .. } => self.of_call(*function, args)?,
             Expr::Not(value) => Type::truth(&[self.type_of(value)?]),
