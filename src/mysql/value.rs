@@ -267,7 +267,8 @@ impl std::fmt::Display for Decimal {
 
 /// For comparing texts without regard to case.
 pub(super) fn folded(text: &str) -> String {
-    text.to_lowercase()
+    // Not that of the whole text, which looks at what stands around a sigma.
+    text.chars().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c }).collect()
 }
 
 /// As MySQL writes doubles: short, with an exponent only where it is far from 1.

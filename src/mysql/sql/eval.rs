@@ -131,9 +131,7 @@ impl Env<'_> {
                 if value.is_date() { self.settled(value, expr)? } else { value }
             }
             Expr::Not(value) => self.eval(value)?.to_bool().map(|yes| !yes).into(),
-            Expr::Minus(value) => {
-                numbers::calculated(self, Operator::Minus, &Value::Int(0), &self.eval(value)?)?
-            }
+            Expr::Minus(value) => numbers::negated(self, &self.eval(value)?)?,
             Expr::Invert(value) => {
                 numbers::word(&self.eval(value)?).map_or(Value::Null, |word| Value::UInt(!word))
             }

@@ -240,11 +240,14 @@ fn collated(value: Expr, collation: &str) -> Parsing<Expr> {
     Ok(Expr::Collate { value: Box::new(value), collation: collation.into(), exact })
 }
 
-/// A number with its sign is a literal.
+/// A number with its sign is a literal: an exact one where it is no BIGINT.
 fn minus(value: Expr) -> Expr {
+    let exact = |digits: i128| Expr::Literal(Value::Decimal(Decimal { digits, scale: 0 }));
     match value {
         Expr::Literal(Value::Int(number)) if number != i64::MIN => Expr::Literal(Value::Int(-number)),
+        Expr::Literal(Value::Int(number)) => exact(-i128::from(number)),
         Expr::Literal(Value::UInt(number)) if number == 1 << 63 => Expr::Literal(Value::Int(i64::MIN)),
+        Expr::Literal(Value::UInt(number)) => exact(-i128::from(number)),
         Expr::Literal(Value::Decimal(Decimal { digits, scale })) => {
             Expr::Literal(Value::Decimal(Decimal { digits: digits.saturating_neg(), scale }))
         }

@@ -25,6 +25,14 @@ pub(super) fn calculated(env: &Env<'_>, operator: Operator, left: &Value, right:
     Ok(result)
 }
 
+/// A number with the other sign. An unsigned one becomes signed.
+pub(super) fn negated(env: &Env<'_>, value: &Value) -> Evaluated {
+    match value {
+        Value::UInt(number) if *number <= 1 << 63 => Ok(Value::Int(number.cast_signed().wrapping_neg())),
+        _ => calculated(env, Operator::Minus, &Value::Int(0), value),
+    }
+}
+
 /// A text that stands for a number should be one, with no more than blanks around it.
 pub(super) fn warn_of_text(env: &Env<'_>, kind: &str, value: &Value) {
     let Value::Text(text) = value else { return };

@@ -32,7 +32,10 @@ pub(super) fn primary(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
         Some(Token::Text(first)) => Ok(Expr::Literal(texts(cursor, first))),
         Some(Token::Integer(digits)) => Ok(Expr::Literal(integer(digits))),
         Some(Token::Decimal(digits)) => Ok(Expr::Literal(exact(digits))),
-        Some(Token::Float(digits)) => Ok(Expr::Literal(Value::Double(digits.parse().unwrap_or(f64::MAX)))),
+        Some(Token::Float(digits)) => match digits.parse::<f64>() {
+            Ok(double) if double.is_finite() => Ok(Expr::Literal(Value::Double(double))),
+            _ => Err(SqlError::IllegalDouble(digits.to_owned())),
+        },
         Some(Token::Bytes(bytes)) => Ok(Expr::Literal(Value::Bytes { bytes, number: true })),
         Some(Token::Variable(name)) => {
             check_variable(&name)?;

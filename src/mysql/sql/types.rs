@@ -159,7 +159,11 @@ impl Env<'_> {
                 if matches!(value.kind, Kind::Text | Kind::Bytes) {
                     return Ok(Type::new(Kind::Double, 23, value.not_null));
                 }
-                Type { length: value.length.saturating_add(1), ..value }
+                let kind = match value.kind {
+                    Kind::Int { .. } => Kind::Int { unsigned: false },
+                    kind => kind,
+                };
+                Type { kind, length: value.length.saturating_add(1), ..value }
             }
             Expr::Binary(operator, left, right) => {
                 let digits = self.system.settings().division_digits;

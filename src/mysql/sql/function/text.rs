@@ -19,8 +19,8 @@ pub(super) fn value(args: &Args<'_>) -> Option<Value> {
         }
         // What has no character set has no case.
         Function::Lower | Function::Upper if args.is_binary() => args.made(text(0)),
-        Function::Lower => Value::Text(text(0).to_lowercase()),
-        Function::Upper => Value::Text(text(0).to_uppercase()),
+        Function::Lower => Value::Text(text(0).chars().map(lower).collect()),
+        Function::Upper => Value::Text(text(0).chars().map(upper).collect()),
         Function::Trim | Function::Ltrim | Function::Rtrim => trim(args),
         Function::Lpad | Function::Rpad => pad(args),
         Function::Space => {
@@ -45,6 +45,17 @@ pub(super) fn value(args: &Args<'_>) -> Option<Value> {
 /// None of them is NULL.
 pub(in crate::mysql::sql) fn concat(args: &Args<'_>) -> Value {
     joined(args, &[], 0)
+}
+
+/// MySQL makes one character of one, wherever it stands.
+fn lower(character: char) -> char {
+    character.to_lowercase().next().unwrap_or(character)
+}
+
+/// What would become several characters, such as `ß`, stays.
+fn upper(character: char) -> char {
+    let mut upper = character.to_uppercase();
+    if upper.len() == 1 { upper.next().unwrap_or(character) } else { character }
 }
 
 fn concat_ws(args: &Args<'_>) -> Value {
