@@ -442,7 +442,7 @@ async fn statements_that_have_no_place_here_are_told_so() {
         ("SET NAMES klingon", 1115),
         ("SELECT GET_LOCK('x', 0) FRO", 0),
         ("SELECT GET_LOCK('x', 0),", 1064),
-        ("SELECT * ", 1054),
+        ("SELECT * ", 1096),
         ("GRANT ALL", 1235),
         ("gibberish", 1064),
         ("", 1065),

@@ -270,6 +270,7 @@ async fn order_by_takes_names_and_places_of_items_before_columns() {
     for (sql, code, text) in [
         (format!("SELECT ID {table} ORDER BY 2"), 1054, "Unknown column '2' in 'order clause'"),
         (format!("SELECT ID {table} ORDER BY 0"), 1054, "Unknown column '0' in 'order clause'"),
+        ("SELECT *".to_owned(), 1096, "No tables used"),
         ("SELECT 1 ORDER BY 2".to_owned(), 1054, "Unknown column '2' in 'order clause'"),
         (format!("SELECT ID AS x {table} ORDER BY y"), 1054, "Unknown column 'y' in 'order clause'"),
         (format!("SELECT ID AS x {table} WHERE x = 1"), 1054, "Unknown column 'x' in 'where clause'"),
@@ -308,8 +309,18 @@ async fn columns_of_views_are_shown_under_their_own_names() {
         let (sql, reply) = (format!("SELECT {select}"), client.query(&format!("SELECT {select}")).await);
         match reply {
             Reply::Rows { columns, .. } => assert_eq!(columns[0].name, shown, "{sql}"),
-            other => assert_eq!(other.code().to_string(), shown, "{sql}"),
+            other => panic!("{sql}: {other:?}"),
         }
+    }
+    for (show, shown) in [
+        ("DATABASES LIKE 'my%'", "Database (my%)"),
+        ("DATABASES WHERE `Database` LIKE 'my%'", "Database"),
+        ("TABLES FROM sys WHERE Tables_in_sys LIKE 'v%'", "Tables_in_sys"),
+    ] {
+        let Reply::Rows { columns, .. } = client.query(&format!("SHOW {show}")).await else {
+            panic!("{show}")
+        };
+        assert_eq!(columns[0].name, shown, "{show}");
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) enum SqlError {
     UnknownColumn { column: String, clause: &'static str },
     #[error("Column '{column}' in {clause} is ambiguous")]
     AmbiguousColumn { column: String, clause: &'static str },
+    #[error("No tables used")]
+    NoTables,
     #[error("Illegal double '{0}' value found during parsing")]
     IllegalDouble(String),
     #[error("FUNCTION {0} does not exist")]
@@ -209,6 +211,7 @@ impl SqlError {
             Self::ParameterCount(_) => (1582, "42000"),
             Self::Mixed { .. } => (1140, "42000"),
             Self::UnknownColumn { .. } => (1054, "42S22"),
+            Self::NoTables => (1096, "HY000"),
             Self::IllegalDouble(_) => (1367, "22007"),
             Self::AmbiguousColumn { .. } => (1052, "23000"),
             Self::Variable(error) => error.code(),

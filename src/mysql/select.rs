@@ -114,6 +114,9 @@ impl Runner<'_> {
         let blank = table.map(record::blank);
         let env = self.env(blank.as_deref());
         let column = |item: &Item| {
+            if table.is_none() && matches!(item.expr, Expr::Star) {
+                return Err(SqlError::NoTables.into());
+            }
             let shown = match (&item.expr, table) {
                 (Expr::Column(name), Some(table)) => table.column(name),
                 _ => None,
@@ -201,8 +204,6 @@ pub(super) fn expand<'a>(select: &'a Select, table: Option<&'static Table>) -> C
     };
     let items = select.items.iter().flat_map(|item| match (&item.expr, table) {
         (Expr::Star, Some(table)) => all(table).collect(),
-        // As MySQL says it of a `*` without a table.
-        (Expr::Star, None) => vec![Item { expr: Expr::Column("*".to_owned()), ..item.clone() }],
         _ => vec![item.clone()],
     });
     items.collect()

@@ -147,8 +147,10 @@ fn named(cursor: &Cursor<'_>, name: &str) -> Parsing<List> {
 
 impl List {
     fn filter(&mut self, cursor: &mut Cursor<'_>) -> Parsing<()> {
+        let is_pattern = cursor.is_word("LIKE");
         self.filter = filter(cursor, self.table.columns[0].name)?;
-        if let Some(Expr::Like { pattern, .. }) = &self.filter
+        if is_pattern
+            && let Some(Expr::Like { pattern, .. }) = &self.filter
             && let Expr::Literal(pattern) = &**pattern
         {
             self.pattern = pattern.to_text();
