@@ -37,6 +37,7 @@ async fn a_statement_does_not_go_on_for_ever() {
         ("GREATEST of long texts", format!("DO GREATEST({})", all_of("@v", 200)), 1226),
         ("SHA2 of megabytes", format!("DO CONCAT({})", all_of("SHA2(REPEAT('x',1000000),512)", 120)), 1235),
         ("a list of long texts", format!("SELECT {}", all_of("@v", 900)), 1226),
+        ("a pattern of large classes", format!("DO 'a' REGEXP '{}'", "[!-\u{10FFFF}]".repeat(100)), 1235),
         ("words without an end", format!("DO {}", "a ".repeat(100_000)), 1235),
     ] {
         let statement = statement.replace("@v || 1", "CONCAT(@v, 1)");

@@ -9,6 +9,7 @@ pub(super) mod kind;
 mod list;
 mod number;
 mod pattern;
+mod pattern_effort;
 mod pattern_error;
 mod search;
 mod text;

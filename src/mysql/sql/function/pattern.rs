@@ -4,9 +4,9 @@
 use std::ops::Range;
 
 use regex::{Regex, RegexBuilder};
-use regex_syntax::ast::{ErrorKind, Span, parse::Parser};
+use regex_syntax::ast::{Error, ErrorKind, Span, parse::Parser};
 
-use super::{Args, RegexpError, length};
+use super::{Args, RegexpError, length, pattern_effort::effort};
 use crate::mysql::{
     error::SqlError,
     sql::{
@@ -198,22 +198,21 @@ fn compiled(env: &Env<'_>, pattern: &str, flags: &str) -> Evaluated<(Regex, usiz
             _ => return Err(RegexpError::Flag.into()),
         };
     }
+    let effort = effort(&Parser::new().parse(pattern).map_err(|error| wrong(&error))?);
     for (size, cost) in PROGRAMS {
+        env.work.spend(effort)?;
         env.work.text(PARTS * size)?;
         match builder.size_limit(size).dfa_size_limit(size).build() {
             Ok(regex) => return Ok((regex, cost)),
             Err(regex::Error::CompiledTooBig(_)) => {}
-            Err(_) => return Err(wrong(pattern).into()),
+            Err(_) => return Err(RegexpError::Syntax { line: 1, column: 1 }.into()),
         }
     }
     Err(RegexpError::TooBig.into())
 }
 
 /// MySQL's error for a pattern that is none, or that this crate cannot search for.
-fn wrong(pattern: &str) -> SqlError {
-    let Err(error) = Parser::new().parse(pattern) else {
-        return RegexpError::Syntax { line: 1, column: 1 }.into();
-    };
+fn wrong(error: &Error) -> SqlError {
     match error.kind() {
         ErrorKind::UnsupportedLookAround => {
             SqlError::NoSuchThing("its regular expressions do not look around".to_owned())
