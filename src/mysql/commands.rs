@@ -336,8 +336,9 @@ impl Connection {
         fields.take(5)?;
         let charset = self.state.variables.settings().client_charset;
         let prepared = self.state.prepared(id, "mysqld_stmt_execute")?;
-        let bound = prepared.bind(&mut fields, charset)?;
+        let mut bound = prepared.bind(&mut fields, charset)?;
         let sql = prepared.sql.clone();
+        bound.pay(&self.state.budget)?;
         self.pay_for_parsed(&sql)?;
         Ok((self.parse(&sql)?, sql, bound))
     }

@@ -43,7 +43,20 @@ struct Long {
 #[derive(Debug, Default)]
 pub(super) struct Bound {
     pub values: Vec<Value>,
-    _charge: Charge,
+    charge: Charge,
+    /// How many bytes more they have as texts than they had when they came.
+    grown: usize,
+}
+
+impl Bound {
+    /// Charges for what grew: a byte of a character set may be three of a text. Fails where there is no memory for it.
+    pub(super) fn pay(&mut self, budget: &Budget) -> Result<(), SqlError> {
+        if self.grown > 0 {
+            let bytes = self.charge.bytes() + self.grown;
+            budget.resize(&mut self.charge, bytes)?;
+        }
+        Ok(())
+    }
 }
 
 impl Prepared {
@@ -107,6 +120,7 @@ impl Prepared {
         if self.types.len() != self.parameters {
             return Err(SqlError::Malformed);
         }
+        let came = fields.0.len();
         let value = |(at, (kind, unsigned)): (usize, &(u8, bool))| {
             let sent = u16::try_from(at).ok().and_then(|at| long.remove(&at));
             match sent {
@@ -115,8 +129,14 @@ impl Prepared {
                 None => value(fields, *kind, *unsigned, charset),
             }
         };
-        let values = self.types.iter().enumerate().map(value).collect::<Result<_, _>>()?;
-        Ok(Bound { values, _charge: charge })
+        let values: Vec<_> = self.types.iter().enumerate().map(value).collect::<Result<_, _>>()?;
+        let grown = if charset == Charset::UTF8MB4 {
+            0
+        } else {
+            let texts = values.iter().map(Value::size).sum::<usize>();
+            texts.saturating_sub(charge.bytes() + came - fields.0.len())
+        };
+        Ok(Bound { values, charge, grown })
     }
 }
 
@@ -277,6 +297,24 @@ mod tests {
         assert_eq!(bind(&[0, 1, 252, 0, 1, b'x']), Ok(vec![Value::text("x")]));
         prepared.append(0, &vec![b'x'; super::super::MAX_PACKET + 1], &Budget::default());
         assert_eq!(bind_long(&mut prepared).unwrap_err().code().0, 1301);
+    }
+
+    #[test]
+    fn what_becomes_longer_as_a_text_is_charged_for_that() {
+        let (mut prepared, budget) = (prepared(1), Budget::default());
+        let latin1 = Charset::named("latin1").unwrap();
+        prepared.append(0, &[0x80; 1_000], &budget);
+        let mut bound = prepared.bind(&mut Fields(&[0, 1, 253, 0]), latin1).unwrap();
+        bound.pay(&budget).unwrap();
+        assert_eq!((bound.values[0].size(), budget.used()), (3_000, 3_000));
+        drop(bound);
+        let mut bound = prepared.bind(&mut Fields(&[0, 1, 253, 0, 2, 0x80, 0x80]), latin1).unwrap();
+        bound.pay(&budget).unwrap();
+        assert_eq!(
+            (bound.values, budget.used()),
+            (vec![Value::text("€€")], 3),
+            "its packet is charged by itself"
+        );
     }
 
     fn bind_long(prepared: &mut Prepared) -> Result<Vec<Value>, SqlError> {
