@@ -216,6 +216,21 @@ async fn a_format_makes_no_text_that_is_too_long_and_counts_as_work() {
     assert_eq!(client.value("SELECT 1").await.unwrap(), "1");
 }
 
+/// What an argument is declared as is told without evaluating it: else each level would cost twice the one below.
+#[tokio::test]
+async fn calls_in_calls_are_evaluated_once() {
+    let server = TestServer::start();
+    let mut client = client_at_that_time(&server).await;
+    for (open, close, wanted) in [
+        ("TIME(CONCAT(", "))", "10:00:00.5"),
+        ("ADDTIME(", ", '1')", "10:00:15.500000"),
+        ("TIMEDIFF(CONCAT(", "), '0:0:0')", "10:00:00.5"),
+    ] {
+        let sql = format!("SELECT {}'10:00:00.5'{}", open.repeat(15), close.repeat(15));
+        assert_eq!(client.value(&sql).await.as_deref(), Some(wanted), "{open}");
+    }
+}
+
 async fn warnings(client: &mut MySql) -> String {
     let Reply::Rows { rows, .. } = client.query("SHOW WARNINGS").await else { panic!("no list of warnings") };
     let text =

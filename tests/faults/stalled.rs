@@ -118,7 +118,7 @@ async fn who_never_reads_costs_little_memory_and_nobodys_time() {
     let before = program.resident();
     for (wire, deaf, request) in [
         ("line", &line, format!("HELP{}\n", " ".repeat(1019))),
-        ("MySQL", &mysql, "\x0f\0\0\0\x03SHOW VARIABLES".to_owned()),
+        ("MySQL", &mysql, "\x1a\0\0\0\x03SELECT REPEAT('y', 20000)".to_owned()),
         (
             "HTTP",
             &http,

@@ -248,7 +248,7 @@ impl Env<'_> {
             Function::NullIf => Type { not_null: false, ..types[0] },
             Function::IsNull => Type::bigint(1, true),
             Function::Greatest | Function::Least => types.iter().copied().fold(types[0], Type::or),
-            Function::Date(function) => dates::of_call(self, function, args)?,
+            Function::Date(function) => dates::of_call(self, function, args, &types)?,
             Function::Database => Type::text(64),
             Function::Version => Type::new(Kind::Text, 64, true),
             Function::User | Function::CurrentUser => Type::text(288),

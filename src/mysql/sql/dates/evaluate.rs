@@ -23,9 +23,14 @@ pub(in crate::mysql::sql) fn call(
     args: &[Expr],
     values: &[Value],
 ) -> Evaluated {
-    let kind = || of_call(env, function, args).map(|kind| kind.kind);
+    let kind = || {
+        let types = args.iter().map(|arg| env.type_of(arg)).collect::<Evaluated<Vec<_>>>()?;
+        of_call(env, function, args, &types).map(|kind| kind.kind)
+    };
     let type_of = |at: usize| env.type_of(&args[at]).map(|kind| kind.kind);
-    let digits = |at: usize, as_time: bool| env.digits_of(&args[at], type_of(at)?, as_time);
+    let digits = |at: usize, as_time: bool| {
+        Evaluated::Ok(env.digits_of_value(&args[at], &values[at], type_of(at)?, as_time))
+    };
     Ok(match function {
         DateFunction::Now(digits) => moment(env.local(), digits),
         DateFunction::Sysdate(digits) => moment(env.zone().local(clock::now()), digits),

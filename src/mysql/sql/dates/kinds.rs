@@ -56,8 +56,8 @@ pub(in crate::mysql::sql) fn of_call(
     env: &Env<'_>,
     function: DateFunction,
     args: &[Expr],
+    types: &[Type],
 ) -> Evaluated<Type> {
-    let types = args.iter().map(|arg| env.type_of(arg)).collect::<Evaluated<Vec<_>>>()?;
     let integer = |length: u32| Type::new(Kind::Int { unsigned: false }, length, false);
     let not_null = types.iter().all(|arg| arg.not_null);
     let digits = |at: usize, as_time: bool| env.digits_of(&args[at], types[at].kind, as_time);

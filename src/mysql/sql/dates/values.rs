@@ -1,5 +1,6 @@
 //! How values become dates and times, with what is to be said of them.
 
+use super::kinds::decimals;
 use crate::mysql::{
     error::{SqlError, Warning},
     sql::{
@@ -153,25 +154,26 @@ impl Env<'_> {
         Value::Null
     }
 
-    /// How many digits of a fraction an argument has as a date, or as a time. A text has those that are typed; what a
-    /// variable holds is not known before it is looked at.
+    /// How many digits of a fraction an argument may have as a date, or as a time. A text that is written out has those
+    /// that are typed; any other is not looked at, since it could be a call that has such an argument itself.
     pub(super) fn digits_of(&self, arg: &Expr, kind: Kind, as_time: bool) -> Evaluated<u8> {
-        Ok(match kind {
-            Kind::Time { digits } | Kind::DateTime { digits } | Kind::Decimal { digits } => digits.min(6),
-            Kind::Null | Kind::Int { .. } | Kind::Date | Kind::Year => 0,
-            Kind::Text | Kind::Bytes if !matches!(arg, Expr::User(_) | Expr::Assign { .. }) => {
-                let Ok(text) = self.eval(arg).map(|value| value.to_text().unwrap_or_default()) else {
-                    return Ok(6);
-                };
-                let read = if as_time {
-                    time_of_text(&text, self.rules())
-                } else {
-                    datetime_of_text(&text, self.rules())
-                };
-                read.map_or(0, |read| read.value.digits())
+        match arg {
+            Expr::Literal(_) | Expr::Parameter(_) => {
+                Ok(self.digits_of_value(arg, &self.eval(arg)?, kind, as_time))
             }
-            _ => 6,
-        })
+            _ => Ok(decimals(kind)),
+        }
+    }
+
+    /// How many digits it has, now that its value is known. What a variable holds is not looked at.
+    pub(super) fn digits_of_value(&self, arg: &Expr, value: &Value, kind: Kind, as_time: bool) -> u8 {
+        if !matches!(kind, Kind::Text | Kind::Bytes) || matches!(arg, Expr::User(_) | Expr::Assign { .. }) {
+            return decimals(kind);
+        }
+        let text = value.to_text().unwrap_or_default();
+        let read =
+            if as_time { time_of_text(&text, self.rules()) } else { datetime_of_text(&text, self.rules()) };
+        read.map_or(0, |read| read.value.digits())
     }
 
     /// A date or a time that may be of several kinds, as the one that its expression is declared as.
