@@ -196,6 +196,7 @@ async fn nothing_is_left_behind() {
     }
     soaked.all_places_are_free(fresh).await;
     soaked.calm(fresh).await;
-    // Those that make long lists end when they have had nothing to do for 10 s.
-    soaked.until(|_, needs| needs.threads == fresh.threads).await;
+    // Those that make long lists end when they have had nothing to do for 10 s. What reads files at the start may have
+    // been there still when the server was fresh.
+    soaked.until(|_, needs| needs.threads <= fresh.threads).await;
 }
