@@ -350,6 +350,25 @@ async fn rows_of_a_table_are_summed_up() {
     let none =
         "SELECT CONCAT_WS(',', COUNT(*), MAX(id), SUM(id)) FROM information_schema.processlist WHERE id = 0";
     assert_eq!(a.value(none).await.as_deref(), Some("0"));
+    // Within other expressions, each for itself, and beside a column of the first row.
+    let mixed = "SELECT CASE WHEN COUNT(*) IN (2) THEN MAX(id) - MIN(id) BETWEEN 1 AND 9999 END, user \
+                 FROM information_schema.processlist";
+    a.query("SET sql_mode = ''").await;
+    let Reply::Rows { rows, .. } = a.query(mixed).await else { panic!() };
+    assert_eq!(rows, [[Some("1".to_owned()), Some("root".to_owned())]]);
+}
+
+/// Together they are more than an expression may do in one stretch.
+#[tokio::test]
+async fn others_have_their_turn_between_the_rows_of_a_sum() {
+    let server = TestServer::start();
+    let mut client = MySql::connect(server.mysql).await;
+    let sum = "SUM(LENGTH(HEX(REPEAT(column_name, 60))))";
+    let is_right = format!("SELECT {sum} = SUM(LENGTH(column_name)) * 120 FROM information_schema.columns");
+    assert_eq!(client.value(&is_right).await.as_deref(), Some("1"));
+    let distinct = "SELECT COUNT(DISTINCT MD5(REPEAT(UPPER(column_name), 40))) = COUNT(DISTINCT column_name) \
+                    FROM information_schema.columns";
+    assert_eq!(client.value(distinct).await.as_deref(), Some("1"));
 }
 
 /// No text is made that nobody has memory for, and no pattern takes longer than a statement may.

@@ -113,7 +113,6 @@ fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&Row>) {
                 system: &system,
                 outcomes: &outcomes,
                 row: row.map(Vec::as_slice),
-                rows: None,
                 aliases: &[],
                 look: None,
                 warnings: &warnings,

@@ -10,7 +10,7 @@ use super::{
     result::{Column, Form, Lines, Outcome},
     run::{Ran, Runner},
     select::in_clause,
-    sql::{Env, Expr, Item, List, Order, Select},
+    sql::{Env, Expr, Item, List, Order, Select, Sum},
     tables::Wanted,
     value::{Number, Value, folded},
     work::STEP,
@@ -34,7 +34,7 @@ impl Runner<'_> {
             records = self.matching(records, condition).await?;
         }
         if select.counts {
-            return self.sum(table, select, items, columns, &records);
+            return self.sum(table, select, items, columns, records).await;
         }
         for order in select.order.iter().rev() {
             records = self.sorted(records, order, items).await?;
@@ -94,17 +94,18 @@ impl Runner<'_> {
         Ok(Outcome::List { columns, lines: Box::new(lines) })
     }
 
-    /// One row that sums up all of them.
-    fn sum(
+    /// One row that sums up all of them. Other columns are those of the first.
+    async fn sum(
         &mut self,
         table: &'static Table,
         select: &Select,
         items: &[Item],
         columns: Vec<Column>,
-        records: &[Record],
+        records: Vec<Record>,
     ) -> Ran<Outcome> {
         let row = records.first().map_or_else(|| record::blank(table), Record::row);
-        let row = values(&Env { rows: Some(records), ..self.looking(&row) }, items)?;
+        self.summed(items, records).await?;
+        let row = values(&self.looking(&row), items)?;
         let (skip, count) = self.limit(select)?;
         let is_shown = skip == 0 && count > 0;
         if !select.into.is_empty() {
@@ -115,6 +116,31 @@ impl Runner<'_> {
             self.work.text(lines.push(&columns, &row, self.form()))?;
         }
         Ok(Outcome::List { columns, lines: Box::new(lines) })
+    }
+
+    /// Finds the outcomes of the sums that items are made of.
+    async fn summed(&mut self, items: &[Item], records: Vec<Record>) -> Ran<()> {
+        let count = Value::Int(i64::try_from(records.len()).unwrap_or(i64::MAX));
+        let (of_rows, mut sums): (Vec<_>, Vec<_>) = Sum::all_of(items).into_iter().partition(Sum::is_of_rows);
+        for sum in of_rows {
+            self.outcomes[sum.at] = Some(count.clone());
+        }
+        for record in records {
+            if !sums.is_empty() {
+                self.work.spend(record.effort())?;
+                let row = record.row();
+                for sum in &mut sums {
+                    sum.add(&self.looking(&row))?;
+                    self.take_turns().await?;
+                }
+            }
+            self.drop(record);
+        }
+        for sum in sums {
+            let at = sum.at;
+            self.outcomes[at] = Some(sum.result(&self.env(None))?);
+        }
+        Ok(())
     }
 
     /// Those of which a condition holds.

@@ -180,7 +180,6 @@ impl Runner<'_> {
             system: &self.state.variables,
             outcomes: &self.outcomes,
             row,
-            rows: None,
             aliases: &[],
             look: None,
             warnings: &self.state.warnings,

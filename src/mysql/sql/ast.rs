@@ -1,5 +1,7 @@
 //! What a statement says.
 
+use std::iter;
+
 use smol_str::SmolStr;
 
 use super::functions::Function;
@@ -333,5 +335,35 @@ pub(in crate::mysql) enum Cast {
 impl Expr {
     pub(super) fn binary(operator: Operator, left: Self, right: Self) -> Self {
         Self::Binary(operator, Box::new(left), Box::new(right))
+    }
+
+    /// The expressions that it is made of.
+    pub(super) fn parts(&self) -> Vec<&Self> {
+        match self {
+            Self::Literal(_)
+            | Self::Parameter(_)
+            | Self::User(_)
+            | Self::System { .. }
+            | Self::Column(_)
+            | Self::Star => Vec::new(),
+            Self::Call { args, .. } => args.iter().collect(),
+            Self::Not(value)
+            | Self::Minus(value)
+            | Self::Invert(value)
+            | Self::IsNull(value, _)
+            | Self::Cast(value, _)
+            | Self::Assign { value, .. }
+            | Self::Collate { value, .. }
+            | Self::Charset { of: value, .. }
+            | Self::IsBool { value, .. } => vec![value],
+            Self::Binary(_, left, right) => vec![left, right],
+            Self::Like { value, pattern, .. } | Self::Regexp { value, pattern, .. } => vec![value, pattern],
+            Self::Between { value, low, high, .. } => vec![value, low, high],
+            Self::In { value, list, .. } => iter::once(&**value).chain(list).collect(),
+            Self::Case { operand, branches, otherwise } => {
+                let branches = branches.iter().flat_map(|(when, then)| [when, then]);
+                branches.chain(operand.as_deref()).chain(otherwise.as_deref()).collect()
+            }
+        }
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn counted(env: &Env<'_>, value: Value) -> Evaluated {
 }
 
 fn called(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) -> Evaluated {
-    if let Some(answer) = lazy(env, function, args) {
+    if let Some(answer) = lazy(env, at, function, args) {
         return answer;
     }
     let values = args.iter().map(|arg| env.eval(arg)).collect::<Evaluated<Vec<_>>>()?;
@@ -103,15 +103,10 @@ fn cost(function: Function) -> usize {
 }
 
 /// Those that look at an argument only if they need it.
-fn lazy(env: &Env<'_>, function: Function, args: &[Expr]) -> Option<Evaluated> {
+fn lazy(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) -> Option<Evaluated> {
     match function {
         Function::Coalesce | Function::IfNull => Some(first_that_is(env, args)),
-        Function::Count
-        | Function::CountDistinct
-        | Function::Min
-        | Function::Max
-        | Function::Sum
-        | Function::Avg => Some(function::aggregate(env, function, args)),
+        _ if function.is_aggregate() => Some(function::aggregate(env, at, function, args)),
         // What stands behind a NULL is not looked at.
         Function::Concat => Some(known(env, args).map(|values| concat(env, &values))),
         Function::If => Some(env.eval(&args[0]).and_then(|condition| {

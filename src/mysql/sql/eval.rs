@@ -20,7 +20,6 @@ use crate::{
         charset::Charset,
         error::{SqlError, Warning},
         look::Look,
-        record::Record,
         user_variables::UserVariables,
         value::Value,
         variables::{Scope, Variable, Variables, World},
@@ -43,12 +42,10 @@ pub(in crate::mysql) struct Env<'a> {
     /// What the statement has done so far.
     pub work: &'a Work,
     pub system: &'a Variables,
-    /// The outcomes of calls with an effect, by their number.
+    /// The outcomes of calls with an effect, and of sums over the rows of a table, by their number.
     pub outcomes: &'a [Option<Value>],
     /// The row of a table, as pairs of column and value.
     pub row: Option<&'a [(&'static Column, Value)]>,
-    /// What COUNT counts; none for one row that is not of a table.
-    pub rows: Option<&'a [Record]>,
     /// The items whose names stand for them where no column has that name: in ORDER BY.
     pub aliases: &'a [Item],
     /// Where there are rows, how to ask what takes nothing.

@@ -16,6 +16,7 @@ mod text;
 
 use std::borrow::Cow;
 
+pub(in crate::mysql) use aggregate::Sum;
 pub(super) use aggregate::aggregate;
 pub(super) use number::modulo;
 pub(super) use pattern::matches;

@@ -311,6 +311,11 @@ impl Function {
         )
     }
 
+    /// Whether it is one value of many rows.
+    pub(super) fn is_aggregate(self) -> bool {
+        matches!(self, Self::Count | Self::CountDistinct | Self::Min | Self::Max | Self::Sum | Self::Avg)
+    }
+
     /// The function of this name and its number of arguments, if it is one of the few that are called most.
     pub(super) fn frequent(name: &str) -> Option<(Self, usize)> {
         let (_, function, count) = FREQUENT.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name))?;

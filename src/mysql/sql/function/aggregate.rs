@@ -4,7 +4,7 @@ use std::{cmp::Ordering, collections::HashSet};
 
 use crate::mysql::{
     sql::{
-        ast::{Expr, Operator},
+        ast::{Expr, Item, Operator},
         eval::{Env, Evaluated},
         functions::Function,
         numbers,
@@ -14,51 +14,70 @@ use crate::mysql::{
 };
 
 /// What is known after some of the rows.
-struct Sum<'a> {
-    env: &'a Env<'a>,
+pub(in crate::mysql) struct Sum<'e> {
+    /// The number of its call.
+    pub at: usize,
     function: Function,
+    args: &'e [Expr],
     count: i64,
     /// The least, the greatest or the sum.
     value: Value,
     seen: HashSet<String>,
 }
 
-pub(in crate::mysql::sql) fn aggregate(env: &Env<'_>, function: Function, args: &[Expr]) -> Evaluated {
-    let mut sum = Sum { env, function, count: 0, value: Value::Null, seen: HashSet::new() };
-    match env.rows {
-        None => sum.add(env, args)?,
-        Some(rows) if matches!(args, [Expr::Star]) => {
-            sum.count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        }
-        Some(rows) => {
-            for record in rows {
-                env.work.spend(ROW)?;
-                let row = record.row();
-                sum.add(&Env { row: Some(&row), rows: None, ..*env }, args)?;
-            }
-        }
-    }
-    sum.result()
+/// Of the one row that there is.
+pub(in crate::mysql::sql) fn aggregate(
+    env: &Env<'_>,
+    at: usize,
+    function: Function,
+    args: &[Expr],
+) -> Evaluated {
+    let mut sum = Sum::new(at, function, args);
+    sum.add(env)?;
+    sum.result(env)
 }
 
-impl Sum<'_> {
+impl<'e> Sum<'e> {
+    fn new(at: usize, function: Function, args: &'e [Expr]) -> Self {
+        Self { at, function, args, count: 0, value: Value::Null, seen: HashSet::new() }
+    }
+
+    /// Those that the items of a SELECT are made of.
+    pub(in crate::mysql) fn all_of(items: &'e [Item]) -> Vec<Self> {
+        let (mut sums, mut exprs) = (Vec::new(), items.iter().map(|item| &item.expr).collect::<Vec<_>>());
+        while let Some(expr) = exprs.pop() {
+            match expr {
+                Expr::Call { at, function, args } if function.is_aggregate() => {
+                    sums.push(Self::new(*at, *function, args));
+                }
+                expr => exprs.extend(expr.parts()),
+            }
+        }
+        sums
+    }
+
+    /// Whether it is `COUNT(*)`, for which no row has to be looked at.
+    pub(in crate::mysql) fn is_of_rows(&self) -> bool {
+        matches!(self.args, [Expr::Star])
+    }
+
     /// One row more. A NULL does not count.
-    fn add(&mut self, env: &Env<'_>, args: &[Expr]) -> Evaluated<()> {
+    pub(in crate::mysql) fn add(&mut self, env: &Env<'_>) -> Evaluated<()> {
         let mark = env.work.mark();
-        let mut values = args.iter().map(|arg| env.eval(arg)).collect::<Evaluated<Vec<_>>>()?;
+        let mut values = self.args.iter().map(|arg| env.eval(arg)).collect::<Evaluated<Vec<_>>>()?;
         env.work.forget_since(mark);
         if values.iter().any(Value::is_null) {
             return Ok(());
         }
         if self.function == Function::CountDistinct {
-            return self.see(&values);
+            return self.see(env, &values);
         }
         self.count += 1;
         let Some(value) = values.pop() else { return Ok(()) };
         match self.function {
             Function::Min | Function::Max => {
                 let wanted = if self.function == Function::Min { Ordering::Less } else { Ordering::Greater };
-                if self.value.is_null() || self.env.compare(&value, &self.value)? == Some(wanted) {
+                if self.value.is_null() || env.compare(&value, &self.value)? == Some(wanted) {
                     env.work.text(value.size())?;
                     self.value = value;
                 }
@@ -69,8 +88,7 @@ impl Sum<'_> {
                 } else {
                     std::mem::replace(&mut self.value, Value::Null)
                 };
-                self.value =
-                    numbers::calculated(self.env, Operator::Plus, &decimal(so_far), &decimal(value))?;
+                self.value = numbers::calculated(env, Operator::Plus, &decimal(so_far), &decimal(value))?;
             }
             _ => {}
         }
@@ -78,20 +96,18 @@ impl Sum<'_> {
     }
 
     /// Counts what was not there before.
-    fn see(&mut self, values: &[Value]) -> Evaluated<()> {
+    fn see(&mut self, env: &Env<'_>, values: &[Value]) -> Evaluated<()> {
         let texts: Vec<_> = values.iter().filter_map(Value::to_text).map(|text| folded(&text)).collect();
         let key = texts.join("\0");
-        self.env.work.text(ROW + key.len())?;
+        env.work.text(ROW + key.len())?;
         self.count += i64::from(self.seen.insert(key));
         Ok(())
     }
 
-    fn result(self) -> Evaluated {
+    pub(in crate::mysql) fn result(self, env: &Env<'_>) -> Evaluated {
         match self.function {
             Function::Count | Function::CountDistinct => Ok(Value::Int(self.count)),
-            Function::Avg => {
-                numbers::calculated(self.env, Operator::Divide, &self.value, &Value::Int(self.count))
-            }
+            Function::Avg => numbers::calculated(env, Operator::Divide, &self.value, &Value::Int(self.count)),
             _ => Ok(self.value),
         }
     }
