@@ -371,6 +371,27 @@ async fn others_have_their_turn_between_the_rows_of_a_sum() {
     assert_eq!(client.value(distinct).await.as_deref(), Some("1"));
 }
 
+/// Each of these patterns takes a large part of the work that a statement may do.
+#[tokio::test]
+async fn a_pattern_is_compiled_once_for_all_rows() {
+    let server = TestServer::start();
+    let mut client = MySql::connect(server.mysql).await;
+    for condition in [
+        r"column_name REGEXP '[\\s\\S]x'",
+        r"column_name REGEXP '[\\s\\S]x' OR REGEXP_LIKE(column_name, '[\\s\\S]X', 'c') IS NULL",
+    ] {
+        let of =
+            |condition: &str| format!("SELECT COUNT(*) FROM information_schema.columns WHERE {condition}");
+        let like = client.value(&of("column_name LIKE '%_x%'")).await;
+        assert_ne!(like.as_deref(), Some("0"));
+        assert_eq!(client.value(&of(condition)).await, like, "{condition}");
+    }
+    // One that is another for each row, each with a result of its own.
+    let of_itself = "SELECT COUNT(*) = SUM(table_name REGEXP CONCAT('^', table_name, '$')) \
+                     AND COUNT(*) > 4 FROM information_schema.tables WHERE table_schema = 'sys' OR table_name LIKE 'INNODB%'";
+    assert_eq!(client.value(of_itself).await.as_deref(), Some("1"));
+}
+
 /// No text is made that nobody has memory for, and no pattern takes longer than a statement may.
 #[tokio::test]
 async fn functions_are_bounded() {

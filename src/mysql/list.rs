@@ -190,7 +190,7 @@ impl Runner<'_> {
 
     /// What an expression about a row can see.
     fn looking<'e>(&'e self, row: &'e Row) -> Env<'e> {
-        let look = Look { session: self.session, told: &self.told };
+        let look = Look { session: self.session, kept: &self.kept };
         Env { look: Some(look), ..self.env(Some(row)) }
     }
 

@@ -1,32 +1,65 @@
-//! Questions that take nothing, asked row by row: whether a lock is free, who holds it, with which token.
+//! What is the same for many rows: questions that take nothing (whether a lock is free, who holds it, with which token),
+//! and regular expressions.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
-use super::{error::SqlError, run::value_of, value::Value};
+use super::{error::SqlError, run::value_of, sql::Pattern, value::Value};
 use crate::{command::Command, session::Session};
 
-/// What each call of a statement asked last, and was told.
-pub(super) type Told = RefCell<Option<Box<BTreeMap<usize, (Command, Value)>>>>;
+/// How many patterns a statement keeps: their programs may be large.
+const MAX_PATTERNS: usize = 4;
+
+/// What a statement keeps from row to row. Most keep nothing.
+#[derive(Debug, Default)]
+pub(super) struct Kept(RefCell<Option<Box<OfRows>>>);
+
+#[derive(Debug, Default)]
+struct OfRows {
+    /// What each call asked last, and was told.
+    told: BTreeMap<usize, (Command, Value)>,
+    /// The last ones, the newest at the end.
+    patterns: Vec<Arc<Pattern>>,
+}
 
 /// Whom to ask.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look<'a> {
     pub session: &'a Session,
-    pub told: &'a Told,
+    pub kept: &'a Kept,
 }
 
 impl Look<'_> {
     /// The answer to a command, if it is one that takes nothing. What is the same for all rows is asked once.
     pub(super) fn ask(self, at: usize, command: &Command) -> Option<Result<Value, SqlError>> {
-        if let Some((last, value)) = self.told.borrow().as_ref().and_then(|told| told.get(&at))
+        if let Some((last, value)) = self.kept.0.borrow().as_ref().and_then(|kept| kept.told.get(&at))
             && last == command
         {
             return Some(Ok(value.clone()));
         }
         let value = value_of(self.session.look(command)?, command);
         if let Ok(value) = &value {
-            self.told.borrow_mut().get_or_insert_default().insert(at, (command.clone(), value.clone()));
+            let told = (command.clone(), value.clone());
+            self.kept.0.borrow_mut().get_or_insert_default().told.insert(at, told);
         }
         Some(value)
+    }
+
+    /// A pattern that was compiled for an earlier row, else as it is compiled now.
+    pub(super) fn pattern<E>(
+        self,
+        is_it: impl Fn(&Pattern) -> bool,
+        compile: impl FnOnce() -> Result<Pattern, E>,
+    ) -> Result<Arc<Pattern>, E> {
+        let mut kept = self.kept.0.borrow_mut();
+        let patterns = &mut kept.get_or_insert_default().patterns;
+        if let Some(known) = patterns.iter().find(|pattern| is_it(pattern)) {
+            return Ok(known.clone());
+        }
+        if patterns.len() == MAX_PATTERNS {
+            patterns.remove(0);
+        }
+        let compiled = Arc::new(compile()?);
+        patterns.push(compiled.clone());
+        Ok(compiled)
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, mem};
 use super::{
     error::SqlError,
     intake::READ,
-    look::Told,
+    look::Kept,
     prepared::Prepared,
     result::{Column, Outcome},
     run::{Ran, Runner, without_end},
@@ -119,7 +119,7 @@ impl Runner<'_> {
             parameters: &values,
             now: self.now,
             outcomes: Vec::new(),
-            told: Told::default(),
+            kept: Kept::default(),
             deadline: None,
             work: mem::take(&mut self.work),
             binary: false,

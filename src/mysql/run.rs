@@ -12,7 +12,7 @@ use tokio_util::either::Either;
 use super::{
     catalog::{CatalogError, Column},
     error::{SqlError, Warning},
-    look::Told,
+    look::Kept,
     names::check_database,
     over::Over,
     result::Outcome,
@@ -72,8 +72,8 @@ pub(super) struct Runner<'a> {
     /// When it came, in microseconds since 1970.
     pub now: i64,
     pub outcomes: Vec<Option<Value>>,
-    /// What was asked row by row.
-    pub told: Told,
+    /// What is the same for many rows.
+    pub kept: Kept,
     pub deadline: Option<Instant>,
     pub work: Work,
     /// Whether rows are written as those of prepared statements are.

@@ -82,6 +82,11 @@ impl Work {
         self.forget_since(self.texts.get().saturating_sub(bytes));
     }
 
+    /// Charges what lives as long as its charge does, whatever becomes of the texts.
+    pub(super) fn resize(&self, charge: &mut Charge, bytes: usize) -> Result<(), SqlError> {
+        Ok(self.budget.resize(charge, bytes)?)
+    }
+
     fn keep(&self, bytes: usize) -> Result<(), SqlError> {
         if bytes <= FREE && self.texts.get() <= FREE {
             self.texts.set(bytes);

@@ -19,6 +19,7 @@ use std::borrow::Cow;
 pub(in crate::mysql) use aggregate::Sum;
 pub(super) use aggregate::aggregate;
 pub(super) use number::modulo;
+pub(in crate::mysql) use pattern::Pattern;
 pub(super) use pattern::matches;
 pub(in crate::mysql) use pattern_error::RegexpError;
 pub(super) use text::concat;

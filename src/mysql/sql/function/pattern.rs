@@ -1,20 +1,23 @@
 //! Regular expressions, by the crate `regex`: its time grows with the text alone. What it has not, such as references to
 //! groups, is an error that says so.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use regex::{Regex, RegexBuilder};
 use regex_syntax::ast::{Error, ErrorKind, Span, parse::Parser};
 
 use super::{Args, RegexpError, length, pattern_effort::effort};
-use crate::mysql::{
-    error::SqlError,
-    sql::{
-        eval::{Env, Evaluated},
-        functions::Function,
+use crate::{
+    budget::Charge,
+    mysql::{
+        error::SqlError,
+        sql::{
+            eval::{Env, Evaluated},
+            functions::Function,
+        },
+        value::Value,
+        work::STEP,
     },
-    value::Value,
-    work::STEP,
 };
 
 /// The longest pattern, in bytes.
@@ -58,9 +61,9 @@ fn searched(args: &Args<'_>) -> Evaluated {
     };
     let flags = if args.values.len() > flags { args.text(flags) } else { String::new() };
     let mark = args.env.work.mark();
-    let (regex, cost) = compiled(args.env, &pattern, &flags)?;
-    args.env.work.spend(cost.saturating_mul(text.len() + 1))?;
-    let search = Search { args, regex, cost, text };
+    let pattern = Pattern::of(args.env, &pattern, &flags)?;
+    args.env.work.spend(pattern.cost.saturating_mul(text.len() + 1))?;
+    let search = Search { args, pattern, text };
     let found = search.result();
     args.env.work.forget_since(mark);
     found
@@ -69,16 +72,14 @@ fn searched(args: &Args<'_>) -> Evaluated {
 /// A pattern, and the text that it is searched for in.
 struct Search<'a> {
     args: &'a Args<'a>,
-    regex: Regex,
-    /// Of each byte.
-    cost: usize,
+    pattern: Arc<Pattern>,
     text: String,
 }
 
 impl Search<'_> {
     fn result(&self) -> Evaluated {
         Ok(match self.args.function {
-            Function::RegexpLike => self.regex.is_match(&self.text).into(),
+            Function::RegexpLike => self.pattern.regex.is_match(&self.text).into(),
             Function::RegexpInstr => {
                 let wants_end = self.optional(4, 0);
                 if !(0..=1).contains(&wants_end) {
@@ -116,7 +117,7 @@ impl Search<'_> {
             next += self.text[next..].chars().next().map_or(1, char::len_utf8);
         }
         let left = self.text.len().saturating_sub(next);
-        self.args.env.work.spend(STEP + self.cost * left / 16)?;
+        self.args.env.work.spend(STEP + self.pattern.cost * left / 16)?;
         Ok((next <= self.text.len()).then_some(next))
     }
 
@@ -124,7 +125,7 @@ impl Search<'_> {
     fn occurrence(&self, from: usize, number: usize) -> Evaluated<Option<Range<usize>>> {
         let (mut at, mut left) = (Some(self.start(from)?), self.optional(number, 1).max(1));
         while let Some(start) = at {
-            let Some(found) = self.regex.find_at(&self.text, start) else { return Ok(None) };
+            let Some(found) = self.pattern.regex.find_at(&self.text, start) else { return Ok(None) };
             left -= 1;
             if left == 0 {
                 return Ok(Some(found.range()));
@@ -139,7 +140,7 @@ impl Search<'_> {
         let (template, number) = (self.args.text(2), self.optional(4, 0));
         let (mut made, mut end, mut count) = (String::new(), 0, 0);
         let mut at = Some(self.start(3)?);
-        while let Some(found) = at.and_then(|at| self.regex.captures_at(&self.text, at)) {
+        while let Some(found) = at.and_then(|at| self.pattern.regex.captures_at(&self.text, at)) {
             let whole = found.get(0).map_or(0..0, |whole| whole.range());
             count += 1;
             if number <= 0 || count == number {
@@ -177,8 +178,51 @@ fn expand(template: &str, found: &regex::Captures<'_>, made: &mut String) -> Eva
     Ok(())
 }
 
-/// The program of a pattern, and what a byte of a text costs with it.
-fn compiled(env: &Env<'_>, pattern: &str, flags: &str) -> Evaluated<(Regex, usize)> {
+/// A pattern that is compiled.
+#[derive(Debug)]
+pub(in crate::mysql) struct Pattern {
+    source: String,
+    flags: String,
+    regex: Regex,
+    /// What a byte of a text costs with it.
+    cost: usize,
+    /// For all of it.
+    _charge: Charge,
+}
+
+impl Pattern {
+    /// Where there are rows it is compiled once for all of them.
+    fn of(env: &Env<'_>, source: &str, flags: &str) -> Evaluated<Arc<Self>> {
+        match env.look {
+            Some(look) => look.pattern(
+                |known| known.source == source && known.flags == flags,
+                || Self::compile(env, source, flags),
+            ),
+            None => Ok(Arc::new(Self::compile(env, source, flags)?)),
+        }
+    }
+
+    fn compile(env: &Env<'_>, source: &str, flags: &str) -> Evaluated<Self> {
+        let mut builder = builder(source, flags)?;
+        let effort = effort(&Parser::new().parse(source).map_err(|error| wrong(&error))?);
+        let mut charge = Charge::default();
+        for (size, cost) in PROGRAMS {
+            env.work.spend(effort + PARTS * size)?;
+            env.work.resize(&mut charge, PARTS * size + source.len() + flags.len())?;
+            match builder.size_limit(size).dfa_size_limit(size).build() {
+                Ok(regex) => {
+                    let (source, flags) = (source.to_owned(), flags.to_owned());
+                    return Ok(Self { source, flags, regex, cost, _charge: charge });
+                }
+                Err(regex::Error::CompiledTooBig(_)) => {}
+                Err(_) => return Err(RegexpError::Syntax { line: 1, column: 1 }.into()),
+            }
+        }
+        Err(RegexpError::TooBig.into())
+    }
+}
+
+fn builder(pattern: &str, flags: &str) -> Evaluated<RegexBuilder> {
     if pattern.is_empty() {
         return Err(RegexpError::Empty.into());
     }
@@ -198,17 +242,7 @@ fn compiled(env: &Env<'_>, pattern: &str, flags: &str) -> Evaluated<(Regex, usiz
             _ => return Err(RegexpError::Flag.into()),
         };
     }
-    let effort = effort(&Parser::new().parse(pattern).map_err(|error| wrong(&error))?);
-    for (size, cost) in PROGRAMS {
-        env.work.spend(effort)?;
-        env.work.text(PARTS * size)?;
-        match builder.size_limit(size).dfa_size_limit(size).build() {
-            Ok(regex) => return Ok((regex, cost)),
-            Err(regex::Error::CompiledTooBig(_)) => {}
-            Err(_) => return Err(RegexpError::Syntax { line: 1, column: 1 }.into()),
-        }
-    }
-    Err(RegexpError::TooBig.into())
+    Ok(builder)
 }
 
 /// MySQL's error for a pattern that is none, or that this crate cannot search for.
