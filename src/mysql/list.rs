@@ -41,16 +41,18 @@ impl Runner<'_> {
         }
         let (mut lines, mut seen, form) = (Lines::default(), HashSet::new(), self.form());
         let (mut skip, mut left) = self.limit(select)?;
+        let mut left_out = 0;
         for record in records {
-            if left == 0 {
+            if left == 0 && !select.finds_all {
                 break;
             }
             let row = self.of_row(&record, |env| values(&env, items))?;
             self.drop(record);
             if select.distinct && !self.is_new(&row, &mut seen)? {
                 // It was shown already.
-            } else if skip > 0 {
-                skip -= 1;
+            } else if skip > 0 || left == 0 {
+                skip = skip.saturating_sub(1);
+                left_out += 1;
             } else if select.into.is_empty() {
                 left -= 1;
                 self.work.text(lines.push(&columns, &row, form))?;
@@ -58,6 +60,9 @@ impl Runner<'_> {
                 return self.store(select, row);
             }
             self.take_turns().await?;
+        }
+        if select.finds_all {
+            lines.leave_out(left_out);
         }
         if select.into.is_empty() {
             Ok(Outcome::List { columns, lines: Box::new(lines) })
@@ -114,6 +119,8 @@ impl Runner<'_> {
         let mut lines = Lines::default();
         if is_shown {
             self.work.text(lines.push(&columns, &row, self.form()))?;
+        } else if select.finds_all {
+            lines.leave_out(1);
         }
         Ok(Outcome::List { columns, lines: Box::new(lines) })
     }

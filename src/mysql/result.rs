@@ -81,6 +81,7 @@ impl Form {
 pub(super) struct Lines {
     bytes: BytesMut,
     ends: Vec<usize>,
+    left_out: usize,
 }
 
 impl Lines {
@@ -92,8 +93,14 @@ impl Lines {
         self.bytes.len() - start + size_of::<usize>()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.ends.len()
+    /// Takes so many rows as found that are not sent.
+    pub(super) fn leave_out(&mut self, rows: usize) {
+        self.left_out += rows;
+    }
+
+    /// How many rows there were, with those that are not sent.
+    pub(super) fn found(&self) -> usize {
+        self.ends.len() + self.left_out
     }
 
     fn iter(&self) -> impl Iterator<Item = &[u8]> {

@@ -100,7 +100,7 @@ impl Runner<'_> {
             }
             Ok(Outcome::List { lines, .. }) => {
                 self.state.row_count = -1;
-                self.state.found_rows = lines.len() as u64;
+                self.state.found_rows = lines.found() as u64;
             }
             _ => self.state.row_count = 0,
         }

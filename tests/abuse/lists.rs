@@ -123,6 +123,18 @@ async fn lists_say_what_they_said_before() {
     assert_eq!(a.value("SELECT CONCAT(@name, @type)").await.as_deref(), Some("wh11EXCLUSIVE"));
     let first = rows(&mut a, "SHOW PROCESSLIST").await;
     assert_eq!((first.len(), rows(&mut a, "SELECT FOUND_ROWS()").await), (2, vec!["2".to_owned()]));
+    let all = a.value(&format!("SELECT COUNT(*) {LOCKS}")).await.unwrap();
+    for (select, shown, found) in [
+        ("SELECT OBJECT_NAME LOCKS LIMIT 1, 2", 2, "2"),
+        ("SELECT SQL_CALC_FOUND_ROWS OBJECT_NAME LOCKS LIMIT 1, 2", 2, all.as_str()),
+        ("SELECT SQL_CALC_FOUND_ROWS OBJECT_NAME LOCKS LIMIT 0", 0, all.as_str()),
+        ("SELECT SQL_CALC_FOUND_ROWS DISTINCT LOCK_TYPE LOCKS LIMIT 3, 1", 0, "1"),
+        ("SELECT SQL_CALC_FOUND_ROWS COUNT(*) LOCKS LIMIT 0", 0, "1"),
+        ("SELECT COUNT(*) LOCKS LIMIT 0", 0, "0"),
+    ] {
+        assert_eq!(rows(&mut a, select).await.len(), shown, "{select}");
+        assert_eq!(rows(&mut a, "SELECT FOUND_ROWS()").await, [found], "{select}");
+    }
 }
 
 #[tokio::test]

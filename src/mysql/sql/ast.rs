@@ -65,6 +65,8 @@ pub(in crate::mysql) enum Source {
 pub(in crate::mysql) struct Select {
     pub items: Vec<Item>,
     pub distinct: bool,
+    /// SQL_CALC_FOUND_ROWS: `FOUND_ROWS` then also counts the rows that LIMIT leaves out.
+    pub finds_all: bool,
     /// Whether the items sum up all rows.
     pub counts: bool,
     /// The first item that also has a column of its own, which has no value then: its number and the column.

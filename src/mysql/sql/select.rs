@@ -67,6 +67,7 @@ fn block(cursor: &mut Cursor<'_>) -> Parsing<Select> {
     let mut select = Select { max_execution_time: hint(cursor), ..Select::default() };
     while let Some(modifier) = cursor.one_of(&MODIFIERS) {
         select.distinct |= modifier.starts_with("DISTINCT");
+        select.finds_all |= modifier == "SQL_CALC_FOUND_ROWS";
     }
     let mut number = 0;
     select.items = cursor.list(|cursor| {
@@ -97,7 +98,7 @@ fn block(cursor: &mut Cursor<'_>) -> Parsing<Select> {
     Ok(select)
 }
 
-/// What may stand behind SELECT. All of it but DISTINCT is about how tables are read.
+/// What may stand behind SELECT. Most of it is about how tables are read.
 const MODIFIERS: [&str; 10] = [
     "ALL",
     "DISTINCT",
