@@ -1,8 +1,14 @@
 //! Character sets in which a character is a code of one to four bytes. Pure.
 
-use std::{borrow::Cow, ops::Range};
+use std::{
+    ops::Range,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
 
-use encoding_rs::{DecoderResult, EncoderResult, Encoding};
+use encoding_rs::{DecoderResult, Encoding};
 
 use super::{coding::UNKNOWN, exceptions::Exceptions};
 
@@ -53,12 +59,36 @@ pub(super) struct Codes {
     pub encoding: &'static Encoding,
     pub lengths: Lengths,
     pub exceptions: &'static Exceptions,
+    pub found: &'static OnceLock<Found>,
+}
+
+/// The codes of the characters up to U+FFFF in one character set, each kept once it was looked for: `encoding_rs` searches
+/// its tables from one end to the other. 0 is one that was not looked for.
+#[derive(Debug)]
+pub(super) struct Found(Box<[AtomicU32]>);
+
+impl Found {
+    fn new() -> Self {
+        Self((0..=u16::MAX).map(|_| AtomicU32::new(0)).collect())
+    }
+
+    fn code(&self, c: char, look: impl FnOnce() -> u32) -> u32 {
+        let Some(found) = self.0.get(c as usize) else { return look() };
+        match found.load(Relaxed) {
+            0 => {
+                let code = look();
+                found.store(code, Relaxed);
+                code
+            }
+            code => code,
+        }
+    }
 }
 
 impl Codes {
     /// Codes as a text, or the bytes from the first on that is no character.
     pub(super) fn read<'b>(&self, bytes: &'b [u8], room: usize) -> Result<String, &'b [u8]> {
-        let Self { encoding, lengths, exceptions } = *self;
+        let Self { encoding, lengths, exceptions, .. } = *self;
         let (mut text, mut left) = (String::with_capacity(room), bytes);
         while let Some(code) = lengths.first_exception(left, exceptions) {
             let (regular, from) = left.split_at(code.start);
@@ -73,19 +103,33 @@ impl Codes {
 
     /// A text, with `?` for what cannot be written.
     pub(super) fn write(&self, text: &str) -> Vec<u8> {
-        let Self { encoding, lengths, exceptions } = *self;
-        let (mut written, mut left) = (Vec::with_capacity(text.len()), text);
-        let mut others = text.match_indices(|c: char| !c.is_ascii() && exceptions.code(c).is_some());
-        loop {
-            let other = others.next();
-            let at = other.map_or(text.len(), |(at, _)| at);
-            let regular = &left[..at - (text.len() - left.len())];
-            written.extend(without_exceptions(write(encoding, lengths, regular), lengths, exceptions));
-            let Some((at, other)) = other else { return written };
-            let code = other.chars().next().and_then(|c| exceptions.code(c)).unwrap_or_default();
-            written.extend(code.to_be_bytes().into_iter().skip_while(|byte| *byte == 0));
-            left = &text[at + other.len()..];
+        let (found, mut written) = (self.found.get_or_init(Found::new), Vec::with_capacity(text.len()));
+        for c in text.chars() {
+            if let Ok(byte @ 0..0x80) = u8::try_from(c) {
+                written.push(byte);
+            } else {
+                let code = found.code(c, || self.code(c)).to_be_bytes();
+                written.extend_from_slice(&code[code.iter().take_while(|byte| **byte == 0).count()..]);
+            }
         }
+        written
+    }
+
+    /// The code of a character; `?` if it has none, or one that MySQL would not read so.
+    fn code(&self, c: char) -> u32 {
+        let Self { encoding, lengths, exceptions, .. } = *self;
+        if let Some(code) = exceptions.code(c) {
+            return code;
+        }
+        if matches!(lengths, Lengths::ShiftJis | Lengths::EucJp) && LOOK_ALIKES.contains(&c) {
+            return UNKNOWN.into();
+        }
+        let mut utf8 = [0; 4];
+        let (code, _, is_unmappable) = encoding.encode(c.encode_utf8(&mut utf8));
+        if is_unmappable || lengths.first_exception(&code, exceptions).is_some() {
+            return UNKNOWN.into();
+        }
+        number(&code)
     }
 }
 
@@ -109,39 +153,4 @@ fn append<'b>(text: &mut String, encoding: &'static Encoding, bytes: &'b [u8]) -
             }
         }
     }
-}
-
-/// Writes as `encoding_rs` does.
-fn write(encoding: &'static Encoding, lengths: Lengths, text: &str) -> Vec<u8> {
-    let mut text = Cow::Borrowed(text);
-    if matches!(lengths, Lengths::ShiftJis | Lengths::EucJp) && text.contains(LOOK_ALIKES) {
-        text = text.replace(LOOK_ALIKES, "?").into();
-    }
-    let (mut encoder, mut left, mut written) =
-        (encoding.new_encoder(), &*text, Vec::with_capacity(text.len() + 8));
-    loop {
-        let (result, read) = encoder.encode_from_utf8_to_vec_without_replacement(left, &mut written, true);
-        left = &left[read..];
-        match result {
-            EncoderResult::InputEmpty => return written,
-            EncoderResult::OutputFull => written.reserve(left.len() + 8),
-            EncoderResult::Unmappable(_) => written.push(UNKNOWN),
-        }
-    }
-}
-
-/// The same bytes, with `?` for what MySQL would not read so.
-fn without_exceptions(mut bytes: Vec<u8>, lengths: Lengths, exceptions: &Exceptions) -> Vec<u8> {
-    let mut kept = Vec::new();
-    let mut from = 0;
-    while let Some(wrong) = lengths.first_exception(&bytes[from..], exceptions) {
-        kept.extend_from_slice(&bytes[from..from + wrong.start]);
-        kept.push(UNKNOWN);
-        from += wrong.end;
-    }
-    if from > 0 {
-        kept.extend_from_slice(&bytes[from..]);
-        bytes = kept;
-    }
-    bytes
 }

@@ -10,7 +10,7 @@ use encoding_rs::Encoding;
 use super::{
     Charset,
     bytes::Bytes,
-    codes::{Codes, Lengths},
+    codes::{Codes, Found, Lengths},
     exceptions::exceptions,
     sets::SETS,
 };
@@ -142,7 +142,9 @@ impl Charset {
     }
 
     fn codes(self, encoding: &'static Encoding, lengths: Lengths) -> Codes {
-        Codes { encoding, lengths, exceptions: exceptions(self.name()) }
+        static FOUND: [OnceLock<Found>; SETS.len()] = [const { OnceLock::new() }; SETS.len()];
+        let found = &FOUND[usize::from(self.set)];
+        Codes { encoding, lengths, exceptions: exceptions(self.name()), found }
     }
 }
 
@@ -238,6 +240,22 @@ mod tests {
         assert_eq!(named("cp932").encode("\u{A5}\u{2212}\\".as_bytes()).as_ref(), b"??\\");
         assert_eq!(named("latin1").encode_error(text).as_ref(), b"a\\8A9E\xE9\\+01F512?");
         assert_eq!(named("binary").encode_error(text).as_ref(), text.as_bytes());
+    }
+
+    /// The first time a code is looked for, the second time it is found.
+    #[test]
+    fn a_character_has_the_same_code_each_time() {
+        for (charset, text, written) in [
+            ("big5", "\u{E9}\u{4E2D}", &b"?\xA4\xA4"[..]),
+            ("gb18030", "\u{80}\u{FFFF}\u{10000}", b"\x81\x30\x81\x30\x84\x31\xA4\x39\x90\x30\x81\x30"),
+            ("gb2312", "\u{30FB}\u{20AC}", b"\xA1\xA4?"),
+            ("sjis", "\u{FF71}\u{203E}\u{30BD}", b"\xB1?\x83\x5C"),
+            ("ujis", "\u{FF71}\u{4E2D}", b"\x8E\xB1\xC3\xE6"),
+        ] {
+            for _ in 0..2 {
+                assert_eq!(named(charset).encode(text.as_bytes()).as_ref(), written, "{charset}");
+            }
+        }
     }
 
     #[test]
