@@ -40,11 +40,16 @@ fn hex(args: &Args<'_>) -> Value {
         }
         _ => {
             let bytes = args.bytes(0);
-            args.bounded(bytes.len() * 2, || {
-                Value::Text(bytes.iter().map(|byte| format!("{byte:02X}")).collect())
-            })
+            args.bounded(bytes.len() * 2, || Value::Text(hex_digits(&bytes)))
         }
     }
+}
+
+const HEX_DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+
+fn hex_digits(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(HEX_DIGITS[usize::from(digit)])).collect()
 }
 
 fn unhex(args: &Args<'_>) -> Value {
@@ -223,5 +228,6 @@ mod tests {
         assert_eq!(leading_digits("-17", 10, false), 0_u64.wrapping_sub(17));
         assert_eq!(leading_digits("99999999999999999999999", 10, false), u64::MAX);
         assert_eq!(in_base(255, 16), "FF");
+        assert_eq!(hex_digits(b"\x00\x1F\xA0\xFF"), "001FA0FF");
     }
 }
