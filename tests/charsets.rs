@@ -119,6 +119,29 @@ async fn names_and_their_errors_are_those_of_mysql() {
     }
 }
 
+/// What is only copied is not looked at again.
+#[tokio::test]
+async fn to_write_another_character_set_is_work() {
+    let server = TestServer::start();
+    let mut client = MySql::connect(server.mysql).await;
+    client.query("SET @long = REPEAT('\u{20000}', 180000)").await;
+    let both = "SELECT @long, @long";
+    client.send(0, &[b"\x03", both.as_bytes()].concat()).await;
+    assert_eq!(client.packet().await.unwrap(), [2]);
+    client.columns(2).await;
+    assert_eq!(client.packet().await.unwrap().len(), 2 * (4 + 720_000), "each behind its length");
+    assert_eq!(client.packet().await.unwrap()[0], 0xFE);
+    for charset in ["big5", "gb18030", "ujis"] {
+        client.query(&format!("SET NAMES {charset}")).await;
+        assert_eq!(client.query(both).await.code(), 1235, "{charset}");
+        let converted = client.query(&format!("DO CONVERT(CONCAT(@long) USING {charset})")).await;
+        assert_eq!(converted.code(), 1235, "{charset}");
+        assert_eq!(client.value("SELECT LENGTH(@long)").await.as_deref(), Some("720000"));
+    }
+    client.query("SET NAMES utf8mb4").await;
+    assert!(matches!(client.query("DO CONVERT(CONCAT(@long) USING utf8mb4)").await, Reply::Ok { .. }));
+}
+
 #[tokio::test]
 async fn the_old_names_of_utf_8_come_with_a_warning() {
     let server = TestServer::start();

@@ -39,7 +39,7 @@ impl Runner<'_> {
         for order in select.order.iter().rev() {
             records = self.sorted(records, order, items).await?;
         }
-        let (mut lines, mut seen, form) = (Lines::default(), HashSet::new(), self.form());
+        let (mut lines, mut seen) = (Lines::default(), HashSet::new());
         let (mut skip, mut left) = self.limit(select)?;
         let mut left_out = 0;
         for record in records {
@@ -55,7 +55,7 @@ impl Runner<'_> {
                 left_out += 1;
             } else if select.into.is_empty() {
                 left -= 1;
-                self.work.text(lines.push(&columns, &row, form))?;
+                self.push(&mut lines, &columns, &row)?;
             } else {
                 return self.store(select, row);
             }
@@ -88,12 +88,12 @@ impl Runner<'_> {
         }
         let (skip, count) = list.limit.map_or(Ok((0, u64::MAX)), |limit| self.window(limit))?;
         let within = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        let (mut lines, form) = (Lines::default(), self.form());
+        let mut lines = Lines::default();
         for record in records.into_iter().skip(within(skip)).take(within(count)) {
             self.work.spend(record.effort())?;
             let row: Vec<_> = record.row().into_iter().map(|(_, value)| value).collect();
             self.drop(record);
-            self.work.text(lines.push(&columns, &row, form))?;
+            self.push(&mut lines, &columns, &row)?;
             self.take_turns().await?;
         }
         Ok(Outcome::List { columns, lines: Box::new(lines) })
@@ -118,7 +118,7 @@ impl Runner<'_> {
         }
         let mut lines = Lines::default();
         if is_shown {
-            self.work.text(lines.push(&columns, &row, self.form()))?;
+            self.push(&mut lines, &columns, &row)?;
         } else if select.finds_all {
             lines.leave_out(1);
         }
@@ -148,6 +148,13 @@ impl Runner<'_> {
             self.outcomes[at] = Some(sum.result(&self.env(None))?);
         }
         Ok(())
+    }
+
+    /// Writes a row behind the others, which counts.
+    fn push(&self, lines: &mut Lines, columns: &[Column], row: &[Value]) -> Ran<()> {
+        let form = self.form();
+        self.work.spend(form.effort(row))?;
+        Ok(self.work.text(lines.push(columns, row, form))?)
     }
 
     /// Those of which a condition holds.

@@ -70,6 +70,15 @@ pub(super) struct Form {
 }
 
 impl Form {
+    /// What it costs to write a row in another character set than UTF-8, in units of work.
+    pub(super) fn effort(self, row: &[Value]) -> usize {
+        let of = |value: &Value| match value {
+            Value::Text(text) => self.charset.effort(text.as_bytes()),
+            _ => 0,
+        };
+        row.iter().map(of).sum()
+    }
+
     fn put(self, output: &mut BytesMut, columns: &[Column], row: &[Value]) {
         let write = if self.binary { put_binary } else { put_text };
         write(output, columns, row, self.charset);

@@ -83,10 +83,15 @@ pub(super) struct Runner<'a> {
 impl Runner<'_> {
     /// Cancel-safe: dropped while it waits for a lock, it leaves the queue.
     pub(super) async fn run(&mut self, parsed: &Parsed) -> Ran<Outcome> {
-        let outcome = match self.begin(parsed) {
+        let mut outcome = match self.begin(parsed) {
             Ok(()) => self.statement(&parsed.statement).await,
             Err(error) => Err(error.into()),
         };
+        if let Ok(Outcome::Rows { rows, .. }) = &outcome
+            && let Err(error) = self.count_writing(rows)
+        {
+            outcome = Err(error.into());
+        }
         match &outcome {
             Err(Stop::Error(error)) => {
                 if parsed.is_diagnostic() {
@@ -114,6 +119,12 @@ impl Runner<'_> {
             self.state.warnings.get_mut().clone_from(&parsed.warnings);
         }
         self.work.text(parsed.size)
+    }
+
+    /// Counts what it costs to write rows, all of which are written at once.
+    fn count_writing(&self, rows: &[Vec<Value>]) -> Result<(), SqlError> {
+        let form = self.form();
+        rows.iter().try_for_each(|row| self.work.spend(form.effort(row)))
     }
 
     /// Cancel-safe: dropped while it waits for a lock, it leaves the queue.

@@ -35,6 +35,12 @@ pub(super) enum Coding {
 /// What stands for a character that the client cannot write.
 pub(super) const UNKNOWN: u8 = b'?';
 
+/// What a byte of a text costs that is written in another character set than UTF-8, in units of work.
+const BYTE: usize = 2;
+
+/// What a character beyond U+FFFF costs where characters are codes: it is looked for each time.
+const RARE: usize = 16;
+
 impl Charset {
     fn coding(self) -> &'static Coding {
         &self.known_set().coding
@@ -90,6 +96,23 @@ impl Charset {
     #[inline]
     pub(in crate::mysql) fn encode(self, text: &[u8]) -> Cow<'_, [u8]> {
         if self.set == Self::UTF8MB4.set || text.is_ascii() { text.into() } else { self.write(text) }
+    }
+
+    /// What it costs to [`Self::encode`] a text, in units of work: nothing if it is only copied.
+    #[inline]
+    pub(in crate::mysql) fn effort(self, text: &[u8]) -> usize {
+        if self.set == Self::UTF8MB4.set || text.is_ascii() { 0 } else { self.effort_of_writing(text) }
+    }
+
+    fn effort_of_writing(self, text: &[u8]) -> usize {
+        match self.coding() {
+            Coding::Codes(..) => {
+                let rare = text.iter().filter(|byte| **byte >= 0xF0).count();
+                BYTE * text.len() + RARE * rare
+            }
+            Coding::Utf8 | Coding::Ascii | Coding::Bytes(_) => BYTE * text.len(),
+            Coding::Binary | Coding::Wide | Coding::None => 0,
+        }
     }
 
     fn write(self, text: &[u8]) -> Cow<'_, [u8]> {
@@ -256,6 +279,15 @@ mod tests {
                 assert_eq!(named(charset).encode(text.as_bytes()).as_ref(), written, "{charset}");
             }
         }
+    }
+
+    #[test]
+    fn only_what_is_not_copied_is_work() {
+        let effort = |charset, text: &str| named(charset).effort(text.as_bytes());
+        assert_eq!(effort("utf8mb4", "\u{E9}\u{1F512}"), 0);
+        assert_eq!(effort("big5", "ascii"), 0);
+        assert_eq!(effort("latin1", "a\u{E9}"), 3 * BYTE);
+        assert_eq!(effort("gbk", "\u{1F512}"), 4 * BYTE + RARE);
     }
 
     #[test]

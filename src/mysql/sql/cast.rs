@@ -1,11 +1,25 @@
 //! CAST and CONVERT (MySQL manual 14.10).
 
-use super::{ast::Cast, dates, eval::Env, numbers};
+use super::{
+    ast::Cast,
+    dates,
+    eval::{Env, FOLD},
+    numbers,
+};
 use crate::mysql::{
     charset::Charset,
     error::Warning,
     value::{Decimal, Number, Value, number_prefix},
 };
+
+/// What a cast costs, in units of work.
+pub(super) fn effort(value: &Value, cast: Cast) -> usize {
+    let writing = match (cast, value) {
+        (Cast::Using(charset), Value::Text(text)) => charset.effort(text.as_bytes()),
+        _ => 0,
+    };
+    FOLD * value.size() + writing
+}
 
 pub(super) fn cast(env: &Env<'_>, value: &Value, cast: Cast) -> Value {
     if value.is_null() {

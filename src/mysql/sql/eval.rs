@@ -158,7 +158,7 @@ impl Env<'_> {
             }
             Expr::Cast(value, cast) => {
                 let value = self.eval(value)?;
-                self.work.spend(FOLD * value.size())?;
+                self.work.spend(cast::effort(&value, *cast))?;
                 call::counted(self, cast::cast(self, &value, *cast))?
             }
         })
