@@ -392,6 +392,25 @@ async fn a_pattern_is_compiled_once_for_all_rows() {
     assert_eq!(client.value(of_itself).await.as_deref(), Some("1"));
 }
 
+/// Nobody waits for one expression longer than for another.
+#[tokio::test]
+async fn long_texts_are_counted_for_what_is_done_with_them() {
+    let server = TestServer::start();
+    let mut client = MySql::connect(server.mysql).await;
+    for (call, length) in [
+        ("REPLACE(@long, 'a', '')", 900_000),
+        ("TRIM('a' FROM @long)", 900_000),
+        ("LOCATE('b', @long)", 800_000),
+        ("FIND_IN_SET('b', @long)", 800_000),
+        ("FIELD(@long, 'b')", 800_000),
+        ("LOWER(@long)", 650_000),
+    ] {
+        client.query(&format!("SET @long = REPEAT('a', {length})")).await;
+        assert!(matches!(client.query(&format!("DO {call}, {call}")).await, Reply::Ok { .. }), "{call}");
+        assert_eq!(client.query(&format!("DO {call} OR {call}")).await.code(), 1235, "{call}");
+    }
+}
+
 /// No text is made that nobody has memory for, and no pattern takes longer than a statement may.
 #[tokio::test]
 async fn functions_are_bounded() {

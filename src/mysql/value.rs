@@ -268,7 +268,15 @@ impl std::fmt::Display for Decimal {
 /// For comparing texts without regard to case.
 pub(super) fn folded(text: &str) -> String {
     // Not that of the whole text, which looks at what stands around a sigma.
-    text.chars().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c }).collect()
+    let mut folded = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\0'..='\u{7F}' => folded.push(c.to_ascii_lowercase()),
+            'ς' => folded.push('σ'),
+            _ => folded.extend(c.to_lowercase()),
+        }
+    }
+    folded
 }
 
 /// As MySQL writes doubles: short, with an exponent only where it is far from 1.

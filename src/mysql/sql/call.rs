@@ -74,11 +74,24 @@ fn called(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) -> Evalua
             dates::call(env, function, args, &values)
         }
         _ => {
-            env.work.spend(cost(function) * values.iter().map(Value::size).sum::<usize>())?;
+            env.work.spend(effort(function, &values))?;
             pure(env, function, &values)
         }
     }
 }
+
+/// What a call costs whose arguments are known, in units of work.
+fn effort(function: Function, values: &[Value]) -> usize {
+    let size = values.iter().map(Value::size).sum::<usize>();
+    match (function, values) {
+        // What is replaced is looked for twice; what it becomes is only copied.
+        (Function::Replace, [text, ..]) => REPLACE * text.size() + size,
+        _ => cost(function) * size,
+    }
+}
+
+/// What a byte of a text costs in which something is replaced, beyond that of an argument that is copied.
+const REPLACE: usize = 4;
 
 /// What a byte of an argument costs, in units of work.
 fn cost(function: Function) -> usize {
@@ -86,16 +99,20 @@ fn cost(function: Function) -> usize {
         Function::Md5
         | Function::Sha1
         | Function::Sha2
-        | Function::Lower
-        | Function::Upper
         | Function::Reverse
         | Function::Insert
         | Function::Soundex
+        | Function::Trim
+        | Function::Ltrim
+        | Function::Rtrim => 4,
+        // Characters are folded.
+        Function::Lower
+        | Function::Upper
         | Function::Locate
         | Function::Instr
         | Function::Strcmp
         | Function::Field
-        | Function::FindInSet => 4,
+        | Function::FindInSet => 5,
         // Each is compared with the best so far.
         Function::Greatest | Function::Least => 8,
         _ => 2,

@@ -1,6 +1,6 @@
 //! Where a text is in another, and how two compare. Texts are compared without regard to case, bytes as they are.
 
-use std::cmp::Ordering;
+use std::{borrow::Cow, cmp::Ordering};
 
 use super::{Args, clamp, length};
 use crate::mysql::{
@@ -17,7 +17,7 @@ pub(super) fn value(args: &Args<'_>) -> Option<Value> {
         Function::Instr => length(locate(args, &args.text(1), &args.text(0), 1)),
         Function::FindInSet => length(find_in_set(args)),
         Function::Strcmp => {
-            let order = comparable(args, args.text(0)).cmp(&comparable(args, args.text(1)));
+            let order = comparable(args, &args.text(0)).cmp(&comparable(args, &args.text(1)));
             Value::Int(match order {
                 Ordering::Less => -1,
                 Ordering::Equal => 0,
@@ -31,8 +31,8 @@ pub(super) fn value(args: &Args<'_>) -> Option<Value> {
 }
 
 /// As it is compared.
-fn comparable(args: &Args<'_>, text: String) -> String {
-    if args.is_binary() { text } else { folded(&text) }
+fn comparable<'t>(args: &Args<'_>, text: &'t str) -> Cow<'t, str> {
+    if args.is_binary() { text.into() } else { folded(text).into() }
 }
 
 /// At which character from `from` on the one is in the other, counted from 1; 0 if it is not.
@@ -46,14 +46,15 @@ fn locate(args: &Args<'_>, part: &str, text: &str, from: i64) -> usize {
         return skip + 1;
     }
     // Folding a character may make two of it, so each is folded by itself.
-    let tail: String = text.chars().skip(skip).collect();
-    let (part, tail) = (comparable(args, part.to_owned()), comparable(args, tail));
-    tail.find(&part).map_or(0, |at| skip + 1 + tail[..at].chars().count())
+    let start = text.char_indices().nth(skip).map_or(text.len(), |(at, _)| at);
+    let (part, tail) = (comparable(args, part), comparable(args, &text[start..]));
+    tail.find(&*part).map_or(0, |at| skip + 1 + tail[..at].chars().count())
 }
 
 /// The place of a text in a list with commas.
 fn find_in_set(args: &Args<'_>) -> usize {
-    let (text, set) = (comparable(args, args.text(0)), comparable(args, args.text(1)));
+    let (text, set) = (args.text(0), args.text(1));
+    let (text, set) = (comparable(args, &text), comparable(args, &set));
     if set.is_empty() || text.contains(',') {
         return 0;
     }
