@@ -209,7 +209,7 @@ fn time(fields: &mut Fields<'_>) -> Result<Temporal, SqlError> {
     }
     let (is_negative, days) = (rest.u8()? == 1, i64::from(rest.u32()?));
     let (clock, digits) = clock(&mut rest)?;
-    let micros = days * DAY + clock;
+    let micros = days.saturating_mul(DAY).saturating_add(clock);
     let (time, _) = Time::clamped(if is_negative { -micros } else { micros });
     Ok(Temporal::Time { time, digits })
 }
@@ -232,6 +232,15 @@ mod tests {
 
     fn bind(parameters: usize, payload: &[u8]) -> Result<Vec<Value>, SqlError> {
         prepared(parameters).bind(&mut Fields(payload), Charset::UTF8MB4).map(|bound| bound.values)
+    }
+
+    #[test]
+    fn a_time_of_too_many_days_is_the_longest_one() {
+        for (sign, shown) in [(0, "838:59:59"), (1, "-838:59:59")] {
+            let time = [&[8, sign][..], &u32::MAX.to_le_bytes(), &[23, 59, 59]].concat();
+            let values = bind(1, &[&[0, 1, 11, 0][..], &time].concat()).unwrap();
+            assert_eq!(values[0].to_text().as_deref(), Some(shown));
+        }
     }
 
     #[test]
