@@ -227,8 +227,9 @@ impl Variables {
         self.settings.reentry
     }
 
-    pub(super) fn settings(&self) -> Settings {
-        self.settings
+    #[inline]
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     fn work_out(&mut self) {

@@ -184,6 +184,10 @@ fn timeout(env: &Env<'_>, value: &Value) -> Timeout {
     match value.to_number() {
         None => Timeout::Within(Duration::ZERO),
         Some(Number::Exact(decimal)) => {
+            // Most are so, and need no text to be read.
+            if let (0, Ok(seconds)) = (decimal.scale, u32::try_from(decimal.digits)) {
+                return Timeout::Within(Duration::from_secs(seconds.into()));
+            }
             if decimal.scale == 0 && decimal.digits > u64::MAX.into() {
                 env.warn(Warning::truncated("DECIMAL", &decimal.to_string()));
             }
