@@ -119,6 +119,7 @@ async fn each_function_without_arguments_says_what_mysql_says() {
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// Those that tell the time: their argument is a number of digits.
 const DIGITS: [&str; 9] = [
     "CURRENT_TIME",
     "CURRENT_TIMESTAMP",

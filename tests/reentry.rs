@@ -39,7 +39,7 @@ async fn two_borrowers_of_one_connection_get_1_and_0_and_a_warning_that_says_why
     let mut pooled = MySql::connect_with(server.mysql, DEPRECATE_EOF, "no_reentry").await;
     assert_eq!(borrow(&mut pooled, TAKE).await, got("1", 0));
     assert_eq!(borrow(&mut pooled, TAKE).await, got("0", 1));
-    // A list of warnings counts none itself: a driver that lists what is counted would ask for lists for ever.
+    // A list of warnings counts none itself: a driver that lists what is counted would ask without an end.
     let told = [[some("Warning"), some("3572"), some(WARNING)]];
     for _ in 0..2 {
         let Reply::Rows { rows, warnings, .. } = pooled.query("SHOW WARNINGS").await else { panic!() };

@@ -30,6 +30,6 @@ pub(super) use ast::{
 };
 pub(super) use cursor::near as syntax_error;
 pub(super) use eval::{Ask, Env, Facts, Halt};
-pub(super) use function::{Pattern, RegexpError, Sum};
+pub(super) use function::{Pattern, RegexpError, Sum, uuid_text};
 pub(super) use parse::{Parsed, parse};
 pub(super) use types::{Kind, Type};

@@ -1,4 +1,4 @@
-//! What MySQL says of what is not there, or is not for everybody.
+//! MySQL's errors for what does not exist, and for what a user may not see.
 
 /// An error about a database, a table, or what else would be stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -100,7 +100,7 @@ fn summed(cursor: &mut Cursor<'_>, function: Function) -> Parsing<(Function, Vec
         Some("DISTINCT") => match function {
             Function::Count => Function::CountDistinct,
             Function::Min | Function::Max => function,
-            _ => return Err(SqlError::NoSuchThing("it does not sum up what is distinct".to_owned())),
+            _ => return Err(lack(unserved::DISTINCT)),
         },
         _ => function,
     };
@@ -108,9 +108,6 @@ fn summed(cursor: &mut Cursor<'_>, function: Function) -> Parsing<(Function, Vec
     let args = if function == Function::CountDistinct { cursor.list(expr)? } else { vec![expr(cursor)?] };
     cursor.plain_column = before;
     cursor.expect(")")?;
-    if cursor.is_word("OVER") {
-        return Err(SqlError::NoSuchThing("it has no windows".to_owned()));
-    }
     Ok((function, args))
 }
 

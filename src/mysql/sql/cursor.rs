@@ -191,7 +191,17 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The same, but no reserved word without backquotes.
+    /// The same, or what stands in quotation marks.
+    pub(super) fn name_or_text(&mut self) -> Parsing<String> {
+        if let Some(Token::Text(text)) = self.peek() {
+            let text = lex::text_of(text.clone()).into_owned();
+            self.at += 1;
+            return Ok(text);
+        }
+        self.name()
+    }
+
+    /// The same as `name`, but no reserved word without backquotes.
     pub(super) fn ident(&mut self) -> Parsing<String> {
         match self.peek() {
             Some(Token::Word(word)) if is_reserved(word) => Err(self.unexpected()),

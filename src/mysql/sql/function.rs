@@ -18,6 +18,7 @@ use std::borrow::Cow;
 
 pub(in crate::mysql) use aggregate::Sum;
 pub(super) use aggregate::aggregate;
+pub(in crate::mysql) use chance::uuid_text;
 pub(super) use number::modulo;
 pub(in crate::mysql) use pattern::Pattern;
 pub(super) use pattern::matches;

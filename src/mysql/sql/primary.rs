@@ -247,12 +247,7 @@ fn interval(cursor: &mut Cursor<'_>) -> Parsing<Expr> {
 
 /// The name of a character set.
 pub(super) fn charset(cursor: &mut Cursor<'_>) -> Parsing<Charset> {
-    let name = match cursor.peek() {
-        Some(Token::Text(name)) => String::from_utf8_lossy(name).into_owned(),
-        _ => return Charset::named(&cursor.name()?),
-    };
-    cursor.next();
-    Charset::named(&name)
+    Charset::named(&cursor.name_or_text()?)
 }
 
 /// What it does not make of anything.

@@ -4,7 +4,7 @@ use super::{
     ast::{Assignment, Expr, Statement},
     cursor::Cursor,
     expr,
-    lex::{Token, text_of},
+    lex::Token,
     parse::Parsing,
     unserved,
 };
@@ -57,7 +57,7 @@ fn assignment(cursor: &mut Cursor<'_>) -> Parsing<Assignment> {
         return names(cursor);
     }
     if cursor.words(&["CHARACTER", "SET"]) || cursor.word("CHARSET") {
-        let charset = if cursor.word("DEFAULT") { None } else { Some(name_or_text(cursor)?) };
+        let charset = if cursor.word("DEFAULT") { None } else { Some(cursor.name_or_text()?) };
         return Ok(Assignment::CharacterSet(charset));
     }
     if let Some(Token::Variable(name)) = cursor.peek().cloned() {
@@ -112,16 +112,7 @@ fn names(cursor: &mut Cursor<'_>) -> Parsing<Assignment> {
     if cursor.word("DEFAULT") {
         return Ok(Assignment::Names { charset: None, collation: None });
     }
-    let charset = Some(name_or_text(cursor)?);
-    let collation = if cursor.word("COLLATE") { Some(name_or_text(cursor)?) } else { None };
+    let charset = Some(cursor.name_or_text()?);
+    let collation = if cursor.word("COLLATE") { Some(cursor.name_or_text()?) } else { None };
     Ok(Assignment::Names { charset, collation })
-}
-
-fn name_or_text(cursor: &mut Cursor<'_>) -> Parsing<String> {
-    if let Some(Token::Text(text)) = cursor.peek() {
-        let text = text_of(text.clone()).into_owned();
-        cursor.next();
-        return Ok(text);
-    }
-    cursor.name()
 }

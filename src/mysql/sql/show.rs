@@ -4,7 +4,7 @@ use super::{
     ast::{Expr, List, Show, Statement, TableName},
     cursor::Cursor,
     expr,
-    lex::{Token, text_of},
+    lex::Token,
     like::ESCAPE,
     parse::Parsing,
     select::{limit, table_name},
@@ -229,7 +229,7 @@ fn account(cursor: &mut Cursor<'_>) -> Parsing<Option<(String, String)>> {
         }
         return Ok(None);
     }
-    let user = name_or_text(cursor)?;
+    let user = cursor.name_or_text()?;
     let host = match cursor.peek() {
         Some(Token::Variable(host)) => host.clone().into_owned(),
         _ => return Ok(Some((user, "%".to_owned()))),
@@ -238,21 +238,12 @@ fn account(cursor: &mut Cursor<'_>) -> Parsing<Option<(String, String)>> {
     Ok(Some((user, host)))
 }
 
-fn name_or_text(cursor: &mut Cursor<'_>) -> Parsing<String> {
-    if let Some(Token::Text(text)) = cursor.peek() {
-        let text = text_of(text.clone()).into_owned();
-        cursor.next();
-        return Ok(text);
-    }
-    cursor.name()
-}
-
 /// `DESCRIBE table [column | 'pattern']`
 pub(super) fn describe(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
     let name = table_name(cursor)?;
     let mut list = named(cursor, "COLUMNS")?;
     if cursor.peek().is_some() {
-        let pattern = Expr::Literal(Value::Text(name_or_text(cursor)?));
+        let pattern = Expr::Literal(Value::Text(cursor.name_or_text()?));
         list.filter = Some(like("Field", Box::new(pattern)));
     }
     Ok(Statement::Show(Show::Columns(name, list)))
@@ -260,7 +251,7 @@ pub(super) fn describe(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
 
 /// `HELP 'topic'`: there is none.
 pub(super) fn help(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
-    name_or_text(cursor)?;
+    cursor.name_or_text()?;
     Ok(Statement::Show(Show::List(named(cursor, "HELP")?)))
 }
 

@@ -19,6 +19,7 @@ pub(super) const ONE_ROW: &str = "it has one row where there is no table";
 pub(super) const FILES: &str = "it writes no files";
 pub(super) const DOCUMENTS: &str = "it does not look into JSON documents";
 pub(super) const PLANS: &str = "it has one plan for all statements, and EXPLAIN one format";
+pub(super) const DISTINCT: &str = "it does not sum up what is distinct";
 pub(super) const EFFECTS: &str = "it takes and frees no lock for each row of a list";
 pub(super) const RELEASE: &str = "its sessions do not end with a transaction";
 const WITH: &str = "it has no common table expressions";

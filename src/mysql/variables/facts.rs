@@ -1,10 +1,15 @@
 //! Reading system variables: what a session has set, what is so, or the value at the start.
 
-use std::{fmt::Write, sync::LazyLock};
+use std::sync::LazyLock;
 
 use super::{Kind, REENTRY, Variable};
 use crate::{
-    mysql::{VERSION, VERSION_COMMENT, sql::Env, state::takes_no_lock_twice, value::Value},
+    mysql::{
+        VERSION, VERSION_COMMENT,
+        sql::{Env, uuid_text},
+        state::takes_no_lock_twice,
+        value::Value,
+    },
     net::Burst,
     session::Session,
 };
@@ -23,12 +28,7 @@ static SERVER_UUID: LazyLock<String> = LazyLock::new(|| {
     let _ = getrandom::fill(&mut bytes);
     bytes[6] = bytes[6] & 0x0F | 0x40;
     bytes[8] = bytes[8] & 0x3F | 0x80;
-    let mut uuid = String::with_capacity(36);
-    for (at, byte) in bytes.iter().enumerate() {
-        let dash = if matches!(at, 4 | 6 | 8 | 10) { "-" } else { "" };
-        let _ = write!(uuid, "{dash}{byte:02x}");
-    }
-    uuid
+    uuid_text(&bytes)
 });
 
 impl Env<'_> {

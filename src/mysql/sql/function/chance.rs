@@ -23,7 +23,7 @@ pub(super) fn value(args: &Args<'_>) -> Option<Evaluated> {
         }),
         Function::Rand => Ok(Value::Double(seeded(args))),
         Function::RandomBytes => random_bytes(args),
-        Function::Uuid => Ok(Value::Text(written(&time_based()))),
+        Function::Uuid => Ok(Value::Text(uuid_text(&time_based()))),
         Function::UuidShort => Ok(Value::UInt(short())),
         Function::IsUuid => Ok(parsed(&args.bytes(0)).is_some().into()),
         Function::UuidToBin => match parsed(&args.bytes(0)) {
@@ -34,7 +34,7 @@ pub(super) fn value(args: &Args<'_>) -> Option<Evaluated> {
         },
         Function::BinToUuid => match <[u8; 16]>::try_from(&*args.bytes(0)) {
             Ok(uuid) => {
-                Ok(Value::Text(written(&if swaps(args) { rearranged(uuid, LOW_FIRST) } else { uuid })))
+                Ok(Value::Text(uuid_text(&if swaps(args) { rearranged(uuid, LOW_FIRST) } else { uuid })))
             }
             Err(_) => Err(args.incorrect("string", 0).into()),
         },
@@ -114,7 +114,8 @@ fn short() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-fn written(uuid: &[u8; 16]) -> String {
+/// As five groups of digits.
+pub(in crate::mysql) fn uuid_text(uuid: &[u8; 16]) -> String {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let parts = [&uuid[..4], &uuid[4..6], &uuid[6..8], &uuid[8..10], &uuid[10..]];
     parts.map(hex).join("-")
@@ -162,8 +163,8 @@ mod tests {
     fn identifiers_are_read_and_written() {
         let text = "6ccd780c-baba-1026-9564-5b8c656024db";
         let uuid = parsed(text.as_bytes()).unwrap();
-        assert_eq!(written(&uuid), text);
-        assert_eq!(written(&rearranged(uuid, HIGH_FIRST)), "1026baba-6ccd-780c-9564-5b8c656024db");
+        assert_eq!(uuid_text(&uuid), text);
+        assert_eq!(uuid_text(&rearranged(uuid, HIGH_FIRST)), "1026baba-6ccd-780c-9564-5b8c656024db");
         assert_eq!(rearranged(rearranged(uuid, HIGH_FIRST), LOW_FIRST), uuid);
         assert_eq!(parsed(format!("{{{text}}}").as_bytes()), Some(uuid));
         assert_eq!(parsed(text.replace('-', "").as_bytes()), Some(uuid));

@@ -51,7 +51,7 @@ impl Visitor for Effort {
                 let characters = u32::from(range.end.c).saturating_sub(u32::from(range.start.c));
                 PART + CHARACTER * characters as usize
             }
-            // What is left of all characters may be nearly all of them, and is looked at anew among others.
+            // A negated class may have nearly all characters, and within a larger class they are looked at again.
             ClassSetItem::Unicode(class) if class.is_negated() => ALL,
             ClassSetItem::Perl(class) if class.negated => ALL,
             ClassSetItem::Ascii(class) if class.negated => ALL,
