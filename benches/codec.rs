@@ -6,10 +6,7 @@ use std::hint::black_box;
 
 use bytes::BytesMut;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use getlockd::{
-    command::Reply,
-    line::{Codec, Response},
-};
+use getlockd::line::{Codec, Response};
 use tokio_util::codec::{Decoder, Encoder};
 
 fn decode(c: &mut Criterion) {
@@ -48,7 +45,7 @@ fn burst(c: &mut Criterion) {
                 input.extend_from_slice(&lines);
                 while let Ok(Some(request)) = codec.decode(&mut input) {
                     drop(black_box(request));
-                    let one = Response::Answer(Ok(Reply::Int(1)));
+                    let one = Response::Number(Ok(Some(1)));
                     codec.encode(one, &mut output).expect("a buffer takes everything");
                 }
                 output.clear();

@@ -96,46 +96,55 @@ impl From<NoPlace> for Status {
     }
 }
 
-impl From<LeaseError> for Status {
-    fn from(error: LeaseError) -> Self {
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
         let code = match &error {
-            LeaseError::Busy => Code::Aborted,
-            LeaseError::Refused(Error::Interrupted) | LeaseError::Ended(Ending::Killed(_)) => Code::Aborted,
-            LeaseError::Refused(Error::Forbidden(_)) | LeaseError::Ended(Ending::Revoked) => {
-                Code::PermissionDenied
-            }
-            LeaseError::HungUp => Code::Cancelled,
-            LeaseError::Gone | LeaseError::Refused(Error::NoSession(_)) => Code::NotFound,
-            LeaseError::NotYours => Code::FailedPrecondition,
-            LeaseError::RequestIdTaken => Code::AlreadyExists,
-            LeaseError::Ttl { .. } | LeaseError::TooLong | LeaseError::BadRequestId => Code::InvalidArgument,
-            LeaseError::NoPlace(_)
-            | LeaseError::Refused(
-                Error::TooManyLocks(_)
-                | Error::TooManyWaiters(_)
-                | Error::NoPlace(_)
-                | Error::TooMuchMemory(_),
-            ) => Code::ResourceExhausted,
-            LeaseError::Refused(_) | LeaseError::Ended(Ending::Shutdown) | LeaseError::NoRandom => {
+            Error::Interrupted => Code::Aborted,
+            Error::Forbidden(_) => Code::PermissionDenied,
+            Error::NoSession(_) => Code::NotFound,
+            Error::TooManyLocks(_)
+            | Error::TooManyWaiters(_)
+            | Error::NoPlace(_)
+            | Error::TooMuchMemory(_) => Code::ResourceExhausted,
+            Error::Deadlock(_) | Error::Stopping | Error::NoLogin | Error::BadLogin(_) | Error::OtherUser => {
                 Code::Unavailable
             }
         };
-        Self::new(code, in_words(&error))
+        // As clients of this wire know what they sent.
+        let message = match error {
+            Error::NoSession(id) => format!("there is no session {id}; Sessions lists them"),
+            Error::Interrupted => "Kill with cancel_wait cancelled this wait".to_owned(),
+            other => other.to_string(),
+        };
+        Self::new(code, message)
     }
 }
 
-/// As clients of this wire know what they sent.
-fn in_words(error: &LeaseError) -> String {
-    match error {
-        LeaseError::Busy => "the lock is held; wait longer (wait_ms), or try again".to_owned(),
-        LeaseError::Ttl { min, max } => {
-            let (min, max) = (min.as_millis(), max.as_millis());
-            format!("ttl_ms: a lease runs for {min} to {max} ms (--lease-min, --lease-max)")
-        }
-        LeaseError::BadRequestId | LeaseError::RequestIdTaken => format!("request_id: {error}"),
-        LeaseError::Refused(Error::NoSession(id)) => format!("there is no session {id}; Sessions lists them"),
-        LeaseError::Refused(Error::Interrupted) => "Kill with cancel_wait cancelled this wait".to_owned(),
-        other => other.to_string(),
+impl From<LeaseError> for Status {
+    fn from(error: LeaseError) -> Self {
+        let code = match &error {
+            LeaseError::Refused(error) => return error.clone().into(),
+            LeaseError::Busy | LeaseError::Ended(Ending::Killed(_)) => Code::Aborted,
+            LeaseError::Ended(Ending::Revoked) => Code::PermissionDenied,
+            LeaseError::HungUp => Code::Cancelled,
+            LeaseError::Gone => Code::NotFound,
+            LeaseError::NotYours => Code::FailedPrecondition,
+            LeaseError::RequestIdTaken => Code::AlreadyExists,
+            LeaseError::Ttl { .. } | LeaseError::TooLong | LeaseError::BadRequestId => Code::InvalidArgument,
+            LeaseError::NoPlace(_) => Code::ResourceExhausted,
+            LeaseError::Ended(Ending::Shutdown) | LeaseError::NoRandom => Code::Unavailable,
+        };
+        // As clients of this wire know what they sent.
+        let message = match &error {
+            LeaseError::Busy => "the lock is held; wait longer (wait_ms), or try again".to_owned(),
+            LeaseError::Ttl { min, max } => {
+                let (min, max) = (min.as_millis(), max.as_millis());
+                format!("ttl_ms: a lease runs for {min} to {max} ms (--lease-min, --lease-max)")
+            }
+            LeaseError::BadRequestId | LeaseError::RequestIdTaken => format!("request_id: {error}"),
+            other => other.to_string(),
+        };
+        Self::new(code, message)
     }
 }
 

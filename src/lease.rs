@@ -29,10 +29,10 @@ pub use wish::{Client, Renewed, Wish};
 
 use self::request::Requests;
 use crate::{
-    command::{Answer, Command, Reply},
+    command::{AcquireAnswer, LockRequest},
     lock::{Mode, Token},
     name::Name,
-    session::{Handle, Hub, Progress, Session, Viewer},
+    session::{Acquiring, Handle, Hub, Session, Viewer},
     share::{Place, Places, What},
     tally::Cause,
 };
@@ -141,17 +141,12 @@ impl Leases {
             .introduce(called.unwrap_or_default(), note)
             .map_err(|exceeded| LeaseError::Refused(exceeded.into()))?;
         let since = Instant::now();
-        let command = Command::GetLock { name: name.clone(), mode, timeout };
-        let answer = taken(&mut session, command, &client.gone).await?;
-        match answer.map_err(LeaseError::Refused)? {
-            Reply::Int(1) => {
-                let waited = since.elapsed();
-                let token = session.token(&name).unwrap_or_default();
-                let (ends, delivery) = self.begin(Running { session, _place: place }, (name, mode), key, ttl);
-                Ok(Grant { token, ends, waited, delivery })
-            }
-            _ => Err(LeaseError::Busy),
-        }
+        let request = LockRequest { name: name.clone(), mode, timeout };
+        acquire_lock(&mut session, request, &client.gone).await?;
+        let waited = since.elapsed();
+        let token = session.token(&name).unwrap_or_default();
+        let (ends, delivery) = self.begin(Running { session, _place: place }, (name, mode), key, ttl);
+        Ok(Grant { token, ends, waited, delivery })
     }
 
     /// The same, under a secret for the client alone: a new one, or that of its request, which may come again.
@@ -270,8 +265,8 @@ impl Leases {
     fn find(&self, key: &Key, name: &Name, by: Viewer<'_>) -> Result<Arc<Lease>, LeaseError> {
         by.check_lock(name).map_err(LeaseError::Refused)?;
         let lease = self.live().get(key).filter(|lease| lease.name == *name).cloned();
-        let is_his = |lease: &Arc<Lease>| by.is_user_of(&lease.handle) && lease.ends().is_some();
-        lease.filter(is_his).ok_or_else(|| self.stranger(name))
+        let is_theirs = |lease: &Arc<Lease>| by.is_user_of(&lease.handle) && lease.end_if_due().is_some();
+        lease.filter(is_theirs).ok_or_else(|| self.stranger(name))
     }
 
     /// What is said of a token that is no lease on the lock.
@@ -318,8 +313,8 @@ impl Lease {
         term.deliveries == 0
     }
 
-    /// When it ends; none if it has, as it does now if its time has come or its session was told to end.
-    fn ends(&self) -> Option<Instant> {
+    /// Ends it if its time has come or its session was told to end. When it ends; none if it has.
+    fn end_if_due(&self) -> Option<Instant> {
         let mut term = self.term();
         let told = self.handle.ending();
         if told.is_some() || term.ends <= Instant::now() {
@@ -332,7 +327,7 @@ impl Lease {
 
 /// Waits for the end of a lease, whatever it is.
 async fn keep(leases: Arc<Leases>, key: Key, lease: Arc<Lease>) {
-    while let Some(ends) = lease.ends() {
+    while let Some(ends) = lease.end_if_due() {
         tokio::select! {
             _ = lease.handle.ended() => {}
             () = sleep_until(ends) => {}
@@ -342,18 +337,17 @@ async fn keep(leases: Arc<Leases>, key: Key, lease: Arc<Lease>) {
     leases.forget(&key, &lease);
 }
 
-/// Runs a command that takes a lock, for as long as the client is there.
+/// Takes a lock, for as long as the client is there.
 ///
 /// Cancel-safe: dropped, it leaves the queue.
-async fn taken(
+async fn acquire_lock(
     session: &mut Session,
-    command: Command,
+    request: LockRequest,
     gone: &CancellationToken,
-) -> Result<Answer, LeaseError> {
-    let answer = match session.start(command) {
-        Progress::Done(answer) => Ok(answer),
-        Progress::Working(working) => working.finish().await,
-        Progress::Waiting(waiting) => {
+) -> Result<(), LeaseError> {
+    let answer = match session.acquire(request) {
+        Acquiring::Done(answer) => answer,
+        Acquiring::Waiting(waiting) => {
             let answer = tokio::select! {
                 answer = waiting.finish() => answer,
                 () = gone.cancelled() => return Err(LeaseError::HungUp),
@@ -363,9 +357,15 @@ async fn taken(
             if gone.is_cancelled() {
                 return Err(LeaseError::HungUp);
             }
-            answer
+            answer.map_err(LeaseError::Ended)?
         }
     };
-    let answer = answer.map_err(LeaseError::Ended)?;
-    session.ending().map_or(Ok(answer), |ending| Err(LeaseError::Ended(ending)))
+    session.publish_holds();
+    if let Some(ending) = session.ending() {
+        return Err(LeaseError::Ended(ending));
+    }
+    match answer.map_err(LeaseError::Refused)? {
+        AcquireAnswer::Granted => Ok(()),
+        AcquireAnswer::TimedOut => Err(LeaseError::Busy),
+    }
 }

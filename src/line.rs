@@ -12,7 +12,7 @@ mod write;
 pub use codec::{Ahead, Codec, MAX_LINE};
 pub use connection::{refusal, serve};
 pub use error::{Refusal, Untrusted};
-pub use verbs::{Request, Verb};
+pub use verbs::{List, Request, Verb};
 pub use write::{Hello, Response};
 
 /// The name of this wire where wires are listed.

@@ -315,9 +315,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        command::{Command, Reply},
+        command::{AcquireAnswer, LockRequest},
         lock::Mode,
         name::Name,
+        session::Acquiring,
         share::{Places, What},
         timeout::Timeout,
     };
@@ -355,8 +356,8 @@ mod tests {
             let mut session = open(&its_hub, peer);
             async move {
                 let name = Name::new("kept").unwrap();
-                let take = Command::GetLock { name, mode: Mode::Exclusive, timeout: Timeout::Forever };
-                assert!(matches!(session.start(take).at_once(), Ok(Reply::Int(1))));
+                let take = LockRequest { name, mode: Mode::Exclusive, timeout: Timeout::Forever };
+                assert!(matches!(session.acquire(take), Acquiring::Done(Ok(AcquireAnswer::Granted))));
                 stream.readable().await.unwrap();
                 panic!("planned: a connection panics while it holds a lock");
             }

@@ -7,9 +7,8 @@ mod ends;
 mod handle;
 mod hub;
 mod keeps;
-mod lists;
-mod looks;
 mod progress;
+mod query;
 mod remains;
 mod rights;
 mod room;
@@ -23,25 +22,25 @@ use tokio::{task::yield_now, time::Instant};
 
 use self::{
     ends::Ends,
-    progress::Work,
     remains::{Registration, Remains},
 };
 pub use handle::{Handle, Profile};
 pub use hub::{Hub, Limits, MAX_LIST_ROWS};
-pub use lists::{BadPage, first_page, page};
-pub use progress::{Progress, Waiting, Working};
+pub use progress::{Acquiring, Killing, Pieces, Releasing, Waiting};
+pub use query::{
+    BadPage, History, Holders, IsFree, Locks, Query, Sessions, UsedBy, Waiters, Why, first_page, page,
+};
 pub use room::OWN_LOCKS;
-pub use scene::{MAX_SCENE_LOCKS, Person, Scene};
-pub use viewer::Viewer;
+pub use scene::{MAX_SCENE_LOCKS, Person, Scene, Watch};
+pub use viewer::{ShownName, Viewer};
 
 pub use crate::aside::Turn;
 use crate::{
-    command::{Command, Ending, Error, Reply, Stats},
+    command::{AcquireAnswer, Answer, Ending, Error, LockRequest, ReleaseAnswer, Stats},
     lock::{Mode, Owner, PIECE, Patience, Released, SessionId, Taken, Token},
     name::Name,
     sync::sleep_until,
     tally::{Cause, Refused},
-    timeout::Timeout,
     user::User,
 };
 
@@ -76,15 +75,14 @@ impl Session {
         self.handle.clone()
     }
 
-    /// The numbers of the server.
-    pub fn stats(&self) -> Stats {
-        self.hub.stats()
+    /// Shows others how many locks it holds now. To be called after each request, before it is looked whether the
+    /// session is to end: a drain goes by it.
+    pub fn publish_holds(&self) {
+        self.handle.note_holds(self.holds());
     }
 
-    /// To be called after each command: shows others what is held now, and says whether the
-    /// session is to end.
+    /// Why the session is to end now, if it is.
     pub fn ending(&self) -> Option<Ending> {
-        self.handle.note_holds(self.holds());
         self.handle.ending()
     }
 
@@ -127,51 +125,26 @@ impl Session {
         self.hub.limits().locks_per_session
     }
 
-    /// Runs a command as far as it goes without waiting.
-    pub fn start(&mut self, command: Command) -> Progress<'_> {
-        if let Err(error) = self.check(&command) {
-            return Progress::Done(Err(error));
-        }
-        let viewer = Viewer(self.user.as_deref());
-        let reply = match command {
-            Command::GetLock { name, mode, timeout } => return self.get_lock(name, mode, timeout),
-            Command::ReleaseLock(name) => self.release(&name),
-            Command::ReleaseAllLocks if self.holds() > PIECE => {
-                return Progress::Working(Working(Work::Freeing(self)));
-            }
-            Command::ReleaseAllLocks => Reply::Int(self.release_some(Cause::Release)),
-            Command::IsFreeLock(name) => self.is_free(&name),
-            Command::IsUsedLock(name) => self.user_of(&name),
-            Command::FencingToken(name) => self.token(&name).into(),
-            Command::ConnectionId => Reply::Int(self.id().0.into()),
-            Command::Locks(prefix) => {
-                Reply::Locks(self.hub.locks(prefix.as_ref(), &first_page(), viewer).into())
-            }
-            Command::Waiters(name) => Reply::Waiters(self.hub.waiters(&name, &first_page()).into()),
-            Command::Sessions => Reply::Sessions(self.hub.list(&first_page(), viewer).into()),
-            Command::Stats => Reply::Stats(Box::new(self.hub.stats())),
-            Command::Why(name) => Reply::Why(self.hub.why(&name, viewer)),
-            Command::Kill(id) => return self.kill(id),
-            Command::KillQuery(id) => return Progress::Done(self.hub.interrupt(id, viewer)),
-        };
-        Progress::Done(Ok(reply))
-    }
-
-    fn get_lock(&mut self, name: Name, mode: Mode, timeout: Timeout) -> Progress<'_> {
-        if let Err(error) = self.may_take(&name) {
-            return Progress::Done(Err(error));
+    /// Takes a lock, as far as that goes without waiting.
+    pub fn acquire(&mut self, LockRequest { name, mode, timeout }: LockRequest) -> Acquiring<'_> {
+        let permitted = self.authorize(|viewer| viewer.check_lock(&name)).and_then(|()| self.may_take(&name));
+        if let Err(error) = permitted {
+            return Acquiring::Done(Err(error));
         }
         let patience = if timeout.is_zero() { Patience::Try } else { Patience::Queue };
         let (handle, hub, user) = (&*self.handle, &*self.hub, self.user.as_deref());
         // Nothing to pay for where there are no users.
         let kept = user.map(|_| name.clone());
         let permitted = user.zip(kept.as_ref());
-        Progress::Done(match self.owner.take(name, mode, patience) {
+        Acquiring::Done(match self.owner.take(name, mode, patience) {
             Taken::Granted => {
                 rights::check_again(permitted, hub, handle);
-                Ok(Reply::Int(1))
+                Ok(AcquireAnswer::Granted)
             }
-            Taken::Busy => Ok(hub.timed_out()),
+            Taken::Busy => {
+                hub.count_timeout();
+                Ok(AcquireAnswer::TimedOut)
+            }
             Taken::Full => {
                 hub.tally().refused(Refused::WaitersPerLock);
                 Err(Error::TooManyWaiters(hub.limits().waiters_per_lock))
@@ -179,32 +152,111 @@ impl Session {
             Taken::Deadlock(cycle) => Err(Error::Deadlock(Viewer(user).cycle(cycle))),
             Taken::Queued(wait) => {
                 rights::check_again(permitted, hub, handle);
-                return Progress::Waiting(Waiting::new(wait, timeout, handle, hub));
+                return Acquiring::Waiting(Waiting::new(wait, timeout, handle, hub));
             }
         })
+    }
+
+    /// Releases one count of a hold.
+    ///
+    /// # Errors
+    /// [`Error::NoLogin`] or [`Error::Forbidden`].
+    pub fn release(&mut self, name: &Name) -> Answer<ReleaseAnswer> {
+        // What it holds it may free, whatever has become of its rights.
+        let has = self.owner.has(name);
+        self.authorize(|viewer| if has { Ok(()) } else { viewer.check_see(name) })?;
+        Ok(match self.owner.release(name) {
+            Released::One => ReleaseAnswer::Released,
+            Released::Last(hold) => {
+                self.handle.room.released(self.owner.holds());
+                Ends::new(&self.handle, &self.hub, Cause::Release).add(name, hold);
+                ReleaseAnswer::Released
+            }
+            Released::NotMine => ReleaseAnswer::HeldByOthers,
+            Released::Nobody => ReleaseAnswer::Free,
+        })
+    }
+
+    /// Releases everything; very many locks in pieces.
+    ///
+    /// # Errors
+    /// [`Error::NoLogin`]
+    pub fn release_all(&mut self) -> Answer<Releasing<'_>> {
+        self.authorize(|_| Ok(()))?;
+        Ok(if self.holds() > PIECE {
+            Releasing::Pieces(Pieces(self))
+        } else {
+            Releasing::Done(self.free_some(Cause::Release))
+        })
+    }
+
+    /// The fencing token of its hold on a lock.
+    ///
+    /// # Errors
+    /// [`Error::NoLogin`]
+    pub fn fencing_token(&mut self, name: &Name) -> Answer<Option<Token>> {
+        self.authorize(|_| Ok(()))?;
+        Ok(self.token(name))
+    }
+
+    /// Its number, for its client.
+    ///
+    /// # Errors
+    /// [`Error::NoLogin`]
+    pub fn connection_id(&mut self) -> Answer<SessionId> {
+        self.authorize(|_| Ok(()))?;
+        Ok(self.id())
+    }
+
+    /// The numbers of the server.
+    ///
+    /// # Errors
+    /// [`Error::NoLogin`]
+    pub fn stats(&mut self) -> Answer<Stats> {
+        self.authorize(|_| Ok(()))?;
+        Ok(self.hub.stats())
+    }
+
+    /// Tells another session to end.
+    ///
+    /// # Errors
+    /// [`Error::NoSession`], [`Error::NoLogin`] or [`Error::Forbidden`].
+    pub fn kill(&mut self, id: SessionId) -> Answer<Killing<'_>> {
+        self.authorize(|_| Ok(()))?;
+        let target = self.hub.kill(id, self.id(), self.viewer())?;
+        Ok(Killing { target, handle: &self.handle, hub: &self.hub })
+    }
+
+    /// Ends the wait of another session; false if it does not wait.
+    ///
+    /// # Errors
+    /// [`Error::NoSession`], [`Error::NoLogin`] or [`Error::Forbidden`].
+    pub fn cancel_wait(&mut self, id: SessionId) -> Answer<bool> {
+        self.authorize(|_| Ok(()))?;
+        self.hub.cancel_wait(id, self.viewer())
     }
 
     /// Frees everything for that reason; the number of counts freed. Others have their turn after each piece.
     ///
     /// Cancel-safe: dropped before it resolves, what is not freed yet is still held.
-    pub async fn release_all(&mut self, cause: Cause) -> u64 {
-        let mut counts = self.release_some(cause);
+    pub async fn free_all(&mut self, cause: Cause) -> u64 {
+        let mut counts = self.free_some(cause);
         while self.holds() > 0 {
             yield_now().await;
-            counts += self.release_some(cause);
+            counts += self.free_some(cause);
         }
         counts
     }
 
     /// The same for a piece of it.
-    fn release_some(&mut self, cause: Cause) -> u64 {
+    fn free_some(&mut self, cause: Cause) -> u64 {
         Ends::new(&self.handle, &self.hub, cause).free_some(&mut self.owner)
     }
 
     /// Ends for that reason; just dropped, for that of [`Session::cause`]. The locks of one piece are free when this
     /// returns, which is all that a lease has; for others see the drop.
     pub fn end(mut self, cause: Cause) {
-        self.release_some(cause);
+        self.free_some(cause);
     }
 
     /// What it ends of if nothing else is known: what it was told, or else that its client has left.
@@ -213,30 +265,8 @@ impl Session {
     }
 
     /// Counts what its client was refused.
-    pub fn refuse(&self, why: Refused) {
+    pub fn count_refusal(&self, why: Refused) {
         self.hub.tally().refused(why);
-    }
-
-    fn kill(&mut self, id: SessionId) -> Progress<'_> {
-        match self.hub.kill(id, self.id(), Viewer(self.user.as_deref())) {
-            Ok(target) => {
-                Progress::Working(Working(Work::Killing { target, handle: &self.handle, hub: &self.hub }))
-            }
-            Err(error) => Progress::Done(Err(error)),
-        }
-    }
-
-    fn release(&mut self, name: &Name) -> Reply {
-        match self.owner.release(name) {
-            Released::One => Reply::Int(1),
-            Released::Last(hold) => {
-                self.handle.room.released(self.owner.holds());
-                Ends::new(&self.handle, &self.hub, Cause::Release).add(name, hold);
-                Reply::Int(1)
-            }
-            Released::NotMine => Reply::Int(0),
-            Released::Nobody => Reply::Null,
-        }
     }
 }
 

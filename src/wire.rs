@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    command::{Answer, Ending},
+    command::{AcquireAnswer, Answer, Ending},
     net::{Burst, HungUp, Tls},
     session::{Handle, Session, Turn, Waiting},
 };
@@ -36,7 +36,7 @@ pub(crate) fn wait<'a>(
     io: &'a mut Burst,
     mut waiting: Waiting<'a>,
     answered: impl FnMut(&mut Burst) + Send + 'a,
-) -> impl Future<Output = Result<Answer, Cut>> + Send + 'a {
+) -> impl Future<Output = Result<Answer<AcquireAnswer>, Cut>> + Send + 'a {
     async move {
         let budget = waiting.budget();
         let answer = tokio::select! {

@@ -13,7 +13,7 @@ use common::{
 };
 use getlockd::{
     name::Name,
-    session::Viewer,
+    session::{History, Hub, Viewer, first_page},
     tally::{BOUNDS, Past, Refused},
     user::{Wanted, entry},
 };
@@ -56,7 +56,12 @@ impl Scrape {
 }
 
 fn history(server: &TestServer, name: &str) -> Vec<Past> {
-    server.hub.history(Some(&Name::new(name).unwrap()), 10, Viewer::ALL)
+    history_of(&server.hub, name)
+}
+
+fn history_of(hub: &Hub, name: &str) -> Vec<Past> {
+    let query = History { name: Some(Name::new(name).unwrap()), page: first_page() };
+    hub.query(&query, Viewer::ALL).unwrap().rows
 }
 
 fn causes(server: &TestServer, name: &str) -> Vec<&'static str> {
@@ -172,8 +177,7 @@ async fn each_cause_is_told() {
     let hub = server.hub.clone();
     server.stop();
     server.stopped().await;
-    let past = &hub.history(None, 1, Viewer::ALL)[0];
-    assert_eq!((past.name.as_str(), past.cause.as_str()), ("stopped", "shutdown"));
+    assert_eq!(history_of(&hub, "stopped")[0].cause.as_str(), "shutdown");
 }
 
 #[tokio::test]

@@ -3,7 +3,10 @@
 //! The model is written for clarity, not for speed, and in another way than the server: counts and
 //! queues stand in one list, and deadlocks are found on the whole graph of who is in whose way,
 //! those ahead in a queue included.
-#![allow(clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+#[path = "common/session.rs"]
+mod session;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,13 +15,14 @@ use std::{
 };
 
 use getlockd::{
-    command::{Answer, Command, Ending, Error, Origin, Reply},
+    command::{Ending, Error, Origin},
     lock::{Mode, SessionId},
     name::Name,
-    session::{Hub, Limits, Progress, Session},
+    session::{Hub, Limits, Session},
     timeout::Timeout,
 };
 use proptest::prelude::*;
+use session::{Answer, Command, Progress, Reply, start};
 use tokio::sync::mpsc;
 
 const SESSIONS: usize = 5;
@@ -309,7 +313,7 @@ async fn serve(
             ask = asked.recv() => ask,
         };
         let Some(Ask::Run(command)) = ask else { return };
-        let answer: Result<Answer, Ending> = match session.start(command) {
+        let answer: Result<Answer, Ending> = match start(&mut session, command) {
             Progress::Done(answer) => Ok(answer),
             Progress::Working(working) => working.finish().await,
             Progress::Waiting(waiting) => tokio::select! {
@@ -322,7 +326,7 @@ async fn serve(
             Ok(answer) => drop(speak.send((place, answer))),
             Err(_) => return,
         }
-        session.ending();
+        session.publish_holds();
     }
 }
 

@@ -11,12 +11,12 @@ use common::{
     http::{Request, post},
 };
 use getlockd::{
-    command::Origin,
+    command::{LockRequest, Origin},
     grpc::proto::AcquireRequest,
     lease::{Bounds, Client, Grant, LeaseError, Leases, RequestId, Secret, Wish},
     lock::Mode,
     name::Name,
-    session::{Hub, Limits, Viewer},
+    session::{Acquiring, Hub, Limits, UsedBy, Viewer},
     timeout::Timeout,
 };
 use serde_json::json;
@@ -108,12 +108,8 @@ async fn the_wait_of_a_connection_that_is_dead_goes_on_for_the_next_in_its_place
     let mut later = leases.hub().open(client_at(9).origin);
     let session = later.id();
     let later = tokio::spawn(async move {
-        let command = getlockd::command::Command::GetLock {
-            name: name(),
-            mode: Mode::Exclusive,
-            timeout: Timeout::Forever,
-        };
-        let getlockd::session::Progress::Waiting(waiting) = later.start(command) else { panic!() };
+        let request = LockRequest { name: name(), mode: Mode::Exclusive, timeout: Timeout::Forever };
+        let Acquiring::Waiting(waiting) = later.acquire(request) else { panic!("it is held") };
         waiting.finish().await.unwrap().unwrap();
         session
     });
@@ -251,9 +247,9 @@ async fn a_request_whose_lease_has_ended_takes_a_new_one() {
     let (again, _) = ask(&leases, request(Timeout::NONE)).await.unwrap().unwrap();
     again.delivery.done();
     assert!(again.token > first.token);
-    let killed = leases.hub().holds_of(&name(), 1).rows[0].session;
     let mut killer = leases.hub().open(client_at(9).origin);
-    killer.start(getlockd::command::Command::Kill(killed)).ended().await.unwrap();
+    let killed = killer.query(&UsedBy(&name())).unwrap().unwrap();
+    killer.kill(killed).unwrap().finish().await.unwrap();
     let (last, _) = ask(&leases, request(Timeout::NONE)).await.unwrap().unwrap();
     assert!(last.token > again.token);
 }

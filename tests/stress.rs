@@ -5,19 +5,22 @@
 mod dice;
 #[path = "common/inside.rs"]
 mod inside;
+#[path = "common/session.rs"]
+mod session;
 
 use std::{sync::Arc, time::Duration};
 
 use dice::Dice;
 use getlockd::{
-    command::{Answer, Command, Error, Origin, Reply},
+    command::{Error, Origin},
     lock::{Mode, SessionId, Token},
     name::Name,
-    session::{Hub, Limits, Progress, Session},
+    session::{Hub, Limits, Session},
     tally::Cause,
     timeout::Timeout,
 };
 use inside::Inside;
+use session::{Answer, Command, Progress, Reply, start};
 
 const TASKS: u64 = 32;
 const ROUNDS: u64 = 4_000;
@@ -41,7 +44,7 @@ async fn get(session: &mut Session, lock: (usize, Mode), dice: &mut Dice) -> Opt
     let wait = [Timeout::Within(Duration::from_micros(dice.below(3_000))), Timeout::Forever];
     let timeout = wait[usize::from(dice.below(2) == 0)];
     let patience = Duration::from_micros(dice.below(5_000));
-    match session.start(Command::GetLock { name: name(lock.0), mode: lock.1, timeout }) {
+    match start(session, Command::GetLock { name: name(lock.0), mode: lock.1, timeout }) {
         Progress::Done(answer) => Some(answer),
         Progress::Waiting(waiting) => tokio::time::timeout(patience, waiting.finish()).await.ok()?.ok(),
         Progress::Working(_) => unreachable!(),
@@ -53,7 +56,7 @@ fn token(session: &Session, lock: usize) -> Token {
 }
 
 fn release(session: &mut Session, lock: usize) {
-    let Progress::Done(answer) = session.start(Command::ReleaseLock(name(lock))) else { unreachable!() };
+    let Progress::Done(answer) = start(session, Command::ReleaseLock(name(lock))) else { unreachable!() };
     assert!(matches!(answer, Ok(Reply::Int(1))), "{answer:?}");
 }
 
@@ -64,7 +67,7 @@ async fn work(hub: Arc<Hub>, inside: Arc<Inside>, seed: u64) {
         let outer = lock(&mut dice);
         if dice.below(10) == 0 {
             let id = SessionId(u32::try_from(dice.below(3 * TASKS)).unwrap());
-            drop(session.start(Command::KillQuery(id)));
+            drop(start(&mut session, Command::KillQuery(id)));
         }
         match get(&mut session, outer, &mut dice).await {
             Some(Ok(Reply::Int(1))) => inside.enter(outer.0, outer.1, token(&session, outer.0)),
@@ -83,7 +86,7 @@ async fn work(hub: Arc<Hub>, inside: Arc<Inside>, seed: u64) {
         inside.leave(outer.0, outer.1);
         match dice.below(4) {
             0 => session = open(&hub),
-            1 => drop(session.start(Command::ReleaseAllLocks)),
+            1 => drop(start(&mut session, Command::ReleaseAllLocks)),
             _ => {
                 release(&mut session, outer.0);
                 if second {
@@ -118,7 +121,7 @@ async fn very_many_locks_are_free_when_their_session_has_freed_them_or_has_ended
         for number in 0..MANY {
             let name = Name::new(&format!("lock{number}")).unwrap();
             let taken =
-                session.start(Command::GetLock { name, mode: Mode::Exclusive, timeout: Timeout::Forever });
+                start(session, Command::GetLock { name, mode: Mode::Exclusive, timeout: Timeout::Forever });
             assert!(matches!(taken, Progress::Done(Ok(Reply::Int(1)))), "{number} is not free");
         }
     };
@@ -126,13 +129,15 @@ async fn very_many_locks_are_free_when_their_session_has_freed_them_or_has_ended
         let mut session = open(&hub);
         async move {
             take_all(&mut session);
-            assert_eq!(session.release_all(Cause::Disconnect).await, MANY);
+            assert_eq!(session.free_all(Cause::Disconnect).await, MANY);
         }
     });
     ends.await.unwrap();
     let mut session = open(&hub);
     take_all(&mut session);
-    let Progress::Working(freeing) = session.start(Command::ReleaseAllLocks) else { panic!("they are many") };
+    let Progress::Working(freeing) = start(&mut session, Command::ReleaseAllLocks) else {
+        panic!("they are many")
+    };
     assert!(matches!(freeing.finish().await, Ok(Ok(Reply::Int(MANY)))), "all of them");
     assert_eq!(hub.stats().table.locks, 0);
 }

@@ -1,14 +1,18 @@
 //! Waits end when they should, to the millisecond of the paused clock.
-#![allow(clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+#[path = "common/session.rs"]
+mod session;
 
 use std::{sync::Arc, time::Duration};
 
 use getlockd::{
-    command::{Answer, Command, Ending, Error, Origin, Reply},
+    command::{Ending, Error, Origin},
     lock::{Mode, SessionId},
     name::Name,
-    session::{Hub, Limits, Progress, Session},
+    session::{Hub, Limits, Session},
 };
+use session::{Answer, Command, Progress, Reply, run, start};
 use tokio::time::{Instant, sleep};
 
 fn hub() -> Arc<Hub> {
@@ -24,14 +28,6 @@ fn get_lock(name: &str, timeout: &str) -> Command {
         name: Name::new(name).unwrap(),
         mode: Mode::Exclusive,
         timeout: timeout.parse().unwrap(),
-    }
-}
-
-async fn run(session: &mut Session, command: Command) -> Result<Answer, Ending> {
-    match session.start(command) {
-        Progress::Done(answer) => Ok(answer),
-        Progress::Waiting(waiting) => waiting.finish().await,
-        Progress::Working(working) => working.finish().await,
     }
 }
 
@@ -77,7 +73,7 @@ async fn a_grant_at_the_last_moment_counts() {
     let hub = hub();
     let (mut holder, mut waiter) = (open(&hub), open(&hub));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
-    let Progress::Waiting(waiting) = waiter.start(get_lock("x", "1")) else { panic!("it is held") };
+    let Progress::Waiting(waiting) = start(&mut waiter, get_lock("x", "1")) else { panic!("it is held") };
     // Time is over and the lock is granted, both before the waiter looks.
     sleep(Duration::from_secs(2)).await;
     drop(holder);
@@ -90,8 +86,8 @@ async fn a_wait_that_is_dropped_after_its_grant_hands_the_lock_on() {
     let hub = hub();
     let (mut holder, mut gone, mut next) = (open(&hub), open(&hub), open(&hub));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
-    let Progress::Waiting(first) = gone.start(get_lock("x", "-1")) else { panic!("it is held") };
-    let Progress::Waiting(second) = next.start(get_lock("x", "-1")) else { panic!("it is held") };
+    let Progress::Waiting(first) = start(&mut gone, get_lock("x", "-1")) else { panic!("it is held") };
+    let Progress::Waiting(second) = start(&mut next, get_lock("x", "-1")) else { panic!("it is held") };
     drop(holder);
     drop(first);
     assert!(matches!(second.finish().await, Ok(Ok(Reply::Int(1)))));
@@ -109,8 +105,8 @@ async fn an_upgrade_that_is_dropped_after_its_grant_is_shared_again() {
     };
     assert_eq!(number(&run(&mut a, shared()).await), 1);
     assert_eq!(number(&run(&mut b, shared()).await), 1);
-    let Progress::Waiting(upgrade) = a.start(get_lock("x", "-1")) else { panic!("it is shared") };
-    let Progress::Waiting(third) = c.start(shared()) else { panic!("an upgrade is ahead") };
+    let Progress::Waiting(upgrade) = start(&mut a, get_lock("x", "-1")) else { panic!("it is shared") };
+    let Progress::Waiting(third) = start(&mut c, shared()) else { panic!("an upgrade is ahead") };
     drop(b);
     drop(upgrade);
     assert!(matches!(third.finish().await, Ok(Ok(Reply::Int(1)))), "it is shared with the third");
@@ -139,7 +135,9 @@ async fn a_draining_server_ends_waits_and_grants_only_what_is_held() {
 async fn a_kill_is_no_stop() {
     let hub = hub();
     let (mut killer, mut victim) = (open(&hub), open(&hub));
-    let Progress::Working(killing) = killer.start(Command::Kill(victim.id())) else { panic!("it lives") };
+    let Progress::Working(killing) = start(&mut killer, Command::Kill(victim.id())) else {
+        panic!("it lives")
+    };
     assert_eq!(number(&run(&mut victim, get_lock("x", "0")).await), 1, "not yet looked at");
     assert_eq!(victim.ending(), Some(Ending::Killed(SessionId(1))));
     drop(victim);
@@ -163,7 +161,7 @@ async fn an_upgrade_has_a_new_token_and_a_lock_taken_again_its_old_one() {
     assert_eq!(number(&run(&mut a, shared()).await), 1);
     assert_eq!(number(&run(&mut a, token()).await), first, "taken again");
 
-    let Progress::Waiting(upgrade) = a.start(get_lock("x", "-1")) else { panic!("it is shared") };
+    let Progress::Waiting(upgrade) = start(&mut a, get_lock("x", "-1")) else { panic!("it is shared") };
     drop(b);
     drop(upgrade);
     let dropped = number(&run(&mut a, token()).await);
@@ -186,7 +184,7 @@ async fn a_grant_that_meets_the_stop_is_declined() {
     let hub = hub();
     let (mut holder, mut waiter) = (open(&hub), open(&hub));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
-    let Progress::Waiting(waiting) = waiter.start(get_lock("x", "-1")) else { panic!("it is held") };
+    let Progress::Waiting(waiting) = start(&mut waiter, get_lock("x", "-1")) else { panic!("it is held") };
     hub.drain();
     drop(holder);
     assert!(matches!(waiting.finish().await, Err(Ending::Shutdown)));

@@ -1,7 +1,5 @@
 //! The stable word for each kind of error.
 
-use super::Error;
-
 /// The word that stands for a kind of error. Programs match on it: it never changes (protocol.md,
 /// "Errors").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,23 +70,6 @@ impl Symbol {
             Self::Shutdown => "SHUTDOWN",
             Self::Auth => "AUTH",
             Self::Denied => "DENIED",
-        }
-    }
-}
-
-impl Error {
-    /// The word for it.
-    pub fn symbol(&self) -> Symbol {
-        match self {
-            Self::Deadlock(_) => Symbol::Deadlock,
-            Self::Interrupted => Symbol::Interrupted,
-            Self::TooManyLocks(_) | Self::TooManyWaiters(_) | Self::NoPlace(_) | Self::TooMuchMemory(_) => {
-                Symbol::Limit
-            }
-            Self::NoSession(_) => Symbol::NoSession,
-            Self::Stopping => Symbol::Shutdown,
-            Self::NoLogin | Self::BadLogin(_) | Self::OtherUser => Symbol::Auth,
-            Self::Forbidden(_) => Symbol::Denied,
         }
     }
 }

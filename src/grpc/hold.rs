@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{
     budget::{Budget, Charge, Exceeded},
-    command::{Answer, Command, Ending, Reply, Symbol},
+    command::{AcquireAnswer, Answer, Ending, LockRequest, ReleaseAnswer, Symbol},
     lease::{self, MAX_TEXT},
     name::Name,
-    session::{Progress, Session, Waiting},
+    session::{Acquiring, Releasing, Session, Waiting},
     timeout::Timeout,
     web::{is_unreadable, late, millis},
 };
@@ -94,10 +94,10 @@ pub(super) async fn hold(
         () = passed(deadline) => Over::Late,
     };
     if let Over::NoMemory(exceeded) = &over {
-        stream.session.refuse((*exceeded).into());
+        stream.session.count_refusal((*exceeded).into());
     }
     let cause = stream.session.cause();
-    stream.session.release_all(cause).await;
+    stream.session.free_all(cause).await;
     drop(stream);
     let status = match over {
         Over::Left => return,
@@ -184,6 +184,7 @@ impl Stream {
             let wanted = self.next().await?;
             let response = self.answer(wanted).await?;
             // Before the reply goes out others see what is held now: a drain goes by that.
+            self.session.publish_holds();
             let ending = self.session.ending();
             self.send(response).await?;
             ending.map_or(Ok(()), |ending| Err(Over::Ended(ending)))?;
@@ -212,43 +213,54 @@ impl Stream {
     }
 
     async fn answer(&mut self, wanted: Wanted) -> Result<HoldResponse, Over> {
-        let command = match wanted {
-            Wanted::Run(command) => command,
+        let since = Instant::now();
+        let number = match wanted {
+            Wanted::Acquire(request) => return self.acquire(request, since).await,
+            Wanted::Release(name) => self.session.release(&name).map(ReleaseAnswer::number),
+            Wanted::ReleaseAll => match self.session.release_all() {
+                Ok(Releasing::Done(counts)) => Ok(Some(counts)),
+                Ok(Releasing::Pieces(pieces)) => Ok(Some(pieces.finish().await.map_err(Over::Ended)?)),
+                Err(error) => Err(error),
+            },
             Wanted::Introduce(who) => return Ok(self.introduce(who)),
             Wanted::Keepalive => return Ok(keepalive(self.left)),
             Wanted::Refused(response) => return Ok(response),
         };
-        let taken = match &command {
-            Command::GetLock { name, .. } => Some(name.clone()),
-            _ => None,
-        };
-        let since = Instant::now();
-        let answer = match self.session.start(command) {
-            Progress::Done(answer) => answer,
-            Progress::Waiting(waiting) => {
+        Ok(told(number, None, since))
+    }
+
+    /// Cancel-safe: dropped, it leaves the queue.
+    async fn acquire(&mut self, request: LockRequest, since: Instant) -> Result<HoldResponse, Over> {
+        let name = request.name.clone();
+        let answer = match self.session.acquire(request) {
+            Acquiring::Done(answer) => answer,
+            Acquiring::Waiting(waiting) => {
                 waited(waiting, &mut self.requests, &self.replies, self.left).await?
             }
-            Progress::Working(working) => working.finish().await.map_err(Over::Ended)?,
         };
-        let waited_ms = millis(since.elapsed());
-        Ok(match answer {
-            Ok(Reply::Int(result)) => {
-                let fencing_token = taken.filter(|_| result == 1).and_then(|name| self.session.token(&name));
-                HoldResponse { result: Some(result), fencing_token, waited_ms, ..HoldResponse::default() }
-            }
-            Ok(_) => HoldResponse { waited_ms, ..HoldResponse::default() },
-            Err(error) => refused(error.symbol(), &error),
-        })
+        let number = answer.map(|answer| Some(u64::from(answer == AcquireAnswer::Granted)));
+        let fencing_token = if number == Ok(Some(1)) { self.session.token(&name) } else { None };
+        Ok(told(number, fencing_token, since))
     }
 
     fn introduce(&self, Introduce { client, note }: Introduce) -> HoldResponse {
         match self.session.introduce(client, Some(note).filter(|note| !note.is_empty())) {
             Ok(()) => HoldResponse { result: Some(1), ..HoldResponse::default() },
             Err(exceeded) => {
-                self.session.refuse(exceeded.into());
+                self.session.count_refusal(exceeded.into());
                 refused(Symbol::Limit, &exceeded)
             }
         }
+    }
+}
+
+fn told(number: Answer<Option<u64>>, fencing_token: Option<u64>, since: Instant) -> HoldResponse {
+    match number {
+        Ok(result) => {
+            let waited_ms = millis(since.elapsed());
+            HoldResponse { result, fencing_token, waited_ms, ..HoldResponse::default() }
+        }
+        Err(error) => refused(error.symbol(), &error),
     }
 }
 
@@ -260,7 +272,7 @@ async fn waited(
     requests: &mut Incoming,
     replies: &Replies,
     left: Duration,
-) -> Result<Answer, Over> {
+) -> Result<Answer<AcquireAnswer>, Over> {
     tokio::select! {
         biased;
         answer = waiting.finish() => answer.map_err(Over::Ended),
@@ -275,7 +287,9 @@ fn keepalive(left: Duration) -> HoldResponse {
 
 /// What a request asks for: checked as it comes, so that what waits is small.
 enum Wanted {
-    Run(Command),
+    Acquire(LockRequest),
+    Release(Name),
+    ReleaseAll,
     Introduce(Introduce),
     Keepalive,
     Refused(HoldResponse),
@@ -291,21 +305,21 @@ impl Wanted {
         let command = request.command;
         let command =
             command.ok_or_else(|| refused(Symbol::UnknownCommand, &"say which function is called"))?;
-        Ok(Self::Run(match command {
-            Asked::GetLock(GetLock { name: lock, mode: wanted, wait_ms }) => Command::GetLock {
+        Ok(match command {
+            Asked::GetLock(GetLock { name: lock, mode: wanted, wait_ms }) => Self::Acquire(LockRequest {
                 name: name(&lock)?,
                 mode: mode(wanted).map_err(|status| refused(Symbol::Syntax, &status.message()))?,
                 timeout: Timeout::from_millis(wait_ms.into()),
-            },
-            Asked::ReleaseLock(ReleaseLock { name: lock }) => Command::ReleaseLock(name(&lock)?),
-            Asked::ReleaseAllLocks(_) => Command::ReleaseAllLocks,
+            }),
+            Asked::ReleaseLock(ReleaseLock { name: lock }) => Self::Release(name(&lock)?),
+            Asked::ReleaseAllLocks(_) => Self::ReleaseAll,
             Asked::Introduce(who) if is_long(&who) => {
                 let told = format_args!("a client and a note have at most {MAX_TEXT} characters");
                 return Err(refused(Symbol::Limit, &told));
             }
-            Asked::Introduce(who) => return Ok(Self::Introduce(who)),
-            Asked::Keepalive(_) => return Ok(Self::Keepalive),
-        }))
+            Asked::Introduce(who) => Self::Introduce(who),
+            Asked::Keepalive(_) => Self::Keepalive,
+        })
     }
 }
 

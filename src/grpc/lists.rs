@@ -7,36 +7,46 @@ use tonic::{Request, Response, Status};
 use super::{
     WIRE, lock_mode, moment,
     proto::{
-        EndedHold, KillResponse, Lock, Session as SessionTold, SessionsResponse, StatsResponse, Step, Waiter,
-        WaitersResponse, WhyResponse,
+        EndedHold, HistoryResponse, KillRequest, KillResponse, ListResponse, Lock, Session as SessionTold,
+        SessionsResponse, StatsResponse, Step, Waiter, WaitersResponse, WhyResponse,
     },
     since_1970,
 };
 use crate::{
-    command::{Command, Error, Reply, SessionRow, Stats, WaiterRow, WhyRow},
-    lease::{LeaseError, Leases},
-    lock::{Excerpt, Page, Paged},
-    session::{self, Hub, Session},
+    command::{Error, LockRow, SessionRow, Stats, WaiterRow, WhyRow},
+    lease::Leases,
+    lock::{Excerpt, Page, Paged, SessionId},
+    session::{self, Hub, Query},
     tally::Past,
-    web::{list, message, millis, peer_of},
+    web::{self, message, millis, peer_of},
 };
 
-/// Makes a list of everything, in a session that lasts no longer.
+/// Answers a query, in a session that lasts no longer.
+pub(super) fn query<Q: Query, T>(
+    leases: &Arc<Leases>,
+    request: &Request<T>,
+    query: &Q,
+) -> Result<Q::Answer, Status> {
+    Ok(peer_of(request)?.client(WIRE).open(leases.hub()).query(query)?)
+}
+
+/// The same for a list that looks at everything.
 ///
 /// Cancel-safe: what was made is dropped.
-pub(super) async fn listed<Q, T, M>(
+pub(super) async fn list<Q, T, M>(
     leases: &Arc<Leases>,
-    request: &Request<Q>,
-    list_of: impl Fn(&mut Session) -> Result<T, Error> + Clone + Send + 'static,
+    request: &Request<T>,
+    query: Q,
 ) -> Result<Response<M>, Status>
 where
-    M: From<T> + prost::Message + Send + 'static,
+    Q: Query + Clone + Send + 'static,
+    M: From<Q::Answer> + prost::Message + Send + 'static,
 {
     let peer = peer_of(request)?;
     let client = peer.client(WIRE);
-    let make = move |hub: &Arc<Hub>| list_of(&mut client.open(hub)).map(M::from);
-    let (told, listing) = list(leases.hub(), peer, make, size).await?;
-    Ok(message(told.map_err(LeaseError::Refused)?, listing))
+    let make = move |hub: &Arc<Hub>| client.open(hub).query(&query).map(M::from);
+    let (told, listing) = web::list(leases.hub(), peer, make, size).await?;
+    Ok(message(told?, listing))
 }
 
 /// The page that is asked for.
@@ -52,15 +62,33 @@ fn size<M: prost::Message>(made: &Result<M, Error>) -> usize {
 /// Ends a session, or its wait.
 ///
 /// Cancel-safe: the other session ends all the same.
-pub(super) async fn kill<Q>(
+pub(super) async fn kill(
     leases: &Arc<Leases>,
-    request: &Request<Q>,
-    command: Command,
+    request: &Request<KillRequest>,
 ) -> Result<Response<KillResponse>, Status> {
+    let KillRequest { session: id, cancel_wait } = *request.get_ref();
     let mut session = peer_of(request)?.client(WIRE).open(leases.hub());
-    let answer = session.start(command).ended().await.map_err(LeaseError::Refused)?;
-    let done = matches!(answer, Reply::Int(1));
-    Ok(Response::new(KillResponse { done }))
+    if cancel_wait {
+        let done = session.cancel_wait(SessionId(id))?;
+        return Ok(Response::new(KillResponse { done }));
+    }
+    // Should this session be ended meanwhile, as the server stops, the other has been told to end all the same.
+    let _ = session.kill(SessionId(id))?.finish().await;
+    Ok(Response::new(KillResponse { done: true }))
+}
+
+impl From<Paged<LockRow>> for ListResponse {
+    fn from(list: Paged<LockRow>) -> Self {
+        let next = list.next(LockRow::key);
+        Self { locks: list.rows.into_iter().map(Lock::from).collect(), total: list.total as u64, next }
+    }
+}
+
+impl From<Paged<Past>> for HistoryResponse {
+    fn from(list: Paged<Past>) -> Self {
+        let next = list.next(|past| past.token);
+        Self { holds: list.rows.into_iter().map(EndedHold::from).collect(), next }
+    }
 }
 
 impl From<Paged<WaiterRow>> for WaitersResponse {

@@ -8,20 +8,19 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{
     client, hold, lists, lock_mode, mode, moment, name,
     proto::{
-        AcquireRequest, AcquireResponse, EndedHold, HistoryRequest, HistoryResponse, HoldRequest,
-        HoldResponse, KillRequest, KillResponse, ListRequest, ListResponse, Lock, ReleaseRequest,
-        ReleaseResponse, RenewRequest, RenewResponse, SessionsRequest, SessionsResponse, StatsRequest,
-        StatsResponse, StatusRequest, StatusResponse, WaitersRequest, WaitersResponse, WhyRequest,
-        WhyResponse, locks_server::Locks,
+        AcquireRequest, AcquireResponse, HistoryRequest, HistoryResponse, HoldRequest, HoldResponse,
+        KillRequest, KillResponse, ListRequest, ListResponse, Lock, ReleaseRequest, ReleaseResponse,
+        RenewRequest, RenewResponse, SessionsRequest, SessionsResponse, StatsRequest, StatsResponse,
+        StatusRequest, StatusResponse, WaitersRequest, WaitersResponse, WhyRequest, WhyResponse,
+        locks_server::Locks,
     },
 };
 use crate::{
-    command::{Command, LockRow},
-    lease::{LeaseError, Leases, NotSecret, RequestId, Secret, Wish},
-    lock::SessionId,
-    session::{Hub, Session},
+    command::LockRow,
+    lease::{Leases, NotSecret, RequestId, Secret, Wish},
+    session::{self, History, Holders, Sessions, Waiters, Why},
     timeout::Timeout,
-    web::{deadline, is_counted_elsewhere, list, message, millis, peer_of},
+    web::{deadline, is_counted_elsewhere, message, millis, peer_of},
 };
 
 /// The most holds that Status lists.
@@ -84,50 +83,35 @@ impl Locks for Service {
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         let name = name(&request.get_ref().name)?;
-        peer_of(&request)?.viewer().check_see(&name).map_err(LeaseError::Refused)?;
-        let holds = self.0.hub().holds_of(&name, MAX_HOLDS);
+        let holds = lists::query(&self.0, &request, &Holders { name, limit: MAX_HOLDS })?;
         let total = holds.total as u64;
         let holds = holds.rows.into_iter().map(Lock::from).collect();
         Ok(message(StatusResponse { holds, total }, NO_PLACE))
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
-        let peer = peer_of(&request)?.clone();
-        let ListRequest { prefix, limit, after } = request.into_inner();
-        let page = lists::page(limit, after.as_deref())?;
-        let prefix = if prefix.is_empty() { None } else { Some(name(&prefix)?) };
-        let viewer = peer.clone();
-        let make = move |hub: &Arc<Hub>| {
-            let held = hub.locks(prefix.as_ref(), &page, viewer.viewer());
-            let next = held.next(LockRow::key);
-            let locks = held.rows.into_iter().map(Lock::from).collect();
-            ListResponse { locks, total: held.total as u64, next }
-        };
-        let (locks, listing) = list(self.0.hub(), &peer, make, prost::Message::encoded_len).await?;
-        Ok(message(locks, listing))
+        let ListRequest { prefix, limit, after } = request.get_ref();
+        let page = lists::page(*limit, after.as_deref())?;
+        let prefix = if prefix.is_empty() { None } else { Some(name(prefix)?) };
+        lists::list(&self.0, &request, session::Locks { prefix, page }).await
     }
 
     async fn waiters(&self, request: Request<WaitersRequest>) -> Result<Response<WaitersResponse>, Status> {
         let WaitersRequest { name: lock, limit, after } = request.get_ref();
-        let (lock, page) = (name(lock)?, lists::page(*limit, after.as_deref())?);
-        let waiters = move |session: &mut Session| session.waiters(&lock, &page);
-        lists::listed(&self.0, &request, waiters).await
+        let (name, page) = (name(lock)?, lists::page(*limit, after.as_deref())?);
+        lists::list(&self.0, &request, Waiters { name, page }).await
     }
 
     async fn why(&self, request: Request<WhyRequest>) -> Result<Response<WhyResponse>, Status> {
-        let lock = name(&request.get_ref().name)?;
-        let why = move |session: &mut Session| session.why(&lock);
-        lists::listed(&self.0, &request, why).await
+        let name = name(&request.get_ref().name)?;
+        lists::list(&self.0, &request, Why { name }).await
     }
 
     async fn history(&self, request: Request<HistoryRequest>) -> Result<Response<HistoryResponse>, Status> {
         let HistoryRequest { name: lock, limit, after } = request.get_ref();
         let (name, page) = (name(lock)?, lists::page(*limit, after.as_deref())?);
-        peer_of(&request)?.viewer().check_see(&name).map_err(LeaseError::Refused)?;
-        let holds = self.0.hub().history_of(&name, &page);
-        let next = holds.next(|past| past.token);
-        let holds = holds.rows.into_iter().map(EndedHold::from).collect();
-        Ok(message(HistoryResponse { holds, next }, NO_PLACE))
+        let holds = lists::query(&self.0, &request, &History { name: Some(name), page })?;
+        Ok(message(HistoryResponse::from(holds), NO_PLACE))
     }
 
     async fn sessions(
@@ -136,19 +120,16 @@ impl Locks for Service {
     ) -> Result<Response<SessionsResponse>, Status> {
         let SessionsRequest { limit, after } = request.get_ref();
         let page = lists::page(*limit, after.as_deref())?;
-        let sessions = move |session: &mut Session| session.sessions(&page);
-        lists::listed(&self.0, &request, sessions).await
+        lists::list(&self.0, &request, Sessions { page }).await
     }
 
     async fn stats(&self, request: Request<StatsRequest>) -> Result<Response<StatsResponse>, Status> {
-        let stats = client(&request)?.open(self.0.hub()).stats();
+        let stats = client(&request)?.open(self.0.hub()).stats()?;
         Ok(message(StatsResponse::from(stats), NO_PLACE))
     }
 
     async fn kill(&self, request: Request<KillRequest>) -> Result<Response<KillResponse>, Status> {
-        let KillRequest { session, cancel_wait } = *request.get_ref();
-        let kill = if cancel_wait { Command::KillQuery } else { Command::Kill };
-        lists::kill(&self.0, &request, kill(SessionId(session))).await
+        lists::kill(&self.0, &request).await
     }
 
     async fn hold(

@@ -18,16 +18,17 @@ use serde_json::Value;
 use super::{
     WIRE,
     json::{Around, Asked, Failure, Json, Named, page_of},
+    lists::{self, list},
 };
 use crate::{
     command::LockRow,
     lease::{LeaseError, Leases, RequestId, Secret, Wish},
-    lock::Mode,
+    lock::{Mode, Paged},
     moment::rfc3339,
     name::Name,
-    session::{Hub, Viewer},
+    session::{self, Holders, Viewer},
     timeout::Timeout,
-    web::{Peer, body_bytes, handing_out, json, list, millis, wall_clock},
+    web::{Peer, handing_out, json, millis, wall_clock},
 };
 
 pub(super) fn routes() -> Router<Arc<Leases>> {
@@ -304,8 +305,7 @@ async fn status(
     Named(resource_name): Named<String>,
 ) -> Result<Response, Failure> {
     let name = name(&resource_name)?;
-    peer.viewer().check_see(&name).map_err(LeaseError::Refused)?;
-    let first = leases.hub().holds_of(&name, 1);
+    let first = lists::session(&leases, &peer).query(&Holders { name, limit: 1 })?;
     let held = first.rows.first().map(Held::of);
     Ok(json(StatusCode::OK, &Status { is_locked: held.is_some(), resource_name, held }))
 }
@@ -325,6 +325,12 @@ struct Locks {
     around: Around,
 }
 
+impl Locks {
+    fn of(held: &Paged<LockRow>) -> Self {
+        Self { locks: held.rows.iter().map(Hold::of).collect(), around: Around::of(held, LockRow::key) }
+    }
+}
+
 async fn locks(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
@@ -333,14 +339,7 @@ async fn locks(
     let page = page_of(asked.limit.as_deref(), asked.after.as_deref())?;
     let prefix = asked.prefix.filter(|prefix| !prefix.is_empty());
     let prefix = prefix.map(|prefix| name(&prefix)).transpose()?;
-    let viewer = peer.clone();
-    let make = move |hub: &Arc<Hub>| {
-        let held = hub.locks(prefix.as_ref(), &page, viewer.viewer());
-        let around = Around::of(&held, LockRow::key);
-        json(StatusCode::OK, &Locks { locks: held.rows.iter().map(Hold::of).collect(), around })
-    };
-    let (response, listing) = list(leases.hub(), &peer, make, body_bytes).await?;
-    Ok(handing_out(listing, response))
+    list(&leases, &peer, session::Locks { prefix, page }, Locks::of).await
 }
 
 pub(super) fn name(text: &str) -> Result<Name, Failure> {

@@ -34,7 +34,7 @@ use super::{
 use crate::{
     lease::Leases,
     name::Name,
-    session::{Hub, Viewer},
+    session::{Hub, Viewer, Watch},
     user::User,
     web::{Peer, live},
 };
@@ -177,7 +177,8 @@ impl Feeds {
     fn scene(&self, look: &Look) -> Result<Bytes, Gone> {
         let (hub, clock) = (&self.hub, self.clock);
         let user = self.user(look)?;
-        let scene = hub.scene(look.find.as_ref(), Viewer(user.as_deref()));
+        let scene =
+            hub.query(&Watch { find: look.find.as_ref() }, Viewer(user.as_deref())).map_err(|_| Gone)?;
         let told = serde_json::to_string(&Told::of(&scene, clock, clock.at(hub.started())));
         // JSON has no line ends of its own: it is one line of data.
         Ok(told.map(|told| frame("scene", &told)).unwrap_or_default())

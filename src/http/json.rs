@@ -55,21 +55,34 @@ impl From<NoPlace> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        match error {
-            Error::NoSession(id) => Self {
-                code: StatusCode::NOT_FOUND,
-                status: "NotFound",
-                message: format!("there is no session {id}; GET /api/sessions lists them"),
-            },
-            error => LeaseError::Refused(error).into(),
-        }
+        let (code, status) = match &error {
+            Error::NoSession(_) => (StatusCode::NOT_FOUND, "NotFound"),
+            Error::Forbidden(_) => (StatusCode::FORBIDDEN, "Forbidden"),
+            Error::Interrupted => (StatusCode::CONFLICT, "Interrupted"),
+            Error::Deadlock(_)
+            | Error::TooManyLocks(_)
+            | Error::TooManyWaiters(_)
+            | Error::NoPlace(_)
+            | Error::TooMuchMemory(_)
+            | Error::Stopping
+            | Error::NoLogin
+            | Error::BadLogin(_)
+            | Error::OtherUser => (StatusCode::SERVICE_UNAVAILABLE, "Unavailable"),
+        };
+        // As clients of this wire know what they sent.
+        let message = match error {
+            Error::NoSession(id) => format!("there is no session {id}; GET /api/sessions lists them"),
+            Error::Interrupted => "cancel-wait cancelled this wait".to_owned(),
+            other => other.to_string(),
+        };
+        Self { code, status, message }
     }
 }
 
 impl From<LeaseError> for Failure {
     fn from(error: LeaseError) -> Self {
-        let message = in_words(&error);
-        let (code, status) = match error {
+        let (code, status) = match &error {
+            LeaseError::Refused(error) => return error.clone().into(),
             LeaseError::Busy => (StatusCode::CONFLICT, "Busy"),
             LeaseError::Gone => (StatusCode::NOT_FOUND, "NotFound"),
             LeaseError::NotYours => (StatusCode::CONFLICT, "InvalidToken"),
@@ -77,32 +90,24 @@ impl From<LeaseError> for Failure {
             LeaseError::Ttl { .. } | LeaseError::TooLong | LeaseError::BadRequestId | LeaseError::HungUp => {
                 (StatusCode::BAD_REQUEST, "BadRequest")
             }
-            LeaseError::Refused(Error::Forbidden(_)) | LeaseError::Ended(Ending::Revoked) => {
-                (StatusCode::FORBIDDEN, "Forbidden")
-            }
-            LeaseError::Refused(Error::Interrupted) => (StatusCode::CONFLICT, "Interrupted"),
+            LeaseError::Ended(Ending::Revoked) => (StatusCode::FORBIDDEN, "Forbidden"),
             LeaseError::Ended(Ending::Killed(_)) => (StatusCode::CONFLICT, "Killed"),
-            LeaseError::NoPlace(_)
-            | LeaseError::Refused(_)
-            | LeaseError::Ended(Ending::Shutdown)
-            | LeaseError::NoRandom => (StatusCode::SERVICE_UNAVAILABLE, "Unavailable"),
+            LeaseError::NoPlace(_) | LeaseError::Ended(Ending::Shutdown) | LeaseError::NoRandom => {
+                (StatusCode::SERVICE_UNAVAILABLE, "Unavailable")
+            }
+        };
+        // As clients of this wire know what they sent.
+        let message = match &error {
+            LeaseError::Busy => "the lock is held; wait longer (waitMs), or try again".to_owned(),
+            LeaseError::Ttl { min, max } => {
+                let (min, max) = (min.as_millis(), max.as_millis());
+                format!("ttlMs: a lease runs for {min} to {max} ms (--lease-min, --lease-max)")
+            }
+            LeaseError::TooLong => format!("clientId and note have at most {MAX_TEXT} characters"),
+            LeaseError::BadRequestId | LeaseError::RequestIdTaken => format!("requestId: {error}"),
+            other => other.to_string(),
         };
         Self { code, status, message }
-    }
-}
-
-/// As clients of this wire know what they sent.
-fn in_words(error: &LeaseError) -> String {
-    match error {
-        LeaseError::Busy => "the lock is held; wait longer (waitMs), or try again".to_owned(),
-        LeaseError::Ttl { min, max } => {
-            let (min, max) = (min.as_millis(), max.as_millis());
-            format!("ttlMs: a lease runs for {min} to {max} ms (--lease-min, --lease-max)")
-        }
-        LeaseError::TooLong => format!("clientId and note have at most {MAX_TEXT} characters"),
-        LeaseError::BadRequestId | LeaseError::RequestIdTaken => format!("requestId: {error}"),
-        LeaseError::Refused(Error::Interrupted) => "cancel-wait cancelled this wait".to_owned(),
-        other => other.to_string(),
     }
 }
 

@@ -19,13 +19,13 @@ use super::{
     json::{Around, Asked, Failure, Named, Wanted},
 };
 use crate::{
-    command::{Command, Error, Reply, SessionRow, Stats, WaiterRow, WhyRow},
+    command::{Error, SessionRow, Stats, WaiterRow, WhyRow},
     lease::Leases,
     lock::{Excerpt, Paged, SessionId},
     moment::rfc3339,
-    session::{Hub, Session},
+    session::{self, Hub, Query, Session},
     tally::Past,
-    web::{Peer, body_bytes, handing_out, json, list, millis, wall_clock},
+    web::{self, Peer, body_bytes, handing_out, json, millis, wall_clock},
 };
 
 pub(super) fn routes() -> Router<Arc<Leases>> {
@@ -39,19 +39,18 @@ pub(super) fn routes() -> Router<Arc<Leases>> {
         .route("/api/session/{id}/cancel-wait", post(cancel_wait))
 }
 
-type Answered = Result<Response, Failure>;
+pub(super) type Answered = Result<Response, Failure>;
 
 async fn sessions(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
     Asked(wanted): Asked<Wanted>,
 ) -> Answered {
-    let page = wanted.page()?;
-    long_list(&leases, &peer, move |session| session.sessions(&page).map(|rows| Sessions::of(&rows))).await
+    list(&leases, &peer, session::Sessions { page: wanted.page()? }, Sessions::of).await
 }
 
 async fn stats(State(leases): State<Arc<Leases>>, Extension(peer): Extension<Peer>) -> Answered {
-    Ok(json(StatusCode::OK, &Numbers::of(&session(&leases, &peer).stats())))
+    Ok(json(StatusCode::OK, &Numbers::of(&session(&leases, &peer).stats()?)))
 }
 
 async fn waiters(
@@ -60,9 +59,8 @@ async fn waiters(
     Named(lock): Named<String>,
     Asked(wanted): Asked<Wanted>,
 ) -> Answered {
-    let (lock, page) = (name(&lock)?, wanted.page()?);
-    long_list(&leases, &peer, move |session| session.waiters(&lock, &page).map(|rows| Waiters::of(&rows)))
-        .await
+    let (name, page) = (name(&lock)?, wanted.page()?);
+    list(&leases, &peer, session::Waiters { name, page }, Waiters::of).await
 }
 
 async fn why(
@@ -70,8 +68,7 @@ async fn why(
     Extension(peer): Extension<Peer>,
     Named(lock): Named<String>,
 ) -> Answered {
-    let lock = name(&lock)?;
-    long_list(&leases, &peer, move |session| session.why(&lock).map(|rows| Why::of(&rows))).await
+    list(&leases, &peer, session::Why { name: name(&lock)? }, Why::of).await
 }
 
 async fn history(
@@ -80,27 +77,35 @@ async fn history(
     Named(lock): Named<String>,
     Asked(wanted): Asked<Wanted>,
 ) -> Answered {
-    let (lock, page) = (name(&lock)?, wanted.page()?);
-    peer.viewer().check_see(&lock)?;
-    let holds = leases.hub().history_of(&lock, &page);
+    let (name, page) = (name(&lock)?, wanted.page()?);
+    let holds = session(&leases, &peer).query(&session::History { name: Some(name), page })?;
     let next = holds.next(|past| past.token);
     Ok(json(StatusCode::OK, &History { holds: holds.rows.iter().map(Ended::of).collect(), next }))
 }
 
-/// Makes a list of everything, in a session that lasts no longer.
-async fn long_list<T: Serialize>(
+/// Answers a query that looks at everything, in a session that lasts no longer.
+///
+/// Cancel-safe: what was made is dropped.
+pub(super) async fn list<Q, T>(
     leases: &Leases,
     peer: &Peer,
-    list_of: impl Fn(&mut Session) -> Result<T, Error> + Clone + Send + 'static,
-) -> Answered {
+    query: Q,
+    told: impl Fn(&Q::Answer) -> T + Clone + Send + 'static,
+) -> Answered
+where
+    Q: Query + Clone + Send + 'static,
+    T: Serialize,
+{
     let client = peer.client(WIRE);
-    let make = move |hub: &Arc<Hub>| list_of(&mut client.open(hub)).map(|told| json(StatusCode::OK, &told));
+    let make = move |hub: &Arc<Hub>| {
+        client.open(hub).query(&query).map(|answer| json(StatusCode::OK, &told(&answer)))
+    };
     let size = |made: &Result<Response, Error>| made.as_ref().map_or(0, body_bytes);
-    let (response, listing) = list(leases.hub(), peer, make, size).await?;
+    let (response, listing) = web::list(leases.hub(), peer, make, size).await?;
     Ok(handing_out(listing, response?))
 }
 
-fn session(leases: &Leases, peer: &Peer) -> Session {
+pub(super) fn session(leases: &Leases, peer: &Peer) -> Session {
     peer.client(WIRE).open(leases.hub())
 }
 
@@ -314,7 +319,8 @@ async fn kill(
     Extension(peer): Extension<Peer>,
     Named(id): Named<String>,
 ) -> Answered {
-    session(&leases, &peer).start(Command::Kill(session_id(&id)?)).ended().await?;
+    // Should this session be ended meanwhile, as the server stops, the other has been told to end all the same.
+    let _ = session(&leases, &peer).kill(session_id(&id)?)?.finish().await;
     let message = "the session has ended; its locks have passed on";
     Ok(json(StatusCode::OK, &Done { success: true, status: "Killed", message }))
 }
@@ -324,8 +330,7 @@ async fn cancel_wait(
     Extension(peer): Extension<Peer>,
     Named(id): Named<String>,
 ) -> Answered {
-    let done = session(&leases, &peer).start(Command::KillQuery(session_id(&id)?)).at_once()?;
-    if !matches!(done, Reply::Int(1)) {
+    if !session(&leases, &peer).cancel_wait(session_id(&id)?)? {
         let message = "the session does not wait".to_owned();
         return Err(Failure { code: StatusCode::CONFLICT, status: "NotWaiting", message });
     }

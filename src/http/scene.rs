@@ -12,8 +12,7 @@ use crate::{
     budget::OWN_MEMORY,
     command::Stats,
     lock::{Holder, Seen, WaiterInfo},
-    name::Name,
-    session::{Person, Scene},
+    session::{Person, Scene, ShownName},
     web::millis,
 };
 
@@ -183,7 +182,7 @@ impl<'a> Session<'a> {
             holds: *holds,
             memory: memory.filter(|bytes| *bytes > OWN_MEMORY),
             may_end: *may_end,
-            waits_for: waits_for.as_ref().map(Name::as_str),
+            waits_for: waits_for.as_ref().map(ShownName::as_str),
         }
     }
 }

@@ -157,7 +157,7 @@ impl Leases {
             part.what.check(&mine.name, mine.mode, &mine.by)?;
             let _place = if part.is_first { None } else { Some(self.place(&client)?) };
             let Some(decided) = part.decided(patience, &client.gone).await else {
-                self.hub.timed_out();
+                self.hub.count_timeout();
                 return Err(LeaseError::Busy);
             };
             match decided {
@@ -205,7 +205,7 @@ impl Leases {
         client: &Client,
     ) -> Result<Option<Grant>, LeaseError> {
         let lease = self.live().get(&key).cloned();
-        let Some(lease) = lease.filter(|lease| lease.ends().is_some()) else { return Ok(None) };
+        let Some(lease) = lease.filter(|lease| lease.end_if_due().is_some()) else { return Ok(None) };
         let handle = &lease.handle;
         let by = Principal::of(handle.principal().as_deref(), handle.origin().peer.ip());
         mine.check(&lease.name, lease.mode, &by)?;

@@ -31,7 +31,7 @@ impl Client {
     /// Starts a session that is its own.
     pub fn open(&self, hub: &Arc<Hub>) -> Session {
         let mut session = hub.open(self.origin);
-        self.user.iter().for_each(|user| session.be(user.clone()));
+        self.user.iter().for_each(|user| session.authenticate_as(user.clone()));
         session
     }
 

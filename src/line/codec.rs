@@ -29,6 +29,11 @@ impl Codec {
     pub fn new(max_line: usize) -> Self {
         Self { crlf: false, max_line: u32::try_from(max_line).unwrap_or(u32::MAX) }
     }
+
+    /// Where the lines of a response go.
+    pub(super) fn lines<'a>(&self, output: &'a mut BytesMut) -> Lines<'a> {
+        Lines::new(output, self.crlf)
+    }
 }
 
 impl Default for Codec {
@@ -60,7 +65,7 @@ impl Encoder<Response> for Codec {
     type Error = std::io::Error;
 
     fn encode(&mut self, response: Response, output: &mut BytesMut) -> std::io::Result<()> {
-        response.write(&mut Lines::new(output, self.crlf));
+        response.write(&mut self.lines(output));
         Ok(())
     }
 }
@@ -165,7 +170,7 @@ fn foreign(line: &[u8]) -> Option<Untrusted> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{command::Command, name::Name};
+    use crate::name::Name;
 
     /// Decodes all of `input`, in pieces of `step` bytes.
     fn decode(input: &[u8], step: usize) -> Vec<String> {
@@ -192,7 +197,7 @@ mod tests {
     #[test]
     fn lines_are_the_same_however_they_are_cut() {
         let input = b"PING\r\n\n  \t\n ;\nRELEASE_LOCK a\nnonsense\nQUIT\r\nPING";
-        let release = Request::Run(Command::ReleaseLock(Name::new("a").unwrap()));
+        let release = Request::Release(Name::new("a").unwrap());
         let expected = ["Ping", &format!("{release:?}"), "UNKNOWN_COMMAND", "Quit"];
         for step in 1..=input.len() {
             assert_eq!(decode(input, step), expected, "in pieces of {step}");

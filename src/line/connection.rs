@@ -8,13 +8,14 @@ use tokio_util::codec::{Decoder, Encoder};
 use tracing::Instrument;
 
 use super::{
-    Ahead, Codec, Hello, Request, Response,
+    Ahead, Codec, Hello, List, Request, Response,
     error::{Refusal, Untrusted},
 };
 use crate::{
-    command::{Answer, Command, Ending, Error, Reply},
+    command::{Ending, Error, LockRequest, ReleaseAnswer},
+    lock::SessionId,
     net::{Burst, HungUp, MAX_UNSENT, TLS_HELLO, Tls},
-    session::{Limits, Progress, Session},
+    session::{Acquiring, IsFree, Limits, Releasing, Session, UsedBy},
     share::NoPlace,
     tally::{Cause, Refused},
     user::{Credentials, Proof},
@@ -134,9 +135,9 @@ enum Step<'a> {
     Done,
     /// It is, too, and took as long as dozens of others: a refusal names what is nearest, help is long.
     Long,
-    /// It has to be waited for. Boxed: a wait is rare and long, and its state would stand in every
-    /// idle connection.
-    Waits(Pin<Box<dyn Future<Output = Result<Answer, Cut>> + Send + 'a>>),
+    /// Its response has to be waited for, and is written then. Boxed: a wait is rare and long, and its state would stand
+    /// in every idle connection.
+    Waits(Pin<Box<dyn Future<Output = Result<(), Over>> + Send + 'a>>),
 }
 
 /// What comes after a request.
@@ -157,15 +158,16 @@ impl Connection {
             Box::pin(self.begin(tls)).await?;
         }
         loop {
-            let (answer, next) = match self.step()? {
-                Step::Waits(waiting) => (Some(waiting.await?), Next::Others),
-                Step::Long => (None, Next::Others),
-                Step::Done => (None, Next::More),
-                Step::Idle => (None, Next::Nothing),
+            let next = match self.step()? {
+                Step::Waits(waiting) => {
+                    waiting.await?;
+                    Next::Others
+                }
+                Step::Long => Next::Others,
+                Step::Done => Next::More,
+                Step::Idle => Next::Nothing,
             };
-            if let Some(answer) = answer {
-                self.write_kept(answer)?;
-            }
+            self.session.publish_holds();
             if let Some(ending) = self.session.ending() {
                 return Err(ending.into());
             }
@@ -220,7 +222,28 @@ impl Connection {
         tracing::trace!(request = ?request.as_ref().map_err(Refusal::symbol));
         self.spoke |= !matches!(request, Ok(Request::Keepalive));
         let response = match request {
-            Ok(Request::Run(command)) => return self.answer(command),
+            Ok(Request::Acquire(wanted)) => return self.acquire(wanted),
+            Ok(Request::Release(name)) => {
+                Response::Number(self.session.release(&name).map(ReleaseAnswer::number))
+            }
+            Ok(Request::ReleaseAll) => return self.release_all(),
+            Ok(Request::IsFree(name)) => {
+                Response::Number(self.session.query(&IsFree(&name)).map(|free| Some(free.into())))
+            }
+            Ok(Request::UsedBy(name)) => {
+                let holder = self.session.query(&UsedBy(&name));
+                Response::Number(holder.map(|holder| holder.map(|id| id.0.into())))
+            }
+            Ok(Request::FencingToken(name)) => Response::Number(self.session.fencing_token(&name)),
+            Ok(Request::ConnectionId) => {
+                Response::Number(self.session.connection_id().map(|id| Some(id.0.into())))
+            }
+            Ok(Request::List(list)) => return Ok(Step::Waits(Box::pin(self.list(list)))),
+            Ok(Request::Stats) => Response::Stats(self.session.stats().map(Box::new)),
+            Ok(Request::Kill(id)) => return self.kill(id),
+            Ok(Request::CancelWait(id)) => {
+                Response::Number(self.session.cancel_wait(id).map(|waited| Some(waited.into())))
+            }
             Ok(Request::Auth(credentials)) => return Ok(Step::Waits(Box::pin(self.log_in(credentials)))),
             Ok(Request::Ping) => Response::Pong,
             Ok(Request::Keepalive) => Response::Keepalive(self.io.left()),
@@ -241,56 +264,82 @@ impl Connection {
         Ok(self.codec.encode(response, &mut self.io.output)?)
     }
 
-    /// Writes an answer that may be long, if there is memory to keep it until it is sent.
-    fn write_kept(&mut self, answer: Answer) -> Result<(), Over> {
-        let start = self.io.output.len();
-        self.write(Response::Answer(answer))?;
-        let Err(exceeded) = self.io.keep_answer(start, &self.session.budget()) else { return Ok(()) };
-        self.io.unwrite(start);
-        self.session.refuse(exceeded.into());
-        self.write(Response::Answer(Err(exceeded.into())))
-    }
-
-    fn answer(&mut self, command: Command) -> Result<Step<'_>, Over> {
-        if command.looks_at_everything() {
-            return Ok(Step::Waits(Box::pin(self.list(command))));
-        }
-        Ok(Step::Waits(match self.session.start(command) {
-            Progress::Done(answer) => {
-                self.codec.encode(Response::Answer(answer), &mut self.io.output)?;
-                return Ok(Step::Done);
+    fn acquire(&mut self, wanted: LockRequest) -> Result<Step<'_>, Over> {
+        let Self { io, session, codec, .. } = self;
+        match session.acquire(wanted) {
+            Acquiring::Done(answer) => {
+                codec.encode(answer.into(), &mut io.output)?;
+                Ok(Step::Done)
             }
-            Progress::Waiting(waiting) => {
+            Acquiring::Waiting(waiting) => Ok(Step::Waits(Box::pin(async move {
                 let mut ahead = Ahead::default();
-                Box::pin(wire::wait(&mut self.io, waiting, move |io| answer_ahead(&mut ahead, io)))
-            }
-            Progress::Working(working) => Box::pin(async { working.finish().await.map_err(Cut::Ended) }),
-        }))
+                let answer = wire::wait(io, waiting, move |io| answer_ahead(&mut ahead, io)).await?;
+                Ok(codec.encode(answer.into(), &mut io.output)?)
+            }))),
+        }
     }
 
-    /// Runs a command that looks at everything. Its answer is written by the thread that has made it, which by
-    /// then serves nobody else.
+    fn release_all(&mut self) -> Result<Step<'_>, Over> {
+        let Self { io, session, codec, .. } = self;
+        let counts = match session.release_all() {
+            Ok(Releasing::Done(counts)) => Ok(Some(counts)),
+            Ok(Releasing::Pieces(pieces)) => {
+                return Ok(Step::Waits(Box::pin(async move {
+                    let counts = pieces.finish().await?;
+                    Ok(codec.encode(Response::Number(Ok(Some(counts))), &mut io.output)?)
+                })));
+            }
+            Err(error) => Err(error),
+        };
+        codec.encode(Response::Number(counts), &mut io.output)?;
+        Ok(Step::Done)
+    }
+
+    fn kill(&mut self, id: SessionId) -> Result<Step<'_>, Over> {
+        let Self { io, session, codec, .. } = self;
+        match session.kill(id) {
+            Ok(killing) => Ok(Step::Waits(Box::pin(async move {
+                killing.finish().await?;
+                Ok(codec.encode(Response::Number(Ok(Some(1))), &mut io.output)?)
+            }))),
+            Err(error) => {
+                codec.encode(error.into(), &mut io.output)?;
+                Ok(Step::Done)
+            }
+        }
+    }
+
+    /// Makes a list. It is written by the thread that has made it, which by then serves nobody else, if there is
+    /// memory to keep it until it is sent.
     ///
     /// Cancel-safe: dropped before it is the client's turn, it has done nothing.
-    async fn list(&mut self, command: Command) -> Result<Answer, Cut> {
+    async fn list(&mut self, list: List) -> Result<(), Over> {
         let turn = wire::turn(&mut self.io, &self.session).await?;
-        Ok(turn.make(|| self.session.start(command).at_once()))
+        let start = self.io.output.len();
+        let Self { io, session, codec, .. } = self;
+        turn.make(|| list.write(session, &mut codec.lines(&mut io.output)));
+        if let Err(exceeded) = self.io.keep_answer(start, &self.session.budget()) {
+            self.io.unwrite(start);
+            self.session.count_refusal(exceeded.into());
+            self.write(Error::from(exceeded).into())?;
+        }
+        Ok(())
     }
 
     /// Lets a client in, or says later and later that it is not.
     ///
     /// Cancel-safe: dropped, it is not logged in.
-    async fn log_in(&mut self, Credentials { name, password }: Credentials) -> Result<Answer, Cut> {
+    async fn log_in(&mut self, Credentials { name, password }: Credentials) -> Result<(), Over> {
         let handle = self.session.handle_arc();
         let proof = Proof::Password(&password);
-        let answer = tokio::select! {
-            ending = handle.ended() => return Err(Cut::Ended(ending)),
+        let mut answer = tokio::select! {
+            ending = handle.ended() => return Err(ending.into()),
             answer = self.session.log_in(&name, &proof) => answer,
         };
         if answer.is_ok() && self.session.user().is_none() {
-            return Ok(self.session.note_login(name).map(|()| Reply::Int(1)).map_err(Error::from));
+            answer = self.session.note_login(name).map_err(Error::from);
         }
-        Ok(answer.map(|()| Reply::Int(1)))
+        self.write(Response::Number(answer.map(|()| Some(1))))
     }
 
     /// Waits for more input, for the end of the session, or for too long. Cancel-safe.
@@ -330,12 +379,12 @@ impl Connection {
         let Self { mut io, mut session, mut codec, .. } = self;
         let (holds, max_login) = (session.holds(), session.limits().login);
         match over {
-            Over::Untrusted(_) => session.refuse(Refused::Protocol),
-            Over::SentTooMuch(_) => session.refuse(Refused::ConnectionMemory),
+            Over::Untrusted(_) => session.count_refusal(Refused::Protocol),
+            Over::SentTooMuch(_) => session.count_refusal(Refused::ConnectionMemory),
             _ => {}
         }
         let cause = if matches!(over, Over::Idle(_)) { Cause::Idle } else { session.cause() };
-        session.release_all(cause).await;
+        session.free_all(cause).await;
         drop(session);
         tracing::debug!(holds, why = %over, "connection ends");
         let (last, patience) = match over {

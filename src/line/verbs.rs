@@ -7,18 +7,39 @@ use super::{
     grammar::{self, Arg, Call},
 };
 use crate::{
-    command::Command,
+    command::LockRequest,
     escape,
     lock::{Mode, SessionId},
     name::Name,
+    session::{Locks, Sessions, Waiters, Why, first_page},
     user::Credentials,
 };
 
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// For the session to run.
-    Run(Command),
+    /// `GET_LOCK` and `GET_SHARED_LOCK`.
+    Acquire(LockRequest),
+    /// `RELEASE_LOCK`.
+    Release(Name),
+    /// `RELEASE_ALL_LOCKS`.
+    ReleaseAll,
+    /// `IS_FREE_LOCK`.
+    IsFree(Name),
+    /// `IS_USED_LOCK`.
+    UsedBy(Name),
+    /// `FENCING_TOKEN`.
+    FencingToken(Name),
+    /// `CONNECTION_ID`.
+    ConnectionId,
+    /// A list that takes the longer the more locks and sessions there are.
+    List(List),
+    /// The numbers of the server.
+    Stats,
+    /// To end a session.
+    Kill(SessionId),
+    /// To end a session's wait.
+    CancelWait(SessionId),
     /// Whether the server is there.
     Ping,
     /// For how long nobody else is granted what the session holds.
@@ -31,6 +52,19 @@ pub enum Request {
     Auth(Credentials),
     /// To close the connection.
     Quit,
+}
+
+/// A list of this wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum List {
+    /// `LOCKS`.
+    Locks(Locks),
+    /// `WAITERS`.
+    Waiters(Waiters),
+    /// `SESSIONS`.
+    Sessions(Sessions),
+    /// `WHY`.
+    Why(Why),
 }
 
 /// A command of this wire.
@@ -131,16 +165,16 @@ impl Args<'_> {
         }
     }
 
-    fn on_name(&self, command: fn(Name) -> Command) -> Result<Request, Refusal> {
+    fn on_name(&self, request: fn(Name) -> Request) -> Result<Request, Refusal> {
         let [name] = self.exactly()?;
-        Ok(Request::Run(command(lock_name(name)?)))
+        Ok(request(lock_name(name)?))
     }
 
     fn locks(&self) -> Result<Request, Refusal> {
         // Every name starts with nothing.
         let prefix = self.at_most_one()?.filter(|prefix| !prefix.text.is_empty());
         let prefix = prefix.map(lock_name).transpose()?;
-        Ok(Request::Run(Command::Locks(prefix)))
+        Ok(Request::List(List::Locks(Locks { prefix, page: first_page() })))
     }
 
     fn get_lock(&self, mode: Mode) -> Result<Request, Refusal> {
@@ -148,17 +182,17 @@ impl Args<'_> {
         let name = lock_name(name)?;
         let text = str::from_utf8(&timeout.text).unwrap_or_default();
         let timeout = text.parse().map_err(|bad| Refusal::BadTimeout(grammar::shown(&timeout.text), bad))?;
-        Ok(Request::Run(Command::GetLock { name, mode, timeout }))
+        Ok(Request::Acquire(LockRequest { name, mode, timeout }))
     }
 
     fn kill(&self) -> Result<Request, Refusal> {
-        let command = match self.args.as_slice() {
-            [id] => id.number().map(Command::Kill),
-            [kind, id] if kind.is("QUERY") => id.number().map(Command::KillQuery),
-            [kind, id] if kind.is("CONNECTION") => id.number().map(Command::Kill),
+        let request = match self.args.as_slice() {
+            [id] => id.number().map(Request::Kill),
+            [kind, id] if kind.is("QUERY") => id.number().map(Request::CancelWait),
+            [kind, id] if kind.is("CONNECTION") => id.number().map(Request::Kill),
             _ => None,
         };
-        command.map(Request::Run).ok_or_else(|| self.usage())
+        request.ok_or_else(|| self.usage())
     }
 
     fn help(&self) -> Result<Request, Refusal> {
@@ -235,42 +269,42 @@ const VERBS: [Verb; 20] = [
         args: "name",
         example: "RELEASE_LOCK nightly",
         does: "frees one count of a lock: 1 freed, 0 held only by others, NULL held by nobody",
-        request: |args| args.on_name(Command::ReleaseLock),
+        request: |args| args.on_name(Request::Release),
     },
     Verb {
         name: "RELEASE_ALL_LOCKS",
         args: "",
         example: "RELEASE_ALL_LOCKS",
         does: "frees all that this session holds: the number of counts freed",
-        request: |args| args.alone(Request::Run(Command::ReleaseAllLocks)),
+        request: |args| args.alone(Request::ReleaseAll),
     },
     Verb {
         name: "IS_FREE_LOCK",
         args: "name",
         example: "IS_FREE_LOCK nightly",
         does: "whether nobody holds a lock: 1 or 0",
-        request: |args| args.on_name(Command::IsFreeLock),
+        request: |args| args.on_name(Request::IsFree),
     },
     Verb {
         name: "IS_USED_LOCK",
         args: "name",
         example: "IS_USED_LOCK nightly",
         does: "the session that holds a lock (of several the oldest holder), or NULL",
-        request: |args| args.on_name(Command::IsUsedLock),
+        request: |args| args.on_name(Request::UsedBy),
     },
     Verb {
         name: "FENCING_TOKEN",
         args: "name",
         example: "FENCING_TOKEN nightly",
         does: "the fencing token of this session's hold, or NULL",
-        request: |args| args.on_name(Command::FencingToken),
+        request: |args| args.on_name(Request::FencingToken),
     },
     Verb {
         name: "CONNECTION_ID",
         args: "",
         example: "CONNECTION_ID",
         does: "the number of this session",
-        request: |args| args.alone(Request::Run(Command::ConnectionId)),
+        request: |args| args.alone(Request::ConnectionId),
     },
     Verb {
         name: "LOCKS",
@@ -284,28 +318,30 @@ const VERBS: [Verb; 20] = [
         args: "name",
         example: "WAITERS nightly",
         does: "lists who waits for a lock, in the order in which they will get it",
-        request: |args| args.on_name(Command::Waiters),
+        request: |args| {
+            args.on_name(|name| Request::List(List::Waiters(Waiters { name, page: first_page() })))
+        },
     },
     Verb {
         name: "WHY",
         args: "name",
         example: "WHY nightly",
         does: "lists who holds a lock, what that holder waits for, who holds that, and so on",
-        request: |args| args.on_name(Command::Why),
+        request: |args| args.on_name(|name| Request::List(List::Why(Why { name }))),
     },
     Verb {
         name: "SESSIONS",
         args: "",
         example: "SESSIONS",
         does: "lists the sessions",
-        request: |args| args.alone(Request::Run(Command::Sessions)),
+        request: |args| args.alone(Request::List(List::Sessions(Sessions { page: first_page() }))),
     },
     Verb {
         name: "STATS",
         args: "",
         example: "STATS",
         does: "shows the server's counters",
-        request: |args| args.alone(Request::Run(Command::Stats)),
+        request: |args| args.alone(Request::Stats),
     },
     Verb {
         name: "KILL",

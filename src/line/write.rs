@@ -12,22 +12,24 @@ use tokio::time::Instant;
 use super::{
     PROTOCOL,
     error::{Refusal, Untrusted},
-    verbs::Verb,
+    verbs::{List, Verb},
 };
 use crate::{
-    command::{Answer, Ending, LockRow, Reply, SessionRow, Stats, Symbol, WaiterRow, WhyRow},
+    command::{AcquireAnswer, Answer, Ending, Error, LockRow, SessionRow, Stats, Symbol, WaiterRow, WhyRow},
     escape::Written,
     lock::{Excerpt, SessionId},
     name::MAX_NAME_CHARS,
-    session::Profile,
+    session::{Profile, Session},
     share::NoPlace,
 };
 
 /// What is sent for a line, or unasked before the connection is closed.
 #[derive(Debug)]
 pub enum Response {
-    /// To a command.
-    Answer(Answer),
+    /// To a command whose answer is a number; none is NULL.
+    Number(Answer<Option<u64>>),
+    /// To STATS.
+    Stats(Answer<Box<Stats>>),
     /// To PING.
     Pong,
     /// To KEEPALIVE: for how much silence of the client nothing is freed that it holds.
@@ -70,11 +72,26 @@ pub struct Hello {
     pub max_locks: usize,
 }
 
+impl From<Answer<AcquireAnswer>> for Response {
+    fn from(answer: Answer<AcquireAnswer>) -> Self {
+        Self::Number(answer.map(|answer| Some(u64::from(answer == AcquireAnswer::Granted))))
+    }
+}
+
+impl From<Error> for Response {
+    fn from(error: Error) -> Self {
+        Self::Number(Err(error))
+    }
+}
+
 impl Response {
     pub(super) fn write(self, lines: &mut Lines<'_>) {
         match self {
-            Self::Answer(Ok(reply)) => write_reply(reply, lines),
-            Self::Answer(Err(error)) => lines.error(error.symbol(), &error),
+            Self::Number(Ok(Some(1))) => lines.text("1"),
+            Self::Number(Ok(Some(number))) => lines.line(format_args!("{number}")),
+            Self::Number(Ok(None)) => lines.text("NULL"),
+            Self::Stats(Ok(stats)) => lines.list([stats]),
+            Self::Number(Err(error)) | Self::Stats(Err(error)) => lines.error(error.symbol(), &error),
             Self::Pong => lines.text("PONG"),
             Self::Keepalive(left) => lines.line(format_args!("KEEPALIVE left={}", Seconds(left))),
             Self::Hello(hello) => lines.line(format_args!("{hello}")),
@@ -153,16 +170,18 @@ impl<'a> Lines<'a> {
     }
 }
 
-fn write_reply(reply: Reply, lines: &mut Lines<'_>) {
-    match reply {
-        Reply::Int(1) => lines.text("1"),
-        Reply::Int(number) => lines.line(format_args!("{number}")),
-        Reply::Null => lines.text("NULL"),
-        Reply::Locks(rows) => lines.excerpt(&rows),
-        Reply::Waiters(rows) => lines.excerpt(&rows),
-        Reply::Sessions(rows) => lines.excerpt(&rows),
-        Reply::Stats(stats) => lines.list([stats]),
-        Reply::Why(rows) => lines.excerpt(&rows),
+impl List {
+    /// Writes the list as it is now, or why there is none.
+    pub(super) fn write(&self, session: &mut Session, lines: &mut Lines<'_>) {
+        let written = match self {
+            Self::Locks(query) => session.query(query).map(|locks| lines.excerpt(&locks.into())),
+            Self::Waiters(query) => session.query(query).map(|waiters| lines.excerpt(&waiters.into())),
+            Self::Sessions(query) => session.query(query).map(|sessions| lines.excerpt(&sessions.into())),
+            Self::Why(query) => session.query(query).map(|steps| lines.excerpt(&steps)),
+        };
+        if let Err(error) = written {
+            lines.error(error.symbol(), &error);
+        }
     }
 }
 

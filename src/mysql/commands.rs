@@ -76,7 +76,7 @@ impl Connection {
             Kind::InitDb => {
                 let database = self.state.variables.settings().client_charset.text(payload);
                 check_database(&database)?;
-                self.be(self.state.user.clone(), Some(database))?;
+                self.set_user_and_database(self.state.user.clone(), Some(database))?;
             }
             Kind::SetOption => {
                 self.multi = match Fields(payload).u16()? {
@@ -93,7 +93,7 @@ impl Connection {
             }
             Kind::Prepare => return self.prepare(payload).map(|()| false),
             Kind::Statistics => {
-                let stats = self.session.stats();
+                let stats = self.session.stats()?;
                 let (uptime, threads) = (stats.uptime.as_secs(), stats.sessions);
                 let text = format!("Uptime: {uptime}  Threads: {threads}  Locks: {}", stats.table.locks);
                 self.writer(false).text(&text);
@@ -110,7 +110,7 @@ impl Connection {
 
     /// Frees all locks; the connection id stays.
     async fn reset(&mut self) {
-        self.session.release_all(Cause::Reset).await;
+        self.session.free_all(Cause::Reset).await;
         self.state.reset();
         self.set_flags();
         self.state.variables.set_names(Charset::default());
@@ -145,7 +145,7 @@ impl Connection {
         }
         self.state.variables.set_names(charset);
         self.state.variables.forget_reentry();
-        self.be(user, database)?;
+        self.set_user_and_database(user, database)?;
         self.introduce(attributes)?;
         self.writer(false).ok();
         Ok(())
@@ -214,6 +214,7 @@ impl Connection {
             } else {
                 yield_now().await;
             }
+            self.session.publish_holds();
             if let Some(ending) = self.session.ending() {
                 return Err(ending.into());
             }
@@ -235,7 +236,7 @@ impl Connection {
 
     fn tell(&mut self, error: &SqlError) {
         if let SqlError::TooMuchMemory(exceeded) = error {
-            self.session.refuse(Refused::from(*exceeded));
+            self.session.count_refusal(Refused::from(*exceeded));
         }
         self.writer(false).error(error);
     }

@@ -90,6 +90,7 @@ impl Connection {
                 drop(packet);
                 self.state.incoming.give_back();
                 self.packets.restart();
+                self.session.publish_holds();
                 if let Some(ending) = self.session.ending() {
                     return Err(ending.into());
                 }
@@ -99,7 +100,7 @@ impl Connection {
                 self.take_turns().await?;
             }
             self.flush().await?;
-            self.session.handle().note(|_| {});
+            self.session.handle().note_idle();
             // Others have their turn while nothing comes.
             self.state.effort = 0;
             self.fill().await?;
@@ -118,7 +119,7 @@ impl Connection {
         self.multi = login.capabilities & login::capability::MULTI_STATEMENTS != 0;
         self.set_flags();
         self.state.variables.set_names(login.charset);
-        self.be(login.user, login.database)?;
+        self.set_user_and_database(login.user, login.database)?;
         self.introduce(login.attributes)?;
         self.writer(false).ok();
         self.flush().await
@@ -142,7 +143,11 @@ impl Connection {
         self.state.variables.set_max_packet(self.session.limits().packet);
     }
 
-    pub(super) fn be(&mut self, user: String, database: Option<String>) -> Result<(), SqlError> {
+    pub(super) fn set_user_and_database(
+        &mut self,
+        user: String,
+        database: Option<String>,
+    ) -> Result<(), SqlError> {
         self.state.charge_names(&user, database.as_deref())?;
         self.state.user.clone_from(&user);
         self.state.database.clone_from(&database);
@@ -219,12 +224,12 @@ impl Connection {
                 self.writer(false).error(&SqlError::Inactive);
             }
             Over::Fatal(error) => {
-                self.session.refuse(Refused::Protocol);
+                self.session.count_refusal(Refused::Protocol);
                 self.writer(false).error(error);
             }
         }
         let Self { io, mut session, .. } = self;
-        session.release_all(cause).await;
+        session.free_all(cause).await;
         drop(session);
         io.close(Some(LAST_WORDS)).await;
     }

@@ -9,6 +9,7 @@ use crate::{
     escape::Written,
     lock::Cycle,
     name::Name,
+    session::ShownName,
     share::{Cause, NoPlace, What},
 };
 
@@ -82,7 +83,7 @@ pub(super) enum SqlError {
     #[error(
         "Deadlock found when trying to get user-level lock; try rolling back transaction/releasing locks and restarting lock acquisition."
     )]
-    Deadlock(Cycle),
+    Deadlock(Cycle<ShownName>),
     #[error("You are not owner of thread {0}")]
     NotOwner(u32),
     #[error("Access denied; you need (at least one of) the {0} privilege(s) for this operation")]

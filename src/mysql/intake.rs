@@ -108,7 +108,7 @@ impl Connection {
     pub(super) fn refuse(&mut self, unread: &Unread) {
         let error = SqlError::from(unread.why);
         if unread.kind == Kind::SendLongData {
-            self.session.refuse(unread.why.into());
+            self.session.count_refusal(unread.why.into());
             self.state.refuse_long(unread.id, error);
         } else {
             self.fail(&error);

@@ -3,8 +3,12 @@
 
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
-use super::{error::SqlError, run::value_of, sql::Pattern, value::Value};
-use crate::{command::Command, session::Session};
+use super::{
+    error::SqlError,
+    sql::{LockQuery, Pattern},
+    value::Value,
+};
+use crate::session::{IsFree, Session, UsedBy};
 
 /// How many patterns a statement keeps: their programs may be large.
 const MAX_PATTERNS: usize = 4;
@@ -16,7 +20,7 @@ pub(super) struct Kept(RefCell<Option<Box<OfRows>>>);
 #[derive(Debug, Default)]
 struct OfRows {
     /// What each call asked last, and was told.
-    told: BTreeMap<usize, (Command, Value)>,
+    told: BTreeMap<usize, (LockQuery, Value)>,
     /// The last ones, the newest at the end.
     patterns: Vec<Arc<Pattern>>,
 }
@@ -29,19 +33,24 @@ pub(super) struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// The answer to a command, if it is one that takes nothing. What is the same for all rows is asked once.
-    pub(super) fn ask(self, at: usize, command: &Command) -> Option<Result<Value, SqlError>> {
+    /// What a lock function answers that takes nothing. What is the same for all rows is asked once.
+    pub(super) fn ask(self, at: usize, query: &LockQuery) -> Result<Value, SqlError> {
         if let Some((last, value)) = self.kept.0.borrow().as_ref().and_then(|kept| kept.told.get(&at))
-            && last == command
+            && last == query
         {
-            return Some(Ok(value.clone()));
+            return Ok(value.clone());
         }
-        let value = value_of(self.session.look(command)?, command);
-        if let Ok(value) = &value {
-            let told = (command.clone(), value.clone());
-            self.kept.0.borrow_mut().get_or_insert_default().told.insert(at, told);
-        }
-        Some(value)
+        let session = self.session;
+        let value = match query {
+            LockQuery::IsFree(name) => session.query_again(&IsFree(name))?.into(),
+            LockQuery::UsedBy(name) => {
+                Value::or_null(session.query_again(&UsedBy(name))?.map(|id| id.0.into()))
+            }
+            LockQuery::FencingToken(name) => Value::or_null(session.token(name)),
+        };
+        let told = (query.clone(), value.clone());
+        self.kept.0.borrow_mut().get_or_insert_default().told.insert(at, told);
+        Ok(value)
     }
 
     /// A pattern that was compiled for an earlier row, else as it is compiled now.

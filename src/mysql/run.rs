@@ -16,17 +16,17 @@ use super::{
     names::check_database,
     over::Over,
     result::Outcome,
-    sql::{Ask, Env, Expr, Halt, Parsed, Statement},
+    sql::{Ask, Env, Expr, Halt, LockQuery, Parsed, Statement},
     state::State,
     value::Value,
     variables::World,
     work::Work,
 };
 use crate::{
-    command::{Answer, Command, Reply},
+    command::{AcquireAnswer, Answer, LockRequest, ReleaseAnswer},
     lock::SessionId,
     net::Burst,
-    session::{Progress, Session, Turn, Waiting, until},
+    session::{Acquiring, IsFree, Releasing, Session, Turn, UsedBy, Waiting, until},
     wire,
 };
 
@@ -241,23 +241,21 @@ impl Runner<'_> {
 
     fn ask(&mut self, ask: Ask) -> Running<'_, Value> {
         match ask {
-            Ask::Run(Command::GetLock { name, mode, .. })
-                if !self.state.allows_reentry() && self.session.covers(&name, mode) =>
-            {
-                self.state.warnings.get_mut().push(Warning::held_already(&name));
-                at_once(Ok(Value::Int(0)))
-            }
-            Ask::Run(command) => {
-                let signed = is_signed(&command);
-                match self.command(command) {
-                    Either::Left(answer) => {
-                        at_once(answer.into_inner().and_then(|answer| Ok(number(answer, signed)?)))
-                    }
-                    Either::Right(answer) => {
-                        Either::Right(Box::pin(async move { Ok(number(answer.await?, signed)?) }))
-                    }
-                }
-            }
+            Ask::Acquire(request) => self.acquire(request),
+            Ask::Release(name) => at_once(match self.session.release(&name) {
+                Ok(ReleaseAnswer::Released) => Ok(Value::Int(1)),
+                Ok(ReleaseAnswer::HeldByOthers) => Ok(Value::Int(0)),
+                Ok(ReleaseAnswer::Free) => Ok(Value::Null),
+                Err(error) => Err(Stop::Error(error.into())),
+            }),
+            Ask::ReleaseAll => match self.session.release_all() {
+                Ok(Releasing::Done(counts)) => at_once(Ok(Value::UInt(counts))),
+                Ok(Releasing::Pieces(pieces)) => Either::Right(Box::pin(async {
+                    pieces.finish().await.map(Value::UInt).map_err(|ending| Stop::Over(ending.into()))
+                })),
+                Err(error) => at_once(Err(Stop::Error(error.into()))),
+            },
+            Ask::Look(query) => at_once(self.look(&query).map_err(Stop::Error)),
             Ask::Sleep(time) => Either::Right(Box::pin(self.sleep(time))),
             Ask::Assign(name, value) => {
                 at_once(self.state.set_user(name, value.clone()).map(|()| value).map_err(Stop::Error))
@@ -265,16 +263,32 @@ impl Runner<'_> {
         }
     }
 
-    fn command(&mut self, command: Command) -> Running<'_, Answer> {
-        match self.session.start(command) {
-            Progress::Done(answer) => at_once(Ok(answer)),
-            Progress::Working(working) => Either::Right(Box::pin(async {
-                working.finish().await.map_err(|ending| Stop::Over(ending.into()))
-            })),
-            Progress::Waiting(waiting) => {
-                Either::Right(Box::pin(wait(self.io, waiting, self.deadline, self.sql)))
+    fn acquire(&mut self, request: LockRequest) -> Running<'_, Value> {
+        if !self.state.allows_reentry() && self.session.covers(&request.name, request.mode) {
+            self.state.warnings.get_mut().push(Warning::held_already(&request.name));
+            return at_once(Ok(Value::Int(0)));
+        }
+        let value = |answer: Answer<AcquireAnswer>| match answer {
+            Ok(answer) => Ok(Value::Int((answer == AcquireAnswer::Granted).into())),
+            Err(error) => Err(Stop::Error(error.into())),
+        };
+        match self.session.acquire(request) {
+            Acquiring::Done(answer) => at_once(value(answer)),
+            Acquiring::Waiting(waiting) => {
+                let wait = wait(self.io, waiting, self.deadline, self.sql);
+                Either::Right(Box::pin(async move { value(wait.await?) }))
             }
         }
+    }
+
+    fn look(&mut self, query: &LockQuery) -> Result<Value, SqlError> {
+        Ok(match query {
+            LockQuery::IsFree(name) => self.session.query(&IsFree(name))?.into(),
+            LockQuery::UsedBy(name) => {
+                Value::or_null(self.session.query(&UsedBy(name))?.map(|id| id.0.into()))
+            }
+            LockQuery::FencingToken(name) => Value::or_null(self.session.fencing_token(name)?),
+        })
     }
 
     /// 0, or 1 if it was cut short by the time that a SELECT may take.
@@ -303,9 +317,12 @@ impl Runner<'_> {
         if query && id == self.session.id() {
             return Err(SqlError::Interrupted.into());
         }
-        let command = if query { Command::KillQuery(id) } else { Command::Kill(id) };
-        self.command(command).await?.map_err(SqlError::from)?;
-        Ok(())
+        if query {
+            self.session.cancel_wait(id).map_err(SqlError::from)?;
+            return Ok(());
+        }
+        let killing = self.session.kill(id).map_err(SqlError::from)?;
+        killing.finish().await.map_err(|ending| Stop::Over(ending.into()))
     }
 }
 
@@ -317,27 +334,15 @@ fn at_once<T>(ran: Ran<T>) -> Running<'static, T> {
     Either::Left(ready(ran))
 }
 
-/// What a lock function comes to.
-pub(super) fn value_of(answer: Answer, command: &Command) -> Result<Value, SqlError> {
-    number(answer, is_signed(command))
-}
-
-fn is_signed(command: &Command) -> bool {
-    matches!(command, Command::GetLock { .. } | Command::ReleaseLock(_) | Command::IsFreeLock(_))
-}
-
-fn number(answer: Answer, signed: bool) -> Result<Value, SqlError> {
-    match answer.map_err(SqlError::from)? {
-        Reply::Int(number) if signed => Ok(Value::Int(i64::try_from(number).unwrap_or(0))),
-        Reply::Int(number) => Ok(Value::UInt(number)),
-        _ => Ok(Value::Null),
-    }
-}
-
 /// Waits for a lock, up to the time that a SELECT may take.
 ///
 /// Cancel-safe: dropped, it leaves the queue.
-async fn wait(io: &mut Burst, waiting: Waiting<'_>, deadline: Option<Instant>, sql: &str) -> Ran<Answer> {
+async fn wait(
+    io: &mut Burst,
+    waiting: Waiting<'_>,
+    deadline: Option<Instant>,
+    sql: &str,
+) -> Ran<Answer<AcquireAnswer>> {
     let handle = waiting.handle();
     handle.note(|profile| profile.statement = Some(shortened(sql)));
     let wait = wire::wait(&mut *io, waiting, |_| ());

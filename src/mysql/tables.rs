@@ -5,6 +5,7 @@ use super::{
     WIRE,
     catalog::{self, SCHEMAS, Source, Table},
     charset::{Charset, Collation},
+    error::SqlError,
     record::{Data, Process, Record},
     run::{Ran, Runner},
     sql::{Expr, Operator},
@@ -13,10 +14,10 @@ use super::{
     variables::{Scope, Variable},
 };
 use crate::{
-    command::{Command, LockRow, Reply, SessionRow, WaiterRow},
+    command::{Answer, LockRow, SessionRow, WaiterRow},
     lock::SessionId,
     name::Name,
-    session::Session,
+    session::{Locks, Session, Sessions, Waiters, first_page},
 };
 
 /// Which rows a statement may want, and how much of them.
@@ -44,8 +45,13 @@ impl Runner<'_> {
                 let own = Own { id: self.session.id(), statement: self.sql, shown: wanted.shown };
                 turn.make(|| looked_at(table.source, wanted.condition, &own, self.session))
             }
-            _ => self.told(table, wanted),
+            Source::Status => {
+                let stats = self.session.stats();
+                stats.map(|stats| status(&stats, self.io.secured()).into_iter().map(pair).collect())
+            }
+            _ => Ok(self.told(table, wanted)),
         };
+        let rows = rows.map_err(SqlError::from)?;
         let records: Vec<_> = rows.into_iter().map(|data| Record { table, data }).collect();
         self.work.text(records.iter().map(Record::size).sum())?;
         Ok(records)
@@ -53,16 +59,12 @@ impl Runner<'_> {
 
     /// What needs no look at others.
     fn told(&self, table: &'static Table, wanted: Wanted<'_>) -> Vec<Data> {
-        let pair = |(name, value): (&str, String)| row([Value::text(name), Value::Text(value)]);
         match table.source {
             Source::Charsets => Charset::all().filter(|charset| charset.is_served()).map(charset).collect(),
             Source::Collations => collations().into_iter().map(collation).collect(),
             Source::ApplicableCollations => collations().into_iter().map(applicable).collect(),
             Source::Variables => self.variables(false).collect(),
             Source::GlobalVariables => self.variables(true).collect(),
-            Source::Status => {
-                status(&self.session.stats(), self.io.secured()).into_iter().map(pair).collect()
-            }
             Source::Schemata => self.schemas().into_iter().map(schema).collect(),
             Source::Tables => self.tables(wanted).map(Data::Table).collect(),
             Source::Columns => self.tables(wanted).flat_map(columns).collect(),
@@ -115,6 +117,10 @@ impl Runner<'_> {
 
 fn row<const N: usize>(values: [Value; N]) -> Data {
     Data::Values(Box::new(values))
+}
+
+fn pair((name, value): (&str, String)) -> Data {
+    row([Value::text(name), Value::Text(value)])
 }
 
 fn fixed(table: &'static Table) -> impl Iterator<Item = Data> {
@@ -182,16 +188,21 @@ struct Own<'a> {
     shown: usize,
 }
 
-fn looked_at(source: Source, condition: Option<&Expr>, own: &Own<'_>, session: &mut Session) -> Vec<Data> {
+fn looked_at(
+    source: Source,
+    condition: Option<&Expr>,
+    own: &Own<'_>,
+    session: &mut Session,
+) -> Answer<Vec<Data>> {
     if source == Source::Locks {
         return locks(condition.and_then(wanted_name).as_ref(), session);
     }
-    let Ok(Reply::Sessions(sessions)) = session.start(Command::Sessions).at_once() else { return Vec::new() };
-    let rows = sessions.rows.into_iter();
-    if source == Source::Attributes {
-        return rows.flat_map(|row| attributes(&row)).collect();
-    }
-    rows.map(|row| Data::Process(Box::new(process(row, own)))).collect()
+    let rows = session.query(&Sessions { page: first_page() })?.rows.into_iter();
+    Ok(if source == Source::Attributes {
+        rows.flat_map(|row| attributes(&row)).collect()
+    } else {
+        rows.map(|row| Data::Process(Box::new(process(row, own)))).collect()
+    })
 }
 
 /// What a client of this wire tells of its program.
@@ -224,9 +235,8 @@ fn process(row: SessionRow, own: &Own<'_>) -> Process {
     Process { id, user, host: origin.peer, database: profile.database, command, seconds, state, info, memory }
 }
 
-fn locks(name: Option<&Name>, session: &mut Session) -> Vec<Data> {
-    let asked = session.start(Command::Locks(name.cloned()));
-    let Ok(Reply::Locks(held)) = asked.at_once() else { return Vec::new() };
+fn locks(name: Option<&Name>, session: &mut Session) -> Answer<Vec<Data>> {
+    let held = session.query(&Locks { prefix: name.cloned(), page: first_page() })?;
     let mut rows = Vec::new();
     let mut last: Option<Name> = None;
     for LockRow { name: lock, mode, session: owner, waiters, .. } in held.rows {
@@ -235,23 +245,22 @@ fn locks(name: Option<&Name>, session: &mut Session) -> Vec<Data> {
         }
         rows.push(Data::Lock { name: lock.clone(), mode, status: "GRANTED", owner });
         if waiters > 0 && last.as_ref() != Some(&lock) {
-            rows.extend(pending(&lock, session));
+            rows.extend(pending(&lock, session)?);
             last = Some(lock);
         }
     }
-    rows
+    Ok(rows)
 }
 
-fn pending(lock: &Name, session: &mut Session) -> Vec<Data> {
-    let asked = session.start(Command::Waiters(lock.clone()));
-    let Ok(Reply::Waiters(waiters)) = asked.at_once() else { return Vec::new() };
-    let row = |row: &WaiterRow| Data::Lock {
+fn pending(lock: &Name, session: &mut Session) -> Answer<impl Iterator<Item = Data>> {
+    let waiters = session.query(&Waiters { name: lock.clone(), page: first_page() })?;
+    let row = |row: WaiterRow| Data::Lock {
         name: lock.clone(),
         mode: row.mode,
         status: "PENDING",
         owner: row.session,
     };
-    waiters.rows.iter().map(row).collect()
+    Ok(waiters.rows.into_iter().map(row))
 }
 
 /// The name that all rows must have, if the condition says so: of a million locks only it is

@@ -46,6 +46,11 @@ impl Value {
         Self::Text(text.into())
     }
 
+    /// A number, or NULL for none.
+    pub(super) fn or_null(number: Option<u64>) -> Self {
+        number.map_or(Self::Null, Self::UInt)
+    }
+
     pub(super) fn bytes(bytes: Vec<u8>) -> Self {
         Self::Bytes { bytes, number: false }
     }

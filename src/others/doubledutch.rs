@@ -18,10 +18,10 @@ use tokio::time::Instant;
 
 use super::HTTP;
 use crate::{
-    command::LockRow,
+    command::{Answer, LockRow},
     lease::{Grant, LeaseError, Leases, Secret, Wish},
     name::Name,
-    session::{Hub, first_page},
+    session::{Hub, Locks, first_page},
     timeout::Timeout,
     web::{self, Peer, body_bytes, handing_out, list},
 };
@@ -126,11 +126,13 @@ pub(super) async fn log_in_by_key(mut request: Request) -> Request {
 
 /// As text, or for later clients, who send a key, as JSON.
 async fn status(State(leases): All, Extension(peer): Who, Query(Auth { auth }): Query<Auth>) -> Response {
-    let viewer = peer.clone();
+    let (client, query) = (peer.client(HTTP), Locks { prefix: None, page: first_page() });
     let make =
-        move |hub: &Arc<Hub>| shown(&hub.locks(None, &first_page(), viewer.viewer()).rows, auth.is_some());
-    match list(leases.hub(), &peer, make, body_bytes).await {
-        Ok((response, listing)) => handing_out(listing, response),
+        move |hub: &Arc<Hub>| client.open(hub).query(&query).map(|held| shown(&held.rows, auth.is_some()));
+    let size = |made: &Answer<Response>| made.as_ref().map_or(0, body_bytes);
+    match list(leases.hub(), &peer, make, size).await {
+        Ok((Ok(response), listing)) => handing_out(listing, response),
+        Ok((Err(error), _)) => denied(&LeaseError::Refused(error)),
         Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }

@@ -154,12 +154,17 @@ impl Handle {
         poll_fn(|cx| self.poll_ended(cx)).await
     }
 
-    /// Notes what the client tells of itself, or begins to wait for, or that it is idle now.
+    /// Notes what the client tells of itself, or begins to wait for.
     pub fn note(&self, change: impl FnOnce(&mut Profile)) {
         let mut noted = self.noted();
         let profile = noted.profile.get_or_insert_with(|| Box::new(Profile::new(self.since)));
         change(profile);
         profile.since = Instant::now();
+    }
+
+    /// Notes that it is idle from now on.
+    pub fn note_idle(&self) {
+        self.note(|_| {});
     }
 
     /// Who it was let in as, where there are users.

@@ -8,11 +8,11 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Handle, Session, Viewer, first_page, room::Room};
+use super::{Handle, Query, Session, Sessions, Viewer, first_page, room::Room};
 use crate::{
     aside::{Turn, Turns, aside},
     budget::Memory,
-    command::{Answer, Ending, Error, Forbidden, Origin, Reply, SessionRow, Stats},
+    command::{Answer, Ending, Error, Forbidden, Origin, SessionRow, Stats},
     lock::{SessionId, Table},
     name::Name,
     share::{Places, Principal, Queue, What},
@@ -215,8 +215,8 @@ impl Hub {
 
     /// Says in the log who still holds locks, as far as a person would read.
     pub fn warn_of_holders(&self) {
-        let holders: Vec<_> = self
-            .list(&first_page(), Viewer::ALL)
+        let holders: Vec<_> = Sessions { page: first_page() }
+            .answer(self, Viewer::ALL)
             .rows
             .into_iter()
             .filter(|session| session.holds > 0)
@@ -299,15 +299,14 @@ impl Hub {
     }
 
     /// Counts a request that is answered 0.
-    pub(crate) fn timed_out(&self) -> Reply {
+    pub(crate) fn count_timeout(&self) {
         self.timeouts.fetch_add(1, Ordering::Relaxed);
-        Reply::Int(0)
     }
 
     /// Ends the wait of a session, if it waits.
-    pub(super) fn interrupt(&self, id: SessionId, viewer: Viewer<'_>) -> Answer {
+    pub(super) fn cancel_wait(&self, id: SessionId, viewer: Viewer<'_>) -> Answer<bool> {
         self.target(id, viewer)?;
-        Ok(self.table.interrupt(id).into())
+        Ok(self.table.interrupt(id))
     }
 
     /// The numbers that STATS shows.

@@ -1,4 +1,4 @@
-//! Commands that take a while: waits, and work that is not to be given up.
+//! Requests that take a while: waits, and work that is not to be given up.
 
 use std::{pin::pin, sync::Arc};
 
@@ -6,48 +6,19 @@ use tokio::time::Instant;
 
 use super::{Handle, Hub, Session, Viewer, until};
 use crate::{
-    command::{Answer, Ending, Error, Reply},
-    lock::{Cycle, Holder, Verdict, Wait},
+    command::{AcquireAnswer, Answer, Ending, Error},
+    lock::{Holder, Verdict, Wait},
     tally::{Cause, Outcome},
     timeout::Timeout,
 };
 
-/// How far a command has come.
+/// How far a request for a lock has come.
 #[derive(Debug)]
-pub enum Progress<'a> {
+pub enum Acquiring<'a> {
     /// Answered.
-    Done(Answer),
-    /// In the queue of a lock. Give it up when the client leaves.
+    Done(Answer<AcquireAnswer>),
+    /// In the queue of the lock. Give it up when the client leaves.
     Waiting(Waiting<'a>),
-    /// Busy with something that takes a while, and is not to be given up.
-    Working(Working<'a>),
-}
-
-impl Progress<'_> {
-    /// The answer to a command that never waits.
-    ///
-    /// # Errors
-    /// What the command was refused for.
-    pub fn at_once(self) -> Answer {
-        match self {
-            Self::Done(answer) => answer,
-            Self::Waiting(_) | Self::Working(_) => Ok(Reply::Null),
-        }
-    }
-
-    /// The answer to a command that takes no lock. Should the server stop meanwhile, a session that is
-    /// being ended has been told to end all the same.
-    ///
-    /// Cancel-safe, as [`Working::finish`].
-    ///
-    /// # Errors
-    /// What the command was refused for.
-    pub async fn ended(self) -> Answer {
-        match self {
-            Self::Working(working) => working.finish().await.unwrap_or(Ok(Reply::Int(1))),
-            other => other.at_once(),
-        }
-    }
 }
 
 /// A request in the queue of a lock. Dropping it leaves the queue.
@@ -78,7 +49,7 @@ impl<'a> Waiting<'a> {
     ///
     /// # Errors
     /// The session is to end.
-    pub async fn finish(mut self) -> Result<Answer, Ending> {
+    pub async fn finish(mut self) -> Result<Answer<AcquireAnswer>, Ending> {
         self.decided().await
     }
 
@@ -88,7 +59,7 @@ impl<'a> Waiting<'a> {
     ///
     /// # Errors
     /// The session is to end.
-    pub async fn decided(&mut self) -> Result<Answer, Ending> {
+    pub async fn decided(&mut self) -> Result<Answer<AcquireAnswer>, Ending> {
         let Self { wait, deadline, handle, hub, .. } = self;
         let verdict = tokio::select! {
             biased;
@@ -101,10 +72,16 @@ impl<'a> Waiting<'a> {
             () = until(*deadline) => wait.give_up(),
         };
         let (outcome, answer) = match verdict {
-            Verdict::Granted(_) => (Outcome::Granted, Ok(Reply::Int(1))),
+            Verdict::Granted(_) => (Outcome::Granted, Ok(AcquireAnswer::Granted)),
             Verdict::Interrupted => (Outcome::Interrupted, Err(Error::Interrupted)),
-            Verdict::LeftQueue => (Outcome::TimedOut, Ok(hub.timed_out())),
-            Verdict::Deadlock(cycle) => (Outcome::Deadlock, Err(Error::Deadlock(shown(handle, cycle)))),
+            Verdict::LeftQueue => {
+                hub.count_timeout();
+                (Outcome::TimedOut, Ok(AcquireAnswer::TimedOut))
+            }
+            Verdict::Deadlock(cycle) => {
+                let shown = Viewer(handle.principal().as_deref()).cycle(cycle);
+                (Outcome::Deadlock, Err(Error::Deadlock(shown)))
+            }
         };
         self.outcome = outcome;
         Ok(answer)
@@ -118,11 +95,6 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A cycle as the user of a session may see it.
-fn shown(handle: &Handle, cycle: Cycle) -> Cycle {
-    Viewer(handle.principal().as_deref()).cycle(cycle)
-}
-
 /// Counts a grant whose waiter had gone. Nobody has had that hold: history does not tell of it.
 fn note_handed_back(hub: &Hub, hold: Option<Holder>) {
     if let Some(hold) = hold {
@@ -130,50 +102,59 @@ fn note_handed_back(hub: &Hub, hold: Option<Holder>) {
     }
 }
 
-/// Work that is not to be given up.
+/// How far `RELEASE_ALL_LOCKS` has come.
 #[derive(Debug)]
-pub struct Working<'a>(pub(super) Work<'a>);
-
-#[derive(Debug)]
-pub(super) enum Work<'a> {
-    /// Another session is being ended.
-    Killing { target: Arc<Handle>, handle: &'a Handle, hub: &'a Hub },
-    /// Very many locks are freed.
-    Freeing(&'a mut Session),
+pub enum Releasing<'a> {
+    /// Done: so many counts were released.
+    Done(u64),
+    /// There are very many locks, which are released in pieces.
+    Pieces(Pieces<'a>),
 }
 
-impl Working<'_> {
-    /// Resolves when it is done: another session is gone and its locks are free, or those of this one are. Or
-    /// when this one is to end: so it does for a session that kills itself.
+/// Very many locks that are released.
+#[derive(Debug)]
+pub struct Pieces<'a>(pub(super) &'a mut Session);
+
+impl Pieces<'_> {
+    /// Resolves with the number of counts released.
     ///
-    /// Cancel-safe: the other session ends all the same, and what is not freed yet is still held.
+    /// Cancel-safe: what is not released yet is still held.
     ///
     /// # Errors
-    /// This session is to end.
-    pub async fn finish(self) -> Result<Answer, Ending> {
-        match self.0 {
-            Work::Killing { target, handle, hub } => {
-                let gone = pin!(hub.gone(&target));
-                unless_ended(handle, async {
-                    gone.await;
-                    1
-                })
-                .await
-            }
-            Work::Freeing(session) => {
-                let handle = session.handle_arc();
-                unless_ended(&handle, session.release_all(Cause::Release)).await
-            }
-        }
+    /// The session is to end.
+    pub async fn finish(self) -> Result<u64, Ending> {
+        let handle = self.0.handle_arc();
+        unless_ended(&handle, self.0.free_all(Cause::Release)).await
     }
 }
 
-/// The number that comes of it, unless the session is to end before. Cancel-safe if the work is.
-async fn unless_ended(handle: &Handle, work: impl Future<Output = u64>) -> Result<Answer, Ending> {
+/// Another session that has been told to end.
+#[derive(Debug)]
+pub struct Killing<'a> {
+    pub(super) target: Arc<Handle>,
+    pub(super) handle: &'a Handle,
+    pub(super) hub: &'a Hub,
+}
+
+impl Killing<'_> {
+    /// Resolves when the other session is gone and its locks are free.
+    ///
+    /// Cancel-safe: the other session ends all the same.
+    ///
+    /// # Errors
+    /// This session is to end, as one is that kills itself. The other one ends all the same.
+    pub async fn finish(self) -> Result<(), Ending> {
+        let gone = pin!(self.hub.gone(&self.target));
+        unless_ended(self.handle, gone).await
+    }
+}
+
+/// What comes of the work, unless the session is to end before. Cancel-safe if the work is.
+async fn unless_ended<T>(handle: &Handle, work: impl Future<Output = T>) -> Result<T, Ending> {
     tokio::select! {
         biased;
         ending = handle.ended() => Err(ending),
-        number = work => Ok(Ok(Reply::Int(number))),
+        done = work => Ok(done),
     }
 }
 

@@ -74,10 +74,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        command::{Command, Origin},
+        command::{AcquireAnswer, LockRequest, Origin},
         lock::Mode,
         name::Name,
-        session::{Limits, Session},
+        session::{Acquiring, Limits, Session},
         timeout::Timeout,
     };
 
@@ -92,9 +92,8 @@ mod tests {
         let mut session = hub.open(Origin { wire: "line", peer: ([127, 0, 0, 1], 1).into() });
         for at in 0..HELD {
             let name = Name::new(&format!("held{at}")).unwrap();
-            let get =
-                Command::GetLock { name, mode: Mode::Exclusive, timeout: Timeout::Within(Duration::ZERO) };
-            session.start(get).at_once().unwrap();
+            let get = LockRequest { name, mode: Mode::Exclusive, timeout: Timeout::Within(Duration::ZERO) };
+            assert!(matches!(session.acquire(get), Acquiring::Done(Ok(AcquireAnswer::Granted))));
         }
         session
     }
@@ -109,14 +108,14 @@ mod tests {
         let hub = hub();
         let mut session = full(&hub);
         {
-            let mut freeing = pin!(session.release_all(Cause::Release));
+            let mut freeing = pin!(session.free_all(Cause::Release));
             for pieces in 1..4 {
                 assert!(freeing.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
                 assert_eq!(left(&hub), (HELD - pieces * PIECE, 1));
             }
         }
         assert_eq!((left(&hub), session.holds()), ((PIECE, 1), PIECE));
-        assert_eq!(session.release_all(Cause::Release).await, PIECE as u64);
+        assert_eq!(session.free_all(Cause::Release).await, PIECE as u64);
         assert_eq!(left(&hub), (0, 1));
     }
 

@@ -4,8 +4,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::{Handle, Hub, Session, Viewer};
 use crate::{
-    command::{Command, Ending, Error},
-    lock::Owner,
+    command::{Ending, Error},
     name::Name,
     share::Principal,
     tally::Refused,
@@ -29,7 +28,7 @@ impl Session {
     }
 
     /// From now on it is that of this user, who has proved who they are, and may be asked again.
-    pub fn be(&mut self, user: Arc<User>) {
+    pub fn authenticate_as(&mut self, user: Arc<User>) {
         self.handle.set_principal(Some(user.clone()));
         self.user = Some(user);
     }
@@ -47,9 +46,9 @@ impl Session {
             return Err(Error::OtherUser);
         }
         let user = users.log_in(self.address(), name, proof).await;
-        let user = user.inspect_err(|&denied| self.refuse(denied.into())).map_err(Error::BadLogin)?;
+        let user = user.inspect_err(|&denied| self.count_refusal(denied.into())).map_err(Error::BadLogin)?;
         self.handle.pass_seat_to(&user)?;
-        self.be(user);
+        self.authenticate_as(user);
         Ok(())
     }
 
@@ -77,41 +76,28 @@ impl Session {
     /// A command was not permitted. Which lock it was about is nobody's business who reads logs.
     #[cold]
     pub(super) fn note_denied(&self) {
-        self.refuse(Refused::Denied);
+        self.count_refusal(Refused::Denied);
         let user = self.user.as_ref().map(|user| user.name());
         tracing::info!(session = self.id().0, from = %self.address(), user, "command refused: the user may not do that");
     }
 
-    /// Whether its user may have this command run.
-    fn permit(&mut self, command: &Command) -> Result<(), Error> {
-        let Some(users) = self.hub.users() else { return Ok(()) };
-        let mut user = self.user.as_ref().ok_or(Error::NoLogin)?;
-        if user.generation() != users.generation() {
-            let now = users.find(user.name()).ok_or(Error::NoLogin)?;
-            user = self.user.insert(now);
-        }
-        check(&self.owner, Viewer(Some(user)), command)
+    /// Who asks, with the rights of their last request.
+    pub(super) fn viewer(&self) -> Viewer<'_> {
+        Viewer(self.user.as_deref())
     }
 
-    /// The same; who may not is counted.
-    pub(super) fn check(&mut self, command: &Command) -> Result<(), Error> {
-        self.permit(command).inspect_err(|_| self.note_denied())
-    }
-}
-
-/// Whether a user may have this command run, as their rights are known, in a session that holds what this owner does.
-pub(super) fn check(owner: &Owner, user: Viewer<'_>, command: &Command) -> Result<(), Error> {
-    match command {
-        Command::GetLock { name, .. } => user.check_lock(name),
-        // What it holds it may free, whatever has become of its rights.
-        Command::ReleaseLock(name) if owner.has(name) => Ok(()),
-        Command::ReleaseLock(name)
-        | Command::IsFreeLock(name)
-        | Command::IsUsedLock(name)
-        | Command::Waiters(name)
-        | Command::Why(name) => user.check_see(name),
-        // Of lists it is shown what it may see, and of its own it knows.
-        _ => Ok(()),
+    /// Whether its user may do this, by their rights as they are now. One who may not is counted.
+    pub(super) fn authorize(
+        &mut self,
+        check: impl FnOnce(Viewer<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Some(users) = self.hub.users() else { return check(Viewer::ALL) };
+        let renewed = match &self.user {
+            None => Err(Error::NoLogin),
+            Some(user) if user.generation() == users.generation() => Ok(()),
+            Some(user) => users.find(user.name()).ok_or(Error::NoLogin).map(|now| self.user = Some(now)),
+        };
+        renewed.and_then(|()| check(self.viewer())).inspect_err(|_| self.note_denied())
     }
 }
 

@@ -103,13 +103,13 @@ impl Session {
             return Ok(());
         }
         if handle.is_stopping() {
-            self.refuse(Refused::Stopping);
+            self.count_refusal(Refused::Stopping);
             return Err(Error::Stopping);
         }
         let grown = handle.room.grow(self.max_locks(), self.hub.places_for_locks(), self.principal());
         if matches!(grown, Err(Error::TooManyLocks(_))) {
             // What there was no place for is counted where the places are.
-            self.refuse(Refused::LocksPerSession);
+            self.count_refusal(Refused::LocksPerSession);
         }
         grown
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
-use super::{Hub, Profile, Viewer};
+use super::{Hub, Profile, Query, ShownName, Viewer};
 use crate::{
     command::{Origin, Stats},
     lock::{Seen, SessionId},
@@ -51,29 +51,37 @@ pub struct Person {
     /// Whether the viewer may end it.
     pub may_end: bool,
     /// What it waits for.
-    pub waits_for: Option<Name>,
+    pub waits_for: Option<ShownName>,
     /// What its client tells of itself.
     pub profile: Profile,
 }
 
-impl Hub {
-    /// The locks that matter most, of those in whose names `find` occurs and that the viewer may see, and
-    /// whose they are. It looks at every lock: not for a thread that serves connections.
-    pub fn scene(&self, find: Option<&Name>, viewer: Viewer<'_>) -> Scene {
-        let wanted =
-            |name: &Name| find.is_none_or(|find| name.as_str().contains(find.as_str())) && viewer.sees(name);
-        let names = self.table.busiest(MAX_SCENE_LOCKS, wanted);
-        let locks = self.see(&names.rows);
+/// The locks that matter most, and whose they are. It looks at every lock: not for a thread that serves connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch<'a> {
+    /// What occurs in their names; none for all.
+    pub find: Option<&'a Name>,
+}
+
+impl Query for Watch<'_> {
+    type Answer = Scene;
+
+    fn answer(&self, hub: &Hub, viewer: Viewer<'_>) -> Scene {
+        let occurs = |name: &Name| self.find.is_none_or(|find| name.as_str().contains(find.as_str()));
+        let names = hub.table.busiest(MAX_SCENE_LOCKS, |name| occurs(name) && viewer.sees(name));
+        let locks = hub.see(&names.rows);
         let sessions = locks.iter().flat_map(people).collect::<BTreeSet<_>>();
         Scene {
-            stats: self.stats(),
-            is_stopping: self.is_draining(),
+            stats: hub.stats(),
+            is_stopping: hub.is_draining(),
             total: names.total,
-            sessions: sessions.into_iter().filter_map(|id| self.person(id, viewer)).collect(),
+            sessions: sessions.into_iter().filter_map(|id| hub.person(id, viewer)).collect(),
             locks,
         }
     }
+}
 
+impl Hub {
     fn see(&self, names: &[Name]) -> Vec<Seen> {
         let mut room = MAX_PEOPLE;
         let seen = names.iter().filter_map(|name| {

@@ -12,6 +12,8 @@ mod inside;
 mod owners;
 mod planted;
 mod schedules;
+#[path = "../common/session.rs"]
+mod session;
 mod sessions;
 
 #[test]

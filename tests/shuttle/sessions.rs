@@ -9,10 +9,10 @@ use std::{
 };
 
 use getlockd::{
-    command::{Answer, Command, Ending, Error, Origin, Reply},
+    command::{Ending, Error, Origin},
     lock::{Mode, SessionId},
     name::Name,
-    session::{Hub, Limits, Progress, Session},
+    session::{Hub, Limits, Session},
     timeout::Timeout,
 };
 use shuttle::{sync::Barrier, thread};
@@ -20,6 +20,7 @@ use shuttle::{sync::Barrier, thread};
 use crate::{
     inside::Inside,
     schedules::{all, below, block_on, many, names, poll_and_drop, step, together},
+    session::{Answer, Command, Progress, Reply, start},
 };
 
 /// When it ends is for the schedule to say.
@@ -59,7 +60,7 @@ impl World {
     }
 
     fn release(&self, session: &mut Session, lock: usize) {
-        let Progress::Done(answer) = session.start(Command::ReleaseLock(self.names[lock].clone())) else {
+        let Progress::Done(answer) = start(session, Command::ReleaseLock(self.names[lock].clone())) else {
             unreachable!()
         };
         assert!(matches!(answer, Ok(Reply::Int(1))), "{answer:?}");
@@ -71,6 +72,7 @@ impl World {
             self.work(session, 0, Mode::Exclusive);
             self.release(session, 0);
         }
+        session.publish_holds();
         session.ending().map_or(Ok(answer), Err)
     }
 }
@@ -81,11 +83,12 @@ fn get(session: &mut Session, name: &Name, mode: Mode, timeout: Timeout) -> Resu
 
 /// An answer, as the task of a connection comes to it.
 fn ask(session: &mut Session, command: Command) -> Result<Answer, Ending> {
-    let answer = match session.start(command) {
+    let answer = match start(session, command) {
         Progress::Done(answer) => answer,
         Progress::Waiting(waiting) => block_on(waiting.finish())?,
         Progress::Working(killing) => block_on(killing.finish())?,
     };
+    session.publish_holds();
     session.ending().map_or(Ok(answer), Err)
 }
 
@@ -120,7 +123,7 @@ fn gets_or_times_out(world: &World, mut session: Session) {
 fn gets_or_hangs_up(world: &World, mut session: Session) {
     let name = world.names[0].clone();
     let get = Command::GetLock { name, mode: Mode::Exclusive, timeout: Timeout::Forever };
-    let granted = match session.start(get) {
+    let granted = match start(&mut session, get) {
         Progress::Done(answer) => Some(Ok(answer)),
         Progress::Waiting(waiting) => poll_and_drop(waiting.finish(), 1 + below(3)),
         Progress::Working(_) => unreachable!(),
@@ -261,7 +264,7 @@ fn does_anything(world: &World, mut session: Session) {
             0 => ask(&mut session, Command::KillQuery(other)),
             1 => ask(&mut session, Command::ReleaseAllLocks),
             2 if below(2) == 0 => ask(&mut session, Command::Kill(other)),
-            3 => match session.start(Command::GetLock { name, mode, timeout }) {
+            3 => match start(&mut session, Command::GetLock { name, mode, timeout }) {
                 Progress::Waiting(waiting) => {
                     poll_and_drop(waiting.finish(), 1 + below(3)).map_or(Ok(()), |_| Ok(()))
                 }

@@ -5,12 +5,12 @@ use std::{cmp::Ordering, time::Duration};
 use super::{
     ast::Expr,
     dates,
-    eval::{Ask, Env, Evaluated, FOLD, Halt},
+    eval::{Ask, Env, Evaluated, FOLD, Halt, LockQuery},
     function::{self, Args},
     functions::Function,
 };
 use crate::{
-    command::Command,
+    command::LockRequest,
     lock::Mode,
     mysql::{
         VERSION,
@@ -45,15 +45,15 @@ fn called(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) -> Evalua
         return answer;
     }
     let values = args.iter().map(|arg| env.eval(arg)).collect::<Evaluated<Vec<_>>>()?;
-    if let Some(command) = command(env, function, &values) {
-        let command = command?;
+    if let Some(ask) = lock_function(env, function, &values) {
+        let ask = ask?;
         if let Some(look) = env.look {
             env.work.spend(ROW)?;
-            if let Some(told) = look.ask(at, &command) {
-                return Ok(told?);
+            if let Ask::Look(query) = &ask {
+                return Ok(look.ask(at, query)?);
             }
         }
-        return Err(Halt::Ask(at, Ask::Run(command)));
+        return Err(Halt::Ask(at, ask));
     }
     match function {
         Function::Sleep => {
@@ -156,19 +156,19 @@ fn first_that_is(env: &Env<'_>, args: &[Expr]) -> Evaluated {
     Ok(Value::Null)
 }
 
-/// The command that a lock function is, if it is one.
-fn command(env: &Env<'_>, function: Function, values: &[Value]) -> Option<Result<Command, SqlError>> {
+/// What a lock function asks for, if it is one.
+fn lock_function(env: &Env<'_>, function: Function, values: &[Value]) -> Option<Result<Ask, SqlError>> {
     let name = || lock_name(&values[0]);
     Some(match function {
         Function::GetLock | Function::GetSharedLock => name().map(|name| {
             let mode = if function == Function::GetLock { Mode::Exclusive } else { Mode::Shared };
-            Command::GetLock { name, mode, timeout: timeout(env, &values[1]) }
+            Ask::Acquire(LockRequest { name, mode, timeout: timeout(env, &values[1]) })
         }),
-        Function::ReleaseLock => name().map(Command::ReleaseLock),
-        Function::ReleaseAllLocks => Ok(Command::ReleaseAllLocks),
-        Function::IsFreeLock => name().map(Command::IsFreeLock),
-        Function::IsUsedLock => name().map(Command::IsUsedLock),
-        Function::FencingToken => name().map(Command::FencingToken),
+        Function::ReleaseLock => name().map(Ask::Release),
+        Function::ReleaseAllLocks => Ok(Ask::ReleaseAll),
+        Function::IsFreeLock => name().map(LockQuery::IsFree).map(Ask::Look),
+        Function::IsUsedLock => name().map(LockQuery::UsedBy).map(Ask::Look),
+        Function::FencingToken => name().map(LockQuery::FencingToken).map(Ask::Look),
         _ => return None,
     })
 }

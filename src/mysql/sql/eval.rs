@@ -14,7 +14,7 @@ use super::{
     types::Kind,
 };
 use crate::{
-    command::Command,
+    command::LockRequest,
     mysql::{
         catalog::Column,
         charset::Charset,
@@ -25,6 +25,7 @@ use crate::{
         variables::{Scope, Variable, Variables, World},
         work::{STEP, Work},
     },
+    name::Name,
 };
 
 /// The most warnings of a statement.
@@ -79,9 +80,20 @@ pub(in crate::mysql) enum Halt {
 /// What has an effect.
 #[derive(Debug)]
 pub(in crate::mysql) enum Ask {
-    Run(Command),
+    Acquire(LockRequest),
+    Release(Name),
+    ReleaseAll,
+    Look(LockQuery),
     Sleep(Duration),
     Assign(String, Value),
+}
+
+/// What a function asks of a lock that takes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::mysql) enum LockQuery {
+    IsFree(Name),
+    UsedBy(Name),
+    FencingToken(Name),
 }
 
 impl From<SqlError> for Halt {

@@ -1,0 +1,106 @@
+//! What tests ask sessions of a hub, any request by one function and with answers that can be compared.
+
+use getlockd::{
+    command::{AcquireAnswer, Ending, Error, LockRequest, ReleaseAnswer},
+    lock::{Mode, SessionId},
+    name::Name,
+    session::{self, Acquiring, Killing, Pieces, Releasing, Session, UsedBy},
+    timeout::Timeout,
+};
+
+#[derive(Clone, Debug)]
+pub enum Command {
+    GetLock { name: Name, mode: Mode, timeout: Timeout },
+    ReleaseLock(Name),
+    ReleaseAllLocks,
+    IsUsedLock(Name),
+    FencingToken(Name),
+    Kill(SessionId),
+    KillQuery(SessionId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Null,
+    Int(u64),
+}
+
+pub type Answer = Result<Reply, Error>;
+
+impl From<Option<u64>> for Reply {
+    fn from(number: Option<u64>) -> Self {
+        number.map_or(Self::Null, Self::Int)
+    }
+}
+
+pub enum Progress<'a> {
+    Done(Answer),
+    Waiting(Waiting<'a>),
+    Working(Working<'a>),
+}
+
+pub struct Waiting<'a>(session::Waiting<'a>);
+
+impl Waiting<'_> {
+    pub async fn finish(self) -> Result<Answer, Ending> {
+        Ok(self.0.finish().await?.map(acquired))
+    }
+}
+
+pub enum Working<'a> {
+    Killing(Killing<'a>),
+    Releasing(Pieces<'a>),
+}
+
+impl Working<'_> {
+    pub async fn finish(self) -> Result<Answer, Ending> {
+        match self {
+            Self::Killing(killing) => killing.finish().await.map(|()| Ok(Reply::Int(1))),
+            Self::Releasing(pieces) => pieces.finish().await.map(|counts| Ok(Reply::Int(counts))),
+        }
+    }
+}
+
+fn acquired(answer: AcquireAnswer) -> Reply {
+    Reply::Int((answer == AcquireAnswer::Granted).into())
+}
+
+/// Runs a command as far as it goes without waiting.
+pub fn start(session: &mut Session, command: Command) -> Progress<'_> {
+    Progress::Done(match command {
+        Command::GetLock { name, mode, timeout } => {
+            match session.acquire(LockRequest { name, mode, timeout }) {
+                Acquiring::Done(answer) => answer.map(acquired),
+                Acquiring::Waiting(waiting) => return Progress::Waiting(Waiting(waiting)),
+            }
+        }
+        Command::ReleaseLock(name) => session.release(&name).map(|answer| match answer {
+            ReleaseAnswer::Released => Reply::Int(1),
+            ReleaseAnswer::HeldByOthers => Reply::Int(0),
+            ReleaseAnswer::Free => Reply::Null,
+        }),
+        Command::ReleaseAllLocks => match session.release_all() {
+            Ok(Releasing::Done(counts)) => Ok(Reply::Int(counts)),
+            Ok(Releasing::Pieces(pieces)) => return Progress::Working(Working::Releasing(pieces)),
+            Err(error) => Err(error),
+        },
+        Command::IsUsedLock(name) => {
+            session.query(&UsedBy(&name)).map(|holder| holder.map(|id| id.0.into()).into())
+        }
+        Command::FencingToken(name) => session.fencing_token(&name).map(Reply::from),
+        Command::Kill(id) => match session.kill(id) {
+            Ok(killing) => return Progress::Working(Working::Killing(killing)),
+            Err(error) => Err(error),
+        },
+        Command::KillQuery(id) => session.cancel_wait(id).map(|waited| Reply::Int(waited.into())),
+    })
+}
+
+/// Runs a command to its answer.
+pub async fn run(session: &mut Session, command: Command) -> Result<Answer, Ending> {
+    match start(session, command) {
+        Progress::Done(answer) => Ok(answer),
+        Progress::Waiting(waiting) => waiting.finish().await,
+        Progress::Working(working) => working.finish().await,
+    }
+}
