@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::{
     budget::Exceeded,
     escape::Written,
-    lock::{Cycle, Excerpt, HoldKey, Mode, SessionId, Token, WaiterKey},
+    lock::{Cycle, HoldKey, Mode, SessionId, Token, Truncated, WaiterKey},
     name::Name,
     session::Profile,
     share::NoPlace,
@@ -77,15 +77,15 @@ pub enum Reply {
     /// A number; 1 and 0 stand for yes and no.
     Int(u64),
     /// To [`Command::Locks`].
-    Locks(Excerpt<LockRow>),
+    Locks(Truncated<LockRow>),
     /// To [`Command::Waiters`].
-    Waiters(Excerpt<WaiterRow>),
+    Waiters(Truncated<WaiterRow>),
     /// To [`Command::Sessions`].
-    Sessions(Excerpt<SessionRow>),
+    Sessions(Truncated<SessionRow>),
     /// To [`Command::Stats`].
     Stats(Box<Stats>),
     /// To [`Command::Why`].
-    Why(Excerpt<WhyRow>),
+    Why(Truncated<WhyRow>),
 }
 
 impl From<bool> for Reply {

@@ -21,11 +21,11 @@ mod wait;
 use std::fmt;
 
 pub use graph::{Cycle, Link, MAX_CYCLE_LINKS};
-pub use owner::{Owner, Released, Taken};
+pub use owner::{Acquire, Owner, Released};
 pub use page::{HoldKey, NoKey, Page, Paged, WaiterKey};
-pub use scene::Seen;
-pub use table::{Patience, Table};
-pub use view::{Counters, Excerpt, Holder, LockInfo, Reason, WaiterInfo};
+pub use scene::LockSnapshot;
+pub use table::{OnBusy, Table};
+pub use view::{Counters, Holder, LockInfo, Truncated, WaiterInfo, WhyStep};
 pub use wait::{Verdict, Wait};
 
 /// So many steps of work that may be long are done at a time: locks that are freed, holders that are looked at. Then

@@ -37,7 +37,7 @@ pub use viewer::Viewer;
 pub use crate::aside::Turn;
 use crate::{
     command::{Command, Ending, Error, Reply, Stats},
-    lock::{Mode, Owner, PIECE, Patience, Released, SessionId, Taken, Token},
+    lock::{Acquire, Mode, OnBusy, Owner, PIECE, Released, SessionId, Token},
     name::Name,
     sync::sleep_until,
     tally::{Cause, Refused},
@@ -161,23 +161,23 @@ impl Session {
         if let Err(error) = self.may_take(&name) {
             return Progress::Done(Err(error));
         }
-        let patience = if timeout.is_zero() { Patience::Try } else { Patience::Queue };
+        let patience = if timeout.is_zero() { OnBusy::Try } else { OnBusy::Queue };
         let (handle, hub, user) = (&*self.handle, &*self.hub, self.user.as_deref());
         // Nothing to pay for where there are no users.
         let kept = user.map(|_| name.clone());
         let permitted = user.zip(kept.as_ref());
         Progress::Done(match self.owner.take(name, mode, patience) {
-            Taken::Granted => {
+            Acquire::Granted => {
                 rights::check_again(permitted, hub, handle);
                 Ok(Reply::Int(1))
             }
-            Taken::Busy => Ok(hub.timed_out()),
-            Taken::Full => {
+            Acquire::Busy => Ok(hub.timed_out()),
+            Acquire::Full => {
                 hub.tally().refused(Refused::WaitersPerLock);
                 Err(Error::TooManyWaiters(hub.limits().waiters_per_lock))
             }
-            Taken::Deadlock(cycle) => Err(Error::Deadlock(Viewer(user).cycle(cycle))),
-            Taken::Queued(wait) => {
+            Acquire::Deadlock(cycle) => Err(Error::Deadlock(Viewer(user).cycle(cycle))),
+            Acquire::Queued(wait) => {
                 rights::check_again(permitted, hub, handle);
                 return Progress::Waiting(Waiting::new(wait, timeout, handle, hub));
             }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     command::{Command, Error, Reply, SessionRow, Stats, WaiterRow, WhyRow},
     lease::{LeaseError, Leases},
-    lock::{Excerpt, Page, Paged},
+    lock::{Page, Paged, Truncated},
     session::{self, Hub, Session},
     tally::Past,
     web::{list, message, millis, peer_of},
@@ -71,8 +71,8 @@ impl From<Paged<WaiterRow>> for WaitersResponse {
     }
 }
 
-impl From<Excerpt<WhyRow>> for WhyResponse {
-    fn from(list: Excerpt<WhyRow>) -> Self {
+impl From<Truncated<WhyRow>> for WhyResponse {
+    fn from(list: Truncated<WhyRow>) -> Self {
         Self { total: list.total as u64, steps: list.rows.into_iter().map(Step::from).collect() }
     }
 }

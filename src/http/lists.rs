@@ -21,7 +21,7 @@ use super::{
 use crate::{
     command::{Command, Error, Reply, SessionRow, Stats, WaiterRow, WhyRow},
     lease::Leases,
-    lock::{Excerpt, Paged, SessionId},
+    lock::{Paged, SessionId, Truncated},
     moment::rfc3339,
     session::{Hub, Session},
     tally::Past,
@@ -243,7 +243,7 @@ struct Why {
 }
 
 impl Why {
-    fn of(rows: &Excerpt<WhyRow>) -> Self {
+    fn of(rows: &Truncated<WhyRow>) -> Self {
         Self { steps: rows.rows.iter().map(Step::of).collect(), total: rows.total }
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::{
     budget::OWN_MEMORY,
     command::Stats,
-    lock::{Holder, Seen, WaiterInfo},
+    lock::{Holder, LockSnapshot, WaiterInfo},
     name::Name,
     session::{Person, Scene},
     web::millis,
@@ -102,8 +102,8 @@ struct Lock<'a> {
 }
 
 impl<'a> Lock<'a> {
-    fn of(seen: &'a Seen, clock: Clock) -> Self {
-        let Seen { name, holders, queue } = seen;
+    fn of(seen: &'a LockSnapshot, clock: Clock) -> Self {
+        let LockSnapshot { name, holders, queue } = seen;
         Self {
             name: name.as_str(),
             holders: holders.total,

@@ -7,7 +7,7 @@ use super::{
     entry::Request,
     queue::Place,
     search::{MAX_LOOKS, Search},
-    table::{Answer, Patience},
+    table::{Answer, OnBusy},
 };
 use crate::{
     name::{Hashed, Name},
@@ -19,7 +19,7 @@ const FEW: usize = 16;
 
 /// What came of asking for a lock.
 #[derive(Debug)]
-pub enum Taken<'a> {
+pub enum Acquire<'a> {
     /// Held now.
     Granted,
     /// Not to be had without a wait, and no wait was wanted.
@@ -99,24 +99,24 @@ impl Owner {
     }
 
     /// Takes a lock, again or for the first time; a stronger mode than the one held upgrades.
-    pub fn take(&mut self, name: Name, mode: Mode, patience: Patience) -> Taken<'_> {
+    pub fn take(&mut self, name: Name, mode: Mode, patience: OnBusy) -> Acquire<'_> {
         let held = self.holds.get_mut(&name);
         let upgrade = held.is_some();
         if let Some(hold) = held
             && hold.mode >= mode
         {
             hold.count += 1;
-            return Taken::Granted;
+            return Acquire::Granted;
         }
         let request = Request { session: self.id, mode, upgrade };
         // Nobody waits for one who holds nothing, so it cannot close a cycle.
         match self.table.take(&name, request, patience, self.holds.is_empty()) {
             Answer::Granted(token) => {
                 self.keep(name, mode, token);
-                Taken::Granted
+                Acquire::Granted
             }
-            Answer::Busy => Taken::Busy,
-            Answer::Full => Taken::Full,
+            Answer::Busy => Acquire::Busy,
+            Answer::Full => Acquire::Full,
             Answer::Queued(place, verdict) => {
                 let search = self.search(&name, place);
                 Self::look(Wait::new(self, name, request, verdict, search))
@@ -138,12 +138,12 @@ impl Owner {
     }
 
     /// What is known of a wait after a first look.
-    fn look(mut wait: Wait<'_>) -> Taken<'_> {
+    fn look(mut wait: Wait<'_>) -> Acquire<'_> {
         match wait.look(MAX_LOOKS) {
-            Some(Verdict::Granted(_)) => Taken::Granted,
-            Some(Verdict::Deadlock(cycle)) => Taken::Deadlock(cycle),
+            Some(Verdict::Granted(_)) => Acquire::Granted,
+            Some(Verdict::Deadlock(cycle)) => Acquire::Deadlock(cycle),
             // One who was interrupted is told as one who waited.
-            _ => Taken::Queued(wait),
+            _ => Acquire::Queued(wait),
         }
     }
 
@@ -220,9 +220,9 @@ mod tests {
         let (table, name) = (Arc::<Table>::default(), |at: usize| Name::new(&format!("held{at}")).unwrap());
         let mut owner = Owner::new(SessionId(1), table.clone());
         for at in 0..100_000 {
-            assert!(matches!(owner.take(name(at), Mode::Exclusive, Patience::Try), Taken::Granted));
+            assert!(matches!(owner.take(name(at), Mode::Exclusive, OnBusy::Try), Acquire::Granted));
         }
-        owner.take(name(0), Mode::Exclusive, Patience::Try);
+        owner.take(name(0), Mode::Exclusive, OnBusy::Try);
         let (mut counts, mut pieces) = (0, 0);
         while owner.holds() > 0 {
             let before = table.counters().locks;

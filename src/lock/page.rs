@@ -4,7 +4,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{Excerpt, SessionId, Token, queue::Place};
+use super::{SessionId, Token, Truncated, queue::Place};
 use crate::name::Name;
 
 /// Which rows of a list are wanted.
@@ -68,7 +68,7 @@ impl<T> Paged<T> {
     }
 }
 
-impl<T> From<Paged<T>> for Excerpt<T> {
+impl<T> From<Paged<T>> for Truncated<T> {
     fn from(Paged { rows, total, .. }: Paged<T>) -> Self {
         Self { rows, total }
     }

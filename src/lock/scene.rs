@@ -2,25 +2,25 @@
 
 use std::cmp::Reverse;
 
-use super::{Excerpt, Holder, Table, WaiterInfo, entry::Lock, view::First};
+use super::{Holder, Table, Truncated, WaiterInfo, entry::Lock, view::TopN};
 use crate::name::Name;
 
 /// One lock, its holders and its queue at one moment.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct LockSnapshot {
     /// The lock.
     pub name: Name,
     /// The first of its holders, the longest first.
-    pub holders: Excerpt<Holder>,
+    pub holders: Truncated<Holder>,
     /// The first of those that wait, in the order of the queue.
-    pub queue: Excerpt<WaiterInfo>,
+    pub queue: Truncated<WaiterInfo>,
 }
 
 impl Table {
     /// The first `limit` names of locks that are `wanted`: those with longer queues first, then by name.
     /// Queues that are hardly longer count as equal, such that the order is calm.
-    pub fn busiest(&self, limit: usize, wanted: impl Fn(&Name) -> bool) -> Excerpt<Name> {
-        let mut first = First::new(limit);
+    pub fn busiest(&self, limit: usize, wanted: impl Fn(&Name) -> bool) -> Truncated<Name> {
+        let mut first = TopN::new(limit);
         let mut total = 0;
         self.for_each(|name, lock| {
             if !wanted(name) {
@@ -32,18 +32,18 @@ impl Table {
                 first.insert((queue, name.clone()), ());
             }
         });
-        Excerpt { rows: first.rows.into_keys().map(|(_, name)| name).collect(), total }
+        Truncated { rows: first.rows.into_keys().map(|(_, name)| name).collect(), total }
     }
 
     /// A lock with its first `holders` and `waiters`; none if nobody holds it any more.
-    pub fn see(&self, name: &Name, holders: usize, waiters: usize) -> Option<Seen> {
-        let seen = |lock: &Lock| Seen {
+    pub fn see(&self, name: &Name, holders: usize, waiters: usize) -> Option<LockSnapshot> {
+        let seen = |lock: &Lock| LockSnapshot {
             name: name.clone(),
-            holders: Excerpt {
+            holders: Truncated {
                 rows: lock.holders().iter().take(holders).map(Holder::from).collect(),
                 total: lock.holders().len(),
             },
-            queue: Excerpt {
+            queue: Truncated {
                 rows: lock.waiters().take(waiters).map(WaiterInfo::from).collect(),
                 total: lock.queued(),
             },

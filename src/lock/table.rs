@@ -25,7 +25,7 @@ const SHARDS: usize = 128;
 
 /// Whether a request that cannot be granted now waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
+pub enum OnBusy {
     /// It does not.
     Try,
     /// It queues.
@@ -83,7 +83,7 @@ impl Table {
 
     /// Grants a request, or queues it. A wait that is not `settled` may close a cycle: that is to be asked, and
     /// either to be [settled](Table::settle) or to be left.
-    pub(super) fn take(&self, name: &Name, request: Request, patience: Patience, settled: bool) -> Answer {
+    pub(super) fn take(&self, name: &Name, request: Request, patience: OnBusy, settled: bool) -> Answer {
         let mut lock = match self.locks.entry(name.clone()) {
             Entry::Occupied(held) => held.into_ref(),
             Entry::Vacant(free) => {
@@ -95,7 +95,7 @@ impl Table {
         };
         match lock.try_grant(request, &self.tokens) {
             Some(token) => Answer::Granted(token),
-            None if patience == Patience::Try => Answer::Busy,
+            None if patience == OnBusy::Try => Answer::Busy,
             None => self.enqueue(name, &mut lock, request, settled),
         }
     }

@@ -54,7 +54,7 @@ pub struct WaiterInfo {
 
 /// One step of the way from a lock to what its holders wait for.
 #[derive(Clone, Debug)]
-pub struct Reason {
+pub struct WhyStep {
     /// A hold of the lock.
     pub lock: LockInfo,
     /// What that holder waits for itself.
@@ -63,14 +63,14 @@ pub struct Reason {
 
 /// The first rows of a list, and how many there are in all.
 #[derive(Clone, Debug)]
-pub struct Excerpt<T> {
+pub struct Truncated<T> {
     /// At most as many as were asked for.
     pub rows: Vec<T>,
     /// How many there are.
     pub total: usize,
 }
 
-impl<T> Excerpt<T> {
+impl<T> Truncated<T> {
     /// The first `limit` of `rows`.
     pub fn of(mut rows: Vec<T>, limit: usize) -> Self {
         let total = rows.len();
@@ -79,8 +79,8 @@ impl<T> Excerpt<T> {
     }
 
     /// Each row turned into another.
-    pub fn map<U>(self, row: impl FnMut(T) -> U) -> Excerpt<U> {
-        Excerpt { rows: self.rows.into_iter().map(row).collect(), total: self.total }
+    pub fn map<U>(self, row: impl FnMut(T) -> U) -> Truncated<U> {
+        Truncated { rows: self.rows.into_iter().map(row).collect(), total: self.total }
     }
 }
 
@@ -100,14 +100,14 @@ pub struct Counters {
 }
 
 /// The first of what comes in any order, by its keys.
-pub(super) struct First<K, V> {
+pub(super) struct TopN<K, V> {
     pub(super) rows: BTreeMap<K, V>,
     limit: usize,
     /// There were others.
     pub(super) has_more: bool,
 }
 
-impl<K: Ord, V> First<K, V> {
+impl<K: Ord, V> TopN<K, V> {
     pub(super) fn new(limit: usize) -> Self {
         Self { rows: BTreeMap::new(), limit, has_more: false }
     }
@@ -132,7 +132,7 @@ impl<K: Ord, V> First<K, V> {
 impl Table {
     /// A page of the locks by name, of those whose name is wanted.
     pub fn list(&self, wanted: impl Fn(&Name) -> bool, page: &Page<HoldKey>) -> Paged<LockInfo> {
-        let mut first = First::new(page.limit);
+        let mut first = TopN::new(page.limit);
         let after = page.after.as_ref().map(|after| &after.name);
         let mut total = 0;
         self.for_each(|name, lock| {
@@ -152,7 +152,7 @@ impl Table {
                 }
             }
         });
-        let First { rows, has_more, .. } = first;
+        let TopN { rows, has_more, .. } = first;
         Paged { rows: rows.into_values().collect(), total, has_more }
     }
 
@@ -173,8 +173,8 @@ impl Table {
     }
 
     /// Who holds `name`, and what those wait for in turn, to the end of every chain: the first `limit`.
-    pub fn why(&self, name: &Name, limit: usize) -> Excerpt<Reason> {
-        let mut reasons = Excerpt { rows: Vec::new(), total: 0 };
+    pub fn why(&self, name: &Name, limit: usize) -> Truncated<WhyStep> {
+        let mut reasons = Truncated { rows: Vec::new(), total: 0 };
         let mut seen = HashSet::from([name.clone()]);
         let mut open = VecDeque::from([name.clone()]);
         while let Some(name) = open.pop_front() {
@@ -184,7 +184,7 @@ impl Table {
                 let waits_for = self.waits_for(lock.holder.session);
                 let next = waits_for.iter().filter(|next| seen.insert((*next).clone()));
                 open.extend(next.cloned());
-                reasons.rows.push(Reason { lock, waits_for });
+                reasons.rows.push(WhyStep { lock, waits_for });
             }
         }
         reasons
@@ -197,12 +197,12 @@ impl Table {
     }
 
     /// The first `limit` holds of `name`, the longest first, and how many there are.
-    pub fn holds_of(&self, name: &Name, limit: usize) -> Excerpt<LockInfo> {
-        let held = self.look(name, |lock| Excerpt {
+    pub fn holds_of(&self, name: &Name, limit: usize) -> Truncated<LockInfo> {
+        let held = self.look(name, |lock| Truncated {
             rows: infos(name, lock).take(limit).collect(),
             total: lock.holders().len(),
         });
-        held.unwrap_or(Excerpt { rows: Vec::new(), total: 0 })
+        held.unwrap_or(Truncated { rows: Vec::new(), total: 0 })
     }
 
     /// Whether nothing is left of any lock and of any wait.

@@ -6,7 +6,7 @@ use super::{Handle, Hub, MAX_LIST_ROWS, Session, Viewer};
 use crate::{
     command::{Command, Error, LockRow, SessionRow, WaiterRow, WhyRow},
     lock::{
-        Excerpt, HoldKey, Holder, LockInfo, Page, Paged, Reason, SessionId, Token, WaiterInfo, WaiterKey,
+        HoldKey, Holder, LockInfo, Page, Paged, SessionId, Token, Truncated, WaiterInfo, WaiterKey, WhyStep,
     },
     name::Name,
     tally::Past,
@@ -64,7 +64,7 @@ impl Session {
     ///
     /// # Errors
     /// The user may not see that.
-    pub fn why(&mut self, name: &Name) -> Result<Excerpt<WhyRow>, Error> {
+    pub fn why(&mut self, name: &Name) -> Result<Truncated<WhyRow>, Error> {
         self.check(&Command::Why(name.clone()))?;
         Ok(self.hub.why(name, Viewer(self.user.as_deref())))
     }
@@ -81,7 +81,7 @@ impl Hub {
     }
 
     /// The first `limit` holds of one lock, the longest first.
-    pub fn holds_of(&self, name: &Name, limit: usize) -> Excerpt<LockRow> {
+    pub fn holds_of(&self, name: &Name, limit: usize) -> Truncated<LockRow> {
         self.table.holds_of(name, limit).map(|lock| self.lock_row(lock))
     }
 
@@ -132,15 +132,15 @@ impl Hub {
         Paged::of(handles, page, |handle| handle.id).map(row)
     }
 
-    pub(super) fn why(&self, name: &Name, viewer: Viewer<'_>) -> Excerpt<WhyRow> {
-        let row = |reason: Reason| WhyRow {
+    pub(super) fn why(&self, name: &Name, viewer: Viewer<'_>) -> Truncated<WhyRow> {
+        let row = |reason: WhyStep| WhyRow {
             lock: self.lock_row(reason.lock),
             waits_for: reason.waits_for.map(|name| viewer.shown(name)),
         };
-        let Excerpt { mut rows, total } = self.table.why(name, MAX_LIST_ROWS);
+        let Truncated { mut rows, total } = self.table.why(name, MAX_LIST_ROWS);
         let all = rows.len();
         rows.retain(|reason| viewer.sees(&reason.lock.name));
-        Excerpt { total: total - (all - rows.len()), rows }.map(row)
+        Truncated { total: total - (all - rows.len()), rows }.map(row)
     }
 
     fn lock_row(&self, lock: LockInfo) -> LockRow {
