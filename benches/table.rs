@@ -67,7 +67,7 @@ fn acquire_among_many(c: &mut Criterion) {
     group.finish();
 }
 
-fn queued(taken: Acquire<'_>) -> Wait<'_> {
+fn queued(taken: Acquire<Wait<'_>>) -> Wait<'_> {
     match taken {
         Acquire::Queued(wait) => wait,
         other => unreachable!("{other:?}"),

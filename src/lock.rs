@@ -4,6 +4,10 @@
 //!
 //! Ownership passes under the guard of the table's shard; messages only tell. Lock order: a shard
 //! of the table, then the wait graph; never the other way round.
+//!
+//! Each file builds on those before it: `holders` (who holds a lock), `request` (what is asked and what comes of
+//! it), `queue`, `entry` (one lock), `graph` (who waits for what), `table` (all locks), `search` (for cycles), then
+//! `owner` and `wait`. These two know each other: a wait borrows its owner. `page` and `report` are what lists show.
 
 mod entry;
 mod graph;
@@ -11,22 +15,23 @@ mod holders;
 mod owner;
 mod page;
 mod queue;
-mod scene;
+mod report;
+mod request;
 mod search;
 mod table;
 mod token;
-mod view;
 mod wait;
 
 use std::fmt;
 
-pub use graph::{Cycle, Link, MAX_CYCLE_LINKS};
-pub use owner::{Acquire, Owner, Released};
-pub use page::{HoldKey, NoKey, Page, Paged, WaiterKey};
-pub use scene::LockSnapshot;
-pub use table::{OnBusy, Table};
-pub use view::{Counters, Holder, LockInfo, Truncated, WaiterInfo, WhyStep};
-pub use wait::{Verdict, Wait};
+pub use holders::Hold;
+pub use holders::Hold as Holder;
+pub use owner::Owner;
+pub use page::{HoldKey, NoKey, Page, Paged, Truncated, WaiterKey};
+pub use report::{LockInfo, LockSnapshot, WaiterInfo, WhyStep};
+pub use request::{Acquire, Cycle, Link, MAX_CYCLE_LINKS, OnBusy, Released, Verdict};
+pub use table::{Counters, Table};
+pub use wait::Wait;
 
 /// So many steps of work that may be long are done at a time: locks that are freed, holders that are looked at. Then
 /// others have a turn.

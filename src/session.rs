@@ -167,7 +167,7 @@ impl Session {
         let kept = user.map(|_| name.clone());
         let permitted = user.zip(kept.as_ref());
         Progress::Done(match self.owner.take(name, mode, patience) {
-            Acquire::Granted => {
+            Acquire::Granted(_) => {
                 rights::check_again(permitted, hub, handle);
                 Ok(Reply::Int(1))
             }

@@ -4,7 +4,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{SessionId, Token, Truncated, queue::Place};
+use super::{SessionId, Token, queue::Place};
 use crate::name::Name;
 
 /// Which rows of a list are wanted.
@@ -65,6 +65,29 @@ impl<T> Paged<T> {
     /// The key of the last row, behind which the next page begins; none if there is no next page.
     pub(crate) fn next<K: fmt::Display>(&self, key: impl Fn(&T) -> K) -> Option<String> {
         self.rows.last().filter(|_| self.has_more).map(|row| key(row).to_string())
+    }
+}
+
+/// The first rows of a list, and how many there are in all.
+#[derive(Clone, Debug)]
+pub struct Truncated<T> {
+    /// At most as many as were asked for.
+    pub rows: Vec<T>,
+    /// How many there are.
+    pub total: usize,
+}
+
+impl<T> Truncated<T> {
+    /// The first `limit` of `rows`.
+    pub fn of(mut rows: Vec<T>, limit: usize) -> Self {
+        let total = rows.len();
+        rows.truncate(limit);
+        Self { rows, total }
+    }
+
+    /// Each row turned into another.
+    pub fn map<U>(self, row: impl FnMut(T) -> U) -> Truncated<U> {
+        Truncated { rows: self.rows.into_iter().map(row).collect(), total: self.total }
     }
 }
 

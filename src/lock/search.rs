@@ -17,8 +17,9 @@ use smallvec::SmallVec;
 
 use super::{
     Cycle, Link, MAX_CYCLE_LINKS, SessionId, Table, Token,
-    entry::{Hold, Lock},
+    entry::{Lock, Stands},
     graph::Edge,
+    holders::Hold,
     queue::Place,
 };
 use crate::{
@@ -74,17 +75,6 @@ struct Reached {
     place: Place,
     /// An open wait on the way there.
     open: Option<(SessionId, Place)>,
-}
-
-/// What keeps a wait from being granted.
-#[derive(Debug)]
-pub(super) enum Stands {
-    /// The holders, or a wait ahead of it that closes no cycle.
-    Firm,
-    /// This wait ahead of it, which may yet be refused.
-    Behind(SessionId, Place),
-    /// Nothing that is as old as the search.
-    Free,
 }
 
 /// A holder who waits for what the asker holds.
@@ -177,7 +167,7 @@ impl Search {
                 Stands::Free => return (Holding::new(), None),
             };
             let id = |hold: &Hold| (hold.session, hold.token);
-            (lock.holders().after(self.after).take(most).map(id).collect(), open)
+            (lock.holders.after(self.after).take(most).map(id).collect(), open)
         };
         table.look(&reached.name, next).unwrap_or_default()
     }

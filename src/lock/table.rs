@@ -9,10 +9,12 @@ use tokio::{
 };
 
 use super::{
-    Counters, SessionId, Token, Verdict,
-    entry::{Hold, Lock, Request},
+    Mode, SessionId, Token,
+    entry::Lock,
     graph::{Edge, Graph},
+    holders::Hold,
     queue::{Place, Waiter},
+    request::{Acquire, OnBusy, Request, Verdict},
     token::Tokens,
 };
 use crate::{
@@ -22,15 +24,6 @@ use crate::{
 
 /// Many, so that a listing, which holds one shard at a time, stops few others.
 const SHARDS: usize = 128;
-
-/// Whether a request that cannot be granted now waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnBusy {
-    /// It does not.
-    Try,
-    /// It queues.
-    Queue,
-}
 
 /// All locks that are held, and who waits for them.
 #[derive(Debug)]
@@ -45,21 +38,26 @@ pub struct Table {
     max_waiters: usize,
 }
 
-/// What the table says to a request.
-#[derive(Debug)]
-pub(super) enum Answer {
-    Granted(Token),
-    Busy,
-    Full,
-    Queued(Place, oneshot::Receiver<Verdict>),
+/// Numbers since the start, and of the moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Counters {
+    /// Locks held now.
+    pub locks: usize,
+    /// Sessions waiting now.
+    pub waiters: usize,
+    /// Grants: first takes and upgrades, not those of a lock held already.
+    pub grants: u64,
+    /// Those of them that are shared.
+    pub shared_grants: u64,
+    /// Requests refused since they would have closed a cycle.
+    pub deadlocks: u64,
 }
 
-/// How a waiter found things when it wanted to leave.
+/// A place in the queue of a lock, and where its verdict will come.
 #[derive(Debug)]
-pub(super) enum Left {
-    Queue,
-    Granted(Token),
-    Interrupted,
+pub(super) struct Queued {
+    pub place: Place,
+    pub verdict: oneshot::Receiver<Verdict>,
 }
 
 impl Default for Table {
@@ -83,19 +81,25 @@ impl Table {
 
     /// Grants a request, or queues it. A wait that is not `settled` may close a cycle: that is to be asked, and
     /// either to be [settled](Table::settle) or to be left.
-    pub(super) fn take(&self, name: &Name, request: Request, patience: OnBusy, settled: bool) -> Answer {
+    pub(super) fn take(
+        &self,
+        name: &Name,
+        request: Request,
+        on_busy: OnBusy,
+        settled: bool,
+    ) -> Acquire<Queued> {
         let mut lock = match self.locks.entry(name.clone()) {
             Entry::Occupied(held) => held.into_ref(),
             Entry::Vacant(free) => {
                 let Request { session, mode, .. } = request;
                 let token = self.tokens.next(mode);
                 free.insert(Lock::held_by(Hold { session, mode, token, since: Instant::now() }));
-                return Answer::Granted(token);
+                return Acquire::Granted(token);
             }
         };
         match lock.try_grant(request, &self.tokens) {
-            Some(token) => Answer::Granted(token),
-            None if patience == OnBusy::Try => Answer::Busy,
+            Some(token) => Acquire::Granted(token),
+            None if on_busy == OnBusy::Try => Acquire::Busy,
             None => self.enqueue(name, &mut lock, request, settled),
         }
     }
@@ -107,11 +111,11 @@ impl Table {
         plant!(StaleLook => if self.queue_of(name).0 == 0 { self.locks.remove_if_mut(name, |_, _| true); });
         self.locks.remove_if_mut(name, |_, lock| {
             let contended = lock.is_contended();
-            ended = lock.remove_holder(token);
+            ended = lock.holders.remove(token);
             if contended {
                 self.hand_over(lock, &mut grants);
             }
-            lock.is_free()
+            lock.holders.is_empty()
         });
         grants.send();
         ended
@@ -121,19 +125,21 @@ impl Table {
         plant!(StaysAlone => return);
         let mut grants = Grants::new();
         if let Some(mut lock) = self.locks.get_mut(name) {
-            lock.make_shared(session);
+            lock.holders.change(session, |hold| hold.mode = Mode::Shared);
             self.hand_over(&mut lock, &mut grants);
         }
         grants.send();
     }
 
-    /// Takes a waiter out of the queue, unless it is there no more.
-    pub(super) fn leave(&self, name: &Name, request: Request) -> Left {
+    /// Takes a waiter out of the queue, unless it is there no more: it has been granted the lock, or interrupted.
+    pub(super) fn leave(&self, name: &Name, request: Request) -> Verdict {
         if self.remove_waiter(name, request.session).is_some() {
-            return Left::Queue;
+            return Verdict::LeftQueue;
         }
-        let granted = self.look(name, |lock| lock.grant_of(request)).flatten();
-        granted.map_or(Left::Interrupted, Left::Granted)
+        let hold = self.look(name, |lock| lock.holders.of(request.session).copied()).flatten();
+        // A shared hold is none that an upgrade has waited for.
+        let granted = hold.filter(|hold| hold.mode >= request.mode);
+        granted.map_or(Verdict::Interrupted, |hold| Verdict::Granted(hold.token))
     }
 
     /// Ends the wait of a session: it gets [`Verdict::Interrupted`]. False if it was not waiting.
@@ -156,7 +162,7 @@ impl Table {
 
     /// The holder of `name`; of several the one that has held it longest.
     pub fn oldest_holder(&self, name: &Name) -> Option<SessionId> {
-        self.look(name, |lock| lock.holders().first().map(|hold| hold.session)).flatten()
+        self.look(name, |lock| lock.holders.first().map(|hold| hold.session)).flatten()
     }
 
     /// The numbers of this moment.
@@ -180,9 +186,9 @@ impl Table {
         self.locks.iter().for_each(|lock| look(lock.key(), lock.value()));
     }
 
-    fn enqueue(&self, name: &Name, lock: &mut Lock, request: Request, settled: bool) -> Answer {
+    fn enqueue(&self, name: &Name, lock: &mut Lock, request: Request, settled: bool) -> Acquire<Queued> {
         if lock.queued() >= self.max_waiters {
-            return Answer::Full;
+            return Acquire::Full;
         }
         let mut graph = self.graph();
         let place = Place::of(request, graph.next_ticket());
@@ -192,7 +198,7 @@ impl Table {
         drop(graph);
         let (verdict, receiver) = oneshot::channel();
         lock.enqueue(Waiter { request, place, since: Instant::now(), verdict });
-        Answer::Queued(place, receiver)
+        Acquire::Queued(Queued { place, verdict: receiver })
     }
 
     /// Whether it is not known yet that the wait of a session closes no cycle.
@@ -221,21 +227,17 @@ impl Table {
     fn remove_waiter(&self, name: &Name, session: SessionId) -> Option<Waiter> {
         let mut grants = Grants::new();
         let waiter = self.locks.get_mut(name).and_then(|mut lock| {
-            let waiter = self.take_out(name, &mut lock, session)?;
+            let mut graph = self.graph();
+            let place = graph.wait_of(session).filter(|edge| edge.name == *name)?.place;
+            let waiter = lock.remove_waiter(place)?;
+            graph.stop_waiting(session);
+            drop(graph);
             plant!(LeavesQuietly => return Some(waiter));
             self.hand_over(&mut lock, &mut grants);
             Some(waiter)
         });
         grants.send();
         waiter
-    }
-
-    fn take_out(&self, name: &Name, lock: &mut Lock, session: SessionId) -> Option<Waiter> {
-        let mut graph = self.graph();
-        let place = graph.wait_of(session).filter(|edge| edge.name == *name)?.place;
-        let waiter = lock.remove_waiter(place)?;
-        graph.stop_waiting(session);
-        Some(waiter)
     }
 
     /// Grants whatever can be granted now, in the lock and in the graph.

@@ -19,7 +19,7 @@ use crate::{
 pub fn take(world: &World, owner: &mut Owner, lock: usize, mode: Mode) -> bool {
     let (me, name) = (owner.id(), &world.names[lock]);
     match owner.take(name.clone(), mode, OnBusy::Queue) {
-        Acquire::Granted => true,
+        Acquire::Granted(_) => true,
         Acquire::Queued(mut wait) => match block_on(wait.verdict()) {
             Verdict::Granted(_) => true,
             Verdict::Deadlock(cycle) => is_told(world, me, name, &cycle),

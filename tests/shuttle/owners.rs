@@ -87,7 +87,7 @@ fn take_and(
     wait: impl FnOnce(Wait<'_>) -> Option<Verdict>,
 ) -> bool {
     match owner.take(name.clone(), mode, OnBusy::Queue) {
-        Acquire::Granted => true,
+        Acquire::Granted(_) => true,
         Acquire::Queued(queued) => matches!(wait(queued), Some(Verdict::Granted(_))),
         other => panic!("{other:?}"),
     }
@@ -275,7 +275,7 @@ fn a_newcomer_overtakes_nobody() {
 fn take_somehow(owner: &mut Owner, name: &Name, mode: Mode) -> bool {
     let patience = [OnBusy::Queue, OnBusy::Try][usize::from(below(5) == 0)];
     match owner.take(name.clone(), mode, patience) {
-        Acquire::Granted => true,
+        Acquire::Granted(_) => true,
         Acquire::Busy | Acquire::Full => false,
         Acquire::Queued(mut wait) => {
             let verdict = match below(4) {

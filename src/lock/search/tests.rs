@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::lock::{Acquire, Mode, OnBusy, Owner, PIECE, Verdict, Wait, entry::Request, table::Answer};
+use crate::lock::{Acquire, Mode, OnBusy, Owner, PIECE, Verdict, Wait, request::Request, table::Queued};
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -10,7 +10,7 @@ fn name(text: &str) -> Name {
 /// An owner that holds a lock of its own, `own<id>`.
 fn owner(id: u32, table: &Arc<Table>) -> Owner {
     let mut owner = Owner::new(SessionId(id), table.clone());
-    assert!(matches!(owner.take(own(id), Mode::Exclusive, OnBusy::Try), Acquire::Granted));
+    assert!(matches!(owner.take(own(id), Mode::Exclusive, OnBusy::Try), Acquire::Granted(_)));
     owner
 }
 
@@ -31,7 +31,7 @@ fn searched(asker: &mut Owner, wanted: &Name) -> (Vec<usize>, Found) {
     let request = Request { session: asker.id(), mode: Mode::Exclusive, upgrade: false };
     let table = asker.table().clone();
     let answer = table.take(wanted, request, OnBusy::Queue, false);
-    let Answer::Queued(place, _verdict) = answer else { panic!("{answer:?}") };
+    let Acquire::Queued(Queued { place, verdict: _verdict }) = answer else { panic!("{answer:?}") };
     let mut pieces = Vec::new();
     let Some(mut search) = asker.search(wanted, place) else { return (pieces, Found::NoCycle) };
     let found = loop {
@@ -57,7 +57,7 @@ fn shared_by(count: u32, table: &Arc<Table>) -> (Name, Vec<Owner>) {
     let big = name("big");
     let share = |id| {
         let mut owner = Owner::new(SessionId(id), table.clone());
-        assert!(matches!(owner.take(big.clone(), Mode::Shared, OnBusy::Try), Acquire::Granted));
+        assert!(matches!(owner.take(big.clone(), Mode::Shared, OnBusy::Try), Acquire::Granted(_)));
         owner
     };
     (big.clone(), (1..=count).map(share).collect())
@@ -108,7 +108,7 @@ fn a_long_chain_is_followed_in_pieces() {
     assert_eq!(ids(&links[1]), (LENGTH, own(LENGTH - 1), LENGTH - 1));
 }
 
-fn queued<'a>(taken: Acquire<'a>, why: &str) -> Wait<'a> {
+fn queued<'a>(taken: Acquire<Wait<'a>>, why: &str) -> Wait<'a> {
     let Acquire::Queued(wait) = taken else { panic!("{why}: {taken:?}") };
     wait
 }
@@ -116,7 +116,7 @@ fn queued<'a>(taken: Acquire<'a>, why: &str) -> Wait<'a> {
 /// Of three one shares a lock and waits for the last. The others are to wait: `c` for `b`, and `b` for the lock.
 fn three_around_a_lock(table: &Arc<Table>) -> (Owner, Owner) {
     let (mut h, b, c) = (owner(2_001, table), owner(2_002, table), owner(2_003, table));
-    assert!(matches!(h.take(name("big"), Mode::Shared, OnBusy::Try), Acquire::Granted));
+    assert!(matches!(h.take(name("big"), Mode::Shared, OnBusy::Try), Acquire::Granted(_)));
     waits(h, &own(2_003));
     (b, c)
 }
@@ -129,7 +129,7 @@ async fn a_wait_behind_one_that_is_refused_closes_no_cycle() {
     let big = name("big");
     let (mut b, c) = three_around_a_lock(&table);
     let mut last = Owner::new(SessionId(1_001), table.clone());
-    assert!(matches!(last.take(big.clone(), Mode::Shared, OnBusy::Try), Acquire::Granted));
+    assert!(matches!(last.take(big.clone(), Mode::Shared, OnBusy::Try), Acquire::Granted(_)));
     waits(last, &own(300));
     let mut alone = queued(first.take(big.clone(), Mode::Exclusive, OnBusy::Queue), "its search is open");
     waits(c, &own(2_002));
