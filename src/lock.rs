@@ -25,7 +25,6 @@ mod wait;
 use std::fmt;
 
 pub use holders::Hold;
-pub use holders::Hold as Holder;
 pub use owner::Owner;
 pub use page::{HoldKey, NoKey, Page, Paged, Truncated, WaiterKey};
 pub use report::{LockInfo, LockSnapshot, WaiterInfo, WhyStep};

@@ -6,7 +6,7 @@ use super::{Handle, Hub, MAX_LIST_ROWS, Session, Viewer};
 use crate::{
     command::{Command, Error, LockRow, SessionRow, WaiterRow, WhyRow},
     lock::{
-        HoldKey, Holder, LockInfo, Page, Paged, SessionId, Token, Truncated, WaiterInfo, WaiterKey, WhyStep,
+        Hold, HoldKey, LockInfo, Page, Paged, SessionId, Token, Truncated, WaiterInfo, WaiterKey, WhyStep,
     },
     name::Name,
     tally::Past,
@@ -145,7 +145,7 @@ impl Hub {
 
     fn lock_row(&self, lock: LockInfo) -> LockRow {
         let LockInfo { name, holder, waiters } = lock;
-        let Holder { session, mode, token: fencing_token, since } = holder;
+        let Hold { session, mode, token: fencing_token, since } = holder;
         let handle = self.handle(session);
         let origin = handle.as_ref().map(|handle| handle.origin);
         let profile = handle.map(|handle| handle.profile());
