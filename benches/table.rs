@@ -9,7 +9,7 @@ use std::{
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use getlockd::{
-    lock::{Mode, Owner, Patience, SessionId, Table, Taken, Wait},
+    lock::{Acquire, Mode, OnBusy, Owner, SessionId, Table, Wait},
     name::Name,
 };
 
@@ -25,7 +25,7 @@ fn owner(id: u32, table: &Arc<Table>) -> Owner {
 fn pairs(owner: &mut Owner, name: &Name, count: u64) -> Duration {
     let start = Instant::now();
     for _ in 0..count {
-        black_box(owner.take(name.clone(), Mode::Exclusive, Patience::Try));
+        black_box(owner.take(name.clone(), Mode::Exclusive, OnBusy::Try));
         black_box(owner.release(name));
     }
     start.elapsed()
@@ -57,7 +57,7 @@ fn acquire_among_many(c: &mut Criterion) {
         let table = Arc::new(Table::default());
         let mut others = owner(1, &table);
         for i in 0..held {
-            others.take(name(&format!("held{i}")), Mode::Exclusive, Patience::Try);
+            others.take(name(&format!("held{i}")), Mode::Exclusive, OnBusy::Try);
         }
         let mut mine = owner(2, &table);
         group.bench_function(BenchmarkId::from_parameter(held), |b| {
@@ -67,9 +67,9 @@ fn acquire_among_many(c: &mut Criterion) {
     group.finish();
 }
 
-fn queued(taken: Taken<'_>) -> Wait<'_> {
+fn queued(taken: Acquire<Wait<'_>>) -> Wait<'_> {
     match taken {
-        Taken::Queued(wait) => wait,
+        Acquire::Queued(wait) => wait,
         other => unreachable!("{other:?}"),
     }
 }
@@ -78,11 +78,11 @@ fn hand_over(c: &mut Criterion) {
     let table = Arc::new(Table::default());
     let (mut holder, mut waiter) = (owner(1, &table), owner(2, &table));
     let name = name("contended");
-    holder.take(name.clone(), Mode::Exclusive, Patience::Try);
+    holder.take(name.clone(), Mode::Exclusive, OnBusy::Try);
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     c.bench_function("queue and hand over", |b| {
         b.iter(|| {
-            let mut wait = queued(waiter.take(name.clone(), Mode::Exclusive, Patience::Queue));
+            let mut wait = queued(waiter.take(name.clone(), Mode::Exclusive, OnBusy::Queue));
             holder.release(&name);
             black_box(runtime.block_on(wait.verdict()));
             drop(wait);
@@ -94,12 +94,12 @@ fn hand_over(c: &mut Criterion) {
 /// Owner `i` holds lock `i` and waits for lock `i - 1`; the first waits for nothing.
 fn chain(table: &Arc<Table>, length: u32) -> (Owner, Vec<Wait<'static>>) {
     let mut first = owner(1, table);
-    first.take(name("lock1"), Mode::Exclusive, Patience::Try);
+    first.take(name("lock1"), Mode::Exclusive, OnBusy::Try);
     let link = |i: u32| {
         // Leaked: a wait borrows its owner, and a benchmark is over soon.
         let owner = Box::leak(Box::new(owner(i, table)));
-        owner.take(name(&format!("lock{i}")), Mode::Exclusive, Patience::Try);
-        queued(owner.take(name(&format!("lock{}", i - 1)), Mode::Exclusive, Patience::Queue))
+        owner.take(name(&format!("lock{i}")), Mode::Exclusive, OnBusy::Try);
+        queued(owner.take(name(&format!("lock{}", i - 1)), Mode::Exclusive, OnBusy::Queue))
     };
     let waits = (2..=length).map(link).collect();
     (first, waits)
@@ -113,18 +113,18 @@ fn deadlock_check(c: &mut Criterion) {
         let (mut first, _waits) = chain(&table, length);
         let end = name(&format!("lock{length}"));
         let mut outsider = owner(u32::MAX, &table);
-        outsider.take(name("own"), Mode::Exclusive, Patience::Try);
+        outsider.take(name("own"), Mode::Exclusive, OnBusy::Try);
         // Nobody follows a chain for one who is waited for by nobody.
         let mut behind = owner(u32::MAX - 1, &table);
-        let _behind = queued(behind.take(name("own"), Mode::Exclusive, Patience::Queue));
+        let _behind = queued(behind.take(name("own"), Mode::Exclusive, OnBusy::Queue));
         group.throughput(Throughput::Elements(length.into()));
         group.bench_function(BenchmarkId::new("no cycle", length), |b| {
-            b.iter(|| queued(outsider.take(end.clone(), Mode::Exclusive, Patience::Queue)).give_up());
+            b.iter(|| queued(outsider.take(end.clone(), Mode::Exclusive, OnBusy::Queue)).give_up());
         });
         if length > 1 {
             group.bench_function(BenchmarkId::new("cycle", length), |b| {
                 b.iter(|| {
-                    matches!(first.take(end.clone(), Mode::Exclusive, Patience::Queue), Taken::Deadlock(_))
+                    matches!(first.take(end.clone(), Mode::Exclusive, OnBusy::Queue), Acquire::Deadlock(_))
                 });
             });
         }
@@ -139,7 +139,7 @@ fn end_of_session(c: &mut Criterion) {
         let full = || {
             let mut owner = owner(1, &table);
             for i in 0..holds {
-                owner.take(name(&format!("held{i}")), Mode::Exclusive, Patience::Try);
+                owner.take(name(&format!("held{i}")), Mode::Exclusive, OnBusy::Try);
             }
             owner
         };

@@ -3,7 +3,11 @@
 //! The rules are those of protocol.md, "Locks". Nothing here knows of sockets or wires.
 //!
 //! Ownership passes under the guard of the table's shard; messages only tell. Lock order: a shard
-//! of the table, then the wait graph; never the other way round.
+//! of the table, then the wait graph; never the other way round. `sync::Rank` has the whole order, of all mutexes.
+//!
+//! Each file builds on those before it: `holders` (who holds a lock), `request` (what is asked and what comes of
+//! it), `queue`, `entry` (one lock), `graph` (who waits for what), `table` (all locks), `search` (for cycles), then
+//! `owner` and `wait`. These two know each other: a wait borrows its owner. `page` and `report` are what lists show.
 
 mod entry;
 mod graph;
@@ -11,22 +15,22 @@ mod holders;
 mod owner;
 mod page;
 mod queue;
-mod scene;
+mod report;
+mod request;
 mod search;
 mod table;
 mod token;
-mod view;
 mod wait;
 
 use std::fmt;
 
-pub use graph::{Cycle, Link, MAX_CYCLE_LINKS};
-pub use owner::{Owner, Released, Taken};
-pub use page::{HoldKey, NoKey, Page, Paged, WaiterKey};
-pub use scene::Seen;
-pub use table::{Patience, Table};
-pub use view::{Counters, Excerpt, Holder, LockInfo, Reason, WaiterInfo};
-pub use wait::{Verdict, Wait};
+pub use holders::Hold;
+pub use owner::Owner;
+pub use page::{HoldKey, NoKey, Page, Paged, Truncated, WaiterKey};
+pub use report::{LockInfo, LockSnapshot, WaiterInfo, WhyStep};
+pub use request::{Acquire, Cycle, Link, MAX_CYCLE_LINKS, OnBusy, Released, Verdict};
+pub use table::{Counters, Table};
+pub use wait::Wait;
 
 /// So many steps of work that may be long are done at a time: locks that are freed, holders that are looked at. Then
 /// others have a turn.

@@ -37,7 +37,7 @@ pub use viewer::{ShownName, Viewer};
 pub use crate::aside::Turn;
 use crate::{
     command::{AcquireAnswer, Answer, Ending, Error, LockRequest, ReleaseAnswer, Stats},
-    lock::{Mode, Owner, PIECE, Patience, Released, SessionId, Taken, Token},
+    lock::{Acquire, Mode, OnBusy, Owner, PIECE, Released, SessionId, Token},
     name::Name,
     sync::sleep_until,
     tally::{Cause, Refused},
@@ -131,26 +131,26 @@ impl Session {
         if let Err(error) = permitted {
             return Acquiring::Done(Err(error));
         }
-        let patience = if timeout.is_zero() { Patience::Try } else { Patience::Queue };
+        let patience = if timeout.is_zero() { OnBusy::Try } else { OnBusy::Queue };
         let (handle, hub, user) = (&*self.handle, &*self.hub, self.user.as_deref());
         // Nothing to pay for where there are no users.
         let kept = user.map(|_| name.clone());
         let permitted = user.zip(kept.as_ref());
         Acquiring::Done(match self.owner.take(name, mode, patience) {
-            Taken::Granted => {
+            Acquire::Granted(_) => {
                 rights::check_again(permitted, hub, handle);
                 Ok(AcquireAnswer::Granted)
             }
-            Taken::Busy => {
+            Acquire::Busy => {
                 hub.count_timeout();
                 Ok(AcquireAnswer::TimedOut)
             }
-            Taken::Full => {
+            Acquire::Full => {
                 hub.tally().refused(Refused::WaitersPerLock);
                 Err(Error::TooManyWaiters(hub.limits().waiters_per_lock))
             }
-            Taken::Deadlock(cycle) => Err(Error::Deadlock(Viewer(user).cycle(cycle))),
-            Taken::Queued(wait) => {
+            Acquire::Deadlock(cycle) => Err(Error::Deadlock(Viewer(user).cycle(cycle))),
+            Acquire::Queued(wait) => {
                 rights::check_again(permitted, hub, handle);
                 return Acquiring::Waiting(Waiting::new(wait, timeout, handle, hub));
             }

@@ -13,7 +13,7 @@ pub(crate) use {
     std::{
         collections::{HashMap, HashSet},
         sync::{
-            Mutex, MutexGuard,
+            Mutex,
             atomic::{AtomicU64, AtomicUsize, Ordering},
         },
     },
@@ -23,14 +23,27 @@ pub(crate) use {
     },
 };
 
+#[cfg(feature = "server")]
+mod guarded;
+
+#[cfg(feature = "server")]
+pub(crate) use guarded::Rank;
+
+/// A mutex with a [`Rank`], whose steps shuttle sees.
+#[cfg(feature = "server")]
+pub(crate) type Guarded<T> = guarded::Ranked<Mutex<T>>;
+
 /// For what is only counted and shown, and for what one session alone changes. No two sessions race there, so shuttle
 /// has no steps there.
 #[cfg(feature = "server")]
 pub(crate) mod plain {
-    pub(crate) use std::sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    };
+    /// The same of what shuttle does not see.
+    pub(crate) type Guarded<T> = super::guarded::Ranked<std::sync::Mutex<T>>;
+
+    /// The same for what is read by many and seldom written.
+    pub(crate) type ReadMostly<T> = super::guarded::Ranked<std::sync::RwLock<T>>;
+
+    pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 }
 
 /// Whether a scenario has failed and everything of it is dropped: shuttle's locks may be poisoned by then,
@@ -46,7 +59,7 @@ mod shuttled;
 #[cfg(feature = "shuttle")]
 pub(crate) use {
     shuttle::sync::{
-        Mutex, MutexGuard,
+        Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     shuttle_dashmap::Entry,

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     command::{Error, LockRow, SessionRow, Stats, WaiterRow, WhyRow},
     lease::Leases,
-    lock::{Excerpt, Page, Paged, SessionId},
+    lock::{Page, Paged, SessionId, Truncated},
     session::{self, Hub, Query},
     tally::Past,
     web::{self, message, millis, peer_of},
@@ -99,8 +99,8 @@ impl From<Paged<WaiterRow>> for WaitersResponse {
     }
 }
 
-impl From<Excerpt<WhyRow>> for WhyResponse {
-    fn from(list: Excerpt<WhyRow>) -> Self {
+impl From<Truncated<WhyRow>> for WhyResponse {
+    fn from(list: Truncated<WhyRow>) -> Self {
         Self { total: list.total as u64, steps: list.rows.into_iter().map(Step::from).collect() }
     }
 }

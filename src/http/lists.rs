@@ -21,7 +21,7 @@ use super::{
 use crate::{
     command::{Error, SessionRow, Stats, WaiterRow, WhyRow},
     lease::Leases,
-    lock::{Excerpt, Paged, SessionId},
+    lock::{Paged, SessionId, Truncated},
     moment::rfc3339,
     session::{self, Hub, Query, Session},
     tally::Past,
@@ -248,7 +248,7 @@ struct Why {
 }
 
 impl Why {
-    fn of(rows: &Excerpt<WhyRow>) -> Self {
+    fn of(rows: &Truncated<WhyRow>) -> Self {
         Self { steps: rows.rows.iter().map(Step::of).collect(), total: rows.total }
     }
 }

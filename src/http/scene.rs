@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::{
     budget::OWN_MEMORY,
     command::Stats,
-    lock::{Holder, Seen, WaiterInfo},
+    lock::{Hold, LockSnapshot, WaiterInfo},
     session::{Person, Scene, ShownName},
     web::millis,
 };
@@ -94,19 +94,19 @@ struct Lock<'a> {
     name: &'a str,
     /// How many hold it, and the first of them.
     holders: usize,
-    held: Vec<Hold>,
+    held: Vec<HoldJson>,
     /// How many wait for it, and the first of them.
     waiters: usize,
     queue: Vec<Wait>,
 }
 
 impl<'a> Lock<'a> {
-    fn of(seen: &'a Seen, clock: Clock) -> Self {
-        let Seen { name, holders, queue } = seen;
+    fn of(seen: &'a LockSnapshot, clock: Clock) -> Self {
+        let LockSnapshot { name, holders, queue } = seen;
         Self {
             name: name.as_str(),
             holders: holders.total,
-            held: holders.rows.iter().map(|holder| Hold::of(holder, clock)).collect(),
+            held: holders.rows.iter().map(|holder| HoldJson::of(holder, clock)).collect(),
             waiters: queue.total,
             queue: queue.rows.iter().map(|waiter| Wait::of(waiter, clock)).collect(),
         }
@@ -115,16 +115,16 @@ impl<'a> Lock<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Hold {
+struct HoldJson {
     session: u32,
     mode: &'static str,
     fencing_token: u64,
     acquired_at: u64,
 }
 
-impl Hold {
-    fn of(holder: &Holder, clock: Clock) -> Self {
-        let Holder { session, mode, token, since } = *holder;
+impl HoldJson {
+    fn of(holder: &Hold, clock: Clock) -> Self {
+        let Hold { session, mode, token, since } = *holder;
         Self { session: session.0, mode: mode.as_str(), fencing_token: token, acquired_at: clock.at(since) }
     }
 }

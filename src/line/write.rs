@@ -17,7 +17,7 @@ use super::{
 use crate::{
     command::{AcquireAnswer, Answer, Ending, Error, LockRow, SessionRow, Stats, Symbol, WaiterRow, WhyRow},
     escape::Written,
-    lock::{Excerpt, SessionId},
+    lock::{SessionId, Truncated},
     name::MAX_NAME_CHARS,
     session::{Profile, Session},
     share::NoPlace,
@@ -158,8 +158,8 @@ impl<'a> Lines<'a> {
         self.line(format_args!("END {count}"));
     }
 
-    fn excerpt<T: fmt::Display>(&mut self, excerpt: &Excerpt<T>) {
-        let Excerpt { rows, total } = excerpt;
+    fn excerpt<T: fmt::Display>(&mut self, excerpt: &Truncated<T>) {
+        let Truncated { rows, total } = excerpt;
         if rows.len() == *total {
             return self.list(rows);
         }

@@ -1,49 +1,38 @@
-//! One lock: its holders and its queue. Pure decisions, no clock but the one handed in.
+//! One lock: its holders and its queue. Pure decisions: nothing here waits or blocks.
 
 use tokio::time::Instant;
 
 use super::{
     Mode, SessionId, Token,
-    holders::Holders,
+    holders::{Hold, Holders},
     queue::{Place, Queue, Ticket, Waiter},
-    search::Stands,
+    request::Request,
     token::Tokens,
 };
 use crate::sync::plant;
 
-/// A session's grant.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Hold {
-    pub session: SessionId,
-    pub mode: Mode,
-    pub token: Token,
-    pub since: Instant,
-}
-
-/// What a session asks for. It never asks for what it holds already: see `Owner`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Request {
-    pub session: SessionId,
-    pub mode: Mode,
-    /// The session holds this lock shared and wants it alone.
-    pub upgrade: bool,
-}
-
 /// A lock somebody holds.
 #[derive(Debug)]
 pub(super) struct Lock {
-    holders: Holders,
+    pub holders: Holders,
     /// Boxed: few of a million locks have one.
     queue: Option<Box<Queue>>,
+}
+
+/// What keeps a wait from being granted.
+#[derive(Debug)]
+pub(super) enum Stands {
+    /// The holders, or a wait ahead of it that closes no cycle.
+    Firm,
+    /// This wait ahead of it, which may yet be refused.
+    Behind(SessionId, Place),
+    /// Nothing that is as old as the search.
+    Free,
 }
 
 impl Lock {
     pub(super) fn held_by(hold: Hold) -> Self {
         Self { holders: Holders::One(hold), queue: None }
-    }
-
-    pub(super) fn holders(&self) -> &Holders {
-        &self.holders
     }
 
     /// Those who wait, in the order in which they are granted it.
@@ -58,10 +47,6 @@ impl Lock {
 
     pub(super) fn is_contended(&self) -> bool {
         self.queue.is_some()
-    }
-
-    pub(super) fn is_free(&self) -> bool {
-        self.holders.len() == 0
     }
 
     /// Grants `request` at once if nobody stands in its way. A newcomer overtakes nobody.
@@ -79,16 +64,6 @@ impl Lock {
         }
     }
 
-    /// Ends a hold.
-    pub(super) fn remove_holder(&mut self, token: Token) -> Option<Hold> {
-        self.holders.remove(token)
-    }
-
-    /// Turns a session's exclusive hold into a shared one.
-    pub(super) fn make_shared(&mut self, session: SessionId) {
-        self.holders.change(session, |hold| hold.mode = Mode::Shared);
-    }
-
     /// Takes a waiter out of the queue.
     pub(super) fn remove_waiter(&mut self, place: Place) -> Option<Waiter> {
         let waiter = self.queue.as_mut()?.remove(place);
@@ -99,7 +74,7 @@ impl Lock {
     /// Grants to the head of the queue for as long as the head can be granted: neighbours that are
     /// shared go together.
     pub(super) fn hand_over(&mut self, tokens: &Tokens, mut granted: impl FnMut(Waiter, Token)) {
-        while let Some((place, request)) = self.head()
+        while let Some(&Waiter { request, place, .. }) = self.queue.as_ref().and_then(|queue| queue.first())
             && self.admits(request)
         {
             let token = self.grant(request, tokens);
@@ -132,12 +107,6 @@ impl Lock {
         }
     }
 
-    /// The token by which `request` is met, if it is.
-    pub(super) fn grant_of(&self, request: Request) -> Option<Token> {
-        let hold = self.holders.of(request.session)?;
-        (hold.mode >= request.mode).then_some(hold.token)
-    }
-
     /// Whether the holders alone allow it.
     fn admits(&self, request: Request) -> bool {
         let Some(first) = self.holders.first() else { return true };
@@ -163,10 +132,5 @@ impl Lock {
             self.holders.push(hold);
         }
         hold.token
-    }
-
-    fn head(&self) -> Option<(Place, Request)> {
-        let head = self.waiters().next()?;
-        Some((head.place, head.request))
     }
 }

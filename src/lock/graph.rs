@@ -16,29 +16,6 @@ use crate::{
     sync::{HashMap, oneshot, plant},
 };
 
-/// How many links of a cycle are told; of a longer one the first (protocol.md, part 5).
-pub const MAX_CYCLE_LINKS: usize = 20;
-
-/// One step of a cycle: `waiter` waits for `name`, which `holder` holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link<N = Name> {
-    /// Who waits.
-    pub waiter: SessionId,
-    /// For what.
-    pub name: N,
-    /// Held by whom.
-    pub holder: SessionId,
-}
-
-/// A deadlock: each link's holder is the next link's waiter, and the last one's is the first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cycle<N = Name> {
-    /// The first of its links, at most [`MAX_CYCLE_LINKS`]; the first of all is that of the session that asks.
-    pub links: Vec<Link<N>>,
-    /// How many links it has in all.
-    pub length: usize,
-}
-
 /// What a session waits for.
 #[derive(Debug)]
 pub(super) struct Edge {

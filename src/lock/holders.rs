@@ -2,8 +2,23 @@
 
 use std::{collections::BTreeMap, ops::Bound};
 
-use super::{SessionId, Token, entry::Hold};
+use tokio::time::Instant;
+
+use super::{Mode, SessionId, Token};
 use crate::sync::HashMap;
+
+/// A session's grant of a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Whose it is.
+    pub session: SessionId,
+    /// Shared or exclusive.
+    pub mode: Mode,
+    /// The fencing token of the grant.
+    pub token: Token,
+    /// When it was first granted.
+    pub since: Instant,
+}
 
 /// One holder most often; of a shared lock there may be very many, each of whom may be the next to go.
 #[derive(Debug)]
@@ -50,6 +65,10 @@ impl Holders {
             Self::One(hold) => Some(hold).filter(|hold| hold.session == session),
             Self::Many(many) => many.holds.get(many.tokens.get(&session)?),
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     pub(super) fn len(&self) -> usize {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::{
-    Cycle, Holder, Mode, PIECE, SessionId, Table, Token, Verdict, Wait,
-    entry::Request,
+    Mode, PIECE, SessionId, Token, Wait,
+    holders::Hold,
     queue::Place,
+    request::{Acquire, OnBusy, Released, Request, Verdict},
     search::{MAX_LOOKS, Search},
-    table::{Answer, Patience},
+    table::{Queued, Table},
 };
 use crate::{
     name::{Hashed, Name},
@@ -17,34 +18,6 @@ use crate::{
 /// An owner of so many locks looks at each of them for somebody who waits, before it looks for a cycle.
 const FEW: usize = 16;
 
-/// What came of asking for a lock.
-#[derive(Debug)]
-pub enum Taken<'a> {
-    /// Held now.
-    Granted,
-    /// Not to be had without a wait, and no wait was wanted.
-    Busy,
-    /// In the queue.
-    Queued(Wait<'a>),
-    /// Waiting would have closed this cycle. Nothing has changed.
-    Deadlock(Cycle),
-    /// As many wait as may.
-    Full,
-}
-
-/// What came of releasing a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Released {
-    /// One count was freed, and there are more.
-    One,
-    /// The last count was freed: this hold has ended.
-    Last(Holder),
-    /// Only others hold it.
-    NotMine,
-    /// Nobody holds it.
-    Nobody,
-}
-
 /// The one who takes and frees locks. Dropping it frees all it holds.
 ///
 /// Counts live here, not in the table: a lock taken again needs no look at the table.
@@ -52,11 +25,12 @@ pub enum Released {
 pub struct Owner {
     id: SessionId,
     table: Arc<Table>,
-    holds: HashMap<Name, Hold, Hashed>,
+    holds: HashMap<Name, Counted, Hashed>,
 }
 
+/// What an owner holds, and how often it has taken it.
 #[derive(Debug)]
-struct Hold {
+struct Counted {
     mode: Mode,
     token: Token,
     count: u64,
@@ -99,28 +73,35 @@ impl Owner {
     }
 
     /// Takes a lock, again or for the first time; a stronger mode than the one held upgrades.
-    pub fn take(&mut self, name: Name, mode: Mode, patience: Patience) -> Taken<'_> {
+    pub fn take(&mut self, name: Name, mode: Mode, on_busy: OnBusy) -> Acquire<Wait<'_>> {
         let held = self.holds.get_mut(&name);
         let upgrade = held.is_some();
         if let Some(hold) = held
             && hold.mode >= mode
         {
             hold.count += 1;
-            return Taken::Granted;
+            return Acquire::Granted(hold.token);
         }
         let request = Request { session: self.id, mode, upgrade };
         // Nobody waits for one who holds nothing, so it cannot close a cycle.
-        match self.table.take(&name, request, patience, self.holds.is_empty()) {
-            Answer::Granted(token) => {
+        match self.table.take(&name, request, on_busy, self.holds.is_empty()) {
+            Acquire::Granted(token) => {
                 self.keep(name, mode, token);
-                Taken::Granted
+                Acquire::Granted(token)
             }
-            Answer::Busy => Taken::Busy,
-            Answer::Full => Taken::Full,
-            Answer::Queued(place, verdict) => {
+            Acquire::Queued(Queued { place, verdict }) => {
                 let search = self.search(&name, place);
-                Self::look(Wait::new(self, name, request, verdict, search))
+                let mut wait = Wait::new(self, name, request, verdict, search);
+                match wait.look(MAX_LOOKS) {
+                    Some(Verdict::Granted(token)) => Acquire::Granted(token),
+                    Some(Verdict::Deadlock(cycle)) => Acquire::Deadlock(cycle),
+                    // One who was interrupted is told as one who waited.
+                    _ => Acquire::Queued(wait),
+                }
             }
+            Acquire::Busy => Acquire::Busy,
+            Acquire::Full => Acquire::Full,
+            Acquire::Deadlock(cycle) => Acquire::Deadlock(cycle),
         }
     }
 
@@ -137,16 +118,6 @@ impl Owner {
         Some(Box::new(Search::new(self.id, place, name.clone())))
     }
 
-    /// What is known of a wait after a first look.
-    fn look(mut wait: Wait<'_>) -> Taken<'_> {
-        match wait.look(MAX_LOOKS) {
-            Some(Verdict::Granted(_)) => Taken::Granted,
-            Some(Verdict::Deadlock(cycle)) => Taken::Deadlock(cycle),
-            // One who was interrupted is told as one who waited.
-            _ => Taken::Queued(wait),
-        }
-    }
-
     /// Frees one count; with the last one the lock passes on.
     pub fn release(&mut self, name: &Name) -> Released {
         let Some(hold) = self.holds.get_mut(name) else {
@@ -159,11 +130,11 @@ impl Owner {
         let token = hold.token;
         self.holds.remove(name);
         let ended = self.table.release(name, token);
-        ended.map_or(Released::One, |hold| Released::Last(Holder::from(&hold)))
+        ended.map_or(Released::One, Released::Last)
     }
 
     /// Frees everything, and tells of each hold that it has ended; the number of counts freed.
-    pub fn release_all(&mut self, mut ended: impl FnMut(Name, Holder)) -> u64 {
+    pub fn release_all(&mut self, mut ended: impl FnMut(Name, Hold)) -> u64 {
         let mut counts = 0;
         while !self.holds.is_empty() {
             counts += self.release_some(&mut ended);
@@ -172,12 +143,12 @@ impl Owner {
     }
 
     /// The same for at most [`PIECE`] locks. What is left is held as before.
-    pub fn release_some(&mut self, mut ended: impl FnMut(Name, Holder)) -> u64 {
+    pub fn release_some(&mut self, mut ended: impl FnMut(Name, Hold)) -> u64 {
         let mut counts = 0;
         for (name, hold) in self.holds.extract_if(|_, _| true).take(PIECE) {
             counts += hold.count;
             if let Some(hold) = self.table.release(&name, hold.token) {
-                ended(name, Holder::from(&hold));
+                ended(name, hold);
             }
         }
         counts
@@ -185,19 +156,19 @@ impl Owner {
 
     /// Notes a grant.
     pub(super) fn keep(&mut self, name: Name, mode: Mode, token: Token) {
-        let hold = self.holds.entry(name).or_insert(Hold { mode, token, count: 0 });
-        *hold = Hold { mode, token, count: hold.count + 1 };
+        let hold = self.holds.entry(name).or_insert(Counted { mode, token, count: 0 });
+        *hold = Counted { mode, token, count: hold.count + 1 };
     }
 
     /// Undoes a grant that nobody waited for any more: that is the hold which has ended, unless it was
     /// an upgrade.
-    pub(super) fn hand_back(&mut self, name: &Name, request: Request, token: Token) -> Option<Holder> {
+    pub(super) fn hand_back(&mut self, name: &Name, request: Request, token: Token) -> Option<Hold> {
         if let Some(hold) = self.holds.get_mut(name) {
             hold.token = token;
             self.table.downgrade(name, request.session);
             return None;
         }
-        self.table.release(name, token).as_ref().map(Holder::from)
+        self.table.release(name, token)
     }
 }
 
@@ -220,9 +191,9 @@ mod tests {
         let (table, name) = (Arc::<Table>::default(), |at: usize| Name::new(&format!("held{at}")).unwrap());
         let mut owner = Owner::new(SessionId(1), table.clone());
         for at in 0..100_000 {
-            assert!(matches!(owner.take(name(at), Mode::Exclusive, Patience::Try), Taken::Granted));
+            assert!(matches!(owner.take(name(at), Mode::Exclusive, OnBusy::Try), Acquire::Granted(_)));
         }
-        owner.take(name(0), Mode::Exclusive, Patience::Try);
+        owner.take(name(0), Mode::Exclusive, OnBusy::Try);
         let (mut counts, mut pieces) = (0, 0);
         while owner.holds() > 0 {
             let before = table.counters().locks;

@@ -4,7 +4,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{Excerpt, SessionId, Token, queue::Place};
+use super::{SessionId, Token, queue::Place};
 use crate::name::Name;
 
 /// Which rows of a list are wanted.
@@ -68,7 +68,30 @@ impl<T> Paged<T> {
     }
 }
 
-impl<T> From<Paged<T>> for Excerpt<T> {
+/// The first rows of a list, and how many there are in all.
+#[derive(Clone, Debug)]
+pub struct Truncated<T> {
+    /// At most as many as were asked for.
+    pub rows: Vec<T>,
+    /// How many there are.
+    pub total: usize,
+}
+
+impl<T> Truncated<T> {
+    /// The first `limit` of `rows`.
+    pub fn of(mut rows: Vec<T>, limit: usize) -> Self {
+        let total = rows.len();
+        rows.truncate(limit);
+        Self { rows, total }
+    }
+
+    /// Each row turned into another.
+    pub fn map<U>(self, row: impl FnMut(T) -> U) -> Truncated<U> {
+        Truncated { rows: self.rows.into_iter().map(row).collect(), total: self.total }
+    }
+}
+
+impl<T> From<Paged<T>> for Truncated<T> {
     fn from(Paged { rows, total, .. }: Paged<T>) -> Self {
         Self { rows, total }
     }

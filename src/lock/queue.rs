@@ -4,7 +4,7 @@ use std::{cmp::Ordering, collections::BTreeMap, mem};
 
 use tokio::time::Instant;
 
-use super::{entry::Request, wait::Verdict};
+use super::request::{Request, Verdict};
 use crate::sync::oneshot;
 
 /// The number of a wait: grows with every wait for any lock.
@@ -68,6 +68,13 @@ impl Queue {
             Self::Many(waiters) => (None, Some(waiters.values())),
         };
         one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    pub(super) fn first(&self) -> Option<&Waiter> {
+        match self {
+            Self::One(waiter) => Some(waiter),
+            Self::Many(waiters) => waiters.first_key_value().map(|(_, waiter)| waiter),
+        }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -17,8 +17,9 @@ use smallvec::SmallVec;
 
 use super::{
     Cycle, Link, MAX_CYCLE_LINKS, SessionId, Table, Token,
-    entry::{Hold, Lock},
+    entry::{Lock, Stands},
     graph::Edge,
+    holders::Hold,
     queue::Place,
 };
 use crate::{
@@ -76,17 +77,6 @@ struct Reached {
     open: Option<(SessionId, Place)>,
 }
 
-/// What keeps a wait from being granted.
-#[derive(Debug)]
-pub(super) enum Stands {
-    /// The holders, or a wait ahead of it that closes no cycle.
-    Firm,
-    /// This wait ahead of it, which may yet be refused.
-    Behind(SessionId, Place),
-    /// Nothing that is as old as the search.
-    Free,
-}
-
 /// A holder who waits for what the asker holds.
 struct Last {
     waiter: SessionId,
@@ -136,7 +126,7 @@ impl Search {
                 Some(Last { waiter, name, open: None }) => return Found::Cycle(self.trace(waiter, name)),
                 Some(Last { open: Some((session, place)), .. }) => {
                     self.start_again();
-                    self.pause = table.graph().settling(session, place);
+                    self.pause = table.graph.lock().settling(session, place);
                     return Found::Nothing;
                 }
                 None => {}
@@ -177,7 +167,7 @@ impl Search {
                 Stands::Free => return (Holding::new(), None),
             };
             let id = |hold: &Hold| (hold.session, hold.token);
-            (lock.holders().after(self.after).take(most).map(id).collect(), open)
+            (lock.holders.after(self.after).take(most).map(id).collect(), open)
         };
         table.look(&reached.name, next).unwrap_or_default()
     }
@@ -190,7 +180,7 @@ impl Search {
         is_mine: impl Fn(&Name) -> bool,
     ) -> Option<Last> {
         let came = self.reached.get(self.at).and_then(|lock| lock.open);
-        let graph = table.graph();
+        let graph = table.graph.lock();
         for &(holder, _) in holders {
             let Some(edge) = graph.wait_of(holder).filter(|edge| self.heeds(holder, edge)) else { continue };
             let open = came.or_else(|| edge.open.as_ref().map(|_| (holder, edge.place)));

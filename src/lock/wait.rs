@@ -1,30 +1,17 @@
-//! A place in a queue, as a guard.
+//! A place in a queue, as a guard. It borrows its owner, and the owner makes it: the two files know each other.
 
 use tokio::task::yield_now;
 
 use super::{
-    Cycle, Holder, Owner, PIECE, Token,
-    entry::Request,
+    Owner, PIECE,
+    holders::Hold,
+    request::{Request, Verdict},
     search::{Found, MAX_LOOKS, Search},
-    table::Left,
 };
 use crate::{
     name::Name,
     sync::{oneshot, plant},
 };
-
-/// How a wait ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The lock is held; its fencing token.
-    Granted(Token),
-    /// The waiter left before it was granted.
-    LeftQueue,
-    /// Somebody took it out of the queue: [`super::Table::interrupt`].
-    Interrupted,
-    /// It closed this cycle, and has left the queue.
-    Deadlock(Cycle),
-}
 
 /// An owner's place in the queue of a lock.
 ///
@@ -104,8 +91,12 @@ impl<'a> Wait<'a> {
             }
             Found::Cycle(cycle) => {
                 self.search = None;
-                let left = self.leave();
-                Some(self.end(if left == Verdict::LeftQueue { self.refused(cycle) } else { left }))
+                let mut verdict = self.leave();
+                if verdict == Verdict::LeftQueue {
+                    self.owner.table().note_deadlock();
+                    verdict = Verdict::Deadlock(cycle);
+                }
+                Some(self.end(verdict))
             }
         }
     }
@@ -116,11 +107,6 @@ impl<'a> Wait<'a> {
         self.search.as_ref().map_or(0, |search| search.size())
     }
 
-    fn refused(&self, cycle: Cycle) -> Verdict {
-        self.owner.table().note_deadlock();
-        Verdict::Deadlock(cycle)
-    }
-
     /// Leaves the queue. A grant or an interruption that came first is what counts.
     pub fn give_up(&mut self) -> Verdict {
         let verdict = self.leave();
@@ -129,7 +115,7 @@ impl<'a> Wait<'a> {
 
     /// Leaves the queue. A grant that came first is handed on: that is the hold which so has ended, if
     /// it was none before.
-    pub fn decline(&mut self) -> Option<Holder> {
+    pub fn decline(&mut self) -> Option<Hold> {
         if std::mem::replace(&mut self.is_over, true) {
             return None;
         }
@@ -139,11 +125,7 @@ impl<'a> Wait<'a> {
     }
 
     fn leave(&self) -> Verdict {
-        match self.owner.table().leave(&self.name, self.request) {
-            Left::Queue => Verdict::LeftQueue,
-            Left::Granted(token) => Verdict::Granted(token),
-            Left::Interrupted => Verdict::Interrupted,
-        }
+        self.owner.table().leave(&self.name, self.request)
     }
 
     fn end(&mut self, verdict: Verdict) -> Verdict {

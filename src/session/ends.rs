@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 use super::{Handle, Hub};
 use crate::{
     command::Ending,
-    lock::{Holder, Owner},
+    lock::{Hold, Owner},
     name::Name,
     tally::{Cause, History, Past},
 };
@@ -36,7 +36,7 @@ impl<'a> Ends<'a> {
     }
 
     /// One of them has ended.
-    pub(super) fn add(&mut self, name: &Name, hold: Holder) {
+    pub(super) fn add(&mut self, name: &Name, hold: Hold) {
         let held = hold.since.elapsed();
         self.hub.tally().hold_ended(self.cause, held);
         if History::keeps(self.cause, held) {
@@ -45,7 +45,7 @@ impl<'a> Ends<'a> {
     }
 
     #[cold]
-    fn remember(&mut self, name: &Name, hold: Holder, held: std::time::Duration) {
+    fn remember(&mut self, name: &Name, hold: Hold, held: std::time::Duration) {
         let (handle, now) = (self.handle, SystemTime::now());
         let [user, client] = self.who.get_or_insert_with(|| {
             let profile = handle.profile();

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Handle, Hub, Session, Viewer, until};
 use crate::{
     command::{AcquireAnswer, Answer, Ending, Error},
-    lock::{Holder, Verdict, Wait},
+    lock::{Hold, Verdict, Wait},
     tally::{Cause, Outcome},
     timeout::Timeout,
 };
@@ -96,7 +96,7 @@ impl Drop for Waiting<'_> {
 }
 
 /// Counts a grant whose waiter had gone. Nobody has had that hold: history does not tell of it.
-fn note_handed_back(hub: &Hub, hold: Option<Holder>) {
+fn note_handed_back(hub: &Hub, hold: Option<Hold>) {
     if let Some(hold) = hold {
         hub.tally().hold_ended(Cause::HandedBack, hold.since.elapsed());
     }

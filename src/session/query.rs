@@ -8,7 +8,7 @@ use super::{Handle, Hub, MAX_LIST_ROWS, Session, Viewer};
 use crate::{
     command::{Answer, Error, LockRow, SessionRow, WaiterRow, WhyRow},
     lock::{
-        Excerpt, HoldKey, Holder, LockInfo, Page, Paged, Reason, SessionId, Token, WaiterInfo, WaiterKey,
+        Hold, HoldKey, LockInfo, Page, Paged, SessionId, Token, Truncated, WaiterInfo, WaiterKey, WhyStep,
     },
     name::Name,
     tally::Past,
@@ -133,13 +133,13 @@ pub struct Holders {
 }
 
 impl Query for Holders {
-    type Answer = Excerpt<LockRow>;
+    type Answer = Truncated<LockRow>;
 
     fn lock(&self) -> Option<&Name> {
         Some(&self.name)
     }
 
-    fn answer(&self, hub: &Hub, _: Viewer<'_>) -> Excerpt<LockRow> {
+    fn answer(&self, hub: &Hub, _: Viewer<'_>) -> Truncated<LockRow> {
         hub.table.holds_of(&self.name, self.limit).map(|lock| hub.lock_row(lock))
     }
 }
@@ -209,21 +209,21 @@ pub struct Why {
 }
 
 impl Query for Why {
-    type Answer = Excerpt<WhyRow>;
+    type Answer = Truncated<WhyRow>;
 
     fn lock(&self) -> Option<&Name> {
         Some(&self.name)
     }
 
-    fn answer(&self, hub: &Hub, viewer: Viewer<'_>) -> Excerpt<WhyRow> {
-        let row = |reason: Reason| WhyRow {
+    fn answer(&self, hub: &Hub, viewer: Viewer<'_>) -> Truncated<WhyRow> {
+        let row = |reason: WhyStep| WhyRow {
             lock: hub.lock_row(reason.lock),
             waits_for: reason.waits_for.map(|name| viewer.shown(name)),
         };
-        let Excerpt { mut rows, total } = hub.table.why(&self.name, MAX_LIST_ROWS);
+        let Truncated { mut rows, total } = hub.table.why(&self.name, MAX_LIST_ROWS);
         let all = rows.len();
         rows.retain(|reason| viewer.sees(&reason.lock.name));
-        Excerpt { total: total - (all - rows.len()), rows }.map(row)
+        Truncated { total: total - (all - rows.len()), rows }.map(row)
     }
 }
 
@@ -259,7 +259,7 @@ impl Query for History {
 impl Hub {
     fn lock_row(&self, lock: LockInfo) -> LockRow {
         let LockInfo { name, holder, waiters } = lock;
-        let Holder { session, mode, token: fencing_token, since } = holder;
+        let Hold { session, mode, token: fencing_token, since } = holder;
         let handle = self.handle(session);
         let origin = handle.as_ref().map(|handle| handle.origin);
         let profile = handle.map(|handle| handle.profile());

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Hub, Profile, Query, ShownName, Viewer};
 use crate::{
     command::{Origin, Stats},
-    lock::{Seen, SessionId},
+    lock::{LockSnapshot, SessionId},
     name::Name,
 };
 
@@ -28,7 +28,7 @@ pub struct Scene {
     /// Whether it has been told to stop.
     pub is_stopping: bool,
     /// The locks, those that are waited for first.
-    pub locks: Vec<Seen>,
+    pub locks: Vec<LockSnapshot>,
     /// How many there are of which these are the first.
     pub total: usize,
     /// Those that hold or wait for one of these locks.
@@ -82,7 +82,7 @@ impl Query for Watch<'_> {
 }
 
 impl Hub {
-    fn see(&self, names: &[Name]) -> Vec<Seen> {
+    fn see(&self, names: &[Name]) -> Vec<LockSnapshot> {
         let mut room = MAX_PEOPLE;
         let seen = names.iter().filter_map(|name| {
             let seen = self.table.see(name, OF_EACH.0.min(room).max(1), OF_EACH.1.min(room))?;
@@ -109,7 +109,7 @@ impl Hub {
     }
 }
 
-fn people(seen: &Seen) -> impl Iterator<Item = SessionId> {
+fn people(seen: &LockSnapshot) -> impl Iterator<Item = SessionId> {
     let holders = seen.holders.rows.iter().map(|holder| holder.session);
     holders.chain(seen.queue.rows.iter().map(|waiter| waiter.session))
 }

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use getlockd::{
-    lock::{Cycle, Link, Mode, Owner, Patience, SessionId, Table, Taken, Verdict},
+    lock::{Acquire, Cycle, Link, Mode, OnBusy, Owner, SessionId, Table, Verdict},
     name::Name,
 };
 
@@ -18,15 +18,15 @@ use crate::{
 /// Whether it is held now; not if waiting for it would have closed a cycle, which is checked.
 pub fn take(world: &World, owner: &mut Owner, lock: usize, mode: Mode) -> bool {
     let (me, name) = (owner.id(), &world.names[lock]);
-    match owner.take(name.clone(), mode, Patience::Queue) {
-        Taken::Granted => true,
-        Taken::Queued(mut wait) => match block_on(wait.verdict()) {
+    match owner.take(name.clone(), mode, OnBusy::Queue) {
+        Acquire::Granted(_) => true,
+        Acquire::Queued(mut wait) => match block_on(wait.verdict()) {
             Verdict::Granted(_) => true,
             Verdict::Deadlock(cycle) => is_told(world, me, name, &cycle),
             verdict => panic!("nobody ended this wait: {verdict:?}"),
         },
-        Taken::Deadlock(cycle) => is_told(world, me, name, &cycle),
-        Taken::Busy | Taken::Full => unreachable!(),
+        Acquire::Deadlock(cycle) => is_told(world, me, name, &cycle),
+        Acquire::Busy | Acquire::Full => unreachable!(),
     }
 }
 

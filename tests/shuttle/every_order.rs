@@ -1,6 +1,6 @@
 //! Small scenarios in every order of their steps that there is: here nothing is left to chance.
 
-use getlockd::lock::{Mode, Owner, Patience, SessionId, Taken, Verdict, Wait};
+use getlockd::lock::{Acquire, Mode, OnBusy, Owner, SessionId, Verdict, Wait};
 use shuttle::thread;
 
 use crate::{
@@ -46,7 +46,7 @@ fn interrupted(end: fn(Wait<'_>) -> Verdict) {
     let world = World::plain();
     let [mut holder, mut owner] = [1, 2].map(|id| world.owner(id));
     take(&mut holder, &world.names[0], Mode::Exclusive);
-    let Taken::Queued(wait) = owner.take(world.names[0].clone(), Mode::Exclusive, Patience::Queue) else {
+    let Acquire::Queued(wait) = owner.take(world.names[0].clone(), Mode::Exclusive, OnBusy::Queue) else {
         unreachable!()
     };
     let releases = thread::spawn(move || drop(holder));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use getlockd::{
-    lock::{Mode, Owner, Patience, Released, SessionId, Table, Taken, Verdict, Wait},
+    lock::{Acquire, Mode, OnBusy, Owner, Released, SessionId, Table, Verdict, Wait},
     name::Name,
 };
 use shuttle::{
@@ -86,9 +86,9 @@ fn take_and(
     mode: Mode,
     wait: impl FnOnce(Wait<'_>) -> Option<Verdict>,
 ) -> bool {
-    match owner.take(name.clone(), mode, Patience::Queue) {
-        Taken::Granted => true,
-        Taken::Queued(queued) => matches!(wait(queued), Some(Verdict::Granted(_))),
+    match owner.take(name.clone(), mode, OnBusy::Queue) {
+        Acquire::Granted(_) => true,
+        Acquire::Queued(queued) => matches!(wait(queued), Some(Verdict::Granted(_))),
         other => panic!("{other:?}"),
     }
 }
@@ -273,11 +273,11 @@ fn a_newcomer_overtakes_nobody() {
 
 /// Takes a lock in any way, ends the wait in any way, and says whether it is held.
 fn take_somehow(owner: &mut Owner, name: &Name, mode: Mode) -> bool {
-    let patience = [Patience::Queue, Patience::Try][usize::from(below(5) == 0)];
+    let patience = [OnBusy::Queue, OnBusy::Try][usize::from(below(5) == 0)];
     match owner.take(name.clone(), mode, patience) {
-        Taken::Granted => true,
-        Taken::Busy | Taken::Full => false,
-        Taken::Queued(mut wait) => {
+        Acquire::Granted(_) => true,
+        Acquire::Busy | Acquire::Full => false,
+        Acquire::Queued(mut wait) => {
             let verdict = match below(4) {
                 0 => Some(give_up(wait)),
                 1 => poll_and_drop(async { wait.verdict().await }, 1 + below(3)),
@@ -285,7 +285,7 @@ fn take_somehow(owner: &mut Owner, name: &Name, mode: Mode) -> bool {
             };
             matches!(verdict, Some(Verdict::Granted(_)))
         }
-        Taken::Deadlock(cycle) => panic!("told of a deadlock where there is none: {cycle:?}"),
+        Acquire::Deadlock(cycle) => panic!("told of a deadlock where there is none: {cycle:?}"),
     }
 }
 

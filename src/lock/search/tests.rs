@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::lock::{Mode, Owner, PIECE, Patience, Taken, Verdict, Wait, entry::Request, table::Answer};
+use crate::lock::{Acquire, Mode, OnBusy, Owner, PIECE, Verdict, Wait, request::Request, table::Queued};
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -10,7 +10,7 @@ fn name(text: &str) -> Name {
 /// An owner that holds a lock of its own, `own<id>`.
 fn owner(id: u32, table: &Arc<Table>) -> Owner {
     let mut owner = Owner::new(SessionId(id), table.clone());
-    assert!(matches!(owner.take(own(id), Mode::Exclusive, Patience::Try), Taken::Granted));
+    assert!(matches!(owner.take(own(id), Mode::Exclusive, OnBusy::Try), Acquire::Granted(_)));
     owner
 }
 
@@ -21,8 +21,8 @@ fn own(id: u32) -> Name {
 /// Waits, for as long as the test lives.
 fn waits(owner: Owner, name: &Name) {
     let owner = Box::leak(Box::new(owner));
-    let taken = owner.take(name.clone(), Mode::Exclusive, Patience::Queue);
-    let Taken::Queued(wait) = taken else { panic!("{taken:?}") };
+    let taken = owner.take(name.clone(), Mode::Exclusive, OnBusy::Queue);
+    let Acquire::Queued(wait) = taken else { panic!("{taken:?}") };
     std::mem::forget(wait);
 }
 
@@ -30,8 +30,8 @@ fn waits(owner: Owner, name: &Name) {
 fn searched(asker: &mut Owner, wanted: &Name) -> (Vec<usize>, Found) {
     let request = Request { session: asker.id(), mode: Mode::Exclusive, upgrade: false };
     let table = asker.table().clone();
-    let answer = table.take(wanted, request, Patience::Queue, false);
-    let Answer::Queued(place, _verdict) = answer else { panic!("{answer:?}") };
+    let answer = table.take(wanted, request, OnBusy::Queue, false);
+    let Acquire::Queued(Queued { place, verdict: _verdict }) = answer else { panic!("{answer:?}") };
     let mut pieces = Vec::new();
     let Some(mut search) = asker.search(wanted, place) else { return (pieces, Found::NoCycle) };
     let found = loop {
@@ -57,7 +57,7 @@ fn shared_by(count: u32, table: &Arc<Table>) -> (Name, Vec<Owner>) {
     let big = name("big");
     let share = |id| {
         let mut owner = Owner::new(SessionId(id), table.clone());
-        assert!(matches!(owner.take(big.clone(), Mode::Shared, Patience::Try), Taken::Granted));
+        assert!(matches!(owner.take(big.clone(), Mode::Shared, OnBusy::Try), Acquire::Granted(_)));
         owner
     };
     (big.clone(), (1..=count).map(share).collect())
@@ -70,7 +70,7 @@ fn who_is_waited_for_by_nobody_looks_at_no_holder() {
     let (pieces, found) = searched(&mut owner(60_000, &table), &big);
     assert_eq!((pieces.len(), found), (0, Found::NoCycle));
     let mut nobody = Owner::new(SessionId(60_001), table.clone());
-    assert!(matches!(nobody.take(big, Mode::Exclusive, Patience::Queue), Taken::Queued(_)));
+    assert!(matches!(nobody.take(big, Mode::Exclusive, OnBusy::Queue), Acquire::Queued(_)));
 }
 
 #[test]
@@ -108,15 +108,15 @@ fn a_long_chain_is_followed_in_pieces() {
     assert_eq!(ids(&links[1]), (LENGTH, own(LENGTH - 1), LENGTH - 1));
 }
 
-fn queued<'a>(taken: Taken<'a>, why: &str) -> Wait<'a> {
-    let Taken::Queued(wait) = taken else { panic!("{why}: {taken:?}") };
+fn queued<'a>(taken: Acquire<Wait<'a>>, why: &str) -> Wait<'a> {
+    let Acquire::Queued(wait) = taken else { panic!("{why}: {taken:?}") };
     wait
 }
 
 /// Of three one shares a lock and waits for the last. The others are to wait: `c` for `b`, and `b` for the lock.
 fn three_around_a_lock(table: &Arc<Table>) -> (Owner, Owner) {
     let (mut h, b, c) = (owner(2_001, table), owner(2_002, table), owner(2_003, table));
-    assert!(matches!(h.take(name("big"), Mode::Shared, Patience::Try), Taken::Granted));
+    assert!(matches!(h.take(name("big"), Mode::Shared, OnBusy::Try), Acquire::Granted(_)));
     waits(h, &own(2_003));
     (b, c)
 }
@@ -129,11 +129,11 @@ async fn a_wait_behind_one_that_is_refused_closes_no_cycle() {
     let big = name("big");
     let (mut b, c) = three_around_a_lock(&table);
     let mut last = Owner::new(SessionId(1_001), table.clone());
-    assert!(matches!(last.take(big.clone(), Mode::Shared, Patience::Try), Taken::Granted));
+    assert!(matches!(last.take(big.clone(), Mode::Shared, OnBusy::Try), Acquire::Granted(_)));
     waits(last, &own(300));
-    let mut alone = queued(first.take(big.clone(), Mode::Exclusive, Patience::Queue), "its search is open");
+    let mut alone = queued(first.take(big.clone(), Mode::Exclusive, OnBusy::Queue), "its search is open");
     waits(c, &own(2_002));
-    let mut shared = queued(b.take(big.clone(), Mode::Shared, Patience::Queue), "it is not known yet");
+    let mut shared = queued(b.take(big.clone(), Mode::Shared, OnBusy::Queue), "it is not known yet");
     let (verdict, granted) = tokio::join!(alone.verdict(), async {
         let verdict = shared.verdict().await;
         matches!(verdict, Verdict::Granted(_))
@@ -149,10 +149,10 @@ async fn a_wait_behind_one_that_stays_closes_a_cycle() {
     let big = name("big");
     let mut nobody = Owner::new(SessionId(1), table.clone());
     let (mut b, c) = three_around_a_lock(&table);
-    let _alone = queued(nobody.take(big.clone(), Mode::Exclusive, Patience::Queue), "it closes no cycle");
+    let _alone = queued(nobody.take(big.clone(), Mode::Exclusive, OnBusy::Queue), "it closes no cycle");
     waits(c, &own(2_002));
-    let taken = b.take(big, Mode::Shared, Patience::Queue);
-    let Taken::Deadlock(cycle) = taken else { panic!("{taken:?}") };
+    let taken = b.take(big, Mode::Shared, OnBusy::Queue);
+    let Acquire::Deadlock(cycle) = taken else { panic!("{taken:?}") };
     assert_eq!(cycle.length, 3);
 }
 
@@ -161,7 +161,7 @@ async fn one_long_search_is_under_way_at_a_time_and_keeps_nothing_else() {
     let table = Arc::default();
     let mut first = chain(2_000, &table);
     let turn = table.search_turn().await;
-    let mut wait = queued(first.take(own(2_000), Mode::Exclusive, Patience::Queue), "it is long");
+    let mut wait = queued(first.take(own(2_000), Mode::Exclusive, OnBusy::Queue), "it is long");
     let still = tokio::time::timeout(std::time::Duration::from_millis(1), wait.verdict()).await;
     assert!(still.is_err(), "it waits for its turn");
     assert_eq!(wait.search_size(), 1);
@@ -174,8 +174,8 @@ async fn one_long_search_is_under_way_at_a_time_and_keeps_nothing_else() {
 async fn a_cycle_that_takes_long_to_find_is_told_by_the_wait() {
     let table = Arc::default();
     let mut first = chain(1_000, &table);
-    let taken = first.take(own(1_000), Mode::Exclusive, Patience::Queue);
-    let Taken::Queued(mut wait) = taken else { panic!("{taken:?}") };
+    let taken = first.take(own(1_000), Mode::Exclusive, OnBusy::Queue);
+    let Acquire::Queued(mut wait) = taken else { panic!("{taken:?}") };
     let verdict = wait.verdict().await;
     drop(wait);
     let Verdict::Deadlock(cycle) = verdict else { panic!("{verdict:?}") };

@@ -3,30 +3,22 @@
 //! For a person at a terminal, not for a program's decisions: each lock is seen at one moment, the
 //! list as a whole is not.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashSet, VecDeque},
+};
 
 use tokio::time::Instant;
 
 use super::{
-    Mode, SessionId, Table, Token,
-    entry::{Hold, Lock, Request},
-    page::{HoldKey, Page, Paged, WaiterKey},
+    Mode, SessionId, Table,
+    entry::Lock,
+    holders::Hold,
+    page::{HoldKey, Page, Paged, Truncated, WaiterKey},
     queue::Waiter,
+    request::Request,
 };
 use crate::name::Name;
-
-/// One holder of a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// Whose hold it is.
-    pub session: SessionId,
-    /// Shared or exclusive.
-    pub mode: Mode,
-    /// The fencing token of the grant.
-    pub token: Token,
-    /// When it was first granted.
-    pub since: Instant,
-}
 
 /// One hold of a lock; a lock that is shared has several.
 #[derive(Clone, Debug)]
@@ -34,7 +26,7 @@ pub struct LockInfo {
     /// The lock.
     pub name: Name,
     /// The hold.
-    pub holder: Holder,
+    pub holder: Hold,
     /// How many wait for the lock.
     pub waiters: usize,
 }
@@ -52,75 +44,48 @@ pub struct WaiterInfo {
     pub key: WaiterKey,
 }
 
+/// One lock, its holders and its queue at one moment.
+#[derive(Clone, Debug)]
+pub struct LockSnapshot {
+    /// The lock.
+    pub name: Name,
+    /// The first of its holders, the longest first.
+    pub holders: Truncated<Hold>,
+    /// The first of those that wait, in the order of the queue.
+    pub queue: Truncated<WaiterInfo>,
+}
+
 /// One step of the way from a lock to what its holders wait for.
 #[derive(Clone, Debug)]
-pub struct Reason {
+pub struct WhyStep {
     /// A hold of the lock.
     pub lock: LockInfo,
     /// What that holder waits for itself.
     pub waits_for: Option<Name>,
 }
 
-/// The first rows of a list, and how many there are in all.
-#[derive(Clone, Debug)]
-pub struct Excerpt<T> {
-    /// At most as many as were asked for.
-    pub rows: Vec<T>,
-    /// How many there are.
-    pub total: usize,
-}
-
-impl<T> Excerpt<T> {
-    /// The first `limit` of `rows`.
-    pub fn of(mut rows: Vec<T>, limit: usize) -> Self {
-        let total = rows.len();
-        rows.truncate(limit);
-        Self { rows, total }
-    }
-
-    /// Each row turned into another.
-    pub fn map<U>(self, row: impl FnMut(T) -> U) -> Excerpt<U> {
-        Excerpt { rows: self.rows.into_iter().map(row).collect(), total: self.total }
-    }
-}
-
-/// Numbers since the start, and of the moment.
-#[derive(Clone, Copy, Debug)]
-pub struct Counters {
-    /// Locks held now.
-    pub locks: usize,
-    /// Sessions waiting now.
-    pub waiters: usize,
-    /// Grants: first takes and upgrades, not those of a lock held already.
-    pub grants: u64,
-    /// Those of them that are shared.
-    pub shared_grants: u64,
-    /// Requests refused since they would have closed a cycle.
-    pub deadlocks: u64,
-}
-
 /// The first of what comes in any order, by its keys.
-pub(super) struct First<K, V> {
-    pub(super) rows: BTreeMap<K, V>,
+struct TopN<K, V> {
+    rows: BTreeMap<K, V>,
     limit: usize,
     /// There were others.
-    pub(super) has_more: bool,
+    has_more: bool,
 }
 
-impl<K: Ord, V> First<K, V> {
-    pub(super) fn new(limit: usize) -> Self {
+impl<K: Ord, V> TopN<K, V> {
+    fn new(limit: usize) -> Self {
         Self { rows: BTreeMap::new(), limit, has_more: false }
     }
 
     /// Whether there are as many as wanted, the last of which is before what comes: there is no need to make it.
-    pub(super) fn ends_before(&mut self, is_before: impl FnOnce(&K) -> bool) -> bool {
+    fn ends_before(&mut self, is_before: impl FnOnce(&K) -> bool) -> bool {
         let is_full = self.rows.len() >= self.limit;
         let ends = is_full && self.rows.last_key_value().is_some_and(|(last, _)| is_before(last));
         self.has_more |= ends;
         ends
     }
 
-    pub(super) fn insert(&mut self, key: K, row: V) {
+    fn insert(&mut self, key: K, row: V) {
         self.rows.insert(key, row);
         if self.rows.len() > self.limit {
             self.rows.pop_last();
@@ -132,14 +97,14 @@ impl<K: Ord, V> First<K, V> {
 impl Table {
     /// A page of the locks by name, of those whose name is wanted.
     pub fn list(&self, wanted: impl Fn(&Name) -> bool, page: &Page<HoldKey>) -> Paged<LockInfo> {
-        let mut first = First::new(page.limit);
+        let mut first = TopN::new(page.limit);
         let after = page.after.as_ref().map(|after| &after.name);
         let mut total = 0;
         self.for_each(|name, lock| {
             if !wanted(name) {
                 return;
             }
-            total += lock.holders().len();
+            total += lock.holders.len();
             if after.is_some_and(|after| name < after)
                 || first.ends_before(|last: &HoldKey| last.name < *name)
             {
@@ -152,7 +117,7 @@ impl Table {
                 }
             }
         });
-        let First { rows, has_more, .. } = first;
+        let TopN { rows, has_more, .. } = first;
         Paged { rows: rows.into_values().collect(), total, has_more }
     }
 
@@ -160,7 +125,7 @@ impl Table {
     pub fn sessions_where(&self, wanted: impl Fn(SessionId, &Name) -> bool) -> HashSet<SessionId> {
         let mut found = HashSet::new();
         self.for_each(|name, lock| {
-            let holders = lock.holders().iter().map(|hold| hold.session);
+            let holders = lock.holders.iter().map(|hold| hold.session);
             let waiters = lock.waiters().map(|waiter| waiter.request.session);
             found.extend(holders.chain(waiters).filter(|session| wanted(*session, name)));
         });
@@ -173,8 +138,8 @@ impl Table {
     }
 
     /// Who holds `name`, and what those wait for in turn, to the end of every chain: the first `limit`.
-    pub fn why(&self, name: &Name, limit: usize) -> Excerpt<Reason> {
-        let mut reasons = Excerpt { rows: Vec::new(), total: 0 };
+    pub fn why(&self, name: &Name, limit: usize) -> Truncated<WhyStep> {
+        let mut reasons = Truncated { rows: Vec::new(), total: 0 };
         let mut seen = HashSet::from([name.clone()]);
         let mut open = VecDeque::from([name.clone()]);
         while let Some(name) = open.pop_front() {
@@ -184,7 +149,7 @@ impl Table {
                 let waits_for = self.waits_for(lock.holder.session);
                 let next = waits_for.iter().filter(|next| seen.insert((*next).clone()));
                 open.extend(next.cloned());
-                reasons.rows.push(Reason { lock, waits_for });
+                reasons.rows.push(WhyStep { lock, waits_for });
             }
         }
         reasons
@@ -197,42 +162,68 @@ impl Table {
     }
 
     /// The first `limit` holds of `name`, the longest first, and how many there are.
-    pub fn holds_of(&self, name: &Name, limit: usize) -> Excerpt<LockInfo> {
-        let held = self.look(name, |lock| Excerpt {
+    pub fn holds_of(&self, name: &Name, limit: usize) -> Truncated<LockInfo> {
+        let held = self.look(name, |lock| Truncated {
             rows: infos(name, lock).take(limit).collect(),
-            total: lock.holders().len(),
+            total: lock.holders.len(),
         });
-        held.unwrap_or(Excerpt { rows: Vec::new(), total: 0 })
+        held.unwrap_or(Truncated { rows: Vec::new(), total: 0 })
     }
 
+    /// The first `limit` names of locks that are `wanted`: those with longer queues first, then by name.
+    /// Queues that are hardly longer count as equal, such that the order is calm.
+    pub fn busiest(&self, limit: usize, wanted: impl Fn(&Name) -> bool) -> Truncated<Name> {
+        let mut first = TopN::new(limit);
+        let mut total = 0;
+        self.for_each(|name, lock| {
+            if !wanted(name) {
+                return;
+            }
+            total += 1;
+            let queue = Reverse(lock.queued().checked_ilog2());
+            if !first.ends_before(|(length, last)| (length, last) < (&queue, name)) {
+                first.insert((queue, name.clone()), ());
+            }
+        });
+        Truncated { rows: first.rows.into_keys().map(|(_, name)| name).collect(), total }
+    }
+
+    /// A lock with its first `holders` and `waiters`; none if nobody holds it any more.
+    pub fn see(&self, name: &Name, holders: usize, waiters: usize) -> Option<LockSnapshot> {
+        let seen = |lock: &Lock| LockSnapshot {
+            name: name.clone(),
+            holders: Truncated {
+                rows: lock.holders.iter().take(holders).copied().collect(),
+                total: lock.holders.len(),
+            },
+            queue: Truncated {
+                rows: lock.waiters().take(waiters).map(WaiterInfo::from).collect(),
+                total: lock.queued(),
+            },
+        };
+        self.look(name, seen)
+    }
     /// Whether nothing is left of any lock and of any wait.
     #[cfg(feature = "shuttle")]
     pub fn is_empty(&self) -> bool {
-        self.counters().locks == 0 && self.graph().waiters() == 0
+        self.counters().locks == 0 && self.graph.lock().waiters() == 0
     }
 
     /// What a session waits for.
     pub fn waits_for(&self, session: SessionId) -> Option<Name> {
-        self.graph().wait_of(session).map(|edge| edge.name.clone())
+        self.graph.lock().wait_of(session).map(|edge| edge.name.clone())
     }
 }
 
 fn infos(name: &Name, lock: &Lock) -> impl Iterator<Item = LockInfo> {
     let waiters = lock.queued();
-    let info = move |hold| LockInfo { name: name.clone(), holder: Holder::from(hold), waiters };
-    lock.holders().iter().map(info)
+    let info = move |hold: &Hold| LockInfo { name: name.clone(), holder: *hold, waiters };
+    lock.holders.iter().map(info)
 }
 
 impl From<&Waiter> for WaiterInfo {
     fn from(waiter: &Waiter) -> Self {
         let Request { session, mode, .. } = waiter.request;
         Self { session, mode, since: waiter.since, key: WaiterKey(waiter.place) }
-    }
-}
-
-impl From<&Hold> for Holder {
-    fn from(hold: &Hold) -> Self {
-        let Hold { session, mode, token, since } = *hold;
-        Self { session, mode, token, since }
     }
 }
