@@ -350,3 +350,19 @@ fn no_client_is_forgotten() {
         }
     }
 }
+
+#[test]
+fn packages_have_the_version_of_the_crate() {
+    let version = env!("CARGO_PKG_VERSION");
+    for (file, line) in [
+        ("python/pyproject.toml", format!("version = \"{version}\"")),
+        ("node/package.json", format!("\"version\": \"{version}\"")),
+        ("go/doc.go", format!("const Version = \"{version}\"")),
+        ("java/pom.xml", format!("<version>{version}</version>")),
+        ("php/composer.json", format!("\"version\": \"{version}\"")),
+        ("ruby/lib/getlock.rb", format!("VERSION = \"{version}\"")),
+    ] {
+        let text = fs::read_to_string(project("clients").join(file)).unwrap();
+        assert!(text.contains(&line), "{file} has no {line}");
+    }
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,6 +13,9 @@ import (
 )
 
 const keepalive = "KEEPALIVE"
+
+// promiseLine is an answer to KEEPALIVE. Servers to come may have more fields behind the first.
+var promiseLine = regexp.MustCompile(`^` + keepalive + ` left=(\d{1,9}(?:\.\d+)?)(?: [a-z_]+=.*)?$`)
 
 const longestLine = 1 << 16 // no answer that a client asks for comes near to it
 
@@ -145,9 +149,12 @@ func isPromise(line string) bool { return strings.HasPrefix(line, keepalive+" ")
 
 // promised reads the answer to the first question that has none.
 func (c *conn) promised(line string) (promise, error) {
-	text := strings.TrimPrefix(line, keepalive+" left=")
-	seconds, err := strconv.ParseFloat(text, 64)
-	if err != nil || text == line || strings.Trim(text, "0123456789.") != "" || seconds > century.Seconds() {
+	match := promiseLine.FindStringSubmatch(line)
+	if match == nil {
+		return promise{}, unexpected(line)
+	}
+	seconds, err := strconv.ParseFloat(match[1], 64)
+	if err != nil {
 		return promise{}, unexpected(line)
 	}
 	left := time.Duration(seconds * float64(time.Second))

@@ -258,7 +258,7 @@ class Connection {
   }
 
   #answered(line) {
-    const [, left] = /^KEEPALIVE left=(\d{1,9}(?:\.\d+)?)$/.exec(line) ?? [];
+    const [, left] = /^KEEPALIVE left=(\d{1,9}(?:\.\d+)?)(?: [a-z_]+=.*)?$/.exec(line) ?? [];
     if (left && this.#questions.length > 0) this.#promised(Number(left), this.#questions.shift());
     else this.fail(new Error(`it says ${startOf(line)}, which is no answer to a question`));
   }

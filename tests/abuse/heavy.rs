@@ -132,7 +132,7 @@ async fn a_long_chain() {
         );
         assert_eq!(told.matches(" waits for ").count(), 20);
     }
-    server.shows(&format!("the first of {length} would close the circle"), &told);
+    server.shows(&format!("the first of {length} would close the cycle"), &told);
     assert_eq!(chain[0].ask("RELEASE_LOCK link0").await, "1");
     assert_eq!(chain[1].line().await, "1", "the chain stands");
 }

@@ -141,10 +141,11 @@ async fn watch(
     (before, freed.join_all().await)
 }
 
-pub fn serve(link: &Link, keepalive: &str) -> (Program, Addrs) {
+pub fn serve(link: &Link, keepalive: &str, flags: &[&str]) -> (Program, Addrs) {
     let mut command = link.command(Side::Server, PROGRAM);
     let free = format!("{SERVER_ADDR}:0");
     command.args(["--line", &free, "--mysql", &free, "--http", &free, "--keepalive", keepalive, "--open"]);
+    command.args(flags);
     let mut program = Program::spawn(&mut command);
     let [mysql, http] = [(); 2].map(|()| program.next_addr());
     let addrs = Addrs { line: program.addr, mysql, http };
@@ -158,7 +159,7 @@ fn assert_freed_in_time(keepalive: &str) {
         Err(why) => return skip(&why),
     };
     let Ok(Timeout::Within(limit)) = keepalive.parse() else { panic!("{keepalive} is no time") };
-    let (_program, addrs) = serve(&link, keepalive);
+    let (_program, addrs) = serve(&link, keepalive, &[]);
     let (begin, begun) = oneshot::channel();
     let (placed, are_placed) = oneshot::channel();
     let (_over, is_over) = oneshot::channel();

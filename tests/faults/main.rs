@@ -5,6 +5,9 @@
 #![cfg(target_os = "linux")]
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
 
+#[allow(dead_code, unreachable_pub, reason = "shared with other tests")]
+#[path = "../tls/authority.rs"]
+mod authority;
 mod clock;
 #[path = "../common/mod.rs"]
 mod common;

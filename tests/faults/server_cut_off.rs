@@ -43,7 +43,7 @@ fn a_client_whose_server_is_cut_off_knows_within_the_time() {
         Ok(link) => Arc::new(link),
         Err(why) => return skip(&why),
     };
-    let (program, addrs) = serve(&link, "30s");
+    let (program, addrs) = serve(&link, "30s", &[]);
     let server = addrs.line.to_string();
     let times = link.run(Side::Client, {
         let link = link.clone();

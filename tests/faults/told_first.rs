@@ -4,13 +4,14 @@
 //! is the long form, with the default.
 
 use std::{
+    fs,
     process::Stdio,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use getlockd::{
-    client::{Builder, Connection},
+    client::{Builder, Connection, Tls},
     keepalive::Keepalive,
     timeout::Timeout,
 };
@@ -23,6 +24,7 @@ use tokio::{
 };
 
 use crate::{
+    authority::Authority,
     common::{Client, PATIENCE, group::Group, packages::Kind},
     cut_off::serve,
     link::{Link, SERVER_ADDR, Side},
@@ -67,8 +69,9 @@ enum Program {
     Story(std::path::PathBuf),
     /// `getlock`, with a command that ignores SIGTERM.
     Getlock,
-    /// The Rust client, which also waits for the lock `late`: the grant is a late write of the server.
-    Connection,
+    /// The Rust client, with TLS or without, which also waits for the lock `late`: the grant is a late write of the
+    /// server.
+    Connection(Option<Tls>),
 }
 
 fn keepalive() -> String {
@@ -81,12 +84,16 @@ fn time(text: &str) -> Duration {
 }
 
 /// One of each client.
-fn holders(phase: usize) -> Vec<Holder> {
+fn holders(phase: usize, tls: &Tls) -> Vec<Holder> {
     let stories = Kind::ALL.into_iter().filter_map(|kind| {
         let name = format!("{}{}", kind.language, kind.ending);
         kind.program("story").map(|program| (name, Program::Story(program)))
     });
-    let ours = [("getlock".to_owned(), Program::Getlock), ("rust".to_owned(), Program::Connection)];
+    let ours = [
+        ("getlock".to_owned(), Program::Getlock),
+        ("rust".to_owned(), Program::Connection(None)),
+        ("rust-tls".to_owned(), Program::Connection(Some(tls.clone()))),
+    ];
     let holder = |(name, program)| Holder { name: format!("{name}.{phase}"), program };
     stories.chain(ours).map(holder).collect()
 }
@@ -102,7 +109,7 @@ async fn hold(
 ) -> Option<Instant> {
     let lost = async {
         match holder.program {
-            Program::Connection => connection(&holder.name, port, placed).await,
+            Program::Connection(tls) => connection(&holder.name, tls, port, placed).await,
             Program::Getlock => getlock(&holder.name, &link, port, placed).await,
             Program::Story(program) => story(&program, &holder.name, &link, port, placed).await,
         }
@@ -113,9 +120,10 @@ async fn hold(
     }
 }
 
-async fn connection(name: &str, port: u16, placed: oneshot::Sender<()>) -> Instant {
-    let server = format!("{SERVER_ADDR}:{port}");
-    let connection: Connection = Builder::new(server).connection().await.unwrap();
+async fn connection(name: &str, tls: Option<Tls>, port: u16, placed: oneshot::Sender<()>) -> Instant {
+    let server = Builder::new(format!("{SERVER_ADDR}:{port}"));
+    let server = if let Some(tls) = tls { server.tls(tls) } else { server };
+    let connection: Connection = server.connection().await.unwrap();
     let guard = connection.try_lock(name).await.unwrap().unwrap();
     let late = format!("late.{name}");
     let waits = tokio::spawn({
@@ -203,7 +211,7 @@ async fn take_places(
 /// The locks that the Rust client waits for: each is a late write of the server.
 async fn late_locks(names: &[String], addrs: Addrs) -> Client {
     let mut keeper = Client::connect(addrs.line).await;
-    for name in names.iter().filter(|name| name.starts_with("rust.")) {
+    for name in names.iter().filter(|name| name.starts_with("rust")) {
         assert_eq!(keeper.ask(&format!("GET_LOCK late.{name} 0")).await, "1");
     }
     keeper
@@ -262,8 +270,11 @@ fn run(cut: Cut, phases: usize) -> Option<Vec<Fate>> {
             return None;
         }
     };
-    let (_program, addrs) = serve(&link, &keepalive());
-    let phases: Vec<_> = (0..phases).map(holders).collect();
+    let authority = Authority::new();
+    let certificate = authority.sign("server");
+    let (_program, addrs) = serve(&link, &keepalive(), &certificate.flags(&["--tls", "optional"]));
+    let tls = Tls::of_authority(&fs::read(authority.ca()).unwrap(), None).unwrap();
+    let phases: Vec<_> = (0..phases).map(|phase| holders(phase, &tls)).collect();
     let names: Vec<_> = phases.iter().flatten().map(|holder| holder.name.clone()).collect();
     let (ready, is_ready) = oneshot::channel();
     let (are_placed, all_placed) = oneshot::channel();

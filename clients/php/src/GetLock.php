@@ -532,7 +532,8 @@ final class Session
 
     private function promise(string $line): void
     {
-        if ($this->asked === null || !preg_match('/^KEEPALIVE left=(\d{1,9}(\.\d+)?)( |$)/D', $line, $match)) {
+        $isPromise = preg_match('/^KEEPALIVE left=(\d{1,9}(\.\d+)?)(?: [a-z_]+=.*)?$/D', $line, $match) === 1;
+        if ($this->asked === null || !$isPromise) {
             throw self::nonsense($line);
         }
         [$left, $isFirst] = [(float) $match[1], $this->since === -INF];

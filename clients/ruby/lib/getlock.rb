@@ -609,7 +609,9 @@ class GetLock
       raise Refused.new(symbol, text || symbol) if error == "ERROR" && symbol
       return false unless error == QUESTION
 
-      left = line[/\A#{QUESTION} left=(\d{1,9}(\.\d+)?)\z/o, 1] or raise Failure, "the server says #{line.inspect}"
+      left = line[/\A#{QUESTION} left=(\d{1,9}(\.\d+)?)(?: [a-z_]+=.*)?\z/o, 1]
+      raise Failure, "the server says #{line.inspect}" unless left
+
       @promise.answer(left.to_f)
       true
     end

@@ -422,7 +422,7 @@ public class Steps {
                     if (++asked > 3) continue;
                     if (asked == 3) thirdAt.set(System.nanoTime());
                     Thread.sleep(delay);
-                    peer.say("KEEPALIVE left=" + seconds + ".000");
+                    peer.say("KEEPALIVE left=" + seconds + ".000 term=7");
                 } else {
                     peer.say(line.startsWith("FENCING_TOKEN") ? "42" : "1");
                 }

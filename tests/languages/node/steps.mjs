@@ -415,7 +415,7 @@ const steps = {
   },
 };
 
-const threeTimes = (stub) => (stub.questions.length <= 3 ? "KEEPALIVE left=1.000" : undefined);
+const threeTimes = (stub) => (stub.questions.length <= 3 ? "KEEPALIVE left=1.000 term=7" : undefined);
 
 /** What no getlockd says to one who wants a lock: it is tried again, and nothing is granted. */
 async function oddAnswers(name) {

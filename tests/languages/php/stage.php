@@ -232,7 +232,7 @@ function line_stub(callable $answers, ?callable $grants = null): Stub
             $verb = strtok(rtrim($line), ' ');
             if ($verb === 'KEEPALIVE') {
                 $tell('question');
-                $answers(++$questions) && fwrite($connection, "KEEPALIVE left=1.000\n");
+                $answers(++$questions) && fwrite($connection, "KEEPALIVE left=1.000 term=7\n");
             } elseif ($late !== '' || ($verb === 'GET_LOCK' && $waits)) {
                 $late .= "$replies[$verb]\n";
             } else {

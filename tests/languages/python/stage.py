@@ -163,7 +163,7 @@ class LineStub(Stub):
     def _answer(self, word):
         if word == "KEEPALIVE":
             self.asked.append(time.monotonic())
-            return "KEEPALIVE left=1.000" if len(self.asked) <= self._answers else None
+            return "KEEPALIVE left=1.000 term=7" if len(self.asked) <= self._answers else None
         if word == "GET_LOCK":
             time.sleep(self._grant_after)
         return {"HELLO": "HELLO version=0.1.0 protocol=1 session=7", "FENCING_TOKEN": "8"}.get(word, "1")

@@ -155,7 +155,7 @@ module Scene
       case left = @left.call(number)
       when Proc then left.call(socket)
       when String then socket.puts(left)
-      when Numeric then socket.puts(format("KEEPALIVE left=%.3f", left))
+      when Numeric then socket.puts(format("KEEPALIVE left=%.3f term=7", left))
       end
     end
 

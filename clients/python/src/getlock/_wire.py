@@ -31,7 +31,7 @@ from ._shared import (
 
 LONGEST_LINE = 65536  # bytes; nothing that a client asks for comes near to it
 MOST_HEARD = 65536  # bytes of an answer by HTTP
-_PROMISE = re.compile(r"KEEPALIVE left=([0-9]{1,9}(?:\.[0-9]+)?)")
+_PROMISE = re.compile(r"KEEPALIVE left=([0-9]{1,9}(?:\.[0-9]+)?)(?: [a-z_]+=.*)?")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
 

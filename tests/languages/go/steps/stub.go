@@ -72,12 +72,12 @@ func (b *stub) serve(conn net.Conn) {
 				saved++
 				continue
 			}
-			say("KEEPALIVE left=1.000")
+			say("KEEPALIVE left=1.000 term=7")
 		case "GET_LOCK":
 			time.Sleep(b.grantAfter / 2)
 			if saved == 1 {
 				saved++
-				say("KEEPALIVE left=1.000")
+				say("KEEPALIVE left=1.000 term=7")
 			}
 			time.Sleep(b.grantAfter / 2)
 			say("1")

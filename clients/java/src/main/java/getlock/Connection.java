@@ -21,7 +21,8 @@ import java.util.regex.Pattern;
 final class Connection {
     static final String KEEPALIVE = "KEEPALIVE";
 
-    private static final Pattern PROMISE = Pattern.compile(KEEPALIVE + " left=([0-9]{1,9}(?:\\.[0-9]+)?)");
+    private static final Pattern PROMISE =
+            Pattern.compile(KEEPALIVE + " left=([0-9]{1,9}(?:\\.[0-9]+)?)(?: [a-z_]+=.*)?");
 
     private final Wire wire;
     private final Term term;
