@@ -1,8 +1,9 @@
 //! Runs what README.md shows, in every language that is installed.
 //!
 //! With `README_SNIPPETS=all` in the environment a missing interpreter is a failure.
-#![allow(clippy::unwrap_used)]
+#![allow(unreachable_pub, clippy::unwrap_used)]
 
+#[allow(dead_code, reason = "each of the test binaries uses its part")]
 mod common;
 
 use std::{path::Path, process::Stdio};

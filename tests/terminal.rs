@@ -1,8 +1,9 @@
 //! What `getlock` shows on a terminal. The terminal is tmux's.
 //!
 //! With `DRIVERS=all` in the environment it is a failure that there is no tmux.
-#![allow(clippy::unwrap_used)]
+#![allow(unreachable_pub, clippy::unwrap_used)]
 
+#[allow(dead_code, reason = "each of the test binaries uses its part")]
 mod common;
 
 use std::{

@@ -1,19 +1,15 @@
 //! A server in this process, and clients that read like transcripts.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its own part")]
 
-pub mod caller;
+pub mod authority;
 pub mod dice;
-pub mod driver;
 pub mod group;
 pub mod grpc;
-pub mod h2;
 pub mod http;
-pub mod lease;
+pub mod link;
 pub mod mysql;
 pub mod packages;
 pub mod program;
 pub mod stub;
-pub mod tally;
 
 use std::{
     net::SocketAddr,

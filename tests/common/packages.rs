@@ -1,4 +1,4 @@
-//! The clients of `clients/`, as `tests/languages/LANGUAGE/install` makes programs of them.
+//! The clients of `clients/`, as `tests/external/languages/LANGUAGE/install` makes programs of them.
 //!
 //! With `DRIVERS=all` in the environment they are installed by the language's own tool, else taken from their
 //! sources in place. A language that is not installed is skipped; with `DRIVERS=all` that is a failure.
@@ -36,7 +36,7 @@ impl Kind {
         /// Those that are: once in a process, since a program may be running from there by the second time.
         static INSTALLED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
         let place = project("target/languages").join(self.language);
-        let install = project("tests/languages").join(self.language).join("install");
+        let install = project("tests/external/languages").join(self.language).join("install");
         let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
         if installed.contains(self.language) {
             return Some(place.join(format!("{name}{}", self.ending)));
