@@ -9,6 +9,7 @@ pub mod link;
 pub mod mysql;
 pub mod packages;
 pub mod program;
+pub mod skip;
 pub mod stub;
 
 use std::{
@@ -34,14 +35,6 @@ use tokio::{
 
 /// How long a test waits for what must come. Only a failing test waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-
-/// How a script says that what it needs is not installed.
-pub const NOT_INSTALLED: i32 = 77;
-
-/// Whether what is not installed is a failure, and not skipped.
-pub fn all_drivers_are_wanted() -> bool {
-    std::env::var("DRIVERS").is_ok_and(|which| which == "all")
-}
 
 /// What `.ci/run` has installed below `target/drivers`.
 pub fn installed(what: &str) -> PathBuf {

@@ -11,7 +11,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{NOT_INSTALLED, all_drivers_are_wanted};
+use super::skip::{NOT_INSTALLED, all_drivers_are_wanted, skip};
 
 /// A client: its folder, and what its programs end with.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,8 @@ impl Kind {
         let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         if output.status.code() == Some(NOT_INSTALLED) {
             assert!(!all_drivers_are_wanted(), "{}: {told}", self.language);
-            eprintln!("{}: skipped: {told}", self.language);
+            let what = format!("the client of {}{}", self.language, self.ending);
+            skip(&what, told.trim(), "install the language; .ci/run does");
             return None;
         }
         assert!(output.status.success(), "{}: {told}", self.language);

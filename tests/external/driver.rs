@@ -13,7 +13,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::common::{Client, NOT_INSTALLED, PATIENCE, TestServer, all_drivers_are_wanted, installed, python};
+use crate::common::{
+    Client, PATIENCE, TestServer, installed, python,
+    skip::{NOT_INSTALLED, skip_missing},
+};
 
 /// The jars of Debian's packages that scripts in Java use.
 pub const JARS: &str = "/usr/share/java/mariadb-java-client.jar:/usr/share/java/HikariCP.jar:/usr/share/java/slf4j-api.jar:/usr/share/java/slf4j-nop.jar";
@@ -149,7 +152,7 @@ async fn contend_with(words: &[String], folder: &Path, server: &TestServer, pass
 pub async fn script(folder: &Path, name: &str) {
     let words = interpreter(name);
     if !has_library(name) || !contend(&words, folder).await {
-        skip(name);
+        skip_missing(name);
     }
 }
 
@@ -160,12 +163,6 @@ pub async fn program(folder: &Path, name: &str) {
         && contend_with(&words, folder, &TestServer::start(), "").await
         && contend_with(&words, folder, &TestServer::with(&USERS), "sesame").await;
     if !runs {
-        skip(name);
+        skip_missing(name);
     }
-}
-
-/// Says that something is not installed, which may be.
-pub fn skip(name: &str) {
-    assert!(!all_drivers_are_wanted(), "{name} is not installed");
-    eprintln!("{name} is not installed: skipped");
 }

@@ -5,8 +5,11 @@
 
 use std::path::PathBuf;
 
-use crate::common::{TestServer, all_drivers_are_wanted, installed};
-use crate::driver::{contend, project, script, skip};
+use crate::common::{
+    TestServer, installed,
+    skip::{all_drivers_are_wanted, skip_missing},
+};
+use crate::driver::{contend, project, script};
 use tokio::process::Command;
 
 fn folder() -> PathBuf {
@@ -55,7 +58,7 @@ async fn rust_sqlx_and_mysql_async() {
     for name in ["sqlx", "mysql_async"] {
         let program = installed("rust/debug").join(name);
         if !program.exists() || !contend(&[program.display().to_string()], &folder()).await {
-            skip(name);
+            skip_missing(name);
         }
     }
 }
@@ -69,11 +72,11 @@ async fn openstack_tooz() {
     command.args(["-m", "testtools.run", "tooz.tests.test_coordination", "tooz.tests.drivers.test_mysql"]);
     command.env("TOOZ_TEST_URL", format!("mysql://root:@{}/test", server.mysql)).current_dir(installed("."));
     let Ok(output) = command.kill_on_drop(true).output().await else {
-        return skip("tooz");
+        return skip_missing("tooz");
     };
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     if text.contains("No module named") && !all_drivers_are_wanted() {
-        return skip("tooz");
+        return skip_missing("tooz");
     }
     assert!(output.status.success() && text.contains("Ran 89 tests"), "{text}");
 }

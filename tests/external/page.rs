@@ -5,7 +5,12 @@
 
 use std::{fs, path::Path};
 
-use crate::common::{NOT_INSTALLED, PATIENCE, TestServer, all_drivers_are_wanted, http::Request, installed};
+use crate::common::{
+    PATIENCE, TestServer,
+    http::Request,
+    installed,
+    skip::{NOT_INSTALLED, skip_missing},
+};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use getlockd::user::{Wanted, entry};
 use tempfile::TempDir;
@@ -28,8 +33,7 @@ async fn a_person_at_the_page() {
     let output = timeout(6 * PATIENCE, script.output()).await.expect("an end in time");
     let code = output.as_ref().ok().and_then(|output| output.status.code());
     if output.is_err() || code == Some(NOT_INSTALLED) {
-        assert!(!all_drivers_are_wanted(), "chromium, playwright-core or node is not installed");
-        return eprintln!("there is no browser: skipped");
+        return skip_missing("chromium, playwright-core or node");
     }
     let output = output.unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

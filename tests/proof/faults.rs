@@ -22,8 +22,3 @@ fn report(fault: &str, wire: &str, mut times: Vec<Duration>) {
     let (median, longest) = (times[times.len() / 2], times[times.len() - 1]);
     println!("\n| {fault} | {wire} | {median:.1?} | {longest:.1?} | {} |", times.len());
 }
-
-/// Says why a test shows nothing here.
-fn skip(why: &str) {
-    println!("\nskipped: {why}");
-}

@@ -11,8 +11,8 @@ use tokio::{
 };
 
 use super::tool::{ask, end, run, start, unpacked};
+use crate::common::skip::skip_missing;
 use crate::common::{Client, PATIENCE, TestServer, mysql::MySql};
-use crate::driver::skip;
 
 /// A server with a holder and one who waits.
 async fn a_queue() -> (TestServer, [Client; 2]) {
@@ -207,7 +207,7 @@ async fn adminer() {
     let (home, at) = (tempfile::tempdir().unwrap(), free_address());
     let folder = unpacked("adminer", "usr/share/adminer");
     if !folder.exists() {
-        return skip("adminer");
+        return skip_missing("adminer");
     }
     let Some(mut php) =
         start("php", &["-S", &at.to_string(), "-t", &folder.display().to_string()], home.path())

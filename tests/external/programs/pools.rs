@@ -8,8 +8,11 @@ use tokio::{
     time::timeout,
 };
 
-use crate::common::{NOT_INSTALLED, PATIENCE, TestServer};
-use crate::driver::{command, has_library, interpreter, project, skip};
+use crate::common::{
+    PATIENCE, TestServer,
+    skip::{NOT_INSTALLED, skip_missing},
+};
+use crate::driver::{command, has_library, interpreter, project};
 
 const DOCUMENT: &str = include_str!("../../../docs/pools.md");
 
@@ -91,7 +94,9 @@ async fn pool(name: &str, words: &[&str]) {
     for (database, mode, expected) in
         [("test", "as-it-is", as_it_is), ("test", "advised", advised), ("no_reentry", "as-it-is", as_it_is)]
     {
-        let Some(seen) = two_borrowers(words, database, mode, expected).await else { return skip(name) };
+        let Some(seen) = two_borrowers(words, database, mode, expected).await else {
+            return skip_missing(name);
+        };
         assert_eq!(seen.lock, expected, "{name} {mode}");
         let told = if database == "no_reentry" { switched.rsplit(' ').next().unwrap() } else { "1" };
         assert_eq!(seen.second, told, "{name} {mode} {database}");

@@ -7,8 +7,8 @@ use std::{
 
 use tokio::{process::Command, time::timeout};
 
+use crate::common::skip::skip_missing;
 use crate::common::{PATIENCE, TestServer, group::Group, installed};
-use crate::driver::skip;
 
 /// What `.ci/run` has unpacked below `target/drivers`, or else what the machine has.
 pub fn unpacked(package: &str, path: &str) -> PathBuf {
@@ -20,7 +20,7 @@ pub fn unpacked(package: &str, path: &str) -> PathBuf {
 pub fn start(program: impl AsRef<Path>, args: &[&str], home: &Path) -> Option<Group> {
     let program = program.as_ref();
     if !is_there(program) {
-        skip(&program.display().to_string());
+        skip_missing(&program.display().to_string());
         return None;
     }
     let mut command = Command::new(program);

@@ -6,11 +6,12 @@ use tempfile::TempDir;
 
 use super::{assert_is_variable, check::users, read, said, tool};
 use crate::common::{
-    Client, PATIENCE, all_drivers_are_wanted,
+    Client, PATIENCE,
     http::get,
     mysql::MySql,
     program::{PROGRAM, Program, next_with},
     python,
+    skip::skip_missing,
 };
 
 const UNITS: [&str; 4] =
@@ -122,7 +123,9 @@ fn by_systemd(names: &str, host: &str, flags: &[&str]) -> Command {
 
 fn there_is_no_python() -> bool {
     let is_missing = Command::new(python()).arg("-V").output().is_err();
-    assert!(!is_missing || !all_drivers_are_wanted(), "python3 is not installed");
+    if is_missing {
+        skip_missing("python3");
+    }
     is_missing
 }
 

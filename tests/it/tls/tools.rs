@@ -10,10 +10,11 @@ use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
 use super::caller::{Caller, Wire};
 use crate::common::{
-    Addrs, NOT_INSTALLED, PATIENCE, TestServer, all_drivers_are_wanted,
+    Addrs, PATIENCE, TestServer,
     authority::{Authority, text},
     program::{Program, next_with},
     python,
+    skip::{NOT_INSTALLED, skip_missing},
 };
 
 /// What a tool said, to this input. None if it is not installed.
@@ -21,8 +22,7 @@ async fn said(program: impl AsRef<Path>, args: &[&str], input: &str) -> Option<S
     let program = program.as_ref();
     let output = output(program, args, input).await;
     let Some(output) = output.filter(|output| output.status.code() != Some(NOT_INSTALLED)) else {
-        assert!(!all_drivers_are_wanted(), "{} {args:?}: not installed", program.display());
-        eprintln!("{} {args:?}: not installed: skipped", program.display());
+        skip_missing(&format!("{} {}", program.display(), args[0]));
         return None;
     };
     let [said, errors] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());

@@ -9,11 +9,12 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{report, skip};
+use super::report;
 use crate::common::{
-    Client, all_drivers_are_wanted,
+    Client,
     http::{get, post},
     program::{PROGRAM, Program},
+    skip::skip_missing,
 };
 
 const TTL: Duration = Duration::from_millis(1_500);
@@ -46,8 +47,7 @@ fn is_of_day(moment: &Value, days: i64) -> bool {
 #[tokio::test]
 async fn a_lease_ends_at_its_own_time_whatever_the_clock_on_the_wall_does() {
     let Some(lib) = libfaketime() else {
-        assert!(!all_drivers_are_wanted(), "libfaketime is not installed");
-        return skip("libfaketime is not installed");
+        return skip_missing("libfaketime");
     };
     let dir = tempfile::tempdir().unwrap();
     let clock = dir.path().join("clock");

@@ -13,13 +13,14 @@ use getlockd::{keepalive::Keepalive, timeout::Timeout};
 use tokio::{sync::oneshot, task::JoinSet};
 
 use super::{
-    report, skip,
+    report,
     speaker::{Addrs, Speaker, Wire},
 };
 use crate::common::{
     Client,
     link::{Link, SERVER_ADDR, Side},
     program::{PROGRAM, Program},
+    skip::skip,
 };
 
 /// What one of the dead was doing.
@@ -155,7 +156,7 @@ pub fn serve(link: &Link, keepalive: &str) -> (Program, Addrs) {
 fn assert_freed_in_time(keepalive: &str) {
     let link = match Link::new() {
         Ok(link) => Arc::new(link),
-        Err(why) => return skip(&why),
+        Err(why) => return skip("a link that is cut", &why, "it needs iproute2 and root"),
     };
     let Ok(Timeout::Within(limit)) = keepalive.parse() else { panic!("{keepalive} is no time") };
     let (_program, addrs) = serve(&link, keepalive);

@@ -9,12 +9,13 @@ use tokio::{
 };
 
 use super::{
-    report, skip,
+    report,
     speaker::{Addrs, Speaker, Wire},
 };
 use crate::common::{
     Client, PATIENCE,
     program::{PROGRAM, Program, next_with},
+    skip::skip,
 };
 
 const PER_WIRE: [Wire; 3] = [Wire::Line, Wire::MySql, Wire::Http];
@@ -84,7 +85,7 @@ const SLOW: u64 = 10_000;
 #[tokio::test]
 async fn ten_thousand_slow_clients_cost_little_memory_each() {
     if rlimit::increase_nofile_limit(SLOW + 200).unwrap_or(0) < SLOW + 200 {
-        return skip("this process may not open 10,000 connections");
+        return skip("10,000 slow clients", "this process may not open as many files", "ulimit -n 10200");
     }
     for (wire, half, most) in [
         (Wire::Line, &b"GET_LOCK night"[..], 4),

@@ -7,8 +7,9 @@ use std::{
 
 use getlockd::client::{Builder, Connection, Timeout};
 
-use super::{cut_off::serve, report, skip};
+use super::{cut_off::serve, report};
 use crate::common::link::{Link, Side};
+use crate::common::skip::skip;
 
 const WITHIN: Duration = Duration::from_secs(4);
 
@@ -38,7 +39,7 @@ async fn hold(link: Arc<Link>, server: String) -> [Duration; 3] {
 fn a_client_whose_server_is_cut_off_knows_within_the_time() {
     let link = match Link::new() {
         Ok(link) => Arc::new(link),
-        Err(why) => return skip(&why),
+        Err(why) => return skip("a link that is cut", &why, "it needs iproute2 and root"),
     };
     let (program, addrs) = serve(&link, "30s");
     let server = addrs.line.to_string();

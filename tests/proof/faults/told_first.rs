@@ -22,12 +22,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{cut_off::serve, skip, speaker::Addrs};
+use super::{cut_off::serve, speaker::Addrs};
 use crate::common::{
     Client, PATIENCE,
     group::Group,
     link::{Link, SERVER_ADDR, Side},
     packages::Kind,
+    skip::skip,
 };
 
 /// By so much the end of a process may be seen later than it was: a client that has been heard of again closes its
@@ -258,7 +259,7 @@ fn run(cut: Cut, phases: usize) -> Option<Vec<Fate>> {
     let link = match Link::new() {
         Ok(link) => Arc::new(link),
         Err(why) => {
-            skip(&why);
+            skip("a link that is cut", &why, "it needs iproute2 and root");
             return None;
         }
     };
