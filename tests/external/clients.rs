@@ -8,9 +8,12 @@ use std::{
     process::{Output, Stdio},
 };
 
-use crate::common::{
-    PATIENCE, TestServer, python,
-    skip::{NOT_INSTALLED, skip_missing},
+use crate::{
+    MACHINE,
+    common::{
+        PATIENCE, TestServer, python,
+        skip::{NOT_INSTALLED, skip_missing},
+    },
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -49,6 +52,7 @@ macro_rules! scripts {
     ($($test:ident: $script:literal $flags:tt $args:tt,)*) => {
         $(#[tokio::test]
         async fn $test() {
+            let _beside_others = MACHINE.read().await;
             let server = TestServer::with(&$flags);
             finish($script, start(&server, $script, &$args)).await;
         })*
@@ -82,6 +86,7 @@ scripts! {
 /// The script says when the server is to stop, and sees what becomes of what it has.
 #[tokio::test]
 async fn grpc_while_the_server_stops() {
+    let _beside_others = MACHINE.read().await;
     let mut server = TestServer::start();
     let mut child = start(&server, "grpc_stopping.py", &[]);
     if let Some(child) = &mut child {

@@ -5,11 +5,14 @@
 
 use std::path::PathBuf;
 
-use crate::common::{
-    TestServer, installed,
-    skip::{all_drivers_are_wanted, skip_missing},
-};
 use crate::driver::{contend, project, script};
+use crate::{
+    MACHINE,
+    common::{
+        TestServer, installed,
+        skip::{all_drivers_are_wanted, skip_missing},
+    },
+};
 use tokio::process::Command;
 
 fn folder() -> PathBuf {
@@ -20,6 +23,7 @@ macro_rules! scripts {
     ($($test:ident: $script:literal,)*) => {
         $(#[tokio::test]
         async fn $test() {
+            let _beside_others = MACHINE.read().await;
             script(&folder(), $script).await;
         })*
 
@@ -66,6 +70,7 @@ async fn rust_sqlx_and_mysql_async() {
 /// The tests that OpenStack's tooz has for its MySQL driver.
 #[tokio::test]
 async fn openstack_tooz() {
+    let _beside_others = MACHINE.read().await;
     let server = TestServer::start();
     let python = installed("venv/bin/python");
     let mut command = Command::new(&python);

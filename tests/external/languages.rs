@@ -12,18 +12,20 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{
-    Client, PATIENCE,
-    group::Group,
-    packages::{Kind, project},
-    program::{PROGRAM, Program},
+use crate::{
+    MACHINE,
+    common::{
+        Client, PATIENCE,
+        group::Group,
+        packages::{Kind, project},
+        program::{PROGRAM, Program},
+    },
 };
 use getlockd::user::{Wanted, entry};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{ChildStdin, ChildStdout, Command},
-    sync::RwLock,
     time::timeout,
 };
 
@@ -261,12 +263,9 @@ async fn logged_in(story: &Path) {
     assert_eq!(script.ask("lock 60 web:nightly").await, "refused DENIED");
 }
 
-/// Steps run alone: some of them say within which second a client must have done something.
-static ALONE: RwLock<()> = RwLock::const_new(());
-
 async fn story(kind: Kind) {
     let Some(story) = kind.program("story") else { return };
-    let _beside_others = ALONE.read().await;
+    let _beside_others = MACHINE.read().await;
     let server = server_at("127.0.0.1:0", &[]);
     let [a, b] = [(); 2].map(|()| Script::start(&story, server.addr.port()));
     let [line, eye] = [Client::connect(server.addr).await, Client::connect(server.addr).await];
@@ -294,7 +293,7 @@ fn expected(language: &str) -> BTreeSet<String> {
 
 async fn steps(kind: Kind) {
     let Some(steps) = kind.program("steps") else { return };
-    let _alone = ALONE.write().await;
+    let _alone = MACHINE.write().await;
     let (server, _, http) = Program::on_all_wires(&[]);
     let mut command = Command::new(steps);
     command.args([server.addr.port(), http.port()].map(|port| port.to_string()));

@@ -14,3 +14,9 @@ mod drivers;
 mod languages;
 mod page;
 mod programs;
+
+use tokio::sync::RwLock;
+
+/// The clients of `clients/` run their steps alone, by `write`: some steps say within which second a client must have
+/// done something. Scripts that load the machine run by `read`, beside each other.
+static MACHINE: RwLock<()> = RwLock::const_new(());

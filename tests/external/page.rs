@@ -5,11 +5,14 @@
 
 use std::{fs, path::Path};
 
-use crate::common::{
-    PATIENCE, TestServer,
-    http::Request,
-    installed,
-    skip::{NOT_INSTALLED, skip_missing},
+use crate::{
+    MACHINE,
+    common::{
+        PATIENCE, TestServer,
+        http::Request,
+        installed,
+        skip::{NOT_INSTALLED, skip_missing},
+    },
 };
 use base64::prelude::{BASE64_STANDARD, Engine};
 use getlockd::user::{Wanted, entry};
@@ -23,6 +26,7 @@ use tokio::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_at_the_page() {
+    let _beside_others = MACHINE.read().await;
     let server = TestServer::start();
     let (users, guarded) = with_users();
     let ports = [server.addr, server.http, guarded.addr, guarded.http];

@@ -10,7 +10,10 @@ mod tool;
 
 use std::path::PathBuf;
 
-use crate::driver::{program, project};
+use crate::{
+    MACHINE,
+    driver::{program, project},
+};
 
 const README: &str = include_str!("programs/README.md");
 
@@ -22,6 +25,7 @@ macro_rules! scripts {
     ($($test:ident: $script:literal,)*) => {
         $(#[tokio::test]
         async fn $test() {
+            let _beside_others = MACHINE.read().await;
             program(&folder(), $script).await;
         })*
 

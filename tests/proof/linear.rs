@@ -25,6 +25,7 @@ mod record;
 use std::time::{Duration, Instant};
 
 use crate::{
+    MACHINE,
     caller::Wire,
     common::{TestServer, dice::Dice},
     lease::Lender,
@@ -110,6 +111,7 @@ impl Total {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_history_has_an_order() {
+    let _alone = MACHINE.write().await;
     let server = TestServer::start();
     let time = Duration::from_secs(from_env("LINEAR_SECONDS", 4));
     let (first, start, mut total) = (from_env("LINEAR_SEED", 1), Instant::now(), Total::default());

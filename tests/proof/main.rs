@@ -18,3 +18,9 @@ mod model;
 mod soak;
 mod stress;
 mod tally;
+
+use tokio::sync::RwLock;
+
+/// Tests that load the machine have it alone, by `write`. By `read` those have it that assert times: beside each other,
+/// and beside no load.
+static MACHINE: RwLock<()> = RwLock::const_new(());

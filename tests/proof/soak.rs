@@ -25,6 +25,7 @@ use std::{
 };
 
 use crate::{
+    MACHINE,
     caller::{Mode, Wire, Wish},
     common::{
         Addrs, Client, PATIENCE,
@@ -175,6 +176,7 @@ const KINDS: [&str; 11] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_left_behind() {
+    let _alone = MACHINE.write().await;
     let minutes = std::env::var("SOAK_MINUTES").ok().map(|minutes| minutes.parse().expect("a number"));
     let time = minutes.map_or(Duration::from_secs(4), Duration::from_mins);
     let mut soaked = Soaked::start().await;

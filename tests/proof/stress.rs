@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::common::dice::Dice;
 use crate::inside::Inside;
+use crate::{MACHINE, common::dice::Dice};
 use getlockd::{
     command::{Answer, Command, Error, Origin, Reply},
     lock::{Mode, SessionId, Token},
@@ -90,6 +90,7 @@ async fn work(hub: Arc<Hub>, inside: Arc<Inside>, seed: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_is_inside_with_an_exclusive_holder() {
+    let _alone = MACHINE.write().await;
     let hub = Hub::new(Limits { locks_per_session: 100, ..Limits::default() });
     let inside = Arc::new(Inside::default());
     let tasks: Vec<_> =

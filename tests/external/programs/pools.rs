@@ -8,11 +8,14 @@ use tokio::{
     time::timeout,
 };
 
-use crate::common::{
-    PATIENCE, TestServer,
-    skip::{NOT_INSTALLED, skip_missing},
-};
 use crate::driver::{command, has_library, interpreter, project};
+use crate::{
+    MACHINE,
+    common::{
+        PATIENCE, TestServer,
+        skip::{NOT_INSTALLED, skip_missing},
+    },
+};
 
 const DOCUMENT: &str = include_str!("../../../docs/pools.md");
 
@@ -57,6 +60,7 @@ struct Seen {
 ///
 /// A lock that is to be free is waited for, as a connection may be closed for it, which the pool does not wait for.
 async fn two_borrowers(words: &[&str], database: &str, mode: &str, expected: &str) -> Option<Seen> {
+    let _beside_others = MACHINE.read().await;
     let server = TestServer::start();
     let script = interpreter(words[0]);
     if !has_library(words[0]) {

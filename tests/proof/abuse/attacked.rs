@@ -13,16 +13,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::MutexGuard;
+use tokio::sync::RwLockWriteGuard;
 
-use crate::common::{
-    Addrs, Client, PATIENCE,
-    mysql::Reply,
-    program::{PROGRAM, Program},
+use crate::{
+    MACHINE,
+    common::{
+        Addrs, Client, PATIENCE,
+        mysql::Reply,
+        program::{PROGRAM, Program},
+    },
 };
-
-/// One attack at a time: the times of a neighbour are of that one.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// A server that may have 3 GB of addresses: one that asks for more is gone, with all locks.
 pub(crate) struct Attacked {
@@ -33,7 +33,8 @@ pub(crate) struct Attacked {
     pub(crate) at: Addrs,
     /// When the last row was shown, in kB.
     memory: u64,
-    _alone: MutexGuard<'static, ()>,
+    /// One attack at a time: the times of a neighbour are of that one.
+    _alone: RwLockWriteGuard<'static, ()>,
 }
 
 impl Attacked {
@@ -43,7 +44,7 @@ impl Attacked {
 
     /// With so many kB of it.
     pub(crate) async fn with_address_space(size: u32, flags: &[&str]) -> Self {
-        let alone = ALONE.lock().await;
+        let alone = MACHINE.write().await;
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -v {size} && exec \"$0\" \"$@\""), PROGRAM]);
         let free = "127.0.0.1:0";

@@ -10,11 +10,14 @@ use std::{
 use serde_json::{Value, json};
 
 use super::report;
-use crate::common::{
-    Client,
-    http::{get, post},
-    program::{PROGRAM, Program},
-    skip::skip_missing,
+use crate::{
+    MACHINE,
+    common::{
+        Client,
+        http::{get, post},
+        program::{PROGRAM, Program},
+        skip::skip_missing,
+    },
 };
 
 const TTL: Duration = Duration::from_millis(1_500);
@@ -49,6 +52,7 @@ async fn a_lease_ends_at_its_own_time_whatever_the_clock_on_the_wall_does() {
     let Some(lib) = libfaketime() else {
         return skip_missing("libfaketime");
     };
+    let _no_load = MACHINE.read().await;
     let dir = tempfile::tempdir().unwrap();
     let clock = dir.path().join("clock");
     fs::write(&clock, "+0d").unwrap();

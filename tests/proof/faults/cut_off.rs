@@ -16,11 +16,14 @@ use super::{
     report,
     speaker::{Addrs, Speaker, Wire},
 };
-use crate::common::{
-    Client,
-    link::{Link, SERVER_ADDR, Side},
-    program::{PROGRAM, Program},
-    skip::skip,
+use crate::{
+    MACHINE,
+    common::{
+        Client,
+        link::{Link, SERVER_ADDR, Side},
+        program::{PROGRAM, Program},
+        skip::skip,
+    },
 };
 
 /// What one of the dead was doing.
@@ -154,6 +157,7 @@ pub fn serve(link: &Link, keepalive: &str) -> (Program, Addrs) {
 
 /// All are freed within the time, and none before it is safe.
 fn assert_freed_in_time(keepalive: &str) {
+    let _no_load = MACHINE.blocking_read();
     let link = match Link::new() {
         Ok(link) => Arc::new(link),
         Err(why) => return skip("a link that is cut", &why, "it needs iproute2 and root"),

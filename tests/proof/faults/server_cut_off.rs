@@ -8,8 +8,11 @@ use std::{
 use getlockd::client::{Builder, Connection, Timeout};
 
 use super::{cut_off::serve, report};
-use crate::common::link::{Link, Side};
 use crate::common::skip::skip;
+use crate::{
+    MACHINE,
+    common::link::{Link, Side},
+};
 
 const WITHIN: Duration = Duration::from_secs(4);
 
@@ -37,6 +40,7 @@ async fn hold(link: Arc<Link>, server: String) -> [Duration; 3] {
 
 #[test]
 fn a_client_whose_server_is_cut_off_knows_within_the_time() {
+    let _no_load = MACHINE.blocking_read();
     let link = match Link::new() {
         Ok(link) => Arc::new(link),
         Err(why) => return skip("a link that is cut", &why, "it needs iproute2 and root"),

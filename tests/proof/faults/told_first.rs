@@ -23,12 +23,15 @@ use tokio::{
 };
 
 use super::{cut_off::serve, speaker::Addrs};
-use crate::common::{
-    Client, PATIENCE,
-    group::Group,
-    link::{Link, SERVER_ADDR, Side},
-    packages::Kind,
-    skip::skip,
+use crate::{
+    MACHINE,
+    common::{
+        Client, PATIENCE,
+        group::Group,
+        link::{Link, SERVER_ADDR, Side},
+        packages::Kind,
+        skip::skip,
+    },
 };
 
 /// By so much the end of a process may be seen later than it was: a client that has been heard of again closes its
@@ -294,6 +297,7 @@ fn run(cut: Cut, phases: usize) -> Option<Vec<Fate>> {
 /// Whatever happens, the next has the lock only once the one before knows that it has lost it; and where a link stays
 /// cut the next has it within the time.
 fn assert_told_first(cut: Cut, phases: usize) {
+    let _no_load = MACHINE.blocking_read();
     let Some(fates) = run(cut, phases) else { return };
     let limit = time(&keepalive());
     for (name, told, granted) in fates {
