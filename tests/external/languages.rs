@@ -2,7 +2,7 @@
 //! through the steps of `tests/external/languages/steps.md`.
 //!
 //! `tests/external/languages/LANGUAGE/install` makes two programs of each: one is told what to do as [`Script`] says, the other
-//! runs the steps. `tests/common/clients.rs` says when a language is skipped.
+//! runs the steps. `tests/common/packages.rs` says when a language is skipped.
 
 use std::{
     collections::BTreeSet,

@@ -1,5 +1,5 @@
 //! `KEEPALIVE`: for how long nobody else is granted what a session holds. What comes of it when a link is cut is
-//! in `tests/faults`.
+//! in `tests/proof/faults`.
 
 use std::time::Duration;
 

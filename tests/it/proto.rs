@@ -1,6 +1,6 @@
 //! The committed code of the gRPC interfaces is what their .proto files say: made without protoc.
 //!
-//! `REGENERATE=1 cargo test --test proto` writes it anew.
+//! `REGENERATE=1 cargo test --test it proto` writes it anew.
 
 use std::{fs, path::Path};
 
@@ -31,7 +31,7 @@ fn the_generated_code_is_that_of_the_proto_files() {
             fs::copy(&path, &kept).unwrap();
         }
         let same = fs::read(&path).unwrap() == fs::read(&kept).unwrap_or_default();
-        assert!(same, "{} is not what proto/ says; REGENERATE=1 cargo test --test proto", kept.display());
+        assert!(same, "{} is not what proto/ says; REGENERATE=1 cargo test --test it proto", kept.display());
     }
     assert_eq!(names.len(), 4);
 }

@@ -1,7 +1,7 @@
 //! What greedy and hostile clients try: they are told no, what they tried is not kept, and neighbours are served.
 //! Bounds are asserted, not times.
 //!
-//! `cargo test --release --test abuse -- --nocapture | grep '^|'` prints a table: for each attack a neighbour's times
+//! `cargo test --release --test proof abuse -- --nocapture | grep '^|'` prints a table: for each attack a neighbour's times
 //! beside those of an echo server, the server's memory before and after it, and what the attacker was told.
 
 mod ahead;

@@ -1,6 +1,6 @@
 //! What goes wrong with clients, links, clocks and the server itself, and what the others see of it.
 //!
-//! `cargo test --test faults -- --nocapture --test-threads=1 | grep '^|'` prints a table: for each fault
+//! `cargo test --test proof faults -- --nocapture --test-threads=1 | grep '^|'` prints a table: for each fault
 //! the time until the next in the queue had its reply, the median and the longest.
 
 mod clock;

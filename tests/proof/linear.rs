@@ -13,7 +13,7 @@
 //! that is gone, or a lease, are free soon, only that they are at the end of a round; that `RELEASE_ALL_LOCKS`
 //! frees several names at one moment, which is not promised; the end of the server.
 //!
-//! `LINEAR_SECONDS=600 cargo test --release --test linear` runs longer; `LINEAR_SEED` begins elsewhere. The
+//! `LINEAR_SECONDS=600 cargo test --release --test proof linear` runs longer; `LINEAR_SEED` begins elsewhere. The
 //! seed fixes what the clients want; who comes first is up to the machine.
 
 mod checker;

@@ -10,7 +10,7 @@
 //!
 //! It reads /proc, so there is none of it elsewhere than on Linux.
 //!
-//! `SOAK_MINUTES=10 cargo test --release --test soak -- --nocapture`; without it, some seconds.
+//! `SOAK_MINUTES=10 cargo test --release --test proof soak -- --nocapture`; without it, some seconds.
 
 mod claims;
 mod load;

@@ -90,7 +90,7 @@ async fn curl_by_both_versions_of_http() {
 /// A script of this folder, with a port and the certificate of the authority.
 async fn script(name: &str, port: impl Fn(Addrs) -> u16) {
     let (authority, server) = start();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/tls");
     let (script, port, ca) = (folder.join(name), port(server.addrs()).to_string(), authority.ca());
     said(python(), &[text(&script), &port, text(&ca)], "").await;
 }

@@ -37,7 +37,7 @@ fn cramped() -> (Program, Addrs) {
     (program, addrs)
 }
 
-/// `tests/process.rs` shows the same of the line wire to the last place.
+/// `tests/it/process.rs` shows the same of the line wire to the last place.
 #[tokio::test]
 async fn a_flood_on_one_wire_takes_nothing_from_those_who_are_there_and_passes() {
     let (_program, addrs) = cramped();

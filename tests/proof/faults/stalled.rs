@@ -1,6 +1,6 @@
 //! Clients that are slow on purpose: who says one byte a second, and who never reads.
 //!
-//! `tests/line.rs` shows that one who never reads keeps its locks for as long as it is there.
+//! `tests/it/line.rs` shows that one who never reads keeps its locks for as long as it is there.
 
 use std::time::Duration;
 
