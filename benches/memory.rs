@@ -4,6 +4,7 @@
 //! Needs Linux, and 11,000 open files. What was measured stands in benches/README.md.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a program for people")]
 
+#[allow(dead_code, unreachable_pub, reason = "the tests use the rest")]
 #[path = "../tests/common/mod.rs"]
 mod clients;
 mod common;

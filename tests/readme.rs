@@ -1,13 +1,14 @@
 //! Runs what README.md shows, in every language that is installed.
 //!
 //! With `README_SNIPPETS=all` in the environment a missing interpreter is a failure.
-#![allow(clippy::unwrap_used)]
+#![allow(unreachable_pub, clippy::unwrap_used)]
 
+#[allow(dead_code, reason = "each of the test binaries uses its part")]
 mod common;
 
 use std::{path::Path, process::Stdio};
 
-use common::{TestServer, group::Group};
+use common::{TestServer, group::Group, skip::skip};
 use tokio::process::Command;
 
 const README: &str = include_str!("../README.md");
@@ -39,7 +40,7 @@ fn is_installed(program: &str) -> bool {
     let found = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
     assert!(found || !all_are_wanted(), "{program} is not installed");
     if !found {
-        eprintln!("{program} is not installed: its snippet is not run");
+        skip(&format!("a snippet of {program}"), "not installed", ".ci/run installs it");
     }
     found
 }

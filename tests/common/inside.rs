@@ -1,5 +1,4 @@
 //! Who is inside of which lock: whoever is granted one checks that nobody else is.
-#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 

@@ -1,19 +1,17 @@
 //! A server in this process, and clients that read like transcripts.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its own part")]
 
-pub mod caller;
+pub mod authority;
 pub mod dice;
-pub mod driver;
 pub mod group;
 pub mod grpc;
-pub mod h2;
 pub mod http;
-pub mod lease;
+pub mod link;
 pub mod mysql;
 pub mod packages;
 pub mod program;
+pub mod session;
+pub mod skip;
 pub mod stub;
-pub mod tally;
 
 use std::{
     net::SocketAddr,
@@ -38,14 +36,6 @@ use tokio::{
 
 /// How long a test waits for what must come. Only a failing test waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-
-/// How a script says that what it needs is not installed.
-pub const NOT_INSTALLED: i32 = 77;
-
-/// Whether what is not installed is a failure, and not skipped.
-pub fn all_drivers_are_wanted() -> bool {
-    std::env::var("DRIVERS").is_ok_and(|which| which == "all")
-}
 
 /// What `.ci/run` has installed below `target/drivers`.
 pub fn installed(what: &str) -> PathBuf {

@@ -1,4 +1,4 @@
-//! The clients of `clients/`, as `tests/languages/LANGUAGE/install` makes programs of them.
+//! The clients of `clients/`, as `tests/external/languages/LANGUAGE/install` makes programs of them.
 //!
 //! With `DRIVERS=all` in the environment they are installed by the language's own tool, else taken from their
 //! sources in place. A language that is not installed is skipped; with `DRIVERS=all` that is a failure.
@@ -11,7 +11,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{NOT_INSTALLED, all_drivers_are_wanted};
+use super::skip::{NOT_INSTALLED, all_drivers_are_wanted, skip};
 
 /// A client: its folder, and what its programs end with.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,7 @@ impl Kind {
         /// Those that are: once in a process, since a program may be running from there by the second time.
         static INSTALLED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
         let place = project("target/languages").join(self.language);
-        let install = project("tests/languages").join(self.language).join("install");
+        let install = project("tests/external/languages").join(self.language).join("install");
         let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
         if installed.contains(self.language) {
             return Some(place.join(format!("{name}{}", self.ending)));
@@ -46,7 +46,8 @@ impl Kind {
         let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         if output.status.code() == Some(NOT_INSTALLED) {
             assert!(!all_drivers_are_wanted(), "{}: {told}", self.language);
-            eprintln!("{}: skipped: {told}", self.language);
+            let what = format!("the client of {}{}", self.language, self.ending);
+            skip(&what, told.trim(), "install the language; .ci/run does");
             return None;
         }
         assert!(output.status.success(), "{}: {told}", self.language);

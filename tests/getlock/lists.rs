@@ -5,9 +5,9 @@ use std::fs;
 use getlockd::user::{Wanted, entry};
 
 use crate::{
-    GETLOCK, TestServer,
-    authority::{Authority, text},
-    code, getlock, output,
+    GETLOCK, TestServer, code,
+    common::authority::{Authority, text},
+    getlock, output,
 };
 
 #[tokio::test]

@@ -1,9 +1,7 @@
 //! `getlock`: a lock around a command, and lists.
 #![allow(unreachable_pub, clippy::unwrap_used)]
 
-#[path = "../tls/authority.rs"]
-#[allow(dead_code, reason = "shared with tests/tls")]
-mod authority;
+#[allow(dead_code, reason = "each of the test binaries uses its part")]
 #[path = "../common/mod.rs"]
 mod common;
 mod lists;

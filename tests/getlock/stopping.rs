@@ -12,6 +12,7 @@ use crate::{
     GETLOCK, PATIENCE, Running, TestServer,
     common::{
         group::Group,
+        skip::skip,
         stub::{Stub, answer_keepalive, grant},
     },
     getlock,
@@ -126,7 +127,11 @@ async fn as_init(server: &TestServer, args: &[&str]) -> Option<Command> {
     let flags = ["--fork", "--pid", "--mount-proc"];
     let may = Command::new("unshare").args(flags).arg("true").output().await;
     if !may.is_ok_and(|output| output.status.success()) {
-        eprintln!("unshare is not there or not permitted: skipped");
+        skip(
+            "getlock as the first process of a container",
+            "unshare does not work",
+            "it needs util-linux and root",
+        );
         return None;
     }
     let mut command = Command::new("unshare");

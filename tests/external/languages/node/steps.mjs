@@ -1,0 +1,520 @@
+// The steps of tests/external/languages/steps.md: `steps LINE_PORT HTTP_PORT`.
+import { strict as assert } from "node:assert";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { GetLock, Guard, Lease, Leases, Lost, NotGranted, Refused } from "getlock";
+import { LeaseStub, Line, Stub, deadPort, until } from "./others.mjs";
+
+const [port, httpPort] = process.argv.slice(2).map(Number);
+const locks = new GetLock({ port });
+const leases = new Leases({ url: `http://127.0.0.1:${httpPort}` });
+const other = await Line.connect(port); // one that holds or waits
+const eye = await Line.connect(port); // one that looks
+
+const seconds = () => performance.now() / 1000;
+const fired = (signal) => signal.aborted || new Promise((resolve) => signal.addEventListener("abort", resolve));
+const ended = (promise) => promise.then(() => null, (error) => error);
+
+/** Holds a lock by a plain socket while `work` runs. */
+async function beside(name, work) {
+  assert.equal(await other.ask(`GET_LOCK ${name} 0`), "1");
+  try {
+    return await work();
+  } finally {
+    await other.ask(`RELEASE_LOCK ${name}`);
+  }
+}
+
+/** A body that must not run. */
+function never() {
+  never.runs++;
+}
+
+async function kill(name) {
+  assert.equal(await eye.ask(`KILL ${await eye.ask(`IS_USED_LOCK ${name}`)}`), "1");
+}
+
+/** What `await using` does, for a Node that does not know it. */
+async function using(guard, body) {
+  try {
+    return await body(guard);
+  } finally {
+    await guard[Symbol.asyncDispose ?? Symbol.for("Symbol.asyncDispose")]();
+  }
+}
+
+const steps = {
+  async "acquire"() {
+    const guard = await locks.acquire("acquire", { timeout: 0 });
+    assert.ok(guard instanceof Guard);
+    assert.equal(guard.name, "acquire");
+    assert.equal(await eye.ask("IS_USED_LOCK acquire"), String(guard.session));
+    assert.deepEqual([guard.held(), guard.why, guard.lost.aborted], [true, null, false]);
+    assert.equal(await guard.release(), true);
+    assert.equal(await eye.ask("IS_FREE_LOCK acquire"), "1");
+    assert.deepEqual([guard.held(), guard.why, guard.lost.aborted], [false, null, false]);
+    const next = await locks.acquire("acquire");
+    assert.ok(next.fencingToken > guard.fencingToken);
+    await next.release();
+    assert.equal(createRequire(import.meta.url)("getlock").GetLock, GetLock);
+  },
+
+  async "try-lock"() {
+    await beside("try-lock", async () => {
+      const start = seconds();
+      assert.equal(await locks.tryLock("try-lock"), null);
+      assert.ok(seconds() - start < 5);
+    });
+    const guard = await locks.tryLock("try-lock");
+    assert.equal(guard.held(), true);
+    assert.equal(await guard.release(), true);
+  },
+
+  "nothing-is-no-block": "`await using` of null is no error in JavaScript",
+
+  async "not-granted"() {
+    await beside("not-granted", async () => {
+      const start = seconds();
+      const error = await ended(locks.acquire("not-granted", { timeout: 0.2 }));
+      assert.ok(seconds() - start >= 0.19);
+      assert.ok(error instanceof NotGranted && !(error instanceof Refused));
+      assert.deepEqual([error.name, error.code], ["NotGranted", "ETIMEDOUT"]);
+    });
+  },
+
+  async "body-needs-the-lock"() {
+    await beside("body-needs-the-lock", async () => {
+      for (const timeout of [0, 0.1]) {
+        await assert.rejects(locks.lock("body-needs-the-lock", { timeout }, never), NotGranted);
+      }
+    });
+    assert.equal(never.runs, 0);
+  },
+
+  "decorator-needs-the-lock": "there are no decorators",
+
+  async "body-result"() {
+    const held = async () => (await eye.ask("IS_FREE_LOCK body-result")) === "0";
+    assert.equal(await locks.lock("body-result", { timeout: 0 }, held), true);
+    assert.equal(await eye.ask("IS_FREE_LOCK body-result"), "1");
+    const broken = new Error("broken");
+    const error = await ended(locks.lock("body-result", () => Promise.reject(broken)));
+    assert.equal(error, broken);
+    assert.equal(error.cause, undefined);
+    assert.equal(await eye.ask("IS_FREE_LOCK body-result"), "1");
+    assert.equal(await locks.lock("body-result", (guard) => guard.release()), true);
+  },
+
+  async "shared"() {
+    const first = await locks.acquire("shared", { timeout: 0, shared: true });
+    const second = await locks.tryLock("shared", { shared: true });
+    assert.equal(await locks.tryLock("shared"), null);
+    assert.deepEqual([await first.release(), await second.release()], [true, true]);
+    assert.equal(await eye.ask("IS_FREE_LOCK shared"), "1");
+  },
+
+  async "refused"() {
+    for (const name of ["", "n".repeat(65)]) {
+      const error = await ended(locks.lock(name, { timeout: 10 }, never));
+      assert.ok(error instanceof Refused && !(error instanceof Lost));
+      assert.deepEqual([error.name, error.symbol], ["Refused", "BAD_NAME"]);
+    }
+    assert.equal(never.runs, 0);
+    await oddAnswers("refused");
+  },
+
+  async "server-away"() {
+    const nowhere = new GetLock({ port: await deadPort(), retry: 0.5 });
+    const start = seconds();
+    const error = await ended(nowhere.lock("server-away", never));
+    assert.equal(error.code, "ECONNREFUSED");
+    assert.ok(seconds() - start >= 0.5 && seconds() - start < 5);
+    assert.equal(never.runs, 0);
+  },
+
+  "killed-waiting": () => waitEnds("killed-waiting", "KILL", "KILLED"),
+
+  "interrupted-waiting": () => waitEnds("interrupted-waiting", "KILL QUERY", "INTERRUPTED"),
+
+  async "lost-in-the-body"() {
+    let held;
+    const error = await ended(locks.lock("lost-in-the-body", async (guard) => {
+      await kill("lost-in-the-body");
+      await fired(guard.lost);
+      held = guard;
+      assert.equal(guard.held(), false);
+      await sleep(20); // `lock` waits for the end of the body
+    }));
+    assert.ok(error instanceof Lost && error instanceof Refused);
+    assert.deepEqual([error.name, error.symbol], ["Lost", "KILLED"]);
+    assert.deepEqual([held.why, held.lost.reason], [error, error]);
+    await oddWords("lost-in-the-body");
+  },
+
+  async "lost-and-raised"() {
+    const lost = async (guard) => {
+      await kill("lost-and-raised");
+      await fired(guard.lost);
+    };
+    const broken = new Error("broken", { cause: new Error("deeper") });
+    const body = (guard) => lost(guard).then(() => Promise.reject(broken));
+    assert.equal(await ended(locks.lock("lost-and-raised", body)), broken);
+    assert.equal(broken.cause.message, "deeper");
+    assert.ok(broken.cause.cause instanceof Lost);
+    const rethrows = (guard) => lost(guard).then(() => guard.lost.throwIfAborted());
+    const rethrown = await ended(locks.lock("lost-and-raised", rethrows));
+    assert.ok(rethrown instanceof Lost);
+    assert.equal(rethrown.cause, undefined);
+  },
+
+  async "release-after-loss"() {
+    const guard = await locks.acquire("release-after-loss");
+    await kill("release-after-loss");
+    assert.equal(await guard.release(), false);
+    assert.equal(await guard.release(), false);
+    assert.equal(guard.why.symbol, "KILLED");
+    const ends = "1\nERROR SHUTDOWN the server is stopping"; // in one piece, at the end of a drain
+    const stub = await Stub.start({ KEEPALIVE: "KEEPALIVE left=25.000", RELEASE_LOCK: ends });
+    const drained = await new GetLock({ port: stub.port }).acquire("release-after-loss");
+    assert.deepEqual([await drained.release(), drained.why], [true, null]);
+    stub.close();
+  },
+
+  async "guard-as-block"() {
+    assert.equal(await using(await locks.acquire("guard-as-block"), () => 5), 5);
+    assert.equal(await eye.ask("IS_FREE_LOCK guard-as-block"), "1");
+    await assert.rejects(using(await locks.acquire("guard-as-block"), () => kill("guard-as-block")), Lost);
+  },
+
+  async "ended-while-waiting"() {
+    for (const kind of [locks, leases]) {
+      await beside("ended-while-waiting", async () => {
+        const controller = new AbortController();
+        const waits = ended(kind.lock("ended-while-waiting", { signal: controller.signal }, never));
+        await eye.waiting("ended-while-waiting", 1);
+        const reason = new Error("enough");
+        controller.abort(reason);
+        assert.equal(await waits, reason);
+        await eye.waiting("ended-while-waiting", 0);
+        assert.equal(await ended(kind.acquire("ended-while-waiting", { signal: controller.signal })), reason);
+      });
+      assert.equal(await eye.ask("IS_FREE_LOCK ended-while-waiting"), "1");
+    }
+    assert.equal(never.runs, 0);
+  },
+
+  async "ended-as-granted"() {
+    for (const kind of [locks, leases]) {
+      for (let turn = 0; turn < 20; turn++) await endedAsGranted(kind, turn);
+    }
+  },
+
+  async "ended-while-holding"() {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const body = () => {
+      setTimeout(() => controller.abort(), 10);
+      return sleep(60_000, null, { signal });
+    };
+    const error = await ended(locks.lock("ended-while-holding", { signal }, body));
+    assert.equal(error.name, "AbortError");
+    assert.equal(await eye.ask("IS_FREE_LOCK ended-while-holding"), "1");
+  },
+
+  "fork-leaves": "Node does not fork",
+  "fork-exits": "Node does not fork",
+  "fork-outlives": "Node does not fork",
+
+  async "close-on-exec"() {
+    const program = fileURLToPath(new URL("holder.mjs", import.meta.url));
+    const holder = spawn(process.execPath, [program, port, "close-on-exec"]);
+    try {
+      const [command] = await once(createInterface({ input: holder.stdout }), "line");
+      assert.equal(await eye.ask("IS_FREE_LOCK close-on-exec"), "0");
+      holder.kill("SIGKILL");
+      await eye.free("close-on-exec");
+      process.kill(Number(command)); // and throws if the command did not outlive its parent
+    } finally {
+      holder.kill("SIGKILL");
+    }
+  },
+
+  async "forever"() {
+    const timeouts = [undefined, null, Infinity, -1, 1e300, Number.MAX_SAFE_INTEGER];
+    const options = [undefined, ...timeouts.map((timeout) => ({ timeout }))];
+    for (const kind of [locks, leases]) {
+      const waits = await beside("forever", async () => {
+        const granted = options.map((each) => kind.acquire("forever", each).then((guard) => guard.release()));
+        await eye.waiting("forever", options.length);
+        return granted;
+      });
+      assert.deepEqual(await Promise.all(waits), options.map(() => true));
+    }
+  },
+
+  async "wrong-timeouts"() {
+    const stub = await Stub.start({});
+    for (const timeout of [NaN, "10", "", true, false, {}, [], 10n, Symbol("10"), new Date(), () => 10]) {
+      for (const kind of [new GetLock({ port: stub.port }), new Leases({ url: `http://127.0.0.1:${stub.port}` })]) {
+        await assert.rejects(kind.acquire("wrong-timeouts", { timeout }), TypeError);
+        await assert.rejects(kind.tryLock("wrong-timeouts", { timeout }), TypeError);
+        await assert.rejects(kind.lock("wrong-timeouts", { timeout }, never), TypeError);
+      }
+    }
+    assert.deepEqual([stub.connections, never.runs], [0, 0]);
+    stub.close();
+  },
+
+  async "wrong-arguments"() {
+    const stub = await Stub.start({});
+    for (const kind of [new GetLock({ port: stub.port }), new Leases({ url: `http://127.0.0.1:${stub.port}` })]) {
+      for (const name of [10, undefined, null, ["nightly"], { name: "nightly" }, true, "half \ud83d"]) {
+        await assert.rejects(kind.acquire(name), TypeError);
+        await assert.rejects(kind.acquire(name, "nightly"), TypeError);
+        await assert.rejects(kind.tryLock(name), TypeError);
+        await assert.rejects(kind.lock(name, {}, never), TypeError);
+      }
+      const wrong = [10, "10", null, new Map(), { timeuot: 10 }, { shared: 1 }, { signal: {} }, AbortSignal.abort()];
+      for (const options of wrong) {
+        await assert.rejects(kind.acquire("nightly", options), TypeError);
+        await assert.rejects(kind.tryLock("nightly", options), TypeError);
+        await assert.rejects(kind.lock("nightly", options, never), TypeError);
+      }
+      for (const body of [undefined, null, "work", Promise.resolve()]) {
+        await assert.rejects(kind.lock("nightly", { timeout: 10 }, body), TypeError);
+      }
+    }
+    assert.deepEqual([stub.connections, never.runs], [0, 0]);
+    stub.close();
+    const servers = ["127.0.0.1", 3305, null, { prot: 3305 }, { port: "3305" }, { stopWithin: "2" }, { tls: "yes" }];
+    servers.push({ retry: -1 });
+    for (const options of servers) assert.throws(() => new GetLock(options), TypeError);
+    const sites = ["http://127.0.0.1", { url: 3308 }, { url: "nowhere" }, { url: "ftp://127.0.0.1" }, { tls: true }];
+    for (const options of sites) assert.throws(() => new Leases(options), TypeError);
+  },
+
+  async "told-in-time"() {
+    const stub = await Stub.start({ KEEPALIVE: threeTimes });
+    const guard = await new GetLock({ port: stub.port }).acquire("told-in-time");
+    await fired(guard.lost);
+    const since = performance.now() - stub.questions[2];
+    assert.ok(since < 1000, `told ${since} ms after the third question`);
+    assert.equal(guard.why.symbol, null);
+    await until("the connection is closed", () => stub.open === 0);
+    stub.close();
+  },
+
+  async "held-in-time"() {
+    const stub = await Stub.start({ KEEPALIVE: threeTimes });
+    const guard = await new GetLock({ port: stub.port, stopWithin: 0 }).acquire("held-in-time");
+    await until("the third question", () => stub.questions.length >= 3);
+    assert.equal(guard.held(), true);
+    const rest = stub.questions[2] + 1000 - performance.now();
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, rest); // no timer runs meanwhile
+    assert.throws(() => guard.lost.throwIfAborted(), Lost);
+    assert.deepEqual([guard.held(), guard.why.symbol], [false, null]);
+    stub.close();
+  },
+
+  async "open-to-the-end"() {
+    const goesOn = (stub) => until("the connection is closed", () => stub.open === 0);
+    const late = await closedAfterLoss("open-to-the-end", goesOn);
+    assert.ok(late > 900, `closed ${late} ms after the third question, and the body goes on`);
+    const soon = await closedAfterLoss("open-to-the-end", () => {});
+    assert.ok(soon < 900, `closed ${soon} ms after the third question, and the body has ended before`);
+  },
+
+  async "late-grant"() {
+    const once = (stub) => (stub.questions.length === 1 ? "KEEPALIVE left=1.000" : undefined);
+    const stub = await Stub.start({ KEEPALIVE: once, GET_LOCK: () => sleep(800, "1") });
+    const error = await ended(new GetLock({ port: stub.port }).lock("late-grant", { timeout: 0.9 }, never));
+    assert.match(error.message, /no answer came within 0.6 s/);
+    assert.deepEqual([stub.questions.length, stub.connections, never.runs], [2, 1, 0]);
+    await until("the connection is closed", () => stub.open === 0);
+    stub.close();
+  },
+
+  async "questions-in-a-wait"() {
+    const answers = [undefined, "KEEPALIVE left=1.000"]; // the first is told in front of the grant
+    const stub = await Stub.start({
+      KEEPALIVE: () => answers.shift(),
+      GET_LOCK: () => sleep(300, "KEEPALIVE left=25.000\n1"),
+    });
+    assert.equal(await new GetLock({ port: stub.port }).lock("questions-in-a-wait", (guard) => guard.fencingToken), 5);
+    stub.close();
+    const late = await Stub.start({ KEEPALIVE: "KEEPALIVE left=1.000", GET_LOCK: () => sleep(800, "1") });
+    assert.equal(await new GetLock({ port: late.port }).lock("questions-in-a-wait", (guard) => guard.held()), true);
+    assert.equal(late.connections, 1);
+    late.close();
+  },
+
+  async "lease"() {
+    const lease = await leases.acquire("lease", { ttl: 1 });
+    assert.ok(lease instanceof Lease && Number.isSafeInteger(lease.fencingToken));
+    assert.match(lease.leaseToken, /^[0-9a-f]{32}$/);
+    await sleep(3000);
+    assert.deepEqual([lease.held(), await eye.ask("IS_FREE_LOCK lease")], [true, "0"]);
+    assert.equal(await lease.release(), true);
+    assert.deepEqual([lease.held(), await eye.ask("IS_FREE_LOCK lease")], [false, "1"]);
+    // It is counted from a heartbeat if it had to wait for long.
+    const waits = await beside("lease", async () => {
+      const granted = leases.lock("lease", { timeout: 10, ttl: 1 }, (held) => held.held());
+      await eye.waiting("lease", 1);
+      await sleep(500);
+      return [granted];
+    });
+    assert.equal(await waits[0], true);
+    assert.equal(await eye.ask("IS_FREE_LOCK lease"), "1");
+    const told = await leases.lock("lease", { client: "web-1", note: "steps" }, () => eye.ask("LOCKS lease"));
+    assert.equal(await eye.next(), "END 1");
+    assert.match(told, / client=web-1 note=steps /);
+  },
+
+  async "lease-not-granted"() {
+    await beside("lease-not-granted", async () => {
+      await assert.rejects(leases.lock("lease-not-granted", { timeout: 0 }, never), NotGranted);
+      await assert.rejects(leases.lock("lease-not-granted", { timeout: 0.1 }, never), NotGranted);
+      assert.equal(await leases.tryLock("lease-not-granted"), null);
+    });
+    const error = await ended(leases.lock("", { timeout: 0 }, never));
+    assert.ok(error instanceof Refused && error.symbol === "BadRequest");
+    const stub = await LeaseStub.start(1, { lockToken: undefined });
+    const site = new Leases({ url: `http://127.0.0.1:${stub.port}` });
+    assert.match((await ended(site.lock("lease-not-granted", never))).message, /without a token/);
+    stub.close();
+    assert.equal(never.runs, 0);
+  },
+
+  async "lease-lost"() {
+    const error = await ended(leases.lock("lease-lost", { ttl: 1 }, async (lease) => {
+      await kill("lease-lost");
+      await fired(lease.lost);
+      assert.deepEqual([lease.held(), await lease.release()], [false, false]);
+    }));
+    assert.ok(error instanceof Lost);
+    assert.equal(error.symbol, "NotFound");
+  },
+
+  async "lease-in-time"() {
+    const stub = await LeaseStub.start(1);
+    const lease = await new Leases({ url: `http://127.0.0.1:${stub.port}` }).acquire("lease-in-time", { ttl: 1 });
+    await fired(lease.lost);
+    const since = performance.now() - stub.beats[0];
+    assert.ok(since < 1000, `told ${since} ms after the heartbeat`);
+    assert.ok(stub.beats.length > 1);
+    stub.close();
+    const doubtful = await LeaseStub.start(100, { success: false, status: "Unavailable" }, "/heartbeat");
+    const taken = await new Leases({ url: `http://127.0.0.1:${doubtful.port}` }).acquire("lease-in-time", { ttl: 1 });
+    await sleep(900);
+    assert.deepEqual([taken.held(), doubtful.beats.length > 1], [false, true]);
+    doubtful.close();
+  },
+};
+
+const threeTimes = (stub) => (stub.questions.length <= 3 ? "KEEPALIVE left=1.000 term=7" : undefined);
+
+/** What no getlockd says to one who wants a lock: it is tried again, and nothing is granted. */
+async function oddAnswers(name) {
+  const lefts = ["-5", "", "nan", "1e3", "5 more", "9".repeat(400)];
+  const promises = lefts.map((left) => ({ KEEPALIVE: `KEEPALIVE left=${left}` }));
+  for (const answers of [{ FENCING_TOKEN: "NULL" }, { GET_LOCK: "NULL" }, { GET_LOCK: "no" }, ...promises]) {
+    const stub = await Stub.start(answers);
+    const error = await ended(new GetLock({ port: stub.port, retry: 5 }).lock(name, { timeout: 0.3 }, never));
+    assert.ok(!(error instanceof NotGranted || error instanceof Refused), `${JSON.stringify(answers)}: ${error}`);
+    assert.match(error.message, /cannot be used/);
+    assert.ok(stub.connections > 1);
+    stub.close();
+  }
+  const stub = await Stub.start({ GET_LOCK: "ERROR KILLED" });
+  assert.equal((await ended(new GetLock({ port: stub.port }).lock(name, never))).symbol, "KILLED");
+  stub.close();
+  assert.equal(never.runs, 0);
+}
+
+/** What no getlockd says to one who holds a lock: it is lost before its time is over. */
+async function oddWords(name) {
+  const chunk = "x".repeat(1 << 20);
+  const flood = (stub, socket) => socket.destroyed || socket.write(chunk, () => flood(stub, socket));
+  for (const odd of [() => "1\nERROR KILLED", () => "KEEPALIVE left=-5", (stub, socket) => void flood(stub, socket)]) {
+    const answer = (stub, socket) => (stub.questions.length > 1 ? odd(stub, socket) : "KEEPALIVE left=2.500");
+    const stub = await Stub.start({ KEEPALIVE: answer });
+    const guard = await new GetLock({ port: stub.port }).acquire(name);
+    await fired(guard.lost);
+    const since = performance.now() - stub.questions[0];
+    assert.ok(since < 1300, `told ${since} ms after the first question: ${guard.why}`);
+    assert.deepEqual([guard.held(), await guard.release()], [false, false]);
+    await until("the connection is closed", () => stub.open === 0);
+    stub.close();
+  }
+}
+
+/** When the connection ends, in ms from the third question on. After the loss the body goes on with `rest`. */
+async function closedAfterLoss(name, rest) {
+  const stub = await Stub.start({ KEEPALIVE: threeTimes });
+  const error = await ended(new GetLock({ port: stub.port }).lock(name, async (guard) => {
+    await fired(guard.lost);
+    await rest(stub);
+  }));
+  assert.ok(error instanceof Lost);
+  await until("the connection is closed", () => stub.open === 0);
+  stub.close();
+  return stub.ends[0] - stub.questions[2];
+}
+
+/** Somebody ends a wait by its session's number. */
+async function waitEnds(name, command, symbol) {
+  await beside(name, async () => {
+    const waits = ended(locks.lock(name, { timeout: 60 }, never));
+    const [session] = await eye.waiting(name, 1);
+    assert.equal(await eye.ask(`${command} ${session}`), "1");
+    const error = await waits;
+    assert.ok(error instanceof Refused && !(error instanceof Lost));
+    assert.equal(error.symbol, symbol);
+    await eye.waiting(name, 0);
+  });
+  assert.equal(never.runs, 0);
+}
+
+/** The wait ends just as the lock is granted, a little earlier or later each time. */
+async function endedAsGranted(kind, turn) {
+  assert.equal(await other.ask("GET_LOCK ended-as-granted 0"), "1");
+  const controller = new AbortController();
+  const granted = kind.acquire("ended-as-granted", { signal: controller.signal });
+  const waits = granted.then((guard) => guard.release(), (error) => error);
+  await eye.waiting("ended-as-granted", 1);
+  const reply = other.ask("RELEASE_LOCK ended-as-granted");
+  if (turn % 3 > 0) await new Promise(setImmediate);
+  if (turn % 3 > 1) await sleep(turn / 10);
+  controller.abort();
+  const end = await waits;
+  assert.ok(end === true || end === controller.signal.reason, String(end));
+  assert.equal(await reply, "1");
+  await eye.free("ended-as-granted");
+}
+
+/** A step that hangs is over, too. */
+async function run(step) {
+  const late = new AbortController();
+  const limit = sleep(60_000, null, { signal: late.signal }).then(() => Promise.reject(new Error("it takes too long")));
+  await Promise.race([step(), limit]).finally(() => late.abort());
+}
+
+for (const [name, step] of Object.entries(steps)) {
+  if (typeof step === "string") {
+    console.log(`skip ${name}: ${step}`);
+    continue;
+  }
+  never.runs = 0;
+  try {
+    await run(step);
+    console.log(`ok ${name}`);
+  } catch (error) {
+    process.exitCode = 1;
+    console.log(`not ok ${name}: ${error.message.replaceAll(/\s+/g, " ")}`);
+  }
+}
+process.exit();

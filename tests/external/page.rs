@@ -1,0 +1,271 @@
+//! The live page: in a real browser, and what it is made of.
+//!
+//! Without a browser it is skipped; with `DRIVERS=all` in the environment that is a failure. `.ci/run`
+//! installs Debian's chromium, and playwright-core below `target/drivers`.
+
+use std::{fs, path::Path};
+
+use crate::{
+    MACHINE,
+    common::{
+        PATIENCE, TestServer,
+        http::Request,
+        installed,
+        skip::{NOT_INSTALLED, skip_missing},
+    },
+};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use getlockd::user::{Wanted, entry};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    process::Command,
+    time::timeout,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_at_the_page() {
+    let _beside_others = MACHINE.read().await;
+    let server = TestServer::start();
+    let (users, guarded) = with_users();
+    let ports = [server.addr, server.http, guarded.addr, guarded.http];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/external/page");
+    let mut script = Command::new("node");
+    script.arg("page.mjs").args(ports.map(|addr| addr.port().to_string()));
+    script.current_dir(folder).env("NODE_PATH", installed("node_modules")).kill_on_drop(true);
+    let output = timeout(6 * PATIENCE, script.output()).await.expect("an end in time");
+    let code = output.as_ref().ok().and_then(|output| output.status.code());
+    if output.is_err() || code == Some(NOT_INSTALLED) {
+        return skip_missing("chromium, playwright-core or node");
+    }
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said == "done\n", "{said}{}", String::from_utf8_lossy(&output.stderr));
+    drop(users);
+}
+
+/// A server on which app keeps to its part, and ops sees all and may end all.
+fn with_users() -> (TempDir, TestServer) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users.toml");
+    let user = |name: &str, lock: &[&str], see: &[&str], kill| {
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let wanted =
+            Wanted { name: name.to_owned(), lock: owned(lock), see: owned(see), kill, native: false };
+        entry(&wanted, format!("secret of {name}").as_bytes(), false).unwrap()
+    };
+    fs::write(&file, [user("app", &["app:"], &[], false), user("ops", &["*"], &["*"], true)].concat())
+        .unwrap();
+    let server = TestServer::with(&["--users", file.to_str().unwrap()]);
+    (folder, server)
+}
+
+/// Somebody who looks, without a browser.
+struct Viewer(BufReader<TcpStream>);
+
+impl Viewer {
+    async fn open(server: &TestServer, path: &str) -> Self {
+        Self::open_as(server, "nobody", path).await
+    }
+
+    async fn open_as(server: &TestServer, name: &str, path: &str) -> Self {
+        let mut stream = TcpStream::connect(server.http).await.unwrap();
+        let login = BASE64_STANDARD.encode(format!("{name}:secret of {name}"));
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Basic {login}\r\naccept: text/html\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    /// The next line that starts with this, without it; none at the end of the stream.
+    async fn after(&mut self, start: &str) -> Option<String> {
+        loop {
+            let mut line = String::new();
+            let read = timeout(PATIENCE, self.0.read_line(&mut line)).await.expect("a line in time").unwrap();
+            if read == 0 {
+                return None;
+            }
+            if let Some(rest) = line.strip_prefix(start) {
+                return Some(rest.trim_end().to_owned());
+            }
+        }
+    }
+
+    /// Whether one may look, who looks no longer than to know.
+    async fn is_let_in(server: &TestServer, name: &str, path: &str) -> bool {
+        Self::open_as(server, name, path).await.after("HTTP/1.1 ").await.unwrap() == "200 OK"
+    }
+
+    async fn scene(&mut self) -> serde_json::Value {
+        assert!(self.after("event: scene").await.is_some(), "a scene, not the end of the stream");
+        serde_json::from_str(&self.after("data: ").await.unwrap()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn browsers_have_the_page_and_others_the_hello() {
+    let server = TestServer::start();
+    let (status, hello) = Request::send(server.http, "GET", "/", "").await.reply().await;
+    assert!(status == 200 && hello.starts_with("getlockd: GET /getLock/<name>"), "{hello}");
+    for path in ["/", "/page.css", "/page.js"] {
+        let mut page = Viewer::open(&server, path).await;
+        let policy = page.after("content-security-policy: ").await.unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"), "{policy}");
+    }
+    let page = include_str!("../../src/http/page.html");
+    assert!(["style=", "http:", "https:", " onclick", " onload"].iter().all(|other| !page.contains(other)));
+    let script = include_str!("../../src/http/page.js");
+    let unsafe_ways =
+        ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("];
+    assert!(unsafe_ways.iter().all(|way| !script.contains(way)));
+}
+
+#[tokio::test]
+async fn a_scene_comes_when_something_has_changed() {
+    let server = TestServer::start();
+    let mut viewer = Viewer::open(&server, "/events?find=IGHT").await;
+    assert_eq!(viewer.scene().await["locks"], serde_json::json!([]));
+    let [mut a, mut b] = server.clients().await;
+    a.list("SESSIONS").await;
+    assert_eq!(a.ask("GET_LOCK weekly 0").await, "1");
+    assert_eq!(a.ask("GET_LOCK nightly 0").await, "1");
+    b.send_bytes(&[b"GET_LOCK nightly 60\n".to_vec(), b"PING\n".repeat(20_000)].concat()).await;
+    server.until(|stats| stats.table.waiters == 1 && stats.memory == 112 * 1024).await;
+    let scene = loop {
+        let scene = viewer.scene().await;
+        if scene["totals"]["waiters"] == 1 {
+            break scene;
+        }
+    };
+    assert_eq!((&scene["matching"], scene["locks"].as_array().unwrap().len()), (&1.into(), 1));
+    let lock = &scene["locks"][0];
+    assert_eq!(
+        (&lock["name"], &lock["holders"], &lock["waiters"]),
+        (&"nightly".into(), &1.into(), &1.into())
+    );
+    let (holder, waiter) = (lock["held"][0]["session"].to_string(), lock["queue"][0]["session"].to_string());
+    assert_eq!(scene["sessions"][&holder]["holds"], 2);
+    assert_eq!(scene["sessions"][&waiter]["waitsFor"], "nightly");
+    // Told of one who has more than most.
+    let memory = |id: &str| scene["sessions"][id].get("memory").cloned();
+    assert_eq!((memory(&holder), memory(&waiter)), (None, Some((128 * 1024).into())));
+}
+
+#[tokio::test]
+async fn a_scene_is_bounded() {
+    let server = TestServer::start();
+    let mut holder = server.client().await;
+    for name in 0..600 {
+        holder.send(&format!("GET_LOCK many:{name:03} 0")).await;
+    }
+    holder.send("GET_LOCK zzz 0").await;
+    server.until(|stats| stats.table.locks == 601).await;
+    let mut waiters = Vec::new();
+    for _ in 0..60 {
+        let mut waiter = server.client().await;
+        waiter.send("GET_LOCK zzz 60").await;
+        waiters.push(waiter);
+    }
+    server.until_waiting(60).await;
+    let scene = Viewer::open(&server, "/events").await.scene().await;
+    let locks = scene["locks"].as_array().unwrap();
+    assert_eq!((&scene["matching"], locks.len()), (&601.into(), 500));
+    assert_eq!((&locks[0]["name"], &locks[0]["waiters"]), (&"zzz".into(), &60.into()));
+    assert_eq!(locks[0]["queue"].as_array().unwrap().len(), 50);
+    assert_eq!(scene["sessions"].as_object().unwrap().len(), 51);
+}
+
+#[tokio::test]
+async fn so_many_may_look_and_what_they_look_for_is_a_name() {
+    let server = TestServer::start();
+    let mut viewers = Vec::new();
+    for at in 0..16 {
+        let mut viewer = Viewer::open(&server, &format!("/events?find=n{at}")).await;
+        viewer.scene().await;
+        viewers.push(viewer);
+    }
+    let ask = async |path: &str| Request::send(server.http, "GET", path, "").await.reply().await.0;
+    assert_eq!(ask("/events?find=another").await, 503);
+    assert_eq!(ask(&format!("/events?find={}", "x".repeat(65))).await, 400);
+    drop(viewers);
+    // They have left when the server has seen it.
+    let again = async { while !Viewer::is_let_in(&server, "nobody", "/events?find=n1").await {} };
+    timeout(PATIENCE, again).await.expect("a place in time");
+}
+
+#[tokio::test]
+async fn nobody_has_all_places_to_look() {
+    let (_users, server) = with_users();
+    let mut viewers = Vec::new();
+    for at in 0..16 {
+        let mut viewer = Viewer::open_as(&server, "app", &format!("/events?find=n{}", at % 4)).await;
+        viewer.scene().await;
+        viewers.push(viewer);
+    }
+    assert!(!Viewer::is_let_in(&server, "app", "/events?find=n1").await);
+    assert!(Viewer::is_let_in(&server, "ops", "/events?find=n1").await);
+    viewers.truncate(4);
+    let fewer = async { while !Viewer::is_let_in(&server, "app", "/events?find=n1").await {} };
+    timeout(PATIENCE, fewer).await.expect("a place in time");
+    assert!(!Viewer::is_let_in(&server, "app", "/events?find=another").await);
+    assert!(Viewer::is_let_in(&server, "ops", "/events?find=another").await);
+}
+
+#[tokio::test]
+async fn a_scene_has_what_its_viewer_may_see() {
+    let (_users, server) = with_users();
+    let [mut app, mut ops] = server.clients().await;
+    for (client, name) in [(&mut app, "app"), (&mut ops, "ops")] {
+        assert_eq!(client.ask(&format!("AUTH {name} 'secret of {name}'")).await, "1");
+    }
+    let (app_id, ops_id) = (app.id().await.to_string(), ops.id().await.to_string());
+    assert_eq!(app.ask("GET_LOCK app:one 0").await, "1");
+    for name in ["payroll", "app:two"] {
+        assert_eq!(ops.ask(&format!("GET_LOCK {name} 0")).await, "1");
+    }
+    let mut everything = Viewer::open_as(&server, "ops", "/events").await;
+    let scene = everything.scene().await;
+    assert_eq!(scene["matching"], 3);
+    assert_eq!(scene["sessions"][&app_id]["mayEnd"], true);
+    let mut part = Viewer::open_as(&server, "app", "/events").await;
+    let scene = part.scene().await;
+    let names: Vec<_> = scene["locks"].as_array().unwrap().iter().map(|lock| &lock["name"]).collect();
+    assert_eq!(names, ["app:one", "app:two"]);
+    let (own, other) = (&scene["sessions"][&app_id], &scene["sessions"][&ops_id]);
+    assert_eq!((&own["user"], &own["mayEnd"], &own["holds"]), (&"app".into(), &true.into(), &1.into()));
+    assert_eq!((&other["user"], &other["mayEnd"], other.get("holds")), (&"ops".into(), &false.into(), None));
+    // A lease may call itself what it likes.
+    let wanted = "{\"resourceName\":\"app:three\",\"clientId\":\"ops\"}";
+    let (user, password) = ("app", "secret of app");
+    let login = format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")));
+    let lease = Request::send_as(server.http, &login, "POST", "/api/lock/acquire", wanted).await;
+    assert_eq!(lease.reply().await.0, 200);
+    let lease = loop {
+        let scene = part.scene().await;
+        let sessions = scene["sessions"].as_object().unwrap();
+        if let Some(lease) = sessions.values().find(|session| session["wire"] == "http") {
+            break lease.clone();
+        }
+    };
+    assert_eq!((&lease["client"], &lease["user"], own.get("client")), (&"ops".into(), &"app".into(), None));
+    let mut nobody = Viewer::open(&server, "/").await;
+    assert_eq!(nobody.after("HTTP/1.1 ").await.unwrap(), "401 Unauthorized");
+}
+
+#[tokio::test]
+async fn streams_end_with_the_server_and_do_not_hold_it_up() {
+    let mut server = TestServer::with(&["--drain", "60s"]);
+    let mut holder = server.client().await;
+    assert_eq!(holder.ask("GET_LOCK nightly 0").await, "1");
+    let mut viewer = Viewer::open(&server, "/events").await;
+    assert_eq!(viewer.scene().await["stopping"], false);
+    server.stop();
+    while viewer.scene().await["stopping"] == false {}
+    let began = std::time::Instant::now();
+    drop(holder);
+    while viewer.after("").await.is_some() {}
+    server.stopped().await;
+    assert!(began.elapsed().as_secs_f32() < 1.9, "it did not wait for its last words: {:?}", began.elapsed());
+}

@@ -1,0 +1,185 @@
+//! One vocabulary: no wire has a field that is not in the glossary of protocol.md, and the glossary has none
+//! that no wire has.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use crate::common::{
+    Client, PATIENCE, TestServer,
+    http::{get, post},
+};
+use serde_json::{Value, json};
+
+type Words = BTreeSet<String>;
+
+fn file(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+fn glossary() -> String {
+    file("protocol.md").split_once("\n## 12. Glossary").unwrap().1.to_owned()
+}
+
+/// A column of the table of fields: 0 has those of the line, 1 those of JSON, 2 those of proto.
+fn fields(column: usize) -> Words {
+    let glossary = glossary();
+    let table = glossary.split_once("| line | JSON | proto | |\n").unwrap().1;
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let cells = rows.map(|row| row.trim_matches('|').split('|').nth(column).unwrap().to_owned());
+    let words = cells.flat_map(|cell| cell.split(',').map(|word| word.trim().to_owned()).collect::<Vec<_>>());
+    words.filter(|word| !word.is_empty()).collect()
+}
+
+/// The words between backticks behind this, up to the end of the paragraph.
+fn words_behind(start: &str) -> Words {
+    let glossary = glossary();
+    let paragraph = glossary.split_once(start).unwrap().1.split("\n\n").next().unwrap();
+    paragraph.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn of_the_other_service() -> Words {
+    words_behind("last heard of, are")
+}
+
+/// The keys of all objects in a document.
+fn keys(document: &Value) -> Words {
+    match document {
+        Value::Array(values) => values.iter().flat_map(keys).collect(),
+        Value::Object(object) => object
+            .iter()
+            .flat_map(|(key, value)| {
+                let mut keys = keys(value);
+                keys.insert(key.clone());
+                keys
+            })
+            .collect(),
+        _ => Words::new(),
+    }
+}
+
+/// The keys of a row: `ROW key=value key='other value'`.
+fn keys_of_row(row: &str) -> Words {
+    let (mut keys, mut is_quoted) = (Words::new(), false);
+    let parts = row.split(' ').skip(1).filter(|part| {
+        let is_inside = is_quoted;
+        is_quoted ^= part.matches('\'').count() % 2 == 1;
+        !is_inside
+    });
+    keys.extend(parts.map(|part| part.split_once('=').unwrap().0.to_owned()));
+    keys
+}
+
+/// A server on which something is in every field.
+async fn scene() -> (TestServer, Vec<Client>) {
+    let server = TestServer::start();
+    let mut clients: Vec<_> = server.clients::<3>().await.into();
+    let lease = json!({ "resourceName": "leased", "clientId": "web-1", "note": "back up" });
+    assert_eq!(post(server.http, "/api/lock/acquire", &lease).await.0, 200);
+    assert_eq!(clients[0].ask("AUTH deployer x").await, "1");
+    assert_eq!(clients[0].ask("GET_LOCK a 0").await, "1");
+    assert_eq!(clients[1].ask("GET_LOCK b 0").await, "1");
+    clients[0].send("GET_LOCK b 60").await;
+    server.until_waiting(1).await;
+    clients[1].send("GET_LOCK leased 60").await;
+    server.until_waiting(2).await;
+    (server, clients)
+}
+
+#[tokio::test]
+async fn rows_of_the_line_protocol_have_these_words() {
+    let (_server, mut clients) = scene().await;
+    let eye = &mut clients[2];
+    let mut words = keys_of_row(&eye.ask("HELLO").await);
+    words.extend(keys_of_row(&eye.ask("KEEPALIVE").await));
+    for list in ["LOCKS", "WAITERS b", "WHY a", "SESSIONS", "STATS"] {
+        let rows = eye.list(list).await;
+        assert!(!rows.is_empty(), "{list}");
+        words.extend(rows.iter().flat_map(|row| keys_of_row(row)));
+    }
+    assert_eq!(words, fields(0));
+}
+
+#[test]
+fn the_openapi_document_has_these_words() {
+    fn properties(schema: &Value, words: &mut Words) {
+        match schema {
+            Value::Array(schemas) => schemas.iter().for_each(|schema| properties(schema, words)),
+            Value::Object(object) => {
+                if let Some(Value::Object(named)) = object.get("properties") {
+                    words.extend(named.keys().cloned());
+                }
+                object.values().for_each(|schema| properties(schema, words));
+            }
+            _ => {}
+        }
+    }
+    let openapi: Value = serde_json::from_str(&file("src/http/openapi.json")).unwrap();
+    let mut words = Words::new();
+    properties(&openapi["components"]["schemas"], &mut words);
+    let known: Words = fields(1).union(&of_the_other_service()).cloned().collect();
+    assert_eq!(words, known);
+}
+
+#[tokio::test]
+async fn what_http_answers_has_these_words() {
+    let (server, mut clients) = scene().await;
+    assert_eq!(clients[2].ask("KILL 2").await, "1");
+    let known: Words = fields(1).union(&of_the_other_service()).cloned().collect();
+    let lists = ["/api/locks", "/api/sessions", "/api/stats", "/api/lock/waiters/leased", "/api/lock/why/a"];
+    for path in lists.into_iter().chain(["/api/lock/history/b", "/api/lock/status/leased"]) {
+        let (status, body) = get(server.http, path).await;
+        assert_eq!(status, 200, "{path}");
+        let words = keys(&serde_json::from_str(&body).unwrap());
+        let strange: Vec<_> = words.difference(&known).collect();
+        assert!(strange.is_empty(), "{path}: {strange:?}");
+        let is_others = |word: &&String| of_the_other_service().contains(*word);
+        assert!(path.starts_with("/api/lock/status") || !words.iter().any(|word| is_others(&word)), "{path}");
+    }
+}
+
+#[test]
+fn the_proto_file_has_these_words() {
+    let proto = file("proto/getlockd.proto");
+    let field = |line: &str| {
+        let (field, number) = line.trim().strip_suffix(';')?.split_once(" = ")?;
+        number.parse::<u32>().ok()?;
+        // Values of an enum stand alone, in capitals.
+        field.rsplit_once(' ').map(|(_, name)| name.to_owned())
+    };
+    assert_eq!(proto.lines().filter_map(field).collect::<Words>(), fields(2));
+}
+
+#[tokio::test]
+async fn getlock_prints_the_documents_of_http() {
+    let (server, _clients) = scene().await;
+    for (task, path) in
+        [(&["ls"][..], "/api/locks"), (&["why", "a"], "/api/lock/why/a"), (&["sessions"], "/api/sessions")]
+    {
+        let mut getlock = tokio::process::Command::new(env!("CARGO_BIN_EXE_getlock"));
+        getlock.args(task).args(["--json", "--host", &server.addr.to_string()]);
+        let output = getlock.output().await.unwrap();
+        let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let answered: Value = serde_json::from_str(&get(server.http, path).await.1).unwrap();
+        assert_eq!(keys(&printed), keys(&answered), "{path}");
+        assert_eq!(printed["locks"][0]["session"], answered["locks"][0]["session"]);
+    }
+}
+
+#[tokio::test]
+async fn the_page_is_sent_these_words() {
+    let (server, _clients) = scene().await;
+    let mut stream = tokio::net::TcpStream::connect(server.http).await.unwrap();
+    let request = b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request).await.unwrap();
+    let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(stream));
+    let scene: Value = loop {
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+        if let Some(scene) = line.strip_prefix("data: {") {
+            break serde_json::from_str(&format!("{{{scene}")).unwrap();
+        }
+    };
+    let known: Words = fields(1).union(&words_behind("stream of the live page")).cloned().collect();
+    let words = keys(&scene);
+    // Sessions stand under their numbers.
+    let strange: Vec<_> = words.difference(&known).filter(|word| word.parse::<u32>().is_err()).collect();
+    assert!(strange.is_empty(), "{strange:?}");
+}

@@ -1,0 +1,39 @@
+//! What the server and its programs do, on every wire, as protocol.md and the other documents say it.
+#![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used)]
+#![allow(clippy::float_cmp, reason = "what is counted is whole")]
+#![allow(clippy::unnecessary_wraps, reason = "a value as a row has it")]
+
+#[allow(dead_code, reason = "each of the test binaries uses its part")]
+#[path = "../common/mod.rs"]
+mod common;
+
+mod attributes;
+mod charsets;
+mod client;
+mod dates;
+mod functions;
+mod glossary;
+mod instructions;
+mod keepalive;
+mod leases;
+mod limits;
+mod line;
+mod lists;
+mod metrics;
+mod mysql;
+mod ops;
+mod oracle;
+mod pages;
+mod process;
+mod proto;
+mod reentry;
+mod requests;
+mod shows;
+mod statements;
+mod timeouts;
+mod tls;
+mod transcripts;
+mod users;
+mod variables;
+mod walls;
+mod wires;

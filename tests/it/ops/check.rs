@@ -1,0 +1,150 @@
+//! `getlockd check` and `getlockd ping`.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Command, Output},
+};
+
+use super::said;
+use crate::common::{
+    authority::{Authority, text},
+    program::{PROGRAM, Program, next_with},
+};
+
+const USER: &str = "[user.app1]\ntoken-sha256 = \
+    \"0000000000000000000000000000000000000000000000000000000000000000\"\nlock = [\"*\"]\nsee = []\n";
+
+fn check(flags: &[&str]) -> Output {
+    Command::new(PROGRAM).arg("check").args(flags).output().unwrap()
+}
+
+/// A file of users in a folder.
+pub fn users(folder: &Path) -> String {
+    let path = folder.join("users.toml");
+    fs::write(&path, USER).unwrap();
+    text(&path).to_owned()
+}
+
+#[test]
+fn check_tells_what_a_server_would_do_and_does_not_listen() {
+    let authority = Authority::new();
+    let (files, users) = (authority.sign("server"), users(authority.folder.path()));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let flags = ["--line", &addr, "--mysql", "off", "--http", "systemd", "--max-connections", "100"];
+    let output = check(&files.flags(&[&flags[..], &["--users", &users]].concat()));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let expected = format!(
+        "line: {addr}\nmysql: off\nhttp: at the socket that systemd passes\nusers: 1, from {users}\n\
+         tls: required, with {}\nconnections: at most 100, of one user or address 88, before they log in 50\n\
+         leases: at most 100000, of one user or address 87500\nlocks: at most 1000000, of one user or address 875000\n\
+         memory: at most 4194304 bytes for a connection, 1073741824 for all\n",
+        files.cert.display()
+    );
+    assert_eq!(said(&output), expected);
+}
+
+#[test]
+fn check_says_in_one_line_what_is_wrong() {
+    let authority = Authority::new();
+    let (files, users) = (authority.sign("server"), users(authority.folder.path()));
+    let key = authority.sign("other").key;
+    let nobody = authority.folder.path().join("nobody.toml");
+    fs::write(&nobody, "").unwrap();
+    for (flags, told) in [
+        (&["--users", "/nowhere"][..], "cannot read the users in /nowhere"),
+        (&["--users", text(&files.cert)], ":1: "),
+        (&["--users", text(&nobody)], "nobody.toml; `getlockd user NAME >> "),
+        (&["--tls-cert", text(&files.cert), "--tls-key", text(&key)], "is not that of the certificate"),
+        (&["--tls-cert", &users, "--tls-key", text(&key)], "no certificate is in"),
+        (&["--tls-cert", &users], "needs --tls-key"),
+        (&["--line", "0.0.0.0:0"], "is open to other machines"),
+        (&["--line", "off", "--mysql", "off", "--http", "off"], "nothing to serve"),
+        (&["--line", "nowhere"], "host:port"),
+        (&["--line", "127.0.0.1:4000", "--http", "127.0.0.1:4000"], "are the same port"),
+        (&["--line", "192.0.2.1:4000", "--open"], "cannot listen on 192.0.2.1:4000 (line)"),
+        (&["--no-such-flag"], "unexpected argument"),
+    ] {
+        let output = check(flags);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{flags:?}: {text}");
+        assert!(text.starts_with("getlockd: ") && text.contains(told) && text.lines().count() == 1, "{text}");
+    }
+}
+
+#[test]
+fn check_reads_the_environment_as_the_server_does() {
+    let output = Command::new(PROGRAM).arg("check").env("GETLOCKD_USERS", "").output().unwrap();
+    assert!(said(&output).contains("users: none"), "{}", said(&output));
+    let mut command = Command::new(PROGRAM);
+    let output = command.arg("check").env("GETLOCKD_USERS", "/nowhere").output().unwrap();
+    assert!(said(&output).contains("cannot read the users in /nowhere"), "{}", said(&output));
+}
+
+#[test]
+fn passwords_that_can_be_read_on_the_way_are_warned_of() {
+    let authority = Authority::new();
+    let (files, users) = (authority.sign("server"), users(authority.folder.path()));
+    let flags = ["--line", "0.0.0.0:0", "--mysql", "off", "--http", "off", "--users", &users];
+    let optional = files.flags(&[&flags[..], &["--tls", "optional"]].concat());
+    for (flags, told, cure) in [
+        (&flags[..], "users log in here from other machines without TLS", "give --tls-cert and --tls-key\n"),
+        (&optional, "users may log in here from other machines without TLS", "say --tls required\n"),
+    ] {
+        let output = check(flags);
+        assert_eq!(output.status.code(), Some(0));
+        let warning = String::from_utf8(output.stderr).unwrap();
+        let start = format!("getlockd: warning: --line 0.0.0.0:0: {told}");
+        assert!(warning.starts_with(&start) && warning.ends_with(cure), "{warning}");
+        assert_eq!(warning.lines().count(), 1, "{warning}");
+
+        let mut program = Program::spawn(Command::new(PROGRAM).args(flags));
+        let logged = next_with(program.log.as_mut().unwrap(), told);
+        assert!(logged.contains("WARN") && logged.contains("line"), "{logged}");
+    }
+    assert!(check(&files.flags(&flags)).stderr.is_empty());
+    assert!(check(&files.flags(&["--users", &users, "--tls", "optional"])).stderr.is_empty());
+}
+
+fn ping(asked: &str) -> Output {
+    Command::new(PROGRAM).args(["ping", asked]).output().unwrap()
+}
+
+#[test]
+fn ping_finds_a_server_well_in_each_of_its_modes() {
+    let authority = Authority::new();
+    let (files, users) = (authority.sign("server"), users(authority.folder.path()));
+    let ca = authority.ca();
+    let required = files.flags(&[]);
+    let optional = files.flags(&["--tls", "optional"]);
+    let with_clients = files.flags(&["--tls-client-ca", text(&ca), "--users", &users]);
+    for flags in
+        [&[][..], &["--users", &users], &["--max-connections", "1"], &required, &optional, &with_clients]
+    {
+        let (program, mysql, http) = Program::on_all_wires(flags);
+        // With one place it is full.
+        let _place = std::net::TcpStream::connect(program.addr).unwrap();
+        for asked in [program.addr.to_string(), format!("http://{http}"), format!("http://{http}/")] {
+            let output = ping(&asked);
+            assert!(output.status.success(), "{flags:?} {asked}: {}", said(&output));
+        }
+        let other = said(&ping(&mysql.to_string()));
+        assert!(other.contains("is no getlockd"), "{other}");
+    }
+}
+
+#[test]
+fn ping_asks_http_where_the_line_protocol_is_off() {
+    let flags = ["--line", "off", "--mysql", "off", "--http", "127.0.0.1:0"];
+    let program = Program::spawn(Command::new(PROGRAM).args(flags));
+    let ask = |line: &str, http: &str| {
+        let mut command = Command::new(PROGRAM);
+        command.arg("ping").env("GETLOCKD_LINE", line).env("GETLOCKD_HTTP", http).output().unwrap()
+    };
+    let http = program.addr.to_string();
+    assert!(ask("off", &http).status.success());
+    assert!(said(&ask("systemd", "off")).contains("say where the server is"));
+    assert!(said(&ping(&http)).contains("is no getlockd"), "that is not the line protocol");
+}

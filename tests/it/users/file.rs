@@ -1,0 +1,77 @@
+//! The file of users, and how it changes.
+
+use std::fs;
+
+use getlockd::user::{Proof, Users, Wanted, entry};
+
+use super::{File, line, user};
+
+#[tokio::test]
+async fn a_new_file_changes_what_users_may_and_drops_nobody_who_still_may() {
+    let file = File::new();
+    let server = file.server();
+    let (mut stays, mut loses, mut gone) =
+        (line(&server, "app1").await, line(&server, "app1").await, line(&server, "app2").await);
+    for (client, name) in [(&mut stays, "app1:new:a"), (&mut loses, "app1:old:a"), (&mut gone, "app2:a")] {
+        assert_eq!(client.ask(&format!("GET_LOCK {name} 0")).await, "1");
+    }
+    let mut waits = line(&server, "app1").await;
+    waits.send("GET_LOCK app1:old:a 60").await;
+    server.until_waiting(1).await;
+    file.write(&[user("app1", &["app1:new:"], &[], false), user("new", &["*"], &[], false)]);
+    assert_eq!(server.reload(), Ok(()));
+    for client in [&mut loses, &mut gone, &mut waits] {
+        assert!(client.line().await.starts_with("ERROR DENIED your user may not be here"));
+        assert_eq!(client.next().await, None);
+    }
+    assert_eq!(stays.ask("GET_LOCK app1:new:a 0").await, "1");
+    assert_eq!(stays.ask("GET_LOCK app1:old:a 0").await, "ERROR DENIED your user may not lock app1:old:a");
+    let mut new = line(&server, "new").await;
+    assert_eq!(new.ask("GET_LOCK app1:old:a 0").await, "1");
+    assert_eq!(stays.ask("AUTH app2 'secret of app2'").await.split(' ').nth(1), Some("AUTH"));
+    // A file that is broken changes nothing.
+    fs::write(file.path(), "[user.app1]\nlock = 5\n").unwrap();
+    assert!(server.reload().unwrap_err().contains("users.toml:2"));
+    // Nor does one that was truncated.
+    file.write(&[]);
+    assert!(server.reload().unwrap_err().contains("no user is in "));
+    assert_eq!(stays.ask("RELEASE_LOCK app1:new:a").await, "1");
+    drop(line(&server, "app1").await);
+}
+
+#[test]
+fn a_file_that_is_wrong_says_where_and_shows_no_verifier() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("users.toml");
+    let secret = "bf7ffba958c798f80e3cf8ebea1cbc781495cadb8880a7f2bbc73d530712b52d";
+    for (text, hint) in [
+        (format!("[user.a]\npassword = \"{secret}\""), "users.toml:2: unknown field `password`"),
+        (format!("[user.a]\npassword-sha256 = \"{secret}\" x"), "users.toml:2: "),
+        ("[user.a]".to_owned(), "user a: say password-sha256 or token-sha256"),
+        ("[user.a]\npassword-sha256 = \"12\"".to_owned(), "user a: password-sha256 is 64 hexadecimal digits"),
+        (format!("[user.a]\npassword-sha256 = \"{secret}\"\nlock = [\"a*\"]"), "a prefix has no *"),
+        (format!("[user.a]\npassword-sha256 = \"{secret}\"\nsee = [\"\"]"), "is no prefix of names"),
+        (format!("[user.\"a:b\"]\npassword-sha256 = \"{secret}\""), "a user's name has"),
+        (format!("[usr.a]\npassword-sha256 = \"{secret}\""), "unknown field `usr`"),
+        (String::new(), "users.toml; `getlockd user NAME >> "),
+        ("# [user.a]\n".to_owned(), "no user is in "),
+    ] {
+        fs::write(&path, &text).unwrap();
+        let told = Users::load(&path).unwrap_err().to_string();
+        assert!(told.contains(hint) && !told.contains(secret) && !told.contains('\n'), "{text}: {told}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_comes_back_as_a_user() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("users.toml");
+    let wanted = Wanted { name: "a \"b\"".to_owned(), lock: vec!["Ä'\\".to_owned()], ..Wanted::default() };
+    fs::write(&path, entry(&wanted, "pass wörd".as_bytes(), false).unwrap()).unwrap();
+    let users = Users::load(&path).unwrap();
+    let from = [127, 0, 0, 1].into();
+    let user = users.log_in(from, "a \"b\"", &Proof::Password("pass wörd".as_bytes())).await.unwrap();
+    assert!(user.may_lock(&getlockd::name::Name::new("ä'\\x").unwrap()));
+    assert!(!users.asks_natively("a \"b\""));
+    assert!(users.log_in(from, "a \"b\"", &Proof::Password(b"")).await.is_err());
+}

@@ -1,0 +1,5 @@
+//! System variables over the MySQL wire: as MySQL 8.4 has them, and those that act.
+
+mod acting;
+mod oracle;
+mod setting;

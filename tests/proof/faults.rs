@@ -1,0 +1,27 @@
+//! What goes wrong with clients, links, clocks and the server itself, and what the others see of it.
+//!
+//! `cargo test --test proof faults -- --nocapture --test-threads=1 | grep '^|'` prints a table: for each fault
+//! the time until the next in the queue had its reply, the median and the longest.
+
+#[allow(dead_code, unreachable_pub, reason = "shared with other tests")]
+#[path = "../tls/authority.rs"]
+mod authority;
+mod clock;
+mod cut_off;
+mod ended;
+mod flooded;
+mod relay;
+mod server_cut_off;
+mod server_ends;
+mod speaker;
+mod stalled;
+mod told_first;
+
+use std::time::Duration;
+
+/// A row of the table.
+fn report(fault: &str, wire: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let (median, longest) = (times[times.len() / 2], times[times.len() - 1]);
+    println!("\n| {fault} | {wire} | {median:.1?} | {longest:.1?} | {} |", times.len());
+}

@@ -1,0 +1,85 @@
+//! The clock on the wall is set forward and back while leases run: they go by their own time.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant, SystemTime},
+};
+
+use serde_json::{Value, json};
+
+use super::report;
+use crate::{
+    MACHINE,
+    common::{
+        Client,
+        http::{get, post},
+        program::{PROGRAM, Program},
+        skip::skip_missing,
+    },
+};
+
+const TTL: Duration = Duration::from_millis(1_500);
+
+/// Where Debian's package libfaketime puts it.
+fn libfaketime() -> Option<PathBuf> {
+    let below = fs::read_dir("/usr/lib").ok()?.filter_map(Result::ok);
+    below.map(|dir| dir.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.exists())
+}
+
+/// A server whose clock is off by what stands in a file.
+fn with_clock(lib: &Path, clock: &Path) -> Program {
+    let mut command = Command::new(PROGRAM);
+    command.args(["--line", "127.0.0.1:0", "--mysql", "off", "--http", "127.0.0.1:0"]);
+    command.env("LD_PRELOAD", lib).env("FAKETIME_TIMESTAMP_FILE", clock).env("FAKETIME_NO_CACHE", "1");
+    // Its newer name and its older one.
+    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
+    Program::spawn(&mut command)
+}
+
+fn today(days: i64) -> String {
+    let date = time::OffsetDateTime::from(SystemTime::now()) + time::Duration::days(days);
+    date.date().to_string()
+}
+
+fn is_of_day(moment: &Value, days: i64) -> bool {
+    moment.as_str().unwrap().starts_with(&today(days))
+}
+
+#[tokio::test]
+async fn a_lease_ends_at_its_own_time_whatever_the_clock_on_the_wall_does() {
+    let Some(lib) = libfaketime() else {
+        return skip_missing("libfaketime");
+    };
+    let _no_load = MACHINE.read().await;
+    let dir = tempfile::tempdir().unwrap();
+    let clock = dir.path().join("clock");
+    fs::write(&clock, "+0d").unwrap();
+    let mut program = with_clock(&lib, &clock);
+    let (http, mut last_token) = (program.next_addr(), 0);
+    for (offset, days) in [("+1d", 1), ("-1d", -1), ("+0d", 0)] {
+        let since = Instant::now();
+        let wish = json!({"resourceName": "nightly", "ttlMs": TTL.as_millis()});
+        let (_, lease) = post(http, "/api/lock/acquire", &wish).await;
+        let taken = Instant::now();
+        let mut next = Client::connect(program.addr).await;
+        next.send("GET_LOCK nightly 20").await;
+
+        fs::write(&clock, offset).unwrap();
+        let status: Value = serde_json::from_str(&get(http, "/api/lock/status/nightly").await.1).unwrap();
+        assert!(is_of_day(&status["expiresAt"], days), "the clock of the server is not set: {status}");
+        assert_eq!(next.line().await, "1");
+        assert!(since.elapsed() >= TTL, "it ended too early");
+        let late = taken.elapsed().saturating_sub(TTL);
+        assert!(late < TTL, "it ended too late");
+        report(&format!("clock set to {offset} during a lease; late by"), "HTTP", vec![late]);
+
+        let tokens = [lease["fencingToken"].as_u64(), next.ask("FENCING_TOKEN nightly").await.parse().ok()];
+        for token in tokens.map(Option::unwrap) {
+            assert!(token > last_token, "{token} after {last_token}");
+            last_token = token;
+        }
+        assert_eq!(next.ask("RELEASE_LOCK nightly").await, "1");
+    }
+}
