@@ -4,17 +4,16 @@ mod symbol;
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
-pub use symbol::Symbol;
 use tokio::time::Instant;
+
+use getlockd_proto::{escape::Written, timeout::Timeout};
 
 use crate::{
     budget::Exceeded,
-    escape::Written,
     lock::{Cycle, Excerpt, HoldKey, Mode, SessionId, Token, WaiterKey},
     name::Name,
     session::Profile,
     share::NoPlace,
-    timeout::Timeout,
     user::Denied,
 };
 

@@ -35,13 +35,15 @@ pub use scene::{MAX_SCENE_LOCKS, Person, Scene};
 pub use viewer::Viewer;
 
 pub use crate::aside::Turn;
+
+use getlockd_proto::timeout::Timeout;
+
 use crate::{
     command::{Command, Ending, Error, Reply, Stats},
     lock::{Mode, Owner, PIECE, Patience, Released, SessionId, Taken, Token},
     name::Name,
     sync::sleep_until,
     tally::{Cause, Refused},
-    timeout::Timeout,
     user::User,
 };
 

@@ -4,14 +4,12 @@
 //! each step; such a build runs in that test and nowhere else.
 
 #[cfg(not(feature = "shuttle"))]
-pub(crate) use std::hash::RandomState;
-
-#[cfg(all(feature = "server", not(feature = "shuttle")))]
 pub(crate) use {
     atomic_waker::AtomicWaker,
     dashmap::{DashMap, Entry},
     std::{
         collections::{HashMap, HashSet},
+        hash::RandomState,
         sync::{
             Mutex, MutexGuard,
             atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -25,7 +23,6 @@ pub(crate) use {
 
 /// For what is only counted and shown, and for what one session alone changes. No two sessions race there, so shuttle
 /// has no steps there.
-#[cfg(feature = "server")]
 pub(crate) mod plain {
     pub(crate) use std::sync::{
         Mutex, MutexGuard,
@@ -55,7 +52,6 @@ pub(crate) use {
 
 /// Does what follows only if a test has planted that bug: `plant!(LostGrant => return)`. In a build
 /// without the feature `shuttle` it is nothing at all.
-#[cfg(feature = "server")]
 macro_rules! plant {
     ($bug:ident => $($what:tt)*) => {
         #[cfg(feature = "shuttle")]
@@ -65,5 +61,4 @@ macro_rules! plant {
     };
 }
 
-#[cfg(feature = "server")]
 pub(crate) use plant;

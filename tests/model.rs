@@ -16,8 +16,8 @@ use getlockd::{
     lock::{Mode, SessionId},
     name::Name,
     session::{Hub, Limits, Progress, Session},
-    timeout::Timeout,
 };
+use getlockd_proto::timeout::Timeout;
 use proptest::prelude::*;
 use tokio::sync::mpsc;
 

@@ -7,7 +7,10 @@ mod common;
 
 use std::{path::Path, process::Stdio};
 
-use common::{TestServer, group::Group};
+use common::{
+    TestServer,
+    console::{output, shown},
+};
 use tokio::process::Command;
 
 const README: &str = include_str!("../README.md");
@@ -42,16 +45,6 @@ fn is_installed(program: &str) -> bool {
         eprintln!("{program} is not installed: its snippet is not run");
     }
     found
-}
-
-async fn output(program: &str, args: &[&str], folder: &Path) -> String {
-    let mut command = Command::new(program);
-    command.args(args).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let output = Group::spawn(&mut command).output();
-    let output = tokio::time::timeout(3 * common::PATIENCE, output).await.expect("an end in time").unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() || err.is_empty(), "{program} {args:?}: {err}");
-    out.into_owned()
 }
 
 #[tokio::test]
@@ -92,37 +85,15 @@ async fn the_console_shows_what_it_shows() {
     if !is_installed("nc") || !nc_has_n().await {
         return;
     }
-    assert_eq!(shown_by_console(&server, "nc").await, "");
+    assert_eq!(shown(README, &server, "nc", Path::new(".")).await, "");
 }
 
 #[tokio::test]
 async fn the_walk_with_curl_is_as_shown() {
     let server = TestServer::start();
     if is_installed("curl") {
-        assert_eq!(shown_by_console(&server, "curl").await, "");
+        assert_eq!(shown(README, &server, "curl", Path::new(".")).await, "");
     }
-}
-
-#[tokio::test]
-async fn getlock_in_a_shell_does_what_is_shown() {
-    let server = TestServer::start();
-    assert_eq!(shown_by_console(&server, "getlock").await, "");
-}
-
-/// Runs the console in which a program is used: nothing if it shows what is shown, else all it shows.
-async fn shown_by_console(server: &TestServer, program: &str) -> String {
-    let consoles = README.split("\n```console\n").skip(1).map(|rest| rest.split_once("\n```").unwrap().0);
-    let console = consoles.into_iter().find(|console| console.contains(&format!("{program} "))).unwrap();
-    let port = |text: &str| {
-        let text = text.replace("3305", &server.addr.port().to_string());
-        text.replace("3308", &server.http.port().to_string())
-    };
-    let commands: Vec<_> = console.lines().filter_map(|line| line.strip_prefix("$ ")).map(port).collect();
-    let shown: String = console.lines().filter(|line| !line.starts_with("$ ")).collect();
-    let programs = Path::new(env!("CARGO_BIN_EXE_getlock")).parent().unwrap().display();
-    let around = format!("export PATH={programs}:$PATH GETLOCK_HOST={}\n", server.addr);
-    let got = output("sh", &["-c", &(around + &commands.join("\n"))], Path::new(".")).await;
-    if got.replace('\n', "") == shown { String::new() } else { got }
 }
 
 #[tokio::test]
@@ -149,23 +120,6 @@ fn every_flag_is_in_the_table() {
     use clap::CommandFactory;
     for arg in getlockd::config::Cli::command().get_arguments().filter_map(clap::Arg::get_long) {
         assert!(matches!(arg, "help" | "version") || README.contains(&format!("| `--{arg}")), "--{arg}");
-    }
-}
-
-#[tokio::test]
-async fn every_flag_and_exit_code_of_getlock_is_in_its_tables() {
-    let help = output(env!("CARGO_BIN_EXE_getlock"), &["--help"], Path::new(".")).await;
-    let lines = help.lines().map(str::trim).filter(|line| line.starts_with('-'));
-    let flags = lines.filter_map(|line| line.split_once("--")?.1.split([' ', ',']).next());
-    let flags: Vec<_> = flags.filter(|flag| !flag.is_empty()).collect();
-    assert!(flags.contains(&"keep-running"), "{flags:?}");
-    for flag in flags.into_iter().filter(|flag| !matches!(*flag, "help" | "version")) {
-        assert!(README.contains(&format!("`--{flag}")), "--{flag}");
-    }
-    let codes =
-        help.split_once("Exit codes:").unwrap().1.lines().filter_map(|line| line.split_whitespace().next());
-    for code in codes.filter(|word| word.parse::<u8>().is_ok()) {
-        assert!(README.contains(&format!("| {code}")) || README.contains(&format!(", {code} |")), "{code}");
     }
 }
 

@@ -17,8 +17,8 @@ use getlockd::{
     lock::Mode,
     name::Name,
     session::{Hub, Limits, Viewer},
-    timeout::Timeout,
 };
+use getlockd_proto::timeout::Timeout;
 use serde_json::json;
 use tokio::{
     task::{JoinHandle, yield_now},

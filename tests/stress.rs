@@ -15,8 +15,8 @@ use getlockd::{
     name::Name,
     session::{Hub, Limits, Progress, Session},
     tally::Cause,
-    timeout::Timeout,
 };
+use getlockd_proto::timeout::Timeout;
 use inside::Inside;
 
 const TASKS: u64 = 32;

@@ -1,80 +1,8 @@
 //! The stable word for each kind of error.
 
+use getlockd_proto::symbol::Symbol;
+
 use super::Error;
-
-/// The word that stands for a kind of error. Programs match on it: it never changes (protocol.md,
-/// "Errors").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Symbol {
-    /// The line is not a command.
-    Syntax,
-    /// No command has this name.
-    UnknownCommand,
-    /// The name of a lock breaks a rule.
-    BadName,
-    /// The timeout is not a time.
-    BadTimeout,
-    /// The line is too long. The connection is closed.
-    LineTooLong,
-    /// The client speaks another protocol. The connection is closed.
-    WrongProtocol,
-    /// Waiting would have closed a cycle.
-    Deadlock,
-    /// KILL.
-    Killed,
-    /// KILL QUERY.
-    Interrupted,
-    /// No session has this number.
-    NoSession,
-    /// A limit of the server.
-    Limit,
-    /// The server is stopping.
-    Shutdown,
-    /// Who is it? Nobody has logged in, or not as he should.
-    Auth,
-    /// The user may not.
-    Denied,
-}
-
-impl Symbol {
-    /// All of them.
-    pub const ALL: [Self; 14] = [
-        Self::Syntax,
-        Self::UnknownCommand,
-        Self::BadName,
-        Self::BadTimeout,
-        Self::LineTooLong,
-        Self::WrongProtocol,
-        Self::Deadlock,
-        Self::Killed,
-        Self::Interrupted,
-        Self::NoSession,
-        Self::Limit,
-        Self::Shutdown,
-        Self::Auth,
-        Self::Denied,
-    ];
-
-    /// As it is written.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Syntax => "SYNTAX",
-            Self::UnknownCommand => "UNKNOWN_COMMAND",
-            Self::BadName => "BAD_NAME",
-            Self::BadTimeout => "BAD_TIMEOUT",
-            Self::LineTooLong => "LINE_TOO_LONG",
-            Self::WrongProtocol => "WRONG_PROTOCOL",
-            Self::Deadlock => "DEADLOCK",
-            Self::Killed => "KILLED",
-            Self::Interrupted => "INTERRUPTED",
-            Self::NoSession => "NO_SESSION",
-            Self::Limit => "LIMIT",
-            Self::Shutdown => "SHUTDOWN",
-            Self::Auth => "AUTH",
-            Self::Denied => "DENIED",
-        }
-    }
-}
 
 impl Error {
     /// The word for it.

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, convert::Infallible, fmt, time::Duration};
 
+use getlockd_proto::{symbol::Symbol, timeout::Timeout};
 use prost::Message;
 use tokio::{
     sync::mpsc::Sender,
@@ -17,11 +18,10 @@ use super::{
 };
 use crate::{
     budget::{Budget, Charge, Exceeded},
-    command::{Answer, Command, Ending, Reply, Symbol},
+    command::{Answer, Command, Ending, Reply},
     lease::{self, MAX_TEXT},
     name::Name,
     session::{Progress, Session, Waiting},
-    timeout::Timeout,
     web::{is_unreadable, late, millis},
 };
 

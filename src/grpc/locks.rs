@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use getlockd_proto::timeout::Timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -20,7 +21,6 @@ use crate::{
     lease::{LeaseError, Leases, NotSecret, RequestId, Secret, Wish},
     lock::SessionId,
     session::{Hub, Session},
-    timeout::Timeout,
     web::{deadline, is_counted_elsewhere, list, message, millis, peer_of},
 };
 

@@ -12,6 +12,7 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
+use getlockd_proto::{moment::rfc3339, timeout::Timeout};
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use serde_json::Value;
 
@@ -23,10 +24,8 @@ use crate::{
     command::LockRow,
     lease::{LeaseError, Leases, RequestId, Secret, Wish},
     lock::Mode,
-    moment::rfc3339,
     name::Name,
     session::{Hub, Viewer},
-    timeout::Timeout,
     web::{Peer, body_bytes, handing_out, json, list, millis, wall_clock},
 };
 

@@ -9,6 +9,7 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
+use getlockd_proto::moment::rfc3339;
 use serde::Serialize;
 use smol_str::SmolStr;
 use tokio::time::Instant;
@@ -22,7 +23,6 @@ use crate::{
     command::{Command, Error, Reply, SessionRow, Stats, WaiterRow, WhyRow},
     lease::Leases,
     lock::{Excerpt, Paged, SessionId},
-    moment::rfc3339,
     session::{Hub, Session},
     tally::Past,
     web::{Peer, body_bytes, handing_out, json, list, millis, wall_clock},

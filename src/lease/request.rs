@@ -17,6 +17,7 @@ use futures_util::{
     future::{Shared, WeakShared},
     poll,
 };
+use getlockd_proto::timeout::Timeout;
 use tokio::{task::yield_now, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +27,6 @@ use crate::{
     name::Name,
     session::{Viewer, until},
     share::Principal,
-    timeout::Timeout,
 };
 
 /// The fewest and the most characters of a request id.

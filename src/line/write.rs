@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use getlockd_proto::{escape::Written, name::MAX_NAME_CHARS, symbol::Symbol};
 use tokio::time::Instant;
 
 use super::{
@@ -15,10 +16,8 @@ use super::{
     verbs::Verb,
 };
 use crate::{
-    command::{Answer, Ending, LockRow, Reply, SessionRow, Stats, Symbol, WaiterRow, WhyRow},
-    escape::Written,
+    command::{Answer, Ending, LockRow, Reply, SessionRow, Stats, WaiterRow, WhyRow},
     lock::{Excerpt, SessionId},
-    name::MAX_NAME_CHARS,
     session::Profile,
     share::NoPlace,
 };

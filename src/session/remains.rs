@@ -70,6 +70,7 @@ mod tests {
         time::Duration,
     };
 
+    use getlockd_proto::timeout::Timeout;
     use tokio::runtime::Builder;
 
     use super::*;
@@ -78,7 +79,6 @@ mod tests {
         lock::Mode,
         name::Name,
         session::{Limits, Session},
-        timeout::Timeout,
     };
 
     const HELD: usize = 4 * PIECE;

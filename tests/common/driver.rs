@@ -2,10 +2,7 @@
 //!
 //! What is not installed is skipped; with `DRIVERS=all` in the environment that is a failure.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{path::Path, process::Stdio};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
@@ -13,6 +10,7 @@ use tokio::{
     time::timeout,
 };
 
+pub use super::project;
 use super::{Client, NOT_INSTALLED, PATIENCE, TestServer, all_drivers_are_wanted, installed, python};
 
 /// The jars of Debian's packages that scripts in Java use.
@@ -56,9 +54,8 @@ pub fn command(words: &[String], folder: &Path) -> Command {
     command
 }
 
-/// A folder of the project.
-pub fn project(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+fn with_users() -> TestServer {
+    TestServer::with(&["--users", project("tests/data/users.toml").to_str().unwrap()])
 }
 
 /// A program between its steps.
@@ -103,14 +100,12 @@ impl Driver {
 /// What no user has.
 const WRONG: &str = "sesam";
 
-const USERS: [&str; 2] = ["--users", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/users.toml")];
-
 /// Takes a program through its steps, without users, by a password or none, and with them. False if it is not installed.
 pub async fn contend(words: &[String], folder: &Path) -> bool {
     contend_with(words, folder, &TestServer::start(), "").await
         && contend_with(words, folder, &TestServer::start(), "not looked at").await
-        && contend_with(words, folder, &TestServer::with(&USERS), "sesame").await
-        && is_refused(words, folder, &TestServer::with(&USERS)).await
+        && contend_with(words, folder, &with_users(), "sesame").await
+        && is_refused(words, folder, &with_users()).await
 }
 
 /// Of a driver with a wrong password.
@@ -158,7 +153,7 @@ pub async fn program(folder: &Path, name: &str) {
     let words = interpreter(name);
     let runs = has_library(name)
         && contend_with(&words, folder, &TestServer::start(), "").await
-        && contend_with(&words, folder, &TestServer::with(&USERS), "sesame").await;
+        && contend_with(&words, folder, &with_users(), "sesame").await;
     if !runs {
         skip(name);
     }

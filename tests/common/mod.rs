@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its own part")]
 
 pub mod caller;
+pub mod console;
 pub mod dice;
 pub mod driver;
 pub mod group;
@@ -12,6 +13,7 @@ pub mod lease;
 pub mod mysql;
 pub mod packages;
 pub mod program;
+pub mod scene;
 pub mod stub;
 pub mod tally;
 
@@ -47,9 +49,15 @@ pub fn all_drivers_are_wanted() -> bool {
     std::env::var("DRIVERS").is_ok_and(|which| which == "all")
 }
 
+/// A file of the project, from the tests of any of its packages.
+pub fn project(path: &str) -> PathBuf {
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    folders.into_iter().find(|folder| folder.join("Cargo.lock").exists()).unwrap().join(path)
+}
+
 /// What `.ci/run` has installed below `target/drivers`.
 pub fn installed(what: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/drivers").join(what)
+    project("target/drivers").join(what)
 }
 
 /// The Python of `.ci/run`, or that of the machine.

@@ -11,13 +11,13 @@ mod common;
 mod cut_off;
 mod ended;
 mod flooded;
+#[allow(dead_code, reason = "shared with crates/getlock/tests")]
 mod link;
 mod relay;
 mod server_cut_off;
 mod server_ends;
 mod speaker;
 mod stalled;
-mod told_first;
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use getlockd::client::{Builder, Connection, Timeout};
+use getlockd_client::{Builder, Connection, Timeout};
 
 use crate::{
     cut_off::serve,
