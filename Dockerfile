@@ -4,6 +4,7 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY benches benches
+COPY crates crates
 RUN cargo build --release --locked --bin getlockd
 
 FROM gcr.io/distroless/cc-debian12:nonroot

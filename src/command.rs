@@ -6,18 +6,17 @@
 
 mod error;
 mod rows;
-mod symbol;
 
 use std::{fmt, net::SocketAddr};
 
 pub use error::{Error, Forbidden};
 pub use rows::{LockRow, SessionRow, Stats, WaiterRow, WhyRow};
-pub use symbol::Symbol;
+
+use getlockd_proto::timeout::Timeout;
 
 use crate::{
     lock::{Mode, SessionId},
     name::Name,
-    timeout::Timeout,
 };
 
 /// `GET_LOCK` and `GET_SHARED_LOCK`.

@@ -13,7 +13,9 @@ pub use tls::TlsFlags;
 pub use values::{Asked, Idle, Listen, LogFormat};
 use values::{at_least_one, host, keepalive, line_size, memory_size, packet_size, some_time, time};
 
-use crate::{log, variable::but_empty};
+use getlockd_proto::variable::but_empty;
+
+use crate::log;
 
 /// A lock server: MySQL's GET_LOCK family without MySQL.
 ///

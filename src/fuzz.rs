@@ -32,11 +32,6 @@ pub fn line(data: &[u8]) {
     }
 }
 
-/// What a server sends to a client.
-pub fn replies(data: &[u8]) {
-    client::read_all(data);
-}
-
 /// MySQL packets, logins and parameters.
 pub fn mysql_packets(data: &[u8]) {
     mysql::fuzz::packets(data);

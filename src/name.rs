@@ -7,12 +7,10 @@ use std::{
     sync::LazyLock,
 };
 
+use getlockd_proto::name::{self, MAX_NAME_CHARS, NameError};
 use smol_str::SmolStr;
 
 use crate::sync::RandomState;
-
-/// The most characters a name may have (protocol.md, "Names"; MySQL manual 14.14).
-pub const MAX_NAME_CHARS: usize = 64;
 
 /// A lock's name: 1 to [`MAX_NAME_CHARS`] characters, lower-cased.
 ///
@@ -22,23 +20,6 @@ pub const MAX_NAME_CHARS: usize = 64;
 pub struct Name {
     hash: u64,
     text: SmolStr,
-}
-
-/// Why a text is not a [`Name`]. Each message names the rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NameError {
-    /// No character at all.
-    #[error("a name has at least one character")]
-    Empty,
-    /// More than [`MAX_NAME_CHARS`] characters.
-    #[error("a name has at most {MAX_NAME_CHARS} characters, this one has {0}")]
-    TooLong(usize),
-    /// A NUL character.
-    #[error("a name cannot contain the NUL character")]
-    Nul,
-    /// Bytes that are not UTF-8.
-    #[error("a name is UTF-8 text, this one is not")]
-    NotUtf8,
 }
 
 impl Name {
@@ -51,8 +32,7 @@ impl Name {
         if (1..=MAX_NAME_CHARS).contains(&text.len()) && text.bytes().all(is_plain) {
             return Ok(Self::folded(SmolStr::new(text)));
         }
-        check(text)?;
-        Ok(Self::folded(text.chars().map(fold).collect()))
+        name::folded(text).map(Self::folded)
     }
 
     fn folded(text: SmolStr) -> Self {
@@ -136,50 +116,6 @@ impl fmt::Display for Name {
     }
 }
 
-fn check(text: &str) -> Result<(), NameError> {
-    if text.is_empty() {
-        return Err(NameError::Empty);
-    }
-    if text.len() > MAX_NAME_CHARS {
-        let chars = text.chars().count();
-        if chars > MAX_NAME_CHARS {
-            return Err(NameError::TooLong(chars));
-        }
-    }
-    if text.as_bytes().contains(&0) { Err(NameError::Nul) } else { Ok(()) }
-}
-
-/// One character to its lower case, as the table of MySQL's `utf8mb3_general_ci` has it.
-///
-/// That table is of Unicode 3.0: letters with a case that came later are left as they are, so that
-/// a name means the same lock on the MySQL wire and on every other.
-fn fold(c: char) -> char {
-    let folds = FOLDED.iter().any(|range| range.contains(&u32::from(c)));
-    if folds { c.to_lowercase().next().unwrap_or(c) } else { c }
-}
-
-/// Where that table has letters that change; measured against a real server for every character.
-const FOLDED: [std::ops::RangeInclusive<u32>; 18] = [
-    0x0041..=0x021E,
-    0x0222..=0x0232,
-    0x0386..=0x03AB,
-    0x03DA..=0x03EE,
-    0x0400..=0x0480,
-    0x048C..=0x04BE,
-    0x04C1..=0x04C3,
-    0x04C7..=0x04C7,
-    0x04CB..=0x04CB,
-    0x04D0..=0x04F4,
-    0x04F8..=0x04F8,
-    0x0531..=0x0556,
-    0x1E00..=0x1E94,
-    0x1EA0..=0x1EF8,
-    0x1F08..=0x212B,
-    0x2160..=0x216F,
-    0x24B6..=0x24CF,
-    0xFF21..=0xFF3A,
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,23 +145,5 @@ mod tests {
         }
         assert_eq!(Name::new("a\0b"), Err(NameError::Nul));
         assert_eq!(Name::from_bytes(b"\xff"), Err(NameError::NotUtf8));
-    }
-
-    /// `tests/data/utf8mb3_lower.tsv` lists every character that a real server's `LOWER()` changes.
-    #[test]
-    fn folding_is_the_servers_for_every_character_of_the_plane() {
-        let table: std::collections::HashMap<char, char> = include_str!("../tests/data/utf8mb3_lower.tsv")
-            .lines()
-            .filter_map(|line| line.split_once('\t'))
-            .map(|(from, to)| (hex(from), hex(to)))
-            .collect();
-        assert_eq!(table.len(), 696);
-        for c in (1..=0xFFFF).filter_map(char::from_u32) {
-            assert_eq!(fold(c), table.get(&c).copied().unwrap_or(c), "U+{:04X}", u32::from(c));
-        }
-    }
-
-    fn hex(code: &str) -> char {
-        char::from_u32(u32::from_str_radix(code.trim(), 16).unwrap()).unwrap()
     }
 }

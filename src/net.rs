@@ -11,10 +11,10 @@ mod stream;
 mod tls;
 mod watched;
 
-pub use crate::keepalive::Keepalive;
 pub use accept::{Connection, Gate, accept};
 pub use burst::{Burst, HungUp, MAX_UNSENT, Terms};
 pub use door::{Door, Passages, Seat};
+pub use getlockd_proto::keepalive::Keepalive;
 pub use listen::listen;
 pub use prefixed::Prefixed;
 pub use tls::{Secured, TLS_HELLO, Tls, TlsError, TlsFiles};

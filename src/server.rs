@@ -308,6 +308,7 @@ fn serve_http(web: web::Web) -> impl Fn(Connection) -> Serving<Pin<Box<dyn Futur
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use getlockd_proto::timeout::Timeout;
     use tokio::{
         io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
         net::TcpStream,
@@ -320,7 +321,6 @@ mod tests {
         name::Name,
         session::Acquiring,
         share::{Places, What},
-        timeout::Timeout,
     };
 
     /// Hundreds of connections are idle for each that does something: what a task keeps counts.
@@ -332,7 +332,7 @@ mod tests {
         let mut bursts = Vec::new();
         for _ in 0..2 {
             let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
-            bursts.push(Burst::new(stream, Keepalive(Duration::from_secs(30))).unwrap());
+            bursts.push(Burst::new(stream, Terms::from(Keepalive(Duration::from_secs(30)))).unwrap());
         }
         let mut open = || (bursts.pop().unwrap(), hub.open(Origin { wire: line::WIRE, peer: addr }));
         let ((io, session), (other_io, other)) = (open(), open());
@@ -363,7 +363,7 @@ mod tests {
             }
         };
         let serves = move |Connection { stream, peer, .. }| {
-            let io = Burst::new(stream, Keepalive(Duration::from_secs(30))).unwrap();
+            let io = Burst::new(stream, Terms::from(Keepalive(Duration::from_secs(30)))).unwrap();
             line::serve(io, open(&hub, peer))
         };
         let keepalive = Keepalive(Duration::from_secs(30));

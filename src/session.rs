@@ -35,6 +35,7 @@ pub use scene::{MAX_SCENE_LOCKS, Person, Scene, Watch};
 pub use viewer::{ShownName, Viewer};
 
 pub use crate::aside::Turn;
+
 use crate::{
     command::{AcquireAnswer, Answer, Ending, Error, LockRequest, ReleaseAnswer, Stats},
     lock::{Acquire, Mode, OnBusy, Owner, PIECE, Released, SessionId, Token},

@@ -4,14 +4,12 @@
 //! each step; such a build runs in that test and nowhere else.
 
 #[cfg(not(feature = "shuttle"))]
-pub(crate) use std::hash::RandomState;
-
-#[cfg(all(feature = "server", not(feature = "shuttle")))]
 pub(crate) use {
     atomic_waker::AtomicWaker,
     dashmap::{DashMap, Entry},
     std::{
         collections::{HashMap, HashSet},
+        hash::RandomState,
         sync::{
             Mutex,
             atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -23,19 +21,15 @@ pub(crate) use {
     },
 };
 
-#[cfg(feature = "server")]
 mod guarded;
 
-#[cfg(feature = "server")]
 pub(crate) use guarded::Rank;
 
 /// A mutex with a [`Rank`], whose steps shuttle sees.
-#[cfg(feature = "server")]
 pub(crate) type Guarded<T> = guarded::Ranked<Mutex<T>>;
 
 /// For what is only counted and shown, and for what one session alone changes. No two sessions race there, so shuttle
 /// has no steps there.
-#[cfg(feature = "server")]
 pub(crate) mod plain {
     /// The same of what shuttle does not see.
     pub(crate) type Guarded<T> = super::guarded::Ranked<std::sync::Mutex<T>>;
@@ -68,7 +62,6 @@ pub(crate) use {
 
 /// Does what follows only if a test has planted that bug: `plant!(LostGrant => return)`. In a build
 /// without the feature `shuttle` it is nothing at all.
-#[cfg(feature = "server")]
 macro_rules! plant {
     ($bug:ident => $($what:tt)*) => {
         #[cfg(feature = "shuttle")]
@@ -78,5 +71,4 @@ macro_rules! plant {
     };
 }
 
-#[cfg(feature = "server")]
 pub(crate) use plant;

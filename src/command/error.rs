@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::Symbol;
+use getlockd_proto::{escape::Written, symbol::Symbol};
+
 use crate::{
     budget::Exceeded,
-    escape::Written,
     lock::{Cycle, SessionId},
     name::Name,
     session::ShownName,

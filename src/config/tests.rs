@@ -22,7 +22,7 @@ fn flags_are_read_as_people_write_them() {
 fn a_health_check_asks_what_listens() {
     let asked = |flags: &[&str]| read(flags).unwrap().config.to_ask();
     let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    assert_eq!(asked(&[]), Ok(Asked::Line(at(3305))));
+    assert_eq!(asked(&[]), Ok(Asked::Line(at(getlockd_proto::DEFAULT_PORT))));
     assert_eq!(asked(&["--line", "off"]), Ok(Asked::Http(at(3308))));
     assert!(asked(&["--line", "systemd", "--http", "off"]).is_err());
     assert_eq!("http://127.0.0.1:1/".parse(), Ok(Asked::Http(at(1))));

@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use clap::ValueEnum;
+use getlockd_proto::timeout::Timeout;
 
-use crate::timeout::Timeout;
+use clap::ValueEnum;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, convert::Infallible, fmt, time::Duration};
 
+use getlockd_proto::{symbol::Symbol, timeout::Timeout};
 use prost::Message;
 use tokio::{
     sync::mpsc::Sender,
@@ -17,11 +18,10 @@ use super::{
 };
 use crate::{
     budget::{Budget, Charge, Exceeded},
-    command::{AcquireAnswer, Answer, Ending, LockRequest, ReleaseAnswer, Symbol},
+    command::{AcquireAnswer, Answer, Ending, LockRequest, ReleaseAnswer},
     lease::{self, MAX_TEXT},
     name::Name,
     session::{Acquiring, Releasing, Session, Waiting},
-    timeout::Timeout,
     web::{is_unreadable, late, millis},
 };
 

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use getlockd_proto::timeout::Timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -19,7 +20,6 @@ use crate::{
     command::LockRow,
     lease::{Leases, NotSecret, RequestId, Secret, Wish},
     session::{self, History, Holders, Sessions, Waiters, Why},
-    timeout::Timeout,
     web::{deadline, is_counted_elsewhere, message, millis, peer_of},
 };
 

@@ -12,6 +12,7 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
+use getlockd_proto::{moment::rfc3339, timeout::Timeout};
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use serde_json::Value;
 
@@ -24,10 +25,8 @@ use crate::{
     command::LockRow,
     lease::{LeaseError, Leases, RequestId, Secret, Wish},
     lock::{Mode, Paged},
-    moment::rfc3339,
     name::Name,
     session::{self, Holders, Viewer},
-    timeout::Timeout,
     web::{Peer, handing_out, json, millis, wall_clock},
 };
 

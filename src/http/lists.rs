@@ -9,6 +9,7 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
+use getlockd_proto::moment::rfc3339;
 use serde::Serialize;
 use smol_str::SmolStr;
 use tokio::time::Instant;
@@ -22,7 +23,6 @@ use crate::{
     command::{Error, SessionRow, Stats, WaiterRow, WhyRow},
     lease::Leases,
     lock::{Paged, SessionId, Truncated},
-    moment::rfc3339,
     session::{self, Hub, Query, Session},
     tally::Past,
     web::{self, Peer, body_bytes, handing_out, json, millis, wall_clock},

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use getlockd_proto::timeout::{BadTimeout, Timeout};
 use serde::Deserialize;
 
 use super::{
@@ -17,7 +18,6 @@ use super::{
 };
 use crate::{
     lease::{LeaseError, Leases, Secret, Wish},
-    timeout::{BadTimeout, Timeout},
     web::{Peer, handing_out},
 };
 

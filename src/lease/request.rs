@@ -10,6 +10,7 @@ use futures_util::{
     future::{Shared, WeakShared},
     poll,
 };
+use getlockd_proto::timeout::Timeout;
 use tokio::{task::yield_now, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +21,6 @@ use crate::{
     session::{Viewer, until},
     share::Principal,
     sync::{Rank, plain::Guarded},
-    timeout::Timeout,
 };
 
 /// The fewest and the most characters of a request id.

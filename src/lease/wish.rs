@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use getlockd_proto::timeout::Timeout;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +13,6 @@ use crate::{
     name::Name,
     session::{Hub, Session},
     share::Principal,
-    timeout::Timeout,
     user::User,
 };
 

@@ -1,6 +1,6 @@
 //! What the line wire refuses.
 
-use crate::{command::Symbol, name::NameError, timeout::BadTimeout};
+use getlockd_proto::{name::NameError, symbol::Symbol, timeout::BadTimeout};
 
 /// Why a line was not run. The connection and all it holds stay.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

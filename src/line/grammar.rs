@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use getlockd_proto::escape;
 use nom::{
     IResult, Parser,
     branch::alt,
@@ -19,7 +20,6 @@ use nom::{
 use smallvec::SmallVec;
 
 use super::error::Refusal;
-use crate::escape;
 
 /// A line, taken apart.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,13 +2,14 @@
 
 use std::str;
 
+use getlockd_proto::escape;
+
 use super::{
     error::Refusal,
     grammar::{self, Arg, Call},
 };
 use crate::{
     command::LockRequest,
-    escape,
     lock::{Mode, SessionId},
     name::Name,
     session::{Locks, Sessions, Waiters, Why, first_page},

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use getlockd_proto::{escape::Written, name::MAX_NAME_CHARS, symbol::Symbol};
 use tokio::time::Instant;
 
 use super::{
@@ -15,10 +16,8 @@ use super::{
     verbs::{List, Verb},
 };
 use crate::{
-    command::{AcquireAnswer, Answer, Ending, Error, LockRow, SessionRow, Stats, Symbol, WaiterRow, WhyRow},
-    escape::Written,
+    command::{AcquireAnswer, Answer, Ending, Error, LockRow, SessionRow, Stats, WaiterRow, WhyRow},
     lock::{SessionId, Truncated},
-    name::MAX_NAME_CHARS,
     session::{Profile, Session},
     share::NoPlace,
 };

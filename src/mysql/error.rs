@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use getlockd_proto::escape::Written;
+
 use super::{catalog::CatalogError, sql::RegexpError, variables::VariableError};
 use crate::{
     budget::Exceeded,
     command::{self, Forbidden},
-    escape::Written,
     lock::Cycle,
     name::Name,
     session::ShownName,

@@ -1,7 +1,9 @@
 //! Names as MySQL takes them: of locks (8.4, `sql/item_func.cc`, observed), databases, users and variables.
 
+use getlockd_proto::name::MAX_NAME_CHARS;
+
 use super::{error::SqlError, value::Value};
-use crate::name::{MAX_NAME_CHARS, Name};
+use crate::name::Name;
 
 /// The most characters of the name of a database, of a user variable and of a collation (MySQL manual 11.2.1).
 pub(super) const MAX_IDENTIFIER_CHARS: usize = 64;

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Burst, Door, Keepalive, Seat};
+use super::{Burst, Door, Keepalive, Seat, Terms};
 use crate::share::{NoPlace, Places};
 
 /// How long to wait after a failed accept, at first and at most: descriptors may be short.
@@ -124,7 +124,7 @@ fn refuse(stream: TcpStream, gate: &Gate, refusal: &Bytes, keepalive: Keepalive)
         let _ = stream.try_write(refusal);
         return;
     };
-    if let Ok(mut io) = Burst::new(stream, keepalive) {
+    if let Ok(mut io) = Burst::new(stream, Terms::from(keepalive)) {
         io.output.extend_from_slice(refusal);
         gate.tasks.spawn(async move {
             io.close(Some(REFUSAL_TIME)).await;

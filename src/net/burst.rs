@@ -42,9 +42,9 @@ pub struct Terms {
     pub tls: Option<Arc<Tls>>,
 }
 
-impl From<Keepalive> for Arc<Terms> {
+impl From<Keepalive> for Terms {
     fn from(keepalive: Keepalive) -> Self {
-        Self::new(Terms { keepalive, tls: None })
+        Self { keepalive, tls: None }
     }
 }
 
@@ -358,7 +358,7 @@ mod tests {
         let listener = crate::net::listen(([127, 0, 0, 1], 0).into()).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        (Burst::new(stream, Keepalive(Duration::from_secs(30))).unwrap(), client)
+        (Burst::new(stream, Terms::from(Keepalive(Duration::from_secs(30)))).unwrap(), client)
     }
 
     #[tokio::test]

@@ -92,7 +92,7 @@ pub enum TlsError {
         error: pem::Error,
     },
     /// The key needs a password.
-    #[error("{}: {}", path.display(), crate::pem::ENCRYPTED)]
+    #[error("{}: {}", path.display(), getlockd_proto::pem::ENCRYPTED)]
     Encrypted {
         /// Which.
         path: PathBuf,
@@ -200,7 +200,7 @@ fn configs(files: &TlsFiles) -> Result<Configs, TlsError> {
             TlsError::Mismatch { key: files.key.clone(), cert: files.cert.clone() }
         }
         // All that the certificate brings has been read by then: it is the kind of the key.
-        rustls::Error::General(_) => self::unusable(&files.key, &crate::pem::OF_OTHER_KIND),
+        rustls::Error::General(_) => self::unusable(&files.key, &getlockd_proto::pem::OF_OTHER_KIND),
         error => unusable(error),
     })?;
     let mut http = other.clone();
@@ -226,7 +226,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let text = read(path)?;
-    if crate::pem::is_encrypted(&text) {
+    if getlockd_proto::pem::is_encrypted(&text) {
         return Err(TlsError::Encrypted { path: path.to_owned() });
     }
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
@@ -237,7 +237,7 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     let file = std::fs::read(path).map_err(|error| TlsError::Read { path: path.to_owned(), error })?;
-    Ok(crate::pem::without_mark(&file).to_vec())
+    Ok(getlockd_proto::pem::without_mark(&file).to_vec())
 }
 
 fn missing(wanted: &'static str, path: &Path) -> TlsError {

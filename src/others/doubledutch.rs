@@ -12,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, get},
 };
+use getlockd_proto::timeout::Timeout;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -22,7 +23,6 @@ use crate::{
     lease::{Grant, LeaseError, Leases, Secret, Wish},
     name::Name,
     session::{Hub, Locks, first_page},
-    timeout::Timeout,
     web::{self, Peer, body_bytes, handing_out, list},
 };
 

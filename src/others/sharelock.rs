@@ -11,6 +11,7 @@ use axum::{
     response::Response,
     routing::{any, post},
 };
+use getlockd_proto::timeout::Timeout;
 use serde::{Deserialize, Serialize};
 use tonic::Request;
 
@@ -18,7 +19,6 @@ use super::{GRPC, HTTP};
 use crate::{
     lease::{Client, Delivery, Key, LeaseError, Leases, Wish},
     name::Name,
-    timeout::Timeout,
     web::{Peer, body, handing_out, json, message, peer_of},
 };
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::moment::rfc3339;
+use getlockd_proto::moment::rfc3339;
 
 /// No part of the program is older, in seconds since 1970: the start of 2026. Raised with a release.
 const WRITTEN: u64 = 1_767_225_600;

@@ -2,6 +2,7 @@
 
 use std::{pin::pin, sync::Arc};
 
+use getlockd_proto::timeout::Timeout;
 use tokio::time::Instant;
 
 use super::{Handle, Hub, Session, Viewer, until};
@@ -9,7 +10,6 @@ use crate::{
     command::{AcquireAnswer, Answer, Ending, Error},
     lock::{Hold, Verdict, Wait},
     tally::{Cause, Outcome},
-    timeout::Timeout,
 };
 
 /// How far a request for a lock has come.

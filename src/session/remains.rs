@@ -70,6 +70,8 @@ mod tests {
         time::Duration,
     };
 
+    use getlockd_proto::timeout::Timeout;
+    use getlockd_proto::timeout::Timeout;
     use tokio::runtime::Builder;
 
     use super::*;
@@ -78,7 +80,6 @@ mod tests {
         lock::Mode,
         name::Name,
         session::{Acquiring, Limits, Session},
-        timeout::Timeout,
     };
 
     const HELD: usize = 4 * PIECE;

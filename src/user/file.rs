@@ -6,10 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use getlockd_proto::name::NameError;
 use serde::{Deserialize, Serialize};
 
 use super::{Prefix, Scope, User, verifier::Verifiers};
-use crate::name::{Name, NameError};
+use crate::name::Name;
 
 /// The most users of a file.
 pub const MAX_USERS: usize = 10_000;

@@ -1,6 +1,7 @@
 //! A server in this process, and clients that read like transcripts.
 
 pub mod authority;
+pub mod console;
 pub mod dice;
 pub mod group;
 pub mod grpc;
@@ -9,6 +10,7 @@ pub mod link;
 pub mod mysql;
 pub mod packages;
 pub mod program;
+pub mod scene;
 pub mod session;
 pub mod skip;
 pub mod stub;
@@ -37,9 +39,15 @@ use tokio::{
 /// How long a test waits for what must come. Only a failing test waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A file of the project, from the tests of any of its packages.
+pub fn project(path: &str) -> PathBuf {
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    folders.into_iter().find(|folder| folder.join("Cargo.lock").exists()).unwrap().join(path)
+}
+
 /// What `.ci/run` has installed below `target/drivers`.
 pub fn installed(what: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/drivers").join(what)
+    project("target/drivers").join(what)
 }
 
 /// The Python of `.ci/run`, or that of the machine.

@@ -6,11 +6,12 @@
 use std::{
     collections::BTreeSet,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     sync::{Mutex, PoisonError},
 };
 
+pub use super::project;
 use super::skip::{NOT_INSTALLED, all_drivers_are_wanted, skip};
 
 /// A client: its folder, and what its programs end with.
@@ -54,8 +55,4 @@ impl Kind {
         installed.insert(self.language);
         Some(place.join(format!("{name}{}", self.ending)))
     }
-}
-
-pub fn project(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }

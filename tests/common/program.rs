@@ -7,7 +7,11 @@ use std::{
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
 };
 
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_getlockd");
+/// Cargo builds it for the tests of the package getlockd. Those of another package start nothing by this name.
+pub const PROGRAM: &str = match option_env!("CARGO_BIN_EXE_getlockd") {
+    Some(program) => program,
+    None => "getlockd, in a test of another package",
+};
 
 const FREE: &str = "127.0.0.1:0";
 

@@ -5,8 +5,8 @@ use getlockd::{
     lock::{Mode, SessionId},
     name::Name,
     session::{self, Acquiring, Killing, Pieces, Releasing, Session, UsedBy},
-    timeout::Timeout,
 };
+use getlockd_proto::timeout::Timeout;
 
 #[derive(Clone, Debug)]
 pub enum Command {

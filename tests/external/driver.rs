@@ -2,10 +2,7 @@
 //!
 //! What is not installed is skipped; with `DRIVERS=all` in the environment that is a failure.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{path::Path, process::Stdio};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
@@ -13,6 +10,7 @@ use tokio::{
     time::timeout,
 };
 
+pub use crate::common::project;
 use crate::common::{
     Client, PATIENCE, TestServer, installed, python,
     skip::{NOT_INSTALLED, skip_missing},
@@ -59,9 +57,8 @@ pub fn command(words: &[String], folder: &Path) -> Command {
     command
 }
 
-/// A folder of the project.
-pub fn project(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+fn with_users() -> TestServer {
+    TestServer::with(&["--users", project("tests/data/users.toml").to_str().unwrap()])
 }
 
 /// A program between its steps.
@@ -106,14 +103,12 @@ impl Driver {
 /// What no user has.
 const WRONG: &str = "sesam";
 
-const USERS: [&str; 2] = ["--users", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/users.toml")];
-
 /// Takes a program through its steps, without users, by a password or none, and with them. False if it is not installed.
 pub async fn contend(words: &[String], folder: &Path) -> bool {
     contend_with(words, folder, &TestServer::start(), "").await
         && contend_with(words, folder, &TestServer::start(), "not looked at").await
-        && contend_with(words, folder, &TestServer::with(&USERS), "sesame").await
-        && is_refused(words, folder, &TestServer::with(&USERS)).await
+        && contend_with(words, folder, &with_users(), "sesame").await
+        && is_refused(words, folder, &with_users()).await
 }
 
 /// Of a driver with a wrong password.
@@ -161,7 +156,7 @@ pub async fn program(folder: &Path, name: &str) {
     let words = interpreter(name);
     let runs = has_library(name)
         && contend_with(&words, folder, &TestServer::start(), "").await
-        && contend_with(&words, folder, &TestServer::with(&USERS), "sesame").await;
+        && contend_with(&words, folder, &with_users(), "sesame").await;
     if !runs {
         skip_missing(name);
     }

@@ -6,10 +6,8 @@ mod keepalive;
 use std::{pin::pin, time::Duration};
 
 use crate::common::{self, PATIENCE, TestServer, authority::Authority};
-use getlockd::{
-    client::{Builder, Client, Connection, Error, Guard, Timeout, Tls},
-    user::{Wanted, entry},
-};
+use getlockd::user::{Wanted, entry};
+use getlockd_client::{Builder, Client, Connection, Error, Guard, Symbol, Timeout, Tls};
 use tokio::{net::TcpListener, time::timeout};
 
 async fn client(server: &TestServer) -> Client {
@@ -103,7 +101,7 @@ async fn work_is_dropped_when_its_lock_is_lost() {
         client.lock("x", Timeout::Forever, work).await
     });
     killer.kill(in_time(session).await.unwrap()).await.unwrap();
-    assert_eq!(in_time(scope).await.unwrap().unwrap_err().symbol(), Some("KILLED"));
+    assert_eq!(in_time(scope).await.unwrap().unwrap_err().symbol(), Some(Symbol::Killed));
     assert!(in_time(dropped).await.is_err());
 
     let guard = killer.acquire("x", Timeout::Forever).await.unwrap();
@@ -167,7 +165,7 @@ async fn all_guards_of_a_connection_are_lost_with_it() {
     other.kill(one.session()).await.unwrap();
     for guard in &guards {
         let lost = in_time(guard.lost()).await;
-        assert_eq!(lost.symbol(), Some("KILLED"));
+        assert_eq!(lost.symbol(), Some(Symbol::Killed));
         assert!(guard.is_lost() && lost.to_string().contains("ended this one by KILL"), "{lost}");
     }
     let [first, _] = guards;
@@ -181,7 +179,7 @@ async fn a_lock_is_lost_when_the_server_stops() {
     let mut server = TestServer::with(&["--drain", "0"]);
     let guard = held(&client(&server).await, "x").await;
     server.stop();
-    assert_eq!(in_time(guard.lost()).await.symbol(), Some("SHUTDOWN"));
+    assert_eq!(in_time(guard.lost()).await.symbol(), Some(Symbol::Shutdown));
 }
 
 #[tokio::test]
@@ -311,11 +309,11 @@ async fn refusals_have_their_symbol() {
     });
     server.until_waiting(1).await;
     let cycle = other.acquire("a", Timeout::Forever).await.unwrap_err();
-    assert_eq!(cycle.symbol(), Some("DEADLOCK"));
+    assert_eq!(cycle.symbol(), Some(Symbol::Deadlock));
     assert!(other.cancel_wait(one.session()).await.unwrap());
-    assert_eq!(in_time(waiting).await.unwrap().unwrap_err().symbol(), Some("INTERRUPTED"));
+    assert_eq!(in_time(waiting).await.unwrap().unwrap_err().symbol(), Some(Symbol::Interrupted));
     assert!(!other.cancel_wait(one.session()).await.unwrap());
-    assert_eq!(other.kill(999).await.unwrap_err().symbol(), Some("NO_SESSION"));
+    assert_eq!(other.kill(999).await.unwrap_err().symbol(), Some(Symbol::NoSession));
     assert!(matches!(one.try_lock("").await, Err(Error::BadName(_))));
     assert!(matches!(one.try_lock(&"n".repeat(5000)).await, Err(Error::BadName(_))));
     one.ping().await.unwrap();
@@ -334,7 +332,7 @@ async fn one_who_is_killed_while_it_waits_does_not_come_back() {
     let killer = connection(&server).await;
     let waiter = killer.waiters("x").await.unwrap().rows[0].session;
     killer.kill(waiter).await.unwrap();
-    assert_eq!(in_time(waiting).await.unwrap().unwrap_err().symbol(), Some("KILLED"));
+    assert_eq!(in_time(waiting).await.unwrap().unwrap_err().symbol(), Some(Symbol::Killed));
 }
 
 #[tokio::test]
@@ -371,13 +369,13 @@ async fn one_comes_in_as_a_user_and_may_what_that_one_may() {
     std::fs::write(&file, entry(&wanted, b"it's \\ secret", false).unwrap()).unwrap();
     let server = TestServer::with(&["--users", file.to_str().unwrap()]);
     let builder = || Client::builder(server.addr.to_string()).retry(Duration::ZERO);
-    let symbol = |failed: Result<Client, Error>| failed.unwrap_err().symbol().map(str::to_owned);
-    assert_eq!(symbol(builder().user("app", "wrong").connect().await).as_deref(), Some("AUTH"));
+    let symbol = |failed: Result<Client, Error>| failed.unwrap_err().symbol();
+    assert_eq!(symbol(builder().user("app", "wrong").connect().await), Some(Symbol::Auth));
     let client = builder().user("app", "it's \\ secret").connect().await.unwrap();
     held(&client, "app:x").await.release().await.unwrap();
-    assert_eq!(client.try_lock("other").await.unwrap_err().symbol(), Some("DENIED"));
+    assert_eq!(client.try_lock("other").await.unwrap_err().symbol(), Some(Symbol::Denied));
     let nobody = builder().connect().await.unwrap();
-    assert_eq!(nobody.try_lock("app:x").await.unwrap_err().symbol(), Some("AUTH"));
+    assert_eq!(nobody.try_lock("app:x").await.unwrap_err().symbol(), Some(Symbol::Auth));
 }
 
 #[tokio::test]
@@ -401,7 +399,7 @@ async fn by_tls_both_sides_show_who_they_are() {
     let error = builder().tls(distrusting).connect().await.unwrap_err();
     assert!(cause(&error).contains("certificate"), "{error}");
     let error = builder().connect().await.unwrap_err();
-    assert_eq!(error.symbol(), Some("WRONG_PROTOCOL"), "{error}");
+    assert_eq!(error.symbol(), Some(Symbol::WrongProtocol), "{error}");
 }
 
 #[tokio::test]

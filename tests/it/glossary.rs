@@ -1,15 +1,13 @@
 //! One vocabulary: no wire has a field that is not in the glossary of protocol.md, and the glossary has none
 //! that no wire has.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{fs, path::Path};
 
 use crate::common::{
-    Client, PATIENCE, TestServer,
-    http::{get, post},
+    http::get,
+    scene::{Words, keys, scene},
 };
-use serde_json::{Value, json};
-
-type Words = BTreeSet<String>;
+use serde_json::Value;
 
 fn file(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -40,22 +38,6 @@ fn of_the_other_service() -> Words {
     words_behind("last heard of, are")
 }
 
-/// The keys of all objects in a document.
-fn keys(document: &Value) -> Words {
-    match document {
-        Value::Array(values) => values.iter().flat_map(keys).collect(),
-        Value::Object(object) => object
-            .iter()
-            .flat_map(|(key, value)| {
-                let mut keys = keys(value);
-                keys.insert(key.clone());
-                keys
-            })
-            .collect(),
-        _ => Words::new(),
-    }
-}
-
 /// The keys of a row: `ROW key=value key='other value'`.
 fn keys_of_row(row: &str) -> Words {
     let (mut keys, mut is_quoted) = (Words::new(), false);
@@ -66,22 +48,6 @@ fn keys_of_row(row: &str) -> Words {
     });
     keys.extend(parts.map(|part| part.split_once('=').unwrap().0.to_owned()));
     keys
-}
-
-/// A server on which something is in every field.
-async fn scene() -> (TestServer, Vec<Client>) {
-    let server = TestServer::start();
-    let mut clients: Vec<_> = server.clients::<3>().await.into();
-    let lease = json!({ "resourceName": "leased", "clientId": "web-1", "note": "back up" });
-    assert_eq!(post(server.http, "/api/lock/acquire", &lease).await.0, 200);
-    assert_eq!(clients[0].ask("AUTH deployer x").await, "1");
-    assert_eq!(clients[0].ask("GET_LOCK a 0").await, "1");
-    assert_eq!(clients[1].ask("GET_LOCK b 0").await, "1");
-    clients[0].send("GET_LOCK b 60").await;
-    server.until_waiting(1).await;
-    clients[1].send("GET_LOCK leased 60").await;
-    server.until_waiting(2).await;
-    (server, clients)
 }
 
 #[tokio::test]
@@ -146,22 +112,6 @@ fn the_proto_file_has_these_words() {
         field.rsplit_once(' ').map(|(_, name)| name.to_owned())
     };
     assert_eq!(proto.lines().filter_map(field).collect::<Words>(), fields(2));
-}
-
-#[tokio::test]
-async fn getlock_prints_the_documents_of_http() {
-    let (server, _clients) = scene().await;
-    for (task, path) in
-        [(&["ls"][..], "/api/locks"), (&["why", "a"], "/api/lock/why/a"), (&["sessions"], "/api/sessions")]
-    {
-        let mut getlock = tokio::process::Command::new(env!("CARGO_BIN_EXE_getlock"));
-        getlock.args(task).args(["--json", "--host", &server.addr.to_string()]);
-        let output = getlock.output().await.unwrap();
-        let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let answered: Value = serde_json::from_str(&get(server.http, path).await.1).unwrap();
-        assert_eq!(keys(&printed), keys(&answered), "{path}");
-        assert_eq!(printed["locks"][0]["session"], answered["locks"][0]["session"]);
-    }
 }
 
 #[tokio::test]

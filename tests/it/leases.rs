@@ -12,8 +12,8 @@ use getlockd::{
     name::Name,
     session::{Hub, Limits, Viewer},
     share::{Cause, NoPlace, What},
-    timeout::Timeout,
 };
+use getlockd_proto::timeout::Timeout;
 use serde_json::json;
 use tokio::{
     task::JoinHandle,

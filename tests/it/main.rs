@@ -25,7 +25,9 @@ mod ops;
 mod oracle;
 mod pages;
 mod process;
+
 mod proto;
+mod readme;
 mod reentry;
 mod requests;
 mod shows;

@@ -14,8 +14,8 @@ use getlockd::{
     lock::Mode,
     name::Name,
     session::{Acquiring, Hub, Limits, UsedBy, Viewer},
-    timeout::Timeout,
 };
+use getlockd_proto::timeout::Timeout;
 use serde_json::json;
 use tokio::{
     task::{JoinHandle, yield_now},

@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crate::common::session::{Answer, Command, Progress, Reply, run, start};
 use getlockd::{
     command::{Ending, Error, Origin},
     lock::{Mode, SessionId},
     name::Name,
     session::{Hub, Limits, Session},
 };
-use crate::common::session::{Answer, Command, Progress, Reply, run, start};
 use tokio::time::{Instant, sleep};
 
 fn hub() -> Arc<Hub> {

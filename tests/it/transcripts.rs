@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::common::{Client, TestServer, http::Request};
-use getlockd::{command::Symbol, line::Verb};
+use getlockd::line::Verb;
+use getlockd_proto::{name::MAX_NAME_CHARS, symbol::Symbol};
 
 const PROTOCOL: &str = include_str!("../../protocol.md");
 const USERS: &str = "users.toml";
@@ -277,7 +278,7 @@ fn every_command_has_its_chapter() {
 
 #[test]
 fn every_limit_is_the_constant_that_it_names() {
-    use getlockd::{line::MAX_LINE, name::MAX_NAME_CHARS, net::MAX_UNSENT, session::MAX_LIST_ROWS};
+    use getlockd::{line::MAX_LINE, net::MAX_UNSENT, session::MAX_LIST_ROWS};
     for (name, value) in [
         ("`--max-line`", MAX_LINE),
         ("`MAX_NAME_CHARS`", MAX_NAME_CHARS),

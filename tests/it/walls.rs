@@ -91,32 +91,6 @@ fn leases_know_no_wire() {
     assert_none_names("/src/lease", &forbidden);
 }
 
-/// Else a program that only wants a lock would have to build the server.
-#[test]
-fn the_client_knows_no_part_of_the_server() {
-    let shared = ["client", "escape", "keepalive", "name", "pem", "timeout"];
-    for (path, code) in src() {
-        if path.contains("/src/client") {
-            for group in code.split("crate::").skip(1) {
-                let group = group.split_once(';').unwrap_or((group, "")).0;
-                let parts = match group.strip_prefix('{') {
-                    Some(parts) => parts.split(", ").collect(),
-                    None => vec![group],
-                };
-                for part in parts {
-                    let part = part.split(|c: char| !c.is_alphanumeric()).next().unwrap();
-                    assert!(shared.contains(&part), "{path} names crate::{part}");
-                }
-            }
-        }
-    }
-    assert_none_names("/src/client", &["tokio_util", "tracing", "clap", "serde"]);
-    // Its program is one of those who use it.
-    let forbidden =
-        ["getlockd::server", "getlockd::session", "getlockd::line", "getlockd::command", "getlockd::net"];
-    assert_none_names("/src/bin/getlock/", &forbidden);
-}
-
 #[test]
 fn wires_do_not_know_each_other() {
     let wires = ["line", "mysql", "http", "grpc", "others"];

@@ -3,9 +3,6 @@
 //! `cargo test --test proof faults -- --nocapture --test-threads=1 | grep '^|'` prints a table: for each fault
 //! the time until the next in the queue had its reply, the median and the longest.
 
-#[allow(dead_code, unreachable_pub, reason = "shared with other tests")]
-#[path = "../tls/authority.rs"]
-mod authority;
 mod clock;
 mod cut_off;
 mod ended;
@@ -15,7 +12,6 @@ mod server_cut_off;
 mod server_ends;
 mod speaker;
 mod stalled;
-mod told_first;
 
 use std::time::Duration;
 

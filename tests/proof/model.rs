@@ -15,8 +15,8 @@ use getlockd::{
     lock::{Mode, SessionId},
     name::Name,
     session::{Hub, Limits, Session},
-    timeout::Timeout,
 };
+use getlockd_proto::timeout::Timeout;
 use proptest::prelude::*;
 use crate::common::session::{Answer, Command, Progress, Reply, start};
 use tokio::sync::mpsc;

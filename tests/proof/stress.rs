@@ -10,9 +10,9 @@ use getlockd::{
     name::Name,
     session::{Hub, Limits, Session},
     tally::Cause,
-    timeout::Timeout,
 };
 use crate::common::session::{Answer, Command, Progress, Reply, start};
+use getlockd_proto::timeout::Timeout;
 
 const TASKS: u64 = 32;
 const ROUNDS: u64 = 4_000;

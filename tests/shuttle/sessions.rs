@@ -13,8 +13,8 @@ use getlockd::{
     lock::{Mode, SessionId},
     name::Name,
     session::{Hub, Limits, Session},
-    timeout::Timeout,
 };
+use getlockd_proto::timeout::Timeout;
 use shuttle::{sync::Barrier, thread};
 
 use crate::{

@@ -2,6 +2,8 @@
 
 use std::{cmp::Ordering, time::Duration};
 
+use getlockd_proto::timeout::Timeout;
+
 use super::{
     ast::Expr,
     dates,
@@ -19,7 +21,6 @@ use crate::{
         value::{Number, Value, number_prefix},
         work::ROW,
     },
-    timeout::Timeout,
 };
 
 pub(super) fn call(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) -> Evaluated {

@@ -232,7 +232,7 @@ fn unescape(c: u8, text: &mut Vec<u8>) {
     if matches!(c, b'%' | b'_') {
         text.push(b'\\');
     }
-    text.push(crate::escape::unescape(c));
+    text.push(getlockd_proto::escape::unescape(c));
 }
 
 fn backquoted(input: &[u8]) -> Lexed<'_, Cow<'_, str>> {

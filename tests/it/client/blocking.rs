@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use getlockd::client::{Error, Timeout, blocking::Client};
+use getlockd_client::{Error, Timeout, blocking::Client};
 use tokio::task::spawn_blocking;
 
 use super::in_time;

@@ -2,7 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
-use getlockd::client::{Builder, Client, Connection, Error, Guard, Timeout};
+use getlockd_client::{Builder, Client, Connection, Error, Guard, Timeout};
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::{in_time, poll_once};

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use getlockd::{keepalive::Keepalive, timeout::Timeout};
+use getlockd_proto::{keepalive::Keepalive, timeout::Timeout};
 use tokio::{sync::oneshot, task::JoinSet};
 
 use super::{

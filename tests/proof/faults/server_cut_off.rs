@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use getlockd::client::{Builder, Connection, Timeout};
+use getlockd_client::{Builder, Connection, Timeout};
 
 use super::{cut_off::serve, report};
 use crate::common::skip::skip;

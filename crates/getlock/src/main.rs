@@ -1,0 +1,103 @@
+//! `getlock`: a lock around a command, as flock(1) has it, for many machines; and lists for people.
+
+mod args;
+mod child;
+mod exit;
+mod json;
+mod lists;
+mod once;
+mod orphans;
+mod run;
+mod screen;
+mod server;
+mod signals;
+mod stopping;
+mod table;
+mod top;
+mod waiting;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use args::{Cli, Task};
+use clap::CommandFactory;
+use exit::Failure;
+use getlockd_client::visible;
+use tokio::runtime::Builder;
+
+fn main() -> ExitCode {
+    let cli = match Cli::read(std::env::args_os().collect()) {
+        Ok(cli) => cli,
+        Err(error) => return told(&error),
+    };
+    match start(cli) {
+        Ok(code) => code.into(),
+        Err(failure) => failed(&failure),
+    }
+}
+
+fn start(cli: Cli) -> Result<u8, Failure> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::system)?;
+    let code = runtime.block_on(perform(cli));
+    // A thread that reads the keyboard is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+async fn perform(Cli { server, run, task }: Cli) -> Result<u8, Failure> {
+    let run = match task {
+        None => run,
+        Some(Task::Run(run)) => Some(run),
+        Some(Task::Ls { prefix, json }) => return lists::ls(&server, &prefix, json).await,
+        Some(Task::Why { name, json }) => return lists::why(&server, &name, json).await,
+        Some(Task::Sessions { json }) => return lists::sessions(&server, json).await,
+        Some(Task::Kill { session, cancel_wait }) => return lists::kill(&server, session, cancel_wait).await,
+        Some(Task::Top { prefix }) => return top::top(&server, &prefix).await,
+        Some(Task::Completions { shell }) => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "getlock", &mut text);
+            return print(&text);
+        }
+        Some(Task::Man) => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(Failure::system)?;
+            return print(&text);
+        }
+    };
+    match run {
+        Some(run) => run::run(&server, &run).await,
+        None => Err(Failure::usage("say which lock, and what to run: getlock NAME -- COMMAND")),
+    }
+}
+
+fn print(text: &[u8]) -> Result<u8, Failure> {
+    let mut out = io::stdout().lock();
+    exit::when_written(out.write_all(text).and_then(|()| out.flush()))
+}
+
+/// What clap has to tell: help, or what is wrong.
+fn told(error: &clap::Error) -> ExitCode {
+    let printed = error.print().and_then(|()| io::stdout().flush());
+    if error.use_stderr() {
+        // With nobody there to read it, nothing is lost.
+        return exit::USAGE.into();
+    }
+    match exit::when_written(printed) {
+        Ok(code) => code.into(),
+        Err(failure) => failed(&failure),
+    }
+}
+
+fn failed(failure: &Failure) -> ExitCode {
+    say(failure);
+    failure.code().into()
+}
+
+/// One line to stderr. It may quote a server, which must not change the terminal.
+fn say(what: &dyn std::fmt::Display) {
+    // In one write: another getlock may be writing to the same place.
+    let line = format!("getlock: {}\n", visible(&what.to_string()));
+    let _ = io::stderr().write_all(line.as_bytes());
+}

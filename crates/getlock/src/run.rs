@@ -1,0 +1,102 @@
+//! A command under a lock.
+
+use std::time::Duration;
+
+use getlockd_client::{Connection, Error, Guard, Symbol, written};
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    args::{RunArgs, ServerArgs},
+    child::{self, Ended},
+    exit::{self, Failure},
+    once, orphans, say,
+    signals::{Signals, exit_code_of},
+    waiting,
+};
+
+/// How long the release may take: the end of the connection frees the lock as well.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run(server: &ServerArgs, args: &RunArgs) -> Result<u8, Failure> {
+    if args.words.is_empty() && args.command.is_none() {
+        return Err(child::nothing_to_run());
+    }
+    let connection = server.connect_to_stop(args.stop_within()).await?;
+    let asked = Instant::now();
+    let taken = tokio::select! {
+        taken = take(server, args, &connection) => taken?,
+        signal = signal_to_init(), if orphans::is_init() => return signal,
+    };
+    let Some(lock) = taken else { return Ok(not_granted(args)) };
+    let granted = Instant::now();
+    if args.verbose {
+        let (name, token, waited) = (written(&args.name), lock.fencing_token(), granted - asked);
+        say(&format_args!("took {name} after {:.3} s, fencing token {token}", waited.as_secs_f64()));
+    }
+    // From here on signals are for the command.
+    let mut signals = Signals::new().map_err(Failure::system)?;
+    let kill_after = args.kill_after(connection.stop_within());
+    let ended = child::run(args, &lock, kill_after, &mut signals).await?;
+    if ended.lost.is_some() && !args.keep_running {
+        return Ok(exit::LOST);
+    }
+    if let (Some(window), exit::OK) = (args.once, ended.code())
+        && let Some(code) = once::keep(args, &lock, granted + window, &mut signals).await
+    {
+        return Ok(code);
+    }
+    free(args, lock, &ended).await;
+    Ok(ended.code())
+}
+
+/// Ends the wait of a process whose signals the system ignores unless somebody listens.
+async fn signal_to_init() -> Result<u8, Failure> {
+    Ok(exit_code_of(Signals::new().map_err(Failure::system)?.next().await))
+}
+
+async fn take(
+    server: &ServerArgs,
+    args: &RunArgs,
+    connection: &Connection,
+) -> Result<Option<Guard>, Failure> {
+    let take = async {
+        let (name, timeout) = (&args.name, args.timeout());
+        if args.shared {
+            connection.acquire_shared(name, timeout).await
+        } else {
+            connection.acquire(name, timeout).await
+        }
+    };
+    match waiting::shown(server, args, connection.session(), take).await {
+        Err(Error::NotGranted) => Ok(None),
+        // Somebody wants it not to wait any longer.
+        Err(Error::Refused(refused))
+            if matches!(refused.symbol(), Some(Symbol::Interrupted | Symbol::Killed)) =>
+        {
+            say(&refused);
+            Ok(None)
+        }
+        taken => Ok(Some(taken?)),
+    }
+}
+
+fn not_granted(args: &RunArgs) -> u8 {
+    let name = written(&args.name);
+    match args.once {
+        Some(_) if args.verbose => say(&format_args!("{name} is under way or done elsewhere in this window")),
+        None if args.verbose => say(&format_args!("{name} was not granted")),
+        _ => {}
+    }
+    let usual = if args.once.is_some() { exit::OK } else { exit::NOT_GRANTED };
+    args.conflict_exit_code.unwrap_or(usual)
+}
+
+async fn free(args: &RunArgs, lock: Guard, ended: &Ended) {
+    let freed = timeout(GOODBYE, lock.release()).await;
+    match freed {
+        Ok(Ok(())) if args.verbose => say(&format_args!("freed {}", written(&args.name))),
+        // The command has ended; when the lock was lost is not known.
+        Ok(Err(error)) if ended.lost.is_none() => say(&format_args!("at the end of the command: {error}")),
+        _ => {}
+    }
+}

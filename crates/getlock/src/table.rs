@@ -1,0 +1,152 @@
+//! Tables that align.
+
+use std::{fmt::Write, time::Duration};
+
+use anstyle::{AnsiColor, Style};
+use getlockd_client::written;
+use unicode_width::UnicodeWidthStr;
+
+use crate::screen::shortened;
+
+/// A column: its head, and what it shows of a row.
+pub(crate) struct Column<T> {
+    pub head: &'static str,
+    pub kind: Kind,
+    pub cell: fn(&T) -> Option<String>,
+}
+
+/// What a column shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    Number,
+    /// A time.
+    Age,
+    /// A text; there is no such column where no row has one.
+    Rare,
+    /// The same, of a time.
+    RareAge,
+}
+
+const HEAD: Style = Style::new().bold();
+const QUIET: Style = Style::new().dimmed();
+const WAITS: Style = AnsiColor::Yellow.on_default();
+
+/// Between two columns.
+const GAP: usize = 2;
+/// No text is made narrower.
+const NARROWEST: usize = 8;
+/// Where there is no place for all columns, these are left out, the first first.
+const LEFT_OUT: [&str; 8] = ["NOTE", "EXPIRES", "FENCING TOKEN", "MODE", "USER", "CLIENT", "SESSION", "PEER"];
+
+/// The lines of a table, its head first.
+pub(crate) fn lines<T>(columns: &[Column<T>], rows: &[T]) -> Vec<String> {
+    lines_within(usize::MAX, columns, rows)
+}
+
+/// The same, of at most this width where that can be: texts are shortened, and columns left out.
+pub(crate) fn lines_within<T>(place: usize, columns: &[Column<T>], rows: &[T]) -> Vec<String> {
+    let is_rare = |kind| matches!(kind, Kind::Rare | Kind::RareAge);
+    let used =
+        |column: &&Column<T>| !is_rare(column.kind) || rows.iter().any(|row| (column.cell)(row).is_some());
+    let mut table: Vec<_> = columns.iter().filter(used).map(|column| Shown::new(column, rows)).collect();
+    fit(&mut table, place);
+    let line = |cell: &dyn Fn(&Shown) -> (String, Style)| {
+        let mut line = String::new();
+        for column in &table {
+            let (text, style) = cell(column);
+            add(&mut line, column.kind, column.width, &shortened(&text, column.width), style);
+        }
+        line.truncate(line.trim_end().len());
+        line
+    };
+    let head = line(&|column| (column.head.to_owned(), HEAD));
+    let body = (0..rows.len())
+        .map(|at| line(&|column| (column.cells[at].clone(), style(column.head, &column.cells[at]))));
+    [head].into_iter().chain(body).collect()
+}
+
+/// A column as it is shown.
+struct Shown {
+    head: &'static str,
+    kind: Kind,
+    cells: Vec<String>,
+    width: usize,
+}
+
+impl Shown {
+    fn new<T>(&Column { head, kind, cell }: &Column<T>, rows: &[T]) -> Self {
+        let cells: Vec<_> = rows.iter().map(|row| cell(row).unwrap_or_else(|| "-".to_owned())).collect();
+        let widths = cells.iter().map(|cell| cell.width());
+        let width = widths.chain([head.width()]).max().unwrap_or(0);
+        Self { head, kind, cells, width }
+    }
+
+    /// What it can do without. A mode is a word, and no beginning of one.
+    fn spare(&self) -> usize {
+        let is_text = matches!(self.kind, Kind::Text | Kind::Rare) && self.head != "MODE";
+        if is_text { self.width.saturating_sub(NARROWEST) } else { 0 }
+    }
+}
+
+/// Makes a table as wide as the place.
+fn fit(table: &mut Vec<Shown>, place: usize) {
+    let gaps = |table: &[Shown]| GAP * table.len().saturating_sub(1);
+    let width = |table: &[Shown]| gaps(table) + table.iter().map(|column| column.width).sum::<usize>();
+    let least = |table: &[Shown]| width(table) - table.iter().map(Shown::spare).sum::<usize>();
+    for head in LEFT_OUT {
+        if least(table) > place {
+            table.retain(|column| column.head != head);
+        }
+    }
+    while width(table) > place {
+        let Some(widest) = table.iter_mut().max_by_key(|column| column.spare()) else { return };
+        if widest.spare() == 0 {
+            return;
+        }
+        widest.width -= 1;
+    }
+}
+
+fn add(line: &mut String, kind: Kind, width: usize, text: &str, style: Style) {
+    let blanks = " ".repeat(width - text.width());
+    let (before, behind) = if kind == Kind::Number { (blanks.as_str(), "") } else { ("", blanks.as_str()) };
+    // A text that grows refuses nothing.
+    let _ = write!(line, "{before}{style}{text}{style:#}{behind}  ");
+}
+
+fn style(head: &str, text: &str) -> Style {
+    match head {
+        _ if text == "-" || text == "0" => QUIET,
+        "WAITS FOR" | "WAITERS" => WAITS,
+        _ => Style::new(),
+    }
+}
+
+/// A text of a row, such that it may be shown.
+pub(crate) fn text(text: Option<&String>) -> Option<String> {
+    text.map(|text| written(text))
+}
+
+/// A time, as people say it: `4.2s`, `3m12s`, `5h03m`, `2d04h`.
+pub(crate) fn age(time: Duration) -> String {
+    let whole = time.as_secs();
+    match whole {
+        0..60 => format!("{:.1}s", time.as_secs_f64()),
+        60..3600 => format!("{}m{:02}s", whole / 60, whole % 60),
+        3600..86_400 => format!("{}h{:02}m", whole / 3600, whole / 60 % 60),
+        _ => format!("{}d{:02}h", whole / 86_400, whole / 3600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_as_people_say_them() {
+        let ages =
+            [40, 4_260, 192_000, 18_200_000, 190_000_000].map(|millis| age(Duration::from_millis(millis)));
+        assert_eq!(ages, ["0.0s", "4.3s", "3m12s", "5h03m", "2d04h"]);
+    }
+}

@@ -1,0 +1,34 @@
+//! What README.md says of `getlock`.
+
+use std::path::Path;
+
+use crate::{
+    GETLOCK, TestServer,
+    common::console::{output, shown},
+};
+
+const README: &str = include_str!("../../../../README.md");
+
+#[tokio::test]
+async fn getlock_in_a_shell_does_what_is_shown() {
+    let folder = Path::new(GETLOCK).parent().unwrap();
+    let server = TestServer::start();
+    assert_eq!(shown(README, &server, "getlock", folder).await, "");
+}
+
+#[tokio::test]
+async fn every_flag_and_exit_code_of_getlock_is_in_its_tables() {
+    let help = output(GETLOCK, &["--help"], Path::new(".")).await;
+    let lines = help.lines().map(str::trim).filter(|line| line.starts_with('-'));
+    let flags = lines.filter_map(|line| line.split_once("--")?.1.split([' ', ',']).next());
+    let flags: Vec<_> = flags.filter(|flag| !flag.is_empty()).collect();
+    assert!(flags.contains(&"keep-running"), "{flags:?}");
+    for flag in flags.into_iter().filter(|flag| !matches!(*flag, "help" | "version")) {
+        assert!(README.contains(&format!("`--{flag}")), "--{flag}");
+    }
+    let codes =
+        help.split_once("Exit codes:").unwrap().1.lines().filter_map(|line| line.split_whitespace().next());
+    for code in codes.filter(|word| word.parse::<u8>().is_ok()) {
+        assert!(README.contains(&format!("| {code}")) || README.contains(&format!(", {code} |")), "{code}");
+    }
+}

@@ -1,0 +1,224 @@
+//! What `getlock` shows on a terminal. The terminal is tmux's.
+//!
+//! With `DRIVERS=all` in the environment it is a failure that there is no tmux.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    GETLOCK,
+    common::{PATIENCE, TestServer, skip::skip_missing},
+};
+
+/// A terminal of 100 columns and 20 rows, in which a script runs.
+struct Terminal {
+    folder: tempfile::TempDir,
+}
+
+impl Terminal {
+    /// None where there is no tmux.
+    fn start(server: &TestServer, script: &str) -> Option<Self> {
+        let there = Command::new("tmux").arg("-V").stdout(Stdio::null()).status().is_ok();
+        if !there {
+            skip_missing("tmux");
+            return None;
+        }
+        let terminal = Self { folder: tempfile::tempdir().unwrap() };
+        let getlock = format!("getlock() {{ {GETLOCK} \"$@\"; }}");
+        let script = format!("export GETLOCK_HOST={}; {getlock}; {script}", server.addr);
+        terminal.tmux(&[
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            "100",
+            "-y",
+            "20",
+            "sh",
+            "-c",
+            &script,
+        ]);
+        Some(terminal)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("tmux")
+    }
+
+    fn tmux(&self, args: &[&str]) -> String {
+        let output = Command::new("tmux").arg("-S").arg(self.socket()).args(args).output().unwrap();
+        assert!(output.status.success(), "tmux {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn shown(&self) -> String {
+        self.tmux(&["capture-pane", "-p"])
+    }
+
+    fn keys(&self, keys: &str) {
+        self.tmux(&["send-keys", keys]);
+    }
+
+    /// Resolves when what is shown is as wanted.
+    async fn until(&self, wanted: impl Fn(&str) -> bool) -> String {
+        let began = Instant::now();
+        loop {
+            let shown = self.shown();
+            if wanted(&shown) {
+                return shown;
+            }
+            assert!(began.elapsed() < PATIENCE, "still:\n{shown}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").arg("-S").arg(self.socket()).arg("kill-server").output();
+    }
+}
+
+fn line<'a>(shown: &'a str, start: &str) -> &'a str {
+    shown.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no {start:?} in:\n{shown}"))
+}
+
+#[tokio::test]
+async fn one_who_waits_sees_for_whom_and_how_long_still() {
+    let server = TestServer::start();
+    let [mut holder, mut first] = server.clients().await;
+    assert_eq!(holder.ask("GET_LOCK nightly 0").await, "1");
+    first.send("GET_LOCK nightly 60").await;
+    server.until_waiting(1).await;
+    let Some(terminal) = Terminal::start(&server, "getlock nightly -c 'echo it runs'; echo ended $?; cat")
+    else {
+        return;
+    };
+    let shown = terminal.until(|shown| shown.contains("2nd of 2; held by 127.0.0.1:")).await;
+    let waiting = line(&shown, "waiting for nightly, 2nd of 2; held by 127.0.0.1:");
+    assert!(waiting.contains(" (session 1) for ") && waiting.contains("s; waited "), "{waiting}");
+    drop(holder);
+    terminal
+        .until(|shown| shown.contains("1st of 1; held by 127.0.0.1:") && shown.contains("(session 2)"))
+        .await;
+    drop(first);
+    let shown = terminal.until(|shown| shown.contains("ended 0")).await;
+    assert_eq!(shown.trim_end(), "it runs\nended 0", "the line is gone");
+}
+
+#[tokio::test]
+async fn one_who_waits_in_the_background_leaves_the_terminal_to_others() {
+    let server = TestServer::start();
+    let mut holder = server.client().await;
+    assert_eq!(holder.ask("GET_LOCK nightly 0").await, "1");
+    let script = "set -m; getlock nightly -- true & read go; echo typed $go; fg; cat";
+    let Some(terminal) = Terminal::start(&server, script) else { return };
+    // It looks at the queue by a connection of its own, when it has waited for a moment.
+    server.until(|stats| stats.sessions == 3).await;
+    terminal.keys("x");
+    terminal.keys("Enter");
+    let shown = terminal.until(|shown| shown.contains("typed x")).await;
+    assert!(!shown.split("typed x").next().unwrap().contains("waiting"), "{shown}");
+    terminal.until(|shown| shown.contains("waiting for nightly, 1st of 1")).await;
+}
+
+#[tokio::test]
+async fn an_interrupt_from_the_keyboard_comes_once() {
+    let server = TestServer::start();
+    // The shell around it is to live on.
+    let script = "trap : INT; getlock x -c 'trap \"echo told\" INT; echo started; cat; cat; echo over; exit 6'; echo ended $?; cat";
+    let Some(terminal) = Terminal::start(&server, script) else { return };
+    terminal.until(|shown| shown.contains("started")).await;
+    terminal.keys("C-c");
+    terminal.until(|shown| shown.contains("told")).await;
+    terminal.keys("C-d");
+    let shown = terminal.until(|shown| shown.contains("ended 6")).await;
+    assert_eq!(shown.matches("told").count(), 1, "{shown}");
+}
+
+#[tokio::test]
+async fn top_shows_locks_and_queues_as_they_change_and_leaves_the_terminal_as_it_was() {
+    let server = TestServer::start();
+    let [mut holder, mut first, mut second] = server.clients().await;
+    assert_eq!(holder.ask("GET_LOCK weekly 0").await, "1");
+    assert_eq!(holder.ask("GET_LOCK 'two words' 0").await, "1");
+    first.send("GET_LOCK 'two words' 60").await;
+    server.until_waiting(1).await;
+    let script = "echo before; getlock top; echo ended $?; stty -a | tr ' ;' '\\n' | grep -xE 'icanon|echo|isig' | sort; cat";
+    let Some(terminal) = Terminal::start(&server, script) else { return };
+    let shown = terminal.until(|shown| shown.contains("1st: ")).await;
+    assert!(shown.starts_with("getlockd ") && shown.contains(": 4 sessions, 2 locks, 1 waiting"), "{shown}");
+    let rows: Vec<_> = shown.lines().collect();
+    assert!(rows[2].starts_with("NAME ") && rows[3].starts_with("'two words'  exclusive "), "{shown}");
+    assert!(
+        rows[4].starts_with("  1st: session 2 at 127.0.0.1:") && rows[5].starts_with("weekly "),
+        "{shown}"
+    );
+
+    second.send("GET_SHARED_LOCK 'two words' 60").await;
+    terminal
+        .until(|shown| shown.contains("  2nd: session 3 at 127.0.0.1:") && shown.contains(", shared, "))
+        .await;
+    assert_eq!(holder.ask("RELEASE_LOCK weekly").await, "1");
+    terminal.until(|shown| !shown.contains("weekly") && shown.contains("2 waiting")).await;
+
+    terminal.tmux(&["resize-window", "-x", "40", "-y", "5"]);
+    let shown =
+        terminal.until(|shown| shown.trim_end().lines().count() == 5 && !shown.contains("grants")).await;
+    assert!(shown.lines().all(|line| line.chars().count() <= 40), "{shown}");
+    terminal.tmux(&["resize-window", "-x", "100", "-y", "20"]);
+
+    terminal.keys("q");
+    let shown = terminal.until(|shown| shown.contains("isig")).await;
+    assert_eq!(shown.trim_end(), "before\nended 0\necho\nicanon\nisig");
+}
+
+#[tokio::test]
+async fn top_where_not_all_fits() {
+    let server = TestServer::start();
+    let mut holder = server.client().await;
+    for at in 0..30 {
+        assert_eq!(holder.ask(&format!("GET_LOCK the-long-name-of-a-job:{at:02} 0")).await, "1");
+    }
+    let script = "getlock top; getlock top nosuch; echo over; cat";
+    let Some(terminal) = Terminal::start(&server, script) else { return };
+    // 20 rows: three above, and one to say that there are more.
+    let shown = terminal.until(|shown| shown.contains("job:15 ") && shown.contains("\nand 14 more\n")).await;
+    assert!(line(&shown, "getlockd").ends_with("(j k scroll, q quits)"), "{shown}");
+    terminal.keys("j");
+    terminal.until(|shown| shown.contains("\n1 before these\n") && shown.contains("and 13 more")).await;
+    terminal.keys("PageDown");
+    terminal.until(|shown| shown.contains("\n14 before these\n") && shown.contains("job:29 ")).await;
+    terminal.keys("PageUp");
+    terminal.until(|shown| !shown.contains("before") && shown.contains("and 14 more")).await;
+    terminal.keys("Down");
+    terminal.until(|shown| shown.contains("\n1 before these\n")).await;
+    terminal.keys("k");
+    terminal.until(|shown| !shown.contains("before")).await;
+
+    // Whole columns, whole parts of the head.
+    terminal.tmux(&["resize-window", "-x", "40", "-y", "10"]);
+    let shown = terminal.until(|shown| shown.contains("and 24 more")).await;
+    assert_eq!(line(&shown, "getlockd"), "getlockd: 30 locks, 0 waiting", "{shown}");
+    let head: Vec<_> = line(&shown, "NAME").split_whitespace().collect();
+    assert_eq!(head, ["NAME", "PEER", "HELD", "WAITERS"], "{shown}");
+    assert!(line(&shown, "the-long").contains("… "), "{shown}");
+
+    terminal.keys("q");
+    terminal.until(|shown| shown.contains("no lock starts with nosuch")).await;
+}
+
+#[tokio::test]
+async fn top_without_its_server_ends_and_leaves_the_terminal_as_it_was() {
+    let mut server = TestServer::with(&["--drain", "0"]);
+    let script = "echo before; getlock top; echo ended $?; stty -a | tr ' ;' '\\n' | grep -xE 'icanon'; cat";
+    let Some(terminal) = Terminal::start(&server, script) else { return };
+    terminal.until(|shown| shown.contains("nobody holds a lock")).await;
+    server.stop();
+    let shown = terminal.until(|shown| shown.contains("icanon")).await;
+    assert!(shown.starts_with("before\ngetlock: the connection ") && shown.contains("ended 69"), "{shown}");
+}

@@ -1,0 +1,227 @@
+//! The client for programs without an async runtime.
+//!
+//! A thread of its own keeps the locks: the server is asked for its promise while the thread that holds a
+//! guard is busy.
+//!
+//! ```no_run
+//! # fn work(_token: u64) {}
+//! # fn main() -> Result<(), getlockd_client::Error> {
+//! use std::time::Duration;
+//! use getlockd_client::{Timeout, blocking::Client};
+//!
+//! let client = Client::connect("127.0.0.1:3305")?;
+//! client.lock("nightly", Duration::from_secs(10), |guard| work(guard.fencing_token()))?;
+//!
+//! let guard = client.acquire("nightly", Timeout::Forever)?;
+//! assert!(client.try_lock("nightly")?.is_none(), "it is held");
+//! for part in 0..3 {
+//!     if guard.is_lost() {
+//!         break; // somebody else may soon have it
+//!     }
+//!     work(part);
+//! }
+//! guard.release()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! These calls block their thread. Inside of an async runtime use [the other client](crate::Client).
+
+use std::{fmt, io, sync::Arc, thread};
+
+use getlockd_proto::timeout::Timeout;
+use tokio::{
+    runtime::{self, Handle},
+    sync::oneshot,
+};
+
+use crate::{Builder, Error, Lost};
+
+/// A client. Each lock has a connection of its own while it is held or waited for; clones share those
+/// that are idle.
+#[derive(Clone)]
+pub struct Client {
+    inner: crate::Client,
+    keeper: Keeper,
+}
+
+impl Client {
+    /// Connects to a server: `host:port`, or `host` for port 3305.
+    ///
+    /// # Errors
+    /// As [`Client::start`].
+    pub fn connect(server: impl Into<String>) -> Result<Self, Error> {
+        Self::start(Builder::new(server))
+    }
+
+    /// Connects as the builder says: as a user, over TLS and so on.
+    ///
+    /// # Errors
+    /// As [`Builder::connection`].
+    pub fn start(builder: Builder) -> Result<Self, Error> {
+        let keeper = Keeper::start().map_err(|error| builder.failed(error))?;
+        let inner = keeper.run(builder.connect())?;
+        Ok(Self { inner, keeper })
+    }
+
+    /// Takes a lock, and waits for it at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`crate::Client::acquire`].
+    pub fn acquire(&self, name: &str, timeout: impl Into<Timeout>) -> Result<Guard, Error> {
+        let (client, name, timeout) = (self.inner.clone(), name.to_owned(), timeout.into());
+        Ok(self.guard(self.keeper.run(async move { client.acquire(&name, timeout).await })?))
+    }
+
+    /// The same, beside other shared holders.
+    ///
+    /// # Errors
+    /// As [`crate::Client::acquire`].
+    pub fn acquire_shared(&self, name: &str, timeout: impl Into<Timeout>) -> Result<Guard, Error> {
+        let (client, name, timeout) = (self.inner.clone(), name.to_owned(), timeout.into());
+        Ok(self.guard(self.keeper.run(async move { client.acquire_shared(&name, timeout).await })?))
+    }
+
+    /// Takes a lock if that needs no wait; else it is none.
+    ///
+    /// # Errors
+    /// As [`crate::Client::try_lock`].
+    pub fn try_lock(&self, name: &str) -> Result<Option<Guard>, Error> {
+        let (client, name) = (self.inner.clone(), name.to_owned());
+        let taken = self.keeper.run(async move { client.try_lock(&name).await })?;
+        Ok(taken.map(|guard| self.guard(guard)))
+    }
+
+    /// The same, beside other shared holders.
+    ///
+    /// # Errors
+    /// As [`crate::Client::try_lock`].
+    pub fn try_lock_shared(&self, name: &str) -> Result<Option<Guard>, Error> {
+        let (client, name) = (self.inner.clone(), name.to_owned());
+        let taken = self.keeper.run(async move { client.try_lock_shared(&name).await })?;
+        Ok(taken.map(|guard| self.guard(guard)))
+    }
+
+    /// Runs some work while a lock is held, and frees the lock. The work never runs without the lock. It
+    /// cannot be stopped from outside: long work looks at [`Guard::is_lost`] now and then.
+    ///
+    /// # Errors
+    /// As [`crate::Client::acquire`]; [`Error::Lost`] also if the lock was lost while the work ran.
+    pub fn lock<T>(
+        &self,
+        name: &str,
+        timeout: impl Into<Timeout>,
+        work: impl FnOnce(&Guard) -> T,
+    ) -> Result<T, Error> {
+        self.acquire(name, timeout)?.scope(work)
+    }
+
+    /// The same, beside other shared holders.
+    ///
+    /// # Errors
+    /// As [`Client::lock`].
+    pub fn lock_shared<T>(
+        &self,
+        name: &str,
+        timeout: impl Into<Timeout>,
+        work: impl FnOnce(&Guard) -> T,
+    ) -> Result<T, Error> {
+        self.acquire_shared(name, timeout)?.scope(work)
+    }
+
+    fn guard(&self, inner: crate::Guard) -> Guard {
+        Guard { inner, keeper: self.keeper.clone() }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+/// A lock that is held, until this is dropped or its connection ends.
+#[must_use = "the lock is freed when its guard is dropped"]
+pub struct Guard {
+    inner: crate::Guard,
+    keeper: Keeper,
+}
+
+impl Guard {
+    /// The lock's name, as it was asked for.
+    pub fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    /// The fencing token: a number that grows with every grant. Send it along with what you write.
+    pub fn fencing_token(&self) -> u64 {
+        self.inner.fencing_token()
+    }
+
+    /// The id of the session that holds the lock, as the server's lists show it.
+    pub fn session(&self) -> u32 {
+        self.inner.session()
+    }
+
+    /// Whether the lock is lost, as of now: see [`crate::Guard::lost`].
+    pub fn is_lost(&self) -> bool {
+        self.inner.is_lost()
+    }
+
+    /// Why the lock is lost, if it is.
+    pub fn why(&self) -> Option<Lost> {
+        self.inner.why()
+    }
+
+    /// Blocks until the lock is lost. Another thread can call it, and stop the work then.
+    pub fn wait_until_lost(&self) -> Lost {
+        self.keeper.run(self.inner.lost())
+    }
+
+    /// Frees the lock, and waits until that is done.
+    ///
+    /// # Errors
+    /// As [`crate::Guard::release`].
+    pub fn release(self) -> Result<(), Error> {
+        let Self { inner, keeper } = self;
+        keeper.run(inner.release())
+    }
+
+    fn scope<T>(self, work: impl FnOnce(&Self) -> T) -> Result<T, Error> {
+        let done = work(&self);
+        self.release()?;
+        Ok(done)
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+/// The thread that keeps connections. It ends with the last of these.
+#[derive(Clone)]
+struct Keeper {
+    runtime: Handle,
+    _end: Arc<oneshot::Sender<()>>,
+}
+
+impl Keeper {
+    fn start() -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (end, ended) = oneshot::channel::<()>();
+        let keep = move || drop(runtime.block_on(ended));
+        thread::Builder::new().name("getlock-client".to_owned()).spawn(keep)?;
+        Ok(Self { runtime: handle, _end: Arc::new(end) })
+    }
+
+    /// Runs a future on that thread, and waits for it on this one.
+    fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        let (done, result) = std::sync::mpsc::sync_channel(1);
+        self.runtime.spawn(async move { drop(done.send(work.await)) });
+        // The thread lives as long as this keeper, and the futures of a client do not panic.
+        result.recv().expect("the thread of the client runs")
+    }
+}

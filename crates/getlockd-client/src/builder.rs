@@ -1,0 +1,198 @@
+//! How to connect.
+
+use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
+
+use getlockd_proto::{DEFAULT_PORT, keepalive::Keepalive};
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::{Client, Connection, Error, driver::Stream};
+
+/// How to connect to a server, and as whom.
+///
+/// ```no_run
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), getlockd_client::Error> {
+/// use std::time::Duration;
+/// use getlockd_client::Client;
+///
+/// let client = Client::builder("locks.example.org")
+///     .user("deploy", std::env::var("GETLOCK_PASSWORD").unwrap_or_default())
+///     .keepalive(Duration::from_secs(10))
+///     .connect()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Builder {
+    server: String,
+    login: Option<(String, String)>,
+    connect_time: Duration,
+    keepalive: Duration,
+    stop_within: Option<Duration>,
+    pub(crate) idle: usize,
+    pub(crate) retry: Duration,
+    #[cfg(feature = "tls")]
+    tls: Option<crate::Tls>,
+}
+
+impl Builder {
+    /// To a server: `host:port`, or `host` for port 3305.
+    pub fn new(server: impl Into<String>) -> Self {
+        Self {
+            server: server.into(),
+            login: None,
+            connect_time: Duration::from_secs(10),
+            keepalive: Duration::from_secs(30),
+            stop_within: None,
+            idle: 4,
+            retry: Duration::from_secs(10),
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// As this user. Without TLS the password can be read on its way.
+    #[must_use]
+    pub fn user(self, name: impl Into<String>, password: impl Into<String>) -> Self {
+        Self { login: Some((name.into(), password.into())), ..self }
+    }
+
+    /// Uses TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(self, tls: crate::Tls) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
+    /// How long it may take until there is a connection and the server has answered; 10 s by default.
+    #[must_use]
+    pub fn connect_time(self, within: Duration) -> Self {
+        Self { connect_time: within, ..self }
+    }
+
+    /// Within which time it is found that the server's machine, or the way to it, has vanished without a
+    /// word; 30 s by default, and at least 3 s. This ends waits and idle connections. A lock is lost earlier:
+    /// see [`Builder::stop_within`].
+    #[must_use]
+    pub fn keepalive(self, within: Duration) -> Self {
+        Self { keepalive: within.max(Duration::from_secs(3)), ..self }
+    }
+
+    /// How long your work needs to stop when its lock is lost; by default two fifths of what the server
+    /// promises, which is 10 s of 25 s with a server's default `--keepalive`.
+    ///
+    /// A server whose machine or network has vanished grants a lock to nobody else for some time. A guard
+    /// asks the server again and again, and is lost `stop_within` before that time is over. Its connection
+    /// is closed when the guard is dropped or that time is over: a server that was only slow frees the lock no sooner.
+    ///
+    /// The first connection fails with [`Error::StopWithin`] if this is four fifths of the server's time or more.
+    #[must_use]
+    pub fn stop_within(self, time: Duration) -> Self {
+        Self { stop_within: Some(time), ..self }
+    }
+
+    /// How many connections without a lock a [`Client`] keeps for the next locks; 4 by default.
+    #[must_use]
+    pub fn idle(self, most: usize) -> Self {
+        Self { idle: most, ..self }
+    }
+
+    /// For how long a [`Client`] tries a call again whose connection failed before there was an answer; 10 s
+    /// by default. What waited in a queue is at its end again.
+    #[must_use]
+    pub fn retry(self, within: Duration) -> Self {
+        Self { retry: within, ..self }
+    }
+
+    /// A client, with its first connection.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`Builder::connection`].
+    pub async fn connect(self) -> Result<Client, Error> {
+        Client::start(self).await
+    }
+
+    /// One connection.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// [`Error::Connect`], [`Error::StopWithin`], or what the server refuses.
+    pub async fn connection(&self) -> Result<Connection, Error> {
+        let connecting =
+            async { Connection::start(self.stream().await?, self.login.as_ref(), self.stop_within).await };
+        timeout(self.connect_time, connecting).await.unwrap_or_else(|_| {
+            let late =
+                io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {:?}", self.connect_time));
+            Err(self.failed(late))
+        })
+    }
+
+    async fn stream(&self) -> Result<Box<dyn Stream>, Error> {
+        let stream = TcpStream::connect(with_port(&self.server)).await.map_err(|error| self.failed(error))?;
+        Keepalive(self.keepalive).prepare(&stream).map_err(|error| self.failed(error))?;
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            let stream = tls.wrap(host(&self.server), stream).await;
+            return Ok(Box::new(stream.map_err(|error| self.failed(error))?));
+        }
+        Ok(Box::new(stream))
+    }
+
+    pub(crate) fn failed(&self, error: io::Error) -> Error {
+        Error::Connect { server: with_port(&self.server), error: Arc::new(error) }
+    }
+}
+
+/// Never shows the password.
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = self.login.as_ref().map(|(user, _)| user);
+        f.debug_struct("Builder").field("server", &self.server).field("user", &user).finish_non_exhaustive()
+    }
+}
+
+/// An address with its port.
+fn with_port(server: &str) -> String {
+    let bare = server.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse() {
+        Ok(IpAddr::V6(ip)) => format!("[{ip}]:{DEFAULT_PORT}"),
+        _ if server.contains(':') => server.to_owned(),
+        _ => format!("{server}:{DEFAULT_PORT}"),
+    }
+}
+
+/// An address without its port.
+#[cfg(feature = "tls")]
+fn host(server: &str) -> String {
+    let server = with_port(server);
+    let host = server.rsplit_once(':').map_or(server.as_str(), |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_do_without_a_port() {
+        for (server, address) in [
+            ("locks", "locks:3305"),
+            ("locks:1", "locks:1"),
+            ("10.0.0.1", "10.0.0.1:3305"),
+            ("::1", "[::1]:3305"),
+            ("[::1]", "[::1]:3305"),
+            ("[::1]:1", "[::1]:1"),
+        ] {
+            assert_eq!(with_port(server), address);
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        assert!(!format!("{:?}", Builder::new("x").user("deploy", "secret")).contains("secret"));
+    }
+}

@@ -1,0 +1,237 @@
+//! Replies of the line protocol, from their bytes (protocol.md, "Replies" and "Lists"). Pure: no socket.
+
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use getlockd_proto::escape::{Visible, Written, read_quoted};
+
+use crate::Refused;
+
+/// Of a longer line only the beginning is kept.
+const MAX_REPLY: usize = 64 * 1024;
+/// What is longer than that has no end: no getlockd sends it.
+const MAX_SKIPPED: usize = 64 * 1024 * 1024;
+/// So much of the text of an error that is too long is kept.
+const MAX_TEXT: usize = 1000;
+
+/// A line that the server sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// `ERROR`.
+    Refused(Refused),
+    /// The end of a list, and how many rows there are in all.
+    End(usize),
+    /// The answer to `KEEPALIVE`, which may come before that of an earlier command.
+    Keepalive(Duration),
+    /// Anything else: a word, or a row.
+    Text(String),
+    /// A line that is too long to be read. It was skipped.
+    TooLong,
+}
+
+/// The lines of a stream.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    pub input: BytesMut,
+    long: Option<Long>,
+}
+
+/// A line that is being skipped.
+#[derive(Debug)]
+struct Long {
+    beginning: BytesMut,
+    skipped: usize,
+}
+
+impl Lines {
+    /// The next line, if all of it is there.
+    pub(crate) fn next(&mut self) -> Option<Line> {
+        let Some(end) = self.input.iter().position(|&c| c == b'\n') else {
+            self.skip();
+            return None;
+        };
+        let line = self.input.split_to(end);
+        self.input.advance(1);
+        Some(match self.long.take() {
+            Some(long) => Line::of_beginning(&long.beginning),
+            None if line.len() > MAX_REPLY => Line::of_beginning(&line[..MAX_REPLY]),
+            None => Line::read(&String::from_utf8_lossy(&line)),
+        })
+    }
+
+    /// Keeps no more of a long line than its beginning.
+    fn skip(&mut self) {
+        if let Some(long) = &mut self.long {
+            long.skipped = long.skipped.saturating_add(self.input.len());
+            self.input.clear();
+        } else if self.input.len() > MAX_REPLY {
+            let beginning = self.input.split_to(MAX_REPLY);
+            self.long = Some(Long { beginning, skipped: self.input.len() });
+            self.input.clear();
+        }
+    }
+
+    /// Whether it is no use to wait for the end of the line.
+    pub(crate) fn are_endless(&self) -> bool {
+        self.long.as_ref().is_some_and(|long| long.skipped > MAX_SKIPPED)
+    }
+}
+
+impl Line {
+    fn read(line: &str) -> Self {
+        let line = line.trim_end_matches('\r');
+        if let Some(error) = line.strip_prefix("ERROR ") {
+            let (word, text) = error.split_once(' ').unwrap_or((error, ""));
+            return Self::Refused(Refused { word: word.to_owned(), text: text.to_owned() });
+        }
+        if let Some(left) = line.strip_prefix("KEEPALIVE ").and_then(|_| Fields::read(line)?.time("left")) {
+            return Self::Keepalive(left);
+        }
+        let total = line.strip_prefix("END ").and_then(|end| end.rsplit(' ').next()?.parse().ok());
+        total.map_or_else(|| Self::Text(line.to_owned()), Self::End)
+    }
+
+    /// Programs go by the symbol of an error: it is told even if the text behind it is too long.
+    fn of_beginning(beginning: &[u8]) -> Self {
+        match Self::read(&String::from_utf8_lossy(beginning)) {
+            Self::Refused(Refused { word, text }) => {
+                let text = text.chars().take(MAX_TEXT).collect::<String>() + " ...";
+                Self::Refused(Refused { word, text })
+            }
+            _ => Self::TooLong,
+        }
+    }
+}
+
+/// The fields of a row by their keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fields(Vec<(String, Option<String>)>);
+
+impl Fields {
+    /// From `WORD key=value key='other value' key=NULL`. None for what is not of this shape.
+    pub(crate) fn read(line: &str) -> Option<Self> {
+        let mut rest = line.split_once(' ')?.1.as_bytes();
+        let mut fields = Vec::new();
+        while !rest.is_empty() {
+            let (key, behind) = rest.split_at(rest.iter().position(|&c| c == b'=')?);
+            let (value, behind) = value(&behind[1..])?;
+            fields.push((String::from_utf8_lossy(key).into_owned(), value));
+            rest = behind.strip_prefix(b" ").unwrap_or(behind);
+        }
+        Some(Self(fields))
+    }
+
+    /// A field; none for one that is `NULL`, or not there.
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        let field = self.0.iter().find(|(name, _)| name == key);
+        field.and_then(|(_, value)| value.as_deref())
+    }
+
+    pub(crate) fn text(&self, key: &str) -> Option<String> {
+        self.get(key).map(str::to_owned)
+    }
+
+    /// A field that is a number, as a session id and a token are.
+    pub(crate) fn number<T: std::str::FromStr>(&self, key: &str) -> Option<T> {
+        self.get(key)?.parse().ok()
+    }
+
+    /// A field that is a time in seconds.
+    pub(crate) fn time(&self, key: &str) -> Option<Duration> {
+        Duration::try_from_secs_f64(self.number(key)?).ok()
+    }
+}
+
+/// A text as the line protocol writes it: it may be shown on any terminal, and sent back.
+pub fn written(text: &str) -> String {
+    Written(text).to_string()
+}
+
+/// A text in which every character can be seen and none changes a terminal: others are written as `\u{1b}`.
+pub fn visible(text: &str) -> String {
+    Visible(text).to_string()
+}
+
+/// A value and what follows it.
+fn value(input: &[u8]) -> Option<(Option<String>, &[u8])> {
+    if let Some(quoted) = input.strip_prefix(b"'") {
+        let (text, rest) = read_quoted(quoted, b'\'')?;
+        return Some((Some(String::from_utf8_lossy(&text).into_owned()), rest));
+    }
+    let (bare, rest) = input.split_at(input.iter().position(|&c| c == b' ').unwrap_or(input.len()));
+    let text = String::from_utf8_lossy(bare).into_owned();
+    Some(((text != "NULL").then_some(text), rest))
+}
+
+/// For the fuzzers: what any server may send. A row that is read can be written, and is read as the same.
+#[cfg(fuzzing)]
+pub fn read_all(data: &[u8]) {
+    let mut lines = Lines { input: BytesMut::from(data), ..Lines::default() };
+    while let Some(line) = lines.next() {
+        let Line::Text(text) = line else { continue };
+        crate::rows::read_all(&text);
+        let Some(row) = Fields::read(&text) else { continue };
+        let field = |(key, value): &(String, Option<String>)| {
+            format!("{key}={}", value.as_deref().map_or("NULL".into(), written))
+        };
+        let again = row.0.iter().map(field).collect::<Vec<_>>().join(" ");
+        assert_eq!(Fields::read(&format!("ROW {again}")), Some(row));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(input: &[u8]) -> Vec<Line> {
+        let mut lines = Lines { input: BytesMut::from(input), ..Lines::default() };
+        std::iter::from_fn(|| lines.next()).collect()
+    }
+
+    #[test]
+    fn lines_are_words_errors_and_ends() {
+        let refused = Refused { word: "DEADLOCK".to_owned(), text: "a cycle".to_owned() };
+        let expected = [Line::Text("1".to_owned()), Line::Refused(refused), Line::End(2), Line::End(20_000)];
+        assert_eq!(lines(b"1\r\nERROR DEADLOCK a cycle\nEND 2\nEND 10000 of 20000\nunfini"), expected);
+        let left = |millis| Line::Keepalive(Duration::from_millis(millis));
+        assert_eq!(lines(b"KEEPALIVE left=25.000\nKEEPALIVE left=0.000\r\n"), [left(25_000), left(0)]);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_skipped() {
+        for piece in [1000, usize::MAX] {
+            let row = format!("LOCK name={}\n", "n".repeat(3 * MAX_REPLY));
+            let error = format!("ERROR DEADLOCK {}\n1\n", "c".repeat(3 * MAX_REPLY));
+            let (mut lines, mut seen) = (Lines::default(), Vec::new());
+            for piece in (row + &error).as_bytes().chunks(piece) {
+                lines.input.extend_from_slice(piece);
+                seen.extend(std::iter::from_fn(|| lines.next()));
+                assert!(!lines.are_endless() && lines.input.len() <= 5 * MAX_REPLY);
+            }
+            let [Line::TooLong, Line::Refused(refused), Line::Text(one)] = &seen[..] else {
+                panic!("{seen:?}")
+            };
+            assert_eq!((refused.word.as_str(), refused.text.len(), one.as_str()), ("DEADLOCK", 1004, "1"));
+        }
+    }
+
+    #[test]
+    fn rows_have_their_fields_whatever_is_in_them() {
+        let row =
+            Fields::read(r"LOCK name='it\'s \u{1b} x=1' session=7 peer=NULL note='NULL' user=a=b").unwrap();
+        assert_eq!(row.get("name"), Some("it's \u{1b} x=1"));
+        assert_eq!(row.number("session"), Some(7));
+        assert_eq!((row.get("peer"), row.get("note"), row.get("user")), (None, Some("NULL"), Some("a=b")));
+        assert_eq!(row.0.len(), 5);
+        assert_eq!(Fields::read("LOCK name='open"), None);
+        assert_eq!(Fields::read("LOCK nothing"), None);
+    }
+
+    #[test]
+    fn any_text_comes_back_as_it_was_written() {
+        for text in ["a", "", "NULL", "two words", "'", r"\", "a\nb", "\u{202e}x", "語=1", "a;"] {
+            let row = Fields::read(&format!("LOCK name={} session=1", Written(text))).unwrap();
+            assert_eq!((row.get("name"), row.get("session")), (Some(text), Some("1")), "{text:?}");
+        }
+    }
+}

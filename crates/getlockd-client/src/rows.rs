@@ -1,0 +1,265 @@
+//! What the server's lists consist of (protocol.md, part 4). Fields that this version does not know are ignored.
+
+use std::{fmt, time::Duration};
+
+use crate::reply::Fields;
+
+/// A list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct List<T> {
+    /// Its rows. Of a very long list these are the first.
+    pub rows: Vec<T>,
+    /// How many rows there are on the server.
+    pub total: usize,
+}
+
+/// How a lock is held or wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mode {
+    /// By one session alone.
+    Exclusive,
+    /// Beside other shared holders.
+    Shared,
+}
+
+/// As the server writes it.
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Exclusive => "exclusive",
+            Self::Shared => "shared",
+        })
+    }
+}
+
+/// A lock and one of its holders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LockRow {
+    /// The lock, in lower case.
+    pub name: String,
+    /// How it is held.
+    pub mode: Mode,
+    /// The holder's session id.
+    pub session: u32,
+    /// The protocol that the holder speaks: `line`, `mysql`, `http` or `grpc`.
+    pub wire: Option<String>,
+    /// The address that the holder came from.
+    pub peer: Option<String>,
+    /// The number of the grant.
+    pub fencing_token: u64,
+    /// How long it has been held.
+    pub held: Duration,
+    /// How many sessions wait for the lock.
+    pub waiters: u64,
+    /// What the holder calls itself.
+    pub client: Option<String>,
+    /// Whom the holder logged in as.
+    pub user: Option<String>,
+    /// Why the holder took the lock.
+    pub note: Option<String>,
+    /// How long the holder's lease still runs.
+    pub expires: Option<Duration>,
+}
+
+/// A step on the way to the reason why a lock is not free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WhyRow {
+    /// The lock and its holder.
+    pub lock: LockRow,
+    /// The lock that the holder itself waits for.
+    pub waits_for: Option<String>,
+}
+
+/// A session that waits for a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WaiterRow {
+    /// Its session id.
+    pub session: u32,
+    /// How it wants the lock.
+    pub mode: Mode,
+    /// The address that it came from.
+    pub peer: Option<String>,
+    /// How long it has waited.
+    pub waited: Duration,
+}
+
+/// A connection, or a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionRow {
+    /// Its session id.
+    pub session: u32,
+    /// The protocol that it speaks: `line`, `mysql`, `http` or `grpc`.
+    pub wire: Option<String>,
+    /// The address that it came from.
+    pub peer: Option<String>,
+    /// How long it has lived.
+    pub age: Duration,
+    /// How many locks it holds.
+    pub holds: u64,
+    /// The lock that it waits for.
+    pub waits_for: Option<String>,
+    /// How many bytes it makes the server keep, if the server says so.
+    pub memory: Option<u64>,
+    /// What it calls itself.
+    pub client: Option<String>,
+    /// Whom it logged in as.
+    pub user: Option<String>,
+    /// Why it took its lock.
+    pub note: Option<String>,
+    /// How long its lease still runs.
+    pub expires: Option<Duration>,
+}
+
+/// The numbers of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// How many sessions live.
+    pub sessions: u64,
+    /// How many locks are held.
+    pub locks: u64,
+    /// How many sessions wait for a lock.
+    pub waiters: u64,
+    /// Grants since the server started.
+    pub grants: u64,
+    /// Requests that were not granted in time, since the server started.
+    pub timeouts: u64,
+    /// Requests that were refused as deadlocks, since the server started.
+    pub deadlocks: u64,
+    /// Holds whose session ended before they were released, since the server started.
+    pub abandoned: u64,
+    /// How long the server has run.
+    pub uptime: Duration,
+    /// The version of the server.
+    pub version: Option<String>,
+    /// How many bytes all connections make the server keep, beyond what each has for itself.
+    pub memory: Option<u64>,
+    /// How many they may be.
+    pub max_memory: Option<u64>,
+}
+
+/// What a row is read as. None if a field is missing that every such row has.
+pub(crate) trait Read: Sized {
+    fn read(row: &Fields) -> Option<Self>;
+}
+
+impl Mode {
+    fn read(row: &Fields) -> Option<Self> {
+        match row.get("mode")? {
+            "exclusive" => Some(Self::Exclusive),
+            "shared" => Some(Self::Shared),
+            _ => None,
+        }
+    }
+}
+
+impl Read for LockRow {
+    fn read(row: &Fields) -> Option<Self> {
+        Some(Self {
+            name: row.text("name")?,
+            mode: Mode::read(row)?,
+            session: row.number("session")?,
+            wire: row.text("wire"),
+            peer: row.text("peer"),
+            fencing_token: row.number("fencing_token")?,
+            held: row.time("held")?,
+            waiters: row.number("waiters")?,
+            client: row.text("client"),
+            user: row.text("user"),
+            note: row.text("note"),
+            expires: row.time("expires"),
+        })
+    }
+}
+
+impl Read for WhyRow {
+    fn read(row: &Fields) -> Option<Self> {
+        Some(Self { lock: LockRow::read(row)?, waits_for: row.text("waits_for") })
+    }
+}
+
+impl Read for WaiterRow {
+    fn read(row: &Fields) -> Option<Self> {
+        Some(Self {
+            session: row.number("session")?,
+            mode: Mode::read(row)?,
+            peer: row.text("peer"),
+            waited: row.time("waited")?,
+        })
+    }
+}
+
+impl Read for SessionRow {
+    fn read(row: &Fields) -> Option<Self> {
+        Some(Self {
+            session: row.number("session")?,
+            wire: row.text("wire"),
+            peer: row.text("peer"),
+            age: row.time("age")?,
+            holds: row.number("holds")?,
+            waits_for: row.text("waits_for"),
+            memory: row.number("memory"),
+            client: row.text("client"),
+            user: row.text("user"),
+            note: row.text("note"),
+            expires: row.time("expires"),
+        })
+    }
+}
+
+impl Read for Stats {
+    fn read(row: &Fields) -> Option<Self> {
+        Some(Self {
+            sessions: row.number("sessions")?,
+            locks: row.number("locks")?,
+            waiters: row.number("waiters")?,
+            grants: row.number("grants")?,
+            timeouts: row.number("timeouts")?,
+            deadlocks: row.number("deadlocks")?,
+            abandoned: row.number("abandoned")?,
+            uptime: row.time("uptime")?,
+            version: row.text("version"),
+            memory: row.number("memory"),
+            max_memory: row.number("max_memory"),
+        })
+    }
+}
+
+/// For the fuzzers.
+#[cfg(fuzzing)]
+pub(crate) fn read_all(line: &str) {
+    let Some(row) = Fields::read(line) else { return };
+    let _ = (LockRow::read(&row), WhyRow::read(&row), WaiterRow::read(&row));
+    let _ = (SessionRow::read(&row), Stats::read(&row));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<T: Read>(line: &str) -> Option<T> {
+        T::read(&Fields::read(line)?)
+    }
+
+    #[test]
+    fn a_row_of_a_later_server_is_read() {
+        let row = "WHY name=a mode=shared session=7 wire=line peer=NULL fencing_token=9 held=0.250 waiters=2 \
+                   waits_for='b c' colour=blue";
+        let WhyRow { lock, waits_for } = read(row).unwrap();
+        assert_eq!((lock.mode, lock.held, lock.peer), (Mode::Shared, Duration::from_millis(250), None));
+        assert_eq!(waits_for.as_deref(), Some("b c"));
+    }
+
+    #[test]
+    fn a_row_without_what_it_must_have_is_none() {
+        assert_eq!(read::<WaiterRow>("WAITER session=1 mode=exclusive peer=NULL"), None);
+        assert_eq!(read::<WaiterRow>("WAITER session=1 mode=odd peer=NULL waited=1"), None);
+        assert_eq!(read::<WaiterRow>("WAITER session=-1 mode=shared peer=NULL waited=1"), None);
+    }
+}

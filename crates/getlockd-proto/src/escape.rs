@@ -1,0 +1,124 @@
+//! Names as people write them: bare where they can be, else in quotes with backslashes.
+
+use std::{
+    borrow::Cow,
+    fmt::{self, Write},
+    str,
+};
+
+/// The byte that a backslash and this one stand for (MySQL manual 11.1.1, table 11.1).
+pub fn unescape(c: u8) -> u8 {
+    match c {
+        b'0' => 0,
+        b'b' => 8,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'Z' => 26,
+        other => other,
+    }
+}
+
+/// Reads on behind an opening quote: the text up to the closing one, and what follows. None if nothing
+/// closes it.
+pub fn read_quoted(input: &[u8], mark: u8) -> Option<(Cow<'_, [u8]>, &[u8])> {
+    let mut text = Cow::Borrowed(&[][..]);
+    let mut rest = input;
+    loop {
+        let (plain, after) = rest.split_at(rest.iter().position(|&c| c == mark || c == b'\\')?);
+        append(&mut text, plain);
+        rest = match after {
+            [b'\\', first, others @ ..] => escaped(*first, others, text.to_mut()),
+            [_, again, after @ ..] if *again == mark => {
+                text.to_mut().push(mark);
+                after
+            }
+            [end, after @ ..] if *end == mark => return Some((text, after)),
+            _ => return None,
+        };
+    }
+}
+
+/// Borrows as long as there is nothing to change.
+fn append<'a>(text: &mut Cow<'a, [u8]>, more: &'a [u8]) {
+    if text.is_empty() {
+        *text = Cow::Borrowed(more);
+    } else {
+        text.to_mut().extend_from_slice(more);
+    }
+}
+
+/// What follows a backslash: `u{1b}` is a character by its number, the others are as in MySQL.
+/// Returns the rest of the input.
+fn escaped<'a>(first: u8, others: &'a [u8], text: &mut Vec<u8>) -> &'a [u8] {
+    match numbered(others) {
+        Some((c, rest)) if first == b'u' => {
+            text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            rest
+        }
+        _ => {
+            text.push(unescape(first));
+            others
+        }
+    }
+}
+
+/// `{1b}` is the character with that hexadecimal number.
+fn numbered(input: &[u8]) -> Option<(char, &[u8])> {
+    let input = input.strip_prefix(b"{")?;
+    let (digits, rest) = input.split_at(input.iter().take(7).position(|&c| c == b'}')?);
+    if !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let number = u32::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
+    Some((char::from_u32(number)?, &rest[1..]))
+}
+
+/// Whether a character may stand in a bare word.
+pub fn is_bare(c: char) -> bool {
+    !matches!(c, '\'' | '"' | '`' | ',' | '(' | ')') && !needs_escape(c) && !c.is_whitespace()
+}
+
+/// Whether a character cannot be seen, or would garble a terminal: controls, what has no width, and
+/// what reverses the direction.
+fn needs_escape(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}')
+        || matches!(c, '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
+}
+
+/// A name such that the same text sent back means the same name; other texts likewise.
+pub struct Written<'a>(pub &'a str);
+
+impl fmt::Display for Written<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0;
+        let is_word = !text.is_empty() && !text.eq_ignore_ascii_case("null") && !text.ends_with(';');
+        if is_word && text.chars().all(is_bare) {
+            return f.write_str(text);
+        }
+        f.write_char('\'')?;
+        text.chars().try_for_each(|c| write_quoted(c, f))?;
+        f.write_char('\'')
+    }
+}
+
+/// A text of somebody else, such that it changes no terminal: what cannot be seen is escaped, all else stays.
+pub struct Visible<'a>(pub &'a str);
+
+impl fmt::Display for Visible<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            c if needs_escape(c) => write!(f, "\\u{{{:x}}}", u32::from(c)),
+            c => f.write_char(c),
+        })
+    }
+}
+
+fn write_quoted(c: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match c {
+        '\'' | '\\' => write!(f, "\\{c}"),
+        c if needs_escape(c) => write!(f, "\\u{{{:x}}}", u32::from(c)),
+        c => f.write_char(c),
+    }
+}

@@ -1,0 +1,25 @@
+//! What a getlockd server and its clients both know: the rules and words of `protocol.md`, without a socket of their
+//! own and without a runtime.
+//!
+//! - [`name`]: what may be the name of a lock, and which names are the same;
+//! - [`timeout`]: how long a request may wait;
+//! - [`escape`]: how names and texts are written and read;
+//! - [`symbol`]: the words that stand for errors;
+//! - [`keepalive`]: how a peer is found that vanished, and what is promised until then;
+//! - [`pem`]: what is often wrong with certificates and keys.
+//!
+//! With the feature `programs`, which is for `getlockd` and `getlock`, also [`moment`] and [`variable`].
+
+pub mod escape;
+pub mod keepalive;
+#[cfg(feature = "programs")]
+pub mod moment;
+pub mod name;
+pub mod pem;
+pub mod symbol;
+pub mod timeout;
+#[cfg(feature = "programs")]
+pub mod variable;
+
+/// The port of the line protocol, where nothing else is said.
+pub const DEFAULT_PORT: u16 = 3305;

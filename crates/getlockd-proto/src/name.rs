@@ -1,0 +1,115 @@
+//! What may be the name of a lock, and which names are the same.
+
+use std::{error::Error, fmt};
+
+/// The most characters a name may have (protocol.md, "Names"; MySQL manual 14.14).
+pub const MAX_NAME_CHARS: usize = 64;
+
+/// Why a text is not a name. Each message names the rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameError {
+    /// No character at all.
+    Empty,
+    /// More than [`MAX_NAME_CHARS`] characters.
+    TooLong(usize),
+    /// A NUL character.
+    Nul,
+    /// Bytes that are not UTF-8.
+    NotUtf8,
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("a name has at least one character"),
+            Self::TooLong(chars) => {
+                write!(f, "a name has at most {MAX_NAME_CHARS} characters, this one has {chars}")
+            }
+            Self::Nul => f.write_str("a name cannot contain the NUL character"),
+            Self::NotUtf8 => f.write_str("a name is UTF-8 text, this one is not"),
+        }
+    }
+}
+
+impl Error for NameError {}
+
+/// Checks a name.
+///
+/// # Errors
+/// [`NameError`] when `text` is empty, too long or contains NUL.
+pub fn check(text: &str) -> Result<(), NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if text.len() > MAX_NAME_CHARS {
+        let chars = text.chars().count();
+        if chars > MAX_NAME_CHARS {
+            return Err(NameError::TooLong(chars));
+        }
+    }
+    if text.as_bytes().contains(&0) { Err(NameError::Nul) } else { Ok(()) }
+}
+
+/// A name in lower case: two names are one lock when this is the same.
+///
+/// # Errors
+/// As [`check`].
+pub fn folded<T: FromIterator<char>>(text: &str) -> Result<T, NameError> {
+    check(text)?;
+    Ok(text.chars().map(fold).collect())
+}
+
+/// One character to its lower case, as the table of MySQL's `utf8mb3_general_ci` has it.
+///
+/// That table is of Unicode 3.0: letters with a case that came later are left as they are, so that
+/// a name means the same lock on the MySQL wire and on every other.
+fn fold(c: char) -> char {
+    let folds = FOLDED.iter().any(|range| range.contains(&u32::from(c)));
+    if folds { c.to_lowercase().next().unwrap_or(c) } else { c }
+}
+
+/// Where that table has letters that change; measured against a real server for every character.
+const FOLDED: [std::ops::RangeInclusive<u32>; 18] = [
+    0x0041..=0x021E,
+    0x0222..=0x0232,
+    0x0386..=0x03AB,
+    0x03DA..=0x03EE,
+    0x0400..=0x0480,
+    0x048C..=0x04BE,
+    0x04C1..=0x04C3,
+    0x04C7..=0x04C7,
+    0x04CB..=0x04CB,
+    0x04D0..=0x04F4,
+    0x04F8..=0x04F8,
+    0x0531..=0x0556,
+    0x1E00..=0x1E94,
+    0x1EA0..=0x1EF8,
+    0x1F08..=0x212B,
+    0x2160..=0x216F,
+    0x24B6..=0x24CF,
+    0xFF21..=0xFF3A,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `tests/data/utf8mb3_lower.tsv` lists every character that a real server's `LOWER()` changes.
+    #[test]
+    fn folding_is_the_servers_for_every_character_of_the_plane() {
+        let table: std::collections::HashMap<char, char> =
+            include_str!("../../../tests/data/utf8mb3_lower.tsv")
+                .lines()
+                .filter_map(|line| line.split_once('\t'))
+                .map(|(from, to)| (hex(from), hex(to)))
+                .collect();
+        assert_eq!(table.len(), 696);
+        for c in (1..=0xFFFF).filter_map(char::from_u32) {
+            assert_eq!(fold(c), table.get(&c).copied().unwrap_or(c), "U+{:04X}", u32::from(c));
+        }
+    }
+
+    fn hex(code: &str) -> char {
+        char::from_u32(u32::from_str_radix(code.trim(), 16).unwrap()).unwrap()
+    }
+}

@@ -1,0 +1,35 @@
+//! What is often wrong with PEM files, for both sides.
+
+/// What to do about a key that [`is_encrypted`].
+pub const ENCRYPTED: &str =
+    "the private key is encrypted; decrypt it with: openssl pkey -in KEY -out DECRYPTED_KEY";
+
+/// What to do about a key that the library does not take. It says no more than that it does not.
+pub const OF_OTHER_KIND: &str = "keys of this kind or size are not supported; \
+    use ECDSA (P-256 or P-384), Ed25519, or RSA with 2048 bits or more";
+
+/// A file without the byte order mark that some editors put in front: it would hide the first line.
+pub fn without_mark(pem: &[u8]) -> &[u8] {
+    pem.strip_prefix("\u{feff}".as_bytes()).unwrap_or(pem)
+}
+
+/// Whether a password is needed for the private key: in PKCS#8, or in the older form with its own header.
+pub fn is_encrypted(pem: &[u8]) -> bool {
+    let is_one_of = |line: &[u8]| {
+        line.starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+            || line.starts_with(b"Proc-Type:") && line.trim_ascii_end().ends_with(b"ENCRYPTED")
+    };
+    without_mark(pem).split(|&c| c == b'\n').any(is_one_of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encrypted_keys_are_known_in_both_forms() {
+        assert!(is_encrypted("\u{feff}-----BEGIN ENCRYPTED PRIVATE KEY-----\r\nMII".as_bytes()));
+        assert!(is_encrypted(b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\r\n"));
+        assert!(!is_encrypted(b"-----BEGIN PRIVATE KEY-----\nMII"));
+    }
+}

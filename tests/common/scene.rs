@@ -1,0 +1,41 @@
+//! A server with something in every field, and the words of what it answers.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{Client, TestServer, http::post};
+
+pub type Words = BTreeSet<String>;
+
+/// The keys of all objects in a document.
+pub fn keys(document: &Value) -> Words {
+    match document {
+        Value::Array(values) => values.iter().flat_map(keys).collect(),
+        Value::Object(object) => object
+            .iter()
+            .flat_map(|(key, value)| {
+                let mut keys = keys(value);
+                keys.insert(key.clone());
+                keys
+            })
+            .collect(),
+        _ => Words::new(),
+    }
+}
+
+/// A server on which something is in every field.
+pub async fn scene() -> (TestServer, Vec<Client>) {
+    let server = TestServer::start();
+    let mut clients: Vec<_> = server.clients::<3>().await.into();
+    let lease = json!({ "resourceName": "leased", "clientId": "web-1", "note": "back up" });
+    assert_eq!(post(server.http, "/api/lock/acquire", &lease).await.0, 200);
+    assert_eq!(clients[0].ask("AUTH deployer x").await, "1");
+    assert_eq!(clients[0].ask("GET_LOCK a 0").await, "1");
+    assert_eq!(clients[1].ask("GET_LOCK b 0").await, "1");
+    clients[0].send("GET_LOCK b 60").await;
+    server.until_waiting(1).await;
+    clients[1].send("GET_LOCK leased 60").await;
+    server.until_waiting(2).await;
+    (server, clients)
+}
