@@ -5,7 +5,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY benches benches
 COPY crates crates
-RUN cargo build --release --locked --bin getlockd
+RUN cargo build --release --locked -p getlockd
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /src/target/release/getlockd /usr/local/bin/getlockd

@@ -7,6 +7,7 @@ use std::{
 };
 
 /// The byte that a backslash and this one stand for (MySQL manual 11.1.1, table 11.1).
+#[inline]
 pub fn unescape(c: u8) -> u8 {
     match c {
         b'0' => 0,
@@ -75,12 +76,14 @@ fn numbered(input: &[u8]) -> Option<(char, &[u8])> {
 }
 
 /// Whether a character may stand in a bare word.
+#[inline]
 pub fn is_bare(c: char) -> bool {
     !matches!(c, '\'' | '"' | '`' | ',' | '(' | ')') && !needs_escape(c) && !c.is_whitespace()
 }
 
 /// Whether a character cannot be seen, or would garble a terminal: controls, what has no width, and
 /// what reverses the direction.
+#[inline]
 fn needs_escape(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}')

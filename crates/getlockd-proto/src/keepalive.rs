@@ -18,6 +18,7 @@ pub struct Keepalive(pub Duration);
 impl Keepalive {
     /// For how much silence a server frees nothing: five sixths of the time, or zero where it promises nothing.
     /// That is below 10 s, and where the system does not tell of the silence of a peer.
+    #[inline]
     pub fn left(self) -> Duration {
         let promises = cfg!(target_os = "linux") && self.0 >= LEAST_WITH_A_PROMISE;
         if promises { self.0 * 5 / 6 } else { Duration::ZERO }

@@ -57,6 +57,7 @@ impl Symbol {
     ];
 
     /// As it is written.
+    #[inline]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Syntax => "SYNTAX",
