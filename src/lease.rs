@@ -11,7 +11,7 @@ mod wish;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -34,6 +34,7 @@ use crate::{
     name::Name,
     session::{Handle, Hub, Progress, Session, Viewer},
     share::{Place, Places, What},
+    sync::{Rank, plain::Guarded},
     tally::Cause,
 };
 
@@ -66,7 +67,7 @@ pub struct Leases {
     bounds: Bounds,
     places: Arc<Places>,
     tasks: TaskTracker,
-    live: Mutex<HashMap<Key, Arc<Lease>>>,
+    live: Guarded<HashMap<Key, Arc<Lease>>>,
     requests: Requests,
 }
 
@@ -75,7 +76,7 @@ struct Lease {
     name: Name,
     mode: Mode,
     handle: Arc<Handle>,
-    term: Mutex<Term>,
+    term: Guarded<Term>,
     /// The term has changed: its end may be nearer.
     changed: Notify,
     /// A client has the answer with the grant.
@@ -102,7 +103,7 @@ impl Leases {
     /// No leases. Each has a task among `tasks`.
     pub fn new(hub: Arc<Hub>, bounds: Bounds, tasks: TaskTracker) -> Arc<Self> {
         let places = Places::new(What::Leases, bounds.count);
-        let (live, requests) = (Mutex::default(), Requests::new());
+        let (live, requests) = (Guarded::new(Rank::Leases, HashMap::new()), Requests::new());
         Arc::new(Self { hub, bounds, places, tasks, live, requests })
     }
 
@@ -180,17 +181,17 @@ impl Leases {
         let ends = Instant::now() + ttl;
         let handle = running.session.handle_arc();
         handle.note(|profile| profile.expires = Some(ends));
-        let term = Mutex::new(Term { running: Some(running), ttl, ends, deliveries: 1 });
+        let term = Guarded::new(Rank::LeaseTerm, Term { running: Some(running), ttl, ends, deliveries: 1 });
         let (changed, delivered) = (Notify::new(), AtomicBool::new(false));
         let lease = Arc::new(Lease { name, mode, handle, term, changed, delivered });
-        self.live().insert(key, lease.clone());
+        self.live.lock().insert(key, lease.clone());
         self.tasks.spawn(keep(self.clone(), key, lease.clone()));
         (ends, Delivery::of(self, key, lease))
     }
 
     /// How many run.
     pub fn count(&self) -> usize {
-        self.live().len()
+        self.live.lock().len()
     }
 
     /// A place for one that holds locks without a connection of its own.
@@ -243,7 +244,7 @@ impl Leases {
 
     /// False if it had ended.
     fn end(&self, key: &Key, lease: &Arc<Lease>, cause: Cause) -> bool {
-        let Some(running) = lease.term().running.take() else { return false };
+        let Some(running) = lease.term.lock().running.take() else { return false };
         running.session.end(cause);
         self.forget(key, lease);
         lease.changed.notify_one();
@@ -257,7 +258,7 @@ impl Leases {
     /// [`LeaseError::Refused`] to one who may not lock it.
     pub fn remaining(&self, key: &Key, name: &Name, by: Viewer<'_>) -> Result<Duration, LeaseError> {
         let lease = self.find(key, name, by)?;
-        let term = lease.term();
+        let term = lease.term.lock();
         Ok(term.ends.saturating_duration_since(Instant::now()))
     }
 
@@ -269,7 +270,7 @@ impl Leases {
     /// The lease of a key that runs, for the user who took it.
     fn find(&self, key: &Key, name: &Name, by: Viewer<'_>) -> Result<Arc<Lease>, LeaseError> {
         by.check_lock(name).map_err(LeaseError::Refused)?;
-        let lease = self.live().get(key).filter(|lease| lease.name == *name).cloned();
+        let lease = self.live.lock().get(key).filter(|lease| lease.name == *name).cloned();
         let is_his = |lease: &Arc<Lease>| by.is_user_of(&lease.handle) && lease.ends().is_some();
         lease.filter(is_his).ok_or_else(|| self.stranger(name))
     }
@@ -280,28 +281,18 @@ impl Leases {
     }
 
     fn forget(&self, key: &Key, lease: &Arc<Lease>) {
-        let mut live = self.live();
+        let mut live = self.live.lock();
         if live.get(key).is_some_and(|found| Arc::ptr_eq(found, lease)) {
             live.remove(key);
         }
     }
-
-    fn live(&self) -> MutexGuard<'_, HashMap<Key, Arc<Lease>>> {
-        // No code that can panic runs while it is held.
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Lease {
-    fn term(&self) -> MutexGuard<'_, Term> {
-        // No code that can panic runs while it is held.
-        self.term.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// It goes on from now, for a new time to live if there is one, and so many more answers with its grant are on
     /// their way: when it ends, and its fencing token. None if it has ended.
     fn renew(&self, ttl: Option<Duration>, deliveries: usize) -> Option<(Instant, Token)> {
-        let mut term = self.term();
+        let mut term = self.term.lock();
         let token = term.running.as_ref()?.session.token(&self.name).unwrap_or_default();
         term.ttl = ttl.unwrap_or(term.ttl);
         term.ends = Instant::now() + term.ttl;
@@ -313,14 +304,14 @@ impl Lease {
 
     /// An answer with the grant is given up: whether no other is on its way.
     fn is_last_delivery(&self) -> bool {
-        let mut term = self.term();
+        let mut term = self.term.lock();
         term.deliveries -= 1;
         term.deliveries == 0
     }
 
     /// When it ends; none if it has, as it does now if its time has come or its session was told to end.
     fn ends(&self) -> Option<Instant> {
-        let mut term = self.term();
+        let mut term = self.term.lock();
         let told = self.handle.ending();
         if told.is_some() || term.ends <= Instant::now() {
             let cause = if told.is_some() { told.into() } else { Cause::Expired };

@@ -3,7 +3,7 @@
 //! The rules are those of protocol.md, "Locks". Nothing here knows of sockets or wires.
 //!
 //! Ownership passes under the guard of the table's shard; messages only tell. Lock order: a shard
-//! of the table, then the wait graph; never the other way round.
+//! of the table, then the wait graph; never the other way round. `sync::Rank` has the whole order, of all mutexes.
 //!
 //! Each file builds on those before it: `holders` (who holds a lock), `request` (what is asked and what comes of
 //! it), `queue`, `entry` (one lock), `graph` (who waits for what), `table` (all locks), `search` (for cycles), then

@@ -12,7 +12,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -23,6 +23,7 @@ pub use queue::{Queue, Served};
 pub use strangers::Exit;
 
 use self::{place::Holder, strangers::Strangers};
+use crate::sync::{Rank, plain::Guarded};
 
 /// The part of the places that is left for those who have less than it, as its divisor: an eighth.
 pub const SHARE: usize = 8;
@@ -158,7 +159,7 @@ pub struct Places {
     reserve: usize,
     /// The most that strangers may have; none where everybody is known by the address.
     of_strangers: Option<usize>,
-    taken: Mutex<Taken>,
+    taken: Guarded<Taken>,
     refusals: Refusals,
 }
 
@@ -189,7 +190,7 @@ impl Places {
     }
 
     fn with(what: What, limit: usize, of_each: usize, of_strangers: Option<usize>) -> Arc<Self> {
-        let (taken, refusals) = Default::default();
+        let (taken, refusals) = (Guarded::new(Rank::Places, Taken::default()), Refusals::default());
         Arc::new(Self { what, limit, of_each, reserve: reserve(limit), of_strangers, taken, refusals })
     }
 
@@ -213,7 +214,7 @@ impl Places {
     /// # Errors
     /// [`NoPlace`]: nothing is taken.
     pub fn take(self: &Arc<Self>, principal: Principal, count: usize) -> Result<Place, NoPlace> {
-        self.taken().take(self, &principal, count).map_err(|cause| self.refuse(cause))?;
+        self.taken.lock().take(self, &principal, count).map_err(|cause| self.refuse(cause))?;
         Ok(Place { places: self.clone(), holder: Holder::Principal(principal), count })
     }
 
@@ -228,7 +229,7 @@ impl Places {
 
     /// Only what is refused in the end counts as refused.
     fn try_up_to(&self, principal: &Principal, wanted: usize) -> Result<usize, NoPlace> {
-        let mut taken = self.taken();
+        let mut taken = self.taken.lock();
         let took = taken.take(self, principal, wanted).map(|()| wanted);
         let took = took.or_else(|_| taken.take(self, principal, 1).map(|()| 1));
         drop(taken);
@@ -237,7 +238,7 @@ impl Places {
 
     /// How many are taken.
     pub fn count(&self) -> usize {
-        let taken = self.taken();
+        let taken = self.taken.lock();
         taken.all + taken.strangers.count()
     }
 
@@ -249,7 +250,7 @@ impl Places {
     pub fn enter(self: &Arc<Self>, from: Principal) -> Result<(Place, Option<Arc<Exit>>), NoPlace> {
         let Some(most) = self.of_strangers else { return Ok((self.take(from, 1)?, None)) };
         let exit = Arc::<Exit>::default();
-        let mut taken = self.taken();
+        let mut taken = self.taken.lock();
         let count = taken.strangers.count();
         if count >= most || taken.all + count >= self.limit {
             // The eighth here keeps a flood from one address among itself.
@@ -266,11 +267,6 @@ impl Places {
     fn refuse(&self, cause: Cause) -> NoPlace {
         self.refusals.add(cause);
         NoPlace { what: self.what, limit: self.limit, cause }
-    }
-
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        // No code that can panic runs while it is held.
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

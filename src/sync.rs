@@ -23,10 +23,26 @@ pub(crate) use {
     },
 };
 
+#[cfg(feature = "server")]
+mod guarded;
+
+#[cfg(feature = "server")]
+pub(crate) use guarded::Rank;
+
+/// A mutex with a [`Rank`].
+#[cfg(feature = "server")]
+pub(crate) type Guarded<T> = guarded::Ranked<Mutex<T>>;
+
 /// For what is only counted and shown, and for what one session alone changes. No two sessions race there, so shuttle
 /// has no steps there.
 #[cfg(feature = "server")]
 pub(crate) mod plain {
+    /// A mutex with a [`Rank`](super::Rank).
+    pub(crate) type Guarded<T> = super::guarded::Ranked<std::sync::Mutex<T>>;
+
+    /// The same for what is read by many and seldom written.
+    pub(crate) type ReadMostly<T> = super::guarded::Ranked<std::sync::RwLock<T>>;
+
     pub(crate) use std::sync::{
         Mutex, MutexGuard,
         atomic::{AtomicU64, AtomicUsize, Ordering},

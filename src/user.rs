@@ -15,7 +15,7 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -33,7 +33,10 @@ use self::{
     throttle::{Refusal, Throttle},
     verifier::Verifiers,
 };
-use crate::name::Name;
+use crate::{
+    name::Name,
+    sync::{Rank, plain::ReadMostly},
+};
 
 /// Somebody who may come in, and what he may do.
 #[derive(Debug)]
@@ -153,7 +156,7 @@ pub enum Denied {
 #[derive(Debug)]
 pub struct Users {
     path: PathBuf,
-    known: RwLock<Known>,
+    known: ReadMostly<Known>,
     generation: AtomicU64,
     throttle: Throttle,
     lot: Lot,
@@ -175,7 +178,7 @@ impl Users {
         Ok(Self {
             path: path.to_owned(),
             lot: Lot::of(&users),
-            known: RwLock::new(Known::of(users)),
+            known: ReadMostly::new(Rank::Users, Known::of(users)),
             generation: AtomicU64::new(0),
             throttle: Throttle::default(),
         })
@@ -190,7 +193,7 @@ impl Users {
         let generation = self.generation() + 1;
         let known = Known::of(file::read(&self.path, generation)?);
         let count = known.by_name.len();
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
+        *self.known.write() = known;
         self.generation.store(generation, Ordering::SeqCst);
         Ok(count)
     }
@@ -202,18 +205,18 @@ impl Users {
 
     /// The user of this name, as he is now.
     pub fn find(&self, name: &str) -> Option<Arc<User>> {
-        self.known().by_name.get(name).cloned()
+        self.known.read().by_name.get(name).cloned()
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.known().by_name.len()
+        self.known.read().by_name.len()
     }
 
     /// Whether MySQL clients that say this name are asked for a proof by `mysql_native_password`, or else by
     /// `caching_sha2_password`. It does not tell whether there is such a user.
     pub fn asks_natively(&self, name: &str) -> bool {
-        let known = self.known();
+        let known = self.known.read();
         let by_lot = self.lot.is_native(name, known.share);
         known.by_name.get(name).and_then(|user| user.verifiers.asked_natively()).unwrap_or(by_lot)
     }
@@ -256,7 +259,8 @@ impl Users {
     /// [`Denied`]
     pub async fn log_in_by_token(&self, from: IpAddr, token: &[u8]) -> Result<Arc<User>, Denied> {
         let digest = verifier::token_digest(token);
-        let user = self.known().by_name.values().find(|user| user.verifiers.accepts_token(&digest)).cloned();
+        let user =
+            self.known.read().by_name.values().find(|user| user.verifiers.accepts_token(&digest)).cloned();
         if let Some(user) = user {
             return Ok(user);
         }
@@ -266,11 +270,6 @@ impl Users {
             Refusal::TooMany => tracing::warn!(%from, "token not looked at: too many wrong ones have come"),
         }
         Err(denied(refusal).await)
-    }
-
-    fn known(&self) -> RwLockReadGuard<'_, Known> {
-        // No code that can panic runs while it is written.
-        self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,12 +3,7 @@
 //! A user who looks for the same name twice sees the same bytes, made once. A scene is made at most once a second, one
 //! at a time, apart from the threads that serve; where there are very many locks it is made less often.
 
-use std::{
-    collections::HashMap,
-    future::ready,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, future::ready, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
@@ -35,6 +30,7 @@ use crate::{
     lease::Leases,
     name::Name,
     session::{Hub, Viewer},
+    sync::{Rank, plain::Guarded},
     user::User,
     web::{Peer, live},
 };
@@ -54,7 +50,7 @@ pub(super) fn routes(hub: &Arc<Hub>, stop: CancellationToken) -> Router<Arc<Leas
         stop,
         clock: Clock::start(),
         turn: Semaphore::new(1),
-        live: Mutex::default(),
+        live: Guarded::new(Rank::Scenes, Scenes::new()),
     });
     Router::new().route("/events", get(move |peer, asked| ready(events(&feeds, peer, asked))))
 }
@@ -100,7 +96,7 @@ struct Feeds {
     /// To make a scene. Not that of lists: who waits for it rests the longer, so that all scenes together
     /// take no more than a part of a core.
     turn: Semaphore,
-    live: Mutex<Scenes>,
+    live: Guarded<Scenes>,
 }
 
 type Scenes = HashMap<Look, watch::Sender<Bytes>>;
@@ -119,7 +115,7 @@ struct Gone;
 impl Feeds {
     /// The scenes of a look, which begin when the first looks and end when the last has left.
     fn subscribe(self: &Arc<Self>, look: Look) -> Option<watch::Receiver<Bytes>> {
-        let mut live = self.live();
+        let mut live = self.live.lock();
         if let Some(scenes) = live.get(&look) {
             return Some(scenes.subscribe());
         }
@@ -154,7 +150,7 @@ impl Feeds {
     /// Whether nobody looks any more, or the user is no more; then the feed is gone.
     fn is_over(&self, look: &Look, sender: &watch::Sender<Bytes>) -> bool {
         let is_gone = self.stop.is_cancelled() || self.user(look).is_err();
-        let mut live = self.live();
+        let mut live = self.live.lock();
         let is_over = is_gone || sender.receiver_count() == 0;
         if is_over {
             live.remove(look);
@@ -181,10 +177,5 @@ impl Feeds {
         let told = serde_json::to_string(&Told::of(&scene, clock, clock.at(hub.started())));
         // JSON has no line ends of its own: it is one line of data.
         Ok(told.map(|told| frame("scene", &told)).unwrap_or_default())
-    }
-
-    fn live(&self) -> MutexGuard<'_, Scenes> {
-        // No code that can panic runs while it is held.
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,14 +3,7 @@
 //! Nothing is kept of it beyond that. The secret of its lease is made of the id and of a key of this process, so the
 //! same id leads to the same lease.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Poll,
-    time::Duration,
-};
+use std::{collections::HashMap, fmt, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use futures_util::{
     FutureExt,
@@ -26,6 +19,7 @@ use crate::{
     name::Name,
     session::{Viewer, until},
     share::Principal,
+    sync::{Rank, plain::Guarded},
     timeout::Timeout,
 };
 
@@ -59,7 +53,7 @@ impl fmt::Debug for RequestId {
 pub(super) struct Requests {
     /// Of this process alone; none if the system had no random bytes.
     server: Option<Secret>,
-    under_way: Mutex<UnderWay>,
+    under_way: Guarded<UnderWay>,
 }
 
 #[derive(Debug, Default)]
@@ -120,17 +114,15 @@ struct Part {
 
 impl Requests {
     pub(super) fn new() -> Self {
-        Self { server: Secret::random().ok(), under_way: Mutex::default() }
+        Self {
+            server: Secret::random().ok(),
+            under_way: Guarded::new(Rank::LeaseRequests, UnderWay::default()),
+        }
     }
 
     /// The secret of the lease that a request leads to.
     pub(super) fn secret(&self, RequestId(id): &RequestId) -> Result<Secret, LeaseError> {
         self.server.as_ref().map(|server| server.of_request(id)).ok_or(LeaseError::NoRandom)
-    }
-
-    fn under_way(&self) -> MutexGuard<'_, UnderWay> {
-        // No code that can panic runs while it is held.
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -177,7 +169,7 @@ impl Leases {
         key: Key,
         client: &Client,
     ) -> Result<Found, LeaseError> {
-        let mut under_way = self.requests.under_way();
+        let mut under_way = self.requests.under_way.lock();
         if let Some(part) = under_way.of.get(&key).and_then(Asked::join) {
             return Ok(Found::UnderWay(part));
         }
@@ -204,7 +196,7 @@ impl Leases {
         ttl: Option<Duration>,
         client: &Client,
     ) -> Result<Option<Grant>, LeaseError> {
-        let lease = self.live().get(&key).cloned();
+        let lease = self.live.lock().get(&key).cloned();
         let Some(lease) = lease.filter(|lease| lease.ends().is_some()) else { return Ok(None) };
         let handle = &lease.handle;
         let by = Principal::of(handle.principal().as_deref(), handle.origin().peer.ip());
@@ -247,7 +239,7 @@ struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut under_way = self.leases.requests.under_way();
+        let mut under_way = self.leases.requests.under_way.lock();
         if under_way.of.get(&self.key).is_some_and(|asked| asked.number == self.number) {
             under_way.of.remove(&self.key);
         }

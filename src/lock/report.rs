@@ -206,12 +206,12 @@ impl Table {
     /// Whether nothing is left of any lock and of any wait.
     #[cfg(feature = "shuttle")]
     pub fn is_empty(&self) -> bool {
-        self.counters().locks == 0 && self.graph().waiters() == 0
+        self.counters().locks == 0 && self.graph.lock().waiters() == 0
     }
 
     /// What a session waits for.
     pub fn waits_for(&self, session: SessionId) -> Option<Name> {
-        self.graph().wait_of(session).map(|edge| edge.name.clone())
+        self.graph.lock().wait_of(session).map(|edge| edge.name.clone())
     }
 }
 

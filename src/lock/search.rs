@@ -126,7 +126,7 @@ impl Search {
                 Some(Last { waiter, name, open: None }) => return Found::Cycle(self.trace(waiter, name)),
                 Some(Last { open: Some((session, place)), .. }) => {
                     self.start_again();
-                    self.pause = table.graph().settling(session, place);
+                    self.pause = table.graph.lock().settling(session, place);
                     return Found::Nothing;
                 }
                 None => {}
@@ -180,7 +180,7 @@ impl Search {
         is_mine: impl Fn(&Name) -> bool,
     ) -> Option<Last> {
         let came = self.reached.get(self.at).and_then(|lock| lock.open);
-        let graph = table.graph();
+        let graph = table.graph.lock();
         for &(holder, _) in holders {
             let Some(edge) = graph.wait_of(holder).filter(|edge| self.heeds(holder, edge)) else { continue };
             let open = came.or_else(|| edge.open.as_ref().map(|_| (holder, edge.place)));

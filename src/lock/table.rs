@@ -1,6 +1,6 @@
 //! The one table of locks, shared by every wire.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 use tokio::{
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     name::{Hashed, Name},
-    sync::{AtomicU64, DashMap, Entry, Mutex, MutexGuard, Ordering, oneshot, plant},
+    sync::{AtomicU64, DashMap, Entry, Guarded, Ordering, Rank, oneshot, plant},
 };
 
 /// Many, so that a listing, which holds one shard at a time, stops few others.
@@ -29,7 +29,7 @@ const SHARDS: usize = 128;
 #[derive(Debug)]
 pub struct Table {
     locks: DashMap<Name, Lock, Hashed>,
-    graph: Mutex<Graph>,
+    pub(super) graph: Guarded<Graph>,
     tokens: Tokens,
     deadlocks: AtomicU64,
     /// One long search at a time: `search.rs`.
@@ -71,7 +71,7 @@ impl Table {
     pub fn new(max_waiters: usize) -> Self {
         Self {
             locks: DashMap::with_hasher_and_shard_amount(Hashed::default(), SHARDS),
-            graph: Mutex::default(),
+            graph: Guarded::new(Rank::WaitGraph, Graph::default()),
             tokens: Tokens::from_clock(),
             deadlocks: AtomicU64::new(0),
             searches: Arc::new(Semaphore::new(1)),
@@ -88,6 +88,7 @@ impl Table {
         on_busy: OnBusy,
         settled: bool,
     ) -> Acquire<Queued> {
+        let _shard = Rank::Shard.hold();
         let mut lock = match self.locks.entry(name.clone()) {
             Entry::Occupied(held) => held.into_ref(),
             Entry::Vacant(free) => {
@@ -109,14 +110,18 @@ impl Table {
         let mut grants = Grants::new();
         let mut ended = None;
         plant!(StaleLook => if self.queue_of(name).0 == 0 { self.locks.remove_if_mut(name, |_, _| true); });
-        self.locks.remove_if_mut(name, |_, lock| {
+        let free_if_last = |_: &Name, lock: &mut Lock| {
             let contended = lock.is_contended();
             ended = lock.holders.remove(token);
             if contended {
                 self.hand_over(lock, &mut grants);
             }
             lock.holders.is_empty()
-        });
+        };
+        {
+            let _shard = Rank::Shard.hold();
+            self.locks.remove_if_mut(name, free_if_last);
+        }
         grants.send();
         ended
     }
@@ -124,9 +129,12 @@ impl Table {
     pub(super) fn downgrade(&self, name: &Name, session: SessionId) {
         plant!(StaysAlone => return);
         let mut grants = Grants::new();
-        if let Some(mut lock) = self.locks.get_mut(name) {
-            lock.holders.change(session, |hold| hold.mode = Mode::Shared);
-            self.hand_over(&mut lock, &mut grants);
+        {
+            let _shard = Rank::Shard.hold();
+            if let Some(mut lock) = self.locks.get_mut(name) {
+                lock.holders.change(session, |hold| hold.mode = Mode::Shared);
+                self.hand_over(&mut lock, &mut grants);
+            }
         }
         grants.send();
     }
@@ -157,6 +165,7 @@ impl Table {
 
     /// Whether nobody holds `name`.
     pub fn is_free(&self, name: &Name) -> bool {
+        let _shard = Rank::Shard.hold();
         !self.locks.contains_key(name)
     }
 
@@ -169,7 +178,7 @@ impl Table {
     pub fn counters(&self) -> Counters {
         Counters {
             locks: self.locks.len(),
-            waiters: self.graph().waiters(),
+            waiters: self.graph.lock().waiters(),
             shared_grants: self.tokens.issued_shared(),
             grants: self.tokens.issued(),
             deadlocks: self.deadlocks.load(Ordering::Relaxed),
@@ -178,11 +187,13 @@ impl Table {
 
     /// Looks at one lock, under its guard.
     pub(super) fn look<T>(&self, name: &Name, look: impl FnOnce(&Lock) -> T) -> Option<T> {
+        let _shard = Rank::Shard.hold();
         self.locks.get(name).map(|lock| look(&lock))
     }
 
     /// Looks at every lock, each shard under its guard in turn. Not for a request's path.
     pub(super) fn for_each(&self, mut look: impl FnMut(&Name, &Lock)) {
+        let _shard = Rank::Shard.hold();
         self.locks.iter().for_each(|lock| look(lock.key(), lock.value()));
     }
 
@@ -190,9 +201,9 @@ impl Table {
         if lock.queued() >= self.max_waiters {
             return Acquire::Full;
         }
-        let mut graph = self.graph();
+        let mut graph = self.graph.lock();
         let place = Place::of(request, graph.next_ticket());
-        plant!(EarlyTicket => drop(graph); graph = self.graph());
+        plant!(EarlyTicket => drop(graph); graph = self.graph.lock());
         let open = if settled { None } else { Some(Vec::new()) };
         graph.wait(request.session, Edge { name: name.clone(), place, open });
         drop(graph);
@@ -203,7 +214,7 @@ impl Table {
 
     /// Whether it is not known yet that the wait of a session closes no cycle.
     pub(super) fn is_open(&self, session: SessionId) -> bool {
-        self.graph().wait_of(session).is_some_and(|edge| edge.open.is_some())
+        self.graph.lock().wait_of(session).is_some_and(|edge| edge.open.is_some())
     }
 
     /// Resolves when it is the turn of a long search.
@@ -216,7 +227,7 @@ impl Table {
 
     /// Records that a wait closes no cycle.
     pub(super) fn settle(&self, session: SessionId, place: Place) {
-        self.graph().settle(session, place);
+        self.graph.lock().settle(session, place);
     }
 
     /// Counts a request that is refused since it would have closed a cycle.
@@ -226,16 +237,19 @@ impl Table {
 
     fn remove_waiter(&self, name: &Name, session: SessionId) -> Option<Waiter> {
         let mut grants = Grants::new();
-        let waiter = self.locks.get_mut(name).and_then(|mut lock| {
-            let mut graph = self.graph();
-            let place = graph.wait_of(session).filter(|edge| edge.name == *name)?.place;
-            let waiter = lock.remove_waiter(place)?;
-            graph.stop_waiting(session);
-            drop(graph);
-            plant!(LeavesQuietly => return Some(waiter));
-            self.hand_over(&mut lock, &mut grants);
-            Some(waiter)
-        });
+        let waiter = {
+            let _shard = Rank::Shard.hold();
+            self.locks.get_mut(name).and_then(|mut lock| {
+                let mut graph = self.graph.lock();
+                let place = graph.wait_of(session).filter(|edge| edge.name == *name)?.place;
+                let waiter = lock.remove_waiter(place)?;
+                graph.stop_waiting(session);
+                drop(graph);
+                plant!(LeavesQuietly => return Some(waiter));
+                self.hand_over(&mut lock, &mut grants);
+                Some(waiter)
+            })
+        };
         grants.send();
         waiter
     }
@@ -243,14 +257,9 @@ impl Table {
     /// Grants whatever can be granted now, in the lock and in the graph.
     fn hand_over(&self, lock: &mut Lock, grants: &mut Grants) {
         lock.hand_over(&self.tokens, |waiter, token| {
-            self.graph().granted(waiter.request.session);
+            self.graph.lock().granted(waiter.request.session);
             grants.0.push((waiter, token));
         });
-    }
-
-    pub(super) fn graph(&self) -> MutexGuard<'_, Graph> {
-        // No code that can panic runs while it is held.
-        self.graph.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,6 +19,7 @@ use tracing::{
 use tracing_subscriber::layer::{Context, Layer};
 
 use super::grouped;
+use crate::sync::{Rank, plain::Guarded};
 
 /// So many lines that stand at one place in the code are written in a second.
 const FEW: u32 = 10;
@@ -33,11 +34,17 @@ const MAX_WORDS: usize = 80;
 #[derive(Clone, Debug, Default)]
 pub struct Few(Arc<Kinds>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kinds {
-    known: Mutex<HashMap<Identifier, Kind>>,
+    known: Guarded<HashMap<Identifier, Kind>>,
     /// There is something that was not written.
     more: Notify,
+}
+
+impl Default for Kinds {
+    fn default() -> Self {
+        Self { known: Guarded::new(Rank::LogLines, HashMap::new()), more: Notify::new() }
+    }
 }
 
 #[derive(Debug)]
@@ -62,14 +69,14 @@ impl Few {
 
     /// Tells now of what was not written.
     pub fn tell(&self) {
-        let kinds = std::mem::take(&mut *self.0.known());
+        let kinds = std::mem::take(&mut *self.0.known.lock());
         for Kind { more, words, .. } in kinds.into_values().filter(|kind| kind.more > 0) {
             tracing::warn!(more, line = words, "and {} more", grouped(more));
         }
     }
 
     fn lets_through(&self, event: &Event<'_>) -> bool {
-        let mut known = self.0.known();
+        let mut known = self.0.known.lock();
         let new = || Kind { since: Instant::now(), written: 0, more: 0, words: String::new() };
         let kind = known.entry(event.metadata().callsite()).or_insert_with(new);
         if kind.more == 0 && kind.since.elapsed() >= SECOND {
@@ -85,12 +92,6 @@ impl Few {
             self.0.more.notify_one();
         }
         false
-    }
-}
-
-impl Kinds {
-    fn known(&self) -> MutexGuard<'_, HashMap<Identifier, Kind>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,7 +124,7 @@ mod tests {
 
     /// Keeps what is written.
     #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<String>>>);
+    struct Written(Arc<std::sync::Mutex<Vec<String>>>);
 
     impl<S: Subscriber> Layer<S> for Written {
         fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

@@ -2,13 +2,16 @@
 
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use crate::{
     share::{Exit, NoPlace, Pass, Place, Places, Principal},
-    sync::plain::{AtomicU64, Ordering},
+    sync::{
+        Rank,
+        plain::{AtomicU64, Guarded, Ordering},
+    },
 };
 
 /// One listener's side of the places for connections.
@@ -53,7 +56,7 @@ impl Door {
     pub(super) fn enter(self: &Arc<Self>, from: IpAddr) -> Result<Arc<Seat>, NoPlace> {
         let (place, exit) = self.places.enter(Principal::at(from))?;
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(Seat { door: self.clone(), place: Mutex::new(place), exit }))
+        Ok(Arc::new(Seat { door: self.clone(), place: Guarded::new(Rank::Seat, place), exit }))
     }
 }
 
@@ -61,7 +64,7 @@ impl Door {
 #[derive(Debug)]
 pub struct Seat {
     door: Arc<Door>,
-    place: Mutex<Place>,
+    place: Guarded<Place>,
     /// None where nobody has to log in.
     exit: Option<Arc<Exit>>,
 }
@@ -80,7 +83,7 @@ impl Seat {
 
 impl Pass for Seat {
     fn pass_to(&self, principal: Principal) -> Result<(), NoPlace> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner).pass_to(principal)
+        self.place.lock().pass_to(principal)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,6 +22,7 @@ use tokio_rustls::{
 };
 
 use super::handshakes::Handshakes;
+use crate::sync::{Rank, plain::ReadMostly};
 
 /// The first byte of every connection by TLS: that of its hello.
 pub const TLS_HELLO: u8 = 0x16;
@@ -119,7 +120,7 @@ pub enum TlsError {
 pub struct Tls {
     files: TlsFiles,
     required: bool,
-    configs: RwLock<Configs>,
+    configs: ReadMostly<Configs>,
     handshakes: Handshakes,
 }
 
@@ -135,7 +136,7 @@ impl Tls {
     /// # Errors
     /// [`TlsError`], which names the file that is wrong.
     pub fn load(files: TlsFiles, required: bool) -> Result<Self, TlsError> {
-        let configs = RwLock::new(configs(&files)?);
+        let configs = ReadMostly::new(Rank::Certificates, configs(&files)?);
         Ok(Self { files, required, configs, handshakes: Handshakes::default() })
     }
 
@@ -145,7 +146,7 @@ impl Tls {
     /// [`TlsError`], which names the file that is wrong.
     pub fn reload(&self) -> Result<(), TlsError> {
         let configs = configs(&self.files)?;
-        *self.configs.write().unwrap_or_else(PoisonError::into_inner) = configs;
+        *self.configs.write() = configs;
         Ok(())
     }
 
@@ -179,7 +180,7 @@ impl Tls {
     }
 
     fn configs(&self) -> Configs {
-        self.configs.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.configs.read().clone()
     }
 }
 

@@ -32,7 +32,7 @@ impl Place {
         if matches!(&self.holder, Holder::Principal(now) if *now == to) {
             return Ok(());
         }
-        let mut taken = self.places.taken();
+        let mut taken = self.places.taken.lock();
         let passed = match &self.holder {
             Holder::Principal(from) => {
                 taken.give_back(from, self.count);
@@ -72,7 +72,7 @@ impl Place {
     pub fn shrink(&mut self, fewer: usize) {
         let fewer = fewer.min(self.count);
         if let Holder::Principal(principal) = &self.holder {
-            self.places.taken().give_back(principal, fewer);
+            self.places.taken.lock().give_back(principal, fewer);
             self.count -= fewer;
         }
     }
@@ -80,7 +80,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.places.taken();
+        let mut taken = self.places.taken.lock();
         match &self.holder {
             Holder::Principal(principal) => taken.give_back(principal, self.count),
             // One that was told to leave has none any more.

@@ -1,10 +1,6 @@
 //! Places that are worth a wait: first come, first served over principals, however often one of them asks.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -12,6 +8,7 @@ use tokio::{
 };
 
 use super::{Cause, NoPlace, Principal, Refusals, What};
+use crate::sync::{Rank, plain::Guarded};
 
 /// So many are served at a time, and so many of each principal; the others of that one wait behind their own.
 #[derive(Debug)]
@@ -21,7 +18,7 @@ pub struct Queue {
     of_each: usize,
     all: Arc<Semaphore>,
     /// Of those who wait or are served.
-    members: Mutex<HashMap<Principal, Line>>,
+    members: Guarded<HashMap<Principal, Line>>,
     refusals: Refusals,
 }
 
@@ -36,7 +33,7 @@ struct Line {
 impl Queue {
     /// Nobody waits.
     pub fn new(what: What, limit: usize, of_each: usize) -> Arc<Self> {
-        let (members, refusals) = Default::default();
+        let (members, refusals) = (Guarded::new(Rank::PlaceQueue, HashMap::new()), Refusals::default());
         Arc::new(Self { what, limit, of_each, all: Arc::new(Semaphore::new(limit)), members, refusals })
     }
 
@@ -94,11 +91,6 @@ impl Queue {
     pub fn refusals(&self) -> [(Cause, u64); Cause::ALL.len()] {
         self.refusals.read()
     }
-
-    fn members(&self) -> MutexGuard<'_, HashMap<Principal, Line>> {
-        // No code that can panic runs while it is held.
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// One that waits or is served, of a principal that is forgotten with its last.
@@ -112,7 +104,7 @@ struct Member {
 impl Member {
     fn of(queue: Arc<Queue>, principal: Principal) -> Self {
         let places = {
-            let mut members = queue.members();
+            let mut members = queue.members.lock();
             let new = || Line { places: Arc::new(Semaphore::new(queue.of_each)), count: 0 };
             let line = members.entry(principal.clone()).or_insert_with(new);
             line.count += 1;
@@ -124,7 +116,7 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        let mut members = self.queue.members();
+        let mut members = self.queue.members.lock();
         if let Some(line) = members.get_mut(&self.principal) {
             line.count -= 1;
             if line.count == 0 {
@@ -181,7 +173,7 @@ mod tests {
         drop(now(&mut second).expect("its turn"));
         drop(now(&mut third).expect("its turn"));
         drop((second, third, other));
-        assert!(queue.members().is_empty());
+        assert!(queue.members.lock().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -196,6 +188,6 @@ mod tests {
         let counts = queue.refusals().map(|(_, count)| count);
         assert_eq!(counts, [1, 1, 0]);
         drop(kept);
-        assert!(queue.members().is_empty());
+        assert!(queue.members.lock().is_empty());
     }
 }

@@ -28,7 +28,7 @@ fn is_told(exit: &Exit) -> bool {
 }
 
 fn is_empty(places: &Places) -> bool {
-    let taken = places.taken();
+    let taken = places.taken.lock();
     taken.all == 0 && taken.of.is_empty() && taken.strangers.count() == 0
 }
 
@@ -169,7 +169,7 @@ proptest! {
                 Step::Drop(at) if !kept.is_empty() => drop(kept.swap_remove(at % kept.len())),
                 Step::Drop(_) => {}
             }
-            let taken = places.taken();
+            let taken = places.taken.lock();
             let strangers = taken.strangers.count();
             prop_assert!(taken.all + strangers <= limit);
             prop_assert!(strangers <= places.of_strangers.unwrap_or(0));

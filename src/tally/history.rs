@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::PoisonError,
     time::{Duration, SystemTime},
 };
 
@@ -14,7 +13,7 @@ use crate::{
     command::Origin,
     lock::{Mode, SessionId, Token},
     name::{Hashed, Name},
-    sync::plain::{Mutex, MutexGuard},
+    sync::{Rank, plain::Guarded},
 };
 
 /// So many of one name: a lock in much use does not wash the others out.
@@ -54,8 +53,14 @@ pub struct Past {
 }
 
 /// The last holds that ended: 5 of each name, 20,000 in all.
-#[derive(Debug, Default)]
-pub struct History(Mutex<Kept>);
+#[derive(Debug)]
+pub struct History(Guarded<Kept>);
+
+impl Default for History {
+    fn default() -> Self {
+        Self(Guarded::new(Rank::History, Kept::default()))
+    }
+}
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -73,23 +78,18 @@ impl History {
 
     /// Keeps a hold that has ended, and forgets another if there are too many.
     pub fn add(&self, past: Past) {
-        self.kept().add(past);
+        self.0.lock().add(past);
     }
 
     /// The last `limit` holds, of one name or of all, of those whose names are wanted; the one that ended
     /// last comes first.
     pub fn last(&self, name: Option<&Name>, limit: usize, wanted: impl Fn(&Name) -> bool) -> Vec<Past> {
-        let kept = self.kept();
+        let kept = self.0.lock();
         let all = name.is_none().then(|| kept.pasts.values().rev());
         let of_name = name.and_then(|name| kept.of_name.get(name));
         let of_name = of_name.into_iter().flatten().rev().filter_map(|at| kept.pasts.get(at));
         let pasts = all.into_iter().flatten().chain(of_name);
         pasts.filter(|past| wanted(&past.name)).take(limit).cloned().collect()
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        // No code that can panic runs while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -159,7 +159,7 @@ mod tests {
         (0..more).for_each(|token| history.add(past(&format!("n{token}"), token)));
         assert_eq!(tokens(&history, None, usize::MAX).len(), OF_ALL);
         assert_eq!((tokens(&history, Some("n9"), 1), tokens(&history, Some("n10"), 1)), (vec![], vec![10]));
-        assert_eq!(history.kept().of_name.len(), OF_ALL);
+        assert_eq!(history.0.lock().of_name.len(), OF_ALL);
     }
 
     #[test]

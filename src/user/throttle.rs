@@ -12,11 +12,12 @@ use std::{
     collections::{BTreeSet, HashMap},
     hash::{BuildHasher, RandomState},
     net::{IpAddr, Ipv6Addr},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use crate::sync::{Rank, plain::Guarded};
 
 /// How many wrong ones for one name from one address are looked at: at once, and then in each second.
 pub const WRONG_BY_NAME_AND_ADDRESS: (u32, u32) = (16, 5);
@@ -49,7 +50,7 @@ pub(super) enum Refusal {
 #[derive(Debug)]
 pub(super) struct Throttle {
     key: RandomState,
-    counts: Mutex<Counts>,
+    counts: Guarded<Counts>,
 }
 
 #[derive(Debug)]
@@ -82,7 +83,7 @@ impl Default for Throttle {
             of_both: Buckets::allowing(WRONG_BY_NAME_AND_ADDRESS),
             admitted: Moments::default(),
         };
-        Self { key: RandomState::new(), counts: Mutex::new(counts) }
+        Self { key: RandomState::new(), counts: Guarded::new(Rank::Throttle, counts) }
     }
 }
 
@@ -95,12 +96,7 @@ impl Throttle {
             name: name.map(|name| self.key.hash_one(name)),
             both: self.key.hash_one((from, name)),
         };
-        self.counts().judge(kinds, proven, Instant::now())
-    }
-
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        // No code that can panic runs while it is held.
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().judge(kinds, proven, Instant::now())
     }
 }
 
@@ -308,7 +304,7 @@ mod tests {
         for number in 0..2 * KINDS {
             assert!(admits(&throttle, one_of_many(number + 3 * KINDS), "app3"));
         }
-        let Counts { delays, of_address, of_name, of_both, admitted } = &*throttle.counts();
+        let Counts { delays, of_address, of_name, of_both, admitted } = &*throttle.counts.lock();
         for moments in [&delays.empty, &of_address.empty, &of_name.empty, &of_both.empty, admitted] {
             assert_eq!((moments.of.len(), moments.in_order.len()), (KINDS, KINDS));
         }

@@ -8,7 +8,7 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -30,6 +30,7 @@ use super::{Peer, admit::is_grpc};
 use crate::{
     budget::{Budget, Charge, Exceeded},
     session::Hub,
+    sync::{Rank, plain::Guarded},
 };
 
 /// What it costs to tell it once.
@@ -57,27 +58,22 @@ impl Load {
     /// Room for so much.
     pub(super) fn take(&self, bytes: usize) -> Result<Share, Exceeded> {
         let paid = self.budget.charge(bytes).inspect_err(|why| self.hub.tally().refused((*why).into()))?;
-        Ok(Share(Mutex::new(paid)))
+        Ok(Share(Guarded::new(Rank::RequestCharge, paid)))
     }
 }
 
 /// Room for something of a connection, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Share(Mutex<Charge>);
+pub(crate) struct Share(Guarded<Charge>);
 
 impl Share {
     fn grow(&self, bytes: usize) -> Result<(), Exceeded> {
-        self.paid().grow(bytes)
+        self.0.lock().grow(bytes)
     }
 
     /// What it is for is counted elsewhere.
     pub(crate) fn free(&self) {
-        *self.paid() = Charge::default();
-    }
-
-    fn paid(&self) -> MutexGuard<'_, Charge> {
-        // No code that can panic runs while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock() = Charge::default();
     }
 }
 
