@@ -13,7 +13,7 @@ pub(crate) use {
     std::{
         collections::{HashMap, HashSet},
         sync::{
-            Mutex, MutexGuard,
+            Mutex,
             atomic::{AtomicU64, AtomicUsize, Ordering},
         },
     },
@@ -29,7 +29,7 @@ mod guarded;
 #[cfg(feature = "server")]
 pub(crate) use guarded::Rank;
 
-/// A mutex with a [`Rank`].
+/// A mutex with a [`Rank`], whose steps shuttle sees.
 #[cfg(feature = "server")]
 pub(crate) type Guarded<T> = guarded::Ranked<Mutex<T>>;
 
@@ -37,16 +37,13 @@ pub(crate) type Guarded<T> = guarded::Ranked<Mutex<T>>;
 /// has no steps there.
 #[cfg(feature = "server")]
 pub(crate) mod plain {
-    /// A mutex with a [`Rank`](super::Rank).
+    /// The same of what shuttle does not see.
     pub(crate) type Guarded<T> = super::guarded::Ranked<std::sync::Mutex<T>>;
 
     /// The same for what is read by many and seldom written.
     pub(crate) type ReadMostly<T> = super::guarded::Ranked<std::sync::RwLock<T>>;
 
-    pub(crate) use std::sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    };
+    pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 }
 
 /// Whether a scenario has failed and everything of it is dropped: shuttle's locks may be poisoned by then,
@@ -62,7 +59,7 @@ mod shuttled;
 #[cfg(feature = "shuttle")]
 pub(crate) use {
     shuttle::sync::{
-        Mutex, MutexGuard,
+        Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     shuttle_dashmap::Entry,

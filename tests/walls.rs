@@ -142,6 +142,12 @@ fn dashmap_is_named_by_one_module_and_used_by_the_table_alone() {
     assert_eq!(naming("DashMap"), ["lock/table.rs", "sync.rs", "sync/shuttled.rs"]);
 }
 
+/// Else the lock order would not be checked there. The pool is the client's, which has no part of the server.
+#[test]
+fn every_mutex_has_a_rank() {
+    assert_eq!(naming("PoisonError"), ["client/pool.rs", "sync/guarded.rs"]);
+}
+
 /// Else `tests/shuttle` would not decide who goes on there.
 #[test]
 fn locks_and_sessions_share_by_nothing_that_shuttle_does_not_see() {

@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    sync::{Arc, PoisonError, Weak},
+    sync::{Arc, Weak},
     task::{Context, Poll},
 };
 
@@ -17,7 +17,7 @@ use crate::{
     command::{Ending, Origin},
     lock::SessionId,
     share::{NoPlace, Pass, Principal},
-    sync::{AtomicUsize, Mutex, MutexGuard, Ordering},
+    sync::{AtomicUsize, Guarded, Ordering, Rank},
     user::User,
 };
 
@@ -30,7 +30,7 @@ pub struct Handle {
     holds: AtomicUsize,
     pub(super) room: Room,
     pub(super) signal: Signal,
-    noted: Mutex<Noted>,
+    noted: Guarded<Noted>,
 }
 
 /// What is known of a client, beside where it comes from.
@@ -106,27 +106,27 @@ impl Profile {
 impl Handle {
     pub(super) fn new(id: SessionId, origin: Origin, room: Room) -> Self {
         let (holds, signal, since) = (AtomicUsize::new(0), Signal::default(), Instant::now());
-        Self { id, origin, since, holds, room, signal, noted: Mutex::default() }
+        Self { id, origin, since, holds, room, signal, noted: Guarded::new(Rank::Client, Noted::default()) }
     }
 
     /// What its client may make the server remember, out of what all may.
     pub(super) fn budget(&self, memory: &Arc<Memory>) -> Budget {
-        self.noted().budget(memory)
+        self.noted.lock().budget(memory)
     }
 
     /// It shares that of its connection.
     pub(super) fn set_budget(&self, budget: Budget) {
-        self.noted().budget = Some(budget);
+        self.noted.lock().budget = Some(budget);
     }
 
     /// How many bytes its client makes the server remember.
     pub(super) fn memory(&self) -> usize {
-        self.noted().budget.as_ref().map_or(0, Budget::used)
+        self.noted.lock().budget.as_ref().map_or(0, Budget::used)
     }
 
     /// Pays for so many bytes of what the client tells of itself.
     pub(super) fn keep(&self, bytes: usize, memory: &Arc<Memory>) -> Result<(), Exceeded> {
-        let mut noted = self.noted();
+        let mut noted = self.noted.lock();
         if bytes == noted.paid.bytes() { Ok(()) } else { noted.budget(memory).resize(&mut noted.paid, bytes) }
     }
 
@@ -156,7 +156,7 @@ impl Handle {
 
     /// Notes what the client tells of itself, or begins to wait for, or that it is idle now.
     pub fn note(&self, change: impl FnOnce(&mut Profile)) {
-        let mut noted = self.noted();
+        let mut noted = self.noted.lock();
         let profile = noted.profile.get_or_insert_with(|| Box::new(Profile::new(self.since)));
         change(profile);
         profile.since = Instant::now();
@@ -164,27 +164,27 @@ impl Handle {
 
     /// Who it was let in as, where there are users.
     pub(crate) fn principal(&self) -> Option<Arc<User>> {
-        self.noted().principal.clone()
+        self.noted.lock().principal.clone()
     }
 
     pub(super) fn set_principal(&self, principal: Option<Arc<User>>) {
-        self.noted().principal = principal;
+        self.noted.lock().principal = principal;
     }
 
     /// The place of its connection, which passes to the user that it logs in as.
     pub(crate) fn set_seat(&self, seat: Weak<dyn Pass>) {
-        self.noted().seat = Some(seat);
+        self.noted.lock().seat = Some(seat);
     }
 
     /// Passes the place of its connection to a user.
     pub(super) fn pass_seat_to(&self, user: &User) -> Result<(), NoPlace> {
-        let seat = self.noted().seat.as_ref().and_then(Weak::upgrade);
+        let seat = self.noted.lock().seat.as_ref().and_then(Weak::upgrade);
         seat.map_or(Ok(()), |seat| seat.pass_to(Principal::User(user.name().into())))
     }
 
     /// The user that it is let in as, as he is now; not if it has become another's meanwhile.
     pub(super) fn renew_principal(&self, now: &Arc<User>) {
-        if let Some(principal) = &mut self.noted().principal
+        if let Some(principal) = &mut self.noted.lock().principal
             && principal.name() == now.name()
         {
             *principal = now.clone();
@@ -193,14 +193,9 @@ impl Handle {
 
     /// What the client has told of itself.
     pub(super) fn profile(&self) -> Profile {
-        let noted = self.noted();
+        let noted = self.noted.lock();
         let profile = noted.profile.as_deref().map_or_else(|| Profile::new(self.since), Profile::clone);
         Profile { principal: noted.principal.clone(), ..profile }
-    }
-
-    fn noted(&self) -> MutexGuard<'_, Noted> {
-        // No code that can panic runs while it is held.
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the server stops, and grants nothing new.

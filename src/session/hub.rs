@@ -1,10 +1,6 @@
 //! The sessions that live: who they are, how to end them.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -16,7 +12,7 @@ use crate::{
     lock::{SessionId, Table},
     name::Name,
     share::{Places, Principal, Queue, What},
-    sync::{AtomicU64, HashMap, Mutex, MutexGuard, Notify, Ordering, plant},
+    sync::{AtomicU64, Guarded, HashMap, Notify, Ordering, Rank, plant},
     tally::Tally,
     user::{User, Users},
 };
@@ -79,7 +75,7 @@ pub struct Hub {
     limits: Limits,
     memory: Arc<Memory>,
     started: Instant,
-    live: Mutex<Live>,
+    live: Guarded<Live>,
     departures: Notify,
     timeouts: AtomicU64,
     tally: Tally,
@@ -110,7 +106,7 @@ impl Hub {
             limits,
             memory: Memory::new(limits.memory),
             started: Instant::now(),
-            live: Mutex::default(),
+            live: Guarded::new(Rank::Sessions, Live::default()),
             departures: Notify::new(),
             timeouts: AtomicU64::new(0),
             tally: Tally::default(),
@@ -171,26 +167,26 @@ impl Hub {
 
     /// Starts a session.
     pub fn open(self: &Arc<Self>, origin: Origin) -> Session {
-        let mut live = self.live();
+        let mut live = self.live.lock();
         let id = live.next_id();
         let handle = Arc::new(Handle::new(id, origin, Room::new(self.limits.locks_per_session)));
         if live.draining {
             handle.signal.drain();
         }
-        plant!(LateGuest => drop(live); live = self.live());
+        plant!(LateGuest => drop(live); live = self.live.lock());
         live.sessions.insert(id, handle.clone());
         Session::begin(self.clone(), handle)
     }
 
     /// How many sessions live.
     pub fn sessions(&self) -> usize {
-        self.live().sessions.len()
+        self.live.lock().sessions.len()
     }
 
     /// The same by the wires of their clients.
     pub fn sessions_by_wire(&self) -> BTreeMap<&'static str, usize> {
         let mut by_wire = BTreeMap::new();
-        for handle in self.live().sessions.values() {
+        for handle in self.live.lock().sessions.values() {
             *by_wire.entry(handle.origin.wire).or_default() += 1;
         }
         by_wire
@@ -198,19 +194,19 @@ impl Hub {
 
     /// All of them, so that what is done with each does not hold up those who come and go.
     pub(super) fn handles(&self) -> Vec<Arc<Handle>> {
-        self.live().sessions.values().cloned().collect()
+        self.live.lock().sessions.values().cloned().collect()
     }
 
     /// Tells every session to end as soon as it holds nothing; nothing new is granted any more.
     pub fn drain(&self) {
-        let mut live = self.live();
+        let mut live = self.live.lock();
         live.draining = true;
         live.sessions.values().for_each(|handle| handle.signal.drain());
     }
 
     /// Tells every session to end now.
     pub fn end_all(&self) {
-        self.live().sessions.values().for_each(|handle| handle.signal.end(Ending::Shutdown));
+        self.live.lock().sessions.values().for_each(|handle| handle.signal.end(Ending::Shutdown));
     }
 
     /// Says in the log who still holds locks, as far as a person would read.
@@ -284,7 +280,8 @@ impl Hub {
     pub(super) async fn gone(&self, target: &Arc<Handle>) {
         loop {
             let departure = self.departures.notified();
-            let lives = self.live().sessions.get(&target.id).is_some_and(|live| Arc::ptr_eq(live, target));
+            let lives =
+                self.live.lock().sessions.get(&target.id).is_some_and(|live| Arc::ptr_eq(live, target));
             if !lives {
                 return;
             }
@@ -294,7 +291,7 @@ impl Hub {
     }
 
     pub(super) fn leave(&self, id: SessionId) {
-        self.live().sessions.remove(&id);
+        self.live.lock().sessions.remove(&id);
         self.departures.notify_waiters();
     }
 
@@ -342,16 +339,11 @@ impl Hub {
 
     /// Whether it has been told to stop.
     pub fn is_draining(&self) -> bool {
-        self.live().draining
+        self.live.lock().draining
     }
 
     pub(super) fn handle(&self, id: SessionId) -> Option<Arc<Handle>> {
-        self.live().sessions.get(&id).cloned()
-    }
-
-    pub(super) fn live(&self) -> MutexGuard<'_, Live> {
-        // No code that can panic runs while it is held.
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+        self.live.lock().sessions.get(&id).cloned()
     }
 }
 

@@ -2,14 +2,17 @@
 //!
 //! A lock that is taken costs nothing for it: room is taken in batches, and a session with few locks needs none.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::Session;
 use crate::{
     command::Error,
     name::Name,
     share::{Place, Places, Principal},
-    sync::plain::{AtomicUsize, Mutex, MutexGuard, Ordering},
+    sync::{
+        Rank,
+        plain::{AtomicUsize, Guarded, Ordering},
+    },
     tally::Refused,
 };
 
@@ -24,13 +27,13 @@ const BATCH: usize = 64;
 pub(super) struct Room {
     locks: AtomicUsize,
     /// What is taken from the room for all. Boxed: few need it.
-    more: Mutex<Option<Box<Place>>>,
+    more: Guarded<Option<Box<Place>>>,
 }
 
 impl Room {
     /// Of a session that holds nothing.
     pub(super) fn new(max: usize) -> Self {
-        Self { locks: AtomicUsize::new(max.min(OWN_LOCKS)), more: Mutex::default() }
+        Self { locks: AtomicUsize::new(max.min(OWN_LOCKS)), more: Guarded::new(Rank::Room, None) }
     }
 
     fn locks(&self) -> usize {
@@ -51,7 +54,7 @@ impl Room {
         }
         // Where there is little left each lock is asked for.
         let wanted = left.min(BATCH);
-        let mut more = self.more();
+        let mut more = self.more.lock();
         let took = match &mut *more {
             Some(place) => place.grow_up_to(wanted)?,
             none => none.insert(Box::new(places.take_up_to(principal, wanted)?)).count(),
@@ -70,7 +73,7 @@ impl Room {
 
     #[cold]
     fn shrink(&self) {
-        let more = &mut *self.more();
+        let more = &mut *self.more.lock();
         let Some(place) = more else { return };
         let fewer = place.count().min(BATCH);
         place.shrink(fewer);
@@ -83,15 +86,10 @@ impl Room {
     /// Gives all back, of a session that holds nothing any more.
     pub(super) fn empty(&self) {
         if self.locks() > OWN_LOCKS
-            && let Some(place) = self.more().take()
+            && let Some(place) = self.more.lock().take()
         {
             self.locks.fetch_sub(place.count(), Ordering::Relaxed);
         }
-    }
-
-    fn more(&self) -> MutexGuard<'_, Option<Box<Place>>> {
-        // No code that can panic runs while it is held.
-        self.more.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -162,7 +160,7 @@ mod tests {
         while holds > 0 {
             holds -= 1;
             room.released(holds);
-            let taken = room.more().as_ref().map_or(0, |place| place.count());
+            let taken = room.more.lock().as_ref().map_or(0, |place| place.count());
             assert!(taken >= holds.saturating_sub(OWN_LOCKS) && taken <= holds + 3 * BATCH);
         }
         assert_eq!(Room::new(3).grow(3, &places, who()), Err(Error::TooManyLocks(3)));

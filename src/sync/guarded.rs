@@ -30,6 +30,12 @@ pub(crate) enum Rank {
     Shard,
     /// The wait graph.
     WaitGraph,
+    /// The sessions that live.
+    Sessions,
+    /// What is known of the client of one session.
+    Client,
+    /// What one session has taken of the room for locks.
+    Room,
     /// The place of one connection.
     Seat,
     /// Places of one kind, and who has them.
