@@ -71,7 +71,6 @@ mod tests {
     };
 
     use getlockd_proto::timeout::Timeout;
-    use getlockd_proto::timeout::Timeout;
     use tokio::runtime::Builder;
 
     use super::*;

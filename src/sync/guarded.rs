@@ -13,8 +13,8 @@ use order::Place;
 /// Turns that are awaited (tokio's semaphores, and its mutex in `net/handshakes.rs`) have no rank: nobody awaits one
 /// with a guard in hand.
 ///
-/// Debug builds check the order with each one that is taken. Builds for shuttle do not, as all of shuttle's threads are one
-/// thread of the system.
+/// Debug builds check the order with each one that is taken. Builds for shuttle do not, as all of shuttle's threads
+/// are one thread of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
     /// Lease requests with an id that are under way: whether one has led to a lease is looked up meanwhile.
@@ -157,8 +157,8 @@ mod order {
         }
 
         #[inline]
-        #[expect(clippy::unused_self, reason = "only the check needs it")]
         pub(super) fn hold(self) -> Held {
+            let Self = self;
             Held
         }
     }

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use crate::common::session::{Answer, Command, Progress, Reply, start};
 use getlockd::{
     command::{Ending, Error, Origin},
     lock::{Mode, SessionId},
@@ -18,7 +19,6 @@ use getlockd::{
 };
 use getlockd_proto::timeout::Timeout;
 use proptest::prelude::*;
-use crate::common::session::{Answer, Command, Progress, Reply, start};
 use tokio::sync::mpsc;
 
 const SESSIONS: usize = 5;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crate::common::session::{Answer, Command, Progress, Reply, start};
 use crate::inside::Inside;
 use crate::{MACHINE, common::dice::Dice};
 use getlockd::{
@@ -11,7 +12,6 @@ use getlockd::{
     session::{Hub, Limits, Session},
     tally::Cause,
 };
-use crate::common::session::{Answer, Command, Progress, Reply, start};
 use getlockd_proto::timeout::Timeout;
 
 const TASKS: u64 = 32;
