@@ -4,6 +4,7 @@
 use std::{fs, path::Path};
 
 use crate::common::{
+    PATIENCE,
     http::get,
     scene::{Words, keys, scene},
 };

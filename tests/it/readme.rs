@@ -6,7 +6,6 @@ use std::{path::Path, process::Stdio};
 use crate::common::{
     TestServer,
     console::{output, shown},
-    group::Group,
     skip::skip,
 };
 use tokio::process::Command;
@@ -124,7 +123,7 @@ fn every_flag_is_in_the_table() {
 /// The Dockerfile cannot be built here; what it runs can.
 #[tokio::test]
 async fn the_container_s_commands_are_ones_that_the_program_has() {
-    let dockerfile = include_str!("../Dockerfile");
+    let dockerfile = include_str!("../../Dockerfile");
     let health = dockerfile.lines().find(|line| line.starts_with("HEALTHCHECK")).unwrap();
     let words: Vec<_> = health.split_once('[').unwrap().1.split('"').filter(|word| word.len() > 2).collect();
     assert_eq!(words[0], "/usr/local/bin/getlockd");
