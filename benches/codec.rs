@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use bytes::BytesMut;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use getlockd::line::{Codec, Response};
+use getlockd::internal::line::{Codec, Response};
 use tokio_util::codec::{Decoder, Encoder};
 
 fn decode(c: &mut Criterion) {

@@ -22,7 +22,7 @@ use common::{
     mysql::{MYSQL, PREPARED},
     ratios,
 };
-use getlockd::grpc::proto::{AcquireRequest, ReleaseRequest};
+use getlockd::internal::grpc::proto::{AcquireRequest, ReleaseRequest};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.toml");
 

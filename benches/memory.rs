@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 
 use clients::{Client, mysql::MySql};
 use common::{Server, line::Line};
-use getlockd::grpc::proto::{StatusRequest, locks_client::LocksClient};
+use getlockd::internal::grpc::proto::{StatusRequest, locks_client::LocksClient};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

@@ -9,7 +9,7 @@ use std::{
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use getlockd::{
-    lock::{Acquire, Mode, OnBusy, Owner, SessionId, Table, Wait},
+    internal::lock::{Acquire, Mode, OnBusy, Owner, SessionId, Table, Wait},
     name::Name,
 };
 

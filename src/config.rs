@@ -1,21 +1,23 @@
 //! Every flag and its environment variable, checked once.
 
-mod reach;
+mod exposure;
+pub mod ping;
 mod tls;
+pub mod user_command;
 mod values;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::BoolishValueParser};
 
-pub use reach::OpenToAll;
+pub use exposure::OpenToAll;
 pub use tls::TlsFlags;
 pub use values::{Asked, Idle, Listen, LogFormat};
 use values::{at_least_one, host, keepalive, line_size, memory_size, packet_size, some_time, time};
 
 use getlockd_proto::variable::but_empty;
 
-use crate::log;
+use crate::ops::log;
 
 /// A lock server: MySQL's GET_LOCK family without MySQL.
 ///
@@ -124,11 +126,11 @@ pub struct Config {
     pub max_waiters_per_lock: usize,
 
     /// The most bytes of a line of the line protocol
-    #[arg(long, env = "GETLOCKD_MAX_LINE", default_value_t = crate::line::MAX_LINE, value_name = "BYTES", value_parser = line_size, allow_negative_numbers = true)]
+    #[arg(long, env = "GETLOCKD_MAX_LINE", default_value_t = crate::wires::line::MAX_LINE, value_name = "BYTES", value_parser = line_size, allow_negative_numbers = true)]
     pub max_line: usize,
 
     /// The most bytes of a packet of the MySQL protocol
-    #[arg(long, env = "GETLOCKD_MAX_PACKET", default_value_t = crate::mysql::MAX_PACKET, value_name = "BYTES", value_parser = packet_size, allow_negative_numbers = true)]
+    #[arg(long, env = "GETLOCKD_MAX_PACKET", default_value_t = crate::wires::mysql::MAX_PACKET, value_name = "BYTES", value_parser = packet_size, allow_negative_numbers = true)]
     pub max_packet: usize,
 
     /// The most bytes that all connections make the server keep, beyond 16 kB of each

@@ -7,8 +7,10 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use crate::{
     client,
-    line::{Codec, Response},
-    mysql,
+    wires::{
+        line::{Codec, Response},
+        mysql,
+    },
 };
 
 /// Lines, and what is said to those that are refused.

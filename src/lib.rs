@@ -1,40 +1,28 @@
 //! `getlockd`, a lock server: MySQL's `GET_LOCK` family without MySQL.
 //!
-//! The rules it keeps stand in `protocol.md`. One way through the server:
+//! The rules it keeps stand in `protocol.md`. The code has four layers:
+//!
+//! - `core` decides: locks, sessions, leases, users, limits and counters. It knows no socket and no protocol.
+//! - `wires` translates: the line protocol, MySQL's protocol, and over HTTP the JSON API, gRPC and the interfaces of
+//!   other lock services. No wire knows another.
+//! - `net` carries bytes: it listens, accepts, buffers and encrypts, and notices when the other end is gone.
+//! - `ops` is for those who run the server: metrics, the log and systemd.
+//!
+//! [`server`] puts them together as [`config`] says. One request takes this way:
 //!
 //! ```text
-//! bytes -> codec -> Command -> Session -> lock::Table -> Reply -> codec -> bytes
+//! net: bytes -> wires: decode -> core: Session -> lock::Table -> wires: encode -> net: bytes
 //! ```
-//!
-//! Programs that want a lock use the crate `getlockd-client`.
 
-mod aside;
-pub mod budget;
-pub mod command;
 pub mod config;
+mod core;
+#[doc(hidden)]
 #[cfg(fuzzing)]
 pub mod fuzz;
-pub mod grpc;
-pub mod http;
-pub mod invite;
-pub mod lease;
-pub mod line;
-pub mod lock;
-pub mod log;
-pub mod metrics;
-pub mod mysql;
+#[doc(hidden)]
+pub mod internal;
 pub mod name;
-pub mod net;
-pub mod others;
-pub mod ping;
-#[cfg(feature = "shuttle")]
-pub mod planted;
+mod net;
+mod ops;
 pub mod server;
-pub mod session;
-pub mod share;
-mod sync;
-pub mod systemd;
-pub mod tally;
-pub mod user;
-pub mod web;
-mod wire;
+mod wires;

@@ -10,12 +10,12 @@ use std::{
 };
 
 use getlockd::{
-    config::{Cli, Config, LogFormat, NotServing, Task},
-    invite::invite,
-    log::{Few, tell_panics},
-    ping,
+    config::{Cli, Config, LogFormat, NotServing, Task, ping, user_command::print_entry},
+    internal::{
+        log::{RateLimit, tell_panics},
+        systemd,
+    },
     server::{Reloader, Server, check},
-    systemd,
 };
 use tokio::{
     runtime::{Builder, Handle},
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Ok(Cli { task: Some(Task::Ping { server }), config }) => {
             exit(server.map_or_else(|| config.to_ask(), Ok).and_then(ping::ping))
         }
-        Ok(Cli { task: Some(Task::User(new)), .. }) => exit(invite(new)),
+        Ok(Cli { task: Some(Task::User(new)), .. }) => exit(print_entry(new)),
         Err(NotServing::Wrong(what)) => exit(Err(format!("{what} (--help explains)"))),
         Err(NotServing::Told(text)) => exit(stdout().write_all(text.as_bytes())),
     }
@@ -55,8 +55,8 @@ fn run(config: &Config) -> Result<(), Box<dyn Error>> {
 
 async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let log = log_to_stderr(config);
-    let few = log.few.clone();
-    tokio::spawn(async move { few.tell_each_second().await });
+    let rate_limit = log.rate_limit.clone();
+    tokio::spawn(async move { rate_limit.tell_each_second().await });
     // Before anything listens, so that a signal never finds its default action.
     let (mut stops, hangup) = (Stops::new()?, signal(SignalKind::hangup())?);
     let config = config.clone();
@@ -152,21 +152,21 @@ fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> onesho
 
 /// What is written when the program ends: what was not written before, and what still waits to be.
 struct Log {
-    few: Few,
+    rate_limit: RateLimit,
     _flush: WorkerGuard,
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.few.tell();
+        self.rate_limit.tell();
     }
 }
 
 /// A log that cannot be written loses lines; it never stops the server.
 fn log_to_stderr(config: &Config) -> Log {
     let (writer, flush) = tracing_appender::non_blocking(stderr());
-    let few = Few::default();
-    let log = tracing_subscriber::registry().with(config.log_level.targets()).with(few.clone());
+    let rate_limit = RateLimit::default();
+    let log = tracing_subscriber::registry().with(config.log_level.targets()).with(rate_limit.clone());
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     match config.log_format {
         LogFormat::Text => log.with(lines.with_ansi(stderr().is_terminal())).init(),
@@ -174,7 +174,7 @@ fn log_to_stderr(config: &Config) -> Log {
         LogFormat::Json => log.with(lines.json().flatten_event(true).with_span_list(false)).init(),
     }
     tell_panics();
-    Log { few, _flush: flush }
+    Log { rate_limit, _flush: flush }
 }
 
 fn exit<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {

@@ -10,7 +10,7 @@ use std::{
 use getlockd_proto::name::{self, MAX_NAME_CHARS, NameError};
 use smol_str::SmolStr;
 
-use crate::sync::RandomState;
+use crate::core::sync::RandomState;
 
 /// A lock's name: 1 to [`MAX_NAME_CHARS`] characters, lower-cased.
 ///

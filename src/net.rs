@@ -1,21 +1,24 @@
-//! Sockets: accepting them, reading and writing in bursts, noticing that the other end has gone.
+//! Sockets: how they are opened, accepted, limited, buffered, encrypted, and found to be dead.
+//!
+//! This layer moves bytes and knows no request. It uses [`core`](crate::core) only for the limits on connections and
+//! memory.
 
 mod accept;
-mod burst;
-mod door;
+mod buffered;
 mod handshakes;
+mod hangup;
+mod limit;
 mod listen;
-mod prefixed;
+mod rewind;
 mod silence;
 mod stream;
 mod tls;
-mod watched;
 
-pub use accept::{Connection, Gate, accept};
-pub use burst::{Burst, HungUp, MAX_UNSENT, Terms};
-pub use door::{Door, Passages, Seat};
+pub use accept::{Acceptor, Connection, accept};
+pub use buffered::{BufferedSocket, Hangup, MAX_UNSENT, TransportConfig};
 pub use getlockd_proto::keepalive::Keepalive;
+pub use hangup::{HangupWatch, WatchedStream};
+pub use limit::{Limiter, Permit};
 pub use listen::listen;
-pub use prefixed::Prefixed;
+pub use rewind::Rewind;
 pub use tls::{Secured, TLS_HELLO, Tls, TlsError, TlsFiles};
-pub use watched::{Watch, Watched};

@@ -19,20 +19,23 @@ use tokio::time::timeout;
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    command::Origin,
     config::{Config, OpenToAll},
-    grpc, http,
-    lease::{Bounds, Leases},
-    line,
-    metrics::{Metrics, Sources},
-    mysql,
-    net::{self, Burst, Connection, Door, Gate, Keepalive, Terms, TlsError},
-    others,
-    session::{Hub, Limits, Session},
-    share::Places,
-    systemd::PassedError,
-    user::FileError,
-    web::{self, Hosts},
+    core::{
+        client_info::Origin,
+        lease::{Bounds, Leases},
+        session::{Hub, Limits, Session},
+        share::Places,
+        users::FileError,
+    },
+    net::{self, Acceptor, BufferedSocket, Connection, Keepalive, Limiter, TlsError, TransportConfig},
+    ops::{
+        metrics::{Metrics, Sources},
+        systemd::PassedError,
+    },
+    wires::{
+        compat, grpc, line, mysql, rest,
+        web::{self, Hosts},
+    },
 };
 
 use listeners::Listeners;
@@ -86,14 +89,14 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Server {
     hub: Arc<Hub>,
-    gate: Gate,
+    acceptor: Acceptor,
     /// Holders of leases need theirs to the end of the drain.
-    http_gate: Gate,
+    http_acceptor: Acceptor,
     /// The tasks that accept connections, up to the stop.
     accepting: TaskTracker,
-    doors: Vec<Arc<Door>>,
+    limiters: Vec<Arc<Limiter>>,
     started: SystemTime,
-    terms: Arc<Terms>,
+    transport: Arc<TransportConfig>,
     drain: Duration,
     leases: Arc<Leases>,
     hosts: Arc<Hosts>,
@@ -127,19 +130,23 @@ impl Server {
             idle_holder: config.idle_time_holders.0,
         };
         let hub = Hub::with_users(limits, users);
-        let gate = Gate::new(Places::for_connections(max_connections, hub.users().is_some()));
+        let acceptor = Acceptor::new(Places::for_connections(max_connections, hub.users().is_some()));
         let bounds = Bounds { min: config.lease_min, max: config.lease_max, count: config.max_leases };
-        let leases = Leases::new(hub.clone(), bounds, gate.tasks.clone());
-        let grpc = grpc::Services::new(&leases, &others::GRPC_SERVICES)?;
+        let leases = Leases::new(hub.clone(), bounds, acceptor.tasks.clone());
+        let grpc = grpc::Services::new(&leases, &compat::GRPC_SERVICES)?;
         tracing::info!(max_connections, wanted = config.max_connections, "ready");
         Ok(Self {
             hub,
-            http_gate: Gate { tasks: TaskTracker::new(), stop: CancellationToken::new(), ..gate.clone() },
-            gate,
+            http_acceptor: Acceptor {
+                tasks: TaskTracker::new(),
+                stop: CancellationToken::new(),
+                ..acceptor.clone()
+            },
+            acceptor,
             accepting: TaskTracker::new(),
-            doors: Vec::new(),
+            limiters: Vec::new(),
             started: SystemTime::now(),
-            terms: Arc::new(Terms { keepalive: Keepalive(config.keepalive), tls }),
+            transport: Arc::new(TransportConfig { keepalive: Keepalive(config.keepalive), tls }),
             drain: config.drain,
             leases,
             hosts: Arc::new(config.hosts()),
@@ -166,7 +173,7 @@ impl Server {
 
     /// What reads files anew while the server runs.
     pub fn reloader(&self) -> Reloader {
-        Reloader { tls: self.terms.tls.clone(), hub: self.hub.clone() }
+        Reloader { tls: self.transport.tls.clone(), hub: self.hub.clone() }
     }
 
     /// Ends a drain before its time: holders are told, and their locks are freed.
@@ -184,7 +191,7 @@ impl Server {
     /// Cancel-safe: dropped, it stops accepting; connections that are served go on.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         // Whatever ends this, nobody is accepted any more.
-        let _stop = (self.gate.stop.clone().drop_guard(), self.http_gate.stop.clone().drop_guard());
+        let _stop = (self.acceptor.stop.clone().drop_guard(), self.http_acceptor.stop.clone().drop_guard());
         self.accept();
         self.grpc.serve().await;
         stop.await;
@@ -192,64 +199,64 @@ impl Server {
     }
 
     fn accept(&mut self) {
-        let keepalive = self.terms.keepalive;
+        let keepalive = self.transport.keepalive;
         if let Some(listener) = self.listeners.line.take() {
-            let door = self.door(line::WIRE);
+            let limiter = self.limiter(line::WIRE);
             let serve = self.serving(line::WIRE, line::serve);
             self.accepting.spawn(net::accept(
                 listener,
-                self.gate.clone(),
-                door,
+                self.acceptor.clone(),
+                limiter,
                 line::refusal,
                 keepalive,
                 serve,
             ));
         }
         if let Some(listener) = self.listeners.mysql.take() {
-            let door = self.door(mysql::WIRE);
+            let limiter = self.limiter(mysql::WIRE);
             let serve = self.serving(mysql::WIRE, mysql::serve);
-            let gate = self.gate.clone();
-            self.accepting.spawn(net::accept(listener, gate, door, mysql::refusal, keepalive, serve));
+            let acceptor = self.acceptor.clone();
+            self.accepting.spawn(net::accept(listener, acceptor, limiter, mysql::refusal, keepalive, serve));
         }
         if let Some(listener) = self.listeners.http.take() {
-            let door = self.door(http::WIRE);
+            let limiter = self.limiter(rest::WIRE);
             let web = web::Web {
                 // Last, when all doors are there.
                 router: self.router(),
-                terms: self.terms.clone(),
+                transport: self.transport.clone(),
                 hub: self.hub.clone(),
-                stop: self.http_gate.stop.clone(),
+                stop: self.http_acceptor.stop.clone(),
             };
             let serve = serve_http(web);
-            let gate = self.http_gate.clone();
-            tokio::spawn(net::accept(listener, gate, door, web::refusal, keepalive, serve));
+            let acceptor = self.http_acceptor.clone();
+            tokio::spawn(net::accept(listener, acceptor, limiter, web::refusal, keepalive, serve));
         }
     }
 
     /// Where connections of a wire come in.
-    fn door(&mut self, wire: &'static str) -> Arc<Door> {
-        let door = Door::new(wire, self.gate.places.clone());
-        self.doors.push(door.clone());
-        door
+    fn limiter(&mut self, wire: &'static str) -> Arc<Limiter> {
+        let limiter = Limiter::new(wire, self.acceptor.places.clone());
+        self.limiters.push(limiter.clone());
+        limiter
     }
 
     fn metrics(&self) -> Arc<Metrics> {
-        let (hub, leases, doors) = (self.hub.clone(), self.leases.clone(), self.doors.clone());
-        let (connections, started) = (self.gate.places.clone(), self.started);
-        Arc::new(Metrics::new(Sources { hub, leases, doors, connections, started }))
+        let (hub, leases, limiters) = (self.hub.clone(), self.leases.clone(), self.limiters.clone());
+        let (connections, started) = (self.acceptor.places.clone(), self.started);
+        Arc::new(Metrics::new(Sources { hub, leases, limiters, connections, started }))
     }
 
     /// Serves a connection with a session of its own.
     fn serving<F: Future<Output = ()>>(
         &self,
         wire: &'static str,
-        serve: fn(Burst, Session) -> F,
+        serve: fn(BufferedSocket, Session) -> F,
     ) -> impl Fn(Connection) -> Serving<F> + use<F> {
-        let (hub, terms) = (self.hub.clone(), self.terms.clone());
-        move |Connection { stream, peer, seat }| {
+        let (hub, transport) = (self.hub.clone(), self.transport.clone());
+        move |Connection { stream, peer, permit }| {
             let session = hub.open(Origin { wire, peer });
-            session.handle().set_seat(seat);
-            match Burst::new(stream, terms.clone()) {
+            session.handle().set_permit(permit);
+            match BufferedSocket::new(stream, transport.clone()) {
                 Ok(io) => Either::Left(serve(io, session)),
                 Err(_) => Either::Right(ready(())),
             }
@@ -258,38 +265,38 @@ impl Server {
 
     /// All that HTTP and gRPC are answered by.
     pub(crate) fn router(&self) -> Router {
-        let http = http::router(self.leases.clone(), self.metrics(), self.http_gate.stop.clone());
+        let http = rest::router(self.leases.clone(), self.metrics(), self.http_acceptor.stop.clone());
         let admit = |router: Router| match self.hub.users() {
-            Some(_) => router.layer(from_fn_with_state(self.hub.clone(), web::admit)),
+            Some(_) => router.layer(from_fn_with_state(self.hub.clone(), web::authenticate)),
             None => router,
         };
-        let others = others::router(&self.leases, admit);
+        let others = compat::router(&self.leases, admit);
         let around = from_fn_with_state(self.hosts.clone(), web::around);
         admit(http.merge(self.grpc.router.clone())).merge(others).layer(around)
     }
 
     async fn stop(&self) {
-        let Self { hub, gate, http_gate, drain, .. } = self;
+        let Self { hub, acceptor, http_acceptor, drain, .. } = self;
         tracing::info!(?drain, sessions = hub.sessions(), "stopping");
-        gate.stop.cancel();
-        gate.tasks.close();
+        acceptor.stop.cancel();
+        acceptor.tasks.close();
         self.accepting.close();
         // Who is told that the server stops finds nobody to connect to.
         self.accepting.wait().await;
         hub.drain();
         self.grpc.stop().await;
         let is_drained = tokio::select! {
-            drained = timeout(*drain, gate.tasks.wait()) => drained.is_ok(),
+            drained = timeout(*drain, acceptor.tasks.wait()) => drained.is_ok(),
             () = self.at_once.cancelled() => false,
         };
         if !is_drained {
             hub.warn_of_holders();
             hub.end_all();
-            let _ = timeout(LAST_WORDS, gate.tasks.wait()).await;
+            let _ = timeout(LAST_WORDS, acceptor.tasks.wait()).await;
         }
-        http_gate.stop.cancel();
-        http_gate.tasks.close();
-        let _ = timeout(LAST_WORDS, http_gate.tasks.wait()).await;
+        http_acceptor.stop.cancel();
+        http_acceptor.tasks.close();
+        let _ = timeout(LAST_WORDS, http_acceptor.tasks.wait()).await;
         tracing::info!("stopped");
     }
 }
@@ -299,7 +306,7 @@ type Serving<F> = Either<F, Ready<()>>;
 
 /// Serves a connection without a session of its own: its requests have theirs.
 fn serve_http(web: web::Web) -> impl Fn(Connection) -> Serving<Pin<Box<dyn Future<Output = ()> + Send>>> {
-    move |connection| match web.terms.keepalive.probe(&connection.stream) {
+    move |connection| match web.transport.keepalive.probe(&connection.stream) {
         Ok(()) => Either::Left(Box::pin(web::serve(connection, web.clone()))),
         Err(_) => Either::Right(ready(())),
     }
@@ -316,11 +323,13 @@ mod tests {
 
     use super::*;
     use crate::{
-        command::{AcquireAnswer, LockRequest},
-        lock::Mode,
+        core::{
+            command::{AcquireAnswer, LockRequest},
+            lock::Mode,
+            session::Acquiring,
+            share::{Places, What},
+        },
         name::Name,
-        session::Acquiring,
-        share::{Places, What},
     };
 
     /// Hundreds of connections are idle for each that does something: what a task keeps counts.
@@ -332,7 +341,10 @@ mod tests {
         let mut bursts = Vec::new();
         for _ in 0..2 {
             let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
-            bursts.push(Burst::new(stream, Terms::from(Keepalive(Duration::from_secs(30)))).unwrap());
+            bursts.push(
+                BufferedSocket::new(stream, TransportConfig::from(Keepalive(Duration::from_secs(30))))
+                    .unwrap(),
+            );
         }
         let mut open = || (bursts.pop().unwrap(), hub.open(Origin { wire: line::WIRE, peer: addr }));
         let ((io, session), (other_io, other)) = (open(), open());
@@ -346,7 +358,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_costs_its_connection_alone() {
         let hub = Hub::new(Limits::default());
-        let gate = Gate::new(Places::new(What::Connections, 2));
+        let acceptor = Acceptor::new(Places::new(What::Connections, 2));
         let [faulty, right] = [(); 2].map(|()| net::listen(([127, 0, 0, 1], 0).into()).unwrap());
         let [faulty_at, right_at] = [&faulty, &right].map(|listener| listener.local_addr().unwrap());
         let open = |hub: &Arc<Hub>, peer| hub.open(Origin { wire: line::WIRE, peer });
@@ -363,13 +375,14 @@ mod tests {
             }
         };
         let serves = move |Connection { stream, peer, .. }| {
-            let io = Burst::new(stream, Terms::from(Keepalive(Duration::from_secs(30)))).unwrap();
+            let io = BufferedSocket::new(stream, TransportConfig::from(Keepalive(Duration::from_secs(30))))
+                .unwrap();
             line::serve(io, open(&hub, peer))
         };
         let keepalive = Keepalive(Duration::from_secs(30));
-        let door = || Door::new(line::WIRE, gate.places.clone());
-        tokio::spawn(net::accept(faulty, gate.clone(), door(), |_| Bytes::new(), keepalive, panics));
-        tokio::spawn(net::accept(right, gate.clone(), door(), |_| Bytes::new(), keepalive, serves));
+        let limiter = || Limiter::new(line::WIRE, acceptor.places.clone());
+        tokio::spawn(net::accept(faulty, acceptor.clone(), limiter(), |_| Bytes::new(), keepalive, panics));
+        tokio::spawn(net::accept(right, acceptor.clone(), limiter(), |_| Bytes::new(), keepalive, serves));
 
         let mut fated = TcpStream::connect(faulty_at).await.unwrap();
         let mut waiter = BufReader::new(TcpStream::connect(right_at).await.unwrap()).lines();

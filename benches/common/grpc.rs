@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use getlockd::grpc::proto::locks_client::LocksClient;
+use getlockd::internal::grpc::proto::locks_client::LocksClient;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf},

@@ -109,7 +109,7 @@ pub(super) fn line_size(text: &str) -> Result<usize, String> {
 }
 
 pub(super) fn packet_size(text: &str) -> Result<usize, String> {
-    size(text, 1024..=crate::mysql::MAX_PACKET)
+    size(text, 1024..=crate::wires::mysql::MAX_PACKET)
 }
 
 pub(super) fn memory_size(text: &str) -> Result<usize, String> {

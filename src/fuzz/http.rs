@@ -22,9 +22,9 @@ use tower_service::Service;
 
 use crate::{
     config::{Cli, Listen},
+    core::session::Hub,
     server::Server,
-    session::Hub,
-    web::Peer,
+    wires::web::Peer,
 };
 
 /// For how long a client waits for its reply, on a clock that jumps.

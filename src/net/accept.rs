@@ -19,8 +19,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Burst, Door, Keepalive, Seat, Terms};
-use crate::share::{NoPlace, Places};
+use super::{BufferedSocket, Keepalive, Limiter, Permit, TransportConfig};
+use crate::core::share::{NoPlace, Places};
 
 /// How long to wait after a failed accept, at first and at most: descriptors may be short.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
@@ -33,8 +33,8 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 /// Where connections come in, and what they count against.
 #[derive(Clone, Debug)]
-pub struct Gate {
-    /// One place a connection, by whatever [`Door`].
+pub struct Acceptor {
+    /// One place a connection, by whatever [`Limiter`].
     pub places: Arc<Places>,
     /// One permit for each that is told that there is no place.
     pub refusals: Arc<Semaphore>,
@@ -44,7 +44,7 @@ pub struct Gate {
     pub stop: CancellationToken,
 }
 
-impl Gate {
+impl Acceptor {
     /// A gate to so many places.
     pub fn new(places: Arc<Places>) -> Self {
         Self {
@@ -64,7 +64,7 @@ pub struct Connection {
     /// The other end.
     pub peer: SocketAddr,
     /// Its place, which is kept for it until it ends.
-    pub seat: Weak<Seat>,
+    pub permit: Weak<Permit>,
 }
 
 /// Accepts until the gate's `stop`. `serve` runs a connection to its end; it is called in the order
@@ -75,8 +75,8 @@ pub struct Connection {
 /// Cancel-safe: no accepted connection is lost.
 pub async fn accept<S>(
     listener: TcpListener,
-    gate: Gate,
-    door: Arc<Door>,
+    acceptor: Acceptor,
+    limiter: Arc<Limiter>,
     refusal: impl Fn(NoPlace) -> Bytes,
     keepalive: Keepalive,
     serve: impl Fn(Connection) -> S,
@@ -86,17 +86,17 @@ pub async fn accept<S>(
     let mut pause = BACK_OFF.0;
     loop {
         let accepted = tokio::select! {
-            () = gate.stop.cancelled() => return,
+            () = acceptor.stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
                 pause = BACK_OFF.0;
-                match door.enter(peer.ip()) {
-                    Ok(seat) => {
-                        let makes_room = seat.has_exit();
-                        let connection = Connection { stream, peer, seat: Arc::downgrade(&seat) };
-                        gate.tasks.spawn(Keeping { work: serve(connection), seat });
+                match limiter.enter(peer.ip()) {
+                    Ok(permit) => {
+                        let makes_room = permit.has_exit();
+                        let connection = Connection { stream, peer, permit: Arc::downgrade(&permit) };
+                        acceptor.tasks.spawn(WithPermit { work: serve(connection), permit });
                         if makes_room {
                             // One that has made room closes its socket before another comes.
                             yield_now().await;
@@ -104,14 +104,14 @@ pub async fn accept<S>(
                     }
                     Err(no_place) => {
                         tracing::warn!(from = %peer.ip(), "connection refused: {no_place}");
-                        refuse(stream, &gate, &refusal(no_place), keepalive);
+                        refuse(stream, &acceptor, &refusal(no_place), keepalive);
                     }
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, ?pause, "cannot accept connections; trying again");
-                tokio::select! { () = gate.stop.cancelled() => return, () = sleep(pause) => {} }
+                tokio::select! { () = acceptor.stop.cancelled() => return, () = sleep(pause) => {} }
                 pause = (pause * 2).min(BACK_OFF.1);
             }
         }
@@ -119,14 +119,14 @@ pub async fn accept<S>(
 }
 
 /// Tells a client that there is no place: some with care, the others in passing.
-fn refuse(stream: TcpStream, gate: &Gate, refusal: &Bytes, keepalive: Keepalive) {
-    let Ok(place) = gate.refusals.clone().try_acquire_owned() else {
+fn refuse(stream: TcpStream, acceptor: &Acceptor, refusal: &Bytes, keepalive: Keepalive) {
+    let Ok(place) = acceptor.refusals.clone().try_acquire_owned() else {
         let _ = stream.try_write(refusal);
         return;
     };
-    if let Ok(mut io) = Burst::new(stream, Terms::from(keepalive)) {
+    if let Ok(mut io) = BufferedSocket::new(stream, TransportConfig::from(keepalive)) {
         io.output.extend_from_slice(refusal);
-        gate.tasks.spawn(async move {
+        acceptor.tasks.spawn(async move {
             io.close(Some(REFUSAL_TIME)).await;
             drop(place);
         });
@@ -136,20 +136,20 @@ fn refuse(stream: TcpStream, gate: &Gate, refusal: &Bytes, keepalive: Keepalive)
 pin_project! {
     /// Work that has its place until it is dropped, or until it is to make room. By hand: an async block would
     /// have room for the work twice.
-    struct Keeping<F> {
+    struct WithPermit<F> {
         #[pin]
         work: F,
-        seat: Arc<Seat>,
+        permit: Arc<Permit>,
     }
 }
 
-impl<F: Future<Output = ()>> Future for Keeping<F> {
+impl<F: Future<Output = ()>> Future for WithPermit<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         match this.work.poll(cx) {
-            Poll::Pending => this.seat.poll_exit(cx),
+            Poll::Pending => this.permit.poll_exit(cx),
             Poll::Ready(()) => Poll::Ready(()),
         }
     }

@@ -13,13 +13,13 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::{Prefixed, Secured, Tls};
+use super::{Rewind, Secured, Tls};
 
 /// A socket, with TLS or without. Most are without, and as small as the socket.
 #[derive(Debug)]
 pub(super) enum Stream {
     Plain(TcpStream),
-    Tls(Box<TlsStream<Prefixed<TcpStream>>>),
+    Tls(Box<TlsStream<Rewind<TcpStream>>>),
     /// Lost to hands that were not shaken.
     Gone,
 }
@@ -40,7 +40,7 @@ impl Stream {
     pub(super) async fn upgrade(&mut self, came: BytesMut, tls: &Tls) -> io::Result<()> {
         match mem::replace(self, Self::Gone) {
             Self::Plain(stream) => {
-                let accepted = tls.accept(Prefixed::new(came, stream)).await?;
+                let accepted = tls.accept(Rewind::new(came, stream)).await?;
                 *self = Self::Tls(Box::new(accepted));
                 Ok(())
             }

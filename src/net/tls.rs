@@ -22,7 +22,7 @@ use tokio_rustls::{
 };
 
 use super::handshakes::Handshakes;
-use crate::sync::{Rank, plain::ReadMostly};
+use crate::core::sync::{Rank, plain::ReadMostly};
 
 /// The first byte of every connection by TLS: that of its hello.
 pub const TLS_HELLO: u8 = 0x16;

@@ -6,7 +6,7 @@ use super::StartError;
 use crate::{
     config::{Config, Listen},
     net,
-    systemd::{Passed, PassedError},
+    ops::systemd::{Passed, PassedError},
 };
 
 /// The listening socket of each wire that is on.

@@ -4,11 +4,13 @@ use std::{fmt::Write, net::TcpListener, sync::Arc};
 
 use super::{RESERVED_DESCRIPTORS, StartError};
 use crate::{
-    budget::MAX_CONNECTION_MEMORY,
     config::{Config, Listen},
+    core::{
+        budget::MAX_CONNECTION_MEMORY,
+        share::{of_strangers, reserve},
+        users::Users,
+    },
     net::Tls,
-    share::{of_strangers, reserve},
-    user::Users,
 };
 
 /// What a server needs before it listens: its files, and how many connections it can have.

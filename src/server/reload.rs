@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
+    core::{
+        session::Hub,
+        users::{FileError, Users},
+    },
     net::{Tls, TlsError},
-    session::Hub,
-    user::{FileError, Users},
 };
 
 /// Reads anew what can be. Each part that is wrong stays as it was.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use getlockd::grpc::proto::{
+use getlockd::internal::grpc::proto::{
     GetLock, HoldRequest, HoldResponse, LockMode, hold_request::Command, locks_client::LocksClient,
 };
 use tokio::{

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use getlockd::lock::{Mode, Token};
+use getlockd::internal::lock::{Mode, Token};
 
 const LOCKS: usize = 3;
 

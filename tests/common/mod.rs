@@ -23,10 +23,9 @@ use std::{
 };
 
 use getlockd::{
-    command::Stats,
     config::Cli,
+    internal::{command::Stats, session::Hub},
     server::{Reloader, Server},
-    session::Hub,
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},

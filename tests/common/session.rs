@@ -1,10 +1,12 @@
 //! What tests ask sessions of a hub, any request by one function and with answers that can be compared.
 
 use getlockd::{
-    command::{AcquireAnswer, Ending, Error, LockRequest, ReleaseAnswer},
-    lock::{Mode, SessionId},
+    internal::{
+        command::{AcquireAnswer, EndReason, Error, LockRequest, ReleaseAnswer},
+        lock::{Mode, SessionId},
+        session::{Acquiring, Killing, Pieces, Releasing, Session, UsedBy},
+    },
     name::Name,
-    session::{self, Acquiring, Killing, Pieces, Releasing, Session, UsedBy},
 };
 use getlockd_proto::timeout::Timeout;
 
@@ -39,10 +41,10 @@ pub enum Progress<'a> {
     Working(Working<'a>),
 }
 
-pub struct Waiting<'a>(session::Waiting<'a>);
+pub struct Waiting<'a>(getlockd::internal::session::Waiting<'a>);
 
 impl Waiting<'_> {
-    pub async fn finish(self) -> Result<Answer, Ending> {
+    pub async fn finish(self) -> Result<Answer, EndReason> {
         Ok(self.0.finish().await?.map(acquired))
     }
 }
@@ -53,7 +55,7 @@ pub enum Working<'a> {
 }
 
 impl Working<'_> {
-    pub async fn finish(self) -> Result<Answer, Ending> {
+    pub async fn finish(self) -> Result<Answer, EndReason> {
         match self {
             Self::Killing(killing) => killing.finish().await.map(|()| Ok(Reply::Int(1))),
             Self::Releasing(pieces) => pieces.finish().await.map(|counts| Ok(Reply::Int(counts))),
@@ -97,7 +99,7 @@ pub fn start(session: &mut Session, command: Command) -> Progress<'_> {
 }
 
 /// Runs a command to its answer.
-pub async fn run(session: &mut Session, command: Command) -> Result<Answer, Ending> {
+pub async fn run(session: &mut Session, command: Command) -> Result<Answer, EndReason> {
     match start(session, command) {
         Progress::Done(answer) => Ok(answer),
         Progress::Waiting(waiting) => waiting.finish().await,

@@ -21,7 +21,7 @@ use crate::{
         program::{PROGRAM, Program},
     },
 };
-use getlockd::user::{Wanted, entry};
+use getlockd::internal::users::{NewEntry, entry};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
@@ -231,7 +231,7 @@ fn certify(folder: &Path, name: &str) -> PathBuf {
 }
 
 fn web(password: &str, lock: &str) -> String {
-    let wanted = Wanted { name: "web".to_owned(), lock: vec![lock.to_owned()], ..Wanted::default() };
+    let wanted = NewEntry { name: "web".to_owned(), lock: vec![lock.to_owned()], ..NewEntry::default() };
     entry(&wanted, password.as_bytes(), false).unwrap()
 }
 

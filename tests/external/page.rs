@@ -15,7 +15,7 @@ use crate::{
     },
 };
 use base64::prelude::{BASE64_STANDARD, Engine};
-use getlockd::user::{Wanted, entry};
+use getlockd::internal::users::{NewEntry, entry};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -52,7 +52,7 @@ fn with_users() -> (TempDir, TestServer) {
     let user = |name: &str, lock: &[&str], see: &[&str], kill| {
         let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
         let wanted =
-            Wanted { name: name.to_owned(), lock: owned(lock), see: owned(see), kill, native: false };
+            NewEntry { name: name.to_owned(), lock: owned(lock), see: owned(see), kill, native: false };
         entry(&wanted, format!("secret of {name}").as_bytes(), false).unwrap()
     };
     fs::write(&file, [user("app", &["app:"], &[], false), user("ops", &["*"], &["*"], true)].concat())
@@ -114,9 +114,9 @@ async fn browsers_have_the_page_and_others_the_hello() {
         let policy = page.after("content-security-policy: ").await.unwrap();
         assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"), "{policy}");
     }
-    let page = include_str!("../../src/http/page.html");
+    let page = include_str!("../../src/wires/rest/page.html");
     assert!(["style=", "http:", "https:", " onclick", " onload"].iter().all(|other| !page.contains(other)));
-    let script = include_str!("../../src/http/page.js");
+    let script = include_str!("../../src/wires/rest/page.js");
     let unsafe_ways =
         ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("];
     assert!(unsafe_ways.iter().all(|way| !script.contains(way)));

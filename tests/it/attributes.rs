@@ -5,7 +5,7 @@ use crate::common::{
     http::get,
     mysql::{Hello, MySql, Reply},
 };
-use getlockd::grpc::proto::{ListRequest, SessionsRequest, WhyRequest};
+use getlockd::internal::grpc::proto::{ListRequest, SessionsRequest, WhyRequest};
 use serde_json::Value;
 
 const ATTRIBUTES: [(&str, &str); 4] =

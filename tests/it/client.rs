@@ -6,7 +6,7 @@ mod keepalive;
 use std::{pin::pin, time::Duration};
 
 use crate::common::{self, PATIENCE, TestServer, authority::Authority};
-use getlockd::user::{Wanted, entry};
+use getlockd::internal::users::{NewEntry, entry};
 use getlockd_client::{Builder, Client, Connection, Error, Guard, Symbol, Timeout, Tls};
 use tokio::{net::TcpListener, time::timeout};
 
@@ -365,7 +365,7 @@ async fn where_no_server_is_it_says_so() {
 async fn one_comes_in_as_a_user_and_may_what_that_one_may() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("users.toml");
-    let wanted = Wanted { name: "app".to_owned(), lock: vec!["app:".to_owned()], ..Wanted::default() };
+    let wanted = NewEntry { name: "app".to_owned(), lock: vec!["app:".to_owned()], ..NewEntry::default() };
     std::fs::write(&file, entry(&wanted, b"it's \\ secret", false).unwrap()).unwrap();
     let server = TestServer::with(&["--users", file.to_str().unwrap()]);
     let builder = || Client::builder(server.addr.to_string()).retry(Duration::ZERO);

@@ -79,7 +79,7 @@ fn the_openapi_document_has_these_words() {
             _ => {}
         }
     }
-    let openapi: Value = serde_json::from_str(&file("src/http/openapi.json")).unwrap();
+    let openapi: Value = serde_json::from_str(&file("src/wires/rest/openapi.json")).unwrap();
     let mut words = Words::new();
     properties(&openapi["components"]["schemas"], &mut words);
     let known: Words = fields(1).union(&of_the_other_service()).cloned().collect();

@@ -7,7 +7,7 @@ use crate::common::{
     TestServer,
     grpc::{Hold, get_lock},
 };
-use getlockd::{
+use getlockd::internal::{
     budget::MAX_CONNECTION_MEMORY,
     grpc::proto::{Keepalive, ReleaseLock, hold_request::Command},
 };

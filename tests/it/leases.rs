@@ -7,11 +7,13 @@ use crate::common::{
     http::{Request, get, post},
 };
 use getlockd::{
-    command::Origin,
-    lease::{Bounds, Client, LeaseError, Leases, Secret, Wish},
+    internal::{
+        client_info::Origin,
+        lease::{Bounds, Client, LeaseError, LeaseRequest, Leases, Secret},
+        session::{Hub, Limits, Principal},
+        share::{Cause, NoPlace, What},
+    },
     name::Name,
-    session::{Hub, Limits, Viewer},
-    share::{Cause, NoPlace, What},
 };
 use getlockd_proto::timeout::Timeout;
 use serde_json::json;
@@ -41,7 +43,7 @@ fn client() -> Client {
 /// Takes the lock for so long; the grant is delivered.
 async fn take(leases: &Arc<Leases>, ttl: Duration) -> Result<Secret, LeaseError> {
     let secret = Secret::random().unwrap();
-    let wish = Wish { ttl: Some(ttl), ..Wish::of(name()) };
+    let wish = LeaseRequest { ttl: Some(ttl), ..LeaseRequest::of(name()) };
     leases.acquire(wish, secret.key(), client()).await?.delivery.done();
     Ok(secret)
 }
@@ -49,7 +51,7 @@ async fn take(leases: &Arc<Leases>, ttl: Duration) -> Result<Secret, LeaseError>
 /// Waits for the lock; resolves with how long it took.
 fn wait(leases: &Arc<Leases>) -> JoinHandle<Result<Duration, LeaseError>> {
     let (leases, secret, since) = (leases.clone(), Secret::random().unwrap(), Instant::now());
-    let wish = Wish { wait: Timeout::Forever, ..Wish::of(name()) };
+    let wish = LeaseRequest { wait: Timeout::Forever, ..LeaseRequest::of(name()) };
     tokio::spawn(async move {
         leases.acquire(wish, secret.key(), client()).await?.delivery.done();
         Ok(since.elapsed())
@@ -77,12 +79,12 @@ async fn a_heartbeat_is_in_time_or_too_late_by_a_millisecond() {
     let secret = take(&leases, 1000 * MS).await.unwrap();
     for _ in 0..10 {
         advance(999 * MS).await;
-        let ends = leases.renew(&secret.key(), &name(), None, Viewer::ALL).unwrap().ends;
+        let ends = leases.renew(&secret.key(), &name(), None, Principal::ALL).unwrap().ends;
         assert_eq!(ends - Instant::now(), 1000 * MS);
     }
     advance(1000 * MS).await;
-    assert_eq!(leases.renew(&secret.key(), &name(), None, Viewer::ALL).unwrap_err(), LeaseError::Gone);
-    assert_eq!(leases.release(&secret.key(), &name(), Viewer::ALL), Err(LeaseError::Gone));
+    assert_eq!(leases.renew(&secret.key(), &name(), None, Principal::ALL).unwrap_err(), LeaseError::Gone);
+    assert_eq!(leases.release(&secret.key(), &name(), Principal::ALL), Err(LeaseError::Gone));
     assert!(leases.hub().is_free(&name()));
 }
 
@@ -90,12 +92,12 @@ async fn a_heartbeat_is_in_time_or_too_late_by_a_millisecond() {
 async fn a_heartbeat_may_ask_for_another_time_be_it_shorter() {
     let leases = leases();
     let secret = take(&leases, 10_000 * MS).await.unwrap();
-    let ends = leases.renew(&secret.key(), &name(), Some(50 * MS), Viewer::ALL).unwrap().ends;
+    let ends = leases.renew(&secret.key(), &name(), Some(50 * MS), Principal::ALL).unwrap().ends;
     assert_eq!(ends - Instant::now(), 50 * MS);
     let waited = wait(&leases).await.unwrap().unwrap();
     assert!((50 * MS..=51 * MS).contains(&waited), "{waited:?}");
     let secret = Secret::random().unwrap();
-    assert_eq!(leases.renew(&secret.key(), &name(), None, Viewer::ALL).unwrap_err(), LeaseError::NotYours);
+    assert_eq!(leases.renew(&secret.key(), &name(), None, Principal::ALL).unwrap_err(), LeaseError::NotYours);
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,9 +107,9 @@ async fn a_holder_is_told_who_waits() {
     let next = wait(&leases);
     until_waiting(&leases, 1).await;
     advance(70 * MS).await;
-    let renewed = leases.renew(&secret.key(), &name(), None, Viewer::ALL).unwrap();
+    let renewed = leases.renew(&secret.key(), &name(), None, Principal::ALL).unwrap();
     assert_eq!((renewed.waiters, renewed.first_waited), (1, Some(70 * MS)));
-    leases.release(&secret.key(), &name(), Viewer::ALL).unwrap();
+    leases.release(&secret.key(), &name(), Principal::ALL).unwrap();
     assert_eq!(next.await.unwrap().unwrap(), 70 * MS);
 }
 
@@ -115,7 +117,7 @@ async fn a_holder_is_told_who_waits() {
 async fn a_grant_that_is_not_delivered_is_taken_back() {
     let leases = leases();
     let key = Secret::random().unwrap().key();
-    let grant = leases.acquire(Wish::of(name()), key, client()).await.unwrap();
+    let grant = leases.acquire(LeaseRequest::of(name()), key, client()).await.unwrap();
     assert!(!leases.hub().is_free(&name()));
     drop(grant);
     assert!(leases.hub().is_free(&name()));
@@ -129,7 +131,7 @@ async fn who_gives_up_leaves_the_queue_also_in_the_moment_of_the_grant() {
     let (first, second) = (wait(&leases), wait(&leases));
     until_waiting(&leases, 2).await;
     // Granted, and gone before it can be told.
-    leases.release(&secret.key(), &name(), Viewer::ALL).unwrap();
+    leases.release(&secret.key(), &name(), Principal::ALL).unwrap();
     first.abort();
     assert_eq!(second.await.unwrap().unwrap(), Duration::ZERO);
 }
@@ -140,7 +142,7 @@ async fn wishes_have_bounds() {
     let bounds = LeaseError::Ttl { min: 10 * MS, max: Duration::from_hours(1) };
     assert_eq!(take(&leases, 9 * MS).await.unwrap_err(), bounds);
     assert_eq!(take(&leases, Duration::from_hours(2)).await.unwrap_err(), bounds);
-    let long = Wish { client: Some("x".repeat(257)), ..Wish::of(name()) };
+    let long = LeaseRequest { client: Some("x".repeat(257)), ..LeaseRequest::of(name()) };
     let refused = leases.acquire(long, Secret::random().unwrap().key(), client()).await;
     assert_eq!(refused.unwrap_err(), LeaseError::TooLong);
     let waiters: Vec<_> = (0..3).map(|_| wait(&leases)).collect();
@@ -181,11 +183,11 @@ async fn a_client_that_hangs_up_leaves_the_queue() {
 async fn a_grant_that_is_taken_back_leaves_a_later_one_of_its_client_alone() {
     let leases = leases();
     let key = Secret::random().unwrap().key();
-    let first = leases.acquire(Wish::of(name()), key, client()).await.unwrap();
-    leases.release(&key, &name(), Viewer::ALL).unwrap();
-    let second = leases.acquire(Wish::of(name()), key, client()).await.unwrap();
+    let first = leases.acquire(LeaseRequest::of(name()), key, client()).await.unwrap();
+    leases.release(&key, &name(), Principal::ALL).unwrap();
+    let second = leases.acquire(LeaseRequest::of(name()), key, client()).await.unwrap();
     drop(first);
-    assert!(leases.remaining(&key, &name(), Viewer::ALL).is_ok());
+    assert!(leases.remaining(&key, &name(), Principal::ALL).is_ok());
     drop(second);
     assert!(leases.hub().is_free(&name()));
 }
@@ -196,7 +198,7 @@ async fn who_has_hung_up_does_not_wait() {
     take(&leases, 10_000 * MS).await.unwrap();
     let waiter = client();
     let gone = waiter.gone.clone();
-    let wish = Wish { wait: Timeout::Forever, ..Wish::of(name()) };
+    let wish = LeaseRequest { wait: Timeout::Forever, ..LeaseRequest::of(name()) };
     let waiting = leases.acquire(wish, Secret::random().unwrap().key(), waiter);
     let (refused, ()) = tokio::join!(waiting, async { gone.cancel() });
     assert_eq!(refused.unwrap_err(), LeaseError::HungUp);

@@ -6,10 +6,10 @@ use crate::common::{
     http::{Request, get, post},
     mysql::MySql,
 };
-use getlockd::{
+use getlockd::internal::{
     budget::OWN_MEMORY,
     grpc::proto::{HistoryRequest, KillRequest, SessionsRequest, StatsRequest, WaitersRequest, WhyRequest},
-    share::Principal,
+    share::QuotaKey,
 };
 use serde_json::json;
 use tonic::Code;
@@ -124,8 +124,8 @@ async fn http_ends_a_wait_and_a_lease() {
 }
 
 /// Another than the clients of these tests.
-fn elsewhere() -> Principal {
-    Principal::at([192, 0, 2, 1].into())
+fn elsewhere() -> QuotaKey {
+    QuotaKey::at([192, 0, 2, 1].into())
 }
 
 /// Has it reach the point at which it waits for its turn to be shown a list.
@@ -137,7 +137,7 @@ async fn asks(client: &mut Client, own: &str, list: &str) {
 #[tokio::test]
 async fn one_list_is_made_at_a_time_and_neighbours_do_not_wait_for_it() {
     let server = TestServer::start();
-    let turn = server.hub.turn(elsewhere()).await;
+    let permit = server.hub.list_permit(elsewhere()).await;
     let mut clients = server.clients::<30>().await;
     for (number, client) in clients.iter_mut().enumerate() {
         let list = ["LOCKS", "SESSIONS", "WHY nightly", "WAITERS nightly"][number % 4];
@@ -156,7 +156,7 @@ async fn one_list_is_made_at_a_time_and_neighbours_do_not_wait_for_it() {
     assert_eq!(neighbour.line().await, "END 1");
     assert_eq!(neighbour.ask("GET_LOCK nightly 0").await, "1");
     // All lists are made after this, and show it.
-    drop(turn);
+    drop(permit);
     for (number, client) in clients.iter_mut().enumerate() {
         let list = client.list("PING").await;
         let rows = [31, 32, 1, 0][number % 4];
@@ -171,7 +171,7 @@ async fn one_list_is_made_at_a_time_and_neighbours_do_not_wait_for_it() {
 #[tokio::test]
 async fn who_leaves_before_his_turn_frees_his_locks_and_who_holds_nothing_is_answered() {
     let server = TestServer::start();
-    let turn = server.hub.turn(elsewhere()).await;
+    let permit = server.hub.list_permit(elsewhere()).await;
     let [mut holder, mut killed, mut last_words] = server.clients().await;
     asks(&mut holder, "nightly", "LOCKS").await;
     let id = killed.id().await;
@@ -182,6 +182,6 @@ async fn who_leaves_before_his_turn_frees_his_locks_and_who_holds_nothing_is_ans
     server.until(|stats| stats.table.locks == 1).await;
     assert_eq!(server.client().await.ask(&format!("KILL {id}")).await, "1");
     server.until(|stats| stats.table.locks == 0).await;
-    drop(turn);
+    drop(permit);
     assert_eq!(last_words.rest().await, "END 0\n");
 }

@@ -10,10 +10,12 @@ use crate::common::{
     skip::skip_missing,
 };
 use getlockd::{
+    internal::{
+        session::{History, Hub, Principal, first_page},
+        stats::{BOUNDS, Past, Refused},
+        users::{NewEntry, entry},
+    },
     name::Name,
-    session::{History, Hub, Viewer, first_page},
-    tally::{BOUNDS, Past, Refused},
-    user::{Wanted, entry},
 };
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, process::Command};
@@ -59,7 +61,7 @@ fn history(server: &TestServer, name: &str) -> Vec<Past> {
 
 fn history_of(hub: &Hub, name: &str) -> Vec<Past> {
     let query = History { name: Some(Name::new(name).unwrap()), page: first_page() };
-    hub.query(&query, Viewer::ALL).unwrap().rows
+    hub.query(&query, Principal::ALL).unwrap().rows
 }
 
 fn causes(server: &TestServer, name: &str) -> Vec<&'static str> {
@@ -275,11 +277,11 @@ async fn alerts_and_dashboard_ask_for_what_there_is() {
 async fn refused_logins_are_counted_by_their_reason() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("users.toml");
-    let wanted = Wanted { name: "scraper".to_owned(), ..Wanted::default() };
+    let wanted = NewEntry { name: "scraper".to_owned(), ..NewEntry::default() };
     fs::write(&path, entry(&wanted, b"right", false).unwrap()).unwrap();
     let server = TestServer::with(&["--users", path.to_str().unwrap()]);
     let reasons = [Refused::Login, Refused::Throttled, Refused::Denied];
-    let counted = || reasons.map(|reason| server.hub.tally().refusals(reason));
+    let counted = || reasons.map(|reason| server.hub.recorder().refusals(reason));
     let mut client = server.client().await;
     assert!(client.ask("GET_LOCK a 0").await.starts_with("ERROR AUTH log in first"));
     assert!(client.ask("AUTH scraper wrong").await.starts_with("ERROR AUTH wrong"));

@@ -197,9 +197,9 @@ async fn packets_are_taken_up_to_the_limit_and_refused_beyond_it() {
     let sql = |length: usize| format!("SELECT LENGTH('{}')", "x".repeat(length - 18));
     let small = sql(100_000);
     assert_eq!(a.value(&small).await, some("99982"));
-    let largest = sql(getlockd::mysql::MAX_PACKET);
-    assert_eq!(a.value(&largest).await, Some((getlockd::mysql::MAX_PACKET - 18).to_string()));
-    a.start(&sql(getlockd::mysql::MAX_PACKET + 1)).await;
+    let largest = sql(getlockd::internal::mysql::MAX_PACKET);
+    assert_eq!(a.value(&largest).await, Some((getlockd::internal::mysql::MAX_PACKET - 18).to_string()));
+    a.start(&sql(getlockd::internal::mysql::MAX_PACKET + 1)).await;
     assert_eq!(a.reply().await.code(), 1153);
     assert_eq!(a.packet().await, None);
 }

@@ -8,7 +8,7 @@ use crate::common::{
     grpc::locks,
     http::{Request, get},
 };
-use getlockd::grpc::proto::{HistoryRequest, ListRequest, SessionsRequest, WaitersRequest};
+use getlockd::internal::grpc::proto::{HistoryRequest, ListRequest, SessionsRequest, WaitersRequest};
 use serde_json::Value;
 
 /// A page of a list by HTTP: its rows, and the path of the next page.

@@ -12,7 +12,7 @@ use crate::common::{
     PATIENCE,
     program::{PROGRAM, Program, next_with},
 };
-use getlockd::user::{Wanted, entry};
+use getlockd::internal::users::{NewEntry, entry};
 
 struct Client(BufReader<TcpStream>);
 
@@ -107,7 +107,7 @@ fn fifo(path: &Path) {
 fn a_file_that_hangs_keeps_no_signal_from_its_work() {
     let folder = tempfile::tempdir().unwrap();
     let users = folder.path().join("users.toml");
-    let wanted = Wanted { name: "app1".to_owned(), lock: vec!["*".to_owned()], ..Wanted::default() };
+    let wanted = NewEntry { name: "app1".to_owned(), lock: vec!["*".to_owned()], ..NewEntry::default() };
     fs::write(&users, entry(&wanted, b"open sesame", false).unwrap()).unwrap();
     let program = Program::start(&["--users", users.to_str().unwrap(), "--drain", "50ms"]);
     fs::remove_file(&users).unwrap();

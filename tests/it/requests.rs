@@ -8,12 +8,15 @@ use crate::common::{
     http::{Request, post},
 };
 use getlockd::{
-    command::{LockRequest, Origin},
-    grpc::proto::AcquireRequest,
-    lease::{Bounds, Client, Grant, LeaseError, Leases, RequestId, Secret, Wish},
-    lock::Mode,
+    internal::{
+        client_info::Origin,
+        command::LockRequest,
+        grpc::proto::AcquireRequest,
+        lease::{Bounds, Client, Grant, LeaseError, LeaseRequest, Leases, RequestId, Secret},
+        lock::Mode,
+        session::{Acquiring, Hub, Limits, Principal, UsedBy},
+    },
     name::Name,
-    session::{Acquiring, Hub, Limits, UsedBy, Viewer},
 };
 use getlockd_proto::timeout::Timeout;
 use serde_json::json;
@@ -44,27 +47,27 @@ fn client_at(last: u8) -> Client {
 }
 
 /// A request with an id that waits for so long.
-fn request(wait: Timeout) -> Wish {
+fn request(wait: Timeout) -> LeaseRequest {
     let request = Some(RequestId::new(ID.to_owned()).unwrap());
-    Wish { wait, request, ttl: Some(1000 * MS), ..Wish::of(name()) }
+    LeaseRequest { wait, request, ttl: Some(1000 * MS), ..LeaseRequest::of(name()) }
 }
 
 /// Asks on a connection of its own. Aborted, that is gone.
-fn ask(leases: &Arc<Leases>, wish: Wish) -> JoinHandle<Lent> {
+fn ask(leases: &Arc<Leases>, wish: LeaseRequest) -> JoinHandle<Lent> {
     let leases = leases.clone();
     tokio::spawn(async move { leases.lend(wish, client_at(1)).await })
 }
 
 /// Somebody else holds the lock.
 async fn held(leases: &Arc<Leases>) -> Secret {
-    let wish = Wish { ttl: Some(Duration::from_hours(1)), ..Wish::of(name()) };
+    let wish = LeaseRequest { ttl: Some(Duration::from_hours(1)), ..LeaseRequest::of(name()) };
     let (grant, secret) = leases.lend(wish, client_at(9)).await.unwrap();
     grant.delivery.done();
     secret
 }
 
 fn release(leases: &Leases, secret: &Secret) {
-    leases.release(&secret.key(), &name(), Viewer::ALL).unwrap();
+    leases.release(&secret.key(), &name(), Principal::ALL).unwrap();
 }
 
 async fn until_waiting(leases: &Leases, waiters: usize) {
@@ -213,8 +216,8 @@ async fn another_request_with_the_id_is_told_so_and_gets_nobodys_lease() {
     let first = ask(&leases, request(Timeout::Forever));
     until_waiting(&leases, 1).await;
     let others = || {
-        let other = Wish { name: Name::new("other").unwrap(), ..request(Timeout::NONE) };
-        let shared = Wish { mode: Mode::Shared, ..request(Timeout::NONE) };
+        let other = LeaseRequest { name: Name::new("other").unwrap(), ..request(Timeout::NONE) };
+        let shared = LeaseRequest { mode: Mode::Shared, ..request(Timeout::NONE) };
         [(other, client_at(1)), (shared, client_at(1)), (request(Timeout::NONE), client_at(2))]
     };
     for (wish, client) in others() {

@@ -4,7 +4,7 @@ use crate::common::{
     TestServer,
     mysql::{Column, DEPRECATE_EOF, Hello, MySql, Reply},
 };
-use getlockd::user::{Wanted, entry};
+use getlockd::internal::users::{NewEntry, entry};
 use serde_json::{Map, Value, json};
 
 /// Where we differ on purpose: why, and in which statements.
@@ -83,7 +83,7 @@ fn file_of_users(dir: &tempfile::TempDir) -> String {
     let user = |name: &str, lock: &[&str], see: &[&str]| {
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         let (name, lock, see) = (name.to_owned(), texts(lock), texts(see));
-        entry(&Wanted { name, lock, see, kill: false, native: true }, b"secret", false).unwrap()
+        entry(&NewEntry { name, lock, see, kill: false, native: true }, b"secret", false).unwrap()
     };
     let path = dir.path().join("users.toml");
     std::fs::write(&path, user("probe", &["x:"], &[]) + &user("monitor", &[], &["*"])).unwrap();

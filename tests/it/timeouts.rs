@@ -4,10 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use crate::common::session::{Answer, Command, Progress, Reply, run, start};
 use getlockd::{
-    command::{Ending, Error, Origin},
-    lock::{Mode, SessionId},
+    internal::{
+        client_info::Origin,
+        command::{EndReason, Error},
+        lock::{Mode, SessionId},
+        session::{Hub, Limits, Session},
+    },
     name::Name,
-    session::{Hub, Limits, Session},
 };
 use tokio::time::{Instant, sleep};
 
@@ -27,7 +30,7 @@ fn get_lock(name: &str, timeout: &str) -> Command {
     }
 }
 
-fn number(answer: &Result<Answer, Ending>) -> u64 {
+fn number(answer: &Result<Answer, EndReason>) -> u64 {
     match answer {
         Ok(Ok(Reply::Int(number))) => *number,
         other => panic!("{other:?}"),
@@ -119,12 +122,12 @@ async fn a_draining_server_ends_waits_and_grants_only_what_is_held() {
     let waiting = tokio::spawn(async move { run(&mut waiter, get_lock("x", "-1")).await });
     tokio::task::yield_now().await;
     hub.drain();
-    assert!(matches!(waiting.await.unwrap(), Err(Ending::Shutdown)), "it holds nothing");
+    assert!(matches!(waiting.await.unwrap(), Err(EndReason::Shutdown)), "it holds nothing");
     assert!(matches!(run(&mut holder, get_lock("y", "0")).await, Ok(Err(Error::Stopping))));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
     assert!(holder.ending().is_none());
     assert_eq!(number(&run(&mut holder, Command::ReleaseAllLocks).await), 2);
-    assert_eq!(holder.ending(), Some(Ending::Shutdown));
+    assert_eq!(holder.ending(), Some(EndReason::Shutdown));
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,7 +138,7 @@ async fn a_kill_is_no_stop() {
         panic!("it lives")
     };
     assert_eq!(number(&run(&mut victim, get_lock("x", "0")).await), 1, "not yet looked at");
-    assert_eq!(victim.ending(), Some(Ending::Killed(SessionId(1))));
+    assert_eq!(victim.ending(), Some(EndReason::Killed(SessionId(1))));
     drop(victim);
     assert!(matches!(killing.finish().await, Ok(Ok(Reply::Int(1)))));
 }
@@ -172,7 +175,7 @@ async fn an_upgrade_has_a_new_token_and_a_lock_taken_again_its_old_one() {
 async fn a_session_that_opens_while_the_server_stops_ends_at_once() {
     let hub = hub();
     hub.drain();
-    assert_eq!(open(&hub).ending(), Some(Ending::Shutdown));
+    assert_eq!(open(&hub).ending(), Some(EndReason::Shutdown));
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,6 +186,6 @@ async fn a_grant_that_meets_the_stop_is_declined() {
     let Progress::Waiting(waiting) = start(&mut waiter, get_lock("x", "-1")) else { panic!("it is held") };
     hub.drain();
     drop(holder);
-    assert!(matches!(waiting.finish().await, Err(Ending::Shutdown)));
+    assert!(matches!(waiting.finish().await, Err(EndReason::Shutdown)));
     assert_eq!(hub.stats().table.locks, 0);
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::common::{Client, TestServer, http::Request};
-use getlockd::line::Verb;
+use getlockd::internal::line::Verb;
 use getlockd_proto::{name::MAX_NAME_CHARS, symbol::Symbol};
 
 const PROTOCOL: &str = include_str!("../../protocol.md");
@@ -278,34 +278,34 @@ fn every_command_has_its_chapter() {
 
 #[test]
 fn every_limit_is_the_constant_that_it_names() {
-    use getlockd::{line::MAX_LINE, net::MAX_UNSENT, session::MAX_LIST_ROWS};
+    use getlockd::internal::{line::MAX_LINE, net::MAX_UNSENT, session::MAX_LIST_ROWS};
     for (name, value) in [
         ("`--max-line`", MAX_LINE),
         ("`MAX_NAME_CHARS`", MAX_NAME_CHARS),
         ("`MAX_LIST_ROWS`", MAX_LIST_ROWS),
-        ("`MAX_CYCLE_LINKS`", getlockd::lock::MAX_CYCLE_LINKS),
-        ("`PIECE`", getlockd::lock::PIECE),
+        ("`MAX_CYCLE_LINKS`", getlockd::internal::lock::MAX_CYCLE_LINKS),
+        ("`PIECE`", getlockd::internal::lock::PIECE),
         ("`MAX_UNSENT`", MAX_UNSENT),
         ("`--max-locks-per-session`", 100_000),
         ("`--max-locks`", 1_000_000),
-        ("`OWN_LOCKS`", getlockd::session::OWN_LOCKS),
-        ("`MIN_SHARED`", getlockd::share::MIN_SHARED),
-        ("`LONG_LIST`", getlockd::web::LONG_LIST),
-        ("`--max-packet`", getlockd::mysql::MAX_PACKET),
-        ("`MAX_BODY`", getlockd::web::MAX_BODY),
-        ("`MAX_TEXT`", getlockd::lease::MAX_TEXT),
+        ("`OWN_LOCKS`", getlockd::internal::session::OWN_LOCKS),
+        ("`MIN_SHARED`", getlockd::internal::share::MIN_SHARED),
+        ("`LONG_LIST`", getlockd::internal::web::LONG_LIST),
+        ("`--max-packet`", getlockd::internal::mysql::MAX_PACKET),
+        ("`MAX_BODY`", getlockd::internal::web::MAX_BODY),
+        ("`MAX_TEXT`", getlockd::internal::lease::MAX_TEXT),
         ("`--max-waiters-per-lock`", 100_000),
         ("`--max-leases`", 100_000),
-        ("`MAX_CONNECTION_MEMORY`", getlockd::budget::MAX_CONNECTION_MEMORY),
-        ("`OWN_MEMORY`", getlockd::budget::OWN_MEMORY),
+        ("`MAX_CONNECTION_MEMORY`", getlockd::internal::budget::MAX_CONNECTION_MEMORY),
+        ("`OWN_MEMORY`", getlockd::internal::budget::OWN_MEMORY),
         ("`--max-memory`", 1024 * 1024 * 1024),
     ] {
         assert!(PROTOCOL.contains(&format!("| {value} | {name} |")), "{name} = {value}");
     }
     for (name, (at_once, a_second)) in [
-        ("`WRONG_BY_NAME_AND_ADDRESS`", getlockd::user::WRONG_BY_NAME_AND_ADDRESS),
-        ("`WRONG_BY_NAME`", getlockd::user::WRONG_BY_NAME),
-        ("`WRONG_BY_ADDRESS`", getlockd::user::WRONG_BY_ADDRESS),
+        ("`WRONG_BY_NAME_AND_ADDRESS`", getlockd::internal::users::WRONG_BY_NAME_AND_ADDRESS),
+        ("`WRONG_BY_NAME`", getlockd::internal::users::WRONG_BY_NAME),
+        ("`WRONG_BY_ADDRESS`", getlockd::internal::users::WRONG_BY_ADDRESS),
     ] {
         let row = format!("| {at_once}, {a_second} | {name} |");
         assert!(PROTOCOL.contains(&row), "{row}");

@@ -11,9 +11,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use getlockd::grpc::proto::AcquireRequest;
-use getlockd::grpc::proto::locks_client::LocksClient;
-use getlockd::user::{Wanted, entry};
+use getlockd::internal::grpc::proto::AcquireRequest;
+use getlockd::internal::grpc::proto::locks_client::LocksClient;
+use getlockd::internal::users::{NewEntry, entry};
 use tempfile::TempDir;
 use tonic::transport::Channel;
 use tonic::{Code, Request};
@@ -32,7 +32,7 @@ const APP2: [&str; 1] = ["app2:"];
 
 fn user(name: &str, lock: &[&str], see: &[&str], kill: bool) -> String {
     let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
-    let wanted = Wanted { name: name.to_owned(), lock: owned(lock), see: owned(see), kill, native: true };
+    let wanted = NewEntry { name: name.to_owned(), lock: owned(lock), see: owned(see), kill, native: true };
     entry(&wanted, format!("secret of {name}").as_bytes(), false).unwrap()
 }
 
@@ -59,7 +59,7 @@ impl File {
 
 /// Of a user who has no password.
 fn token() -> String {
-    let wanted = Wanted { name: "web".to_owned(), lock: vec!["app1:".to_owned()], ..Wanted::default() };
+    let wanted = NewEntry { name: "web".to_owned(), lock: vec!["app1:".to_owned()], ..NewEntry::default() };
     entry(&wanted, b"token of web", true).unwrap()
 }
 

@@ -42,20 +42,20 @@ fn the_table_knows_no_socket_no_command_and_no_wire() {
         "crate::net",
         "tracing",
     ];
-    assert_none_names("/src/lock", &forbidden);
+    assert_none_names("/src/core/lock", &forbidden);
 }
 
 /// Nothing is decided by what is counted: it could be left out.
 #[test]
 fn what_is_counted_is_read_by_lists_and_metrics_alone() {
-    assert_none_names("/src/lock", &["crate::tally", "crate::metrics"]);
-    assert_none_names("/src/tally", &["crate::session", "crate::metrics", "crate::net", "tokio::"]);
+    assert_none_names("/src/core/lock", &["crate::tally", "crate::metrics"]);
+    assert_none_names("/src/core/stats", &["crate::session", "crate::metrics", "crate::net", "tokio::"]);
     assert_eq!(naming("crate::metrics"), ["http/metrics.rs"]);
 }
 
 #[test]
 fn sessions_know_no_bytes_and_no_sockets() {
-    assert_none_names("/src/session", &["tokio::net", "tokio::io", "bytes::", "line::", "crate::net"]);
+    assert_none_names("/src/core/session", &["tokio::net", "tokio::io", "bytes::", "line::", "crate::net"]);
 }
 
 #[test]
@@ -65,7 +65,12 @@ fn sockets_know_no_commands() {
 
 #[test]
 fn the_codec_knows_no_socket() {
-    for pure in ["/src/line/codec.rs", "/src/line/grammar.rs", "/src/line/verbs.rs", "/src/line/write.rs"] {
+    for pure in [
+        "/src/wires/line/codec.rs",
+        "/src/wires/line/grammar.rs",
+        "/src/wires/line/verbs.rs",
+        "/src/wires/line/write.rs",
+    ] {
         assert_none_names(pure, &["tokio::net", "tokio::io", "Burst"]);
     }
 }
@@ -76,19 +81,19 @@ fn sql_and_packets_know_no_socket_and_no_session() {
     for pure in
         ["sql/", "packet.rs", "login.rs", "result.rs", "prepared.rs", "value.rs", "variables.rs", "work.rs"]
     {
-        assert_none_names(&format!("/src/mysql/{pure}"), &forbidden);
+        assert_none_names(&format!("/src/wires/mysql/{pure}"), &forbidden);
     }
 }
 
 #[test]
 fn what_is_charged_is_not_known_to_the_budget() {
-    assert_none_names("/src/budget.rs", &["crate::", "tokio", "bytes::"]);
+    assert_none_names("/src/core/budget.rs", &["crate::", "tokio", "bytes::"]);
 }
 
 #[test]
 fn leases_know_no_wire() {
     let forbidden = ["axum", "tonic", "hyper", "tokio::net", "crate::net", "crate::http", "crate::grpc"];
-    assert_none_names("/src/lease", &forbidden);
+    assert_none_names("/src/core/lease", &forbidden);
 }
 
 #[test]
@@ -137,8 +142,8 @@ fn locks_and_sessions_share_by_nothing_that_shuttle_does_not_see() {
         "Condvar",
         "OnceLock",
     ];
-    assert_none_names("/src/lock", &unseen);
-    assert_none_names("/src/session", &unseen);
+    assert_none_names("/src/core/lock", &unseen);
+    assert_none_names("/src/core/session", &unseen);
 }
 
 #[test]

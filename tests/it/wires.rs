@@ -11,7 +11,9 @@ use crate::common::{
     http::{Request, get, post},
     mysql::MySql,
 };
-use getlockd::grpc::proto::{AcquireRequest, ReleaseAllLocks, ReleaseRequest, hold_request::Command};
+use getlockd::internal::grpc::proto::{
+    AcquireRequest, ReleaseAllLocks, ReleaseRequest, hold_request::Command,
+};
 use serde_json::json;
 use tokio::sync::mpsc::unbounded_channel;
 

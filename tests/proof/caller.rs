@@ -1,6 +1,6 @@
 //! A session on whatever wire. Each call is `None` if the session was ended.
 
-use getlockd::grpc::proto::{
+use getlockd::internal::grpc::proto::{
     GetLock, HoldResponse, Introduce, LockMode, ReleaseAllLocks, ReleaseLock, hold_request::Command,
 };
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use getlockd::grpc::proto::{
+use getlockd::internal::grpc::proto::{
     AcquireRequest, LockMode, ReleaseRequest, RenewRequest, locks_client::LocksClient,
 };
 use serde_json::{Value, json};

@@ -12,10 +12,13 @@ use std::{
 
 use crate::common::session::{Answer, Command, Progress, Reply, start};
 use getlockd::{
-    command::{Ending, Error, Origin},
-    lock::{Mode, SessionId},
+    internal::{
+        client_info::Origin,
+        command::{EndReason, Error},
+        lock::{Mode, SessionId},
+        session::{Hub, Limits, Session},
+    },
     name::Name,
-    session::{Hub, Limits, Session},
 };
 use getlockd_proto::timeout::Timeout;
 use proptest::prelude::*;
@@ -309,7 +312,7 @@ async fn serve(
             ask = asked.recv() => ask,
         };
         let Some(Ask::Run(command)) = ask else { return };
-        let answer: Result<Answer, Ending> = match start(&mut session, command) {
+        let answer: Result<Answer, EndReason> = match start(&mut session, command) {
             Progress::Done(answer) => Ok(answer),
             Progress::Working(working) => working.finish().await,
             Progress::Waiting(waiting) => tokio::select! {

@@ -6,11 +6,14 @@ use crate::common::session::{Answer, Command, Progress, Reply, start};
 use crate::inside::Inside;
 use crate::{MACHINE, common::dice::Dice};
 use getlockd::{
-    command::{Error, Origin},
-    lock::{Mode, SessionId, Token},
+    internal::{
+        client_info::Origin,
+        command::Error,
+        lock::{Mode, SessionId, Token},
+        session::{Hub, Limits, Session},
+        stats::ReleaseCause,
+    },
     name::Name,
-    session::{Hub, Limits, Session},
-    tally::Cause,
 };
 use getlockd_proto::timeout::Timeout;
 
@@ -122,7 +125,7 @@ async fn very_many_locks_are_free_when_their_session_has_freed_them_or_has_ended
         let mut session = open(&hub);
         async move {
             take_all(&mut session);
-            assert_eq!(session.free_all(Cause::Disconnect).await, MANY);
+            assert_eq!(session.free_all(ReleaseCause::Disconnect).await, MANY);
         }
     });
     ends.await.unwrap();

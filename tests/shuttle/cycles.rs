@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use getlockd::{
-    lock::{Acquire, Cycle, Link, Mode, OnBusy, Owner, SessionId, Table, Verdict},
+    internal::lock::{Acquire, Cycle, Link, Mode, OnBusy, Owner, SessionId, Table, Verdict},
     name::Name,
 };
 

@@ -1,6 +1,6 @@
 //! Small scenarios in every order of their steps that there is: here nothing is left to chance.
 
-use getlockd::lock::{Acquire, Mode, OnBusy, Owner, SessionId, Verdict, Wait};
+use getlockd::internal::lock::{Acquire, Mode, OnBusy, Owner, SessionId, Verdict, Wait};
 use shuttle::thread;
 
 use crate::{

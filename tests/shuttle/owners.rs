@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use getlockd::{
-    lock::{Acquire, Mode, OnBusy, Owner, Released, SessionId, Table, Verdict, Wait},
+    internal::lock::{Acquire, Mode, OnBusy, Owner, Released, SessionId, Table, Verdict, Wait},
     name::Name,
 };
 use shuttle::{

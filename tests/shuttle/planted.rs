@@ -1,6 +1,6 @@
 //! Each bug that is planted is found: what the other tests would say if it were there.
 
-use getlockd::planted::Bug;
+use getlockd::internal::mutants::Bug;
 
 use crate::{cycles, owners, schedules::with, sessions};
 

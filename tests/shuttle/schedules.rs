@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use getlockd::{name::Name, planted::Bug};
+use getlockd::{internal::mutants::Bug, name::Name};
 use shuttle::{
     Config, FailurePersistence, Runner,
     rand::Rng,

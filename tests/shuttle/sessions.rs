@@ -9,10 +9,13 @@ use std::{
 };
 
 use getlockd::{
-    command::{Ending, Error, Origin},
-    lock::{Mode, SessionId},
+    internal::{
+        client_info::Origin,
+        command::{EndReason, Error},
+        lock::{Mode, SessionId},
+        session::{Hub, Limits, Session},
+    },
     name::Name,
-    session::{Hub, Limits, Session},
 };
 use getlockd_proto::timeout::Timeout;
 use shuttle::{sync::Barrier, thread};
@@ -55,7 +58,7 @@ impl World {
         self.inside.leave(lock, mode);
     }
 
-    fn get(&self, session: &mut Session, lock: usize, timeout: Timeout) -> Result<Answer, Ending> {
+    fn get(&self, session: &mut Session, lock: usize, timeout: Timeout) -> Result<Answer, EndReason> {
         get(session, &self.names[lock], Mode::Exclusive, timeout)
     }
 
@@ -66,7 +69,7 @@ impl World {
         assert!(matches!(answer, Ok(Reply::Int(1))), "{answer:?}");
     }
 
-    fn get_work_and_release(&self, session: &mut Session, timeout: Timeout) -> Result<Answer, Ending> {
+    fn get_work_and_release(&self, session: &mut Session, timeout: Timeout) -> Result<Answer, EndReason> {
         let answer = self.get(session, 0, timeout)?;
         if matches!(answer, Ok(Reply::Int(1))) {
             self.work(session, 0, Mode::Exclusive);
@@ -77,12 +80,12 @@ impl World {
     }
 }
 
-fn get(session: &mut Session, name: &Name, mode: Mode, timeout: Timeout) -> Result<Answer, Ending> {
+fn get(session: &mut Session, name: &Name, mode: Mode, timeout: Timeout) -> Result<Answer, EndReason> {
     ask(session, Command::GetLock { name: name.clone(), mode, timeout })
 }
 
 /// An answer, as the task of a connection comes to it.
-fn ask(session: &mut Session, command: Command) -> Result<Answer, Ending> {
+fn ask(session: &mut Session, command: Command) -> Result<Answer, EndReason> {
     let answer = match start(session, command) {
         Progress::Done(answer) => answer,
         Progress::Waiting(waiting) => block_on(waiting.finish())?,
@@ -93,7 +96,7 @@ fn ask(session: &mut Session, command: Command) -> Result<Answer, Ending> {
 }
 
 /// A session with nothing to do, until it is told to end.
-fn idle(session: &Session) -> Ending {
+fn idle(session: &Session) -> EndReason {
     session.ending().unwrap_or_else(|| block_on(session.handle().ended()))
 }
 
@@ -150,7 +153,7 @@ pub fn kill() {
     let victim = |world: &World, mut session: Session| {
         let answer = world.get_work_and_release(&mut session, Timeout::Forever);
         let ending = answer.err().unwrap_or_else(|| idle(&session));
-        assert_eq!(ending, Ending::Killed(SessionId(3)));
+        assert_eq!(ending, EndReason::Killed(SessionId(3)));
     };
     let killer = |world: &World, mut session: Session| {
         let answer = ask(&mut session, Command::Kill(SessionId(2)));
@@ -169,7 +172,7 @@ fn a_killed_session_ends_and_is_gone_when_the_killer_is_told() {
 
 #[test]
 fn a_session_with_nothing_to_do_is_killed_in_every_order() {
-    let idles: Life = |_, session| assert_eq!(idle(&session), Ending::Killed(SessionId(2)));
+    let idles: Life = |_, session| assert_eq!(idle(&session), EndReason::Killed(SessionId(2)));
     let kills: Life = |_, mut session| {
         let answer = ask(&mut session, Command::Kill(SessionId(1)));
         assert!(matches!(answer, Ok(Ok(Reply::Int(1)))), "{answer:?}");
@@ -234,10 +237,10 @@ pub fn drain() {
     let world = World::new();
     let works: Life = |world, mut session| {
         let ending = world.get_work_and_release(&mut session, Timeout::Forever).err();
-        assert_eq!(ending.unwrap_or_else(|| idle(&session)), Ending::Shutdown);
+        assert_eq!(ending.unwrap_or_else(|| idle(&session)), EndReason::Shutdown);
     };
     let (guest, stop) = (world.clone(), world.clone());
-    let guest = thread::spawn(move || assert_eq!(idle(&guest.open()), Ending::Shutdown));
+    let guest = thread::spawn(move || assert_eq!(idle(&guest.open()), EndReason::Shutdown));
     let stop = thread::spawn(move || stop.hub.drain());
     let open = [world.open(), world.open()];
     together(open.map(|session| {

@@ -1,6 +1,6 @@
 //! A stop is told to clients on every wire.
 
-use getlockd::grpc::proto::{AcquireRequest, ReleaseLock, hold_request::Command};
+use getlockd::internal::grpc::proto::{AcquireRequest, ReleaseLock, hold_request::Command};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

@@ -3,9 +3,9 @@
 use std::{fs, io::BufRead, net::SocketAddr};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use getlockd::{
+use getlockd::internal::{
     grpc::proto::{AcquireRequest, locks_client::LocksClient},
-    user::{Wanted, entry},
+    users::{NewEntry, entry},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -32,8 +32,8 @@ struct Story {
 
 fn user(name: &str, secret: &str, token: bool) -> String {
     let wanted =
-        Wanted { name: name.to_owned(), lock: vec!["*".to_owned()], kill: true, ..Wanted::default() };
-    entry(&Wanted { native: true, ..wanted }, secret.as_bytes(), token).unwrap()
+        NewEntry { name: name.to_owned(), lock: vec!["*".to_owned()], kill: true, ..NewEntry::default() };
+    entry(&NewEntry { native: true, ..wanted }, secret.as_bytes(), token).unwrap()
 }
 
 impl Story {
@@ -192,7 +192,7 @@ async fn logins_kills_and_holders_are_told_with_wire_number_and_peer() {
 fn narrow(flags: &[&str]) -> (TempDir, Program) {
     let folder = tempfile::tempdir().unwrap();
     let users = folder.path().join("users.toml");
-    let wanted = Wanted { name: "app1".to_owned(), lock: vec!["app1:".to_owned()], ..Wanted::default() };
+    let wanted = NewEntry { name: "app1".to_owned(), lock: vec!["app1:".to_owned()], ..NewEntry::default() };
     fs::write(&users, entry(&wanted, SECRETS[0].as_bytes(), false).unwrap()).unwrap();
     let program = Program::start(&[&["--users", text(&users), "--log-format", "json"], flags].concat());
     (folder, program)

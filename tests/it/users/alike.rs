@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use getlockd::user::{Denied, Proof, Users, Wanted, entry};
+use getlockd::internal::users::{Denied, NewEntry, Proof, Users, entry};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tonic::Code;
@@ -20,7 +20,7 @@ const SHA2: &str = "caching_sha2_password";
 
 fn file() -> File {
     let file = File::new();
-    let wanted = Wanted { name: "sha2".to_owned(), ..Wanted::default() };
+    let wanted = NewEntry { name: "sha2".to_owned(), ..NewEntry::default() };
     let sha2 = entry(&wanted, b"secret of sha2", false).unwrap();
     file.write(&[user("app1", &[], &[], false), sha2, token()]);
     file
@@ -109,7 +109,7 @@ async fn strangers_are_asked_by_either_of_the_methods_of_users() {
     let all: BTreeSet<_> = before.iter().map(String::as_str).collect();
     assert_eq!(all, BTreeSet::from([NATIVE, SHA2]));
     assert_eq!(methods(&file.server()).await, before, "after a restart");
-    let sha2 = Wanted { name: "new".to_owned(), ..Wanted::default() };
+    let sha2 = NewEntry { name: "new".to_owned(), ..NewEntry::default() };
     let (native, sha2) = (user("app2", &[], &[], false), entry(&sha2, b"secret", false).unwrap());
     file.write(&[native, sha2]);
     assert_eq!(server.reload(), Ok(()));

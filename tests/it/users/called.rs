@@ -1,6 +1,6 @@
 //! What calls itself something else.
 
-use getlockd::grpc::proto::{ListRequest, SessionsRequest};
+use getlockd::internal::grpc::proto::{ListRequest, SessionsRequest};
 
 use super::{File, app1, basic, line, mysql, with_login};
 use crate::common::TestServer;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use getlockd::user::{Proof, Users, Wanted, entry};
+use getlockd::internal::users::{NewEntry, Proof, Users, entry};
 
 use super::{File, line, user};
 
@@ -66,7 +66,8 @@ fn a_file_that_is_wrong_says_where_and_shows_no_verifier() {
 async fn an_entry_comes_back_as_a_user() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("users.toml");
-    let wanted = Wanted { name: "a \"b\"".to_owned(), lock: vec!["Ä'\\".to_owned()], ..Wanted::default() };
+    let wanted =
+        NewEntry { name: "a \"b\"".to_owned(), lock: vec!["Ä'\\".to_owned()], ..NewEntry::default() };
     fs::write(&path, entry(&wanted, "pass wörd".as_bytes(), false).unwrap()).unwrap();
     let users = Users::load(&path).unwrap();
     let from = [127, 0, 0, 1].into();

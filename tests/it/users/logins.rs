@@ -1,6 +1,6 @@
 //! What is shown to be let in.
 
-use getlockd::grpc::proto::AcquireRequest;
+use getlockd::internal::grpc::proto::AcquireRequest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

@@ -1,9 +1,9 @@
 //! The other services refuse users as their own clients are told of it.
 
-use getlockd::others::netlocker::proto::net_locker_service_client::NetLockerServiceClient;
-use getlockd::others::netlocker::proto::{NetLockRequest, NetUnlockRequest};
-use getlockd::others::sharelock::proto::LockRequest;
-use getlockd::others::sharelock::proto::share_lock_service_client::ShareLockServiceClient;
+use getlockd::internal::compat::netlocker::proto::net_locker_service_client::NetLockerServiceClient;
+use getlockd::internal::compat::netlocker::proto::{NetLockRequest, NetUnlockRequest};
+use getlockd::internal::compat::sharelock::proto::LockRequest;
+use getlockd::internal::compat::sharelock::proto::share_lock_service_client::ShareLockServiceClient;
 use tonic::{Code, Request};
 
 use super::{File, basic, guess, http, with_login};

@@ -1,6 +1,6 @@
 //! A user can neither lock, see nor end what is not of his part: a test for each wire.
 
-use getlockd::grpc::proto::{
+use getlockd::internal::grpc::proto::{
     HistoryRequest, KillRequest, ListRequest, SessionsRequest, StatusRequest, WaitersRequest, WhyRequest,
 };
 use tonic::Code;

@@ -1,6 +1,6 @@
 //! What is sent ahead of answers, and answers that nobody reads: each connection has one sum, and so have all.
 
-use getlockd::budget::MAX_CONNECTION_MEMORY;
+use getlockd::internal::budget::MAX_CONNECTION_MEMORY;
 use tokio::io::AsyncBufReadExt;
 
 use super::attacked::Attacked;

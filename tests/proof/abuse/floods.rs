@@ -2,7 +2,7 @@
 
 use std::io;
 
-use getlockd::grpc::proto::{AcquireRequest, ReleaseRequest};
+use getlockd::internal::grpc::proto::{AcquireRequest, ReleaseRequest};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,

@@ -1,9 +1,9 @@
 //! Locks that very many hold or wait for, and sessions that hold very many. What a step may cost is asserted beside
-//! the code (`src/lock`, `src/session`); here it is seen to serve, and how long a neighbour waits meanwhile.
+//! the code (`src/core/lock`, `src/core/session`); here it is seen to serve, and how long a neighbour waits meanwhile.
 
 use std::{net::SocketAddr, time::Duration};
 
-use getlockd::grpc::proto::{AcquireRequest, Mode};
+use getlockd::internal::grpc::proto::{AcquireRequest, Mode};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::attacked::Attacked;

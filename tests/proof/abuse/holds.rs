@@ -1,6 +1,6 @@
 //! `Hold` streams that send ahead, or do not read: all streams of a connection have one sum.
 
-use getlockd::{
+use getlockd::internal::{
     budget::MAX_CONNECTION_MEMORY,
     grpc::proto::{HoldRequest, Introduce, hold_request::Command},
     lease::MAX_TEXT,

@@ -1,7 +1,7 @@
 //! Requests by HTTP and gRPC: what they keep is bounded, they end at their deadline, and those that cannot be read are
 //! told so.
 
-use getlockd::grpc::proto::{AcquireRequest, ReleaseRequest};
+use getlockd::internal::grpc::proto::{AcquireRequest, ReleaseRequest};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use getlockd::session::MAX_LIST_ROWS;
+use getlockd::internal::session::MAX_LIST_ROWS;
 
 use super::{Neighbour, attacked::Attacked};
 use crate::common::{

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use getlockd::user::{WRONG_BY_NAME, WRONG_BY_NAME_AND_ADDRESS, Wanted, entry};
+use getlockd::internal::users::{NewEntry, WRONG_BY_NAME, WRONG_BY_NAME_AND_ADDRESS, entry};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -67,7 +67,8 @@ async fn with_users() -> (TempDir, Attacked) {
     let path = dir.path().join("users.toml");
     let user = |name: &str| {
         let all = vec!["*".to_owned()];
-        let wanted = Wanted { name: name.to_owned(), lock: all.clone(), see: all, kill: true, native: true };
+        let wanted =
+            NewEntry { name: name.to_owned(), lock: all.clone(), see: all, kill: true, native: true };
         entry(&wanted, format!("secret of {name}").as_bytes(), false).unwrap()
     };
     fs::write(&path, user("neighbour") + &user("app1")).unwrap();

@@ -1,6 +1,6 @@
 //! Memory: what a connection makes the server remember, and all of them together.
 
-use getlockd::budget::{MAX_CONNECTION_MEMORY, OWN_MEMORY};
+use getlockd::internal::budget::{MAX_CONNECTION_MEMORY, OWN_MEMORY};
 use tokio::io::AsyncWriteExt;
 
 use super::{Neighbour, attacked::Attacked};

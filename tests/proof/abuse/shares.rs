@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use getlockd::{
+use getlockd::internal::{
     session::OWN_LOCKS,
-    user::{Wanted, entry},
+    users::{NewEntry, entry},
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -27,7 +27,7 @@ const ELSEWHERE: [u8; 4] = [127, 0, 0, 2];
 /// A server with users, each of whom may lock everything.
 async fn with_users(flags: &[&str]) -> (Attacked, TempDir) {
     let entries = ["neighbour", "app1", "app2"].map(|name| {
-        let wanted = Wanted { name: name.to_owned(), lock: vec!["*".to_owned()], ..Wanted::default() };
+        let wanted = NewEntry { name: name.to_owned(), lock: vec!["*".to_owned()], ..NewEntry::default() };
         entry(&wanted, format!("secret of {name}").as_bytes(), false).unwrap()
     });
     let dir = tempfile::tempdir().unwrap();

@@ -2,7 +2,7 @@
 
 use std::{process, time::Instant};
 
-use getlockd::grpc::proto::{ReleaseAllLocks, hold_request::Command};
+use getlockd::internal::grpc::proto::{ReleaseAllLocks, hold_request::Command};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use getlockd::grpc::proto::{AcquireRequest, ReleaseAllLocks, hold_request::Command};
+use getlockd::internal::grpc::proto::{AcquireRequest, ReleaseAllLocks, hold_request::Command};
 use tokio::task::JoinHandle;
 use tonic::Code;
 

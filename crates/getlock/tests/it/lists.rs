@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use getlockd::user::{Wanted, entry};
+use getlockd::internal::users::{NewEntry, entry};
 
 use crate::{
     GETLOCK, TestServer, code,
@@ -62,7 +62,7 @@ async fn completions_and_a_manual_come_with_it() {
 async fn it_comes_by_tls_and_as_a_user_whose_password_is_in_no_argument() {
     let authority = Authority::new();
     let file = |name: &str| authority.folder.path().join(name);
-    let wanted = Wanted { name: "app".to_owned(), lock: vec!["app:".to_owned()], ..Wanted::default() };
+    let wanted = NewEntry { name: "app".to_owned(), lock: vec!["app:".to_owned()], ..NewEntry::default() };
     fs::write(file("users.toml"), entry(&wanted, b"sesame", false).unwrap()).unwrap();
     fs::write(file("password"), "sesame\n").unwrap();
     let signed = authority.sign("server");

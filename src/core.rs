@@ -1,0 +1,17 @@
+//! What the server decides: who holds which lock, who waits, and who may.
+//!
+//! The lowest layer. It uses nothing of the other three: no socket, no protocol and no metric is named here.
+
+pub(crate) mod budget;
+pub(crate) mod client_info;
+pub(crate) mod command;
+pub(crate) mod lease;
+pub(crate) mod lock;
+#[cfg(feature = "shuttle")]
+pub(crate) mod mutants;
+pub(crate) mod offload;
+pub(crate) mod session;
+pub(crate) mod share;
+pub(crate) mod stats;
+pub(crate) mod sync;
+pub(crate) mod users;

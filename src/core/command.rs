@@ -1,0 +1,86 @@
+//! The words that all wires share: what a session can be asked, and what it answers.
+//!
+//! There are four kinds of request. A [`LockRequest`] may wait. A change (release, settings) is done at once or in
+//! pieces. A query only reads: see [`Query`](crate::core::session::Query). A kill ends another session or its wait. Each has its
+//! own answer, so that no wire has to tell what cannot be.
+
+mod error;
+mod rows;
+
+use std::fmt;
+
+pub use error::{Error, Forbidden};
+pub use rows::{LockRow, SessionRow, Stats, WaiterRow, WhyRow};
+
+use getlockd_proto::timeout::Timeout;
+
+use crate::{
+    core::lock::{Mode, SessionId},
+    name::Name,
+};
+
+/// `GET_LOCK` and `GET_SHARED_LOCK`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockRequest {
+    /// The lock.
+    pub name: Name,
+    /// How it is wanted.
+    pub mode: Mode,
+    /// How long to wait for it.
+    pub timeout: Timeout,
+}
+
+/// What a session answers to a request whose answer is a `T`.
+pub type Answer<T> = Result<T, Error>;
+
+/// The answer to a [`LockRequest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcquireAnswer {
+    /// The session holds the lock: `1`.
+    Granted,
+    /// Others held it until the wait was over: `0`.
+    TimedOut,
+}
+
+/// The answer to `RELEASE_LOCK`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReleaseAnswer {
+    /// One count of the session's hold is released: `1`.
+    Released,
+    /// Others hold the lock: `0`.
+    HeldByOthers,
+    /// Nobody holds the lock: `NULL`.
+    Free,
+}
+
+impl ReleaseAnswer {
+    /// As all wires tell it; none is `NULL`.
+    pub fn number(self) -> Option<u64> {
+        match self {
+            Self::Released => Some(1),
+            Self::HeldByOthers => Some(0),
+            Self::Free => None,
+        }
+    }
+}
+
+/// Why a session ends though its client did not ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// `KILL`, by this session.
+    Killed(SessionId),
+    /// The server stops.
+    Shutdown,
+    /// Its user is none any more, or may not lock what it holds or waits for.
+    Revoked,
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Killed(by) => write!(f, "killed by session {by}"),
+            Self::Shutdown => f.write_str("shutdown"),
+            Self::Revoked => f.write_str("its user may not any more"),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Why a request was refused.
+
+use std::fmt;
+
+use getlockd_proto::{escape::Written, symbol::Symbol};
+
+use crate::{
+    core::{
+        budget::Exceeded,
+        lock::{Cycle, SessionId},
+        session::ShownName,
+        share::NoPlace,
+        users::Denied,
+    },
+    name::Name,
+};
+
+/// What a user may not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forbidden {
+    /// To take this lock.
+    Lock(Name),
+    /// To look at this lock.
+    See(Name),
+    /// To end this session.
+    Kill(SessionId),
+}
+
+/// Why a command was refused. The session goes on, with all it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Waiting would have closed a cycle.
+    Deadlock(Cycle<ShownName>),
+    /// `KILL QUERY` ended the wait.
+    Interrupted,
+    /// The session holds as many locks as it may.
+    TooManyLocks(usize),
+    /// As many wait for the lock as may.
+    TooManyWaiters(usize),
+    /// All locks that may be held are, or the user or the address holds its share; or has its share of the connections.
+    NoPlace(NoPlace),
+    /// There is no memory for what it would make the server keep.
+    TooMuchMemory(Exceeded),
+    /// No session has this number.
+    NoSession(SessionId),
+    /// The server is stopping, and grants nothing new.
+    Stopping,
+    /// The server has users, and the session has not said which it is.
+    NoLogin,
+    /// It was not let in as the user that it said.
+    BadLogin(Denied),
+    /// It is logged in as another user.
+    OtherUser,
+    /// Its user may not. Boxed: answers are kept small.
+    Forbidden(Box<Forbidden>),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deadlock(cycle) => cycle.fmt(f),
+            Self::Interrupted => f.write_str("KILL QUERY ended this wait; the session and all it holds stay"),
+            Self::TooManyLocks(max) => {
+                write!(f, "this session holds {max} locks and may hold no more (--max-locks-per-session)")
+            }
+            Self::TooManyWaiters(max) => {
+                write!(
+                    f,
+                    "{max} wait for this lock and no more may (--max-waiters-per-lock); try again later"
+                )
+            }
+            Self::NoPlace(no_place) => no_place.fmt(f),
+            Self::TooMuchMemory(exceeded) => exceeded.fmt(f),
+            Self::NoSession(id) => write!(f, "there is no session {id}; SESSIONS lists them"),
+            Self::Stopping => {
+                f.write_str("the server is stopping and grants nothing new; release what you hold")
+            }
+            Self::NoLogin => f.write_str("log in first: AUTH user password"),
+            Self::BadLogin(denied) => denied.fmt(f),
+            Self::OtherUser => {
+                f.write_str("this session has logged in as another user; open another connection")
+            }
+            Self::Forbidden(what) => what.fmt(f),
+        }
+    }
+}
+
+impl From<NoPlace> for Error {
+    fn from(no_place: NoPlace) -> Self {
+        Self::NoPlace(no_place)
+    }
+}
+
+impl From<Exceeded> for Error {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::TooMuchMemory(exceeded)
+    }
+}
+
+impl From<Forbidden> for Error {
+    fn from(what: Forbidden) -> Self {
+        Self::Forbidden(Box::new(what))
+    }
+}
+
+impl fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lock(name) => write!(f, "your user may not lock {}", Written(name.as_str())),
+            Self::See(name) => write!(f, "your user may not look at {}", Written(name.as_str())),
+            Self::Kill(id) => write!(f, "your user may not end session {id}"),
+        }
+    }
+}
+
+impl fmt::Display for Cycle<ShownName> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("waiting would never end")?;
+        let more = self.length - self.links.len();
+        if more > 0 {
+            // First: a wire may cut the text off behind it.
+            write!(f, " as {} sessions wait for each other", self.length)?;
+        }
+        f.write_str(":")?;
+        for link in &self.links {
+            write!(f, " {} waits for {} held by {};", link.waiter, Written(link.name.as_str()), link.holder)?;
+        }
+        if more > 0 {
+            write!(f, " ... and {more} more;")?;
+        }
+        f.write_str(" release one, or try with timeout 0")
+    }
+}
+
+impl Error {
+    /// The word for it.
+    pub fn symbol(&self) -> Symbol {
+        match self {
+            Self::Deadlock(_) => Symbol::Deadlock,
+            Self::Interrupted => Symbol::Interrupted,
+            Self::TooManyLocks(_) | Self::TooManyWaiters(_) | Self::NoPlace(_) | Self::TooMuchMemory(_) => {
+                Symbol::Limit
+            }
+            Self::NoSession(_) => Symbol::NoSession,
+            Self::Stopping => Symbol::Shutdown,
+            Self::NoLogin | Self::BadLogin(_) | Self::OtherUser => Symbol::Auth,
+            Self::Forbidden(_) => Symbol::Denied,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The rows of lists.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::core::client_info::Origin;
+use crate::{
+    core::{
+        client_info::ClientInfo,
+        lock::{HoldKey, Mode, SessionId, Token, WaiterKey},
+        session::ShownName,
+    },
+    name::Name,
+};
+
+/// One hold of a lock.
+#[derive(Clone, Debug)]
+pub struct LockRow {
+    /// The lock.
+    pub name: Name,
+    /// How it is held.
+    pub mode: Mode,
+    /// Who holds it.
+    pub session: SessionId,
+    /// From where; none if the session ended meanwhile.
+    pub origin: Option<Origin>,
+    /// What its client tells of itself, and who it is.
+    pub client_info: Option<ClientInfo>,
+    /// Its fencing token.
+    pub fencing_token: Token,
+    /// For how long.
+    pub held: Duration,
+    /// How many wait for the lock.
+    pub waiters: usize,
+}
+
+impl LockRow {
+    /// Whom its holder logged in as.
+    pub fn user(&self) -> Option<&str> {
+        self.client_info.as_ref()?.user()
+    }
+
+    /// What its holder calls itself.
+    pub fn client(&self) -> Option<&str> {
+        self.client_info.as_ref()?.client()
+    }
+
+    /// Why it was taken, if its holder said so.
+    pub fn note(&self) -> Option<&str> {
+        self.client_info.as_ref()?.note.as_deref()
+    }
+
+    /// When it ends, if it is a lease.
+    pub fn expires(&self) -> Option<Instant> {
+        self.client_info.as_ref()?.expires
+    }
+
+    /// Where it stands in the list.
+    pub fn key(&self) -> HoldKey {
+        HoldKey { name: self.name.clone(), token: self.fencing_token }
+    }
+
+    /// From where it was taken; empty if the session ended meanwhile.
+    pub fn address(&self) -> String {
+        self.origin.map_or_else(String::new, |origin| origin.peer.to_string())
+    }
+}
+
+/// One place in a queue.
+#[derive(Clone, Debug)]
+pub struct WaiterRow {
+    /// Who waits.
+    pub session: SessionId,
+    /// In which mode.
+    pub mode: Mode,
+    /// From where; none if the session ended meanwhile.
+    pub peer: Option<SocketAddr>,
+    /// For how long.
+    pub waited: Duration,
+    /// Where in the queue.
+    pub key: WaiterKey,
+}
+
+/// One session.
+#[derive(Clone, Debug)]
+pub struct SessionRow {
+    /// Its number.
+    pub session: SessionId,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// How long it has lived.
+    pub age: Duration,
+    /// How many locks it holds.
+    pub holds: usize,
+    /// What it waits for.
+    pub waits_for: Option<ShownName>,
+    /// How many bytes its client makes the server remember.
+    pub memory: usize,
+    /// What its client tells of itself.
+    pub client_info: ClientInfo,
+}
+
+/// One step from a lock to what its holder waits for.
+#[derive(Clone, Debug)]
+pub struct WhyRow {
+    /// The hold.
+    pub lock: LockRow,
+    /// What its holder waits for itself.
+    pub waits_for: Option<ShownName>,
+}
+
+/// Counters since the start, and of the moment.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// Sessions that live.
+    pub sessions: usize,
+    /// Of the lock table.
+    pub table: crate::core::lock::Counters,
+    /// Requests answered 0.
+    pub timeouts: u64,
+    /// Locks freed since their session ended while it held them.
+    pub abandoned: u64,
+    /// Since the start.
+    pub uptime: Duration,
+    /// Bytes that connections make the server remember, beyond what each has for itself.
+    pub memory: usize,
+    /// How many they may be.
+    pub max_memory: usize,
+}

@@ -1,0 +1,89 @@
+//! Why there is no lease.
+
+use std::time::Duration;
+
+use super::{
+    MAX_TEXT,
+    request::{MAX_REQUEST_ID, MIN_REQUEST_ID},
+};
+use crate::core::{
+    command::{EndReason, Error},
+    share::NoPlace,
+};
+
+/// Why there is no lease.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseError {
+    /// Others hold the lock, and the wait is over.
+    #[error("the lock is held; wait longer, or try again")]
+    Busy,
+    /// There is no such lease, and nobody holds the lock.
+    #[error("there is no such lease: it has ended, or never was")]
+    Gone,
+    /// There is no such lease, and somebody holds the lock.
+    #[error("this is not the token of a lease on the lock; others hold it")]
+    NotYours,
+    /// No lease runs for so long or so short a time.
+    #[error(
+        "a lease runs for {} to {} ms (--lease-min, --lease-max)",
+        min.as_millis(),
+        max.as_millis()
+    )]
+    Ttl {
+        /// The shortest.
+        min: Duration,
+        /// The longest.
+        max: Duration,
+    },
+    /// The name of a client or a note is too long.
+    #[error("a client and a note have at most {MAX_TEXT} characters")]
+    TooLong,
+    /// A request id is not as they are.
+    #[error(
+        "a request id has {MIN_REQUEST_ID} to {MAX_REQUEST_ID} visible ASCII characters; draw them at random"
+    )]
+    BadRequestId,
+    /// The request id is that of another request.
+    #[error(
+        "this request id is in use for another lock or mode, or by another user or address; draw a new one \
+         for each lock that you take"
+    )]
+    RequestIdTaken,
+    /// The client closed its connection, or sent too much behind a request that waited.
+    #[error("the connection was closed, or more was sent behind this request than is kept; it does not wait")]
+    HungUp,
+    /// There are as many leases as there may be, or the user or the address has its share of them.
+    #[error(transparent)]
+    NoPlace(#[from] NoPlace),
+    /// The session was refused the lock.
+    #[error("{}", refused(.0))]
+    Refused(Error),
+    /// The session was ended before it had the lock.
+    #[error("{}", ended(*.0))]
+    Ended(EndReason),
+    /// The system gave no random bytes.
+    #[error("the system has no random bytes to give")]
+    NoRandom,
+}
+
+impl LeaseError {
+    /// Whether its user may not do that.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Refused(Error::Forbidden(_)) | Self::Ended(EndReason::Revoked))
+    }
+}
+
+fn refused(error: &Error) -> String {
+    match error {
+        Error::Interrupted => "KILL QUERY ended this wait".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn ended(ending: EndReason) -> String {
+    match ending {
+        EndReason::Revoked => "your user may not lock this any more".to_owned(),
+        EndReason::Shutdown => "the server is stopping and grants nothing new".to_owned(),
+        killed @ EndReason::Killed(_) => format!("{killed} while it waited"),
+    }
+}

@@ -1,0 +1,136 @@
+//! One lock: its holders and its queue. Pure decisions: nothing here waits or blocks.
+
+use tokio::time::Instant;
+
+use super::{
+    Mode, SessionId, Token,
+    holders::{Hold, Holders},
+    queue::{Place, Queue, Ticket, Waiter},
+    request::Request,
+    token::Tokens,
+};
+use crate::core::sync::mutant;
+
+/// A lock somebody holds.
+#[derive(Debug)]
+pub(super) struct Lock {
+    pub holders: Holders,
+    /// Boxed: few of a million locks have one.
+    queue: Option<Box<Queue>>,
+}
+
+/// What keeps a wait from being granted.
+#[derive(Debug)]
+pub(super) enum Stands {
+    /// The holders, or a wait ahead of it that closes no cycle.
+    Firm,
+    /// This wait ahead of it, which may yet be refused.
+    Behind(SessionId, Place),
+    /// Nothing that is as old as the search.
+    Free,
+}
+
+impl Lock {
+    pub(super) fn held_by(hold: Hold) -> Self {
+        Self { holders: Holders::One(hold), queue: None }
+    }
+
+    /// Those who wait, in the order in which they are granted it.
+    pub(super) fn waiters(&self) -> impl Iterator<Item = &Waiter> {
+        self.queue.iter().flat_map(|queue| queue.iter())
+    }
+
+    /// How many wait.
+    pub(super) fn queued(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    pub(super) fn is_contended(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Grants `request` at once if nobody stands in its way. A newcomer overtakes nobody.
+    pub(super) fn try_grant(&mut self, request: Request, tokens: &Tokens) -> Option<Token> {
+        mutant!(Overtakes => return self.admits(request).then(|| self.grant(request, tokens)));
+        let first = request.upgrade || !self.is_contended();
+        (first && self.admits(request)).then(|| self.grant(request, tokens))
+    }
+
+    /// Puts a waiter at its place: an upgrade ahead of all, else behind all.
+    pub(super) fn enqueue(&mut self, waiter: Waiter) {
+        match &mut self.queue {
+            Some(queue) => queue.push(waiter),
+            None => self.queue = Some(Box::new(Queue::One(waiter))),
+        }
+    }
+
+    /// Takes a waiter out of the queue.
+    pub(super) fn remove_waiter(&mut self, place: Place) -> Option<Waiter> {
+        let waiter = self.queue.as_mut()?.remove(place);
+        self.queue.take_if(|queue| queue.len() == 0);
+        waiter
+    }
+
+    /// Grants to the head of the queue for as long as the head can be granted: neighbours that are
+    /// shared go together.
+    pub(super) fn hand_over(&mut self, tokens: &Tokens, mut granted: impl FnMut(Waiter, Token)) {
+        while let Some(&Waiter { request, place, .. }) = self.queue.as_ref().and_then(|queue| queue.first())
+            && self.admits(request)
+        {
+            let token = self.grant(request, tokens);
+            if let Some(waiter) = self.remove_waiter(place) {
+                granted(waiter, token);
+            }
+            mutant!(StopsEarly => return);
+        }
+    }
+
+    /// What keeps the waiter at a place from being granted, of what is older than `than`.
+    ///
+    /// A shared wait beside shared holders waits only for those that stand ahead of it. Of these the first that wants the
+    /// lock alone decides: the others are shared, or want it alone behind that one. Ahead of that one only upgrades
+    /// can be younger.
+    pub(super) fn stands(&self, place: Place, than: Ticket, is_open: impl Fn(SessionId) -> bool) -> Stands {
+        let Some(waiter) = self.queue.as_ref().and_then(|queue| queue.get(place)) else {
+            return Stands::Free;
+        };
+        let is_shared = self.holders.first().is_some_and(|first| first.mode == Mode::Shared);
+        if !is_shared || waiter.request.mode == Mode::Exclusive {
+            return Stands::Firm;
+        }
+        let mut ahead = self.waiters().take_while(|waiter| waiter.place != place);
+        let decides = |waiter: &&Waiter| waiter.request.mode == Mode::Exclusive && waiter.place.ticket < than;
+        match ahead.find(decides).map(|waiter| (waiter.request.session, waiter.place)) {
+            None => Stands::Free,
+            Some((session, place)) if is_open(session) => Stands::Behind(session, place),
+            Some(_) => Stands::Firm,
+        }
+    }
+
+    /// Whether the holders alone allow it.
+    fn admits(&self, request: Request) -> bool {
+        let Some(first) = self.holders.first() else { return true };
+        mutant!(TwoOwners => return first.mode == Mode::Shared);
+        match request.mode {
+            Mode::Exclusive => self.holders.len() == 1 && first.session == request.session,
+            // An exclusive holder is the only one, so the first speaks for all.
+            Mode::Shared => first.mode == Mode::Shared,
+        }
+    }
+
+    fn grant(&mut self, request: Request, tokens: &Tokens) -> Token {
+        let hold = Hold {
+            session: request.session,
+            mode: request.mode,
+            token: tokens.next(request.mode),
+            since: Instant::now(),
+        };
+        if request.upgrade {
+            // A new grant, with a new token: while it was shared, others had higher ones.
+            self.holders.change(request.session, |mine| *mine = Hold { since: mine.since, ..hold });
+        } else {
+            self.holders.push(hold);
+        }
+        hold.token
+    }
+}

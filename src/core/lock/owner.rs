@@ -1,0 +1,207 @@
+//! One session's side of the table: what it holds, how often, and freeing all of it.
+
+use std::sync::Arc;
+
+use super::{
+    Mode, PIECE, SessionId, Token, Wait,
+    holders::Hold,
+    queue::Place,
+    request::{Acquire, OnBusy, Released, Request, Verdict},
+    search::{MAX_LOOKS, Search},
+    table::{Queued, Table},
+};
+use crate::{
+    core::sync::HashMap,
+    name::{Hashed, Name},
+};
+
+/// An owner of so many locks looks at each of them for somebody who waits, before it looks for a cycle.
+const FEW: usize = 16;
+
+/// The one who takes and frees locks. Dropping it frees all it holds.
+///
+/// Counts live here, not in the table: a lock taken again needs no look at the table.
+#[derive(Debug)]
+pub struct Owner {
+    id: SessionId,
+    table: Arc<Table>,
+    holds: HashMap<Name, Counted, Hashed>,
+}
+
+/// What an owner holds, and how often it has taken it.
+#[derive(Debug)]
+struct Counted {
+    mode: Mode,
+    token: Token,
+    count: u64,
+}
+
+impl Owner {
+    /// An owner that holds nothing. `id` must be its own.
+    pub fn new(id: SessionId, table: Arc<Table>) -> Self {
+        Self { id, table, holds: HashMap::default() }
+    }
+
+    /// Who this is.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The table it works on.
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// How many locks it holds.
+    pub fn holds(&self) -> usize {
+        self.holds.len()
+    }
+
+    /// Whether it holds `name`.
+    pub fn has(&self, name: &Name) -> bool {
+        self.holds.contains_key(name)
+    }
+
+    /// Whether it holds `name` in that mode or a stronger one.
+    pub fn covers(&self, name: &Name, mode: Mode) -> bool {
+        self.holds.get(name).is_some_and(|hold| hold.mode >= mode)
+    }
+
+    /// The fencing token of its hold.
+    pub fn token(&self, name: &Name) -> Option<Token> {
+        self.holds.get(name).map(|hold| hold.token)
+    }
+
+    /// Takes a lock, again or for the first time; a stronger mode than the one held upgrades.
+    pub fn take(&mut self, name: Name, mode: Mode, on_busy: OnBusy) -> Acquire<Wait<'_>> {
+        let held = self.holds.get_mut(&name);
+        let upgrade = held.is_some();
+        if let Some(hold) = held
+            && hold.mode >= mode
+        {
+            hold.count += 1;
+            return Acquire::Granted(hold.token);
+        }
+        let request = Request { session: self.id, mode, upgrade };
+        // Nobody waits for one who holds nothing, so it cannot close a cycle.
+        match self.table.take(&name, request, on_busy, self.holds.is_empty()) {
+            Acquire::Granted(token) => {
+                self.keep(name, mode, token);
+                Acquire::Granted(token)
+            }
+            Acquire::Queued(Queued { place, verdict }) => {
+                let search = self.search(&name, place);
+                let mut wait = Wait::new(self, name, request, verdict, search);
+                match wait.look(MAX_LOOKS) {
+                    Some(Verdict::Granted(token)) => Acquire::Granted(token),
+                    Some(Verdict::Deadlock(cycle)) => Acquire::Deadlock(cycle),
+                    // One who was interrupted is told as one who waited.
+                    _ => Acquire::Queued(wait),
+                }
+            }
+            Acquire::Busy => Acquire::Busy,
+            Acquire::Full => Acquire::Full,
+            Acquire::Deadlock(cycle) => Acquire::Deadlock(cycle),
+        }
+    }
+
+    /// The search for a cycle that a wait closes; none if nobody waits for this owner.
+    pub(super) fn search(&self, name: &Name, place: Place) -> Option<Box<Search>> {
+        if self.holds.is_empty() {
+            return None;
+        }
+        let others = |held: &Name| self.table.queue_of(held).0 > usize::from(held == name);
+        if self.holds.len() <= FEW && !self.holds.keys().any(others) {
+            self.table.settle(self.id, place);
+            return None;
+        }
+        Some(Box::new(Search::new(self.id, place, name.clone())))
+    }
+
+    /// Frees one count; with the last one the lock passes on.
+    pub fn release(&mut self, name: &Name) -> Released {
+        let Some(hold) = self.holds.get_mut(name) else {
+            return if self.table.is_free(name) { Released::Nobody } else { Released::NotMine };
+        };
+        hold.count -= 1;
+        if hold.count > 0 {
+            return Released::One;
+        }
+        let token = hold.token;
+        self.holds.remove(name);
+        let ended = self.table.release(name, token);
+        ended.map_or(Released::One, Released::Last)
+    }
+
+    /// Frees everything, and tells of each hold that it has ended; the number of counts freed.
+    pub fn release_all(&mut self, mut ended: impl FnMut(Name, Hold)) -> u64 {
+        let mut counts = 0;
+        while !self.holds.is_empty() {
+            counts += self.release_some(&mut ended);
+        }
+        counts
+    }
+
+    /// The same for at most [`PIECE`] locks. What is left is held as before.
+    pub fn release_some(&mut self, mut ended: impl FnMut(Name, Hold)) -> u64 {
+        let mut counts = 0;
+        for (name, hold) in self.holds.extract_if(|_, _| true).take(PIECE) {
+            counts += hold.count;
+            if let Some(hold) = self.table.release(&name, hold.token) {
+                ended(name, hold);
+            }
+        }
+        counts
+    }
+
+    /// Notes a grant.
+    pub(super) fn keep(&mut self, name: Name, mode: Mode, token: Token) {
+        let hold = self.holds.entry(name).or_insert(Counted { mode, token, count: 0 });
+        *hold = Counted { mode, token, count: hold.count + 1 };
+    }
+
+    /// Undoes a grant that nobody waited for any more: that is the hold which has ended, unless it was
+    /// an upgrade.
+    pub(super) fn hand_back(&mut self, name: &Name, request: Request, token: Token) -> Option<Hold> {
+        if let Some(hold) = self.holds.get_mut(name) {
+            hold.token = token;
+            self.table.downgrade(name, request.session);
+            return None;
+        }
+        self.table.release(name, token)
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        #[cfg(feature = "shuttle")]
+        if crate::core::sync::is_unwinding() {
+            return;
+        }
+        self.release_all(|_, _| {});
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn very_many_locks_are_freed_in_pieces() {
+        let (table, name) = (Arc::<Table>::default(), |at: usize| Name::new(&format!("held{at}")).unwrap());
+        let mut owner = Owner::new(SessionId(1), table.clone());
+        for at in 0..100_000 {
+            assert!(matches!(owner.take(name(at), Mode::Exclusive, OnBusy::Try), Acquire::Granted(_)));
+        }
+        owner.take(name(0), Mode::Exclusive, OnBusy::Try);
+        let (mut counts, mut pieces) = (0, 0);
+        while owner.holds() > 0 {
+            let before = table.counters().locks;
+            counts += owner.release_some(|_, _| {});
+            assert!(before - table.counters().locks <= PIECE);
+            assert_eq!(table.counters().locks, owner.holds(), "what is not freed yet is held");
+            pieces += 1;
+        }
+        assert_eq!((counts, pieces), (100_001, 100_000_usize.div_ceil(PIECE)));
+    }
+}

@@ -1,0 +1,144 @@
+//! A place in a queue, as a guard. It borrows its owner, and the owner makes it: the two files know each other.
+
+use tokio::task::yield_now;
+
+use super::{
+    Owner, PIECE,
+    holders::Hold,
+    request::{Request, Verdict},
+    search::{Found, MAX_LOOKS, Search},
+};
+use crate::{
+    core::sync::{mutant, oneshot},
+    name::Name,
+};
+
+/// An owner's place in the queue of a lock.
+///
+/// Dropping it leaves the queue; a grant that has won that race is handed on. So time-out, kill,
+/// hang-up and an aborted task are one and the same.
+#[derive(Debug)]
+#[must_use = "dropping a wait leaves the queue"]
+pub struct Wait<'a> {
+    owner: &'a mut Owner,
+    name: Name,
+    request: Request,
+    verdict: oneshot::Receiver<Verdict>,
+    /// Until it is known that this wait closes no cycle.
+    search: Option<Box<Search>>,
+    /// It has left the queue, and what came of it is known.
+    is_over: bool,
+}
+
+impl<'a> Wait<'a> {
+    pub(super) fn new(
+        owner: &'a mut Owner,
+        name: Name,
+        request: Request,
+        verdict: oneshot::Receiver<Verdict>,
+        search: Option<Box<Search>>,
+    ) -> Self {
+        Self { owner, name, request, verdict, search, is_over: false }
+    }
+
+    /// Resolves when the wait has ended, never with [`Verdict::LeftQueue`].
+    ///
+    /// Cancel-safe: dropped before it resolves, the place in the queue stays. A long search for a cycle is begun again.
+    pub async fn verdict(&mut self) -> Verdict {
+        let mut turn = None;
+        while let Some(search) = &mut self.search {
+            let is_paused = search.is_paused();
+            turn = turn.filter(|_| !is_paused);
+            let (has_turn, next_turn) = (turn.is_some(), self.owner.table().search_turn());
+            let go_on = async {
+                match (is_paused, has_turn) {
+                    (true, _) => search.pause().await,
+                    (false, false) => return next_turn.await,
+                    (false, true) => yield_now().await,
+                }
+                None
+            };
+            tokio::select! {
+                biased;
+                verdict = &mut self.verdict => return self.end(verdict.unwrap_or(Verdict::Interrupted)),
+                begun = go_on => turn = turn.or(begun),
+            }
+            if let Some(verdict) = self.look(if turn.is_some() { PIECE } else { MAX_LOOKS }) {
+                return verdict;
+            }
+        }
+        drop(turn);
+        let verdict = (&mut self.verdict).await.unwrap_or(Verdict::Interrupted);
+        self.end(verdict)
+    }
+
+    /// Looks for a cycle that this wait closes, at about so many holders. If it has found one, the wait has ended.
+    pub(super) fn look(&mut self, steps: usize) -> Option<Verdict> {
+        let search = self.search.as_mut()?;
+        let owner = &*self.owner;
+        match search.go_on(owner.table(), steps, |name| owner.has(name)) {
+            Found::Nothing => {
+                if steps < PIECE {
+                    // It keeps nothing while it waits for its turn.
+                    search.start_again();
+                }
+                None
+            }
+            Found::NoCycle => {
+                owner.table().settle(owner.id(), search.place());
+                self.search = None;
+                None
+            }
+            Found::Cycle(cycle) => {
+                self.search = None;
+                let mut verdict = self.leave();
+                if verdict == Verdict::LeftQueue {
+                    self.owner.table().note_deadlock();
+                    verdict = Verdict::Deadlock(cycle);
+                }
+                Some(self.end(verdict))
+            }
+        }
+    }
+
+    /// How many locks its search has reached.
+    #[cfg(test)]
+    pub(super) fn search_size(&self) -> usize {
+        self.search.as_ref().map_or(0, |search| search.size())
+    }
+
+    /// Leaves the queue. A grant or an interruption that came first is what counts.
+    pub fn give_up(&mut self) -> Verdict {
+        let verdict = self.leave();
+        self.end(verdict)
+    }
+
+    /// Leaves the queue. A grant that came first is handed on: that is the hold which so has ended, if
+    /// it was none before.
+    pub fn decline(&mut self) -> Option<Hold> {
+        if std::mem::replace(&mut self.is_over, true) {
+            return None;
+        }
+        let Verdict::Granted(token) = self.leave() else { return None };
+        mutant!(LostGrant => return None);
+        self.owner.hand_back(&self.name, self.request, token)
+    }
+
+    fn leave(&self) -> Verdict {
+        self.owner.table().leave(&self.name, self.request)
+    }
+
+    fn end(&mut self, verdict: Verdict) -> Verdict {
+        self.is_over = true;
+        if let Verdict::Granted(token) = verdict {
+            self.owner.keep(self.name.clone(), self.request.mode, token);
+        }
+        verdict
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.decline();
+    }
+}

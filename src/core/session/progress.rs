@@ -1,0 +1,167 @@
+//! Requests that take a while: waits, and work that is not to be given up.
+
+use std::{pin::pin, sync::Arc};
+
+use getlockd_proto::timeout::Timeout;
+use tokio::time::Instant;
+
+use super::{Handle, Hub, Principal, Session, until};
+use crate::core::{
+    command::{AcquireAnswer, Answer, EndReason, Error},
+    lock::{Hold, Verdict, Wait},
+    stats::{ReleaseCause, WaitOutcome},
+};
+
+/// How far a request for a lock has come.
+#[derive(Debug)]
+pub enum Acquiring<'a> {
+    /// Answered.
+    Done(Answer<AcquireAnswer>),
+    /// In the queue of the lock. Give it up when the client leaves.
+    Waiting(Waiting<'a>),
+}
+
+/// A request in the queue of a lock. Dropping it leaves the queue.
+#[derive(Debug)]
+pub struct Waiting<'a> {
+    wait: Wait<'a>,
+    since: Instant,
+    deadline: Option<Instant>,
+    outcome: WaitOutcome,
+    pub(super) handle: &'a Handle,
+    pub(super) hub: &'a Hub,
+}
+
+impl<'a> Waiting<'a> {
+    pub(super) fn new(wait: Wait<'a>, timeout: Timeout, handle: &'a Handle, hub: &'a Hub) -> Self {
+        let since = Instant::now();
+        Self { wait, since, deadline: deadline(since, timeout), outcome: WaitOutcome::Left, handle, hub }
+    }
+
+    /// The session that waits.
+    pub fn handle(&self) -> &'a Handle {
+        self.handle
+    }
+
+    /// Resolves with the answer: granted, timed out, interrupted, or refused as the server stops.
+    ///
+    /// Cancel-safe: dropped before it resolves, it leaves the queue.
+    ///
+    /// # Errors
+    /// The session is to end.
+    pub async fn finish(mut self) -> Result<Answer<AcquireAnswer>, EndReason> {
+        self.decided().await
+    }
+
+    /// The same, for one who keeps the place in the queue themselves.
+    ///
+    /// Cancel-safe: dropped before it resolves, the place in the queue stays.
+    ///
+    /// # Errors
+    /// The session is to end.
+    pub async fn decided(&mut self) -> Result<Answer<AcquireAnswer>, EndReason> {
+        let Self { wait, deadline, handle, hub, .. } = self;
+        let verdict = tokio::select! {
+            biased;
+            () = handle.told_to_end() => {
+                // A grant of this very moment goes to the next, who declines it too if the server stops.
+                note_handed_back(hub, wait.decline());
+                return handle.ending().map_or(Ok(Err(Error::Stopping)), Err);
+            }
+            verdict = wait.verdict() => verdict,
+            () = until(*deadline) => wait.give_up(),
+        };
+        let (outcome, answer) = match verdict {
+            Verdict::Granted(_) => (WaitOutcome::Granted, Ok(AcquireAnswer::Granted)),
+            Verdict::Interrupted => (WaitOutcome::Interrupted, Err(Error::Interrupted)),
+            Verdict::LeftQueue => {
+                hub.count_timeout();
+                (WaitOutcome::TimedOut, Ok(AcquireAnswer::TimedOut))
+            }
+            Verdict::Deadlock(cycle) => {
+                let shown = Principal(handle.principal().as_deref()).cycle(cycle);
+                (WaitOutcome::Deadlock, Err(Error::Deadlock(shown)))
+            }
+        };
+        self.outcome = outcome;
+        Ok(answer)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        note_handed_back(self.hub, self.wait.decline());
+        self.hub.recorder().wait_ended(self.outcome, self.since.elapsed());
+    }
+}
+
+/// Counts a grant whose waiter had gone. Nobody has had that hold: history does not tell of it.
+fn note_handed_back(hub: &Hub, hold: Option<Hold>) {
+    if let Some(hold) = hold {
+        hub.recorder().hold_ended(ReleaseCause::HandedBack, hold.since.elapsed());
+    }
+}
+
+/// How far `RELEASE_ALL_LOCKS` has come.
+#[derive(Debug)]
+pub enum Releasing<'a> {
+    /// Done: so many counts were released.
+    Done(u64),
+    /// There are very many locks, which are released in pieces.
+    Pieces(Pieces<'a>),
+}
+
+/// Very many locks that are released.
+#[derive(Debug)]
+pub struct Pieces<'a>(pub(super) &'a mut Session);
+
+impl Pieces<'_> {
+    /// Resolves with the number of counts released.
+    ///
+    /// Cancel-safe: what is not released yet is still held.
+    ///
+    /// # Errors
+    /// The session is to end.
+    pub async fn finish(self) -> Result<u64, EndReason> {
+        let handle = self.0.handle_arc();
+        unless_ended(&handle, self.0.free_all(ReleaseCause::Release)).await
+    }
+}
+
+/// Another session that has been told to end.
+#[derive(Debug)]
+pub struct Killing<'a> {
+    pub(super) target: Arc<Handle>,
+    pub(super) handle: &'a Handle,
+    pub(super) hub: &'a Hub,
+}
+
+impl Killing<'_> {
+    /// Resolves when the other session is gone and its locks are free.
+    ///
+    /// Cancel-safe: the other session ends all the same.
+    ///
+    /// # Errors
+    /// This session is to end, as one is that kills itself. The other one ends all the same.
+    pub async fn finish(self) -> Result<(), EndReason> {
+        let gone = pin!(self.hub.gone(&self.target));
+        unless_ended(self.handle, gone).await
+    }
+}
+
+/// What comes of the work, unless the session is to end before. Cancel-safe if the work is.
+async fn unless_ended<T>(handle: &Handle, work: impl Future<Output = T>) -> Result<T, EndReason> {
+    tokio::select! {
+        biased;
+        ending = handle.ended() => Err(ending),
+        done = work => Ok(done),
+    }
+}
+
+/// None for a time that no clock reaches.
+fn deadline(since: Instant, timeout: Timeout) -> Option<Instant> {
+    match timeout {
+        Timeout::Within(time) => since.checked_add(time),
+        Timeout::Forever => None,
+    }
+}

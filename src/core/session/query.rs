@@ -1,0 +1,303 @@
+//! Requests that only read, and the one place where they are authorized.
+//!
+//! A list is for a person at a terminal: each lock is seen at one moment, the list as a whole is not.
+
+use std::{net::SocketAddr, str::FromStr, sync::Arc};
+
+use super::{Handle, Hub, MAX_LIST_ROWS, Principal, Session};
+use crate::{
+    core::{
+        command::{Answer, Error, LockRow, SessionRow, WaiterRow, WhyRow},
+        lock::{
+            Hold, HoldKey, LockInfo, Page, Paged, SessionId, Token, Truncated, WaiterInfo, WaiterKey, WhyStep,
+        },
+        stats::Past,
+    },
+    name::Name,
+};
+
+/// A request that only reads, on every wire.
+pub trait Query {
+    /// What it answers.
+    type Answer;
+
+    /// The lock that it is about: whoever asks must be allowed to see it. None for a list, which leaves out what they
+    /// may not see.
+    fn lock(&self) -> Option<&Name> {
+        None
+    }
+
+    /// The answer, to one who may see [`Query::lock`].
+    fn answer(&self, hub: &Hub, viewer: Principal<'_>) -> Self::Answer;
+}
+
+impl Session {
+    /// Answers a query.
+    ///
+    /// # Errors
+    /// [`Error::NoLogin`] or [`Error::Forbidden`].
+    pub fn query<Q: Query>(&mut self, query: &Q) -> Answer<Q::Answer> {
+        self.authorize(|viewer| viewer.check_query(query))?;
+        Ok(query.answer(&self.hub, self.viewer()))
+    }
+
+    /// The same, with the rights that were valid for the last request: for the many queries that one statement makes
+    /// row by row.
+    ///
+    /// # Errors
+    /// [`Error::NoLogin`] or [`Error::Forbidden`].
+    pub fn query_again<Q: Query>(&self, query: &Q) -> Answer<Q::Answer> {
+        if self.needs_login() {
+            return Err(Error::NoLogin);
+        }
+        self.viewer().check_query(query).inspect_err(|_| self.note_denied())?;
+        Ok(query.answer(&self.hub, self.viewer()))
+    }
+}
+
+impl Hub {
+    /// Answers a query of one who has no session, as those who watch the page.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`]
+    pub fn query<Q: Query>(&self, query: &Q, viewer: Principal<'_>) -> Answer<Q::Answer> {
+        viewer.check_query(query)?;
+        Ok(query.answer(self, viewer))
+    }
+}
+
+impl Principal<'_> {
+    fn check_query<Q: Query>(self, query: &Q) -> Result<(), Error> {
+        query.lock().map_or(Ok(()), |name| self.check_see(name))
+    }
+}
+
+/// `IS_FREE_LOCK`: whether nobody holds the lock.
+#[derive(Clone, Copy, Debug)]
+pub struct IsFree<'a>(pub &'a Name);
+
+impl Query for IsFree<'_> {
+    type Answer = bool;
+
+    fn lock(&self) -> Option<&Name> {
+        Some(self.0)
+    }
+
+    fn answer(&self, hub: &Hub, _: Principal<'_>) -> bool {
+        hub.table.is_free(self.0)
+    }
+}
+
+/// `IS_USED_LOCK`: the session that has held the lock the longest; none if nobody does.
+#[derive(Clone, Copy, Debug)]
+pub struct UsedBy<'a>(pub &'a Name);
+
+impl Query for UsedBy<'_> {
+    type Answer = Option<SessionId>;
+
+    fn lock(&self) -> Option<&Name> {
+        Some(self.0)
+    }
+
+    fn answer(&self, hub: &Hub, _: Principal<'_>) -> Option<SessionId> {
+        hub.table.oldest_holder(self.0)
+    }
+}
+
+/// `LOCKS`: the locks that are held, of those whose name starts with the prefix. It looks at every lock, and needs a
+/// [`Turn`](super::Turn), as all lists do but [`History`] and [`Holders`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Locks {
+    /// The prefix; none for all.
+    pub prefix: Option<Name>,
+    /// Which part of the list.
+    pub page: Page<HoldKey>,
+}
+
+impl Query for Locks {
+    type Answer = Paged<LockRow>;
+
+    fn answer(&self, hub: &Hub, viewer: Principal<'_>) -> Paged<LockRow> {
+        let begins = |name: &Name| {
+            self.prefix.as_ref().is_none_or(|prefix| name.as_str().starts_with(prefix.as_str()))
+        };
+        hub.table.list(|name| begins(name) && viewer.sees(name), &self.page).map(|lock| hub.lock_row(lock))
+    }
+}
+
+/// The first `limit` holds of one lock, the longest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holders {
+    /// The lock.
+    pub name: Name,
+    /// How many.
+    pub limit: usize,
+}
+
+impl Query for Holders {
+    type Answer = Truncated<LockRow>;
+
+    fn lock(&self) -> Option<&Name> {
+        Some(&self.name)
+    }
+
+    fn answer(&self, hub: &Hub, _: Principal<'_>) -> Truncated<LockRow> {
+        hub.table.holds_of(&self.name, self.limit).map(|lock| hub.lock_row(lock))
+    }
+}
+
+/// `WAITERS`: the queue of a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiters {
+    /// The lock.
+    pub name: Name,
+    /// Which part of the list.
+    pub page: Page<WaiterKey>,
+}
+
+impl Query for Waiters {
+    type Answer = Paged<WaiterRow>;
+
+    fn lock(&self) -> Option<&Name> {
+        Some(&self.name)
+    }
+
+    fn answer(&self, hub: &Hub, _: Principal<'_>) -> Paged<WaiterRow> {
+        let row = |w: WaiterInfo| WaiterRow {
+            session: w.session,
+            mode: w.mode,
+            peer: hub.peer(w.session),
+            waited: w.since.elapsed(),
+            key: w.key,
+        };
+        Paged::of(hub.table.waiters(&self.name), &self.page, |waiter| waiter.key).map(row)
+    }
+}
+
+/// `SESSIONS`: the sessions that live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    /// Which part of the list.
+    pub page: Page<SessionId>,
+}
+
+impl Query for Sessions {
+    type Answer = Paged<SessionRow>;
+
+    fn answer(&self, hub: &Hub, viewer: Principal<'_>) -> Paged<SessionRow> {
+        let mut handles = hub.handles();
+        if viewer.0.is_some() {
+            handles.retain(|handle| viewer.sees_session_of(handle.principal().as_deref()));
+        }
+        handles.sort_by_key(|handle| handle.id);
+        let row = |handle: Arc<Handle>| SessionRow {
+            session: handle.id,
+            origin: handle.origin,
+            age: handle.since.elapsed(),
+            holds: handle.holds(),
+            waits_for: hub.table.waits_for(handle.id).map(|name| viewer.shown(name)),
+            memory: handle.memory(),
+            client_info: handle.profile(),
+        };
+        Paged::of(handles, &self.page, |handle| handle.id).map(row)
+    }
+}
+
+/// `WHY`: who holds a lock, and what they wait for in turn, to the end of every chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Why {
+    /// The lock.
+    pub name: Name,
+}
+
+impl Query for Why {
+    type Answer = Truncated<WhyRow>;
+
+    fn lock(&self) -> Option<&Name> {
+        Some(&self.name)
+    }
+
+    fn answer(&self, hub: &Hub, viewer: Principal<'_>) -> Truncated<WhyRow> {
+        let row = |reason: WhyStep| WhyRow {
+            lock: hub.lock_row(reason.lock),
+            waits_for: reason.waits_for.map(|name| viewer.shown(name)),
+        };
+        let Truncated { mut rows, total } = hub.table.why(&self.name, MAX_LIST_ROWS);
+        let all = rows.len();
+        rows.retain(|reason| viewer.sees(&reason.lock.name));
+        Truncated { total: total - (all - rows.len()), rows }.map(row)
+    }
+}
+
+/// `HISTORY`: the holds that ended, of one lock or of all, behind the one with the page's token; the one that ended last
+/// comes first. If that one has been forgotten, so have all behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// The lock; none for all.
+    pub name: Option<Name>,
+    /// Which part of the list.
+    pub page: Page<Token>,
+}
+
+impl Query for History {
+    type Answer = Paged<Past>;
+
+    fn lock(&self) -> Option<&Name> {
+        self.name.as_ref()
+    }
+
+    fn answer(&self, hub: &Hub, viewer: Principal<'_>) -> Paged<Past> {
+        let history = hub.recorder().history();
+        let mut rows = history.last(self.name.as_ref(), usize::MAX, |name| viewer.sees(name));
+        let total = rows.len();
+        if let Some(after) = self.page.after {
+            let behind = rows.iter().position(|past| past.token == after).map_or(total, |at| at + 1);
+            rows.drain(..behind);
+        }
+        Paged { total, ..Paged::first(rows, self.page.limit) }
+    }
+}
+
+impl Hub {
+    fn lock_row(&self, lock: LockInfo) -> LockRow {
+        let LockInfo { name, holder, waiters } = lock;
+        let Hold { session, mode, token: fencing_token, since } = holder;
+        let handle = self.handle(session);
+        let origin = handle.as_ref().map(|handle| handle.origin);
+        let client_info = handle.map(|handle| handle.profile());
+        LockRow { name, mode, session, origin, client_info, fencing_token, held: since.elapsed(), waiters }
+    }
+
+    fn peer(&self, id: SessionId) -> Option<SocketAddr> {
+        self.handle(id).map(|handle| handle.origin.peer)
+    }
+}
+
+/// A page that there cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadPage {
+    /// Of so many rows.
+    #[error("limit: a page has 1 to {MAX_LIST_ROWS} rows")]
+    Limit,
+    /// Behind what is no row.
+    #[error("after: pass the `next` of the page before, as it was sent")]
+    After,
+}
+
+/// The page that is asked for; by default the first rows, as many as a list has.
+///
+/// # Errors
+/// [`BadPage`]
+pub fn page<K: FromStr>(limit: Option<u64>, after: Option<&str>) -> Result<Page<K>, BadPage> {
+    let limit = limit.map_or(Ok(MAX_LIST_ROWS), usize::try_from).map_err(|_| BadPage::Limit)?;
+    if !(1..=MAX_LIST_ROWS).contains(&limit) {
+        return Err(BadPage::Limit);
+    }
+    let after = after.map(str::parse).transpose().map_err(|_| BadPage::After)?;
+    Ok(Page { after, limit })
+}
+
+/// The first rows, as many as a list has.
+pub fn first_page<K>() -> Page<K> {
+    Page::first(MAX_LIST_ROWS)
+}

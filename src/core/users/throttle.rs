@@ -1,0 +1,348 @@
+//! The throttle of wrong passwords: they are answered later and later, and few of them are looked at.
+//!
+//! Three bounds hold at any number of addresses and names: for a name from an address, for a name from everywhere,
+//! and for an address under all names. Names that nobody has are counted as those of users are, and a delay is that
+//! of the address alone: neither tells who is a user.
+//!
+//! The bound for a name from everywhere would let strangers keep its user out. So a user who has logged in from an
+//! address before is let in from there whatever is counted elsewhere. Only the right password shows that: a wrong one is
+//! answered as it is answered to everybody.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::{BuildHasher, RandomState},
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::core::sync::{Rank, plain::Guarded};
+
+/// How many wrong ones for one name from one address are looked at: at once, and then in each second.
+pub const WRONG_BY_NAME_AND_ADDRESS: (u32, u32) = (16, 5);
+
+/// The same for one name from all addresses.
+pub const WRONG_BY_NAME: (u32, u32) = (64, 20);
+
+/// The same for one address under all names.
+pub const WRONG_BY_ADDRESS: (u32, u32) = (64, 20);
+
+/// The delay of the first wrong answer to an address. It doubles with each further one, up to the longest.
+const DELAY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
+
+/// How many kinds each count remembers.
+const KINDS: usize = 10_000;
+
+/// What is counted together: a keyed digest of an address, a name, or both, as nobody must be able to fill the memory
+/// with names. `RandomState` is SipHash with a random key. Without the key nobody finds two names of one digest.
+type Kind = u64;
+
+/// Why one who has shown something is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It was wrong, which is to be said no sooner than this.
+    Wrong(Instant),
+    /// Whether it was right is not said.
+    TooMany,
+}
+
+#[derive(Debug)]
+pub(super) struct Throttle {
+    key: RandomState,
+    counts: Guarded<Counts>,
+}
+
+#[derive(Debug)]
+struct Counts {
+    /// By address: how late wrong ones are answered.
+    delays: Buckets,
+    of_address: Buckets,
+    of_name: Buckets,
+    of_both: Buckets,
+    /// From which address whom the right password has let in, and when.
+    admitted: Moments,
+}
+
+/// Who shows something.
+#[derive(Clone, Copy)]
+struct Kinds {
+    address: Kind,
+    /// None with a token, which has no name.
+    name: Option<Kind>,
+    both: Kind,
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        let counts = Counts {
+            // More than six would make none wait for longer.
+            delays: Buckets::new(6, Duration::from_mins(1)),
+            of_address: Buckets::allowing(WRONG_BY_ADDRESS),
+            of_name: Buckets::allowing(WRONG_BY_NAME),
+            of_both: Buckets::allowing(WRONG_BY_NAME_AND_ADDRESS),
+            admitted: Moments::default(),
+        };
+        Self { key: RandomState::new(), counts: Guarded::new(Rank::Throttle, counts) }
+    }
+}
+
+impl Throttle {
+    /// Whether one who has shown something for this name is let in: as whom it proves them, if it does.
+    pub(super) fn judge<T>(&self, from: IpAddr, name: Option<&str>, proven: Option<T>) -> Result<T, Refusal> {
+        let from = network(from);
+        let kinds = Kinds {
+            address: self.key.hash_one(from),
+            name: name.map(|name| self.key.hash_one(name)),
+            both: self.key.hash_one((from, name)),
+        };
+        self.counts.lock().judge(kinds, proven, Instant::now())
+    }
+}
+
+impl Counts {
+    fn judge<T>(&mut self, kinds: Kinds, proven: Option<T>, now: Instant) -> Result<T, Refusal> {
+        let has_room = !self.of_both.is_full(kinds.both, now);
+        let is_open = !self.of_address.is_full(kinds.address, now)
+            && kinds.name.is_none_or(|name| !self.of_name.is_full(name, now));
+        if let Some(proven) = proven
+            && has_room
+            && (is_open || self.admitted.get(kinds.both).is_some())
+        {
+            self.admitted.set(kinds.both, now);
+            return Ok(proven);
+        }
+        // From here on nothing depends on what was shown, nor on who was let in before.
+        self.of_both.add(kinds.both, now);
+        if !(has_room && is_open) {
+            return Err(Refusal::TooMany);
+        }
+        self.of_address.add(kinds.address, now);
+        if let Some(name) = kinds.name {
+            self.of_name.add(name, now);
+        }
+        let delay = DELAY.0.saturating_mul(1 << self.delays.level(kinds.address, now)).min(DELAY.1);
+        self.delays.add(kinds.address, now);
+        Err(Refusal::Wrong(now + delay))
+    }
+}
+
+/// A leaky bucket for each kind: it holds so many, and loses one each time it leaks.
+#[derive(Debug)]
+struct Buckets {
+    size: u32,
+    leak: Duration,
+    /// When each is empty, if nothing is added.
+    empty: Moments,
+}
+
+impl Buckets {
+    fn new(size: u32, leak: Duration) -> Self {
+        Self { size, leak, empty: Moments::default() }
+    }
+
+    fn allowing((at_once, a_second): (u32, u32)) -> Self {
+        Self::new(at_once, Duration::from_secs(1) / a_second)
+    }
+
+    /// How many are in it.
+    fn level(&self, kind: Kind, now: Instant) -> u32 {
+        let left = self.empty.get(kind).map_or(Duration::ZERO, |empty| empty.duration_since(now));
+        let level = left.as_nanos().div_ceil(self.leak.as_nanos());
+        u32::try_from(level).unwrap_or(self.size)
+    }
+
+    fn is_full(&self, kind: Kind, now: Instant) -> bool {
+        self.level(kind, now) >= self.size
+    }
+
+    /// Adds one, unless it is full: those who are refused do not make it longer.
+    fn add(&mut self, kind: Kind, now: Instant) {
+        if !self.is_full(kind, now) {
+            let empty = self.empty.get(kind).map_or(now, |empty| empty.max(now));
+            self.empty.set(kind, empty + self.leak);
+        }
+    }
+}
+
+/// A moment for each kind. Where there is no room for another, the kind with the earliest is forgotten: of buckets the
+/// one that is empty first. So a full one is forgotten only for thousands that are as full.
+#[derive(Debug, Default)]
+struct Moments {
+    of: HashMap<Kind, Instant>,
+    in_order: BTreeSet<(Instant, Kind)>,
+}
+
+impl Moments {
+    fn get(&self, kind: Kind) -> Option<Instant> {
+        self.of.get(&kind).copied()
+    }
+
+    fn set(&mut self, kind: Kind, moment: Instant) {
+        if let Some(before) = self.of.insert(kind, moment) {
+            self.in_order.remove(&(before, kind));
+        } else if self.of.len() > KINDS
+            && let Some((_, earliest)) = self.in_order.pop_first()
+        {
+            self.of.remove(&earliest);
+        }
+        self.in_order.insert((moment, kind));
+    }
+}
+
+/// Whoever has one address of IPv6 has many.
+fn network(addr: IpAddr) -> IpAddr {
+    match addr.to_canonical() {
+        IpAddr::V6(addr) => Ipv6Addr::from_bits(addr.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    /// The owner's, and some other one.
+    const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const FRESH: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    /// The address of one of very many.
+    fn one_of_many(number: usize) -> IpAddr {
+        IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | (number as u128) << 64))
+    }
+
+    /// How many of so many wrong ones, all at one moment, are looked at.
+    fn looked_at(
+        throttle: &Throttle,
+        count: usize,
+        from: impl Fn(usize) -> IpAddr,
+        name: impl Fn(usize) -> String,
+    ) -> usize {
+        (0..count).filter(|&number| wrong(throttle, from(number), Some(&name(number))).is_some()).count()
+    }
+
+    fn name(name: &str) -> impl Fn(usize) -> String {
+        move |_| name.to_owned()
+    }
+
+    fn admits(throttle: &Throttle, from: IpAddr, name: &str) -> bool {
+        throttle.judge(from, Some(name), Some(())).is_ok()
+    }
+
+    /// After how many milliseconds a wrong one is answered; none if it is not looked at.
+    fn wrong(throttle: &Throttle, from: IpAddr, name: Option<&str>) -> Option<u128> {
+        match throttle.judge(from, name, None::<()>) {
+            Err(Refusal::Wrong(answered)) => Some((answered - Instant::now()).as_millis()),
+            _ => None,
+        }
+    }
+
+    fn delay(throttle: &Throttle, from: IpAddr, name: Option<&str>) -> u128 {
+        wrong(throttle, from, name).unwrap_or_default()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_wrong_one_of_an_address_takes_longer_than_the_one_before() {
+        let throttle = Throttle::default();
+        let names = [Some("app1"), Some("nobody"), None, Some("app1"), Some("app2"), Some("app1"), None];
+        let delays = names.map(|name| delay(&throttle, OWN, name));
+        assert_eq!(delays, [100, 200, 400, 800, 1600, 3000, 3000]);
+        assert_eq!(delay(&throttle, FRESH, Some("app1")), 100, "that others fail does not show");
+        // One is forgotten each minute.
+        advance(Duration::from_mins(4)).await;
+        assert_eq!([delay(&throttle, OWN, None), delay(&throttle, OWN, None)], [400, 800]);
+        advance(Duration::from_mins(6)).await;
+        assert_eq!(delay(&throttle, OWN, Some("app1")), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_of_a_name_from_an_address_are_looked_at() {
+        let throttle = Throttle::default();
+        assert_eq!(looked_at(&throttle, 600, |_| OWN, name("app1")), 16);
+        assert!(!admits(&throttle, OWN, "app1") && admits(&throttle, OWN, "app2"));
+        assert!(admits(&throttle, FRESH, "app1"));
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(looked_at(&throttle, 600, |_| OWN, name("app1")), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_of_an_address_are_looked_at_whatever_the_names() {
+        let throttle = Throttle::default();
+        assert_eq!(looked_at(&throttle, 600, |_| OWN, |number| format!("name{number}")), 64);
+        assert!(!admits(&throttle, OWN, "app1") && admits(&throttle, FRESH, "app1"));
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(looked_at(&throttle, 600, |_| OWN, |number| format!("new{number}")), 20);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_of_a_name_are_looked_at_from_any_number_of_addresses() {
+        for user in ["app1", "a name that nobody has"] {
+            let throttle = Throttle::default();
+            assert_eq!(looked_at(&throttle, 3 * KINDS, one_of_many, name(user)), 64);
+            assert_eq!(looked_at(&throttle, 600, |_| FRESH, name(user)), 0);
+            advance(Duration::from_secs(1)).await;
+            assert_eq!(looked_at(&throttle, 3 * KINDS, one_of_many, name(user)), 20);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn guesses_are_few_once_more_addresses_are_known_than_are_remembered() {
+        let throttle = Throttle::default();
+        let guess = |number| format!("name{number}");
+        assert_eq!(looked_at(&throttle, KINDS + 100, one_of_many, guess), KINDS + 100);
+        assert_eq!(looked_at(&throttle, 600, |_| FRESH, name("app1")), 16);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_remembered_is_bounded_and_what_counts_most_stays() {
+        let throttle = Throttle::default();
+        looked_at(&throttle, 64, one_of_many, name("app1"));
+        looked_at(&throttle, 16, |_| OWN, name("app2"));
+        looked_at(&throttle, 2 * KINDS, |number| one_of_many(64 + number), |number| format!("name{number}"));
+        for number in 0..2 * KINDS {
+            assert!(admits(&throttle, one_of_many(number + 3 * KINDS), "app3"));
+        }
+        let Counts { delays, of_address, of_name, of_both, admitted } = &*throttle.counts.lock();
+        for moments in [&delays.empty, &of_address.empty, &of_name.empty, &of_both.empty, admitted] {
+            assert_eq!((moments.of.len(), moments.in_order.len()), (KINDS, KINDS));
+        }
+        let kind = throttle.key.hash_one("app1");
+        assert!(of_name.is_full(kind, Instant::now()), "64 guesses outlast thousands of invented names");
+        let kind = throttle.key.hash_one((OWN, Some("app2")));
+        assert!(of_both.is_full(kind, Instant::now()), "and 16 of an address outlast thousands of addresses");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_user_gets_in_from_an_own_address_while_others_guess() {
+        let throttle = Throttle::default();
+        assert!(admits(&throttle, OWN, "app1"));
+        for _ in 0..100 {
+            looked_at(&throttle, 2 * KINDS / 100, one_of_many, name("app1"));
+            assert!(admits(&throttle, OWN, "app1"));
+            assert!(!admits(&throttle, FRESH, "app1"), "else it could be guessed from there");
+            assert!(admits(&throttle, FRESH, "app2"));
+            advance(Duration::from_secs(1)).await;
+        }
+        // Nor does it matter who fails under other names behind the same router.
+        looked_at(&throttle, 600, |_| OWN, |number| format!("name{number}"));
+        assert!(admits(&throttle, OWN, "app1"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wrong_one_is_answered_as_to_one_who_was_never_there() {
+        let throttle = Throttle::default();
+        let answers = |name: &str| {
+            let mut answers = vec![wrong(&throttle, OWN, Some(name))];
+            looked_at(&throttle, 64, one_of_many, |_| name.to_owned());
+            answers.extend((0..20).map(|_| wrong(&throttle, OWN, Some(name))));
+            answers
+        };
+        assert!(admits(&throttle, OWN, "app1"));
+        let of_user = answers("app1");
+        advance(Duration::from_mins(10)).await;
+        assert_eq!(of_user, answers("a name that nobody has"));
+        assert_eq!((of_user[0], of_user[1]), (Some(100), None));
+    }
+}

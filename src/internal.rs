@@ -1,0 +1,84 @@
+//! What the program, `tests/`, `benches/` and `fuzz/` use of the layers. No promise is made for it.
+
+pub mod budget {
+    pub use crate::core::budget::{MAX_CONNECTION_MEMORY, OWN_MEMORY};
+}
+
+pub mod client_info {
+    pub use crate::core::client_info::Origin;
+}
+
+pub mod command {
+    pub use crate::core::command::{AcquireAnswer, EndReason, Error, LockRequest, ReleaseAnswer, Stats};
+}
+
+pub mod compat {
+    pub use crate::wires::compat::{netlocker, sharelock};
+}
+
+pub mod grpc {
+    pub use crate::wires::grpc::proto;
+}
+
+pub mod lease {
+    pub use crate::core::lease::{
+        Bounds, Client, Grant, LeaseError, LeaseRequest, Leases, MAX_TEXT, RequestId, Secret,
+    };
+}
+
+pub mod line {
+    pub use crate::wires::line::{Codec, MAX_LINE, Response, Verb};
+}
+
+pub mod lock {
+    pub use crate::core::lock::{
+        Acquire, Cycle, Link, MAX_CYCLE_LINKS, Mode, OnBusy, Owner, PIECE, Released, SessionId, Table, Token,
+        Verdict, Wait,
+    };
+}
+
+pub mod log {
+    pub use crate::ops::log::{RateLimit, tell_panics};
+}
+
+#[cfg(feature = "shuttle")]
+pub mod mutants {
+    pub use crate::core::mutants::Bug;
+}
+
+pub mod mysql {
+    pub use crate::wires::mysql::MAX_PACKET;
+}
+
+pub mod net {
+    pub use crate::net::MAX_UNSENT;
+}
+
+pub mod session {
+    pub use crate::core::session::{
+        Acquiring, History, Hub, Killing, Limits, MAX_LIST_ROWS, OWN_LOCKS, Pieces, Principal, Releasing,
+        Session, UsedBy, Waiting, first_page,
+    };
+}
+
+pub mod share {
+    pub use crate::core::share::{Cause, MIN_SHARED, NoPlace, QuotaKey, What};
+}
+
+pub mod stats {
+    pub use crate::core::stats::{BOUNDS, Past, Refused, ReleaseCause};
+}
+
+pub mod systemd {
+    pub use crate::ops::systemd::{live, ready, reloading, stopping};
+}
+
+pub mod users {
+    pub use crate::core::users::{
+        Denied, NewEntry, Proof, Users, WRONG_BY_ADDRESS, WRONG_BY_NAME, WRONG_BY_NAME_AND_ADDRESS, entry,
+    };
+}
+
+pub mod web {
+    pub use crate::wires::web::{LONG_LIST, MAX_BODY};
+}

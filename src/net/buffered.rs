@@ -1,0 +1,389 @@
+//! One connection's reading and writing, in bursts: one read takes all that came, one write sends
+//! all the replies to it.
+
+use std::{
+    future::poll_fn,
+    io,
+    mem::{self, MaybeUninit},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::{io::ReadBuf, net::TcpStream, task::yield_now, time::timeout};
+
+use super::{
+    Keepalive, Secured, Tls,
+    silence::{Found, SilenceWatch, is_silent},
+    stream::{Stream, closed},
+};
+use crate::core::budget::{Budget, Charge, Exceeded, OWN_MEMORY};
+
+/// The most replies, in bytes, that wait for a client to read them before it is served again. A longer one is charged
+/// to its budget.
+pub const MAX_UNSENT: usize = OWN_MEMORY;
+
+/// What one read takes at most. It stands on the stack, so that an idle connection has no buffer.
+const READ: usize = 16 * 1024;
+
+/// What a buffer for replies has room for at first.
+const SHORT_REPLY: usize = 256;
+
+/// How long a connection that is closed waits for its client to close too.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What the connections of a port have in common.
+#[derive(Debug)]
+pub struct TransportConfig {
+    /// Within which time a client that vanished is found.
+    pub keepalive: Keepalive,
+    /// What they can be secured by.
+    pub tls: Option<Arc<Tls>>,
+}
+
+impl From<Keepalive> for TransportConfig {
+    fn from(keepalive: Keepalive) -> Self {
+        Self { keepalive, tls: None }
+    }
+}
+
+/// What few connections have.
+#[derive(Debug, Default)]
+struct Rare {
+    watch: Option<SilenceWatch>,
+    /// For a long input, until it is empty.
+    input: Charge,
+    /// For a long output, until it is sent.
+    output: Charge,
+}
+
+/// A socket with what was read and not yet used, and what is to be written.
+#[derive(Debug)]
+pub struct BufferedSocket {
+    stream: Stream,
+    /// Shared: every idle connection has them.
+    transport: Arc<TransportConfig>,
+    /// While there is a write to a client that may be gone, or a long buffer.
+    rare: Option<Box<Rare>>,
+    /// What came.
+    pub input: BytesMut,
+    /// What goes out with the next flush.
+    pub output: BytesMut,
+}
+
+impl BufferedSocket {
+    /// Takes over an accepted socket.
+    ///
+    /// # Errors
+    /// When its options cannot be set: it is gone already.
+    pub fn new(stream: TcpStream, transport: impl Into<Arc<TransportConfig>>) -> io::Result<Self> {
+        let (transport, input, output) = (transport.into(), BytesMut::new(), BytesMut::new());
+        transport.keepalive.prepare(&stream)?;
+        Ok(Self { stream: Stream::Plain(stream), transport, rare: None, input, output })
+    }
+
+    /// What the client can have the connection secured by.
+    pub fn tls(&self) -> Option<&Arc<Tls>> {
+        self.transport.tls.as_ref()
+    }
+
+    /// The port that the client came by; none if the socket is gone.
+    pub fn local_port(&self) -> Option<u16> {
+        self.stream.tcp()?.local_addr().ok().map(|addr| addr.port())
+    }
+
+    /// How the connection is secured, if it is.
+    pub fn secured(&self) -> Option<Secured> {
+        self.stream.secured()
+    }
+
+    /// Shakes hands; what came is the client's part of it, as far as it came.
+    ///
+    /// Not cancel-safe: dropped, it closes the socket.
+    ///
+    /// # Errors
+    /// When the client does not want to, or may not come in. It was told.
+    pub async fn upgrade(&mut self, tls: &Tls) -> io::Result<()> {
+        let came = mem::take(&mut self.input);
+        self.stream.upgrade(came, tls).await
+    }
+
+    /// Appends what came to `input`: how many bytes, 0 at the end of the stream. While nothing
+    /// comes, buffers that are empty are given back.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut space = [const { MaybeUninit::uninit() }; READ];
+        let mut read = ReadBuf::uninit(&mut space);
+        let polled = self.stream.poll_read(cx, &mut read);
+        if polled.is_pending() {
+            give_back(&mut self.input);
+            give_back(&mut self.output);
+            if self.rare.is_some() {
+                self.settle();
+                return self.poll_watch(cx).map(Err);
+            }
+        }
+        ready!(polled)?;
+        self.input.extend_from_slice(read.filled());
+        if self.output.capacity() == 0 {
+            // At once what a short reply needs, rather than a little more for each piece of it.
+            self.output.reserve(SHORT_REPLY);
+        }
+        Poll::Ready(Ok(read.filled().len()))
+    }
+
+    /// Writes all of `output`. Fails if the client is gone; one that only does not read is waited for.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            match self.stream.poll_write(cx, &self.output) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(written) => {
+                    self.output.advance(written?);
+                    self.moved()?;
+                }
+                Poll::Pending => return self.poll_stalled(cx),
+            }
+        }
+        match self.stream.poll_flush(cx) {
+            Poll::Ready(flushed) => {
+                if self.rare.is_some() {
+                    self.settle();
+                }
+                Poll::Ready(flushed.and_then(|()| self.moved()))
+            }
+            Poll::Pending => self.poll_stalled(cx),
+        }
+    }
+
+    /// The write does not go on. Ready when the client is found gone.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let keepalive = self.transport.keepalive;
+        let watch = &mut self.rare.get_or_insert_default().watch;
+        watch.get_or_insert_with(|| SilenceWatch::begin(keepalive, true)).stalls();
+        self.poll_watch(cx).map(Err)
+    }
+
+    /// Ready when the client is found gone.
+    #[cold]
+    fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(stream) = self.stream.tcp() else { return Poll::Ready(io::ErrorKind::NotConnected.into()) };
+        let Some(watch) = self.rare.as_mut().and_then(|rare| rare.watch.as_mut()) else {
+            return Poll::Pending;
+        };
+        match ready!(watch.poll(cx, stream)) {
+            Found::Gone => Poll::Ready(io::ErrorKind::TimedOut.into()),
+            Found::Heard => {
+                self.rare.get_or_insert_default().watch = None;
+                self.settle();
+                Poll::Pending
+            }
+        }
+    }
+
+    /// What is sent next answers nothing that has just come: the client may have been silent for a while. It is
+    /// given up when its silence is too long all the same.
+    pub fn answers_late(&mut self) {
+        let keepalive = self.transport.keepalive;
+        if self.watch().is_none() && self.stream.tcp().is_some_and(|stream| is_silent(stream, keepalive)) {
+            self.begin_watch();
+        }
+    }
+
+    fn watch(&self) -> Option<&SilenceWatch> {
+        self.rare.as_ref()?.watch.as_ref()
+    }
+
+    #[cold]
+    fn begin_watch(&mut self) {
+        let watch = SilenceWatch::begin(self.transport.keepalive, false);
+        self.rare.get_or_insert_default().watch = Some(watch);
+    }
+
+    /// For how much silence of the client nothing is freed that it holds.
+    pub fn left(&self) -> Duration {
+        self.transport.keepalive.left()
+    }
+
+    /// The client has taken something.
+    fn moved(&mut self) -> io::Result<()> {
+        if self.watch().is_some_and(SilenceWatch::is_stalled) { self.end_stall() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn end_stall(&mut self) -> io::Result<()> {
+        // What it has taken may be all that the kernel had room for, and the client gone.
+        self.begin_watch();
+        self.stream.tcp().map_or(Ok(()), |stream| self.transport.keepalive.limit_unacknowledged(stream))
+    }
+
+    /// Sends what is to be sent and takes what comes: how much came.
+    fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
+            return Poll::Ready(Err(error));
+        }
+        self.poll_fill(cx)
+    }
+
+    /// Resolves when the client has gone, or has sent more than its budget has room for. Meanwhile it sends what is
+    /// to be sent, and keeps what comes, but for what `answered` takes out of it.
+    ///
+    /// The end of the stream stands behind all that was sent. Only a server that takes in what a client that is gone
+    /// had in its buffers sees that it is gone, so one who sends too much is not left waiting with its locks. Where it
+    /// is all connections that have no more, the rest stays with the network, and the end is seen once what stands in
+    /// front of it fits there.
+    ///
+    /// Cancel-safe: nothing read is lost, nothing is sent twice.
+    pub async fn hung_up(&mut self, budget: &Budget, mut answered: impl FnMut(&mut Self)) -> Hangup {
+        loop {
+            answered(self);
+            match self.keep_input(budget) {
+                Ok(()) => match poll_fn(|cx| self.poll_exchange(cx)).await {
+                    Ok(0) | Err(_) => return Hangup::Left,
+                    // One who sends much takes turns with the others: it is all looked at.
+                    Ok(READ..) => yield_now().await,
+                    Ok(_) => {}
+                },
+                Err(Exceeded::Connection(most)) => return Hangup::SentTooMuch(most),
+                Err(Exceeded::Server(_)) => {
+                    // Boxed: few come here, and every waiter would have room for it.
+                    Box::pin(self.closed()).await;
+                    return Hangup::Left;
+                }
+            }
+        }
+    }
+
+    /// Resolves when the client has closed or reset the connection, without reading what lies in front of that.
+    ///
+    /// Cancel-safe.
+    pub async fn closed(&self) {
+        if let Some(stream) = self.stream.tcp() {
+            closed(stream).await;
+        }
+    }
+
+    /// Pays for what came and what a read adds to it. As much as one read takes is free.
+    fn keep_input(&mut self, budget: &Budget) -> Result<(), Exceeded> {
+        if self.input.len() <= READ {
+            return Ok(());
+        }
+        // A buffer that is full is doubled.
+        let size = (self.input.len() + READ).next_power_of_two();
+        let paid = &mut self.rare.get_or_insert_default().input;
+        if paid.bytes() < size { budget.resize(paid, size) } else { Ok(()) }
+    }
+
+    /// Pays for an answer that was written behind `start`, if it is long, until it is sent. There is always room for
+    /// a short one: what it tells of has happened.
+    ///
+    /// # Errors
+    /// [`Exceeded`]: it cannot stay, see [`BufferedSocket::unwrite`].
+    pub fn keep_answer(&mut self, start: usize, budget: &Budget) -> Result<(), Exceeded> {
+        if self.output.len() - start <= MAX_UNSENT {
+            return Ok(());
+        }
+        budget.resize_answer(&mut self.rare.get_or_insert_default().output, self.output.len())
+    }
+
+    /// Takes back what was written behind `start`.
+    pub fn unwrite(&mut self, start: usize) {
+        // A copy: what was cut off would stay with what is left.
+        self.output = BytesMut::from(&self.output[..start]);
+    }
+
+    /// Gives back what is paid for buffers that are empty, and what nothing is left of.
+    #[cold]
+    fn settle(&mut self) {
+        let Some(rare) = &mut self.rare else { return };
+        if self.input.is_empty() {
+            rare.input.give_back();
+        }
+        if self.output.is_empty() {
+            rare.output.give_back();
+        }
+        if rare.watch.is_none() && rare.input.bytes() + rare.output.bytes() == 0 {
+            self.rare = None;
+        }
+    }
+
+    /// Sends what is to be sent, for as long as the client lives, or for `patience` if there is
+    /// one. Then closes such that the client gets to read it: closing at once over unread input
+    /// would reset the connection.
+    ///
+    /// Not cancel-safe.
+    pub async fn close(mut self, patience: Option<Duration>) {
+        let flush = poll_fn(|cx| self.poll_flush(cx));
+        let flushed = match patience {
+            Some(patience) => timeout(patience, flush).await.unwrap_or(Err(io::ErrorKind::TimedOut.into())),
+            None => flush.await,
+        };
+        if flushed.is_ok() {
+            // Whoever does not take the end by then has no use for it.
+            let _ = timeout(LINGER, self.shut_down()).await;
+        }
+    }
+
+    async fn shut_down(&mut self) -> io::Result<()> {
+        self.stream.shut_down().await?;
+        self.input.clear();
+        while poll_fn(|cx| self.poll_fill(cx)).await? > 0 {
+            self.input.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Why a wait for a client's end is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hangup {
+    /// It has closed or reset the connection.
+    Left,
+    /// It has sent more than is kept: than so many bytes, with what else is kept for it.
+    SentTooMuch(usize),
+}
+
+fn give_back(buffer: &mut BytesMut) {
+    if buffer.is_empty() {
+        *buffer = BytesMut::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    async fn pair() -> (BufferedSocket, TcpStream) {
+        let listener = crate::net::listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        (
+            BufferedSocket::new(stream, TransportConfig::from(Keepalive(Duration::from_secs(30)))).unwrap(),
+            client,
+        )
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_is_seen_to_close_its_side() {
+        let (mut io, mut client) = pair().await;
+        io.output.resize(64 << 20, b'x');
+        client.write_all(b"last words").await.unwrap();
+        client.shutdown().await.unwrap();
+        assert_eq!(io.hung_up(&Budget::default(), |_| ()).await, Hangup::Left);
+        assert!(!io.output.is_empty(), "it read everything");
+        assert_eq!(io.input, &b"last words"[..]);
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_keeps_no_buffer() {
+        let (mut io, mut client) = pair().await;
+        client.write_all(b"PING").await.unwrap();
+        assert_eq!(poll_fn(|cx| io.poll_fill(cx)).await.unwrap(), 4);
+        io.output.extend_from_slice(b"PONG");
+        poll_fn(|cx| io.poll_flush(cx)).await.unwrap();
+        io.input.advance(4);
+        assert!(poll_fn(|cx| Poll::Ready(io.poll_fill(cx))).await.is_pending());
+        assert_eq!((io.input.capacity(), io.output.capacity()), (0, 0));
+    }
+}

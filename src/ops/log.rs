@@ -1,0 +1,162 @@
+//! The log: which lines are written, and how many of a kind.
+
+mod rate_limit;
+
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    fmt::Write,
+    panic,
+    str::FromStr,
+};
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+
+pub use rate_limit::RateLimit;
+
+/// What is logged if nothing is said.
+pub const USUAL: &str = "info";
+
+/// Which lines are written: a level for those of this program, and others for parts of it and for crates.
+///
+/// Of the crates that it is made of only errors are written unless they are named. What they warn of
+/// is what strangers send, and can be a line for each few bytes.
+#[derive(Clone, Debug)]
+pub struct Filter(Targets);
+
+impl Filter {
+    /// As what writes the log wants it.
+    pub fn targets(&self) -> Targets {
+        self.0.clone()
+    }
+}
+
+impl FromStr for Filter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (mut own, mut named) = (LevelFilter::INFO, Vec::new());
+        for part in text.split(',').map(str::trim) {
+            match part.split_once('=') {
+                Some((target, wanted)) => named.push((target.trim().to_owned(), level(wanted.trim())?)),
+                None => own = level(part)?,
+            }
+        }
+        if named.iter().any(|(target, _)| target.is_empty() || target.contains(char::is_whitespace)) {
+            return Err(WANTED.to_owned());
+        }
+        let targets = Targets::new().with_default(own.min(LevelFilter::ERROR));
+        Ok(Self(targets.with_target(env!("CARGO_CRATE_NAME"), own).with_targets(named)))
+    }
+}
+
+const WANTED: &str =
+    "say error, warn, info, debug, trace or off, and if wanted others for crates: info,h2=warn";
+
+fn level(text: &str) -> Result<LevelFilter, String> {
+    // A number would be a level too, and so would nothing.
+    let is_word = !text.is_empty() && text.parse::<u8>().is_err();
+    let named = text.parse().ok().filter(|_| is_word);
+    named.ok_or_else(|| WANTED.to_owned())
+}
+
+/// Has a panic told as any other line of the log, in its format. It ends the connection that it happens in, whose locks
+/// are freed; nobody else.
+pub fn tell_panics() {
+    panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string);
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        tracing::error!(
+            place,
+            backtrace,
+            what = info.payload_as_str(),
+            "the server has a fault: a task panicked; please report this line"
+        );
+    }));
+}
+
+/// With commas, as people read long numbers: `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        // Nothing goes wrong when a String is written to.
+        let _ = grouped.write_char(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::{Arc, Mutex},
+    };
+
+    use tracing::Level;
+
+    use super::*;
+
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn writes(filter: &str, target: &str, level: Level) -> bool {
+        filter.parse::<Filter>().unwrap().targets().would_enable(target, &level)
+    }
+
+    #[test]
+    fn other_crates_are_heard_of_errors_alone_unless_they_are_named() {
+        for own in ["info", "debug", "trace"] {
+            assert!(writes(own, "getlockd::user", Level::INFO), "{own}");
+            assert!(!writes(own, "h2::proto::ping_pong", Level::WARN), "{own}");
+            assert!(writes(own, "hyper", Level::ERROR), "{own}");
+        }
+        assert!(writes("info, h2=warn", "h2::proto::ping_pong", Level::WARN));
+        assert!(!writes("info,h2=warn", "hyper", Level::WARN));
+        assert!(writes("h2=off", "getlockd", Level::INFO) && !writes("h2=off", "h2", Level::ERROR));
+        assert!(writes("warn,getlockd::user=debug", "getlockd::user", Level::DEBUG));
+        assert!(!writes("off", "getlockd", Level::ERROR) && !writes("off", "h2", Level::ERROR));
+    }
+
+    #[test]
+    fn what_is_no_filter_is_refused() {
+        for wrong in ["", "loud", "3", "info,", "h2=", "=warn", "h2=3", "info h2=warn"] {
+            assert!(wrong.parse::<Filter>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_panic_is_a_line_of_the_log() {
+        let written = Arc::<Mutex<Vec<u8>>>::default();
+        let lines = tracing_subscriber::fmt().json().flatten_event(true);
+        let to = written.clone();
+        let lines = lines.with_writer(move || Kept(to.clone())).finish();
+        let usual = panic::take_hook();
+        tracing::subscriber::with_default(lines, || {
+            tell_panics();
+            assert!(panic::catch_unwind(|| panic!("planned")).is_err());
+        });
+        panic::set_hook(usual);
+        let line = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        assert!(line.contains(r#""what":"planned""#) && line.contains("src/ops/log.rs:"), "{line}");
+    }
+
+    #[test]
+    fn long_numbers_have_commas() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

@@ -1,0 +1,185 @@
+//! The numbers of the server, as Prometheus reads them. Nothing is counted here: each scrape reads what
+//! is counted where it happens. No label has a lock's name, a user's or an address.
+
+mod encoder;
+mod process;
+mod text_format;
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, text},
+    registry::Registry,
+};
+
+use self::{
+    encoder::{Encoder, Labels},
+    process::Process,
+};
+use crate::{
+    core::{
+        lease::Leases,
+        lock::Counters,
+        session::Hub,
+        share::{Cause as NoPlaceCause, Places, What},
+        stats::{Distribution, Recorder, Refused, ReleaseCause, WaitOutcome},
+    },
+    net::Limiter,
+    wires::grpc,
+};
+
+/// What the numbers are read from.
+#[derive(Debug)]
+pub struct Sources {
+    /// The sessions.
+    pub hub: Arc<Hub>,
+    /// The leases.
+    pub leases: Arc<Leases>,
+    /// Where connections come in.
+    pub limiters: Vec<Arc<Limiter>>,
+    /// The places for connections.
+    pub connections: Arc<Places>,
+    /// When the server started.
+    pub started: SystemTime,
+}
+
+/// All metrics of a server.
+#[derive(Debug)]
+pub struct Metrics(Registry);
+
+impl Metrics {
+    /// Those of these sources.
+    pub fn new(sources: Sources) -> Self {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(sources));
+        Self(registry)
+    }
+
+    /// As OpenMetrics 1.0 has it. Not for a thread that serves others: it reads files.
+    pub fn open_metrics(&self) -> String {
+        let mut page = String::new();
+        // To write into a string does not fail.
+        let _ = text::encode(&mut page, &self.0);
+        page
+    }
+
+    /// The same in the older format of Prometheus, for those who do not ask for OpenMetrics.
+    pub fn text_format(&self) -> String {
+        text_format::of(&self.open_metrics())
+    }
+}
+
+impl Collector for Sources {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let encoder = &mut Encoder(encoder);
+        self.server(encoder)?;
+        self.locks(encoder)?;
+        waits_and_holds(self.hub.recorder(), encoder)?;
+        self.connections(encoder)?;
+        self.refused(encoder)?;
+        Process::read().map_or(Ok(()), |process| process.encode(self.started, encoder))
+    }
+}
+
+impl Sources {
+    fn server(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        let version = [(env!("CARGO_PKG_VERSION"), 1)];
+        encoder.gauges("getlockd_build_info", "The version that runs", "version", version)?;
+        let started = seconds_since_epoch(self.started);
+        encoder.gauge(
+            "getlockd_start_time_seconds",
+            "When the server started, in seconds since 1970",
+            started,
+        )
+    }
+
+    fn locks(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        let stats = self.hub.stats();
+        let Counters { locks, waiters, grants, shared_grants, deadlocks } = stats.table;
+        encoder.gauge("getlockd_locks", "Locks that are held", locks)?;
+        let places = self.hub.places_for_locks();
+        let help = "Locks that count towards getlockd_max_locks: without the first few of each session, and with \
+                    those that a session has room for";
+        encoder.gauge("getlockd_counted_locks", help, places.count())?;
+        encoder.gauge("getlockd_max_locks", "The most locks that count, of all sessions", places.limit())?;
+        encoder.gauge("getlockd_waiters", "Sessions in a queue", waiters)?;
+        encoder.gauge("getlockd_leases", "Leases that run", self.leases.count())?;
+        let max_leases = self.leases.places().limit();
+        encoder.gauge(
+            "getlockd_max_leases",
+            "The most leases, with those that wait, and Hold streams",
+            max_leases,
+        )?;
+        let grants = [("exclusive", grants.saturating_sub(shared_grants)), ("shared", shared_grants)];
+        let help = "First takes and upgrades, not those of a lock that the session held already";
+        encoder.counters("getlockd_grants", help, "mode", grants)?;
+        encoder.counter("getlockd_timeouts", "Requests for a lock that were answered 0", stats.timeouts)?;
+        let help = "Bytes that all connections make the server keep, beyond what each has for itself";
+        encoder.gauge("getlockd_memory_bytes", help, self.hub.memory().used())?;
+        encoder.gauge("getlockd_max_memory_bytes", "The most that they may be", self.hub.memory().limit())?;
+        let help = "Requests refused since their wait would have closed a cycle";
+        encoder.counter("getlockd_deadlocks", help, deadlocks)?;
+        let help = "Sessions that KILL has told to end";
+        encoder.counter("getlockd_kills", help, self.hub.recorder().kills())
+    }
+
+    fn connections(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        let limiters: Vec<_> =
+            self.limiters.iter().map(|limiter| (limiter.wire(), limiter.counts())).collect();
+        let open = limiters.iter().map(|(wire, counts)| (*wire, counts.open));
+        encoder.gauges("getlockd_connections", "TCP connections that are open, by port", "wire", open)?;
+        let help = "TCP connections that were accepted, by port";
+        let accepted = limiters.iter().map(|(wire, counts)| (*wire, counts.accepted));
+        encoder.counters("getlockd_connections_accepted", help, "wire", accepted)?;
+        let help = "The most TCP connections at a time, of all ports";
+        encoder.gauge("getlockd_max_connections", help, self.connections.limit())?;
+        let mut sessions = self.hub.sessions_by_wire();
+        for wire in self.limiters.iter().map(|limiter| limiter.wire()).chain([grpc::WIRE]) {
+            sessions.entry(wire).or_default();
+        }
+        let sessions = sessions.into_iter().map(|(wire, count)| (wire, count as u64));
+        encoder.gauges("getlockd_sessions", "Sessions that live, with those of leases", "wire", sessions)
+    }
+
+    fn refused(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        let recorder = self.hub.recorder();
+        let limits = Refused::ALL.map(|why| (vec![("reason", why.as_str())], recorder.refusals(why)));
+        let help =
+            "What was refused, and why; of what is shared also whether all was taken or one had its share";
+        encoder.labelled_counters("getlockd_refused", help, limits.into_iter().chain(self.no_place()))
+    }
+
+    /// How often there was no place, by what it was for and by the cause.
+    fn no_place(&self) -> impl Iterator<Item = (Labels, u64)> {
+        let (hub, lists) = (&self.hub, self.hub.lists());
+        let places = [&self.connections, self.leases.places(), hub.places_for_locks(), hub.viewers()];
+        let places = places.into_iter().map(|places| (places.what(), places.refusals()));
+        places.chain([(lists.what(), lists.refusals())]).flat_map(|(what, refusals)| {
+            let labels =
+                move |cause: NoPlaceCause| vec![("reason", what.as_str()), ("cause", cause.as_str())];
+            let is_known = move |cause| cause != NoPlaceCause::Strangers || what == What::Connections;
+            let refusals = refusals.into_iter().filter(move |(cause, _)| is_known(*cause));
+            refusals.map(move |(cause, count)| (labels(cause), count))
+        })
+    }
+}
+
+fn waits_and_holds(recorder: &Recorder, encoder: &mut Encoder<'_>) -> fmt::Result {
+    let waits = WaitOutcome::ALL.map(|outcome| (outcome.as_str(), recorder.waits(outcome)));
+    let help = "How long those waited who had to queue, and how their wait ended";
+    encoder.histograms("getlockd_wait_seconds", help, "outcome", &waits)?;
+    let holds = ReleaseCause::ALL.map(|cause| (cause.as_str(), recorder.holds(cause)));
+    let ended = holds.iter().map(|(cause, holds)| (*cause, holds.count()));
+    encoder.counters("getlockd_releases", "Holds that ended, and why", "cause", ended)?;
+    let all = holds.iter().fold(Distribution::default(), |all, (_, holds)| all.with(holds));
+    encoder.histogram("getlockd_hold_seconds", "How long locks were held, once they are free", &all)
+}
+
+fn seconds_since_epoch(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).as_ref().map_or(0.0, Duration::as_secs_f64)
+}

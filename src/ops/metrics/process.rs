@@ -1,0 +1,85 @@
+//! What the system says of this process, under the names that Prometheus has for it.
+
+use std::{fmt, fs, time::SystemTime};
+
+use super::{encoder::Encoder, seconds_since_epoch};
+
+/// How the kernel counts the time of processes, on every architecture of Linux there is a server for.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What is read of `/proc/self`.
+#[derive(Debug, PartialEq)]
+pub(super) struct Process {
+    cpu_seconds: f64,
+    resident_bytes: u64,
+    virtual_bytes: u64,
+    open_files: u64,
+    max_files: u64,
+}
+
+impl Process {
+    /// None where there is no such folder.
+    pub(super) fn read() -> Option<Self> {
+        let stat = fs::read_to_string("/proc/self/stat").ok()?;
+        let status = fs::read_to_string("/proc/self/status").ok()?;
+        let (max_files, _) = rlimit::getrlimit(rlimit::Resource::NOFILE).ok()?;
+        Some(Self {
+            cpu_seconds: cpu_seconds(&stat)?,
+            resident_bytes: bytes(&status, "VmRSS:")?,
+            virtual_bytes: bytes(&status, "VmSize:")?,
+            open_files: open_files()?,
+            max_files,
+        })
+    }
+
+    pub(super) fn encode(&self, started: SystemTime, encoder: &mut Encoder<'_>) -> fmt::Result {
+        encoder.counter("process_cpu_seconds", "Processor time, of user and system", self.cpu_seconds)?;
+        encoder.gauge("process_resident_memory_bytes", "Memory that is resident", self.resident_bytes)?;
+        encoder.gauge(
+            "process_virtual_memory_bytes",
+            "Memory with all that is mapped",
+            self.virtual_bytes,
+        )?;
+        encoder.gauge("process_open_fds", "Files and sockets that are open", self.open_files)?;
+        encoder.gauge("process_max_fds", "The most files and sockets that may be open", self.max_files)?;
+        let started = seconds_since_epoch(started);
+        encoder.gauge(
+            "process_start_time_seconds",
+            "When the process started, in seconds since 1970",
+            started,
+        )
+    }
+}
+
+/// Newer kernels say it as the size of the folder, others have it counted.
+fn open_files() -> Option<u64> {
+    let folder = "/proc/self/fd";
+    let size = fs::metadata(folder).ok()?.len();
+    if size > 0 { Some(size) } else { Some(fs::read_dir(folder).ok()?.count() as u64) }
+}
+
+/// User and system time are the 14th and 15th fields; the 2nd is a name in brackets with anything in it.
+fn cpu_seconds(stat: &str) -> Option<f64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut ticks = fields.split_whitespace().skip(11).map_while(|field| field.parse::<f64>().ok());
+    Some((ticks.next()? + ticks.next()?) / TICKS_PER_SECOND)
+}
+
+fn bytes(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_says_is_read() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 3 0 100 9 9";
+        assert_eq!(cpu_seconds(stat), Some(3.0));
+        assert_eq!(cpu_seconds("nonsense"), None);
+        assert_eq!(bytes("VmSize:\t  8 kB\nVmRSS:\t    4 kB\n", "VmRSS:"), Some(4096));
+        assert_eq!(bytes("VmSize: 8 kB", "VmRSS:"), None);
+    }
+}

@@ -1,0 +1,92 @@
+//! Letting a client in: what it has to show for itself, and the ways to show it.
+
+use tokio::time::timeout;
+
+use super::{
+    connection::Connection,
+    error::SqlError,
+    login::{self, CACHING_SHA2, Login, NATIVE, Next, Nonce},
+    names::{MAX_IDENTIFIER_CHARS, MAX_USER_CHARS, check_database, is_longer},
+    over::Over,
+};
+use crate::core::{
+    command::Error,
+    users::{Denied, Proof},
+};
+
+impl Connection {
+    /// Lets in who has sent this login in answer to a greeting with this nonce.
+    ///
+    /// Cancel-safe: dropped, it is not logged in.
+    pub(super) async fn authenticate(&mut self, login: &Login, nonce: &Nonce) -> Result<(), Over> {
+        let Login { user, proof, .. } = login;
+        match login.next() {
+            // By the method of old, or nothing at all, which is good for no method.
+            Next::Welcome => self.check(user, &Proof::Native { nonce, proof }).await,
+            Next::FastProof => self.check_sha2(user, nonce, proof).await,
+            Next::Switch => self.ask_proof(user).await,
+        }
+    }
+
+    /// Asks for a proof by the method that is known best, or by the other for users who do not have that, and for some
+    /// names that nobody has.
+    ///
+    /// Cancel-safe: dropped, it is not logged in.
+    pub(super) async fn ask_proof(&mut self, user: &str) -> Result<(), Over> {
+        if self.session.users().is_none_or(|users| users.asks_natively(user)) {
+            let (nonce, proof) = self.switch(NATIVE).await?;
+            return self.check(user, &Proof::Native { nonce: &nonce, proof: &proof }).await;
+        }
+        let (nonce, proof) = self.switch(CACHING_SHA2).await?;
+        self.check_sha2(user, &nonce, &proof).await
+    }
+
+    /// The client waits to be told that its proof is good.
+    async fn check_sha2(&mut self, user: &str, nonce: &Nonce, proof: &[u8]) -> Result<(), Over> {
+        self.check(user, &Proof::Sha2 { nonce, proof }).await?;
+        self.packets.put(&mut self.io.output, login::put_fast_proof);
+        Ok(())
+    }
+
+    /// Names are as long as MySQL's. Where there are users only their own names come in, and those may be longer.
+    pub(super) fn check_names(&self, user: &str, database: Option<&str>) -> Result<(), Over> {
+        if self.session.users().is_none() && is_longer(user, MAX_USER_CHARS) {
+            return Err(self.denied(user, false, false));
+        }
+        database.map_or(Ok(()), |database| Ok(check_database(database)?))
+    }
+
+    async fn switch(&mut self, plugin: &str) -> Result<(Nonce, Vec<u8>), Over> {
+        let nonce = login::nonce()?;
+        self.packets.put(&mut self.io.output, |output| login::put_switch(output, plugin, &nonce));
+        let answer = timeout(self.session.limits().login, self.packet()).await;
+        let proof = answer.unwrap_or(Err(Over::TooSlow))?;
+        Ok((nonce, proof.to_vec()))
+    }
+
+    /// Lets in who has this proof. Who has not is told later and later, if they are still there, and if the session
+    /// is not ended before.
+    ///
+    /// Cancel-safe: dropped, it is not logged in, and the failure counts.
+    pub(super) async fn check(&mut self, user: &str, proof: &Proof<'_>) -> Result<(), Over> {
+        let handle = self.session.handle_arc();
+        let answer = tokio::select! {
+            biased;
+            answer = self.session.log_in(user, proof) => answer,
+            ending = handle.ended() => return Err(ending.into()),
+            () = self.io.closed() => return Err(Over::Left),
+        };
+        let Err(error) = answer else { return Ok(()) };
+        if let Error::NoPlace(no_place) = error {
+            return Err(Over::Fatal(no_place.into()));
+        }
+        let with_password = !matches!(proof, Proof::Sha2 { proof: [], .. } | Proof::Native { proof: [], .. });
+        let too_many = error == Error::BadLogin(Denied::TooMany);
+        Err(self.denied(user, with_password, too_many))
+    }
+
+    fn denied(&self, user: &str, with_password: bool, too_many: bool) -> Over {
+        let (user, host) = (user.chars().take(MAX_IDENTIFIER_CHARS).collect(), self.state.host.clone());
+        Over::Fatal(SqlError::AccessDenied { user, host, with_password, too_many })
+    }
+}

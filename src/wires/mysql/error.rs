@@ -1,0 +1,390 @@
+//! Errors as MySQL has them: number, SQLSTATE, text.
+
+use std::fmt;
+
+use getlockd_proto::escape::Written;
+
+use super::{catalog::CatalogError, sql::RegexpError, variables::VariableError};
+use crate::{
+    core::{
+        budget::Exceeded,
+        command::{self, Forbidden},
+        lock::Cycle,
+        session::ShownName,
+        share::{Cause, NoPlace, What},
+    },
+    name::Name,
+};
+
+/// What a client is told instead of a result. The connection stays, with all it holds, unless the
+/// packets themselves are what is wrong.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub(super) enum SqlError {
+    #[error(
+        "You have an error in your SQL syntax; check the manual that corresponds to your MySQL server version for the right syntax to use near '{near}' at line {line}"
+    )]
+    Syntax { near: String, line: usize },
+    #[error("Query was empty")]
+    EmptyQuery,
+    #[error("Incorrect parameter count in the call to native function '{0}'")]
+    ParameterCount(String),
+    #[error(
+        "In aggregated query without GROUP BY, expression #{number} of SELECT list contains nonaggregated column '{column}'; this is incompatible with sql_mode=only_full_group_by"
+    )]
+    Mixed { number: usize, column: String },
+    #[error("Unknown column '{column}' in '{clause}'")]
+    UnknownColumn { column: String, clause: &'static str },
+    #[error("Column '{column}' in {clause} is ambiguous")]
+    AmbiguousColumn { column: String, clause: &'static str },
+    #[error("No tables used")]
+    NoTables,
+    #[error("Illegal double '{0}' value found during parsing")]
+    IllegalDouble(String),
+    #[error("FUNCTION {0} does not exist")]
+    UnknownFunction(String),
+    #[error(
+        "FUNCTION {0} does not exist. Check the 'Function Name Parsing and Resolution' section in the Reference Manual"
+    )]
+    NameCollision(String),
+    #[error("Access to native function '{0}' is rejected.")]
+    RejectedFunction(String),
+    /// A native function that is not served, by MySQL's name for it.
+    #[error("getlockd is a lock server and has no function {0}")]
+    NoFunction(&'static str),
+    #[error("Incorrect {kind} value: '{value}'")]
+    IncorrectValue { kind: &'static str, value: String },
+    #[error("PROCEDURE {0} does not exist")]
+    UnknownProcedure(String),
+    #[error(transparent)]
+    Catalog(Box<CatalogError>),
+    #[error("No database selected")]
+    NoDatabase,
+    #[error(transparent)]
+    Variable(#[from] VariableError),
+    #[error("Unknown character set: '{0}'")]
+    UnknownCharset(String),
+    #[error("COLLATION '{collation}' is not valid for CHARACTER SET '{charset}'")]
+    WrongCollation { collation: &'static str, charset: &'static str },
+    #[error("Invalid {charset} character string: '{bytes}'")]
+    InvalidText { charset: &'static str, bytes: String },
+    #[error("Unknown or incorrect time zone: '{0}'")]
+    UnknownTimeZone(String),
+    #[error("Unknown locale: '{0}'")]
+    UnknownLocale(String),
+    #[error("Identifier name '{0}' is too long")]
+    NameTooLong(String),
+    #[error("User variable name '{0}' is illegal")]
+    VariableName(String),
+    #[error("Unknown thread id: {0}")]
+    UnknownThread(u64),
+    #[error(
+        "Incorrect user-level lock name '{0}'. The name is empty, NULL, or can not be expressed in the current character-set."
+    )]
+    LockName(String),
+    #[error("User-level lock name '{0}' should not exceed 64 characters.")]
+    LockNameTooLong(String),
+    #[error(
+        "Deadlock found when trying to get user-level lock; try rolling back transaction/releasing locks and restarting lock acquisition."
+    )]
+    Deadlock(Cycle<ShownName>),
+    #[error("You are not owner of thread {0}")]
+    NotOwner(u32),
+    #[error("Access denied; you need (at least one of) the {0} privilege(s) for this operation")]
+    Forbidden(Privilege),
+    #[error(
+        "Access denied for user '{user}'@'{host}' (using password: {}){}",
+        if *with_password { "YES" } else { "NO" },
+        if *too_many { "; too many wrong passwords have come for this user or from there, try again in a few seconds" } else { "" }
+    )]
+    AccessDenied { user: String, host: String, with_password: bool, too_many: bool },
+    #[error("Query execution was interrupted")]
+    Interrupted,
+    #[error("Query execution was interrupted, maximum statement execution time exceeded")]
+    ExecutionTime,
+    #[error("Server shutdown in progress")]
+    Shutdown,
+    #[error("Too many connections")]
+    TooManyConnections,
+    #[error("{0}")]
+    ShareOfConnections(NoPlace),
+    #[error("User has exceeded the 'max_locks' resource (current value: {}): {}", .0.limit, .0)]
+    NoPlace(NoPlace),
+    #[error("User has exceeded the 'max_locks_per_session' resource (current value: {0})")]
+    TooManyLocks(usize),
+    #[error("User has exceeded the 'max_waiters_per_lock' resource (current value: {0})")]
+    TooManyWaiters(usize),
+    #[error(
+        "User has exceeded the '{}' resource (current value: {})",
+        memory_of(*.0).0,
+        memory_of(*.0).1
+    )]
+    TooMuchMemory(Exceeded),
+    #[error("getlockd is a lock server: this statement is more work than one may be")]
+    TooMuchWork,
+    #[error("getlockd is a lock server: {0}")]
+    NoSuchThing(String),
+    #[error("Unknown command")]
+    UnknownCommand,
+    #[error("Bad handshake")]
+    BadHandshake,
+    #[error("Connections using insecure transport are prohibited while --require_secure_transport=ON.")]
+    InsecureTransport,
+    #[error("Malformed communication packet.")]
+    Malformed,
+    #[error("Got packets out of order")]
+    OutOfOrder,
+    #[error("Got a packet bigger than 'max_allowed_packet' bytes")]
+    TooLarge,
+    #[error("Unknown prepared statement handler ({name}) given to {command}")]
+    UnknownStatement { name: String, command: &'static str },
+    /// What is no number of rows, for a placeholder behind LIMIT; or too few or too many values.
+    #[error("signed integer value is out of range in '{0}'")]
+    NegativeRows(&'static str),
+    #[error("This command is not supported in the prepared statement protocol yet")]
+    NotPreparable,
+    #[error("Undeclared variable: {0}")]
+    UndeclaredVariable(String),
+    #[error("Prepared statement contains too many placeholders")]
+    TooManyParameters,
+    #[error("Can't create more than max_prepared_stmt_count statements (current value: {0})")]
+    TooManyStatements(usize),
+    #[error("{kind} value is out of range in '{place}'")]
+    OutOfRange { kind: &'static str, place: String },
+    #[error("Incorrect {kind} value: '{value}' for function {function}")]
+    WrongValueFor { kind: Box<str>, value: Box<str>, function: Box<str> },
+    #[error("Incorrect arguments to {0}")]
+    WrongArguments(String),
+    #[error("Too-big precision {precision} specified for '{of}'. Maximum is {most}.")]
+    TooBigPrecision { precision: u32, of: &'static str, most: u32 },
+    #[error("Too big scale {scale} specified for column '{of}'. Maximum is {most}.")]
+    TooBigScale { scale: u32, of: &'static str, most: u32 },
+    #[error("For float(M,D), double(M,D) or decimal(M,D), M must be >= D (column '').")]
+    PrecisionBelowScale,
+    #[error(transparent)]
+    Regexp(#[from] RegexpError),
+    #[error("Result of {0}() was larger than max_allowed_packet ({1}) - truncated")]
+    ResultTooLarge(String, usize),
+    #[error("getlockd is a lock server: this statement is too long or too deep for it")]
+    TooComplex,
+    #[error("Unknown collation: '{0}'")]
+    UnknownCollation(String),
+    #[error("The used SELECT statements have a different number of columns")]
+    DifferentColumns,
+    #[error(
+        "The client was disconnected by the server because of inactivity. See wait_timeout and interactive_timeout for configuring this behavior."
+    )]
+    Inactive,
+}
+
+/// The most bytes of the text of an error or a warning: MySQL's `MYSQL_ERRMSG_SIZE`. The rest is cut off, be it the
+/// client's own words or a cycle of a thousand sessions.
+const MAX_MESSAGE: usize = 512;
+
+/// As much of a text as an error or a warning has.
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_MESSAGE));
+    text.shrink_to_fit();
+    text
+}
+
+impl SqlError {
+    /// What the client is told.
+    pub(super) fn message(&self) -> String {
+        cut(self.to_string())
+    }
+
+    /// A function that does not exist is one of the current database. Without one it is named alone: nobody should go
+    /// looking for a database here.
+    pub(super) fn in_database(self, database: Option<&str>) -> Self {
+        let in_database = |name: String| match database {
+            Some(database) if !name.contains('.') => format!("{database}.{name}"),
+            _ => name,
+        };
+        match self {
+            Self::UnknownFunction(name) => Self::UnknownFunction(in_database(name)),
+            Self::NameCollision(name) => Self::NameCollision(in_database(name)),
+            other => other,
+        }
+    }
+
+    /// Number and SQLSTATE (MySQL 8.4 Error Message Reference).
+    pub(super) fn code(&self) -> (u16, &'static str) {
+        match self {
+            Self::Syntax { .. } => (1064, "42000"),
+            Self::EmptyQuery => (1065, "42000"),
+            Self::ParameterCount(_) => (1582, "42000"),
+            Self::Mixed { .. } => (1140, "42000"),
+            Self::UnknownColumn { .. } => (1054, "42S22"),
+            Self::NoTables => (1096, "HY000"),
+            Self::IllegalDouble(_) => (1367, "22007"),
+            Self::AmbiguousColumn { .. } => (1052, "23000"),
+            Self::Variable(error) => error.code(),
+            Self::UnknownFunction(_) | Self::UnknownProcedure(_) => (1305, "42000"),
+            Self::Catalog(error) => error.code(),
+            Self::NameCollision(_) => (1630, "42000"),
+            Self::RejectedFunction(_) => (3566, "HY000"),
+            Self::NoFunction(_) => (1235, "42000"),
+            Self::IncorrectValue { .. } => (1525, "HY000"),
+            Self::NoDatabase => (1046, "3D000"),
+            Self::UnknownCharset(_) => (1115, "42000"),
+            Self::WrongCollation { .. } => (1253, "42000"),
+            Self::InvalidText { .. } => (1300, "HY000"),
+            Self::UnknownTimeZone(_) => (1298, "HY000"),
+            Self::UnknownLocale(_) => (1649, "HY000"),
+            Self::NameTooLong(_) => (1059, "42000"),
+            Self::VariableName(_) => (3061, "42000"),
+            Self::UnknownThread(_) => (1094, "HY000"),
+            Self::LockName(_) => (3057, "42000"),
+            Self::LockNameTooLong(_) => (4163, "42000"),
+            Self::Deadlock(_) => (3058, "HY000"),
+            Self::NotOwner(_) => (1095, "HY000"),
+            Self::Forbidden(_) => (1227, "42000"),
+            Self::AccessDenied { .. } => (1045, "28000"),
+            Self::Interrupted => (1317, "70100"),
+            Self::ExecutionTime => (3024, "HY000"),
+            Self::Shutdown => (1053, "08S01"),
+            Self::TooManyConnections => (1040, "08004"),
+            Self::ShareOfConnections(_) => (1203, "42000"),
+            Self::TooManyLocks(_) | Self::TooManyWaiters(_) | Self::NoPlace(_) => (1226, "42000"),
+            Self::TooMuchMemory(_) => (1226, "42000"),
+            Self::NoSuchThing(_) | Self::TooMuchWork => (1235, "42000"),
+            Self::UnknownCommand => (1047, "08S01"),
+            Self::BadHandshake => (1043, "08S01"),
+            Self::InsecureTransport => (3159, "HY000"),
+            Self::Malformed => (1835, "HY000"),
+            Self::OutOfOrder => (1156, "08S01"),
+            Self::TooLarge => (1153, "08S01"),
+            Self::UnknownStatement { .. } => (1243, "HY000"),
+            Self::NegativeRows(_) => (1690, "22003"),
+            Self::NotPreparable => (1295, "HY000"),
+            Self::UndeclaredVariable(_) => (1327, "42000"),
+            Self::TooManyParameters => (1390, "HY000"),
+            Self::TooManyStatements(_) => (1461, "42000"),
+            Self::OutOfRange { .. } => (1690, "22003"),
+            Self::WrongValueFor { .. } => (1411, "HY000"),
+            Self::WrongArguments(_) => (1210, "HY000"),
+            Self::TooBigPrecision { .. } => (1426, "42000"),
+            Self::TooBigScale { .. } => (1425, "42000"),
+            Self::PrecisionBelowScale => (1427, "42000"),
+            Self::Regexp(error) => (error.code(), "HY000"),
+            Self::ResultTooLarge(..) => (1301, "HY000"),
+            Self::TooComplex => (1235, "42000"),
+            Self::UnknownCollation(_) => (1273, "HY000"),
+            Self::DifferentColumns => (1222, "21000"),
+            Self::Inactive => (4031, "HY000"),
+        }
+    }
+}
+
+/// The limit that was reached, and how high it is.
+fn memory_of(exceeded: Exceeded) -> (&'static str, usize) {
+    match exceeded {
+        Exceeded::Connection(bytes) => ("max_connection_memory", bytes),
+        Exceeded::Server(bytes) => ("max_memory", bytes),
+    }
+}
+
+impl From<CatalogError> for SqlError {
+    fn from(error: CatalogError) -> Self {
+        Self::Catalog(Box::new(error))
+    }
+}
+
+impl From<Exceeded> for SqlError {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::TooMuchMemory(exceeded)
+    }
+}
+
+impl From<NoPlace> for SqlError {
+    fn from(no_place: NoPlace) -> Self {
+        match (no_place.what, no_place.cause) {
+            (What::Connections, Cause::Full) => Self::TooManyConnections,
+            (What::Connections, _) => Self::ShareOfConnections(no_place),
+            _ => Self::NoPlace(no_place),
+        }
+    }
+}
+
+impl From<command::Error> for SqlError {
+    fn from(error: command::Error) -> Self {
+        match error {
+            command::Error::Deadlock(cycle) => Self::Deadlock(cycle),
+            command::Error::Interrupted => Self::Interrupted,
+            command::Error::TooManyLocks(max) => Self::TooManyLocks(max),
+            command::Error::TooManyWaiters(max) => Self::TooManyWaiters(max),
+            command::Error::NoPlace(no_place) => no_place.into(),
+            command::Error::TooMuchMemory(exceeded) => Self::TooMuchMemory(exceeded),
+            command::Error::NoSession(id) => Self::UnknownThread(id.0.into()),
+            command::Error::Stopping => Self::Shutdown,
+            command::Error::Forbidden(what) => Self::from(*what),
+            command::Error::NoLogin | command::Error::BadLogin(_) | command::Error::OtherUser => {
+                Self::BadHandshake
+            }
+        }
+    }
+}
+
+/// What a user lacks, as an error names it: `LOCK on app2:nightly`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Privilege(&'static str, Name);
+
+impl fmt::Display for Privilege {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(what, name) = self;
+        write!(f, "{what} on {}", Written(name.as_str()))
+    }
+}
+
+impl From<Forbidden> for SqlError {
+    fn from(what: Forbidden) -> Self {
+        match what {
+            Forbidden::Kill(id) => Self::NotOwner(id.0),
+            Forbidden::Lock(name) => Self::Forbidden(Privilege("LOCK", name)),
+            Forbidden::See(name) => Self::Forbidden(Privilege("SEE", name)),
+        }
+    }
+}
+
+/// A warning, as SHOW WARNINGS lists it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Warning {
+    pub level: &'static str,
+    pub code: u16,
+    pub text: String,
+}
+
+impl Warning {
+    pub(super) fn truncated(kind: &str, value: &str) -> Self {
+        Self::new(1292, format!("Truncated incorrect {kind} value: '{value}'"))
+    }
+
+    pub(super) fn new(code: u16, text: impl Into<String>) -> Self {
+        Self { level: "Warning", code, text: cut(text.into()) }
+    }
+
+    /// Why a session that takes no lock twice does not get one. The number is that of a lock that cannot be had at once.
+    pub(super) fn held_already(name: &Name) -> Self {
+        let text = format!(
+            "This session holds the lock {} already, and takes none twice (database no_reentry, or getlockd_reentry = OFF); \
+             if somebody else has borrowed this connection before, they may hold it: take the lock on another connection",
+            Written(name.as_str())
+        );
+        Self::new(3572, text)
+    }
+
+    /// What would be an error, had it not become NULL.
+    pub(super) fn of_value(error: &SqlError) -> Self {
+        Self::new(error.code().0, error.to_string())
+    }
+
+    /// What explains an error.
+    pub(super) fn note(code: u16, text: String) -> Self {
+        Self { level: "Note", code, text: cut(text) }
+    }
+
+    /// The row that an error leaves behind.
+    pub(super) fn of(error: &SqlError) -> Self {
+        Self { level: "Error", code: error.code().0, text: error.message() }
+    }
+}

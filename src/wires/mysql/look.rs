@@ -1,0 +1,74 @@
+//! What is the same for many rows: questions that take nothing (whether a lock is free, who holds it, with which token),
+//! and regular expressions.
+
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
+
+use super::{
+    error::SqlError,
+    sql::{LockQuery, Pattern},
+    value::Value,
+};
+use crate::core::session::{IsFree, Session, UsedBy};
+
+/// How many patterns a statement keeps: their programs may be large.
+const MAX_PATTERNS: usize = 4;
+
+/// What a statement keeps from row to row. Most keep nothing.
+#[derive(Debug, Default)]
+pub(super) struct Kept(RefCell<Option<Box<OfRows>>>);
+
+#[derive(Debug, Default)]
+struct OfRows {
+    /// What each call asked last, and was told.
+    told: BTreeMap<usize, (LockQuery, Value)>,
+    /// The last ones, the newest at the end.
+    patterns: Vec<Arc<Pattern>>,
+}
+
+/// Whom to ask.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look<'a> {
+    pub session: &'a Session,
+    pub kept: &'a Kept,
+}
+
+impl Look<'_> {
+    /// What a lock function answers that takes nothing. What is the same for all rows is asked once.
+    pub(super) fn ask(self, at: usize, query: &LockQuery) -> Result<Value, SqlError> {
+        if let Some((last, value)) = self.kept.0.borrow().as_ref().and_then(|kept| kept.told.get(&at))
+            && last == query
+        {
+            return Ok(value.clone());
+        }
+        let session = self.session;
+        let value = match query {
+            LockQuery::IsFree(name) => session.query_again(&IsFree(name))?.into(),
+            LockQuery::UsedBy(name) => {
+                Value::or_null(session.query_again(&UsedBy(name))?.map(|id| id.0.into()))
+            }
+            LockQuery::FencingToken(name) => Value::or_null(session.token(name)),
+        };
+        let told = (query.clone(), value.clone());
+        self.kept.0.borrow_mut().get_or_insert_default().told.insert(at, told);
+        Ok(value)
+    }
+
+    /// A pattern that was compiled for an earlier row, else as it is compiled now.
+    pub(super) fn pattern<E>(
+        self,
+        is_it: impl Fn(&Pattern) -> bool,
+        compile: impl FnOnce() -> Result<Pattern, E>,
+    ) -> Result<Arc<Pattern>, E> {
+        let mut kept = self.kept.0.borrow_mut();
+        let patterns = &mut kept.get_or_insert_default().patterns;
+        if let Some(known) = patterns.iter().find(|pattern| is_it(pattern)) {
+            return Ok(known.clone());
+        }
+        if patterns.len() == MAX_PATTERNS {
+            patterns.remove(0);
+        }
+        let compiled = Arc::new(compile()?);
+        patterns.push(compiled.clone());
+        Ok(compiled)
+    }
+}

@@ -1,0 +1,33 @@
+//! User variables: `@name`. Pure.
+
+use std::collections::HashMap;
+
+use super::{error::SqlError, value::Value};
+use crate::core::budget::{Budget, Charge};
+
+/// What the map has for each, beside its texts.
+const ENTRY: usize = 128;
+
+/// Those of a connection.
+#[derive(Debug, Default)]
+pub(super) struct UserVariables(HashMap<String, (Value, Charge)>);
+
+impl UserVariables {
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).map(|(value, _)| value)
+    }
+
+    /// Sets one. Where the budget does not have so much it stays as it was.
+    pub(super) fn set(&mut self, name: String, value: Value, budget: &Budget) -> Result<(), SqlError> {
+        let value = value.kept();
+        let bytes = ENTRY + name.len() + value.size();
+        if let Some((kept, charge)) = self.0.get_mut(&name) {
+            budget.resize(charge, bytes)?;
+            *kept = value;
+        } else {
+            let charge = budget.charge(bytes)?;
+            self.0.insert(name, (value, charge));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,204 @@
+//! A scene as JSON, the same to the byte for as long as nothing has changed: it tells moments, not ages.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::{
+    core::{
+        budget::OWN_MEMORY,
+        command::Stats,
+        lock::{Hold, LockSnapshot, WaiterInfo},
+        session::{SessionSnapshot, ShownName, Snapshot},
+    },
+    wires::web::millis,
+};
+
+/// Tells when something was, in milliseconds since 1970. The same moment is always told the same.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    wall: Duration,
+    instant: Instant,
+}
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self {
+            wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            instant: Instant::now(),
+        }
+    }
+
+    pub(super) fn at(&self, moment: Instant) -> u64 {
+        let before = self.instant.saturating_duration_since(moment);
+        millis(self.wall.saturating_sub(before) + moment.saturating_duration_since(self.instant))
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SnapshotJson<'a> {
+    version: &'static str,
+    started_at: u64,
+    stopping: bool,
+    totals: Totals,
+    /// How many locks match, of which these are the first.
+    matching: usize,
+    locks: Vec<Lock<'a>>,
+    sessions: BTreeMap<u32, Session<'a>>,
+}
+
+impl<'a> SnapshotJson<'a> {
+    pub(super) fn of(snapshot: &'a Snapshot, clock: Clock, started_at: u64) -> Self {
+        let Snapshot { stats, is_stopping, locks, total, sessions } = snapshot;
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            started_at,
+            stopping: *is_stopping,
+            totals: Totals::of(stats),
+            matching: *total,
+            locks: locks.iter().map(|seen| Lock::of(seen, clock)).collect(),
+            sessions: sessions.iter().map(|person| (person.id.0, Session::of(person, clock))).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Totals {
+    sessions: usize,
+    locks: usize,
+    waiters: usize,
+    grants: u64,
+    timeouts: u64,
+    deadlocks: u64,
+}
+
+impl Totals {
+    fn of(stats: &Stats) -> Self {
+        let Stats { sessions, table, timeouts, .. } = stats;
+        Self {
+            sessions: *sessions,
+            locks: table.locks,
+            waiters: table.waiters,
+            grants: table.grants,
+            timeouts: *timeouts,
+            deadlocks: table.deadlocks,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Lock<'a> {
+    name: &'a str,
+    /// How many hold it, and the first of them.
+    holders: usize,
+    held: Vec<HoldJson>,
+    /// How many wait for it, and the first of them.
+    waiters: usize,
+    queue: Vec<Wait>,
+}
+
+impl<'a> Lock<'a> {
+    fn of(seen: &'a LockSnapshot, clock: Clock) -> Self {
+        let LockSnapshot { name, holders, queue } = seen;
+        Self {
+            name: name.as_str(),
+            holders: holders.total,
+            held: holders.rows.iter().map(|holder| HoldJson::of(holder, clock)).collect(),
+            waiters: queue.total,
+            queue: queue.rows.iter().map(|waiter| Wait::of(waiter, clock)).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HoldJson {
+    session: u32,
+    mode: &'static str,
+    fencing_token: u64,
+    acquired_at: u64,
+}
+
+impl HoldJson {
+    fn of(holder: &Hold, clock: Clock) -> Self {
+        let Hold { session, mode, token, since } = *holder;
+        Self { session: session.0, mode: mode.as_str(), fencing_token: token, acquired_at: clock.at(since) }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Wait {
+    session: u32,
+    mode: &'static str,
+    waits_since: u64,
+}
+
+impl Wait {
+    fn of(waiter: &WaiterInfo, clock: Clock) -> Self {
+        let WaiterInfo { session, mode, since, .. } = *waiter;
+        Self { session: session.0, mode: mode.as_str(), waits_since: clock.at(since) }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Session<'a> {
+    wire: &'static str,
+    peer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
+    started_at: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holds: Option<usize>,
+    /// None for one that needs next to nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<usize>,
+    may_end: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<&'a str>,
+}
+
+impl<'a> Session<'a> {
+    fn of(person: &'a SessionSnapshot, clock: Clock) -> Self {
+        let SessionSnapshot { origin, since, holds, memory, may_end, waits_for, client_info, .. } = person;
+        Self {
+            wire: origin.wire,
+            peer: origin.peer.to_string(),
+            client: client_info.client(),
+            user: client_info.user(),
+            note: client_info.note.as_deref(),
+            started_at: clock.at(*since),
+            expires_at: client_info.expires.map(|expires| clock.at(expires)),
+            holds: *holds,
+            memory: memory.filter(|bytes| *bytes > OWN_MEMORY),
+            may_end: *may_end,
+            waits_for: waits_for.as_ref().map(ShownName::as_str),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_always_told_the_same() {
+        let clock = Clock::start();
+        let moment = Instant::now() + Duration::from_millis(1500);
+        let before = clock.at(moment - Duration::from_secs(1));
+        assert_eq!(clock.at(moment) - before, 1000);
+        assert_eq!(clock.at(moment), clock.at(moment));
+    }
+}

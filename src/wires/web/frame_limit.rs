@@ -1,0 +1,357 @@
+//! A reader below HTTP that has who sends much take turns, and by HTTP/2 bounds what carries no request.
+//!
+//! HTTP/2 has many frames that its library answers or notes by itself, as fast as they come, from
+//! everybody who gets here, and without a pause in which others would be served. Here their heads are
+//! read before it sees them: who sends too many is cut off, and who sends much takes turns. By HTTP/1.1 the library works
+//! through all requests that it has read, also without a pause: there a turn is so many bytes.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+use super::{sniff::PREFACE, time_slice::TimeSlice};
+
+/// So many frames without a request may come at once. A list of thousands of rows has a client give room
+/// for it some hundred times.
+const BURST: u32 = 4_000;
+
+/// So many more in each second.
+const EACH_SECOND: u32 = 1_000;
+
+/// So many more for each frame of a request: its client gives room for the answer, pings beside it, and may
+/// take the request back.
+const EACH_REQUEST: u32 = 4;
+
+/// A frame that is longer counts as several.
+const LENGTH: u32 = 64;
+
+/// After so many frames it is the turn of others. Far fewer than a thread of the runtime has places for tasks
+/// that are to go on: requests beyond those would be begun much later than they are read.
+const TURN: usize = 64;
+
+/// So many bytes that are no HTTP/2 count as a frame: a turn of them is 1 kB, which most requests are shorter than.
+const AS_A_FRAME: usize = 16;
+
+/// What has no more bytes is no part of a request: a message by gRPC begins with so many.
+const LEAST_DATA: u32 = 5;
+
+const HEAD: usize = 9;
+
+/// A stream that ends with an error when too much comes by it that carries no request.
+#[derive(Debug)]
+pub(super) struct FrameLimit<S> {
+    stream: S,
+    frames: Frames,
+    slice: TimeSlice,
+}
+
+impl<S> FrameLimit<S> {
+    pub(super) fn new(stream: S) -> (Self, TimeSlice) {
+        let slice = TimeSlice::default();
+        (Self { stream, frames: Frames::new(), slice: slice.clone() }, slice)
+    }
+}
+
+impl<S: AsyncRead + Unpin> FrameLimit<S> {
+    /// Reads no more than is left of this turn.
+    fn poll_rest_of_turn(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let length = (TURN - self.frames.since_turn) * AS_A_FRAME;
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(length.min(buf.remaining())));
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
+        let came = part.filled().len();
+        buf.advance(came);
+        self.frames.since_turn += came.div_ceil(AS_A_FRAME);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for FrameLimit<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.slice.has_begun() {
+            self.frames.since_turn = 0;
+        }
+        if self.frames.since_turn >= TURN {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if matches!(self.frames.at, At::Other) {
+            self.slice.comes_last();
+            return self.poll_rest_of_turn(cx, buf);
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        Poll::Ready(self.frames.take(&buf.filled()[before..]).map_err(io::Error::other))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for FrameLimit<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("more frames that carry no request than {EACH_SECOND} a second")]
+struct TooMany;
+
+/// Where in the stream of frames a connection is, and what it may still send.
+#[derive(Debug)]
+struct Frames {
+    at: At,
+    left: u32,
+    since: Instant,
+    since_turn: usize,
+}
+
+#[derive(Debug)]
+enum At {
+    /// So much has come of what HTTP/2 begins with.
+    Preface(usize),
+    /// So much has come of the head of a frame.
+    Head([u8; HEAD], usize),
+    /// So much is to come of what is behind it.
+    Payload(usize),
+    /// It is no HTTP/2.
+    Other,
+}
+
+impl Frames {
+    fn new() -> Self {
+        Self { at: At::Preface(0), left: BURST, since: Instant::now(), since_turn: 0 }
+    }
+
+    /// Looks at what has come.
+    fn take(&mut self, mut bytes: &[u8]) -> Result<(), TooMany> {
+        while !bytes.is_empty() {
+            match &mut self.at {
+                At::Other => return Ok(()),
+                At::Preface(came) => {
+                    let taken = bytes.len().min(PREFACE.len() - *came);
+                    let is_preface = PREFACE[*came..].starts_with(&bytes[..taken]);
+                    *came += taken;
+                    bytes = &bytes[taken..];
+                    if !is_preface {
+                        self.at = At::Other;
+                    } else if *came == PREFACE.len() {
+                        self.at = At::Head([0; HEAD], 0);
+                    }
+                }
+                At::Head(head, came) => {
+                    let taken = bytes.len().min(HEAD - *came);
+                    head[*came..*came + taken].copy_from_slice(&bytes[..taken]);
+                    *came += taken;
+                    bytes = &bytes[taken..];
+                    if *came == HEAD {
+                        let (length, kind) = (u32::from_be_bytes([0, head[0], head[1], head[2]]), head[3]);
+                        self.at = At::Payload(length as usize);
+                        self.count(length, kind)?;
+                    }
+                }
+                At::Payload(left) => {
+                    let taken = bytes.len().min(*left);
+                    *left -= taken;
+                    bytes = &bytes[taken..];
+                }
+            }
+            if matches!(self.at, At::Payload(0)) {
+                self.at = At::Head([0; HEAD], 0);
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, length: u32, kind: u8) -> Result<(), TooMany> {
+        const DATA: u8 = 0;
+        const HEADERS: u8 = 1;
+        self.since_turn += 1;
+        if kind == HEADERS || kind == DATA && length >= LEAST_DATA {
+            self.left = (self.left + EACH_REQUEST).min(BURST);
+            return Ok(());
+        }
+        let cost = 1 + length / LENGTH;
+        if self.left < cost {
+            self.refill();
+        }
+        self.left = self.left.checked_sub(cost).ok_or(TooMany)?;
+        Ok(())
+    }
+
+    fn refill(&mut self) {
+        let more = self.since.elapsed().as_millis().saturating_mul(EACH_SECOND.into()) / 1_000;
+        self.since = Instant::now();
+        self.left = self.left.saturating_add(u32::try_from(more).unwrap_or(BURST)).min(BURST);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn frame(kind: u8, length: usize) -> Vec<u8> {
+        let mut frame = u32::try_from(length).unwrap().to_be_bytes()[1..].to_vec();
+        frame.extend([kind, 0, 0, 0, 0, 0]);
+        frame.resize(frame.len() + length, 0xff);
+        frame
+    }
+
+    fn begun() -> Frames {
+        let mut frames = Frames::new();
+        frames.take(PREFACE).unwrap();
+        frames
+    }
+
+    /// How many of these it takes.
+    fn taken(frames: &mut Frames, frame: &[u8]) -> u32 {
+        let taken = (0..2 * BURST).take_while(|_| frames.take(frame).is_ok()).count();
+        // The rest of the one that was too many.
+        frames.take(&frame[HEAD..]).unwrap();
+        taken.try_into().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_of_every_kind_that_carry_no_request_are_bounded_a_second() {
+        for kind in (2..=9).chain([0, 0x77]) {
+            let (mut frames, frame) = (begun(), frame(kind, 4));
+            assert_eq!(taken(&mut frames, &frame), BURST, "{kind}");
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert_eq!(taken(&mut frames, &frame), EACH_SECOND, "{kind}");
+            tokio::time::advance(Duration::from_hours(1)).await;
+            assert_eq!(taken(&mut frames, &frame), BURST, "{kind}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_frames_count_more() {
+        assert_eq!(taken(&mut begun(), &frame(0x77, 16 * 1024 - 1)), BURST / 256);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_bring_room_for_what_goes_with_them() {
+        let mut frames = begun();
+        assert_eq!(taken(&mut frames, &frame(8, 4)), BURST);
+        let (headers, data) = (frame(1, 40), frame(0, 20));
+        for _ in 0..10_000 {
+            frames.take(&headers).unwrap();
+            frames.take(&data).unwrap();
+            (0..2 * EACH_REQUEST).for_each(|_| frames.take(&frame(8, 4)).unwrap());
+        }
+        assert_eq!(frames.take(&frame(6, 8)), Err(TooMany));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_it_is_cut_the_same_is_seen() {
+        let bytes = [PREFACE, &frame(4, 30), &frame(1, 300), &frame(6, 8), &frame(0, 0)].concat();
+        for size in 1..bytes.len() {
+            let mut frames = Frames::new();
+            bytes.chunks(size).for_each(|part| frames.take(part).unwrap());
+            // What brings room brings none where it is full.
+            assert_eq!((frames.left, frames.since_turn), (BURST - 2, 4), "{size}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_http_is_not_looked_at() {
+        let mut frames = Frames::new();
+        for part in [&b"P"[..], b"RI /x HTTP/1.1\r\n\r\n", &[0; 10_000]] {
+            frames.take(part).unwrap();
+        }
+        assert_eq!((frames.left, frames.since_turn), (BURST, 0));
+    }
+
+    /// A stream that gives so much at a time, and always at once.
+    struct Parts<'a>(&'a [u8], usize);
+
+    impl AsyncRead for Parts<'_> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let (part, rest) = self.0.split_at(self.1.min(buf.remaining()).min(self.0.len()));
+            buf.put_slice(part);
+            self.0 = rest;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What one turn gives by reads into so much room, and whether it was the last.
+    fn read_in_a_turn(limited: &mut FrameLimit<Parts<'_>>, room: usize) -> (Vec<u8>, bool) {
+        let mut given = Vec::new();
+        loop {
+            let mut part = vec![0; room];
+            let mut buf = ReadBuf::new(&mut part);
+            let cx = &mut Context::from_waker(std::task::Waker::noop());
+            match Pin::new(&mut *limited).poll_read(cx, &mut buf) {
+                Poll::Pending => return (given, false),
+                Poll::Ready(read) => read.unwrap(),
+            }
+            if buf.filled().is_empty() {
+                return (given, true);
+            }
+            given.extend_from_slice(buf.filled());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_http_takes_turns_and_nothing_of_it_is_lost() {
+        const MOST: usize = TURN * AS_A_FRAME;
+        let sent = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(400);
+        for size in [1, 15, 16, 17, 100, MOST - 1, MOST, MOST + 1, sent.len()] {
+            for room in [1, 1_000, sent.len()] {
+                let (mut limited, slice) = FrameLimit::new(Parts(&sent, size));
+                // As what serves it does: the first bytes tell which HTTP it is.
+                let mut given = vec![0; PREFACE.len().min(size)];
+                let mut start = ReadBuf::new(&mut given);
+                let cx = &mut Context::from_waker(std::task::Waker::noop());
+                assert!(Pin::new(&mut limited).poll_read(cx, &mut start).is_ready());
+                let mut turns = 0;
+                loop {
+                    slice.begin();
+                    turns += 1;
+                    let (part, is_last) = read_in_a_turn(&mut limited, room);
+                    assert!(part.len() <= MOST, "{size} {room}: {}", part.len());
+                    given.extend(part);
+                    if is_last {
+                        break;
+                    }
+                }
+                assert!(given == sent, "{size} {room}");
+                assert!(turns >= sent.len() / MOST, "{size} {room}: {turns}");
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The first bytes of a connection: whether they are TLS, and which HTTP.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use tokio::{io::AsyncReadExt, net::TcpStream, time::sleep};
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
+
+use crate::net::{BufferedSocket, HangupWatch, Rewind, TLS_HELLO, Tls, TransportConfig, WatchedStream};
+
+/// What a client of HTTP/2 sends first.
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How often it is looked for more of what may be that.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How much time a client has to take why it is not served.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A connection, without TLS or with.
+pub(super) type Io = Either<WatchedStream, Box<Rewind<TlsStream<WatchedStream>>>>;
+
+/// What a connection turned out to be.
+pub(super) enum Opened {
+    /// It can be served.
+    Http { io: Io, watch: HangupWatch },
+    /// It comes without TLS where nobody may.
+    NoTls(TcpStream),
+}
+
+/// Waits for the bytes that tell what it is: for so long nothing else counts the time.
+pub(super) async fn open(stream: TcpStream, tls: Option<&Tls>) -> io::Result<Opened> {
+    let Some(tls) = tls else { return plain(stream).await };
+    if peek(&stream, &mut [0]).await? == [TLS_HELLO] {
+        return secured(stream, tls).await;
+    }
+    if tls.is_required() { Ok(Opened::NoTls(stream)) } else { plain(stream).await }
+}
+
+async fn plain(stream: TcpStream) -> io::Result<Opened> {
+    let mut start = [0; PREFACE.len()];
+    while may_be_preface(peek(&stream, &mut start).await?) {
+        sleep(LOOK).await;
+    }
+    let (io, watch) = WatchedStream::new(stream);
+    Ok(Opened::Http { io: Io::Left(io), watch })
+}
+
+async fn secured(stream: TcpStream, tls: &Tls) -> io::Result<Opened> {
+    let (io, watch) = WatchedStream::new(stream);
+    let mut io = tls.accept_http(io).await?;
+    let mut start = BytesMut::new();
+    // What TLS has deciphered cannot be looked at without being read.
+    while may_be_preface(&start) {
+        if io.read_buf(&mut start).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(Opened::Http { io: Io::Right(Box::new(Rewind::new(start, io))), watch })
+}
+
+/// Whether there is too little of the start of a connection to tell which HTTP it is.
+fn may_be_preface(start: &[u8]) -> bool {
+    start.len() < PREFACE.len() && PREFACE.starts_with(start)
+}
+
+async fn peek<'a>(stream: &TcpStream, start: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    match stream.peek(start).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        came => Ok(&start[..came]),
+    }
+}
+
+/// Tells a client that it must come by TLS.
+pub(super) async fn refuse(stream: TcpStream, transport: Arc<TransportConfig>) {
+    const REFUSAL: &[u8] =
+        b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: 42\r\n\r\n\
+          this port takes TLS only: say https://...\n";
+    if let Ok(mut io) = BufferedSocket::new(stream, transport) {
+        io.output.extend_from_slice(REFUSAL);
+        io.close(Some(LAST_WORDS)).await;
+    }
+}
