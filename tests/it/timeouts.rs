@@ -118,6 +118,7 @@ async fn a_draining_server_ends_waits_and_grants_only_what_is_held() {
     let hub = hub();
     let (mut holder, mut waiter) = (open(&hub), open(&hub));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
+    holder.publish_holds();
     assert!(holder.ending().is_none());
     let waiting = tokio::spawn(async move { run(&mut waiter, get_lock("x", "-1")).await });
     tokio::task::yield_now().await;
@@ -125,8 +126,10 @@ async fn a_draining_server_ends_waits_and_grants_only_what_is_held() {
     assert!(matches!(waiting.await.unwrap(), Err(EndReason::Shutdown)), "it holds nothing");
     assert!(matches!(run(&mut holder, get_lock("y", "0")).await, Ok(Err(Error::Stopping))));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
+    holder.publish_holds();
     assert!(holder.ending().is_none());
     assert_eq!(number(&run(&mut holder, Command::ReleaseAllLocks).await), 2);
+    holder.publish_holds();
     assert_eq!(holder.ending(), Some(EndReason::Shutdown));
 }
 
