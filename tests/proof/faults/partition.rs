@@ -1,7 +1,7 @@
 //! Clients whose machine is gone without a word: no packet of theirs arrives any more.
 //!
 //! The least time in which they must be found is 4 s. From 10 s up what they hold is not freed too early either,
-//! whatever is under way. `CUT_OFF=30s cargo test --test proof faults::cut_off` is the long form, with what is usual.
+//! whatever is under way. `CUT_OFF=30s cargo test --test proof faults::partition` is the long form, with what is usual.
 
 use std::{
     net::SocketAddr,

@@ -1,6 +1,6 @@
 //! When a link is cut without a word the client knows, and its command is dead, before the next is granted.
 //!
-//! It is so from `--keepalive 10s` up, which is the short form. `CUT_OFF=30s cargo test -p getlock told_first`
+//! It is so from `--keepalive 10s` up, which is the short form. `CUT_OFF=30s cargo test -p getlock partition`
 //! is the long form, with the default.
 
 use std::{

@@ -2,7 +2,7 @@
 
 use getlockd::internal::mutants::Bug;
 
-use crate::{cycles, owners, schedules::with, sessions};
+use crate::{deadlock, owners, schedules::with, sessions};
 
 #[test]
 #[should_panic(expected = "something is left")]
@@ -49,13 +49,13 @@ fn a_dropped_upgrade_that_stays() {
 #[test]
 #[should_panic(expected = "deadlock! blocked tasks")]
 fn two_searches_that_wait_for_each_other() {
-    with(Bug::HeedsYounger, cycles::two_cross);
+    with(Bug::HeedsYounger, deadlock::two_cross);
 }
 
 #[test]
 #[should_panic(expected = "told of a deadlock where there is none")]
 fn a_deadlock_through_a_wait_that_is_refused() {
-    with(Bug::TellsOpen, cycles::two_cycles_share_a_wait);
+    with(Bug::TellsOpen, deadlock::two_cycles_share_a_wait);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_wait_that_was_granted_and_stands_in_the_graph() {
 #[test]
 #[should_panic(expected = "deadlock! blocked tasks")]
 fn a_deadlock_that_closes_between_number_and_wait() {
-    with(Bug::EarlyTicket, cycles::three_in_a_ring);
+    with(Bug::EarlyTicket, deadlock::three_in_a_ring);
 }
 
 #[test]

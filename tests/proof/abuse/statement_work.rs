@@ -7,7 +7,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Neighbour, attacked::Attacked, heavy::until};
+use super::{Neighbour, attacked::Attacked, scale::until};
 use crate::common::{
     PATIENCE, TestServer,
     mysql::{DEPRECATE_EOF, MULTI_STATEMENTS, MySql, Reply},

@@ -16,7 +16,7 @@ use crate::{
         stub::{Stub, answer_keepalive, grant},
     },
     getlock,
-    lost::DEAF,
+    lost_lock::DEAF,
     output,
 };
 

@@ -7,7 +7,7 @@ use std::{
 
 use getlockd_client::{Builder, Connection, Timeout};
 
-use super::{cut_off::serve, report};
+use super::{partition::serve, report};
 use crate::common::skip::skip;
 use crate::{
     MACHINE,
