@@ -18,7 +18,7 @@ fn told() -> Hello<'static> {
 }
 
 #[tokio::test]
-async fn the_program_is_the_client_and_the_rest_the_note_in_every_list() {
+async fn program_name_is_client_and_rest_is_note() {
     let server = TestServer::start();
     let mut holder = MySql::log_in(server.mysql, told()).await.unwrap();
     assert_eq!(holder.value("SELECT GET_LOCK('nightly', 0)").await.as_deref(), Some("1"));
@@ -51,7 +51,7 @@ async fn the_program_is_the_client_and_the_rest_the_note_in_every_list() {
 }
 
 #[tokio::test]
-async fn they_stay_with_a_reset_and_go_with_the_user() {
+async fn kept_on_reset_and_dropped_on_change_user() {
     let server = TestServer::start();
     let mut client = MySql::log_in(server.mysql, told()).await.unwrap();
     let mut line = server.client().await;
@@ -69,7 +69,7 @@ async fn they_stay_with_a_reset_and_go_with_the_user() {
 }
 
 #[tokio::test]
-async fn they_are_charged_to_the_connection() {
+async fn charged_to_the_connection() {
     let server = TestServer::start();
     let long = "x".repeat(200);
     let attributes = [("program_name", &*long), ("_os", &long)];

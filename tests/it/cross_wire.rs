@@ -23,7 +23,7 @@ fn acquire() -> AcquireRequest {
 
 /// Each wire takes the lock, adds itself to the list, and frees it.
 #[tokio::test]
-async fn those_who_wait_are_served_in_order_whatever_they_speak() {
+async fn waiters_of_all_wires_are_served_in_order() {
     let server = TestServer::start();
     let mut first = server.client().await;
     assert_eq!(first.ask("GET_LOCK nightly 0").await, "1");
@@ -87,7 +87,7 @@ impl Inside {
 const ROUNDS: usize = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn there_is_never_more_than_one_owner() {
+async fn exclusive_lock_has_a_single_owner() {
     let server = TestServer::start();
     let inside = Inside::default();
     let (http, addr, mysql) = (server.http, server.addr, server.mysql);
@@ -147,7 +147,7 @@ async fn there_is_never_more_than_one_owner() {
 }
 
 #[tokio::test]
-async fn a_cycle_over_two_wires_is_told_to_the_one_who_closes_it() {
+async fn deadlock_across_wires_is_told_to_the_last_waiter() {
     let server = TestServer::start();
     let mut line = server.client().await;
     let mut hold = Hold::open(server.http).await;

@@ -65,7 +65,7 @@ async fn until_waiting(leases: &Leases, waiters: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_ends_at_its_time_and_the_next_has_the_lock_then() {
+async fn expired_lease_passes_lock_to_next_waiter() {
     let leases = leases();
     take(&leases, 1000 * MS).await.unwrap();
     let next = wait(&leases);
@@ -74,7 +74,7 @@ async fn a_lease_ends_at_its_time_and_the_next_has_the_lock_then() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_heartbeat_is_in_time_or_too_late_by_a_millisecond() {
+async fn heartbeat_is_exact_to_the_millisecond() {
     let leases = leases();
     let secret = take(&leases, 1000 * MS).await.unwrap();
     for _ in 0..10 {
@@ -89,7 +89,7 @@ async fn a_heartbeat_is_in_time_or_too_late_by_a_millisecond() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_heartbeat_may_ask_for_another_time_be_it_shorter() {
+async fn heartbeat_may_change_the_ttl() {
     let leases = leases();
     let secret = take(&leases, 10_000 * MS).await.unwrap();
     let ends = leases.renew(&secret.key(), &name(), Some(50 * MS), Principal::ALL).unwrap().ends;
@@ -101,7 +101,7 @@ async fn a_heartbeat_may_ask_for_another_time_be_it_shorter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_holder_is_told_who_waits() {
+async fn holder_is_told_of_waiters() {
     let leases = leases();
     let secret = take(&leases, 10_000 * MS).await.unwrap();
     let next = wait(&leases);
@@ -114,7 +114,7 @@ async fn a_holder_is_told_who_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_grant_that_is_not_delivered_is_taken_back() {
+async fn undelivered_grant_is_revoked() {
     let leases = leases();
     let key = Secret::random().unwrap().key();
     let grant = leases.acquire(LeaseRequest::of(name()), key, client()).await.unwrap();
@@ -125,7 +125,7 @@ async fn a_grant_that_is_not_delivered_is_taken_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_gives_up_leaves_the_queue_also_in_the_moment_of_the_grant() {
+async fn cancelled_request_leaves_the_queue_during_a_grant() {
     let leases = leases();
     let secret = take(&leases, 10_000 * MS).await.unwrap();
     let (first, second) = (wait(&leases), wait(&leases));
@@ -137,7 +137,7 @@ async fn who_gives_up_leaves_the_queue_also_in_the_moment_of_the_grant() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wishes_have_bounds() {
+async fn request_fields_are_bounded() {
     let leases = leases();
     let bounds = LeaseError::Ttl { min: 10 * MS, max: Duration::from_hours(1) };
     assert_eq!(take(&leases, 9 * MS).await.unwrap_err(), bounds);
@@ -155,7 +155,7 @@ async fn wishes_have_bounds() {
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_leaves_the_queue() {
+async fn disconnect_leaves_the_queue() {
     let server = TestServer::start();
     let mut line = server.client().await;
     assert_eq!(line.ask("GET_LOCK nightly 0").await, "1");
@@ -180,7 +180,7 @@ async fn a_client_that_hangs_up_leaves_the_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_grant_that_is_taken_back_leaves_a_later_one_of_its_client_alone() {
+async fn revoked_grant_keeps_later_lease_of_same_client() {
     let leases = leases();
     let key = Secret::random().unwrap().key();
     let first = leases.acquire(LeaseRequest::of(name()), key, client()).await.unwrap();
@@ -193,7 +193,7 @@ async fn a_grant_that_is_taken_back_leaves_a_later_one_of_its_client_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_hung_up_does_not_wait() {
+async fn closed_connection_does_not_wait() {
     let leases = leases();
     take(&leases, 10_000 * MS).await.unwrap();
     let waiter = client();
@@ -207,7 +207,7 @@ async fn who_has_hung_up_does_not_wait() {
 
 /// As `nc -N` does: it has no more to say, and reads.
 #[tokio::test]
-async fn a_client_that_closes_its_side_is_answered() {
+async fn half_closed_client_is_answered() {
     let server = TestServer::start();
     for _ in 0..20 {
         let mut request = Request::send(server.http, "GET", "/healthz", "").await;
@@ -217,7 +217,7 @@ async fn a_client_that_closes_its_side_is_answered() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_site_takes_no_locks() {
+async fn cross_site_request_takes_no_lock() {
     let server = TestServer::start();
     for (site, code) in [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)] {
         let head = format!("/getLock/{site} HTTP/1.1\r\nsec-fetch-site: {site}\r\nx: ");
@@ -232,7 +232,7 @@ async fn a_page_of_another_site_takes_no_locks() {
 }
 
 #[tokio::test]
-async fn a_kill_ends_a_lease_and_a_wait() {
+async fn kill_ends_a_lease_and_a_wait() {
     let server = TestServer::start();
     let mut line = server.client().await;
     let wish = json!({"resourceName": "nightly", "clientId": "web-1"});
@@ -251,7 +251,7 @@ async fn a_kill_ends_a_lease_and_a_wait() {
 }
 
 #[tokio::test]
-async fn a_drain_waits_for_leases_which_can_still_be_released() {
+async fn drain_waits_for_leases_and_lets_them_be_released() {
     let mut server = TestServer::with(&["--drain", "60s"]);
     let (_, token) = get(server.http, "/getLock/nightly?ttl=60").await;
     server.stop();
@@ -264,7 +264,7 @@ async fn a_drain_waits_for_leases_which_can_still_be_released() {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_told_in_json_and_costs_nothing() {
+async fn invalid_request_is_a_json_error() {
     let server = TestServer::start();
     let body = "x".repeat(20_000);
     for (method, path, body, code, hint) in [

@@ -53,7 +53,7 @@ fn assert_are_there_once(told: &[String], stay: &[String]) {
 }
 
 #[tokio::test]
-async fn locks_that_stay_are_listed_once_while_others_come_and_go() {
+async fn stable_locks_are_listed_once_despite_changes() {
     let server = TestServer::start();
     let [mut stays, mut comes] = server.clients().await;
     let mut names = Vec::new();
@@ -75,7 +75,7 @@ async fn locks_that_stay_are_listed_once_while_others_come_and_go() {
 }
 
 #[tokio::test]
-async fn holders_of_one_lock_are_listed_once_each() {
+async fn shared_holders_are_listed_once_each() {
     let server = TestServer::start();
     let mut clients: [Client; 8] = server.clients().await;
     for client in &mut clients {
@@ -87,7 +87,7 @@ async fn holders_of_one_lock_are_listed_once_each() {
 }
 
 #[tokio::test]
-async fn waiters_are_listed_once_in_their_order_while_others_leave_and_one_upgrades() {
+async fn waiters_are_listed_once_despite_an_upgrade() {
     let server = TestServer::start();
     let [mut holder, mut other] = server.clients().await;
     for client in [&mut holder, &mut other] {
@@ -125,7 +125,7 @@ async fn waiters_are_listed_once_in_their_order_while_others_leave_and_one_upgra
 }
 
 #[tokio::test]
-async fn sessions_that_stay_are_listed_once() {
+async fn stable_sessions_are_listed_once() {
     let server = TestServer::start();
     let mut ids = Vec::new();
     let mut clients = Vec::new();
@@ -147,7 +147,7 @@ async fn sessions_that_stay_are_listed_once() {
 }
 
 #[tokio::test]
-async fn a_history_goes_on_behind_what_newer_holds_push_out() {
+async fn history_continues_after_eviction() {
     let server = TestServer::start();
     let hold = async || {
         let mut client = server.client().await;
@@ -217,7 +217,7 @@ async fn grpc_has_the_same_pages() {
 }
 
 #[tokio::test]
-async fn a_page_that_there_cannot_be_is_refused() {
+async fn invalid_page_token_is_refused() {
     let server = TestServer::start();
     for (query, hint) in [
         ("limit=0", "1 to 10000"),

@@ -82,7 +82,7 @@ fn assert_nothing_is_left(leases: &Leases) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_comes_again_gets_its_lease_which_goes_on_from_then() {
+async fn repeated_request_gets_and_renews_its_lease() {
     let leases = leases();
     let (first, secret) = ask(&leases, request(Timeout::NONE)).await.unwrap().unwrap();
     first.delivery.done();
@@ -98,7 +98,7 @@ async fn a_request_that_comes_again_gets_its_lease_which_goes_on_from_then() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_wait_of_a_connection_that_is_dead_goes_on_for_the_next_in_its_place() {
+async fn repeat_continues_the_wait_of_a_dead_connection() {
     let leases = leases();
     let holder = held(&leases).await;
     let first = ask(&leases, request(Timeout::Forever));
@@ -126,7 +126,7 @@ async fn the_wait_of_a_connection_that_is_dead_goes_on_for_the_next_in_its_place
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_grant_is_taken_back_when_none_of_its_answers_arrives() {
+async fn grant_is_revoked_when_no_answer_arrives() {
     let leases = leases();
     let holder = held(&leases).await;
     let (first, again) =
@@ -148,7 +148,7 @@ async fn a_grant_is_taken_back_when_none_of_its_answers_arrives() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_who_ask_leave_the_queue_with_the_last_of_them() {
+async fn wait_ends_with_its_last_connection() {
     let leases = leases();
     let holder = held(&leases).await;
     let asking: Vec<_> = (0..5).map(|_| ask(&leases, request(Timeout::Forever))).collect();
@@ -168,7 +168,7 @@ async fn all_who_ask_leave_the_queue_with_the_last_of_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_waits_for_as_long_as_it_says() {
+async fn each_repeat_has_its_own_timeout() {
     let leases = leases();
     let holder = held(&leases).await;
     let since = Instant::now();
@@ -190,7 +190,7 @@ async fn each_waits_for_as_long_as_it_says() {
 
 /// One that tries and one that waits come in the same moment, on many threads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn those_that_come_at_once_have_one_lease() {
+async fn concurrent_repeats_share_a_lease() {
     let leases = leases();
     for round in 0..200 {
         let wait = |n: usize| if n.is_multiple_of(2) { Timeout::NONE } else { Timeout::Forever };
@@ -210,7 +210,7 @@ async fn those_that_come_at_once_have_one_lease() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_request_with_the_id_is_told_so_and_gets_nobodys_lease() {
+async fn conflicting_request_with_same_id_is_refused() {
     let leases = leases();
     let holder = held(&leases).await;
     let first = ask(&leases, request(Timeout::Forever));
@@ -239,7 +239,7 @@ async fn another_request_with_the_id_is_told_so_and_gets_nobodys_lease() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_whose_lease_has_ended_takes_a_new_one() {
+async fn request_of_an_ended_lease_takes_a_new_lease() {
     let leases = leases();
     let (first, _) = ask(&leases, request(Timeout::NONE)).await.unwrap().unwrap();
     first.delivery.done();
@@ -255,7 +255,7 @@ async fn a_request_whose_lease_has_ended_takes_a_new_one() {
 }
 
 #[test]
-fn ids_have_16_to_64_visible_characters_and_do_not_show() {
+fn ids_have_16_to_64_characters_and_stay_secret() {
     for good in ["5".repeat(16), "~!".repeat(32)] {
         assert_eq!(format!("{:?}", RequestId::new(good).unwrap()), "RequestId(..)");
     }
@@ -266,7 +266,7 @@ fn ids_have_16_to_64_visible_characters_and_do_not_show() {
 
 /// The client loses its connection, cannot know what came of its request, and asks again: by either wire.
 #[tokio::test]
-async fn a_client_that_lost_its_connection_asks_again_by_http_and_by_grpc() {
+async fn lost_connection_is_repeated_by_http_and_grpc() {
     let server = TestServer::start();
     let mut line = server.client().await;
     assert_eq!(line.ask("GET_LOCK nightly 0").await, "1");

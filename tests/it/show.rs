@@ -49,7 +49,7 @@ const DIFFERENT: [(&str, &[&str]); 9] = [
 ];
 
 #[tokio::test]
-async fn shows_answer_as_a_mysql_server_without_tables_does() {
+async fn show_matches_mysql_without_tables() {
     // There is no name for an address here.
     let file = include_str!("../data/mysql_empty_shows.json").replace("'localhost'", "'127.0.0.1'");
     let file: Value = serde_json::from_str(&file).unwrap();
@@ -91,7 +91,7 @@ fn file_of_users(dir: &tempfile::TempDir) -> String {
 }
 
 #[tokio::test]
-async fn a_user_who_may_see_everything_has_what_a_monitor_needs() {
+async fn monitor_user_sees_everything() {
     let users = tempfile::tempdir().unwrap();
     let server = TestServer::with(&["--users", &file_of_users(&users)]);
     let mut monitor = MySql::connect_as(server.mysql, "monitor", "secret").await.unwrap();
@@ -194,7 +194,7 @@ async fn values(client: &mut MySql, sql: &str) -> Result<Vec<Option<String>>, u1
 }
 
 #[tokio::test]
-async fn locks_are_asked_about_row_by_row() {
+async fn lock_functions_are_evaluated_per_row() {
     let server = TestServer::start();
     let (mut a, mut b) = (MySql::connect(server.mysql).await, MySql::connect(server.mysql).await);
     let mine = "SELECT ID FROM information_schema.processlist WHERE ID = IS_USED_LOCK('a')";
@@ -228,7 +228,7 @@ async fn locks_are_asked_about_row_by_row() {
 }
 
 #[tokio::test]
-async fn order_by_takes_names_and_places_of_items_before_columns() {
+async fn order_by_prefers_aliases_and_positions() {
     let server = TestServer::start();
     let mut first = MySql::connect_with(server.mysql, DEPRECATE_EOF, "a").await;
     let mut second = MySql::connect_with(server.mysql, DEPRECATE_EOF, "b").await;
@@ -286,7 +286,7 @@ async fn order_by_takes_names_and_places_of_items_before_columns() {
 }
 
 #[tokio::test]
-async fn columns_of_views_are_shown_under_their_own_names() {
+async fn view_columns_keep_their_names() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     for (select, shown) in [
@@ -322,7 +322,7 @@ async fn columns_of_views_are_shown_under_their_own_names() {
 }
 
 #[tokio::test]
-async fn nothing_is_taken_or_freed_row_by_row() {
+async fn side_effects_are_refused_per_row() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     for held in [false, true] {
@@ -348,7 +348,7 @@ async fn nothing_is_taken_or_freed_row_by_row() {
 }
 
 #[tokio::test]
-async fn prepared_statements_have_the_columns_that_they_are_answered_with() {
+async fn prepared_columns_match_the_result() {
     let server = TestServer::start();
     let mut client = MySql::connect_with(server.mysql, DEPRECATE_EOF, "app").await;
     for sql in [
@@ -391,7 +391,7 @@ async fn executed(client: &mut MySql, sql: &str) -> (Vec<Column>, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn what_monitors_and_orms_ask_first_has_an_answer() {
+async fn startup_queries_of_monitors_and_orms_are_answered() {
     let server = TestServer::start();
     let mut client = MySql::connect_with(server.mysql, DEPRECATE_EOF, "app").await;
     let statements = include_str!("../data/monitor_statements.sql");
@@ -419,7 +419,7 @@ async fn what_monitors_and_orms_ask_first_has_an_answer() {
 }
 
 #[tokio::test]
-async fn a_user_sees_no_more_in_tables_than_in_lists() {
+async fn tables_obey_permissions_as_lists_do() {
     let users = tempfile::tempdir().unwrap();
     let server = TestServer::with(&["--users", &file_of_users(&users)]);
     let mut probe = MySql::connect_as(server.mysql, "probe", "secret").await.unwrap();
@@ -437,7 +437,7 @@ async fn a_user_sees_no_more_in_tables_than_in_lists() {
 }
 
 #[tokio::test]
-async fn attributes_of_a_connection_are_rows() {
+async fn connect_attributes_are_rows() {
     let server = TestServer::start();
     let attributes = [("_client_name", "libmysql"), ("_pid", "4711"), ("program_name", "nightly")];
     let hello = Hello { attributes: &attributes, ..Hello::default() };

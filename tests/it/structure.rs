@@ -32,7 +32,7 @@ fn assert_none_names(part: &str, forbidden: &[&str]) {
 }
 
 #[test]
-fn the_table_knows_no_socket_no_command_and_no_wire() {
+fn lock_table_knows_no_socket_command_or_wire() {
     let forbidden = [
         "tokio::net",
         "tokio::io",
@@ -47,14 +47,14 @@ fn the_table_knows_no_socket_no_command_and_no_wire() {
 
 /// Nothing is decided by what is counted: it could be left out.
 #[test]
-fn what_is_counted_is_read_by_lists_and_metrics_alone() {
+fn stats_are_read_by_lists_and_metrics_only() {
     assert_none_names("/src/core/lock", &["crate::tally", "crate::metrics"]);
     assert_none_names("/src/core/stats", &["crate::session", "crate::metrics", "crate::net", "tokio::"]);
     assert_eq!(naming("crate::metrics"), ["http/metrics.rs"]);
 }
 
 #[test]
-fn sessions_know_no_bytes_and_no_sockets() {
+fn sessions_know_no_bytes_or_sockets() {
     assert_none_names("/src/core/session", &["tokio::net", "tokio::io", "bytes::", "line::", "crate::net"]);
 }
 
@@ -64,7 +64,7 @@ fn sockets_know_no_commands() {
 }
 
 #[test]
-fn the_codec_knows_no_socket() {
+fn codec_knows_no_socket() {
     for pure in [
         "/src/wires/line/codec.rs",
         "/src/wires/line/grammar.rs",
@@ -76,7 +76,7 @@ fn the_codec_knows_no_socket() {
 }
 
 #[test]
-fn sql_and_packets_know_no_socket_and_no_session() {
+fn sql_and_packets_know_no_socket_or_session() {
     let forbidden = ["tokio::net", "tokio::io", "crate::net", "crate::session", "Burst"];
     for pure in
         ["sql/", "packet.rs", "login.rs", "result.rs", "prepared.rs", "value.rs", "variables.rs", "work.rs"]
@@ -86,7 +86,7 @@ fn sql_and_packets_know_no_socket_and_no_session() {
 }
 
 #[test]
-fn what_is_charged_is_not_known_to_the_budget() {
+fn budget_does_not_know_what_is_charged() {
     assert_none_names("/src/core/budget.rs", &["crate::", "tokio", "bytes::"]);
 }
 
@@ -115,7 +115,7 @@ fn naming(word: &str) -> Vec<String> {
 }
 
 #[test]
-fn dashmap_is_named_by_one_module_and_used_by_the_table_alone() {
+fn dashmap_is_used_by_the_lock_table_only() {
     assert_eq!(naming("dashmap"), ["sync.rs", "sync/shuttled.rs"]);
     assert_eq!(naming("DashMap"), ["lock/table.rs", "sync.rs", "sync/shuttled.rs"]);
 }
@@ -128,7 +128,7 @@ fn every_mutex_has_a_rank() {
 
 /// Else `tests/shuttle` would not decide who goes on there.
 #[test]
-fn locks_and_sessions_share_by_nothing_that_shuttle_does_not_see() {
+fn shuttle_sees_all_sharing_of_locks_and_sessions() {
     let unseen = [
         "tokio::sync",
         "tokio::time::sleep",
@@ -147,9 +147,58 @@ fn locks_and_sessions_share_by_nothing_that_shuttle_does_not_see() {
 }
 
 #[test]
-fn files_can_be_read_at_one_sitting() {
+fn files_are_short() {
     for (path, _) in src().into_iter().filter(|(path, _)| !path.contains("/generated/")) {
         let lines = fs::read_to_string(&path).unwrap().lines().count();
         assert!(lines < 400, "{path} has {lines} lines");
     }
+}
+
+/// Words of a narrator. A name says the condition and the outcome, in the words of the protocol.
+const NARRATED: [&str; 14] = [
+    "who",
+    "whoever",
+    "whom",
+    "whose",
+    "he",
+    "him",
+    "his",
+    "those",
+    "one",
+    "ones",
+    "nobody",
+    "somebody",
+    "everybody",
+    "whatever",
+];
+
+/// The names of the tests in a source file.
+fn tests(code: &str) -> Vec<&str> {
+    let (mut names, mut is_test) = (vec![], false);
+    for line in code.lines().map(str::trim_start) {
+        is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+        let function = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
+        let name = function.and_then(|function| function.split_once('(')).map(|(name, _)| name);
+        if let Some(name) = name {
+            names.extend(is_test.then_some(name));
+            is_test = false;
+        }
+    }
+    names
+}
+
+#[test]
+fn test_names_are_short_and_not_narrated() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = ["src", "tests", "crates"].into_iter().flat_map(|folder| sources(&root.join(folder)));
+    let mut known = 0;
+    for (path, code) in files {
+        for name in tests(&code) {
+            assert!(name.len() <= 60, "{path}: {name} is longer than 60 characters");
+            let narrated = name.split('_').find(|word| NARRATED.contains(word));
+            assert_eq!(narrated, None, "{path}: {name}");
+            known += 1;
+        }
+    }
+    assert!(known > 500, "only {known} tests were found");
 }

@@ -71,7 +71,7 @@ pub fn two_cross() {
 }
 
 #[test]
-fn two_that_wait_for_each_other_are_told() {
+fn deadlock_of_two_is_told() {
     many(two_cross);
     assert!(TOLD.load(Ordering::SeqCst) > 0, "it was too calm to prove anything");
 }
@@ -82,7 +82,7 @@ pub fn three_in_a_ring() {
 }
 
 #[test]
-fn three_in_a_ring_are_told() {
+fn deadlock_of_three_is_told() {
     many(three_in_a_ring);
     assert!(TOLD.load(Ordering::SeqCst) > 0, "it was too calm to prove anything");
 }
@@ -106,7 +106,7 @@ pub fn any_two() {
 }
 
 #[test]
-fn every_cycle_is_told_and_every_one_told_stands() {
+fn every_deadlock_is_told_and_every_report_is_real() {
     many(any_two);
 }
 
@@ -124,7 +124,7 @@ pub fn upgrades() {
 }
 
 #[test]
-fn upgrades_that_wait_for_each_other_are_told() {
+fn deadlock_of_two_upgrades_is_told() {
     many(upgrades);
 }
 
@@ -141,7 +141,7 @@ pub fn one_releases_first() {
 }
 
 #[test]
-fn a_chain_that_was_a_cycle_a_moment_ago_is_none() {
+fn former_cycle_is_no_deadlock() {
     many(one_releases_first);
 }
 
@@ -166,6 +166,6 @@ pub fn two_cycles_share_a_wait() {
 }
 
 #[test]
-fn a_wait_that_is_refused_is_in_no_other_cycle() {
+fn refused_wait_is_in_no_other_deadlock() {
     many(two_cycles_share_a_wait);
 }

@@ -17,7 +17,7 @@ mod session;
 mod sessions;
 
 #[test]
-fn a_schedule_can_be_run_again() {
+fn schedule_can_be_replayed() {
     for scenario in [owners::no_cycle, deadlock::any_two, sessions::drain, sessions::anything] {
         schedules::twice(scenario);
     }

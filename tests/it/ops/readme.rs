@@ -12,7 +12,7 @@ fn names<'a>(page: &'a str, start: &'a str) -> impl Iterator<Item = &'a str> {
 }
 
 #[test]
-fn its_variables_and_links_lead_somewhere() {
+fn variables_and_links_exist() {
     let page = read("README.md");
     assert!(names(&page, "GETLOCKD_").count() > 3);
     names(&page, "GETLOCKD_").for_each(assert_is_variable);
@@ -25,7 +25,7 @@ fn its_variables_and_links_lead_somewhere() {
 }
 
 #[tokio::test]
-async fn its_metrics_are_told() {
+async fn metrics_exist() {
     let server = TestServer::start();
     let (_, metrics) = http::get(server.http, "/metrics").await;
     let page = read("README.md");

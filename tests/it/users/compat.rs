@@ -31,7 +31,7 @@ fn asked_of_others(token: &str) -> [(&'static str, String, &'static str, &'stati
 }
 
 #[tokio::test]
-async fn other_services_refuse_in_their_own_words() {
+async fn refusal_uses_the_words_of_each_service() {
     let file = File::new();
     let server = file.server();
     let as_app2 = basic("app2", "secret of app2");
@@ -61,7 +61,7 @@ async fn other_services_refuse_in_their_own_words() {
 /// The key of LockManager's clients is a token that the operator gave a user. All others send what their library makes of
 /// a user and a password in the address, which is Basic.
 #[tokio::test]
-async fn clients_of_other_services_come_in_as_they_log_in() {
+async fn clients_log_in_as_they_do_elsewhere() {
     let file = File::new();
     let server = file.server();
     let get = async |method: &str, path: &str| http(&server, "", method, path, "").await;
@@ -97,7 +97,7 @@ async fn clients_of_other_services_come_in_as_they_log_in() {
 }
 
 #[tokio::test]
-async fn other_services_refuse_by_grpc() {
+async fn grpc_refusal_is_a_status() {
     let file = File::new();
     let server = file.server();
     let channel = crate::common::grpc::connected(server.http).await;

@@ -49,7 +49,7 @@ async fn told(server: &TestServer, name: &str) -> Vec<(&'static str, String, Dur
 }
 
 #[tokio::test]
-async fn every_wire_tells_a_stranger_what_it_tells_a_user() {
+async fn refusal_of_unknown_user_is_the_same_on_every_wire() {
     let mut asked = JoinSet::new();
     for name in NAMES {
         // Each has a server, as delays grow with what the address has shown before.
@@ -69,7 +69,7 @@ async fn every_wire_tells_a_stranger_what_it_tells_a_user() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stranger_waits_for_a_refusal_as_a_user_does() {
+async fn refusal_of_unknown_user_takes_as_long() {
     let users = Users::load(&file().path()).unwrap();
     let mut answers = BTreeSet::new();
     for (number, name) in (1..).zip(NAMES) {
@@ -100,7 +100,7 @@ async fn methods(server: &TestServer) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn strangers_are_asked_by_either_of_the_methods_of_users() {
+async fn auth_method_of_unknown_users_is_mixed_and_stable() {
     let file = file();
     let server = file.server();
     assert_eq!(MySql::asked(server.mysql, "app1").await.1, NATIVE);

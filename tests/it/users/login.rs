@@ -12,7 +12,7 @@ use crate::common::mysql::{MySql, Reply};
 use crate::common::{PATIENCE, TestServer};
 
 #[tokio::test]
-async fn a_wrong_password_is_refused_on_the_line_wire() {
+async fn wrong_password_is_refused_on_line() {
     let (file, mut refused) = (File::new(), vec![]);
     let server = file.server();
     let mut client = server.client().await;
@@ -30,7 +30,7 @@ async fn a_wrong_password_is_refused_on_the_line_wire() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_refused_on_the_mysql_wire() {
+async fn wrong_password_is_refused_on_mysql() {
     let file = File::new();
     let server = file.server();
     let denied = |user: &str, with: &str| Reply::Error {
@@ -59,7 +59,7 @@ async fn a_wrong_password_is_refused_on_the_mysql_wire() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_refused_by_http() {
+async fn wrong_password_is_refused_on_http() {
     let file = File::new();
     let server = file.server();
     let paths = ["/", "/api/locks", "/getLock/app1:a", "/metrics", "/none"];
@@ -78,7 +78,7 @@ async fn a_wrong_password_is_refused_by_http() {
 }
 
 #[tokio::test]
-async fn programs_with_an_old_token_do_not_lock_out_those_with_the_new_one() {
+async fn old_token_does_not_lock_out_the_new_token() {
     let file = File::new();
     let server = file.server();
     while http(&server, "Bearer old", "GET", "/api/locks", "").await.0 != 429 {
@@ -88,7 +88,7 @@ async fn programs_with_an_old_token_do_not_lock_out_those_with_the_new_one() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_refused_by_grpc() {
+async fn wrong_password_is_refused_on_grpc() {
     let file = File::new();
     let server = file.server();
     let mut locks = locks(server.http).await;
@@ -102,7 +102,7 @@ async fn a_wrong_password_is_refused_by_grpc() {
 }
 
 #[tokio::test]
-async fn one_who_does_not_log_in_is_closed_in_time_whatever_he_sends() {
+async fn login_timeout_closes_despite_input() {
     let file = File::new();
     let path = file.path();
     let server = TestServer::with(&["--users", path.to_str().unwrap(), "--login-time", "100ms"]);
@@ -121,7 +121,7 @@ async fn one_who_does_not_log_in_is_closed_in_time_whatever_he_sends() {
 }
 
 #[tokio::test]
-async fn one_who_does_not_log_in_by_http_is_closed_in_time_whatever_he_sends() {
+async fn login_timeout_closes_http_despite_input() {
     let file = File::new();
     let path = file.path();
     let server = TestServer::with(&["--users", path.to_str().unwrap(), "--login-time", "200ms"]);
@@ -163,7 +163,7 @@ async fn one_who_does_not_log_in_by_http_is_closed_in_time_whatever_he_sends() {
 }
 
 #[tokio::test]
-async fn what_is_refused_does_not_repeat_a_password() {
+async fn refusal_does_not_repeat_the_password() {
     let file = File::new();
     let server = file.server();
     let mut client = server.client().await;
@@ -176,7 +176,7 @@ async fn what_is_refused_does_not_repeat_a_password() {
 }
 
 #[tokio::test]
-async fn where_there_are_no_users_everybody_is_let_in() {
+async fn without_users_any_login_succeeds() {
     let server = TestServer::start();
     let mut client = server.client().await;
     assert_eq!(client.ask("AUTH app1 anything").await, "1");

@@ -22,7 +22,7 @@ async fn stranger(server: &TestServer) -> (Client, u32) {
 }
 
 #[tokio::test]
-async fn the_line_wire_shows_and_takes_nothing_outside() {
+async fn line_hides_and_refuses_foreign_locks() {
     let file = File::new();
     let server = file.server();
     let (mut stranger, id) = stranger(&server).await;
@@ -51,7 +51,7 @@ async fn the_line_wire_shows_and_takes_nothing_outside() {
 }
 
 #[tokio::test]
-async fn the_mysql_wire_shows_and_takes_nothing_outside() {
+async fn mysql_hides_and_refuses_foreign_locks() {
     let file = File::new();
     let server = file.server();
     let (mut stranger, id) = stranger(&server).await;
@@ -83,7 +83,7 @@ async fn the_mysql_wire_shows_and_takes_nothing_outside() {
 }
 
 #[tokio::test]
-async fn a_mysql_client_that_becomes_another_user_has_the_rights_of_that_one() {
+async fn mysql_change_user_changes_permissions() {
     let file = File::new();
     let server = file.server();
     let mut client = mysql(&server, "app1").await;
@@ -96,7 +96,7 @@ async fn a_mysql_client_that_becomes_another_user_has_the_rights_of_that_one() {
 }
 
 #[tokio::test]
-async fn a_mysql_client_may_become_another_user_long_after_its_login() {
+async fn mysql_change_user_works_long_after_login() {
     let file = File::new();
     let path = file.path();
     let server = TestServer::with(&["--users", path.to_str().unwrap(), "--login-time", "1s"]);
@@ -107,7 +107,7 @@ async fn a_mysql_client_may_become_another_user_long_after_its_login() {
 }
 
 #[tokio::test]
-async fn http_shows_and_takes_nothing_outside() {
+async fn http_hides_and_refuses_foreign_locks() {
     let file = File::new();
     let server = file.server();
     let (mut stranger, id) = stranger(&server).await;
@@ -143,7 +143,7 @@ async fn http_shows_and_takes_nothing_outside() {
 }
 
 #[tokio::test]
-async fn a_lease_is_renewed_by_nobody_but_the_user_who_took_it() {
+async fn lease_is_renewed_only_by_its_user() {
     let file = File::new();
     let server = file.server();
     let (_, token) = app1(&server, "GET", "/getLock/app1:a", "").await;
@@ -155,7 +155,7 @@ async fn a_lease_is_renewed_by_nobody_but_the_user_who_took_it() {
 }
 
 #[tokio::test]
-async fn a_request_that_another_user_repeats_gets_nobodys_lease() {
+async fn request_id_of_another_user_gets_no_lease() {
     let file = File::new();
     let server = file.server();
     let body = r#"{"resourceName":"app1:a","requestId":"0f8a2e6d105e4c1c9b7d"}"#;
@@ -167,7 +167,7 @@ async fn a_request_that_another_user_repeats_gets_nobodys_lease() {
 }
 
 #[tokio::test]
-async fn grpc_shows_and_takes_nothing_outside() {
+async fn grpc_hides_and_refuses_foreign_locks() {
     let file = File::new();
     let server = file.server();
     let (mut stranger, session) = stranger(&server).await;
@@ -204,7 +204,7 @@ async fn grpc_shows_and_takes_nothing_outside() {
 }
 
 #[tokio::test]
-async fn a_cycle_and_a_chain_hide_what_may_not_be_seen() {
+async fn deadlock_and_why_hide_foreign_names() {
     let file = File::new();
     file.write(&[
         user("app1", &["app1:", "both:"], &[], false),
@@ -232,7 +232,7 @@ async fn a_cycle_and_a_chain_hide_what_may_not_be_seen() {
 }
 
 #[tokio::test]
-async fn who_may_end_sessions_ends_those_that_are_within_his_sight() {
+async fn kill_reaches_only_visible_sessions() {
     let file = File::new();
     let server = file.server();
     let (mut stranger, id) = stranger(&server).await;
@@ -248,7 +248,7 @@ async fn who_may_end_sessions_ends_those_that_are_within_his_sight() {
 }
 
 #[tokio::test]
-async fn who_sees_a_session_and_may_not_end_it_is_told_so() {
+async fn kill_of_a_visible_session_needs_permission() {
     let file = File::new();
     file.write(&[user("app2", &["app2:"], &[], false), user("sees", &[], &["*"], false)]);
     let server = file.server();

@@ -13,7 +13,7 @@ async fn pretender(server: &TestServer) {
 }
 
 #[tokio::test]
-async fn what_calls_itself_something_else_is_shown_with_its_user() {
+async fn line_shows_user_beside_other_client_name() {
     let file = File::new();
     let server = file.server();
     pretender(&server).await;
@@ -27,7 +27,7 @@ async fn what_calls_itself_something_else_is_shown_with_its_user() {
 }
 
 #[tokio::test]
-async fn mysql_shows_the_user_of_what_calls_itself_something_else() {
+async fn mysql_shows_user_beside_other_client_name() {
     let file = File::new();
     let server = file.server();
     pretender(&server).await;
@@ -37,7 +37,7 @@ async fn mysql_shows_the_user_of_what_calls_itself_something_else() {
 }
 
 #[tokio::test]
-async fn http_shows_what_calls_itself_something_else_with_its_user() {
+async fn http_shows_user_beside_other_client_name() {
     let file = File::new();
     let server = file.server();
     pretender(&server).await;
@@ -49,7 +49,7 @@ async fn http_shows_what_calls_itself_something_else_with_its_user() {
 }
 
 #[tokio::test]
-async fn grpc_shows_what_calls_itself_something_else_with_its_user() {
+async fn grpc_shows_user_beside_other_client_name() {
     let file = File::new();
     let server = file.server();
     pretender(&server).await;

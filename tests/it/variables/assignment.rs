@@ -24,7 +24,7 @@ async fn transcript(client: &mut MySql, lines: &[(&str, &str)]) {
 }
 
 #[tokio::test]
-async fn numbers_are_brought_within_bounds_with_a_warning() {
+async fn number_is_clamped_with_a_warning() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     transcript(
@@ -54,7 +54,7 @@ async fn numbers_are_brought_within_bounds_with_a_warning() {
 }
 
 #[tokio::test]
-async fn values_are_expressions_or_bare_words() {
+async fn value_is_an_expression_or_a_bare_word() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     transcript(
@@ -87,7 +87,7 @@ async fn values_are_expressions_or_bare_words() {
 }
 
 #[tokio::test]
-async fn sets_show_what_they_stand_for() {
+async fn set_value_is_shown_expanded() {
     const ANSI: &str = "REAL_AS_FLOAT,PIPES_AS_CONCAT,ANSI_QUOTES,IGNORE_SPACE,ONLY_FULL_GROUP_BY,ANSI";
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
@@ -119,7 +119,7 @@ async fn sets_show_what_they_stand_for() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_set_is_refused_and_nothing_is_set_beside_it() {
+async fn refused_assignment_sets_nothing() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     transcript(
@@ -184,7 +184,7 @@ async fn what_cannot_be_set_is_refused_and_nothing_is_set_beside_it() {
 }
 
 #[tokio::test]
-async fn a_reset_and_another_user_bring_back_what_was_at_the_start() {
+async fn reset_and_change_user_restore_defaults() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     let start = shown(&mut a).await;

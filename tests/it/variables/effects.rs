@@ -15,7 +15,7 @@ async fn done(client: &mut MySql, sql: &str) {
 }
 
 #[tokio::test]
-async fn modes_change_how_statements_are_read() {
+async fn sql_mode_changes_parsing() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     assert_eq!(value(&mut a, "SELECT NOT 1 BETWEEN -5 AND 5").await, "0");
@@ -29,7 +29,7 @@ async fn modes_change_how_statements_are_read() {
 }
 
 #[tokio::test]
-async fn limits_and_digits_are_those_that_were_set() {
+async fn limits_and_digits_take_effect() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     done(&mut a, "SET sql_select_limit = 0, div_precision_increment = 2").await;
@@ -46,7 +46,7 @@ async fn limits_and_digits_are_those_that_were_set() {
 }
 
 #[tokio::test]
-async fn facts_are_true_ones() {
+async fn read_only_variables_tell_the_truth() {
     let server = TestServer::with(&["--max-connections", "37", "--max-packet", "4096", "--login-time", "7s"]);
     let mut a = MySql::connect(server.mysql).await;
     let mut b = MySql::connect(server.mysql).await;
@@ -70,7 +70,7 @@ async fn facts_are_true_ones() {
 }
 
 #[tokio::test]
-async fn warnings_of_the_statement_before_are_counted() {
+async fn warning_count_is_of_the_last_statement() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     a.query("SELECT @@nosuch").await;
@@ -85,7 +85,7 @@ async fn warnings_of_the_statement_before_are_counted() {
 }
 
 #[tokio::test]
-async fn lists_are_of_a_scope() {
+async fn show_variables_respects_scope() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     done(&mut a, "SET sort_buffer_size = 1 << 20").await;
@@ -102,7 +102,7 @@ async fn lists_are_of_a_scope() {
 }
 
 #[tokio::test]
-async fn prepared_statements_set_and_read_them_alike() {
+async fn prepared_statements_set_and_read_variables() {
     const READ: &str =
         "SELECT @@long_query_time, @@autocommit, @@sql_mode, @@optimizer_trace_offset, @@sort_buffer_size";
     let server = TestServer::start();

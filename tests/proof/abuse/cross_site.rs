@@ -26,7 +26,7 @@ async fn get(server: &TestServer, path: &str, headers: &[&str]) -> (u16, String)
 }
 
 #[tokio::test]
-async fn without_users_no_page_gets_in_by_a_name_that_it_has_changed() {
+async fn dns_rebinding_is_refused_without_users() {
     let server = TestServer::start();
     for headers in [
         &["host: evil.example:3308"][..],
@@ -49,7 +49,7 @@ async fn without_users_no_page_gets_in_by_a_name_that_it_has_changed() {
 }
 
 #[tokio::test]
-async fn names_can_be_allowed_and_where_all_may_come_programs_use_any() {
+async fn host_names_can_be_allowed() {
     let browser = ["host: evil.example", "sec-fetch-site: same-origin"];
     let named = TestServer::with(&["--http-host", "a.example,b.example", "--http-host", "c.example"]);
     for host in ["host: a.example:80", "host: B.example", "host: c.example."] {
@@ -66,7 +66,7 @@ async fn names_can_be_allowed_and_where_all_may_come_programs_use_any() {
 }
 
 #[tokio::test]
-async fn an_image_of_another_site_takes_no_lock() {
+async fn image_of_another_site_takes_no_lock() {
     let server = TestServer::with(&["--open"]);
     for path in ["/getLock/x?ttl=24h", "/netlocker/lock?key=x&time_lock=9", "/lockmanager/getLock/x"] {
         let (status, told) = get(&server, path, &["host: 127.0.0.1", "referer: http://evil.example/"]).await;
@@ -78,7 +78,7 @@ async fn an_image_of_another_site_takes_no_lock() {
 }
 
 #[tokio::test]
-async fn a_host_is_said_once() {
+async fn repeated_host_header_is_refused() {
     let server = TestServer::start();
     for (request, status) in [
         ("GET /healthz HTTP/1.1\r\n\r\n", 400),
@@ -93,7 +93,7 @@ async fn a_host_is_said_once() {
 }
 
 #[tokio::test]
-async fn options_tells_what_a_path_takes() {
+async fn options_lists_the_methods_of_a_path() {
     let server = TestServer::start();
     let asked = async |path: &str| {
         let request = format!("OPTIONS {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");

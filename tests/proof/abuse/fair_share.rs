@@ -65,7 +65,7 @@ async fn said(addr: SocketAddr) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn one_address_does_not_have_all_connections() {
+async fn address_cannot_take_all_connections() {
     let mut server = Attacked::start(&["--max-connections", "80"]).await;
     let mut kept = Vec::new();
     let told = loop {
@@ -96,7 +96,7 @@ async fn one_address_does_not_have_all_connections() {
 }
 
 #[tokio::test]
-async fn strangers_do_not_keep_users_out() {
+async fn unauthenticated_connections_do_not_block_users() {
     let (mut server, _dir) = with_users(&["--max-connections", "50"]).await;
     let at = server.at;
     let mut silent = Vec::new();
@@ -127,7 +127,7 @@ async fn strangers_do_not_keep_users_out() {
 }
 
 #[tokio::test]
-async fn who_has_their_share_of_connections_does_not_log_in_once_more() {
+async fn login_beyond_share_of_connections_is_refused() {
     let (mut server, _dir) = with_users(&["--max-connections", "64"]).await;
     let at = server.at;
     let mut kept = Vec::new();
@@ -152,7 +152,7 @@ async fn who_has_their_share_of_connections_does_not_log_in_once_more() {
 }
 
 #[tokio::test]
-async fn one_user_does_not_have_all_leases() {
+async fn user_cannot_take_all_leases() {
     let (mut server, _dir) = with_users(&["--max-leases", "80"]).await;
     let acquire = async |name: &str, lock: usize| {
         let wish = json!({ "resourceName": lock.to_string(), "ttlMs": 86_400_000 }).to_string();
@@ -171,7 +171,7 @@ async fn one_user_does_not_have_all_leases() {
 }
 
 #[tokio::test]
-async fn lists_that_nobody_reads_leave_the_short_ones_to_others() {
+async fn unread_lists_do_not_block_short_lists() {
     let mut server = Attacked::start(&[]).await;
     let (line, http) = (server.at.line, server.at.http);
     let mut holder = Client::connect(line).await;
@@ -216,7 +216,7 @@ async fn lists_that_nobody_reads_leave_the_short_ones_to_others() {
 }
 
 #[tokio::test]
-async fn four_sessions_do_not_have_all_locks() {
+async fn four_sessions_cannot_take_all_locks() {
     let mut server = Attacked::start(&["--max-locks", "800"]).await;
     let (mut greedy, mut told) = (Vec::new(), String::new());
     for session in 0..4 {

@@ -31,7 +31,7 @@ async fn is_cut_off(connection: &mut Raw, part: &[u8]) -> bool {
 }
 
 #[tokio::test]
-async fn who_floods_with_frames_that_carry_no_request_is_cut_off_and_nobody_hears_of_it() {
+async fn http_2_frames_without_requests_end_the_connection() {
     let mut server = Attacked::start(&[]).await;
     for (attack, kind, flags, stream, payload) in [
         ("PING", h2::PING, 0, 0, &[0; 8][..]),
@@ -57,7 +57,7 @@ async fn who_floods_with_frames_that_carry_no_request_is_cut_off_and_nobody_hear
 
 /// Each is a request, and is begun; none is for long.
 #[tokio::test]
-async fn requests_that_are_taken_back_at_once_take_turns_with_others() {
+async fn rapid_reset_takes_turns_with_others() {
     let mut server = Attacked::start(&[]).await;
     let head = h2::head(&[
         (":method", "GET"),
@@ -88,7 +88,7 @@ async fn requests_that_are_taken_back_at_once_take_turns_with_others() {
 }
 
 #[tokio::test]
-async fn what_waits_on_a_connection_that_is_cut_off_leaves_its_queue() {
+async fn waits_of_an_ended_connection_leave_the_queue() {
     let server = TestServer::start();
     let mut holder = server.client().await;
     assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
@@ -106,7 +106,7 @@ async fn what_waits_on_a_connection_that_is_cut_off_leaves_its_queue() {
 }
 
 #[tokio::test]
-async fn a_busy_client_is_not_taken_for_a_flood() {
+async fn busy_client_is_not_taken_for_a_flood() {
     let server = TestServer::start();
     let locks = grpc::locks(server.http).await;
     let pairs = (0..50).map(|n| {
@@ -128,7 +128,7 @@ async fn a_busy_client_is_not_taken_for_a_flood() {
 }
 
 #[tokio::test]
-async fn floods_of_the_shortest_lines_take_turns_with_others() {
+async fn short_lines_take_turns_with_others() {
     let mut server = Attacked::start(&[]).await;
     for (attack, line) in
         [("empty lines", "\n"), ("PING", "PING\n"), ("a word that is no command", "NOTHING\n")]
@@ -156,7 +156,7 @@ async fn floods_of_the_shortest_lines_take_turns_with_others() {
 
 /// All that one read of the server gives is at hand for what serves HTTP: some hundred requests.
 #[tokio::test]
-async fn a_flood_of_requests_by_http_1_takes_turns_with_others() {
+async fn http_1_requests_take_turns_with_others() {
     const AT_ONCE: usize = 500;
     let mut server = Attacked::start(&[]).await;
     let requests = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(AT_ONCE);
@@ -190,7 +190,7 @@ async fn a_flood_of_requests_by_http_1_takes_turns_with_others() {
 }
 
 #[tokio::test]
-async fn a_flood_of_com_ping_takes_turns_with_others() {
+async fn com_ping_takes_turns_with_others() {
     let mut server = Attacked::start(&[]).await;
     let mut flooder = MySql::connect(server.at.mysql).await;
     let pings = [1, 0, 0, 0, 14].repeat(3_000);
@@ -205,7 +205,7 @@ async fn a_flood_of_com_ping_takes_turns_with_others() {
 
 /// Records that carry no data, which a TLS library handles by itself: with data between them it takes any number.
 #[tokio::test]
-async fn a_flood_of_key_updates_takes_turns_with_others() {
+async fn tls_key_updates_take_turns_with_others() {
     let authority = Authority::new();
     let files = authority.sign("server");
     let mut server = Attacked::start(&files.flags(&["--tls", "optional"])).await;
@@ -233,7 +233,7 @@ async fn a_flood_of_key_updates_takes_turns_with_others() {
 
 /// Each is a signature of the server, and all of them come at once.
 #[tokio::test]
-async fn a_burst_of_handshakes_takes_turns_with_others() {
+async fn tls_handshakes_take_turns_with_others() {
     let authority = Authority::new();
     let files = authority.sign("server");
     let mut server = Attacked::start(&files.flags(&["--tls", "optional"])).await;

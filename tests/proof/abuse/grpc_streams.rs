@@ -26,7 +26,7 @@ fn words() -> HoldRequest {
 }
 
 #[tokio::test]
-async fn streams_that_send_ahead_share_what_their_connection_has() {
+async fn pipelining_streams_share_their_connection() {
     let mut server = Attacked::start(&[]).await;
     let locks = grpc::locks(server.at.http).await;
     let mut streams = JoinSet::new();
@@ -56,7 +56,7 @@ async fn streams_that_send_ahead_share_what_their_connection_has() {
 }
 
 #[tokio::test]
-async fn streams_whose_replies_nobody_reads_are_bounded() {
+async fn unread_replies_of_streams_are_bounded() {
     let mut server = Attacked::start(&[]).await;
     let before = server.program.resident();
     let message = words().encode_to_vec();

@@ -77,7 +77,7 @@ async fn with_users() -> (TempDir, Attacked) {
 }
 
 #[tokio::test]
-async fn few_guesses_are_looked_at_and_who_was_there_before_gets_in() {
+async fn few_guesses_are_checked_and_known_address_logs_in() {
     let (_dir, mut server) = with_users().await;
     let line = server.at.line;
     let (many, own, fresh) = (0x7F01_0000, 0x7F02_0001, 0x7F03_0001);
@@ -113,7 +113,7 @@ async fn guesser(server: &mut Attacked) -> MySql {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_to_be_told_late_can_be_ended_and_is_over_when_they_leave() {
+async fn delayed_refusal_ends_with_kill_and_disconnect() {
     let (_dir, mut server) = with_users().await;
     let mut operator = Client::connect(server.at.line).await;
     assert_eq!(operator.ask("AUTH app1 'secret of app1'").await, "1");

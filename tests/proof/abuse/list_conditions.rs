@@ -48,7 +48,7 @@ async fn answers(mut client: MySql) -> (usize, Option<Reply>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_condition_ends_with_its_session_and_nobody_waits_for_it() {
+async fn slow_condition_ends_with_kill_and_delays_no_list() {
     let mut server = Attacked::start(&[]).await;
     let mut neighbour = Neighbour::of(server.at.mysql).await;
     let mut eye = holder_of(server.at.line, 250).await;
@@ -68,7 +68,7 @@ async fn a_condition_ends_with_its_session_and_nobody_waits_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_condition_ends_with_the_connection_that_holds_something() {
+async fn slow_condition_ends_with_a_holder_that_disconnects() {
     let server = TestServer::start();
     let mut eye = holder_of(server.addr, 250).await;
     let slow = slow(server.mysql).await;
@@ -78,7 +78,7 @@ async fn a_condition_ends_with_the_connection_that_holds_something() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_condition_ends_with_the_time_of_its_select_and_with_its_work() {
+async fn slow_condition_ends_by_time_and_by_work() {
     let mut server = Attacked::start(&[]).await;
     let _holder = holder_of(server.at.line, 250).await;
     let mut a = MySql::connect(server.at.mysql).await;
@@ -96,7 +96,7 @@ async fn a_condition_ends_with_the_time_of_its_select_and_with_its_work() {
 }
 
 #[tokio::test]
-async fn lists_say_what_they_said_before() {
+async fn list_queries_give_the_expected_rows() {
     let server = TestServer::start();
     let _holder = holder_of(server.addr, 12).await;
     let mut a = MySql::connect(server.mysql).await;
@@ -135,7 +135,7 @@ async fn lists_say_what_they_said_before() {
 }
 
 #[tokio::test]
-async fn the_longest_list_is_within_what_one_may_have() {
+async fn longest_list_fits_into_the_memory_of_a_session() {
     let server = TestServer::start();
     let mut holder = server.client().await;
     let locks: String = (0..=MAX_LIST_ROWS).map(|at| format!("GET_LOCK wh{at:0>60} 0\n")).collect();

@@ -9,7 +9,7 @@ use crate::common::{
 };
 
 #[tokio::test]
-async fn names_are_as_long_as_those_of_mysql() {
+async fn long_names_are_refused_as_by_mysql() {
     let mut server = Attacked::start(&[]).await;
     let mut neighbour = Neighbour::of(server.at.mysql).await;
     let mut a = MySql::connect_with(server.at.mysql, DEPRECATE_EOF, "shop").await;
@@ -44,7 +44,7 @@ async fn names_are_as_long_as_those_of_mysql() {
 }
 
 #[tokio::test]
-async fn who_logs_in_has_a_name_and_no_novel() {
+async fn user_name_of_a_login_is_bounded() {
     let mut server = Attacked::start(&[]).await;
     let mut neighbour = Neighbour::of(server.at.mysql).await;
     let Err(refused) = MySql::connect_as(server.at.mysql, &"u".repeat(33), "").await else {

@@ -10,7 +10,7 @@ use crate::common::{
 /// An allocation that fails ends the process, and with it all connections: Rust gives no other way out. Their clients
 /// see it at once, and whoever serves next begins with higher tokens.
 #[tokio::test]
-async fn a_failed_allocation_ends_the_process_and_every_client_sees_it_at_once() {
+async fn failed_allocation_ends_the_process_visibly() {
     // More may be remembered than there is.
     let mut server = Attacked::with_address_space(300_000, &["--max-memory", "99999999999"]).await;
     let mut holder = Client::connect(server.at.line).await;

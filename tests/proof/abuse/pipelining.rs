@@ -42,7 +42,7 @@ async fn memory_of(server: &Attacked, id: u32) -> usize {
 }
 
 #[tokio::test]
-async fn a_hundred_megabytes_behind_a_command_that_waits_are_not_kept() {
+async fn input_behind_a_wait_is_not_kept() {
     let mut server = Attacked::start(&[]).await;
     let mut greedy = Client::connect(server.at.line).await;
     assert_eq!(greedy.ask("GET_LOCK greedy 0").await, "1");
@@ -66,7 +66,7 @@ async fn a_hundred_megabytes_behind_a_command_that_waits_are_not_kept() {
 }
 
 #[tokio::test]
-async fn a_thousand_who_send_ahead_are_held_back_and_lose_nothing() {
+async fn thousand_pipelines_are_held_back_and_complete() {
     let flag = ALL.to_string();
     let mut server = Attacked::start(&["--max-memory", &flag]).await;
     let mut greedy = Vec::new();
@@ -106,7 +106,7 @@ async fn a_thousand_who_send_ahead_are_held_back_and_lose_nothing() {
 }
 
 #[tokio::test]
-async fn lists_that_nobody_reads_are_kept_up_to_what_all_have() {
+async fn unread_lists_stay_within_max_memory() {
     let flag = ALL.to_string();
     let mut server = Attacked::start(&["--max-memory", &flag]).await;
     let mut holder = Client::connect(server.at.line).await;

@@ -74,7 +74,7 @@ async fn ask_in_vain(clients: Vec<Client>, times: usize, lock: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_that_very_many_share() {
+async fn shared_lock_with_very_many_holders() {
     let count = sized(50_000, 500);
     let mut server = Attacked::start(&["--max-leases", "100000"]).await;
     share(&server, count).await;
@@ -99,7 +99,7 @@ async fn a_lock_that_very_many_share() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_long_chain() {
+async fn long_chain_of_waits() {
     let length = sized(10_000, 300);
     let mut server = Attacked::start(&["--max-connections", "12000"]).await;
     let mut chain = Vec::new();
@@ -136,7 +136,7 @@ async fn a_long_chain() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn four_that_hold_very_many_locks_end_together() {
+async fn four_holders_of_very_many_locks_end_together() {
     let each = sized(100_000, 3_000);
     let mut server = Attacked::start(&[]).await;
     for end in ["hang up", "are killed", "free all"] {
@@ -174,7 +174,7 @@ async fn four_that_hold_very_many_locks_end_together() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn very_many_that_wait_die_at_once() {
+async fn very_many_waiters_disconnect_at_once() {
     let count = sized(9_000, 300);
     let mut server = Attacked::start(&[]).await;
     let mut first = holder(server.at.line, "wanted").await;

@@ -19,7 +19,7 @@ fn slow_like() -> String {
 }
 
 #[tokio::test]
-async fn a_statement_does_not_go_on_for_ever() {
+async fn endless_statement_is_ended() {
     let mut server = Attacked::start(&[]).await;
     let mut neighbour = Neighbour::of(server.at.mysql).await;
     let mut a = MySql::connect_with(server.at.mysql, DEPRECATE_EOF | MULTI_STATEMENTS, "").await;
@@ -52,7 +52,7 @@ async fn a_statement_does_not_go_on_for_ever() {
 }
 
 #[tokio::test]
-async fn what_is_evaluated_again_for_each_lock_does_not_add_up() {
+async fn repeated_evaluation_per_lock_is_bounded() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     let locks: Vec<_> = (0..200).map(|at| format!("GET_LOCK('{at:0>60}', 0)")).collect();
@@ -70,7 +70,7 @@ async fn holder(mysql: SocketAddr) -> MySql {
 }
 
 #[tokio::test]
-async fn a_batch_ends_with_a_client_who_holds_nothing() {
+async fn batch_ends_with_disconnect_of_a_client_without_locks() {
     let mut server = Attacked::start(&[]).await;
     let before = [server.stats("sessions").await, server.stats("memory").await];
     // Each statement is much, and not too much.
@@ -89,7 +89,7 @@ async fn a_batch_ends_with_a_client_who_holds_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn short_statements_of_a_batch_and_of_many_packets_end_with_their_client() {
+async fn short_statements_end_with_disconnect() {
     let server = TestServer::start();
     let mut waiter = server.client().await;
     let (short, last) = ("DO SHA2(@v,512)", "DO GET_LOCK('reached', 0)");
@@ -111,7 +111,7 @@ async fn short_statements_of_a_batch_and_of_many_packets_end_with_their_client()
 }
 
 #[tokio::test]
-async fn much_that_is_sent_ahead_of_answers_is_answered_to_the_end() {
+async fn long_pipeline_is_answered_to_the_end() {
     let server = TestServer::start();
     let mut a = holder(server.mysql).await;
     // More than the memory of a connection, of which there is hardly any left.

@@ -67,7 +67,7 @@ async fn while_waiting(fault: Fault, wire: Wire) -> Duration {
 }
 
 #[tokio::test]
-async fn the_next_has_the_lock_of_a_holder_that_ends() {
+async fn holder_that_ends_passes_lock_to_next_waiter() {
     for (fault, what) in FAULTS {
         for wire in Wire::SESSIONS {
             let mut times = Vec::new();
@@ -80,7 +80,7 @@ async fn the_next_has_the_lock_of_a_holder_that_ends() {
 }
 
 #[tokio::test]
-async fn the_next_is_served_when_a_waiter_before_it_ends() {
+async fn waiter_that_ends_leaves_the_queue() {
     for (fault, what) in FAULTS {
         for wire in Wire::ALL {
             let mut times = Vec::new();

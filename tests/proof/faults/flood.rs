@@ -39,7 +39,7 @@ fn cramped() -> (Program, Addrs) {
 
 /// `tests/it/process.rs` shows the same of the line wire to the last place.
 #[tokio::test]
-async fn a_flood_on_one_wire_takes_nothing_from_those_who_are_there_and_passes() {
+async fn descriptor_exhaustion_spares_existing_sessions() {
     let (_program, addrs) = cramped();
     for wire in PER_WIRE {
         let mut neighbour = Client::connect(addrs.line).await;
@@ -83,7 +83,7 @@ async fn until_served(addrs: Addrs) {
 const SLOW: u64 = 10_000;
 
 #[tokio::test]
-async fn ten_thousand_slow_clients_cost_little_memory_each() {
+async fn ten_thousand_slow_clients_cost_little_memory() {
     if rlimit::increase_nofile_limit(SLOW + 200).unwrap_or(0) < SLOW + 200 {
         return skip("10,000 slow clients", "this process may not open as many files", "ulimit -n 10200");
     }

@@ -184,11 +184,11 @@ fn assert_freed_in_time(keepalive: &str) {
 }
 
 #[test]
-fn the_next_has_the_lock_of_one_who_is_cut_off_within_the_least_time() {
+fn keepalive_frees_locks_within_the_minimum() {
     assert_freed_in_time("4s");
 }
 
 #[test]
-fn the_next_has_the_lock_of_one_who_is_cut_off_within_the_time_and_not_before() {
+fn keepalive_frees_locks_in_time_and_not_before() {
     assert_freed_in_time(&std::env::var("CUT_OFF").unwrap_or_else(|_| "10s".to_owned()));
 }

@@ -85,7 +85,7 @@ async fn until_busy(client: &mut Client) -> u64 {
 }
 
 #[tokio::test]
-async fn killed_it_is_seen_at_once_and_the_next_takes_its_port_with_higher_tokens() {
+async fn restart_after_kill_9_has_higher_fencing_tokens() {
     for _ in 0..3 {
         let (program, addrs) = start(&[]);
         let load = load(addrs).await;
@@ -144,7 +144,7 @@ impl Waiters {
 }
 
 #[tokio::test]
-async fn told_to_stop_it_tells_all_who_wait_and_lets_all_who_hold_finish() {
+async fn sigterm_ends_waits_and_drains_holders() {
     let (program, addrs) = start(&["--drain", "60s"]);
     let mut first = Client::connect(addrs.line).await;
     assert_eq!(first.ask("GET_LOCK nightly 0").await, "1");

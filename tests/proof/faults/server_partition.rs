@@ -39,7 +39,7 @@ async fn hold(link: Arc<Link>, server: String) -> [Duration; 3] {
 }
 
 #[test]
-fn a_client_whose_server_is_cut_off_knows_within_the_time() {
+fn client_loses_its_lock_within_keepalive() {
     let _no_load = MACHINE.blocking_read();
     let link = match Link::new() {
         Ok(link) => Arc::new(link),

@@ -36,7 +36,7 @@ async fn drip(mut stream: TcpStream, bytes: &[u8], neighbour: &mut Client) -> (u
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_byte_a_second_of_a_login_is_ended_after_ten() {
+async fn login_byte_by_byte_ends_after_10_s() {
     let server = TestServer::start();
     let mut neighbour = server.client().await;
     let slow = MySql::greeted(server.mysql).await;
@@ -46,7 +46,7 @@ async fn one_byte_a_second_of_a_login_is_ended_after_ten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_byte_a_second_of_a_body_is_ended_after_ten() {
+async fn body_byte_by_byte_ends_after_10_s() {
     let server = TestServer::start();
     let mut neighbour = server.client().await;
     let mut slow = TcpStream::connect(server.http).await.unwrap();
@@ -57,7 +57,7 @@ async fn one_byte_a_second_of_a_body_is_ended_after_ten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_byte_a_second_of_a_head_is_ended_after_seventy_five() {
+async fn head_byte_by_byte_ends_after_75_s() {
     let server = TestServer::start();
     let mut neighbour = server.client().await;
     let slow = TcpStream::connect(server.http).await.unwrap();
@@ -66,7 +66,7 @@ async fn one_byte_a_second_of_a_head_is_ended_after_seventy_five() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_byte_a_second_of_the_preface_of_http_2_is_ended_after_ten() {
+async fn http_2_preface_byte_by_byte_ends_after_10_s() {
     let server = TestServer::start();
     let mut neighbour = server.client().await;
     let slow = TcpStream::connect(server.http).await.unwrap();
@@ -74,7 +74,7 @@ async fn one_byte_a_second_of_the_preface_of_http_2_is_ended_after_ten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_command_that_comes_byte_by_byte_is_run_when_it_is_complete() {
+async fn command_byte_by_byte_runs_when_complete() {
     let server = TestServer::start();
     let [mut line, mut neighbour] = server.clients().await;
     let mut mysql = MySql::connect(server.mysql).await;
@@ -106,7 +106,7 @@ async fn stuff(stream: &TcpStream, request: &[u8]) -> usize {
 }
 
 #[tokio::test]
-async fn who_never_reads_costs_little_memory_and_nobodys_time() {
+async fn slow_reader_costs_little_memory_and_no_time() {
     let (program, mysql, http) = Program::on_all_wires(&[]);
     let mut neighbour = Client::connect(program.addr).await;
     assert_eq!(neighbour.ask("GET_LOCK kept 0").await, "1");
@@ -134,7 +134,7 @@ async fn who_never_reads_costs_little_memory_and_nobodys_time() {
 }
 
 #[tokio::test]
-async fn a_stream_whose_replies_are_not_read_is_ended_and_the_next_has_its_lock() {
+async fn slow_reader_of_a_grpc_stream_is_ended() {
     let (program, _, http) = Program::on_all_wires(&[]);
     let (mut neighbour, mut next) =
         (Client::connect(program.addr).await, Client::connect(program.addr).await);

@@ -58,7 +58,7 @@ const BUSY: Op = Op::Try(Exclusive, Never);
 const FREED: Op = Op::Release(YES);
 
 #[test]
-fn two_owners_at_once() {
+fn rejects_two_exclusive_holders() {
     let first = || session(1, [(0, 1, had(1)), (10, 11, FREED)]);
     good(&[first(), session(2, [(12, 13, had(2))])]);
     // The release and the grant overlap: it may have been in time.
@@ -67,14 +67,14 @@ fn two_owners_at_once() {
 }
 
 #[test]
-fn a_try_that_nobody_stood_in_the_way_of() {
+fn rejects_a_refused_try_of_a_free_lock() {
     let first = || session(1, [(0, 1, had(1)), (10, 11, FREED)]);
     good(&[first(), session(2, [(5, 6, BUSY), (10, 11, BUSY)])]);
     bad(&[first(), session(2, [(12, 13, BUSY)])]);
 }
 
 #[test]
-fn a_release_without_a_hold() {
+fn rejects_a_release_without_a_hold() {
     good(&[session(1, [(0, 1, had(1)), (2, 3, FREED), (4, 5, Op::Release(Said::Null))])]);
     bad(&[session(1, [(0, 1, had(1)), (2, 3, FREED), (4, 5, FREED)])]);
     let first = || session(1, [(0, 1, had(1))]);
@@ -84,7 +84,7 @@ fn a_release_without_a_hold() {
 }
 
 #[test]
-fn a_lock_that_is_taken_twice_is_freed_twice() {
+fn accepts_counted_holds_freed_as_often() {
     let again = || [(0, 1, had(1)), (2, 3, had(1)), (4, 5, FREED)];
     good(&[session(1, again()), session(2, [(6, 7, BUSY)])]);
     bad(&[session(1, again()), session(2, [(6, 7, had(2))])]);
@@ -94,7 +94,7 @@ fn a_lock_that_is_taken_twice_is_freed_twice() {
 }
 
 #[test]
-fn a_token_that_goes_back() {
+fn rejects_a_fencing_token_that_goes_back() {
     let first = |token| session(1, [(0, 1, had(token)), (2, 3, FREED)]);
     good(&[first(5), session(2, [(4, 5, had(6))])]);
     bad(&[first(5), session(2, [(4, 5, had(4))])]);
@@ -102,14 +102,14 @@ fn a_token_that_goes_back() {
 }
 
 #[test]
-fn a_token_that_changes_while_the_lock_is_held() {
+fn rejects_a_fencing_token_changed_during_a_hold() {
     let again = |token| [(0, 1, had(1)), (2, 3, had(1)), (2, 3, Op::Told(Exclusive, token))];
     good(&[session(1, again(1))]);
     bad(&[session(1, again(2))]);
 }
 
 #[test]
-fn shared_beside_exclusive() {
+fn rejects_shared_beside_exclusive() {
     let first = || session(1, [(0, 1, shared(1)), (10, 11, FREED)]);
     good(&[first(), session(2, [(5, 6, shared(2))])]);
     bad(&[first(), session(2, [(5, 6, had(2))])]);
@@ -117,7 +117,7 @@ fn shared_beside_exclusive() {
 }
 
 #[test]
-fn an_upgrade_is_a_new_grant_and_for_one_alone() {
+fn upgrade_is_a_new_exclusive_grant() {
     let upgrade = |token| session(1, [(0, 1, shared(1)), (10, 11, had(token))]);
     let other = |freed| session(2, [(2, 3, shared(2)), (freed, freed + 1, FREED)]);
     good(&[upgrade(3), other(4)]);
@@ -126,7 +126,7 @@ fn an_upgrade_is_a_new_grant_and_for_one_alone() {
 }
 
 #[test]
-fn whoever_came_first_is_served_first() {
+fn rejects_overtaking_in_the_queue() {
     let wait = |from, until, token| {
         [(from, until, Op::Ask(Exclusive, Granted(token))), (from, until, Op::Told(Exclusive, token))]
     };
@@ -148,7 +148,7 @@ fn whoever_came_first_is_served_first() {
 }
 
 #[test]
-fn a_shared_try_fails_behind_one_who_waits_to_be_alone() {
+fn shared_try_fails_behind_an_exclusive_waiter() {
     let holder = || session(1, [(0, 1, shared(1)), (20, 21, FREED)]);
     let waits = |from| session(2, [(from, 10, Op::Ask(Exclusive, Never)), (from, 10, Op::Leave)]);
     let tries = |at, fate| session(3, [(at, at + 1, Op::Try(Shared, fate))]);
@@ -159,7 +159,7 @@ fn a_shared_try_fails_behind_one_who_waits_to_be_alone() {
 }
 
 #[test]
-fn a_wait_that_was_over_before_its_time() {
+fn rejects_a_timeout_before_its_time() {
     let holder = || session(1, [(0, 1, had(1)), (6, 7, FREED)]);
     let waits = |left| session(2, [(2, 12, Op::Ask(Exclusive, Never)), (left, 12, Op::Leave)]);
     good(&[holder(), waits(3)]);
@@ -169,7 +169,7 @@ fn a_wait_that_was_over_before_its_time() {
 }
 
 #[test]
-fn one_who_left_without_an_answer_may_or_may_not_have_had_it() {
+fn unanswered_request_may_have_been_granted_or_not() {
     let left = || Track { session: 1, steps: open(2, Op::Try(Exclusive, Unknown), (3, 10)) };
     good(&[left(), session(2, [(4, 5, had(2))])]);
     good(&[left(), session(2, [(4, 5, BUSY), (6, 7, BUSY), (11, 12, had(2))])]);
@@ -178,7 +178,7 @@ fn one_who_left_without_an_answer_may_or_may_not_have_had_it() {
 }
 
 #[test]
-fn a_lock_that_is_held_after_its_owner_was_certainly_gone() {
+fn rejects_a_hold_after_the_session_ended() {
     let killed = || {
         let mut steps = session(1, [(0, 1, had(1))]).steps;
         steps.extend(open(2, FREED, (5, 8)));
@@ -193,7 +193,7 @@ fn a_lock_that_is_held_after_its_owner_was_certainly_gone() {
 }
 
 #[test]
-fn a_lease_that_ended_before_its_time() {
+fn rejects_a_lease_that_ended_early() {
     let lease = |ends| session(1, [(0, 1, had(1)), (ends, 20, Op::End), (19, 20, Op::Beat(NO))]);
     let next = || session(2, [(8, 9, had(2))]);
     good(&[lease(7), next()]);
@@ -202,7 +202,7 @@ fn a_lease_that_ended_before_its_time() {
 }
 
 #[test]
-fn what_is_shown_is_what_is() {
+fn observed_holder_must_be_the_holder() {
     let holder = || session(1, [(0, 1, had(1)), (6, 7, FREED)]);
     good(&[holder(), session(2, [(2, 3, Op::IsUsed(Some(1))), (8, 9, Op::IsUsed(None))])]);
     bad(&[holder(), session(2, [(2, 3, Op::IsUsed(Some(2)))])]);
@@ -213,7 +213,7 @@ fn what_is_shown_is_what_is() {
 
 /// Each overlaps with seven before it and seven behind it.
 #[test]
-fn a_long_history_is_decided() {
+fn long_history_is_decided() {
     let visitor = |number: u32| {
         let (token, from) = (u64::from(number), u64::from(number) * 10);
         let ask = Op::Ask(Exclusive, Granted(token));

@@ -11,7 +11,7 @@ use tokio::{
 use crate::{GETLOCK, Group, PATIENCE, Running, TestServer, code, getlock, output};
 
 #[tokio::test]
-async fn the_command_s_exit_code_is_passed_on() {
+async fn exit_code_is_passed_on() {
     let server = TestServer::start();
     assert_eq!(code(&server, &["x", "--", "true"]).await, 0);
     assert_eq!(code(&server, &["x", "sh", "-c", "exit 42"]).await, 42);
@@ -21,7 +21,7 @@ async fn the_command_s_exit_code_is_passed_on() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_run_has_codes_of_its_own() {
+async fn failure_to_run_has_its_own_exit_codes() {
     let server = TestServer::start();
     for (args, expected, told) in [
         (&["x", "/no/such/program"][..], 127, "cannot run /no/such/program"),
@@ -44,7 +44,7 @@ async fn what_cannot_be_run_has_codes_of_its_own() {
 }
 
 #[tokio::test]
-async fn the_command_finds_the_lock_in_its_environment() {
+async fn environment_names_the_lock() {
     let server = TestServer::start();
     let script = "echo $GETLOCK_NAME $GETLOCK_SESSION $GETLOCK_FENCING_TOKEN";
     let (code, first, _) = output(getlock(server.addr, &["two words", "-c", script])).await;
@@ -77,7 +77,7 @@ async fn signals_are_passed_on() {
 /// As under nohup.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn what_is_ignored_stays_ignored() {
+async fn ignored_signals_stay_ignored() {
     let server = TestServer::start();
     let script = format!("trap '' HUP; exec {GETLOCK} x -c 'kill -HUP $PPID; kill -HUP $$; echo lives'");
     let mut shell = Command::new("sh");
@@ -86,7 +86,7 @@ async fn what_is_ignored_stays_ignored() {
 }
 
 #[tokio::test]
-async fn its_own_end_frees_the_lock() {
+async fn killed_getlock_frees_the_lock() {
     let server = TestServer::start();
     let mut running = Running::start(server.addr, &["x", "-c", "echo started; exec sleep 0.1"]).await;
     running.group.child.kill().await.unwrap();
@@ -94,7 +94,7 @@ async fn its_own_end_frees_the_lock() {
 }
 
 #[tokio::test]
-async fn a_script_that_names_no_shell_is_run_by_one() {
+async fn script_without_shebang_is_run_by_sh() {
     let (server, folder) = (TestServer::start(), tempfile::tempdir().unwrap());
     let script = folder.path().join("script");
     fs::write(&script, "exit $1\n").unwrap();
@@ -103,7 +103,7 @@ async fn a_script_that_names_no_shell_is_run_by_one() {
 }
 
 #[tokio::test]
-async fn where_ended_children_are_ignored_the_exit_code_is_known() {
+async fn exit_code_is_known_with_sigchld_ignored() {
     let server = TestServer::start();
     let mut command = Command::new("bash");
     command.args(["-c", "trap '' CHLD; exec \"$0\" x -- sh -c 'exit 4'", GETLOCK]);
@@ -112,7 +112,7 @@ async fn where_ended_children_are_ignored_the_exit_code_is_known() {
 }
 
 #[tokio::test]
-async fn a_variable_that_is_empty_is_as_good_as_none() {
+async fn empty_variable_counts_as_unset() {
     let server = TestServer::start();
     let mut command = getlock(server.addr, &["x", "--", "true"]);
     for name in
@@ -124,7 +124,7 @@ async fn a_variable_that_is_empty_is_as_good_as_none() {
 }
 
 #[tokio::test]
-async fn a_port_that_speaks_something_else_is_told_by_name() {
+async fn foreign_protocol_is_named() {
     let server = TestServer::start();
     for (addr, args, told) in [
         (server.http, &["x", "true"][..], "that port speaks HTTP"),

@@ -13,7 +13,7 @@ use crate::{PATIENCE, Running, TestServer};
 const HEEDS: &str = "trap 'echo told; exit 3' TERM; echo started; while :; do sleep 0.01; done";
 pub(crate) const DEAF: &str = "trap 'echo told' TERM; echo started; while :; do sleep 0.01; done";
 #[tokio::test]
-async fn a_command_whose_lock_is_lost_is_told_and_ends() {
+async fn lost_lock_terminates_the_command() {
     // A runtime of its own: where it ends, the server's sockets are closed without a word, as when its process is killed.
     let machine = Runtime::new().unwrap();
     let server = machine.spawn(async { TestServer::start() }).await.unwrap();
@@ -25,7 +25,7 @@ async fn a_command_whose_lock_is_lost_is_told_and_ends() {
 }
 
 #[tokio::test]
-async fn one_that_does_not_heed_it_is_killed() {
+async fn lost_lock_kills_a_command_that_ignores_sigterm() {
     let server = TestServer::start();
     let mut running = Running::start(server.addr, &["--kill-after", "50ms", "x", "-c", DEAF]).await;
     let mut killer = server.client().await;
@@ -39,7 +39,7 @@ async fn one_that_does_not_heed_it_is_killed() {
 }
 
 #[tokio::test]
-async fn one_that_may_go_on_without_its_lock_does() {
+async fn lost_lock_keeps_the_command_on_request() {
     let server = TestServer::start();
     let script = "echo started; while ! [ -e $0.end ]; do sleep 0.01; done; echo done; exit 4";
     let folder = tempfile::tempdir().unwrap();

@@ -342,23 +342,23 @@ fn assert_told_first(cut: Cut, phases: usize) {
 }
 
 #[test]
-fn who_is_cut_off_is_told_first() {
+fn holder_is_told_first_when_cut_in_both_directions() {
     assert_told_first(Cut::Both, 3);
 }
 
 #[test]
-fn who_is_no_longer_heard_is_told_first() {
+fn holder_is_told_first_when_not_heard() {
     assert_told_first(Cut::FromClient, 1);
 }
 
 #[test]
-fn who_no_longer_hears_is_told_first() {
+fn holder_is_told_first_when_it_hears_nothing() {
     assert_told_first(Cut::FromServer, 1);
 }
 
 /// It is lost or kept, and never both.
 #[test]
-fn who_is_cut_off_for_a_while_is_told_or_keeps_its_lock() {
+fn holder_is_told_or_keeps_lock_when_link_heals() {
     let limit = time(&keepalive());
     assert_told_first(Cut::Healed(limit / 3), 1);
     assert_told_first(Cut::Healed(limit * 2), 1);

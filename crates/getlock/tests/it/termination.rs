@@ -34,7 +34,7 @@ async fn until_ended(id: &str) {
 }
 
 #[tokio::test]
-async fn command_is_dead_before_a_silent_server_may_grant_its_lock() {
+async fn command_is_dead_before_a_silent_server_may_grant() {
     let stub = Stub::start().await;
     let running = tokio::spawn({
         let addr = stub.addr();
@@ -52,7 +52,7 @@ async fn command_is_dead_before_a_silent_server_may_grant_its_lock() {
 }
 
 #[tokio::test]
-async fn by_default_the_time_to_stop_fits_the_server() {
+async fn default_stop_time_fits_the_server() {
     let stub = Stub::start().await;
     let running = tokio::spawn({
         let addr = stub.addr();
@@ -67,7 +67,7 @@ async fn by_default_the_time_to_stop_fits_the_server() {
 }
 
 #[tokio::test]
-async fn time_to_stop_that_does_not_fit_is_refused_with_one_that_does() {
+async fn stop_time_that_does_not_fit_is_refused() {
     let server = TestServer::start();
     let (code, out, err) = output(getlock(server.addr, &["--kill-after", "30s", "x", "echo", "ran"])).await;
     assert_eq!((code, out.as_str()), (64, ""));
@@ -93,7 +93,7 @@ async fn command_dies_with_a_killed_getlock() {
 }
 
 #[tokio::test]
-async fn group_is_told_and_killed_with_the_command() {
+async fn process_group_is_terminated_and_killed() {
     let server = TestServer::start();
     // The command ends by SIGTERM. What it has started does not.
     let script = format!("sh -c \"echo \\$\\$; {DEAF}\" & wait");
@@ -141,7 +141,7 @@ async fn as_init(server: &TestServer, args: &[&str]) -> Option<Command> {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn as_pid_1_it_reaps_orphans() {
+async fn pid_1_reaps_orphans() {
     let server = TestServer::start();
     // The inner shell ends at once, and leaves its child behind.
     let script = "orphan=$(sh -c 'true & echo $!'); while [ -e /proc/$orphan ]; do sleep 0.01; done; exit 5";
@@ -151,7 +151,7 @@ async fn as_pid_1_it_reaps_orphans() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn as_pid_1_it_can_be_ended_while_it_waits() {
+async fn pid_1_can_be_ended_during_a_wait() {
     let server = TestServer::start();
     let mut holder = server.client().await;
     assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
@@ -166,7 +166,7 @@ async fn as_pid_1_it_can_be_ended_while_it_waits() {
 }
 
 #[tokio::test]
-async fn command_does_not_find_the_password() {
+async fn password_is_removed_from_the_environment() {
     let server = TestServer::start();
     for (flag, passes) in [("--nonblock", false), ("--pass-password", true)] {
         let mut command = getlock(server.addr, &[flag, "--user", "app", "x", "--", "env"]);
@@ -183,7 +183,7 @@ fn full() -> PathBuf {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn what_cannot_be_written_is_an_error() {
+fn unwritable_output_is_an_error() {
     for args in [&["--help"][..], &["--version"], &["man"], &["completions", "bash"]] {
         let out = fs::File::options().write(true).open(full()).unwrap();
         let output = std::process::Command::new(GETLOCK).args(args).stdout(out).output().unwrap();
@@ -193,7 +193,7 @@ fn what_cannot_be_written_is_an_error() {
 }
 
 #[tokio::test]
-async fn odd_values_mean_what_they_mean_elsewhere() {
+async fn odd_option_values_keep_their_usual_meaning() {
     let server = TestServer::start();
     assert_eq!(output(getlock(server.addr, &["--wait", "99999999999", "x", "true"])).await.0, 0);
     let (_, help, _) = output(getlock("", &["--help"])).await;
@@ -201,7 +201,7 @@ async fn odd_values_mean_what_they_mean_elsewhere() {
 }
 
 #[tokio::test]
-async fn what_a_server_says_changes_no_terminal() {
+async fn server_text_cannot_control_the_terminal() {
     let stub = Stub::start().await;
     let ended = tokio::spawn(output(getlock(stub.addr(), &["x", "true"])));
     let mut peer = stub.accept().await;
