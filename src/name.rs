@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn case_does_not_matter_accents_and_blanks_do() {
+    fn names_ignore_case_but_not_accents_or_blanks() {
         assert_eq!(name("NightLy"), "nightly");
         assert_eq!(name("ÀÉ"), name("àé"));
         assert_ne!(name("ÀÉ"), name("AE"));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_1_to_64_characters_however_many_bytes() {
+    fn name_has_1_to_64_characters() {
         assert_eq!(Name::new(""), Err(NameError::Empty));
         for c in ["a", "é", "語", "😀"] {
             assert!(Name::new(&c.repeat(64)).is_ok());

@@ -10,7 +10,7 @@ fn read(flags: &[&str]) -> Result<Cli, String> {
 }
 
 #[test]
-fn flags_are_read_as_people_write_them() {
+fn flag_values_are_parsed() {
     let config =
         read(&["--line", "0.0.0.0:0", "--open", "--drain", "500ms", "--keepalive=1m"]).unwrap().config;
     assert_eq!(config.line, Listen::At(SocketAddr::from(([0, 0, 0, 0], 0))));
@@ -19,7 +19,7 @@ fn flags_are_read_as_people_write_them() {
 }
 
 #[test]
-fn a_health_check_asks_what_listens() {
+fn health_check_prefers_line_over_http() {
     let asked = |flags: &[&str]| read(flags).unwrap().config.to_ask();
     let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
     assert_eq!(asked(&[]), Ok(Asked::Line(at(getlockd_proto::DEFAULT_PORT))));
@@ -29,7 +29,7 @@ fn a_health_check_asks_what_listens() {
 }
 
 #[test]
-fn a_bad_flag_is_one_line_that_says_what_would_be_right() {
+fn bad_flag_is_a_single_line_with_advice() {
     for (flags, hint) in [
         (&["--lime", "x"][..], "--line"),
         (&["--line", "nowhere"], "host:port"),

@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_dropped_is_given_back_and_what_is_refused_is_not_charged() {
+    fn drop_returns_memory_and_refusal_charges_none() {
         let memory = Memory::new(usize::MAX);
         let budget = Budget::of(&memory);
         let first = budget.charge(1_000).unwrap();
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_greedy_are_refused_and_what_each_has_for_itself_is_not() {
+    fn guaranteed_share_is_never_refused() {
         let memory = Memory::new(8 * STEP);
         let (greedy, modest) = (Budget::of(&memory), Budget::of(&memory));
         let kept = greedy.charge(OWN_MEMORY + 8 * STEP).unwrap();
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_has_too_much_can_be_told_so_and_not_without_end() {
+    fn exhausted_budget_has_bounded_room_for_refusals() {
         let memory = Memory::new(MAX_CONNECTION_MEMORY);
         let budget = Budget::of(&memory);
         let _all = budget.charge(MAX_CONNECTION_MEMORY).unwrap();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn who_looks_for_the_greedy_has_an_answer_when_all_have_reached_their_bound() {
+    fn exhausted_budget_still_allows_small_answers() {
         let memory = Memory::new(8 * STEP);
         let greedy = Budget::of(&memory);
         let mut kept = greedy.charge(OWN_MEMORY + 8 * STEP).unwrap();
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_of_one_connection_that_are_served_at_a_time_leave_nothing_behind() {
+    fn sequential_requests_leave_no_charge() {
         let memory = Memory::new(20 * STEP);
         let budget = Budget::of(&memory);
         std::thread::scope(|scope| {

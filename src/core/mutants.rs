@@ -1,4 +1,4 @@
-//! Bugs for `tests/shuttle.rs` to find. Only in a build with the feature `shuttle`.
+//! Bugs for `tests/shuttle` to find. Only in a build with the feature `shuttle`.
 
 use std::cell::Cell;
 

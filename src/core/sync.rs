@@ -1,6 +1,6 @@
 //! What threads share things with. The only module that names dashmap.
 //!
-//! With the feature `shuttle` these are stand-ins, so that `tests/shuttle.rs` decides who goes on at
+//! With the feature `shuttle` these are stand-ins, so that `tests/shuttle` decides who goes on at
 //! each step; such a build runs in that test and nowhere else.
 
 #[cfg(not(feature = "shuttle"))]

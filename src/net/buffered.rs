@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_reads_nothing_is_seen_to_close_its_side() {
+    async fn disconnect_of_a_slow_reader_is_seen() {
         let (mut io, mut client) = pair().await;
         io.output.resize(64 << 20, b'x');
         client.write_all(b"last words").await.unwrap();
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_idle_connection_keeps_no_buffer() {
+    async fn idle_connection_keeps_no_buffer() {
         let (mut io, mut client) = pair().await;
         client.write_all(b"PING").await.unwrap();
         assert_eq!(poll_fn(|cx| io.poll_fill(cx)).await.unwrap(), 4);

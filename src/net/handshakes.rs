@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn between_two_steps_whatever_else_is_ready_is_served() {
+    async fn ready_tasks_run_between_handshake_steps() {
         let (turns, done) = (Arc::new(Handshakes::default()), Arc::new(Mutex::new(Vec::new())));
         let mut all = JoinSet::new();
         for n in 0..100 {
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_or_is_dropped_keeps_nobody_out() {
+    async fn waiting_or_dropped_handshake_blocks_no_other() {
         let turns = Handshakes::default();
         let steps = AtomicUsize::new(0);
         let mut never = pin!(pending::<()>());
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_woken_goes_on() {
+    async fn woken_handshake_goes_on() {
         let (turns, comes) = (Arc::new(Handshakes::default()), Arc::new(Notify::new()));
         let waits = tokio::spawn({
             let (turns, comes) = (turns.clone(), comes.clone());

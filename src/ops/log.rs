@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn other_crates_are_heard_of_errors_alone_unless_they_are_named() {
+    fn other_crates_log_only_errors_by_default() {
         for own in ["info", "debug", "trace"] {
             assert!(writes(own, "getlockd::user", Level::INFO), "{own}");
             assert!(!writes(own, "h2::proto::ping_pong", Level::WARN), "{own}");
@@ -133,14 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_filter_is_refused() {
+    fn invalid_filter_is_refused() {
         for wrong in ["", "loud", "3", "info,", "h2=", "=warn", "h2=3", "info h2=warn"] {
             assert!(wrong.parse::<Filter>().is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn a_panic_is_a_line_of_the_log() {
+    fn panic_is_a_log_line() {
         let written = Arc::<Mutex<Vec<u8>>>::default();
         let lines = tracing_subscriber::fmt().json().flatten_event(true);
         let to = written.clone();

@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_is_older_than_the_program_is_told() {
+    fn clock_before_the_build_gives_a_warning() {
         let told = behind(SystemTime::UNIX_EPOCH, WRITTEN).unwrap();
         assert!(
             told.starts_with("the clock shows 1970-01-01T00:00:00") && told.contains("of 2026-01-01T"),

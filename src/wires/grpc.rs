@@ -30,7 +30,7 @@ use crate::{
 /// The name of this wire.
 pub const WIRE: &str = "grpc";
 
-/// What `proto/getlockd.proto` says, as code. `tests/proto.rs` compares them.
+/// What `proto/getlockd.proto` says, as code. `tests/it/proto.rs` compares them.
 #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, reason = "generated")]
 pub mod proto {
     include!("grpc/generated/getlockd.v1.rs");

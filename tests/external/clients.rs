@@ -58,7 +58,7 @@ macro_rules! scripts {
         })*
 
         #[test]
-        fn no_script_is_forgotten() {
+        fn every_script_is_run() {
             let known = ["steps.py", "generated.py", "openapi.ts", "grpc_stopping.py", $($script,)*];
             for entry in std::fs::read_dir(folder()).unwrap() {
                 let name = entry.unwrap().file_name().into_string().unwrap();
@@ -85,7 +85,7 @@ scripts! {
 
 /// The script says when the server is to stop, and sees what becomes of what it has.
 #[tokio::test]
-async fn grpc_while_the_server_stops() {
+async fn grpc_during_shutdown() {
     let _beside_others = MACHINE.read().await;
     let mut server = TestServer::start();
     let mut child = start(&server, "grpc_stopping.py", &[]);

@@ -28,7 +28,7 @@ macro_rules! scripts {
         })*
 
         #[test]
-        fn no_script_is_forgotten() {
+        fn every_script_is_run() {
             let known = [$($script,)*];
             for entry in std::fs::read_dir(folder()).unwrap() {
                 let name = entry.unwrap().file_name().into_string().unwrap();

@@ -313,12 +313,12 @@ macro_rules! clients {
             use super::{Kind, steps, story};
 
             #[tokio::test]
-            async fn a_story() {
+            async fn scripted_scenario() {
                 story(Kind::ALL[$at]).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]
-            async fn all_steps() {
+            async fn documented_steps() {
                 steps(Kind::ALL[$at]).await;
             }
         })*
@@ -336,7 +336,7 @@ clients! {
 }
 
 #[test]
-fn no_client_is_forgotten() {
+fn every_client_is_run() {
     let known = BTreeSet::from(Kind::ALL.map(|kind| kind.language));
     for folder in ["clients", "tests/external/languages"] {
         let entries = fs::read_dir(project(folder)).unwrap().map(|entry| entry.unwrap());

@@ -25,7 +25,7 @@ use tokio::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_at_the_page() {
+async fn page_works_in_a_browser() {
     let _beside_others = MACHINE.read().await;
     let server = TestServer::start();
     let (users, guarded) = with_users();
@@ -105,7 +105,7 @@ impl Viewer {
 }
 
 #[tokio::test]
-async fn browsers_have_the_page_and_others_the_hello() {
+async fn browsers_get_the_page_and_programs_the_hello() {
     let server = TestServer::start();
     let (status, hello) = Request::send(server.http, "GET", "/", "").await.reply().await;
     assert!(status == 200 && hello.starts_with("getlockd: GET /getLock/<name>"), "{hello}");
@@ -123,7 +123,7 @@ async fn browsers_have_the_page_and_others_the_hello() {
 }
 
 #[tokio::test]
-async fn a_scene_comes_when_something_has_changed() {
+async fn event_is_sent_after_a_change() {
     let server = TestServer::start();
     let mut viewer = Viewer::open(&server, "/events?find=IGHT").await;
     assert_eq!(viewer.scene().await["locks"], serde_json::json!([]));
@@ -154,7 +154,7 @@ async fn a_scene_comes_when_something_has_changed() {
 }
 
 #[tokio::test]
-async fn a_scene_is_bounded() {
+async fn event_size_is_bounded() {
     let server = TestServer::start();
     let mut holder = server.client().await;
     for name in 0..600 {
@@ -178,7 +178,7 @@ async fn a_scene_is_bounded() {
 }
 
 #[tokio::test]
-async fn so_many_may_look_and_what_they_look_for_is_a_name() {
+async fn viewers_are_limited_and_filter_must_be_a_name() {
     let server = TestServer::start();
     let mut viewers = Vec::new();
     for at in 0..16 {
@@ -196,7 +196,7 @@ async fn so_many_may_look_and_what_they_look_for_is_a_name() {
 }
 
 #[tokio::test]
-async fn nobody_has_all_places_to_look() {
+async fn viewer_limit_is_shared_between_addresses() {
     let (_users, server) = with_users();
     let mut viewers = Vec::new();
     for at in 0..16 {
@@ -214,7 +214,7 @@ async fn nobody_has_all_places_to_look() {
 }
 
 #[tokio::test]
-async fn a_scene_has_what_its_viewer_may_see() {
+async fn event_obeys_permissions() {
     let (_users, server) = with_users();
     let [mut app, mut ops] = server.clients().await;
     for (client, name) in [(&mut app, "app"), (&mut ops, "ops")] {
@@ -255,7 +255,7 @@ async fn a_scene_has_what_its_viewer_may_see() {
 }
 
 #[tokio::test]
-async fn streams_end_with_the_server_and_do_not_hold_it_up() {
+async fn streams_end_at_shutdown_without_delay() {
     let mut server = TestServer::with(&["--drain", "60s"]);
     let mut holder = server.client().await;
     assert_eq!(holder.ask("GET_LOCK nightly 0").await, "1");

@@ -30,7 +30,7 @@ macro_rules! scripts {
         })*
 
         #[test]
-        fn every_script_is_run_and_told_of() {
+        fn every_script_is_run_and_documented() {
             let known = [$($script,)*];
             for entry in std::fs::read_dir(folder()).unwrap() {
                 let name = entry.unwrap().file_name().into_string().unwrap();

@@ -30,7 +30,7 @@ async fn bytes(client: &mut MySql, sql: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_login_is_served_in_its_character_set_or_told_that_it_is_not() {
+async fn login_charset_is_used_or_refused() {
     let server = TestServer::start();
     for (collation, name) in [
         (28, "gbk"),
@@ -72,7 +72,7 @@ async fn a_login_is_served_in_its_character_set_or_told_that_it_is_not() {
 }
 
 #[tokio::test]
-async fn names_and_their_errors_are_those_of_mysql() {
+async fn charset_names_and_errors_match_mysql() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     for (sql, refused) in [
@@ -118,7 +118,7 @@ async fn names_and_their_errors_are_those_of_mysql() {
 
 /// What is only copied is not looked at again.
 #[tokio::test]
-async fn to_write_another_character_set_is_work() {
+async fn conversion_counts_as_work() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     client.query("SET @long = REPEAT('\u{20000}', 180000)").await;
@@ -140,7 +140,7 @@ async fn to_write_another_character_set_is_work() {
 }
 
 #[tokio::test]
-async fn the_old_names_of_utf_8_come_with_a_warning() {
+async fn utf8mb3_names_give_a_warning() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     for (sql, code) in [("SET NAMES utf8", "3719"), ("SET CHARACTER SET utf8mb3", "1287")] {
@@ -168,7 +168,7 @@ const NAMES: [(&str, &[u8], &str); 12] = [
 ];
 
 #[tokio::test]
-async fn a_lock_is_the_same_in_every_character_set() {
+async fn lock_name_is_equal_in_every_charset() {
     let server = TestServer::start();
     let mut line = server.client().await;
     let mut client = MySql::connect(server.mysql).await;
@@ -207,7 +207,7 @@ async fn execute(client: &mut MySql, sql: &[u8], kind: u8, parameter: &[u8], in_
 }
 
 #[tokio::test]
-async fn prepared_statements_and_their_parameters_are_read_in_the_character_set_too() {
+async fn prepared_statement_is_read_in_client_charset() {
     let server = TestServer::start();
     let mut line = server.client().await;
     let mut client = MySql::log_in(server.mysql, Hello { collation: 28, ..Hello::default() }).await.unwrap();
@@ -223,7 +223,7 @@ async fn prepared_statements_and_their_parameters_are_read_in_the_character_set_
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_text_are_refused_and_take_nothing() {
+async fn invalid_text_is_refused_and_takes_no_lock() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     for (charset, name, shown) in [
@@ -246,7 +246,7 @@ async fn bytes_that_are_no_text_are_refused_and_take_nothing() {
 }
 
 #[tokio::test]
-async fn results_columns_and_errors_are_written_in_the_character_set_of_results() {
+async fn output_is_written_in_results_charset() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     client.query("SET NAMES utf8mb4, character_set_results = gbk").await;

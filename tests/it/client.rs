@@ -33,7 +33,7 @@ async fn in_time<T>(what: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-async fn a_lock_is_held_until_its_guard_is_dropped_or_released() {
+async fn lock_is_held_until_guard_is_dropped_or_released() {
     let server = TestServer::start();
     let client = client(&server).await;
     let first = held(&client, "two 'words'\n").await;
@@ -52,7 +52,7 @@ async fn a_lock_is_held_until_its_guard_is_dropped_or_released() {
 }
 
 #[tokio::test]
-async fn a_lock_that_is_not_granted_in_time_is_an_error() {
+async fn acquire_timeout_is_an_error() {
     let server = TestServer::start();
     let client = client(&server).await;
     let _first = held(&client, "x").await;
@@ -65,7 +65,7 @@ async fn a_lock_that_is_not_granted_in_time_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_scope_has_the_lock_and_frees_it() {
+async fn scope_takes_and_frees_the_lock() {
     let server = TestServer::start();
     let client = client(&server).await;
     // Such work can be spawned.
@@ -87,7 +87,7 @@ async fn a_scope_has_the_lock_and_frees_it() {
 }
 
 #[tokio::test]
-async fn work_is_dropped_when_its_lock_is_lost() {
+async fn scope_drops_its_future_when_lock_is_lost() {
     let server = TestServer::start();
     let (client, killer) = (client(&server).await, connection(&server).await);
     let (started, session) = tokio::sync::oneshot::channel();
@@ -110,7 +110,7 @@ async fn work_is_dropped_when_its_lock_is_lost() {
 }
 
 #[tokio::test]
-async fn shared_locks_are_held_beside_each_other() {
+async fn shared_locks_coexist() {
     let server = TestServer::start();
     let client = client(&server).await;
     let both = [
@@ -124,7 +124,7 @@ async fn shared_locks_are_held_beside_each_other() {
 }
 
 #[tokio::test]
-async fn a_connection_goes_back_to_the_pool() {
+async fn released_connection_returns_to_pool() {
     let server = TestServer::start();
     let client = client(&server).await;
     let first = held(&client, "x").await;
@@ -143,7 +143,7 @@ async fn a_connection_goes_back_to_the_pool() {
 }
 
 #[tokio::test]
-async fn guards_of_one_name_on_one_connection_count() {
+async fn guards_of_same_name_on_same_connection_count() {
     let server = TestServer::start();
     let connection = connection(&server).await;
     let [first, second] = [(); 2].map(|()| connection.try_lock("x"));
@@ -157,7 +157,7 @@ async fn guards_of_one_name_on_one_connection_count() {
 }
 
 #[tokio::test]
-async fn all_guards_of_a_connection_are_lost_with_it() {
+async fn lost_connection_loses_all_its_guards() {
     let server = TestServer::start();
     let (one, other) = (connection(&server).await, connection(&server).await);
     let guards = [one.try_lock("a").await.unwrap().unwrap(), one.try_lock("b").await.unwrap().unwrap()];
@@ -175,7 +175,7 @@ async fn all_guards_of_a_connection_are_lost_with_it() {
 }
 
 #[tokio::test]
-async fn a_lock_is_lost_when_the_server_stops() {
+async fn server_shutdown_loses_the_lock() {
     let mut server = TestServer::with(&["--drain", "0"]);
     let guard = held(&client(&server).await, "x").await;
     server.stop();
@@ -183,7 +183,7 @@ async fn a_lock_is_lost_when_the_server_stops() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_and_closes_is_a_loss() {
+async fn silent_close_by_server_is_a_loss() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap().to_string();
     let server = tokio::spawn(async move {
@@ -212,7 +212,7 @@ async fn a_server_that_says_nothing_and_closes_is_a_loss() {
 }
 
 #[tokio::test]
-async fn a_dropped_call_of_a_client_leaves_the_queue_at_once() {
+async fn dropped_client_call_leaves_the_queue() {
     let server = TestServer::start();
     let client = client(&server).await;
     let _held = held(&client, "x").await;
@@ -229,7 +229,7 @@ async fn a_dropped_call_of_a_client_leaves_the_queue_at_once() {
 }
 
 #[tokio::test]
-async fn a_dropped_call_on_a_connection_leaves_no_lock_behind() {
+async fn dropped_connection_call_leaves_no_lock() {
     let server = TestServer::start();
     let (one, other) = (connection(&server).await, connection(&server).await);
     let first = other.try_lock("x").await.unwrap().unwrap();
@@ -247,7 +247,7 @@ async fn a_dropped_call_on_a_connection_leaves_no_lock_behind() {
 }
 
 #[tokio::test]
-async fn a_grant_that_nobody_takes_is_freed() {
+async fn unclaimed_grant_is_freed() {
     let server = TestServer::start();
     let connection = connection(&server).await;
     for _ in 0..100 {
@@ -268,7 +268,7 @@ async fn poll_once<F: Future + Unpin>(what: &mut F) -> bool {
 }
 
 #[tokio::test]
-async fn a_wait_whose_server_is_gone_is_tried_again_and_a_lost_lock_is_not() {
+async fn retry_covers_waits_but_not_lost_locks() {
     let first = TestServer::with(&["--drain", "0"]);
     let addr = first.addr.to_string();
     let client = Client::builder(&addr).retry(PATIENCE).connect().await.unwrap();
@@ -291,7 +291,7 @@ async fn a_wait_whose_server_is_gone_is_tried_again_and_a_lost_lock_is_not() {
 }
 
 #[tokio::test]
-async fn idle_connections_that_have_ended_are_not_used() {
+async fn closed_idle_connection_is_not_reused() {
     let server = TestServer::with(&["--idle-time", "300ms"]);
     let client = Client::builder(server.addr.to_string()).retry(Duration::ZERO).connect().await.unwrap();
     server.until(|stats| stats.sessions == 0).await;
@@ -299,7 +299,7 @@ async fn idle_connections_that_have_ended_are_not_used() {
 }
 
 #[tokio::test]
-async fn refusals_have_their_symbol() {
+async fn refusal_carries_its_symbol() {
     let server = TestServer::start();
     let (one, other) = (connection(&server).await, connection(&server).await);
     let [_a, _b] = [one.try_lock("a").await.unwrap(), other.try_lock("b").await.unwrap()];
@@ -320,7 +320,7 @@ async fn refusals_have_their_symbol() {
 }
 
 #[tokio::test]
-async fn one_who_is_killed_while_it_waits_does_not_come_back() {
+async fn killed_wait_is_not_retried() {
     let server = TestServer::start();
     let client = client(&server).await;
     let _held = held(&client, "x").await;
@@ -336,7 +336,7 @@ async fn one_who_is_killed_while_it_waits_does_not_come_back() {
 }
 
 #[tokio::test]
-async fn lists_are_rows() {
+async fn lists_are_typed_rows() {
     let server = TestServer::start();
     let connection = connection(&server).await;
     let _guard = connection.try_lock("it's mine").await.unwrap().unwrap();
@@ -350,7 +350,7 @@ async fn lists_are_rows() {
 }
 
 #[tokio::test]
-async fn where_no_server_is_it_says_so() {
+async fn unreachable_server_is_reported() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     let error = Client::connect(&closed).await.unwrap_err();
     assert_eq!(error.to_string(), format!("cannot connect to {closed}"));
@@ -362,7 +362,7 @@ async fn where_no_server_is_it_says_so() {
 }
 
 #[tokio::test]
-async fn one_comes_in_as_a_user_and_may_what_that_one_may() {
+async fn login_gives_the_permissions_of_the_user() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("users.toml");
     let wanted = NewEntry { name: "app".to_owned(), lock: vec!["app:".to_owned()], ..NewEntry::default() };
@@ -379,7 +379,7 @@ async fn one_comes_in_as_a_user_and_may_what_that_one_may() {
 }
 
 #[tokio::test]
-async fn by_tls_both_sides_show_who_they_are() {
+async fn mutual_tls_authenticates_both_sides() {
     let authority = Authority::new();
     let ca = authority.ca().to_str().unwrap().to_owned();
     let server = TestServer::with(&authority.sign("server").flags(&["--tls-client-ca", &ca]));
@@ -403,7 +403,7 @@ async fn by_tls_both_sides_show_who_they_are() {
 }
 
 #[tokio::test]
-async fn an_authority_as_a_server_is_refused_with_what_to_do() {
+async fn tls_ca_as_server_certificate_is_refused_with_advice() {
     let authority = Authority::new();
     let server = TestServer::with(&authority.itself().flags(&[]));
     let tls = Tls::of_authority(&std::fs::read(authority.ca()).unwrap(), None).unwrap();
@@ -423,7 +423,7 @@ yg==
 ";
 
 #[test]
-fn a_key_that_cannot_be_used_is_told_with_what_to_do() {
+fn tls_unusable_key_is_refused_with_advice() {
     let authority = Authority::new();
     let files = authority.sign("client");
     let [ca, chain, key] = [authority.ca(), files.cert, files.key].map(|file| std::fs::read(file).unwrap());

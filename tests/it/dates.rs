@@ -31,7 +31,7 @@ async fn client_at_that_time(server: &TestServer) -> MySql {
 }
 
 #[tokio::test]
-async fn expressions_are_worth_what_they_are_in_mysql() {
+async fn expressions_match_mysql() {
     let cases = cases();
     assert!(cases.len() > 400);
     let server = TestServer::start();
@@ -64,7 +64,7 @@ async fn expressions_are_worth_what_they_are_in_mysql() {
 }
 
 #[tokio::test]
-async fn prepared_statements_send_the_same_as_dates_and_times() {
+async fn prepared_statement_sends_same_dates_and_times() {
     let server = TestServer::start();
     let mut client = client_at_that_time(&server).await;
     let mut wrong = Vec::new();
@@ -86,7 +86,7 @@ async fn prepared_statements_send_the_same_as_dates_and_times() {
 }
 
 #[tokio::test]
-async fn parameters_are_dates_too() {
+async fn parameters_are_read_as_dates() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     let date = (10, &[4, 0xEA, 7, 11, 27][..]);
@@ -112,7 +112,7 @@ async fn parameters_are_dates_too() {
 const LATE: &str = "SET timestamp = 1795217400";
 
 #[tokio::test]
-async fn a_day_begins_at_the_midnight_of_the_time_zone() {
+async fn day_begins_at_midnight_of_the_time_zone() {
     let server = TestServer::start();
     let [mut a, mut b, mut c] = [
         MySql::connect(server.mysql).await,
@@ -135,7 +135,7 @@ async fn a_day_begins_at_the_midnight_of_the_time_zone() {
 }
 
 #[tokio::test]
-async fn a_time_zone_acts_on_whatever_is_local() {
+async fn time_zone_affects_local_values_only() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     client.query(LATE).await;
@@ -175,7 +175,7 @@ async fn a_time_zone_acts_on_whatever_is_local() {
 }
 
 #[tokio::test]
-async fn now_is_one_moment_of_a_statement_and_sysdate_is_not() {
+async fn now_is_fixed_per_statement_and_sysdate_is_not() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     let sql = "SELECT NOW(6), SYSDATE(6), SLEEP(0.01), NOW(6), SYSDATE(6)";
@@ -188,7 +188,7 @@ async fn now_is_one_moment_of_a_statement_and_sysdate_is_not() {
 }
 
 #[tokio::test]
-async fn zero_dates_are_a_matter_of_the_mode() {
+async fn zero_dates_depend_on_sql_mode() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     assert_eq!(client.value("SELECT DATE('0000-00-00')").await, None);
@@ -202,7 +202,7 @@ async fn zero_dates_are_a_matter_of_the_mode() {
 }
 
 #[tokio::test]
-async fn a_format_makes_no_text_that_is_too_long_and_counts_as_work() {
+async fn format_is_bounded_and_counts_as_work() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     let format = "REPEAT('%W', 150000)";
@@ -215,7 +215,7 @@ async fn a_format_makes_no_text_that_is_too_long_and_counts_as_work() {
 
 /// What an argument is declared as is told without evaluating it: else each level would cost twice the one below.
 #[tokio::test]
-async fn calls_in_calls_are_evaluated_once() {
+async fn nested_calls_are_evaluated_once() {
     let server = TestServer::start();
     let mut client = client_at_that_time(&server).await;
     for (open, close, wanted) in [

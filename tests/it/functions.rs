@@ -85,7 +85,7 @@ const DIFFERENT: [(&str, &str, &str); 5] = [
 ];
 
 #[tokio::test]
-async fn each_function_without_arguments_says_what_mysql_says() {
+async fn calls_without_arguments_match_mysql() {
     let server = TestServer::start();
     let mut wrong = Vec::new();
     for with_database in [false, true] {
@@ -130,7 +130,7 @@ const DIGITS: [&str; 9] = [
 ];
 
 #[tokio::test]
-async fn a_right_call_has_a_value_or_is_told_by_name_and_a_wrong_count_is_mysqls_error() {
+async fn argument_count_is_checked_as_by_mysql() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     let mut wrong = Vec::new();
@@ -174,7 +174,7 @@ async fn a_right_call_has_a_value_or_is_told_by_name_and_a_wrong_count_is_mysqls
 }
 
 #[tokio::test]
-async fn what_mysql_does_not_know_either_does_not_exist() {
+async fn unknown_function_does_not_exist() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     let text = |reply: Reply| match reply {
@@ -200,7 +200,7 @@ async fn what_mysql_does_not_know_either_does_not_exist() {
 }
 
 #[tokio::test]
-async fn grammar_of_their_own_does_not_make_functions_wrong() {
+async fn special_grammar_is_parsed() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     for (sql, name) in [
@@ -227,7 +227,7 @@ async fn grammar_of_their_own_does_not_make_functions_wrong() {
 
 /// Values, and the numbers of warnings.
 #[tokio::test]
-async fn values_are_those_of_mysql() {
+async fn values_match_mysql() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     let (mut count, mut wrong) = (0, Vec::new());
@@ -265,7 +265,7 @@ fn is_same(prepared: &str, text: &str) -> bool {
 
 /// Type, flags, character set and decimals of a column.
 #[tokio::test]
-async fn columns_have_mysqls_types() {
+async fn column_types_match_mysql() {
     const INT: u8 = 8;
     const DECIMAL: u8 = 246;
     const DOUBLE: u8 = 5;
@@ -314,7 +314,7 @@ async fn columns_have_mysqls_types() {
 }
 
 #[tokio::test]
-async fn chance_and_identifiers_are_of_their_kind() {
+async fn random_values_and_identifiers_have_their_form() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     for (condition, why) in [
@@ -336,7 +336,7 @@ async fn chance_and_identifiers_are_of_their_kind() {
 }
 
 #[tokio::test]
-async fn rows_of_a_table_are_summed_up() {
+async fn aggregates_sum_up_table_rows() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     let b = MySql::connect(server.mysql).await;
@@ -358,7 +358,7 @@ async fn rows_of_a_table_are_summed_up() {
 
 /// Together they are more than an expression may do in one stretch.
 #[tokio::test]
-async fn others_have_their_turn_between_the_rows_of_a_sum() {
+async fn long_aggregate_yields_to_other_sessions() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     let sum = "SUM(LENGTH(HEX(REPEAT(column_name, 60))))";
@@ -371,7 +371,7 @@ async fn others_have_their_turn_between_the_rows_of_a_sum() {
 
 /// Each of these patterns takes a large part of the work that a statement may do.
 #[tokio::test]
-async fn a_pattern_is_compiled_once_for_all_rows() {
+async fn pattern_is_compiled_once_for_all_rows() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     for condition in [
@@ -392,7 +392,7 @@ async fn a_pattern_is_compiled_once_for_all_rows() {
 
 /// Nobody waits for one expression longer than for another.
 #[tokio::test]
-async fn long_texts_are_counted_for_what_is_done_with_them() {
+async fn work_on_long_text_is_charged() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     for (call, length) in [
@@ -411,7 +411,7 @@ async fn long_texts_are_counted_for_what_is_done_with_them() {
 
 /// No text is made that nobody has memory for, and no pattern takes longer than a statement may.
 #[tokio::test]
-async fn functions_are_bounded() {
+async fn results_are_bounded() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     for call in

@@ -52,7 +52,7 @@ fn keys_of_row(row: &str) -> Words {
 }
 
 #[tokio::test]
-async fn rows_of_the_line_protocol_have_these_words() {
+async fn line_rows_use_these_words() {
     let (_server, mut clients) = scene().await;
     let eye = &mut clients[2];
     let mut words = keys_of_row(&eye.ask("HELLO").await);
@@ -66,7 +66,7 @@ async fn rows_of_the_line_protocol_have_these_words() {
 }
 
 #[test]
-fn the_openapi_document_has_these_words() {
+fn openapi_document_uses_these_words() {
     fn properties(schema: &Value, words: &mut Words) {
         match schema {
             Value::Array(schemas) => schemas.iter().for_each(|schema| properties(schema, words)),
@@ -87,7 +87,7 @@ fn the_openapi_document_has_these_words() {
 }
 
 #[tokio::test]
-async fn what_http_answers_has_these_words() {
+async fn http_replies_use_these_words() {
     let (server, mut clients) = scene().await;
     assert_eq!(clients[2].ask("KILL 2").await, "1");
     let known: Words = fields(1).union(&of_the_other_service()).cloned().collect();
@@ -104,7 +104,7 @@ async fn what_http_answers_has_these_words() {
 }
 
 #[test]
-fn the_proto_file_has_these_words() {
+fn proto_file_uses_these_words() {
     let proto = file("proto/getlockd.proto");
     let field = |line: &str| {
         let (field, number) = line.trim().strip_suffix(';')?.split_once(" = ")?;
@@ -116,7 +116,7 @@ fn the_proto_file_has_these_words() {
 }
 
 #[tokio::test]
-async fn the_page_is_sent_these_words() {
+async fn page_data_uses_these_words() {
     let (server, _clients) = scene().await;
     let mut stream = tokio::net::TcpStream::connect(server.http).await.unwrap();
     let request = b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n";

@@ -22,14 +22,14 @@ fn verdict(line: u64, query: u64) -> Verdict {
 }
 
 #[test]
-fn it_passes_what_is_within_five_percent() {
+fn growth_within_five_percent_passes() {
     for (line, query) in [(1_000, 20_000), (1_050, 21_000), (950, 19_000)] {
         assert_eq!(verdict(line, query), Verdict::Pass, "{line} {query}");
     }
 }
 
 #[test]
-fn it_fires_at_any_shape_that_grew_by_more() {
+fn growth_beyond_five_percent_fails() {
     let line = "line: 1051 instructions a pair, +5.1 % from the 1000 that are kept";
     let query = "query: 40000 instructions a pair, +100.0 % from the 20000 that are kept";
     let fail = |what: &[&str]| Verdict::Fail(what.iter().map(|what| (*what).to_owned()).collect());
@@ -40,7 +40,7 @@ fn it_fires_at_any_shape_that_grew_by_more() {
 }
 
 #[test]
-fn it_says_what_to_do() {
+fn failure_says_what_to_do() {
     let said = verdict(1_051, 20_000).to_string();
     assert!(
         said.starts_with("line: 1051 instructions a pair, +5.1 % from the 1000 that are kept\n"),
@@ -52,7 +52,7 @@ fn it_says_what_to_do() {
 }
 
 #[test]
-fn it_passes_what_shrank_and_says_to_keep_it() {
+fn shrinkage_passes_and_asks_to_be_kept() {
     let shrunk = verdict(949, 20_000);
     let Verdict::Shrunk(what) = &shrunk else { panic!("{shrunk:?}") };
     assert_eq!(what, &["line: 949 instructions a pair, -5.1 % from the 1000 that are kept"]);
@@ -60,21 +60,21 @@ fn it_passes_what_shrank_and_says_to_keep_it() {
 }
 
 #[test]
-fn it_fires_at_a_shape_without_a_count_and_a_count_without_a_shape() {
+fn unmatched_shape_or_count_fails() {
     let (kept, measured) = (counts(&[("line", 1), ("old", 1)]), counts(&[("line", 1), ("new", 1)]));
     let fail = ["new: no count is kept", "old: a count is kept, but it is not measured"];
     assert_eq!(Verdict::of(&kept, &measured), Verdict::Fail(fail.map(str::to_owned).to_vec()));
 }
 
 #[test]
-fn a_change_is_told_in_tenths_of_a_percent() {
+fn change_is_told_in_tenths_of_a_percent() {
     for (now, told) in [(1_000, "+0.0 %"), (1_004, "+0.4 %"), (996, "-0.4 %"), (1_234, "+23.4 %")] {
         assert_eq!(change(1_000, now), told);
     }
 }
 
 #[test]
-fn what_is_written_is_read_again() {
+fn written_counts_are_read_back() {
     let by = Compiler::parse(RUSTC).unwrap();
     assert_eq!(by.to_string(), "rustc 1.91.0 (f8297e351 2025-10-28) for x86_64-unknown-linux-gnu");
     let kept = Kept { by, counts: counts(&[("line", 1_000), ("query", 20_000)]) };
@@ -82,7 +82,7 @@ fn what_is_written_is_read_again() {
 }
 
 #[test]
-fn the_file_is_as_it_is_written() {
+fn file_is_in_the_written_form() {
     let file = include_str!("../../benches/instructions.toml");
     assert_eq!(Kept::parse(file).unwrap().to_string(), file);
 }

@@ -15,7 +15,7 @@ use getlockd::internal::{
 const LEFT: &str = "KEEPALIVE left=25.000";
 
 #[tokio::test]
-async fn a_question_is_answered_while_a_call_waits_and_the_lines_around_it_keep_their_order() {
+async fn answered_during_a_wait_and_order_is_kept() {
     let server = TestServer::start();
     let [mut holder, mut waiter] = server.clients().await;
     assert_eq!(holder.ask("GET_LOCK nightly 0").await, "1");
@@ -32,7 +32,7 @@ async fn a_question_is_answered_while_a_call_waits_and_the_lines_around_it_keep_
 }
 
 #[tokio::test]
-async fn a_reply_ends_as_its_question_did() {
+async fn reply_uses_the_line_ending_of_its_question() {
     let server = TestServer::start();
     let [mut holder, mut waiter] = server.clients().await;
     assert_eq!(holder.ask("GET_LOCK nightly 0").await, "1");
@@ -44,7 +44,7 @@ async fn a_reply_ends_as_its_question_did() {
 }
 
 #[tokio::test]
-async fn one_who_asks_without_end_and_does_not_read_is_bounded() {
+async fn unread_answers_are_bounded() {
     let server = TestServer::start();
     let [mut holder, mut waiter] = server.clients().await;
     assert_eq!(holder.ask("GET_LOCK nightly 0").await, "1");
@@ -65,7 +65,7 @@ async fn one_who_asks_without_end_and_does_not_read_is_bounded() {
 }
 
 #[tokio::test]
-async fn questions_are_no_sign_of_activity() {
+async fn questions_do_not_count_as_activity() {
     let server = TestServer::with(&["--idle-time-holders", "300ms"]);
     let mut holder = server.client().await;
     assert_eq!(holder.ask("GET_LOCK nightly 0").await, "1");
@@ -80,7 +80,7 @@ async fn questions_are_no_sign_of_activity() {
 }
 
 #[tokio::test]
-async fn a_stream_is_answered_while_a_call_waits() {
+async fn grpc_stream_is_answered_during_a_wait() {
     let server = TestServer::start();
     let mut holder = server.client().await;
     assert_eq!(holder.ask("GET_LOCK nightly 0").await, "1");
@@ -100,7 +100,7 @@ async fn a_stream_is_answered_while_a_call_waits() {
 }
 
 #[tokio::test]
-async fn the_promise_is_five_sixths_of_the_time_from_ten_seconds_up() {
+async fn promise_is_five_sixths_from_ten_seconds_up() {
     for (keepalive, left) in [("10s", "8.333"), ("1m", "50.000"), ("9s", "0.000")] {
         let server = TestServer::with(&["--keepalive", keepalive]);
         assert_eq!(server.client().await.ask("KEEPALIVE").await, format!("KEEPALIVE left={left}"));

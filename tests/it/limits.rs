@@ -12,7 +12,7 @@ async fn rest(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn who_does_not_log_in_in_time_is_closed_and_who_has_stays() {
+async fn login_time_closes_unauthenticated_connections() {
     let server = TestServer::with(&["--login-time", "150ms"]);
     let mut client = MySql::connect(server.mysql).await;
     let (mut silent, mut mute) =
@@ -23,7 +23,7 @@ async fn who_does_not_log_in_in_time_is_closed_and_who_has_stays() {
 }
 
 #[tokio::test]
-async fn no_more_wait_for_a_lock_than_may_on_any_wire() {
+async fn max_waiters_per_lock_holds_on_every_wire() {
     let server = TestServer::with(&["--max-waiters-per-lock", "1"]);
     let mut holder = server.client().await;
     assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
@@ -43,7 +43,7 @@ async fn no_more_wait_for_a_lock_than_may_on_any_wire() {
 }
 
 #[tokio::test]
-async fn the_largest_packet_is_as_large_as_was_said() {
+async fn max_packet_bounds_statements_and_results() {
     let server = TestServer::with(&["--max-packet", "2000"]);
     let mut a = MySql::connect(server.mysql).await;
     assert_eq!(a.value("SELECT @@max_allowed_packet").await.as_deref(), Some("2000"));
@@ -55,7 +55,7 @@ async fn the_largest_packet_is_as_large_as_was_said() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_is_closed_by_mysql_too_unless_it_holds_a_lock() {
+async fn mysql_idle_time_spares_lock_holders() {
     let server = TestServer::with(&["--idle-time", "150ms"]);
     let (mut holder, mut idle) = (MySql::connect(server.mysql).await, MySql::connect(server.mysql).await);
     assert_eq!(holder.value("SELECT GET_LOCK('x', 0)").await.as_deref(), Some("1"));

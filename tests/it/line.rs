@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::common::{Client, PATIENCE, TestServer};
 
 #[tokio::test]
-async fn a_burst_is_answered_line_by_line() {
+async fn pipelined_lines_are_answered_in_order() {
     let server = TestServer::start();
     let mut a = server.client().await;
     a.send_bytes(b"GET_LOCK a 0\nGET_LOCK a 0\nRELEASE_ALL_LOCKS\nIS_FREE_LOCK a\nQUIT\n").await;
@@ -13,7 +13,7 @@ async fn a_burst_is_answered_line_by_line() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_stream_after_a_burst_still_gets_its_answers() {
+async fn pipelined_lines_are_answered_after_half_close() {
     let server = TestServer::start();
     let [mut a, mut b] = server.clients().await;
     assert_eq!(a.ask("GET_LOCK held 0").await, "1");
@@ -30,7 +30,7 @@ async fn the_end_of_the_stream_after_a_burst_still_gets_its_answers() {
 }
 
 #[tokio::test]
-async fn a_command_that_must_wait_ends_with_the_stream() {
+async fn half_close_ends_a_wait() {
     let server = TestServer::start();
     let [mut a, mut b] = server.clients().await;
     assert_eq!(a.ask("GET_LOCK x 0").await, "1");
@@ -41,7 +41,7 @@ async fn a_command_that_must_wait_ends_with_the_stream() {
 }
 
 #[tokio::test]
-async fn each_reply_ends_as_its_request_did() {
+async fn reply_uses_the_line_ending_of_its_request() {
     let server = TestServer::start();
     let mut a = server.client().await;
     a.send_bytes(b"PING\r\nPING\n\r\n\nSTATS\r\nnonsense\r\nQUIT\n").await;
@@ -51,7 +51,7 @@ async fn each_reply_ends_as_its_request_did() {
 }
 
 #[tokio::test]
-async fn bad_input_costs_nothing_but_its_line() {
+async fn bad_input_costs_only_its_line() {
     let server = TestServer::start();
     let mut a = server.client().await;
     assert_eq!(a.ask("GET_LOCK kept 0").await, "1");
@@ -69,7 +69,7 @@ async fn bad_input_costs_nothing_but_its_line() {
 }
 
 #[tokio::test]
-async fn a_waiter_that_leaves_is_out_of_the_queue_whatever_it_sent_before() {
+async fn disconnect_leaves_queue_despite_pipelined_lines() {
     let server = TestServer::start();
     let mut holder = server.client().await;
     assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
@@ -92,7 +92,7 @@ async fn a_waiter_that_leaves_is_out_of_the_queue_whatever_it_sent_before() {
 }
 
 #[tokio::test]
-async fn a_waiter_that_sent_more_than_any_buffer_takes_is_seen_to_leave() {
+async fn disconnect_is_seen_behind_full_buffers() {
     let server = TestServer::start();
     let [mut holder, mut waiter] = server.clients().await;
     assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
@@ -104,7 +104,7 @@ async fn a_waiter_that_sent_more_than_any_buffer_takes_is_seen_to_leave() {
 }
 
 #[tokio::test]
-async fn a_waiter_that_sends_without_end_is_told_so_and_closed() {
+async fn endless_input_during_a_wait_closes_the_connection() {
     let server = TestServer::start();
     let [mut holder, mut waiter] = server.clients().await;
     assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
@@ -123,7 +123,7 @@ async fn a_waiter_that_sends_without_end_is_told_so_and_closed() {
 }
 
 #[tokio::test]
-async fn commands_sent_during_a_wait_are_run_after_it() {
+async fn commands_sent_during_a_wait_run_after_it() {
     let server = TestServer::start();
     let [mut a, mut b] = server.clients().await;
     assert_eq!(a.ask("GET_LOCK x 0").await, "1");
@@ -137,7 +137,7 @@ async fn commands_sent_during_a_wait_are_run_after_it() {
 }
 
 #[tokio::test]
-async fn fifty_waiters_are_served_in_the_order_in_which_they_asked() {
+async fn fifty_waiters_are_served_in_order() {
     let server = TestServer::start();
     let mut holder = server.client().await;
     assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
@@ -161,7 +161,7 @@ async fn fifty_waiters_are_served_in_the_order_in_which_they_asked() {
 }
 
 #[tokio::test]
-async fn a_chain_of_forty_is_no_deadlock_and_closing_it_is_one() {
+async fn deadlock_needs_a_closed_chain_of_forty() {
     let server = TestServer::start();
     let mut clients = Vec::new();
     for i in 0..40 {
@@ -193,7 +193,7 @@ async fn a_chain_of_forty_is_no_deadlock_and_closing_it_is_one() {
 }
 
 #[tokio::test]
-async fn fifteen_thousand_commands_at_once_are_answered_in_order() {
+async fn pipeline_of_15000_commands_is_answered_in_order() {
     let server = TestServer::start();
     let mut a = server.client().await;
     let each = |i| format!("GET_LOCK n{i} 0\nIS_USED_LOCK n{i}\nRELEASE_ALL_LOCKS\n");
@@ -208,7 +208,7 @@ async fn fifteen_thousand_commands_at_once_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_commands_are_answered_in_order_to_one_who_reads_late() {
+async fn late_reader_gets_100000_answers_in_order() {
     let server = TestServer::start();
     let mut a = server.client().await;
     for round in 0..10 {
@@ -225,7 +225,7 @@ async fn a_hundred_thousand_commands_are_answered_in_order_to_one_who_reads_late
 }
 
 #[tokio::test]
-async fn one_who_asks_for_long_lists_does_not_keep_the_others_waiting() {
+async fn long_lists_do_not_delay_other_sessions() {
     let server = TestServer::start();
     let [mut greedy, mut other] = server.clients().await;
     for i in 0..20 {
@@ -247,7 +247,7 @@ async fn one_who_asks_for_long_lists_does_not_keep_the_others_waiting() {
 }
 
 #[tokio::test]
-async fn last_words_arrive_whatever_was_sent_behind_them() {
+async fn closing_reply_arrives_despite_unread_input() {
     let server = TestServer::start();
     for (first, last) in
         [("QUIT\n", "BYE"), ("", "ERROR LINE_TOO_LONG a line has at most 1024 bytes; closing")]
@@ -260,7 +260,7 @@ async fn last_words_arrive_whatever_was_sent_behind_them() {
 }
 
 #[tokio::test]
-async fn answers_before_quit_wait_for_one_who_reads_late() {
+async fn answers_before_quit_reach_a_late_reader() {
     let server = TestServer::start();
     let mut late = server.client().await;
     late.send_bytes(&b"HELP\n".repeat(8_000)).await;
@@ -282,7 +282,7 @@ fn padded_help() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_not_served_and_keeps_its_locks() {
+async fn slow_reader_is_not_served_and_keeps_locks() {
     let server = TestServer::with(&["--keepalive", "4s"]);
     let [mut deaf, mut other] = server.clients().await;
     assert_eq!(deaf.ask("GET_LOCK kept 0").await, "1");
@@ -316,7 +316,7 @@ async fn a_client_that_does_not_read_is_not_served_and_keeps_its_locks() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_ended_by_kill_and_by_its_reset() {
+async fn slow_reader_is_ended_by_kill_and_by_reset() {
     let server = TestServer::start();
     for reset in [true, false] {
         let [mut deaf, mut other] = server.clients().await;
@@ -336,7 +336,7 @@ async fn a_client_that_does_not_read_is_ended_by_kill_and_by_its_reset() {
 }
 
 #[tokio::test]
-async fn kill_ends_a_session_wherever_it_is() {
+async fn kill_ends_a_session_in_any_state() {
     let server = TestServer::start();
     let [mut killer, mut idle, mut waiter] = server.clients().await;
     let (idle_id, waiter_id) = (idle.id().await, waiter.id().await);
@@ -356,7 +356,7 @@ async fn kill_ends_a_session_wherever_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_killed_session_held_is_free_when_kill_answers() {
+async fn kill_frees_locks_before_it_answers() {
     let server = TestServer::start();
     let mut killer = server.client().await;
     for _ in 0..200 {
@@ -371,7 +371,7 @@ async fn what_a_killed_session_held_is_free_when_kill_answers() {
 }
 
 #[tokio::test]
-async fn two_sessions_that_kill_each_other_both_end() {
+async fn mutual_kill_ends_both_sessions() {
     let server = TestServer::start();
     for _ in 0..50 {
         let [mut a, mut b] = server.clients().await;
@@ -384,7 +384,7 @@ async fn two_sessions_that_kill_each_other_both_end() {
 }
 
 #[tokio::test]
-async fn kill_query_ends_a_wait_and_nothing_else() {
+async fn kill_query_ends_only_the_wait() {
     let server = TestServer::start();
     let [mut killer, mut holder, mut waiter] = server.clients().await;
     assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
@@ -404,7 +404,7 @@ async fn kill_query_ends_a_wait_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn beyond_max_connections_a_client_is_told_and_closed() {
+async fn connection_beyond_max_connections_is_refused() {
     let server = TestServer::with(&["--max-connections", "2"]);
     let [mut a, mut b] = server.clients().await;
     assert_eq!((a.ask("PING").await, b.ask("PING").await), ("PONG".into(), "PONG".into()));
@@ -429,7 +429,7 @@ async fn beyond_max_connections_a_client_is_told_and_closed() {
 }
 
 #[tokio::test]
-async fn another_protocol_is_told_so_and_nothing_of_it_is_run() {
+async fn foreign_protocol_is_refused_and_not_run() {
     let server = TestServer::start();
     let mut holder = server.client().await;
     assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
@@ -465,7 +465,7 @@ async fn why_follows_the_chain_of_waits() {
 }
 
 #[tokio::test]
-async fn a_list_of_locks_is_sorted_filtered_and_cut() {
+async fn list_of_locks_is_sorted_filtered_and_limited() {
     let server = TestServer::start();
     let [mut a, mut b] = server.clients().await;
     let burst: String = (0..10_100).map(|i| format!("GET_LOCK n{i:05} 0\n")).collect();

@@ -15,7 +15,7 @@ use serde_json::json;
 use tonic::Code;
 
 #[tokio::test]
-async fn grpc_shows_what_the_line_shows_and_ends_it() {
+async fn grpc_shows_and_kills_line_sessions() {
     let server = TestServer::start();
     let [mut a, mut b] = server.clients().await;
     let (a_id, b_id) = (a.id().await, b.id().await);
@@ -51,7 +51,7 @@ async fn grpc_shows_what_the_line_shows_and_ends_it() {
 }
 
 #[tokio::test]
-async fn every_wire_tells_what_a_client_makes_the_server_keep() {
+async fn memory_of_a_session_is_listed_on_every_wire() {
     let server = TestServer::start();
     let [mut a, mut b] = server.clients().await;
     assert_eq!(a.ask("GET_LOCK nightly 0").await, "1");
@@ -86,7 +86,7 @@ async fn every_wire_tells_what_a_client_makes_the_server_keep() {
 }
 
 #[tokio::test]
-async fn notes_count_with_their_connection_and_those_of_a_lease_with_itself() {
+async fn note_memory_is_charged_to_its_session_or_lease() {
     let server = TestServer::start();
     let lease = json!({ "resourceName": "leased", "clientId": "web-1", "note": "back up" });
     assert_eq!(post(server.http, "/api/lock/acquire", &lease).await.0, 200);
@@ -98,7 +98,7 @@ async fn notes_count_with_their_connection_and_those_of_a_lease_with_itself() {
 }
 
 #[tokio::test]
-async fn http_ends_a_wait_and_a_lease() {
+async fn http_kills_a_wait_and_a_lease() {
     let server = TestServer::start();
     let [mut a, mut b] = server.clients().await;
     assert_eq!(a.ask("GET_LOCK nightly 0").await, "1");
@@ -135,7 +135,7 @@ async fn asks(client: &mut Client, own: &str, list: &str) {
 }
 
 #[tokio::test]
-async fn one_list_is_made_at_a_time_and_neighbours_do_not_wait_for_it() {
+async fn lists_are_built_in_turn_without_blocking_others() {
     let server = TestServer::start();
     let permit = server.hub.list_permit(elsewhere()).await;
     let mut clients = server.clients::<30>().await;
@@ -169,7 +169,7 @@ async fn one_list_is_made_at_a_time_and_neighbours_do_not_wait_for_it() {
 }
 
 #[tokio::test]
-async fn who_leaves_before_his_turn_frees_his_locks_and_who_holds_nothing_is_answered() {
+async fn holder_that_disconnects_before_its_turn_is_released() {
     let server = TestServer::start();
     let permit = server.hub.list_permit(elsewhere()).await;
     let [mut holder, mut killed, mut last_words] = server.clients().await;

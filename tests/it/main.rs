@@ -7,15 +7,15 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod attributes;
 mod charsets;
 mod client;
+mod connect_attributes;
 mod dates;
 mod functions;
 mod glossary;
 mod instructions;
 mod keepalive;
-mod leases;
+mod lease;
 mod limits;
 mod line;
 mod lists;
@@ -23,19 +23,19 @@ mod metrics;
 mod mysql;
 mod ops;
 mod oracle;
-mod pages;
+mod pagination;
 mod process;
 
+mod cross_wire;
 mod proto;
 mod readme;
 mod reentry;
-mod requests;
-mod shows;
+mod request_ids;
+mod show;
 mod statements;
-mod timeouts;
+mod structure;
+mod timeout;
 mod tls;
 mod transcripts;
 mod users;
 mod variables;
-mod walls;
-mod wires;

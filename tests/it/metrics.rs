@@ -69,7 +69,7 @@ fn causes(server: &TestServer, name: &str) -> Vec<&'static str> {
 }
 
 #[tokio::test]
-async fn a_story_is_told_by_its_numbers() {
+async fn counters_follow_a_sequence_of_events() {
     let server = TestServer::start();
     let [mut one, mut two, mut three] = server.clients().await;
     let ids = [one.id().await, two.id().await];
@@ -148,7 +148,7 @@ async fn a_story_is_told_by_its_numbers() {
 }
 
 #[tokio::test]
-async fn each_cause_is_told() {
+async fn every_release_cause_is_counted() {
     let mut server = TestServer::with(&["--idle-time-holders", "200ms", "--drain", "0s"]);
     let [mut one, mut two, mut three] = server.clients().await;
     let id = three.id().await;
@@ -181,7 +181,7 @@ async fn each_cause_is_told() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_counted() {
+async fn refusals_are_counted() {
     let server = TestServer::with(&[
         "--max-locks-per-session",
         "1",
@@ -217,7 +217,7 @@ async fn what_is_refused_is_counted() {
 }
 
 #[tokio::test]
-async fn who_finds_no_place_is_counted() {
+async fn refused_connections_are_counted() {
     let server = TestServer::with(&["--max-connections", "1"]);
     let mut client = server.client().await;
     assert_eq!(client.ask("PING").await, "PONG");
@@ -237,7 +237,7 @@ async fn who_finds_no_place_is_counted() {
 }
 
 #[tokio::test]
-async fn each_reader_gets_the_format_it_knows() {
+async fn format_follows_the_accept_header() {
     let server = TestServer::start();
     let open = "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\naccept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n\r\n";
     let mut client = Client::connect(server.http).await;
@@ -257,7 +257,7 @@ fn ops(file: &str) -> String {
 }
 
 #[tokio::test]
-async fn alerts_and_dashboard_ask_for_what_there_is() {
+async fn alerts_and_dashboard_use_existing_metrics() {
     let server = TestServer::start();
     let scrape = Scrape::of(&server).await;
     let names = scrape.names();
@@ -274,7 +274,7 @@ async fn alerts_and_dashboard_ask_for_what_there_is() {
 }
 
 #[tokio::test]
-async fn refused_logins_are_counted_by_their_reason() {
+async fn refused_logins_are_counted_by_reason() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("users.toml");
     let wanted = NewEntry { name: "scraper".to_owned(), ..NewEntry::default() };
@@ -316,7 +316,7 @@ async fn promtool(args: &[&str], input: &str) -> Option<(bool, String)> {
 }
 
 #[tokio::test]
-async fn prometheus_accepts_the_metrics_and_the_alerts() {
+async fn promtool_accepts_metrics_and_alerts() {
     let server = TestServer::start();
     let (_, page) = get(server.http, "/metrics").await;
     let calls: [(&[&str], &str); 3] = [

@@ -11,7 +11,7 @@ fn some(text: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn all_wires_have_one_table_and_one_number_space() {
+async fn locks_and_session_ids_are_shared_with_other_wires() {
     let server = TestServer::start();
     let mut line = server.client().await;
     assert_eq!(line.ask("GET_LOCK nightly 0").await, "1");
@@ -32,7 +32,7 @@ async fn all_wires_have_one_table_and_one_number_space() {
 }
 
 #[tokio::test]
-async fn shared_locks_and_tokens_are_there_too() {
+async fn shared_locks_and_fencing_tokens_are_served() {
     let server = TestServer::start();
     let (mut a, mut b) = (MySql::connect(server.mysql).await, MySql::connect(server.mysql).await);
     assert_eq!(a.value("SELECT GET_SHARED_LOCK('r', 0)").await, some("1"));
@@ -43,7 +43,7 @@ async fn shared_locks_and_tokens_are_there_too() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_while_it_waits_is_out_of_the_queue_at_once() {
+async fn disconnect_leaves_the_queue() {
     let server = TestServer::start();
     let mut holder = server.client().await;
     assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
@@ -65,7 +65,7 @@ async fn a_client_that_leaves_while_it_waits_is_out_of_the_queue_at_once() {
 }
 
 #[tokio::test]
-async fn kill_ends_a_session_and_kill_query_its_wait() {
+async fn kill_ends_a_session_and_kill_query_a_wait() {
     let server = TestServer::start();
     let mut holder = server.client().await;
     assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
@@ -99,7 +99,7 @@ async fn kill_ends_a_session_and_kill_query_its_wait() {
 }
 
 #[tokio::test]
-async fn a_reset_and_a_change_of_user_free_all_and_keep_the_id() {
+async fn reset_and_change_user_free_locks_and_keep_id() {
     let server = TestServer::start();
     let mut a = MySql::connect_with(server.mysql, DEPRECATE_EOF, "shop").await;
     assert_eq!(a.value("SELECT GET_LOCK('x', 0), @a := 7").await, some("1"));
@@ -118,7 +118,7 @@ async fn a_reset_and_a_change_of_user_free_all_and_keep_the_id() {
 }
 
 #[tokio::test]
-async fn results_end_in_the_old_way_and_in_the_new_one() {
+async fn results_end_with_eof_or_ok_as_negotiated() {
     let server = TestServer::start();
     for capabilities in [0, DEPRECATE_EOF] {
         let mut a = MySql::connect_with(server.mysql, capabilities | MULTI_STATEMENTS, "").await;
@@ -137,7 +137,7 @@ async fn results_end_in_the_old_way_and_in_the_new_one() {
 }
 
 #[tokio::test]
-async fn prepared_statements_are_executed_again_and_again() {
+async fn prepared_statement_is_executed_repeatedly() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     a.send(0, b"\x16SELECT GET_LOCK(?, ?), ? + 1").await;
@@ -163,7 +163,7 @@ async fn prepared_statements_are_executed_again_and_again() {
 }
 
 #[tokio::test]
-async fn commands_are_done_or_refused() {
+async fn each_command_is_run_or_refused() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     for done in [&b"\x0e"[..], b"\x0d", b"\x02shop", b"\x1b\x00\x00"] {
@@ -191,7 +191,7 @@ async fn commands_are_done_or_refused() {
 }
 
 #[tokio::test]
-async fn packets_are_taken_up_to_the_limit_and_refused_beyond_it() {
+async fn packet_beyond_the_limit_is_refused() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     let sql = |length: usize| format!("SELECT LENGTH('{}')", "x".repeat(length - 18));
@@ -205,7 +205,7 @@ async fn packets_are_taken_up_to_the_limit_and_refused_beyond_it() {
 }
 
 #[tokio::test]
-async fn no_statement_is_long_or_deep_enough_to_stop_the_server() {
+async fn long_or_deep_statement_does_not_crash() {
     let server = TestServer::start();
     let mut a = MySql::connect_with(server.mysql, DEPRECATE_EOF | MULTI_STATEMENTS, "").await;
     let long = |part: &str, size: usize| part.repeat(size / part.len());
@@ -250,7 +250,7 @@ async fn no_statement_is_long_or_deep_enough_to_stop_the_server() {
 }
 
 #[tokio::test]
-async fn a_batch_is_run_up_to_what_is_wrong_in_it() {
+async fn batch_runs_up_to_its_first_error() {
     let server = TestServer::start();
     let mut a = MySql::connect_with(server.mysql, DEPRECATE_EOF | MULTI_STATEMENTS, "").await;
     assert_eq!(a.value("SELECT GET_LOCK('first', 0); SELECT 'abc").await, some("1"));
@@ -259,7 +259,7 @@ async fn a_batch_is_run_up_to_what_is_wrong_in_it() {
 }
 
 #[tokio::test]
-async fn a_change_of_user_comes_in_every_shape() {
+async fn change_user_is_read_in_every_form() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     // Neither a choice of methods nor a length of the proof.
@@ -278,7 +278,7 @@ async fn a_change_of_user_comes_in_every_shape() {
 }
 
 #[tokio::test]
-async fn every_way_to_log_in_is_one() {
+async fn every_login_method_works() {
     let server = TestServer::start();
     for (plugin, proof) in [
         ("caching_sha2_password", &b""[..]),
@@ -315,7 +315,7 @@ async fn every_way_to_log_in_is_one() {
 }
 
 #[tokio::test]
-async fn a_full_server_says_so_before_the_login() {
+async fn full_server_refuses_before_login() {
     let server = TestServer::with(&["--max-connections", "1"]);
     let _only = MySql::connect(server.mysql).await;
     let mut other = TcpStream::connect(server.mysql).await.unwrap();
@@ -325,7 +325,7 @@ async fn a_full_server_says_so_before_the_login() {
 }
 
 #[tokio::test]
-async fn a_select_that_takes_too_long_is_ended_and_its_wait_with_it() {
+async fn max_execution_time_ends_a_select_and_its_wait() {
     let server = TestServer::start();
     let mut holder = server.client().await;
     assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
@@ -341,7 +341,7 @@ async fn a_select_that_takes_too_long_is_ended_and_its_wait_with_it() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_ends_after_wait_timeout_and_a_waiting_one_does_not() {
+async fn wait_timeout_ends_idle_but_not_waiting_sessions() {
     let server = TestServer::start();
     let mut holder = server.client().await;
     assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
@@ -356,7 +356,7 @@ async fn an_idle_connection_ends_after_wait_timeout_and_a_waiting_one_does_not()
 }
 
 #[tokio::test]
-async fn a_deadlock_is_mysqls_error_and_the_cycle_a_warning() {
+async fn deadlock_is_error_3058_with_its_cycle_as_warning() {
     let server = TestServer::start();
     let (mut a, mut b) = (MySql::connect(server.mysql).await, MySql::connect(server.mysql).await);
     assert_eq!(a.value("SELECT GET_LOCK('a', 0)").await, some("1"));
@@ -408,7 +408,7 @@ async fn processes_and_locks_are_tables() {
 }
 
 #[tokio::test]
-async fn statements_that_have_no_place_here_are_told_so() {
+async fn unserved_statement_is_refused() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     for (sql, code) in [
@@ -466,7 +466,7 @@ async fn statements_that_have_no_place_here_are_told_so() {
 }
 
 #[tokio::test]
-async fn housekeeping_of_drivers_is_understood() {
+async fn statements_of_drivers_are_understood() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     for sql in include_str!("../data/driver_statements.sql").lines().filter(|line| !line.starts_with("-- ")) {
@@ -477,7 +477,7 @@ async fn housekeeping_of_drivers_is_understood() {
 }
 
 #[tokio::test]
-async fn texts_come_and_go_in_the_charset_of_the_client() {
+async fn text_uses_the_client_charset() {
     let server = TestServer::start();
     let (mut a, mut b) = (MySql::connect(server.mysql).await, MySql::connect(server.mysql).await);
     assert!(matches!(a.query("SET NAMES latin1").await, Reply::Ok { .. }));
@@ -491,7 +491,7 @@ async fn texts_come_and_go_in_the_charset_of_the_client() {
 }
 
 #[tokio::test]
-async fn a_stop_is_told_to_those_who_wait_and_leaves_holders_their_time() {
+async fn shutdown_ends_waits_and_drains_holders() {
     let mut server = TestServer::start();
     let (mut holder, mut waiter) = (MySql::connect(server.mysql).await, MySql::connect(server.mysql).await);
     let mut idle = MySql::connect(server.mysql).await;
@@ -509,7 +509,7 @@ async fn a_stop_is_told_to_those_who_wait_and_leaves_holders_their_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_or_silent_login_is_cut_off_after_ten_seconds() {
+async fn slow_or_silent_login_ends_after_ten_seconds() {
     let server = TestServer::start();
     let mut silent = TcpStream::connect(server.mysql).await.unwrap();
     let start = tokio::time::Instant::now();

@@ -4,7 +4,7 @@ mod check;
 mod drain;
 mod kubernetes;
 mod logs;
-mod page;
+mod readme;
 mod systemd;
 
 use crate::common::skip::skip_missing;

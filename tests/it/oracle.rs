@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 const DIFFERENT: [(&str, &str); 0] = [];
 
 #[tokio::test]
-async fn the_answers_are_those_of_mysql_84() {
+async fn answers_match_mysql_84() {
     let calls: Vec<Value> = serde_json::from_str(include_str!("../data/mysql84_calls.json")).unwrap();
     assert_eq!(calls.len(), 99);
     let server = TestServer::start();

@@ -44,7 +44,7 @@ impl Client {
 }
 
 #[test]
-fn a_signal_drains_and_exits_with_0() {
+fn signal_drains_and_exits_with_0() {
     for signal in ["-TERM", "-INT"] {
         let program = Program::start(&["--drain", "1m"]);
         let (mut idle, mut holder, mut waiter) = (client(&program), client(&program), client(&program));
@@ -69,7 +69,7 @@ fn a_signal_drains_and_exits_with_0() {
 }
 
 #[test]
-fn a_drain_ends_at_its_time() {
+fn drain_timeout_ends_remaining_holders() {
     let program = Program::start(&["--drain", "50ms"]);
     let mut holder = client(&program);
     assert_eq!(holder.ask("GET_LOCK x 0"), "1");
@@ -84,7 +84,7 @@ fn a_drain_ends_at_its_time() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn second_signal_exits_at_once() {
     let mut program = Program::start(&["--drain", "1h"]);
     let mut holder = client(&program);
     assert_eq!(holder.ask("GET_LOCK x 0"), "1");
@@ -104,7 +104,7 @@ fn fifo(path: &Path) {
 }
 
 #[test]
-fn a_file_that_hangs_keeps_no_signal_from_its_work() {
+fn hanging_file_does_not_block_signals() {
     let folder = tempfile::tempdir().unwrap();
     let users = folder.path().join("users.toml");
     let wanted = NewEntry { name: "app1".to_owned(), lock: vec!["*".to_owned()], ..NewEntry::default() };
@@ -135,7 +135,7 @@ fn a_file_that_hangs_keeps_no_signal_from_its_work() {
 }
 
 #[test]
-fn what_is_wrong_at_the_start_is_one_line() {
+fn startup_error_is_a_single_line() {
     let running = Program::start(&[]);
     let taken = running.addr.to_string();
     for (flags, told) in [
@@ -152,7 +152,7 @@ fn what_is_wrong_at_the_start_is_one_line() {
 }
 
 #[test]
-fn the_environment_counts_and_flags_count_more() {
+fn flags_override_the_environment() {
     let mut command = Command::new(PROGRAM);
     command
         .env("GETLOCKD_LINE", "127.0.0.1:0")
@@ -166,7 +166,7 @@ fn the_environment_counts_and_flags_count_more() {
 }
 
 #[test]
-fn help_and_version_are_told_on_stdout() {
+fn help_and_version_go_to_stdout() {
     let output = |flag: &str| Command::new(PROGRAM).arg(flag).output().unwrap();
     let version = output("--version");
     assert_eq!(
@@ -178,7 +178,7 @@ fn help_and_version_are_told_on_stdout() {
 }
 
 #[test]
-fn ping_asks_a_server_for_a_sign_of_life() {
+fn ping_checks_that_a_server_answers() {
     let program = Program::start(&[]);
     let ping = |addr: &str| Command::new(PROGRAM).args(["ping", addr]).output().unwrap();
     assert!(ping(&program.addr.to_string()).status.success());
@@ -189,7 +189,7 @@ fn ping_asks_a_server_for_a_sign_of_life() {
 }
 
 #[test]
-fn logs_are_json_if_wanted_and_never_name_a_lock() {
+fn json_logs_never_name_a_lock() {
     let mut program = Program::start(&["--log-format", "json"]);
     let mut client = client(&program);
     assert_eq!(client.ask("GET_LOCK very_secret_name 0"), "1");
@@ -203,7 +203,7 @@ fn logs_are_json_if_wanted_and_never_name_a_lock() {
 }
 
 #[test]
-fn more_connections_than_descriptors_are_refused_and_the_server_goes_on() {
+fn descriptor_exhaustion_refuses_and_recovers() {
     let mut command = Command::new("sh");
     let flags = "--line 127.0.0.1:0 --mysql off --max-connections 1000";
     command.args(["-c", &format!("ulimit -n 80; exec {PROGRAM} {flags}")]);
@@ -229,7 +229,7 @@ fn more_connections_than_descriptors_are_refused_and_the_server_goes_on() {
 }
 
 #[test]
-fn a_log_that_nobody_takes_stops_nothing() {
+fn closed_log_does_not_block_the_server() {
     let mut program = Program::start(&["--log-level", "trace"]);
     drop(program.log.take());
     let (mut victim, mut killer) = (client(&program), client(&program));
@@ -241,7 +241,7 @@ fn a_log_that_nobody_takes_stops_nothing() {
 }
 
 #[test]
-fn a_log_that_is_not_read_stops_nothing() {
+fn unread_log_does_not_block_the_server() {
     let program = Program::start(&["--log-level", "trace"]);
     let (mut victim, mut killer) = (client(&program), client(&program));
     // Far more lines than the pipe and the writer's queue take.

@@ -11,7 +11,7 @@ const PROTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
 const FILES: [&str; 3] = ["getlockd.proto", "netlocker.proto", "sharelock.proto"];
 
 #[test]
-fn the_generated_code_is_that_of_the_proto_files() {
+fn generated_code_matches_the_proto_files() {
     let descriptors = protox::compile(FILES, [PROTO]).unwrap();
     let made = tempfile::tempdir().unwrap();
     tonic_prost_build::configure()

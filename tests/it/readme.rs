@@ -45,7 +45,7 @@ fn is_installed(program: &str) -> bool {
 }
 
 #[tokio::test]
-async fn every_snippet_takes_the_lock_and_works() {
+async fn snippets_run_and_take_the_lock() {
     let server = TestServer::start();
     let folder = tempfile::tempdir().unwrap();
     for (kind, file, command) in LANGUAGES {
@@ -77,7 +77,7 @@ async fn nc_has_n() -> bool {
 }
 
 #[tokio::test]
-async fn the_console_shows_what_it_shows() {
+async fn console_session_replays() {
     let server = TestServer::start();
     if !is_installed("nc") || !nc_has_n().await {
         return;
@@ -86,7 +86,7 @@ async fn the_console_shows_what_it_shows() {
 }
 
 #[tokio::test]
-async fn the_walk_with_curl_is_as_shown() {
+async fn curl_session_replays() {
     let server = TestServer::start();
     if is_installed("curl") {
         assert_eq!(shown(README, &server, "curl", Path::new(".")).await, "");
@@ -94,7 +94,7 @@ async fn the_walk_with_curl_is_as_shown() {
 }
 
 #[tokio::test]
-async fn killing_netcat_frees_its_lock() {
+async fn killed_netcat_frees_its_lock() {
     let server = TestServer::start();
     if !is_installed("nc") {
         return;
@@ -113,7 +113,7 @@ async fn killing_netcat_frees_its_lock() {
 }
 
 #[test]
-fn every_flag_is_in_the_table() {
+fn flags_are_in_the_table() {
     use clap::CommandFactory;
     for arg in getlockd::config::Cli::command().get_arguments().filter_map(clap::Arg::get_long) {
         assert!(matches!(arg, "help" | "version") || README.contains(&format!("| `--{arg}")), "--{arg}");
@@ -122,7 +122,7 @@ fn every_flag_is_in_the_table() {
 
 /// The Dockerfile cannot be built here; what it runs can.
 #[tokio::test]
-async fn the_container_s_commands_are_ones_that_the_program_has() {
+async fn container_commands_exist() {
     let dockerfile = include_str!("../../Dockerfile");
     let health = dockerfile.lines().find(|line| line.starts_with("HEALTHCHECK")).unwrap();
     let words: Vec<_> = health.split_once('[').unwrap().1.split('"').filter(|word| word.len() > 2).collect();

@@ -31,7 +31,7 @@ fn got(number: &str, warnings: u16) -> (String, u16) {
 }
 
 #[tokio::test]
-async fn two_borrowers_of_one_connection_get_1_and_0_and_a_warning_that_says_why() {
+async fn second_borrower_gets_0_and_a_warning() {
     let server = TestServer::start();
     let mut pooled = MySql::connect_with(server.mysql, DEPRECATE_EOF, "no_reentry").await;
     assert_eq!(borrow(&mut pooled, TAKE).await, got("1", 0));
@@ -56,7 +56,7 @@ async fn two_borrowers_of_one_connection_get_1_and_0_and_a_warning_that_says_why
 }
 
 #[tokio::test]
-async fn others_may_take_a_lock_again_as_ever() {
+async fn reentry_is_allowed_by_default() {
     let server = TestServer::start();
     let mut plain = MySql::connect_with(server.mysql, DEPRECATE_EOF, "app").await;
     assert_eq!((borrow(&mut plain, TAKE).await, borrow(&mut plain, TAKE).await), (got("1", 0), got("1", 0)));
@@ -70,7 +70,7 @@ async fn others_may_take_a_lock_again_as_ever() {
 }
 
 #[tokio::test]
-async fn an_upgrade_is_no_reentry_and_what_is_weaker_is_one() {
+async fn upgrade_is_allowed_and_weaker_mode_is_reentry() {
     let server = TestServer::start();
     let mut pooled = MySql::connect_with(server.mysql, DEPRECATE_EOF, "no_reentry").await;
     assert_eq!(borrow(&mut pooled, "SELECT GET_SHARED_LOCK('nightly', 0)").await, got("1", 0));
@@ -80,7 +80,7 @@ async fn an_upgrade_is_no_reentry_and_what_is_weaker_is_one() {
 }
 
 #[tokio::test]
-async fn it_is_asked_for_by_the_database_or_a_variable_and_outlives_a_reset() {
+async fn enabled_by_database_or_variable_and_kept_on_reset() {
     let server = TestServer::start();
     let mut client = MySql::log_in(server.mysql, Hello::default()).await.unwrap();
     for (ask, again) in [
@@ -140,7 +140,7 @@ async fn it_is_asked_for_by_the_database_or_a_variable_and_outlives_a_reset() {
 }
 
 #[tokio::test]
-async fn prepared_statements_and_one_among_several_are_answered_the_same() {
+async fn prepared_and_batched_calls_are_answered_the_same() {
     let server = TestServer::start();
     let mut pooled =
         MySql::connect_with(server.mysql, DEPRECATE_EOF | mysql::MULTI_STATEMENTS, "no_reentry").await;

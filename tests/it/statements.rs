@@ -31,7 +31,7 @@ async fn answered_otherwise(file: &str, wanted: u16) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn right_statements_that_are_not_served_are_told_so() {
+async fn valid_but_unserved_statement_is_refused() {
     let file = include_str!("../data/unserved_statements.sql");
     assert!(statements(file).count() >= 200);
     let others = answered_otherwise(file, 1235).await;
@@ -39,7 +39,7 @@ async fn right_statements_that_are_not_served_are_told_so() {
 }
 
 #[tokio::test]
-async fn what_is_no_sql_is_a_syntax_error() {
+async fn invalid_sql_is_a_syntax_error() {
     let file = include_str!("../data/wrong_statements.sql");
     assert!(statements(file).count() >= 100);
     let others = answered_otherwise(file, 1064).await;
@@ -70,7 +70,7 @@ async fn done(client: &mut MySql, sql: &str) {
 const NOT_PREPARABLE: &str = "This command is not supported in the prepared statement protocol yet";
 
 #[tokio::test]
-async fn statements_are_prepared_by_name() {
+async fn statement_is_prepared_by_name() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     done(&mut a, "PREPARE s FROM 'SELECT GET_LOCK(?, ?), ? + 1 AS more, ?'").await;
@@ -105,7 +105,7 @@ async fn statements_are_prepared_by_name() {
 
 /// They are about the statement before, which would be the EXECUTE.
 #[tokio::test]
-async fn what_asks_for_warnings_is_not_prepared() {
+async fn warning_queries_are_not_prepared() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     for sql in ["SHOW WARNINGS", "SHOW ERRORS", "SHOW COUNT(*) WARNINGS", "SELECT @@warning_count"] {
@@ -116,7 +116,7 @@ async fn what_asks_for_warnings_is_not_prepared() {
 }
 
 #[tokio::test]
-async fn a_column_beside_a_sum_has_no_value() {
+async fn column_beside_an_aggregate_is_refused() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     let sql = "SELECT COUNT(*), CONCAT(user, '@') FROM information_schema.processlist";
@@ -138,7 +138,7 @@ async fn a_column_beside_a_sum_has_no_value() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_prepared_again_is_of_the_new_statement_or_of_none() {
+async fn prepare_replaces_or_drops_the_old_statement() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     done(&mut a, "PREPARE s FROM 'SELECT 1'").await;
@@ -167,7 +167,7 @@ async fn a_name_that_is_prepared_again_is_of_the_new_statement_or_of_none() {
 }
 
 #[tokio::test]
-async fn a_reset_and_a_change_of_user_forget_what_was_prepared() {
+async fn reset_and_change_user_drop_prepared_statements() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     done(&mut a, "PREPARE s FROM 'SELECT 1'").await;
@@ -179,7 +179,7 @@ async fn a_reset_and_a_change_of_user_forget_what_was_prepared() {
 }
 
 #[tokio::test]
-async fn a_wait_inside_an_execution_is_a_wait() {
+async fn execute_can_wait_for_a_lock() {
     let server = TestServer::start();
     let mut holder = server.client().await;
     assert_eq!(holder.ask("GET_LOCK nightly 0").await, "1");
@@ -217,7 +217,7 @@ async fn a_wait_inside_an_execution_is_a_wait() {
 }
 
 #[tokio::test]
-async fn a_limit_takes_placeholders() {
+async fn limit_takes_placeholders() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     let mut others = vec![MySql::connect(server.mysql).await, MySql::connect(server.mysql).await];
@@ -277,7 +277,7 @@ async fn prepare(client: &mut MySql, sql: &str, placeholders: usize) -> Result<u
 
 /// node's mysql2 keeps each text that it has executed.
 #[tokio::test]
-async fn five_thousand_statements_are_prepared_on_one_connection() {
+async fn connection_prepares_5000_statements() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     for number in 0..5_000 {
@@ -295,7 +295,7 @@ async fn five_thousand_statements_are_prepared_on_one_connection() {
 }
 
 #[tokio::test]
-async fn statements_are_prepared_up_to_the_number_that_may_be() {
+async fn prepared_statement_limit_is_enforced() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     let max: usize = a.value("SELECT @@max_prepared_stmt_count").await.unwrap().parse().unwrap();
@@ -316,7 +316,7 @@ async fn statements_are_prepared_up_to_the_number_that_may_be() {
 }
 
 #[tokio::test]
-async fn what_is_prepared_by_name_counts_with_the_memory_of_the_connection() {
+async fn prepared_by_name_is_charged_to_the_connection() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     done(&mut a, "SET @text = CONCAT('SELECT LENGTH(\"', REPEAT('x', 500000), '\")')").await;

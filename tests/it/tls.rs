@@ -27,7 +27,7 @@ async fn rest(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn each_wire_takes_a_lock_by_tls() {
+async fn lock_is_taken_on_every_wire() {
     let authority = Authority::new();
     let server = TestServer::with(&authority.sign("server").flags(&[]));
     let client = authority.client(None);
@@ -45,7 +45,7 @@ async fn each_wire_takes_a_lock_by_tls() {
 }
 
 #[tokio::test]
-async fn who_comes_without_tls_is_told_so_on_each_port() {
+async fn plaintext_is_refused_on_every_port() {
     let authority = Authority::new();
     let server = TestServer::with(&authority.sign("server").flags(&[]));
     let mut line = server.client().await;
@@ -69,7 +69,7 @@ fn mysql_error(code: u16, text: &str) -> mysql::Reply {
 }
 
 #[tokio::test]
-async fn where_tls_is_optional_both_are_served() {
+async fn optional_serves_both() {
     let authority = Authority::new();
     let server = TestServer::with(&authority.sign("server").flags(&["--tls", "optional"]));
     let client = authority.client(None);
@@ -86,7 +86,7 @@ async fn where_tls_is_optional_both_are_served() {
 }
 
 #[tokio::test]
-async fn without_a_certificate_tls_is_refused_and_not_announced() {
+async fn without_certificate_is_refused_and_not_announced() {
     let (authority, server) = (Authority::new(), TestServer::start());
     let client = authority.client(None);
     for addr in [server.addr, server.http] {
@@ -102,7 +102,7 @@ async fn without_a_certificate_tls_is_refused_and_not_announced() {
 }
 
 #[tokio::test]
-async fn with_a_client_ca_only_those_that_it_knows_come_in() {
+async fn client_ca_admits_only_its_certificates() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let ca = authority.ca();
     let server = TestServer::with(&authority.sign("server").flags(&["--tls-client-ca", text(&ca)]));
@@ -135,7 +135,7 @@ enum Leaving {
 }
 
 #[tokio::test]
-async fn a_waiter_that_leaves_frees_its_place_however_it_leaves() {
+async fn disconnect_of_a_waiter_leaves_the_queue() {
     let authority = Authority::new();
     let server = TestServer::with(&authority.sign("server").flags(&[]));
     let client = authority.client(None);
@@ -172,7 +172,7 @@ async fn leave(mut waiter: Caller, leaving: Leaving) -> Caller {
 }
 
 #[tokio::test]
-async fn a_holder_that_leaves_by_tls_frees_its_lock() {
+async fn disconnect_of_a_holder_frees_its_lock() {
     let authority = Authority::new();
     let server = TestServer::with(&authority.sign("server").flags(&[]));
     let client = authority.client(None);
@@ -187,7 +187,7 @@ async fn a_holder_that_leaves_by_tls_frees_its_lock() {
 }
 
 #[tokio::test]
-async fn replies_that_fill_all_buffers_come_through() {
+async fn replies_beyond_all_buffers_arrive() {
     let authority = Authority::new();
     let server = TestServer::with(&authority.sign("server").flags(&[]));
     let mut caller = Caller::come(Wire::Line, server.addrs(), &authority.client(None)).await.unwrap();
@@ -209,7 +209,7 @@ async fn replies_that_fill_all_buffers_come_through() {
 }
 
 #[tokio::test]
-async fn a_session_over_tls_can_be_killed_and_hears_why() {
+async fn killed_session_is_told_why() {
     let authority = Authority::new();
     let server = TestServer::with(&authority.sign("server").flags(&[]));
     let client = authority.client(None);
@@ -224,7 +224,7 @@ async fn a_session_over_tls_can_be_killed_and_hears_why() {
 }
 
 #[tokio::test]
-async fn who_does_not_shake_hands_in_time_is_closed_and_the_drain_does_not_wait() {
+async fn handshake_timeout_closes_and_does_not_delay_drain() {
     let authority = Authority::new();
     let flags = ["--login-time", "150ms"];
     let server = TestServer::with(&authority.sign("server").flags(&flags));
@@ -247,7 +247,7 @@ async fn who_does_not_shake_hands_in_time_is_closed_and_the_drain_does_not_wait(
 }
 
 #[tokio::test]
-async fn certificates_are_read_anew_and_connections_stay() {
+async fn certificate_reload_keeps_connections() {
     let authority = Authority::new();
     let files = authority.sign("server");
     let (server, first) = (TestServer::with(&files.flags(&[])), files.der());
@@ -274,7 +274,7 @@ async fn certificates_are_read_anew_and_connections_stay() {
 }
 
 #[test]
-fn files_that_are_wrong_are_one_line_that_names_them() {
+fn wrong_file_is_a_single_line_error() {
     let authority = Authority::new();
     let (files, other) = (authority.sign("server"), authority.sign("other"));
     let empty = authority.folder.path().join("empty");

@@ -236,7 +236,7 @@ async fn replay(file: &str, (number, lines): (usize, Vec<&'static str>)) {
 }
 
 #[tokio::test]
-async fn the_transcripts_of_the_protocol_are_true() {
+async fn transcripts_of_protocol_md_replay() {
     let transcripts = blocks(PROTOCOL, "transcript");
     assert!(transcripts.len() > 20);
     for transcript in transcripts {
@@ -245,7 +245,7 @@ async fn the_transcripts_of_the_protocol_are_true() {
 }
 
 #[tokio::test]
-async fn the_transcripts_of_the_readme_are_true() {
+async fn transcripts_of_the_readme_replay() {
     let transcripts = blocks(README, "transcript");
     assert!(!transcripts.is_empty());
     for transcript in transcripts {
@@ -254,7 +254,7 @@ async fn the_transcripts_of_the_readme_are_true() {
 }
 
 #[test]
-fn every_error_is_listed_once_and_shown_in_a_transcript() {
+fn every_error_is_listed_once_and_shown() {
     let symbols: BTreeSet<_> = Symbol::ALL.iter().map(|symbol| symbol.as_str()).collect();
     let rows = PROTOCOL.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
     let listed: BTreeSet<_> = rows.map(|(symbol, _)| symbol).collect();
@@ -267,7 +267,7 @@ fn every_error_is_listed_once_and_shown_in_a_transcript() {
 }
 
 #[test]
-fn every_command_has_its_chapter() {
+fn every_command_has_a_section() {
     let chapters: BTreeSet<_> = PROTOCOL.lines().filter_map(|line| line.strip_prefix("### ")).collect();
     let mut commands: BTreeSet<_> = Verb::ALL.iter().map(Verb::usage).collect();
     // KILL has one for each of its forms.
@@ -277,7 +277,7 @@ fn every_command_has_its_chapter() {
 }
 
 #[test]
-fn every_limit_is_the_constant_that_it_names() {
+fn every_limit_equals_its_constant() {
     use getlockd::internal::{line::MAX_LINE, net::MAX_UNSENT, session::MAX_LIST_ROWS};
     for (name, value) in [
         ("`--max-line`", MAX_LINE),

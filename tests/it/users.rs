@@ -1,11 +1,11 @@
 //! Users: who comes in, and what each may lock, see and end, on every wire.
 
-mod alike;
-mod called;
+mod compat;
+mod enumeration;
 mod file;
-mod logins;
-mod others;
-mod outside;
+mod login;
+mod permissions;
+mod usernames;
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
 //! System variables over the MySQL wire: as MySQL 8.4 has them, and those that act.
 
-mod acting;
+mod assignment;
+mod effects;
 mod oracle;
-mod setting;

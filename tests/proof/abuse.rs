@@ -4,20 +4,20 @@
 //! `cargo test --release --test proof abuse -- --nocapture | grep '^|'` prints a table: for each attack a neighbour's times
 //! beside those of an echo server, the server's memory before and after it, and what the attacker was told.
 
-mod ahead;
 mod attacked;
-mod floods;
-mod heavy;
-mod holds;
+mod cross_site;
+mod fair_share;
+mod flood;
+mod grpc_streams;
+mod guessing;
 mod http;
-mod lists;
-mod logins;
+mod list_conditions;
 mod memory;
-mod names;
-mod pages;
-mod process;
-mod shares;
-mod work;
+mod name_length;
+mod out_of_memory;
+mod pipelining;
+mod scale;
+mod statement_work;
 
 use std::net::SocketAddr;
 

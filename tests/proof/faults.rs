@@ -4,14 +4,14 @@
 //! the time until the next in the queue had its reply, the median and the longest.
 
 mod clock;
-mod cut_off;
-mod ended;
-mod flooded;
+mod disconnect;
+mod flood;
+mod partition;
 mod relay;
-mod server_cut_off;
-mod server_ends;
+mod server_exit;
+mod server_partition;
+mod slow_client;
 mod speaker;
-mod stalled;
 
 use std::time::Duration;
 

@@ -17,9 +17,9 @@
 //! seed fixes what the clients want; who comes first is up to the machine.
 
 mod checker;
+mod histories;
 mod load;
 mod lock;
-mod planted;
 mod record;
 
 use std::time::{Duration, Instant};

@@ -480,7 +480,7 @@ proptest! {
     })]
 
     #[test]
-    fn sessions_do_what_the_model_does(ops in ops()) {
+    fn sessions_agree_with_the_model(ops in ops()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(drive(ops));
     }

@@ -93,7 +93,7 @@ async fn work(hub: Arc<Hub>, inside: Arc<Inside>, seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nobody_is_inside_with_an_exclusive_holder() {
+async fn exclusive_holder_is_alone() {
     let _alone = MACHINE.write().await;
     let hub = Hub::new(Limits { locks_per_session: 100, ..Limits::default() });
     let inside = Arc::new(Inside::default());
@@ -110,7 +110,7 @@ async fn nobody_is_inside_with_an_exclusive_holder() {
 
 /// So many locks are freed in pieces.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn very_many_locks_are_free_when_their_session_has_freed_them_or_has_ended() {
+async fn very_many_locks_are_freed_by_release_and_disconnect() {
     const MANY: u64 = 3_000;
     let hub = Hub::new(Limits::default());
     let take_all = |session: &mut Session| {

@@ -17,22 +17,22 @@ fn takes_and_ends(world: &World, mut owner: Owner) {
 }
 
 #[test]
-fn a_release_beside_a_take() {
+fn release_beside_acquire() {
     all(one_after_the_other);
 }
 
 #[test]
-fn an_end_beside_a_take() {
+fn disconnect_beside_acquire() {
     all(|| owners(&World::plain(), [takes_and_ends, takes_and_releases]));
 }
 
 #[test]
-fn giving_up_beside_a_release() {
+fn timeout_beside_release() {
     all(|| owners(&World::plain(), [takes_and_releases, takes_or_gives_up]));
 }
 
 #[test]
-fn a_drop_beside_a_release() {
+fn dropped_wait_beside_release() {
     all(drop_or_take);
 }
 
@@ -64,11 +64,11 @@ fn interrupted(end: fn(Wait<'_>) -> Verdict) {
 }
 
 #[test]
-fn an_interruption_beside_a_release() {
+fn kill_query_beside_release() {
     all(|| interrupted(|mut wait| block_on(wait.verdict())));
 }
 
 #[test]
-fn giving_up_beside_a_release_and_an_interruption() {
+fn timeout_beside_release_and_kill_query() {
     all(|| interrupted(give_up));
 }

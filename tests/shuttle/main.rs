@@ -5,20 +5,20 @@
 //! A failure prints its schedule, for `shuttle::replay`.
 #![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used)]
 
-mod cycles;
+mod deadlock;
 mod every_order;
 #[path = "../common/inside.rs"]
 mod inside;
+mod mutants;
 mod owners;
-mod planted;
 mod schedules;
 #[path = "../common/session.rs"]
 mod session;
 mod sessions;
 
 #[test]
-fn a_schedule_can_be_run_again() {
-    for scenario in [owners::no_cycle, cycles::any_two, sessions::drain, sessions::anything] {
+fn schedule_can_be_replayed() {
+    for scenario in [owners::no_cycle, deadlock::any_two, sessions::drain, sessions::anything] {
         schedules::twice(scenario);
     }
 }

@@ -144,7 +144,7 @@ pub fn one_waits_one_leaves() {
 }
 
 #[test]
-fn a_lock_passes_on_whoever_leaves_the_queue() {
+fn lock_passes_on_when_waiters_leave() {
     many(one_waits_one_leaves);
 }
 
@@ -153,7 +153,7 @@ pub fn readers_and_a_writer() {
 }
 
 #[test]
-fn shared_holders_are_together_and_an_exclusive_one_is_alone() {
+fn shared_holders_coexist_and_exclusive_is_alone() {
     many(readers_and_a_writer);
 }
 
@@ -187,7 +187,7 @@ pub fn neighbours() {
 }
 
 #[test]
-fn neighbours_that_are_shared_go_together() {
+fn adjacent_shared_waiters_are_granted_together() {
     many(neighbours);
 }
 
@@ -203,7 +203,7 @@ pub fn one_between() {
 }
 
 #[test]
-fn who_leaves_the_queue_lets_those_behind_go() {
+fn leaving_waiter_unblocks_waiters_behind_it() {
     many(one_between);
 }
 
@@ -230,7 +230,7 @@ pub fn upgrade_dropped() {
 }
 
 #[test]
-fn a_dropped_upgrade_leaves_the_lock_shared() {
+fn dropped_upgrade_leaves_the_lock_shared() {
     many(upgrade_dropped);
 }
 
@@ -267,7 +267,7 @@ pub fn in_turn() {
 }
 
 #[test]
-fn a_newcomer_overtakes_nobody() {
+fn newcomer_does_not_overtake() {
     many(in_turn);
 }
 
@@ -317,6 +317,6 @@ pub fn no_cycle() {
 }
 
 #[test]
-fn no_deadlock_is_told_where_there_is_none() {
+fn no_false_deadlock_is_told() {
     many(no_cycle);
 }

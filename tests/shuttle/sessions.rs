@@ -143,7 +143,7 @@ pub fn time_outs() {
 }
 
 #[test]
-fn a_time_out_races_with_a_grant_and_forgets_nobody() {
+fn timeout_beside_grant_loses_no_waiter() {
     many(time_outs);
     assert!(TIMED_OUT.load(Ordering::SeqCst) > 0, "it was too calm to prove anything");
 }
@@ -166,12 +166,12 @@ pub fn kill() {
 }
 
 #[test]
-fn a_killed_session_ends_and_is_gone_when_the_killer_is_told() {
+fn killed_session_is_gone_when_kill_answers() {
     many(kill);
 }
 
 #[test]
-fn a_session_with_nothing_to_do_is_killed_in_every_order() {
+fn idle_session_is_killed_in_every_order() {
     let idles: Life = |_, session| assert_eq!(idle(&session), EndReason::Killed(SessionId(2)));
     let kills: Life = |_, mut session| {
         let answer = ask(&mut session, Command::Kill(SessionId(1)));
@@ -193,7 +193,7 @@ pub fn duel() {
 }
 
 #[test]
-fn two_that_kill_each_other_both_end() {
+fn mutual_kill_ends_both_sessions() {
     many(duel);
 }
 
@@ -227,7 +227,7 @@ thread_local! {
 }
 
 #[test]
-fn an_interruption_is_told_on_both_sides() {
+fn kill_query_is_told_to_both_sides() {
     many(kill_query);
     assert!(INTERRUPTED.load(Ordering::SeqCst) > 0, "it was too calm to prove anything");
 }
@@ -252,7 +252,7 @@ pub fn drain() {
 }
 
 #[test]
-fn all_sessions_end_when_the_server_stops() {
+fn shutdown_ends_all_sessions() {
     many(drain);
 }
 
@@ -289,6 +289,6 @@ pub fn anything() {
 }
 
 #[test]
-fn whatever_they_do_all_end_and_nothing_is_left() {
+fn random_actions_leave_nothing_behind() {
     many(anything);
 }

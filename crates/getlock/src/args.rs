@@ -316,12 +316,12 @@ mod tests {
     }
 
     #[test]
-    fn the_definitions_are_sound() {
+    fn definitions_are_consistent() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn behind_the_name_comes_the_command() {
+    fn words_after_the_name_are_the_command() {
         for line in
             ["getlock nightly -- ls -n", "getlock nightly ls -n", "getlock --host x -w 5 nightly ls -n"]
         {
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_of_the_server_may_stand_anywhere() {
+    fn server_flags_may_stand_anywhere() {
         for line in [
             "getlock --host x --tls ls app",
             "getlock ls app --host x --tls",
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_may_be_called_as_a_command() {
+    fn lock_may_have_the_name_of_a_subcommand() {
         let Some(Task::Run(run)) = parse("getlock --host x run ls -- df -h").task else { panic!("no run") };
         assert_eq!((run.name.as_str(), run.words), ("ls", words("df -h")));
         let refused = Cli::read(words("getlock --host x ls -- ./backup.sh")).unwrap_err().to_string();

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_document_changes_no_terminal_and_means_the_same() {
+    fn escaped_document_is_terminal_safe_and_equal() {
         let text = "語 \\ \u{9b}2J \u{7f} \u{202e} \u{e0001}";
         let document = escaped(&format!("{:#}", json!({ "note": text })));
         assert!(

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_cut_where_they_would_wrap() {
+    fn lines_are_cut_at_the_screen_width() {
         assert_eq!(cut("nightly", 3), "nig");
         assert_eq!(cut("語語", 3), "語");
         assert_eq!(cut("\x1b[1mab\x1b[0mcd", 3), "\x1b[1mab\x1b[0mc");
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_may_be_many_bytes() {
+    fn multibyte_keys_are_read() {
         let mut escape = Vec::new();
         let mut keys =
             |bytes: &[u8]| bytes.iter().filter_map(|&byte| key(&mut escape, byte)).collect::<Vec<_>>();

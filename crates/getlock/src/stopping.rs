@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_named_fits() {
+    fn default_stop_time_fits_every_keepalive() {
         for millis in [8_333, 25_000, 25_001, 250_000] {
             let left = Duration::from_millis(millis);
             let fits = |time: Duration| time + KILL_TAKES < left * 4 / 5;

@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_are_as_people_say_them() {
+    fn ages_are_rounded_for_people() {
         let ages =
             [40, 4_260, 192_000, 18_200_000, 190_000_000].map(|millis| age(Duration::from_millis(millis)));
         assert_eq!(ages, ["0.0s", "4.3s", "3m12s", "5h03m", "2d04h"]);

@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_have_their_endings() {
+    fn places_have_ordinal_suffixes() {
         let places = [1, 2, 3, 4, 11, 12, 13, 21, 112, 122].map(nth);
         assert_eq!(places, ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "112th", "122nd"]);
     }

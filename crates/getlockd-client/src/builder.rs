@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_may_do_without_a_port() {
+    fn port_is_optional() {
         for (server, address) in [
             ("locks", "locks:3305"),
             ("locks:1", "locks:1"),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_not_shown() {
+    fn debug_hides_the_password() {
         assert!(!format!("{:?}", Builder::new("x").user("deploy", "secret")).contains("secret"));
     }
 }

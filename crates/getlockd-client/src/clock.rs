@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_goes_on() {
+    fn clock_advances() {
         let first = Moment::now();
         std::thread::sleep(Duration::from_millis(2));
         let second = Moment::now();

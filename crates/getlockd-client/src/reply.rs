@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_words_errors_and_ends() {
+    fn reply_lines_are_parsed() {
         let refused = Refused { word: "DEADLOCK".to_owned(), text: "a cycle".to_owned() };
         let expected = [Line::Text("1".to_owned()), Line::Refused(refused), Line::End(2), Line::End(20_000)];
         assert_eq!(lines(b"1\r\nERROR DEADLOCK a cycle\nEND 2\nEND 10000 of 20000\nunfini"), expected);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_skipped() {
+    fn too_long_line_is_skipped() {
         for piece in [1000, usize::MAX] {
             let row = format!("LOCK name={}\n", "n".repeat(3 * MAX_REPLY));
             let error = format!("ERROR DEADLOCK {}\n1\n", "c".repeat(3 * MAX_REPLY));
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_have_their_fields_whatever_is_in_them() {
+    fn row_fields_may_hold_any_text() {
         let row =
             Fields::read(r"LOCK name='it\'s \u{1b} x=1' session=7 peer=NULL note='NULL' user=a=b").unwrap();
         assert_eq!(row.get("name"), Some("it's \u{1b} x=1"));
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn any_text_comes_back_as_it_was_written() {
+    fn quoted_text_round_trips() {
         for text in ["a", "", "NULL", "two words", "'", r"\", "a\nb", "\u{202e}x", "語=1", "a;"] {
             let row = Fields::read(&format!("LOCK name={} session=1", Written(text))).unwrap();
             assert_eq!((row.get("name"), row.get("session")), (Some(text), Some("1")), "{text:?}");

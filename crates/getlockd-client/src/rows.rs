@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_a_later_server_is_read() {
+    fn row_with_unknown_fields_is_read() {
         let row = "WHY name=a mode=shared session=7 wire=line peer=NULL fencing_token=9 held=0.250 waiters=2 \
                    waits_for='b c' colour=blue";
         let WhyRow { lock, waits_for } = read(row).unwrap();
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_without_what_it_must_have_is_none() {
+    fn row_without_required_fields_is_none() {
         assert_eq!(read::<WaiterRow>("WAITER session=1 mode=exclusive peer=NULL"), None);
         assert_eq!(read::<WaiterRow>("WAITER session=1 mode=odd peer=NULL waited=1"), None);
         assert_eq!(read::<WaiterRow>("WAITER session=-1 mode=shared peer=NULL waited=1"), None);

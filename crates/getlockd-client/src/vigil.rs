@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guard_is_lost_when_two_fifths_of_the_last_promise_are_left() {
+    fn guard_is_lost_at_two_fifths_of_the_promise() {
         let mut vigil = holding();
         assert!(!vigil.is_over(at(114)) && vigil.is_over(at(115)));
         vigil.ask(at(105));
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fifth_a_question_is_due_while_something_is_held() {
+    fn keepalive_is_due_each_fifth_during_a_hold() {
         let mut vigil = holding();
         assert!(!vigil.must_ask(at(104)) && vigil.must_ask(at(105)));
         vigil.ask(at(105));
@@ -191,14 +191,14 @@ mod tests {
     }
 
     #[test]
-    fn no_timer_runs_longer_than_a_part_of_the_promise() {
+    fn timers_are_shorter_than_the_promise() {
         let vigil = holding();
         assert_eq!(vigil.rest(at(100)), Some(Duration::from_secs(1)));
         assert_eq!(vigil.rest(at(200)), Some(Duration::ZERO), "after a sleep of the machine");
     }
 
     #[test]
-    fn a_late_grant_asks_again_and_is_given_up_in_time() {
+    fn late_grant_asks_again_and_is_given_up_in_time() {
         let mut vigil = Vigil::new(Some(Duration::from_secs(5)));
         vigil.ask(at(100));
         assert!(vigil.answer(LEFT));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn who_promises_nothing_is_asked_nothing_more() {
+    fn server_without_promise_is_asked_no_more() {
         let mut vigil = Vigil::new(None);
         vigil.ask(at(100));
         assert!(vigil.answer(Duration::ZERO));

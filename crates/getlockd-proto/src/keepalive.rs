@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_is_given_up_between_the_two_numbers() {
+    fn peer_is_given_up_within_the_bounds() {
         let stream = connected().unwrap();
         for within in [10, 11, 13, 30, 59, 60, 61, 300, 7200].map(Duration::from_secs) {
             let keepalive = Keepalive(within);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn below_ten_seconds_nothing_is_promised_and_a_peer_is_found_in_time() {
+    fn short_keepalive_promises_nothing() {
         let stream = connected().unwrap();
         for within in [4, 5, 7, 9].map(Duration::from_secs) {
             let keepalive = Keepalive(within);

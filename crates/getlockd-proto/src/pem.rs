@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn encrypted_keys_are_known_in_both_forms() {
+    fn encrypted_keys_are_recognized() {
         assert!(is_encrypted("\u{feff}-----BEGIN ENCRYPTED PRIVATE KEY-----\r\nMII".as_bytes()));
         assert!(is_encrypted(b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\r\n"));
         assert!(!is_encrypted(b"-----BEGIN PRIVATE KEY-----\nMII"));

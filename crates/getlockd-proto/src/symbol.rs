@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_read_as_it_is_written() {
+    fn every_symbol_is_read_back() {
         for symbol in Symbol::ALL {
             assert_eq!(symbol.to_string().parse(), Ok(symbol));
         }

@@ -133,7 +133,7 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     #[test]
-    fn seconds_fractions_and_units_count_exactly() {
+    fn seconds_fractions_and_units_are_exact() {
         for (text, nanos) in [
             ("10", 10 * SECOND),
             ("+10", 10 * SECOND),
@@ -157,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_as_the_same() {
+    fn written_timeout_is_read_back() {
         for time in [Timeout::NONE, Timeout::Forever, Timeout::Within(Duration::new(90, 5))] {
             assert_eq!(time.to_string().parse(), Ok(time));
         }
     }
 
     #[test]
-    fn negative_and_endless_times_are_for_ever() {
+    fn negative_and_infinite_timeouts_are_forever() {
         for text in [
             "-1",
             "-0.4",
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn invalid_timeout_is_refused() {
         for text in ["", "-", ".", "1.2.3", "1d", "ten", "1e3", "inf", "NaN", "1 s", "--1", "٣"] {
             assert_eq!(text.parse::<Timeout>(), Err(BadTimeout), "{text}");
         }

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_comes_back_from_its_text_and_shows_nowhere_else() {
+    fn secret_round_trips_and_is_hidden_in_debug() {
         let secret = Secret::random().unwrap();
         assert_eq!(secret.reveal().len(), 32);
         assert_eq!(secret.reveal().to_uppercase().parse::<Secret>().unwrap().key(), secret.key());

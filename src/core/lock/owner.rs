@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn very_many_locks_are_freed_in_pieces() {
+    fn very_many_locks_are_freed_in_batches() {
         let (table, name) = (Arc::<Table>::default(), |at: usize| Name::new(&format!("held{at}")).unwrap());
         let mut owner = Owner::new(SessionId(1), table.clone());
         for at in 0..100_000 {

@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_come_back_from_their_text() {
+    fn page_keys_round_trip() {
         let key = HoldKey { name: Name::new("a:b c").unwrap(), token: 7 };
         assert_eq!((key.to_string().as_str(), "7:A:B c".parse()), ("7:a:b c", Ok(key)));
         let (upgrade, other) = (WaiterKey(Place::new(true, 9)), WaiterKey(Place::new(false, 2)));

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn upgrades_are_ahead_and_else_who_came_first() {
+    fn upgrades_go_first_and_others_in_order() {
         let mut queue = Queue::One(waiter(1, false));
         for (ticket, upgrade) in [(2, false), (3, true), (4, false)] {
             queue.push(waiter(ticket, upgrade));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_a_long_queue_passes_few_others() {
+    fn leaving_a_long_queue_is_cheap() {
         const LENGTH: Ticket = 9_000;
         let mut queue = Queue::One(waiter(1, false));
         (2..=LENGTH).for_each(|ticket| queue.push(waiter(ticket, false)));

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn room_is_taken_in_batches_and_the_last_one_by_one() {
+    fn room_is_taken_in_batches_and_singly_near_the_end() {
         let places = Places::new(What::Locks, 63);
         let room = Room::new(1_000);
         assert!(room.has_some(OWN_LOCKS - 1) && !room.has_some(OWN_LOCKS));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_has_as_much_as_it_may_and_gives_back_what_it_does_not_need() {
+    fn session_returns_unused_room() {
         let places = Places::new(What::Locks, 10_000);
         let room = Room::new(500);
         let mut holds = 0;

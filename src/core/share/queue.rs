@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn principals_take_turns_however_often_one_asks() {
+    async fn principals_take_turns() {
         let queue = Queue::new(What::Lists, 1, 1);
         let first = queue.wait(one("greedy")).await;
         let [mut second, mut third, mut other] =
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_waits_in_vain_is_told_why() {
+    async fn timed_out_principal_is_told_why() {
         let queue = Queue::new(What::Lists, 3, 2);
         let time = Duration::from_secs(5);
         let mut kept = vec![queue.try_take(one("a")).unwrap(), queue.try_take(one("a")).unwrap()];

@@ -33,7 +33,7 @@ fn is_empty(places: &Places) -> bool {
 }
 
 #[test]
-fn the_last_eighth_is_for_those_who_have_less_than_that() {
+fn last_eighth_is_kept_for_small_principals() {
     for (limit, greedy, others) in [(64, 56, 8), (100, 88, 12), (1_000, 875, 125), (63, 63, 0), (1, 1, 0)] {
         let places = Places::new(What::Leases, limit);
         let (mut first, cause) = all_of(&places, &user("greedy"));
@@ -51,7 +51,7 @@ fn the_last_eighth_is_for_those_who_have_less_than_that() {
 }
 
 #[test]
-fn one_that_has_less_than_an_eighth_does_not_notice_the_others() {
+fn small_principal_is_not_affected() {
     let places = Places::new(What::Connections, 64);
     let kept: Vec<_> = (0..9).map(|n| all_of(&places, &at(&format!("192.0.2.{n}")))).collect();
     let counts: Vec<_> = kept.iter().map(|(taken, _)| taken.len()).collect();
@@ -60,7 +60,7 @@ fn one_that_has_less_than_an_eighth_does_not_notice_the_others() {
 }
 
 #[test]
-fn a_cap_is_for_each_and_many_are_taken_at_once_or_none() {
+fn cap_is_per_principal_and_all_or_none() {
     let places = Places::capped(What::Viewers, 3, 2);
     let (two, cause) = all_of(&places, &user("a"));
     assert_eq!((two.len(), cause), (2, Cause::Share));
@@ -75,7 +75,7 @@ fn a_cap_is_for_each_and_many_are_taken_at_once_or_none() {
 }
 
 #[test]
-fn a_network_of_ipv6_is_one() {
+fn ipv6_network_is_a_single_principal() {
     assert_eq!(at("2001:db8::1"), at("2001:db8::ffff:1:2:3"));
     assert_ne!(at("2001:db8::1"), at("2001:db8:0:1::1"));
     assert_eq!(at("::ffff:192.0.2.1"), at("192.0.2.1"));
@@ -83,7 +83,7 @@ fn a_network_of_ipv6_is_one() {
 }
 
 #[test]
-fn the_oldest_stranger_makes_room_and_who_has_logged_in_stays() {
+fn oldest_unauthenticated_connection_makes_room() {
     let places = Places::for_connections(10, true);
     let mut come: Vec<_> = (0..5).map(|_| places.enter(at("192.0.2.1")).unwrap()).collect();
     come[0].0.pass_to(user("app")).unwrap();
@@ -104,7 +104,7 @@ fn the_oldest_stranger_makes_room_and_who_has_logged_in_stays() {
 }
 
 #[test]
-fn a_flood_from_one_address_makes_room_for_itself() {
+fn flood_evicts_its_own_connections() {
     let places = Places::for_connections(160, true);
     let (_first, slow) = places.enter(at("192.0.2.1")).unwrap();
     let flood: Vec<_> = (0..200).map(|_| places.enter(at("192.0.2.2")).unwrap()).collect();
@@ -113,7 +113,7 @@ fn a_flood_from_one_address_makes_room_for_itself() {
 }
 
 #[test]
-fn who_has_its_share_does_not_log_in_once_more() {
+fn login_beyond_the_share_is_refused() {
     let places = Places::for_connections(64, true);
     let logged_in = |name: &str| {
         let (mut place, exit) = places.enter(at("192.0.2.1")).unwrap();
@@ -152,7 +152,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     #[test]
-    fn whatever_is_taken_and_passed_on_the_rule_holds(
+    fn share_invariants_hold_for_random_actions(
         limit in 1..200usize, has_users: bool, steps in steps()
     ) {
         let places = Places::for_connections(limit, has_users);

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_each_name_are_kept_newest_first() {
+    fn last_holds_of_each_name_are_kept_newest_first() {
         let history = History::default();
         history.add(past("rare", 1));
         (2..10).for_each(|token| history.add(past("busy", token)));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_an_end_to_how_many_are_kept() {
+    fn history_is_bounded() {
         let history = History::default();
         let more = OF_ALL as u64 + 10;
         (0..more).for_each(|token| history.add(past(&format!("n{token}"), token)));
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_brief_is_kept_if_it_did_not_end_as_it_should() {
+    fn brief_hold_is_kept_if_it_ended_abnormally() {
         assert!(
             !History::keeps(ReleaseCause::Release, BRIEF / 2) && History::keeps(ReleaseCause::Release, BRIEF)
         );

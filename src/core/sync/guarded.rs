@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "lock order: WaitGraph is locked while Some(History) is held")]
-    fn a_wrong_order_panics() {
+    fn wrong_lock_order_panics() {
         let [graph, history] = pair();
         let _history = history.lock();
         let _graph = graph.lock();
@@ -242,13 +242,13 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "lock order: Shard is locked while Some(Shard) is held")]
-    fn two_of_one_rank_panic() {
+    fn equal_rank_panics() {
         let _one = Rank::Shard.hold();
         let _other = Rank::Shard.hold();
     }
 
     #[test]
-    fn what_is_poisoned_can_be_locked_again() {
+    fn poisoned_lock_can_be_locked_again() {
         let [graph, _] = pair();
         std::thread::scope(|scope| {
             let poisoned = scope.spawn(|| {

@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_asked_as_often_by_each_method_as_users_are() {
+    fn auth_methods_of_unknown_users_are_proportional() {
         let lot = Lot([7; 32]);
         let count = |native, all| natives(&lot, native, all).into_iter().filter(|native| *native).count();
         assert_eq!([count(0, 3), count(3, 3), count(0, 0)], [0, 1000, 1000]);

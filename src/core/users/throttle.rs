@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_wrong_one_of_an_address_takes_longer_than_the_one_before() {
+    async fn delay_grows_with_each_wrong_login() {
         let throttle = Throttle::default();
         let names = [Some("app1"), Some("nobody"), None, Some("app1"), Some("app2"), Some("app1"), None];
         let delays = names.map(|name| delay(&throttle, OWN, name));
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn few_of_a_name_from_an_address_are_looked_at() {
+    async fn few_logins_per_name_and_address_are_checked() {
         let throttle = Throttle::default();
         assert_eq!(looked_at(&throttle, 600, |_| OWN, name("app1")), 16);
         assert!(!admits(&throttle, OWN, "app1") && admits(&throttle, OWN, "app2"));
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn few_of_an_address_are_looked_at_whatever_the_names() {
+    async fn few_logins_per_address_are_checked() {
         let throttle = Throttle::default();
         assert_eq!(looked_at(&throttle, 600, |_| OWN, |number| format!("name{number}")), 64);
         assert!(!admits(&throttle, OWN, "app1") && admits(&throttle, FRESH, "app1"));
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn few_of_a_name_are_looked_at_from_any_number_of_addresses() {
+    async fn few_logins_per_name_are_checked() {
         for user in ["app1", "a name that nobody has"] {
             let throttle = Throttle::default();
             assert_eq!(looked_at(&throttle, 3 * KINDS, one_of_many, name(user)), 64);
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn guesses_are_few_once_more_addresses_are_known_than_are_remembered() {
+    async fn guesses_stay_few_beyond_remembered_addresses() {
         let throttle = Throttle::default();
         let guess = |number| format!("name{number}");
         assert_eq!(looked_at(&throttle, KINDS + 100, one_of_many, guess), KINDS + 100);
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_remembered_is_bounded_and_what_counts_most_stays() {
+    async fn memory_is_bounded_and_keeps_the_worst() {
         let throttle = Throttle::default();
         looked_at(&throttle, 64, one_of_many, name("app1"));
         looked_at(&throttle, 16, |_| OWN, name("app2"));
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_user_gets_in_from_an_own_address_while_others_guess() {
+    async fn user_logs_in_from_a_clean_address_during_guesses() {
         let throttle = Throttle::default();
         assert!(admits(&throttle, OWN, "app1"));
         for _ in 0..100 {
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wrong_one_is_answered_as_to_one_who_was_never_there() {
+    async fn unknown_user_is_answered_as_a_wrong_password() {
         let throttle = Throttle::default();
         let answers = |name: &str| {
             let mut answers = vec![wrong(&throttle, OWN, Some(name))];

@@ -171,14 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_as_mysql_keeps_it() {
+    fn verifiers_have_the_form_of_mysql() {
         // SELECT UPPER(SHA1(UNHEX(SHA1('password'))))
         let native: String = native_of(b"password").iter().map(|byte| format!("{byte:02X}")).collect();
         assert_eq!(native, "2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19");
     }
 
     #[test]
-    fn a_wrong_proof_costs_the_same_whoever_it_is_for() {
+    fn wrong_proof_costs_the_same_for_any_user() {
         let user = Verifiers { password: Some(sha2_of(b"pw")), native: Some(native_of(b"pw")), token: None };
         let without_native = Verifiers { password: user.password, ..NOBODY };
         let with_token = Verifiers { token: Some(token_digest(b"token")), ..NOBODY };

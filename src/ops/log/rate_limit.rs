@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_lines_of_a_kind_are_written_and_the_others_counted() {
+    fn repeated_lines_are_counted() {
         let (rate_limit, written) = (RateLimit::default(), Written::default());
         let log = tracing_subscriber::registry().with(rate_limit.clone()).with(written.clone());
         tracing::subscriber::with_default(log, || {

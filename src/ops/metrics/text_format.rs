@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_are_described_under_the_name_of_their_samples() {
+    fn counter_help_uses_the_sample_name() {
         let gauge = "# HELP b Is a counter\n# TYPE b gauge\nb 2\n";
         let page = format!("# HELP a All.\n# TYPE a counter\na_total 1\n{gauge}# EOF\n");
         assert_eq!(of(&page), format!("# HELP a_total All.\n# TYPE a_total counter\na_total 1\n{gauge}"));

@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_and_written_as_go_does() {
+    fn durations_are_read_and_written_as_in_go() {
         let millis = Duration::from_millis;
         for (written, read) in [
             ("10ms", millis(10)),

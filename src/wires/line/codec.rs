@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_the_same_however_they_are_cut() {
+    fn requests_do_not_depend_on_read_boundaries() {
         let input = b"PING\r\n\n  \t\n ;\nRELEASE_LOCK a\nnonsense\nQUIT\r\nPING";
         let release = Request::Release(Name::new("a").unwrap());
         let expected = ["Ping", &format!("{release:?}"), "UNKNOWN_COMMAND", "Quit"];
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_at_most_1024_bytes() {
+    fn line_has_at_most_1024_bytes() {
         for end in ["\n", "\r\n"] {
             let fits = format!("PING{}{end}", " ".repeat(MAX_LINE - 4));
             assert_eq!(decode(fits.as_bytes(), 100), ["Ping"]);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_line_protocol_is_not_run() {
+    fn foreign_protocol_is_not_run() {
         for request in [
             "GET / HTTP/1.1",
             "POST /x",

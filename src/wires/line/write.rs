@@ -338,7 +338,7 @@ mod tests {
     use crate::name::Name;
 
     #[test]
-    fn names_come_back_as_they_were_written() {
+    fn written_names_round_trip() {
         let written = |text: &str| Written(Name::new(text).unwrap().as_str()).to_string();
         for plain in ["nightly", "app1:job/7", "schlüssel", "a;b", "x=1", "語"] {
             assert_eq!(written(plain), plain);

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_program_is_the_client_and_the_rest_is_a_note() {
+    fn program_name_is_client_and_rest_is_note() {
         let all = parsed(
             Charset::default(),
             &[(b"_client_name", b"libmysql"), (b"program_name", b"nightly backup"), (b"_pid", b"4711")],
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_as_long_as_it_may_be_and_one_that_is_cut_off_is_no_mistake() {
+    fn attributes_are_bounded_and_may_be_truncated() {
         let long = "é".repeat(10_000);
         let all = parsed(
             Charset::default(),

@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_files_are_read_whole() {
+    fn catalog_files_are_complete() {
         assert!(tables().count() > 200);
         for line in FILES.iter().flat_map(|file| file.lines()).filter(|line| line.starts_with('[')) {
             let origin = line.split('\t').nth(1).unwrap();

@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tables_are_whole_and_agree() {
+    fn charset_tables_are_complete_and_agree() {
         assert!(SETS.is_sorted_by_key(|set| set.name));
         assert_eq!((Charset::all().count(), Collation::all().len()), (41, 286));
         assert!(Collation::all().is_sorted_by_key(Collation::number));
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_its_own_character_set_or_the_servers() {
+    fn unknown_collation_id_is_the_server_charset() {
         let name = |number| Charset::numbered(number).map(Charset::name);
         assert_eq!((name(28), name(87), name(255)), (Ok("gbk"), Ok("gbk"), Ok("utf8mb4")));
         assert_eq!((name(8), name(63), name(33)), (Ok("latin1"), Ok("binary"), Ok("utf8mb3")));
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collation_belongs_to_its_set() {
+    fn collation_belongs_to_its_charset() {
         let gbk = Charset::named("GBK").unwrap();
         assert_eq!(gbk.with("gbk_bin").map(Charset::number), Ok(87));
         assert_eq!(gbk.with("utf8mb4_bin").unwrap_err().code().0, 1253);

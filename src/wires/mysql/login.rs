@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_greeting_is_read_by_its_fields() {
+    fn greeting_has_its_fields() {
         let nonce = nonce().unwrap();
         assert!(nonce.iter().all(|byte| *byte != 0 && *byte != b'$' && byte.is_ascii()));
         let mut output = BytesMut::new();
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn logins_come_in_every_shape() {
+    fn login_is_read_in_every_form() {
         use capability as c;
         let old = login(0, b"me\0secret\0").unwrap();
         assert_eq!(

@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_come_back_however_they_are_cut_and_split() {
+    fn packets_round_trip_across_read_boundaries() {
         for length in [0, 1, 1000, MAX_PAYLOAD - 1, MAX_PAYLOAD, MAX_PAYLOAD + 1] {
             let payload = vec![7; length];
             let mut wire = BytesMut::new();
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_or_out_of_order_is_refused_at_its_header() {
+    fn bad_packet_is_refused_at_its_header() {
         let decode = |header: &[u8]| Packets::new(100).decode(&mut BytesMut::from(header));
         assert_eq!(decode(&[101, 0, 0, 0]), Err(SqlError::TooLarge));
         assert_eq!(decode(&[100, 0, 0, 1]), Err(SqlError::OutOfOrder));
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_wanted_is_dropped_and_what_follows_it_is_not() {
+    fn unwanted_packet_is_skipped() {
         let (mut packets, mut input) = (Packets::new(1000), BytesMut::from(&b"\x07\0\0\0abcde"[..]));
         assert_eq!((packets.announced(&input), packets.decode(&mut input)), (Some(7), Ok(None)));
         packets.drop_announced(&mut input);
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_come_back() {
+    fn length_encoding_round_trips() {
         for number in [0, 250, 251, 0xFFFF, 0x1_0000, 0xFF_FFFF, 0x100_0000, u64::MAX] {
             let mut output = BytesMut::new();
             output.put_length(number);

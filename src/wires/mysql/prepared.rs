@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_of_too_many_days_is_the_longest_one() {
+    fn time_of_too_many_days_is_clamped() {
         for (sign, shown) in [(0, "838:59:59"), (1, "-838:59:59")] {
             let time = [&[8, sign][..], &u32::MAX.to_le_bytes(), &[23, 59, 59]].concat();
             let values = bind(1, &[&[0, 1, 11, 0][..], &time].concat()).unwrap();
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn every_type_of_parameter_is_read() {
+    fn every_parameter_type_is_read() {
         let payload = [
             &[0, 0, 1][..],
             &[1, 0, 2, 0x80, 3, 0, 8, 0x80, 4, 0, 5, 0, 12, 0, 11, 0, 246, 0, 253, 0],
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn nulls_long_data_and_types_of_before_count() {
+    fn nulls_long_data_and_earlier_types_are_used() {
         assert_eq!(bind(1, &[1, 1, 253, 0]), Ok(vec![Value::Null]));
         assert_eq!(bind(1, &[0, 0]), Err(SqlError::Malformed), "no types yet");
         assert_eq!(bind(1, &[0, 1, 253, 0, 5, b'a']), Err(SqlError::Malformed), "too short");
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn long_data_beyond_the_budget_is_told_once_and_nothing_of_it_is_kept() {
+    fn long_data_beyond_the_budget_is_dropped() {
         let (mut prepared, budget) = (prepared(1), Budget::default());
         let other = budget.charge(MAX_CONNECTION_MEMORY - 1_000).unwrap();
         prepared.append(0, &[b'x'; 900], &budget);
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_longer_as_a_text_is_charged_for_that() {
+    fn parameter_is_charged_by_its_text_length() {
         let (mut prepared, budget) = (prepared(1), Budget::default());
         let latin1 = Charset::named("latin1").unwrap();
         prepared.append(0, &[0x80; 1_000], &budget);

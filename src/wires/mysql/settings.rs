@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_take_what_they_can_have_and_nothing_else() {
+    fn variables_accept_only_valid_values() {
         let long = "x".repeat(1_000_000);
         for (variable, value, code) in [
             ("time_zone", "SYSTEM", 0),

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_numbers_too() {
+    fn temporal_values_convert_to_numbers() {
         let date = Date { year: 2026, month: 11, day: 27 };
         let moment = DateTime { date, micros: 10 * HOUR + 11 * MINUTE + 12_500_000 };
         assert_eq!(Temporal::Date(date).number().to_string(), "20261127");

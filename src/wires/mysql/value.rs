@@ -334,7 +334,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_as_mysql_writes_them() {
+    fn numbers_are_written_as_by_mysql() {
         assert_eq!(Decimal::parse("1.50").unwrap().to_string(), "1.50");
         assert_eq!(Decimal { digits: -5, scale: 2 }.to_string(), "-0.05");
         assert_eq!(double_text(1000.0), "1000");
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_count_as_the_number_at_their_start() {
+    fn text_converts_to_its_leading_number() {
         for (text, prefix) in [
             ("2abc", "2"),
             (" 1.6", "1.6"),
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn values_compare_as_texts_or_as_numbers() {
+    fn values_compare_as_text_or_numbers() {
         let text = |text: &str| Value::text(text);
         assert_eq!(text("A").compare(&text("a")), Some(Ordering::Equal));
         assert_eq!(text("10").compare(&Value::Int(9)), Some(Ordering::Greater));

@@ -121,7 +121,7 @@ mod tests {
 
     /// The fuzzer's own assertion: no statement takes more than its sum.
     #[test]
-    fn no_expression_takes_more_than_its_sum() {
+    fn expression_work_is_bounded() {
         for sql in [
             &include_bytes!("../../../fuzz/seeds/mysql_sql/much_like")[..],
             include_bytes!("../../../fuzz/seeds/mysql_sql/much_text"),
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_charged_while_they_live_and_a_stretch_ends_with_the_turn_of_others() {
+    fn text_is_charged_and_long_work_yields() {
         let budget = Budget::default();
         let work = Work::new(&budget);
         work.text(100).unwrap();

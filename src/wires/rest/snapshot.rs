@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_always_told_the_same() {
+    fn snapshot_is_written_the_same_each_time() {
         let clock = Clock::start();
         let moment = Instant::now() + Duration::from_millis(1500);
         let before = clock.at(moment - Duration::from_secs(1));

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn frames_of_every_kind_that_carry_no_request_are_bounded_a_second() {
+    async fn frames_without_requests_are_rate_limited() {
         for kind in (2..=9).chain([0, 0x77]) {
             let (mut frames, frame) = (begun(), frame(kind, 4));
             assert_eq!(taken(&mut frames, &frame), BURST, "{kind}");
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn requests_bring_room_for_what_goes_with_them() {
+    async fn requests_raise_the_frame_limit() {
         let mut frames = begun();
         assert_eq!(taken(&mut frames, &frame(8, 4)), BURST);
         let (headers, data) = (frame(1, 40), frame(0, 20));
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn however_it_is_cut_the_same_is_seen() {
+    async fn frame_count_does_not_depend_on_read_boundaries() {
         let bytes = [PREFACE, &frame(4, 30), &frame(1, 300), &frame(6, 8), &frame(0, 0)].concat();
         for size in 1..bytes.len() {
             let mut frames = Frames::new();
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn another_http_is_not_looked_at() {
+    async fn http_1_is_not_inspected() {
         let mut frames = Frames::new();
         for part in [&b"P"[..], b"RI /x HTTP/1.1\r\n\r\n", &[0; 10_000]] {
             frames.take(part).unwrap();
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn another_http_takes_turns_and_nothing_of_it_is_lost() {
+    async fn http_1_takes_turns_and_loses_nothing() {
         const MOST: usize = TURN * AS_A_FRAME;
         let sent = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(400);
         for size in [1, 15, 16, 17, 100, MOST - 1, MOST, MOST + 1, sent.len()] {

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_as_grpc_writes_them() {
+    fn grpc_timeout_is_parsed() {
         for (text, nanos) in [("1H", 3_600_000_000_000), ("2M", 120_000_000_000), ("100m", 100_000_000)] {
             assert_eq!(time(text), Some(Duration::from_nanos(nanos)), "{text}");
         }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_cannot_be_read_is_reworded() {
+    fn only_unreadable_messages_are_reworded() {
         for (code, told) in
             [(Code::Internal, "3"), (Code::OutOfRange, "3"), (Code::Unknown, "2"), (Code::Aborted, "10")]
         {

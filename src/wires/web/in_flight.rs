@@ -244,7 +244,7 @@ mod tests {
     use crate::core::budget::MAX_CONNECTION_MEMORY;
 
     #[test]
-    fn a_connection_has_so_much_and_gets_it_back() {
+    fn connection_memory_is_bounded_and_returned() {
         let hub = Hub::new(crate::core::session::Limits::default());
         let in_flight = InFlight::of(&hub);
         let first = in_flight.take(MAX_CONNECTION_MEMORY - 10).unwrap();
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_there_is_no_memory_for_is_told_so_by_both() {
+    async fn body_beyond_memory_is_refused_by_http_and_grpc() {
         let in_flight = InFlight::of(&Hub::new(crate::core::session::Limits::default()));
         let share = Arc::new(in_flight.take(MAX_CONNECTION_MEMORY - 10).unwrap());
         let held = |bytes: usize| {

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_and_own_names_are_known() {
+    fn addresses_and_own_names_are_allowed() {
         let hosts = bound(Bound::Everybody);
         for host in [
             "127.0.0.1",
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_that_is_said_is_looked_at() {
+    fn every_host_name_is_checked() {
         let hosts = bound(Bound::Everybody);
         let request = Request::builder().uri("http://evil.example/").header("host", "localhost");
         let told = hosts.check(&request.body(Body::empty()).unwrap());
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_said_once_but_by_old_clients() {
+    fn host_header_is_required_exactly_once() {
         let hosts = bound(Bound::Nobody);
         let both = [("host", "a"), ("host", "a")];
         for (version, headers, is_right) in [
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn where_all_may_ask_browsers_are_bound_to_names() {
+    fn browsers_are_bound_to_allowed_names() {
         let hosts = bound(Bound::Browsers);
         let host = ("host", "here.example");
         assert!(asked(&hosts, Version::HTTP_11, &[host]).is_ok());
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_other_sites_are_known_by_what_browsers_say() {
+    fn cross_site_request_is_recognized() {
         let hosts = bound(Bound::Nobody);
         let host = ("host", "here:3308");
         for (header, page, is_own) in [
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_word_that_browsers_say_tells_of_the_site() {
+    fn unknown_fetch_site_value_is_ignored() {
         let hosts = bound(Bound::Nobody);
         let others = "http://evil.example";
         for (sites, passes, passes_from_others) in [

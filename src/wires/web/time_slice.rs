@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_wakes_itself_leaves_room_for_what_comes_for_others() {
+    async fn self_waking_task_yields_to_others() {
         const ROUNDS: usize = 200;
         let (mut asks, mut answers) = tokio::net::UnixStream::pair().unwrap();
         let echo = tokio::spawn(async move {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_woken_by_others_goes_on() {
+    async fn task_woken_by_others_goes_on() {
         let [come, was_there] = [(); 2].map(|()| Arc::new(Notify::new()));
         let (slice, comes, is_there) = (TimeSlice::default(), come.clone(), was_there.clone());
         let served = tokio::spawn(async move {

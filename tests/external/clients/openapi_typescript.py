@@ -10,7 +10,7 @@ from generated import document, run
 from steps import HTTP_PORT, NOT_INSTALLED, held_elsewhere
 
 here = pathlib.Path(__file__).parent
-programs = here.parent.parent / "target" / "drivers" / "node_modules" / ".bin"
+programs = here.parents[2] / "target" / "drivers" / "node_modules" / ".bin"
 generator, compiler, node = programs / "openapi-typescript", programs / "tsc", shutil.which("node")
 if not (generator.exists() and compiler.exists() and node):
     sys.exit(NOT_INSTALLED)

@@ -16,7 +16,7 @@ import urllib.parse
 HTTP_PORT, LINE_PORT = int(sys.argv[1]), int(sys.argv[2])
 PATIENCE = 20
 NOT_INSTALLED = 77
-PROTO = pathlib.Path(__file__).parent.parent.parent / "proto"
+PROTO = pathlib.Path(__file__).parents[3] / "proto"
 
 threads = concurrent.futures.ThreadPoolExecutor(16)
 

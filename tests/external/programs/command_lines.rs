@@ -32,7 +32,7 @@ async fn waits(program: &str, more: &[&str]) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_lock_by_mysql_and_by_mariadb() {
+async fn mysql_and_mariadb() {
     let options: [&[&str]; 9] = [
         &[],
         &["--safe-updates"],
@@ -53,7 +53,7 @@ async fn a_lock_by_mysql_and_by_mariadb() {
 }
 
 #[tokio::test]
-async fn a_lock_by_mycli() {
+async fn mycli() {
     let Some(said) = waits("mycli", &[]).await else { return };
     assert!(said.ends_with("granted\tmine\n1\t1\n"), "{said}");
     let Some(said) = waits("mycli", &["--table"]).await else { return };
@@ -62,7 +62,7 @@ async fn a_lock_by_mycli() {
 
 /// At a terminal, where the client asks for names to complete and prints tables.
 #[tokio::test]
-async fn a_session_at_a_terminal() {
+async fn mysql_at_a_terminal() {
     let server = TestServer::start();
     let mut line = server.client().await;
     assert_eq!(line.ask("GET_LOCK nightly 0").await, "1");
@@ -90,7 +90,7 @@ async fn a_session_at_a_terminal() {
 }
 
 #[tokio::test]
-async fn mysqladmin_sees_and_ends_sessions() {
+async fn mysqladmin_lists_and_kills_sessions() {
     let server = TestServer::start();
     let [mut holder, mut waiter] = server.clients().await;
     assert_eq!(holder.ask("GET_LOCK nightly 0").await, "1");
@@ -114,7 +114,7 @@ async fn mysqladmin_sees_and_ends_sessions() {
 }
 
 #[tokio::test]
-async fn the_others_of_their_kind() {
+async fn other_mysql_tools() {
     let server = TestServer::start();
     let load = "SELECT GET_LOCK('nightly', 60); SELECT RELEASE_LOCK('nightly')";
     let commands: [(&str, &[&str], &str); 4] = [

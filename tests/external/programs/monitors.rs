@@ -100,7 +100,7 @@ async fn mysqld_exporter() {
 }
 
 #[tokio::test]
-async fn haproxy_checks_it_and_stands_in_front_of_it() {
+async fn haproxy_checks_and_proxies() {
     let server = TestServer::start();
     let mut line = server.client().await;
     let home = tempfile::tempdir().unwrap();
@@ -155,7 +155,7 @@ async fn collectd() {
 }
 
 #[tokio::test]
-async fn checks_of_the_monitoring_plugins() {
+async fn monitoring_plugins() {
     let (server, _clients) = a_queue().await;
     let home = tempfile::tempdir().unwrap();
     let port = server.mysql.port().to_string();
@@ -184,7 +184,7 @@ async fn pt_kill_ends_a_wait() {
 }
 
 #[tokio::test]
-async fn isql_by_mariadbs_odbc() {
+async fn isql_by_mariadb_odbc() {
     let (server, _clients) = a_queue().await;
     let home = tempfile::tempdir().unwrap();
     let source = format!(

@@ -115,7 +115,7 @@ macro_rules! pools {
         })*
 
         #[test]
-        fn the_table_has_these_pools() {
+        fn table_names_every_pool() {
             let mut known = vec![$($name,)*];
             known.sort_unstable();
             assert_eq!(known, table().into_keys().collect::<Vec<_>>());

@@ -39,7 +39,7 @@ async fn lock_is_kept_while_its_thread_is_busy() {
 }
 
 #[tokio::test]
-async fn loss_ends_a_scope_with_an_error() {
+async fn loss_ends_scope_with_an_error() {
     let stub = Stub::start().await;
     let addr = stub.addr();
     let work = spawn_blocking(move || {
@@ -52,7 +52,7 @@ async fn loss_ends_a_scope_with_an_error() {
 }
 
 #[tokio::test]
-async fn locks_are_taken_and_freed() {
+async fn lock_is_taken_and_freed() {
     let server = TestServer::start();
     let addr = server.addr.to_string();
     let work = spawn_blocking(move || {

@@ -36,7 +36,7 @@ async fn holding(left: &str) -> (Connection, Guard, common::Client) {
 }
 
 #[tokio::test]
-async fn guard_is_lost_while_the_promise_still_runs() {
+async fn guard_is_lost_before_the_promise_ends() {
     let (connection, guard, mut peer) = holding(LEFT).await;
     let mut last = Instant::now();
     for _ in 0..3 {
@@ -57,7 +57,7 @@ async fn guard_is_lost_while_the_promise_still_runs() {
 }
 
 #[tokio::test]
-async fn lost_connection_is_closed_with_its_last_guard() {
+async fn lost_connection_closes_with_its_last_guard() {
     let (connection, guard, mut peer) = holding("3.000").await;
     let asked = answer_keepalive(&mut peer, "3.000").await;
     in_time(guard.lost()).await;
@@ -67,7 +67,7 @@ async fn lost_connection_is_closed_with_its_last_guard() {
 }
 
 #[tokio::test]
-async fn guard_knows_by_the_clock_that_it_is_lost() {
+async fn guard_is_lost_by_the_clock_alone() {
     let (_connection, guard, _peer) = holding(LEFT).await;
     // Nothing else runs on this thread meanwhile, the task of the connection neither.
     std::thread::sleep(Duration::from_millis(650));
@@ -76,7 +76,7 @@ async fn guard_knows_by_the_clock_that_it_is_lost() {
 }
 
 #[tokio::test]
-async fn guard_is_kept_while_another_lock_is_waited_for() {
+async fn guard_is_kept_during_another_wait() {
     let (connection, guard, mut peer) = holding(LEFT).await;
     let waiting = acquire(&connection, "y");
     // The first may have been asked before the wait began.
@@ -95,7 +95,7 @@ async fn guard_is_kept_while_another_lock_is_waited_for() {
 }
 
 #[tokio::test]
-async fn grant_that_comes_late_is_given_out_after_another_answer() {
+async fn late_grant_is_kept_after_a_fresh_promise() {
     let (connection, mut peer) = connected(LEFT).await;
     let mut taken = pin!(acquire(&connection, "x"));
     answer_keepalive(&mut peer, LEFT).await;
@@ -110,7 +110,7 @@ async fn grant_that_comes_late_is_given_out_after_another_answer() {
 }
 
 #[tokio::test]
-async fn grant_that_comes_late_and_is_not_confirmed_is_given_up() {
+async fn late_grant_without_a_promise_is_given_up() {
     let (connection, mut peer) = connected(LEFT).await;
     let taken = acquire(&connection, "x");
     answer_keepalive(&mut peer, LEFT).await;
@@ -124,7 +124,7 @@ async fn grant_that_comes_late_and_is_not_confirmed_is_given_up() {
 }
 
 #[tokio::test]
-async fn client_tries_again_where_a_grant_was_given_up() {
+async fn given_up_grant_is_tried_again() {
     let stub = Stub::start().await;
     let client = tokio::spawn(Client::connect(stub.addr()));
     let mut first = stub.welcome(LEFT).await;
@@ -140,7 +140,7 @@ async fn client_tries_again_where_a_grant_was_given_up() {
 }
 
 #[tokio::test]
-async fn connection_that_holds_nothing_is_silent() {
+async fn connection_without_locks_sends_nothing() {
     let (connection, guard, mut peer) = holding(LEFT).await;
     drop(guard);
     assert_eq!(peer.line().await, "RELEASE_LOCK x");
@@ -155,7 +155,7 @@ async fn connection_that_holds_nothing_is_silent() {
 }
 
 #[tokio::test]
-async fn server_that_promises_nothing_is_not_asked() {
+async fn server_without_promise_is_not_asked() {
     let (connection, guard, mut peer) = holding("0.000").await;
     assert_eq!(connection.stop_within(), None);
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -167,7 +167,7 @@ async fn server_that_promises_nothing_is_not_asked() {
 }
 
 #[tokio::test]
-async fn time_to_stop_that_does_not_fit_is_refused_with_one_that_does() {
+async fn stop_time_that_does_not_fit_is_refused() {
     let stub = Stub::start().await;
     let builder = Builder::new(stub.addr()).stop_within(Duration::from_millis(800));
     let connection = tokio::spawn(async move { builder.connection().await });
@@ -184,7 +184,7 @@ async fn time_to_stop_that_does_not_fit_is_refused_with_one_that_does() {
 }
 
 #[tokio::test]
-async fn line_that_is_too_long_costs_its_call_and_no_lock() {
+async fn too_long_line_fails_its_call_and_keeps_locks() {
     let (connection, guard, mut peer) = holding("0.000").await;
     let lists = tokio::spawn(async move {
         let locks = connection.locks("").await;

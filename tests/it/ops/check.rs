@@ -28,7 +28,7 @@ pub fn users(folder: &Path) -> String {
 }
 
 #[test]
-fn check_tells_what_a_server_would_do_and_does_not_listen() {
+fn reports_the_plan_without_listening() {
     let authority = Authority::new();
     let (files, users) = (authority.sign("server"), users(authority.folder.path()));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -47,7 +47,7 @@ fn check_tells_what_a_server_would_do_and_does_not_listen() {
 }
 
 #[test]
-fn check_says_in_one_line_what_is_wrong() {
+fn error_is_a_single_line() {
     let authority = Authority::new();
     let (files, users) = (authority.sign("server"), users(authority.folder.path()));
     let key = authority.sign("other").key;
@@ -75,7 +75,7 @@ fn check_says_in_one_line_what_is_wrong() {
 }
 
 #[test]
-fn check_reads_the_environment_as_the_server_does() {
+fn environment_is_read_as_by_the_server() {
     let output = Command::new(PROGRAM).arg("check").env("GETLOCKD_USERS", "").output().unwrap();
     assert!(said(&output).contains("users: none"), "{}", said(&output));
     let mut command = Command::new(PROGRAM);
@@ -84,7 +84,7 @@ fn check_reads_the_environment_as_the_server_does() {
 }
 
 #[test]
-fn passwords_that_can_be_read_on_the_way_are_warned_of() {
+fn cleartext_passwords_give_a_warning() {
     let authority = Authority::new();
     let (files, users) = (authority.sign("server"), users(authority.folder.path()));
     let flags = ["--line", "0.0.0.0:0", "--mysql", "off", "--http", "off", "--users", &users];
@@ -113,7 +113,7 @@ fn ping(asked: &str) -> Output {
 }
 
 #[test]
-fn ping_finds_a_server_well_in_each_of_its_modes() {
+fn ping_succeeds_in_each_tls_mode() {
     let authority = Authority::new();
     let (files, users) = (authority.sign("server"), users(authority.folder.path()));
     let ca = authority.ca();
@@ -136,7 +136,7 @@ fn ping_finds_a_server_well_in_each_of_its_modes() {
 }
 
 #[test]
-fn ping_asks_http_where_the_line_protocol_is_off() {
+fn ping_uses_http_when_line_is_off() {
     let flags = ["--line", "off", "--mysql", "off", "--http", "127.0.0.1:0"];
     let program = Program::spawn(Command::new(PROGRAM).args(flags));
     let ask = |line: &str, http: &str| {

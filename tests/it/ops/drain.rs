@@ -33,7 +33,7 @@ async fn rest(mut stream: TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn each_wire_tells_those_who_wait_and_those_who_come() {
+async fn waiters_and_new_clients_are_told_on_every_wire() {
     let mut server = TestServer::with(&["--drain", "60s"]);
     let (mut holder, mut held) = (Hold::open(server.http).await, Hold::open(server.http).await);
     holder.send(get_lock("nightly", 0)).await;

@@ -43,7 +43,7 @@ fn each<'a>(list: &'a Value, key: &'a str) -> impl Iterator<Item = &'a Value> {
 }
 
 #[test]
-fn one_process_is_the_lock_table_and_has_few_rights() {
+fn manifest_runs_a_single_unprivileged_replica() {
     let Some(manifest) = manifest() else { return };
     let deployment = manifest("Deployment");
     assert_eq!(
@@ -61,7 +61,7 @@ fn one_process_is_the_lock_table_and_has_few_rights() {
 }
 
 #[test]
-fn ports_and_labels_meet() {
+fn ports_and_labels_match() {
     let Some(manifest) = manifest() else { return };
     let (deployment, service) = (manifest("Deployment"), manifest("Service"));
     let labels = &deployment["spec"]["template"]["metadata"]["labels"];
@@ -81,7 +81,7 @@ fn ports_and_labels_meet() {
 }
 
 #[tokio::test]
-async fn probes_ask_what_is_answered() {
+async fn probes_use_served_paths() {
     let Some(manifest) = manifest() else { return };
     let deployment = manifest("Deployment");
     let container = &deployment["spec"]["template"]["spec"]["containers"][0];
@@ -103,7 +103,7 @@ fn each_word(list: &Value) -> Vec<String> {
 
 /// With the environment of the image and of the manifest, and files where it says.
 #[test]
-fn a_server_could_start_with_what_it_sets_and_has_time_to_drain() {
+fn manifest_settings_are_valid_and_allow_a_drain() {
     let Some(manifest) = manifest() else { return };
     let deployment = manifest("Deployment");
     let pod = &deployment["spec"]["template"]["spec"];

@@ -136,7 +136,7 @@ fn basic(password: &str) -> String {
 }
 
 #[tokio::test]
-async fn no_secret_is_in_a_log_at_any_level() {
+async fn no_secret_is_logged_at_any_level() {
     for level in ["info", "debug", "trace"] {
         let mut story = Story::begin(level);
         let lease = story.come_in().await;
@@ -158,7 +158,7 @@ fn lines(log: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_story_is_told_in_json_with_who_and_where() {
+async fn json_log_names_user_and_peer() {
     let mut story = Story::begin("info");
     story.come_in().await;
     let log = lines(&(story.reload() + &story.end()));
@@ -171,7 +171,7 @@ async fn a_story_is_told_in_json_with_who_and_where() {
 }
 
 #[tokio::test]
-async fn logins_kills_and_holders_are_told_with_wire_number_and_peer() {
+async fn events_name_wire_session_and_peer() {
     let mut story = Story::begin("debug");
     let mut log = story.program.log.take().unwrap();
     story.come_in().await;
@@ -199,7 +199,7 @@ fn narrow(flags: &[&str]) -> (TempDir, Program) {
 }
 
 #[tokio::test]
-async fn who_is_refused_is_told_with_address_and_user() {
+async fn refused_login_names_address_and_user() {
     let (_folder, mut program) = narrow(&["--max-connections", "1"]);
     let mut log = program.log.take().unwrap();
     let mut heard = |word: &str| -> Value { serde_json::from_str(&next_with(&mut log, word)).unwrap() };
@@ -215,7 +215,7 @@ async fn who_is_refused_is_told_with_address_and_user() {
 }
 
 #[tokio::test]
-async fn guesses_that_are_not_looked_at_are_told_too() {
+async fn throttled_guesses_are_logged() {
     let (_folder, mut program) = narrow(&[]);
     let mut guesses = Vec::new();
     for _ in 0..=16 {

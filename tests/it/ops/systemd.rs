@@ -53,7 +53,7 @@ impl Manager {
 }
 
 #[test]
-fn systemd_is_told_of_start_reload_and_stop() {
+fn notify_reports_start_reload_and_stop() {
     let manager = Manager::new();
     let mut command = Command::new(PROGRAM);
     command.args(["--line", "127.0.0.1:0", "--mysql", "off", "--http", "off"]);
@@ -70,7 +70,7 @@ fn systemd_is_told_of_start_reload_and_stop() {
 }
 
 #[test]
-fn a_reload_that_keeps_the_old_is_told_and_is_over() {
+fn failed_reload_is_reported_and_completes() {
     let manager = Manager::new();
     let users = users(manager.folder.path());
     let mut command = Command::new(PROGRAM);
@@ -84,7 +84,7 @@ fn a_reload_that_keeps_the_old_is_told_and_is_over() {
 }
 
 #[test]
-fn signs_of_life_come_as_often_as_wanted_and_during_the_drain() {
+fn watchdog_is_fed_also_during_drain() {
     let manager = Manager::new();
     let mut command = Command::new(PROGRAM);
     command.args(["--line", "127.0.0.1:0", "--mysql", "off", "--http", "off", "--drain", "1h"]);
@@ -132,7 +132,7 @@ fn there_is_no_python() -> bool {
 const ALL: [&str; 6] = ["--line", "systemd", "--mysql", "systemd", "--http", "systemd"];
 
 #[tokio::test]
-async fn each_wire_serves_at_the_socket_of_its_name() {
+async fn passed_sockets_are_matched_by_name() {
     if there_is_no_python() {
         return;
     }
@@ -148,7 +148,7 @@ async fn each_wire_serves_at_the_socket_of_its_name() {
 }
 
 #[test]
-fn a_socket_that_no_wire_takes_is_logged() {
+fn unused_socket_is_logged() {
     if there_is_no_python() {
         return;
     }
@@ -159,7 +159,7 @@ fn a_socket_that_no_wire_takes_is_logged() {
 }
 
 #[test]
-fn sockets_that_cannot_be_served_are_one_line_at_the_start() {
+fn unusable_socket_is_a_single_line_error() {
     if there_is_no_python() {
         return;
     }
@@ -190,7 +190,7 @@ fn units() -> TempDir {
 }
 
 #[test]
-fn systemd_takes_the_units_without_a_word() {
+fn systemd_analyze_accepts_the_units() {
     let folder = units();
     let paths = UNITS.map(|unit| folder.path().join(unit));
     let Some(output) = tool(Command::new("systemd-analyze").arg("verify").args(paths)) else { return };
@@ -198,7 +198,7 @@ fn systemd_takes_the_units_without_a_word() {
 }
 
 #[test]
-fn the_service_may_do_little() {
+fn service_is_sandboxed() {
     let folder = units();
     let mut command = Command::new("systemd-analyze");
     command.args(["security", "--no-pager", "--offline=true", "--threshold=20"]);
@@ -207,7 +207,7 @@ fn the_service_may_do_little() {
 }
 
 #[test]
-fn the_units_say_what_the_program_knows() {
+fn units_use_existing_flags() {
     let service = read(UNITS[0]);
     let line = service.lines().find_map(|line| line.strip_prefix("Environment=")).unwrap();
     line.split(' ').filter_map(|word| word.split_once('=')).for_each(|(name, _)| assert_is_variable(name));

@@ -11,7 +11,7 @@ try:
 except ImportError:
     sys.exit(77)
 
-PROTO = pathlib.Path(__file__).parent.parent.parent / "proto"
+PROTO = pathlib.Path(__file__).parents[3] / "proto"
 
 with tempfile.TemporaryDirectory() as folder:
     out = [f"--python_out={folder}", f"--grpc_python_out={folder}"]

@@ -49,7 +49,7 @@ fn start() -> (Authority, TestServer) {
 }
 
 #[tokio::test]
-async fn openssl_as_a_person_types_in_it() {
+async fn openssl_s_client() {
     let (authority, server) = start();
     let (addr, ca) = (server.addr.to_string(), authority.ca());
     let verify = ["-CAfile", text(&ca), "-verify_return_error", "-verify_ip", "127.0.0.1"];
@@ -77,7 +77,7 @@ async fn mariadb_command_line() {
 }
 
 #[tokio::test]
-async fn curl_by_both_versions_of_http() {
+async fn curl_by_http_1_and_http_2() {
     let (authority, server) = start();
     let (url, ca) = (format!("https://localhost:{}/healthz", server.http.port()), authority.ca());
     for (version, number) in [("--http1.1", "1.1"), ("--http2", "2")] {
@@ -111,7 +111,7 @@ async fn mysql_connector_python() {
 }
 
 #[tokio::test]
-async fn the_program_reads_its_certificate_anew_by_sighup() {
+async fn sighup_reloads_the_certificate() {
     let authority = Authority::new();
     let files = authority.sign("server");
     let (mut program, mysql, http) = Program::on_all_wires(&files.flags(&[]));
@@ -136,7 +136,7 @@ async fn the_program_reads_its_certificate_anew_by_sighup() {
 }
 
 #[test]
-fn sighup_without_anything_to_read_ends_nothing() {
+fn sighup_without_files_changes_nothing() {
     let mut program = Program::start(&[]);
     program.signal("-HUP");
     next_with(program.log.as_mut().unwrap(), "nothing to be read anew");

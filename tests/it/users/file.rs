@@ -7,7 +7,7 @@ use getlockd::internal::users::{NewEntry, Proof, Users, entry};
 use super::{File, line, user};
 
 #[tokio::test]
-async fn a_new_file_changes_what_users_may_and_drops_nobody_who_still_may() {
+async fn reload_changes_permissions_and_keeps_valid_sessions() {
     let file = File::new();
     let server = file.server();
     let (mut stays, mut loses, mut gone) =
@@ -40,7 +40,7 @@ async fn a_new_file_changes_what_users_may_and_drops_nobody_who_still_may() {
 }
 
 #[test]
-fn a_file_that_is_wrong_says_where_and_shows_no_verifier() {
+fn error_names_the_place_and_hides_verifiers() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("users.toml");
     let secret = "bf7ffba958c798f80e3cf8ebea1cbc781495cadb8880a7f2bbc73d530712b52d";
@@ -63,7 +63,7 @@ fn a_file_that_is_wrong_says_where_and_shows_no_verifier() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_comes_back_as_a_user() {
+async fn written_entry_is_read_back() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("users.toml");
     let wanted =

@@ -74,12 +74,12 @@ impl Observed {
 }
 
 #[tokio::test]
-async fn variables_are_set_and_read_as_mysql_84_does_for_root() {
+async fn set_and_read_match_mysql_84_for_root() {
     compare(&TestServer::start(), false).await;
 }
 
 #[tokio::test]
-async fn variables_are_set_and_read_as_mysql_84_does_for_users_without_privileges() {
+async fn set_and_read_match_mysql_84_for_plain_users() {
     let users = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/users.toml");
     compare(&TestServer::with(&["--users", users]), true).await;
 }

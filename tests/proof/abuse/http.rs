@@ -59,7 +59,7 @@ async fn heads_without_bodies_are_bounded() {
 }
 
 #[tokio::test]
-async fn answers_that_nobody_reads_are_bounded() {
+async fn unread_answers_are_bounded() {
     let mut server = Attacked::start(&[]).await;
     let text = "n".repeat(256);
     let wish = json!({ "resourceName": "big", "mode": "shared", "clientId": text, "note": text });
@@ -91,7 +91,7 @@ async fn answers_that_nobody_reads_are_bounded() {
 }
 
 #[tokio::test]
-async fn thousands_wait_on_one_connection_and_can_be_freed_by_it() {
+async fn connection_with_thousands_of_waits_can_free_them() {
     let server = TestServer::start();
     let mut locks = grpc::locks(server.http).await;
     let wish = |wait_ms| AcquireRequest { name: "x".to_owned(), wait_ms, ..AcquireRequest::default() };
@@ -136,7 +136,7 @@ fn waiting() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_call_that_waits_leaves_the_queue_at_its_deadline() {
+async fn grpc_deadline_leaves_the_queue() {
     let server = TestServer::start();
     let mut holder = server.client().await;
     assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
@@ -161,7 +161,7 @@ async fn a_call_that_waits_leaves_the_queue_at_its_deadline() {
 }
 
 #[tokio::test]
-async fn what_is_no_message_is_an_invalid_argument() {
+async fn invalid_grpc_message_is_an_invalid_argument() {
     let server = TestServer::start();
     for message in [&[0xff; 8][..], b"\x0a\x02\xff\xff", &vec![0; 20_000]] {
         let told = called(&server, "", &framed(message)).await;

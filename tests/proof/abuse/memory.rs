@@ -44,7 +44,7 @@ async fn execute(client: &mut MySql, id: [u8; 4]) -> Reply {
 }
 
 #[tokio::test]
-async fn data_in_pieces_is_kept_up_to_the_budget() {
+async fn long_data_stays_within_the_budget() {
     let mut server = Attacked::start(&[]).await;
     let mut neighbour = Neighbour::of(server.at.mysql).await;
     let mut a = MySql::connect(server.at.mysql).await;
@@ -70,7 +70,7 @@ async fn data_in_pieces_is_kept_up_to_the_budget() {
 }
 
 #[tokio::test]
-async fn statements_and_variables_are_kept_up_to_the_budget() {
+async fn statements_and_variables_stay_within_the_budget() {
     let mut server = Attacked::start(&[]).await;
     let mut neighbour = Neighbour::of(server.at.mysql).await;
     let mut a = MySql::connect(server.at.mysql).await;
@@ -100,7 +100,7 @@ async fn statements_and_variables_are_kept_up_to_the_budget() {
 }
 
 #[tokio::test]
-async fn who_waits_pays_for_what_he_has_said() {
+async fn waiting_statement_is_charged_to_its_session() {
     let mut server = Attacked::start(&["--max-memory", "1048576"]).await;
     let mut neighbour = Neighbour::of(server.at.mysql).await;
     let long = format!("SELECT GET_LOCK('neighbour', 600){}", ",1".repeat(900));
@@ -135,7 +135,7 @@ async fn many_small_statements_are_prepared() {
 }
 
 #[tokio::test]
-async fn results_that_nobody_reads_are_bounded() {
+async fn unread_results_are_bounded() {
     let mut server = Attacked::start(&[]).await;
     let mut neighbour = Neighbour::of(server.at.mysql).await;
     let megabytes = |count| format!("SELECT {}", vec!["REPEAT('x', 1000000)"; count].join(","));
@@ -162,7 +162,7 @@ async fn results_that_nobody_reads_are_bounded() {
 }
 
 #[tokio::test]
-async fn when_all_have_reached_their_bound_those_who_behave_are_served() {
+async fn small_session_is_served_when_memory_is_exhausted() {
     let mut server = Attacked::start(&["--max-memory", "1048576"]).await;
     let mut neighbour = Neighbour::of(server.at.mysql).await;
     let (mut greedy, mut second) =
@@ -184,7 +184,7 @@ async fn when_all_have_reached_their_bound_those_who_behave_are_served() {
 }
 
 #[tokio::test]
-async fn halves_of_logins_are_small() {
+async fn unfinished_logins_cost_little_memory() {
     let mut server = Attacked::start(&[]).await;
     let mut neighbour = Neighbour::of(server.at.mysql).await;
     let mut halves = Vec::new();

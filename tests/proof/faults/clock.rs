@@ -48,7 +48,7 @@ fn is_of_day(moment: &Value, days: i64) -> bool {
 }
 
 #[tokio::test]
-async fn a_lease_ends_at_its_own_time_whatever_the_clock_on_the_wall_does() {
+async fn lease_ignores_changes_of_the_wall_clock() {
     let Some(lib) = libfaketime() else {
         return skip_missing("libfaketime");
     };

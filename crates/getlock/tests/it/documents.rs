@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn getlock_prints_the_documents_of_http() {
+async fn getlock_prints_the_http_documents() {
     let (server, _clients) = scene().await;
     for (task, path) in
         [(&["ls"][..], "/api/locks"), (&["why", "a"], "/api/lock/why/a"), (&["sessions"], "/api/sessions")]

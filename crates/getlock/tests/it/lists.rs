@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn lists_align_and_tell_the_same_as_json() {
+async fn lists_are_aligned_and_agree_with_json() {
     let server = TestServer::start();
     let [mut a, mut b] = server.clients().await;
     assert_eq!(a.ask("GET_LOCK nightly 0").await, "1");
@@ -47,7 +47,7 @@ async fn lists_align_and_tell_the_same_as_json() {
 }
 
 #[tokio::test]
-async fn completions_and_a_manual_come_with_it() {
+async fn completions_and_manual_are_printed() {
     for shell in ["bash", "zsh", "fish"] {
         let (code, out, _) = output(getlock("x", &["completions", shell])).await;
         assert!(code == 0 && out.contains("conflict-exit-code"), "{shell}");
@@ -59,7 +59,7 @@ async fn completions_and_a_manual_come_with_it() {
 }
 
 #[tokio::test]
-async fn it_comes_by_tls_and_as_a_user_whose_password_is_in_no_argument() {
+async fn tls_login_keeps_the_password_out_of_arguments() {
     let authority = Authority::new();
     let file = |name: &str| authority.folder.path().join(name);
     let wanted = NewEntry { name: "app".to_owned(), lock: vec!["app:".to_owned()], ..NewEntry::default() };
@@ -85,7 +85,7 @@ async fn it_comes_by_tls_and_as_a_user_whose_password_is_in_no_argument() {
 }
 
 #[tokio::test]
-async fn who_reads_no_further_is_no_failure_and_a_full_disk_is() {
+async fn closed_stdout_is_no_failure_and_full_disk_is() {
     let server = TestServer::start();
     for (line, expected) in [("man | true", 0), ("ls | true", 0), ("ls > /dev/full", 71)] {
         let mut command = tokio::process::Command::new("bash");

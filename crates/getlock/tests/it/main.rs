@@ -1,19 +1,19 @@
 //! `getlock`: a lock around a command, and lists.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
 
+mod command;
 #[allow(dead_code, reason = "each of the test binaries uses its part")]
 #[path = "../../../../tests/common/mod.rs"]
 mod common;
 mod documents;
 mod lists;
-mod lost;
+mod lost_lock;
+#[cfg(target_os = "linux")]
+mod partition;
 mod queue;
 mod readme;
-mod running;
-mod stopping;
 mod terminal;
-#[cfg(target_os = "linux")]
-mod told_first;
+mod termination;
 
 use std::process::{Output, Stdio};
 

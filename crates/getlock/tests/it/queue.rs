@@ -15,7 +15,7 @@ use crate::{PATIENCE, Running, TestServer, code, getlock, output};
 
 /// What cron does on twenty machines at once.
 #[tokio::test]
-async fn of_twenty_one_runs_and_the_others_go_home() {
+async fn nonblocking_of_twenty_runs_once() {
     let server = TestServer::start();
     let folder = tempfile::tempdir().unwrap();
     let ran = folder.path().join("ran");
@@ -36,7 +36,7 @@ async fn of_twenty_one_runs_and_the_others_go_home() {
 }
 
 #[tokio::test]
-async fn those_who_wait_run_one_after_the_other_in_their_order() {
+async fn waiting_commands_run_in_order() {
     let server = TestServer::start();
     let folder = tempfile::tempdir().unwrap();
     let ran = folder.path().join("ran");
@@ -59,7 +59,7 @@ async fn those_who_wait_run_one_after_the_other_in_their_order() {
 }
 
 #[tokio::test]
-async fn who_does_not_get_it_in_time_goes_home() {
+async fn timeout_exits_without_running() {
     let server = TestServer::start();
     let mut holder = server.client().await;
     assert_eq!(holder.ask("GET_SHARED_LOCK x 0").await, "1");
@@ -71,7 +71,7 @@ async fn who_does_not_get_it_in_time_goes_home() {
 }
 
 #[tokio::test]
-async fn a_wait_that_is_ended_is_not_granted() {
+async fn interrupted_wait_is_not_granted() {
     let server = TestServer::start();
     let mut holder = server.client().await;
     assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
@@ -83,7 +83,7 @@ async fn a_wait_that_is_ended_is_not_granted() {
 }
 
 #[tokio::test]
-async fn a_wait_without_a_server_ends() {
+async fn wait_for_an_unreachable_server_ends() {
     let mut server = TestServer::with(&["--drain", "0"]);
     let mut holder = server.client().await;
     assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
@@ -95,7 +95,7 @@ async fn a_wait_without_a_server_ends() {
 }
 
 #[tokio::test]
-async fn once_in_a_window_it_runs() {
+async fn window_allows_a_single_run() {
     let server = TestServer::start();
     let args = ["--once", "1h", "-v", "nightly", "-c", "echo started"];
     let mut first = Running::start(server.addr, &args).await;
@@ -117,7 +117,7 @@ async fn once_in_a_window_it_runs() {
 }
 
 #[tokio::test]
-async fn a_failure_leaves_the_window_to_others() {
+async fn failed_run_leaves_the_window_to_others() {
     let server = TestServer::start();
     assert_eq!(code(&server, &["--once", "1h", "nightly", "-c", "exit 5"]).await, 5);
     assert_eq!(code(&server, &["--once", "1ms", "nightly", "true"]).await, 0);

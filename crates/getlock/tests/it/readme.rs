@@ -10,14 +10,14 @@ use crate::{
 const README: &str = include_str!("../../../../README.md");
 
 #[tokio::test]
-async fn getlock_in_a_shell_does_what_is_shown() {
+async fn getlock_shell_session_replays() {
     let folder = Path::new(GETLOCK).parent().unwrap();
     let server = TestServer::start();
     assert_eq!(shown(README, &server, "getlock", folder).await, "");
 }
 
 #[tokio::test]
-async fn every_flag_and_exit_code_of_getlock_is_in_its_tables() {
+async fn getlock_flags_and_exit_codes_are_in_the_tables() {
     let help = output(GETLOCK, &["--help"], Path::new(".")).await;
     let lines = help.lines().map(str::trim).filter(|line| line.starts_with('-'));
     let flags = lines.filter_map(|line| line.split_once("--")?.1.split([' ', ',']).next());

@@ -88,7 +88,7 @@ fn line<'a>(shown: &'a str, start: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn one_who_waits_sees_for_whom_and_how_long_still() {
+async fn wait_shows_holder_and_remaining_time() {
     let server = TestServer::start();
     let [mut holder, mut first] = server.clients().await;
     assert_eq!(holder.ask("GET_LOCK nightly 0").await, "1");
@@ -111,7 +111,7 @@ async fn one_who_waits_sees_for_whom_and_how_long_still() {
 }
 
 #[tokio::test]
-async fn one_who_waits_in_the_background_leaves_the_terminal_to_others() {
+async fn background_wait_leaves_the_terminal_alone() {
     let server = TestServer::start();
     let mut holder = server.client().await;
     assert_eq!(holder.ask("GET_LOCK nightly 0").await, "1");
@@ -127,7 +127,7 @@ async fn one_who_waits_in_the_background_leaves_the_terminal_to_others() {
 }
 
 #[tokio::test]
-async fn an_interrupt_from_the_keyboard_comes_once() {
+async fn keyboard_interrupt_arrives_once() {
     let server = TestServer::start();
     // The shell around it is to live on.
     let script = "trap : INT; getlock x -c 'trap \"echo told\" INT; echo started; cat; cat; echo over; exit 6'; echo ended $?; cat";
@@ -141,7 +141,7 @@ async fn an_interrupt_from_the_keyboard_comes_once() {
 }
 
 #[tokio::test]
-async fn top_shows_locks_and_queues_as_they_change_and_leaves_the_terminal_as_it_was() {
+async fn top_follows_changes_and_restores_the_terminal() {
     let server = TestServer::start();
     let [mut holder, mut first, mut second] = server.clients().await;
     assert_eq!(holder.ask("GET_LOCK weekly 0").await, "1");
@@ -178,7 +178,7 @@ async fn top_shows_locks_and_queues_as_they_change_and_leaves_the_terminal_as_it
 }
 
 #[tokio::test]
-async fn top_where_not_all_fits() {
+async fn top_truncates_to_the_screen() {
     let server = TestServer::start();
     let mut holder = server.client().await;
     for at in 0..30 {
@@ -213,7 +213,7 @@ async fn top_where_not_all_fits() {
 }
 
 #[tokio::test]
-async fn top_without_its_server_ends_and_leaves_the_terminal_as_it_was() {
+async fn top_ends_with_its_server_and_restores_the_terminal() {
     let mut server = TestServer::with(&["--drain", "0"]);
     let script = "echo before; getlock top; echo ended $?; stty -a | tr ' ;' '\\n' | grep -xE 'icanon'; cat";
     let Some(terminal) = Terminal::start(&server, script) else { return };

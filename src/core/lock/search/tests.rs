@@ -66,7 +66,7 @@ fn shared_by(count: u32, table: &Arc<Table>) -> (Name, Vec<Owner>) {
 }
 
 #[test]
-fn who_is_waited_for_by_nobody_looks_at_no_holder() {
+fn deadlock_search_skips_owners_without_waiters() {
     let table = Arc::default();
     let (big, _holders) = shared_by(50_000, &table);
     let (pieces, found) = searched(&mut owner(60_000, &table), &big);
@@ -76,7 +76,7 @@ fn who_is_waited_for_by_nobody_looks_at_no_holder() {
 }
 
 #[test]
-fn many_holders_are_looked_at_in_pieces() {
+fn many_holders_are_searched_in_batches() {
     let table = Arc::default();
     let (big, _holders) = shared_by(50_000, &table);
     let mut asker = owner(60_000, &table);
@@ -94,7 +94,7 @@ fn chain(length: u32, table: &Arc<Table>) -> Owner {
 }
 
 #[test]
-fn a_long_chain_is_followed_in_pieces() {
+fn long_chain_is_searched_in_batches() {
     const LENGTH: u32 = 10_000;
     let table = Arc::default();
     let mut first = chain(LENGTH, &table);
@@ -124,7 +124,7 @@ fn three_around_a_lock(table: &Arc<Table>) -> (Owner, Owner) {
 }
 
 #[tokio::test]
-async fn a_wait_behind_one_that_is_refused_closes_no_cycle() {
+async fn wait_behind_a_refused_wait_is_no_deadlock() {
     let table = Arc::default();
     // The first of a long chain would close a cycle of them all; that is not found at a first look.
     let mut first = chain(300, &table);
@@ -146,7 +146,7 @@ async fn a_wait_behind_one_that_is_refused_closes_no_cycle() {
 }
 
 #[tokio::test]
-async fn a_wait_behind_one_that_stays_closes_a_cycle() {
+async fn wait_behind_a_lasting_wait_is_a_deadlock() {
     let table = Arc::<Table>::default();
     let big = name("big");
     let mut nobody = Owner::new(SessionId(1), table.clone());
@@ -159,7 +159,7 @@ async fn a_wait_behind_one_that_stays_closes_a_cycle() {
 }
 
 #[tokio::test]
-async fn one_long_search_is_under_way_at_a_time_and_keeps_nothing_else() {
+async fn long_deadlock_searches_run_in_turn() {
     let table = Arc::default();
     let mut first = chain(2_000, &table);
     let turn = table.search_turn().await;
@@ -173,7 +173,7 @@ async fn one_long_search_is_under_way_at_a_time_and_keeps_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_cycle_that_takes_long_to_find_is_told_by_the_wait() {
+async fn late_found_deadlock_ends_the_wait() {
     let table = Arc::default();
     let mut first = chain(1_000, &table);
     let taken = first.take(own(1_000), Mode::Exclusive, OnBusy::Queue);

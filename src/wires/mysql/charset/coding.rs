@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_is_written_as_it_came_or_as_its_other_code_or_not_at_all() {
+    fn character_round_trips_or_is_unencodable() {
         let is_other = |charset: Charset| matches!(charset.coding(), Coding::Bytes(_) | Coding::Codes(..));
         for charset in Charset::all().filter(|charset| is_other(*charset)) {
             let singles = (0x80..=0xFF).map(|byte| vec![byte]);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn where_mysql_has_other_characters_they_are_those_of_mysql_or_none() {
+    fn mapping_differences_follow_mysql() {
         assert_eq!(read("latin1", b"\x80\x81"), Ok("\u{20AC}\u{81}".to_owned()));
         assert_eq!(read("hebrew", b"\xAF"), Ok("\u{203E}".to_owned()));
         assert_eq!(read("koi8u", b"\xAE"), Ok("\u{255D}".to_owned()));
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_that_is_cut_off_is_no_text() {
+    fn truncated_character_is_invalid() {
         assert_eq!(read("gbk", b"ok \xD6"), Err("Invalid gbk character string: 'D6'".to_owned()));
         assert_eq!(read("gbk", b"\xD6'"), Err("Invalid gbk character string: 'D627'".to_owned()));
         assert_eq!(
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_a_question_mark_and_in_errors_a_number() {
+    fn unencodable_character_is_replaced() {
         let text = "a\u{8A9E}\u{E9}\u{1F512}?";
         assert_eq!(named("latin1").encode(text.as_bytes()).as_ref(), b"a?\xE9??");
         assert_eq!(named("ascii").encode(text.as_bytes()).as_ref(), b"a????");
@@ -267,7 +267,7 @@ mod tests {
 
     /// The first time a code is looked for, the second time it is found.
     #[test]
-    fn a_character_has_the_same_code_each_time() {
+    fn encoding_is_deterministic() {
         for (charset, text, written) in [
             ("big5", "\u{E9}\u{4E2D}", &b"?\xA4\xA4"[..]),
             ("gb18030", "\u{80}\u{FFFF}\u{10000}", b"\x81\x30\x81\x30\x84\x31\xA4\x39\x90\x30\x81\x30"),
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_not_copied_is_work() {
+    fn only_conversion_counts_as_work() {
         let effort = |charset, text: &str| named(charset).effort(text.as_bytes());
         assert_eq!(effort("utf8mb4", "\u{E9}\u{1F512}"), 0);
         assert_eq!(effort("big5", "ascii"), 0);
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_needs_no_more_room_than_was_asked_for() {
+    fn encoded_text_fits_the_reserved_room() {
         for charset in Charset::all().filter(|charset| charset.is_served()) {
             for pair in (0x80..=0xFF_u8).flat_map(|lead| (0x20..=0xFF_u8).map(move |trail| [lead, trail])) {
                 let Ok(text) = charset.read(&pair) else { continue };

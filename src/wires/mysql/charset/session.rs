@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_set_is_read_back_and_acts() {
+    fn charset_variables_are_read_back_and_take_effect() {
         let long = "x".repeat(100_000);
         let mut charsets = Charsets::default();
         let mut set = |variable, value: Option<Value>| {

@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_are_skipped_and_conditional_ones_read() {
+    fn conditional_comments_are_read() {
         let select_1 = [word("SELECT"), int("1")];
         for sql in [
             "SELECT/**/1",
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn literals_are_of_their_kind() {
+    fn literals_have_their_kind() {
         assert_eq!(lexed(r"'a\'b' 'it''s' '\%\n'")[0], Token::Text(b"a'b".into()));
         assert_eq!(lexed("x'41' 0x141 b'01000001'")[1], Token::Bytes(vec![1, 0x41]));
         assert_eq!(lexed("1 1.50 .5 1e3 1.e-3")[3], Token::Float("1e3"));
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn modes_change_how_quotes_are_read() {
+    fn sql_mode_changes_quotes() {
         let ansi = Dialect { ansi_quotes: true, ..Dialect::default() };
         assert_eq!(tokens(b"\"a\"", ansi).unwrap().0[0].token, Token::Name("a".into()));
         let plain = Dialect { no_backslash_escapes: true, ..Dialect::default() };
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_pointed_at() {
+    fn syntax_error_points_at_its_place() {
         assert_eq!(tokens(b"SELECT 'a", Dialect::default()), Err(Unreadable::At(7)));
         assert_eq!(tokens(b"SELECT 1 \\", Dialect::default()), Err(Unreadable::At(9)));
         assert_eq!(tokens(b"SELECT /*", Dialect::default()), Err(Unreadable::At(7)));

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn like_takes_no_more_steps_than_a_statement_may() {
+    fn like_is_bounded_by_the_work_of_a_statement() {
         let (text, pattern) = ("a".repeat(64 * 1024), format!("%{}b", "a".repeat(250)));
         let work = Work::default();
         assert_eq!(is_like(&text, &pattern, ESCAPE, &work), Err(SqlError::TooMuchWork));

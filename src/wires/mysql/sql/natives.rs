@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_line_is_read_and_found_again() {
+    fn every_native_function_is_found() {
         assert_eq!(NATIVES.len(), rows().count());
         for native in NATIVES.iter() {
             let found = named(&native.name.to_ascii_lowercase()).unwrap();
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_served_is_a_native_function() {
+    fn served_functions_are_native_functions() {
         for (name, _) in super::super::functions::SERVED {
             assert!(named(name).is_some_and(|native| native.function.is_some()), "{name}");
         }
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_arguments_are_ranges_and_steps() {
+    fn argument_counts_are_ranges_and_steps() {
         for (count, right, wrong) in [
             ("2", &[2][..], &[1, 3][..]),
             ("0-1", &[0, 1], &[2]),

@@ -142,7 +142,7 @@ fn kill(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn statements_of_all_kinds_are_read() {
+    fn every_kind_of_statement_is_parsed() {
         let files = [
             include_str!("../../../../tests/data/driver_statements.sql"),
             include_str!("../../../../tests/data/unserved_statements.sql"),
@@ -158,7 +158,7 @@ mod tests {
 
     /// Found by fuzzing: each of these overflowed somewhere.
     #[test]
-    fn numbers_at_their_edges_are_no_surprise() {
+    fn numbers_at_their_limits_are_parsed() {
         let long = format!("SELECT {}1", "40*".repeat(99));
         let nested = format!("SELECT {}1{}", "(1+(2*".repeat(15), "))".repeat(15));
         let deep = format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000));

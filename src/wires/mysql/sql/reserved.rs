@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_found_in_any_case_and_are_in_their_order() {
+    fn reserved_words_are_sorted_and_case_insensitive() {
         assert!(WORDS.is_sorted());
         assert!(WORDS.iter().all(|word| is_reserved(word) && is_reserved(&word.to_lowercase())));
         assert!(!["", "GET_LOCK", "names", "offset", "zerofilled", "é"].into_iter().any(is_reserved));

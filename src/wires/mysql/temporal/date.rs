@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_month_later_is_the_same_day_or_the_last() {
+    fn adding_a_month_clamps_the_day() {
         let date = Date { year: 2024, month: 1, day: 31 };
         assert_eq!(date.plus_months(1), Date::new(2024, 2, 29));
         assert_eq!(date.plus_months(-2), Date::new(2023, 11, 30));

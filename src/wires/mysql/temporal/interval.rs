@@ -265,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn intervals_of_several_numbers_are_aligned_at_the_right() {
+    fn interval_parts_are_aligned_right() {
         let micros = |text, unit| Interval::new(Amount::Text(text), unit);
         assert_eq!(micros("1 10", Unit::DayHour), Some(Interval::Micros(DAY + 10 * HOUR)));
         assert_eq!(micros("-1:30", Unit::DaySecond), Some(Interval::Micros(-(MINUTE + 30 * SECOND))));

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_dates_by_how_long_they_are() {
+    fn numbers_are_dates_by_their_length() {
         let rules = Rules { zero: false, zero_parts: false, invalid: false };
         for (number, text) in [
             (20_261_127, "2026-11-27"),

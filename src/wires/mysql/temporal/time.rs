@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_are_microseconds_too() {
+    fn times_convert_to_microseconds() {
         let moment = DateTime::of_unix(1_795_166_999_123_456);
         assert_eq!(moment.date, Date { year: 2026, month: 11, day: 20 });
         assert_eq!(moment.to_unix(), 1_795_166_999_123_456);

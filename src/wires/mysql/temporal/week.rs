@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weeks_are_counted_in_eight_ways() {
+    fn weeks_follow_all_eight_modes() {
         // A Saturday, a Friday and a Tuesday.
         for ((year, month, day), weeks) in [
             ((2000, 1, 1), [0, 0, 52, 52, 0, 0, 52, 52]),

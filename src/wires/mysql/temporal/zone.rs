@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zones_are_offsets() {
+    fn time_zones_are_offsets() {
         for (zone, minutes) in
             [("SYSTEM", 0), ("system", 0), ("+00:00", 0), ("+2:00", 120), ("-13:59", -839), ("+14:00", 840)]
         {

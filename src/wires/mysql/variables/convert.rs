@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_brought_within_their_bounds_and_blocks() {
+    fn numbers_are_clamped_to_bounds_and_blocks() {
         for (name, wanted, kept) in [
             ("lock_wait_timeout", 0, "1 !1292"),
             ("lock_wait_timeout", 60, "60"),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_is_too_odd_or_too_long_to_be_kept_or_refused() {
+    fn any_value_is_kept_or_refused() {
         let long = "a=on,".repeat(100_000);
         let odd = [
             Value::Null,
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_taken_by_name_or_by_place() {
+    fn enum_values_are_set_by_name_or_index() {
         for (name, value, kept) in [
             ("autocommit", Value::text("off"), "0"),
             ("autocommit", Value::Int(1), "1"),

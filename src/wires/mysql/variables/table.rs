@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_line_is_a_variable_and_they_are_sorted_for_searching() {
+    fn variables_are_parsed_and_sorted() {
         for line in lines() {
             assert!(Variable::parse(line).is_some(), "{line}");
         }
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_session_can_set_has_all_that_is_needed_to_check_it() {
+    fn settable_variables_can_be_checked() {
         for variable in Variable::all() {
             let Variable { name, scope, kind, access, .. } = variable;
             if *scope == Scope::Global || *access != Access::Dynamic {
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_none_are_not_taken() {
+    fn invalid_lines_are_refused() {
         for line in [
             "",
             "a\tb",

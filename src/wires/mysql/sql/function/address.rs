@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_addresses_are_filled_in_front_of_their_last_number() {
+    fn short_addresses_are_padded_before_the_last_part() {
         for (text, number) in [
             ("10.0.5.9", Some(167_773_449)),
             ("127.1", Some(0x7F00_0001)),

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn bases_wrap_as_mysql_does() {
+    fn base_conversion_wraps_as_in_mysql() {
         assert_eq!(leading_digits("6E", 18, false), 122);
         assert_eq!(leading_digits("-17", 10, false), 0_u64.wrapping_sub(17));
         assert_eq!(leading_digits("99999999999999999999999", 10, false), u64::MAX);

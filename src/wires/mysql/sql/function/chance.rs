@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identifiers_are_read_and_written() {
+    fn uuids_are_read_and_written() {
         let text = "6ccd780c-baba-1026-9564-5b8c656024db";
         let uuid = parsed(text.as_bytes()).unwrap();
         assert_eq!(uuid_text(&uuid), text);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_another_and_of_version_1() {
+    fn uuids_differ_and_are_version_1() {
         let (first, second) = (time_based(), time_based());
         assert_ne!(first, second);
         assert_eq!((first[6] >> 4, first[8] >> 6), (1, 2));

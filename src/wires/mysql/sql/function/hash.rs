@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sum_is_that_of_the_manual() {
+    fn checksums_match_the_manual() {
         assert_eq!(crc32(b"MySQL"), 3_259_397_556);
         assert_eq!(crc32(b"mysql"), 2_501_908_538);
         assert_eq!(crc32(b""), 0);

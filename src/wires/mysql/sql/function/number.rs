@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exact_numbers_are_rounded_half_away_from_zero_and_doubles_half_to_even() {
+    fn decimal_and_double_rounding_match_mysql() {
         let number = |text| Decimal::parse(text).unwrap();
         for (text, places, is) in
             [("1.58", 0, "2"), ("-1.58", 0, "-2"), ("23.298", -1, "20"), ("1.298", 1, "1.3")]

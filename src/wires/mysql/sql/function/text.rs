@@ -234,14 +234,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sounds_are_those_of_the_manual() {
+    fn soundex_matches_the_manual() {
         for (text, sound) in [("Hello", "H400"), ("Quadratically", "Q36324"), ("", ""), ("1a", "A000")] {
             assert_eq!(soundex(text), sound, "{text}");
         }
     }
 
     #[test]
-    fn parts_are_counted_from_either_end() {
+    fn substring_index_counts_from_either_end() {
         assert_eq!(substring_index("www.mysql.com", ".", 2), "www.mysql");
         assert_eq!(substring_index("www.mysql.com", ".", -2), "mysql.com");
         assert_eq!(substring_index("www", ".", 5), "www");

@@ -42,7 +42,7 @@ fn texts() -> impl Iterator<Item = String> {
 }
 
 #[test]
-fn no_text_is_a_surprise() {
+fn any_text_is_read_or_refused() {
     let (mut dates, mut times) = (0, 0);
     let mut last = String::new();
     for text in texts() {
@@ -69,7 +69,7 @@ fn no_text_is_a_surprise() {
 }
 
 #[test]
-fn delimiters_that_are_not_the_standard_are_told() {
+fn nonstandard_delimiters_give_a_warning() {
     let told = |text| {
         let Deprecated { delimiter, position, standard } = datetime_of_text(text, RULES)?.deprecated?;
         Some((delimiter, position, standard))

@@ -1,0 +1,204 @@
+//! Who may know of whom: the walls of the house.
+
+use std::{fs, path::Path};
+
+/// Every source file below a folder, as path and text without comments.
+fn sources(folder: &Path) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            files.extend(sources(&entry));
+        } else if entry.extension().is_some_and(|kind| kind == "rs") {
+            let text = fs::read_to_string(&entry).unwrap();
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>();
+            files.push((entry.display().to_string(), code.join("\n")));
+        }
+    }
+    files
+}
+
+fn src() -> Vec<(String, String)> {
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+}
+
+fn assert_none_names(part: &str, forbidden: &[&str]) {
+    let files: Vec<_> = src().into_iter().filter(|(path, _)| path.contains(part)).collect();
+    assert!(!files.is_empty(), "no file is in {part}");
+    for (path, code) in files {
+        for word in forbidden {
+            assert!(!code.contains(word), "{path} names {word}");
+        }
+    }
+}
+
+#[test]
+fn lock_table_knows_no_socket_command_or_wire() {
+    let forbidden = [
+        "tokio::net",
+        "tokio::io",
+        "crate::command",
+        "crate::session",
+        "crate::line",
+        "crate::net",
+        "tracing",
+    ];
+    assert_none_names("/src/core/lock", &forbidden);
+}
+
+/// Nothing is decided by what is counted: it could be left out.
+#[test]
+fn stats_are_read_by_lists_and_metrics_only() {
+    assert_none_names("/src/core/lock", &["crate::tally", "crate::metrics"]);
+    assert_none_names("/src/core/stats", &["crate::session", "crate::metrics", "crate::net", "tokio::"]);
+    assert_eq!(naming("crate::metrics"), ["http/metrics.rs"]);
+}
+
+#[test]
+fn sessions_know_no_bytes_or_sockets() {
+    assert_none_names("/src/core/session", &["tokio::net", "tokio::io", "bytes::", "line::", "crate::net"]);
+}
+
+#[test]
+fn sockets_know_no_commands() {
+    assert_none_names("/src/net/", &["crate::command", "crate::session", "crate::line", "crate::lock"]);
+}
+
+#[test]
+fn codec_knows_no_socket() {
+    for pure in [
+        "/src/wires/line/codec.rs",
+        "/src/wires/line/grammar.rs",
+        "/src/wires/line/verbs.rs",
+        "/src/wires/line/write.rs",
+    ] {
+        assert_none_names(pure, &["tokio::net", "tokio::io", "Burst"]);
+    }
+}
+
+#[test]
+fn sql_and_packets_know_no_socket_or_session() {
+    let forbidden = ["tokio::net", "tokio::io", "crate::net", "crate::session", "Burst"];
+    for pure in
+        ["sql/", "packet.rs", "login.rs", "result.rs", "prepared.rs", "value.rs", "variables.rs", "work.rs"]
+    {
+        assert_none_names(&format!("/src/wires/mysql/{pure}"), &forbidden);
+    }
+}
+
+#[test]
+fn budget_does_not_know_what_is_charged() {
+    assert_none_names("/src/core/budget.rs", &["crate::", "tokio", "bytes::"]);
+}
+
+#[test]
+fn leases_know_no_wire() {
+    let forbidden = ["axum", "tonic", "hyper", "tokio::net", "crate::net", "crate::http", "crate::grpc"];
+    assert_none_names("/src/core/lease", &forbidden);
+}
+
+#[test]
+fn wires_do_not_know_each_other() {
+    let wires = ["line", "mysql", "http", "grpc", "others"];
+    for wire in wires {
+        let others = wires.iter().filter(|other| **other != wire).map(|other| format!("crate::{other}"));
+        let others: Vec<_> = others.collect();
+        assert_none_names(&format!("/src/{wire}"), &others.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+}
+
+/// The source files that name a word, without the path to them.
+fn naming(word: &str) -> Vec<String> {
+    let naming = src().into_iter().filter(|(_, code)| code.contains(word));
+    let mut files: Vec<_> = naming.map(|(path, _)| path.rsplit_once("/src/").unwrap().1.to_owned()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn dashmap_is_used_by_the_lock_table_only() {
+    assert_eq!(naming("dashmap"), ["sync.rs", "sync/shuttled.rs"]);
+    assert_eq!(naming("DashMap"), ["lock/table.rs", "sync.rs", "sync/shuttled.rs"]);
+}
+
+/// Else the lock order would not be checked there. The pool is the client's, which has no part of the server.
+#[test]
+fn every_mutex_has_a_rank() {
+    assert_eq!(naming("PoisonError"), ["client/pool.rs", "sync/guarded.rs"]);
+}
+
+/// Else `tests/shuttle` would not decide who goes on there.
+#[test]
+fn shuttle_sees_all_sharing_of_locks_and_sessions() {
+    let unseen = [
+        "tokio::sync",
+        "tokio::time::sleep",
+        "tokio::spawn",
+        "std::thread",
+        "atomic::",
+        "atomic_waker",
+        "sync::Mutex",
+        "sync::{Mutex",
+        "RwLock",
+        "Condvar",
+        "OnceLock",
+    ];
+    assert_none_names("/src/core/lock", &unseen);
+    assert_none_names("/src/core/session", &unseen);
+}
+
+#[test]
+fn files_are_short() {
+    for (path, _) in src().into_iter().filter(|(path, _)| !path.contains("/generated/")) {
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines < 400, "{path} has {lines} lines");
+    }
+}
+
+/// Words of a narrator. A name says the condition and the outcome, in the words of the protocol.
+const NARRATED: [&str; 14] = [
+    "who",
+    "whoever",
+    "whom",
+    "whose",
+    "he",
+    "him",
+    "his",
+    "those",
+    "one",
+    "ones",
+    "nobody",
+    "somebody",
+    "everybody",
+    "whatever",
+];
+
+/// The names of the tests in a source file.
+fn tests(code: &str) -> Vec<&str> {
+    let (mut names, mut is_test) = (vec![], false);
+    for line in code.lines().map(str::trim_start) {
+        is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+        let function = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
+        let name = function.and_then(|function| function.split_once('(')).map(|(name, _)| name);
+        if let Some(name) = name {
+            names.extend(is_test.then_some(name));
+            is_test = false;
+        }
+    }
+    names
+}
+
+#[test]
+fn test_names_are_short_and_not_narrated() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = ["src", "tests", "crates"].into_iter().flat_map(|folder| sources(&root.join(folder)));
+    let mut known = 0;
+    for (path, code) in files {
+        for name in tests(&code) {
+            assert!(name.len() <= 60, "{path}: {name} is longer than 60 characters");
+            let narrated = name.split('_').find(|word| NARRATED.contains(word));
+            assert_eq!(narrated, None, "{path}: {name}");
+            known += 1;
+        }
+    }
+    assert!(known > 500, "only {known} tests were found");
+}
