@@ -23,7 +23,7 @@ use crate::{
     core::{
         client_info::Origin,
         lease::{Bounds, Leases},
-        session::{Hub, Limits, Session},
+        session::{Limits, LockService, Session},
         share::Places,
         users::FileError,
     },
@@ -88,7 +88,7 @@ pub enum StartError {
 /// A server that has its addresses and does not serve yet.
 #[derive(Debug)]
 pub struct Server {
-    hub: Arc<Hub>,
+    service: Arc<LockService>,
     acceptor: Acceptor,
     /// Holders of leases need theirs to the end of the drain.
     http_acceptor: Acceptor,
@@ -129,14 +129,14 @@ impl Server {
             idle: config.idle_time.0,
             idle_holder: config.idle_time_holders.0,
         };
-        let hub = Hub::with_users(limits, users);
-        let acceptor = Acceptor::new(Places::for_connections(max_connections, hub.users().is_some()));
+        let service = LockService::with_users(limits, users);
+        let acceptor = Acceptor::new(Places::for_connections(max_connections, service.users().is_some()));
         let bounds = Bounds { min: config.lease_min, max: config.lease_max, count: config.max_leases };
-        let leases = Leases::new(hub.clone(), bounds, acceptor.tasks.clone());
+        let leases = Leases::new(service.clone(), bounds, acceptor.tasks.clone());
         let grpc = grpc::Services::new(&leases, &compat::GRPC_SERVICES)?;
         tracing::info!(max_connections, wanted = config.max_connections, "ready");
         Ok(Self {
-            hub,
+            service,
             http_acceptor: Acceptor {
                 tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
@@ -173,7 +173,7 @@ impl Server {
 
     /// What reads files anew while the server runs.
     pub fn reloader(&self) -> Reloader {
-        Reloader { tls: self.transport.tls.clone(), hub: self.hub.clone() }
+        Reloader { tls: self.transport.tls.clone(), service: self.service.clone() }
     }
 
     /// Ends a drain before its time: holders are told, and their locks are freed.
@@ -182,8 +182,8 @@ impl Server {
     }
 
     /// The sessions of this server.
-    pub fn hub(&self) -> &Arc<Hub> {
-        &self.hub
+    pub fn service(&self) -> &Arc<LockService> {
+        &self.service
     }
 
     /// Serves until `stop` resolves, then lets holders finish for the time of `--drain`.
@@ -224,7 +224,7 @@ impl Server {
                 // Last, when all doors are there.
                 router: self.router(),
                 transport: self.transport.clone(),
-                hub: self.hub.clone(),
+                service: self.service.clone(),
                 stop: self.http_acceptor.stop.clone(),
             };
             let serve = serve_http(web);
@@ -241,9 +241,9 @@ impl Server {
     }
 
     fn metrics(&self) -> Arc<Metrics> {
-        let (hub, leases, limiters) = (self.hub.clone(), self.leases.clone(), self.limiters.clone());
+        let (service, leases, limiters) = (self.service.clone(), self.leases.clone(), self.limiters.clone());
         let (connections, started) = (self.acceptor.places.clone(), self.started);
-        Arc::new(Metrics::new(Sources { hub, leases, limiters, connections, started }))
+        Arc::new(Metrics::new(Sources { service, leases, limiters, connections, started }))
     }
 
     /// Serves a connection with a session of its own.
@@ -252,9 +252,9 @@ impl Server {
         wire: &'static str,
         serve: fn(BufferedSocket, Session) -> F,
     ) -> impl Fn(Connection) -> Serving<F> + use<F> {
-        let (hub, transport) = (self.hub.clone(), self.transport.clone());
+        let (service, transport) = (self.service.clone(), self.transport.clone());
         move |Connection { stream, peer, permit }| {
-            let session = hub.open(Origin { wire, peer });
+            let session = service.open(Origin { wire, peer });
             session.handle().set_permit(permit);
             match BufferedSocket::new(stream, transport.clone()) {
                 Ok(io) => Either::Left(serve(io, session)),
@@ -266,8 +266,8 @@ impl Server {
     /// All that HTTP and gRPC are answered by.
     pub(crate) fn router(&self) -> Router {
         let http = rest::router(self.leases.clone(), self.metrics(), self.http_acceptor.stop.clone());
-        let admit = |router: Router| match self.hub.users() {
-            Some(_) => router.layer(from_fn_with_state(self.hub.clone(), web::authenticate)),
+        let admit = |router: Router| match self.service.users() {
+            Some(_) => router.layer(from_fn_with_state(self.service.clone(), web::authenticate)),
             None => router,
         };
         let others = compat::router(&self.leases, admit);
@@ -276,22 +276,22 @@ impl Server {
     }
 
     async fn stop(&self) {
-        let Self { hub, acceptor, http_acceptor, drain, .. } = self;
-        tracing::info!(?drain, sessions = hub.sessions(), "stopping");
+        let Self { service, acceptor, http_acceptor, drain, .. } = self;
+        tracing::info!(?drain, sessions = service.sessions(), "stopping");
         acceptor.stop.cancel();
         acceptor.tasks.close();
         self.accepting.close();
         // Who is told that the server stops finds nobody to connect to.
         self.accepting.wait().await;
-        hub.drain();
+        service.drain();
         self.grpc.stop().await;
         let is_drained = tokio::select! {
             drained = timeout(*drain, acceptor.tasks.wait()) => drained.is_ok(),
             () = self.at_once.cancelled() => false,
         };
         if !is_drained {
-            hub.warn_of_holders();
-            hub.end_all();
+            service.warn_of_holders();
+            service.end_all();
             let _ = timeout(LAST_WORDS, acceptor.tasks.wait()).await;
         }
         http_acceptor.stop.cancel();
@@ -335,7 +335,7 @@ mod tests {
     /// Hundreds of connections are idle for each that does something: what a task keeps counts.
     #[tokio::test]
     async fn the_task_of_a_connection_is_small() {
-        let hub = Hub::new(Limits { locks_per_session: 1, ..Limits::default() });
+        let service = LockService::new(Limits { locks_per_session: 1, ..Limits::default() });
         let listener = net::listen(([127, 0, 0, 1], 0).into()).unwrap();
         let addr = listener.local_addr().unwrap();
         let mut bursts = Vec::new();
@@ -346,7 +346,7 @@ mod tests {
                     .unwrap(),
             );
         }
-        let mut open = || (bursts.pop().unwrap(), hub.open(Origin { wire: line::WIRE, peer: addr }));
+        let mut open = || (bursts.pop().unwrap(), service.open(Origin { wire: line::WIRE, peer: addr }));
         let ((io, session), (other_io, other)) = (open(), open());
         let sizes = [size_of_val(&line::serve(io, session)), size_of_val(&mysql::serve(other_io, other))];
 
@@ -357,15 +357,15 @@ mod tests {
     /// Nothing of it is left: neither its lock nor its place. Who waits, and who comes, is served.
     #[tokio::test]
     async fn a_panic_costs_its_connection_alone() {
-        let hub = Hub::new(Limits::default());
+        let service = LockService::new(Limits::default());
         let acceptor = Acceptor::new(Places::new(What::Connections, 2));
         let [faulty, right] = [(); 2].map(|()| net::listen(([127, 0, 0, 1], 0).into()).unwrap());
         let [faulty_at, right_at] = [&faulty, &right].map(|listener| listener.local_addr().unwrap());
-        let open = |hub: &Arc<Hub>, peer| hub.open(Origin { wire: line::WIRE, peer });
+        let open = |service: &Arc<LockService>, peer| service.open(Origin { wire: line::WIRE, peer });
 
-        let its_hub = hub.clone();
+        let its_service = service.clone();
         let panics = move |Connection { stream, peer, .. }: Connection| {
-            let mut session = open(&its_hub, peer);
+            let mut session = open(&its_service, peer);
             async move {
                 let name = Name::new("kept").unwrap();
                 let take = LockRequest { name, mode: Mode::Exclusive, timeout: Timeout::Forever };
@@ -377,7 +377,7 @@ mod tests {
         let serves = move |Connection { stream, peer, .. }| {
             let io = BufferedSocket::new(stream, TransportConfig::from(Keepalive(Duration::from_secs(30))))
                 .unwrap();
-            line::serve(io, open(&hub, peer))
+            line::serve(io, open(&service, peer))
         };
         let keepalive = Keepalive(Duration::from_secs(30));
         let limiter = || Limiter::new(line::WIRE, acceptor.places.clone());

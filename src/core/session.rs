@@ -5,7 +5,6 @@
 
 mod ends;
 mod handle;
-mod hub;
 mod keeps;
 mod principal;
 mod progress;
@@ -13,6 +12,7 @@ mod query;
 mod remains;
 mod rights;
 mod room;
+mod service;
 mod signal;
 mod snapshot;
 
@@ -25,11 +25,11 @@ use self::{
     remains::{Registration, Remains},
 };
 pub use handle::Handle;
-pub use hub::{Hub, Limits, MAX_LIST_ROWS};
 pub use principal::{Principal, ShownName};
 pub use progress::{Acquiring, Killing, Pieces, Releasing, Waiting};
 pub use query::{History, Holders, IsFree, Locks, Query, Sessions, UsedBy, Waiters, Why, first_page, page};
 pub use room::OWN_LOCKS;
+pub use service::{Limits, LockService, MAX_LIST_ROWS};
 pub use snapshot::{SessionSnapshot, Snapshot, Watch};
 
 pub use crate::core::offload::ListPermit;
@@ -50,15 +50,15 @@ use crate::{
 pub struct Session {
     owner: Owner,
     handle: Arc<Handle>,
-    hub: Arc<Hub>,
+    service: Arc<LockService>,
     /// Who it was let in as, where there are users.
     user: Option<Arc<User>>,
 }
 
 impl Session {
     /// Starts a session of that number, which lives.
-    fn begin(hub: Arc<Hub>, handle: Arc<Handle>) -> Self {
-        Self { owner: Owner::new(handle.id, hub.table.clone()), handle, hub, user: None }
+    fn begin(service: Arc<LockService>, handle: Arc<Handle>) -> Self {
+        Self { owner: Owner::new(handle.id, service.table.clone()), handle, service, user: None }
     }
 
     /// Its number.
@@ -87,9 +87,9 @@ impl Session {
         self.handle.ending()
     }
 
-    /// See [`Hub::list_permit`].
+    /// See [`LockService::list_permit`].
     pub fn list_permit(&self) -> impl Future<Output = ListPermit> + Send + use<> {
-        self.hub.list_permit(self.quota_key())
+        self.service.list_permit(self.quota_key())
     }
 
     /// How many locks it holds.
@@ -109,7 +109,7 @@ impl Session {
 
     /// What it may use.
     pub fn limits(&self) -> Limits {
-        self.hub.limits()
+        self.service.limits()
     }
 
     /// How long it may be idle as it is now; none for ever.
@@ -123,7 +123,7 @@ impl Session {
 
     /// The most locks it may hold.
     pub fn max_locks(&self) -> usize {
-        self.hub.limits().locks_per_session
+        self.service.limits().locks_per_session
     }
 
     /// Takes a lock, as far as that goes without waiting.
@@ -133,27 +133,27 @@ impl Session {
             return Acquiring::Done(Err(error));
         }
         let patience = if timeout.is_zero() { OnBusy::Try } else { OnBusy::Queue };
-        let (handle, hub, user) = (&*self.handle, &*self.hub, self.user.as_deref());
+        let (handle, service, user) = (&*self.handle, &*self.service, self.user.as_deref());
         // Nothing to pay for where there are no users.
         let kept = user.map(|_| name.clone());
         let permitted = user.zip(kept.as_ref());
         Acquiring::Done(match self.owner.take(name, mode, patience) {
             Acquire::Granted(_) => {
-                rights::check_again(permitted, hub, handle);
+                rights::check_again(permitted, service, handle);
                 Ok(AcquireAnswer::Granted)
             }
             Acquire::Busy => {
-                hub.count_timeout();
+                service.count_timeout();
                 Ok(AcquireAnswer::TimedOut)
             }
             Acquire::Full => {
-                hub.recorder().refused(Refused::WaitersPerLock);
-                Err(Error::TooManyWaiters(hub.limits().waiters_per_lock))
+                service.recorder().refused(Refused::WaitersPerLock);
+                Err(Error::TooManyWaiters(service.limits().waiters_per_lock))
             }
             Acquire::Deadlock(cycle) => Err(Error::Deadlock(Principal(user).cycle(cycle))),
             Acquire::Queued(wait) => {
-                rights::check_again(permitted, hub, handle);
-                return Acquiring::Waiting(Waiting::new(wait, timeout, handle, hub));
+                rights::check_again(permitted, service, handle);
+                return Acquiring::Waiting(Waiting::new(wait, timeout, handle, service));
             }
         })
     }
@@ -170,7 +170,7 @@ impl Session {
             Released::One => ReleaseAnswer::Released,
             Released::Last(hold) => {
                 self.handle.room.released(self.owner.holds());
-                Ends::new(&self.handle, &self.hub, ReleaseCause::Release).add(name, hold);
+                Ends::new(&self.handle, &self.service, ReleaseCause::Release).add(name, hold);
                 ReleaseAnswer::Released
             }
             Released::NotMine => ReleaseAnswer::HeldByOthers,
@@ -215,7 +215,7 @@ impl Session {
     /// [`Error::NoLogin`]
     pub fn stats(&mut self) -> Answer<Stats> {
         self.authorize(|_| Ok(()))?;
-        Ok(self.hub.stats())
+        Ok(self.service.stats())
     }
 
     /// Tells another session to end.
@@ -224,8 +224,8 @@ impl Session {
     /// [`Error::NoSession`], [`Error::NoLogin`] or [`Error::Forbidden`].
     pub fn kill(&mut self, id: SessionId) -> Answer<Killing<'_>> {
         self.authorize(|_| Ok(()))?;
-        let target = self.hub.kill(id, self.id(), self.viewer())?;
-        Ok(Killing { target, handle: &self.handle, hub: &self.hub })
+        let target = self.service.kill(id, self.id(), self.viewer())?;
+        Ok(Killing { target, handle: &self.handle, service: &self.service })
     }
 
     /// Ends the wait of another session; false if it does not wait.
@@ -234,7 +234,7 @@ impl Session {
     /// [`Error::NoSession`], [`Error::NoLogin`] or [`Error::Forbidden`].
     pub fn cancel_wait(&mut self, id: SessionId) -> Answer<bool> {
         self.authorize(|_| Ok(()))?;
-        self.hub.cancel_wait(id, self.viewer())
+        self.service.cancel_wait(id, self.viewer())
     }
 
     /// Frees everything for that reason; the number of counts freed. Others have their turn after each piece.
@@ -251,7 +251,7 @@ impl Session {
 
     /// The same for a piece of it.
     fn free_some(&mut self, cause: ReleaseCause) -> u64 {
-        Ends::new(&self.handle, &self.hub, cause).free_some(&mut self.owner)
+        Ends::new(&self.handle, &self.service, cause).free_some(&mut self.owner)
     }
 
     /// Ends for that reason; just dropped, for that of [`Session::cause`]. The locks of one piece are free when this
@@ -267,7 +267,7 @@ impl Session {
 
     /// Counts what its client was refused.
     pub fn count_refusal(&self, why: Refused) {
-        self.hub.recorder().refused(why);
+        self.service.recorder().refused(why);
     }
 }
 
@@ -276,10 +276,10 @@ impl Drop for Session {
     fn drop(&mut self) {
         if self.holds() == 0 {
             self.handle.room.empty();
-            return self.hub.leave(self.id());
+            return self.service.leave(self.id());
         }
-        let registration = Registration { id: self.id(), hub: self.hub.clone() };
-        let owner = mem::replace(&mut self.owner, Owner::new(registration.id, self.hub.table.clone()));
+        let registration = Registration { id: self.id(), service: self.service.clone() };
+        let owner = mem::replace(&mut self.owner, Owner::new(registration.id, self.service.table.clone()));
         Remains { owner, handle: self.handle.clone(), cause: self.cause(), registration }.free();
     }
 }

@@ -137,7 +137,7 @@ async fn asks(client: &mut Client, own: &str, list: &str) {
 #[tokio::test]
 async fn one_list_is_made_at_a_time_and_neighbours_do_not_wait_for_it() {
     let server = TestServer::start();
-    let permit = server.hub.list_permit(elsewhere()).await;
+    let permit = server.service.list_permit(elsewhere()).await;
     let mut clients = server.clients::<30>().await;
     for (number, client) in clients.iter_mut().enumerate() {
         let list = ["LOCKS", "SESSIONS", "WHY nightly", "WAITERS nightly"][number % 4];
@@ -171,7 +171,7 @@ async fn one_list_is_made_at_a_time_and_neighbours_do_not_wait_for_it() {
 #[tokio::test]
 async fn who_leaves_before_his_turn_frees_his_locks_and_who_holds_nothing_is_answered() {
     let server = TestServer::start();
-    let permit = server.hub.list_permit(elsewhere()).await;
+    let permit = server.service.list_permit(elsewhere()).await;
     let [mut holder, mut killed, mut last_words] = server.clients().await;
     asks(&mut holder, "nightly", "LOCKS").await;
     let id = killed.id().await;

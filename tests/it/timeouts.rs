@@ -8,18 +8,18 @@ use getlockd::{
         client_info::Origin,
         command::{EndReason, Error},
         lock::{Mode, SessionId},
-        session::{Hub, Limits, Session},
+        session::{Limits, LockService, Session},
     },
     name::Name,
 };
 use tokio::time::{Instant, sleep};
 
-fn hub() -> Arc<Hub> {
-    Hub::new(Limits { locks_per_session: 10, ..Limits::default() })
+fn service() -> Arc<LockService> {
+    LockService::new(Limits { locks_per_session: 10, ..Limits::default() })
 }
 
-fn open(hub: &Arc<Hub>) -> Session {
-    hub.open(Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() })
+fn open(service: &Arc<LockService>) -> Session {
+    service.open(Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() })
 }
 
 fn get_lock(name: &str, timeout: &str) -> Command {
@@ -39,8 +39,8 @@ fn number(answer: &Result<Answer, EndReason>) -> u64 {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_ends_at_its_time_and_not_before() {
-    let hub = hub();
-    let (mut holder, mut waiter) = (open(&hub), open(&hub));
+    let service = service();
+    let (mut holder, mut waiter) = (open(&service), open(&service));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
     for (timeout, millis) in
         [("0", 0), ("0.001", 1), ("0.25", 250), ("1.6", 1_600), ("500ms", 500), ("2m", 120_000)]
@@ -49,15 +49,15 @@ async fn a_wait_ends_at_its_time_and_not_before() {
         assert_eq!(number(&run(&mut waiter, get_lock("x", timeout)).await), 0);
         assert_eq!(start.elapsed(), Duration::from_millis(millis), "{timeout}");
     }
-    assert_eq!(hub.stats().table.waiters, 0);
-    assert_eq!(hub.stats().timeouts, 6);
+    assert_eq!(service.stats().table.waiters, 0);
+    assert_eq!(service.stats().timeouts, 6);
 }
 
 #[tokio::test(start_paused = true)]
 async fn for_ever_is_longer_than_any_clock() {
-    let hub = hub();
+    let service = service();
     for timeout in ["-1", "-0.4", "9223372036854775807", "1000000000000h", "876000h"] {
-        let (mut holder, mut waiter) = (open(&hub), open(&hub));
+        let (mut holder, mut waiter) = (open(&service), open(&service));
         assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
         let waiting = tokio::spawn(async move { run(&mut waiter, get_lock("x", timeout)).await });
         sleep(Duration::from_hours(10 * 365 * 24)).await;
@@ -69,8 +69,8 @@ async fn for_ever_is_longer_than_any_clock() {
 
 #[tokio::test(start_paused = true)]
 async fn a_grant_at_the_last_moment_counts() {
-    let hub = hub();
-    let (mut holder, mut waiter) = (open(&hub), open(&hub));
+    let service = service();
+    let (mut holder, mut waiter) = (open(&service), open(&service));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
     let Progress::Waiting(waiting) = start(&mut waiter, get_lock("x", "1")) else { panic!("it is held") };
     // Time is over and the lock is granted, both before the waiter looks.
@@ -82,8 +82,8 @@ async fn a_grant_at_the_last_moment_counts() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_is_dropped_after_its_grant_hands_the_lock_on() {
-    let hub = hub();
-    let (mut holder, mut gone, mut next) = (open(&hub), open(&hub), open(&hub));
+    let service = service();
+    let (mut holder, mut gone, mut next) = (open(&service), open(&service), open(&service));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
     let Progress::Waiting(first) = start(&mut gone, get_lock("x", "-1")) else { panic!("it is held") };
     let Progress::Waiting(second) = start(&mut next, get_lock("x", "-1")) else { panic!("it is held") };
@@ -95,8 +95,8 @@ async fn a_wait_that_is_dropped_after_its_grant_hands_the_lock_on() {
 
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_that_is_dropped_after_its_grant_is_shared_again() {
-    let hub = hub();
-    let (mut a, mut b, mut c) = (open(&hub), open(&hub), open(&hub));
+    let service = service();
+    let (mut a, mut b, mut c) = (open(&service), open(&service), open(&service));
     let shared = || Command::GetLock {
         name: Name::new("x").unwrap(),
         mode: Mode::Shared,
@@ -115,13 +115,13 @@ async fn an_upgrade_that_is_dropped_after_its_grant_is_shared_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_draining_server_ends_waits_and_grants_only_what_is_held() {
-    let hub = hub();
-    let (mut holder, mut waiter) = (open(&hub), open(&hub));
+    let service = service();
+    let (mut holder, mut waiter) = (open(&service), open(&service));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
     assert!(holder.ending().is_none());
     let waiting = tokio::spawn(async move { run(&mut waiter, get_lock("x", "-1")).await });
     tokio::task::yield_now().await;
-    hub.drain();
+    service.drain();
     assert!(matches!(waiting.await.unwrap(), Err(EndReason::Shutdown)), "it holds nothing");
     assert!(matches!(run(&mut holder, get_lock("y", "0")).await, Ok(Err(Error::Stopping))));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
@@ -132,8 +132,8 @@ async fn a_draining_server_ends_waits_and_grants_only_what_is_held() {
 
 #[tokio::test(start_paused = true)]
 async fn a_kill_is_no_stop() {
-    let hub = hub();
-    let (mut killer, mut victim) = (open(&hub), open(&hub));
+    let service = service();
+    let (mut killer, mut victim) = (open(&service), open(&service));
     let Progress::Working(killing) = start(&mut killer, Command::Kill(victim.id())) else {
         panic!("it lives")
     };
@@ -145,8 +145,8 @@ async fn a_kill_is_no_stop() {
 
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_has_a_new_token_and_a_lock_taken_again_its_old_one() {
-    let hub = hub();
-    let (mut a, mut b) = (open(&hub), open(&hub));
+    let service = service();
+    let (mut a, mut b) = (open(&service), open(&service));
     let shared = || Command::GetLock {
         name: Name::new("x").unwrap(),
         mode: Mode::Shared,
@@ -168,24 +168,24 @@ async fn an_upgrade_has_a_new_token_and_a_lock_taken_again_its_old_one() {
     assert_eq!(number(&run(&mut a, get_lock("x", "0")).await), 1);
     assert!(number(&run(&mut a, token()).await) > dropped);
     assert_eq!(number(&run(&mut a, Command::ReleaseAllLocks).await), 3);
-    assert_eq!(hub.stats().table.locks, 0);
+    assert_eq!(service.stats().table.locks, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_session_that_opens_while_the_server_stops_ends_at_once() {
-    let hub = hub();
-    hub.drain();
-    assert_eq!(open(&hub).ending(), Some(EndReason::Shutdown));
+    let service = service();
+    service.drain();
+    assert_eq!(open(&service).ending(), Some(EndReason::Shutdown));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_grant_that_meets_the_stop_is_declined() {
-    let hub = hub();
-    let (mut holder, mut waiter) = (open(&hub), open(&hub));
+    let service = service();
+    let (mut holder, mut waiter) = (open(&service), open(&service));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
     let Progress::Waiting(waiting) = start(&mut waiter, get_lock("x", "-1")) else { panic!("it is held") };
-    hub.drain();
+    service.drain();
     drop(holder);
     assert!(matches!(waiting.finish().await, Err(EndReason::Shutdown)));
-    assert_eq!(hub.stats().table.locks, 0);
+    assert_eq!(service.stats().table.locks, 0);
 }

@@ -151,7 +151,7 @@ impl Leases {
             part.what.check(&mine.name, mine.mode, &mine.by)?;
             let _place = if part.is_first { None } else { Some(self.place(&client)?) };
             let Some(decided) = part.decided(patience, &client.gone).await else {
-                self.hub.count_timeout();
+                self.service.count_timeout();
                 return Err(LeaseError::Busy);
             };
             match decided {

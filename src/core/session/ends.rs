@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use smol_str::SmolStr;
 
-use super::{Handle, Hub};
+use super::{Handle, LockService};
 use crate::{
     core::{
         command::EndReason,
@@ -17,15 +17,15 @@ use crate::{
 /// Holds of one session that end for one reason.
 pub(super) struct Ends<'a> {
     handle: &'a Handle,
-    hub: &'a Hub,
+    service: &'a LockService,
     cause: ReleaseCause,
     /// Whom it logged in as and what it calls itself, once somebody wants to know.
     who: Option<[SmolStr; 2]>,
 }
 
 impl<'a> Ends<'a> {
-    pub(super) fn new(handle: &'a Handle, hub: &'a Hub, cause: ReleaseCause) -> Self {
-        Self { handle, hub, cause, who: None }
+    pub(super) fn new(handle: &'a Handle, service: &'a LockService, cause: ReleaseCause) -> Self {
+        Self { handle, service, cause, who: None }
     }
 
     /// Frees a piece of what the owner holds; the number of counts freed.
@@ -40,7 +40,7 @@ impl<'a> Ends<'a> {
     /// One of them has ended.
     pub(super) fn add(&mut self, name: &Name, hold: Hold) {
         let held = hold.since.elapsed();
-        self.hub.recorder().hold_ended(self.cause, held);
+        self.service.recorder().hold_ended(self.cause, held);
         if History::keeps(self.cause, held) {
             self.remember(name, hold, held);
         }
@@ -53,7 +53,7 @@ impl<'a> Ends<'a> {
             let client_info = handle.profile();
             [client_info.user(), client_info.client()].map(|text| SmolStr::new(text.unwrap_or_default()))
         });
-        self.hub.recorder().history().add(Past {
+        self.service.recorder().history().add(Past {
             name: name.clone(),
             session: hold.session,
             origin: handle.origin,

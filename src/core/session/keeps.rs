@@ -6,7 +6,7 @@ use crate::core::budget::{Budget, Exceeded};
 impl Session {
     /// What its client may make the server remember.
     pub fn budget(&self) -> Budget {
-        self.handle.budget(self.hub.memory())
+        self.handle.budget(self.service.memory())
     }
 
     /// It is one of several of a connection, which has one budget. To be said before anything is charged.
@@ -20,7 +20,7 @@ impl Session {
     /// [`Exceeded`]: nothing is noted.
     pub fn introduce(&self, client: String, note: Option<String>) -> Result<(), Exceeded> {
         let bytes = client.len() + note.as_ref().map_or(0, String::len);
-        self.handle.keep(bytes, self.hub.memory())?;
+        self.handle.keep(bytes, self.service.memory())?;
         self.handle.note(|client_info| {
             client_info.client = client;
             client_info.note = note.map(String::into_boxed_str);
@@ -33,7 +33,7 @@ impl Session {
     /// # Errors
     /// [`Exceeded`]: nothing is noted.
     pub fn note_login(&self, name: String) -> Result<(), Exceeded> {
-        self.handle.keep(name.len(), self.hub.memory())?;
+        self.handle.keep(name.len(), self.service.memory())?;
         self.handle.note(|client_info| client_info.login = name);
         Ok(())
     }
@@ -42,6 +42,6 @@ impl Session {
 impl Waiting<'_> {
     /// What its client may make the server remember.
     pub fn budget(&self) -> Budget {
-        self.handle.budget(self.hub.memory())
+        self.handle.budget(self.service.memory())
     }
 }

@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, str::FromStr, sync::Arc};
 
-use super::{Handle, Hub, MAX_LIST_ROWS, Principal, Session};
+use super::{Handle, LockService, MAX_LIST_ROWS, Principal, Session};
 use crate::{
     core::{
         command::{Answer, Error, LockRow, SessionRow, WaiterRow, WhyRow},
@@ -28,7 +28,7 @@ pub trait Query {
     }
 
     /// The answer, to one who may see [`Query::lock`].
-    fn answer(&self, hub: &Hub, viewer: Principal<'_>) -> Self::Answer;
+    fn answer(&self, service: &LockService, viewer: Principal<'_>) -> Self::Answer;
 }
 
 impl Session {
@@ -38,7 +38,7 @@ impl Session {
     /// [`Error::NoLogin`] or [`Error::Forbidden`].
     pub fn query<Q: Query>(&mut self, query: &Q) -> Answer<Q::Answer> {
         self.authorize(|viewer| viewer.check_query(query))?;
-        Ok(query.answer(&self.hub, self.viewer()))
+        Ok(query.answer(&self.service, self.viewer()))
     }
 
     /// The same, with the rights that were valid for the last request: for the many queries that one statement makes
@@ -51,11 +51,11 @@ impl Session {
             return Err(Error::NoLogin);
         }
         self.viewer().check_query(query).inspect_err(|_| self.note_denied())?;
-        Ok(query.answer(&self.hub, self.viewer()))
+        Ok(query.answer(&self.service, self.viewer()))
     }
 }
 
-impl Hub {
+impl LockService {
     /// Answers a query of one who has no session, as those who watch the page.
     ///
     /// # Errors
@@ -83,8 +83,8 @@ impl Query for IsFree<'_> {
         Some(self.0)
     }
 
-    fn answer(&self, hub: &Hub, _: Principal<'_>) -> bool {
-        hub.table.is_free(self.0)
+    fn answer(&self, service: &LockService, _: Principal<'_>) -> bool {
+        service.table.is_free(self.0)
     }
 }
 
@@ -99,8 +99,8 @@ impl Query for UsedBy<'_> {
         Some(self.0)
     }
 
-    fn answer(&self, hub: &Hub, _: Principal<'_>) -> Option<SessionId> {
-        hub.table.oldest_holder(self.0)
+    fn answer(&self, service: &LockService, _: Principal<'_>) -> Option<SessionId> {
+        service.table.oldest_holder(self.0)
     }
 }
 
@@ -117,11 +117,14 @@ pub struct Locks {
 impl Query for Locks {
     type Answer = Paged<LockRow>;
 
-    fn answer(&self, hub: &Hub, viewer: Principal<'_>) -> Paged<LockRow> {
+    fn answer(&self, service: &LockService, viewer: Principal<'_>) -> Paged<LockRow> {
         let begins = |name: &Name| {
             self.prefix.as_ref().is_none_or(|prefix| name.as_str().starts_with(prefix.as_str()))
         };
-        hub.table.list(|name| begins(name) && viewer.sees(name), &self.page).map(|lock| hub.lock_row(lock))
+        service
+            .table
+            .list(|name| begins(name) && viewer.sees(name), &self.page)
+            .map(|lock| service.lock_row(lock))
     }
 }
 
@@ -141,8 +144,8 @@ impl Query for Holders {
         Some(&self.name)
     }
 
-    fn answer(&self, hub: &Hub, _: Principal<'_>) -> Truncated<LockRow> {
-        hub.table.holds_of(&self.name, self.limit).map(|lock| hub.lock_row(lock))
+    fn answer(&self, service: &LockService, _: Principal<'_>) -> Truncated<LockRow> {
+        service.table.holds_of(&self.name, self.limit).map(|lock| service.lock_row(lock))
     }
 }
 
@@ -162,15 +165,15 @@ impl Query for Waiters {
         Some(&self.name)
     }
 
-    fn answer(&self, hub: &Hub, _: Principal<'_>) -> Paged<WaiterRow> {
+    fn answer(&self, service: &LockService, _: Principal<'_>) -> Paged<WaiterRow> {
         let row = |w: WaiterInfo| WaiterRow {
             session: w.session,
             mode: w.mode,
-            peer: hub.peer(w.session),
+            peer: service.peer(w.session),
             waited: w.since.elapsed(),
             key: w.key,
         };
-        Paged::of(hub.table.waiters(&self.name), &self.page, |waiter| waiter.key).map(row)
+        Paged::of(service.table.waiters(&self.name), &self.page, |waiter| waiter.key).map(row)
     }
 }
 
@@ -184,8 +187,8 @@ pub struct Sessions {
 impl Query for Sessions {
     type Answer = Paged<SessionRow>;
 
-    fn answer(&self, hub: &Hub, viewer: Principal<'_>) -> Paged<SessionRow> {
-        let mut handles = hub.handles();
+    fn answer(&self, service: &LockService, viewer: Principal<'_>) -> Paged<SessionRow> {
+        let mut handles = service.handles();
         if viewer.0.is_some() {
             handles.retain(|handle| viewer.sees_session_of(handle.principal().as_deref()));
         }
@@ -195,7 +198,7 @@ impl Query for Sessions {
             origin: handle.origin,
             age: handle.since.elapsed(),
             holds: handle.holds(),
-            waits_for: hub.table.waits_for(handle.id).map(|name| viewer.shown(name)),
+            waits_for: service.table.waits_for(handle.id).map(|name| viewer.shown(name)),
             memory: handle.memory(),
             client_info: handle.profile(),
         };
@@ -217,12 +220,12 @@ impl Query for Why {
         Some(&self.name)
     }
 
-    fn answer(&self, hub: &Hub, viewer: Principal<'_>) -> Truncated<WhyRow> {
+    fn answer(&self, service: &LockService, viewer: Principal<'_>) -> Truncated<WhyRow> {
         let row = |reason: WhyStep| WhyRow {
-            lock: hub.lock_row(reason.lock),
+            lock: service.lock_row(reason.lock),
             waits_for: reason.waits_for.map(|name| viewer.shown(name)),
         };
-        let Truncated { mut rows, total } = hub.table.why(&self.name, MAX_LIST_ROWS);
+        let Truncated { mut rows, total } = service.table.why(&self.name, MAX_LIST_ROWS);
         let all = rows.len();
         rows.retain(|reason| viewer.sees(&reason.lock.name));
         Truncated { total: total - (all - rows.len()), rows }.map(row)
@@ -246,8 +249,8 @@ impl Query for History {
         self.name.as_ref()
     }
 
-    fn answer(&self, hub: &Hub, viewer: Principal<'_>) -> Paged<Past> {
-        let history = hub.recorder().history();
+    fn answer(&self, service: &LockService, viewer: Principal<'_>) -> Paged<Past> {
+        let history = service.recorder().history();
         let mut rows = history.last(self.name.as_ref(), usize::MAX, |name| viewer.sees(name));
         let total = rows.len();
         if let Some(after) = self.page.after {
@@ -258,7 +261,7 @@ impl Query for History {
     }
 }
 
-impl Hub {
+impl LockService {
     fn lock_row(&self, lock: LockInfo) -> LockRow {
         let LockInfo { name, holder, waiters } = lock;
         let Hold { session, mode, token: fencing_token, since } = holder;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::{runtime, task::yield_now};
 
-use super::{Handle, Hub, ends::Ends};
+use super::{Handle, LockService, ends::Ends};
 use crate::core::{
     lock::{Owner, PIECE, SessionId},
     stats::ReleaseCause,
@@ -14,12 +14,12 @@ use crate::core::{
 #[derive(Debug)]
 pub(super) struct Registration {
     pub id: SessionId,
-    pub hub: Arc<Hub>,
+    pub service: Arc<LockService>,
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.hub.leave(self.id);
+        self.service.leave(self.id);
     }
 }
 
@@ -51,7 +51,7 @@ impl Remains {
 
     /// Whether there are more.
     fn free_some(&mut self) -> bool {
-        Ends::new(&self.handle, &self.registration.hub, self.cause).free_some(&mut self.owner);
+        Ends::new(&self.handle, &self.registration.service, self.cause).free_some(&mut self.owner);
         self.owner.holds() > 0
     }
 }
@@ -86,13 +86,13 @@ mod tests {
 
     const HELD: usize = 4 * PIECE;
 
-    fn hub() -> Arc<Hub> {
-        Hub::new(Limits::default())
+    fn service() -> Arc<LockService> {
+        LockService::new(Limits::default())
     }
 
     /// A session that holds very many locks.
-    fn full(hub: &Arc<Hub>) -> Session {
-        let mut session = hub.open(Origin { wire: "line", peer: ([127, 0, 0, 1], 1).into() });
+    fn full(service: &Arc<LockService>) -> Session {
+        let mut session = service.open(Origin { wire: "line", peer: ([127, 0, 0, 1], 1).into() });
         for at in 0..HELD {
             let name = Name::new(&format!("held{at}")).unwrap();
             let get = LockRequest { name, mode: Mode::Exclusive, timeout: Timeout::Within(Duration::ZERO) };
@@ -102,50 +102,50 @@ mod tests {
     }
 
     /// How many locks are held, and how many sessions live.
-    fn left(hub: &Hub) -> (usize, usize) {
-        (hub.stats().table.locks, hub.sessions())
+    fn left(service: &LockService) -> (usize, usize) {
+        (service.stats().table.locks, service.sessions())
     }
 
     #[tokio::test]
     async fn a_piece_is_freed_at_a_time_and_what_is_not_is_still_held() {
-        let hub = hub();
-        let mut session = full(&hub);
+        let service = service();
+        let mut session = full(&service);
         {
             let mut freeing = pin!(session.free_all(ReleaseCause::Release));
             for pieces in 1..4 {
                 assert!(freeing.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-                assert_eq!(left(&hub), (HELD - pieces * PIECE, 1));
+                assert_eq!(left(&service), (HELD - pieces * PIECE, 1));
             }
         }
-        assert_eq!((left(&hub), session.holds()), ((PIECE, 1), PIECE));
+        assert_eq!((left(&service), session.holds()), ((PIECE, 1), PIECE));
         assert_eq!(session.free_all(ReleaseCause::Release).await, PIECE as u64);
-        assert_eq!(left(&hub), (0, 1));
+        assert_eq!(left(&service), (0, 1));
     }
 
     #[tokio::test]
     async fn others_have_a_turn_while_what_a_dropped_session_held_is_freed() {
-        let hub = hub();
-        drop(full(&hub));
+        let service = service();
+        drop(full(&service));
         for pieces in 0..4 {
-            assert_eq!(left(&hub), (HELD - pieces * PIECE, 1));
+            assert_eq!(left(&service), (HELD - pieces * PIECE, 1));
             yield_now().await;
         }
-        assert_eq!(left(&hub), (0, 0));
+        assert_eq!(left(&service), (0, 0));
     }
 
     #[test]
     fn without_a_runtime_everything_is_free_at_once() {
-        let hub = hub();
-        drop(full(&hub));
-        assert_eq!(left(&hub), (0, 0));
+        let service = service();
+        drop(full(&service));
+        assert_eq!(left(&service), (0, 0));
     }
 
     #[test]
     fn everything_is_free_when_the_runtime_ends() {
-        let (hub, runtime) = (hub(), Builder::new_current_thread().build().unwrap());
-        runtime.block_on(async { drop(full(&hub)) });
-        assert_eq!(left(&hub), (HELD, 1));
+        let (service, runtime) = (service(), Builder::new_current_thread().build().unwrap());
+        runtime.block_on(async { drop(full(&service)) });
+        assert_eq!(left(&service), (HELD, 1));
         drop(runtime);
-        assert_eq!(left(&hub), (0, 0));
+        assert_eq!(left(&service), (0, 0));
     }
 }

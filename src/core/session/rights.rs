@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use super::{Handle, Hub, Principal, Session};
+use super::{Handle, LockService, Principal, Session};
 use crate::{
     core::{
         command::{EndReason, Error},
@@ -16,7 +16,7 @@ use crate::{
 impl Session {
     /// Whether it may do nothing before it has said who it is.
     pub fn needs_login(&self) -> bool {
-        self.user.is_none() && self.hub.users().is_some()
+        self.user.is_none() && self.service.users().is_some()
     }
 
     #[cold]
@@ -43,7 +43,7 @@ impl Session {
     /// [`Error::BadLogin`], [`Error::OtherUser`] if it has logged in as another before, or [`Error::NoPlace`] if
     /// the user has its share of the connections.
     pub async fn log_in(&mut self, name: &str, proof: &Proof<'_>) -> Result<(), Error> {
-        let Some(users) = self.hub.users().cloned() else { return Ok(()) };
+        let Some(users) = self.service.users().cloned() else { return Ok(()) };
         if self.user.as_ref().is_some_and(|user| user.name() != name) {
             return Err(Error::OtherUser);
         }
@@ -62,7 +62,7 @@ impl Session {
 
     /// The users of the server; none if it lets in everybody.
     pub fn users(&self) -> Option<&Arc<Users>> {
-        self.hub.users()
+        self.service.users()
     }
 
     /// Who shares with others what there is: its user, or else the address of its client.
@@ -93,7 +93,7 @@ impl Session {
         &mut self,
         check: impl FnOnce(Principal<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let Some(users) = self.hub.users() else { return check(Principal::ALL) };
+        let Some(users) = self.service.users() else { return check(Principal::ALL) };
         let renewed = match &self.user {
             None => Err(Error::NoLogin),
             Some(user) if user.generation() == users.generation() => Ok(()),
@@ -113,9 +113,9 @@ impl From<Denied> for Refused {
 }
 
 /// To be called once a lock was taken or queued for. The users may have been read again between the
-/// look at the rights and now, too late for [`Hub::users_changed`] to find it in the table.
-pub(super) fn check_again(permitted: Option<(&User, &Name)>, hub: &Hub, handle: &Handle) {
-    if let (Some((user, name)), Some(users)) = (permitted, hub.users())
+/// look at the rights and now, too late for [`LockService::users_changed`] to find it in the table.
+pub(super) fn check_again(permitted: Option<(&User, &Name)>, service: &LockService, handle: &Handle) {
+    if let (Some((user, name)), Some(users)) = (permitted, service.users())
         && user.generation() != users.generation()
         && !users.find(user.name()).is_some_and(|user| user.may_lock(name))
     {

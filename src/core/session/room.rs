@@ -106,7 +106,7 @@ impl Session {
             self.count_refusal(Refused::Stopping);
             return Err(Error::Stopping);
         }
-        let grown = handle.room.grow(self.max_locks(), self.hub.places_for_locks(), self.quota_key());
+        let grown = handle.room.grow(self.max_locks(), self.service.places_for_locks(), self.quota_key());
         if matches!(grown, Err(Error::TooManyLocks(_))) {
             // What there was no place for is counted where the places are.
             self.count_refusal(Refused::LocksPerSession);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
-use super::{Hub, Principal, Query, ShownName};
+use super::{LockService, Principal, Query, ShownName};
 use crate::core::client_info::ClientInfo;
 use crate::{
     core::{
@@ -70,22 +70,22 @@ pub struct Watch<'a> {
 impl Query for Watch<'_> {
     type Answer = Snapshot;
 
-    fn answer(&self, hub: &Hub, viewer: Principal<'_>) -> Snapshot {
+    fn answer(&self, service: &LockService, viewer: Principal<'_>) -> Snapshot {
         let occurs = |name: &Name| self.find.is_none_or(|find| name.as_str().contains(find.as_str()));
-        let names = hub.table.busiest(MAX_SNAPSHOT_LOCKS, |name| occurs(name) && viewer.sees(name));
-        let locks = hub.see(&names.rows);
+        let names = service.table.busiest(MAX_SNAPSHOT_LOCKS, |name| occurs(name) && viewer.sees(name));
+        let locks = service.see(&names.rows);
         let sessions = locks.iter().flat_map(people).collect::<BTreeSet<_>>();
         Snapshot {
-            stats: hub.stats(),
-            is_stopping: hub.is_draining(),
+            stats: service.stats(),
+            is_stopping: service.is_draining(),
             total: names.total,
-            sessions: sessions.into_iter().filter_map(|id| hub.person(id, viewer)).collect(),
+            sessions: sessions.into_iter().filter_map(|id| service.person(id, viewer)).collect(),
             locks,
         }
     }
 }
 
-impl Hub {
+impl LockService {
     fn see(&self, names: &[Name]) -> Vec<LockSnapshot> {
         let mut room = MAX_PEOPLE;
         let seen = names.iter().filter_map(|name| {

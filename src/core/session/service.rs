@@ -73,7 +73,7 @@ impl Default for Limits {
 
 /// All sessions of a server, and the table they share.
 #[derive(Debug)]
-pub struct Hub {
+pub struct LockService {
     pub(super) table: Arc<Table>,
     limits: Limits,
     memory: Arc<Memory>,
@@ -96,7 +96,7 @@ pub(super) struct Live {
     pub(super) sessions: HashMap<SessionId, Arc<Handle>>,
 }
 
-impl Hub {
+impl LockService {
     /// No sessions, no locks; everybody may do everything.
     pub fn new(limits: Limits) -> Arc<Self> {
         Self::with_users(limits, None)
