@@ -67,7 +67,7 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let (at_once, service) = (server.at_once(), server.service().clone());
     tokio::spawn(reload_by(hangup, server.reloader()));
     systemd::ready("serving");
-    tokio::spawn(systemd::live(move || format!("{} sessions", service.sessions())));
+    tokio::spawn(systemd::live(move || format!("{} sessions", service.registry().count())));
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = pin!(server.run(async { drop(stopped.await) }));
     tokio::select! {

@@ -27,7 +27,9 @@ use crate::{
         share::Places,
         users::FileError,
     },
-    net::{self, Acceptor, BufferedSocket, Connection, Keepalive, Limiter, TlsError, TransportConfig},
+    net::{
+        self, Acceptor, BufferedSocket, Connection, Keepalive, Limiter, Timeouts, TlsError, TransportConfig,
+    },
     ops::{
         metrics::{Metrics, Sources},
         systemd::PassedError,
@@ -97,6 +99,8 @@ pub struct Server {
     limiters: Vec<Arc<Limiter>>,
     started: SystemTime,
     transport: Arc<TransportConfig>,
+    max_line: usize,
+    mysql: mysql::Config,
     drain: Duration,
     leases: Arc<Leases>,
     hosts: Arc<Hosts>,
@@ -121,10 +125,9 @@ impl Server {
             locks_per_session: config.max_locks_per_session,
             locks: config.max_locks,
             waiters_per_lock: config.max_waiters_per_lock,
-            line: config.max_line,
-            packet: config.max_packet,
-            connections: max_connections,
             memory: config.max_memory,
+        };
+        let timeouts = Timeouts {
             login: config.login_time,
             idle: config.idle_time.0,
             idle_holder: config.idle_time_holders.0,
@@ -146,7 +149,9 @@ impl Server {
             accepting: TaskTracker::new(),
             limiters: Vec::new(),
             started: SystemTime::now(),
-            transport: Arc::new(TransportConfig { keepalive: Keepalive(config.keepalive), tls }),
+            transport: Arc::new(TransportConfig { keepalive: Keepalive(config.keepalive), tls, timeouts }),
+            max_line: config.max_line,
+            mysql: mysql::Config { max_packet: config.max_packet, max_connections },
             drain: config.drain,
             leases,
             hosts: Arc::new(config.hosts()),
@@ -202,7 +207,8 @@ impl Server {
         let keepalive = self.transport.keepalive;
         if let Some(listener) = self.listeners.line.take() {
             let limiter = self.limiter(line::WIRE);
-            let serve = self.serving(line::WIRE, line::serve);
+            let max_line = self.max_line;
+            let serve = self.serving(line::WIRE, move |io, session| line::serve(io, session, max_line));
             self.accepting.spawn(net::accept(
                 listener,
                 self.acceptor.clone(),
@@ -214,7 +220,8 @@ impl Server {
         }
         if let Some(listener) = self.listeners.mysql.take() {
             let limiter = self.limiter(mysql::WIRE);
-            let serve = self.serving(mysql::WIRE, mysql::serve);
+            let config = self.mysql;
+            let serve = self.serving(mysql::WIRE, move |io, session| mysql::serve(io, session, config));
             let acceptor = self.acceptor.clone();
             self.accepting.spawn(net::accept(listener, acceptor, limiter, mysql::refusal, keepalive, serve));
         }
@@ -247,11 +254,11 @@ impl Server {
     }
 
     /// Serves a connection with a session of its own.
-    fn serving<F: Future<Output = ()>>(
+    fn serving<F: Future<Output = ()>, S: Fn(BufferedSocket, Session) -> F>(
         &self,
         wire: &'static str,
-        serve: fn(BufferedSocket, Session) -> F,
-    ) -> impl Fn(Connection) -> Serving<F> + use<F> {
+        serve: S,
+    ) -> impl Fn(Connection) -> Serving<F> + use<F, S> {
         let (service, transport) = (self.service.clone(), self.transport.clone());
         move |Connection { stream, peer, permit }| {
             let session = service.open(Origin { wire, peer });
@@ -277,13 +284,13 @@ impl Server {
 
     async fn stop(&self) {
         let Self { service, acceptor, http_acceptor, drain, .. } = self;
-        tracing::info!(?drain, sessions = service.sessions(), "stopping");
+        tracing::info!(?drain, sessions = service.registry().count(), "stopping");
         acceptor.stop.cancel();
         acceptor.tasks.close();
         self.accepting.close();
         // Who is told that the server stops finds nobody to connect to.
         self.accepting.wait().await;
-        service.drain();
+        service.registry().drain();
         self.grpc.stop().await;
         let is_drained = tokio::select! {
             drained = timeout(*drain, acceptor.tasks.wait()) => drained.is_ok(),
@@ -291,7 +298,7 @@ impl Server {
         };
         if !is_drained {
             service.warn_of_holders();
-            service.end_all();
+            service.registry().end_all();
             let _ = timeout(LAST_WORDS, acceptor.tasks.wait()).await;
         }
         http_acceptor.stop.cancel();
@@ -348,7 +355,10 @@ mod tests {
         }
         let mut open = || (bursts.pop().unwrap(), service.open(Origin { wire: line::WIRE, peer: addr }));
         let ((io, session), (other_io, other)) = (open(), open());
-        let sizes = [size_of_val(&line::serve(io, session)), size_of_val(&mysql::serve(other_io, other))];
+        let sizes = [
+            size_of_val(&line::serve(io, session, line::MAX_LINE)),
+            size_of_val(&mysql::serve(other_io, other, mysql::Config::default())),
+        ];
 
         // With 384 bytes a task has 512, the next size is 640.
         assert!(sizes[0] <= 400 && sizes[1] <= 530, "{sizes:?}");
@@ -377,7 +387,7 @@ mod tests {
         let serves = move |Connection { stream, peer, .. }| {
             let io = BufferedSocket::new(stream, TransportConfig::from(Keepalive(Duration::from_secs(30))))
                 .unwrap();
-            line::serve(io, open(&service, peer))
+            line::serve(io, open(&service, peer), line::MAX_LINE)
         };
         let keepalive = Keepalive(Duration::from_secs(30));
         let limiter = || Limiter::new(line::WIRE, acceptor.places.clone());

@@ -313,7 +313,7 @@ impl Lease {
     /// Ends it if its time has come or its session was told to end. When it ends; none if it has.
     fn end_if_due(&self) -> Option<Instant> {
         let mut term = self.term.lock();
-        let told = self.handle.ending();
+        let told = self.handle.end_reason();
         if told.is_some() || term.ends <= Instant::now() {
             let cause = if told.is_some() { told.into() } else { ReleaseCause::Expired };
             term.running.take().into_iter().for_each(|running| running.session.end(cause));
@@ -358,7 +358,7 @@ async fn acquire_lock(
         }
     };
     session.publish_holds();
-    if let Some(ending) = session.ending() {
+    if let Some(ending) = session.end_reason() {
         return Err(LeaseError::Ended(ending));
     }
     match answer.map_err(LeaseError::Refused)? {

@@ -75,7 +75,7 @@ impl Web {
         }
         sleep(LONG).await;
         let stats = self.service.stats();
-        let left = (stats.sessions, stats.table.locks, stats.table.waiters, self.service.sessions());
+        let left = (stats.sessions, stats.table.locks, stats.table.waiters, self.service.registry().count());
         assert_eq!(left, (0, 0, 0, 0), "nothing is left behind");
         assert_eq!(stats.memory, 0, "nothing is charged any more");
     }

@@ -25,7 +25,7 @@ use crate::{
     core::{
         lease::Leases,
         lock::Counters,
-        session::LockService,
+        session::{LockService, Shared},
         share::{Cause as NoPlaceCause, Places, What},
         stats::{Distribution, Recorder, Refused, ReleaseCause, WaitOutcome},
     },
@@ -102,7 +102,7 @@ impl Sources {
         let stats = self.service.stats();
         let Counters { locks, waiters, grants, shared_grants, deadlocks } = stats.table;
         encoder.gauge("getlockd_locks", "Locks that are held", locks)?;
-        let places = self.service.places_for_locks();
+        let places = &self.service.shared().locks;
         let help = "Locks that count towards getlockd_max_locks: without the first few of each session, and with \
                     those that a session has room for";
         encoder.gauge("getlockd_counted_locks", help, places.count())?;
@@ -142,7 +142,7 @@ impl Sources {
         encoder.counters("getlockd_connections_accepted", help, "wire", accepted)?;
         let help = "The most TCP connections at a time, of all ports";
         encoder.gauge("getlockd_max_connections", help, self.connections.limit())?;
-        let mut sessions = self.service.sessions_by_wire();
+        let mut sessions = self.service.registry().count_by_wire();
         for wire in self.limiters.iter().map(|limiter| limiter.wire()).chain([grpc::WIRE]) {
             sessions.entry(wire).or_default();
         }
@@ -160,8 +160,8 @@ impl Sources {
 
     /// How often there was no place, by what it was for and by the cause.
     fn no_place(&self) -> impl Iterator<Item = (Labels, u64)> {
-        let (service, lists) = (&self.service, self.service.lists());
-        let places = [&self.connections, self.leases.places(), service.places_for_locks(), service.viewers()];
+        let Shared { locks, lists, viewers, .. } = self.service.shared();
+        let places = [&self.connections, self.leases.places(), locks, viewers];
         let places = places.into_iter().map(|places| (places.what(), places.refusals()));
         places.chain([(lists.what(), lists.refusals())]).flat_map(|(what, refusals)| {
             let labels =

@@ -55,7 +55,7 @@ async fn healthz() -> &'static str {
 }
 
 async fn readyz(State(leases): State<Arc<Leases>>) -> Response {
-    if leases.service().is_draining() {
+    if leases.service().registry().is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping").into_response();
     }
     "ok".into_response()

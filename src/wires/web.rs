@@ -170,7 +170,7 @@ pub struct Web {
 ///
 /// Cancel-safe: dropped, it closes the socket; what waits leaves its queue.
 pub async fn serve(Connection { stream, peer: addr, permit }: Connection, web: Web) {
-    let login_by = Instant::now() + web.service.limits().login;
+    let login_by = Instant::now() + web.transport.timeouts.login;
     let opened = tokio::select! {
         () = web.stop.cancelled() => return,
         opened = timeout_at(login_by, sniff::open(stream, web.transport.tls.as_deref())) => opened,

@@ -121,7 +121,7 @@ async fn a_grant_that_is_not_delivered_is_taken_back() {
     assert!(!leases.service().is_free(&name()));
     drop(grant);
     assert!(leases.service().is_free(&name()));
-    assert_eq!(leases.service().sessions(), 0);
+    assert_eq!(leases.service().registry().count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -311,5 +311,5 @@ async fn what_makes_no_sense_is_told_in_json_and_costs_nothing() {
         let message = told["message"].as_str().unwrap();
         assert!(got == code && message.contains(hint), "{method} {path}: {got} {message}");
     }
-    assert_eq!(server.service.sessions(), 0);
+    assert_eq!(server.service.registry().count(), 0);
 }

@@ -78,7 +78,7 @@ async fn until_waiting(leases: &Leases, waiters: usize) {
 
 fn assert_nothing_is_left(leases: &Leases) {
     assert!(leases.service().is_free(&name()));
-    assert_eq!((leases.count(), leases.places().count(), leases.service().sessions()), (0, 0, 0));
+    assert_eq!((leases.count(), leases.places().count(), leases.service().registry().count()), (0, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,7 +205,7 @@ async fn those_that_come_at_once_have_one_lease() {
         }
         assert!(tokens.iter().all(|token| *token == tokens[0]), "{round}: {tokens:?}");
         release(&leases, &secret.unwrap());
-        assert_eq!(leases.service().sessions(), 0);
+        assert_eq!(leases.service().registry().count(), 0);
     }
 }
 

@@ -118,16 +118,16 @@ async fn a_draining_server_ends_waits_and_grants_only_what_is_held() {
     let service = service();
     let (mut holder, mut waiter) = (open(&service), open(&service));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
-    assert!(holder.ending().is_none());
+    assert!(holder.end_reason().is_none());
     let waiting = tokio::spawn(async move { run(&mut waiter, get_lock("x", "-1")).await });
     tokio::task::yield_now().await;
-    service.drain();
+    service.registry().drain();
     assert!(matches!(waiting.await.unwrap(), Err(EndReason::Shutdown)), "it holds nothing");
     assert!(matches!(run(&mut holder, get_lock("y", "0")).await, Ok(Err(Error::Stopping))));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
-    assert!(holder.ending().is_none());
+    assert!(holder.end_reason().is_none());
     assert_eq!(number(&run(&mut holder, Command::ReleaseAllLocks).await), 2);
-    assert_eq!(holder.ending(), Some(EndReason::Shutdown));
+    assert_eq!(holder.end_reason(), Some(EndReason::Shutdown));
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,7 +138,7 @@ async fn a_kill_is_no_stop() {
         panic!("it lives")
     };
     assert_eq!(number(&run(&mut victim, get_lock("x", "0")).await), 1, "not yet looked at");
-    assert_eq!(victim.ending(), Some(EndReason::Killed(SessionId(1))));
+    assert_eq!(victim.end_reason(), Some(EndReason::Killed(SessionId(1))));
     drop(victim);
     assert!(matches!(killing.finish().await, Ok(Ok(Reply::Int(1)))));
 }
@@ -174,8 +174,8 @@ async fn an_upgrade_has_a_new_token_and_a_lock_taken_again_its_old_one() {
 #[tokio::test(start_paused = true)]
 async fn a_session_that_opens_while_the_server_stops_ends_at_once() {
     let service = service();
-    service.drain();
-    assert_eq!(open(&service).ending(), Some(EndReason::Shutdown));
+    service.registry().drain();
+    assert_eq!(open(&service).end_reason(), Some(EndReason::Shutdown));
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,7 +184,7 @@ async fn a_grant_that_meets_the_stop_is_declined() {
     let (mut holder, mut waiter) = (open(&service), open(&service));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
     let Progress::Waiting(waiting) = start(&mut waiter, get_lock("x", "-1")) else { panic!("it is held") };
-    service.drain();
+    service.registry().drain();
     drop(holder);
     assert!(matches!(waiting.finish().await, Err(EndReason::Shutdown)));
     assert_eq!(service.stats().table.locks, 0);

@@ -147,7 +147,7 @@ impl Replay {
     async fn client(&mut self, who: char) -> &mut Client {
         for name in 'A'..=who {
             if !self.clients.contains_key(&name) {
-                let here = self.server.service.sessions();
+                let here = self.server.service.registry().count();
                 let client = self.server.client().await;
                 tokio::select! {
                     () = self.server.until(|stats| stats.sessions == here + 1) => {}

@@ -76,7 +76,7 @@ impl World {
             self.release(session, 0);
         }
         session.publish_holds();
-        session.ending().map_or(Ok(answer), Err)
+        session.end_reason().map_or(Ok(answer), Err)
     }
 }
 
@@ -92,12 +92,12 @@ fn ask(session: &mut Session, command: Command) -> Result<Answer, EndReason> {
         Progress::Working(killing) => block_on(killing.finish())?,
     };
     session.publish_holds();
-    session.ending().map_or(Ok(answer), Err)
+    session.end_reason().map_or(Ok(answer), Err)
 }
 
 /// A session with nothing to do, until it is told to end.
 fn idle(session: &Session) -> EndReason {
-    session.ending().unwrap_or_else(|| block_on(session.handle().ended()))
+    session.end_reason().unwrap_or_else(|| block_on(session.handle().ended()))
 }
 
 type Life = fn(&World, Session);
@@ -241,7 +241,7 @@ pub fn drain() {
     };
     let (guest, stop) = (world.clone(), world.clone());
     let guest = thread::spawn(move || assert_eq!(idle(&guest.open()), EndReason::Shutdown));
-    let stop = thread::spawn(move || stop.service.drain());
+    let stop = thread::spawn(move || stop.service.registry().drain());
     let open = [world.open(), world.open()];
     together(open.map(|session| {
         let world = world.clone();

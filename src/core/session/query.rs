@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, str::FromStr, sync::Arc};
 
-use super::{Handle, LockService, MAX_LIST_ROWS, Principal, Session};
+use super::{Handle, LockService, Principal, Session};
 use crate::{
     core::{
         command::{Answer, Error, LockRow, SessionRow, WaiterRow, WhyRow},
@@ -15,6 +15,9 @@ use crate::{
     },
     name::Name,
 };
+
+/// The most rows that a list has (protocol.md, "Lists").
+pub const MAX_LIST_ROWS: usize = 10_000;
 
 /// A request that only reads, on every wire.
 pub trait Query {
@@ -38,7 +41,7 @@ impl Session {
     /// [`Error::NoLogin`] or [`Error::Forbidden`].
     pub fn query<Q: Query>(&mut self, query: &Q) -> Answer<Q::Answer> {
         self.authorize(|viewer| viewer.check_query(query))?;
-        Ok(query.answer(&self.service, self.viewer()))
+        Ok(query.answer(&self.service, self.principal()))
     }
 
     /// The same, with the rights that were valid for the last request: for the many queries that one statement makes
@@ -50,8 +53,8 @@ impl Session {
         if self.needs_login() {
             return Err(Error::NoLogin);
         }
-        self.viewer().check_query(query).inspect_err(|_| self.note_denied())?;
-        Ok(query.answer(&self.service, self.viewer()))
+        self.principal().check_query(query).inspect_err(|_| self.note_denied())?;
+        Ok(query.answer(&self.service, self.principal()))
     }
 }
 
@@ -105,7 +108,7 @@ impl Query for UsedBy<'_> {
 }
 
 /// `LOCKS`: the locks that are held, of those whose name starts with the prefix. It looks at every lock, and needs a
-/// [`Turn`](super::Turn), as all lists do but [`History`] and [`Holders`].
+/// [`ListPermit`](super::ListPermit), as all lists do but [`History`] and [`Holders`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Locks {
     /// The prefix; none for all.
@@ -188,19 +191,19 @@ impl Query for Sessions {
     type Answer = Paged<SessionRow>;
 
     fn answer(&self, service: &LockService, viewer: Principal<'_>) -> Paged<SessionRow> {
-        let mut handles = service.handles();
+        let mut handles = service.registry().handles();
         if viewer.0.is_some() {
-            handles.retain(|handle| viewer.sees_session_of(handle.principal().as_deref()));
+            handles.retain(|handle| viewer.sees_session_of(handle.user().as_deref()));
         }
         handles.sort_by_key(|handle| handle.id);
         let row = |handle: Arc<Handle>| SessionRow {
             session: handle.id,
             origin: handle.origin,
-            age: handle.since.elapsed(),
+            age: handle.age(),
             holds: handle.holds(),
             waits_for: service.table.waits_for(handle.id).map(|name| viewer.shown(name)),
             memory: handle.memory(),
-            client_info: handle.profile(),
+            client_info: handle.client_info(),
         };
         Paged::of(handles, &self.page, |handle| handle.id).map(row)
     }
@@ -265,14 +268,14 @@ impl LockService {
     fn lock_row(&self, lock: LockInfo) -> LockRow {
         let LockInfo { name, holder, waiters } = lock;
         let Hold { session, mode, token: fencing_token, since } = holder;
-        let handle = self.handle(session);
+        let handle = self.registry().handle(session);
         let origin = handle.as_ref().map(|handle| handle.origin);
-        let client_info = handle.map(|handle| handle.profile());
+        let client_info = handle.map(|handle| handle.client_info());
         LockRow { name, mode, session, origin, client_info, fencing_token, held: since.elapsed(), waiters }
     }
 
     fn peer(&self, id: SessionId) -> Option<SocketAddr> {
-        self.handle(id).map(|handle| handle.origin.peer)
+        self.registry().handle(id).map(|handle| handle.origin.peer)
     }
 }
 

@@ -70,7 +70,7 @@ fn events(
 ) -> Result<Response, Failure> {
     let find = asked.find.filter(|find| !find.is_empty());
     let find = find.map(|find| name(&find)).transpose()?;
-    let place = feeds.service.viewers().take(peer.quota_key(), 1)?;
+    let place = feeds.service.shared().viewers.take(peer.quota_key(), 1)?;
     let user = peer.viewer().0.map(|user| user.name().into());
     let scenes = feeds.subscribe(Look { user, find }).ok_or_else(too_many_names)?;
     let clock = feeds.clock;

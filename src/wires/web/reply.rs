@@ -73,12 +73,12 @@ pub(crate) async fn list<T: Send + 'static>(
     if size(&made) <= LONG_LIST {
         return Ok((made, None));
     }
-    if let Some(place) = service.lists().try_take(peer.quota_key()) {
+    if let Some(place) = service.shared().lists.try_take(peer.quota_key()) {
         return Ok((made, Some(listing(place, peer))));
     }
     // Those who wait keep nothing long.
     drop(made);
-    let place = service.lists().wait_for(peer.quota_key(), LIST_TIME.0).await?;
+    let place = service.shared().lists.wait_for(peer.quota_key(), LIST_TIME.0).await?;
     let made = in_turn(service, peer, make).await?;
     Ok((made, Some(listing(place, peer))))
 }
@@ -88,7 +88,7 @@ async fn in_turn<T: Send + 'static>(
     peer: &Peer,
     make: impl FnOnce(&Arc<LockService>) -> T + Send + 'static,
 ) -> Result<T, NoPlace> {
-    let late = || service.lists().refuse(Cause::Full);
+    let late = || service.shared().lists.refuse(Cause::Full);
     let turn = timeout(LIST_TIME.0, service.list_permit(peer.quota_key())).await.map_err(|_| late())?;
     let of = service.clone();
     spawn_blocking(move || turn.make(|| make(&of))).await.map_err(|_| late())

@@ -1,4 +1,4 @@
-//! Requests that take a while: waits, and work that is not to be given up.
+//! Requests that take a while: a wait, very many releases, and the end of another session.
 
 use std::{pin::pin, sync::Arc};
 
@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{Handle, LockService, Principal, Session, until};
 use crate::core::{
+    budget::Budget,
     command::{AcquireAnswer, Answer, EndReason, Error},
     lock::{Hold, Verdict, Wait},
     stats::{ReleaseCause, WaitOutcome},
@@ -28,8 +29,8 @@ pub struct Waiting<'a> {
     since: Instant,
     deadline: Option<Instant>,
     outcome: WaitOutcome,
-    pub(super) handle: &'a Handle,
-    pub(super) service: &'a LockService,
+    handle: &'a Handle,
+    service: &'a LockService,
 }
 
 impl<'a> Waiting<'a> {
@@ -68,10 +69,10 @@ impl<'a> Waiting<'a> {
         let Self { wait, deadline, handle, service, .. } = self;
         let verdict = tokio::select! {
             biased;
-            () = handle.told_to_end() => {
+            () = handle.wait_is_to_end() => {
                 // A grant of this very moment goes to the next, who declines it too if the server stops.
                 note_handed_back(service, wait.decline());
-                return handle.ending().map_or(Ok(Err(Error::Stopping)), Err);
+                return handle.end_reason().map_or(Ok(Err(Error::Stopping)), Err);
             }
             verdict = wait.verdict() => verdict,
             () = until(*deadline) => wait.give_up(),
@@ -84,12 +85,19 @@ impl<'a> Waiting<'a> {
                 (WaitOutcome::TimedOut, Ok(AcquireAnswer::TimedOut))
             }
             Verdict::Deadlock(cycle) => {
-                let shown = Principal(handle.principal().as_deref()).cycle(cycle);
+                let shown = Principal(handle.user().as_deref()).cycle(cycle);
                 (WaitOutcome::Deadlock, Err(Error::Deadlock(shown)))
             }
         };
         self.outcome = outcome;
         Ok(answer)
+    }
+}
+
+impl Waiting<'_> {
+    /// What its client may make the server remember.
+    pub fn budget(&self) -> Budget {
+        self.handle.budget(self.service.memory())
     }
 }
 
@@ -149,7 +157,7 @@ impl Killing<'_> {
     /// # Errors
     /// This session is to end, as one is that kills itself. The other one ends all the same.
     pub async fn finish(self) -> Result<(), EndReason> {
-        let gone = pin!(self.service.gone(&self.target));
+        let gone = pin!(self.service.registry().gone(&self.target));
         unless_ended(self.handle, gone).await
     }
 }

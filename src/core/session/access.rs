@@ -1,11 +1,12 @@
-//! What the user of a session may do.
+//! Who asks, and what they may do: the login of a session, the rights of its user, and what is shown to whom.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc};
 
-use super::{Handle, LockService, Principal, Session};
+use super::{Handle, LockService, Session};
 use crate::{
     core::{
-        command::{EndReason, Error},
+        command::{EndReason, Error, Forbidden},
+        lock::{Cycle, Link},
         share::QuotaKey,
         stats::Refused,
         users::{Denied, Proof, User, Users},
@@ -13,15 +14,90 @@ use crate::{
     name::Name,
 };
 
+/// The name of a lock, as far as the one who asks may know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShownName {
+    /// They may.
+    Name(Name),
+    /// They may not. No lock is meant that has this for a name.
+    Hidden,
+}
+
+impl ShownName {
+    /// The name, or what stands for one that is hidden.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Name(name) => name.as_str(),
+            Self::Hidden => "(hidden)",
+        }
+    }
+}
+
+impl fmt::Display for ShownName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who looks at locks and sessions; everything is shown where there are no users.
+#[derive(Clone, Copy, Debug)]
+pub struct Principal<'a>(pub Option<&'a User>);
+
+impl Principal<'_> {
+    /// One who may see everything.
+    pub const ALL: Principal<'static> = Principal(None);
+
+    /// Whether they may know of a lock.
+    pub fn sees(self, name: &Name) -> bool {
+        self.0.is_none_or(|user| user.may_see(name))
+    }
+
+    /// Whether they may know of a session of this user.
+    pub fn sees_session_of(self, other: Option<&User>) -> bool {
+        self.0.is_none_or(|user| user.may_see_session_of(other))
+    }
+
+    /// Whether they may end a session of this user.
+    pub fn may_kill(self, other: Option<&User>) -> bool {
+        self.0.is_none_or(|user| user.may_kill(other))
+    }
+
+    /// # Errors
+    /// They may not take this lock.
+    pub fn check_lock(self, name: &Name) -> Result<(), Error> {
+        let may = self.0.is_none_or(|user| user.may_lock(name));
+        if may { Ok(()) } else { Err(Forbidden::Lock(name.clone()).into()) }
+    }
+
+    /// # Errors
+    /// They may not know of this lock.
+    pub fn check_see(self, name: &Name) -> Result<(), Error> {
+        if self.sees(name) { Ok(()) } else { Err(Forbidden::See(name.clone()).into()) }
+    }
+
+    /// Whether the session is theirs; everybody's where there are no users.
+    pub fn is_user_of(self, handle: &Handle) -> bool {
+        let is_theirs = |user: &User| handle.user().is_some_and(|theirs| theirs.name() == user.name());
+        self.0.is_none_or(is_theirs)
+    }
+
+    /// The name, if they may know it.
+    pub fn shown(self, name: Name) -> ShownName {
+        if self.sees(&name) { ShownName::Name(name) } else { ShownName::Hidden }
+    }
+
+    /// A cycle, with the names in it as they are shown.
+    pub(super) fn cycle(self, cycle: Cycle) -> Cycle<ShownName> {
+        let Cycle { links, length } = cycle;
+        let shown = |Link { waiter, name, holder }| Link { waiter, name: self.shown(name), holder };
+        Cycle { links: links.into_iter().map(shown).collect(), length }
+    }
+}
+
 impl Session {
     /// Whether it may do nothing before it has said who it is.
     pub fn needs_login(&self) -> bool {
         self.user.is_none() && self.service.users().is_some()
-    }
-
-    #[cold]
-    pub(super) fn time_to_log_in(&self) -> Duration {
-        self.limits().login.saturating_sub(self.handle.since.elapsed())
     }
 
     /// Its user; none where there are no users, or before it has logged in.
@@ -31,7 +107,7 @@ impl Session {
 
     /// From now on it is that of this user, who has proved who they are, and may be asked again.
     pub fn authenticate_as(&mut self, user: Arc<User>) {
-        self.handle.set_principal(Some(user.clone()));
+        self.handle.set_user(Some(user.clone()));
         self.user = Some(user);
     }
 
@@ -57,7 +133,7 @@ impl Session {
     /// It is nobody's again. To be called when it holds nothing.
     pub fn log_out(&mut self) {
         self.user = None;
-        self.handle.set_principal(None);
+        self.handle.set_user(None);
     }
 
     /// The users of the server; none if it lets in everybody.
@@ -84,7 +160,7 @@ impl Session {
     }
 
     /// Who asks, with the rights of their last request.
-    pub(super) fn viewer(&self) -> Principal<'_> {
+    pub(super) fn principal(&self) -> Principal<'_> {
         Principal(self.user.as_deref())
     }
 
@@ -99,7 +175,7 @@ impl Session {
             Some(user) if user.generation() == users.generation() => Ok(()),
             Some(user) => users.find(user.name()).ok_or(Error::NoLogin).map(|now| self.user = Some(now)),
         };
-        renewed.and_then(|()| check(self.viewer())).inspect_err(|_| self.note_denied())
+        renewed.and_then(|()| check(self.principal())).inspect_err(|_| self.note_denied())
     }
 }
 
@@ -114,11 +190,11 @@ impl From<Denied> for Refused {
 
 /// To be called once a lock was taken or queued for. The users may have been read again between the
 /// look at the rights and now, too late for [`LockService::users_changed`] to find it in the table.
-pub(super) fn check_again(permitted: Option<(&User, &Name)>, service: &LockService, handle: &Handle) {
-    if let (Some((user, name)), Some(users)) = (permitted, service.users())
+pub(super) fn check_lock_again(user: &User, name: &Name, service: &LockService, handle: &Handle) {
+    if let Some(users) = service.users()
         && user.generation() != users.generation()
         && !users.find(user.name()).is_some_and(|user| user.may_lock(name))
     {
-        handle.signal.end(EndReason::Revoked);
+        handle.end(EndReason::Revoked);
     }
 }

@@ -1,16 +1,16 @@
-//! What is left of a session that has gone and held very many locks.
+//! The end of a session that holds locks: they are released in pieces if there are very many.
 
 use std::sync::Arc;
 
 use tokio::{runtime, task::yield_now};
 
-use super::{Handle, LockService, ends::Ends};
+use super::{Handle, LockService, release_log::ReleaseRecorder};
 use crate::core::{
     lock::{Owner, PIECE, SessionId},
     stats::ReleaseCause,
 };
 
-/// The entry of a session among those that live. Dropped, the session is gone.
+/// The entry of a session in the registry. Dropped, the session is gone.
 #[derive(Debug)]
 pub(super) struct Registration {
     pub id: SessionId,
@@ -19,46 +19,48 @@ pub(super) struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.service.leave(self.id);
+        self.service.registry().remove(self.id);
     }
 }
 
 /// The locks of a session that has gone. Dropped, they are free, and then the session is gone.
 #[derive(Debug)]
-pub(super) struct Remains {
+pub(super) struct Teardown {
     pub owner: Owner,
     pub handle: Arc<Handle>,
     pub cause: ReleaseCause,
     pub registration: Registration,
 }
 
-impl Remains {
-    /// Frees few locks here and now, and many in a task of their own, in which others have their turn.
-    pub(super) fn free(self) {
+impl Teardown {
+    /// Releases few locks here and now, and many in a task of their own, in which others have their turn.
+    pub(super) fn run(self) {
         if self.owner.holds() > PIECE
             && let Ok(runtime) = runtime::Handle::try_current()
         {
             // Should the runtime end before the task does, the task is dropped, and so is this.
-            runtime.spawn(self.free_in_pieces());
+            runtime.spawn(self.release_in_pieces());
         }
     }
 
-    async fn free_in_pieces(mut self) {
-        while self.free_some() {
+    /// Cancel-safe: dropped, what is left is released at once.
+    async fn release_in_pieces(mut self) {
+        while self.release_piece() {
             yield_now().await;
         }
     }
 
     /// Whether there are more.
-    fn free_some(&mut self) -> bool {
-        Ends::new(&self.handle, &self.registration.service, self.cause).free_some(&mut self.owner);
+    fn release_piece(&mut self) -> bool {
+        ReleaseRecorder::new(&self.handle, &self.registration.service, self.cause)
+            .release_piece(&mut self.owner);
         self.owner.holds() > 0
     }
 }
 
-impl Drop for Remains {
+impl Drop for Teardown {
     fn drop(&mut self) {
-        while self.free_some() {}
+        while self.release_piece() {}
     }
 }
 
@@ -103,7 +105,7 @@ mod tests {
 
     /// How many locks are held, and how many sessions live.
     fn left(service: &LockService) -> (usize, usize) {
-        (service.stats().table.locks, service.sessions())
+        (service.stats().table.locks, service.registry().count())
     }
 
     #[tokio::test]
