@@ -17,7 +17,7 @@ use values::{at_least_one, host, keepalive, line_size, memory_size, packet_size,
 
 use getlockd_proto::variable::but_empty;
 
-use crate::ops::log;
+use crate::{core::session::Limits, ops::log};
 
 /// A lock server: MySQL's GET_LOCK family without MySQL.
 ///
@@ -114,15 +114,15 @@ pub struct Config {
     pub workers: usize,
 
     /// The most locks one session may hold
-    #[arg(long, env = "GETLOCKD_MAX_LOCKS_PER_SESSION", default_value_t = 100_000, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, env = "GETLOCKD_MAX_LOCKS_PER_SESSION", default_value_t = Limits::DEFAULT.locks_per_session, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_locks_per_session: usize,
 
     /// The most locks that all sessions hold together; the first 8 of each session do not count
-    #[arg(long, env = "GETLOCKD_MAX_LOCKS", default_value_t = 1_000_000, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, env = "GETLOCKD_MAX_LOCKS", default_value_t = Limits::DEFAULT.locks, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_locks: usize,
 
     /// The most that may wait for one lock
-    #[arg(long, env = "GETLOCKD_MAX_WAITERS_PER_LOCK", default_value_t = 100_000, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, env = "GETLOCKD_MAX_WAITERS_PER_LOCK", default_value_t = Limits::DEFAULT.waiters_per_lock, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_waiters_per_lock: usize,
 
     /// The most bytes of a line of the line protocol
@@ -134,7 +134,7 @@ pub struct Config {
     pub max_packet: usize,
 
     /// The most bytes that all connections make the server keep, beyond 16 kB of each
-    #[arg(long, env = "GETLOCKD_MAX_MEMORY", default_value_t = 1024 * 1024 * 1024, value_name = "BYTES", value_parser = memory_size, allow_negative_numbers = true)]
+    #[arg(long, env = "GETLOCKD_MAX_MEMORY", default_value_t = Limits::DEFAULT.memory, value_name = "BYTES", value_parser = memory_size, allow_negative_numbers = true)]
     pub max_memory: usize,
 
     /// Within which time a client must have logged in by MySQL and where there are users, said something by HTTP,

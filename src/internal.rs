@@ -56,8 +56,8 @@ pub mod net {
 
 pub mod session {
     pub use crate::core::session::{
-        Acquiring, History, Hub, Killing, Limits, MAX_LIST_ROWS, OWN_LOCKS, Pieces, Principal, Releasing,
-        Session, UsedBy, Waiting, first_page,
+        Acquiring, History, Killing, Limits, LockService, MAX_LIST_ROWS, OWN_LOCKS, Pieces, Principal,
+        Releasing, Session, UsedBy, Waiting, first_page,
     };
 }
 

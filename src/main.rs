@@ -64,10 +64,10 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         server = apart(move || Server::bind(&config)) => server.map_err(|_| "cannot start a thread")??,
         signal = stops.next() => return Err(format!("{signal} came before it served").into()),
     };
-    let (at_once, hub) = (server.at_once(), server.hub().clone());
+    let (at_once, service) = (server.at_once(), server.service().clone());
     tokio::spawn(reload_by(hangup, server.reloader()));
     systemd::ready("serving");
-    tokio::spawn(systemd::live(move || format!("{} sessions", hub.sessions())));
+    tokio::spawn(systemd::live(move || format!("{} sessions", service.registry().count())));
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = pin!(server.run(async { drop(stopped.await) }));
     tokio::select! {

@@ -15,7 +15,7 @@ mod stream;
 mod tls;
 
 pub use accept::{Acceptor, Connection, accept};
-pub use buffered::{BufferedSocket, Hangup, MAX_UNSENT, TransportConfig};
+pub use buffered::{BufferedSocket, Hangup, MAX_UNSENT, Timeouts, TransportConfig};
 pub use getlockd_proto::keepalive::Keepalive;
 pub use hangup::{HangupWatch, WatchedStream};
 pub use limit::{Limiter, Permit};

@@ -23,11 +23,13 @@ use crate::{
     core::{
         client_info::Origin,
         lease::{Bounds, Leases},
-        session::{Hub, Limits, Session},
+        session::{Limits, LockService, Session},
         share::Places,
         users::FileError,
     },
-    net::{self, Acceptor, BufferedSocket, Connection, Keepalive, Limiter, TlsError, TransportConfig},
+    net::{
+        self, Acceptor, BufferedSocket, Connection, Keepalive, Limiter, Timeouts, TlsError, TransportConfig,
+    },
     ops::{
         metrics::{Metrics, Sources},
         systemd::PassedError,
@@ -88,7 +90,7 @@ pub enum StartError {
 /// A server that has its addresses and does not serve yet.
 #[derive(Debug)]
 pub struct Server {
-    hub: Arc<Hub>,
+    service: Arc<LockService>,
     acceptor: Acceptor,
     /// Holders of leases need theirs to the end of the drain.
     http_acceptor: Acceptor,
@@ -97,6 +99,8 @@ pub struct Server {
     limiters: Vec<Arc<Limiter>>,
     started: SystemTime,
     transport: Arc<TransportConfig>,
+    max_line: usize,
+    mysql: mysql::Config,
     drain: Duration,
     leases: Arc<Leases>,
     hosts: Arc<Hosts>,
@@ -121,22 +125,21 @@ impl Server {
             locks_per_session: config.max_locks_per_session,
             locks: config.max_locks,
             waiters_per_lock: config.max_waiters_per_lock,
-            line: config.max_line,
-            packet: config.max_packet,
-            connections: max_connections,
             memory: config.max_memory,
+        };
+        let timeouts = Timeouts {
             login: config.login_time,
             idle: config.idle_time.0,
             idle_holder: config.idle_time_holders.0,
         };
-        let hub = Hub::with_users(limits, users);
-        let acceptor = Acceptor::new(Places::for_connections(max_connections, hub.users().is_some()));
+        let service = LockService::with_users(limits, users);
+        let acceptor = Acceptor::new(Places::for_connections(max_connections, service.users().is_some()));
         let bounds = Bounds { min: config.lease_min, max: config.lease_max, count: config.max_leases };
-        let leases = Leases::new(hub.clone(), bounds, acceptor.tasks.clone());
+        let leases = Leases::new(service.clone(), bounds, acceptor.tasks.clone());
         let grpc = grpc::Services::new(&leases, &compat::GRPC_SERVICES)?;
         tracing::info!(max_connections, wanted = config.max_connections, "ready");
         Ok(Self {
-            hub,
+            service,
             http_acceptor: Acceptor {
                 tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
@@ -146,7 +149,9 @@ impl Server {
             accepting: TaskTracker::new(),
             limiters: Vec::new(),
             started: SystemTime::now(),
-            transport: Arc::new(TransportConfig { keepalive: Keepalive(config.keepalive), tls }),
+            transport: Arc::new(TransportConfig { keepalive: Keepalive(config.keepalive), tls, timeouts }),
+            max_line: config.max_line,
+            mysql: mysql::Config { max_packet: config.max_packet, max_connections },
             drain: config.drain,
             leases,
             hosts: Arc::new(config.hosts()),
@@ -173,7 +178,7 @@ impl Server {
 
     /// What reads files anew while the server runs.
     pub fn reloader(&self) -> Reloader {
-        Reloader { tls: self.transport.tls.clone(), hub: self.hub.clone() }
+        Reloader { tls: self.transport.tls.clone(), service: self.service.clone() }
     }
 
     /// Ends a drain before its time: holders are told, and their locks are freed.
@@ -182,8 +187,8 @@ impl Server {
     }
 
     /// The sessions of this server.
-    pub fn hub(&self) -> &Arc<Hub> {
-        &self.hub
+    pub fn service(&self) -> &Arc<LockService> {
+        &self.service
     }
 
     /// Serves until `stop` resolves, then lets holders finish for the time of `--drain`.
@@ -202,7 +207,8 @@ impl Server {
         let keepalive = self.transport.keepalive;
         if let Some(listener) = self.listeners.line.take() {
             let limiter = self.limiter(line::WIRE);
-            let serve = self.serving(line::WIRE, line::serve);
+            let max_line = self.max_line;
+            let serve = self.serving(line::WIRE, move |io, session| line::serve(io, session, max_line));
             self.accepting.spawn(net::accept(
                 listener,
                 self.acceptor.clone(),
@@ -214,7 +220,8 @@ impl Server {
         }
         if let Some(listener) = self.listeners.mysql.take() {
             let limiter = self.limiter(mysql::WIRE);
-            let serve = self.serving(mysql::WIRE, mysql::serve);
+            let config = self.mysql;
+            let serve = self.serving(mysql::WIRE, move |io, session| mysql::serve(io, session, config));
             let acceptor = self.acceptor.clone();
             self.accepting.spawn(net::accept(listener, acceptor, limiter, mysql::refusal, keepalive, serve));
         }
@@ -224,7 +231,7 @@ impl Server {
                 // Last, when all doors are there.
                 router: self.router(),
                 transport: self.transport.clone(),
-                hub: self.hub.clone(),
+                service: self.service.clone(),
                 stop: self.http_acceptor.stop.clone(),
             };
             let serve = serve_http(web);
@@ -241,20 +248,20 @@ impl Server {
     }
 
     fn metrics(&self) -> Arc<Metrics> {
-        let (hub, leases, limiters) = (self.hub.clone(), self.leases.clone(), self.limiters.clone());
+        let (service, leases, limiters) = (self.service.clone(), self.leases.clone(), self.limiters.clone());
         let (connections, started) = (self.acceptor.places.clone(), self.started);
-        Arc::new(Metrics::new(Sources { hub, leases, limiters, connections, started }))
+        Arc::new(Metrics::new(Sources { service, leases, limiters, connections, started }))
     }
 
     /// Serves a connection with a session of its own.
-    fn serving<F: Future<Output = ()>>(
+    fn serving<F: Future<Output = ()>, S: Fn(BufferedSocket, Session) -> F>(
         &self,
         wire: &'static str,
-        serve: fn(BufferedSocket, Session) -> F,
-    ) -> impl Fn(Connection) -> Serving<F> + use<F> {
-        let (hub, transport) = (self.hub.clone(), self.transport.clone());
+        serve: S,
+    ) -> impl Fn(Connection) -> Serving<F> + use<F, S> {
+        let (service, transport) = (self.service.clone(), self.transport.clone());
         move |Connection { stream, peer, permit }| {
-            let session = hub.open(Origin { wire, peer });
+            let session = service.open(Origin { wire, peer });
             session.handle().set_permit(permit);
             match BufferedSocket::new(stream, transport.clone()) {
                 Ok(io) => Either::Left(serve(io, session)),
@@ -266,8 +273,8 @@ impl Server {
     /// All that HTTP and gRPC are answered by.
     pub(crate) fn router(&self) -> Router {
         let http = rest::router(self.leases.clone(), self.metrics(), self.http_acceptor.stop.clone());
-        let admit = |router: Router| match self.hub.users() {
-            Some(_) => router.layer(from_fn_with_state(self.hub.clone(), web::authenticate)),
+        let admit = |router: Router| match self.service.users() {
+            Some(_) => router.layer(from_fn_with_state(self.service.clone(), web::authenticate)),
             None => router,
         };
         let others = compat::router(&self.leases, admit);
@@ -276,22 +283,22 @@ impl Server {
     }
 
     async fn stop(&self) {
-        let Self { hub, acceptor, http_acceptor, drain, .. } = self;
-        tracing::info!(?drain, sessions = hub.sessions(), "stopping");
+        let Self { service, acceptor, http_acceptor, drain, .. } = self;
+        tracing::info!(?drain, sessions = service.registry().count(), "stopping");
         acceptor.stop.cancel();
         acceptor.tasks.close();
         self.accepting.close();
         // Who is told that the server stops finds nobody to connect to.
         self.accepting.wait().await;
-        hub.drain();
+        service.registry().drain();
         self.grpc.stop().await;
         let is_drained = tokio::select! {
             drained = timeout(*drain, acceptor.tasks.wait()) => drained.is_ok(),
             () = self.at_once.cancelled() => false,
         };
         if !is_drained {
-            hub.warn_of_holders();
-            hub.end_all();
+            service.warn_of_holders();
+            service.registry().end_all();
             let _ = timeout(LAST_WORDS, acceptor.tasks.wait()).await;
         }
         http_acceptor.stop.cancel();
@@ -334,8 +341,8 @@ mod tests {
 
     /// Hundreds of connections are idle for each that does something: what a task keeps counts.
     #[tokio::test]
-    async fn connection_task_is_small() {
-        let hub = Hub::new(Limits { locks_per_session: 1, ..Limits::default() });
+    async fn the_task_of_a_connection_is_small() {
+        let service = LockService::new(Limits { locks_per_session: 1, ..Limits::default() });
         let listener = net::listen(([127, 0, 0, 1], 0).into()).unwrap();
         let addr = listener.local_addr().unwrap();
         let mut bursts = Vec::new();
@@ -346,9 +353,12 @@ mod tests {
                     .unwrap(),
             );
         }
-        let mut open = || (bursts.pop().unwrap(), hub.open(Origin { wire: line::WIRE, peer: addr }));
+        let mut open = || (bursts.pop().unwrap(), service.open(Origin { wire: line::WIRE, peer: addr }));
         let ((io, session), (other_io, other)) = (open(), open());
-        let sizes = [size_of_val(&line::serve(io, session)), size_of_val(&mysql::serve(other_io, other))];
+        let sizes = [
+            size_of_val(&line::serve(io, session, line::MAX_LINE)),
+            size_of_val(&mysql::serve(other_io, other, mysql::Config::default())),
+        ];
 
         // With 384 bytes a task has 512, the next size is 640.
         assert!(sizes[0] <= 400 && sizes[1] <= 530, "{sizes:?}");
@@ -356,16 +366,16 @@ mod tests {
 
     /// Nothing of it is left: neither its lock nor its place. Who waits, and who comes, is served.
     #[tokio::test]
-    async fn panic_ends_only_its_connection() {
-        let hub = Hub::new(Limits::default());
+    async fn a_panic_costs_its_connection_alone() {
+        let service = LockService::new(Limits::default());
         let acceptor = Acceptor::new(Places::new(What::Connections, 2));
         let [faulty, right] = [(); 2].map(|()| net::listen(([127, 0, 0, 1], 0).into()).unwrap());
         let [faulty_at, right_at] = [&faulty, &right].map(|listener| listener.local_addr().unwrap());
-        let open = |hub: &Arc<Hub>, peer| hub.open(Origin { wire: line::WIRE, peer });
+        let open = |service: &Arc<LockService>, peer| service.open(Origin { wire: line::WIRE, peer });
 
-        let its_hub = hub.clone();
+        let its_service = service.clone();
         let panics = move |Connection { stream, peer, .. }: Connection| {
-            let mut session = open(&its_hub, peer);
+            let mut session = open(&its_service, peer);
             async move {
                 let name = Name::new("kept").unwrap();
                 let take = LockRequest { name, mode: Mode::Exclusive, timeout: Timeout::Forever };
@@ -377,7 +387,7 @@ mod tests {
         let serves = move |Connection { stream, peer, .. }| {
             let io = BufferedSocket::new(stream, TransportConfig::from(Keepalive(Duration::from_secs(30))))
                 .unwrap();
-            line::serve(io, open(&hub, peer))
+            line::serve(io, open(&service, peer), line::MAX_LINE)
         };
         let keepalive = Keepalive(Duration::from_secs(30));
         let limiter = || Limiter::new(line::WIRE, acceptor.places.clone());

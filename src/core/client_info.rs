@@ -19,7 +19,7 @@ pub struct Origin {
 #[derive(Clone, Debug)]
 pub struct ClientInfo {
     /// The user that it has proved to be, where the server has users.
-    pub principal: Option<Arc<User>>,
+    pub user: Option<Arc<User>>,
     /// The name that it logged in with; nobody has checked it where the server has no users. Empty without a
     /// login.
     pub login: String,
@@ -40,7 +40,7 @@ pub struct ClientInfo {
 impl ClientInfo {
     pub(super) fn new(since: Instant) -> Self {
         Self {
-            principal: None,
+            user: None,
             login: String::new(),
             client: String::new(),
             database: None,
@@ -53,7 +53,7 @@ impl ClientInfo {
 
     /// Whom it logged in as.
     pub fn user(&self) -> Option<&str> {
-        let proved = self.principal.as_ref().map(|principal| principal.name());
+        let proved = self.user.as_ref().map(|user| user.name());
         proved.or_else(|| Some(&*self.login).filter(|login| !login.is_empty()))
     }
 

@@ -32,7 +32,7 @@ use crate::{
     core::{
         command::{AcquireAnswer, LockRequest},
         lock::{Mode, Token},
-        session::{Acquiring, Handle, Hub, Principal, Session},
+        session::{Acquiring, Handle, LockService, Principal, Session},
         share::{Place, Places, What},
         stats::ReleaseCause,
         sync::{Rank, plain::Guarded},
@@ -65,7 +65,7 @@ pub struct Bounds {
 /// All leases of a server.
 #[derive(Debug)]
 pub struct Leases {
-    hub: Arc<Hub>,
+    service: Arc<LockService>,
     bounds: Bounds,
     places: Arc<Places>,
     tasks: TaskTracker,
@@ -103,15 +103,15 @@ struct Running {
 
 impl Leases {
     /// No leases. Each has a task among `tasks`.
-    pub fn new(hub: Arc<Hub>, bounds: Bounds, tasks: TaskTracker) -> Arc<Self> {
+    pub fn new(service: Arc<LockService>, bounds: Bounds, tasks: TaskTracker) -> Arc<Self> {
         let places = Places::new(What::Leases, bounds.count);
         let (live, requests) = (Guarded::new(Rank::Leases, HashMap::new()), Requests::new());
-        Arc::new(Self { hub, bounds, places, tasks, live, requests })
+        Arc::new(Self { service, bounds, places, tasks, live, requests })
     }
 
     /// The sessions that they are.
-    pub fn hub(&self) -> &Arc<Hub> {
-        &self.hub
+    pub fn service(&self) -> &Arc<LockService> {
+        &self.service
     }
 
     /// Where the tasks go that hold locks: the end of the server waits for them.
@@ -138,7 +138,7 @@ impl Leases {
         }
         let place = self.place(&client)?;
         let LeaseRequest { name, mode, wait: timeout, client: called, note, .. } = request;
-        let mut session = client.open(&self.hub);
+        let mut session = client.open(&self.service);
         // Its own memory, as it outlives its connection, and more than such words have.
         session
             .introduce(called.unwrap_or_default(), note)
@@ -229,7 +229,7 @@ impl Leases {
         let ttl = ttl.map(|ttl| self.checked(ttl)).transpose()?;
         let lease = self.find(key, name, by)?;
         let (ends, token) = lease.renew(ttl, 0).ok_or_else(|| self.unknown_token(name))?;
-        let (waiters, first_waited) = self.hub.queue_of(name);
+        let (waiters, first_waited) = self.service.queue_of(name);
         Ok(Renewed { ends, token, waiters, first_waited })
     }
 
@@ -278,7 +278,7 @@ impl Leases {
 
     /// What is said of a token that is no lease on the lock.
     pub fn unknown_token(&self, name: &Name) -> LeaseError {
-        if self.hub.is_free(name) { LeaseError::Gone } else { LeaseError::NotYours }
+        if self.service.is_free(name) { LeaseError::Gone } else { LeaseError::NotYours }
     }
 
     fn forget(&self, key: &Key, lease: &Arc<Lease>) {
@@ -313,7 +313,7 @@ impl Lease {
     /// Ends it if its time has come or its session was told to end. When it ends; none if it has.
     fn end_if_due(&self) -> Option<Instant> {
         let mut term = self.term.lock();
-        let told = self.handle.ending();
+        let told = self.handle.end_reason();
         if told.is_some() || term.ends <= Instant::now() {
             let cause = if told.is_some() { told.into() } else { ReleaseCause::Expired };
             term.running.take().into_iter().for_each(|running| running.session.end(cause));
@@ -358,7 +358,7 @@ async fn acquire_lock(
         }
     };
     session.publish_holds();
-    if let Some(ending) = session.ending() {
+    if let Some(ending) = session.end_reason() {
         return Err(LeaseError::Ended(ending));
     }
     match answer.map_err(LeaseError::Refused)? {

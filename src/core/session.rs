@@ -3,39 +3,41 @@
 //! A connection owns one. Dropping it frees everything, whatever the reason; very many locks in pieces, between
 //! which others have a turn, and until they are free the session lives.
 
-mod ends;
+mod access;
 mod handle;
-mod hub;
-mod keeps;
-mod principal;
-mod progress;
+mod pending;
 mod query;
-mod remains;
-mod rights;
+mod registry;
+mod release_log;
 mod room;
-mod signal;
+mod service;
 mod snapshot;
+mod teardown;
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{mem, sync::Arc};
 
 use tokio::{task::yield_now, time::Instant};
 
 use self::{
-    ends::Ends,
-    remains::{Registration, Remains},
+    release_log::ReleaseRecorder,
+    teardown::{Registration, Teardown},
 };
+pub use access::{Principal, ShownName};
 pub use handle::Handle;
-pub use hub::{Hub, Limits, MAX_LIST_ROWS};
-pub use principal::{Principal, ShownName};
-pub use progress::{Acquiring, Killing, Pieces, Releasing, Waiting};
-pub use query::{History, Holders, IsFree, Locks, Query, Sessions, UsedBy, Waiters, Why, first_page, page};
+pub use pending::{Acquiring, Killing, Pieces, Releasing, Waiting};
+pub use query::{
+    History, Holders, IsFree, Locks, MAX_LIST_ROWS, Query, Sessions, UsedBy, Waiters, Why, first_page, page,
+};
+pub use registry::Registry;
 pub use room::OWN_LOCKS;
+pub use service::{Limits, LockService, Shared};
 pub use snapshot::{SessionSnapshot, Snapshot, Watch};
 
 pub use crate::core::offload::ListPermit;
 
 use crate::{
     core::{
+        budget::{Budget, Exceeded},
         command::{AcquireAnswer, Answer, EndReason, Error, LockRequest, ReleaseAnswer, Stats},
         lock::{Acquire, Mode, OnBusy, Owner, PIECE, Released, SessionId, Token},
         stats::{Refused, ReleaseCause},
@@ -50,15 +52,15 @@ use crate::{
 pub struct Session {
     owner: Owner,
     handle: Arc<Handle>,
-    hub: Arc<Hub>,
+    service: Arc<LockService>,
     /// Who it was let in as, where there are users.
     user: Option<Arc<User>>,
 }
 
 impl Session {
-    /// Starts a session of that number, which lives.
-    fn begin(hub: Arc<Hub>, handle: Arc<Handle>) -> Self {
-        Self { owner: Owner::new(handle.id, hub.table.clone()), handle, hub, user: None }
+    /// A session that is entered in the registry.
+    fn new(service: Arc<LockService>, handle: Arc<Handle>) -> Self {
+        Self { owner: Owner::new(handle.id, service.table.clone()), handle, service, user: None }
     }
 
     /// Its number.
@@ -79,17 +81,17 @@ impl Session {
     /// Shows others how many locks it holds now. To be called after each request, before it is looked whether the
     /// session is to end: a drain goes by it.
     pub fn publish_holds(&self) {
-        self.handle.note_holds(self.holds());
+        self.handle.publish_holds(self.holds());
     }
 
     /// Why the session is to end now, if it is.
-    pub fn ending(&self) -> Option<EndReason> {
-        self.handle.ending()
+    pub fn end_reason(&self) -> Option<EndReason> {
+        self.handle.end_reason()
     }
 
-    /// See [`Hub::list_permit`].
+    /// See [`LockService::list_permit`].
     pub fn list_permit(&self) -> impl Future<Output = ListPermit> + Send + use<> {
-        self.hub.list_permit(self.quota_key())
+        self.service.list_permit(self.quota_key())
     }
 
     /// How many locks it holds.
@@ -107,55 +109,59 @@ impl Session {
         self.owner.token(name)
     }
 
-    /// What it may use.
-    pub fn limits(&self) -> Limits {
-        self.hub.limits()
-    }
-
-    /// How long it may be idle as it is now; none for ever.
-    pub fn may_idle(&self) -> Option<Duration> {
-        if self.needs_login() {
-            return Some(self.time_to_log_in());
-        }
-        let Limits { idle, idle_holder, .. } = self.limits();
-        if self.holds() == 0 { idle } else { idle_holder }
-    }
-
     /// The most locks it may hold.
     pub fn max_locks(&self) -> usize {
-        self.hub.limits().locks_per_session
+        self.service.limits().locks_per_session
     }
 
     /// Takes a lock, as far as that goes without waiting.
     pub fn acquire(&mut self, LockRequest { name, mode, timeout }: LockRequest) -> Acquiring<'_> {
-        let permitted = self.authorize(|viewer| viewer.check_lock(&name)).and_then(|()| self.may_take(&name));
-        if let Err(error) = permitted {
+        // Most servers have no users, and then there is nothing to ask and nothing to remember.
+        let authorized_name = self.service.users().map(|_| name.clone());
+        let authorized =
+            authorized_name.as_ref().map_or(Ok(()), |name| self.authorize(|user| user.check_lock(name)));
+        let has_room = self.handle.room.has_some(self.holds()) && !self.handle.is_stopping();
+        // What it holds it may take again, whatever its limits are.
+        let may_take = |()| if has_room || self.owner.has(&name) { Ok(()) } else { self.make_room() };
+        if let Err(error) = authorized.and_then(may_take) {
             return Acquiring::Done(Err(error));
         }
-        let patience = if timeout.is_zero() { OnBusy::Try } else { OnBusy::Queue };
-        let (handle, hub, user) = (&*self.handle, &*self.hub, self.user.as_deref());
-        // Nothing to pay for where there are no users.
-        let kept = user.map(|_| name.clone());
-        let permitted = user.zip(kept.as_ref());
-        Acquiring::Done(match self.owner.take(name, mode, patience) {
-            Acquire::Granted(_) => {
-                rights::check_again(permitted, hub, handle);
-                Ok(AcquireAnswer::Granted)
-            }
+        let on_busy = if timeout.is_zero() { OnBusy::Try } else { OnBusy::Queue };
+        let (handle, service, user) = (&*self.handle, &*self.service, self.user.as_deref());
+        let acquired = self.owner.take(name, mode, on_busy);
+        if let (Some(user), Some(name), Acquire::Granted(_) | Acquire::Queued(_)) =
+            (user, &authorized_name, &acquired)
+        {
+            access::check_lock_again(user, name, service, handle);
+        }
+        Acquiring::Done(match acquired {
+            Acquire::Granted(_) => Ok(AcquireAnswer::Granted),
+            Acquire::Queued(wait) => return Acquiring::Waiting(Waiting::new(wait, timeout, handle, service)),
             Acquire::Busy => {
-                hub.count_timeout();
+                service.count_timeout();
                 Ok(AcquireAnswer::TimedOut)
             }
             Acquire::Full => {
-                hub.recorder().refused(Refused::WaitersPerLock);
-                Err(Error::TooManyWaiters(hub.limits().waiters_per_lock))
+                service.recorder().refused(Refused::WaitersPerLock);
+                Err(Error::TooManyWaiters(service.limits().waiters_per_lock))
             }
             Acquire::Deadlock(cycle) => Err(Error::Deadlock(Principal(user).cycle(cycle))),
-            Acquire::Queued(wait) => {
-                rights::check_again(permitted, hub, handle);
-                return Acquiring::Waiting(Waiting::new(wait, timeout, handle, hub));
-            }
         })
+    }
+
+    /// Room for one more lock, for a session that has used up its own.
+    #[cold]
+    fn make_room(&self) -> Result<(), Error> {
+        if self.handle.is_stopping() {
+            self.count_refusal(Refused::Stopping);
+            return Err(Error::Stopping);
+        }
+        let grown = self.handle.room.grow(self.max_locks(), &self.service.shared().locks, self.quota_key());
+        if matches!(grown, Err(Error::TooManyLocks(_))) {
+            // What there was no place for is counted where the places are.
+            self.count_refusal(Refused::LocksPerSession);
+        }
+        grown
     }
 
     /// Releases one count of a hold.
@@ -170,7 +176,7 @@ impl Session {
             Released::One => ReleaseAnswer::Released,
             Released::Last(hold) => {
                 self.handle.room.released(self.owner.holds());
-                Ends::new(&self.handle, &self.hub, ReleaseCause::Release).add(name, hold);
+                ReleaseRecorder::new(&self.handle, &self.service, ReleaseCause::Release).record(name, hold);
                 ReleaseAnswer::Released
             }
             Released::NotMine => ReleaseAnswer::HeldByOthers,
@@ -187,7 +193,7 @@ impl Session {
         Ok(if self.holds() > PIECE {
             Releasing::Pieces(Pieces(self))
         } else {
-            Releasing::Done(self.free_some(ReleaseCause::Release))
+            Releasing::Done(self.release_piece(ReleaseCause::Release))
         })
     }
 
@@ -215,7 +221,7 @@ impl Session {
     /// [`Error::NoLogin`]
     pub fn stats(&mut self) -> Answer<Stats> {
         self.authorize(|_| Ok(()))?;
-        Ok(self.hub.stats())
+        Ok(self.service.stats())
     }
 
     /// Tells another session to end.
@@ -224,8 +230,8 @@ impl Session {
     /// [`Error::NoSession`], [`Error::NoLogin`] or [`Error::Forbidden`].
     pub fn kill(&mut self, id: SessionId) -> Answer<Killing<'_>> {
         self.authorize(|_| Ok(()))?;
-        let target = self.hub.kill(id, self.id(), self.viewer())?;
-        Ok(Killing { target, handle: &self.handle, hub: &self.hub })
+        let target = self.service.kill(id, self.id(), self.principal())?;
+        Ok(Killing { target, handle: &self.handle, service: &self.service })
     }
 
     /// Ends the wait of another session; false if it does not wait.
@@ -234,40 +240,77 @@ impl Session {
     /// [`Error::NoSession`], [`Error::NoLogin`] or [`Error::Forbidden`].
     pub fn cancel_wait(&mut self, id: SessionId) -> Answer<bool> {
         self.authorize(|_| Ok(()))?;
-        self.hub.cancel_wait(id, self.viewer())
+        self.service.cancel_wait(id, self.principal())
     }
 
-    /// Frees everything for that reason; the number of counts freed. Others have their turn after each piece.
+    /// Releases everything for that reason; the number of counts released. Others have their turn after each piece.
     ///
-    /// Cancel-safe: dropped before it resolves, what is not freed yet is still held.
+    /// Cancel-safe: dropped before it resolves, what is not released yet is still held.
     pub async fn free_all(&mut self, cause: ReleaseCause) -> u64 {
-        let mut counts = self.free_some(cause);
+        let mut counts = self.release_piece(cause);
         while self.holds() > 0 {
             yield_now().await;
-            counts += self.free_some(cause);
+            counts += self.release_piece(cause);
         }
         counts
     }
 
     /// The same for a piece of it.
-    fn free_some(&mut self, cause: ReleaseCause) -> u64 {
-        Ends::new(&self.handle, &self.hub, cause).free_some(&mut self.owner)
+    fn release_piece(&mut self, cause: ReleaseCause) -> u64 {
+        ReleaseRecorder::new(&self.handle, &self.service, cause).release_piece(&mut self.owner)
     }
 
-    /// Ends for that reason; just dropped, for that of [`Session::cause`]. The locks of one piece are free when this
-    /// returns, which is all that a lease has; for others see the drop.
+    /// Ends for that reason; a session that is only dropped ends for that of [`Session::cause`]. The locks of one piece
+    /// are free when this returns, which is all that a lease has; for others see the drop.
     pub fn end(mut self, cause: ReleaseCause) {
-        self.free_some(cause);
+        self.release_piece(cause);
     }
 
-    /// What it ends of if nothing else is known: what it was told, or else that its client has left.
+    /// Why its holds end if nothing else is known: as it was told, or else since its client has left.
     pub fn cause(&self) -> ReleaseCause {
-        self.handle.ending().into()
+        self.handle.end_reason().into()
     }
 
     /// Counts what its client was refused.
     pub fn count_refusal(&self, why: Refused) {
-        self.hub.recorder().refused(why);
+        self.service.recorder().refused(why);
+    }
+}
+
+/// What the client of a session makes the server remember.
+impl Session {
+    /// What its client may make the server remember.
+    pub fn budget(&self) -> Budget {
+        self.handle.budget(self.service.memory())
+    }
+
+    /// It is one of several of a connection, which has one budget. To be said before anything is charged.
+    pub fn share(&self, budget: &Budget) {
+        self.handle.set_budget(budget.clone());
+    }
+
+    /// Notes what its client calls itself, and why it takes locks, in place of what it said before.
+    ///
+    /// # Errors
+    /// [`Exceeded`]: nothing is noted.
+    pub fn introduce(&self, client: String, note: Option<String>) -> Result<(), Exceeded> {
+        let bytes = client.len() + note.as_ref().map_or(0, String::len);
+        self.handle.charge_client_info(bytes, self.service.memory())?;
+        self.handle.note(|client_info| {
+            client_info.client = client;
+            client_info.note = note.map(String::into_boxed_str);
+        });
+        Ok(())
+    }
+
+    /// Notes the name that its client says it logs in as, which nobody has checked.
+    ///
+    /// # Errors
+    /// [`Exceeded`]: nothing is noted.
+    pub fn note_login(&self, name: String) -> Result<(), Exceeded> {
+        self.handle.charge_client_info(name.len(), self.service.memory())?;
+        self.handle.note(|client_info| client_info.login = name);
+        Ok(())
     }
 }
 
@@ -275,12 +318,12 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if self.holds() == 0 {
-            self.handle.room.empty();
-            return self.hub.leave(self.id());
+            self.handle.room.give_back();
+            return self.service.registry().remove(self.id());
         }
-        let registration = Registration { id: self.id(), hub: self.hub.clone() };
-        let owner = mem::replace(&mut self.owner, Owner::new(registration.id, self.hub.table.clone()));
-        Remains { owner, handle: self.handle.clone(), cause: self.cause(), registration }.free();
+        let registration = Registration { id: self.id(), service: self.service.clone() };
+        let owner = mem::replace(&mut self.owner, Owner::new(registration.id, self.service.table.clone()));
+        Teardown { owner, handle: self.handle.clone(), cause: self.cause(), registration }.run();
     }
 }
 

@@ -185,7 +185,7 @@ impl Users {
     }
 
     /// Reads it again: how many users there are. What sessions may do changes with their next command;
-    /// [`crate::core::session::Hub::users_changed`] sees to what they hold.
+    /// [`crate::core::session::LockService::users_changed`] sees to what they hold.
     ///
     /// # Errors
     /// [`FileError`] says where the file is wrong; then all is as before.

@@ -22,7 +22,7 @@ use tower_service::Service;
 
 use crate::{
     config::{Cli, Listen},
-    core::session::Hub,
+    core::session::LockService,
     server::Server,
     wires::web::Peer,
 };
@@ -46,7 +46,7 @@ pub(super) fn requests(data: &[u8]) {
 struct Web {
     runtime: Runtime,
     router: Router,
-    hub: Arc<Hub>,
+    service: Arc<LockService>,
 }
 
 impl Web {
@@ -56,7 +56,7 @@ impl Web {
         let mut config = Cli::read(["getlockd"]).expect("what is usual").config;
         (config.line, config.mysql, config.http) = (Listen::Off, Listen::Off, Listen::Off);
         let server = runtime.block_on(async { Server::bind(&config) }).expect("nothing is bound");
-        Self { runtime, router: server.router(), hub: server.hub().clone() }
+        Self { runtime, router: server.router(), service: server.service().clone() }
     }
 
     /// Whatever was asked, time ends it all.
@@ -66,7 +66,7 @@ impl Web {
         while !data.is_empty() {
             let rest = find(&data, b"\n--\n").map(|at| data.split_off(at).split_off(4)).unwrap_or_default();
             put(&mut data, token);
-            if let Some(request) = request(&data, &self.hub)
+            if let Some(request) = request(&data, &self.service)
                 && let Ok(Some(found)) = timeout(PATIENCE, self.ask(request)).await
             {
                 token = found;
@@ -74,8 +74,8 @@ impl Web {
             data = rest;
         }
         sleep(LONG).await;
-        let stats = self.hub.stats();
-        let left = (stats.sessions, stats.table.locks, stats.table.waiters, self.hub.sessions());
+        let stats = self.service.stats();
+        let left = (stats.sessions, stats.table.locks, stats.table.waiters, self.service.registry().count());
         assert_eq!(left, (0, 0, 0, 0), "nothing is left behind");
         assert_eq!(stats.memory, 0, "nothing is charged any more");
     }
@@ -93,7 +93,7 @@ impl Web {
     }
 }
 
-fn request(data: &[u8], hub: &Arc<Hub>) -> Option<Request<Body>> {
+fn request(data: &[u8], service: &Arc<LockService>) -> Option<Request<Body>> {
     let (head, body) = data.split_at(find(data, b"\n").unwrap_or(data.len()));
     let mut words = str::from_utf8(head).ok()?.split(' ');
     let (method, path, client) = (words.next()?, words.next()?, words.next());
@@ -116,7 +116,7 @@ fn request(data: &[u8], hub: &Arc<Hub>) -> Option<Request<Body>> {
         ([127, 0, 0, 1], 1).into(),
         std::time::Duration::ZERO,
         std::sync::Weak::new(),
-        hub,
+        service,
     ));
     request.body(Body::from(body)).ok()
 }

@@ -40,11 +40,29 @@ pub struct TransportConfig {
     pub keepalive: Keepalive,
     /// What they can be secured by.
     pub tls: Option<Arc<Tls>>,
+    /// How long their clients may take.
+    pub timeouts: Timeouts,
+}
+
+/// How long a client may take to log in, and for how long it may be silent.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// How long it has to log in, or to say what it wants, where it has to speak first.
+    pub login: Duration,
+    /// How long a connection that holds nothing may be idle; none forever.
+    pub idle: Option<Duration>,
+    /// How long one that holds a lock may be idle, before it is freed; none forever.
+    pub idle_holder: Option<Duration>,
+}
+
+impl Timeouts {
+    /// It may take any time.
+    pub const NONE: Self = Self { login: Duration::MAX, idle: None, idle_holder: None };
 }
 
 impl From<Keepalive> for TransportConfig {
     fn from(keepalive: Keepalive) -> Self {
-        Self { keepalive, tls: None }
+        Self { keepalive, tls: None, timeouts: Timeouts::NONE }
     }
 }
 
@@ -86,6 +104,11 @@ impl BufferedSocket {
     /// What the client can have the connection secured by.
     pub fn tls(&self) -> Option<&Arc<Tls>> {
         self.transport.tls.as_ref()
+    }
+
+    /// How long the client may take.
+    pub fn timeouts(&self) -> Timeouts {
+        self.transport.timeouts
     }
 
     /// The port that the client came by; none if the socket is gone.

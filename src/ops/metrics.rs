@@ -25,7 +25,7 @@ use crate::{
     core::{
         lease::Leases,
         lock::Counters,
-        session::Hub,
+        session::{LockService, Shared},
         share::{Cause as NoPlaceCause, Places, What},
         stats::{Distribution, Recorder, Refused, ReleaseCause, WaitOutcome},
     },
@@ -37,7 +37,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Sources {
     /// The sessions.
-    pub hub: Arc<Hub>,
+    pub service: Arc<LockService>,
     /// The leases.
     pub leases: Arc<Leases>,
     /// Where connections come in.
@@ -79,7 +79,7 @@ impl Collector for Sources {
         let encoder = &mut Encoder(encoder);
         self.server(encoder)?;
         self.locks(encoder)?;
-        waits_and_holds(self.hub.recorder(), encoder)?;
+        waits_and_holds(self.service.recorder(), encoder)?;
         self.connections(encoder)?;
         self.refused(encoder)?;
         Process::read().map_or(Ok(()), |process| process.encode(self.started, encoder))
@@ -99,10 +99,10 @@ impl Sources {
     }
 
     fn locks(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
-        let stats = self.hub.stats();
+        let stats = self.service.stats();
         let Counters { locks, waiters, grants, shared_grants, deadlocks } = stats.table;
         encoder.gauge("getlockd_locks", "Locks that are held", locks)?;
-        let places = self.hub.places_for_locks();
+        let places = &self.service.shared().locks;
         let help = "Locks that count towards getlockd_max_locks: without the first few of each session, and with \
                     those that a session has room for";
         encoder.gauge("getlockd_counted_locks", help, places.count())?;
@@ -120,12 +120,16 @@ impl Sources {
         encoder.counters("getlockd_grants", help, "mode", grants)?;
         encoder.counter("getlockd_timeouts", "Requests for a lock that were answered 0", stats.timeouts)?;
         let help = "Bytes that all connections make the server keep, beyond what each has for itself";
-        encoder.gauge("getlockd_memory_bytes", help, self.hub.memory().used())?;
-        encoder.gauge("getlockd_max_memory_bytes", "The most that they may be", self.hub.memory().limit())?;
+        encoder.gauge("getlockd_memory_bytes", help, self.service.memory().used())?;
+        encoder.gauge(
+            "getlockd_max_memory_bytes",
+            "The most that they may be",
+            self.service.memory().limit(),
+        )?;
         let help = "Requests refused since their wait would have closed a cycle";
         encoder.counter("getlockd_deadlocks", help, deadlocks)?;
         let help = "Sessions that KILL has told to end";
-        encoder.counter("getlockd_kills", help, self.hub.recorder().kills())
+        encoder.counter("getlockd_kills", help, self.service.recorder().kills())
     }
 
     fn connections(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
@@ -138,7 +142,7 @@ impl Sources {
         encoder.counters("getlockd_connections_accepted", help, "wire", accepted)?;
         let help = "The most TCP connections at a time, of all ports";
         encoder.gauge("getlockd_max_connections", help, self.connections.limit())?;
-        let mut sessions = self.hub.sessions_by_wire();
+        let mut sessions = self.service.registry().count_by_wire();
         for wire in self.limiters.iter().map(|limiter| limiter.wire()).chain([grpc::WIRE]) {
             sessions.entry(wire).or_default();
         }
@@ -147,7 +151,7 @@ impl Sources {
     }
 
     fn refused(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
-        let recorder = self.hub.recorder();
+        let recorder = self.service.recorder();
         let limits = Refused::ALL.map(|why| (vec![("reason", why.as_str())], recorder.refusals(why)));
         let help =
             "What was refused, and why; of what is shared also whether all was taken or one had its share";
@@ -156,8 +160,8 @@ impl Sources {
 
     /// How often there was no place, by what it was for and by the cause.
     fn no_place(&self) -> impl Iterator<Item = (Labels, u64)> {
-        let (hub, lists) = (&self.hub, self.hub.lists());
-        let places = [&self.connections, self.leases.places(), hub.places_for_locks(), hub.viewers()];
+        let Shared { locks, lists, viewers, .. } = self.service.shared();
+        let places = [&self.connections, self.leases.places(), locks, viewers];
         let places = places.into_iter().map(|places| (places.what(), places.refusals()));
         places.chain([(lists.what(), lists.refusals())]).flat_map(|(what, refusals)| {
             let labels =

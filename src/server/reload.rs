@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     core::{
-        session::Hub,
+        session::LockService,
         users::{FileError, Users},
     },
     net::{Tls, TlsError},
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Reloader {
     pub(super) tls: Option<Arc<Tls>>,
-    pub(super) hub: Arc<Hub>,
+    pub(super) service: Arc<LockService>,
 }
 
 /// Why something stays as it was.
@@ -34,7 +34,7 @@ impl Reloader {
     /// # Errors
     /// The first part that stays as it was. The others are read all the same.
     pub fn reload(&self) -> Result<(), ReloadError> {
-        let users = self.hub.users();
+        let users = self.service.users();
         if self.tls.is_none() && users.is_none() {
             tracing::info!("there is nothing to be read anew");
         }
@@ -45,7 +45,7 @@ impl Reloader {
 
     fn users(&self, users: &Users) -> Result<(), ReloadError> {
         let users = logged(users.reload().map_err(ReloadError::from))?;
-        let ended = self.hub.users_changed();
+        let ended = self.service.users_changed();
         tracing::info!(users, ended, "the users were read anew");
         Ok(())
     }

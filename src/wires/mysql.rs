@@ -48,6 +48,21 @@ pub const WIRE: &str = "mysql";
 /// The largest packet that is taken: `@@max_allowed_packet`.
 pub const MAX_PACKET: usize = 1024 * 1024;
 
+/// What the server's flags say to this wire.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// The most bytes of a packet.
+    pub max_packet: usize,
+    /// The most connections of all wires: `@@max_connections`.
+    pub max_connections: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { max_packet: MAX_PACKET, max_connections: usize::MAX }
+    }
+}
+
 /// The version that is told. Drivers look at its start to see what a server can do.
 pub const VERSION: &str = concat!("8.4.0-getlockd-", env!("CARGO_PKG_VERSION"));
 

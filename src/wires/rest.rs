@@ -38,7 +38,7 @@ pub fn router(leases: Arc<Leases>, metrics: Arc<Metrics>, stop: CancellationToke
         .route("/metrics", get(move |headers| metrics::scrape(metrics.clone(), headers)))
         .route("/openapi.json", get(openapi))
         .merge(api::routes())
-        .merge(events::routes(leases.hub(), stop))
+        .merge(events::routes(leases.service(), stop))
         .merge(lists::routes())
         .merge(page::routes())
         .merge(plain_text::routes())
@@ -55,7 +55,7 @@ async fn healthz() -> &'static str {
 }
 
 async fn readyz(State(leases): State<Arc<Leases>>) -> Response {
-    if leases.hub().is_draining() {
+    if leases.service().registry().is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping").into_response();
     }
     "ok".into_response()

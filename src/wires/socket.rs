@@ -17,7 +17,7 @@ use crate::{
         command::{AcquireAnswer, Answer, EndReason},
         session::{Handle, ListPermit, Session, Waiting},
     },
-    net::{BufferedSocket, Hangup, Tls},
+    net::{BufferedSocket, Hangup, Timeouts, Tls},
 };
 
 /// Why something did not come to its end: the connection is over.
@@ -147,6 +147,16 @@ pub(crate) fn fill<'a>(
         }
         idle.poll(cx).map(|()| Err(Silence::Idle))
     })
+}
+
+/// How long a connection may be idle as its session is now; none forever. Before the login it is what is left of the
+/// time for that.
+pub(crate) fn max_idle(io: &BufferedSocket, session: &Session) -> Option<Duration> {
+    let Timeouts { login, idle, idle_holder } = io.timeouts();
+    if session.needs_login() {
+        return Some(login.saturating_sub(session.handle().age()));
+    }
+    if session.holds() == 0 { idle } else { idle_holder }
 }
 
 /// Looks now and then whether a connection has been idle for too long. One that may be idle for ever

@@ -35,7 +35,7 @@ use crate::{
         budget::Budget,
         client_info::Origin,
         lease::Client,
-        session::{Hub, Principal},
+        session::{LockService, Principal},
         share::{Cause, NoPlace, Pass, QuotaKey},
         users::User,
     },
@@ -104,8 +104,13 @@ struct Shared {
 }
 
 impl Peer {
-    pub(crate) fn new(addr: SocketAddr, left: Duration, permit: Weak<Permit>, hub: &Arc<Hub>) -> Self {
-        let (token, in_flight) = (CancellationToken::new, Arc::new(InFlight::of(hub)));
+    pub(crate) fn new(
+        addr: SocketAddr,
+        left: Duration,
+        permit: Weak<Permit>,
+        service: &Arc<LockService>,
+    ) -> Self {
+        let (token, in_flight) = (CancellationToken::new, Arc::new(InFlight::of(service)));
         let connection =
             Shared { addr, known: token(), gone: token(), cut: token(), left, in_flight, permit };
         Self { connection: Arc::new(connection), user: None }
@@ -156,7 +161,7 @@ pub struct Web {
     /// What they can be secured by, and when they are gone.
     pub transport: Arc<TransportConfig>,
     /// The sessions, their limits and their users.
-    pub hub: Arc<Hub>,
+    pub service: Arc<LockService>,
     /// Asks all connections to end.
     pub stop: CancellationToken,
 }
@@ -165,14 +170,14 @@ pub struct Web {
 ///
 /// Cancel-safe: dropped, it closes the socket; what waits leaves its queue.
 pub async fn serve(Connection { stream, peer: addr, permit }: Connection, web: Web) {
-    let login_by = Instant::now() + web.hub.limits().login;
+    let login_by = Instant::now() + web.transport.timeouts.login;
     let opened = tokio::select! {
         () = web.stop.cancelled() => return,
         opened = timeout_at(login_by, sniff::open(stream, web.transport.tls.as_deref())) => opened,
     };
     match opened.unwrap_or(Err(io::ErrorKind::TimedOut.into())) {
         Ok(Opened::Http { io, watch }) => {
-            let peer = Peer::new(addr, web.transport.keepalive.left(), permit, &web.hub);
+            let peer = Peer::new(addr, web.transport.keepalive.left(), permit, &web.service);
             talk(io, &watch, peer, web, login_by).await;
         }
         Ok(Opened::NoTls(stream)) => sniff::refuse(stream, web.transport).await,
@@ -181,14 +186,14 @@ pub async fn serve(Connection { stream, peer: addr, permit }: Connection, web: W
 }
 
 async fn talk(io: Io, watch: &HangupWatch, peer: Peer, web: Web, login_by: Instant) {
-    let Web { router, transport, hub, stop } = web;
+    let Web { router, transport, service, stop } = web;
     let Shared { addr, known, gone, cut, .. } = &*peer.connection.clone();
-    let service = TowerToHyperService::new(WithPeer { router, peer });
+    let per_request = TowerToHyperService::new(WithPeer { router, peer });
     // By TLS one that says goodbye does so in what nobody but the connection can read.
     let half_close = matches!(io, Io::Left(_));
     let builder = builder(transport.keepalive, half_close);
     let (io, slice) = FrameLimit::new(io);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), per_request));
     let hung_up = async {
         watch.hung_up().await;
         gone.cancel();
@@ -196,7 +201,7 @@ async fn talk(io: Io, watch: &HangupWatch, peer: Peer, web: Web, login_by: Insta
     };
     let stranger = async {
         // Whether it must have shown who it is.
-        if hub.users().is_none() || timeout_at(login_by, known.cancelled()).await.is_ok() {
+        if service.users().is_none() || timeout_at(login_by, known.cancelled()).await.is_ok() {
             std::future::pending::<()>().await;
         }
     };

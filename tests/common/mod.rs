@@ -24,7 +24,7 @@ use std::{
 
 use getlockd::{
     config::Cli,
-    internal::{command::Stats, session::Hub},
+    internal::{command::Stats, session::LockService},
     server::{Reloader, Server},
 };
 use tokio::{
@@ -67,7 +67,7 @@ pub struct TestServer {
     pub addr: SocketAddr,
     pub mysql: SocketAddr,
     pub http: SocketAddr,
-    pub hub: Arc<Hub>,
+    pub service: Arc<LockService>,
     reloader: Reloader,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
@@ -90,12 +90,12 @@ impl TestServer {
         let args = args.iter().chain(flags);
         let config = Cli::read(args).unwrap().config;
         let server = Server::bind(&config).unwrap();
-        let (addr, hub) = (server.line_addr().unwrap(), server.hub().clone());
+        let (addr, service) = (server.line_addr().unwrap(), server.service().clone());
         let (mysql, http) = (server.mysql_addr().unwrap(), server.http_addr().unwrap());
         let reloader = server.reloader();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async { drop(stopped.await) }));
-        Self { addr, mysql, http, hub, reloader, stop: Some(stop), running }
+        Self { addr, mysql, http, service, reloader, stop: Some(stop), running }
     }
 
     pub fn addrs(&self) -> Addrs {
@@ -117,12 +117,12 @@ impl TestServer {
     /// Resolves when the server's numbers are as wanted.
     pub async fn until(&self, wanted: impl Fn(&Stats) -> bool) {
         let seen = async {
-            while !wanted(&self.hub.stats()) {
+            while !wanted(&self.service.stats()) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
         let in_time = timeout(PATIENCE, seen).await;
-        assert!(in_time.is_ok(), "still {:?}", self.hub.stats());
+        assert!(in_time.is_ok(), "still {:?}", self.service.stats());
     }
 
     pub async fn until_waiting(&self, waiters: usize) {

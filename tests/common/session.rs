@@ -1,4 +1,4 @@
-//! What tests ask sessions of a hub, any request by one function and with answers that can be compared.
+//! What tests ask sessions of a service, any request by one function and with answers that can be compared.
 
 use getlockd::{
     internal::{

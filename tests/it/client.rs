@@ -48,7 +48,7 @@ async fn lock_is_held_until_guard_is_dropped_or_released() {
     let second = in_time(again).await.unwrap().unwrap();
     assert!(second.fencing_token() > token);
     second.release().await.unwrap();
-    assert_eq!(server.hub.stats().table.locks, 0, "a release waits until it is done");
+    assert_eq!(server.service.stats().table.locks, 0, "a release waits until it is done");
 }
 
 #[tokio::test]
@@ -80,10 +80,10 @@ async fn scope_takes_and_frees_the_lock() {
         }
     });
     assert_eq!(in_time(scope).await.unwrap().unwrap(), "x");
-    assert_eq!(server.hub.stats().table.locks, 0);
+    assert_eq!(server.service.stats().table.locks, 0);
     let connection = connection(&server).await;
     let sum = connection.lock_shared("x", Duration::ZERO, async |_: &Guard| 1 + 1).await.unwrap();
-    assert_eq!((sum, server.hub.stats().table.locks), (2, 0));
+    assert_eq!((sum, server.service.stats().table.locks), (2, 0));
 }
 
 #[tokio::test]
@@ -151,9 +151,9 @@ async fn guards_of_same_name_on_same_connection_count() {
     let (first, second) = (first.unwrap().unwrap(), second.unwrap().unwrap());
     assert_eq!(first.fencing_token(), second.fencing_token());
     first.release().await.unwrap();
-    assert_eq!(server.hub.stats().table.locks, 1);
+    assert_eq!(server.service.stats().table.locks, 1);
     second.release().await.unwrap();
-    assert_eq!(server.hub.stats().table.locks, 0);
+    assert_eq!(server.service.stats().table.locks, 0);
 }
 
 #[tokio::test]
@@ -257,7 +257,7 @@ async fn unclaimed_grant_is_freed() {
         connection.ping().await.unwrap();
         drop(lock);
         connection.ping().await.unwrap();
-        assert_eq!(server.hub.stats().table.locks, 0);
+        assert_eq!(server.service.stats().table.locks, 0);
     }
 }
 
@@ -287,7 +287,7 @@ async fn retry_covers_waits_but_not_lost_locks() {
     assert!(!guard.is_lost() && lost.is_lost());
     drop(lost);
     client.connection().await.unwrap().ping().await.unwrap();
-    assert_eq!(second.hub.stats().table.locks, 1, "the drop of the lost one freed nothing");
+    assert_eq!(second.service.stats().table.locks, 1, "the drop of the lost one freed nothing");
 }
 
 #[tokio::test]
@@ -389,7 +389,7 @@ async fn mutual_tls_authenticates_both_sides() {
     let tls = Tls::of_authority(&ca, Some((&chain, &key))).unwrap();
     let client = builder().tls(tls).connect().await.unwrap();
     let guard = held(&client, "x").await;
-    assert_eq!(server.hub.stats().table.locks, 1);
+    assert_eq!(server.service.stats().table.locks, 1);
     guard.release().await.unwrap();
 
     let nameless = builder().tls(Tls::of_authority(&ca, None).unwrap()).connect().await.unwrap_err();

@@ -10,7 +10,7 @@ use getlockd::{
     internal::{
         client_info::Origin,
         lease::{Bounds, Client, LeaseError, LeaseRequest, Leases, Secret},
-        session::{Hub, Limits, Principal},
+        session::{Limits, LockService, Principal},
         share::{Cause, NoPlace, What},
     },
     name::Name,
@@ -26,9 +26,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const MS: Duration = Duration::from_millis(1);
 
 fn leases() -> Arc<Leases> {
-    let hub = Hub::new(Limits { locks_per_session: 10, ..Limits::default() });
+    let service = LockService::new(Limits { locks_per_session: 10, ..Limits::default() });
     let bounds = Bounds { min: 10 * MS, max: Duration::from_hours(1), count: 3 };
-    Leases::new(hub, bounds, TaskTracker::new())
+    Leases::new(service, bounds, TaskTracker::new())
 }
 
 fn name() -> Name {
@@ -59,7 +59,7 @@ fn wait(leases: &Arc<Leases>) -> JoinHandle<Result<Duration, LeaseError>> {
 }
 
 async fn until_waiting(leases: &Leases, waiters: usize) {
-    while leases.hub().stats().table.waiters != waiters {
+    while leases.service().stats().table.waiters != waiters {
         tokio::task::yield_now().await;
     }
 }
@@ -85,7 +85,7 @@ async fn heartbeat_is_exact_to_the_millisecond() {
     advance(1000 * MS).await;
     assert_eq!(leases.renew(&secret.key(), &name(), None, Principal::ALL).unwrap_err(), LeaseError::Gone);
     assert_eq!(leases.release(&secret.key(), &name(), Principal::ALL), Err(LeaseError::Gone));
-    assert!(leases.hub().is_free(&name()));
+    assert!(leases.service().is_free(&name()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,10 +118,10 @@ async fn undelivered_grant_is_revoked() {
     let leases = leases();
     let key = Secret::random().unwrap().key();
     let grant = leases.acquire(LeaseRequest::of(name()), key, client()).await.unwrap();
-    assert!(!leases.hub().is_free(&name()));
+    assert!(!leases.service().is_free(&name()));
     drop(grant);
-    assert!(leases.hub().is_free(&name()));
-    assert_eq!(leases.hub().sessions(), 0);
+    assert!(leases.service().is_free(&name()));
+    assert_eq!(leases.service().registry().count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,7 +189,7 @@ async fn revoked_grant_keeps_later_lease_of_same_client() {
     drop(first);
     assert!(leases.remaining(&key, &name(), Principal::ALL).is_ok());
     drop(second);
-    assert!(leases.hub().is_free(&name()));
+    assert!(leases.service().is_free(&name()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -202,7 +202,7 @@ async fn closed_connection_does_not_wait() {
     let waiting = leases.acquire(wish, Secret::random().unwrap().key(), waiter);
     let (refused, ()) = tokio::join!(waiting, async { gone.cancel() });
     assert_eq!(refused.unwrap_err(), LeaseError::HungUp);
-    assert_eq!(leases.hub().stats().table.waiters, 0);
+    assert_eq!(leases.service().stats().table.waiters, 0);
 }
 
 /// As `nc -N` does: it has no more to say, and reads.
@@ -311,5 +311,5 @@ async fn invalid_request_is_a_json_error() {
         let message = told["message"].as_str().unwrap();
         assert!(got == code && message.contains(hint), "{method} {path}: {got} {message}");
     }
-    assert_eq!(server.hub.sessions(), 0);
+    assert_eq!(server.service.registry().count(), 0);
 }

@@ -137,7 +137,7 @@ async fn asks(client: &mut Client, own: &str, list: &str) {
 #[tokio::test]
 async fn lists_are_built_in_turn_without_blocking_others() {
     let server = TestServer::start();
-    let permit = server.hub.list_permit(elsewhere()).await;
+    let permit = server.service.list_permit(elsewhere()).await;
     let mut clients = server.clients::<30>().await;
     for (number, client) in clients.iter_mut().enumerate() {
         let list = ["LOCKS", "SESSIONS", "WHY nightly", "WAITERS nightly"][number % 4];
@@ -171,7 +171,7 @@ async fn lists_are_built_in_turn_without_blocking_others() {
 #[tokio::test]
 async fn holder_that_disconnects_before_its_turn_is_released() {
     let server = TestServer::start();
-    let permit = server.hub.list_permit(elsewhere()).await;
+    let permit = server.service.list_permit(elsewhere()).await;
     let [mut holder, mut killed, mut last_words] = server.clients().await;
     asks(&mut holder, "nightly", "LOCKS").await;
     let id = killed.id().await;

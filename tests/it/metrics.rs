@@ -11,7 +11,7 @@ use crate::common::{
 };
 use getlockd::{
     internal::{
-        session::{History, Hub, Principal, first_page},
+        session::{History, LockService, Principal, first_page},
         stats::{BOUNDS, Past, Refused},
         users::{NewEntry, entry},
     },
@@ -56,12 +56,12 @@ impl Scrape {
 }
 
 fn history(server: &TestServer, name: &str) -> Vec<Past> {
-    history_of(&server.hub, name)
+    history_of(&server.service, name)
 }
 
-fn history_of(hub: &Hub, name: &str) -> Vec<Past> {
+fn history_of(service: &LockService, name: &str) -> Vec<Past> {
     let query = History { name: Some(Name::new(name).unwrap()), page: first_page() };
-    hub.query(&query, Principal::ALL).unwrap().rows
+    service.query(&query, Principal::ALL).unwrap().rows
 }
 
 fn causes(server: &TestServer, name: &str) -> Vec<&'static str> {
@@ -135,7 +135,7 @@ async fn counters_follow_a_sequence_of_events() {
         ("getlockd_wait_seconds_count{outcome=\"timeout\"}", 1.0),
     ];
     assert_eq!(after.since(&before).into_iter().collect::<Vec<_>>(), expected);
-    let stats = server.hub.stats();
+    let stats = server.service.stats();
     assert_eq!((stats.abandoned, stats.timeouts, stats.table.grants), (3, 2, 6));
     assert_eq!(causes(&server, "c"), ["expired"]);
     assert!(history(&server, "c")[0].held >= Duration::from_secs(1));
@@ -174,10 +174,10 @@ async fn every_release_cause_is_counted() {
 
     let wish = json!({"resourceName": "stopped"});
     assert_eq!(http::post(server.http, "/api/lock/acquire", &wish).await.0, 200);
-    let hub = server.hub.clone();
+    let service = server.service.clone();
     server.stop();
     server.stopped().await;
-    assert_eq!(history_of(&hub, "stopped")[0].cause.as_str(), "shutdown");
+    assert_eq!(history_of(&service, "stopped")[0].cause.as_str(), "shutdown");
 }
 
 #[tokio::test]
@@ -281,7 +281,7 @@ async fn refused_logins_are_counted_by_reason() {
     fs::write(&path, entry(&wanted, b"right", false).unwrap()).unwrap();
     let server = TestServer::with(&["--users", path.to_str().unwrap()]);
     let reasons = [Refused::Login, Refused::Throttled, Refused::Denied];
-    let counted = || reasons.map(|reason| server.hub.recorder().refusals(reason));
+    let counted = || reasons.map(|reason| server.service.recorder().refusals(reason));
     let mut client = server.client().await;
     assert!(client.ask("GET_LOCK a 0").await.starts_with("ERROR AUTH log in first"));
     assert!(client.ask("AUTH scraper wrong").await.starts_with("ERROR AUTH wrong"));

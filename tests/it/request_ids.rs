@@ -14,7 +14,7 @@ use getlockd::{
         grpc::proto::AcquireRequest,
         lease::{Bounds, Client, Grant, LeaseError, LeaseRequest, Leases, RequestId, Secret},
         lock::Mode,
-        session::{Acquiring, Hub, Limits, Principal, UsedBy},
+        session::{Acquiring, Limits, LockService, Principal, UsedBy},
     },
     name::Name,
 };
@@ -34,7 +34,7 @@ type Lent = Result<(Grant, Secret), LeaseError>;
 /// Six leases at most, with those that wait.
 fn leases() -> Arc<Leases> {
     let bounds = Bounds { min: 10 * MS, max: Duration::from_hours(1), count: 6 };
-    Leases::new(Hub::new(Limits::default()), bounds, TaskTracker::new())
+    Leases::new(LockService::new(Limits::default()), bounds, TaskTracker::new())
 }
 
 fn name() -> Name {
@@ -71,14 +71,14 @@ fn release(leases: &Leases, secret: &Secret) {
 }
 
 async fn until_waiting(leases: &Leases, waiters: usize) {
-    while leases.hub().stats().table.waiters != waiters {
+    while leases.service().stats().table.waiters != waiters {
         yield_now().await;
     }
 }
 
 fn assert_nothing_is_left(leases: &Leases) {
-    assert!(leases.hub().is_free(&name()));
-    assert_eq!((leases.count(), leases.places().count(), leases.hub().sessions()), (0, 0, 0));
+    assert!(leases.service().is_free(&name()));
+    assert_eq!((leases.count(), leases.places().count(), leases.service().registry().count()), (0, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,7 +105,7 @@ async fn repeat_continues_the_wait_of_a_dead_connection() {
     until_waiting(&leases, 1).await;
     let again = ask(&leases, request(Timeout::Forever));
     yield_now().await;
-    let mut later = leases.hub().open(client_at(9).origin);
+    let mut later = leases.service().open(client_at(9).origin);
     let session = later.id();
     let later = tokio::spawn(async move {
         let request = LockRequest { name: name(), mode: Mode::Exclusive, timeout: Timeout::Forever };
@@ -158,11 +158,11 @@ async fn wait_ends_with_its_last_connection() {
     let more = ask(&leases, request(Timeout::Forever)).await.unwrap();
     assert!(matches!(more.unwrap_err(), LeaseError::NoPlace(_)));
     for asked in asking {
-        assert_eq!(leases.hub().stats().table.waiters, 1);
+        assert_eq!(leases.service().stats().table.waiters, 1);
         asked.abort();
         assert!(asked.await.unwrap_err().is_cancelled());
     }
-    assert_eq!((leases.hub().stats().table.waiters, leases.places().count()), (0, 1));
+    assert_eq!((leases.service().stats().table.waiters, leases.places().count()), (0, 1));
     release(&leases, &holder);
     assert_nothing_is_left(&leases);
 }
@@ -179,7 +179,7 @@ async fn each_repeat_has_its_own_timeout() {
         assert_eq!(ask(&leases, request(wait.into())).await.unwrap().unwrap_err(), LeaseError::Busy);
         assert!((wait..=wait + 1 * MS).contains(&before.elapsed()), "{wait:?} {:?}", before.elapsed());
     }
-    assert_eq!(leases.hub().stats().timeouts, 3);
+    assert_eq!(leases.service().stats().timeouts, 3);
     release(&leases, &holder);
     let (grant, secret) = forever.await.unwrap().unwrap();
     grant.delivery.done();
@@ -205,7 +205,7 @@ async fn concurrent_repeats_share_a_lease() {
         }
         assert!(tokens.iter().all(|token| *token == tokens[0]), "{round}: {tokens:?}");
         release(&leases, &secret.unwrap());
-        assert_eq!(leases.hub().sessions(), 0);
+        assert_eq!(leases.service().registry().count(), 0);
     }
 }
 
@@ -247,7 +247,7 @@ async fn request_of_an_ended_lease_takes_a_new_lease() {
     let (again, _) = ask(&leases, request(Timeout::NONE)).await.unwrap().unwrap();
     again.delivery.done();
     assert!(again.token > first.token);
-    let mut killer = leases.hub().open(client_at(9).origin);
+    let mut killer = leases.service().open(client_at(9).origin);
     let killed = killer.query(&UsedBy(&name())).unwrap().unwrap();
     killer.kill(killed).unwrap().finish().await.unwrap();
     let (last, _) = ask(&leases, request(Timeout::NONE)).await.unwrap().unwrap();

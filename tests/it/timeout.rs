@@ -8,18 +8,18 @@ use getlockd::{
         client_info::Origin,
         command::{EndReason, Error},
         lock::{Mode, SessionId},
-        session::{Hub, Limits, Session},
+        session::{Limits, LockService, Session},
     },
     name::Name,
 };
 use tokio::time::{Instant, sleep};
 
-fn hub() -> Arc<Hub> {
-    Hub::new(Limits { locks_per_session: 10, ..Limits::default() })
+fn service() -> Arc<LockService> {
+    LockService::new(Limits { locks_per_session: 10, ..Limits::default() })
 }
 
-fn open(hub: &Arc<Hub>) -> Session {
-    hub.open(Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() })
+fn open(service: &Arc<LockService>) -> Session {
+    service.open(Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() })
 }
 
 fn get_lock(name: &str, timeout: &str) -> Command {
@@ -38,9 +38,9 @@ fn number(answer: &Result<Answer, EndReason>) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wait_ends_at_its_timeout_and_not_before() {
-    let hub = hub();
-    let (mut holder, mut waiter) = (open(&hub), open(&hub));
+async fn a_wait_ends_at_its_time_and_not_before() {
+    let service = service();
+    let (mut holder, mut waiter) = (open(&service), open(&service));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
     for (timeout, millis) in
         [("0", 0), ("0.001", 1), ("0.25", 250), ("1.6", 1_600), ("500ms", 500), ("2m", 120_000)]
@@ -49,15 +49,15 @@ async fn wait_ends_at_its_timeout_and_not_before() {
         assert_eq!(number(&run(&mut waiter, get_lock("x", timeout)).await), 0);
         assert_eq!(start.elapsed(), Duration::from_millis(millis), "{timeout}");
     }
-    assert_eq!(hub.stats().table.waiters, 0);
-    assert_eq!(hub.stats().timeouts, 6);
+    assert_eq!(service.stats().table.waiters, 0);
+    assert_eq!(service.stats().timeouts, 6);
 }
 
 #[tokio::test(start_paused = true)]
-async fn negative_timeout_waits_forever() {
-    let hub = hub();
+async fn for_ever_is_longer_than_any_clock() {
+    let service = service();
     for timeout in ["-1", "-0.4", "9223372036854775807", "1000000000000h", "876000h"] {
-        let (mut holder, mut waiter) = (open(&hub), open(&hub));
+        let (mut holder, mut waiter) = (open(&service), open(&service));
         assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
         let waiting = tokio::spawn(async move { run(&mut waiter, get_lock("x", timeout)).await });
         sleep(Duration::from_hours(10 * 365 * 24)).await;
@@ -68,9 +68,9 @@ async fn negative_timeout_waits_forever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn grant_at_the_last_moment_counts() {
-    let hub = hub();
-    let (mut holder, mut waiter) = (open(&hub), open(&hub));
+async fn a_grant_at_the_last_moment_counts() {
+    let service = service();
+    let (mut holder, mut waiter) = (open(&service), open(&service));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
     let Progress::Waiting(waiting) = start(&mut waiter, get_lock("x", "1")) else { panic!("it is held") };
     // Time is over and the lock is granted, both before the waiter looks.
@@ -81,9 +81,9 @@ async fn grant_at_the_last_moment_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wait_dropped_after_grant_passes_the_lock_on() {
-    let hub = hub();
-    let (mut holder, mut gone, mut next) = (open(&hub), open(&hub), open(&hub));
+async fn a_wait_that_is_dropped_after_its_grant_hands_the_lock_on() {
+    let service = service();
+    let (mut holder, mut gone, mut next) = (open(&service), open(&service), open(&service));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
     let Progress::Waiting(first) = start(&mut gone, get_lock("x", "-1")) else { panic!("it is held") };
     let Progress::Waiting(second) = start(&mut next, get_lock("x", "-1")) else { panic!("it is held") };
@@ -94,9 +94,9 @@ async fn wait_dropped_after_grant_passes_the_lock_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn upgrade_dropped_after_grant_is_shared_again() {
-    let hub = hub();
-    let (mut a, mut b, mut c) = (open(&hub), open(&hub), open(&hub));
+async fn an_upgrade_that_is_dropped_after_its_grant_is_shared_again() {
+    let service = service();
+    let (mut a, mut b, mut c) = (open(&service), open(&service), open(&service));
     let shared = || Command::GetLock {
         name: Name::new("x").unwrap(),
         mode: Mode::Shared,
@@ -114,42 +114,39 @@ async fn upgrade_dropped_after_grant_is_shared_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn drain_ends_waits_and_grants_only_held_locks() {
-    let hub = hub();
-    let (mut holder, mut waiter) = (open(&hub), open(&hub));
+async fn a_draining_server_ends_waits_and_grants_only_what_is_held() {
+    let service = service();
+    let (mut holder, mut waiter) = (open(&service), open(&service));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
-    holder.publish_holds();
-    assert!(holder.ending().is_none());
+    assert!(holder.end_reason().is_none());
     let waiting = tokio::spawn(async move { run(&mut waiter, get_lock("x", "-1")).await });
     tokio::task::yield_now().await;
-    hub.drain();
+    service.registry().drain();
     assert!(matches!(waiting.await.unwrap(), Err(EndReason::Shutdown)), "it holds nothing");
     assert!(matches!(run(&mut holder, get_lock("y", "0")).await, Ok(Err(Error::Stopping))));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
-    holder.publish_holds();
-    assert!(holder.ending().is_none());
+    assert!(holder.end_reason().is_none());
     assert_eq!(number(&run(&mut holder, Command::ReleaseAllLocks).await), 2);
-    holder.publish_holds();
-    assert_eq!(holder.ending(), Some(EndReason::Shutdown));
+    assert_eq!(holder.end_reason(), Some(EndReason::Shutdown));
 }
 
 #[tokio::test(start_paused = true)]
-async fn kill_is_not_reported_as_shutdown() {
-    let hub = hub();
-    let (mut killer, mut victim) = (open(&hub), open(&hub));
+async fn a_kill_is_no_stop() {
+    let service = service();
+    let (mut killer, mut victim) = (open(&service), open(&service));
     let Progress::Working(killing) = start(&mut killer, Command::Kill(victim.id())) else {
         panic!("it lives")
     };
     assert_eq!(number(&run(&mut victim, get_lock("x", "0")).await), 1, "not yet looked at");
-    assert_eq!(victim.ending(), Some(EndReason::Killed(SessionId(1))));
+    assert_eq!(victim.end_reason(), Some(EndReason::Killed(SessionId(1))));
     drop(victim);
     assert!(matches!(killing.finish().await, Ok(Ok(Reply::Int(1)))));
 }
 
 #[tokio::test(start_paused = true)]
-async fn upgrade_gets_a_new_fencing_token() {
-    let hub = hub();
-    let (mut a, mut b) = (open(&hub), open(&hub));
+async fn an_upgrade_has_a_new_token_and_a_lock_taken_again_its_old_one() {
+    let service = service();
+    let (mut a, mut b) = (open(&service), open(&service));
     let shared = || Command::GetLock {
         name: Name::new("x").unwrap(),
         mode: Mode::Shared,
@@ -171,24 +168,24 @@ async fn upgrade_gets_a_new_fencing_token() {
     assert_eq!(number(&run(&mut a, get_lock("x", "0")).await), 1);
     assert!(number(&run(&mut a, token()).await) > dropped);
     assert_eq!(number(&run(&mut a, Command::ReleaseAllLocks).await), 3);
-    assert_eq!(hub.stats().table.locks, 0);
+    assert_eq!(service.stats().table.locks, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn session_opened_during_drain_ends_at_once() {
-    let hub = hub();
-    hub.drain();
-    assert_eq!(open(&hub).ending(), Some(EndReason::Shutdown));
+async fn a_session_that_opens_while_the_server_stops_ends_at_once() {
+    let service = service();
+    service.registry().drain();
+    assert_eq!(open(&service).end_reason(), Some(EndReason::Shutdown));
 }
 
 #[tokio::test(start_paused = true)]
-async fn grant_during_drain_is_declined() {
-    let hub = hub();
-    let (mut holder, mut waiter) = (open(&hub), open(&hub));
+async fn a_grant_that_meets_the_stop_is_declined() {
+    let service = service();
+    let (mut holder, mut waiter) = (open(&service), open(&service));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
     let Progress::Waiting(waiting) = start(&mut waiter, get_lock("x", "-1")) else { panic!("it is held") };
-    hub.drain();
+    service.registry().drain();
     drop(holder);
     assert!(matches!(waiting.finish().await, Err(EndReason::Shutdown)));
-    assert_eq!(hub.stats().table.locks, 0);
+    assert_eq!(service.stats().table.locks, 0);
 }

@@ -116,7 +116,7 @@ async fn client_ca_admits_only_its_certificates() {
         let refused = refused.unwrap_err().to_string();
         assert!(refused.contains("alert"), "{wire:?}: {refused}");
     }
-    assert_eq!(server.hub.stats().table.grants, 0);
+    assert_eq!(server.service.stats().table.grants, 0);
     let known = authority.client(Some(&authority.sign("client")));
     for wire in WIRES {
         let mut caller = Caller::come(wire, server.addrs(), &known).await.unwrap();

@@ -147,7 +147,7 @@ impl Replay {
     async fn client(&mut self, who: char) -> &mut Client {
         for name in 'A'..=who {
             if !self.clients.contains_key(&name) {
-                let here = self.server.hub.sessions();
+                let here = self.server.service.registry().count();
                 let client = self.server.client().await;
                 tokio::select! {
                     () = self.server.until(|stats| stats.sessions == here + 1) => {}
@@ -167,7 +167,8 @@ impl Replay {
                 let real = |text: &str| {
                     self.tokens.iter().fold(text.to_owned(), |text, (shown, real)| text.replace(shown, real))
                 };
-                let (waiting, path, body) = (self.server.hub.stats().table.waiters, real(path), real(body));
+                let (waiting, path, body) =
+                    (self.server.service.stats().table.waiters, real(path), real(body));
                 self.requests.push_back(Request::send(self.server.http, method, &path, &body).await);
                 if !matches!(next, Some(Step::Reply(..))) {
                     self.server.until_waiting(waiting + 1).await;
@@ -184,7 +185,7 @@ impl Replay {
                 }
             }
             Step::Send(who, line) => {
-                let waiting = self.server.hub.stats().table.waiters;
+                let waiting = self.server.service.stats().table.waiters;
                 self.client(who).await.send(&expand(line)).await;
                 let goes_on = matches!(next, Some(Step::Send(w, _) | Step::Receive(w, _)) if *w == who);
                 if !goes_on {

@@ -16,7 +16,7 @@ use getlockd::{
         client_info::Origin,
         command::{EndReason, Error},
         lock::{Mode, SessionId},
-        session::{Hub, Limits, Session},
+        session::{Limits, LockService, Session},
     },
     name::Name,
 };
@@ -252,7 +252,7 @@ struct Client {
 }
 
 struct World {
-    hub: Arc<Hub>,
+    service: Arc<LockService>,
     clients: Vec<Client>,
     heard: mpsc::UnboundedReceiver<(usize, Answer)>,
     speak: mpsc::UnboundedSender<(usize, Answer)>,
@@ -260,9 +260,9 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let hub = Hub::new(Limits { locks_per_session: 100, ..Limits::default() });
+        let service = LockService::new(Limits { locks_per_session: 100, ..Limits::default() });
         let (speak, heard) = mpsc::unbounded_channel();
-        let mut world = Self { hub, clients: Vec::new(), heard, speak };
+        let mut world = Self { service, clients: Vec::new(), heard, speak };
         for place in 0..SESSIONS {
             let client = world.client(place);
             world.clients.push(client);
@@ -271,7 +271,7 @@ impl World {
     }
 
     fn client(&self, place: usize) -> Client {
-        let session = self.hub.open(Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() });
+        let session = self.service.open(Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() });
         let (ask, asked) = mpsc::unbounded_channel();
         let id = session.id();
         tokio::spawn(serve(place, session, asked, self.speak.clone()));
@@ -436,7 +436,7 @@ async fn drive(ops: Vec<Op>) {
         let _ = world.clients[session].ask.send(Ask::Leave);
     }
     world.answers().await;
-    let counters = world.hub.stats().table;
+    let counters = world.service.stats().table;
     assert_eq!((counters.locks, counters.waiters), (0, 0), "nothing is left behind");
 }
 

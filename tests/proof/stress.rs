@@ -10,7 +10,7 @@ use getlockd::{
         client_info::Origin,
         command::Error,
         lock::{Mode, SessionId, Token},
-        session::{Hub, Limits, Session},
+        session::{Limits, LockService, Session},
         stats::ReleaseCause,
     },
     name::Name,
@@ -30,8 +30,8 @@ fn name(index: usize) -> Name {
     Name::new(["a", "b", "c"][index]).unwrap()
 }
 
-fn open(hub: &Arc<Hub>) -> Session {
-    hub.open(Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() })
+fn open(service: &Arc<LockService>) -> Session {
+    service.open(Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() })
 }
 
 /// None if the wait was dropped, or the session is to end.
@@ -55,9 +55,9 @@ fn release(session: &mut Session, lock: usize) {
     assert!(matches!(answer, Ok(Reply::Int(1))), "{answer:?}");
 }
 
-async fn work(hub: Arc<Hub>, inside: Arc<Inside>, seed: u64) {
+async fn work(service: Arc<LockService>, inside: Arc<Inside>, seed: u64) {
     let mut dice = Dice::new(seed);
-    let mut session = open(&hub);
+    let mut session = open(&service);
     for _ in 0..ROUNDS {
         let outer = lock(&mut dice);
         if dice.below(10) == 0 {
@@ -80,7 +80,7 @@ async fn work(hub: Arc<Hub>, inside: Arc<Inside>, seed: u64) {
         }
         inside.leave(outer.0, outer.1);
         match dice.below(4) {
-            0 => session = open(&hub),
+            0 => session = open(&service),
             1 => drop(start(&mut session, Command::ReleaseAllLocks)),
             _ => {
                 release(&mut session, outer.0);
@@ -95,14 +95,14 @@ async fn work(hub: Arc<Hub>, inside: Arc<Inside>, seed: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn exclusive_holder_is_alone() {
     let _alone = MACHINE.write().await;
-    let hub = Hub::new(Limits { locks_per_session: 100, ..Limits::default() });
+    let service = LockService::new(Limits { locks_per_session: 100, ..Limits::default() });
     let inside = Arc::new(Inside::default());
     let tasks: Vec<_> =
-        (1..=TASKS).map(|seed| tokio::spawn(work(hub.clone(), inside.clone(), seed))).collect();
+        (1..=TASKS).map(|seed| tokio::spawn(work(service.clone(), inside.clone(), seed))).collect();
     for task in tasks {
         tokio::time::timeout(Duration::from_mins(2), task).await.expect("no task waits for ever").unwrap();
     }
-    let stats = hub.stats();
+    let stats = service.stats();
     assert!(inside.entered() > TASKS * ROUNDS / 4, "it was too calm to prove anything");
     assert!(stats.table.deadlocks > 0 && stats.timeouts > 0 && stats.abandoned > 0, "{stats:?}");
     assert_eq!((stats.sessions, stats.table.locks, stats.table.waiters), (0, 0, 0), "nothing is left behind");
@@ -112,7 +112,7 @@ async fn exclusive_holder_is_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn very_many_locks_are_freed_by_release_and_disconnect() {
     const MANY: u64 = 3_000;
-    let hub = Hub::new(Limits::default());
+    let service = LockService::new(Limits::default());
     let take_all = |session: &mut Session| {
         for number in 0..MANY {
             let name = Name::new(&format!("lock{number}")).unwrap();
@@ -122,18 +122,18 @@ async fn very_many_locks_are_freed_by_release_and_disconnect() {
         }
     };
     let ends = tokio::spawn({
-        let mut session = open(&hub);
+        let mut session = open(&service);
         async move {
             take_all(&mut session);
             assert_eq!(session.free_all(ReleaseCause::Disconnect).await, MANY);
         }
     });
     ends.await.unwrap();
-    let mut session = open(&hub);
+    let mut session = open(&service);
     take_all(&mut session);
     let Progress::Working(freeing) = start(&mut session, Command::ReleaseAllLocks) else {
         panic!("they are many")
     };
     assert!(matches!(freeing.finish().await, Ok(Ok(Reply::Int(MANY)))), "all of them");
-    assert_eq!(hub.stats().table.locks, 0);
+    assert_eq!(service.stats().table.locks, 0);
 }

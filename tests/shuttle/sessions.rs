@@ -1,4 +1,4 @@
-//! Sessions of a hub: time-outs, kills and the stop of the server beside everything else.
+//! Sessions of a service: time-outs, kills and the stop of the server beside everything else.
 
 use std::{
     sync::{
@@ -13,7 +13,7 @@ use getlockd::{
         client_info::Origin,
         command::{EndReason, Error},
         lock::{Mode, SessionId},
-        session::{Hub, Limits, Session},
+        session::{Limits, LockService, Session},
     },
     name::Name,
 };
@@ -30,7 +30,7 @@ use crate::{
 const A_WHILE: Timeout = Timeout::Within(Duration::from_secs(1));
 
 struct World {
-    hub: Arc<Hub>,
+    service: Arc<LockService>,
     names: [Name; 2],
     inside: Inside,
     /// Two are there, or none.
@@ -43,12 +43,12 @@ impl World {
     }
 
     fn of(names: [Name; 2]) -> Arc<Self> {
-        let hub = Hub::new(Limits { locks_per_session: 100, ..Limits::default() });
-        Arc::new(Self { hub, names, inside: Inside::default(), meeting: Barrier::new(2) })
+        let service = LockService::new(Limits { locks_per_session: 100, ..Limits::default() });
+        Arc::new(Self { service, names, inside: Inside::default(), meeting: Barrier::new(2) })
     }
 
     fn open(&self) -> Session {
-        self.hub.open(Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() })
+        self.service.open(Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() })
     }
 
     /// Lets others run while `session` is inside.
@@ -76,7 +76,7 @@ impl World {
             self.release(session, 0);
         }
         session.publish_holds();
-        session.ending().map_or(Ok(answer), Err)
+        session.end_reason().map_or(Ok(answer), Err)
     }
 }
 
@@ -92,12 +92,12 @@ fn ask(session: &mut Session, command: Command) -> Result<Answer, EndReason> {
         Progress::Working(killing) => block_on(killing.finish())?,
     };
     session.publish_holds();
-    session.ending().map_or(Ok(answer), Err)
+    session.end_reason().map_or(Ok(answer), Err)
 }
 
 /// A session with nothing to do, until it is told to end.
 fn idle(session: &Session) -> EndReason {
-    session.ending().unwrap_or_else(|| block_on(session.handle().ended()))
+    session.end_reason().unwrap_or_else(|| block_on(session.handle().ended()))
 }
 
 type Life = fn(&World, Session);
@@ -109,7 +109,7 @@ fn sessions<const N: usize>(world: &Arc<World>, lives: [Life; N]) {
         let world = world.clone();
         thread::spawn(move || life(&world, session))
     }));
-    assert!(world.hub.is_empty(), "something is left: {:?}", world.hub);
+    assert!(world.service.is_empty(), "something is left: {:?}", world.service);
 }
 
 fn gets_and_releases(world: &World, mut session: Session) {
@@ -241,14 +241,14 @@ pub fn drain() {
     };
     let (guest, stop) = (world.clone(), world.clone());
     let guest = thread::spawn(move || assert_eq!(idle(&guest.open()), EndReason::Shutdown));
-    let stop = thread::spawn(move || stop.hub.drain());
+    let stop = thread::spawn(move || stop.service.registry().drain());
     let open = [world.open(), world.open()];
     together(open.map(|session| {
         let world = world.clone();
         thread::spawn(move || works(&world, session))
     }));
     together([guest, stop]);
-    assert!(world.hub.is_empty(), "something is left: {:?}", world.hub);
+    assert!(world.service.is_empty(), "something is left: {:?}", world.service);
 }
 
 #[test]

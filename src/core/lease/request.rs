@@ -151,7 +151,7 @@ impl Leases {
             part.what.check(&mine.name, mine.mode, &mine.by)?;
             let _place = if part.is_first { None } else { Some(self.place(&client)?) };
             let Some(decided) = part.decided(patience, &client.gone).await else {
-                self.hub.count_timeout();
+                self.service.count_timeout();
                 return Err(LeaseError::Busy);
             };
             match decided {
@@ -201,7 +201,7 @@ impl Leases {
         let lease = self.live.lock().get(&key).cloned();
         let Some(lease) = lease.filter(|lease| lease.end_if_due().is_some()) else { return Ok(None) };
         let handle = &lease.handle;
-        let by = QuotaKey::of(handle.principal().as_deref(), handle.origin().peer.ip());
+        let by = QuotaKey::of(handle.user().as_deref(), handle.origin().peer.ip());
         mine.check(&lease.name, lease.mode, &by)?;
         Principal(client.user.as_deref()).check_lock(&lease.name).map_err(LeaseError::Refused)?;
         let ttl = ttl.map(|ttl| self.checked(ttl)).transpose()?;

@@ -11,7 +11,7 @@ use crate::{
     core::{
         client_info::Origin,
         lock::{Mode, Token},
-        session::{Hub, Session},
+        session::{LockService, Session},
         share::QuotaKey,
         users::User,
     },
@@ -31,8 +31,8 @@ pub struct Client {
 
 impl Client {
     /// Starts a session that is its own.
-    pub fn open(&self, hub: &Arc<Hub>) -> Session {
-        let mut session = hub.open(self.origin);
+    pub fn open(&self, service: &Arc<LockService>) -> Session {
+        let mut session = service.open(self.origin);
         self.user.iter().for_each(|user| session.authenticate_as(user.clone()));
         session
     }

@@ -1,27 +1,33 @@
-//! A session as others see it, and how they end it.
+//! A session as others see it, and how they end it: by one word and one waker, with no list to join at every wait.
 
 use std::{
     future::poll_fn,
     sync::{Arc, Weak},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::{
-    room::Room,
-    signal::{Notice, Signal},
-};
-use crate::core::client_info::ClientInfo;
+use super::room::Room;
 use crate::core::{
     budget::{Budget, Charge, Exceeded, Memory},
-    client_info::Origin,
+    client_info::{ClientInfo, Origin},
     command::EndReason,
     lock::SessionId,
     share::{NoPlace, Pass, QuotaKey},
-    sync::{AtomicUsize, Guarded, Ordering, Rank},
+    sync::{AtomicU64, AtomicUsize, AtomicWaker, Guarded, Ordering, Rank, mutant},
     users::User,
 };
+
+/// What a session has been told, as one word. A greater one outranks a lesser one, and is never taken back.
+const GO_ON: u64 = 0;
+/// To end when nothing is held any more.
+const DRAIN: u64 = 1;
+const SHUTDOWN: u64 = 2;
+const REVOKED: u64 = 3;
+/// With the number of the session that killed it in the lower half.
+const KILLED: u64 = 1 << 32;
 
 /// A session as others see it.
 #[derive(Debug)]
@@ -31,55 +37,69 @@ pub struct Handle {
     pub(super) since: Instant,
     holds: AtomicUsize,
     pub(super) room: Room,
-    pub(super) signal: Signal,
-    noted: Guarded<Noted>,
+    /// Set by anyone.
+    notice: AtomicU64,
+    /// Of the one task that runs the session.
+    waker: AtomicWaker,
+    client: Guarded<ClientState>,
 }
 
-/// What is known of a client, beside where it comes from.
+/// What is known of the client of a session, beside where it comes from.
 #[derive(Debug, Default)]
-struct Noted {
-    principal: Option<Arc<User>>,
-    /// Most clients of the line wire tell nothing.
-    client_info: Option<Box<ClientInfo>>,
+struct ClientState {
+    user: Option<Arc<User>>,
+    /// Boxed, and none for most clients of the line wire, which tell nothing.
+    info: Option<Box<ClientInfo>>,
     /// The place of its connection, if it has one of its own.
     permit: Option<Weak<dyn Pass>>,
     /// For the words of the client in it.
-    paid: Charge,
+    charge: Charge,
     /// What it may make the server remember. Most keep next to nothing, and need none.
     budget: Option<Budget>,
 }
 
-impl Noted {
+impl ClientState {
     fn budget(&mut self, memory: &Arc<Memory>) -> Budget {
         self.budget.get_or_insert_with(|| Budget::of(memory)).clone()
     }
 }
 
 impl Handle {
-    pub(super) fn new(id: SessionId, origin: Origin, room: Room) -> Self {
-        let (holds, signal, since) = (AtomicUsize::new(0), Signal::default(), Instant::now());
-        Self { id, origin, since, holds, room, signal, noted: Guarded::new(Rank::Client, Noted::default()) }
+    pub(super) fn new(id: SessionId, origin: Origin, max_locks: usize) -> Self {
+        Self {
+            id,
+            origin,
+            since: Instant::now(),
+            holds: AtomicUsize::new(0),
+            room: Room::new(max_locks),
+            notice: AtomicU64::new(GO_ON),
+            waker: AtomicWaker::default(),
+            client: Guarded::new(Rank::Client, ClientState::default()),
+        }
     }
 
     /// What its client may make the server remember, out of what all may.
     pub(super) fn budget(&self, memory: &Arc<Memory>) -> Budget {
-        self.noted.lock().budget(memory)
+        self.client.lock().budget(memory)
     }
 
     /// It shares that of its connection.
     pub(super) fn set_budget(&self, budget: Budget) {
-        self.noted.lock().budget = Some(budget);
+        self.client.lock().budget = Some(budget);
     }
 
     /// How many bytes its client makes the server remember.
     pub(super) fn memory(&self) -> usize {
-        self.noted.lock().budget.as_ref().map_or(0, Budget::used)
+        self.client.lock().budget.as_ref().map_or(0, Budget::used)
     }
 
     /// Pays for so many bytes of what the client tells of itself.
-    pub(super) fn keep(&self, bytes: usize, memory: &Arc<Memory>) -> Result<(), Exceeded> {
-        let mut noted = self.noted.lock();
-        if bytes == noted.paid.bytes() { Ok(()) } else { noted.budget(memory).resize(&mut noted.paid, bytes) }
+    pub(super) fn charge_client_info(&self, bytes: usize, memory: &Arc<Memory>) -> Result<(), Exceeded> {
+        let mut client = self.client.lock();
+        if bytes == client.charge.bytes() {
+            return Ok(());
+        }
+        client.budget(memory).resize(&mut client.charge, bytes)
     }
 
     /// Where the session comes from.
@@ -87,18 +107,59 @@ impl Handle {
         self.origin
     }
 
+    /// How long the session has lived.
+    pub fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Tells the session to end as soon as it holds nothing, and grants it nothing new.
+    pub(super) fn drain(&self) {
+        self.notify(DRAIN);
+    }
+
+    /// Tells the session to end now.
+    pub(super) fn end(&self, reason: EndReason) {
+        self.notify(match reason {
+            EndReason::Shutdown => SHUTDOWN,
+            EndReason::Revoked => REVOKED,
+            EndReason::Killed(by) => KILLED | u64::from(by.0),
+        });
+    }
+
+    fn notify(&self, notice: u64) {
+        self.notice.fetch_max(notice, Ordering::AcqRel);
+        self.waker.wake();
+    }
+
     /// Why the session is to end now, if it is.
-    pub fn ending(&self) -> Option<EndReason> {
-        match self.signal.notice() {
-            Notice::End(ending) => Some(ending),
-            Notice::Drain if self.holds.load(Ordering::Relaxed) == 0 => Some(EndReason::Shutdown),
-            Notice::Drain | Notice::GoOn => None,
+    pub fn end_reason(&self) -> Option<EndReason> {
+        match self.notice.load(Ordering::Acquire) {
+            GO_ON => None,
+            DRAIN => (self.holds() == 0).then_some(EndReason::Shutdown),
+            SHUTDOWN => Some(EndReason::Shutdown),
+            REVOKED => Some(EndReason::Revoked),
+            #[expect(clippy::cast_possible_truncation, reason = "the lower half is the killer's number")]
+            killed => Some(EndReason::Killed(SessionId(killed as u32))),
         }
+    }
+
+    /// Whether the server stops, and grants nothing new.
+    pub(super) fn is_stopping(&self) -> bool {
+        matches!(self.notice.load(Ordering::Acquire), DRAIN | SHUTDOWN)
     }
 
     /// Ready when the session is to end. Only for the task that runs the session.
     pub fn poll_ended(&self, cx: &Context<'_>) -> Poll<EndReason> {
-        self.signal.poll(cx, || self.ending())
+        self.poll_notice(cx, || self.end_reason())
+    }
+
+    /// Ready when `look` finds something; else this task is woken by the next notice.
+    fn poll_notice<T>(&self, cx: &Context<'_>, look: impl Fn() -> Option<T>) -> Poll<T> {
+        mutant!(LateWaker => let told = look(); self.waker.register(cx.waker());
+            return told.map_or(Poll::Pending, Poll::Ready));
+        // The waker first: a notice that comes after the look finds it.
+        self.waker.register(cx.waker());
+        look().map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Resolves when the session is to end. Cancel-safe.
@@ -106,12 +167,18 @@ impl Handle {
         poll_fn(|cx| self.poll_ended(cx)).await
     }
 
+    /// Resolves when waits are to end, be it by a stop or by a kill. Cancel-safe.
+    pub(super) fn wait_is_to_end(&self) -> impl Future<Output = ()> {
+        let is_told = || (self.notice.load(Ordering::Acquire) != GO_ON).then_some(());
+        poll_fn(move |cx| self.poll_notice(cx, is_told))
+    }
+
     /// Notes what the client tells of itself, or begins to wait for.
     pub fn note(&self, change: impl FnOnce(&mut ClientInfo)) {
-        let mut noted = self.noted.lock();
-        let client_info = noted.client_info.get_or_insert_with(|| Box::new(ClientInfo::new(self.since)));
-        change(client_info);
-        client_info.since = Instant::now();
+        let mut client = self.client.lock();
+        let info = client.info.get_or_insert_with(|| Box::new(ClientInfo::new(self.since)));
+        change(info);
+        info.since = Instant::now();
     }
 
     /// Notes that it is idle from now on.
@@ -119,59 +186,47 @@ impl Handle {
         self.note(|_| {});
     }
 
-    /// Who it was let in as, where there are users.
-    pub(crate) fn principal(&self) -> Option<Arc<User>> {
-        self.noted.lock().principal.clone()
+    /// The user that it has logged in as; none where there are no users.
+    pub(crate) fn user(&self) -> Option<Arc<User>> {
+        self.client.lock().user.clone()
     }
 
-    pub(super) fn set_principal(&self, principal: Option<Arc<User>>) {
-        self.noted.lock().principal = principal;
+    pub(super) fn set_user(&self, user: Option<Arc<User>>) {
+        self.client.lock().user = user;
     }
 
     /// The place of its connection, which passes to the user that it logs in as.
     pub(crate) fn set_permit(&self, permit: Weak<dyn Pass>) {
-        self.noted.lock().permit = Some(permit);
+        self.client.lock().permit = Some(permit);
     }
 
     /// Passes the place of its connection to a user.
     pub(super) fn pass_permit_to(&self, user: &User) -> Result<(), NoPlace> {
-        let permit = self.noted.lock().permit.as_ref().and_then(Weak::upgrade);
+        let permit = self.client.lock().permit.as_ref().and_then(Weak::upgrade);
         permit.map_or(Ok(()), |permit| permit.pass_to(QuotaKey::User(user.name().into())))
     }
 
-    /// The user that it is let in as, as he is now; not if it has become another's meanwhile.
-    pub(super) fn renew_principal(&self, now: &Arc<User>) {
-        if let Some(principal) = &mut self.noted.lock().principal
-            && principal.name() == now.name()
+    /// Replaces its user by the same one as read again; not if it has become another's meanwhile.
+    pub(super) fn renew_user(&self, now: &Arc<User>) {
+        if let Some(user) = &mut self.client.lock().user
+            && user.name() == now.name()
         {
-            *principal = now.clone();
+            *user = now.clone();
         }
     }
 
     /// What the client has told of itself.
-    pub(super) fn profile(&self) -> ClientInfo {
-        let noted = self.noted.lock();
-        let client_info =
-            noted.client_info.as_deref().map_or_else(|| ClientInfo::new(self.since), ClientInfo::clone);
-        ClientInfo { principal: noted.principal.clone(), ..client_info }
-    }
-
-    /// Whether the server stops, and grants nothing new.
-    pub(super) fn is_stopping(&self) -> bool {
-        matches!(self.signal.notice(), Notice::Drain | Notice::End(EndReason::Shutdown))
-    }
-
-    /// Resolves when waits are to end, be it by a stop or by a kill. Cancel-safe.
-    pub(super) fn told_to_end(&self) -> impl Future<Output = ()> {
-        let told = || (self.signal.notice() != Notice::GoOn).then_some(());
-        poll_fn(move |cx| self.signal.poll(cx, told))
+    pub(super) fn client_info(&self) -> ClientInfo {
+        let client = self.client.lock();
+        let info = client.info.as_deref().map_or_else(|| ClientInfo::new(self.since), ClientInfo::clone);
+        ClientInfo { user: client.user.clone(), ..info }
     }
 
     pub(super) fn holds(&self) -> usize {
         self.holds.load(Ordering::Relaxed)
     }
 
-    pub(super) fn note_holds(&self, holds: usize) {
+    pub(super) fn publish_holds(&self, holds: usize) {
         self.holds.store(holds, Ordering::Relaxed);
     }
 }

@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, str::FromStr, sync::Arc};
 
-use super::{Handle, Hub, MAX_LIST_ROWS, Principal, Session};
+use super::{Handle, LockService, Principal, Session};
 use crate::{
     core::{
         command::{Answer, Error, LockRow, SessionRow, WaiterRow, WhyRow},
@@ -15,6 +15,9 @@ use crate::{
     },
     name::Name,
 };
+
+/// The most rows that a list has (protocol.md, "Lists").
+pub const MAX_LIST_ROWS: usize = 10_000;
 
 /// A request that only reads, on every wire.
 pub trait Query {
@@ -28,7 +31,7 @@ pub trait Query {
     }
 
     /// The answer, to one who may see [`Query::lock`].
-    fn answer(&self, hub: &Hub, viewer: Principal<'_>) -> Self::Answer;
+    fn answer(&self, service: &LockService, viewer: Principal<'_>) -> Self::Answer;
 }
 
 impl Session {
@@ -38,7 +41,7 @@ impl Session {
     /// [`Error::NoLogin`] or [`Error::Forbidden`].
     pub fn query<Q: Query>(&mut self, query: &Q) -> Answer<Q::Answer> {
         self.authorize(|viewer| viewer.check_query(query))?;
-        Ok(query.answer(&self.hub, self.viewer()))
+        Ok(query.answer(&self.service, self.principal()))
     }
 
     /// The same, with the rights that were valid for the last request: for the many queries that one statement makes
@@ -50,12 +53,12 @@ impl Session {
         if self.needs_login() {
             return Err(Error::NoLogin);
         }
-        self.viewer().check_query(query).inspect_err(|_| self.note_denied())?;
-        Ok(query.answer(&self.hub, self.viewer()))
+        self.principal().check_query(query).inspect_err(|_| self.note_denied())?;
+        Ok(query.answer(&self.service, self.principal()))
     }
 }
 
-impl Hub {
+impl LockService {
     /// Answers a query of one who has no session, as those who watch the page.
     ///
     /// # Errors
@@ -83,8 +86,8 @@ impl Query for IsFree<'_> {
         Some(self.0)
     }
 
-    fn answer(&self, hub: &Hub, _: Principal<'_>) -> bool {
-        hub.table.is_free(self.0)
+    fn answer(&self, service: &LockService, _: Principal<'_>) -> bool {
+        service.table.is_free(self.0)
     }
 }
 
@@ -99,13 +102,13 @@ impl Query for UsedBy<'_> {
         Some(self.0)
     }
 
-    fn answer(&self, hub: &Hub, _: Principal<'_>) -> Option<SessionId> {
-        hub.table.oldest_holder(self.0)
+    fn answer(&self, service: &LockService, _: Principal<'_>) -> Option<SessionId> {
+        service.table.oldest_holder(self.0)
     }
 }
 
 /// `LOCKS`: the locks that are held, of those whose name starts with the prefix. It looks at every lock, and needs a
-/// [`Turn`](super::Turn), as all lists do but [`History`] and [`Holders`].
+/// [`ListPermit`](super::ListPermit), as all lists do but [`History`] and [`Holders`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Locks {
     /// The prefix; none for all.
@@ -117,11 +120,14 @@ pub struct Locks {
 impl Query for Locks {
     type Answer = Paged<LockRow>;
 
-    fn answer(&self, hub: &Hub, viewer: Principal<'_>) -> Paged<LockRow> {
+    fn answer(&self, service: &LockService, viewer: Principal<'_>) -> Paged<LockRow> {
         let begins = |name: &Name| {
             self.prefix.as_ref().is_none_or(|prefix| name.as_str().starts_with(prefix.as_str()))
         };
-        hub.table.list(|name| begins(name) && viewer.sees(name), &self.page).map(|lock| hub.lock_row(lock))
+        service
+            .table
+            .list(|name| begins(name) && viewer.sees(name), &self.page)
+            .map(|lock| service.lock_row(lock))
     }
 }
 
@@ -141,8 +147,8 @@ impl Query for Holders {
         Some(&self.name)
     }
 
-    fn answer(&self, hub: &Hub, _: Principal<'_>) -> Truncated<LockRow> {
-        hub.table.holds_of(&self.name, self.limit).map(|lock| hub.lock_row(lock))
+    fn answer(&self, service: &LockService, _: Principal<'_>) -> Truncated<LockRow> {
+        service.table.holds_of(&self.name, self.limit).map(|lock| service.lock_row(lock))
     }
 }
 
@@ -162,15 +168,15 @@ impl Query for Waiters {
         Some(&self.name)
     }
 
-    fn answer(&self, hub: &Hub, _: Principal<'_>) -> Paged<WaiterRow> {
+    fn answer(&self, service: &LockService, _: Principal<'_>) -> Paged<WaiterRow> {
         let row = |w: WaiterInfo| WaiterRow {
             session: w.session,
             mode: w.mode,
-            peer: hub.peer(w.session),
+            peer: service.peer(w.session),
             waited: w.since.elapsed(),
             key: w.key,
         };
-        Paged::of(hub.table.waiters(&self.name), &self.page, |waiter| waiter.key).map(row)
+        Paged::of(service.table.waiters(&self.name), &self.page, |waiter| waiter.key).map(row)
     }
 }
 
@@ -184,20 +190,20 @@ pub struct Sessions {
 impl Query for Sessions {
     type Answer = Paged<SessionRow>;
 
-    fn answer(&self, hub: &Hub, viewer: Principal<'_>) -> Paged<SessionRow> {
-        let mut handles = hub.handles();
+    fn answer(&self, service: &LockService, viewer: Principal<'_>) -> Paged<SessionRow> {
+        let mut handles = service.registry().handles();
         if viewer.0.is_some() {
-            handles.retain(|handle| viewer.sees_session_of(handle.principal().as_deref()));
+            handles.retain(|handle| viewer.sees_session_of(handle.user().as_deref()));
         }
         handles.sort_by_key(|handle| handle.id);
         let row = |handle: Arc<Handle>| SessionRow {
             session: handle.id,
             origin: handle.origin,
-            age: handle.since.elapsed(),
+            age: handle.age(),
             holds: handle.holds(),
-            waits_for: hub.table.waits_for(handle.id).map(|name| viewer.shown(name)),
+            waits_for: service.table.waits_for(handle.id).map(|name| viewer.shown(name)),
             memory: handle.memory(),
-            client_info: handle.profile(),
+            client_info: handle.client_info(),
         };
         Paged::of(handles, &self.page, |handle| handle.id).map(row)
     }
@@ -217,12 +223,12 @@ impl Query for Why {
         Some(&self.name)
     }
 
-    fn answer(&self, hub: &Hub, viewer: Principal<'_>) -> Truncated<WhyRow> {
+    fn answer(&self, service: &LockService, viewer: Principal<'_>) -> Truncated<WhyRow> {
         let row = |reason: WhyStep| WhyRow {
-            lock: hub.lock_row(reason.lock),
+            lock: service.lock_row(reason.lock),
             waits_for: reason.waits_for.map(|name| viewer.shown(name)),
         };
-        let Truncated { mut rows, total } = hub.table.why(&self.name, MAX_LIST_ROWS);
+        let Truncated { mut rows, total } = service.table.why(&self.name, MAX_LIST_ROWS);
         let all = rows.len();
         rows.retain(|reason| viewer.sees(&reason.lock.name));
         Truncated { total: total - (all - rows.len()), rows }.map(row)
@@ -246,8 +252,8 @@ impl Query for History {
         self.name.as_ref()
     }
 
-    fn answer(&self, hub: &Hub, viewer: Principal<'_>) -> Paged<Past> {
-        let history = hub.recorder().history();
+    fn answer(&self, service: &LockService, viewer: Principal<'_>) -> Paged<Past> {
+        let history = service.recorder().history();
         let mut rows = history.last(self.name.as_ref(), usize::MAX, |name| viewer.sees(name));
         let total = rows.len();
         if let Some(after) = self.page.after {
@@ -258,18 +264,18 @@ impl Query for History {
     }
 }
 
-impl Hub {
+impl LockService {
     fn lock_row(&self, lock: LockInfo) -> LockRow {
         let LockInfo { name, holder, waiters } = lock;
         let Hold { session, mode, token: fencing_token, since } = holder;
-        let handle = self.handle(session);
+        let handle = self.registry().handle(session);
         let origin = handle.as_ref().map(|handle| handle.origin);
-        let client_info = handle.map(|handle| handle.profile());
+        let client_info = handle.map(|handle| handle.client_info());
         LockRow { name, mode, session, origin, client_info, fencing_token, held: since.elapsed(), waiters }
     }
 
     fn peer(&self, id: SessionId) -> Option<SocketAddr> {
-        self.handle(id).map(|handle| handle.origin.peer)
+        self.registry().handle(id).map(|handle| handle.origin.peer)
     }
 }
 

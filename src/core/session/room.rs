@@ -4,18 +4,13 @@
 
 use std::sync::Arc;
 
-use super::Session;
-use crate::{
-    core::{
-        command::Error,
-        share::{Place, Places, QuotaKey},
-        stats::Refused,
-        sync::{
-            Rank,
-            plain::{AtomicUsize, Guarded, Ordering},
-        },
+use crate::core::{
+    command::Error,
+    share::{Place, Places, QuotaKey},
+    sync::{
+        Rank,
+        plain::{AtomicUsize, Guarded, Ordering},
     },
-    name::Name,
 };
 
 /// So many locks a session may hold whatever others hold: they are not counted among all (protocol.md, "Limits").
@@ -86,32 +81,12 @@ impl Room {
     }
 
     /// Gives all back, of a session that holds nothing any more.
-    pub(super) fn empty(&self) {
+    pub(super) fn give_back(&self) {
         if self.locks() > OWN_LOCKS
             && let Some(place) = self.more.lock().take()
         {
             self.locks.fetch_sub(place.count(), Ordering::Relaxed);
         }
-    }
-}
-
-impl Session {
-    /// Whether it may take a lock, if that is free; what it holds it may take again.
-    pub(super) fn may_take(&self, name: &Name) -> Result<(), Error> {
-        let handle = &self.handle;
-        if handle.room.has_some(self.holds()) && !handle.is_stopping() || self.owner.has(name) {
-            return Ok(());
-        }
-        if handle.is_stopping() {
-            self.count_refusal(Refused::Stopping);
-            return Err(Error::Stopping);
-        }
-        let grown = handle.room.grow(self.max_locks(), self.hub.places_for_locks(), self.quota_key());
-        if matches!(grown, Err(Error::TooManyLocks(_))) {
-            // What there was no place for is counted where the places are.
-            self.count_refusal(Refused::LocksPerSession);
-        }
-        grown
     }
 }
 
@@ -145,7 +120,7 @@ mod tests {
             (Cause::Full, 1),
             "what was granted in the end is not counted"
         );
-        room.empty();
+        room.give_back();
         assert!(room.has_some(OWN_LOCKS - 1) && !room.has_some(OWN_LOCKS));
         assert!(places.take(who(), 63).is_ok());
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
-use super::{Hub, Principal, Query, ShownName};
+use super::{LockService, Principal, Query, ShownName};
 use crate::core::client_info::ClientInfo;
 use crate::{
     core::{
@@ -70,23 +70,23 @@ pub struct Watch<'a> {
 impl Query for Watch<'_> {
     type Answer = Snapshot;
 
-    fn answer(&self, hub: &Hub, viewer: Principal<'_>) -> Snapshot {
+    fn answer(&self, service: &LockService, viewer: Principal<'_>) -> Snapshot {
         let occurs = |name: &Name| self.find.is_none_or(|find| name.as_str().contains(find.as_str()));
-        let names = hub.table.busiest(MAX_SNAPSHOT_LOCKS, |name| occurs(name) && viewer.sees(name));
-        let locks = hub.see(&names.rows);
+        let names = service.table.busiest(MAX_SNAPSHOT_LOCKS, |name| occurs(name) && viewer.sees(name));
+        let locks = service.lock_snapshots(&names.rows);
         let sessions = locks.iter().flat_map(people).collect::<BTreeSet<_>>();
         Snapshot {
-            stats: hub.stats(),
-            is_stopping: hub.is_draining(),
+            stats: service.stats(),
+            is_stopping: service.registry().is_draining(),
             total: names.total,
-            sessions: sessions.into_iter().filter_map(|id| hub.person(id, viewer)).collect(),
+            sessions: sessions.into_iter().filter_map(|id| service.session_snapshot(id, viewer)).collect(),
             locks,
         }
     }
 }
 
-impl Hub {
-    fn see(&self, names: &[Name]) -> Vec<LockSnapshot> {
+impl LockService {
+    fn lock_snapshots(&self, names: &[Name]) -> Vec<LockSnapshot> {
         let mut room = MAX_PEOPLE;
         let seen = names.iter().filter_map(|name| {
             let seen = self.table.see(name, OF_EACH.0.min(room).max(1), OF_EACH.1.min(room))?;
@@ -96,19 +96,19 @@ impl Hub {
         seen.collect()
     }
 
-    fn person(&self, id: SessionId, viewer: Principal<'_>) -> Option<SessionSnapshot> {
-        let handle = self.handle(id)?;
-        let principal = handle.principal();
-        let is_seen = viewer.sees_session_of(principal.as_deref());
+    fn session_snapshot(&self, id: SessionId, viewer: Principal<'_>) -> Option<SessionSnapshot> {
+        let handle = self.registry().handle(id)?;
+        let user = handle.user();
+        let is_seen = viewer.sees_session_of(user.as_deref());
         Some(SessionSnapshot {
             id,
             origin: handle.origin,
             since: handle.since,
             holds: is_seen.then(|| handle.holds()),
             memory: is_seen.then(|| handle.memory()),
-            may_end: viewer.may_kill(principal.as_deref()),
+            may_end: viewer.may_kill(user.as_deref()),
             waits_for: self.table.waits_for(id).map(|name| viewer.shown(name)),
-            client_info: handle.profile(),
+            client_info: handle.client_info(),
         })
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     core::{
         command::{Answer, LockRow},
         lease::{Grant, LeaseError, LeaseRequest, Leases, Secret},
-        session::{Hub, Locks, first_page},
+        session::{LockService, Locks, first_page},
     },
     name::Name,
     wires::web::{self, Peer, body_bytes, handing_out, list},
@@ -129,10 +129,11 @@ pub(super) async fn log_in_by_key(mut request: Request) -> Request {
 /// As text, or for later clients, who send a key, as JSON.
 async fn status(State(leases): All, Extension(peer): Who, Query(Auth { auth }): Query<Auth>) -> Response {
     let (client, query) = (peer.client(HTTP), Locks { prefix: None, page: first_page() });
-    let make =
-        move |hub: &Arc<Hub>| client.open(hub).query(&query).map(|held| shown(&held.rows, auth.is_some()));
+    let make = move |service: &Arc<LockService>| {
+        client.open(service).query(&query).map(|held| shown(&held.rows, auth.is_some()))
+    };
     let size = |made: &Answer<Response>| made.as_ref().map_or(0, body_bytes);
-    match list(leases.hub(), &peer, make, size).await {
+    match list(leases.service(), &peer, make, size).await {
         Ok((Ok(response), listing)) => handing_out(listing, response),
         Ok((Err(error), _)) => denied(&LeaseError::Refused(error)),
         Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),

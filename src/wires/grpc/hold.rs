@@ -189,7 +189,7 @@ impl Stream {
             let response = self.answer(wanted).await?;
             // Before the reply goes out others see what is held now: a drain goes by that.
             self.session.publish_holds();
-            let ending = self.session.ending();
+            let ending = self.session.end_reason();
             self.send(response).await?;
             ending.map_or(Ok(()), |ending| Err(Over::Ended(ending)))?;
         }

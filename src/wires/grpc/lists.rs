@@ -17,7 +17,7 @@ use crate::{
         command::{Error, LockRow, SessionRow, Stats, WaiterRow, WhyRow},
         lease::Leases,
         lock::{Page, Paged, SessionId, Truncated},
-        session::{self, Hub, Query},
+        session::{self, LockService, Query},
         stats::Past,
     },
     wires::web::{self, message, millis, peer_of},
@@ -29,7 +29,7 @@ pub(super) fn query<Q: Query, T>(
     request: &Request<T>,
     query: &Q,
 ) -> Result<Q::Answer, Status> {
-    Ok(peer_of(request)?.client(WIRE).open(leases.hub()).query(query)?)
+    Ok(peer_of(request)?.client(WIRE).open(leases.service()).query(query)?)
 }
 
 /// The same for a list that looks at everything.
@@ -46,8 +46,8 @@ where
 {
     let peer = peer_of(request)?;
     let client = peer.client(WIRE);
-    let make = move |hub: &Arc<Hub>| client.open(hub).query(&query).map(M::from);
-    let (told, listing) = web::list(leases.hub(), peer, make, size).await?;
+    let make = move |service: &Arc<LockService>| client.open(service).query(&query).map(M::from);
+    let (told, listing) = web::list(leases.service(), peer, make, size).await?;
     Ok(message(told?, listing))
 }
 
@@ -69,7 +69,7 @@ pub(super) async fn kill(
     request: &Request<KillRequest>,
 ) -> Result<Response<KillResponse>, Status> {
     let KillRequest { session: id, cancel_wait } = *request.get_ref();
-    let mut session = peer_of(request)?.client(WIRE).open(leases.hub());
+    let mut session = peer_of(request)?.client(WIRE).open(leases.service());
     if cancel_wait {
         let done = session.cancel_wait(SessionId(id))?;
         return Ok(Response::new(KillResponse { done }));

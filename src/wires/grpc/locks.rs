@@ -58,7 +58,7 @@ impl Locks for Service {
             fencing_token: grant.token,
             expires_at_ms: moment(grant.ends),
             waited_ms: millis(grant.waited),
-            waiters: self.0.hub().queue_of(&name).0 as u64,
+            waiters: self.0.service().queue_of(&name).0 as u64,
         };
         Ok(message(answer, Some(grant.delivery)))
     }
@@ -126,7 +126,7 @@ impl Locks for Service {
     }
 
     async fn stats(&self, request: Request<StatsRequest>) -> Result<Response<StatsResponse>, Status> {
-        let stats = client(&request)?.open(self.0.hub()).stats()?;
+        let stats = client(&request)?.open(self.0.service()).stats()?;
         Ok(message(StatsResponse::from(stats), NO_PLACE))
     }
 
@@ -145,7 +145,7 @@ impl Locks for Service {
         let (left, budget) = (peer.left(), peer.budget().clone());
         // It stays for as long as it likes, among the leases.
         is_counted_elsewhere(request.extensions());
-        let session = client.open(self.0.hub());
+        let session = client.open(self.0.service());
         session.share(&budget);
         let (replies, stream) = tokio::sync::mpsc::channel(hold::UNSENT + 1);
         let served = hold::hold(session, request.into_inner(), replies, hold::Terms { left, deadline });

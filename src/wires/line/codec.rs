@@ -30,6 +30,11 @@ impl Codec {
         Self { crlf: false, max_line: u32::try_from(max_line).unwrap_or(u32::MAX) }
     }
 
+    /// The most bytes of a line.
+    pub fn max_line(&self) -> usize {
+        self.max_line as usize
+    }
+
     /// Where the lines of a response go.
     pub(super) fn lines<'a>(&self, output: &'a mut BytesMut) -> Lines<'a> {
         Lines::new(output, self.crlf)

@@ -15,7 +15,7 @@ use crate::{
     core::{
         command::{EndReason, Error, LockRequest, ReleaseAnswer},
         lock::SessionId,
-        session::{Acquiring, IsFree, Limits, Releasing, Session, UsedBy},
+        session::{Acquiring, IsFree, Releasing, Session, UsedBy},
         share::NoPlace,
         stats::{Refused, ReleaseCause},
         users::{Credentials, Proof},
@@ -91,8 +91,7 @@ impl From<EndReason> for Over {
 /// Serves a connection until its client leaves, or is made to.
 ///
 /// Cancel-safe: dropped, it frees what the session holds and closes the socket.
-pub fn serve(io: BufferedSocket, session: Session) -> impl Future<Output = ()> + Send {
-    let max_line = session.limits().line;
+pub fn serve(io: BufferedSocket, session: Session, max_line: usize) -> impl Future<Output = ()> + Send {
     let origin = session.handle().origin();
     let span =
         tracing::debug_span!("connection", session = session.id().0, wire = origin.wire, peer = %origin.peer);
@@ -170,7 +169,7 @@ impl Connection {
                 Step::Idle => Next::Nothing,
             };
             self.session.publish_holds();
-            if let Some(ending) = self.session.ending() {
+            if let Some(ending) = self.session.end_reason() {
                 return Err(ending.into());
             }
             if next != Next::Nothing && self.time_to_log_in().is_some_and(|left| left.is_zero()) {
@@ -196,7 +195,7 @@ impl Connection {
 
     /// The first byte tells whether the client speaks TLS.
     async fn begin(&mut self, tls: Arc<Tls>) -> Result<(), Over> {
-        let time = self.session.limits().login;
+        let time = self.io.timeouts().login;
         let filled = if tls.is_required() {
             timeout(time, self.fill()).await.map_err(|_| Over::TooSlow)?
         } else {
@@ -250,7 +249,7 @@ impl Connection {
             Ok(Request::Ping) => Response::Pong,
             Ok(Request::Keepalive) => Response::Keepalive(self.io.left()),
             Ok(Request::Hello) => {
-                let Limits { line: max_line, locks_per_session: max_locks, .. } = self.session.limits();
+                let (max_line, max_locks) = (self.codec.max_line(), self.session.max_locks());
                 Response::Hello(Hello { session: self.session.id(), max_line, max_locks })
             }
             Ok(Request::Help(verb)) => Response::Help(verb),
@@ -347,7 +346,7 @@ impl Connection {
     /// Waits for more input, for the end of the session, or for too long. Cancel-safe.
     fn fill(&mut self) -> impl Future<Output = Result<(), Silence>> + Send {
         if mem::take(&mut self.spoke) {
-            self.idle.begin(self.session.may_idle());
+            self.idle.begin(socket::max_idle(&self.io, &self.session));
         }
         socket::fill(&mut self.io, self.session.handle(), &mut self.idle)
     }
@@ -358,7 +357,7 @@ impl Connection {
             Silence::Left => Over::Left,
             Silence::Ended(ending) => ending.into(),
             Silence::Idle if self.session.needs_login() => Over::NoLogin,
-            Silence::Idle => Over::Idle(self.session.may_idle().unwrap_or_default()),
+            Silence::Idle => Over::Idle(socket::max_idle(&self.io, &self.session).unwrap_or_default()),
         }
     }
 
@@ -373,13 +372,13 @@ impl Connection {
 
     /// What is left of it; none for one who has logged in, or need not.
     fn time_to_log_in(&self) -> Option<Duration> {
-        if self.session.needs_login() { self.session.may_idle() } else { None }
+        if self.session.needs_login() { socket::max_idle(&self.io, &self.session) } else { None }
     }
 
     /// Frees what the session holds, then says why, to a client that is still there.
     async fn end(self, over: Over) {
         let Self { mut io, mut session, mut codec, .. } = self;
-        let (holds, max_login) = (session.holds(), session.limits().login);
+        let (holds, max_login) = (session.holds(), io.timeouts().login);
         match over {
             Over::Untrusted(_) => session.count_refusal(Refused::Protocol),
             Over::SentTooMuch(_) => session.count_refusal(Refused::ConnectionMemory),

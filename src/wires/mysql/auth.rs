@@ -59,7 +59,7 @@ impl Connection {
     async fn switch(&mut self, plugin: &str) -> Result<(Nonce, Vec<u8>), Over> {
         let nonce = login::nonce()?;
         self.packets.put(&mut self.io.output, |output| login::put_switch(output, plugin, &nonce));
-        let answer = timeout(self.session.limits().login, self.packet()).await;
+        let answer = timeout(self.io.timeouts().login, self.packet()).await;
         let proof = answer.unwrap_or(Err(Over::TooSlow))?;
         Ok((nonce, proof.to_vec()))
     }

@@ -140,7 +140,7 @@ impl Connection {
             // As at the login, a proof is short.
             self.packets.set_limit(MAX_LOGIN);
             self.ask_proof(&user).await?;
-            self.packets.set_limit(self.session.limits().packet);
+            self.packets.set_limit(self.state.config.max_packet);
         } else {
             let nonce = self.state.nonce;
             self.check(&user, &Proof::Native { nonce: &nonce, proof }).await?;
@@ -217,7 +217,7 @@ impl Connection {
                 yield_now().await;
             }
             self.session.publish_holds();
-            if let Some(ending) = self.session.ending() {
+            if let Some(ending) = self.session.end_reason() {
                 return Err(ending.into());
             }
         }

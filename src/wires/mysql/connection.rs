@@ -8,6 +8,7 @@ use tokio_util::codec::Decoder;
 use tracing::Instrument;
 
 use super::{
+    Config,
     attributes::Attributes,
     error::SqlError,
     login::{self, Login},
@@ -37,11 +38,12 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Serves a connection until its client leaves, or is made to.
 ///
 /// Cancel-safe: dropped, it frees what the session holds and closes the socket.
-pub fn serve(io: BufferedSocket, session: Session) -> impl Future<Output = ()> + Send {
+pub fn serve(io: BufferedSocket, session: Session, config: Config) -> impl Future<Output = ()> + Send {
     let origin = session.handle().origin();
     let span =
         tracing::debug_span!("connection", session = session.id().0, wire = origin.wire, peer = %origin.peer);
     let mut state = Box::new(State::default());
+    state.config = config;
     state.host = origin.peer.ip().to_string();
     state.budget = session.budget();
     let packets = Packets::new(MAX_LOGIN);
@@ -79,9 +81,9 @@ pub(super) struct Connection {
 impl Connection {
     async fn run(&mut self) -> Result<Infallible, Over> {
         // Boxed: its state is not needed any more once the client is in.
-        let time = self.session.limits().login;
+        let time = self.io.timeouts().login;
         Box::pin(timeout(time, self.log_in())).await.unwrap_or(Err(Over::TooSlow))?;
-        self.packets.set_limit(self.session.limits().packet);
+        self.packets.set_limit(self.state.config.max_packet);
         loop {
             self.packets.restart();
             while let Some(packet) = self.next_command()? {
@@ -93,7 +95,7 @@ impl Connection {
                 self.state.incoming.give_back();
                 self.packets.restart();
                 self.session.publish_holds();
-                if let Some(ending) = self.session.ending() {
+                if let Some(ending) = self.session.end_reason() {
                     return Err(ending.into());
                 }
                 if self.io.output.len() >= MAX_UNSENT {
@@ -132,7 +134,7 @@ impl Connection {
         let packet = self.packet().await?;
         let Some(tls) = self.io.tls().cloned() else { return Ok(Login::parse(&packet, false)?) };
         if login::asks_for_tls(&packet) {
-            let time = self.session.limits().login;
+            let time = self.io.timeouts().login;
             socket::upgrade(&mut self.io, self.session.handle(), &tls, time).await?;
             return Ok(Login::parse(&self.packet().await?, true)?);
         }
@@ -142,7 +144,7 @@ impl Connection {
 
     /// What the server's flags make of the variables.
     pub(super) fn set_flags(&mut self) {
-        self.state.variables.set_max_packet(self.session.limits().packet);
+        self.state.variables.set_max_packet(self.state.config.max_packet);
     }
 
     pub(super) fn set_user_and_database(
@@ -190,7 +192,7 @@ impl Connection {
         let settings = self.state.variables.settings();
         let counts = settings.wait_timeout_is_set || self.session.holds() == 0;
         let of_client = counts.then_some(settings.wait_timeout);
-        of_client.into_iter().chain(self.session.may_idle()).min()
+        of_client.into_iter().chain(socket::max_idle(&self.io, &self.session)).min()
     }
 
     /// Waits for more input, for the end of the session, or for too long.

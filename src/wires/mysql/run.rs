@@ -196,7 +196,7 @@ impl Runner<'_> {
             aliases: &[],
             look: None,
             warnings: &self.state.warnings,
-            world: Some(World { session: self.session, io: self.io }),
+            world: Some(World { config: self.state.config, io: self.io }),
         }
     }
 
@@ -228,7 +228,7 @@ impl Runner<'_> {
             return Box::pin(self.rest()).await;
         }
         tokio::task::coop::consume_budget().await;
-        self.session.handle().ending().map_or(Ok(()), |ending| Err(Stop::Over(ending.into())))
+        self.session.handle().end_reason().map_or(Ok(()), |ending| Err(Stop::Over(ending.into())))
     }
 
     /// Others have their turn. Fails where the session is to end, its client has gone, or the time that a SELECT may

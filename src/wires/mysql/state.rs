@@ -3,6 +3,7 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use super::{
+    Config,
     error::{SqlError, Warning},
     intake::Unread,
     login::Nonce,
@@ -27,6 +28,7 @@ const NO_REENTRY: &str = "no_reentry";
 
 #[derive(Debug, Default)]
 pub(super) struct State {
+    pub config: Config,
     pub capabilities: u32,
     /// Of the greeting.
     pub nonce: Nonce,
@@ -69,12 +71,33 @@ impl State {
     /// COM_RESET_CONNECTION: as after the login, but for the user and the database.
     pub(super) fn reset(&mut self) {
         let Self {
-            capabilities, nonce, user, host, database, mut variables, budget, names, incoming, ..
+            config,
+            capabilities,
+            nonce,
+            user,
+            host,
+            database,
+            mut variables,
+            budget,
+            names,
+            incoming,
+            ..
         } = std::mem::take(self);
         variables.reset();
         let fresh = Self::default();
-        *self =
-            Self { capabilities, nonce, user, host, database, variables, budget, names, incoming, ..fresh };
+        *self = Self {
+            config,
+            capabilities,
+            nonce,
+            user,
+            host,
+            database,
+            variables,
+            budget,
+            names,
+            incoming,
+            ..fresh
+        };
     }
 
     pub(super) fn status(&self, more_results: bool) -> Status {

@@ -128,7 +128,7 @@ async fn acquire(
         fencing_token: grant.token,
         expires_at: rfc3339(wall_clock(grant.ends)),
         waited_ms: millis(grant.waited),
-        waiters: leases.hub().queue_of(&name).0,
+        waiters: leases.service().queue_of(&name).0,
     };
     Ok(handing_out(Some(grant.delivery), json(StatusCode::OK, &acquired)))
 }

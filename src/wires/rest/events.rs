@@ -29,7 +29,7 @@ use super::{
 use crate::{
     core::{
         lease::Leases,
-        session::{Hub, Principal, Watch},
+        session::{LockService, Principal, Watch},
         sync::{Rank, plain::Guarded},
         users::User,
     },
@@ -46,9 +46,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// So many times as long as a scene takes to make nothing is done: a twentieth of a core at most.
 const REST: u32 = 20;
 
-pub(super) fn routes(hub: &Arc<Hub>, stop: CancellationToken) -> Router<Arc<Leases>> {
+pub(super) fn routes(service: &Arc<LockService>, stop: CancellationToken) -> Router<Arc<Leases>> {
     let feeds = Arc::new(Feeds {
-        hub: hub.clone(),
+        service: service.clone(),
         stop,
         clock: Clock::start(),
         turn: Semaphore::new(1),
@@ -70,7 +70,7 @@ fn events(
 ) -> Result<Response, Failure> {
     let find = asked.find.filter(|find| !find.is_empty());
     let find = find.map(|find| name(&find)).transpose()?;
-    let place = feeds.hub.viewers().take(peer.quota_key(), 1)?;
+    let place = feeds.service.shared().viewers.take(peer.quota_key(), 1)?;
     let user = peer.viewer().0.map(|user| user.name().into());
     let scenes = feeds.subscribe(Look { user, find }).ok_or_else(too_many_names)?;
     let clock = feeds.clock;
@@ -92,7 +92,7 @@ fn frame(event: &str, data: &str) -> Bytes {
 /// What is looked for, and the newest scene of each.
 #[derive(Debug)]
 struct Feeds {
-    hub: Arc<Hub>,
+    service: Arc<LockService>,
     stop: CancellationToken,
     clock: Clock,
     /// To make a scene. Not that of lists: who waits for it rests the longer, so that all scenes together
@@ -162,7 +162,7 @@ impl Feeds {
 
     /// The user with the rights of now; none where there are no users.
     fn user(&self, look: &Look) -> Result<Option<Arc<User>>, Gone> {
-        let find = |name| self.hub.users().and_then(|users| users.find(name)).ok_or(Gone);
+        let find = |name| self.service.users().and_then(|users| users.find(name)).ok_or(Gone);
         look.user.as_deref().map(find).transpose()
     }
 
@@ -173,11 +173,12 @@ impl Feeds {
     }
 
     fn snapshot(&self, look: &Look) -> Result<Bytes, Gone> {
-        let (hub, clock) = (&self.hub, self.clock);
+        let (service, clock) = (&self.service, self.clock);
         let user = self.user(look)?;
-        let snapshot =
-            hub.query(&Watch { find: look.find.as_ref() }, Principal(user.as_deref())).map_err(|_| Gone)?;
-        let told = serde_json::to_string(&SnapshotJson::of(&snapshot, clock, clock.at(hub.started())));
+        let snapshot = service
+            .query(&Watch { find: look.find.as_ref() }, Principal(user.as_deref()))
+            .map_err(|_| Gone)?;
+        let told = serde_json::to_string(&SnapshotJson::of(&snapshot, clock, clock.at(service.started())));
         // JSON has no line ends of its own: it is one line of data.
         Ok(told.map(|told| frame("scene", &told)).unwrap_or_default())
     }

@@ -24,7 +24,7 @@ use crate::{
         command::{Error, SessionRow, Stats, WaiterRow, WhyRow},
         lease::Leases,
         lock::{Paged, SessionId, Truncated},
-        session::{self, Hub, Query, Session},
+        session::{self, LockService, Query, Session},
         stats::Past,
     },
     wires::web::{self, Peer, body_bytes, handing_out, json, millis, wall_clock},
@@ -99,16 +99,16 @@ where
     T: Serialize,
 {
     let client = peer.client(WIRE);
-    let make = move |hub: &Arc<Hub>| {
-        client.open(hub).query(&query).map(|answer| json(StatusCode::OK, &told(&answer)))
+    let make = move |service: &Arc<LockService>| {
+        client.open(service).query(&query).map(|answer| json(StatusCode::OK, &told(&answer)))
     };
     let size = |made: &Result<Response, Error>| made.as_ref().map_or(0, body_bytes);
-    let (response, listing) = web::list(leases.hub(), peer, make, size).await?;
+    let (response, listing) = web::list(leases.service(), peer, make, size).await?;
     Ok(handing_out(listing, response?))
 }
 
 pub(super) fn session(leases: &Leases, peer: &Peer) -> Session {
-    peer.client(WIRE).open(leases.hub())
+    peer.client(WIRE).open(leases.service())
 }
 
 #[derive(Serialize)]

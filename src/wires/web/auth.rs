@@ -18,7 +18,7 @@ use tonic::Status;
 
 use super::Peer;
 use crate::core::{
-    session::Hub,
+    session::LockService,
     share::NoPlace,
     users::{Credentials, Denied, Proof, User, Users},
 };
@@ -33,18 +33,22 @@ const ASK: &str = "Basic realm=\"getlockd\"";
 /// Notes who sends a request, or refuses it.
 ///
 /// Cancel-safe: dropped, nothing was done.
-pub(crate) async fn authenticate(State(hub): State<Arc<Hub>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn authenticate(
+    State(service): State<Arc<LockService>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     if OPEN.contains(&request.uri().path()) {
         return next.run(request).await;
     }
     let from = request.extensions().get::<Peer>().map(|peer| peer.connection.addr.ip());
     let is_grpc = is_grpc(request.headers());
-    let (Some(from), Some(users)) = (from, hub.users()) else { return refused(Why::Nobody, is_grpc) };
+    let (Some(from), Some(users)) = (from, service.users()) else { return refused(Why::Nobody, is_grpc) };
     let user = match who(users, from, request.headers()).await {
         Ok(user) => user,
         Err(why) => {
             if let Why::Denied(denied) = why {
-                hub.recorder().refused(denied.into());
+                service.recorder().refused(denied.into());
             }
             return refused(why, is_grpc);
         }

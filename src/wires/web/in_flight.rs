@@ -29,7 +29,7 @@ use tower_service::Service;
 use super::{Peer, auth::is_grpc};
 use crate::core::{
     budget::{Budget, Charge, Exceeded},
-    session::Hub,
+    session::LockService,
     sync::{Rank, plain::Guarded},
 };
 
@@ -47,17 +47,18 @@ const HEADER: usize = 32;
 pub(crate) struct InFlight {
     pub(crate) budget: Budget,
     /// Where it is counted what was refused. Here, as each request has a part in what its connection alone has.
-    hub: Arc<Hub>,
+    service: Arc<LockService>,
 }
 
 impl InFlight {
-    pub(super) fn of(hub: &Arc<Hub>) -> Self {
-        Self { budget: Budget::of(hub.memory()), hub: hub.clone() }
+    pub(super) fn of(service: &Arc<LockService>) -> Self {
+        Self { budget: Budget::of(service.memory()), service: service.clone() }
     }
 
     /// Room for so much.
     pub(super) fn take(&self, bytes: usize) -> Result<Share, Exceeded> {
-        let paid = self.budget.charge(bytes).inspect_err(|why| self.hub.recorder().refused((*why).into()))?;
+        let paid =
+            self.budget.charge(bytes).inspect_err(|why| self.service.recorder().refused((*why).into()))?;
         Ok(Share(Guarded::new(Rank::RequestCharge, paid)))
     }
 }
@@ -124,7 +125,7 @@ impl Peer {
     /// what it asked for cannot be taken back.
     pub(super) fn part(&self, bytes: Bytes) -> Result<Bytes, Exceeded> {
         let paid = self.connection.in_flight.budget.charge_spare(bytes.len()).inspect_err(|why| {
-            self.connection.in_flight.hub.recorder().refused((*why).into());
+            self.connection.in_flight.service.recorder().refused((*why).into());
             self.connection.cut.cancel();
         })?;
         Ok(Bytes::from_owner(Part { bytes, _paid: paid }))
@@ -244,25 +245,25 @@ mod tests {
     use crate::core::budget::MAX_CONNECTION_MEMORY;
 
     #[test]
-    fn connection_memory_is_bounded_and_returned() {
-        let hub = Hub::new(crate::core::session::Limits::default());
-        let in_flight = InFlight::of(&hub);
+    fn a_connection_has_so_much_and_gets_it_back() {
+        let service = LockService::new(crate::core::session::Limits::default());
+        let in_flight = InFlight::of(&service);
         let first = in_flight.take(MAX_CONNECTION_MEMORY - 10).unwrap();
         assert!(in_flight.take(11).is_err());
         let second = in_flight.take(5).unwrap();
         assert!(second.grow(5).is_ok() && second.grow(1).is_err());
-        assert!(hub.memory().used() > 0);
+        assert!(service.memory().used() > 0);
         first.free();
         // It counts no more, nor what it grows by.
         assert!(first.grow(MAX_CONNECTION_MEMORY).is_ok() && second.grow(MAX_CONNECTION_MEMORY - 10).is_ok());
         drop((first, second));
-        assert_eq!((in_flight.budget.used(), hub.memory().used()), (0, 0));
-        assert_eq!(hub.recorder().refusals(crate::core::stats::Refused::ConnectionMemory), 1);
+        assert_eq!((in_flight.budget.used(), service.memory().used()), (0, 0));
+        assert_eq!(service.recorder().refusals(crate::core::stats::Refused::ConnectionMemory), 1);
     }
 
     #[tokio::test]
-    async fn body_beyond_memory_is_refused_by_http_and_grpc() {
-        let in_flight = InFlight::of(&Hub::new(crate::core::session::Limits::default()));
+    async fn a_body_that_there_is_no_memory_for_is_told_so_by_both() {
+        let in_flight = InFlight::of(&LockService::new(crate::core::session::Limits::default()));
         let share = Arc::new(in_flight.take(MAX_CONNECTION_MEMORY - 10).unwrap());
         let held = |bytes: usize| {
             let body = axum::body::Body::from(vec![b'x'; bytes]);

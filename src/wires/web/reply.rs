@@ -35,7 +35,7 @@ use super::{
 };
 use crate::core::{
     lease::Delivery,
-    session::Hub,
+    session::LockService,
     share::{Cause, NoPlace, Served},
 };
 
@@ -64,33 +64,33 @@ pub(crate) struct Listing {
 ///
 /// Cancel-safe: what was made is dropped.
 pub(crate) async fn list<T: Send + 'static>(
-    hub: &Arc<Hub>,
+    service: &Arc<LockService>,
     peer: &Peer,
-    make: impl Fn(&Arc<Hub>) -> T + Clone + Send + 'static,
+    make: impl Fn(&Arc<LockService>) -> T + Clone + Send + 'static,
     size: fn(&T) -> usize,
 ) -> Result<(T, Option<Arc<Listing>>), NoPlace> {
-    let made = in_turn(hub, peer, make.clone()).await?;
+    let made = in_turn(service, peer, make.clone()).await?;
     if size(&made) <= LONG_LIST {
         return Ok((made, None));
     }
-    if let Some(place) = hub.lists().try_take(peer.quota_key()) {
+    if let Some(place) = service.shared().lists.try_take(peer.quota_key()) {
         return Ok((made, Some(listing(place, peer))));
     }
     // Those who wait keep nothing long.
     drop(made);
-    let place = hub.lists().wait_for(peer.quota_key(), LIST_TIME.0).await?;
-    let made = in_turn(hub, peer, make).await?;
+    let place = service.shared().lists.wait_for(peer.quota_key(), LIST_TIME.0).await?;
+    let made = in_turn(service, peer, make).await?;
     Ok((made, Some(listing(place, peer))))
 }
 
 async fn in_turn<T: Send + 'static>(
-    hub: &Arc<Hub>,
+    service: &Arc<LockService>,
     peer: &Peer,
-    make: impl FnOnce(&Arc<Hub>) -> T + Send + 'static,
+    make: impl FnOnce(&Arc<LockService>) -> T + Send + 'static,
 ) -> Result<T, NoPlace> {
-    let late = || hub.lists().refuse(Cause::Full);
-    let turn = timeout(LIST_TIME.0, hub.list_permit(peer.quota_key())).await.map_err(|_| late())?;
-    let of = hub.clone();
+    let late = || service.shared().lists.refuse(Cause::Full);
+    let turn = timeout(LIST_TIME.0, service.list_permit(peer.quota_key())).await.map_err(|_| late())?;
+    let of = service.clone();
     spawn_blocking(move || turn.make(|| make(&of))).await.map_err(|_| late())
 }
 

@@ -42,7 +42,7 @@ async fn dns_rebinding_is_refused_without_users() {
         let told = get(&server, "/getLock/x", &[&format!("host: {host}"), "sec-fetch-site: none"]).await;
         assert!(told.0 == 403 && told.1.contains("does not know the name"), "{host}: {told:?}");
     }
-    assert_eq!(server.hub.stats().table.grants, 0);
+    assert_eq!(server.service.stats().table.grants, 0);
     for host in ["localhost", "127.0.0.1:3308", "[::1]"] {
         assert_eq!(get(&server, "/api/locks", &[&format!("host: {host}")]).await.0, 200, "{host}");
     }
@@ -74,7 +74,7 @@ async fn image_of_another_site_takes_no_lock() {
     }
     let unclear = ["host: 127.0.0.1", "sec-fetch-site: anything", "referer: http://evil.example/"];
     assert_eq!(get(&server, "/getLock/x", &unclear).await.0, 403);
-    assert_eq!(server.hub.stats().table.grants, 0);
+    assert_eq!(server.service.stats().table.grants, 0);
 }
 
 #[tokio::test]

@@ -124,7 +124,7 @@ async fn busy_client_is_not_taken_for_a_flood() {
     for pair in pairs.collect::<Vec<_>>() {
         pair.await.unwrap();
     }
-    assert_eq!(server.hub.stats().table.grants, 2_000);
+    assert_eq!(server.service.stats().table.grants, 2_000);
 }
 
 #[tokio::test]

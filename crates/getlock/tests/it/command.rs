@@ -17,7 +17,7 @@ async fn exit_code_is_passed_on() {
     assert_eq!(code(&server, &["x", "sh", "-c", "exit 42"]).await, 42);
     assert_eq!(code(&server, &["x", "-c", "kill -KILL $$"]).await, 128 + 9);
     assert_eq!(code(&server, &["run", "ls", "--", "false"]).await, 1);
-    assert_eq!(server.hub.stats().table.locks, 0);
+    assert_eq!(server.service.stats().table.locks, 0);
 }
 
 #[tokio::test]

@@ -4,10 +4,9 @@ use std::sync::LazyLock;
 
 use super::{Kind, REENTRY, Variable};
 use crate::{
-    core::session::Session,
     net::BufferedSocket,
     wires::mysql::{
-        VERSION, VERSION_COMMENT,
+        Config, VERSION, VERSION_COMMENT,
         sql::{Env, uuid_text},
         state::takes_no_lock_twice,
         value::Value,
@@ -17,7 +16,7 @@ use crate::{
 /// The server and the connection, of which some variables tell.
 #[derive(Clone, Copy)]
 pub(in crate::wires::mysql) struct World<'a> {
-    pub session: &'a Session,
+    pub config: Config,
     pub io: &'a BufferedSocket,
 }
 
@@ -88,8 +87,8 @@ impl World<'_> {
         let tls = self.io.tls();
         Some(match name {
             "port" => Value::UInt(self.io.local_port()?.into()),
-            "max_connections" => Value::UInt(self.session.limits().connections as u64),
-            "connect_timeout" => Value::UInt(self.session.limits().login.as_secs()),
+            "max_connections" => Value::UInt(self.config.max_connections as u64),
+            "connect_timeout" => Value::UInt(self.io.timeouts().login.as_secs()),
             "have_ssl" | "have_openssl" => Value::text(if tls.is_some() { "YES" } else { "DISABLED" }),
             "tls_version" => Value::text(if tls.is_some() { "TLSv1.2,TLSv1.3" } else { "" }),
             "require_secure_transport" => Value::UInt(tls.is_some_and(|tls| tls.is_required()).into()),

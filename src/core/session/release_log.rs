@@ -1,10 +1,10 @@
-//! The one place where the end of a hold is noticed.
+//! The one place where the end of a hold is recorded: in the counters, and in the history.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use smol_str::SmolStr;
 
-use super::{Handle, Hub};
+use super::{Handle, LockService};
 use crate::{
     core::{
         command::EndReason,
@@ -15,45 +15,45 @@ use crate::{
 };
 
 /// Holds of one session that end for one reason.
-pub(super) struct Ends<'a> {
+pub(super) struct ReleaseRecorder<'a> {
     handle: &'a Handle,
-    hub: &'a Hub,
+    service: &'a LockService,
     cause: ReleaseCause,
-    /// Whom it logged in as and what it calls itself, once somebody wants to know.
-    who: Option<[SmolStr; 2]>,
+    /// The name of its user and of its client, for the history. Made once, and only if a hold goes there.
+    names: Option<[SmolStr; 2]>,
 }
 
-impl<'a> Ends<'a> {
-    pub(super) fn new(handle: &'a Handle, hub: &'a Hub, cause: ReleaseCause) -> Self {
-        Self { handle, hub, cause, who: None }
+impl<'a> ReleaseRecorder<'a> {
+    pub(super) fn new(handle: &'a Handle, service: &'a LockService, cause: ReleaseCause) -> Self {
+        Self { handle, service, cause, names: None }
     }
 
-    /// Frees a piece of what the owner holds; the number of counts freed.
-    pub(super) fn free_some(&mut self, owner: &mut Owner) -> u64 {
-        let counts = owner.release_some(|name, hold| self.add(&name, hold));
+    /// Releases a piece of what the owner holds; the number of counts released.
+    pub(super) fn release_piece(&mut self, owner: &mut Owner) -> u64 {
+        let counts = owner.release_some(|name, hold| self.record(&name, hold));
         if owner.holds() == 0 {
-            self.handle.room.empty();
+            self.handle.room.give_back();
         }
         counts
     }
 
-    /// One of them has ended.
-    pub(super) fn add(&mut self, name: &Name, hold: Hold) {
+    /// Records that one of them has ended.
+    pub(super) fn record(&mut self, name: &Name, hold: Hold) {
         let held = hold.since.elapsed();
-        self.hub.recorder().hold_ended(self.cause, held);
+        self.service.recorder().hold_ended(self.cause, held);
         if History::keeps(self.cause, held) {
-            self.remember(name, hold, held);
+            self.add_to_history(name, hold, held);
         }
     }
 
     #[cold]
-    fn remember(&mut self, name: &Name, hold: Hold, held: std::time::Duration) {
+    fn add_to_history(&mut self, name: &Name, hold: Hold, held: Duration) {
         let (handle, now) = (self.handle, SystemTime::now());
-        let [user, client] = self.who.get_or_insert_with(|| {
-            let client_info = handle.profile();
+        let [user, client] = self.names.get_or_insert_with(|| {
+            let client_info = handle.client_info();
             [client_info.user(), client_info.client()].map(|text| SmolStr::new(text.unwrap_or_default()))
         });
-        self.hub.recorder().history().add(Past {
+        self.service.recorder().history().add(Past {
             name: name.clone(),
             session: hold.session,
             origin: handle.origin,

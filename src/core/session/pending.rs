@@ -1,12 +1,13 @@
-//! Requests that take a while: waits, and work that is not to be given up.
+//! Requests that take a while: a wait, very many releases, and the end of another session.
 
 use std::{pin::pin, sync::Arc};
 
 use getlockd_proto::timeout::Timeout;
 use tokio::time::Instant;
 
-use super::{Handle, Hub, Principal, Session, until};
+use super::{Handle, LockService, Principal, Session, until};
 use crate::core::{
+    budget::Budget,
     command::{AcquireAnswer, Answer, EndReason, Error},
     lock::{Hold, Verdict, Wait},
     stats::{ReleaseCause, WaitOutcome},
@@ -28,14 +29,19 @@ pub struct Waiting<'a> {
     since: Instant,
     deadline: Option<Instant>,
     outcome: WaitOutcome,
-    pub(super) handle: &'a Handle,
-    pub(super) hub: &'a Hub,
+    handle: &'a Handle,
+    service: &'a LockService,
 }
 
 impl<'a> Waiting<'a> {
-    pub(super) fn new(wait: Wait<'a>, timeout: Timeout, handle: &'a Handle, hub: &'a Hub) -> Self {
+    pub(super) fn new(
+        wait: Wait<'a>,
+        timeout: Timeout,
+        handle: &'a Handle,
+        service: &'a LockService,
+    ) -> Self {
         let since = Instant::now();
-        Self { wait, since, deadline: deadline(since, timeout), outcome: WaitOutcome::Left, handle, hub }
+        Self { wait, since, deadline: deadline(since, timeout), outcome: WaitOutcome::Left, handle, service }
     }
 
     /// The session that waits.
@@ -60,13 +66,13 @@ impl<'a> Waiting<'a> {
     /// # Errors
     /// The session is to end.
     pub async fn decided(&mut self) -> Result<Answer<AcquireAnswer>, EndReason> {
-        let Self { wait, deadline, handle, hub, .. } = self;
+        let Self { wait, deadline, handle, service, .. } = self;
         let verdict = tokio::select! {
             biased;
-            () = handle.told_to_end() => {
+            () = handle.wait_is_to_end() => {
                 // A grant of this very moment goes to the next, who declines it too if the server stops.
-                note_handed_back(hub, wait.decline());
-                return handle.ending().map_or(Ok(Err(Error::Stopping)), Err);
+                note_handed_back(service, wait.decline());
+                return handle.end_reason().map_or(Ok(Err(Error::Stopping)), Err);
             }
             verdict = wait.verdict() => verdict,
             () = until(*deadline) => wait.give_up(),
@@ -75,11 +81,11 @@ impl<'a> Waiting<'a> {
             Verdict::Granted(_) => (WaitOutcome::Granted, Ok(AcquireAnswer::Granted)),
             Verdict::Interrupted => (WaitOutcome::Interrupted, Err(Error::Interrupted)),
             Verdict::LeftQueue => {
-                hub.count_timeout();
+                service.count_timeout();
                 (WaitOutcome::TimedOut, Ok(AcquireAnswer::TimedOut))
             }
             Verdict::Deadlock(cycle) => {
-                let shown = Principal(handle.principal().as_deref()).cycle(cycle);
+                let shown = Principal(handle.user().as_deref()).cycle(cycle);
                 (WaitOutcome::Deadlock, Err(Error::Deadlock(shown)))
             }
         };
@@ -88,17 +94,24 @@ impl<'a> Waiting<'a> {
     }
 }
 
+impl Waiting<'_> {
+    /// What its client may make the server remember.
+    pub fn budget(&self) -> Budget {
+        self.handle.budget(self.service.memory())
+    }
+}
+
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        note_handed_back(self.hub, self.wait.decline());
-        self.hub.recorder().wait_ended(self.outcome, self.since.elapsed());
+        note_handed_back(self.service, self.wait.decline());
+        self.service.recorder().wait_ended(self.outcome, self.since.elapsed());
     }
 }
 
 /// Counts a grant whose waiter had gone. Nobody has had that hold: history does not tell of it.
-fn note_handed_back(hub: &Hub, hold: Option<Hold>) {
+fn note_handed_back(service: &LockService, hold: Option<Hold>) {
     if let Some(hold) = hold {
-        hub.recorder().hold_ended(ReleaseCause::HandedBack, hold.since.elapsed());
+        service.recorder().hold_ended(ReleaseCause::HandedBack, hold.since.elapsed());
     }
 }
 
@@ -133,7 +146,7 @@ impl Pieces<'_> {
 pub struct Killing<'a> {
     pub(super) target: Arc<Handle>,
     pub(super) handle: &'a Handle,
-    pub(super) hub: &'a Hub,
+    pub(super) service: &'a LockService,
 }
 
 impl Killing<'_> {
@@ -144,7 +157,7 @@ impl Killing<'_> {
     /// # Errors
     /// This session is to end, as one is that kills itself. The other one ends all the same.
     pub async fn finish(self) -> Result<(), EndReason> {
-        let gone = pin!(self.hub.gone(&self.target));
+        let gone = pin!(self.service.registry().gone(&self.target));
         unless_ended(self.handle, gone).await
     }
 }

@@ -1,64 +1,66 @@
-//! What is left of a session that has gone and held very many locks.
+//! The end of a session that holds locks: they are released in pieces if there are very many.
 
 use std::sync::Arc;
 
 use tokio::{runtime, task::yield_now};
 
-use super::{Handle, Hub, ends::Ends};
+use super::{Handle, LockService, release_log::ReleaseRecorder};
 use crate::core::{
     lock::{Owner, PIECE, SessionId},
     stats::ReleaseCause,
 };
 
-/// The entry of a session among those that live. Dropped, the session is gone.
+/// The entry of a session in the registry. Dropped, the session is gone.
 #[derive(Debug)]
 pub(super) struct Registration {
     pub id: SessionId,
-    pub hub: Arc<Hub>,
+    pub service: Arc<LockService>,
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.hub.leave(self.id);
+        self.service.registry().remove(self.id);
     }
 }
 
 /// The locks of a session that has gone. Dropped, they are free, and then the session is gone.
 #[derive(Debug)]
-pub(super) struct Remains {
+pub(super) struct Teardown {
     pub owner: Owner,
     pub handle: Arc<Handle>,
     pub cause: ReleaseCause,
     pub registration: Registration,
 }
 
-impl Remains {
-    /// Frees few locks here and now, and many in a task of their own, in which others have their turn.
-    pub(super) fn free(self) {
+impl Teardown {
+    /// Releases few locks here and now, and many in a task of their own, in which others have their turn.
+    pub(super) fn run(self) {
         if self.owner.holds() > PIECE
             && let Ok(runtime) = runtime::Handle::try_current()
         {
             // Should the runtime end before the task does, the task is dropped, and so is this.
-            runtime.spawn(self.free_in_pieces());
+            runtime.spawn(self.release_in_pieces());
         }
     }
 
-    async fn free_in_pieces(mut self) {
-        while self.free_some() {
+    /// Cancel-safe: dropped, what is left is released at once.
+    async fn release_in_pieces(mut self) {
+        while self.release_piece() {
             yield_now().await;
         }
     }
 
     /// Whether there are more.
-    fn free_some(&mut self) -> bool {
-        Ends::new(&self.handle, &self.registration.hub, self.cause).free_some(&mut self.owner);
+    fn release_piece(&mut self) -> bool {
+        ReleaseRecorder::new(&self.handle, &self.registration.service, self.cause)
+            .release_piece(&mut self.owner);
         self.owner.holds() > 0
     }
 }
 
-impl Drop for Remains {
+impl Drop for Teardown {
     fn drop(&mut self) {
-        while self.free_some() {}
+        while self.release_piece() {}
     }
 }
 
@@ -86,13 +88,13 @@ mod tests {
 
     const HELD: usize = 4 * PIECE;
 
-    fn hub() -> Arc<Hub> {
-        Hub::new(Limits::default())
+    fn service() -> Arc<LockService> {
+        LockService::new(Limits::default())
     }
 
     /// A session that holds very many locks.
-    fn full(hub: &Arc<Hub>) -> Session {
-        let mut session = hub.open(Origin { wire: "line", peer: ([127, 0, 0, 1], 1).into() });
+    fn full(service: &Arc<LockService>) -> Session {
+        let mut session = service.open(Origin { wire: "line", peer: ([127, 0, 0, 1], 1).into() });
         for at in 0..HELD {
             let name = Name::new(&format!("held{at}")).unwrap();
             let get = LockRequest { name, mode: Mode::Exclusive, timeout: Timeout::Within(Duration::ZERO) };
@@ -102,50 +104,50 @@ mod tests {
     }
 
     /// How many locks are held, and how many sessions live.
-    fn left(hub: &Hub) -> (usize, usize) {
-        (hub.stats().table.locks, hub.sessions())
+    fn left(service: &LockService) -> (usize, usize) {
+        (service.stats().table.locks, service.registry().count())
     }
 
     #[tokio::test]
-    async fn remaining_locks_stay_held_between_batches() {
-        let hub = hub();
-        let mut session = full(&hub);
+    async fn a_piece_is_freed_at_a_time_and_what_is_not_is_still_held() {
+        let service = service();
+        let mut session = full(&service);
         {
             let mut freeing = pin!(session.free_all(ReleaseCause::Release));
             for pieces in 1..4 {
                 assert!(freeing.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-                assert_eq!(left(&hub), (HELD - pieces * PIECE, 1));
+                assert_eq!(left(&service), (HELD - pieces * PIECE, 1));
             }
         }
-        assert_eq!((left(&hub), session.holds()), ((PIECE, 1), PIECE));
+        assert_eq!((left(&service), session.holds()), ((PIECE, 1), PIECE));
         assert_eq!(session.free_all(ReleaseCause::Release).await, PIECE as u64);
-        assert_eq!(left(&hub), (0, 1));
+        assert_eq!(left(&service), (0, 1));
     }
 
     #[tokio::test]
-    async fn freeing_many_locks_yields_to_other_tasks() {
-        let hub = hub();
-        drop(full(&hub));
+    async fn others_have_a_turn_while_what_a_dropped_session_held_is_freed() {
+        let service = service();
+        drop(full(&service));
         for pieces in 0..4 {
-            assert_eq!(left(&hub), (HELD - pieces * PIECE, 1));
+            assert_eq!(left(&service), (HELD - pieces * PIECE, 1));
             yield_now().await;
         }
-        assert_eq!(left(&hub), (0, 0));
+        assert_eq!(left(&service), (0, 0));
     }
 
     #[test]
-    fn without_runtime_all_is_freed_at_once() {
-        let hub = hub();
-        drop(full(&hub));
-        assert_eq!(left(&hub), (0, 0));
+    fn without_a_runtime_everything_is_free_at_once() {
+        let service = service();
+        drop(full(&service));
+        assert_eq!(left(&service), (0, 0));
     }
 
     #[test]
-    fn all_is_freed_when_the_runtime_ends() {
-        let (hub, runtime) = (hub(), Builder::new_current_thread().build().unwrap());
-        runtime.block_on(async { drop(full(&hub)) });
-        assert_eq!(left(&hub), (HELD, 1));
+    fn everything_is_free_when_the_runtime_ends() {
+        let (service, runtime) = (service(), Builder::new_current_thread().build().unwrap());
+        runtime.block_on(async { drop(full(&service)) });
+        assert_eq!(left(&service), (HELD, 1));
         drop(runtime);
-        assert_eq!(left(&hub), (0, 0));
+        assert_eq!(left(&service), (0, 0));
     }
 }

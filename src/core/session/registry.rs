@@ -1,0 +1,120 @@
+//! The sessions that live: their numbers, their entries, and how all of them are told to end.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::Handle;
+use crate::core::{
+    client_info::Origin,
+    command::EndReason,
+    lock::SessionId,
+    sync::{Guarded, HashMap, Notify, Rank, mutant},
+};
+
+/// The sessions that live.
+#[derive(Debug)]
+pub struct Registry {
+    live: Guarded<Live>,
+    departures: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    last_id: u32,
+    is_draining: bool,
+    handles: HashMap<SessionId, Arc<Handle>>,
+}
+
+impl Registry {
+    pub(super) fn new() -> Self {
+        Self { live: Guarded::new(Rank::Sessions, Live::default()), departures: Notify::new() }
+    }
+
+    /// Enters a new session, under a number of its own.
+    pub(super) fn enter(&self, origin: Origin, max_locks: usize) -> Arc<Handle> {
+        let mut live = self.live.lock();
+        let handle = Arc::new(Handle::new(live.next_id(), origin, max_locks));
+        // Under the guard that a drain takes: a session is told of it here, or is in the map by then.
+        if live.is_draining {
+            handle.drain();
+        }
+        mutant!(LateGuest => drop(live); live = self.live.lock());
+        live.handles.insert(handle.id, handle.clone());
+        handle
+    }
+
+    /// The session is gone. Its number is free from now on.
+    pub(super) fn remove(&self, id: SessionId) {
+        self.live.lock().handles.remove(&id);
+        self.departures.notify_waiters();
+    }
+
+    /// Resolves when a session lives no more. Cancel-safe.
+    pub(super) async fn gone(&self, target: &Arc<Handle>) {
+        loop {
+            // Listen first, then look: a session that leaves in between is heard of.
+            let departure = self.departures.notified();
+            // Another session may have its number by now.
+            let lives =
+                self.live.lock().handles.get(&target.id).is_some_and(|live| Arc::ptr_eq(live, target));
+            if !lives {
+                return;
+            }
+            mutant!(LateEar => self.departures.notified().await; continue);
+            departure.await;
+        }
+    }
+
+    /// How many sessions live.
+    pub fn count(&self) -> usize {
+        self.live.lock().handles.len()
+    }
+
+    /// The same by the wires of their clients.
+    pub fn count_by_wire(&self) -> BTreeMap<&'static str, usize> {
+        let mut by_wire = BTreeMap::new();
+        for handle in self.live.lock().handles.values() {
+            *by_wire.entry(handle.origin.wire).or_default() += 1;
+        }
+        by_wire
+    }
+
+    /// All of them, copied: work on each does not hold up sessions that start and end.
+    pub(super) fn handles(&self) -> Vec<Arc<Handle>> {
+        self.live.lock().handles.values().cloned().collect()
+    }
+
+    pub(super) fn handle(&self, id: SessionId) -> Option<Arc<Handle>> {
+        self.live.lock().handles.get(&id).cloned()
+    }
+
+    /// Tells every session to end as soon as it holds nothing; nothing new is granted any more.
+    pub fn drain(&self) {
+        let mut live = self.live.lock();
+        live.is_draining = true;
+        live.handles.values().for_each(|handle| handle.drain());
+    }
+
+    /// Whether the server has been told to stop.
+    pub fn is_draining(&self) -> bool {
+        self.live.lock().is_draining
+    }
+
+    /// Tells every session to end now.
+    pub fn end_all(&self) {
+        self.live.lock().handles.values().for_each(|handle| handle.end(EndReason::Shutdown));
+    }
+}
+
+impl Live {
+    /// The next number that is free. Numbers come again only after all others: a client that names a session by a
+    /// number from an old list ends no newer one.
+    fn next_id(&mut self) -> SessionId {
+        loop {
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            let id = SessionId(self.last_id);
+            if !self.handles.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+}
