@@ -8,22 +8,22 @@ use tokio_util::codec::{Decoder, Encoder};
 use crate::{
     client,
     wires::{
-        line::{Codec, Response},
+        line::{CloseError, Codec, Response},
         mysql,
     },
 };
 
-/// Lines, and what is said to those that are refused.
+/// Lines, and the errors that they are answered with.
 pub fn line(data: &[u8]) {
     let (mut codec, mut input, mut output) = (Codec::default(), BytesMut::from(data), BytesMut::new());
     loop {
         let response = match codec.decode(&mut input) {
             Ok(Some(Ok(_))) => continue,
-            Ok(Some(Err(refusal))) => Response::Refused(refusal),
+            Ok(Some(Err(error))) => Response::Refused(error),
             Ok(None) => return,
-            Err(untrusted) => Response::Untrusted(untrusted),
+            Err(fatal) => Response::Closing(CloseError::Fatal(fatal)),
         };
-        let is_last = matches!(response, Response::Untrusted(_));
+        let is_last = matches!(response, Response::Closing(_));
         let before = output.len();
         codec.encode(response, &mut output).expect("a buffer takes everything");
         let said = &output[before..];

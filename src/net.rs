@@ -11,7 +11,6 @@ mod limit;
 mod listen;
 mod rewind;
 mod silence;
-mod stream;
 mod tls;
 
 pub use accept::{Acceptor, Connection, accept};

@@ -341,7 +341,7 @@ mod tests {
 
     /// Hundreds of connections are idle for each that does something: what a task keeps counts.
     #[tokio::test]
-    async fn the_task_of_a_connection_is_small() {
+    async fn connection_task_is_small() {
         let service = LockService::new(Limits { locks_per_session: 1, ..Limits::default() });
         let listener = net::listen(([127, 0, 0, 1], 0).into()).unwrap();
         let addr = listener.local_addr().unwrap();
@@ -366,7 +366,7 @@ mod tests {
 
     /// Nothing of it is left: neither its lock nor its place. Who waits, and who comes, is served.
     #[tokio::test]
-    async fn a_panic_costs_its_connection_alone() {
+    async fn panic_ends_only_its_connection() {
         let service = LockService::new(Limits::default());
         let acceptor = Acceptor::new(Places::new(What::Connections, 2));
         let [faulty, right] = [(); 2].map(|()| net::listen(([127, 0, 0, 1], 0).into()).unwrap());

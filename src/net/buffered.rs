@@ -5,18 +5,25 @@ use std::{
     future::poll_fn,
     io,
     mem::{self, MaybeUninit},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::{Buf, BytesMut};
-use tokio::{io::ReadBuf, net::TcpStream, task::yield_now, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::TcpStream,
+    task::yield_now,
+    time::timeout,
+};
+use tokio_rustls::server::TlsStream;
 
 use super::{
-    Keepalive, Secured, Tls,
+    Keepalive, Rewind, Secured, Tls,
+    hangup::closed,
     silence::{Found, SilenceWatch, is_silent},
-    stream::{Stream, closed},
 };
 use crate::core::budget::{Budget, Charge, Exceeded, OWN_MEMORY};
 
@@ -139,8 +146,11 @@ impl BufferedSocket {
         let mut read = ReadBuf::uninit(&mut space);
         let polled = self.stream.poll_read(cx, &mut read);
         if polled.is_pending() {
-            give_back(&mut self.input);
-            give_back(&mut self.output);
+            for buffer in [&mut self.input, &mut self.output] {
+                if buffer.is_empty() {
+                    *buffer = BytesMut::new();
+                }
+            }
             if self.rare.is_some() {
                 self.settle();
                 return self.poll_watch(cx).map(Err);
@@ -155,27 +165,20 @@ impl BufferedSocket {
         Poll::Ready(Ok(read.filled().len()))
     }
 
-    /// Writes all of `output`. Fails if the client is gone; one that only does not read is waited for.
+    /// Sends all of `output`. Fails if the client is gone; a client that only does not read is waited for.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.output.is_empty() {
-            match self.stream.poll_write(cx, &self.output) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(written) => {
-                    self.output.advance(written?);
-                    self.moved()?;
-                }
-                Poll::Pending => return self.poll_stalled(cx),
-            }
+        let unsent = self.output.len();
+        let sent = self.stream.poll_send(cx, &mut self.output);
+        if self.output.len() < unsent || matches!(sent, Poll::Ready(Ok(()))) {
+            self.moved()?;
         }
-        match self.stream.poll_flush(cx) {
-            Poll::Ready(flushed) => {
-                if self.rare.is_some() {
-                    self.settle();
-                }
-                Poll::Ready(flushed.and_then(|()| self.moved()))
-            }
-            Poll::Pending => self.poll_stalled(cx),
+        if sent.is_pending() {
+            return self.poll_stalled(cx);
         }
+        if self.rare.is_some() {
+            self.settle();
+        }
+        sent
     }
 
     /// The write does not go on. Ready when the client is found gone.
@@ -365,9 +368,83 @@ pub enum Hangup {
     SentTooMuch(usize),
 }
 
-fn give_back(buffer: &mut BytesMut) {
-    if buffer.is_empty() {
-        *buffer = BytesMut::new();
+/// A socket, with TLS or without. Most are without, and as small as the socket.
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<Rewind<TcpStream>>>),
+    /// Lost to a handshake that failed.
+    Gone,
+}
+
+impl Stream {
+    /// The socket; none if it is gone.
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(stream) => Some(stream),
+            Self::Tls(tls) => Some(&tls.get_ref().0.stream),
+            Self::Gone => None,
+        }
+    }
+
+    /// Does the handshake with a client of whose part `came` has been read.
+    ///
+    /// Not cancel-safe: dropped, it closes the socket.
+    async fn upgrade(&mut self, came: BytesMut, tls: &Tls) -> io::Result<()> {
+        match mem::replace(self, Self::Gone) {
+            Self::Plain(stream) => {
+                let accepted = tls.accept(Rewind::new(came, stream)).await?;
+                *self = Self::Tls(Box::new(accepted));
+                Ok(())
+            }
+            // It is done already.
+            other => {
+                *self = other;
+                Err(io::ErrorKind::AlreadyExists.into())
+            }
+        }
+    }
+
+    fn secured(&self) -> Option<Secured> {
+        let Self::Tls(tls) = self else { return None };
+        Secured::by(tls.get_ref().1)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+            Self::Gone => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Sends all of `output`, and what TLS has taken and not sent yet. What was sent is cut off, whatever comes of the
+    /// rest.
+    fn poll_send(&mut self, cx: &mut Context<'_>, output: &mut BytesMut) -> Poll<io::Result<()>> {
+        while !output.is_empty() {
+            let sent = match self {
+                Self::Plain(stream) => Pin::new(stream).poll_write(cx, output),
+                Self::Tls(tls) => Pin::new(tls).poll_write(cx, output),
+                Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            };
+            match ready!(sent)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => output.advance(sent),
+            }
+        }
+        match self {
+            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            Self::Plain(_) | Self::Gone => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Ends what is sent: over TLS with its `close_notify` in front.
+    async fn shut_down(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.shutdown().await,
+            Self::Tls(tls) => tls.shutdown().await,
+            Self::Gone => Ok(()),
+        }
     }
 }
 

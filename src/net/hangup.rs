@@ -13,12 +13,10 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
     time::sleep,
 };
-
-use super::stream::closed;
 
 /// As many bytes may lie unread behind a request that waits: the end of the stream of one who sends
 /// more cannot arrive.
@@ -110,5 +108,21 @@ impl AsyncWrite for WatchedStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(socket2::SockRef::from(&self.0.stream).shutdown(std::net::Shutdown::Write))
+    }
+}
+
+/// Resolves when the other end has closed, without reading what lies in front of it.
+#[cfg(target_os = "linux")]
+pub(super) async fn closed(stream: &TcpStream) {
+    // Priority data is not asked for, so what is left of this interest is the end of the stream.
+    let _ = stream.ready(Interest::PRIORITY).await;
+}
+
+/// Resolves when the other end has closed, without reading what lies in front of it.
+#[cfg(not(target_os = "linux"))]
+pub(super) async fn closed(stream: &TcpStream) {
+    let is_open = async || stream.ready(Interest::READABLE).await.is_ok_and(|r| !r.is_read_closed());
+    while is_open().await {
+        sleep(Duration::from_millis(50)).await;
     }
 }

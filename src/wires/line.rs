@@ -4,15 +4,16 @@
 
 mod codec;
 mod connection;
+mod encode;
 mod error;
-mod grammar;
 mod verbs;
-mod write;
 
-pub use codec::{Ahead, Codec, MAX_LINE};
+pub use codec::{Codec, MAX_LINE};
 pub use connection::{refusal, serve};
-pub use verbs::{List, Request, Verb};
-pub use write::{Hello, Response};
+pub use encode::Response;
+#[cfg(fuzzing)]
+pub use error::CloseError;
+pub use verbs::Verb;
 
 /// The name of this wire where wires are listed.
 pub const WIRE: &str = "line";

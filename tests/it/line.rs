@@ -465,6 +465,33 @@ async fn why_follows_the_chain_of_waits() {
 }
 
 #[tokio::test]
+async fn history_has_the_last_holds_with_their_causes() {
+    let server = TestServer::start();
+    let [mut a, mut b, mut c] = server.clients().await;
+    assert_eq!(a.ask("AUTH deployer x").await, "1");
+    assert_eq!(a.ask("GET_SHARED_LOCK nightly 0").await, "1");
+    // A hold that is released sooner is not kept.
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    assert_eq!(a.ask("RELEASE_LOCK nightly").await, "1");
+    assert_eq!(b.ask("GET_LOCK nightly 0").await, "1");
+    assert_eq!(c.list("HISTORY nightly").await.len(), 1);
+    assert_eq!(a.ask("KILL 2").await, "1");
+    let rows = c.list("HISTORY Nightly").await;
+    assert_eq!(rows.len(), 2);
+    assert!(rows[0].starts_with("ENDED name=nightly mode=exclusive session=2 wire=line peer=127.0.0.1:"));
+    assert!(rows[0].contains(" fencing_token=") && rows[0].ends_with(" cause=killed"), "{rows:?}");
+    assert!(rows[1].starts_with("ENDED name=nightly mode=shared session=1 wire=line peer=127.0.0.1:"));
+    assert!(rows[1].ends_with(" cause=release user=deployer"), "{rows:?}");
+    let seconds = |key: &str| {
+        let field = rows[1].split(' ').find_map(|field| field.strip_prefix(key)).unwrap();
+        field.parse::<f64>().unwrap()
+    };
+    assert!(seconds("held=") >= 0.02 && seconds("acquired=") >= seconds("held="), "{rows:?}");
+    assert_eq!(c.ask("HISTORY weekly").await, "END 0");
+    assert!(c.ask("HISTORY").await.starts_with("ERROR SYNTAX usage: HISTORY name, as in: HISTORY nightly"));
+}
+
+#[tokio::test]
 async fn list_of_locks_is_sorted_filtered_and_limited() {
     let server = TestServer::start();
     let [mut a, mut b] = server.clients().await;

@@ -38,7 +38,7 @@ fn number(answer: &Result<Answer, EndReason>) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_ends_at_its_time_and_not_before() {
+async fn wait_ends_at_its_timeout_and_not_before() {
     let service = service();
     let (mut holder, mut waiter) = (open(&service), open(&service));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
@@ -54,7 +54,7 @@ async fn a_wait_ends_at_its_time_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn for_ever_is_longer_than_any_clock() {
+async fn negative_timeout_waits_forever() {
     let service = service();
     for timeout in ["-1", "-0.4", "9223372036854775807", "1000000000000h", "876000h"] {
         let (mut holder, mut waiter) = (open(&service), open(&service));
@@ -68,7 +68,7 @@ async fn for_ever_is_longer_than_any_clock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_grant_at_the_last_moment_counts() {
+async fn grant_at_the_last_moment_counts() {
     let service = service();
     let (mut holder, mut waiter) = (open(&service), open(&service));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
@@ -81,7 +81,7 @@ async fn a_grant_at_the_last_moment_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_is_dropped_after_its_grant_hands_the_lock_on() {
+async fn wait_dropped_after_grant_passes_the_lock_on() {
     let service = service();
     let (mut holder, mut gone, mut next) = (open(&service), open(&service), open(&service));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
@@ -94,7 +94,7 @@ async fn a_wait_that_is_dropped_after_its_grant_hands_the_lock_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upgrade_that_is_dropped_after_its_grant_is_shared_again() {
+async fn upgrade_dropped_after_grant_is_shared_again() {
     let service = service();
     let (mut a, mut b, mut c) = (open(&service), open(&service), open(&service));
     let shared = || Command::GetLock {
@@ -114,7 +114,7 @@ async fn an_upgrade_that_is_dropped_after_its_grant_is_shared_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_draining_server_ends_waits_and_grants_only_what_is_held() {
+async fn drain_ends_waits_and_grants_only_held_locks() {
     let service = service();
     let (mut holder, mut waiter) = (open(&service), open(&service));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);
@@ -131,7 +131,7 @@ async fn a_draining_server_ends_waits_and_grants_only_what_is_held() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kill_is_no_stop() {
+async fn kill_is_not_reported_as_shutdown() {
     let service = service();
     let (mut killer, mut victim) = (open(&service), open(&service));
     let Progress::Working(killing) = start(&mut killer, Command::Kill(victim.id())) else {
@@ -144,7 +144,7 @@ async fn a_kill_is_no_stop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upgrade_has_a_new_token_and_a_lock_taken_again_its_old_one() {
+async fn upgrade_gets_a_new_fencing_token() {
     let service = service();
     let (mut a, mut b) = (open(&service), open(&service));
     let shared = || Command::GetLock {
@@ -172,14 +172,14 @@ async fn an_upgrade_has_a_new_token_and_a_lock_taken_again_its_old_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_opens_while_the_server_stops_ends_at_once() {
+async fn session_opened_during_drain_ends_at_once() {
     let service = service();
     service.registry().drain();
     assert_eq!(open(&service).end_reason(), Some(EndReason::Shutdown));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_grant_that_meets_the_stop_is_declined() {
+async fn grant_during_drain_is_declined() {
     let service = service();
     let (mut holder, mut waiter) = (open(&service), open(&service));
     assert_eq!(number(&run(&mut holder, get_lock("x", "0")).await), 1);

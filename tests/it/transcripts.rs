@@ -89,9 +89,10 @@ fn same_word(shown: &str, got: &str) -> bool {
     match shown.split_once('=').zip(got.split_once('=')) {
         Some((("fencing_token", _), ("fencing_token", value))) => is_token(value),
         Some((("peer", _), ("peer", value))) => value.starts_with("127.0.0.1:"),
-        Some(((shown @ ("held" | "waited" | "age" | "uptime" | "expires"), _), (got, value))) => {
-            shown == got && is_time(value)
-        }
+        Some((
+            (shown @ ("held" | "acquired" | "waited" | "age" | "uptime" | "expires"), _),
+            (got, value),
+        )) => shown == got && is_time(value),
         _ => shown == got || is_token(shown) && is_token(got),
     }
 }

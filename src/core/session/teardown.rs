@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_piece_is_freed_at_a_time_and_what_is_not_is_still_held() {
+    async fn remaining_locks_stay_held_between_batches() {
         let service = service();
         let mut session = full(&service);
         {
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn others_have_a_turn_while_what_a_dropped_session_held_is_freed() {
+    async fn freeing_many_locks_yields_to_other_tasks() {
         let service = service();
         drop(full(&service));
         for pieces in 0..4 {
@@ -136,14 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_runtime_everything_is_free_at_once() {
+    fn without_runtime_all_is_freed_at_once() {
         let service = service();
         drop(full(&service));
         assert_eq!(left(&service), (0, 0));
     }
 
     #[test]
-    fn everything_is_free_when_the_runtime_ends() {
+    fn all_is_freed_when_the_runtime_ends() {
         let (service, runtime) = (service(), Builder::new_current_thread().build().unwrap());
         runtime.block_on(async { drop(full(&service)) });
         assert_eq!(left(&service), (HELD, 1));

@@ -1,6 +1,6 @@
 //! One connection of the line wire, from its first byte to its end.
 
-use std::{convert::Infallible, fmt, mem, pin::Pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, mem, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::timeout;
@@ -8,85 +8,23 @@ use tokio_util::codec::{Decoder, Encoder};
 use tracing::Instrument;
 
 use super::{
-    Ahead, Codec, Hello, List, Request, Response,
-    error::{Refusal, Untrusted},
+    codec::{Ahead, Codec},
+    encode::{Hello, Lines, Response},
+    error::{CloseError, CloseReason, FatalError, LineError},
+    verbs::{List, Request},
 };
 use crate::{
     core::{
-        command::{EndReason, Error, LockRequest, ReleaseAnswer},
+        command::{Error, LockRequest, ReleaseAnswer},
         lock::SessionId,
         session::{Acquiring, IsFree, Releasing, Session, UsedBy},
         share::NoPlace,
         stats::{Refused, ReleaseCause},
         users::{Credentials, Proof},
     },
-    net::{BufferedSocket, Hangup, MAX_UNSENT, TLS_HELLO, Tls},
-    wires::socket::{self, Disconnect, Idle, Silence},
+    net::{BufferedSocket, MAX_UNSENT, TLS_HELLO, Tls},
+    wires::socket::{self, Idle, Silence},
 };
-
-/// Why a connection ends.
-#[derive(Debug)]
-enum Over {
-    /// The client has gone.
-    Left,
-    /// QUIT.
-    Quit,
-    /// It has to speak first, and did not in time.
-    TooSlow,
-    /// What it sent is no line protocol.
-    Untrusted(Untrusted),
-    /// It sent more behind a command that waits than is kept: than so many bytes, with what else is kept for it.
-    SentTooMuch(usize),
-    /// Nothing came for longer than may be, be it that it holds locks or not.
-    Idle(Duration),
-    /// It did not log in in time.
-    NoLogin,
-    /// The server ends it.
-    Ended(EndReason),
-}
-
-impl fmt::Display for Over {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Left => f.write_str("the client left"),
-            Self::Quit => f.write_str("the client quit"),
-            Self::TooSlow => f.write_str("the client said nothing in time"),
-            Self::SentTooMuch(_) => f.write_str("the client sent too much behind a command that waits"),
-            Self::NoLogin => f.write_str("the client did not log in in time"),
-            Self::Idle(limit) => write!(f, "the client was idle for {limit:?}"),
-            Self::Untrusted(untrusted) => untrusted.fmt(f),
-            Self::Ended(ending) => ending.fmt(f),
-        }
-    }
-}
-
-impl From<Untrusted> for Over {
-    fn from(untrusted: Untrusted) -> Self {
-        Self::Untrusted(untrusted)
-    }
-}
-
-impl From<std::io::Error> for Over {
-    fn from(_: std::io::Error) -> Self {
-        Self::Left
-    }
-}
-
-impl From<Disconnect> for Over {
-    fn from(cut: Disconnect) -> Self {
-        match cut {
-            Disconnect::HungUp(Hangup::Left) => Self::Left,
-            Disconnect::HungUp(Hangup::SentTooMuch(most)) => Self::SentTooMuch(most),
-            Disconnect::Ended(ending) => Self::Ended(ending),
-        }
-    }
-}
-
-impl From<EndReason> for Over {
-    fn from(ending: EndReason) -> Self {
-        Self::Ended(ending)
-    }
-}
 
 /// Serves a connection until its client leaves, or is made to.
 ///
@@ -100,23 +38,23 @@ pub fn serve(io: BufferedSocket, session: Session, max_line: usize) -> impl Futu
     // One block, in which the connection stays where it is: a future has a place for each move.
     let served = async move {
         tracing::debug!("connection starts");
-        let Err(over) = connection.run().await;
-        Box::pin(connection.end(over)).await;
+        let Err(reason) = connection.run().await;
+        Box::pin(connection.end(reason)).await;
     };
     served.instrument(span)
 }
 
-/// What a client is told for which there is no place.
+/// What a client is sent for which there is no place.
 pub fn refusal(why: NoPlace) -> Bytes {
     let mut output = BytesMut::new();
-    let _ = Codec::default().encode(Response::NoPlace(why), &mut output);
+    let _ = Codec::default().encode(Response::Closing(CloseError::NoPlace(why)), &mut output);
     output.freeze()
 }
 
 /// How much time the client of a session that was ended has to take the reason.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Whoever sends more at once takes turns with the others before it is looked at.
+/// After a read that takes more than this, other connections have their turn before it is looked at.
 const MUCH: usize = 4 * 1024;
 
 struct Connection {
@@ -128,17 +66,18 @@ struct Connection {
     spoke: bool,
 }
 
-/// What came of looking for a request.
+/// What the next request needs.
 enum Step<'a> {
-    /// There is none.
+    /// No request has arrived.
     Idle,
     /// Its response is written.
     Done,
-    /// It is, too, and took as long as dozens of others: a refusal names what is nearest, help is long.
+    /// Its response is written, and took as long as dozens of others: an error searches for the nearest command, and help
+    /// is long.
     Long,
-    /// Its response has to be waited for, and is written then. Boxed: a wait is rare and long, and its state would stand
-    /// in every idle connection.
-    Waits(Pin<Box<dyn Future<Output = Result<(), Over>> + Send + 'a>>),
+    /// Its response has to be waited for, and is written then. Boxed: a wait is rare, and its state would take space in
+    /// every idle connection.
+    Waits(Pin<Box<dyn Future<Output = Result<(), CloseReason>> + Send + 'a>>),
 }
 
 /// What comes after a request.
@@ -153,13 +92,17 @@ enum Next {
 }
 
 impl Connection {
-    async fn run(&mut self) -> Result<Infallible, Over> {
+    /// Serves requests one after another. Replies gather in `output` and are sent by one write, once no further request
+    /// has arrived: a client that sends a thousand lines at once costs a few system calls.
+    ///
+    /// Cancel-safe: dropped, it loses what the connection has not answered.
+    async fn run(&mut self) -> Result<Infallible, CloseReason> {
         if let Some(tls) = self.io.tls().cloned() {
             // Boxed: its state is not needed any more once the client is in.
             Box::pin(self.begin(tls)).await?;
         }
         loop {
-            let next = match self.step()? {
+            let next = match self.respond()? {
                 Step::Waits(waiting) => {
                     waiting.await?;
                     Next::Others
@@ -168,22 +111,35 @@ impl Connection {
                 Step::Done => Next::More,
                 Step::Idle => Next::Nothing,
             };
+            // In this order: a drain ends sessions that have published that they hold nothing.
             self.session.publish_holds();
-            if let Some(ending) = self.session.end_reason() {
-                return Err(ending.into());
+            if let Some(reason) = self.session.end_reason() {
+                return Err(reason.into());
             }
             if next != Next::Nothing && self.time_to_log_in().is_some_and(|left| left.is_zero()) {
-                return Err(Over::NoLogin);
+                return Err(CloseReason::NoLogin);
             }
             if next == Next::Nothing || self.io.output.len() >= MAX_UNSENT {
-                self.flush().await?;
+                let time_to_log_in = self.time_to_log_in();
+                let flush = socket::flush(&mut self.io, self.session.handle());
+                match time_to_log_in {
+                    // Boxed: its state is not needed any more once the client is in.
+                    Some(left) => {
+                        Box::pin(timeout(left, flush)).await.map_err(|_| CloseReason::NoLogin)??
+                    }
+                    None => flush.await?,
+                }
             }
             match next {
-                // One who sends without end takes turns with the others.
+                // A client that sends without end takes turns with the others.
                 Next::More => tokio::task::coop::consume_budget().await,
                 Next::Others => tokio::task::yield_now().await,
                 Next::Nothing => {
-                    self.fill().await.map_err(|silence| self.over(silence))?;
+                    if mem::take(&mut self.spoke) {
+                        self.idle.begin(socket::max_idle(&self.io, &self.session));
+                    }
+                    let filled = socket::fill(&mut self.io, self.session.handle(), &mut self.idle).await;
+                    filled.map_err(|silence| self.close_reason(silence))?;
                     if self.io.input.len() > MUCH {
                         // It may be empty lines alone, which are no commands that would take turns.
                         tokio::task::yield_now().await;
@@ -194,33 +150,31 @@ impl Connection {
     }
 
     /// The first byte tells whether the client speaks TLS.
-    async fn begin(&mut self, tls: Arc<Tls>) -> Result<(), Over> {
+    ///
+    /// Not cancel-safe: dropped during the handshake, it closes the socket.
+    async fn begin(&mut self, tls: Arc<Tls>) -> Result<(), CloseReason> {
         let time = self.io.timeouts().login;
+        self.idle.begin(socket::max_idle(&self.io, &self.session));
+        self.spoke = false;
+        let fill = socket::fill(&mut self.io, self.session.handle(), &mut self.idle);
         let filled = if tls.is_required() {
-            timeout(time, self.fill()).await.map_err(|_| Over::TooSlow)?
+            timeout(time, fill).await.map_err(|_| CloseReason::TooSlow)?
         } else {
-            self.fill().await
+            fill.await
         };
-        filled.map_err(|silence| self.over(silence))?;
+        filled.map_err(|silence| self.close_reason(silence))?;
         match self.io.input.first() {
             Some(&TLS_HELLO) => Ok(socket::upgrade(&mut self.io, self.session.handle(), &tls, time).await?),
-            _ if tls.is_required() => Err(Untrusted::NoTls.into()),
+            _ if tls.is_required() => Err(FatalError::NoTls.into()),
             _ => Ok(()),
         }
     }
 
-    /// Answers the next request, if one has come. Not async: a request would have a place in every
-    /// idle connection.
-    fn step(&mut self) -> Result<Step<'_>, Over> {
-        match self.codec.decode(&mut self.io.input)? {
-            Some(request) => self.respond(request),
-            None => Ok(Step::Idle),
-        }
-    }
-
-    fn respond(&mut self, request: Result<Request, Refusal>) -> Result<Step<'_>, Over> {
-        // Of what is refused not the words: one may be a password behind a mistyped AUTH.
-        tracing::trace!(request = ?request.as_ref().map_err(Refusal::symbol));
+    /// Answers the next request, if one has arrived. Not async: the request would take space in every idle connection.
+    fn respond(&mut self) -> Result<Step<'_>, CloseReason> {
+        let Some(request) = self.codec.decode(&mut self.io.input)? else { return Ok(Step::Idle) };
+        // Not the words of a line with an error: one may be a password behind a mistyped AUTH.
+        tracing::trace!(request = ?request.as_ref().map_err(LineError::symbol));
         self.spoke |= !matches!(request, Ok(Request::Keepalive));
         let response = match request {
             Ok(Request::Acquire(wanted)) => return self.acquire(wanted),
@@ -240,6 +194,7 @@ impl Connection {
                 Response::Number(self.session.connection_id().map(|id| Some(id.0.into())))
             }
             Ok(Request::List(list)) => return Ok(Step::Waits(Box::pin(self.list(list)))),
+            Ok(Request::History(history)) => Response::History(self.session.query(&history)),
             Ok(Request::Stats) => Response::Stats(self.session.stats().map(Box::new)),
             Ok(Request::Kill(id)) => return self.kill(id),
             Ok(Request::CancelWait(id)) => {
@@ -253,19 +208,19 @@ impl Connection {
                 Response::Hello(Hello { session: self.session.id(), max_line, max_locks })
             }
             Ok(Request::Help(verb)) => Response::Help(verb),
-            Ok(Request::Quit) => return Err(Over::Quit),
-            Err(refusal) => Response::Refused(refusal),
+            Ok(Request::Quit) => return Err(CloseReason::Quit),
+            Err(error) => Response::Refused(error),
         };
         let is_long = matches!(response, Response::Refused(_) | Response::Help(_));
         self.write(response)?;
         Ok(if is_long { Step::Long } else { Step::Done })
     }
 
-    fn write(&mut self, response: Response) -> Result<(), Over> {
+    fn write(&mut self, response: Response) -> Result<(), CloseReason> {
         Ok(self.codec.encode(response, &mut self.io.output)?)
     }
 
-    fn acquire(&mut self, wanted: LockRequest) -> Result<Step<'_>, Over> {
+    fn acquire(&mut self, wanted: LockRequest) -> Result<Step<'_>, CloseReason> {
         let Self { io, session, codec, .. } = self;
         match session.acquire(wanted) {
             Acquiring::Done(answer) => {
@@ -280,7 +235,7 @@ impl Connection {
         }
     }
 
-    fn release_all(&mut self) -> Result<Step<'_>, Over> {
+    fn release_all(&mut self) -> Result<Step<'_>, CloseReason> {
         let Self { io, session, codec, .. } = self;
         let counts = match session.release_all() {
             Ok(Releasing::Done(counts)) => Ok(Some(counts)),
@@ -296,7 +251,7 @@ impl Connection {
         Ok(Step::Done)
     }
 
-    fn kill(&mut self, id: SessionId) -> Result<Step<'_>, Over> {
+    fn kill(&mut self, id: SessionId) -> Result<Step<'_>, CloseReason> {
         let Self { io, session, codec, .. } = self;
         match session.kill(id) {
             Ok(killing) => Ok(Step::Waits(Box::pin(async move {
@@ -310,15 +265,15 @@ impl Connection {
         }
     }
 
-    /// Makes a list. It is written by the thread that has made it, which by then serves nobody else, if there is
-    /// memory to keep it until it is sent.
+    /// Makes a list, and writes it in the thread that has made it, which serves nobody else by then. The list is kept if
+    /// there is memory for it until it is sent.
     ///
     /// Cancel-safe: dropped before it is the client's turn, it has done nothing.
-    async fn list(&mut self, list: List) -> Result<(), Over> {
+    async fn list(&mut self, list: List) -> Result<(), CloseReason> {
         let turn = socket::list_permit(&mut self.io, &self.session).await?;
         let start = self.io.output.len();
         let Self { io, session, codec, .. } = self;
-        turn.make(|| list.write(session, &mut codec.lines(&mut io.output)));
+        turn.make(|| list.write(session, &mut Lines { output: &mut io.output, end: codec.end }));
         if let Err(exceeded) = self.io.keep_answer(start, &self.session.budget()) {
             self.io.unwrite(start);
             self.session.count_refusal(exceeded.into());
@@ -327,10 +282,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Lets a client in, or says later and later that it is not.
+    /// Logs the client in, or refuses it with a delay that grows.
     ///
     /// Cancel-safe: dropped, it is not logged in.
-    async fn log_in(&mut self, Credentials { name, password }: Credentials) -> Result<(), Over> {
+    async fn log_in(&mut self, Credentials { name, password }: Credentials) -> Result<(), CloseReason> {
         let handle = self.session.handle_arc();
         let proof = Proof::Password(&password);
         let mut answer = tokio::select! {
@@ -343,71 +298,58 @@ impl Connection {
         self.write(Response::Number(answer.map(|()| Some(1))))
     }
 
-    /// Waits for more input, for the end of the session, or for too long. Cancel-safe.
-    fn fill(&mut self) -> impl Future<Output = Result<(), Silence>> + Send {
-        if mem::take(&mut self.spoke) {
-            self.idle.begin(socket::max_idle(&self.io, &self.session));
-        }
-        socket::fill(&mut self.io, self.session.handle(), &mut self.idle)
-    }
-
     #[cold]
-    fn over(&self, silence: Silence) -> Over {
+    fn close_reason(&self, silence: Silence) -> CloseReason {
         match silence {
-            Silence::Left => Over::Left,
+            Silence::Left => CloseReason::Left,
             Silence::Ended(ending) => ending.into(),
-            Silence::Idle if self.session.needs_login() => Over::NoLogin,
-            Silence::Idle => Over::Idle(socket::max_idle(&self.io, &self.session).unwrap_or_default()),
+            Silence::Idle if self.session.needs_login() => CloseReason::NoLogin,
+            Silence::Idle => CloseReason::Idle(socket::max_idle(&self.io, &self.session).unwrap_or_default()),
         }
     }
 
-    async fn flush(&mut self) -> Result<(), Over> {
-        if let Some(left) = self.time_to_log_in() {
-            let flush = socket::flush(&mut self.io, self.session.handle());
-            // Boxed: its state is not needed any more once the client is in.
-            return Ok(Box::pin(timeout(left, flush)).await.map_err(|_| Over::NoLogin)??);
-        }
-        Ok(socket::flush(&mut self.io, self.session.handle()).await?)
-    }
-
-    /// What is left of it; none for one who has logged in, or need not.
+    /// How much time is left to log in; none for a client that has logged in, or need not.
     fn time_to_log_in(&self) -> Option<Duration> {
         if self.session.needs_login() { socket::max_idle(&self.io, &self.session) } else { None }
     }
 
-    /// Frees what the session holds, then says why, to a client that is still there.
-    async fn end(self, over: Over) {
+    /// Frees what the session holds, then tells the client why, if it is still there: the reason is a promise that the
+    /// locks are free.
+    ///
+    /// Not cancel-safe: dropped, it closes the connection without the last line.
+    async fn end(self, reason: CloseReason) {
         let Self { mut io, mut session, mut codec, .. } = self;
         let (holds, max_login) = (session.holds(), io.timeouts().login);
-        match over {
-            Over::Untrusted(_) => session.count_refusal(Refused::Protocol),
-            Over::SentTooMuch(_) => session.count_refusal(Refused::ConnectionMemory),
+        match reason {
+            CloseReason::Fatal(_) => session.count_refusal(Refused::Protocol),
+            CloseReason::SentTooMuch(_) => session.count_refusal(Refused::ConnectionMemory),
             _ => {}
         }
-        let cause = if matches!(over, Over::Idle(_)) { ReleaseCause::Idle } else { session.cause() };
+        let cause = if matches!(reason, CloseReason::Idle(_)) { ReleaseCause::Idle } else { session.cause() };
         session.free_all(cause).await;
         drop(session);
-        tracing::debug!(holds, why = %over, "connection ends");
-        let (last, patience) = match over {
-            Over::Left | Over::TooSlow => return,
-            Over::Quit => (Response::Bye, None),
-            Over::Untrusted(untrusted) => (Response::Untrusted(untrusted), None),
-            Over::SentTooMuch(most) => (Response::SentTooMuch(most), Some(LAST_WORDS)),
-            Over::Idle(limit) => (Response::Idle { limit, held: holds > 0 }, Some(LAST_WORDS)),
-            Over::NoLogin => (Response::TooSlow(max_login), Some(LAST_WORDS)),
-            Over::Ended(ending) => (Response::Ended(ending), Some(LAST_WORDS)),
+        tracing::debug!(holds, why = %reason, "connection ends");
+        let (error, patience) = match reason {
+            CloseReason::Left | CloseReason::TooSlow => return,
+            CloseReason::Quit => (None, None),
+            CloseReason::Fatal(fatal) => (Some(fatal.into()), None),
+            CloseReason::SentTooMuch(most) => (Some(CloseError::SentTooMuch(most)), Some(LAST_WORDS)),
+            CloseReason::Idle(limit) if holds > 0 => (Some(CloseError::IdleHolder(limit)), Some(LAST_WORDS)),
+            CloseReason::Idle(limit) => (Some(CloseError::Idle(limit)), Some(LAST_WORDS)),
+            CloseReason::NoLogin => (Some(CloseError::NoLogin(max_login)), Some(LAST_WORDS)),
+            CloseReason::Ended(reason) => (Some(reason.into()), Some(LAST_WORDS)),
         };
-        let _ = codec.encode(last, &mut io.output);
+        let _ = codec.encode(error.map_or(Response::Bye, Response::Closing), &mut io.output);
         io.close(patience).await;
     }
 }
 
-/// Answers what is answered while a command waits. A client that does not read waits for its turn with it.
+/// Answers what is answered while a command waits. A client that does not read its answers gets no more until it does.
 fn answer_ahead(ahead: &mut Ahead, io: &mut BufferedSocket) {
     while io.output.len() < MAX_UNSENT
-        && let Some(line_end) = ahead.question(&mut io.input)
+        && let Some(end) = ahead.question(&mut io.input)
     {
         let left = io.left();
-        line_end.write(left, &mut io.output);
+        Lines { output: &mut io.output, end }.keepalive(left);
     }
 }

@@ -1,10 +1,18 @@
-//! What the line wire refuses.
+//! What the line wire refuses, and why it closes a connection.
+
+use std::{fmt, io, time::Duration};
 
 use getlockd_proto::{name::NameError, symbol::Symbol, timeout::BadTimeout};
 
+use crate::{
+    core::{command::EndReason, lock::SessionId, share::NoPlace},
+    net::Hangup,
+    wires::socket::Disconnect,
+};
+
 /// Why a line was not run. The connection and all it holds stay.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum LineError {
     /// The first word is no command.
     #[error("there is no command '{word}'{}; HELP lists them", nearest.map(|n| format!(" (did you mean {n}?)")).unwrap_or_default())]
     UnknownCommand {
@@ -56,7 +64,7 @@ pub enum Refusal {
     BadTimeout(String, BadTimeout),
 }
 
-impl Refusal {
+impl LineError {
     /// The word that programs match on.
     pub fn symbol(&self) -> Symbol {
         match self {
@@ -68,10 +76,10 @@ impl Refusal {
     }
 }
 
-/// Why the bytes of a connection cannot be understood any further: it is told, and closed.
+/// Why the bytes of a connection cannot be understood any further. The connection is closed.
 #[derive(Debug, thiserror::Error)]
-pub enum Untrusted {
-    /// No end of line in sight.
+pub enum FatalError {
+    /// There is no end of line within this many bytes.
     #[error("a line has at most {0} bytes; closing")]
     LineTooLong(usize),
     /// A web browser, or somebody who uses one to get here.
@@ -80,21 +88,138 @@ pub enum Untrusted {
     /// A TLS hello.
     #[error("this port speaks the getlockd line protocol in plain text, not TLS; closing")]
     Tls,
-    /// No TLS hello, where nobody may come without.
+    /// No TLS hello, where TLS is required.
     #[error("this port takes TLS only; closing")]
     NoTls,
     /// The connection itself failed.
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
 }
 
-impl Untrusted {
-    /// The word that programs match on; none when there is nobody to tell.
+/// Why a connection ends, for the log.
+#[derive(Debug)]
+pub(super) enum CloseReason {
+    /// The client has gone.
+    Left,
+    /// QUIT.
+    Quit,
+    /// The client had to speak first, and did not in time.
+    TooSlow,
+    /// What the client sent is no line protocol.
+    Fatal(FatalError),
+    /// The client sent more behind a command that waits than the server keeps, which is this many bytes.
+    SentTooMuch(usize),
+    /// The client sent nothing for longer than the limit, which depends on whether it holds locks.
+    Idle(Duration),
+    /// The client did not log in in time.
+    NoLogin,
+    /// The server ends the session.
+    Ended(EndReason),
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Left => f.write_str("the client left"),
+            Self::Quit => f.write_str("the client quit"),
+            Self::TooSlow => f.write_str("the client said nothing in time"),
+            Self::SentTooMuch(_) => f.write_str("the client sent too much behind a command that waits"),
+            Self::NoLogin => f.write_str("the client did not log in in time"),
+            Self::Idle(limit) => write!(f, "the client was idle for {limit:?}"),
+            Self::Fatal(fatal) => fatal.fmt(f),
+            Self::Ended(reason) => reason.fmt(f),
+        }
+    }
+}
+
+impl From<FatalError> for CloseReason {
+    fn from(fatal: FatalError) -> Self {
+        Self::Fatal(fatal)
+    }
+}
+
+impl From<io::Error> for CloseReason {
+    fn from(_: io::Error) -> Self {
+        Self::Left
+    }
+}
+
+impl From<Disconnect> for CloseReason {
+    fn from(disconnect: Disconnect) -> Self {
+        match disconnect {
+            Disconnect::HungUp(Hangup::Left) => Self::Left,
+            Disconnect::HungUp(Hangup::SentTooMuch(most)) => Self::SentTooMuch(most),
+            Disconnect::Ended(reason) => Self::Ended(reason),
+        }
+    }
+}
+
+impl From<EndReason> for CloseReason {
+    fn from(reason: EndReason) -> Self {
+        Self::Ended(reason)
+    }
+}
+
+/// Why the server closes a connection, for its client: the last line. By then the locks of the session are free.
+#[derive(Debug, thiserror::Error)]
+pub enum CloseError {
+    /// See [`FatalError`].
+    #[error(transparent)]
+    Fatal(#[from] FatalError),
+    /// See [`CloseReason::SentTooMuch`].
+    #[error(
+        "the {0} bytes that a connection may have kept are used up by what was sent behind a command that waits; closing"
+    )]
+    SentTooMuch(usize),
+    /// The session held no lock and was idle.
+    #[error("nothing came for {0:?} (--idle-time); closing")]
+    Idle(Duration),
+    /// The session held locks and was idle.
+    #[error("nothing came for {0:?} (--idle-time-holders); its locks are free; closing")]
+    IdleHolder(Duration),
+    /// The client did not log in in this time.
+    #[error("nobody has logged in for {0:?} (--login-time); closing")]
+    NoLogin(Duration),
+    /// There is no place for the connection.
+    #[error("{0}; closing")]
+    NoPlace(NoPlace),
+    /// `KILL`, by this session.
+    #[error("session {0} ended this one by KILL; its locks are free; closing")]
+    Killed(SessionId),
+    /// The rights of the user were taken away.
+    #[error("your user may not be here, or lock this, any more; the locks of this session are free; closing")]
+    Revoked,
+    /// The server stops.
+    #[error("the server is stopping; the locks of this session are free; closing")]
+    Shutdown,
+}
+
+impl CloseError {
+    /// The word that programs match on; none if the connection failed, and nobody is left to be told.
     pub fn symbol(&self) -> Option<Symbol> {
         match self {
-            Self::LineTooLong(_) => Some(Symbol::LineTooLong),
-            Self::Http | Self::Tls | Self::NoTls => Some(Symbol::WrongProtocol),
-            Self::Io(_) => None,
+            Self::Fatal(FatalError::LineTooLong(_)) => Some(Symbol::LineTooLong),
+            Self::Fatal(FatalError::Http | FatalError::Tls | FatalError::NoTls) => {
+                Some(Symbol::WrongProtocol)
+            }
+            Self::Fatal(FatalError::Io(_)) => None,
+            Self::SentTooMuch(_) | Self::Idle(_) | Self::IdleHolder(_) | Self::NoPlace(_) => {
+                Some(Symbol::Limit)
+            }
+            Self::NoLogin(_) => Some(Symbol::Auth),
+            Self::Killed(_) => Some(Symbol::Killed),
+            Self::Revoked => Some(Symbol::Denied),
+            Self::Shutdown => Some(Symbol::Shutdown),
+        }
+    }
+}
+
+impl From<EndReason> for CloseError {
+    fn from(reason: EndReason) -> Self {
+        match reason {
+            EndReason::Killed(by) => Self::Killed(by),
+            EndReason::Revoked => Self::Revoked,
+            EndReason::Shutdown => Self::Shutdown,
         }
     }
 }

@@ -5,14 +5,14 @@ use std::str;
 use getlockd_proto::escape;
 
 use super::{
-    error::Refusal,
-    grammar::{self, Arg, Call},
+    codec::{self, Arg, Call},
+    error::LineError,
 };
 use crate::{
     core::{
         command::LockRequest,
         lock::{Mode, SessionId},
-        session::{Locks, Sessions, Waiters, Why, first_page},
+        session::{History, Locks, Sessions, Waiters, Why, first_page},
         users::Credentials,
     },
     name::Name,
@@ -37,6 +37,8 @@ pub enum Request {
     ConnectionId,
     /// A list that takes the longer the more locks and sessions there are.
     List(List),
+    /// `HISTORY`.
+    History(History),
     /// The numbers of the server.
     Stats,
     /// To end a session.
@@ -81,7 +83,26 @@ pub struct Verb {
     pub example: &'static str,
     /// What it does and answers.
     pub does: &'static str,
-    request: fn(&Args<'_>) -> Result<Request, Refusal>,
+    form: Form,
+}
+
+/// Which arguments a command takes, and what it becomes with them.
+#[derive(Debug)]
+enum Form {
+    /// None.
+    Alone(fn() -> Request),
+    /// The name of a lock.
+    Name(fn(Name) -> Request),
+    /// The name of a lock, and how long to wait for it in this mode.
+    Acquire(Mode),
+    /// For LOCKS: what names start with, if it is given.
+    Prefix,
+    /// For KILL: a session, and what of it to end.
+    Session,
+    /// For AUTH: a user and a password.
+    Credentials,
+    /// For HELP: a command, if it is given.
+    Verb,
 }
 
 impl PartialEq for Verb {
@@ -96,19 +117,18 @@ impl Request {
     /// Reads a line. It is not empty, and its end of line is taken off.
     ///
     /// # Errors
-    /// [`Refusal`] tells what is wrong and what would be right.
-    pub fn parse(line: &[u8]) -> Result<Self, Refusal> {
-        let Call { word, args } = grammar::parse(line).map_err(|refusal| without_secrets(line, refusal))?;
-        let verb = Verb::find(word)?;
-        (verb.request)(&Args { verb, args })
+    /// [`LineError`] tells what is wrong and what would be right.
+    pub fn parse(line: &[u8]) -> Result<Self, LineError> {
+        let Call { word, args } = codec::parse(line).map_err(|error| without_secrets(line, error))?;
+        Verb::find(word)?.request(&args)
     }
 }
 
 /// What is wrong with a line is told with a part of it, but not with what may be a password.
-fn without_secrets(line: &[u8], refusal: Refusal) -> Refusal {
+fn without_secrets(line: &[u8], error: LineError) -> LineError {
     let names_auth =
         line.windows(AUTH.name.len()).any(|part| part.eq_ignore_ascii_case(AUTH.name.as_bytes()));
-    if names_auth { AUTH.refusal() } else { refusal }
+    if names_auth { AUTH.wrong_arguments() } else { error }
 }
 
 impl Verb {
@@ -120,25 +140,60 @@ impl Verb {
         format!("{} {}", self.name, self.args).trim_end().to_owned()
     }
 
-    /// What is said to one who calls it with other arguments.
-    fn refusal(&self) -> Refusal {
+    /// The answer to other arguments than it takes.
+    fn wrong_arguments(&self) -> LineError {
         if self.args.is_empty() {
-            return Refusal::NoArguments(self.name);
+            return LineError::NoArguments(self.name);
         }
-        Refusal::Usage { usage: self.usage(), example: self.example }
+        LineError::Usage { usage: self.usage(), example: self.example }
     }
 
-    fn find(word: &[u8]) -> Result<&'static Self, Refusal> {
+    fn request(&self, args: &[Arg<'_>]) -> Result<Request, LineError> {
+        match (&self.form, args) {
+            (Form::Alone(request), []) => Ok(request()),
+            (Form::Name(request), [name]) => Ok(request(lock_name(name)?)),
+            (Form::Acquire(mode), [name, timeout]) => {
+                let name = lock_name(name)?;
+                let text = str::from_utf8(&timeout.text).unwrap_or_default();
+                let timeout =
+                    text.parse().map_err(|bad| LineError::BadTimeout(codec::shown(&timeout.text), bad))?;
+                Ok(Request::Acquire(LockRequest { name, mode: *mode, timeout }))
+            }
+            (Form::Prefix, [] | [_]) => {
+                // Every name starts with an empty prefix, which is no name.
+                let prefix = args.first().filter(|prefix| !prefix.text.is_empty());
+                let prefix = prefix.map(lock_name).transpose()?;
+                Ok(Request::List(List::Locks(Locks { prefix, page: first_page() })))
+            }
+            (Form::Session, [id]) => self.on_session(id, Request::Kill),
+            (Form::Session, [kind, id]) if kind.is("QUERY") => self.on_session(id, Request::CancelWait),
+            (Form::Session, [kind, id]) if kind.is("CONNECTION") => self.on_session(id, Request::Kill),
+            (Form::Credentials, [name, password]) => {
+                let name = str::from_utf8(&name.text).map_err(|_| self.wrong_arguments())?.to_owned();
+                Ok(Request::Auth(Credentials { name, password: password.text.to_vec() }))
+            }
+            (Form::Verb, []) => Ok(Request::Help(None)),
+            (Form::Verb, [word]) => Ok(Request::Help(Some(Self::find(&word.text)?))),
+            _ => Err(self.wrong_arguments()),
+        }
+    }
+
+    fn on_session(&self, id: &Arg<'_>, request: fn(SessionId) -> Request) -> Result<Request, LineError> {
+        let id = str::from_utf8(&id.text).ok().and_then(|id| id.parse().ok());
+        id.map(|id| request(SessionId(id))).ok_or_else(|| self.wrong_arguments())
+    }
+
+    fn find(word: &[u8]) -> Result<&'static Self, LineError> {
         // Programs write them as they stand here.
         let exactly = Self::ALL.iter().find(|verb| verb.name.as_bytes() == word);
         let named = |verb: &&Self| verb.name.as_bytes().eq_ignore_ascii_case(word);
         exactly.or_else(|| Self::ALL.iter().find(named)).ok_or_else(|| {
-            if grammar::is_sql(word) {
-                return Refusal::NoCall;
+            if codec::is_sql(word) {
+                return LineError::NoCall;
             }
-            let word = grammar::shown(word);
+            let word = codec::shown(word);
             let nearest = nearest(&word.to_ascii_uppercase());
-            Refusal::UnknownCommand { word, nearest }
+            LineError::UnknownCommand { word, nearest }
         })
     }
 }
@@ -150,88 +205,15 @@ fn nearest(word: &str) -> Option<&'static str> {
     (distance(&verb) * 2 < verb.name.len().max(word.len())).then_some(verb.name)
 }
 
-struct Args<'a> {
-    verb: &'static Verb,
-    args: grammar::Args<'a>,
-}
-
-impl Args<'_> {
-    fn exactly<const N: usize>(&self) -> Result<&[Arg<'_>; N], Refusal> {
-        self.args.as_slice().try_into().map_err(|_| self.usage())
-    }
-
-    fn at_most_one(&self) -> Result<Option<&Arg<'_>>, Refusal> {
-        match self.args.as_slice() {
-            [] => Ok(None),
-            [one] => Ok(Some(one)),
-            _ => Err(self.usage()),
-        }
-    }
-
-    fn on_name(&self, request: fn(Name) -> Request) -> Result<Request, Refusal> {
-        let [name] = self.exactly()?;
-        Ok(request(lock_name(name)?))
-    }
-
-    fn locks(&self) -> Result<Request, Refusal> {
-        // Every name starts with nothing.
-        let prefix = self.at_most_one()?.filter(|prefix| !prefix.text.is_empty());
-        let prefix = prefix.map(lock_name).transpose()?;
-        Ok(Request::List(List::Locks(Locks { prefix, page: first_page() })))
-    }
-
-    fn get_lock(&self, mode: Mode) -> Result<Request, Refusal> {
-        let [name, timeout] = self.exactly()?;
-        let name = lock_name(name)?;
-        let text = str::from_utf8(&timeout.text).unwrap_or_default();
-        let timeout = text.parse().map_err(|bad| Refusal::BadTimeout(grammar::shown(&timeout.text), bad))?;
-        Ok(Request::Acquire(LockRequest { name, mode, timeout }))
-    }
-
-    fn kill(&self) -> Result<Request, Refusal> {
-        let request = match self.args.as_slice() {
-            [id] => id.number().map(Request::Kill),
-            [kind, id] if kind.is("QUERY") => id.number().map(Request::CancelWait),
-            [kind, id] if kind.is("CONNECTION") => id.number().map(Request::Kill),
-            _ => None,
-        };
-        request.ok_or_else(|| self.usage())
-    }
-
-    fn help(&self) -> Result<Request, Refusal> {
-        let verb = self.at_most_one()?.map(|word| Verb::find(&word.text)).transpose()?;
-        Ok(Request::Help(verb))
-    }
-
-    fn alone(&self, request: Request) -> Result<Request, Refusal> {
-        let [] = self.exactly()?;
-        Ok(request)
-    }
-
-    fn auth(&self) -> Result<Request, Refusal> {
-        let [name, password] = self.exactly()?;
-        let name = str::from_utf8(&name.text).map_err(|_| self.usage())?.to_owned();
-        Ok(Request::Auth(Credentials { name, password: password.text.to_vec() }))
-    }
-
-    fn usage(&self) -> Refusal {
-        self.verb.refusal()
-    }
-}
-
 impl Arg<'_> {
     fn is(&self, word: &str) -> bool {
         !self.quoted && self.text.eq_ignore_ascii_case(word.as_bytes())
     }
-
-    fn number(&self) -> Option<SessionId> {
-        str::from_utf8(&self.text).ok()?.parse().ok().map(SessionId)
-    }
 }
 
-fn lock_name(arg: &Arg<'_>) -> Result<Name, Refusal> {
+fn lock_name(arg: &Arg<'_>) -> Result<Name, LineError> {
     if arg.is("NULL") {
-        return Err(Refusal::NullName);
+        return Err(LineError::NullName);
     }
     let name = Name::from_bytes(&arg.text)?;
     if arg.text.is_ascii() {
@@ -239,7 +221,7 @@ fn lock_name(arg: &Arg<'_>) -> Result<Name, Refusal> {
         return Ok(name);
     }
     match name.as_str().chars().find(|&c| !escape::is_bare(c)) {
-        Some(c) if !arg.quoted => Err(Refusal::Unprintable(c)),
+        Some(c) if !arg.quoted => Err(LineError::Unprintable(c)),
         _ => Ok(name),
     }
 }
@@ -249,109 +231,114 @@ const AUTH: Verb = Verb {
     args: "user password",
     example: "AUTH app1 'my password'",
     does: "logs in, where the server has users: 1",
-    request: |args| args.auth(),
+    form: Form::Credentials,
 };
 
-const VERBS: [Verb; 20] = [
+const VERBS: [Verb; 21] = [
     Verb {
         name: "GET_LOCK",
         args: "name timeout",
         example: "GET_LOCK nightly 10",
         does: "takes a lock: 1 taken, 0 not within timeout seconds (0 only tries, -1 waits for ever)",
-        request: |args| args.get_lock(Mode::Exclusive),
+        form: Form::Acquire(Mode::Exclusive),
     },
     Verb {
         name: "GET_SHARED_LOCK",
         args: "name timeout",
         example: "GET_SHARED_LOCK report 10",
         does: "takes a lock beside other shared holders: 1 taken, 0 not within timeout seconds",
-        request: |args| args.get_lock(Mode::Shared),
+        form: Form::Acquire(Mode::Shared),
     },
     Verb {
         name: "RELEASE_LOCK",
         args: "name",
         example: "RELEASE_LOCK nightly",
         does: "frees one count of a lock: 1 freed, 0 held only by others, NULL held by nobody",
-        request: |args| args.on_name(Request::Release),
+        form: Form::Name(Request::Release),
     },
     Verb {
         name: "RELEASE_ALL_LOCKS",
         args: "",
         example: "RELEASE_ALL_LOCKS",
         does: "frees all that this session holds: the number of counts freed",
-        request: |args| args.alone(Request::ReleaseAll),
+        form: Form::Alone(|| Request::ReleaseAll),
     },
     Verb {
         name: "IS_FREE_LOCK",
         args: "name",
         example: "IS_FREE_LOCK nightly",
         does: "whether nobody holds a lock: 1 or 0",
-        request: |args| args.on_name(Request::IsFree),
+        form: Form::Name(Request::IsFree),
     },
     Verb {
         name: "IS_USED_LOCK",
         args: "name",
         example: "IS_USED_LOCK nightly",
         does: "the session that holds a lock (of several the oldest holder), or NULL",
-        request: |args| args.on_name(Request::UsedBy),
+        form: Form::Name(Request::UsedBy),
     },
     Verb {
         name: "FENCING_TOKEN",
         args: "name",
         example: "FENCING_TOKEN nightly",
         does: "the fencing token of this session's hold, or NULL",
-        request: |args| args.on_name(Request::FencingToken),
+        form: Form::Name(Request::FencingToken),
     },
     Verb {
         name: "CONNECTION_ID",
         args: "",
         example: "CONNECTION_ID",
         does: "the number of this session",
-        request: |args| args.alone(Request::ConnectionId),
+        form: Form::Alone(|| Request::ConnectionId),
     },
     Verb {
         name: "LOCKS",
         args: "[prefix]",
         example: "LOCKS app1:",
         does: "lists the locks that are held, by name",
-        request: |args| args.locks(),
+        form: Form::Prefix,
     },
     Verb {
         name: "WAITERS",
         args: "name",
         example: "WAITERS nightly",
         does: "lists who waits for a lock, in the order in which they will get it",
-        request: |args| {
-            args.on_name(|name| Request::List(List::Waiters(Waiters { name, page: first_page() })))
-        },
+        form: Form::Name(|name| Request::List(List::Waiters(Waiters { name, page: first_page() }))),
     },
     Verb {
         name: "WHY",
         args: "name",
         example: "WHY nightly",
         does: "lists who holds a lock, what that holder waits for, who holds that, and so on",
-        request: |args| args.on_name(|name| Request::List(List::Why(Why { name }))),
+        form: Form::Name(|name| Request::List(List::Why(Why { name }))),
+    },
+    Verb {
+        name: "HISTORY",
+        args: "name",
+        example: "HISTORY nightly",
+        does: "lists the holds of a lock that ended, the last first, and why they ended",
+        form: Form::Name(|name| Request::History(History { name: Some(name), page: first_page() })),
     },
     Verb {
         name: "SESSIONS",
         args: "",
         example: "SESSIONS",
         does: "lists the sessions",
-        request: |args| args.alone(Request::List(List::Sessions(Sessions { page: first_page() }))),
+        form: Form::Alone(|| Request::List(List::Sessions(Sessions { page: first_page() }))),
     },
     Verb {
         name: "STATS",
         args: "",
         example: "STATS",
         does: "shows the server's counters",
-        request: |args| args.alone(Request::Stats),
+        form: Form::Alone(|| Request::Stats),
     },
     Verb {
         name: "KILL",
         args: "[QUERY] id",
         example: "KILL 7",
         does: "ends a session: 1; with QUERY only its wait: 1, or 0 if it was not waiting",
-        request: |args| args.kill(),
+        form: Form::Session,
     },
     AUTH,
     Verb {
@@ -359,34 +346,34 @@ const VERBS: [Verb; 20] = [
         args: "",
         example: "PING",
         does: "answers PONG",
-        request: |args| args.alone(Request::Ping),
+        form: Form::Alone(|| Request::Ping),
     },
     Verb {
         name: "KEEPALIVE",
         args: "",
         example: "KEEPALIVE",
         does: "for how many seconds, counted from when you sent this, nobody else is granted what you hold",
-        request: |args| args.alone(Request::Keepalive),
+        form: Form::Alone(|| Request::Keepalive),
     },
     Verb {
         name: "HELLO",
         args: "",
         example: "HELLO",
         does: "tells version, protocol, the number of this session, and limits",
-        request: |args| args.alone(Request::Hello),
+        form: Form::Alone(|| Request::Hello),
     },
     Verb {
         name: "HELP",
         args: "[command]",
         example: "HELP GET_LOCK",
         does: "explains the commands, or one of them",
-        request: |args| args.help(),
+        form: Form::Verb,
     },
     Verb {
         name: "QUIT",
         args: "",
         example: "QUIT",
         does: "frees everything, answers BYE and closes",
-        request: |args| args.alone(Request::Quit),
+        form: Form::Alone(|| Request::Quit),
     },
 ];

@@ -245,7 +245,7 @@ mod tests {
     use crate::core::budget::MAX_CONNECTION_MEMORY;
 
     #[test]
-    fn a_connection_has_so_much_and_gets_it_back() {
+    fn connection_memory_is_bounded_and_returned() {
         let service = LockService::new(crate::core::session::Limits::default());
         let in_flight = InFlight::of(&service);
         let first = in_flight.take(MAX_CONNECTION_MEMORY - 10).unwrap();
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_there_is_no_memory_for_is_told_so_by_both() {
+    async fn body_beyond_memory_is_refused_by_http_and_grpc() {
         let in_flight = InFlight::of(&LockService::new(crate::core::session::Limits::default()));
         let share = Arc::new(in_flight.take(MAX_CONNECTION_MEMORY - 10).unwrap());
         let held = |bytes: usize| {

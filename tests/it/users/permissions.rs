@@ -29,7 +29,7 @@ async fn line_hides_and_refuses_foreign_locks() {
     let mut app1 = line(&server, "app1").await;
     assert_eq!(app1.ask("GET_LOCK app2:b 0").await, "ERROR DENIED your user may not lock app2:b");
     assert_eq!(app1.ask("GET_SHARED_LOCK APP2:b 0").await, "ERROR DENIED your user may not lock app2:b");
-    for look in ["RELEASE_LOCK", "IS_FREE_LOCK", "IS_USED_LOCK", "WAITERS", "WHY"] {
+    for look in ["RELEASE_LOCK", "IS_FREE_LOCK", "IS_USED_LOCK", "WAITERS", "WHY", "HISTORY"] {
         let told = app1.ask(&format!("{look} app2:a")).await;
         assert_eq!(told, "ERROR DENIED your user may not look at app2:a", "{look}");
     }

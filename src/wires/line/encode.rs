@@ -1,38 +1,42 @@
-//! Responses as lines.
+//! Responses to bytes: each is a line, or the rows of a list.
 
 use std::{
     fmt::{self, Write},
+    io,
     net::SocketAddr,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::BytesMut;
 use getlockd_proto::{escape::Written, name::MAX_NAME_CHARS, symbol::Symbol};
 use tokio::time::Instant;
+use tokio_util::codec::Encoder;
 
 use super::{
-    PROTOCOL,
-    error::{Refusal, Untrusted},
+    Codec, PROTOCOL,
+    error::{CloseError, LineError},
     verbs::{List, Verb},
 };
 use crate::core::{
     client_info::ClientInfo,
-    command::{AcquireAnswer, Answer, EndReason, Error, LockRow, SessionRow, Stats, WaiterRow, WhyRow},
-    lock::{SessionId, Truncated},
+    command::{AcquireAnswer, Answer, Error, LockRow, SessionRow, Stats, WaiterRow, WhyRow},
+    lock::{Paged, SessionId, Truncated},
     session::Session,
-    share::NoPlace,
+    stats::Past,
 };
 
-/// What is sent for a line, or unasked before the connection is closed.
+/// What is sent for a line, or before the connection is closed.
 #[derive(Debug)]
 pub enum Response {
     /// To a command whose answer is a number; none is NULL.
     Number(Answer<Option<u64>>),
+    /// To HISTORY.
+    History(Answer<Paged<Past>>),
     /// To STATS.
     Stats(Answer<Box<Stats>>),
     /// To PING.
     Pong,
-    /// To KEEPALIVE: for how much silence of the client nothing is freed that it holds.
+    /// To KEEPALIVE: for how much silence of the client the server frees nothing that it holds.
     Keepalive(Duration),
     /// To HELLO.
     Hello(Hello),
@@ -41,24 +45,9 @@ pub enum Response {
     /// To QUIT.
     Bye,
     /// To a line that was not understood.
-    Refused(Refusal),
-    /// To bytes that are no lines; the connection ends.
-    Untrusted(Untrusted),
-    /// The session ends.
-    Ended(EndReason),
-    /// The client sent more behind a command that waits than is kept, which is so many bytes; the connection ends.
-    SentTooMuch(usize),
-    /// Nothing came for so long; the connection ends.
-    Idle {
-        /// The most that is allowed.
-        limit: Duration,
-        /// Whether the session held locks.
-        held: bool,
-    },
-    /// The client did not log in in this time; the connection ends.
-    TooSlow(Duration),
-    /// There is no place for this connection; it ends.
-    NoPlace(NoPlace),
+    Refused(LineError),
+    /// The connection is closed.
+    Closing(CloseError),
 }
 
 /// What HELLO tells beside the constants.
@@ -84,68 +73,70 @@ impl From<Error> for Response {
     }
 }
 
-impl Response {
-    pub(super) fn write(self, lines: &mut Lines<'_>) {
-        match self {
-            Self::Number(Ok(Some(1))) => lines.text("1"),
-            Self::Number(Ok(Some(number))) => lines.line(format_args!("{number}")),
-            Self::Number(Ok(None)) => lines.text("NULL"),
-            Self::Stats(Ok(stats)) => lines.list([stats]),
-            Self::Number(Err(error)) | Self::Stats(Err(error)) => lines.error(error.symbol(), &error),
-            Self::Pong => lines.text("PONG"),
-            Self::Keepalive(left) => lines.line(format_args!("KEEPALIVE left={}", Seconds(left))),
-            Self::Hello(hello) => lines.line(format_args!("{hello}")),
-            Self::Help(verb) => write_help(verb, lines),
-            Self::Bye => lines.text("BYE"),
-            Self::Refused(refusal) => lines.error(refusal.symbol(), &refusal),
-            Self::Untrusted(untrusted) => {
-                untrusted.symbol().into_iter().for_each(|symbol| lines.error(symbol, &untrusted));
+impl Encoder<Response> for Codec {
+    type Error = io::Error;
+
+    fn encode(&mut self, response: Response, output: &mut BytesMut) -> io::Result<()> {
+        let mut lines = Lines { output, end: self.end };
+        match response {
+            // Nearly all: without the machinery of formats.
+            Response::Number(Ok(Some(1))) => lines.text("1"),
+            Response::Number(Ok(Some(number))) => lines.line(format_args!("{number}")),
+            Response::Number(Ok(None)) => lines.text("NULL"),
+            Response::History(Ok(holds)) => lines.list(holds.rows.iter().map(Row)),
+            Response::Stats(Ok(stats)) => lines.list([Row(&*stats)]),
+            Response::Number(Err(error)) | Response::History(Err(error)) | Response::Stats(Err(error)) => {
+                lines.error(error.symbol(), &error);
             }
-            Self::Ended(ending) => write_ending(ending, lines),
-            Self::SentTooMuch(most) => lines.error(
-                Symbol::Limit,
-                &format_args!(
-                    "the {most} bytes that a connection may have kept are used up by what was sent behind a \
-                     command that waits; closing"
-                ),
-            ),
-            Self::Idle { limit, held } => {
-                let flag = if held {
-                    "--idle-time-holders); its locks are free; closing"
-                } else {
-                    "--idle-time); closing"
-                };
-                lines.error(Symbol::Limit, &format_args!("nothing came for {limit:?} ({flag}"));
+            Response::Pong => lines.text("PONG"),
+            Response::Keepalive(left) => lines.keepalive(left),
+            Response::Hello(hello) => lines.line(format_args!("{hello}")),
+            Response::Help(verb) => lines.help(verb),
+            Response::Bye => lines.text("BYE"),
+            Response::Refused(error) => lines.error(error.symbol(), &error),
+            Response::Closing(error) => {
+                if let Some(symbol) = error.symbol() {
+                    lines.error(symbol, &error);
+                }
             }
-            Self::TooSlow(limit) => lines.error(
-                Symbol::Auth,
-                &format_args!("nobody has logged in for {limit:?} (--login-time); closing"),
-            ),
-            Self::NoPlace(no_place) => lines.error(Symbol::Limit, &format_args!("{no_place}; closing")),
         }
+        Ok(())
     }
+}
+
+/// How a line ends, and so the reply to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineEnd {
+    /// A line feed alone.
+    Lf,
+    /// A carriage return in front of it.
+    CrLf,
 }
 
 /// Where lines go, and how they end.
 pub(super) struct Lines<'a> {
-    output: &'a mut BytesMut,
-    end: &'static [u8],
+    pub output: &'a mut BytesMut,
+    pub end: LineEnd,
 }
 
-impl<'a> Lines<'a> {
-    pub(super) fn new(output: &'a mut BytesMut, crlf: bool) -> Self {
-        Self { output, end: if crlf { b"\r\n" } else { b"\n" } }
-    }
-
+impl Lines<'_> {
     fn text(&mut self, text: &str) {
         self.output.extend_from_slice(text.as_bytes());
-        self.output.extend_from_slice(self.end);
+        self.output.extend_from_slice(match self.end {
+            LineEnd::Lf => b"\n",
+            LineEnd::CrLf => b"\r\n",
+        });
     }
 
     fn line(&mut self, line: fmt::Arguments<'_>) {
         // A buffer that grows refuses nothing.
         let _ = self.output.write_fmt(line);
-        self.output.extend_from_slice(self.end);
+        self.text("");
+    }
+
+    /// The answer to KEEPALIVE.
+    pub(super) fn keepalive(&mut self, left: Duration) {
+        self.line(format_args!("KEEPALIVE left={}", Seconds(left)));
     }
 
     fn error(&mut self, symbol: Symbol, text: &dyn fmt::Display) {
@@ -158,15 +149,36 @@ impl<'a> Lines<'a> {
         self.line(format_args!("END {count}"));
     }
 
-    fn excerpt<T: fmt::Display>(&mut self, excerpt: &Truncated<T>) {
-        let Truncated { rows, total } = excerpt;
+    fn truncated<'r, T>(&mut self, list: &'r Truncated<T>)
+    where
+        Row<'r, T>: fmt::Display,
+    {
+        let Truncated { rows, total } = list;
         if rows.len() == *total {
-            return self.list(rows);
+            return self.list(rows.iter().map(Row));
         }
         for row in rows {
-            self.line(format_args!("{row}"));
+            self.line(format_args!("{}", Row(row)));
         }
         self.line(format_args!("END {} of {total}", rows.len()));
+    }
+
+    fn help(&mut self, verb: Option<&Verb>) {
+        match verb {
+            None => {
+                let verbs = Verb::ALL.iter().map(|v| format!("HELP {:28} {}", v.usage(), v.does));
+                self.list(verbs.chain(HINTS.map(|hint| format!("HELP {hint}"))));
+            }
+            Some(verb) => {
+                let Verb { example, does, .. } = verb;
+                let usage = verb.usage();
+                self.list([
+                    format!("HELP usage: {usage}"),
+                    format!("HELP does: {does}"),
+                    format!("HELP try: {example}"),
+                ]);
+            }
+        }
     }
 }
 
@@ -174,32 +186,13 @@ impl List {
     /// Writes the list as it is now, or why there is none.
     pub(super) fn write(&self, session: &mut Session, lines: &mut Lines<'_>) {
         let written = match self {
-            Self::Locks(query) => session.query(query).map(|locks| lines.excerpt(&locks.into())),
-            Self::Waiters(query) => session.query(query).map(|waiters| lines.excerpt(&waiters.into())),
-            Self::Sessions(query) => session.query(query).map(|sessions| lines.excerpt(&sessions.into())),
-            Self::Why(query) => session.query(query).map(|steps| lines.excerpt(&steps)),
+            Self::Locks(query) => session.query(query).map(|locks| lines.truncated(&locks.into())),
+            Self::Waiters(query) => session.query(query).map(|waiters| lines.truncated(&waiters.into())),
+            Self::Sessions(query) => session.query(query).map(|sessions| lines.truncated(&sessions.into())),
+            Self::Why(query) => session.query(query).map(|steps| lines.truncated(&steps)),
         };
         if let Err(error) = written {
             lines.error(error.symbol(), &error);
-        }
-    }
-}
-
-fn write_ending(ending: EndReason, lines: &mut Lines<'_>) {
-    match ending {
-        EndReason::Killed(by) => lines.error(
-            Symbol::Killed,
-            &format_args!("session {by} ended this one by KILL; its locks are free; closing"),
-        ),
-        EndReason::Revoked => lines.error(
-            Symbol::Denied,
-            &"your user may not be here, or lock this, any more; the locks of this session are free; closing",
-        ),
-        EndReason::Shutdown => {
-            lines.error(
-                Symbol::Shutdown,
-                &"the server is stopping; the locks of this session are free; closing",
-            );
         }
     }
 }
@@ -209,24 +202,6 @@ const HINTS: [&str; 3] = [
     "a timeout may have a unit: 500ms, 2m, 1h",
     "what works in MySQL works here: SELECT GET_LOCK('nightly', 10);",
 ];
-
-fn write_help(verb: Option<&Verb>, lines: &mut Lines<'_>) {
-    match verb {
-        None => {
-            let verbs = Verb::ALL.iter().map(|v| format!("HELP {:28} {}", v.usage(), v.does));
-            lines.list(verbs.chain(HINTS.map(|hint| format!("HELP {hint}"))));
-        }
-        Some(verb) => {
-            let Verb { example, does, .. } = verb;
-            let usage = verb.usage();
-            lines.list([
-                format!("HELP usage: {usage}"),
-                format!("HELP does: {does}"),
-                format!("HELP try: {example}"),
-            ]);
-        }
-    }
-}
 
 impl fmt::Display for Hello {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -240,20 +215,24 @@ impl fmt::Display for Hello {
     }
 }
 
-impl fmt::Display for LockRow {
+/// A row of a list, as a line of this wire. A row says of itself nothing about how it is written: each wire does that.
+struct Row<'a, T>(&'a T);
+
+impl fmt::Display for Row<'_, LockRow> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LOCK ")?;
-        write_hold(self, f)?;
-        self.client_info.as_ref().map_or(Ok(()), |client_info| write_profile(client_info, f))
+        write_hold(self.0, f)?;
+        self.0.client_info.as_ref().map_or(Ok(()), |client_info| write_client_info(client_info, f))
     }
 }
 
-impl fmt::Display for WhyRow {
+impl fmt::Display for Row<'_, WhyRow> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WHY ")?;
-        write_hold(&self.lock, f)?;
-        write!(f, " waits_for={}", OrNull(self.waits_for.as_ref().map(|name| Written(name.as_str()))))?;
-        self.lock.client_info.as_ref().map_or(Ok(()), |client_info| write_profile(client_info, f))
+        let WhyRow { lock, waits_for } = self.0;
+        write_hold(lock, f)?;
+        write!(f, " waits_for={}", OrNull(waits_for.as_ref().map(|name| Written(name.as_str()))))?;
+        lock.client_info.as_ref().map_or(Ok(()), |client_info| write_client_info(client_info, f))
     }
 }
 
@@ -266,43 +245,61 @@ fn write_hold(row: &LockRow, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// What a client tells of itself, and how long its lease still runs.
-fn write_profile(client_info: &ClientInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_client_info(client_info: &ClientInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let ClientInfo { note, expires, .. } = client_info;
-    for (key, text) in
-        [("client", client_info.client()), ("user", client_info.user()), ("note", note.as_deref())]
-    {
-        if let Some(text) = text {
-            write!(f, " {key}={}", Written(text))?;
-        }
-    }
+    write_known("client", client_info.client(), f)?;
+    write_known("user", client_info.user(), f)?;
+    write_known("note", note.as_deref(), f)?;
     match expires {
         Some(expires) => write!(f, " expires={}", Seconds(expires.saturating_duration_since(Instant::now()))),
         None => Ok(()),
     }
 }
 
-impl fmt::Display for WaiterRow {
+/// A field that is left out where nothing is known.
+fn write_known(key: &str, text: Option<&str>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    text.map_or(Ok(()), |text| write!(f, " {key}={}", Written(text)))
+}
+
+impl fmt::Display for Row<'_, Past> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { session, mode, peer, waited, .. } = self;
+        let Past { name, session, origin, user, client, mode, token, started, held, cause } = self.0;
+        let name = Written(name.as_str());
+        let (wire, peer, cause) = (origin.wire, origin.peer, cause.as_str());
+        // The clock on the wall may have been set back since.
+        let acquired = SystemTime::now().duration_since(*started).unwrap_or_default();
+        write!(
+            f,
+            "ENDED name={name} mode={mode} session={session} wire={wire} peer={peer} fencing_token={token}"
+        )?;
+        write!(f, " acquired={} held={} cause={cause}", Seconds(acquired), Seconds(*held))?;
+        write_known("client", Some(client.as_str()).filter(|client| !client.is_empty()), f)?;
+        write_known("user", Some(user.as_str()).filter(|user| !user.is_empty()), f)
+    }
+}
+
+impl fmt::Display for Row<'_, WaiterRow> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let WaiterRow { session, mode, peer, waited, .. } = self.0;
         let (peer, waited) = (OrNull::<SocketAddr>(*peer), Seconds(*waited));
         write!(f, "WAITER session={session} mode={mode} peer={peer} waited={waited}")
     }
 }
 
-impl fmt::Display for SessionRow {
+impl fmt::Display for Row<'_, SessionRow> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { session, origin, age, holds, waits_for, memory, .. } = self;
+        let SessionRow { session, origin, age, holds, waits_for, memory, client_info } = self.0;
         let (wire, peer, age) = (origin.wire, origin.peer, Seconds(*age));
         let waits_for = OrNull(waits_for.as_ref().map(|name| Written(name.as_str())));
         write!(f, "SESSION session={session} wire={wire} peer={peer} age={age} holds={holds}")?;
         write!(f, " waits_for={waits_for} memory={memory}")?;
-        write_profile(&self.client_info, f)
+        write_client_info(client_info, f)
     }
 }
 
-impl fmt::Display for Stats {
+impl fmt::Display for Row<'_, Stats> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sessions, table, timeouts, abandoned, uptime, memory, max_memory } = self;
+        let Stats { sessions, table, timeouts, abandoned, uptime, memory, max_memory } = self.0;
         write!(f, "STATS sessions={sessions} locks={} waiters={}", table.locks, table.waiters)?;
         write!(f, " grants={} timeouts={timeouts} deadlocks={}", table.grants, table.deadlocks)?;
         write!(f, " abandoned={abandoned}")?;
