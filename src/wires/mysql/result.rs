@@ -168,7 +168,12 @@ impl Writer<'_> {
         self.put(|output| output.put_slice(text.as_bytes()));
     }
 
-    pub(super) fn outcome(&mut self, outcome: &Outcome, binary: bool) {
+    /// What a statement came to. One that tells of warnings, as SHOW WARNINGS, is answered with a count of none: they are
+    /// those of the statement before it, and a client that asks for all that is counted would never stop asking.
+    pub(super) fn outcome(&mut self, outcome: &Outcome, is_diagnostic: bool, binary: bool) {
+        if is_diagnostic {
+            self.status.warnings = 0;
+        }
         let (Outcome::Rows { columns, .. } | Outcome::List { columns, .. }) = outcome else {
             return self.ok();
         };

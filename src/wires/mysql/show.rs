@@ -3,25 +3,25 @@
 use super::{
     catalog::{self, CatalogError, SCHEMAS, SHOW, Source, Table},
     error::{SqlError, Warning},
+    executor::{ExecResult, Executor},
     result::{Column, Outcome},
-    run::{Ran, Runner},
     sql::{List, Show, TableName},
-    tables::Wanted,
     value::Value,
+    virtual_tables::Scan,
 };
 
 /// So many characters of a statement are shown by SHOW PROCESSLIST without FULL.
 const SHORT: usize = 100;
 
-impl Runner<'_> {
-    pub(super) async fn show(&mut self, show: &Show) -> Ran<Outcome> {
+impl Executor<'_> {
+    pub(super) async fn show(&mut self, show: &Show) -> ExecResult<Outcome> {
         match show {
             Show::List(list) => self.listed(list).await,
             Show::Columns(name, list) => {
                 let of = self.table(name)?;
-                let wanted = Wanted { schema: Some(of.schema), table: Some(of.name), ..Wanted::ALL };
+                let scan = Scan { schema: Some(of.schema), table: Some(of.name), ..Scan::ALL };
                 let columns = columns(list.table, "", None);
-                self.rows(list.table, wanted, list, columns).await
+                self.rows(list.table, scan, list, columns).await
             }
             Show::Index(name) => {
                 self.table(name)?;
@@ -84,7 +84,7 @@ impl Runner<'_> {
     }
 
     /// The columns of what is only prepared.
-    pub(super) fn shown(&self, show: &Show) -> Ran<Vec<Column>> {
+    pub(super) fn shown(&self, show: &Show) -> ExecResult<Vec<Column>> {
         Ok(match show {
             Show::List(list) => self.heading(list)?.1,
             Show::Columns(name, list) => {
@@ -105,13 +105,13 @@ impl Runner<'_> {
     }
 
     /// A list, in the columns and of the rows of its table.
-    async fn listed(&mut self, list: &List) -> Ran<Outcome> {
+    async fn listed(&mut self, list: &List) -> ExecResult<Outcome> {
         let table = list.table;
         let (schema, columns) = self.heading(list)?;
         self.warn_of(table);
         let shown = if table.name == "PROCESSLIST" { SHORT } else { usize::MAX };
         let schema = (table.source == Source::Tables).then_some(&*schema);
-        self.rows(table, Wanted { schema, shown, ..Wanted::ALL }, list, columns).await
+        self.rows(table, Scan { schema, shown, ..Scan::ALL }, list, columns).await
     }
 
     /// The database that a list is about, if it is about one, and its columns.

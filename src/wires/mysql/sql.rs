@@ -29,7 +29,7 @@ pub(super) use ast::{
     TableName,
 };
 pub(super) use cursor::near as syntax_error;
-pub(super) use eval::{Ask, Env, Facts, Halt, LockQuery};
+pub(super) use eval::{Effect, Env, Facts, LockQuery, Suspend};
 pub(super) use function::{Pattern, RegexpError, Sum, uuid_text};
 pub(super) use parse::{Parsed, parse};
 pub(super) use types::{Kind, Type};

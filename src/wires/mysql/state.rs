@@ -5,20 +5,15 @@ use std::{cell::RefCell, collections::BTreeMap};
 use super::{
     Config,
     error::{SqlError, Warning},
-    intake::Unread,
     login::Nonce,
-    named::Named,
-    prepared::Prepared,
+    packet::Opcode,
+    prepared::{NamedStatements, Prepared},
     result::{Status, flag},
-    sql::{self, Facts, Parsed},
-    user_variables::UserVariables,
+    sql::{self, Parsed},
     value::Value,
-    variables::{Variable, Variables},
+    variables::{UserVariables, Variable, Variables},
 };
-use crate::core::{
-    budget::{Budget, Charge},
-    lock::SessionId,
-};
+use crate::core::budget::{Budget, Charge, Exceeded};
 
 /// The most prepared statements of a connection, if its memory holds so many: `@@max_prepared_stmt_count`.
 pub(super) const MAX_PREPARED: usize = 16_382;
@@ -58,7 +53,16 @@ pub(super) struct State {
     /// for twice as many as there are.
     prepared: BTreeMap<u32, Box<Prepared>>,
     last_prepared: u32,
-    pub named: Named,
+    pub named: NamedStatements,
+}
+
+/// A command that there was no memory for.
+#[derive(Debug)]
+pub(super) struct Unread {
+    pub opcode: Opcode,
+    /// Of the prepared statement that it is about, if it is about one.
+    pub id: u32,
+    pub why: Exceeded,
 }
 
 /// Whether it is the database that asks for that, in whichever case its name is written.
@@ -111,19 +115,6 @@ impl State {
                 | on(more_results, flag::MORE_RESULTS)
                 | on(settings.dialect.no_backslash_escapes, flag::NO_BACKSLASH_ESCAPES),
             warnings: u16::try_from(self.warnings.borrow().len()).unwrap_or(u16::MAX),
-        }
-    }
-
-    /// What the expressions of a statement can ask for.
-    pub(super) fn facts(&self, id: SessionId, now: i64) -> Facts<'_> {
-        Facts {
-            id: id.0,
-            database: self.database.as_deref(),
-            user: &self.user,
-            host: &self.host,
-            now,
-            row_count: self.row_count,
-            found_rows: self.found_rows,
         }
     }
 

@@ -8,12 +8,17 @@ mod error;
 mod facts;
 mod modes;
 mod table;
+mod text;
+mod user;
 
 use std::{collections::HashMap, time::Duration};
 
 pub(super) use error::VariableError;
-pub(super) use facts::World;
-pub(super) use table::{Kind, Scope, Variable};
+pub(super) use facts::ServerView;
+pub(super) use table::{Scope, Variable, VariableKind};
+#[cfg(any(fuzzing, test))]
+pub(super) use text::MAX_LIST;
+pub(super) use user::UserVariables;
 
 use super::{
     charset::{Charset, Charsets},

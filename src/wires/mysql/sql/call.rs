@@ -7,7 +7,7 @@ use getlockd_proto::timeout::Timeout;
 use super::{
     ast::Expr,
     dates,
-    eval::{Ask, Env, Evaluated, FOLD, Halt, LockQuery},
+    eval::{Effect, Env, Evaluated, FOLD, LockQuery, Suspend},
     function::{self, Args},
     functions::Function,
 };
@@ -16,8 +16,7 @@ use crate::{
     wires::mysql::{
         VERSION,
         error::{SqlError, Warning},
-        names::lock_name,
-        value::{Number, Value, number_prefix},
+        value::{Number, Value, lock_name, number_prefix},
         work::ROW,
     },
 };
@@ -49,18 +48,18 @@ fn called(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) -> Evalua
         let ask = ask?;
         if let Some(look) = env.look {
             env.work.spend(ROW)?;
-            if let Ask::Look(query) = &ask {
+            if let Effect::Look(query) = &ask {
                 return Ok(look.ask(at, query)?);
             }
         }
-        return Err(Halt::Ask(at, ask));
+        return Err(Suspend::Effect(at, ask));
     }
     match function {
         Function::Sleep => {
             let seconds = values[0].to_number().map_or(0.0, Number::to_f64);
             let longest = if seconds > 0.0 { Duration::MAX } else { Duration::ZERO };
             let time = Duration::try_from_secs_f64(seconds).unwrap_or(longest);
-            Err(Halt::Ask(at, Ask::Sleep(time)))
+            Err(Suspend::Effect(at, Effect::Sleep(time)))
         }
         Function::Database | Function::Version | Function::User | Function::CurrentUser => {
             Ok(about(env, function))
@@ -157,18 +156,18 @@ fn first_that_is(env: &Env<'_>, args: &[Expr]) -> Evaluated {
 }
 
 /// What a lock function asks for, if it is one.
-fn lock_function(env: &Env<'_>, function: Function, values: &[Value]) -> Option<Result<Ask, SqlError>> {
+fn lock_function(env: &Env<'_>, function: Function, values: &[Value]) -> Option<Result<Effect, SqlError>> {
     let name = || lock_name(&values[0]);
     Some(match function {
         Function::GetLock | Function::GetSharedLock => name().map(|name| {
             let mode = if function == Function::GetLock { Mode::Exclusive } else { Mode::Shared };
-            Ask::Acquire(LockRequest { name, mode, timeout: timeout(env, &values[1]) })
+            Effect::Acquire(LockRequest { name, mode, timeout: timeout(env, &values[1]) })
         }),
-        Function::ReleaseLock => name().map(Ask::Release),
-        Function::ReleaseAllLocks => Ok(Ask::ReleaseAll),
-        Function::IsFreeLock => name().map(LockQuery::IsFree).map(Ask::Look),
-        Function::IsUsedLock => name().map(LockQuery::UsedBy).map(Ask::Look),
-        Function::FencingToken => name().map(LockQuery::FencingToken).map(Ask::Look),
+        Function::ReleaseLock => name().map(Effect::Release),
+        Function::ReleaseAllLocks => Ok(Effect::ReleaseAll),
+        Function::IsFreeLock => name().map(LockQuery::IsFree).map(Effect::Look),
+        Function::IsUsedLock => name().map(LockQuery::UsedBy).map(Effect::Look),
+        Function::FencingToken => name().map(LockQuery::FencingToken).map(Effect::Look),
         _ => return None,
     })
 }

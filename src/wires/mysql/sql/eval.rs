@@ -20,10 +20,9 @@ use crate::{
         catalog::Column,
         charset::Charset,
         error::{SqlError, Warning},
-        look::Look,
-        user_variables::UserVariables,
+        lookup::Lookup,
         value::Value,
-        variables::{Scope, Variable, Variables, World},
+        variables::{Scope, ServerView, UserVariables, Variable, Variables},
         work::{STEP, Work},
     },
 };
@@ -50,10 +49,10 @@ pub(in crate::wires::mysql) struct Env<'a> {
     /// The items whose names stand for them where no column has that name: in ORDER BY.
     pub aliases: &'a [Item],
     /// Where there are rows, how to ask what takes nothing.
-    pub look: Option<Look<'a>>,
+    pub look: Option<Lookup<'a>>,
     pub warnings: &'a RefCell<Vec<Warning>>,
     /// What variables tell of; none where there is no connection.
-    pub world: Option<World<'a>>,
+    pub world: Option<ServerView<'a>>,
 }
 
 /// What is the same for all of a statement.
@@ -71,15 +70,15 @@ pub(in crate::wires::mysql) struct Facts<'a> {
 
 /// Why an evaluation did not come to its end.
 #[derive(Debug)]
-pub(in crate::wires::mysql) enum Halt {
+pub(in crate::wires::mysql) enum Suspend {
     Error(SqlError),
     /// The call of this number wants this done.
-    Ask(usize, Ask),
+    Effect(usize, Effect),
 }
 
 /// What has an effect.
 #[derive(Debug)]
-pub(in crate::wires::mysql) enum Ask {
+pub(in crate::wires::mysql) enum Effect {
     Acquire(LockRequest),
     Release(Name),
     ReleaseAll,
@@ -96,19 +95,19 @@ pub(in crate::wires::mysql) enum LockQuery {
     FencingToken(Name),
 }
 
-impl From<SqlError> for Halt {
+impl From<SqlError> for Suspend {
     fn from(error: SqlError) -> Self {
         Self::Error(error)
     }
 }
 
-impl From<RegexpError> for Halt {
+impl From<RegexpError> for Suspend {
     fn from(error: RegexpError) -> Self {
         Self::Error(error.into())
     }
 }
 
-pub(in crate::wires::mysql) type Evaluated<T = Value> = Result<T, Halt>;
+pub(in crate::wires::mysql) type Evaluated<T = Value> = Result<T, Suspend>;
 
 impl Env<'_> {
     pub(in crate::wires::mysql) fn eval(&self, expr: &Expr) -> Evaluated {
@@ -133,7 +132,7 @@ impl Env<'_> {
             },
             Expr::Star => Value::Int(1),
             Expr::Assign { at, name, value } => {
-                return Err(Halt::Ask(*at, Ask::Assign(name.clone(), self.eval(value)?.kept())));
+                return Err(Suspend::Effect(*at, Effect::Assign(name.clone(), self.eval(value)?.kept())));
             }
             Expr::Call { at, function, args } => {
                 let value = call::call(self, *at, *function, args)?;

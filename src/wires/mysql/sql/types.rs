@@ -14,7 +14,7 @@ use crate::wires::mysql::{
     error::SqlError,
     temporal::Temporal,
     value::Value,
-    variables::{Kind as VariableKind, Variable},
+    variables::{Variable, VariableKind},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

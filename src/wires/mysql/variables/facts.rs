@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
-use super::{Kind, REENTRY, Variable};
+use super::{
+    REENTRY,
+    table::{Variable, VariableKind},
+};
 use crate::{
     net::BufferedSocket,
     wires::mysql::{
@@ -15,7 +18,7 @@ use crate::{
 
 /// The server and the connection, of which some variables tell.
 #[derive(Clone, Copy)]
-pub(in crate::wires::mysql) struct World<'a> {
+pub(in crate::wires::mysql) struct ServerView<'a> {
     pub config: Config,
     pub io: &'a BufferedSocket,
 }
@@ -49,8 +52,8 @@ impl Env<'_> {
     /// As SHOW VARIABLES writes it.
     pub(in crate::wires::mysql) fn shown(&self, variable: &'static Variable, global: bool) -> String {
         match (&variable.kind, self.value_of(variable, global)) {
-            (Kind::Flag, value) => if value == Value::UInt(1) { "ON" } else { "OFF" }.to_owned(),
-            (Kind::Real { .. }, Value::Double(real)) => format!("{real:.6}"),
+            (VariableKind::Flag, value) => if value == Value::UInt(1) { "ON" } else { "OFF" }.to_owned(),
+            (VariableKind::Real { .. }, Value::Double(real)) => format!("{real:.6}"),
             (_, value) => value.to_text().unwrap_or_default(),
         }
     }
@@ -82,7 +85,7 @@ impl Env<'_> {
     }
 }
 
-impl World<'_> {
+impl ServerView<'_> {
     fn fact(self, name: &str) -> Option<Value> {
         let tls = self.io.tls();
         Some(match name {
