@@ -32,6 +32,7 @@ mod reentry;
 mod requests;
 mod shows;
 mod statements;
+mod structure;
 mod timeouts;
 mod tls;
 mod transcripts;
