@@ -507,7 +507,8 @@ fn named(text: &str) -> Vec<(String, Option<String>)> {
         };
         for (at, path) in words.iter().enumerate().filter(|(_, word)| is_path(word)) {
             let next = words.get(at + 1).filter(|next| !next.contains(['/', '.']));
-            let name = next.map(|next| next.rsplit("::").next().unwrap_or(next).to_owned());
+            let name =
+                next.map(|next| next.trim_end_matches("()").rsplit("::").next().unwrap_or(next).to_owned());
             named.push(((*path).to_owned(), name));
         }
     }
