@@ -4,6 +4,7 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY benches benches
+COPY tests tests
 COPY crates crates
 RUN cargo build --release --locked -p getlockd
 
