@@ -4,7 +4,6 @@ mod ast;
 mod call;
 mod calls;
 mod cast;
-mod cursor;
 mod dates;
 mod eval;
 mod expr;
@@ -16,7 +15,6 @@ mod natives;
 mod numbers;
 mod parse;
 mod prepare;
-mod primary;
 mod reserved;
 mod select;
 mod set;
@@ -28,8 +26,7 @@ pub(super) use ast::{
     Assignment, By, Expr, Item, Limit, List, Operator, Order, Rows, Select, Show, Source, Statement,
     TableName,
 };
-pub(super) use cursor::near as syntax_error;
 pub(super) use eval::{Ask, Env, Facts, Halt, LockQuery};
 pub(super) use function::{Pattern, RegexpError, Sum, uuid_text};
-pub(super) use parse::{Parsed, parse};
+pub(super) use parse::{Parsed, near as syntax_error, parse};
 pub(super) use types::{Kind, Type};

@@ -22,27 +22,19 @@ use crate::{
     },
 };
 
+/// What a call comes to, or what effect it wants.
 pub(super) fn call(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) -> Evaluated {
-    let answer = called(env, at, function, args);
-    if let Ok(value) = &answer
-        && let size @ 1.. = value.size()
-    {
-        env.work.text(size)?;
-    }
-    answer
-}
-
-/// A value that was made, which counts.
-pub(super) fn counted(env: &Env<'_>, value: Value) -> Evaluated {
-    if let size @ 1.. = value.size() {
-        env.work.text(size)?;
-    }
-    Ok(value)
-}
-
-fn called(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) -> Evaluated {
-    if let Some(answer) = lazy(env, at, function, args) {
-        return answer;
+    // These look at an argument only if they need it.
+    match function {
+        Function::Coalesce | Function::IfNull => return first_that_is(env, args),
+        Function::If => {
+            let condition = env.eval(&args[0])?.to_bool() == Some(true);
+            return env.eval(if condition { &args[1] } else { &args[2] });
+        }
+        // What stands behind a NULL is not looked at.
+        Function::Concat => return known(env, args).map(|values| concat(env, &values)),
+        _ if function.is_aggregate() => return function::aggregate(env, at, function, args),
+        _ => {}
     }
     let values = args.iter().map(|arg| env.eval(arg)).collect::<Evaluated<Vec<_>>>()?;
     if let Some(ask) = lock_function(env, function, &values) {
@@ -116,21 +108,6 @@ fn cost(function: Function) -> usize {
         // Each is compared with the best so far.
         Function::Greatest | Function::Least => 8,
         _ => 2,
-    }
-}
-
-/// Those that look at an argument only if they need it.
-fn lazy(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) -> Option<Evaluated> {
-    match function {
-        Function::Coalesce | Function::IfNull => Some(first_that_is(env, args)),
-        _ if function.is_aggregate() => Some(function::aggregate(env, at, function, args)),
-        // What stands behind a NULL is not looked at.
-        Function::Concat => Some(known(env, args).map(|values| concat(env, &values))),
-        Function::If => Some(env.eval(&args[0]).and_then(|condition| {
-            let chosen = if condition.to_bool() == Some(true) { &args[1] } else { &args[2] };
-            env.eval(chosen)
-        })),
-        _ => None,
     }
 }
 

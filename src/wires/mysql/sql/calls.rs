@@ -2,14 +2,12 @@
 
 use super::{
     ast::{Cast, Expr},
-    cursor::{Cursor, near},
     dates,
-    expr::{bits, expr},
+    expr::{Precedence, charset, expr, operation},
     functions::Function,
     lex::Token,
     natives::{self, Bare, Count, Native, NativeKind},
-    parse::Parsing,
-    primary::charset,
+    parse::{Cursor, Parsing, near},
     unserved::{self, lack},
 };
 use crate::wires::mysql::{charset::Charset, error::SqlError};
@@ -162,7 +160,7 @@ fn part(cursor: &mut Cursor<'_>, count: Count) -> Parsing<Vec<Expr>> {
 /// `POSITION(a IN b)`
 fn position(cursor: &mut Cursor<'_>) -> Parsing<Vec<Expr>> {
     cursor.expect("(")?;
-    let what = bits(cursor)?;
+    let what = operation(cursor, Precedence::Comparison)?;
     cursor.expect_word("IN")?;
     let args = vec![what, expr(cursor)?];
     cursor.expect(")")?;

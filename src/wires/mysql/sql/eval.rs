@@ -137,6 +137,7 @@ impl Env<'_> {
             }
             Expr::Call { at, function, args } => {
                 let value = call::call(self, *at, *function, args)?;
+                self.charge(&value)?;
                 if value.is_date() { self.settled(value, expr)? } else { value }
             }
             Expr::Not(value) => self.eval(value)?.to_bool().map(|yes| !yes).into(),
@@ -171,18 +172,27 @@ impl Env<'_> {
             Expr::Cast(value, cast) => {
                 let value = self.eval(value)?;
                 self.work.spend(cast::effort(&value, *cast))?;
-                call::counted(self, cast::cast(self, &value, *cast))?
+                let value = cast::cast(self, &value, *cast);
+                self.charge(&value)?;
+                value
             }
         })
     }
 
-    /// A value of its own, which counts.
+    /// A copy of a value, charged for.
     #[inline]
     fn copy(&self, value: &Value) -> Evaluated {
+        self.charge(value)?;
+        Ok(value.clone())
+    }
+
+    /// Charges the statement for the text of a value that was made. Numbers have none.
+    #[inline]
+    fn charge(&self, value: &Value) -> Evaluated<()> {
         if let size @ 1.. = value.size() {
             self.work.text(size)?;
         }
-        Ok(value.clone())
+        Ok(())
     }
 
     /// How two values compare. Texts are folded for that, each time.
@@ -242,7 +252,11 @@ impl Env<'_> {
             Operator::And => both(left.to_bool(), right.to_bool()).into(),
             Operator::Or => both(left.to_bool().map(|l| !l), right.to_bool().map(|r| !r)).map(|b| !b).into(),
             Operator::Xor => left.to_bool().zip(right.to_bool()).map(|(l, r)| l != r).into(),
-            Operator::Concat => call::counted(self, call::concat(self, &[left, right]))?,
+            Operator::Concat => {
+                let value = call::concat(self, &[left, right]);
+                self.charge(&value)?;
+                value
+            }
             _ => numbers::calculated(self, operator, &left, &right)?,
         })
     }

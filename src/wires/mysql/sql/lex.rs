@@ -5,9 +5,7 @@ use std::borrow::Cow;
 use nom::{
     IResult, Parser,
     branch::alt,
-    bytes::complete::{
-        tag, tag_no_case, take, take_till, take_until, take_while, take_while_m_n, take_while1,
-    },
+    bytes::complete::{tag, tag_no_case, take_till, take_until, take_while, take_while1},
     character::complete::{digit0, digit1, one_of},
     combinator::{opt, recognize},
     error::{Error, ErrorKind},
@@ -130,47 +128,33 @@ fn next_statement(mut left: &[u8], open: &mut usize) -> Option<usize> {
 /// Without the blanks and comments in front; how much is left where a comment has no end.
 fn skip<'a>(mut input: &'a [u8], open: &mut usize) -> Result<&'a [u8], usize> {
     loop {
-        // Most tokens stand behind nothing at all.
-        if !matches!(input.first(), Some(..=b' ' | b'#' | b'-' | b'/' | b'*')) {
-            return Ok(input);
-        }
-        let before = input.len();
-        if let Ok((after, _)) = blank_or_comment(input) {
-            input = after;
-        } else if let Ok((after, version)) = conditional(input) {
-            match version.map_or(Some(0), |version| version.parse::<u32>().ok()) {
-                Some(version) if version <= VERSION => {
-                    *open += 1;
-                    input = after;
-                }
-                _ => input = comment(input).map_err(|_| before)?.0,
+        let unended = input.len();
+        input = match input {
+            [b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c, rest @ ..] => rest,
+            // `--` begins a comment only in front of a blank.
+            [b'#', ..] | [b'-', b'-'] | [b'-', b'-', 0..=b' ', ..] => {
+                let end = input.iter().position(|c| *c == b'\n').unwrap_or(input.len());
+                &input[end..]
             }
-        } else if *open > 0 && input.starts_with(b"*/") {
-            *open -= 1;
-            input = &input[2..];
-        } else if input.starts_with(b"/*") && comment(input).is_err() {
-            return Err(before);
-        }
-        if input.len() == before {
-            return Ok(input);
-        }
-    }
-}
-
-fn blank_or_comment(input: &[u8]) -> Lexed<'_, &[u8]> {
-    let blanks = take_while1(|c: u8| c.is_ascii_whitespace() || c == 0x0b);
-    let line = recognize(pair(alt((tag("#"), dashes)), take_till(|c| c == b'\n')));
-    match input {
-        [b'/', b'*', b'!' | b'+', ..] => alt((blanks, line)).parse(input),
-        _ => alt((blanks, line, comment)).parse(input),
-    }
-}
-
-/// `--` begins a comment only in front of a blank.
-fn dashes(input: &[u8]) -> Lexed<'_, &[u8]> {
-    match input {
-        [b'-', b'-'] | [b'-', b'-', 0..=b' ', ..] => take(2_usize).parse(input),
-        _ => none(input),
+            // What stands in it is part of the statement if this version is not too old for it.
+            [b'/', b'*', b'!', inside @ ..] => {
+                let (after, version) = version(inside);
+                if version <= VERSION {
+                    *open += 1;
+                    after
+                } else {
+                    comment(input).map_err(|_| unended)?.0
+                }
+            }
+            [b'*', b'/', rest @ ..] if *open > 0 => {
+                *open -= 1;
+                rest
+            }
+            // A hint is a token.
+            [b'/', b'*', b'+', ..] => return comment(input).map(|_| input).map_err(|_| unended),
+            [b'/', b'*', ..] => comment(input).map_err(|_| unended)?.0,
+            _ => return Ok(input),
+        };
     }
 }
 
@@ -178,14 +162,15 @@ fn comment(input: &[u8]) -> Lexed<'_, &[u8]> {
     delimited(tag("/*"), take_until("*/"), tag("*/")).parse(input)
 }
 
-/// The start of `/*! ... */`, and its version if it has one.
-fn conditional(input: &[u8]) -> Lexed<'_, Option<Cow<'_, str>>> {
-    let version = take_while_m_n(5, 6, |c: u8| c.is_ascii_digit());
-    preceded(tag("/*!"), opt(version.map(lossy))).parse(input)
+/// What `/*!` asks for, five or six digits, and what stands behind it; 0 if it does not say.
+fn version(input: &[u8]) -> (&[u8], u32) {
+    let digits = input.iter().take(6).take_while(|c| c.is_ascii_digit()).count();
+    let (version, after) = if digits < 5 { (&input[..0], input) } else { input.split_at(digits) };
+    (after, version.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0')))
 }
 
+/// The next token: its first byte says which kinds it can be.
 fn token(input: &[u8], dialect: Dialect) -> Lexed<'_, Token<'_>> {
-    let word = || take_while1(is_word).map(|word| Token::Word(lossy(word)));
     match input {
         [quote @ (b'\'' | b'"'), text @ ..] => {
             let (after, text) = quoted(text, *quote, !dialect.no_backslash_escapes)?;
@@ -195,11 +180,18 @@ fn token(input: &[u8], dialect: Dialect) -> Lexed<'_, Token<'_>> {
         [b'\\', b'N', ..] => Ok((&input[2..], Token::Word("NULL".into()))),
         [b'`', ..] => backquoted.map(Token::Name).parse(input),
         [b'@', ..] => alt((variable, symbol)).parse(input),
-        [b'0'..=b'9' | b'.', ..] => alt((bytes_literal, number, word(), symbol)).parse(input),
-        [b'x' | b'X' | b'b' | b'B', b'\'', ..] => alt((bytes_literal, word())).parse(input),
-        [c, ..] if is_word(*c) => word().parse(input),
-        _ => alt((hint, symbol)).parse(input),
+        [b'0', b'x' | b'b', ..] => alt((bytes_literal, number, word)).parse(input),
+        [b'0'..=b'9', ..] => alt((number, word)).parse(input),
+        [b'.', ..] => alt((number, symbol)).parse(input),
+        [b'x' | b'X' | b'b' | b'B', b'\'', ..] => alt((bytes_literal, word)).parse(input),
+        [b'/', b'*', b'+', ..] => hint(input),
+        [c, ..] if is_word(*c) => word(input),
+        _ => symbol(input),
     }
+}
+
+fn word(input: &[u8]) -> Lexed<'_, Token<'_>> {
+    take_while1(is_word).map(|word| Token::Word(lossy(word))).parse(input)
 }
 
 /// A text up to its closing quote, which may be doubled.

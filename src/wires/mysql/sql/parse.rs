@@ -1,11 +1,13 @@
-//! Statements (MySQL manual, chapter 15), as far as a lock server has a use for them.
+//! Statements (MySQL manual, chapter 15), as far as a lock server has a use for them, and the cursor by which all grammar
+//! files of this directory take the tokens of one.
 
 use super::{
     ast::Statement,
-    cursor::{Cursor, near},
     expr,
-    lex::{Dialect, Token},
-    prepare, select, unserved,
+    lex::{self, Dialect, Spanned, Token, Unreadable},
+    prepare,
+    reserved::is_reserved,
+    select, unserved,
 };
 use crate::wires::mysql::error::{SqlError, Warning};
 
@@ -137,6 +139,284 @@ fn call(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
 fn kill(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
     let query = cursor.one_of(&["CONNECTION", "QUERY"]) == Some("QUERY");
     Ok(Statement::Kill { query, id: expr::expr(cursor)? })
+}
+
+/// The deepest that parentheses and calls may nest.
+const MAX_DEPTH: usize = 40;
+
+/// The most members of all lists of a statement, and the most calls in it: an expression is evaluated
+/// again after each call that has an effect.
+const MAX_MEMBERS: usize = 1_000;
+const MAX_CALLS: usize = 250;
+
+/// The most operators of a statement: each may make its tree one level deeper.
+const MAX_OPERATORS: usize = 100;
+
+pub(super) struct Cursor<'a> {
+    pub sql: &'a [u8],
+    pub dialect: Dialect,
+    tokens: Vec<Spanned<'a>>,
+    at: usize,
+    depth: usize,
+    operators: usize,
+    /// How many calls and placeholders there were so far.
+    pub calls: usize,
+    pub parameters: usize,
+    /// Whether one of them sums up all rows.
+    pub has_sum: bool,
+    /// The first column that none of these sums up.
+    pub plain_column: Option<String>,
+    /// Whether it asks how many warnings there were before it.
+    pub counts_warnings: bool,
+    /// Whether anything was there that has an effect.
+    pub acts: bool,
+    /// Where the first placeholder stands.
+    pub first_parameter: Option<usize>,
+    /// Where the next statement starts, if there is one.
+    pub rest: Option<usize>,
+    members: usize,
+    pub warnings: Vec<Warning>,
+    /// What names stand for nothing: told once the whole statement is known to be SQL.
+    pub wrong: Option<SqlError>,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(sql: &'a [u8], dialect: Dialect) -> Parsing<Self> {
+        let (mut tokens, rest) = lex::tokens(sql, dialect).map_err(|why| match why {
+            Unreadable::At(at) => near(sql, at),
+            Unreadable::TooLong => SqlError::TooComplex,
+        })?;
+        // A hint counts behind SELECT only.
+        let mut after_select = false;
+        tokens.retain(|Spanned { token, .. }| {
+            let counts = after_select || !matches!(token, Token::Hint(_));
+            after_select = matches!(token, Token::Word(word) if word.eq_ignore_ascii_case("SELECT"));
+            counts
+        });
+        Ok(Self {
+            sql,
+            dialect,
+            tokens,
+            at: 0,
+            depth: 0,
+            operators: 0,
+            calls: 0,
+            parameters: 0,
+            has_sum: false,
+            plain_column: None,
+            counts_warnings: false,
+            acts: false,
+            first_parameter: None,
+            rest,
+            members: 0,
+            warnings: Vec::new(),
+            wrong: None,
+        })
+    }
+
+    /// How many tokens there are.
+    pub(super) fn count(&self) -> usize {
+        self.tokens.len()
+    }
+
+    pub(super) fn peek(&self) -> Option<&Token<'a>> {
+        self.peek_at(0)
+    }
+
+    pub(super) fn peek_at(&self, ahead: usize) -> Option<&Token<'a>> {
+        self.tokens.get(self.at + ahead).map(|spanned| &spanned.token)
+    }
+
+    /// Takes the next token: it is not looked at again.
+    pub(super) fn next(&mut self) -> Option<Token<'a>> {
+        let token = &mut self.tokens.get_mut(self.at)?.token;
+        self.at += 1;
+        Some(std::mem::replace(token, Token::Symbol("")))
+    }
+
+    /// Takes so many tokens, which were looked at.
+    pub(super) fn advance(&mut self, tokens: usize) {
+        self.at += tokens;
+    }
+
+    /// Where the next token starts.
+    pub(super) fn start(&self) -> usize {
+        self.tokens.get(self.at).map_or(self.sql.len(), |token| token.start)
+    }
+
+    /// Where the last token ended.
+    pub(super) fn end(&self) -> usize {
+        self.at.checked_sub(1).map_or(0, |last| self.tokens[last].end)
+    }
+
+    /// Where the last token started.
+    pub(super) fn last_start(&self) -> usize {
+        self.at.checked_sub(1).map_or(0, |last| self.tokens[last].start)
+    }
+
+    /// Whether the next token follows the last one without a blank.
+    pub(super) fn is_adjacent(&self) -> bool {
+        self.start() == self.end()
+    }
+
+    pub(super) fn is_word(&self, word: &str) -> bool {
+        self.is_word_at(0, word)
+    }
+
+    pub(super) fn is_word_at(&self, ahead: usize, word: &str) -> bool {
+        matches!(self.peek_at(ahead), Some(Token::Word(found)) if found.eq_ignore_ascii_case(word))
+    }
+
+    pub(super) fn is_symbol(&self, symbol: &str) -> bool {
+        self.is_symbol_at(0, symbol)
+    }
+
+    pub(super) fn is_symbol_at(&self, ahead: usize, symbol: &str) -> bool {
+        matches!(self.peek_at(ahead), Some(Token::Symbol(found)) if *found == symbol)
+    }
+
+    /// Takes a word if it is the next.
+    pub(super) fn word(&mut self, word: &str) -> bool {
+        let found = self.is_word(word);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Takes one of several words.
+    pub(super) fn one_of<'w>(&mut self, words: &[&'w str]) -> Option<&'w str> {
+        words.iter().find(|word| self.word(word)).copied()
+    }
+
+    /// Takes words if all of them follow.
+    pub(super) fn words(&mut self, words: &[&str]) -> bool {
+        let found = words.iter().enumerate().all(|(ahead, word)| self.is_word_at(ahead, word));
+        self.at += if found { words.len() } else { 0 };
+        found
+    }
+
+    pub(super) fn symbol(&mut self, symbol: &str) -> bool {
+        let found = self.is_symbol(symbol);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Whether no operator can follow: a look that saves one for each operator.
+    pub(super) fn is_after_expression(&self) -> bool {
+        matches!(self.peek(), None | Some(Token::Symbol(")" | ",")))
+    }
+
+    pub(super) fn expect(&mut self, symbol: &str) -> Parsing<()> {
+        if self.symbol(symbol) { Ok(()) } else { Err(self.unexpected()) }
+    }
+
+    pub(super) fn expect_word(&mut self, word: &str) -> Parsing<()> {
+        if self.word(word) { Ok(()) } else { Err(self.unexpected()) }
+    }
+
+    /// A name, with or without backquotes.
+    pub(super) fn name(&mut self) -> Parsing<String> {
+        match self.peek() {
+            Some(Token::Word(name) | Token::Name(name)) => {
+                let name = name.clone().into_owned();
+                self.at += 1;
+                Ok(name)
+            }
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// The same, or what stands in quotation marks.
+    pub(super) fn name_or_text(&mut self) -> Parsing<String> {
+        if let Some(Token::Text(text)) = self.peek() {
+            let text = lex::text_of(text.clone()).into_owned();
+            self.at += 1;
+            return Ok(text);
+        }
+        self.name()
+    }
+
+    /// The same as `name`, but no reserved word without backquotes.
+    pub(super) fn ident(&mut self) -> Parsing<String> {
+        match self.peek() {
+            Some(Token::Word(word)) if is_reserved(word) => Err(self.unexpected()),
+            _ => self.name(),
+        }
+    }
+
+    /// Takes the number of a placeholder, which is the next token.
+    pub(super) fn placeholder(&mut self) -> usize {
+        self.first_parameter.get_or_insert(self.start());
+        self.at += 1;
+        self.parameters += 1;
+        self.parameters - 1
+    }
+
+    pub(super) fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> Parsing<T>) -> Parsing<Vec<T>> {
+        let mut all = vec![one(self)?];
+        while self.symbol(",") {
+            all.push(one(self)?);
+            self.members += 1;
+            if self.members > MAX_MEMBERS {
+                return Err(SqlError::TooComplex);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether what stands so many tokens ahead is a parenthesis that has several members.
+    pub(super) fn has_several(&self, ahead: usize) -> bool {
+        let mut depth = 0_usize;
+        for spanned in self.tokens.iter().skip(self.at + ahead) {
+            match spanned.token {
+                Token::Symbol("(") => depth += 1,
+                Token::Symbol(")") if depth <= 1 => return false,
+                Token::Symbol(")") => depth -= 1,
+                Token::Symbol(",") if depth == 1 => return true,
+                _ if depth == 0 => return false,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// Goes on at the end of the statement, whatever it says.
+    pub(super) fn skip_rest(&mut self) {
+        self.at = self.tokens.len();
+    }
+
+    /// Runs a part that may contain itself.
+    pub(super) fn deeper<T>(&mut self, part: impl FnOnce(&mut Self) -> Parsing<T>) -> Parsing<T> {
+        if self.depth == MAX_DEPTH {
+            return Err(SqlError::TooComplex);
+        }
+        self.depth += 1;
+        let parsed = part(self);
+        self.depth -= 1;
+        parsed
+    }
+
+    pub(super) fn count_operator(&mut self) -> Parsing<()> {
+        self.operators += 1;
+        if self.operators > MAX_OPERATORS { Err(SqlError::TooComplex) } else { Ok(()) }
+    }
+
+    /// The number of a call.
+    pub(super) fn count_call(&mut self) -> Parsing<usize> {
+        self.calls += 1;
+        if self.calls > MAX_CALLS { Err(SqlError::TooComplex) } else { Ok(self.calls - 1) }
+    }
+
+    /// The error that points at the next token.
+    pub(super) fn unexpected(&self) -> SqlError {
+        near(self.sql, self.start())
+    }
+}
+
+/// The error that points at a place.
+pub(in crate::wires::mysql) fn near(sql: &[u8], at: usize) -> SqlError {
+    let line = 1 + sql[..at].iter().filter(|c| **c == b'\n').count();
+    let near = String::from_utf8_lossy(&sql[at..]).chars().take(80).collect();
+    SqlError::Syntax { near, line }
 }
 
 #[cfg(test)]

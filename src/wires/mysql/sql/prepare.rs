@@ -2,9 +2,8 @@
 
 use super::{
     ast::{Source, Statement},
-    cursor::Cursor,
     lex::{Token, text_of},
-    parse::Parsing,
+    parse::{Cursor, Parsing},
 };
 
 /// `name FROM 'text'` or `FROM @variable`

@@ -6,11 +6,10 @@ use smol_str::SmolStr;
 
 use super::{
     ast::{By, Expr, Item, Limit, Order, Rows, Select, Statement, TableName},
-    cursor::Cursor,
     expr,
     functions::Function,
     lex::{Token, text_of},
-    parse::Parsing,
+    parse::{Cursor, Parsing},
     reserved::is_reserved,
     show,
     unserved::{self, lack},

@@ -2,10 +2,9 @@
 
 use super::{
     ast::{Assignment, Expr, Statement},
-    cursor::Cursor,
     expr,
     lex::Token,
-    parse::Parsing,
+    parse::{Cursor, Parsing},
     unserved,
 };
 use crate::wires::mysql::{names::check_variable, value::Value};

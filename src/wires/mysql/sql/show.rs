@@ -2,11 +2,10 @@
 
 use super::{
     ast::{Expr, List, Show, Statement, TableName},
-    cursor::Cursor,
     expr,
     lex::Token,
     like::ESCAPE,
-    parse::Parsing,
+    parse::{Cursor, Parsing},
     select::{limit, table_name},
     unserved::{self, lack},
 };

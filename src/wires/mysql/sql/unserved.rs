@@ -1,10 +1,7 @@
 //! What is right SQL for MySQL 8.4 and has no place in a lock server: the words by which it is known, and the sentence
 //! that its error says. What stands behind these words is not looked at.
 
-use super::{
-    cursor::{Cursor, near},
-    parse::Parsing,
-};
+use super::parse::{Cursor, Parsing, near};
 use crate::wires::mysql::error::SqlError;
 
 pub(super) const TABLES: &str = "it has no tables";

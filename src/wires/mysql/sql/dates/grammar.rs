@@ -5,12 +5,10 @@ use crate::wires::mysql::{
     error::SqlError,
     sql::{
         ast::{Expr, Operator},
-        cursor::Cursor,
-        expr::expr,
+        expr::{expr, primary},
         functions::Function,
         lex::Token,
-        parse::Parsing,
-        primary,
+        parse::{Cursor, Parsing},
     },
     temporal::Unit,
 };
@@ -116,7 +114,7 @@ pub(in crate::wires::mysql::sql) fn literal(cursor: &mut Cursor<'_>, word: &str)
         _ if word.eq_ignore_ascii_case("TIMESTAMP") => Literal::DateTime,
         _ => return Ok(None),
     };
-    let text = primary::primary(cursor)?;
+    let text = primary(cursor)?;
     call(cursor, DateFunction::Literal(of), vec![text]).map(Some)
 }
 
