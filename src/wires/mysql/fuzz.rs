@@ -13,7 +13,7 @@ use super::{
     prepared::Prepared,
     record::{self, Row},
     settings::MAX_LIST,
-    sql::{Assignment, Env, Expr, Facts, Halt, Select, Statement, TableName, lex::Dialect, parse},
+    sql::{Assignment, Dialect, Env, Expr, Halt, Select, SessionInfo, Statement, TableName, parse},
     user_variables::UserVariables,
     value::Value,
     variables::{Variable, Variables},
@@ -106,7 +106,7 @@ fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&Row>) {
         for _ in 0..=calls {
             let parameters = [Value::text("name"), Value::Int(3), Value::Null];
             let env = Env {
-                facts: Facts::default(),
+                session_info: SessionInfo::default(),
                 parameters: &parameters,
                 user: &user,
                 work: &work,

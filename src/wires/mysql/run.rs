@@ -186,7 +186,7 @@ impl Runner<'_> {
 
     pub(super) fn env<'e>(&'e self, row: Option<&'e [(&'static Column, Value)]>) -> Env<'e> {
         Env {
-            facts: self.state.facts(self.session.id(), self.now),
+            session_info: self.state.facts(self.session.id(), self.now),
             parameters: self.parameters,
             user: &self.state.user_variables,
             work: &self.work,

@@ -9,7 +9,7 @@ use super::{
     named::Named,
     prepared::Prepared,
     result::{Status, flag},
-    sql::{self, Facts, Parsed},
+    sql::{self, Parsed, SessionInfo},
     user_variables::UserVariables,
     value::Value,
     variables::{Variable, Variables},
@@ -92,8 +92,8 @@ impl State {
     }
 
     /// What the expressions of a statement can ask for.
-    pub(super) fn facts(&self, id: SessionId, now: i64) -> Facts<'_> {
-        Facts {
+    pub(super) fn facts(&self, id: SessionId, now: i64) -> SessionInfo<'_> {
+        SessionInfo {
             id: id.0,
             database: self.database.as_deref(),
             user: &self.user,

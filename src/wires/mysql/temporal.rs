@@ -6,27 +6,18 @@
 mod date;
 mod format;
 mod interval;
-mod names;
-mod number;
 mod read;
-mod scan;
-mod text;
 mod time;
-mod week;
-mod zone;
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, fmt};
 
-pub(super) use date::{Date, MAX_DAY};
-pub(super) use format::{formatted, longest};
+pub(super) use date::{DAYS, Date, MAX_DAY, MONTHS, Weeks};
+pub(super) use format::{Parts, formatted, longest, scanned};
 pub(super) use interval::{Amount, Interval, Unit};
-pub(super) use names::{DAYS, MONTHS};
-pub(super) use number::{datetime_of_number, time_of_number};
-pub(super) use read::{Deprecated, Read, datetime_of_text, time_of_text, with_century};
-pub(super) use scan::{Parts, scanned};
-pub(super) use time::{DAY, DateTime, HOUR, MINUTE, SECOND, Time, rounded};
-pub(super) use week::Weeks;
-pub(super) use zone::Offset;
+pub(super) use read::{
+    Deprecated, Read, datetime_of_number, datetime_of_text, time_of_number, time_of_text, with_century,
+};
+pub(super) use time::{DAY, DateTime, HOUR, MINUTE, Offset, SECOND, Time, rounded};
 
 use super::value::{Decimal, Value};
 
@@ -144,6 +135,26 @@ impl Temporal {
     }
 }
 
+impl fmt::Display for Temporal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fields { is_negative, year, month, day, hour, minute, second, micros } = self.fields();
+        let date = format_args!("{year:04}-{month:02}-{day:02}");
+        match self {
+            Self::Date(_) => return f.write_fmt(date),
+            Self::DateTime { .. } => write!(f, "{date} ")?,
+            Self::Time { .. } if is_negative => f.write_str("-")?,
+            Self::Time { .. } => {}
+        }
+        write!(f, "{hour:02}:{minute:02}:{second:02}")?;
+        let digits = usize::from(self.digits().min(6));
+        if digits == 0 {
+            return Ok(());
+        }
+        let fraction = micros / 10_i64.pow(6 - u32::from(self.digits().min(6)));
+        write!(f, ".{fraction:0digits$}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,5 +168,16 @@ mod tests {
         assert_eq!(Temporal::DateTime { moment, digits: 2 }.number().to_string(), "20261127101112.50");
         let time = Time(-(HOUR + 1_500_000));
         assert_eq!(Temporal::Time { time, digits: 1 }.number().to_string(), "-10001.5");
+    }
+
+    #[test]
+    fn values_are_written_with_their_digits() {
+        let date = Date { year: 26, month: 1, day: 2 };
+        assert_eq!(Temporal::Date(date).to_string(), "0026-01-02");
+        let moment = DateTime { date, micros: HOUR + 2_030_000 };
+        assert_eq!(Temporal::DateTime { moment, digits: 0 }.to_string(), "0026-01-02 01:00:02");
+        assert_eq!(Temporal::DateTime { moment, digits: 3 }.to_string(), "0026-01-02 01:00:02.030");
+        let time = Time(-100 * HOUR);
+        assert_eq!(Temporal::Time { time, digits: 6 }.to_string(), "-100:00:00.000000");
     }
 }

@@ -18,7 +18,7 @@ pub(super) use table::{Kind, Scope, Variable};
 use super::{
     charset::{Charset, Charsets},
     error::{SqlError, Warning},
-    sql::lex::Dialect,
+    sql::Dialect,
     temporal::{Offset, Rules},
     value::Value,
 };

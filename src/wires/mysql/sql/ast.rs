@@ -4,7 +4,7 @@ use std::iter;
 
 use smol_str::SmolStr;
 
-use super::functions::Function;
+use super::builtin::Function;
 use crate::wires::mysql::{
     catalog::{self, CatalogError, Table},
     charset::Charset,
@@ -287,6 +287,9 @@ pub(in crate::wires::mysql) enum Expr {
     },
     Cast(Box<Expr>, Cast),
 }
+
+/// What escapes a character of a pattern by default.
+pub(super) const ESCAPE: Option<char> = Some('\\');
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::wires::mysql) enum Operator {

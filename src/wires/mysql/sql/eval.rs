@@ -4,114 +4,33 @@
 //! evaluation halts with what it wants, and is done again once the outcome is known, up to the next
 //! such call. Everything else is the same each time.
 
-use std::{cell::RefCell, cmp::Ordering, time::Duration};
+mod arithmetic;
+mod call;
+mod cast;
+mod dates;
+mod function;
+mod like;
+mod types;
+
+pub(in crate::wires::mysql) use function::{Pattern, RegexpError, Sum, uuid_text};
+
+use std::cmp::Ordering;
 
 use super::{
-    ast::{Cast, Expr, Item, Operator},
-    call, cast,
-    function::{self, RegexpError},
-    like, numbers,
-    types::Kind,
+    ast::{Cast, Expr, Operator},
+    column_type::TypeKind,
+    env::{Ask, Env, EvalResult, FOLD, Halt},
 };
-use crate::{
-    core::command::LockRequest,
-    name::Name,
-    wires::mysql::{
-        catalog::Column,
-        charset::Charset,
-        error::{SqlError, Warning},
-        look::Look,
-        user_variables::UserVariables,
-        value::Value,
-        variables::{Scope, Variable, Variables, World},
-        work::{STEP, Work},
-    },
+use crate::wires::mysql::{
+    charset::Charset,
+    error::SqlError,
+    value::Value,
+    variables::{Scope, Variable},
+    work::STEP,
 };
-
-/// The most warnings of a statement.
-pub(in crate::wires::mysql) const MAX_WARNINGS: usize = 64;
-
-/// What it costs to fold a byte, to compare it or to make a number of it, in units of work.
-pub(super) const FOLD: usize = 4;
-
-/// What an expression can see.
-#[derive(Clone, Copy)]
-pub(in crate::wires::mysql) struct Env<'a> {
-    pub facts: Facts<'a>,
-    pub parameters: &'a [Value],
-    pub user: &'a UserVariables,
-    /// What the statement has done so far.
-    pub work: &'a Work,
-    pub system: &'a Variables,
-    /// The outcomes of calls with an effect, and of sums over the rows of a table, by their number.
-    pub outcomes: &'a [Option<Value>],
-    /// The row of a table, as pairs of column and value.
-    pub row: Option<&'a [(&'static Column, Value)]>,
-    /// The items whose names stand for them where no column has that name: in ORDER BY.
-    pub aliases: &'a [Item],
-    /// Where there are rows, how to ask what takes nothing.
-    pub look: Option<Look<'a>>,
-    pub warnings: &'a RefCell<Vec<Warning>>,
-    /// What variables tell of; none where there is no connection.
-    pub world: Option<World<'a>>,
-}
-
-/// What is the same for all of a statement.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::wires::mysql) struct Facts<'a> {
-    pub id: u32,
-    pub database: Option<&'a str>,
-    pub user: &'a str,
-    pub host: &'a str,
-    /// In microseconds since 1970.
-    pub now: i64,
-    pub row_count: i64,
-    pub found_rows: u64,
-}
-
-/// Why an evaluation did not come to its end.
-#[derive(Debug)]
-pub(in crate::wires::mysql) enum Halt {
-    Error(SqlError),
-    /// The call of this number wants this done.
-    Ask(usize, Ask),
-}
-
-/// What has an effect.
-#[derive(Debug)]
-pub(in crate::wires::mysql) enum Ask {
-    Acquire(LockRequest),
-    Release(Name),
-    ReleaseAll,
-    Look(LockQuery),
-    Sleep(Duration),
-    Assign(String, Value),
-}
-
-/// What a function asks of a lock that takes nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::wires::mysql) enum LockQuery {
-    IsFree(Name),
-    UsedBy(Name),
-    FencingToken(Name),
-}
-
-impl From<SqlError> for Halt {
-    fn from(error: SqlError) -> Self {
-        Self::Error(error)
-    }
-}
-
-impl From<RegexpError> for Halt {
-    fn from(error: RegexpError) -> Self {
-        Self::Error(error.into())
-    }
-}
-
-pub(in crate::wires::mysql) type Evaluated<T = Value> = Result<T, Halt>;
 
 impl Env<'_> {
-    pub(in crate::wires::mysql) fn eval(&self, expr: &Expr) -> Evaluated {
+    pub(in crate::wires::mysql) fn eval(&self, expr: &Expr) -> EvalResult {
         self.work.spend(STEP)?;
         // What has happened is over: its arguments do not matter any more.
         if let Expr::Call { at, .. } | Expr::Assign { at, .. } = expr
@@ -141,9 +60,9 @@ impl Env<'_> {
                 if value.is_date() { self.settled(value, expr)? } else { value }
             }
             Expr::Not(value) => self.eval(value)?.to_bool().map(|yes| !yes).into(),
-            Expr::Minus(value) => numbers::negated(self, &self.eval(value)?)?,
+            Expr::Minus(value) => arithmetic::negated(self, &self.eval(value)?)?,
             Expr::Invert(value) => {
-                numbers::word(&self.eval(value)?).map_or(Value::Null, |word| Value::UInt(!word))
+                arithmetic::word(&self.eval(value)?).map_or(Value::Null, |word| Value::UInt(!word))
             }
             Expr::Collate { value, .. } => self.eval(value)?,
             Expr::Charset { of, collation } => self.charset(of, *collation)?,
@@ -181,14 +100,14 @@ impl Env<'_> {
 
     /// A copy of a value, charged for.
     #[inline]
-    fn copy(&self, value: &Value) -> Evaluated {
+    fn copy(&self, value: &Value) -> EvalResult {
         self.charge(value)?;
         Ok(value.clone())
     }
 
     /// Charges the statement for the text of a value that was made. Numbers have none.
     #[inline]
-    fn charge(&self, value: &Value) -> Evaluated<()> {
+    fn charge(&self, value: &Value) -> EvalResult<()> {
         if let size @ 1.. = value.size() {
             self.work.text(size)?;
         }
@@ -196,40 +115,19 @@ impl Env<'_> {
     }
 
     /// How two values compare. Texts are folded for that, each time.
-    pub(super) fn compare(&self, a: &Value, b: &Value) -> Evaluated<Option<Ordering>> {
+    pub(super) fn compare(&self, a: &Value, b: &Value) -> EvalResult<Option<Ordering>> {
         self.work.spend(FOLD * (a.size() + b.size()))?;
         self.order(a, b)
     }
 
-    fn order(&self, a: &Value, b: &Value) -> Evaluated<Option<Ordering>> {
+    fn order(&self, a: &Value, b: &Value) -> EvalResult<Option<Ordering>> {
         match (a, b) {
             (Value::Temporal(_), _) | (_, Value::Temporal(_)) => self.compare_dates(a, b),
             _ => Ok(a.compare(b)),
         }
     }
 
-    /// Each is warned of once, however often an expression is evaluated.
-    pub(in crate::wires::mysql) fn warn(&self, warning: Warning) {
-        let mut warnings = self.warnings.borrow_mut();
-        if warnings.len() < MAX_WARNINGS && !warnings.contains(&warning) {
-            warnings.push(warning);
-        }
-    }
-
-    /// A column of this name, and its value.
-    pub(super) fn column(&self, name: &str) -> Evaluated<&(&'static Column, Value)> {
-        let row = self.row.unwrap_or_default();
-        let unknown = || SqlError::UnknownColumn { column: name.to_owned(), clause: "field list" };
-        Ok(row.iter().find(|(column, _)| column.is_named(name)).ok_or_else(unknown)?)
-    }
-
-    /// What a name stands for that no column has, and what that can see.
-    pub(super) fn alias(&self, name: &str) -> Option<(Self, &Expr)> {
-        let item = self.aliases.iter().find(|item| item.name.eq_ignore_ascii_case(name))?;
-        self.column(name).is_err().then_some((Self { aliases: &[], ..*self }, &item.expr))
-    }
-
-    fn binary(&self, operator: Operator, left_expr: &Expr, right: &Expr) -> Evaluated {
+    fn binary(&self, operator: Operator, left_expr: &Expr, right: &Expr) -> EvalResult {
         let left = self.eval(left_expr)?;
         match operator {
             // The right side is not looked at if the left one decides.
@@ -257,7 +155,7 @@ impl Env<'_> {
                 self.charge(&value)?;
                 value
             }
-            _ => numbers::calculated(self, operator, &left, &right)?,
+            _ => arithmetic::calculated(self, operator, &left, &right)?,
         })
     }
 
@@ -268,18 +166,18 @@ impl Env<'_> {
         };
         match (left, right) {
             (text @ Value::Text(_), number) | (number, text @ Value::Text(_)) if is_number(number) => {
-                numbers::warn_of_text(self, "DOUBLE", text);
+                arithmetic::warn_of_text(self, "DOUBLE", text);
             }
             _ => {}
         }
     }
 
     /// The character set of a value, or its collation.
-    fn charset(&self, of: &Expr, collation: bool) -> Evaluated {
+    fn charset(&self, of: &Expr, collation: bool) -> EvalResult {
         let charset = match of {
             Expr::Collate { collation: name, .. } if collation => return self.copy(&Value::text(&**name)),
             Expr::Cast(_, Cast::Using(charset)) => *charset,
-            _ if self.type_of(of)?.kind != Kind::Text => Charset::BINARY,
+            _ if self.type_of(of)?.kind != TypeKind::Text => Charset::BINARY,
             Expr::Call { function, .. } if function.is_of_system() => Charset::UTF8MB3,
             _ => self.system.connection_charset(),
         };
@@ -287,7 +185,7 @@ impl Env<'_> {
     }
 
     /// The bounds belong to it. What is below the lower one needs no upper one.
-    fn between(&self, value: &Expr, low: &Expr, high: &Expr) -> Evaluated<Option<bool>> {
+    fn between(&self, value: &Expr, low: &Expr, high: &Expr) -> EvalResult<Option<bool>> {
         let value = self.eval(value)?;
         let is_above = self.compare(&value, &self.eval(low)?)?.map(Ordering::is_ge);
         if is_above == Some(false) {
@@ -297,7 +195,7 @@ impl Env<'_> {
         Ok(both(is_above, is_below))
     }
 
-    fn within(&self, value: &Expr, list: &[Expr]) -> Evaluated<Option<bool>> {
+    fn within(&self, value: &Expr, list: &[Expr]) -> EvalResult<Option<bool>> {
         let value = self.eval(value)?;
         let mut answer = Some(false);
         for member in list {
@@ -310,7 +208,12 @@ impl Env<'_> {
         Ok(answer)
     }
 
-    fn case(&self, operand: Option<&Expr>, branches: &[(Expr, Expr)], otherwise: Option<&Expr>) -> Evaluated {
+    fn case(
+        &self,
+        operand: Option<&Expr>,
+        branches: &[(Expr, Expr)],
+        otherwise: Option<&Expr>,
+    ) -> EvalResult {
         let operand = operand.map(|operand| self.eval(operand)).transpose()?;
         for (when, then) in branches {
             let when = self.eval(when)?;
@@ -350,8 +253,8 @@ fn comparison(
     operator: Operator,
     left: &Value,
     right: &Value,
-    order: impl FnOnce() -> Evaluated<Option<Ordering>>,
-) -> Evaluated<Option<Option<bool>>> {
+    order: impl FnOnce() -> EvalResult<Option<Ordering>>,
+) -> EvalResult<Option<Option<bool>>> {
     Ok(Some(match operator {
         Operator::Equal => order()?.map(Ordering::is_eq),
         Operator::NotEqual => order()?.map(Ordering::is_ne),

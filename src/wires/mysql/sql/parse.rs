@@ -1,17 +1,25 @@
-//! Statements (MySQL manual, chapter 15), as far as a lock server has a use for them, and the cursor by which all grammar
-//! files of this directory take the tokens of one.
+//! Statements (MySQL manual, chapter 15), as far as a lock server has a use for them, and the cursor by which the files of this
+//! directory take the tokens of one.
 
+mod call;
+mod dates;
+mod expr;
+mod lex;
+mod select;
+mod set;
+mod show;
+mod unsupported;
+
+use std::sync::LazyLock;
+
+use self::lex::{Spanned, Token, Unreadable, text_of};
 use super::{
-    ast::Statement,
-    expr,
-    lex::{self, Dialect, Spanned, Token, Unreadable},
-    prepare,
-    reserved::is_reserved,
-    select, unserved,
+    ast::{Source, Statement},
+    dialect::Dialect,
 };
 use crate::wires::mysql::error::{SqlError, Warning};
 
-pub(super) type Parsing<T> = Result<T, SqlError>;
+type ParseResult<T> = Result<T, SqlError>;
 
 /// A statement, and what is behind it.
 #[derive(Debug)]
@@ -60,7 +68,7 @@ pub(in crate::wires::mysql) fn parse(sql: &[u8], dialect: Dialect) -> Result<Par
     Ok(Parsed { statement, calls, parameters, first_parameter, warnings, counts_warnings, size, rest })
 }
 
-fn statement(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
+fn statement(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
     if cursor.is_word("SELECT") || cursor.is_word("VALUES") || cursor.is_symbol("(") {
         return select::query(cursor).map(Statement::Select);
     }
@@ -71,18 +79,18 @@ fn statement(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
     let word = word.to_ascii_uppercase();
     match word.as_str() {
         "DO" => Ok(Statement::Do(cursor.list(expr::expr)?)),
-        "SET" => super::set::set(cursor),
-        "SHOW" => super::show::show(cursor),
+        "SET" => set::set(cursor),
+        "SHOW" => show::show(cursor),
         "KILL" => kill(cursor),
         "USE" => Ok(Statement::Use(cursor.name()?)),
         "CALL" => call(cursor),
         "EXPLAIN" | "DESCRIBE" | "DESC" => select::explain(cursor),
-        "HELP" => super::show::help(cursor),
-        "CHECK" | "ANALYZE" | "OPTIMIZE" | "REPAIR" | "CHECKSUM" => super::show::check(cursor, &word),
-        "PREPARE" => prepare::prepare(cursor),
-        "EXECUTE" => prepare::execute(cursor),
-        "DEALLOCATE" => prepare::deallocate(cursor),
-        "DROP" if cursor.is_word("PREPARE") => prepare::deallocate(cursor),
+        "HELP" => show::help(cursor),
+        "CHECK" | "ANALYZE" | "OPTIMIZE" | "REPAIR" | "CHECKSUM" => show::check(cursor, &word),
+        "PREPARE" => prepare(cursor),
+        "EXECUTE" => execute(cursor),
+        "DEALLOCATE" => deallocate(cursor),
+        "DROP" if cursor.is_word("PREPARE") => deallocate(cursor),
         "BEGIN" => {
             cursor.word("WORK");
             Ok(Statement::Transaction { opens: true })
@@ -93,12 +101,12 @@ fn statement(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
         "SAVEPOINT" => cursor.ident().map(|_| Statement::Nothing),
         "RELEASE" if cursor.word("SAVEPOINT") => cursor.ident().map(|_| Statement::Nothing),
         "UNLOCK" if cursor.one_of(&["TABLES", "TABLE"]).is_some() => Ok(Statement::Nothing),
-        _ => Err(unserved::statement(cursor, &word, start)),
+        _ => Err(unsupported::statement(cursor, &word, start)),
     }
 }
 
 /// What may stand behind START TRANSACTION.
-fn start_transaction(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
+fn start_transaction(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
     let characteristic = |cursor: &mut Cursor<'_>| {
         let tails = [&["WITH", "CONSISTENT", "SNAPSHOT"][..], &["READ", "ONLY"], &["READ", "WRITE"]];
         let found = tails.iter().any(|words| cursor.words(words));
@@ -111,7 +119,7 @@ fn start_transaction(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
 }
 
 /// What may stand behind COMMIT and ROLLBACK.
-fn end_transaction(cursor: &mut Cursor<'_>, may_go_back: bool) -> Parsing<Statement> {
+fn end_transaction(cursor: &mut Cursor<'_>, may_go_back: bool) -> ParseResult<Statement> {
     cursor.word("WORK");
     if may_go_back && cursor.word("TO") {
         cursor.word("SAVEPOINT");
@@ -124,10 +132,10 @@ fn end_transaction(cursor: &mut Cursor<'_>, may_go_back: bool) -> Parsing<Statem
     if cursor.words(&["NO", "RELEASE"]) || !cursor.word("RELEASE") {
         return Ok(Statement::Transaction { opens: chain });
     }
-    Err(if chain { cursor.unexpected() } else { unserved::lack(unserved::RELEASE) })
+    Err(if chain { cursor.unexpected() } else { unsupported::not_supported(unsupported::RELEASE) })
 }
 
-fn call(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
+fn call(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
     let mut name = cursor.name()?;
     if cursor.symbol(".") {
         name = format!("{name}.{}", cursor.name()?);
@@ -136,7 +144,7 @@ fn call(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
     Ok(Statement::Call(name))
 }
 
-fn kill(cursor: &mut Cursor<'_>) -> Parsing<Statement> {
+fn kill(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
     let query = cursor.one_of(&["CONNECTION", "QUERY"]) == Some("QUERY");
     Ok(Statement::Kill { query, id: expr::expr(cursor)? })
 }
@@ -152,7 +160,7 @@ const MAX_CALLS: usize = 250;
 /// The most operators of a statement: each may make its tree one level deeper.
 const MAX_OPERATORS: usize = 100;
 
-pub(super) struct Cursor<'a> {
+struct Cursor<'a> {
     pub sql: &'a [u8],
     pub dialect: Dialect,
     tokens: Vec<Spanned<'a>>,
@@ -181,7 +189,7 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(sql: &'a [u8], dialect: Dialect) -> Parsing<Self> {
+    fn new(sql: &'a [u8], dialect: Dialect) -> ParseResult<Self> {
         let (mut tokens, rest) = lex::tokens(sql, dialect).map_err(|why| match why {
             Unreadable::At(at) => near(sql, at),
             Unreadable::TooLong => SqlError::TooComplex,
@@ -215,106 +223,106 @@ impl<'a> Cursor<'a> {
     }
 
     /// How many tokens there are.
-    pub(super) fn count(&self) -> usize {
+    fn count(&self) -> usize {
         self.tokens.len()
     }
 
-    pub(super) fn peek(&self) -> Option<&Token<'a>> {
+    fn peek(&self) -> Option<&Token<'a>> {
         self.peek_at(0)
     }
 
-    pub(super) fn peek_at(&self, ahead: usize) -> Option<&Token<'a>> {
+    fn peek_at(&self, ahead: usize) -> Option<&Token<'a>> {
         self.tokens.get(self.at + ahead).map(|spanned| &spanned.token)
     }
 
     /// Takes the next token: it is not looked at again.
-    pub(super) fn next(&mut self) -> Option<Token<'a>> {
+    fn next(&mut self) -> Option<Token<'a>> {
         let token = &mut self.tokens.get_mut(self.at)?.token;
         self.at += 1;
         Some(std::mem::replace(token, Token::Symbol("")))
     }
 
     /// Takes so many tokens, which were looked at.
-    pub(super) fn advance(&mut self, tokens: usize) {
+    fn advance(&mut self, tokens: usize) {
         self.at += tokens;
     }
 
     /// Where the next token starts.
-    pub(super) fn start(&self) -> usize {
+    fn start(&self) -> usize {
         self.tokens.get(self.at).map_or(self.sql.len(), |token| token.start)
     }
 
     /// Where the last token ended.
-    pub(super) fn end(&self) -> usize {
+    fn end(&self) -> usize {
         self.at.checked_sub(1).map_or(0, |last| self.tokens[last].end)
     }
 
     /// Where the last token started.
-    pub(super) fn last_start(&self) -> usize {
+    fn last_start(&self) -> usize {
         self.at.checked_sub(1).map_or(0, |last| self.tokens[last].start)
     }
 
     /// Whether the next token follows the last one without a blank.
-    pub(super) fn is_adjacent(&self) -> bool {
+    fn is_adjacent(&self) -> bool {
         self.start() == self.end()
     }
 
-    pub(super) fn is_word(&self, word: &str) -> bool {
+    fn is_word(&self, word: &str) -> bool {
         self.is_word_at(0, word)
     }
 
-    pub(super) fn is_word_at(&self, ahead: usize, word: &str) -> bool {
+    fn is_word_at(&self, ahead: usize, word: &str) -> bool {
         matches!(self.peek_at(ahead), Some(Token::Word(found)) if found.eq_ignore_ascii_case(word))
     }
 
-    pub(super) fn is_symbol(&self, symbol: &str) -> bool {
+    fn is_symbol(&self, symbol: &str) -> bool {
         self.is_symbol_at(0, symbol)
     }
 
-    pub(super) fn is_symbol_at(&self, ahead: usize, symbol: &str) -> bool {
+    fn is_symbol_at(&self, ahead: usize, symbol: &str) -> bool {
         matches!(self.peek_at(ahead), Some(Token::Symbol(found)) if *found == symbol)
     }
 
     /// Takes a word if it is the next.
-    pub(super) fn word(&mut self, word: &str) -> bool {
+    fn word(&mut self, word: &str) -> bool {
         let found = self.is_word(word);
         self.at += usize::from(found);
         found
     }
 
     /// Takes one of several words.
-    pub(super) fn one_of<'w>(&mut self, words: &[&'w str]) -> Option<&'w str> {
+    fn one_of<'w>(&mut self, words: &[&'w str]) -> Option<&'w str> {
         words.iter().find(|word| self.word(word)).copied()
     }
 
     /// Takes words if all of them follow.
-    pub(super) fn words(&mut self, words: &[&str]) -> bool {
+    fn words(&mut self, words: &[&str]) -> bool {
         let found = words.iter().enumerate().all(|(ahead, word)| self.is_word_at(ahead, word));
         self.at += if found { words.len() } else { 0 };
         found
     }
 
-    pub(super) fn symbol(&mut self, symbol: &str) -> bool {
+    fn symbol(&mut self, symbol: &str) -> bool {
         let found = self.is_symbol(symbol);
         self.at += usize::from(found);
         found
     }
 
     /// Whether no operator can follow: a look that saves one for each operator.
-    pub(super) fn is_after_expression(&self) -> bool {
+    fn is_after_expression(&self) -> bool {
         matches!(self.peek(), None | Some(Token::Symbol(")" | ",")))
     }
 
-    pub(super) fn expect(&mut self, symbol: &str) -> Parsing<()> {
+    fn expect(&mut self, symbol: &str) -> ParseResult<()> {
         if self.symbol(symbol) { Ok(()) } else { Err(self.unexpected()) }
     }
 
-    pub(super) fn expect_word(&mut self, word: &str) -> Parsing<()> {
+    fn expect_word(&mut self, word: &str) -> ParseResult<()> {
         if self.word(word) { Ok(()) } else { Err(self.unexpected()) }
     }
 
     /// A name, with or without backquotes.
-    pub(super) fn name(&mut self) -> Parsing<String> {
+    fn name(&mut self) -> ParseResult<String> {
         match self.peek() {
             Some(Token::Word(name) | Token::Name(name)) => {
                 let name = name.clone().into_owned();
@@ -326,7 +334,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The same, or what stands in quotation marks.
-    pub(super) fn name_or_text(&mut self) -> Parsing<String> {
+    fn name_or_text(&mut self) -> ParseResult<String> {
         if let Some(Token::Text(text)) = self.peek() {
             let text = lex::text_of(text.clone()).into_owned();
             self.at += 1;
@@ -336,7 +344,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The same as `name`, but no reserved word without backquotes.
-    pub(super) fn ident(&mut self) -> Parsing<String> {
+    fn ident(&mut self) -> ParseResult<String> {
         match self.peek() {
             Some(Token::Word(word)) if is_reserved(word) => Err(self.unexpected()),
             _ => self.name(),
@@ -344,14 +352,14 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes the number of a placeholder, which is the next token.
-    pub(super) fn placeholder(&mut self) -> usize {
+    fn placeholder(&mut self) -> usize {
         self.first_parameter.get_or_insert(self.start());
         self.at += 1;
         self.parameters += 1;
         self.parameters - 1
     }
 
-    pub(super) fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> Parsing<T>) -> Parsing<Vec<T>> {
+    fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> ParseResult<T>) -> ParseResult<Vec<T>> {
         let mut all = vec![one(self)?];
         while self.symbol(",") {
             all.push(one(self)?);
@@ -364,7 +372,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Whether what stands so many tokens ahead is a parenthesis that has several members.
-    pub(super) fn has_several(&self, ahead: usize) -> bool {
+    fn has_several(&self, ahead: usize) -> bool {
         let mut depth = 0_usize;
         for spanned in self.tokens.iter().skip(self.at + ahead) {
             match spanned.token {
@@ -380,12 +388,12 @@ impl<'a> Cursor<'a> {
     }
 
     /// Goes on at the end of the statement, whatever it says.
-    pub(super) fn skip_rest(&mut self) {
+    fn skip_rest(&mut self) {
         self.at = self.tokens.len();
     }
 
     /// Runs a part that may contain itself.
-    pub(super) fn deeper<T>(&mut self, part: impl FnOnce(&mut Self) -> Parsing<T>) -> Parsing<T> {
+    fn deeper<T>(&mut self, part: impl FnOnce(&mut Self) -> ParseResult<T>) -> ParseResult<T> {
         if self.depth == MAX_DEPTH {
             return Err(SqlError::TooComplex);
         }
@@ -395,19 +403,19 @@ impl<'a> Cursor<'a> {
         parsed
     }
 
-    pub(super) fn count_operator(&mut self) -> Parsing<()> {
+    fn count_operator(&mut self) -> ParseResult<()> {
         self.operators += 1;
         if self.operators > MAX_OPERATORS { Err(SqlError::TooComplex) } else { Ok(()) }
     }
 
     /// The number of a call.
-    pub(super) fn count_call(&mut self) -> Parsing<usize> {
+    fn count_call(&mut self) -> ParseResult<usize> {
         self.calls += 1;
         if self.calls > MAX_CALLS { Err(SqlError::TooComplex) } else { Ok(self.calls - 1) }
     }
 
     /// The error that points at the next token.
-    pub(super) fn unexpected(&self) -> SqlError {
+    fn unexpected(&self) -> SqlError {
         near(self.sql, self.start())
     }
 }
@@ -419,8 +427,53 @@ pub(in crate::wires::mysql) fn near(sql: &[u8], at: usize) -> SqlError {
     SqlError::Syntax { near, line }
 }
 
+/// `name FROM 'text'` or `FROM @variable`
+fn prepare(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
+    let name = cursor.ident()?;
+    cursor.expect_word("FROM")?;
+    let from = match cursor.peek() {
+        Some(Token::Text(text)) => Source::Text(text_of(text.clone()).into_owned()),
+        Some(Token::Variable(name)) => Source::Variable(name.to_lowercase()),
+        _ => return Err(cursor.unexpected()),
+    };
+    cursor.next();
+    Ok(Statement::Prepare { name, from })
+}
+
+/// `name [USING @a, @b]`
+fn execute(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
+    let name = cursor.ident()?;
+    let using = if cursor.word("USING") { cursor.list(variable)? } else { Vec::new() };
+    Ok(Statement::Execute { name, using })
+}
+
+fn variable(cursor: &mut Cursor<'_>) -> ParseResult<String> {
+    let Some(Token::Variable(name)) = cursor.peek() else { return Err(cursor.unexpected()) };
+    let name = name.to_lowercase();
+    cursor.next();
+    Ok(name)
+}
+
+/// `PREPARE name`
+fn deallocate(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
+    cursor.expect_word("PREPARE")?;
+    cursor.ident().map(|name| Statement::Deallocate { name })
+}
+
+static RESERVED: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let lines = include_str!("reserved.txt").lines().filter(|line| !line.starts_with('#'));
+    lines.flat_map(str::split_whitespace).collect()
+});
+
+fn is_reserved(word: &str) -> bool {
+    let upper = || word.bytes().map(|byte| byte.to_ascii_uppercase());
+    RESERVED.binary_search_by(|reserved| reserved.bytes().cmp(upper())).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn statements_of_all_kinds_are_read() {
         let files = [
@@ -453,5 +506,12 @@ mod tests {
         ] {
             crate::wires::mysql::fuzz::sql(&[b"\0", sql.as_bytes()].concat());
         }
+    }
+
+    #[test]
+    fn words_are_found_in_any_case_and_are_in_their_order() {
+        assert!(RESERVED.is_sorted());
+        assert!(RESERVED.iter().all(|word| is_reserved(word) && is_reserved(&word.to_lowercase())));
+        assert!(!["", "GET_LOCK", "names", "offset", "zerofilled", "é"].into_iter().any(is_reserved));
     }
 }

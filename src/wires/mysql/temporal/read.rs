@@ -1,4 +1,5 @@
-//! Dates and times as people type them: `2026-11-27 10:11:12.5`, `26/11/27`, `20261127T101112`, `1 10:11`.
+//! Dates and times as people type them, `2026-11-27 10:11:12.5`, `26/11/27`, `20261127T101112`, `1 10:11`, and as numbers:
+//! `20261127101112.5`, `261127`, `101112`.
 
 use super::{Date, DateTime, HOUR, MINUTE, Offset, Rules, SECOND, Temporal, Time};
 
@@ -301,5 +302,178 @@ fn is_space(c: u8) -> bool {
     c.is_ascii_whitespace() || c == 0x0b
 }
 
+/// Digits of a clock: `000000` to `235959`.
+const CLOCK: i64 = 1_000_000;
+
+/// The greatest number that is a time, and the least that is a moment where a time is wanted.
+const MAX_TIME: i64 = 8_385_959;
+const MIN_MOMENT: i64 = 10_000_000_000;
+
+/// Of a whole number and microseconds behind its point. None if it is no date, or none that is taken.
+pub(in crate::wires::mysql) fn datetime_of_number(
+    whole: i64,
+    micros: i64,
+    digits: u8,
+    rules: Rules,
+) -> Option<Temporal> {
+    if whole < 0 || micros < 0 || whole > 99_999_999_999_999 {
+        return None;
+    }
+    let is_date = whole != 0 && whole <= 99_991_231;
+    let number = if is_date { whole * CLOCK } else { whole };
+    let number = match number / CLOCK {
+        _ if whole == 0 => 0,
+        date @ 101..=691_231 => (date + 20_000_000) * CLOCK + number % CLOCK,
+        date @ 700_101..=991_231 => (date + 19_000_000) * CLOCK + number % CLOCK,
+        10_000_101.. => number,
+        _ => return None,
+    };
+    let (date, clock) = (number / CLOCK, number % CLOCK);
+    let date = Date::new(date / 10_000, date / 100 % 100, date % 100)?;
+    let time = clock_of(clock).filter(|time| *time < 24 * HOUR)?;
+    if !rules.take(date, whole == 0 && micros == 0) {
+        return None;
+    }
+    if is_date {
+        return Some(Temporal::Date(date));
+    }
+    let moment = DateTime { date, micros: time }.plus_micros(micros)?;
+    Some(Temporal::DateTime { moment, digits })
+}
+
+/// A time, or a moment that has one.
+pub(in crate::wires::mysql) fn time_of_number(
+    whole: i64,
+    micros: i64,
+    digits: u8,
+    rules: Rules,
+) -> Option<Temporal> {
+    if whole >= MIN_MOMENT {
+        return datetime_of_number(whole, micros, digits, rules.lenient());
+    }
+    let time = clock_of(whole.checked_abs().filter(|time| *time <= MAX_TIME)?)?;
+    let is_negative = whole < 0 || micros < 0;
+    let (time, _) = Time::clamped(time + micros.abs());
+    Some(Temporal::Time { time: if is_negative { Time(-time.0) } else { time }, digits })
+}
+
+/// `HHMMSS` in microseconds.
+fn clock_of(number: i64) -> Option<i64> {
+    let (hour, minute, second) = (number / 10_000, number / 100 % 100, number % 100);
+    (minute < 60 && second < 60).then_some(hour * HOUR + minute * MINUTE + second * SECOND)
+}
+
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::super::{Amount, Interval, Parts as Asked, Unit, formatted, scanned};
+    use super::*;
+
+    const RULES: Rules = Rules { zero: false, zero_parts: false, invalid: false };
+
+    /// Made of what dates are made of, so that much of it nearly is one.
+    fn texts() -> impl Iterator<Item = String> {
+        const PIECES: [&str; 24] = [
+            "0",
+            "00",
+            "1",
+            "12",
+            "31",
+            "59",
+            "2026",
+            "9999",
+            "838",
+            "-",
+            ":",
+            ".",
+            " ",
+            "T",
+            "/",
+            "+02:00",
+            "%Y",
+            "%j",
+            "%V",
+            "%X",
+            "%f",
+            "%",
+            "é",
+            "99999999999999999999",
+        ];
+        let mut state = 88_172_645_463_325_252_u64;
+        let mut next = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % 1_000_003).unwrap()
+        };
+        (0..30_000).map(move |_| (0..next() % 12).map(|_| PIECES[next() % PIECES.len()]).collect())
+    }
+
+    #[test]
+    fn no_text_is_a_surprise() {
+        let (mut dates, mut times) = (0, 0);
+        let mut last = String::new();
+        for text in texts() {
+            for rules in [RULES, RULES.lenient(), Rules { zero: true, zero_parts: true, invalid: true }] {
+                let values = [datetime_of_text(&text, rules), time_of_text(&text, rules)];
+                dates += usize::from(values[0].is_some());
+                times += usize::from(values[1].is_some());
+                for read in values.into_iter().flatten() {
+                    let _ = (read.value.to_string(), read.value.number(), formatted(read.value, &last));
+                }
+            }
+            if let Some((value, _)) = scanned(&text, &last) {
+                let _ = value.to_string();
+            }
+            let _ = Asked::of(&text);
+            for unit in [Unit::DayMicrosecond, Unit::YearMonth, Unit::HourMinute] {
+                let interval = Interval::new(Amount::Text(&text), unit);
+                let moment = DateTime { date: Date { year: 2026, month: 1, day: 31 }, micros: 1 };
+                let _ = interval.and_then(Interval::negated).and_then(|interval| interval.after(moment));
+            }
+            last = text;
+        }
+        assert!(dates > 1_000 && times > 5_000, "too few were dates: {dates}, {times}");
+    }
+
+    #[test]
+    fn delimiters_that_are_not_the_standard_are_told() {
+        let told = |text| {
+            let Deprecated { delimiter, position, standard } = datetime_of_text(text, RULES)?.deprecated?;
+            Some((delimiter, position, standard))
+        };
+        assert_eq!(told("2026-11-27 10:11:12.5"), None);
+        assert_eq!(told("2026-11-27T10:11:12"), None);
+        assert_eq!(told("2012^12^31 11+30+45"), Some(('^', 4, Some('-'))));
+        assert_eq!(told("2012-12-31   11-30-45"), Some((' ', 11, None)));
+        assert_eq!(told("2012-12-31 11-30-45"), Some(('-', 13, Some(':'))));
+        assert_eq!(told(" 2012-12-31"), Some((' ', 0, None)));
+        assert_eq!(told("2012-12-31 "), None);
+    }
+
+    #[test]
+    fn numbers_are_dates_by_how_long_they_are() {
+        let rules = Rules { zero: false, zero_parts: false, invalid: false };
+        for (number, text) in [
+            (20_261_127, "2026-11-27"),
+            (261_127, "2026-11-27"),
+            (991_231, "1999-12-31"),
+            (101, "2000-01-01"),
+            (261_127_101_112, "2026-11-27 10:11:12"),
+            (20_261_127_101_112, "2026-11-27 10:11:12"),
+            (101_000_000, "2000-01-01 00:00:00"),
+        ] {
+            let value = datetime_of_number(number, 0, 0, rules).map(|value| value.to_string());
+            assert_eq!(value.as_deref(), Some(text), "{number}");
+        }
+        for number in [-1, 0, 1, 100, 20_261_301, 20_260_231, 20_261_127_250_000, i64::MAX, i64::MIN] {
+            assert_eq!(datetime_of_number(number, 0, 0, rules), None, "{number}");
+        }
+        for (number, text) in [(101_112, "10:11:12"), (-8_385_959, "-838:59:59"), (5, "00:00:05")] {
+            let value = time_of_number(number, 0, 0, rules).map(|value| value.to_string());
+            assert_eq!(value.as_deref(), Some(text), "{number}");
+        }
+        for number in [60, 6_000, 8_390_000, i64::MAX, i64::MIN] {
+            assert_eq!(time_of_number(number, 0, 0, rules), None, "{number}");
+        }
+    }
+}
