@@ -3,11 +3,10 @@
 use tokio::time::timeout;
 
 use super::{
-    connection::Connection,
+    connection::{CloseReason, Connection},
     error::SqlError,
     login::{self, CACHING_SHA2, Login, NATIVE, Next, Nonce},
     names::{MAX_IDENTIFIER_CHARS, MAX_USER_CHARS, check_database, is_longer},
-    over::Over,
 };
 use crate::core::{
     command::Error,
@@ -18,7 +17,7 @@ impl Connection {
     /// Lets in who has sent this login in answer to a greeting with this nonce.
     ///
     /// Cancel-safe: dropped, it is not logged in.
-    pub(super) async fn authenticate(&mut self, login: &Login, nonce: &Nonce) -> Result<(), Over> {
+    pub(super) async fn authenticate(&mut self, login: &Login, nonce: &Nonce) -> Result<(), CloseReason> {
         let Login { user, proof, .. } = login;
         match login.next() {
             // By the method of old, or nothing at all, which is good for no method.
@@ -32,7 +31,7 @@ impl Connection {
     /// names that nobody has.
     ///
     /// Cancel-safe: dropped, it is not logged in.
-    pub(super) async fn ask_proof(&mut self, user: &str) -> Result<(), Over> {
+    pub(super) async fn ask_proof(&mut self, user: &str) -> Result<(), CloseReason> {
         if self.session.users().is_none_or(|users| users.asks_natively(user)) {
             let (nonce, proof) = self.switch(NATIVE).await?;
             return self.check(user, &Proof::Native { nonce: &nonce, proof: &proof }).await;
@@ -42,25 +41,25 @@ impl Connection {
     }
 
     /// The client waits to be told that its proof is good.
-    async fn check_sha2(&mut self, user: &str, nonce: &Nonce, proof: &[u8]) -> Result<(), Over> {
+    async fn check_sha2(&mut self, user: &str, nonce: &Nonce, proof: &[u8]) -> Result<(), CloseReason> {
         self.check(user, &Proof::Sha2 { nonce, proof }).await?;
         self.packets.put(&mut self.io.output, login::put_fast_proof);
         Ok(())
     }
 
     /// Names are as long as MySQL's. Where there are users only their own names come in, and those may be longer.
-    pub(super) fn check_names(&self, user: &str, database: Option<&str>) -> Result<(), Over> {
+    pub(super) fn check_names(&self, user: &str, database: Option<&str>) -> Result<(), CloseReason> {
         if self.session.users().is_none() && is_longer(user, MAX_USER_CHARS) {
             return Err(self.denied(user, false, false));
         }
         database.map_or(Ok(()), |database| Ok(check_database(database)?))
     }
 
-    async fn switch(&mut self, plugin: &str) -> Result<(Nonce, Vec<u8>), Over> {
+    async fn switch(&mut self, plugin: &str) -> Result<(Nonce, Vec<u8>), CloseReason> {
         let nonce = login::nonce()?;
         self.packets.put(&mut self.io.output, |output| login::put_switch(output, plugin, &nonce));
         let answer = timeout(self.session.limits().login, self.packet()).await;
-        let proof = answer.unwrap_or(Err(Over::TooSlow))?;
+        let proof = answer.unwrap_or(Err(CloseReason::TooSlow))?;
         Ok((nonce, proof.to_vec()))
     }
 
@@ -68,25 +67,25 @@ impl Connection {
     /// is not ended before.
     ///
     /// Cancel-safe: dropped, it is not logged in, and the failure counts.
-    pub(super) async fn check(&mut self, user: &str, proof: &Proof<'_>) -> Result<(), Over> {
+    pub(super) async fn check(&mut self, user: &str, proof: &Proof<'_>) -> Result<(), CloseReason> {
         let handle = self.session.handle_arc();
         let answer = tokio::select! {
             biased;
             answer = self.session.log_in(user, proof) => answer,
             ending = handle.ended() => return Err(ending.into()),
-            () = self.io.closed() => return Err(Over::Left),
+            () = self.io.closed() => return Err(CloseReason::Left),
         };
         let Err(error) = answer else { return Ok(()) };
         if let Error::NoPlace(no_place) = error {
-            return Err(Over::Fatal(no_place.into()));
+            return Err(CloseReason::Fatal(no_place.into()));
         }
         let with_password = !matches!(proof, Proof::Sha2 { proof: [], .. } | Proof::Native { proof: [], .. });
         let too_many = error == Error::BadLogin(Denied::TooMany);
         Err(self.denied(user, with_password, too_many))
     }
 
-    fn denied(&self, user: &str, with_password: bool, too_many: bool) -> Over {
+    fn denied(&self, user: &str, with_password: bool, too_many: bool) -> CloseReason {
         let (user, host) = (user.chars().take(MAX_IDENTIFIER_CHARS).collect(), self.state.host.clone());
-        Over::Fatal(SqlError::AccessDenied { user, host, with_password, too_many })
+        CloseReason::Fatal(SqlError::AccessDenied { user, host, with_password, too_many })
     }
 }

@@ -5,21 +5,16 @@ use tokio::task::yield_now;
 
 use super::{
     charset::Charset,
-    clock,
-    command::Kind,
-    connection::{Connection, MAX_LOGIN},
+    connection::{CloseReason, Connection, MAX_LOGIN},
     error::{SqlError, Warning},
+    executor::{ExecError, Executor},
     login::{Change, capability},
-    look::Kept,
     names::check_database,
-    over::Over,
-    packet::Fields,
+    packet::{Fields, Opcode},
     prepared::Bound,
     result::Outcome,
-    run::{Runner, Stop, without_end},
-    sql::{self, Parsed},
+    sql::{self, ParsedStatement},
     value::Value,
-    work::Work,
 };
 use crate::{
     core::{
@@ -27,38 +22,39 @@ use crate::{
         users::Proof,
     },
     net::MAX_UNSENT,
+    wires::socket,
 };
 
 impl Connection {
-    pub(super) async fn command(&mut self, packet: &[u8]) -> Result<(), Over> {
+    pub(super) async fn command(&mut self, packet: &[u8]) -> Result<(), CloseReason> {
         let (first, payload) = packet.split_first().map_or((0, packet), |(first, payload)| (*first, payload));
-        let kind = Kind::of(first);
-        match kind {
-            Kind::Quit => return Err(Over::Left),
-            Kind::Query => return Box::pin(self.query(payload)).await,
-            Kind::Execute => return Box::pin(self.execute(payload)).await,
-            Kind::ChangeUser => return Box::pin(self.change_user(payload)).await,
-            Kind::ProcessInfo => return Box::pin(self.query(b"SHOW PROCESSLIST")).await,
-            Kind::ProcessKill => return Box::pin(self.process_kill(payload)).await,
-            Kind::ResetConnection => {
+        let opcode = Opcode::of(first);
+        match opcode {
+            Opcode::Quit => return Err(CloseReason::Left),
+            Opcode::Query => return Box::pin(self.query(payload)).await,
+            Opcode::Execute => return Box::pin(self.execute(payload)).await,
+            Opcode::ChangeUser => return Box::pin(self.change_user(payload)).await,
+            Opcode::ProcessInfo => return Box::pin(self.query(b"SHOW PROCESSLIST")).await,
+            Opcode::ProcessKill => return Box::pin(self.process_kill(payload)).await,
+            Opcode::ResetConnection => {
                 Box::pin(self.reset()).await;
                 self.writer(false).ok();
                 return Ok(());
             }
             // These two are not answered.
-            Kind::Close => {
+            Opcode::Close => {
                 if let Ok(id) = Fields(payload).u32() {
                     self.state.forget(id);
                 }
                 return Ok(());
             }
-            Kind::SendLongData => {
+            Opcode::SendLongData => {
                 self.long_data(payload);
                 return Ok(());
             }
             _ => {}
         }
-        let done = self.simple(kind, payload);
+        let done = self.simple(opcode, payload);
         match done {
             Ok(true) => self.writer(false).ok(),
             Ok(false) => {}
@@ -68,19 +64,19 @@ impl Connection {
     }
 
     /// What needs no waiting. True if an OK is to be sent.
-    fn simple(&mut self, kind: Kind, payload: &[u8]) -> Result<bool, SqlError> {
-        match kind {
-            Kind::Ping => {}
-            Kind::Debug => {
+    fn simple(&mut self, opcode: Opcode, payload: &[u8]) -> Result<bool, SqlError> {
+        match opcode {
+            Opcode::Ping => {}
+            Opcode::Debug => {
                 self.writer(false).end();
                 return Ok(false);
             }
-            Kind::InitDb => {
+            Opcode::InitDb => {
                 let database = self.state.variables.settings().client_charset.text(payload);
                 check_database(&database)?;
                 self.set_user_and_database(self.state.user.clone(), Some(database))?;
             }
-            Kind::SetOption => {
+            Opcode::SetOption => {
                 self.multi = match Fields(payload).u16()? {
                     0 => true,
                     1 => false,
@@ -89,19 +85,19 @@ impl Connection {
                 self.writer(false).end();
                 return Ok(false);
             }
-            Kind::Reset => {
+            Opcode::Reset => {
                 let id = Fields(payload).u32()?;
                 self.state.prepared(id, "mysqld_stmt_reset")?.reset();
             }
-            Kind::Prepare => return self.prepare(payload).map(|()| false),
-            Kind::Statistics => {
+            Opcode::Prepare => return self.prepare(payload).map(|()| false),
+            Opcode::Statistics => {
                 let stats = self.session.stats()?;
                 let (uptime, threads) = (stats.uptime.as_secs(), stats.sessions);
                 let text = format!("Uptime: {uptime}  Threads: {threads}  Locks: {}", stats.table.locks);
                 self.writer(false).text(&text);
                 return Ok(false);
             }
-            Kind::FieldList => {
+            Opcode::FieldList => {
                 self.writer(false).end();
                 return Ok(false);
             }
@@ -118,7 +114,7 @@ impl Connection {
         self.state.variables.set_names(Charset::default());
     }
 
-    async fn change_user(&mut self, payload: &[u8]) -> Result<(), Over> {
+    async fn change_user(&mut self, payload: &[u8]) -> Result<(), CloseReason> {
         let capabilities = self.state.capabilities;
         let may_switch = capabilities & capability::PLUGIN_AUTH != 0;
         let change = Change::parse(payload, capabilities);
@@ -129,7 +125,7 @@ impl Connection {
                 return Ok(());
             }
         };
-        if let Err(Over::Fatal(error)) = self.check_names(&user, database.as_deref()) {
+        if let Err(CloseReason::Fatal(error)) = self.check_names(&user, database.as_deref()) {
             self.fail(&error);
             return Ok(());
         }
@@ -153,7 +149,7 @@ impl Connection {
         Ok(())
     }
 
-    async fn process_kill(&mut self, payload: &[u8]) -> Result<(), Over> {
+    async fn process_kill(&mut self, payload: &[u8]) -> Result<(), CloseReason> {
         match Fields(payload).u32() {
             Ok(id) => self.query(format!("KILL {id}").as_bytes()).await,
             Err(error) => {
@@ -170,7 +166,7 @@ impl Connection {
         }
     }
 
-    async fn query(&mut self, payload: &[u8]) -> Result<(), Over> {
+    async fn query(&mut self, payload: &[u8]) -> Result<(), CloseReason> {
         let sql = match self.read_statement(payload) {
             Ok(sql) => sql,
             Err(error) => {
@@ -180,28 +176,32 @@ impl Connection {
         };
         let mut left = &sql[..];
         loop {
-            let parsed = match self.parse(left) {
+            let parsed = match self.state.parse(left) {
                 Ok(parsed) => parsed,
                 Err(error) => {
                     self.fail(&error);
                     return Ok(());
                 }
             };
-            if let Some(at) = parsed.first_parameter {
+            let second = parsed.rest.filter(|_| !self.multi);
+            if let Some(at) = second.or(parsed.first_parameter) {
                 self.fail(&sql::syntax_error(left, at));
                 return Ok(());
             }
             let text = &left[..parsed.rest.unwrap_or(left.len())];
             let outcome = match self.statement(&parsed, text, &[], false).await {
                 Ok(outcome) => outcome,
-                Err(Stop::Error(error)) => {
+                Err(ExecError::Sql(error)) => {
                     self.tell(&error);
                     return Ok(());
                 }
-                Err(Stop::Over(over)) => return Err(over),
+                Err(ExecError::Close(reason)) => return Err(reason),
             };
-            let (more, tells) = (parsed.rest.is_some(), parsed.is_diagnostic());
-            if let Err(error) = self.answer_statement(more, tells, &outcome, false) {
+            let is_diagnostic = parsed.is_diagnostic();
+            let answered = self.answer(parsed.rest.is_some(), |writer| {
+                writer.outcome(&outcome, is_diagnostic, false);
+            });
+            if let Err(error) = answered {
                 self.fail(&error);
                 return Ok(());
             }
@@ -209,7 +209,7 @@ impl Connection {
             left = &left[rest..];
             // A batch is no longer a burst than packets are, and others have their turn between its statements.
             if self.io.output.len() >= MAX_UNSENT {
-                self.flush().await?;
+                socket::flush(&mut self.io, self.session.handle()).await?;
             }
             if self.is_due() {
                 self.rest().await?;
@@ -220,13 +220,6 @@ impl Connection {
             if let Some(ending) = self.session.ending() {
                 return Err(ending.into());
             }
-        }
-    }
-
-    fn parse(&self, sql: &[u8]) -> Result<Parsed, SqlError> {
-        match self.state.parse(sql) {
-            Ok(Parsed { rest: Some(rest), .. }) if !self.multi => Err(sql::syntax_error(sql, rest)),
-            parsed => parsed,
         }
     }
 
@@ -243,63 +236,29 @@ impl Connection {
         self.writer(false).error(error);
     }
 
+    /// Executes a statement, and counts what that cost before others have their turn.
     async fn statement(
         &mut self,
-        parsed: &Parsed,
+        parsed: &ParsedStatement,
         sql: &[u8],
         parameters: &[Value],
         binary: bool,
-    ) -> Result<Outcome, Stop> {
-        let sql = String::from_utf8_lossy(sql);
-        let mut runner = self.runner(without_end(&sql), parameters, binary);
-        let outcome = runner.run(parsed).await;
-        let done = runner.work.done();
+    ) -> Result<Outcome, ExecError> {
+        let Self { io, session, state, .. } = self;
+        let mut executor = Executor::new(io, session, state, sql, parameters, binary);
+        let outcome = executor.execute(parsed).await;
+        let done = executor.work.done();
         self.state.effort += done;
         outcome
     }
 
-    /// Answers a statement. One that tells of warnings, as SHOW WARNINGS, is answered with a count of none: they are those of
-    /// the statement before it, and a client that asks for all that is counted would never stop asking.
-    fn answer_statement(
-        &mut self,
-        more: bool,
-        tells: bool,
-        outcome: &Outcome,
-        binary: bool,
-    ) -> Result<(), SqlError> {
-        self.answer(more, |writer| {
-            if tells {
-                writer.status.warnings = 0;
-            }
-            writer.outcome(outcome, binary);
-        })
-    }
-
-    fn runner<'a>(&'a mut self, sql: &'a str, parameters: &'a [Value], binary: bool) -> Runner<'a> {
-        let Self { io, session, state, .. } = self;
-        let work = Work::new(&state.budget);
-        let now = state.variables.settings().timestamp.unwrap_or_else(clock::now);
-        Runner {
-            io,
-            session,
-            state,
-            sql,
-            parameters,
-            now,
-            outcomes: Vec::new(),
-            kept: Kept::default(),
-            deadline: None,
-            work,
-            binary,
-        }
-    }
-
     fn prepare(&mut self, payload: &[u8]) -> Result<(), SqlError> {
         let sql = self.read_statement(payload)?.into_owned();
-        let prepared = self.runner("", &[], false).prepare(&sql);
-        let (parameters, columns) = prepared.map_err(|stop| match stop {
-            Stop::Error(error) => error,
-            Stop::Over(_) => SqlError::Malformed,
+        let Self { io, session, state, .. } = self;
+        let prepared = Executor::new(io, session, state, &[], &[], false).prepare(&sql);
+        let (parameters, columns) = prepared.map_err(|error| match error {
+            ExecError::Sql(error) => error,
+            ExecError::Close(_) => SqlError::Malformed,
         })?;
         self.state.warnings.get_mut().clear();
         let id = self.state.prepare(sql, parameters.into())?;
@@ -307,7 +266,7 @@ impl Connection {
         answered.inspect_err(|_| self.state.forget(id))
     }
 
-    async fn execute(&mut self, payload: &[u8]) -> Result<(), Over> {
+    async fn execute(&mut self, payload: &[u8]) -> Result<(), CloseReason> {
         let (parsed, sql, bound) = match self.bind(payload) {
             Ok(bound) => bound,
             Err(error) => {
@@ -317,22 +276,23 @@ impl Connection {
         };
         let outcome = match self.statement(&parsed, &sql, &bound.values, true).await {
             Ok(outcome) => outcome,
-            Err(Stop::Over(over)) => return Err(over),
-            Err(Stop::Error(error)) => {
+            Err(ExecError::Close(reason)) => return Err(reason),
+            Err(ExecError::Sql(error)) => {
                 self.tell(&error);
                 return Ok(());
             }
         };
-        let tells = parsed.is_diagnostic();
+        let is_diagnostic = parsed.is_diagnostic();
+        // What the answer needs is all that is kept while it is written.
         drop((parsed, bound));
-        if let Err(error) = self.answer_statement(false, tells, &outcome, true) {
+        if let Err(error) = self.answer(false, |writer| writer.outcome(&outcome, is_diagnostic, true)) {
             self.fail(&error);
         }
         Ok(())
     }
 
     /// A prepared statement, and the values for its placeholders.
-    fn bind(&mut self, payload: &[u8]) -> Result<(Parsed, Bytes, Bound), SqlError> {
+    fn bind(&mut self, payload: &[u8]) -> Result<(ParsedStatement, Bytes, Bound), SqlError> {
         let mut fields = Fields(payload);
         let id = fields.u32()?;
         // Flags of cursors, which are not opened, and a count that is always 1.
@@ -343,6 +303,11 @@ impl Connection {
         let sql = prepared.sql.clone();
         bound.pay(&self.state.budget)?;
         self.pay_for_parsed(&sql)?;
-        Ok((self.parse(&sql)?, sql, bound))
+        let parsed = self.state.parse(&sql)?;
+        // Where @@sql_mode was set meanwhile, quotes may end elsewhere, and a second statement begin.
+        if let Some(rest) = parsed.rest.filter(|_| !self.multi) {
+            return Err(sql::syntax_error(&sql, rest));
+        }
+        Ok((parsed, sql, bound))
     }
 }

@@ -1,9 +1,13 @@
-//! One connection of the MySQL wire, from the greeting to its end.
+//! One connection of the MySQL wire, from the greeting to its end: its packets, the memory that a command and its answer
+//! may take, and when others have their turn.
 
-use std::{convert::Infallible, time::Duration};
+use std::{borrow::Cow, convert::Infallible, fmt, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::timeout;
+use tokio::{
+    task::{coop::consume_budget, yield_now},
+    time::timeout,
+};
 use tokio_util::codec::Decoder;
 use tracing::Instrument;
 
@@ -11,21 +15,29 @@ use super::{
     attributes::Attributes,
     error::SqlError,
     login::{self, Login},
-    over::Over,
-    packet::Packets,
+    packet::{Fields, Opcode, Packets},
     result::Writer,
-    state::State,
+    state::{State, Unread},
+    work::{READ, TURN},
 };
 use crate::{
     core::{
+        budget::Exceeded,
         command::EndReason,
         session::Session,
         share::NoPlace,
         stats::{Refused, ReleaseCause},
     },
-    net::{BufferedSocket, MAX_UNSENT},
-    wires::socket::{self, Silence},
+    net::{BufferedSocket, Hangup, MAX_UNSENT},
+    wires::socket::{self, Disconnect, Silence},
 };
+
+/// A packet of up to so many bytes is read without asking: a read takes as much.
+const LONG: usize = 16 * 1024;
+
+/// Between two packets so many bytes are taken in at most to see whether the client has left: the memory of the
+/// connection is for what they ask.
+const AHEAD: usize = 512 * 1024;
 
 /// The largest packet before the login: names, a proof and some attributes. One that is larger is refused by the
 /// length in its head, before it is read.
@@ -77,31 +89,32 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    async fn run(&mut self) -> Result<Infallible, Over> {
+    async fn run(&mut self) -> Result<Infallible, CloseReason> {
         // Boxed: its state is not needed any more once the client is in.
         let time = self.session.limits().login;
-        Box::pin(timeout(time, self.log_in())).await.unwrap_or(Err(Over::TooSlow))?;
+        Box::pin(timeout(time, self.log_in())).await.unwrap_or(Err(CloseReason::TooSlow))?;
         self.packets.set_limit(self.session.limits().packet);
         loop {
             self.packets.restart();
             while let Some(packet) = self.next_command()? {
-                match self.take_in(&packet) {
-                    Ok(()) => self.command(&packet).await?,
+                match packet {
+                    Ok(packet) => self.command(&packet).await?,
                     Err(unread) => self.refuse(&unread),
                 }
-                drop(packet);
-                self.state.incoming.give_back();
+                if self.state.incoming.bytes() > 0 {
+                    self.state.incoming.give_back();
+                }
                 self.packets.restart();
                 self.session.publish_holds();
                 if let Some(ending) = self.session.ending() {
                     return Err(ending.into());
                 }
                 if self.io.output.len() >= MAX_UNSENT {
-                    self.flush().await?;
+                    socket::flush(&mut self.io, self.session.handle()).await?;
                 }
                 self.take_turns().await?;
             }
-            self.flush().await?;
+            socket::flush(&mut self.io, self.session.handle()).await?;
             self.session.handle().note_idle();
             // Others have their turn while nothing comes.
             self.state.effort = 0;
@@ -109,7 +122,7 @@ impl Connection {
         }
     }
 
-    async fn log_in(&mut self) -> Result<(), Over> {
+    async fn log_in(&mut self) -> Result<(), CloseReason> {
         let nonce = login::nonce()?;
         let (id, tls) = (self.session.id(), self.io.tls().is_some());
         self.packets.put(&mut self.io.output, |output| login::put_greeting(output, id, &nonce, tls));
@@ -124,11 +137,11 @@ impl Connection {
         self.set_user_and_database(login.user, login.database)?;
         self.introduce(login.attributes)?;
         self.writer(false).ok();
-        self.flush().await
+        Ok(socket::flush(&mut self.io, self.session.handle()).await?)
     }
 
     /// What the client says of itself, by TLS if it asks for that before.
-    async fn login(&mut self) -> Result<Login, Over> {
+    async fn login(&mut self) -> Result<Login, CloseReason> {
         let packet = self.packet().await?;
         let Some(tls) = self.io.tls().cloned() else { return Ok(Login::parse(&packet, false)?) };
         if login::asks_for_tls(&packet) {
@@ -166,8 +179,8 @@ impl Connection {
     }
 
     /// The next packet, whatever it is, after what is to be sent.
-    pub(super) async fn packet(&mut self) -> Result<BytesMut, Over> {
-        self.flush().await?;
+    pub(super) async fn packet(&mut self) -> Result<BytesMut, CloseReason> {
+        socket::flush(&mut self.io, self.session.handle()).await?;
         loop {
             if let Some(packet) = self.packets.decode(&mut self.io.input)? {
                 return Ok(packet);
@@ -181,53 +194,48 @@ impl Connection {
         Writer { packets: &mut self.packets, output: &mut self.io.output, status }
     }
 
-    /// A lock is not freed for idleness unless somebody has asked for that.
-    fn may_idle(&self) -> Option<Duration> {
-        // Who logs in, now or as another user, has a time of his own for that.
-        if self.session.needs_login() {
-            return None;
-        }
-        let settings = self.state.variables.settings();
-        let counts = settings.wait_timeout_is_set || self.session.holds() == 0;
-        let of_client = counts.then_some(settings.wait_timeout);
-        of_client.into_iter().chain(self.session.may_idle()).min()
-    }
-
     /// Waits for more input, for the end of the session, or for too long.
-    async fn fill(&mut self) -> Result<(), Over> {
-        self.idle.begin(self.may_idle());
+    async fn fill(&mut self) -> Result<(), CloseReason> {
+        // A client that logs in, now or as another user, has a time of its own for that.
+        let limit = if self.session.needs_login() {
+            None
+        } else {
+            // A lock is not freed for idleness unless its client or the server's flags have asked for that.
+            let settings = self.state.variables.settings();
+            let counts = settings.wait_timeout_is_set || self.session.holds() == 0;
+            let of_client = counts.then_some(settings.wait_timeout);
+            of_client.into_iter().chain(self.session.may_idle()).min()
+        };
+        self.idle.begin(limit);
         let filled = socket::fill(&mut self.io, self.session.handle(), &mut self.idle).await;
         filled.map_err(|silence| match silence {
-            Silence::Left => Over::Left,
+            Silence::Left => CloseReason::Left,
             Silence::Ended(ending) => ending.into(),
-            Silence::Idle => Over::Inactive,
+            Silence::Idle => CloseReason::Inactive,
         })
     }
 
-    pub(super) async fn flush(&mut self) -> Result<(), Over> {
-        Ok(socket::flush(&mut self.io, self.session.handle()).await?)
-    }
-
     /// Frees what the session holds, then says why, to a client that waits for an answer.
-    async fn end(mut self, over: Over) {
+    async fn end(mut self, over: CloseReason) {
         let holds = self.session.holds();
         // Before the login there is no telling which packet the client expects.
         let asked = self.packets.is_answering() && self.state.capabilities != 0;
         tracing::debug!(holds, why = %over, "connection ends");
-        let cause = if matches!(over, Over::Inactive) { ReleaseCause::Idle } else { self.session.cause() };
+        let cause =
+            if matches!(over, CloseReason::Inactive) { ReleaseCause::Idle } else { self.session.cause() };
         match &over {
-            Over::Left | Over::TooSlow => return,
+            CloseReason::Left | CloseReason::TooSlow => return,
             // A client that asked nothing finds the connection closed, as with MySQL.
-            Over::Ended(_) if !asked => {}
-            Over::Ended(EndReason::Killed(_) | EndReason::Revoked) => {
+            CloseReason::Ended(_) if !asked => {}
+            CloseReason::Ended(EndReason::Killed(_) | EndReason::Revoked) => {
                 self.writer(false).error(&SqlError::Interrupted);
             }
-            Over::Ended(EndReason::Shutdown) => self.writer(false).error(&SqlError::Shutdown),
-            Over::Inactive => {
+            CloseReason::Ended(EndReason::Shutdown) => self.writer(false).error(&SqlError::Shutdown),
+            CloseReason::Inactive => {
                 self.packets.restart();
                 self.writer(false).error(&SqlError::Inactive);
             }
-            Over::Fatal(error) => {
+            CloseReason::Fatal(error) => {
                 self.session.count_refusal(Refused::Protocol);
                 self.writer(false).error(error);
             }
@@ -236,5 +244,178 @@ impl Connection {
         session.free_all(cause).await;
         drop(session);
         io.close(Some(LAST_WORDS)).await;
+    }
+}
+
+/// Memory and turns.
+impl Connection {
+    /// The next command of which all is there, or that it was too long for the memory of the connection: the memory for a
+    /// long one is asked for when its head has come, and what there is none for is dropped as it comes.
+    fn next_command(&mut self) -> Result<Option<Result<BytesMut, Unread>>, SqlError> {
+        let mut packet = self.packets.decode(&mut self.io.input)?;
+        if packet.is_none()
+            && self.state.incoming.bytes() == 0
+            && let Some(length) = self.packets.announced(&self.io.input)
+            && length > LONG
+            && let Err(unread) = charge(&mut self.state, &self.io.input[4..], length)
+        {
+            self.state.unread = Some(unread);
+            self.packets.drop_announced(&mut self.io.input);
+            packet = self.packets.decode(&mut self.io.input)?;
+        }
+        let Some(packet) = packet else { return Ok(None) };
+        self.state.effort += READ * packet.len();
+        if let Some(unread) = self.state.unread.take() {
+            return Ok(Some(Err(unread)));
+        }
+        if packet.len() > LONG
+            && self.state.incoming.bytes() == 0
+            && let Err(unread) = charge(&mut self.state, &packet, packet.len())
+        {
+            // It came all at once, behind one that had to wait.
+            return Ok(Some(Err(unread)));
+        }
+        Ok(Some(Ok(packet)))
+    }
+
+    /// Fails where there is no memory for what is read out of a prepared statement, if that is a long one.
+    pub(super) fn pay_for_parsed(&mut self, sql: &[u8]) -> Result<(), SqlError> {
+        self.state.effort += READ * sql.len();
+        if sql.len() > LONG {
+            let bytes = self.state.incoming.bytes() + sql.len();
+            self.state.budget.resize(&mut self.state.incoming, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// A statement in UTF-8. Fails where it is no text in the character set of the client, or there is no memory for it
+    /// in the other form.
+    pub(super) fn read_statement<'p>(&mut self, sql: &'p [u8]) -> Result<Cow<'p, [u8]>, SqlError> {
+        let charset = self.state.variables.settings().client_charset;
+        if charset.is_read_as_is(sql) {
+            return Ok(sql.into());
+        }
+        self.state.effort += READ * sql.len();
+        let room = charset.room(sql);
+        if room > LONG {
+            // It is there three times then: what is read out of it is as long as its new form.
+            self.state.budget.resize(&mut self.state.incoming, sql.len() + 2 * room)?;
+        }
+        charset.read(sql)
+    }
+
+    /// Answers what was not read. Data that is sent in pieces is not answered: the execution is.
+    pub(super) fn refuse(&mut self, unread: &Unread) {
+        let error = SqlError::from(unread.why);
+        if unread.opcode == Opcode::SendLongData {
+            self.session.count_refusal(unread.why.into());
+            self.state.refuse_long(unread.id, error);
+        } else {
+            self.fail(&error);
+        }
+    }
+
+    /// Writes an answer. Fails where there is no memory to keep it until it is sent: nothing of it is left then.
+    pub(super) fn answer(&mut self, more: bool, write: impl FnOnce(&mut Writer<'_>)) -> Result<(), SqlError> {
+        let (start, sequence) = (self.io.output.len(), self.packets.sequence());
+        write(&mut self.writer(more));
+        self.io.keep_answer(start, &self.state.budget).map_err(|why| {
+            self.io.unwrite(start);
+            self.packets.go_back(sequence);
+            why.into()
+        })
+    }
+
+    /// Whether so much was done for this one that others are to have their turn.
+    pub(super) fn is_due(&self) -> bool {
+        self.state.effort > TURN
+    }
+
+    /// Others have their turn, if the client is still there. Cancel-safe.
+    pub(super) async fn rest(&mut self) -> Result<(), Disconnect> {
+        self.state.effort = 0;
+        // Boxed: an idle connection keeps no room for it.
+        Box::pin(socket::rest(&mut self.io, &self.session)).await
+    }
+
+    /// Others have their turn between two packets. Nothing waits here that a client could send too much behind: what
+    /// it sends ahead of its answers stays with the network once there is much of it. Cancel-safe.
+    pub(super) async fn take_turns(&mut self) -> Result<(), Disconnect> {
+        if !self.is_due() {
+            consume_budget().await;
+            return Ok(());
+        }
+        if self.io.input.len() < AHEAD {
+            match self.rest().await {
+                Err(Disconnect::HungUp(Hangup::SentTooMuch(_))) => {}
+                rested => return rested,
+            }
+        }
+        self.state.effort = 0;
+        yield_now().await;
+        Ok(())
+    }
+}
+
+/// Charges for a long command, of which the first bytes are known. A statement is there twice: as a text, and as what was
+/// read out of it.
+fn charge(state: &mut State, head: &[u8], length: usize) -> Result<(), Unread> {
+    let (first, rest) = head.split_first().map_or((0, head), |(first, rest)| (*first, rest));
+    let opcode = Opcode::of(first);
+    let bytes = if opcode == Opcode::SendLongData { length } else { 2 * length };
+    let charged = state.budget.resize(&mut state.incoming, bytes);
+    charged.map_err(|why| Unread { opcode, id: Fields(rest).u32().unwrap_or(0), why })
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+pub(super) enum CloseReason {
+    /// The client has gone, or said goodbye.
+    Left,
+    /// It did not log in in time.
+    TooSlow,
+    /// It was idle for longer than it may.
+    Inactive,
+    /// What it sent cannot be trusted.
+    Fatal(SqlError),
+    /// The server ends it.
+    Ended(EndReason),
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Left => f.write_str("the client left"),
+            Self::TooSlow => f.write_str("the client did not log in in time"),
+            Self::Inactive => f.write_str("the client was idle for longer than wait_timeout"),
+            // A name that nobody has may be a password in the wrong place.
+            Self::Fatal(SqlError::AccessDenied { .. }) => f.write_str("the login was refused"),
+            Self::Fatal(error) => error.fmt(f),
+            Self::Ended(ending) => ending.fmt(f),
+        }
+    }
+}
+
+impl From<SqlError> for CloseReason {
+    fn from(error: SqlError) -> Self {
+        Self::Fatal(error)
+    }
+}
+
+impl From<EndReason> for CloseReason {
+    fn from(ending: EndReason) -> Self {
+        Self::Ended(ending)
+    }
+}
+
+impl From<Disconnect> for CloseReason {
+    fn from(cut: Disconnect) -> Self {
+        match cut {
+            Disconnect::HungUp(Hangup::Left) => Self::Left,
+            Disconnect::HungUp(Hangup::SentTooMuch(most)) => {
+                Self::Fatal(SqlError::TooMuchMemory(Exceeded::Connection(most)))
+            }
+            Disconnect::Ended(ending) => Self::Ended(ending),
+        }
     }
 }

@@ -11,12 +11,10 @@ use super::{
     login::{self, Login},
     packet::{Fields, Packets},
     prepared::Prepared,
-    record::{self, Row},
-    settings::MAX_LIST,
-    sql::{Assignment, Dialect, Env, Expr, Halt, Select, SessionInfo, Statement, TableName, parse},
-    user_variables::UserVariables,
+    sql::{Assignment, Dialect, Env, Expr, Select, SessionInfo, Statement, Suspend, TableName, parse},
     value::Value,
-    variables::{Variable, Variables},
+    variables::{MAX_LIST, UserVariables, Variable, Variables},
+    virtual_tables::{self, Row},
     work::{MAX_WORK, Work},
 };
 use crate::core::budget::{Budget, MAX_CONNECTION_MEMORY};
@@ -93,7 +91,7 @@ fn set(assignments: &[Assignment]) {
 /// A row of the table, without values.
 fn blank(table: &TableName) -> Option<Row> {
     let schema = table.database.as_deref().unwrap_or("information_schema");
-    catalog::find(schema, &table.name).map(record::blank)
+    catalog::find(schema, &table.name).map(virtual_tables::blank)
 }
 
 fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&Row>) {
@@ -114,15 +112,15 @@ fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&Row>) {
                 outcomes: &outcomes,
                 row: row.map(Vec::as_slice),
                 aliases: &[],
-                look: None,
+                lookup: None,
                 warnings: &warnings,
-                world: None,
+                server: None,
             };
             let _ = env.type_of(expr);
             match env.eval(expr) {
-                Err(Halt::Ask(at, _)) => outcomes[at] = Some(Value::Int(1)),
+                Err(Suspend::Effect(at, _)) => outcomes[at] = Some(Value::Int(1)),
                 Ok(value) => drop(value.to_text()),
-                Err(Halt::Error(error)) => drop(error.message()),
+                Err(Suspend::Error(error)) => drop(error.message()),
             }
             assert!(work.done() <= MAX_WORK, "it did more than one statement may");
             assert!(budget.used() <= MAX_CONNECTION_MEMORY, "it has more than one connection may");

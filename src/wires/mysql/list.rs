@@ -5,42 +5,41 @@ use std::{cmp::Ordering, collections::HashSet};
 
 use super::{
     catalog::Table,
-    look::Look,
-    record::{self, Record, Row},
+    executor::{ExecResult, Executor, in_clause},
+    lookup::Lookup,
     result::{Column, Form, Lines, Outcome},
-    run::{Ran, Runner},
-    select::in_clause,
-    sql::{Env, Expr, Item, List, Order, Select, Sum},
-    tables::Wanted,
+    sql::{Env, Expr, Order, Select, SelectItem, ShowList, Sum},
     value::{Number, Value, folded},
+    virtual_tables::{self, Record, Row, Scan},
     work::STEP,
 };
 
 /// What a key needs beside its text, and the memory of a row that was seen.
 const ENTRY: usize = 64;
 
-impl Runner<'_> {
+impl Executor<'_> {
     pub(super) async fn list(
         &mut self,
         table: &'static Table,
         select: &Select,
-        items: &[Item],
+        items: &[SelectItem],
         columns: Vec<Column>,
-    ) -> Ran<Outcome> {
+        window: (u64, u64),
+    ) -> ExecResult<Outcome> {
         self.warn_of(table);
-        let wanted = Wanted { condition: select.condition.as_ref(), ..Wanted::ALL };
-        let mut records = self.copy(table, wanted).await?;
+        let scan = Scan { condition: select.condition.as_ref(), ..Scan::ALL };
+        let mut records = self.copy(table, scan).await?;
         if let Some(condition) = &select.condition {
             records = self.matching(records, condition).await?;
         }
         if select.counts {
-            return self.sum(table, select, items, columns, records).await;
+            return self.sum(table, select, items, columns, window, records).await;
         }
         for order in select.order.iter().rev() {
             records = self.sorted(records, order, items).await?;
         }
         let (mut lines, mut seen) = (Lines::default(), HashSet::new());
-        let (mut skip, mut left) = self.limit(select)?;
+        let (mut skip, mut left) = window;
         let mut left_out = 0;
         for record in records {
             if left == 0 && !select.finds_all {
@@ -75,15 +74,15 @@ impl Runner<'_> {
     pub(super) async fn rows(
         &mut self,
         table: &'static Table,
-        wanted: Wanted<'_>,
-        list: &List,
+        scan: Scan<'_>,
+        list: &ShowList,
         columns: Vec<Column>,
-    ) -> Ran<Outcome> {
-        let mut records = self.copy(table, wanted).await?;
+    ) -> ExecResult<Outcome> {
+        let mut records = self.copy(table, scan).await?;
         if let Some(filter) = &list.filter {
-            self.env(Some(&record::blank(table)))
+            self.env(Some(&virtual_tables::blank(table)))
                 .type_of(filter)
-                .map_err(|halt| in_clause(halt, "where clause"))?;
+                .map_err(|suspended| in_clause(suspended, "where clause"))?;
             records = self.matching(records, filter).await?;
         }
         let (skip, count) = list.limit.map_or(Ok((0, u64::MAX)), |limit| self.window(limit))?;
@@ -104,14 +103,14 @@ impl Runner<'_> {
         &mut self,
         table: &'static Table,
         select: &Select,
-        items: &[Item],
+        items: &[SelectItem],
         columns: Vec<Column>,
+        (skip, count): (u64, u64),
         records: Vec<Record>,
-    ) -> Ran<Outcome> {
-        let row = records.first().map_or_else(|| record::blank(table), Record::row);
+    ) -> ExecResult<Outcome> {
+        let row = records.first().map_or_else(|| virtual_tables::blank(table), Record::row);
         self.summed(items, records).await?;
         let row = values(&self.looking(&row), items)?;
-        let (skip, count) = self.limit(select)?;
         let is_shown = skip == 0 && count > 0;
         if !select.into.is_empty() {
             return self.store(select, if is_shown { row } else { Vec::new() });
@@ -126,7 +125,7 @@ impl Runner<'_> {
     }
 
     /// Finds the outcomes of the sums that items are made of.
-    async fn summed(&mut self, items: &[Item], records: Vec<Record>) -> Ran<()> {
+    async fn summed(&mut self, items: &[SelectItem], records: Vec<Record>) -> ExecResult<()> {
         let count = Value::Int(i64::try_from(records.len()).unwrap_or(i64::MAX));
         let (of_rows, mut sums): (Vec<_>, Vec<_>) = Sum::all_of(items).into_iter().partition(Sum::is_of_rows);
         for sum in of_rows {
@@ -151,14 +150,14 @@ impl Runner<'_> {
     }
 
     /// Writes a row behind the others, which counts.
-    fn push(&self, lines: &mut Lines, columns: &[Column], row: &[Value]) -> Ran<()> {
+    fn push(&self, lines: &mut Lines, columns: &[Column], row: &[Value]) -> ExecResult<()> {
         let form = self.form();
         self.work.spend(form.effort(row))?;
         Ok(self.work.text(lines.push(columns, row, form))?)
     }
 
     /// Those of which a condition holds.
-    async fn matching(&mut self, records: Vec<Record>, condition: &Expr) -> Ran<Vec<Record>> {
+    async fn matching(&mut self, records: Vec<Record>, condition: &Expr) -> ExecResult<Vec<Record>> {
         let mut matching = Vec::new();
         for record in records {
             if self.of_row(&record, |env| Ok(env.eval(condition)?.to_bool()))? == Some(true) {
@@ -169,7 +168,12 @@ impl Runner<'_> {
         Ok(matching)
     }
 
-    async fn sorted(&mut self, records: Vec<Record>, order: &Order, items: &[Item]) -> Ran<Vec<Record>> {
+    async fn sorted(
+        &mut self,
+        records: Vec<Record>,
+        order: &Order,
+        items: &[SelectItem],
+    ) -> ExecResult<Vec<Record>> {
         let (by, descending) = (&*order.meant(items)?, order.descending);
         let mark = self.work.mark();
         let mut keyed = Vec::with_capacity(records.len());
@@ -191,7 +195,7 @@ impl Runner<'_> {
     }
 
     /// Whether a row was not there before.
-    fn is_new(&self, row: &[Value], seen: &mut HashSet<Vec<Option<String>>>) -> Ran<bool> {
+    fn is_new(&self, row: &[Value], seen: &mut HashSet<Vec<Option<String>>>) -> ExecResult<bool> {
         let row: Vec<_> = row.iter().map(Value::to_text).collect();
         let bytes = row.iter().map(|text| size_of::<Option<String>>() + text.as_ref().map_or(0, String::len));
         let bytes = ENTRY + bytes.sum::<usize>();
@@ -204,12 +208,12 @@ impl Runner<'_> {
 
     /// What an expression about a row can see.
     fn looking<'e>(&'e self, row: &'e Row) -> Env<'e> {
-        let look = Look { session: self.session, kept: &self.kept };
-        Env { look: Some(look), ..self.env(Some(row)) }
+        let look = Lookup { session: self.session, cache: &self.lookups };
+        Env { lookup: Some(look), ..self.env(Some(row)) }
     }
 
     /// Works something out of one row, which is gone afterwards.
-    fn of_row<T>(&mut self, record: &Record, work: impl FnOnce(Env<'_>) -> Ran<T>) -> Ran<T> {
+    fn of_row<T>(&mut self, record: &Record, work: impl FnOnce(Env<'_>) -> ExecResult<T>) -> ExecResult<T> {
         self.work.spend(record.effort())?;
         let mark = self.work.mark();
         let row = record.row();
@@ -229,7 +233,7 @@ impl Runner<'_> {
     }
 }
 
-fn values(env: &Env<'_>, items: &[Item]) -> Ran<Vec<Value>> {
+fn values(env: &Env<'_>, items: &[SelectItem]) -> ExecResult<Vec<Value>> {
     items.iter().map(|item| Ok(env.eval(&item.expr)?)).collect()
 }
 

@@ -1,65 +1,20 @@
 //! Prepared statements that have a name: PREPARE, EXECUTE and DEALLOCATE PREPARE (MySQL manual 15.5).
 
-use std::{collections::BTreeMap, mem};
+use std::mem;
 
 use super::{
     error::SqlError,
-    intake::READ,
-    look::Kept,
+    executor::{ExecResult, Executor},
     prepared::Prepared,
     result::{Column, Outcome},
-    run::{Ran, Runner, without_end},
-    sql::{self, Source, Statement},
+    sql::{self, PrepareSource, Statement},
     value::Value,
+    work::READ,
 };
-use crate::core::budget::{Budget, Charge};
 
-/// What a name needs beside its text.
-const ENTRY: usize = 192;
-
-/// Those of a connection. Most have none.
-#[derive(Debug, Default)]
-pub(super) struct Named(Option<Box<ByName>>);
-
-/// By their names in lower case.
-#[derive(Debug, Default)]
-struct ByName(BTreeMap<String, (Prepared, Charge)>);
-
-impl Named {
-    pub(super) fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |named| named.0.len())
-    }
-
-    fn get(&self, name: &str) -> Result<&Prepared, SqlError> {
-        let found = self.0.as_ref().and_then(|named| named.0.get(&name.to_lowercase()));
-        found.map(|(prepared, _)| prepared).ok_or_else(|| unknown(name, "EXECUTE"))
-    }
-
-    fn insert(&mut self, name: &str, prepared: Prepared, budget: &Budget) -> Result<(), SqlError> {
-        let name = name.to_lowercase();
-        let charge = budget.charge(ENTRY + name.len())?;
-        self.0.get_or_insert_default().0.insert(name, (prepared, charge));
-        Ok(())
-    }
-
-    /// DEALLOCATE PREPARE
-    pub(super) fn deallocate(&mut self, name: &str) -> Result<(), SqlError> {
-        if self.forget(name) { Ok(()) } else { Err(unknown(name, "DEALLOCATE PREPARE")) }
-    }
-
-    /// Whether there was one.
-    fn forget(&mut self, name: &str) -> bool {
-        self.0.as_mut().is_some_and(|named| named.0.remove(&name.to_lowercase()).is_some())
-    }
-}
-
-fn unknown(name: &str, command: &'static str) -> SqlError {
-    SqlError::UnknownStatement { name: name.to_owned(), command }
-}
-
-impl Runner<'_> {
+impl Executor<'_> {
     /// How many placeholders a statement has that is to be prepared, and which columns.
-    pub(super) fn prepare(&self, sql: &[u8]) -> Ran<(u16, Vec<Column>)> {
+    pub(super) fn prepare(&self, sql: &[u8]) -> ExecResult<(u16, Vec<Column>)> {
         let parsed = self.state.parse(sql)?;
         if let Some(rest) = parsed.rest {
             return Err(sql::syntax_error(sql, rest).into());
@@ -78,14 +33,14 @@ impl Runner<'_> {
     }
 
     /// A statement that had the name is gone, even if the new one is wrong.
-    pub(super) fn prepare_named(&mut self, name: &str, from: &Source) -> Ran<()> {
+    pub(super) fn prepare_named(&mut self, name: &str, from: &PrepareSource) -> ExecResult<()> {
         self.state.named.forget(name);
         let sql = match from {
-            Source::Text(text) => {
+            PrepareSource::Text(text) => {
                 self.pay_for(text.len())?;
                 text.clone()
             }
-            Source::Variable(name) => {
+            PrepareSource::Variable(name) => {
                 self.pay_for(self.state.user_variables.get(name).map_or(0, Value::size))?;
                 let text = self.state.user_variables.get(name).and_then(Value::to_text);
                 // MySQL, too, takes NULL for this word.
@@ -101,7 +56,7 @@ impl Runner<'_> {
     }
 
     /// Cancel-safe: dropped while it waits for a lock, it leaves the queue.
-    pub(super) async fn execute_named(&mut self, name: &str, using: &[String]) -> Ran<Outcome> {
+    pub(super) async fn execute_named(&mut self, name: &str, using: &[String]) -> ExecResult<Outcome> {
         let prepared = self.state.named.get(name)?;
         if prepared.parameters != using.len() {
             return Err(SqlError::WrongArguments("EXECUTE".to_owned()).into());
@@ -110,25 +65,12 @@ impl Runner<'_> {
         self.pay_for(sql.len())?;
         let values = self.values_of(using)?;
         let parsed = self.state.parse(&sql)?;
-        let text = String::from_utf8_lossy(&sql);
-        let mut runner = Runner {
-            io: self.io,
-            session: self.session,
-            state: self.state,
-            sql: without_end(&text),
-            parameters: &values,
-            now: self.now,
-            outcomes: Vec::new(),
-            kept: Kept::default(),
-            deadline: None,
-            work: mem::take(&mut self.work),
-            binary: false,
-        };
-        let outcome = match runner.begin(&parsed) {
-            Ok(()) => runner.statement(&parsed.statement).await,
-            Err(error) => Err(error.into()),
-        };
-        self.work = runner.work;
+        let Self { now, ref mut work, .. } = *self;
+        let work = mem::take(work);
+        let inner = Executor::new(self.io, self.session, self.state, &sql, &values, false);
+        let mut inner = Executor { now, work, ..inner };
+        let outcome = inner.statement(&parsed).await;
+        self.work = inner.work;
         outcome
     }
 

@@ -1,7 +1,7 @@
 //! Prepared statements, and the parameters that are sent with them (MySQL internals,
 //! "COM_STMT_EXECUTE"). Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
@@ -138,6 +138,49 @@ impl Prepared {
         };
         Ok(Bound { values, charge, grown })
     }
+}
+
+/// What a name needs beside its text.
+const NAME: usize = 192;
+
+/// The statements of a connection that have a name (MySQL manual 15.5). Most connections have none.
+#[derive(Debug, Default)]
+pub(super) struct NamedStatements(Option<Box<ByName>>);
+
+/// By their names in lower case.
+#[derive(Debug, Default)]
+struct ByName(BTreeMap<String, (Prepared, Charge)>);
+
+impl NamedStatements {
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |named| named.0.len())
+    }
+
+    pub(super) fn get(&self, name: &str) -> Result<&Prepared, SqlError> {
+        let found = self.0.as_ref().and_then(|named| named.0.get(&name.to_lowercase()));
+        found.map(|(prepared, _)| prepared).ok_or_else(|| unknown(name, "EXECUTE"))
+    }
+
+    pub(super) fn insert(&mut self, name: &str, prepared: Prepared, budget: &Budget) -> Result<(), SqlError> {
+        let name = name.to_lowercase();
+        let charge = budget.charge(NAME + name.len())?;
+        self.0.get_or_insert_default().0.insert(name, (prepared, charge));
+        Ok(())
+    }
+
+    /// DEALLOCATE PREPARE
+    pub(super) fn deallocate(&mut self, name: &str) -> Result<(), SqlError> {
+        if self.forget(name) { Ok(()) } else { Err(unknown(name, "DEALLOCATE PREPARE")) }
+    }
+
+    /// Whether there was one.
+    pub(super) fn forget(&mut self, name: &str) -> bool {
+        self.0.as_mut().is_some_and(|named| named.0.remove(&name.to_lowercase()).is_some())
+    }
+}
+
+fn unknown(name: &str, command: &'static str) -> SqlError {
+    SqlError::UnknownStatement { name: name.to_owned(), command }
 }
 
 /// What a parameter is written in: the blobs are bytes, and a text if they happen to be one.

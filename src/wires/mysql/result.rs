@@ -12,7 +12,7 @@ use super::{
     login::capability,
     packet::{Packets, PutLengthEncoded},
     sql::{ColumnType, TypeKind},
-    temporal::{Fields, Temporal},
+    temporal::{Components, Temporal},
     value::{Number, Value},
 };
 
@@ -168,7 +168,12 @@ impl Writer<'_> {
         self.put(|output| output.put_slice(text.as_bytes()));
     }
 
-    pub(super) fn outcome(&mut self, outcome: &Outcome, binary: bool) {
+    /// What a statement came to. One that tells of warnings, as SHOW WARNINGS, is answered with a count of none: they are
+    /// those of the statement before it, and a client that asks for all that is counted would never stop asking.
+    pub(super) fn outcome(&mut self, outcome: &Outcome, is_diagnostic: bool, binary: bool) {
+        if is_diagnostic {
+            self.status.warnings = 0;
+        }
         let (Outcome::Rows { columns, .. } | Outcome::List { columns, .. }) = outcome else {
             return self.ok();
         };
@@ -345,7 +350,7 @@ fn put_binary_value(output: &mut BytesMut, value: &Value, column: &Column, chars
 
 /// A date or a time: as short as its last part that is not 0 lets it be.
 fn put_temporal(output: &mut BytesMut, temporal: Temporal) {
-    let Fields { is_negative, year, month, day, hour, minute, second, micros } = temporal.fields();
+    let Components { is_negative, year, month, day, hour, minute, second, micros } = temporal.fields();
     let byte = |number: i64| u8::try_from(number).unwrap_or(u8::MAX);
     let clock = [byte(hour % 24), byte(minute), byte(second)];
     let micros = u32::try_from(micros).unwrap_or(0);

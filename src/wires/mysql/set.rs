@@ -3,7 +3,7 @@
 use super::{
     charset::Charset,
     error::{SqlError, Warning},
-    run::{Ran, Runner},
+    executor::{ExecResult, Executor},
     sql::{Assignment, Expr},
     value::Value,
     variables::{Variable, VariableError, Variables},
@@ -17,9 +17,9 @@ enum Checked {
     CharacterSet(Charset),
 }
 
-impl Runner<'_> {
+impl Executor<'_> {
     /// Cancel-safe: dropped before it is done, it has set nothing.
-    pub(super) async fn set(&mut self, assignments: &[Assignment]) -> Ran<()> {
+    pub(super) async fn set(&mut self, assignments: &[Assignment]) -> ExecResult<()> {
         // A name that is none comes before all that is wrong elsewhere.
         for assignment in assignments {
             if let Assignment::System { name, .. } = assignment {
@@ -45,7 +45,7 @@ impl Runner<'_> {
     }
 
     /// Whether there is such a variable, which can be set, and whether there is all that its value names.
-    fn resolve(&mut self, assignment: &Assignment) -> Ran<()> {
+    fn resolve(&mut self, assignment: &Assignment) -> ExecResult<()> {
         let value = match assignment {
             Assignment::User(_, value) => Some(value),
             Assignment::System { global, name, value } => {
@@ -82,7 +82,7 @@ impl Runner<'_> {
         SqlError::NoSuchThing("its settings are flags of the server".to_owned())
     }
 
-    async fn check_assignment(&mut self, assignment: &Assignment) -> Ran<Checked> {
+    async fn check_assignment(&mut self, assignment: &Assignment) -> ExecResult<Checked> {
         Ok(match assignment {
             Assignment::User(name, value) => Checked::User(name.to_lowercase(), self.value(value).await?),
             Assignment::System { name, value, .. } => {
@@ -114,7 +114,7 @@ impl Runner<'_> {
         }
     }
 
-    async fn setting(&mut self, value: Option<&Expr>) -> Ran<Option<Value>> {
+    async fn setting(&mut self, value: Option<&Expr>) -> ExecResult<Option<Value>> {
         match value {
             Some(value) => self.value(value).await.map(Some),
             None => Ok(None),

@@ -3,25 +3,25 @@
 use super::{
     catalog::{self, CatalogError, SCHEMAS, SHOW, Source, Table},
     error::{SqlError, Warning},
+    executor::{ExecResult, Executor},
     result::{Column, Outcome},
-    run::{Ran, Runner},
-    sql::{List, Show, TableName},
-    tables::Wanted,
+    sql::{Show, ShowList, TableName},
     value::Value,
+    virtual_tables::Scan,
 };
 
 /// So many characters of a statement are shown by SHOW PROCESSLIST without FULL.
 const SHORT: usize = 100;
 
-impl Runner<'_> {
-    pub(super) async fn show(&mut self, show: &Show) -> Ran<Outcome> {
+impl Executor<'_> {
+    pub(super) async fn show(&mut self, show: &Show) -> ExecResult<Outcome> {
         match show {
             Show::List(list) => self.listed(list).await,
             Show::Columns(name, list) => {
                 let of = self.table(name)?;
-                let wanted = Wanted { schema: Some(of.schema), table: Some(of.name), ..Wanted::ALL };
+                let scan = Scan { schema: Some(of.schema), table: Some(of.name), ..Scan::ALL };
                 let columns = columns(list.table, "", None);
-                self.rows(list.table, wanted, list, columns).await
+                self.rows(list.table, scan, list, columns).await
             }
             Show::Index(name) => {
                 self.table(name)?;
@@ -84,7 +84,7 @@ impl Runner<'_> {
     }
 
     /// The columns of what is only prepared.
-    pub(super) fn shown(&self, show: &Show) -> Ran<Vec<Column>> {
+    pub(super) fn shown(&self, show: &Show) -> ExecResult<Vec<Column>> {
         Ok(match show {
             Show::List(list) => self.heading(list)?.1,
             Show::Columns(name, list) => {
@@ -105,17 +105,17 @@ impl Runner<'_> {
     }
 
     /// A list, in the columns and of the rows of its table.
-    async fn listed(&mut self, list: &List) -> Ran<Outcome> {
+    async fn listed(&mut self, list: &ShowList) -> ExecResult<Outcome> {
         let table = list.table;
         let (schema, columns) = self.heading(list)?;
         self.warn_of(table);
         let shown = if table.name == "PROCESSLIST" { SHORT } else { usize::MAX };
         let schema = (table.source == Source::Tables).then_some(&*schema);
-        self.rows(table, Wanted { schema, shown, ..Wanted::ALL }, list, columns).await
+        self.rows(table, Scan { schema, shown, ..Scan::ALL }, list, columns).await
     }
 
     /// The database that a list is about, if it is about one, and its columns.
-    fn heading(&self, list: &List) -> Result<(String, Vec<Column>), SqlError> {
+    fn heading(&self, list: &ShowList) -> Result<(String, Vec<Column>), SqlError> {
         let table = list.table;
         self.check_privilege(table)?;
         let schema = match table.name {
@@ -130,7 +130,7 @@ impl Runner<'_> {
     }
 
     /// The database that a list is about, which must be there.
-    fn schema_of(&self, list: &List) -> Result<String, SqlError> {
+    fn schema_of(&self, list: &ShowList) -> Result<String, SqlError> {
         match &list.database {
             Some(database) if self.has_schema(database) => Ok(database.clone()),
             Some(database) => Err(CatalogError::NoDatabase(database.clone()).into()),

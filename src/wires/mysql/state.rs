@@ -4,20 +4,15 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use super::{
     error::{SqlError, Warning},
-    intake::Unread,
     login::Nonce,
-    named::Named,
-    prepared::Prepared,
+    packet::Opcode,
+    prepared::{NamedStatements, Prepared},
     result::{Status, flag},
-    sql::{self, Parsed, SessionInfo},
-    user_variables::UserVariables,
+    sql::{self, ParsedStatement},
     value::Value,
-    variables::{Variable, Variables},
+    variables::{UserVariables, Variable, Variables},
 };
-use crate::core::{
-    budget::{Budget, Charge},
-    lock::SessionId,
-};
+use crate::core::budget::{Budget, Charge, Exceeded};
 
 /// The most prepared statements of a connection, if its memory holds so many: `@@max_prepared_stmt_count`.
 pub(super) const MAX_PREPARED: usize = 16_382;
@@ -56,7 +51,16 @@ pub(super) struct State {
     /// for twice as many as there are.
     prepared: BTreeMap<u32, Box<Prepared>>,
     last_prepared: u32,
-    pub named: Named,
+    pub named: NamedStatements,
+}
+
+/// A command that there was no memory for.
+#[derive(Debug)]
+pub(super) struct Unread {
+    pub opcode: Opcode,
+    /// Of the prepared statement that it is about, if it is about one.
+    pub id: u32,
+    pub why: Exceeded,
 }
 
 /// Whether it is the database that asks for that, in whichever case its name is written.
@@ -91,19 +95,6 @@ impl State {
         }
     }
 
-    /// What the expressions of a statement can ask for.
-    pub(super) fn facts(&self, id: SessionId, now: i64) -> SessionInfo<'_> {
-        SessionInfo {
-            id: id.0,
-            database: self.database.as_deref(),
-            user: &self.user,
-            host: &self.host,
-            now,
-            row_count: self.row_count,
-            found_rows: self.found_rows,
-        }
-    }
-
     /// Whether a lock that is held may be taken again, as with MySQL. Who shares a connection with others may have said
     /// that it may not.
     #[inline]
@@ -135,7 +126,7 @@ impl State {
     }
 
     /// Reads the first of some statements.
-    pub(super) fn parse(&self, sql: &[u8]) -> Result<Parsed, SqlError> {
+    pub(super) fn parse(&self, sql: &[u8]) -> Result<ParsedStatement, SqlError> {
         let parsed = sql::parse(sql, self.variables.settings().dialect);
         parsed.map_err(|error| error.in_database(self.database.as_deref()))
     }

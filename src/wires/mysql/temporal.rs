@@ -1,4 +1,5 @@
-//! Dates and times as MySQL has them (manual 13.2): values, and all that can be told of them without a clock. Pure.
+//! Dates and times like MySQL's (manual 13.2): the values, and what can be computed from them without a session. Pure. The
+//! SQL functions of them are in `sql/eval/dates`.
 //!
 //! A year has 1 to 12 months and a month its days, but a value may have zeros there: `2026-00-00` is a date of which the
 //! year alone is known. What may have them is a matter of [`Rules`].
@@ -12,14 +13,12 @@ mod time;
 use std::{cmp::Ordering, fmt};
 
 pub(super) use date::{DAYS, Date, MAX_DAY, MONTHS, Weeks};
-pub(super) use format::{Parts, formatted, longest, scanned};
+pub(super) use format::{FormatParts, formatted, longest, scanned};
 pub(super) use interval::{Amount, Interval, Unit};
 pub(super) use read::{
-    Deprecated, Read, datetime_of_number, datetime_of_text, time_of_number, time_of_text, with_century,
+    Deprecated, Reading, datetime_of_number, datetime_of_text, time_of_number, time_of_text, with_century,
 };
 pub(super) use time::{DAY, DateTime, HOUR, MINUTE, Offset, SECOND, Time, rounded};
-
-use super::value::{Decimal, Value};
 
 /// A value of one of the three kinds, and with how many digits of a fraction it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +41,7 @@ pub(super) struct Rules {
 
 /// The parts of a value, as they are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fields {
+pub(super) struct Components {
     pub is_negative: bool,
     pub year: i64,
     pub month: i64,
@@ -55,8 +54,7 @@ pub(super) struct Fields {
 
 impl Rules {
     /// As a value of `@@sql_mode` says it.
-    pub(super) fn of_mode(mode: &Value) -> Self {
-        let mode = mode.to_text().unwrap_or_default();
+    pub(super) fn of_mode(mode: &str) -> Self {
         let has = |wanted: &str| mode.split(',').any(|mode| mode.trim().eq_ignore_ascii_case(wanted));
         let traditional = has("TRADITIONAL");
         Self {
@@ -93,7 +91,7 @@ impl Temporal {
         }
     }
 
-    pub(super) fn fields(self) -> Fields {
+    pub(super) fn fields(self) -> Components {
         match self {
             Self::Date(date) => date.fields(),
             Self::Time { time, .. } => time.fields(),
@@ -117,27 +115,11 @@ impl Temporal {
             (a, b) => a.moment(today).cmp(&b.moment(today)),
         }
     }
-
-    /// As a number: `20261127101112.5`.
-    pub(super) fn number(self) -> Decimal {
-        let Fields { is_negative, year, month, day, hour, minute, second, micros } = self.fields();
-        let date = (year * 100 + month) * 100 + day;
-        let clock = (hour * 100 + minute) * 100 + second;
-        let whole = match self {
-            Self::Date(_) => date,
-            Self::Time { .. } => clock,
-            Self::DateTime { .. } => date * 1_000_000 + clock,
-        };
-        let digits = self.digits().min(6);
-        let fraction = micros / 10_i64.pow(6 - u32::from(digits));
-        let number = i128::from(whole) * 10_i128.pow(digits.into()) + i128::from(fraction);
-        Decimal { digits: if is_negative { -number } else { number }, scale: digits.into() }
-    }
 }
 
 impl fmt::Display for Temporal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Fields { is_negative, year, month, day, hour, minute, second, micros } = self.fields();
+        let Components { is_negative, year, month, day, hour, minute, second, micros } = self.fields();
         let date = format_args!("{year:04}-{month:02}-{day:02}");
         match self {
             Self::Date(_) => return f.write_fmt(date),

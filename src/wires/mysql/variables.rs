@@ -8,12 +8,17 @@ mod error;
 mod facts;
 mod modes;
 mod table;
+mod text;
+mod user;
 
 use std::{collections::HashMap, time::Duration};
 
 pub(super) use error::VariableError;
-pub(super) use facts::World;
-pub(super) use table::{Kind, Scope, Variable};
+pub(super) use facts::ServerView;
+pub(super) use table::{Scope, Variable, VariableKind};
+#[cfg(any(fuzzing, test))]
+pub(super) use text::MAX_LIST;
+pub(super) use user::UserVariables;
 
 use super::{
     charset::{Charset, Charsets},
@@ -92,7 +97,10 @@ impl Settings {
             wait_timeout: Duration::from_secs(number("wait_timeout", 28_800)),
             max_packet,
             zone: zone.and_then(|zone| Offset::named(&zone)).unwrap_or_default(),
-            dates: set.get("sql_mode").map_or_else(Rules::default, Rules::of_mode),
+            dates: set
+                .get("sql_mode")
+                .and_then(Value::to_text)
+                .map_or_else(Rules::default, |mode| Rules::of_mode(&mode)),
             week_format: u8::try_from(number("default_week_format", 0)).unwrap_or(0),
             max_execution_time: (max_execution_time > 0).then(|| Duration::from_millis(max_execution_time)),
             select_limit: number("sql_select_limit", u64::MAX),

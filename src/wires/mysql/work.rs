@@ -20,6 +20,9 @@ pub(super) const TURN: usize = 128 * 1024;
 /// What an expression costs, whatever it is.
 pub(super) const STEP: usize = 64;
 
+/// What it costs to read a byte of a statement.
+pub(super) const READ: usize = 16;
+
 /// What it costs to make a row of a table.
 pub(super) const ROW: usize = 256;
 

@@ -2,17 +2,16 @@
 
 use std::{cell::RefCell, time::Duration};
 
-use super::ast::{Expr, Item};
+use super::ast::{Expr, SelectItem};
 use crate::{
     core::command::LockRequest,
     name::Name,
     wires::mysql::{
         catalog::Column,
-        error::{SqlError, Warning},
-        look::Look,
-        user_variables::UserVariables,
+        error::{RegexpError, SqlError, Warning},
+        lookup::Lookup,
         value::Value,
-        variables::{Variables, World},
+        variables::{ServerView, UserVariables, Variables},
         work::Work,
     },
 };
@@ -20,32 +19,32 @@ use crate::{
 /// The most warnings of a statement.
 pub(in crate::wires::mysql) const MAX_WARNINGS: usize = 64;
 
-/// What it costs to fold a byte, to compare it or to make a number of it, in units of work.
+/// The cost of folding a byte, comparing it or reading it as part of a number, in units of work.
 pub(super) const FOLD: usize = 4;
 
-/// What an expression can see.
+/// What an expression can see. It is small and copied: ORDER BY evaluates the same expressions with other aliases.
 #[derive(Clone, Copy)]
 pub(in crate::wires::mysql) struct Env<'a> {
     pub session_info: SessionInfo<'a>,
     pub parameters: &'a [Value],
     pub user: &'a UserVariables,
-    /// What the statement has done so far.
+    /// The work that the statement has done so far, and its limits.
     pub work: &'a Work,
     pub system: &'a Variables,
-    /// The outcomes of calls with an effect, and of sums over the rows of a table, by their number.
+    /// The outcomes of calls with an effect, and of aggregates over the rows of a table, by the number of the call.
     pub outcomes: &'a [Option<Value>],
     /// The row of a table, as pairs of column and value.
     pub row: Option<&'a [(&'static Column, Value)]>,
-    /// The items whose names stand for them where no column has that name: in ORDER BY.
-    pub aliases: &'a [Item],
-    /// Where there are rows, how to ask what takes nothing.
-    pub look: Option<Look<'a>>,
+    /// In ORDER BY: the items that a name may refer to if no column has that name.
+    pub aliases: &'a [SelectItem],
+    /// How lock queries that have no effect are answered without a suspension. Set where there may be many rows.
+    pub lookup: Option<Lookup<'a>>,
     pub warnings: &'a RefCell<Vec<Warning>>,
-    /// What variables tell of; none where there is no connection.
-    pub world: Option<World<'a>>,
+    /// What some system variables report; absent where there is no connection.
+    pub server: Option<ServerView<'a>>,
 }
 
-/// What is the same for all of a statement.
+/// The session as it was when the statement began: the same for all of the statement, so that it can be evaluated again.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::wires::mysql) struct SessionInfo<'a> {
     pub id: u32,
@@ -58,26 +57,27 @@ pub(in crate::wires::mysql) struct SessionInfo<'a> {
     pub found_rows: u64,
 }
 
-/// Why an evaluation did not come to its end.
+/// Why an evaluation stopped before it had a value.
 #[derive(Debug)]
-pub(in crate::wires::mysql) enum Halt {
+pub(in crate::wires::mysql) enum Suspend {
     Error(SqlError),
-    /// The call of this number wants this done.
-    Ask(usize, Ask),
+    /// The call of this number needs this effect first. The executor makes it happen, keeps the outcome under that number
+    /// and evaluates the expression again.
+    Effect(usize, Effect),
 }
 
-/// What has an effect.
+/// An effect that a call wants.
 #[derive(Debug)]
-pub(in crate::wires::mysql) enum Ask {
+pub(in crate::wires::mysql) enum Effect {
     Acquire(LockRequest),
     Release(Name),
     ReleaseAll,
-    Look(LockQuery),
+    Query(LockQuery),
     Sleep(Duration),
     Assign(String, Value),
 }
 
-/// What a function asks of a lock that takes nothing.
+/// A question about a lock that changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::wires::mysql) enum LockQuery {
     IsFree(Name),
@@ -85,16 +85,22 @@ pub(in crate::wires::mysql) enum LockQuery {
     FencingToken(Name),
 }
 
-impl From<SqlError> for Halt {
+impl From<SqlError> for Suspend {
     fn from(error: SqlError) -> Self {
         Self::Error(error)
     }
 }
 
-pub(in crate::wires::mysql) type EvalResult<T = Value> = Result<T, Halt>;
+impl From<RegexpError> for Suspend {
+    fn from(error: RegexpError) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+pub(in crate::wires::mysql) type EvalResult<T = Value> = Result<T, Suspend>;
 
 impl Env<'_> {
-    /// Each is warned of once, however often an expression is evaluated.
+    /// Adds a warning once, since an expression may be evaluated more than once.
     pub(in crate::wires::mysql) fn warn(&self, warning: Warning) {
         let mut warnings = self.warnings.borrow_mut();
         if warnings.len() < MAX_WARNINGS && !warnings.contains(&warning) {
@@ -109,7 +115,8 @@ impl Env<'_> {
         Ok(row.iter().find(|(column, _)| column.is_named(name)).ok_or_else(unknown)?)
     }
 
-    /// What a name stands for that no column has, and what that can see.
+    /// The item that a name refers to if no column has that name, and the environment of that item, which sees no aliases
+    /// itself: otherwise two items could refer to each other forever.
     pub(super) fn alias(&self, name: &str) -> Option<(Self, &Expr)> {
         let item = self.aliases.iter().find(|item| item.name.eq_ignore_ascii_case(name))?;
         self.column(name).is_err().then_some((Self { aliases: &[], ..*self }, &item.expr))

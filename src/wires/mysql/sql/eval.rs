@@ -1,8 +1,8 @@
-//! What expressions come to. Pure: what has an effect is asked for and its outcome remembered.
+//! Evaluation of expressions. Pure: it has no effect itself.
 //!
-//! A call such as GET_LOCK may have to wait, and must happen once. So it is not made here: the
-//! evaluation halts with what it wants, and is done again once the outcome is known, up to the next
-//! such call. Everything else is the same each time.
+//! A call such as GET_LOCK may have to wait, and must happen once. So the evaluation does not make it: it stops and says
+//! which effect it needs. The executor makes that happen, remembers the outcome by the number of the call, and evaluates
+//! the expression again, up to the next such call. All else has the same value each time.
 
 mod arithmetic;
 mod call;
@@ -12,14 +12,14 @@ mod function;
 mod like;
 mod types;
 
-pub(in crate::wires::mysql) use function::{Pattern, RegexpError, Sum, uuid_text};
+pub(in crate::wires::mysql) use function::{Pattern, Sum, uuid_text};
 
 use std::cmp::Ordering;
 
 use super::{
     ast::{Cast, Expr, Operator},
     column_type::TypeKind,
-    env::{Ask, Env, EvalResult, FOLD, Halt},
+    env::{Effect, Env, EvalResult, FOLD, Suspend},
 };
 use crate::wires::mysql::{
     charset::Charset,
@@ -32,7 +32,7 @@ use crate::wires::mysql::{
 impl Env<'_> {
     pub(in crate::wires::mysql) fn eval(&self, expr: &Expr) -> EvalResult {
         self.work.spend(STEP)?;
-        // What has happened is over: its arguments do not matter any more.
+        // The call has happened: its arguments are not evaluated again.
         if let Expr::Call { at, .. } | Expr::Assign { at, .. } = expr
             && let Some(Some(outcome)) = self.outcomes.get(*at)
         {
@@ -52,12 +52,12 @@ impl Env<'_> {
             },
             Expr::Star => Value::Int(1),
             Expr::Assign { at, name, value } => {
-                return Err(Halt::Ask(*at, Ask::Assign(name.clone(), self.eval(value)?.kept())));
+                return Err(Suspend::Effect(*at, Effect::Assign(name.clone(), self.eval(value)?.kept())));
             }
             Expr::Call { at, function, args } => {
                 let value = call::call(self, *at, *function, args)?;
                 self.charge(&value)?;
-                if value.is_date() { self.settled(value, expr)? } else { value }
+                if value.is_date() { self.as_declared(value, expr)? } else { value }
             }
             Expr::Not(value) => self.eval(value)?.to_bool().map(|yes| !yes).into(),
             Expr::Minus(value) => arithmetic::negated(self, &self.eval(value)?)?,
@@ -75,7 +75,9 @@ impl Env<'_> {
             Expr::Between { value, low, high, negated } => {
                 self.between(value, low, high)?.map(|is| is != *negated).into()
             }
-            Expr::In { value, list, negated } => self.within(value, list)?.map(|is| is != *negated).into(),
+            Expr::In { value, list, negated } => {
+                self.membership(value, list)?.map(|is| is != *negated).into()
+            }
             Expr::Like { value, pattern, escape, negated } => {
                 like::like(self, value, pattern, *escape)?.map(|is| is != *negated).into()
             }
@@ -86,7 +88,7 @@ impl Env<'_> {
             }
             Expr::Case { operand, branches, otherwise } => {
                 let value = self.case(operand.as_deref(), branches, otherwise.as_deref())?;
-                if value.is_date() { self.settled(value, expr)? } else { value }
+                if value.is_date() { self.as_declared(value, expr)? } else { value }
             }
             Expr::Cast(value, cast) => {
                 let value = self.eval(value)?;
@@ -114,7 +116,7 @@ impl Env<'_> {
         Ok(())
     }
 
-    /// How two values compare. Texts are folded for that, each time.
+    /// How two values compare. Strings are folded each time, which is charged for.
     pub(super) fn compare(&self, a: &Value, b: &Value) -> EvalResult<Option<Ordering>> {
         self.work.spend(FOLD * (a.size() + b.size()))?;
         self.order(a, b)
@@ -130,7 +132,7 @@ impl Env<'_> {
     fn binary(&self, operator: Operator, left_expr: &Expr, right: &Expr) -> EvalResult {
         let left = self.eval(left_expr)?;
         match operator {
-            // The right side is not looked at if the left one decides.
+            // The right operand is not evaluated if the left one decides.
             Operator::And if left.to_bool() == Some(false) => return Ok(false.into()),
             Operator::Or if left.to_bool() == Some(true) => return Ok(true.into()),
             _ if left.is_null() && is_comparison(operator) => return Ok(Value::Null),
@@ -147,8 +149,8 @@ impl Env<'_> {
             return Ok(answer.into());
         }
         Ok(match operator {
-            Operator::And => both(left.to_bool(), right.to_bool()).into(),
-            Operator::Or => both(left.to_bool().map(|l| !l), right.to_bool().map(|r| !r)).map(|b| !b).into(),
+            Operator::And => and(left.to_bool(), right.to_bool()).into(),
+            Operator::Or => and(left.to_bool().map(|l| !l), right.to_bool().map(|r| !r)).map(|b| !b).into(),
             Operator::Xor => left.to_bool().zip(right.to_bool()).map(|(l, r)| l != r).into(),
             Operator::Concat => {
                 let value = call::concat(self, &[left, right]);
@@ -159,7 +161,7 @@ impl Env<'_> {
         })
     }
 
-    /// A text that is compared with a number should be one.
+    /// Warns of a string that is compared with a number and is none.
     fn warn_of_comparison(&self, left: &Value, right: &Value) {
         let is_number = |value: &Value| {
             !matches!(value, Value::Null | Value::Text(_) | Value::Bytes { .. } | Value::Temporal(_))
@@ -184,7 +186,8 @@ impl Env<'_> {
         Ok(Value::text(if collation { charset.collation() } else { charset.name() }))
     }
 
-    /// The bounds belong to it. What is below the lower one needs no upper one.
+    /// Whether a value is within two bounds, which belong to it. The upper one is evaluated only if the lower one does not
+    /// decide.
     fn between(&self, value: &Expr, low: &Expr, high: &Expr) -> EvalResult<Option<bool>> {
         let value = self.eval(value)?;
         let is_above = self.compare(&value, &self.eval(low)?)?.map(Ordering::is_ge);
@@ -192,10 +195,10 @@ impl Env<'_> {
             return Ok(is_above);
         }
         let is_below = self.compare(&value, &self.eval(high)?)?.map(Ordering::is_le);
-        Ok(both(is_above, is_below))
+        Ok(and(is_above, is_below))
     }
 
-    fn within(&self, value: &Expr, list: &[Expr]) -> EvalResult<Option<bool>> {
+    fn membership(&self, value: &Expr, list: &[Expr]) -> EvalResult<Option<bool>> {
         let value = self.eval(value)?;
         let mut answer = Some(false);
         for member in list {
@@ -229,12 +232,12 @@ impl Env<'_> {
     }
 }
 
-/// Whether something is compared by its bytes: it has a collation that says so.
+/// Whether an expression is compared by its bytes because of its collation.
 pub(super) fn is_exact(expr: &Expr) -> bool {
     matches!(expr, Expr::Collate { exact: true, .. })
 }
 
-/// What is compared by its bytes.
+/// A string as bytes, which compare exactly.
 fn exactly(value: Value) -> Value {
     match value {
         Value::Text(text) => Value::bytes(text.into_bytes()),
@@ -242,13 +245,13 @@ fn exactly(value: Value) -> Value {
     }
 }
 
-/// Those that NULL makes NULL.
+/// Whether an operator compares, with NULL for an operand that is NULL.
 fn is_comparison(operator: Operator) -> bool {
     use Operator::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
     matches!(operator, Equal | NotEqual | Less | LessOrEqual | Greater | GreaterOrEqual)
 }
 
-/// None if the operator compares nothing.
+/// What a comparison says; none if the operator is no comparison.
 fn comparison(
     operator: Operator,
     left: &Value,
@@ -270,8 +273,8 @@ fn comparison(
     }))
 }
 
-/// AND of three values.
-fn both(left: Option<bool>, right: Option<bool>) -> Option<bool> {
+/// AND in three-valued logic: none is NULL.
+fn and(left: Option<bool>, right: Option<bool>) -> Option<bool> {
     match (left, right) {
         (Some(false), _) | (_, Some(false)) => Some(false),
         (Some(true), Some(true)) => Some(true),

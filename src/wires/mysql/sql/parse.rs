@@ -1,5 +1,5 @@
-//! Statements (MySQL manual, chapter 15), as far as a lock server has a use for them, and the cursor by which the files of this
-//! directory take the tokens of one.
+//! The parser of statements (MySQL manual, chapter 15), as far as a lock server has a use for them: recursive descent over the
+//! tokens of one statement, with the cursor that all files of this directory share.
 
 mod call;
 mod dates;
@@ -12,20 +12,20 @@ mod unsupported;
 
 use std::sync::LazyLock;
 
-use self::lex::{Spanned, Token, Unreadable, text_of};
+use self::lex::{LexError, Spanned, Token, text_of};
 use super::{
-    ast::{Source, Statement},
+    ast::{PrepareSource, Statement},
     dialect::Dialect,
 };
 use crate::wires::mysql::error::{SqlError, Warning};
 
 type ParseResult<T> = Result<T, SqlError>;
 
-/// A statement, and what is behind it.
+/// A statement, and what the executor needs to know of its text.
 #[derive(Debug)]
-pub(in crate::wires::mysql) struct Parsed {
+pub(in crate::wires::mysql) struct ParsedStatement {
     pub statement: Statement,
-    /// How many calls it has.
+    /// Calls are numbered from 0 to here.
     pub calls: usize,
     /// How many placeholders it has.
     pub parameters: usize,
@@ -34,24 +34,24 @@ pub(in crate::wires::mysql) struct Parsed {
     pub warnings: Vec<Warning>,
     /// Whether it asks how many warnings there were before it.
     pub counts_warnings: bool,
-    /// How many bytes it needs beside the texts in it, or somewhat more.
+    /// An upper bound of the memory that the tree and a result need, without strings.
     pub size: usize,
     /// Where the next statement starts, if there is one.
     pub rest: Option<usize>,
 }
 
-impl Parsed {
-    /// Whether it asks for the warnings of the statement before it, and leaves them.
+impl ParsedStatement {
+    /// Whether it reads the warnings of the statement before it, and so must not clear them.
     pub(in crate::wires::mysql) fn is_diagnostic(&self) -> bool {
         self.counts_warnings || matches!(&self.statement, Statement::Show(show) if show.is_diagnostic())
     }
 }
 
-/// What becomes of a token, with its part of a result.
+/// The most memory that one token may take in the tree and in a result.
 const TOKEN: usize = 128;
 
 /// Reads the first statement of `sql`.
-pub(in crate::wires::mysql) fn parse(sql: &[u8], dialect: Dialect) -> Result<Parsed, SqlError> {
+pub(in crate::wires::mysql) fn parse(sql: &[u8], dialect: Dialect) -> Result<ParsedStatement, SqlError> {
     let mut cursor = Cursor::new(sql, dialect)?;
     if cursor.peek().is_none() {
         return Err(SqlError::EmptyQuery);
@@ -60,12 +60,21 @@ pub(in crate::wires::mysql) fn parse(sql: &[u8], dialect: Dialect) -> Result<Par
     if cursor.peek().is_some() {
         return Err(cursor.unexpected());
     }
-    if let Some(wrong) = cursor.wrong {
+    if let Some(wrong) = cursor.deferred_error {
         return Err(wrong);
     }
     let size = cursor.count() * TOKEN;
     let Cursor { calls, parameters, first_parameter, rest, warnings, counts_warnings, .. } = cursor;
-    Ok(Parsed { statement, calls, parameters, first_parameter, warnings, counts_warnings, size, rest })
+    Ok(ParsedStatement {
+        statement,
+        calls,
+        parameters,
+        first_parameter,
+        warnings,
+        counts_warnings,
+        size,
+        rest,
+    })
 }
 
 fn statement(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
@@ -74,7 +83,7 @@ fn statement(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
     }
     let start = cursor.start();
     let Some(Token::Word(word)) = cursor.next() else {
-        return Err(near(cursor.sql, start));
+        return Err(syntax_error(cursor.sql, start));
     };
     let word = word.to_ascii_uppercase();
     match word.as_str() {
@@ -152,14 +161,16 @@ fn kill(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
 /// The deepest that parentheses and calls may nest.
 const MAX_DEPTH: usize = 40;
 
-/// The most members of all lists of a statement, and the most calls in it: an expression is evaluated
-/// again after each call that has an effect.
+/// The most members of all lists of a statement, and the most calls in it. An expression is evaluated again after each call
+/// that has an effect, so the work grows with the square of the calls.
 const MAX_MEMBERS: usize = 1_000;
 const MAX_CALLS: usize = 250;
 
-/// The most operators of a statement: each may make its tree one level deeper.
+/// The most operators of a statement. Each may make the tree one level deeper, and evaluation recurses over the tree.
 const MAX_OPERATORS: usize = 100;
 
+/// A place among the tokens of a statement, and what was found on the way there.
+#[derive(Default)]
 struct Cursor<'a> {
     pub sql: &'a [u8],
     pub dialect: Dialect,
@@ -170,13 +181,13 @@ struct Cursor<'a> {
     /// How many calls and placeholders there were so far.
     pub calls: usize,
     pub parameters: usize,
-    /// Whether one of them sums up all rows.
-    pub has_sum: bool,
-    /// The first column that none of these sums up.
+    /// Whether one of them is an aggregate.
+    pub has_aggregate: bool,
+    /// The first column outside of all aggregates.
     pub plain_column: Option<String>,
     /// Whether it asks how many warnings there were before it.
     pub counts_warnings: bool,
-    /// Whether anything was there that has an effect.
+    /// Whether a call or an assignment has an effect.
     pub acts: bool,
     /// Where the first placeholder stands.
     pub first_parameter: Option<usize>,
@@ -184,15 +195,15 @@ struct Cursor<'a> {
     pub rest: Option<usize>,
     members: usize,
     pub warnings: Vec<Warning>,
-    /// What names stand for nothing: told once the whole statement is known to be SQL.
-    pub wrong: Option<SqlError>,
+    /// An unknown name. It is reported only if the rest of the statement is valid: MySQL reports syntax errors first.
+    pub deferred_error: Option<SqlError>,
 }
 
 impl<'a> Cursor<'a> {
     fn new(sql: &'a [u8], dialect: Dialect) -> ParseResult<Self> {
         let (mut tokens, rest) = lex::tokens(sql, dialect).map_err(|why| match why {
-            Unreadable::At(at) => near(sql, at),
-            Unreadable::TooLong => SqlError::TooComplex,
+            LexError::Unexpected(at) => syntax_error(sql, at),
+            LexError::TooLong => SqlError::TooComplex,
         })?;
         // A hint counts behind SELECT only.
         let mut after_select = false;
@@ -201,25 +212,7 @@ impl<'a> Cursor<'a> {
             after_select = matches!(token, Token::Word(word) if word.eq_ignore_ascii_case("SELECT"));
             counts
         });
-        Ok(Self {
-            sql,
-            dialect,
-            tokens,
-            at: 0,
-            depth: 0,
-            operators: 0,
-            calls: 0,
-            parameters: 0,
-            has_sum: false,
-            plain_column: None,
-            counts_warnings: false,
-            acts: false,
-            first_parameter: None,
-            rest,
-            members: 0,
-            warnings: Vec::new(),
-            wrong: None,
-        })
+        Ok(Self { sql, dialect, tokens, rest, ..Self::default() })
     }
 
     /// How many tokens there are.
@@ -235,14 +228,14 @@ impl<'a> Cursor<'a> {
         self.tokens.get(self.at + ahead).map(|spanned| &spanned.token)
     }
 
-    /// Takes the next token: it is not looked at again.
+    /// Takes the next token. It is moved out, not cloned: strings may be long, and no token is read twice.
     fn next(&mut self) -> Option<Token<'a>> {
         let token = &mut self.tokens.get_mut(self.at)?.token;
         self.at += 1;
         Some(std::mem::replace(token, Token::Symbol("")))
     }
 
-    /// Takes so many tokens, which were looked at.
+    /// Passes over a number of tokens that were already peeked at.
     fn advance(&mut self, tokens: usize) {
         self.at += tokens;
     }
@@ -308,7 +301,7 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    /// Whether no operator can follow: a look that saves one for each operator.
+    /// Whether no operator can follow. Asked first, since most expressions end here and need no comparison with operators.
     fn is_after_expression(&self) -> bool {
         matches!(self.peek(), None | Some(Token::Symbol(")" | ",")))
     }
@@ -371,7 +364,7 @@ impl<'a> Cursor<'a> {
         Ok(all)
     }
 
-    /// Whether what stands so many tokens ahead is a parenthesis that has several members.
+    /// Whether a parenthesis with several members stands a number of tokens ahead.
     fn has_several(&self, ahead: usize) -> bool {
         let mut depth = 0_usize;
         for spanned in self.tokens.iter().skip(self.at + ahead) {
@@ -387,12 +380,12 @@ impl<'a> Cursor<'a> {
         false
     }
 
-    /// Goes on at the end of the statement, whatever it says.
+    /// Skips to the end of the statement, without a check.
     fn skip_rest(&mut self) {
         self.at = self.tokens.len();
     }
 
-    /// Runs a part that may contain itself.
+    /// Parses a part that may contain itself, within the limit of depth that keeps the stack small.
     fn deeper<T>(&mut self, part: impl FnOnce(&mut Self) -> ParseResult<T>) -> ParseResult<T> {
         if self.depth == MAX_DEPTH {
             return Err(SqlError::TooComplex);
@@ -416,12 +409,12 @@ impl<'a> Cursor<'a> {
 
     /// The error that points at the next token.
     fn unexpected(&self) -> SqlError {
-        near(self.sql, self.start())
+        syntax_error(self.sql, self.start())
     }
 }
 
-/// The error that points at a place.
-pub(in crate::wires::mysql) fn near(sql: &[u8], at: usize) -> SqlError {
+/// MySQL's syntax error, which quotes the statement from a place on.
+pub(in crate::wires::mysql) fn syntax_error(sql: &[u8], at: usize) -> SqlError {
     let line = 1 + sql[..at].iter().filter(|c| **c == b'\n').count();
     let near = String::from_utf8_lossy(&sql[at..]).chars().take(80).collect();
     SqlError::Syntax { near, line }
@@ -432,8 +425,8 @@ fn prepare(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
     let name = cursor.ident()?;
     cursor.expect_word("FROM")?;
     let from = match cursor.peek() {
-        Some(Token::Text(text)) => Source::Text(text_of(text.clone()).into_owned()),
-        Some(Token::Variable(name)) => Source::Variable(name.to_lowercase()),
+        Some(Token::Text(text)) => PrepareSource::Text(text_of(text.clone()).into_owned()),
+        Some(Token::Variable(name)) => PrepareSource::Variable(name.to_lowercase()),
         _ => return Err(cursor.unexpected()),
     };
     cursor.next();

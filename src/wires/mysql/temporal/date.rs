@@ -1,7 +1,7 @@
 //! Dates, the days that they count, the names of days and months, and weeks in the eight ways of `WEEK(date, mode)` (MySQL
 //! manual 14.7).
 
-use super::Fields;
+use super::Components;
 
 /// The number of the last day, 9999-12-31.
 pub(in crate::wires::mysql) const MAX_DAY: i64 = 3_652_424;
@@ -94,8 +94,13 @@ impl Date {
         Self::new(year, month, i64::from(self.day).min(days_in_month(year, month)))
     }
 
-    pub(in crate::wires::mysql) fn fields(self) -> Fields {
-        Fields { year: self.year.into(), month: self.month.into(), day: self.day.into(), ..Fields::default() }
+    pub(in crate::wires::mysql) fn fields(self) -> Components {
+        Components {
+            year: self.year.into(),
+            month: self.month.into(),
+            day: self.day.into(),
+            ..Components::default()
+        }
     }
 }
 

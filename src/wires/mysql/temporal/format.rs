@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    DAYS, Date, DateTime, Fields, HOUR, MINUTE, MONTHS, SECOND, Temporal, Time, Weeks, date::short,
+    Components, DAYS, Date, DateTime, HOUR, MINUTE, MONTHS, SECOND, Temporal, Time, Weeks, date::short,
     read::with_century,
 };
 
@@ -33,8 +33,8 @@ pub(in crate::wires::mysql) fn formatted(value: Temporal, format: &str) -> Optio
 }
 
 /// What one specifier stands for.
-fn put(text: &mut String, specifier: char, fields: Fields, date: Option<Date>) -> Option<()> {
-    let Fields { year, month, day, hour, minute, second, micros, .. } = fields;
+fn put(text: &mut String, specifier: char, fields: Components, date: Option<Date>) -> Option<()> {
+    let Components { year, month, day, hour, minute, second, micros, .. } = fields;
     let hour_of_twelve = (hour % 24 + 11) % 12 + 1;
     let half = if hour % 24 < 12 { "AM" } else { "PM" };
     let week = |mode: i64| date.map(|date| Weeks::of_mode(mode).week(date));
@@ -97,7 +97,7 @@ fn ordinal(day: i64) -> &'static str {
     }
 }
 
-/// The most characters that a format comes to: what a column of it is declared as.
+/// The most characters that a format can produce: the length that a column of it is declared with.
 pub(in crate::wires::mysql) fn longest(format: &str) -> usize {
     let mut chars = format.chars();
     let mut length = 0_usize;
@@ -120,9 +120,9 @@ pub(in crate::wires::mysql) fn longest(format: &str) -> usize {
     length
 }
 
-/// What a format asks for, which is what STR_TO_DATE comes to.
+/// The parts that a format asks for, which decide the type of STR_TO_DATE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::wires::mysql) struct Parts {
+pub(in crate::wires::mysql) struct FormatParts {
     pub date: bool,
     pub time: bool,
     pub fraction: bool,
@@ -131,7 +131,7 @@ pub(in crate::wires::mysql) struct Parts {
 /// The specifiers that are of a date.
 const OF_DATE: &str = "MVUXYWabcjmvuxywdDe";
 
-impl Parts {
+impl FormatParts {
     pub(in crate::wires::mysql) fn of(format: &str) -> Self {
         let mut parts = Self { date: false, time: false, fraction: false };
         let mut chars = format.chars();
@@ -175,7 +175,7 @@ struct Week {
 
 /// What was read so far.
 #[derive(Default)]
-struct Found {
+struct FoundParts {
     year: i64,
     month: i64,
     day: i64,
@@ -192,7 +192,7 @@ struct Found {
 
 /// A text read by a format, and whether there is more behind it. None where the two do not agree.
 pub(in crate::wires::mysql) fn scanned(text: &str, format: &str) -> Option<(Temporal, bool)> {
-    let mut found = Found::default();
+    let mut found = FoundParts::default();
     let rest = scan(text, format, &mut found)?;
     if found.of_twelve {
         if !(1..=12).contains(&found.hour) {
@@ -205,11 +205,11 @@ pub(in crate::wires::mysql) fn scanned(text: &str, format: &str) -> Option<(Temp
     }
     let date = found.date()?;
     let clock = found.hour * HOUR + found.minute * MINUTE + found.second * SECOND + found.micros;
-    let value = Parts::of(format).value(DateTime { date, micros: clock });
+    let value = FormatParts::of(format).value(DateTime { date, micros: clock });
     Some((value, !rest.trim_start().is_empty()))
 }
 
-impl Found {
+impl FoundParts {
     fn date(&self) -> Option<Date> {
         if self.day_of_year > 0 {
             return existing(Date::new(self.year, 1, 1)?.day_number() + self.day_of_year - 1);
@@ -238,7 +238,7 @@ fn existing(day: i64) -> Option<Date> {
 }
 
 /// Reads as much as the format says, and gives what is left.
-fn scan<'a>(text: &'a str, format: &str, found: &mut Found) -> Option<&'a str> {
+fn scan<'a>(text: &'a str, format: &str, found: &mut FoundParts) -> Option<&'a str> {
     let (mut text, mut chars) = (text, format.chars());
     while let Some(c) = chars.next() {
         // What is missing at the end is 0.
@@ -259,7 +259,7 @@ fn scan<'a>(text: &'a str, format: &str, found: &mut Found) -> Option<&'a str> {
     Some(text)
 }
 
-fn part<'a>(text: &'a str, specifier: char, found: &mut Found) -> Option<&'a str> {
+fn part<'a>(text: &'a str, specifier: char, found: &mut FoundParts) -> Option<&'a str> {
     match specifier {
         'Y' => {
             let (number, digits, rest) = digits(text, 4)?;
@@ -331,7 +331,7 @@ fn week<'a>(text: &'a str, specifier: char, week: &mut Week) -> Option<&'a str> 
     }
 }
 
-fn half<'a>(text: &'a str, found: &mut Found) -> Option<&'a str> {
+fn half<'a>(text: &'a str, found: &mut FoundParts) -> Option<&'a str> {
     let (half, rest) = text.split_at_checked(2).filter(|_| found.of_twelve)?;
     found.half = match half {
         _ if half.eq_ignore_ascii_case("AM") => 0,

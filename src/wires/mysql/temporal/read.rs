@@ -3,9 +3,9 @@
 
 use super::{Date, DateTime, HOUR, MINUTE, Offset, Rules, SECOND, Temporal, Time};
 
-/// What a text says, and what is to be said of that.
+/// A value that was read from a string, and what callers may have to warn of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::wires::mysql) struct Read {
+pub(in crate::wires::mysql) struct Reading {
     pub value: Temporal,
     /// Whether it says something else behind that, or more than there is.
     pub is_cut: bool,
@@ -28,7 +28,7 @@ const MAX_PART: i64 = 999_999;
 
 /// The parts of a text that is a date: year, month, day, hour, minute, second, microseconds.
 #[derive(Default)]
-struct Parts {
+struct DateParts {
     numbers: [i64; 7],
     count: usize,
     /// Digits of the year and of the fraction.
@@ -87,14 +87,14 @@ impl Scanner<'_> {
 }
 
 /// A date, or a date with a time. None if it is neither, or none that is taken.
-pub(in crate::wires::mysql) fn datetime_of_text(text: &str, rules: Rules) -> Option<Read> {
+pub(in crate::wires::mysql) fn datetime_of_text(text: &str, rules: Rules) -> Option<Reading> {
     let mut scanner = Scanner { text: text.as_bytes(), at: 0 };
     let parts = parts(&mut scanner)?;
     moment(&mut scanner, parts, rules)
 }
 
-fn parts(scanner: &mut Scanner<'_>) -> Option<Parts> {
-    let mut parts = Parts::default();
+fn parts(scanner: &mut Scanner<'_>) -> Option<DateParts> {
+    let mut parts = DateParts::default();
     if let Some(space) = scanner.peek().filter(|c| is_space(*c)) {
         parts.deprecated = Some(Deprecated { delimiter: space.into(), position: 0, standard: None });
     }
@@ -136,7 +136,7 @@ fn parts(scanner: &mut Scanner<'_>) -> Option<Parts> {
 }
 
 /// What stands between two parts: any punctuation, and behind the day spaces.
-fn delimiters(scanner: &mut Scanner<'_>, parts: &mut Parts) -> Option<()> {
+fn delimiters(scanner: &mut Scanner<'_>, parts: &mut DateParts) -> Option<()> {
     let is_after_day = parts.count == 3;
     let standard = if is_after_day {
         ' '
@@ -167,7 +167,7 @@ fn delimiters(scanner: &mut Scanner<'_>, parts: &mut Parts) -> Option<()> {
     Some(())
 }
 
-fn moment(scanner: &mut Scanner<'_>, parts: Parts, rules: Rules) -> Option<Read> {
+fn moment(scanner: &mut Scanner<'_>, parts: DateParts, rules: Rules) -> Option<Reading> {
     let [mut year, month, day, hour, minute, second, micros] = parts.numbers;
     let is_zero = parts.numbers == [0; 7];
     if parts.year_digits == 2 && !is_zero {
@@ -186,7 +186,7 @@ fn moment(scanner: &mut Scanner<'_>, parts: Parts, rules: Rules) -> Option<Read>
     } else {
         Temporal::DateTime { moment, digits: parts.digits }
     };
-    Some(Read { value, is_cut: scanner.peek().is_some(), deprecated: parts.deprecated, zone })
+    Some(Reading { value, is_cut: scanner.peek().is_some(), deprecated: parts.deprecated, zone })
 }
 
 /// `+02:00` at the end.
@@ -210,7 +210,7 @@ pub(in crate::wires::mysql) fn with_century(year: i64) -> i64 {
 const SHORTEST_MOMENT: usize = 12;
 
 /// A time, or a moment that has one. None if it is neither.
-pub(in crate::wires::mysql) fn time_of_text(text: &str, rules: Rules) -> Option<Read> {
+pub(in crate::wires::mysql) fn time_of_text(text: &str, rules: Rules) -> Option<Reading> {
     let mut scanner = Scanner { text: text.as_bytes(), at: 0 };
     scanner.spaces();
     let is_negative = scanner.peek() == Some(b'-');
@@ -235,10 +235,10 @@ pub(in crate::wires::mysql) fn time_of_text(text: &str, rules: Rules) -> Option<
     let (time, is_clamped) = Time::clamped(if is_negative { -micros } else { micros });
     scanner.spaces();
     let is_cut = is_clamped || scanner.peek().is_some();
-    Some(Read { value: Temporal::Time { time, digits }, is_cut, deprecated: None, zone: None })
+    Some(Reading { value: Temporal::Time { time, digits }, is_cut, deprecated: None, zone: None })
 }
 
-struct Clock {
+struct ClockParts {
     hours: i64,
     minutes: i64,
     seconds: i64,
@@ -247,23 +247,23 @@ struct Clock {
 }
 
 /// `[D ]HH:MM:SS`, `D HH`, `HH:MM`, or `HHMMSS`.
-fn clock(scanner: &mut Scanner<'_>) -> Option<Clock> {
+fn clock(scanner: &mut Scanner<'_>) -> Option<ClockParts> {
     let first = scanner.number(usize::MAX).filter(|first| *first <= u32::MAX.into())?;
     let end = scanner.at;
     scanner.spaces();
     let is_more = scanner.text.len() > scanner.at + 1;
     let mut clock = if is_more && scanner.at > end && scanner.is_digit() {
         let [hours, minutes, seconds] = colons(scanner)?;
-        Clock { hours: hours.checked_add(first * 24)?, minutes, seconds, fraction: (0, 0) }
+        ClockParts { hours: hours.checked_add(first * 24)?, minutes, seconds, fraction: (0, 0) }
     } else {
         scanner.at = end;
         if is_colon(scanner) {
             scanner.at += 1;
             let [minutes, seconds] = colons(scanner)?;
-            Clock { hours: first, minutes, seconds, fraction: (0, 0) }
+            ClockParts { hours: first, minutes, seconds, fraction: (0, 0) }
         } else {
             let (hours, minutes, seconds) = (first / 10_000, first / 100 % 100, first % 100);
-            Clock { hours, minutes, seconds, fraction: (0, 0) }
+            ClockParts { hours, minutes, seconds, fraction: (0, 0) }
         }
     };
     if scanner.peek() == Some(b'.') {
@@ -365,7 +365,7 @@ fn clock_of(number: i64) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Amount, Interval, Parts as Asked, Unit, formatted, scanned};
+    use super::super::{Amount, FormatParts, Interval, Unit, formatted, scanned};
     use super::*;
 
     const RULES: Rules = Rules { zero: false, zero_parts: false, invalid: false };
@@ -424,7 +424,7 @@ mod tests {
             if let Some((value, _)) = scanned(&text, &last) {
                 let _ = value.to_string();
             }
-            let _ = Asked::of(&text);
+            let _ = FormatParts::of(&text);
             for unit in [Unit::DayMicrosecond, Unit::YearMonth, Unit::HourMinute] {
                 let interval = Interval::new(Amount::Text(&text), unit);
                 let moment = DateTime { date: Date { year: 2026, month: 1, day: 31 }, micros: 1 };

@@ -1,7 +1,7 @@
 //! Times of a day and between two moments; moments, which are a date with a time of its day; and the time zones by which a
 //! moment is one on Earth: those that are an offset.
 
-use super::{Date, Fields, MAX_DAY};
+use super::{Components, Date, MAX_DAY};
 
 pub(in crate::wires::mysql) const SECOND: i64 = 1_000_000;
 pub(in crate::wires::mysql) const MINUTE: i64 = 60 * SECOND;
@@ -31,8 +31,8 @@ impl Time {
         (Self(near), near != micros)
     }
 
-    pub(in crate::wires::mysql) fn fields(self) -> Fields {
-        Fields { is_negative: self.0 < 0, ..clock(self.0.abs()) }
+    pub(in crate::wires::mysql) fn fields(self) -> Components {
+        Components { is_negative: self.0 < 0, ..clock(self.0.abs()) }
     }
 }
 
@@ -69,9 +69,9 @@ impl DateTime {
         self.plus_micros(rounded(self.micros, digits) - self.micros)
     }
 
-    pub(in crate::wires::mysql) fn fields(self) -> Fields {
-        let Fields { year, month, day, .. } = self.date.fields();
-        Fields { year, month, day, ..clock(self.micros) }
+    pub(in crate::wires::mysql) fn fields(self) -> Components {
+        let Components { year, month, day, .. } = self.date.fields();
+        Components { year, month, day, ..clock(self.micros) }
     }
 }
 
@@ -83,13 +83,13 @@ pub(in crate::wires::mysql) fn rounded(micros: i64, digits: u8) -> i64 {
 }
 
 /// The parts of microseconds that are not negative.
-fn clock(micros: i64) -> Fields {
-    Fields {
+fn clock(micros: i64) -> Components {
+    Components {
         hour: micros / HOUR,
         minute: micros / MINUTE % 60,
         second: micros / SECOND % 60,
         micros: micros % SECOND,
-        ..Fields::default()
+        ..Components::default()
     }
 }
 

@@ -4,11 +4,11 @@ use super::{
     Variables,
     error::VariableError,
     modes,
-    table::{Kind, Variable},
+    table::{Variable, VariableKind},
+    text,
 };
 use crate::wires::mysql::{
     error::{SqlError, Warning},
-    settings,
     value::{Number, Value},
 };
 
@@ -26,16 +26,16 @@ pub(super) fn converted(
         return Ok(Some(named));
     }
     Ok(Some(match &variable.kind {
-        Kind::Flag => Value::UInt(place(variable, &["OFF", "ON"], value)? as u64),
-        Kind::Enumeration(names) => Value::text(names[place(variable, names, value)?]),
-        Kind::Number { .. } => {
+        VariableKind::Flag => Value::UInt(place(variable, &["OFF", "ON"], value)? as u64),
+        VariableKind::Enumeration(names) => Value::text(names[place(variable, names, value)?]),
+        VariableKind::Number { .. } => {
             let (number, is_near) = number(variable, value)?;
             if is_near {
                 warnings.push(out_of_bounds(variable, value, session)?);
             }
             number
         }
-        Kind::Real { least, greatest } => {
+        VariableKind::Real { least, greatest } => {
             let wanted = real(variable, value)?;
             if variable.name == "timestamp" {
                 return timestamp(variable, wanted);
@@ -47,15 +47,15 @@ pub(super) fn converted(
             }
             Value::Double(real)
         }
-        Kind::Set(names) => {
+        VariableKind::Set(names) => {
             let mut bits = bits(variable, names, value)?;
             if variable.name == "sql_mode" {
                 bits = modes::checked(bits, names, warnings)?;
             }
             Value::Text(members(names, bits))
         }
-        Kind::Switches(names) => Value::Text(switched(variable, names, value, session)?),
-        Kind::Text => settings::checked(variable, value)?,
+        VariableKind::Switches(names) => Value::Text(switched(variable, names, value, session)?),
+        VariableKind::Text => text::checked(variable, value)?,
     }))
 }
 
@@ -85,7 +85,7 @@ fn place_of(names: &[&str], text: &str) -> Option<usize> {
 
 /// The number that is nearest within the bounds, and whether it is another than the one wanted.
 fn number(variable: &Variable, value: &Value) -> Result<(Value, bool), VariableError> {
-    let Kind::Number { signed, least, greatest, block } = variable.kind else {
+    let VariableKind::Number { signed, least, greatest, block } = variable.kind else {
         return Err(VariableError::WrongType(variable.name));
     };
     let wanted = match value {
@@ -243,7 +243,7 @@ mod tests {
             for value in &odd {
                 let kept = converted(variable, value, &Variables::default(), &mut Vec::new());
                 let bytes = kept.map_or(0, |kept| kept.map_or(0, |kept| kept.size()));
-                assert!(bytes <= settings::MAX_LIST, "{} = {value:?}", variable.name);
+                assert!(bytes <= text::MAX_LIST, "{} = {value:?}", variable.name);
             }
         }
     }

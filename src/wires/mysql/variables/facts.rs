@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
-use super::{Kind, REENTRY, Variable};
+use super::{
+    REENTRY,
+    table::{Variable, VariableKind},
+};
 use crate::{
     core::session::Session,
     net::BufferedSocket,
@@ -16,7 +19,7 @@ use crate::{
 
 /// The server and the connection, of which some variables tell.
 #[derive(Clone, Copy)]
-pub(in crate::wires::mysql) struct World<'a> {
+pub(in crate::wires::mysql) struct ServerView<'a> {
     pub session: &'a Session,
     pub io: &'a BufferedSocket,
 }
@@ -50,8 +53,8 @@ impl Env<'_> {
     /// As SHOW VARIABLES writes it.
     pub(in crate::wires::mysql) fn shown(&self, variable: &'static Variable, global: bool) -> String {
         match (&variable.kind, self.value_of(variable, global)) {
-            (Kind::Flag, value) => if value == Value::UInt(1) { "ON" } else { "OFF" }.to_owned(),
-            (Kind::Real { .. }, Value::Double(real)) => format!("{real:.6}"),
+            (VariableKind::Flag, value) => if value == Value::UInt(1) { "ON" } else { "OFF" }.to_owned(),
+            (VariableKind::Real { .. }, Value::Double(real)) => format!("{real:.6}"),
             (_, value) => value.to_text().unwrap_or_default(),
         }
     }
@@ -78,12 +81,12 @@ impl Env<'_> {
                 let warnings = self.warnings.borrow();
                 Value::UInt(warnings.iter().filter(|warning| warning.level == "Error").count() as u64)
             }
-            _ => return self.world.and_then(|world| world.fact(name)),
+            _ => return self.server.and_then(|world| world.fact(name)),
         })
     }
 }
 
-impl World<'_> {
+impl ServerView<'_> {
     fn fact(self, name: &str) -> Option<Value> {
         let tls = self.io.tls();
         Some(match name {

@@ -10,7 +10,7 @@ use crate::wires::mysql::{error::Warning, value::Value};
 pub(in crate::wires::mysql) struct Variable {
     pub name: &'static str,
     pub scope: Scope,
-    pub kind: Kind,
+    pub kind: VariableKind,
     pub access: Access,
     /// Its value when the server and a session start.
     pub initial: Value,
@@ -32,7 +32,7 @@ pub(in crate::wires::mysql) enum Scope {
 
 /// What it holds.
 #[derive(Debug, PartialEq)]
-pub(in crate::wires::mysql) enum Kind {
+pub(in crate::wires::mysql) enum VariableKind {
     Flag,
     Number {
         signed: bool,
@@ -132,7 +132,7 @@ impl Variable {
         else {
             return None;
         };
-        let kind = Kind::parse(kind, least, greatest, block, names)?;
+        let kind = VariableKind::parse(kind, least, greatest, block, names)?;
         Some(Self {
             name,
             scope: match scope {
@@ -166,7 +166,7 @@ impl Variable {
     }
 }
 
-impl Kind {
+impl VariableKind {
     fn parse(kind: &str, least: &str, greatest: &str, block: &str, names: &'static str) -> Option<Self> {
         let number = |text: &str, otherwise: i128| match filled(text) {
             Some(text) => text.parse().ok(),
@@ -246,14 +246,16 @@ mod tests {
                 continue;
             }
             match kind {
-                Kind::Number { least, greatest, block, .. } => {
+                VariableKind::Number { least, greatest, block, .. } => {
                     assert!(least < greatest && *block > 0 && greatest % block < *block, "{name}");
                 }
-                Kind::Enumeration(names) => {
+                VariableKind::Enumeration(names) => {
                     assert!(names.contains(&variable.initial.to_text().unwrap().as_str()), "{name}");
                 }
-                Kind::Set(names) | Kind::Switches(names) => assert!(!names[0].is_empty(), "{name}"),
-                Kind::Flag | Kind::Real { .. } | Kind::Text => {}
+                VariableKind::Set(names) | VariableKind::Switches(names) => {
+                    assert!(!names[0].is_empty(), "{name}")
+                }
+                VariableKind::Flag | VariableKind::Real { .. } | VariableKind::Text => {}
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::wires::mysql::{
 /// With more digits behind the point a number is no exact one any more.
 const MAX_SCALE: u32 = 30;
 
-/// What an operator comes to, with a warning for a text that is no number, and for a division by zero.
+/// The result of an operator, with a warning for a string that is no number, and for a division by zero.
 pub(super) fn calculated(env: &Env<'_>, operator: Operator, left: &Value, right: &Value) -> EvalResult {
     let kind = if is_of_bits(operator) { "INTEGER" } else { "DOUBLE" };
     warn_of_text(env, kind, left);

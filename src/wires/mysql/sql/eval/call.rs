@@ -1,5 +1,4 @@
-//! What calls of functions come to: those that see locks, the session or their arguments one by one. All others are in
-//! `function`.
+//! Calls of functions: those that need locks, the session, or their arguments unevaluated. All others are in `function`.
 
 use std::{cmp::Ordering, time::Duration};
 
@@ -7,58 +6,57 @@ use getlockd_proto::timeout::Timeout;
 
 use super::{
     dates,
-    function::{self, Args},
+    function::{self, CallArgs},
 };
 use crate::{
     core::{command::LockRequest, lock::Mode},
     wires::mysql::{
         VERSION,
         error::{SqlError, Warning},
-        names::lock_name,
         sql::{
             ast::Expr,
             builtin::Function,
-            env::{Ask, Env, EvalResult, FOLD, Halt, LockQuery},
+            env::{Effect, Env, EvalResult, FOLD, LockQuery, Suspend},
         },
-        value::{Number, Value, number_prefix},
+        value::{Number, Value, lock_name, number_prefix},
         work::ROW,
     },
 };
 
-/// What a call comes to, or what effect it wants.
+/// The value of a call, or the effect that it needs first.
 pub(super) fn call(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) -> EvalResult {
-    // These look at an argument only if they need it.
+    // These evaluate an argument only if they need it.
     match function {
-        Function::Coalesce | Function::IfNull => return first_that_is(env, args),
+        Function::Coalesce | Function::IfNull => return first_not_null(env, args),
         Function::If => {
             let condition = env.eval(&args[0])?.to_bool() == Some(true);
             return env.eval(if condition { &args[1] } else { &args[2] });
         }
-        // What stands behind a NULL is not looked at.
-        Function::Concat => return known(env, args).map(|values| concat(env, &values)),
+        // Arguments after a NULL are not evaluated.
+        Function::Concat => return up_to_null(env, args).map(|values| concat(env, &values)),
         _ if function.is_aggregate() => return function::aggregate(env, at, function, args),
         _ => {}
     }
     let values = args.iter().map(|arg| env.eval(arg)).collect::<EvalResult<Vec<_>>>()?;
-    if let Some(ask) = lock_function(env, function, &values) {
-        let ask = ask?;
-        if let Some(look) = env.look {
+    if let Some(effect) = lock_function(env, function, &values) {
+        let effect = effect?;
+        if let Some(lookup) = env.lookup {
             env.work.spend(ROW)?;
-            if let Ask::Look(query) = &ask {
-                return Ok(look.ask(at, query)?);
+            if let Effect::Query(query) = &effect {
+                return Ok(lookup.ask(at, query)?);
             }
         }
-        return Err(Halt::Ask(at, ask));
+        return Err(Suspend::Effect(at, effect));
     }
     match function {
         Function::Sleep => {
             let seconds = values[0].to_number().map_or(0.0, Number::to_f64);
             let longest = if seconds > 0.0 { Duration::MAX } else { Duration::ZERO };
             let time = Duration::try_from_secs_f64(seconds).unwrap_or(longest);
-            Err(Halt::Ask(at, Ask::Sleep(time)))
+            Err(Suspend::Effect(at, Effect::Sleep(time)))
         }
         Function::Database | Function::Version | Function::User | Function::CurrentUser => {
-            Ok(about(env, function))
+            Ok(session_function(env, function))
         }
         Function::ConnectionId => Ok(Value::UInt(env.session_info.id.into())),
         Function::RowCount => Ok(Value::Int(env.session_info.row_count)),
@@ -70,25 +68,25 @@ pub(super) fn call(env: &Env<'_>, at: usize, function: Function, args: &[Expr]) 
         }
         _ => {
             env.work.spend(effort(function, &values))?;
-            pure(env, function, &values)
+            value_function(env, function, &values)
         }
     }
 }
 
-/// What a call costs whose arguments are known, in units of work.
+/// The cost of a call with these arguments, in units of work.
 fn effort(function: Function, values: &[Value]) -> usize {
     let size = values.iter().map(Value::size).sum::<usize>();
     match (function, values) {
-        // What is replaced is looked for twice; what it becomes is only copied.
+        // REPLACE searches the string twice; the replacement is only copied.
         (Function::Replace, [text, ..]) => REPLACE * text.size() + size,
         _ => cost(function) * size,
     }
 }
 
-/// What a byte of a text costs in which something is replaced, beyond that of an argument that is copied.
+/// The additional cost of a byte that REPLACE searches.
 const REPLACE: usize = 4;
 
-/// What a byte of an argument costs, in units of work.
+/// The cost of a byte of an argument, in units of work.
 fn cost(function: Function) -> usize {
     match function {
         Function::Md5
@@ -115,7 +113,7 @@ fn cost(function: Function) -> usize {
 }
 
 /// The values up to the first NULL.
-fn known(env: &Env<'_>, args: &[Expr]) -> EvalResult<Vec<Value>> {
+fn up_to_null(env: &Env<'_>, args: &[Expr]) -> EvalResult<Vec<Value>> {
     let mut values = Vec::new();
     for arg in args {
         values.push(env.eval(arg)?);
@@ -126,7 +124,7 @@ fn known(env: &Env<'_>, args: &[Expr]) -> EvalResult<Vec<Value>> {
     Ok(values)
 }
 
-fn first_that_is(env: &Env<'_>, args: &[Expr]) -> EvalResult {
+fn first_not_null(env: &Env<'_>, args: &[Expr]) -> EvalResult {
     for arg in args {
         let value = env.eval(arg)?;
         if !value.is_null() {
@@ -136,24 +134,25 @@ fn first_that_is(env: &Env<'_>, args: &[Expr]) -> EvalResult {
     Ok(Value::Null)
 }
 
-/// What a lock function asks for, if it is one.
-fn lock_function(env: &Env<'_>, function: Function, values: &[Value]) -> Option<Result<Ask, SqlError>> {
+/// The effect that a lock function needs, if the function is one.
+fn lock_function(env: &Env<'_>, function: Function, values: &[Value]) -> Option<Result<Effect, SqlError>> {
     let name = || lock_name(&values[0]);
     Some(match function {
         Function::GetLock | Function::GetSharedLock => name().map(|name| {
             let mode = if function == Function::GetLock { Mode::Exclusive } else { Mode::Shared };
-            Ask::Acquire(LockRequest { name, mode, timeout: timeout(env, &values[1]) })
+            Effect::Acquire(LockRequest { name, mode, timeout: timeout(env, &values[1]) })
         }),
-        Function::ReleaseLock => name().map(Ask::Release),
-        Function::ReleaseAllLocks => Ok(Ask::ReleaseAll),
-        Function::IsFreeLock => name().map(LockQuery::IsFree).map(Ask::Look),
-        Function::IsUsedLock => name().map(LockQuery::UsedBy).map(Ask::Look),
-        Function::FencingToken => name().map(LockQuery::FencingToken).map(Ask::Look),
+        Function::ReleaseLock => name().map(Effect::Release),
+        Function::ReleaseAllLocks => Ok(Effect::ReleaseAll),
+        Function::IsFreeLock => name().map(LockQuery::IsFree).map(Effect::Query),
+        Function::IsUsedLock => name().map(LockQuery::UsedBy).map(Effect::Query),
+        Function::FencingToken => name().map(LockQuery::FencingToken).map(Effect::Query),
         _ => return None,
     })
 }
 
-/// NULL is 0, less than 0 is for ever, and of a text counts the number at its start (protocol.md,
+/// The timeout of GET_LOCK: NULL is 0, a negative number is forever, and of a string the number at its start counts
+/// (protocol.md,
 /// "Differences from MySQL": fractions count).
 fn timeout(env: &Env<'_>, value: &Value) -> Timeout {
     if let Value::Text(text) = value
@@ -180,17 +179,17 @@ fn timeout(env: &Env<'_>, value: &Value) -> Timeout {
     }
 }
 
-fn about(env: &Env<'_>, function: Function) -> Value {
+fn session_function(env: &Env<'_>, function: Function) -> Value {
     match function {
         Function::Database => env.session_info.database.map_or(Value::Null, Value::text),
         Function::Version => Value::text(VERSION),
         Function::User => Value::Text(format!("{}@{}", env.session_info.user, env.session_info.host)),
-        // The account that everybody has.
+        // All users share one account.
         _ => Value::Text(format!("{}@%", env.session_info.user)),
     }
 }
 
-fn pure(env: &Env<'_>, function: Function, values: &[Value]) -> EvalResult {
+fn value_function(env: &Env<'_>, function: Function, values: &[Value]) -> EvalResult {
     match function {
         Function::NullIf => {
             let equal = env.compare(&values[0], &values[1])? == Some(Ordering::Equal);
@@ -199,7 +198,7 @@ fn pure(env: &Env<'_>, function: Function, values: &[Value]) -> EvalResult {
         Function::IsNull => Ok(values[0].is_null().into()),
         Function::CurrentRole => Ok(Value::text("NONE")),
         Function::Modulo => function::modulo(env, values),
-        _ => function::value(&Args::new(env, function, values)),
+        _ => function::value(&CallArgs::new(env, function, values)),
     }
 }
 
@@ -207,5 +206,5 @@ pub(super) fn concat(env: &Env<'_>, values: &[Value]) -> Value {
     if values.iter().any(Value::is_null) {
         return Value::Null;
     }
-    function::concat(&Args::new(env, Function::Concat, values))
+    function::concat(&CallArgs::new(env, Function::Concat, values))
 }

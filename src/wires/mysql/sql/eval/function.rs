@@ -26,20 +26,19 @@ pub(in crate::wires::mysql) use aggregate::Sum;
 pub(super) use aggregate::aggregate;
 pub(super) use number::modulo;
 pub(in crate::wires::mysql) use pattern::Pattern;
-pub(in crate::wires::mysql) use pattern::RegexpError;
 pub(super) use pattern::matches;
 pub(in crate::wires::mysql) use random::uuid_text;
 pub(super) use text::concat;
 
 /// The arguments of a call, as functions want them.
 #[derive(Clone, Copy)]
-pub(super) struct Args<'a> {
+pub(super) struct CallArgs<'a> {
     env: &'a Env<'a>,
     function: Function,
     values: &'a [Value],
 }
 
-impl<'a> Args<'a> {
+impl<'a> CallArgs<'a> {
     pub(super) fn new(env: &'a Env<'a>, function: Function, values: &'a [Value]) -> Self {
         Self { env, function, values }
     }
@@ -144,8 +143,8 @@ impl<'a> Args<'a> {
     }
 }
 
-/// What a function makes of its arguments, all of which are known.
-pub(super) fn value(args: &Args<'_>) -> EvalResult {
+/// The value of a function of these arguments. Each file knows its own functions and passes on the others.
+pub(super) fn value(args: &CallArgs<'_>) -> EvalResult {
     if args.values.iter().any(Value::is_null) && !takes_null(args.function) {
         return Ok(Value::Null);
     }
@@ -157,7 +156,7 @@ pub(super) fn value(args: &Args<'_>) -> EvalResult {
     found.or_else(|| pattern::value(args)).unwrap_or(Ok(Value::Null))
 }
 
-/// Those of which a NULL does not make NULL.
+/// Whether a function may have a value although an argument is NULL.
 fn takes_null(function: Function) -> bool {
     use Function::{
         AnyValue, Char, ConcatWs, Elt, Field, Interval, IsIpv4, IsIpv4Compat, IsIpv4Mapped, IsIpv6, IsNull,
@@ -184,7 +183,7 @@ fn takes_null(function: Function) -> bool {
     )
 }
 
-/// How many of something, of a number that may be negative.
+/// A count; negative numbers are 0.
 fn clamp(number: i64) -> usize {
     usize::try_from(number.max(0)).unwrap_or(usize::MAX)
 }

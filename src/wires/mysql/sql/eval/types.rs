@@ -11,7 +11,7 @@ use crate::wires::mysql::{
         column_type::{ColumnType, MAX_TEXT, TypeKind},
         env::{Env, EvalResult},
     },
-    variables::{Kind as VariableKind, Variable},
+    variables::{Variable, VariableKind},
 };
 
 impl Env<'_> {

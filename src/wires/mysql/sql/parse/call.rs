@@ -1,10 +1,10 @@
-//! How calls of functions are read: plain lists of arguments, and what has a grammar of its own.
+//! The grammar of function calls: plain lists of arguments, and functions with a grammar of their own.
 
 use super::{
     Cursor, ParseResult, dates,
     expr::{Precedence, charset, expr, operation},
     lex::Token,
-    near,
+    syntax_error,
     unsupported::{self, not_supported},
 };
 use crate::wires::mysql::{
@@ -19,18 +19,18 @@ use crate::wires::mysql::{
 /// A call, from its parenthesis on. In backquotes it is no native function.
 pub(super) fn call(cursor: &mut Cursor<'_>, name: &str, quoted: bool) -> ParseResult<Expr> {
     if !quoted && let Some((function, count)) = Function::frequent(name) {
-        let args = list(cursor, None)?;
-        return counted(cursor, name, Arity::exactly(count), function, args);
+        let args = arguments(cursor, None)?;
+        return checked(cursor, name, Arity::exactly(count), function, args);
     }
     let Some(native) = builtin::named(name).filter(|_| !quoted) else {
         if !quoted && let Some(error) = unsupported::call(cursor, name) {
             return Err(error);
         }
-        skip(cursor, usize::MAX)?;
+        skip_parenthesis(cursor, usize::MAX)?;
         return Err(SqlError::UnknownFunction(name.to_owned()));
     };
     if native.adjacent && !cursor.dialect.ignore_space && !cursor.is_adjacent() {
-        list(cursor, None)?;
+        arguments(cursor, None)?;
         return Err(SqlError::NameCollision(name.to_owned()));
     }
     match native.function {
@@ -64,26 +64,26 @@ fn served(cursor: &mut Cursor<'_>, name: &str, native: &Builtin, function: Funct
         return Ok(call);
     }
     let is_grammar = native.kind == BuiltinKind::Grammar;
-    let args = list(cursor, is_grammar.then_some(count))?;
+    let args = arguments(cursor, is_grammar.then_some(count))?;
     if function == Function::LastInsertId && !args.is_empty() {
         return Err(SqlError::NoFunction("LAST_INSERT_ID(expr)"));
     }
-    counted(cursor, name, count, function, args)
+    checked(cursor, name, count, function, args)
 }
 
-/// What is no plain list of arguments, from the parenthesis on.
+/// A call with a grammar of its own, from the parenthesis on; none if the function takes a plain list.
 fn with_grammar(cursor: &mut Cursor<'_>, function: Function, count: Arity) -> ParseResult<Option<Expr>> {
     let (function, args) = match function {
         Function::Count | Function::Min | Function::Max | Function::Sum | Function::Avg => {
-            cursor.has_sum = true;
-            summed(cursor, function)?
+            cursor.has_aggregate = true;
+            aggregate(cursor, function)?
         }
         Function::Trim => trim(cursor)?,
-        Function::Substring => (function, part(cursor, count)?),
+        Function::Substring => (function, substring(cursor, count)?),
         Function::Locate if count == Arity::exactly(1) => (function, position(cursor)?),
-        Function::Char => return characters(cursor).map(Some),
+        Function::Char => return char(cursor).map(Some),
         Function::Charset | Function::Collation => {
-            let of = list(cursor, Some(count))?.swap_remove(0);
+            let of = arguments(cursor, Some(count))?.swap_remove(0);
             return Ok(Some(Expr::Charset { of: Box::new(of), collation: function == Function::Collation }));
         }
         _ => return Ok(None),
@@ -92,7 +92,7 @@ fn with_grammar(cursor: &mut Cursor<'_>, function: Function, count: Arity) -> Pa
 }
 
 /// `COUNT(*)`, `MAX(a)`, `COUNT(DISTINCT a, b)`: DISTINCT changes neither the least nor the greatest.
-fn summed(cursor: &mut Cursor<'_>, function: Function) -> ParseResult<(Function, Vec<Expr>)> {
+fn aggregate(cursor: &mut Cursor<'_>, function: Function) -> ParseResult<(Function, Vec<Expr>)> {
     cursor.expect("(")?;
     if function == Function::Count && cursor.symbol("*") {
         cursor.expect(")")?;
@@ -141,7 +141,7 @@ fn trim(cursor: &mut Cursor<'_>) -> ParseResult<(Function, Vec<Expr>)> {
 }
 
 /// `SUBSTRING(a, 2, 3)`, `SUBSTRING(a FROM 2 FOR 3)`
-fn part(cursor: &mut Cursor<'_>, count: Arity) -> ParseResult<Vec<Expr>> {
+fn substring(cursor: &mut Cursor<'_>, count: Arity) -> ParseResult<Vec<Expr>> {
     cursor.expect("(")?;
     let mut args = vec![expr(cursor)?];
     if cursor.word("FROM") {
@@ -172,7 +172,7 @@ fn position(cursor: &mut Cursor<'_>) -> ParseResult<Vec<Expr>> {
 }
 
 /// `CHAR(65, 66 USING utf8mb4)`
-fn characters(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
+fn char(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
     cursor.expect("(")?;
     let args = cursor.list(expr)?;
     let charset = if cursor.word("USING") { Some(charset(cursor)?) } else { None };
@@ -185,7 +185,7 @@ fn characters(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
 }
 
 /// The arguments in parentheses. Where their number is part of the grammar, a wrong one is no SQL.
-fn list(cursor: &mut Cursor<'_>, grammar: Option<Arity>) -> ParseResult<Vec<Expr>> {
+fn arguments(cursor: &mut Cursor<'_>, grammar: Option<Arity>) -> ParseResult<Vec<Expr>> {
     cursor.expect("(")?;
     let mut args = Vec::new();
     if grammar.is_some() || !cursor.is_symbol(")") {
@@ -200,7 +200,7 @@ fn list(cursor: &mut Cursor<'_>, grammar: Option<Arity>) -> ParseResult<Vec<Expr
     Ok(args)
 }
 
-fn counted(
+fn checked(
     cursor: &mut Cursor<'_>,
     name: &str,
     count: Arity,
@@ -218,13 +218,13 @@ fn counted(
 /// arguments is looked at first, as MySQL does.
 fn not_served(cursor: &mut Cursor<'_>, name: &str, native: &Builtin) -> ParseResult<SqlError> {
     let most = native.count.map_or(usize::MAX, |count| count.most);
-    let Skipped { args, excess, end } = skip(cursor, most)?;
+    let Skipped { args, excess, end } = skip_parenthesis(cursor, most)?;
     let is_wrong = native.count.is_some_and(|count| !count.contains(args));
     Ok(match native.kind {
         BuiltinKind::Internal => SqlError::RejectedFunction(name.to_owned()),
         BuiltinKind::Native if is_wrong => SqlError::ParameterCount(name.to_owned()),
         BuiltinKind::Grammar | BuiltinKind::Aggregate if is_wrong || args == 0 => {
-            near(cursor.sql, excess.unwrap_or(end))
+            syntax_error(cursor.sql, excess.unwrap_or(end))
         }
         BuiltinKind::Window if !WINDOW.iter().any(|word| cursor.is_word(word)) => cursor.unexpected(),
         _ => SqlError::NoFunction(native.name),
@@ -244,13 +244,13 @@ struct Skipped {
 }
 
 /// Passes over a parenthesis with all that it holds.
-fn skip(cursor: &mut Cursor<'_>, most: usize) -> ParseResult<Skipped> {
+fn skip_parenthesis(cursor: &mut Cursor<'_>, most: usize) -> ParseResult<Skipped> {
     cursor.expect("(")?;
     let (mut depth, mut args, mut excess) = (1, usize::from(!cursor.is_symbol(")")), None);
     loop {
         let at = cursor.start();
         match cursor.next() {
-            None => return Err(near(cursor.sql, at)),
+            None => return Err(syntax_error(cursor.sql, at)),
             Some(Token::Symbol("(")) => depth += 1,
             Some(Token::Symbol(")")) if depth == 1 => return Ok(Skipped { args, excess, end: at }),
             Some(Token::Symbol(")")) => depth -= 1,

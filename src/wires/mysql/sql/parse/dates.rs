@@ -1,4 +1,4 @@
-//! What functions of dates have of a grammar of their own: `INTERVAL 1 DAY`, `EXTRACT(YEAR FROM x)`, `DATE'2026-11-27'`.
+//! The grammar of date functions that are no plain calls: `INTERVAL 1 DAY`, `EXTRACT(YEAR FROM x)`, `DATE'2026-11-27'`.
 
 use super::{
     Cursor, ParseResult,
@@ -14,7 +14,7 @@ use crate::wires::mysql::{
     temporal::Unit,
 };
 
-/// The arguments of a function whose are no plain list, from the parenthesis on; none if they are one.
+/// The arguments of a function that takes no plain list, from the parenthesis on; none if it takes one.
 pub(in crate::wires::mysql::sql) fn arguments(
     cursor: &mut Cursor<'_>,
     name: &str,
@@ -110,13 +110,12 @@ pub(in crate::wires::mysql::sql) fn shifted(
     call(cursor, function(unit), vec![value, amount])
 }
 
-/// `DATE'2026-11-27'`: a word in front of a text, none if it is another word.
+/// `DATE'2026-11-27'`: a word in front of a string, none if it is another word.
 pub(in crate::wires::mysql::sql) fn literal(
     cursor: &mut Cursor<'_>,
     word: &str,
 ) -> ParseResult<Option<Expr>> {
     let of = match word {
-        _ if !matches!(cursor.peek(), Some(Token::Text(_))) => return Ok(None),
         _ if word.eq_ignore_ascii_case("DATE") => Literal::Date,
         _ if word.eq_ignore_ascii_case("TIME") => Literal::Time,
         _ if word.eq_ignore_ascii_case("TIMESTAMP") => Literal::DateTime,

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::{
     Cursor, ParseResult, call, dates, is_reserved,
     lex::{Token, text_of},
-    near, select,
+    select, syntax_error,
     unsupported::{self, not_supported},
 };
 use crate::wires::mysql::{
@@ -87,7 +87,7 @@ pub(super) fn expr(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
 /// other: `a IS NULL + 1` is no SQL.
 pub(super) fn operation(cursor: &mut Cursor<'_>, outer: Precedence) -> ParseResult<Expr> {
     let is_logical = outer < Precedence::Comparison;
-    let mut left = if is_logical { negation(cursor)? } else { unary(cursor)? };
+    let mut left = if is_logical { comparison(cursor)? } else { unary(cursor)? };
     while !cursor.is_after_expression()
         && let Some((precedence, operator)) = operator(cursor)
         && precedence > outer
@@ -106,14 +106,11 @@ pub(super) fn operation(cursor: &mut Cursor<'_>, outer: Precedence) -> ParseResu
     Ok(left)
 }
 
-fn negation(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
-    if !cursor.dialect.high_not && cursor.word("NOT") {
-        return cursor.deeper(|cursor| Ok(Expr::Not(Box::new(negation(cursor)?))));
-    }
-    comparison(cursor)
-}
-
+/// A comparison or a predicate, or the negation of one.
 fn comparison(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
+    if !cursor.dialect.high_not && cursor.word("NOT") {
+        return cursor.deeper(|cursor| Ok(Expr::Not(Box::new(comparison(cursor)?))));
+    }
     let mut left = operation(cursor, Precedence::Comparison)?;
     loop {
         if cursor.is_after_expression() {
@@ -128,7 +125,7 @@ fn comparison(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
         } else {
             let negated = PREDICATES.iter().any(|word| cursor.is_word_at(1, word)) && cursor.word("NOT");
             match cursor.one_of(&PREDICATES) {
-                Some("IN") => within(cursor, left, negated)?,
+                Some("IN") => membership(cursor, left, negated)?,
                 Some("LIKE") => like(cursor, left, negated)?,
                 Some("BETWEEN") => between(cursor, left, negated)?,
                 Some(_) => Expr::Regexp {
@@ -137,8 +134,8 @@ fn comparison(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
                     negated,
                 },
                 None if !negated && cursor.words(&["SOUNDS", "LIKE"]) => {
-                    let (left, right) = (sound(cursor, left)?, operation(cursor, Precedence::Comparison)?);
-                    Expr::binary(Operator::Equal, left, sound(cursor, right)?)
+                    let (left, right) = (soundex(cursor, left)?, operation(cursor, Precedence::Comparison)?);
+                    Expr::binary(Operator::Equal, left, soundex(cursor, right)?)
                 }
                 None => {
                     unsupported::operator(cursor)?;
@@ -153,7 +150,7 @@ fn comparison(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
 /// What may stand behind NOT.
 const PREDICATES: [&str; 5] = ["IN", "LIKE", "BETWEEN", "REGEXP", "RLIKE"];
 
-fn sound(cursor: &mut Cursor<'_>, of: Expr) -> ParseResult<Expr> {
+fn soundex(cursor: &mut Cursor<'_>, of: Expr) -> ParseResult<Expr> {
     Ok(Expr::Call { at: cursor.count_call()?, function: Function::Soundex, args: vec![of] })
 }
 
@@ -196,7 +193,7 @@ fn is(cursor: &mut Cursor<'_>, value: Expr) -> ParseResult<Expr> {
     }
 }
 
-fn within(cursor: &mut Cursor<'_>, value: Expr, negated: bool) -> ParseResult<Expr> {
+fn membership(cursor: &mut Cursor<'_>, value: Expr, negated: bool) -> ParseResult<Expr> {
     cursor.expect("(")?;
     if unsupported::is_query(cursor) && !cursor.is_symbol("(") {
         return Err(not_supported(unsupported::SUBQUERIES));
@@ -265,7 +262,7 @@ pub(super) fn primary(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
         return Ok(Expr::Parameter(cursor.placeholder()));
     }
     match cursor.next() {
-        Some(Token::Text(first)) => Ok(Expr::Literal(texts(cursor, first))),
+        Some(Token::Text(first)) => Ok(Expr::Literal(string(cursor, first))),
         Some(Token::Integer(digits)) => Ok(Expr::Literal(integer(digits))),
         Some(Token::Decimal(digits)) => Ok(Expr::Literal(exact(digits))),
         Some(Token::Float(digits)) => match digits.parse::<f64>() {
@@ -275,7 +272,7 @@ pub(super) fn primary(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
         Some(Token::Bytes(bytes)) => Ok(Expr::Literal(Value::Bytes { bytes, number: true })),
         Some(Token::Variable(name)) => {
             check_variable(&name)?;
-            user(cursor, name.to_lowercase())
+            user_variable(cursor, name.to_lowercase())
         }
         Some(Token::Name(name)) => column_or_call(cursor, name, true),
         Some(Token::Word(word)) => word_or_call(cursor, word),
@@ -287,12 +284,12 @@ pub(super) fn primary(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
         }
         Some(Token::Symbol("(")) => parenthesis(cursor),
         Some(Token::Symbol("{")) => dates::odbc(cursor),
-        _ => Err(near(cursor.sql, start)),
+        _ => Err(syntax_error(cursor.sql, start)),
     }
 }
 
 /// Literals side by side are one.
-fn texts<'a>(cursor: &mut Cursor<'a>, mut text: Cow<'a, [u8]>) -> Value {
+fn string<'a>(cursor: &mut Cursor<'a>, mut text: Cow<'a, [u8]>) -> Value {
     while let Some(Token::Text(more)) = cursor.peek() {
         text.to_mut().extend_from_slice(more);
         cursor.next();
@@ -310,7 +307,7 @@ fn exact(digits: &str) -> Value {
     Decimal::parse(digits).map_or_else(double, Value::Decimal)
 }
 
-fn user(cursor: &mut Cursor<'_>, name: String) -> ParseResult<Expr> {
+fn user_variable(cursor: &mut Cursor<'_>, name: String) -> ParseResult<Expr> {
     if !cursor.symbol(":=") {
         return Ok(Expr::User(name));
     }
@@ -378,7 +375,9 @@ fn word_or_call<'a>(cursor: &mut Cursor<'a>, word: Cow<'a, str>) -> ParseResult<
     if let (Some(charset), Some(Token::Text(_) | Token::Bytes(_))) = (word.strip_prefix('_'), cursor.peek()) {
         return introduced(cursor, charset);
     }
-    if let Some(literal) = dates::literal(cursor, &word)? {
+    if let Some(Token::Text(_)) = cursor.peek()
+        && let Some(literal) = dates::literal(cursor, &word)?
+    {
         return Ok(literal);
     }
     column_or_call(cursor, word, false)
@@ -415,7 +414,7 @@ fn column_or_call<'a>(cursor: &mut Cursor<'a>, mut path: Cow<'a, str>, quoted: b
         return call::call(cursor, &path, quoted);
     }
     if !quoted && is_reserved(&path) {
-        return Err(near(cursor.sql, cursor.last_start()));
+        return Err(syntax_error(cursor.sql, cursor.last_start()));
     }
     if cursor.is_symbol("->") || cursor.is_symbol("->>") {
         return Err(not_supported(unsupported::DOCUMENTS));
@@ -463,7 +462,7 @@ fn convert(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
 }
 
 /// `(6)` behind DATETIME and TIME.
-fn digits(cursor: &mut Cursor<'_>) -> ParseResult<u8> {
+fn fraction_digits(cursor: &mut Cursor<'_>) -> ParseResult<u8> {
     if !cursor.symbol("(") {
         return Ok(0);
     }
@@ -535,8 +534,8 @@ fn cast_type(cursor: &mut Cursor<'_>) -> ParseResult<Cast> {
         }
         "DATE" => Ok(Cast::Date),
         "YEAR" => Ok(Cast::Year),
-        "DATETIME" => digits(cursor).map(Cast::DateTime),
-        "TIME" => digits(cursor).map(Cast::Time),
+        "DATETIME" => fraction_digits(cursor).map(Cast::DateTime),
+        "TIME" => fraction_digits(cursor).map(Cast::Time),
         "REAL" => Ok(Cast::Double),
         "FLOAT" => match size(cursor)?[..] {
             [25..=53] => Ok(Cast::Double),

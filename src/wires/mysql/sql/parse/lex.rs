@@ -47,26 +47,26 @@ pub(super) struct Spanned<'a> {
 }
 
 /// The tokens of a statement, and where the next one starts.
-type Tokens<'a> = (Vec<Spanned<'a>>, Option<usize>);
+type TokenList<'a> = (Vec<Spanned<'a>>, Option<usize>);
 
-/// The most tokens of a statement: far more than one can have of which the lists and calls are as long as they may be.
+/// The most tokens of a statement: far more than one has whose lists and calls are as long as their limits allow.
 const MAX_TOKENS: usize = 20_000;
 
-/// Why a statement cannot be read.
+/// Why a statement has no tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unreadable {
-    /// For what stands there.
-    At(usize),
-    /// It is longer than any that could be run.
+pub(super) enum LexError {
+    /// What stands at this place is no token.
+    Unexpected(usize),
+    /// The statement has more tokens than any that could be run.
     TooLong,
 }
 
-/// Enough for the statements that come most often.
-const FEW: usize = 16;
+/// Enough tokens for most statements, so that the vector is allocated once.
+const TYPICAL_TOKENS: usize = 16;
 
 type Lexed<'a, T> = IResult<&'a [u8], T>;
 
-/// Those that come most often first, and longer ones in front of those that they start with.
+/// The most frequent first, and a longer one before those that it starts with.
 const SYMBOLS: [&str; 35] = [
     "(", ")", ",", "@@", ":=", "<=>", "<>", "!=", "<=", ">=", "||", "&&", ";", ".", "=", "<<", ">>", "<",
     ">", "+", "->>", "->", "-", "*", "/", "%", "!", "?", "{", "}", "&", "|", "^", "~", ":",
@@ -74,22 +74,22 @@ const SYMBOLS: [&str; 35] = [
 
 /// The tokens of the first statement of `sql` that has any, and where the next one starts; or where
 /// it cannot be read.
-pub(super) fn tokens(sql: &[u8], dialect: Dialect) -> Result<Tokens<'_>, Unreadable> {
-    let mut tokens = Vec::with_capacity(FEW);
-    // How many `/*!` are open: their text counts, their end does not.
+pub(super) fn tokens(sql: &[u8], dialect: Dialect) -> Result<TokenList<'_>, LexError> {
+    let mut tokens = Vec::with_capacity(TYPICAL_TOKENS);
+    // How many `/*!` are open: what stands in them is read, their ends are skipped.
     let mut open = 0;
     let mut left = sql;
     loop {
-        left = skip(left, &mut open).map_err(|at| Unreadable::At(sql.len() - at))?;
+        left = skip(left, &mut open).map_err(|at| LexError::Unexpected(sql.len() - at))?;
         let start = sql.len() - left.len();
         if left.is_empty() {
             return Ok((tokens, None));
         }
-        let (after, token) = token(left, dialect).map_err(|_| Unreadable::At(start))?;
+        let (after, token) = token(left, dialect).map_err(|_| LexError::Unexpected(start))?;
         left = after;
         if token != Token::Symbol(";") {
             if tokens.len() == MAX_TOKENS {
-                return Err(Unreadable::TooLong);
+                return Err(LexError::TooLong);
             }
             tokens.push(Spanned { token, start, end: sql.len() - left.len() });
         } else if !tokens.is_empty() {
@@ -98,7 +98,8 @@ pub(super) fn tokens(sql: &[u8], dialect: Dialect) -> Result<Tokens<'_>, Unreada
     }
 }
 
-/// How much is left where the next statement starts, if there is one. What cannot be read is one.
+/// How much is left where the next statement starts, if there is one. What is no token counts as one: its error is reported
+/// when that statement is parsed.
 fn next_statement(mut left: &[u8], open: &mut usize) -> Option<usize> {
     loop {
         match skip(left, open) {
@@ -110,7 +111,7 @@ fn next_statement(mut left: &[u8], open: &mut usize) -> Option<usize> {
     }
 }
 
-/// Without the blanks and comments in front; how much is left where a comment has no end.
+/// Skips blanks and comments. Fails with how much is left where a comment does not end.
 fn skip<'a>(mut input: &'a [u8], open: &mut usize) -> Result<&'a [u8], usize> {
     loop {
         let unended = input.len();
@@ -199,7 +200,7 @@ fn quoted(mut input: &[u8], quote: u8, escapes: bool) -> Lexed<'_, Cow<'_, [u8]>
                 input = after;
             }
             [c, after @ ..] if *c == quote => return Ok((after, text)),
-            _ => return none(after),
+            _ => return no_match(after),
         }
     }
 }
@@ -222,18 +223,20 @@ fn bytes_literal(input: &[u8]) -> Lexed<'_, Token<'_>> {
     let bit_digits = || take_while(|c: u8| matches!(c, b'0' | b'1'));
     let hex = alt((delimited(tag_no_case("x'"), hex_digits(), tag("'")), preceded(tag("0x"), hex_digits())));
     let bits = alt((delimited(tag_no_case("b'"), bit_digits(), tag("'")), preceded(tag("0b"), bit_digits())));
-    let mut literal =
-        alt((hex.map(|digits: &[u8]| pack(digits, 16)), bits.map(|digits: &[u8]| pack(digits, 2))));
+    let mut literal = alt((
+        hex.map(|digits: &[u8]| pack_digits(digits, 16)),
+        bits.map(|digits: &[u8]| pack_digits(digits, 2)),
+    ));
     let (after, bytes) = literal.parse(input)?;
     let whole = !after.first().is_some_and(|c| is_word(*c));
     match bytes {
         Some(bytes) if whole => Ok((after, Token::Bytes(bytes))),
-        _ => none(input),
+        _ => no_match(input),
     }
 }
 
 /// Digits to bytes; none for an odd number of hexadecimal ones behind `x'`, which is no literal.
-fn pack(digits: &[u8], radix: u32) -> Option<Vec<u8>> {
+fn pack_digits(digits: &[u8], radix: u32) -> Option<Vec<u8>> {
     let per_byte = if radix == 16 { 2 } else { 8 };
     let lead = (per_byte - digits.len() % per_byte) % per_byte;
     let padded: Vec<u8> = std::iter::repeat_n(b'0', lead).chain(digits.iter().copied()).collect();
@@ -250,7 +253,7 @@ fn number(input: &[u8]) -> Lexed<'_, Token<'_>> {
         (Some(_), _) => Token::Float(text),
         (None, true) => Token::Decimal(text),
         // `1abc` is a name.
-        (None, false) if after.first().is_some_and(|c| is_word(*c)) => return none(input),
+        (None, false) if after.first().is_some_and(|c| is_word(*c)) => return no_match(input),
         (None, false) => Token::Integer(text),
     };
     Ok((after, number))
@@ -264,7 +267,7 @@ fn variable(input: &[u8]) -> Lexed<'_, Token<'_>> {
     let name = take_while(|c| is_word(c) || c == b'.').map(lossy);
     let (after, _) = tag("@").parse(input)?;
     match after.first() {
-        Some(b'@') => none(input),
+        Some(b'@') => no_match(input),
         Some(quote @ (b'\'' | b'"')) => {
             quoted(&after[1..], *quote, true).map(|(after, name)| (after, Token::Variable(text_of(name))))
         }
@@ -274,10 +277,10 @@ fn variable(input: &[u8]) -> Lexed<'_, Token<'_>> {
 
 fn symbol(input: &[u8]) -> Lexed<'_, Token<'_>> {
     let found = SYMBOLS.iter().find(|symbol| input.starts_with(symbol.as_bytes()));
-    found.map_or_else(|| none(input), |symbol| Ok((&input[symbol.len()..], Token::Symbol(symbol))))
+    found.map_or_else(|| no_match(input), |symbol| Ok((&input[symbol.len()..], Token::Symbol(symbol))))
 }
 
-fn none<T>(input: &[u8]) -> Lexed<'_, T> {
+fn no_match<T>(input: &[u8]) -> Lexed<'_, T> {
     Err(nom::Err::Error(Error::new(input, ErrorKind::Tag)))
 }
 
@@ -350,9 +353,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_pointed_at() {
-        assert_eq!(tokens(b"SELECT 'a", Dialect::default()), Err(Unreadable::At(7)));
-        assert_eq!(tokens(b"SELECT 1 \\", Dialect::default()), Err(Unreadable::At(9)));
-        assert_eq!(tokens(b"SELECT /*", Dialect::default()), Err(Unreadable::At(7)));
-        assert_eq!(tokens(b"SELECT /*+ x", Dialect::default()), Err(Unreadable::At(7)));
+        assert_eq!(tokens(b"SELECT 'a", Dialect::default()), Err(LexError::Unexpected(7)));
+        assert_eq!(tokens(b"SELECT 1 \\", Dialect::default()), Err(LexError::Unexpected(9)));
+        assert_eq!(tokens(b"SELECT /*", Dialect::default()), Err(LexError::Unexpected(7)));
+        assert_eq!(tokens(b"SELECT /*+ x", Dialect::default()), Err(LexError::Unexpected(7)));
     }
 }

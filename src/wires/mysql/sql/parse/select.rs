@@ -14,7 +14,7 @@ use crate::wires::mysql::{
     error::SqlError,
     names::check_variable,
     sql::{
-        ast::{By, Expr, Item, Limit, Order, Rows, Select, Statement, TableName},
+        ast::{By, Expr, Limit, Order, Rows, Select, SelectItem, Statement, TableName},
         builtin::Function,
     },
     value::Value,
@@ -71,7 +71,10 @@ fn parenthesized(cursor: &mut Cursor<'_>) -> ParseResult<Select> {
 
 /// From the word behind SELECT up to its conditions.
 fn block(cursor: &mut Cursor<'_>) -> ParseResult<Select> {
-    let mut select = Select { max_execution_time: hint(cursor), ..Select::default() };
+    let mut select = Select::default();
+    if let Some(Token::Hint(_)) = cursor.peek() {
+        select.max_execution_time = hint(cursor);
+    }
     while let Some(modifier) = cursor.one_of(&MODIFIERS) {
         select.distinct |= modifier.starts_with("DISTINCT");
         select.finds_all |= modifier == "SQL_CALC_FOUND_ROWS";
@@ -85,7 +88,7 @@ fn block(cursor: &mut Cursor<'_>) -> ParseResult<Select> {
         }
         Ok(item)
     })?;
-    select.counts = cursor.has_sum;
+    select.counts = cursor.has_aggregate;
     if cursor.peek().is_none() {
         return Ok(select);
     }
@@ -225,13 +228,14 @@ fn hint(cursor: &mut Cursor<'_>) -> Option<u64> {
     inside.trim_start().strip_prefix('(')?.split(')').next()?.trim().parse().ok()
 }
 
-fn item(cursor: &mut Cursor<'_>, is_first: bool) -> ParseResult<Item> {
+fn item(cursor: &mut Cursor<'_>, is_first: bool) -> ParseResult<SelectItem> {
     let start = cursor.start();
-    // `*` alone is the first.
-    let stars = if is_first || !cursor.is_symbol("*") { stars(cursor) } else { 0 };
+    // `*` without a table is the first.
+    let may_be_star = is_first && cursor.is_symbol("*") || cursor.is_symbol_at(1, ".");
+    let stars = if may_be_star { stars(cursor) } else { 0 };
     if stars > 0 {
         cursor.advance(stars);
-        return Ok(Item { expr: Expr::Star, name: "*".into(), is_named: false });
+        return Ok(SelectItem { expr: Expr::Star, name: "*".into(), is_named: false });
     }
     let first = cursor.peek().cloned();
     let expr = expr::expr(cursor)?;
@@ -250,7 +254,7 @@ fn item(cursor: &mut Cursor<'_>, is_first: bool) -> ParseResult<Item> {
         }
         _ => shortened(&String::from_utf8_lossy(typed)),
     };
-    Ok(Item { expr, name, is_named })
+    Ok(SelectItem { expr, name, is_named })
 }
 
 /// How many tokens `*`, `t.*` or `d.t.*` has, if one of them is the next. There is one table: whose columns they are does
@@ -326,7 +330,7 @@ fn values(cursor: &mut Cursor<'_>) -> ParseResult<Select> {
             cursor.unexpected()
         });
     }
-    let item = |(at, expr)| Item { expr, name: format!("column_{at}").into(), is_named: false };
+    let item = |(at, expr)| SelectItem { expr, name: format!("column_{at}").into(), is_named: false };
     let items = values.into_iter().enumerate().map(item);
     Ok(Select { items: items.collect(), ..Select::default() })
 }

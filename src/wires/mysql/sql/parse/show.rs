@@ -8,7 +8,7 @@ use super::{
 };
 use crate::wires::mysql::{
     catalog::{self, CatalogError, SHOW},
-    sql::ast::{ESCAPE, Expr, List, Show, Statement, TableName},
+    sql::ast::{ESCAPE, Expr, Show, ShowList, Statement, TableName},
     value::Value,
 };
 
@@ -137,12 +137,12 @@ fn list(cursor: &mut Cursor<'_>) -> ParseResult<Show> {
 }
 
 /// All rows of a list.
-fn named(cursor: &Cursor<'_>, name: &str) -> ParseResult<List> {
+fn named(cursor: &Cursor<'_>, name: &str) -> ParseResult<ShowList> {
     let table = catalog::find(SHOW, name).ok_or_else(|| cursor.unexpected())?;
-    Ok(List { table, database: None, filter: None, pattern: None, limit: None })
+    Ok(ShowList { table, database: None, filter: None, pattern: None, limit: None })
 }
 
-impl List {
+impl ShowList {
     fn filter(&mut self, cursor: &mut Cursor<'_>) -> ParseResult<()> {
         let is_pattern = cursor.is_word("LIKE");
         self.filter = filter(cursor, self.table.columns[0].name)?;

@@ -1,7 +1,7 @@
 //! What is right SQL for MySQL 8.4 and has no place in a lock server: the words by which it is known, and the sentence
 //! that its error says. What stands behind these words is not looked at.
 
-use super::{Cursor, ParseResult, near};
+use super::{Cursor, ParseResult, syntax_error};
 use crate::wires::mysql::error::SqlError;
 
 pub(super) const TABLES: &str = "it has no tables";
@@ -103,7 +103,7 @@ pub(super) fn statement(cursor: &mut Cursor<'_>, word: &str, start: usize) -> Sq
     }
     let mut same_start = STATEMENTS.iter().filter(|(first, ..)| *first == word).peekable();
     if same_start.peek().is_none() {
-        return near(cursor.sql, start);
+        return syntax_error(cursor.sql, start);
     }
     let found = same_start.find(|(_, seconds, _)| match *seconds {
         "" => true,

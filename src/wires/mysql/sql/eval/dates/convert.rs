@@ -10,13 +10,13 @@ use crate::wires::mysql::{
         env::{Env, EvalResult},
     },
     temporal::{
-        Date, DateTime, Deprecated, Offset, Read, Rules, Temporal, Time, datetime_of_number,
+        Date, DateTime, Deprecated, Offset, Reading, Rules, Temporal, Time, datetime_of_number,
         datetime_of_text, rounded, time_of_number, time_of_text, with_century,
     },
     value::{Number, Value},
 };
 
-/// As much of a text as a warning shows.
+/// How many characters of a string a warning shows.
 const SHOWN: usize = 128;
 
 impl Env<'_> {
@@ -47,7 +47,7 @@ impl Env<'_> {
                     self.incorrect("datetime", &text);
                     return None;
                 };
-                Some(self.told(read, &text, None))
+                Some(self.accepted(read, &text, None))
             }
             number => {
                 let (whole, micros, digits) = split_number(number.to_number()?);
@@ -79,7 +79,7 @@ impl Env<'_> {
                     self.truncated("time", &text);
                     return None;
                 };
-                Some(self.told(read, &text, Some("time")))
+                Some(self.accepted(read, &text, Some("time")))
             }
             number => {
                 let (whole, micros, digits) = split_number(number.to_number()?);
@@ -113,15 +113,15 @@ impl Env<'_> {
         is_taken.then_some(temporal)
     }
 
-    /// What was read, and what is to be said of it.
-    fn told(&self, read: Read, text: &str, kind: Option<&str>) -> Temporal {
-        let Read { value, is_cut, deprecated, zone } = read;
+    /// The value that was read, with the warnings that it deserves, in the zone of the session.
+    fn accepted(&self, read: Reading, text: &str, kind: Option<&str>) -> Temporal {
+        let Reading { value, is_cut, deprecated, zone } = read;
         if is_cut {
             let is_date = matches!(value, Temporal::Date(_));
             self.truncated(kind.unwrap_or(if is_date { "date" } else { "datetime" }), text);
         }
         if let Some(Deprecated { delimiter, position, standard }) = deprecated {
-            let text = shown(text);
+            let text = excerpt(text);
             let what = format!(
                 "Delimiter '{delimiter}' in position {position} in datetime value '{text}' at row 1 is"
             );
@@ -141,11 +141,11 @@ impl Env<'_> {
     }
 
     pub(super) fn incorrect(&self, kind: &str, text: &str) {
-        self.warn(Warning::new(1292, format!("Incorrect {kind} value: '{}'", shown(text))));
+        self.warn(Warning::new(1292, format!("Incorrect {kind} value: '{}'", excerpt(text))));
     }
 
     pub(super) fn truncated(&self, kind: &str, text: &str) {
-        self.warn(Warning::truncated(kind, shown(text)));
+        self.warn(Warning::truncated(kind, excerpt(text)));
     }
 
     /// A result beyond the years that there are.
@@ -179,7 +179,7 @@ impl Env<'_> {
     }
 
     /// A date or a time that may be of several kinds, as the one that its expression is declared as.
-    pub(in crate::wires::mysql::sql) fn settled(&self, value: Value, expr: &Expr) -> EvalResult {
+    pub(in crate::wires::mysql::sql) fn as_declared(&self, value: Value, expr: &Expr) -> EvalResult {
         match (value, expr) {
             (
                 Value::Temporal(temporal),
@@ -226,8 +226,8 @@ impl Env<'_> {
             Temporal::DateTime { .. } => (datetime_of_text(text, self.rules().lenient()), "DATETIME"),
         };
         match read {
-            Some(read) => Ok(Some(self.told(read, text, None))),
-            None => Err(SqlError::IncorrectValue { kind, value: shown(text).to_owned() }.into()),
+            Some(read) => Ok(Some(self.accepted(read, text, None))),
+            None => Err(SqlError::IncorrectValue { kind, value: excerpt(text).to_owned() }.into()),
         }
     }
 }
@@ -241,7 +241,7 @@ pub(super) fn clock(value: Temporal) -> Time {
     }
 }
 
-pub(super) fn shown(text: &str) -> &str {
+pub(super) fn excerpt(text: &str) -> &str {
     text.char_indices().nth(SHOWN).map_or(text, |(end, _)| &text[..end])
 }
 
@@ -323,7 +323,7 @@ pub(super) fn literal(env: &Env<'_>, literal: Literal, text: &str) -> EvalResult
         Literal::Time => (time_of_text(text, rules), "TIME"),
         Literal::DateTime => (datetime_of_text(text, rules), "DATETIME"),
     };
-    let is_right = |read: &Read| {
+    let is_right = |read: &Reading| {
         let is_kind = matches!(
             (read.value, literal),
             (Temporal::Date(_), Literal::Date)
@@ -335,6 +335,6 @@ pub(super) fn literal(env: &Env<'_>, literal: Literal, text: &str) -> EvalResult
     match read.filter(is_right) {
         Some(_) if literal == Literal::Time => Ok(env.time_of(&Value::text(text))),
         Some(_) => Ok(env.date_of(&Value::text(text), rules)),
-        None => Err(SqlError::IncorrectValue { kind, value: shown(text).to_owned() }.into()),
+        None => Err(SqlError::IncorrectValue { kind, value: excerpt(text).to_owned() }.into()),
     }
 }

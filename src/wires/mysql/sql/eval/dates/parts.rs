@@ -1,6 +1,6 @@
 //! Parts of dates and times, and dates as texts of a format.
 
-use super::convert::{clock, shown};
+use super::convert::{clock, excerpt};
 use crate::wires::mysql::{
     error::{SqlError, Warning},
     sql::{
@@ -8,7 +8,7 @@ use crate::wires::mysql::{
         env::{Env, EvalResult},
     },
     temporal::{
-        self, DAYS, Date, DateTime, Fields, MAX_DAY, MONTHS, Parts, SECOND, Temporal, Unit, Weeks,
+        self, Components, DAYS, Date, DateTime, FormatParts, MAX_DAY, MONTHS, SECOND, Temporal, Unit, Weeks,
         datetime_of_text, with_century,
     },
     value::Value,
@@ -24,7 +24,7 @@ pub(super) fn part(env: &Env<'_>, function: DateFunction, values: &[Value]) -> O
             number(unit.extract(fields, weeks(env)))
         }
         DateFunction::Part(unit) => {
-            let fields = Fields { is_negative: false, ..clock(env.time_of(&values[0])?).fields() };
+            let fields = Components { is_negative: false, ..clock(env.time_of(&values[0])?).fields() };
             number(unit.extract(fields, weeks(env)))
         }
         DateFunction::Extract(unit) => extract(env, &values[0], unit),
@@ -135,11 +135,11 @@ pub(super) fn str_to_date(env: &Env<'_>, values: &[Value], is_literal: bool) -> 
         return Ok(Value::Null);
     };
     env.work.spend(FORMAT * format.len())?;
-    let parts = Parts::of(&format);
+    let parts = FormatParts::of(&format);
     let kind = match parts {
-        Parts { date: true, time: true, .. } => "datetime",
+        FormatParts { date: true, time: true, .. } => "datetime",
         _ if !is_literal => "datetime",
-        Parts { time: true, .. } => "time",
+        FormatParts { time: true, .. } => "time",
         _ => "date",
     };
     let rules = env.rules();
@@ -150,7 +150,7 @@ pub(super) fn str_to_date(env: &Env<'_>, values: &[Value], is_literal: bool) -> 
         }
     };
     let Some((value, is_cut)) = temporal::scanned(&text, &format).filter(|(value, _)| is_taken(value)) else {
-        let what = format!("Incorrect datetime value: '{}' for function str_to_date", shown(&text));
+        let what = format!("Incorrect datetime value: '{}' for function str_to_date", excerpt(&text));
         env.warn(Warning::new(1411, what));
         return Ok(Value::Null);
     };

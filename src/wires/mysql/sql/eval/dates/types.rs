@@ -8,7 +8,7 @@ use crate::wires::mysql::{
         column_type::{ColumnType, TypeKind},
         env::{Env, EvalResult},
     },
-    temporal::{Parts, Unit, longest},
+    temporal::{FormatParts, Unit, longest},
     value::Value,
     work::STEP,
 };
@@ -102,7 +102,7 @@ fn length_of(env: &Env<'_>, format: &Expr, of_format: ColumnType) -> EvalResult<
 fn of_str_to_date(env: &Env<'_>, format: &Expr) -> EvalResult<ColumnType> {
     let Expr::Literal(Value::Text(format)) = format else { return Ok(ColumnType::datetime(6)) };
     env.work.spend(format.len())?;
-    let parts = Parts::of(format);
+    let parts = FormatParts::of(format);
     Ok(match (parts.date, parts.time) {
         (_, false) => ColumnType::date(),
         (false, true) => ColumnType::time(parts.digits()),

@@ -2,10 +2,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::Args;
+use super::CallArgs;
 use crate::wires::mysql::{sql::builtin::Function, value::Value};
 
-pub(super) fn value(args: &Args<'_>) -> Option<Value> {
+pub(super) fn value(args: &CallArgs<'_>) -> Option<Value> {
     Some(match args.function {
         Function::InetAton => {
             inet_aton(&args.text(0)).map_or_else(|| args.wrong_value("string", 0), Value::UInt)
@@ -21,7 +21,7 @@ pub(super) fn value(args: &Args<'_>) -> Option<Value> {
         },
         Function::Inet6Ntoa => match packed(args) {
             Some(Address::V4(address)) => Value::Text(address.to_string()),
-            Some(Address::V6(address)) => Value::Text(shown(address)),
+            Some(Address::V6(address)) => Value::Text(format_v6(address)),
             None => args.wrong_value("string", 0),
         },
         Function::IsIpv4 => matches!(address(args), Some(Address::V4(_))).into(),
@@ -42,7 +42,7 @@ enum Address {
 }
 
 /// As text.
-fn address(args: &Args<'_>) -> Option<Address> {
+fn address(args: &CallArgs<'_>) -> Option<Address> {
     if !matches!(args.values[0], Value::Text(_) | Value::Bytes { .. }) {
         return None;
     }
@@ -52,14 +52,14 @@ fn address(args: &Args<'_>) -> Option<Address> {
 }
 
 /// As bytes.
-fn packed(args: &Args<'_>) -> Option<Address> {
+fn packed(args: &CallArgs<'_>) -> Option<Address> {
     let Value::Bytes { bytes, .. } = &args.values[0] else { return None };
     let v4 = <[u8; 4]>::try_from(&**bytes).map(|octets| Address::V4(octets.into())).ok();
     v4.or_else(|| <[u8; 16]>::try_from(&**bytes).map(|octets| Address::V6(octets.into())).ok())
 }
 
 /// Only addresses within the last 96 bits are written with the four numbers of IPv4, as MySQL has it.
-fn shown(address: Ipv6Addr) -> String {
+fn format_v6(address: Ipv6Addr) -> String {
     let octets = address.octets();
     let is_compatible = octets[..12] == [0; 12] && octets[12..14] != [0, 0];
     if is_compatible {
@@ -70,7 +70,7 @@ fn shown(address: Ipv6Addr) -> String {
 }
 
 /// Whether 16 bytes are of a kind; those of IPv4 and all else are not.
-fn of_v6(args: &Args<'_>, is: impl Fn(&[u8; 16]) -> bool) -> Value {
+fn of_v6(args: &CallArgs<'_>, is: impl Fn(&[u8; 16]) -> bool) -> Value {
     match packed(args) {
         Some(Address::V6(address)) => is(&address.octets()).into(),
         _ => false.into(),
@@ -110,8 +110,8 @@ mod tests {
         ] {
             assert_eq!(inet_aton(text), number, "{text}");
         }
-        assert_eq!(shown("fdfe::5a55:caff:fefa:9089".parse().unwrap()), "fdfe::5a55:caff:fefa:9089");
-        assert_eq!(shown("::ffff:1.2.3.4".parse().unwrap()), "::ffff:1.2.3.4");
-        assert_eq!(shown("::1.2.3.4".parse().unwrap()), "::1.2.3.4");
+        assert_eq!(format_v6("fdfe::5a55:caff:fefa:9089".parse().unwrap()), "fdfe::5a55:caff:fefa:9089");
+        assert_eq!(format_v6("::ffff:1.2.3.4".parse().unwrap()), "::ffff:1.2.3.4");
+        assert_eq!(format_v6("::1.2.3.4".parse().unwrap()), "::1.2.3.4");
     }
 }

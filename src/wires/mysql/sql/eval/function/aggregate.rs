@@ -4,7 +4,7 @@ use std::{cmp::Ordering, collections::HashSet};
 
 use crate::wires::mysql::{
     sql::{
-        ast::{Expr, Item, Operator},
+        ast::{Expr, Operator, SelectItem},
         builtin::Function,
         env::{Env, EvalResult},
         eval::arithmetic,
@@ -43,7 +43,7 @@ impl<'e> Sum<'e> {
     }
 
     /// Those that the items of a SELECT are made of.
-    pub(in crate::wires::mysql) fn all_of(items: &'e [Item]) -> Vec<Self> {
+    pub(in crate::wires::mysql) fn all_of(items: &'e [SelectItem]) -> Vec<Self> {
         let (mut sums, mut exprs) = (Vec::new(), items.iter().map(|item| &item.expr).collect::<Vec<_>>());
         while let Some(expr) = exprs.pop() {
             match expr {

@@ -6,14 +6,14 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
-use super::Args;
+use super::CallArgs;
 use crate::wires::mysql::{
     error::{SqlError, Warning},
     sql::{builtin::Function, env::EvalResult},
     value::{Number, Value},
 };
 
-pub(super) fn value(args: &Args<'_>) -> Option<EvalResult> {
+pub(super) fn value(args: &CallArgs<'_>) -> Option<EvalResult> {
     Some(Ok(match args.function {
         Function::Hex => hex(args),
         Function::Unhex => unhex(args),
@@ -29,7 +29,7 @@ pub(super) fn value(args: &Args<'_>) -> Option<EvalResult> {
 }
 
 /// Of a number its digits, of all else its bytes.
-fn hex(args: &Args<'_>) -> Value {
+fn hex(args: &CallArgs<'_>) -> Value {
     match &args.values[0] {
         Value::Int(number) => Value::Text(format!("{number:X}")),
         Value::UInt(number) => Value::Text(format!("{number:X}")),
@@ -52,7 +52,7 @@ fn hex_digits(bytes: &[u8]) -> String {
     digits.map(|digit| char::from(HEX_DIGITS[usize::from(digit)])).collect()
 }
 
-fn unhex(args: &Args<'_>) -> Value {
+fn unhex(args: &CallArgs<'_>) -> Value {
     let digits = args.bytes(0);
     let digit = |c: &u8| char::from(*c).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let Some(mut digits) = digits.iter().map(digit).collect::<Option<Vec<u8>>>() else {
@@ -67,7 +67,7 @@ fn unhex(args: &Args<'_>) -> Value {
 /// So many characters are in a line.
 const LINE: usize = 76;
 
-fn to_base64(args: &Args<'_>) -> Value {
+fn to_base64(args: &CallArgs<'_>) -> Value {
     let bytes = args.bytes(0);
     let size = bytes.len().div_ceil(3) * 4;
     args.bounded(size + size / LINE, || {
@@ -78,7 +78,7 @@ fn to_base64(args: &Args<'_>) -> Value {
 }
 
 /// Blanks do not count.
-fn from_base64(args: &Args<'_>) -> Value {
+fn from_base64(args: &CallArgs<'_>) -> Value {
     let config = GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::RequireCanonical)
         .with_decode_allow_trailing_bits(true);
@@ -87,7 +87,7 @@ fn from_base64(args: &Args<'_>) -> Value {
 }
 
 /// A number of one base in another. A base below zero is one of numbers with a sign.
-fn conv(args: &Args<'_>, from: i64, to: i64) -> Value {
+fn conv(args: &CallArgs<'_>, from: i64, to: i64) -> Value {
     let text = args.text(0);
     let radix = |base: i64| u32::try_from(base.unsigned_abs()).ok().filter(|base| (2..=36).contains(base));
     let (Some(from_radix), Some(radix)) = (radix(from), radix(to)) else { return Value::Null };
@@ -145,7 +145,7 @@ fn in_base(mut number: u64, radix: u32) -> String {
 const MAX_DIGITS: i64 = 30;
 
 /// `FORMAT(number, digits)`, as English has it: the only locale that is known.
-fn format(args: &Args<'_>) -> EvalResult {
+fn format(args: &CallArgs<'_>) -> EvalResult {
     if args.values.len() > 2 {
         check_locale(args)?;
     }
@@ -158,7 +158,7 @@ fn format(args: &Args<'_>) -> EvalResult {
 }
 
 /// What MySQL does not know either is taken for English, with a warning.
-fn check_locale(args: &Args<'_>) -> Result<(), SqlError> {
+fn check_locale(args: &CallArgs<'_>) -> Result<(), SqlError> {
     let locale = args.text(2);
     match locale.split_once('_') {
         Some((language, _)) if language.eq_ignore_ascii_case("en") => Ok(()),

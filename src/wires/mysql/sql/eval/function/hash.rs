@@ -2,10 +2,10 @@
 
 use sha1::Digest;
 
-use super::Args;
+use super::CallArgs;
 use crate::wires::mysql::{error::Warning, sql::builtin::Function, value::Value};
 
-pub(super) fn value(args: &Args<'_>) -> Option<Value> {
+pub(super) fn value(args: &CallArgs<'_>) -> Option<Value> {
     let bytes = || args.bytes(0);
     Some(match args.function {
         Function::Md5 => digest(&md5::compute(&*bytes()).0),
@@ -16,7 +16,7 @@ pub(super) fn value(args: &Args<'_>) -> Option<Value> {
     })
 }
 
-fn sha2(args: &Args<'_>) -> Value {
+fn sha2(args: &CallArgs<'_>) -> Value {
     let bytes = args.bytes(0);
     match args.int(1) {
         224 => digest(&sha2::Sha224::digest(&*bytes)),

@@ -2,13 +2,13 @@
 
 use std::cmp::Ordering;
 
-use super::{Args, length};
+use super::{CallArgs, length};
 use crate::wires::mysql::{
     sql::builtin::Function,
     value::{Number, Value, folded},
 };
 
-pub(super) fn value(args: &Args<'_>) -> Option<Value> {
+pub(super) fn value(args: &CallArgs<'_>) -> Option<Value> {
     Some(match args.function {
         Function::Elt => elt(args),
         Function::Field => length(field(args)),
@@ -21,7 +21,7 @@ pub(super) fn value(args: &Args<'_>) -> Option<Value> {
     })
 }
 
-fn elt(args: &Args<'_>) -> Value {
+fn elt(args: &CallArgs<'_>) -> Value {
     let Ok(at @ 1..) = usize::try_from(if args.values[0].is_null() { 0 } else { args.int(0) }) else {
         return Value::Null;
     };
@@ -32,7 +32,7 @@ fn elt(args: &Args<'_>) -> Value {
 }
 
 /// Which of the others is equal to the first: texts as texts, numbers as numbers, else all as doubles.
-fn field(args: &Args<'_>) -> usize {
+fn field(args: &CallArgs<'_>) -> usize {
     let [wanted, others @ ..] = args.values else { return 0 };
     if wanted.is_null() {
         return 0;
@@ -55,7 +55,7 @@ fn field(args: &Args<'_>) -> usize {
 }
 
 /// Those of whose number a bit is set, with commas.
-fn make_set(args: &Args<'_>) -> Value {
+fn make_set(args: &CallArgs<'_>) -> Value {
     if args.values[0].is_null() {
         return Value::Null;
     }
@@ -67,7 +67,7 @@ fn make_set(args: &Args<'_>) -> Value {
 }
 
 /// A text for each bit, from the lowest on.
-fn export_set(args: &Args<'_>) -> Value {
+fn export_set(args: &CallArgs<'_>) -> Value {
     let (on, off) = (args.text(1), args.text(2));
     let separator = if args.values.len() > 3 { args.text(3) } else { ",".to_owned() };
     let count = if args.values.len() > 4 { args.int(4) } else { 64 };
@@ -81,7 +81,7 @@ fn export_set(args: &Args<'_>) -> Value {
 }
 
 /// How many of the others, which grow, the first has reached; -1 for NULL.
-fn interval(args: &Args<'_>) -> Value {
+fn interval(args: &CallArgs<'_>) -> Value {
     let Some(first) = args.values[0].to_number() else { return Value::Int(-1) };
     let is_reached = |at: &usize| match (first, args.values[*at].to_number()) {
         (_, None) => true,

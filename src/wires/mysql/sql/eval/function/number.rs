@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::Args;
+use super::CallArgs;
 use crate::wires::mysql::{
     error::{SqlError, Warning},
     sql::{
@@ -14,7 +14,7 @@ use crate::wires::mysql::{
     value::{Decimal, Number, Value, folded},
 };
 
-pub(super) fn value(args: &Args<'_>) -> Option<EvalResult> {
+pub(super) fn value(args: &CallArgs<'_>) -> Option<EvalResult> {
     let x = || args.double(0);
     Some(match args.function {
         Function::Abs => abs(args),
@@ -48,11 +48,11 @@ pub(in crate::wires::mysql::sql) fn modulo(env: &Env<'_>, values: &[Value]) -> E
     arithmetic::calculated(env, Operator::Modulo, &values[0], &values[1])
 }
 
-fn of_domain(args: &Args<'_>, is_inside: bool, function: fn(f64) -> f64) -> EvalResult {
+fn of_domain(args: &CallArgs<'_>, is_inside: bool, function: fn(f64) -> f64) -> EvalResult {
     if is_inside { args.finite(function(args.double(0))) } else { Ok(Value::Null) }
 }
 
-fn logarithm(args: &Args<'_>) -> Value {
+fn logarithm(args: &CallArgs<'_>) -> Value {
     let x = args.double(0);
     let result = match args.function {
         Function::Log2 => x.log2(),
@@ -72,7 +72,7 @@ fn logarithm(args: &Args<'_>) -> Value {
     Value::Null
 }
 
-fn abs(args: &Args<'_>) -> EvalResult {
+fn abs(args: &CallArgs<'_>) -> EvalResult {
     Ok(match &args.values[0] {
         Value::Int(number) => match number.checked_abs() {
             Some(number) => Value::Int(number),
@@ -99,7 +99,7 @@ fn exact(value: &Value) -> Option<Decimal> {
     }
 }
 
-fn sign(args: &Args<'_>) -> i64 {
+fn sign(args: &CallArgs<'_>) -> i64 {
     match exact(&args.values[0]) {
         Some(number) => i64::try_from(number.digits.signum()).unwrap_or(0),
         None => match args.double(0) {
@@ -117,7 +117,7 @@ fn whole(number: i128) -> Value {
     value.unwrap_or(Value::Decimal(Decimal { digits: number, scale: 0 }))
 }
 
-fn to_whole(args: &Args<'_>) -> Value {
+fn to_whole(args: &CallArgs<'_>) -> Value {
     let is_up = args.function == Function::Ceiling;
     match &args.values[0] {
         value @ (Value::Int(_) | Value::UInt(_)) => value.clone(),
@@ -138,7 +138,7 @@ fn to_whole(args: &Args<'_>) -> Value {
 const MAX_SCALE: i64 = 30;
 
 /// ROUND and TRUNCATE.
-fn round(args: &Args<'_>) -> Value {
+fn round(args: &CallArgs<'_>) -> Value {
     let places = if args.values.len() > 1 { args.int(1) } else { 0 };
     let truncates = args.function == Function::Truncate;
     match (&args.values[0], exact(&args.values[0])) {
@@ -191,7 +191,7 @@ pub(super) fn rounded(double: f64, places: i64, truncates: bool) -> f64 {
     if places < 0 { whole * unit } else { whole / unit }
 }
 
-fn bit_count(args: &Args<'_>) -> i64 {
+fn bit_count(args: &CallArgs<'_>) -> i64 {
     let count = match &args.values[0] {
         Value::Bytes { bytes, number: false } => bytes.iter().map(|byte| byte.count_ones()).sum(),
         _ => args.bits(0).count_ones(),
@@ -200,7 +200,7 @@ fn bit_count(args: &Args<'_>) -> i64 {
 }
 
 /// The least or the greatest: of texts as texts, also where there are numbers among them; of numbers as what all can be.
-fn extreme(args: &Args<'_>, wanted: Ordering) -> EvalResult {
+fn extreme(args: &CallArgs<'_>, wanted: Ordering) -> EvalResult {
     if args.values.iter().any(|value| matches!(value, Value::Text(_) | Value::Bytes { .. })) {
         let comparable = |at: usize| if args.is_binary() { args.text(at) } else { folded(&args.text(at)) };
         let mut best = (0, comparable(0));

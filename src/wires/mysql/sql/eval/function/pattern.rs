@@ -9,14 +9,14 @@ use regex_syntax::ast::{
     Visitor, parse::Parser, visit,
 };
 
-use super::{Args, length};
+use super::{CallArgs, length};
 use crate::{
     core::budget::Charge,
     wires::mysql::{
-        error::SqlError,
+        error::{RegexpError, SqlError},
         sql::{
             builtin::Function,
-            env::{Env, EvalResult, Halt},
+            env::{Env, EvalResult},
         },
         value::Value,
         work::STEP,
@@ -33,7 +33,7 @@ const PROGRAMS: [(usize, usize); 3] = [(1 << 14, 16), (1 << 16, 64), (1 << 18, 2
 /// What a program, its caches and what it is made from need, in sizes of the program.
 const PARTS: usize = 2;
 
-pub(super) fn value(args: &Args<'_>) -> Option<EvalResult> {
+pub(super) fn value(args: &CallArgs<'_>) -> Option<EvalResult> {
     match args.function {
         Function::RegexpLike | Function::RegexpInstr | Function::RegexpSubstr | Function::RegexpReplace => {
             Some(searched(args))
@@ -48,10 +48,10 @@ pub(in crate::wires::mysql::sql) fn matches(env: &Env<'_>, text: &Value, pattern
     if values.iter().any(Value::is_null) {
         return Ok(Value::Null);
     }
-    searched(&Args::new(env, Function::RegexpLike, &values))
+    searched(&CallArgs::new(env, Function::RegexpLike, &values))
 }
 
-fn searched(args: &Args<'_>) -> EvalResult {
+fn searched(args: &CallArgs<'_>) -> EvalResult {
     if args.is_binary() {
         return Err(RegexpError::Charset(args.function.name()).into());
     }
@@ -66,20 +66,20 @@ fn searched(args: &Args<'_>) -> EvalResult {
     let mark = args.env.work.mark();
     let pattern = Pattern::of(args.env, &pattern, &flags)?;
     args.env.work.spend(pattern.cost.saturating_mul(text.len() + 1))?;
-    let search = Search { args, pattern, text };
+    let search = RegexpSearch { args, pattern, text };
     let found = search.result();
     args.env.work.forget_since(mark);
     found
 }
 
 /// A pattern, and the text that it is searched for in.
-struct Search<'a> {
-    args: &'a Args<'a>,
+struct RegexpSearch<'a> {
+    args: &'a CallArgs<'a>,
     pattern: Arc<Pattern>,
     text: String,
 }
 
-impl Search<'_> {
+impl RegexpSearch<'_> {
     fn result(&self) -> EvalResult {
         Ok(match self.args.function {
             Function::RegexpLike => self.pattern.regex.is_match(&self.text).into(),
@@ -196,8 +196,8 @@ pub(in crate::wires::mysql) struct Pattern {
 impl Pattern {
     /// Where there are rows it is compiled once for all of them.
     fn of(env: &Env<'_>, source: &str, flags: &str) -> EvalResult<Arc<Self>> {
-        match env.look {
-            Some(look) => look.pattern(
+        match env.lookup {
+            Some(lookup) => lookup.pattern(
                 |known| known.source == source && known.flags == flags,
                 || Self::compile(env, source, flags),
             ),
@@ -341,63 +341,6 @@ fn of_unicode(class: &ClassUnicode) -> usize {
     match &class.kind {
         ClassUnicodeKind::Named(name) if is_any(name) => ALL,
         _ => NAMED,
-    }
-}
-
-/// Why a pattern cannot be searched for.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(in crate::wires::mysql) enum RegexpError {
-    #[error("Illegal argument to a regular expression.")]
-    Empty,
-    #[error("Index out of bounds in regular expression search.")]
-    Index,
-    #[error("Syntax error in regular expression on line {line}, character {column}.")]
-    Syntax { line: usize, column: usize },
-    #[error("Unrecognized escape sequence in regular expression.")]
-    Escape,
-    #[error("Mismatched parenthesis in regular expression.")]
-    Parenthesis,
-    #[error("Incorrect description of a {{min,max}} interval.")]
-    Interval,
-    #[error("The maximum is less than the minimum in a {{min,max}} interval.")]
-    MaxBelowMin,
-    #[error("The regular expression contains an unclosed bracket expression.")]
-    Bracket,
-    #[error("The regular expression contains an [x-y] character range where x comes after y.")]
-    Range,
-    #[error("The regular expression pattern exceeds limits on size or complexity.")]
-    TooBig,
-    #[error("A capture group has an invalid name.")]
-    Group,
-    #[error("Invalid match mode flag in regular expression.")]
-    Flag,
-    #[error("Character set 'utf8mb4_0900_ai_ci' cannot be used in conjunction with 'binary' in call to {0}.")]
-    Charset(String),
-}
-
-impl From<RegexpError> for Halt {
-    fn from(error: RegexpError) -> Self {
-        Self::Error(error.into())
-    }
-}
-
-impl RegexpError {
-    pub(in crate::wires::mysql) fn code(&self) -> u16 {
-        match self {
-            Self::Empty => 3685,
-            Self::Index => 3686,
-            Self::Syntax { .. } => 3688,
-            Self::Escape => 3689,
-            Self::Parenthesis => 3691,
-            Self::Interval => 3692,
-            Self::MaxBelowMin => 3693,
-            Self::Bracket => 3696,
-            Self::Range => 3697,
-            Self::TooBig => 3700,
-            Self::Group => 3887,
-            Self::Flag => 3900,
-            Self::Charset(_) => 3995,
-        }
     }
 }
 

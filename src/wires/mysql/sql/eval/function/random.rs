@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::Args;
+use super::CallArgs;
 use crate::wires::mysql::{
     clock,
     error::SqlError,
@@ -13,7 +13,7 @@ use crate::wires::mysql::{
     value::Value,
 };
 
-pub(super) fn value(args: &Args<'_>) -> Option<EvalResult> {
+pub(super) fn value(args: &CallArgs<'_>) -> Option<EvalResult> {
     Some(match args.function {
         Function::Rand if args.values.is_empty() => random::<8>().map(|bytes| {
             // As many bits as a double has.
@@ -55,7 +55,7 @@ fn fill(bytes: &mut [u8]) -> Result<(), SqlError> {
 /// The most bytes of `RANDOM_BYTES`.
 const MAX_RANDOM: i64 = 1024;
 
-fn random_bytes(args: &Args<'_>) -> EvalResult {
+fn random_bytes(args: &CallArgs<'_>) -> EvalResult {
     let count = args.int(0);
     if !(1..=MAX_RANDOM).contains(&count) {
         return Err(SqlError::OutOfRange { kind: "length", place: args.function.name() }.into());
@@ -66,7 +66,7 @@ fn random_bytes(args: &Args<'_>) -> EvalResult {
 }
 
 /// The first number of MySQL's own sequence for this seed.
-fn seeded(args: &Args<'_>) -> f64 {
+fn seeded(args: &CallArgs<'_>) -> f64 {
     const MAX: u64 = 0x3FFF_FFFF;
     let seed = if args.values[0].is_null() { 0 } else { args.int(0).cast_unsigned() & 0xFFFF_FFFF };
     let low = |number: u64| number & 0xFFFF_FFFF;
@@ -139,7 +139,7 @@ fn parsed(text: &[u8]) -> Option<[u8; 16]> {
     digits.chunks_exact(2).map(byte).collect::<Option<Vec<u8>>>()?.try_into().ok()
 }
 
-fn swaps(args: &Args<'_>) -> bool {
+fn swaps(args: &CallArgs<'_>) -> bool {
     args.values.get(1).is_some_and(|_| args.int(1) != 0)
 }
 

@@ -3,13 +3,13 @@
 
 use std::{borrow::Cow, cmp::Ordering};
 
-use super::{Args, clamp, length};
+use super::{CallArgs, clamp, length};
 use crate::wires::mysql::{
     sql::builtin::Function,
     value::{Value, folded},
 };
 
-pub(super) fn value(args: &Args<'_>) -> Option<Value> {
+pub(super) fn value(args: &CallArgs<'_>) -> Option<Value> {
     let text = |at: usize| args.text(at);
     Some(match args.function {
         Function::ConcatWs => concat_ws(args),
@@ -49,7 +49,7 @@ pub(super) fn value(args: &Args<'_>) -> Option<Value> {
 }
 
 /// None of them is NULL.
-pub(in crate::wires::mysql::sql) fn concat(args: &Args<'_>) -> Value {
+pub(in crate::wires::mysql::sql) fn concat(args: &CallArgs<'_>) -> Value {
     joined(args, &[], 0)
 }
 
@@ -64,7 +64,7 @@ fn upper(character: char) -> char {
     if upper.len() == 1 { upper.next().unwrap_or(character) } else { character }
 }
 
-fn concat_ws(args: &Args<'_>) -> Value {
+fn concat_ws(args: &CallArgs<'_>) -> Value {
     if args.values[0].is_null() {
         return Value::Null;
     }
@@ -72,7 +72,7 @@ fn concat_ws(args: &Args<'_>) -> Value {
 }
 
 /// The arguments from one on that are not NULL.
-fn joined(args: &Args<'_>, separator: &[u8], from: usize) -> Value {
+fn joined(args: &CallArgs<'_>, separator: &[u8], from: usize) -> Value {
     let parts: Vec<_> = args.values[from..].iter().filter_map(Value::to_bytes).collect();
     let size = parts.iter().map(|part| part.len() + separator.len()).sum::<usize>();
     args.bounded(size.saturating_sub(separator.len()), || {
@@ -85,7 +85,7 @@ fn joined(args: &Args<'_>, separator: &[u8], from: usize) -> Value {
 }
 
 /// `CHAR(77, 121)`: each number is one byte or more.
-fn characters(args: &Args<'_>) -> Value {
+fn characters(args: &CallArgs<'_>) -> Value {
     let known = (0..args.values.len()).filter(|at| !args.values[*at].is_null());
     let bytes = known.flat_map(|at| {
         let bytes = args.int(at).to_be_bytes();
@@ -108,7 +108,7 @@ fn substring(text: &str, from: i64, length: Option<i64>) -> String {
 }
 
 /// Without what repeats at its ends: blanks, or the second argument.
-fn trim(args: &Args<'_>) -> Value {
+fn trim(args: &CallArgs<'_>) -> Value {
     let (text, what) = (args.text(0), if args.values.len() > 1 { args.text(1) } else { " ".to_owned() });
     if what.is_empty() {
         return args.made(text);
@@ -124,7 +124,7 @@ fn trim(args: &Args<'_>) -> Value {
 }
 
 /// A text of so many characters: cut, or filled up before or behind it.
-fn pad(args: &Args<'_>) -> Value {
+fn pad(args: &CallArgs<'_>) -> Value {
     let Ok(count) = usize::try_from(args.int(1)) else { return Value::Null };
     let (text, with) = (args.text(0), args.text(2));
     let has = text.chars().count();
@@ -142,7 +142,7 @@ fn pad(args: &Args<'_>) -> Value {
     })
 }
 
-fn replace(args: &Args<'_>) -> Value {
+fn replace(args: &CallArgs<'_>) -> Value {
     let (text, from, to) = (args.text(0), args.text(1), args.text(2));
     if from.is_empty() {
         return args.made(text);
@@ -151,13 +151,13 @@ fn replace(args: &Args<'_>) -> Value {
     args.bounded(size, || args.made(text.replace(&*from, &to)))
 }
 
-fn repeat(args: &Args<'_>) -> Value {
+fn repeat(args: &CallArgs<'_>) -> Value {
     let (text, times) = (args.text(0), clamp(args.int(1)));
     args.bounded(text.len().saturating_mul(times), || args.made(text.repeat(times)))
 }
 
 /// `INSERT(text, position, length, other)`: a position that is not in the text leaves it as it is.
-fn insert(args: &Args<'_>) -> Value {
+fn insert(args: &CallArgs<'_>) -> Value {
     let (text, other) = (args.text(0), args.text(3));
     let (from, length) = (args.int(1), args.int(2));
     let count = text.chars().count();
@@ -187,7 +187,7 @@ fn substring_index(text: &str, delimiter: &str, count: i64) -> String {
 }
 
 /// As a literal of SQL.
-fn quote(args: &Args<'_>) -> Value {
+fn quote(args: &CallArgs<'_>) -> Value {
     if args.values[0].is_null() {
         return Value::text("NULL");
     }
@@ -235,7 +235,7 @@ fn soundex(text: &str) -> String {
     sound
 }
 
-pub(super) fn search(args: &Args<'_>) -> Option<Value> {
+pub(super) fn search(args: &CallArgs<'_>) -> Option<Value> {
     Some(match args.function {
         Function::Locate => {
             let from = if args.values.len() > 2 { args.int(2) } else { 1 };
@@ -258,12 +258,12 @@ pub(super) fn search(args: &Args<'_>) -> Option<Value> {
 }
 
 /// As it is compared.
-fn comparable<'t>(args: &Args<'_>, text: &'t str) -> Cow<'t, str> {
+fn comparable<'t>(args: &CallArgs<'_>, text: &'t str) -> Cow<'t, str> {
     if args.is_binary() { text.into() } else { folded(text).into() }
 }
 
 /// At which character from `from` on the one is in the other, counted from 1; 0 if it is not.
-fn locate(args: &Args<'_>, part: &str, text: &str, from: i64) -> usize {
+fn locate(args: &CallArgs<'_>, part: &str, text: &str, from: i64) -> usize {
     let count = text.chars().count();
     if from < 1 || clamp(from) > count + 1 {
         return 0;
@@ -279,7 +279,7 @@ fn locate(args: &Args<'_>, part: &str, text: &str, from: i64) -> usize {
 }
 
 /// The place of a text in a list with commas.
-fn find_in_set(args: &Args<'_>) -> usize {
+fn find_in_set(args: &CallArgs<'_>) -> usize {
     let (text, set) = (args.text(0), args.text(1));
     let (text, set) = (comparable(args, &text), comparable(args, &set));
     if set.is_empty() || text.contains(',') {
@@ -289,7 +289,7 @@ fn find_in_set(args: &Args<'_>) -> usize {
 }
 
 /// The bytes of the first character, as a number.
-fn ord(args: &Args<'_>) -> Value {
+fn ord(args: &CallArgs<'_>) -> Value {
     let first = args.text(0).chars().next();
     let Some(first) = first else { return Value::Int(0) };
     if args.is_binary() {

@@ -2,23 +2,30 @@
 
 use std::collections::HashMap;
 
-use super::{error::SqlError, value::Value};
-use crate::core::budget::{Budget, Charge};
+use crate::{
+    core::budget::{Budget, Charge},
+    wires::mysql::{error::SqlError, value::Value},
+};
 
 /// What the map has for each, beside its texts.
 const ENTRY: usize = 128;
 
 /// Those of a connection.
 #[derive(Debug, Default)]
-pub(super) struct UserVariables(HashMap<String, (Value, Charge)>);
+pub(in crate::wires::mysql) struct UserVariables(HashMap<String, (Value, Charge)>);
 
 impl UserVariables {
-    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+    pub(in crate::wires::mysql) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).map(|(value, _)| value)
     }
 
     /// Sets one. Where the budget does not have so much it stays as it was.
-    pub(super) fn set(&mut self, name: String, value: Value, budget: &Budget) -> Result<(), SqlError> {
+    pub(in crate::wires::mysql) fn set(
+        &mut self,
+        name: String,
+        value: Value,
+        budget: &Budget,
+    ) -> Result<(), SqlError> {
         let value = value.kept();
         let bytes = ENTRY + name.len() + value.size();
         if let Some((kept, charge)) = self.0.get_mut(&name) {

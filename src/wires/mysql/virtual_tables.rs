@@ -1,30 +1,32 @@
-//! Whence the rows of tables come. Who is connected and which locks there are is looked at in one's turn, and copied
-//! for that; all else is told at once.
+//! Virtual tables: whence their rows come. Who is connected and which locks there are is read under the list permit, and
+//! copied for that, so that conditions are evaluated while others are served; all else is known at once.
+
+use std::net::SocketAddr;
 
 use super::{
     WIRE,
-    catalog::{self, SCHEMAS, Source, Table},
+    catalog::{self, Column, SCHEMAS, Source, Table},
     charset::{Charset, Collation},
-    error::SqlError,
-    record::{Data, Process, Record},
-    run::{Ran, Runner},
+    error::{SqlError, Warning},
+    executor::{ExecResult, Executor, without_end},
     sql::{Expr, Operator},
-    status::status,
     value::Value,
     variables::{Scope, Variable},
+    work::{ROW, STEP},
 };
 use crate::{
     core::{
-        command::{Answer, LockRow, SessionRow, WaiterRow},
-        lock::SessionId,
+        command::{Answer, LockRow, SessionRow, Stats, WaiterRow},
+        lock::{Mode, SessionId},
         session::{Locks, Session, Sessions, Waiters, first_page},
     },
     name::Name,
+    net::Secured,
 };
 
 /// Which rows a statement may want, and how much of them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted<'a> {
+pub(super) struct Scan<'a> {
     pub condition: Option<&'a Expr>,
     /// The schema, and the table in it, of a SHOW that names them.
     pub schema: Option<&'a str>,
@@ -33,25 +35,26 @@ pub(super) struct Wanted<'a> {
     pub shown: usize,
 }
 
-impl Wanted<'_> {
+impl Scan<'_> {
     /// Whatever there is.
     pub(super) const ALL: Self = Self { condition: None, schema: None, table: None, shown: usize::MAX };
 }
 
-impl Runner<'_> {
+impl Executor<'_> {
     /// The table as it is now.
-    pub(super) async fn copy(&mut self, table: &'static Table, wanted: Wanted<'_>) -> Ran<Vec<Record>> {
+    pub(super) async fn copy(&mut self, table: &'static Table, scan: Scan<'_>) -> ExecResult<Vec<Record>> {
         let rows = match table.source {
             Source::Processes | Source::Locks | Source::Attributes => {
                 let turn = self.list_permit().await?;
-                let own = Own { id: self.session.id(), statement: self.sql, shown: wanted.shown };
-                turn.make(|| looked_at(table.source, wanted.condition, &own, self.session))
+                let current =
+                    CurrentSession { id: self.session.id(), statement: self.sql, shown: scan.shown };
+                turn.make(|| read(table.source, scan.condition, &current, self.session))
             }
             Source::Status => {
                 let stats = self.session.stats();
                 stats.map(|stats| status(&stats, self.io.secured()).into_iter().map(pair).collect())
             }
-            _ => Ok(self.told(table, wanted)),
+            _ => Ok(self.known(table, scan)),
         };
         let rows = rows.map_err(SqlError::from)?;
         let records: Vec<_> = rows.into_iter().map(|data| Record { table, data }).collect();
@@ -60,7 +63,7 @@ impl Runner<'_> {
     }
 
     /// What needs no look at others.
-    fn told(&self, table: &'static Table, wanted: Wanted<'_>) -> Vec<Data> {
+    fn known(&self, table: &'static Table, scan: Scan<'_>) -> Vec<Data> {
         match table.source {
             Source::Charsets => Charset::all().filter(|charset| charset.is_served()).map(charset).collect(),
             Source::Collations => collations().into_iter().map(collation).collect(),
@@ -68,8 +71,8 @@ impl Runner<'_> {
             Source::Variables => self.variables(false).collect(),
             Source::GlobalVariables => self.variables(true).collect(),
             Source::Schemata => self.schemas().into_iter().map(schema).collect(),
-            Source::Tables => self.tables(wanted).map(Data::Table).collect(),
-            Source::Columns => self.tables(wanted).flat_map(columns).collect(),
+            Source::Tables => self.tables(scan).map(Data::Table).collect(),
+            Source::Columns => self.tables(scan).flat_map(columns).collect(),
             Source::Privileges => vec![row([
                 Value::Text(format!("'{}'@'%'", self.state.user)),
                 Value::text("def"),
@@ -80,7 +83,7 @@ impl Runner<'_> {
                 let warnings = self.state.warnings.borrow();
                 let wanted =
                     warnings.iter().filter(|w| table.source == Source::Warnings || w.level == "Error");
-                let told = |w: &super::error::Warning| {
+                let told = |w: &Warning| {
                     row([Value::text(w.level), Value::UInt(w.code.into()), Value::text(w.text.clone())])
                 };
                 wanted.map(told).collect()
@@ -107,12 +110,12 @@ impl Runner<'_> {
     }
 
     /// The tables that are shown, of those that are wanted.
-    fn tables(&self, wanted: Wanted<'_>) -> impl Iterator<Item = &'static Table> {
+    fn tables(&self, scan: Scan<'_>) -> impl Iterator<Item = &'static Table> {
         let is =
             |wanted: Option<&str>, name: &str| wanted.is_none_or(|wanted| wanted.eq_ignore_ascii_case(name));
         let schemas = self.schemas();
         catalog::tables().filter(move |table| {
-            schemas.contains(&table.schema) && is(wanted.schema, table.schema) && is(wanted.table, table.name)
+            schemas.contains(&table.schema) && is(scan.schema, table.schema) && is(scan.table, table.name)
         })
     }
 }
@@ -183,17 +186,17 @@ fn columns(table: &'static Table) -> impl Iterator<Item = Data> {
 }
 
 /// What the list of processes tells of the session that asks.
-struct Own<'a> {
+struct CurrentSession<'a> {
     id: SessionId,
-    statement: &'a str,
+    statement: &'a [u8],
     /// So many characters of each statement.
     shown: usize,
 }
 
-fn looked_at(
+fn read(
     source: Source,
     condition: Option<&Expr>,
-    own: &Own<'_>,
+    current: &CurrentSession<'_>,
     session: &mut Session,
 ) -> Answer<Vec<Data>> {
     if source == Source::Locks {
@@ -203,7 +206,7 @@ fn looked_at(
     Ok(if source == Source::Attributes {
         rows.flat_map(|row| attributes(&row)).collect()
     } else {
-        rows.map(|row| Data::Process(Box::new(process(row, own)))).collect()
+        rows.map(|row| Data::Process(Box::new(process(row, current)))).collect()
     })
 }
 
@@ -221,18 +224,18 @@ fn attributes(session: &SessionRow) -> Vec<Data> {
     (0..).zip(client.into_iter().chain(others)).map(attribute).collect()
 }
 
-fn process(row: SessionRow, own: &Own<'_>) -> Process {
+fn process(row: SessionRow, current: &CurrentSession<'_>) -> Process {
     let SessionRow { session: id, origin, waits_for, client_info, memory, .. } = row;
     let user = client_info.user().or(client_info.client()).unwrap_or(origin.wire).to_owned();
-    let cut = |statement: &str| Some(statement.chars().take(own.shown).collect());
+    let cut = |statement: &str| Some(statement.chars().take(current.shown).collect());
     let waiting = || cut(client_info.statement.as_deref().unwrap_or("GET_LOCK"));
-    let (command, state, info) = match (waits_for, id == own.id) {
-        (_, true) => ("Query", "executing", cut(own.statement)),
+    let (command, state, info) = match (waits_for, id == current.id) {
+        (_, true) => ("Query", "executing", cut(&String::from_utf8_lossy(without_end(current.statement)))),
         (Some(_), false) => ("Query", "User lock", waiting()),
         (None, false) if client_info.statement.is_some() => ("Query", "User sleep", waiting()),
         (None, false) => ("Sleep", "", None),
     };
-    let seconds = if id == own.id { 0 } else { client_info.since.elapsed().as_secs() };
+    let seconds = if id == current.id { 0 } else { client_info.since.elapsed().as_secs() };
     let memory = memory as u64;
     Process {
         id,
@@ -289,4 +292,172 @@ fn wanted_name(condition: &Expr) -> Option<Name> {
         }
         _ => None,
     }
+}
+
+/// A row: pairs of column and value.
+pub(super) type Row = Vec<(&'static Column, Value)>;
+
+/// What a row is made from. A list of 10,000 has room for as many of these, not for as many rows.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub table: &'static Table,
+    pub data: Data,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Data {
+    Process(Box<Process>),
+    Lock {
+        name: Name,
+        mode: Mode,
+        status: &'static str,
+        owner: SessionId,
+    },
+    /// A row that is there for good.
+    Fixed(&'static [Value]),
+    /// A row of `information_schema.tables`.
+    Table(&'static Table),
+    /// A row of `information_schema.columns`: a table, and the place of a column in it.
+    Column(&'static Table, usize),
+    /// The values of a row, in the order of the base's columns.
+    Values(Box<[Value]>),
+}
+
+/// A client and what it does.
+#[derive(Clone, Debug)]
+pub(super) struct Process {
+    pub id: SessionId,
+    pub user: String,
+    pub host: SocketAddr,
+    pub database: Option<String>,
+    pub command: &'static str,
+    pub seconds: u64,
+    pub state: &'static str,
+    pub info: Option<String>,
+    pub memory: u64,
+}
+
+/// What a value of a row costs, beside its text.
+const CELL: usize = 16;
+
+/// Most names of locks are kept in their place.
+const IN_PLACE: usize = 23;
+
+impl Record {
+    /// How many bytes it needs.
+    pub(super) fn size(&self) -> usize {
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        size_of::<Self>()
+            + match &self.data {
+                Data::Lock { name, .. } if name.as_str().len() > IN_PLACE => name.as_str().len(),
+                Data::Lock { .. } | Data::Fixed(_) | Data::Table(_) | Data::Column(..) => 0,
+                Data::Values(values) => {
+                    size_of_val(&**values) + values.iter().map(Value::size).sum::<usize>()
+                }
+                Data::Process(process) => {
+                    let Process { user, database, info, .. } = &**process;
+                    size_of::<Process>() + user.len() + length(database) + length(info)
+                }
+            }
+    }
+
+    /// What it costs to make the row, in units of work. Values that are there are only copied, so that a plain SHOW
+    /// VARIABLES is no long statement.
+    pub(super) fn effort(&self) -> usize {
+        let row = if matches!(self.data, Data::Fixed(_) | Data::Values(_)) { STEP } else { ROW };
+        row + CELL * self.table.columns.len() + self.size()
+    }
+
+    /// The row that it stands for.
+    pub(super) fn row(&self) -> Row {
+        self.table.columns.iter().map(|column| (column, self.value(column))).collect()
+    }
+
+    fn value(&self, column: &Column) -> Value {
+        match &self.data {
+            Data::Process(process) => process.value(column.key()),
+            Data::Lock { name, mode, status, owner } => {
+                lock_value(column.key(), name.as_str(), *mode, status, *owner)
+            }
+            Data::Table(table) => table.told(column.key()),
+            Data::Column(table, at) => table.told_of(*at, column.key()),
+            Data::Fixed(values) => column.of(values),
+            Data::Values(values) => column.of(values),
+        }
+    }
+}
+
+/// A row of the table without values, for the types of its columns.
+pub(super) fn blank(table: &'static Table) -> Row {
+    table.columns.iter().map(|column| (column, Value::Null)).collect()
+}
+
+impl Process {
+    /// What it has under the names of `processlist` and `threads`; nothing is known of the rest.
+    fn value(&self, column: &str) -> Value {
+        let maybe = |text: &Option<String>| text.as_deref().map_or(Value::Null, Value::text);
+        match column {
+            "ID" | "PROCESSLIST_ID" | "THREAD_ID" => Value::UInt(self.id.0.into()),
+            "USER" | "PROCESSLIST_USER" => Value::text(&self.user),
+            "HOST" => Value::Text(self.host.to_string()),
+            "PROCESSLIST_HOST" => Value::Text(self.host.ip().to_string()),
+            "DB" | "PROCESSLIST_DB" => maybe(&self.database),
+            "COMMAND" | "PROCESSLIST_COMMAND" => Value::text(self.command),
+            "TIME" | "PROCESSLIST_TIME" => Value::Int(i64::try_from(self.seconds).unwrap_or(i64::MAX)),
+            "STATE" | "PROCESSLIST_STATE" => Value::text(self.state),
+            "INFO" | "PROCESSLIST_INFO" => maybe(&self.info),
+            "EXECUTION_ENGINE" => Value::text("PRIMARY"),
+            "NAME" => Value::text("thread/sql/one_connection"),
+            "TYPE" => Value::text("FOREGROUND"),
+            "INSTRUMENTED" => Value::text("YES"),
+            "HISTORY" | "TELEMETRY_ACTIVE" => Value::text("NO"),
+            "CONTROLLED_MEMORY" | "TOTAL_MEMORY" => Value::UInt(self.memory),
+            _ => Value::Null,
+        }
+    }
+}
+
+fn lock_value(column: &str, name: &str, mode: Mode, status: &str, owner: SessionId) -> Value {
+    match column {
+        "OBJECT_TYPE" => Value::text("USER LEVEL LOCK"),
+        "OBJECT_NAME" => Value::text(name),
+        "OBJECT_INSTANCE_BEGIN" => Value::UInt(0),
+        "LOCK_TYPE" => Value::text(if mode == Mode::Exclusive { "EXCLUSIVE" } else { "SHARED" }),
+        "LOCK_DURATION" => Value::text("EXPLICIT"),
+        "LOCK_STATUS" => Value::text(status),
+        "SOURCE" => Value::text(""),
+        "OWNER_THREAD_ID" => Value::UInt(owner.0.into()),
+        "OWNER_EVENT_ID" => Value::Int(0),
+        _ => Value::Null,
+    }
+}
+
+/// The numbers of STATS, under the names that MySQL has for such, and how the connection is secured. What MySQL counts
+/// and this server does not is left out: a 0 would be taken for an answer. Of what there is none here, 0 is one.
+pub(super) fn status(stats: &Stats, secured: Option<Secured>) -> Vec<(&'static str, String)> {
+    let (version, cipher) = secured.map_or_else(Default::default, |s| (s.version, s.cipher));
+    let Stats { sessions, table, timeouts, abandoned, uptime, memory, max_memory } = stats;
+    let uptime = uptime.as_secs().to_string();
+    vec![
+        // Clients such as mycli fail without those that are 0.
+        ("Flush_commands", "0".to_owned()),
+        ("Getlockd_abandoned", abandoned.to_string()),
+        ("Getlockd_deadlocks", table.deadlocks.to_string()),
+        ("Getlockd_grants", table.grants.to_string()),
+        ("Getlockd_locks", table.locks.to_string()),
+        ("Getlockd_max_memory", max_memory.to_string()),
+        ("Getlockd_memory", memory.to_string()),
+        ("Getlockd_timeouts", timeouts.to_string()),
+        ("Getlockd_waiters", table.waiters.to_string()),
+        ("Open_tables", "0".to_owned()),
+        ("Opened_tables", "0".to_owned()),
+        ("Slow_queries", "0".to_owned()),
+        ("Ssl_cipher", cipher),
+        ("Ssl_version", version.to_owned()),
+        ("Threads_connected", sessions.to_string()),
+        ("Threads_running", (table.waiters + 1).to_string()),
+        ("Uptime", uptime.clone()),
+        // There is no FLUSH STATUS.
+        ("Uptime_since_flush_status", uptime),
+    ]
 }

@@ -1,16 +1,16 @@
 //! What the session variables that hold a text may be set to (MySQL manual 7.1.8). What is none of it is an error, as
 //! with MySQL: so nobody has a megabyte remembered under the name of a time zone.
 
-use super::{
+use super::{VariableError, table::Variable};
+use crate::wires::mysql::{
     error::SqlError,
     names::{MAX_IDENTIFIER_CHARS, is_longer},
     temporal::Offset,
     value::Value,
-    variables::{Variable, VariableError},
 };
 
 /// The most bytes of a list of names.
-pub(super) const MAX_LIST: usize = 2048;
+pub(in crate::wires::mysql) const MAX_LIST: usize = 2048;
 
 /// Storage engines of MySQL, in place of which tables could be made.
 const ENGINES: [&str; 7] = ["InnoDB", "MyISAM", "MEMORY", "CSV", "ARCHIVE", "BLACKHOLE", "MRG_MYISAM"];

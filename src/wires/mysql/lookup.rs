@@ -15,27 +15,27 @@ const MAX_PATTERNS: usize = 4;
 
 /// What a statement keeps from row to row. Most keep nothing.
 #[derive(Debug, Default)]
-pub(super) struct Kept(RefCell<Option<Box<OfRows>>>);
+pub(super) struct LookupCache(RefCell<Option<Box<Cached>>>);
 
 #[derive(Debug, Default)]
-struct OfRows {
-    /// What each call asked last, and was told.
-    told: BTreeMap<usize, (LockQuery, Value)>,
+struct Cached {
+    /// What each call asked last, and the answer.
+    answers: BTreeMap<usize, (LockQuery, Value)>,
     /// The last ones, the newest at the end.
     patterns: Vec<Arc<Pattern>>,
 }
 
 /// Whom to ask.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Look<'a> {
+pub(super) struct Lookup<'a> {
     pub session: &'a Session,
-    pub kept: &'a Kept,
+    pub cache: &'a LookupCache,
 }
 
-impl Look<'_> {
+impl Lookup<'_> {
     /// What a lock function answers that takes nothing. What is the same for all rows is asked once.
     pub(super) fn ask(self, at: usize, query: &LockQuery) -> Result<Value, SqlError> {
-        if let Some((last, value)) = self.kept.0.borrow().as_ref().and_then(|kept| kept.told.get(&at))
+        if let Some((last, value)) = self.cache.0.borrow().as_ref().and_then(|kept| kept.answers.get(&at))
             && last == query
         {
             return Ok(value.clone());
@@ -48,8 +48,8 @@ impl Look<'_> {
             }
             LockQuery::FencingToken(name) => Value::or_null(session.token(name)),
         };
-        let told = (query.clone(), value.clone());
-        self.kept.0.borrow_mut().get_or_insert_default().told.insert(at, told);
+        let answer = (query.clone(), value.clone());
+        self.cache.0.borrow_mut().get_or_insert_default().answers.insert(at, answer);
         Ok(value)
     }
 
@@ -59,7 +59,7 @@ impl Look<'_> {
         is_it: impl Fn(&Pattern) -> bool,
         compile: impl FnOnce() -> Result<Pattern, E>,
     ) -> Result<Arc<Pattern>, E> {
-        let mut kept = self.kept.0.borrow_mut();
+        let mut kept = self.cache.0.borrow_mut();
         let patterns = &mut kept.get_or_insert_default().patterns;
         if let Some(known) = patterns.iter().find(|pattern| is_it(pattern)) {
             return Ok(known.clone());
