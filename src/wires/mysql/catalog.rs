@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 pub(super) use error::CatalogError;
 
 use super::{
-    sql::{Kind, Type},
+    sql::{ColumnType, TypeKind},
     value::{Decimal, Value},
 };
 
@@ -208,19 +208,19 @@ impl Column {
         row.get(self.place).cloned().unwrap_or(Value::Null)
     }
 
-    pub(super) fn kind(&self) -> Type {
+    pub(super) fn kind(&self) -> ColumnType {
         let Declared { code, length, flags, decimals, is_text } = self.declared;
         let kind = match code {
-            _ if is_text => Kind::Text,
-            code::NULL => Kind::Null,
-            code::FLOAT | code::DOUBLE => Kind::Double,
-            code::DECIMAL => Kind::Decimal { digits: decimals },
-            code::TIMESTAMP | code::DATETIME => Kind::DateTime { digits: decimals },
-            code if code::is_integer(code) => Kind::Int { unsigned: flags & UNSIGNED != 0 },
-            _ => Kind::Bytes,
+            _ if is_text => TypeKind::Text,
+            code::NULL => TypeKind::Null,
+            code::FLOAT | code::DOUBLE => TypeKind::Double,
+            code::DECIMAL => TypeKind::Decimal { digits: decimals },
+            code::TIMESTAMP | code::DATETIME => TypeKind::DateTime { digits: decimals },
+            code if code::is_integer(code) => TypeKind::Int { unsigned: flags & UNSIGNED != 0 },
+            _ => TypeKind::Bytes,
         };
         let length = if is_text && length != u32::MAX { length / 4 } else { length };
-        Type::new(kind, length, flags & NOT_NULL != 0)
+        ColumnType::new(kind, length, flags & NOT_NULL != 0)
     }
 }
 
@@ -295,10 +295,10 @@ impl Source {
 fn values(row: &'static str, columns: &[Column]) -> Vec<Value> {
     let value = |(field, column): (&'static str, &Column)| match column.kind().kind {
         _ if field == r"\N" => Value::Null,
-        Kind::Int { unsigned: true } => field.parse().map_or(Value::Null, Value::UInt),
-        Kind::Int { unsigned: false } => field.parse().map_or(Value::Null, Value::Int),
-        Kind::Decimal { .. } => Decimal::parse(field).map_or(Value::Null, Value::Decimal),
-        Kind::Double => field.parse().map_or(Value::Null, Value::Double),
+        TypeKind::Int { unsigned: true } => field.parse().map_or(Value::Null, Value::UInt),
+        TypeKind::Int { unsigned: false } => field.parse().map_or(Value::Null, Value::Int),
+        TypeKind::Decimal { .. } => Decimal::parse(field).map_or(Value::Null, Value::Decimal),
+        TypeKind::Double => field.parse().map_or(Value::Null, Value::Double),
         _ => Value::text(field),
     };
     row.split('\t').zip(columns).map(value).collect()
