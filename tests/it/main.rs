@@ -12,6 +12,7 @@ mod client;
 mod connect_attributes;
 mod dates;
 mod functions;
+mod getlockd_tables;
 mod glossary;
 mod instructions;
 mod keepalive;

@@ -11,12 +11,16 @@ use std::{collections::BTreeMap, sync::LazyLock};
 pub(super) use error::CatalogError;
 
 use super::{
-    sql::{Kind, Type},
+    sql::{ColumnType, TypeKind},
     value::{Decimal, Value},
 };
 
 /// The schemas that every MySQL server has. The one that a connection uses is there beside them, in name.
 pub(super) const SCHEMAS: [&str; 4] = ["mysql", "information_schema", "performance_schema", "sys"];
+
+/// The schema of this server's own tables. It is not shown where MySQL shows its schemas: tools that walk through all of
+/// them know what they find with MySQL.
+pub(super) const GETLOCKD: &str = "getlockd";
 
 /// The pseudo-schema of what SHOW answers with.
 pub(super) const SHOW: &str = "SHOW";
@@ -53,7 +57,13 @@ pub(super) enum Source {
     Collations,
     ApplicableCollations,
     Processes,
+    /// `performance_schema.metadata_locks`
     Locks,
+    /// `getlockd.locks`
+    Holds,
+    Waiters,
+    Why,
+    History,
     Attributes,
     Variables,
     GlobalVariables,
@@ -89,7 +99,8 @@ impl PartialEq for Table {
 }
 
 /// What stands for others comes behind them.
-const FILES: [&str; 3] = [
+const FILES: [&str; 4] = [
+    include_str!("catalog/getlockd.tsv"),
     include_str!("catalog/tables.tsv"),
     include_str!("catalog/empty.tsv"),
     include_str!("catalog/shows.tsv"),
@@ -197,19 +208,19 @@ impl Column {
         row.get(self.place).cloned().unwrap_or(Value::Null)
     }
 
-    pub(super) fn kind(&self) -> Type {
+    pub(super) fn kind(&self) -> ColumnType {
         let Declared { code, length, flags, decimals, is_text } = self.declared;
         let kind = match code {
-            _ if is_text => Kind::Text,
-            code::NULL => Kind::Null,
-            code::FLOAT | code::DOUBLE => Kind::Double,
-            code::DECIMAL => Kind::Decimal { digits: decimals },
-            code::TIMESTAMP | code::DATETIME => Kind::Time { digits: decimals },
-            code if code::is_integer(code) => Kind::Int { unsigned: flags & UNSIGNED != 0 },
-            _ => Kind::Bytes,
+            _ if is_text => TypeKind::Text,
+            code::NULL => TypeKind::Null,
+            code::FLOAT | code::DOUBLE => TypeKind::Double,
+            code::DECIMAL => TypeKind::Decimal { digits: decimals },
+            code::TIMESTAMP | code::DATETIME => TypeKind::DateTime { digits: decimals },
+            code if code::is_integer(code) => TypeKind::Int { unsigned: flags & UNSIGNED != 0 },
+            _ => TypeKind::Bytes,
         };
         let length = if is_text && length != u32::MAX { length / 4 } else { length };
-        Type::new(kind, length, flags & NOT_NULL != 0)
+        ColumnType::new(kind, length, flags & NOT_NULL != 0)
     }
 }
 
@@ -262,6 +273,10 @@ impl Source {
             "applicable collations" => Self::ApplicableCollations,
             "processes" => Self::Processes,
             "locks" => Self::Locks,
+            "holds" => Self::Holds,
+            "waiters" => Self::Waiters,
+            "why" => Self::Why,
+            "history" => Self::History,
             "attributes" => Self::Attributes,
             "variables" => Self::Variables,
             "global variables" => Self::GlobalVariables,
@@ -280,10 +295,10 @@ impl Source {
 fn values(row: &'static str, columns: &[Column]) -> Vec<Value> {
     let value = |(field, column): (&'static str, &Column)| match column.kind().kind {
         _ if field == r"\N" => Value::Null,
-        Kind::Int { unsigned: true } => field.parse().map_or(Value::Null, Value::UInt),
-        Kind::Int { unsigned: false } => field.parse().map_or(Value::Null, Value::Int),
-        Kind::Decimal { .. } => Decimal::parse(field).map_or(Value::Null, Value::Decimal),
-        Kind::Double => field.parse().map_or(Value::Null, Value::Double),
+        TypeKind::Int { unsigned: true } => field.parse().map_or(Value::Null, Value::UInt),
+        TypeKind::Int { unsigned: false } => field.parse().map_or(Value::Null, Value::Int),
+        TypeKind::Decimal { .. } => Decimal::parse(field).map_or(Value::Null, Value::Decimal),
+        TypeKind::Double => field.parse().map_or(Value::Null, Value::Double),
         _ => Value::text(field),
     };
     row.split('\t').zip(columns).map(value).collect()
@@ -304,7 +319,7 @@ mod tests {
         for table in TABLES.values() {
             let name = format!("{}.{}", table.schema, table.name);
             assert!(!table.columns.is_empty(), "{name} has no columns");
-            assert!(table.schema == SHOW || SCHEMAS.contains(&table.schema), "{name}");
+            assert!([SHOW, GETLOCKD].contains(&table.schema) || SCHEMAS.contains(&table.schema), "{name}");
             for row in &table.rows {
                 assert_eq!(row.len(), table.columns.len(), "{name}: {row:?}");
                 for (value, column) in row.iter().zip(&table.columns) {

@@ -13,7 +13,7 @@ use super::{
     packet::{Fields, Opcode},
     prepared::Bound,
     result::Outcome,
-    sql::{self, Parsed},
+    sql::{self, ParsedStatement},
     value::Value,
 };
 use crate::{
@@ -239,7 +239,7 @@ impl Connection {
     /// Executes a statement, and counts what that cost before others have their turn.
     async fn statement(
         &mut self,
-        parsed: &Parsed,
+        parsed: &ParsedStatement,
         sql: &[u8],
         parameters: &[Value],
         binary: bool,
@@ -292,7 +292,7 @@ impl Connection {
     }
 
     /// A prepared statement, and the values for its placeholders.
-    fn bind(&mut self, payload: &[u8]) -> Result<(Parsed, Bytes, Bound), SqlError> {
+    fn bind(&mut self, payload: &[u8]) -> Result<(ParsedStatement, Bytes, Bound), SqlError> {
         let mut fields = Fields(payload);
         let id = fields.u32()?;
         // Flags of cursors, which are not opened, and a count that is always 1.

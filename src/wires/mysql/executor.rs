@@ -23,8 +23,8 @@ use super::{
     result::{Column, Outcome},
     show,
     sql::{
-        By, Effect, Env, Expr, Facts, Item, Limit, LockQuery, Order, Parsed, Rows, Select, Statement,
-        Suspend, TableName,
+        By, Effect, Env, Expr, Limit, LockQuery, Order, ParsedStatement, Rows, Select, SelectItem,
+        SessionInfo, Statement, Suspend, TableName,
     },
     state::State,
     value::Value,
@@ -112,7 +112,7 @@ impl Executor<'_> {
     /// Executes a statement, and leaves what SHOW WARNINGS, ROW_COUNT() and FOUND_ROWS() tell of it.
     ///
     /// Cancel-safe: dropped while it waits for a lock, it leaves the queue.
-    pub(super) async fn execute(&mut self, parsed: &Parsed) -> ExecResult<Outcome> {
+    pub(super) async fn execute(&mut self, parsed: &ParsedStatement) -> ExecResult<Outcome> {
         let mut outcome = self.statement(parsed).await;
         if let Ok(Outcome::Rows { rows, .. }) = &outcome {
             // All of them are written at once, so what that costs is known and counted before.
@@ -144,7 +144,7 @@ impl Executor<'_> {
     /// Executes a statement, or the one that EXECUTE names. Fails where there is no memory for what was read out of it.
     ///
     /// Cancel-safe: dropped while it waits for a lock, it leaves the queue.
-    pub(super) async fn statement(&mut self, parsed: &Parsed) -> ExecResult<Outcome> {
+    pub(super) async fn statement(&mut self, parsed: &ParsedStatement) -> ExecResult<Outcome> {
         self.outcomes = vec![None; parsed.calls];
         if !parsed.is_diagnostic() {
             self.state.warnings.get_mut().clone_from(&parsed.warnings);
@@ -207,7 +207,7 @@ impl Executor<'_> {
 
     pub(super) fn env<'e>(&'e self, row: Option<&'e [(&'static catalog::Column, Value)]>) -> Env<'e> {
         Env {
-            facts: Facts {
+            session_info: SessionInfo {
                 id: self.session.id().0,
                 database: self.state.database.as_deref(),
                 user: &self.state.user,
@@ -223,9 +223,9 @@ impl Executor<'_> {
             outcomes: &self.outcomes,
             row,
             aliases: &[],
-            look: None,
+            lookup: None,
             warnings: &self.state.warnings,
-            world: Some(ServerView { config: self.state.config, io: self.io }),
+            server: Some(ServerView { config: self.state.config, io: self.io }),
         }
     }
 
@@ -241,10 +241,15 @@ impl Executor<'_> {
                 }
                 Err(Suspend::Error(error)) => return Err(error.into()),
                 Err(Suspend::Effect(at, effect)) => {
-                    // It is evaluated again, from its start.
+                    // What is left of the expression is evaluated again, from its start.
                     self.work.forget_since(mark);
                     let outcome = self.perform(effect).await?;
                     self.work.text(outcome.size())?;
+                    if matches!(expr, Expr::Call { at: whole, .. } if *whole == at) {
+                        // The call is all of the expression, as it is most often.
+                        self.take_turns().await?;
+                        return Ok(outcome);
+                    }
                     self.outcomes[at] = Some(outcome);
                 }
             }
@@ -286,7 +291,7 @@ impl Executor<'_> {
                 })),
                 Err(error) => at_once(Err(ExecError::Sql(error.into()))),
             },
-            Effect::Look(query) => at_once(self.look(&query).map_err(ExecError::Sql)),
+            Effect::Query(query) => at_once(self.look(&query).map_err(ExecError::Sql)),
             Effect::Sleep(time) => Either::Right(Box::pin(self.sleep(time))),
             Effect::Assign(name, value) => {
                 at_once(self.state.set_user(name, value.clone()).map(|()| value).map_err(ExecError::Sql))
@@ -447,12 +452,12 @@ impl Executor<'_> {
     pub(super) fn columns(
         &self,
         select: &Select,
-        items: &[Item],
+        items: &[SelectItem],
         table: Option<&'static Table>,
     ) -> ExecResult<Vec<Column>> {
         let blank = table.map(virtual_tables::blank);
         let env = self.env(blank.as_deref());
-        let column = |item: &Item| {
+        let column = |item: &SelectItem| {
             if table.is_none() && matches!(item.expr, Expr::Star) {
                 return Err(SqlError::NoTables.into());
             }
@@ -488,7 +493,7 @@ impl Executor<'_> {
     }
 
     /// The one row of a SELECT without a table, if the condition lets it be.
-    async fn row(&mut self, select: &Select, items: &[Item]) -> ExecResult<Option<Vec<Value>>> {
+    async fn row(&mut self, select: &Select, items: &[SelectItem]) -> ExecResult<Option<Vec<Value>>> {
         if let Some(condition) = &select.condition
             && self.value(condition).await?.to_bool() != Some(true)
         {
@@ -561,7 +566,7 @@ const ORDER: &str = "order clause";
 impl Order {
     /// The expression that is meant: a number is the place of an item, and a name that of an item before that of a
     /// column. Within an expression, columns come first.
-    pub(super) fn meant<'a>(&'a self, items: &'a [Item]) -> Result<Cow<'a, Expr>, SqlError> {
+    pub(super) fn meant<'a>(&'a self, items: &'a [SelectItem]) -> Result<Cow<'a, Expr>, SqlError> {
         let name = match &self.by {
             By::Expr(by) => return Ok(Cow::Borrowed(by)),
             By::Place(place) => {
@@ -573,7 +578,7 @@ impl Order {
         };
         let mut meant = items.iter().filter(|item| item.name.eq_ignore_ascii_case(name));
         let Some(first) = meant.next() else { return Ok(Cow::Owned(Expr::Column(name.clone()))) };
-        let is_column = |item: &Item| matches!(item.expr, Expr::Column(_));
+        let is_column = |item: &SelectItem| matches!(item.expr, Expr::Column(_));
         if is_column(first) && meant.any(|other| is_column(other) && other.expr != first.expr) {
             return Err(SqlError::AmbiguousColumn { column: name.clone(), clause: ORDER });
         }
@@ -586,9 +591,9 @@ fn has_star(select: &Select) -> bool {
 }
 
 /// The items of a SELECT, with `*` spelled out.
-fn expand(select: &Select, table: Option<&'static Table>) -> Vec<Item> {
+fn expand(select: &Select, table: Option<&'static Table>) -> Vec<SelectItem> {
     let all = |table: &'static Table| {
-        let column = |column: &catalog::Column| Item {
+        let column = |column: &catalog::Column| SelectItem {
             expr: Expr::Column(column.name.to_owned()),
             name: column.name.into(),
             is_named: false,

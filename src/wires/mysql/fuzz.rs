@@ -11,7 +11,7 @@ use super::{
     login::{self, Login},
     packet::{Fields, Packets},
     prepared::Prepared,
-    sql::{Assignment, Env, Expr, Facts, Select, Statement, Suspend, TableName, lex::Dialect, parse},
+    sql::{Assignment, Dialect, Env, Expr, Select, SessionInfo, Statement, Suspend, TableName, parse},
     value::Value,
     variables::{MAX_LIST, UserVariables, Variable, Variables},
     virtual_tables::{self, Row},
@@ -104,7 +104,7 @@ fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&Row>) {
         for _ in 0..=calls {
             let parameters = [Value::text("name"), Value::Int(3), Value::Null];
             let env = Env {
-                facts: Facts::default(),
+                session_info: SessionInfo::default(),
                 parameters: &parameters,
                 user: &user,
                 work: &work,
@@ -112,9 +112,9 @@ fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&Row>) {
                 outcomes: &outcomes,
                 row: row.map(Vec::as_slice),
                 aliases: &[],
-                look: None,
+                lookup: None,
                 warnings: &warnings,
-                world: None,
+                server: None,
             };
             let _ = env.type_of(expr);
             match env.eval(expr) {

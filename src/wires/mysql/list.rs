@@ -8,7 +8,7 @@ use super::{
     executor::{ExecResult, Executor, in_clause},
     lookup::Lookup,
     result::{Column, Form, Lines, Outcome},
-    sql::{Env, Expr, Item, List, Order, Select, Sum},
+    sql::{Env, Expr, Order, Select, SelectItem, ShowList, Sum},
     value::{Number, Value, folded},
     virtual_tables::{self, Record, Row, Scan},
     work::STEP,
@@ -22,7 +22,7 @@ impl Executor<'_> {
         &mut self,
         table: &'static Table,
         select: &Select,
-        items: &[Item],
+        items: &[SelectItem],
         columns: Vec<Column>,
         window: (u64, u64),
     ) -> ExecResult<Outcome> {
@@ -75,7 +75,7 @@ impl Executor<'_> {
         &mut self,
         table: &'static Table,
         scan: Scan<'_>,
-        list: &List,
+        list: &ShowList,
         columns: Vec<Column>,
     ) -> ExecResult<Outcome> {
         let mut records = self.copy(table, scan).await?;
@@ -103,7 +103,7 @@ impl Executor<'_> {
         &mut self,
         table: &'static Table,
         select: &Select,
-        items: &[Item],
+        items: &[SelectItem],
         columns: Vec<Column>,
         (skip, count): (u64, u64),
         records: Vec<Record>,
@@ -125,7 +125,7 @@ impl Executor<'_> {
     }
 
     /// Finds the outcomes of the sums that items are made of.
-    async fn summed(&mut self, items: &[Item], records: Vec<Record>) -> ExecResult<()> {
+    async fn summed(&mut self, items: &[SelectItem], records: Vec<Record>) -> ExecResult<()> {
         let count = Value::Int(i64::try_from(records.len()).unwrap_or(i64::MAX));
         let (of_rows, mut sums): (Vec<_>, Vec<_>) = Sum::all_of(items).into_iter().partition(Sum::is_of_rows);
         for sum in of_rows {
@@ -172,7 +172,7 @@ impl Executor<'_> {
         &mut self,
         records: Vec<Record>,
         order: &Order,
-        items: &[Item],
+        items: &[SelectItem],
     ) -> ExecResult<Vec<Record>> {
         let (by, descending) = (&*order.meant(items)?, order.descending);
         let mark = self.work.mark();
@@ -209,7 +209,7 @@ impl Executor<'_> {
     /// What an expression about a row can see.
     fn looking<'e>(&'e self, row: &'e Row) -> Env<'e> {
         let look = Lookup { session: self.session, cache: &self.lookups };
-        Env { look: Some(look), ..self.env(Some(row)) }
+        Env { lookup: Some(look), ..self.env(Some(row)) }
     }
 
     /// Works something out of one row, which is gone afterwards.
@@ -233,7 +233,7 @@ impl Executor<'_> {
     }
 }
 
-fn values(env: &Env<'_>, items: &[Item]) -> ExecResult<Vec<Value>> {
+fn values(env: &Env<'_>, items: &[SelectItem]) -> ExecResult<Vec<Value>> {
     items.iter().map(|item| Ok(env.eval(&item.expr)?)).collect()
 }
 

@@ -7,7 +7,7 @@ use super::{
     executor::{ExecResult, Executor},
     prepared::Prepared,
     result::{Column, Outcome},
-    sql::{self, Source, Statement},
+    sql::{self, PrepareSource, Statement},
     value::Value,
     work::READ,
 };
@@ -33,14 +33,14 @@ impl Executor<'_> {
     }
 
     /// A statement that had the name is gone, even if the new one is wrong.
-    pub(super) fn prepare_named(&mut self, name: &str, from: &Source) -> ExecResult<()> {
+    pub(super) fn prepare_named(&mut self, name: &str, from: &PrepareSource) -> ExecResult<()> {
         self.state.named.forget(name);
         let sql = match from {
-            Source::Text(text) => {
+            PrepareSource::Text(text) => {
                 self.pay_for(text.len())?;
                 text.clone()
             }
-            Source::Variable(name) => {
+            PrepareSource::Variable(name) => {
                 self.pay_for(self.state.user_variables.get(name).map_or(0, Value::size))?;
                 let text = self.state.user_variables.get(name).and_then(Value::to_text);
                 // MySQL, too, takes NULL for this word.

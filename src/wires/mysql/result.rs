@@ -11,8 +11,8 @@ use super::{
     error::SqlError,
     login::capability,
     packet::{Packets, PutLengthEncoded},
-    sql::{Kind, Type},
-    temporal::{Fields, Temporal},
+    sql::{ColumnType, TypeKind},
+    temporal::{Components, Temporal},
     value::{Number, Value},
 };
 
@@ -20,14 +20,14 @@ use super::{
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Column {
     pub name: SmolStr,
-    pub kind: Type,
+    pub kind: ColumnType,
     /// What a column of a table is declared as, where its type alone does not tell.
     pub declared: Option<Declared>,
 }
 
 impl Column {
     /// One that is what its type says.
-    pub(super) fn new(name: impl Into<SmolStr>, kind: Type) -> Self {
+    pub(super) fn new(name: impl Into<SmolStr>, kind: ColumnType) -> Self {
         Self { name: name.into(), kind, declared: None }
     }
 
@@ -220,7 +220,7 @@ impl Writer<'_> {
             output.put_u16_le(warnings);
         });
         if parameters > 0 {
-            let parameter = Column::new("?", Type::text(0));
+            let parameter = Column::new("?", ColumnType::text(0));
             self.columns(&vec![parameter; parameters.into()]);
         }
         if !columns.is_empty() {
@@ -262,25 +262,26 @@ const BINARY: u16 = 128;
 const ANY_DECIMALS: u8 = 31;
 
 fn put_column(output: &mut BytesMut, column: &Column, results: Charset) {
-    let Type { kind, length, not_null } = column.kind;
+    let ColumnType { kind, length, not_null } = column.kind;
     let (code, flags, decimals) = match kind {
-        Kind::Null => (6, BINARY, 0),
-        Kind::Int { unsigned } => (8, BINARY | if unsigned { UNSIGNED } else { 0 }, 0),
-        Kind::Decimal { digits } => (246, BINARY, digits),
-        Kind::Double => (5, BINARY, ANY_DECIMALS),
-        Kind::Rounded { digits } => (5, BINARY, digits),
-        Kind::Text => (253, 0, ANY_DECIMALS),
-        Kind::Bytes => (253, BINARY, ANY_DECIMALS),
-        Kind::Year => (13, BINARY | UNSIGNED, 0),
-        Kind::Date => (10, BINARY, 0),
-        Kind::Time { digits } => (11, BINARY, digits),
-        Kind::DateTime { digits } => (12, BINARY, digits),
+        TypeKind::Null => (6, BINARY, 0),
+        TypeKind::Int { unsigned } => (8, BINARY | if unsigned { UNSIGNED } else { 0 }, 0),
+        TypeKind::Decimal { digits } => (246, BINARY, digits),
+        TypeKind::Double => (5, BINARY, ANY_DECIMALS),
+        TypeKind::Rounded { digits } => (5, BINARY, digits),
+        TypeKind::Text => (253, 0, ANY_DECIMALS),
+        TypeKind::Bytes => (253, BINARY, ANY_DECIMALS),
+        TypeKind::Year => (13, BINARY | UNSIGNED, 0),
+        TypeKind::Date => (10, BINARY, 0),
+        TypeKind::Time { digits } => (11, BINARY, digits),
+        TypeKind::DateTime { digits } => (12, BINARY, digits),
     };
     let (code, flags, decimals) = match column.declared {
         Some(Declared { code, flags, decimals, .. }) => (code, flags, decimals),
         None => (code, flags | if not_null { NOT_NULL } else { 0 }, decimals),
     };
-    let (charset, width) = if kind == Kind::Text { (results, results.width()) } else { (Charset::BINARY, 1) };
+    let (charset, width) =
+        if kind == TypeKind::Text { (results, results.width()) } else { (Charset::BINARY, 1) };
     output.put_text(b"def");
     // Schema, table, and the table's own name.
     output.put_slice(&[0, 0, 0]);
@@ -298,7 +299,8 @@ fn put_column(output: &mut BytesMut, column: &Column, results: Charset) {
 fn put_text(output: &mut BytesMut, columns: &[Column], row: &[Value], charset: Charset) {
     for (at, value) in row.iter().enumerate() {
         if let Value::Double(real) = value
-            && let Some(Column { kind: Type { kind: Kind::Rounded { digits }, .. }, .. }) = columns.get(at)
+            && let Some(Column { kind: ColumnType { kind: TypeKind::Rounded { digits }, .. }, .. }) =
+                columns.get(at)
         {
             output.put_text(format!("{real:.*}", usize::from(*digits)).as_bytes());
             continue;
@@ -330,15 +332,15 @@ fn put_binary_value(output: &mut BytesMut, value: &Value, column: &Column, chars
     let bytes = value.to_bytes().unwrap_or_default();
     let length = column.declared.map_or(size_of::<u64>(), |declared| code::integer_bytes(declared.code));
     match (column.kind.kind, value) {
-        (Kind::Int { .. }, Value::UInt(number)) => output.put_uint_le(*number, length),
-        (Kind::Int { .. }, _) => output.put_int_le(value.to_i64().unwrap_or(0), length),
-        (Kind::Double | Kind::Rounded { .. }, _) => {
+        (TypeKind::Int { .. }, Value::UInt(number)) => output.put_uint_le(*number, length),
+        (TypeKind::Int { .. }, _) => output.put_int_le(value.to_i64().unwrap_or(0), length),
+        (TypeKind::Double | TypeKind::Rounded { .. }, _) => {
             output.put_f64_le(value.to_number().map_or(0.0, Number::to_f64));
         }
-        (Kind::Year, _) => {
+        (TypeKind::Year, _) => {
             output.put_u16_le(value.to_i64().and_then(|year| year.try_into().ok()).unwrap_or(0));
         }
-        (Kind::Date | Kind::Time { .. } | Kind::DateTime { .. }, Value::Temporal(temporal)) => {
+        (TypeKind::Date | TypeKind::Time { .. } | TypeKind::DateTime { .. }, Value::Temporal(temporal)) => {
             put_temporal(output, *temporal);
         }
         (_, Value::Text(_)) => output.put_text(&charset.encode(&bytes)),
@@ -348,7 +350,7 @@ fn put_binary_value(output: &mut BytesMut, value: &Value, column: &Column, chars
 
 /// A date or a time: as short as its last part that is not 0 lets it be.
 fn put_temporal(output: &mut BytesMut, temporal: Temporal) {
-    let Fields { is_negative, year, month, day, hour, minute, second, micros } = temporal.fields();
+    let Components { is_negative, year, month, day, hour, minute, second, micros } = temporal.fields();
     let byte = |number: i64| u8::try_from(number).unwrap_or(u8::MAX);
     let clock = [byte(hour % 24), byte(minute), byte(second)];
     let micros = u32::try_from(micros).unwrap_or(0);

@@ -1,11 +1,11 @@
 //! SHOW: what interactive clients, ORMs and monitors ask for. Lists are tables under other names; `list` has them.
 
 use super::{
-    catalog::{self, CatalogError, SCHEMAS, SHOW, Source, Table},
+    catalog::{self, CatalogError, GETLOCKD, SCHEMAS, SHOW, Source, Table},
     error::{SqlError, Warning},
     executor::{ExecResult, Executor},
     result::{Column, Outcome},
-    sql::{List, Show, TableName},
+    sql::{Show, ShowList, TableName},
     value::Value,
     virtual_tables::Scan,
 };
@@ -105,7 +105,7 @@ impl Executor<'_> {
     }
 
     /// A list, in the columns and of the rows of its table.
-    async fn listed(&mut self, list: &List) -> ExecResult<Outcome> {
+    async fn listed(&mut self, list: &ShowList) -> ExecResult<Outcome> {
         let table = list.table;
         let (schema, columns) = self.heading(list)?;
         self.warn_of(table);
@@ -115,7 +115,7 @@ impl Executor<'_> {
     }
 
     /// The database that a list is about, if it is about one, and its columns.
-    fn heading(&self, list: &List) -> Result<(String, Vec<Column>), SqlError> {
+    fn heading(&self, list: &ShowList) -> Result<(String, Vec<Column>), SqlError> {
         let table = list.table;
         self.check_privilege(table)?;
         let schema = match table.name {
@@ -130,7 +130,7 @@ impl Executor<'_> {
     }
 
     /// The database that a list is about, which must be there.
-    fn schema_of(&self, list: &List) -> Result<String, SqlError> {
+    fn schema_of(&self, list: &ShowList) -> Result<String, SqlError> {
         match &list.database {
             Some(database) if self.has_schema(database) => Ok(database.clone()),
             Some(database) => Err(CatalogError::NoDatabase(database.clone()).into()),
@@ -171,7 +171,7 @@ impl Executor<'_> {
 
     fn has_schema(&self, name: &str) -> bool {
         let is_own = self.state.database.as_deref() == Some(name);
-        is_own || SCHEMAS.iter().any(|schema| schema.eq_ignore_ascii_case(name))
+        is_own || SCHEMAS.iter().chain([&GETLOCKD]).any(|schema| schema.eq_ignore_ascii_case(name))
     }
 
     /// Whether it is a user who may not see everything: one who may has what a monitor needs with MySQL, PROCESS and

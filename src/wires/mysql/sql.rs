@@ -1,35 +1,23 @@
 //! The subset of SQL that a lock server has a use for: read, and evaluated without effects.
+//!
+//! [`mod@parse`] makes a statement of text: a tree ([`ast`]) with the calls of functions looked up in [`builtin`]. What such a
+//! statement does to the session is the executor's, outside of this directory; for its expressions it asks an [`Env`],
+//! which says their values ([`eval`]) and the types of their columns ([`column_type`]).
 
 mod ast;
-mod call;
-mod calls;
-mod cast;
-mod cursor;
-mod dates;
+mod builtin;
+mod column_type;
+mod dialect;
+mod env;
 mod eval;
-mod expr;
-mod function;
-mod functions;
-pub(super) mod lex;
-mod like;
-mod natives;
-mod numbers;
 mod parse;
-mod prepare;
-mod primary;
-mod reserved;
-mod select;
-mod set;
-mod show;
-mod types;
-mod unserved;
 
 pub(super) use ast::{
-    Assignment, By, Expr, Item, Limit, List, Operator, Order, Rows, Select, Show, Source, Statement,
-    TableName,
+    Assignment, By, Expr, Limit, Operator, Order, PrepareSource, Rows, Select, SelectItem, Show, ShowList,
+    Statement, TableName,
 };
-pub(super) use cursor::near as syntax_error;
-pub(super) use eval::{Effect, Env, Facts, LockQuery, Suspend};
-pub(super) use function::{Pattern, RegexpError, Sum, uuid_text};
-pub(super) use parse::{Parsed, parse};
-pub(super) use types::{Kind, Type};
+pub(super) use column_type::{ColumnType, TypeKind};
+pub(super) use dialect::Dialect;
+pub(super) use env::{Effect, Env, LockQuery, SessionInfo, Suspend};
+pub(super) use eval::{Pattern, Sum, uuid_text};
+pub(super) use parse::{ParsedStatement, parse, syntax_error};

@@ -9,7 +9,7 @@ use super::{
     packet::Opcode,
     prepared::{NamedStatements, Prepared},
     result::{Status, flag},
-    sql::{self, Parsed},
+    sql::{self, ParsedStatement},
     value::Value,
     variables::{UserVariables, Variable, Variables},
 };
@@ -149,7 +149,7 @@ impl State {
     }
 
     /// Reads the first of some statements.
-    pub(super) fn parse(&self, sql: &[u8]) -> Result<Parsed, SqlError> {
+    pub(super) fn parse(&self, sql: &[u8]) -> Result<ParsedStatement, SqlError> {
         let parsed = sql::parse(sql, self.variables.settings().dialect);
         parsed.map_err(|error| error.in_database(self.database.as_deref()))
     }

@@ -1,4 +1,5 @@
-//! Dates and times as MySQL has them (manual 13.2): values, and all that can be told of them without a clock. Pure.
+//! Dates and times like MySQL's (manual 13.2): the values, and what can be computed from them without a session. Pure. The
+//! SQL functions of them are in `sql/eval/dates`.
 //!
 //! A year has 1 to 12 months and a month its days, but a value may have zeros there: `2026-00-00` is a date of which the
 //! year alone is known. What may have them is a matter of [`Rules`].
@@ -6,29 +7,18 @@
 mod date;
 mod format;
 mod interval;
-mod names;
-mod number;
 mod read;
-mod scan;
-mod text;
 mod time;
-mod week;
-mod zone;
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, fmt};
 
-pub(super) use date::{Date, MAX_DAY};
-pub(super) use format::{formatted, longest};
+pub(super) use date::{DAYS, Date, MAX_DAY, MONTHS, Weeks};
+pub(super) use format::{FormatParts, formatted, longest, scanned};
 pub(super) use interval::{Amount, Interval, Unit};
-pub(super) use names::{DAYS, MONTHS};
-pub(super) use number::{datetime_of_number, time_of_number};
-pub(super) use read::{Deprecated, Read, datetime_of_text, time_of_text, with_century};
-pub(super) use scan::{Parts, scanned};
-pub(super) use time::{DAY, DateTime, HOUR, MINUTE, SECOND, Time, rounded};
-pub(super) use week::Weeks;
-pub(super) use zone::Offset;
-
-use super::value::{Decimal, Value};
+pub(super) use read::{
+    Deprecated, Reading, datetime_of_number, datetime_of_text, time_of_number, time_of_text, with_century,
+};
+pub(super) use time::{DAY, DateTime, HOUR, MINUTE, Offset, SECOND, Time, rounded};
 
 /// A value of one of the three kinds, and with how many digits of a fraction it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +41,7 @@ pub(super) struct Rules {
 
 /// The parts of a value, as they are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fields {
+pub(super) struct Components {
     pub is_negative: bool,
     pub year: i64,
     pub month: i64,
@@ -64,8 +54,7 @@ pub(super) struct Fields {
 
 impl Rules {
     /// As a value of `@@sql_mode` says it.
-    pub(super) fn of_mode(mode: &Value) -> Self {
-        let mode = mode.to_text().unwrap_or_default();
+    pub(super) fn of_mode(mode: &str) -> Self {
         let has = |wanted: &str| mode.split(',').any(|mode| mode.trim().eq_ignore_ascii_case(wanted));
         let traditional = has("TRADITIONAL");
         Self {
@@ -102,7 +91,7 @@ impl Temporal {
         }
     }
 
-    pub(super) fn fields(self) -> Fields {
+    pub(super) fn fields(self) -> Components {
         match self {
             Self::Date(date) => date.fields(),
             Self::Time { time, .. } => time.fields(),
@@ -126,21 +115,25 @@ impl Temporal {
             (a, b) => a.moment(today).cmp(&b.moment(today)),
         }
     }
+}
 
-    /// As a number: `20261127101112.5`.
-    pub(super) fn number(self) -> Decimal {
-        let Fields { is_negative, year, month, day, hour, minute, second, micros } = self.fields();
-        let date = (year * 100 + month) * 100 + day;
-        let clock = (hour * 100 + minute) * 100 + second;
-        let whole = match self {
-            Self::Date(_) => date,
-            Self::Time { .. } => clock,
-            Self::DateTime { .. } => date * 1_000_000 + clock,
-        };
-        let digits = self.digits().min(6);
-        let fraction = micros / 10_i64.pow(6 - u32::from(digits));
-        let number = i128::from(whole) * 10_i128.pow(digits.into()) + i128::from(fraction);
-        Decimal { digits: if is_negative { -number } else { number }, scale: digits.into() }
+impl fmt::Display for Temporal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Components { is_negative, year, month, day, hour, minute, second, micros } = self.fields();
+        let date = format_args!("{year:04}-{month:02}-{day:02}");
+        match self {
+            Self::Date(_) => return f.write_fmt(date),
+            Self::DateTime { .. } => write!(f, "{date} ")?,
+            Self::Time { .. } if is_negative => f.write_str("-")?,
+            Self::Time { .. } => {}
+        }
+        write!(f, "{hour:02}:{minute:02}:{second:02}")?;
+        let digits = usize::from(self.digits().min(6));
+        if digits == 0 {
+            return Ok(());
+        }
+        let fraction = micros / 10_i64.pow(6 - u32::from(self.digits().min(6)));
+        write!(f, ".{fraction:0digits$}")
     }
 }
 
@@ -157,5 +150,16 @@ mod tests {
         assert_eq!(Temporal::DateTime { moment, digits: 2 }.number().to_string(), "20261127101112.50");
         let time = Time(-(HOUR + 1_500_000));
         assert_eq!(Temporal::Time { time, digits: 1 }.number().to_string(), "-10001.5");
+    }
+
+    #[test]
+    fn values_are_written_with_their_digits() {
+        let date = Date { year: 26, month: 1, day: 2 };
+        assert_eq!(Temporal::Date(date).to_string(), "0026-01-02");
+        let moment = DateTime { date, micros: HOUR + 2_030_000 };
+        assert_eq!(Temporal::DateTime { moment, digits: 0 }.to_string(), "0026-01-02 01:00:02");
+        assert_eq!(Temporal::DateTime { moment, digits: 3 }.to_string(), "0026-01-02 01:00:02.030");
+        let time = Time(-100 * HOUR);
+        assert_eq!(Temporal::Time { time, digits: 6 }.to_string(), "-100:00:00.000000");
     }
 }

@@ -4,7 +4,10 @@ use std::{borrow::Cow, cmp::Ordering};
 
 use getlockd_proto::name::MAX_NAME_CHARS;
 
-use super::{error::SqlError, temporal::Temporal};
+use super::{
+    error::SqlError,
+    temporal::{Components, Temporal},
+};
 use crate::name::Name;
 
 /// A value of an expression.
@@ -372,6 +375,24 @@ fn shown(bytes: &[u8]) -> String {
     }
     shown.truncate(shown.floor_char_boundary(SHOWN));
     shown
+}
+
+impl Temporal {
+    /// As a number: `20261127101112.5`.
+    pub(super) fn number(self) -> Decimal {
+        let Components { is_negative, year, month, day, hour, minute, second, micros } = self.fields();
+        let date = (year * 100 + month) * 100 + day;
+        let clock = (hour * 100 + minute) * 100 + second;
+        let whole = match self {
+            Self::Date(_) => date,
+            Self::Time { .. } => clock,
+            Self::DateTime { .. } => date * 1_000_000 + clock,
+        };
+        let digits = self.digits().min(6);
+        let fraction = micros / 10_i64.pow(6 - u32::from(digits));
+        let number = i128::from(whole) * 10_i128.pow(digits.into()) + i128::from(fraction);
+        Decimal { digits: if is_negative { -number } else { number }, scale: digits.into() }
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(super) use user::UserVariables;
 use super::{
     charset::{Charset, Charsets},
     error::{SqlError, Warning},
-    sql::lex::Dialect,
+    sql::Dialect,
     temporal::{Offset, Rules},
     value::Value,
 };
@@ -97,7 +97,10 @@ impl Settings {
             wait_timeout: Duration::from_secs(number("wait_timeout", 28_800)),
             max_packet,
             zone: zone.and_then(|zone| Offset::named(&zone)).unwrap_or_default(),
-            dates: set.get("sql_mode").map_or_else(Rules::default, Rules::of_mode),
+            dates: set
+                .get("sql_mode")
+                .and_then(Value::to_text)
+                .map_or_else(Rules::default, |mode| Rules::of_mode(&mode)),
             week_format: u8::try_from(number("default_week_format", 0)).unwrap_or(0),
             max_execution_time: (max_execution_time > 0).then(|| Duration::from_millis(max_execution_time)),
             select_limit: number("sql_select_limit", u64::MAX),

@@ -1,10 +1,10 @@
-//! What a statement says.
+//! The syntax tree of a statement.
 
 use std::iter;
 
 use smol_str::SmolStr;
 
-use super::functions::Function;
+use super::builtin::Function;
 use crate::wires::mysql::{
     catalog::{self, CatalogError, Table},
     charset::Charset,
@@ -36,7 +36,7 @@ pub(in crate::wires::mysql) enum Statement {
     /// `PREPARE name FROM ...`
     Prepare {
         name: String,
-        from: Source,
+        from: PrepareSource,
     },
     /// `EXECUTE name USING @a, @b`
     Execute {
@@ -51,7 +51,7 @@ pub(in crate::wires::mysql) enum Statement {
 
 /// Where the text of a statement is that is prepared by name.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::wires::mysql) enum Source {
+pub(in crate::wires::mysql) enum PrepareSource {
     Text(String),
     /// `@name`
     Variable(String),
@@ -63,7 +63,7 @@ pub(in crate::wires::mysql) enum Source {
     reason = "each is a word of the statement, or one of its kinds of calls"
 )]
 pub(in crate::wires::mysql) struct Select {
-    pub items: Vec<Item>,
+    pub items: Vec<SelectItem>,
     pub distinct: bool,
     /// SQL_CALC_FOUND_ROWS: `FOUND_ROWS` then also counts the rows that LIMIT leaves out.
     pub finds_all: bool,
@@ -125,7 +125,7 @@ pub(in crate::wires::mysql) enum Rows {
 
 /// One column of a result.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::wires::mysql) struct Item {
+pub(in crate::wires::mysql) struct SelectItem {
     pub expr: Expr,
     pub name: SmolStr,
     /// Whether the statement gives it that name.
@@ -147,13 +147,13 @@ pub(in crate::wires::mysql) enum Assignment {
 /// What SHOW and its kin ask for.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::wires::mysql) enum Show {
-    List(List),
+    List(ShowList),
     /// `COUNT(*) WARNINGS`, or `ERRORS`
     Count {
         errors_only: bool,
     },
     /// `COLUMNS FROM table`, and DESCRIBE.
-    Columns(TableName, List),
+    Columns(TableName, ShowList),
     /// `INDEX FROM table`
     Index(TableName),
     /// `CREATE TABLE table`, or `VIEW`
@@ -168,7 +168,7 @@ pub(in crate::wires::mysql) enum Show {
         error: CatalogError,
         database: Option<String>,
     },
-    /// `GRANTS [FOR user@host]`; none for whoever asks.
+    /// `GRANTS [FOR user@host]`; none for the current user.
     Grants(Option<(String, String)>),
     /// `CREATE USER user@host`
     CreateUser(Option<(String, String)>),
@@ -192,9 +192,9 @@ impl Show {
     }
 }
 
-/// A list, of which some rows are shown.
+/// A SHOW that lists a virtual table, with its filter.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::wires::mysql) struct List {
+pub(in crate::wires::mysql) struct ShowList {
     pub table: &'static Table,
     /// `FROM database`
     pub database: Option<String>,
@@ -287,6 +287,9 @@ pub(in crate::wires::mysql) enum Expr {
     },
     Cast(Box<Expr>, Cast),
 }
+
+/// What escapes a character of a pattern by default.
+pub(super) const ESCAPE: Option<char> = Some('\\');
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::wires::mysql) enum Operator {

@@ -1,118 +1,38 @@
-//! What expressions come to. Pure: what has an effect is asked for and its outcome remembered.
+//! Evaluation of expressions. Pure: it has no effect itself.
 //!
-//! A call such as GET_LOCK may have to wait, and must happen once. So it is not made here: the
-//! evaluation halts with what it wants, and is done again once the outcome is known, up to the next
-//! such call. Everything else is the same each time.
+//! A call such as GET_LOCK may have to wait, and must happen once. So the evaluation does not make it: it stops and says
+//! which effect it needs. The executor makes that happen, remembers the outcome by the number of the call, and evaluates
+//! the expression again, up to the next such call. All else has the same value each time.
 
-use std::{cell::RefCell, cmp::Ordering, time::Duration};
+mod arithmetic;
+mod call;
+mod cast;
+mod dates;
+mod function;
+mod like;
+mod types;
+
+pub(in crate::wires::mysql) use function::{Pattern, Sum, uuid_text};
+
+use std::cmp::Ordering;
 
 use super::{
-    ast::{Cast, Expr, Item, Operator},
-    call, cast,
-    function::{self, RegexpError},
-    like, numbers,
-    types::Kind,
+    ast::{Cast, Expr, Operator},
+    column_type::TypeKind,
+    env::{Effect, Env, EvalResult, FOLD, Suspend},
 };
-use crate::{
-    core::command::LockRequest,
-    name::Name,
-    wires::mysql::{
-        catalog::Column,
-        charset::Charset,
-        error::{SqlError, Warning},
-        lookup::Lookup,
-        value::Value,
-        variables::{Scope, ServerView, UserVariables, Variable, Variables},
-        work::{STEP, Work},
-    },
+use crate::wires::mysql::{
+    charset::Charset,
+    error::SqlError,
+    value::Value,
+    variables::{Scope, Variable},
+    work::STEP,
 };
-
-/// The most warnings of a statement.
-pub(in crate::wires::mysql) const MAX_WARNINGS: usize = 64;
-
-/// What it costs to fold a byte, to compare it or to make a number of it, in units of work.
-pub(super) const FOLD: usize = 4;
-
-/// What an expression can see.
-#[derive(Clone, Copy)]
-pub(in crate::wires::mysql) struct Env<'a> {
-    pub facts: Facts<'a>,
-    pub parameters: &'a [Value],
-    pub user: &'a UserVariables,
-    /// What the statement has done so far.
-    pub work: &'a Work,
-    pub system: &'a Variables,
-    /// The outcomes of calls with an effect, and of sums over the rows of a table, by their number.
-    pub outcomes: &'a [Option<Value>],
-    /// The row of a table, as pairs of column and value.
-    pub row: Option<&'a [(&'static Column, Value)]>,
-    /// The items whose names stand for them where no column has that name: in ORDER BY.
-    pub aliases: &'a [Item],
-    /// Where there are rows, how to ask what takes nothing.
-    pub look: Option<Lookup<'a>>,
-    pub warnings: &'a RefCell<Vec<Warning>>,
-    /// What variables tell of; none where there is no connection.
-    pub world: Option<ServerView<'a>>,
-}
-
-/// What is the same for all of a statement.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::wires::mysql) struct Facts<'a> {
-    pub id: u32,
-    pub database: Option<&'a str>,
-    pub user: &'a str,
-    pub host: &'a str,
-    /// In microseconds since 1970.
-    pub now: i64,
-    pub row_count: i64,
-    pub found_rows: u64,
-}
-
-/// Why an evaluation did not come to its end.
-#[derive(Debug)]
-pub(in crate::wires::mysql) enum Suspend {
-    Error(SqlError),
-    /// The call of this number wants this done.
-    Effect(usize, Effect),
-}
-
-/// What has an effect.
-#[derive(Debug)]
-pub(in crate::wires::mysql) enum Effect {
-    Acquire(LockRequest),
-    Release(Name),
-    ReleaseAll,
-    Look(LockQuery),
-    Sleep(Duration),
-    Assign(String, Value),
-}
-
-/// What a function asks of a lock that takes nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::wires::mysql) enum LockQuery {
-    IsFree(Name),
-    UsedBy(Name),
-    FencingToken(Name),
-}
-
-impl From<SqlError> for Suspend {
-    fn from(error: SqlError) -> Self {
-        Self::Error(error)
-    }
-}
-
-impl From<RegexpError> for Suspend {
-    fn from(error: RegexpError) -> Self {
-        Self::Error(error.into())
-    }
-}
-
-pub(in crate::wires::mysql) type Evaluated<T = Value> = Result<T, Suspend>;
 
 impl Env<'_> {
-    pub(in crate::wires::mysql) fn eval(&self, expr: &Expr) -> Evaluated {
+    pub(in crate::wires::mysql) fn eval(&self, expr: &Expr) -> EvalResult {
         self.work.spend(STEP)?;
-        // What has happened is over: its arguments do not matter any more.
+        // The call has happened: its arguments are not evaluated again.
         if let Expr::Call { at, .. } | Expr::Assign { at, .. } = expr
             && let Some(Some(outcome)) = self.outcomes.get(*at)
         {
@@ -136,12 +56,13 @@ impl Env<'_> {
             }
             Expr::Call { at, function, args } => {
                 let value = call::call(self, *at, *function, args)?;
-                if value.is_date() { self.settled(value, expr)? } else { value }
+                self.charge(&value)?;
+                if value.is_date() { self.as_declared(value, expr)? } else { value }
             }
             Expr::Not(value) => self.eval(value)?.to_bool().map(|yes| !yes).into(),
-            Expr::Minus(value) => numbers::negated(self, &self.eval(value)?)?,
+            Expr::Minus(value) => arithmetic::negated(self, &self.eval(value)?)?,
             Expr::Invert(value) => {
-                numbers::word(&self.eval(value)?).map_or(Value::Null, |word| Value::UInt(!word))
+                arithmetic::word(&self.eval(value)?).map_or(Value::Null, |word| Value::UInt(!word))
             }
             Expr::Collate { value, .. } => self.eval(value)?,
             Expr::Charset { of, collation } => self.charset(of, *collation)?,
@@ -154,7 +75,9 @@ impl Env<'_> {
             Expr::Between { value, low, high, negated } => {
                 self.between(value, low, high)?.map(|is| is != *negated).into()
             }
-            Expr::In { value, list, negated } => self.within(value, list)?.map(|is| is != *negated).into(),
+            Expr::In { value, list, negated } => {
+                self.membership(value, list)?.map(|is| is != *negated).into()
+            }
             Expr::Like { value, pattern, escape, negated } => {
                 like::like(self, value, pattern, *escape)?.map(|is| is != *negated).into()
             }
@@ -165,63 +88,51 @@ impl Env<'_> {
             }
             Expr::Case { operand, branches, otherwise } => {
                 let value = self.case(operand.as_deref(), branches, otherwise.as_deref())?;
-                if value.is_date() { self.settled(value, expr)? } else { value }
+                if value.is_date() { self.as_declared(value, expr)? } else { value }
             }
             Expr::Cast(value, cast) => {
                 let value = self.eval(value)?;
                 self.work.spend(cast::effort(&value, *cast))?;
-                call::counted(self, cast::cast(self, &value, *cast))?
+                let value = cast::cast(self, &value, *cast);
+                self.charge(&value)?;
+                value
             }
         })
     }
 
-    /// A value of its own, which counts.
+    /// A copy of a value, charged for.
     #[inline]
-    fn copy(&self, value: &Value) -> Evaluated {
-        if let size @ 1.. = value.size() {
-            self.work.text(size)?;
-        }
+    fn copy(&self, value: &Value) -> EvalResult {
+        self.charge(value)?;
         Ok(value.clone())
     }
 
-    /// How two values compare. Texts are folded for that, each time.
-    pub(super) fn compare(&self, a: &Value, b: &Value) -> Evaluated<Option<Ordering>> {
+    /// Charges the statement for the text of a value that was made. Numbers have none.
+    #[inline]
+    fn charge(&self, value: &Value) -> EvalResult<()> {
+        if let size @ 1.. = value.size() {
+            self.work.text(size)?;
+        }
+        Ok(())
+    }
+
+    /// How two values compare. Strings are folded each time, which is charged for.
+    pub(super) fn compare(&self, a: &Value, b: &Value) -> EvalResult<Option<Ordering>> {
         self.work.spend(FOLD * (a.size() + b.size()))?;
         self.order(a, b)
     }
 
-    fn order(&self, a: &Value, b: &Value) -> Evaluated<Option<Ordering>> {
+    fn order(&self, a: &Value, b: &Value) -> EvalResult<Option<Ordering>> {
         match (a, b) {
             (Value::Temporal(_), _) | (_, Value::Temporal(_)) => self.compare_dates(a, b),
             _ => Ok(a.compare(b)),
         }
     }
 
-    /// Each is warned of once, however often an expression is evaluated.
-    pub(in crate::wires::mysql) fn warn(&self, warning: Warning) {
-        let mut warnings = self.warnings.borrow_mut();
-        if warnings.len() < MAX_WARNINGS && !warnings.contains(&warning) {
-            warnings.push(warning);
-        }
-    }
-
-    /// A column of this name, and its value.
-    pub(super) fn column(&self, name: &str) -> Evaluated<&(&'static Column, Value)> {
-        let row = self.row.unwrap_or_default();
-        let unknown = || SqlError::UnknownColumn { column: name.to_owned(), clause: "field list" };
-        Ok(row.iter().find(|(column, _)| column.is_named(name)).ok_or_else(unknown)?)
-    }
-
-    /// What a name stands for that no column has, and what that can see.
-    pub(super) fn alias(&self, name: &str) -> Option<(Self, &Expr)> {
-        let item = self.aliases.iter().find(|item| item.name.eq_ignore_ascii_case(name))?;
-        self.column(name).is_err().then_some((Self { aliases: &[], ..*self }, &item.expr))
-    }
-
-    fn binary(&self, operator: Operator, left_expr: &Expr, right: &Expr) -> Evaluated {
+    fn binary(&self, operator: Operator, left_expr: &Expr, right: &Expr) -> EvalResult {
         let left = self.eval(left_expr)?;
         match operator {
-            // The right side is not looked at if the left one decides.
+            // The right operand is not evaluated if the left one decides.
             Operator::And if left.to_bool() == Some(false) => return Ok(false.into()),
             Operator::Or if left.to_bool() == Some(true) => return Ok(true.into()),
             _ if left.is_null() && is_comparison(operator) => return Ok(Value::Null),
@@ -238,51 +149,56 @@ impl Env<'_> {
             return Ok(answer.into());
         }
         Ok(match operator {
-            Operator::And => both(left.to_bool(), right.to_bool()).into(),
-            Operator::Or => both(left.to_bool().map(|l| !l), right.to_bool().map(|r| !r)).map(|b| !b).into(),
+            Operator::And => and(left.to_bool(), right.to_bool()).into(),
+            Operator::Or => and(left.to_bool().map(|l| !l), right.to_bool().map(|r| !r)).map(|b| !b).into(),
             Operator::Xor => left.to_bool().zip(right.to_bool()).map(|(l, r)| l != r).into(),
-            Operator::Concat => call::counted(self, call::concat(self, &[left, right]))?,
-            _ => numbers::calculated(self, operator, &left, &right)?,
+            Operator::Concat => {
+                let value = call::concat(self, &[left, right]);
+                self.charge(&value)?;
+                value
+            }
+            _ => arithmetic::calculated(self, operator, &left, &right)?,
         })
     }
 
-    /// A text that is compared with a number should be one.
+    /// Warns of a string that is compared with a number and is none.
     fn warn_of_comparison(&self, left: &Value, right: &Value) {
         let is_number = |value: &Value| {
             !matches!(value, Value::Null | Value::Text(_) | Value::Bytes { .. } | Value::Temporal(_))
         };
         match (left, right) {
             (text @ Value::Text(_), number) | (number, text @ Value::Text(_)) if is_number(number) => {
-                numbers::warn_of_text(self, "DOUBLE", text);
+                arithmetic::warn_of_text(self, "DOUBLE", text);
             }
             _ => {}
         }
     }
 
     /// The character set of a value, or its collation.
-    fn charset(&self, of: &Expr, collation: bool) -> Evaluated {
+    fn charset(&self, of: &Expr, collation: bool) -> EvalResult {
         let charset = match of {
             Expr::Collate { collation: name, .. } if collation => return self.copy(&Value::text(&**name)),
             Expr::Cast(_, Cast::Using(charset)) => *charset,
-            _ if self.type_of(of)?.kind != Kind::Text => Charset::BINARY,
+            _ if self.type_of(of)?.kind != TypeKind::Text => Charset::BINARY,
             Expr::Call { function, .. } if function.is_of_system() => Charset::UTF8MB3,
             _ => self.system.connection_charset(),
         };
         Ok(Value::text(if collation { charset.collation() } else { charset.name() }))
     }
 
-    /// The bounds belong to it. What is below the lower one needs no upper one.
-    fn between(&self, value: &Expr, low: &Expr, high: &Expr) -> Evaluated<Option<bool>> {
+    /// Whether a value is within two bounds, which belong to it. The upper one is evaluated only if the lower one does not
+    /// decide.
+    fn between(&self, value: &Expr, low: &Expr, high: &Expr) -> EvalResult<Option<bool>> {
         let value = self.eval(value)?;
         let is_above = self.compare(&value, &self.eval(low)?)?.map(Ordering::is_ge);
         if is_above == Some(false) {
             return Ok(is_above);
         }
         let is_below = self.compare(&value, &self.eval(high)?)?.map(Ordering::is_le);
-        Ok(both(is_above, is_below))
+        Ok(and(is_above, is_below))
     }
 
-    fn within(&self, value: &Expr, list: &[Expr]) -> Evaluated<Option<bool>> {
+    fn membership(&self, value: &Expr, list: &[Expr]) -> EvalResult<Option<bool>> {
         let value = self.eval(value)?;
         let mut answer = Some(false);
         for member in list {
@@ -295,7 +211,12 @@ impl Env<'_> {
         Ok(answer)
     }
 
-    fn case(&self, operand: Option<&Expr>, branches: &[(Expr, Expr)], otherwise: Option<&Expr>) -> Evaluated {
+    fn case(
+        &self,
+        operand: Option<&Expr>,
+        branches: &[(Expr, Expr)],
+        otherwise: Option<&Expr>,
+    ) -> EvalResult {
         let operand = operand.map(|operand| self.eval(operand)).transpose()?;
         for (when, then) in branches {
             let when = self.eval(when)?;
@@ -311,12 +232,12 @@ impl Env<'_> {
     }
 }
 
-/// Whether something is compared by its bytes: it has a collation that says so.
+/// Whether an expression is compared by its bytes because of its collation.
 pub(super) fn is_exact(expr: &Expr) -> bool {
     matches!(expr, Expr::Collate { exact: true, .. })
 }
 
-/// What is compared by its bytes.
+/// A string as bytes, which compare exactly.
 fn exactly(value: Value) -> Value {
     match value {
         Value::Text(text) => Value::bytes(text.into_bytes()),
@@ -324,19 +245,19 @@ fn exactly(value: Value) -> Value {
     }
 }
 
-/// Those that NULL makes NULL.
+/// Whether an operator compares, with NULL for an operand that is NULL.
 fn is_comparison(operator: Operator) -> bool {
     use Operator::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
     matches!(operator, Equal | NotEqual | Less | LessOrEqual | Greater | GreaterOrEqual)
 }
 
-/// None if the operator compares nothing.
+/// What a comparison says; none if the operator is no comparison.
 fn comparison(
     operator: Operator,
     left: &Value,
     right: &Value,
-    order: impl FnOnce() -> Evaluated<Option<Ordering>>,
-) -> Evaluated<Option<Option<bool>>> {
+    order: impl FnOnce() -> EvalResult<Option<Ordering>>,
+) -> EvalResult<Option<Option<bool>>> {
     Ok(Some(match operator {
         Operator::Equal => order()?.map(Ordering::is_eq),
         Operator::NotEqual => order()?.map(Ordering::is_ne),
@@ -352,8 +273,8 @@ fn comparison(
     }))
 }
 
-/// AND of three values.
-fn both(left: Option<bool>, right: Option<bool>) -> Option<bool> {
+/// AND in three-valued logic: none is NULL.
+fn and(left: Option<bool>, right: Option<bool>) -> Option<bool> {
     match (left, right) {
         (Some(false), _) | (_, Some(false)) => Some(false),
         (Some(true), Some(true)) => Some(true),

@@ -1,6 +1,6 @@
 //! What is added to a date: `INTERVAL '1 10' DAY_HOUR` (MySQL manual 11.5.3, "Temporal Intervals").
 
-use super::{DAY, Date, DateTime, Fields, HOUR, MINUTE, SECOND, Time, Weeks, rounded};
+use super::{Components, DAY, Date, DateTime, HOUR, MINUTE, SECOND, Time, Weeks, rounded};
 
 /// What an interval counts, and what EXTRACT looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +102,8 @@ impl Unit {
     }
 
     /// What EXTRACT says of the parts of a value.
-    pub(in crate::wires::mysql) fn extract(self, of: Fields, weeks: Weeks) -> i64 {
-        let Fields { is_negative, year, month, day, hour, minute, second, micros } = of;
+    pub(in crate::wires::mysql) fn extract(self, of: Components, weeks: Weeks) -> i64 {
+        let Components { is_negative, year, month, day, hour, minute, second, micros } = of;
         let clock = (hour * 100 + minute) * 100 + second;
         let number = match self {
             Self::Year => year,

@@ -1,10 +1,11 @@
-//! Dates and times as people type them: `2026-11-27 10:11:12.5`, `26/11/27`, `20261127T101112`, `1 10:11`.
+//! Dates and times as people type them, `2026-11-27 10:11:12.5`, `26/11/27`, `20261127T101112`, `1 10:11`, and as numbers:
+//! `20261127101112.5`, `261127`, `101112`.
 
 use super::{Date, DateTime, HOUR, MINUTE, Offset, Rules, SECOND, Temporal, Time};
 
-/// What a text says, and what is to be said of that.
+/// A value that was read from a string, and what callers may have to warn of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::wires::mysql) struct Read {
+pub(in crate::wires::mysql) struct Reading {
     pub value: Temporal,
     /// Whether it says something else behind that, or more than there is.
     pub is_cut: bool,
@@ -27,7 +28,7 @@ const MAX_PART: i64 = 999_999;
 
 /// The parts of a text that is a date: year, month, day, hour, minute, second, microseconds.
 #[derive(Default)]
-struct Parts {
+struct DateParts {
     numbers: [i64; 7],
     count: usize,
     /// Digits of the year and of the fraction.
@@ -86,14 +87,14 @@ impl Scanner<'_> {
 }
 
 /// A date, or a date with a time. None if it is neither, or none that is taken.
-pub(in crate::wires::mysql) fn datetime_of_text(text: &str, rules: Rules) -> Option<Read> {
+pub(in crate::wires::mysql) fn datetime_of_text(text: &str, rules: Rules) -> Option<Reading> {
     let mut scanner = Scanner { text: text.as_bytes(), at: 0 };
     let parts = parts(&mut scanner)?;
     moment(&mut scanner, parts, rules)
 }
 
-fn parts(scanner: &mut Scanner<'_>) -> Option<Parts> {
-    let mut parts = Parts::default();
+fn parts(scanner: &mut Scanner<'_>) -> Option<DateParts> {
+    let mut parts = DateParts::default();
     if let Some(space) = scanner.peek().filter(|c| is_space(*c)) {
         parts.deprecated = Some(Deprecated { delimiter: space.into(), position: 0, standard: None });
     }
@@ -135,7 +136,7 @@ fn parts(scanner: &mut Scanner<'_>) -> Option<Parts> {
 }
 
 /// What stands between two parts: any punctuation, and behind the day spaces.
-fn delimiters(scanner: &mut Scanner<'_>, parts: &mut Parts) -> Option<()> {
+fn delimiters(scanner: &mut Scanner<'_>, parts: &mut DateParts) -> Option<()> {
     let is_after_day = parts.count == 3;
     let standard = if is_after_day {
         ' '
@@ -166,7 +167,7 @@ fn delimiters(scanner: &mut Scanner<'_>, parts: &mut Parts) -> Option<()> {
     Some(())
 }
 
-fn moment(scanner: &mut Scanner<'_>, parts: Parts, rules: Rules) -> Option<Read> {
+fn moment(scanner: &mut Scanner<'_>, parts: DateParts, rules: Rules) -> Option<Reading> {
     let [mut year, month, day, hour, minute, second, micros] = parts.numbers;
     let is_zero = parts.numbers == [0; 7];
     if parts.year_digits == 2 && !is_zero {
@@ -185,7 +186,7 @@ fn moment(scanner: &mut Scanner<'_>, parts: Parts, rules: Rules) -> Option<Read>
     } else {
         Temporal::DateTime { moment, digits: parts.digits }
     };
-    Some(Read { value, is_cut: scanner.peek().is_some(), deprecated: parts.deprecated, zone })
+    Some(Reading { value, is_cut: scanner.peek().is_some(), deprecated: parts.deprecated, zone })
 }
 
 /// `+02:00` at the end.
@@ -209,7 +210,7 @@ pub(in crate::wires::mysql) fn with_century(year: i64) -> i64 {
 const SHORTEST_MOMENT: usize = 12;
 
 /// A time, or a moment that has one. None if it is neither.
-pub(in crate::wires::mysql) fn time_of_text(text: &str, rules: Rules) -> Option<Read> {
+pub(in crate::wires::mysql) fn time_of_text(text: &str, rules: Rules) -> Option<Reading> {
     let mut scanner = Scanner { text: text.as_bytes(), at: 0 };
     scanner.spaces();
     let is_negative = scanner.peek() == Some(b'-');
@@ -234,10 +235,10 @@ pub(in crate::wires::mysql) fn time_of_text(text: &str, rules: Rules) -> Option<
     let (time, is_clamped) = Time::clamped(if is_negative { -micros } else { micros });
     scanner.spaces();
     let is_cut = is_clamped || scanner.peek().is_some();
-    Some(Read { value: Temporal::Time { time, digits }, is_cut, deprecated: None, zone: None })
+    Some(Reading { value: Temporal::Time { time, digits }, is_cut, deprecated: None, zone: None })
 }
 
-struct Clock {
+struct ClockParts {
     hours: i64,
     minutes: i64,
     seconds: i64,
@@ -246,23 +247,23 @@ struct Clock {
 }
 
 /// `[D ]HH:MM:SS`, `D HH`, `HH:MM`, or `HHMMSS`.
-fn clock(scanner: &mut Scanner<'_>) -> Option<Clock> {
+fn clock(scanner: &mut Scanner<'_>) -> Option<ClockParts> {
     let first = scanner.number(usize::MAX).filter(|first| *first <= u32::MAX.into())?;
     let end = scanner.at;
     scanner.spaces();
     let is_more = scanner.text.len() > scanner.at + 1;
     let mut clock = if is_more && scanner.at > end && scanner.is_digit() {
         let [hours, minutes, seconds] = colons(scanner)?;
-        Clock { hours: hours.checked_add(first * 24)?, minutes, seconds, fraction: (0, 0) }
+        ClockParts { hours: hours.checked_add(first * 24)?, minutes, seconds, fraction: (0, 0) }
     } else {
         scanner.at = end;
         if is_colon(scanner) {
             scanner.at += 1;
             let [minutes, seconds] = colons(scanner)?;
-            Clock { hours: first, minutes, seconds, fraction: (0, 0) }
+            ClockParts { hours: first, minutes, seconds, fraction: (0, 0) }
         } else {
             let (hours, minutes, seconds) = (first / 10_000, first / 100 % 100, first % 100);
-            Clock { hours, minutes, seconds, fraction: (0, 0) }
+            ClockParts { hours, minutes, seconds, fraction: (0, 0) }
         }
     };
     if scanner.peek() == Some(b'.') {
@@ -301,5 +302,178 @@ fn is_space(c: u8) -> bool {
     c.is_ascii_whitespace() || c == 0x0b
 }
 
+/// Digits of a clock: `000000` to `235959`.
+const CLOCK: i64 = 1_000_000;
+
+/// The greatest number that is a time, and the least that is a moment where a time is wanted.
+const MAX_TIME: i64 = 8_385_959;
+const MIN_MOMENT: i64 = 10_000_000_000;
+
+/// Of a whole number and microseconds behind its point. None if it is no date, or none that is taken.
+pub(in crate::wires::mysql) fn datetime_of_number(
+    whole: i64,
+    micros: i64,
+    digits: u8,
+    rules: Rules,
+) -> Option<Temporal> {
+    if whole < 0 || micros < 0 || whole > 99_999_999_999_999 {
+        return None;
+    }
+    let is_date = whole != 0 && whole <= 99_991_231;
+    let number = if is_date { whole * CLOCK } else { whole };
+    let number = match number / CLOCK {
+        _ if whole == 0 => 0,
+        date @ 101..=691_231 => (date + 20_000_000) * CLOCK + number % CLOCK,
+        date @ 700_101..=991_231 => (date + 19_000_000) * CLOCK + number % CLOCK,
+        10_000_101.. => number,
+        _ => return None,
+    };
+    let (date, clock) = (number / CLOCK, number % CLOCK);
+    let date = Date::new(date / 10_000, date / 100 % 100, date % 100)?;
+    let time = clock_of(clock).filter(|time| *time < 24 * HOUR)?;
+    if !rules.take(date, whole == 0 && micros == 0) {
+        return None;
+    }
+    if is_date {
+        return Some(Temporal::Date(date));
+    }
+    let moment = DateTime { date, micros: time }.plus_micros(micros)?;
+    Some(Temporal::DateTime { moment, digits })
+}
+
+/// A time, or a moment that has one.
+pub(in crate::wires::mysql) fn time_of_number(
+    whole: i64,
+    micros: i64,
+    digits: u8,
+    rules: Rules,
+) -> Option<Temporal> {
+    if whole >= MIN_MOMENT {
+        return datetime_of_number(whole, micros, digits, rules.lenient());
+    }
+    let time = clock_of(whole.checked_abs().filter(|time| *time <= MAX_TIME)?)?;
+    let is_negative = whole < 0 || micros < 0;
+    let (time, _) = Time::clamped(time + micros.abs());
+    Some(Temporal::Time { time: if is_negative { Time(-time.0) } else { time }, digits })
+}
+
+/// `HHMMSS` in microseconds.
+fn clock_of(number: i64) -> Option<i64> {
+    let (hour, minute, second) = (number / 10_000, number / 100 % 100, number % 100);
+    (minute < 60 && second < 60).then_some(hour * HOUR + minute * MINUTE + second * SECOND)
+}
+
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::super::{Amount, FormatParts, Interval, Unit, formatted, scanned};
+    use super::*;
+
+    const RULES: Rules = Rules { zero: false, zero_parts: false, invalid: false };
+
+    /// Made of what dates are made of, so that much of it nearly is one.
+    fn texts() -> impl Iterator<Item = String> {
+        const PIECES: [&str; 24] = [
+            "0",
+            "00",
+            "1",
+            "12",
+            "31",
+            "59",
+            "2026",
+            "9999",
+            "838",
+            "-",
+            ":",
+            ".",
+            " ",
+            "T",
+            "/",
+            "+02:00",
+            "%Y",
+            "%j",
+            "%V",
+            "%X",
+            "%f",
+            "%",
+            "é",
+            "99999999999999999999",
+        ];
+        let mut state = 88_172_645_463_325_252_u64;
+        let mut next = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % 1_000_003).unwrap()
+        };
+        (0..30_000).map(move |_| (0..next() % 12).map(|_| PIECES[next() % PIECES.len()]).collect())
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused() {
+        let (mut dates, mut times) = (0, 0);
+        let mut last = String::new();
+        for text in texts() {
+            for rules in [RULES, RULES.lenient(), Rules { zero: true, zero_parts: true, invalid: true }] {
+                let values = [datetime_of_text(&text, rules), time_of_text(&text, rules)];
+                dates += usize::from(values[0].is_some());
+                times += usize::from(values[1].is_some());
+                for read in values.into_iter().flatten() {
+                    let _ = (read.value.to_string(), read.value.number(), formatted(read.value, &last));
+                }
+            }
+            if let Some((value, _)) = scanned(&text, &last) {
+                let _ = value.to_string();
+            }
+            let _ = FormatParts::of(&text);
+            for unit in [Unit::DayMicrosecond, Unit::YearMonth, Unit::HourMinute] {
+                let interval = Interval::new(Amount::Text(&text), unit);
+                let moment = DateTime { date: Date { year: 2026, month: 1, day: 31 }, micros: 1 };
+                let _ = interval.and_then(Interval::negated).and_then(|interval| interval.after(moment));
+            }
+            last = text;
+        }
+        assert!(dates > 1_000 && times > 5_000, "too few were dates: {dates}, {times}");
+    }
+
+    #[test]
+    fn nonstandard_delimiters_give_a_warning() {
+        let told = |text| {
+            let Deprecated { delimiter, position, standard } = datetime_of_text(text, RULES)?.deprecated?;
+            Some((delimiter, position, standard))
+        };
+        assert_eq!(told("2026-11-27 10:11:12.5"), None);
+        assert_eq!(told("2026-11-27T10:11:12"), None);
+        assert_eq!(told("2012^12^31 11+30+45"), Some(('^', 4, Some('-'))));
+        assert_eq!(told("2012-12-31   11-30-45"), Some((' ', 11, None)));
+        assert_eq!(told("2012-12-31 11-30-45"), Some(('-', 13, Some(':'))));
+        assert_eq!(told(" 2012-12-31"), Some((' ', 0, None)));
+        assert_eq!(told("2012-12-31 "), None);
+    }
+
+    #[test]
+    fn numbers_are_dates_by_their_length() {
+        let rules = Rules { zero: false, zero_parts: false, invalid: false };
+        for (number, text) in [
+            (20_261_127, "2026-11-27"),
+            (261_127, "2026-11-27"),
+            (991_231, "1999-12-31"),
+            (101, "2000-01-01"),
+            (261_127_101_112, "2026-11-27 10:11:12"),
+            (20_261_127_101_112, "2026-11-27 10:11:12"),
+            (101_000_000, "2000-01-01 00:00:00"),
+        ] {
+            let value = datetime_of_number(number, 0, 0, rules).map(|value| value.to_string());
+            assert_eq!(value.as_deref(), Some(text), "{number}");
+        }
+        for number in [-1, 0, 1, 100, 20_261_301, 20_260_231, 20_261_127_250_000, i64::MAX, i64::MIN] {
+            assert_eq!(datetime_of_number(number, 0, 0, rules), None, "{number}");
+        }
+        for (number, text) in [(101_112, "10:11:12"), (-8_385_959, "-838:59:59"), (5, "00:00:05")] {
+            let value = time_of_number(number, 0, 0, rules).map(|value| value.to_string());
+            assert_eq!(value.as_deref(), Some(text), "{number}");
+        }
+        for number in [60, 6_000, 8_390_000, i64::MAX, i64::MIN] {
+            assert_eq!(time_of_number(number, 0, 0, rules), None, "{number}");
+        }
+    }
+}

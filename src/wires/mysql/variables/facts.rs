@@ -37,7 +37,7 @@ impl Env<'_> {
     /// Its value for the session, or for the server.
     pub(in crate::wires::mysql) fn value_of(&self, variable: &'static Variable, global: bool) -> Value {
         let own = if global { None } else { self.system.own(variable) };
-        if !global && variable.name == REENTRY && takes_no_lock_twice(self.facts.database) {
+        if !global && variable.name == REENTRY && takes_no_lock_twice(self.session_info.database) {
             return Value::UInt(0);
         }
         own.or_else(|| self.fact(variable.name)).unwrap_or_else(|| variable.initial.clone())
@@ -71,16 +71,16 @@ impl Env<'_> {
             "server_uuid" => Value::text(SERVER_UUID.as_str()),
             "hostname" => Value::text(rustix::system::uname().nodename().to_string_lossy()),
             "max_allowed_packet" => Value::UInt(self.system.settings().max_packet as u64),
-            "pseudo_thread_id" => Value::UInt(self.facts.id.into()),
-            "statement_id" => Value::Int(self.facts.now),
+            "pseudo_thread_id" => Value::UInt(self.session_info.id.into()),
+            "statement_id" => Value::Int(self.session_info.now),
             #[expect(clippy::cast_precision_loss, reason = "MySQL has the same precision")]
-            "timestamp" => Value::Double(self.facts.now as f64 / 1e6),
+            "timestamp" => Value::Double(self.session_info.now as f64 / 1e6),
             "warning_count" => Value::UInt(self.warnings.borrow().len() as u64),
             "error_count" => {
                 let warnings = self.warnings.borrow();
                 Value::UInt(warnings.iter().filter(|warning| warning.level == "Error").count() as u64)
             }
-            _ => return self.world.and_then(|world| world.fact(name)),
+            _ => return self.server.and_then(|world| world.fact(name)),
         })
     }
 }

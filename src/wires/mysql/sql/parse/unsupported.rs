@@ -1,0 +1,190 @@
+//! What is right SQL for MySQL 8.4 and has no place in a lock server: the words by which it is known, and the sentence
+//! that its error says. What stands behind these words is not looked at.
+
+use super::{Cursor, ParseResult, syntax_error};
+use crate::wires::mysql::error::SqlError;
+
+pub(super) const TABLES: &str = "it has no tables";
+const TABLE: &str = "it has no TABLE statement; write SELECT * FROM";
+pub(super) const ONE_TABLE: &str = "it selects from one table, without joins, derived tables and index hints";
+pub(super) const SUBQUERIES: &str = "it has no subqueries but (SELECT expression)";
+pub(super) const SETS: &str = "it has no UNION, INTERSECT or EXCEPT";
+pub(super) const GROUPS: &str = "it has no GROUP BY and no HAVING";
+pub(super) const WINDOWS: &str = "it has no window functions";
+pub(super) const ROWS: &str = "it compares values, not rows";
+pub(super) const ONE_ROW: &str = "it has one row where there is no table";
+pub(super) const FILES: &str = "it writes no files";
+pub(super) const DOCUMENTS: &str = "it does not look into JSON documents";
+pub(super) const PLANS: &str = "it has one plan for all statements, and EXPLAIN one format";
+pub(super) const DISTINCT: &str = "it does not sum up what is distinct";
+pub(super) const EFFECTS: &str = "it takes and frees no lock for each row of a list";
+pub(super) const RELEASE: &str = "its sessions do not end with a transaction";
+const WITH: &str = "it has no common table expressions";
+const OBJECTS: &str = "it has nothing to create, alter or drop";
+const ACCOUNTS: &str = "its users are not changed by SQL";
+const REPLICATION: &str = "it has no replicas and no binary log";
+const PLUGINS: &str = "it has no plugins and no components";
+const PROGRAMS: &str = "it has no stored programs";
+const TRANSACTIONS: &str = "its locks know no transactions";
+const SERVER: &str = "it is not administered by SQL";
+
+/// Statements: the first word, those of which one must be the second, and the sentence. `*` is anything, and no word
+/// at all is nothing as well.
+const STATEMENTS: &[(&str, &str, &str)] = &[
+    ("ALTER", "INSTANCE RESOURCE", SERVER),
+    ("ALTER", "USER", ACCOUNTS),
+    (
+        "ALTER",
+        "ALGORITHM DATABASE DEFINER EVENT FUNCTION LOGFILE PROCEDURE SCHEMA SERVER SQL TABLE TABLESPACE UNDO VIEW",
+        OBJECTS,
+    ),
+    ("BINLOG", "*", REPLICATION),
+    ("CACHE", "INDEX", TABLES),
+    ("CHANGE", "REPLICATION", REPLICATION),
+    ("CLONE", "INSTANCE LOCAL", SERVER),
+    ("CREATE", "RESOURCE", SERVER),
+    ("CREATE", "ROLE USER", ACCOUNTS),
+    (
+        "CREATE",
+        "AGGREGATE ALGORITHM DATABASE DEFINER EVENT FULLTEXT FUNCTION INDEX LOGFILE OR PROCEDURE SCHEMA SERVER SPATIAL \
+         SQL TABLE TABLESPACE TEMPORARY TRIGGER UNDO UNIQUE VIEW",
+        OBJECTS,
+    ),
+    ("DELETE", "*", TABLES),
+    ("DROP", "RESOURCE", SERVER),
+    ("DROP", "ROLE USER", ACCOUNTS),
+    (
+        "DROP",
+        "DATABASE EVENT FUNCTION INDEX LOGFILE PROCEDURE SCHEMA SERVER SPATIAL TABLE TABLES TABLESPACE TEMPORARY \
+         TRIGGER UNDO VIEW",
+        OBJECTS,
+    ),
+    ("FLUSH", "*", SERVER),
+    ("GET", "CURRENT DIAGNOSTICS STACKED", PROGRAMS),
+    ("GRANT", "*", ACCOUNTS),
+    ("HANDLER", "*", TABLES),
+    ("IMPORT", "TABLE", TABLES),
+    ("INSERT", "*", TABLES),
+    ("INSTALL", "COMPONENT PLUGIN", PLUGINS),
+    ("LOAD", "DATA INDEX XML", TABLES),
+    ("LOCK", "INSTANCE", SERVER),
+    ("LOCK", "TABLE TABLES", TABLES),
+    ("PURGE", "BINARY", REPLICATION),
+    ("RENAME", "TABLE TABLES", OBJECTS),
+    ("RENAME", "USER", ACCOUNTS),
+    ("REPLACE", "*", TABLES),
+    ("RESET", "BINARY REPLICA", REPLICATION),
+    ("RESET", "PERSIST", SERVER),
+    ("RESIGNAL", "", PROGRAMS),
+    ("RESTART", "", SERVER),
+    ("REVOKE", "*", ACCOUNTS),
+    ("SET", "DEFAULT PASSWORD ROLE", ACCOUNTS),
+    ("SET", "RESOURCE", SERVER),
+    ("SHUTDOWN", "", SERVER),
+    ("SIGNAL", "*", PROGRAMS),
+    ("START", "GROUP_REPLICATION REPLICA", REPLICATION),
+    ("STOP", "GROUP_REPLICATION REPLICA", REPLICATION),
+    ("TABLE", "*", TABLE),
+    ("TRUNCATE", "*", TABLES),
+    ("UNINSTALL", "COMPONENT PLUGIN", PLUGINS),
+    ("UNLOCK", "INSTANCE", SERVER),
+    ("UPDATE", "*", TABLES),
+    ("XA", "BEGIN COMMIT END PREPARE RECOVER ROLLBACK START", TRANSACTIONS),
+];
+
+pub(super) fn not_supported(sentence: &str) -> SqlError {
+    SqlError::NoSuchThing(sentence.to_owned())
+}
+
+/// The error of a statement that is not served, behind its first word, which stands at `start`.
+pub(super) fn statement(cursor: &mut Cursor<'_>, word: &str, start: usize) -> SqlError {
+    if word == "WITH" {
+        return with(cursor).map_or_else(|wrong| wrong, |()| not_supported(WITH));
+    }
+    let mut same_start = STATEMENTS.iter().filter(|(first, ..)| *first == word).peekable();
+    if same_start.peek().is_none() {
+        return syntax_error(cursor.sql, start);
+    }
+    let found = same_start.find(|(_, seconds, _)| match *seconds {
+        "" => true,
+        "*" => cursor.peek().is_some(),
+        seconds => seconds.split(' ').any(|second| cursor.is_word(second)),
+    });
+    found.map_or_else(|| cursor.unexpected(), |(_, _, sentence)| not_supported(sentence))
+}
+
+/// `[RECURSIVE] name [(columns)] AS (`
+fn with(cursor: &mut Cursor<'_>) -> ParseResult<()> {
+    cursor.word("RECURSIVE");
+    cursor.ident()?;
+    if cursor.symbol("(") {
+        cursor.list(Cursor::ident)?;
+        cursor.expect(")")?;
+    }
+    cursor.expect_word("AS")?;
+    cursor.expect("(")?;
+    if is_query(cursor) { Ok(()) } else { Err(cursor.unexpected()) }
+}
+
+/// Whether the next words begin a query.
+pub(super) fn is_query(cursor: &Cursor<'_>) -> bool {
+    ["SELECT", "TABLE", "WITH"].iter().any(|word| cursor.is_word(word))
+        || cursor.is_word("VALUES") && cursor.is_word_at(1, "ROW")
+        || cursor.is_symbol("(")
+}
+
+/// The error of a call of what is no function: `EXISTS (SELECT ...)`, `ROW(1, 2)`.
+pub(super) fn call(cursor: &mut Cursor<'_>, name: &str) -> Option<SqlError> {
+    if name.eq_ignore_ascii_case("ROW") {
+        return Some(not_supported(ROWS));
+    }
+    if !name.eq_ignore_ascii_case("EXISTS") || !cursor.symbol("(") {
+        return None;
+    }
+    Some(if is_query(cursor) { not_supported(SUBQUERIES) } else { cursor.unexpected() })
+}
+
+/// Fails where an operator follows that is not served.
+pub(super) fn operator(cursor: &mut Cursor<'_>) -> ParseResult<()> {
+    if cursor.word("MEMBER") {
+        cursor.word("OF");
+        return Err(if cursor.is_symbol("(") {
+            SqlError::NoFunction("MEMBER OF")
+        } else {
+            cursor.unexpected()
+        });
+    }
+    if cursor.words(&["SOUNDS", "LIKE"]) {
+        return Err(SqlError::NoFunction("SOUNDEX"));
+    }
+    Ok(())
+}
+
+/// Fails where what an operator compares is a subquery: `= ANY (SELECT ...)`.
+pub(super) fn quantifier(cursor: &mut Cursor<'_>) -> ParseResult<()> {
+    if cursor.is_symbol_at(1, "(") && cursor.one_of(&["ALL", "ANY", "SOME"]).is_some() {
+        cursor.expect("(")?;
+        return Err(if is_query(cursor) { not_supported(SUBQUERIES) } else { cursor.unexpected() });
+    }
+    Ok(())
+}
+
+/// The error of a clause that is not served, behind the words by which it is known: where nothing follows, it is no SQL.
+pub(super) fn clause(cursor: &Cursor<'_>, sentence: &str) -> SqlError {
+    if cursor.peek().is_some() { not_supported(sentence) } else { cursor.unexpected() }
+}
+
+/// Fails where a table is joined to another, sampled, or told which index to use.
+pub(super) fn joins(cursor: &mut Cursor<'_>) -> ParseResult<()> {
+    let natural = cursor.word("NATURAL");
+    let of_a_kind = cursor.one_of(&["CROSS", "INNER", "LEFT", "RIGHT"]).is_some();
+    cursor.word("OUTER");
+    let hint = cursor.one_of(&["FORCE", "IGNORE", "USE"]).is_some();
+    let other = !natural
+        && !of_a_kind
+        && (cursor.symbol(",") || cursor.one_of(&["STRAIGHT_JOIN", "TABLESAMPLE"]).is_some());
+    if other || cursor.word("JOIN") || hint && cursor.one_of(&["INDEX", "KEY"]).is_some() {
+        return Err(clause(cursor, ONE_TABLE));
+    }
+    if natural || of_a_kind || hint { Err(cursor.unexpected()) } else { Ok(()) }
+}
