@@ -34,7 +34,7 @@ use crate::{
     },
     wires::{
         compat, grpc, line, mysql, rest,
-        web::{self, Hosts},
+        web::{self, AppState, Hosts},
     },
 };
 
@@ -133,7 +133,8 @@ impl Server {
         let acceptor = Acceptor::new(Places::for_connections(max_connections, hub.users().is_some()));
         let bounds = Bounds { min: config.lease_min, max: config.lease_max, count: config.max_leases };
         let leases = Leases::new(hub.clone(), bounds, acceptor.tasks.clone());
-        let grpc = grpc::Services::new(&leases, &compat::GRPC_SERVICES)?;
+        let state = AppState { hub: hub.clone(), leases: leases.clone() };
+        let grpc = grpc::Services::new(state, &compat::GRPC_SERVICES)?;
         tracing::info!(max_connections, wanted = config.max_connections, "ready");
         Ok(Self {
             hub,
@@ -265,14 +266,15 @@ impl Server {
 
     /// All that HTTP and gRPC are answered by.
     pub(crate) fn router(&self) -> Router {
-        let http = rest::router(self.leases.clone(), self.metrics(), self.http_acceptor.stop.clone());
+        let state = AppState { hub: self.hub.clone(), leases: self.leases.clone() };
+        let http = rest::router(state.clone(), self.metrics(), self.http_acceptor.stop.clone());
         let admit = |router: Router| match self.hub.users() {
             Some(_) => router.layer(from_fn_with_state(self.hub.clone(), web::authenticate)),
             None => router,
         };
-        let others = compat::router(&self.leases, admit);
-        let around = from_fn_with_state(self.hosts.clone(), web::around);
-        admit(http.merge(self.grpc.router.clone())).merge(others).layer(around)
+        let others = compat::router(&state, admit);
+        let outermost = from_fn_with_state(self.hosts.clone(), web::check_and_deliver);
+        admit(http.merge(self.grpc.router.clone())).merge(others).layer(outermost)
     }
 
     async fn stop(&self) {

@@ -1,47 +1,57 @@
-//! A reader below HTTP that has who sends much take turns, and by HTTP/2 bounds what carries no request.
+//! Fairness among connections: how much of one is read before it is the turn of others, and how many frames it may
+//! send that carry no request.
 //!
-//! HTTP/2 has many frames that its library answers or notes by itself, as fast as they come, from
-//! everybody who gets here, and without a pause in which others would be served. Here their heads are
-//! read before it sees them: who sends too many is cut off, and who sends much takes turns. By HTTP/1.1 the library works
-//! through all requests that it has read, also without a pause: there a turn is so many bytes.
+//! HTTP/2 has many frames that its library answers or notes by itself, as fast as they come, from everybody who gets
+//! here, and without a pause in which others would be served. [`FrameLimit`] reads their heads before the library sees
+//! them: a client that sends too many is cut off, and one that sends much takes turns. By HTTP/1.1 the library works
+//! through all requests that it has read, also without a pause: there a turn is a number of bytes. [`TimeSlice`] tells
+//! both when the next turn begins.
 
 use std::{
+    future::poll_fn,
     io,
-    pin::Pin,
-    task::{Context, Poll, ready},
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker, ready},
 };
 
+use atomic_waker::AtomicWaker;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::yield_now,
     time::Instant,
 };
 
-use super::{sniff::PREFACE, time_slice::TimeSlice};
+use super::sniff::PREFACE;
 
 /// So many frames without a request may come at once. A list of thousands of rows has a client give room
 /// for it some hundred times.
 const BURST: u32 = 4_000;
 
 /// So many more in each second.
-const EACH_SECOND: u32 = 1_000;
+const FRAMES_PER_SECOND: u32 = 1_000;
 
 /// So many more for each frame of a request: its client gives room for the answer, pings beside it, and may
 /// take the request back.
-const EACH_REQUEST: u32 = 4;
+const FRAMES_PER_REQUEST: u32 = 4;
 
 /// A frame that is longer counts as several.
-const LENGTH: u32 = 64;
+const FRAME_UNIT: u32 = 64;
 
 /// After so many frames it is the turn of others. Far fewer than a thread of the runtime has places for tasks
 /// that are to go on: requests beyond those would be begun much later than they are read.
 const TURN: usize = 64;
 
 /// So many bytes that are no HTTP/2 count as a frame: a turn of them is 1 kB, which most requests are shorter than.
-const AS_A_FRAME: usize = 16;
+const BYTES_PER_FRAME: usize = 16;
 
 /// What has no more bytes is no part of a request: a message by gRPC begins with so many.
-const LEAST_DATA: u32 = 5;
+const MIN_MESSAGE: u32 = 5;
 
+/// The bytes of the head of a frame: its length, its kind, its flags and its stream.
 const HEAD: usize = 9;
 
 /// A stream that ends with an error when too much comes by it that carries no request.
@@ -59,19 +69,6 @@ impl<S> FrameLimit<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> FrameLimit<S> {
-    /// Reads no more than is left of this turn.
-    fn poll_rest_of_turn(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let length = (TURN - self.frames.since_turn) * AS_A_FRAME;
-        let mut part = ReadBuf::new(buf.initialize_unfilled_to(length.min(buf.remaining())));
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
-        let came = part.filled().len();
-        buf.advance(came);
-        self.frames.since_turn += came.div_ceil(AS_A_FRAME);
-        Poll::Ready(Ok(()))
-    }
-}
-
 impl<S: AsyncRead + Unpin> AsyncRead for FrameLimit<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -85,9 +82,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for FrameLimit<S> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if matches!(self.frames.at, At::Other) {
+        if matches!(self.frames.at, Position::Other) {
             self.slice.comes_last();
-            return self.poll_rest_of_turn(cx, buf);
+            let rest_of_turn = (TURN - self.frames.since_turn) * BYTES_PER_FRAME;
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(rest_of_turn.min(buf.remaining())));
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
+            let came = part.filled().len();
+            buf.advance(came);
+            self.frames.since_turn += came.div_ceil(BYTES_PER_FRAME);
+            return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
@@ -122,20 +125,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FrameLimit<S> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("more frames that carry no request than {EACH_SECOND} a second")]
-struct TooMany;
+#[error("more frames that carry no request than {FRAMES_PER_SECOND} a second")]
+struct TooManyFrames;
 
 /// Where in the stream of frames a connection is, and what it may still send.
 #[derive(Debug)]
 struct Frames {
-    at: At,
+    at: Position,
     left: u32,
     since: Instant,
     since_turn: usize,
 }
 
 #[derive(Debug)]
-enum At {
+enum Position {
     /// So much has come of what HTTP/2 begins with.
     Preface(usize),
     /// So much has come of the head of a frame.
@@ -148,69 +151,145 @@ enum At {
 
 impl Frames {
     fn new() -> Self {
-        Self { at: At::Preface(0), left: BURST, since: Instant::now(), since_turn: 0 }
+        Self { at: Position::Preface(0), left: BURST, since: Instant::now(), since_turn: 0 }
     }
 
     /// Looks at what has come.
-    fn take(&mut self, mut bytes: &[u8]) -> Result<(), TooMany> {
+    fn take(&mut self, mut bytes: &[u8]) -> Result<(), TooManyFrames> {
         while !bytes.is_empty() {
             match &mut self.at {
-                At::Other => return Ok(()),
-                At::Preface(came) => {
+                Position::Other => return Ok(()),
+                Position::Preface(came) => {
                     let taken = bytes.len().min(PREFACE.len() - *came);
                     let is_preface = PREFACE[*came..].starts_with(&bytes[..taken]);
                     *came += taken;
                     bytes = &bytes[taken..];
                     if !is_preface {
-                        self.at = At::Other;
+                        self.at = Position::Other;
                     } else if *came == PREFACE.len() {
-                        self.at = At::Head([0; HEAD], 0);
+                        self.at = Position::Head([0; HEAD], 0);
                     }
                 }
-                At::Head(head, came) => {
+                Position::Head(head, came) => {
                     let taken = bytes.len().min(HEAD - *came);
                     head[*came..*came + taken].copy_from_slice(&bytes[..taken]);
                     *came += taken;
                     bytes = &bytes[taken..];
                     if *came == HEAD {
                         let (length, kind) = (u32::from_be_bytes([0, head[0], head[1], head[2]]), head[3]);
-                        self.at = At::Payload(length as usize);
+                        self.at = Position::Payload(length as usize);
                         self.count(length, kind)?;
                     }
                 }
-                At::Payload(left) => {
+                Position::Payload(left) => {
                     let taken = bytes.len().min(*left);
                     *left -= taken;
                     bytes = &bytes[taken..];
                 }
             }
-            if matches!(self.at, At::Payload(0)) {
-                self.at = At::Head([0; HEAD], 0);
+            if matches!(self.at, Position::Payload(0)) {
+                self.at = Position::Head([0; HEAD], 0);
             }
         }
         Ok(())
     }
 
-    fn count(&mut self, length: u32, kind: u8) -> Result<(), TooMany> {
+    fn count(&mut self, length: u32, kind: u8) -> Result<(), TooManyFrames> {
         const DATA: u8 = 0;
         const HEADERS: u8 = 1;
         self.since_turn += 1;
-        if kind == HEADERS || kind == DATA && length >= LEAST_DATA {
-            self.left = (self.left + EACH_REQUEST).min(BURST);
+        if kind == HEADERS || kind == DATA && length >= MIN_MESSAGE {
+            self.left = (self.left + FRAMES_PER_REQUEST).min(BURST);
             return Ok(());
         }
-        let cost = 1 + length / LENGTH;
+        let cost = 1 + length / FRAME_UNIT;
         if self.left < cost {
             self.refill();
         }
-        self.left = self.left.checked_sub(cost).ok_or(TooMany)?;
+        self.left = self.left.checked_sub(cost).ok_or(TooManyFrames)?;
         Ok(())
     }
 
     fn refill(&mut self) {
-        let more = self.since.elapsed().as_millis().saturating_mul(EACH_SECOND.into()) / 1_000;
+        let more = self.since.elapsed().as_millis().saturating_mul(FRAMES_PER_SECOND.into()) / 1_000;
         self.since = Instant::now();
         self.left = self.left.saturating_add(u32::try_from(more).unwrap_or(BURST)).min(BURST);
+    }
+}
+
+/// Nobody has woken it since it ran.
+const IDLE: u8 = 0;
+const RUNNING: u8 = 1;
+/// It was woken, and is to run again.
+const WOKEN: u8 = 2;
+
+/// Whether it is the turn of a connection again: else nothing more is read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TimeSlice(Arc<SliceState>);
+
+#[derive(Debug, Default)]
+struct SliceState {
+    is_new: AtomicBool,
+    is_last: AtomicBool,
+    /// How often it has woken itself, one time after another.
+    again: AtomicU8,
+    state: AtomicU8,
+    task: AtomicWaker,
+}
+
+impl TimeSlice {
+    /// Serves a connection, turn by turn. As cancel-safe as that.
+    pub(super) async fn serve<F: Future>(&self, mut connection: Pin<&mut F>) -> F::Output {
+        let waker = Waker::from(self.0.clone());
+        poll_fn(|cx| {
+            self.0.task.register(cx.waker());
+            self.0.state.swap(RUNNING, Ordering::AcqRel);
+            self.begin();
+            let served = connection.as_mut().poll(&mut Context::from_waker(&waker));
+            let ran = self.0.state.compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire);
+            if ran.is_ok() {
+                self.0.again.store(0, Ordering::Relaxed);
+            } else if served.is_pending() {
+                // Once is what a request that comes alone takes.
+                let again = self.0.again.load(Ordering::Relaxed).saturating_add(1);
+                self.0.again.store(again, Ordering::Relaxed);
+                if again > 1 && self.0.is_last.load(Ordering::Relaxed) {
+                    // This wakes it once the runtime has looked for what has come for others.
+                    let _: Poll<()> = pin!(yield_now()).poll(cx);
+                } else {
+                    cx.waker().wake_by_ref();
+                }
+            }
+            served
+        })
+        .await
+    }
+
+    fn begin(&self) {
+        self.0.is_new.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on it goes on only when the runtime has looked for what has come for others. Not by HTTP/2: there each
+    /// request has a task of its own, which would go on before, and what they leave to the connection would pile up.
+    fn comes_last(&self) {
+        self.0.is_last.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has begun since this was last asked.
+    fn has_begun(&self) -> bool {
+        self.0.is_new.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Wake for SliceState {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.state.swap(WOKEN, Ordering::AcqRel) == IDLE {
+            self.task.wake();
+        }
     }
 }
 
@@ -218,6 +297,11 @@ impl Frames {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        sync::Notify,
+    };
 
     use super::*;
 
@@ -248,7 +332,7 @@ mod tests {
             let (mut frames, frame) = (begun(), frame(kind, 4));
             assert_eq!(taken(&mut frames, &frame), BURST, "{kind}");
             tokio::time::advance(Duration::from_secs(1)).await;
-            assert_eq!(taken(&mut frames, &frame), EACH_SECOND, "{kind}");
+            assert_eq!(taken(&mut frames, &frame), FRAMES_PER_SECOND, "{kind}");
             tokio::time::advance(Duration::from_hours(1)).await;
             assert_eq!(taken(&mut frames, &frame), BURST, "{kind}");
         }
@@ -267,9 +351,9 @@ mod tests {
         for _ in 0..10_000 {
             frames.take(&headers).unwrap();
             frames.take(&data).unwrap();
-            (0..2 * EACH_REQUEST).for_each(|_| frames.take(&frame(8, 4)).unwrap());
+            (0..2 * FRAMES_PER_REQUEST).for_each(|_| frames.take(&frame(8, 4)).unwrap());
         }
-        assert_eq!(frames.take(&frame(6, 8)), Err(TooMany));
+        assert_eq!(frames.take(&frame(6, 8)), Err(TooManyFrames));
     }
 
     #[tokio::test(start_paused = true)]
@@ -328,7 +412,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn another_http_takes_turns_and_nothing_of_it_is_lost() {
-        const MOST: usize = TURN * AS_A_FRAME;
+        const MOST: usize = TURN * BYTES_PER_FRAME;
         let sent = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(400);
         for size in [1, 15, 16, 17, 100, MOST - 1, MOST, MOST + 1, sent.len()] {
             for room in [1, 1_000, sent.len()] {
@@ -353,5 +437,55 @@ mod tests {
                 assert!(turns >= sent.len() / MOST, "{size} {room}: {turns}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn what_wakes_itself_leaves_room_for_what_comes_for_others() {
+        const ROUNDS: usize = 200;
+        let (mut asks, mut answers) = tokio::net::UnixStream::pair().unwrap();
+        let echo = tokio::spawn(async move {
+            while let Ok(byte) = answers.read_u8().await {
+                answers.write_u8(byte).await.unwrap();
+            }
+        });
+        let rounds = tokio::spawn(async move {
+            for _ in 0..ROUNDS {
+                asks.write_u8(7).await.unwrap();
+                asks.read_u8().await.unwrap();
+            }
+        });
+        let mut turns = 0;
+        let busy = poll_fn(|cx| {
+            turns += 1;
+            cx.waker().wake_by_ref();
+            if rounds.is_finished() { Poll::Ready(()) } else { Poll::Pending }
+        });
+        let slice = TimeSlice::default();
+        slice.comes_last();
+        slice.serve(pin!(busy)).await;
+        rounds.await.unwrap();
+        echo.await.unwrap();
+        assert!(turns < 8 * ROUNDS, "{turns}");
+    }
+
+    #[tokio::test]
+    async fn what_is_woken_by_others_goes_on() {
+        let [come, was_there] = [(); 2].map(|()| Arc::new(Notify::new()));
+        let (slice, comes, is_there) = (TimeSlice::default(), come.clone(), was_there.clone());
+        let served = tokio::spawn(async move {
+            slice
+                .serve(pin!(async {
+                    for _ in 0..100 {
+                        comes.notified().await;
+                        is_there.notify_one();
+                    }
+                }))
+                .await;
+        });
+        for _ in 0..100 {
+            come.notify_one();
+            was_there.notified().await;
+        }
+        served.await.unwrap();
     }
 }
