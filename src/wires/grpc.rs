@@ -27,12 +27,12 @@ pub const WIRE: &str = "grpc";
 /// What `proto/getlockd.proto` says, as code. `tests/proto.rs` compares them.
 #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, reason = "generated")]
 pub mod proto {
-    include!("grpc/generated/getlockd.v1.rs");
+    include!("generated/getlockd.v1.rs");
 
     pub use Mode as LockMode;
 
     /// All services, for reflection.
-    pub const DESCRIPTORS: &[u8] = include_bytes!("grpc/generated/descriptors.bin");
+    pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
 }
 
 /// All services.

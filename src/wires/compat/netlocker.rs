@@ -27,7 +27,7 @@ use crate::{
 
 #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, reason = "generated")]
 pub mod proto {
-    include!("../grpc/generated/net_locker.rs");
+    include!("../generated/net_locker.rs");
 }
 
 use proto::{

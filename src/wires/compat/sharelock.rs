@@ -24,7 +24,7 @@ use crate::{
 
 #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, reason = "generated")]
 pub mod proto {
-    include!("../grpc/generated/sharelock.rs");
+    include!("../generated/sharelock.rs");
 }
 
 use proto::{
