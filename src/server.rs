@@ -221,7 +221,7 @@ impl Server {
         }
         if let Some(listener) = self.listeners.http.take() {
             let limiter = self.limiter(rest::WIRE);
-            let web = web::Web {
+            let web = web::HttpService {
                 // Last, when all doors are there.
                 router: self.router(),
                 transport: self.transport.clone(),
@@ -307,7 +307,9 @@ impl Server {
 type Serving<F> = Either<F, Ready<()>>;
 
 /// Serves a connection without a session of its own: its requests have theirs.
-fn serve_http(web: web::Web) -> impl Fn(Connection) -> Serving<Pin<Box<dyn Future<Output = ()> + Send>>> {
+fn serve_http(
+    web: web::HttpService,
+) -> impl Fn(Connection) -> Serving<Pin<Box<dyn Future<Output = ()> + Send>>> {
     move |connection| match web.transport.keepalive.probe(&connection.stream) {
         Ok(()) => Either::Left(Box::pin(web::serve(connection, web.clone()))),
         Err(_) => Either::Right(ready(())),

@@ -25,11 +25,11 @@ const GRPC: &str = "grpc";
 pub const GRPC_SERVICES: [&str; 2] = ["NetLocker.NetLockerService", "sharelock.ShareLockService"];
 
 /// The response of a service to a user who could not log in, or may not lock.
-type Refusal = fn(StatusCode, &str) -> Response;
+type RefusalFn = fn(StatusCode, &str) -> Response;
 
 /// All of them, each behind `authenticate`, which refuses in our words: each service translates it into its own.
 pub(crate) fn router(state: &AppState, authenticate: impl Fn(Router) -> Router) -> Router {
-    let service = |routes: Router<AppState>, refusal: Refusal| {
+    let service = |routes: Router<AppState>, refusal: RefusalFn| {
         let translate = map_response(move |response| ready(translate(response, refusal)));
         authenticate(routes.with_state(state.clone())).layer(translate)
     };
@@ -41,17 +41,17 @@ pub(crate) fn router(state: &AppState, authenticate: impl Fn(Router) -> Router) 
                 .layer(map_request(doubledutch::log_in_by_key)),
         );
     let netlocker = netlocker::proto::net_locker_service_server::NetLockerServiceServer::new(
-        netlocker::Service(state.leases.clone()),
+        netlocker::NetLockerGrpc(state.leases.clone()),
     );
     let sharelock = sharelock::proto::share_lock_service_server::ShareLockServiceServer::new(
-        sharelock::Service(state.leases.clone()),
+        sharelock::ShareLockGrpc(state.leases.clone()),
     );
     let grpc = add_service(Router::new(), netlocker.max_decoding_message_size(MAX_BODY));
     http.merge(authenticate(add_service(grpc, sharelock.max_decoding_message_size(MAX_BODY))))
 }
 
 /// Says a refused login in the words of the service.
-fn translate(response: Response, refusal: Refusal) -> Response {
+fn translate(response: Response, refusal: RefusalFn) -> Response {
     let Some(why) = response.extensions().get::<AuthError>() else { return response };
     let mut translated = refusal(response.status(), &why.to_string());
     if let Some(challenge) = response.headers().get(WWW_AUTHENTICATE) {

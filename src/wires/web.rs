@@ -51,7 +51,7 @@ pub(crate) use list::{body_bytes, list};
 pub(crate) use response::{
     GuardedResponse, ResponseGuard, check_and_deliver, json, message, millis, wall_clock,
 };
-pub(crate) use site::{Bound, Hosts};
+pub(crate) use site::{HostPolicy, Hosts};
 use sniff::{HttpStream, Sniffed};
 pub(crate) use sse::event_stream;
 
@@ -177,7 +177,7 @@ impl Peer {
 
 /// What serves the connections of a port.
 #[derive(Clone, Debug)]
-pub struct Web {
+pub struct HttpService {
     /// Answers their requests.
     pub router: Router,
     /// TLS, and the options of their sockets.
@@ -191,25 +191,31 @@ pub struct Web {
 /// Serves a connection until its client leaves, is cut off, or is asked to end.
 ///
 /// Cancel-safe: dropped, it closes the socket; what waits leaves its queue.
-pub async fn serve(Connection { stream, peer: addr, permit }: Connection, web: Web) {
-    let login_by = Instant::now() + web.hub.limits().login;
+pub async fn serve(Connection { stream, peer: addr, permit }: Connection, service: HttpService) {
+    let login_by = Instant::now() + service.hub.limits().login;
     let sniffed = tokio::select! {
-        () = web.stop.cancelled() => return,
-        sniffed = timeout_at(login_by, sniff::sniff(stream, web.transport.tls.as_deref())) => sniffed,
+        () = service.stop.cancelled() => return,
+        sniffed = timeout_at(login_by, sniff::sniff(stream, service.transport.tls.as_deref())) => sniffed,
     };
     match sniffed.unwrap_or(Err(io::ErrorKind::TimedOut.into())) {
         Ok(Sniffed::Http { io, watch }) => {
-            let peer = Peer::new(addr, web.transport.keepalive.left(), permit, &web.hub);
-            serve_http(io, &watch, peer, web, login_by).await;
+            let peer = Peer::new(addr, service.transport.keepalive.left(), permit, &service.hub);
+            serve_requests(io, &watch, peer, service, login_by).await;
         }
-        Ok(Sniffed::NoTls(stream)) => sniff::refuse(stream, web.transport).await,
+        Ok(Sniffed::NoTls(stream)) => sniff::refuse(stream, service.transport).await,
         Err(error) => tracing::debug!(peer = %addr, %error, "connection ends before a request"),
     }
 }
 
 /// Cancel-safe: as [`serve`].
-async fn serve_http(io: HttpStream, watch: &HangupWatch, peer: Peer, web: Web, login_by: Instant) {
-    let Web { router, transport, hub, stop } = web;
+async fn serve_requests(
+    io: HttpStream,
+    watch: &HangupWatch,
+    peer: Peer,
+    service: HttpService,
+    login_by: Instant,
+) {
+    let HttpService { router, transport, hub, stop } = service;
     let PeerConnection { addr, authenticated, hung_up, cut_off, .. } = &*peer.connection.clone();
     let service = TowerToHyperService::new(WithPeer { router, peer });
     // The goodbye of a TLS client is encrypted: only the connection itself can read it, and not the watch.

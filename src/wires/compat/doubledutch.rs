@@ -55,12 +55,9 @@ async fn welcome() -> &'static str {
     "Welcome to LockManager"
 }
 
-type Sender = Extension<Peer>;
-type AllLeases = State<Arc<Leases>>;
-
 async fn by_name(
-    State(leases): AllLeases,
-    Extension(peer): Sender,
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
     Path(name): Path<String>,
 ) -> GuardedResponse {
     answer_token(&leases, peer, &name, 0, default_lifetime(&leases)).await
@@ -68,8 +65,8 @@ async fn by_name(
 
 /// `timeout/name`, or `name/lifetime`: the one that is a number tells. Of two numbers the first is the timeout.
 async fn with_a_number(
-    State(leases): AllLeases,
-    Extension(peer): Sender,
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
     Path((a, b)): Path<(String, String)>,
 ) -> GuardedResponse {
     match (a.parse(), b.parse()) {
@@ -80,8 +77,8 @@ async fn with_a_number(
 }
 
 async fn with_both(
-    State(leases): AllLeases,
-    Extension(peer): Sender,
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
     Path((timeout, name, lifetime)): Path<(String, String, String)>,
 ) -> GuardedResponse {
     match (timeout.parse(), lifetime.parse()) {
@@ -109,8 +106,8 @@ async fn answer_token(
 }
 
 async fn release_lock(
-    State(leases): AllLeases,
-    Extension(peer): Sender,
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
     Path((name, token)): Path<(String, String)>,
 ) -> Response {
     match release(&leases, &name, &token, &peer) {
@@ -141,7 +138,7 @@ pub(super) async fn log_in_by_key(mut request: Request) -> Request {
 /// The locks that are held as text, or for later clients, which send a key, as JSON.
 async fn status(
     State(hub): State<Arc<Hub>>,
-    Extension(peer): Sender,
+    Extension(peer): Extension<Peer>,
     Query(Auth { auth }): Query<Auth>,
 ) -> GuardedResponse {
     let (client, query) = (peer.client(HTTP), Locks { prefix: None, page: first_page() });
@@ -170,7 +167,7 @@ fn shown(held: &[LockRow], as_json: bool) -> Response {
 }
 
 #[derive(Deserialize)]
-struct LockParams {
+struct DoubleDutchParams {
     #[serde(default)]
     lockname: String,
     #[serde(default)]
@@ -181,11 +178,11 @@ struct LockParams {
 }
 
 async fn getlock(
-    State(leases): AllLeases,
-    Extension(peer): Sender,
-    params: Result<Query<LockParams>, QueryRejection>,
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
+    params: Result<Query<DoubleDutchParams>, QueryRejection>,
 ) -> GuardedResponse {
-    let Ok(Query(LockParams { lockname, timeout, lifetime, .. })) = params else {
+    let Ok(Query(DoubleDutchParams { lockname, timeout, lifetime, .. })) = params else {
         return GuardedResponse::unguarded(bad_request("timeout and lifetime are seconds"));
     };
     let to_json = |token: &str, acquired: bool| {
@@ -206,12 +203,12 @@ async fn getlock(
 }
 
 async fn releaselock(
-    State(leases): AllLeases,
-    Extension(peer): Sender,
-    params: Result<Query<LockParams>, QueryRejection>,
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
+    params: Result<Query<DoubleDutchParams>, QueryRejection>,
 ) -> Response {
     match params {
-        Ok(Query(LockParams { lockname, token, .. })) if !lockname.is_empty() && !token.is_empty() => {
+        Ok(Query(DoubleDutchParams { lockname, token, .. })) if !lockname.is_empty() && !token.is_empty() => {
             let released = match release(&leases, &lockname, &token, &peer) {
                 Err(LockError::Denied(error)) => return denied(&error),
                 released => released.is_ok(),

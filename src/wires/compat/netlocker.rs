@@ -39,45 +39,45 @@ pub(super) fn routes() -> Router<AppState> {
 }
 
 #[derive(Deserialize)]
-struct LockParams {
+struct NetLockerParams {
     key: Option<String>,
     unique_id: Option<String>,
     time_lock: Option<i64>,
 }
 
-type Params = Result<Query<LockParams>, QueryRejection>;
+type NetLockerQuery = Result<Query<NetLockerParams>, QueryRejection>;
 
 async fn lock(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    params: Params,
+    params: NetLockerQuery,
 ) -> Result<GuardedResponse, NetLockerError> {
-    let Query(LockParams { key, unique_id, time_lock }) = params.map_err(|_| NetLockerError::Invalid)?;
+    let Query(NetLockerParams { key, unique_id, time_lock }) = params.map_err(|_| NetLockerError::Invalid)?;
     let (client, key) = (peer.client(HTTP), key.unwrap_or_default());
     let taken = take(&leases, &key, unique_id.as_deref(), time_lock.unwrap_or(0), client).await?;
     Ok(match taken {
-        Taken::Granted(delivery) => GuardedResponse::granted(delivery, "true"),
-        Taken::HeldBefore => GuardedResponse::unguarded("true"),
-        Taken::NotTaken => GuardedResponse::unguarded("false"),
+        LockOutcome::Granted(delivery) => GuardedResponse::granted(delivery, "true"),
+        LockOutcome::HeldBefore => GuardedResponse::unguarded("true"),
+        LockOutcome::NotTaken => GuardedResponse::unguarded("false"),
     })
 }
 
 async fn unlock(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    params: Params,
+    params: NetLockerQuery,
 ) -> Result<String, NetLockerError> {
-    let Query(LockParams { key, unique_id, .. }) = params.map_err(|_| NetLockerError::Invalid)?;
+    let Query(NetLockerParams { key, unique_id, .. }) = params.map_err(|_| NetLockerError::Invalid)?;
     release(&leases, &key.unwrap_or_default(), unique_id.as_deref(), &peer)
         .map(|released| released.to_string())
 }
 
 /// The same by gRPC.
 #[derive(Debug)]
-pub struct Service(pub(super) Arc<Leases>);
+pub struct NetLockerGrpc(pub(super) Arc<Leases>);
 
 #[tonic::async_trait]
-impl NetLockerService for Service {
+impl NetLockerService for NetLockerGrpc {
     async fn try_and_lock(
         &self,
         request: Request<NetLockRequest>,
@@ -85,9 +85,9 @@ impl NetLockerService for Service {
         let client = peer_of(&request)?.client(GRPC);
         let NetLockRequest { key, time_lock, unique_id } = request.into_inner();
         let (success, guard) = match take(&self.0, &key, unique_id.as_deref(), time_lock, client).await? {
-            Taken::Granted(delivery) => (true, Some(ResponseGuard::Grant(delivery))),
-            Taken::HeldBefore => (true, None),
-            Taken::NotTaken => (false, None),
+            LockOutcome::Granted(delivery) => (true, Some(ResponseGuard::Grant(delivery))),
+            LockOutcome::HeldBefore => (true, None),
+            LockOutcome::NotTaken => (false, None),
         };
         Ok(message(NetLockerResponse { success }, guard))
     }
@@ -136,7 +136,7 @@ impl From<NetLockerError> for Status {
 }
 
 /// What became of a request for a lock. Holding it before is a success too.
-enum Taken {
+enum LockOutcome {
     Granted(Arc<Delivery>),
     HeldBefore,
     NotTaken,
@@ -149,7 +149,7 @@ async fn take(
     id: Option<&str>,
     seconds: i64,
     client: Client,
-) -> Result<Taken, NetLockerError> {
+) -> Result<LockOutcome, NetLockerError> {
     let (name, owner) = owner(key, unless_empty(id))?;
     let seconds =
         u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).ok_or(NetLockerError::Invalid)?;
@@ -161,11 +161,11 @@ async fn take(
     let request =
         LeaseRequest { ttl, client: Some(format!("netlocker {owner}")), ..LeaseRequest::of(name.clone()) };
     match leases.acquire(request, owner, client).await {
-        Ok(grant) => Ok(Taken::Granted(grant.delivery)),
+        Ok(grant) => Ok(LockOutcome::Granted(grant.delivery)),
         Err(LeaseError::Ttl { .. } | LeaseError::TooLong) => Err(NetLockerError::Invalid),
         Err(error) if error.is_denied() => Err(NetLockerError::Denied(error)),
-        Err(_) if holds_it() => Ok(Taken::HeldBefore),
-        Err(_) => Ok(Taken::NotTaken),
+        Err(_) if holds_it() => Ok(LockOutcome::HeldBefore),
+        Err(_) => Ok(LockOutcome::NotTaken),
     }
 }
 

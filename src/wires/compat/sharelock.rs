@@ -55,7 +55,7 @@ struct LockBody {
 
 /// The status as a number, left out where it is 0.
 #[derive(Serialize)]
-struct StatusJson {
+struct ShareLockStatusJson {
     #[serde(skip_serializing_if = "is_zero")]
     status: i32,
 }
@@ -111,20 +111,20 @@ fn status_json(status: Status) -> Response {
         // UnknownLock too.
         _ => StatusCode::OK,
     };
-    json(code, &StatusJson { status: status.into() })
+    json(code, &ShareLockStatusJson { status: status.into() })
 }
 
 /// ShareLock has no text for a refusal: its status says it all.
 pub(super) fn refusal(code: StatusCode, _: &str) -> Response {
-    json(code, &StatusJson { status: Status::NotAcquired.into() })
+    json(code, &ShareLockStatusJson { status: Status::NotAcquired.into() })
 }
 
 /// The same by gRPC.
 #[derive(Debug)]
-pub struct Service(pub(super) Arc<Leases>);
+pub struct ShareLockGrpc(pub(super) Arc<Leases>);
 
 #[tonic::async_trait]
-impl ShareLockService for Service {
+impl ShareLockService for ShareLockGrpc {
     async fn ping(
         &self,
         _: Request<ShareLockPingRequest>,

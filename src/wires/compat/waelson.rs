@@ -31,7 +31,7 @@ pub(super) fn routes() -> Router<AppState> {
 }
 
 #[derive(Deserialize)]
-struct LockParams {
+struct WaelsonParams {
     #[serde(default)]
     resource: String,
     #[serde(default)]
@@ -39,7 +39,7 @@ struct LockParams {
     ttl: Option<String>,
 }
 
-type Params = Result<Query<LockParams>, QueryRejection>;
+type WaelsonQuery = Result<Query<WaelsonParams>, QueryRejection>;
 
 /// The response of an error.
 struct ErrorResponse(StatusCode, Value);
@@ -60,7 +60,7 @@ fn error_response(code: StatusCode, message: &str) -> ErrorResponse {
     ErrorResponse(code, json!({ "error": message }))
 }
 
-impl LockParams {
+impl WaelsonParams {
     fn name(&self) -> Result<Name, ErrorResponse> {
         Name::new(&self.resource).map_err(|error| error_response(StatusCode::BAD_REQUEST, &error.to_string()))
     }
@@ -103,7 +103,7 @@ fn not_found() -> ErrorResponse {
 async fn lock(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    params: Params,
+    params: WaelsonQuery,
 ) -> Result<GuardedResponse, ErrorResponse> {
     let Query(params) = params?;
     let (name, ttl) = (params.name()?, params.ttl(&leases)?);
@@ -128,7 +128,7 @@ async fn lock(
 async fn unlock(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    params: Params,
+    params: WaelsonQuery,
 ) -> Result<Json<Value>, ErrorResponse> {
     let Query(params) = params?;
     let name = params.name()?;
@@ -139,7 +139,7 @@ async fn unlock(
 async fn refresh(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    params: Params,
+    params: WaelsonQuery,
 ) -> Result<Json<Value>, ErrorResponse> {
     let Query(params) = params?;
     let (name, ttl) = (params.name()?, params.ttl(&leases)?);
@@ -151,7 +151,7 @@ async fn refresh(
 async fn ttl(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    params: Params,
+    params: WaelsonQuery,
 ) -> Result<Json<Value>, ErrorResponse> {
     let Query(params) = params?;
     let name = params.name()?;

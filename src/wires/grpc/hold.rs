@@ -25,11 +25,11 @@ use crate::{
     wires::web::{deadline_exceeded, is_unreadable, millis},
 };
 
-/// How many replies may wait for a client to read them before it is served again: no more than an empty channel has
-/// room for.
+/// How many replies may be unread before the stream is served no more. With the last one it is 32: what tokio allocates
+/// for a channel in any case.
 pub(super) const UNSENT: usize = 31;
 
-/// How many requests are taken in behind one that waits.
+/// How many requests are read ahead of one that waits.
 const READ_AHEAD: usize = 256;
 
 type Replies = Sender<Result<HoldResponse, Status>>;
@@ -73,7 +73,7 @@ async fn passed(deadline: Option<Duration>) {
     }
 }
 
-/// Serves a stream to its end; then the session ends, and what it holds is free.
+/// Serves a stream to its end. Then the session ends, and its locks are free.
 ///
 /// Cancel-safe: dropped, it frees what the session holds.
 pub(super) async fn hold(
@@ -84,13 +84,13 @@ pub(super) async fn hold(
 ) {
     // Reserved now: the channel may be full of replies that the client has not read when the stream ends.
     let Ok(last_reply) = replies.clone().reserve_owned().await else { return };
-    let requests = Requests {
+    let requests = RequestStream {
         stream: requests,
         ahead: VecDeque::new(),
         charge: Charge::default(),
         budget: session.budget(),
     };
-    let mut stream = Stream { session, requests, replies, left };
+    let mut stream = HoldCall { session, requests, replies, left };
     let end = tokio::select! {
         Err(end) = stream.serve() => end,
         () = passed(deadline) => StreamEnd::Late,
@@ -117,16 +117,17 @@ pub(super) async fn hold(
     last_reply.send(Err(status));
 }
 
-struct Stream {
+/// A call of `Hold`: its session lives for as long as the stream.
+struct HoldCall {
     session: Session,
-    requests: Requests,
+    requests: RequestStream,
     replies: Replies,
     /// For how much silence of the client nothing is freed that it holds.
     left: Duration,
 }
 
 /// The requests of a stream.
-struct Requests {
+struct RequestStream {
     stream: Streaming<HoldRequest>,
     /// Requests read while an earlier one is not answered yet.
     ahead: VecDeque<StreamRequest>,
@@ -135,7 +136,7 @@ struct Requests {
     budget: Budget,
 }
 
-impl Requests {
+impl RequestStream {
     /// Reads requests while another is answered, for as long as the client is there: frames that nobody reads would
     /// count against all streams of the connection. What it keeps is bounded. Keepalives are answered at once.
     ///
@@ -178,7 +179,8 @@ impl Requests {
     }
 }
 
-impl Stream {
+impl HoldCall {
+    /// Cancel-safe: dropped, the request under way is given up.
     async fn serve(&mut self) -> Result<Infallible, StreamEnd> {
         loop {
             let request = self.next().await?;
@@ -191,6 +193,7 @@ impl Stream {
         }
     }
 
+    /// Cancel-safe: no request is lost.
     async fn next(&mut self) -> Result<StreamRequest, StreamEnd> {
         if let Some(request) = self.requests.next_buffered() {
             return Ok(request);
@@ -203,6 +206,8 @@ impl Stream {
     }
 
     /// Sends a reply, once the client has read earlier ones, for as long as it is there.
+    ///
+    /// Cancel-safe: dropped, the reply is not sent.
     async fn send(&mut self, response: HoldResponse) -> Result<(), StreamEnd> {
         tokio::select! {
             biased;
@@ -212,6 +217,7 @@ impl Stream {
         }
     }
 
+    /// Cancel-safe: dropped, a wait leaves its queue.
     async fn answer(&mut self, request: StreamRequest) -> Result<HoldResponse, StreamEnd> {
         let since = Instant::now();
         let number = match request {
@@ -269,7 +275,7 @@ fn number_response(number: Answer<Option<u64>>, fencing_token: Option<u64>, sinc
 /// Cancel-safe: dropped, it leaves the queue, and no request is lost.
 async fn wait_for_lock(
     waiting: Waiting<'_>,
-    requests: &mut Requests,
+    requests: &mut RequestStream,
     replies: &Replies,
     left: Duration,
 ) -> Result<Answer<AcquireAnswer>, StreamEnd> {

@@ -138,7 +138,7 @@ impl Locks for LocksService {
             let done = session.cancel_wait(SessionId(id))?;
             return Ok(Response::new(KillResponse { done }));
         }
-        // Should this session be ended meanwhile, as the server stops, the other has been told to end all the same.
+        // An error means that this session was ended meanwhile, as the server stops. The other one ends all the same.
         let _ = session.kill(SessionId(id))?.finish().await;
         Ok(Response::new(KillResponse { done: true }))
     }

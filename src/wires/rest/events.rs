@@ -73,7 +73,7 @@ fn events(
     let find = find.map(|find| Name::new(&find)).transpose()?;
     let place = feeds.hub.viewers().take(peer.quota_key(), 1)?;
     let user = peer.viewer().0.map(|user| user.name().into());
-    let snapshots = feeds.subscribe(Filter { user, find }).ok_or_else(too_many_names)?;
+    let snapshots = feeds.subscribe(FeedKey { user, find }).ok_or_else(too_many_names)?;
     let clock = feeds.clock;
     let heartbeat = move || frame("clock", &clock.at(Instant::now()).to_string());
     let body = event_stream(&peer, snapshots, heartbeat, place);
@@ -96,17 +96,17 @@ struct Feeds {
     hub: Arc<Hub>,
     stop: CancellationToken,
     clock: WallClock,
-    /// To make a scene. Not that of lists: who waits for it rests the longer, so that all snapshots together
-    /// take no more than a part of a core.
+    /// Makes one snapshot at a time. Apart from the turns of lists: a feed that waits here pauses for longer, so that all
+    /// snapshots together take no more than a part of a core.
     turn: Semaphore,
     live: Guarded<Snapshots>,
 }
 
-type Snapshots = HashMap<Filter, watch::Sender<Bytes>>;
+type Snapshots = HashMap<FeedKey, watch::Sender<Bytes>>;
 
 /// Which locks a page shows, and for which user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Filter {
+struct FeedKey {
     /// None where there are no users.
     user: Option<Box<str>>,
     find: Option<Name>,
@@ -116,26 +116,26 @@ struct Filter {
 struct UserRemoved;
 
 impl Feeds {
-    /// The snapshots of a filter. They begin with its first viewer, and end when the last has left.
-    fn subscribe(self: &Arc<Self>, filter: Filter) -> Option<watch::Receiver<Bytes>> {
+    /// The snapshots of a feed. They begin with its first viewer, and end when the last has left.
+    fn subscribe(self: &Arc<Self>, key: FeedKey) -> Option<watch::Receiver<Bytes>> {
         let mut live = self.live.lock();
-        if let Some(snapshots) = live.get(&filter) {
+        if let Some(snapshots) = live.get(&key) {
             return Some(snapshots.subscribe());
         }
-        let is_of_same = |other: &&Filter| filter.user.is_some() && other.user == filter.user;
+        let is_of_same = |other: &&FeedKey| key.user.is_some() && other.user == key.user;
         if live.len() >= MAX_FEEDS || live.keys().filter(is_of_same).count() >= MAX_FEEDS_OF_USER {
             return None;
         }
         let (sender, snapshots) = watch::channel(Bytes::new());
-        live.insert(filter.clone(), sender.clone());
-        tokio::spawn(self.clone().feed(filter, sender));
+        live.insert(key.clone(), sender.clone());
+        tokio::spawn(self.clone().feed(key, sender));
         Some(snapshots)
     }
 
-    async fn feed(self: Arc<Self>, filter: Filter, sender: watch::Sender<Bytes>) {
-        while !self.is_over(&filter, &sender) {
+    async fn feed(self: Arc<Self>, key: FeedKey, sender: watch::Sender<Bytes>) {
+        while !self.is_over(&key, &sender) {
             let begin = Instant::now();
-            if let Some(snapshot) = self.make(filter.clone()).await {
+            if let Some(snapshot) = self.make(key.clone()).await {
                 sender.send_if_modified(|last| {
                     let is_news = *last != snapshot;
                     *last = snapshot;
@@ -151,33 +151,33 @@ impl Feeds {
     }
 
     /// Whether the last viewer has left, or the user is removed. Then the feed is removed too.
-    fn is_over(&self, filter: &Filter, sender: &watch::Sender<Bytes>) -> bool {
-        let is_gone = self.stop.is_cancelled() || self.user(filter).is_err();
+    fn is_over(&self, key: &FeedKey, sender: &watch::Sender<Bytes>) -> bool {
+        let is_gone = self.stop.is_cancelled() || self.user(key).is_err();
         let mut live = self.live.lock();
         let is_over = is_gone || sender.receiver_count() == 0;
         if is_over {
-            live.remove(filter);
+            live.remove(key);
         }
         is_over
     }
 
     /// The user with the rights of now; none where there are no users.
-    fn user(&self, filter: &Filter) -> Result<Option<Arc<User>>, UserRemoved> {
+    fn user(&self, key: &FeedKey) -> Result<Option<Arc<User>>, UserRemoved> {
         let find = |name| self.hub.users().and_then(|users| users.find(name)).ok_or(UserRemoved);
-        filter.user.as_deref().map(find).transpose()
+        key.user.as_deref().map(find).transpose()
     }
 
-    async fn make(self: &Arc<Self>, filter: Filter) -> Option<Bytes> {
+    async fn make(self: &Arc<Self>, key: FeedKey) -> Option<Bytes> {
         let _turn = self.turn.acquire().await.ok()?;
         let feeds = self.clone();
-        spawn_blocking(move || feeds.snapshot(&filter)).await.ok()?.ok()
+        spawn_blocking(move || feeds.snapshot(&key)).await.ok()?.ok()
     }
 
-    fn snapshot(&self, filter: &Filter) -> Result<Bytes, UserRemoved> {
+    fn snapshot(&self, key: &FeedKey) -> Result<Bytes, UserRemoved> {
         let (hub, clock) = (&self.hub, self.clock);
-        let user = self.user(filter)?;
+        let user = self.user(key)?;
         let snapshot = hub
-            .query(&Watch { find: filter.find.as_ref() }, Principal(user.as_deref()))
+            .query(&Watch { find: key.find.as_ref() }, Principal(user.as_deref()))
             .map_err(|_| UserRemoved)?;
         let json = serde_json::to_string(&SnapshotJson::of(&snapshot, clock, clock.at(hub.started())));
         // JSON has no line ends of its own: it is one line of data.

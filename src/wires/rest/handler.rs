@@ -46,7 +46,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// The response where only the outcome is told.
+/// The response that has only an outcome.
 #[derive(Serialize)]
 struct StatusJson<'a> {
     success: bool,

@@ -50,7 +50,7 @@ struct AcquireJson {
     #[serde(alias = "ClientId")]
     client_id: Option<String>,
     mode: Option<ModeJson>,
-    /// Less than 0 waits for ever.
+    /// Less than 0 waits forever.
     #[serde(default, deserialize_with = "whole_number")]
     wait_ms: Option<i128>,
     #[serde(default, deserialize_with = "whole_number")]

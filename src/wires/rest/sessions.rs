@@ -290,7 +290,7 @@ async fn kill(
     Extension(peer): Extension<Peer>,
     UrlPath(id): UrlPath<String>,
 ) -> HandlerResult {
-    // Should this session be ended meanwhile, as the server stops, the other has been told to end all the same.
+    // An error means that this session was ended meanwhile, as the server stops. The other one ends all the same.
     let _ = session(&hub, &peer).kill(session_id(&id)?)?.finish().await;
     Ok(done("Killed", "the session has ended; its locks have passed on"))
 }

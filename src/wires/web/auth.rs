@@ -74,30 +74,30 @@ pub(crate) enum AuthError {
 /// Cancel-safe: dropped, nothing was done.
 async fn log_in(users: &Users, from: IpAddr, headers: &HeaderMap) -> Result<Arc<User>, AuthError> {
     match credentials(headers).ok_or(AuthError::NoCredentials)? {
-        Login::Basic(Credentials { name, password }) => {
+        Authorization::Basic(Credentials { name, password }) => {
             Ok(users.log_in(from, &name, &Proof::Password(&password)).await?)
         }
-        Login::Bearer(token) => Ok(users.log_in_by_token(from, token.as_bytes()).await?),
+        Authorization::Bearer(token) => Ok(users.log_in_by_token(from, token.as_bytes()).await?),
     }
 }
 
 /// How a request logs in.
-enum Login {
+enum Authorization {
     Basic(Credentials),
     Bearer(String),
 }
 
 /// The login of the `Authorization` header (RFC 7617, RFC 6750).
-fn credentials(headers: &HeaderMap) -> Option<Login> {
+fn credentials(headers: &HeaderMap) -> Option<Authorization> {
     let (scheme, rest) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let rest = rest.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(Login::Bearer(rest.to_owned()));
+        return Some(Authorization::Bearer(rest.to_owned()));
     }
     let decoded = BASE64_STANDARD.decode(rest).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
     let colon = memchr::memchr(b':', &decoded)?;
     let name = std::str::from_utf8(&decoded[..colon]).ok()?.to_owned();
-    Some(Login::Basic(Credentials { name, password: decoded[colon + 1..].to_vec() }))
+    Some(Authorization::Basic(Credentials { name, password: decoded[colon + 1..].to_vec() }))
 }
 
 fn refusal(why: AuthError, is_grpc: bool) -> Response {
@@ -132,10 +132,10 @@ mod tests {
     fn read(header: &'static str) -> Option<String> {
         let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(header))]);
         credentials(&headers).map(|login| match login {
-            Login::Basic(Credentials { name, password }) => {
+            Authorization::Basic(Credentials { name, password }) => {
                 format!("{name} {}", String::from_utf8(password).unwrap())
             }
-            Login::Bearer(token) => token,
+            Authorization::Bearer(token) => token,
         })
     }
 

@@ -1,8 +1,8 @@
 //! Fairness among connections: how much of one is read before it is the turn of others, and how many frames it may
 //! send that carry no request.
 //!
-//! HTTP/2 has many frames that its library answers or notes by itself, as fast as they come, from everybody who gets
-//! here, and without a pause in which others would be served. [`FrameLimit`] reads their heads before the library sees
+//! HTTP/2 has many frames that its library answers or notes by itself, as fast as they come, even before a login, and
+//! without a pause in which others would be served. [`FrameLimit`] reads their heads before the library sees
 //! them: a client that sends too many is cut off, and one that sends much takes turns. By HTTP/1.1 the library works
 //! through all requests that it has read, also without a pause: there a turn is a number of bytes. [`TimeSlice`] tells
 //! both when the next turn begins.
@@ -27,34 +27,35 @@ use tokio::{
 
 use super::sniff::PREFACE;
 
-/// So many frames without a request may come at once. A list of thousands of rows has a client give room
-/// for it some hundred times.
+/// So many frames without a request may come at once. A client that reads a list of thousands of rows sends some
+/// hundred window updates.
 const BURST: u32 = 4_000;
 
 /// So many more in each second.
 const FRAMES_PER_SECOND: u32 = 1_000;
 
-/// So many more for each frame of a request: its client gives room for the answer, pings beside it, and may
-/// take the request back.
+/// So many more for each frame of a request: its client sends window updates for the response, pings beside it, and may
+/// reset the stream.
 const FRAMES_PER_REQUEST: u32 = 4;
 
 /// A frame that is longer counts as several.
 const FRAME_UNIT: u32 = 64;
 
-/// After so many frames it is the turn of others. Far fewer than a thread of the runtime has places for tasks
-/// that are to go on: requests beyond those would be begun much later than they are read.
+/// After so many frames it is the turn of others. Far fewer than the local queue of a runtime thread holds tasks (256):
+/// requests that overflow it would begin much later than they are read.
 const TURN: usize = 64;
 
-/// So many bytes that are no HTTP/2 count as a frame: a turn of them is 1 kB, which most requests are shorter than.
+/// So many bytes of HTTP/1.1 count as a frame: a turn is 1 kB, and most requests are shorter.
 const BYTES_PER_FRAME: usize = 16;
 
-/// What has no more bytes is no part of a request: a message by gRPC begins with so many.
+/// The prefix of a message by gRPC. A shorter DATA frame is no part of a request.
 const MIN_MESSAGE: u32 = 5;
 
 /// The bytes of the head of a frame: its length, its kind, its flags and its stream.
 const HEAD: usize = 9;
 
-/// A stream that ends with an error when too much comes by it that carries no request.
+/// A stream that fails when its client sends too many frames that carry no request, and that reads no more than a turn
+/// at a time.
 #[derive(Debug)]
 pub(super) struct FrameLimit<S> {
     stream: S,
@@ -79,6 +80,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for FrameLimit<S> {
             self.frames.since_turn = 0;
         }
         if self.frames.since_turn >= TURN {
+            // The turn is over, and there may be more to read: the connection asks for its next turn.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -128,24 +130,27 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FrameLimit<S> {
 #[error("more frames that carry no request than {FRAMES_PER_SECOND} a second")]
 struct TooManyFrames;
 
-/// Where in the stream of frames a connection is, and what it may still send.
+/// How far the frames of a connection are read, and how many it may still send.
 #[derive(Debug)]
 struct Frames {
     at: Position,
+    /// How many frames without a request may still come: a bucket that refills.
     left: u32,
+    /// When it was last refilled.
     since: Instant,
+    /// How many frames were read in this turn.
     since_turn: usize,
 }
 
 #[derive(Debug)]
 enum Position {
-    /// So much has come of what HTTP/2 begins with.
+    /// So many bytes have come of the preface of HTTP/2.
     Preface(usize),
-    /// So much has come of the head of a frame.
+    /// The head of a frame, of which so many bytes have come.
     Head([u8; HEAD], usize),
-    /// So much is to come of what is behind it.
+    /// So many bytes of its payload are still to come.
     Payload(usize),
-    /// It is no HTTP/2.
+    /// The connection is HTTP/1.1.
     Other,
 }
 
@@ -154,7 +159,7 @@ impl Frames {
         Self { at: Position::Preface(0), left: BURST, since: Instant::now(), since_turn: 0 }
     }
 
-    /// Looks at what has come.
+    /// Counts the frames in bytes that were read.
     fn take(&mut self, mut bytes: &[u8]) -> Result<(), TooManyFrames> {
         while !bytes.is_empty() {
             match &mut self.at {
@@ -217,19 +222,23 @@ impl Frames {
     }
 }
 
-/// Nobody has woken it since it ran.
+/// The connection has run, and nothing has woken it since.
 const IDLE: u8 = 0;
 const RUNNING: u8 = 1;
-/// It was woken, and is to run again.
+/// Something has woken it, and it will run again.
 const WOKEN: u8 = 2;
 
-/// Whether it is the turn of a connection again: else nothing more is read.
+/// The turns of a connection. Its task polls it with a waker of its own, to see when it wakes itself: HTTP/1.1 does so as
+/// long as requests are at hand, and the runtime would let it run dozens of times before it looks for what has come for
+/// others.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TimeSlice(Arc<SliceState>);
 
 #[derive(Debug, Default)]
 struct SliceState {
+    /// A turn has begun, and the stream has not asked yet.
     is_new: AtomicBool,
+    /// It goes on only after others.
     is_last: AtomicBool,
     /// How often it has woken itself, one time after another.
     again: AtomicU8,
@@ -238,7 +247,9 @@ struct SliceState {
 }
 
 impl TimeSlice {
-    /// Serves a connection, turn by turn. As cancel-safe as that.
+    /// Serves a connection, turn by turn.
+    ///
+    /// Cancel-safe if the connection is.
     pub(super) async fn serve<F: Future>(&self, mut connection: Pin<&mut F>) -> F::Output {
         let waker = Waker::from(self.0.clone());
         poll_fn(|cx| {
@@ -250,11 +261,11 @@ impl TimeSlice {
             if ran.is_ok() {
                 self.0.again.store(0, Ordering::Relaxed);
             } else if served.is_pending() {
-                // Once is what a request that comes alone takes.
+                // A request that comes alone wakes it once. Only more than that is a connection that keeps itself busy.
                 let again = self.0.again.load(Ordering::Relaxed).saturating_add(1);
                 self.0.again.store(again, Ordering::Relaxed);
                 if again > 1 && self.0.is_last.load(Ordering::Relaxed) {
-                    // This wakes it once the runtime has looked for what has come for others.
+                    // The runtime wakes a task that yields after it has polled the network for others.
                     let _: Poll<()> = pin!(yield_now()).poll(cx);
                 } else {
                     cx.waker().wake_by_ref();
@@ -269,13 +280,13 @@ impl TimeSlice {
         self.0.is_new.store(true, Ordering::Relaxed);
     }
 
-    /// From now on it goes on only when the runtime has looked for what has come for others. Not by HTTP/2: there each
-    /// request has a task of its own, which would go on before, and what they leave to the connection would pile up.
+    /// From now on it goes on only after the runtime has looked for what has come for others. Not by HTTP/2: there each
+    /// request has a task of its own, which would run before the connection, and responses would pile up.
     fn comes_last(&self) {
         self.0.is_last.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it has begun since this was last asked.
+    /// Whether a turn has begun since the last call.
     fn has_begun(&self) -> bool {
         self.0.is_new.swap(false, Ordering::Relaxed)
     }
@@ -283,10 +294,6 @@ impl TimeSlice {
 
 impl Wake for SliceState {
     fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
         if self.state.swap(WOKEN, Ordering::AcqRel) == IDLE {
             self.task.wake();
         }
@@ -377,9 +384,9 @@ mod tests {
     }
 
     /// A stream that gives so much at a time, and always at once.
-    struct Parts<'a>(&'a [u8], usize);
+    struct ChunkedStream<'a>(&'a [u8], usize);
 
-    impl AsyncRead for Parts<'_> {
+    impl AsyncRead for ChunkedStream<'_> {
         fn poll_read(
             mut self: Pin<&mut Self>,
             _: &mut Context<'_>,
@@ -393,7 +400,7 @@ mod tests {
     }
 
     /// What one turn gives by reads into so much room, and whether it was the last.
-    fn read_in_a_turn(limited: &mut FrameLimit<Parts<'_>>, room: usize) -> (Vec<u8>, bool) {
+    fn read_in_a_turn(limited: &mut FrameLimit<ChunkedStream<'_>>, room: usize) -> (Vec<u8>, bool) {
         let mut given = Vec::new();
         loop {
             let mut part = vec![0; room];
@@ -416,7 +423,7 @@ mod tests {
         let sent = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(400);
         for size in [1, 15, 16, 17, 100, MOST - 1, MOST, MOST + 1, sent.len()] {
             for room in [1, 1_000, sent.len()] {
-                let (mut limited, slice) = FrameLimit::new(Parts(&sent, size));
+                let (mut limited, slice) = FrameLimit::new(ChunkedStream(&sent, size));
                 // As what serves it does: the first bytes tell which HTTP it is.
                 let mut given = vec![0; PREFACE.len().min(size)];
                 let mut start = ReadBuf::new(&mut given);

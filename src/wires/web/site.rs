@@ -23,18 +23,18 @@ use super::grpc_service::is_grpc;
 
 const SITE: &str = "sec-fetch-site";
 
-/// The names under which the server is asked.
+/// The names by which clients call the server.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
     /// Those beside `localhost` and addresses.
     pub(crate) own: Vec<String>,
-    /// Who must use one of them.
-    pub(crate) bound: Bound,
+    /// Whose requests must name one of them.
+    pub(crate) policy: HostPolicy,
 }
 
 /// Whose requests must be for one of the server's names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Bound {
+pub(crate) enum HostPolicy {
     /// Nobody's: users log in, and a browser keeps passwords apart by names.
     #[default]
     Nobody,
@@ -79,22 +79,21 @@ impl HostError {
 impl Hosts {
     /// Whether a request is for this server, and not from a page of another site.
     pub(super) fn check(&self, request: &Request) -> Result<(), HostError> {
-        let headers = HostHeaders::of(request.headers());
-        let host = headers.host(request.version())?;
-        let authority = request.uri().authority().map(Authority::as_str);
+        let headers = HostHeaders::read(request)?;
+        let (host, authority) = (headers.host, request.uri().authority().map(Authority::as_str));
         let name = |text| split(text).ok_or(HostError::BadHost);
         let names = [host.map(name).transpose()?, authority.map(name).transpose()?];
         // Only browsers send these headers.
         if (headers.has_site || headers.has_page) && self.is_of_another_site(&headers, host.or(authority)) {
             return Err(HostError::OtherSite);
         }
-        let is_bound = match self.bound {
-            Bound::Nobody => false,
-            Bound::Browsers => headers.has_page || headers.has_fetch,
-            Bound::Everybody => true,
+        let is_bound = match self.policy {
+            HostPolicy::Nobody => false,
+            HostPolicy::Browsers => headers.has_page || headers.has_fetch,
+            HostPolicy::Everybody => true,
         };
-        let is_foreign = |name: &&str| !is_address(name) && !self.is_own(name);
-        let foreign = names.into_iter().flatten().find(is_foreign).filter(|_| is_bound);
+        let is_foreign = |name: &&str| is_bound && !is_address(name) && !self.is_own(name);
+        let foreign = names.into_iter().flatten().find(is_foreign);
         foreign.map_or(Ok(()), |name| Err(HostError::OtherName(name.to_owned())))
     }
 
@@ -128,8 +127,7 @@ impl Hosts {
 /// would hash its name, for every request of programs that send none of them.
 struct HostHeaders<'a> {
     all: &'a HeaderMap,
-    host: Option<&'a HeaderValue>,
-    hosts: usize,
+    host: Option<&'a str>,
     has_site: bool,
     /// Whether there is an `Origin` or a `Referer`.
     has_page: bool,
@@ -137,13 +135,14 @@ struct HostHeaders<'a> {
 }
 
 impl<'a> HostHeaders<'a> {
-    fn of(all: &'a HeaderMap) -> Self {
-        let mut found =
-            Self { all, host: None, hosts: 0, has_site: false, has_page: false, has_fetch: false };
+    fn read(request: &'a Request) -> Result<Self, HostError> {
+        let all = request.headers();
+        let mut found = Self { all, host: None, has_site: false, has_page: false, has_fetch: false };
+        let (mut host, mut hosts) = (None, 0);
         for (name, value) in all {
             if *name == HOST {
-                found.host = Some(value);
-                found.hosts += 1;
+                host = Some(value);
+                hosts += 1;
             } else if *name == ORIGIN || *name == REFERER {
                 found.has_page = true;
             } else if name.as_str().starts_with("sec-fetch-") {
@@ -151,15 +150,12 @@ impl<'a> HostHeaders<'a> {
                 found.has_site |= name == SITE;
             }
         }
-        found
-    }
-
-    /// The text of `Host`: sent once, but for the versions of HTTP that do not need it.
-    fn host(&self, version: Version) -> Result<Option<&'a str>, HostError> {
-        if self.hosts > 1 || self.hosts == 0 && version == Version::HTTP_11 {
+        // HTTP/1.1 requires it, 1.0 has none, and 2 has the authority in its place.
+        if hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11 {
             return Err(HostError::NoHost);
         }
-        self.host.map(|text| text.to_str().map_err(|_| HostError::BadHost)).transpose()
+        found.host = host.map(HeaderValue::to_str).transpose().map_err(|_| HostError::BadHost)?;
+        Ok(found)
     }
 
     /// What the browser says of the site of its page: one word, unless a proxy has added more.
@@ -215,13 +211,13 @@ mod tests {
         hosts.check(&request.body(Body::empty()).unwrap())
     }
 
-    fn bound(bound: Bound) -> Hosts {
-        Hosts { own: vec!["locks.example".to_owned()], bound }
+    fn with_policy(policy: HostPolicy) -> Hosts {
+        Hosts { own: vec!["locks.example".to_owned()], policy }
     }
 
     #[test]
     fn addresses_and_own_names_are_known() {
-        let hosts = bound(Bound::Everybody);
+        let hosts = with_policy(HostPolicy::Everybody);
         for host in [
             "127.0.0.1",
             "127.0.0.1:3308",
@@ -258,7 +254,7 @@ mod tests {
 
     #[test]
     fn every_name_that_is_said_is_looked_at() {
-        let hosts = bound(Bound::Everybody);
+        let hosts = with_policy(HostPolicy::Everybody);
         let request = Request::builder().uri("http://evil.example/").header("host", "localhost");
         let checked = hosts.check(&request.body(Body::empty()).unwrap());
         assert!(matches!(checked, Err(HostError::OtherName(name)) if name == "evil.example"));
@@ -266,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_host_is_said_once_but_by_old_clients() {
-        let hosts = bound(Bound::Nobody);
+        let hosts = with_policy(HostPolicy::Nobody);
         let both = [("host", "a"), ("host", "a")];
         for (version, headers, is_right) in [
             (Version::HTTP_11, &both[..0], false),
@@ -282,7 +278,7 @@ mod tests {
 
     #[test]
     fn where_all_may_ask_browsers_are_bound_to_names() {
-        let hosts = bound(Bound::Browsers);
+        let hosts = with_policy(HostPolicy::Browsers);
         let host = ("host", "here.example");
         assert!(check(&hosts, Version::HTTP_11, &[host]).is_ok());
         for header in [
@@ -298,7 +294,7 @@ mod tests {
 
     #[test]
     fn pages_of_other_sites_are_known_by_what_browsers_say() {
-        let hosts = bound(Bound::Nobody);
+        let hosts = with_policy(HostPolicy::Nobody);
         let host = ("host", "here:3308");
         for (header, page, is_own) in [
             ("origin", "http://here:3308", true),
@@ -326,7 +322,7 @@ mod tests {
 
     #[test]
     fn only_a_word_that_browsers_say_tells_of_the_site() {
-        let hosts = bound(Bound::Nobody);
+        let hosts = with_policy(HostPolicy::Nobody);
         let others = "http://evil.example";
         for (sites, passes, passes_from_others) in [
             (&["none"][..], true, true),
