@@ -170,7 +170,7 @@ impl Peer {
     }
 
     /// By whose rights the request is decided.
-    pub(crate) fn viewer(&self) -> Principal<'_> {
+    pub(crate) fn principal(&self) -> Principal<'_> {
         Principal(self.user.as_deref())
     }
 }

@@ -99,9 +99,7 @@ async fn answer_token(
         Ok((Grant { delivery, .. }, secret)) => {
             GuardedResponse::granted(delivery, secret.reveal().to_owned())
         }
-        Err(LockError::Held) => GuardedResponse::unguarded("false"),
-        Err(LockError::Wrong(message)) => GuardedResponse::unguarded(bad_request(&message)),
-        Err(LockError::Denied(error)) => GuardedResponse::unguarded(denied(&error)),
+        Err(error) => GuardedResponse::unguarded(error),
     }
 }
 
@@ -112,8 +110,7 @@ async fn release_lock(
 ) -> Response {
     match release(&leases, &name, &token, &peer) {
         Ok(()) => "released".into_response(),
-        Err(LockError::Denied(error)) => denied(&error),
-        Err(_) => "false".into_response(),
+        Err(error) => error.into_response(),
     }
 }
 
@@ -197,8 +194,7 @@ async fn getlock(
             GuardedResponse::granted(delivery, to_json(secret.reveal(), true))
         }
         Err(LockError::Held) => GuardedResponse::unguarded(to_json("", false)),
-        Err(LockError::Wrong(message)) => GuardedResponse::unguarded(bad_request(&message)),
-        Err(LockError::Denied(error)) => GuardedResponse::unguarded(denied(&error)),
+        Err(error) => GuardedResponse::unguarded(error),
     }
 }
 
@@ -239,6 +235,16 @@ enum LockError {
     Denied(LeaseError),
 }
 
+impl IntoResponse for LockError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Held => "false".into_response(),
+            Self::Wrong(message) => bad_request(&message),
+            Self::Denied(error) => denied(&error),
+        }
+    }
+}
+
 async fn take(
     leases: &Arc<Leases>,
     peer: Peer,
@@ -261,6 +267,6 @@ fn release(leases: &Leases, name: &str, token: &str, peer: &Peer) -> Result<(), 
         return Err(LockError::Held);
     };
     leases
-        .release(&secret.key(), &name, peer.viewer())
+        .release(&secret.key(), &name, peer.principal())
         .map_err(|error| if error.is_denied() { LockError::Denied(error) } else { LockError::Held })
 }

@@ -177,7 +177,7 @@ fn unless_empty(id: Option<&str>) -> Option<&str> {
 /// True if the lock was released.
 fn release(leases: &Leases, key: &str, id: Option<&str>, peer: &Peer) -> Result<bool, NetLockerError> {
     let (name, owner) = owner(key, unless_empty(id))?;
-    match leases.release(&owner, &name, peer.viewer()) {
+    match leases.release(&owner, &name, peer.principal()) {
         Err(error) if error.is_denied() => Err(NetLockerError::Denied(error)),
         released => Ok(released.is_ok()),
     }

@@ -197,7 +197,7 @@ fn release(
     peer: &Peer,
 ) -> Result<Status, PermissionDenied> {
     let Some((name, owner)) = owner(key, client_id) else { return Ok(Status::InvalidData) };
-    match leases.release(&owner, &name, peer.viewer()) {
+    match leases.release(&owner, &name, peer.principal()) {
         Ok(()) => Ok(Status::Released),
         Err(error) if error.is_denied() => Err(PermissionDenied(error)),
         Err(_) => Ok(Status::UnknownLock),

@@ -132,7 +132,7 @@ async fn unlock(
 ) -> Result<Json<Value>, ErrorResponse> {
     let Query(params) = params?;
     let name = params.name()?;
-    leases.release(&params.secret()?.key(), &name, peer.viewer())?;
+    leases.release(&params.secret()?.key(), &name, peer.principal())?;
     Ok(Json(json!({ "code": 200, "token": params.token, "resource": params.resource })))
 }
 
@@ -143,7 +143,7 @@ async fn refresh(
 ) -> Result<Json<Value>, ErrorResponse> {
     let Query(params) = params?;
     let (name, ttl) = (params.name()?, params.ttl(&leases)?);
-    leases.renew(&params.secret()?.key(), &name, Some(ttl), peer.viewer())?;
+    leases.renew(&params.secret()?.key(), &name, Some(ttl), peer.principal())?;
     let (token, resource, ttl) = (&params.token, &params.resource, write_duration(ttl));
     Ok(Json(json!({ "code": 200, "token": token, "resource": resource, "ttl": ttl, "refreshed": true })))
 }
@@ -155,7 +155,8 @@ async fn ttl(
 ) -> Result<Json<Value>, ErrorResponse> {
     let Query(params) = params?;
     let name = params.name()?;
-    let remaining = params.secret().ok().map(|secret| leases.remaining(&secret.key(), &name, peer.viewer()));
+    let remaining =
+        params.secret().ok().map(|secret| leases.remaining(&secret.key(), &name, peer.principal()));
     let to_json = |code: u16, left: Duration| {
         let (resource, token) = (&params.resource, &params.token);
         json!({ "code": code, "resource": resource, "token": token, "ttl": write_duration(left) })

@@ -68,7 +68,7 @@ impl Locks for LocksService {
         let body = request.into_inner();
         let (key, ttl) = (secret(&body.lease_token)?.key(), body.ttl_ms.map(Duration::from_millis));
         let Renewed { ends, token, waiters, first_waited } =
-            self.0.leases.renew(&key, &name(&body.name)?, ttl, peer.viewer())?;
+            self.0.leases.renew(&key, &name(&body.name)?, ttl, peer.principal())?;
         Ok(Response::new(RenewResponse {
             expires_at_ms: moment(ends),
             fencing_token: token,
@@ -80,7 +80,7 @@ impl Locks for LocksService {
     async fn release(&self, request: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
         let peer = peer_of(&request)?.clone();
         let body = request.into_inner();
-        self.0.leases.release(&secret(&body.lease_token)?.key(), &name(&body.name)?, peer.viewer())?;
+        self.0.leases.release(&secret(&body.lease_token)?.key(), &name(&body.name)?, peer.principal())?;
         Ok(Response::new(ReleaseResponse {}))
     }
 

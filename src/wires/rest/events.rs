@@ -72,7 +72,7 @@ fn events(
     let find = params.find.filter(|find| !find.is_empty());
     let find = find.map(|find| Name::new(&find)).transpose()?;
     let place = feeds.hub.viewers().take(peer.quota_key(), 1)?;
-    let user = peer.viewer().0.map(|user| user.name().into());
+    let user = peer.principal().0.map(|user| user.name().into());
     let snapshots = feeds.subscribe(FeedKey { user, find }).ok_or_else(too_many_names)?;
     let clock = feeds.clock;
     let heartbeat = move || frame("clock", &clock.at(Instant::now()).to_string());

@@ -166,10 +166,10 @@ async fn heartbeat(
     Json(body): Json<HeartbeatJson>,
 ) -> HandlerResult {
     let name = Name::new(&body.resource_name)?;
-    let secret = parse_token(&leases, &name, &body.lock_token, peer.viewer())?;
+    let secret = parse_token(&leases, &name, &body.lock_token, peer.principal())?;
     let ttl = body.ttl_ms.map(Duration::from_millis);
     let Renewed { ends, token, waiters, first_waited } =
-        leases.renew(&secret.key(), &name, ttl, peer.viewer())?;
+        leases.renew(&secret.key(), &name, ttl, peer.principal())?;
     let response = RenewedJson {
         success: true,
         status: "HeartbeatReceived",
@@ -198,8 +198,8 @@ async fn release(
     Json(body): Json<ReleaseJson>,
 ) -> HandlerResult {
     let name = Name::new(&body.resource_name)?;
-    let secret = parse_token(&leases, &name, &body.lock_token, peer.viewer())?;
-    leases.release(&secret.key(), &name, peer.viewer())?;
+    let secret = parse_token(&leases, &name, &body.lock_token, peer.principal())?;
+    leases.release(&secret.key(), &name, peer.principal())?;
     Ok(done("Released", "the lock has passed on"))
 }
 
@@ -212,7 +212,7 @@ struct LockStatusJson {
     held: Option<HeldJson>,
 }
 
-/// The fields that the interface of the other service has for a lock that is held, and ours.
+/// The fields of a lock that is held: those of the service whose interface this is modelled on, and our own.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct HeldJson {
