@@ -36,7 +36,7 @@ use crate::{
     },
     wires::{
         compat, grpc, line, mysql, rest,
-        web::{self, Hosts},
+        web::{self, AppState, Hosts},
     },
 };
 
@@ -136,7 +136,8 @@ impl Server {
         let acceptor = Acceptor::new(Places::for_connections(max_connections, service.users().is_some()));
         let bounds = Bounds { min: config.lease_min, max: config.lease_max, count: config.max_leases };
         let leases = Leases::new(service.clone(), bounds, acceptor.tasks.clone());
-        let grpc = grpc::Services::new(&leases, &compat::GRPC_SERVICES)?;
+        let state = AppState { service: service.clone(), leases: leases.clone() };
+        let grpc = grpc::Services::new(state, &compat::GRPC_SERVICES)?;
         tracing::info!(max_connections, wanted = config.max_connections, "ready");
         Ok(Self {
             service,
@@ -227,7 +228,7 @@ impl Server {
         }
         if let Some(listener) = self.listeners.http.take() {
             let limiter = self.limiter(rest::WIRE);
-            let web = web::Web {
+            let web = web::HttpService {
                 // Last, when all doors are there.
                 router: self.router(),
                 transport: self.transport.clone(),
@@ -272,14 +273,15 @@ impl Server {
 
     /// All that HTTP and gRPC are answered by.
     pub(crate) fn router(&self) -> Router {
-        let http = rest::router(self.leases.clone(), self.metrics(), self.http_acceptor.stop.clone());
+        let state = AppState { service: self.service.clone(), leases: self.leases.clone() };
+        let http = rest::router(state.clone(), self.metrics(), self.http_acceptor.stop.clone());
         let admit = |router: Router| match self.service.users() {
             Some(_) => router.layer(from_fn_with_state(self.service.clone(), web::authenticate)),
             None => router,
         };
-        let others = compat::router(&self.leases, admit);
-        let around = from_fn_with_state(self.hosts.clone(), web::around);
-        admit(http.merge(self.grpc.router.clone())).merge(others).layer(around)
+        let others = compat::router(&state, admit);
+        let outermost = from_fn_with_state(self.hosts.clone(), web::check_and_deliver);
+        admit(http.merge(self.grpc.router.clone())).merge(others).layer(outermost)
     }
 
     async fn stop(&self) {
@@ -312,7 +314,9 @@ impl Server {
 type Serving<F> = Either<F, Ready<()>>;
 
 /// Serves a connection without a session of its own: its requests have theirs.
-fn serve_http(web: web::Web) -> impl Fn(Connection) -> Serving<Pin<Box<dyn Future<Output = ()> + Send>>> {
+fn serve_http(
+    web: web::HttpService,
+) -> impl Fn(Connection) -> Serving<Pin<Box<dyn Future<Output = ()> + Send>>> {
     move |connection| match web.transport.keepalive.probe(&connection.stream) {
         Ok(()) => Either::Left(Box::pin(web::serve(connection, web.clone()))),
         Err(_) => Either::Right(ready(())),

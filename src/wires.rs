@@ -1,7 +1,15 @@
 //! How clients speak to the server: each wire reads requests, asks the core, and writes what it answers.
 //!
-//! Wires use [`core`](crate::core) and [`net`](crate::net). No wire uses another; what several of them need is in
-//! [`socket`] for those that own a socket, and in [`web`] for those over HTTP.
+//! | wire | what it is |
+//! |---|---|
+//! | [`line`] | the line protocol, for people and programs |
+//! | [`mysql`] | the protocol of MySQL, with the statements about its user locks |
+//! | [`rest`] | HTTP with JSON, and the live page |
+//! | [`grpc`] | gRPC |
+//! | [`compat`] | the interfaces of other lock services, by HTTP and gRPC |
+//!
+//! Wires use [`core`](crate::core) and [`net`](crate::net). No wire uses another. What several of them need is in
+//! [`socket`] for those that own a socket, and in [`web`] for those over HTTP: `rest`, `grpc` and `compat` share a port.
 
 pub(crate) mod compat;
 pub(crate) mod grpc;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Asked, Config, Listen, NotServing};
-use crate::wires::web::{Bound, Hosts};
+use crate::wires::web::{HostPolicy, Hosts};
 
 /// What is said where passwords go over a net without TLS.
 const WITHOUT_TLS: &str = "users log in here from other machines without TLS: \
@@ -36,12 +36,12 @@ impl Config {
 
     /// The names under which HTTP is asked, and by whom.
     pub(crate) fn hosts(&self) -> Hosts {
-        let bound = match (&self.users, self.open) {
-            (Some(_), _) => Bound::Nobody,
-            (None, true) => Bound::Browsers,
-            (None, false) => Bound::Everybody,
+        let policy = match (&self.users, self.open) {
+            (Some(_), _) => HostPolicy::Nobody,
+            (None, true) => HostPolicy::Browsers,
+            (None, false) => HostPolicy::Everybody,
         };
-        Hosts { own: self.http_hosts.clone(), bound }
+        Hosts { own: self.http_hosts.clone(), policy }
     }
 
     /// No two wires listen at one port.

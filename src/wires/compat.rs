@@ -1,4 +1,4 @@
-//! The interfaces of other lock services, each over leases, so that their clients can be pointed here
+//! The interfaces of other lock services, each over leases, so that their clients work with this server
 //! (README, "Coming from elsewhere").
 
 mod doubledutch;
@@ -6,7 +6,7 @@ pub mod netlocker;
 pub mod sharelock;
 mod waelson;
 
-use std::{future::ready, sync::Arc};
+use std::future::ready;
 
 use axum::{
     Router,
@@ -15,10 +15,7 @@ use axum::{
     response::Response,
 };
 
-use crate::{
-    core::lease::Leases,
-    wires::web::{AuthFailure, MAX_BODY, add_service},
-};
+use crate::wires::web::{AppState, AuthError, MAX_BODY, add_service};
 
 /// What sessions of these clients are shown as.
 const HTTP: &str = "http";
@@ -27,14 +24,14 @@ const GRPC: &str = "grpc";
 /// The names of those that speak gRPC.
 pub const GRPC_SERVICES: [&str; 2] = ["NetLocker.NetLockerService", "sharelock.ShareLockService"];
 
-/// How a service says that somebody is not let in, or may not do what he asks for.
-type Words = fn(StatusCode, &str) -> Response;
+/// The response of a service to a user who could not log in, or may not lock.
+type RefusalFn = fn(StatusCode, &str) -> Response;
 
-/// All of them, each behind `admit`.
-pub fn router(leases: &Arc<Leases>, admit: impl Fn(Router) -> Router) -> Router {
-    let service = |routes: Router<Arc<Leases>>, words: Words| {
-        let in_words = map_response(move |told| ready(in_words(told, words)));
-        admit(routes.with_state(leases.clone())).layer(in_words)
+/// All of them, each behind `authenticate`, which refuses in our words: each service translates it into its own.
+pub(crate) fn router(state: &AppState, authenticate: impl Fn(Router) -> Router) -> Router {
+    let service = |routes: Router<AppState>, refusal: RefusalFn| {
+        let translate = map_response(move |response| ready(translate(response, refusal)));
+        authenticate(routes.with_state(state.clone())).layer(translate)
     };
     let http = service(netlocker::routes(), netlocker::refusal)
         .merge(service(sharelock::routes(), sharelock::refusal))
@@ -44,22 +41,21 @@ pub fn router(leases: &Arc<Leases>, admit: impl Fn(Router) -> Router) -> Router 
                 .layer(map_request(doubledutch::log_in_by_key)),
         );
     let netlocker = netlocker::proto::net_locker_service_server::NetLockerServiceServer::new(
-        netlocker::Service(leases.clone()),
+        netlocker::NetLockerGrpc(state.leases.clone()),
     );
     let sharelock = sharelock::proto::share_lock_service_server::ShareLockServiceServer::new(
-        sharelock::Service(leases.clone()),
+        sharelock::ShareLockGrpc(state.leases.clone()),
     );
-    let netlocker = netlocker.max_decoding_message_size(MAX_BODY);
-    let grpc = add_service(Router::new(), netlocker);
-    http.merge(admit(add_service(grpc, sharelock.max_decoding_message_size(MAX_BODY))))
+    let grpc = add_service(Router::new(), netlocker.max_decoding_message_size(MAX_BODY));
+    http.merge(authenticate(add_service(grpc, sharelock.max_decoding_message_size(MAX_BODY))))
 }
 
-/// One who was not let in is told so in the words of the service.
-fn in_words(told: Response, words: Words) -> Response {
-    let Some(AuthFailure(why)) = told.extensions().get() else { return told };
-    let mut reworded = words(told.status(), why);
-    if let Some(ask) = told.headers().get(WWW_AUTHENTICATE) {
-        reworded.headers_mut().insert(WWW_AUTHENTICATE, ask.clone());
+/// Says a refused login in the words of the service.
+fn translate(response: Response, refusal: RefusalFn) -> Response {
+    let Some(why) = response.extensions().get::<AuthError>() else { return response };
+    let mut translated = refusal(response.status(), &why.to_string());
+    if let Some(challenge) = response.headers().get(WWW_AUTHENTICATE) {
+        translated.headers_mut().insert(WWW_AUTHENTICATE, challenge.clone());
     }
-    reworded
+    translated
 }

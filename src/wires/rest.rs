@@ -1,12 +1,12 @@
 //! The HTTP wire: leases for clients that hold no connection. gRPC comes over the same port.
 
-mod api;
 mod events;
-mod json;
-mod lists;
+mod handler;
+mod locks;
 mod metrics;
 mod page;
 mod plain_text;
+mod sessions;
 mod snapshot;
 
 use std::sync::Arc;
@@ -18,11 +18,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-
 use tokio_util::sync::CancellationToken;
 
-use self::json::Failure;
-use crate::{core::lease::Leases, ops::metrics::Metrics};
+use self::handler::ApiError;
+use crate::{core::session::LockService, ops::metrics::Metrics, wires::web::AppState};
 
 /// The name of this wire.
 pub const WIRE: &str = "http";
@@ -30,21 +29,21 @@ pub const WIRE: &str = "http";
 /// Everything that is answered with text and JSON.
 ///
 /// Streams of events end at `stop`.
-pub fn router(leases: Arc<Leases>, metrics: Arc<Metrics>, stop: CancellationToken) -> Router {
+pub(crate) fn router(state: AppState, metrics: Arc<Metrics>, stop: CancellationToken) -> Router {
     Router::new()
         .route("/", get(async |headers: HeaderMap| page::page_or(&headers, HELLO)))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(move |headers| metrics::scrape(metrics.clone(), headers)))
         .route("/openapi.json", get(openapi))
-        .merge(api::routes())
-        .merge(events::routes(leases.service(), stop))
-        .merge(lists::routes())
-        .merge(page::routes())
+        .merge(locks::routes())
+        .merge(sessions::routes())
         .merge(plain_text::routes())
+        .merge(page::routes())
+        .merge(events::routes(&state.service, stop))
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
-        .with_state(leases)
+        .with_state(state)
 }
 
 const HELLO: &str =
@@ -54,8 +53,8 @@ async fn healthz() -> &'static str {
     "ok"
 }
 
-async fn readyz(State(leases): State<Arc<Leases>>) -> Response {
-    if leases.service().registry().is_draining() {
+async fn readyz(State(service): State<Arc<LockService>>) -> Response {
+    if service.registry().is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping").into_response();
     }
     "ok".into_response()
@@ -72,10 +71,10 @@ async fn no_such_path(request: Request) -> Response {
         return [("content-type", "application/grpc"), ("grpc-status", "12")].into_response();
     }
     let message = format!("there is no {}; GET /openapi.json lists what there is", request.uri().path());
-    Failure { code: StatusCode::NOT_FOUND, status: "NotFound", message }.into_response()
+    ApiError { code: StatusCode::NOT_FOUND, status: "NotFound", message }.into_response()
 }
 
-async fn wrong_method(request: Request) -> Failure {
+async fn wrong_method(request: Request) -> ApiError {
     let message = format!("{} does not take {}", request.uri().path(), request.method());
-    Failure { code: StatusCode::METHOD_NOT_ALLOWED, status: "MethodNotAllowed", message }
+    ApiError { code: StatusCode::METHOD_NOT_ALLOWED, status: "MethodNotAllowed", message }
 }

@@ -1,15 +1,14 @@
 //! Connections of HTTP/1 and HTTP/2, for the wires that come over it.
 
 mod auth;
-mod body;
-mod frame_limit;
-mod grpc_call;
+mod fairness;
+mod grpc_service;
 mod in_flight;
-mod reply;
+mod list;
+mod response;
 mod site;
 mod sniff;
 mod sse;
-mod time_slice;
 
 use std::{
     io,
@@ -19,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, extract::FromRef};
 use bytes::Bytes;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -28,13 +27,12 @@ use hyper_util::{
 };
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tonic::server::NamedService;
 
 use crate::{
     core::{
         budget::Budget,
         client_info::Origin,
-        lease::Client,
+        lease::{Client, Leases},
         session::{LockService, Principal},
         share::{Cause, NoPlace, Pass, QuotaKey},
         users::User,
@@ -42,64 +40,86 @@ use crate::{
     net::{Connection, HangupWatch, Keepalive, Permit, TransportConfig},
 };
 
-pub(crate) use auth::{AuthFailure, authenticate};
-pub(crate) use body::body;
-pub use body::{MAX_BODY, NoBody};
-use frame_limit::FrameLimit;
-pub(crate) use grpc_call::{deadline, is_unreadable, late};
-use in_flight::WithPeer;
-pub(crate) use in_flight::{InFlight, is_counted_elsewhere};
-pub use reply::LONG_LIST;
-pub(crate) use reply::{around, body_bytes, handing_out, json, list, message, millis, wall_clock};
-pub(crate) use site::{Bound, Hosts};
-use sniff::{Io, Opened};
+pub(crate) use auth::{AuthError, authenticate};
+use fairness::FrameLimit;
+pub(crate) use grpc_service::{add_service, deadline, deadline_exceeded, is_unreadable, peer_of};
+pub use in_flight::{BodyError, MAX_BODY};
+use in_flight::{InFlight, WithPeer};
+pub(crate) use in_flight::{read_body, release_charge};
+pub use list::LONG_LIST;
+pub(crate) use list::{body_bytes, list};
+pub(crate) use response::{
+    GuardedResponse, ResponseGuard, check_and_deliver, json, message, millis, wall_clock,
+};
+pub(crate) use site::{HostPolicy, Hosts};
+use sniff::{HttpStream, Sniffed};
 pub(crate) use sse::event_stream;
 
-/// Within which time the head of a request must have come, from the end of the one before: so long a
-/// client may keep its connection for the next heartbeat.
+/// Within which time the head of a request must have come, from the end of the one before. It is longer than clients
+/// take between heartbeats, so that they keep their connection.
 const HEAD_TIME: Duration = Duration::from_secs(75);
 
-/// How often a client of HTTP/2 that says nothing is asked whether it lives; oftener where a client that is gone
-/// is to be found sooner.
+/// How often a silent client of HTTP/2 is pinged; oftener where keepalive is to find sooner that a client is gone.
 const PING: Duration = Duration::from_secs(10);
 
-/// The most requests that a connection of HTTP/2 has open: each may be a waiter, and one that frees their lock must
-/// not stand behind them. What they keep is bounded by their budget.
+/// The most requests that a connection of HTTP/2 has open. Each may wait for a lock, and the release of that lock must
+/// not queue behind them. The memory they keep is bounded by the budget of the connection.
 const STREAMS: u32 = 10_000;
 
 /// The longest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// The same by HTTP/2, where its parts are counted.
-const MAX_HEAD_2: u32 = 16 * 1024;
+/// The longest list of headers of HTTP/2, which counts its parts.
+const MAX_HEADER_LIST: u32 = 16 * 1024;
 
-/// How many bytes a client of HTTP/2 may send that nobody has asked for yet: of one request, whose body is
-/// no longer, and of all.
-const WINDOW: (u32, u32) = (64 * 1024, 256 * 1024);
+/// How many bytes of one request a client of HTTP/2 may send before they are read: no body is longer.
+const STREAM_WINDOW: u32 = 64 * 1024;
 
-/// Who sends a request. Each request has one: a clone is to be cheap.
+/// How many bytes of all its requests.
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+
+/// What the handlers of a port share.
+#[derive(Clone, Debug)]
+pub(crate) struct AppState {
+    /// All sessions, those of leases included.
+    pub(crate) service: Arc<LockService>,
+    pub(crate) leases: Arc<Leases>,
+}
+
+impl FromRef<AppState> for Arc<LockService> {
+    fn from_ref(state: &AppState) -> Self {
+        state.service.clone()
+    }
+}
+
+impl FromRef<AppState> for Arc<Leases> {
+    fn from_ref(state: &AppState) -> Self {
+        state.leases.clone()
+    }
+}
+
+/// The sender of a request. Each request has one in its extensions: a clone is to be cheap.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    connection: Arc<Shared>,
-    /// Who it has proved to be, where there are users.
+    connection: Arc<PeerConnection>,
+    /// The user that the request has logged in as, where there are users.
     user: Option<Arc<User>>,
 }
 
-/// What the requests of a connection have in common.
+/// What the requests of a connection share.
 #[derive(Debug)]
-struct Shared {
+struct PeerConnection {
     addr: SocketAddr,
-    /// It has shown once who it is.
-    known: CancellationToken,
-    /// It has hung up: its requests do not wait any more.
-    gone: CancellationToken,
-    /// It does not take what it asked for: its connection is to end.
-    cut: CancellationToken,
-    /// For how much silence nothing is freed that it holds.
+    /// Cancelled when a first request has logged in.
+    authenticated: CancellationToken,
+    /// Cancelled when the client has hung up: its requests do not wait any more.
+    hung_up: CancellationToken,
+    /// Cancelled to end the connection of a client that does not read.
+    cut_off: CancellationToken,
+    /// For how much silence nothing is freed that the client holds.
     left: Duration,
-    /// What its connection has under way.
     in_flight: Arc<InFlight>,
-    /// The place of its connection.
+    /// Its place among the connections. Weak, as the connection may end before its last request.
     permit: Weak<Permit>,
 }
 
@@ -110,24 +130,30 @@ impl Peer {
         permit: Weak<Permit>,
         service: &Arc<LockService>,
     ) -> Self {
-        let (token, in_flight) = (CancellationToken::new, Arc::new(InFlight::of(service)));
-        let connection =
-            Shared { addr, known: token(), gone: token(), cut: token(), left, in_flight, permit };
+        let connection = PeerConnection {
+            addr,
+            authenticated: CancellationToken::new(),
+            hung_up: CancellationToken::new(),
+            cut_off: CancellationToken::new(),
+            left,
+            in_flight: Arc::new(InFlight::of(service)),
+            permit,
+        };
         Self { connection: Arc::new(connection), user: None }
     }
 
-    /// A request of it has shown that it is of this user. With the first its connection becomes that user's.
+    /// Sets the user of a request. The first one becomes the user whose quota the connection counts against.
     fn authenticate_as(&mut self, user: Arc<User>) -> Result<(), NoPlace> {
-        let Shared { known, permit, addr, .. } = &*self.connection;
-        if !known.is_cancelled() {
+        let PeerConnection { authenticated, permit, addr, .. } = &*self.connection;
+        if !authenticated.is_cancelled() {
             permit.upgrade().map_or(Ok(()), |permit| permit.pass_to(QuotaKey::of(Some(&user), addr.ip())))?;
-            known.cancel();
+            authenticated.cancel();
         }
         self.user = Some(user);
         Ok(())
     }
 
-    /// What its connection may make the server remember.
+    /// What bounds the memory that the server keeps for the connection.
     pub(crate) fn budget(&self) -> &Budget {
         &self.connection.in_flight.budget
     }
@@ -137,28 +163,29 @@ impl Peer {
         self.connection.left
     }
 
+    /// The client that its session or lease is shown as.
     pub(crate) fn client(&self, wire: &'static str) -> Client {
-        let Shared { addr, gone, .. } = &*self.connection;
-        Client { origin: Origin { wire, peer: *addr }, gone: gone.clone(), user: self.user.clone() }
+        let PeerConnection { addr, hung_up, .. } = &*self.connection;
+        Client { origin: Origin { wire, peer: *addr }, gone: hung_up.clone(), user: self.user.clone() }
     }
 
-    /// Who shares with others what there is.
+    /// Whose share of places and turns the request counts against.
     pub(crate) fn quota_key(&self) -> QuotaKey {
         QuotaKey::of(self.user.as_deref(), self.connection.addr.ip())
     }
 
-    /// What it may see and do.
-    pub(crate) fn viewer(&self) -> Principal<'_> {
+    /// By whose rights the request is decided.
+    pub(crate) fn principal(&self) -> Principal<'_> {
         Principal(self.user.as_deref())
     }
 }
 
 /// What serves the connections of a port.
 #[derive(Clone, Debug)]
-pub struct Web {
+pub struct HttpService {
     /// Answers their requests.
     pub router: Router,
-    /// What they can be secured by, and when they are gone.
+    /// TLS, and the options of their sockets.
     pub transport: Arc<TransportConfig>,
     /// The sessions, their limits and their users.
     pub service: Arc<LockService>,
@@ -169,48 +196,57 @@ pub struct Web {
 /// Serves a connection until its client leaves, is cut off, or is asked to end.
 ///
 /// Cancel-safe: dropped, it closes the socket; what waits leaves its queue.
-pub async fn serve(Connection { stream, peer: addr, permit }: Connection, web: Web) {
-    let login_by = Instant::now() + web.transport.timeouts.login;
-    let opened = tokio::select! {
-        () = web.stop.cancelled() => return,
-        opened = timeout_at(login_by, sniff::open(stream, web.transport.tls.as_deref())) => opened,
+pub async fn serve(Connection { stream, peer: addr, permit }: Connection, service: HttpService) {
+    let login_by = Instant::now() + service.transport.timeouts.login;
+    let sniffed = tokio::select! {
+        () = service.stop.cancelled() => return,
+        sniffed = timeout_at(login_by, sniff::sniff(stream, service.transport.tls.as_deref())) => sniffed,
     };
-    match opened.unwrap_or(Err(io::ErrorKind::TimedOut.into())) {
-        Ok(Opened::Http { io, watch }) => {
-            let peer = Peer::new(addr, web.transport.keepalive.left(), permit, &web.service);
-            talk(io, &watch, peer, web, login_by).await;
+    match sniffed.unwrap_or(Err(io::ErrorKind::TimedOut.into())) {
+        Ok(Sniffed::Http { io, watch }) => {
+            let peer = Peer::new(addr, service.transport.keepalive.left(), permit, &service.service);
+            serve_requests(io, &watch, peer, service, login_by).await;
         }
-        Ok(Opened::NoTls(stream)) => sniff::refuse(stream, web.transport).await,
+        Ok(Sniffed::NoTls(stream)) => sniff::refuse(stream, service.transport).await,
         Err(error) => tracing::debug!(peer = %addr, %error, "connection ends before a request"),
     }
 }
 
-async fn talk(io: Io, watch: &HangupWatch, peer: Peer, web: Web, login_by: Instant) {
-    let Web { router, transport, service, stop } = web;
-    let Shared { addr, known, gone, cut, .. } = &*peer.connection.clone();
+/// Cancel-safe: as [`serve`].
+async fn serve_requests(
+    io: HttpStream,
+    watch: &HangupWatch,
+    peer: Peer,
+    service: HttpService,
+    login_by: Instant,
+) {
+    let HttpService { router, transport, service, stop } = service;
+    let PeerConnection { addr, authenticated, hung_up, cut_off, .. } = &*peer.connection.clone();
     let per_request = TowerToHyperService::new(WithPeer { router, peer });
-    // By TLS one that says goodbye does so in what nobody but the connection can read.
-    let half_close = matches!(io, Io::Left(_));
+    // The goodbye of a TLS client is encrypted: only the connection itself can read it, and not the watch.
+    let half_close = matches!(io, HttpStream::Left(_));
     let builder = builder(transport.keepalive, half_close);
     let (io, slice) = FrameLimit::new(io);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), per_request));
-    let hung_up = async {
+    // A hang-up ends the waits of the client, not the connection: it may have closed only the side that it writes.
+    let hang_up = async {
         watch.hung_up().await;
-        gone.cancel();
+        hung_up.cancel();
         std::future::pending::<()>().await;
     };
-    let stranger = async {
-        // Whether it must have shown who it is.
-        if service.users().is_none() || timeout_at(login_by, known.cancelled()).await.is_ok() {
+    // Where there are users, a connection without a login ends in time.
+    let login_is_late = async {
+        if service.users().is_none() || timeout_at(login_by, authenticated.cancelled()).await.is_ok() {
             std::future::pending::<()>().await;
         }
     };
     let served = tokio::select! {
+        // What has been served wins over why it might end.
         biased;
         served = slice.serve(connection.as_mut()) => served,
-        () = hung_up => Ok(()),
-        () = cut.cancelled() => Ok(()),
-        () = stranger => Ok(()),
+        () = hang_up => Ok(()),
+        () = cut_off.cancelled() => Ok(()),
+        () = login_is_late => Ok(()),
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             slice.serve(connection).await
@@ -221,11 +257,11 @@ async fn talk(io: Io, watch: &HangupWatch, peer: Peer, web: Web, login_by: Insta
 
 fn builder(keepalive: Keepalive, half_close: bool) -> Builder<TokioExecutor> {
     let ping = PING.min(keepalive.0 / 3);
-    // One that answers nothing is given up after as much silence as on any other wire.
+    // A client that does not answer pings is given up after as much silence as on any other wire.
     let answer = if keepalive.left().is_zero() { ping } else { keepalive.limit().saturating_sub(ping) };
     let mut builder = Builder::new(TokioExecutor::new());
     let mut http1 = builder.http1();
-    // A client that has closed its side may still read: it is served, but does not wait.
+    // A client that has closed its side may still read: it is served, but its requests do not wait.
     http1
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
@@ -233,39 +269,20 @@ fn builder(keepalive: Keepalive, half_close: bool) -> Builder<TokioExecutor> {
         .half_close(half_close);
     let mut http2 = builder.http2();
     http2.timer(TokioTimer::new()).keep_alive_interval(ping).keep_alive_timeout(answer);
-    http2.max_concurrent_streams(STREAMS).max_header_list_size(MAX_HEAD_2);
-    http2.initial_stream_window_size(WINDOW.0).initial_connection_window_size(WINDOW.1);
+    http2.max_concurrent_streams(STREAMS).max_header_list_size(MAX_HEADER_LIST);
+    http2.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
     builder
 }
 
-/// What a client is told for which there is no place.
+/// The response to a client for which there is no place.
 pub fn refusal(why: NoPlace) -> Bytes {
-    let told = match why.cause {
+    let message = match why.cause {
         Cause::Full => format!("{why}; try again soon"),
         Cause::Share | Cause::Strangers => why.to_string(),
     };
-    let length = told.len();
+    let length = message.len();
     format!(
-        "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n{told}"
+        "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n{message}"
     )
     .into()
-}
-
-/// Adds a gRPC service under its name.
-pub(crate) fn add_service<S>(router: Router, service: S) -> Router
-where
-    S: NamedService + Clone + Send + Sync + 'static,
-    S: tower_service::Service<
-            axum::extract::Request,
-            Response = axum::http::Response<tonic::body::Body>,
-            Error = std::convert::Infallible,
-            Future: Send + 'static,
-        >,
-{
-    router.route_service(&format!("/{}/{{*function}}", S::NAME), service)
-}
-
-/// Who sends a request by gRPC.
-pub(crate) fn peer_of<T>(request: &tonic::Request<T>) -> Result<&Peer, tonic::Status> {
-    request.extensions().get().ok_or_else(|| tonic::Status::unknown("the request has no sender"))
 }

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 use prost::Message;
 
-const GENERATED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/wires/grpc/generated");
+const GENERATED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/wires/generated");
 const PROTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
 const FILES: [&str; 3] = ["getlockd.proto", "netlocker.proto", "sharelock.proto"];
 

@@ -1,7 +1,7 @@
-//! The interface of LockManager, later DoubleDutch, in its ages, for its clients as they are.
+//! The interface of LockManager, later DoubleDutch, in its versions, for unchanged clients.
 //!
-//! Times are in seconds; a lock is held for 30 of them if nothing else is asked for. Tokens are shown
-//! to those alone who took the lock.
+//! Times are in seconds; a lock is held for 30 of them if nothing else is asked for. Only the
+//! client that took a lock is shown its token.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,24 +25,24 @@ use crate::{
         session::{LockService, Locks, first_page},
     },
     name::Name,
-    wires::web::{self, Peer, body_bytes, handing_out, list},
+    wires::web::{self, AppState, GuardedResponse, Peer, body_bytes, list},
 };
 
 /// For how many seconds a lock is held if nothing else is asked for.
-const LIFETIME: u64 = 30;
+const DEFAULT_LIFETIME: u64 = 30;
 
-/// The same, as far as the server lets leases be.
-fn usual(leases: &Leases) -> u64 {
-    leases.clamp_ttl(Duration::from_secs(LIFETIME)).as_secs()
+/// The same within the bounds of leases.
+fn default_lifetime(leases: &Leases) -> u64 {
+    leases.clamp_ttl(Duration::from_secs(DEFAULT_LIFETIME)).as_secs()
 }
 
 const SERVER: &str = "getlockd";
 
-pub(super) fn routes() -> Router<Arc<Leases>> {
+pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/lockmanager", get(welcome))
         .route("/lockmanager/", get(welcome))
-        .route("/lockmanager/getLock/{name}", get(named))
+        .route("/lockmanager/getLock/{name}", get(by_name))
         .route("/lockmanager/getLock/{a}/{b}", get(with_a_number))
         .route("/lockmanager/getLock/{timeout}/{name}/{lifetime}", get(with_both))
         .route("/lockmanager/releaseLock/{name}/{token}", get(release_lock))
@@ -55,56 +55,62 @@ async fn welcome() -> &'static str {
     "Welcome to LockManager"
 }
 
-type Who = Extension<Peer>;
-type All = State<Arc<Leases>>;
-
-async fn named(State(leases): All, Extension(peer): Who, Path(name): Path<String>) -> Response {
-    word(&leases, peer, &name, 0, usual(&leases)).await
+async fn by_name(
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
+    Path(name): Path<String>,
+) -> GuardedResponse {
+    answer_token(&leases, peer, &name, 0, default_lifetime(&leases)).await
 }
 
-/// `timeout/name`, or `name/lifetime`: the number tells. Of two numbers the first is the time-out.
+/// `timeout/name`, or `name/lifetime`: the one that is a number tells. Of two numbers the first is the timeout.
 async fn with_a_number(
-    State(leases): All,
-    Extension(peer): Who,
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
     Path((a, b)): Path<(String, String)>,
-) -> Response {
+) -> GuardedResponse {
     match (a.parse(), b.parse()) {
-        (Ok(timeout), _) => word(&leases, peer, &b, timeout, usual(&leases)).await,
-        (_, Ok(lifetime)) => word(&leases, peer, &a, 0, lifetime).await,
-        _ => StatusCode::NOT_FOUND.into_response(),
+        (Ok(timeout), _) => answer_token(&leases, peer, &b, timeout, default_lifetime(&leases)).await,
+        (_, Ok(lifetime)) => answer_token(&leases, peer, &a, 0, lifetime).await,
+        _ => GuardedResponse::unguarded(StatusCode::NOT_FOUND),
     }
 }
 
 async fn with_both(
-    State(leases): All,
-    Extension(peer): Who,
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
     Path((timeout, name, lifetime)): Path<(String, String, String)>,
-) -> Response {
+) -> GuardedResponse {
     match (timeout.parse(), lifetime.parse()) {
-        (Ok(timeout), Ok(lifetime)) => word(&leases, peer, &name, timeout, lifetime).await,
-        _ => StatusCode::NOT_FOUND.into_response(),
+        (Ok(timeout), Ok(lifetime)) => answer_token(&leases, peer, &name, timeout, lifetime).await,
+        _ => GuardedResponse::unguarded(StatusCode::NOT_FOUND),
     }
 }
 
 /// Answers the token or `false`.
-async fn word(leases: &Arc<Leases>, peer: Peer, name: &str, timeout: u64, lifetime: u64) -> Response {
+async fn answer_token(
+    leases: &Arc<Leases>,
+    peer: Peer,
+    name: &str,
+    timeout: u64,
+    lifetime: u64,
+) -> GuardedResponse {
     match take(leases, peer, name, timeout, lifetime).await {
-        Ok((grant, secret)) => handing_out(Some(grant.delivery), secret.reveal().to_owned().into_response()),
-        Err(Refused::Held) => "false".into_response(),
-        Err(Refused::Wrong(what)) => wrong(&what),
-        Err(Refused::Denied(error)) => denied(&error),
+        Ok((Grant { delivery, .. }, secret)) => {
+            GuardedResponse::granted(delivery, secret.reveal().to_owned())
+        }
+        Err(error) => GuardedResponse::unguarded(error),
     }
 }
 
 async fn release_lock(
-    State(leases): All,
-    Extension(peer): Who,
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
     Path((name, token)): Path<(String, String)>,
 ) -> Response {
-    match free(&leases, &name, &token, &peer) {
+    match release(&leases, &name, &token, &peer) {
         Ok(()) => "released".into_response(),
-        Err(Refused::Denied(error)) => denied(&error),
-        Err(_) => "false".into_response(),
+        Err(error) => error.into_response(),
     }
 }
 
@@ -126,17 +132,21 @@ pub(super) async fn log_in_by_key(mut request: Request) -> Request {
     request
 }
 
-/// As text, or for later clients, who send a key, as JSON.
-async fn status(State(leases): All, Extension(peer): Who, Query(Auth { auth }): Query<Auth>) -> Response {
+/// The locks that are held as text, or for later clients, which send a key, as JSON.
+async fn status(
+    State(service): State<Arc<LockService>>,
+    Extension(peer): Extension<Peer>,
+    Query(Auth { auth }): Query<Auth>,
+) -> GuardedResponse {
     let (client, query) = (peer.client(HTTP), Locks { prefix: None, page: first_page() });
     let make = move |service: &Arc<LockService>| {
         client.open(service).query(&query).map(|held| shown(&held.rows, auth.is_some()))
     };
     let size = |made: &Answer<Response>| made.as_ref().map_or(0, body_bytes);
-    match list(leases.service(), &peer, make, size).await {
-        Ok((Ok(response), listing)) => handing_out(listing, response),
-        Ok((Err(error), _)) => denied(&LeaseError::Refused(error)),
-        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    match list(&service, &peer, make, size).await {
+        Ok((Ok(response), guard)) => GuardedResponse::list(guard, response),
+        Ok((Err(error), _)) => GuardedResponse::unguarded(denied(&LeaseError::Refused(error))),
+        Err(_) => GuardedResponse::unguarded(StatusCode::SERVICE_UNAVAILABLE),
     }
 }
 
@@ -155,7 +165,7 @@ fn shown(held: &[LockRow], as_json: bool) -> Response {
 }
 
 #[derive(Deserialize)]
-struct Asked {
+struct DoubleDutchParams {
     #[serde(default)]
     lockname: String,
     #[serde(default)]
@@ -166,42 +176,44 @@ struct Asked {
 }
 
 async fn getlock(
-    State(leases): All,
-    Extension(peer): Who,
-    asked: Result<Query<Asked>, QueryRejection>,
-) -> Response {
-    let Ok(Query(Asked { lockname, timeout, lifetime, .. })) = asked else {
-        return wrong("timeout and lifetime are seconds");
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
+    params: Result<Query<DoubleDutchParams>, QueryRejection>,
+) -> GuardedResponse {
+    let Ok(Query(DoubleDutchParams { lockname, timeout, lifetime, .. })) = params else {
+        return GuardedResponse::unguarded(bad_request("timeout and lifetime are seconds"));
     };
-    let told = |token: &str, acquired: bool| {
+    let to_json = |token: &str, acquired: bool| {
         let (server, name) = (SERVER, &lockname);
-        json!({ "servername": server, "lockname": name, "sessiontoken": token, "lockacquired": acquired })
+        Json(
+            json!({ "servername": server, "lockname": name, "sessiontoken": token, "lockacquired": acquired }),
+        )
     };
-    match take(&leases, peer, &lockname, timeout, lifetime.unwrap_or_else(|| usual(&leases))).await {
-        Ok((grant, secret)) => {
-            handing_out(Some(grant.delivery), Json(told(secret.reveal(), true)).into_response())
+    let lifetime = lifetime.unwrap_or_else(|| default_lifetime(&leases));
+    match take(&leases, peer, &lockname, timeout, lifetime).await {
+        Ok((Grant { delivery, .. }, secret)) => {
+            GuardedResponse::granted(delivery, to_json(secret.reveal(), true))
         }
-        Err(Refused::Held) => Json(told("", false)).into_response(),
-        Err(Refused::Wrong(what)) => wrong(&what),
-        Err(Refused::Denied(error)) => denied(&error),
+        Err(LockError::Held) => GuardedResponse::unguarded(to_json("", false)),
+        Err(error) => GuardedResponse::unguarded(error),
     }
 }
 
 async fn releaselock(
-    State(leases): All,
-    Extension(peer): Who,
-    asked: Result<Query<Asked>, QueryRejection>,
+    State(leases): State<Arc<Leases>>,
+    Extension(peer): Extension<Peer>,
+    params: Result<Query<DoubleDutchParams>, QueryRejection>,
 ) -> Response {
-    match asked {
-        Ok(Query(Asked { lockname, token, .. })) if !lockname.is_empty() && !token.is_empty() => {
-            let released = match free(&leases, &lockname, &token, &peer) {
-                Err(Refused::Denied(error)) => return denied(&error),
+    match params {
+        Ok(Query(DoubleDutchParams { lockname, token, .. })) if !lockname.is_empty() && !token.is_empty() => {
+            let released = match release(&leases, &lockname, &token, &peer) {
+                Err(LockError::Denied(error)) => return denied(&error),
                 released => released.is_ok(),
             };
-            let told = json!({ "servername": SERVER, "lockname": lockname, "lockreleased": released });
-            Json(told).into_response()
+            let body = json!({ "servername": SERVER, "lockname": lockname, "lockreleased": released });
+            Json(body).into_response()
         }
-        _ => wrong("say lockname and token"),
+        _ => bad_request("say lockname and token"),
     }
 }
 
@@ -209,19 +221,29 @@ pub(super) fn refusal(code: StatusCode, why: &str) -> Response {
     web::json(code, &json!({ "error": why }))
 }
 
-fn wrong(what: &str) -> Response {
-    refusal(StatusCode::BAD_REQUEST, what)
+fn bad_request(message: &str) -> Response {
+    refusal(StatusCode::BAD_REQUEST, message)
 }
 
 fn denied(error: &LeaseError) -> Response {
     refusal(StatusCode::FORBIDDEN, &error.to_string())
 }
 
-/// Why a lock was not taken or freed.
-enum Refused {
+/// Why a lock is not taken or released.
+enum LockError {
     Held,
     Wrong(String),
     Denied(LeaseError),
+}
+
+impl IntoResponse for LockError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Held => "false".into_response(),
+            Self::Wrong(message) => bad_request(&message),
+            Self::Denied(error) => denied(&error),
+        }
+    }
 }
 
 async fn take(
@@ -230,22 +252,22 @@ async fn take(
     name: &str,
     timeout: u64,
     lifetime: u64,
-) -> Result<(Grant, Secret), Refused> {
-    let name = Name::new(name).map_err(|error| Refused::Wrong(error.to_string()))?;
+) -> Result<(Grant, Secret), LockError> {
+    let name = Name::new(name).map_err(|error| LockError::Wrong(error.to_string()))?;
     let (wait, ttl) = (Timeout::Within(Duration::from_secs(timeout)), Some(Duration::from_secs(lifetime)));
     let request = LeaseRequest { wait, ttl, ..LeaseRequest::of(name) };
     leases.lend(request, peer.client(HTTP)).await.map_err(|error| match error {
-        LeaseError::Ttl { .. } | LeaseError::NoRandom => Refused::Wrong(error.to_string()),
-        error if error.is_denied() => Refused::Denied(error),
-        _ => Refused::Held,
+        LeaseError::Ttl { .. } | LeaseError::NoRandom => LockError::Wrong(error.to_string()),
+        error if error.is_denied() => LockError::Denied(error),
+        _ => LockError::Held,
     })
 }
 
-fn free(leases: &Leases, name: &str, token: &str, peer: &Peer) -> Result<(), Refused> {
+fn release(leases: &Leases, name: &str, token: &str, peer: &Peer) -> Result<(), LockError> {
     let (Ok(name), Ok(secret)) = (Name::new(name), token.parse::<Secret>()) else {
-        return Err(Refused::Held);
+        return Err(LockError::Held);
     };
     leases
-        .release(&secret.key(), &name, peer.viewer())
-        .map_err(|error| if error.is_denied() { Refused::Denied(error) } else { Refused::Held })
+        .release(&secret.key(), &name, peer.principal())
+        .map_err(|error| if error.is_denied() { LockError::Denied(error) } else { LockError::Held })
 }

@@ -1,7 +1,7 @@
-//! NetLocker's interface, HTTP and gRPC, for its clients as they are.
+//! NetLocker's interface, HTTP and gRPC, for unchanged clients.
 //!
-//! An owner is known by its unique id. A lock that was taken without one is freed without one, and
-//! by nobody who has one.
+//! An owner is known by its unique id. A lock that was taken without an id is released without one: a client with an id
+//! cannot release it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,66 +22,74 @@ use crate::{
         session::Principal,
     },
     name::Name,
-    wires::web::{Peer, handing_out, message, peer_of},
+    wires::web::{AppState, GuardedResponse, Peer, ResponseGuard, message, peer_of},
 };
 
 #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, reason = "generated")]
 pub mod proto {
-    include!("../grpc/generated/net_locker.rs");
+    include!("../generated/net_locker.rs");
 }
 
 use proto::{
     NetLockRequest, NetLockerResponse, NetUnlockRequest, net_locker_service_server::NetLockerService,
 };
 
-pub(super) fn routes() -> Router<Arc<Leases>> {
+pub(super) fn routes() -> Router<AppState> {
     Router::new().route("/netlocker/lock", get(lock)).route("/netlocker/unlock", get(unlock))
 }
 
 #[derive(Deserialize)]
-struct Query_ {
+struct NetLockerParams {
     key: Option<String>,
     unique_id: Option<String>,
     time_lock: Option<i64>,
 }
 
-type Asked = Result<Query<Query_>, QueryRejection>;
+type NetLockerQuery = Result<Query<NetLockerParams>, QueryRejection>;
 
 async fn lock(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    asked: Asked,
-) -> Result<Response, Failure> {
-    let Query(Query_ { key, unique_id, time_lock }) = asked.map_err(|_| Failure::Invalid)?;
-    let who = peer.client(HTTP);
-    let key = key.unwrap_or_default();
-    let taken = take(&leases, &key, unique_id.as_deref(), time_lock.unwrap_or(0), who).await?;
-    Ok(handing_out(taken.delivery, taken.success.to_string().into_response()))
+    params: NetLockerQuery,
+) -> Result<GuardedResponse, NetLockerError> {
+    let Query(NetLockerParams { key, unique_id, time_lock }) = params.map_err(|_| NetLockerError::Invalid)?;
+    let (client, key) = (peer.client(HTTP), key.unwrap_or_default());
+    let taken = take(&leases, &key, unique_id.as_deref(), time_lock.unwrap_or(0), client).await?;
+    Ok(match taken {
+        LockOutcome::Granted(delivery) => GuardedResponse::granted(delivery, "true"),
+        LockOutcome::HeldBefore => GuardedResponse::unguarded("true"),
+        LockOutcome::NotTaken => GuardedResponse::unguarded("false"),
+    })
 }
 
 async fn unlock(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    asked: Asked,
-) -> Result<String, Failure> {
-    let Query(Query_ { key, unique_id, .. }) = asked.map_err(|_| Failure::Invalid)?;
-    free(&leases, &key.unwrap_or_default(), unique_id.as_deref(), &peer).map(|freed| freed.to_string())
+    params: NetLockerQuery,
+) -> Result<String, NetLockerError> {
+    let Query(NetLockerParams { key, unique_id, .. }) = params.map_err(|_| NetLockerError::Invalid)?;
+    release(&leases, &key.unwrap_or_default(), unique_id.as_deref(), &peer)
+        .map(|released| released.to_string())
 }
 
 /// The same by gRPC.
 #[derive(Debug)]
-pub struct Service(pub(super) Arc<Leases>);
+pub struct NetLockerGrpc(pub(super) Arc<Leases>);
 
 #[tonic::async_trait]
-impl NetLockerService for Service {
+impl NetLockerService for NetLockerGrpc {
     async fn try_and_lock(
         &self,
         request: Request<NetLockRequest>,
     ) -> Result<tonic::Response<NetLockerResponse>, Status> {
-        let who = peer_of(&request)?.client(GRPC);
+        let client = peer_of(&request)?.client(GRPC);
         let NetLockRequest { key, time_lock, unique_id } = request.into_inner();
-        let Taken { success, delivery } = take(&self.0, &key, unique_id.as_deref(), time_lock, who).await?;
-        Ok(message(NetLockerResponse { success }, delivery))
+        let (success, guard) = match take(&self.0, &key, unique_id.as_deref(), time_lock, client).await? {
+            LockOutcome::Granted(delivery) => (true, Some(ResponseGuard::Grant(delivery))),
+            LockOutcome::HeldBefore => (true, None),
+            LockOutcome::NotTaken => (false, None),
+        };
+        Ok(message(NetLockerResponse { success }, guard))
     }
 
     async fn unlock(
@@ -90,13 +98,13 @@ impl NetLockerService for Service {
     ) -> Result<tonic::Response<NetLockerResponse>, Status> {
         let peer = peer_of(&request)?.clone();
         let NetUnlockRequest { key, unique_id } = request.into_inner();
-        let success = free(&self.0, &key, unique_id.as_deref(), &peer)?;
+        let success = release(&self.0, &key, unique_id.as_deref(), &peer)?;
         Ok(tonic::Response::new(NetLockerResponse { success }))
     }
 }
 
-/// Why there is no answer.
-enum Failure {
+/// Why a request is refused.
+enum NetLockerError {
     /// The request makes no sense.
     Invalid,
     /// The user may not do that.
@@ -109,7 +117,7 @@ pub(super) fn refusal(code: StatusCode, why: &str) -> Response {
     (code, why.to_owned()).into_response()
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for NetLockerError {
     fn into_response(self) -> Response {
         match self {
             Self::Invalid => refusal(StatusCode::UNPROCESSABLE_ENTITY, INVALID),
@@ -118,61 +126,65 @@ impl IntoResponse for Failure {
     }
 }
 
-impl From<Failure> for Status {
-    fn from(why: Failure) -> Self {
+impl From<NetLockerError> for Status {
+    fn from(why: NetLockerError) -> Self {
         match why {
-            Failure::Invalid => Self::invalid_argument(INVALID),
-            Failure::Denied(error) => error.into(),
+            NetLockerError::Invalid => Self::invalid_argument(INVALID),
+            NetLockerError::Denied(error) => error.into(),
         }
     }
 }
 
-struct Taken {
-    success: bool,
-    delivery: Option<Arc<Delivery>>,
+/// What became of a request for a lock. Holding it before is a success too.
+enum LockOutcome {
+    Granted(Arc<Delivery>),
+    HeldBefore,
+    NotTaken,
 }
 
-/// Tries. A success if the owner holds the lock now; its time goes on as it was if it held it before.
+/// Takes a lock without waiting. The time of a lock that the owner held before goes on as it was.
 async fn take(
     leases: &Arc<Leases>,
     key: &str,
     id: Option<&str>,
     seconds: i64,
-    who: Client,
-) -> Result<Taken, Failure> {
-    let (name, owner) = owner(key, named(id))?;
-    let seconds = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).ok_or(Failure::Invalid)?;
-    // Those without an id are not one owner.
-    let user = who.user.clone();
+    client: Client,
+) -> Result<LockOutcome, NetLockerError> {
+    let (name, owner) = owner(key, unless_empty(id))?;
+    let seconds =
+        u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).ok_or(NetLockerError::Invalid)?;
+    // Clients without an id are not one owner: none of them can know that the lock is theirs.
+    let user = client.user.clone();
     let holds_it =
-        || named(id).is_some() && leases.remaining(&owner, &name, Principal(user.as_deref())).is_ok();
+        || unless_empty(id).is_some() && leases.remaining(&owner, &name, Principal(user.as_deref())).is_ok();
     let ttl = Some(Duration::from_secs(seconds));
     let request =
         LeaseRequest { ttl, client: Some(format!("netlocker {owner}")), ..LeaseRequest::of(name.clone()) };
-    match leases.acquire(request, owner, who).await {
-        Ok(grant) => Ok(Taken { success: true, delivery: Some(grant.delivery) }),
-        Err(LeaseError::Ttl { .. } | LeaseError::TooLong) => Err(Failure::Invalid),
-        Err(error) if error.is_denied() => Err(Failure::Denied(error)),
-        Err(_) => Ok(Taken { success: holds_it(), delivery: None }),
+    match leases.acquire(request, owner, client).await {
+        Ok(grant) => Ok(LockOutcome::Granted(grant.delivery)),
+        Err(LeaseError::Ttl { .. } | LeaseError::TooLong) => Err(NetLockerError::Invalid),
+        Err(error) if error.is_denied() => Err(NetLockerError::Denied(error)),
+        Err(_) if holds_it() => Ok(LockOutcome::HeldBefore),
+        Err(_) => Ok(LockOutcome::NotTaken),
     }
 }
 
 /// An empty id is none.
-fn named(id: Option<&str>) -> Option<&str> {
+fn unless_empty(id: Option<&str>) -> Option<&str> {
     id.filter(|id| !id.is_empty())
 }
 
-/// True if the lock was freed.
-fn free(leases: &Leases, key: &str, id: Option<&str>, peer: &Peer) -> Result<bool, Failure> {
-    let (name, owner) = owner(key, named(id))?;
-    match leases.release(&owner, &name, peer.viewer()) {
-        Err(error) if error.is_denied() => Err(Failure::Denied(error)),
+/// True if the lock was released.
+fn release(leases: &Leases, key: &str, id: Option<&str>, peer: &Peer) -> Result<bool, NetLockerError> {
+    let (name, owner) = owner(key, unless_empty(id))?;
+    match leases.release(&owner, &name, peer.principal()) {
+        Err(error) if error.is_denied() => Err(NetLockerError::Denied(error)),
         released => Ok(released.is_ok()),
     }
 }
 
-fn owner(key: &str, id: Option<&str>) -> Result<(Name, Key), Failure> {
-    let name = Name::new(key).map_err(|_| Failure::Invalid)?;
+fn owner(key: &str, id: Option<&str>) -> Result<(Name, Key), NetLockerError> {
+    let name = Name::new(key).map_err(|_| NetLockerError::Invalid)?;
     let owner = match id {
         Some(id) => Key::of("netlocker", &[name.as_str(), id]),
         None => Key::of("netlocker without id", &[name.as_str()]),

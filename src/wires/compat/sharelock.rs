@@ -1,4 +1,4 @@
-//! ShareLock's interface, HTTP and gRPC, for its clients as they are.
+//! ShareLock's interface, HTTP and gRPC, for unchanged clients.
 //!
 //! A client is known by `X-Client-Id`. It holds a lock for a minute at most.
 
@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
-    extract::{Request as Request_, State},
+    extract::State,
     http::{HeaderMap, StatusCode},
     response::Response,
     routing::{any, post},
@@ -19,12 +19,12 @@ use super::{GRPC, HTTP};
 use crate::{
     core::lease::{Client, Delivery, Key, LeaseError, LeaseRequest, Leases},
     name::Name,
-    wires::web::{Peer, body, handing_out, json, message, peer_of},
+    wires::web::{AppState, GuardedResponse, Peer, ResponseGuard, json, message, peer_of, read_body},
 };
 
 #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, reason = "generated")]
 pub mod proto {
-    include!("../grpc/generated/sharelock.rs");
+    include!("../generated/sharelock.rs");
 }
 
 use proto::{
@@ -33,11 +33,11 @@ use proto::{
 };
 
 /// For how long a client holds a lock.
-const HOLD: Duration = Duration::from_mins(1);
+const TTL: Duration = Duration::from_mins(1);
 
-const CLIENT: &str = "x-client-id";
+const CLIENT_HEADER: &str = "x-client-id";
 
-pub(super) fn routes() -> Router<Arc<Leases>> {
+pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/sharelock/lock", post(lock))
         .route("/sharelock/unlock", post(unlock))
@@ -46,7 +46,7 @@ pub(super) fn routes() -> Router<Arc<Leases>> {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Body {
+struct LockBody {
     #[serde(alias = "Key")]
     key: String,
     #[serde(alias = "TimeoutMs")]
@@ -55,7 +55,7 @@ struct Body {
 
 /// The status as a number, left out where it is 0.
 #[derive(Serialize)]
-struct Told {
+struct ShareLockStatusJson {
     #[serde(skip_serializing_if = "is_zero")]
     status: i32,
 }
@@ -68,60 +68,63 @@ fn is_zero(status: &i32) -> bool {
 async fn lock(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    request: Request_,
-) -> Response {
-    let (headers, read) = read(request).await;
-    let Some(Body { key, timeout_ms }) = read else {
-        return told(Status::InvalidData);
+    request: axum::extract::Request,
+) -> GuardedResponse {
+    let (headers, body) = read(request).await;
+    let Some(LockBody { key, timeout_ms }) = body else {
+        return GuardedResponse::unguarded(status_json(Status::InvalidData));
     };
-    let client = headers.get(CLIENT).and_then(|client| client.to_str().ok());
-    match take(&leases, &key, client, timeout_ms, peer.client(HTTP)).await {
-        Ok((status, delivery)) => handing_out(delivery, told(status)),
-        Err(Denied(error)) => refusal(StatusCode::FORBIDDEN, &error.to_string()),
+    let client_id = headers.get(CLIENT_HEADER).and_then(|client| client.to_str().ok());
+    match take(&leases, &key, client_id, timeout_ms, peer.client(HTTP)).await {
+        Ok((status, None)) => GuardedResponse::unguarded(status_json(status)),
+        Ok((status, Some(delivery))) => GuardedResponse::granted(delivery, status_json(status)),
+        Err(PermissionDenied(error)) => {
+            GuardedResponse::unguarded(refusal(StatusCode::FORBIDDEN, &error.to_string()))
+        }
     }
 }
 
 async fn unlock(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    request: Request_,
+    request: axum::extract::Request,
 ) -> Response {
-    let (headers, read) = read(request).await;
-    let Some(Body { key, .. }) = read else { return told(Status::InvalidData) };
-    let client = headers.get(CLIENT).and_then(|client| client.to_str().ok());
-    match free(&leases, &key, client, &peer) {
-        Ok(status) => told(status),
-        Err(Denied(error)) => refusal(StatusCode::FORBIDDEN, &error.to_string()),
+    let (headers, body) = read(request).await;
+    let Some(LockBody { key, .. }) = body else { return status_json(Status::InvalidData) };
+    let client_id = headers.get(CLIENT_HEADER).and_then(|client| client.to_str().ok());
+    match release(&leases, &key, client_id, &peer) {
+        Ok(status) => status_json(status),
+        Err(PermissionDenied(error)) => refusal(StatusCode::FORBIDDEN, &error.to_string()),
     }
 }
 
-async fn read(request: Request_) -> (HeaderMap, Option<Body>) {
-    let (parts, read) = request.into_parts();
-    let read = body(read).await.ok().and_then(|read| serde_json::from_slice(&read).ok());
-    (parts.headers, read)
+async fn read(request: axum::extract::Request) -> (HeaderMap, Option<LockBody>) {
+    let (parts, body) = request.into_parts();
+    let body = read_body(body).await.ok().and_then(|body| serde_json::from_slice(&body).ok());
+    (parts.headers, body)
 }
 
-fn told(status: Status) -> Response {
+fn status_json(status: Status) -> Response {
     let code = match status {
         Status::Timeout => StatusCode::REQUEST_TIMEOUT,
         Status::InvalidData => StatusCode::BAD_REQUEST,
-        // A lock that is not known too.
+        // UnknownLock too.
         _ => StatusCode::OK,
     };
-    json(code, &Told { status: status.into() })
+    json(code, &ShareLockStatusJson { status: status.into() })
 }
 
-/// This service says no more than that.
+/// ShareLock has no text for a refusal: its status says it all.
 pub(super) fn refusal(code: StatusCode, _: &str) -> Response {
-    json(code, &Told { status: Status::NotAcquired.into() })
+    json(code, &ShareLockStatusJson { status: Status::NotAcquired.into() })
 }
 
 /// The same by gRPC.
 #[derive(Debug)]
-pub struct Service(pub(super) Arc<Leases>);
+pub struct ShareLockGrpc(pub(super) Arc<Leases>);
 
 #[tonic::async_trait]
-impl ShareLockService for Service {
+impl ShareLockService for ShareLockGrpc {
     async fn ping(
         &self,
         _: Request<ShareLockPingRequest>,
@@ -133,32 +136,32 @@ impl ShareLockService for Service {
         &self,
         request: Request<LockRequest>,
     ) -> Result<tonic::Response<LockResponse>, tonic::Status> {
-        let who = peer_of(&request)?.client(GRPC);
-        let client = client_of(&request);
+        let client = peer_of(&request)?.client(GRPC);
+        let client_id = client_id(&request);
         let LockRequest { key, timeout_ms } = request.into_inner();
-        let (status, delivery) = take(&self.0, &key, client.as_deref(), timeout_ms, who).await?;
-        Ok(message(LockResponse { status: status.into() }, delivery))
+        let (status, delivery) = take(&self.0, &key, client_id.as_deref(), timeout_ms, client).await?;
+        Ok(message(LockResponse { status: status.into() }, delivery.map(ResponseGuard::Grant)))
     }
 
     async fn unlock(
         &self,
         request: Request<UnlockRequest>,
     ) -> Result<tonic::Response<UnlockResponse>, tonic::Status> {
-        let (client, peer) = (client_of(&request), peer_of(&request)?);
-        let status = free(&self.0, &request.get_ref().key, client.as_deref(), peer)?;
+        let (client_id, peer) = (client_id(&request), peer_of(&request)?);
+        let status = release(&self.0, &request.get_ref().key, client_id.as_deref(), peer)?;
         Ok(tonic::Response::new(UnlockResponse { status: status.into() }))
     }
 }
 
-fn client_of<T>(request: &Request<T>) -> Option<String> {
-    request.metadata().get(CLIENT)?.to_str().ok().map(str::to_owned)
+fn client_id<T>(request: &Request<T>) -> Option<String> {
+    request.metadata().get(CLIENT_HEADER)?.to_str().ok().map(str::to_owned)
 }
 
 /// The user may not do that.
-struct Denied(LeaseError);
+struct PermissionDenied(LeaseError);
 
-impl From<Denied> for tonic::Status {
-    fn from(Denied(error): Denied) -> Self {
+impl From<PermissionDenied> for tonic::Status {
+    fn from(PermissionDenied(error): PermissionDenied) -> Self {
         error.into()
     }
 }
@@ -166,39 +169,44 @@ impl From<Denied> for tonic::Status {
 async fn take(
     leases: &Arc<Leases>,
     key: &str,
-    client: Option<&str>,
+    client_id: Option<&str>,
     timeout_ms: i32,
-    who: Client,
-) -> Result<(Status, Option<Arc<Delivery>>), Denied> {
-    let Some((name, owner)) = owner(key, client) else { return Ok((Status::InvalidData, None)) };
+    client: Client,
+) -> Result<(Status, Option<Arc<Delivery>>), PermissionDenied> {
+    let Some((name, owner)) = owner(key, client_id) else { return Ok((Status::InvalidData, None)) };
     let wait = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
     let request = LeaseRequest {
         wait: Timeout::Within(wait),
-        ttl: Some(leases.clamp_ttl(HOLD)),
+        ttl: Some(leases.clamp_ttl(TTL)),
         client: Some(format!("sharelock {owner}")),
         ..LeaseRequest::of(name)
     };
-    match leases.acquire(request, owner, who).await {
+    match leases.acquire(request, owner, client).await {
         Ok(grant) => Ok((Status::Acquired, Some(grant.delivery))),
-        Err(error) if error.is_denied() => Err(Denied(error)),
+        Err(error) if error.is_denied() => Err(PermissionDenied(error)),
         Err(LeaseError::Busy) if timeout_ms > 0 => Ok((Status::Timeout, None)),
         Err(LeaseError::TooLong) => Ok((Status::InvalidData, None)),
         Err(_) => Ok((Status::NotAcquired, None)),
     }
 }
 
-fn free(leases: &Leases, key: &str, client: Option<&str>, peer: &Peer) -> Result<Status, Denied> {
-    let Some((name, owner)) = owner(key, client) else { return Ok(Status::InvalidData) };
-    match leases.release(&owner, &name, peer.viewer()) {
+fn release(
+    leases: &Leases,
+    key: &str,
+    client_id: Option<&str>,
+    peer: &Peer,
+) -> Result<Status, PermissionDenied> {
+    let Some((name, owner)) = owner(key, client_id) else { return Ok(Status::InvalidData) };
+    match leases.release(&owner, &name, peer.principal()) {
         Ok(()) => Ok(Status::Released),
-        Err(error) if error.is_denied() => Err(Denied(error)),
+        Err(error) if error.is_denied() => Err(PermissionDenied(error)),
         Err(_) => Ok(Status::UnknownLock),
     }
 }
 
-fn owner(key: &str, client: Option<&str>) -> Option<(Name, Key)> {
-    let client = client.filter(|client| !client.is_empty())?;
+fn owner(key: &str, client_id: Option<&str>) -> Option<(Name, Key)> {
+    let client_id = client_id.filter(|id| !id.is_empty())?;
     let name = Name::new(key).ok()?;
-    let owner = Key::of("sharelock", &[name.as_str(), client]);
+    let owner = Key::of("sharelock", &[name.as_str(), client_id]);
     Some((name, owner))
 }

@@ -1,4 +1,4 @@
-//! The interface of Waelson's lock manager, for its clients as they are. Times are Go's durations.
+//! The interface of Waelson's lock manager, for unchanged clients. Times are Go's durations.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,15 +14,15 @@ use serde_json::{Value, json};
 
 use super::HTTP;
 use crate::{
-    core::lease::{LeaseError, LeaseRequest, Leases, Secret},
+    core::lease::{Grant, LeaseError, LeaseRequest, Leases, Secret},
     name::Name,
-    wires::web::{self, Peer, handing_out},
+    wires::web::{self, AppState, GuardedResponse, Peer},
 };
 
 /// What a lease runs for if nothing else is asked for, as the service has it.
 const DEFAULT_TTL: Duration = Duration::from_millis(10);
 
-pub(super) fn routes() -> Router<Arc<Leases>> {
+pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/waelson/lock", post(lock))
         .route("/waelson/unlock", post(unlock))
@@ -31,7 +31,7 @@ pub(super) fn routes() -> Router<Arc<Leases>> {
 }
 
 #[derive(Deserialize)]
-struct Asked {
+struct WaelsonParams {
     #[serde(default)]
     resource: String,
     #[serde(default)]
@@ -39,48 +39,48 @@ struct Asked {
     ttl: Option<String>,
 }
 
-type All = Result<Query<Asked>, QueryRejection>;
+type WaelsonQuery = Result<Query<WaelsonParams>, QueryRejection>;
 
-/// Why there is no answer of success.
-struct Failure(StatusCode, Value);
+/// The response of an error.
+struct ErrorResponse(StatusCode, Value);
 
-impl IntoResponse for Failure {
+impl IntoResponse for ErrorResponse {
     fn into_response(self) -> Response {
         web::json(self.0, &self.1)
     }
 }
 
-impl From<QueryRejection> for Failure {
+impl From<QueryRejection> for ErrorResponse {
     fn from(error: QueryRejection) -> Self {
-        failure(StatusCode::BAD_REQUEST, &error.body_text())
+        error_response(StatusCode::BAD_REQUEST, &error.body_text())
     }
 }
 
-fn failure(code: StatusCode, message: &str) -> Failure {
-    Failure(code, json!({ "error": message }))
+fn error_response(code: StatusCode, message: &str) -> ErrorResponse {
+    ErrorResponse(code, json!({ "error": message }))
 }
 
-impl Asked {
-    fn name(&self) -> Result<Name, Failure> {
-        Name::new(&self.resource).map_err(|error| failure(StatusCode::BAD_REQUEST, &error.to_string()))
+impl WaelsonParams {
+    fn name(&self) -> Result<Name, ErrorResponse> {
+        Name::new(&self.resource).map_err(|error| error_response(StatusCode::BAD_REQUEST, &error.to_string()))
     }
 
-    fn ttl(&self, leases: &Leases) -> Result<Duration, Failure> {
-        let wrong =
-            || failure(StatusCode::BAD_REQUEST, "invalid ttl: say a duration such as 10ms, 1.5s or 1m30s");
+    fn ttl(&self, leases: &Leases) -> Result<Duration, ErrorResponse> {
+        let wrong = || {
+            error_response(StatusCode::BAD_REQUEST, "invalid ttl: say a duration such as 10ms, 1.5s or 1m30s")
+        };
         self.ttl
             .as_deref()
-            .map_or_else(|| Ok(leases.clamp_ttl(DEFAULT_TTL)), |text| duration(text).ok_or_else(wrong))
+            .map_or_else(|| Ok(leases.clamp_ttl(DEFAULT_TTL)), |text| parse_duration(text).ok_or_else(wrong))
     }
 
     /// The token, which is written as a UUID.
-    fn secret(&self) -> Result<Secret, Failure> {
+    fn secret(&self) -> Result<Secret, ErrorResponse> {
         self.token.replace('-', "").parse().map_err(|_| not_found())
     }
 }
 
-/// What becomes of a request for a lease that there is not, or not for this user.
-impl From<LeaseError> for Failure {
+impl From<LeaseError> for ErrorResponse {
     fn from(error: LeaseError) -> Self {
         let code = match error {
             LeaseError::Ttl { .. } => StatusCode::BAD_REQUEST,
@@ -88,38 +88,38 @@ impl From<LeaseError> for Failure {
             _ if error.is_denied() => StatusCode::FORBIDDEN,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        failure(code, &error.to_string())
+        error_response(code, &error.to_string())
     }
 }
 
 pub(super) fn refusal(code: StatusCode, why: &str) -> Response {
-    failure(code, why).into_response()
+    error_response(code, why).into_response()
 }
 
-fn not_found() -> Failure {
-    failure(StatusCode::NOT_FOUND, "lock not found or expired")
+fn not_found() -> ErrorResponse {
+    error_response(StatusCode::NOT_FOUND, "lock not found or expired")
 }
 
 async fn lock(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    asked: All,
-) -> Result<Response, Failure> {
-    let Query(asked) = asked?;
-    let (name, ttl) = (asked.name()?, asked.ttl(&leases)?);
+    params: WaelsonQuery,
+) -> Result<GuardedResponse, ErrorResponse> {
+    let Query(params) = params?;
+    let (name, ttl) = (params.name()?, params.ttl(&leases)?);
     let request = LeaseRequest { ttl: Some(ttl), ..LeaseRequest::of(name) };
-    let resource = &asked.resource;
+    let resource = &params.resource;
     match leases.lend(request, peer.client(HTTP)).await {
-        Ok((grant, secret)) => {
-            let (token, ttl) = (uuid(&secret), text(ttl));
-            let told =
+        Ok((Grant { delivery, .. }, secret)) => {
+            let (token, ttl) = (uuid(&secret), write_duration(ttl));
+            let body =
                 json!({ "code": 200, "token": token, "resource": resource, "ttl": ttl, "acquired": true });
-            Ok(handing_out(Some(grant.delivery), web::json(StatusCode::OK, &told)))
+            Ok(GuardedResponse::granted(delivery, web::json(StatusCode::OK, &body)))
         }
         Err(LeaseError::Busy) => {
             let message = "lock already acquired";
-            let told = json!({ "code": 409, "resource": resource, "acquired": false, "message": message });
-            Err(Failure(StatusCode::CONFLICT, told))
+            let body = json!({ "code": 409, "resource": resource, "acquired": false, "message": message });
+            Err(ErrorResponse(StatusCode::CONFLICT, body))
         }
         Err(error) => Err(error.into()),
     }
@@ -128,42 +128,43 @@ async fn lock(
 async fn unlock(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    asked: All,
-) -> Result<Json<Value>, Failure> {
-    let Query(asked) = asked?;
-    let name = asked.name()?;
-    leases.release(&asked.secret()?.key(), &name, peer.viewer())?;
-    Ok(Json(json!({ "code": 200, "token": asked.token, "resource": asked.resource })))
+    params: WaelsonQuery,
+) -> Result<Json<Value>, ErrorResponse> {
+    let Query(params) = params?;
+    let name = params.name()?;
+    leases.release(&params.secret()?.key(), &name, peer.principal())?;
+    Ok(Json(json!({ "code": 200, "token": params.token, "resource": params.resource })))
 }
 
 async fn refresh(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    asked: All,
-) -> Result<Json<Value>, Failure> {
-    let Query(asked) = asked?;
-    let (name, ttl) = (asked.name()?, asked.ttl(&leases)?);
-    leases.renew(&asked.secret()?.key(), &name, Some(ttl), peer.viewer())?;
-    let (token, resource, ttl) = (&asked.token, &asked.resource, text(ttl));
+    params: WaelsonQuery,
+) -> Result<Json<Value>, ErrorResponse> {
+    let Query(params) = params?;
+    let (name, ttl) = (params.name()?, params.ttl(&leases)?);
+    leases.renew(&params.secret()?.key(), &name, Some(ttl), peer.principal())?;
+    let (token, resource, ttl) = (&params.token, &params.resource, write_duration(ttl));
     Ok(Json(json!({ "code": 200, "token": token, "resource": resource, "ttl": ttl, "refreshed": true })))
 }
 
 async fn ttl(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    asked: All,
-) -> Result<Json<Value>, Failure> {
-    let Query(asked) = asked?;
-    let name = asked.name()?;
-    let remaining = asked.secret().ok().map(|secret| leases.remaining(&secret.key(), &name, peer.viewer()));
-    let told = |code: u16, left: Duration| {
-        let (resource, token) = (&asked.resource, &asked.token);
-        json!({ "code": code, "resource": resource, "token": token, "ttl": text(left) })
+    params: WaelsonQuery,
+) -> Result<Json<Value>, ErrorResponse> {
+    let Query(params) = params?;
+    let name = params.name()?;
+    let remaining =
+        params.secret().ok().map(|secret| leases.remaining(&secret.key(), &name, peer.principal()));
+    let to_json = |code: u16, left: Duration| {
+        let (resource, token) = (&params.resource, &params.token);
+        json!({ "code": code, "resource": resource, "token": token, "ttl": write_duration(left) })
     };
     match remaining {
-        Some(Ok(left)) => Ok(Json(told(200, left))),
+        Some(Ok(left)) => Ok(Json(to_json(200, left))),
         Some(Err(error)) if error.is_denied() => Err(error.into()),
-        _ => Err(Failure(StatusCode::NOT_FOUND, told(404, Duration::ZERO))),
+        _ => Err(ErrorResponse(StatusCode::NOT_FOUND, to_json(404, Duration::ZERO))),
     }
 }
 
@@ -173,7 +174,7 @@ fn uuid(secret: &Secret) -> String {
 }
 
 /// As Go reads durations: numbers, each with its unit.
-fn duration(text: &str) -> Option<Duration> {
+fn parse_duration(text: &str) -> Option<Duration> {
     let mut text = text.strip_prefix('+').unwrap_or(text);
     let mut seconds = 0.0;
     while !text.is_empty() {
@@ -189,7 +190,7 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 /// As Go writes them, to the millisecond.
-fn text(duration: Duration) -> String {
+fn write_duration(duration: Duration) -> String {
     let (whole, millis) = (duration.as_secs(), duration.subsec_millis());
     if whole == 0 && millis > 0 {
         return format!("{millis}ms");
@@ -218,12 +219,12 @@ mod tests {
             ("1m30s", millis(90_000)),
             ("1h0m0s", millis(3_600_000)),
         ] {
-            assert_eq!(duration(written), Some(read));
-            assert_eq!(text(read), written);
+            assert_eq!(parse_duration(written), Some(read));
+            assert_eq!(write_duration(read), written);
         }
-        assert_eq!(text(Duration::ZERO), "0s");
+        assert_eq!(write_duration(Duration::ZERO), "0s");
         for wrong in ["", "10", "s", "1.2.3s", "-1s", "0s", "1d"] {
-            assert_eq!(duration(wrong), None, "{wrong}");
+            assert_eq!(parse_duration(wrong), None, "{wrong}");
         }
     }
 }

@@ -12,9 +12,7 @@ use tonic::{Status, Streaming};
 
 use super::{
     mode,
-    proto::{
-        GetLock, HoldRequest, HoldResponse, Introduce, Refusal, ReleaseLock, hold_request::Command as Asked,
-    },
+    proto::{GetLock, HoldRequest, HoldResponse, Introduce, Refusal, ReleaseLock, hold_request::Command},
 };
 use crate::{
     core::{
@@ -24,28 +22,28 @@ use crate::{
         session::{Acquiring, Releasing, Session, Waiting},
     },
     name::Name,
-    wires::web::{is_unreadable, late, millis},
+    wires::web::{deadline_exceeded, is_unreadable, millis},
 };
 
-/// How many replies may wait for a client to read them before it is served again: no more than an empty channel has
-/// room for.
+/// How many replies may be unread before the stream is served no more. With the last one it is 32: what tokio allocates
+/// for a channel in any case.
 pub(super) const UNSENT: usize = 31;
 
-/// How many requests are taken in behind one that waits.
+/// How many requests are read ahead of one that waits.
 const READ_AHEAD: usize = 256;
 
 type Replies = Sender<Result<HoldResponse, Status>>;
 
-/// What else a stream goes by.
-pub(super) struct Terms {
+/// What bounds a stream.
+pub(super) struct StreamTerms {
     /// For how much silence of the client nothing is freed that it holds.
     pub(super) left: Duration,
-    /// After what time the client has no use for it, if it says so.
+    /// How long the client waits for the whole stream, if it says so.
     pub(super) deadline: Option<Duration>,
 }
 
-/// Why a stream is over.
-enum Over {
+/// Why a stream ends.
+enum StreamEnd {
     /// The client has left.
     Left,
     /// It sent more requests than are kept behind one that waits.
@@ -59,13 +57,15 @@ enum Over {
     Ended(EndReason),
 }
 
-impl From<Status> for Over {
+impl From<Status> for StreamEnd {
     fn from(status: Status) -> Self {
         if is_unreadable(status.code()) { Self::Unreadable(status.message().to_owned()) } else { Self::Left }
     }
 }
 
-/// Resolves at a deadline, if there is one. Cancel-safe.
+/// Resolves at a deadline, or never.
+///
+/// Cancel-safe: dropped, nothing was done.
 async fn passed(deadline: Option<Duration>) {
     match deadline {
         Some(time) => sleep(time).await,
@@ -73,178 +73,180 @@ async fn passed(deadline: Option<Duration>) {
     }
 }
 
-/// Serves a stream to its end; then the session ends, and what it holds is free.
+/// Serves a stream to its end. Then the session ends, and its locks are free.
 ///
 /// Cancel-safe: dropped, it frees what the session holds.
 pub(super) async fn hold(
     session: Session,
     requests: Streaming<HoldRequest>,
     replies: Replies,
-    Terms { left, deadline }: Terms,
+    StreamTerms { left, deadline }: StreamTerms,
 ) {
-    // A place for the last word, whatever the client has not read by then.
-    let Ok(last) = replies.clone().reserve_owned().await else { return };
-    let requests = Incoming {
+    // Reserved now: the channel may be full of replies that the client has not read when the stream ends.
+    let Ok(last_reply) = replies.clone().reserve_owned().await else { return };
+    let requests = RequestStream {
         stream: requests,
         ahead: VecDeque::new(),
-        paid: Charge::default(),
+        charge: Charge::default(),
         budget: session.budget(),
     };
-    let mut stream = Stream { session, requests, replies, left };
-    let over = tokio::select! {
-        Err(over) = stream.serve() => over,
-        () = passed(deadline) => Over::Late,
+    let mut stream = HoldCall { session, requests, replies, left };
+    let end = tokio::select! {
+        Err(end) = stream.serve() => end,
+        () = passed(deadline) => StreamEnd::Late,
     };
-    if let Over::NoMemory(exceeded) = &over {
+    if let StreamEnd::NoMemory(exceeded) = &end {
         stream.session.count_refusal((*exceeded).into());
     }
     let cause = stream.session.cause();
     stream.session.free_all(cause).await;
     drop(stream);
-    let status = match over {
-        Over::Left => return,
-        Over::Unreadable(why) => Status::invalid_argument(why),
-        Over::Late => late(),
-        Over::SentTooMuch => Status::resource_exhausted(format!(
+    let status = match end {
+        StreamEnd::Left => return,
+        StreamEnd::Unreadable(why) => Status::invalid_argument(why),
+        StreamEnd::Late => deadline_exceeded(),
+        StreamEnd::SentTooMuch => Status::resource_exhausted(format!(
             "more than {READ_AHEAD} requests were sent behind one that is not answered yet"
         )),
-        Over::NoMemory(exceeded) => Status::resource_exhausted(exceeded.to_string()),
-        Over::Ended(EndReason::Shutdown) => {
+        StreamEnd::NoMemory(exceeded) => Status::resource_exhausted(exceeded.to_string()),
+        StreamEnd::Ended(EndReason::Shutdown) => {
             Status::unavailable("the server is stopping; what was held is free")
         }
-        Over::Ended(ending) => Status::aborted(format!("{ending}; what was held is free")),
+        StreamEnd::Ended(ending) => Status::aborted(format!("{ending}; what was held is free")),
     };
-    last.send(Err(status));
+    last_reply.send(Err(status));
 }
 
-struct Stream {
+/// A call of `Hold`: its session lives for as long as the stream.
+struct HoldCall {
     session: Session,
-    requests: Incoming,
+    requests: RequestStream,
     replies: Replies,
     /// For how much silence of the client nothing is freed that it holds.
     left: Duration,
 }
 
-/// What a client asks for.
-struct Incoming {
+/// The requests of a stream.
+struct RequestStream {
     stream: Streaming<HoldRequest>,
-    /// What came behind a request that is not answered yet.
-    ahead: VecDeque<Wanted>,
-    /// For that.
-    paid: Charge,
+    /// Requests read while an earlier one is not answered yet.
+    ahead: VecDeque<StreamRequest>,
+    /// What pays for them.
+    charge: Charge,
     budget: Budget,
 }
 
-impl Incoming {
-    /// Takes requests in, for as long as the client is there. What it keeps is bounded: frames that
-    /// nobody reads would count against all streams of the connection.
-    ///
-    /// Meanwhile it answers those that ask for how long nothing is freed.
+impl RequestStream {
+    /// Reads requests while another is answered, for as long as the client is there: frames that nobody reads would
+    /// count against all streams of the connection. What it keeps is bounded. Keepalives are answered at once.
     ///
     /// Cancel-safe: no request is lost.
-    async fn gather(&mut self, left: Duration, replies: &Replies) -> Over {
+    async fn read_ahead(&mut self, left: Duration, replies: &Replies) -> StreamEnd {
         loop {
             match self.stream.message().await {
-                Ok(Some(HoldRequest { command: Some(Asked::Keepalive(_)) })) => {
+                Ok(Some(HoldRequest { command: Some(Command::Keepalive(_)) })) => {
                     if replies.try_send(Ok(keepalive(left))).is_err() {
-                        return Over::SentTooMuch;
+                        return StreamEnd::SentTooMuch;
                     }
                 }
-                Ok(Some(request)) if self.ahead.len() < READ_AHEAD => match self.keep(request) {
+                Ok(Some(request)) if self.ahead.len() < READ_AHEAD => match self.buffer(request) {
                     Ok(()) => {}
-                    Err(exceeded @ Exceeded::Connection(_)) => return Over::NoMemory(exceeded),
-                    // More stays with the network. That the client has left is seen by what it does not take any more.
+                    Err(exceeded @ Exceeded::Connection(_)) => return StreamEnd::NoMemory(exceeded),
+                    // What comes next stays in the network. That the client has left is seen when it takes no reply.
                     Err(Exceeded::Server(_)) => std::future::pending().await,
                 },
-                Ok(Some(_)) => return Over::SentTooMuch,
-                Ok(None) => return Over::Left,
+                Ok(Some(_)) => return StreamEnd::SentTooMuch,
+                Ok(None) => return StreamEnd::Left,
                 Err(status) => return status.into(),
             }
         }
     }
-}
 
-impl Incoming {
     /// Keeps a request until it is its turn, and pays for it.
-    fn keep(&mut self, request: HoldRequest) -> Result<(), Exceeded> {
-        let bytes = request.encoded_len() + size_of::<Wanted>();
-        self.ahead.push_back(Wanted::of(request));
-        let all = self.paid.bytes() + bytes;
-        self.budget.resize(&mut self.paid, all)
+    fn buffer(&mut self, request: HoldRequest) -> Result<(), Exceeded> {
+        let bytes = request.encoded_len() + size_of::<StreamRequest>();
+        self.ahead.push_back(StreamRequest::of(request));
+        let all = self.charge.bytes() + bytes;
+        self.budget.resize(&mut self.charge, all)
     }
 
-    fn kept(&mut self) -> Option<Wanted> {
+    fn next_buffered(&mut self) -> Option<StreamRequest> {
         let next = self.ahead.pop_front();
         if self.ahead.is_empty() {
-            self.paid.give_back();
+            self.charge.give_back();
         }
         next
     }
 }
 
-impl Stream {
-    async fn serve(&mut self) -> Result<Infallible, Over> {
+impl HoldCall {
+    /// Cancel-safe: dropped, the request under way is given up.
+    async fn serve(&mut self) -> Result<Infallible, StreamEnd> {
         loop {
-            let wanted = self.next().await?;
-            let response = self.answer(wanted).await?;
-            // Before the reply goes out others see what is held now: a drain goes by that.
+            let request = self.next().await?;
+            let response = self.answer(request).await?;
+            // Published before the reply goes out: a drain waits for the number of holds.
             self.session.publish_holds();
             let ending = self.session.end_reason();
             self.send(response).await?;
-            ending.map_or(Ok(()), |ending| Err(Over::Ended(ending)))?;
+            ending.map_or(Ok(()), |ending| Err(StreamEnd::Ended(ending)))?;
         }
     }
 
-    async fn next(&mut self) -> Result<Wanted, Over> {
-        if let Some(request) = self.requests.kept() {
+    /// Cancel-safe: no request is lost.
+    async fn next(&mut self) -> Result<StreamRequest, StreamEnd> {
+        if let Some(request) = self.requests.next_buffered() {
             return Ok(request);
         }
         tokio::select! {
-            ending = self.session.handle().ended() => Err(Over::Ended(ending)),
-            () = self.replies.closed() => Err(Over::Left),
-            request = self.requests.stream.message() => request?.map(Wanted::of).ok_or(Over::Left),
+            ending = self.session.handle().ended() => Err(StreamEnd::Ended(ending)),
+            () = self.replies.closed() => Err(StreamEnd::Left),
+            request = self.requests.stream.message() => request?.map(StreamRequest::of).ok_or(StreamEnd::Left),
         }
     }
 
     /// Sends a reply, once the client has read earlier ones, for as long as it is there.
-    async fn send(&mut self, response: HoldResponse) -> Result<(), Over> {
+    ///
+    /// Cancel-safe: dropped, the reply is not sent.
+    async fn send(&mut self, response: HoldResponse) -> Result<(), StreamEnd> {
         tokio::select! {
             biased;
-            sent = self.replies.send(Ok(response)) => sent.map_err(|_| Over::Left),
-            ending = self.session.handle().ended() => Err(Over::Ended(ending)),
-            over = self.requests.gather(self.left, &self.replies) => Err(over),
+            sent = self.replies.send(Ok(response)) => sent.map_err(|_| StreamEnd::Left),
+            ending = self.session.handle().ended() => Err(StreamEnd::Ended(ending)),
+            end = self.requests.read_ahead(self.left, &self.replies) => Err(end),
         }
     }
 
-    async fn answer(&mut self, wanted: Wanted) -> Result<HoldResponse, Over> {
+    /// Cancel-safe: dropped, a wait leaves its queue.
+    async fn answer(&mut self, request: StreamRequest) -> Result<HoldResponse, StreamEnd> {
         let since = Instant::now();
-        let number = match wanted {
-            Wanted::Acquire(request) => return self.acquire(request, since).await,
-            Wanted::Release(name) => self.session.release(&name).map(ReleaseAnswer::number),
-            Wanted::ReleaseAll => match self.session.release_all() {
+        let number = match request {
+            StreamRequest::Acquire(request) => return self.acquire(request, since).await,
+            StreamRequest::Release(name) => self.session.release(&name).map(ReleaseAnswer::number),
+            StreamRequest::ReleaseAll => match self.session.release_all() {
                 Ok(Releasing::Done(counts)) => Ok(Some(counts)),
-                Ok(Releasing::Pieces(pieces)) => Ok(Some(pieces.finish().await.map_err(Over::Ended)?)),
+                Ok(Releasing::Pieces(pieces)) => Ok(Some(pieces.finish().await.map_err(StreamEnd::Ended)?)),
                 Err(error) => Err(error),
             },
-            Wanted::Introduce(who) => return Ok(self.introduce(who)),
-            Wanted::Keepalive => return Ok(keepalive(self.left)),
-            Wanted::Refused(response) => return Ok(response),
+            StreamRequest::Introduce(introduce) => return Ok(self.introduce(introduce)),
+            StreamRequest::Keepalive => return Ok(keepalive(self.left)),
+            StreamRequest::Refused(response) => return Ok(response),
         };
-        Ok(told(number, None, since))
+        Ok(number_response(number, None, since))
     }
 
     /// Cancel-safe: dropped, it leaves the queue.
-    async fn acquire(&mut self, request: LockRequest, since: Instant) -> Result<HoldResponse, Over> {
+    async fn acquire(&mut self, request: LockRequest, since: Instant) -> Result<HoldResponse, StreamEnd> {
         let name = request.name.clone();
         let answer = match self.session.acquire(request) {
             Acquiring::Done(answer) => answer,
             Acquiring::Waiting(waiting) => {
-                waited(waiting, &mut self.requests, &self.replies, self.left).await?
+                wait_for_lock(waiting, &mut self.requests, &self.replies, self.left).await?
             }
         };
         let number = answer.map(|answer| Some(u64::from(answer == AcquireAnswer::Granted)));
         let fencing_token = if number == Ok(Some(1)) { self.session.token(&name) } else { None };
-        Ok(told(number, fencing_token, since))
+        Ok(number_response(number, fencing_token, since))
     }
 
     fn introduce(&self, Introduce { client, note }: Introduce) -> HoldResponse {
@@ -252,36 +254,36 @@ impl Stream {
             Ok(()) => HoldResponse { result: Some(1), ..HoldResponse::default() },
             Err(exceeded) => {
                 self.session.count_refusal(exceeded.into());
-                refused(Symbol::Limit, &exceeded)
+                refusal(Symbol::Limit, &exceeded)
             }
         }
     }
 }
 
-fn told(number: Answer<Option<u64>>, fencing_token: Option<u64>, since: Instant) -> HoldResponse {
+fn number_response(number: Answer<Option<u64>>, fencing_token: Option<u64>, since: Instant) -> HoldResponse {
     match number {
         Ok(result) => {
             let waited_ms = millis(since.elapsed());
             HoldResponse { result, fencing_token, waited_ms, ..HoldResponse::default() }
         }
-        Err(error) => refused(error.symbol(), &error),
+        Err(error) => refusal(error.symbol(), &error),
     }
 }
 
-/// Waits for a lock, for as long as the client is there. Further requests are taken in meanwhile.
+/// Waits for a lock, for as long as the client is there. Further requests are read meanwhile.
 ///
 /// Cancel-safe: dropped, it leaves the queue, and no request is lost.
-async fn waited(
+async fn wait_for_lock(
     waiting: Waiting<'_>,
-    requests: &mut Incoming,
+    requests: &mut RequestStream,
     replies: &Replies,
     left: Duration,
-) -> Result<Answer<AcquireAnswer>, Over> {
+) -> Result<Answer<AcquireAnswer>, StreamEnd> {
     tokio::select! {
         biased;
-        answer = waiting.finish() => answer.map_err(Over::Ended),
-        () = replies.closed() => Err(Over::Left),
-        over = requests.gather(left, replies) => Err(over),
+        answer = waiting.finish() => answer.map_err(StreamEnd::Ended),
+        () = replies.closed() => Err(StreamEnd::Left),
+        end = requests.read_ahead(left, replies) => Err(end),
     }
 }
 
@@ -289,8 +291,8 @@ fn keepalive(left: Duration) -> HoldResponse {
     HoldResponse { left_ms: Some(millis(left)), ..HoldResponse::default() }
 }
 
-/// What a request asks for: checked as it comes, so that what waits is small.
-enum Wanted {
+/// A request, checked as it comes: a refusal is smaller than a message that waits to be refused.
+enum StreamRequest {
     Acquire(LockRequest),
     Release(Name),
     ReleaseAll,
@@ -299,39 +301,39 @@ enum Wanted {
     Refused(HoldResponse),
 }
 
-impl Wanted {
+impl StreamRequest {
     fn of(request: HoldRequest) -> Self {
         Self::read(request).unwrap_or_else(Self::Refused)
     }
 
     fn read(request: HoldRequest) -> Result<Self, HoldResponse> {
-        let name = |text: &str| Name::new(text).map_err(|error| refused(Symbol::BadName, &error));
+        let name = |text: &str| Name::new(text).map_err(|error| refusal(Symbol::BadName, &error));
         let command = request.command;
         let command =
-            command.ok_or_else(|| refused(Symbol::UnknownCommand, &"say which function is called"))?;
+            command.ok_or_else(|| refusal(Symbol::UnknownCommand, &"say which function is called"))?;
         Ok(match command {
-            Asked::GetLock(GetLock { name: lock, mode: wanted, wait_ms }) => Self::Acquire(LockRequest {
+            Command::GetLock(GetLock { name: lock, mode: number, wait_ms }) => Self::Acquire(LockRequest {
                 name: name(&lock)?,
-                mode: mode(wanted).map_err(|status| refused(Symbol::Syntax, &status.message()))?,
+                mode: mode(number).map_err(|status| refusal(Symbol::Syntax, &status.message()))?,
                 timeout: Timeout::from_millis(wait_ms.into()),
             }),
-            Asked::ReleaseLock(ReleaseLock { name: lock }) => Self::Release(name(&lock)?),
-            Asked::ReleaseAllLocks(_) => Self::ReleaseAll,
-            Asked::Introduce(who) if is_long(&who) => {
-                let told = format_args!("a client and a note have at most {MAX_TEXT} characters");
-                return Err(refused(Symbol::Limit, &told));
+            Command::ReleaseLock(ReleaseLock { name: lock }) => Self::Release(name(&lock)?),
+            Command::ReleaseAllLocks(_) => Self::ReleaseAll,
+            Command::Introduce(introduce) if is_too_long(&introduce) => {
+                let message = format_args!("a client and a note have at most {MAX_TEXT} characters");
+                return Err(refusal(Symbol::Limit, &message));
             }
-            Asked::Introduce(who) => Self::Introduce(who),
-            Asked::Keepalive(_) => Self::Keepalive,
+            Command::Introduce(introduce) => Self::Introduce(introduce),
+            Command::Keepalive(_) => Self::Keepalive,
         })
     }
 }
 
-fn is_long(who: &Introduce) -> bool {
-    lease::is_too_long(&who.client) || lease::is_too_long(&who.note)
+fn is_too_long(introduce: &Introduce) -> bool {
+    lease::is_too_long(&introduce.client) || lease::is_too_long(&introduce.note)
 }
 
-fn refused(symbol: Symbol, message: &dyn fmt::Display) -> HoldResponse {
+fn refusal(symbol: Symbol, message: &dyn fmt::Display) -> HoldResponse {
     let refusal = Refusal { symbol: symbol.as_str().to_owned(), message: message.to_string() };
     HoldResponse { refusal: Some(refusal), ..HoldResponse::default() }
 }

@@ -1,119 +1,120 @@
 //! The service `Locks` (proto/getlockd.proto).
 
-use std::{sync::Arc, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use getlockd_proto::timeout::Timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    client, hold, lists, lock_mode, mode, moment, name,
+    WIRE, hold, lock_mode, mode, moment, name,
     proto::{
-        AcquireRequest, AcquireResponse, HistoryRequest, HistoryResponse, HoldRequest, HoldResponse,
-        KillRequest, KillResponse, ListRequest, ListResponse, Lock, ReleaseRequest, ReleaseResponse,
-        RenewRequest, RenewResponse, SessionsRequest, SessionsResponse, StatsRequest, StatsResponse,
-        StatusRequest, StatusResponse, WaitersRequest, WaitersResponse, WhyRequest, WhyResponse,
-        locks_server::Locks,
+        AcquireRequest, AcquireResponse, EndedHold, HistoryRequest, HistoryResponse, HoldRequest,
+        HoldResponse, KillRequest, KillResponse, ListRequest, ListResponse, Lock, ReleaseRequest,
+        ReleaseResponse, RenewRequest, RenewResponse, Session as SessionMessage, SessionsRequest,
+        SessionsResponse, StatsRequest, StatsResponse, StatusRequest, StatusResponse, Step, Waiter,
+        WaitersRequest, WaitersResponse, WhyRequest, WhyResponse, locks_server::Locks,
     },
+    since_1970,
 };
 use crate::{
     core::{
-        command::LockRow,
-        lease::{LeaseRequest, Leases, NotSecret, RequestId, Secret},
-        session::{self, History, Holders, Sessions, Waiters, Why},
+        command::{Error, LockRow, SessionRow, Stats, WaiterRow, WhyRow},
+        lease::{Grant, LeaseRequest, NotSecret, Renewed, RequestId, Secret},
+        lock::{Page, Paged, SessionId, Truncated},
+        session::{self, History, Holders, LockService, Query, Session, Sessions, Waiters, Why},
+        stats::Past,
     },
-    wires::web::{deadline, is_counted_elsewhere, message, millis, peer_of},
+    wires::web::{self, AppState, ResponseGuard, deadline, message, millis, peer_of, release_charge},
 };
 
 /// The most holds that Status lists.
 const MAX_HOLDS: usize = 1_000;
 
-/// Of an answer that hands out nothing.
-const NO_PLACE: Option<Arc<()>> = None;
-
-/// The service, over all leases.
+/// The service, over the sessions and leases of the server.
 #[derive(Clone, Debug)]
-pub(super) struct Service(pub(super) Arc<Leases>);
+pub(super) struct LocksService(pub(super) AppState);
 
 #[tonic::async_trait]
-impl Locks for Service {
+impl Locks for LocksService {
     type HoldStream = ReceiverStream<Result<HoldResponse, Status>>;
 
     async fn acquire(&self, request: Request<AcquireRequest>) -> Result<Response<AcquireResponse>, Status> {
-        let client = client(&request)?;
-        let wanted = request.into_inner();
+        let client = peer_of(&request)?.client(WIRE);
+        let body = request.into_inner();
+        let name = name(&body.name)?;
         let request = LeaseRequest {
-            name: name(&wanted.name)?,
-            mode: mode(wanted.mode)?,
-            wait: Timeout::from_millis(wanted.wait_ms.into()),
-            ttl: wanted.ttl_ms.map(Duration::from_millis),
-            client: wanted.client,
-            note: wanted.note,
-            request: wanted.request_id.map(RequestId::new).transpose()?,
+            name: name.clone(),
+            mode: mode(body.mode)?,
+            wait: Timeout::from_millis(body.wait_ms.into()),
+            ttl: body.ttl_ms.map(Duration::from_millis),
+            client: body.client,
+            note: body.note,
+            request: body.request_id.map(RequestId::new).transpose()?,
         };
-        let name = request.name.clone();
-        let (grant, secret) = self.0.lend(request, client).await?;
-        let answer = AcquireResponse {
+        let (Grant { token, ends, waited, delivery }, secret) = self.0.leases.lend(request, client).await?;
+        let response = AcquireResponse {
             lease_token: secret.reveal().to_owned(),
-            fencing_token: grant.token,
-            expires_at_ms: moment(grant.ends),
-            waited_ms: millis(grant.waited),
-            waiters: self.0.service().queue_of(&name).0 as u64,
+            fencing_token: token,
+            expires_at_ms: moment(ends),
+            waited_ms: millis(waited),
+            waiters: self.0.service.queue_of(&name).0 as u64,
         };
-        Ok(message(answer, Some(grant.delivery)))
+        Ok(message(response, Some(ResponseGuard::Grant(delivery))))
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
         let peer = peer_of(&request)?.clone();
-        let RenewRequest { name: lock, lease_token, ttl_ms } = request.into_inner();
-        let (key, ttl) = (secret(&lease_token)?.key(), ttl_ms.map(Duration::from_millis));
-        let renewed = self.0.renew(&key, &name(&lock)?, ttl, peer.viewer())?;
+        let body = request.into_inner();
+        let (key, ttl) = (secret(&body.lease_token)?.key(), body.ttl_ms.map(Duration::from_millis));
+        let Renewed { ends, token, waiters, first_waited } =
+            self.0.leases.renew(&key, &name(&body.name)?, ttl, peer.principal())?;
         Ok(Response::new(RenewResponse {
-            expires_at_ms: moment(renewed.ends),
-            fencing_token: renewed.token,
-            waiters: renewed.waiters as u64,
-            first_waited_ms: renewed.first_waited.map(millis),
+            expires_at_ms: moment(ends),
+            fencing_token: token,
+            waiters: waiters as u64,
+            first_waited_ms: first_waited.map(millis),
         }))
     }
 
     async fn release(&self, request: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
         let peer = peer_of(&request)?.clone();
-        let ReleaseRequest { name: lock, lease_token } = request.into_inner();
-        self.0.release(&secret(&lease_token)?.key(), &name(&lock)?, peer.viewer())?;
+        let body = request.into_inner();
+        self.0.leases.release(&secret(&body.lease_token)?.key(), &name(&body.name)?, peer.principal())?;
         Ok(Response::new(ReleaseResponse {}))
     }
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         let name = name(&request.get_ref().name)?;
-        let holds = lists::query(&self.0, &request, &Holders { name, limit: MAX_HOLDS })?;
+        let holds = self.query(&request, &Holders { name, limit: MAX_HOLDS })?;
         let total = holds.total as u64;
         let holds = holds.rows.into_iter().map(Lock::from).collect();
-        Ok(message(StatusResponse { holds, total }, NO_PLACE))
+        Ok(message(StatusResponse { holds, total }, None))
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
         let ListRequest { prefix, limit, after } = request.get_ref();
-        let page = lists::page(*limit, after.as_deref())?;
+        let page = page(*limit, after.as_deref())?;
         let prefix = if prefix.is_empty() { None } else { Some(name(prefix)?) };
-        lists::list(&self.0, &request, session::Locks { prefix, page }).await
+        self.list_in_turn(&request, session::Locks { prefix, page }).await
     }
 
     async fn waiters(&self, request: Request<WaitersRequest>) -> Result<Response<WaitersResponse>, Status> {
         let WaitersRequest { name: lock, limit, after } = request.get_ref();
-        let (name, page) = (name(lock)?, lists::page(*limit, after.as_deref())?);
-        lists::list(&self.0, &request, Waiters { name, page }).await
+        let (name, page) = (name(lock)?, page(*limit, after.as_deref())?);
+        self.list_in_turn(&request, Waiters { name, page }).await
     }
 
     async fn why(&self, request: Request<WhyRequest>) -> Result<Response<WhyResponse>, Status> {
         let name = name(&request.get_ref().name)?;
-        lists::list(&self.0, &request, Why { name }).await
+        self.list_in_turn(&request, Why { name }).await
     }
 
     async fn history(&self, request: Request<HistoryRequest>) -> Result<Response<HistoryResponse>, Status> {
         let HistoryRequest { name: lock, limit, after } = request.get_ref();
-        let (name, page) = (name(lock)?, lists::page(*limit, after.as_deref())?);
-        let holds = lists::query(&self.0, &request, &History { name: Some(name), page })?;
-        Ok(message(HistoryResponse::from(holds), NO_PLACE))
+        let (name, page) = (name(lock)?, page(*limit, after.as_deref())?);
+        let holds = self.query(&request, &History { name: Some(name), page })?;
+        Ok(message(HistoryResponse::from(holds), None))
     }
 
     async fn sessions(
@@ -121,17 +122,25 @@ impl Locks for Service {
         request: Request<SessionsRequest>,
     ) -> Result<Response<SessionsResponse>, Status> {
         let SessionsRequest { limit, after } = request.get_ref();
-        let page = lists::page(*limit, after.as_deref())?;
-        lists::list(&self.0, &request, Sessions { page }).await
+        let page = page(*limit, after.as_deref())?;
+        self.list_in_turn(&request, Sessions { page }).await
     }
 
     async fn stats(&self, request: Request<StatsRequest>) -> Result<Response<StatsResponse>, Status> {
-        let stats = client(&request)?.open(self.0.service()).stats()?;
-        Ok(message(StatsResponse::from(stats), NO_PLACE))
+        let stats = self.session(&request)?.stats()?;
+        Ok(message(StatsResponse::from(stats), None))
     }
 
     async fn kill(&self, request: Request<KillRequest>) -> Result<Response<KillResponse>, Status> {
-        lists::kill(&self.0, &request).await
+        let KillRequest { session: id, cancel_wait } = *request.get_ref();
+        let mut session = self.session(&request)?;
+        if cancel_wait {
+            let done = session.cancel_wait(SessionId(id))?;
+            return Ok(Response::new(KillResponse { done }));
+        }
+        // An error means that this session was ended meanwhile, as the server stops. The other one ends all the same.
+        let _ = session.kill(SessionId(id))?.finish().await;
+        Ok(Response::new(KillResponse { done: true }))
     }
 
     async fn hold(
@@ -139,17 +148,18 @@ impl Locks for Service {
         request: Request<Streaming<HoldRequest>>,
     ) -> Result<Response<Self::HoldStream>, Status> {
         let deadline = deadline(request.metadata().as_ref())?;
-        let client = client(&request)?;
-        let place = self.0.place(&client)?;
         let peer = peer_of(&request)?;
+        let client = peer.client(WIRE);
+        let AppState { service, leases } = &self.0;
+        let place = leases.place(&client)?;
         let (left, budget) = (peer.left(), peer.budget().clone());
-        // It stays for as long as it likes, among the leases.
-        is_counted_elsewhere(request.extensions());
-        let session = client.open(self.0.service());
+        // A stream may stay for hours: from here on it counts among the leases, not as a request under way.
+        release_charge(request.extensions());
+        let session = client.open(service);
         session.share(&budget);
         let (replies, stream) = tokio::sync::mpsc::channel(hold::UNSENT + 1);
-        let served = hold::hold(session, request.into_inner(), replies, hold::Terms { left, deadline });
-        self.0.tasks().spawn(async move {
+        let served = hold::hold(session, request.into_inner(), replies, hold::StreamTerms { left, deadline });
+        leases.tasks().spawn(async move {
             served.await;
             drop(place);
         });
@@ -157,7 +167,39 @@ impl Locks for Service {
     }
 }
 
-/// Of 32 hexadecimal digits.
+impl LocksService {
+    /// A session for one call.
+    fn session<T>(&self, request: &Request<T>) -> Result<Session, Status> {
+        Ok(peer_of(request)?.client(WIRE).open(&self.0.service))
+    }
+
+    fn query<Q: Query, T>(&self, request: &Request<T>, query: &Q) -> Result<Q::Answer, Status> {
+        Ok(self.session(request)?.query(query)?)
+    }
+
+    /// Answers a list: a query that looks at everything, in a session that ends with it.
+    ///
+    /// Cancel-safe: what was made is dropped.
+    async fn list_in_turn<Q, T, M>(&self, request: &Request<T>, query: Q) -> Result<Response<M>, Status>
+    where
+        Q: Query + Clone + Send + 'static,
+        M: From<Q::Answer> + prost::Message + Send + 'static,
+    {
+        let peer = peer_of(request)?;
+        let client = peer.client(WIRE);
+        let make = move |service: &Arc<LockService>| client.open(service).query(&query).map(M::from);
+        let size = |made: &Result<M, Error>| made.as_ref().map_or(0, M::encoded_len);
+        let (list, guard) = web::list(&self.0.service, peer, make, size).await?;
+        Ok(message(list?, guard))
+    }
+}
+
+/// The page that these parameters select.
+fn page<K: FromStr>(limit: Option<u32>, after: Option<&str>) -> Result<Page<K>, Status> {
+    session::page(limit.map(u64::from), after).map_err(|bad| Status::invalid_argument(bad.to_string()))
+}
+
+/// Reads the token of a lease.
 fn secret(token: &str) -> Result<Secret, Status> {
     token.parse().map_err(|error: NotSecret| Status::invalid_argument(error.to_string()))
 }
@@ -177,6 +219,111 @@ impl From<LockRow> for Lock {
             held_ms: millis(row.held),
             expires_at_ms: row.expires().map(moment),
             waiters: row.waiters as u64,
+        }
+    }
+}
+
+impl From<Paged<LockRow>> for ListResponse {
+    fn from(list: Paged<LockRow>) -> Self {
+        let next = list.next(LockRow::key);
+        Self { locks: list.rows.into_iter().map(Lock::from).collect(), total: list.total as u64, next }
+    }
+}
+
+impl From<Paged<Past>> for HistoryResponse {
+    fn from(list: Paged<Past>) -> Self {
+        let next = list.next(|past| past.token);
+        Self { holds: list.rows.into_iter().map(EndedHold::from).collect(), next }
+    }
+}
+
+impl From<Paged<WaiterRow>> for WaitersResponse {
+    fn from(list: Paged<WaiterRow>) -> Self {
+        let next = list.next(|row| row.key);
+        let waiters = list.rows.into_iter().map(Waiter::from).collect();
+        Self { waiters, total: list.total as u64, next }
+    }
+}
+
+impl From<Truncated<WhyRow>> for WhyResponse {
+    fn from(list: Truncated<WhyRow>) -> Self {
+        Self { total: list.total as u64, steps: list.rows.into_iter().map(Step::from).collect() }
+    }
+}
+
+impl From<Paged<SessionRow>> for SessionsResponse {
+    fn from(list: Paged<SessionRow>) -> Self {
+        let next = list.next(|row| row.session);
+        let sessions = list.rows.into_iter().map(SessionMessage::from).collect();
+        Self { sessions, total: list.total as u64, next }
+    }
+}
+
+impl From<WaiterRow> for Waiter {
+    fn from(WaiterRow { session, mode, peer, waited, .. }: WaiterRow) -> Self {
+        let peer = peer.map_or_else(String::new, |peer| peer.to_string());
+        Self { session: session.0, peer, mode: lock_mode(mode), waited_ms: millis(waited) }
+    }
+}
+
+impl From<WhyRow> for Step {
+    fn from(WhyRow { lock, waits_for }: WhyRow) -> Self {
+        Self { hold: Some(Lock::from(lock)), waits_for: waits_for.map(|name| name.to_string()) }
+    }
+}
+
+impl From<SessionRow> for SessionMessage {
+    fn from(row: SessionRow) -> Self {
+        let SessionRow { session, origin, age, holds, waits_for, memory, client_info } = row;
+        Self {
+            session: session.0,
+            wire: origin.wire.to_owned(),
+            peer: origin.peer.to_string(),
+            client: client_info.client().map(str::to_owned),
+            user: client_info.user().map(str::to_owned),
+            note: client_info.note.as_deref().map(str::to_owned),
+            age_ms: millis(age),
+            holds: holds as u64,
+            waits_for: waits_for.map(|name| name.to_string()),
+            expires_at_ms: client_info.expires.map(moment),
+            memory: memory as u64,
+        }
+    }
+}
+
+impl From<Stats> for StatsResponse {
+    fn from(stats: Stats) -> Self {
+        let Stats { sessions, table, timeouts, abandoned, uptime, memory, max_memory } = stats;
+        Self {
+            sessions: sessions as u64,
+            locks: table.locks as u64,
+            waiters: table.waiters as u64,
+            grants: table.grants,
+            timeouts,
+            deadlocks: table.deadlocks,
+            abandoned,
+            uptime_ms: millis(uptime),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            memory: memory as u64,
+            max_memory: max_memory as u64,
+        }
+    }
+}
+
+impl From<Past> for EndedHold {
+    fn from(past: Past) -> Self {
+        let Past { session, origin, user, client, mode, token, started, held, cause, .. } = past;
+        Self {
+            session: session.0,
+            wire: origin.wire.to_owned(),
+            peer: origin.peer.to_string(),
+            client: Some(client.to_string()).filter(|client| !client.is_empty()),
+            user: Some(user.to_string()).filter(|user| !user.is_empty()),
+            mode: lock_mode(mode),
+            fencing_token: token,
+            acquired_at_ms: since_1970(started),
+            held_ms: millis(held),
+            cause: cause.as_str().to_owned(),
         }
     }
 }

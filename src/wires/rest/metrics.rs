@@ -16,16 +16,16 @@ use crate::ops::metrics::Metrics;
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// So many pages are made at a time: each takes a thread.
-static PLACES: Semaphore = Semaphore::const_new(2);
+/// How many scrapes are answered at a time: each takes a thread.
+static SCRAPES: Semaphore = Semaphore::const_new(2);
 
-/// The metrics in the format that is asked for: OpenMetrics for those who name it.
+/// The metrics in the format that the client accepts: OpenMetrics if it names that.
 ///
 /// Cancel-safe: nothing is changed.
 pub(super) async fn scrape(metrics: Arc<Metrics>, headers: HeaderMap) -> Response {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
     let open = accepted.into_iter().any(|accept| accept.contains("application/openmetrics-text"));
-    let _place = PLACES.acquire().await;
+    let _place = SCRAPES.acquire().await;
     let page = spawn_blocking(move || if open { metrics.open_metrics() } else { metrics.text_format() });
     match page.await {
         Ok(page) => ([(CONTENT_TYPE, if open { OPEN_METRICS } else { CLASSIC })], page).into_response(),

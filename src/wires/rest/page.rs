@@ -12,7 +12,7 @@ use axum::{
     routing::get,
 };
 
-/// The names of locks come from strangers. Should one ever get where it can do harm, it may do nothing.
+/// Anybody who may lock chooses names. Should one ever get into the page as markup, it can load and send nothing.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 

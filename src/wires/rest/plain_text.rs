@@ -2,26 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    Extension, Router,
-    extract::State,
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use axum::{Extension, Router, extract::State, routing::get};
 use getlockd_proto::timeout::{BadTimeout, Timeout};
 use serde::Deserialize;
 
 use super::{
     WIRE,
-    api::name,
-    json::{Asked, Failure, Named},
+    handler::{ApiError, UrlPath, UrlQuery},
 };
 use crate::{
-    core::lease::{LeaseError, LeaseRequest, Leases, Secret},
-    wires::web::{Peer, handing_out},
+    core::lease::{Grant, LeaseError, LeaseRequest, Leases, Secret},
+    name::Name,
+    wires::web::{AppState, GuardedResponse, Peer},
 };
 
-pub(super) fn routes() -> Router<Arc<Leases>> {
+pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/getLock/{name}", get(get_lock))
         .route("/releaseLock/{name}/{token}", get(release_lock))
@@ -29,7 +24,7 @@ pub(super) fn routes() -> Router<Arc<Leases>> {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Times {
+struct TimesParams {
     /// As GET_LOCK takes it: `10`, `500ms`.
     #[serde(default)]
     wait: String,
@@ -40,31 +35,31 @@ struct Times {
 async fn get_lock(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    Named(resource): Named<String>,
-    Asked(times): Asked<Times>,
-) -> Result<Response, Failure> {
+    UrlPath(resource): UrlPath<String>,
+    UrlQuery(times): UrlQuery<TimesParams>,
+) -> Result<GuardedResponse, ApiError> {
     let (wait, ttl) = (wait(&times.wait)?, ttl(&times.ttl)?);
-    let request = LeaseRequest { wait, ttl, ..LeaseRequest::of(name(&resource)?) };
+    let request = LeaseRequest { wait, ttl, ..LeaseRequest::of(Name::new(&resource)?) };
     match leases.lend(request, peer.client(WIRE)).await {
-        Ok((grant, secret)) => {
-            Ok(handing_out(Some(grant.delivery), secret.reveal().to_owned().into_response()))
+        Ok((Grant { delivery, .. }, secret)) => {
+            Ok(GuardedResponse::granted(delivery, secret.reveal().to_owned()))
         }
-        Err(LeaseError::Busy) => Ok("false".into_response()),
+        Err(LeaseError::Busy) => Ok(GuardedResponse::unguarded("false")),
         Err(error) => Err(error.into()),
     }
 }
 
 /// Empty is as if it were left out.
-fn wait(text: &str) -> Result<Timeout, Failure> {
+fn wait(text: &str) -> Result<Timeout, ApiError> {
     let text = if text.is_empty() { "0" } else { text };
-    text.parse().map_err(|error: BadTimeout| Failure::bad_request(format!("wait: {error}")))
+    text.parse().map_err(|error: BadTimeout| ApiError::bad_request(format!("wait: {error}")))
 }
 
-fn ttl(text: &str) -> Result<Option<Duration>, Failure> {
+fn ttl(text: &str) -> Result<Option<Duration>, ApiError> {
     match text.parse() {
         _ if text.is_empty() => Ok(None),
         Ok(Timeout::Within(ttl)) => Ok(Some(ttl)),
-        _ => Err(Failure::bad_request(
+        _ => Err(ApiError::bad_request(
             "ttl: say seconds, such as 45, or with a unit (ms, s, m, h) 500ms or 2m",
         )),
     }
@@ -73,10 +68,10 @@ fn ttl(text: &str) -> Result<Option<Duration>, Failure> {
 async fn release_lock(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
-    Named((resource, token)): Named<(String, String)>,
-) -> Result<&'static str, Failure> {
-    let name = name(&resource)?;
-    let free = |secret: Secret| leases.release(&secret.key(), &name, peer.viewer()).is_ok();
-    let released = token.parse().is_ok_and(free);
+    UrlPath((resource, token)): UrlPath<(String, String)>,
+) -> Result<&'static str, ApiError> {
+    let name = Name::new(&resource)?;
+    let release = |secret: Secret| leases.release(&secret.key(), &name, peer.principal()).is_ok();
+    let released = token.parse().is_ok_and(release);
     Ok(if released { "released" } else { "false" })
 }

@@ -1,4 +1,4 @@
-//! A scene as JSON, the same to the byte for as long as nothing has changed: it tells moments, not ages.
+//! A snapshot as JSON. It has moments and no ages, so that it is the same to the byte for as long as nothing changes.
 
 use std::{
     collections::BTreeMap,
@@ -18,14 +18,15 @@ use crate::{
     wires::web::millis,
 };
 
-/// Tells when something was, in milliseconds since 1970. The same moment is always told the same.
+/// Converts moments to milliseconds since 1970, always the same for the same moment, however the system's clock is set
+/// meanwhile.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
+pub(super) struct WallClock {
     wall: Duration,
     instant: Instant,
 }
 
-impl Clock {
+impl WallClock {
     pub(super) fn start() -> Self {
         Self {
             wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
@@ -45,30 +46,33 @@ pub(super) struct SnapshotJson<'a> {
     version: &'static str,
     started_at: u64,
     stopping: bool,
-    totals: Totals,
+    totals: TotalsJson,
     /// How many locks match, of which these are the first.
     matching: usize,
-    locks: Vec<Lock<'a>>,
-    sessions: BTreeMap<u32, Session<'a>>,
+    locks: Vec<SnapshotLockJson<'a>>,
+    sessions: BTreeMap<u32, SnapshotSessionJson<'a>>,
 }
 
 impl<'a> SnapshotJson<'a> {
-    pub(super) fn of(snapshot: &'a Snapshot, clock: Clock, started_at: u64) -> Self {
+    pub(super) fn of(snapshot: &'a Snapshot, clock: WallClock, started_at: u64) -> Self {
         let Snapshot { stats, is_stopping, locks, total, sessions } = snapshot;
         Self {
             version: env!("CARGO_PKG_VERSION"),
             started_at,
             stopping: *is_stopping,
-            totals: Totals::of(stats),
+            totals: TotalsJson::of(stats),
             matching: *total,
-            locks: locks.iter().map(|seen| Lock::of(seen, clock)).collect(),
-            sessions: sessions.iter().map(|person| (person.id.0, Session::of(person, clock))).collect(),
+            locks: locks.iter().map(|lock| SnapshotLockJson::of(lock, clock)).collect(),
+            sessions: sessions
+                .iter()
+                .map(|session| (session.id.0, SnapshotSessionJson::of(session, clock)))
+                .collect(),
         }
     }
 }
 
 #[derive(Serialize)]
-struct Totals {
+struct TotalsJson {
     sessions: usize,
     locks: usize,
     waiters: usize,
@@ -77,7 +81,7 @@ struct Totals {
     deadlocks: u64,
 }
 
-impl Totals {
+impl TotalsJson {
     fn of(stats: &Stats) -> Self {
         let Stats { sessions, table, timeouts, .. } = stats;
         Self {
@@ -92,40 +96,40 @@ impl Totals {
 }
 
 #[derive(Serialize)]
-struct Lock<'a> {
+struct SnapshotLockJson<'a> {
     name: &'a str,
     /// How many hold it, and the first of them.
     holders: usize,
-    held: Vec<HoldJson>,
+    held: Vec<SnapshotHolderJson>,
     /// How many wait for it, and the first of them.
     waiters: usize,
-    queue: Vec<Wait>,
+    queue: Vec<SnapshotWaiterJson>,
 }
 
-impl<'a> Lock<'a> {
-    fn of(seen: &'a LockSnapshot, clock: Clock) -> Self {
-        let LockSnapshot { name, holders, queue } = seen;
+impl<'a> SnapshotLockJson<'a> {
+    fn of(lock: &'a LockSnapshot, clock: WallClock) -> Self {
+        let LockSnapshot { name, holders, queue } = lock;
         Self {
             name: name.as_str(),
             holders: holders.total,
-            held: holders.rows.iter().map(|holder| HoldJson::of(holder, clock)).collect(),
+            held: holders.rows.iter().map(|holder| SnapshotHolderJson::of(holder, clock)).collect(),
             waiters: queue.total,
-            queue: queue.rows.iter().map(|waiter| Wait::of(waiter, clock)).collect(),
+            queue: queue.rows.iter().map(|waiter| SnapshotWaiterJson::of(waiter, clock)).collect(),
         }
     }
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct HoldJson {
+struct SnapshotHolderJson {
     session: u32,
     mode: &'static str,
     fencing_token: u64,
     acquired_at: u64,
 }
 
-impl HoldJson {
-    fn of(holder: &Hold, clock: Clock) -> Self {
+impl SnapshotHolderJson {
+    fn of(holder: &Hold, clock: WallClock) -> Self {
         let Hold { session, mode, token, since } = *holder;
         Self { session: session.0, mode: mode.as_str(), fencing_token: token, acquired_at: clock.at(since) }
     }
@@ -133,14 +137,14 @@ impl HoldJson {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Wait {
+struct SnapshotWaiterJson {
     session: u32,
     mode: &'static str,
     waits_since: u64,
 }
 
-impl Wait {
-    fn of(waiter: &WaiterInfo, clock: Clock) -> Self {
+impl SnapshotWaiterJson {
+    fn of(waiter: &WaiterInfo, clock: WallClock) -> Self {
         let WaiterInfo { session, mode, since, .. } = *waiter;
         Self { session: session.0, mode: mode.as_str(), waits_since: clock.at(since) }
     }
@@ -148,7 +152,7 @@ impl Wait {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Session<'a> {
+struct SnapshotSessionJson<'a> {
     wire: &'static str,
     peer: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -162,7 +166,7 @@ struct Session<'a> {
     expires_at: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     holds: Option<usize>,
-    /// None for one that needs next to nothing.
+    /// None for a session that needs no more than its own struct.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<usize>,
     may_end: bool,
@@ -170,9 +174,9 @@ struct Session<'a> {
     waits_for: Option<&'a str>,
 }
 
-impl<'a> Session<'a> {
-    fn of(person: &'a SessionSnapshot, clock: Clock) -> Self {
-        let SessionSnapshot { origin, since, holds, memory, may_end, waits_for, client_info, .. } = person;
+impl<'a> SnapshotSessionJson<'a> {
+    fn of(session: &'a SessionSnapshot, clock: WallClock) -> Self {
+        let SessionSnapshot { origin, since, holds, memory, may_end, waits_for, client_info, .. } = session;
         Self {
             wire: origin.wire,
             peer: origin.peer.to_string(),
@@ -195,7 +199,7 @@ mod tests {
 
     #[test]
     fn snapshot_is_written_the_same_each_time() {
-        let clock = Clock::start();
+        let clock = WallClock::start();
         let moment = Instant::now() + Duration::from_millis(1500);
         let before = clock.at(moment - Duration::from_secs(1));
         assert_eq!(clock.at(moment) - before, 1000);

@@ -1,4 +1,4 @@
-//! Who sends a request: checked before anything is done for him.
+//! Authentication of requests: Basic with a password, or Bearer with the token of a user.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -7,7 +7,7 @@ use axum::{
     extract::{Request, State},
     http::{
         HeaderMap, HeaderValue, StatusCode,
-        header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE},
+        header::{AUTHORIZATION, WWW_AUTHENTICATE},
     },
     middleware::Next,
     response::{IntoResponse, Response},
@@ -16,21 +16,21 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::json;
 use tonic::Status;
 
-use super::Peer;
+use super::{Peer, grpc_service::is_grpc};
 use crate::core::{
     session::LockService,
     share::NoPlace,
     users::{Credentials, Denied, Proof, User, Users},
 };
 
-/// What everybody may ask, with or without a login: whether the server lives.
-const OPEN: [&str; 4] =
+/// Health checks, which are answered without a login.
+const PUBLIC_PATHS: [&str; 4] =
     ["/healthz", "/readyz", "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"];
 
-/// What clients are told who do not say who they are, or say it wrong.
-const ASK: &str = "Basic realm=\"getlockd\"";
+/// The challenge to clients that have not logged in, or could not.
+const CHALLENGE: &str = "Basic realm=\"getlockd\"";
 
-/// Notes who sends a request, or refuses it.
+/// The layer that notes the user of a request, or refuses it.
 ///
 /// Cancel-safe: dropped, nothing was done.
 pub(crate) async fn authenticate(
@@ -38,77 +38,75 @@ pub(crate) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Response {
-    if OPEN.contains(&request.uri().path()) {
+    if PUBLIC_PATHS.contains(&request.uri().path()) {
         return next.run(request).await;
     }
     let from = request.extensions().get::<Peer>().map(|peer| peer.connection.addr.ip());
     let is_grpc = is_grpc(request.headers());
-    let (Some(from), Some(users)) = (from, service.users()) else { return refused(Why::Nobody, is_grpc) };
-    let user = match who(users, from, request.headers()).await {
+    let (Some(from), Some(users)) = (from, service.users()) else {
+        return refusal(AuthError::NoCredentials, is_grpc);
+    };
+    let user = match log_in(users, from, request.headers()).await {
         Ok(user) => user,
         Err(why) => {
-            if let Why::Denied(denied) = why {
+            if let AuthError::Denied(denied) = why {
                 service.recorder().refused(denied.into());
             }
-            return refused(why, is_grpc);
+            return refusal(why, is_grpc);
         }
     };
     if let Some(peer) = request.extensions_mut().get_mut::<Peer>()
         && let Err(no_place) = peer.authenticate_as(user)
     {
-        return refused(Why::NoPlace(no_place), is_grpc);
+        return refusal(AuthError::NoPlace(no_place), is_grpc);
     }
     next.run(request).await
 }
 
-/// Why a request is not let in.
+/// Why a request is refused. The response has it in its extensions too: the interfaces of other services say it in
+/// their own words.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-enum Why {
+pub(crate) enum AuthError {
     #[error("log in: Authorization: Basic base64(user:password), or Bearer with the token of a user")]
-    Nobody,
+    NoCredentials,
     #[error(transparent)]
     Denied(#[from] Denied),
     #[error(transparent)]
     NoPlace(#[from] NoPlace),
 }
 
-async fn who(users: &Users, from: IpAddr, headers: &HeaderMap) -> Result<Arc<User>, Why> {
-    match login(headers).ok_or(Why::Nobody)? {
-        Login::Basic(Credentials { name, password }) => {
+/// Cancel-safe: dropped, nothing was done.
+async fn log_in(users: &Users, from: IpAddr, headers: &HeaderMap) -> Result<Arc<User>, AuthError> {
+    match credentials(headers).ok_or(AuthError::NoCredentials)? {
+        Authorization::Basic(Credentials { name, password }) => {
             Ok(users.log_in(from, &name, &Proof::Password(&password)).await?)
         }
-        Login::Bearer(token) => Ok(users.log_in_by_token(from, token.as_bytes()).await?),
+        Authorization::Bearer(token) => Ok(users.log_in_by_token(from, token.as_bytes()).await?),
     }
 }
 
-enum Login {
+/// How a request logs in.
+enum Authorization {
     Basic(Credentials),
     Bearer(String),
 }
 
-/// What the header says (RFC 7617, RFC 6750).
-fn login(headers: &HeaderMap) -> Option<Login> {
+/// The login of the `Authorization` header (RFC 7617, RFC 6750).
+fn credentials(headers: &HeaderMap) -> Option<Authorization> {
     let (scheme, rest) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let rest = rest.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(Login::Bearer(rest.to_owned()));
+        return Some(Authorization::Bearer(rest.to_owned()));
     }
     let decoded = BASE64_STANDARD.decode(rest).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
     let colon = memchr::memchr(b':', &decoded)?;
     let name = std::str::from_utf8(&decoded[..colon]).ok()?.to_owned();
-    Some(Login::Basic(Credentials { name, password: decoded[colon + 1..].to_vec() }))
+    Some(Authorization::Basic(Credentials { name, password: decoded[colon + 1..].to_vec() }))
 }
 
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
-}
-
-/// Goes with a response to one who is not let in: why. It can be said in other words.
-#[derive(Clone, Debug)]
-pub(crate) struct AuthFailure(pub(crate) String);
-
-fn refused(why: Why, is_grpc: bool) -> Response {
-    let (is_busy, is_short) = (matches!(why, Why::Denied(Denied::TooMany)), matches!(why, Why::NoPlace(_)));
+fn refusal(why: AuthError, is_grpc: bool) -> Response {
+    let (is_busy, is_short) =
+        (matches!(why, AuthError::Denied(Denied::TooMany)), matches!(why, AuthError::NoPlace(_)));
     if is_grpc {
         let status: fn(String) -> Status =
             if is_busy || is_short { Status::resource_exhausted } else { Status::unauthenticated };
@@ -121,11 +119,11 @@ fn refused(why: Why, is_grpc: bool) -> Response {
     } else {
         (StatusCode::UNAUTHORIZED, "Unauthorized")
     };
-    let told = json!({ "success": false, "status": status, "message": why.to_string() });
-    let mut response = (code, Json(told)).into_response();
-    response.extensions_mut().insert(AuthFailure(why.to_string()));
+    let body = json!({ "success": false, "status": status, "message": why.to_string() });
+    let mut response = (code, Json(body)).into_response();
+    response.extensions_mut().insert(why);
     if code == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(ASK));
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
     }
     response
 }
@@ -137,11 +135,11 @@ mod tests {
 
     fn read(header: &'static str) -> Option<String> {
         let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(header))]);
-        login(&headers).map(|login| match login {
-            Login::Basic(Credentials { name, password }) => {
+        credentials(&headers).map(|login| match login {
+            Authorization::Basic(Credentials { name, password }) => {
                 format!("{name} {}", String::from_utf8(password).unwrap())
             }
-            Login::Bearer(token) => token,
+            Authorization::Bearer(token) => token,
         })
     }
 

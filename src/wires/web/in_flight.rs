@@ -1,39 +1,44 @@
-//! What a connection has under way: requests that are not taken in yet, and answers that are not sent.
+//! What a connection has under way: requests that are not read yet, and responses that are not sent yet.
 //!
-//! By HTTP/2 a client may have thousands of requests open, as each may wait for a lock. One that waits keeps
-//! little. What others keep is charged to the budget of the connection, so that nobody fills the memory who sends heads
-//! without bodies, or does not read.
+//! By HTTP/2 a client may have thousands of requests open, as each may wait for a lock. A request that waits keeps
+//! little. What others keep is charged to the budget of the connection: a client that sends heads without bodies, or
+//! does not read its responses, cannot fill the memory.
 
 use std::{
     convert::Infallible,
+    error::Error,
     future::{Ready, ready},
+    iter,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{
     BoxError, Router,
-    body::Bytes,
+    body::{Bytes, to_bytes},
     extract::Request,
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::LengthLimitError;
 use pin_project_lite::pin_project;
 use serde_json::json;
+use tokio::time::timeout;
 use tokio_util::either::Either;
 use tonic::Status;
 use tower_service::Service;
 
-use super::{Peer, auth::is_grpc};
+use super::{Peer, grpc_service::is_grpc};
 use crate::core::{
     budget::{Budget, Charge, Exceeded},
     session::LockService,
     sync::{Rank, plain::Guarded},
 };
 
-/// What it costs to tell it once.
+/// What a response costs that says that there is no memory.
 const REFUSAL: usize = 4 * 1024;
 
 /// What a request costs beside its head and its body.
@@ -46,7 +51,7 @@ const HEADER: usize = 32;
 #[derive(Debug)]
 pub(crate) struct InFlight {
     pub(crate) budget: Budget,
-    /// Where it is counted what was refused. Here, as each request has a part in what its connection alone has.
+    /// Counts refusals. Here, so that the budget knows nothing of sessions.
     service: Arc<LockService>,
 }
 
@@ -55,84 +60,80 @@ impl InFlight {
         Self { budget: Budget::of(service.memory()), service: service.clone() }
     }
 
-    /// Room for so much.
-    pub(super) fn take(&self, bytes: usize) -> Result<Share, Exceeded> {
-        let paid =
+    /// Charges so many bytes, until the charge is dropped.
+    pub(super) fn charge(&self, bytes: usize) -> Result<RequestCharge, Exceeded> {
+        let charge =
             self.budget.charge(bytes).inspect_err(|why| self.service.recorder().refused((*why).into()))?;
-        Ok(Share(Guarded::new(Rank::RequestCharge, paid)))
+        Ok(RequestCharge(Guarded::new(Rank::RequestCharge, charge)))
     }
 }
 
-/// Room for something of a connection, until this is dropped.
+/// Memory of a connection for a request or a response, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Share(Guarded<Charge>);
+pub(crate) struct RequestCharge(Guarded<Charge>);
 
-impl Share {
-    fn grow(&self, bytes: usize) -> Result<(), Exceeded> {
-        self.0.lock().grow(bytes)
-    }
-
-    /// What it is for is counted elsewhere.
-    pub(crate) fn free(&self) {
+impl RequestCharge {
+    /// What it pays for is counted elsewhere from here on.
+    fn free(&self) {
         *self.0.lock() = Charge::default();
     }
 }
 
-/// Bytes of an answer, with what pays for them: HTTP/2 keeps them until the client takes them.
-pub(super) struct Part<T> {
+/// Bytes of a response, with what pays for them: HTTP/2 keeps them until the client takes them.
+pub(super) struct ChargedBytes<T> {
     pub(super) bytes: Bytes,
-    pub(super) _paid: T,
+    pub(super) _charge: T,
 }
 
-impl<T> AsRef<[u8]> for Part<T> {
+impl<T> AsRef<[u8]> for ChargedBytes<T> {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// There is no memory for more of a request. Its source is what gRPC tells.
+/// There is no memory for more of a request. Its source is the status that gRPC answers.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
-pub(super) struct NoMemory {
+pub(super) struct OutOfMemory {
     pub(super) why: Exceeded,
     source: Status,
 }
 
-impl From<Exceeded> for NoMemory {
+impl From<Exceeded> for OutOfMemory {
     fn from(why: Exceeded) -> Self {
         Self { why, source: Status::resource_exhausted(why.to_string()) }
     }
 }
 
 impl Peer {
-    /// Tells it that there is no memory for what it has under way. One that takes nothing of this kind either is cut
-    /// off.
+    /// The response that there is no memory for what the connection has under way. The connection of a client that
+    /// does not read such responses either is cut off.
     pub(super) fn overloaded(&self, why: Exceeded, is_grpc: bool) -> Response {
-        let Ok(paid) = self.connection.in_flight.budget.charge_spare(REFUSAL) else {
-            self.connection.cut.cancel();
+        let Ok(charge) = self.connection.in_flight.budget.charge_spare(REFUSAL) else {
+            self.connection.cut_off.cancel();
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         };
         if is_grpc {
             return Status::resource_exhausted(why.to_string()).into_http::<axum::body::Body>();
         }
-        let told = json!({ "success": false, "status": "Unavailable", "message": why.to_string() });
-        let told = Part { bytes: told.to_string().into(), _paid: paid };
+        let body = json!({ "success": false, "status": "Unavailable", "message": why.to_string() });
+        let body = ChargedBytes { bytes: body.to_string().into(), _charge: charge };
         let kind = [(CONTENT_TYPE, "application/json")];
-        (StatusCode::SERVICE_UNAVAILABLE, kind, Bytes::from_owner(told)).into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, kind, Bytes::from_owner(body)).into_response()
     }
 
-    /// A part of an answer of which nobody knows how much there is of it. One who does not take such parts is cut off:
-    /// what it asked for cannot be taken back.
-    pub(super) fn part(&self, bytes: Bytes) -> Result<Bytes, Exceeded> {
-        let paid = self.connection.in_flight.budget.charge_spare(bytes.len()).inspect_err(|why| {
+    /// A part of a response whose length is not known. The connection of a client that does not read such parts is cut
+    /// off: a response that has begun cannot be taken back.
+    pub(super) fn charged_part(&self, bytes: Bytes) -> Result<Bytes, Exceeded> {
+        let charge = self.connection.in_flight.budget.charge_spare(bytes.len()).inspect_err(|why| {
             self.connection.in_flight.service.recorder().refused((*why).into());
-            self.connection.cut.cancel();
+            self.connection.cut_off.cancel();
         })?;
-        Ok(Bytes::from_owner(Part { bytes, _paid: paid }))
+        Ok(Bytes::from_owner(ChargedBytes { bytes, _charge: charge }))
     }
 }
 
-/// The router, with each request told who sends it, and counted until it is taken in.
+/// The router, with the sender put into each request, which is charged until it is read.
 #[derive(Clone)]
 pub(super) struct WithPeer {
     pub(super) router: Router,
@@ -141,12 +142,12 @@ pub(super) struct WithPeer {
 
 impl<B> Service<axum::http::Request<B>> for WithPeer
 where
-    Router: Service<axum::http::Request<Held<B>>, Response = Response, Error = Infallible>,
+    Router: Service<axum::http::Request<ChargedBody<B>>, Response = Response, Error = Infallible>,
 {
     type Response = Response;
     type Error = Infallible;
     type Future = Either<
-        <Router as Service<axum::http::Request<Held<B>>>>::Future,
+        <Router as Service<axum::http::Request<ChargedBody<B>>>>::Future,
         Ready<Result<Response, Infallible>>,
     >;
 
@@ -155,39 +156,39 @@ where
     }
 
     fn call(&mut self, mut request: axum::http::Request<B>) -> Self::Future {
-        let head = head(request.headers()) + request.uri().path().len();
-        let share = match self.peer.connection.in_flight.take(REQUEST + head) {
-            Ok(share) => Arc::new(share),
+        let head = head_bytes(request.headers()) + request.uri().path().len();
+        let charge = match self.peer.connection.in_flight.charge(REQUEST + head) {
+            Ok(charge) => Arc::new(charge),
             Err(why) => {
                 return Either::Right(ready(Ok(self.peer.overloaded(why, is_grpc(request.headers())))));
             }
         };
-        // It goes with the head as well as with the body: whichever is dropped last.
-        request.extensions_mut().insert(share.clone());
+        // The head and the body share it: memory is given back when the last of both is dropped.
+        request.extensions_mut().insert(charge.clone());
         request.extensions_mut().insert(self.peer.clone());
-        Either::Left(self.router.call(request.map(|body| Held { body, share })))
+        Either::Left(self.router.call(request.map(|body| ChargedBody { body, charge })))
     }
 }
 
-fn head(headers: &HeaderMap) -> usize {
+fn head_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER).sum()
 }
 
-/// Whether a request needs no more room than it has: it is counted elsewhere from here on.
-pub(crate) fn is_counted_elsewhere(request: &tonic::Extensions) {
-    request.get::<Arc<Share>>().into_iter().for_each(|share| share.free());
+/// Gives back what a request is charged, as it is counted elsewhere from here on.
+pub(crate) fn release_charge(request: &tonic::Extensions) {
+    request.get::<Arc<RequestCharge>>().into_iter().for_each(|charge| charge.free());
 }
 
 pin_project! {
-    /// The body of a request, which counts as far as it has come.
-    pub(super) struct Held<B> {
+    /// The body of a request, charged as far as it has come.
+    pub(super) struct ChargedBody<B> {
         #[pin]
         body: B,
-        share: Arc<Share>,
+        charge: Arc<RequestCharge>,
     }
 }
 
-impl<B> Body for Held<B>
+impl<B> Body for ChargedBody<B>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
 {
@@ -199,11 +200,11 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.project();
-        let share = this.share;
+        let charge = this.charge;
         this.body.poll_frame(cx).map(|frame| {
             frame.map(|frame| {
                 let frame = frame.map_err(Into::into)?;
-                share.grow(frame.data_ref().map_or(0, Bytes::len)).map_err(NoMemory::from)?;
+                charge.0.lock().grow(frame.data_ref().map_or(0, Bytes::len)).map_err(OutOfMemory::from)?;
                 Ok(frame)
             })
         })
@@ -218,22 +219,60 @@ where
     }
 }
 
-/// How much room the message of an answer takes: known before it is made into bytes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Weight(pub(super) usize);
+/// The largest body of a request, in bytes (protocol.md, "Limits").
+pub const MAX_BODY: usize = 16 * 1024;
 
-/// How much room an answer takes, beside one that is counted among the long lists. None if there is no telling: its
-/// parts are paid for as they come.
-pub(super) fn weight(path_is_long: bool, response: &mut Response) -> Option<usize> {
-    let told = response.extensions_mut().remove::<Weight>().map(|Weight(bytes)| bytes);
-    let known = told.or_else(|| usize::try_from(http_body::Body::size_hint(response.body()).exact()?).ok());
+/// How long a client has to send it.
+const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// Why there is no body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// It did not come in time.
+    #[error("the body did not come within {} s", BODY_TIME.as_secs())]
+    Late,
+    /// It is too large.
+    #[error("a body has at most {MAX_BODY} bytes")]
+    TooLarge,
+    /// There is no memory for it.
+    #[error(transparent)]
+    NoMemory(Exceeded),
+    /// It was cut off, or is not as HTTP has bodies.
+    #[error("the body is cut off or broken")]
+    Broken,
+}
+
+/// All of a body.
+///
+/// Cancel-safe: what was read is lost with the request.
+pub(crate) async fn read_body(body: axum::body::Body) -> Result<Bytes, BodyError> {
+    let read = timeout(BODY_TIME, to_bytes(body, MAX_BODY)).await.map_err(|_| BodyError::Late)?;
+    read.map_err(|error| {
+        let mut sources = iter::successors(error.source(), |error| (*error).source());
+        let known = sources.find_map(|error| {
+            let too_large = error.is::<LengthLimitError>().then_some(BodyError::TooLarge);
+            too_large.or_else(|| Some(BodyError::NoMemory(error.downcast_ref::<OutOfMemory>()?.why)))
+        });
+        known.unwrap_or(BodyError::Broken)
+    })
+}
+
+/// How many bytes the message of a gRPC response takes: known before it is encoded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EncodedLen(pub(super) usize);
+
+/// How many bytes a response takes, unless it is counted among the long lists. None if its length is not known: its
+/// parts are charged as they come.
+pub(super) fn response_bytes(path_is_long: bool, response: &mut Response) -> Option<usize> {
+    let encoded = response.extensions_mut().remove::<EncodedLen>().map(|EncodedLen(bytes)| bytes);
+    let known = encoded.or_else(|| usize::try_from(Body::size_hint(response.body()).exact()?).ok());
     known.or(path_is_long.then_some(DESCRIPTORS))
 }
 
-/// What the descriptions of gRPC services take: some are ready before they are read.
+/// What the descriptors of gRPC services take, which reflection prepares before the client reads.
 const DESCRIPTORS: usize = 64 * 1024;
 
-/// Whether a request asks for them.
+/// Whether a request is one of reflection, for descriptors.
 pub(super) fn asks_for_descriptors(request: &Request) -> bool {
     request.uri().path().starts_with("/grpc.reflection.")
 }
@@ -248,14 +287,17 @@ mod tests {
     fn connection_memory_is_bounded_and_returned() {
         let service = LockService::new(crate::core::session::Limits::default());
         let in_flight = InFlight::of(&service);
-        let first = in_flight.take(MAX_CONNECTION_MEMORY - 10).unwrap();
-        assert!(in_flight.take(11).is_err());
-        let second = in_flight.take(5).unwrap();
-        assert!(second.grow(5).is_ok() && second.grow(1).is_err());
+        let first = in_flight.charge(MAX_CONNECTION_MEMORY - 10).unwrap();
+        assert!(in_flight.charge(11).is_err());
+        let second = in_flight.charge(5).unwrap();
+        assert!(second.0.lock().grow(5).is_ok() && second.0.lock().grow(1).is_err());
         assert!(service.memory().used() > 0);
         first.free();
         // It counts no more, nor what it grows by.
-        assert!(first.grow(MAX_CONNECTION_MEMORY).is_ok() && second.grow(MAX_CONNECTION_MEMORY - 10).is_ok());
+        assert!(
+            first.0.lock().grow(MAX_CONNECTION_MEMORY).is_ok()
+                && second.0.lock().grow(MAX_CONNECTION_MEMORY - 10).is_ok()
+        );
         drop((first, second));
         assert_eq!((in_flight.budget.used(), service.memory().used()), (0, 0));
         assert_eq!(service.recorder().refusals(crate::core::stats::Refused::ConnectionMemory), 1);
@@ -264,15 +306,15 @@ mod tests {
     #[tokio::test]
     async fn body_beyond_memory_is_refused_by_http_and_grpc() {
         let in_flight = InFlight::of(&LockService::new(crate::core::session::Limits::default()));
-        let share = Arc::new(in_flight.take(MAX_CONNECTION_MEMORY - 10).unwrap());
-        let held = |bytes: usize| {
+        let charge = Arc::new(in_flight.charge(MAX_CONNECTION_MEMORY - 10).unwrap());
+        let charged = |bytes: usize| {
             let body = axum::body::Body::from(vec![b'x'; bytes]);
-            axum::body::Body::new(Held { body, share: share.clone() })
+            axum::body::Body::new(ChargedBody { body, charge: charge.clone() })
         };
         let exceeded = Exceeded::Connection(MAX_CONNECTION_MEMORY);
-        assert_eq!(super::super::body(held(11)).await, Err(super::super::NoBody::NoMemory(exceeded)));
-        assert_eq!(super::super::body(held(10)).await.unwrap().len(), 10);
-        let status = Status::from_error(Box::new(axum::Error::new(NoMemory::from(exceeded))));
+        assert_eq!(read_body(charged(11)).await, Err(BodyError::NoMemory(exceeded)));
+        assert_eq!(read_body(charged(10)).await.unwrap().len(), 10);
+        let status = Status::from_error(Box::new(axum::Error::new(OutOfMemory::from(exceeded))));
         assert_eq!(status.code(), tonic::Code::ResourceExhausted);
     }
 }

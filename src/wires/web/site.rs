@@ -1,11 +1,13 @@
-//! Pages of other sites have no business here: whom a request is for, and what page has sent it.
+//! Protection from pages of other sites: for which host a request is, and which page has sent it.
 //!
-//! Browsers ask whatever address a name has just now. A page of a site whose name suddenly has the address of
-//! this server is, to its browser, a page of this server. So names are checked where nobody has to log in.
+//! A page of another site must not take locks of the person who looks at it (cross-site request forgery). Nor may it
+//! do so by DNS rebinding: when the name of its site suddenly has the address of this server, the browser takes the
+//! page for one of this server. So names are checked where nobody has to log in.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use axum::{
+    Json,
     extract::Request,
     http::{
         HeaderMap, HeaderValue, StatusCode, Version,
@@ -17,26 +19,26 @@ use axum::{
 use serde_json::json;
 use tonic::Status;
 
-use super::{auth::is_grpc, json};
+use super::grpc_service::is_grpc;
 
 const SITE: &str = "sec-fetch-site";
 
-/// The names under which the server is asked.
+/// The names by which clients call the server.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
     /// Those beside `localhost` and addresses.
     pub(crate) own: Vec<String>,
-    /// Who must use one of them.
-    pub(crate) bound: Bound,
+    /// Whose requests must name one of them.
+    pub(crate) policy: HostPolicy,
 }
 
 /// Whose requests must be for one of the server's names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Bound {
-    /// Nobody's: who gets in has logged in, and a browser keeps passwords apart by names.
+pub(crate) enum HostPolicy {
+    /// Nobody's: users log in, and a browser keeps passwords apart by names.
     #[default]
     Nobody,
-    /// Browsers': all of the net may ask, by whatever name.
+    /// Browsers': programs may come from everywhere, under any name.
     Browsers,
     /// Everybody's.
     Everybody,
@@ -44,7 +46,7 @@ pub(crate) enum Bound {
 
 /// Why a request is not for this server.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Stray {
+pub(super) enum HostError {
     #[error("say one Host: this server's address, localhost, or its name")]
     NoHost,
     #[error("Host is not as it should be: say an address or a name, and if wanted a port")]
@@ -57,7 +59,7 @@ pub(super) enum Stray {
     OtherName(String),
 }
 
-impl Stray {
+impl HostError {
     pub(super) fn into_response(self, headers: &HeaderMap) -> Response {
         let (code, status) = match self {
             Self::NoHost | Self::BadHost => (StatusCode::BAD_REQUEST, "BadRequest"),
@@ -70,48 +72,50 @@ impl Stray {
                 if is_bad { Status::invalid_argument } else { Status::permission_denied };
             return status(message).into_http::<axum::body::Body>();
         }
-        json(code, &json!({ "success": false, "status": status, "message": message })).into_response()
+        (code, Json(json!({ "success": false, "status": status, "message": message }))).into_response()
     }
 }
 
 impl Hosts {
-    /// Whether a request is for this server, and of nobody else's page.
-    pub(super) fn check(&self, request: &Request) -> Result<(), Stray> {
-        let said = Said::of(request.headers());
-        let written = said.written(request.version())?;
-        let named = request.uri().authority().map(Authority::as_str);
-        let names = [host(written)?, host(named)?];
-        if self.is_of_another_site(&said, written.or(named)) {
-            return Err(Stray::OtherSite);
+    /// Whether a request is for this server, and not from a page of another site.
+    pub(super) fn check(&self, request: &Request) -> Result<(), HostError> {
+        let headers = HostHeaders::read(request)?;
+        let (host, authority) = (headers.host, request.uri().authority().map(Authority::as_str));
+        let name = |text| split(text).ok_or(HostError::BadHost);
+        let names = [host.map(name).transpose()?, authority.map(name).transpose()?];
+        // Only browsers send these headers.
+        if (headers.has_site || headers.has_page) && self.is_of_another_site(&headers, host.or(authority)) {
+            return Err(HostError::OtherSite);
         }
-        let is_bound = match self.bound {
-            Bound::Nobody => false,
-            Bound::Browsers => said.is_of_a_browser(),
-            Bound::Everybody => true,
+        let is_bound = match self.policy {
+            HostPolicy::Nobody => false,
+            HostPolicy::Browsers => headers.has_page || headers.has_fetch,
+            HostPolicy::Everybody => true,
         };
-        let is_foreign = |name: &&str| !is_address(name) && !self.is_own(name);
-        let foreign = names.into_iter().flatten().find(is_foreign).filter(|_| is_bound);
-        foreign.map_or(Ok(()), |name| Err(Stray::OtherName(name.to_owned())))
+        let is_foreign = |name: &&str| is_bound && !is_address(name) && !self.is_own(name);
+        let foreign = names.into_iter().flatten().find(is_foreign);
+        foreign.map_or(Ok(()), |name| Err(HostError::OtherName(name.to_owned())))
     }
 
-    /// Browsers say for whom they ask. A page must not take locks of whoever looks at it.
-    fn is_of_another_site(&self, said: &Said<'_>, host: Option<&str>) -> bool {
-        if said.sites().any(|site| ["cross-site", "same-site"].contains(&site)) {
+    /// Whether the browser says that a page of another site sends the request.
+    fn is_of_another_site(&self, headers: &HostHeaders<'_>, host: Option<&str>) -> bool {
+        if headers.sites().any(|site| ["cross-site", "same-site"].contains(&site)) {
             return true;
         }
-        let is_cleared = said.has_site && said.sites().all(|site| ["same-origin", "none"].contains(&site));
-        // They do not by plain HTTP to another machine. There they say at least who posts, and
-        // where the page is, unless it asks them not to.
+        let is_cleared =
+            headers.has_site && headers.sites().all(|site| ["same-origin", "none"].contains(&site));
+        // By plain HTTP to another machine browsers do not say so. There they send at least the origin of a POST, and
+        // the page as the referrer, unless the page asks them not to.
         let is_foreign = |page: &HeaderValue| !page.to_str().is_ok_and(|page| self.is_own_page(page, host));
-        !is_cleared && said.pages().any(is_foreign)
+        !is_cleared && headers.pages().any(is_foreign)
     }
 
-    /// Whether a page came from where the request goes, or from where others find this server.
-    fn is_own_page(&self, page: &str, asked: Option<&str>) -> bool {
+    /// Whether a page came from where the request goes, or from a name of this server.
+    fn is_own_page(&self, page: &str, host: Option<&str>) -> bool {
         let Some((_, rest)) = page.split_once("://") else { return false };
         let origin = rest.split('/').next().unwrap_or(rest);
-        let is_asked = asked.is_some_and(|asked| origin.eq_ignore_ascii_case(asked));
-        is_asked || split(origin).is_some_and(|name| self.own.iter().any(|own| is_same(own, name)))
+        let is_host = host.is_some_and(|host| origin.eq_ignore_ascii_case(host));
+        is_host || split(origin).is_some_and(|name| self.own.iter().any(|own| is_same(own, name)))
     }
 
     fn is_own(&self, name: &str) -> bool {
@@ -119,66 +123,52 @@ impl Hosts {
     }
 }
 
-/// What headers say of whom a request is for, and of the page that sends it. Read in one pass: a look for each would
-/// hash its name, for every request of programs that say none of this.
-struct Said<'a> {
-    headers: &'a HeaderMap,
-    host: Option<&'a HeaderValue>,
-    hosts: usize,
+/// The headers that tell for which host a request is, and which page sends it. Found in one pass: a look-up of each
+/// would hash its name, for every request of programs that send none of them.
+struct HostHeaders<'a> {
+    all: &'a HeaderMap,
+    host: Option<&'a str>,
     has_site: bool,
     /// Whether there is an `Origin` or a `Referer`.
     has_page: bool,
     has_fetch: bool,
 }
 
-impl<'a> Said<'a> {
-    fn of(headers: &'a HeaderMap) -> Self {
-        let mut said =
-            Self { headers, host: None, hosts: 0, has_site: false, has_page: false, has_fetch: false };
-        for (name, value) in headers {
+impl<'a> HostHeaders<'a> {
+    fn read(request: &'a Request) -> Result<Self, HostError> {
+        let all = request.headers();
+        let mut found = Self { all, host: None, has_site: false, has_page: false, has_fetch: false };
+        let (mut host, mut hosts) = (None, 0);
+        for (name, value) in all {
             if *name == HOST {
-                said.host = Some(value);
-                said.hosts += 1;
+                host = Some(value);
+                hosts += 1;
             } else if *name == ORIGIN || *name == REFERER {
-                said.has_page = true;
+                found.has_page = true;
             } else if name.as_str().starts_with("sec-fetch-") {
-                said.has_fetch = true;
-                said.has_site |= name == SITE;
+                found.has_fetch = true;
+                found.has_site |= name == SITE;
             }
         }
-        said
-    }
-
-    /// What stands in `Host`: once, but for those that need not say it.
-    fn written(&self, version: Version) -> Result<Option<&'a str>, Stray> {
-        if self.hosts > 1 || self.hosts == 0 && version == Version::HTTP_11 {
-            return Err(Stray::NoHost);
+        // HTTP/1.1 requires it, 1.0 has none, and 2 has the authority in its place.
+        if hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11 {
+            return Err(HostError::NoHost);
         }
-        self.host.map(|text| text.to_str().map_err(|_| Stray::BadHost)).transpose()
+        found.host = host.map(HeaderValue::to_str).transpose().map_err(|_| HostError::BadHost)?;
+        Ok(found)
     }
 
-    /// What its browser says of the site of its page: one word, unless something on the way has added more.
+    /// What the browser says of the site of its page: one word, unless a proxy has added more.
     fn sites(&self) -> impl Iterator<Item = &'a str> {
-        let headers = self.headers;
-        let values = [SITE].into_iter().filter(|_| self.has_site).flat_map(|name| headers.get_all(name));
+        let values = self.all.get_all(SITE).into_iter();
         values.flat_map(|value| value.to_str().unwrap_or_default().split(',').map(str::trim))
     }
 
     /// The pages that it may come from.
     fn pages(&self) -> impl Iterator<Item = &'a HeaderValue> {
-        let headers = self.headers;
-        [ORIGIN, REFERER].into_iter().filter(|_| self.has_page).flat_map(|name| headers.get_all(name))
+        let all = self.all;
+        [ORIGIN, REFERER].into_iter().flat_map(|name| all.get_all(name))
     }
-
-    /// Programs say none of this unless they are told to.
-    fn is_of_a_browser(&self) -> bool {
-        self.has_page || self.has_fetch
-    }
-}
-
-/// The address or the name of a `Host`, if there is one.
-fn host(text: Option<&str>) -> Result<Option<&str>, Stray> {
-    text.map(|text| split(text).ok_or(Stray::BadHost)).transpose()
 }
 
 /// The address or the name of a `Host`, without its port. None if it is neither.
@@ -192,11 +182,11 @@ fn split(text: &str) -> Option<&str> {
     Some(host).filter(|_| is_host && port.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
-/// Whether it is an address that a machine may have. By those of none, `0.0.0.0` and `[::]`, pages of other sites reach this
-/// machine past what their browsers keep apart.
+/// Whether a host is an address, other than `0.0.0.0` and `[::]`: by these, pages of other sites reach this machine past
+/// what their browsers keep apart.
 fn is_address(host: &str) -> bool {
-    let of_six = || host.strip_prefix('[')?.strip_suffix(']');
-    let address = match of_six() {
+    let ipv6 = || host.strip_prefix('[')?.strip_suffix(']');
+    let address = match ipv6() {
         Some(host) => host.parse::<Ipv6Addr>().map(|address| address.to_canonical()),
         None => host.parse::<Ipv4Addr>().map(IpAddr::V4),
     };
@@ -215,19 +205,19 @@ mod tests {
 
     use super::*;
 
-    fn asked(hosts: &Hosts, version: Version, headers: &[(&str, &str)]) -> Result<(), Stray> {
+    fn check(hosts: &Hosts, version: Version, headers: &[(&str, &str)]) -> Result<(), HostError> {
         let request = Request::builder().version(version).uri("/");
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         hosts.check(&request.body(Body::empty()).unwrap())
     }
 
-    fn bound(bound: Bound) -> Hosts {
-        Hosts { own: vec!["locks.example".to_owned()], bound }
+    fn with_policy(policy: HostPolicy) -> Hosts {
+        Hosts { own: vec!["locks.example".to_owned()], policy }
     }
 
     #[test]
     fn addresses_and_own_names_are_allowed() {
-        let hosts = bound(Bound::Everybody);
+        let hosts = with_policy(HostPolicy::Everybody);
         for host in [
             "127.0.0.1",
             "127.0.0.1:3308",
@@ -239,7 +229,7 @@ mod tests {
             "localhost.",
             "locks.example:3308",
         ] {
-            assert!(asked(&hosts, Version::HTTP_11, &[("host", host)]).is_ok(), "{host}");
+            assert!(check(&hosts, Version::HTTP_11, &[("host", host)]).is_ok(), "{host}");
         }
         for host in [
             "evil.example",
@@ -253,26 +243,26 @@ mod tests {
             "[0:0::0]",
             "[::ffff:0.0.0.0]",
         ] {
-            let told = asked(&hosts, Version::HTTP_11, &[("host", host)]);
-            assert!(matches!(told, Err(Stray::OtherName(_))), "{host}: {told:?}");
+            let checked = check(&hosts, Version::HTTP_11, &[("host", host)]);
+            assert!(matches!(checked, Err(HostError::OtherName(_))), "{host}: {checked:?}");
         }
         for host in ["", ":80", "a b", "evil@127.0.0.1", "127.0.0.1:x", "a/b", "a,b", "[::1].evil"] {
-            let told = asked(&hosts, Version::HTTP_11, &[("host", host)]);
-            assert!(matches!(told, Err(Stray::BadHost)), "{host}: {told:?}");
+            let checked = check(&hosts, Version::HTTP_11, &[("host", host)]);
+            assert!(matches!(checked, Err(HostError::BadHost)), "{host}: {checked:?}");
         }
     }
 
     #[test]
     fn every_host_name_is_checked() {
-        let hosts = bound(Bound::Everybody);
+        let hosts = with_policy(HostPolicy::Everybody);
         let request = Request::builder().uri("http://evil.example/").header("host", "localhost");
-        let told = hosts.check(&request.body(Body::empty()).unwrap());
-        assert!(matches!(told, Err(Stray::OtherName(name)) if name == "evil.example"));
+        let checked = hosts.check(&request.body(Body::empty()).unwrap());
+        assert!(matches!(checked, Err(HostError::OtherName(name)) if name == "evil.example"));
     }
 
     #[test]
     fn host_header_is_required_exactly_once() {
-        let hosts = bound(Bound::Nobody);
+        let hosts = with_policy(HostPolicy::Nobody);
         let both = [("host", "a"), ("host", "a")];
         for (version, headers, is_right) in [
             (Version::HTTP_11, &both[..0], false),
@@ -282,29 +272,29 @@ mod tests {
             (Version::HTTP_10, &both, false),
             (Version::HTTP_2, &both[..0], true),
         ] {
-            assert_eq!(asked(&hosts, version, headers).is_ok(), is_right, "{version:?} {headers:?}");
+            assert_eq!(check(&hosts, version, headers).is_ok(), is_right, "{version:?} {headers:?}");
         }
     }
 
     #[test]
     fn browsers_are_bound_to_allowed_names() {
-        let hosts = bound(Bound::Browsers);
+        let hosts = with_policy(HostPolicy::Browsers);
         let host = ("host", "here.example");
-        assert!(asked(&hosts, Version::HTTP_11, &[host]).is_ok());
+        assert!(check(&hosts, Version::HTTP_11, &[host]).is_ok());
         for header in [
             ("origin", "http://here.example"),
             ("referer", "http://here.example/x"),
             ("sec-fetch-site", "none"),
             ("sec-fetch-mode", "navigate"),
         ] {
-            let told = asked(&hosts, Version::HTTP_11, &[host, header]);
-            assert!(matches!(told, Err(Stray::OtherName(_))), "{header:?}: {told:?}");
+            let checked = check(&hosts, Version::HTTP_11, &[host, header]);
+            assert!(matches!(checked, Err(HostError::OtherName(_))), "{header:?}: {checked:?}");
         }
     }
 
     #[test]
     fn cross_site_request_is_recognized() {
-        let hosts = bound(Bound::Nobody);
+        let hosts = with_policy(HostPolicy::Nobody);
         let host = ("host", "here:3308");
         for (header, page, is_own) in [
             ("origin", "http://here:3308", true),
@@ -323,7 +313,7 @@ mod tests {
             ("sec-fetch-site", "cross-site", false),
         ] {
             assert_eq!(
-                asked(&hosts, Version::HTTP_11, &[host, (header, page)]).is_ok(),
+                check(&hosts, Version::HTTP_11, &[host, (header, page)]).is_ok(),
                 is_own,
                 "{header} {page}"
             );
@@ -332,7 +322,7 @@ mod tests {
 
     #[test]
     fn unknown_fetch_site_value_is_ignored() {
-        let hosts = bound(Bound::Nobody);
+        let hosts = with_policy(HostPolicy::Nobody);
         let others = "http://evil.example";
         for (sites, passes, passes_from_others) in [
             (&["none"][..], true, true),
@@ -352,9 +342,9 @@ mod tests {
         ] {
             let mut headers = vec![("host", "here")];
             headers.extend(sites.iter().map(|site| (SITE, *site)));
-            assert_eq!(asked(&hosts, Version::HTTP_11, &headers).is_ok(), passes, "{sites:?}");
+            assert_eq!(check(&hosts, Version::HTTP_11, &headers).is_ok(), passes, "{sites:?}");
             headers.push(("referer", others));
-            assert_eq!(asked(&hosts, Version::HTTP_11, &headers).is_ok(), passes_from_others, "{sites:?}");
+            assert_eq!(check(&hosts, Version::HTTP_11, &headers).is_ok(), passes_from_others, "{sites:?}");
         }
     }
 }

@@ -12,52 +12,54 @@ use crate::net::{BufferedSocket, HangupWatch, Rewind, TLS_HELLO, Tls, TransportC
 /// What a client of HTTP/2 sends first.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How often it is looked for more of what may be that.
+/// How often a connection is looked at for the rest of what may be the preface.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How much time a client has to take why it is not served.
+/// How much time a client has to read why it is not served.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// A connection, without TLS or with.
-pub(super) type Io = Either<WatchedStream, Box<Rewind<TlsStream<WatchedStream>>>>;
+/// The stream that HTTP is read from, without TLS or with.
+pub(super) type HttpStream = Either<WatchedStream, Box<Rewind<TlsStream<WatchedStream>>>>;
 
 /// What a connection turned out to be.
-pub(super) enum Opened {
+pub(super) enum Sniffed {
     /// It can be served.
-    Http { io: Io, watch: HangupWatch },
-    /// It comes without TLS where nobody may.
+    Http { io: HttpStream, watch: HangupWatch },
+    /// It comes without TLS where TLS is required.
     NoTls(TcpStream),
 }
 
-/// Waits for the bytes that tell what it is: for so long nothing else counts the time.
-pub(super) async fn open(stream: TcpStream, tls: Option<&Tls>) -> io::Result<Opened> {
+/// Waits for the bytes that tell what it is. The caller bounds the time, as nothing else does yet.
+///
+/// Cancel-safe: dropped, it closes the socket.
+pub(super) async fn sniff(stream: TcpStream, tls: Option<&Tls>) -> io::Result<Sniffed> {
     let Some(tls) = tls else { return plain(stream).await };
     if peek(&stream, &mut [0]).await? == [TLS_HELLO] {
         return secured(stream, tls).await;
     }
-    if tls.is_required() { Ok(Opened::NoTls(stream)) } else { plain(stream).await }
+    if tls.is_required() { Ok(Sniffed::NoTls(stream)) } else { plain(stream).await }
 }
 
-async fn plain(stream: TcpStream) -> io::Result<Opened> {
+async fn plain(stream: TcpStream) -> io::Result<Sniffed> {
     let mut start = [0; PREFACE.len()];
     while may_be_preface(peek(&stream, &mut start).await?) {
         sleep(LOOK).await;
     }
     let (io, watch) = WatchedStream::new(stream);
-    Ok(Opened::Http { io: Io::Left(io), watch })
+    Ok(Sniffed::Http { io: HttpStream::Left(io), watch })
 }
 
-async fn secured(stream: TcpStream, tls: &Tls) -> io::Result<Opened> {
+async fn secured(stream: TcpStream, tls: &Tls) -> io::Result<Sniffed> {
     let (io, watch) = WatchedStream::new(stream);
     let mut io = tls.accept_http(io).await?;
     let mut start = BytesMut::new();
-    // What TLS has deciphered cannot be looked at without being read.
+    // Decrypted bytes cannot be peeked at: they are read here, and put back in front of the stream.
     while may_be_preface(&start) {
         if io.read_buf(&mut start).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    Ok(Opened::Http { io: Io::Right(Box::new(Rewind::new(start, io))), watch })
+    Ok(Sniffed::Http { io: HttpStream::Right(Box::new(Rewind::new(start, io))), watch })
 }
 
 /// Whether there is too little of the start of a connection to tell which HTTP it is.

@@ -1,4 +1,4 @@
-//! Responses that never end by themselves, for those who watch.
+//! Server-sent events: responses that never end by themselves, for the live page.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -13,41 +13,41 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use super::Peer;
 
 /// How often something is sent, whether there is news or not.
-const BEAT: Duration = Duration::from_secs(15);
+const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// How long a viewer has to take what is sent.
 const READ_TIME: Duration = Duration::from_secs(30);
 
-/// Sends whatever is the newest of `news`, and a `beat` first and now and then, until the news end or the
-/// viewer leaves. Nothing piles up: who does not read is not sent more, and is cut off in the end. Its
-/// `place` is kept as long.
+/// Sends the newest of `news` whenever it changes, and a `heartbeat` first and at intervals, until the news end or the
+/// viewer leaves. Nothing piles up: a viewer that does not read is sent no more, and is cut off in the end. Its
+/// `place` is kept until then.
 pub(crate) fn event_stream(
     peer: &Peer,
     news: watch::Receiver<Bytes>,
-    beat: impl Fn() -> Bytes + Send + 'static,
+    heartbeat: impl Fn() -> Bytes + Send + 'static,
     place: impl Send + 'static,
 ) -> Body {
-    let (sender, taken) = mpsc::channel(1);
+    let (sender, receiver) = mpsc::channel(1);
     let peer = peer.clone();
     tokio::spawn(async move {
         let _place = place;
         select! {
-            () = send(news, beat, sender, &peer) => {}
-            () = peer.connection.gone.cancelled() => {}
+            () = send(news, heartbeat, sender, &peer) => {}
+            () = peer.connection.hung_up.cancelled() => {}
         }
     });
-    Body::from_stream(ReceiverStream::new(taken).map(Ok::<_, Infallible>))
+    Body::from_stream(ReceiverStream::new(receiver).map(Ok::<_, Infallible>))
 }
 
 /// Cancel-safe: what is not sent is not sent.
 async fn send(
     mut news: watch::Receiver<Bytes>,
-    beat: impl Fn() -> Bytes,
+    heartbeat: impl Fn() -> Bytes,
     sender: mpsc::Sender<Bytes>,
     peer: &Peer,
 ) {
-    let mut beats = interval(BEAT);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut heartbeats = interval(HEARTBEAT);
+    heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     if !news.borrow().is_empty() {
         news.mark_changed();
     }
@@ -55,7 +55,7 @@ async fn send(
         let next = select! {
             biased;
             () = sender.closed() => return,
-            _ = beats.tick() => beat(),
+            _ = heartbeats.tick() => heartbeat(),
             changed = news.changed() => match changed {
                 Ok(()) => news.borrow_and_update().clone(),
                 Err(_) => return,
@@ -64,7 +64,7 @@ async fn send(
         match timeout(READ_TIME, sender.send(next)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return,
-            Err(_) => return peer.connection.cut.cancel(),
+            Err(_) => return peer.connection.cut_off.cancel(),
         }
     }
 }

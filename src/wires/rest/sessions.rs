@@ -1,4 +1,4 @@
-//! `/api`: who is there, who waits and why, and how a person ends it (protocol.md, part 8).
+//! `/api`: sessions, waiters and the past of a lock, and KILL (protocol.md, part 8).
 
 use std::sync::Arc;
 
@@ -6,31 +6,27 @@ use axum::{
     Extension, Router,
     extract::State,
     http::StatusCode,
-    response::Response,
     routing::{get, post},
 };
 use getlockd_proto::moment::rfc3339;
 use serde::Serialize;
 use smol_str::SmolStr;
-use tokio::time::Instant;
 
-use super::{
-    WIRE,
-    api::{Done, Hold, name},
-    json::{Around, Asked, Failure, Named, Wanted},
+use super::handler::{
+    ApiError, HandlerResult, LockJson, PageJson, PageParams, UrlPath, UrlQuery, done, list, session,
 };
 use crate::{
     core::{
-        command::{Error, SessionRow, Stats, WaiterRow, WhyRow},
-        lease::Leases,
+        command::{SessionRow, Stats, WaiterRow, WhyRow},
         lock::{Paged, SessionId, Truncated},
-        session::{self, LockService, Query, Session},
+        session::{History, LockService, Sessions, Waiters, Why},
         stats::Past,
     },
-    wires::web::{self, Peer, body_bytes, handing_out, json, millis, wall_clock},
+    name::Name,
+    wires::web::{AppState, GuardedResponse, Peer, json, millis, wall_clock},
 };
 
-pub(super) fn routes() -> Router<Arc<Leases>> {
+pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/api/sessions", get(sessions))
         .route("/api/stats", get(stats))
@@ -41,93 +37,66 @@ pub(super) fn routes() -> Router<Arc<Leases>> {
         .route("/api/session/{id}/cancel-wait", post(cancel_wait))
 }
 
-pub(super) type Answered = Result<Response, Failure>;
-
 async fn sessions(
-    State(leases): State<Arc<Leases>>,
+    State(service): State<Arc<LockService>>,
     Extension(peer): Extension<Peer>,
-    Asked(wanted): Asked<Wanted>,
-) -> Answered {
-    list(&leases, &peer, session::Sessions { page: wanted.page()? }, Sessions::of).await
+    UrlQuery(params): UrlQuery<PageParams>,
+) -> Result<GuardedResponse, ApiError> {
+    list(&service, &peer, Sessions { page: params.page()? }, SessionsJson::of).await
 }
 
-async fn stats(State(leases): State<Arc<Leases>>, Extension(peer): Extension<Peer>) -> Answered {
-    Ok(json(StatusCode::OK, &Numbers::of(&session(&leases, &peer).stats()?)))
+async fn stats(State(service): State<Arc<LockService>>, Extension(peer): Extension<Peer>) -> HandlerResult {
+    Ok(json(StatusCode::OK, &StatsJson::of(&session(&service, &peer).stats()?)))
 }
 
 async fn waiters(
-    State(leases): State<Arc<Leases>>,
+    State(service): State<Arc<LockService>>,
     Extension(peer): Extension<Peer>,
-    Named(lock): Named<String>,
-    Asked(wanted): Asked<Wanted>,
-) -> Answered {
-    let (name, page) = (name(&lock)?, wanted.page()?);
-    list(&leases, &peer, session::Waiters { name, page }, Waiters::of).await
+    UrlPath(name): UrlPath<String>,
+    UrlQuery(params): UrlQuery<PageParams>,
+) -> Result<GuardedResponse, ApiError> {
+    let (name, page) = (Name::new(&name)?, params.page()?);
+    list(&service, &peer, Waiters { name, page }, WaitersJson::of).await
 }
 
 async fn why(
-    State(leases): State<Arc<Leases>>,
+    State(service): State<Arc<LockService>>,
     Extension(peer): Extension<Peer>,
-    Named(lock): Named<String>,
-) -> Answered {
-    list(&leases, &peer, session::Why { name: name(&lock)? }, Why::of).await
+    UrlPath(name): UrlPath<String>,
+) -> Result<GuardedResponse, ApiError> {
+    list(&service, &peer, Why { name: Name::new(&name)? }, WhyJson::of).await
 }
 
 async fn history(
-    State(leases): State<Arc<Leases>>,
+    State(service): State<Arc<LockService>>,
     Extension(peer): Extension<Peer>,
-    Named(lock): Named<String>,
-    Asked(wanted): Asked<Wanted>,
-) -> Answered {
-    let (name, page) = (name(&lock)?, wanted.page()?);
-    let holds = session(&leases, &peer).query(&session::History { name: Some(name), page })?;
+    UrlPath(name): UrlPath<String>,
+    UrlQuery(params): UrlQuery<PageParams>,
+) -> HandlerResult {
+    let (name, page) = (Name::new(&name)?, params.page()?);
+    let holds = session(&service, &peer).query(&History { name: Some(name), page })?;
     let next = holds.next(|past| past.token);
-    Ok(json(StatusCode::OK, &History { holds: holds.rows.iter().map(Ended::of).collect(), next }))
-}
-
-/// Answers a query that looks at everything, in a session that lasts no longer.
-///
-/// Cancel-safe: what was made is dropped.
-pub(super) async fn list<Q, T>(
-    leases: &Leases,
-    peer: &Peer,
-    query: Q,
-    told: impl Fn(&Q::Answer) -> T + Clone + Send + 'static,
-) -> Answered
-where
-    Q: Query + Clone + Send + 'static,
-    T: Serialize,
-{
-    let client = peer.client(WIRE);
-    let make = move |service: &Arc<LockService>| {
-        client.open(service).query(&query).map(|answer| json(StatusCode::OK, &told(&answer)))
-    };
-    let size = |made: &Result<Response, Error>| made.as_ref().map_or(0, body_bytes);
-    let (response, listing) = web::list(leases.service(), peer, make, size).await?;
-    Ok(handing_out(listing, response?))
-}
-
-pub(super) fn session(leases: &Leases, peer: &Peer) -> Session {
-    peer.client(WIRE).open(leases.service())
+    let holds = holds.rows.iter().map(EndedHoldJson::of).collect();
+    Ok(json(StatusCode::OK, &HistoryJson { holds, next }))
 }
 
 #[derive(Serialize)]
-struct Sessions {
-    sessions: Vec<SessionTold>,
+struct SessionsJson {
+    sessions: Vec<SessionJson>,
     #[serde(flatten)]
-    around: Around,
+    page: PageJson,
 }
 
-impl Sessions {
+impl SessionsJson {
     fn of(rows: &Paged<SessionRow>) -> Self {
-        let around = Around::of(rows, |row| row.session);
-        Self { sessions: rows.rows.iter().map(SessionTold::of).collect(), around }
+        let page = PageJson::of(rows, |row| row.session);
+        Self { sessions: rows.rows.iter().map(SessionJson::of).collect(), page }
     }
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct SessionTold {
+struct SessionJson {
     session: u32,
     wire: &'static str,
     peer: String,
@@ -146,7 +115,7 @@ struct SessionTold {
     note: Option<String>,
 }
 
-impl SessionTold {
+impl SessionJson {
     fn of(row: &SessionRow) -> Self {
         let SessionRow { session, origin, age, holds, waits_for, memory, client_info } = row;
         Self {
@@ -159,29 +128,29 @@ impl SessionTold {
             holds: *holds,
             waits_for: waits_for.as_ref().map(ToString::to_string),
             memory: *memory,
-            expires_at: client_info.expires.map(|ends: Instant| rfc3339(wall_clock(ends))),
+            expires_at: client_info.expires.map(|ends| rfc3339(wall_clock(ends))),
             note: client_info.note.as_deref().map(str::to_owned),
         }
     }
 }
 
 #[derive(Serialize)]
-struct Waiters {
-    waiters: Vec<Waiter>,
+struct WaitersJson {
+    waiters: Vec<WaiterJson>,
     #[serde(flatten)]
-    around: Around,
+    page: PageJson,
 }
 
-impl Waiters {
+impl WaitersJson {
     fn of(rows: &Paged<WaiterRow>) -> Self {
-        let around = Around::of(rows, |row| row.key);
-        Self { waiters: rows.rows.iter().map(Waiter::of).collect(), around }
+        let page = PageJson::of(rows, |row| row.key);
+        Self { waiters: rows.rows.iter().map(WaiterJson::of).collect(), page }
     }
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Waiter {
+struct WaiterJson {
     session: u32,
     /// Absent if the session ended meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -190,7 +159,7 @@ struct Waiter {
     waited_ms: u64,
 }
 
-impl Waiter {
+impl WaiterJson {
     fn of(row: &WaiterRow) -> Self {
         let WaiterRow { session, mode, peer, waited, .. } = row;
         let peer = peer.map(|peer| peer.to_string());
@@ -199,8 +168,8 @@ impl Waiter {
 }
 
 #[derive(Serialize)]
-struct History {
-    holds: Vec<Ended>,
+struct HistoryJson {
+    holds: Vec<EndedHoldJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
@@ -208,7 +177,7 @@ struct History {
 /// A hold that has ended.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Ended {
+struct EndedHoldJson {
     session: u32,
     wire: &'static str,
     peer: String,
@@ -224,16 +193,16 @@ struct Ended {
     cause: &'static str,
 }
 
-impl Ended {
+impl EndedHoldJson {
     fn of(past: &Past) -> Self {
-        let told = |text: &SmolStr| Some(text.to_string()).filter(|text| !text.is_empty());
+        let unless_empty = |text: &SmolStr| Some(text.to_string()).filter(|text| !text.is_empty());
         let Past { session, origin, user, client, mode, token, started, held, cause, .. } = past;
         Self {
             session: session.0,
             wire: origin.wire,
             peer: origin.peer.to_string(),
-            client: told(client),
-            user: told(user),
+            client: unless_empty(client),
+            user: unless_empty(user),
             mode: mode.to_string(),
             fencing_token: *token,
             acquired_at: rfc3339(*started),
@@ -244,36 +213,36 @@ impl Ended {
 }
 
 #[derive(Serialize)]
-struct Why {
-    steps: Vec<Step>,
+struct WhyJson {
+    steps: Vec<WhyStepJson>,
     total: usize,
 }
 
-impl Why {
+impl WhyJson {
     fn of(rows: &Truncated<WhyRow>) -> Self {
-        Self { steps: rows.rows.iter().map(Step::of).collect(), total: rows.total }
+        Self { steps: rows.rows.iter().map(WhyStepJson::of).collect(), total: rows.total }
     }
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Step {
+struct WhyStepJson {
     #[serde(flatten)]
-    hold: Hold,
+    lock: LockJson,
     /// What that holder waits for itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     waits_for: Option<String>,
 }
 
-impl Step {
+impl WhyStepJson {
     fn of(row: &WhyRow) -> Self {
-        Self { hold: Hold::of(&row.lock), waits_for: row.waits_for.as_ref().map(ToString::to_string) }
+        Self { lock: LockJson::of(&row.lock), waits_for: row.waits_for.as_ref().map(ToString::to_string) }
     }
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Numbers {
+struct StatsJson {
     sessions: usize,
     locks: usize,
     waiters: usize,
@@ -287,7 +256,7 @@ struct Numbers {
     max_memory: usize,
 }
 
-impl Numbers {
+impl StatsJson {
     fn of(stats: &Stats) -> Self {
         let Stats { sessions, table, timeouts, abandoned, uptime, memory, max_memory } = stats;
         Self {
@@ -306,36 +275,35 @@ impl Numbers {
     }
 }
 
-fn session_id(text: &str) -> Result<SessionId, Failure> {
+fn session_id(text: &str) -> Result<SessionId, ApiError> {
     let wrong = || {
-        Failure::bad_request(format!("{text:?} is not a session id, a number; GET /api/sessions lists them"))
+        ApiError::bad_request(format!("{text:?} is not a session id, a number; GET /api/sessions lists them"))
     };
     text.parse().map_err(|_| wrong())
 }
 
-/// The locks of the other are free when this is answered.
+/// Ends a session. Its locks are free when this is answered.
 ///
 /// Cancel-safe: the other session ends all the same.
 async fn kill(
-    State(leases): State<Arc<Leases>>,
+    State(service): State<Arc<LockService>>,
     Extension(peer): Extension<Peer>,
-    Named(id): Named<String>,
-) -> Answered {
-    // Should this session be ended meanwhile, as the server stops, the other has been told to end all the same.
-    let _ = session(&leases, &peer).kill(session_id(&id)?)?.finish().await;
-    let message = "the session has ended; its locks have passed on";
-    Ok(json(StatusCode::OK, &Done { success: true, status: "Killed", message }))
+    UrlPath(id): UrlPath<String>,
+) -> HandlerResult {
+    // An error means that this session was ended meanwhile, as the server stops. The other one ends all the same.
+    let _ = session(&service, &peer).kill(session_id(&id)?)?.finish().await;
+    Ok(done("Killed", "the session has ended; its locks have passed on"))
 }
 
+/// Ends the wait of a session.
 async fn cancel_wait(
-    State(leases): State<Arc<Leases>>,
+    State(service): State<Arc<LockService>>,
     Extension(peer): Extension<Peer>,
-    Named(id): Named<String>,
-) -> Answered {
-    if !session(&leases, &peer).cancel_wait(session_id(&id)?)? {
+    UrlPath(id): UrlPath<String>,
+) -> HandlerResult {
+    if !session(&service, &peer).cancel_wait(session_id(&id)?)? {
         let message = "the session does not wait".to_owned();
-        return Err(Failure { code: StatusCode::CONFLICT, status: "NotWaiting", message });
+        return Err(ApiError { code: StatusCode::CONFLICT, status: "NotWaiting", message });
     }
-    let message = "its wait has ended; the session and all it holds stay";
-    Ok(json(StatusCode::OK, &Done { success: true, status: "Interrupted", message }))
+    Ok(done("Interrupted", "its wait has ended; the session and all it holds stay"))
 }

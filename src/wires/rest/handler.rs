@@ -1,0 +1,317 @@
+//! What the handlers of `/api` share: what they read of a request, how they ask the core, and how they answer.
+
+use std::{fmt::Display, str::FromStr, sync::Arc, time::SystemTime};
+
+use axum::{
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{StatusCode, request::Parts},
+    response::{IntoResponse, Response},
+};
+use getlockd_proto::{moment::rfc3339, name::NameError};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::WIRE;
+use crate::{
+    core::{
+        command::{EndReason, Error, LockRow},
+        lease::{LeaseError, MAX_TEXT},
+        lock::{Page, Paged},
+        session::{LockService, Query as CoreQuery, Session, page},
+        share::NoPlace,
+    },
+    wires::web::{self, BodyError, GuardedResponse, Peer, body_bytes, json, millis, read_body, wall_clock},
+};
+
+/// What a handler answers without a guard.
+pub(super) type HandlerResult = Result<Response, ApiError>;
+
+/// A response that says what is wrong, and how to put it right.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    pub code: StatusCode,
+    pub status: &'static str,
+    pub message: String,
+}
+
+impl ApiError {
+    #[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
+    pub(super) fn bad_request(message: impl ToString) -> Self {
+        Self { code: StatusCode::BAD_REQUEST, status: "BadRequest", message: message.to_string() }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        json(self.code, &StatusJson { success: false, status: self.status, message: &self.message })
+    }
+}
+
+/// The response that has only an outcome.
+#[derive(Serialize)]
+struct StatusJson<'a> {
+    success: bool,
+    status: &'a str,
+    message: &'a str,
+}
+
+/// The response that something was done.
+pub(super) fn done(status: &str, message: &str) -> Response {
+    json(StatusCode::OK, &StatusJson { success: true, status, message })
+}
+
+impl From<NameError> for ApiError {
+    fn from(error: NameError) -> Self {
+        Self::bad_request(error)
+    }
+}
+
+impl From<NoPlace> for ApiError {
+    fn from(no_place: NoPlace) -> Self {
+        let message = no_place.to_string();
+        Self { code: StatusCode::SERVICE_UNAVAILABLE, status: "Unavailable", message }
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        let (code, status) = match &error {
+            Error::NoSession(_) => (StatusCode::NOT_FOUND, "NotFound"),
+            Error::Forbidden(_) => (StatusCode::FORBIDDEN, "Forbidden"),
+            Error::Interrupted => (StatusCode::CONFLICT, "Interrupted"),
+            Error::Deadlock(_)
+            | Error::TooManyLocks(_)
+            | Error::TooManyWaiters(_)
+            | Error::NoPlace(_)
+            | Error::TooMuchMemory(_)
+            | Error::Stopping
+            | Error::NoLogin
+            | Error::BadLogin(_)
+            | Error::OtherUser => (StatusCode::SERVICE_UNAVAILABLE, "Unavailable"),
+        };
+        // In the words of the request that the client sent.
+        let message = match error {
+            Error::NoSession(id) => format!("there is no session {id}; GET /api/sessions lists them"),
+            Error::Interrupted => "cancel-wait cancelled this wait".to_owned(),
+            other => other.to_string(),
+        };
+        Self { code, status, message }
+    }
+}
+
+impl From<LeaseError> for ApiError {
+    fn from(error: LeaseError) -> Self {
+        let (code, status) = match &error {
+            LeaseError::Refused(error) => return error.clone().into(),
+            LeaseError::Busy => (StatusCode::CONFLICT, "Busy"),
+            LeaseError::Gone => (StatusCode::NOT_FOUND, "NotFound"),
+            LeaseError::NotYours => (StatusCode::CONFLICT, "InvalidToken"),
+            LeaseError::RequestIdTaken => (StatusCode::CONFLICT, "RequestIdTaken"),
+            LeaseError::Ttl { .. } | LeaseError::TooLong | LeaseError::BadRequestId | LeaseError::HungUp => {
+                (StatusCode::BAD_REQUEST, "BadRequest")
+            }
+            LeaseError::Ended(EndReason::Revoked) => (StatusCode::FORBIDDEN, "Forbidden"),
+            LeaseError::Ended(EndReason::Killed(_)) => (StatusCode::CONFLICT, "Killed"),
+            LeaseError::NoPlace(_) | LeaseError::Ended(EndReason::Shutdown) | LeaseError::NoRandom => {
+                (StatusCode::SERVICE_UNAVAILABLE, "Unavailable")
+            }
+        };
+        // In the words of the request that the client sent.
+        let message = match &error {
+            LeaseError::Busy => "the lock is held; wait longer (waitMs), or try again".to_owned(),
+            LeaseError::Ttl { min, max } => {
+                let (min, max) = (min.as_millis(), max.as_millis());
+                format!("ttlMs: a lease runs for {min} to {max} ms (--lease-min, --lease-max)")
+            }
+            LeaseError::TooLong => format!("clientId and note have at most {MAX_TEXT} characters"),
+            LeaseError::BadRequestId | LeaseError::RequestIdTaken => format!("requestId: {error}"),
+            other => other.to_string(),
+        };
+        Self { code, status, message }
+    }
+}
+
+/// What is wrong with a document. Known fields are not listed here, but in the OpenAPI document, with what they mean.
+fn unreadable(error: &serde_json::Error) -> ApiError {
+    let message = error.to_string();
+    match message.split_once(", expected").filter(|_| message.starts_with("unknown field")) {
+        Some((unknown, _)) => {
+            ApiError::bad_request(format!("{unknown}; GET /openapi.json has those that there are"))
+        }
+        None => ApiError::bad_request(message),
+    }
+}
+
+/// A body of JSON, bounded in size and time.
+pub(super) struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let body = read_body(request.into_body()).await?;
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(ApiError::bad_request("send a JSON object, such as {\"resourceName\":\"nightly\"}"));
+        }
+        serde_json::from_slice(&body).map(Self).map_err(|error| unreadable(&error))
+    }
+}
+
+impl From<BodyError> for ApiError {
+    fn from(why: BodyError) -> Self {
+        let code = match why {
+            BodyError::NoMemory(exceeded) => return Error::from(exceeded).into(),
+            BodyError::Late => StatusCode::REQUEST_TIMEOUT,
+            BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyError::Broken => StatusCode::BAD_REQUEST,
+        };
+        Self { code, ..Self::bad_request(why) }
+    }
+}
+
+/// The parameters in the path of a route.
+pub(super) struct UrlPath<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for UrlPath<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = Path::<T>::from_request_parts(parts, state).await;
+        path.map(|Path(params)| Self(params)).map_err(|error| ApiError::bad_request(error.body_text()))
+    }
+}
+
+/// The query parameters of every list.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PageParams {
+    limit: Option<String>,
+    after: Option<String>,
+}
+
+impl PageParams {
+    pub(super) fn page<K: FromStr>(&self) -> Result<Page<K>, ApiError> {
+        page_of(self.limit.as_deref(), self.after.as_deref())
+    }
+}
+
+/// The fields of a list beside its rows.
+#[derive(Serialize)]
+pub(super) struct PageJson {
+    /// How many there are, on all pages.
+    total: usize,
+    /// What to send as `after` for the next page, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+impl PageJson {
+    pub(super) fn of<T, K: Display>(rows: &Paged<T>, key: impl Fn(&T) -> K) -> Self {
+        Self { total: rows.total, next: rows.next(key) }
+    }
+}
+
+/// The page that these parameters select.
+pub(super) fn page_of<K: FromStr>(limit: Option<&str>, after: Option<&str>) -> Result<Page<K>, ApiError> {
+    // 0 is refused with the same words as what is no number.
+    let limit = limit.map(|limit| limit.parse().unwrap_or(0));
+    page(limit, after).map_err(ApiError::bad_request)
+}
+
+/// The query parameters: what stands behind the `?`.
+pub(super) struct UrlQuery<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for UrlQuery<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        query.map(|Query(params)| Self(params)).map_err(|error| {
+            let text = error.body_text();
+            ApiError::bad_request(text.trim_start_matches("Failed to deserialize query string: "))
+        })
+    }
+}
+
+/// Answers a list: a query that looks at everything, in a session that ends with it.
+///
+/// Cancel-safe: what was made is dropped.
+pub(super) async fn list<Q, T>(
+    service: &Arc<LockService>,
+    peer: &Peer,
+    query: Q,
+    to_json: impl Fn(&Q::Answer) -> T + Clone + Send + 'static,
+) -> Result<GuardedResponse, ApiError>
+where
+    Q: CoreQuery + Clone + Send + 'static,
+    T: Serialize,
+{
+    let client = peer.client(WIRE);
+    let make = move |service: &Arc<LockService>| {
+        client.open(service).query(&query).map(|answer| json(StatusCode::OK, &to_json(&answer)))
+    };
+    let size = |made: &Result<Response, Error>| made.as_ref().map_or(0, body_bytes);
+    let (response, guard) = web::list(service, peer, make, size).await?;
+    Ok(GuardedResponse::list(guard, response?))
+}
+
+/// A session for one request.
+pub(super) fn session(service: &Arc<LockService>, peer: &Peer) -> Session {
+    peer.client(WIRE).open(service)
+}
+
+/// A lock and one of its holders.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LockJson {
+    name: String,
+    held_ms: u64,
+    #[serde(flatten)]
+    holder: HolderJson,
+}
+
+impl LockJson {
+    pub(super) fn of(row: &LockRow) -> Self {
+        Self { holder: HolderJson::of(row), name: row.name.as_str().to_owned(), held_ms: millis(row.held) }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HolderJson {
+    session: u32,
+    /// Absent, as is `peer`, if the session ended meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wire: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    mode: String,
+    fencing_token: u64,
+    acquired_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+    waiters: usize,
+}
+
+impl HolderJson {
+    pub(super) fn of(row: &LockRow) -> Self {
+        Self {
+            session: row.session.0,
+            wire: row.origin.map(|origin| origin.wire),
+            peer: row.origin.map(|origin| origin.peer.to_string()),
+            client: row.client().map(str::to_owned),
+            user: row.user().map(str::to_owned),
+            mode: row.mode.to_string(),
+            fencing_token: row.fencing_token,
+            acquired_at: rfc3339(SystemTime::now() - row.held),
+            expires_at: row.expires().map(|ends| rfc3339(wall_clock(ends))),
+            note: row.note().map(str::to_owned),
+            waiters: row.waiters,
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What the services of gRPC share, of this server and of others: how they are routed, who calls, the deadline of a
+//! call, and the status for each error.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE},
+    middleware::Next,
+    response::Response,
+};
+use tokio::time::timeout;
+use tonic::{Code, Status, server::NamedService};
+
+use super::Peer;
+use crate::core::{
+    command::{EndReason, Error},
+    lease::LeaseError,
+    share::NoPlace,
+};
+
+// Parsed once, as each call looks for them.
+static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+static STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// Adds a gRPC service under its name.
+pub(crate) fn add_service<S>(router: Router, service: S) -> Router
+where
+    S: NamedService + Clone + Send + Sync + 'static,
+    S: tower_service::Service<
+            Request,
+            Response = axum::http::Response<tonic::body::Body>,
+            Error = std::convert::Infallible,
+            Future: Send + 'static,
+        >,
+{
+    router.route_service(&format!("/{}/{{*function}}", S::NAME), service)
+}
+
+/// The sender of a call.
+pub(crate) fn peer_of<T>(request: &tonic::Request<T>) -> Result<&Peer, Status> {
+    request.extensions().get().ok_or_else(|| Status::unknown("the request has no sender"))
+}
+
+/// Whether a request is a call by gRPC.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// For how long the client waits, if it says so.
+///
+/// # Errors
+/// When it is no time.
+pub(crate) fn deadline(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
+    let Some(text) = headers.get(&TIMEOUT) else { return Ok(None) };
+    let time = text.to_str().ok().and_then(parse_timeout);
+    let wrong =
+        || Status::invalid_argument("grpc-timeout: say up to 8 digits and a unit of H, M, S, m, u or n");
+    time.map(Some).ok_or_else(wrong)
+}
+
+/// A number and a unit: `100m` is as many milliseconds.
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let unit = text.char_indices().next_back()?;
+    let digits = &text[..unit.0];
+    let is_number = (1..=8).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit());
+    let number: u64 = digits.parse().ok().filter(|_| is_number)?;
+    match unit.1 {
+        'H' => Some(Duration::from_secs(number * 60 * 60)),
+        'M' => Some(Duration::from_secs(number * 60)),
+        'S' => Some(Duration::from_secs(number)),
+        'm' => Some(Duration::from_millis(number)),
+        'u' => Some(Duration::from_micros(number)),
+        'n' => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+/// The status of a call whose deadline is over.
+pub(crate) fn deadline_exceeded() -> Status {
+    Status::deadline_exceeded("the deadline of the call is over")
+}
+
+/// Runs a call up to its deadline. A call that waits for a lock leaves its queue then.
+///
+/// Cancel-safe: dropped, it drops the call.
+///
+/// Cancel-safe: dropped, it drops the call.
+pub(super) async fn run(request: Request, next: Next) -> Response {
+    let response = match deadline(request.headers()) {
+        Ok(None) => next.run(request).await,
+        Ok(Some(time)) => match timeout(time, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => deadline_exceeded().into_http(),
+        },
+        Err(status) => status.into_http(),
+    };
+    with_code_of_unreadable(response)
+}
+
+/// Only the library answers by these codes: what it cannot read is too large, or no message.
+pub(crate) fn is_unreadable(code: Code) -> bool {
+    matches!(code, Code::Internal | Code::OutOfRange)
+}
+
+/// A message that cannot be read is the client's mistake: INVALID_ARGUMENT.
+fn with_code_of_unreadable(mut response: Response) -> Response {
+    let code = response.headers().get(&STATUS).map(|code| Code::from_bytes(code.as_bytes()));
+    if code.is_some_and(is_unreadable) {
+        response.headers_mut().insert(&STATUS, HeaderValue::from_static("3"));
+    }
+    response
+}
+
+impl From<NoPlace> for Status {
+    fn from(no_place: NoPlace) -> Self {
+        Self::resource_exhausted(no_place.to_string())
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let code = match &error {
+            Error::Interrupted => Code::Aborted,
+            Error::Forbidden(_) => Code::PermissionDenied,
+            Error::NoSession(_) => Code::NotFound,
+            Error::TooManyLocks(_)
+            | Error::TooManyWaiters(_)
+            | Error::NoPlace(_)
+            | Error::TooMuchMemory(_) => Code::ResourceExhausted,
+            Error::Deadlock(_) | Error::Stopping | Error::NoLogin | Error::BadLogin(_) | Error::OtherUser => {
+                Code::Unavailable
+            }
+        };
+        // In the words of the request that the client sent.
+        let message = match error {
+            Error::NoSession(id) => format!("there is no session {id}; Sessions lists them"),
+            Error::Interrupted => "Kill with cancel_wait cancelled this wait".to_owned(),
+            other => other.to_string(),
+        };
+        Self::new(code, message)
+    }
+}
+
+impl From<LeaseError> for Status {
+    fn from(error: LeaseError) -> Self {
+        let code = match &error {
+            LeaseError::Refused(error) => return error.clone().into(),
+            LeaseError::Busy | LeaseError::Ended(EndReason::Killed(_)) => Code::Aborted,
+            LeaseError::Ended(EndReason::Revoked) => Code::PermissionDenied,
+            LeaseError::HungUp => Code::Cancelled,
+            LeaseError::Gone => Code::NotFound,
+            LeaseError::NotYours => Code::FailedPrecondition,
+            LeaseError::RequestIdTaken => Code::AlreadyExists,
+            LeaseError::Ttl { .. } | LeaseError::TooLong | LeaseError::BadRequestId => Code::InvalidArgument,
+            LeaseError::NoPlace(_) => Code::ResourceExhausted,
+            LeaseError::Ended(EndReason::Shutdown) | LeaseError::NoRandom => Code::Unavailable,
+        };
+        // In the words of the request that the client sent.
+        let message = match &error {
+            LeaseError::Busy => "the lock is held; wait longer (wait_ms), or try again".to_owned(),
+            LeaseError::Ttl { min, max } => {
+                let (min, max) = (min.as_millis(), max.as_millis());
+                format!("ttl_ms: a lease runs for {min} to {max} ms (--lease-min, --lease-max)")
+            }
+            LeaseError::BadRequestId | LeaseError::RequestIdTaken => format!("request_id: {error}"),
+            other => other.to_string(),
+        };
+        Self::new(code, message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_timeout_is_parsed() {
+        for (text, nanos) in [("1H", 3_600_000_000_000), ("2M", 120_000_000_000), ("100m", 100_000_000)] {
+            assert_eq!(parse_timeout(text), Some(Duration::from_nanos(nanos)), "{text}");
+        }
+        for (text, nanos) in [("0S", 0), ("7u", 7_000), ("12345678n", 12_345_678)] {
+            assert_eq!(parse_timeout(text), Some(Duration::from_nanos(nanos)), "{text}");
+        }
+        assert_eq!(parse_timeout("99999999H").map(|time| time.as_secs() / 3_600), Some(99_999_999));
+        for wrong in ["", "S", "1", "1s", "123456789S", "-1S", "+1S", "1 S", "1.5S", "1é"] {
+            assert_eq!(parse_timeout(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_unreadable_messages_are_reworded() {
+        for (code, told) in
+            [(Code::Internal, "3"), (Code::OutOfRange, "3"), (Code::Unknown, "2"), (Code::Aborted, "10")]
+        {
+            assert_eq!(
+                with_code_of_unreadable(Status::new(code, "").into_http()).headers()["grpc-status"],
+                told
+            );
+        }
+    }
+}
