@@ -21,7 +21,7 @@ use crate::{
         command::{EndReason, Error},
         lease::{Client, LeaseError, Leases},
         lock::Mode,
-        share::NoPlace,
+        share::QuotaExceeded,
     },
     name::Name,
     wires::web::{MAX_BODY, add_service, peer_of, wall_clock},
@@ -92,9 +92,9 @@ impl Services {
     }
 }
 
-impl From<NoPlace> for Status {
-    fn from(no_place: NoPlace) -> Self {
-        Self::resource_exhausted(no_place.to_string())
+impl From<QuotaExceeded> for Status {
+    fn from(quota_exceeded: QuotaExceeded) -> Self {
+        Self::resource_exhausted(quota_exceeded.to_string())
     }
 }
 
@@ -106,7 +106,7 @@ impl From<Error> for Status {
             Error::NoSession(_) => Code::NotFound,
             Error::TooManyLocks(_)
             | Error::TooManyWaiters(_)
-            | Error::NoPlace(_)
+            | Error::QuotaExceeded(_)
             | Error::TooMuchMemory(_) => Code::ResourceExhausted,
             Error::Deadlock(_) | Error::Stopping | Error::NoLogin | Error::BadLogin(_) | Error::OtherUser => {
                 Code::Unavailable
@@ -133,7 +133,7 @@ impl From<LeaseError> for Status {
             LeaseError::NotYours => Code::FailedPrecondition,
             LeaseError::RequestIdTaken => Code::AlreadyExists,
             LeaseError::Ttl { .. } | LeaseError::TooLong | LeaseError::BadRequestId => Code::InvalidArgument,
-            LeaseError::NoPlace(_) => Code::ResourceExhausted,
+            LeaseError::QuotaExceeded(_) => Code::ResourceExhausted,
             LeaseError::Ended(EndReason::Shutdown) | LeaseError::NoRandom => Code::Unavailable,
         };
         // As clients of this wire know what they sent.

@@ -36,7 +36,7 @@ use crate::{
         client_info::Origin,
         lease::Client,
         session::{LockService, Principal},
-        share::{Cause, NoPlace, Pass, QuotaKey},
+        share::{QuotaCause, QuotaExceeded, QuotaKey, Transfer},
         users::User,
     },
     net::{Connection, HangupWatch, Keepalive, Permit, TransportConfig},
@@ -117,10 +117,12 @@ impl Peer {
     }
 
     /// A request of it has shown that it is of this user. With the first its connection becomes that user's.
-    fn authenticate_as(&mut self, user: Arc<User>) -> Result<(), NoPlace> {
+    fn authenticate_as(&mut self, user: Arc<User>) -> Result<(), QuotaExceeded> {
         let Shared { known, permit, addr, .. } = &*self.connection;
         if !known.is_cancelled() {
-            permit.upgrade().map_or(Ok(()), |permit| permit.pass_to(QuotaKey::of(Some(&user), addr.ip())))?;
+            permit
+                .upgrade()
+                .map_or(Ok(()), |permit| permit.transfer_to(QuotaKey::of(Some(&user), addr.ip())))?;
             known.cancel();
         }
         self.user = Some(user);
@@ -239,10 +241,10 @@ fn builder(keepalive: Keepalive, half_close: bool) -> Builder<TokioExecutor> {
 }
 
 /// What a client is told for which there is no place.
-pub fn refusal(why: NoPlace) -> Bytes {
+pub fn refusal(why: QuotaExceeded) -> Bytes {
     let told = match why.cause {
-        Cause::Full => format!("{why}; try again soon"),
-        Cause::Share | Cause::Strangers => why.to_string(),
+        QuotaCause::Full => format!("{why}; try again soon"),
+        QuotaCause::Share | QuotaCause::Unauthenticated => why.to_string(),
     };
     let length = told.len();
     format!(

@@ -234,7 +234,7 @@ async fn take(
     let name = Name::new(name).map_err(|error| Refused::Wrong(error.to_string()))?;
     let (wait, ttl) = (Timeout::Within(Duration::from_secs(timeout)), Some(Duration::from_secs(lifetime)));
     let request = LeaseRequest { wait, ttl, ..LeaseRequest::of(name) };
-    leases.lend(request, peer.client(HTTP)).await.map_err(|error| match error {
+    leases.acquire(request, peer.client(HTTP)).await.map_err(|error| match error {
         LeaseError::Ttl { .. } | LeaseError::NoRandom => Refused::Wrong(error.to_string()),
         error if error.is_denied() => Refused::Denied(error),
         _ => Refused::Held,

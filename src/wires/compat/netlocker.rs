@@ -149,7 +149,7 @@ async fn take(
     let ttl = Some(Duration::from_secs(seconds));
     let request =
         LeaseRequest { ttl, client: Some(format!("netlocker {owner}")), ..LeaseRequest::of(name.clone()) };
-    match leases.acquire(request, owner, who).await {
+    match leases.acquire_as(request, owner, who).await {
         Ok(grant) => Ok(Taken { success: true, delivery: Some(grant.delivery) }),
         Err(LeaseError::Ttl { .. } | LeaseError::TooLong) => Err(Failure::Invalid),
         Err(error) if error.is_denied() => Err(Failure::Denied(error)),

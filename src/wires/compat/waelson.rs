@@ -109,7 +109,7 @@ async fn lock(
     let (name, ttl) = (asked.name()?, asked.ttl(&leases)?);
     let request = LeaseRequest { ttl: Some(ttl), ..LeaseRequest::of(name) };
     let resource = &asked.resource;
-    match leases.lend(request, peer.client(HTTP)).await {
+    match leases.acquire(request, peer.client(HTTP)).await {
         Ok((grant, secret)) => {
             let (token, ttl) = (uuid(&secret), text(ttl));
             let told =

@@ -18,7 +18,7 @@ use crate::{
         lease::Leases,
         lock::{Page, Paged, SessionId, Truncated},
         session::{self, LockService, Query},
-        stats::Past,
+        stats::PastHold,
     },
     wires::web::{self, message, millis, peer_of},
 };
@@ -86,8 +86,8 @@ impl From<Paged<LockRow>> for ListResponse {
     }
 }
 
-impl From<Paged<Past>> for HistoryResponse {
-    fn from(list: Paged<Past>) -> Self {
+impl From<Paged<PastHold>> for HistoryResponse {
+    fn from(list: Paged<PastHold>) -> Self {
         let next = list.next(|past| past.token);
         Self { holds: list.rows.into_iter().map(EndedHold::from).collect(), next }
     }
@@ -166,9 +166,9 @@ impl From<Stats> for StatsResponse {
     }
 }
 
-impl From<Past> for EndedHold {
-    fn from(past: Past) -> Self {
-        let Past { session, origin, user, client, mode, token, started, held, cause, .. } = past;
+impl From<PastHold> for EndedHold {
+    fn from(past: PastHold) -> Self {
+        let PastHold { session, origin, user, client, mode, token, started, held, cause, .. } = past;
         Self {
             session: session.0,
             wire: origin.wire.to_owned(),

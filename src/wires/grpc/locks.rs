@@ -52,7 +52,7 @@ impl Locks for Service {
             request: wanted.request_id.map(RequestId::new).transpose()?,
         };
         let name = request.name.clone();
-        let (grant, secret) = self.0.lend(request, client).await?;
+        let (grant, secret) = self.0.acquire(request, client).await?;
         let answer = AcquireResponse {
             lease_token: secret.reveal().to_owned(),
             fencing_token: grant.token,
@@ -140,7 +140,7 @@ impl Locks for Service {
     ) -> Result<Response<Self::HoldStream>, Status> {
         let deadline = deadline(request.metadata().as_ref())?;
         let client = client(&request)?;
-        let place = self.0.place(&client)?;
+        let place = self.0.reserve(&client)?;
         let peer = peer_of(&request)?;
         let (left, budget) = (peer.left(), peer.budget().clone());
         // It stays for as long as it likes, among the leases.

@@ -16,7 +16,7 @@ use crate::{
         command::{EndReason, Error, LockRequest, ReleaseAnswer},
         lock::SessionId,
         session::{Acquiring, IsFree, Releasing, Session, UsedBy},
-        share::NoPlace,
+        share::QuotaExceeded,
         stats::{Refused, ReleaseCause},
         users::{Credentials, Proof},
     },
@@ -107,9 +107,9 @@ pub fn serve(io: BufferedSocket, session: Session, max_line: usize) -> impl Futu
 }
 
 /// What a client is told for which there is no place.
-pub fn refusal(why: NoPlace) -> Bytes {
+pub fn refusal(why: QuotaExceeded) -> Bytes {
     let mut output = BytesMut::new();
-    let _ = Codec::default().encode(Response::NoPlace(why), &mut output);
+    let _ = Codec::default().encode(Response::QuotaExceeded(why), &mut output);
     output.freeze()
 }
 

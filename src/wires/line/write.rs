@@ -20,7 +20,7 @@ use crate::core::{
     command::{AcquireAnswer, Answer, EndReason, Error, LockRow, SessionRow, Stats, WaiterRow, WhyRow},
     lock::{SessionId, Truncated},
     session::Session,
-    share::NoPlace,
+    share::QuotaExceeded,
 };
 
 /// What is sent for a line, or unasked before the connection is closed.
@@ -58,7 +58,7 @@ pub enum Response {
     /// The client did not log in in this time; the connection ends.
     TooSlow(Duration),
     /// There is no place for this connection; it ends.
-    NoPlace(NoPlace),
+    QuotaExceeded(QuotaExceeded),
 }
 
 /// What HELLO tells beside the constants.
@@ -121,7 +121,7 @@ impl Response {
                 Symbol::Auth,
                 &format_args!("nobody has logged in for {limit:?} (--login-time); closing"),
             ),
-            Self::NoPlace(no_place) => lines.error(Symbol::Limit, &format_args!("{no_place}; closing")),
+            Self::QuotaExceeded(why) => lines.error(Symbol::Limit, &format_args!("{why}; closing")),
         }
     }
 }

@@ -119,7 +119,7 @@ async fn acquire(
         request: wanted.request_id.map(RequestId::new).transpose()?,
     };
     let name = request.name.clone();
-    let (grant, secret) = leases.lend(request, peer.client(WIRE)).await?;
+    let (grant, secret) = leases.acquire(request, peer.client(WIRE)).await?;
     let acquired = Acquired {
         success: true,
         status: "Acquired",

@@ -52,7 +52,7 @@ pub(super) fn routes(service: &Arc<LockService>, stop: CancellationToken) -> Rou
         stop,
         clock: Clock::start(),
         turn: Semaphore::new(1),
-        live: Guarded::new(Rank::Scenes, Scenes::new()),
+        live: Guarded::new(Rank::Snapshots, Scenes::new()),
     });
     Router::new().route("/events", get(move |peer, asked| ready(events(&feeds, peer, asked))))
 }

@@ -15,7 +15,7 @@ use crate::{
         lease::{LeaseError, MAX_TEXT},
         lock::{Page, Paged},
         session::page,
-        share::NoPlace,
+        share::QuotaExceeded,
     },
     wires::web::{NoBody, body, json},
 };
@@ -48,9 +48,9 @@ impl IntoResponse for Failure {
     }
 }
 
-impl From<NoPlace> for Failure {
-    fn from(no_place: NoPlace) -> Self {
-        let message = no_place.to_string();
+impl From<QuotaExceeded> for Failure {
+    fn from(quota_exceeded: QuotaExceeded) -> Self {
+        let message = quota_exceeded.to_string();
         Self { code: StatusCode::SERVICE_UNAVAILABLE, status: "Unavailable", message }
     }
 }
@@ -64,7 +64,7 @@ impl From<Error> for Failure {
             Error::Deadlock(_)
             | Error::TooManyLocks(_)
             | Error::TooManyWaiters(_)
-            | Error::NoPlace(_)
+            | Error::QuotaExceeded(_)
             | Error::TooMuchMemory(_)
             | Error::Stopping
             | Error::NoLogin
@@ -94,7 +94,7 @@ impl From<LeaseError> for Failure {
             }
             LeaseError::Ended(EndReason::Revoked) => (StatusCode::FORBIDDEN, "Forbidden"),
             LeaseError::Ended(EndReason::Killed(_)) => (StatusCode::CONFLICT, "Killed"),
-            LeaseError::NoPlace(_) | LeaseError::Ended(EndReason::Shutdown) | LeaseError::NoRandom => {
+            LeaseError::QuotaExceeded(_) | LeaseError::Ended(EndReason::Shutdown) | LeaseError::NoRandom => {
                 (StatusCode::SERVICE_UNAVAILABLE, "Unavailable")
             }
         };

@@ -25,7 +25,7 @@ use crate::{
         lease::Leases,
         lock::{Paged, SessionId, Truncated},
         session::{self, LockService, Query, Session},
-        stats::Past,
+        stats::PastHold,
     },
     wires::web::{self, Peer, body_bytes, handing_out, json, millis, wall_clock},
 };
@@ -225,9 +225,9 @@ struct Ended {
 }
 
 impl Ended {
-    fn of(past: &Past) -> Self {
+    fn of(past: &PastHold) -> Self {
         let told = |text: &SmolStr| Some(text.to_string()).filter(|text| !text.is_empty());
-        let Past { session, origin, user, client, mode, token, started, held, cause, .. } = past;
+        let PastHold { session, origin, user, client, mode, token, started, held, cause, .. } = past;
         Self {
             session: session.0,
             wire: origin.wire,

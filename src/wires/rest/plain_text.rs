@@ -45,7 +45,7 @@ async fn get_lock(
 ) -> Result<Response, Failure> {
     let (wait, ttl) = (wait(&times.wait)?, ttl(&times.ttl)?);
     let request = LeaseRequest { wait, ttl, ..LeaseRequest::of(name(&resource)?) };
-    match leases.lend(request, peer.client(WIRE)).await {
+    match leases.acquire(request, peer.client(WIRE)).await {
         Ok((grant, secret)) => {
             Ok(handing_out(Some(grant.delivery), secret.reveal().to_owned().into_response()))
         }

@@ -19,7 +19,7 @@ use tonic::Status;
 use super::Peer;
 use crate::core::{
     session::LockService,
-    share::NoPlace,
+    share::QuotaExceeded,
     users::{Credentials, Denied, Proof, User, Users},
 };
 
@@ -54,9 +54,9 @@ pub(crate) async fn authenticate(
         }
     };
     if let Some(peer) = request.extensions_mut().get_mut::<Peer>()
-        && let Err(no_place) = peer.authenticate_as(user)
+        && let Err(quota_exceeded) = peer.authenticate_as(user)
     {
-        return refused(Why::NoPlace(no_place), is_grpc);
+        return refused(Why::QuotaExceeded(quota_exceeded), is_grpc);
     }
     next.run(request).await
 }
@@ -69,7 +69,7 @@ enum Why {
     #[error(transparent)]
     Denied(#[from] Denied),
     #[error(transparent)]
-    NoPlace(#[from] NoPlace),
+    QuotaExceeded(#[from] QuotaExceeded),
 }
 
 async fn who(users: &Users, from: IpAddr, headers: &HeaderMap) -> Result<Arc<User>, Why> {
@@ -108,7 +108,8 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 pub(crate) struct AuthFailure(pub(crate) String);
 
 fn refused(why: Why, is_grpc: bool) -> Response {
-    let (is_busy, is_short) = (matches!(why, Why::Denied(Denied::TooMany)), matches!(why, Why::NoPlace(_)));
+    let (is_busy, is_short) =
+        (matches!(why, Why::Denied(Denied::TooMany)), matches!(why, Why::QuotaExceeded(_)));
     if is_grpc {
         let status: fn(String) -> Status =
             if is_busy || is_short { Status::resource_exhausted } else { Status::unauthenticated };

@@ -36,7 +36,7 @@ use super::{
 use crate::core::{
     lease::Delivery,
     session::LockService,
-    share::{Cause, NoPlace, Served},
+    share::{QuotaCause, QuotaExceeded, Turn},
 };
 
 /// How long one waits for its turn, and how long its client has to read it.
@@ -55,7 +55,7 @@ pub(crate) fn json(code: StatusCode, value: &impl Serialize) -> Response {
 /// A long list's place among them. While it is kept, the client has its time to read; then it is cut off.
 #[derive(Debug)]
 pub(crate) struct Listing {
-    _place: Served,
+    _place: Turn,
     _read: DropGuard,
 }
 
@@ -68,7 +68,7 @@ pub(crate) async fn list<T: Send + 'static>(
     peer: &Peer,
     make: impl Fn(&Arc<LockService>) -> T + Clone + Send + 'static,
     size: fn(&T) -> usize,
-) -> Result<(T, Option<Arc<Listing>>), NoPlace> {
+) -> Result<(T, Option<Arc<Listing>>), QuotaExceeded> {
     let made = in_turn(service, peer, make.clone()).await?;
     if size(&made) <= LONG_LIST {
         return Ok((made, None));
@@ -87,15 +87,15 @@ async fn in_turn<T: Send + 'static>(
     service: &Arc<LockService>,
     peer: &Peer,
     make: impl FnOnce(&Arc<LockService>) -> T + Send + 'static,
-) -> Result<T, NoPlace> {
-    let late = || service.shared().lists.refuse(Cause::Full);
+) -> Result<T, QuotaExceeded> {
+    let late = || service.shared().lists.refuse(QuotaCause::Full);
     let turn = timeout(LIST_TIME.0, service.list_permit(peer.quota_key())).await.map_err(|_| late())?;
     let of = service.clone();
     spawn_blocking(move || turn.make(|| make(&of))).await.map_err(|_| late())
 }
 
 /// A long list goes on its way.
-fn listing(place: Served, peer: &Peer) -> Arc<Listing> {
+fn listing(place: Turn, peer: &Peer) -> Arc<Listing> {
     let (read, cut) = (CancellationToken::new(), peer.connection.cut.clone());
     let listing = Listing { _place: place, _read: read.clone().drop_guard() };
     tokio::spawn(async move {
