@@ -62,11 +62,11 @@ pub mod session {
 }
 
 pub mod share {
-    pub use crate::core::share::{Cause, MIN_SHARED, NoPlace, QuotaKey, What};
+    pub use crate::core::share::{MIN_SHARED, QuotaCause, QuotaExceeded, QuotaKey, Resource};
 }
 
 pub mod stats {
-    pub use crate::core::stats::{BOUNDS, Past, Refused, ReleaseCause};
+    pub use crate::core::stats::{BOUNDS, PastHold, Refused, ReleaseCause};
 }
 
 pub mod systemd {

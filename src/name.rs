@@ -28,17 +28,12 @@ impl Name {
     /// # Errors
     /// [`NameError`] when `text` is empty, too long or contains NUL.
     pub fn new(text: &str) -> Result<Self, NameError> {
-        let is_plain = |b| matches!(b, 1..b'A' | b'['..=0x7F);
-        if (1..=MAX_NAME_CHARS).contains(&text.len()) && text.bytes().all(is_plain) {
-            return Ok(Self::folded(SmolStr::new(text)));
-        }
-        name::folded(text).map(Self::folded)
-    }
-
-    fn folded(text: SmolStr) -> Self {
-        /// Strangers choose the names: with a key of this process they cannot choose the hashes.
+        /// Clients choose the names: with a key of this process they cannot choose the hashes.
         static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::default);
-        Self { hash: KEY.hash_one(text.as_bytes()), text }
+        let is_folded = |byte| matches!(byte, 1..b'A' | b'['..=0x7F);
+        let is_plain = (1..=MAX_NAME_CHARS).contains(&text.len()) && text.bytes().all(is_folded);
+        let text = if is_plain { SmolStr::new(text) } else { name::folded(text)? };
+        Ok(Self { hash: KEY.hash_one(text.as_bytes()), text })
     }
 
     /// As [`Name::new`], from bytes that a client sent.
@@ -101,7 +96,7 @@ impl Hasher for KnownHash {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        // No name comes here; other keys would still be told apart.
+        // Names write a u64 alone. Other keys would work all the same, only slower.
         self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
     }
 

@@ -24,7 +24,7 @@ use crate::{
         client_info::Origin,
         lease::{Bounds, Leases},
         session::{Limits, LockService, Session},
-        share::Places,
+        share::Quota,
         users::FileError,
     },
     net::{
@@ -133,7 +133,7 @@ impl Server {
             idle_holder: config.idle_time_holders.0,
         };
         let service = LockService::with_users(limits, users);
-        let acceptor = Acceptor::new(Places::for_connections(max_connections, service.users().is_some()));
+        let acceptor = Acceptor::new(Quota::for_connections(max_connections, service.users().is_some()));
         let bounds = Bounds { min: config.lease_min, max: config.lease_max, count: config.max_leases };
         let leases = Leases::new(service.clone(), bounds, acceptor.tasks.clone());
         let state = AppState { service: service.clone(), leases: leases.clone() };
@@ -243,14 +243,14 @@ impl Server {
 
     /// Where connections of a wire come in.
     fn limiter(&mut self, wire: &'static str) -> Arc<Limiter> {
-        let limiter = Limiter::new(wire, self.acceptor.places.clone());
+        let limiter = Limiter::new(wire, self.acceptor.quota.clone());
         self.limiters.push(limiter.clone());
         limiter
     }
 
     fn metrics(&self) -> Arc<Metrics> {
         let (service, leases, limiters) = (self.service.clone(), self.leases.clone(), self.limiters.clone());
-        let (connections, started) = (self.acceptor.places.clone(), self.started);
+        let (connections, started) = (self.acceptor.quota.clone(), self.started);
         Arc::new(Metrics::new(Sources { service, leases, limiters, connections, started }))
     }
 
@@ -338,7 +338,7 @@ mod tests {
             command::{AcquireAnswer, LockRequest},
             lock::Mode,
             session::Acquiring,
-            share::{Places, What},
+            share::{Quota, Resource},
         },
         name::Name,
     };
@@ -372,7 +372,7 @@ mod tests {
     #[tokio::test]
     async fn panic_ends_only_its_connection() {
         let service = LockService::new(Limits::default());
-        let acceptor = Acceptor::new(Places::new(What::Connections, 2));
+        let acceptor = Acceptor::new(Quota::new(Resource::Connections, 2));
         let [faulty, right] = [(); 2].map(|()| net::listen(([127, 0, 0, 1], 0).into()).unwrap());
         let [faulty_at, right_at] = [&faulty, &right].map(|listener| listener.local_addr().unwrap());
         let open = |service: &Arc<LockService>, peer| service.open(Origin { wire: line::WIRE, peer });
@@ -394,7 +394,7 @@ mod tests {
             line::serve(io, open(&service, peer), line::MAX_LINE)
         };
         let keepalive = Keepalive(Duration::from_secs(30));
-        let limiter = || Limiter::new(line::WIRE, acceptor.places.clone());
+        let limiter = || Limiter::new(line::WIRE, acceptor.quota.clone());
         tokio::spawn(net::accept(faulty, acceptor.clone(), limiter(), |_| Bytes::new(), keepalive, panics));
         tokio::spawn(net::accept(right, acceptor.clone(), limiter(), |_| Bytes::new(), keepalive, serves));
 

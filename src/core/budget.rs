@@ -46,19 +46,6 @@ impl Memory {
     pub fn limit(&self) -> usize {
         self.limit
     }
-
-    /// Whether there were so many bytes. They are taken in any case.
-    fn take(&self, bytes: usize, is_spare: bool) -> bool {
-        let spare = if is_spare { self.limit / 8 } else { 0 };
-        let limit = self.limit.saturating_add(spare);
-        bytes == 0 || self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= limit
-    }
-
-    fn give_back(&self, bytes: usize) {
-        if bytes > 0 {
-            self.used.fetch_sub(bytes, Ordering::Relaxed);
-        }
-    }
 }
 
 /// Why nothing more is kept.
@@ -158,17 +145,24 @@ impl Account {
         let grown = |used: usize| used.checked_add(more).filter(|all| *all <= most);
         let before = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown);
         let before = before.map_err(|_| Exceeded::Connection(MAX_CONNECTION_MEMORY))?;
-        if self.memory.take(counted(before + more) - counted(before), is_spare) {
+        let shared = counted(before + more) - counted(before);
+        let Memory { used, limit } = &*self.memory;
+        let limit_of_all = limit.saturating_add(if is_spare { limit / 8 } else { 0 });
+        // Taken first and looked at then, in one step: two connections cannot both find the last bytes free.
+        if shared == 0 || used.fetch_add(shared, Ordering::Relaxed).saturating_add(shared) <= limit_of_all {
             return Ok(());
         }
-        // The same way back as for all bytes: others of the connection may have come in between.
+        // Given back as all bytes are, not by `shared`: other charges of the connection may have come in between.
         self.shrink(more);
-        Err(Exceeded::Server(self.memory.limit))
+        Err(Exceeded::Server(*limit))
     }
 
     fn shrink(&self, bytes: usize) {
         let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
-        self.memory.give_back(counted(before) - counted(before - bytes));
+        let shared = counted(before) - counted(before - bytes);
+        if shared > 0 {
+            self.memory.used.fetch_sub(shared, Ordering::Relaxed);
+        }
     }
 }
 

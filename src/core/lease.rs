@@ -1,20 +1,22 @@
 //! Leases: sessions kept alive by heartbeats in place of a socket.
 //!
-//! A lease ends at its time, to the millisecond: what comes later finds it gone. Whoever waits for
-//! its lock is granted it then.
+//! A lease ends at its time, to the millisecond: a heartbeat that comes later finds it gone, and the next in the
+//! queue of its lock is granted that.
 
 mod error;
-mod grant;
+mod idempotent;
 mod key;
-mod request;
-mod wish;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
+use getlockd_proto::timeout::Timeout;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
@@ -22,20 +24,20 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use error::LeaseError;
-pub use grant::{Delivery, Grant};
+pub use idempotent::RequestId;
 pub use key::{Key, NotSecret, Secret};
-pub use request::RequestId;
-pub use wish::{Client, LeaseRequest, Renewed};
 
-use self::request::Requests;
+use self::idempotent::IdempotentRequests;
 use crate::{
     core::{
+        client_info::Origin,
         command::{AcquireAnswer, LockRequest},
         lock::{Mode, Token},
         session::{Acquiring, Handle, LockService, Principal, Session},
-        share::{Place, Places, What},
+        share::{Quota, QuotaKey, Reservation, Resource},
         stats::ReleaseCause,
         sync::{Rank, plain::Guarded},
+        users::User,
     },
     name::Name,
 };
@@ -46,9 +48,78 @@ pub const DEFAULT_TTL: Duration = Duration::from_secs(45);
 /// The most characters of what a client calls itself, and of a note.
 pub const MAX_TEXT: usize = 256;
 
+/// The fewest and the most characters of a request id.
+const MIN_REQUEST_ID: usize = 16;
+const MAX_REQUEST_ID: usize = 64;
+
 /// Whether a text for people is longer than [`MAX_TEXT`].
 pub(crate) fn is_too_long(text: &str) -> bool {
     text.chars().count() > MAX_TEXT
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// From where.
+    pub origin: Origin,
+    /// Cancelled when it has hung up: it does not wait any more.
+    pub gone: CancellationToken,
+    /// Who it has proved to be, where there are users.
+    pub user: Option<Arc<User>>,
+}
+
+impl Client {
+    /// Starts a session that is its own.
+    pub fn open(&self, service: &Arc<LockService>) -> Session {
+        let mut session = service.open(self.origin);
+        self.user.iter().for_each(|user| session.authenticate_as(user.clone()));
+        session
+    }
+
+    /// Who shares with others what there is.
+    pub fn quota_key(&self) -> QuotaKey {
+        QuotaKey::of(self.user.as_deref(), self.origin.peer.ip())
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct LeaseRequest {
+    /// The lock.
+    pub name: Name,
+    /// How it is wanted.
+    pub mode: Mode,
+    /// How long to wait for it.
+    pub wait: Timeout,
+    /// How long the lease runs without a heartbeat.
+    pub ttl: Option<Duration>,
+    /// What the client calls itself.
+    pub client: Option<String>,
+    /// Why, for people.
+    pub note: Option<String>,
+    /// By what the same request is known if it comes again.
+    pub request: Option<RequestId>,
+}
+
+impl LeaseRequest {
+    /// To try for an exclusive lock.
+    pub fn of(name: Name) -> Self {
+        let wait = Timeout::Within(Duration::ZERO);
+        Self { name, mode: Mode::Exclusive, wait, ttl: None, client: None, note: None, request: None }
+    }
+}
+
+/// A lease that goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Renewed {
+    /// When it ends without another.
+    pub ends: Instant,
+    /// The fencing token, which is that of the grant.
+    pub token: Token,
+    /// How many wait for the lock.
+    pub waiters: usize,
+    /// For how long the first of them has.
+    pub first_waited: Option<Duration>,
 }
 
 /// What leases may be.
@@ -67,10 +138,10 @@ pub struct Bounds {
 pub struct Leases {
     service: Arc<LockService>,
     bounds: Bounds,
-    places: Arc<Places>,
+    quota: Arc<Quota>,
     tasks: TaskTracker,
     live: Guarded<HashMap<Key, Arc<Lease>>>,
-    requests: Requests,
+    requests: IdempotentRequests,
 }
 
 #[derive(Debug)]
@@ -98,15 +169,15 @@ struct Term {
 #[derive(Debug)]
 struct Running {
     session: Session,
-    _place: Place,
+    _reservation: Reservation,
 }
 
 impl Leases {
     /// No leases. Each has a task among `tasks`.
     pub fn new(service: Arc<LockService>, bounds: Bounds, tasks: TaskTracker) -> Arc<Self> {
-        let places = Places::new(What::Leases, bounds.count);
-        let (live, requests) = (Guarded::new(Rank::Leases, HashMap::new()), Requests::new());
-        Arc::new(Self { service, bounds, places, tasks, live, requests })
+        let quota = Quota::new(Resource::Leases, bounds.count);
+        let (live, requests) = (Guarded::new(Rank::Leases, HashMap::new()), IdempotentRequests::new());
+        Arc::new(Self { service, bounds, quota, tasks, live, requests })
     }
 
     /// The sessions that they are.
@@ -119,46 +190,13 @@ impl Leases {
         &self.tasks
     }
 
-    /// Takes a lock, after those that asked for it before. The lease is kept under `key`, which is
-    /// used for one lease at a time: it is random, or the lock is exclusive and its name is a part.
-    ///
-    /// Cancel-safe: dropped, it leaves the queue and holds nothing.
-    ///
-    /// # Errors
-    /// [`LeaseError`] when the lock is not to be had or the wish cannot be met.
-    pub async fn acquire(
-        self: &Arc<Self>,
-        request: LeaseRequest,
-        key: Key,
-        client: Client,
-    ) -> Result<Grant, LeaseError> {
-        let ttl = request.ttl.map_or(Ok(self.clamp_ttl(DEFAULT_TTL)), |ttl| self.checked(ttl))?;
-        if request.client.iter().chain(&request.note).any(|text| is_too_long(text)) {
-            return Err(LeaseError::TooLong);
-        }
-        let place = self.place(&client)?;
-        let LeaseRequest { name, mode, wait: timeout, client: called, note, .. } = request;
-        let mut session = client.open(&self.service);
-        // Its own memory, as it outlives its connection, and more than such words have.
-        session
-            .introduce(called.unwrap_or_default(), note)
-            .map_err(|exceeded| LeaseError::Refused(exceeded.into()))?;
-        let since = Instant::now();
-        let request = LockRequest { name: name.clone(), mode, timeout };
-        acquire_lock(&mut session, request, &client.gone).await?;
-        let waited = since.elapsed();
-        let token = session.token(&name).unwrap_or_default();
-        let (ends, delivery) = self.begin(Running { session, _place: place }, (name, mode), key, ttl);
-        Ok(Grant { token, ends, waited, delivery })
-    }
-
-    /// The same, under a secret for the client alone: a new one, or that of its request, which may come again.
+    /// Takes a lock, under a secret for the client alone: a new one, or that of its request, which may come again.
     ///
     /// Cancel-safe: dropped, it leaves the queue and holds nothing, unless the same request came again.
     ///
     /// # Errors
-    /// [`LeaseError`] as with [`Leases::acquire`]; [`LeaseError::RequestIdTaken`].
-    pub async fn lend(
+    /// [`LeaseError`] as with [`Leases::acquire_as`]; [`LeaseError::RequestIdTaken`].
+    pub async fn acquire(
         self: &Arc<Self>,
         request: LeaseRequest,
         client: Client,
@@ -168,11 +206,46 @@ impl Leases {
             return Ok((self.acquire_once(request, secret.key(), client).await?, secret));
         }
         let secret = Secret::random().map_err(|_| LeaseError::NoRandom)?;
-        let grant = self.acquire(request, secret.key(), client).await?;
+        let grant = self.acquire_as(request, secret.key(), client).await?;
         Ok((grant, secret))
     }
 
-    fn begin(
+    /// Takes a lock, after those that asked for it before. The lease is kept under `key`, which is
+    /// used for one lease at a time: it is random, or the lock is exclusive and its name is a part.
+    ///
+    /// Cancel-safe: dropped, it leaves the queue and holds nothing.
+    ///
+    /// # Errors
+    /// [`LeaseError`] when the lock is not granted or the request cannot be met.
+    pub async fn acquire_as(
+        self: &Arc<Self>,
+        request: LeaseRequest,
+        key: Key,
+        client: Client,
+    ) -> Result<Grant, LeaseError> {
+        let Bounds { min, max, .. } = self.bounds;
+        let ttl = self.check_ttl(request.ttl)?.unwrap_or(DEFAULT_TTL.clamp(min, max));
+        if request.client.iter().chain(&request.note).any(|text| is_too_long(text)) {
+            return Err(LeaseError::TooLong);
+        }
+        let reservation = self.reserve(&client)?;
+        let LeaseRequest { name, mode, wait: timeout, client: client_name, note, .. } = request;
+        let mut session = client.open(&self.service);
+        // Its own memory, as it outlives its connection, and more than such words have.
+        session
+            .introduce(client_name.unwrap_or_default(), note)
+            .map_err(|exceeded| LeaseError::Refused(exceeded.into()))?;
+        let since = Instant::now();
+        let request = LockRequest { name: name.clone(), mode, timeout };
+        acquire_lock(&mut session, request, &client.gone).await?;
+        let waited = since.elapsed();
+        let token = session.token(&name).unwrap_or_default();
+        let running = Running { session, _reservation: reservation };
+        let (ends, delivery) = self.start(running, (name, mode), key, ttl);
+        Ok(Grant { token, ends, waited, delivery })
+    }
+
+    fn start(
         self: &Arc<Self>,
         running: Running,
         (name, mode): (Name, Mode),
@@ -186,7 +259,7 @@ impl Leases {
         let (changed, delivered) = (Notify::new(), AtomicBool::new(false));
         let lease = Arc::new(Lease { name, mode, handle, term, changed, delivered });
         self.live.lock().insert(key, lease.clone());
-        self.tasks.spawn(keep(self.clone(), key, lease.clone()));
+        self.tasks.spawn(expire(self.clone(), key, lease.clone()));
         (ends, Delivery::of(self, key, lease))
     }
 
@@ -195,17 +268,17 @@ impl Leases {
         self.live.lock().len()
     }
 
-    /// A place for one that holds locks without a connection of its own.
+    /// Takes one of the quota, for a client that holds locks without a connection of its own.
     ///
     /// # Errors
-    /// [`LeaseError::NoPlace`]
-    pub fn place(&self, client: &Client) -> Result<Place, LeaseError> {
-        Ok(self.places.take(client.quota_key(), 1)?)
+    /// [`LeaseError::QuotaExceeded`]
+    pub fn reserve(&self, client: &Client) -> Result<Reservation, LeaseError> {
+        Ok(self.quota.take(client.quota_key(), 1)?)
     }
 
-    /// The places for leases.
-    pub fn places(&self) -> &Arc<Places> {
-        &self.places
+    /// The quota of leases.
+    pub fn quota(&self) -> &Arc<Quota> {
+        &self.quota
     }
 
     /// The time to live nearest to this one that a lease may have.
@@ -226,7 +299,7 @@ impl Leases {
         ttl: Option<Duration>,
         by: Principal<'_>,
     ) -> Result<Renewed, LeaseError> {
-        let ttl = ttl.map(|ttl| self.checked(ttl)).transpose()?;
+        let ttl = self.check_ttl(ttl)?;
         let lease = self.find(key, name, by)?;
         let (ends, token) = lease.renew(ttl, 0).ok_or_else(|| self.unknown_token(name))?;
         let (waiters, first_waited) = self.service.queue_of(name);
@@ -263,20 +336,22 @@ impl Leases {
         Ok(term.ends.saturating_duration_since(Instant::now()))
     }
 
-    fn checked(&self, ttl: Duration) -> Result<Duration, LeaseError> {
+    fn check_ttl(&self, ttl: Option<Duration>) -> Result<Option<Duration>, LeaseError> {
         let Bounds { min, max, .. } = self.bounds;
-        if (min..=max).contains(&ttl) { Ok(ttl) } else { Err(LeaseError::Ttl { min, max }) }
+        let is_possible = ttl.is_none_or(|ttl| (min..=max).contains(&ttl));
+        if is_possible { Ok(ttl) } else { Err(LeaseError::Ttl { min, max }) }
     }
 
     /// The lease of a key that runs, for the user who took it.
     fn find(&self, key: &Key, name: &Name, by: Principal<'_>) -> Result<Arc<Lease>, LeaseError> {
         by.check_lock(name).map_err(LeaseError::Refused)?;
         let lease = self.live.lock().get(key).filter(|lease| lease.name == *name).cloned();
+        // Its task may be late: a lease that is due ends here, before anything is answered.
         let is_theirs = |lease: &Arc<Lease>| by.is_user_of(&lease.handle) && lease.end_if_due().is_some();
         lease.filter(is_theirs).ok_or_else(|| self.unknown_token(name))
     }
 
-    /// What is said of a token that is no lease on the lock.
+    /// The error for a token that is no lease on the lock.
     pub fn unknown_token(&self, name: &Name) -> LeaseError {
         if self.service.is_free(name) { LeaseError::Gone } else { LeaseError::NotYours }
     }
@@ -303,8 +378,8 @@ impl Lease {
         Some((term.ends, token))
     }
 
-    /// An answer with the grant is given up: whether no other is on its way.
-    fn is_last_delivery(&self) -> bool {
+    /// Gives up an answer with the grant: whether no other is on its way.
+    fn drop_delivery(&self) -> bool {
         let mut term = self.term.lock();
         term.deliveries -= 1;
         term.deliveries == 0
@@ -322,8 +397,51 @@ impl Lease {
     }
 }
 
-/// Waits for the end of a lease, whatever it is.
-async fn keep(leases: Arc<Leases>, key: Key, lease: Arc<Lease>) {
+/// A lease that was granted.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// The fencing token.
+    pub token: Token,
+    /// When it ends without a heartbeat.
+    pub ends: Instant,
+    /// How long it waited.
+    pub waited: Duration,
+    /// To be kept until the client has it.
+    pub delivery: Arc<Delivery>,
+}
+
+/// A grant on its way. If no answer with it is delivered, the last one that is dropped takes the lease back.
+#[derive(Debug)]
+pub struct Delivery {
+    leases: Arc<Leases>,
+    key: Key,
+    lease: Arc<Lease>,
+}
+
+impl Delivery {
+    /// One of those that the term of the lease counts.
+    fn of(leases: &Arc<Leases>, key: Key, lease: Arc<Lease>) -> Arc<Self> {
+        Arc::new(Self { leases: leases.clone(), key, lease })
+    }
+
+    /// The client has it.
+    pub fn done(&self) {
+        self.lease.delivered.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if !self.lease.delivered.load(Ordering::Relaxed) && self.lease.drop_delivery() {
+            self.leases.end(&self.key, &self.lease, ReleaseCause::HandedBack);
+        }
+    }
+}
+
+/// Ends a lease when its time has come, or when its session was told to end.
+///
+/// Cancel-safe: dropped, the lease is not ended by its time any more.
+async fn expire(leases: Arc<Leases>, key: Key, lease: Arc<Lease>) {
     while let Some(ends) = lease.end_if_due() {
         tokio::select! {
             _ = lease.handle.ended() => {}
@@ -334,7 +452,7 @@ async fn keep(leases: Arc<Leases>, key: Key, lease: Arc<Lease>) {
     leases.forget(&key, &lease);
 }
 
-/// Takes a lock, for as long as the client is there.
+/// Takes a lock for a session, for as long as its client is there.
 ///
 /// Cancel-safe: dropped, it leaves the queue.
 async fn acquire_lock(
@@ -349,7 +467,7 @@ async fn acquire_lock(
                 answer = waiting.finish() => answer,
                 () = gone.cancelled() => return Err(LeaseError::HungUp),
             };
-            // A client that has left meanwhile is seen to have before it is handed the lock.
+            // The task that reads the connection runs first: a client that has left meanwhile is not granted the lock.
             tokio::task::yield_now().await;
             if gone.is_cancelled() {
                 return Err(LeaseError::HungUp);

@@ -19,10 +19,9 @@ mod report;
 mod request;
 mod search;
 mod table;
-mod token;
 mod wait;
 
-use std::fmt;
+use std::{fmt, time::SystemTime};
 
 pub use holders::Hold;
 pub use owner::Owner;
@@ -31,6 +30,8 @@ pub use report::{LockInfo, LockSnapshot, WaiterInfo, WhyStep};
 pub use request::{Acquire, Cycle, Link, MAX_CYCLE_LINKS, OnBusy, Released, Verdict};
 pub use table::{Counters, Table};
 pub use wait::Wait;
+
+use crate::core::sync::{AtomicU64, Ordering, plain};
 
 /// So many steps of work that may be long are done at a time: locks that are freed, holders that are looked at. Then
 /// others have a turn.
@@ -73,3 +74,39 @@ impl fmt::Display for Mode {
 
 /// A fencing token: grows with every grant, across restarts too, and stays below 2^53.
 pub type Token = u64;
+
+/// Where tokens come from. They start at the clock's microseconds and count grants, so they fall
+/// behind the clock, and a restart goes on above them even if the clock was set back a little.
+#[derive(Debug)]
+struct Tokens {
+    first: Token,
+    next: AtomicU64,
+    shared: plain::AtomicU64,
+}
+
+impl Tokens {
+    fn from_clock() -> Self {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        // 2^53 microseconds end in the year 2255.
+        let first = u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX).max(1);
+        Self { first, next: AtomicU64::new(first), shared: plain::AtomicU64::default() }
+    }
+
+    /// The token of a new grant. Called under the lock's guard, so tokens grow per name.
+    fn next(&self, mode: Mode) -> Token {
+        if mode == Mode::Shared {
+            self.shared.fetch_add(1, plain::Ordering::Relaxed);
+        }
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How many were given.
+    fn issued(&self) -> u64 {
+        self.next.load(Ordering::Relaxed) - self.first
+    }
+
+    /// How many of them for shared holds.
+    fn issued_shared(&self) -> u64 {
+        self.shared.load(plain::Ordering::Relaxed)
+    }
+}

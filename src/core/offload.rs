@@ -7,7 +7,7 @@ use tokio::{
     task::block_in_place,
 };
 
-use crate::core::share::{Queue, QuotaKey, Served, What};
+use crate::core::share::{FairQueue, QuotaKey, Resource, Turn};
 
 /// Runs `work` here and now. Where the runtime can, another thread goes on with its other tasks.
 pub(crate) fn offload<T>(work: impl FnOnce() -> T) -> T {
@@ -17,15 +17,15 @@ pub(crate) fn offload<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Those who want to look at everything, one at a time, first come, first served over principals: one that asks
+/// Those who want to look at everything, one at a time, first come, first served over users and addresses: one that asks
 /// without end waits behind itself.
 #[derive(Debug)]
-pub(crate) struct ListPermits(Arc<Queue>);
+pub(crate) struct ListPermits(Arc<FairQueue>);
 
 impl Default for ListPermits {
     fn default() -> Self {
         // One: those who serve should have no more beside them than one thread that makes lists.
-        Self(Queue::new(What::Lists, 1, 1))
+        Self(FairQueue::new(Resource::Lists, 1, 1))
     }
 }
 
@@ -33,8 +33,8 @@ impl ListPermits {
     /// Resolves when it is one's turn.
     ///
     /// Cancel-safe: dropped, the place among those who wait is lost.
-    pub(crate) fn next(&self, principal: QuotaKey) -> impl Future<Output = ListPermit> + Send + use<> {
-        let next = self.0.wait(principal);
+    pub(crate) fn next(&self, key: QuotaKey) -> impl Future<Output = ListPermit> + Send + use<> {
+        let next = self.0.wait(key);
         async move { ListPermit { _served: next.await } }
     }
 }
@@ -42,7 +42,7 @@ impl ListPermits {
 /// While it is kept, nobody else looks at everything.
 #[derive(Debug)]
 pub struct ListPermit {
-    _served: Served,
+    _served: Turn,
 }
 
 impl ListPermit {

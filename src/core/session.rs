@@ -4,12 +4,13 @@
 //! which others have a turn, and until they are free the session lives.
 
 mod access;
+mod allowance;
 mod handle;
 mod pending;
 mod query;
 mod registry;
 mod release_log;
-mod room;
+
 mod service;
 mod snapshot;
 mod teardown;
@@ -23,13 +24,13 @@ use self::{
     teardown::{Registration, Teardown},
 };
 pub use access::{Principal, ShownName};
+pub use allowance::OWN_LOCKS;
 pub use handle::Handle;
 pub use pending::{Acquiring, Killing, Pieces, Releasing, Waiting};
 pub use query::{
     History, Holders, IsFree, Locks, MAX_LIST_ROWS, Query, Sessions, UsedBy, Waiters, Why, first_page, page,
 };
 pub use registry::Registry;
-pub use room::OWN_LOCKS;
 pub use service::{Limits, LockService, Shared};
 pub use snapshot::{SessionSnapshot, Snapshot, Watch};
 
@@ -120,9 +121,9 @@ impl Session {
         let authorized_name = self.service.users().map(|_| name.clone());
         let authorized =
             authorized_name.as_ref().map_or(Ok(()), |name| self.authorize(|user| user.check_lock(name)));
-        let has_room = self.handle.room.has_some(self.holds()) && !self.handle.is_stopping();
+        let is_allowed = self.handle.allowance.covers_one_more(self.holds()) && !self.handle.is_stopping();
         // What it holds it may take again, whatever its limits are.
-        let may_take = |()| if has_room || self.owner.has(&name) { Ok(()) } else { self.make_room() };
+        let may_take = |()| if is_allowed || self.owner.has(&name) { Ok(()) } else { self.grow_allowance() };
         if let Err(error) = authorized.and_then(may_take) {
             return Acquiring::Done(Err(error));
         }
@@ -149,16 +150,17 @@ impl Session {
         })
     }
 
-    /// Room for one more lock, for a session that has used up its own.
+    /// Asks the quota for one more lock, for a session that holds what it may without.
     #[cold]
-    fn make_room(&self) -> Result<(), Error> {
+    fn grow_allowance(&self) -> Result<(), Error> {
         if self.handle.is_stopping() {
             self.count_refusal(Refused::Stopping);
             return Err(Error::Stopping);
         }
-        let grown = self.handle.room.grow(self.max_locks(), &self.service.shared().locks, self.quota_key());
+        let grown =
+            self.handle.allowance.grow(self.max_locks(), &self.service.shared().locks, self.quota_key());
         if matches!(grown, Err(Error::TooManyLocks(_))) {
-            // What there was no place for is counted where the places are.
+            // What the quota refuses is counted there.
             self.count_refusal(Refused::LocksPerSession);
         }
         grown
@@ -175,7 +177,7 @@ impl Session {
         Ok(match self.owner.release(name) {
             Released::One => ReleaseAnswer::Released,
             Released::Last(hold) => {
-                self.handle.room.released(self.owner.holds());
+                self.handle.allowance.released(self.owner.holds());
                 ReleaseRecorder::new(&self.handle, &self.service, ReleaseCause::Release).record(name, hold);
                 ReleaseAnswer::Released
             }
@@ -318,7 +320,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if self.holds() == 0 {
-            self.handle.room.give_back();
+            self.handle.allowance.give_back();
             return self.service.registry().remove(self.id());
         }
         let registration = Registration { id: self.id(), service: self.service.clone() };

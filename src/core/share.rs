@@ -1,52 +1,79 @@
-//! Shares: of what there is so much of, nobody gets all.
+//! Quotas: of a resource that is limited, no user and no address gets all.
 //!
-//! Whoever takes a place is a principal: a user, or where there are no users an address. While places are many,
-//! each takes as many as it likes. The last eighth goes only to those who have less than an eighth of all.
+//! Who takes of it is known by a [`QuotaKey`]: a user, or where there are no users an address. While much is left, each
+//! takes as much as it likes. The last eighth goes only to those that have less than an eighth of all.
 
-mod place;
-mod queue;
-mod quota_key;
-mod strangers;
+mod fair_queue;
+mod unauthenticated;
 
 use std::{
     collections::HashMap,
     fmt,
+    net::{IpAddr, Ipv6Addr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-pub use place::Place;
-pub use queue::{Queue, Served};
-pub use quota_key::QuotaKey;
-pub use strangers::Exit;
+use smol_str::SmolStr;
 
-use self::{place::Holder, strangers::Strangers};
-use crate::core::sync::{Rank, plain::Guarded};
+pub use fair_queue::{FairQueue, Turn};
+pub use unauthenticated::Eviction;
 
-/// The part of the places that is left for those who have less than it, as its divisor: an eighth.
+use self::unauthenticated::{Age, Unauthenticated};
+use crate::core::{
+    sync::{Rank, plain::Guarded},
+    users::User,
+};
+
+/// Who shares a resource with others.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum QuotaKey {
+    /// A user, by name.
+    User(SmolStr),
+    /// The address that clients come from, where there are no users or before a login; of IPv6 its network (/64),
+    /// as one client has all of that.
+    Address(IpAddr),
+}
+
+impl QuotaKey {
+    /// The user, or else the address.
+    pub fn of(user: Option<&User>, address: IpAddr) -> Self {
+        user.map_or_else(|| Self::at(address), |user| Self::User(user.name().into()))
+    }
+
+    /// Everybody at an address.
+    pub fn at(address: IpAddr) -> Self {
+        Self::Address(match address.to_canonical() {
+            IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) & !u128::from(u64::MAX)).into(),
+            address @ IpAddr::V4(_) => address,
+        })
+    }
+}
+
+/// The part that is left for those who have less than it, as its divisor: an eighth.
 pub const SHARE: usize = 8;
 
-/// Of fewer places than this no part is left for anybody.
+/// Of less than this no part is left for anybody.
 pub const MIN_SHARED: usize = 64;
 
 /// The part that those who have not logged in may have together, where there are users: a half.
-pub const STRANGERS: usize = 2;
+pub const UNAUTHENTICATED_SHARE: usize = 2;
 
-/// So many of the places are left for those who have less than that.
+/// So much of it is left for those who have less than that.
 pub fn reserve(limit: usize) -> usize {
     if limit < MIN_SHARED { 0 } else { limit / SHARE }
 }
 
-/// The most that strangers have together, where there are users.
-pub fn of_strangers(limit: usize) -> usize {
-    (limit / STRANGERS).max(1)
+/// The most that clients have together before a login, where there are users.
+pub fn max_unauthenticated(limit: usize) -> usize {
+    (limit / UNAUTHENTICATED_SHARE).max(1)
 }
 
-/// What places are for.
+/// A resource that is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum Resource {
     /// TCP connections, of all wires.
     Connections,
     /// Leases, and `Hold` streams.
@@ -59,7 +86,7 @@ pub enum What {
     Viewers,
 }
 
-impl What {
+impl Resource {
     /// Its name, for people and for metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -72,244 +99,346 @@ impl What {
     }
 }
 
-/// Why one does not get a place.
+/// Why there is none for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum QuotaCause {
     /// All are taken.
     Full,
-    /// The principal has its share.
+    /// The user or address has its share.
     Share,
     /// One that had not logged in was ended for a newer one.
-    Strangers,
+    Unauthenticated,
 }
 
-impl Cause {
+impl QuotaCause {
     /// All there are, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::Full, Self::Share, Self::Strangers];
+    pub const ALL: [Self; 3] = [Self::Full, Self::Share, Self::Unauthenticated];
 
     /// Its name, for metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
             Self::Share => "share",
-            Self::Strangers => "strangers",
+            Self::Unauthenticated => "strangers",
         }
     }
 }
 
-/// There is no place, and why.
+/// There is nothing left for a client, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoPlace {
-    /// What it would have been for.
-    pub what: What,
+pub struct QuotaExceeded {
+    /// Of what.
+    pub resource: Resource,
     /// How many there are.
     pub limit: usize,
     /// Why.
-    pub cause: Cause,
+    pub cause: QuotaCause,
 }
 
-impl std::error::Error for NoPlace {}
+impl std::error::Error for QuotaExceeded {}
 
-impl fmt::Display for NoPlace {
+impl fmt::Display for QuotaExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, limit, cause } = self;
-        let is_full = *cause == Cause::Full;
-        let (flag, remedy) = match what {
-            What::Connections if is_full => {
+        let Self { resource, limit, cause } = self;
+        let is_full = *cause == QuotaCause::Full;
+        let (flag, remedy) = match resource {
+            Resource::Connections if is_full => {
                 return write!(f, "no connection is free of {limit} (--max-connections, ulimit -n)");
             }
-            What::Connections => {
+            Resource::Connections => {
                 f.write_str("no connection is free for you: ")?;
                 (" (--max-connections)", "close some")
             }
-            What::Leases => (" (--max-leases)", "release some"),
-            What::Locks => (" (--max-locks)", "release some"),
-            What::Lists => ("", "read those that are on their way"),
-            What::Viewers => ("", "close some"),
+            Resource::Leases => (" (--max-leases)", "release some"),
+            Resource::Locks => (" (--max-locks)", "release some"),
+            Resource::Lists => ("", "read those that are on their way"),
+            Resource::Viewers => ("", "close some"),
         };
-        let what = what.as_str();
+        let resource = resource.as_str();
         if is_full {
-            return write!(f, "all {limit} {what} are taken{flag}; try again later");
+            return write!(f, "all {limit} {resource} are taken{flag}; try again later");
         }
-        write!(f, "your user or address has its share of the {limit} {what}{flag}; {remedy}")
+        write!(f, "your user or address has its share of the {limit} {resource}{flag}; {remedy}")
     }
 }
 
-/// How often there was no place, by its cause.
+/// How often a quota was exceeded, by the cause.
 #[derive(Debug, Default)]
-struct Refusals([AtomicU64; Cause::ALL.len()]);
+struct Refusals([AtomicU64; QuotaCause::ALL.len()]);
 
 impl Refusals {
-    fn add(&self, cause: Cause) {
+    fn add(&self, cause: QuotaCause) {
         self.0[cause as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    fn read(&self) -> [(Cause, u64); Cause::ALL.len()] {
-        Cause::ALL.map(|cause| (cause, self.0[cause as usize].load(Ordering::Relaxed)))
+    fn read(&self) -> [(QuotaCause, u64); QuotaCause::ALL.len()] {
+        QuotaCause::ALL.map(|cause| (cause, self.0[cause as usize].load(Ordering::Relaxed)))
     }
 }
 
-/// So many places, which principals share.
+/// A resource that users or addresses share.
 #[derive(Debug)]
-pub struct Places {
-    what: What,
+pub struct Quota {
+    resource: Resource,
     limit: usize,
     /// The most that one may have, however many are free.
     of_each: usize,
     reserve: usize,
-    /// The most that strangers may have; none where everybody is known by the address.
-    of_strangers: Option<usize>,
+    /// The most before a login; none where everybody is known by the address.
+    max_unauthenticated: Option<usize>,
     taken: Guarded<Taken>,
     refusals: Refusals,
 }
 
-/// The places that are taken.
+/// What is taken of it.
 #[derive(Debug, Default)]
 struct Taken {
-    /// Without those of strangers.
+    /// Without that of clients before a login.
     all: usize,
-    /// Of those who have one.
+    /// By each that has some.
     of: HashMap<QuotaKey, usize>,
-    strangers: Strangers,
+    unauthenticated: Unauthenticated,
 }
 
-impl Places {
-    /// Places of which the last eighth is left for those who have few.
-    pub fn new(what: What, limit: usize) -> Arc<Self> {
-        Self::with(what, limit, limit, None)
+impl Quota {
+    /// A quota of which the last eighth is left for those who have little.
+    pub fn new(resource: Resource, limit: usize) -> Arc<Self> {
+        Self::with(resource, limit, limit, None)
     }
 
-    /// Places of which each gets `of_each` at most.
-    pub fn capped(what: What, limit: usize, of_each: usize) -> Arc<Self> {
-        Self::with(what, limit, of_each, None)
+    /// A quota of which each gets `of_each` at most.
+    pub fn capped(resource: Resource, limit: usize, of_each: usize) -> Arc<Self> {
+        Self::with(resource, limit, of_each, None)
     }
 
-    /// Places for connections. Where there are users, those who come are strangers until they log in.
+    /// The quota of connections. Where there are users, new connections are unauthenticated until they log in.
     pub fn for_connections(limit: usize, has_users: bool) -> Arc<Self> {
-        Self::with(What::Connections, limit, limit, has_users.then(|| of_strangers(limit)))
+        Self::with(Resource::Connections, limit, limit, has_users.then(|| max_unauthenticated(limit)))
     }
 
-    fn with(what: What, limit: usize, of_each: usize, of_strangers: Option<usize>) -> Arc<Self> {
-        let (taken, refusals) = (Guarded::new(Rank::Places, Taken::default()), Refusals::default());
-        Arc::new(Self { what, limit, of_each, reserve: reserve(limit), of_strangers, taken, refusals })
+    fn with(
+        resource: Resource,
+        limit: usize,
+        of_each: usize,
+        max_unauthenticated: Option<usize>,
+    ) -> Arc<Self> {
+        let (taken, refusals) = (Guarded::new(Rank::Quota, Taken::default()), Refusals::default());
+        Arc::new(Self {
+            resource,
+            limit,
+            of_each,
+            reserve: reserve(limit),
+            max_unauthenticated,
+            taken,
+            refusals,
+        })
     }
 
-    /// How many there are.
+    /// How much there is.
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// What they are for.
-    pub fn what(&self) -> What {
-        self.what
+    /// Of what it is.
+    pub fn resource(&self) -> Resource {
+        self.resource
     }
 
     /// How often there was none, by its cause.
-    pub fn refusals(&self) -> [(Cause, u64); Cause::ALL.len()] {
+    pub fn refusals(&self) -> [(QuotaCause, u64); QuotaCause::ALL.len()] {
         self.refusals.read()
     }
 
-    /// Takes so many places for a principal.
+    /// Takes so much for a user or address.
     ///
     /// # Errors
-    /// [`NoPlace`]: nothing is taken.
-    pub fn take(self: &Arc<Self>, principal: QuotaKey, count: usize) -> Result<Place, NoPlace> {
-        self.taken.lock().take(self, &principal, count).map_err(|cause| self.refuse(cause))?;
-        Ok(Place { places: self.clone(), holder: Holder::Principal(principal), count })
+    /// [`QuotaExceeded`]: nothing is taken.
+    pub fn take(self: &Arc<Self>, key: QuotaKey, count: usize) -> Result<Reservation, QuotaExceeded> {
+        self.taken.lock().take(self, &key, count).map_err(|cause| self.refuse(cause))?;
+        Ok(Reservation { quota: self.clone(), holder: Holder::Known(key), count })
     }
 
-    /// Takes so many places for a principal, or one if there are not so many.
+    /// Takes so many places for a key, or one if there are not so many.
     ///
     /// # Errors
-    /// [`NoPlace`]: nothing is taken.
-    pub fn take_up_to(self: &Arc<Self>, principal: QuotaKey, wanted: usize) -> Result<Place, NoPlace> {
-        let count = self.try_up_to(&principal, wanted)?;
-        Ok(Place { places: self.clone(), holder: Holder::Principal(principal), count })
+    /// [`QuotaExceeded`]: nothing is taken.
+    pub fn take_up_to(self: &Arc<Self>, key: QuotaKey, wanted: usize) -> Result<Reservation, QuotaExceeded> {
+        let count = self.try_up_to(&key, wanted)?;
+        Ok(Reservation { quota: self.clone(), holder: Holder::Known(key), count })
     }
 
     /// Only what is refused in the end counts as refused.
-    fn try_up_to(&self, principal: &QuotaKey, wanted: usize) -> Result<usize, NoPlace> {
+    fn try_up_to(&self, key: &QuotaKey, wanted: usize) -> Result<usize, QuotaExceeded> {
         let mut taken = self.taken.lock();
-        let took = taken.take(self, principal, wanted).map(|()| wanted);
-        let took = took.or_else(|_| taken.take(self, principal, 1).map(|()| 1));
+        let took = taken.take(self, key, wanted).map(|()| wanted);
+        let took = took.or_else(|_| taken.take(self, key, 1).map(|()| 1));
         drop(taken);
         took.map_err(|cause| self.refuse(cause))
     }
 
-    /// How many are taken.
+    /// How much is taken.
     pub fn count(&self) -> usize {
         let taken = self.taken.lock();
-        taken.all + taken.strangers.count()
+        taken.all + taken.unauthenticated.count()
     }
 
-    /// Takes a place for one that comes from this address. Where there are users it is a stranger's: if strangers
-    /// have theirs, or all are taken, the oldest of them is told by its [`Exit`] to leave, and its place passes on at once.
+    /// Admits a connection from this address. Where there are users it is unauthenticated: if such have their part, or
+    /// all is taken, the oldest of them is told by its [`Eviction`] to leave, and the new one has its place at once.
     ///
     /// # Errors
-    /// [`NoPlace`]: nothing is taken.
-    pub fn enter(self: &Arc<Self>, from: QuotaKey) -> Result<(Place, Option<Arc<Exit>>), NoPlace> {
-        let Some(most) = self.of_strangers else { return Ok((self.take(from, 1)?, None)) };
-        let exit = Arc::<Exit>::default();
+    /// [`QuotaExceeded`]: nothing is taken.
+    pub fn admit(
+        self: &Arc<Self>,
+        from: QuotaKey,
+    ) -> Result<(Reservation, Option<Arc<Eviction>>), QuotaExceeded> {
+        let Some(most) = self.max_unauthenticated else { return Ok((self.take(from, 1)?, None)) };
+        let eviction = Arc::<Eviction>::default();
         let mut taken = self.taken.lock();
-        let count = taken.strangers.count();
+        let count = taken.unauthenticated.count();
         if count >= most || taken.all + count >= self.limit {
             // The eighth here keeps a flood from one address among itself.
-            if !taken.strangers.make_room(&from, (most / SHARE).max(1)) {
+            if !taken.unauthenticated.make_room(&from, (most / SHARE).max(1)) {
                 drop(taken);
-                return Err(self.refuse(Cause::Full));
+                return Err(self.refuse(QuotaCause::Full));
             }
-            self.refusals.add(Cause::Strangers);
+            self.refusals.add(QuotaCause::Unauthenticated);
         }
-        let holder = Holder::Stranger(taken.strangers.add(from, exit.clone()));
-        Ok((Place { places: self.clone(), holder, count: 1 }, Some(exit)))
+        let holder = Holder::Unauthenticated(taken.unauthenticated.add(from, eviction.clone()));
+        Ok((Reservation { quota: self.clone(), holder, count: 1 }, Some(eviction)))
     }
 
-    fn refuse(&self, cause: Cause) -> NoPlace {
+    fn refuse(&self, cause: QuotaCause) -> QuotaExceeded {
         self.refusals.add(cause);
-        NoPlace { what: self.what, limit: self.limit, cause }
+        QuotaExceeded { resource: self.resource, limit: self.limit, cause }
     }
 }
 
 impl Taken {
     /// The rule.
-    fn take(&mut self, places: &Places, principal: &QuotaKey, count: usize) -> Result<(), Cause> {
-        let has = self.of.get(principal).copied().unwrap_or(0).saturating_add(count);
+    fn take(&mut self, quota: &Quota, key: &QuotaKey, count: usize) -> Result<(), QuotaCause> {
+        let has = self.of.get(key).copied().unwrap_or(0).saturating_add(count);
         let all = self.all.saturating_add(count);
-        if all.saturating_add(self.strangers.count()) > places.limit {
-            return Err(Cause::Full);
+        if all.saturating_add(self.unauthenticated.count()) > quota.limit {
+            return Err(QuotaCause::Full);
         }
-        // Strangers make room for those who are known.
-        let is_short = all > places.limit - places.reserve;
-        if has > places.of_each || is_short && has > places.reserve {
-            return Err(Cause::Share);
+        // Unauthenticated make room for those who are known.
+        let is_short = all > quota.limit - quota.reserve;
+        if has > quota.of_each || is_short && has > quota.reserve {
+            return Err(QuotaCause::Share);
         }
-        self.put(principal, count);
+        self.add(key, count);
         Ok(())
     }
 
-    fn put(&mut self, principal: &QuotaKey, count: usize) {
+    fn add(&mut self, key: &QuotaKey, count: usize) {
         self.all += count;
-        *self.of.entry(principal.clone()).or_default() += count;
+        *self.of.entry(key.clone()).or_default() += count;
     }
 
-    fn give_back(&mut self, principal: &QuotaKey, count: usize) {
+    fn give_back(&mut self, key: &QuotaKey, count: usize) {
         self.all -= count;
-        if let Some(has) = self.of.get_mut(principal) {
+        if let Some(has) = self.of.get_mut(key) {
             *has -= count;
             if *has == 0 {
-                self.of.remove(principal);
+                self.of.remove(key);
             }
         }
     }
 }
 
-/// What has a place that passes to the user as whom its client logs in.
-pub trait Pass: fmt::Debug + Send + Sync {
-    /// Passes it on.
+/// What is taken of a quota. Dropped, it is given back.
+#[derive(Debug)]
+pub struct Reservation {
+    quota: Arc<Quota>,
+    holder: Holder,
+    count: usize,
+}
+
+#[derive(Debug)]
+enum Holder {
+    Known(QuotaKey),
+    /// By when it came.
+    Unauthenticated(Age),
+}
+
+impl Reservation {
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// From now on it counts as that of another key: of the user that its client has logged in as.
     ///
     /// # Errors
-    /// [`NoPlace`]: it stays whose it was.
-    fn pass_to(&self, principal: QuotaKey) -> Result<(), NoPlace>;
+    /// [`QuotaExceeded`]: it stays as it was.
+    pub fn transfer_to(&mut self, to: QuotaKey) -> Result<(), QuotaExceeded> {
+        if matches!(&self.holder, Holder::Known(now) if *now == to) {
+            return Ok(());
+        }
+        let mut taken = self.quota.taken.lock();
+        let transferred = match &self.holder {
+            Holder::Known(from) => {
+                taken.give_back(from, self.count);
+                let transferred = taken.take(&self.quota, &to, self.count);
+                transferred.inspect_err(|_| taken.add(from, self.count))
+            }
+            Holder::Unauthenticated(age) => {
+                let evictable = taken.unauthenticated.remove(*age);
+                let transferred = taken.take(&self.quota, &to, self.count);
+                match (evictable, &transferred) {
+                    (Some((_, eviction)), Ok(())) => eviction.cancel(),
+                    (Some((from, eviction)), Err(_)) => taken.unauthenticated.put(*age, from, eviction),
+                    // It was told to leave just before, and does so.
+                    (None, _) => {}
+                }
+                transferred
+            }
+        };
+        drop(taken);
+        transferred.map_err(|cause| self.quota.refuse(cause))?;
+        self.holder = Holder::Known(to);
+        Ok(())
+    }
+
+    /// Takes so many more for the same key, or one if there are not so many; how many.
+    ///
+    /// # Errors
+    /// [`QuotaExceeded`]: nothing more is taken.
+    pub fn grow_up_to(&mut self, wanted: usize) -> Result<usize, QuotaExceeded> {
+        let Holder::Known(key) = &self.holder else { return Ok(0) };
+        let more = self.quota.try_up_to(key, wanted)?;
+        self.count += more;
+        Ok(more)
+    }
+
+    /// Gives some back.
+    pub fn shrink(&mut self, fewer: usize) {
+        let fewer = fewer.min(self.count);
+        if let Holder::Known(key) = &self.holder {
+            self.quota.taken.lock().give_back(key, fewer);
+            self.count -= fewer;
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut taken = self.quota.taken.lock();
+        match &self.holder {
+            Holder::Known(key) => taken.give_back(key, self.count),
+            // One that was told to leave has none any more.
+            Holder::Unauthenticated(age) => drop(taken.unauthenticated.remove(*age)),
+        }
+    }
+}
+
+/// A permit that becomes that of the user as whom its client logs in.
+pub trait Transfer: fmt::Debug + Send + Sync {
+    /// Counts it as that of another key.
+    ///
+    /// # Errors
+    /// [`QuotaExceeded`]: it stays as it was.
+    fn transfer_to(&self, key: QuotaKey) -> Result<(), QuotaExceeded>;
 }
 
 #[cfg(test)]

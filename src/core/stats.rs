@@ -6,7 +6,7 @@ mod history;
 use std::time::Duration;
 
 pub use histogram::{BOUNDS, Distribution, Histogram};
-pub use history::{History, Past};
+pub use history::{HoldHistory, PastHold};
 
 use crate::core::budget::Exceeded;
 use crate::core::sync::plain::{AtomicU64, Ordering};
@@ -121,7 +121,7 @@ pub struct Recorder {
     waits: [Histogram; WaitOutcome::ALL.len()],
     refused: [AtomicU64; Refused::ALL.len()],
     kills: AtomicU64,
-    history: History,
+    history: HoldHistory,
 }
 
 impl Recorder {
@@ -146,7 +146,7 @@ impl Recorder {
     }
 
     /// The last holds that ended.
-    pub fn history(&self) -> &History {
+    pub fn history(&self) -> &HoldHistory {
         &self.history
     }
 

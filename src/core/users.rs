@@ -1,11 +1,9 @@
-//! Users: who may come in, and what each may do (protocol.md, part 11).
+//! Users: who may log in, and what each may do (protocol.md, part 11).
 //!
 //! Without a file of users everybody may do everything, and there is no [`User`] anywhere.
 
-mod credentials;
 mod file;
 mod method;
-mod new_entry;
 mod throttle;
 mod verifier;
 
@@ -22,15 +20,13 @@ use std::{
 
 use tokio::time::sleep_until;
 
-pub use credentials::Credentials;
-pub use file::FileError;
-pub use new_entry::{EntryError, NewEntry, entry};
+pub use file::{EntryError, FileError, NewEntry, entry};
 pub use throttle::{WRONG_BY_ADDRESS, WRONG_BY_NAME, WRONG_BY_NAME_AND_ADDRESS};
-pub use verifier::Proof;
+pub use verifier::{Credentials, Proof};
 
 use self::{
-    method::{Lot, NativeShare},
-    throttle::{Refusal, Throttle},
+    method::{MethodLottery, NativeShare},
+    throttle::{LoginRefusal, Throttle},
     verifier::Verifiers,
 };
 use crate::{
@@ -38,7 +34,7 @@ use crate::{
     name::Name,
 };
 
-/// Somebody who may come in, and what he may do.
+/// A user who may log in, and what they may do.
 #[derive(Debug)]
 pub struct User {
     name: Box<str>,
@@ -95,33 +91,33 @@ impl Scope {
 }
 
 impl User {
-    /// What he is called.
+    /// Their name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether he may take a lock.
+    /// Whether they may take a lock.
     pub fn may_lock(&self, name: &Name) -> bool {
         self.lock.covers(name)
     }
 
-    /// Whether he may know who holds a lock and who waits for it.
+    /// Whether they may know who holds a lock and who waits for it.
     pub fn may_see(&self, name: &Name) -> bool {
         self.see.covers(name) || self.may_lock(name)
     }
 
-    /// Whether he may know of all locks and all sessions.
+    /// Whether they may know of all locks and all sessions.
     pub fn may_see_all(&self) -> bool {
         self.see.is_all() || self.lock.is_all()
     }
 
-    /// Whether he may know of a session of `other`; none is one that has not logged in.
+    /// Whether they may know of a session of `other`; none is one that has not logged in.
     pub fn may_see_session_of(&self, other: Option<&Self>) -> bool {
         self.may_see_all() || other.is_some_and(|other| other.name == self.name)
     }
 
-    /// Whether he may end a session of `other`: his own, and, if he may end any, those of users who
-    /// may lock and see nothing that he does not see.
+    /// Whether they may end a session of `other`: their own, and, if they may end any, those of users who
+    /// may lock and see nothing that they do not see.
     pub fn may_kill(&self, other: Option<&Self>) -> bool {
         let within = |other: &Self| {
             let mut parts = other.lock.0.iter().chain(&other.see.0);
@@ -133,7 +129,7 @@ impl User {
         }
     }
 
-    /// Of which reading of the file he is.
+    /// Of which reading of the file they are.
     pub fn generation(&self) -> u64 {
         self.generation
     }
@@ -156,14 +152,14 @@ pub enum Denied {
 #[derive(Debug)]
 pub struct Users {
     path: PathBuf,
-    known: ReadMostly<Known>,
+    loaded: ReadMostly<LoadedUsers>,
     generation: AtomicU64,
     throttle: Throttle,
-    lot: Lot,
+    lottery: MethodLottery,
 }
 
 #[derive(Debug)]
-struct Known {
+struct LoadedUsers {
     by_name: HashMap<Box<str>, Arc<User>>,
     share: NativeShare,
 }
@@ -177,8 +173,8 @@ impl Users {
         let users = file::read(path, 0)?;
         Ok(Self {
             path: path.to_owned(),
-            lot: Lot::of(&users),
-            known: ReadMostly::new(Rank::Users, Known::of(users)),
+            lottery: MethodLottery::of(&users),
+            loaded: ReadMostly::new(Rank::Users, LoadedUsers::of(users)),
             generation: AtomicU64::new(0),
             throttle: Throttle::default(),
         })
@@ -191,9 +187,9 @@ impl Users {
     /// [`FileError`] says where the file is wrong; then all is as before.
     pub fn reload(&self) -> Result<usize, FileError> {
         let generation = self.generation() + 1;
-        let known = Known::of(file::read(&self.path, generation)?);
-        let count = known.by_name.len();
-        *self.known.write() = known;
+        let loaded = LoadedUsers::of(file::read(&self.path, generation)?);
+        let count = loaded.by_name.len();
+        *self.loaded.write() = loaded;
         self.generation.store(generation, Ordering::SeqCst);
         Ok(count)
     }
@@ -203,22 +199,22 @@ impl Users {
         self.generation.load(Ordering::SeqCst)
     }
 
-    /// The user of this name, as he is now.
+    /// The user of this name, as they are now.
     pub fn find(&self, name: &str) -> Option<Arc<User>> {
-        self.known.read().by_name.get(name).cloned()
+        self.loaded.read().by_name.get(name).cloned()
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.known.read().by_name.len()
+        self.loaded.read().by_name.len()
     }
 
     /// Whether MySQL clients that say this name are asked for a proof by `mysql_native_password`, or else by
     /// `caching_sha2_password`. It does not tell whether there is such a user.
     pub fn asks_natively(&self, name: &str) -> bool {
-        let known = self.known.read();
-        let by_lot = self.lot.is_native(name, known.share);
-        known.by_name.get(name).and_then(|user| user.verifiers.asked_natively()).unwrap_or(by_lot)
+        let loaded = self.loaded.read();
+        let drawn = self.lottery.is_native(name, loaded.share);
+        loaded.by_name.get(name).and_then(|user| user.verifiers.asked_natively()).unwrap_or(drawn)
     }
 
     /// Lets in who proves to be a user. Who does not is told later and later, and whether there is such a user does
@@ -240,8 +236,8 @@ impl Users {
                 let user = user.as_ref().map(|user| user.name());
                 // A line of its own for each: lines of one kind are few a second, and guesses come in thousands.
                 match refusal {
-                    Refusal::Wrong(_) => tracing::warn!(%from, user, "login refused"),
-                    Refusal::TooMany => {
+                    LoginRefusal::Wrong(_) => tracing::warn!(%from, user, "login refused"),
+                    LoginRefusal::TooMany => {
                         tracing::warn!(%from, user, "login not looked at: too many wrong ones have come");
                     }
                 }
@@ -260,20 +256,22 @@ impl Users {
     pub async fn log_in_by_token(&self, from: IpAddr, token: &[u8]) -> Result<Arc<User>, Denied> {
         let digest = verifier::token_digest(token);
         let user =
-            self.known.read().by_name.values().find(|user| user.verifiers.accepts_token(&digest)).cloned();
+            self.loaded.read().by_name.values().find(|user| user.verifiers.accepts_token(&digest)).cloned();
         if let Some(user) = user {
             return Ok(user);
         }
         let Err(refusal) = self.throttle.judge(from, None, None::<Infallible>);
         match refusal {
-            Refusal::Wrong(_) => tracing::warn!(%from, "token refused"),
-            Refusal::TooMany => tracing::warn!(%from, "token not looked at: too many wrong ones have come"),
+            LoginRefusal::Wrong(_) => tracing::warn!(%from, "token refused"),
+            LoginRefusal::TooMany => {
+                tracing::warn!(%from, "token not looked at: too many wrong ones have come");
+            }
         }
         Err(denied(refusal).await)
     }
 }
 
-impl Known {
+impl LoadedUsers {
     fn of(users: Vec<User>) -> Self {
         let share = NativeShare::of(&users);
         Self { by_name: users.into_iter().map(|user| (user.name.clone(), Arc::new(user))).collect(), share }
@@ -283,8 +281,8 @@ impl Known {
 /// Why one is not let in, once it may be said.
 ///
 /// Cancel-safe: it counts already.
-async fn denied(refusal: Refusal) -> Denied {
-    let Refusal::Wrong(answered) = refusal else { return Denied::TooMany };
+async fn denied(refusal: LoginRefusal) -> Denied {
+    let LoginRefusal::Wrong(answered) = refusal else { return Denied::TooMany };
     sleep_until(answered).await;
     Denied::Wrong
 }

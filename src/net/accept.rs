@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{BufferedSocket, Keepalive, Limiter, Permit, TransportConfig};
-use crate::core::share::{NoPlace, Places};
+use crate::core::share::{Quota, QuotaExceeded};
 
 /// How long to wait after a failed accept, at first and at most: descriptors may be short.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
@@ -35,7 +35,7 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Acceptor {
     /// One place a connection, by whatever [`Limiter`].
-    pub places: Arc<Places>,
+    pub quota: Arc<Quota>,
     /// One permit for each that is told that there is no place.
     pub refusals: Arc<Semaphore>,
     /// Every connection's task.
@@ -46,9 +46,9 @@ pub struct Acceptor {
 
 impl Acceptor {
     /// A gate to so many places.
-    pub fn new(places: Arc<Places>) -> Self {
+    pub fn new(quota: Arc<Quota>) -> Self {
         Self {
-            places,
+            quota,
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -77,7 +77,7 @@ pub async fn accept<S>(
     listener: TcpListener,
     acceptor: Acceptor,
     limiter: Arc<Limiter>,
-    refusal: impl Fn(NoPlace) -> Bytes,
+    refusal: impl Fn(QuotaExceeded) -> Bytes,
     keepalive: Keepalive,
     serve: impl Fn(Connection) -> S,
 ) where
@@ -102,9 +102,9 @@ pub async fn accept<S>(
                             yield_now().await;
                         }
                     }
-                    Err(no_place) => {
-                        tracing::warn!(from = %peer.ip(), "connection refused: {no_place}");
-                        refuse(stream, &acceptor, &refusal(no_place), keepalive);
+                    Err(quota_exceeded) => {
+                        tracing::warn!(from = %peer.ip(), "connection refused: {quota_exceeded}");
+                        refuse(stream, &acceptor, &refusal(quota_exceeded), keepalive);
                     }
                 }
             }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::core::{
-    share::{Exit, NoPlace, Pass, Place, Places, QuotaKey},
+    share::{Eviction, Quota, QuotaExceeded, QuotaKey, Reservation, Transfer},
     sync::{
         Rank,
         plain::{AtomicU64, Guarded, Ordering},
@@ -18,7 +18,7 @@ use crate::core::{
 #[derive(Debug)]
 pub struct Limiter {
     wire: &'static str,
-    places: Arc<Places>,
+    quota: Arc<Quota>,
     accepted: AtomicU64,
     left: AtomicU64,
 }
@@ -34,9 +34,9 @@ pub struct Counts {
 
 impl Limiter {
     /// A door of a wire, to places shared with others.
-    pub fn new(wire: &'static str, places: Arc<Places>) -> Arc<Self> {
+    pub fn new(wire: &'static str, quota: Arc<Quota>) -> Arc<Self> {
         let (accepted, left) = Default::default();
-        Arc::new(Self { wire, places, accepted, left })
+        Arc::new(Self { wire, quota, accepted, left })
     }
 
     /// The wire of those who come in here.
@@ -53,10 +53,14 @@ impl Limiter {
     }
 
     /// A place for one that comes from there, if there is one.
-    pub(super) fn enter(self: &Arc<Self>, from: IpAddr) -> Result<Arc<Permit>, NoPlace> {
-        let (place, exit) = self.places.enter(QuotaKey::at(from))?;
+    pub(super) fn enter(self: &Arc<Self>, from: IpAddr) -> Result<Arc<Permit>, QuotaExceeded> {
+        let (reservation, eviction) = self.quota.admit(QuotaKey::at(from))?;
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(Permit { limiter: self.clone(), place: Guarded::new(Rank::Seat, place), exit }))
+        Ok(Arc::new(Permit {
+            limiter: self.clone(),
+            reservation: Guarded::new(Rank::ConnectionPermit, reservation),
+            eviction,
+        }))
     }
 }
 
@@ -64,26 +68,26 @@ impl Limiter {
 #[derive(Debug)]
 pub struct Permit {
     limiter: Arc<Limiter>,
-    place: Guarded<Place>,
+    reservation: Guarded<Reservation>,
     /// None where nobody has to log in.
-    exit: Option<Arc<Exit>>,
+    eviction: Option<Arc<Eviction>>,
 }
 
 impl Permit {
     /// Ready when the connection is to make room for another.
     pub(super) fn poll_exit(&self, cx: &Context<'_>) -> Poll<()> {
-        self.exit.as_ref().map_or(Poll::Pending, |exit| exit.poll(cx))
+        self.eviction.as_ref().map_or(Poll::Pending, |eviction| eviction.poll(cx))
     }
 
     /// Whether clients have to log in, and those that have not make room for others.
     pub(super) fn has_exit(&self) -> bool {
-        self.exit.is_some()
+        self.eviction.is_some()
     }
 }
 
-impl Pass for Permit {
-    fn pass_to(&self, principal: QuotaKey) -> Result<(), NoPlace> {
-        self.place.lock().pass_to(principal)
+impl Transfer for Permit {
+    fn transfer_to(&self, key: QuotaKey) -> Result<(), QuotaExceeded> {
+        self.reservation.lock().transfer_to(key)
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
         lease::Leases,
         lock::Counters,
         session::{LockService, Shared},
-        share::{Cause as NoPlaceCause, Places, What},
+        share::{Quota, QuotaCause, Resource},
         stats::{Distribution, Recorder, Refused, ReleaseCause, WaitOutcome},
     },
     net::Limiter,
@@ -43,7 +43,7 @@ pub struct Sources {
     /// Where connections come in.
     pub limiters: Vec<Arc<Limiter>>,
     /// The places for connections.
-    pub connections: Arc<Places>,
+    pub connections: Arc<Quota>,
     /// When the server started.
     pub started: SystemTime,
 }
@@ -109,7 +109,7 @@ impl Sources {
         encoder.gauge("getlockd_max_locks", "The most locks that count, of all sessions", places.limit())?;
         encoder.gauge("getlockd_waiters", "Sessions in a queue", waiters)?;
         encoder.gauge("getlockd_leases", "Leases that run", self.leases.count())?;
-        let max_leases = self.leases.places().limit();
+        let max_leases = self.leases.quota().limit();
         encoder.gauge(
             "getlockd_max_leases",
             "The most leases, with those that wait, and Hold streams",
@@ -155,18 +155,17 @@ impl Sources {
         let limits = Refused::ALL.map(|why| (vec![("reason", why.as_str())], recorder.refusals(why)));
         let help =
             "What was refused, and why; of what is shared also whether all was taken or one had its share";
-        encoder.labelled_counters("getlockd_refused", help, limits.into_iter().chain(self.no_place()))
+        encoder.labelled_counters("getlockd_refused", help, limits.into_iter().chain(self.quota_exceeded()))
     }
 
     /// How often there was no place, by what it was for and by the cause.
-    fn no_place(&self) -> impl Iterator<Item = (Labels, u64)> {
+    fn quota_exceeded(&self) -> impl Iterator<Item = (Labels, u64)> {
         let Shared { locks, lists, viewers, .. } = self.service.shared();
-        let places = [&self.connections, self.leases.places(), locks, viewers];
-        let places = places.into_iter().map(|places| (places.what(), places.refusals()));
-        places.chain([(lists.what(), lists.refusals())]).flat_map(|(what, refusals)| {
-            let labels =
-                move |cause: NoPlaceCause| vec![("reason", what.as_str()), ("cause", cause.as_str())];
-            let is_known = move |cause| cause != NoPlaceCause::Strangers || what == What::Connections;
+        let places = [&self.connections, self.leases.quota(), locks, viewers];
+        let places = places.into_iter().map(|places| (places.resource(), places.refusals()));
+        places.chain([(lists.resource(), lists.refusals())]).flat_map(|(what, refusals)| {
+            let labels = move |cause: QuotaCause| vec![("reason", what.as_str()), ("cause", cause.as_str())];
+            let is_known = move |cause| cause != QuotaCause::Unauthenticated || what == Resource::Connections;
             let refusals = refusals.into_iter().filter(move |(cause, _)| is_known(*cause));
             refusals.map(move |(cause, count)| (labels(cause), count))
         })

@@ -7,7 +7,7 @@ use crate::{
     config::{Config, Listen},
     core::{
         budget::MAX_CONNECTION_MEMORY,
-        share::{of_strangers, reserve},
+        share::{max_unauthenticated, reserve},
         users::Users,
     },
     net::Tls,
@@ -100,7 +100,7 @@ fn share(limit: usize) -> String {
 fn strangers(plan: &Plan) -> String {
     let share = share(plan.max_connections);
     match &plan.users {
-        Some(_) => format!("{share}, before they log in {}", of_strangers(plan.max_connections)),
+        Some(_) => format!("{share}, before they log in {}", max_unauthenticated(plan.max_connections)),
         None => share,
     }
 }

@@ -15,7 +15,7 @@
 //!   with an effect suspends the evaluation until the executor has performed it on the session. [`work`] bounds what all
 //!   of this may cost, and [`lookup`] asks what is the same for many rows once.
 //! - Rows of tables come from [`virtual_tables`] and [`getlockd_tables`], whose columns the [`catalog`] declares.
-//! - What the statement comes to, a [`result`] or an [`error`], is written behind the answers before it, and sent when no
+//! - Resource the statement comes to, a [`result`] or an [`error`], is written behind the answers before it, and sent when no
 //!   further packet has come.
 //!
 //! [`state`] is what a connection remembers from command to command, [`variables`] a part of it, [`mod@value`] what

@@ -43,7 +43,7 @@ pub(crate) fn wait<'a>(
         let budget = waiting.budget();
         let answer = tokio::select! {
             biased;
-            answer = waiting.decided() => answer.map_err(Disconnect::Ended),
+            answer = waiting.outcome() => answer.map_err(Disconnect::Ended),
             hung_up = io.hung_up(&budget, answered) => Err(Disconnect::HungUp(hung_up)),
         };
         io.answers_late();

@@ -34,7 +34,7 @@ use crate::{
         client_info::Origin,
         lease::{Client, Leases},
         session::{LockService, Principal},
-        share::{Cause, NoPlace, Pass, QuotaKey},
+        share::{QuotaCause, QuotaExceeded, QuotaKey, Transfer},
         users::User,
     },
     net::{Connection, HangupWatch, Keepalive, Permit, TransportConfig},
@@ -143,10 +143,12 @@ impl Peer {
     }
 
     /// Sets the user of a request. The first one becomes the user whose quota the connection counts against.
-    fn authenticate_as(&mut self, user: Arc<User>) -> Result<(), NoPlace> {
+    fn authenticate_as(&mut self, user: Arc<User>) -> Result<(), QuotaExceeded> {
         let PeerConnection { authenticated, permit, addr, .. } = &*self.connection;
         if !authenticated.is_cancelled() {
-            permit.upgrade().map_or(Ok(()), |permit| permit.pass_to(QuotaKey::of(Some(&user), addr.ip())))?;
+            permit
+                .upgrade()
+                .map_or(Ok(()), |permit| permit.transfer_to(QuotaKey::of(Some(&user), addr.ip())))?;
             authenticated.cancel();
         }
         self.user = Some(user);
@@ -275,10 +277,10 @@ fn builder(keepalive: Keepalive, half_close: bool) -> Builder<TokioExecutor> {
 }
 
 /// The response to a client for which there is no place.
-pub fn refusal(why: NoPlace) -> Bytes {
+pub fn refusal(why: QuotaExceeded) -> Bytes {
     let message = match why.cause {
-        Cause::Full => format!("{why}; try again soon"),
-        Cause::Share | Cause::Strangers => why.to_string(),
+        QuotaCause::Full => format!("{why}; try again soon"),
+        QuotaCause::Share | QuotaCause::Unauthenticated => why.to_string(),
     };
     let length = message.len();
     format!(

@@ -11,7 +11,7 @@ use getlockd::{
         client_info::Origin,
         lease::{Bounds, Client, LeaseError, LeaseRequest, Leases, Secret},
         session::{Limits, LockService, Principal},
-        share::{Cause, NoPlace, What},
+        share::{QuotaCause, QuotaExceeded, Resource},
     },
     name::Name,
 };
@@ -44,7 +44,7 @@ fn client() -> Client {
 async fn take(leases: &Arc<Leases>, ttl: Duration) -> Result<Secret, LeaseError> {
     let secret = Secret::random().unwrap();
     let wish = LeaseRequest { ttl: Some(ttl), ..LeaseRequest::of(name()) };
-    leases.acquire(wish, secret.key(), client()).await?.delivery.done();
+    leases.acquire_as(wish, secret.key(), client()).await?.delivery.done();
     Ok(secret)
 }
 
@@ -53,7 +53,7 @@ fn wait(leases: &Arc<Leases>) -> JoinHandle<Result<Duration, LeaseError>> {
     let (leases, secret, since) = (leases.clone(), Secret::random().unwrap(), Instant::now());
     let wish = LeaseRequest { wait: Timeout::Forever, ..LeaseRequest::of(name()) };
     tokio::spawn(async move {
-        leases.acquire(wish, secret.key(), client()).await?.delivery.done();
+        leases.acquire_as(wish, secret.key(), client()).await?.delivery.done();
         Ok(since.elapsed())
     })
 }
@@ -117,7 +117,7 @@ async fn holder_is_told_of_waiters() {
 async fn undelivered_grant_is_revoked() {
     let leases = leases();
     let key = Secret::random().unwrap().key();
-    let grant = leases.acquire(LeaseRequest::of(name()), key, client()).await.unwrap();
+    let grant = leases.acquire_as(LeaseRequest::of(name()), key, client()).await.unwrap();
     assert!(!leases.service().is_free(&name()));
     drop(grant);
     assert!(leases.service().is_free(&name()));
@@ -143,12 +143,12 @@ async fn request_fields_are_bounded() {
     assert_eq!(take(&leases, 9 * MS).await.unwrap_err(), bounds);
     assert_eq!(take(&leases, Duration::from_hours(2)).await.unwrap_err(), bounds);
     let long = LeaseRequest { client: Some("x".repeat(257)), ..LeaseRequest::of(name()) };
-    let refused = leases.acquire(long, Secret::random().unwrap().key(), client()).await;
+    let refused = leases.acquire_as(long, Secret::random().unwrap().key(), client()).await;
     assert_eq!(refused.unwrap_err(), LeaseError::TooLong);
     let waiters: Vec<_> = (0..3).map(|_| wait(&leases)).collect();
     until_waiting(&leases, 2).await;
-    let no_place = NoPlace { what: What::Leases, limit: 3, cause: Cause::Full };
-    assert_eq!(take(&leases, 50 * MS).await.unwrap_err(), LeaseError::NoPlace(no_place));
+    let quota_exceeded = QuotaExceeded { resource: Resource::Leases, limit: 3, cause: QuotaCause::Full };
+    assert_eq!(take(&leases, 50 * MS).await.unwrap_err(), LeaseError::QuotaExceeded(quota_exceeded));
     for waiter in waiters {
         waiter.abort();
     }
@@ -183,9 +183,9 @@ async fn disconnect_leaves_the_queue() {
 async fn revoked_grant_keeps_later_lease_of_same_client() {
     let leases = leases();
     let key = Secret::random().unwrap().key();
-    let first = leases.acquire(LeaseRequest::of(name()), key, client()).await.unwrap();
+    let first = leases.acquire_as(LeaseRequest::of(name()), key, client()).await.unwrap();
     leases.release(&key, &name(), Principal::ALL).unwrap();
-    let second = leases.acquire(LeaseRequest::of(name()), key, client()).await.unwrap();
+    let second = leases.acquire_as(LeaseRequest::of(name()), key, client()).await.unwrap();
     drop(first);
     assert!(leases.remaining(&key, &name(), Principal::ALL).is_ok());
     drop(second);
@@ -199,7 +199,7 @@ async fn closed_connection_does_not_wait() {
     let waiter = client();
     let gone = waiter.gone.clone();
     let wish = LeaseRequest { wait: Timeout::Forever, ..LeaseRequest::of(name()) };
-    let waiting = leases.acquire(wish, Secret::random().unwrap().key(), waiter);
+    let waiting = leases.acquire_as(wish, Secret::random().unwrap().key(), waiter);
     let (refused, ()) = tokio::join!(waiting, async { gone.cancel() });
     assert_eq!(refused.unwrap_err(), LeaseError::HungUp);
     assert_eq!(leases.service().stats().table.waiters, 0);

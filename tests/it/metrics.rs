@@ -12,7 +12,7 @@ use crate::common::{
 use getlockd::{
     internal::{
         session::{History, LockService, Principal, first_page},
-        stats::{BOUNDS, Past, Refused},
+        stats::{BOUNDS, PastHold, Refused},
         users::{NewEntry, entry},
     },
     name::Name,
@@ -55,11 +55,11 @@ impl Scrape {
     }
 }
 
-fn history(server: &TestServer, name: &str) -> Vec<Past> {
+fn history(server: &TestServer, name: &str) -> Vec<PastHold> {
     history_of(&server.service, name)
 }
 
-fn history_of(service: &LockService, name: &str) -> Vec<Past> {
+fn history_of(service: &LockService, name: &str) -> Vec<PastHold> {
     let query = History { name: Some(Name::new(name).unwrap()), page: first_page() };
     service.query(&query, Principal::ALL).unwrap().rows
 }

@@ -55,13 +55,13 @@ fn request(wait: Timeout) -> LeaseRequest {
 /// Asks on a connection of its own. Aborted, that is gone.
 fn ask(leases: &Arc<Leases>, wish: LeaseRequest) -> JoinHandle<Lent> {
     let leases = leases.clone();
-    tokio::spawn(async move { leases.lend(wish, client_at(1)).await })
+    tokio::spawn(async move { leases.acquire(wish, client_at(1)).await })
 }
 
 /// Somebody else holds the lock.
 async fn held(leases: &Arc<Leases>) -> Secret {
     let wish = LeaseRequest { ttl: Some(Duration::from_hours(1)), ..LeaseRequest::of(name()) };
-    let (grant, secret) = leases.lend(wish, client_at(9)).await.unwrap();
+    let (grant, secret) = leases.acquire(wish, client_at(9)).await.unwrap();
     grant.delivery.done();
     secret
 }
@@ -78,7 +78,7 @@ async fn until_waiting(leases: &Leases, waiters: usize) {
 
 fn assert_nothing_is_left(leases: &Leases) {
     assert!(leases.service().is_free(&name()));
-    assert_eq!((leases.count(), leases.places().count(), leases.service().registry().count()), (0, 0, 0));
+    assert_eq!((leases.count(), leases.quota().count(), leases.service().registry().count()), (0, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,7 +92,7 @@ async fn repeated_request_gets_and_renews_its_lease() {
         assert_eq!((again.token, same.reveal()), (first.token, secret.reveal()));
         assert_eq!(again.ends - Instant::now(), 1000 * MS);
     }
-    assert_eq!((leases.count(), leases.places().count()), (1, 1));
+    assert_eq!((leases.count(), leases.quota().count()), (1, 1));
     release(&leases, &secret);
     assert_nothing_is_left(&leases);
 }
@@ -154,15 +154,15 @@ async fn wait_ends_with_its_last_connection() {
     let asking: Vec<_> = (0..5).map(|_| ask(&leases, request(Timeout::Forever))).collect();
     until_waiting(&leases, 1).await;
     // Each that waits has a place, as has the holder: however they repeat, no more wait than may.
-    assert_eq!(leases.places().count(), 6);
+    assert_eq!(leases.quota().count(), 6);
     let more = ask(&leases, request(Timeout::Forever)).await.unwrap();
-    assert!(matches!(more.unwrap_err(), LeaseError::NoPlace(_)));
+    assert!(matches!(more.unwrap_err(), LeaseError::QuotaExceeded(_)));
     for asked in asking {
         assert_eq!(leases.service().stats().table.waiters, 1);
         asked.abort();
         assert!(asked.await.unwrap_err().is_cancelled());
     }
-    assert_eq!((leases.service().stats().table.waiters, leases.places().count()), (0, 1));
+    assert_eq!((leases.service().stats().table.waiters, leases.quota().count()), (0, 1));
     release(&leases, &holder);
     assert_nothing_is_left(&leases);
 }
@@ -221,20 +221,20 @@ async fn conflicting_request_with_same_id_is_refused() {
         [(other, client_at(1)), (shared, client_at(1)), (request(Timeout::NONE), client_at(2))]
     };
     for (wish, client) in others() {
-        assert_eq!(leases.lend(wish, client).await.unwrap_err(), LeaseError::RequestIdTaken, "it waits");
+        assert_eq!(leases.acquire(wish, client).await.unwrap_err(), LeaseError::RequestIdTaken, "it waits");
     }
     release(&leases, &holder);
     let (grant, secret) = first.await.unwrap().unwrap();
     grant.delivery.done();
     for (wish, client) in others() {
-        assert_eq!(leases.lend(wish, client).await.unwrap_err(), LeaseError::RequestIdTaken, "it runs");
+        assert_eq!(leases.acquire(wish, client).await.unwrap_err(), LeaseError::RequestIdTaken, "it runs");
     }
     release(&leases, &secret);
     // The id is free with its lease, and leads to the same secret; on another server to another.
-    let (grant_later, same) = leases.lend(request(Timeout::NONE), client_at(2)).await.unwrap();
+    let (grant_later, same) = leases.acquire(request(Timeout::NONE), client_at(2)).await.unwrap();
     assert_eq!(same.reveal(), secret.reveal());
     assert!(grant_later.token > grant.token);
-    let (_, elsewhere) = self::leases().lend(request(Timeout::NONE), client_at(1)).await.unwrap();
+    let (_, elsewhere) = self::leases().acquire(request(Timeout::NONE), client_at(1)).await.unwrap();
     assert_ne!(elsewhere.reveal(), secret.reveal());
 }
 

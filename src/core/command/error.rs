@@ -9,7 +9,7 @@ use crate::{
         budget::Exceeded,
         lock::{Cycle, SessionId},
         session::ShownName,
-        share::NoPlace,
+        share::QuotaExceeded,
         users::Denied,
     },
     name::Name,
@@ -38,7 +38,7 @@ pub enum Error {
     /// As many wait for the lock as may.
     TooManyWaiters(usize),
     /// All locks that may be held are, or the user or the address holds its share; or has its share of the connections.
-    NoPlace(NoPlace),
+    QuotaExceeded(QuotaExceeded),
     /// There is no memory for what it would make the server keep.
     TooMuchMemory(Exceeded),
     /// No session has this number.
@@ -69,7 +69,7 @@ impl fmt::Display for Error {
                     "{max} wait for this lock and no more may (--max-waiters-per-lock); try again later"
                 )
             }
-            Self::NoPlace(no_place) => no_place.fmt(f),
+            Self::QuotaExceeded(quota_exceeded) => quota_exceeded.fmt(f),
             Self::TooMuchMemory(exceeded) => exceeded.fmt(f),
             Self::NoSession(id) => write!(f, "there is no session {id}; SESSIONS lists them"),
             Self::Stopping => {
@@ -85,9 +85,9 @@ impl fmt::Display for Error {
     }
 }
 
-impl From<NoPlace> for Error {
-    fn from(no_place: NoPlace) -> Self {
-        Self::NoPlace(no_place)
+impl From<QuotaExceeded> for Error {
+    fn from(quota_exceeded: QuotaExceeded) -> Self {
+        Self::QuotaExceeded(quota_exceeded)
     }
 }
 
@@ -138,9 +138,10 @@ impl Error {
         match self {
             Self::Deadlock(_) => Symbol::Deadlock,
             Self::Interrupted => Symbol::Interrupted,
-            Self::TooManyLocks(_) | Self::TooManyWaiters(_) | Self::NoPlace(_) | Self::TooMuchMemory(_) => {
-                Symbol::Limit
-            }
+            Self::TooManyLocks(_)
+            | Self::TooManyWaiters(_)
+            | Self::QuotaExceeded(_)
+            | Self::TooMuchMemory(_) => Symbol::Limit,
             Self::NoSession(_) => Symbol::NoSession,
             Self::Stopping => Symbol::Shutdown,
             Self::NoLogin | Self::BadLogin(_) | Self::OtherUser => Symbol::Auth,

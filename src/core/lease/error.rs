@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use super::{
-    MAX_TEXT,
-    request::{MAX_REQUEST_ID, MIN_REQUEST_ID},
-};
+use super::{MAX_REQUEST_ID, MAX_TEXT, MIN_REQUEST_ID};
 use crate::core::{
     command::{EndReason, Error},
-    share::NoPlace,
+    share::QuotaExceeded,
 };
 
 /// Why there is no lease.
@@ -54,7 +51,7 @@ pub enum LeaseError {
     HungUp,
     /// There are as many leases as there may be, or the user or the address has its share of them.
     #[error(transparent)]
-    NoPlace(#[from] NoPlace),
+    QuotaExceeded(#[from] QuotaExceeded),
     /// The session was refused the lock.
     #[error("{}", refused(.0))]
     Refused(Error),

@@ -3,11 +3,10 @@
 use tokio::time::Instant;
 
 use super::{
-    Mode, SessionId, Token,
+    Mode, SessionId, Token, Tokens,
     holders::{Hold, Holders},
-    queue::{Place, Queue, Ticket, Waiter},
+    queue::{Queue, QueuePosition, Ticket, Waiter},
     request::Request,
-    token::Tokens,
 };
 use crate::core::sync::mutant;
 
@@ -21,13 +20,13 @@ pub(super) struct Lock {
 
 /// What keeps a wait from being granted.
 #[derive(Debug)]
-pub(super) enum Stands {
+pub(super) enum Blocker {
     /// The holders, or a wait ahead of it that closes no cycle.
     Firm,
     /// This wait ahead of it, which may yet be refused.
-    Behind(SessionId, Place),
+    Behind(SessionId, QueuePosition),
     /// Nothing that is as old as the search.
-    Free,
+    None,
 }
 
 impl Lock {
@@ -56,7 +55,7 @@ impl Lock {
         (first && self.admits(request)).then(|| self.grant(request, tokens))
     }
 
-    /// Puts a waiter at its place: an upgrade ahead of all, else behind all.
+    /// Puts a waiter at its position: an upgrade ahead of all, else behind all.
     pub(super) fn enqueue(&mut self, waiter: Waiter) {
         match &mut self.queue {
             Some(queue) => queue.push(waiter),
@@ -65,8 +64,8 @@ impl Lock {
     }
 
     /// Takes a waiter out of the queue.
-    pub(super) fn remove_waiter(&mut self, place: Place) -> Option<Waiter> {
-        let waiter = self.queue.as_mut()?.remove(place);
+    pub(super) fn remove_waiter(&mut self, position: QueuePosition) -> Option<Waiter> {
+        let waiter = self.queue.as_mut()?.remove(position);
         self.queue.take_if(|queue| queue.len() == 0);
         waiter
     }
@@ -74,36 +73,43 @@ impl Lock {
     /// Grants to the head of the queue for as long as the head can be granted: neighbours that are
     /// shared go together.
     pub(super) fn hand_over(&mut self, tokens: &Tokens, mut granted: impl FnMut(Waiter, Token)) {
-        while let Some(&Waiter { request, place, .. }) = self.queue.as_ref().and_then(|queue| queue.first())
+        while let Some(&Waiter { request, position, .. }) =
+            self.queue.as_ref().and_then(|queue| queue.first())
             && self.admits(request)
         {
             let token = self.grant(request, tokens);
-            if let Some(waiter) = self.remove_waiter(place) {
+            if let Some(waiter) = self.remove_waiter(position) {
                 granted(waiter, token);
             }
             mutant!(StopsEarly => return);
         }
     }
 
-    /// What keeps the waiter at a place from being granted, of what is older than `than`.
+    /// What keeps the waiter at a position from being granted, of what is older than `than`.
     ///
     /// A shared wait beside shared holders waits only for those that stand ahead of it. Of these the first that wants the
     /// lock alone decides: the others are shared, or want it alone behind that one. Ahead of that one only upgrades
     /// can be younger.
-    pub(super) fn stands(&self, place: Place, than: Ticket, is_open: impl Fn(SessionId) -> bool) -> Stands {
-        let Some(waiter) = self.queue.as_ref().and_then(|queue| queue.get(place)) else {
-            return Stands::Free;
+    pub(super) fn blocker_of(
+        &self,
+        position: QueuePosition,
+        than: Ticket,
+        is_open: impl Fn(SessionId) -> bool,
+    ) -> Blocker {
+        let Some(waiter) = self.queue.as_ref().and_then(|queue| queue.get(position)) else {
+            return Blocker::None;
         };
         let is_shared = self.holders.first().is_some_and(|first| first.mode == Mode::Shared);
         if !is_shared || waiter.request.mode == Mode::Exclusive {
-            return Stands::Firm;
+            return Blocker::Firm;
         }
-        let mut ahead = self.waiters().take_while(|waiter| waiter.place != place);
-        let decides = |waiter: &&Waiter| waiter.request.mode == Mode::Exclusive && waiter.place.ticket < than;
-        match ahead.find(decides).map(|waiter| (waiter.request.session, waiter.place)) {
-            None => Stands::Free,
-            Some((session, place)) if is_open(session) => Stands::Behind(session, place),
-            Some(_) => Stands::Firm,
+        let mut ahead = self.waiters().take_while(|waiter| waiter.position != position);
+        let decides =
+            |waiter: &&Waiter| waiter.request.mode == Mode::Exclusive && waiter.position.ticket < than;
+        match ahead.find(decides).map(|waiter| (waiter.request.session, waiter.position)) {
+            None => Blocker::None,
+            Some((session, position)) if is_open(session) => Blocker::Behind(session, position),
+            Some(_) => Blocker::Firm,
         }
     }
 

@@ -9,7 +9,7 @@
 
 use super::{
     SessionId,
-    queue::{Place, Ticket},
+    queue::{QueuePosition, Ticket},
 };
 use crate::{
     core::sync::{HashMap, mutant, oneshot},
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Edge {
     pub name: Name,
-    pub place: Place,
+    pub position: QueuePosition,
     /// Until it is known that it closes no cycle, and it may yet be refused: those who want to know.
     pub open: Option<Vec<oneshot::Sender<()>>>,
 }
@@ -45,15 +45,19 @@ impl Graph {
     }
 
     /// Records that a wait closes no cycle.
-    pub(super) fn settle(&mut self, session: SessionId, place: Place) {
-        if let Some(edge) = self.waits.get_mut(&session).filter(|edge| edge.place == place) {
+    pub(super) fn settle(&mut self, session: SessionId, position: QueuePosition) {
+        if let Some(edge) = self.waits.get_mut(&session).filter(|edge| edge.position == position) {
             edge.open = None;
         }
     }
 
     /// Resolves when an open wait is settled, or is over; none if it is that already.
-    pub(super) fn settling(&mut self, session: SessionId, place: Place) -> Option<oneshot::Receiver<()>> {
-        let edge = self.waits.get_mut(&session).filter(|edge| edge.place == place)?;
+    pub(super) fn settling(
+        &mut self,
+        session: SessionId,
+        position: QueuePosition,
+    ) -> Option<oneshot::Receiver<()>> {
+        let edge = self.waits.get_mut(&session).filter(|edge| edge.position == position)?;
         let (told_by_its_end, told) = oneshot::channel();
         edge.open.as_mut()?.push(told_by_its_end);
         Some(told)

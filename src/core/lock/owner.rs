@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Mode, PIECE, SessionId, Token, Wait,
     holders::Hold,
-    queue::Place,
+    queue::QueuePosition,
     request::{Acquire, OnBusy, Released, Request, Verdict},
     search::{MAX_LOOKS, Search},
     table::{Queued, Table},
@@ -86,13 +86,13 @@ impl Owner {
         // Nobody waits for one who holds nothing, so it cannot close a cycle.
         match self.table.take(&name, request, on_busy, self.holds.is_empty()) {
             Acquire::Granted(token) => {
-                self.keep(name, mode, token);
+                self.record_grant(name, mode, token);
                 Acquire::Granted(token)
             }
-            Acquire::Queued(Queued { place, verdict }) => {
-                let search = self.search(&name, place);
+            Acquire::Queued(Queued { position, verdict }) => {
+                let search = self.search(&name, position);
                 let mut wait = Wait::new(self, name, request, verdict, search);
-                match wait.look(MAX_LOOKS) {
+                match wait.search_for_cycle(MAX_LOOKS) {
                     Some(Verdict::Granted(token)) => Acquire::Granted(token),
                     Some(Verdict::Deadlock(cycle)) => Acquire::Deadlock(cycle),
                     // One who was interrupted is told as one who waited.
@@ -106,16 +106,16 @@ impl Owner {
     }
 
     /// The search for a cycle that a wait closes; none if nobody waits for this owner.
-    pub(super) fn search(&self, name: &Name, place: Place) -> Option<Box<Search>> {
+    pub(super) fn search(&self, name: &Name, position: QueuePosition) -> Option<Box<Search>> {
         if self.holds.is_empty() {
             return None;
         }
         let others = |held: &Name| self.table.queue_of(held).0 > usize::from(held == name);
         if self.holds.len() <= FEW && !self.holds.keys().any(others) {
-            self.table.settle(self.id, place);
+            self.table.settle(self.id, position);
             return None;
         }
-        Some(Box::new(Search::new(self.id, place, name.clone())))
+        Some(Box::new(Search::new(self.id, position, name.clone())))
     }
 
     /// Frees one count; with the last one the lock passes on.
@@ -154,8 +154,8 @@ impl Owner {
         counts
     }
 
-    /// Notes a grant.
-    pub(super) fn keep(&mut self, name: Name, mode: Mode, token: Token) {
+    /// Records a grant.
+    pub(super) fn record_grant(&mut self, name: Name, mode: Mode, token: Token) {
         let hold = self.holds.entry(name).or_insert(Counted { mode, token, count: 0 });
         *hold = Counted { mode, token, count: hold.count + 1 };
     }

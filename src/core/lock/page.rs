@@ -1,10 +1,10 @@
-//! Pages of lists: rows in an order in which none changes its place, each with a key that tells where it stands.
+//! Pages of lists: rows in an order in which none changes its position, each with a key that tells where it stands.
 //!
 //! A row that stays from one page to the next is on one of them, and on one only.
 
 use std::{fmt, str::FromStr};
 
-use super::{SessionId, Token, queue::Place};
+use super::{SessionId, Token, queue::QueuePosition};
 use crate::name::Name;
 
 /// Which rows of a list are wanted.
@@ -128,7 +128,7 @@ impl FromStr for HoldKey {
 
 /// Where a waiter stands in the queue of its lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct WaiterKey(pub(super) Place);
+pub struct WaiterKey(pub(super) QueuePosition);
 
 /// Upgrades, which are ahead of all others, have a letter in front.
 const UPGRADE: char = 'u';
@@ -148,7 +148,7 @@ impl FromStr for WaiterKey {
     fn from_str(text: &str) -> Result<Self, NoKey> {
         let ticket = text.strip_prefix(UPGRADE);
         let number = ticket.unwrap_or(text).parse().map_err(|_| NoKey)?;
-        Ok(Self(Place::new(ticket.is_some(), number)))
+        Ok(Self(QueuePosition::new(ticket.is_some(), number)))
     }
 }
 
@@ -168,7 +168,8 @@ mod tests {
     fn page_keys_round_trip() {
         let key = HoldKey { name: Name::new("a:b c").unwrap(), token: 7 };
         assert_eq!((key.to_string().as_str(), "7:A:B c".parse()), ("7:a:b c", Ok(key)));
-        let (upgrade, other) = (WaiterKey(Place::new(true, 9)), WaiterKey(Place::new(false, 2)));
+        let (upgrade, other) =
+            (WaiterKey(QueuePosition::new(true, 9)), WaiterKey(QueuePosition::new(false, 2)));
         assert!(upgrade < other);
         assert_eq!((upgrade.to_string().parse(), other.to_string().parse()), (Ok(upgrade), Ok(other)));
         for wrong in ["", "7", "x:a", "7:", ":a"] {

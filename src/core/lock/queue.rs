@@ -10,14 +10,14 @@ use crate::core::sync::oneshot;
 /// The number of a wait: grows with every wait for any lock.
 pub(super) type Ticket = u64;
 
-/// A place in a queue: upgrades are ahead of all others, else who came first is.
+/// A position in a queue: upgrades are ahead of all others, else who came first is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct QueuePosition {
     is_no_upgrade: bool,
     pub ticket: Ticket,
 }
 
-impl Place {
+impl QueuePosition {
     pub(super) fn of(request: Request, ticket: Ticket) -> Self {
         Self::new(request.upgrade, ticket)
     }
@@ -31,7 +31,7 @@ impl Place {
     }
 }
 
-impl Ord for Place {
+impl Ord for QueuePosition {
     fn cmp(&self, other: &Self) -> Ordering {
         #[cfg(test)]
         tests::COMPARED.set(tests::COMPARED.get() + 1);
@@ -39,7 +39,7 @@ impl Ord for Place {
     }
 }
 
-impl PartialOrd for Place {
+impl PartialOrd for QueuePosition {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
@@ -49,7 +49,7 @@ impl PartialOrd for Place {
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub request: Request,
-    pub place: Place,
+    pub position: QueuePosition,
     pub since: Instant,
     pub verdict: oneshot::Sender<Verdict>,
 }
@@ -58,7 +58,7 @@ pub(super) struct Waiter {
 #[derive(Debug)]
 pub(super) enum Queue {
     One(Waiter),
-    Many(BTreeMap<Place, Waiter>),
+    Many(BTreeMap<QueuePosition, Waiter>),
 }
 
 impl Queue {
@@ -84,10 +84,10 @@ impl Queue {
         }
     }
 
-    pub(super) fn get(&self, place: Place) -> Option<&Waiter> {
+    pub(super) fn get(&self, position: QueuePosition) -> Option<&Waiter> {
         match self {
-            Self::One(waiter) => Some(waiter).filter(|waiter| waiter.place == place),
-            Self::Many(waiters) => waiters.get(&place),
+            Self::One(waiter) => Some(waiter).filter(|waiter| waiter.position == position),
+            Self::Many(waiters) => waiters.get(&position),
         }
     }
 
@@ -98,18 +98,18 @@ impl Queue {
             self.push(first);
         }
         if let Self::Many(waiters) = self {
-            waiters.insert(waiter.place, waiter);
+            waiters.insert(waiter.position, waiter);
         }
     }
 
-    pub(super) fn remove(&mut self, place: Place) -> Option<Waiter> {
+    pub(super) fn remove(&mut self, position: QueuePosition) -> Option<Waiter> {
         match self {
-            Self::One(waiter) if waiter.place != place => None,
+            Self::One(waiter) if waiter.position != position => None,
             Self::One(_) => match mem::replace(self, Self::Many(BTreeMap::new())) {
                 Self::One(waiter) => Some(waiter),
                 Self::Many(_) => None,
             },
-            Self::Many(waiters) => waiters.remove(&place),
+            Self::Many(waiters) => waiters.remove(&position),
         }
     }
 }
@@ -122,7 +122,7 @@ mod tests {
     use crate::core::lock::{Mode, SessionId};
 
     thread_local! {
-        /// How many pairs of places have been compared.
+        /// How many pairs of positions have been compared.
         pub(super) static COMPARED: Cell<usize> = const { Cell::new(0) };
     }
 
@@ -130,11 +130,11 @@ mod tests {
         let session = SessionId(u32::try_from(ticket).unwrap());
         let request = Request { session, mode: Mode::Exclusive, upgrade };
         let (verdict, _) = oneshot::channel();
-        Waiter { request, place: Place::of(request, ticket), since: Instant::now(), verdict }
+        Waiter { request, position: QueuePosition::of(request, ticket), since: Instant::now(), verdict }
     }
 
     fn tickets(queue: &Queue) -> Vec<Ticket> {
-        queue.iter().map(|waiter| waiter.place.ticket).collect()
+        queue.iter().map(|waiter| waiter.position.ticket).collect()
     }
 
     #[test]
@@ -144,8 +144,8 @@ mod tests {
             queue.push(waiter(ticket, upgrade));
         }
         assert_eq!(tickets(&queue), [3, 1, 2, 4]);
-        let first = waiter(1, false).place;
-        assert_eq!(queue.remove(first).unwrap().place, first);
+        let first = waiter(1, false).position;
+        assert_eq!(queue.remove(first).unwrap().position, first);
         assert!(queue.remove(first).is_none());
         assert_eq!((tickets(&queue), queue.len()), (vec![3, 2, 4], 3));
     }
@@ -160,8 +160,8 @@ mod tests {
             (0..LENGTH).map(|at| if at % 2 == 0 { (LENGTH - at) / 2 } else { (LENGTH + at).div_ceil(2) });
         for ticket in order {
             let before = COMPARED.get();
-            assert!(queue.remove(waiter(ticket, false).place).is_some(), "{ticket}");
-            // A node has at most 11 places, and there are at most 5 below each other.
+            assert!(queue.remove(waiter(ticket, false).position).is_some(), "{ticket}");
+            // A node has at most 11 positions, and there are at most 5 below each other.
             assert!(COMPARED.get() - before <= 55, "{}", COMPARED.get() - before);
         }
         assert_eq!(queue.len(), 0);

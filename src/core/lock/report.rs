@@ -31,7 +31,7 @@ pub struct LockInfo {
     pub waiters: usize,
 }
 
-/// One place in a queue.
+/// One position in a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct WaiterInfo {
     /// Who waits.
@@ -134,7 +134,7 @@ impl Table {
 
     /// Who waits for `name`, first in the queue first.
     pub fn waiters(&self, name: &Name) -> Vec<WaiterInfo> {
-        self.look(name, |lock| lock.waiters().map(WaiterInfo::from).collect()).unwrap_or_default()
+        self.with_lock(name, |lock| lock.waiters().map(WaiterInfo::from).collect()).unwrap_or_default()
     }
 
     /// Who holds `name`, and what those wait for in turn, to the end of every chain: the first `limit`.
@@ -158,12 +158,12 @@ impl Table {
     /// How many wait for `name`, and since when the first of them does.
     pub fn queue_of(&self, name: &Name) -> (usize, Option<Instant>) {
         let queue = |lock: &Lock| (lock.queued(), lock.waiters().next().map(|first| first.since));
-        self.look(name, queue).unwrap_or_default()
+        self.with_lock(name, queue).unwrap_or_default()
     }
 
     /// The first `limit` holds of `name`, the longest first, and how many there are.
     pub fn holds_of(&self, name: &Name, limit: usize) -> Truncated<LockInfo> {
-        let held = self.look(name, |lock| Truncated {
+        let held = self.with_lock(name, |lock| Truncated {
             rows: infos(name, lock).take(limit).collect(),
             total: lock.holders.len(),
         });
@@ -189,7 +189,7 @@ impl Table {
     }
 
     /// A lock with its first `holders` and `waiters`; none if nobody holds it any more.
-    pub fn see(&self, name: &Name, holders: usize, waiters: usize) -> Option<LockSnapshot> {
+    pub fn snapshot(&self, name: &Name, holders: usize, waiters: usize) -> Option<LockSnapshot> {
         let seen = |lock: &Lock| LockSnapshot {
             name: name.clone(),
             holders: Truncated {
@@ -201,8 +201,9 @@ impl Table {
                 total: lock.queued(),
             },
         };
-        self.look(name, seen)
+        self.with_lock(name, seen)
     }
+
     /// Whether nothing is left of any lock and of any wait.
     #[cfg(feature = "shuttle")]
     pub fn is_empty(&self) -> bool {
@@ -224,6 +225,6 @@ fn infos(name: &Name, lock: &Lock) -> impl Iterator<Item = LockInfo> {
 impl From<&Waiter> for WaiterInfo {
     fn from(waiter: &Waiter) -> Self {
         let Request { session, mode, .. } = waiter.request;
-        Self { session, mode, since: waiter.since, key: WaiterKey(waiter.place) }
+        Self { session, mode, since: waiter.since, key: WaiterKey(waiter.position) }
     }
 }

@@ -21,7 +21,7 @@ pub enum OnBusy {
     Queue,
 }
 
-/// What came of asking for a lock. `W` is a place in its queue.
+/// What came of asking for a lock. `W` is a position in its queue.
 #[derive(Debug)]
 pub enum Acquire<W> {
     /// Held now; the fencing token.

@@ -17,10 +17,10 @@ use smallvec::SmallVec;
 
 use super::{
     Cycle, Link, MAX_CYCLE_LINKS, SessionId, Table, Token,
-    entry::{Lock, Stands},
+    entry::{Blocker, Lock},
     graph::Edge,
     holders::Hold,
-    queue::Place,
+    queue::QueuePosition,
 };
 use crate::{
     core::sync::{HashSet, mutant, oneshot},
@@ -42,14 +42,14 @@ pub(super) enum Found {
 }
 
 /// Some holders of a lock.
-type Holding = SmallVec<[(SessionId, Token); 4]>;
+type HolderBatch = SmallVec<[(SessionId, Token); 4]>;
 
 /// Breadth first, each lock once: the cost is that of the chains that lead away from the asker, and the cycle
 /// that it finds is a shortest one.
 #[derive(Debug)]
 pub(super) struct Search {
     asker: SessionId,
-    place: Place,
+    position: QueuePosition,
     reached: Vec<Reached>,
     seen: HashSet<Name>,
     /// The lock whose holders are looked at, of those that were reached.
@@ -71,27 +71,27 @@ struct Reached {
     name: Name,
     /// Who waits for it, and which lock they hold; none for the asker.
     waiter: Option<(SessionId, usize)>,
-    /// The place of that wait.
-    place: Place,
+    /// The position of that wait.
+    position: QueuePosition,
     /// An open wait on the way there.
-    open: Option<(SessionId, Place)>,
+    open: Option<(SessionId, QueuePosition)>,
 }
 
 /// A holder who waits for what the asker holds.
 struct Last {
     waiter: SessionId,
     name: Name,
-    open: Option<(SessionId, Place)>,
+    open: Option<(SessionId, QueuePosition)>,
 }
 
 impl Search {
     /// Begins at the wait for `name` that the asker has entered.
-    pub(super) fn new(asker: SessionId, place: Place, name: Name) -> Self {
+    pub(super) fn new(asker: SessionId, position: QueuePosition, name: Name) -> Self {
         let seen = HashSet::from_iter([name.clone()]);
-        let first = Reached { name, waiter: None, place, open: None };
+        let first = Reached { name, waiter: None, position, open: None };
         Self {
             asker,
-            place,
+            position,
             reached: vec![first],
             seen,
             at: 0,
@@ -105,8 +105,8 @@ impl Search {
     }
 
     /// The wait whose search it is.
-    pub(super) fn place(&self) -> Place {
-        self.place
+    pub(super) fn position(&self) -> QueuePosition {
+        self.position
     }
 
     /// Goes on, and looks at about so many holders. `is_mine` says what the asker holds.
@@ -122,11 +122,11 @@ impl Search {
             left = left.saturating_sub(holders.len().max(1));
             #[cfg(test)]
             self.count(holders.len());
-            match self.look_at(table, &holders, &is_mine) {
+            match self.follow(table, &holders, &is_mine) {
                 Some(Last { waiter, name, open: None }) => return Found::Cycle(self.trace(waiter, name)),
-                Some(Last { open: Some((session, place)), .. }) => {
+                Some(Last { open: Some((session, position)), .. }) => {
                     self.start_again();
-                    self.pause = table.graph.lock().settling(session, place);
+                    self.pause = table.graph.lock().settling(session, position);
                     return Found::Nothing;
                 }
                 None => {}
@@ -159,21 +159,23 @@ impl Search {
         table: &Table,
         reached: &Reached,
         most: usize,
-    ) -> (Holding, Option<(SessionId, Place)>) {
+    ) -> (HolderBatch, Option<(SessionId, QueuePosition)>) {
         let next = |lock: &Lock| {
-            let open = match lock.stands(reached.place, self.place.ticket, |waiter| table.is_open(waiter)) {
-                Stands::Firm => None,
-                Stands::Behind(session, place) => Some((session, place)),
-                Stands::Free => return (Holding::new(), None),
+            let open = match lock
+                .blocker_of(reached.position, self.position.ticket, |waiter| table.is_open(waiter))
+            {
+                Blocker::Firm => None,
+                Blocker::Behind(session, position) => Some((session, position)),
+                Blocker::None => return (HolderBatch::new(), None),
             };
             let id = |hold: &Hold| (hold.session, hold.token);
             (lock.holders.after(self.after).take(most).map(id).collect(), open)
         };
-        table.look(&reached.name, next).unwrap_or_default()
+        table.with_lock(&reached.name, next).unwrap_or_default()
     }
 
     /// Goes to what the holders wait for; one of them who waits for the asker closes a cycle.
-    fn look_at(
+    fn follow(
         &mut self,
         table: &Table,
         holders: &[(SessionId, Token)],
@@ -182,8 +184,10 @@ impl Search {
         let came = self.reached.get(self.at).and_then(|lock| lock.open);
         let graph = table.graph.lock();
         for &(holder, _) in holders {
-            let Some(edge) = graph.wait_of(holder).filter(|edge| self.heeds(holder, edge)) else { continue };
-            let open = came.or_else(|| edge.open.as_ref().map(|_| (holder, edge.place)));
+            let Some(edge) = graph.wait_of(holder).filter(|edge| self.follows(holder, edge)) else {
+                continue;
+            };
+            let open = came.or_else(|| edge.open.as_ref().map(|_| (holder, edge.position)));
             mutant!(TellsOpen => if is_mine(&edge.name) {
                 return Some(Last { waiter: holder, name: edge.name.clone(), open: None });
             });
@@ -192,16 +196,16 @@ impl Search {
             }
             if self.seen.insert(edge.name.clone()) {
                 let waiter = Some((holder, self.at));
-                self.reached.push(Reached { name: edge.name.clone(), waiter, place: edge.place, open });
+                self.reached.push(Reached { name: edge.name.clone(), waiter, position: edge.position, open });
             }
         }
         None
     }
 
     /// Whether it follows this wait.
-    fn heeds(&self, holder: SessionId, edge: &Edge) -> bool {
+    fn follows(&self, holder: SessionId, edge: &Edge) -> bool {
         mutant!(HeedsYounger => return holder != self.asker);
-        holder != self.asker && edge.place.ticket < self.place.ticket
+        holder != self.asker && edge.position.ticket < self.position.ticket
     }
 
     /// How many locks it has reached.

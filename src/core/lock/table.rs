@@ -9,13 +9,12 @@ use tokio::{
 };
 
 use super::{
-    Mode, SessionId, Token,
+    Mode, SessionId, Token, Tokens,
     entry::Lock,
     graph::{Edge, Graph},
     holders::Hold,
-    queue::{Place, Waiter},
+    queue::{QueuePosition, Waiter},
     request::{Acquire, OnBusy, Request, Verdict},
-    token::Tokens,
 };
 use crate::{
     core::sync::{AtomicU64, DashMap, Entry, Guarded, Ordering, Rank, mutant, oneshot},
@@ -53,10 +52,10 @@ pub struct Counters {
     pub deadlocks: u64,
 }
 
-/// A place in the queue of a lock, and where its verdict will come.
+/// A position in the queue of a lock, and where its verdict will come.
 #[derive(Debug)]
 pub(super) struct Queued {
-    pub place: Place,
+    pub position: QueuePosition,
     pub verdict: oneshot::Receiver<Verdict>,
 }
 
@@ -144,7 +143,7 @@ impl Table {
         if self.remove_waiter(name, request.session).is_some() {
             return Verdict::LeftQueue;
         }
-        let hold = self.look(name, |lock| lock.holders.of(request.session).copied()).flatten();
+        let hold = self.with_lock(name, |lock| lock.holders.of(request.session).copied()).flatten();
         // A shared hold is none that an upgrade has waited for.
         let granted = hold.filter(|hold| hold.mode >= request.mode);
         granted.map_or(Verdict::Interrupted, |hold| Verdict::Granted(hold.token))
@@ -171,7 +170,7 @@ impl Table {
 
     /// The holder of `name`; of several the one that has held it longest.
     pub fn oldest_holder(&self, name: &Name) -> Option<SessionId> {
-        self.look(name, |lock| lock.holders.first().map(|hold| hold.session)).flatten()
+        self.with_lock(name, |lock| lock.holders.first().map(|hold| hold.session)).flatten()
     }
 
     /// The numbers of this moment.
@@ -186,7 +185,7 @@ impl Table {
     }
 
     /// Looks at one lock, under its guard.
-    pub(super) fn look<T>(&self, name: &Name, look: impl FnOnce(&Lock) -> T) -> Option<T> {
+    pub(super) fn with_lock<T>(&self, name: &Name, look: impl FnOnce(&Lock) -> T) -> Option<T> {
         let _shard = Rank::Shard.hold();
         self.locks.get(name).map(|lock| look(&lock))
     }
@@ -202,14 +201,14 @@ impl Table {
             return Acquire::Full;
         }
         let mut graph = self.graph.lock();
-        let place = Place::of(request, graph.next_ticket());
+        let position = QueuePosition::of(request, graph.next_ticket());
         mutant!(EarlyTicket => drop(graph); graph = self.graph.lock());
         let open = if settled { None } else { Some(Vec::new()) };
-        graph.wait(request.session, Edge { name: name.clone(), place, open });
+        graph.wait(request.session, Edge { name: name.clone(), position, open });
         drop(graph);
         let (verdict, receiver) = oneshot::channel();
-        lock.enqueue(Waiter { request, place, since: Instant::now(), verdict });
-        Acquire::Queued(Queued { place, verdict: receiver })
+        lock.enqueue(Waiter { request, position, since: Instant::now(), verdict });
+        Acquire::Queued(Queued { position, verdict: receiver })
     }
 
     /// Whether it is not known yet that the wait of a session closes no cycle.
@@ -219,15 +218,15 @@ impl Table {
 
     /// Resolves when it is the turn of a long search.
     ///
-    /// Cancel-safe: dropped, the place among those who wait is lost.
+    /// Cancel-safe: dropped, the position among those who wait is lost.
     pub(super) fn search_turn(&self) -> impl Future<Output = Option<OwnedSemaphorePermit>> + use<> {
         let searches = self.searches.clone();
         async move { searches.acquire_owned().await.ok() }
     }
 
     /// Records that a wait closes no cycle.
-    pub(super) fn settle(&self, session: SessionId, place: Place) {
-        self.graph.lock().settle(session, place);
+    pub(super) fn settle(&self, session: SessionId, position: QueuePosition) {
+        self.graph.lock().settle(session, position);
     }
 
     /// Counts a request that is refused since it would have closed a cycle.
@@ -241,8 +240,8 @@ impl Table {
             let _shard = Rank::Shard.hold();
             self.locks.get_mut(name).and_then(|mut lock| {
                 let mut graph = self.graph.lock();
-                let place = graph.wait_of(session).filter(|edge| edge.name == *name)?.place;
-                let waiter = lock.remove_waiter(place)?;
+                let position = graph.wait_of(session).filter(|edge| edge.name == *name)?.position;
+                let waiter = lock.remove_waiter(position)?;
                 graph.stop_waiting(session);
                 drop(graph);
                 mutant!(LeavesQuietly => return Some(waiter));
@@ -263,7 +262,7 @@ impl Table {
     }
 }
 
-/// Grants made under a guard, to be told outside of it.
+/// Grants made under a guard, to be told outside of it: a waiter that wakes at once does not find the shard locked.
 struct Grants(SmallVec<[(Waiter, Token); 2]>);
 
 impl Grants {

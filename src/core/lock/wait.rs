@@ -1,4 +1,4 @@
-//! A place in a queue, as a guard. It borrows its owner, and the owner makes it: the two files know each other.
+//! A position in a queue, as a guard. It borrows its owner, and the owner makes it: the two files know each other.
 
 use tokio::task::yield_now;
 
@@ -13,7 +13,7 @@ use crate::{
     name::Name,
 };
 
-/// An owner's place in the queue of a lock.
+/// An owner's position in the queue of a lock.
 ///
 /// Dropping it leaves the queue; a grant that has won that race is handed on. So time-out, kill,
 /// hang-up and an aborted task are one and the same.
@@ -43,7 +43,7 @@ impl<'a> Wait<'a> {
 
     /// Resolves when the wait has ended, never with [`Verdict::LeftQueue`].
     ///
-    /// Cancel-safe: dropped before it resolves, the place in the queue stays. A long search for a cycle is begun again.
+    /// Cancel-safe: dropped before it resolves, the position in the queue stays. A long search for a cycle is begun again.
     pub async fn verdict(&mut self) -> Verdict {
         let mut turn = None;
         while let Some(search) = &mut self.search {
@@ -63,7 +63,7 @@ impl<'a> Wait<'a> {
                 verdict = &mut self.verdict => return self.end(verdict.unwrap_or(Verdict::Interrupted)),
                 begun = go_on => turn = turn.or(begun),
             }
-            if let Some(verdict) = self.look(if turn.is_some() { PIECE } else { MAX_LOOKS }) {
+            if let Some(verdict) = self.search_for_cycle(if turn.is_some() { PIECE } else { MAX_LOOKS }) {
                 return verdict;
             }
         }
@@ -73,7 +73,7 @@ impl<'a> Wait<'a> {
     }
 
     /// Looks for a cycle that this wait closes, at about so many holders. If it has found one, the wait has ended.
-    pub(super) fn look(&mut self, steps: usize) -> Option<Verdict> {
+    pub(super) fn search_for_cycle(&mut self, steps: usize) -> Option<Verdict> {
         let search = self.search.as_mut()?;
         let owner = &*self.owner;
         match search.go_on(owner.table(), steps, |name| owner.has(name)) {
@@ -85,7 +85,7 @@ impl<'a> Wait<'a> {
                 None
             }
             Found::NoCycle => {
-                owner.table().settle(owner.id(), search.place());
+                owner.table().settle(owner.id(), search.position());
                 self.search = None;
                 None
             }
@@ -131,7 +131,7 @@ impl<'a> Wait<'a> {
     fn end(&mut self, verdict: Verdict) -> Verdict {
         self.is_over = true;
         if let Verdict::Granted(token) = verdict {
-            self.owner.keep(self.name.clone(), self.request.mode, token);
+            self.owner.record_grant(self.name.clone(), self.request.mode, token);
         }
         verdict
     }

@@ -116,7 +116,7 @@ impl Session {
     /// Cancel-safe: dropped, it is not logged in.
     ///
     /// # Errors
-    /// [`Error::BadLogin`], [`Error::OtherUser`] if it has logged in as another before, or [`Error::NoPlace`] if
+    /// [`Error::BadLogin`], [`Error::OtherUser`] if it has logged in as another before, or [`Error::QuotaExceeded`] if
     /// the user has its share of the connections.
     pub async fn log_in(&mut self, name: &str, proof: &Proof<'_>) -> Result<(), Error> {
         let Some(users) = self.service.users().cloned() else { return Ok(()) };

@@ -9,13 +9,13 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::room::Room;
+use super::allowance::LockAllowance;
 use crate::core::{
     budget::{Budget, Charge, Exceeded, Memory},
     client_info::{ClientInfo, Origin},
     command::EndReason,
     lock::SessionId,
-    share::{NoPlace, Pass, QuotaKey},
+    share::{QuotaExceeded, QuotaKey, Transfer},
     sync::{AtomicU64, AtomicUsize, AtomicWaker, Guarded, Ordering, Rank, mutant},
     users::User,
 };
@@ -36,7 +36,7 @@ pub struct Handle {
     pub(super) origin: Origin,
     pub(super) since: Instant,
     holds: AtomicUsize,
-    pub(super) room: Room,
+    pub(super) allowance: LockAllowance,
     /// Set by anyone.
     notice: AtomicU64,
     /// Of the one task that runs the session.
@@ -51,7 +51,7 @@ struct ClientState {
     /// Boxed, and none for most clients of the line wire, which tell nothing.
     info: Option<Box<ClientInfo>>,
     /// The place of its connection, if it has one of its own.
-    permit: Option<Weak<dyn Pass>>,
+    permit: Option<Weak<dyn Transfer>>,
     /// For the words of the client in it.
     charge: Charge,
     /// What it may make the server remember. Most keep next to nothing, and need none.
@@ -71,7 +71,7 @@ impl Handle {
             origin,
             since: Instant::now(),
             holds: AtomicUsize::new(0),
-            room: Room::new(max_locks),
+            allowance: LockAllowance::new(max_locks),
             notice: AtomicU64::new(GO_ON),
             waker: AtomicWaker::default(),
             client: Guarded::new(Rank::Client, ClientState::default()),
@@ -196,14 +196,14 @@ impl Handle {
     }
 
     /// The place of its connection, which passes to the user that it logs in as.
-    pub(crate) fn set_permit(&self, permit: Weak<dyn Pass>) {
+    pub(crate) fn set_permit(&self, permit: Weak<dyn Transfer>) {
         self.client.lock().permit = Some(permit);
     }
 
     /// Passes the place of its connection to a user.
-    pub(super) fn pass_permit_to(&self, user: &User) -> Result<(), NoPlace> {
+    pub(super) fn pass_permit_to(&self, user: &User) -> Result<(), QuotaExceeded> {
         let permit = self.client.lock().permit.as_ref().and_then(Weak::upgrade);
-        permit.map_or(Ok(()), |permit| permit.pass_to(QuotaKey::User(user.name().into())))
+        permit.map_or(Ok(()), |permit| permit.transfer_to(QuotaKey::User(user.name().into())))
     }
 
     /// Replaces its user by the same one as read again; not if it has become another's meanwhile.

@@ -56,7 +56,7 @@ impl<'a> Waiting<'a> {
     /// # Errors
     /// The session is to end.
     pub async fn finish(mut self) -> Result<Answer<AcquireAnswer>, EndReason> {
-        self.decided().await
+        self.outcome().await
     }
 
     /// The same, for one who keeps the place in the queue themselves.
@@ -65,7 +65,7 @@ impl<'a> Waiting<'a> {
     ///
     /// # Errors
     /// The session is to end.
-    pub async fn decided(&mut self) -> Result<Answer<AcquireAnswer>, EndReason> {
+    pub async fn outcome(&mut self) -> Result<Answer<AcquireAnswer>, EndReason> {
         let Self { wait, deadline, handle, service, .. } = self;
         let verdict = tokio::select! {
             biased;

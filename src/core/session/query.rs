@@ -11,7 +11,7 @@ use crate::{
         lock::{
             Hold, HoldKey, LockInfo, Page, Paged, SessionId, Token, Truncated, WaiterInfo, WaiterKey, WhyStep,
         },
-        stats::Past,
+        stats::PastHold,
     },
     name::Name,
 };
@@ -246,13 +246,13 @@ pub struct History {
 }
 
 impl Query for History {
-    type Answer = Paged<Past>;
+    type Answer = Paged<PastHold>;
 
     fn lock(&self) -> Option<&Name> {
         self.name.as_ref()
     }
 
-    fn answer(&self, service: &LockService, viewer: Principal<'_>) -> Paged<Past> {
+    fn answer(&self, service: &LockService, viewer: Principal<'_>) -> Paged<PastHold> {
         let history = service.recorder().history();
         let mut rows = history.last(self.name.as_ref(), usize::MAX, |name| viewer.sees(name));
         let total = rows.len();

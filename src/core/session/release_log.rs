@@ -9,7 +9,7 @@ use crate::{
     core::{
         command::EndReason,
         lock::{Hold, Owner},
-        stats::{History, Past, ReleaseCause},
+        stats::{HoldHistory, PastHold, ReleaseCause},
     },
     name::Name,
 };
@@ -32,7 +32,7 @@ impl<'a> ReleaseRecorder<'a> {
     pub(super) fn release_piece(&mut self, owner: &mut Owner) -> u64 {
         let counts = owner.release_some(|name, hold| self.record(&name, hold));
         if owner.holds() == 0 {
-            self.handle.room.give_back();
+            self.handle.allowance.give_back();
         }
         counts
     }
@@ -41,7 +41,7 @@ impl<'a> ReleaseRecorder<'a> {
     pub(super) fn record(&mut self, name: &Name, hold: Hold) {
         let held = hold.since.elapsed();
         self.service.recorder().hold_ended(self.cause, held);
-        if History::keeps(self.cause, held) {
+        if HoldHistory::keeps(self.cause, held) {
             self.add_to_history(name, hold, held);
         }
     }
@@ -53,7 +53,7 @@ impl<'a> ReleaseRecorder<'a> {
             let client_info = handle.client_info();
             [client_info.user(), client_info.client()].map(|text| SmolStr::new(text.unwrap_or_default()))
         });
-        self.service.recorder().history().add(Past {
+        self.service.recorder().history().add(PastHold {
             name: name.clone(),
             session: hold.session,
             origin: handle.origin,

@@ -12,7 +12,7 @@ use crate::{
         command::{Answer, EndReason, Error, Forbidden, SessionRow, Stats},
         lock::{SessionId, Table},
         offload::{ListPermit, ListPermits, offload},
-        share::{Places, Queue, QuotaKey, What},
+        share::{FairQueue, Quota, QuotaKey, Resource},
         stats::Recorder,
         sync::{AtomicU64, HashMap, Ordering},
         users::{User, Users},
@@ -59,11 +59,11 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Shared {
     /// The locks that all sessions may hold together.
-    pub locks: Arc<Places>,
+    pub locks: Arc<Quota>,
     /// Long lists on their way.
-    pub lists: Arc<Queue>,
+    pub lists: Arc<FairQueue>,
     /// Clients that watch `/events`.
-    pub viewers: Arc<Places>,
+    pub viewers: Arc<Quota>,
     list_permits: ListPermits,
 }
 
@@ -94,9 +94,9 @@ impl LockService {
             registry: Registry::new(),
             limits,
             shared: Shared {
-                locks: Places::new(What::Locks, limits.locks),
-                lists: Queue::new(What::Lists, LISTS.0, LISTS.1),
-                viewers: Places::capped(What::Viewers, VIEWERS.0, VIEWERS.1),
+                locks: Quota::new(Resource::Locks, limits.locks),
+                lists: FairQueue::new(Resource::Lists, LISTS.0, LISTS.1),
+                viewers: Quota::capped(Resource::Viewers, VIEWERS.0, VIEWERS.1),
                 list_permits: ListPermits::default(),
             },
             memory: Memory::new(limits.memory),

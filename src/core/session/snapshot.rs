@@ -15,7 +15,7 @@ use crate::{
     name::Name,
 };
 
-/// The most locks of a scene.
+/// The most locks of a snapshot.
 pub const MAX_SNAPSHOT_LOCKS: usize = 500;
 
 /// Of each lock the most holders, and the most places of its queue.
@@ -39,7 +39,7 @@ pub struct Snapshot {
     pub sessions: Vec<SessionSnapshot>,
 }
 
-/// A session of a scene.
+/// A session of a snapshot.
 #[derive(Clone, Debug)]
 pub struct SessionSnapshot {
     /// Its number.
@@ -48,7 +48,7 @@ pub struct SessionSnapshot {
     pub origin: Origin,
     /// Since when it lives.
     pub since: Instant,
-    /// How many locks it holds, be they in the scene or not; none if the viewer may not know.
+    /// How many locks it holds, be they in the snapshot or not; none if the viewer may not know.
     pub holds: Option<usize>,
     /// How many bytes its client makes the server remember; none if the viewer may not know.
     pub memory: Option<usize>,
@@ -89,7 +89,7 @@ impl LockService {
     fn lock_snapshots(&self, names: &[Name]) -> Vec<LockSnapshot> {
         let mut room = MAX_PEOPLE;
         let seen = names.iter().filter_map(|name| {
-            let seen = self.table.see(name, OF_EACH.0.min(room).max(1), OF_EACH.1.min(room))?;
+            let seen = self.table.snapshot(name, OF_EACH.0.min(room).max(1), OF_EACH.1.min(room))?;
             room = room.saturating_sub(people(&seen).count());
             Some(seen)
         });

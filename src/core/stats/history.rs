@@ -31,7 +31,7 @@ const BRIEF: Duration = if cfg!(feature = "shuttle") { Duration::MAX } else { Du
 
 /// A hold that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Past {
+pub struct PastHold {
     /// The lock.
     pub name: Name,
     /// Whose hold it was. Numbers of sessions come again after a long time.
@@ -56,36 +56,36 @@ pub struct Past {
 
 /// The last holds that ended: 5 of each name, 20,000 in all.
 #[derive(Debug)]
-pub struct History(Guarded<Kept>);
+pub struct HoldHistory(Guarded<Entries>);
 
-impl Default for History {
+impl Default for HoldHistory {
     fn default() -> Self {
-        Self(Guarded::new(Rank::History, Kept::default()))
+        Self(Guarded::new(Rank::History, Entries::default()))
     }
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Entries {
     last: u64,
     /// In the order in which they ended.
-    pasts: BTreeMap<u64, Past>,
+    pasts: BTreeMap<u64, PastHold>,
     of_name: HashMap<Name, SmallVec<[u64; OF_A_NAME]>, Hashed>,
 }
 
-impl History {
+impl HoldHistory {
     /// Whether such a hold is kept.
     pub fn keeps(cause: ReleaseCause, held: Duration) -> bool {
         cause != ReleaseCause::Release || held >= BRIEF
     }
 
     /// Keeps a hold that has ended, and forgets another if there are too many.
-    pub fn add(&self, past: Past) {
+    pub fn add(&self, past: PastHold) {
         self.0.lock().add(past);
     }
 
     /// The last `limit` holds, of one name or of all, of those whose names are wanted; the one that ended
     /// last comes first.
-    pub fn last(&self, name: Option<&Name>, limit: usize, wanted: impl Fn(&Name) -> bool) -> Vec<Past> {
+    pub fn last(&self, name: Option<&Name>, limit: usize, wanted: impl Fn(&Name) -> bool) -> Vec<PastHold> {
         let kept = self.0.lock();
         let all = name.is_none().then(|| kept.pasts.values().rev());
         let of_name = name.and_then(|name| kept.of_name.get(name));
@@ -95,8 +95,8 @@ impl History {
     }
 }
 
-impl Kept {
-    fn add(&mut self, past: Past) {
+impl Entries {
+    fn add(&mut self, past: PastHold) {
         self.last += 1;
         let of_name = self.of_name.entry(past.name.clone()).or_default();
         if of_name.len() == OF_A_NAME {
@@ -123,8 +123,8 @@ impl Kept {
 mod tests {
     use super::*;
 
-    fn past(name: &str, token: Token) -> Past {
-        Past {
+    fn past(name: &str, token: Token) -> PastHold {
+        PastHold {
             name: Name::new(name).unwrap(),
             session: SessionId(1),
             origin: Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() },
@@ -138,14 +138,14 @@ mod tests {
         }
     }
 
-    fn tokens(history: &History, name: Option<&str>, limit: usize) -> Vec<Token> {
+    fn tokens(history: &HoldHistory, name: Option<&str>, limit: usize) -> Vec<Token> {
         let name = name.map(|name| Name::new(name).unwrap());
         history.last(name.as_ref(), limit, |_| true).iter().map(|past| past.token).collect()
     }
 
     #[test]
     fn last_holds_of_each_name_are_kept_newest_first() {
-        let history = History::default();
+        let history = HoldHistory::default();
         history.add(past("rare", 1));
         (2..10).for_each(|token| history.add(past("busy", token)));
         assert_eq!(tokens(&history, None, 100), [9, 8, 7, 6, 5, 1]);
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn history_is_bounded() {
-        let history = History::default();
+        let history = HoldHistory::default();
         let more = OF_ALL as u64 + 10;
         (0..more).for_each(|token| history.add(past(&format!("n{token}"), token)));
         assert_eq!(tokens(&history, None, usize::MAX).len(), OF_ALL);
@@ -167,8 +167,9 @@ mod tests {
     #[test]
     fn brief_hold_is_kept_if_it_ended_abnormally() {
         assert!(
-            !History::keeps(ReleaseCause::Release, BRIEF / 2) && History::keeps(ReleaseCause::Release, BRIEF)
+            !HoldHistory::keeps(ReleaseCause::Release, BRIEF / 2)
+                && HoldHistory::keeps(ReleaseCause::Release, BRIEF)
         );
-        assert!(History::keeps(ReleaseCause::Disconnect, Duration::ZERO));
+        assert!(HoldHistory::keeps(ReleaseCause::Disconnect, Duration::ZERO));
     }
 }

@@ -5,8 +5,8 @@ use std::{
     sync::{LockResult, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-pub(crate) use order::Held;
-use order::Place;
+pub(crate) use order::HeldRank;
+use order::RankTag;
 
 /// The lock order. A thread that holds one of these takes only what comes after it, and never the same twice.
 ///
@@ -24,8 +24,8 @@ pub(crate) enum Rank {
     /// The term of one lease. A lease whose time has come ends under it, session and all: a late heartbeat or release
     /// waits for that, and then finds the lock passed on.
     LeaseTerm,
-    /// The scenes of the live page.
-    Scenes,
+    /// The snapshots of the live page.
+    Snapshots,
     /// A shard of the lock table.
     Shard,
     /// The wait graph.
@@ -34,14 +34,14 @@ pub(crate) enum Rank {
     Sessions,
     /// What is known of the client of one session.
     Client,
-    /// What one session has taken of the room for locks.
-    Room,
-    /// The place of one connection.
-    Seat,
-    /// Places of one kind, and who has them.
-    Places,
-    /// The queue for places of one kind.
-    PlaceQueue,
+    /// What one session has taken of the quota of locks.
+    LockAllowance,
+    /// The permit of one connection.
+    ConnectionPermit,
+    /// The quota of one resource, and who has what of it.
+    Quota,
+    /// The queue for one resource.
+    FairQueue,
     /// The last holds that ended.
     History,
     /// The users of the file.
@@ -59,7 +59,7 @@ pub(crate) enum Rank {
 /// A mutex, or the like, and its rank.
 #[derive(Debug)]
 pub(crate) struct Ranked<M> {
-    place: Place,
+    tag: RankTag,
     mutex: M,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct Ranked<M> {
 #[derive(Debug)]
 pub(crate) struct Guard<G> {
     guard: G,
-    _held: Held,
+    _held: HeldRank,
 }
 
 /// What is behind a poisoned mutex is whole: no code that can panic runs while one is held, but for the check of the
@@ -78,12 +78,12 @@ fn whole<G>(locked: LockResult<G>) -> G {
 
 impl<T> Ranked<Mutex<T>> {
     pub(crate) fn new(rank: Rank, value: T) -> Self {
-        Self { place: Place::of(rank), mutex: Mutex::new(value) }
+        Self { tag: RankTag::of(rank), mutex: Mutex::new(value) }
     }
 
     #[inline]
     pub(crate) fn lock(&self) -> Guard<MutexGuard<'_, T>> {
-        let held = self.place.hold();
+        let held = self.tag.hold();
         Guard { guard: whole(self.mutex.lock()), _held: held }
     }
 }
@@ -91,27 +91,27 @@ impl<T> Ranked<Mutex<T>> {
 #[cfg(feature = "shuttle")]
 impl<T> Ranked<shuttle::sync::Mutex<T>> {
     pub(crate) fn new(rank: Rank, value: T) -> Self {
-        Self { place: Place::of(rank), mutex: shuttle::sync::Mutex::new(value) }
+        Self { tag: RankTag::of(rank), mutex: shuttle::sync::Mutex::new(value) }
     }
 
     pub(crate) fn lock(&self) -> Guard<shuttle::sync::MutexGuard<'_, T>> {
-        let held = self.place.hold();
+        let held = self.tag.hold();
         Guard { guard: whole(self.mutex.lock()), _held: held }
     }
 }
 
 impl<T> Ranked<RwLock<T>> {
     pub(crate) fn new(rank: Rank, value: T) -> Self {
-        Self { place: Place::of(rank), mutex: RwLock::new(value) }
+        Self { tag: RankTag::of(rank), mutex: RwLock::new(value) }
     }
 
     pub(crate) fn read(&self) -> Guard<RwLockReadGuard<'_, T>> {
-        let held = self.place.hold();
+        let held = self.tag.hold();
         Guard { guard: whole(self.mutex.read()), _held: held }
     }
 
     pub(crate) fn write(&self) -> Guard<RwLockWriteGuard<'_, T>> {
-        let held = self.place.hold();
+        let held = self.tag.hold();
         Guard { guard: whole(self.mutex.write()), _held: held }
     }
 }
@@ -133,8 +133,8 @@ impl<G: DerefMut> DerefMut for Guard<G> {
 impl Rank {
     /// To be called before what is no [`Ranked`] is locked, and kept until it is given back.
     #[inline]
-    pub(crate) fn hold(self) -> Held {
-        Place::of(self).hold()
+    pub(crate) fn hold(self) -> HeldRank {
+        RankTag::of(self).hold()
     }
 }
 
@@ -144,22 +144,22 @@ mod order {
     use super::Rank;
 
     #[derive(Clone, Copy, Debug)]
-    pub(super) struct Place;
+    pub(super) struct RankTag;
 
     #[derive(Debug)]
     #[must_use = "it is held until it is dropped"]
-    pub(crate) struct Held;
+    pub(crate) struct HeldRank;
 
-    impl Place {
+    impl RankTag {
         #[inline]
         pub(super) fn of(_: Rank) -> Self {
             Self
         }
 
         #[inline]
-        pub(super) fn hold(self) -> Held {
+        pub(super) fn hold(self) -> HeldRank {
             let Self = self;
-            Held
+            HeldRank
         }
     }
 }
@@ -176,18 +176,18 @@ mod order {
     }
 
     #[derive(Clone, Copy, Debug)]
-    pub(super) struct Place(Rank);
+    pub(super) struct RankTag(Rank);
 
     #[derive(Debug)]
     #[must_use = "it is held until it is dropped"]
-    pub(crate) struct Held(Rank);
+    pub(crate) struct HeldRank(Rank);
 
-    impl Place {
+    impl RankTag {
         pub(super) fn of(rank: Rank) -> Self {
             Self(rank)
         }
 
-        pub(super) fn hold(self) -> Held {
+        pub(super) fn hold(self) -> HeldRank {
             let Self(rank) = self;
             // No stack is left where a thread ends.
             let last = STACK.try_with(|stack| stack.borrow().iter().max().copied()).ok().flatten();
@@ -195,11 +195,11 @@ mod order {
             let is_in_order = last.is_none_or(|last| last < rank) || thread::panicking();
             assert!(is_in_order, "lock order: {rank:?} is locked while {last:?} is held");
             let _ = STACK.try_with(|stack| stack.borrow_mut().push(rank));
-            Held(rank)
+            HeldRank(rank)
         }
     }
 
-    impl Drop for Held {
+    impl Drop for HeldRank {
         fn drop(&mut self) {
             // Guards may be dropped in any order.
             let _ = STACK.try_with(|stack| {

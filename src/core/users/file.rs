@@ -1,4 +1,4 @@
-//! The file of users: TOML, one table a user.
+//! The file of users: TOML, one table a user. How it is read, and how an entry for it is made.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,10 @@ use std::{
 use getlockd_proto::name::NameError;
 use serde::{Deserialize, Serialize};
 
-use super::{Prefix, Scope, User, verifier::Verifiers};
+use super::{
+    Prefix, Scope, User,
+    verifier::{self, Verifiers},
+};
 use crate::name::Name;
 
 /// The most users of a file.
@@ -60,7 +63,7 @@ pub enum FileError {
 /// What is wrong with an entry.
 #[derive(Debug, thiserror::Error)]
 pub enum EntryFault {
-    /// Nothing to know him by.
+    /// Nothing to know the user by.
     #[error("say password-sha256 or token-sha256; `getlockd user NAME` makes an entry")]
     NoSecret,
     /// A verifier that is none.
@@ -79,14 +82,14 @@ pub enum EntryFault {
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct File {
+struct UsersFile {
     #[serde(default)]
-    pub user: BTreeMap<String, Entry>,
+    pub user: BTreeMap<String, UserEntry>,
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Entry {
+struct UserEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_sha256: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,13 +111,13 @@ pub(super) fn read(path: &Path, generation: u64) -> Result<Vec<User>, FileError>
         return Err(FileError::TooLarge(path.to_owned()));
     }
     let text = fs::read_to_string(path).map_err(unreadable)?;
-    let File { user: entries } = toml::from_str(&text).map_err(|error| wrong(path, &text, &error))?;
+    let UsersFile { user: entries } = toml::from_str(&text).map_err(|error| wrong(path, &text, &error))?;
     match entries.len() {
         0 => return Err(FileError::Nobody(path.to_owned())),
         count if count > MAX_USERS => return Err(FileError::TooLarge(path.to_owned())),
         _ => {}
     }
-    let user = |(name, entry): (String, Entry)| {
+    let user = |(name, entry): (String, UserEntry)| {
         user(&name, entry, generation).map_err(|what| FileError::Entry {
             path: path.to_owned(),
             user: name,
@@ -137,7 +140,7 @@ fn without_value(message: &str) -> &str {
     expected.map_or(message, |at| &message[at..])
 }
 
-fn user(name: &str, entry: Entry, generation: u64) -> Result<User, EntryFault> {
+fn user(name: &str, entry: UserEntry, generation: u64) -> Result<User, EntryFault> {
     if !is_name(name) {
         return Err(EntryFault::Name);
     }
@@ -154,7 +157,7 @@ fn user(name: &str, entry: Entry, generation: u64) -> Result<User, EntryFault> {
 }
 
 /// Basic authentication ends a name at its colon.
-pub(super) fn is_name(name: &str) -> bool {
+fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.chars().count()) && !name.contains(|c: char| c.is_control() || c == ':')
 }
 
@@ -173,11 +176,69 @@ fn scope(prefixes: Vec<String>) -> Result<Scope, EntryFault> {
     prefixes.into_iter().map(prefix).collect::<Result<_, _>>().map(Scope)
 }
 
-pub(super) fn prefix(text: String) -> Result<Prefix, EntryFault> {
+fn prefix(text: String) -> Result<Prefix, EntryFault> {
     match Name::new(&text) {
         _ if text == "*" => Ok(Prefix::Any),
         Ok(_) if text.contains('*') => Err(EntryFault::Star(text)),
         Ok(name) => Ok(Prefix::Of(name)),
         Err(error) => Err(EntryFault::Prefix(text, error)),
     }
+}
+
+/// What a new user may do.
+#[derive(Debug, Default)]
+pub struct NewEntry {
+    /// Their name.
+    pub name: String,
+    /// Prefixes of what they may lock.
+    pub lock: Vec<String>,
+    /// Prefixes of what they may see beside it.
+    pub see: Vec<String>,
+    /// Whether they may end sessions of others.
+    pub kill: bool,
+    /// Whether `mysql_native_password` is to work.
+    pub native: bool,
+}
+
+/// Why there is no entry.
+#[derive(Debug, thiserror::Error)]
+pub enum EntryError {
+    /// It would not be understood.
+    #[error(transparent)]
+    Wrong(#[from] EntryFault),
+    /// An empty password.
+    #[error("an empty password protects nothing; say one, or --token for a random token")]
+    Empty,
+}
+
+/// An entry as the file takes it, with verifiers of the secret alone.
+///
+/// # Errors
+/// [`EntryError`]
+pub fn entry(wanted: &NewEntry, secret: &[u8], is_token: bool) -> Result<String, EntryError> {
+    if secret.is_empty() {
+        return Err(EntryError::Empty);
+    }
+    if !is_name(&wanted.name) {
+        return Err(EntryFault::Name.into());
+    }
+    for text in wanted.lock.iter().chain(&wanted.see) {
+        prefix(text.clone())?;
+    }
+    let NewEntry { name, lock, see, kill, native } = wanted;
+    let of_password = |verifier: fn(&[u8]) -> String| (!is_token).then(|| verifier(secret));
+    let entry = UserEntry {
+        password_sha256: of_password(|secret| hex(&verifier::sha2_of(secret))),
+        password_sha1: of_password(|secret| hex(&verifier::native_of(secret))).filter(|_| *native),
+        token_sha256: is_token.then(|| hex(&verifier::token_digest(secret))),
+        lock: lock.clone(),
+        see: see.clone(),
+        kill: *kill,
+    };
+    let file = UsersFile { user: BTreeMap::from([(name.clone(), entry)]) };
+    toml::to_string(&file).map_err(|_| EntryFault::Name.into())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

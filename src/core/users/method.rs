@@ -12,7 +12,7 @@ use super::{User, verifier::Sha2};
 /// The key is a digest of the file's verifiers as the server started: secret, and the same after a restart with the
 /// same file. With another key names would be asked otherwise, and who compares them sees those that are not.
 #[derive(Debug)]
-pub(super) struct Lot(Sha2);
+pub(super) struct MethodLottery(Sha2);
 
 /// How many users of a file have a password, and how many of them `password-sha1`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl NativeShare {
     }
 }
 
-impl Lot {
+impl MethodLottery {
     pub(super) fn of(users: &[User]) -> Self {
         let mut digest = Sha256::new_with_prefix("getlockd method");
         for user in users {
@@ -50,19 +50,23 @@ impl Lot {
 mod tests {
     use super::*;
 
-    fn natives(lot: &Lot, native: u32, all: u32) -> Vec<bool> {
+    fn natives(lot: &MethodLottery, native: u32, all: u32) -> Vec<bool> {
         (0..1000).map(|number| lot.is_native(&format!("name{number}"), NativeShare { native, all })).collect()
     }
 
     #[test]
     fn auth_methods_of_unknown_users_are_proportional() {
-        let lot = Lot([7; 32]);
+        let lot = MethodLottery([7; 32]);
         let count = |native, all| natives(&lot, native, all).into_iter().filter(|native| *native).count();
         assert_eq!([count(0, 3), count(3, 3), count(0, 0)], [0, 1000, 1000]);
         assert!((200..300).contains(&count(1, 4)), "{}", count(1, 4));
         // One more user changes few names, and all in one direction.
         let (before, after) = (natives(&lot, 50, 100), natives(&lot, 51, 101));
         assert!(before.iter().zip(&after).all(|(before, after)| after >= before));
-        assert_ne!(natives(&Lot([8; 32]), 50, 100), before, "who does not have the key does not know");
+        assert_ne!(
+            natives(&MethodLottery([8; 32]), 50, 100),
+            before,
+            "who does not have the key does not know"
+        );
     }
 }

@@ -32,15 +32,15 @@ pub const WRONG_BY_ADDRESS: (u32, u32) = (64, 20);
 const DELAY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 
 /// How many kinds each count remembers.
-const KINDS: usize = 10_000;
+const MAX_KEYS: usize = 10_000;
 
 /// What is counted together: a keyed digest of an address, a name, or both, as nobody must be able to fill the memory
 /// with names. `RandomState` is SipHash with a random key. Without the key nobody finds two names of one digest.
-type Kind = u64;
+type AttemptKey = u64;
 
 /// Why one who has shown something is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum LoginRefusal {
     /// It was wrong, which is to be said no sooner than this.
     Wrong(Instant),
     /// Whether it was right is not said.
@@ -61,16 +61,16 @@ struct Counts {
     of_name: Buckets,
     of_both: Buckets,
     /// From which address whom the right password has let in, and when.
-    admitted: Moments,
+    admitted: RecentTimes,
 }
 
 /// Who shows something.
 #[derive(Clone, Copy)]
-struct Kinds {
-    address: Kind,
+struct AttemptKeys {
+    address: AttemptKey,
     /// None with a token, which has no name.
-    name: Option<Kind>,
-    both: Kind,
+    name: Option<AttemptKey>,
+    both: AttemptKey,
 }
 
 impl Default for Throttle {
@@ -81,7 +81,7 @@ impl Default for Throttle {
             of_address: Buckets::allowing(WRONG_BY_ADDRESS),
             of_name: Buckets::allowing(WRONG_BY_NAME),
             of_both: Buckets::allowing(WRONG_BY_NAME_AND_ADDRESS),
-            admitted: Moments::default(),
+            admitted: RecentTimes::default(),
         };
         Self { key: RandomState::new(), counts: Guarded::new(Rank::Throttle, counts) }
     }
@@ -89,56 +89,61 @@ impl Default for Throttle {
 
 impl Throttle {
     /// Whether one who has shown something for this name is let in: as whom it proves them, if it does.
-    pub(super) fn judge<T>(&self, from: IpAddr, name: Option<&str>, proven: Option<T>) -> Result<T, Refusal> {
+    pub(super) fn judge<T>(
+        &self,
+        from: IpAddr,
+        name: Option<&str>,
+        proven: Option<T>,
+    ) -> Result<T, LoginRefusal> {
         let from = network(from);
-        let kinds = Kinds {
+        let keys = AttemptKeys {
             address: self.key.hash_one(from),
             name: name.map(|name| self.key.hash_one(name)),
             both: self.key.hash_one((from, name)),
         };
-        self.counts.lock().judge(kinds, proven, Instant::now())
+        self.counts.lock().judge(keys, proven, Instant::now())
     }
 }
 
 impl Counts {
-    fn judge<T>(&mut self, kinds: Kinds, proven: Option<T>, now: Instant) -> Result<T, Refusal> {
-        let has_room = !self.of_both.is_full(kinds.both, now);
-        let is_open = !self.of_address.is_full(kinds.address, now)
-            && kinds.name.is_none_or(|name| !self.of_name.is_full(name, now));
+    fn judge<T>(&mut self, keys: AttemptKeys, proven: Option<T>, now: Instant) -> Result<T, LoginRefusal> {
+        let has_room = !self.of_both.is_full(keys.both, now);
+        let is_open = !self.of_address.is_full(keys.address, now)
+            && keys.name.is_none_or(|name| !self.of_name.is_full(name, now));
         if let Some(proven) = proven
             && has_room
-            && (is_open || self.admitted.get(kinds.both).is_some())
+            && (is_open || self.admitted.get(keys.both).is_some())
         {
-            self.admitted.set(kinds.both, now);
+            self.admitted.set(keys.both, now);
             return Ok(proven);
         }
         // From here on nothing depends on what was shown, nor on who was let in before.
-        self.of_both.add(kinds.both, now);
+        self.of_both.add(keys.both, now);
         if !(has_room && is_open) {
-            return Err(Refusal::TooMany);
+            return Err(LoginRefusal::TooMany);
         }
-        self.of_address.add(kinds.address, now);
-        if let Some(name) = kinds.name {
+        self.of_address.add(keys.address, now);
+        if let Some(name) = keys.name {
             self.of_name.add(name, now);
         }
-        let delay = DELAY.0.saturating_mul(1 << self.delays.level(kinds.address, now)).min(DELAY.1);
-        self.delays.add(kinds.address, now);
-        Err(Refusal::Wrong(now + delay))
+        let delay = DELAY.0.saturating_mul(1 << self.delays.level(keys.address, now)).min(DELAY.1);
+        self.delays.add(keys.address, now);
+        Err(LoginRefusal::Wrong(now + delay))
     }
 }
 
-/// A leaky bucket for each kind: it holds so many, and loses one each time it leaks.
+/// A leaky bucket for each key: it holds so many, and loses one each time it leaks.
 #[derive(Debug)]
 struct Buckets {
     size: u32,
     leak: Duration,
     /// When each is empty, if nothing is added.
-    empty: Moments,
+    empty: RecentTimes,
 }
 
 impl Buckets {
     fn new(size: u32, leak: Duration) -> Self {
-        Self { size, leak, empty: Moments::default() }
+        Self { size, leak, empty: RecentTimes::default() }
     }
 
     fn allowing((at_once, a_second): (u32, u32)) -> Self {
@@ -146,21 +151,21 @@ impl Buckets {
     }
 
     /// How many are in it.
-    fn level(&self, kind: Kind, now: Instant) -> u32 {
-        let left = self.empty.get(kind).map_or(Duration::ZERO, |empty| empty.duration_since(now));
+    fn level(&self, key: AttemptKey, now: Instant) -> u32 {
+        let left = self.empty.get(key).map_or(Duration::ZERO, |empty| empty.duration_since(now));
         let level = left.as_nanos().div_ceil(self.leak.as_nanos());
         u32::try_from(level).unwrap_or(self.size)
     }
 
-    fn is_full(&self, kind: Kind, now: Instant) -> bool {
-        self.level(kind, now) >= self.size
+    fn is_full(&self, key: AttemptKey, now: Instant) -> bool {
+        self.level(key, now) >= self.size
     }
 
     /// Adds one, unless it is full: those who are refused do not make it longer.
-    fn add(&mut self, kind: Kind, now: Instant) {
-        if !self.is_full(kind, now) {
-            let empty = self.empty.get(kind).map_or(now, |empty| empty.max(now));
-            self.empty.set(kind, empty + self.leak);
+    fn add(&mut self, key: AttemptKey, now: Instant) {
+        if !self.is_full(key, now) {
+            let empty = self.empty.get(key).map_or(now, |empty| empty.max(now));
+            self.empty.set(key, empty + self.leak);
         }
     }
 }
@@ -168,25 +173,25 @@ impl Buckets {
 /// A moment for each kind. Where there is no room for another, the kind with the earliest is forgotten: of buckets the
 /// one that is empty first. So a full one is forgotten only for thousands that are as full.
 #[derive(Debug, Default)]
-struct Moments {
-    of: HashMap<Kind, Instant>,
-    in_order: BTreeSet<(Instant, Kind)>,
+struct RecentTimes {
+    of: HashMap<AttemptKey, Instant>,
+    in_order: BTreeSet<(Instant, AttemptKey)>,
 }
 
-impl Moments {
-    fn get(&self, kind: Kind) -> Option<Instant> {
-        self.of.get(&kind).copied()
+impl RecentTimes {
+    fn get(&self, key: AttemptKey) -> Option<Instant> {
+        self.of.get(&key).copied()
     }
 
-    fn set(&mut self, kind: Kind, moment: Instant) {
-        if let Some(before) = self.of.insert(kind, moment) {
-            self.in_order.remove(&(before, kind));
-        } else if self.of.len() > KINDS
+    fn set(&mut self, key: AttemptKey, moment: Instant) {
+        if let Some(before) = self.of.insert(key, moment) {
+            self.in_order.remove(&(before, key));
+        } else if self.of.len() > MAX_KEYS
             && let Some((_, earliest)) = self.in_order.pop_first()
         {
             self.of.remove(&earliest);
         }
-        self.in_order.insert((moment, kind));
+        self.in_order.insert((moment, key));
     }
 }
 
@@ -234,7 +239,7 @@ mod tests {
     /// After how many milliseconds a wrong one is answered; none if it is not looked at.
     fn wrong(throttle: &Throttle, from: IpAddr, name: Option<&str>) -> Option<u128> {
         match throttle.judge(from, name, None::<()>) {
-            Err(Refusal::Wrong(answered)) => Some((answered - Instant::now()).as_millis()),
+            Err(LoginRefusal::Wrong(answered)) => Some((answered - Instant::now()).as_millis()),
             _ => None,
         }
     }
@@ -280,10 +285,10 @@ mod tests {
     async fn few_logins_per_name_are_checked() {
         for user in ["app1", "a name that nobody has"] {
             let throttle = Throttle::default();
-            assert_eq!(looked_at(&throttle, 3 * KINDS, one_of_many, name(user)), 64);
+            assert_eq!(looked_at(&throttle, 3 * MAX_KEYS, one_of_many, name(user)), 64);
             assert_eq!(looked_at(&throttle, 600, |_| FRESH, name(user)), 0);
             advance(Duration::from_secs(1)).await;
-            assert_eq!(looked_at(&throttle, 3 * KINDS, one_of_many, name(user)), 20);
+            assert_eq!(looked_at(&throttle, 3 * MAX_KEYS, one_of_many, name(user)), 20);
         }
     }
 
@@ -291,7 +296,7 @@ mod tests {
     async fn guesses_stay_few_beyond_remembered_addresses() {
         let throttle = Throttle::default();
         let guess = |number| format!("name{number}");
-        assert_eq!(looked_at(&throttle, KINDS + 100, one_of_many, guess), KINDS + 100);
+        assert_eq!(looked_at(&throttle, MAX_KEYS + 100, one_of_many, guess), MAX_KEYS + 100);
         assert_eq!(looked_at(&throttle, 600, |_| FRESH, name("app1")), 16);
     }
 
@@ -300,18 +305,23 @@ mod tests {
         let throttle = Throttle::default();
         looked_at(&throttle, 64, one_of_many, name("app1"));
         looked_at(&throttle, 16, |_| OWN, name("app2"));
-        looked_at(&throttle, 2 * KINDS, |number| one_of_many(64 + number), |number| format!("name{number}"));
-        for number in 0..2 * KINDS {
-            assert!(admits(&throttle, one_of_many(number + 3 * KINDS), "app3"));
+        looked_at(
+            &throttle,
+            2 * MAX_KEYS,
+            |number| one_of_many(64 + number),
+            |number| format!("name{number}"),
+        );
+        for number in 0..2 * MAX_KEYS {
+            assert!(admits(&throttle, one_of_many(number + 3 * MAX_KEYS), "app3"));
         }
         let Counts { delays, of_address, of_name, of_both, admitted } = &*throttle.counts.lock();
         for moments in [&delays.empty, &of_address.empty, &of_name.empty, &of_both.empty, admitted] {
-            assert_eq!((moments.of.len(), moments.in_order.len()), (KINDS, KINDS));
+            assert_eq!((moments.of.len(), moments.in_order.len()), (MAX_KEYS, MAX_KEYS));
         }
-        let kind = throttle.key.hash_one("app1");
-        assert!(of_name.is_full(kind, Instant::now()), "64 guesses outlast thousands of invented names");
-        let kind = throttle.key.hash_one((OWN, Some("app2")));
-        assert!(of_both.is_full(kind, Instant::now()), "and 16 of an address outlast thousands of addresses");
+        let key = throttle.key.hash_one("app1");
+        assert!(of_name.is_full(key, Instant::now()), "64 guesses outlast thousands of invented names");
+        let key = throttle.key.hash_one((OWN, Some("app2")));
+        assert!(of_both.is_full(key, Instant::now()), "and 16 of an address outlast thousands of addresses");
     }
 
     #[tokio::test(start_paused = true)]
@@ -319,7 +329,7 @@ mod tests {
         let throttle = Throttle::default();
         assert!(admits(&throttle, OWN, "app1"));
         for _ in 0..100 {
-            looked_at(&throttle, 2 * KINDS / 100, one_of_many, name("app1"));
+            looked_at(&throttle, 2 * MAX_KEYS / 100, one_of_many, name("app1"));
             assert!(admits(&throttle, OWN, "app1"));
             assert!(!admits(&throttle, FRESH, "app1"), "else it could be guessed from there");
             assert!(admits(&throttle, FRESH, "app2"));

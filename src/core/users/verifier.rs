@@ -53,6 +53,22 @@ impl std::fmt::Debug for Proof<'_> {
     }
 }
 
+/// What a client says of itself to be let in. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Who it says it is.
+    pub name: String,
+    /// With what.
+    pub password: Vec<u8>,
+}
+
+impl std::fmt::Debug for Credentials {
+    /// Not the name either: people type the one where the other belongs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(..)")
+    }
+}
+
 pub(super) fn sha2_of(password: &[u8]) -> Sha2 {
     sha256(&[&sha256(&[password])])
 }

@@ -256,7 +256,7 @@ async fn take(
     let name = Name::new(name).map_err(|error| LockError::Wrong(error.to_string()))?;
     let (wait, ttl) = (Timeout::Within(Duration::from_secs(timeout)), Some(Duration::from_secs(lifetime)));
     let request = LeaseRequest { wait, ttl, ..LeaseRequest::of(name) };
-    leases.lend(request, peer.client(HTTP)).await.map_err(|error| match error {
+    leases.acquire(request, peer.client(HTTP)).await.map_err(|error| match error {
         LeaseError::Ttl { .. } | LeaseError::NoRandom => LockError::Wrong(error.to_string()),
         error if error.is_denied() => LockError::Denied(error),
         _ => LockError::Held,

@@ -160,7 +160,7 @@ async fn take(
     let ttl = Some(Duration::from_secs(seconds));
     let request =
         LeaseRequest { ttl, client: Some(format!("netlocker {owner}")), ..LeaseRequest::of(name.clone()) };
-    match leases.acquire(request, owner, client).await {
+    match leases.acquire_as(request, owner, client).await {
         Ok(grant) => Ok(LockOutcome::Granted(grant.delivery)),
         Err(LeaseError::Ttl { .. } | LeaseError::TooLong) => Err(NetLockerError::Invalid),
         Err(error) if error.is_denied() => Err(NetLockerError::Denied(error)),

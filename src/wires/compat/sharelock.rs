@@ -181,7 +181,7 @@ async fn take(
         client: Some(format!("sharelock {owner}")),
         ..LeaseRequest::of(name)
     };
-    match leases.acquire(request, owner, client).await {
+    match leases.acquire_as(request, owner, client).await {
         Ok(grant) => Ok((Status::Acquired, Some(grant.delivery))),
         Err(error) if error.is_denied() => Err(PermissionDenied(error)),
         Err(LeaseError::Busy) if timeout_ms > 0 => Ok((Status::Timeout, None)),

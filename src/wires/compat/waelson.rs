@@ -109,7 +109,7 @@ async fn lock(
     let (name, ttl) = (params.name()?, params.ttl(&leases)?);
     let request = LeaseRequest { ttl: Some(ttl), ..LeaseRequest::of(name) };
     let resource = &params.resource;
-    match leases.lend(request, peer.client(HTTP)).await {
+    match leases.acquire(request, peer.client(HTTP)).await {
         Ok((Grant { delivery, .. }, secret)) => {
             let (token, ttl) = (uuid(&secret), write_duration(ttl));
             let body =

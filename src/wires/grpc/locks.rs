@@ -23,7 +23,7 @@ use crate::{
         lease::{Grant, LeaseRequest, NotSecret, Renewed, RequestId, Secret},
         lock::{Page, Paged, SessionId, Truncated},
         session::{self, History, Holders, LockService, Query, Session, Sessions, Waiters, Why},
-        stats::Past,
+        stats::PastHold,
     },
     wires::web::{self, AppState, ResponseGuard, deadline, message, millis, peer_of, release_charge},
 };
@@ -52,7 +52,8 @@ impl Locks for LocksService {
             note: body.note,
             request: body.request_id.map(RequestId::new).transpose()?,
         };
-        let (Grant { token, ends, waited, delivery }, secret) = self.0.leases.lend(request, client).await?;
+        let (Grant { token, ends, waited, delivery }, secret) =
+            self.0.leases.acquire(request, client).await?;
         let response = AcquireResponse {
             lease_token: secret.reveal().to_owned(),
             fencing_token: token,
@@ -151,7 +152,7 @@ impl Locks for LocksService {
         let peer = peer_of(&request)?;
         let client = peer.client(WIRE);
         let AppState { service, leases } = &self.0;
-        let place = leases.place(&client)?;
+        let reservation = leases.reserve(&client)?;
         let (left, budget) = (peer.left(), peer.budget().clone());
         // A stream may stay for hours: from here on it counts among the leases, not as a request under way.
         release_charge(request.extensions());
@@ -161,7 +162,7 @@ impl Locks for LocksService {
         let served = hold::hold(session, request.into_inner(), replies, hold::StreamTerms { left, deadline });
         leases.tasks().spawn(async move {
             served.await;
-            drop(place);
+            drop(reservation);
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
@@ -230,8 +231,8 @@ impl From<Paged<LockRow>> for ListResponse {
     }
 }
 
-impl From<Paged<Past>> for HistoryResponse {
-    fn from(list: Paged<Past>) -> Self {
+impl From<Paged<PastHold>> for HistoryResponse {
+    fn from(list: Paged<PastHold>) -> Self {
         let next = list.next(|past| past.token);
         Self { holds: list.rows.into_iter().map(EndedHold::from).collect(), next }
     }
@@ -310,9 +311,9 @@ impl From<Stats> for StatsResponse {
     }
 }
 
-impl From<Past> for EndedHold {
-    fn from(past: Past) -> Self {
-        let Past { session, origin, user, client, mode, token, started, held, cause, .. } = past;
+impl From<PastHold> for EndedHold {
+    fn from(past: PastHold) -> Self {
+        let PastHold { session, origin, user, client, mode, token, started, held, cause, .. } = past;
         Self {
             session: session.0,
             wire: origin.wire.to_owned(),

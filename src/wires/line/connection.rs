@@ -18,7 +18,7 @@ use crate::{
         command::{Error, LockRequest, ReleaseAnswer},
         lock::SessionId,
         session::{Acquiring, IsFree, Releasing, Session, UsedBy},
-        share::NoPlace,
+        share::QuotaExceeded,
         stats::{Refused, ReleaseCause},
         users::{Credentials, Proof},
     },
@@ -45,9 +45,9 @@ pub fn serve(io: BufferedSocket, session: Session, max_line: usize) -> impl Futu
 }
 
 /// What a client is sent for which there is no place.
-pub fn refusal(why: NoPlace) -> Bytes {
+pub fn refusal(why: QuotaExceeded) -> Bytes {
     let mut output = BytesMut::new();
-    let _ = Codec::default().encode(Response::Closing(CloseError::NoPlace(why)), &mut output);
+    let _ = Codec::default().encode(Response::Closing(CloseError::QuotaExceeded(why)), &mut output);
     output.freeze()
 }
 

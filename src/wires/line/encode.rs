@@ -22,7 +22,7 @@ use crate::core::{
     command::{AcquireAnswer, Answer, Error, LockRow, SessionRow, Stats, WaiterRow, WhyRow},
     lock::{Paged, SessionId, Truncated},
     session::Session,
-    stats::Past,
+    stats::PastHold,
 };
 
 /// What is sent for a line, or before the connection is closed.
@@ -31,7 +31,7 @@ pub enum Response {
     /// To a command whose answer is a number; none is NULL.
     Number(Answer<Option<u64>>),
     /// To HISTORY.
-    History(Answer<Paged<Past>>),
+    History(Answer<Paged<PastHold>>),
     /// To STATS.
     Stats(Answer<Box<Stats>>),
     /// To PING.
@@ -261,9 +261,9 @@ fn write_known(key: &str, text: Option<&str>, f: &mut fmt::Formatter<'_>) -> fmt
     text.map_or(Ok(()), |text| write!(f, " {key}={}", Written(text)))
 }
 
-impl fmt::Display for Row<'_, Past> {
+impl fmt::Display for Row<'_, PastHold> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Past { name, session, origin, user, client, mode, token, started, held, cause } = self.0;
+        let PastHold { name, session, origin, user, client, mode, token, started, held, cause } = self.0;
         let name = Written(name.as_str());
         let (wire, peer, cause) = (origin.wire, origin.peer, cause.as_str());
         // The clock on the wall may have been set back since.

@@ -5,7 +5,7 @@ use std::{fmt, io, time::Duration};
 use getlockd_proto::{name::NameError, symbol::Symbol, timeout::BadTimeout};
 
 use crate::{
-    core::{command::EndReason, lock::SessionId, share::NoPlace},
+    core::{command::EndReason, lock::SessionId, share::QuotaExceeded},
     net::Hangup,
     wires::socket::Disconnect,
 };
@@ -182,7 +182,7 @@ pub enum CloseError {
     NoLogin(Duration),
     /// There is no place for the connection.
     #[error("{0}; closing")]
-    NoPlace(NoPlace),
+    QuotaExceeded(QuotaExceeded),
     /// `KILL`, by this session.
     #[error("session {0} ended this one by KILL; its locks are free; closing")]
     Killed(SessionId),
@@ -203,7 +203,7 @@ impl CloseError {
                 Some(Symbol::WrongProtocol)
             }
             Self::Fatal(FatalError::Io(_)) => None,
-            Self::SentTooMuch(_) | Self::Idle(_) | Self::IdleHolder(_) | Self::NoPlace(_) => {
+            Self::SentTooMuch(_) | Self::Idle(_) | Self::IdleHolder(_) | Self::QuotaExceeded(_) => {
                 Some(Symbol::Limit)
             }
             Self::NoLogin(_) => Some(Symbol::Auth),

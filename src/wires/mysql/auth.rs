@@ -76,8 +76,8 @@ impl Connection {
             () = self.io.closed() => return Err(CloseReason::Left),
         };
         let Err(error) = answer else { return Ok(()) };
-        if let Error::NoPlace(no_place) = error {
-            return Err(CloseReason::Fatal(no_place.into()));
+        if let Error::QuotaExceeded(quota_exceeded) = error {
+            return Err(CloseReason::Fatal(quota_exceeded.into()));
         }
         let with_password = !matches!(proof, Proof::Sha2 { proof: [], .. } | Proof::Native { proof: [], .. });
         let too_many = error == Error::BadLogin(Denied::TooMany);

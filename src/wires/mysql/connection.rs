@@ -26,7 +26,7 @@ use crate::{
         budget::Exceeded,
         command::EndReason,
         session::Session,
-        share::NoPlace,
+        share::QuotaExceeded,
         stats::{Refused, ReleaseCause},
     },
     net::{BufferedSocket, Hangup, MAX_UNSENT},
@@ -71,7 +71,7 @@ pub fn serve(io: BufferedSocket, session: Session, config: Config) -> impl Futur
 }
 
 /// What a client is told for which there is no place.
-pub fn refusal(why: NoPlace) -> Bytes {
+pub fn refusal(why: QuotaExceeded) -> Bytes {
     let (mut packets, mut output) = (Packets::new(0), BytesMut::new());
     let status = State::default().status(false);
     Writer { packets: &mut packets, output: &mut output, status }.error(&SqlError::from(why));

@@ -11,7 +11,7 @@ use crate::{
         command::{self, Forbidden},
         lock::Cycle,
         session::ShownName,
-        share::{Cause, NoPlace, What},
+        share::{QuotaCause, QuotaExceeded, Resource},
     },
     name::Name,
 };
@@ -106,9 +106,9 @@ pub(super) enum SqlError {
     #[error("Too many connections")]
     TooManyConnections,
     #[error("{0}")]
-    ShareOfConnections(NoPlace),
+    ShareOfConnections(QuotaExceeded),
     #[error("User has exceeded the 'max_locks' resource (current value: {}): {}", .0.limit, .0)]
-    NoPlace(NoPlace),
+    QuotaExceeded(QuotaExceeded),
     #[error("User has exceeded the 'max_locks_per_session' resource (current value: {0})")]
     TooManyLocks(usize),
     #[error("User has exceeded the 'max_waiters_per_lock' resource (current value: {0})")]
@@ -245,7 +245,7 @@ impl SqlError {
             Self::Shutdown => (1053, "08S01"),
             Self::TooManyConnections => (1040, "08004"),
             Self::ShareOfConnections(_) => (1203, "42000"),
-            Self::TooManyLocks(_) | Self::TooManyWaiters(_) | Self::NoPlace(_) => (1226, "42000"),
+            Self::TooManyLocks(_) | Self::TooManyWaiters(_) | Self::QuotaExceeded(_) => (1226, "42000"),
             Self::TooMuchMemory(_) => (1226, "42000"),
             Self::NoSuchThing(_) | Self::TooMuchWork => (1235, "42000"),
             Self::UnknownCommand => (1047, "08S01"),
@@ -296,12 +296,12 @@ impl From<Exceeded> for SqlError {
     }
 }
 
-impl From<NoPlace> for SqlError {
-    fn from(no_place: NoPlace) -> Self {
-        match (no_place.what, no_place.cause) {
-            (What::Connections, Cause::Full) => Self::TooManyConnections,
-            (What::Connections, _) => Self::ShareOfConnections(no_place),
-            _ => Self::NoPlace(no_place),
+impl From<QuotaExceeded> for SqlError {
+    fn from(quota_exceeded: QuotaExceeded) -> Self {
+        match (quota_exceeded.resource, quota_exceeded.cause) {
+            (Resource::Connections, QuotaCause::Full) => Self::TooManyConnections,
+            (Resource::Connections, _) => Self::ShareOfConnections(quota_exceeded),
+            _ => Self::QuotaExceeded(quota_exceeded),
         }
     }
 }
@@ -313,7 +313,7 @@ impl From<command::Error> for SqlError {
             command::Error::Interrupted => Self::Interrupted,
             command::Error::TooManyLocks(max) => Self::TooManyLocks(max),
             command::Error::TooManyWaiters(max) => Self::TooManyWaiters(max),
-            command::Error::NoPlace(no_place) => no_place.into(),
+            command::Error::QuotaExceeded(quota_exceeded) => quota_exceeded.into(),
             command::Error::TooMuchMemory(exceeded) => Self::TooMuchMemory(exceeded),
             command::Error::NoSession(id) => Self::UnknownThread(id.0.into()),
             command::Error::Stopping => Self::Shutdown,

@@ -14,7 +14,7 @@ use crate::{
         command::{Answer, LockRow, WaiterRow, WhyRow},
         lock::Page,
         session::{History, Holders, Locks, MAX_LIST_ROWS, Session, Waiters, Why, first_page},
-        stats::Past,
+        stats::PastHold,
     },
     name::Name,
 };
@@ -34,7 +34,7 @@ pub(super) enum ServerRow {
     },
     /// A hold that ended, and the time zone of the session that asks.
     Ended {
-        past: Box<Past>,
+        past: Box<PastHold>,
         zone: Offset,
     },
 }
@@ -82,7 +82,7 @@ impl ServerRow {
             Self::Waiter { name, .. } => name.as_str().len(),
             Self::Step { name, row } => name.as_str().len() + size_of::<WhyRow>() + texts(&row.lock),
             Self::Ended { past, .. } => {
-                size_of::<Past>() + past.name.as_str().len() + past.user.len() + past.client.len()
+                size_of::<PastHold>() + past.name.as_str().len() + past.user.len() + past.client.len()
             }
         }
     }
@@ -145,7 +145,7 @@ fn of_waiter(name: &Name, row: &WaiterRow, column: &str) -> Value {
     }
 }
 
-fn of_past(past: &Past, zone: Offset, column: &str) -> Value {
+fn of_past(past: &PastHold, zone: Offset, column: &str) -> Value {
     let said = |text: &str| if text.is_empty() { Value::Null } else { Value::text(text) };
     match column {
         "name" => Value::text(past.name.as_str()),

@@ -53,7 +53,7 @@ pub(super) fn routes(service: &Arc<LockService>, stop: CancellationToken) -> Rou
         stop,
         clock: WallClock::start(),
         turn: Semaphore::new(1),
-        live: Guarded::new(Rank::Scenes, Snapshots::new()),
+        live: Guarded::new(Rank::Snapshots, Snapshots::new()),
     });
     Router::new().route("/events", get(move |peer, params| ready(events(&feeds, peer, params))))
 }

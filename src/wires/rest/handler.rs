@@ -17,7 +17,7 @@ use crate::{
         lease::{LeaseError, MAX_TEXT},
         lock::{Page, Paged},
         session::{LockService, Query as CoreQuery, Session, page},
-        share::NoPlace,
+        share::QuotaExceeded,
     },
     wires::web::{self, BodyError, GuardedResponse, Peer, body_bytes, json, millis, read_body, wall_clock},
 };
@@ -65,9 +65,9 @@ impl From<NameError> for ApiError {
     }
 }
 
-impl From<NoPlace> for ApiError {
-    fn from(no_place: NoPlace) -> Self {
-        let message = no_place.to_string();
+impl From<QuotaExceeded> for ApiError {
+    fn from(quota_exceeded: QuotaExceeded) -> Self {
+        let message = quota_exceeded.to_string();
         Self { code: StatusCode::SERVICE_UNAVAILABLE, status: "Unavailable", message }
     }
 }
@@ -81,7 +81,7 @@ impl From<Error> for ApiError {
             Error::Deadlock(_)
             | Error::TooManyLocks(_)
             | Error::TooManyWaiters(_)
-            | Error::NoPlace(_)
+            | Error::QuotaExceeded(_)
             | Error::TooMuchMemory(_)
             | Error::Stopping
             | Error::NoLogin
@@ -111,7 +111,7 @@ impl From<LeaseError> for ApiError {
             }
             LeaseError::Ended(EndReason::Revoked) => (StatusCode::FORBIDDEN, "Forbidden"),
             LeaseError::Ended(EndReason::Killed(_)) => (StatusCode::CONFLICT, "Killed"),
-            LeaseError::NoPlace(_) | LeaseError::Ended(EndReason::Shutdown) | LeaseError::NoRandom => {
+            LeaseError::QuotaExceeded(_) | LeaseError::Ended(EndReason::Shutdown) | LeaseError::NoRandom => {
                 (StatusCode::SERVICE_UNAVAILABLE, "Unavailable")
             }
         };

@@ -120,7 +120,8 @@ async fn acquire(
         note: body.note,
         request: body.request_id.map(RequestId::new).transpose()?,
     };
-    let (Grant { token, ends, waited, delivery }, secret) = leases.lend(request, peer.client(WIRE)).await?;
+    let (Grant { token, ends, waited, delivery }, secret) =
+        leases.acquire(request, peer.client(WIRE)).await?;
     let response = GrantJson {
         success: true,
         status: "Acquired",

@@ -40,7 +40,7 @@ async fn get_lock(
 ) -> Result<GuardedResponse, ApiError> {
     let (wait, ttl) = (wait(&times.wait)?, ttl(&times.ttl)?);
     let request = LeaseRequest { wait, ttl, ..LeaseRequest::of(Name::new(&resource)?) };
-    match leases.lend(request, peer.client(WIRE)).await {
+    match leases.acquire(request, peer.client(WIRE)).await {
         Ok((Grant { delivery, .. }, secret)) => {
             Ok(GuardedResponse::granted(delivery, secret.reveal().to_owned()))
         }

@@ -20,7 +20,7 @@ use crate::{
         command::{SessionRow, Stats, WaiterRow, WhyRow},
         lock::{Paged, SessionId, Truncated},
         session::{History, LockService, Sessions, Waiters, Why},
-        stats::Past,
+        stats::PastHold,
     },
     name::Name,
     wires::web::{AppState, GuardedResponse, Peer, json, millis, wall_clock},
@@ -194,9 +194,9 @@ struct EndedHoldJson {
 }
 
 impl EndedHoldJson {
-    fn of(past: &Past) -> Self {
+    fn of(past: &PastHold) -> Self {
         let unless_empty = |text: &SmolStr| Some(text.to_string()).filter(|text| !text.is_empty());
-        let Past { session, origin, user, client, mode, token, started, held, cause, .. } = past;
+        let PastHold { session, origin, user, client, mode, token, started, held, cause, .. } = past;
         Self {
             session: session.0,
             wire: origin.wire,

@@ -19,7 +19,7 @@ use tonic::Status;
 use super::{Peer, grpc_service::is_grpc};
 use crate::core::{
     session::LockService,
-    share::NoPlace,
+    share::QuotaExceeded,
     users::{Credentials, Denied, Proof, User, Users},
 };
 
@@ -56,9 +56,9 @@ pub(crate) async fn authenticate(
         }
     };
     if let Some(peer) = request.extensions_mut().get_mut::<Peer>()
-        && let Err(no_place) = peer.authenticate_as(user)
+        && let Err(quota_exceeded) = peer.authenticate_as(user)
     {
-        return refusal(AuthError::NoPlace(no_place), is_grpc);
+        return refusal(AuthError::QuotaExceeded(quota_exceeded), is_grpc);
     }
     next.run(request).await
 }
@@ -72,7 +72,7 @@ pub(crate) enum AuthError {
     #[error(transparent)]
     Denied(#[from] Denied),
     #[error(transparent)]
-    NoPlace(#[from] NoPlace),
+    QuotaExceeded(#[from] QuotaExceeded),
 }
 
 /// Cancel-safe: dropped, nothing was done.
@@ -106,7 +106,7 @@ fn credentials(headers: &HeaderMap) -> Option<Authorization> {
 
 fn refusal(why: AuthError, is_grpc: bool) -> Response {
     let (is_busy, is_short) =
-        (matches!(why, AuthError::Denied(Denied::TooMany)), matches!(why, AuthError::NoPlace(_)));
+        (matches!(why, AuthError::Denied(Denied::TooMany)), matches!(why, AuthError::QuotaExceeded(_)));
     if is_grpc {
         let status: fn(String) -> Status =
             if is_busy || is_short { Status::resource_exhausted } else { Status::unauthenticated };

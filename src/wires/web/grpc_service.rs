@@ -17,7 +17,7 @@ use super::Peer;
 use crate::core::{
     command::{EndReason, Error},
     lease::LeaseError,
-    share::NoPlace,
+    share::QuotaExceeded,
 };
 
 // Parsed once, as each call looks for them.
@@ -113,9 +113,9 @@ fn with_code_of_unreadable(mut response: Response) -> Response {
     response
 }
 
-impl From<NoPlace> for Status {
-    fn from(no_place: NoPlace) -> Self {
-        Self::resource_exhausted(no_place.to_string())
+impl From<QuotaExceeded> for Status {
+    fn from(quota_exceeded: QuotaExceeded) -> Self {
+        Self::resource_exhausted(quota_exceeded.to_string())
     }
 }
 
@@ -127,7 +127,7 @@ impl From<Error> for Status {
             Error::NoSession(_) => Code::NotFound,
             Error::TooManyLocks(_)
             | Error::TooManyWaiters(_)
-            | Error::NoPlace(_)
+            | Error::QuotaExceeded(_)
             | Error::TooMuchMemory(_) => Code::ResourceExhausted,
             Error::Deadlock(_) | Error::Stopping | Error::NoLogin | Error::BadLogin(_) | Error::OtherUser => {
                 Code::Unavailable
@@ -154,7 +154,7 @@ impl From<LeaseError> for Status {
             LeaseError::NotYours => Code::FailedPrecondition,
             LeaseError::RequestIdTaken => Code::AlreadyExists,
             LeaseError::Ttl { .. } | LeaseError::TooLong | LeaseError::BadRequestId => Code::InvalidArgument,
-            LeaseError::NoPlace(_) => Code::ResourceExhausted,
+            LeaseError::QuotaExceeded(_) => Code::ResourceExhausted,
             LeaseError::Ended(EndReason::Shutdown) | LeaseError::NoRandom => Code::Unavailable,
         };
         // In the words of the request that the client sent.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::core::{
     session::LockService,
-    share::{Cause, NoPlace, Served},
+    share::{QuotaCause, QuotaExceeded, Turn},
 };
 
 /// How long a list waits for its turn.
@@ -36,7 +36,7 @@ pub(crate) async fn list<T: Send + 'static>(
     peer: &Peer,
     make: impl Fn(&Arc<LockService>) -> T + Clone + Send + 'static,
     size: fn(&T) -> usize,
-) -> Result<(T, Option<ResponseGuard>), NoPlace> {
+) -> Result<(T, Option<ResponseGuard>), QuotaExceeded> {
     let made = in_turn(service, peer, make.clone()).await?;
     if size(&made) <= LONG_LIST {
         return Ok((made, None));
@@ -56,15 +56,15 @@ async fn in_turn<T: Send + 'static>(
     service: &Arc<LockService>,
     peer: &Peer,
     make: impl FnOnce(&Arc<LockService>) -> T + Send + 'static,
-) -> Result<T, NoPlace> {
-    let late = || service.shared().lists.refuse(Cause::Full);
+) -> Result<T, QuotaExceeded> {
+    let late = || service.shared().lists.refuse(QuotaCause::Full);
     let turn = timeout(TURN_TIME, service.list_permit(peer.quota_key())).await.map_err(|_| late())?;
     let of = service.clone();
     spawn_blocking(move || turn.make(|| make(&of))).await.map_err(|_| late())
 }
 
 /// Keeps the place until the response is sent, and cuts the connection off if that takes too long.
-fn long_list(place: Served, peer: &Peer) -> ResponseGuard {
+fn long_list(place: Turn, peer: &Peer) -> ResponseGuard {
     let (read, cut_off) = (CancellationToken::new(), peer.connection.cut_off.clone());
     let long_list = LongList { _place: place, _read: read.clone().drop_guard() };
     tokio::spawn(async move {

@@ -29,7 +29,7 @@ use super::{
     grpc_service::{self, is_grpc},
     in_flight::{ChargedBytes, EncodedLen, RequestCharge, asks_for_descriptors, response_bytes},
 };
-use crate::core::{lease::Delivery, share::Served};
+use crate::core::{lease::Delivery, share::Turn};
 
 /// Of a long body so much is handed to the connection at a time.
 const CHUNK: usize = 16 * 1024;
@@ -51,7 +51,7 @@ pub(crate) enum ResponseGuard {
 /// A long list's place among them. While it is kept, the client has its time to read; then it is cut off.
 #[derive(Debug)]
 pub(crate) struct LongList {
-    pub(super) _place: Served,
+    pub(super) _place: Turn,
     pub(super) _read: DropGuard,
 }
 

@@ -1,4 +1,4 @@
-//! Places that are worth a wait: first come, first served over principals, however often one of them asks.
+//! Quota that are worth a wait: first come, first served over principals, however often one of them asks.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -7,13 +7,13 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Cause, NoPlace, QuotaKey, Refusals, What};
+use super::{QuotaCause, QuotaExceeded, QuotaKey, Refusals, Resource};
 use crate::core::sync::{Rank, plain::Guarded};
 
-/// So many are served at a time, and so many of each principal; the others of that one wait behind their own.
+/// So many are served at a time, and so many of each key; the others of that one wait behind their own.
 #[derive(Debug)]
-pub struct Queue {
-    what: What,
+pub struct FairQueue {
+    resource: Resource,
     limit: usize,
     of_each: usize,
     all: Arc<Semaphore>,
@@ -22,114 +22,114 @@ pub struct Queue {
     refusals: Refusals,
 }
 
-/// The line of one principal.
+/// The line of one key.
 #[derive(Debug)]
 struct Line {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     /// How many are in it.
     count: usize,
 }
 
-impl Queue {
+impl FairQueue {
     /// Nobody waits.
-    pub fn new(what: What, limit: usize, of_each: usize) -> Arc<Self> {
-        let (members, refusals) = (Guarded::new(Rank::PlaceQueue, HashMap::new()), Refusals::default());
-        Arc::new(Self { what, limit, of_each, all: Arc::new(Semaphore::new(limit)), members, refusals })
+    pub fn new(resource: Resource, limit: usize, of_each: usize) -> Arc<Self> {
+        let (members, refusals) = (Guarded::new(Rank::FairQueue, HashMap::new()), Refusals::default());
+        Arc::new(Self { resource, limit, of_each, all: Arc::new(Semaphore::new(limit)), members, refusals })
     }
 
     /// Resolves when one is served.
     ///
     /// Cancel-safe: dropped, the place in the queue is lost.
-    pub fn wait(self: &Arc<Self>, principal: QuotaKey) -> impl Future<Output = Served> + Send + use<> {
-        let member = Member::of(self.clone(), principal);
+    pub fn wait(self: &Arc<Self>, key: QuotaKey) -> impl Future<Output = Turn> + Send + use<> {
+        let member = Member::of(self.clone(), key);
         async move {
             // Neither is ever closed.
-            let own = member.places.clone().acquire_owned().await.ok();
+            let own = member.permits.clone().acquire_owned().await.ok();
             let all = member.queue.all.clone().acquire_owned().await.ok();
-            Served { _permits: [own, all], _member: member }
+            Turn { _permits: [own, all], _member: member }
         }
     }
 
     /// The same, for so long at most.
     ///
-    /// Cancel-safe, as [`Queue::wait`].
+    /// Cancel-safe, as [`FairQueue::wait`].
     ///
     /// # Errors
-    /// [`NoPlace`]
-    pub async fn wait_for(self: &Arc<Self>, principal: QuotaKey, time: Duration) -> Result<Served, NoPlace> {
-        let member = Member::of(self.clone(), principal.clone());
-        timeout(time, self.wait(principal)).await.map_err(|_| {
-            let cause = if member.places.available_permits() == 0 && self.all.available_permits() > 0 {
-                Cause::Share
+    /// [`QuotaExceeded`]
+    pub async fn wait_for(self: &Arc<Self>, key: QuotaKey, time: Duration) -> Result<Turn, QuotaExceeded> {
+        let member = Member::of(self.clone(), key.clone());
+        timeout(time, self.wait(key)).await.map_err(|_| {
+            let cause = if member.permits.available_permits() == 0 && self.all.available_permits() > 0 {
+                QuotaCause::Share
             } else {
-                Cause::Full
+                QuotaCause::Full
             };
             self.refuse(cause)
         })
     }
 
     /// Counts one that has waited in vain.
-    pub fn refuse(&self, cause: Cause) -> NoPlace {
+    pub fn refuse(&self, cause: QuotaCause) -> QuotaExceeded {
         self.refusals.add(cause);
-        NoPlace { what: self.what, limit: self.limit, cause }
+        QuotaExceeded { resource: self.resource, limit: self.limit, cause }
     }
 
-    /// A place, if nobody has to be waited for.
-    pub fn try_take(self: &Arc<Self>, principal: QuotaKey) -> Option<Served> {
-        let member = Member::of(self.clone(), principal);
-        let own = member.places.clone().try_acquire_owned().ok()?;
+    /// A turn, if nobody has to be waited for.
+    pub fn try_take(self: &Arc<Self>, key: QuotaKey) -> Option<Turn> {
+        let member = Member::of(self.clone(), key);
+        let own = member.permits.clone().try_acquire_owned().ok()?;
         let all = self.all.clone().try_acquire_owned().ok()?;
-        Some(Served { _permits: [Some(own), Some(all)], _member: member })
+        Some(Turn { _permits: [Some(own), Some(all)], _member: member })
     }
 
-    /// What the places are for.
-    pub fn what(&self) -> What {
-        self.what
+    /// For what it is.
+    pub fn resource(&self) -> Resource {
+        self.resource
     }
 
     /// How often one has waited in vain, by its cause.
-    pub fn refusals(&self) -> [(Cause, u64); Cause::ALL.len()] {
+    pub fn refusals(&self) -> [(QuotaCause, u64); QuotaCause::ALL.len()] {
         self.refusals.read()
     }
 }
 
-/// One that waits or is served, of a principal that is forgotten with its last.
+/// One that waits or is served. Its user or address is forgotten with the last of them.
 #[derive(Debug)]
 struct Member {
-    queue: Arc<Queue>,
-    principal: QuotaKey,
-    places: Arc<Semaphore>,
+    queue: Arc<FairQueue>,
+    key: QuotaKey,
+    permits: Arc<Semaphore>,
 }
 
 impl Member {
-    fn of(queue: Arc<Queue>, principal: QuotaKey) -> Self {
-        let places = {
+    fn of(queue: Arc<FairQueue>, key: QuotaKey) -> Self {
+        let permits = {
             let mut members = queue.members.lock();
-            let new = || Line { places: Arc::new(Semaphore::new(queue.of_each)), count: 0 };
-            let line = members.entry(principal.clone()).or_insert_with(new);
+            let new = || Line { permits: Arc::new(Semaphore::new(queue.of_each)), count: 0 };
+            let line = members.entry(key.clone()).or_insert_with(new);
             line.count += 1;
-            line.places.clone()
+            line.permits.clone()
         };
-        Self { queue, principal, places }
+        Self { queue, key, permits }
     }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
         let mut members = self.queue.members.lock();
-        if let Some(line) = members.get_mut(&self.principal) {
+        if let Some(line) = members.get_mut(&self.key) {
             line.count -= 1;
             if line.count == 0 {
-                members.remove(&self.principal);
+                members.remove(&self.key);
             }
         }
     }
 }
 
-/// One that is served. Dropped, the next is.
+/// The turn of one that is served. Dropped, the next is served.
 #[derive(Debug)]
-pub struct Served {
-    // In this order: the places are given back before the principal can be forgotten.
+pub struct Turn {
+    // In this order: the permits are given back before the key can be forgotten.
     _permits: [Option<OwnedSemaphorePermit>; 2],
     _member: Member,
 }
@@ -156,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     async fn principals_take_turns() {
-        let queue = Queue::new(What::Lists, 1, 1);
+        let queue = FairQueue::new(Resource::Lists, 1, 1);
         let first = queue.wait(one("greedy")).await;
         let [mut second, mut third, mut other] =
             ["greedy", "greedy", "other"].map(|name| Box::pin(queue.wait(one(name))));
@@ -178,13 +178,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn timed_out_principal_is_told_why() {
-        let queue = Queue::new(What::Lists, 3, 2);
+        let queue = FairQueue::new(Resource::Lists, 3, 2);
         let time = Duration::from_secs(5);
         let mut kept = vec![queue.try_take(one("a")).unwrap(), queue.try_take(one("a")).unwrap()];
         assert!(queue.try_take(one("a")).is_none());
-        assert_eq!(queue.wait_for(one("a"), time).await.unwrap_err().cause, Cause::Share);
+        assert_eq!(queue.wait_for(one("a"), time).await.unwrap_err().cause, QuotaCause::Share);
         kept.push(queue.wait_for(one("b"), time).await.unwrap());
-        assert_eq!(queue.wait_for(one("b"), time).await.unwrap_err().cause, Cause::Full);
+        assert_eq!(queue.wait_for(one("b"), time).await.unwrap_err().cause, QuotaCause::Full);
         let counts = queue.refusals().map(|(_, count)| count);
         assert_eq!(counts, [1, 1, 0]);
         drop(kept);

@@ -1,4 +1,4 @@
-//! Requests that may come again: by its id, one is found that waits or was granted.
+//! Idempotent requests: by its id, a request that comes again finds the one that waits or was granted.
 //!
 //! Nothing is kept of it beyond that. The secret of its lease is made of the id and of a key of this process, so the
 //! same id leads to the same lease.
@@ -14,7 +14,9 @@ use getlockd_proto::timeout::Timeout;
 use tokio::{task::yield_now, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Client, Delivery, Grant, Key, LeaseError, LeaseRequest, Leases, Secret};
+use super::{
+    Client, Delivery, Grant, Key, LeaseError, LeaseRequest, Leases, MAX_REQUEST_ID, MIN_REQUEST_ID, Secret,
+};
 use crate::{
     core::{
         lock::Mode,
@@ -24,10 +26,6 @@ use crate::{
     },
     name::Name,
 };
-
-/// The fewest and the most characters of a request id.
-pub(super) const MIN_REQUEST_ID: usize = 16;
-pub(super) const MAX_REQUEST_ID: usize = 64;
 
 /// By what a client makes a request known, which has drawn it at random.
 #[derive(Clone)]
@@ -52,16 +50,16 @@ impl fmt::Debug for RequestId {
 
 /// The requests with an id that are under way.
 #[derive(Debug)]
-pub(super) struct Requests {
+pub(super) struct IdempotentRequests {
     /// Of this process alone; none if the system had no random bytes.
     server: Option<Secret>,
-    under_way: Guarded<UnderWay>,
+    in_progress: Guarded<InProgress>,
 }
 
 #[derive(Debug, Default)]
-struct UnderWay {
+struct InProgress {
     last: u64,
-    of: HashMap<Key, Asked>,
+    of: HashMap<Key, PendingRequest>,
 }
 
 /// How a request is decided: for all who ask. Dropped by the last of them, it leaves the queue.
@@ -70,16 +68,16 @@ type Decision = Shared<Pin<Box<dyn Future<Output = Result<Grant, LeaseError>> + 
 type WeakDecision = WeakShared<Pin<Box<dyn Future<Output = Result<Grant, LeaseError>> + Send>>>;
 
 #[derive(Debug)]
-struct Asked {
+struct PendingRequest {
     number: u64,
-    what: What,
+    identity: RequestIdentity,
     is_queued: CancellationToken,
     decision: WeakDecision,
 }
 
 /// What two requests with one id have in common, or they are two.
 #[derive(Clone, Debug)]
-struct What {
+struct RequestIdentity {
     name: Name,
     mode: Mode,
     by: QuotaKey,
@@ -87,7 +85,7 @@ struct What {
     tries: bool,
 }
 
-impl What {
+impl RequestIdentity {
     fn of(request: &LeaseRequest, client: &Client) -> Self {
         let (name, mode, tries) = (request.name.clone(), request.mode, request.wait.is_zero());
         Self { name, mode, by: client.quota_key(), tries }
@@ -100,25 +98,25 @@ impl What {
 }
 
 /// What has become of a request so far.
-enum Found {
+enum Lookup {
     Granted(Grant),
-    UnderWay(Part),
+    InProgress(Participant),
 }
 
 /// The part that one has in a request that is under way.
-struct Part {
-    /// Whether it has the place of the lease; others take one of their own while they wait.
+struct Participant {
+    /// Whether it has the reservation of the lease; others take one of their own while they wait.
     is_first: bool,
-    what: What,
+    identity: RequestIdentity,
     is_queued: CancellationToken,
     decision: Decision,
 }
 
-impl Requests {
+impl IdempotentRequests {
     pub(super) fn new() -> Self {
         Self {
             server: Secret::random().ok(),
-            under_way: Guarded::new(Rank::LeaseRequests, UnderWay::default()),
+            in_progress: Guarded::new(Rank::LeaseRequests, InProgress::default()),
         }
     }
 
@@ -129,7 +127,7 @@ impl Requests {
 }
 
 impl Leases {
-    /// Takes a lock as [`Leases::acquire`] does, once for all requests with the same key. Each of them waits for as
+    /// Takes a lock as [`Leases::acquire_as`] does, once for all requests with the same key. Each of them waits for as
     /// long as it says, and the place in the queue is there while one of them waits.
     pub(super) async fn acquire_once(
         self: &Arc<Self>,
@@ -138,25 +136,25 @@ impl Leases {
         client: Client,
     ) -> Result<Grant, LeaseError> {
         let since = Instant::now();
-        let patience = match request.wait {
+        let deadline = match request.wait {
             Timeout::Within(time) => since.checked_add(time),
             Timeout::Forever => None,
         };
-        let mine = What::of(&request, &client);
+        let mine = RequestIdentity::of(&request, &client);
         loop {
-            let part = match self.find_or_ask(&mine, &request, key, &client)? {
-                Found::Granted(grant) => return Ok(grant),
-                Found::UnderWay(part) => part,
+            let part = match self.find_or_start(&mine, &request, key, &client)? {
+                Lookup::Granted(grant) => return Ok(grant),
+                Lookup::InProgress(part) => part,
             };
-            part.what.check(&mine.name, mine.mode, &mine.by)?;
-            let _place = if part.is_first { None } else { Some(self.place(&client)?) };
-            let Some(decided) = part.decided(patience, &client.gone).await else {
+            part.identity.check(&mine.name, mine.mode, &mine.by)?;
+            let _reservation = if part.is_first { None } else { Some(self.reserve(&client)?) };
+            let Some(decided) = part.decided(deadline, &client.gone).await else {
                 self.service.count_timeout();
                 return Err(LeaseError::Busy);
             };
             match decided {
                 // Another one tried, and this one waits.
-                Err(LeaseError::Busy) if part.what.tries && !mine.tries => {}
+                Err(LeaseError::Busy) if part.identity.tries && !mine.tries => {}
                 decided => return decided.map(|grant| Grant { waited: since.elapsed(), ..grant }),
             }
         }
@@ -164,36 +162,41 @@ impl Leases {
 
     /// What a request has led to, or leads to from now on. Nothing can be decided between the two looks: it is
     /// among the leases before it is under way no more.
-    fn find_or_ask(
+    fn find_or_start(
         self: &Arc<Self>,
-        mine: &What,
+        mine: &RequestIdentity,
         request: &LeaseRequest,
         key: Key,
         client: &Client,
-    ) -> Result<Found, LeaseError> {
-        let mut under_way = self.requests.under_way.lock();
-        if let Some(part) = under_way.of.get(&key).and_then(Asked::join) {
-            return Ok(Found::UnderWay(part));
+    ) -> Result<Lookup, LeaseError> {
+        let mut in_progress = self.requests.in_progress.lock();
+        if let Some(part) = in_progress.of.get(&key).and_then(PendingRequest::join) {
+            return Ok(Lookup::InProgress(part));
         }
         if let Some(grant) = self.granted(mine, key, request.ttl, client)? {
-            return Ok(Found::Granted(grant));
+            return Ok(Lookup::Granted(grant));
         }
-        under_way.last += 1;
-        let number = under_way.last;
+        in_progress.last += 1;
+        let number = in_progress.last;
         let is_queued = CancellationToken::new();
-        let entry = Entry { leases: self.clone(), key, number };
+        let entry = ProgressEntry { leases: self.clone(), key, number };
         let decision = decide(entry, request.clone(), client.clone(), is_queued.clone()).boxed().shared();
         if let Some(weak) = decision.downgrade() {
-            let asked = Asked { number, what: mine.clone(), is_queued: is_queued.clone(), decision: weak };
-            under_way.of.insert(key, asked);
+            let pending = PendingRequest {
+                number,
+                identity: mine.clone(),
+                is_queued: is_queued.clone(),
+                decision: weak,
+            };
+            in_progress.of.insert(key, pending);
         }
-        Ok(Found::UnderWay(Part { is_first: true, what: mine.clone(), is_queued, decision }))
+        Ok(Lookup::InProgress(Participant { is_first: true, identity: mine.clone(), is_queued, decision }))
     }
 
     /// The lease that was granted to the same request, if it runs: it goes on as by a heartbeat.
     fn granted(
         self: &Arc<Self>,
-        mine: &What,
+        mine: &RequestIdentity,
         key: Key,
         ttl: Option<Duration>,
         client: &Client,
@@ -204,7 +207,7 @@ impl Leases {
         let by = QuotaKey::of(handle.user().as_deref(), handle.origin().peer.ip());
         mine.check(&lease.name, lease.mode, &by)?;
         Principal(client.user.as_deref()).check_lock(&lease.name).map_err(LeaseError::Refused)?;
-        let ttl = ttl.map(|ttl| self.checked(ttl)).transpose()?;
+        let ttl = self.check_ttl(ttl)?;
         Ok(lease.renew(ttl, 1).map(|(ends, token)| Grant {
             token,
             ends,
@@ -215,8 +218,10 @@ impl Leases {
 }
 
 /// Takes the lock, for all who ask.
+///
+/// Cancel-safe, as [`Leases::acquire_as`].
 async fn decide(
-    entry: Entry,
+    entry: ProgressEntry,
     request: LeaseRequest,
     client: Client,
     is_queued: CancellationToken,
@@ -225,7 +230,7 @@ async fn decide(
     let wait = if request.wait.is_zero() { Timeout::NONE } else { Timeout::Forever };
     let (request, client) =
         (LeaseRequest { wait, ..request }, Client { gone: CancellationToken::new(), ..client });
-    let mut taken = Box::pin(entry.leases.acquire(request, entry.key, client));
+    let mut taken = Box::pin(entry.leases.acquire_as(request, entry.key, client));
     if let Poll::Ready(decided) = poll!(taken.as_mut()) {
         return decided;
     }
@@ -234,51 +239,51 @@ async fn decide(
 }
 
 /// A request is under way for as long as this lives.
-struct Entry {
+struct ProgressEntry {
     leases: Arc<Leases>,
     key: Key,
     number: u64,
 }
 
-impl Drop for Entry {
+impl Drop for ProgressEntry {
     fn drop(&mut self) {
-        let mut under_way = self.leases.requests.under_way.lock();
-        if under_way.of.get(&self.key).is_some_and(|asked| asked.number == self.number) {
-            under_way.of.remove(&self.key);
+        let mut in_progress = self.leases.requests.in_progress.lock();
+        if in_progress.of.get(&self.key).is_some_and(|pending| pending.number == self.number) {
+            in_progress.of.remove(&self.key);
         }
     }
 }
 
-impl Asked {
+impl PendingRequest {
     /// None if all who asked have left.
-    fn join(&self) -> Option<Part> {
+    fn join(&self) -> Option<Participant> {
         let decision = self.decision.upgrade()?;
-        let (what, is_queued) = (self.what.clone(), self.is_queued.clone());
-        Some(Part { is_first: false, what, is_queued, decision })
+        let (identity, is_queued) = (self.identity.clone(), self.is_queued.clone());
+        Some(Participant { is_first: false, identity, is_queued, decision })
     }
 }
 
-impl Part {
-    /// The decision for one who asks, while they are there. None if their patience ends before.
+impl Participant {
+    /// The decision for one who asks, while they are there. None if their time is over before.
     ///
     /// Cancel-safe.
     async fn decided(
         &self,
-        patience: Option<Instant>,
+        deadline: Option<Instant>,
         gone: &CancellationToken,
     ) -> Option<Result<Grant, LeaseError>> {
-        let out_of_patience = async {
-            until(patience).await;
-            // Whoever has looked at the lock for all knows in a moment.
+        let timed_out = async {
+            until(deadline).await;
+            // A deadline that is over already, as of a try, leaves time for the first look at the lock.
             self.is_queued.cancelled().await;
         };
         let decided = tokio::select! {
             biased;
             decided = self.decision.clone() => decided,
             () = gone.cancelled() => return Some(Err(LeaseError::HungUp)),
-            () = out_of_patience => return None,
+            () = timed_out => return None,
         };
-        // A client that has left meanwhile is seen to have before it is handed the lock.
+        // As in `acquire_lock`: a client that has left meanwhile is not granted the lock.
         yield_now().await;
         Some(if gone.is_cancelled() { Err(LeaseError::HungUp) } else { decided })
     }

@@ -1,7 +1,7 @@
-//! Those who have not logged in, by age: the oldest makes room for one that comes.
+//! Connections that have not logged in, by age: the oldest makes room for a new one.
 //!
-//! To refuse newcomers would not do. Whoever is to log in is a stranger first, and silent connections could
-//! have all places of strangers.
+//! To refuse new ones would not do. Every client is unauthenticated before it logs in, and silent connections could
+//! take all there is for such.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,37 +20,37 @@ use super::QuotaKey;
 pub(super) type Age = u64;
 
 #[derive(Debug, Default)]
-pub(super) struct Strangers {
+pub(super) struct Unauthenticated {
     last: Age,
     by_age: BTreeMap<Age, QuotaKey>,
-    by_address: HashMap<QuotaKey, BTreeMap<Age, Arc<Exit>>>,
+    by_address: HashMap<QuotaKey, BTreeMap<Age, Arc<Eviction>>>,
 }
 
-impl Strangers {
+impl Unauthenticated {
     pub(super) fn count(&self) -> usize {
         self.by_age.len()
     }
 
-    pub(super) fn add(&mut self, from: QuotaKey, exit: Arc<Exit>) -> Age {
+    pub(super) fn add(&mut self, from: QuotaKey, eviction: Arc<Eviction>) -> Age {
         self.last += 1;
-        self.put(self.last, from, exit);
+        self.put(self.last, from, eviction);
         self.last
     }
 
-    pub(super) fn put(&mut self, age: Age, from: QuotaKey, exit: Arc<Exit>) {
+    pub(super) fn put(&mut self, age: Age, from: QuotaKey, eviction: Arc<Eviction>) {
         self.by_age.insert(age, from.clone());
-        self.by_address.entry(from).or_default().insert(age, exit);
+        self.by_address.entry(from).or_default().insert(age, eviction);
     }
 
     /// None if it has been told to leave.
-    pub(super) fn remove(&mut self, age: Age) -> Option<(QuotaKey, Arc<Exit>)> {
+    pub(super) fn remove(&mut self, age: Age) -> Option<(QuotaKey, Arc<Eviction>)> {
         let from = self.by_age.remove(&age)?;
         let of_address = self.by_address.get_mut(&from)?;
-        let exit = of_address.remove(&age)?;
+        let eviction = of_address.remove(&age)?;
         if of_address.is_empty() {
             self.by_address.remove(&from);
         }
-        Some((from, exit))
+        Some((from, eviction))
     }
 
     /// Tells one to leave for a newcomer: the oldest of the same address where that has its share, or else the oldest
@@ -59,37 +59,37 @@ impl Strangers {
         let own = self.by_address.get(newcomer).filter(|own| own.len() >= share);
         let oldest = own.map_or_else(|| self.by_age.keys().next(), |own| own.keys().next()).copied();
         let leaves = oldest.and_then(|oldest| self.remove(oldest));
-        leaves.map(|(_, exit)| exit.leave()).is_some()
+        leaves.map(|(_, eviction)| eviction.evict()).is_some()
     }
 }
 
-/// How a stranger is told to leave.
+/// How an unauthenticated connection is told to leave.
 #[derive(Debug, Default)]
-pub struct Exit {
+pub struct Eviction {
     state: AtomicU8,
     waker: AtomicWaker,
 }
 
-/// It has logged in: nobody tells it to leave any more. At first it may be told.
-const STAYS: u8 = 1;
-const LEAVES: u8 = 2;
+/// It has logged in, and is not evicted any more. At first it may be.
+const CANCELLED: u8 = 1;
+const EVICTED: u8 = 2;
 
-impl Exit {
-    pub(super) fn stay(&self) {
-        self.state.store(STAYS, Ordering::Release);
+impl Eviction {
+    pub(super) fn cancel(&self) {
+        self.state.store(CANCELLED, Ordering::Release);
     }
 
-    fn leave(&self) {
-        self.state.store(LEAVES, Ordering::Release);
+    fn evict(&self) {
+        self.state.store(EVICTED, Ordering::Release);
         self.waker.wake();
     }
 
-    /// Ready when it is to leave. It costs one load where it stays.
+    /// Ready when it is to leave. It costs one load once that is cancelled.
     pub fn poll(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.state.load(Ordering::Acquire) == STAYS {
+        if self.state.load(Ordering::Acquire) == CANCELLED {
             return Poll::Pending;
         }
         self.waker.register(cx.waker());
-        if self.state.load(Ordering::Acquire) == LEAVES { Poll::Ready(()) } else { Poll::Pending }
+        if self.state.load(Ordering::Acquire) == EVICTED { Poll::Ready(()) } else { Poll::Pending }
     }
 }
