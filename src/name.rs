@@ -28,17 +28,16 @@ impl Name {
     /// # Errors
     /// [`NameError`] when `text` is empty, too long or contains NUL.
     pub fn new(text: &str) -> Result<Self, NameError> {
-        let is_plain = |b| matches!(b, 1..b'A' | b'['..=0x7F);
-        if (1..=MAX_NAME_CHARS).contains(&text.len()) && text.bytes().all(is_plain) {
-            return Ok(Self::folded(SmolStr::new(text)));
-        }
-        name::folded(text).map(Self::folded)
-    }
-
-    fn folded(text: SmolStr) -> Self {
         /// Strangers choose the names: with a key of this process they cannot choose the hashes.
         static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::default);
-        Self { hash: KEY.hash_one(text.as_bytes()), text }
+        // Nearly all names are in lower case already: these need no look at the table.
+        let is_folded = |b| matches!(b, 1..b'A' | b'['..=0x7F);
+        let text = if (1..=MAX_NAME_CHARS).contains(&text.len()) && text.bytes().all(is_folded) {
+            SmolStr::new(text)
+        } else {
+            name::folded(text)?
+        };
+        Ok(Self { hash: KEY.hash_one(text.as_bytes()), text })
     }
 
     /// As [`Name::new`], from bytes that a client sent.

@@ -7,7 +7,6 @@ mod reload;
 
 use std::{
     future::{Ready, ready},
-    io,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
@@ -19,19 +18,15 @@ use tokio::time::timeout;
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::{Config, OpenToAll},
+    config::Config,
     core::{
-        client_info::Origin,
+        client_info::{Origin, Wire},
         lease::{Bounds, Leases},
         session::{Hub, Limits, Session},
         share::Places,
-        users::FileError,
     },
-    net::{self, Acceptor, BufferedSocket, Connection, Keepalive, Limiter, TlsError, TransportConfig},
-    ops::{
-        metrics::{Metrics, Sources},
-        systemd::PassedError,
-    },
+    net::{self, Accepted, Acceptor, BufferedSocket, Keepalive, Limiter, TransportConfig},
+    ops::metrics::{Metrics, Sources},
     wires::{
         compat, grpc, line, mysql, rest,
         web::{self, Hosts},
@@ -40,57 +35,20 @@ use crate::{
 
 use listeners::Listeners;
 use plan::Plan;
-pub use plan::{Checked, check};
+pub use plan::{CheckReport, StartError, check};
 pub use reload::{ReloadError, Reloader};
-
-/// Descriptors that are not for connections: listeners, the runtime's own, and those that are told
-/// that there is no place.
-const RESERVED_DESCRIPTORS: u64 = 64;
 
 /// How long the last words to clients may take once everything is freed.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// Why the server cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// An address cannot be had.
-    #[error("cannot listen on {addr} ({wire}): {error}")]
-    Listen {
-        /// The wire that wanted it.
-        wire: &'static str,
-        /// The address.
-        addr: SocketAddr,
-        /// What the kernel said.
-        error: io::Error,
-    },
-    /// Everybody could do everything from elsewhere.
-    #[error(transparent)]
-    Open(#[from] OpenToAll),
-    /// systemd did not pass what was to be served.
-    #[error(transparent)]
-    Passed(#[from] PassedError),
-    /// The users cannot be read.
-    #[error(transparent)]
-    Users(#[from] FileError),
-    /// The process may open hardly anything.
-    #[error(
-        "this process may open only {0} files and needs {RESERVED_DESCRIPTORS} beside its connections; raise its limit (ulimit -n)"
-    )]
-    TooFewDescriptors(u64),
-    /// Certificates or keys are not what they should be.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The description of the gRPC services is broken.
-    #[error("cannot describe the gRPC services: {0}")]
-    Services(#[from] tonic_reflection::server::Error),
-}
 
 /// A server that has its addresses and does not serve yet.
 #[derive(Debug)]
 pub struct Server {
     hub: Arc<Hub>,
+    /// Of the line and MySQL wires: it stops when the drain begins, since a new connection could take no lock.
     acceptor: Acceptor,
-    /// Holders of leases need theirs to the end of the drain.
+    /// Of HTTP and gRPC: it stops when the drain ends, since holders of leases connect again to renew and release them. It
+    /// counts its connections against the same places.
     http_acceptor: Acceptor,
     /// The tasks that accept connections, up to the stop.
     accepting: TaskTracker,
@@ -112,7 +70,7 @@ impl Server {
     /// [`StartError`] when an address is taken, the process is too limited, or a file is not as it
     /// should be.
     pub fn bind(config: &Config) -> Result<Self, StartError> {
-        let Plan { users, tls, max_connections } = Plan::of(config)?;
+        let Plan { users, tls, max_connections } = Plan::new(config)?;
         let listeners = Listeners::bind(config)?;
         if let Some(warning) = clock::warning() {
             tracing::warn!("{warning}");
@@ -171,7 +129,7 @@ impl Server {
         self.listeners.http.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// What reads files anew while the server runs.
+    /// What reloads files while the server runs.
     pub fn reloader(&self) -> Reloader {
         Reloader { tls: self.transport.tls.clone(), hub: self.hub.clone() }
     }
@@ -190,7 +148,7 @@ impl Server {
     ///
     /// Cancel-safe: dropped, it stops accepting; connections that are served go on.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
-        // Whatever ends this, nobody is accepted any more.
+        // However this ends, no more connections are accepted.
         let _stop = (self.acceptor.stop.clone().drop_guard(), self.http_acceptor.stop.clone().drop_guard());
         self.accept();
         self.grpc.serve().await;
@@ -201,27 +159,21 @@ impl Server {
     fn accept(&mut self) {
         let keepalive = self.transport.keepalive;
         if let Some(listener) = self.listeners.line.take() {
-            let limiter = self.limiter(line::WIRE);
-            let serve = self.serving(line::WIRE, line::serve);
-            self.accepting.spawn(net::accept(
-                listener,
-                self.acceptor.clone(),
-                limiter,
-                line::refusal,
-                keepalive,
-                serve,
-            ));
+            let limiter = self.limiter(Wire::Line);
+            let serve = self.serving(Wire::Line, line::serve);
+            let acceptor = self.acceptor.clone();
+            self.accepting.spawn(net::accept(listener, acceptor, limiter, line::refusal, keepalive, serve));
         }
         if let Some(listener) = self.listeners.mysql.take() {
-            let limiter = self.limiter(mysql::WIRE);
-            let serve = self.serving(mysql::WIRE, mysql::serve);
+            let limiter = self.limiter(Wire::MySql);
+            let serve = self.serving(Wire::MySql, mysql::serve);
             let acceptor = self.acceptor.clone();
             self.accepting.spawn(net::accept(listener, acceptor, limiter, mysql::refusal, keepalive, serve));
         }
         if let Some(listener) = self.listeners.http.take() {
-            let limiter = self.limiter(rest::WIRE);
+            let limiter = self.limiter(Wire::Http);
             let web = web::Web {
-                // Last, when all doors are there.
+                // After the other limiters, which its metrics show.
                 router: self.router(),
                 transport: self.transport.clone(),
                 hub: self.hub.clone(),
@@ -233,8 +185,8 @@ impl Server {
         }
     }
 
-    /// Where connections of a wire come in.
-    fn limiter(&mut self, wire: &'static str) -> Arc<Limiter> {
+    /// A limiter for the listener of a wire.
+    fn limiter(&mut self, wire: Wire) -> Arc<Limiter> {
         let limiter = Limiter::new(wire, self.acceptor.places.clone());
         self.limiters.push(limiter.clone());
         limiter
@@ -249,11 +201,11 @@ impl Server {
     /// Serves a connection with a session of its own.
     fn serving<F: Future<Output = ()>>(
         &self,
-        wire: &'static str,
+        wire: Wire,
         serve: fn(BufferedSocket, Session) -> F,
-    ) -> impl Fn(Connection) -> Serving<F> + use<F> {
+    ) -> impl Fn(Accepted) -> Serving<F> + use<F> {
         let (hub, transport) = (self.hub.clone(), self.transport.clone());
-        move |Connection { stream, peer, permit }| {
+        move |Accepted { stream, peer, permit }| {
             let session = hub.open(Origin { wire, peer });
             session.handle().set_permit(permit);
             match BufferedSocket::new(stream, transport.clone()) {
@@ -263,7 +215,7 @@ impl Server {
         }
     }
 
-    /// All that HTTP and gRPC are answered by.
+    /// The routes of HTTP and gRPC.
     pub(crate) fn router(&self) -> Router {
         let http = rest::router(self.leases.clone(), self.metrics(), self.http_acceptor.stop.clone());
         let admit = |router: Router| match self.hub.users() {
@@ -281,7 +233,7 @@ impl Server {
         acceptor.stop.cancel();
         acceptor.tasks.close();
         self.accepting.close();
-        // Who is told that the server stops finds nobody to connect to.
+        // A client that is told that the server stops cannot connect to it again.
         self.accepting.wait().await;
         hub.drain();
         self.grpc.stop().await;
@@ -301,11 +253,11 @@ impl Server {
     }
 }
 
-/// What serves a connection, or nothing, for one that is gone already.
+/// What serves a connection; nothing for one that is gone already.
 type Serving<F> = Either<F, Ready<()>>;
 
 /// Serves a connection without a session of its own: its requests have theirs.
-fn serve_http(web: web::Web) -> impl Fn(Connection) -> Serving<Pin<Box<dyn Future<Output = ()> + Send>>> {
+fn serve_http(web: web::Web) -> impl Fn(Accepted) -> Serving<Pin<Box<dyn Future<Output = ()> + Send>>> {
     move |connection| match web.transport.keepalive.probe(&connection.stream) {
         Ok(()) => Either::Left(Box::pin(web::serve(connection, web.clone()))),
         Err(_) => Either::Right(ready(())),
@@ -338,15 +290,15 @@ mod tests {
         let hub = Hub::new(Limits { locks_per_session: 1, ..Limits::default() });
         let listener = net::listen(([127, 0, 0, 1], 0).into()).unwrap();
         let addr = listener.local_addr().unwrap();
-        let mut bursts = Vec::new();
+        let mut sockets = Vec::new();
         for _ in 0..2 {
             let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
-            bursts.push(
+            sockets.push(
                 BufferedSocket::new(stream, TransportConfig::from(Keepalive(Duration::from_secs(30))))
                     .unwrap(),
             );
         }
-        let mut open = || (bursts.pop().unwrap(), hub.open(Origin { wire: line::WIRE, peer: addr }));
+        let mut open = || (sockets.pop().unwrap(), hub.open(Origin { wire: Wire::Line, peer: addr }));
         let ((io, session), (other_io, other)) = (open(), open());
         let sizes = [size_of_val(&line::serve(io, session)), size_of_val(&mysql::serve(other_io, other))];
 
@@ -361,10 +313,10 @@ mod tests {
         let acceptor = Acceptor::new(Places::new(What::Connections, 2));
         let [faulty, right] = [(); 2].map(|()| net::listen(([127, 0, 0, 1], 0).into()).unwrap());
         let [faulty_at, right_at] = [&faulty, &right].map(|listener| listener.local_addr().unwrap());
-        let open = |hub: &Arc<Hub>, peer| hub.open(Origin { wire: line::WIRE, peer });
+        let open = |hub: &Arc<Hub>, peer| hub.open(Origin { wire: Wire::Line, peer });
 
         let its_hub = hub.clone();
-        let panics = move |Connection { stream, peer, .. }: Connection| {
+        let panics = move |Accepted { stream, peer, .. }: Accepted| {
             let mut session = open(&its_hub, peer);
             async move {
                 let name = Name::new("kept").unwrap();
@@ -374,13 +326,13 @@ mod tests {
                 panic!("planned: a connection panics while it holds a lock");
             }
         };
-        let serves = move |Connection { stream, peer, .. }| {
+        let serves = move |Accepted { stream, peer, .. }| {
             let io = BufferedSocket::new(stream, TransportConfig::from(Keepalive(Duration::from_secs(30))))
                 .unwrap();
             line::serve(io, open(&hub, peer))
         };
         let keepalive = Keepalive(Duration::from_secs(30));
-        let limiter = || Limiter::new(line::WIRE, acceptor.places.clone());
+        let limiter = || Limiter::new(Wire::Line, acceptor.places.clone());
         tokio::spawn(net::accept(faulty, acceptor.clone(), limiter(), |_| Bytes::new(), keepalive, panics));
         tokio::spawn(net::accept(right, acceptor.clone(), limiter(), |_| Bytes::new(), keepalive, serves));
 

@@ -18,6 +18,7 @@ use self::{
 };
 use crate::{
     core::{
+        client_info::Wire,
         command::{EndReason, Error},
         lease::{Client, LeaseError, Leases},
         lock::Mode,
@@ -26,9 +27,6 @@ use crate::{
     name::Name,
     wires::web::{MAX_BODY, add_service, peer_of, wall_clock},
 };
-
-/// The name of this wire.
-pub const WIRE: &str = "grpc";
 
 /// What `proto/getlockd.proto` says, as code. `tests/proto.rs` compares them.
 #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, reason = "generated")]
@@ -152,7 +150,7 @@ impl From<LeaseError> for Status {
 
 /// Who sends a request.
 fn client<T>(request: &Request<T>) -> Result<Client, Status> {
-    peer_of(request).map(|peer| peer.client(WIRE))
+    peer_of(request).map(|peer| peer.client(Wire::Grpc))
 }
 
 fn name(text: &str) -> Result<Name, Status> {

@@ -24,9 +24,6 @@ use tokio_util::sync::CancellationToken;
 use self::json::Failure;
 use crate::{core::lease::Leases, ops::metrics::Metrics};
 
-/// The name of this wire.
-pub const WIRE: &str = "http";
-
 /// Everything that is answered with text and JSON.
 ///
 /// Streams of events end at `stop`.

@@ -33,13 +33,13 @@ use tonic::server::NamedService;
 use crate::{
     core::{
         budget::Budget,
-        client_info::Origin,
+        client_info::{Origin, Wire},
         lease::Client,
         session::{Hub, Principal},
         share::{Cause, NoPlace, Pass, QuotaKey},
         users::User,
     },
-    net::{Connection, HangupWatch, Keepalive, Permit, TransportConfig},
+    net::{Accepted, HangupWatch, Keepalive, Permit, TransportConfig},
 };
 
 pub(crate) use auth::{AuthFailure, authenticate};
@@ -132,7 +132,7 @@ impl Peer {
         self.connection.left
     }
 
-    pub(crate) fn client(&self, wire: &'static str) -> Client {
+    pub(crate) fn client(&self, wire: Wire) -> Client {
         let Shared { addr, gone, .. } = &*self.connection;
         Client { origin: Origin { wire, peer: *addr }, gone: gone.clone(), user: self.user.clone() }
     }
@@ -164,7 +164,7 @@ pub struct Web {
 /// Serves a connection until its client leaves, is cut off, or is asked to end.
 ///
 /// Cancel-safe: dropped, it closes the socket; what waits leaves its queue.
-pub async fn serve(Connection { stream, peer: addr, permit }: Connection, web: Web) {
+pub async fn serve(Accepted { stream, peer: addr, permit }: Accepted, web: Web) {
     let login_by = Instant::now() + web.hub.limits().login;
     let opened = tokio::select! {
         () = web.stop.cancelled() => return,

@@ -19,7 +19,7 @@ fn hub() -> Arc<Hub> {
 }
 
 fn open(hub: &Arc<Hub>) -> Session {
-    hub.open(Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() })
+    hub.open(Origin { wire: getlockd::internal::client_info::Wire::Line, peer: ([127, 0, 0, 1], 1).into() })
 }
 
 fn get_lock(name: &str, timeout: &str) -> Command {

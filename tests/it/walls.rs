@@ -65,12 +65,7 @@ fn sockets_know_no_commands() {
 
 #[test]
 fn the_codec_knows_no_socket() {
-    for pure in [
-        "/src/wires/line/codec.rs",
-        "/src/wires/line/grammar.rs",
-        "/src/wires/line/verbs.rs",
-        "/src/wires/line/write.rs",
-    ] {
+    for pure in ["/src/wires/line/codec.rs", "/src/wires/line/encode.rs", "/src/wires/line/request.rs"] {
         assert_none_names(pure, &["tokio::net", "tokio::io", "Burst"]);
     }
 }

@@ -271,7 +271,10 @@ impl World {
     }
 
     fn client(&self, place: usize) -> Client {
-        let session = self.hub.open(Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() });
+        let session = self.hub.open(Origin {
+            wire: getlockd::internal::client_info::Wire::Line,
+            peer: ([127, 0, 0, 1], 1).into(),
+        });
         let (ask, asked) = mpsc::unbounded_channel();
         let id = session.id();
         tokio::spawn(serve(place, session, asked, self.speak.clone()));

@@ -31,7 +31,7 @@ fn name(index: usize) -> Name {
 }
 
 fn open(hub: &Arc<Hub>) -> Session {
-    hub.open(Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() })
+    hub.open(Origin { wire: getlockd::internal::client_info::Wire::Line, peer: ([127, 0, 0, 1], 1).into() })
 }
 
 /// None if the wait was dropped, or the session is to end.

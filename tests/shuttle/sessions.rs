@@ -48,7 +48,10 @@ impl World {
     }
 
     fn open(&self) -> Session {
-        self.hub.open(Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() })
+        self.hub.open(Origin {
+            wire: getlockd::internal::client_info::Wire::Line,
+            peer: ([127, 0, 0, 1], 1).into(),
+        })
     }
 
     /// Lets others run while `session` is inside.

@@ -190,7 +190,7 @@ impl Hub {
     pub fn sessions_by_wire(&self) -> BTreeMap<&'static str, usize> {
         let mut by_wire = BTreeMap::new();
         for handle in self.live.lock().sessions.values() {
-            *by_wire.entry(handle.origin.wire).or_default() += 1;
+            *by_wire.entry(handle.origin.wire.as_str()).or_default() += 1;
         }
         by_wire
     }
@@ -222,7 +222,8 @@ impl Hub {
             .collect();
         tracing::warn!(sessions = holders.len(), "drain is over; ending those that still hold locks");
         for SessionRow { session, origin, holds, .. } in holders.iter().take(10) {
-            tracing::warn!(session = session.0, wire = origin.wire, peer = %origin.peer, holds, "still holds locks");
+            let wire = origin.wire.as_str();
+            tracing::warn!(session = session.0, wire, peer = %origin.peer, holds, "still holds locks");
         }
     }
 
@@ -237,7 +238,7 @@ impl Hub {
         target.signal.end(EndReason::Killed(by));
         self.recorder.killed();
         let Origin { wire, peer } = target.origin;
-        tracing::info!(session = id.0, wire, %peer, by = by.0, "session killed");
+        tracing::info!(session = id.0, wire = wire.as_str(), %peer, by = by.0, "session killed");
         Ok(target)
     }
 

@@ -17,9 +17,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::HTTP;
 use crate::{
     core::{
+        client_info::Wire,
         command::{Answer, LockRow},
         lease::{Grant, LeaseError, LeaseRequest, Leases, Secret},
         session::{Hub, Locks, first_page},
@@ -128,7 +128,7 @@ pub(super) async fn log_in_by_key(mut request: Request) -> Request {
 
 /// As text, or for later clients, who send a key, as JSON.
 async fn status(State(leases): All, Extension(peer): Who, Query(Auth { auth }): Query<Auth>) -> Response {
-    let (client, query) = (peer.client(HTTP), Locks { prefix: None, page: first_page() });
+    let (client, query) = (peer.client(Wire::Http), Locks { prefix: None, page: first_page() });
     let make =
         move |hub: &Arc<Hub>| client.open(hub).query(&query).map(|held| shown(&held.rows, auth.is_some()));
     let size = |made: &Answer<Response>| made.as_ref().map_or(0, body_bytes);
@@ -233,7 +233,7 @@ async fn take(
     let name = Name::new(name).map_err(|error| Refused::Wrong(error.to_string()))?;
     let (wait, ttl) = (Timeout::Within(Duration::from_secs(timeout)), Some(Duration::from_secs(lifetime)));
     let request = LeaseRequest { wait, ttl, ..LeaseRequest::of(name) };
-    leases.lend(request, peer.client(HTTP)).await.map_err(|error| match error {
+    leases.lend(request, peer.client(Wire::Http)).await.map_err(|error| match error {
         LeaseError::Ttl { .. } | LeaseError::NoRandom => Refused::Wrong(error.to_string()),
         error if error.is_denied() => Refused::Denied(error),
         _ => Refused::Held,

@@ -15,9 +15,9 @@ use axum::{
 use serde::Deserialize;
 use tonic::{Request, Status};
 
-use super::{GRPC, HTTP};
 use crate::{
     core::{
+        client_info::Wire,
         lease::{Client, Delivery, Key, LeaseError, LeaseRequest, Leases},
         session::Principal,
     },
@@ -53,7 +53,7 @@ async fn lock(
     asked: Asked,
 ) -> Result<Response, Failure> {
     let Query(Query_ { key, unique_id, time_lock }) = asked.map_err(|_| Failure::Invalid)?;
-    let who = peer.client(HTTP);
+    let who = peer.client(Wire::Http);
     let key = key.unwrap_or_default();
     let taken = take(&leases, &key, unique_id.as_deref(), time_lock.unwrap_or(0), who).await?;
     Ok(handing_out(taken.delivery, taken.success.to_string().into_response()))
@@ -78,7 +78,7 @@ impl NetLockerService for Service {
         &self,
         request: Request<NetLockRequest>,
     ) -> Result<tonic::Response<NetLockerResponse>, Status> {
-        let who = peer_of(&request)?.client(GRPC);
+        let who = peer_of(&request)?.client(Wire::Grpc);
         let NetLockRequest { key, time_lock, unique_id } = request.into_inner();
         let Taken { success, delivery } = take(&self.0, &key, unique_id.as_deref(), time_lock, who).await?;
         Ok(message(NetLockerResponse { success }, delivery))

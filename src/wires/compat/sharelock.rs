@@ -15,9 +15,11 @@ use getlockd_proto::timeout::Timeout;
 use serde::{Deserialize, Serialize};
 use tonic::Request;
 
-use super::{GRPC, HTTP};
 use crate::{
-    core::lease::{Client, Delivery, Key, LeaseError, LeaseRequest, Leases},
+    core::{
+        client_info::Wire,
+        lease::{Client, Delivery, Key, LeaseError, LeaseRequest, Leases},
+    },
     name::Name,
     wires::web::{Peer, body, handing_out, json, message, peer_of},
 };
@@ -75,7 +77,7 @@ async fn lock(
         return told(Status::InvalidData);
     };
     let client = headers.get(CLIENT).and_then(|client| client.to_str().ok());
-    match take(&leases, &key, client, timeout_ms, peer.client(HTTP)).await {
+    match take(&leases, &key, client, timeout_ms, peer.client(Wire::Http)).await {
         Ok((status, delivery)) => handing_out(delivery, told(status)),
         Err(Denied(error)) => refusal(StatusCode::FORBIDDEN, &error.to_string()),
     }
@@ -133,7 +135,7 @@ impl ShareLockService for Service {
         &self,
         request: Request<LockRequest>,
     ) -> Result<tonic::Response<LockResponse>, tonic::Status> {
-        let who = peer_of(&request)?.client(GRPC);
+        let who = peer_of(&request)?.client(Wire::Grpc);
         let client = client_of(&request);
         let LockRequest { key, timeout_ms } = request.into_inner();
         let (status, delivery) = take(&self.0, &key, client.as_deref(), timeout_ms, who).await?;

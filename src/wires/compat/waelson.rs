@@ -12,9 +12,11 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::HTTP;
 use crate::{
-    core::lease::{LeaseError, LeaseRequest, Leases, Secret},
+    core::{
+        client_info::Wire,
+        lease::{LeaseError, LeaseRequest, Leases, Secret},
+    },
     name::Name,
     wires::web::{self, Peer, handing_out},
 };
@@ -109,7 +111,7 @@ async fn lock(
     let (name, ttl) = (asked.name()?, asked.ttl(&leases)?);
     let request = LeaseRequest { ttl: Some(ttl), ..LeaseRequest::of(name) };
     let resource = &asked.resource;
-    match leases.lend(request, peer.client(HTTP)).await {
+    match leases.lend(request, peer.client(Wire::Http)).await {
         Ok((grant, secret)) => {
             let (token, ttl) = (uuid(&secret), text(ttl));
             let told =

@@ -5,7 +5,7 @@ use std::{str::FromStr, sync::Arc};
 use tonic::{Request, Response, Status};
 
 use super::{
-    WIRE, lock_mode, moment,
+    lock_mode, moment,
     proto::{
         EndedHold, HistoryResponse, KillRequest, KillResponse, ListResponse, Lock, Session as SessionTold,
         SessionsResponse, StatsResponse, Step, Waiter, WaitersResponse, WhyResponse,
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     core::{
+        client_info::Wire,
         command::{Error, LockRow, SessionRow, Stats, WaiterRow, WhyRow},
         lease::Leases,
         lock::{Page, Paged, SessionId, Truncated},
@@ -29,7 +30,7 @@ pub(super) fn query<Q: Query, T>(
     request: &Request<T>,
     query: &Q,
 ) -> Result<Q::Answer, Status> {
-    Ok(peer_of(request)?.client(WIRE).open(leases.hub()).query(query)?)
+    Ok(peer_of(request)?.client(Wire::Grpc).open(leases.hub()).query(query)?)
 }
 
 /// The same for a list that looks at everything.
@@ -45,7 +46,7 @@ where
     M: From<Q::Answer> + prost::Message + Send + 'static,
 {
     let peer = peer_of(request)?;
-    let client = peer.client(WIRE);
+    let client = peer.client(Wire::Grpc);
     let make = move |hub: &Arc<Hub>| client.open(hub).query(&query).map(M::from);
     let (told, listing) = web::list(leases.hub(), peer, make, size).await?;
     Ok(message(told?, listing))
@@ -69,7 +70,7 @@ pub(super) async fn kill(
     request: &Request<KillRequest>,
 ) -> Result<Response<KillResponse>, Status> {
     let KillRequest { session: id, cancel_wait } = *request.get_ref();
-    let mut session = peer_of(request)?.client(WIRE).open(leases.hub());
+    let mut session = peer_of(request)?.client(Wire::Grpc).open(leases.hub());
     if cancel_wait {
         let done = session.cancel_wait(SessionId(id))?;
         return Ok(Response::new(KillResponse { done }));
@@ -133,7 +134,7 @@ impl From<SessionRow> for SessionTold {
         let SessionRow { session, origin, age, holds, waits_for, memory, client_info } = row;
         Self {
             session: session.0,
-            wire: origin.wire.to_owned(),
+            wire: origin.wire.as_str().to_owned(),
             peer: origin.peer.to_string(),
             client: client_info.client().map(str::to_owned),
             user: client_info.user().map(str::to_owned),
@@ -171,7 +172,7 @@ impl From<Past> for EndedHold {
         let Past { session, origin, user, client, mode, token, started, held, cause, .. } = past;
         Self {
             session: session.0,
-            wire: origin.wire.to_owned(),
+            wire: origin.wire.as_str().to_owned(),
             peer: origin.peer.to_string(),
             client: Some(client.to_string()).filter(|client| !client.is_empty()),
             user: Some(user.to_string()).filter(|user| !user.is_empty()),

@@ -168,7 +168,7 @@ impl From<LockRow> for Lock {
             name: row.name.as_str().to_owned(),
             mode: lock_mode(row.mode),
             session: row.session.0,
-            wire: row.origin.map_or("", |origin| origin.wire).to_owned(),
+            wire: row.origin.map_or("", |origin| origin.wire.as_str()).to_owned(),
             peer: row.address(),
             client: row.client().map(str::to_owned),
             user: row.user().map(str::to_owned),

@@ -39,14 +39,13 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Cancel-safe: dropped, it frees what the session holds and closes the socket.
 pub fn serve(io: BufferedSocket, session: Session) -> impl Future<Output = ()> + Send {
     let origin = session.handle().origin();
-    let span =
-        tracing::debug_span!("connection", session = session.id().0, wire = origin.wire, peer = %origin.peer);
+    let span = tracing::debug_span!("connection", session = session.id().0, wire = origin.wire.as_str(), peer = %origin.peer);
     let mut state = Box::new(State::default());
     state.host = origin.peer.ip().to_string();
     state.budget = session.budget();
     let packets = Packets::new(MAX_LOGIN);
     let mut connection =
-        Connection { io, session, packets, state, idle: socket::Idle::default(), multi: false };
+        Connection { io, session, packets, state, idle: socket::IdleTimer::default(), multi: false };
     // One block, in which the connection stays where it is: a future has a place for each move.
     let served = async move {
         tracing::debug!("connection starts");
@@ -71,7 +70,7 @@ pub(super) struct Connection {
     pub packets: Packets,
     pub state: Box<State>,
     /// Looks now and then whether the client has been idle for too long.
-    idle: socket::Idle,
+    idle: socket::IdleTimer,
     /// Whether a query may have several statements.
     pub multi: bool,
 }

@@ -119,8 +119,8 @@ impl Connection {
     pub(super) fn answer(&mut self, more: bool, write: impl FnOnce(&mut Writer<'_>)) -> Result<(), SqlError> {
         let (start, sequence) = (self.io.output.len(), self.packets.sequence());
         write(&mut self.writer(more));
-        self.io.keep_answer(start, &self.state.budget).map_err(|why| {
-            self.io.unwrite(start);
+        self.io.charge_answer(start, &self.state.budget).map_err(|why| {
+            self.io.discard_answer(start);
             self.packets.go_back(sequence);
             why.into()
         })

@@ -2,7 +2,6 @@
 //! for that; all else is told at once.
 
 use super::{
-    WIRE,
     catalog::{self, SCHEMAS, Source, Table},
     charset::{Charset, Collation},
     error::SqlError,
@@ -15,6 +14,7 @@ use super::{
 };
 use crate::{
     core::{
+        client_info::Wire,
         command::{Answer, LockRow, SessionRow, WaiterRow},
         lock::SessionId,
         session::{Locks, Session, Sessions, Waiters, first_page},
@@ -209,7 +209,7 @@ fn looked_at(
 
 /// What a client of this wire tells of its program.
 fn attributes(session: &SessionRow) -> Vec<Data> {
-    if session.origin.wire != WIRE {
+    if session.origin.wire != Wire::MySql {
         return Vec::new();
     }
     let client = session.client_info.client().map(|client| ("program_name", client));
@@ -223,7 +223,7 @@ fn attributes(session: &SessionRow) -> Vec<Data> {
 
 fn process(row: SessionRow, own: &Own<'_>) -> Process {
     let SessionRow { session: id, origin, waits_for, client_info, memory, .. } = row;
-    let user = client_info.user().or(client_info.client()).unwrap_or(origin.wire).to_owned();
+    let user = client_info.user().or(client_info.client()).unwrap_or(origin.wire.as_str()).to_owned();
     let cut = |statement: &str| Some(statement.chars().take(own.shown).collect());
     let waiting = || cut(client_info.statement.as_deref().unwrap_or("GET_LOCK"));
     let (command, state, info) = match (waits_for, id == own.id) {

@@ -17,12 +17,12 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use serde_json::Value;
 
 use super::{
-    WIRE,
     json::{Around, Asked, Failure, Json, Named, page_of},
     lists::{self, list},
 };
 use crate::{
     core::{
+        client_info::Wire,
         command::LockRow,
         lease::{LeaseError, LeaseRequest, Leases, RequestId, Secret},
         lock::{Mode, Paged},
@@ -119,7 +119,7 @@ async fn acquire(
         request: wanted.request_id.map(RequestId::new).transpose()?,
     };
     let name = request.name.clone();
-    let (grant, secret) = leases.lend(request, peer.client(WIRE)).await?;
+    let (grant, secret) = leases.lend(request, peer.client(Wire::Http)).await?;
     let acquired = Acquired {
         success: true,
         status: "Acquired",
@@ -253,7 +253,7 @@ impl Whose {
     fn of(row: &LockRow) -> Self {
         Self {
             session: row.session.0,
-            wire: row.origin.map(|origin| origin.wire),
+            wire: row.origin.map(|origin| origin.wire.as_str()),
             peer: row.origin.map(|origin| origin.peer.to_string()),
             client: row.client().map(str::to_owned),
             user: row.user().map(str::to_owned),

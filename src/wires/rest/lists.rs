@@ -15,12 +15,12 @@ use smol_str::SmolStr;
 use tokio::time::Instant;
 
 use super::{
-    WIRE,
     api::{Done, Hold, name},
     json::{Around, Asked, Failure, Named, Wanted},
 };
 use crate::{
     core::{
+        client_info::Wire,
         command::{Error, SessionRow, Stats, WaiterRow, WhyRow},
         lease::Leases,
         lock::{Paged, SessionId, Truncated},
@@ -98,7 +98,7 @@ where
     Q: Query + Clone + Send + 'static,
     T: Serialize,
 {
-    let client = peer.client(WIRE);
+    let client = peer.client(Wire::Http);
     let make = move |hub: &Arc<Hub>| {
         client.open(hub).query(&query).map(|answer| json(StatusCode::OK, &told(&answer)))
     };
@@ -108,7 +108,7 @@ where
 }
 
 pub(super) fn session(leases: &Leases, peer: &Peer) -> Session {
-    peer.client(WIRE).open(leases.hub())
+    peer.client(Wire::Http).open(leases.hub())
 }
 
 #[derive(Serialize)]
@@ -151,7 +151,7 @@ impl SessionTold {
         let SessionRow { session, origin, age, holds, waits_for, memory, client_info } = row;
         Self {
             session: session.0,
-            wire: origin.wire,
+            wire: origin.wire.as_str(),
             peer: origin.peer.to_string(),
             client: client_info.client().map(str::to_owned),
             user: client_info.user().map(str::to_owned),
@@ -230,7 +230,7 @@ impl Ended {
         let Past { session, origin, user, client, mode, token, started, held, cause, .. } = past;
         Self {
             session: session.0,
-            wire: origin.wire,
+            wire: origin.wire.as_str(),
             peer: origin.peer.to_string(),
             client: told(client),
             user: told(user),

@@ -12,12 +12,14 @@ use getlockd_proto::timeout::{BadTimeout, Timeout};
 use serde::Deserialize;
 
 use super::{
-    WIRE,
     api::name,
     json::{Asked, Failure, Named},
 };
 use crate::{
-    core::lease::{LeaseError, LeaseRequest, Leases, Secret},
+    core::{
+        client_info::Wire,
+        lease::{LeaseError, LeaseRequest, Leases, Secret},
+    },
     wires::web::{Peer, handing_out},
 };
 
@@ -45,7 +47,7 @@ async fn get_lock(
 ) -> Result<Response, Failure> {
     let (wait, ttl) = (wait(&times.wait)?, ttl(&times.ttl)?);
     let request = LeaseRequest { wait, ttl, ..LeaseRequest::of(name(&resource)?) };
-    match leases.lend(request, peer.client(WIRE)).await {
+    match leases.lend(request, peer.client(Wire::Http)).await {
         Ok((grant, secret)) => {
             Ok(handing_out(Some(grant.delivery), secret.reveal().to_owned().into_response()))
         }

@@ -174,7 +174,7 @@ impl<'a> Session<'a> {
     fn of(person: &'a SessionSnapshot, clock: Clock) -> Self {
         let SessionSnapshot { origin, since, holds, memory, may_end, waits_for, client_info, .. } = person;
         Self {
-            wire: origin.wire,
+            wire: origin.wire.as_str(),
             peer: origin.peer.to_string(),
             client: client_info.client(),
             user: client_info.user(),

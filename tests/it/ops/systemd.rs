@@ -213,6 +213,7 @@ fn the_units_say_what_the_program_knows() {
     line.split(' ').filter_map(|word| word.split_once('=')).for_each(|(name, _)| assert_is_variable(name));
     let config = getlockd::config::Cli::read(["getlockd"]).unwrap().config;
     for (wire, listen) in config.wires() {
+        let wire = wire.as_str();
         assert!(line.contains(&format!("GETLOCKD_{}=systemd", wire.to_uppercase())), "{line}");
         let socket = read(&format!("getlockd-{wire}.socket"));
         assert!(
