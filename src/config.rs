@@ -12,12 +12,15 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::Bo
 
 pub use exposure::OpenToAll;
 pub use tls::TlsFlags;
-pub use values::{Asked, Idle, Listen, LogFormat};
+pub use values::{IdleLimit, Listen, LogFormat, PingTarget};
 use values::{at_least_one, host, keepalive, line_size, memory_size, packet_size, some_time, time};
 
 use getlockd_proto::variable::but_empty;
 
-use crate::{core::session::Limits, ops::log};
+use crate::{
+    core::{client_info::Wire, session::Limits},
+    ops::log,
+};
 
 /// A lock server: MySQL's GET_LOCK family without MySQL.
 ///
@@ -47,7 +50,7 @@ pub enum Task {
         /// Where its line protocol is, or http:// and where HTTP is [default: where it listens by default, or
         /// by GETLOCKD_LINE and GETLOCKD_HTTP]
         #[arg(value_name = "ADDR")]
-        server: Option<Asked>,
+        server: Option<PingTarget>,
     },
 }
 
@@ -150,7 +153,7 @@ pub struct Config {
         value_name = "TIME",
         allow_negative_numbers = true
     )]
-    pub idle_time: Idle,
+    pub idle_time: IdleLimit,
 
     /// How long one that holds a lock may be idle before it is closed and its locks are freed; off for ever
     #[arg(
@@ -160,7 +163,7 @@ pub struct Config {
         value_name = "TIME",
         allow_negative_numbers = true
     )]
-    pub idle_time_holders: Idle,
+    pub idle_time_holders: IdleLimit,
 
     /// The shortest time for which a lease can be taken
     #[arg(long, env = "GETLOCKD_LEASE_MIN", default_value = "10ms", value_name = "TIME", value_parser = some_time, allow_negative_numbers = true)]
@@ -188,7 +191,7 @@ pub struct Config {
 
     /// What is logged: error, warn, info, debug, trace or off; lock names only by trace. Other crates are heard of
     /// errors alone, unless they are named: info,h2=warn
-    #[arg(long, env = "GETLOCKD_LOG_LEVEL", default_value = log::USUAL, value_name = "FILTER")]
+    #[arg(long, env = "GETLOCKD_LOG_LEVEL", default_value = log::DEFAULT_LEVEL, value_name = "FILTER")]
     pub log_level: log::Filter,
 }
 
@@ -197,12 +200,12 @@ impl Cli {
     ///
     /// # Errors
     /// One line that tells what is wrong, or the text of `--help` or `--version`.
-    pub fn read<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Result<Self, NotServing> {
+    pub fn read<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Result<Self, CliError> {
         let matches = but_empty(Self::command()).try_get_matches_from(args);
-        let cli = matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(NotServing::from)?;
+        let cli = matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(CliError::from)?;
         match &cli.task {
-            None => cli.config.agree()?,
-            Some(Task::Check(config)) => config.agree()?,
+            None => cli.config.check_together()?,
+            Some(Task::Check(config)) => config.check_together()?,
             Some(Task::User(_) | Task::Ping { .. }) => {}
         }
         Ok(cli)
@@ -211,50 +214,50 @@ impl Cli {
 
 impl Config {
     /// Each wire, by the name that its flag has, and where it listens.
-    pub fn wires(&self) -> [(&'static str, Listen); 3] {
-        [("line", self.line), ("mysql", self.mysql), ("http", self.http)]
+    pub fn wires(&self) -> [(Wire, Listen); 3] {
+        [(Wire::Line, self.line), (Wire::MySql, self.mysql), (Wire::Http, self.http)]
     }
 
-    /// Whether the flags are right together.
-    fn agree(&self) -> Result<(), NotServing> {
-        let wrong = |what: &str| Err(NotServing::Wrong(what.to_owned()));
+    /// Checks what flags mean together.
+    fn check_together(&self) -> Result<(), CliError> {
+        let wrong = |what: &str| Err(CliError::Invalid(what.to_owned()));
         if self.wires().iter().all(|(_, listen)| *listen == Listen::Off) {
             return wrong("nothing to serve: --line, --mysql and --http are off");
         }
         for (wire, listen) in self.wires() {
             if let Listen::At(addr) = listen {
-                self.check_open(wire, addr).map_err(|error| NotServing::Wrong(error.to_string()))?;
+                self.check_open(wire, addr).map_err(|error| CliError::Invalid(error.to_string()))?;
             }
         }
-        self.check_apart()?;
+        self.check_ports()?;
         if self.lease_min > self.lease_max {
             return wrong("--lease-min is more than --lease-max; say one that is not");
         }
-        self.tls.wrong().map_or(Ok(()), wrong)
+        self.tls.conflict().map_or(Ok(()), wrong)
     }
 }
 
-/// Why there is no configuration to run with.
+/// Why the command line gives no configuration.
 #[derive(Debug)]
-pub enum NotServing {
-    /// It was asked for this text.
-    Told(String),
-    /// This is wrong.
-    Wrong(String),
+pub enum CliError {
+    /// `--help` or `--version`: the text.
+    Help(String),
+    /// What is wrong.
+    Invalid(String),
 }
 
-impl From<clap::Error> for NotServing {
+impl From<clap::Error> for CliError {
     fn from(error: clap::Error) -> Self {
         use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
         if matches!(error.kind(), DisplayHelp | DisplayVersion) {
-            return Self::Told(error.render().to_string());
+            return Self::Help(error.render().to_string());
         }
         // One line: what is wrong and the hint to it, without the summary of usage behind.
         let text = error.render().to_string();
         let parts = text.lines().take_while(|line| !line.starts_with("Usage:"));
         let parts = parts.map(str::trim).filter(|part| !part.is_empty() && !part.starts_with("For more"));
         let line = parts.collect::<Vec<_>>().join("; ").replace(":;", ":");
-        Self::Wrong(line.trim_start_matches("error: ").to_owned())
+        Self::Invalid(line.trim_start_matches("error: ").to_owned())
     }
 }
 

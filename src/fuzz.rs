@@ -5,12 +5,9 @@ mod http;
 use bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 
-use crate::{
-    client,
-    wires::{
-        line::{CloseError, Codec, Response},
-        mysql,
-    },
+use crate::wires::{
+    line::{CloseError, Codec, Response},
+    mysql,
 };
 
 /// Lines, and the errors that they are answered with.

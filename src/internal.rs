@@ -5,7 +5,7 @@ pub mod budget {
 }
 
 pub mod client_info {
-    pub use crate::core::client_info::Origin;
+    pub use crate::core::client_info::{Origin, Wire};
 }
 
 pub mod command {
@@ -38,7 +38,7 @@ pub mod lock {
 }
 
 pub mod log {
-    pub use crate::ops::log::{RateLimit, tell_panics};
+    pub use crate::ops::log::{RateLimit, log_panics};
 }
 
 #[cfg(feature = "shuttle")]
@@ -70,7 +70,7 @@ pub mod stats {
 }
 
 pub mod systemd {
-    pub use crate::ops::systemd::{live, ready, reloading, stopping};
+    pub use crate::ops::systemd::{ready, reloading, stopping, watchdog};
 }
 
 pub mod users {

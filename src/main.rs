@@ -10,9 +10,9 @@ use std::{
 };
 
 use getlockd::{
-    config::{Cli, Config, LogFormat, NotServing, Task, ping, user_command::print_entry},
+    config::{Cli, CliError, Config, LogFormat, Task, ping, user_command::print_entry},
     internal::{
-        log::{RateLimit, tell_panics},
+        log::{RateLimit, log_panics},
         systemd,
     },
     server::{Reloader, Server, check},
@@ -29,18 +29,18 @@ use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 fn main() -> ExitCode {
     match Cli::read(std::env::args_os()) {
         Ok(Cli { task: None, config }) => exit(run(&config)),
-        Ok(Cli { task: Some(Task::Check(config)), .. }) => exit(tell(&config)),
+        Ok(Cli { task: Some(Task::Check(config)), .. }) => exit(print_check(&config)),
         Ok(Cli { task: Some(Task::Ping { server }), config }) => {
-            exit(server.map_or_else(|| config.to_ask(), Ok).and_then(ping::ping))
+            exit(server.map_or_else(|| config.ping_target(), Ok).and_then(ping::ping))
         }
         Ok(Cli { task: Some(Task::User(new)), .. }) => exit(print_entry(new)),
-        Err(NotServing::Wrong(what)) => exit(Err(format!("{what} (--help explains)"))),
-        Err(NotServing::Told(text)) => exit(stdout().write_all(text.as_bytes())),
+        Err(CliError::Invalid(what)) => exit(Err(format!("{what} (--help explains)"))),
+        Err(CliError::Help(text)) => exit(stdout().write_all(text.as_bytes())),
     }
 }
 
 /// What a server with this configuration would do; what should be looked at goes to stderr.
-fn tell(config: &Config) -> Result<(), Box<dyn Error>> {
+fn print_check(config: &Config) -> Result<(), Box<dyn Error>> {
     let checked = check(config)?;
     for warning in checked.warnings {
         writeln!(stderr(), "getlockd: warning: {warning}")?;
@@ -56,18 +56,18 @@ fn run(config: &Config) -> Result<(), Box<dyn Error>> {
 async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let log = log_to_stderr(config);
     let rate_limit = log.rate_limit.clone();
-    tokio::spawn(async move { rate_limit.tell_each_second().await });
+    tokio::spawn(async move { rate_limit.run().await });
     // Before anything listens, so that a signal never finds its default action.
-    let (mut stops, hangup) = (Stops::new()?, signal(SignalKind::hangup())?);
+    let (mut stops, hangup) = (StopSignals::new()?, signal(SignalKind::hangup())?);
     let config = config.clone();
     let server = tokio::select! {
-        server = apart(move || Server::bind(&config)) => server.map_err(|_| "cannot start a thread")??,
+        server = in_thread(move || Server::bind(&config)) => server.map_err(|_| "cannot start a thread")??,
         signal = stops.next() => return Err(format!("{signal} came before it served").into()),
     };
     let (at_once, service) = (server.at_once(), server.service().clone());
-    tokio::spawn(reload_by(hangup, server.reloader()));
+    tokio::spawn(reload_on(hangup, server.reloader()));
     systemd::ready("serving");
-    tokio::spawn(systemd::live(move || format!("{} sessions", service.registry().count())));
+    tokio::spawn(systemd::watchdog(move || format!("{} sessions", service.registry().count())));
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = pin!(server.run(async { drop(stopped.await) }));
     tokio::select! {
@@ -82,7 +82,7 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         () = &mut serving => Ok(()),
         _ = stops.next() => {
             at_once.cancel();
-            // Holders are told. Who does not take it is not waited for.
+            // Holders are told. A client that does not read it is not waited for.
             let _ = timeout(LAST_LINE, serving).await;
             Err("a second signal ended it at once".into())
         }
@@ -93,12 +93,12 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
 const LAST_LINE: Duration = Duration::from_secs(1);
 
 /// The signals that ask the server to stop.
-struct Stops {
+struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Stops {
+impl StopSignals {
     fn new() -> std::io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
@@ -112,17 +112,17 @@ impl Stops {
     }
 }
 
-/// How long reading the files may take before it is told that it does not end.
+/// How long reading the files may take before the log says that it does not end.
 const READ_TIME: Duration = Duration::from_secs(10);
 
 /// Reads the files again whenever SIGHUP comes, one read at a time.
-async fn reload_by(mut hangup: Signal, reloader: Reloader) {
+async fn reload_on(mut hangup: Signal, reloader: Reloader) {
     while hangup.recv().await.is_some() {
         systemd::reloading();
         let reloader = reloader.clone();
-        let mut reading = apart(move || reloader.reload().is_ok());
+        let mut reading = in_thread(move || reloader.reload().is_ok());
         let read = timeout(READ_TIME, &mut reading).await;
-        // What came of it is in the log as well.
+        // The log has the result as well.
         systemd::ready(match read {
             Ok(Ok(true)) => "serving",
             _ => "serving; not all could be read anew, the log says why",
@@ -136,21 +136,21 @@ async fn reload_by(mut hangup: Signal, reloader: Reloader) {
     }
 }
 
-/// Runs what reads files, in a thread for it alone: a file can hang forever, and nothing else may wait for it,
-/// nor the end of the program.
-fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
+/// Runs what reads files in a thread of its own: a read can hang forever, as on a network file system, and neither the
+/// server nor the end of the program may wait for it.
+fn in_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
     let (done, result) = oneshot::channel();
     let runtime = Handle::current();
     let run = move || {
         let _entered = runtime.enter();
         drop(done.send(work()));
     };
-    // Without a thread the result does not come, and that is told.
+    // Without a thread the sender is dropped, and the receiver says so.
     let _ = thread::Builder::new().name("files".to_owned()).spawn(run);
     result
 }
 
-/// What is written when the program ends: what was not written before, and what still waits to be.
+/// Writes what is left of the log when the program ends: the counts of lines that were held back, and the queue.
 struct Log {
     rate_limit: RateLimit,
     _flush: WorkerGuard,
@@ -158,7 +158,7 @@ struct Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.rate_limit.tell();
+        self.rate_limit.flush();
     }
 }
 
@@ -170,10 +170,10 @@ fn log_to_stderr(config: &Config) -> Log {
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     match config.log_format {
         LogFormat::Text => log.with(lines.with_ansi(stderr().is_terminal())).init(),
-        // The innermost span, which is all there is, and each field where a query finds it.
+        // The innermost span, which is the only one, and each field at the top, where a query finds it.
         LogFormat::Json => log.with(lines.json().flatten_event(true).with_span_list(false)).init(),
     }
-    tell_panics();
+    log_panics();
     Log { rate_limit, _flush: flush }
 }
 

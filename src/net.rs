@@ -13,7 +13,7 @@ mod rewind;
 mod silence;
 mod tls;
 
-pub use accept::{Acceptor, Connection, accept};
+pub use accept::{Accepted, Acceptor, accept};
 pub use buffered::{BufferedSocket, Hangup, MAX_UNSENT, Timeouts, TransportConfig};
 pub use getlockd_proto::keepalive::Keepalive;
 pub use hangup::{HangupWatch, WatchedStream};

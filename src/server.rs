@@ -7,7 +7,6 @@ mod reload;
 
 use std::{
     future::{Ready, ready},
-    io,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
@@ -19,21 +18,15 @@ use tokio::time::timeout;
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::{Config, OpenToAll},
+    config::Config,
     core::{
-        client_info::Origin,
+        client_info::{Origin, Wire},
         lease::{Bounds, Leases},
         session::{Limits, LockService, Session},
         share::Quota,
-        users::FileError,
     },
-    net::{
-        self, Acceptor, BufferedSocket, Connection, Keepalive, Limiter, Timeouts, TlsError, TransportConfig,
-    },
-    ops::{
-        metrics::{Metrics, Sources},
-        systemd::PassedError,
-    },
+    net::{self, Accepted, Acceptor, BufferedSocket, Keepalive, Limiter, Timeouts, TransportConfig},
+    ops::metrics::{Metrics, Sources},
     wires::{
         compat, grpc, line, mysql, rest,
         web::{self, AppState, Hosts},
@@ -42,57 +35,20 @@ use crate::{
 
 use listeners::Listeners;
 use plan::Plan;
-pub use plan::{Checked, check};
+pub use plan::{CheckReport, StartError, check};
 pub use reload::{ReloadError, Reloader};
-
-/// Descriptors that are not for connections: listeners, the runtime's own, and those that are told
-/// that there is no place.
-const RESERVED_DESCRIPTORS: u64 = 64;
 
 /// How long the last words to clients may take once everything is freed.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// Why the server cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// An address cannot be had.
-    #[error("cannot listen on {addr} ({wire}): {error}")]
-    Listen {
-        /// The wire that wanted it.
-        wire: &'static str,
-        /// The address.
-        addr: SocketAddr,
-        /// What the kernel said.
-        error: io::Error,
-    },
-    /// Everybody could do everything from elsewhere.
-    #[error(transparent)]
-    Open(#[from] OpenToAll),
-    /// systemd did not pass what was to be served.
-    #[error(transparent)]
-    Passed(#[from] PassedError),
-    /// The users cannot be read.
-    #[error(transparent)]
-    Users(#[from] FileError),
-    /// The process may open hardly anything.
-    #[error(
-        "this process may open only {0} files and needs {RESERVED_DESCRIPTORS} beside its connections; raise its limit (ulimit -n)"
-    )]
-    TooFewDescriptors(u64),
-    /// Certificates or keys are not what they should be.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The description of the gRPC services is broken.
-    #[error("cannot describe the gRPC services: {0}")]
-    Services(#[from] tonic_reflection::server::Error),
-}
 
 /// A server that has its addresses and does not serve yet.
 #[derive(Debug)]
 pub struct Server {
     service: Arc<LockService>,
+    /// Of the line and MySQL wires: it stops when the drain begins, since a new connection could take no lock.
     acceptor: Acceptor,
-    /// Holders of leases need theirs to the end of the drain.
+    /// Of HTTP and gRPC: it stops when the drain ends, since holders of leases connect again to renew and release them. It
+    /// counts its connections against the same places.
     http_acceptor: Acceptor,
     /// The tasks that accept connections, up to the stop.
     accepting: TaskTracker,
@@ -116,7 +72,7 @@ impl Server {
     /// [`StartError`] when an address is taken, the process is too limited, or a file is not as it
     /// should be.
     pub fn bind(config: &Config) -> Result<Self, StartError> {
-        let Plan { users, tls, max_connections } = Plan::of(config)?;
+        let Plan { users, tls, max_connections } = Plan::new(config)?;
         let listeners = Listeners::bind(config)?;
         if let Some(warning) = clock::warning() {
             tracing::warn!("{warning}");
@@ -177,7 +133,7 @@ impl Server {
         self.listeners.http.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// What reads files anew while the server runs.
+    /// What reloads files while the server runs.
     pub fn reloader(&self) -> Reloader {
         Reloader { tls: self.transport.tls.clone(), service: self.service.clone() }
     }
@@ -196,7 +152,7 @@ impl Server {
     ///
     /// Cancel-safe: dropped, it stops accepting; connections that are served go on.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
-        // Whatever ends this, nobody is accepted any more.
+        // However this ends, no more connections are accepted.
         let _stop = (self.acceptor.stop.clone().drop_guard(), self.http_acceptor.stop.clone().drop_guard());
         self.accept();
         self.grpc.serve().await;
@@ -207,29 +163,23 @@ impl Server {
     fn accept(&mut self) {
         let keepalive = self.transport.keepalive;
         if let Some(listener) = self.listeners.line.take() {
-            let limiter = self.limiter(line::WIRE);
+            let limiter = self.limiter(Wire::Line);
             let max_line = self.max_line;
-            let serve = self.serving(line::WIRE, move |io, session| line::serve(io, session, max_line));
-            self.accepting.spawn(net::accept(
-                listener,
-                self.acceptor.clone(),
-                limiter,
-                line::refusal,
-                keepalive,
-                serve,
-            ));
+            let serve = self.serving(Wire::Line, move |io, session| line::serve(io, session, max_line));
+            let acceptor = self.acceptor.clone();
+            self.accepting.spawn(net::accept(listener, acceptor, limiter, line::refusal, keepalive, serve));
         }
         if let Some(listener) = self.listeners.mysql.take() {
-            let limiter = self.limiter(mysql::WIRE);
+            let limiter = self.limiter(Wire::MySql);
             let config = self.mysql;
-            let serve = self.serving(mysql::WIRE, move |io, session| mysql::serve(io, session, config));
+            let serve = self.serving(Wire::MySql, move |io, session| mysql::serve(io, session, config));
             let acceptor = self.acceptor.clone();
             self.accepting.spawn(net::accept(listener, acceptor, limiter, mysql::refusal, keepalive, serve));
         }
         if let Some(listener) = self.listeners.http.take() {
-            let limiter = self.limiter(rest::WIRE);
+            let limiter = self.limiter(Wire::Http);
             let web = web::HttpService {
-                // Last, when all doors are there.
+                // After the other limiters, which its metrics show.
                 router: self.router(),
                 transport: self.transport.clone(),
                 service: self.service.clone(),
@@ -241,8 +191,8 @@ impl Server {
         }
     }
 
-    /// Where connections of a wire come in.
-    fn limiter(&mut self, wire: &'static str) -> Arc<Limiter> {
+    /// A limiter for the listener of a wire.
+    fn limiter(&mut self, wire: Wire) -> Arc<Limiter> {
         let limiter = Limiter::new(wire, self.acceptor.quota.clone());
         self.limiters.push(limiter.clone());
         limiter
@@ -257,11 +207,11 @@ impl Server {
     /// Serves a connection with a session of its own.
     fn serving<F: Future<Output = ()>, S: Fn(BufferedSocket, Session) -> F>(
         &self,
-        wire: &'static str,
+        wire: Wire,
         serve: S,
-    ) -> impl Fn(Connection) -> Serving<F> + use<F, S> {
+    ) -> impl Fn(Accepted) -> Serving<F> + use<F, S> {
         let (service, transport) = (self.service.clone(), self.transport.clone());
-        move |Connection { stream, peer, permit }| {
+        move |Accepted { stream, peer, permit }| {
             let session = service.open(Origin { wire, peer });
             session.handle().set_permit(permit);
             match BufferedSocket::new(stream, transport.clone()) {
@@ -271,7 +221,7 @@ impl Server {
         }
     }
 
-    /// All that HTTP and gRPC are answered by.
+    /// The routes of HTTP and gRPC.
     pub(crate) fn router(&self) -> Router {
         let state = AppState { service: self.service.clone(), leases: self.leases.clone() };
         let http = rest::router(state.clone(), self.metrics(), self.http_acceptor.stop.clone());
@@ -290,7 +240,7 @@ impl Server {
         acceptor.stop.cancel();
         acceptor.tasks.close();
         self.accepting.close();
-        // Who is told that the server stops finds nobody to connect to.
+        // A client that is told that the server stops cannot connect to it again.
         self.accepting.wait().await;
         service.registry().drain();
         self.grpc.stop().await;
@@ -310,13 +260,13 @@ impl Server {
     }
 }
 
-/// What serves a connection, or nothing, for one that is gone already.
+/// What serves a connection; nothing for one that is gone already.
 type Serving<F> = Either<F, Ready<()>>;
 
 /// Serves a connection without a session of its own: its requests have theirs.
 fn serve_http(
     web: web::HttpService,
-) -> impl Fn(Connection) -> Serving<Pin<Box<dyn Future<Output = ()> + Send>>> {
+) -> impl Fn(Accepted) -> Serving<Pin<Box<dyn Future<Output = ()> + Send>>> {
     move |connection| match web.transport.keepalive.probe(&connection.stream) {
         Ok(()) => Either::Left(Box::pin(web::serve(connection, web.clone()))),
         Err(_) => Either::Right(ready(())),
@@ -349,15 +299,15 @@ mod tests {
         let service = LockService::new(Limits { locks_per_session: 1, ..Limits::default() });
         let listener = net::listen(([127, 0, 0, 1], 0).into()).unwrap();
         let addr = listener.local_addr().unwrap();
-        let mut bursts = Vec::new();
+        let mut sockets = Vec::new();
         for _ in 0..2 {
             let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
-            bursts.push(
+            sockets.push(
                 BufferedSocket::new(stream, TransportConfig::from(Keepalive(Duration::from_secs(30))))
                     .unwrap(),
             );
         }
-        let mut open = || (bursts.pop().unwrap(), service.open(Origin { wire: line::WIRE, peer: addr }));
+        let mut open = || (sockets.pop().unwrap(), service.open(Origin { wire: Wire::Line, peer: addr }));
         let ((io, session), (other_io, other)) = (open(), open());
         let sizes = [
             size_of_val(&line::serve(io, session, line::MAX_LINE)),
@@ -375,10 +325,10 @@ mod tests {
         let acceptor = Acceptor::new(Quota::new(Resource::Connections, 2));
         let [faulty, right] = [(); 2].map(|()| net::listen(([127, 0, 0, 1], 0).into()).unwrap());
         let [faulty_at, right_at] = [&faulty, &right].map(|listener| listener.local_addr().unwrap());
-        let open = |service: &Arc<LockService>, peer| service.open(Origin { wire: line::WIRE, peer });
+        let open = |service: &Arc<LockService>, peer| service.open(Origin { wire: Wire::Line, peer });
 
         let its_service = service.clone();
-        let panics = move |Connection { stream, peer, .. }: Connection| {
+        let panics = move |Accepted { stream, peer, .. }: Accepted| {
             let mut session = open(&its_service, peer);
             async move {
                 let name = Name::new("kept").unwrap();
@@ -388,13 +338,13 @@ mod tests {
                 panic!("planned: a connection panics while it holds a lock");
             }
         };
-        let serves = move |Connection { stream, peer, .. }| {
+        let serves = move |Accepted { stream, peer, .. }| {
             let io = BufferedSocket::new(stream, TransportConfig::from(Keepalive(Duration::from_secs(30))))
                 .unwrap();
             line::serve(io, open(&service, peer), line::MAX_LINE)
         };
         let keepalive = Keepalive(Duration::from_secs(30));
-        let limiter = || Limiter::new(line::WIRE, acceptor.quota.clone());
+        let limiter = || Limiter::new(Wire::Line, acceptor.quota.clone());
         tokio::spawn(net::accept(faulty, acceptor.clone(), limiter(), |_| Bytes::new(), keepalive, panics));
         tokio::spawn(net::accept(right, acceptor.clone(), limiter(), |_| Bytes::new(), keepalive, serves));
 

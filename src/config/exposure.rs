@@ -1,37 +1,40 @@
-//! Who gets to where a server listens, and what that means.
+//! Who can reach a listener, and what is refused or warned of for that.
 
 use std::net::SocketAddr;
 
-use super::{Asked, Config, Listen, NotServing};
-use crate::wires::web::{HostPolicy, Hosts};
+use super::{CliError, Config, Listen, PingTarget};
+use crate::{
+    core::client_info::Wire,
+    wires::web::{HostPolicy, Hosts},
+};
 
-/// What is said where passwords go over a net without TLS.
+/// The warning where passwords cross a network without TLS.
 const WITHOUT_TLS: &str = "users log in here from other machines without TLS: \
      passwords can be read on the way; give --tls-cert and --tls-key";
 
-/// What is said where they may.
+/// The warning where they may.
 const TLS_OPTIONAL: &str = "users may log in here from other machines without TLS: \
      passwords can be read on the way; say --tls required";
 
-/// Everybody could do everything from other machines, and nobody has said that it is to be so.
+/// Anyone on other machines would have full access, and `--open` was not given.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "--{wire} {addr} is open to other machines and nobody has to log in there: \
      give --users FILE, or say --open if everybody who gets there may do everything"
 )]
 pub struct OpenToAll {
-    wire: &'static str,
+    wire: Wire,
     addr: SocketAddr,
 }
 
 impl Config {
-    /// Where everybody may do everything, only this machine gets there, unless it is said otherwise.
+    /// Without users, only loopback may be listened on, unless `--open` was given.
     ///
     /// # Errors
     /// [`OpenToAll`]
-    pub fn check_open(&self, wire: &'static str, addr: SocketAddr) -> Result<(), OpenToAll> {
-        let is_meant = self.open || self.users.is_some();
-        if is_meant || is_of_this_machine(addr) { Ok(()) } else { Err(OpenToAll { wire, addr }) }
+    pub fn check_open(&self, wire: Wire, addr: SocketAddr) -> Result<(), OpenToAll> {
+        let is_intended = self.open || self.users.is_some();
+        if is_intended || is_loopback(addr) { Ok(()) } else { Err(OpenToAll { wire, addr }) }
     }
 
     /// The names under which HTTP is asked, and by whom.
@@ -44,14 +47,14 @@ impl Config {
         Hosts { own: self.http_hosts.clone(), policy }
     }
 
-    /// No two wires listen at one port.
-    pub(super) fn check_apart(&self) -> Result<(), NotServing> {
+    /// No two wires may listen on one port.
+    pub(super) fn check_ports(&self) -> Result<(), CliError> {
         let wires = self.wires();
         for [(one, at), (other, too)] in [[wires[0], wires[1]], [wires[0], wires[2]], [wires[1], wires[2]]] {
             let (Listen::At(at), Listen::At(too)) = (at, too) else { continue };
             let is_same = at.ip() == too.ip() || at.ip().is_unspecified() || too.ip().is_unspecified();
             if at.port() != 0 && at.port() == too.port() && is_same {
-                return Err(NotServing::Wrong(format!(
+                return Err(CliError::Invalid(format!(
                     "--{one} {at} and --{other} {too} are the same port; take two"
                 )));
             }
@@ -59,9 +62,9 @@ impl Config {
         Ok(())
     }
 
-    /// What is to be said where passwords can be read on their way there.
-    pub fn shown_passwords(&self, addr: SocketAddr) -> Option<&'static str> {
-        let are_sent = self.users.is_some() && !is_of_this_machine(addr);
+    /// The warning for an address at which passwords can be read on their way.
+    pub fn password_warning(&self, addr: SocketAddr) -> Option<&'static str> {
+        let are_sent = self.users.is_some() && !is_loopback(addr);
         match self.tls.files() {
             Some((_, true)) => None,
             Some((_, false)) => are_sent.then_some(TLS_OPTIONAL),
@@ -73,10 +76,10 @@ impl Config {
     ///
     /// # Errors
     /// A line that says what to do.
-    pub fn to_ask(&self) -> Result<Asked, String> {
+    pub fn ping_target(&self) -> Result<PingTarget, String> {
         match (self.line, self.http) {
-            (Listen::At(addr), _) => Ok(Asked::Line(addr)),
-            (_, Listen::At(addr)) => Ok(Asked::Http(addr)),
+            (Listen::At(addr), _) => Ok(PingTarget::Line(addr)),
+            (_, Listen::At(addr)) => Ok(PingTarget::Http(addr)),
             _ => {
                 Err("say where the server is: host:port of its line protocol, or http://host:port".to_owned())
             }
@@ -84,6 +87,6 @@ impl Config {
     }
 }
 
-fn is_of_this_machine(addr: SocketAddr) -> bool {
+fn is_loopback(addr: SocketAddr) -> bool {
     addr.ip().to_canonical().is_loopback()
 }

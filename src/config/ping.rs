@@ -6,16 +6,16 @@ use std::{
     time::Duration,
 };
 
-use crate::config::Asked;
+use crate::config::PingTarget;
 
 /// A health check that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Nothing that a server says here is longer.
+/// No answer to these requests is longer.
 const MAX_ANSWER: u64 = 4096;
 
-/// What is asked, and the answers of a server that is well: one that is full is, and so is one that says
-/// that it takes TLS only. So nobody needs a certificate or a password here.
+/// The request, and the answers of a server that is well. One that is full is well, and so is one that takes TLS only: a
+/// health check needs neither a certificate nor a password.
 type Question = (&'static str, [&'static str; 3]);
 const LINE: Question = ("PING\n", ["PONG\n", "ERROR LIMIT ", "this port takes TLS only"]);
 const HTTP: Question = (
@@ -23,14 +23,14 @@ const HTTP: Question = (
     ["\r\n\r\nok", "no connection is free", "this port takes TLS only"],
 );
 
-/// Asks a server for a sign of life.
+/// Asks a server whether it is well.
 ///
 /// # Errors
 /// A line that says what went wrong.
-pub fn ping(asked: Asked) -> Result<(), String> {
+pub fn ping(asked: PingTarget) -> Result<(), String> {
     let (addr, question) = match asked {
-        Asked::Line(addr) => (addr, LINE),
-        Asked::Http(addr) => (addr, HTTP),
+        PingTarget::Line(addr) => (addr, LINE),
+        PingTarget::Http(addr) => (addr, HTTP),
     };
     let answer = ask(addr, question).map_err(|error| format!("no answer from {addr}: {error}"))?;
     if is_well(&answer, question) {
@@ -44,7 +44,7 @@ fn is_well(answer: &str, (_, well): Question) -> bool {
     well.iter().any(|words| answer.contains(words))
 }
 
-/// What comes, as far as it tells.
+/// The answer, up to the words that decide.
 fn ask(addr: SocketAddr, question: Question) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;

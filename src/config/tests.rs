@@ -5,7 +5,7 @@ use super::*;
 fn read(flags: &[&str]) -> Result<Cli, String> {
     let args = std::iter::once("getlockd").chain(flags.iter().copied());
     Cli::read(args).map_err(|not| match not {
-        NotServing::Told(text) | NotServing::Wrong(text) => text,
+        CliError::Help(text) | CliError::Invalid(text) => text,
     })
 }
 
@@ -19,13 +19,13 @@ fn flag_values_are_parsed() {
 }
 
 #[test]
-fn health_check_prefers_line_over_http() {
-    let asked = |flags: &[&str]| read(flags).unwrap().config.to_ask();
+fn a_health_check_asks_what_listens() {
+    let asked = |flags: &[&str]| read(flags).unwrap().config.ping_target();
     let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    assert_eq!(asked(&[]), Ok(Asked::Line(at(getlockd_proto::DEFAULT_PORT))));
-    assert_eq!(asked(&["--line", "off"]), Ok(Asked::Http(at(3308))));
+    assert_eq!(asked(&[]), Ok(PingTarget::Line(at(getlockd_proto::DEFAULT_PORT))));
+    assert_eq!(asked(&["--line", "off"]), Ok(PingTarget::Http(at(3308))));
     assert!(asked(&["--line", "systemd", "--http", "off"]).is_err());
-    assert_eq!("http://127.0.0.1:1/".parse(), Ok(Asked::Http(at(1))));
+    assert_eq!("http://127.0.0.1:1/".parse(), Ok(PingTarget::Http(at(1))));
 }
 
 #[test]

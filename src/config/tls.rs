@@ -23,12 +23,12 @@ pub struct TlsFlags {
 
     /// Whether clients may come without TLS where there is a certificate [default: required]
     #[arg(long, env = "GETLOCKD_TLS", value_name = "WHETHER")]
-    tls: Option<Whether>,
+    tls: Option<TlsMode>,
 }
 
 /// Whether clients may come without TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Whether {
+enum TlsMode {
     /// They may not.
     Required,
     /// They may.
@@ -36,15 +36,15 @@ enum Whether {
 }
 
 impl TlsFlags {
-    /// The files, if there is to be TLS, and whether nobody may come without it.
+    /// The files, if TLS is on, and whether it is required.
     pub fn files(&self) -> Option<(TlsFiles, bool)> {
         let (cert, key) = self.tls_cert.clone().zip(self.tls_key.clone())?;
         let files = TlsFiles { cert, key, client_ca: self.tls_client_ca.clone() };
-        Some((files, self.tls != Some(Whether::Optional)))
+        Some((files, self.tls != Some(TlsMode::Optional)))
     }
 
-    /// What is wrong with them together.
-    pub(super) fn wrong(&self) -> Option<&'static str> {
+    /// Which flag needs another that is missing.
+    pub(super) fn conflict(&self) -> Option<&'static str> {
         match (&self.tls_cert, &self.tls_key) {
             (Some(_), None) => Some("--tls-cert needs --tls-key, the file with the key of that certificate"),
             (None, Some(_)) => Some("--tls-key needs --tls-cert, the file with the certificate of that key"),

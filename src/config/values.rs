@@ -1,4 +1,4 @@
-//! What flags take: read from text, or refused with what would be right.
+//! The values of flags: parsed, or refused with a message that says what is expected.
 
 use std::{
     fmt,
@@ -44,18 +44,18 @@ impl fmt::Display for Listen {
 
 /// What `getlockd ping` asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum PingTarget {
     /// The line protocol.
     Line(SocketAddr),
     /// HTTP.
     Http(SocketAddr),
 }
 
-/// How long a connection may be idle; none for ever.
+/// How long a connection may be idle; none for no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Idle(pub Option<Duration>);
+pub struct IdleLimit(pub Option<Duration>);
 
-impl FromStr for Idle {
+impl FromStr for IdleLimit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -80,7 +80,7 @@ impl FromStr for Listen {
     }
 }
 
-impl FromStr for Asked {
+impl FromStr for PingTarget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

@@ -1,16 +1,47 @@
 //! A client as people see it: where it comes from, who it is, and what it tells of itself.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use tokio::time::Instant;
 
 use crate::core::users::User;
 
+/// The protocol that a session speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// The line protocol.
+    Line,
+    /// MySQL's protocol.
+    MySql,
+    /// HTTP, with the interfaces of other services.
+    Http,
+    /// gRPC, at the port of HTTP.
+    Grpc,
+}
+
+impl Wire {
+    /// As lists, metrics and flags name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Line => "line",
+            Self::MySql => "mysql",
+            Self::Http => "http",
+            Self::Grpc => "grpc",
+        }
+    }
+}
+
+impl fmt::Display for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// Where a session comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The wire it speaks: `line`.
-    pub wire: &'static str,
+    /// The wire that it speaks.
+    pub wire: Wire,
     /// The other end.
     pub peer: SocketAddr,
 }

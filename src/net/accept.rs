@@ -1,4 +1,4 @@
-//! Accepting connections: as many as may be, and for as long as the server runs.
+//! Accepting connections: up to the limit, and for as long as the server runs.
 
 use std::{
     io,
@@ -22,21 +22,21 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{BufferedSocket, Keepalive, Limiter, Permit, TransportConfig};
 use crate::core::share::{Quota, QuotaExceeded};
 
-/// How long to wait after a failed accept, at first and at most: descriptors may be short.
+/// How long to wait after a failed accept, at first and at most. An accept fails while the process has no descriptor left.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
-/// How many are told at a time, with time to read it, that the server is full.
+/// How many clients at a time are told that the server is full, and have time to read it.
 const REFUSALS: usize = 32;
 
-/// How much time each of them has to take it.
+/// How much time each of them has to read it.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
-/// Where connections come in, and what they count against.
+/// What the accept loops of several listeners share.
 #[derive(Clone, Debug)]
 pub struct Acceptor {
-    /// One place a connection, by whatever [`Limiter`].
+    /// One place a connection, whichever [`Limiter`] it passes.
     pub quota: Arc<Quota>,
-    /// One permit for each that is told that there is no place.
+    /// One permit for each client that is told that there is no place.
     pub refusals: Arc<Semaphore>,
     /// Every connection's task.
     pub tasks: TaskTracker,
@@ -45,7 +45,7 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// A gate to so many places.
+    /// An acceptor that no connection has passed.
     pub fn new(quota: Arc<Quota>) -> Self {
         Self {
             quota,
@@ -58,7 +58,7 @@ impl Acceptor {
 
 /// A connection that was accepted.
 #[derive(Debug)]
-pub struct Connection {
+pub struct Accepted {
     /// Its socket.
     pub stream: TcpStream,
     /// The other end.
@@ -67,7 +67,7 @@ pub struct Connection {
     pub permit: Weak<Permit>,
 }
 
-/// Accepts until the gate's `stop`. `serve` runs a connection to its end; it is called in the order
+/// Accepts until [`Acceptor::stop`]. `serve` runs a connection to its end; it is called in the order
 /// in which connections came. `refusal` is sent to those for which there is no place.
 ///
 /// A connection that makes room for another ends without a word: its work is dropped.
@@ -79,7 +79,7 @@ pub async fn accept<S>(
     limiter: Arc<Limiter>,
     refusal: impl Fn(QuotaExceeded) -> Bytes,
     keepalive: Keepalive,
-    serve: impl Fn(Connection) -> S,
+    serve: impl Fn(Accepted) -> S,
 ) where
     S: Future<Output = ()> + Send + 'static,
 {
@@ -95,10 +95,11 @@ pub async fn accept<S>(
                 match limiter.enter(peer.ip()) {
                     Ok(permit) => {
                         let makes_room = permit.has_exit();
-                        let connection = Connection { stream, peer, permit: Arc::downgrade(&permit) };
-                        acceptor.tasks.spawn(WithPermit { work: serve(connection), permit });
+                        let accepted = Accepted { stream, peer, permit: Arc::downgrade(&permit) };
+                        acceptor.tasks.spawn(WithPermit { work: serve(accepted), permit });
                         if makes_room {
-                            // One that has made room closes its socket before another comes.
+                            // The connection that makes room closes its socket before another is accepted: its
+                            // descriptor may be the one that the next needs.
                             yield_now().await;
                         }
                     }
@@ -118,7 +119,8 @@ pub async fn accept<S>(
     }
 }
 
-/// Tells a client that there is no place: some with care, the others in passing.
+/// Tells a client that there is no place. Beyond [`REFUSALS`] of them it is one write: a flood costs neither tasks nor
+/// descriptors.
 fn refuse(stream: TcpStream, acceptor: &Acceptor, refusal: &Bytes, keepalive: Keepalive) {
     let Ok(place) = acceptor.refusals.clone().try_acquire_owned() else {
         let _ = stream.try_write(refusal);
@@ -134,8 +136,8 @@ fn refuse(stream: TcpStream, acceptor: &Acceptor, refusal: &Bytes, keepalive: Ke
 }
 
 pin_project! {
-    /// Work that has its place until it is dropped, or until it is to make room. By hand: an async block would
-    /// have room for the work twice.
+    /// Work that keeps its place until it is dropped, or until it has to make room. Written by hand: the future of an
+    /// async block would be twice as large as the work.
     struct WithPermit<F> {
         #[pin]
         work: F,
@@ -155,7 +157,7 @@ impl<F: Future<Output = ()>> Future for WithPermit<F> {
     }
 }
 
-/// Whether only the one that was to be accepted has failed.
+/// Whether only the connection that was to be accepted has failed: the next may be accepted at once.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)

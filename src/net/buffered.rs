@@ -1,5 +1,5 @@
-//! One connection's reading and writing, in bursts: one read takes all that came, one write sends
-//! all the replies to it.
+//! A socket with buffers: one read takes all that has arrived, one write sends all the replies to it. System calls are most
+//! of what a short request costs.
 
 use std::{
     future::poll_fn,
@@ -31,7 +31,7 @@ use crate::core::budget::{Budget, Charge, Exceeded, OWN_MEMORY};
 /// to its budget.
 pub const MAX_UNSENT: usize = OWN_MEMORY;
 
-/// What one read takes at most. It stands on the stack, so that an idle connection has no buffer.
+/// What one read takes at most. The buffer is on the stack, so that an idle connection has none.
 const READ: usize = 16 * 1024;
 
 /// What a buffer for replies has room for at first.
@@ -43,9 +43,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// What the connections of a port have in common.
 #[derive(Debug)]
 pub struct TransportConfig {
-    /// Within which time a client that vanished is found.
+    /// Within which time a client that vanished is detected.
     pub keepalive: Keepalive,
-    /// What they can be secured by.
+    /// The certificates and keys; none without TLS.
     pub tls: Option<Arc<Tls>>,
     /// How long their clients may take.
     pub timeouts: Timeouts,
@@ -73,13 +73,13 @@ impl From<Keepalive> for TransportConfig {
     }
 }
 
-/// What few connections have.
+/// What few connections have: apart, so that the others stay small.
 #[derive(Debug, Default)]
 struct Rare {
     watch: Option<SilenceWatch>,
-    /// For a long input, until it is empty.
+    /// What a long `input` is charged, until it is empty.
     input: Charge,
-    /// For a long output, until it is sent.
+    /// What a long `output` is charged, until it is sent.
     output: Charge,
 }
 
@@ -87,13 +87,13 @@ struct Rare {
 #[derive(Debug)]
 pub struct BufferedSocket {
     stream: Stream,
-    /// Shared: every idle connection has them.
+    /// Shared: every idle connection would have a copy.
     transport: Arc<TransportConfig>,
     /// While there is a write to a client that may be gone, or a long buffer.
     rare: Option<Box<Rare>>,
-    /// What came.
+    /// What has arrived and was not decoded yet.
     pub input: BytesMut,
-    /// What goes out with the next flush.
+    /// What the next flush sends.
     pub output: BytesMut,
 }
 
@@ -108,7 +108,7 @@ impl BufferedSocket {
         Ok(Self { stream: Stream::Plain(stream), transport, rare: None, input, output })
     }
 
-    /// What the client can have the connection secured by.
+    /// What a TLS handshake needs; none if the port has no TLS.
     pub fn tls(&self) -> Option<&Arc<Tls>> {
         self.transport.tls.as_ref()
     }
@@ -123,20 +123,20 @@ impl BufferedSocket {
         self.stream.tcp()?.local_addr().ok().map(|addr| addr.port())
     }
 
-    /// How the connection is secured, if it is.
+    /// The version and the cipher of TLS, if the connection has it.
     pub fn secured(&self) -> Option<Secured> {
         self.stream.secured()
     }
 
-    /// Shakes hands; what came is the client's part of it, as far as it came.
+    /// Does the TLS handshake, whose first bytes are in `input`.
     ///
     /// Not cancel-safe: dropped, it closes the socket.
     ///
     /// # Errors
-    /// When the client does not want to, or may not come in. It was told.
+    /// When the client refuses, or is refused. It has been sent an alert.
     pub async fn upgrade(&mut self, tls: &Tls) -> io::Result<()> {
-        let came = mem::take(&mut self.input);
-        self.stream.upgrade(came, tls).await
+        let received = mem::take(&mut self.input);
+        self.stream.upgrade(received, tls).await
     }
 
     /// Appends what came to `input`: how many bytes, 0 at the end of the stream. While nothing
@@ -152,7 +152,7 @@ impl BufferedSocket {
                 }
             }
             if self.rare.is_some() {
-                self.settle();
+                self.release_charges();
                 return self.poll_watch(cx).map(Err);
             }
         }
@@ -170,13 +170,13 @@ impl BufferedSocket {
         let unsent = self.output.len();
         let sent = self.stream.poll_send(cx, &mut self.output);
         if self.output.len() < unsent || matches!(sent, Poll::Ready(Ok(()))) {
-            self.moved()?;
+            self.made_progress()?;
         }
         if sent.is_pending() {
             return self.poll_stalled(cx);
         }
         if self.rare.is_some() {
-            self.settle();
+            self.release_charges();
         }
         sent
     }
@@ -185,7 +185,7 @@ impl BufferedSocket {
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let keepalive = self.transport.keepalive;
         let watch = &mut self.rare.get_or_insert_default().watch;
-        watch.get_or_insert_with(|| SilenceWatch::begin(keepalive, true)).stalls();
+        watch.get_or_insert_with(|| SilenceWatch::begin(keepalive, true)).mark_stalled();
         self.poll_watch(cx).map(Err)
     }
 
@@ -200,15 +200,15 @@ impl BufferedSocket {
             Found::Gone => Poll::Ready(io::ErrorKind::TimedOut.into()),
             Found::Heard => {
                 self.rare.get_or_insert_default().watch = None;
-                self.settle();
+                self.release_charges();
                 Poll::Pending
             }
         }
     }
 
-    /// What is sent next answers nothing that has just come: the client may have been silent for a while. It is
-    /// given up when its silence is too long all the same.
-    pub fn answers_late(&mut self) {
+    /// To be called before a late answer, as at the end of a wait: the client may have been silent for a while, and is given
+    /// up when its silence is too long, whatever is sent meanwhile.
+    pub fn watch_late_answer(&mut self) {
         let keepalive = self.transport.keepalive;
         if self.watch().is_none() && self.stream.tcp().is_some_and(|stream| is_silent(stream, keepalive)) {
             self.begin_watch();
@@ -230,14 +230,14 @@ impl BufferedSocket {
         self.transport.keepalive.left()
     }
 
-    /// The client has taken something.
-    fn moved(&mut self) -> io::Result<()> {
+    /// The client has read something: a stall is over.
+    fn made_progress(&mut self) -> io::Result<()> {
         if self.watch().is_some_and(SilenceWatch::is_stalled) { self.end_stall() } else { Ok(()) }
     }
 
     #[cold]
     fn end_stall(&mut self) -> io::Result<()> {
-        // What it has taken may be all that the kernel had room for, and the client gone.
+        // The kernel may have had room for all of it, while the client is gone.
         self.begin_watch();
         self.stream.tcp().map_or(Ok(()), |stream| self.transport.keepalive.limit_unacknowledged(stream))
     }
@@ -262,7 +262,7 @@ impl BufferedSocket {
     pub async fn hung_up(&mut self, budget: &Budget, mut answered: impl FnMut(&mut Self)) -> Hangup {
         loop {
             answered(self);
-            match self.keep_input(budget) {
+            match self.charge_input(budget) {
                 Ok(()) => match poll_fn(|cx| self.poll_exchange(cx)).await {
                     Ok(0) | Err(_) => return Hangup::Left,
                     // One who sends much takes turns with the others: it is all looked at.
@@ -289,7 +289,7 @@ impl BufferedSocket {
     }
 
     /// Pays for what came and what a read adds to it. As much as one read takes is free.
-    fn keep_input(&mut self, budget: &Budget) -> Result<(), Exceeded> {
+    fn charge_input(&mut self, budget: &Budget) -> Result<(), Exceeded> {
         if self.input.len() <= READ {
             return Ok(());
         }
@@ -303,8 +303,8 @@ impl BufferedSocket {
     /// a short one: what it tells of has happened.
     ///
     /// # Errors
-    /// [`Exceeded`]: it cannot stay, see [`BufferedSocket::unwrite`].
-    pub fn keep_answer(&mut self, start: usize, budget: &Budget) -> Result<(), Exceeded> {
+    /// [`Exceeded`]: it cannot stay, see [`BufferedSocket::discard_answer`].
+    pub fn charge_answer(&mut self, start: usize, budget: &Budget) -> Result<(), Exceeded> {
         if self.output.len() - start <= MAX_UNSENT {
             return Ok(());
         }
@@ -312,14 +312,14 @@ impl BufferedSocket {
     }
 
     /// Takes back what was written behind `start`.
-    pub fn unwrite(&mut self, start: usize) {
+    pub fn discard_answer(&mut self, start: usize) {
         // A copy: what was cut off would stay with what is left.
         self.output = BytesMut::from(&self.output[..start]);
     }
 
     /// Gives back what is paid for buffers that are empty, and what nothing is left of.
     #[cold]
-    fn settle(&mut self) {
+    fn release_charges(&mut self) {
         let Some(rare) = &mut self.rare else { return };
         if self.input.is_empty() {
             rare.input.give_back();
@@ -344,7 +344,7 @@ impl BufferedSocket {
             None => flush.await,
         };
         if flushed.is_ok() {
-            // Whoever does not take the end by then has no use for it.
+            // A client that has not closed by then is not waited for.
             let _ = timeout(LINGER, self.shut_down()).await;
         }
     }
@@ -387,13 +387,13 @@ impl Stream {
         }
     }
 
-    /// Does the handshake with a client of whose part `came` has been read.
+    /// Does the handshake with a client whose first bytes, `received`, have been read.
     ///
     /// Not cancel-safe: dropped, it closes the socket.
-    async fn upgrade(&mut self, came: BytesMut, tls: &Tls) -> io::Result<()> {
+    async fn upgrade(&mut self, received: BytesMut, tls: &Tls) -> io::Result<()> {
         match mem::replace(self, Self::Gone) {
             Self::Plain(stream) => {
-                let accepted = tls.accept(Rewind::new(came, stream)).await?;
+                let accepted = tls.accept(Rewind::new(received, stream)).await?;
                 *self = Self::Tls(Box::new(accepted));
                 Ok(())
             }

@@ -1,23 +1,23 @@
-//! Handshakes by TLS take turns: the signature of one is long at one go.
+//! TLS handshakes take turns: the signature in one takes the thread for about as long as hundreds of requests.
 
 use std::{future::poll_fn, pin::Pin, task::Poll};
 
 use tokio::{sync::Mutex, task::yield_now};
 
-/// Has one step done at a time, in the order in which they are asked for, and between two of them whatever else is ready.
+/// Runs one step of a handshake at a time, in the order of the requests, and between two of them whatever else is ready.
 #[derive(Debug, Default)]
 pub(super) struct Handshakes(Mutex<()>);
 
 impl Handshakes {
-    /// Runs it to its end, each of its steps in a turn. While it waits it takes none.
+    /// Runs a handshake to its end, each of its steps in a turn. While it waits for the client it takes none.
     ///
-    /// Cancel-safe if `long` is: dropped, it gives its turn back.
-    pub(super) async fn take<F: Future + Unpin>(&self, long: &mut F) -> F::Output {
+    /// Cancel-safe if `handshake` is: dropped, it gives its turn back.
+    pub(super) async fn run<F: Future + Unpin>(&self, handshake: &mut F) -> F::Output {
         loop {
             let turn = self.0.lock().await;
-            // Who goes on after this does so once the runtime has looked for what has come for others.
+            // The runtime polls its sockets before this task goes on: others are served between two steps.
             yield_now().await;
-            let step = poll_fn(|cx| Poll::Ready(Pin::new(&mut *long).poll(cx))).await;
+            let step = poll_fn(|cx| Poll::Ready(Pin::new(&mut *handshake).poll(cx))).await;
             drop(turn);
             match step {
                 Poll::Ready(done) => return done,
@@ -63,7 +63,7 @@ mod tests {
                 for step in 0..3 {
                     let mut left = 1;
                     turns
-                        .take(&mut poll_fn(|cx| {
+                        .run(&mut poll_fn(|cx| {
                             done.lock().unwrap().push((n, step));
                             cx.waker().wake_by_ref();
                             left -= 1;
@@ -98,7 +98,7 @@ mod tests {
             steps.fetch_add(1, Ordering::Relaxed);
             never.as_mut().poll(cx)
         });
-        let mut waits = pin!(turns.take(&mut counted));
+        let mut waits = pin!(turns.run(&mut counted));
         for _ in 0..10 {
             assert!(poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx))).await.is_pending());
             yield_now().await;
@@ -108,14 +108,14 @@ mod tests {
         // Dropped wherever it is.
         for steps in 0..4 {
             let mut ready = std::future::ready(());
-            let mut dropped = Box::pin(turns.take(&mut ready));
+            let mut dropped = Box::pin(turns.run(&mut ready));
             for _ in 0..steps {
                 if poll_fn(|cx| Poll::Ready(dropped.as_mut().poll(cx))).await.is_ready() {
                     break;
                 }
             }
         }
-        turns.take(&mut std::future::ready(())).await;
+        turns.run(&mut std::future::ready(())).await;
     }
 
     #[tokio::test]
@@ -123,10 +123,10 @@ mod tests {
         let (turns, comes) = (Arc::new(Handshakes::default()), Arc::new(Notify::new()));
         let waits = tokio::spawn({
             let (turns, comes) = (turns.clone(), comes.clone());
-            async move { turns.take(&mut Box::pin(comes.notified())).await }
+            async move { turns.run(&mut Box::pin(comes.notified())).await }
         });
         for _ in 0..10 {
-            turns.take(&mut std::future::ready(())).await;
+            turns.run(&mut std::future::ready(())).await;
         }
         comes.notify_one();
         waits.await.unwrap();

@@ -1,5 +1,5 @@
-//! A socket that tells of its other end's closing, also where that stands behind bytes that nobody
-//! wants to read yet.
+//! A socket that detects that the client has closed it, even while bytes that nobody wants to read yet lie in front of the
+//! end of the stream.
 
 use std::{
     io,
@@ -18,12 +18,12 @@ use tokio::{
     time::sleep,
 };
 
-/// As many bytes may lie unread behind a request that waits: the end of the stream of one who sends
-/// more cannot arrive.
+/// How many bytes may lie unread behind a request that waits. Behind more, the end of the stream could not arrive: the
+/// receive buffer of the kernel is full.
 const MAX_UNREAD: usize = 64 * 1024;
 
-/// How often it is looked whether they are read, while there are such.
-const LOOK: Duration = Duration::from_secs(1);
+/// How long bytes may lie unread before they are counted.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One of two handles on a socket: this one reads and writes, the other watches.
 #[derive(Debug)]
@@ -52,16 +52,19 @@ impl HangupWatch {
     /// Resolves when the other end has closed, or sends more than is read while a request waits, so
     /// that there would be no telling. Cancel-safe.
     pub async fn hung_up(&self) {
-        tokio::select! { () = closed(&self.0.stream) => {}, () = self.stuffed() => {} }
+        tokio::select! { () = closed(&self.0.stream) => {}, () = self.backlogged() => {} }
     }
 
-    async fn stuffed(&self) {
+    /// Resolves when so much lies unread, and nothing is read of it, that the end of the stream could not arrive.
+    ///
+    /// Cancel-safe.
+    async fn backlogged(&self) {
         loop {
             let reads = self.0.reads.load(Ordering::Relaxed);
             if self.0.stream.readable().await.is_err() {
                 return;
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
             let is_stuck = || reads == self.0.reads.load(Ordering::Relaxed);
             if is_stuck() && self.unread().await >= MAX_UNREAD && is_stuck() {
                 return;
@@ -114,7 +117,8 @@ impl AsyncWrite for WatchedStream {
 /// Resolves when the other end has closed, without reading what lies in front of it.
 #[cfg(target_os = "linux")]
 pub(super) async fn closed(stream: &TcpStream) {
-    // Priority data is not asked for, so what is left of this interest is the end of the stream.
+    // Sockets are not registered for priority data, so of this interest only the end of the stream is left. Interest in
+    // reading would be satisfied by unread bytes, at once.
     let _ = stream.ready(Interest::PRIORITY).await;
 }
 

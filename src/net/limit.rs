@@ -1,4 +1,4 @@
-//! Who comes in by one listener: counted, and up to the places that all listeners share.
+//! Per-listener counters of connections, in front of the one limit that all listeners share.
 
 use std::{
     net::IpAddr,
@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::core::{
+    client_info::Wire,
     share::{Eviction, Quota, QuotaExceeded, QuotaKey, Reservation, Transfer},
     sync::{
         Rank,
@@ -17,13 +18,13 @@ use crate::core::{
 /// One listener's side of the places for connections.
 #[derive(Debug)]
 pub struct Limiter {
-    wire: &'static str,
+    wire: Wire,
     quota: Arc<Quota>,
     accepted: AtomicU64,
-    left: AtomicU64,
+    closed: AtomicU64,
 }
 
-/// What has come in by a door so far.
+/// The connections of one listener so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Counts {
     /// Connections that are open.
@@ -33,26 +34,26 @@ pub struct Counts {
 }
 
 impl Limiter {
-    /// A door of a wire, to places shared with others.
-    pub fn new(wire: &'static str, quota: Arc<Quota>) -> Arc<Self> {
-        let (accepted, left) = Default::default();
-        Arc::new(Self { wire, quota, accepted, left })
+    /// The limiter of a listener for this wire, with places that it shares with others.
+    pub fn new(wire: Wire, quota: Arc<Quota>) -> Arc<Self> {
+        let (accepted, closed) = Default::default();
+        Arc::new(Self { wire, quota, accepted, closed })
     }
 
-    /// The wire of those who come in here.
-    pub fn wire(&self) -> &'static str {
+    /// The wire that its listener serves.
+    pub fn wire(&self) -> Wire {
         self.wire
     }
 
-    /// What has come in so far.
+    /// The connections so far.
     pub fn counts(&self) -> Counts {
-        // In this order, so that none is seen to leave that has not been seen to come.
-        let left = self.left.load(Ordering::Acquire);
+        // In this order: a connection that is counted as closed was counted as accepted before.
+        let closed = self.closed.load(Ordering::Acquire);
         let accepted = self.accepted.load(Ordering::Relaxed);
-        Counts { open: accepted.saturating_sub(left), accepted }
+        Counts { open: accepted.saturating_sub(closed), accepted }
     }
 
-    /// A place for one that comes from there, if there is one.
+    /// Takes a place for a connection from this address, if there is one.
     pub(super) fn enter(self: &Arc<Self>, from: IpAddr) -> Result<Arc<Permit>, QuotaExceeded> {
         let (reservation, eviction) = self.quota.admit(QuotaKey::at(from))?;
         self.accepted.fetch_add(1, Ordering::Relaxed);
@@ -93,6 +94,6 @@ impl Transfer for Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.limiter.left.fetch_add(1, Ordering::Release);
+        self.limiter.closed.fetch_add(1, Ordering::Release);
     }
 }

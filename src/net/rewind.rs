@@ -1,4 +1,4 @@
-//! A stream of which something has been read already.
+//! A stream whose first bytes have been read already, to tell protocols apart.
 
 use std::{
     io::{self, IoSlice},
@@ -9,7 +9,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream that gives what was read of it before, and then the rest.
+/// A stream that yields these bytes again, and then the rest.
 #[derive(Debug)]
 pub struct Rewind<S> {
     prefix: BytesMut,

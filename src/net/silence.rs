@@ -25,13 +25,13 @@ use tokio::{
 
 use super::Keepalive;
 
-/// Looks after a write that is late or stalled.
+/// Watches the client of a write that is late or stalled.
 #[derive(Debug)]
 pub(super) struct SilenceWatch {
     since: Instant,
     look: Pin<Box<Sleep>>,
     keepalive: Keepalive,
-    /// The write does not go on.
+    /// The client does not read, so the write makes no progress.
     is_stalled: bool,
 }
 
@@ -46,12 +46,12 @@ pub(super) enum Found {
 
 impl SilenceWatch {
     pub(super) fn begin(keepalive: Keepalive, is_stalled: bool) -> Self {
-        let look = Box::pin(sleep(every(keepalive)));
+        let look = Box::pin(sleep(interval(keepalive)));
         Self { since: Instant::now(), look, keepalive, is_stalled }
     }
 
-    /// From now on the write does not go on.
-    pub(super) fn stalls(&mut self) {
+    /// From now on the write makes no progress.
+    pub(super) fn mark_stalled(&mut self) {
         if !self.is_stalled {
             (self.since, self.is_stalled) = (Instant::now(), true);
         }
@@ -76,26 +76,26 @@ impl SilenceWatch {
                 // By so little that the kernel, which backs off, probes often enough for a client that lives to be
                 // heard of in time. Never below the limit: data may have been unacknowledged before the stall.
                 let limit = self.keepalive.limit();
-                put_off(stream, limit.max(self.since.elapsed() + limit / 3));
+                extend_timeout(stream, limit.max(self.since.elapsed() + limit / 3));
             }
-            self.look.as_mut().reset(Instant::now() + every(self.keepalive));
+            self.look.as_mut().reset(Instant::now() + interval(self.keepalive));
         }
     }
 }
 
-/// How often it looks: what a look is late by stays within the time of [`Keepalive`].
-fn every(keepalive: Keepalive) -> Duration {
+/// How often it looks. A client is found gone this much too late at most, which [`Keepalive`] has allowed for.
+fn interval(keepalive: Keepalive) -> Duration {
     keepalive.0 / 30
 }
 
 /// Whether a client that is sent something now has been silent for long enough for the kernel to count the
 /// wrong time.
 pub(super) fn is_silent(stream: &TcpStream, keepalive: Keepalive) -> bool {
-    silence(stream).is_some_and(|silence| silence > every(keepalive))
+    silence(stream).is_some_and(|silence| silence > interval(keepalive))
 }
 
-fn put_off(stream: &TcpStream, limit: Duration) {
-    // Should it fail the peer is cut off by the kernel: nothing is held for the dead.
+fn extend_timeout(stream: &TcpStream, limit: Duration) {
+    // If it fails, the kernel cuts the peer off: that is the safe side, as nothing is held for a dead client.
     #[cfg(target_os = "linux")]
     let _ = SockRef::from(stream).set_tcp_user_timeout(Some(limit));
     #[cfg(not(target_os = "linux"))]

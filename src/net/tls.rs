@@ -168,7 +168,7 @@ impl Tls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.handshakes.take(&mut TlsAcceptor::from(self.configs().http).accept(stream)).await
+        self.handshakes.run(&mut TlsAcceptor::from(self.configs().http).accept(stream)).await
     }
 
     /// The same for any other client, and as cancel-safe.
@@ -176,7 +176,7 @@ impl Tls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.handshakes.take(&mut TlsAcceptor::from(self.configs().other).accept(stream)).await
+        self.handshakes.run(&mut TlsAcceptor::from(self.configs().other).accept(stream)).await
     }
 
     fn configs(&self) -> Configs {

@@ -4,7 +4,6 @@ mod rate_limit;
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
-    fmt::Write,
     panic,
     str::FromStr,
 };
@@ -14,18 +13,18 @@ use tracing_subscriber::filter::Targets;
 
 pub use rate_limit::RateLimit;
 
-/// What is logged if nothing is said.
-pub const USUAL: &str = "info";
+/// What is logged by default.
+pub const DEFAULT_LEVEL: &str = "info";
 
 /// Which lines are written: a level for those of this program, and others for parts of it and for crates.
 ///
-/// Of the crates that it is made of only errors are written unless they are named. What they warn of
-/// is what strangers send, and can be a line for each few bytes.
+/// Of the crates that it is made of only errors are written unless they are named. They warn of what strangers send, which
+/// can be a line for each few bytes.
 #[derive(Clone, Debug)]
 pub struct Filter(Targets);
 
 impl Filter {
-    /// As what writes the log wants it.
+    /// For `tracing_subscriber`.
     pub fn targets(&self) -> Targets {
         self.0.clone()
     }
@@ -43,26 +42,26 @@ impl FromStr for Filter {
             }
         }
         if named.iter().any(|(target, _)| target.is_empty() || target.contains(char::is_whitespace)) {
-            return Err(WANTED.to_owned());
+            return Err(EXPECTED.to_owned());
         }
         let targets = Targets::new().with_default(own.min(LevelFilter::ERROR));
         Ok(Self(targets.with_target(env!("CARGO_CRATE_NAME"), own).with_targets(named)))
     }
 }
 
-const WANTED: &str =
+const EXPECTED: &str =
     "say error, warn, info, debug, trace or off, and if wanted others for crates: info,h2=warn";
 
 fn level(text: &str) -> Result<LevelFilter, String> {
     // A number would be a level too, and so would nothing.
     let is_word = !text.is_empty() && text.parse::<u8>().is_err();
     let named = text.parse().ok().filter(|_| is_word);
-    named.ok_or_else(|| WANTED.to_owned())
+    named.ok_or_else(|| EXPECTED.to_owned())
 }
 
-/// Has a panic told as any other line of the log, in its format. It ends the connection that it happens in, whose locks
-/// are freed; nobody else.
-pub fn tell_panics() {
+/// Has a panic logged like any other line, in the format of the log. A panic ends the connection that it happens in, whose
+/// locks are freed, and no other.
+pub fn log_panics() {
     panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string);
         let backtrace = Backtrace::capture();
@@ -74,20 +73,6 @@ pub fn tell_panics() {
             "the server has a fault: a task panicked; please report this line"
         );
     }));
-}
-
-/// With commas, as people read long numbers: `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        // Nothing goes wrong when a String is written to.
-        let _ = grouped.write_char(digit);
-    }
-    grouped
 }
 
 #[cfg(test)]
@@ -147,16 +132,11 @@ mod tests {
         let lines = lines.with_writer(move || Kept(to.clone())).finish();
         let usual = panic::take_hook();
         tracing::subscriber::with_default(lines, || {
-            tell_panics();
+            log_panics();
             assert!(panic::catch_unwind(|| panic!("planned")).is_err());
         });
         panic::set_hook(usual);
         let line = String::from_utf8(written.lock().unwrap().clone()).unwrap();
         assert!(line.contains(r#""what":"planned""#) && line.contains("src/ops/log.rs:"), "{line}");
-    }
-
-    #[test]
-    fn long_numbers_have_commas() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 }

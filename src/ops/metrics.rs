@@ -5,11 +5,7 @@ mod encoder;
 mod process;
 mod text_format;
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use prometheus_client::{
     collector::Collector,
@@ -19,10 +15,11 @@ use prometheus_client::{
 
 use self::{
     encoder::{Encoder, Labels},
-    process::Process,
+    process::{Process, seconds_since_epoch},
 };
 use crate::{
     core::{
+        client_info::Wire,
         lease::Leases,
         lock::Counters,
         session::{LockService, Shared},
@@ -30,7 +27,6 @@ use crate::{
         stats::{Distribution, Recorder, Refused, ReleaseCause, WaitOutcome},
     },
     net::Limiter,
-    wires::grpc,
 };
 
 /// What the numbers are read from.
@@ -70,7 +66,7 @@ impl Metrics {
 
     /// The same in the older format of Prometheus, for those who do not ask for OpenMetrics.
     pub fn text_format(&self) -> String {
-        text_format::of(&self.open_metrics())
+        text_format::from_open_metrics(&self.open_metrics())
     }
 }
 
@@ -134,7 +130,7 @@ impl Sources {
 
     fn connections(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
         let limiters: Vec<_> =
-            self.limiters.iter().map(|limiter| (limiter.wire(), limiter.counts())).collect();
+            self.limiters.iter().map(|limiter| (limiter.wire().as_str(), limiter.counts())).collect();
         let open = limiters.iter().map(|(wire, counts)| (*wire, counts.open));
         encoder.gauges("getlockd_connections", "TCP connections that are open, by port", "wire", open)?;
         let help = "TCP connections that were accepted, by port";
@@ -143,7 +139,7 @@ impl Sources {
         let help = "The most TCP connections at a time, of all ports";
         encoder.gauge("getlockd_max_connections", help, self.connections.limit())?;
         let mut sessions = self.service.registry().count_by_wire();
-        for wire in self.limiters.iter().map(|limiter| limiter.wire()).chain([grpc::WIRE]) {
+        for wire in limiters.iter().map(|(wire, _)| *wire).chain([Wire::Grpc.as_str()]) {
             sessions.entry(wire).or_default();
         }
         let sessions = sessions.into_iter().map(|(wire, count)| (wire, count as u64));
@@ -181,8 +177,4 @@ fn waits_and_holds(recorder: &Recorder, encoder: &mut Encoder<'_>) -> fmt::Resul
     encoder.counters("getlockd_releases", "Holds that ended, and why", "cause", ended)?;
     let all = holds.iter().fold(Distribution::default(), |all, (_, holds)| all.with(holds));
     encoder.histogram("getlockd_hold_seconds", "How long locks were held, once they are free", &all)
-}
-
-fn seconds_since_epoch(time: SystemTime) -> f64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).as_ref().map_or(0.0, Duration::as_secs_f64)
 }

@@ -1,4 +1,4 @@
-//! systemd: the sockets that it passes, and what it is told. Without it nothing is done here.
+//! systemd: the sockets that it passes, and the states that it is notified of. Without systemd nothing is done here.
 
 use std::{env, net::TcpListener, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::{task::spawn_blocking, time::interval};
 
 /// The sockets that came with the start of the process, each with the name that its unit gives it.
 #[derive(Debug)]
-pub struct Passed(Vec<(String, TcpListener)>);
+pub struct PassedSockets(Vec<(String, TcpListener)>);
 
 /// Why a socket cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,7 @@ pub enum PassedError {
         "systemd passed no socket called {0}: a .socket unit of this service needs FileDescriptorName={0}"
     )]
     None(String),
-    /// Clients of all but one would wait for ever.
+    /// Clients of all but one would wait forever.
     #[error("systemd passed several sockets called {0}; a wire has one")]
     Several(String),
     /// It is of another kind.
@@ -27,7 +27,7 @@ pub enum PassedError {
     Kind(#[from] std::io::Error),
 }
 
-impl Passed {
+impl PassedSockets {
     /// Takes them, once. To be called before anything else is opened.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ impl Passed {
         if of_name.is_empty() { Ok(socket) } else { Err(PassedError::Several(name.to_owned())) }
     }
 
-    /// What they are called that nobody took.
+    /// The names of those that no wire took.
     pub fn left(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
     }
@@ -73,7 +73,7 @@ pub fn ready(status: &str) {
     tell(&[Ready, Status(status)]);
 }
 
-/// It reads its files anew; [`ready`] follows.
+/// It reloads its files; [`ready`] follows.
 pub fn reloading() {
     // systemd takes the one only with the other.
     if let Ok(now) = NotifyState::monotonic_usec_now() {
@@ -86,11 +86,11 @@ pub fn stopping(status: &str) {
     tell(&[Stopping, Status(status)]);
 }
 
-/// Gives signs of life if systemd wants them, with a line that tells how it is. To be called in a task of
-/// the runtime that serves: one that is stuck gives none.
+/// Notifies the watchdog if systemd has one for this service, with a status line. To be called in a task of the runtime
+/// that serves: a runtime that is stuck notifies nobody.
 ///
 /// Cancel-safe: dropped, no more follow.
-pub async fn live(status: impl Fn() -> String) {
+pub async fn watchdog(status: impl Fn() -> String) {
     let Some(within) = sd_notify::watchdog_enabled().filter(|within| *within > Duration::ZERO) else {
         return;
     };
@@ -98,7 +98,7 @@ pub async fn live(status: impl Fn() -> String) {
     loop {
         ticks.tick().await;
         let status = status();
-        // Apart: a systemd that does not read must not stop those who serve.
+        // On a thread of its own: a systemd that does not read must not stop the runtime.
         drop(spawn_blocking(move || tell(&[Watchdog, Status(&status)])).await);
     }
 }

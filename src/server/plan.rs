@@ -1,17 +1,63 @@
 //! What a server needs before it listens, and `getlockd check`, which wants to know no more.
 
-use std::{fmt::Write, net::TcpListener, sync::Arc};
+use std::{
+    fmt::Write,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
 
-use super::{RESERVED_DESCRIPTORS, StartError};
+use super::clock;
 use crate::{
-    config::{Config, Listen},
+    config::{Config, Listen, OpenToAll},
     core::{
         budget::MAX_CONNECTION_MEMORY,
+        client_info::Wire,
         share::{max_unauthenticated, reserve},
-        users::Users,
+        users::{FileError, Users},
     },
-    net::Tls,
+    net::{Tls, TlsError},
+    ops::systemd::PassedError,
 };
+
+/// Descriptors that are not for connections: listeners, the runtime's own, and clients that are told that there is no
+/// place.
+const RESERVED_DESCRIPTORS: u64 = 64;
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be had.
+    #[error("cannot listen on {addr} ({wire}): {error}")]
+    Listen {
+        /// The wire that wanted it.
+        wire: Wire,
+        /// The address.
+        addr: SocketAddr,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// Anyone on other machines would have full access.
+    #[error(transparent)]
+    Open(#[from] OpenToAll),
+    /// systemd did not pass what was to be served.
+    #[error(transparent)]
+    Passed(#[from] PassedError),
+    /// The users cannot be read.
+    #[error(transparent)]
+    Users(#[from] FileError),
+    /// The process may open hardly anything.
+    #[error(
+        "this process may open only {0} files and needs {RESERVED_DESCRIPTORS} beside its connections; raise its limit (ulimit -n)"
+    )]
+    TooFewDescriptors(u64),
+    /// Certificates or keys are not what they should be.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The description of the gRPC services is broken.
+    #[error("cannot describe the gRPC services: {0}")]
+    Services(#[from] tonic_reflection::server::Error),
+}
 
 /// What a server needs before it listens: its files, and how many connections it can have.
 #[derive(Debug)]
@@ -22,7 +68,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn of(config: &Config) -> Result<Self, StartError> {
+    pub(super) fn new(config: &Config) -> Result<Self, StartError> {
         let users = config.users.as_deref().map(Users::load).transpose()?.map(Arc::new);
         let tls = config.tls.files().map(|(files, required)| Tls::load(files, required)).transpose()?;
         let max_connections = max_connections(config.max_connections)?;
@@ -32,19 +78,19 @@ impl Plan {
 
 /// What a server with a configuration would do, for a person: what is right, and what should be looked at.
 #[derive(Debug)]
-pub struct Checked {
-    /// Some lines.
+pub struct CheckReport {
+    /// What it would do, in lines.
     pub report: String,
-    /// One of each.
+    /// What should be looked at.
     pub warnings: Vec<String>,
 }
 
-/// Looks at all that is needed to serve, and does not listen.
+/// Checks all that is needed to serve, and does not listen.
 ///
 /// # Errors
 /// [`StartError`]: the first thing that is wrong.
-pub fn check(config: &Config) -> Result<Checked, StartError> {
-    let plan = Plan::of(config)?;
+pub fn check(config: &Config) -> Result<CheckReport, StartError> {
+    let plan = Plan::new(config)?;
     let mut report = String::new();
     let mut warnings = Vec::new();
     for (wire, listen) in config.wires() {
@@ -53,7 +99,7 @@ pub fn check(config: &Config) -> Result<Checked, StartError> {
         let Listen::At(addr) = listen else { continue };
         // Its port may be in use, by the server that is to be changed.
         TcpListener::bind((addr.ip(), 0)).map_err(|error| StartError::Listen { wire, addr, error })?;
-        if let Some(warning) = config.shown_passwords(addr) {
+        if let Some(warning) = config.password_warning(addr) {
             warnings.push(format!("--{wire} {addr}: {warning}"));
         }
     }
@@ -65,12 +111,12 @@ pub fn check(config: &Config) -> Result<Checked, StartError> {
     }
     let (each, all) = (MAX_CONNECTION_MEMORY, config.max_memory);
     let _ = writeln!(report, "memory: at most {each} bytes for a connection, {all} for all");
-    warnings.extend(super::clock::warning());
+    warnings.extend(clock::warning());
     if config.max_connections.is_some_and(|wanted| wanted > plan.max_connections) {
         warnings
             .push("--max-connections is more than the process may open; raise its limit of files".to_owned());
     }
-    Ok(Checked { report, warnings })
+    Ok(CheckReport { report, warnings })
 }
 
 fn users(config: &Config, plan: &Plan) -> String {

@@ -1,4 +1,4 @@
-//! What is read anew while the server runs.
+//! What is reloaded while the server runs.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::{
     net::{Tls, TlsError},
 };
 
-/// Reads anew what can be. Each part that is wrong stays as it was.
+/// Reloads the users and the certificate. Each part that is wrong stays as it was.
 #[derive(Clone, Debug)]
 pub struct Reloader {
     pub(super) tls: Option<Arc<Tls>>,
@@ -29,7 +29,7 @@ pub enum ReloadError {
 }
 
 impl Reloader {
-    /// Reads it, and says in the log what came of it. Sessions that may not go on are ended.
+    /// Reloads them, and logs the results. Sessions whose user lost its rights are ended.
     ///
     /// # Errors
     /// The first part that stays as it was. The others are read all the same.

@@ -17,10 +17,6 @@ use axum::{
 
 use crate::wires::web::{AppState, AuthError, MAX_BODY, add_service};
 
-/// What sessions of these clients are shown as.
-const HTTP: &str = "http";
-const GRPC: &str = "grpc";
-
 /// The names of those that speak gRPC.
 pub const GRPC_SERVICES: [&str; 2] = ["NetLocker.NetLockerService", "sharelock.ShareLockService"];
 

@@ -21,9 +21,6 @@ use crate::{
     wires::web::{AppState, MAX_BODY, add_service, wall_clock},
 };
 
-/// The name of this wire.
-pub const WIRE: &str = "grpc";
-
 /// What `proto/getlockd.proto` says, as code. `tests/it/proto.rs` compares them.
 #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, reason = "generated")]
 pub mod proto {

@@ -1,22 +1,20 @@
 //! The line wire: one line in, one line out, for a person in netcat and for five-line clients.
 //!
-//! The specification is protocol.md, "The line protocol".
+//! The specification is protocol.md, "The line protocol". A request takes this way:
+//!
+//! ```text
+//! connection: bytes -> codec: a line -> request: what it asks for -> core: Session -> encode: bytes
+//! ```
 
 mod codec;
 mod connection;
 mod encode;
 mod error;
-mod verbs;
+mod request;
 
 pub use codec::{Codec, MAX_LINE};
 pub use connection::{refusal, serve};
 pub use encode::Response;
 #[cfg(fuzzing)]
 pub use error::CloseError;
-pub use verbs::Verb;
-
-/// The name of this wire where wires are listed.
-pub const WIRE: &str = "line";
-
-/// The version of the protocol, as HELLO tells it.
-pub const PROTOCOL: u32 = 1;
+pub use request::Verb;

@@ -60,9 +60,6 @@ mod work;
 
 pub use connection::{refusal, serve};
 
-/// The name of this wire where wires are listed.
-pub const WIRE: &str = "mysql";
-
 /// The largest packet that is taken: `@@max_allowed_packet`.
 pub const MAX_PACKET: usize = 1024 * 1024;
 

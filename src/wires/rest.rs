@@ -23,9 +23,6 @@ use tokio_util::sync::CancellationToken;
 use self::handler::ApiError;
 use crate::{core::session::LockService, ops::metrics::Metrics, wires::web::AppState};
 
-/// The name of this wire.
-pub const WIRE: &str = "http";
-
 /// Everything that is answered with text and JSON.
 ///
 /// Streams of events end at `stop`.

@@ -1,4 +1,4 @@
-//! What wires with a connection share.
+//! What the wires share whose connection is a session: waiting for locks, input and lists, and sending replies.
 
 use std::{
     future::poll_fn,
@@ -20,7 +20,7 @@ use crate::{
     net::{BufferedSocket, Hangup, Timeouts, Tls},
 };
 
-/// Why something did not come to its end: the connection is over.
+/// Why the connection ends during a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Disconnect {
     /// By the client.
@@ -29,11 +29,11 @@ pub(crate) enum Disconnect {
     Ended(EndReason),
 }
 
-/// Waits for a lock, for as long as the client is there. Meanwhile earlier replies go out, and
-/// further commands are taken in, of which `answered` may answer some at once.
+/// Waits for a lock, for as long as the client is there. Meanwhile it sends earlier replies and takes in further commands,
+/// some of which `answered` may answer at once.
 ///
 /// Cancel-safe: dropped, it leaves the queue, and no byte is lost.
-#[expect(clippy::manual_async_fn, reason = "an async fn has room for what it is given twice")]
+#[expect(clippy::manual_async_fn, reason = "the future of an async fn has its arguments twice")]
 pub(crate) fn wait<'a>(
     io: &'a mut BufferedSocket,
     mut waiting: Waiting<'a>,
@@ -46,15 +46,15 @@ pub(crate) fn wait<'a>(
             answer = waiting.outcome() => answer.map_err(Disconnect::Ended),
             hung_up = io.hung_up(&budget, answered) => Err(Disconnect::HungUp(hung_up)),
         };
-        io.answers_late();
+        io.watch_late_answer();
         answer
     }
 }
 
-/// Waits until the client may look at everything. One who holds something has to be there meanwhile; of
-/// one who holds nothing the last words may be to ask for a list.
+/// Waits for the permit to make a list. A holder that disconnects meanwhile is dropped; a client without locks still gets
+/// its list after it has closed its side.
 ///
-/// Cancel-safe: dropped, its place among those who want to is lost, and no byte is.
+/// Cancel-safe: dropped, it loses its place in the queue for permits, and no byte.
 pub(crate) async fn list_permit(
     io: &mut BufferedSocket,
     session: &Session,
@@ -66,13 +66,13 @@ pub(crate) async fn list_permit(
         turn = session.list_permit() => Ok(turn),
         hung_up = io.hung_up(&budget, |_| ()), if session.holds() > 0 => Err(Disconnect::HungUp(hung_up)),
     };
-    io.answers_late();
+    io.watch_late_answer();
     turn
 }
 
-/// Lets others have their turn, if the client is still there: what has been answered goes out, and what it sends
-/// ahead is taken in, as the end of the stream stands behind that. For a wire whose clients have no use for a
-/// connection that is closed on one side.
+/// Yields to other connections, if the client is still there: sends what has been answered, and takes in what the client
+/// sends ahead, as the end of the stream stands behind that. For a wire whose clients have no use for a connection that
+/// is closed on one side.
 ///
 /// Cancel-safe: no byte is lost.
 pub(crate) async fn rest(io: &mut BufferedSocket, session: &Session) -> Result<(), Disconnect> {
@@ -96,7 +96,7 @@ pub(crate) async fn flush(io: &mut BufferedSocket, handle: &Handle) -> Result<()
     .await
 }
 
-/// Shakes hands, unless the session ends before, or the client takes longer than `time`.
+/// Does the TLS handshake, unless the session ends before, or the client takes longer than `time`.
 ///
 /// Not cancel-safe: dropped, it closes the socket.
 pub(crate) async fn upgrade(
@@ -108,7 +108,7 @@ pub(crate) async fn upgrade(
     let shaken = tokio::select! {
         biased;
         ending = handle.ended() => return Err(Disconnect::Ended(ending)),
-        // Boxed: it has room for a whole handshake, which every connection would keep that has said nothing yet.
+        // Boxed: the state of a handshake is large, and every connection that has sent nothing yet would have it.
         shaken = Box::pin(timeout(time, io.upgrade(tls))) => shaken,
     };
     shaken.unwrap_or(Err(std::io::ErrorKind::TimedOut.into())).map_err(|error| {
@@ -117,14 +117,14 @@ pub(crate) async fn upgrade(
     })
 }
 
-/// Why no more comes.
+/// Why no more input arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Silence {
     /// The client has gone.
     Left,
     /// The session is to end.
     Ended(EndReason),
-    /// Nothing came for longer than may be.
+    /// Nothing arrived for longer than the limit.
     Idle,
 }
 
@@ -134,7 +134,7 @@ pub(crate) enum Silence {
 pub(crate) fn fill<'a>(
     io: &'a mut BufferedSocket,
     handle: &'a Handle,
-    idle: &'a mut Idle,
+    idle: &'a mut IdleTimer,
 ) -> impl Future<Output = Result<(), Silence>> + Send + 'a {
     poll_fn(|cx| {
         match io.poll_fill(cx) {
@@ -159,10 +159,9 @@ pub(crate) fn max_idle(io: &BufferedSocket, session: &Session) -> Option<Duratio
     if session.holds() == 0 { idle } else { idle_holder }
 }
 
-/// Looks now and then whether a connection has been idle for too long. One that may be idle for ever
-/// keeps nothing for it.
+/// Finds out when a connection has been idle for too long. A connection that may be idle forever has no timer.
 #[derive(Debug, Default)]
-pub(crate) struct Idle(Option<Box<Timer>>);
+pub(crate) struct IdleTimer(Option<Box<Timer>>);
 
 #[derive(Debug)]
 struct Timer {
@@ -170,8 +169,8 @@ struct Timer {
     sleep: Pin<Box<Sleep>>,
 }
 
-impl Idle {
-    /// From now on it may be idle for so long; none for ever.
+impl IdleTimer {
+    /// From now on it may be idle for this long; none for no limit.
     pub(crate) fn begin(&mut self, limit: Option<Duration>) {
         let end = limit.and_then(|limit| Instant::now().checked_add(limit));
         match (end, &mut self.0) {
@@ -181,10 +180,11 @@ impl Idle {
         }
     }
 
-    /// Ready when it was for too long.
+    /// Ready when it has been idle for too long.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(Timer { end, sleep }) = self.0.as_deref_mut() else { return Poll::Pending };
-        // Not set anew for each command: when it is due it looks how long it has been.
+        // The timer is not reset for each command, which would cost more than the command: when it fires, it looks how long
+        // the connection has been idle.
         while sleep.as_mut().poll(cx).is_ready() {
             if Instant::now() >= *end {
                 return Poll::Ready(());

@@ -31,13 +31,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     core::{
         budget::Budget,
-        client_info::Origin,
+        client_info::{Origin, Wire},
         lease::{Client, Leases},
         session::{LockService, Principal},
         share::{QuotaCause, QuotaExceeded, QuotaKey, Transfer},
         users::User,
     },
-    net::{Connection, HangupWatch, Keepalive, Permit, TransportConfig},
+    net::{Accepted, HangupWatch, Keepalive, Permit, TransportConfig},
 };
 
 pub(crate) use auth::{AuthError, authenticate};
@@ -166,7 +166,7 @@ impl Peer {
     }
 
     /// The client that its session or lease is shown as.
-    pub(crate) fn client(&self, wire: &'static str) -> Client {
+    pub(crate) fn client(&self, wire: Wire) -> Client {
         let PeerConnection { addr, hung_up, .. } = &*self.connection;
         Client { origin: Origin { wire, peer: *addr }, gone: hung_up.clone(), user: self.user.clone() }
     }
@@ -198,7 +198,7 @@ pub struct HttpService {
 /// Serves a connection until its client leaves, is cut off, or is asked to end.
 ///
 /// Cancel-safe: dropped, it closes the socket; what waits leaves its queue.
-pub async fn serve(Connection { stream, peer: addr, permit }: Connection, service: HttpService) {
+pub async fn serve(Accepted { stream, peer: addr, permit }: Accepted, service: HttpService) {
     let login_by = Instant::now() + service.transport.timeouts.login;
     let sniffed = tokio::select! {
         () = service.stop.cancelled() => return,

@@ -36,7 +36,8 @@ fn name() -> Name {
 }
 
 fn client() -> Client {
-    let origin = Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() };
+    let origin =
+        Origin { wire: getlockd::internal::client_info::Wire::Line, peer: ([127, 0, 0, 1], 1).into() };
     Client { origin, gone: CancellationToken::new(), user: None }
 }
 

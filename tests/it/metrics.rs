@@ -164,7 +164,7 @@ async fn every_release_cause_is_counted() {
     assert_eq!(causes(&server, "dropped"), ["disconnect"]);
     assert_eq!(causes(&server, "quit"), ["disconnect"]);
     let past = &history(&server, "idle")[0];
-    assert_eq!((past.origin.wire, past.session.0), ("line", id));
+    assert_eq!((past.origin.wire.as_str(), past.session.0), ("line", id));
     assert!(past.held >= Duration::from_millis(200));
 
     let mut pooled = MySql::connect(server.mysql).await;

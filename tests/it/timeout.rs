@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::common::session::{Answer, Command, Progress, Reply, run, start};
 use getlockd::{
     internal::{
-        client_info::Origin,
+        client_info::{Origin, Wire},
         command::{EndReason, Error},
         lock::{Mode, SessionId},
         session::{Limits, LockService, Session},
@@ -19,7 +19,7 @@ fn service() -> Arc<LockService> {
 }
 
 fn open(service: &Arc<LockService>) -> Session {
-    service.open(Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() })
+    service.open(Origin { wire: Wire::Line, peer: ([127, 0, 0, 1], 1).into() })
 }
 
 fn get_lock(name: &str, timeout: &str) -> Command {

@@ -13,7 +13,7 @@ use std::{
 use crate::common::session::{Answer, Command, Progress, Reply, start};
 use getlockd::{
     internal::{
-        client_info::Origin,
+        client_info::{Origin, Wire},
         command::{EndReason, Error},
         lock::{Mode, SessionId},
         session::{Limits, LockService, Session},
@@ -271,7 +271,7 @@ impl World {
     }
 
     fn client(&self, place: usize) -> Client {
-        let session = self.service.open(Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() });
+        let session = self.service.open(Origin { wire: Wire::Line, peer: ([127, 0, 0, 1], 1).into() });
         let (ask, asked) = mpsc::unbounded_channel();
         let id = session.id();
         tokio::spawn(serve(place, session, asked, self.speak.clone()));

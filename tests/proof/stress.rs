@@ -7,7 +7,7 @@ use crate::inside::Inside;
 use crate::{MACHINE, common::dice::Dice};
 use getlockd::{
     internal::{
-        client_info::Origin,
+        client_info::{Origin, Wire},
         command::Error,
         lock::{Mode, SessionId, Token},
         session::{Limits, LockService, Session},
@@ -31,7 +31,7 @@ fn name(index: usize) -> Name {
 }
 
 fn open(service: &Arc<LockService>) -> Session {
-    service.open(Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() })
+    service.open(Origin { wire: Wire::Line, peer: ([127, 0, 0, 1], 1).into() })
 }
 
 /// None if the wait was dropped, or the session is to end.

@@ -10,7 +10,7 @@ use std::{
 
 use getlockd::{
     internal::{
-        client_info::Origin,
+        client_info::{Origin, Wire},
         command::{EndReason, Error},
         lock::{Mode, SessionId},
         session::{Limits, LockService, Session},
@@ -48,7 +48,7 @@ impl World {
     }
 
     fn open(&self) -> Session {
-        self.service.open(Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() })
+        self.service.open(Origin { wire: Wire::Line, peer: ([127, 0, 0, 1], 1).into() })
     }
 
     /// Lets others run while `session` is inside.

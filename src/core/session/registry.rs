@@ -73,7 +73,7 @@ impl Registry {
     pub fn count_by_wire(&self) -> BTreeMap<&'static str, usize> {
         let mut by_wire = BTreeMap::new();
         for handle in self.live.lock().handles.values() {
-            *by_wire.entry(handle.origin.wire).or_default() += 1;
+            *by_wire.entry(handle.origin.wire.as_str()).or_default() += 1;
         }
         by_wire
     }

@@ -203,7 +203,7 @@ impl LockService {
         target.end(EndReason::Killed(by));
         self.recorder.killed();
         let Origin { wire, peer } = target.origin;
-        tracing::info!(session = id.0, wire, %peer, by = by.0, "session killed");
+        tracing::info!(session = id.0, wire = wire.as_str(), %peer, by = by.0, "session killed");
         Ok(target)
     }
 
@@ -262,7 +262,7 @@ impl LockService {
             .collect();
         tracing::warn!(sessions = holders.len(), "drain is over; ending those that still hold locks");
         for SessionRow { session, origin, holds, .. } in holders.iter().take(10) {
-            tracing::warn!(session = session.0, wire = origin.wire, peer = %origin.peer, holds, "still holds locks");
+            tracing::warn!(session = session.0, wire = origin.wire.as_str(), peer = %origin.peer, holds, "still holds locks");
         }
     }
 }

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::{
         core::{
-            client_info::Origin,
+            client_info::{Origin, Wire},
             command::{AcquireAnswer, LockRequest},
             lock::Mode,
             session::{Acquiring, Limits, Session},
@@ -94,7 +94,7 @@ mod tests {
 
     /// A session that holds very many locks.
     fn full(service: &Arc<LockService>) -> Session {
-        let mut session = service.open(Origin { wire: "line", peer: ([127, 0, 0, 1], 1).into() });
+        let mut session = service.open(Origin { wire: Wire::Line, peer: ([127, 0, 0, 1], 1).into() });
         for at in 0..HELD {
             let name = Name::new(&format!("held{at}")).unwrap();
             let get = LockRequest { name, mode: Mode::Exclusive, timeout: Timeout::Within(Duration::ZERO) };

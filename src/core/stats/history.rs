@@ -122,12 +122,13 @@ impl Entries {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::client_info::Wire;
 
     fn past(name: &str, token: Token) -> PastHold {
         PastHold {
             name: Name::new(name).unwrap(),
             session: SessionId(1),
-            origin: Origin { wire: "test", peer: ([127, 0, 0, 1], 1).into() },
+            origin: Origin { wire: Wire::Line, peer: ([127, 0, 0, 1], 1).into() },
             user: SmolStr::default(),
             client: SmolStr::default(),
             mode: Mode::Exclusive,

@@ -1,11 +1,11 @@
-//! Of each kind of line a few in a second; the others are counted, and told in one line.
+//! A few lines of each kind a second; the others are counted, and reported in one line.
 //!
-//! Strangers can cause some lines as fast as they can send. They must not fill a disk, nor keep the
-//! server busy with writing.
+//! Strangers can cause some lines as fast as they can send. These must not fill a disk, nor keep the server busy with
+//! writing.
 
 use std::{
     collections::HashMap,
-    fmt,
+    fmt::{self, Write},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,11 +18,10 @@ use tracing::{
 };
 use tracing_subscriber::layer::{Context, Layer};
 
-use super::grouped;
 use crate::core::sync::{Rank, plain::Guarded};
 
-/// So many lines that stand at one place in the code are written in a second.
-const FEW: u32 = 10;
+/// How many lines of one place in the code are written in a second.
+const MAX_LINES: u32 = 10;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -51,38 +50,38 @@ impl Default for Kinds {
 struct Kind {
     since: Instant,
     written: u32,
-    /// How many were not.
+    /// How many were not written.
     more: u64,
-    /// What the first of those says.
+    /// The message of the first of those.
     words: String,
 }
 
 impl RateLimit {
-    /// Tells once a second of what was not written. Cancel-safe: it is told by [`RateLimit::tell`].
-    pub async fn tell_each_second(&self) {
+    /// Reports once a second what was not written. Cancel-safe: [`RateLimit::flush`] reports the rest.
+    pub async fn run(&self) {
         loop {
             self.0.more.notified().await;
             sleep(SECOND).await;
-            self.tell();
+            self.flush();
         }
     }
 
-    /// Tells now of what was not written.
-    pub fn tell(&self) {
+    /// Reports now what was not written.
+    pub fn flush(&self) {
         let kinds = std::mem::take(&mut *self.0.known.lock());
         for Kind { more, words, .. } in kinds.into_values().filter(|kind| kind.more > 0) {
             tracing::warn!(more, line = words, "and {} more", grouped(more));
         }
     }
 
-    fn lets_through(&self, event: &Event<'_>) -> bool {
+    fn admits(&self, event: &Event<'_>) -> bool {
         let mut known = self.0.known.lock();
         let new = || Kind { since: Instant::now(), written: 0, more: 0, words: String::new() };
         let kind = known.entry(event.metadata().callsite()).or_insert_with(new);
         if kind.more == 0 && kind.since.elapsed() >= SECOND {
             *kind = new();
         }
-        if kind.written < FEW {
+        if kind.written < MAX_LINES {
             kind.written += 1;
             return true;
         }
@@ -100,7 +99,7 @@ impl<S: Subscriber> Layer<S> for RateLimit {
         let metadata = event.metadata();
         let is_asked_for = *metadata.level() > Level::INFO;
         // Its own lines are as few as there are kinds.
-        is_asked_for || metadata.target() == module_path!() || self.lets_through(event)
+        is_asked_for || metadata.target() == module_path!() || self.admits(event)
     }
 }
 
@@ -113,6 +112,20 @@ impl Visit for Words<'_> {
             *self.0 = format!("{value:?}").chars().take(MAX_WORDS).collect();
         }
     }
+}
+
+/// With commas, as people read long numbers: `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        // Nothing goes wrong when a String is written to.
+        let _ = grouped.write_char(digit);
+    }
+    grouped
 }
 
 #[cfg(test)]
@@ -143,11 +156,16 @@ mod tests {
                 tracing::warn!(target: "elsewhere", n, "refused");
             }
             tracing::warn!(target: "elsewhere", "something else");
-            rate_limit.tell();
+            rate_limit.flush();
             tracing::warn!(target: "elsewhere", "refused");
         });
         let written = written.0.lock().unwrap();
         assert_eq!(written.len(), 13, "{written:?}");
         assert_eq!(written[10..], ["something else", "and 1,234 more", "refused"]);
+    }
+
+    #[test]
+    fn long_numbers_have_commas() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 }

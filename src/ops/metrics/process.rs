@@ -1,8 +1,11 @@
 //! What the system says of this process, under the names that Prometheus has for it.
 
-use std::{fmt, fs, time::SystemTime};
+use std::{
+    fmt, fs,
+    time::{Duration, SystemTime},
+};
 
-use super::{encoder::Encoder, seconds_since_epoch};
+use super::encoder::Encoder;
 
 /// How the kernel counts the time of processes, on every architecture of Linux there is a server for.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -68,6 +71,10 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
 fn bytes(status: &str, field: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+pub(super) fn seconds_since_epoch(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).as_ref().map_or(0.0, Duration::as_secs_f64)
 }
 
 #[cfg(test)]

@@ -4,20 +4,20 @@
 use std::fmt::Write;
 
 /// The same metrics in the older format.
-pub(super) fn of(page: &str) -> String {
-    let mut classic = String::with_capacity(page.len());
+pub(super) fn from_open_metrics(page: &str) -> String {
+    let mut text = String::with_capacity(page.len());
     let mut lines = page.lines().filter(|line| *line != "# EOF").peekable();
     while let Some(line) = lines.next() {
         let is_help = line.starts_with("# HELP ");
         let of_counter = is_counter(line) || is_help && lines.peek().is_some_and(|next| is_counter(next));
         match line.splitn(4, ' ').collect::<Vec<_>>()[..] {
             [mark, what, name, rest] if of_counter => {
-                let _ = writeln!(classic, "{mark} {what} {name}_total {rest}");
+                let _ = writeln!(text, "{mark} {what} {name}_total {rest}");
             }
-            _ => classic.extend([line, "\n"]),
+            _ => text.extend([line, "\n"]),
         }
     }
-    classic
+    text
 }
 
 /// Whether this line says that what follows is a counter.
@@ -33,6 +33,9 @@ mod tests {
     fn counter_help_uses_the_sample_name() {
         let gauge = "# HELP b Is a counter\n# TYPE b gauge\nb 2\n";
         let page = format!("# HELP a All.\n# TYPE a counter\na_total 1\n{gauge}# EOF\n");
-        assert_eq!(of(&page), format!("# HELP a_total All.\n# TYPE a_total counter\na_total 1\n{gauge}"));
+        assert_eq!(
+            from_open_metrics(&page),
+            format!("# HELP a_total All.\n# TYPE a_total counter\na_total 1\n{gauge}")
+        );
     }
 }

@@ -17,9 +17,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::HTTP;
 use crate::{
     core::{
+        client_info::Wire,
         command::{Answer, LockRow},
         lease::{Grant, LeaseError, LeaseRequest, Leases, Secret},
         session::{LockService, Locks, first_page},
@@ -138,7 +138,7 @@ async fn status(
     Extension(peer): Extension<Peer>,
     Query(Auth { auth }): Query<Auth>,
 ) -> GuardedResponse {
-    let (client, query) = (peer.client(HTTP), Locks { prefix: None, page: first_page() });
+    let (client, query) = (peer.client(Wire::Http), Locks { prefix: None, page: first_page() });
     let make = move |service: &Arc<LockService>| {
         client.open(service).query(&query).map(|held| shown(&held.rows, auth.is_some()))
     };
@@ -256,7 +256,7 @@ async fn take(
     let name = Name::new(name).map_err(|error| LockError::Wrong(error.to_string()))?;
     let (wait, ttl) = (Timeout::Within(Duration::from_secs(timeout)), Some(Duration::from_secs(lifetime)));
     let request = LeaseRequest { wait, ttl, ..LeaseRequest::of(name) };
-    leases.acquire(request, peer.client(HTTP)).await.map_err(|error| match error {
+    leases.acquire(request, peer.client(Wire::Http)).await.map_err(|error| match error {
         LeaseError::Ttl { .. } | LeaseError::NoRandom => LockError::Wrong(error.to_string()),
         error if error.is_denied() => LockError::Denied(error),
         _ => LockError::Held,

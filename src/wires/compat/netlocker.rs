@@ -15,9 +15,9 @@ use axum::{
 use serde::Deserialize;
 use tonic::{Request, Status};
 
-use super::{GRPC, HTTP};
 use crate::{
     core::{
+        client_info::Wire,
         lease::{Client, Delivery, Key, LeaseError, LeaseRequest, Leases},
         session::Principal,
     },
@@ -53,7 +53,7 @@ async fn lock(
     params: NetLockerQuery,
 ) -> Result<GuardedResponse, NetLockerError> {
     let Query(NetLockerParams { key, unique_id, time_lock }) = params.map_err(|_| NetLockerError::Invalid)?;
-    let (client, key) = (peer.client(HTTP), key.unwrap_or_default());
+    let (client, key) = (peer.client(Wire::Http), key.unwrap_or_default());
     let taken = take(&leases, &key, unique_id.as_deref(), time_lock.unwrap_or(0), client).await?;
     Ok(match taken {
         LockOutcome::Granted(delivery) => GuardedResponse::granted(delivery, "true"),
@@ -82,7 +82,7 @@ impl NetLockerService for NetLockerGrpc {
         &self,
         request: Request<NetLockRequest>,
     ) -> Result<tonic::Response<NetLockerResponse>, Status> {
-        let client = peer_of(&request)?.client(GRPC);
+        let client = peer_of(&request)?.client(Wire::Grpc);
         let NetLockRequest { key, time_lock, unique_id } = request.into_inner();
         let (success, guard) = match take(&self.0, &key, unique_id.as_deref(), time_lock, client).await? {
             LockOutcome::Granted(delivery) => (true, Some(ResponseGuard::Grant(delivery))),

@@ -15,9 +15,11 @@ use getlockd_proto::timeout::Timeout;
 use serde::{Deserialize, Serialize};
 use tonic::Request;
 
-use super::{GRPC, HTTP};
 use crate::{
-    core::lease::{Client, Delivery, Key, LeaseError, LeaseRequest, Leases},
+    core::{
+        client_info::Wire,
+        lease::{Client, Delivery, Key, LeaseError, LeaseRequest, Leases},
+    },
     name::Name,
     wires::web::{AppState, GuardedResponse, Peer, ResponseGuard, json, message, peer_of, read_body},
 };
@@ -75,7 +77,7 @@ async fn lock(
         return GuardedResponse::unguarded(status_json(Status::InvalidData));
     };
     let client_id = headers.get(CLIENT_HEADER).and_then(|client| client.to_str().ok());
-    match take(&leases, &key, client_id, timeout_ms, peer.client(HTTP)).await {
+    match take(&leases, &key, client_id, timeout_ms, peer.client(Wire::Http)).await {
         Ok((status, None)) => GuardedResponse::unguarded(status_json(status)),
         Ok((status, Some(delivery))) => GuardedResponse::granted(delivery, status_json(status)),
         Err(PermissionDenied(error)) => {
@@ -136,7 +138,7 @@ impl ShareLockService for ShareLockGrpc {
         &self,
         request: Request<LockRequest>,
     ) -> Result<tonic::Response<LockResponse>, tonic::Status> {
-        let client = peer_of(&request)?.client(GRPC);
+        let client = peer_of(&request)?.client(Wire::Grpc);
         let client_id = client_id(&request);
         let LockRequest { key, timeout_ms } = request.into_inner();
         let (status, delivery) = take(&self.0, &key, client_id.as_deref(), timeout_ms, client).await?;

@@ -12,9 +12,11 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::HTTP;
 use crate::{
-    core::lease::{Grant, LeaseError, LeaseRequest, Leases, Secret},
+    core::{
+        client_info::Wire,
+        lease::{Grant, LeaseError, LeaseRequest, Leases, Secret},
+    },
     name::Name,
     wires::web::{self, AppState, GuardedResponse, Peer},
 };
@@ -109,7 +111,7 @@ async fn lock(
     let (name, ttl) = (params.name()?, params.ttl(&leases)?);
     let request = LeaseRequest { ttl: Some(ttl), ..LeaseRequest::of(name) };
     let resource = &params.resource;
-    match leases.acquire(request, peer.client(HTTP)).await {
+    match leases.acquire(request, peer.client(Wire::Http)).await {
         Ok((Grant { delivery, .. }, secret)) => {
             let (token, ttl) = (uuid(&secret), write_duration(ttl));
             let body =

@@ -7,7 +7,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    WIRE, hold, lock_mode, mode, moment, name,
+    hold, lock_mode, mode, moment, name,
     proto::{
         AcquireRequest, AcquireResponse, EndedHold, HistoryRequest, HistoryResponse, HoldRequest,
         HoldResponse, KillRequest, KillResponse, ListRequest, ListResponse, Lock, ReleaseRequest,
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     core::{
+        client_info::Wire,
         command::{Error, LockRow, SessionRow, Stats, WaiterRow, WhyRow},
         lease::{Grant, LeaseRequest, NotSecret, Renewed, RequestId, Secret},
         lock::{Page, Paged, SessionId, Truncated},
@@ -40,7 +41,7 @@ impl Locks for LocksService {
     type HoldStream = ReceiverStream<Result<HoldResponse, Status>>;
 
     async fn acquire(&self, request: Request<AcquireRequest>) -> Result<Response<AcquireResponse>, Status> {
-        let client = peer_of(&request)?.client(WIRE);
+        let client = peer_of(&request)?.client(Wire::Grpc);
         let body = request.into_inner();
         let name = name(&body.name)?;
         let request = LeaseRequest {
@@ -150,7 +151,7 @@ impl Locks for LocksService {
     ) -> Result<Response<Self::HoldStream>, Status> {
         let deadline = deadline(request.metadata().as_ref())?;
         let peer = peer_of(&request)?;
-        let client = peer.client(WIRE);
+        let client = peer.client(Wire::Grpc);
         let AppState { service, leases } = &self.0;
         let reservation = leases.reserve(&client)?;
         let (left, budget) = (peer.left(), peer.budget().clone());
@@ -171,7 +172,7 @@ impl Locks for LocksService {
 impl LocksService {
     /// A session for one call.
     fn session<T>(&self, request: &Request<T>) -> Result<Session, Status> {
-        Ok(peer_of(request)?.client(WIRE).open(&self.0.service))
+        Ok(peer_of(request)?.client(Wire::Grpc).open(&self.0.service))
     }
 
     fn query<Q: Query, T>(&self, request: &Request<T>, query: &Q) -> Result<Q::Answer, Status> {
@@ -187,7 +188,7 @@ impl LocksService {
         M: From<Q::Answer> + prost::Message + Send + 'static,
     {
         let peer = peer_of(request)?;
-        let client = peer.client(WIRE);
+        let client = peer.client(Wire::Grpc);
         let make = move |service: &Arc<LockService>| client.open(service).query(&query).map(M::from);
         let size = |made: &Result<M, Error>| made.as_ref().map_or(0, M::encoded_len);
         let (list, guard) = web::list(&self.0.service, peer, make, size).await?;
@@ -211,7 +212,7 @@ impl From<LockRow> for Lock {
             name: row.name.as_str().to_owned(),
             mode: lock_mode(row.mode),
             session: row.session.0,
-            wire: row.origin.map_or("", |origin| origin.wire).to_owned(),
+            wire: row.origin.map_or("", |origin| origin.wire.as_str()).to_owned(),
             peer: row.address(),
             client: row.client().map(str::to_owned),
             user: row.user().map(str::to_owned),
@@ -278,7 +279,7 @@ impl From<SessionRow> for SessionMessage {
         let SessionRow { session, origin, age, holds, waits_for, memory, client_info } = row;
         Self {
             session: session.0,
-            wire: origin.wire.to_owned(),
+            wire: origin.wire.as_str().to_owned(),
             peer: origin.peer.to_string(),
             client: client_info.client().map(str::to_owned),
             user: client_info.user().map(str::to_owned),
@@ -316,7 +317,7 @@ impl From<PastHold> for EndedHold {
         let PastHold { session, origin, user, client, mode, token, started, held, cause, .. } = past;
         Self {
             session: session.0,
-            wire: origin.wire.to_owned(),
+            wire: origin.wire.as_str().to_owned(),
             peer: origin.peer.to_string(),
             client: Some(client.to_string()).filter(|client| !client.is_empty()),
             user: Some(user.to_string()).filter(|user| !user.is_empty()),

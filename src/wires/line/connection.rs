@@ -11,7 +11,7 @@ use super::{
     codec::{Ahead, Codec},
     encode::{Hello, Lines, Response},
     error::{CloseError, CloseReason, FatalError, LineError},
-    verbs::{List, Request},
+    request::{List, Request},
 };
 use crate::{
     core::{
@@ -23,7 +23,7 @@ use crate::{
         users::{Credentials, Proof},
     },
     net::{BufferedSocket, MAX_UNSENT, TLS_HELLO, Tls},
-    wires::socket::{self, Idle, Silence},
+    wires::socket::{self, IdleTimer, Silence},
 };
 
 /// Serves a connection until its client leaves, or is made to.
@@ -31,10 +31,9 @@ use crate::{
 /// Cancel-safe: dropped, it frees what the session holds and closes the socket.
 pub fn serve(io: BufferedSocket, session: Session, max_line: usize) -> impl Future<Output = ()> + Send {
     let origin = session.handle().origin();
-    let span =
-        tracing::debug_span!("connection", session = session.id().0, wire = origin.wire, peer = %origin.peer);
+    let span = tracing::debug_span!("connection", session = session.id().0, wire = origin.wire.as_str(), peer = %origin.peer);
     let mut connection =
-        Connection { io, session, codec: Codec::new(max_line), idle: Idle::default(), spoke: true };
+        Connection { io, session, codec: Codec::new(max_line), idle: IdleTimer::default(), spoke: true };
     // One block, in which the connection stays where it is: a future has a place for each move.
     let served = async move {
         tracing::debug!("connection starts");
@@ -61,7 +60,7 @@ struct Connection {
     io: BufferedSocket,
     session: Session,
     codec: Codec,
-    idle: Idle,
+    idle: IdleTimer,
     /// It has asked for something since it was last seen idle. A `KEEPALIVE` does not count.
     spoke: bool,
 }
@@ -125,7 +124,7 @@ impl Connection {
                 match time_to_log_in {
                     // Boxed: its state is not needed any more once the client is in.
                     Some(left) => {
-                        Box::pin(timeout(left, flush)).await.map_err(|_| CloseReason::NoLogin)??
+                        Box::pin(timeout(left, flush)).await.map_err(|_| CloseReason::NoLogin)??;
                     }
                     None => flush.await?,
                 }
@@ -274,8 +273,8 @@ impl Connection {
         let start = self.io.output.len();
         let Self { io, session, codec, .. } = self;
         turn.make(|| list.write(session, &mut Lines { output: &mut io.output, end: codec.end }));
-        if let Err(exceeded) = self.io.keep_answer(start, &self.session.budget()) {
-            self.io.unwrite(start);
+        if let Err(exceeded) = self.io.charge_answer(start, &self.session.budget()) {
+            self.io.discard_answer(start);
             self.session.count_refusal(exceeded.into());
             self.write(Error::from(exceeded).into())?;
         }

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use tokio_util::codec::Encoder;
 
 use super::{
-    Codec, PROTOCOL,
+    codec::{Codec, LineEnd},
     error::{CloseError, LineError},
-    verbs::{List, Verb},
+    request::{List, Verb},
 };
 use crate::core::{
     client_info::ClientInfo,
@@ -24,6 +24,9 @@ use crate::core::{
     session::Session,
     stats::PastHold,
 };
+
+/// The version of the protocol, as HELLO tells it.
+const PROTOCOL: u32 = 1;
 
 /// What is sent for a line, or before the connection is closed.
 #[derive(Debug)]
@@ -102,15 +105,6 @@ impl Encoder<Response> for Codec {
         }
         Ok(())
     }
-}
-
-/// How a line ends, and so the reply to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LineEnd {
-    /// A line feed alone.
-    Lf,
-    /// A carriage return in front of it.
-    CrLf,
 }
 
 /// Where lines go, and how they end.

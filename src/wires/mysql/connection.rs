@@ -52,15 +52,14 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Cancel-safe: dropped, it frees what the session holds and closes the socket.
 pub fn serve(io: BufferedSocket, session: Session, config: Config) -> impl Future<Output = ()> + Send {
     let origin = session.handle().origin();
-    let span =
-        tracing::debug_span!("connection", session = session.id().0, wire = origin.wire, peer = %origin.peer);
+    let span = tracing::debug_span!("connection", session = session.id().0, wire = origin.wire.as_str(), peer = %origin.peer);
     let mut state = Box::new(State::default());
     state.config = config;
     state.host = origin.peer.ip().to_string();
     state.budget = session.budget();
     let packets = Packets::new(MAX_LOGIN);
     let mut connection =
-        Connection { io, session, packets, state, idle: socket::Idle::default(), multi: false };
+        Connection { io, session, packets, state, idle: socket::IdleTimer::default(), multi: false };
     // One block, in which the connection stays where it is: a future has a place for each move.
     let served = async move {
         tracing::debug!("connection starts");
@@ -85,7 +84,7 @@ pub(super) struct Connection {
     pub packets: Packets,
     pub state: Box<State>,
     /// Looks now and then whether the client has been idle for too long.
-    idle: socket::Idle,
+    idle: socket::IdleTimer,
     /// Whether a query may have several statements.
     pub multi: bool,
 }
@@ -321,8 +320,8 @@ impl Connection {
     pub(super) fn answer(&mut self, more: bool, write: impl FnOnce(&mut Writer<'_>)) -> Result<(), SqlError> {
         let (start, sequence) = (self.io.output.len(), self.packets.sequence());
         write(&mut self.writer(more));
-        self.io.keep_answer(start, &self.state.budget).map_err(|why| {
-            self.io.unwrite(start);
+        self.io.charge_answer(start, &self.state.budget).map_err(|why| {
+            self.io.discard_answer(start);
             self.packets.go_back(sequence);
             why.into()
         })

@@ -340,7 +340,7 @@ impl Executor<'_> {
             hung_up = self.io.hung_up(&self.state.budget, |_| ()) => Err(ExecError::Close(socket::Disconnect::HungUp(hung_up).into())),
             () = until(end) => Ok(Value::Int(short.into())),
         };
-        self.io.answers_late();
+        self.io.watch_late_answer();
         self.session.handle().note(|client_info| client_info.statement = None);
         slept
     }
@@ -537,7 +537,7 @@ async fn wait(
         return answer.map_err(|cut| ExecError::Close(cut.into()));
     }
     // A wait that ends by itself has seen to that.
-    io.answers_late();
+    io.watch_late_answer();
     Err(SqlError::ExecutionTime.into())
 }
 

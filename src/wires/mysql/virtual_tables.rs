@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 
 use super::{
-    WIRE,
     catalog::{self, Column, GETLOCKD, SCHEMAS, Source, Table},
     charset::{Charset, Collation},
     error::{SqlError, Warning},
@@ -17,6 +16,7 @@ use super::{
 };
 use crate::{
     core::{
+        client_info::Wire,
         command::{Answer, LockRow, SessionRow, Stats, WaiterRow},
         lock::{Mode, SessionId},
         session::{Locks, Session, Sessions, Waiters, first_page},
@@ -251,7 +251,7 @@ fn read(
 
 /// What a client of this wire tells of its program.
 fn attributes(session: &SessionRow) -> Vec<Data> {
-    if session.origin.wire != WIRE {
+    if session.origin.wire != Wire::MySql {
         return Vec::new();
     }
     let client = session.client_info.client().map(|client| ("program_name", client));
@@ -265,7 +265,7 @@ fn attributes(session: &SessionRow) -> Vec<Data> {
 
 fn process(row: SessionRow, current: &CurrentSession<'_>) -> Process {
     let SessionRow { session: id, origin, waits_for, client_info, memory, .. } = row;
-    let user = client_info.user().or(client_info.client()).unwrap_or(origin.wire).to_owned();
+    let user = client_info.user().or(client_info.client()).unwrap_or(origin.wire.as_str()).to_owned();
     let cut = |statement: &str| Some(statement.chars().take(current.shown).collect());
     let waiting = || cut(client_info.statement.as_deref().unwrap_or("GET_LOCK"));
     let (command, state, info) = match (waits_for, id == current.id) {

@@ -10,9 +10,9 @@ use axum::{
 use getlockd_proto::{moment::rfc3339, name::NameError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::WIRE;
 use crate::{
     core::{
+        client_info::Wire,
         command::{EndReason, Error, LockRow},
         lease::{LeaseError, MAX_TEXT},
         lock::{Page, Paged},
@@ -245,7 +245,7 @@ where
     Q: CoreQuery + Clone + Send + 'static,
     T: Serialize,
 {
-    let client = peer.client(WIRE);
+    let client = peer.client(Wire::Http);
     let make = move |service: &Arc<LockService>| {
         client.open(service).query(&query).map(|answer| json(StatusCode::OK, &to_json(&answer)))
     };
@@ -256,7 +256,7 @@ where
 
 /// A session for one request.
 pub(super) fn session(service: &Arc<LockService>, peer: &Peer) -> Session {
-    peer.client(WIRE).open(service)
+    peer.client(Wire::Http).open(service)
 }
 
 /// A lock and one of its holders.
@@ -302,7 +302,7 @@ impl HolderJson {
     pub(super) fn of(row: &LockRow) -> Self {
         Self {
             session: row.session.0,
-            wire: row.origin.map(|origin| origin.wire),
+            wire: row.origin.map(|origin| origin.wire.as_str()),
             peer: row.origin.map(|origin| origin.peer.to_string()),
             client: row.client().map(str::to_owned),
             user: row.user().map(str::to_owned),

@@ -15,15 +15,13 @@ use getlockd_proto::{moment::rfc3339, timeout::Timeout};
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use serde_json::Value;
 
-use super::{
-    WIRE,
-    handler::{
-        ApiError, HandlerResult, HolderJson, Json, LockJson, PageJson, UrlPath, UrlQuery, done, list,
-        page_of, session,
-    },
+use super::handler::{
+    ApiError, HandlerResult, HolderJson, Json, LockJson, PageJson, UrlPath, UrlQuery, done, list, page_of,
+    session,
 };
 use crate::{
     core::{
+        client_info::Wire,
         command::LockRow,
         lease::{Grant, LeaseError, LeaseRequest, Leases, Renewed, RequestId, Secret},
         lock::{Mode, Paged},
@@ -121,7 +119,7 @@ async fn acquire(
         request: body.request_id.map(RequestId::new).transpose()?,
     };
     let (Grant { token, ends, waited, delivery }, secret) =
-        leases.acquire(request, peer.client(WIRE)).await?;
+        leases.acquire(request, peer.client(Wire::Http)).await?;
     let response = GrantJson {
         success: true,
         status: "Acquired",

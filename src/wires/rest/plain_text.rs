@@ -6,12 +6,12 @@ use axum::{Extension, Router, extract::State, routing::get};
 use getlockd_proto::timeout::{BadTimeout, Timeout};
 use serde::Deserialize;
 
-use super::{
-    WIRE,
-    handler::{ApiError, UrlPath, UrlQuery},
-};
+use super::handler::{ApiError, UrlPath, UrlQuery};
 use crate::{
-    core::lease::{Grant, LeaseError, LeaseRequest, Leases, Secret},
+    core::{
+        client_info::Wire,
+        lease::{Grant, LeaseError, LeaseRequest, Leases, Secret},
+    },
     name::Name,
     wires::web::{AppState, GuardedResponse, Peer},
 };
@@ -40,7 +40,7 @@ async fn get_lock(
 ) -> Result<GuardedResponse, ApiError> {
     let (wait, ttl) = (wait(&times.wait)?, ttl(&times.ttl)?);
     let request = LeaseRequest { wait, ttl, ..LeaseRequest::of(Name::new(&resource)?) };
-    match leases.acquire(request, peer.client(WIRE)).await {
+    match leases.acquire(request, peer.client(Wire::Http)).await {
         Ok((Grant { delivery, .. }, secret)) => {
             Ok(GuardedResponse::granted(delivery, secret.reveal().to_owned()))
         }

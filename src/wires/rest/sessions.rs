@@ -120,7 +120,7 @@ impl SessionJson {
         let SessionRow { session, origin, age, holds, waits_for, memory, client_info } = row;
         Self {
             session: session.0,
-            wire: origin.wire,
+            wire: origin.wire.as_str(),
             peer: origin.peer.to_string(),
             client: client_info.client().map(str::to_owned),
             user: client_info.user().map(str::to_owned),
@@ -199,7 +199,7 @@ impl EndedHoldJson {
         let PastHold { session, origin, user, client, mode, token, started, held, cause, .. } = past;
         Self {
             session: session.0,
-            wire: origin.wire,
+            wire: origin.wire.as_str(),
             peer: origin.peer.to_string(),
             client: unless_empty(client),
             user: unless_empty(user),

@@ -178,7 +178,7 @@ impl<'a> SnapshotSessionJson<'a> {
     fn of(session: &'a SessionSnapshot, clock: WallClock) -> Self {
         let SessionSnapshot { origin, since, holds, memory, may_end, waits_for, client_info, .. } = session;
         Self {
-            wire: origin.wire,
+            wire: origin.wire.as_str(),
             peer: origin.peer.to_string(),
             client: client_info.client(),
             user: client_info.user(),

@@ -70,7 +70,7 @@ fn ports_and_labels_match() {
     let ports = &deployment["spec"]["template"]["spec"]["containers"][0]["ports"];
     let config = Cli::read(["getlockd"]).unwrap().config;
     for (at, (wire, listen)) in config.wires().into_iter().enumerate() {
-        assert_eq!(ports[at]["name"], wire);
+        assert_eq!(ports[at]["name"], wire.as_str());
         assert!(listen.to_string().ends_with(&format!(":{}", ports[at]["containerPort"])));
         let served = &service["spec"]["ports"][at];
         assert_eq!(

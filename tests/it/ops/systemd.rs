@@ -213,6 +213,7 @@ fn units_use_existing_flags() {
     line.split(' ').filter_map(|word| word.split_once('=')).for_each(|(name, _)| assert_is_variable(name));
     let config = getlockd::config::Cli::read(["getlockd"]).unwrap().config;
     for (wire, listen) in config.wires() {
+        let wire = wire.as_str();
         assert!(line.contains(&format!("GETLOCKD_{}=systemd", wire.to_uppercase())), "{line}");
         let socket = read(&format!("getlockd-{wire}.socket"));
         assert!(

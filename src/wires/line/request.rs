@@ -1,13 +1,25 @@
-//! The commands of this wire: how each is called, and what it becomes.
+//! A line to a request: its grammar, the commands of this wire, and what each becomes.
+//!
+//! ```text
+//! line  = [ "SELECT" | "DO" ] word "(" [ arg *( "," arg ) ] ")"
+//!       / word *( ( blank | "," ) arg )
+//! ```
 
-use std::str;
+use std::{borrow::Cow, str};
 
 use getlockd_proto::escape;
-
-use super::{
-    codec::{self, Arg, Call},
-    error::LineError,
+use nom::{
+    IResult, Parser,
+    branch::alt,
+    bytes::complete::{take_till1, take_while, take_while1},
+    character::complete::char,
+    combinator::{cut, opt, verify},
+    error::{ErrorKind, ParseError},
+    sequence::{delimited, preceded, terminated},
 };
+use smallvec::SmallVec;
+
+use super::error::LineError;
 use crate::{
     core::{
         command::LockRequest,
@@ -119,7 +131,7 @@ impl Request {
     /// # Errors
     /// [`LineError`] tells what is wrong and what would be right.
     pub fn parse(line: &[u8]) -> Result<Self, LineError> {
-        let Call { word, args } = codec::parse(line).map_err(|error| without_secrets(line, error))?;
+        let Call { word, args } = parse(line).map_err(|error| without_secrets(line, error))?;
         Verb::find(word)?.request(&args)
     }
 }
@@ -155,8 +167,7 @@ impl Verb {
             (Form::Acquire(mode), [name, timeout]) => {
                 let name = lock_name(name)?;
                 let text = str::from_utf8(&timeout.text).unwrap_or_default();
-                let timeout =
-                    text.parse().map_err(|bad| LineError::BadTimeout(codec::shown(&timeout.text), bad))?;
+                let timeout = text.parse().map_err(|bad| LineError::BadTimeout(shown(&timeout.text), bad))?;
                 Ok(Request::Acquire(LockRequest { name, mode: *mode, timeout }))
             }
             (Form::Prefix, [] | [_]) => {
@@ -188,10 +199,10 @@ impl Verb {
         let exactly = Self::ALL.iter().find(|verb| verb.name.as_bytes() == word);
         let named = |verb: &&Self| verb.name.as_bytes().eq_ignore_ascii_case(word);
         exactly.or_else(|| Self::ALL.iter().find(named)).ok_or_else(|| {
-            if codec::is_sql(word) {
+            if is_sql(word) {
                 return LineError::NoCall;
             }
-            let word = codec::shown(word);
+            let word = shown(word);
             let nearest = nearest(&word.to_ascii_uppercase());
             LineError::UnknownCommand { word, nearest }
         })
@@ -377,3 +388,224 @@ const VERBS: [Verb; 21] = [
         form: Form::Alone(|| Request::Quit),
     },
 ];
+
+/// A line, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+struct Call<'a> {
+    pub word: &'a [u8],
+    pub args: Args<'a>,
+}
+
+/// No command has more than two: they need no allocation.
+type Args<'a> = SmallVec<[Arg<'a>; 2]>;
+
+/// One argument.
+#[derive(Debug, PartialEq, Eq)]
+struct Arg<'a> {
+    pub text: Cow<'a, [u8]>,
+    pub quoted: bool,
+}
+
+type Parsed<'a, T> = IResult<&'a [u8], T, Fault>;
+
+/// What is wrong, where a parser knows it. nom makes many errors on the way to a result, so this one is cheap when empty.
+#[derive(Debug)]
+struct Fault(Option<LineError>);
+
+impl ParseError<&[u8]> for Fault {
+    fn from_error_kind(_: &[u8], _: ErrorKind) -> Self {
+        Self(None)
+    }
+
+    fn append(_: &[u8], _: ErrorKind, other: Self) -> Self {
+        other
+    }
+}
+
+/// Takes a line apart. It is not empty.
+fn parse(line: &[u8]) -> Result<Call<'_>, LineError> {
+    // Blanks and semicolons at the end mean nothing.
+    let end = line.iter().rposition(|&c| !is_blank(c) && c != b';').map_or(0, |last| last + 1);
+    match call(&line[..end]) {
+        Ok(([], called)) => Ok(called.call),
+        Ok((rest, Called { parentheses: true, .. })) => Err(LineError::Extra(shown(rest))),
+        Ok((rest, _)) => Err(unexpected(rest)),
+        Err(nom::Err::Error(fault) | nom::Err::Failure(fault)) => {
+            Err(fault.0.unwrap_or_else(|| unexpected(line)))
+        }
+        Err(nom::Err::Incomplete(_)) => Err(unexpected(line)),
+    }
+}
+
+/// A call, and in which shape it came.
+struct Called<'a> {
+    call: Call<'a>,
+    parentheses: bool,
+}
+
+fn call(input: &[u8]) -> Parsed<'_, Called<'_>> {
+    let (input, first) = preceded(blanks, word).parse(input)?;
+    let (input, word, sql) = match blanks1(input) {
+        Ok((input, ())) if is_sql(first) => word(input).map(|(input, word)| (input, word, true))?,
+        _ => (input, first, false),
+    };
+    let (input, parentheses) =
+        preceded(blanks, opt(char('('))).map(|opening| opening.is_some()).parse(input)?;
+    let (input, args) = if parentheses {
+        cut(terminated(in_parentheses, blanks)).parse(input)?
+    } else if sql {
+        return fail(LineError::NoCall);
+    } else {
+        args(alt((comma, blanks1)), input)?
+    };
+    Ok((input, Called { call: Call { word, args }, parentheses }))
+}
+
+fn word(input: &[u8]) -> Parsed<'_, &[u8]> {
+    take_till1(|c| is_blank(c) || matches!(c, b'(' | b',')).parse(input)
+}
+
+/// What may stand in front of a call.
+fn is_sql(word: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(b"SELECT") || word.eq_ignore_ascii_case(b"DO")
+}
+
+/// Like nom's `separated_list0`, which would allocate a `Vec`.
+fn args<'a>(
+    separator: impl Parser<&'a [u8], Output = (), Error = Fault>,
+    input: &'a [u8],
+) -> Parsed<'a, Args<'a>> {
+    let (mut rest, first) = opt(arg).parse(input)?;
+    let mut args: Args<'_> = first.into_iter().collect();
+    let mut next = opt(preceded(separator, arg));
+    while !args.is_empty()
+        && let (after, Some(arg)) = next.parse(rest)?
+    {
+        args.push(arg);
+        rest = after;
+    }
+    Ok((rest, args))
+}
+
+fn in_parentheses(input: &[u8]) -> Parsed<'_, Args<'_>> {
+    let (input, args) = preceded(blanks, |input| args(comma, input)).parse(input)?;
+    match preceded(blanks, opt(char(')'))).parse(input)? {
+        (input, Some(_)) => Ok((input, args)),
+        ([], None) => fail(LineError::Unclosed),
+        (rest, None) => fail(LineError::NoComma(shown(rest))),
+    }
+}
+
+fn arg(input: &[u8]) -> Parsed<'_, Arg<'_>> {
+    if let [quote @ (b'\'' | b'"'), text @ ..] = input {
+        return match escape::read_quoted(text, *quote) {
+            Some((text, rest)) => Ok((rest, Arg { text, quoted: true })),
+            None => fail(LineError::Unterminated((*quote).into())),
+        };
+    }
+    let (input, text) = take_while1(is_bare).parse(input)?;
+    Ok((input, Arg { text: text.into(), quoted: false }))
+}
+
+fn comma(input: &[u8]) -> Parsed<'_, ()> {
+    delimited(blanks, char(','), blanks).map(|_| ()).parse(input)
+}
+
+fn blanks(input: &[u8]) -> Parsed<'_, ()> {
+    take_while(is_blank).map(|_| ()).parse(input)
+}
+
+fn blanks1(input: &[u8]) -> Parsed<'_, ()> {
+    verify(take_while(is_blank), |blanks: &[u8]| !blanks.is_empty()).map(|_| ()).parse(input)
+}
+
+fn is_blank(c: u8) -> bool {
+    matches!(c, b' ' | b'\t')
+}
+
+/// As [`escape::is_bare`]. Bytes beyond ASCII are checked as characters when the name is made.
+fn is_bare(c: u8) -> bool {
+    matches!(c, b'!' | b'#'..=b'&' | b'*' | b'+' | b'-'..=b'_' | b'a'..=b'~' | 0x80..)
+}
+
+fn unexpected(rest: &[u8]) -> LineError {
+    LineError::Unexpected(shown(rest))
+}
+
+/// The start of what was sent, fit to be shown.
+fn shown(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let start = text.trim_start().chars().take(40);
+    start.map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+fn fail<T>(refusal: LineError) -> Parsed<'static, T> {
+    Err(nom::Err::Failure(Fault(Some(refusal))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The word and the arguments, quoted ones in single quotes.
+    fn shape(line: &str) -> String {
+        match parse(line.as_bytes()) {
+            Err(error) => format!("{}: {error}", error.symbol().as_str()),
+            Ok(Call { word, args }) => {
+                let mut parts = vec![String::from_utf8_lossy(word).into_owned()];
+                parts.extend(args.iter().map(|arg| {
+                    let text = String::from_utf8_lossy(&arg.text);
+                    if arg.quoted { format!("'{text}'") } else { text.into_owned() }
+                }));
+                parts.join("|")
+            }
+        }
+    }
+
+    #[test]
+    fn words_calls_and_sql_are_one() {
+        assert_eq!(shape("GET_LOCK nightly 10"), "GET_LOCK|nightly|10");
+        assert_eq!(shape("  GET_LOCK\tnightly ,  10 ; "), "GET_LOCK|nightly|10");
+        assert_eq!(shape("GET_LOCK 'two words' 0.5"), "GET_LOCK|'two words'|0.5");
+        assert_eq!(shape("GET_LOCK(\"x\", -1)"), "GET_LOCK|'x'|-1");
+        assert_eq!(shape("get_lock ( x , 1 )"), "get_lock|x|1");
+        assert_eq!(shape("SELECT GET_LOCK('nightly', 10);"), "GET_LOCK|'nightly'|10");
+        assert_eq!(shape("do release_lock('x')"), "release_lock|'x'");
+        assert_eq!(shape("CONNECTION_ID()"), "CONNECTION_ID");
+        assert_eq!(shape("select"), "select");
+        assert_eq!(shape("IS_FREE_LOCK a;b"), "IS_FREE_LOCK|a;b");
+        assert_eq!(shape("IS_FREE_LOCK schlüssel"), "IS_FREE_LOCK|schlüssel");
+    }
+
+    #[test]
+    fn quotes_take_escapes_and_double() {
+        assert_eq!(shape(r"X 'a\'b' "), "X|'a'b'");
+        assert_eq!(shape(r#"X "a\"b""#), "X|'a\"b'");
+        assert_eq!(shape(r"X 'a\\'"), r"X|'a\'");
+        assert_eq!(shape("X 'it''s'"), "X|'it's'");
+        assert_eq!(shape(r#"X "say ""hi""""#), "X|'say \"hi\"'");
+        assert_eq!(shape(r"X '\ta\u{e9}\x\u{zz}'"), "X|'\taéxu{zz}'");
+        assert_eq!(shape("X ''"), "X|''");
+        assert_eq!(shape("X ''''"), "X|'''");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        assert_eq!(shape("X 'a"), "SYNTAX: a ' opens a text and nothing closes it");
+        assert_eq!(shape(r"X 'a\"), "SYNTAX: a ' opens a text and nothing closes it");
+        assert_eq!(shape("X('a'"), "SYNTAX: a ( is not closed by a )");
+        assert_eq!(shape("X('a' 1)"), "SYNTAX: a comma or a ) is missing in front of 1)");
+        assert_eq!(shape("X('a') AS y"), "SYNTAX: nothing may follow the call, and there is AS y");
+        assert!(shape("X 'a'b").starts_with("SYNTAX: b is not understood here"));
+        assert!(shape("X a )").starts_with("SYNTAX: ) is not understood here"));
+        assert!(shape("X `a` 1").starts_with("SYNTAX: `a` 1 is not understood here"));
+        assert!(shape("SELECT X").starts_with("SYNTAX: one call with parentheses"));
+    }
+
+    #[test]
+    fn ascii_needs_quotes_where_it_is_written_in_quotes() {
+        for c in 0..128 {
+            assert_eq!(is_bare(c), escape::is_bare(c.into()), "{c}");
+        }
+    }
+}
