@@ -2,7 +2,7 @@
 //!
 //! | wire | what it is |
 //! |---|---|
-//! | [`line`] | the line protocol, for people and programs |
+//! | [`mod@line`] | the line protocol, for people and programs |
 //! | [`mysql`] | the protocol of MySQL, with the statements about its user locks |
 //! | [`rest`] | HTTP with JSON, and the live page |
 //! | [`grpc`] | gRPC |
