@@ -23,7 +23,7 @@ use tokio_rustls::server::TlsStream;
 use super::{
     Keepalive, Rewind, Secured, Tls,
     hangup::closed,
-    silence::{Found, SilenceWatch, is_silent},
+    silence::{Liveness, SilenceWatch, is_silent},
 };
 use crate::core::budget::{Budget, Charge, Exceeded, OWN_MEMORY};
 
@@ -197,8 +197,8 @@ impl BufferedSocket {
             return Poll::Pending;
         };
         match ready!(watch.poll(cx, stream)) {
-            Found::Gone => Poll::Ready(io::ErrorKind::TimedOut.into()),
-            Found::Heard => {
+            Liveness::Gone => Poll::Ready(io::ErrorKind::TimedOut.into()),
+            Liveness::Heard => {
                 self.rare.get_or_insert_default().watch = None;
                 self.release_charges();
                 Poll::Pending

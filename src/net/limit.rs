@@ -26,7 +26,7 @@ pub struct Limiter {
 
 /// The connections of one listener so far.
 #[derive(Clone, Copy, Debug)]
-pub struct Counts {
+pub struct ConnectionCounts {
     /// Connections that are open.
     pub open: u64,
     /// Connections that were accepted.
@@ -46,11 +46,11 @@ impl Limiter {
     }
 
     /// The connections so far.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> ConnectionCounts {
         // In this order: a connection that is counted as closed was counted as accepted before.
         let closed = self.closed.load(Ordering::Acquire);
         let accepted = self.accepted.load(Ordering::Relaxed);
-        Counts { open: accepted.saturating_sub(closed), accepted }
+        ConnectionCounts { open: accepted.saturating_sub(closed), accepted }
     }
 
     /// Takes a place for a connection from this address, if there is one.

@@ -37,7 +37,7 @@ pub(super) struct SilenceWatch {
 
 /// What a look has found.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum Liveness {
     /// The client has been silent for too long.
     Gone,
     /// It has acknowledged all that it was sent.
@@ -63,14 +63,14 @@ impl SilenceWatch {
     }
 
     /// Ready once it is known what has become of the client. Until then it looks again and again.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, stream: &TcpStream) -> Poll<Found> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, stream: &TcpStream) -> Poll<Liveness> {
         loop {
             ready!(self.look.as_mut().poll(cx));
             if !self.is_stalled && !is_unacknowledged(stream) {
-                return Poll::Ready(Found::Heard);
+                return Poll::Ready(Liveness::Heard);
             }
             if silence(stream).unwrap_or_default() >= self.keepalive.limit() {
-                return Poll::Ready(Found::Gone);
+                return Poll::Ready(Liveness::Gone);
             }
             if self.is_stalled {
                 // By so little that the kernel, which backs off, probes often enough for a client that lives to be

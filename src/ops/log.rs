@@ -87,9 +87,9 @@ mod tests {
 
     use super::*;
 
-    struct Kept(Arc<Mutex<Vec<u8>>>);
+    struct Captured(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Kept {
+    impl Write for Captured {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -129,7 +129,7 @@ mod tests {
         let written = Arc::<Mutex<Vec<u8>>>::default();
         let lines = tracing_subscriber::fmt().json().flatten_event(true);
         let to = written.clone();
-        let lines = lines.with_writer(move || Kept(to.clone())).finish();
+        let lines = lines.with_writer(move || Captured(to.clone())).finish();
         let usual = panic::take_hook();
         tracing::subscriber::with_default(lines, || {
             log_panics();

@@ -15,7 +15,7 @@ use prometheus_client::{
 
 use self::{
     encoder::{Encoder, Labels},
-    process::{Process, seconds_since_epoch},
+    process::{ProcessStats, seconds_since_epoch},
 };
 use crate::{
     core::{
@@ -78,7 +78,7 @@ impl Collector for Sources {
         waits_and_holds(self.service.recorder(), encoder)?;
         self.connections(encoder)?;
         self.refused(encoder)?;
-        Process::read().map_or(Ok(()), |process| process.encode(self.started, encoder))
+        ProcessStats::read().map_or(Ok(()), |process| process.encode(self.started, encoder))
     }
 }
 

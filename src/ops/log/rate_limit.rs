@@ -31,23 +31,23 @@ const MAX_WORDS: usize = 80;
 /// Lets a few lines of each kind through, of those that are written without being asked for: `info` and
 /// what is more severe.
 #[derive(Clone, Debug, Default)]
-pub struct RateLimit(Arc<Kinds>);
+pub struct RateLimit(Arc<LineKinds>);
 
 #[derive(Debug)]
-struct Kinds {
-    known: Guarded<HashMap<Identifier, Kind>>,
+struct LineKinds {
+    known: Guarded<HashMap<Identifier, LineKind>>,
     /// There is something that was not written.
     more: Notify,
 }
 
-impl Default for Kinds {
+impl Default for LineKinds {
     fn default() -> Self {
         Self { known: Guarded::new(Rank::LogLines, HashMap::new()), more: Notify::new() }
     }
 }
 
 #[derive(Debug)]
-struct Kind {
+struct LineKind {
     since: Instant,
     written: u32,
     /// How many were not written.
@@ -69,14 +69,14 @@ impl RateLimit {
     /// Reports now what was not written.
     pub fn flush(&self) {
         let kinds = std::mem::take(&mut *self.0.known.lock());
-        for Kind { more, words, .. } in kinds.into_values().filter(|kind| kind.more > 0) {
+        for LineKind { more, words, .. } in kinds.into_values().filter(|kind| kind.more > 0) {
             tracing::warn!(more, line = words, "and {} more", grouped(more));
         }
     }
 
     fn admits(&self, event: &Event<'_>) -> bool {
         let mut known = self.0.known.lock();
-        let new = || Kind { since: Instant::now(), written: 0, more: 0, words: String::new() };
+        let new = || LineKind { since: Instant::now(), written: 0, more: 0, words: String::new() };
         let kind = known.entry(event.metadata().callsite()).or_insert_with(new);
         if kind.more == 0 && kind.since.elapsed() >= SECOND {
             *kind = new();
@@ -87,7 +87,7 @@ impl RateLimit {
         }
         kind.more += 1;
         if kind.more == 1 {
-            event.record(&mut Words(&mut kind.words));
+            event.record(&mut Message(&mut kind.words));
             self.0.more.notify_one();
         }
         false
@@ -104,9 +104,9 @@ impl<S: Subscriber> Layer<S> for RateLimit {
 }
 
 /// Takes the words of a line out of it.
-struct Words<'a>(&'a mut String);
+struct Message<'a>(&'a mut String);
 
-impl Visit for Words<'_> {
+impl Visit for Message<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
             *self.0 = format!("{value:?}").chars().take(MAX_WORDS).collect();
@@ -142,7 +142,7 @@ mod tests {
     impl<S: Subscriber> Layer<S> for Written {
         fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
             let mut words = String::new();
-            event.record(&mut Words(&mut words));
+            event.record(&mut Message(&mut words));
             self.0.lock().unwrap().push(words);
         }
     }

@@ -12,7 +12,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What is read of `/proc/self`.
 #[derive(Debug, PartialEq)]
-pub(super) struct Process {
+pub(super) struct ProcessStats {
     cpu_seconds: f64,
     resident_bytes: u64,
     virtual_bytes: u64,
@@ -20,7 +20,7 @@ pub(super) struct Process {
     max_files: u64,
 }
 
-impl Process {
+impl ProcessStats {
     /// None where there is no such folder.
     pub(super) fn read() -> Option<Self> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;

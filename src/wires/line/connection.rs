@@ -9,9 +9,9 @@ use tracing::Instrument;
 
 use super::{
     codec::{Ahead, Codec},
-    encode::{Hello, Lines, Response},
+    encode::{Hello, LineWriter, Response},
     error::{CloseError, CloseReason, FatalError, LineError},
-    request::{List, Request},
+    request::{ListQuery, Request},
 };
 use crate::{
     core::{
@@ -66,7 +66,7 @@ struct Connection {
 }
 
 /// What the next request needs.
-enum Step<'a> {
+enum Responded<'a> {
     /// No request has arrived.
     Idle,
     /// Its response is written.
@@ -81,7 +81,7 @@ enum Step<'a> {
 
 /// What comes after a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Next {
+enum AfterRequest {
     /// The next one, while it is this client's turn.
     More,
     /// Others have their turn.
@@ -102,23 +102,23 @@ impl Connection {
         }
         loop {
             let next = match self.respond()? {
-                Step::Waits(waiting) => {
+                Responded::Waits(waiting) => {
                     waiting.await?;
-                    Next::Others
+                    AfterRequest::Others
                 }
-                Step::Long => Next::Others,
-                Step::Done => Next::More,
-                Step::Idle => Next::Nothing,
+                Responded::Long => AfterRequest::Others,
+                Responded::Done => AfterRequest::More,
+                Responded::Idle => AfterRequest::Nothing,
             };
             // In this order: a drain ends sessions that have published that they hold nothing.
             self.session.publish_holds();
             if let Some(reason) = self.session.end_reason() {
                 return Err(reason.into());
             }
-            if next != Next::Nothing && self.time_to_log_in().is_some_and(|left| left.is_zero()) {
+            if next != AfterRequest::Nothing && self.time_to_log_in().is_some_and(|left| left.is_zero()) {
                 return Err(CloseReason::NoLogin);
             }
-            if next == Next::Nothing || self.io.output.len() >= MAX_UNSENT {
+            if next == AfterRequest::Nothing || self.io.output.len() >= MAX_UNSENT {
                 let time_to_log_in = self.time_to_log_in();
                 let flush = socket::flush(&mut self.io, self.session.handle());
                 match time_to_log_in {
@@ -131,9 +131,9 @@ impl Connection {
             }
             match next {
                 // A client that sends without end takes turns with the others.
-                Next::More => tokio::task::coop::consume_budget().await,
-                Next::Others => tokio::task::yield_now().await,
-                Next::Nothing => {
+                AfterRequest::More => tokio::task::coop::consume_budget().await,
+                AfterRequest::Others => tokio::task::yield_now().await,
+                AfterRequest::Nothing => {
                     if mem::take(&mut self.spoke) {
                         self.idle.begin(socket::max_idle(&self.io, &self.session));
                     }
@@ -170,8 +170,8 @@ impl Connection {
     }
 
     /// Answers the next request, if one has arrived. Not async: the request would take space in every idle connection.
-    fn respond(&mut self) -> Result<Step<'_>, CloseReason> {
-        let Some(request) = self.codec.decode(&mut self.io.input)? else { return Ok(Step::Idle) };
+    fn respond(&mut self) -> Result<Responded<'_>, CloseReason> {
+        let Some(request) = self.codec.decode(&mut self.io.input)? else { return Ok(Responded::Idle) };
         // Not the words of a line with an error: one may be a password behind a mistyped AUTH.
         tracing::trace!(request = ?request.as_ref().map_err(LineError::symbol));
         self.spoke |= !matches!(request, Ok(Request::Keepalive));
@@ -192,14 +192,16 @@ impl Connection {
             Ok(Request::ConnectionId) => {
                 Response::Number(self.session.connection_id().map(|id| Some(id.0.into())))
             }
-            Ok(Request::List(list)) => return Ok(Step::Waits(Box::pin(self.list(list)))),
+            Ok(Request::List(list)) => return Ok(Responded::Waits(Box::pin(self.list(list)))),
             Ok(Request::History(history)) => Response::History(self.session.query(&history)),
             Ok(Request::Stats) => Response::Stats(self.session.stats().map(Box::new)),
             Ok(Request::Kill(id)) => return self.kill(id),
             Ok(Request::CancelWait(id)) => {
                 Response::Number(self.session.cancel_wait(id).map(|waited| Some(waited.into())))
             }
-            Ok(Request::Auth(credentials)) => return Ok(Step::Waits(Box::pin(self.log_in(credentials)))),
+            Ok(Request::Auth(credentials)) => {
+                return Ok(Responded::Waits(Box::pin(self.log_in(credentials))));
+            }
             Ok(Request::Ping) => Response::Pong,
             Ok(Request::Keepalive) => Response::Keepalive(self.io.left()),
             Ok(Request::Hello) => {
@@ -212,21 +214,21 @@ impl Connection {
         };
         let is_long = matches!(response, Response::Refused(_) | Response::Help(_));
         self.write(response)?;
-        Ok(if is_long { Step::Long } else { Step::Done })
+        Ok(if is_long { Responded::Long } else { Responded::Done })
     }
 
     fn write(&mut self, response: Response) -> Result<(), CloseReason> {
         Ok(self.codec.encode(response, &mut self.io.output)?)
     }
 
-    fn acquire(&mut self, wanted: LockRequest) -> Result<Step<'_>, CloseReason> {
+    fn acquire(&mut self, wanted: LockRequest) -> Result<Responded<'_>, CloseReason> {
         let Self { io, session, codec, .. } = self;
         match session.acquire(wanted) {
             Acquiring::Done(answer) => {
                 codec.encode(answer.into(), &mut io.output)?;
-                Ok(Step::Done)
+                Ok(Responded::Done)
             }
-            Acquiring::Waiting(waiting) => Ok(Step::Waits(Box::pin(async move {
+            Acquiring::Waiting(waiting) => Ok(Responded::Waits(Box::pin(async move {
                 let mut ahead = Ahead::default();
                 let answer = socket::wait(io, waiting, move |io| answer_ahead(&mut ahead, io)).await?;
                 Ok(codec.encode(answer.into(), &mut io.output)?)
@@ -234,12 +236,12 @@ impl Connection {
         }
     }
 
-    fn release_all(&mut self) -> Result<Step<'_>, CloseReason> {
+    fn release_all(&mut self) -> Result<Responded<'_>, CloseReason> {
         let Self { io, session, codec, .. } = self;
         let counts = match session.release_all() {
             Ok(Releasing::Done(counts)) => Ok(Some(counts)),
             Ok(Releasing::Pieces(pieces)) => {
-                return Ok(Step::Waits(Box::pin(async move {
+                return Ok(Responded::Waits(Box::pin(async move {
                     let counts = pieces.finish().await?;
                     Ok(codec.encode(Response::Number(Ok(Some(counts))), &mut io.output)?)
                 })));
@@ -247,19 +249,19 @@ impl Connection {
             Err(error) => Err(error),
         };
         codec.encode(Response::Number(counts), &mut io.output)?;
-        Ok(Step::Done)
+        Ok(Responded::Done)
     }
 
-    fn kill(&mut self, id: SessionId) -> Result<Step<'_>, CloseReason> {
+    fn kill(&mut self, id: SessionId) -> Result<Responded<'_>, CloseReason> {
         let Self { io, session, codec, .. } = self;
         match session.kill(id) {
-            Ok(killing) => Ok(Step::Waits(Box::pin(async move {
+            Ok(killing) => Ok(Responded::Waits(Box::pin(async move {
                 killing.finish().await?;
                 Ok(codec.encode(Response::Number(Ok(Some(1))), &mut io.output)?)
             }))),
             Err(error) => {
                 codec.encode(error.into(), &mut io.output)?;
-                Ok(Step::Done)
+                Ok(Responded::Done)
             }
         }
     }
@@ -268,11 +270,11 @@ impl Connection {
     /// there is memory for it until it is sent.
     ///
     /// Cancel-safe: dropped before it is the client's turn, it has done nothing.
-    async fn list(&mut self, list: List) -> Result<(), CloseReason> {
+    async fn list(&mut self, list: ListQuery) -> Result<(), CloseReason> {
         let turn = socket::list_permit(&mut self.io, &self.session).await?;
         let start = self.io.output.len();
         let Self { io, session, codec, .. } = self;
-        turn.make(|| list.write(session, &mut Lines { output: &mut io.output, end: codec.end }));
+        turn.make(|| list.write(session, &mut LineWriter { output: &mut io.output, end: codec.end }));
         if let Err(exceeded) = self.io.charge_answer(start, &self.session.budget()) {
             self.io.discard_answer(start);
             self.session.count_refusal(exceeded.into());
@@ -349,6 +351,6 @@ fn answer_ahead(ahead: &mut Ahead, io: &mut BufferedSocket) {
         && let Some(end) = ahead.question(&mut io.input)
     {
         let left = io.left();
-        Lines { output: &mut io.output, end }.keepalive(left);
+        LineWriter { output: &mut io.output, end }.keepalive(left);
     }
 }

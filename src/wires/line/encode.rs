@@ -15,7 +15,7 @@ use tokio_util::codec::Encoder;
 use super::{
     codec::{Codec, LineEnd},
     error::{CloseError, LineError},
-    request::{List, Verb},
+    request::{ListQuery, Verb},
 };
 use crate::core::{
     client_info::ClientInfo,
@@ -80,14 +80,14 @@ impl Encoder<Response> for Codec {
     type Error = io::Error;
 
     fn encode(&mut self, response: Response, output: &mut BytesMut) -> io::Result<()> {
-        let mut lines = Lines { output, end: self.end };
+        let mut lines = LineWriter { output, end: self.end };
         match response {
             // Nearly all: without the machinery of formats.
             Response::Number(Ok(Some(1))) => lines.text("1"),
             Response::Number(Ok(Some(number))) => lines.line(format_args!("{number}")),
             Response::Number(Ok(None)) => lines.text("NULL"),
-            Response::History(Ok(holds)) => lines.list(holds.rows.iter().map(Row)),
-            Response::Stats(Ok(stats)) => lines.list([Row(&*stats)]),
+            Response::History(Ok(holds)) => lines.list(holds.rows.iter().map(RowLine)),
+            Response::Stats(Ok(stats)) => lines.list([RowLine(&*stats)]),
             Response::Number(Err(error)) | Response::History(Err(error)) | Response::Stats(Err(error)) => {
                 lines.error(error.symbol(), &error);
             }
@@ -108,12 +108,12 @@ impl Encoder<Response> for Codec {
 }
 
 /// Where lines go, and how they end.
-pub(super) struct Lines<'a> {
+pub(super) struct LineWriter<'a> {
     pub output: &'a mut BytesMut,
     pub end: LineEnd,
 }
 
-impl Lines<'_> {
+impl LineWriter<'_> {
     fn text(&mut self, text: &str) {
         self.output.extend_from_slice(text.as_bytes());
         self.output.extend_from_slice(match self.end {
@@ -145,14 +145,14 @@ impl Lines<'_> {
 
     fn truncated<'r, T>(&mut self, list: &'r Truncated<T>)
     where
-        Row<'r, T>: fmt::Display,
+        RowLine<'r, T>: fmt::Display,
     {
         let Truncated { rows, total } = list;
         if rows.len() == *total {
-            return self.list(rows.iter().map(Row));
+            return self.list(rows.iter().map(RowLine));
         }
         for row in rows {
-            self.line(format_args!("{}", Row(row)));
+            self.line(format_args!("{}", RowLine(row)));
         }
         self.line(format_args!("END {} of {total}", rows.len()));
     }
@@ -176,9 +176,9 @@ impl Lines<'_> {
     }
 }
 
-impl List {
+impl ListQuery {
     /// Writes the list as it is now, or why there is none.
-    pub(super) fn write(&self, session: &mut Session, lines: &mut Lines<'_>) {
+    pub(super) fn write(&self, session: &mut Session, lines: &mut LineWriter<'_>) {
         let written = match self {
             Self::Locks(query) => session.query(query).map(|locks| lines.truncated(&locks.into())),
             Self::Waiters(query) => session.query(query).map(|waiters| lines.truncated(&waiters.into())),
@@ -210,9 +210,9 @@ impl fmt::Display for Hello {
 }
 
 /// A row of a list, as a line of this wire. A row says of itself nothing about how it is written: each wire does that.
-struct Row<'a, T>(&'a T);
+struct RowLine<'a, T>(&'a T);
 
-impl fmt::Display for Row<'_, LockRow> {
+impl fmt::Display for RowLine<'_, LockRow> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LOCK ")?;
         write_hold(self.0, f)?;
@@ -220,7 +220,7 @@ impl fmt::Display for Row<'_, LockRow> {
     }
 }
 
-impl fmt::Display for Row<'_, WhyRow> {
+impl fmt::Display for RowLine<'_, WhyRow> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WHY ")?;
         let WhyRow { lock, waits_for } = self.0;
@@ -255,7 +255,7 @@ fn write_known(key: &str, text: Option<&str>, f: &mut fmt::Formatter<'_>) -> fmt
     text.map_or(Ok(()), |text| write!(f, " {key}={}", Written(text)))
 }
 
-impl fmt::Display for Row<'_, PastHold> {
+impl fmt::Display for RowLine<'_, PastHold> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let PastHold { name, session, origin, user, client, mode, token, started, held, cause } = self.0;
         let name = Written(name.as_str());
@@ -272,7 +272,7 @@ impl fmt::Display for Row<'_, PastHold> {
     }
 }
 
-impl fmt::Display for Row<'_, WaiterRow> {
+impl fmt::Display for RowLine<'_, WaiterRow> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let WaiterRow { session, mode, peer, waited, .. } = self.0;
         let (peer, waited) = (OrNull::<SocketAddr>(*peer), Seconds(*waited));
@@ -280,7 +280,7 @@ impl fmt::Display for Row<'_, WaiterRow> {
     }
 }
 
-impl fmt::Display for Row<'_, SessionRow> {
+impl fmt::Display for RowLine<'_, SessionRow> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let SessionRow { session, origin, age, holds, waits_for, memory, client_info } = self.0;
         let (wire, peer, age) = (origin.wire, origin.peer, Seconds(*age));
@@ -291,7 +291,7 @@ impl fmt::Display for Row<'_, SessionRow> {
     }
 }
 
-impl fmt::Display for Row<'_, Stats> {
+impl fmt::Display for RowLine<'_, Stats> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Stats { sessions, table, timeouts, abandoned, uptime, memory, max_memory } = self.0;
         write!(f, "STATS sessions={sessions} locks={} waiters={}", table.locks, table.waiters)?;

@@ -48,7 +48,7 @@ pub enum Request {
     /// `CONNECTION_ID`.
     ConnectionId,
     /// A list that takes the longer the more locks and sessions there are.
-    List(List),
+    List(ListQuery),
     /// `HISTORY`.
     History(History),
     /// The numbers of the server.
@@ -73,7 +73,7 @@ pub enum Request {
 
 /// A list of this wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum List {
+pub enum ListQuery {
     /// `LOCKS`.
     Locks(Locks),
     /// `WAITERS`.
@@ -95,12 +95,12 @@ pub struct Verb {
     pub example: &'static str,
     /// What it does and answers.
     pub does: &'static str,
-    form: Form,
+    signature: Signature,
 }
 
 /// Which arguments a command takes, and what it becomes with them.
 #[derive(Debug)]
-enum Form {
+enum Signature {
     /// None.
     Alone(fn() -> Request),
     /// The name of a lock.
@@ -161,30 +161,30 @@ impl Verb {
     }
 
     fn request(&self, args: &[Arg<'_>]) -> Result<Request, LineError> {
-        match (&self.form, args) {
-            (Form::Alone(request), []) => Ok(request()),
-            (Form::Name(request), [name]) => Ok(request(lock_name(name)?)),
-            (Form::Acquire(mode), [name, timeout]) => {
+        match (&self.signature, args) {
+            (Signature::Alone(request), []) => Ok(request()),
+            (Signature::Name(request), [name]) => Ok(request(lock_name(name)?)),
+            (Signature::Acquire(mode), [name, timeout]) => {
                 let name = lock_name(name)?;
                 let text = str::from_utf8(&timeout.text).unwrap_or_default();
                 let timeout = text.parse().map_err(|bad| LineError::BadTimeout(shown(&timeout.text), bad))?;
                 Ok(Request::Acquire(LockRequest { name, mode: *mode, timeout }))
             }
-            (Form::Prefix, [] | [_]) => {
+            (Signature::Prefix, [] | [_]) => {
                 // Every name starts with an empty prefix, which is no name.
                 let prefix = args.first().filter(|prefix| !prefix.text.is_empty());
                 let prefix = prefix.map(lock_name).transpose()?;
-                Ok(Request::List(List::Locks(Locks { prefix, page: first_page() })))
+                Ok(Request::List(ListQuery::Locks(Locks { prefix, page: first_page() })))
             }
-            (Form::Session, [id]) => self.on_session(id, Request::Kill),
-            (Form::Session, [kind, id]) if kind.is("QUERY") => self.on_session(id, Request::CancelWait),
-            (Form::Session, [kind, id]) if kind.is("CONNECTION") => self.on_session(id, Request::Kill),
-            (Form::Credentials, [name, password]) => {
+            (Signature::Session, [id]) => self.on_session(id, Request::Kill),
+            (Signature::Session, [kind, id]) if kind.is("QUERY") => self.on_session(id, Request::CancelWait),
+            (Signature::Session, [kind, id]) if kind.is("CONNECTION") => self.on_session(id, Request::Kill),
+            (Signature::Credentials, [name, password]) => {
                 let name = str::from_utf8(&name.text).map_err(|_| self.wrong_arguments())?.to_owned();
                 Ok(Request::Auth(Credentials { name, password: password.text.to_vec() }))
             }
-            (Form::Verb, []) => Ok(Request::Help(None)),
-            (Form::Verb, [word]) => Ok(Request::Help(Some(Self::find(&word.text)?))),
+            (Signature::Verb, []) => Ok(Request::Help(None)),
+            (Signature::Verb, [word]) => Ok(Request::Help(Some(Self::find(&word.text)?))),
             _ => Err(self.wrong_arguments()),
         }
     }
@@ -242,7 +242,7 @@ const AUTH: Verb = Verb {
     args: "user password",
     example: "AUTH app1 'my password'",
     does: "logs in, where the server has users: 1",
-    form: Form::Credentials,
+    signature: Signature::Credentials,
 };
 
 const VERBS: [Verb; 21] = [
@@ -251,105 +251,107 @@ const VERBS: [Verb; 21] = [
         args: "name timeout",
         example: "GET_LOCK nightly 10",
         does: "takes a lock: 1 taken, 0 not within timeout seconds (0 only tries, -1 waits for ever)",
-        form: Form::Acquire(Mode::Exclusive),
+        signature: Signature::Acquire(Mode::Exclusive),
     },
     Verb {
         name: "GET_SHARED_LOCK",
         args: "name timeout",
         example: "GET_SHARED_LOCK report 10",
         does: "takes a lock beside other shared holders: 1 taken, 0 not within timeout seconds",
-        form: Form::Acquire(Mode::Shared),
+        signature: Signature::Acquire(Mode::Shared),
     },
     Verb {
         name: "RELEASE_LOCK",
         args: "name",
         example: "RELEASE_LOCK nightly",
         does: "frees one count of a lock: 1 freed, 0 held only by others, NULL held by nobody",
-        form: Form::Name(Request::Release),
+        signature: Signature::Name(Request::Release),
     },
     Verb {
         name: "RELEASE_ALL_LOCKS",
         args: "",
         example: "RELEASE_ALL_LOCKS",
         does: "frees all that this session holds: the number of counts freed",
-        form: Form::Alone(|| Request::ReleaseAll),
+        signature: Signature::Alone(|| Request::ReleaseAll),
     },
     Verb {
         name: "IS_FREE_LOCK",
         args: "name",
         example: "IS_FREE_LOCK nightly",
         does: "whether nobody holds a lock: 1 or 0",
-        form: Form::Name(Request::IsFree),
+        signature: Signature::Name(Request::IsFree),
     },
     Verb {
         name: "IS_USED_LOCK",
         args: "name",
         example: "IS_USED_LOCK nightly",
         does: "the session that holds a lock (of several the oldest holder), or NULL",
-        form: Form::Name(Request::UsedBy),
+        signature: Signature::Name(Request::UsedBy),
     },
     Verb {
         name: "FENCING_TOKEN",
         args: "name",
         example: "FENCING_TOKEN nightly",
         does: "the fencing token of this session's hold, or NULL",
-        form: Form::Name(Request::FencingToken),
+        signature: Signature::Name(Request::FencingToken),
     },
     Verb {
         name: "CONNECTION_ID",
         args: "",
         example: "CONNECTION_ID",
         does: "the number of this session",
-        form: Form::Alone(|| Request::ConnectionId),
+        signature: Signature::Alone(|| Request::ConnectionId),
     },
     Verb {
         name: "LOCKS",
         args: "[prefix]",
         example: "LOCKS app1:",
         does: "lists the locks that are held, by name",
-        form: Form::Prefix,
+        signature: Signature::Prefix,
     },
     Verb {
         name: "WAITERS",
         args: "name",
         example: "WAITERS nightly",
         does: "lists who waits for a lock, in the order in which they will get it",
-        form: Form::Name(|name| Request::List(List::Waiters(Waiters { name, page: first_page() }))),
+        signature: Signature::Name(|name| {
+            Request::List(ListQuery::Waiters(Waiters { name, page: first_page() }))
+        }),
     },
     Verb {
         name: "WHY",
         args: "name",
         example: "WHY nightly",
         does: "lists who holds a lock, what that holder waits for, who holds that, and so on",
-        form: Form::Name(|name| Request::List(List::Why(Why { name }))),
+        signature: Signature::Name(|name| Request::List(ListQuery::Why(Why { name }))),
     },
     Verb {
         name: "HISTORY",
         args: "name",
         example: "HISTORY nightly",
         does: "lists the holds of a lock that ended, the last first, and why they ended",
-        form: Form::Name(|name| Request::History(History { name: Some(name), page: first_page() })),
+        signature: Signature::Name(|name| Request::History(History { name: Some(name), page: first_page() })),
     },
     Verb {
         name: "SESSIONS",
         args: "",
         example: "SESSIONS",
         does: "lists the sessions",
-        form: Form::Alone(|| Request::List(List::Sessions(Sessions { page: first_page() }))),
+        signature: Signature::Alone(|| Request::List(ListQuery::Sessions(Sessions { page: first_page() }))),
     },
     Verb {
         name: "STATS",
         args: "",
         example: "STATS",
         does: "shows the server's counters",
-        form: Form::Alone(|| Request::Stats),
+        signature: Signature::Alone(|| Request::Stats),
     },
     Verb {
         name: "KILL",
         args: "[QUERY] id",
         example: "KILL 7",
         does: "ends a session: 1; with QUERY only its wait: 1, or 0 if it was not waiting",
-        form: Form::Session,
+        signature: Signature::Session,
     },
     AUTH,
     Verb {
@@ -357,35 +359,35 @@ const VERBS: [Verb; 21] = [
         args: "",
         example: "PING",
         does: "answers PONG",
-        form: Form::Alone(|| Request::Ping),
+        signature: Signature::Alone(|| Request::Ping),
     },
     Verb {
         name: "KEEPALIVE",
         args: "",
         example: "KEEPALIVE",
         does: "for how many seconds, counted from when you sent this, nobody else is granted what you hold",
-        form: Form::Alone(|| Request::Keepalive),
+        signature: Signature::Alone(|| Request::Keepalive),
     },
     Verb {
         name: "HELLO",
         args: "",
         example: "HELLO",
         does: "tells version, protocol, the number of this session, and limits",
-        form: Form::Alone(|| Request::Hello),
+        signature: Signature::Alone(|| Request::Hello),
     },
     Verb {
         name: "HELP",
         args: "[command]",
         example: "HELP GET_LOCK",
         does: "explains the commands, or one of them",
-        form: Form::Verb,
+        signature: Signature::Verb,
     },
     Verb {
         name: "QUIT",
         args: "",
         example: "QUIT",
         does: "frees everything, answers BYE and closes",
-        form: Form::Alone(|| Request::Quit),
+        signature: Signature::Alone(|| Request::Quit),
     },
 ];
 
@@ -393,11 +395,11 @@ const VERBS: [Verb; 21] = [
 #[derive(Debug, PartialEq, Eq)]
 struct Call<'a> {
     pub word: &'a [u8],
-    pub args: Args<'a>,
+    pub args: ArgList<'a>,
 }
 
 /// No command has more than two: they need no allocation.
-type Args<'a> = SmallVec<[Arg<'a>; 2]>;
+type ArgList<'a> = SmallVec<[Arg<'a>; 2]>;
 
 /// One argument.
 #[derive(Debug, PartialEq, Eq)]
@@ -474,9 +476,9 @@ fn is_sql(word: &[u8]) -> bool {
 fn args<'a>(
     separator: impl Parser<&'a [u8], Output = (), Error = Fault>,
     input: &'a [u8],
-) -> Parsed<'a, Args<'a>> {
+) -> Parsed<'a, ArgList<'a>> {
     let (mut rest, first) = opt(arg).parse(input)?;
-    let mut args: Args<'_> = first.into_iter().collect();
+    let mut args: ArgList<'_> = first.into_iter().collect();
     let mut next = opt(preceded(separator, arg));
     while !args.is_empty()
         && let (after, Some(arg)) = next.parse(rest)?
@@ -487,7 +489,7 @@ fn args<'a>(
     Ok((rest, args))
 }
 
-fn in_parentheses(input: &[u8]) -> Parsed<'_, Args<'_>> {
+fn in_parentheses(input: &[u8]) -> Parsed<'_, ArgList<'_>> {
     let (input, args) = preceded(blanks, |input| args(comma, input)).parse(input)?;
     match preceded(blanks, opt(char(')'))).parse(input)? {
         (input, Some(_)) => Ok((input, args)),
