@@ -8,10 +8,10 @@ use tokio::sync::oneshot;
 use crate::{
     Builder, Error, Guard, List, LockRow, Lost, SessionRow, Stats, WaiterRow, WhyRow,
     driver::{Stream, drive},
-    link::{Awaited, Link},
+    handle::{Awaited, Link},
+    heartbeat::{most_to_stop, stop_within},
     reply::Fields,
     rows::Read,
-    vigil::{most_to_stop, stop_within},
 };
 
 /// A connection. It ends when it and all its guards are dropped; clones are the same connection.

@@ -13,9 +13,9 @@ use crate::{
     Error, List, Lost, Refused,
     clock::Moment,
     guard::Held,
-    link::{Ask, Awaited, Link, LockReply, Pulse},
+    handle::{Ask, Awaited, Link, LockReply, Pulse},
+    heartbeat::HeartbeatTimer,
     reply::{Line, Lines},
-    vigil::Vigil,
 };
 
 /// What a connection goes over.
@@ -42,7 +42,7 @@ pub(crate) fn drive(stream: Box<dyn Stream>, stop_within: Option<Duration>) -> L
         myself: asks.downgrade(),
         fate,
         pulse: pulse.clone(),
-        vigil: Vigil::new(stop_within),
+        heartbeat: HeartbeatTimer::new(stop_within),
         late: Vec::new(),
         awaited: VecDeque::new(),
         last: None,
@@ -93,7 +93,7 @@ struct Driver {
     myself: mpsc::WeakUnboundedSender<Ask>,
     fate: watch::Sender<Option<Lost>>,
     pulse: Arc<Pulse>,
-    vigil: Vigil,
+    heartbeat: HeartbeatTimer,
     /// Granted when nothing was promised any more: kept back until it is again.
     late: Vec<Grant>,
     /// In the order of the answers.
@@ -119,7 +119,7 @@ impl Driver {
                 () = sleep(rest.unwrap_or_default()), if rest.is_some() => Event::Time,
             };
             // Before anything else: what was answered too late was not answered.
-            if self.vigil.is_over(Moment::now()) {
+            if self.heartbeat.is_over(Moment::now()) {
                 // Closed without a goodbye, which could not be sent either.
                 return self.give_up().await;
             }
@@ -147,7 +147,7 @@ impl Driver {
     /// Tells that the server is silent. If it is there after all, it frees the locks as soon as this connection
     /// is closed: that waits until the promise is over, or all guards are gone, whose work stops meanwhile.
     async fn give_up(mut self) {
-        let end = if self.vigil.has_guards() { self.vigil.promised() } else { Moment::PAST };
+        let end = if self.heartbeat.has_guards() { self.heartbeat.promised() } else { Moment::PAST };
         self.fate.send_replace(Some(Lost::silent(end)));
         // Those who wait for answers find that there are none.
         (self.awaited, self.late) = (VecDeque::new(), Vec::new());
@@ -165,15 +165,15 @@ impl Driver {
     /// Asks if a question is due. Returns how long there is nothing to do.
     fn watch(&mut self, writer: &mut Writer) -> Option<Duration> {
         let now = Moment::now();
-        if self.vigil.must_ask(now) {
+        if self.heartbeat.must_ask(now) {
             self.question(now, writer);
         }
-        self.pulse.set(&self.vigil);
-        self.vigil.rest(now)
+        self.pulse.set(&self.heartbeat);
+        self.heartbeat.rest(now)
     }
 
     fn question(&mut self, now: Moment, writer: &mut Writer) {
-        self.vigil.ask(now);
+        self.heartbeat.ask(now);
         writer.add(QUESTION);
     }
 
@@ -182,7 +182,7 @@ impl Driver {
             self.question(Moment::now(), writer);
         }
         if matches!(ask.answer, Awaited::Released(_)) {
-            self.vigil.remove_guard();
+            self.heartbeat.remove_guard();
         }
         writer.add(ask.lines.as_bytes());
         self.awaited.push_back(ask.answer);
@@ -229,12 +229,12 @@ impl Driver {
 
     /// A question is answered, maybe before what was asked earlier.
     fn promised(&mut self, left: Duration) -> Result<(), String> {
-        if !self.vigil.answer(left) {
+        if !self.heartbeat.answer(left) {
             return Err("the server answered a KEEPALIVE that was not sent".to_owned());
         }
         self.pulse.set_left(left);
-        if self.vigil.is_certain(Moment::now()) {
-            self.vigil.end_late();
+        if self.heartbeat.is_certain(Moment::now()) {
+            self.heartbeat.end_late();
             for grant in std::mem::take(&mut self.late) {
                 self.give(grant);
             }
@@ -278,10 +278,10 @@ impl Driver {
     /// A lock is given out only while it is certain that nobody else has it.
     fn granted(&mut self, grant: Grant) {
         let now = Moment::now();
-        if self.vigil.is_certain(now) {
+        if self.heartbeat.is_certain(now) {
             self.give(grant);
         } else {
-            self.vigil.begin_late(now);
+            self.heartbeat.begin_late(now);
             self.late.push(grant);
         }
     }
@@ -289,8 +289,8 @@ impl Driver {
     fn give(&mut self, Grant { name, fencing_token, reply }: Grant) {
         // Nobody is there who could hold it: the connection is about to end.
         let Some(asks) = self.myself.upgrade() else { return };
-        self.vigil.add_guard();
-        self.pulse.set(&self.vigil);
+        self.heartbeat.add_guard();
+        self.pulse.set(&self.heartbeat);
         let link = Link::new(asks, self.fate.subscribe(), self.pulse.clone());
         // If nobody waits for it any more, it is dropped here, and that frees the lock.
         drop(reply.send(Ok(Some(Held::new(link, name, fencing_token)))));

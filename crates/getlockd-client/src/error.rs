@@ -4,7 +4,7 @@ use std::{fmt, io, sync::Arc, time::Duration};
 
 use getlockd_proto::{DEFAULT_PORT, name::NameError, symbol::Symbol};
 
-use crate::{clock::Moment, vigil::most_to_stop};
+use crate::{clock::Moment, heartbeat::most_to_stop};
 
 /// Why a call has failed.
 #[derive(Clone, Debug)]

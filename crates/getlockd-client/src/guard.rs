@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     Error, Lost,
-    link::{Awaited, Link},
+    handle::{Awaited, Link},
     pool::Home,
 };
 

@@ -70,13 +70,13 @@ mod connection;
 mod driver;
 mod error;
 mod guard;
-mod link;
+mod handle;
+mod heartbeat;
 mod pool;
 mod reply;
 mod rows;
 #[cfg(feature = "tls")]
 mod tls;
-mod vigil;
 
 pub use builder::Builder;
 pub use connection::Connection;

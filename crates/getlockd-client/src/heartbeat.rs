@@ -22,7 +22,7 @@ struct Promise {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Vigil {
+pub(crate) struct HeartbeatTimer {
     stop_within: Option<Duration>,
     /// When the questions were sent that have no answer yet.
     unanswered: VecDeque<Moment>,
@@ -44,7 +44,7 @@ pub(crate) fn most_to_stop(left: Duration) -> Duration {
     left * 4 / 5
 }
 
-impl Vigil {
+impl HeartbeatTimer {
     pub(crate) fn new(stop_within: Option<Duration>) -> Self {
         Self { stop_within, ..Self::default() }
     }
@@ -159,64 +159,68 @@ mod tests {
     }
 
     /// A guard at second 100, with a promise that was asked for then.
-    fn holding() -> Vigil {
-        let mut vigil = Vigil::new(None);
-        vigil.ask(at(100));
-        assert!(!vigil.is_certain(at(100)) && vigil.answer(LEFT) && vigil.is_certain(at(100)));
-        vigil.add_guard();
-        vigil
+    fn holding() -> HeartbeatTimer {
+        let mut heartbeat = HeartbeatTimer::new(None);
+        heartbeat.ask(at(100));
+        assert!(!heartbeat.is_certain(at(100)) && heartbeat.answer(LEFT) && heartbeat.is_certain(at(100)));
+        heartbeat.add_guard();
+        heartbeat
     }
 
     #[test]
     fn a_guard_is_lost_when_two_fifths_of_the_last_promise_are_left() {
-        let mut vigil = holding();
-        assert!(!vigil.is_over(at(114)) && vigil.is_over(at(115)));
-        vigil.ask(at(105));
-        vigil.ask(at(110));
-        assert_eq!(vigil.guards_end(), at(115), "a question is no answer");
-        assert!(vigil.answer(LEFT));
-        assert_eq!(vigil.guards_end(), at(120), "it counts from its question");
-        assert!(vigil.answer(LEFT) && !vigil.answer(LEFT));
-        assert_eq!(vigil.guards_end(), at(125));
+        let mut heartbeat = holding();
+        assert!(!heartbeat.is_over(at(114)) && heartbeat.is_over(at(115)));
+        heartbeat.ask(at(105));
+        heartbeat.ask(at(110));
+        assert_eq!(heartbeat.guards_end(), at(115), "a question is no answer");
+        assert!(heartbeat.answer(LEFT));
+        assert_eq!(heartbeat.guards_end(), at(120), "it counts from its question");
+        assert!(heartbeat.answer(LEFT) && !heartbeat.answer(LEFT));
+        assert_eq!(heartbeat.guards_end(), at(125));
     }
 
     #[test]
     fn each_fifth_a_question_is_due_while_something_is_held() {
-        let mut vigil = holding();
-        assert!(!vigil.must_ask(at(104)) && vigil.must_ask(at(105)));
-        vigil.ask(at(105));
-        assert!(!vigil.must_ask(at(109)) && vigil.must_ask(at(110)));
-        vigil.remove_guard();
-        assert!(!vigil.must_ask(at(1000)) && !vigil.is_over(at(1000)) && vigil.rest(at(1000)).is_none());
+        let mut heartbeat = holding();
+        assert!(!heartbeat.must_ask(at(104)) && heartbeat.must_ask(at(105)));
+        heartbeat.ask(at(105));
+        assert!(!heartbeat.must_ask(at(109)) && heartbeat.must_ask(at(110)));
+        heartbeat.remove_guard();
+        assert!(
+            !heartbeat.must_ask(at(1000))
+                && !heartbeat.is_over(at(1000))
+                && heartbeat.rest(at(1000)).is_none()
+        );
     }
 
     #[test]
     fn no_timer_runs_longer_than_a_part_of_the_promise() {
-        let vigil = holding();
-        assert_eq!(vigil.rest(at(100)), Some(Duration::from_secs(1)));
-        assert_eq!(vigil.rest(at(200)), Some(Duration::ZERO), "after a sleep of the machine");
+        let heartbeat = holding();
+        assert_eq!(heartbeat.rest(at(100)), Some(Duration::from_secs(1)));
+        assert_eq!(heartbeat.rest(at(200)), Some(Duration::ZERO), "after a sleep of the machine");
     }
 
     #[test]
     fn a_late_grant_asks_again_and_is_given_up_in_time() {
-        let mut vigil = Vigil::new(Some(Duration::from_secs(5)));
-        vigil.ask(at(100));
-        assert!(vigil.answer(LEFT));
-        assert!(!vigil.is_certain(at(120)) && !vigil.must_ask(at(120)));
-        vigil.begin_late(at(120));
-        assert!(vigil.must_ask(at(120)));
-        vigil.ask(at(120));
-        assert!(!vigil.is_over(at(139)) && vigil.is_over(at(140)));
-        assert!(vigil.answer(LEFT) && vigil.is_certain(at(121)));
+        let mut heartbeat = HeartbeatTimer::new(Some(Duration::from_secs(5)));
+        heartbeat.ask(at(100));
+        assert!(heartbeat.answer(LEFT));
+        assert!(!heartbeat.is_certain(at(120)) && !heartbeat.must_ask(at(120)));
+        heartbeat.begin_late(at(120));
+        assert!(heartbeat.must_ask(at(120)));
+        heartbeat.ask(at(120));
+        assert!(!heartbeat.is_over(at(139)) && heartbeat.is_over(at(140)));
+        assert!(heartbeat.answer(LEFT) && heartbeat.is_certain(at(121)));
     }
 
     #[test]
     fn who_promises_nothing_is_asked_nothing_more() {
-        let mut vigil = Vigil::new(None);
-        vigil.ask(at(100));
-        assert!(vigil.answer(Duration::ZERO));
-        vigil.add_guard();
-        assert!(vigil.is_certain(at(1_000_000)) && !vigil.must_ask(at(1_000_000)));
-        assert!(!vigil.is_over(at(1_000_000)) && vigil.rest(at(1_000_000)).is_none());
+        let mut heartbeat = HeartbeatTimer::new(None);
+        heartbeat.ask(at(100));
+        assert!(heartbeat.answer(Duration::ZERO));
+        heartbeat.add_guard();
+        assert!(heartbeat.is_certain(at(1_000_000)) && !heartbeat.must_ask(at(1_000_000)));
+        assert!(!heartbeat.is_over(at(1_000_000)) && heartbeat.rest(at(1_000_000)).is_none());
     }
 }

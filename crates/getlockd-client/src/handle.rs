@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{Error, List, Lost, Refused, clock::Moment, guard::Held, vigil::Vigil};
+use crate::{Error, List, Lost, Refused, clock::Moment, guard::Held, heartbeat::HeartbeatTimer};
 
 /// Lines to be sent, and who waits for what they are answered.
 #[derive(Debug)]
@@ -55,9 +55,9 @@ impl Default for Pulse {
 }
 
 impl Pulse {
-    pub(crate) fn set(&self, vigil: &Vigil) {
-        self.promised.store(vigil.promised().as_nanos(), Ordering::Release);
-        self.end.store(vigil.guards_end().as_nanos(), Ordering::Release);
+    pub(crate) fn set(&self, heartbeat: &HeartbeatTimer) {
+        self.promised.store(heartbeat.promised().as_nanos(), Ordering::Release);
+        self.end.store(heartbeat.guards_end().as_nanos(), Ordering::Release);
     }
 
     pub(crate) fn set_left(&self, left: Duration) {
