@@ -2,11 +2,11 @@
 
 mod args;
 mod child;
-mod commands;
 mod exit;
+mod json;
+mod lists;
 mod once;
 mod orphans;
-mod rows;
 mod run;
 mod screen;
 mod server;
@@ -50,12 +50,10 @@ async fn perform(Cli { server, run, task }: Cli) -> Result<u8, Failure> {
     let run = match task {
         None => run,
         Some(Task::Run(run)) => Some(run),
-        Some(Task::Ls { prefix, json }) => return commands::ls(&server, &prefix, json).await,
-        Some(Task::Why { name, json }) => return commands::why(&server, &name, json).await,
-        Some(Task::Sessions { json }) => return commands::sessions(&server, json).await,
-        Some(Task::Kill { session, cancel_wait }) => {
-            return commands::kill(&server, session, cancel_wait).await;
-        }
+        Some(Task::Ls { prefix, json }) => return lists::ls(&server, &prefix, json).await,
+        Some(Task::Why { name, json }) => return lists::why(&server, &name, json).await,
+        Some(Task::Sessions { json }) => return lists::sessions(&server, json).await,
+        Some(Task::Kill { session, cancel_wait }) => return lists::kill(&server, session, cancel_wait).await,
         Some(Task::Top { prefix }) => return top::top(&server, &prefix).await,
         Some(Task::Completions { shell }) => {
             let mut text = Vec::new();

@@ -14,8 +14,8 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::{
     args::ServerArgs,
-    commands::LOCKS,
     exit::{self, Failure},
+    lists::LOCKS,
     screen::{Key, Screen, keys, size},
     signals::Signals,
     table::{age, lines_within},

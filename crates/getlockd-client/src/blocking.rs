@@ -1,6 +1,6 @@
 //! The client for programs without an async runtime.
 //!
-//! A thread of its own keeps the locks: the server is asked for its promise while the thread that holds a
+//! A thread of the client runs its connections, so the server is asked for its promise while the thread that has a
 //! guard is busy.
 //!
 //! ```no_run
@@ -16,7 +16,7 @@
 //! assert!(client.try_lock("nightly")?.is_none(), "it is held");
 //! for part in 0..3 {
 //!     if guard.is_lost() {
-//!         break; // somebody else may soon have it
+//!         break; // another session may soon have it
 //!     }
 //!     work(part);
 //! }
@@ -35,14 +35,14 @@ use tokio::{
     sync::oneshot,
 };
 
-use crate::{Builder, Error, Lost};
+use crate::{Builder, Error, Lost, Mode};
 
 /// A client. Each lock has a connection of its own while it is held or waited for; clones share those
 /// that are idle.
 #[derive(Clone)]
 pub struct Client {
     inner: crate::Client,
-    keeper: Keeper,
+    worker: Worker,
 }
 
 impl Client {
@@ -59,9 +59,9 @@ impl Client {
     /// # Errors
     /// As [`Builder::connection`].
     pub fn start(builder: Builder) -> Result<Self, Error> {
-        let keeper = Keeper::start().map_err(|error| builder.failed(error))?;
-        let inner = keeper.run(builder.connect())?;
-        Ok(Self { inner, keeper })
+        let worker = Worker::start().map_err(|error| builder.failed(error))?;
+        let inner = worker.run(builder.connect())?;
+        Ok(Self { inner, worker })
     }
 
     /// Takes a lock, and waits for it at most `timeout`.
@@ -69,40 +69,34 @@ impl Client {
     /// # Errors
     /// As [`crate::Client::acquire`].
     pub fn acquire(&self, name: &str, timeout: impl Into<Timeout>) -> Result<Guard, Error> {
-        let (client, name, timeout) = (self.inner.clone(), name.to_owned(), timeout.into());
-        Ok(self.guard(self.keeper.run(async move { client.acquire(&name, timeout).await })?))
+        self.take(Mode::Exclusive, name, timeout.into())?.ok_or(Error::NotGranted)
     }
 
-    /// The same, beside other shared holders.
+    /// Takes a shared lock, and waits for it at most `timeout`.
     ///
     /// # Errors
     /// As [`crate::Client::acquire`].
     pub fn acquire_shared(&self, name: &str, timeout: impl Into<Timeout>) -> Result<Guard, Error> {
-        let (client, name, timeout) = (self.inner.clone(), name.to_owned(), timeout.into());
-        Ok(self.guard(self.keeper.run(async move { client.acquire_shared(&name, timeout).await })?))
+        self.take(Mode::Shared, name, timeout.into())?.ok_or(Error::NotGranted)
     }
 
-    /// Takes a lock if that needs no wait; else it is none.
+    /// Takes a lock if that needs no wait. Otherwise returns `None`.
     ///
     /// # Errors
     /// As [`crate::Client::try_lock`].
     pub fn try_lock(&self, name: &str) -> Result<Option<Guard>, Error> {
-        let (client, name) = (self.inner.clone(), name.to_owned());
-        let taken = self.keeper.run(async move { client.try_lock(&name).await })?;
-        Ok(taken.map(|guard| self.guard(guard)))
+        self.take(Mode::Exclusive, name, Timeout::NONE)
     }
 
-    /// The same, beside other shared holders.
+    /// Takes a shared lock if that needs no wait. Otherwise returns `None`.
     ///
     /// # Errors
     /// As [`crate::Client::try_lock`].
     pub fn try_lock_shared(&self, name: &str) -> Result<Option<Guard>, Error> {
-        let (client, name) = (self.inner.clone(), name.to_owned());
-        let taken = self.keeper.run(async move { client.try_lock_shared(&name).await })?;
-        Ok(taken.map(|guard| self.guard(guard)))
+        self.take(Mode::Shared, name, Timeout::NONE)
     }
 
-    /// Runs some work while a lock is held, and frees the lock. The work never runs without the lock. It
+    /// Runs some work while a lock is held, and releases the lock. The work never runs without the lock. It
     /// cannot be stopped from outside: long work looks at [`Guard::is_lost`] now and then.
     ///
     /// # Errors
@@ -116,7 +110,7 @@ impl Client {
         self.acquire(name, timeout)?.scope(work)
     }
 
-    /// The same, beside other shared holders.
+    /// Runs some work while a shared lock is held, and is otherwise as [`Client::lock`].
     ///
     /// # Errors
     /// As [`Client::lock`].
@@ -129,8 +123,10 @@ impl Client {
         self.acquire_shared(name, timeout)?.scope(work)
     }
 
-    fn guard(&self, inner: crate::Guard) -> Guard {
-        Guard { inner, keeper: self.keeper.clone() }
+    fn take(&self, mode: Mode, name: &str, timeout: Timeout) -> Result<Option<Guard>, Error> {
+        let (client, name) = (self.inner.clone(), name.to_owned());
+        let taken = self.worker.run(async move { client.take(mode, &name, timeout).await })?;
+        Ok(taken.map(|inner| Guard { inner, worker: self.worker.clone() }))
     }
 }
 
@@ -141,10 +137,10 @@ impl fmt::Debug for Client {
 }
 
 /// A lock that is held, until this is dropped or its connection ends.
-#[must_use = "the lock is freed when its guard is dropped"]
+#[must_use = "the lock is released when its guard is dropped"]
 pub struct Guard {
     inner: crate::Guard,
-    keeper: Keeper,
+    worker: Worker,
 }
 
 impl Guard {
@@ -175,16 +171,16 @@ impl Guard {
 
     /// Blocks until the lock is lost. Another thread can call it, and stop the work then.
     pub fn wait_until_lost(&self) -> Lost {
-        self.keeper.run(self.inner.lost())
+        self.worker.run(self.inner.lost())
     }
 
-    /// Frees the lock, and waits until that is done.
+    /// Releases the lock, and waits until that is done.
     ///
     /// # Errors
     /// As [`crate::Guard::release`].
     pub fn release(self) -> Result<(), Error> {
-        let Self { inner, keeper } = self;
-        keeper.run(inner.release())
+        let Self { inner, worker } = self;
+        worker.run(inner.release())
     }
 
     fn scope<T>(self, work: impl FnOnce(&Self) -> T) -> Result<T, Error> {
@@ -200,14 +196,14 @@ impl fmt::Debug for Guard {
     }
 }
 
-/// The thread that keeps connections. It ends with the last of these.
+/// The thread that runs the connections. It ends with the last of these.
 #[derive(Clone)]
-struct Keeper {
+struct Worker {
     runtime: Handle,
     _end: Arc<oneshot::Sender<()>>,
 }
 
-impl Keeper {
+impl Worker {
     fn start() -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
@@ -221,7 +217,7 @@ impl Keeper {
     fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
         let (done, result) = std::sync::mpsc::sync_channel(1);
         self.runtime.spawn(async move { drop(done.send(work.await)) });
-        // The thread lives as long as this keeper, and the futures of a client do not panic.
+        // The thread lives as long as this handle of it, and the futures of a client do not panic.
         result.recv().expect("the thread of the client runs")
     }
 }

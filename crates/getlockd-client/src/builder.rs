@@ -3,11 +3,11 @@
 use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
 
 use getlockd_proto::{DEFAULT_PORT, keepalive::Keepalive};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::net::TcpStream;
 
-use crate::{Client, Connection, Error, driver::Stream};
+use crate::{Error, driver::ByteStream};
 
-/// How to connect to a server, and as whom.
+/// How to connect to a server, and as which user.
 ///
 /// ```no_run
 /// # #[tokio::main(flavor = "current_thread")]
@@ -26,10 +26,10 @@ use crate::{Client, Connection, Error, driver::Stream};
 #[derive(Clone)]
 pub struct Builder {
     server: String,
-    login: Option<(String, String)>,
-    connect_time: Duration,
+    pub(crate) login: Option<(String, String)>,
+    pub(crate) connect_time: Duration,
     keepalive: Duration,
-    stop_within: Option<Duration>,
+    pub(crate) stop_within: Option<Duration>,
     pub(crate) idle: usize,
     pub(crate) retry: Duration,
     #[cfg(feature = "tls")]
@@ -37,7 +37,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// To a server: `host:port`, or `host` for port 3305.
+    /// For a server: `host:port`, or `host` for port 3305.
     pub fn new(server: impl Into<String>) -> Self {
         Self {
             server: server.into(),
@@ -52,7 +52,7 @@ impl Builder {
         }
     }
 
-    /// As this user. Without TLS the password can be read on its way.
+    /// Logs in as this user. Without TLS the password can be read on its way.
     #[must_use]
     pub fn user(self, name: impl Into<String>, password: impl Into<String>) -> Self {
         Self { login: Some((name.into(), password.into())), ..self }
@@ -71,8 +71,8 @@ impl Builder {
         Self { connect_time: within, ..self }
     }
 
-    /// Within which time it is found that the server's machine, or the way to it, has vanished without a
-    /// word; 30 s by default, and at least 3 s. This ends waits and idle connections. A lock is lost earlier:
+    /// Within which time a wait or an idle connection ends when the server's machine, or the network, has vanished
+    /// without a word; 30 s by default, and at least 3 s. A lock is lost earlier:
     /// see [`Builder::stop_within`].
     #[must_use]
     pub fn keepalive(self, within: Duration) -> Self {
@@ -84,7 +84,8 @@ impl Builder {
     ///
     /// A server whose machine or network has vanished grants a lock to nobody else for some time. A guard
     /// asks the server again and again, and is lost `stop_within` before that time is over. Its connection
-    /// is closed when the guard is dropped or that time is over: a server that was only slow frees the lock no sooner.
+    /// is closed when the guard is dropped or that time is over, so a server that was only slow does not release
+    /// the lock earlier.
     ///
     /// The first connection fails with [`Error::StopWithin`] if this is four fifths of the server's time or more.
     #[must_use]
@@ -92,46 +93,23 @@ impl Builder {
         Self { stop_within: Some(time), ..self }
     }
 
-    /// How many connections without a lock a [`Client`] keeps for the next locks; 4 by default.
+    /// How many connections without a lock a [`Client`](crate::Client) keeps for the next locks; 4 by default.
     #[must_use]
     pub fn idle(self, most: usize) -> Self {
         Self { idle: most, ..self }
     }
 
-    /// For how long a [`Client`] tries a call again whose connection failed before there was an answer; 10 s
-    /// by default. What waited in a queue is at its end again.
+    /// For how long a [`Client`](crate::Client) tries a call again whose connection failed before there was an answer; 10 s
+    /// by default. A call that waited in a queue starts at its end again.
     #[must_use]
     pub fn retry(self, within: Duration) -> Self {
         Self { retry: within, ..self }
     }
 
-    /// A client, with its first connection.
+    /// Opens what a connection goes over.
     ///
     /// Cancel-safe.
-    ///
-    /// # Errors
-    /// As [`Builder::connection`].
-    pub async fn connect(self) -> Result<Client, Error> {
-        Client::start(self).await
-    }
-
-    /// One connection.
-    ///
-    /// Cancel-safe.
-    ///
-    /// # Errors
-    /// [`Error::Connect`], [`Error::StopWithin`], or what the server refuses.
-    pub async fn connection(&self) -> Result<Connection, Error> {
-        let connecting =
-            async { Connection::start(self.stream().await?, self.login.as_ref(), self.stop_within).await };
-        timeout(self.connect_time, connecting).await.unwrap_or_else(|_| {
-            let late =
-                io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {:?}", self.connect_time));
-            Err(self.failed(late))
-        })
-    }
-
-    async fn stream(&self) -> Result<Box<dyn Stream>, Error> {
+    pub(crate) async fn stream(&self) -> Result<Box<dyn ByteStream>, Error> {
         let stream = TcpStream::connect(with_port(&self.server)).await.map_err(|error| self.failed(error))?;
         Keepalive(self.keepalive).prepare(&stream).map_err(|error| self.failed(error))?;
         #[cfg(feature = "tls")]

@@ -1,4 +1,4 @@
-//! A clock that goes on while the machine sleeps: the server counts that time as well.
+//! A clock that goes on while the machine sleeps. The server's goes on too, and grants locks meanwhile.
 
 use std::time::Duration;
 

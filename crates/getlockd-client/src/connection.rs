@@ -1,26 +1,27 @@
 //! One connection, which is one session of the server.
 
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, io, time::Duration};
 
 use getlockd_proto::{escape::Written, name, timeout::Timeout};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
-    Builder, Error, Guard, List, LockRow, Lost, SessionRow, Stats, WaiterRow, WhyRow,
-    driver::{Stream, drive},
-    handle::{Awaited, Link},
-    heartbeat::{most_to_stop, stop_within},
-    reply::Fields,
-    rows::Read,
+    Builder, Error, Guard, HistoryRow, List, LockRow, Lost, Mode, SessionRow, Stats, WaiterRow, WhyRow,
+    driver::drive,
+    handle::{DriverHandle, Pending},
+    heartbeat::{max_stop_within, stop_within},
+    lock_methods::lock_methods,
+    reply::RowFields,
+    rows::FromRow,
 };
 
 /// A connection. It ends when it and all its guards are dropped; clones are the same connection.
 ///
 /// Calls may be made at the same time. The server runs them in the order in which they were made, so one
-/// that waits for a lock holds up those behind it, releases too. Its timeout starts when its turn comes.
+/// that waits for a lock holds up those behind it, including releases. Its timeout starts when its turn comes.
 ///
 /// Every call is cancel-safe: one that is dropped before its end is still run by the server. A lock that it
-/// then gets is freed at once.
+/// then gets is released at once.
 ///
 /// ```no_run
 /// # #[tokio::main(flavor = "current_thread")]
@@ -39,9 +40,24 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct Connection {
-    link: Link,
+    driver: DriverHandle,
     session: u32,
     stop_within: Option<Duration>,
+}
+
+impl Builder {
+    /// Opens one connection.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// [`Error::Connect`], [`Error::StopWithin`], or what the server refuses.
+    pub async fn connection(&self) -> Result<Connection, Error> {
+        timeout(self.connect_time, Connection::start(self)).await.unwrap_or_else(|_| {
+            let late = format!("no answer within {:?}", self.connect_time);
+            Err(self.failed(io::Error::new(io::ErrorKind::TimedOut, late)))
+        })
+    }
 }
 
 impl Connection {
@@ -55,31 +71,29 @@ impl Connection {
         Builder::new(server).connection().await
     }
 
-    /// Logs in, asks for the session id and for the server's promise, all in one.
-    pub(crate) async fn start(
-        stream: Box<dyn Stream>,
-        login: Option<&(String, String)>,
-        stop_within: Option<Duration>,
-    ) -> Result<Self, Error> {
-        let link = drive(stream, stop_within);
-        let authenticated = login.map(|(user, password)| {
-            ask_word(&link, format!("AUTH {} {}\n", Written(user), Written(password)))
+    /// Logs in, and asks for the session id and the server's promise, all in one round trip.
+    ///
+    /// Cancel-safe.
+    async fn start(builder: &Builder) -> Result<Self, Error> {
+        let driver = drive(builder.stream().await?, builder.stop_within);
+        let login = builder.login.as_ref().map(|(user, password)| {
+            request_word(&driver, format!("AUTH {} {}\n", Written(user), Written(password)))
         });
-        let (reply, hello) = oneshot::channel();
-        link.send_with_question("HELLO\n".to_owned(), Awaited::Word(reply));
-        if let Some(authenticated) = authenticated {
-            one(&link.answer(authenticated).await?).map_err(Error::at_the_start)?;
+        let (sender, hello) = oneshot::channel();
+        driver.send_with_keepalive("HELLO\n".to_owned(), Pending::Word(sender));
+        if let Some(login) = login {
+            expect_one(&driver.reply(login).await?).map_err(Error::of_first_reply)?;
         }
-        let hello = link.answer(hello).await?;
-        let session = Fields::read(&hello).and_then(|hello| hello.number("session"));
-        let session = session.ok_or_else(|| Error::Unexpected(hello).at_the_start())?;
-        // The question was answered before the HELLO behind it.
-        let left = link.left().unwrap_or_default();
-        match stop_within {
-            Some(time) if !left.is_zero() && time >= most_to_stop(left) => {
+        let hello = driver.reply(hello).await?;
+        let session = RowFields::read(&hello).and_then(|hello| hello.number("session"));
+        let session = session.ok_or_else(|| Error::Unexpected(hello).of_first_reply())?;
+        // The KEEPALIVE in front of the HELLO was answered before it.
+        let left = driver.left().unwrap_or_default();
+        match builder.stop_within {
+            Some(time) if !left.is_zero() && time >= max_stop_within(left) => {
                 Err(Error::StopWithin { stop_within: time, left })
             }
-            _ => Ok(Self { link, session, stop_within }),
+            stop_within => Ok(Self { driver, session, stop_within }),
         }
     }
 
@@ -88,10 +102,10 @@ impl Connection {
         self.session
     }
 
-    /// How long before others may be granted its locks a loss is told: [`Builder::stop_within`], or by default two
-    /// fifths of what the server promises. None if the server promises nothing.
+    /// How long a loss is known before the locks may be granted to other sessions: [`Builder::stop_within`], or by
+    /// default two fifths of what the server promises. None if the server promises nothing.
     pub fn stop_within(&self) -> Option<Duration> {
-        let left = self.link.left().filter(|left| !left.is_zero())?;
+        let left = self.driver.left().filter(|left| !left.is_zero())?;
         Some(stop_within(self.stop_within, left))
     }
 
@@ -99,102 +113,44 @@ impl Connection {
     ///
     /// Cancel-safe. It does not keep the connection.
     pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
-        self.link.lost()
+        self.driver.lost()
     }
 
     /// Whether the connection has ended. While it holds a lock, this looks at the clock as
     /// [`Guard::is_lost`] does.
     pub fn is_lost(&self) -> bool {
-        self.link.lost_already().is_some()
+        self.driver.why_lost().is_some()
     }
 
-    /// Takes a lock, and waits for it at most `timeout`.
-    ///
-    /// Cancel-safe: dropped, it may stay in the queue, but the lock is freed the moment it is granted.
-    ///
-    /// # Errors
-    /// [`Error::NotGranted`] if the lock was not granted in time; [`Error::Refused`], such as a `DEADLOCK`;
-    /// [`Error::Lost`].
-    pub async fn acquire(&self, name: &str, timeout: impl Into<Timeout>) -> Result<Guard, Error> {
-        self.take("GET_LOCK", name, timeout.into()).await?.ok_or(Error::NotGranted)
+    lock_methods! {
+        /// Cancel-safe: dropped, it may stay in the queue, but the lock is released the moment it is granted.
+        ///
+        /// # Errors
+        /// [`Error::NotGranted`] if the lock was not granted in time; [`Error::Refused`], such as a `DEADLOCK`;
+        /// [`Error::Lost`].
     }
 
-    /// The same, beside other shared holders.
-    ///
-    /// Cancel-safe, as [`Connection::acquire`].
-    ///
-    /// # Errors
-    /// As [`Connection::acquire`].
-    pub async fn acquire_shared(&self, name: &str, timeout: impl Into<Timeout>) -> Result<Guard, Error> {
-        self.take("GET_SHARED_LOCK", name, timeout.into()).await?.ok_or(Error::NotGranted)
-    }
-
-    /// Takes a lock if that needs no wait; else it is none.
-    ///
-    /// Cancel-safe, as [`Connection::acquire`].
-    ///
-    /// # Errors
-    /// As [`Connection::acquire`], without [`Error::NotGranted`].
-    pub async fn try_lock(&self, name: &str) -> Result<Option<Guard>, Error> {
-        self.take("GET_LOCK", name, Timeout::NONE).await
-    }
-
-    /// The same, beside other shared holders.
-    ///
-    /// Cancel-safe, as [`Connection::acquire`].
-    ///
-    /// # Errors
-    /// As [`Connection::try_lock`].
-    pub async fn try_lock_shared(&self, name: &str) -> Result<Option<Guard>, Error> {
-        self.take("GET_SHARED_LOCK", name, Timeout::NONE).await
-    }
-
-    /// Runs some work while a lock is held, and frees the lock. When the lock is lost, the work is dropped where
-    /// it stands. It never runs without the lock.
-    ///
-    /// Cancel-safe if the work is; the lock is freed in any case.
-    ///
-    /// # Errors
-    /// As [`Connection::acquire`]; [`Error::Lost`] also if the lock was lost later; as [`Guard::release`].
-    pub async fn lock<T>(
-        &self,
-        name: &str,
-        timeout: impl Into<Timeout>,
-        work: impl AsyncFnOnce(&Guard) -> T,
-    ) -> Result<T, Error> {
-        self.acquire(name, timeout).await?.scope(work).await
-    }
-
-    /// The same, beside other shared holders.
-    ///
-    /// Cancel-safe, as [`Connection::lock`].
-    ///
-    /// # Errors
-    /// As [`Connection::lock`].
-    pub async fn lock_shared<T>(
-        &self,
-        name: &str,
-        timeout: impl Into<Timeout>,
-        work: impl AsyncFnOnce(&Guard) -> T,
-    ) -> Result<T, Error> {
-        self.acquire_shared(name, timeout).await?.scope(work).await
-    }
-
+    /// Cancel-safe: dropped, the lock is released the moment it is granted.
     pub(crate) async fn take(
         &self,
-        verb: &str,
+        mode: Mode,
         name: &str,
         timeout: Timeout,
     ) -> Result<Option<Guard>, Error> {
         // A name that is too long for a line would end the connection.
         name::check(name)?;
-        let (reply, answer) = oneshot::channel();
+        let command = match mode {
+            Mode::Exclusive => "GET_LOCK",
+            Mode::Shared => "GET_SHARED_LOCK",
+        };
+        let (sender, reply) = oneshot::channel();
         let written = Written(name);
-        let lines = format!("{verb} {written} {timeout}\nFENCING_TOKEN {written}\n");
-        let lock = Awaited::Lock { name: name.to_owned(), granted: None, reply };
-        self.link.send_with_question(lines, lock);
-        let held = self.link.answer(answer).await?;
-        Ok(held.map(|held| Guard::new(held, self.session)))
+        // In one write, so that the token costs no round trip.
+        let lines = format!("{command} {written} {timeout}\nFENCING_TOKEN {written}\n");
+        let lock = Pending::Lock { name: name.to_owned(), granted: None, reply: sender };
+        self.driver.send_with_keepalive(lines, lock);
+        let hold = self.driver.reply(reply).await?;
+        Ok(hold.map(|hold| Guard::new(hold, self.session)))
     }
 
     /// The locks that are held and whose name starts with `prefix` (protocol.md, `LOCKS`).
@@ -227,6 +183,17 @@ impl Connection {
         self.list("WHY", Some(name)).await
     }
 
+    /// The holds of a lock that have ended, the last first (`HISTORY`). The server remembers the last few, without
+    /// those that were released within milliseconds.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`Connection::locks`].
+    pub async fn history(&self, name: &str) -> Result<List<HistoryRow>, Error> {
+        self.list("HISTORY", Some(name)).await
+    }
+
     /// The sessions: connections and leases (`SESSIONS`).
     ///
     /// Cancel-safe.
@@ -248,14 +215,14 @@ impl Connection {
         rows.pop().ok_or_else(|| Error::Unexpected("END 0".to_owned()))
     }
 
-    /// Ends a session: its locks are free when this returns.
+    /// Ends a session. Its locks are free when this returns.
     ///
     /// Cancel-safe: dropped, it is still done.
     ///
     /// # Errors
     /// [`Error::Refused`] or [`Error::Lost`]: with `NO_SESSION` if there is none.
     pub async fn kill(&self, session: u32) -> Result<(), Error> {
-        one(&self.word(format!("KILL {session}\n")).await?)
+        expect_one(&self.word(format!("KILL {session}\n")).await?)
     }
 
     /// Cancels the wait of a session, which gets `INTERRUPTED`. False if it did not wait.
@@ -266,10 +233,10 @@ impl Connection {
     /// As [`Connection::kill`].
     pub async fn cancel_wait(&self, session: u32) -> Result<bool, Error> {
         let answer = self.word(format!("KILL QUERY {session}\n")).await?;
-        if answer == "0" { Ok(false) } else { one(&answer).map(|()| true) }
+        if answer == "0" { Ok(false) } else { expect_one(&answer).map(|()| true) }
     }
 
-    /// Asks for a sign of life.
+    /// Checks that the server answers.
     ///
     /// Cancel-safe.
     ///
@@ -280,36 +247,37 @@ impl Connection {
         if answer == "PONG" { Ok(()) } else { Err(Error::Unexpected(answer)) }
     }
 
+    /// Cancel-safe: dropped, the request is still sent.
     async fn word(&self, line: String) -> Result<String, Error> {
-        let answer = ask_word(&self.link, line);
-        self.link.answer(answer).await
+        self.driver.reply(request_word(&self.driver, line)).await
     }
 
-    async fn list<T: Read>(&self, verb: &str, name: Option<&str>) -> Result<List<T>, Error> {
-        let mut line = verb.to_owned();
+    /// Cancel-safe: dropped, the list is read and forgotten.
+    async fn list<T: FromRow>(&self, command: &str, name: Option<&str>) -> Result<List<T>, Error> {
+        let mut line = command.to_owned();
         if let Some(name) = name {
             name::check(name)?;
-            // A text that grows refuses nothing.
+            // A string grows: the write cannot fail.
             let _ = write!(line, " {}", Written(name));
         }
         line.push('\n');
-        let (reply, answer) = oneshot::channel();
-        self.link.send(line, Awaited::List(Ok(Vec::new()), reply));
-        let List { rows, total } = self.link.answer(answer).await?;
+        let (sender, reply) = oneshot::channel();
+        self.driver.send(line, Pending::List(Ok(Vec::new()), sender));
+        let List { rows, total } = self.driver.reply(reply).await?;
         let read = |row: String| {
-            let fields = Fields::read(&row);
+            let fields = RowFields::read(&row);
             fields.and_then(|fields| T::read(&fields)).ok_or(Error::Unexpected(row))
         };
         Ok(List { rows: rows.into_iter().map(read).collect::<Result<_, _>>()?, total })
     }
 }
 
-fn ask_word(link: &Link, line: String) -> oneshot::Receiver<Result<String, Error>> {
-    let (reply, answer) = oneshot::channel();
-    link.send(line, Awaited::Word(reply));
-    answer
+fn request_word(driver: &DriverHandle, line: String) -> oneshot::Receiver<Result<String, Error>> {
+    let (sender, reply) = oneshot::channel();
+    driver.send(line, Pending::Word(sender));
+    reply
 }
 
-fn one(answer: &str) -> Result<(), Error> {
-    if answer == "1" { Ok(()) } else { Err(Error::Unexpected(answer.to_owned())) }
+fn expect_one(reply: &str) -> Result<(), Error> {
+    if reply == "1" { Ok(()) } else { Err(Error::Unexpected(reply.to_owned())) }
 }

@@ -12,310 +12,305 @@ use tokio::{
 use crate::{
     Error, List, Lost, Refused,
     clock::Moment,
-    guard::Held,
-    handle::{Ask, Awaited, Link, LockReply, Pulse},
+    handle::{Deadlines, DriverHandle, DriverRequest, HeldLock, LockReply, Pending},
     heartbeat::HeartbeatTimer,
-    reply::{Line, Lines},
+    reply::{ReplyLine, ReplyReader},
 };
 
-/// What a connection goes over.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+/// What a connection goes over: TCP, or TLS over TCP.
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
-/// How long a goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// How long the last read or the shutdown of a connection may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
-/// A timer stands still while the machine sleeps: the clock is looked at so often.
-const LOOK: Duration = Duration::from_millis(500);
-
-const QUESTION: &[u8] = b"KEEPALIVE\n";
+/// A timer stands still while the machine sleeps, so no sleep is longer than this while a promise runs out.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Starts the task of a connection.
-pub(crate) fn drive(stream: Box<dyn Stream>, stop_within: Option<Duration>) -> Link {
-    let (asks, asked) = mpsc::unbounded_channel();
-    let (fate, told) = watch::channel(None);
-    let pulse = Arc::new(Pulse::default());
+pub(crate) fn drive(stream: Box<dyn ByteStream>, stop_within: Option<Duration>) -> DriverHandle {
+    let (sender, requests) = mpsc::unbounded_channel();
+    let (lost, lost_receiver) = watch::channel(None);
+    let deadlines = Arc::new(Deadlines::default());
     let (reader, writer) = tokio::io::split(stream);
     let driver = Driver {
-        asked,
-        myself: asks.downgrade(),
-        fate,
-        pulse: pulse.clone(),
+        requests,
+        // A strong sender of its own would keep the task alive forever.
+        sender: sender.downgrade(),
+        lost,
+        deadlines: deadlines.clone(),
         heartbeat: HeartbeatTimer::new(stop_within),
-        late: Vec::new(),
-        awaited: VecDeque::new(),
-        last: None,
+        late_grants: Vec::new(),
+        pending: VecDeque::new(),
+        last_error: None,
     };
-    tokio::spawn(driver.run(reader, Writer { half: writer, output: BytesMut::new(), dirty: false }));
-    Link::new(asks, told, pulse)
+    tokio::spawn(
+        driver.run(reader, LineWriter { half: writer, output: BytesMut::new(), needs_flush: false }),
+    );
+    DriverHandle::new(sender, lost_receiver, deadlines)
 }
 
-struct Writer {
-    half: WriteHalf<Box<dyn Stream>>,
+struct LineWriter {
+    half: WriteHalf<Box<dyn ByteStream>>,
     output: BytesMut,
-    /// There is something to be written or to be flushed.
-    dirty: bool,
+    /// TLS may still keep bytes when all of `output` is written.
+    needs_flush: bool,
 }
 
-impl Writer {
+impl LineWriter {
     fn add(&mut self, lines: &[u8]) {
         self.output.extend_from_slice(lines);
-        self.dirty = true;
+        self.needs_flush = true;
     }
 
     /// Cancel-safe: no byte is sent twice.
     async fn write(&mut self) -> io::Result<()> {
         self.half.write_all_buf(&mut self.output).await?;
         self.half.flush().await?;
-        self.dirty = false;
+        self.needs_flush = false;
         Ok(())
     }
 }
 
 /// What a driver waits for.
 enum Event {
-    Asked(Option<Ask>),
+    Request(Option<DriverRequest>),
     Written(io::Result<()>),
     Read(io::Result<usize>),
     Time,
 }
 
-/// A lock that was granted, before anybody is told.
-struct Grant {
+/// A lock that was granted and is not handed over yet.
+struct GrantedLock {
     name: String,
     fencing_token: u64,
     reply: oneshot::Sender<LockReply>,
 }
 
 struct Driver {
-    asked: mpsc::UnboundedReceiver<Ask>,
-    myself: mpsc::WeakUnboundedSender<Ask>,
-    fate: watch::Sender<Option<Lost>>,
-    pulse: Arc<Pulse>,
+    requests: mpsc::UnboundedReceiver<DriverRequest>,
+    sender: mpsc::WeakUnboundedSender<DriverRequest>,
+    lost: watch::Sender<Option<Lost>>,
+    deadlines: Arc<Deadlines>,
     heartbeat: HeartbeatTimer,
-    /// Granted when nothing was promised any more: kept back until it is again.
-    late: Vec<Grant>,
-    /// In the order of the answers.
-    awaited: VecDeque<Awaited>,
-    /// What the server said last, if that was why it ends the connection.
-    last: Option<Refused>,
+    /// Granted after the last promise had run out: kept back until the next one.
+    late_grants: Vec<GrantedLock>,
+    /// In the order of the replies.
+    pending: VecDeque<Pending>,
+    /// The server's last line, if it says why the server closes the connection.
+    last_error: Option<Refused>,
 }
 
 impl Driver {
-    async fn run(mut self, mut reader: ReadHalf<Box<dyn Stream>>, mut writer: Writer) {
-        let mut lines = Lines::default();
-        // A getlockd answers. What something else says first is no answer to what is asked first, and is found
-        // to be none there.
-        if let Some(first) = self.asked.recv().await {
-            self.ask(first, &mut writer);
+    async fn run(mut self, mut reader: ReadHalf<Box<dyn ByteStream>>, mut writer: LineWriter) {
+        let mut lines = ReplyReader::default();
+        // Nothing is read before something is asked. A server of another protocol may speak first: its greeting is then
+        // the reply to the first request, whose caller can name that protocol.
+        if let Some(first) = self.requests.recv().await {
+            self.send(first, &mut writer);
         }
         let how = loop {
-            let rest = self.watch(&mut writer);
+            let sleep_time = self.beat(&mut writer);
             let event = tokio::select! {
-                ask = self.asked.recv() => Event::Asked(ask),
-                written = writer.write(), if writer.dirty => Event::Written(written),
+                request = self.requests.recv() => Event::Request(request),
+                written = writer.write(), if writer.needs_flush => Event::Written(written),
                 read = reader.read_buf(&mut lines.input) => Event::Read(read),
-                () = sleep(rest.unwrap_or_default()), if rest.is_some() => Event::Time,
+                () = sleep(sleep_time.unwrap_or_default()), if sleep_time.is_some() => Event::Time,
             };
-            // Before anything else: what was answered too late was not answered.
-            if self.heartbeat.is_over(Moment::now()) {
-                // Closed without a goodbye, which could not be sent either.
-                return self.give_up().await;
+            // Before the event itself: an answer that comes too late counts for nothing.
+            if self.heartbeat.is_expired(Moment::now()) {
+                // Without a shutdown, for which the server would have to be there.
+                return self.expire().await;
             }
             match event {
-                Event::Asked(Some(ask)) => self.ask(ask, &mut writer),
-                // Nobody is there any more, so nobody has a lock on it.
-                Event::Asked(None) => break "it was closed".to_owned(),
-                Event::Written(Err(error)) => break self.rest(&mut reader, &mut lines, &error).await,
+                Event::Request(Some(request)) => self.send(request, &mut writer),
+                // The last handle is dropped, so no guard is left either.
+                Event::Request(None) => break "it was closed".to_owned(),
+                Event::Written(Err(error)) => {
+                    self.read_rest(&mut reader, &mut lines).await;
+                    break error.to_string();
+                }
                 Event::Read(Ok(0)) => break "the server closed it".to_owned(),
                 Event::Read(Ok(_)) => {
-                    if let Err(what) = self.take(&mut lines) {
-                        break what;
+                    if let Err(why) = self.receive(&mut lines) {
+                        break why;
                     }
                 }
                 Event::Read(Err(error)) => break error.to_string(),
                 Event::Written(Ok(())) | Event::Time => {}
             }
         };
-        // Told first, then those who wait for answers find that there are none.
-        self.fate.send_replace(Some(Lost::new(&how, self.last.take())));
+        // In this order: a caller whose reply is dropped looks here for the reason.
+        self.lost.send_replace(Some(Lost::new(&how, self.last_error.take())));
         drop(self);
-        let _ = timeout(GOODBYE, writer.half.shutdown()).await;
+        let _ = timeout(CLOSE_WITHIN, writer.half.shutdown()).await;
     }
 
-    /// Tells that the server is silent. If it is there after all, it frees the locks as soon as this connection
-    /// is closed: that waits until the promise is over, or all guards are gone, whose work stops meanwhile.
-    async fn give_up(mut self) {
-        let end = if self.heartbeat.has_guards() { self.heartbeat.promised() } else { Moment::PAST };
-        self.fate.send_replace(Some(Lost::silent(end)));
-        // Those who wait for answers find that there are none.
-        (self.awaited, self.late) = (VecDeque::new(), Vec::new());
+    /// Reports that the server is silent, and closes the connection only when the promise has run out or all guards are
+    /// gone. A server that was only slow releases the locks as soon as the connection is closed: until then their work
+    /// has the time to stop.
+    async fn expire(mut self) {
+        let end = if self.heartbeat.has_guards() { self.heartbeat.promised_until() } else { Moment::PAST };
+        self.lost.send_replace(Some(Lost::silent(end)));
+        // Dropped, they tell their callers that there will be no reply.
+        (self.pending, self.late_grants) = (VecDeque::new(), Vec::new());
         while let Some(rest) = Some(end.since(Moment::now())).filter(|rest| !rest.is_zero()) {
             tokio::select! {
-                ask = self.asked.recv() => match ask {
-                    Some(ask) => drop(ask),
+                request = self.requests.recv() => match request {
+                    Some(request) => drop(request),
                     None => return,
                 },
-                () = sleep(rest.min(LOOK)) => {}
+                () = sleep(rest.min(CHECK_INTERVAL)) => {}
             }
         }
     }
 
-    /// Asks if a question is due. Returns how long there is nothing to do.
-    fn watch(&mut self, writer: &mut Writer) -> Option<Duration> {
+    /// Sends a `KEEPALIVE` if one is due. Returns how long there is nothing to do.
+    fn beat(&mut self, writer: &mut LineWriter) -> Option<Duration> {
         let now = Moment::now();
-        if self.heartbeat.must_ask(now) {
-            self.question(now, writer);
+        if self.heartbeat.is_due(now) {
+            self.send_keepalive(now, writer);
         }
-        self.pulse.set(&self.heartbeat);
-        self.heartbeat.rest(now)
+        self.deadlines.publish(&self.heartbeat);
+        self.heartbeat.sleep_time(now)
     }
 
-    fn question(&mut self, now: Moment, writer: &mut Writer) {
-        self.heartbeat.ask(now);
-        writer.add(QUESTION);
+    fn send_keepalive(&mut self, now: Moment, writer: &mut LineWriter) {
+        self.heartbeat.sent(now);
+        writer.add(b"KEEPALIVE\n");
     }
 
-    fn ask(&mut self, ask: Ask, writer: &mut Writer) {
-        if ask.with_question {
-            self.question(Moment::now(), writer);
+    fn send(&mut self, request: DriverRequest, writer: &mut LineWriter) {
+        if request.with_keepalive {
+            self.send_keepalive(Moment::now(), writer);
         }
-        if matches!(ask.answer, Awaited::Released(_)) {
+        if matches!(request.reply, Pending::Release(_)) {
             self.heartbeat.remove_guard();
         }
-        writer.add(ask.lines.as_bytes());
-        self.awaited.push_back(ask.answer);
+        writer.add(request.lines.as_bytes());
+        self.pending.push_back(request.reply);
     }
 
-    /// What cannot be written to may have said why before.
-    async fn rest(
-        &mut self,
-        reader: &mut ReadHalf<Box<dyn Stream>>,
-        lines: &mut Lines,
-        error: &io::Error,
-    ) -> String {
+    /// Reads what the server said before it closed a connection that cannot be written to any more: that may be why.
+    async fn read_rest(&mut self, reader: &mut ReadHalf<Box<dyn ByteStream>>, lines: &mut ReplyReader) {
         let rest = async {
-            while matches!(reader.read_buf(&mut lines.input).await, Ok(1..)) && self.take(lines).is_ok() {}
+            while matches!(reader.read_buf(&mut lines.input).await, Ok(1..)) && self.receive(lines).is_ok() {}
         };
-        let _ = timeout(GOODBYE, rest).await;
-        error.to_string()
+        let _ = timeout(CLOSE_WITHIN, rest).await;
     }
 
-    /// Hands out what was answered. Fails if it is no answer.
-    fn take(&mut self, lines: &mut Lines) -> Result<(), String> {
+    /// Dispatches the lines that have come. Fails if one is no possible reply.
+    fn receive(&mut self, lines: &mut ReplyReader) -> Result<(), String> {
         while let Some(line) = lines.next() {
-            self.last = match &line {
-                Line::Refused(refused) if refused.text.ends_with("closing") => Some(refused.clone()),
+            self.last_error = match &line {
+                ReplyLine::Refused(refused) if refused.text.ends_with("closing") => Some(refused.clone()),
                 _ => None,
             };
-            if let Line::Keepalive(left) = line {
+            // It may overtake the replies to earlier requests, so it is not in `pending`.
+            if let ReplyLine::Keepalive(left) = line {
                 self.promised(left)?;
                 continue;
             }
-            match (self.awaited.pop_front(), line) {
-                (Some(awaited), line) => {
-                    if let Some(unfinished) = self.hand_out(awaited, line)? {
-                        self.awaited.push_front(unfinished);
+            match (self.pending.pop_front(), line) {
+                (Some(pending), line) => {
+                    if let Some(unfinished) = self.dispatch(pending, line)? {
+                        self.pending.push_front(unfinished);
                     }
                 }
-                // Unasked: it tells why it closes the connection.
-                (None, Line::Refused(refused)) => self.last = Some(refused),
+                // Without a request: it says why the server closes the connection.
+                (None, ReplyLine::Refused(refused)) => self.last_error = Some(refused),
                 (None, line) => return Err(format!("the server said {line:?} unasked")),
             }
         }
-        if lines.are_endless() { Err("the server sends a line without end".to_owned()) } else { Ok(()) }
+        if lines.is_endless() { Err("the server sends a line without end".to_owned()) } else { Ok(()) }
     }
 
-    /// A question is answered, maybe before what was asked earlier.
+    /// A `KEEPALIVE` is answered: grants that were kept back can be handed over.
     fn promised(&mut self, left: Duration) -> Result<(), String> {
-        if !self.heartbeat.answer(left) {
+        if !self.heartbeat.answered(left) {
             return Err("the server answered a KEEPALIVE that was not sent".to_owned());
         }
-        self.pulse.set_left(left);
+        self.deadlines.set_left(left);
         if self.heartbeat.is_certain(Moment::now()) {
             self.heartbeat.end_late();
-            for grant in std::mem::take(&mut self.late) {
-                self.give(grant);
+            for grant in std::mem::take(&mut self.late_grants) {
+                self.hand_over(grant);
             }
         }
         Ok(())
     }
 
-    /// Who has not all of an answer yet comes back.
-    fn hand_out(&mut self, awaited: Awaited, line: Line) -> Result<Option<Awaited>, String> {
-        match awaited {
-            Awaited::Released(None) => {}
-            Awaited::Word(reply) | Awaited::Released(Some(reply)) => drop(reply.send(match line {
-                Line::Text(text) => Ok(text),
+    /// Gives a line to the reply that it belongs to. Returns that one if more of it is to come.
+    fn dispatch(&mut self, pending: Pending, line: ReplyLine) -> Result<Option<Pending>, String> {
+        match pending {
+            Pending::Release(None) => {}
+            Pending::Word(reply) | Pending::Release(Some(reply)) => drop(reply.send(match line {
+                ReplyLine::Text(text) => Ok(text),
                 line => Err(line.into_error()),
             })),
-            Awaited::List(rows, reply) => match (rows, line) {
-                (Ok(mut rows), Line::Text(row)) => {
+            Pending::List(rows, reply) => match (rows, line) {
+                (Ok(mut rows), ReplyLine::Text(row)) => {
                     rows.push(row);
-                    return Ok(Some(Awaited::List(Ok(rows), reply)));
+                    return Ok(Some(Pending::List(Ok(rows), reply)));
                 }
-                (Ok(rows), Line::End(total)) => drop(reply.send(Ok(List { rows, total }))),
-                (_, line @ Line::Refused(_)) => drop(reply.send(Err(line.into_error()))),
-                (Err(error), Line::End(_)) => drop(reply.send(Err(error))),
-                // What is wrong costs this list. The connection stays, and the rest of the list is skipped.
-                (Err(error), _) => return Ok(Some(Awaited::List(Err(error), reply))),
-                (Ok(_), line) => return Ok(Some(Awaited::List(Err(line.into_error()), reply))),
+                (Ok(rows), ReplyLine::End(total)) => drop(reply.send(Ok(List { rows, total }))),
+                (_, line @ ReplyLine::Refused(_)) => drop(reply.send(Err(line.into_error()))),
+                (Err(error), ReplyLine::End(_)) => drop(reply.send(Err(error))),
+                // A row that cannot be read costs this list. The connection stays: the rest of the list is skipped.
+                (Err(error), _) => return Ok(Some(Pending::List(Err(error), reply))),
+                (Ok(_), line) => return Ok(Some(Pending::List(Err(line.into_error()), reply))),
             },
-            Awaited::Lock { name, granted: None, reply } => {
-                let granted = Some(granted(line)?);
-                return Ok(Some(Awaited::Lock { name, granted, reply }));
+            Pending::Lock { name, granted: None, reply } => {
+                let granted = Some(match line {
+                    ReplyLine::Refused(refused) => Err(refused),
+                    ReplyLine::Text(text) if text == "1" => Ok(true),
+                    ReplyLine::Text(text) if text == "0" => Ok(false),
+                    line => return Err(format!("the server said {line:?} to GET_LOCK")),
+                });
+                return Ok(Some(Pending::Lock { name, granted, reply }));
             }
-            Awaited::Lock { granted: Some(Err(refused)), reply, .. } => drop(reply.send(Err(refused.into()))),
-            Awaited::Lock { granted: Some(Ok(false)), reply, .. } => drop(reply.send(Ok(None))),
-            Awaited::Lock { name, granted: Some(Ok(true)), reply } => {
-                self.granted(Grant { name, fencing_token: token(&line)?, reply });
+            Pending::Lock { granted: Some(Err(refused)), reply, .. } => drop(reply.send(Err(refused.into()))),
+            Pending::Lock { granted: Some(Ok(false)), reply, .. } => drop(reply.send(Ok(None))),
+            Pending::Lock { name, granted: Some(Ok(true)), reply } => {
+                let fencing_token = match &line {
+                    ReplyLine::Text(token) => token.parse().ok(),
+                    _ => None,
+                };
+                let fencing_token =
+                    fencing_token.ok_or_else(|| format!("the server said {line:?} for a fencing token"))?;
+                self.granted(GrantedLock { name, fencing_token, reply });
             }
         }
         Ok(None)
     }
 
-    /// A lock is given out only while it is certain that nobody else has it.
-    fn granted(&mut self, grant: Grant) {
+    /// A grant that waited in a slow network may have been given to another session since. It is handed over only while
+    /// the server's promise rules that out.
+    fn granted(&mut self, grant: GrantedLock) {
         let now = Moment::now();
         if self.heartbeat.is_certain(now) {
-            self.give(grant);
+            self.hand_over(grant);
         } else {
             self.heartbeat.begin_late(now);
-            self.late.push(grant);
+            self.late_grants.push(grant);
         }
     }
 
-    fn give(&mut self, Grant { name, fencing_token, reply }: Grant) {
-        // Nobody is there who could hold it: the connection is about to end.
-        let Some(asks) = self.myself.upgrade() else { return };
+    fn hand_over(&mut self, GrantedLock { name, fencing_token, reply }: GrantedLock) {
+        // Without another handle there is no caller: the connection is about to end, and the lock with it.
+        let Some(sender) = self.sender.upgrade() else { return };
         self.heartbeat.add_guard();
-        self.pulse.set(&self.heartbeat);
-        let link = Link::new(asks, self.fate.subscribe(), self.pulse.clone());
-        // If nobody waits for it any more, it is dropped here, and that frees the lock.
-        drop(reply.send(Ok(Some(Held::new(link, name, fencing_token)))));
+        // Before the guard exists, which reads them at once.
+        self.deadlines.publish(&self.heartbeat);
+        let handle = DriverHandle::new(sender, self.lost.subscribe(), self.deadlines.clone());
+        // If its caller has gone, the hold is dropped here, and that releases the lock.
+        drop(reply.send(Ok(Some(HeldLock::new(handle, name, fencing_token)))));
     }
 }
 
-fn granted(line: Line) -> Result<Result<bool, Refused>, String> {
-    match line {
-        Line::Refused(refused) => Ok(Err(refused)),
-        Line::Text(text) if text == "1" => Ok(Ok(true)),
-        Line::Text(text) if text == "0" => Ok(Ok(false)),
-        line => Err(format!("the server said {line:?} to GET_LOCK")),
-    }
-}
-
-fn token(line: &Line) -> Result<u64, String> {
-    let number = match line {
-        Line::Text(token) => token.parse().ok(),
-        _ => None,
-    };
-    number.ok_or_else(|| format!("the server said {line:?} for a fencing token"))
-}
-
-impl Line {
-    /// What it is to one who waits for something else.
+impl ReplyLine {
+    /// The error of a request that expects another reply.
     fn into_error(self) -> Error {
         match self {
             Self::Refused(refused) => refused.into(),

@@ -4,17 +4,18 @@ use std::{fmt, io, sync::Arc, time::Duration};
 
 use getlockd_proto::{DEFAULT_PORT, name::NameError, symbol::Symbol};
 
-use crate::{clock::Moment, heartbeat::most_to_stop};
+use crate::{clock::Moment, heartbeat::max_stop_within};
 
-/// Why a call has failed.
+/// Why a call has failed. Programs match on it; the text is for people.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no connection.
+    /// The connection could not be opened.
+    #[non_exhaustive]
     Connect {
         /// The server's address.
         server: String,
-        /// What the network said.
+        /// The reason.
         error: Arc<io::Error>,
     },
     /// TLS cannot be set up: certificates or keys are not what they should be.
@@ -30,22 +31,23 @@ pub enum Error {
     /// The lock was not held any more when it was released.
     NotHeld,
     /// [`Builder::stop_within`](crate::Builder::stop_within) does not fit into what the server promises.
+    #[non_exhaustive]
     StopWithin {
-        /// What was asked for.
+        /// The configured time.
         stop_within: Duration,
-        /// How long the server frees nothing.
+        /// For how long the server promises to grant the locks to nobody else.
         left: Duration,
     },
     /// The port does not speak the line protocol.
     OtherProtocol(&'static str),
-    /// The server said what is no answer to that.
+    /// The server sent this, which is no answer to the request.
     Unexpected(String),
     /// The answer had a line that is too long to be read. The connection stays.
     TooLong,
 }
 
 impl Error {
-    /// What kind of error the server has told (protocol.md, "Errors"). None if it has told none, or one that this
+    /// The kind of error that the server reported (protocol.md, "Errors"). None if it reported none, or one that this
     /// version does not know.
     pub fn symbol(&self) -> Option<Symbol> {
         match self {
@@ -55,18 +57,18 @@ impl Error {
         }
     }
 
-    /// Of the first answer on a connection.
-    pub(crate) fn at_the_start(self) -> Self {
+    /// The error of an unexpected first reply: it may be the greeting of another protocol.
+    pub(crate) fn of_first_reply(self) -> Self {
         match self {
             Self::Unexpected(said) if said.starts_with("HTTP/") => Self::OtherProtocol("HTTP"),
-            // The length and the number of its greeting, whose version is a line feed.
+            // The header of the greeting, up to its protocol version 10, which is a line feed: the end of a line here.
             Self::Unexpected(said) if said.ends_with("\0\0\0") => Self::OtherProtocol("MySQL's protocol"),
             other => other,
         }
     }
 
-    /// Whether the server, or the way to it, was not there and may be soon.
-    pub(crate) fn may_pass(&self) -> bool {
+    /// Whether a new try may succeed: the server, or the network, was not there.
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Connect { .. } => true,
             Self::Refused(refused) => refused.symbol() == Some(Symbol::Shutdown),
@@ -90,7 +92,7 @@ impl fmt::Display for Error {
                 f,
                 "stop_within is too long ({stop_within:?}): the server frees the locks of a silent client after \
                  {left:?}; use less than {:?}",
-                most_to_stop(*left)
+                max_stop_within(*left)
             ),
             Self::OtherProtocol(other) => write!(
                 f,
@@ -108,6 +110,10 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Connect { error, .. } => Some(error),
+            // Their own texts are those of these errors.
+            Self::Refused(refused) => refused.source(),
+            Self::Lost(lost) => lost.source(),
+            Self::BadName(error) => error.source(),
             _ => None,
         }
     }
@@ -131,7 +137,7 @@ impl From<NameError> for Error {
     }
 }
 
-/// Why a connection is given up on which the server is silent.
+/// Why a connection counts as lost on which the server is silent.
 const SILENT: &str =
     "the server did not answer in time, and may soon grant the locks of this connection to others";
 
@@ -141,12 +147,12 @@ const SILENT: &str =
 pub struct Refused {
     /// The symbol as the server sent it: `DEADLOCK`, `LIMIT` and so on (protocol.md, "Errors").
     pub word: String,
-    /// What people read.
+    /// For people.
     pub text: String,
 }
 
 impl Refused {
-    /// What programs match on. None if this version does not know the server's [`word`](Self::word).
+    /// For programs to match on. None if this version does not know the server's [`word`](Self::word).
     pub fn symbol(&self) -> Option<Symbol> {
         self.word.parse().ok()
     }
@@ -162,6 +168,7 @@ impl fmt::Display for Refused {
 
 /// A connection has ended, and with it the locks that were taken on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lost {
     last: Option<Refused>,
     how: Arc<str>,
@@ -186,8 +193,8 @@ impl Lost {
         self.promised.since(Moment::now())
     }
 
-    /// Somebody wanted it to end, and not the server by itself.
-    pub(crate) fn was_meant(&self) -> bool {
+    /// Whether an operator has ended the session: then a new try is not wanted.
+    pub(crate) fn was_deliberate(&self) -> bool {
         matches!(self.symbol(), Some(Symbol::Killed | Symbol::Denied))
     }
 

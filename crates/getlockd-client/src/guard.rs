@@ -2,73 +2,43 @@
 
 use std::fmt;
 
-use getlockd_proto::escape::Written;
 use tokio::sync::oneshot;
 
-use crate::{
-    Error, Lost,
-    handle::{Awaited, Link},
-    pool::Home,
-};
-
-/// One count of a lock on a connection. Dropped, it is freed.
-#[derive(Debug)]
-pub(crate) struct Held {
-    link: Link,
-    name: String,
-    fencing_token: u64,
-    is_freed: bool,
-}
-
-impl Held {
-    pub(crate) fn new(link: Link, name: String, fencing_token: u64) -> Self {
-        Self { link, name, fencing_token, is_freed: false }
-    }
-
-    fn free(&mut self, reply: Option<oneshot::Sender<Result<String, Error>>>) {
-        self.is_freed = true;
-        self.link.send(format!("RELEASE_LOCK {}\n", Written(&self.name)), Awaited::Released(reply));
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if !self.is_freed {
-            self.free(None);
-        }
-    }
-}
+use crate::{Error, Lost, handle::HeldLock};
 
 /// A lock that is held, until this is dropped or its connection ends.
 ///
-/// Taken twice on one [`Connection`](crate::Connection) a lock has two guards, and is freed with the second.
+/// Taken twice on one [`Connection`](crate::Connection) a lock has two guards, and is released with the second.
 ///
-/// A drop frees the lock soon and does not wait for it. [`Guard::release`] waits, and reports a loss.
-#[must_use = "the lock is freed when its guard is dropped"]
+/// A drop releases the lock soon, and does not wait for it. [`Guard::release`] waits, and reports a loss.
+#[must_use = "the lock is released when its guard is dropped"]
 pub struct Guard {
-    // Freed first; then its connection goes home.
-    held: Held,
-    _home: Option<Home>,
+    // The order of these fields is that of their drops: the release is sent before the pool has the connection again,
+    // so it runs before anything that the next borrower sends.
+    hold: HeldLock,
+    /// What a pool wants to know the end of.
+    _after_release: Option<Box<dyn Send + Sync>>,
     session: u32,
 }
 
 impl Guard {
-    pub(crate) fn new(held: Held, session: u32) -> Self {
-        Self { held, _home: None, session }
+    pub(crate) fn new(hold: HeldLock, session: u32) -> Self {
+        Self { hold, _after_release: None, session }
     }
 
-    pub(crate) fn with_home(self, home: Home) -> Self {
-        Self { _home: Some(home), ..self }
+    /// Drops something once the lock is released. Any type, so that a guard need not know the pool that it comes from.
+    pub(crate) fn then_drop(self, after_release: impl Send + Sync + 'static) -> Self {
+        Self { _after_release: Some(Box::new(after_release)), ..self }
     }
 
     /// The lock's name, as it was asked for.
     pub fn name(&self) -> &str {
-        &self.held.name
+        &self.hold.name
     }
 
     /// The fencing token: a number that grows with every grant. Send it along with what you write.
     pub fn fencing_token(&self) -> u64 {
-        self.held.fencing_token
+        self.hold.fencing_token
     }
 
     /// The id of the session that holds the lock, as the server's lists show it.
@@ -82,7 +52,7 @@ impl Guard {
     ///
     /// Cancel-safe. The future outlives the guard, and does not keep the lock.
     pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
-        self.held.link.lost()
+        self.hold.driver.lost()
     }
 
     /// Whether the lock is lost. It looks at the clock itself, so it is exact even if no task has run lately.
@@ -92,7 +62,7 @@ impl Guard {
 
     /// Why the lock is lost, if it is.
     pub fn why(&self) -> Option<Lost> {
-        self.held.link.lost_already()
+        self.hold.driver.why_lost()
     }
 
     /// Runs some work while the lock is held. When the lock is lost, the work is dropped where it stands.
@@ -109,16 +79,18 @@ impl Guard {
         }
     }
 
-    /// Runs some work, and frees the lock.
+    /// Runs some work, and releases the lock.
+    ///
+    /// Cancel-safe if the work is; the lock is released in any case.
     pub(crate) async fn scope<T>(self, work: impl AsyncFnOnce(&Self) -> T) -> Result<T, Error> {
         let done = self.run(work(&self)).await?;
         self.release().await?;
         Ok(done)
     }
 
-    /// Frees the lock, and waits until that is done.
+    /// Releases the lock, and waits until that is done.
     ///
-    /// Cancel-safe: the lock is freed in any case.
+    /// Cancel-safe: the lock is released in any case.
     ///
     /// # Errors
     /// [`Error::Lost`] if the lock was lost before; [`Error::NotHeld`] if the server says that it was not
@@ -128,8 +100,8 @@ impl Guard {
             return Err(lost.into());
         }
         let (reply, answer) = oneshot::channel();
-        self.held.free(Some(reply));
-        match self.held.link.answer(answer).await?.as_str() {
+        self.hold.release(Some(reply));
+        match self.hold.driver.reply(answer).await?.as_str() {
             "1" => Ok(()),
             "0" | "NULL" => Err(Error::NotHeld),
             other => Err(Error::Unexpected(other.to_owned())),
@@ -139,7 +111,7 @@ impl Guard {
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Held { name, fencing_token, .. } = &self.held;
+        let HeldLock { name, fencing_token, .. } = &self.hold;
         f.debug_struct("Guard")
             .field("name", name)
             .field("fencing_token", fencing_token)

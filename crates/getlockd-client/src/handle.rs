@@ -1,4 +1,4 @@
-//! How the task of a connection is reached.
+//! How the task of a connection is reached, and a lock that it has handed over.
 
 use std::{
     sync::{
@@ -8,56 +8,59 @@ use std::{
     time::Duration,
 };
 
+use getlockd_proto::escape::Written;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{Error, List, Lost, Refused, clock::Moment, guard::Held, heartbeat::HeartbeatTimer};
+use crate::{Error, List, Lost, Refused, clock::Moment, heartbeat::HeartbeatTimer};
 
-/// Lines to be sent, and who waits for what they are answered.
+/// Lines to be sent, and the reply that is expected to them.
 #[derive(Debug)]
-pub(crate) struct Ask {
+pub(crate) struct DriverRequest {
     pub lines: String,
-    pub answer: Awaited,
+    pub reply: Pending,
     /// A `KEEPALIVE` goes in front of them.
-    pub with_question: bool,
+    pub with_keepalive: bool,
 }
 
-/// Who waits for an answer, and what has come of it.
+/// A reply that is expected, with as much of it as has been read.
 #[derive(Debug)]
-pub(crate) enum Awaited {
+pub(crate) enum Pending {
     /// One line.
     Word(oneshot::Sender<Result<String, Error>>),
-    /// The same, to the release of a guard.
-    Released(Option<oneshot::Sender<Result<String, Error>>>),
+    /// One line, to the release of a guard.
+    Release(Option<oneshot::Sender<Result<String, Error>>>),
     /// The rows of a list, or what is wrong with one of them.
     List(Result<Vec<String>, Error>, oneshot::Sender<Result<List<String>, Error>>),
-    /// The answers to `GET_LOCK` and to `FENCING_TOKEN` behind it.
+    /// The replies to `GET_LOCK` and to the `FENCING_TOKEN` behind it.
     Lock { name: String, granted: Option<Result<bool, Refused>>, reply: oneshot::Sender<LockReply> },
 }
 
-pub(crate) type LockReply = Result<Option<Held>, Error>;
+pub(crate) type LockReply = Result<Option<HeldLock>, Error>;
 
-/// What the task knows of the server's promise, for whoever looks at a guard between two answers.
+/// What the task knows of the server's promise. A guard reads it between two answers, so its check of the clock
+/// is exact even if the task has not run lately.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct Deadlines {
     /// When the guards are lost if nothing more is answered.
-    end: AtomicU64,
-    promised: AtomicU64,
+    guards_expire: AtomicU64,
+    promised_until: AtomicU64,
     left: AtomicU64,
 }
 
 const UNKNOWN: u64 = u64::MAX;
 
-impl Default for Pulse {
+impl Default for Deadlines {
     fn default() -> Self {
-        let [end, promised] = [Moment::NEVER, Moment::PAST].map(|at| AtomicU64::new(at.as_nanos()));
-        Self { end, promised, left: AtomicU64::new(UNKNOWN) }
+        let [guards_expire, promised_until] =
+            [Moment::NEVER, Moment::PAST].map(|at| AtomicU64::new(at.as_nanos()));
+        Self { guards_expire, promised_until, left: AtomicU64::new(UNKNOWN) }
     }
 }
 
-impl Pulse {
-    pub(crate) fn set(&self, heartbeat: &HeartbeatTimer) {
-        self.promised.store(heartbeat.promised().as_nanos(), Ordering::Release);
-        self.end.store(heartbeat.guards_end().as_nanos(), Ordering::Release);
+impl Deadlines {
+    pub(crate) fn publish(&self, heartbeat: &HeartbeatTimer) {
+        self.promised_until.store(heartbeat.promised_until().as_nanos(), Ordering::Release);
+        self.guards_expire.store(heartbeat.guards_expire().as_nanos(), Ordering::Release);
     }
 
     pub(crate) fn set_left(&self, left: Duration) {
@@ -65,70 +68,69 @@ impl Pulse {
     }
 }
 
-/// How a connection is reached. It ends with the last of these.
+/// The sending end of a connection's task. The connection ends with the last of these.
 #[derive(Clone, Debug)]
-pub(crate) struct Link {
-    asks: mpsc::UnboundedSender<Ask>,
-    fate: watch::Receiver<Option<Lost>>,
-    pulse: Arc<Pulse>,
+pub(crate) struct DriverHandle {
+    requests: mpsc::UnboundedSender<DriverRequest>,
+    lost: watch::Receiver<Option<Lost>>,
+    deadlines: Arc<Deadlines>,
 }
 
-impl Link {
+impl DriverHandle {
     pub(crate) fn new(
-        asks: mpsc::UnboundedSender<Ask>,
-        fate: watch::Receiver<Option<Lost>>,
-        pulse: Arc<Pulse>,
+        requests: mpsc::UnboundedSender<DriverRequest>,
+        lost: watch::Receiver<Option<Lost>>,
+        deadlines: Arc<Deadlines>,
     ) -> Self {
-        Self { asks, fate, pulse }
+        Self { requests, lost, deadlines }
     }
 
-    /// Sends lines at once; the answer is read even if nobody waits for it.
-    pub(crate) fn send(&self, lines: String, answer: Awaited) {
-        self.post(Ask { lines, answer, with_question: false });
+    /// Sends lines at once. The reply is read even if its receiver is dropped.
+    pub(crate) fn send(&self, lines: String, reply: Pending) {
+        // If the task has ended, this drops `reply`, and that tells its receiver.
+        let _ = self.requests.send(DriverRequest { lines, reply, with_keepalive: false });
     }
 
-    /// The same, with a `KEEPALIVE` in front of them.
-    pub(crate) fn send_with_question(&self, lines: String, answer: Awaited) {
-        self.post(Ask { lines, answer, with_question: true });
-    }
-
-    fn post(&self, ask: Ask) {
-        // If there is no connection any more, dropping the answer tells.
-        let _ = self.asks.send(ask);
+    /// Sends lines with a `KEEPALIVE` in front of them.
+    pub(crate) fn send_with_keepalive(&self, lines: String, reply: Pending) {
+        let _ = self.requests.send(DriverRequest { lines, reply, with_keepalive: true });
     }
 
     /// What the server promises with each answer, once one has come.
     pub(crate) fn left(&self) -> Option<Duration> {
-        let left = self.pulse.left.load(Ordering::Acquire);
+        let left = self.deadlines.left.load(Ordering::Acquire);
         (left != UNKNOWN).then(|| Duration::from_nanos(left))
     }
 
     /// How the connection ended, if it has. Exact: it looks at the clock, and not only at what the task has noticed.
-    pub(crate) fn lost_already(&self) -> Option<Lost> {
-        let lost = self.fate.borrow().clone();
-        lost.or_else(|| self.asks.is_closed().then(ended_with_runtime)).or_else(|| self.out_of_time())
+    pub(crate) fn why_lost(&self) -> Option<Lost> {
+        let lost = self.lost.borrow().clone();
+        lost.or_else(|| self.requests.is_closed().then(ended_with_runtime)).or_else(|| self.out_of_time())
     }
 
     fn out_of_time(&self) -> Option<Lost> {
         let moment = |nanos: &AtomicU64| Moment::from_nanos(nanos.load(Ordering::Acquire));
-        (Moment::now() >= moment(&self.pulse.end)).then(|| Lost::silent(moment(&self.pulse.promised)))
+        (Moment::now() >= moment(&self.deadlines.guards_expire))
+            .then(|| Lost::silent(moment(&self.deadlines.promised_until)))
     }
 
     /// Resolves when the connection has ended.
     ///
-    /// Cancel-safe.
+    /// Cancel-safe. The future does not keep the connection.
     pub(crate) fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
-        let mut fate = self.fate.clone();
+        let mut lost = self.lost.clone();
         async move {
-            let lost = fate.wait_for(Option::is_some).await.ok().and_then(|lost| lost.clone());
+            let lost = lost.wait_for(Option::is_some).await.ok().and_then(|lost| lost.clone());
             lost.unwrap_or_else(ended_with_runtime)
         }
     }
 
-    /// What was answered, or why nothing was.
-    pub(crate) async fn answer<T>(&self, reply: oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
+    /// The reply, or why there is none.
+    ///
+    /// Cancel-safe.
+    pub(crate) async fn reply<T>(&self, reply: oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
         match reply.await {
-            Ok(answer) => answer,
+            Ok(reply) => reply,
             Err(_) => Err(self.lost().await.into()),
         }
     }
@@ -136,4 +138,32 @@ impl Link {
 
 fn ended_with_runtime() -> Lost {
     Lost::new("the program's runtime ended", None)
+}
+
+/// One grant of a lock on a connection. Dropped, it is released.
+#[derive(Debug)]
+pub(crate) struct HeldLock {
+    pub driver: DriverHandle,
+    pub name: String,
+    pub fencing_token: u64,
+    is_released: bool,
+}
+
+impl HeldLock {
+    pub(crate) fn new(driver: DriverHandle, name: String, fencing_token: u64) -> Self {
+        Self { driver, name, fencing_token, is_released: false }
+    }
+
+    pub(crate) fn release(&mut self, reply: Option<oneshot::Sender<Result<String, Error>>>) {
+        self.is_released = true;
+        self.driver.send(format!("RELEASE_LOCK {}\n", Written(&self.name)), Pending::Release(reply));
+    }
+}
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        if !self.is_released {
+            self.release(None);
+        }
+    }
 }

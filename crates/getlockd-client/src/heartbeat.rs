@@ -1,21 +1,23 @@
-//! How long the locks of a connection are certain (protocol.md, part 1, "A link that is cut without a word").
-//! Pure: it has no clock and no socket.
+//! When `KEEPALIVE` is sent, and how long the locks of a connection are certain (protocol.md, part 1, "A link that is
+//! cut without a word"). Pure: it has no clock and no socket.
 //!
 //! Each answer to `KEEPALIVE` is a promise of the server: nobody else is granted these locks for `left`, which
-//! counts from the moment in which the question was sent. The connection counts as lost `stop_within` before
-//! the last promise ends, so that the work can stop while the lock is still its own.
+//! counts from the moment in which the `KEEPALIVE` was sent, as the server cannot have answered earlier. The connection
+//! counts as lost `stop_within` before the last promise ends, so that the work can stop while it still has the lock.
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::clock::Moment;
 
-/// How often it asks, and how long it waits, before the server has told its `left`.
-const UNTOLD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// How often it asks before the server has told its `left`.
+const FIRST_INTERVAL: Duration = Duration::from_secs(1);
+/// How long it waits for an answer until then.
+const FIRST_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the server has promised last.
+/// The last promise of the server.
 #[derive(Clone, Copy, Debug)]
 struct Promise {
-    /// When the question was sent.
+    /// When its `KEEPALIVE` was sent.
     sent: Moment,
     /// Zero promises nothing.
     left: Duration,
@@ -24,23 +26,22 @@ struct Promise {
 #[derive(Debug, Default)]
 pub(crate) struct HeartbeatTimer {
     stop_within: Option<Duration>,
-    /// When the questions were sent that have no answer yet.
+    /// When each `KEEPALIVE` that has no answer yet was sent.
     unanswered: VecDeque<Moment>,
-    last_asked: Option<Moment>,
+    last_sent: Option<Moment>,
     promise: Option<Promise>,
-    /// How many guards there are.
-    held: usize,
+    guards: usize,
     /// Since when a grant waits for a promise.
-    late: Option<Moment>,
+    late_since: Option<Moment>,
 }
 
 /// How long before the end of a promise a loss is told.
-pub(crate) fn stop_within(told: Option<Duration>, left: Duration) -> Duration {
-    told.unwrap_or(left * 2 / 5)
+pub(crate) fn stop_within(configured: Option<Duration>, left: Duration) -> Duration {
+    configured.unwrap_or(left * 2 / 5)
 }
 
-/// Beyond it a lock would be lost before the next question is answered.
-pub(crate) fn most_to_stop(left: Duration) -> Duration {
+/// With a longer `stop_within` a lock would be lost before the next `KEEPALIVE` is answered.
+pub(crate) fn max_stop_within(left: Duration) -> Duration {
     left * 4 / 5
 }
 
@@ -49,14 +50,14 @@ impl HeartbeatTimer {
         Self { stop_within, ..Self::default() }
     }
 
-    /// A question is sent now. A moment that is too early is on the safe side.
-    pub(crate) fn ask(&mut self, now: Moment) {
+    /// A `KEEPALIVE` is sent now. A moment that is too early is on the safe side.
+    pub(crate) fn sent(&mut self, now: Moment) {
         self.unanswered.push_back(now);
-        self.last_asked = Some(now);
+        self.last_sent = Some(now);
     }
 
-    /// The first question that had no answer has one. False if there is none.
-    pub(crate) fn answer(&mut self, left: Duration) -> bool {
+    /// The first `KEEPALIVE` that had no answer has one. False if there is none.
+    pub(crate) fn answered(&mut self, left: Duration) -> bool {
         let sent = self.unanswered.pop_front();
         if let Some(sent) = sent {
             self.promise = Some(Promise { sent, left });
@@ -65,24 +66,24 @@ impl HeartbeatTimer {
     }
 
     pub(crate) fn add_guard(&mut self) {
-        self.held += 1;
+        self.guards += 1;
     }
 
     pub(crate) fn remove_guard(&mut self) {
-        self.held = self.held.saturating_sub(1);
+        self.guards = self.guards.saturating_sub(1);
     }
 
     pub(crate) fn has_guards(&self) -> bool {
-        self.held > 0
+        self.guards > 0
     }
 
     /// A grant is kept back until there is a promise.
     pub(crate) fn begin_late(&mut self, now: Moment) {
-        self.late.get_or_insert(now);
+        self.late_since.get_or_insert(now);
     }
 
     pub(crate) fn end_late(&mut self) {
-        self.late = None;
+        self.late_since = None;
     }
 
     /// Whether a lock may be given out.
@@ -98,8 +99,8 @@ impl HeartbeatTimer {
         }
     }
 
-    /// Until when the server has promised something.
-    pub(crate) fn promised(&self) -> Moment {
+    /// The end of the last promise.
+    pub(crate) fn promised_until(&self) -> Moment {
         self.promise.map_or(Moment::PAST, |Promise { sent, left }| sent.plus(left))
     }
 
@@ -108,42 +109,43 @@ impl HeartbeatTimer {
     }
 
     /// When the guards of this connection are lost if nothing more is answered.
-    pub(crate) fn guards_end(&self) -> Moment {
+    pub(crate) fn guards_expire(&self) -> Moment {
         if self.has_guards() { self.certain_until() } else { Moment::NEVER }
     }
 
     /// When the connection is lost if nothing more is answered.
-    fn end(&self) -> Moment {
-        let patience = self.promise.map_or(UNTOLD.1, |promise| self.time_to_work(promise.left));
-        let late_end = self.late.map_or(Moment::NEVER, |since| since.plus(patience));
-        self.guards_end().min(late_end)
+    fn expires(&self) -> Moment {
+        let patience = self.promise.map_or(FIRST_PATIENCE, |promise| self.time_to_work(promise.left));
+        let late_end = self.late_since.map_or(Moment::NEVER, |since| since.plus(patience));
+        self.guards_expire().min(late_end)
     }
 
-    pub(crate) fn is_over(&self, now: Moment) -> bool {
-        now >= self.end()
+    pub(crate) fn is_expired(&self, now: Moment) -> bool {
+        now >= self.expires()
     }
 
-    /// When the next question is due. None while nothing is held: such a connection is silent.
-    fn next_question(&self) -> Option<Moment> {
-        if !self.has_guards() && self.late.is_none() {
+    /// When the next `KEEPALIVE` is due. None while nothing is held: such a connection is silent.
+    fn next_due(&self) -> Option<Moment> {
+        if !self.has_guards() && self.late_since.is_none() {
             return None;
         }
-        let pause = match self.promise {
+        let interval = match self.promise {
             Some(Promise { left, .. }) if left.is_zero() => return None,
             Some(Promise { left, .. }) => left / 5,
-            None => UNTOLD.0,
+            None => FIRST_INTERVAL,
         };
-        Some(self.last_asked.map_or(Moment::PAST, |at| at.plus(pause)))
+        Some(self.last_sent.map_or(Moment::PAST, |at| at.plus(interval)))
     }
 
-    pub(crate) fn must_ask(&self, now: Moment) -> bool {
-        self.next_question().is_some_and(|at| now >= at)
+    pub(crate) fn is_due(&self, now: Moment) -> bool {
+        self.next_due().is_some_and(|at| now >= at)
     }
 
-    /// How long nothing has to be done. A timer stands still while the machine sleeps, so it is looked at often.
-    pub(crate) fn rest(&self, now: Moment) -> Option<Duration> {
-        let next = self.next_question()?.min(self.end());
-        let most = self.promise.map_or(UNTOLD.0, |promise| promise.left / 25);
+    /// How long the driver may sleep: not always until the next moment that counts, since a timer stands still while
+    /// the machine sleeps, and the promise runs out.
+    pub(crate) fn sleep_time(&self, now: Moment) -> Option<Duration> {
+        let next = self.next_due()?.min(self.expires());
+        let most = self.promise.map_or(FIRST_INTERVAL, |promise| promise.left / 25);
         Some(next.since(now).min(most))
     }
 }
@@ -161,8 +163,8 @@ mod tests {
     /// A guard at second 100, with a promise that was asked for then.
     fn holding() -> HeartbeatTimer {
         let mut heartbeat = HeartbeatTimer::new(None);
-        heartbeat.ask(at(100));
-        assert!(!heartbeat.is_certain(at(100)) && heartbeat.answer(LEFT) && heartbeat.is_certain(at(100)));
+        heartbeat.sent(at(100));
+        assert!(!heartbeat.is_certain(at(100)) && heartbeat.answered(LEFT) && heartbeat.is_certain(at(100)));
         heartbeat.add_guard();
         heartbeat
     }
@@ -170,57 +172,57 @@ mod tests {
     #[test]
     fn a_guard_is_lost_when_two_fifths_of_the_last_promise_are_left() {
         let mut heartbeat = holding();
-        assert!(!heartbeat.is_over(at(114)) && heartbeat.is_over(at(115)));
-        heartbeat.ask(at(105));
-        heartbeat.ask(at(110));
-        assert_eq!(heartbeat.guards_end(), at(115), "a question is no answer");
-        assert!(heartbeat.answer(LEFT));
-        assert_eq!(heartbeat.guards_end(), at(120), "it counts from its question");
-        assert!(heartbeat.answer(LEFT) && !heartbeat.answer(LEFT));
-        assert_eq!(heartbeat.guards_end(), at(125));
+        assert!(!heartbeat.is_expired(at(114)) && heartbeat.is_expired(at(115)));
+        heartbeat.sent(at(105));
+        heartbeat.sent(at(110));
+        assert_eq!(heartbeat.guards_expire(), at(115), "a question is no answer");
+        assert!(heartbeat.answered(LEFT));
+        assert_eq!(heartbeat.guards_expire(), at(120), "it counts from its question");
+        assert!(heartbeat.answered(LEFT) && !heartbeat.answered(LEFT));
+        assert_eq!(heartbeat.guards_expire(), at(125));
     }
 
     #[test]
     fn each_fifth_a_question_is_due_while_something_is_held() {
         let mut heartbeat = holding();
-        assert!(!heartbeat.must_ask(at(104)) && heartbeat.must_ask(at(105)));
-        heartbeat.ask(at(105));
-        assert!(!heartbeat.must_ask(at(109)) && heartbeat.must_ask(at(110)));
+        assert!(!heartbeat.is_due(at(104)) && heartbeat.is_due(at(105)));
+        heartbeat.sent(at(105));
+        assert!(!heartbeat.is_due(at(109)) && heartbeat.is_due(at(110)));
         heartbeat.remove_guard();
         assert!(
-            !heartbeat.must_ask(at(1000))
-                && !heartbeat.is_over(at(1000))
-                && heartbeat.rest(at(1000)).is_none()
+            !heartbeat.is_due(at(1000))
+                && !heartbeat.is_expired(at(1000))
+                && heartbeat.sleep_time(at(1000)).is_none()
         );
     }
 
     #[test]
     fn no_timer_runs_longer_than_a_part_of_the_promise() {
         let heartbeat = holding();
-        assert_eq!(heartbeat.rest(at(100)), Some(Duration::from_secs(1)));
-        assert_eq!(heartbeat.rest(at(200)), Some(Duration::ZERO), "after a sleep of the machine");
+        assert_eq!(heartbeat.sleep_time(at(100)), Some(Duration::from_secs(1)));
+        assert_eq!(heartbeat.sleep_time(at(200)), Some(Duration::ZERO), "after a sleep of the machine");
     }
 
     #[test]
     fn a_late_grant_asks_again_and_is_given_up_in_time() {
         let mut heartbeat = HeartbeatTimer::new(Some(Duration::from_secs(5)));
-        heartbeat.ask(at(100));
-        assert!(heartbeat.answer(LEFT));
-        assert!(!heartbeat.is_certain(at(120)) && !heartbeat.must_ask(at(120)));
+        heartbeat.sent(at(100));
+        assert!(heartbeat.answered(LEFT));
+        assert!(!heartbeat.is_certain(at(120)) && !heartbeat.is_due(at(120)));
         heartbeat.begin_late(at(120));
-        assert!(heartbeat.must_ask(at(120)));
-        heartbeat.ask(at(120));
-        assert!(!heartbeat.is_over(at(139)) && heartbeat.is_over(at(140)));
-        assert!(heartbeat.answer(LEFT) && heartbeat.is_certain(at(121)));
+        assert!(heartbeat.is_due(at(120)));
+        heartbeat.sent(at(120));
+        assert!(!heartbeat.is_expired(at(139)) && heartbeat.is_expired(at(140)));
+        assert!(heartbeat.answered(LEFT) && heartbeat.is_certain(at(121)));
     }
 
     #[test]
-    fn who_promises_nothing_is_asked_nothing_more() {
+    fn a_server_that_promises_nothing_is_asked_nothing_more() {
         let mut heartbeat = HeartbeatTimer::new(None);
-        heartbeat.ask(at(100));
-        assert!(heartbeat.answer(Duration::ZERO));
+        heartbeat.sent(at(100));
+        assert!(heartbeat.answered(Duration::ZERO));
         heartbeat.add_guard();
-        assert!(heartbeat.is_certain(at(1_000_000)) && !heartbeat.must_ask(at(1_000_000)));
-        assert!(!heartbeat.is_over(at(1_000_000)) && heartbeat.rest(at(1_000_000)).is_none());
+        assert!(heartbeat.is_certain(at(1_000_000)) && !heartbeat.is_due(at(1_000_000)));
+        assert!(!heartbeat.is_expired(at(1_000_000)) && heartbeat.sleep_time(at(1_000_000)).is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! Locks for programs in Rust: a client of the server `getlockd`, over its line protocol.
 //!
-//! A lock is a [`Guard`]. It is freed when the guard is dropped. It is lost when its connection is, which
-//! [`Guard::lost`] tells at once: stop your work then. [`Client::lock`] does both for you.
+//! A lock is a [`Guard`]. It is released when the guard is dropped. It is lost when its connection is, which
+//! [`Guard::lost`] reports at once: stop your work then. [`Client::lock`] does both for you.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -22,7 +22,7 @@
 //! # }
 //! ```
 //!
-//! Programs without an async runtime use the feature `blocking`, and its module of that name. The feature `tls` is for
+//! Programs without an async runtime use the feature `blocking` and its module of that name. The feature `tls` adds
 //! TLS.
 //!
 //! # One connection, or one for each lock
@@ -32,26 +32,26 @@
 //! - [`Client`] takes each lock on a connection of its own, from a small pool. No wait is behind another,
 //!   and a lock that is lost takes no other with it. This is what most programs want.
 //! - [`Connection`] is one session, with as many locks as you like. All its guards share its fate.
-//!   Whatever is asked on it, a release too, is done after what was asked before: a lock that is waited
-//!   for holds up the others. Take several locks at a time on one connection: only then does the server
+//!   The server runs its requests in their order, also a release: one that waits for a lock holds up those
+//!   behind it. Take several locks at a time on one connection: only then does the server
 //!   see that two such programs wait for each other, and refuses the second with [`Symbol::Deadlock`].
 //!
 //! # When the connection is lost
 //!
-//! Then the server frees the locks, and they are never taken again behind your back: a guard that is
+//! Then the server releases the locks, and they are never taken again behind your back: a guard that is
 //! lost stays lost. Only a call that has no answer yet is tried again on a new connection, by [`Client`],
 //! for [`Builder::retry`].
 //!
-//! A network that is cut without a word is noticed in time. The server lets a silent client keep its locks for
-//! 25 s (with its default `--keepalive`), and promises so to each `KEEPALIVE`. While a guard lives, its
-//! connection asks each fifth of that time. The guard is lost [`Builder::stop_within`] before the last promise
-//! ends: 10 s by default. Work that stops within that time never runs beside the next holder. The
-//! clock that counts goes on while the machine sleeps.
+//! A network that is cut without a word is noticed before the locks are granted to other sessions. The server lets
+//! a silent client keep its locks for 25 s (with its default `--keepalive`), and promises so to each `KEEPALIVE`.
+//! While a guard lives, its connection asks in intervals of a fifth of that time. The guard is lost
+//! [`Builder::stop_within`] before the last promise ends: 10 s by default. Work that stops within that time never
+//! runs beside the next holder. The clock that counts goes on while the machine sleeps.
 //!
 //! A task that blocks its thread can keep the connection from asking, and then the lock is lost. Give such work to
 //! `spawn_blocking`, or to a runtime with several threads.
 //!
-//! Two things are left. A server that restarts has forgotten its promises. Work that cannot be stopped goes
+//! Two cases are left. A server that restarts has forgotten its promises. Work that cannot be stopped goes
 //! on. For both, send [`Guard::fencing_token`] along with what you write, and let the store refuse a token lower
 //! than the highest it has seen.
 //!
@@ -72,11 +72,17 @@ mod error;
 mod guard;
 mod handle;
 mod heartbeat;
+mod lock_methods;
 mod pool;
 mod reply;
 mod rows;
 #[cfg(feature = "tls")]
 mod tls;
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use builder::Builder;
 pub use connection::Connection;
@@ -84,9 +90,9 @@ pub use error::{Error, Lost, Refused};
 pub use getlockd_proto::{DEFAULT_PORT, name::NameError, symbol::Symbol, timeout::Timeout};
 pub use guard::Guard;
 pub use pool::Client;
-#[cfg(fuzzing)]
-pub use reply::read_all;
 pub use reply::{visible, written};
-pub use rows::{List, LockRow, Mode, SessionRow, Stats, WaiterRow, WhyRow};
+#[cfg(fuzzing)]
+pub use rows::read_all;
+pub use rows::{HistoryRow, List, LockRow, Mode, SessionRow, Stats, WaiterRow, WhyRow};
 #[cfg(feature = "tls")]
 pub use tls::{Identity, Tls};

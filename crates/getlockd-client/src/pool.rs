@@ -9,10 +9,11 @@ use std::{
 use getlockd_proto::timeout::Timeout;
 use tokio::time::{Instant, sleep};
 
-use crate::{Builder, Connection, Error, Guard};
+use crate::{Builder, Connection, Error, Guard, Mode, lock_methods::lock_methods};
 
-/// How long it waits between two tries to connect: the first time, and at most.
-const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)];
+/// Between the first two tries to connect. It doubles from try to try.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// A client. Each lock has a connection of its own while it is held or waited for; clones share those
 /// that are idle.
@@ -42,6 +43,21 @@ struct Pool {
     idle: Mutex<Vec<Connection>>,
 }
 
+impl Builder {
+    /// A client, with its first connection.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`Builder::connection`].
+    pub async fn connect(self) -> Result<Client, Error> {
+        let first = self.connection().await?;
+        let pool = Arc::new(Pool { builder: self, idle: Mutex::new(Vec::new()) });
+        pool.give_back(&first);
+        Ok(Client { pool })
+    }
+}
+
 impl Client {
     /// Connects to a server: `host:port`, or `host` for port 3305.
     ///
@@ -58,97 +74,13 @@ impl Client {
         Builder::new(server)
     }
 
-    pub(crate) async fn start(builder: Builder) -> Result<Self, Error> {
-        let first = builder.connection().await?;
-        let pool = Arc::new(Pool { builder, idle: Mutex::new(Vec::new()) });
-        pool.give_back(&first);
-        Ok(Self { pool })
-    }
-
-    /// Takes a lock, and waits for it at most `timeout`.
-    ///
-    /// Cancel-safe: dropped, it leaves the queue, and frees what it may have got.
-    ///
-    /// # Errors
-    /// [`Error::NotGranted`] if the lock was not granted in time; [`Error::Refused`], such as `KILLED` or
-    /// `INTERRUPTED`; [`Error::Connect`] or [`Error::Lost`] if there is no server for longer than
-    /// [`Builder::retry`].
-    pub async fn acquire(&self, name: &str, timeout: impl Into<Timeout>) -> Result<Guard, Error> {
-        self.take("GET_LOCK", name, timeout.into()).await?.ok_or(Error::NotGranted)
-    }
-
-    /// The same, beside other shared holders.
-    ///
-    /// Cancel-safe, as [`Client::acquire`].
-    ///
-    /// # Errors
-    /// As [`Client::acquire`].
-    pub async fn acquire_shared(&self, name: &str, timeout: impl Into<Timeout>) -> Result<Guard, Error> {
-        self.take("GET_SHARED_LOCK", name, timeout.into()).await?.ok_or(Error::NotGranted)
-    }
-
-    /// Takes a lock if that needs no wait; else it is none.
-    ///
-    /// Cancel-safe, as [`Client::acquire`].
-    ///
-    /// # Errors
-    /// As [`Client::acquire`], without [`Error::NotGranted`].
-    pub async fn try_lock(&self, name: &str) -> Result<Option<Guard>, Error> {
-        self.take("GET_LOCK", name, Timeout::NONE).await
-    }
-
-    /// The same, beside other shared holders.
-    ///
-    /// Cancel-safe, as [`Client::acquire`].
-    ///
-    /// # Errors
-    /// As [`Client::try_lock`].
-    pub async fn try_lock_shared(&self, name: &str) -> Result<Option<Guard>, Error> {
-        self.take("GET_SHARED_LOCK", name, Timeout::NONE).await
-    }
-
-    /// Runs some work while a lock is held, and frees the lock. When the lock is lost, the work is dropped where
-    /// it stands. It never runs without the lock.
-    ///
-    /// Cancel-safe if the work is; the lock is freed in any case.
-    ///
-    /// ```no_run
-    /// # use std::time::Duration;
-    /// # use getlockd_client::{Client, Error};
-    /// # async fn back_up(_token: u64) -> u32 { 7 }
-    /// # async fn example(client: Client) -> Result<(), Error> {
-    /// let files = client
-    ///     .lock("nightly", Duration::from_secs(10), async |guard| back_up(guard.fencing_token()).await)
-    ///     .await?;
-    /// # let _: u32 = files;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Client::acquire`]; [`Error::Lost`] also if the lock was lost later; as [`Guard::release`].
-    pub async fn lock<T>(
-        &self,
-        name: &str,
-        timeout: impl Into<Timeout>,
-        work: impl AsyncFnOnce(&Guard) -> T,
-    ) -> Result<T, Error> {
-        self.acquire(name, timeout).await?.scope(work).await
-    }
-
-    /// The same, beside other shared holders.
-    ///
-    /// Cancel-safe, as [`Client::lock`].
-    ///
-    /// # Errors
-    /// As [`Client::lock`].
-    pub async fn lock_shared<T>(
-        &self,
-        name: &str,
-        timeout: impl Into<Timeout>,
-        work: impl AsyncFnOnce(&Guard) -> T,
-    ) -> Result<T, Error> {
-        self.acquire_shared(name, timeout).await?.scope(work).await
+    lock_methods! {
+        /// Cancel-safe: dropped, it leaves the queue, and releases what it may have got.
+        ///
+        /// # Errors
+        /// [`Error::NotGranted`] if the lock was not granted in time; [`Error::Refused`], such as `KILLED` or
+        /// `INTERRUPTED`; [`Error::Connect`] or [`Error::Lost`] if there is no server for longer than
+        /// [`Builder::retry`].
     }
 
     /// A new connection of one's own: for several locks at a time, and for lists.
@@ -161,40 +93,49 @@ impl Client {
         self.pool.builder.connection().await
     }
 
-    async fn take(&self, verb: &str, name: &str, timeout: Timeout) -> Result<Option<Guard>, Error> {
-        let (start, mut retries) = (Instant::now(), Retries::new(self.pool.builder.retry));
-        loop {
-            let began = Instant::now();
-            match self.try_take(verb, name, timeout.less(start.elapsed())).await {
-                Err(error) if error.may_pass() => retries.pause(began, error).await?,
-                done => return done,
-            }
-        }
-    }
-
-    async fn try_take(&self, verb: &str, name: &str, timeout: Timeout) -> Result<Option<Guard>, Error> {
-        while let Some(idle) = self.pool.take() {
-            match self.take_on(idle, verb, name, timeout).await {
-                // It may have ended long ago, or for being idle.
-                Err(Error::Lost(lost)) if !lost.was_meant() => {}
-                done => return done,
-            }
-        }
-        self.take_on(self.connection().await?, verb, name, timeout).await
-    }
-
-    /// Dropped, it takes the connection with it, and so its place in the queue.
-    async fn take_on(
+    /// Cancel-safe: dropped, it leaves the queue, and releases what it may have got.
+    pub(crate) async fn take(
         &self,
-        connection: Connection,
-        verb: &str,
+        mode: Mode,
         name: &str,
         timeout: Timeout,
     ) -> Result<Option<Guard>, Error> {
-        let taken = connection.take(verb, name, timeout).await;
-        // From here on nothing waits on it, and it may be used again.
-        let home = Home { pool: self.pool.clone(), connection };
-        Ok(taken?.map(|guard| guard.with_home(home)))
+        let (start, mut backoff) = (Instant::now(), Backoff::new(self.pool.builder.retry));
+        loop {
+            let began = Instant::now();
+            match self.try_take(mode, name, timeout.less(start.elapsed())).await {
+                Err(error) if error.is_transient() => backoff.wait(began, error).await?,
+                done => return done,
+            }
+        }
+    }
+
+    /// Takes a lock on an idle connection, or else on a new one.
+    ///
+    /// Cancel-safe, as [`Client::take`].
+    async fn try_take(&self, mode: Mode, name: &str, timeout: Timeout) -> Result<Option<Guard>, Error> {
+        while let Some(idle) = self.pool.take() {
+            match self.take_on(idle, mode, name, timeout).await {
+                // The server may have closed it long ago, or for being idle: only what is new proves anything.
+                Err(Error::Lost(lost)) if !lost.was_deliberate() => {}
+                done => return done,
+            }
+        }
+        self.take_on(self.connection().await?, mode, name, timeout).await
+    }
+
+    /// Cancel-safe: dropped, it closes the connection, and so leaves the queue.
+    async fn take_on(
+        &self,
+        connection: Connection,
+        mode: Mode,
+        name: &str,
+        timeout: Timeout,
+    ) -> Result<Option<Guard>, Error> {
+        let taken = connection.take(mode, name, timeout).await;
+        // Only now: a connection whose request is still in a queue must not be used again.
+        let return_to_pool = ReturnToPool { pool: self.pool.clone(), connection };
+        Ok(taken?.map(|guard| guard.then_drop(return_to_pool)))
     }
 }
 
@@ -223,34 +164,36 @@ impl Pool {
     }
 }
 
-/// Where the connection of a guard goes when the guard is gone.
-pub(crate) struct Home {
+/// Dropped, it makes the connection of a guard idle.
+struct ReturnToPool {
     pool: Arc<Pool>,
     connection: Connection,
 }
 
-impl Drop for Home {
+impl Drop for ReturnToPool {
     fn drop(&mut self) {
         self.pool.give_back(&self.connection);
     }
 }
 
-/// Tries again, for some time.
-struct Retries {
+/// The pauses between tries, for as long as [`Builder::retry`].
+struct Backoff {
     within: Duration,
     pause: Duration,
     failing_since: Option<Instant>,
 }
 
-impl Retries {
+impl Backoff {
     fn new(within: Duration) -> Self {
-        Self { within, pause: PAUSES[0], failing_since: None }
+        Self { within, pause: FIRST_PAUSE, failing_since: None }
     }
 
-    /// Waits before the next try, unless it has been long enough: then it is the error.
-    async fn pause(&mut self, began: Instant, error: Error) -> Result<(), Error> {
+    /// Waits before the next try. Fails with `error` if there has been no success for too long.
+    ///
+    /// Cancel-safe.
+    async fn wait(&mut self, began: Instant, error: Error) -> Result<(), Error> {
         if began.elapsed() > self.within {
-            // That try was well for a while.
+            // That try was in a queue for a while, so there was a server.
             *self = Self::new(self.within);
         }
         let since = *self.failing_since.get_or_insert_with(Instant::now);
@@ -258,7 +201,7 @@ impl Retries {
             return Err(error);
         }
         sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(PAUSES[1]);
+        self.pause = (self.pause * 2).min(MAX_PAUSE);
         Ok(())
     }
 }

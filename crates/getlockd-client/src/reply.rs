@@ -7,16 +7,16 @@ use getlockd_proto::escape::{Visible, Written, read_quoted};
 
 use crate::Refused;
 
-/// Of a longer line only the beginning is kept.
+/// Of a longer line only this much is kept.
 const MAX_REPLY: usize = 64 * 1024;
-/// What is longer than that has no end: no getlockd sends it.
+/// A longer line counts as endless: no getlockd sends one.
 const MAX_SKIPPED: usize = 64 * 1024 * 1024;
-/// So much of the text of an error that is too long is kept.
+/// Of the text of an error in a line that is too long this much is kept.
 const MAX_TEXT: usize = 1000;
 
 /// A line that the server sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Line {
+pub(crate) enum ReplyLine {
     /// `ERROR`.
     Refused(Refused),
     /// The end of a list, and how many rows there are in all.
@@ -31,21 +31,21 @@ pub(crate) enum Line {
 
 /// The lines of a stream.
 #[derive(Debug, Default)]
-pub(crate) struct Lines {
+pub(crate) struct ReplyReader {
     pub input: BytesMut,
-    long: Option<Long>,
+    long: Option<SkippedLine>,
 }
 
 /// A line that is being skipped.
 #[derive(Debug)]
-struct Long {
+struct SkippedLine {
     beginning: BytesMut,
     skipped: usize,
 }
 
-impl Lines {
+impl ReplyReader {
     /// The next line, if all of it is there.
-    pub(crate) fn next(&mut self) -> Option<Line> {
+    pub(crate) fn next(&mut self) -> Option<ReplyLine> {
         let Some(end) = self.input.iter().position(|&c| c == b'\n') else {
             self.skip();
             return None;
@@ -53,9 +53,9 @@ impl Lines {
         let line = self.input.split_to(end);
         self.input.advance(1);
         Some(match self.long.take() {
-            Some(long) => Line::of_beginning(&long.beginning),
-            None if line.len() > MAX_REPLY => Line::of_beginning(&line[..MAX_REPLY]),
-            None => Line::read(&String::from_utf8_lossy(&line)),
+            Some(long) => ReplyLine::of_beginning(&long.beginning),
+            None if line.len() > MAX_REPLY => ReplyLine::of_beginning(&line[..MAX_REPLY]),
+            None => ReplyLine::read(&String::from_utf8_lossy(&line)),
         })
     }
 
@@ -66,32 +66,33 @@ impl Lines {
             self.input.clear();
         } else if self.input.len() > MAX_REPLY {
             let beginning = self.input.split_to(MAX_REPLY);
-            self.long = Some(Long { beginning, skipped: self.input.len() });
+            self.long = Some(SkippedLine { beginning, skipped: self.input.len() });
             self.input.clear();
         }
     }
 
-    /// Whether it is no use to wait for the end of the line.
-    pub(crate) fn are_endless(&self) -> bool {
+    /// Whether the end of the line is not worth waiting for.
+    pub(crate) fn is_endless(&self) -> bool {
         self.long.as_ref().is_some_and(|long| long.skipped > MAX_SKIPPED)
     }
 }
 
-impl Line {
+impl ReplyLine {
     fn read(line: &str) -> Self {
         let line = line.trim_end_matches('\r');
         if let Some(error) = line.strip_prefix("ERROR ") {
             let (word, text) = error.split_once(' ').unwrap_or((error, ""));
             return Self::Refused(Refused { word: word.to_owned(), text: text.to_owned() });
         }
-        if let Some(left) = line.strip_prefix("KEEPALIVE ").and_then(|_| Fields::read(line)?.time("left")) {
+        if let Some(left) = line.strip_prefix("KEEPALIVE ").and_then(|_| RowFields::read(line)?.time("left"))
+        {
             return Self::Keepalive(left);
         }
         let total = line.strip_prefix("END ").and_then(|end| end.rsplit(' ').next()?.parse().ok());
         total.map_or_else(|| Self::Text(line.to_owned()), Self::End)
     }
 
-    /// Programs go by the symbol of an error: it is told even if the text behind it is too long.
+    /// Programs match on the symbol of an error, so it is kept even if the text behind it is too long.
     fn of_beginning(beginning: &[u8]) -> Self {
         match Self::read(&String::from_utf8_lossy(beginning)) {
             Self::Refused(Refused { word, text }) => {
@@ -105,9 +106,9 @@ impl Line {
 
 /// The fields of a row by their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fields(Vec<(String, Option<String>)>);
+pub(crate) struct RowFields(Vec<(String, Option<String>)>);
 
-impl Fields {
+impl RowFields {
     /// From `WORD key=value key='other value' key=NULL`. None for what is not of this shape.
     pub(crate) fn read(line: &str) -> Option<Self> {
         let mut rest = line.split_once(' ')?.1.as_bytes();
@@ -121,6 +122,15 @@ impl Fields {
         Some(Self(fields))
     }
 
+    /// The row as the line protocol writes it.
+    #[cfg(fuzzing)]
+    pub(crate) fn written(&self) -> String {
+        let field = |(key, value): &(String, Option<String>)| {
+            format!("{key}={}", value.as_deref().map_or("NULL".into(), written))
+        };
+        format!("ROW {}", self.0.iter().map(field).collect::<Vec<_>>().join(" "))
+    }
+
     /// A field; none for one that is `NULL`, or not there.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         let field = self.0.iter().find(|(name, _)| name == key);
@@ -131,7 +141,7 @@ impl Fields {
         self.get(key).map(str::to_owned)
     }
 
-    /// A field that is a number, as a session id and a token are.
+    /// A field that is a number.
     pub(crate) fn number<T: std::str::FromStr>(&self, key: &str) -> Option<T> {
         self.get(key)?.parse().ok()
     }
@@ -142,7 +152,7 @@ impl Fields {
     }
 }
 
-/// A text as the line protocol writes it: it may be shown on any terminal, and sent back.
+/// A text as the line protocol writes it: safe to show on any terminal, and to send back.
 pub fn written(text: &str) -> String {
     Written(text).to_string()
 }
@@ -163,37 +173,26 @@ fn value(input: &[u8]) -> Option<(Option<String>, &[u8])> {
     Some(((text != "NULL").then_some(text), rest))
 }
 
-/// For the fuzzers: what any server may send. A row that is read can be written, and is read as the same.
-#[cfg(fuzzing)]
-pub fn read_all(data: &[u8]) {
-    let mut lines = Lines { input: BytesMut::from(data), ..Lines::default() };
-    while let Some(line) = lines.next() {
-        let Line::Text(text) = line else { continue };
-        crate::rows::read_all(&text);
-        let Some(row) = Fields::read(&text) else { continue };
-        let field = |(key, value): &(String, Option<String>)| {
-            format!("{key}={}", value.as_deref().map_or("NULL".into(), written))
-        };
-        let again = row.0.iter().map(field).collect::<Vec<_>>().join(" ");
-        assert_eq!(Fields::read(&format!("ROW {again}")), Some(row));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn lines(input: &[u8]) -> Vec<Line> {
-        let mut lines = Lines { input: BytesMut::from(input), ..Lines::default() };
+    fn lines(input: &[u8]) -> Vec<ReplyLine> {
+        let mut lines = ReplyReader { input: BytesMut::from(input), ..ReplyReader::default() };
         std::iter::from_fn(|| lines.next()).collect()
     }
 
     #[test]
     fn lines_are_words_errors_and_ends() {
         let refused = Refused { word: "DEADLOCK".to_owned(), text: "a cycle".to_owned() };
-        let expected = [Line::Text("1".to_owned()), Line::Refused(refused), Line::End(2), Line::End(20_000)];
+        let expected = [
+            ReplyLine::Text("1".to_owned()),
+            ReplyLine::Refused(refused),
+            ReplyLine::End(2),
+            ReplyLine::End(20_000),
+        ];
         assert_eq!(lines(b"1\r\nERROR DEADLOCK a cycle\nEND 2\nEND 10000 of 20000\nunfini"), expected);
-        let left = |millis| Line::Keepalive(Duration::from_millis(millis));
+        let left = |millis| ReplyLine::Keepalive(Duration::from_millis(millis));
         assert_eq!(lines(b"KEEPALIVE left=25.000\nKEEPALIVE left=0.000\r\n"), [left(25_000), left(0)]);
     }
 
@@ -202,13 +201,13 @@ mod tests {
         for piece in [1000, usize::MAX] {
             let row = format!("LOCK name={}\n", "n".repeat(3 * MAX_REPLY));
             let error = format!("ERROR DEADLOCK {}\n1\n", "c".repeat(3 * MAX_REPLY));
-            let (mut lines, mut seen) = (Lines::default(), Vec::new());
+            let (mut lines, mut seen) = (ReplyReader::default(), Vec::new());
             for piece in (row + &error).as_bytes().chunks(piece) {
                 lines.input.extend_from_slice(piece);
                 seen.extend(std::iter::from_fn(|| lines.next()));
-                assert!(!lines.are_endless() && lines.input.len() <= 5 * MAX_REPLY);
+                assert!(!lines.is_endless() && lines.input.len() <= 5 * MAX_REPLY);
             }
-            let [Line::TooLong, Line::Refused(refused), Line::Text(one)] = &seen[..] else {
+            let [ReplyLine::TooLong, ReplyLine::Refused(refused), ReplyLine::Text(one)] = &seen[..] else {
                 panic!("{seen:?}")
             };
             assert_eq!((refused.word.as_str(), refused.text.len(), one.as_str()), ("DEADLOCK", 1004, "1"));
@@ -217,20 +216,20 @@ mod tests {
 
     #[test]
     fn rows_have_their_fields_whatever_is_in_them() {
-        let row =
-            Fields::read(r"LOCK name='it\'s \u{1b} x=1' session=7 peer=NULL note='NULL' user=a=b").unwrap();
+        let row = RowFields::read(r"LOCK name='it\'s \u{1b} x=1' session=7 peer=NULL note='NULL' user=a=b")
+            .unwrap();
         assert_eq!(row.get("name"), Some("it's \u{1b} x=1"));
         assert_eq!(row.number("session"), Some(7));
         assert_eq!((row.get("peer"), row.get("note"), row.get("user")), (None, Some("NULL"), Some("a=b")));
         assert_eq!(row.0.len(), 5);
-        assert_eq!(Fields::read("LOCK name='open"), None);
-        assert_eq!(Fields::read("LOCK nothing"), None);
+        assert_eq!(RowFields::read("LOCK name='open"), None);
+        assert_eq!(RowFields::read("LOCK nothing"), None);
     }
 
     #[test]
     fn any_text_comes_back_as_it_was_written() {
         for text in ["a", "", "NULL", "two words", "'", r"\", "a\nb", "\u{202e}x", "語=1", "a;"] {
-            let row = Fields::read(&format!("LOCK name={} session=1", Written(text))).unwrap();
+            let row = RowFields::read(&format!("LOCK name={} session=1", Written(text))).unwrap();
             assert_eq!((row.get("name"), row.get("session")), (Some(text), Some("1")), "{text:?}");
         }
     }

@@ -2,7 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use crate::reply::Fields;
+use crate::reply::RowFields;
+#[cfg(fuzzing)]
+use crate::reply::{ReplyLine, ReplyReader};
 
 /// A list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +90,34 @@ pub struct WaiterRow {
     pub waited: Duration,
 }
 
+/// A hold of a lock that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HistoryRow {
+    /// The lock, in lower case.
+    pub name: String,
+    /// How it was held at last.
+    pub mode: Mode,
+    /// The holder's session id. Session ids come again after a long time.
+    pub session: u32,
+    /// The protocol that the holder spoke: `line`, `mysql`, `http` or `grpc`.
+    pub wire: Option<String>,
+    /// The address that the holder came from.
+    pub peer: Option<String>,
+    /// The number of the grant.
+    pub fencing_token: u64,
+    /// How long ago it was granted.
+    pub acquired: Duration,
+    /// For how long it was held.
+    pub held: Duration,
+    /// Why it ended, as the server writes it: `release`, `disconnect`, `killed` and so on (protocol.md, part 4).
+    pub cause: String,
+    /// What the holder called itself.
+    pub client: Option<String>,
+    /// Whom the holder had logged in as.
+    pub user: Option<String>,
+}
+
 /// A connection, or a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -145,12 +175,12 @@ pub struct Stats {
 }
 
 /// What a row is read as. None if a field is missing that every such row has.
-pub(crate) trait Read: Sized {
-    fn read(row: &Fields) -> Option<Self>;
+pub(crate) trait FromRow: Sized {
+    fn read(row: &RowFields) -> Option<Self>;
 }
 
 impl Mode {
-    fn read(row: &Fields) -> Option<Self> {
+    fn read(row: &RowFields) -> Option<Self> {
         match row.get("mode")? {
             "exclusive" => Some(Self::Exclusive),
             "shared" => Some(Self::Shared),
@@ -159,8 +189,8 @@ impl Mode {
     }
 }
 
-impl Read for LockRow {
-    fn read(row: &Fields) -> Option<Self> {
+impl FromRow for LockRow {
+    fn read(row: &RowFields) -> Option<Self> {
         Some(Self {
             name: row.text("name")?,
             mode: Mode::read(row)?,
@@ -178,14 +208,14 @@ impl Read for LockRow {
     }
 }
 
-impl Read for WhyRow {
-    fn read(row: &Fields) -> Option<Self> {
+impl FromRow for WhyRow {
+    fn read(row: &RowFields) -> Option<Self> {
         Some(Self { lock: LockRow::read(row)?, waits_for: row.text("waits_for") })
     }
 }
 
-impl Read for WaiterRow {
-    fn read(row: &Fields) -> Option<Self> {
+impl FromRow for WaiterRow {
+    fn read(row: &RowFields) -> Option<Self> {
         Some(Self {
             session: row.number("session")?,
             mode: Mode::read(row)?,
@@ -195,8 +225,26 @@ impl Read for WaiterRow {
     }
 }
 
-impl Read for SessionRow {
-    fn read(row: &Fields) -> Option<Self> {
+impl FromRow for HistoryRow {
+    fn read(row: &RowFields) -> Option<Self> {
+        Some(Self {
+            name: row.text("name")?,
+            mode: Mode::read(row)?,
+            session: row.number("session")?,
+            wire: row.text("wire"),
+            peer: row.text("peer"),
+            fencing_token: row.number("fencing_token")?,
+            acquired: row.time("acquired")?,
+            held: row.time("held")?,
+            cause: row.text("cause")?,
+            client: row.text("client"),
+            user: row.text("user"),
+        })
+    }
+}
+
+impl FromRow for SessionRow {
+    fn read(row: &RowFields) -> Option<Self> {
         Some(Self {
             session: row.number("session")?,
             wire: row.text("wire"),
@@ -213,8 +261,8 @@ impl Read for SessionRow {
     }
 }
 
-impl Read for Stats {
-    fn read(row: &Fields) -> Option<Self> {
+impl FromRow for Stats {
+    fn read(row: &RowFields) -> Option<Self> {
         Some(Self {
             sessions: row.number("sessions")?,
             locks: row.number("locks")?,
@@ -231,20 +279,25 @@ impl Read for Stats {
     }
 }
 
-/// For the fuzzers.
+/// For the fuzzers: what any server may send. A row that is read can be written, and is read as the same.
 #[cfg(fuzzing)]
-pub(crate) fn read_all(line: &str) {
-    let Some(row) = Fields::read(line) else { return };
-    let _ = (LockRow::read(&row), WhyRow::read(&row), WaiterRow::read(&row));
-    let _ = (SessionRow::read(&row), Stats::read(&row));
+pub fn read_all(data: &[u8]) {
+    let mut lines = ReplyReader { input: data.into(), ..ReplyReader::default() };
+    while let Some(line) = lines.next() {
+        let ReplyLine::Text(text) = line else { continue };
+        let Some(row) = RowFields::read(&text) else { continue };
+        let _ = (LockRow::read(&row), WhyRow::read(&row), WaiterRow::read(&row), HistoryRow::read(&row));
+        let _ = (SessionRow::read(&row), Stats::read(&row));
+        assert_eq!(RowFields::read(&row.written()), Some(row));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read<T: Read>(line: &str) -> Option<T> {
-        T::read(&Fields::read(line)?)
+    fn read<T: FromRow>(line: &str) -> Option<T> {
+        T::read(&RowFields::read(line)?)
     }
 
     #[test]
@@ -254,6 +307,15 @@ mod tests {
         let WhyRow { lock, waits_for } = read(row).unwrap();
         assert_eq!((lock.mode, lock.held, lock.peer), (Mode::Shared, Duration::from_millis(250), None));
         assert_eq!(waits_for.as_deref(), Some("b c"));
+    }
+
+    #[test]
+    fn an_ended_hold_is_read() {
+        let row = "ENDED name=nightly mode=exclusive session=1 wire=line peer=127.0.0.1:40112 \
+                   fencing_token=1795168800000000 acquired=0.019 held=0.014 cause=killed user='a b'";
+        let row: HistoryRow = read(row).unwrap();
+        assert_eq!((row.acquired, row.held), (Duration::from_millis(19), Duration::from_millis(14)));
+        assert_eq!((row.cause.as_str(), row.client, row.user.as_deref()), ("killed", None, Some("a b")));
     }
 
     #[test]

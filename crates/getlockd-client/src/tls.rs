@@ -1,4 +1,4 @@
-//! TLS: whom to trust, and who one is.
+//! TLS: which certificates to trust, and which to show.
 
 use std::{fmt, io, sync::Arc};
 
@@ -19,20 +19,20 @@ use tokio_rustls::{
 
 use crate::Error;
 
-/// How to speak TLS: whom to trust, and who one is.
+/// How to speak TLS: which certificates to trust, and which to show.
 #[derive(Clone)]
 pub struct Tls {
     connector: TlsConnector,
 }
 
-/// A certificate with what leads to its root, and its key, both as PEM.
+/// A client certificate with its chain, and its key, both as PEM.
 pub type Identity<'a> = (&'a [u8], &'a [u8]);
 
 impl Tls {
-    /// Trusts whom this machine trusts.
+    /// Trusts the authorities that this machine trusts.
     ///
     /// # Errors
-    /// [`Error::Tls`] when there is nobody, or the identity cannot be used.
+    /// [`Error::Tls`] if there are none, or the identity cannot be used.
     pub fn of_system(identity: Option<Identity<'_>>) -> Result<Self, Error> {
         let mut roots = RootCertStore::empty();
         let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -42,10 +42,10 @@ impl Tls {
         Self::new(roots, identity)
     }
 
-    /// Trusts whoever has a certificate by one of these, which are PEM.
+    /// Trusts these authorities, which are PEM.
     ///
     /// # Errors
-    /// [`Error::Tls`] when there is none, or the identity cannot be used.
+    /// [`Error::Tls`] if there are none, or the identity cannot be used.
     pub fn of_authority(pem: &[u8], identity: Option<Identity<'_>>) -> Result<Self, Error> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(pem)? {
@@ -71,6 +71,7 @@ impl Tls {
         Ok(Self { connector: Arc::new(config).into() })
     }
 
+    /// Cancel-safe.
     pub(crate) async fn wrap(&self, host: String, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host).map_err(io::Error::other)?;
         self.connector.connect(name, stream).await.map_err(explained)
@@ -83,14 +84,14 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// What is often met, in words that say what to do.
+/// Two common errors, with texts that say what to do.
 fn explained(error: io::Error) -> io::Error {
     let why = error.get_ref().and_then(|why| why.downcast_ref());
     match why {
         Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
             io::Error::other("there is no TLS at that port")
         }
-        // That is what `openssl req -x509` makes, and what other clients let pass.
+        // `openssl req -x509` makes such certificates, and other clients accept them.
         Some(why) if why.to_string().contains("CaUsedAsEndEntity") => io::Error::other(
             "the server's certificate is that of an authority; \
              make one with -addext basicConstraints=critical,CA:FALSE",

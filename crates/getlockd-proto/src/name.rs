@@ -7,6 +7,7 @@ pub const MAX_NAME_CHARS: usize = 64;
 
 /// Why a text is not a name. Each message names the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NameError {
     /// No character at all.
     Empty,

@@ -31,9 +31,9 @@ pub enum Symbol {
     Limit,
     /// The server is stopping.
     Shutdown,
-    /// Nobody has logged in, or the login is wrong.
+    /// The session has not logged in, or the login is wrong.
     Auth,
-    /// The user may not.
+    /// The user does not have the right.
     Denied,
 }
 
@@ -86,6 +86,7 @@ impl fmt::Display for Symbol {
 
 /// This version has no such symbol. A later server may have more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UnknownSymbol;
 
 impl fmt::Display for UnknownSymbol {

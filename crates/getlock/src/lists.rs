@@ -7,7 +7,7 @@ use getlockd_client::{List, LockRow, SessionRow, Symbol, WhyRow, written};
 use crate::{
     args::ServerArgs,
     exit::{self, Failure},
-    rows::{self, Object},
+    json::{self, Object},
     say,
     table::{self, Column, Kind, age, text},
 };
@@ -89,7 +89,7 @@ pub(crate) async fn kill(server: &ServerArgs, session: u32, cancel_wait: bool) -
 }
 
 fn show<T: Object>(what: &str, columns: &[Column<T>], list: &List<T>, json: bool) -> Result<u8, Failure> {
-    let lines = if json { vec![rows::document(what, list)] } else { table::lines(columns, &list.rows) };
+    let lines = if json { vec![json::document(what, list)] } else { table::lines(columns, &list.rows) };
     // Colours only on a terminal.
     let mut out = anstream::stdout().lock();
     let written = lines.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
