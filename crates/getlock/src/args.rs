@@ -49,7 +49,7 @@ A lock that is called as one of the commands above: getlock run ls -- COMMAND";
     subcommand_negates_reqs = true,
     arg_required_else_help = true,
     after_help = EXIT_CODES,
-    override_usage = "getlock [OPTIONS] NAME [--] COMMAND...\n       getlock [OPTIONS] NAME -c COMMAND\n       getlock ls|why|sessions|kill|top|run|completions|man [OPTIONS]...",
+    override_usage = "getlock [OPTIONS] NAME [--] COMMAND...\n       getlock [OPTIONS] NAME -c COMMAND\n       getlock ls|why|history|sessions|kill|top|run|completions|man [OPTIONS]...",
     verbatim_doc_comment
 )]
 pub(crate) struct Cli {
@@ -78,6 +78,14 @@ pub(crate) enum Task {
     },
     /// Tell why a lock is not free: who holds it, what that one waits for, and so on
     Why {
+        /// The lock
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the last holds of a lock that have ended: whose they were, and why they ended
+    History {
         /// The lock
         name: String,
         /// As JSON

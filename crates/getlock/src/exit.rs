@@ -19,7 +19,7 @@ const NO_SUCH_COMMAND: u8 = 127;
 /// Behind it the number of a signal.
 pub(crate) const SIGNAL: u8 = 128;
 
-/// Who reads no further wants no more.
+/// The exit code of what only prints. A reader that has closed the pipe, as `head` does, is no failure.
 pub(crate) fn when_written(written: io::Result<()>) -> Result<u8, Failure> {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::system(error)),
@@ -27,7 +27,7 @@ pub(crate) fn when_written(written: io::Result<()>) -> Result<u8, Failure> {
     }
 }
 
-/// Why it ends before its time.
+/// Why this program ends without having done what it was asked for.
 #[derive(Debug)]
 pub(crate) struct Failure {
     code: u8,
@@ -43,7 +43,7 @@ impl Failure {
         Self::new(DENIED, why)
     }
 
-    /// What is to be ended is not there.
+    /// The session that is to be ended does not exist.
     pub(crate) fn not_there(why: impl fmt::Display) -> Self {
         Self::new(NOT_GRANTED, why)
     }
@@ -92,7 +92,7 @@ fn with_sources(error: &dyn std::error::Error) -> String {
     sources.fold(error.to_string(), |text, source| format!("{text}: {}", without_number(&source.to_string())))
 }
 
-/// People need no number of an error that is told in words.
+/// An error that is told in words needs no number.
 fn without_number(text: &str) -> &str {
     text.rsplit_once(" (os error ").map_or(text, |(words, _)| words)
 }

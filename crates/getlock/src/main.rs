@@ -2,16 +2,14 @@
 
 mod args;
 mod child;
+mod commands;
 mod exit;
-mod json;
-mod lists;
-mod once;
 mod orphans;
+mod rows;
 mod run;
 mod screen;
 mod server;
 mod signals;
-mod stopping;
 mod table;
 mod top;
 mod waiting;
@@ -50,10 +48,13 @@ async fn perform(Cli { server, run, task }: Cli) -> Result<u8, Failure> {
     let run = match task {
         None => run,
         Some(Task::Run(run)) => Some(run),
-        Some(Task::Ls { prefix, json }) => return lists::ls(&server, &prefix, json).await,
-        Some(Task::Why { name, json }) => return lists::why(&server, &name, json).await,
-        Some(Task::Sessions { json }) => return lists::sessions(&server, json).await,
-        Some(Task::Kill { session, cancel_wait }) => return lists::kill(&server, session, cancel_wait).await,
+        Some(Task::Ls { prefix, json }) => return commands::ls(&server, &prefix, json).await,
+        Some(Task::Why { name, json }) => return commands::why(&server, &name, json).await,
+        Some(Task::History { name, json }) => return commands::history(&server, &name, json).await,
+        Some(Task::Sessions { json }) => return commands::sessions(&server, json).await,
+        Some(Task::Kill { session, cancel_wait }) => {
+            return commands::kill(&server, session, cancel_wait).await;
+        }
         Some(Task::Top { prefix }) => return top::top(&server, &prefix).await,
         Some(Task::Completions { shell }) => {
             let mut text = Vec::new();
@@ -77,11 +78,11 @@ fn print(text: &[u8]) -> Result<u8, Failure> {
     exit::when_written(out.write_all(text).and_then(|()| out.flush()))
 }
 
-/// What clap has to tell: help, or what is wrong.
+/// Prints what clap has to say: help, or an error.
 fn told(error: &clap::Error) -> ExitCode {
     let printed = error.print().and_then(|()| io::stdout().flush());
     if error.use_stderr() {
-        // With nobody there to read it, nothing is lost.
+        // A stderr that cannot be written to is no reason for another exit code.
         return exit::USAGE.into();
     }
     match exit::when_written(printed) {

@@ -1,5 +1,5 @@
-//! Processes that have lost their parent. As PID 1, which it is in many a container, this program inherits them,
-//! and has to take their exit codes: else they stay in the table of processes.
+//! Reaping of orphaned processes. As PID 1, which it is in many a container, this program inherits them. Until it has
+//! taken their exit codes they stay in the table of processes.
 
 #[cfg(target_os = "linux")]
 mod init {
@@ -11,10 +11,10 @@ mod init {
     use rustix::process::{Pid, WaitOptions, waitpid};
     use tokio::signal::unix::{SignalKind, signal};
 
-    /// The command, whose exit code is for somebody else. Zero is none.
+    /// The command, whose exit code tokio takes. Zero is none.
     static COMMAND: AtomicU32 = AtomicU32::new(0);
 
-    pub(crate) fn reap_all_but(command: Option<u32>) {
+    pub(crate) fn reap_all_except(command: Option<u32>) {
         if !super::is_init() {
             return;
         }
@@ -35,7 +35,7 @@ mod init {
         }
     }
 
-    /// One that is behind the command has its turn once the command's exit code is taken.
+    /// Stops at the command: what is behind it in the system's list is reaped once tokio has taken its exit code.
     fn reap() {
         while let Some(ended) = first_ended()
             && u32::try_from(ended.as_raw_nonzero().get()) != Ok(COMMAND.load(Ordering::Relaxed))
@@ -46,7 +46,7 @@ mod init {
         }
     }
 
-    /// A child that has ended. It is only looked at: its exit code stays.
+    /// A child that has ended. Its exit code is not taken.
     #[expect(unsafe_code, reason = "rustix does not tell whose status it is")]
     fn first_ended() -> Option<Pid> {
         let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
@@ -65,14 +65,14 @@ mod init {
 
 #[cfg(not(target_os = "linux"))]
 mod init {
-    pub(crate) fn reap_all_but(_: Option<u32>) {}
+    pub(crate) fn reap_all_except(_: Option<u32>) {}
 
     pub(crate) fn reap_all() {}
 }
 
-pub(crate) use init::{reap_all, reap_all_but};
+pub(crate) use init::{reap_all, reap_all_except};
 
-/// Whether this is the first process of a container. The system then ignores signals that nobody listens to.
+/// Whether this is the first process of a container. The system then ignores signals that it does not listen to.
 pub(crate) fn is_init() -> bool {
     std::process::id() == 1
 }

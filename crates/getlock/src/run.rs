@@ -3,20 +3,21 @@
 use std::time::Duration;
 
 use getlockd_client::{Connection, Error, Guard, Symbol, written};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{
     args::{RunArgs, ServerArgs},
-    child::{self, Ended},
+    child::{self, CommandEnd},
     exit::{self, Failure},
-    once, orphans, say,
+    orphans, say,
     signals::{Signals, exit_code_of},
     waiting,
 };
 
-/// How long the release may take: the end of the connection frees the lock as well.
-const GOODBYE: Duration = Duration::from_secs(5);
+/// How long the release may take. After that the end of the connection releases the lock.
+const RELEASE_WITHIN: Duration = Duration::from_secs(5);
 
+/// Takes the lock, runs the command, keeps the lock for `--once`, and releases it.
 pub(crate) async fn run(server: &ServerArgs, args: &RunArgs) -> Result<u8, Failure> {
     if args.words.is_empty() && args.command.is_none() {
         return Err(child::nothing_to_run());
@@ -33,7 +34,7 @@ pub(crate) async fn run(server: &ServerArgs, args: &RunArgs) -> Result<u8, Failu
         let (name, token, waited) = (written(&args.name), lock.fencing_token(), granted - asked);
         say(&format_args!("took {name} after {:.3} s, fencing token {token}", waited.as_secs_f64()));
     }
-    // From here on signals are for the command.
+    // From here on signals are for the command. Before, they end this process, and so its wait.
     let mut signals = Signals::new().map_err(Failure::system)?;
     let kill_after = args.kill_after(connection.stop_within());
     let ended = child::run(args, &lock, kill_after, &mut signals).await?;
@@ -41,7 +42,7 @@ pub(crate) async fn run(server: &ServerArgs, args: &RunArgs) -> Result<u8, Failu
         return Ok(exit::LOST);
     }
     if let (Some(window), exit::OK) = (args.once, ended.code())
-        && let Some(code) = once::keep(args, &lock, granted + window, &mut signals).await
+        && let Some(code) = keep_until(args, &lock, granted + window, &mut signals).await
     {
         return Ok(code);
     }
@@ -49,7 +50,9 @@ pub(crate) async fn run(server: &ServerArgs, args: &RunArgs) -> Result<u8, Failu
     Ok(ended.code())
 }
 
-/// Ends the wait of a process whose signals the system ignores unless somebody listens.
+/// The system ignores signals to PID 1 that it does not listen to: they are to end its wait all the same.
+///
+/// Cancel-safe.
 async fn signal_to_init() -> Result<u8, Failure> {
     Ok(exit_code_of(Signals::new().map_err(Failure::system)?.next().await))
 }
@@ -69,7 +72,7 @@ async fn take(
     };
     match waiting::shown(server, args, connection.session(), take).await {
         Err(Error::NotGranted) => Ok(None),
-        // Somebody wants it not to wait any longer.
+        // An operator has cancelled the wait or killed the session: to the caller that is a lock that was not granted.
         Err(Error::Refused(refused))
             if matches!(refused.symbol(), Some(Symbol::Interrupted | Symbol::Killed)) =>
         {
@@ -91,11 +94,31 @@ fn not_granted(args: &RunArgs) -> u8 {
     args.conflict_exit_code.unwrap_or(usual)
 }
 
-async fn free(args: &RunArgs, lock: Guard, ended: &Ended) {
-    let freed = timeout(GOODBYE, lock.release()).await;
+/// Keeps the lock until the window of `--once` is over. Returns the exit code if it cannot.
+///
+/// Cancel-safe.
+async fn keep_until(args: &RunArgs, lock: &Guard, end: Instant, signals: &mut Signals) -> Option<u8> {
+    if args.verbose {
+        let left = end.saturating_duration_since(Instant::now());
+        say(&format_args!("done; {} is kept for {:.3} s", written(&args.name), left.as_secs_f64()));
+    }
+    tokio::select! {
+        () = sleep_until(end) => None,
+        lost = lock.lost() => {
+            say(&format_args!("done, but {} may run again in this window: {lost}", written(&args.name)));
+            Some(exit::OK)
+        }
+        signal = signals.next() => {
+            Some(exit_code_of(signal))
+        }
+    }
+}
+
+async fn free(args: &RunArgs, lock: Guard, ended: &CommandEnd) {
+    let freed = timeout(RELEASE_WITHIN, lock.release()).await;
     match freed {
         Ok(Ok(())) if args.verbose => say(&format_args!("freed {}", written(&args.name))),
-        // The command has ended; when the lock was lost is not known.
+        // The loss was noticed only now, so it may have been after the end of the command.
         Ok(Err(error)) if ended.lost.is_none() => say(&format_args!("at the end of the command: {error}")),
         _ => {}
     }

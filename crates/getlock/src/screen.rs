@@ -14,7 +14,7 @@ use crate::exit::Failure;
 
 const ESCAPE: u8 = 0x1b;
 
-/// The other screen of the terminal, with keys as they are hit. Dropped, all is as it was.
+/// The alternate screen of the terminal, with keys as they are hit. Dropped, it restores the terminal.
 pub(crate) struct Screen {
     before: Termios,
 }
@@ -48,7 +48,7 @@ impl Drop for Screen {
     }
 }
 
-/// With nobody there to see it, nothing is lost.
+/// A terminal that is gone is no failure: there is nobody to see it.
 fn put(text: &str) {
     let mut out = stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -56,7 +56,7 @@ fn put(text: &str) {
 
 /// A key of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Key {
+pub(crate) enum KeyPress {
     Byte(u8),
     Up,
     Down,
@@ -65,9 +65,9 @@ pub(crate) enum Key {
 }
 
 /// The keys that are hit, up to the end of the input.
-pub(crate) fn keys() -> mpsc::UnboundedReceiver<Key> {
+pub(crate) fn keys() -> mpsc::UnboundedReceiver<KeyPress> {
     let (hit, keys) = mpsc::unbounded_channel();
-    // A read of a terminal cannot be given up: a thread of its own can be left behind.
+    // A read of a terminal cannot be cancelled, so a thread does it, which is left behind at the end.
     thread::spawn(move || {
         let mut escape = Vec::new();
         let bytes = stdin().lock().bytes().map_while(Result::ok);
@@ -77,19 +77,19 @@ pub(crate) fn keys() -> mpsc::UnboundedReceiver<Key> {
 }
 
 /// The key that ends with this byte. `escape` is what came of a longer one.
-fn key(escape: &mut Vec<u8>, byte: u8) -> Option<Key> {
+fn key(escape: &mut Vec<u8>, byte: u8) -> Option<KeyPress> {
     let is_over = match escape.as_slice() {
         [] | [ESCAPE] => false,
         _ => (0x40..0x7f).contains(&byte),
     };
     match (escape.as_slice(), byte) {
         (_, ESCAPE) => *escape = vec![ESCAPE],
-        ([], _) => return Some(Key::Byte(byte)),
+        ([], _) => return Some(KeyPress::Byte(byte)),
         ([ESCAPE], b'[' | b'O') => escape.push(byte),
         // The key Esc, and then another.
         ([ESCAPE], _) => {
             escape.clear();
-            return Some(Key::Byte(byte));
+            return Some(KeyPress::Byte(byte));
         }
         _ => escape.push(byte),
     }
@@ -97,10 +97,10 @@ fn key(escape: &mut Vec<u8>, byte: u8) -> Option<Key> {
         return None;
     }
     match std::mem::take(escape)[2..] {
-        [b'A'] => Some(Key::Up),
-        [b'B'] => Some(Key::Down),
-        [b'5', b'~'] => Some(Key::PageUp),
-        [b'6', b'~'] => Some(Key::PageDown),
+        [b'A'] => Some(KeyPress::Up),
+        [b'B'] => Some(KeyPress::Down),
+        [b'5', b'~'] => Some(KeyPress::PageUp),
+        [b'6', b'~'] => Some(KeyPress::PageDown),
         _ => None,
     }
 }
@@ -152,8 +152,8 @@ mod tests {
         let mut escape = Vec::new();
         let mut keys =
             |bytes: &[u8]| bytes.iter().filter_map(|&byte| key(&mut escape, byte)).collect::<Vec<_>>();
-        assert_eq!(keys(b"j\x1b[A\x1bOB"), [Key::Byte(b'j'), Key::Up, Key::Down]);
-        assert_eq!(keys(b"\x1b[5~\x1b[6~\x1b[1;5C"), [Key::PageUp, Key::PageDown]);
-        assert_eq!(keys(b"\x1b\x1bq"), [Key::Byte(b'q')], "Esc is none");
+        assert_eq!(keys(b"j\x1b[A\x1bOB"), [KeyPress::Byte(b'j'), KeyPress::Up, KeyPress::Down]);
+        assert_eq!(keys(b"\x1b[5~\x1b[6~\x1b[1;5C"), [KeyPress::PageUp, KeyPress::PageDown]);
+        assert_eq!(keys(b"\x1b\x1bq"), [KeyPress::Byte(b'q')], "Esc is none");
     }
 }

@@ -1,10 +1,10 @@
-//! The way to the server.
+//! How `getlock` connects to the server.
 
 use std::{fs, path::Path, time::Duration};
 
 use getlockd_client::{Builder, Connection, Error, Symbol, Tls};
 
-use crate::{args::ServerArgs, exit::Failure, stopping};
+use crate::{args::ServerArgs, child, exit::Failure};
 
 impl ServerArgs {
     /// Opens a connection.
@@ -20,7 +20,7 @@ impl ServerArgs {
 
     async fn open(&self, builder: Builder) -> Result<Connection, Failure> {
         builder.connection().await.map_err(|error| match error {
-            Error::StopWithin { left, .. } => stopping::too_long(left),
+            Error::StopWithin { left, .. } => child::kill_after_too_long(left),
             error if error.symbol() == Some(Symbol::Auth) && self.user.is_none() => Failure::denied(
                 "the server requires a login; use --user NAME, with GETLOCK_PASSWORD or --password-file",
             ),
@@ -39,7 +39,7 @@ impl ServerArgs {
         Ok(builder)
     }
 
-    /// Never from the command line, where everybody on the machine can read it.
+    /// Never from the command line, which every user of the machine can read.
     fn password(&self) -> Result<String, Failure> {
         if let Some(file) = &self.password_file {
             let text = String::from_utf8(read(file)?);

@@ -17,13 +17,13 @@ use crate::exit;
 const PASSED_ON: [Signal; 6] =
     [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2];
 
-/// Those signals, from now on without their usual effect on this process.
+/// Those signals. While this exists they do not end this process.
 pub(crate) struct Signals(Vec<(Signal, unix::Signal)>);
 
 impl Signals {
-    /// But for those that are ignored, as by nohup: the command is to ignore them as well.
+    /// Listens to all but those that are ignored, as by nohup: the command inherits that.
     pub(crate) fn new() -> io::Result<Self> {
-        // Where it was ignored, the system would forget how the command ended.
+        // If SIGCHLD was ignored, the system would forget the exit code of the command. A handler ends that.
         drop(unix::signal(SignalKind::child())?);
         let ignored = ignored();
         let heard = PASSED_ON.into_iter().filter(|signal| ignored >> (signal.as_raw() - 1) & 1 == 0);
@@ -51,20 +51,20 @@ fn ignored() -> u64 {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// Who gets signals: the command, or all of its process group.
+/// What signals are passed on to: the command, or all of its process group.
 #[derive(Clone, Copy)]
-pub(crate) struct Target {
+pub(crate) struct SignalTarget {
     id: Option<Pid>,
     is_group: bool,
 }
 
-impl Target {
+impl SignalTarget {
     pub(crate) fn new(child: Option<u32>, is_group: bool) -> Self {
         let id = child.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         Self { id, is_group }
     }
 
-    /// Passes a signal on, unless the command has got it as well.
+    /// Passes a signal on, unless the terminal has sent it to the command as well.
     pub(crate) fn pass_on(self, signal: Signal) {
         let from_keyboard = matches!(signal, Signal::INT | Signal::QUIT) && has_the_keyboard();
         if self.is_group || !from_keyboard {
@@ -72,7 +72,7 @@ impl Target {
         }
     }
 
-    /// A command that has ended needs none, and may be of another user by now, who may not be sent any.
+    /// A failure means that the command has ended, or has become that of another user (setuid): neither can be helped.
     pub(crate) fn send(self, signal: Signal) {
         let send = if self.is_group { kill_process_group } else { kill_process };
         if let Some(id) = self.id {
@@ -91,12 +91,12 @@ pub(crate) fn exit_code_of(signal: Signal) -> u8 {
     exit::SIGNAL.saturating_add(u8::try_from(signal.as_raw()).unwrap_or_default())
 }
 
-/// Whether somebody else has the terminal that this one would write to.
+/// Whether the terminal on stderr belongs to another process group.
 pub(crate) fn is_in_background() -> bool {
     tcgetpgrp(io::stderr()).is_ok_and(|group| group != getpgrp())
 }
 
-/// What is typed on the terminal goes to all of this process group, so to the command too.
+/// Whether the terminal sends its signals to this process group, and so to the command too.
 fn has_the_keyboard() -> bool {
     let terminal = File::open("/dev/tty");
     terminal.is_ok_and(|terminal| tcgetpgrp(&terminal).is_ok_and(|group| group == getpgrp()))

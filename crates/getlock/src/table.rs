@@ -9,22 +9,22 @@ use unicode_width::UnicodeWidthStr;
 use crate::screen::shortened;
 
 /// A column: its head, and what it shows of a row.
-pub(crate) struct Column<T> {
+pub(crate) struct TableColumn<T> {
     pub head: &'static str,
-    pub kind: Kind,
+    pub kind: CellKind,
     pub cell: fn(&T) -> Option<String>,
 }
 
 /// What a column shows.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum CellKind {
     Text,
     Number,
     /// A time.
     Age,
-    /// A text; there is no such column where no row has one.
+    /// A text that many rows lack. The column is left out if all do.
     Rare,
-    /// The same, of a time.
+    /// A time that many rows lack, likewise.
     RareAge,
 }
 
@@ -36,19 +36,20 @@ const WAITS: Style = AnsiColor::Yellow.on_default();
 const GAP: usize = 2;
 /// No text is made narrower.
 const NARROWEST: usize = 8;
-/// Where there is no place for all columns, these are left out, the first first.
+/// Where not all columns fit, these are left out, in this order.
 const LEFT_OUT: [&str; 8] = ["NOTE", "EXPIRES", "FENCING TOKEN", "MODE", "USER", "CLIENT", "SESSION", "PEER"];
 
 /// The lines of a table, its head first.
-pub(crate) fn lines<T>(columns: &[Column<T>], rows: &[T]) -> Vec<String> {
+pub(crate) fn lines<T>(columns: &[TableColumn<T>], rows: &[T]) -> Vec<String> {
     lines_within(usize::MAX, columns, rows)
 }
 
-/// The same, of at most this width where that can be: texts are shortened, and columns left out.
-pub(crate) fn lines_within<T>(place: usize, columns: &[Column<T>], rows: &[T]) -> Vec<String> {
-    let is_rare = |kind| matches!(kind, Kind::Rare | Kind::RareAge);
-    let used =
-        |column: &&Column<T>| !is_rare(column.kind) || rows.iter().any(|row| (column.cell)(row).is_some());
+/// The lines of a table of at most this width, if that is possible: texts are shortened, and columns left out.
+pub(crate) fn lines_within<T>(place: usize, columns: &[TableColumn<T>], rows: &[T]) -> Vec<String> {
+    let is_rare = |kind| matches!(kind, CellKind::Rare | CellKind::RareAge);
+    let used = |column: &&TableColumn<T>| {
+        !is_rare(column.kind) || rows.iter().any(|row| (column.cell)(row).is_some())
+    };
     let mut table: Vec<_> = columns.iter().filter(used).map(|column| Shown::new(column, rows)).collect();
     fit(&mut table, place);
     let line = |cell: &dyn Fn(&Shown) -> (String, Style)| {
@@ -69,22 +70,22 @@ pub(crate) fn lines_within<T>(place: usize, columns: &[Column<T>], rows: &[T]) -
 /// A column as it is shown.
 struct Shown {
     head: &'static str,
-    kind: Kind,
+    kind: CellKind,
     cells: Vec<String>,
     width: usize,
 }
 
 impl Shown {
-    fn new<T>(&Column { head, kind, cell }: &Column<T>, rows: &[T]) -> Self {
+    fn new<T>(&TableColumn { head, kind, cell }: &TableColumn<T>, rows: &[T]) -> Self {
         let cells: Vec<_> = rows.iter().map(|row| cell(row).unwrap_or_else(|| "-".to_owned())).collect();
         let widths = cells.iter().map(|cell| cell.width());
         let width = widths.chain([head.width()]).max().unwrap_or(0);
         Self { head, kind, cells, width }
     }
 
-    /// What it can do without. A mode is a word, and no beginning of one.
+    /// By how much it can be narrowed. A mode stays whole: its beginning says nothing.
     fn spare(&self) -> usize {
-        let is_text = matches!(self.kind, Kind::Text | Kind::Rare) && self.head != "MODE";
+        let is_text = matches!(self.kind, CellKind::Text | CellKind::Rare) && self.head != "MODE";
         if is_text { self.width.saturating_sub(NARROWEST) } else { 0 }
     }
 }
@@ -108,10 +109,11 @@ fn fit(table: &mut Vec<Shown>, place: usize) {
     }
 }
 
-fn add(line: &mut String, kind: Kind, width: usize, text: &str, style: Style) {
+fn add(line: &mut String, kind: CellKind, width: usize, text: &str, style: Style) {
     let blanks = " ".repeat(width - text.width());
-    let (before, behind) = if kind == Kind::Number { (blanks.as_str(), "") } else { ("", blanks.as_str()) };
-    // A text that grows refuses nothing.
+    let (before, behind) =
+        if kind == CellKind::Number { (blanks.as_str(), "") } else { ("", blanks.as_str()) };
+    // A string grows: the write cannot fail.
     let _ = write!(line, "{before}{style}{text}{style:#}{behind}  ");
 }
 
@@ -123,7 +125,7 @@ fn style(head: &str, text: &str) -> Style {
     }
 }
 
-/// A text of a row, such that it may be shown.
+/// A text of a row, with escapes for what changes a terminal.
 pub(crate) fn text(text: Option<&String>) -> Option<String> {
     text.map(|text| written(text))
 }

@@ -15,8 +15,8 @@ use unicode_width::UnicodeWidthStr;
 use crate::{
     args::ServerArgs,
     exit::{self, Failure},
-    lists::LOCKS,
-    screen::{Key, Screen, keys, size},
+    rows::ListRow,
+    screen::{KeyPress, Screen, keys, size},
     signals::Signals,
     table::{age, lines_within},
     waiting::nth,
@@ -47,7 +47,7 @@ pub(crate) async fn top(server: &ServerArgs, prefix: &str) -> Result<u8, Failure
             _ = resized.recv() => {}
             _ = signals.next() => return Ok(exit::OK),
             key = keys.recv() => match key {
-                Some(Key::Byte(b'q' | b'Q' | CONTROL_C)) | None => return Ok(exit::OK),
+                Some(KeyPress::Byte(b'q' | b'Q' | CONTROL_C)) | None => return Ok(exit::OK),
                 Some(key) if top.window.scroll(key) => {}
                 Some(_) => continue,
             },
@@ -68,14 +68,14 @@ impl Top<'_> {
     async fn view(&mut self) -> Result<Vec<String>, Error> {
         let (stats, mut locks) =
             tokio::try_join!(self.connection.stats(), self.connection.locks(self.prefix))?;
-        // Where the longest queues are one wants to look.
+        // The longest queues first: they are what an operator looks for.
         locks.rows.sort_by_key(|row| std::cmp::Reverse(row.waiters));
         let (width, height) = size();
         let rate = self.rate.now(&stats);
         let (begin, place) = (self.window.begin(locks.rows.len()), height.saturating_sub(HEAD));
         let mut view = vec![head(&stats, &self.server.host, rate, width), self.window.before()];
         let rows = locks.rows.iter().skip(begin).take(place).cloned().collect::<Vec<_>>();
-        let mut table = lines_within(width, &LOCKS, &rows).into_iter();
+        let mut table = lines_within(width, LockRow::COLUMNS, &rows).into_iter();
         view.extend(table.next());
         if rows.is_empty() {
             view.push(self.nothing());
@@ -112,7 +112,7 @@ impl Top<'_> {
 
     /// What is said where no lock is shown.
     fn nothing(&self) -> String {
-        // A user may not see all that is counted in the head.
+        // The head counts all locks, also those that this user may not see.
         let seen = if self.server.user.is_some() { " that you may see" } else { "" };
         match self.prefix {
             "" => format!("nobody holds a lock{seen}"),
@@ -131,14 +131,14 @@ struct Window {
 
 impl Window {
     /// Whether the key moves it.
-    fn scroll(&mut self, key: Key) -> bool {
+    fn scroll(&mut self, key: KeyPress) -> bool {
         let page = self.shown.max(1);
         let first = match key {
-            Key::Byte(b'j') | Key::Down => self.first + self.behind.min(1),
-            Key::Byte(b' ') | Key::PageDown => self.first + self.behind.min(page),
-            Key::Byte(b'k') | Key::Up => self.first.saturating_sub(1),
-            Key::PageUp => self.first.saturating_sub(page),
-            Key::Byte(_) => return false,
+            KeyPress::Byte(b'j') | KeyPress::Down => self.first + self.behind.min(1),
+            KeyPress::Byte(b' ') | KeyPress::PageDown => self.first + self.behind.min(page),
+            KeyPress::Byte(b'k') | KeyPress::Up => self.first.saturating_sub(1),
+            KeyPress::PageUp => self.first.saturating_sub(page),
+            KeyPress::Byte(_) => return false,
         };
         first != std::mem::replace(&mut self.first, first)
     }
@@ -189,7 +189,7 @@ impl Rate {
         let now = (Instant::now(), stats.grants);
         let passed = self.before.map(|before| (now.0 - before.0, now.1.saturating_sub(before.1)));
         match passed {
-            // From key to key it says nothing.
+            // Between two keys there is too little time for a rate.
             Some((time, _)) if time < REFRESH / 2 => return self.rate,
             Some((time, granted)) => {
                 self.rate = f64::from(u32::try_from(granted).unwrap_or(u32::MAX)) / time.as_secs_f64();
@@ -237,7 +237,7 @@ fn of_memory(stats: &Stats) -> String {
 /// The first of a queue.
 async fn queue(connection: &Connection, lock: &LockRow) -> Result<Vec<String>, Error> {
     let waiters = match connection.waiters(&lock.name).await {
-        // Who may not see it sees none of it.
+        // This user may see the lock, but not its queue.
         Err(Error::Refused(_)) => return Ok(Vec::new()),
         waiters => waiters?,
     };

@@ -19,11 +19,13 @@ use crate::{
     table::age,
 };
 
-/// A wait that is over before that is not worth a word.
+/// A shorter wait is not worth a word.
 const PATIENCE: Duration = Duration::from_millis(300);
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// Waits, and shows for whom: on a terminal, or where it is asked for.
+/// Waits, and meanwhile shows who holds the lock: on a terminal, or with `--verbose`.
+///
+/// Cancel-safe if `wait` is.
 pub(crate) async fn shown<T>(
     server: &ServerArgs,
     args: &RunArgs,
@@ -48,11 +50,11 @@ pub(crate) async fn shown<T>(
     taken
 }
 
-/// From a connection of its own: the other one waits.
+/// It asks on a connection of its own: on the other one the request for the lock holds up all that comes behind it.
 async fn refresh(server: &ServerArgs, args: &RunArgs, session: u32, display: &mut Display) -> Infallible {
     let began = Instant::now();
     loop {
-        // It is for show: without it, the wait goes on.
+        // Without this connection nothing is shown, and the wait goes on.
         if let Ok(watcher) = server.connect().await {
             while let Ok(seen) = look(&watcher, &args.name, session).await {
                 display.show(&args.name, &seen, began.elapsed() + PATIENCE);
@@ -63,7 +65,7 @@ async fn refresh(server: &ServerArgs, args: &RunArgs, session: u32, display: &mu
     }
 }
 
-/// Who is in the way.
+/// What is between the waiter and the lock.
 struct Seen {
     holder: Option<LockRow>,
     others: usize,
@@ -83,7 +85,7 @@ async fn look(connection: &Connection, name: &str, session: u32) -> Result<Seen,
 
 struct Display {
     on_terminal: bool,
-    /// What was said last, without what changes by itself.
+    /// What was shown last, without the times, which alone are no news.
     last: Option<String>,
 }
 

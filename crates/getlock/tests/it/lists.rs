@@ -42,6 +42,13 @@ async fn lists_align_and_tell_the_same_as_json() {
     assert_eq!(b.line().await, "1");
     let (code, _, err) = output(getlock(server.addr, &["kill", "1"])).await;
     assert!(code == 1 && err.contains("no session 1"), "{err}");
+    let (_, history, _) = output(getlock(server.addr, &["history", "Nightly"])).await;
+    let [head, row] = &history.lines().collect::<Vec<_>>()[..] else { panic!("{history}") };
+    assert!(head.starts_with("SESSION  MODE       WIRE  PEER") && head.contains("ENDED AGO  HELD"), "{head}");
+    assert!(row.starts_with("      1  exclusive  line  127.0.0.1:") && row.contains("  killed  "), "{row}");
+    let (code, out, err) = output(getlock(server.addr, &["history", "weekly"])).await;
+    let nothing = "getlock: no ended hold of weekly is remembered\n";
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "", nothing));
     let (code, out, err) = output(getlock(server.addr, &["why", "weekly"])).await;
     assert_eq!((code, out.as_str(), err.as_str()), (0, "", "getlock: nobody holds weekly\n"));
 }

@@ -1,0 +1,202 @@
+//! The rows of each list: their columns for people, and for programs the documents that HTTP has for them (protocol.md,
+//! part 8).
+
+use std::{
+    fmt::Write,
+    time::{Duration, SystemTime},
+};
+
+use getlockd_client::{HistoryRow, List, LockRow, SessionRow, WhyRow, visible};
+use getlockd_proto::moment::rfc3339;
+use serde_json::{Map, Value, json};
+
+use crate::table::{CellKind, TableColumn, age, text};
+
+pub(crate) trait ListRow: Sized + 'static {
+    /// The name of the list in its document.
+    const LIST: &str;
+    /// Whether the document tells how many rows there are in all.
+    const HAS_TOTAL: bool = true;
+    const COLUMNS: &[TableColumn<Self>];
+
+    /// The row in its document, where a null is left out.
+    fn json(&self, now: SystemTime) -> Value;
+}
+
+const fn column<T>(head: &'static str, kind: CellKind, cell: fn(&T) -> Option<String>) -> TableColumn<T> {
+    TableColumn { head, kind, cell }
+}
+
+impl ListRow for LockRow {
+    const LIST: &str = "locks";
+    const COLUMNS: &[TableColumn<Self>] = &[
+        column("NAME", CellKind::Text, |row| text(Some(&row.name))),
+        column("MODE", CellKind::Text, |row| Some(row.mode.to_string())),
+        column("SESSION", CellKind::Number, |row| Some(row.session.to_string())),
+        column("CLIENT", CellKind::Rare, |row| text(row.client.as_ref())),
+        column("USER", CellKind::Rare, |row| text(row.user.as_ref())),
+        column("PEER", CellKind::Text, |row| text(row.peer.as_ref())),
+        column("HELD", CellKind::Age, |row| Some(age(row.held))),
+        column("WAITERS", CellKind::Number, |row| Some(row.waiters.to_string())),
+        column("FENCING TOKEN", CellKind::Number, |row| Some(row.fencing_token.to_string())),
+        column("EXPIRES", CellKind::RareAge, |row| row.expires.map(age)),
+        column("NOTE", CellKind::Rare, |row| text(row.note.as_ref())),
+    ];
+
+    fn json(&self, now: SystemTime) -> Value {
+        json!({
+            "name": self.name,
+            "mode": self.mode.to_string(),
+            "session": self.session,
+            "wire": self.wire,
+            "peer": self.peer,
+            "fencingToken": self.fencing_token,
+            "heldMs": millis(self.held),
+            "acquiredAt": rfc3339(now - self.held),
+            "waiters": self.waiters,
+            "client": self.client,
+            "user": self.user,
+            "note": self.note,
+            "expiresAt": self.expires.map(|left| rfc3339(now + left)),
+        })
+    }
+}
+
+impl ListRow for WhyRow {
+    const LIST: &str = "steps";
+    const COLUMNS: &[TableColumn<Self>] = &[
+        column("NAME", CellKind::Text, |row| text(Some(&row.lock.name))),
+        column("MODE", CellKind::Text, |row| Some(row.lock.mode.to_string())),
+        column("SESSION", CellKind::Number, |row| Some(row.lock.session.to_string())),
+        column("PEER", CellKind::Text, |row| text(row.lock.peer.as_ref())),
+        column("HELD", CellKind::Age, |row| Some(age(row.lock.held))),
+        column("FENCING TOKEN", CellKind::Number, |row| Some(row.lock.fencing_token.to_string())),
+        column("WAITS FOR", CellKind::Text, |row| text(row.waits_for.as_ref())),
+    ];
+
+    fn json(&self, now: SystemTime) -> Value {
+        let mut object = self.lock.json(now);
+        object["waitsFor"] = json!(self.waits_for);
+        object
+    }
+}
+
+impl ListRow for HistoryRow {
+    const LIST: &str = "holds";
+    const HAS_TOTAL: bool = false;
+    const COLUMNS: &[TableColumn<Self>] = &[
+        column("SESSION", CellKind::Number, |row| Some(row.session.to_string())),
+        column("MODE", CellKind::Text, |row| Some(row.mode.to_string())),
+        column("WIRE", CellKind::Text, |row| text(row.wire.as_ref())),
+        column("CLIENT", CellKind::Rare, |row| text(row.client.as_ref())),
+        column("USER", CellKind::Rare, |row| text(row.user.as_ref())),
+        column("PEER", CellKind::Text, |row| text(row.peer.as_ref())),
+        column("ENDED AGO", CellKind::Age, |row| Some(age(row.acquired.saturating_sub(row.held)))),
+        column("HELD", CellKind::Age, |row| Some(age(row.held))),
+        column("CAUSE", CellKind::Text, |row| text(Some(&row.cause))),
+        column("FENCING TOKEN", CellKind::Number, |row| Some(row.fencing_token.to_string())),
+    ];
+
+    fn json(&self, now: SystemTime) -> Value {
+        json!({
+            "session": self.session,
+            "wire": self.wire,
+            "peer": self.peer,
+            "client": self.client,
+            "user": self.user,
+            "mode": self.mode.to_string(),
+            "fencingToken": self.fencing_token,
+            "acquiredAt": rfc3339(now - self.acquired),
+            "heldMs": millis(self.held),
+            "cause": self.cause,
+        })
+    }
+}
+
+impl ListRow for SessionRow {
+    const LIST: &str = "sessions";
+    const COLUMNS: &[TableColumn<Self>] = &[
+        column("SESSION", CellKind::Number, |row| Some(row.session.to_string())),
+        column("WIRE", CellKind::Text, |row| text(row.wire.as_ref())),
+        column("CLIENT", CellKind::Rare, |row| text(row.client.as_ref())),
+        column("USER", CellKind::Rare, |row| text(row.user.as_ref())),
+        column("PEER", CellKind::Text, |row| text(row.peer.as_ref())),
+        column("AGE", CellKind::Age, |row| Some(age(row.age))),
+        column("HOLDS", CellKind::Number, |row| Some(row.holds.to_string())),
+        column("WAITS FOR", CellKind::Text, |row| text(row.waits_for.as_ref())),
+        column("MEMORY", CellKind::Rare, |row| {
+            row.memory.filter(|bytes| *bytes > 0).map(|bytes| bytes.to_string())
+        }),
+        column("EXPIRES", CellKind::RareAge, |row| row.expires.map(age)),
+        column("NOTE", CellKind::Rare, |row| text(row.note.as_ref())),
+    ];
+
+    fn json(&self, now: SystemTime) -> Value {
+        json!({
+            "session": self.session,
+            "wire": self.wire,
+            "peer": self.peer,
+            "ageMs": millis(self.age),
+            "holds": self.holds,
+            "waitsFor": self.waits_for,
+            "memory": self.memory,
+            "client": self.client,
+            "user": self.user,
+            "note": self.note,
+            "expiresAt": self.expires.map(|left| rfc3339(now + left)),
+        })
+    }
+}
+
+/// The document of a list.
+pub(crate) fn document<T: ListRow>(list: &List<T>) -> String {
+    let now = SystemTime::now();
+    let rows: Vec<_> = list.rows.iter().map(|row| without_nulls(row.json(now))).collect();
+    let mut document = json!({ T::LIST: rows });
+    if T::HAS_TOTAL {
+        document["total"] = list.total.into();
+    }
+    escaped(&format!("{document:#}"))
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn without_nulls(object: Value) -> Value {
+    let Value::Object(fields) = object else { return object };
+    fields.into_iter().filter(|(_, value)| !value.is_null()).collect::<Map<_, _>>().into()
+}
+
+/// A document with escapes for all characters that change a terminal, which JSON lets stand as they are. They occur in
+/// strings alone, so an escape means the same.
+fn escaped(document: &str) -> String {
+    let mut text = String::with_capacity(document.len());
+    for c in document.chars() {
+        if c == '\n' || visible(c.encode_utf8(&mut [0; 4])).starts_with(c) {
+            text.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // A string grows: the write cannot fail.
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_changes_no_terminal_and_means_the_same() {
+        let text = "語 \\ \u{9b}2J \u{7f} \u{202e} \u{e0001}";
+        let document = escaped(&format!("{:#}", json!({ "note": text })));
+        assert!(
+            document.contains(r"\u009b2J \u007f \u202e \udb40\udc01") && document.contains("語"),
+            "{document}"
+        );
+        assert_eq!(serde_json::from_str::<Value>(&document).unwrap()["note"], text);
+    }
+}
