@@ -154,6 +154,10 @@ pub struct Refused {
 impl Refused {
     /// For programs to match on. None if this version does not know the server's [`word`](Self::word).
     pub fn symbol(&self) -> Option<Symbol> {
+        #[cfg(feature = "http")]
+        if let Some(symbol) = crate::http::symbol(&self.word) {
+            return Some(symbol);
+        }
         self.word.parse().ok()
     }
 }
