@@ -154,11 +154,14 @@ pub struct Refused {
 impl Refused {
     /// For programs to match on. None if this version does not know the server's [`word`](Self::word).
     pub fn symbol(&self) -> Option<Symbol> {
-        #[cfg(feature = "http")]
-        if let Some(symbol) = crate::http::symbol(&self.word) {
-            return Some(symbol);
+        match self.word.as_str() {
+            // The statuses of the HTTP interface have the same meaning.
+            "Unauthorized" | "TooManyRequests" => Some(Symbol::Auth),
+            "Forbidden" => Some(Symbol::Denied),
+            "Killed" => Some(Symbol::Killed),
+            "Interrupted" => Some(Symbol::Interrupted),
+            word => word.parse().ok(),
         }
-        self.word.parse().ok()
     }
 }
 

@@ -22,7 +22,7 @@
 use std::{fmt, io, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use getlockd_proto::{name, symbol::Symbol, timeout::Timeout};
+use getlockd_proto::{name, timeout::Timeout};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Request,
@@ -201,17 +201,6 @@ impl HttpAnswer {
     fn refused(&self) -> Refused {
         let word = self.text("status").map_or_else(|| format!("HTTP {}", self.code), str::to_owned);
         Refused { word, text: self.text("message").unwrap_or("the server is no getlockd").to_owned() }
-    }
-}
-
-/// The symbol of a status that the HTTP interface has for it.
-pub(crate) fn symbol(status: &str) -> Option<Symbol> {
-    match status {
-        "Unauthorized" | "TooManyRequests" => Some(Symbol::Auth),
-        "Forbidden" => Some(Symbol::Denied),
-        "Killed" => Some(Symbol::Killed),
-        "Interrupted" => Some(Symbol::Interrupted),
-        _ => None,
     }
 }
 
