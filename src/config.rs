@@ -15,7 +15,7 @@ pub use tls::TlsFlags;
 pub use values::{IdleLimit, Listen, LogFormat, PingTarget};
 use values::{at_least_one, host, keepalive, line_size, memory_size, packet_size, some_time, time};
 
-use getlockd_proto::variable::but_empty;
+use getlockd_proto::environment::ignore_empty;
 
 use crate::{
     core::{client_info::Wire, session::Limits},
@@ -201,7 +201,7 @@ impl Cli {
     /// # Errors
     /// One line that tells what is wrong, or the text of `--help` or `--version`.
     pub fn read<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Result<Self, CliError> {
-        let matches = but_empty(Self::command()).try_get_matches_from(args);
+        let matches = ignore_empty(Self::command()).try_get_matches_from(args);
         let cli = matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(CliError::from)?;
         match &cli.task {
             None => cli.config.check_together()?,

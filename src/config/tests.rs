@@ -19,7 +19,7 @@ fn flag_values_are_parsed() {
 }
 
 #[test]
-fn a_health_check_asks_what_listens() {
+fn health_check_prefers_line_over_http() {
     let asked = |flags: &[&str]| read(flags).unwrap().config.ping_target();
     let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
     assert_eq!(asked(&[]), Ok(PingTarget::Line(at(getlockd_proto::DEFAULT_PORT))));

@@ -200,7 +200,7 @@ fn configs(files: &TlsFiles) -> Result<Configs, TlsError> {
             TlsError::Mismatch { key: files.key.clone(), cert: files.cert.clone() }
         }
         // All that the certificate brings has been read by then: it is the kind of the key.
-        rustls::Error::General(_) => self::unusable(&files.key, &getlockd_proto::pem::OF_OTHER_KIND),
+        rustls::Error::General(_) => self::unusable(&files.key, &getlockd_proto::pem::UNSUPPORTED_KEY),
         error => unusable(error),
     })?;
     let mut http = other.clone();
@@ -237,7 +237,7 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     let file = std::fs::read(path).map_err(|error| TlsError::Read { path: path.to_owned(), error })?;
-    Ok(getlockd_proto::pem::without_mark(&file).to_vec())
+    Ok(getlockd_proto::pem::without_bom(&file).to_vec())
 }
 
 fn missing(wanted: &'static str, path: &Path) -> TlsError {

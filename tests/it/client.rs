@@ -1,6 +1,7 @@
 //! The client in Rust, against a server in this process.
 
 mod blocking;
+mod http;
 mod keepalive;
 
 use std::{pin::pin, time::Duration};

@@ -8,7 +8,7 @@ use clap::{
 };
 use clap_complete::Shell;
 use getlockd_client::Timeout;
-use getlockd_proto::variable::but_empty;
+use getlockd_proto::environment::ignore_empty;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -267,7 +267,7 @@ fn time(text: &str) -> Result<Duration, &'static str> {
 impl Cli {
     /// What is said on the command line and in the environment.
     pub(crate) fn read(mut args: Vec<OsString>) -> Result<Self, clap::Error> {
-        let mut command = but_empty(Self::command());
+        let mut command = ignore_empty(Self::command());
         if let Some(at) = task_at(&command, &args) {
             let task = args[at].display();
             if let [dashes, word, ..] = &args[at + 1..]

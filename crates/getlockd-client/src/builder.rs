@@ -25,7 +25,7 @@ use crate::{Error, driver::ByteStream};
 /// ```
 #[derive(Clone)]
 pub struct Builder {
-    server: String,
+    pub(crate) server: String,
     pub(crate) login: Option<(String, String)>,
     pub(crate) connect_time: Duration,
     keepalive: Duration,
@@ -110,7 +110,9 @@ impl Builder {
     ///
     /// Cancel-safe.
     pub(crate) async fn stream(&self) -> Result<Box<dyn ByteStream>, Error> {
-        let stream = TcpStream::connect(with_port(&self.server)).await.map_err(|error| self.failed(error))?;
+        let stream = TcpStream::connect(with_port(&self.server, DEFAULT_PORT))
+            .await
+            .map_err(|error| self.failed(error))?;
         Keepalive(self.keepalive).prepare(&stream).map_err(|error| self.failed(error))?;
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
@@ -121,7 +123,7 @@ impl Builder {
     }
 
     pub(crate) fn failed(&self, error: io::Error) -> Error {
-        Error::Connect { server: with_port(&self.server), error: Arc::new(error) }
+        Error::Connect { server: with_port(&self.server, DEFAULT_PORT), error: Arc::new(error) }
     }
 }
 
@@ -133,20 +135,20 @@ impl fmt::Debug for Builder {
     }
 }
 
-/// An address with its port.
-fn with_port(server: &str) -> String {
+/// An address with its port: `port` if it has none.
+pub(crate) fn with_port(server: &str, port: u16) -> String {
     let bare = server.trim_start_matches('[').trim_end_matches(']');
     match bare.parse() {
-        Ok(IpAddr::V6(ip)) => format!("[{ip}]:{DEFAULT_PORT}"),
+        Ok(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
         _ if server.contains(':') => server.to_owned(),
-        _ => format!("{server}:{DEFAULT_PORT}"),
+        _ => format!("{server}:{port}"),
     }
 }
 
 /// An address without its port.
 #[cfg(feature = "tls")]
 fn host(server: &str) -> String {
-    let server = with_port(server);
+    let server = with_port(server, DEFAULT_PORT);
     let host = server.rsplit_once(':').map_or(server.as_str(), |(host, _)| host);
     host.trim_start_matches('[').trim_end_matches(']').to_owned()
 }
@@ -165,7 +167,7 @@ mod tests {
             ("[::1]", "[::1]:3305"),
             ("[::1]:1", "[::1]:1"),
         ] {
-            assert_eq!(with_port(server), address);
+            assert_eq!(with_port(server, DEFAULT_PORT), address);
         }
     }
 

@@ -122,7 +122,7 @@ impl Connection {
         self.driver.why_lost().is_some()
     }
 
-    lock_methods! {
+    lock_methods! { Guard;
         /// Cancel-safe: dropped, it may stay in the queue, but the lock is released the moment it is granted.
         ///
         /// # Errors

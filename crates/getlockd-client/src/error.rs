@@ -154,7 +154,14 @@ pub struct Refused {
 impl Refused {
     /// For programs to match on. None if this version does not know the server's [`word`](Self::word).
     pub fn symbol(&self) -> Option<Symbol> {
-        self.word.parse().ok()
+        match self.word.as_str() {
+            // The statuses of the HTTP interface have the same meaning.
+            "Unauthorized" | "TooManyRequests" => Some(Symbol::Auth),
+            "Forbidden" => Some(Symbol::Denied),
+            "Killed" => Some(Symbol::Killed),
+            "Interrupted" => Some(Symbol::Interrupted),
+            word => word.parse().ok(),
+        }
     }
 }
 

@@ -63,6 +63,12 @@ impl Deadlines {
         self.guards_expire.store(heartbeat.guards_expire().as_nanos(), Ordering::Release);
     }
 
+    /// The loss, if the guards have expired.
+    pub(crate) fn expired(&self) -> Option<Lost> {
+        let moment = |nanos: &AtomicU64| Moment::from_nanos(nanos.load(Ordering::Acquire));
+        (Moment::now() >= moment(&self.guards_expire)).then(|| Lost::silent(moment(&self.promised_until)))
+    }
+
     pub(crate) fn set_left(&self, left: Duration) {
         self.left.store(u64::try_from(left.as_nanos()).unwrap_or(UNKNOWN - 1), Ordering::Release);
     }
@@ -105,24 +111,15 @@ impl DriverHandle {
     /// How the connection ended, if it has. Exact: it looks at the clock, and not only at what the task has noticed.
     pub(crate) fn why_lost(&self) -> Option<Lost> {
         let lost = self.lost.borrow().clone();
-        lost.or_else(|| self.requests.is_closed().then(ended_with_runtime)).or_else(|| self.out_of_time())
-    }
-
-    fn out_of_time(&self) -> Option<Lost> {
-        let moment = |nanos: &AtomicU64| Moment::from_nanos(nanos.load(Ordering::Acquire));
-        (Moment::now() >= moment(&self.deadlines.guards_expire))
-            .then(|| Lost::silent(moment(&self.deadlines.promised_until)))
+        lost.or_else(|| self.requests.is_closed().then(ended_with_runtime))
+            .or_else(|| self.deadlines.expired())
     }
 
     /// Resolves when the connection has ended.
     ///
     /// Cancel-safe. The future does not keep the connection.
     pub(crate) fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
-        let mut lost = self.lost.clone();
-        async move {
-            let lost = lost.wait_for(Option::is_some).await.ok().and_then(|lost| lost.clone());
-            lost.unwrap_or_else(ended_with_runtime)
-        }
+        when_lost(self.lost.clone())
     }
 
     /// The reply, or why there is none.
@@ -136,7 +133,13 @@ impl DriverHandle {
     }
 }
 
-fn ended_with_runtime() -> Lost {
+/// Cancel-safe.
+pub(crate) async fn when_lost(mut lost: watch::Receiver<Option<Lost>>) -> Lost {
+    let lost = lost.wait_for(Option::is_some).await.ok().and_then(|lost| lost.clone());
+    lost.unwrap_or_else(ended_with_runtime)
+}
+
+pub(crate) fn ended_with_runtime() -> Lost {
     Lost::new("the program's runtime ended", None)
 }
 

@@ -65,6 +65,12 @@ impl HeartbeatTimer {
         sent.is_some()
     }
 
+    /// No `KEEPALIVE` that was sent will be answered any more.
+    #[cfg(feature = "http")]
+    pub(crate) fn failed(&mut self) {
+        self.unanswered.clear();
+    }
+
     pub(crate) fn add_guard(&mut self) {
         self.guards += 1;
     }

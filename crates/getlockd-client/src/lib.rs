@@ -55,6 +55,11 @@
 //! on. For both, send [`Guard::fencing_token`] along with what you write, and let the store refuse a token lower
 //! than the highest it has seen.
 //!
+//! # Without a connection
+//!
+//! Programs that cannot keep a connection open use the feature `http` and its module of that name: a lock is then a
+//! lease, which is kept by heartbeats.
+//!
 //! # After a fork
 //!
 //! A process that forks without `exec` must leave the client to the parent. The child has a copy of each
@@ -72,6 +77,8 @@ mod error;
 mod guard;
 mod handle;
 mod heartbeat;
+#[cfg(feature = "http")]
+pub mod http;
 mod lock_methods;
 mod pool;
 mod reply;

@@ -1,13 +1,13 @@
-//! The methods that take a lock. [`Client`](crate::Client) and [`Connection`](crate::Connection) have the same.
+//! The methods that take a lock. [`Client`](crate::Client), [`Connection`](crate::Connection) and the leases have the same.
 
-/// Defines them by the `take` of the type. Its argument documents what becomes of a request that is dropped, and its
+/// Defines them by the `take` of the type, which gives a `$guard`. The other argument documents what becomes of a request that is dropped, and its
 /// errors. A trait would do as well, but each program would have to import it, and its futures would say less.
 macro_rules! lock_methods {
-    ($(#[$dropped_and_errors:meta])*) => {
+    ($guard:ident; $(#[$dropped_and_errors:meta])*) => {
         /// Takes a lock, and waits for it at most `timeout`.
         ///
         $(#[$dropped_and_errors])*
-        pub async fn acquire(&self, name: &str, timeout: impl Into<Timeout>) -> Result<Guard, Error> {
+        pub async fn acquire(&self, name: &str, timeout: impl Into<Timeout>) -> Result<$guard, Error> {
             self.take(Mode::Exclusive, name, timeout.into()).await?.ok_or(Error::NotGranted)
         }
 
@@ -17,7 +17,7 @@ macro_rules! lock_methods {
         ///
         /// # Errors
         /// As [`acquire`](Self::acquire).
-        pub async fn acquire_shared(&self, name: &str, timeout: impl Into<Timeout>) -> Result<Guard, Error> {
+        pub async fn acquire_shared(&self, name: &str, timeout: impl Into<Timeout>) -> Result<$guard, Error> {
             self.take(Mode::Shared, name, timeout.into()).await?.ok_or(Error::NotGranted)
         }
 
@@ -27,7 +27,7 @@ macro_rules! lock_methods {
         ///
         /// # Errors
         /// As [`acquire`](Self::acquire), without [`Error::NotGranted`].
-        pub async fn try_lock(&self, name: &str) -> Result<Option<Guard>, Error> {
+        pub async fn try_lock(&self, name: &str) -> Result<Option<$guard>, Error> {
             self.take(Mode::Exclusive, name, Timeout::NONE).await
         }
 
@@ -37,7 +37,7 @@ macro_rules! lock_methods {
         ///
         /// # Errors
         /// As [`try_lock`](Self::try_lock).
-        pub async fn try_lock_shared(&self, name: &str) -> Result<Option<Guard>, Error> {
+        pub async fn try_lock_shared(&self, name: &str) -> Result<Option<$guard>, Error> {
             self.take(Mode::Shared, name, Timeout::NONE).await
         }
 
@@ -47,12 +47,12 @@ macro_rules! lock_methods {
         /// Cancel-safe if the work is; the lock is released in any case.
         ///
         /// # Errors
-        /// As [`acquire`](Self::acquire); [`Error::Lost`] also if the lock was lost later; as [`Guard::release`].
+        /// As [`acquire`](Self::acquire); [`Error::Lost`] also if the lock was lost later; as the `release` of a guard.
         pub async fn lock<T>(
             &self,
             name: &str,
             timeout: impl Into<Timeout>,
-            work: impl AsyncFnOnce(&Guard) -> T,
+            work: impl AsyncFnOnce(&$guard) -> T,
         ) -> Result<T, Error> {
             self.acquire(name, timeout).await?.scope(work).await
         }
@@ -67,7 +67,7 @@ macro_rules! lock_methods {
             &self,
             name: &str,
             timeout: impl Into<Timeout>,
-            work: impl AsyncFnOnce(&Guard) -> T,
+            work: impl AsyncFnOnce(&$guard) -> T,
         ) -> Result<T, Error> {
             self.acquire_shared(name, timeout).await?.scope(work).await
         }

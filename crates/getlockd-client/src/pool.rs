@@ -74,7 +74,7 @@ impl Client {
         Builder::new(server)
     }
 
-    lock_methods! {
+    lock_methods! { Guard;
         /// Cancel-safe: dropped, it leaves the queue, and releases what it may have got.
         ///
         /// # Errors
@@ -177,21 +177,21 @@ impl Drop for ReturnToPool {
 }
 
 /// The pauses between tries, for as long as [`Builder::retry`].
-struct Backoff {
+pub(crate) struct Backoff {
     within: Duration,
     pause: Duration,
     failing_since: Option<Instant>,
 }
 
 impl Backoff {
-    fn new(within: Duration) -> Self {
+    pub(crate) fn new(within: Duration) -> Self {
         Self { within, pause: FIRST_PAUSE, failing_since: None }
     }
 
     /// Waits before the next try. Fails with `error` if there has been no success for too long.
     ///
     /// Cancel-safe.
-    async fn wait(&mut self, began: Instant, error: Error) -> Result<(), Error> {
+    pub(crate) async fn wait(&mut self, began: Instant, error: Error) -> Result<(), Error> {
         if began.elapsed() > self.within {
             // That try was in a queue for a while, so there was a server.
             *self = Self::new(self.within);

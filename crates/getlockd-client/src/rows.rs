@@ -282,7 +282,8 @@ impl FromRow for Stats {
 /// For the fuzzers: what any server may send. A row that is read can be written, and is read as the same.
 #[cfg(fuzzing)]
 pub fn read_all(data: &[u8]) {
-    let mut lines = ReplyReader { input: data.into(), ..ReplyReader::default() };
+    let mut lines = ReplyReader::default();
+    lines.input.extend_from_slice(data);
     while let Some(line) = lines.next() {
         let ReplyLine::Text(text) = line else { continue };
         let Some(row) = RowFields::read(&text) else { continue };

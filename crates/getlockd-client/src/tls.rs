@@ -63,7 +63,7 @@ impl Tls {
             Some((chain, key)) => {
                 let key = private_key(key)?;
                 builder.with_client_auth_cert(certificates(chain)?, key).map_err(|error| match error {
-                    rustls::Error::General(_) => Error::Tls(pem::OF_OTHER_KIND.to_owned()),
+                    rustls::Error::General(_) => Error::Tls(pem::UNSUPPORTED_KEY.to_owned()),
                     error => wrong(error),
                 })?
             }
@@ -104,7 +104,7 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Error> {
     if pem::is_encrypted(pem) {
         return Err(Error::Tls(pem::ENCRYPTED.to_owned()));
     }
-    PrivateKeyDer::from_pem_slice(pem::without_mark(pem)).map_err(|error| match error {
+    PrivateKeyDer::from_pem_slice(pem::without_bom(pem)).map_err(|error| match error {
         NoItemsFound => Error::Tls("there is no private key in what should be one (PEM)".to_owned()),
         error => wrong(error),
     })
@@ -112,7 +112,7 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Error> {
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     let certificates: Vec<_> =
-        CertificateDer::pem_slice_iter(pem::without_mark(pem)).collect::<Result<_, _>>().map_err(wrong)?;
+        CertificateDer::pem_slice_iter(pem::without_bom(pem)).collect::<Result<_, _>>().map_err(wrong)?;
     if certificates.is_empty() {
         return Err(Error::Tls("there is no certificate in what should be one (PEM)".to_owned()));
     }

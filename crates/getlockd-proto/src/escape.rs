@@ -1,4 +1,4 @@
-//! Names as people write them: bare where they can be, else in quotes with backslashes.
+//! Names as people write them: bare if possible, otherwise in quotes with backslashes.
 
 use std::{
     borrow::Cow,
@@ -90,7 +90,7 @@ fn needs_escape(c: char) -> bool {
         || matches!(c, '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
 }
 
-/// A name such that the same text sent back means the same name; other texts likewise.
+/// A name or another text, written so that the server reads it back as the same.
 pub struct Written<'a>(pub &'a str);
 
 impl fmt::Display for Written<'_> {
@@ -106,7 +106,7 @@ impl fmt::Display for Written<'_> {
     }
 }
 
-/// A text of somebody else, such that it changes no terminal: what cannot be seen is escaped, all else stays.
+/// A text from outside, safe for a terminal: characters that cannot be seen are escaped, all others stay.
 pub struct Visible<'a>(pub &'a str);
 
 impl fmt::Display for Visible<'_> {

@@ -1,7 +1,7 @@
-//! How a peer is found that vanished without a word, be it a client or a server.
+//! How a vanished peer is detected, be it a client or a server.
 //!
 //! Silence is the time since anything of the peer arrived, an acknowledgement included. A server that is told
-//! `--keepalive 30s` frees what a session holds not before 25 s of silence and not after 30 s. Clients rely on
+//! `--keepalive 30s` releases what a session holds not before 25 s of silence and not after 30 s. Clients rely on
 //! both numbers: the first is what `KEEPALIVE` answers.
 
 use std::{io, time::Duration};
@@ -9,27 +9,27 @@ use std::{io, time::Duration};
 use socket2::{SockRef, TcpKeepalive};
 
 /// Below it the kernel's clock, which counts whole seconds, leaves no room between the two numbers.
-const LEAST_WITH_A_PROMISE: Duration = Duration::from_secs(10);
+const MIN_WITH_PROMISE: Duration = Duration::from_secs(10);
 
-/// Within which time a peer that vanished without a word is found.
+/// The time within which a vanished peer is detected.
 #[derive(Clone, Copy, Debug)]
 pub struct Keepalive(pub Duration);
 
 impl Keepalive {
-    /// For how much silence a server frees nothing: five sixths of the time, or zero where it promises nothing.
+    /// For how much silence a server releases nothing: five sixths of the time, or zero where it promises nothing.
     /// That is below 10 s, and where the system does not tell of the silence of a peer.
     #[inline]
     pub fn left(self) -> Duration {
-        let promises = cfg!(target_os = "linux") && self.0 >= LEAST_WITH_A_PROMISE;
+        let promises = cfg!(target_os = "linux") && self.0 >= MIN_WITH_PROMISE;
         if promises { self.0 * 5 / 6 } else { Duration::ZERO }
     }
 
-    /// After how much silence a peer is given up. The rest of the time is for clocks and timers that are late.
+    /// After how much silence a connection is ended. The rest of the time is for clocks and timers that are late.
     pub fn limit(self) -> Duration {
         if self.left().is_zero() { self.0.mul_f64(0.4) } else { self.left() + self.0 / 60 }
     }
 
-    /// Sets the options of a connected socket, of which stalled and late writes are watched.
+    /// Sets the options of a connected socket on which data must be acknowledged in time, too.
     ///
     /// # Errors
     /// When the kernel refuses one of them.
@@ -39,8 +39,7 @@ impl Keepalive {
         self.limit_unacknowledged(&*socket)
     }
 
-    /// The same, for a peer that may take its time to read: only while nothing is sent to it is it found
-    /// gone.
+    /// Sets the options of a socket whose peer may read slowly: it is only probed while no data is on its way.
     ///
     /// # Errors
     /// When the kernel refuses one of them.

@@ -5,11 +5,13 @@
 //! - [`timeout`]: how long a request may wait;
 //! - [`escape`]: how names and texts are written and read;
 //! - [`symbol`]: the words that stand for errors;
-//! - [`keepalive`]: how a peer is found that vanished, and what is promised until then;
+//! - [`keepalive`]: how a vanished peer is detected, and what is promised until then;
 //! - [`pem`]: what is often wrong with certificates and keys.
 //!
-//! With the feature `programs`, which is for `getlockd` and `getlock`, also [`moment`] and [`variable`].
+//! With the feature `programs`, which is for `getlockd` and `getlock`, also [`moment`] and [`environment`].
 
+#[cfg(feature = "programs")]
+pub mod environment;
 pub mod escape;
 pub mod keepalive;
 #[cfg(feature = "programs")]
@@ -18,8 +20,6 @@ pub mod name;
 pub mod pem;
 pub mod symbol;
 pub mod timeout;
-#[cfg(feature = "programs")]
-pub mod variable;
 
-/// The port of the line protocol, where nothing else is said.
+/// The default port of the line protocol.
 pub const DEFAULT_PORT: u16 = 3305;

@@ -1,15 +1,15 @@
-//! What is often wrong with PEM files, for both sides.
+//! Common mistakes in PEM files, for the server and its clients.
 
 /// What to do about a key that [`is_encrypted`].
 pub const ENCRYPTED: &str =
     "the private key is encrypted; decrypt it with: openssl pkey -in KEY -out DECRYPTED_KEY";
 
-/// What to do about a key that the library does not take. It says no more than that it does not.
-pub const OF_OTHER_KIND: &str = "keys of this kind or size are not supported; \
+/// What to do about a key that the TLS library refuses. The library itself gives no reason.
+pub const UNSUPPORTED_KEY: &str = "keys of this kind or size are not supported; \
     use ECDSA (P-256 or P-384), Ed25519, or RSA with 2048 bits or more";
 
-/// A file without the byte order mark that some editors put in front: it would hide the first line.
-pub fn without_mark(pem: &[u8]) -> &[u8] {
+/// A file without the byte order mark that some editors put in front, which would hide the first line.
+pub fn without_bom(pem: &[u8]) -> &[u8] {
     pem.strip_prefix("\u{feff}".as_bytes()).unwrap_or(pem)
 }
 
@@ -19,7 +19,7 @@ pub fn is_encrypted(pem: &[u8]) -> bool {
         line.starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
             || line.starts_with(b"Proc-Type:") && line.trim_ascii_end().ends_with(b"ENCRYPTED")
     };
-    without_mark(pem).split(|&c| c == b'\n').any(is_one_of)
+    without_bom(pem).split(|&c| c == b'\n').any(is_one_of)
 }
 
 #[cfg(test)]

@@ -26,10 +26,10 @@ impl fmt::Display for BadTimeout {
 impl Error for BadTimeout {}
 
 impl Timeout {
-    /// Only to try.
+    /// Try once and do not wait.
     pub const NONE: Self = Self::Within(Duration::ZERO);
 
-    /// Of so many milliseconds; less than 0, and more than a clock holds, is for ever.
+    /// Of so many milliseconds; less than 0, and more than a clock holds, is forever.
     #[inline]
     pub fn from_millis(millis: i128) -> Self {
         u64::try_from(millis).map_or(Self::Forever, |millis| Self::Within(Duration::from_millis(millis)))
@@ -57,7 +57,7 @@ impl From<Duration> for Timeout {
     }
 }
 
-/// Such that it is read as the same.
+/// Parsed again, it is the same.
 impl fmt::Display for Timeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -70,7 +70,7 @@ impl fmt::Display for Timeout {
 impl FromStr for Timeout {
     type Err = BadTimeout;
 
-    /// Fractions count to the nanosecond; what no clock holds is for ever.
+    /// Fractions count to the nanosecond; what no clock holds is forever.
     #[inline]
     fn from_str(text: &str) -> Result<Self, BadTimeout> {
         if let Ok(seconds) = text.parse::<u32>() {

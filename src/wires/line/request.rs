@@ -565,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn words_calls_and_sql_are_one() {
+    fn words_calls_and_sql_are_equivalent() {
         assert_eq!(shape("GET_LOCK nightly 10"), "GET_LOCK|nightly|10");
         assert_eq!(shape("  GET_LOCK\tnightly ,  10 ; "), "GET_LOCK|nightly|10");
         assert_eq!(shape("GET_LOCK 'two words' 0.5"), "GET_LOCK|'two words'|0.5");
@@ -580,7 +580,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_take_escapes_and_double() {
+    fn quotes_take_escapes_and_doubling() {
         assert_eq!(shape(r"X 'a\'b' "), "X|'a'b'");
         assert_eq!(shape(r#"X "a\"b""#), "X|'a\"b'");
         assert_eq!(shape(r"X 'a\\'"), r"X|'a\'");
@@ -592,7 +592,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_what_is_wrong() {
         assert_eq!(shape("X 'a"), "SYNTAX: a ' opens a text and nothing closes it");
         assert_eq!(shape(r"X 'a\"), "SYNTAX: a ' opens a text and nothing closes it");
         assert_eq!(shape("X('a'"), "SYNTAX: a ( is not closed by a )");

@@ -1,0 +1,13 @@
+//! Variables of the environment that stand for flags.
+
+use clap::{Arg, Command, builder::Resettable};
+
+/// Ignores variables that are empty: in files of systemd and the like that is how a variable is unset.
+pub fn ignore_empty(command: Command) -> Command {
+    command.mut_args(ignore_if_empty).mut_subcommands(|task| task.mut_args(ignore_if_empty))
+}
+
+fn ignore_if_empty(arg: Arg) -> Arg {
+    let is_empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    if is_empty { arg.env(Resettable::Reset) } else { arg }
+}
