@@ -1,7 +1,7 @@
 //! What the program, `tests/`, `benches/` and `fuzz/` use of the layers. No promise is made for it.
 
 pub mod budget {
-    pub use crate::core::budget::{MAX_CONNECTION_MEMORY, OWN_MEMORY};
+    pub use crate::core::budget::{Exceeded, MAX_CONNECTION_MEMORY, OWN_MEMORY};
 }
 
 pub mod client_info {
@@ -75,7 +75,8 @@ pub mod systemd {
 
 pub mod users {
     pub use crate::core::users::{
-        Denied, NewEntry, Proof, Users, WRONG_BY_ADDRESS, WRONG_BY_NAME, WRONG_BY_NAME_AND_ADDRESS, entry,
+        Denied, EntryError, FileError, NewEntry, Proof, Users, WRONG_BY_ADDRESS, WRONG_BY_NAME,
+        WRONG_BY_NAME_AND_ADDRESS, entry,
     };
 }
 

@@ -12,8 +12,8 @@ use std::sync::{
 /// The most bytes that one connection makes the server remember, or prepare for it.
 pub const MAX_CONNECTION_MEMORY: usize = 4 * 1024 * 1024;
 
-/// So much of it each connection has for itself: it is refused to nobody, and does not count with all. Who behaves
-/// needs no more.
+/// So much of it each connection has for itself: it is refused to nobody, and does not count with all. A
+/// well-behaved client needs no more.
 pub const OWN_MEMORY: usize = 16 * 1024;
 
 /// What a connection has beyond its own counts with all in steps of so many bytes: most of what comes and goes with
@@ -118,8 +118,8 @@ impl Budget {
         Ok(())
     }
 
-    /// The same for answers that are not sent. One who has no more than its own beside may have one when all have
-    /// reached their bound: it may be somebody who looks for the greedy.
+    /// The same for answers that are not sent. A connection that has no more than its own beside may have one when all
+    /// have reached their bound: it may be an operator who looks for the greedy.
     ///
     /// # Errors
     /// [`Exceeded`]: it stays as it was.

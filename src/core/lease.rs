@@ -57,14 +57,14 @@ pub(crate) fn is_too_long(text: &str) -> bool {
     text.chars().count() > MAX_TEXT
 }
 
-/// Who asks.
+/// The client that asks for a lease.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// From where.
     pub origin: Origin,
     /// Cancelled when it has hung up: it does not wait any more.
     pub gone: CancellationToken,
-    /// Who it has proved to be, where there are users.
+    /// The user that it has proved to be, where there are users.
     pub user: Option<Arc<User>>,
 }
 
@@ -310,7 +310,7 @@ impl Leases {
     ///
     /// # Errors
     /// [`LeaseError::Gone`] or [`LeaseError::NotYours`] if there is no such lease;
-    /// [`LeaseError::Refused`] to one who may not lock it.
+    /// [`LeaseError::Refused`] to a user who may not lock it.
     pub fn release(&self, key: &Key, name: &Name, by: Principal<'_>) -> Result<(), LeaseError> {
         let lease = self.find(key, name, by)?;
         if self.end(key, &lease, ReleaseCause::Release) { Ok(()) } else { Err(self.unknown_token(name)) }
@@ -329,7 +329,7 @@ impl Leases {
     ///
     /// # Errors
     /// [`LeaseError::Gone`] or [`LeaseError::NotYours`] if there is no such lease;
-    /// [`LeaseError::Refused`] to one who may not lock it.
+    /// [`LeaseError::Refused`] to a user who may not lock it.
     pub fn remaining(&self, key: &Key, name: &Name, by: Principal<'_>) -> Result<Duration, LeaseError> {
         let lease = self.find(key, name, by)?;
         let term = lease.term.lock();

@@ -54,7 +54,7 @@ pub struct Session {
     owner: Owner,
     handle: Arc<Handle>,
     service: Arc<LockService>,
-    /// Who it was let in as, where there are users.
+    /// The user that it has logged in as; none where there are no users.
     user: Option<Arc<User>>,
 }
 

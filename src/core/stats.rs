@@ -49,11 +49,11 @@ kinds! {
         Shutdown = "shutdown",
         /// The connection was idle for longer than it may.
         Idle = "idle",
-        /// A client of the MySQL wire began anew: COM_RESET_CONNECTION, COM_CHANGE_USER.
+        /// A client of the MySQL wire started over: COM_RESET_CONNECTION, COM_CHANGE_USER.
         Reset = "reset",
         /// The user may not hold it any more.
         Revoked = "revoked",
-        /// Who was granted it had gone by then.
+        /// The client that was granted it had gone by then.
         HandedBack = "handed_back",
     }
 }

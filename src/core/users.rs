@@ -217,7 +217,7 @@ impl Users {
         loaded.by_name.get(name).and_then(|user| user.verifiers.asked_natively()).unwrap_or(drawn)
     }
 
-    /// Lets in who proves to be a user. Who does not is told later and later, and whether there is such a user does
+    /// Logs in a client that proves to be a user. Failures are answered later and later, and whether there is such a user does
     /// not change how.
     ///
     /// Cancel-safe: dropped, the failure counts.

@@ -100,9 +100,12 @@ pub fn start(session: &mut Session, command: Command) -> Progress<'_> {
 
 /// Runs a command to its answer.
 pub async fn run(session: &mut Session, command: Command) -> Result<Answer, EndReason> {
-    match start(session, command) {
+    let answer = match start(session, command) {
         Progress::Done(answer) => Ok(answer),
         Progress::Waiting(waiting) => waiting.finish().await,
         Progress::Working(working) => working.finish().await,
-    }
+    };
+    // As each wire does: a drain goes by it.
+    session.publish_holds();
+    answer
 }

@@ -104,7 +104,7 @@ impl Table {
         }
     }
 
-    /// Ends a hold, and returns it. The lock passes to whoever is next before this returns.
+    /// Ends a hold, and returns it. The lock passes to the next in its queue before this returns.
     pub(super) fn release(&self, name: &Name, token: Token) -> Option<Hold> {
         let mut grants = Grants::new();
         let mut ended = None;

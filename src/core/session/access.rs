@@ -39,12 +39,12 @@ impl fmt::Display for ShownName {
     }
 }
 
-/// Who looks at locks and sessions; everything is shown where there are no users.
+/// The user that a request is made by; where there are no users, everything is permitted and shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Principal<'a>(pub Option<&'a User>);
 
 impl Principal<'_> {
-    /// One who may see everything.
+    /// A principal that may see everything.
     pub const ALL: Principal<'static> = Principal(None);
 
     /// Whether they may know of a lock.
@@ -105,7 +105,7 @@ impl Session {
         self.user.as_ref()
     }
 
-    /// From now on it is that of this user, who has proved who they are, and may be asked again.
+    /// From now on it is the session of this user, who has proved who they are. It may be called again.
     pub fn authenticate_as(&mut self, user: Arc<User>) {
         self.handle.set_user(Some(user.clone()));
         self.user = Some(user);
@@ -164,7 +164,7 @@ impl Session {
         Principal(self.user.as_deref())
     }
 
-    /// Whether its user may do this, by their rights as they are now. One who may not is counted.
+    /// Whether its user may do this, by their rights as they are now. A refusal is counted.
     pub(super) fn authorize(
         &mut self,
         check: impl FnOnce(Principal<'_>) -> Result<(), Error>,

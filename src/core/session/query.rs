@@ -24,13 +24,13 @@ pub trait Query {
     /// What it answers.
     type Answer;
 
-    /// The lock that it is about: whoever asks must be allowed to see it. None for a list, which leaves out what they
-    /// may not see.
+    /// The lock that it is about, which the principal must be allowed to see. None for a list, which leaves out what
+    /// they may not see.
     fn lock(&self) -> Option<&Name> {
         None
     }
 
-    /// The answer, to one who may see [`Query::lock`].
+    /// The answer, to a principal that may see [`Query::lock`].
     fn answer(&self, service: &LockService, viewer: Principal<'_>) -> Self::Answer;
 }
 
@@ -59,7 +59,7 @@ impl Session {
 }
 
 impl LockService {
-    /// Answers a query of one who has no session, as those who watch the page.
+    /// Answers a query of a client without a session, such as a viewer of the page.
     ///
     /// # Errors
     /// [`Error::Forbidden`]

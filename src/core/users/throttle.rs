@@ -38,7 +38,7 @@ const MAX_KEYS: usize = 10_000;
 /// with names. `RandomState` is SipHash with a random key. Without the key nobody finds two names of one digest.
 type AttemptKey = u64;
 
-/// Why one who has shown something is not let in.
+/// Why a login attempt is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LoginRefusal {
     /// It was wrong, which is to be said no sooner than this.
@@ -64,7 +64,7 @@ struct Counts {
     admitted: RecentTimes,
 }
 
-/// Who shows something.
+/// A login attempt, by what it counts against.
 #[derive(Clone, Copy)]
 struct AttemptKeys {
     address: AttemptKey,
@@ -88,7 +88,7 @@ impl Default for Throttle {
 }
 
 impl Throttle {
-    /// Whether one who has shown something for this name is let in: as whom it proves them, if it does.
+    /// Whether a login attempt for this name succeeds: with what it has proven, if it does.
     pub(super) fn judge<T>(
         &self,
         from: IpAddr,
@@ -195,7 +195,7 @@ impl RecentTimes {
     }
 }
 
-/// Whoever has one address of IPv6 has many.
+/// A client that has one address of IPv6 has a whole network of them.
 fn network(addr: IpAddr) -> IpAddr {
     match addr.to_canonical() {
         IpAddr::V6(addr) => Ipv6Addr::from_bits(addr.to_bits() & !u128::from(u64::MAX)).into(),
