@@ -2,6 +2,31 @@
 //!
 //! The specification is protocol.md, "The MySQL wire", and the MySQL internals documentation for
 //! what that leaves out.
+//!
+//! # From bytes to a result
+//!
+//! - Bytes become packets: [`connection`] reads the socket, and [`packet`] cuts what came into packets. A long packet is
+//!   charged to the memory of the connection when its head has come.
+//! - The first byte of a packet is its opcode: [`commands`] does what it asks for. [`login`] (with [`attributes`]) and
+//!   [`auth`] precede the first command; [`prepared`] keeps prepared statements and reads their parameters.
+//! - A query is text in the character set of the client ([`charset`]); [`sql`] parses it into a statement.
+//! - [`executor`] executes the statement: `SELECT` of expressions itself, a table by [`list`], [`mod@set`], [`show`], and
+//!   `PREPARE` and `EXECUTE` by [`named`]. Expressions are evaluated by [`sql`], where [`temporal`] has the dates; a call
+//!   with an effect suspends the evaluation until the executor has performed it on the session. [`work`] bounds what all
+//!   of this may cost, and [`lookup`] asks what is the same for many rows once.
+//! - Rows of tables come from [`virtual_tables`] and [`getlockd_tables`], whose columns the [`catalog`] declares.
+//! - What the statement comes to, a [`result`] or an [`error`], is written behind the answers before it, and sent when no
+//!   further packet has come.
+//!
+//! [`state`] is what a connection remembers from command to command, [`variables`] a part of it, [`mod@value`] what
+//! expressions are made of, [`names`] what identifiers may be, [`clock`] the time.
+//!
+//! # Why a `Connection` and an `Executor`
+//!
+//! `Connection` owns the socket, the packets and the state, and lives as long as its client. `Executor` borrows these for one
+//! statement, beside what only that has: its parameters, its time, the outcomes of its calls. So a statement that EXECUTE
+//! names has an executor of its own within that of the EXECUTE, and nothing of a statement is left in the connection when
+//! it is done or dropped.
 
 mod attributes;
 mod auth;
@@ -14,6 +39,7 @@ mod error;
 mod executor;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz;
+mod getlockd_tables;
 mod list;
 mod login;
 mod lookup;

@@ -12,6 +12,7 @@ mod charsets;
 mod client;
 mod dates;
 mod functions;
+mod getlockd_tables;
 mod glossary;
 mod instructions;
 mod keepalive;

@@ -18,6 +18,10 @@ use super::{
 /// The schemas that every MySQL server has. The one that a connection uses is there beside them, in name.
 pub(super) const SCHEMAS: [&str; 4] = ["mysql", "information_schema", "performance_schema", "sys"];
 
+/// The schema of this server's own tables. It is not shown where MySQL shows its schemas: tools that walk through all of
+/// them know what they find with MySQL.
+pub(super) const GETLOCKD: &str = "getlockd";
+
 /// The pseudo-schema of what SHOW answers with.
 pub(super) const SHOW: &str = "SHOW";
 
@@ -53,7 +57,13 @@ pub(super) enum Source {
     Collations,
     ApplicableCollations,
     Processes,
+    /// `performance_schema.metadata_locks`
     Locks,
+    /// `getlockd.locks`
+    Holds,
+    Waiters,
+    Why,
+    History,
     Attributes,
     Variables,
     GlobalVariables,
@@ -89,7 +99,8 @@ impl PartialEq for Table {
 }
 
 /// What stands for others comes behind them.
-const FILES: [&str; 3] = [
+const FILES: [&str; 4] = [
+    include_str!("catalog/getlockd.tsv"),
     include_str!("catalog/tables.tsv"),
     include_str!("catalog/empty.tsv"),
     include_str!("catalog/shows.tsv"),
@@ -204,7 +215,7 @@ impl Column {
             code::NULL => TypeKind::Null,
             code::FLOAT | code::DOUBLE => TypeKind::Double,
             code::DECIMAL => TypeKind::Decimal { digits: decimals },
-            code::TIMESTAMP | code::DATETIME => TypeKind::Time { digits: decimals },
+            code::TIMESTAMP | code::DATETIME => TypeKind::DateTime { digits: decimals },
             code if code::is_integer(code) => TypeKind::Int { unsigned: flags & UNSIGNED != 0 },
             _ => TypeKind::Bytes,
         };
@@ -262,6 +273,10 @@ impl Source {
             "applicable collations" => Self::ApplicableCollations,
             "processes" => Self::Processes,
             "locks" => Self::Locks,
+            "holds" => Self::Holds,
+            "waiters" => Self::Waiters,
+            "why" => Self::Why,
+            "history" => Self::History,
             "attributes" => Self::Attributes,
             "variables" => Self::Variables,
             "global variables" => Self::GlobalVariables,
@@ -304,7 +319,7 @@ mod tests {
         for table in TABLES.values() {
             let name = format!("{}.{}", table.schema, table.name);
             assert!(!table.columns.is_empty(), "{name} has no columns");
-            assert!(table.schema == SHOW || SCHEMAS.contains(&table.schema), "{name}");
+            assert!([SHOW, GETLOCKD].contains(&table.schema) || SCHEMAS.contains(&table.schema), "{name}");
             for row in &table.rows {
                 assert_eq!(row.len(), table.columns.len(), "{name}: {row:?}");
                 for (value, column) in row.iter().zip(&table.columns) {

@@ -241,10 +241,15 @@ impl Executor<'_> {
                 }
                 Err(Suspend::Error(error)) => return Err(error.into()),
                 Err(Suspend::Effect(at, effect)) => {
-                    // It is evaluated again, from its start.
+                    // What is left of the expression is evaluated again, from its start.
                     self.work.forget_since(mark);
                     let outcome = self.perform(effect).await?;
                     self.work.text(outcome.size())?;
+                    if matches!(expr, Expr::Call { at: whole, .. } if *whole == at) {
+                        // The call is all of the expression, as it is most often.
+                        self.take_turns().await?;
+                        return Ok(outcome);
+                    }
                     self.outcomes[at] = Some(outcome);
                 }
             }

@@ -1,7 +1,7 @@
 //! SHOW: what interactive clients, ORMs and monitors ask for. Lists are tables under other names; `list` has them.
 
 use super::{
-    catalog::{self, CatalogError, SCHEMAS, SHOW, Source, Table},
+    catalog::{self, CatalogError, GETLOCKD, SCHEMAS, SHOW, Source, Table},
     error::{SqlError, Warning},
     executor::{ExecResult, Executor},
     result::{Column, Outcome},
@@ -171,7 +171,7 @@ impl Executor<'_> {
 
     fn has_schema(&self, name: &str) -> bool {
         let is_own = self.state.database.as_deref() == Some(name);
-        is_own || SCHEMAS.iter().any(|schema| schema.eq_ignore_ascii_case(name))
+        is_own || SCHEMAS.iter().chain([&GETLOCKD]).any(|schema| schema.eq_ignore_ascii_case(name))
     }
 
     /// Whether it is a user who may not see everything: one who may has what a monitor needs with MySQL, PROCESS and

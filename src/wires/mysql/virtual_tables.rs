@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 
 use super::{
     WIRE,
-    catalog::{self, Column, SCHEMAS, Source, Table},
+    catalog::{self, Column, GETLOCKD, SCHEMAS, Source, Table},
     charset::{Charset, Collation},
     error::{SqlError, Warning},
     executor::{ExecResult, Executor, without_end},
+    getlockd_tables::{self, ServerRow},
     sql::{Expr, Operator},
     value::Value,
     variables::{Scope, Variable},
@@ -45,10 +46,22 @@ impl Executor<'_> {
     pub(super) async fn copy(&mut self, table: &'static Table, scan: Scan<'_>) -> ExecResult<Vec<Record>> {
         let rows = match table.source {
             Source::Processes | Source::Locks | Source::Attributes => {
-                let turn = self.list_permit().await?;
+                let name = self.name_in(scan.condition, "OBJECT_NAME");
+                let permit = self.list_permit().await?;
                 let current =
                     CurrentSession { id: self.session.id(), statement: self.sql, shown: scan.shown };
-                turn.make(|| read(table.source, scan.condition, &current, self.session))
+                permit.make(|| read(table.source, name.as_ref(), &current, self.session))
+            }
+            Source::Holds | Source::Waiters | Source::Why | Source::History => {
+                let name = self.name_in(scan.condition, "name");
+                if name.is_none() && getlockd_tables::needs_name(table.source) {
+                    let why = format!("getlockd.{} is about one lock; add WHERE name = '...'", table.name);
+                    return Err(SqlError::NoSuchThing(why).into());
+                }
+                let zone = self.state.variables.settings().zone;
+                let permit = self.list_permit().await?;
+                let rows = permit.make(|| getlockd_tables::read(table.source, name, zone, self.session));
+                rows.map(|rows| rows.into_iter().map(Data::Server).collect())
             }
             Source::Status => {
                 let stats = self.session.stats();
@@ -92,6 +105,30 @@ impl Executor<'_> {
         }
     }
 
+    /// The name that all rows must have in this column, if the condition says so: of a million locks only that one is
+    /// looked at then.
+    fn name_in(&self, condition: Option<&Expr>, column: &str) -> Option<Name> {
+        let Expr::Binary(operator, left, right) = condition? else { return None };
+        let (name, value) = match (operator, &**left, &**right) {
+            (Operator::And, left, right) => {
+                return self.name_in(Some(left), column).or_else(|| self.name_in(Some(right), column));
+            }
+            (Operator::Equal, Expr::Column(name), value) | (Operator::Equal, value, Expr::Column(name)) => {
+                (name, value)
+            }
+            _ => return None,
+        };
+        let value = match value {
+            Expr::Literal(value) => value,
+            Expr::Parameter(at) => self.parameters.get(*at)?,
+            _ => return None,
+        };
+        match value {
+            Value::Text(text) if name.eq_ignore_ascii_case(column) => Name::new(text).ok(),
+            _ => None,
+        }
+    }
+
     fn variables(&self, global: bool) -> impl Iterator<Item = Data> {
         let shown =
             Variable::all().iter().filter(move |variable| !global || variable.scope != Scope::Session);
@@ -115,7 +152,9 @@ impl Executor<'_> {
             |wanted: Option<&str>, name: &str| wanted.is_none_or(|wanted| wanted.eq_ignore_ascii_case(name));
         let schemas = self.schemas();
         catalog::tables().filter(move |table| {
-            schemas.contains(&table.schema) && is(scan.schema, table.schema) && is(scan.table, table.name)
+            let is_shown =
+                schemas.contains(&table.schema) || table.schema == GETLOCKD && scan.schema.is_some();
+            is_shown && is(scan.schema, table.schema) && is(scan.table, table.name)
         })
     }
 }
@@ -195,12 +234,12 @@ struct CurrentSession<'a> {
 
 fn read(
     source: Source,
-    condition: Option<&Expr>,
+    name: Option<&Name>,
     current: &CurrentSession<'_>,
     session: &mut Session,
 ) -> Answer<Vec<Data>> {
     if source == Source::Locks {
-        return locks(condition.and_then(wanted_name).as_ref(), session);
+        return locks(name, session);
     }
     let rows = session.query(&Sessions { page: first_page() })?.rows.into_iter();
     Ok(if source == Source::Attributes {
@@ -278,22 +317,6 @@ fn pending(lock: &Name, session: &mut Session) -> Answer<impl Iterator<Item = Da
     Ok(waiters.rows.into_iter().map(row))
 }
 
-/// The name that all rows must have, if the condition says so: of a million locks only it is
-/// looked at.
-fn wanted_name(condition: &Expr) -> Option<Name> {
-    let Expr::Binary(operator, left, right) = condition else { return None };
-    match (operator, &**left, &**right) {
-        (Operator::And, left, right) => wanted_name(left).or_else(|| wanted_name(right)),
-        (Operator::Equal, Expr::Column(column), Expr::Literal(Value::Text(name)))
-        | (Operator::Equal, Expr::Literal(Value::Text(name)), Expr::Column(column))
-            if column.eq_ignore_ascii_case("OBJECT_NAME") =>
-        {
-            Name::new(name).ok()
-        }
-        _ => None,
-    }
-}
-
 /// A row: pairs of column and value.
 pub(super) type Row = Vec<(&'static Column, Value)>;
 
@@ -313,6 +336,8 @@ pub(super) enum Data {
         status: &'static str,
         owner: SessionId,
     },
+    /// Of the schema `getlockd`.
+    Server(ServerRow),
     /// A row that is there for good.
     Fixed(&'static [Value]),
     /// A row of `information_schema.tables`.
@@ -354,6 +379,7 @@ impl Record {
                 Data::Values(values) => {
                     size_of_val(&**values) + values.iter().map(Value::size).sum::<usize>()
                 }
+                Data::Server(row) => row.size(),
                 Data::Process(process) => {
                     let Process { user, database, info, .. } = &**process;
                     size_of::<Process>() + user.len() + length(database) + length(info)
@@ -376,6 +402,7 @@ impl Record {
     fn value(&self, column: &Column) -> Value {
         match &self.data {
             Data::Process(process) => process.value(column.key()),
+            Data::Server(row) => row.value(column.key()),
             Data::Lock { name, mode, status, owner } => {
                 lock_value(column.key(), name.as_str(), *mode, status, *owner)
             }

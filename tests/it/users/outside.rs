@@ -73,6 +73,11 @@ async fn the_mysql_wire_shows_and_takes_nothing_outside() {
     assert_eq!(app1.value(count).await.unwrap(), "0");
     let named = "SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE OBJECT_NAME = 'app2:a'";
     assert_eq!(app1.value(named).await.unwrap(), "0");
+    for table in ["locks", "waiters", "why", "history"] {
+        let select = format!("SELECT * FROM getlockd.{table} WHERE name = 'app2:a'");
+        assert_eq!(app1.query(&select).await.code(), 1227, "{table}");
+    }
+    assert_eq!(app1.value("SELECT COUNT(*) FROM getlockd.locks").await.unwrap(), "0");
     let processes = "SELECT COUNT(*) FROM information_schema.processlist";
     assert_eq!(app1.value(processes).await.unwrap(), "1");
     for (kill, id) in [("KILL", id), ("KILL QUERY", id), ("KILL", NO_SESSION), ("KILL QUERY", NO_SESSION)] {

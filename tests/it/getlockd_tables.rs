@@ -1,0 +1,121 @@
+//! The tables of the schema `getlockd` on the MySQL wire: `getlockd.locks`, `waiters`, `why` and `history`.
+
+use std::collections::BTreeMap;
+
+use crate::common::{
+    TestServer,
+    mysql::{MySql, Reply},
+};
+
+/// Rows as protocol.md shows them; none is an empty result.
+fn shown(reply: &Reply) -> Vec<String> {
+    match reply {
+        Reply::Rows { rows, .. } => {
+            let cell = |cell: &Option<String>| cell.clone().unwrap_or_else(|| "NULL".to_owned());
+            rows.iter().map(|row| row.iter().map(cell).collect::<Vec<_>>().join(" | ")).collect()
+        }
+        Reply::Error { code, text, .. } => vec![format!("ERROR {code} {text}")],
+        Reply::Ok { .. } => vec!["OK".to_owned()],
+    }
+}
+
+async fn rows(client: &mut MySql, sql: &str) -> Vec<String> {
+    shown(&client.query(sql).await)
+}
+
+#[tokio::test]
+async fn the_transcript_of_protocol_md_is_what_the_server_answers() {
+    let text = include_str!("../../protocol.md");
+    let blocks: Vec<_> = text.split("\n```mysql\n").skip(1).collect();
+    assert_eq!(blocks.len(), 1);
+    let server = TestServer::start();
+    let mut clients = BTreeMap::from([
+        ('A', MySql::connect(server.mysql).await),
+        ('B', MySql::connect(server.mysql).await),
+    ]);
+    let lines: Vec<_> = blocks[0].lines().take_while(|line| *line != "```").collect();
+    let mut at = 0;
+    while let Some(line) = lines.get(at) {
+        at += 1;
+        let client = clients.get_mut(&line.chars().next().unwrap()).unwrap();
+        let is_answered = lines.get(at).is_some_and(|next| next.starts_with(&format!("{}< ", &line[..1])));
+        match line[1..].split_at(2) {
+            ("> ", sql) if is_answered => {
+                assert_eq!(rows(client, sql).await, [&lines[at][3..]], "{sql}");
+                at += 1;
+            }
+            ("> ", sql) => {
+                client.start(sql).await;
+                server.until_waiting(1).await;
+            }
+            (_, answer) => assert_eq!(shown(&client.reply().await), [answer], "{line}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_prepared_condition_on_the_name_looks_at_that_lock() {
+    let server = TestServer::start();
+    let (mut a, mut line) = (MySql::connect(server.mysql).await, server.client().await);
+    assert_eq!(line.ask("GET_LOCK nightly 0").await, "1");
+    assert_eq!(line.ask("GET_LOCK weekly 0").await, "1");
+    assert_eq!(rows(&mut a, "SET @name = 'nightly'").await, ["OK"]);
+    for (table, found) in [("locks", "nightly"), ("why", "nightly")] {
+        let prepare =
+            format!("PREPARE s FROM 'SELECT name FROM getlockd.{table} WHERE wire = \"line\" AND ? = name'");
+        assert_eq!(rows(&mut a, &prepare).await, ["OK"], "{table}");
+        assert_eq!(rows(&mut a, "EXECUTE s USING @name").await, [found], "{table}");
+    }
+    let all = "SELECT name FROM getlockd.locks ORDER BY name DESC LIMIT 1";
+    assert_eq!(rows(&mut a, all).await, ["weekly"]);
+    assert_eq!(rows(&mut a, "SELECT COUNT(*) FROM getlockd.locks").await, ["2"]);
+    assert_eq!(rows(&mut a, "SELECT name FROM getlockd.waiters WHERE name = 'nightly'").await, [""; 0]);
+    let either =
+        rows(&mut a, "SELECT name FROM getlockd.why WHERE name = 'nightly' OR name = 'weekly'").await;
+    assert!(either[0].starts_with("ERROR 1235 "), "{either:?}");
+}
+
+#[tokio::test]
+async fn a_chain_of_waits_names_the_lock_asked_about_and_that_of_each_step() {
+    let server = TestServer::start();
+    let (mut a, mut b) = (MySql::connect(server.mysql).await, MySql::connect(server.mysql).await);
+    let mut watcher = MySql::connect(server.mysql).await;
+    assert_eq!(rows(&mut a, "SELECT GET_LOCK('first', 0)").await, ["1"]);
+    assert_eq!(rows(&mut b, "SELECT GET_LOCK('second', 0)").await, ["1"]);
+    a.start("SELECT GET_LOCK('second', 600)").await;
+    server.until_waiting(1).await;
+    let why = "SELECT name, lock_name, session, waits_for FROM getlockd.why WHERE name = 'first'";
+    assert_eq!(rows(&mut watcher, why).await, ["first | first | 1 | second", "first | second | 2 | NULL"]);
+}
+
+#[tokio::test]
+async fn history_has_every_lock_and_the_cause_of_each_end() {
+    let server = TestServer::start();
+    let (mut a, mut b) = (MySql::connect(server.mysql).await, MySql::connect(server.mysql).await);
+    for name in ["x", "y"] {
+        assert_eq!(rows(&mut a, &format!("SELECT GET_LOCK('{name}', 0)")).await, ["1"]);
+    }
+    rows(&mut a, "SELECT SLEEP(0.02)").await;
+    assert_eq!(rows(&mut a, "SELECT RELEASE_LOCK('x')").await, ["1"]);
+    assert_eq!(rows(&mut a, "SELECT RELEASE_LOCK('y')").await, ["1"]);
+    let all = "SELECT name, mode, session, wire, user, client, cause FROM getlockd.history ORDER BY name";
+    let row = |name| format!("{name} | exclusive | 1 | mysql | root | NULL | release");
+    assert_eq!(rows(&mut b, all).await, [row("x"), row("y")]);
+    let facts = "SELECT held >= 0.02, acquired_at <= NOW(3), acquired_at > NOW() - INTERVAL 1 MINUTE \
+                 FROM getlockd.history WHERE name = 'y'";
+    assert_eq!(rows(&mut b, facts).await, ["1 | 1 | 1"]);
+}
+
+#[tokio::test]
+async fn the_schema_is_described_and_not_listed() {
+    let server = TestServer::start();
+    let mut a = MySql::connect(server.mysql).await;
+    let tables = ["history", "locks", "waiters", "why"];
+    assert_eq!(rows(&mut a, "SHOW TABLES FROM getlockd").await, tables);
+    assert_eq!(rows(&mut a, "SHOW DATABASES LIKE 'getlockd'").await, [""; 0]);
+    let described = rows(&mut a, "DESCRIBE getlockd.waiters").await;
+    assert_eq!(described.len(), 5);
+    assert!(described[0].starts_with("name | varchar(64) | NO"), "{described:?}");
+    let missing = rows(&mut a, "SELECT 1 FROM getlockd.nosuch").await;
+    assert_eq!(missing, ["ERROR 1146 Table 'getlockd.nosuch' doesn't exist"]);
+}
