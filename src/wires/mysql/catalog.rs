@@ -1,7 +1,7 @@
 //! The tables that can be selected from and what SHOW answers with, as data. Pure.
 //!
-//! Each is read from a file when the first statement asks for one. The columns are those of MySQL, so that whoever
-//! reads them by name or type finds them; rows are there where there is something true to say.
+//! Each is read from a file when the first statement asks for one. The columns are those of MySQL, so that a client
+//! that reads them by name or type finds them; rows are there where there is something true to say.
 
 mod described;
 mod error;

@@ -83,7 +83,9 @@ pub(super) struct Executor<'a> {
     pub parameters: &'a [Value],
     /// When it came, in microseconds since 1970.
     pub now: i64,
-    /// What the calls with an effect have come to, each in the place of its number.
+    /// How many calls of the statement have a number.
+    calls: usize,
+    /// What the calls with an effect have come to, each in the place of its number; empty until it is needed.
     pub outcomes: Vec<Option<Value>>,
     pub lookups: LookupCache,
     pub deadline: Option<Instant>,
@@ -104,7 +106,8 @@ impl<'a> Executor<'a> {
         let work = Work::new(&state.budget);
         let now = state.variables.settings().timestamp.unwrap_or_else(clock::now);
         let (outcomes, lookups) = (Vec::new(), LookupCache::default());
-        Self { io, session, state, sql, parameters, now, outcomes, lookups, deadline: None, work, binary }
+        let (calls, deadline) = (0, None);
+        Self { io, session, state, sql, parameters, now, calls, outcomes, lookups, deadline, work, binary }
     }
 }
 
@@ -145,7 +148,7 @@ impl Executor<'_> {
     ///
     /// Cancel-safe: dropped while it waits for a lock, it leaves the queue.
     pub(super) async fn statement(&mut self, parsed: &ParsedStatement) -> ExecResult<Outcome> {
-        self.outcomes = vec![None; parsed.calls];
+        self.calls = parsed.calls;
         if !parsed.is_diagnostic() {
             self.state.warnings.get_mut().clone_from(&parsed.warnings);
         }
@@ -250,10 +253,17 @@ impl Executor<'_> {
                         self.take_turns().await?;
                         return Ok(outcome);
                     }
-                    self.outcomes[at] = Some(outcome);
+                    self.set_outcome(at, outcome);
                 }
             }
         }
+    }
+
+    /// Remembers what the call of this number has come to. Most statements have no need of that, so the first call that
+    /// has makes the room.
+    pub(super) fn set_outcome(&mut self, at: usize, outcome: Value) {
+        self.outcomes.resize(self.calls, None);
+        self.outcomes[at] = Some(outcome);
     }
 
     /// A long statement takes turns with other clients, and ends with its session.

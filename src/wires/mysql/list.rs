@@ -129,7 +129,7 @@ impl Executor<'_> {
         let count = Value::Int(i64::try_from(records.len()).unwrap_or(i64::MAX));
         let (of_rows, mut sums): (Vec<_>, Vec<_>) = Sum::all_of(items).into_iter().partition(Sum::is_of_rows);
         for sum in of_rows {
-            self.outcomes[sum.at] = Some(count.clone());
+            self.set_outcome(sum.at, count.clone());
         }
         for record in records {
             if !sums.is_empty() {
@@ -143,8 +143,8 @@ impl Executor<'_> {
             self.drop(record);
         }
         for sum in sums {
-            let at = sum.at;
-            self.outcomes[at] = Some(sum.result(&self.env(None))?);
+            let (at, result) = (sum.at, sum.result(&self.env(None))?);
+            self.set_outcome(at, result);
         }
         Ok(())
     }

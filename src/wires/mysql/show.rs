@@ -33,12 +33,12 @@ impl Executor<'_> {
                 Err(SqlError::NoSuchThing(why).into())
             }
             Show::Check(kind, names) => Ok(self.check(kind, names)?),
-            other => Ok(self.told_of(other)?),
+            other => Ok(self.single(other)?),
         }
     }
 
     /// What is one row, or an error.
-    fn told_of(&self, show: &Show) -> Result<Outcome, SqlError> {
+    fn single(&self, show: &Show) -> Result<Outcome, SqlError> {
         match show {
             Show::Count { errors_only } => {
                 let warnings = self.state.warnings.borrow();
@@ -100,7 +100,7 @@ impl Executor<'_> {
                 Vec::new()
             }
             Show::Check(kind, names) => self.check(kind, names)?.columns(),
-            other => self.told_of(other)?.columns(),
+            other => self.single(other)?.columns(),
         })
     }
 
@@ -122,7 +122,7 @@ impl Executor<'_> {
             "TABLES" | "FULL TABLES" | "TABLE STATUS" | "TRIGGERS" | "EVENTS" => self.schema_of(list)?,
             _ => String::new(),
         };
-        // The pattern is told behind the name of these.
+        // The name of these columns goes on with the pattern.
         let is_named = matches!(table.name, "DATABASES" | "TABLES" | "FULL TABLES");
         let pattern = list.pattern.as_deref().filter(|_| is_named);
         let columns = columns(table, &schema, pattern);
@@ -138,7 +138,7 @@ impl Executor<'_> {
         }
     }
 
-    /// The table of this name, if there is one and it is for whoever asks.
+    /// The table of this name, if there is one and the user may read it.
     pub(super) fn table(&self, name: &TableName) -> Result<&'static Table, SqlError> {
         let database = match &name.database {
             Some(database) => database,
@@ -193,7 +193,7 @@ impl Executor<'_> {
         CatalogError::Table { user, host, table: table.to_owned() }
     }
 
-    /// Only of themselves a user is told.
+    /// A user may ask about their own account only.
     fn check_account(&self, account: Option<&(String, String)>) -> Result<(), SqlError> {
         match account {
             Some((user, host)) if *user != self.state.user || host != "%" => Err(if self.is_plain() {

@@ -1,5 +1,5 @@
-//! Virtual tables: whence their rows come. Who is connected and which locks there are is read under the list permit, and
-//! copied for that, so that conditions are evaluated while others are served; all else is known at once.
+//! Virtual tables, and where their rows come from. Sessions and locks are read under the list permit and copied, so that
+//! conditions are evaluated while others are served. Everything else is known at once.
 
 use std::net::SocketAddr;
 
@@ -96,10 +96,10 @@ impl Executor<'_> {
                 let warnings = self.state.warnings.borrow();
                 let wanted =
                     warnings.iter().filter(|w| table.source == Source::Warnings || w.level == "Error");
-                let told = |w: &Warning| {
+                let of_warning = |w: &Warning| {
                     row([Value::text(w.level), Value::UInt(w.code.into()), Value::text(w.text.clone())])
                 };
-                wanted.map(told).collect()
+                wanted.map(of_warning).collect()
             }
             _ => fixed(table).collect(),
         }
@@ -406,8 +406,8 @@ impl Record {
             Data::Lock { name, mode, status, owner } => {
                 lock_value(column.key(), name.as_str(), *mode, status, *owner)
             }
-            Data::Table(table) => table.told(column.key()),
-            Data::Column(table, at) => table.told_of(*at, column.key()),
+            Data::Table(table) => table.described(column.key()),
+            Data::Column(table, at) => table.column_described(*at, column.key()),
             Data::Fixed(values) => column.of(values),
             Data::Values(values) => column.of(values),
         }
