@@ -48,6 +48,9 @@ pub(super) struct Column {
     place: usize,
 }
 
+/// A row: pairs of column and value.
+pub(super) type Row = Vec<(&'static Column, Value)>;
+
 /// Where rows come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
@@ -156,6 +159,11 @@ impl Table {
             Some(base) => &base.rows,
             None => &self.rows,
         }
+    }
+
+    /// A row without values, for the types of its columns.
+    pub(super) fn blank(&'static self) -> Row {
+        self.columns.iter().map(|column| (column, Value::Null)).collect()
     }
 
     /// The column of this name, whatever the case of its letters.

@@ -20,8 +20,7 @@ use super::{
     error::{SqlError, Warning},
     lookup::LookupCache,
     names::check_database,
-    result::{Column, Outcome},
-    show,
+    result::{Column, Outcome, fixed, table_of},
     sql::{
         By, Effect, Env, Expr, Limit, LockQuery, Order, ParsedStatement, Rows, Select, SelectItem,
         SessionInfo, Statement, Suspend, TableName,
@@ -29,7 +28,6 @@ use super::{
     state::State,
     value::Value,
     variables::ServerView,
-    virtual_tables,
     work::Work,
 };
 use crate::{
@@ -382,7 +380,7 @@ impl Executor<'_> {
         let items = &*if has_star(select) { expand(select, table).into() } else { Cow::from(&select.items) };
         let columns = self.columns(select, items, table)?;
         if select.explain {
-            return Ok(show::explanation(table));
+            return Ok(explanation(table));
         }
         let window = match select.limit {
             Some(limit) => self.window(limit)?,
@@ -418,7 +416,7 @@ impl Executor<'_> {
             Statement::Select(select) if select.into.is_empty() => {
                 let table = select.from.as_ref().map(|name| self.source(select, name)).transpose()?;
                 let columns = self.columns(select, &expand(select, table), table)?;
-                Ok(if select.explain { show::explanation(table).columns() } else { columns })
+                Ok(if select.explain { explanation(table).columns() } else { columns })
             }
             Statement::Show(show) => self.shown(show),
             _ => Ok(Vec::new()),
@@ -465,7 +463,7 @@ impl Executor<'_> {
         items: &[SelectItem],
         table: Option<&'static Table>,
     ) -> ExecResult<Vec<Column>> {
-        let blank = table.map(virtual_tables::blank);
+        let blank = table.map(Table::blank);
         let env = self.env(blank.as_deref());
         let column = |item: &SelectItem| {
             if table.is_none() && matches!(item.expr, Expr::Star) {
@@ -615,6 +613,17 @@ fn expand(select: &Select, table: Option<&'static Table>) -> Vec<SelectItem> {
         _ => vec![item.clone()],
     });
     items.collect()
+}
+
+/// What EXPLAIN says of any statement here: a table is looked at row by row.
+fn explanation(table: Option<&Table>) -> Outcome {
+    let mut rows = table_of("EXPLAIN").rows().to_vec();
+    if let (Some(table), Some([_, _, name, _, kind, .., extra])) =
+        (table, rows.first_mut().map(Vec::as_mut_slice))
+    {
+        (*name, *kind, *extra) = (Value::text(table.name), Value::text("ALL"), Value::Null);
+    }
+    fixed("EXPLAIN", "", rows)
 }
 
 pub(super) fn in_clause(suspended: Suspend, clause: &'static str) -> ExecError {

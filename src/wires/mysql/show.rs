@@ -4,7 +4,7 @@ use super::{
     catalog::{self, CatalogError, GETLOCKD, SCHEMAS, SHOW, Source, Table},
     error::{SqlError, Warning},
     executor::{ExecResult, Executor},
-    result::{Column, Outcome},
+    result::{Column, Outcome, columns, fixed, table_of},
     sql::{Show, ShowList, TableName},
     value::Value,
     virtual_tables::Scan,
@@ -261,42 +261,6 @@ impl Executor<'_> {
         let list = if kind == "checksum" { "CHECKSUM TABLE" } else { "CHECK TABLE" };
         Ok(fixed(list, "", rows))
     }
-}
-
-/// What EXPLAIN says of any statement here: a table is looked at row by row.
-pub(super) fn explanation(table: Option<&Table>) -> Outcome {
-    let mut rows = table_of("EXPLAIN").rows().to_vec();
-    if let (Some(table), Some([_, _, name, _, kind, .., extra])) =
-        (table, rows.first_mut().map(Vec::as_mut_slice))
-    {
-        (*name, *kind, *extra) = (Value::text(table.name), Value::text("ALL"), Value::Null);
-    }
-    fixed("EXPLAIN", "", rows)
-}
-
-/// Rows under the columns of a list.
-fn fixed(list: &str, named: &str, rows: Vec<Vec<Value>>) -> Outcome {
-    Outcome::Rows { columns: columns(table_of(list), named, None), rows }
-}
-
-fn table_of(list: &str) -> &'static Table {
-    catalog::find(SHOW, list).expect("the file has all lists")
-}
-
-/// The columns of a list, with what their names go on with.
-fn columns(table: &'static Table, named: &str, pattern: Option<&str>) -> Vec<Column> {
-    let mut columns: Vec<_> = table
-        .columns
-        .iter()
-        .map(|column| match column.prefix() {
-            Some(prefix) => Column::of_table(format!("{prefix}{named}"), column),
-            None => Column::of_table(column.name, column),
-        })
-        .collect();
-    if let (Some(pattern), Some(first)) = (pattern, columns.first_mut()) {
-        first.name = format!("{} ({pattern})", first.name).into();
-    }
-    columns
 }
 
 /// A name in backquotes.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::{
     WIRE,
-    catalog::{self, Column, GETLOCKD, SCHEMAS, Source, Table},
+    catalog::{self, Column, GETLOCKD, Row, SCHEMAS, Source, Table},
     charset::{Charset, Collation},
     error::{SqlError, Warning},
     executor::{ExecResult, Executor, without_end},
@@ -317,9 +317,6 @@ fn pending(lock: &Name, session: &mut Session) -> Answer<impl Iterator<Item = Da
     Ok(waiters.rows.into_iter().map(row))
 }
 
-/// A row: pairs of column and value.
-pub(super) type Row = Vec<(&'static Column, Value)>;
-
 /// What a row is made from. A list of 10,000 has room for as many of these, not for as many rows.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
@@ -412,11 +409,6 @@ impl Record {
             Data::Values(values) => column.of(values),
         }
     }
-}
-
-/// A row of the table without values, for the types of its columns.
-pub(super) fn blank(table: &'static Table) -> Row {
-    table.columns.iter().map(|column| (column, Value::Null)).collect()
 }
 
 impl Process {
