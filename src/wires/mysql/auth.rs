@@ -14,7 +14,7 @@ use crate::core::{
 };
 
 impl Connection {
-    /// Lets in who has sent this login in answer to a greeting with this nonce.
+    /// Authenticates a client by the login that it has sent in answer to a greeting with this nonce.
     ///
     /// Cancel-safe: dropped, it is not logged in.
     pub(super) async fn authenticate(&mut self, login: &Login, nonce: &Nonce) -> Result<(), CloseReason> {
@@ -40,7 +40,7 @@ impl Connection {
         self.check_sha2(user, &nonce, &proof).await
     }
 
-    /// The client waits to be told that its proof is good.
+    /// With this method the client waits for a packet that says that its proof is good.
     async fn check_sha2(&mut self, user: &str, nonce: &Nonce, proof: &[u8]) -> Result<(), CloseReason> {
         self.check(user, &Proof::Sha2 { nonce, proof }).await?;
         self.packets.put(&mut self.io.output, login::put_fast_proof);
@@ -63,7 +63,7 @@ impl Connection {
         Ok((nonce, proof.to_vec()))
     }
 
-    /// Lets in who has this proof. Who has not is told later and later, if they are still there, and if the session
+    /// Logs in by this proof. A wrong one is answered later and later, if the client is still there, and if the session
     /// is not ended before.
     ///
     /// Cancel-safe: dropped, it is not logged in, and the failure counts.

@@ -1,7 +1,7 @@
 //! The tables that can be selected from and what SHOW answers with, as data. Pure.
 //!
-//! Each is read from a file when the first statement asks for one. The columns are those of MySQL, so that whoever
-//! reads them by name or type finds them; rows are there where there is something true to say.
+//! Each is read from a file when the first statement asks for one. The columns are those of MySQL, so that a client
+//! that reads them by name or type finds them; rows are there where there is something true to say.
 
 mod described;
 mod error;
@@ -47,6 +47,9 @@ pub(super) struct Column {
     /// Where its value stands in a row of the base.
     place: usize,
 }
+
+/// A row: pairs of column and value.
+pub(super) type Row = Vec<(&'static Column, Value)>;
 
 /// Where rows come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +159,11 @@ impl Table {
             Some(base) => &base.rows,
             None => &self.rows,
         }
+    }
+
+    /// A row without values, for the types of its columns.
+    pub(super) fn blank(&'static self) -> Row {
+        self.columns.iter().map(|column| (column, Value::Null)).collect()
     }
 
     /// The column of this name, whatever the case of its letters.

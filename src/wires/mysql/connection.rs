@@ -63,13 +63,13 @@ pub fn serve(io: BufferedSocket, session: Session, config: Config) -> impl Futur
     // One block, in which the connection stays where it is: a future has a place for each move.
     let served = async move {
         tracing::debug!("connection starts");
-        let Err(over) = connection.run().await;
-        Box::pin(connection.end(over)).await;
+        let Err(reason) = connection.run().await;
+        Box::pin(connection.end(reason)).await;
     };
     served.instrument(span)
 }
 
-/// What a client is told for which there is no place.
+/// The answer to a client whose connection is refused for want of a place.
 pub fn refusal(why: QuotaExceeded) -> Bytes {
     let (mut packets, mut output) = (Packets::new(0), BytesMut::new());
     let status = State::default().status(false);
@@ -97,6 +97,8 @@ impl Connection {
         self.packets.set_limit(self.state.config.max_packet);
         loop {
             self.packets.restart();
+            // All commands that have come are answered before anything is sent: one write for as many as a client sends
+            // ahead, unless there is much to send or much was done.
             while let Some(packet) = self.next_command()? {
                 match packet {
                     Ok(packet) => self.command(&packet).await?,
@@ -173,7 +175,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Shows in lists what the client tells of itself, in place of what it told before.
+    /// Shows in lists what the client says of itself, in place of what it said before.
     pub(super) fn introduce(&mut self, attributes: Attributes) -> Result<(), SqlError> {
         let Attributes { client, note } = attributes;
         Ok(self.session.introduce(client, note)?)
@@ -217,14 +219,14 @@ impl Connection {
     }
 
     /// Frees what the session holds, then says why, to a client that waits for an answer.
-    async fn end(mut self, over: CloseReason) {
+    async fn end(mut self, reason: CloseReason) {
         let holds = self.session.holds();
         // Before the login there is no telling which packet the client expects.
         let asked = self.packets.is_answering() && self.state.capabilities != 0;
-        tracing::debug!(holds, why = %over, "connection ends");
+        tracing::debug!(holds, why = %reason, "connection ends");
         let cause =
-            if matches!(over, CloseReason::Inactive) { ReleaseCause::Idle } else { self.session.cause() };
-        match &over {
+            if matches!(reason, CloseReason::Inactive) { ReleaseCause::Idle } else { self.session.cause() };
+        match &reason {
             CloseReason::Left | CloseReason::TooSlow => return,
             // A client that asked nothing finds the connection closed, as with MySQL.
             CloseReason::Ended(_) if !asked => {}
@@ -306,7 +308,7 @@ impl Connection {
     }
 
     /// Answers what was not read. Data that is sent in pieces is not answered: the execution is.
-    pub(super) fn refuse(&mut self, unread: &Unread) {
+    fn refuse(&mut self, unread: &Unread) {
         let error = SqlError::from(unread.why);
         if unread.opcode == Opcode::SendLongData {
             self.session.count_refusal(unread.why.into());
@@ -341,7 +343,7 @@ impl Connection {
 
     /// Others have their turn between two packets. Nothing waits here that a client could send too much behind: what
     /// it sends ahead of its answers stays with the network once there is much of it. Cancel-safe.
-    pub(super) async fn take_turns(&mut self) -> Result<(), Disconnect> {
+    async fn take_turns(&mut self) -> Result<(), Disconnect> {
         if !self.is_due() {
             consume_budget().await;
             return Ok(());

@@ -16,7 +16,7 @@ use crate::{
     name::Name,
 };
 
-/// What a client is told instead of a result. The connection stays, with all it holds, unless the
+/// What a client receives instead of a result. The connection stays, with all it holds, unless the
 /// packets themselves are what is wrong.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(super) enum SqlError {
@@ -188,7 +188,7 @@ fn cut(mut text: String) -> String {
 }
 
 impl SqlError {
-    /// What the client is told.
+    /// The text that the client receives.
     pub(super) fn message(&self) -> String {
         cut(self.to_string())
     }

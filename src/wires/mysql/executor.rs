@@ -20,8 +20,7 @@ use super::{
     error::{SqlError, Warning},
     lookup::LookupCache,
     names::check_database,
-    result::{Column, Outcome},
-    show,
+    result::{Column, Outcome, fixed, table_of},
     sql::{
         By, Effect, Env, Expr, Limit, LockQuery, Order, ParsedStatement, Rows, Select, SelectItem,
         SessionInfo, Statement, Suspend, TableName,
@@ -29,7 +28,6 @@ use super::{
     state::State,
     value::Value,
     variables::ServerView,
-    virtual_tables,
     work::Work,
 };
 use crate::{
@@ -83,7 +81,9 @@ pub(super) struct Executor<'a> {
     pub parameters: &'a [Value],
     /// When it came, in microseconds since 1970.
     pub now: i64,
-    /// What the calls with an effect have come to, each in the place of its number.
+    /// How many calls of the statement have a number.
+    calls: usize,
+    /// What the calls with an effect have come to, each in the place of its number; empty until it is needed.
     pub outcomes: Vec<Option<Value>>,
     pub lookups: LookupCache,
     pub deadline: Option<Instant>,
@@ -104,7 +104,8 @@ impl<'a> Executor<'a> {
         let work = Work::new(&state.budget);
         let now = state.variables.settings().timestamp.unwrap_or_else(clock::now);
         let (outcomes, lookups) = (Vec::new(), LookupCache::default());
-        Self { io, session, state, sql, parameters, now, outcomes, lookups, deadline: None, work, binary }
+        let (calls, deadline) = (0, None);
+        Self { io, session, state, sql, parameters, now, calls, outcomes, lookups, deadline, work, binary }
     }
 }
 
@@ -145,7 +146,7 @@ impl Executor<'_> {
     ///
     /// Cancel-safe: dropped while it waits for a lock, it leaves the queue.
     pub(super) async fn statement(&mut self, parsed: &ParsedStatement) -> ExecResult<Outcome> {
-        self.outcomes = vec![None; parsed.calls];
+        self.calls = parsed.calls;
         if !parsed.is_diagnostic() {
             self.state.warnings.get_mut().clone_from(&parsed.warnings);
         }
@@ -250,10 +251,17 @@ impl Executor<'_> {
                         self.take_turns().await?;
                         return Ok(outcome);
                     }
-                    self.outcomes[at] = Some(outcome);
+                    self.set_outcome(at, outcome);
                 }
             }
         }
+    }
+
+    /// Remembers what the call of this number has come to. Most statements have no need of that, so the first call that
+    /// has makes the room.
+    pub(super) fn set_outcome(&mut self, at: usize, outcome: Value) {
+        self.outcomes.resize(self.calls, None);
+        self.outcomes[at] = Some(outcome);
     }
 
     /// A long statement takes turns with other clients, and ends with its session.
@@ -372,7 +380,7 @@ impl Executor<'_> {
         let items = &*if has_star(select) { expand(select, table).into() } else { Cow::from(&select.items) };
         let columns = self.columns(select, items, table)?;
         if select.explain {
-            return Ok(show::explanation(table));
+            return Ok(explanation(table));
         }
         let window = match select.limit {
             Some(limit) => self.window(limit)?,
@@ -408,7 +416,7 @@ impl Executor<'_> {
             Statement::Select(select) if select.into.is_empty() => {
                 let table = select.from.as_ref().map(|name| self.source(select, name)).transpose()?;
                 let columns = self.columns(select, &expand(select, table), table)?;
-                Ok(if select.explain { show::explanation(table).columns() } else { columns })
+                Ok(if select.explain { explanation(table).columns() } else { columns })
             }
             Statement::Show(show) => self.shown(show),
             _ => Ok(Vec::new()),
@@ -455,7 +463,7 @@ impl Executor<'_> {
         items: &[SelectItem],
         table: Option<&'static Table>,
     ) -> ExecResult<Vec<Column>> {
-        let blank = table.map(virtual_tables::blank);
+        let blank = table.map(Table::blank);
         let env = self.env(blank.as_deref());
         let column = |item: &SelectItem| {
             if table.is_none() && matches!(item.expr, Expr::Star) {
@@ -605,6 +613,17 @@ fn expand(select: &Select, table: Option<&'static Table>) -> Vec<SelectItem> {
         _ => vec![item.clone()],
     });
     items.collect()
+}
+
+/// What EXPLAIN says of any statement here: a table is looked at row by row.
+fn explanation(table: Option<&Table>) -> Outcome {
+    let mut rows = table_of("EXPLAIN").rows().to_vec();
+    if let (Some(table), Some([_, _, name, _, kind, .., extra])) =
+        (table, rows.first_mut().map(Vec::as_mut_slice))
+    {
+        (*name, *kind, *extra) = (Value::text(table.name), Value::text("ALL"), Value::Null);
+    }
+    fixed("EXPLAIN", "", rows)
 }
 
 pub(super) fn in_clause(suspended: Suspend, clause: &'static str) -> ExecError {

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use tokio_util::codec::Decoder;
 
 use super::{
-    catalog,
+    catalog::{self, Row},
     charset::Charset,
     login::{self, Login},
     packet::{Fields, Packets},
@@ -14,7 +14,6 @@ use super::{
     sql::{Assignment, Dialect, Env, Expr, Select, SessionInfo, Statement, Suspend, TableName, parse},
     value::Value,
     variables::{MAX_LIST, UserVariables, Variable, Variables},
-    virtual_tables::{self, Row},
     work::{MAX_WORK, Work},
 };
 use crate::core::budget::{Budget, MAX_CONNECTION_MEMORY};
@@ -91,7 +90,7 @@ fn set(assignments: &[Assignment]) {
 /// A row of the table, without values.
 fn blank(table: &TableName) -> Option<Row> {
     let schema = table.database.as_deref().unwrap_or("information_schema");
-    catalog::find(schema, &table.name).map(virtual_tables::blank)
+    catalog::find(schema, &table.name).map(catalog::Table::blank)
 }
 
 fn evaluate(exprs: &Vec<Expr>, calls: usize, row: Option<&Row>) {

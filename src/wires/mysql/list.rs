@@ -4,13 +4,13 @@
 use std::{cmp::Ordering, collections::HashSet};
 
 use super::{
-    catalog::Table,
+    catalog::{Row, Table},
     executor::{ExecResult, Executor, in_clause},
     lookup::Lookup,
     result::{Column, Form, Lines, Outcome},
     sql::{Env, Expr, Order, Select, SelectItem, ShowList, Sum},
     value::{Number, Value, folded},
-    virtual_tables::{self, Record, Row, Scan},
+    virtual_tables::{Record, Scan},
     work::STEP,
 };
 
@@ -80,7 +80,7 @@ impl Executor<'_> {
     ) -> ExecResult<Outcome> {
         let mut records = self.copy(table, scan).await?;
         if let Some(filter) = &list.filter {
-            self.env(Some(&virtual_tables::blank(table)))
+            self.env(Some(&table.blank()))
                 .type_of(filter)
                 .map_err(|suspended| in_clause(suspended, "where clause"))?;
             records = self.matching(records, filter).await?;
@@ -108,7 +108,7 @@ impl Executor<'_> {
         (skip, count): (u64, u64),
         records: Vec<Record>,
     ) -> ExecResult<Outcome> {
-        let row = records.first().map_or_else(|| virtual_tables::blank(table), Record::row);
+        let row = records.first().map_or_else(|| table.blank(), Record::row);
         self.summed(items, records).await?;
         let row = values(&self.looking(&row), items)?;
         let is_shown = skip == 0 && count > 0;
@@ -129,7 +129,7 @@ impl Executor<'_> {
         let count = Value::Int(i64::try_from(records.len()).unwrap_or(i64::MAX));
         let (of_rows, mut sums): (Vec<_>, Vec<_>) = Sum::all_of(items).into_iter().partition(Sum::is_of_rows);
         for sum in of_rows {
-            self.outcomes[sum.at] = Some(count.clone());
+            self.set_outcome(sum.at, count.clone());
         }
         for record in records {
             if !sums.is_empty() {
@@ -143,8 +143,8 @@ impl Executor<'_> {
             self.drop(record);
         }
         for sum in sums {
-            let at = sum.at;
-            self.outcomes[at] = Some(sum.result(&self.env(None))?);
+            let (at, result) = (sum.at, sum.result(&self.env(None))?);
+            self.set_outcome(at, result);
         }
         Ok(())
     }

@@ -43,7 +43,7 @@ pub(super) const NATIVE: &str = "mysql_native_password";
 /// `SERVER_STATUS_AUTOCOMMIT`
 const STATUS: u16 = 2;
 
-/// 20 bytes that are not told twice.
+/// 20 random bytes, different for each use.
 pub(super) type Nonce = [u8; 20];
 
 /// A new nonce. NUL would end it, and `$` has a meaning in stored passwords.
@@ -143,9 +143,9 @@ impl Login {
         match self.plugin.as_deref() {
             None => Next::Welcome,
             Some(CACHING_SHA2) if self.proof.is_empty() => Next::Welcome,
-            // It waits to be told that its proof is good.
+            // It waits for a packet that says that its proof is good.
             Some(CACHING_SHA2) if self.capabilities & capability::CONNECT_ATTRS != 0 => Next::FastProof,
-            // sqlx to 0.8 and MyXQL hash the nonce first, and lose step when told that it is good: with MySQL
+            // sqlx to 0.8 and MyXQL hash the nonce first, and lose step when the server says that it is good: with MySQL
             // that never happens, it asks them for the password. What tells them is that they send no attributes.
             Some(_) => Next::Switch,
         }

@@ -65,10 +65,9 @@ impl Executor<'_> {
         self.pay_for(sql.len())?;
         let values = self.values_of(using)?;
         let parsed = self.state.parse(&sql)?;
-        let Self { now, ref mut work, .. } = *self;
-        let work = mem::take(work);
-        let inner = Executor::new(self.io, self.session, self.state, &sql, &values, false);
-        let mut inner = Executor { now, work, ..inner };
+        let (now, work) = (self.now, mem::take(&mut self.work));
+        let mut inner = Executor::new(self.io, self.session, self.state, &sql, &values, false);
+        (inner.now, inner.work) = (now, work);
         let outcome = inner.statement(&parsed).await;
         self.work = inner.work;
         outcome

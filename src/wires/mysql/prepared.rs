@@ -35,7 +35,7 @@ pub(super) struct Prepared {
 struct Long {
     data: HashMap<u16, Vec<u8>>,
     charge: Charge,
-    /// Why nothing of them is kept: the next execution is told.
+    /// Why nothing of them is kept: the answer to the next execution.
     refused: Option<SqlError>,
 }
 
@@ -66,7 +66,7 @@ impl Prepared {
         Ok(Self { sql: sql.into(), parameters, types: Vec::new(), long: None, _charge: charge })
     }
 
-    /// COM_STMT_SEND_LONG_DATA. What goes beyond a limit is told when it is executed, and not kept until then.
+    /// COM_STMT_SEND_LONG_DATA. Data beyond a limit is not kept; the next execution is answered with the error.
     pub(super) fn append(&mut self, parameter: u16, data: &[u8], budget: &Budget) {
         if usize::from(parameter) >= self.parameters {
             return;

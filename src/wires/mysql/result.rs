@@ -62,6 +62,32 @@ impl Outcome {
     }
 }
 
+/// Rows under the columns of a list of SHOW.
+pub(super) fn fixed(list: &str, named: &str, rows: Vec<Vec<Value>>) -> Outcome {
+    Outcome::Rows { columns: columns(table_of(list), named, None), rows }
+}
+
+/// The declaration of a list of SHOW.
+pub(super) fn table_of(list: &str) -> &'static catalog::Table {
+    catalog::find(catalog::SHOW, list).expect("the file has all lists")
+}
+
+/// The columns of a list, with what their names go on with.
+pub(super) fn columns(table: &'static catalog::Table, named: &str, pattern: Option<&str>) -> Vec<Column> {
+    let mut columns: Vec<_> = table
+        .columns
+        .iter()
+        .map(|column| match column.prefix() {
+            Some(prefix) => Column::of_table(format!("{prefix}{named}"), column),
+            None => Column::of_table(column.name, column),
+        })
+        .collect();
+    if let (Some(pattern), Some(first)) = (pattern, columns.first_mut()) {
+        first.name = format!("{} ({pattern})", first.name).into();
+    }
+    columns
+}
+
 /// How rows are written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Form {

@@ -4,7 +4,7 @@ use super::{
     catalog::{self, CatalogError, GETLOCKD, SCHEMAS, SHOW, Source, Table},
     error::{SqlError, Warning},
     executor::{ExecResult, Executor},
-    result::{Column, Outcome},
+    result::{Column, Outcome, columns, fixed, table_of},
     sql::{Show, ShowList, TableName},
     value::Value,
     virtual_tables::Scan,
@@ -33,12 +33,12 @@ impl Executor<'_> {
                 Err(SqlError::NoSuchThing(why).into())
             }
             Show::Check(kind, names) => Ok(self.check(kind, names)?),
-            other => Ok(self.told_of(other)?),
+            other => Ok(self.single(other)?),
         }
     }
 
     /// What is one row, or an error.
-    fn told_of(&self, show: &Show) -> Result<Outcome, SqlError> {
+    fn single(&self, show: &Show) -> Result<Outcome, SqlError> {
         match show {
             Show::Count { errors_only } => {
                 let warnings = self.state.warnings.borrow();
@@ -100,7 +100,7 @@ impl Executor<'_> {
                 Vec::new()
             }
             Show::Check(kind, names) => self.check(kind, names)?.columns(),
-            other => self.told_of(other)?.columns(),
+            other => self.single(other)?.columns(),
         })
     }
 
@@ -122,7 +122,7 @@ impl Executor<'_> {
             "TABLES" | "FULL TABLES" | "TABLE STATUS" | "TRIGGERS" | "EVENTS" => self.schema_of(list)?,
             _ => String::new(),
         };
-        // The pattern is told behind the name of these.
+        // The name of these columns goes on with the pattern.
         let is_named = matches!(table.name, "DATABASES" | "TABLES" | "FULL TABLES");
         let pattern = list.pattern.as_deref().filter(|_| is_named);
         let columns = columns(table, &schema, pattern);
@@ -138,7 +138,7 @@ impl Executor<'_> {
         }
     }
 
-    /// The table of this name, if there is one and it is for whoever asks.
+    /// The table of this name, if there is one and the user may read it.
     pub(super) fn table(&self, name: &TableName) -> Result<&'static Table, SqlError> {
         let database = match &name.database {
             Some(database) => database,
@@ -193,7 +193,7 @@ impl Executor<'_> {
         CatalogError::Table { user, host, table: table.to_owned() }
     }
 
-    /// Only of themselves a user is told.
+    /// A user may ask about their own account only.
     fn check_account(&self, account: Option<&(String, String)>) -> Result<(), SqlError> {
         match account {
             Some((user, host)) if *user != self.state.user || host != "%" => Err(if self.is_plain() {
@@ -261,42 +261,6 @@ impl Executor<'_> {
         let list = if kind == "checksum" { "CHECKSUM TABLE" } else { "CHECK TABLE" };
         Ok(fixed(list, "", rows))
     }
-}
-
-/// What EXPLAIN says of any statement here: a table is looked at row by row.
-pub(super) fn explanation(table: Option<&Table>) -> Outcome {
-    let mut rows = table_of("EXPLAIN").rows().to_vec();
-    if let (Some(table), Some([_, _, name, _, kind, .., extra])) =
-        (table, rows.first_mut().map(Vec::as_mut_slice))
-    {
-        (*name, *kind, *extra) = (Value::text(table.name), Value::text("ALL"), Value::Null);
-    }
-    fixed("EXPLAIN", "", rows)
-}
-
-/// Rows under the columns of a list.
-fn fixed(list: &str, named: &str, rows: Vec<Vec<Value>>) -> Outcome {
-    Outcome::Rows { columns: columns(table_of(list), named, None), rows }
-}
-
-fn table_of(list: &str) -> &'static Table {
-    catalog::find(SHOW, list).expect("the file has all lists")
-}
-
-/// The columns of a list, with what their names go on with.
-fn columns(table: &'static Table, named: &str, pattern: Option<&str>) -> Vec<Column> {
-    let mut columns: Vec<_> = table
-        .columns
-        .iter()
-        .map(|column| match column.prefix() {
-            Some(prefix) => Column::of_table(format!("{prefix}{named}"), column),
-            None => Column::of_table(column.name, column),
-        })
-        .collect();
-    if let (Some(pattern), Some(first)) = (pattern, columns.first_mut()) {
-        first.name = format!("{} ({pattern})", first.name).into();
-    }
-    columns
 }
 
 /// A name in backquotes.

@@ -118,7 +118,7 @@ impl State {
         }
     }
 
-    /// Whether a lock that is held may be taken again, as with MySQL. Who shares a connection with others may have said
+    /// Whether a lock that is held may be taken again, as with MySQL. A client that shares a connection with others may have said
     /// that it may not.
     #[inline]
     pub(super) fn allows_reentry(&self) -> bool {

@@ -20,7 +20,7 @@ pub(super) use read::{
 };
 pub(super) use time::{DAY, DateTime, HOUR, MINUTE, Offset, SECOND, Time, rounded};
 
-/// A value of one of the three kinds, and with how many digits of a fraction it is shown.
+/// A value of one of three kinds. `digits` says how many digits of its fraction are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Temporal {
     Date(Date),
@@ -28,7 +28,7 @@ pub(super) enum Temporal {
     DateTime { moment: DateTime, digits: u8 },
 }
 
-/// Which dates are taken, as `@@sql_mode` says it.
+/// Which dates are accepted, by `@@sql_mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rules {
     /// `0000-00-00`
@@ -39,7 +39,7 @@ pub(super) struct Rules {
     pub invalid: bool,
 }
 
-/// The parts of a value, as they are written.
+/// The parts of a value, as they are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Components {
     pub is_negative: bool,
@@ -53,7 +53,7 @@ pub(super) struct Components {
 }
 
 impl Rules {
-    /// As a value of `@@sql_mode` says it.
+    /// The rules of a value of `@@sql_mode`.
     pub(super) fn of_mode(mode: &str) -> Self {
         let has = |wanted: &str| mode.split(',').any(|mode| mode.trim().eq_ignore_ascii_case(wanted));
         let traditional = has("TRADITIONAL");
@@ -64,17 +64,17 @@ impl Rules {
         }
     }
 
-    /// Of functions that need a whole date.
+    /// The rules of functions that need a whole date.
     pub(super) fn strict(self) -> Self {
         Self { zero: false, zero_parts: false, ..self }
     }
 
-    /// Of functions that look at a part of a date.
+    /// The rules of functions that read one part of a date.
     pub(super) fn lenient(self) -> Self {
         Self { zero_parts: true, ..self }
     }
 
-    /// Whether a date is taken. `is_zero` says that there is nothing but zeros, behind the date too.
+    /// Whether a date is accepted. `is_zero` says that the date and the time after it are all zeros.
     fn take(self, date: Date, is_zero: bool) -> bool {
         if is_zero {
             return self.zero;
@@ -99,7 +99,7 @@ impl Temporal {
         }
     }
 
-    /// As a moment: a date at its midnight, a time on the day that is today.
+    /// The value as a moment: a date is its midnight, a time is on today's date.
     pub(super) fn moment(self, today: Date) -> Option<DateTime> {
         match self {
             Self::Date(date) => Some(DateTime { date, micros: 0 }),
@@ -108,7 +108,7 @@ impl Temporal {
         }
     }
 
-    /// How two values compare; today is what a time is compared with a date by.
+    /// How two values compare. A time is compared with a date as a time of today.
     pub(super) fn compare(self, other: Self, today: Date) -> Ordering {
         match (self, other) {
             (Self::Time { time: a, .. }, Self::Time { time: b, .. }) => a.cmp(&b),

@@ -207,7 +207,7 @@ impl Variables {
         self.work_out();
     }
 
-    /// COM_CHANGE_USER: whoever it is now has not asked for that.
+    /// COM_CHANGE_USER: the user that the session has now has not asked for that.
     pub(super) fn forget_reentry(&mut self) {
         self.set.remove(REENTRY);
         self.work_out();

@@ -1,10 +1,10 @@
-//! Virtual tables: whence their rows come. Who is connected and which locks there are is read under the list permit, and
-//! copied for that, so that conditions are evaluated while others are served; all else is known at once.
+//! Virtual tables, and where their rows come from. Sessions and locks are read under the list permit and copied, so that
+//! conditions are evaluated while others are served. Everything else is known at once.
 
 use std::net::SocketAddr;
 
 use super::{
-    catalog::{self, Column, GETLOCKD, SCHEMAS, Source, Table},
+    catalog::{self, Column, GETLOCKD, Row, SCHEMAS, Source, Table},
     charset::{Charset, Collation},
     error::{SqlError, Warning},
     executor::{ExecResult, Executor, without_end},
@@ -96,10 +96,10 @@ impl Executor<'_> {
                 let warnings = self.state.warnings.borrow();
                 let wanted =
                     warnings.iter().filter(|w| table.source == Source::Warnings || w.level == "Error");
-                let told = |w: &Warning| {
+                let of_warning = |w: &Warning| {
                     row([Value::text(w.level), Value::UInt(w.code.into()), Value::text(w.text.clone())])
                 };
-                wanted.map(told).collect()
+                wanted.map(of_warning).collect()
             }
             _ => fixed(table).collect(),
         }
@@ -317,9 +317,6 @@ fn pending(lock: &Name, session: &mut Session) -> Answer<impl Iterator<Item = Da
     Ok(waiters.rows.into_iter().map(row))
 }
 
-/// A row: pairs of column and value.
-pub(super) type Row = Vec<(&'static Column, Value)>;
-
 /// What a row is made from. A list of 10,000 has room for as many of these, not for as many rows.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
@@ -406,17 +403,12 @@ impl Record {
             Data::Lock { name, mode, status, owner } => {
                 lock_value(column.key(), name.as_str(), *mode, status, *owner)
             }
-            Data::Table(table) => table.told(column.key()),
-            Data::Column(table, at) => table.told_of(*at, column.key()),
+            Data::Table(table) => table.described(column.key()),
+            Data::Column(table, at) => table.column_described(*at, column.key()),
             Data::Fixed(values) => column.of(values),
             Data::Values(values) => column.of(values),
         }
     }
-}
-
-/// A row of the table without values, for the types of its columns.
-pub(super) fn blank(table: &'static Table) -> Row {
-    table.columns.iter().map(|column| (column, Value::Null)).collect()
 }
 
 impl Process {

@@ -38,7 +38,7 @@ impl Table {
     }
 
     /// What a row of `information_schema.tables` has for this table under that name.
-    pub(in crate::wires::mysql) fn told(&self, key: &str) -> Value {
+    pub(in crate::wires::mysql) fn described(&self, key: &str) -> Value {
         let is_view = self.schema == "information_schema";
         let engine = if self.schema == "performance_schema" { "PERFORMANCE_SCHEMA" } else { "InnoDB" };
         match key {
@@ -59,18 +59,18 @@ impl Table {
     }
 
     /// What a row of `information_schema.columns` has for the column at that place, counted from 0.
-    pub(in crate::wires::mysql) fn told_of(&self, at: usize, key: &str) -> Value {
+    pub(in crate::wires::mysql) fn column_described(&self, at: usize, key: &str) -> Value {
         let Some(column) = self.columns.get(at) else { return Value::Null };
         match key {
-            "TABLE_CATALOG" | "TABLE_SCHEMA" | "TABLE_NAME" => self.told(key),
+            "TABLE_CATALOG" | "TABLE_SCHEMA" | "TABLE_NAME" => self.described(key),
             "ORDINAL_POSITION" => Value::UInt(at as u64 + 1),
-            _ => column.told(key),
+            _ => column.described(key),
         }
     }
 }
 
 impl Column {
-    fn told(&self, key: &str) -> Value {
+    fn described(&self, key: &str) -> Value {
         let declared = &self.declared;
         let length = u64::from(self.kind().length);
         let of_text = |value: Value| if declared.is_text { value } else { Value::Null };

@@ -150,7 +150,8 @@ pub(in crate::wires::mysql) enum Function {
     Avg,
 }
 
-/// Those that are called most, with how many arguments they take: they are found before any table is looked at.
+/// The most frequent functions, with their number of arguments. They are found here first, which saves the search of the
+/// large table: nearly all statements of a lock server call one of them.
 pub(super) const FREQUENT: [(&str, Function, usize); 6] = [
     ("GET_LOCK", Function::GetLock, 2),
     ("RELEASE_LOCK", Function::ReleaseLock, 1),
@@ -305,7 +306,7 @@ pub(super) const SERVED: &[(&str, Function)] = &[
 ];
 
 impl Function {
-    /// Whether it has an effect, or takes its time: not to be done for each row of a table.
+    /// Whether a call has an effect or takes time. Such calls are refused for each row of a table.
     pub(super) fn acts(self) -> bool {
         matches!(
             self,
@@ -313,7 +314,7 @@ impl Function {
         )
     }
 
-    /// Whether it is one value of many rows.
+    /// Whether it is an aggregate over rows.
     pub(super) fn is_aggregate(self) -> bool {
         matches!(self, Self::Count | Self::CountDistinct | Self::Min | Self::Max | Self::Sum | Self::Avg)
     }
@@ -324,7 +325,7 @@ impl Function {
         Some((*function, *count))
     }
 
-    /// Whether its texts are those of the system, which are in another character set.
+    /// Whether its strings are in the system's character set.
     pub(super) fn is_of_system(self) -> bool {
         matches!(self, Self::Database | Self::Version | Self::User | Self::CurrentUser | Self::CurrentRole)
     }
@@ -372,7 +373,7 @@ pub(super) enum BuiltinKind {
     Own,
 }
 
-/// What a name is without parentheses.
+/// What the name is without parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bare {
     Call,
@@ -380,7 +381,7 @@ pub(super) enum Bare {
     Reserved,
 }
 
-/// How many arguments: `least`, and more by steps.
+/// How many arguments a function takes: `least`, and more in steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Arity {
     pub least: usize,

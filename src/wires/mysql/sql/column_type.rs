@@ -103,7 +103,7 @@ impl ColumnType {
         Self::new(kind, self.length.max(other.length), self.not_null && other.not_null)
     }
 
-    /// How many digits are shown behind the point; none if that depends on the value.
+    /// How many digits are shown after the point; none if that depends on the value.
     pub(super) fn fixed_digits(self) -> Option<u8> {
         match self.kind {
             TypeKind::Rounded { digits } | TypeKind::Decimal { digits } => Some(digits),
@@ -121,7 +121,7 @@ impl ColumnType {
         }
     }
 
-    /// Wide enough for its digits.
+    /// A type with room for the digits of a fraction.
     const fn with_digits(kind: TypeKind, width: u32, digits: u8) -> Self {
         Self::new(kind, width + if digits > 0 { 1 + digits as u32 } else { 0 }, false)
     }
@@ -138,7 +138,7 @@ impl ColumnType {
         Self::with_digits(TypeKind::DateTime { digits }, 19, digits)
     }
 
-    /// As a variable keeps it, which has no dates.
+    /// The type that a user variable keeps such a value as: variables hold no dates.
     pub(in crate::wires::mysql::sql) fn as_kept(self) -> Self {
         match self.kind {
             TypeKind::Date | TypeKind::Time { .. } | TypeKind::DateTime { .. } => {
@@ -148,7 +148,7 @@ impl ColumnType {
         }
     }
 
-    /// As a number: what arithmetic makes of a date.
+    /// The type that arithmetic takes such a value as: dates are numbers there.
     pub(in crate::wires::mysql::sql) fn as_number(self) -> Self {
         let kind = match self.kind {
             TypeKind::Year => TypeKind::Int { unsigned: true },
@@ -192,5 +192,5 @@ impl ColumnType {
     }
 }
 
-/// What MySQL declares for texts without a bound.
+/// The length that MySQL declares for strings without a bound.
 pub(super) const MAX_TEXT: u32 = 16_777_215;

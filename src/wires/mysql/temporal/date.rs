@@ -18,7 +18,7 @@ pub(in crate::wires::mysql) struct Date {
 }
 
 impl Date {
-    /// None where a part is greater than any year, month or day. It may be a date that does not exist.
+    /// None if a part is out of its range. The date need not exist: `2026-02-31` is one here, and `Rules` decide.
     pub(in crate::wires::mysql) fn new(year: i64, month: i64, day: i64) -> Option<Self> {
         let is_part = (0..=9999).contains(&year) && (0..=12).contains(&month) && (0..=31).contains(&day);
         let (year, month, day) = (year.try_into().ok()?, month.try_into().ok()?, day.try_into().ok()?);
@@ -34,7 +34,7 @@ impl Date {
         self.month == 0 || self.day == 0
     }
 
-    /// Whether its month has its day.
+    /// Whether the month has that day.
     pub(in crate::wires::mysql) fn exists(self) -> bool {
         !self.has_zeros() && i64::from(self.day) <= days_in_month(self.year.into(), self.month.into())
     }
@@ -86,7 +86,8 @@ impl Date {
         Self { day: last.try_into().unwrap_or(31), ..self }
     }
 
-    /// So many months later, or earlier: on the same day, or the last if there is none. None where there is no such year.
+    /// The date a number of months later or earlier: on the same day, or on the last day of a shorter month. None beyond the
+    /// range of years.
     pub(in crate::wires::mysql) fn plus_months(self, months: i64) -> Option<Self> {
         let month = i64::from(self.year) * 12 + i64::from(self.month) - 1;
         let month = month.checked_add(months)?;
@@ -113,7 +114,7 @@ fn days_in_month(year: i64, month: i64) -> i64 {
     }
 }
 
-/// The year 0 is none.
+/// The year 0 is no leap year in MySQL.
 fn is_leap(year: i64) -> bool {
     year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) && year != 0
 }
@@ -123,9 +124,9 @@ fn is_leap(year: i64) -> bool {
 pub(in crate::wires::mysql) struct Weeks {
     /// Whether a week begins with Monday; else with Sunday.
     pub monday_first: bool,
-    /// Whether days before the first week are of the last week of the year before; else of the week 0.
+    /// Whether days before the first week belong to the last week of the year before; else to week 0.
     pub of_a_year: bool,
-    /// Whether the first week is the first that is whole; else the first of which four days are in the year.
+    /// Whether the first week of a year is its first whole one; else the first with four days in the year.
     pub whole: bool,
 }
 
@@ -133,11 +134,11 @@ impl Weeks {
     pub(in crate::wires::mysql) fn of_mode(mode: i64) -> Self {
         let bits = if mode < 0 { 0 } else { mode & 7 };
         let monday_first = bits & 1 != 0;
-        // The third bit says the contrary for weeks that begin with Monday.
+        // The third bit means the opposite for weeks that begin with Monday.
         Self { monday_first, of_a_year: bits & 2 != 0, whole: (bits & 4 != 0) == monday_first }
     }
 
-    /// The year that a week is of, and its number.
+    /// The year that the week of a date belongs to, and the number of the week.
     pub(in crate::wires::mysql) fn week(self, date: Date) -> (i64, i64) {
         let (day, year) = (date.day_number(), i64::from(date.year));
         let number = |start: i64| (day - start).div_euclid(7) + 1;
@@ -153,7 +154,7 @@ impl Weeks {
 
     /// The number of the day with which the first week of a year begins.
     pub(in crate::wires::mysql) fn first_day(self, year: i64) -> i64 {
-        // A year more or less than there are: counted from the next that there is.
+        // A year just outside of the range is counted from its neighbour.
         let near = year.clamp(0, 9999);
         let first = Date::new(near, 1, 1).unwrap_or_default().day_number() + 365 * (year - near);
         let weekday = (first + 5 + i64::from(!self.monday_first)).rem_euclid(7);
@@ -181,7 +182,7 @@ pub(in crate::wires::mysql) const MONTHS: [&str; 12] = [
 pub(in crate::wires::mysql) const DAYS: [&str; 7] =
     ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
-/// A name as it is abbreviated.
+/// The abbreviation of a name.
 pub(super) fn short(name: &str) -> &str {
     &name[..3]
 }

@@ -7,7 +7,7 @@ use super::{
     read::with_century,
 };
 
-/// A value by a format; none where it lacks what the format asks for, such as the name of a month.
+/// A value in a format; none if the value lacks what the format asks for, such as the name of a month.
 pub(in crate::wires::mysql) fn formatted(value: Temporal, format: &str) -> Option<String> {
     let fields = value.fields();
     let date = if matches!(value, Temporal::Time { .. }) {
@@ -70,7 +70,7 @@ fn put(text: &mut String, specifier: char, fields: Components, date: Option<Date
         'x' => write!(text, "{:04}", week(3)?.0),
         other => text.write_char(other),
     };
-    // To write into a text does not fail.
+    // Writing to a string does not fail.
     written.ok()
 }
 
@@ -82,7 +82,7 @@ fn day_name(date: Option<Date>) -> Option<&'static str> {
     DAYS.get(usize::try_from(weekday(date)?).ok()?).copied()
 }
 
-/// None for what has neither a year nor a month.
+/// The day of the week; none for a date with neither a year nor a month.
 fn weekday(date: Option<Date>) -> Option<i64> {
     date.filter(|date| date.year > 0 || date.month > 0).map(Date::weekday)
 }
@@ -190,7 +190,7 @@ struct FoundParts {
     week: Week,
 }
 
-/// A text read by a format, and whether there is more behind it. None where the two do not agree.
+/// A string read by a format, and whether more follows in the string. None if the string does not match the format.
 pub(in crate::wires::mysql) fn scanned(text: &str, format: &str) -> Option<(Temporal, bool)> {
     let mut found = FoundParts::default();
     let rest = scan(text, format, &mut found)?;
@@ -237,11 +237,11 @@ fn existing(day: i64) -> Option<Date> {
     Date::of_day(day).filter(|date| !date.is_zero())
 }
 
-/// Reads as much as the format says, and gives what is left.
+/// Reads as much as the format describes, and returns the rest.
 fn scan<'a>(text: &'a str, format: &str, found: &mut FoundParts) -> Option<&'a str> {
     let (mut text, mut chars) = (text, format.chars());
     while let Some(c) = chars.next() {
-        // What is missing at the end is 0.
+        // Parts that are missing at the end are 0.
         text = text.trim_start_matches(is_space);
         if text.is_empty() {
             break;
@@ -347,14 +347,14 @@ fn number<'a>(text: &'a str, most: usize, number: &mut i64) -> Option<&'a str> {
     Some(rest)
 }
 
-/// A number of at most so many digits; how many it has.
+/// A number of at most a number of digits, and how many it has.
 fn digits(text: &str, most: usize) -> Option<(i64, u32, &str)> {
     let count = text.bytes().take(most).take_while(u8::is_ascii_digit).count();
     let (number, rest) = text.split_at(count);
     Some((number.parse().ok()?, count.try_into().ok()?, rest))
 }
 
-/// One of several names, in whatever case: which it is, from 1.
+/// Which of several names comes next, in any case, counted from 1.
 fn name<'a>(text: &'a str, names: &[&str], is_short: bool, number: &mut i64) -> Option<&'a str> {
     for (name, at) in names.iter().zip(1..) {
         let name = if is_short { short(name) } else { name };

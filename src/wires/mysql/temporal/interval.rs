@@ -2,7 +2,7 @@
 
 use super::{Components, DAY, Date, DateTime, HOUR, MINUTE, SECOND, Time, Weeks, rounded};
 
-/// What an interval counts, and what EXTRACT looks at.
+/// The unit of an interval, and of EXTRACT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::wires::mysql) enum Unit {
     Year,
@@ -27,7 +27,7 @@ pub(in crate::wires::mysql) enum Unit {
     SecondMicrosecond,
 }
 
-/// The names of all, and how many numbers each has.
+/// All units by their names, and how many numbers each takes.
 const UNITS: [(&str, Unit, usize); 20] = [
     ("YEAR", Unit::Year, 1),
     ("QUARTER", Unit::Quarter, 1),
@@ -158,7 +158,7 @@ fn months(from: DateTime, to: DateTime) -> i64 {
 }
 
 impl Interval {
-    /// None if it is more than any that could be added.
+    /// None if the interval is larger than the range of dates.
     pub(in crate::wires::mysql) fn new(amount: Amount<'_>, unit: Unit) -> Option<Self> {
         let amount = match amount {
             Amount::Text(text) => return Self::composite(text, unit),

@@ -7,23 +7,23 @@ use super::{Date, DateTime, HOUR, MINUTE, Offset, Rules, SECOND, Temporal, Time}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::wires::mysql) struct Reading {
     pub value: Temporal,
-    /// Whether it says something else behind that, or more than there is.
+    /// Whether the string goes on after the value, or the value was clamped.
     pub is_cut: bool,
     pub deprecated: Option<Deprecated>,
-    /// Of what it is, if it says so.
+    /// The time zone, if the string names one.
     pub zone: Option<Offset>,
 }
 
-/// A delimiter that is taken and should be another, or should not be.
+/// A delimiter that is accepted but is deprecated, or superfluous.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::wires::mysql) struct Deprecated {
     pub delimiter: char,
     pub position: usize,
-    /// None for one too many.
+    /// The delimiter to use instead; none for a superfluous one.
     pub standard: Option<char>,
 }
 
-/// The most that a part may be.
+/// The greatest number that a part may be.
 const MAX_PART: i64 = 999_999;
 
 /// The parts of a text that is a date: year, month, day, hour, minute, second, microseconds.
@@ -61,7 +61,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// A number of at most so many digits, none if it is greater than any that is of use.
+    /// A number of at most `most` digits; none if it overflows.
     fn number(&mut self, most: usize) -> Option<i64> {
         let mut number = 0_i64;
         let end = self.at.saturating_add(most);
@@ -72,7 +72,7 @@ impl Scanner<'_> {
         Some(number)
     }
 
-    /// Digits behind a point, as microseconds; and how many there are. A seventh digit rounds.
+    /// The digits after a point, as microseconds, and how many there are. A seventh digit rounds.
     fn fraction(&mut self) -> (i64, u8) {
         let start = self.at;
         let number = self.number(6).unwrap_or(0);
@@ -86,7 +86,7 @@ impl Scanner<'_> {
     }
 }
 
-/// A date, or a date with a time. None if it is neither, or none that is taken.
+/// Reads a date, or a date with a time. None if the string is neither, or if the rules do not accept it.
 pub(in crate::wires::mysql) fn datetime_of_text(text: &str, rules: Rules) -> Option<Reading> {
     let mut scanner = Scanner { text: text.as_bytes(), at: 0 };
     let parts = parts(&mut scanner)?;
@@ -135,7 +135,7 @@ fn parts(scanner: &mut Scanner<'_>) -> Option<DateParts> {
     Some(parts)
 }
 
-/// What stands between two parts: any punctuation, and behind the day spaces.
+/// Skips what stands between two parts: any punctuation, and after the day also spaces.
 fn delimiters(scanner: &mut Scanner<'_>, parts: &mut DateParts) -> Option<()> {
     let is_after_day = parts.count == 3;
     let standard = if is_after_day {
@@ -197,7 +197,7 @@ fn zone(scanner: &mut Scanner<'_>) -> Option<Offset> {
     Some(offset)
 }
 
-/// The year that two digits are.
+/// The year that two digits stand for.
 pub(in crate::wires::mysql) fn with_century(year: i64) -> i64 {
     match year {
         0..70 => 2000 + year,
@@ -206,10 +206,10 @@ pub(in crate::wires::mysql) fn with_century(year: i64) -> i64 {
     }
 }
 
-/// The shortest text that may be a date with a time.
+/// The shortest string that may be a date with a time.
 const SHORTEST_MOMENT: usize = 12;
 
-/// A time, or a moment that has one. None if it is neither.
+/// Reads a time, or a moment that has one. None if the string is neither.
 pub(in crate::wires::mysql) fn time_of_text(text: &str, rules: Rules) -> Option<Reading> {
     let mut scanner = Scanner { text: text.as_bytes(), at: 0 };
     scanner.spaces();
@@ -309,7 +309,7 @@ const CLOCK: i64 = 1_000_000;
 const MAX_TIME: i64 = 8_385_959;
 const MIN_MOMENT: i64 = 10_000_000_000;
 
-/// Of a whole number and microseconds behind its point. None if it is no date, or none that is taken.
+/// The date of a whole number and the microseconds after its point. None if it is no date, or if the rules do not accept it.
 pub(in crate::wires::mysql) fn datetime_of_number(
     whole: i64,
     micros: i64,

@@ -25,7 +25,7 @@ pub(in crate::wires::mysql) struct DateTime {
 impl Time {
     pub(in crate::wires::mysql) const MAX: i64 = 838 * HOUR + 59 * MINUTE + 59 * SECOND;
 
-    /// As near as may be; and whether it is another.
+    /// The nearest time within the limits, and whether it differs.
     pub(in crate::wires::mysql) fn clamped(micros: i64) -> (Self, bool) {
         let near = micros.clamp(-Self::MAX, Self::MAX);
         (Self(near), near != micros)
@@ -37,7 +37,7 @@ impl Time {
 }
 
 impl DateTime {
-    /// Of microseconds since 1970. What is beyond all years is 1970.
+    /// The moment of a number of microseconds since 1970. Beyond the range of years it is 1970.
     pub(in crate::wires::mysql) fn of_unix(micros: i64) -> Self {
         let day = UNIX_DAY + micros.div_euclid(DAY);
         let date = Date::of_day(day).filter(|date| !date.is_zero());
@@ -75,7 +75,7 @@ impl DateTime {
     }
 }
 
-/// Microseconds with so many digits of a fraction, half away from zero.
+/// Microseconds rounded to a number of digits of a second, half away from zero.
 pub(in crate::wires::mysql) fn rounded(micros: i64, digits: u8) -> i64 {
     let unit = 10_i64.pow(6 - u32::from(digits.min(6)));
     let half = unit / 2 * micros.signum();
@@ -93,7 +93,7 @@ fn clock(micros: i64) -> Components {
     }
 }
 
-/// How much later than UTC it is, in minutes.
+/// How far local time is ahead of UTC, in minutes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::wires::mysql) struct Offset(i16);
 
@@ -120,7 +120,7 @@ impl Offset {
         (minutes < 60 && all <= most).then_some(Self(if is_west { -all } else { all }))
     }
 
-    /// As MySQL writes it, of how it was typed.
+    /// The name of a zone like MySQL shows it, whatever way it was typed.
     pub(in crate::wires::mysql) fn name(self, typed: &str) -> String {
         if typed.eq_ignore_ascii_case("SYSTEM") {
             return "SYSTEM".to_owned();
@@ -134,12 +134,12 @@ impl Offset {
         i64::from(self.0) * MINUTE
     }
 
-    /// What a clock shows there, of microseconds since 1970.
+    /// The local time of a number of microseconds since 1970.
     pub(in crate::wires::mysql) fn local(self, unix: i64) -> DateTime {
         DateTime::of_unix(unix.saturating_add(self.micros()))
     }
 
-    /// The microseconds since 1970 of what a clock shows there.
+    /// The microseconds since 1970 of a local time.
     pub(in crate::wires::mysql) fn unix(self, local: DateTime) -> i64 {
         local.to_unix() - self.micros()
     }

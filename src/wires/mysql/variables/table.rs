@@ -253,7 +253,7 @@ mod tests {
                     assert!(names.contains(&variable.initial.to_text().unwrap().as_str()), "{name}");
                 }
                 VariableKind::Set(names) | VariableKind::Switches(names) => {
-                    assert!(!names[0].is_empty(), "{name}")
+                    assert!(!names[0].is_empty(), "{name}");
                 }
                 VariableKind::Flag | VariableKind::Real { .. } | VariableKind::Text => {}
             }

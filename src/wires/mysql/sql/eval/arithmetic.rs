@@ -9,7 +9,7 @@ use crate::wires::mysql::{
     value::{Decimal, Number, Value, number_prefix},
 };
 
-/// With more digits behind the point a number is no exact one any more.
+/// With more digits after the point, a result is a double.
 const MAX_SCALE: u32 = 30;
 
 /// The result of an operator, with a warning for a string that is no number, and for a division by zero.
@@ -33,7 +33,7 @@ pub(super) fn negated(env: &Env<'_>, value: &Value) -> EvalResult {
     }
 }
 
-/// A text that stands for a number should be one, with no more than blanks around it.
+/// Warns of a string that is used as a number and is none, blanks around it aside.
 pub(super) fn warn_of_text(env: &Env<'_>, kind: &str, value: &Value) {
     let Value::Text(text) = value else { return };
     let is_number = match kind {
@@ -136,7 +136,7 @@ fn bits(operator: Operator, left: &Value, right: &Value) -> Value {
     })
 }
 
-/// None if the result does not fit; none inside for a division by zero.
+/// None if the result does not fit; `Some(None)` for a division by zero.
 fn exact(operator: Operator, a: Decimal, b: Decimal, more_digits: u32) -> Option<Option<Decimal>> {
     let (x, y, scale) = a.aligned(b)?;
     let is_division = matches!(operator, Operator::Divide | Operator::IntegerDivide | Operator::Modulo);
@@ -172,7 +172,7 @@ fn bigint(operator: Operator, number: i128, left: &Value, right: &Value) -> Eval
     value.ok_or_else(|| SqlError::OutOfRange { kind, place: place() }.into())
 }
 
-/// As errors show it.
+/// The operator as errors show it.
 fn symbol(operator: Operator) -> &'static str {
     match operator {
         Operator::Plus => "+",
@@ -219,7 +219,7 @@ pub(super) fn is_integer(text: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// As `CAST(... AS SIGNED)` or `UNSIGNED` makes it; a text counts up to its first other character.
+/// A value as `CAST(... AS SIGNED)` or `UNSIGNED` converts it. A string counts up to the first character that is no digit.
 pub(super) fn integer(value: &Value, unsigned: bool) -> Value {
     let number = match value {
         Value::Text(text) => {

@@ -110,7 +110,7 @@ fn utc(env: &Env<'_>) -> DateTime {
     Offset::default().local(env.session_info.now)
 }
 
-/// The fraction is cut off: it is not later yet.
+/// The fraction is cut off and not rounded: a clock does not show a second that has not begun.
 fn moment(moment: DateTime, digits: u8) -> Value {
     Value::Temporal(Temporal::DateTime {
         moment: DateTime { micros: cut(moment.micros, digits), ..moment },
@@ -127,10 +127,10 @@ fn cut(micros: i64, digits: u8) -> i64 {
     rounded(micros / unit * unit, digits)
 }
 
-/// The last second that there is: 3001-01-18 23:59:59 UTC.
+/// The last second that MySQL counts: 3001-01-18 23:59:59 UTC.
 const LAST: i64 = 32_536_771_199;
 
-/// UNIX_TIMESTAMP of a date: 0 for what is before 1970 or behind the last second.
+/// UNIX_TIMESTAMP of a date: 0 before 1970 and after the last second.
 pub(super) fn unix_timestamp(env: &Env<'_>, value: &Value, digits: u8) -> Value {
     if value.is_null() {
         return Value::Null;
@@ -141,7 +141,7 @@ pub(super) fn unix_timestamp(env: &Env<'_>, value: &Value, digits: u8) -> Value 
     seconds(micros, digits)
 }
 
-/// Seconds with so many digits.
+/// Seconds with a number of digits.
 fn seconds(micros: i64, digits: u8) -> Value {
     if digits == 0 {
         return Value::Int(micros.div_euclid(SECOND));
@@ -160,7 +160,7 @@ pub(super) fn from_unixtime(env: &Env<'_>, value: &Value, digits: u8) -> Option<
     Some(Temporal::DateTime { moment, digits })
 }
 
-/// CONVERT_TZ: a moment beyond those that have a second since 1970 stays as it is.
+/// CONVERT_TZ. A moment that has no second since 1970 stays as it is.
 pub(super) fn convert_tz(env: &Env<'_>, values: &[Value], digits: u8) -> Option<Value> {
     let zone = |at: usize| Offset::named(&values[at].to_text()?);
     let (from, to) = (zone(1)?, zone(2)?);

@@ -15,7 +15,8 @@ use crate::wires::mysql::{
 };
 
 impl Env<'_> {
-    /// The type of an expression. Fails where it names what does not exist.
+    /// The type of an expression. Fails if the expression names what does not exist, so that an unknown name is an error
+    /// although no row is evaluated.
     pub(in crate::wires::mysql) fn type_of(&self, expr: &Expr) -> EvalResult<ColumnType> {
         Ok(match expr {
             Expr::Literal(value) => ColumnType::of_value(value),
@@ -198,7 +199,7 @@ fn of_cast(value: ColumnType, cast: Cast) -> ColumnType {
     }
 }
 
-/// `digits`: how many a division adds.
+/// `digits`: how many digits a division adds (`div_precision_increment`).
 fn of_operator(operator: Operator, left: ColumnType, right: ColumnType, digits: u32) -> ColumnType {
     use Operator::{Concat, Divide, IntegerDivide, Minus, Modulo, Plus, Times};
     let (left, right) = (left.as_number(), right.as_number());
@@ -255,7 +256,7 @@ fn of_operator(operator: Operator, left: ColumnType, right: ColumnType, digits: 
     }
 }
 
-/// Of a function whose type is that of its arguments, or always the same.
+/// The type of a function that depends on the types of its arguments alone.
 fn of_function(function: Function, types: &[ColumnType]) -> ColumnType {
     let not_null = types.iter().all(|arg| arg.not_null);
     let length = |at: usize| types.get(at).map_or(0, |arg| arg.length);

@@ -81,10 +81,10 @@ pub(super) fn expr(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
     cursor.deeper(|cursor| operation(cursor, Precedence::None))
 }
 
-/// What operators that bind tighter than `outer` make of their operands: precedence climbing, from the left.
+/// Operands joined by operators that bind tighter than `outer`: precedence climbing. All operators associate to the left.
 ///
-/// Above comparisons the operands are comparisons, below them they are single values. Neither takes the operators of the
-/// other: `a IS NULL + 1` is no SQL.
+/// The operands of AND, OR and XOR are comparisons; those of all others are single values. Neither loop takes the operators
+/// of the other, so that `a IS NULL + 1` is a syntax error like in MySQL.
 pub(super) fn operation(cursor: &mut Cursor<'_>, outer: Precedence) -> ParseResult<Expr> {
     let is_logical = outer < Precedence::Comparison;
     let mut left = if is_logical { comparison(cursor)? } else { unary(cursor)? };
@@ -147,7 +147,7 @@ fn comparison(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
     }
 }
 
-/// What may stand behind NOT.
+/// The predicates that NOT may negate.
 const PREDICATES: [&str; 5] = ["IN", "LIKE", "BETWEEN", "REGEXP", "RLIKE"];
 
 fn soundex(cursor: &mut Cursor<'_>, of: Expr) -> ParseResult<Expr> {
@@ -233,14 +233,14 @@ fn unary(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
     Ok(value)
 }
 
-/// Names of locks have a collation of their own; what is compared has this one.
+/// COLLATE decides how values compare. It does not change the names of locks, which have a collation of their own.
 fn collated(value: Expr, collation: &str) -> ParseResult<Expr> {
     let collation = Collation::named(collation)?.name;
     let exact = collation.ends_with("_bin") || collation.ends_with("_cs") || collation == "binary";
     Ok(Expr::Collate { value: Box::new(value), collation: collation.into(), exact })
 }
 
-/// A number with its sign is a literal: an exact one where it is no BIGINT.
+/// The negation of a value. A number with its sign is a literal, and an exact one if it is no BIGINT.
 fn minus(value: Expr) -> Expr {
     let exact = |digits: i128| Expr::Literal(Value::Decimal(Decimal { digits, scale: 0 }));
     match value {
@@ -288,7 +288,7 @@ pub(super) fn primary(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
     }
 }
 
-/// Literals side by side are one.
+/// String literals side by side are one.
 fn string<'a>(cursor: &mut Cursor<'a>, mut text: Cow<'a, [u8]>) -> Value {
     while let Some(Token::Text(more)) = cursor.peek() {
         text.to_mut().extend_from_slice(more);
@@ -347,7 +347,7 @@ fn parenthesis(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
     if is_row { Err(not_supported(unsupported::ROWS)) } else { Ok(inner) }
 }
 
-/// Words that are no names here.
+/// Words that begin something else than a column or a call.
 const KEYWORDS: [&str; 8] = ["NULL", "TRUE", "FALSE", "CASE", "N", "CAST", "CONVERT", "INTERVAL"];
 
 fn word_or_call<'a>(cursor: &mut Cursor<'a>, word: Cow<'a, str>) -> ParseResult<Expr> {
@@ -485,7 +485,7 @@ pub(super) fn charset(cursor: &mut Cursor<'_>) -> ParseResult<Charset> {
     Charset::named(&cursor.name_or_text()?)
 }
 
-/// What it does not make of anything.
+/// The types of MySQL that CAST does not support here.
 const NO_TYPES: [&str; 11] = [
     "JSON",
     "TIMESTAMP",
@@ -573,7 +573,7 @@ fn size(cursor: &mut Cursor<'_>) -> ParseResult<Vec<u32>> {
 const MAX_PRECISION: u32 = 65;
 const MAX_SCALE: u32 = 30;
 
-/// More digits than 38 are none that are kept here.
+/// The most digits that an `i128` holds.
 const KEPT: u32 = 38;
 
 fn decimal(cursor: &mut Cursor<'_>) -> ParseResult<Cast> {

@@ -22,13 +22,13 @@ use crate::wires::mysql::{
 
 /// A SELECT or a VALUES, with what may follow either.
 pub(super) fn query(cursor: &mut Cursor<'_>) -> ParseResult<Select> {
-    let mut select = if cursor.symbol("(") {
-        parenthesized(cursor)?
-    } else if cursor.word("VALUES") {
-        values(cursor)?
-    } else {
-        cursor.expect_word("SELECT")?;
+    let mut select = if cursor.word("SELECT") {
         block(cursor)?
+    } else if cursor.symbol("(") {
+        parenthesized(cursor)?
+    } else {
+        cursor.expect_word("VALUES")?;
+        values(cursor)?
     };
     select.acts = cursor.acts;
     if cursor.peek().is_none() && select.into.is_empty() {
@@ -58,7 +58,7 @@ pub(super) fn query(cursor: &mut Cursor<'_>) -> ParseResult<Select> {
     Ok(select)
 }
 
-/// What stands in parentheses has an order and a limit of its own.
+/// A query in parentheses, which has an order and a limit of its own.
 fn parenthesized(cursor: &mut Cursor<'_>) -> ParseResult<Select> {
     let inner = cursor.deeper(query)?;
     cursor.expect(")")?;
@@ -219,7 +219,7 @@ fn row_locks(cursor: &mut Cursor<'_>) -> ParseResult<()> {
     Ok(())
 }
 
-/// MySQL manual 10.9.3.
+/// The time limit of a MAX_EXECUTION_TIME hint (MySQL manual 10.9.3).
 fn hint(cursor: &mut Cursor<'_>) -> Option<u64> {
     let Some(Token::Hint(hint)) = cursor.peek() else { return None };
     let hint = hint.to_ascii_uppercase();
@@ -268,7 +268,7 @@ fn stars(cursor: &Cursor<'_>) -> usize {
     if cursor.is_symbol_at(2 * names, "*") { 2 * names + 1 } else { 0 }
 }
 
-/// As much of a name as a column has.
+/// The name of a column: the first 255 characters.
 fn shortened(name: &str) -> SmolStr {
     name.char_indices().nth(255).map_or(name, |(end, _)| &name[..end]).into()
 }

@@ -12,7 +12,7 @@ use crate::wires::mysql::{
     value::Value,
 };
 
-/// `value + INTERVAL amount unit`, of the type that it is declared as.
+/// `value + INTERVAL amount unit`, as a value of the declared type.
 pub(super) fn add(env: &Env<'_>, kind: TypeKind, values: &[Value], unit: Unit, subtract: bool) -> Value {
     let [value, amount] = values else { return Value::Null };
     if value.is_null() || amount.is_null() {
@@ -54,7 +54,7 @@ fn text(value: Temporal, micros: i64) -> Value {
     })
 }
 
-/// The type of such a sum: what it is added to decides.
+/// The type of such a sum. The type of the value decides, not that of the interval.
 pub(super) fn of_add(value: ColumnType, unit: Unit, amount: ColumnType) -> ColumnType {
     let digits = match amount.kind {
         _ if unit.has_micros() => 6,
@@ -83,7 +83,7 @@ fn interval(env: &Env<'_>, amount: &Value, unit: Unit) -> Option<Interval> {
         let (whole, micros, _) = split_number(amount.to_number()?);
         return Interval::new(Amount::Micros(whole.checked_mul(SECOND)?.checked_add(micros)?), unit);
     }
-    // Of a text counts the whole number at its start.
+    // Of a string, the whole number at its start counts.
     if let Value::Text(text) = amount
         && !arithmetic::is_integer(text)
     {
@@ -157,7 +157,7 @@ pub(super) fn time_diff(env: &Env<'_>, values: &[Value], digits: u8) -> Value {
     time(env, micros, digits)
 }
 
-/// A time as near as may be, with a warning if it is another.
+/// The nearest time within the limits, with a warning if it differs.
 pub(super) fn time(env: &Env<'_>, micros: i64, digits: u8) -> Value {
     let (time, is_clamped) = Time::clamped(rounded(micros, digits));
     if is_clamped {

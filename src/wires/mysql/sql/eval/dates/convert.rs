@@ -36,7 +36,7 @@ impl Env<'_> {
         self.local().date
     }
 
-    /// A date, or a date with a time; none with a warning if it is neither.
+    /// A value as a date, or a date with a time; none, with a warning, if it is neither.
     pub(super) fn date_of(&self, value: &Value, rules: Rules) -> Option<Temporal> {
         match value {
             Value::Null => None,
@@ -60,12 +60,12 @@ impl Env<'_> {
         }
     }
 
-    /// The same as a moment: a date is its midnight.
+    /// Like `date_of`, as a moment: a date is its midnight.
     pub(super) fn moment_of(&self, value: &Value, rules: Rules) -> Option<DateTime> {
         self.date_of(value, rules)?.moment(self.today())
     }
 
-    /// A time, or a moment that has one; none with a warning if it is neither.
+    /// A value as a time, or a moment that has one; none, with a warning, if it is neither.
     pub(super) fn time_of(&self, value: &Value) -> Option<Temporal> {
         match value {
             Value::Null => None,
@@ -92,12 +92,12 @@ impl Env<'_> {
         }
     }
 
-    /// The same without its date.
+    /// Like `time_of`, without the date of a moment.
     pub(super) fn clock_of(&self, value: &Value) -> Option<Time> {
         self.time_of(value).map(clock)
     }
 
-    /// A value that is a date already.
+    /// A value that is a date already, if the rules accept it.
     fn taken(&self, temporal: Temporal, rules: Rules) -> Option<Temporal> {
         let date = match temporal {
             Temporal::Date(date) => date,
@@ -148,14 +148,14 @@ impl Env<'_> {
         self.warn(Warning::truncated(kind, excerpt(text)));
     }
 
-    /// A result beyond the years that there are.
+    /// NULL, with a warning, for a result beyond the range of years.
     pub(super) fn overflow(&self, kind: &str) -> Value {
         self.warn(Warning::new(1441, format!("Datetime function: {kind} field overflow")));
         Value::Null
     }
 
-    /// How many digits of a fraction an argument may have as a date, or as a time. A text that is written out has those
-    /// that are typed; any other is not looked at, since it could be a call that has such an argument itself.
+    /// How many digits of a fraction an argument may have as a date, or as a time. A literal has those that are typed. No other
+    /// expression is evaluated for this: a chain of calls would be evaluated twice at each level.
     pub(super) fn digits_of(&self, arg: &Expr, kind: TypeKind, as_time: bool) -> EvalResult<u8> {
         match arg {
             Expr::Literal(_) | Expr::Parameter(_) => {
@@ -178,7 +178,7 @@ impl Env<'_> {
         read.map_or(0, |read| read.value.digits())
     }
 
-    /// A date or a time that may be of several kinds, as the one that its expression is declared as.
+    /// A value of COALESCE, IF, CASE and the like, converted to the kind of date that the expression is declared as.
     pub(in crate::wires::mysql::sql) fn as_declared(&self, value: Value, expr: &Expr) -> EvalResult {
         match (value, expr) {
             (
@@ -203,7 +203,7 @@ impl Env<'_> {
         })
     }
 
-    /// As a date or a time is compared with another value: a text is read as one, and anything else is a number.
+    /// Compares a date or a time with another value: a string is read as a date, and anything else is compared as a number.
     pub(in crate::wires::mysql::sql) fn compare_dates(
         &self,
         a: &Value,
@@ -245,8 +245,8 @@ pub(super) fn excerpt(text: &str) -> &str {
     text.char_indices().nth(SHOWN).map_or(text, |(end, _)| &text[..end])
 }
 
-/// A whole number, the microseconds behind its point, and how many digits those have. What is too great for a date is
-/// as great as may be.
+/// Splits a number into its whole part, the microseconds after its point, and how many digits those have. The whole part
+/// saturates.
 pub(super) fn split_number(number: Number) -> (i64, i64, u8) {
     let (micros, digits) = match number {
         Number::Exact(decimal) => (decimal.scaled_to(6), u8::try_from(decimal.scale.min(6)).unwrap_or(6)),
@@ -259,7 +259,7 @@ pub(super) fn split_number(number: Number) -> (i64, i64, u8) {
 /// The years that YEAR may be.
 const YEARS: std::ops::RangeInclusive<i64> = 1901..=2155;
 
-/// What is no such value is NULL.
+/// CAST to a date, a time or a year; NULL if the value is none.
 pub(in crate::wires::mysql::sql) fn cast(env: &Env<'_>, value: &Value, cast: Cast) -> Value {
     let cast = match cast {
         Cast::Time(digits) => to_time(env, value, digits),
@@ -315,7 +315,8 @@ fn to_year(env: &Env<'_>, value: &Value) -> Option<Value> {
     Some(Value::Int(year))
 }
 
-/// `DATE'2026-11-27'`. What is no such value is an error, but for ODBC, for which it is a text.
+/// The value of `DATE'2026-11-27'`. A string that is no date is an error here; in ODBC's syntax the caller takes it as a
+/// string.
 pub(super) fn literal(env: &Env<'_>, literal: Literal, text: &str) -> EvalResult<Option<Temporal>> {
     let rules = env.rules();
     let (read, kind) = match literal {

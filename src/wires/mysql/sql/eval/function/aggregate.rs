@@ -13,7 +13,7 @@ use crate::wires::mysql::{
     work::ROW,
 };
 
-/// What is known after some of the rows.
+/// The state of an aggregate after some of the rows.
 pub(in crate::wires::mysql) struct Sum<'e> {
     /// The number of its call.
     pub at: usize,
@@ -25,7 +25,7 @@ pub(in crate::wires::mysql) struct Sum<'e> {
     seen: HashSet<String>,
 }
 
-/// Of the one row that there is.
+/// An aggregate in a SELECT without a table, which has one row.
 pub(in crate::wires::mysql::sql) fn aggregate(
     env: &Env<'_>,
     at: usize,
@@ -61,7 +61,7 @@ impl<'e> Sum<'e> {
         matches!(self.args, [Expr::Star])
     }
 
-    /// One row more. A NULL does not count.
+    /// Adds a row. NULL does not count.
     pub(in crate::wires::mysql) fn add(&mut self, env: &Env<'_>) -> EvalResult<()> {
         let mark = env.work.mark();
         let mut values = self.args.iter().map(|arg| env.eval(arg)).collect::<EvalResult<Vec<_>>>()?;

@@ -26,8 +26,8 @@ use crate::{
 /// The longest pattern, in bytes.
 const MAX_PATTERN: usize = 1024;
 
-/// The largest programs that a pattern may become, in bytes, and what each byte of a text may then cost, in units of
-/// work. The smallest that is enough counts.
+/// The largest programs that a pattern may compile to, in bytes, and what a byte of the searched string then costs, in units
+/// of work. The smallest limit that suffices is charged, since a small program searches faster.
 const PROGRAMS: [(usize, usize); 3] = [(1 << 14, 16), (1 << 16, 64), (1 << 18, 256)];
 
 /// What a program, its caches and what it is made from need, in sizes of the program.
@@ -194,7 +194,7 @@ pub(in crate::wires::mysql) struct Pattern {
 }
 
 impl Pattern {
-    /// Where there are rows it is compiled once for all of them.
+    /// Compiles a pattern, once for all rows of a table.
     fn of(env: &Env<'_>, source: &str, flags: &str) -> EvalResult<Arc<Self>> {
         match env.lookup {
             Some(lookup) => lookup.pattern(
@@ -233,7 +233,7 @@ fn builder(pattern: &str, flags: &str) -> EvalResult<RegexBuilder> {
         return Err(SqlError::TooComplex.into());
     }
     let mut builder = RegexBuilder::new(pattern);
-    // As the collation has it, unless a flag says other.
+    // Case is ignored like in the collation, unless a flag says otherwise.
     builder.case_insensitive(true);
     for flag in flags.chars() {
         match flag {
@@ -289,7 +289,9 @@ const WORD: usize = 256 * 1024;
 /// For any other part.
 const PART: usize = 64;
 
-/// The units of work that a pattern takes each time it is made into a program.
+/// The cost of compiling a pattern, in units of work.
+///
+/// A class costs most, whatever becomes of it: the compiler looks up the other cases of each of its characters.
 pub(super) fn effort(pattern: &Ast) -> usize {
     visit(pattern, Effort(0)).unwrap_or_else(|never| match never {})
 }
