@@ -82,7 +82,7 @@ impl Authority {
     }
 }
 
-/// For this machine, and for the server at the cable of `tests/faults`.
+/// For this machine, and for the server at the cable of `link.rs`.
 fn params(name: &str) -> CertificateParams {
     let names = ["localhost", "127.0.0.1", "10.213.7.1"].map(str::to_owned);
     let mut params = CertificateParams::new(names).unwrap();

@@ -24,7 +24,7 @@ async fn rows(client: &mut MySql, sql: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_transcript_of_protocol_md_is_what_the_server_answers() {
+async fn transcript_of_protocol_md_replays() {
     let text = include_str!("../../protocol.md");
     let blocks: Vec<_> = text.split("\n```mysql\n").skip(1).collect();
     assert_eq!(blocks.len(), 1);
@@ -54,7 +54,7 @@ async fn the_transcript_of_protocol_md_is_what_the_server_answers() {
 }
 
 #[tokio::test]
-async fn a_prepared_condition_on_the_name_looks_at_that_lock() {
+async fn prepared_condition_on_a_name_reads_that_lock() {
     let server = TestServer::start();
     let (mut a, mut line) = (MySql::connect(server.mysql).await, server.client().await);
     assert_eq!(line.ask("GET_LOCK nightly 0").await, "1");
@@ -76,7 +76,7 @@ async fn a_prepared_condition_on_the_name_looks_at_that_lock() {
 }
 
 #[tokio::test]
-async fn a_chain_of_waits_names_the_lock_asked_about_and_that_of_each_step() {
+async fn reasons_name_the_lock_of_each_step() {
     let server = TestServer::start();
     let (mut a, mut b) = (MySql::connect(server.mysql).await, MySql::connect(server.mysql).await);
     let mut watcher = MySql::connect(server.mysql).await;
@@ -89,7 +89,7 @@ async fn a_chain_of_waits_names_the_lock_asked_about_and_that_of_each_step() {
 }
 
 #[tokio::test]
-async fn history_has_every_lock_and_the_cause_of_each_end() {
+async fn history_has_the_release_cause_of_each_hold() {
     let server = TestServer::start();
     let (mut a, mut b) = (MySql::connect(server.mysql).await, MySql::connect(server.mysql).await);
     for name in ["x", "y"] {
@@ -107,7 +107,7 @@ async fn history_has_every_lock_and_the_cause_of_each_end() {
 }
 
 #[tokio::test]
-async fn the_schema_is_described_and_not_listed() {
+async fn schema_is_described_and_not_listed() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;
     let tables = ["history", "locks", "waiters", "why"];

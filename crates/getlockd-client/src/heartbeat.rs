@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_promises_nothing_is_asked_nothing_more() {
+    fn server_without_promise_is_asked_no_more() {
         let mut heartbeat = HeartbeatTimer::new(None);
         heartbeat.sent(at(100));
         assert!(heartbeat.answered(Duration::ZERO));

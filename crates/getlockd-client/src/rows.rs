@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_hold_is_read() {
+    fn ended_hold_is_read() {
         let row = "ENDED name=nightly mode=exclusive session=1 wire=line peer=127.0.0.1:40112 \
                    fencing_token=1795168800000000 acquired=0.019 held=0.014 cause=killed user='a b'";
         let row: HistoryRow = read(row).unwrap();
