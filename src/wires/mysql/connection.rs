@@ -100,10 +100,11 @@ impl Connection {
             // All commands that have come are answered before anything is sent: one write for as many as a client sends
             // ahead, unless there is much to send or much was done.
             while let Some(packet) = self.next_command()? {
-                match packet {
-                    Ok(packet) => self.command(&packet).await?,
-                    Err(unread) => self.refuse(&unread),
+                match self.state.unread.take() {
+                    None => self.command(&packet).await?,
+                    Some(unread) => self.refuse(&unread),
                 }
+                drop(packet);
                 if self.state.incoming.bytes() > 0 {
                     self.state.incoming.give_back();
                 }
@@ -252,9 +253,9 @@ impl Connection {
 
 /// Memory and turns.
 impl Connection {
-    /// The next command of which all is there, or that it was too long for the memory of the connection: the memory for a
-    /// long one is asked for when its head has come, and what there is none for is dropped as it comes.
-    fn next_command(&mut self) -> Result<Option<Result<BytesMut, Unread>>, SqlError> {
+    /// The next command of which all is there. The memory for a long one is asked for when its head has come; what there
+    /// is none for is dropped as it comes, and is [`State::unread`].
+    fn next_command(&mut self) -> Result<Option<BytesMut>, SqlError> {
         let mut packet = self.packets.decode(&mut self.io.input)?;
         if packet.is_none()
             && self.state.incoming.bytes() == 0
@@ -268,17 +269,15 @@ impl Connection {
         }
         let Some(packet) = packet else { return Ok(None) };
         self.state.effort += READ * packet.len();
-        if let Some(unread) = self.state.unread.take() {
-            return Ok(Some(Err(unread)));
-        }
         if packet.len() > LONG
             && self.state.incoming.bytes() == 0
+            && self.state.unread.is_none()
             && let Err(unread) = charge(&mut self.state, &packet, packet.len())
         {
             // It came all at once, behind one that had to wait.
-            return Ok(Some(Err(unread)));
+            self.state.unread = Some(unread);
         }
-        Ok(Some(Ok(packet)))
+        Ok(Some(packet))
     }
 
     /// Fails where there is no memory for what is read out of a prepared statement, if that is a long one.
