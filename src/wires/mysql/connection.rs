@@ -99,7 +99,9 @@ impl Connection {
             self.packets.restart();
             // All commands that have come are answered before anything is sent: one write for as many as a client sends
             // ahead, unless there is much to send or much was done.
-            while let Some(packet) = self.next_command()? {
+            loop {
+                // No `while let`: what that looks at would have a place in the task of every idle connection.
+                let Some(packet) = self.next_command()? else { break };
                 match self.state.unread.take() {
                     None => self.command(&packet).await?,
                     Some(unread) => self.refuse(&unread),
