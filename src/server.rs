@@ -56,7 +56,7 @@ pub struct Server {
     started: SystemTime,
     transport: Arc<TransportConfig>,
     max_line: usize,
-    mysql: mysql::Config,
+    mysql: mysql::ServerFlags,
     drain: Duration,
     leases: Arc<Leases>,
     hosts: Arc<Hosts>,
@@ -108,7 +108,7 @@ impl Server {
             started: SystemTime::now(),
             transport: Arc::new(TransportConfig { keepalive: Keepalive(config.keepalive), tls, timeouts }),
             max_line: config.max_line,
-            mysql: mysql::Config { max_packet: config.max_packet, max_connections },
+            mysql: mysql::ServerFlags { max_packet: config.max_packet, max_connections },
             drain: config.drain,
             leases,
             hosts: Arc::new(config.hosts()),
@@ -311,7 +311,7 @@ mod tests {
         let ((io, session), (other_io, other)) = (open(), open());
         let sizes = [
             size_of_val(&line::serve(io, session, line::MAX_LINE)),
-            size_of_val(&mysql::serve(other_io, other, mysql::Config::default())),
+            size_of_val(&mysql::serve(other_io, other, mysql::ServerFlags::default())),
         ];
 
         // With 384 bytes a task has 512, the next size is 640.

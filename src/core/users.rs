@@ -39,8 +39,8 @@ use crate::{
 pub struct User {
     name: Box<str>,
     verifiers: Verifiers,
-    lock: Scope,
-    see: Scope,
+    lock: NameScope,
+    see: NameScope,
     kill: bool,
     /// Of the file that this was read from: a later one may say something else.
     generation: u64,
@@ -48,7 +48,7 @@ pub struct User {
 
 /// The names that start with one of some prefixes.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Scope(Vec<Prefix>);
+struct NameScope(Vec<Prefix>);
 
 /// What all names of a part of the locks start with.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Prefix {
     }
 }
 
-impl Scope {
+impl NameScope {
     fn covers(&self, name: &Name) -> bool {
         self.0.iter().any(|prefix| prefix.covers(name.as_str()))
     }

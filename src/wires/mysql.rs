@@ -65,14 +65,14 @@ pub const MAX_PACKET: usize = 1024 * 1024;
 
 /// What the server's flags say to this wire.
 #[derive(Clone, Copy, Debug)]
-pub struct Config {
+pub struct ServerFlags {
     /// The most bytes of a packet.
     pub max_packet: usize,
     /// The most connections of all wires: `@@max_connections`.
     pub max_connections: usize,
 }
 
-impl Default for Config {
+impl Default for ServerFlags {
     fn default() -> Self {
         Self { max_packet: MAX_PACKET, max_connections: usize::MAX }
     }

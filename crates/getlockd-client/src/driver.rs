@@ -46,19 +46,19 @@ pub(crate) fn drive(stream: Box<dyn ByteStream>, stop_within: Option<Duration>) 
         last_error: None,
     };
     tokio::spawn(
-        driver.run(reader, LineWriter { half: writer, output: BytesMut::new(), needs_flush: false }),
+        driver.run(reader, RequestWriter { half: writer, output: BytesMut::new(), needs_flush: false }),
     );
     DriverHandle::new(sender, lost_receiver, deadlines)
 }
 
-struct LineWriter {
+struct RequestWriter {
     half: WriteHalf<Box<dyn ByteStream>>,
     output: BytesMut,
     /// TLS may still keep bytes when all of `output` is written.
     needs_flush: bool,
 }
 
-impl LineWriter {
+impl RequestWriter {
     fn add(&mut self, lines: &[u8]) {
         self.output.extend_from_slice(lines);
         self.needs_flush = true;
@@ -103,7 +103,7 @@ struct Driver {
 }
 
 impl Driver {
-    async fn run(mut self, mut reader: ReadHalf<Box<dyn ByteStream>>, mut writer: LineWriter) {
+    async fn run(mut self, mut reader: ReadHalf<Box<dyn ByteStream>>, mut writer: RequestWriter) {
         let mut lines = ReplyReader::default();
         // Nothing is read before something is asked. A server of another protocol may speak first: its greeting is then
         // the reply to the first request, whose caller can name that protocol.
@@ -167,7 +167,7 @@ impl Driver {
     }
 
     /// Sends a `KEEPALIVE` if one is due. Returns how long there is nothing to do.
-    fn beat(&mut self, writer: &mut LineWriter) -> Option<Duration> {
+    fn beat(&mut self, writer: &mut RequestWriter) -> Option<Duration> {
         let now = Moment::now();
         if self.heartbeat.is_due(now) {
             self.send_keepalive(now, writer);
@@ -176,12 +176,12 @@ impl Driver {
         self.heartbeat.sleep_time(now)
     }
 
-    fn send_keepalive(&mut self, now: Moment, writer: &mut LineWriter) {
+    fn send_keepalive(&mut self, now: Moment, writer: &mut RequestWriter) {
         self.heartbeat.sent(now);
         writer.add(b"KEEPALIVE\n");
     }
 
-    fn send(&mut self, request: DriverRequest, writer: &mut LineWriter) {
+    fn send(&mut self, request: DriverRequest, writer: &mut RequestWriter) {
         if request.with_keepalive {
             self.send_keepalive(Moment::now(), writer);
         }

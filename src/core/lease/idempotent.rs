@@ -98,7 +98,7 @@ impl RequestIdentity {
 }
 
 /// What has become of a request so far.
-enum Lookup {
+enum RequestState {
     Granted(Grant),
     InProgress(Participant),
 }
@@ -143,8 +143,8 @@ impl Leases {
         let mine = RequestIdentity::of(&request, &client);
         loop {
             let part = match self.find_or_start(&mine, &request, key, &client)? {
-                Lookup::Granted(grant) => return Ok(grant),
-                Lookup::InProgress(part) => part,
+                RequestState::Granted(grant) => return Ok(grant),
+                RequestState::InProgress(part) => part,
             };
             part.identity.check(&mine.name, mine.mode, &mine.by)?;
             let _reservation = if part.is_first { None } else { Some(self.reserve(&client)?) };
@@ -168,13 +168,13 @@ impl Leases {
         request: &LeaseRequest,
         key: Key,
         client: &Client,
-    ) -> Result<Lookup, LeaseError> {
+    ) -> Result<RequestState, LeaseError> {
         let mut in_progress = self.requests.in_progress.lock();
         if let Some(part) = in_progress.of.get(&key).and_then(PendingRequest::join) {
-            return Ok(Lookup::InProgress(part));
+            return Ok(RequestState::InProgress(part));
         }
         if let Some(grant) = self.granted(mine, key, request.ttl, client)? {
-            return Ok(Lookup::Granted(grant));
+            return Ok(RequestState::Granted(grant));
         }
         in_progress.last += 1;
         let number = in_progress.last;
@@ -190,7 +190,12 @@ impl Leases {
             };
             in_progress.of.insert(key, pending);
         }
-        Ok(Lookup::InProgress(Participant { is_first: true, identity: mine.clone(), is_queued, decision }))
+        Ok(RequestState::InProgress(Participant {
+            is_first: true,
+            identity: mine.clone(),
+            is_queued,
+            decision,
+        }))
     }
 
     /// The lease that was granted to the same request, if it runs: it goes on as by a heartbeat.

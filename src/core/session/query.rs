@@ -108,7 +108,7 @@ impl Query for UsedBy<'_> {
 }
 
 /// `LOCKS`: the locks that are held, of those whose name starts with the prefix. It looks at every lock, and needs a
-/// [`ListPermit`](super::ListPermit), as all lists do but [`History`] and [`Holders`].
+/// [`ListPermit`](super::ListPermit), as all lists do but [`History`] and [`HoldersOf`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Locks {
     /// The prefix; none for all.
@@ -133,14 +133,14 @@ impl Query for Locks {
 
 /// The first `limit` holds of one lock, the longest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holders {
+pub struct HoldersOf {
     /// The lock.
     pub name: Name,
     /// How many.
     pub limit: usize,
 }
 
-impl Query for Holders {
+impl Query for HoldersOf {
     type Answer = Truncated<LockRow>;
 
     fn lock(&self) -> Option<&Name> {

@@ -10,7 +10,7 @@ use getlockd_proto::name::NameError;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Prefix, Scope, User,
+    NameScope, Prefix, User,
     verifier::{self, Verifiers},
 };
 use crate::name::Name;
@@ -172,8 +172,8 @@ fn digits<const N: usize>(key: &'static str, text: Option<String>) -> Result<Opt
     Ok(Some(bytes))
 }
 
-fn scope(prefixes: Vec<String>) -> Result<Scope, EntryFault> {
-    prefixes.into_iter().map(prefix).collect::<Result<_, _>>().map(Scope)
+fn scope(prefixes: Vec<String>) -> Result<NameScope, EntryFault> {
+    prefixes.into_iter().map(prefix).collect::<Result<_, _>>().map(NameScope)
 }
 
 fn prefix(text: String) -> Result<Prefix, EntryFault> {

@@ -23,7 +23,7 @@ use crate::{
         command::{Error, LockRow, SessionRow, Stats, WaiterRow, WhyRow},
         lease::{Grant, LeaseRequest, NotSecret, Renewed, RequestId, Secret},
         lock::{Page, Paged, SessionId, Truncated},
-        session::{self, History, Holders, LockService, Query, Session, Sessions, Waiters, Why},
+        session::{self, History, HoldersOf, LockService, Query, Session, Sessions, Waiters, Why},
         stats::PastHold,
     },
     wires::web::{self, AppState, ResponseGuard, deadline, message, millis, peer_of, release_charge},
@@ -88,7 +88,7 @@ impl Locks for LocksService {
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         let name = name(&request.get_ref().name)?;
-        let holds = self.query(&request, &Holders { name, limit: MAX_HOLDS })?;
+        let holds = self.query(&request, &HoldersOf { name, limit: MAX_HOLDS })?;
         let total = holds.total as u64;
         let holds = holds.rows.into_iter().map(Lock::from).collect();
         Ok(message(StatusResponse { holds, total }, None))

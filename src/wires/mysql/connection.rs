@@ -12,7 +12,7 @@ use tokio_util::codec::Decoder;
 use tracing::Instrument;
 
 use super::{
-    Config,
+    ServerFlags,
     attributes::Attributes,
     error::SqlError,
     login::{self, Login},
@@ -50,7 +50,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Serves a connection until its client leaves, or is made to.
 ///
 /// Cancel-safe: dropped, it frees what the session holds and closes the socket.
-pub fn serve(io: BufferedSocket, session: Session, config: Config) -> impl Future<Output = ()> + Send {
+pub fn serve(io: BufferedSocket, session: Session, config: ServerFlags) -> impl Future<Output = ()> + Send {
     let origin = session.handle().origin();
     let span = tracing::debug_span!("connection", session = session.id().0, wire = origin.wire.as_str(), peer = %origin.peer);
     let mut state = Box::new(State::default());

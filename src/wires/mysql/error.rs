@@ -90,7 +90,7 @@ pub(super) enum SqlError {
     #[error("You are not owner of thread {0}")]
     NotOwner(u32),
     #[error("Access denied; you need (at least one of) the {0} privilege(s) for this operation")]
-    Forbidden(Privilege),
+    Forbidden(MissingPrivilege),
     #[error(
         "Access denied for user '{user}'@'{host}' (using password: {}){}",
         if *with_password { "YES" } else { "NO" },
@@ -327,9 +327,9 @@ impl From<command::Error> for SqlError {
 
 /// What a user lacks, as an error names it: `LOCK on app2:nightly`.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Privilege(&'static str, Name);
+pub(super) struct MissingPrivilege(&'static str, Name);
 
-impl fmt::Display for Privilege {
+impl fmt::Display for MissingPrivilege {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(what, name) = self;
         write!(f, "{what} on {}", Written(name.as_str()))
@@ -340,8 +340,8 @@ impl From<Forbidden> for SqlError {
     fn from(what: Forbidden) -> Self {
         match what {
             Forbidden::Kill(id) => Self::NotOwner(id.0),
-            Forbidden::Lock(name) => Self::Forbidden(Privilege("LOCK", name)),
-            Forbidden::See(name) => Self::Forbidden(Privilege("SEE", name)),
+            Forbidden::Lock(name) => Self::Forbidden(MissingPrivilege("LOCK", name)),
+            Forbidden::See(name) => Self::Forbidden(MissingPrivilege("SEE", name)),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         client_info::ClientInfo,
         command::{Answer, LockRow, WaiterRow, WhyRow},
         lock::Page,
-        session::{History, Holders, Locks, MAX_LIST_ROWS, Session, Waiters, Why, first_page},
+        session::{History, HoldersOf, Locks, MAX_LIST_ROWS, Session, Waiters, Why, first_page},
         stats::PastHold,
     },
     name::Name,
@@ -65,7 +65,7 @@ pub(super) fn read(
             let pasts = session.query(&History { name, page: first_page() })?.rows;
             pasts.into_iter().map(|past| ServerRow::Ended { past: Box::new(past), zone }).collect()
         }
-        (_, Some(name)) => holds(session.query(&Holders { name, limit: MAX_LIST_ROWS })?.rows),
+        (_, Some(name)) => holds(session.query(&HoldersOf { name, limit: MAX_LIST_ROWS })?.rows),
         (_, None) => holds(session.query(&Locks { prefix: None, page: Page::first(MAX_LIST_ROWS) })?.rows),
     })
 }

@@ -186,7 +186,7 @@ impl Executor<'_> {
         // Numbers among themselves, else as texts: one order for all keys.
         let as_texts = keyed.iter().any(|(key, _)| matches!(key, Value::Text(_) | Value::Bytes { .. }));
         let mut keyed: Vec<_> =
-            keyed.into_iter().map(|(key, record)| (Key::of(&key, as_texts), record)).collect();
+            keyed.into_iter().map(|(key, record)| (SortKey::of(&key, as_texts), record)).collect();
         self.work.spend(STEP * keyed.len())?;
         keyed.sort_by(|(a, _), (b, _)| if descending { b.compare(a) } else { a.compare(b) });
         self.work.forget_since(mark);
@@ -238,12 +238,12 @@ fn values(env: &Env<'_>, items: &[SelectItem]) -> ExecResult<Vec<Value>> {
 }
 
 /// What a row is sorted by.
-enum Key {
+enum SortKey {
     Text(Option<String>),
     Number(f64),
 }
 
-impl Key {
+impl SortKey {
     fn of(value: &Value, as_text: bool) -> Self {
         if as_text {
             Self::Text(value.to_text().map(|text| folded(&text)))

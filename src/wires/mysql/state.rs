@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use super::{
-    Config,
+    ServerFlags,
     error::{SqlError, Warning},
     login::Nonce,
     packet::Opcode,
@@ -23,7 +23,7 @@ const NO_REENTRY: &str = "no_reentry";
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub config: Config,
+    pub config: ServerFlags,
     pub capabilities: u32,
     /// Of the greeting.
     pub nonce: Nonce,

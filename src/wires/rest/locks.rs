@@ -25,7 +25,7 @@ use crate::{
         command::LockRow,
         lease::{Grant, LeaseError, LeaseRequest, Leases, Renewed, RequestId, Secret},
         lock::{Mode, Paged},
-        session::{Holders, LockService, Locks, Principal},
+        session::{HoldersOf, LockService, Locks, Principal},
     },
     name::Name,
     wires::web::{AppState, GuardedResponse, Peer, json, millis, wall_clock},
@@ -241,7 +241,7 @@ async fn status(
     UrlPath(resource_name): UrlPath<String>,
 ) -> HandlerResult {
     let name = Name::new(&resource_name)?;
-    let holders = session(&service, &peer).query(&Holders { name, limit: 1 })?;
+    let holders = session(&service, &peer).query(&HoldersOf { name, limit: 1 })?;
     let held = holders.rows.first().map(HeldJson::of);
     Ok(json(StatusCode::OK, &LockStatusJson { is_locked: held.is_some(), resource_name, held }))
 }

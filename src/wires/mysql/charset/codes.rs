@@ -59,15 +59,15 @@ pub(super) struct Codes {
     pub encoding: &'static Encoding,
     pub lengths: Lengths,
     pub exceptions: &'static Exceptions,
-    pub found: &'static OnceLock<Found>,
+    pub found: &'static OnceLock<CodeIndex>,
 }
 
 /// The codes of the characters up to U+FFFF in one character set, each kept once it was looked for: `encoding_rs` searches
 /// its tables from one end to the other. 0 is one that was not looked for.
 #[derive(Debug)]
-pub(super) struct Found(Box<[AtomicU32]>);
+pub(super) struct CodeIndex(Box<[AtomicU32]>);
 
-impl Found {
+impl CodeIndex {
     fn new() -> Self {
         Self((0..=u16::MAX).map(|_| AtomicU32::new(0)).collect())
     }
@@ -103,7 +103,7 @@ impl Codes {
 
     /// A text, with `?` for what cannot be written.
     pub(super) fn write(&self, text: &str) -> Vec<u8> {
-        let (found, mut written) = (self.found.get_or_init(Found::new), Vec::with_capacity(text.len()));
+        let (found, mut written) = (self.found.get_or_init(CodeIndex::new), Vec::with_capacity(text.len()));
         for c in text.chars() {
             if let Ok(byte @ 0..0x80) = u8::try_from(c) {
                 written.push(byte);

@@ -10,7 +10,7 @@ use encoding_rs::Encoding;
 use super::{
     Charset,
     bytes::Bytes,
-    codes::{Codes, Found, Lengths},
+    codes::{CodeIndex, Codes, Lengths},
     exceptions::exceptions,
     sets::SETS,
 };
@@ -165,7 +165,7 @@ impl Charset {
     }
 
     fn codes(self, encoding: &'static Encoding, lengths: Lengths) -> Codes {
-        static FOUND: [OnceLock<Found>; SETS.len()] = [const { OnceLock::new() }; SETS.len()];
+        static FOUND: [OnceLock<CodeIndex>; SETS.len()] = [const { OnceLock::new() }; SETS.len()];
         let found = &FOUND[usize::from(self.set)];
         Codes { encoding, lengths, exceptions: exceptions(self.name()), found }
     }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     net::BufferedSocket,
     wires::mysql::{
-        Config, VERSION, VERSION_COMMENT,
+        ServerFlags, VERSION, VERSION_COMMENT,
         sql::{Env, uuid_text},
         state::takes_no_lock_twice,
         value::Value,
@@ -19,7 +19,7 @@ use crate::{
 /// The server and the connection, of which some variables tell.
 #[derive(Clone, Copy)]
 pub(in crate::wires::mysql) struct ServerView<'a> {
-    pub config: Config,
+    pub config: ServerFlags,
     pub io: &'a BufferedSocket,
 }
 
