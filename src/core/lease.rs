@@ -318,11 +318,11 @@ impl Leases {
 
     /// False if it had ended.
     fn end(&self, key: &Key, lease: &Arc<Lease>, cause: ReleaseCause) -> bool {
-        let Some(running) = lease.term.lock().running.take() else { return false };
-        running.session.end(cause);
-        self.forget(key, lease);
-        lease.changed.notify_one();
-        true
+        let has_ended = lease.term.lock().end(cause);
+        if has_ended {
+            self.ended(key, lease);
+        }
+        has_ended
     }
 
     /// How long a lease still runs.
@@ -356,11 +356,23 @@ impl Leases {
         if self.service.is_free(name) { LeaseError::Gone } else { LeaseError::NotYours }
     }
 
+    fn ended(&self, key: &Key, lease: &Arc<Lease>) {
+        self.forget(key, lease);
+        lease.changed.notify_one();
+    }
+
     fn forget(&self, key: &Key, lease: &Arc<Lease>) {
         let mut live = self.live.lock();
         if live.get(key).is_some_and(|found| Arc::ptr_eq(found, lease)) {
             live.remove(key);
         }
+    }
+}
+
+impl Term {
+    /// Ends it, session and all. False if it had ended.
+    fn end(&mut self, cause: ReleaseCause) -> bool {
+        self.running.take().map(|running| running.session.end(cause)).is_some()
     }
 }
 
@@ -378,11 +390,12 @@ impl Lease {
         Some((term.ends, token))
     }
 
-    /// Gives up an answer with the grant: whether no other is on its way.
+    /// Gives up an answer with the grant. If no other is on its way the lease ends, under the same guard: a request that
+    /// comes again just now either has its answer counted before, or finds no lease. Whether it has ended by that.
     fn drop_delivery(&self) -> bool {
         let mut term = self.term.lock();
         term.deliveries -= 1;
-        term.deliveries == 0
+        term.deliveries == 0 && term.end(ReleaseCause::HandedBack)
     }
 
     /// Ends it if its time has come or its session was told to end. When it ends; none if it has.
@@ -391,7 +404,7 @@ impl Lease {
         let told = self.handle.end_reason();
         if told.is_some() || term.ends <= Instant::now() {
             let cause = if told.is_some() { told.into() } else { ReleaseCause::Expired };
-            term.running.take().into_iter().for_each(|running| running.session.end(cause));
+            term.end(cause);
         }
         term.running.as_ref().map(|_| term.ends)
     }
@@ -433,7 +446,7 @@ impl Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         if !self.lease.delivered.load(Ordering::Relaxed) && self.lease.drop_delivery() {
-            self.leases.end(&self.key, &self.lease, ReleaseCause::HandedBack);
+            self.leases.ended(&self.key, &self.lease);
         }
     }
 }

@@ -119,3 +119,24 @@ async fn schema_is_described_and_not_listed() {
     let missing = rows(&mut a, "SELECT 1 FROM getlockd.nosuch").await;
     assert_eq!(missing, ["ERROR 1146 Table 'getlockd.nosuch' doesn't exist"]);
 }
+
+/// A connection has memory for as many rows as a table has, and for the keys by which they are sorted.
+#[tokio::test]
+async fn full_tables_are_counted_and_sorted() {
+    const ROWS: usize = 10_000;
+    let server = TestServer::start();
+    let (mut a, mut holder) = (MySql::connect(server.mysql).await, server.client().await);
+    let gets: Vec<_> = (0..ROWS).map(|at| format!("GET_LOCK {at:064} 0")).collect();
+    holder.send(&gets.join("\n")).await;
+    for _ in 0..ROWS {
+        assert_eq!(holder.line().await, "1");
+    }
+    let kill = format!("KILL {}", holder.id().await);
+    for (table, before) in [("locks", "SELECT 1"), ("history", kill.as_str())] {
+        rows(&mut a, before).await;
+        let count = format!("SELECT COUNT(*) FROM getlockd.{table}");
+        let sorted = format!("SELECT name FROM getlockd.{table} ORDER BY name DESC LIMIT 1");
+        assert_eq!(rows(&mut a, &count).await, [ROWS.to_string()], "{table}");
+        assert_eq!(rows(&mut a, &sorted).await, [format!("{:064}", ROWS - 1)], "{table}");
+    }
+}

@@ -1,6 +1,15 @@
 //! Requests for leases that come again, with the id of the first: one lease, whatever became of the first answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hint::spin_loop,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
 
 use crate::common::{
     TestServer,
@@ -123,6 +132,43 @@ async fn repeat_continues_the_wait_of_a_dead_connection() {
     assert!(!later.is_finished(), "it came later");
     release(&leases, &secret);
     assert_eq!(later.await.unwrap(), session);
+    assert_nothing_is_left(&leases);
+}
+
+/// The last answer is lost at the very moment at which the request comes again: either finds the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn repeated_grant_is_not_revoked_with_the_lost_answer() {
+    let leases = leases();
+    let (send, lost) = mpsc::channel::<Grant>();
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let drops = thread::spawn({
+        let dropped = dropped.clone();
+        move || {
+            while let Some(grant) = lost.iter().next() {
+                let round = dropped.fetch_add(1, Ordering::SeqCst) / 2;
+                (0..round % 1_000).for_each(|_| spin_loop());
+                drop(grant);
+                dropped.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    });
+    for round in 0..3_000 {
+        let (lost, _) = leases.acquire(request(Timeout::NONE), client_at(1)).await.unwrap();
+        send.send(lost).unwrap();
+        while dropped.load(Ordering::SeqCst) == 2 * round {
+            spin_loop();
+        }
+        let again = leases.acquire(request(Timeout::NONE), client_at(1)).await;
+        while dropped.load(Ordering::SeqCst) != 2 * round + 2 {
+            spin_loop();
+        }
+        let (grant, secret) = again.unwrap();
+        grant.delivery.done();
+        assert!(!leases.service().is_free(&name()), "round {round}: granted, and free");
+        release(&leases, &secret);
+    }
+    drop(send);
+    drops.join().unwrap();
     assert_nothing_is_left(&leases);
 }
 

@@ -457,7 +457,8 @@ impl Keeper {
                 self.timer.answered(self.leases.ttl);
                 Ok(())
             }
-            Ok(Ok(answer)) if matches!(answer.code, 404 | 409) => {
+            // 403: the user may not lock it any more, which has ended the lease.
+            Ok(Ok(answer)) if matches!(answer.code, 403 | 404 | 409) => {
                 Err(Lost::new("the lease has ended", Some(answer.refused())))
             }
             _ => Ok(()),

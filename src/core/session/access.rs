@@ -169,13 +169,20 @@ impl Session {
         &mut self,
         check: impl FnOnce(Principal<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let Some(users) = self.service.users() else { return check(Principal::ALL) };
-        let renewed = match &self.user {
+        self.renew_rights().and_then(|()| check(self.principal())).inspect_err(|_| self.note_denied())
+    }
+
+    /// Looks what its user may do now, as the file of users may have been read again since their last request.
+    ///
+    /// # Errors
+    /// [`Error::NoLogin`]
+    pub fn renew_rights(&mut self) -> Result<(), Error> {
+        let Some(users) = self.service.users() else { return Ok(()) };
+        match &self.user {
             None => Err(Error::NoLogin),
             Some(user) if user.generation() == users.generation() => Ok(()),
             Some(user) => users.find(user.name()).ok_or(Error::NoLogin).map(|now| self.user = Some(now)),
-        };
-        renewed.and_then(|()| check(self.principal())).inspect_err(|_| self.note_denied())
+        }
     }
 }
 

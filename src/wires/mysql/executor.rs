@@ -114,7 +114,11 @@ impl Executor<'_> {
     ///
     /// Cancel-safe: dropped while it waits for a lock, it leaves the queue.
     pub(super) async fn execute(&mut self, parsed: &ParsedStatement) -> ExecResult<Outcome> {
-        let mut outcome = self.statement(parsed).await;
+        // By the rights of now: what is asked row by row, and which tables are shown, goes by those that are known.
+        let mut outcome = match self.session.renew_rights() {
+            Ok(()) => self.statement(parsed).await,
+            Err(error) => Err(SqlError::from(error).into()),
+        };
         if let Ok(Outcome::Rows { rows, .. }) = &outcome {
             // All of them are written at once, so what that costs is known and counted before.
             let form = self.form();

@@ -1,7 +1,12 @@
 //! The tables of the schema `getlockd`: locks, queues and history in the words of the other wires. Pure, but for the
 //! query of a session.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use super::{
     catalog::Source,
@@ -10,19 +15,19 @@ use super::{
 };
 use crate::{
     core::{
-        client_info::ClientInfo,
+        client_info::Wire,
         command::{Answer, LockRow, WaiterRow, WhyRow},
-        lock::Page,
-        session::{History, HoldersOf, Locks, MAX_LIST_ROWS, Session, Waiters, Why, first_page},
-        stats::PastHold,
+        lock::{Mode, Page, SessionId, Token},
+        session::{History, HoldersOf, Locks, MAX_LIST_ROWS, Session, ShownName, Waiters, Why, first_page},
+        stats::{PastHold, ReleaseCause},
     },
     name::Name,
 };
 
-/// What a row is made from.
+/// What a row is made from. A connection has memory for 10,000 of them and for the keys that they are sorted by.
 #[derive(Clone, Debug)]
 pub(super) enum ServerRow {
-    Hold(Box<LockRow>),
+    Hold(HoldRow),
     Waiter {
         name: Name,
         row: WaiterRow,
@@ -30,14 +35,67 @@ pub(super) enum ServerRow {
     /// A step of the chain that begins with the lock of this name.
     Step {
         name: Name,
-        row: Box<WhyRow>,
+        row: Box<(HoldRow, Option<ShownName>)>,
     },
-    /// A hold that ended, and the time zone of the session that asks.
-    Ended {
-        past: Box<PastHold>,
-        zone: Offset,
-    },
+    Ended(EndedRow),
 }
+
+#[derive(Clone, Debug)]
+pub(super) struct HoldRow {
+    name: Name,
+    holder: HolderCells,
+    mode: Mode,
+    token: Token,
+    held: Millis,
+    waiters: u32,
+}
+
+/// A hold that ended.
+#[derive(Clone, Debug)]
+pub(super) struct EndedRow {
+    name: Name,
+    holder: HolderCells,
+    mode: Mode,
+    token: Token,
+    /// Since 1970.
+    acquired: Millis,
+    held: Millis,
+    cause: ReleaseCause,
+    /// Of the session that asks.
+    zone: Offset,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Millis(u64);
+
+impl From<Duration> for Millis {
+    fn from(time: Duration) -> Self {
+        Self(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// A session, as it is shown.
+#[derive(Clone, Debug)]
+struct HolderCells {
+    session: SessionId,
+    wire: Option<Wire>,
+    peer: Option<SocketAddr>,
+    texts: Arc<ClientTexts>,
+    /// The first row of a session pays for its texts.
+    paid: u16,
+}
+
+/// What is said of a session: all of its rows share it.
+#[derive(Debug)]
+struct ClientTexts {
+    client: Option<Box<str>>,
+    user: Option<Box<str>>,
+    note: Option<Box<str>>,
+}
+
+/// The texts of the sessions that have come.
+#[derive(Default)]
+struct KnownTexts(HashMap<SessionId, Arc<ClientTexts>>);
 
 /// Whether a table tells of one lock only, whose name the condition must say.
 pub(super) fn needs_name(source: Source) -> bool {
@@ -57,13 +115,18 @@ pub(super) fn read(
             rows.into_iter().map(|row| ServerRow::Waiter { name: name.clone(), row }).collect()
         }
         (Source::Why, Some(name)) => {
-            let steps = session.query(&Why { name: name.clone() })?.rows;
-            let step = |row| ServerRow::Step { name: name.clone(), row: Box::new(row) };
+            let (steps, mut known) =
+                (session.query(&Why { name: name.clone() })?.rows, KnownTexts::default());
+            let step = |WhyRow { lock, waits_for }| ServerRow::Step {
+                name: name.clone(),
+                row: Box::new((known.hold(lock), waits_for)),
+            };
             steps.into_iter().map(step).collect()
         }
         (Source::History, name) => {
             let pasts = session.query(&History { name, page: first_page() })?.rows;
-            pasts.into_iter().map(|past| ServerRow::Ended { past: Box::new(past), zone }).collect()
+            let mut known = KnownTexts::default();
+            pasts.into_iter().map(|past| ServerRow::Ended(known.ended(past, zone))).collect()
         }
         (_, Some(name)) => holds(session.query(&HoldersOf { name, limit: MAX_LIST_ROWS })?.rows),
         (_, None) => holds(session.query(&Locks { prefix: None, page: Page::first(MAX_LIST_ROWS) })?.rows),
@@ -71,18 +134,80 @@ pub(super) fn read(
 }
 
 fn holds(rows: Vec<LockRow>) -> Vec<ServerRow> {
-    rows.into_iter().map(|row| ServerRow::Hold(Box::new(row))).collect()
+    let mut known = KnownTexts::default();
+    rows.into_iter().map(|row| ServerRow::Hold(known.hold(row))).collect()
+}
+
+impl KnownTexts {
+    fn hold(&mut self, row: LockRow) -> HoldRow {
+        let (texts, paid) = self.texts(row.session, [row.client(), row.user(), row.note()]);
+        let LockRow { name, mode, session, origin, fencing_token: token, held, waiters, .. } = row;
+        let (wire, peer) = origin.map(|origin| (origin.wire, origin.peer)).unzip();
+        let holder = HolderCells { session, wire, peer, texts, paid };
+        let waiters = u32::try_from(waiters).unwrap_or(u32::MAX);
+        HoldRow { name, holder, mode, token, held: held.into(), waiters }
+    }
+
+    fn ended(&mut self, past: PastHold, zone: Offset) -> EndedRow {
+        let said = |text| Some(text).filter(|text: &&str| !text.is_empty());
+        // A number may come again: then it is another session.
+        let texts = [said(&*past.client), said(&*past.user), None];
+        let (texts, paid) = self.texts(past.session, texts);
+        let PastHold { name, session, origin, mode, token, started, held, cause, .. } = past;
+        let holder = HolderCells { session, wire: Some(origin.wire), peer: Some(origin.peer), texts, paid };
+        let acquired = started.duration_since(UNIX_EPOCH).unwrap_or_default().into();
+        EndedRow { name, holder, mode, token, acquired, held: held.into(), cause, zone }
+    }
+
+    /// The texts of a session, and how many bytes are to be paid for them.
+    fn texts(
+        &mut self,
+        session: SessionId,
+        [client, user, note]: [Option<&str>; 3],
+    ) -> (Arc<ClientTexts>, u16) {
+        let is_same = |known: &&Arc<ClientTexts>| {
+            known.client.as_deref() == client
+                && known.user.as_deref() == user
+                && known.note.as_deref() == note
+        };
+        if let Some(known) = self.0.get(&session).filter(is_same) {
+            return (known.clone(), 0);
+        }
+        let bytes = [client, user, note].into_iter().flatten().map(str::len).sum::<usize>()
+            + size_of::<ClientTexts>();
+        let [client, user, note] = [client, user, note].map(|text| text.map(Box::from));
+        let texts = Arc::new(ClientTexts { client, user, note });
+        self.0.insert(session, texts.clone());
+        (texts, u16::try_from(bytes).unwrap_or(u16::MAX))
+    }
+}
+
+impl HolderCells {
+    fn value(&self, column: &str) -> Value {
+        let said = |text: &Option<Box<str>>| text.as_deref().map_or(Value::Null, Value::text);
+        match column {
+            "session" => Value::UInt(self.session.0.into()),
+            "wire" => self.wire.map_or(Value::Null, |wire| Value::text(wire.as_str())),
+            "peer" => self.peer.map_or(Value::Null, |peer| Value::Text(peer.to_string())),
+            "client" => said(&self.texts.client),
+            "user" => said(&self.texts.user),
+            "note" => said(&self.texts.note),
+            _ => Value::Null,
+        }
+    }
 }
 
 impl ServerRow {
     /// How many bytes it needs beside its place in a record.
     pub(super) fn size(&self) -> usize {
         match self {
-            Self::Hold(row) => size_of::<LockRow>() + texts(row),
+            Self::Hold(HoldRow { name, holder, .. }) | Self::Ended(EndedRow { name, holder, .. }) => {
+                name.as_str().len() + usize::from(holder.paid)
+            }
             Self::Waiter { name, .. } => name.as_str().len(),
-            Self::Step { name, row } => name.as_str().len() + size_of::<WhyRow>() + texts(&row.lock),
-            Self::Ended { past, .. } => {
-                size_of::<PastHold>() + past.name.as_str().len() + past.user.len() + past.client.len()
+            Self::Step { row, .. } => {
+                let (HoldRow { name, holder, .. }, _) = &**row;
+                size_of::<(HoldRow, Option<ShownName>)>() + name.as_str().len() + usize::from(holder.paid)
             }
         }
     }
@@ -95,42 +220,23 @@ impl ServerRow {
             // The name is that of the condition, which all rows must have: the lock of the step is another column.
             Self::Step { name, .. } if column == "name" => Value::text(name.as_str()),
             Self::Step { row, .. } => match column {
-                "lock_name" => Value::text(row.lock.name.as_str()),
-                "waits_for" => {
-                    row.waits_for.as_ref().map_or(Value::Null, |name| Value::text(name.to_string()))
-                }
-                _ => of_hold(&row.lock, column),
+                "lock_name" => Value::text(row.0.name.as_str()),
+                "waits_for" => row.1.as_ref().map_or(Value::Null, |name| Value::text(name.to_string())),
+                _ => of_hold(&row.0, column),
             },
-            Self::Ended { past, zone } => of_past(past, *zone, column),
+            Self::Ended(row) => of_ended(row, column),
         }
     }
 }
 
-fn texts(row: &LockRow) -> usize {
-    let of_client = |info: &ClientInfo| {
-        let others = [&info.database, &info.statement].map(|text| text.as_ref().map_or(0, String::len));
-        info.login.len()
-            + info.client.len()
-            + info.note.as_ref().map_or(0, |note| note.len())
-            + others.iter().sum::<usize>()
-    };
-    row.name.as_str().len() + row.client_info.as_ref().map_or(0, of_client)
-}
-
-fn of_hold(row: &LockRow, column: &str) -> Value {
+fn of_hold(row: &HoldRow, column: &str) -> Value {
     match column {
         "name" => Value::text(row.name.as_str()),
         "mode" => Value::text(row.mode.to_string()),
-        "session" => Value::UInt(row.session.0.into()),
-        "wire" => row.origin.map_or(Value::Null, |origin| Value::text(origin.wire.as_str())),
-        "peer" => row.origin.map_or(Value::Null, |origin| Value::Text(origin.peer.to_string())),
-        "client" => row.client().map_or(Value::Null, Value::text),
-        "user" => row.user().map_or(Value::Null, Value::text),
-        "note" => row.note().map_or(Value::Null, Value::text),
-        "fencing_token" => Value::UInt(row.fencing_token),
+        "fencing_token" => Value::UInt(row.token),
         "held" => seconds(row.held),
-        "waiters" => Value::UInt(row.waiters as u64),
-        _ => Value::Null,
+        "waiters" => Value::UInt(row.waiters.into()),
+        _ => row.holder.value(column),
     }
 }
 
@@ -140,36 +246,29 @@ fn of_waiter(name: &Name, row: &WaiterRow, column: &str) -> Value {
         "session" => Value::UInt(row.session.0.into()),
         "mode" => Value::text(row.mode.to_string()),
         "peer" => row.peer.map_or(Value::Null, |peer| Value::Text(peer.to_string())),
-        "waited" => seconds(row.waited),
+        "waited" => seconds(row.waited.into()),
         _ => Value::Null,
     }
 }
 
-fn of_past(past: &PastHold, zone: Offset, column: &str) -> Value {
-    let said = |text: &str| if text.is_empty() { Value::Null } else { Value::text(text) };
+fn of_ended(row: &EndedRow, column: &str) -> Value {
     match column {
-        "name" => Value::text(past.name.as_str()),
-        "mode" => Value::text(past.mode.to_string()),
-        "session" => Value::UInt(past.session.0.into()),
-        "wire" => Value::text(past.origin.wire.as_str()),
-        "peer" => Value::Text(past.origin.peer.to_string()),
-        "client" => said(&past.client),
-        "user" => said(&past.user),
-        "fencing_token" => Value::UInt(past.token),
+        "name" => Value::text(row.name.as_str()),
+        "mode" => Value::text(row.mode.to_string()),
+        "fencing_token" => Value::UInt(row.token),
         "acquired_at" => {
             // To the millisecond, as it is shown.
-            let unix = past.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-            let moment = zone.local(i64::try_from(unix).unwrap_or(0).saturating_mul(1_000));
+            let Millis(unix) = row.acquired;
+            let moment = row.zone.local(i64::try_from(unix).unwrap_or(0).saturating_mul(1_000));
             Value::Temporal(Temporal::DateTime { moment, digits: 3 })
         }
-        "held" => seconds(past.held),
-        "cause" => Value::text(past.cause.as_str()),
-        _ => Value::Null,
+        "held" => seconds(row.held),
+        "cause" => Value::text(row.cause.as_str()),
+        _ => row.holder.value(column),
     }
 }
 
 /// Seconds with three digits, as on the line wire.
-fn seconds(time: Duration) -> Value {
-    let millis = i128::try_from(time.as_millis()).unwrap_or(i128::MAX);
-    Value::Decimal(Decimal { digits: millis, scale: 3 })
+fn seconds(Millis(time): Millis) -> Value {
+    Value::Decimal(Decimal { digits: time.into(), scale: 3 })
 }

@@ -136,3 +136,19 @@ async fn a_user_logs_in_and_a_stop_that_does_not_fit_is_refused() {
     let late = Leases::with(builder.stop_within(Duration::from_secs(40))).try_lock("app:x").await;
     assert!(matches!(late, Err(Error::StopWithin { .. })));
 }
+
+#[tokio::test]
+async fn a_lease_that_the_user_may_not_have_any_more_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users.toml");
+    let wanted =
+        |lock: &str| NewEntry { name: "app".to_owned(), lock: vec![lock.to_owned()], ..NewEntry::default() };
+    fs::write(&users, entry(&wanted("app:"), b"sesame", false).unwrap()).unwrap();
+    let server = TestServer::with(&["--users", users.to_str().unwrap()]);
+    let builder = Builder::new(server.http.to_string()).user("app", "sesame");
+    let lease = held(&Leases::with(builder).ttl(4 * TTL), "app:x").await;
+    fs::write(&users, entry(&wanted("other:"), b"sesame", false).unwrap()).unwrap();
+    assert_eq!(server.reload(), Ok(()));
+    let lost = in_time(lease.lost()).await.to_string();
+    assert!(lost.contains("may not lock app:x"), "{lost}");
+}

@@ -4,7 +4,8 @@ use std::fs;
 
 use getlockd::internal::users::{NewEntry, Proof, Users, entry};
 
-use super::{File, line, user};
+use super::{File, line, mysql, user};
+use crate::common::mysql::Reply;
 
 #[tokio::test]
 async fn reload_changes_permissions_and_keeps_valid_sessions() {
@@ -37,6 +38,27 @@ async fn reload_changes_permissions_and_keeps_valid_sessions() {
     assert!(server.reload().unwrap_err().contains("no user is in "));
     assert_eq!(stays.ask("RELEASE_LOCK app1:new:a").await, "1");
     drop(line(&server, "app1").await);
+}
+
+/// What is asked for each row of a table, and what SHOW tells, go by the rights of now, too.
+#[tokio::test]
+async fn reload_changes_what_mysql_statements_may_see() {
+    let file = File::new();
+    let server = file.server();
+    let mut holder = line(&server, "app2").await;
+    assert_eq!(holder.ask("GET_LOCK app2:a 0").await, "1");
+    let id = holder.id().await.to_string();
+    let used = "SELECT IS_USED_LOCK('app2:a') FROM information_schema.character_sets LIMIT 1";
+    let mut ops = mysql(&server, "ops").await;
+    assert_eq!(ops.value(used).await.unwrap(), id);
+    assert!(matches!(ops.query("SHOW ENGINE INNODB STATUS").await, Reply::Rows { .. }));
+    file.write(&[user("app2", &["app2:"], &[], false), user("ops", &[], &["shared:"], true)]);
+    assert_eq!(server.reload(), Ok(()));
+    assert_eq!(ops.query("SHOW ENGINE INNODB STATUS").await.code(), 1227);
+    assert_eq!(ops.query(used).await.code(), 1227);
+    file.write(&[user("app2", &["app2:"], &[], false), user("ops", &[], &["app2:"], true)]);
+    assert_eq!(server.reload(), Ok(()));
+    assert_eq!(ops.value(used).await.unwrap(), id);
 }
 
 #[test]
