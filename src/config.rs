@@ -145,7 +145,7 @@ pub struct Config {
     #[arg(long, env = "GETLOCKD_LOGIN_TIME", default_value = "10s", value_name = "TIME", value_parser = some_time, allow_negative_numbers = true)]
     pub login_time: Duration,
 
-    /// How long a connection that holds no lock may be idle before it is closed; off for ever
+    /// How long a connection that holds no lock may be idle before it is closed; off for no limit
     #[arg(
         long,
         env = "GETLOCKD_IDLE_TIME",
@@ -155,7 +155,7 @@ pub struct Config {
     )]
     pub idle_time: IdleLimit,
 
-    /// How long one that holds a lock may be idle before it is closed and its locks are freed; off for ever
+    /// How long one that holds a lock may be idle before it is closed and its locks are freed; off for no limit
     #[arg(
         long,
         env = "GETLOCKD_IDLE_TIME_HOLDERS",

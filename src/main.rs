@@ -125,7 +125,7 @@ async fn reload_on(mut hangup: Signal, reloader: Reloader) {
         // The log has the result as well.
         systemd::ready(match read {
             Ok(Ok(true)) => "serving",
-            _ => "serving; not all could be read anew, the log says why",
+            _ => "serving; not everything was reloaded, the log says why",
         });
         if read.is_err() {
             tracing::error!(

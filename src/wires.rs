@@ -8,8 +8,9 @@
 //! | [`grpc`] | gRPC |
 //! | [`compat`] | the interfaces of other lock services, by HTTP and gRPC |
 //!
-//! Wires use [`core`](crate::core) and [`net`](crate::net). No wire uses another. What several of them need is in
-//! [`socket`] for those that own a socket, and in [`web`] for those over HTTP: `rest`, `grpc` and `compat` share a port.
+//! Wires use [`core`](crate::core) and [`net`](crate::net), and `rest` the metrics of [`ops`](crate::ops). No wire uses
+//! another. What several of them need is in [`socket`] for those that own a socket, and in [`web`] for those over HTTP:
+//! `rest`, `grpc` and `compat` share a port.
 
 pub(crate) mod compat;
 pub(crate) mod grpc;

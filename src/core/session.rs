@@ -10,7 +10,6 @@ mod pending;
 mod query;
 mod registry;
 mod release_log;
-
 mod service;
 mod snapshot;
 mod teardown;
@@ -23,6 +22,7 @@ use self::{
     release_log::ReleaseRecorder,
     teardown::{Registration, Teardown},
 };
+pub use crate::core::offload::ListPermit;
 pub use access::{Principal, ShownName};
 pub use allowance::OWN_LOCKS;
 pub use handle::Handle;
@@ -33,8 +33,6 @@ pub use query::{
 pub use registry::Registry;
 pub use service::{Limits, LockService, Shared};
 pub use snapshot::{SessionSnapshot, Snapshot, Watch};
-
-pub use crate::core::offload::ListPermit;
 
 use crate::{
     core::{

@@ -8,8 +8,10 @@ use std::time::Duration;
 pub use histogram::{BOUNDS, Distribution, Histogram};
 pub use history::{HoldHistory, PastHold};
 
-use crate::core::budget::Exceeded;
-use crate::core::sync::plain::{AtomicU64, Ordering};
+use crate::core::{
+    budget::Exceeded,
+    sync::plain::{AtomicU64, Ordering},
+};
 
 /// How a kind of thing is called where it is counted.
 macro_rules! kinds {

@@ -115,7 +115,7 @@ pub enum TlsError {
     },
 }
 
-/// How the server proves who it is. All connections share it, and it can be read anew.
+/// How the server proves who it is. All connections share it, and it can be reloaded.
 #[derive(Debug)]
 pub struct Tls {
     files: TlsFiles,
@@ -140,7 +140,7 @@ impl Tls {
         Ok(Self { files, required, configs, handshakes: Handshakes::default() })
     }
 
-    /// Reads them anew, for the connections that come. On an error they stay as they were.
+    /// Reads them again, for the connections that come. On an error they stay as they were.
     ///
     /// # Errors
     /// [`TlsError`], which names the file that is wrong.

@@ -36,7 +36,7 @@ impl Reloader {
     pub fn reload(&self) -> Result<(), ReloadError> {
         let users = self.service.users();
         if self.tls.is_none() && users.is_none() {
-            tracing::info!("there is nothing to be read anew");
+            tracing::info!("there is nothing to reload");
         }
         let tls = self.tls.as_ref().map_or(Ok(()), |tls| certificate(tls));
         let users = users.map_or(Ok(()), |users| self.users(users));
@@ -46,14 +46,14 @@ impl Reloader {
     fn users(&self, users: &Users) -> Result<(), ReloadError> {
         let users = logged(users.reload().map_err(ReloadError::from))?;
         let ended = self.service.users_changed();
-        tracing::info!(users, ended, "the users were read anew");
+        tracing::info!(users, ended, "the users were reloaded");
         Ok(())
     }
 }
 
 fn certificate(tls: &Tls) -> Result<(), ReloadError> {
     logged(tls.reload().map_err(ReloadError::from))?;
-    tracing::info!(cert = %tls.cert().display(), "the certificate was read anew");
+    tracing::info!(cert = %tls.cert().display(), "the certificate was reloaded");
     Ok(())
 }
 

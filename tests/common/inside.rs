@@ -1,4 +1,4 @@
-//! Who is inside of which lock: whoever is granted one checks that nobody else is.
+//! Who is inside of which lock: a caller that is granted one checks that no other is.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 

@@ -235,7 +235,7 @@ fn web(password: &str, lock: &str) -> String {
     entry(&wanted, password.as_bytes(), false).unwrap()
 }
 
-/// By TLS, with a password that wants quotes; then the user may no longer lock what he holds.
+/// By TLS, with a password that wants quotes; then the user may no longer lock what they hold.
 async fn logged_in(story: &Path) {
     const PASSWORD: &str = r#"it's "my" \n secret, é"#;
     let folder = tempfile::tempdir().unwrap();

@@ -11,6 +11,7 @@ mod architecture;
 mod charsets;
 mod client;
 mod connect_attributes;
+mod cross_wire;
 mod dates;
 mod functions;
 mod getlockd_tables;
@@ -27,8 +28,6 @@ mod ops;
 mod oracle;
 mod pagination;
 mod process;
-
-mod cross_wire;
 mod proto;
 mod readme;
 mod reentry;

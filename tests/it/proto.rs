@@ -1,6 +1,6 @@
 //! The committed code of the gRPC interfaces is what their .proto files say: made without protoc.
 //!
-//! `REGENERATE=1 cargo test --test it proto` writes it anew.
+//! `REGENERATE=1 cargo test --test it proto` writes it.
 
 use std::{fs, path::Path};
 

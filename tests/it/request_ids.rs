@@ -187,7 +187,7 @@ async fn grant_is_revoked_when_no_answer_arrives() {
     assert_eq!(leases.count(), 1, "the third is on its way");
     drop(third);
     assert_nothing_is_left(&leases);
-    // Once delivered, it stays for whoever asks again.
+    // Once delivered, it stays for a request that comes again.
     let (first, _) = ask(&leases, request(Timeout::NONE)).await.unwrap().unwrap();
     first.delivery.done();
     drop(ask(&leases, request(Timeout::NONE)).await.unwrap().unwrap());

@@ -1,4 +1,4 @@
-//! Who may know of whom: the walls of the house.
+//! What each part of the code may use, and what tests are called.
 
 use std::{fs, mem, path::Path};
 

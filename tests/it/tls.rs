@@ -1,4 +1,4 @@
-//! TLS on each wire: who comes in, how they leave, and certificates that are read anew.
+//! TLS on each wire: who comes in, how they leave, and certificates that are reloaded.
 
 mod caller;
 mod tools;

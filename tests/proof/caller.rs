@@ -16,7 +16,7 @@ pub enum Mode {
     Exclusive,
 }
 
-/// A wish for a lock. It tries with 0 ms, and waits for ever with less.
+/// A wish for a lock. It tries with 0 ms, and waits forever with less.
 #[derive(Clone, Copy, Debug)]
 pub struct Wish<'a> {
     pub name: &'a str,

@@ -1,4 +1,4 @@
-//! Many tasks on few locks: whoever is granted one checks that nobody else is inside.
+//! Many tasks on few locks: a task that is granted one checks that no other is inside.
 
 use std::{sync::Arc, time::Duration};
 
@@ -100,7 +100,7 @@ async fn exclusive_holder_is_alone() {
     let tasks: Vec<_> =
         (1..=TASKS).map(|seed| tokio::spawn(work(service.clone(), inside.clone(), seed))).collect();
     for task in tasks {
-        tokio::time::timeout(Duration::from_mins(2), task).await.expect("no task waits for ever").unwrap();
+        tokio::time::timeout(Duration::from_mins(2), task).await.expect("no task waits forever").unwrap();
     }
     let stats = service.stats();
     assert!(inside.entered() > TASKS * ROUNDS / 4, "it was too calm to prove anything");

@@ -15,14 +15,14 @@ Exit codes:
   the command's own, or 128+N if signal N ended it; else
     1   the lock was not granted (-E says another)
    64   the command line is wrong
-   69   no server, or it refuses or left while the lock was waited for
-   71   the machine refused something, as where a disk is full
+   69   the server is unreachable, refused the request, or went away during the wait
+   71   an error of the operating system, such as a full disk
    75   the lock was lost while the command ran; the command was ended
-   77   the server does not know the user, or the user may not
+   77   the login failed, or the user does not have the right
   126   the command cannot be run
   127   there is no such command
 
-A lock that is called as one of the commands above: getlock run ls -- COMMAND";
+For a lock named like one of the commands above: getlock run ls -- COMMAND";
 
 /// Take a lock, run a command, free the lock: flock(1) for many machines.
 ///
@@ -31,7 +31,7 @@ A lock that is called as one of the commands above: getlock run ls -- COMMAND";
 ///
 ///   getlock nightly -- ./backup.sh
 ///
-///   getlock -n nightly -- ./backup.sh     # or go home, with exit code 1
+///   getlock -n nightly -- ./backup.sh     # or exit with 1 if it is held
 ///
 ///   getlock --once 55m nightly -- ./backup.sh     # one of many machines, once an hour
 ///
@@ -137,15 +137,15 @@ pub(crate) struct ServerArgs {
     #[arg(long, global = true, env = "GETLOCK_PASSWORD_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub password_file: Option<PathBuf>,
 
-    /// By TLS, trusting whom this machine trusts
+    /// Use TLS, and trust the authorities that this machine trusts
     #[arg(long, global = true, env = "GETLOCK_TLS", value_parser = FalseyValueParser::new())]
     pub tls: bool,
 
-    /// By TLS, trusting the authorities in this file (PEM)
+    /// Use TLS, and trust the authorities in this file (PEM)
     #[arg(long, global = true, env = "GETLOCK_TLS_CA", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub tls_ca: Option<PathBuf>,
 
-    /// By TLS, with this certificate of one's own (PEM)
+    /// Use TLS, and show this client certificate (PEM)
     #[arg(long, global = true, env = "GETLOCK_TLS_CERT", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub tls_cert: Option<PathBuf>,
 
@@ -185,7 +185,7 @@ pub(crate) struct RunArgs {
     #[arg(short, long)]
     pub shared: bool,
 
-    /// Alone; that is how it is taken if nothing is said
+    /// Alone, which is the default
     #[arg(short = 'x', short_alias = 'e', long, conflicts_with = "shared")]
     pub exclusive: bool,
 
@@ -227,13 +227,12 @@ pub(crate) struct RunArgs {
     /// Run at most once within this time, of all that say so for this lock
     ///
     /// After a success the lock is kept until the time is over, counted from the grant: this program stays
-    /// for so long. Others do not wait, unless -w says so, and go home with exit code 0, unless -E says
-    /// another. After a failure the lock is freed at once, and another may try. If this program is ended, or
+    /// for so long. Others do not wait, unless -w says so, and exit with 0, unless -E says another code. After a failure the lock is freed at once, and another may try. If this program is ended, or
     /// the server or this machine restarts, the lock is free: within the same time it can then run again.
     #[arg(long, value_name = "WINDOW", value_parser = time, allow_negative_numbers = true)]
     pub once: Option<Duration>,
 
-    /// Say what is done
+    /// Report each step on stderr
     #[arg(short, long)]
     pub verbose: bool,
 }

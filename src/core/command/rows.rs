@@ -4,10 +4,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::core::client_info::Origin;
 use crate::{
     core::{
-        client_info::ClientInfo,
+        client_info::{ClientInfo, Origin},
         lock::{HoldKey, Mode, SessionId, Token, WaiterKey},
         session::ShownName,
     },

@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use tokio::time::Instant;
 
 use super::{LockService, Principal, Query, ShownName};
-use crate::core::client_info::ClientInfo;
 use crate::{
     core::{
-        client_info::Origin,
+        client_info::{ClientInfo, Origin},
         command::Stats,
         lock::{LockSnapshot, SessionId},
     },

@@ -5,7 +5,7 @@ pub struct AcquireRequest {
     pub name: ::prost::alloc::string::String,
     #[prost(enumeration = "Mode", tag = "2")]
     pub mode: i32,
-    /// How long to wait, in milliseconds: 0 tries, less than 0 waits for ever.
+    /// How long to wait, in milliseconds: 0 tries, less than 0 waits forever.
     #[prost(int64, tag = "3")]
     pub wait_ms: i64,
     /// How long the lease runs without a heartbeat; 45 seconds if it is left out.
@@ -365,7 +365,7 @@ pub struct GetLock {
     pub name: ::prost::alloc::string::String,
     #[prost(enumeration = "Mode", tag = "2")]
     pub mode: i32,
-    /// How long to wait, in milliseconds: 0 tries, less than 0 waits for ever.
+    /// How long to wait, in milliseconds: 0 tries, less than 0 waits forever.
     #[prost(int64, tag = "3")]
     pub wait_ms: i64,
 }

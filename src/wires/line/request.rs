@@ -250,7 +250,7 @@ const VERBS: [Verb; 21] = [
         name: "GET_LOCK",
         args: "name timeout",
         example: "GET_LOCK nightly 10",
-        does: "takes a lock: 1 taken, 0 not within timeout seconds (0 only tries, -1 waits for ever)",
+        does: "takes a lock: 1 taken, 0 not within timeout seconds (0 only tries, -1 waits forever)",
         signature: Signature::Acquire(Mode::Exclusive),
     },
     Verb {

@@ -1,5 +1,5 @@
-// The live page. It shows what comes from /events, and changes only what has changed, so that whoever
-// stands somewhere stays there. Names and notes come from strangers: they go into the page as text alone.
+// The live page. It shows what comes from /events, and changes only what has changed, so that the
+// focus stays where it is. Names and notes come from strangers: they go into the page as text alone.
 
 const GRAPH_NODES = 60;
 const GRAPH_WAITERS = 8; // of one lock
@@ -109,7 +109,7 @@ function keyed(list, rows, key, create, update) {
   if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
 }
 
-/** Fills a part of the page anew, if what it is made of has changed. */
+/** Fills a part of the page again, if what it is made of has changed. */
 function filled(element, from, fill) {
   const text = JSON.stringify(from);
   if (element.dataset.from === text) return;
@@ -187,7 +187,7 @@ function updateBody(row, lock) {
   const people = [...lock.held, ...lock.queue].map((one) => session(one.session));
   const tokens = lock.held.map(({ fencingToken }) => fencingToken).join();
   if (row.tokens !== tokens) {
-    // Somebody else has it now: whoever had it is among those before.
+    // Another session has it now: the last holder is among those before.
     row.tokens = tokens;
     void look();
   }

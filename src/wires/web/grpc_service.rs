@@ -85,8 +85,6 @@ pub(crate) fn deadline_exceeded() -> Status {
 /// Runs a call up to its deadline. A call that waits for a lock leaves its queue then.
 ///
 /// Cancel-safe: dropped, it drops the call.
-///
-/// Cancel-safe: dropped, it drops the call.
 pub(super) async fn run(request: Request, next: Next) -> Response {
     let response = match deadline(request.headers()) {
         Ok(None) => next.run(request).await,

@@ -13,7 +13,7 @@ try:
 except ImportError:
     sys.exit(77)
 
-# Long enough to queue. A wait for ever would be as valid, and would last.
+# Long enough to queue. A wait forever would be as valid, and would last.
 WAIT_MS = 20
 # Within the limits of a server that is not told otherwise, and soon over.
 TTL_MS = 300

@@ -194,7 +194,7 @@ async function refused(page) {
   assert.deepEqual(answer, [404, "NotFound"]);
 }
 
-/** A user sees his part, and is offered to end what he may. */
+/** A user sees their part, and is offered to end what they may. */
 async function logged(context) {
   const [app, ops] = [new Line(guardedLine), new Line(guardedLine)];
   assert.equal(await app.ask("AUTH app 'secret of app'"), "1");

@@ -98,13 +98,13 @@ impl Story {
         drop(LocksClient::new(channel).acquire(request).await);
     }
 
-    /// Reads its users anew: well, and when there is a secret in the wrong place.
+    /// Reloads its users: well, and when there is a secret in the wrong place.
     /// All of the log up to then.
     fn reload(&mut self) -> String {
         let users = self.folder.path().join("users.toml");
         let mut log = String::new();
         for (entries, told) in [
-            (user("app1", SECRETS[0], false), "users were read anew"),
+            (user("app1", SECRETS[0], false), "users were reloaded"),
             ("[user.app1]\npassword = \"open sesame\"\n".to_owned(), "stay as they were"),
             ("[user.app1]\nlock = \"open sesame\"\n".to_owned(), "expected a sequence"),
             ("[user.app1]\npassword-sha256 = \"open sesame\"\n".to_owned(), "stay as they were"),
@@ -166,7 +166,7 @@ async fn json_log_names_user_and_peer() {
     // What reload waits for, and what is behind it.
     let messages: Vec<_> = log.iter().map(|line| line["message"].as_str().unwrap()).collect();
     assert!(messages.contains(&"told to stop") && messages.contains(&"stopping"), "{messages:?}");
-    let read = log.iter().find(|line| line["message"] == "the users were read anew").unwrap();
+    let read = log.iter().find(|line| line["message"] == "the users were reloaded").unwrap();
     assert_eq!((&read["users"], &read["level"]), (&1.into(), &"INFO".into()));
 }
 

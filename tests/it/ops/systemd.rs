@@ -80,7 +80,7 @@ fn failed_reload_is_reported_and_completes() {
     fs::write(&users, "what?").unwrap();
     program.signal("-HUP");
     assert!(manager.told().starts_with("RELOADING=1\n"));
-    assert!(manager.told().starts_with("READY=1\nSTATUS=serving; not all could be read anew"));
+    assert!(manager.told().starts_with("READY=1\nSTATUS=serving; not everything was reloaded"));
 }
 
 #[test]

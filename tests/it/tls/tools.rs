@@ -122,7 +122,7 @@ async fn sighup_reloads_the_certificate() {
 
     let second = authority.sign("server").der();
     program.signal("-HUP");
-    next_with(program.log.as_mut().unwrap(), "read anew");
+    next_with(program.log.as_mut().unwrap(), "reloaded");
     let mut new = Caller::come(Wire::Line, addrs, &client).await.unwrap();
     assert_eq!(new.io.get_ref().1.peer_certificates().unwrap()[0], second);
     assert_eq!(new.get("x", 0).await.unwrap(), "0");
@@ -139,7 +139,7 @@ async fn sighup_reloads_the_certificate() {
 fn sighup_without_files_changes_nothing() {
     let mut program = Program::start(&[]);
     program.signal("-HUP");
-    next_with(program.log.as_mut().unwrap(), "nothing to be read anew");
+    next_with(program.log.as_mut().unwrap(), "nothing to reload");
     program.signal("-TERM");
     assert_eq!(program.wait().0.code(), Some(0));
 }

@@ -1,4 +1,4 @@
-//! A user can neither lock, see nor end what is not of his part: a test for each wire.
+//! A user can neither lock, see nor end what is not of their part: a test for each wire.
 
 use getlockd::internal::grpc::proto::{
     HistoryRequest, KillRequest, ListRequest, SessionsRequest, StatusRequest, WaitersRequest, WhyRequest,

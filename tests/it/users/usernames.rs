@@ -22,7 +22,7 @@ async fn line_shows_user_beside_other_client_name() {
         let told = app1.list(list).await;
         assert!(told[0].contains(" client=ops user=app1 "), "{told:?}");
     }
-    // One who says nothing of himself is shown by his user alone.
+    // A session that says nothing of itself is shown by its user alone.
     assert!(app1.list("SESSIONS").await[1].ends_with(" user=app1"));
 }
 

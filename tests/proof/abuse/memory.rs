@@ -175,7 +175,7 @@ async fn small_session_is_served_when_memory_is_exhausted() {
     let reply = second.query("SET @v = REPEAT('x', 100000)").await;
     assert_eq!(server.told("the one who comes late", &reply), 1226);
     assert!(show(&mut server, "all together").await <= 1_048_576);
-    // What everybody has is not refused to him.
+    // What everybody has is not refused to them.
     assert!(matches!(second.query("SET @v = REPEAT('x', 10000)").await, Reply::Ok { .. }));
     neighbour.is_well().await;
     let mut newcomer = Neighbour::of_other(server.at.mysql).await;

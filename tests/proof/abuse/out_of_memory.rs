@@ -8,7 +8,7 @@ use crate::common::{
 };
 
 /// An allocation that fails ends the process, and with it all connections: Rust gives no other way out. Their clients
-/// see it at once, and whoever serves next begins with higher tokens.
+/// see it at once, and the next server begins with higher tokens.
 #[tokio::test]
 async fn failed_allocation_ends_the_process_visibly() {
     // More may be remembered than there is.

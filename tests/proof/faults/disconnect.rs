@@ -41,7 +41,7 @@ async fn while_holding(fault: Fault, wire: Wire) -> Duration {
     freed
 }
 
-/// Until the next is served, to whom only the one who waited before him was in the way.
+/// Until the next is served, who had only the waiter before them in the way.
 async fn while_waiting(fault: Fault, wire: Wire) -> Duration {
     let server = TestServer::start();
     let at = addrs(&server).of(wire);

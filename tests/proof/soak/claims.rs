@@ -1,7 +1,7 @@
 //! Who believes to hold what, in this process: a second believer is one too many.
 //!
-//! Whoever is granted a lock claims it, and gives the claim up before it frees the lock. A lease claims it up
-//! to the end of its time to live, counted from before it was asked for. Whoever is to be killed has lost its
+//! A client that is granted a lock claims it, and gives the claim up before it frees the lock. A lease claims it up
+//! to the end of its time to live, counted from before it was asked for. A client that is to be killed has lost its
 //! claims by the time that `KILL` is sent.
 
 use std::{

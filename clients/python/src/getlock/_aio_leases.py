@@ -79,7 +79,7 @@ class Leases:
 
 
 class Lease(Handle):
-    """A lock that is held by heartbeats. Whoever has `lease_token` can release it."""
+    """A lock that is held by heartbeats. Anyone who has `lease_token` can release it."""
 
     def __init__(self, loan: Loan) -> None:
         self.lease_token = loan.lease_token

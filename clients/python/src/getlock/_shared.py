@@ -14,7 +14,7 @@ from collections import deque
 from typing import Callable, Deque, Optional, TypeVar
 
 ANSWER_TIME = 10.0  # seconds that the server may take for what does not wait
-LONGEST = 1e9  # seconds; whoever waits longer waits forever
+LONGEST = 1e9  # seconds; a longer wait is forever
 LONGEST_NAP = 1.0  # seconds; no sleep counts the time that the machine is suspended, so none may be long
 NO_ANSWER = "the server does not answer; check the network and the server"
 ENDED = "the connection to the server ended, so others may have the lock; take the lock again"

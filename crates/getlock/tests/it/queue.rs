@@ -19,7 +19,7 @@ async fn nonblocking_of_twenty_runs_once() {
     let server = TestServer::start();
     let folder = tempfile::tempdir().unwrap();
     let ran = folder.path().join("ran");
-    // It works until all the others have gone home.
+    // It works until all the others have exited.
     let script =
         format!("echo $GETLOCK_SESSION >> {0}; while ! [ -e {0}.end ]; do sleep 0.01; done", ran.display());
     let mut all = JoinSet::new();

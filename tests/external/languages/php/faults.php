@@ -137,7 +137,7 @@ function without_descriptors(Stage $stage): void
         $files = descriptors(0);
         usleep(1_200_000);
         expect($guard->held(), 'the guard needs no other descriptor');
-        expect(!$lease->held(), 'the lease is held for ever');
+        expect(!$lease->held(), 'the lease is held forever');
         // How many a connection needs is its own matter. With less there is an error, and never a warning.
         $locks = new GetLock(port: $stage->line, retry: 0);
         for ($free = 0; $free < 8; $free++) {
@@ -151,7 +151,7 @@ function without_descriptors(Stage $stage): void
             }
         }
         expect($free > 0 && $free < 8, "$free descriptors");
-        // Somebody closes all that he finds.
+        // Something closes all that it finds.
         $isClock = fn ($stream) => (stream_get_meta_data($stream)['uri'] ?? '') === '/proc/uptime';
         $clocks = array_filter(get_resources('stream'), $isClock);
         array_map(fclose(...), $clocks);

@@ -39,7 +39,7 @@ module Endings
     check @eye.free?(name), "it is free"
   end
 
-  # A signal reaches the main thread, whatever it does; also if whoever started this ignores it.
+  # A signal reaches the main thread, whatever it does; also if the process that started this ignores it.
   def interrupted(name)
     trap("INT", "DEFAULT")
     quietly do

@@ -15,7 +15,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * A session of the line protocol. Its thread connects and reads, so that whoever waits for an answer can be
+ * A session of the line protocol. Its thread connects and reads, so that a caller that waits for an answer can be
  * interrupted.
  */
 final class Connection {

@@ -15,7 +15,7 @@ public final class Lost extends Refused {
         );
     }
 
-    /** The same, with the stack of whoever is told. */
+    /** The same, with the stack of the caller that is told. */
     Lost(Lost told) {
         super(told);
     }

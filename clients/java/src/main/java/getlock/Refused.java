@@ -14,7 +14,7 @@ public class Refused extends IOException {
         this.symbol = symbol;
     }
 
-    /** What a thread in the background was told, with the stack of whoever asked. */
+    /** What a thread in the background was told, with the stack of the caller. */
     Refused(Refused told) {
         this(told.symbol, told.getMessage(), told);
     }
