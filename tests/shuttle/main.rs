@@ -7,11 +7,13 @@
 
 mod deadlock;
 mod every_order;
+#[allow(dead_code, reason = "shared with other tests")]
 #[path = "../common/inside.rs"]
 mod inside;
 mod mutants;
 mod owners;
 mod schedules;
+#[allow(dead_code, reason = "shared with other tests")]
 #[path = "../common/session.rs"]
 mod session;
 mod sessions;
