@@ -1,13 +1,11 @@
 //! The tables of the schema `getlockd` on the MySQL wire: `getlockd.locks`, `waiters`, `why` and `history`.
 
-use std::collections::BTreeMap;
-
 use crate::common::{
     TestServer,
     mysql::{MySql, Reply},
 };
 
-/// Rows as protocol.md shows them; none is an empty result.
+/// Rows with bars between their columns; none is an empty result.
 fn shown(reply: &Reply) -> Vec<String> {
     match reply {
         Reply::Rows { rows, .. } => {
@@ -21,36 +19,6 @@ fn shown(reply: &Reply) -> Vec<String> {
 
 async fn rows(client: &mut MySql, sql: &str) -> Vec<String> {
     shown(&client.query(sql).await)
-}
-
-#[tokio::test]
-async fn transcript_of_protocol_md_replays() {
-    let text = include_str!("../../protocol.md");
-    let blocks: Vec<_> = text.split("\n```mysql\n").skip(1).collect();
-    assert_eq!(blocks.len(), 1);
-    let server = TestServer::start();
-    let mut clients = BTreeMap::from([
-        ('A', MySql::connect(server.mysql).await),
-        ('B', MySql::connect(server.mysql).await),
-    ]);
-    let lines: Vec<_> = blocks[0].lines().take_while(|line| *line != "```").collect();
-    let mut at = 0;
-    while let Some(line) = lines.get(at) {
-        at += 1;
-        let client = clients.get_mut(&line.chars().next().unwrap()).unwrap();
-        let is_answered = lines.get(at).is_some_and(|next| next.starts_with(&format!("{}< ", &line[..1])));
-        match line[1..].split_at(2) {
-            ("> ", sql) if is_answered => {
-                assert_eq!(rows(client, sql).await, [&lines[at][3..]], "{sql}");
-                at += 1;
-            }
-            ("> ", sql) => {
-                client.start(sql).await;
-                server.until_waiting(1).await;
-            }
-            (_, answer) => assert_eq!(shown(&client.reply().await), [answer], "{line}"),
-        }
-    }
 }
 
 #[tokio::test]

@@ -6,12 +6,12 @@ use crate::common::{Client, TestServer, http::Request};
 use getlockd::internal::line::Verb;
 use getlockd_proto::{name::MAX_NAME_CHARS, symbol::Symbol};
 
-const PROTOCOL: &str = include_str!("../../protocol.md");
+pub const PROTOCOL: &str = include_str!("../../protocol.md");
 const USERS: &str = "users.toml";
 const README: &str = include_str!("../../README.md");
 
 /// The fenced blocks of a kind: line number and lines.
-fn blocks(text: &'static str, kind: &str) -> Vec<(usize, Vec<&'static str>)> {
+pub fn blocks(text: &'static str, kind: &str) -> Vec<(usize, Vec<&'static str>)> {
     let mut blocks = Vec::new();
     let mut open: Option<(usize, Vec<&str>)> = None;
     for (number, line) in (1..).zip(text.lines()) {
@@ -66,14 +66,23 @@ fn step(line: &str) -> Step<'_> {
 }
 
 /// `{n*65}` becomes 65 times the letter.
-fn expand(line: &str) -> String {
+pub fn expand(line: &str) -> String {
     let expanded = || {
         let (before, rest) = line.split_once('{')?;
         let (inside, after) = rest.split_once('}')?;
-        let (letter, count) = inside.split_once('*')?;
-        Some(format!("{before}{}{after}", letter.repeat(count.parse().ok()?)))
+        let (letter, count) = inside.rsplit_once('*')?;
+        Some(format!("{before}{}{}", letter.repeat(count.parse().ok()?), expand(after)))
     };
     expanded().unwrap_or_else(|| line.to_owned())
+}
+
+/// A server with these flags. The file of users that a flag names is the one that the page shows.
+pub fn server_with(flags: &[&str]) -> (tempfile::TempDir, TestServer) {
+    let dir = tempfile::tempdir().unwrap();
+    let users = dir.path().join(USERS).display().to_string();
+    std::fs::write(&users, blocks(PROTOCOL, "toml").remove(0).1.join("\n")).unwrap();
+    let flags: Vec<_> = flags.iter().map(|&flag| if flag == USERS { users.as_str() } else { flag }).collect();
+    (dir, TestServer::with(&flags))
 }
 
 /// Whether a line is the one shown, but for what differs from run to run.
@@ -212,18 +221,9 @@ impl Replay {
 async fn replay(file: &str, (number, lines): (usize, Vec<&'static str>)) {
     let mut steps: Vec<_> = lines.iter().map(|line| step(line)).collect();
     let mut first = number + 1;
-    // The file that a flag names is the one that the page shows.
-    let dir = tempfile::tempdir().unwrap();
-    let users = dir.path().join(USERS).display().to_string();
-    let shown = blocks(PROTOCOL, "toml").remove(0).1.join("\n");
-    std::fs::write(&users, shown).unwrap();
-    let server = match &steps[0] {
-        Step::Start(flags) => {
-            let flags: Vec<_> =
-                flags.iter().map(|&flag| if flag == USERS { users.as_str() } else { flag }).collect();
-            TestServer::with(&flags)
-        }
-        _ => TestServer::start(),
+    let (_dir, server) = match &steps[0] {
+        Step::Start(flags) => server_with(flags),
+        _ => server_with(&[]),
     };
     if matches!(steps[0], Step::Start(_)) {
         steps.remove(0);

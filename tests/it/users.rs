@@ -73,7 +73,7 @@ async fn mysql(server: &TestServer, name: &str) -> MySql {
     MySql::connect_as(server.mysql, name, &format!("secret of {name}")).await.unwrap()
 }
 
-fn basic(name: &str, password: &str) -> String {
+pub fn basic(name: &str, password: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(format!("{name}:{password}")))
 }
 
