@@ -21,7 +21,7 @@ clippy:
 # The unit tests and the integration tests that need nothing installed.
 quick:
     cargo test --locked --workspace --lib --quiet
-    cargo test --locked --test it --quiet
+    cargo test --locked -p getlockd --test it --quiet
 
 # All tests, or those whose names contain a word: `just test fencing`.
 test *words:
