@@ -7,7 +7,7 @@ set shell := ["bash", "-uc"]
 _default:
     @just --list --unsorted
 
-# What must pass before each commit: 2 to 3 minutes once everything is built.
+# What must pass before each commit: under 2 minutes once everything is built.
 check: fmt clippy quick
 
 # Is the code formatted?
