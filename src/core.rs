@@ -1,4 +1,4 @@
-//! What the server decides: who holds which lock, who waits, and who may.
+//! What the server decides: which session holds a lock, which waits for it, and what a user may do.
 //!
 //! The lowest layer. It uses nothing of the other three: no socket, no protocol and no metric is named here.
 

@@ -60,14 +60,14 @@ pub(crate) async fn list_permit(
     session: &Session,
 ) -> Result<ListPermit, Disconnect> {
     let budget = session.budget();
-    let turn = tokio::select! {
+    let permit = tokio::select! {
         biased;
         ending = session.handle().ended() => Err(Disconnect::Ended(ending)),
-        turn = session.list_permit() => Ok(turn),
+        permit = session.list_permit() => Ok(permit),
         hung_up = io.hung_up(&budget, |_| ()), if session.holds() > 0 => Err(Disconnect::HungUp(hung_up)),
     };
     io.watch_late_answer();
-    turn
+    permit
 }
 
 /// Yields to other connections, if the client is still there: sends what has been answered, and takes in what the client

@@ -269,7 +269,7 @@ impl PendingRequest {
 }
 
 impl Participant {
-    /// The decision for one who asks, while they are there. None if their time is over before.
+    /// The decision, for a request that waits for it while its client is there. None if its timeout is over before.
     ///
     /// Cancel-safe.
     async fn decided(

@@ -14,7 +14,7 @@ use crate::{
     name::Name,
 };
 
-/// The name of a lock, as far as the one who asks may know it.
+/// The name of a lock, as far as the principal may know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ShownName {
     /// They may.

@@ -271,10 +271,10 @@ impl Connection {
     ///
     /// Cancel-safe: dropped before it is the client's turn, it has done nothing.
     async fn list(&mut self, list: ListQuery) -> Result<(), CloseReason> {
-        let turn = socket::list_permit(&mut self.io, &self.session).await?;
+        let permit = socket::list_permit(&mut self.io, &self.session).await?;
         let start = self.io.output.len();
         let Self { io, session, codec, .. } = self;
-        turn.make(|| list.write(session, &mut LineWriter { output: &mut io.output, end: codec.end }));
+        permit.make(|| list.write(session, &mut LineWriter { output: &mut io.output, end: codec.end }));
         if let Err(exceeded) = self.io.charge_answer(start, &self.session.budget()) {
             self.io.discard_answer(start);
             self.session.count_refusal(exceeded.into());

@@ -58,9 +58,9 @@ async fn in_turn<T: Send + 'static>(
     make: impl FnOnce(&Arc<LockService>) -> T + Send + 'static,
 ) -> Result<T, QuotaExceeded> {
     let late = || service.shared().lists.refuse(QuotaCause::Full);
-    let turn = timeout(TURN_TIME, service.list_permit(peer.quota_key())).await.map_err(|_| late())?;
+    let permit = timeout(TURN_TIME, service.list_permit(peer.quota_key())).await.map_err(|_| late())?;
     let of = service.clone();
-    spawn_blocking(move || turn.make(|| make(&of))).await.map_err(|_| late())
+    spawn_blocking(move || permit.make(|| make(&of))).await.map_err(|_| late())
 }
 
 /// Keeps the place until the response is sent, and cuts the connection off if that takes too long.
