@@ -30,8 +30,11 @@ use crate::{
 /// For how long a client waits for its reply, on a clock that jumps.
 const PATIENCE: Duration = Duration::from_hours(1);
 
-/// Longer than any lease.
+/// Longer than any lease of `CONFIG`.
 const LONG: Duration = Duration::from_hours(25);
+
+/// The longest lease is shorter than usual: the clock jumps over it after each input.
+const CONFIG: [&str; 3] = ["getlockd", "--lease-max", "24h"];
 
 const TOKEN: [u8; 32] = [b'0'; 32];
 
@@ -53,7 +56,7 @@ impl Web {
     fn new() -> Self {
         let runtime = Builder::new_current_thread().enable_all().start_paused(true).build();
         let runtime = runtime.expect("a runtime");
-        let mut config = Cli::read(["getlockd"]).expect("what is usual").config;
+        let mut config = Cli::read(CONFIG).expect("valid flags").config;
         (config.line, config.mysql, config.http) = (Listen::Off, Listen::Off, Listen::Off);
         let server = runtime.block_on(async { Server::bind(&config) }).expect("nothing is bound");
         Self { runtime, router: server.router(), service: server.service().clone() }
