@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::common::{Client, TestServer, http::Request};
+use crate::common::{Client, TestServer, console::output, http::Request, python};
 use getlockd::internal::line::Verb;
 use getlockd_proto::{name::MAX_NAME_CHARS, symbol::Symbol};
 
@@ -253,6 +253,24 @@ async fn transcripts_of_the_readme_replay() {
     for transcript in transcripts {
         replay("README.md", transcript).await;
     }
+}
+
+#[tokio::test]
+async fn client_in_ten_lines_takes_the_lock() {
+    let server = TestServer::start();
+    let lines = blocks(PROTOCOL, "python").remove(0).1;
+    assert_eq!(lines.iter().filter(|line| !line.is_empty()).count(), 8, "lines of code");
+    let program = lines.join("\n").replace("3305", &server.addr.port().to_string());
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("client.py"), &program).unwrap();
+    let python = python().display().to_string();
+    assert_eq!(output(&python, &["client.py"], folder.path()).await, "working\n");
+
+    server.until(|stats| stats.table.locks == 0).await;
+    let mut holder = server.client().await;
+    assert_eq!(holder.ask("GET_LOCK nightly 0").await, "1");
+    std::fs::write(folder.path().join("client.py"), program.replace("nightly 10", "nightly 0")).unwrap();
+    assert_eq!(output(&python, &["client.py"], folder.path()).await, "");
 }
 
 #[test]
