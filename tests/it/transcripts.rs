@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::common::{Client, TestServer, console::output, http::Request, python};
+use crate::common::{Client, TestServer, http::Request};
 use getlockd::internal::line::Verb;
 use getlockd_proto::{name::MAX_NAME_CHARS, symbol::Symbol};
 
@@ -257,6 +257,7 @@ async fn transcripts_of_the_readme_replay() {
 
 #[tokio::test]
 async fn client_in_ten_lines_takes_the_lock() {
+    use crate::common::{console::output, python};
     let server = TestServer::start();
     let lines = blocks(PROTOCOL, "python").remove(0).1;
     assert_eq!(lines.iter().filter(|line| !line.is_empty()).count(), 8, "lines of code");
