@@ -26,3 +26,8 @@ mod net;
 mod ops;
 pub mod server;
 mod wires;
+
+/// Compiles the examples of docs/rust.md. They stand here since the crate `getlockd-client` is published without them.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/rust.md")]
+struct RustGuide;

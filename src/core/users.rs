@@ -1,4 +1,4 @@
-//! Users: who may log in, and what each may do (protocol.md, part 11).
+//! Users: who may log in, and what each may do (docs/security.md).
 //!
 //! Without a file of users everybody may do everything, and there is no [`User`] anywhere.
 

@@ -1,5 +1,5 @@
 //! The interfaces of other lock services, each over leases, so that their clients work with this server
-//! (README, "Coming from elsewhere").
+//! (docs/migrating.md).
 
 mod doubledutch;
 pub mod netlocker;

@@ -2,9 +2,9 @@
 
 mod check;
 mod drain;
+mod guide;
 mod kubernetes;
 mod logs;
-mod readme;
 mod systemd;
 
 use crate::common::skip::skip_missing;
