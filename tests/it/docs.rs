@@ -5,7 +5,11 @@
 use std::path::Path;
 
 use clap::CommandFactory;
-use getlockd::config::Cli;
+use getlockd::{
+    config::Cli,
+    internal::users::{WRONG_BY_ADDRESS, WRONG_BY_NAME, WRONG_BY_NAME_AND_ADDRESS},
+};
+use getlockd_client::{Client, Tls};
 
 use crate::{
     common::{
@@ -111,6 +115,45 @@ fn flags_and_defaults_are_in_the_table() {
         count += 1;
     }
     assert_eq!(rows.len(), count, "a flag in the table does not exist");
+}
+
+#[test]
+fn bounds_of_wrong_passwords_are_in_the_table() {
+    let page = read("docs/security.md");
+    let rows = table(&page, "| wrong passwords | at once | then |");
+    let bounds = [WRONG_BY_NAME_AND_ADDRESS, WRONG_BY_NAME, WRONG_BY_ADDRESS];
+    let bounds = bounds.map(|(at_once, a_second)| [at_once.to_string(), format!("{a_second} a second")]);
+    let listed: Vec<_> = rows.iter().map(|row| [row[1].to_owned(), row[2].to_owned()]).collect();
+    assert_eq!(listed, bounds);
+}
+
+#[test]
+fn statuses_of_http_equal_protocol_md() {
+    let (page, protocol) = (read("docs/http.md"), read("protocol.md"));
+    let known = table(&protocol, "| status | HTTP | |");
+    let code_of =
+        |status: &str| known.iter().find(|row| row[0].split(", ").any(|s| s == status)).map(|row| row[1]);
+    for row in table(&page, "| status | HTTP | |") {
+        for (status, code) in row[0].split(", ").zip(row[1].split(", ")) {
+            assert_eq!(code_of(status.trim_matches('`')), Some(code), "{status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn certificate_of_the_example_is_trusted() {
+    if !is_installed("openssl") {
+        return;
+    }
+    let page = read("docs/security.md");
+    let blocks = blocks(&page, "sh");
+    let script = blocks.iter().map(|(_, lines)| lines.join("\n")).find(|lines| lines.starts_with("openssl "));
+    let folder = tempfile::tempdir().unwrap();
+    output("sh", &["-c", &format!("{} 2>/dev/null", script.unwrap())], folder.path()).await;
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name).display().to_string());
+    let server = TestServer::with(&["--tls-cert", &cert, "--tls-key", &key]);
+    let tls = Tls::of_authority(&std::fs::read(&cert).unwrap(), None).unwrap();
+    Client::builder(server.addr.to_string()).tls(tls).connect().await.unwrap();
 }
 
 /// The commands of a block of shell, as words. Comments and what is written to files are left out.

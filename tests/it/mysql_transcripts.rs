@@ -216,9 +216,10 @@ async fn mysql_transcripts_of_the_guides_replay() {
 
 #[test]
 fn every_mysql_limit_has_a_transcript() {
-    let limits = PROTOCOL.split_once("\n#### Limits by MySQL\n").unwrap().1.split_once("\n#### ").unwrap().0;
+    let limits =
+        PROTOCOL.split_once("\n#### Limits over MySQL\n").unwrap().1.split_once("\n#### ").unwrap().0;
     let shown: Vec<_> = limits.lines().filter_map(|line| Some(line.split_once("< ERROR ")?.1)).collect();
-    let rows = table(PROTOCOL, "| limit by MySQL | named | error |");
+    let rows = table(PROTOCOL, "| limit over MySQL | named | error |");
     // A number, and the resource that the text names where one number stands for several.
     let is_of = |shown: &str, row: &[&str]| {
         let (code, resource) = row[2].split_once(' ').unwrap_or((row[2], ""));
