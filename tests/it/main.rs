@@ -45,3 +45,4 @@ mod tls;
 mod transcripts;
 mod users;
 mod variables;
+mod words;

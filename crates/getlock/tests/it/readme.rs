@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use crate::{
     GETLOCK, TestServer,
-    common::console::{output, shown},
+    common::{
+        console::{output, shown},
+        words::findings,
+    },
 };
 
 const README: &str = include_str!("../../../../README.md");
@@ -53,4 +56,18 @@ async fn getlock_flags_and_exit_codes_are_in_the_tables() {
     for code in codes.filter(|word| word.parse::<u8>().is_ok()) {
         assert!(GUIDE.contains(&format!("| {code}")) || GUIDE.contains(&format!(", {code} |")), "{code}");
     }
+}
+
+#[tokio::test]
+async fn help_and_manual_have_no_marked_phrase() {
+    let mut found = Vec::new();
+    for command in ["", "run", "ls", "why", "history", "sessions", "kill", "top", "man"] {
+        let args: Vec<_> = [command, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
+        found.extend(findings(
+            &format!("getlock {}", args.join(" ")),
+            &output(GETLOCK, &args, Path::new(".")).await,
+        ));
+    }
+    found.extend(findings("getlock man", &output(GETLOCK, &["man"], Path::new(".")).await));
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }
