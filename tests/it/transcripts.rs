@@ -245,10 +245,30 @@ async fn transcripts_of_the_guides_replay() {
     assert!(replayed > 2, "{replayed}");
 }
 
+#[tokio::test]
+async fn client_in_ten_lines_takes_the_lock() {
+    use crate::common::{console::output, python};
+    let server = TestServer::start();
+    let lines = blocks(PROTOCOL, "python").remove(0).1;
+    assert_eq!(lines.iter().filter(|line| !line.is_empty()).count(), 8, "lines of code");
+    let program = lines.join("\n").replace("3305", &server.addr.port().to_string());
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("client.py"), &program).unwrap();
+    let python = python().display().to_string();
+    assert_eq!(output(&python, &["client.py"], folder.path()).await, "working\n");
+
+    server.until(|stats| stats.table.locks == 0).await;
+    let mut holder = server.client().await;
+    assert_eq!(holder.ask("GET_LOCK nightly 0").await, "1");
+    std::fs::write(folder.path().join("client.py"), program.replace("nightly 10", "nightly 0")).unwrap();
+    assert_eq!(output(&python, &["client.py"], folder.path()).await, "");
+}
+
 #[test]
 fn every_error_is_listed_once_and_shown() {
     let symbols: BTreeSet<_> = Symbol::ALL.iter().map(|symbol| symbol.as_str()).collect();
-    let rows = PROTOCOL.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    let part = PROTOCOL.split_once("\n## 3. Errors\n").unwrap().1.split_once("\n## ").unwrap().0;
+    let rows = part.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
     let listed: BTreeSet<_> = rows.map(|(symbol, _)| symbol).collect();
     assert_eq!(listed, symbols);
     let transcripts = blocks(PROTOCOL, "transcript");

@@ -1,5 +1,5 @@
-//! When `KEEPALIVE` is sent, and how long the locks of a connection are certain (protocol.md, part 1, "A link that is
-//! cut without a word"). Pure: it has no clock and no socket.
+//! When `KEEPALIVE` is sent, and how long the locks of a connection are certain (protocol.md, part 1, "A cut link").
+//! Pure: it has no clock and no socket.
 //!
 //! Each answer to `KEEPALIVE` is a promise of the server: nobody else is granted these locks for `left`, which
 //! counts from the moment in which the `KEEPALIVE` was sent, as the server cannot have answered earlier. The connection
