@@ -6,6 +6,7 @@ mod kubernetes;
 mod logs;
 mod readme;
 mod systemd;
+mod terminal;
 
 use crate::common::skip::skip_missing;
 use std::{
