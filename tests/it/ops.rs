@@ -6,6 +6,7 @@ mod guide;
 mod kubernetes;
 mod logs;
 mod systemd;
+mod terminal;
 
 use crate::common::skip::skip_missing;
 use std::{
