@@ -10,7 +10,7 @@ RUN cargo build --release --locked -p getlockd
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /src/target/release/getlockd /usr/local/bin/getlockd
-# Beyond loopback, and so it wants GETLOCKD_USERS, or GETLOCKD_OPEN=true: README.md, "Security".
+# Beyond loopback, and so it wants GETLOCKD_USERS, or GETLOCKD_OPEN=true: docs/security.md.
 ENV GETLOCKD_LINE=0.0.0.0:3305
 ENV GETLOCKD_MYSQL=0.0.0.0:3307
 ENV GETLOCKD_HTTP=0.0.0.0:3308

@@ -24,10 +24,10 @@ use crate::{
 
 /// A lock server: MySQL's GET_LOCK family without MySQL.
 ///
-/// Named advisory locks that live exactly as long as their owner: a connection, or a lease.
+/// A lock lives exactly as long as the connection or the lease that holds it.
 /// Try it: run getlockd, then `nc 127.0.0.1 3305` and type HELP.
 #[derive(Clone, Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = UNITS)]
 pub struct Cli {
     /// What to do instead of serving.
     #[command(subcommand)]
@@ -38,17 +38,23 @@ pub struct Cli {
     pub config: Config,
 }
 
-/// What the program does beside serving.
+/// The end of `--help`: how times are written.
+const UNITS: &str =
+    "TIME is a number with a unit, such as 500ms, 10s, 2m or 1h; without a unit it is in seconds.";
+
+/// A task other than serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Task {
-    /// Make an entry for the file of users: it asks for a password, or reads a line of its input
+    /// Print an entry for the users file; prompts for the password, or reads it from standard input
     User(NewUser),
-    /// Look whether a server could start with these flags, its ports being free, and tell what it would do; exit code 0 if it could
+    /// Check the flags and files, and print what a server would do (ports are assumed free); exits with 0 if it could
+    /// start
+    #[command(after_help = UNITS)]
     Check(Box<Config>),
-    /// Ask a running server whether it answers; exit code 0 if it does
+    /// Ask a running server whether it answers; exits with 0 if it does
     Ping {
-        /// Where its line protocol is, or http:// and where HTTP is [default: where it listens by default, or
-        /// by GETLOCKD_LINE and GETLOCKD_HTTP]
+        /// Address of the line protocol (host:port) or of HTTP (http://host:port) [default: GETLOCKD_LINE, or
+        /// GETLOCKD_HTTP where the line protocol is off, else 127.0.0.1:3305]
         #[arg(value_name = "ADDR")]
         server: Option<PingTarget>,
     },
@@ -57,95 +63,96 @@ pub enum Task {
 /// A new user.
 #[derive(Args, Clone, Debug)]
 pub struct NewUser {
-    /// What the user is called
+    /// Name of the user
     pub name: String,
-    /// What the names of the locks start with that the user may take, or * for all; may be given again
+    /// Let the user take locks whose names start with PREFIX, or all locks with *; may be repeated
     #[arg(long, value_name = "PREFIX")]
     pub lock: Vec<String>,
-    /// What the names start with that the user may see beside those, or *; may be given again
+    /// Let the user also see locks whose names start with PREFIX, or all locks with *; may be repeated
     #[arg(long, value_name = "PREFIX")]
     pub see: Vec<String>,
-    /// The user may end sessions of others: of those who may lock and see only what this user may see
+    /// Let the user end sessions of other users who may take and see only locks that this user may see
     #[arg(long)]
     pub kill: bool,
-    /// Make a random token for HTTP and gRPC, told once, in place of a password
+    /// Generate a random token for HTTP and gRPC instead of asking for a password; it is shown only once
     #[arg(long)]
     pub token: bool,
-    /// No verifier for MySQL clients that know mysql_native_password alone
+    /// Leave out the verifier for MySQL clients that support only mysql_native_password
     #[arg(long)]
     pub no_native: bool,
 }
 
-/// How the server is set up.
+/// The configuration of the server.
 #[derive(Clone, Debug, Args)]
 pub struct Config {
-    /// Where the line protocol listens: host:port (port 0 takes a free one), off, or systemd for its socket
+    /// Listen address of the line protocol: host:port (port 0 takes a free port), off, or systemd (the socket that it
+    /// passes)
     #[arg(long, env = "GETLOCKD_LINE", default_value = "127.0.0.1:3305", value_name = "ADDR")]
     pub line: Listen,
 
-    /// Where the MySQL protocol listens: host:port, off, or systemd
+    /// Listen address of the MySQL protocol: host:port, off, or systemd
     #[arg(long, env = "GETLOCKD_MYSQL", default_value = "127.0.0.1:3307", value_name = "ADDR")]
     pub mysql: Listen,
 
-    /// Where HTTP and gRPC listen: host:port, off, or systemd
+    /// Listen address of HTTP and gRPC: host:port, off, or systemd
     #[arg(long, env = "GETLOCKD_HTTP", default_value = "127.0.0.1:3308", value_name = "ADDR")]
     pub http: Listen,
 
-    /// A name under which browsers find the server, be it at a proxy; may be given again. Without users it is asked by
-    /// addresses, localhost and these alone; with --open that is so for browsers
+    /// Host name under which browsers reach the server, directly or through a proxy; may be repeated. Without users,
+    /// HTTP requests must use an address, localhost or one of these names; with --open only browsers must
     #[arg(long = "http-host", env = "GETLOCKD_HTTP_HOST", value_name = "NAME", value_delimiter = ',', value_parser = host)]
     pub http_hosts: Vec<String>,
 
-    /// The file of users, who then have to log in; `getlockd user` makes its entries. SIGHUP reads it again
+    /// Users file; clients then have to log in. `getlockd user` prints its entries. SIGHUP reloads it
     #[arg(long, env = "GETLOCKD_USERS", value_name = "FILE")]
     pub users: Option<PathBuf>,
 
-    /// Listen beyond loopback though there are no users: everybody who gets there may do everything
+    /// Allow listening beyond loopback without users: anyone who can connect has full access
     #[arg(long, env = "GETLOCKD_OPEN", value_parser = BoolishValueParser::new())]
     pub open: bool,
 
-    /// How clients are served by TLS.
+    /// The flags of TLS.
     #[command(flatten)]
     pub tls: TlsFlags,
 
-    /// The most connections at a time [default: as many as the process may open]
+    /// Maximum number of connections [default: as many as the limit of open files allows]
     #[arg(long, env = "GETLOCKD_MAX_CONNECTIONS", value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_connections: Option<usize>,
 
-    /// Threads that serve connections; more than one helps when one processor is not enough
+    /// Number of threads that serve connections; more than one helps when one processor is not enough
     #[arg(long, env = "GETLOCKD_WORKERS", default_value_t = 1, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub workers: usize,
 
-    /// The most locks one session may hold
+    /// Maximum number of locks that one session may hold
     #[arg(long, env = "GETLOCKD_MAX_LOCKS_PER_SESSION", default_value_t = Limits::DEFAULT.locks_per_session, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_locks_per_session: usize,
 
-    /// The most locks that all sessions hold together; the first 8 of each session do not count
+    /// Maximum number of locks that all sessions together may hold; the first 8 of each session do not count
     #[arg(long, env = "GETLOCKD_MAX_LOCKS", default_value_t = Limits::DEFAULT.locks, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_locks: usize,
 
-    /// The most that may wait for one lock
+    /// Maximum number of requests that may wait for one lock
     #[arg(long, env = "GETLOCKD_MAX_WAITERS_PER_LOCK", default_value_t = Limits::DEFAULT.waiters_per_lock, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_waiters_per_lock: usize,
 
-    /// The most bytes of a line of the line protocol
+    /// Maximum length of a line of the line protocol, in bytes
     #[arg(long, env = "GETLOCKD_MAX_LINE", default_value_t = crate::wires::line::MAX_LINE, value_name = "BYTES", value_parser = line_size, allow_negative_numbers = true)]
     pub max_line: usize,
 
-    /// The most bytes of a packet of the MySQL protocol
+    /// Maximum length of a packet of the MySQL protocol, in bytes
     #[arg(long, env = "GETLOCKD_MAX_PACKET", default_value_t = crate::wires::mysql::MAX_PACKET, value_name = "BYTES", value_parser = packet_size, allow_negative_numbers = true)]
     pub max_packet: usize,
 
-    /// The most bytes that all connections make the server keep, beyond 16 kB of each
+    /// Maximum memory, in bytes, that the server keeps for all connections together, beyond 16 kB for each
     #[arg(long, env = "GETLOCKD_MAX_MEMORY", default_value_t = Limits::DEFAULT.memory, value_name = "BYTES", value_parser = memory_size, allow_negative_numbers = true)]
     pub max_memory: usize,
 
-    /// Within which time a client must have logged in by MySQL and where there are users, said something by HTTP,
-    /// or shaken hands by TLS
+    /// How long a client may take to finish the TLS handshake, to log in (over MySQL, and on every wire where there are
+    /// users), and to send its first HTTP request
     #[arg(long, env = "GETLOCKD_LOGIN_TIME", default_value = "10s", value_name = "TIME", value_parser = some_time, allow_negative_numbers = true)]
     pub login_time: Duration,
 
-    /// How long a connection that holds no lock may be idle before it is closed; off for no limit
+    /// How long a connection that holds no lock may be idle before it is closed; off: no limit
     #[arg(
         long,
         env = "GETLOCKD_IDLE_TIME",
@@ -155,7 +162,8 @@ pub struct Config {
     )]
     pub idle_time: IdleLimit,
 
-    /// How long one that holds a lock may be idle before it is closed and its locks are freed; off for no limit
+    /// How long a connection that holds a lock may be idle before it is closed and its locks are released; off: no
+    /// limit
     #[arg(
         long,
         env = "GETLOCKD_IDLE_TIME_HOLDERS",
@@ -165,32 +173,32 @@ pub struct Config {
     )]
     pub idle_time_holders: IdleLimit,
 
-    /// The shortest time for which a lease can be taken
+    /// Shortest lease that a client may ask for
     #[arg(long, env = "GETLOCKD_LEASE_MIN", default_value = "10ms", value_name = "TIME", value_parser = some_time, allow_negative_numbers = true)]
     pub lease_min: Duration,
 
-    /// The longest time for which a lease can be taken
+    /// Longest lease that a client may ask for
     #[arg(long, env = "GETLOCKD_LEASE_MAX", default_value = "744h", value_name = "TIME", value_parser = some_time, allow_negative_numbers = true)]
     pub lease_max: Duration,
 
-    /// The most leases at a time, with those that wait, and Hold streams
+    /// Maximum number of leases, including requests that wait, and of Hold streams
     #[arg(long, env = "GETLOCKD_MAX_LEASES", default_value_t = 100_000, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_leases: usize,
 
-    /// Within which time a client that vanished without a word is found, and its locks freed
+    /// How long until a client that vanished silently is detected and its locks are released
     #[arg(long, env = "GETLOCKD_KEEPALIVE", default_value = "30s", value_name = "TIME", value_parser = keepalive, allow_negative_numbers = true)]
     pub keepalive: Duration,
 
-    /// How long those who hold locks may finish when the server is told to stop
+    /// How long lock holders may take to finish after SIGTERM or SIGINT
     #[arg(long, env = "GETLOCKD_DRAIN", default_value = "10s", value_name = "TIME", value_parser = time, allow_negative_numbers = true)]
     pub drain: Duration,
 
-    /// How log lines look
+    /// Format of log lines
     #[arg(long, env = "GETLOCKD_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
 
-    /// What is logged: error, warn, info, debug, trace or off; lock names only by trace. Other crates are heard of
-    /// errors alone, unless they are named: info,h2=warn
+    /// Log level: error, warn, info, debug, trace or off. Only trace logs lock names. Other crates log only errors,
+    /// unless named: info,h2=warn
     #[arg(long, env = "GETLOCKD_LOG_LEVEL", default_value = log::DEFAULT_LEVEL, value_name = "FILTER")]
     pub log_level: log::Filter,
 }
@@ -199,7 +207,7 @@ impl Cli {
     /// Reads the command line and the environment.
     ///
     /// # Errors
-    /// One line that tells what is wrong, or the text of `--help` or `--version`.
+    /// One line that says what is wrong and what to do, or the text of `--help` or `--version`.
     pub fn read<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Result<Self, CliError> {
         let matches = ignore_empty(Self::command()).try_get_matches_from(args);
         let cli = matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(CliError::from)?;
@@ -213,16 +221,16 @@ impl Cli {
 }
 
 impl Config {
-    /// Each wire, by the name that its flag has, and where it listens.
+    /// Each wire and where it listens.
     pub fn wires(&self) -> [(Wire, Listen); 3] {
         [(Wire::Line, self.line), (Wire::MySql, self.mysql), (Wire::Http, self.http)]
     }
 
-    /// Checks what flags mean together.
+    /// Checks flags against each other.
     fn check_together(&self) -> Result<(), CliError> {
         let wrong = |what: &str| Err(CliError::Invalid(what.to_owned()));
         if self.wires().iter().all(|(_, listen)| *listen == Listen::Off) {
-            return wrong("nothing to serve: --line, --mysql and --http are off");
+            return wrong("nothing to serve: --line, --mysql and --http are all off; turn one of them on");
         }
         for (wire, listen) in self.wires() {
             if let Listen::At(addr) = listen {
@@ -231,18 +239,18 @@ impl Config {
         }
         self.check_ports()?;
         if self.lease_min > self.lease_max {
-            return wrong("--lease-min is more than --lease-max; say one that is not");
+            return wrong("--lease-min is more than --lease-max; lower it, or raise --lease-max");
         }
         self.tls.conflict().map_or(Ok(()), wrong)
     }
 }
 
-/// Why the command line gives no configuration.
+/// Why the command line yields no configuration.
 #[derive(Debug)]
 pub enum CliError {
     /// `--help` or `--version`: the text.
     Help(String),
-    /// What is wrong.
+    /// What is wrong and what to do, in one line.
     Invalid(String),
 }
 
@@ -252,7 +260,7 @@ impl From<clap::Error> for CliError {
         if matches!(error.kind(), DisplayHelp | DisplayVersion) {
             return Self::Help(error.render().to_string());
         }
-        // One line: what is wrong and the hint to it, without the summary of usage behind.
+        // One line: what is wrong and the hint to it, without the usage summary after it.
         let text = error.render().to_string();
         let parts = text.lines().take_while(|line| !line.starts_with("Usage:"));
         let parts = parts.map(str::trim).filter(|part| !part.is_empty() && !part.starts_with("For more"));

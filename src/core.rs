@@ -1,6 +1,6 @@
-//! What the server decides: which session holds a lock, which waits for it, and what a user may do.
+//! What the server decides: which session holds a lock, which sessions wait for it, and what a user may do.
 //!
-//! The lowest layer. It uses nothing of the other three: no socket, no protocol and no metric is named here.
+//! The lowest layer. It uses none of the other three: it knows no sockets, protocols or metrics.
 
 pub(crate) mod budget;
 pub(crate) mod client_info;

@@ -1,4 +1,4 @@
-//! What the fuzzers in `fuzz/` run: every decoder of bytes from outside, without a socket.
+//! The functions that the fuzzers in `fuzz/` run: every decoder of bytes from outside, without a socket.
 
 mod http;
 
@@ -10,7 +10,7 @@ use crate::wires::{
     mysql,
 };
 
-/// Lines, and the errors that they are answered with.
+/// Lines, and their errors.
 pub fn line(data: &[u8]) {
     let (mut codec, mut input, mut output) = (Codec::default(), BytesMut::from(data), BytesMut::new());
     loop {
@@ -36,12 +36,12 @@ pub fn mysql_packets(data: &[u8]) {
     mysql::fuzz::packets(data);
 }
 
-/// SQL, read and evaluated.
+/// SQL, parsed and evaluated.
 pub fn mysql_sql(data: &[u8]) {
     mysql::fuzz::sql(data);
 }
 
-/// Requests of HTTP and gRPC, and all that they bring about.
+/// HTTP and gRPC requests, and all their effects.
 pub fn http(data: &[u8]) {
     http::requests(data);
 }

@@ -1,4 +1,4 @@
-//! What the program, `tests/`, `benches/` and `fuzz/` use of the layers. No promise is made for it.
+//! The parts of the layers that the program, `tests/`, `benches/` and `fuzz/` use. They may change at any time.
 
 pub mod budget {
     pub use crate::core::budget::{Exceeded, MAX_CONNECTION_MEMORY, OWN_MEMORY};

@@ -1,14 +1,14 @@
 //! `getlockd`, a lock server: MySQL's `GET_LOCK` family without MySQL.
 //!
-//! The rules it keeps stand in `protocol.md`. The code has four layers:
+//! The rules of the server are in `protocol.md`. The code has four layers:
 //!
-//! - `core` decides: locks, sessions, leases, users, limits and counters. It knows no socket and no protocol.
+//! - `core` decides: locks, sessions, leases, users, limits and counters. It knows no sockets and no protocols.
 //! - `wires` translates: the line protocol, MySQL's protocol, and over HTTP the JSON API, gRPC and the interfaces of
 //!   other lock services. No wire knows another.
-//! - `net` carries bytes: it listens, accepts, buffers and encrypts, and notices when the other end is gone.
-//! - `ops` is for those who run the server: metrics, the log and systemd.
+//! - `net` carries bytes: it listens, accepts, buffers and encrypts, and detects when a client is gone.
+//! - `ops` is for operators: metrics, the log and systemd.
 //!
-//! [`server`] puts them together as [`config`] says. One request takes this way:
+//! [`server`] assembles them according to [`config`]. A request takes this path:
 //!
 //! ```text
 //! net: bytes -> wires: decode -> core: Session -> lock::Table -> wires: encode -> net: bytes
@@ -26,3 +26,8 @@ mod net;
 mod ops;
 pub mod server;
 mod wires;
+
+/// Compiles the examples of docs/rust.md. They stand here since the crate `getlockd-client` is published without them.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/rust.md")]
+struct RustGuide;

@@ -34,12 +34,12 @@ fn main() -> ExitCode {
             exit(server.map_or_else(|| config.ping_target(), Ok).and_then(ping::ping))
         }
         Ok(Cli { task: Some(Task::User(new)), .. }) => exit(print_entry(new)),
-        Err(CliError::Invalid(what)) => exit(Err(format!("{what} (--help explains)"))),
+        Err(CliError::Invalid(what)) => exit(Err(format!("{what} (see --help)"))),
         Err(CliError::Help(text)) => exit(stdout().write_all(text.as_bytes())),
     }
 }
 
-/// What a server with this configuration would do; what should be looked at goes to stderr.
+/// Prints what a server with this configuration would do, and warnings to stderr.
 fn print_check(config: &Config) -> Result<(), Box<dyn Error>> {
     let checked = check(config)?;
     for warning in checked.warnings {
@@ -48,7 +48,7 @@ fn print_check(config: &Config) -> Result<(), Box<dyn Error>> {
     Ok(stdout().write_all(checked.report.as_bytes())?)
 }
 
-/// Few threads on purpose: see [`Config::workers`].
+/// Runs the server. It has few threads on purpose: see [`Config::workers`].
 fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     Builder::new_multi_thread().worker_threads(config.workers).enable_all().build()?.block_on(serve(config))
 }
@@ -57,14 +57,22 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let log = log_to_stderr(config);
     let rate_limit = log.rate_limit.clone();
     tokio::spawn(async move { rate_limit.run().await });
-    // Before anything listens, so that a signal never finds its default action.
+    // Before anything listens, so that a signal never has its default action.
     let (mut stops, hangup) = (StopSignals::new()?, signal(SignalKind::hangup())?);
-    let config = config.clone();
+    let (config, on_terminal) = (config.clone(), is_read_on_terminal(config));
+    let drain = config.drain;
     let server = tokio::select! {
         server = in_thread(move || Server::bind(&config)) => server.map_err(|_| "cannot start a thread")??,
-        signal = stops.next() => return Err(format!("{signal} came before it served").into()),
+        signal = stops.next() => return Err(format!("stopped by {signal} before it was serving").into()),
     };
+    if let Some(first_steps) = server.first_steps().filter(|_| on_terminal) {
+        tracing::info!("{first_steps}");
+    }
     let (at_once, service) = (server.at_once(), server.service().clone());
+    let has_holders = {
+        let service = service.clone();
+        move || service.stats().table.locks > 0
+    };
     tokio::spawn(reload_on(hangup, server.reloader()));
     systemd::ready("serving");
     tokio::spawn(systemd::watchdog(move || format!("{} sessions", service.registry().count())));
@@ -73,8 +81,11 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     tokio::select! {
         () = &mut serving => return Ok(()),
         signal = stops.next() => {
-            tracing::info!(signal, "told to stop");
-            systemd::stopping("waits for those who hold locks");
+            tracing::info!(signal, "stop requested");
+            if on_terminal && has_holders() {
+                tracing::info!("waiting up to {drain:?} for sessions that hold locks; press ^C again to stop now");
+            }
+            systemd::stopping("waiting for sessions that hold locks");
             drop(stop);
         }
     }
@@ -82,14 +93,19 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         () = &mut serving => Ok(()),
         _ = stops.next() => {
             at_once.cancel();
-            // Holders are told. A client that does not read it is not waited for.
+            // Holders are told. The server does not wait for a client that does not read.
             let _ = timeout(LAST_LINE, serving).await;
-            Err("a second signal ended it at once".into())
+            Err("stopped at once by a second signal".into())
         }
     }
 }
 
-/// How long it takes at most to tell holders that a second signal has come.
+/// Whether a person reads the log as it is written.
+fn is_read_on_terminal(config: &Config) -> bool {
+    config.log_format == LogFormat::Text && stderr().is_terminal()
+}
+
+/// How long telling holders about a second signal may take.
 const LAST_LINE: Duration = Duration::from_secs(1);
 
 /// The signals that ask the server to stop.
@@ -103,7 +119,7 @@ impl StopSignals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Cancel-safe.
+    /// Waits for the next signal and returns its name. Cancel-safe.
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -112,32 +128,33 @@ impl StopSignals {
     }
 }
 
-/// How long reading the files may take before the log says that it does not end.
+/// How long reading the files may take before the log says that it hangs.
 const READ_TIME: Duration = Duration::from_secs(10);
 
-/// Reads the files again whenever SIGHUP comes, one read at a time.
+/// Reloads the files on each SIGHUP, one reload at a time.
 async fn reload_on(mut hangup: Signal, reloader: Reloader) {
     while hangup.recv().await.is_some() {
         systemd::reloading();
         let reloader = reloader.clone();
         let mut reading = in_thread(move || reloader.reload().is_ok());
         let read = timeout(READ_TIME, &mut reading).await;
-        // The log has the result as well.
+        // The log has the result in full.
         systemd::ready(match read {
             Ok(Ok(true)) => "serving",
-            _ => "serving; not everything was reloaded, the log says why",
+            _ => "serving; the last reload failed, see the log",
         });
         if read.is_err() {
             tracing::error!(
-                "the files are not read within {READ_TIME:?}; all stays as it was until they are"
+                "the reload hangs: the files could not be read within {READ_TIME:?}; the old users and certificate \
+                 stay in use"
             );
             drop(reading.await);
         }
     }
 }
 
-/// Runs what reads files in a thread of its own: a read can hang forever, as on a network file system, and neither the
-/// server nor the end of the program may wait for it.
+/// Runs `work`, which reads files, in a thread of its own: a read can hang forever, for example on a network file system,
+/// and neither the server nor the exit of the program may wait for it.
 fn in_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
     let (done, result) = oneshot::channel();
     let runtime = Handle::current();
@@ -145,12 +162,12 @@ fn in_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> on
         let _entered = runtime.enter();
         drop(done.send(work()));
     };
-    // Without a thread the sender is dropped, and the receiver says so.
+    // If no thread can be started, the sender is dropped, and the receiver fails.
     let _ = thread::Builder::new().name("files".to_owned()).spawn(run);
     result
 }
 
-/// Writes what is left of the log when the program ends: the counts of lines that were held back, and the queue.
+/// The log. Dropped at exit, it writes its queue and the counts of suppressed lines.
 struct Log {
     rate_limit: RateLimit,
     _flush: WorkerGuard,
@@ -162,7 +179,7 @@ impl Drop for Log {
     }
 }
 
-/// A log that cannot be written loses lines; it never stops the server.
+/// Logs to stderr. A log that cannot be written loses lines; it never blocks the server.
 fn log_to_stderr(config: &Config) -> Log {
     let (writer, flush) = tracing_appender::non_blocking(stderr());
     let rate_limit = RateLimit::default();
@@ -170,7 +187,7 @@ fn log_to_stderr(config: &Config) -> Log {
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     match config.log_format {
         LogFormat::Text => log.with(lines.with_ansi(stderr().is_terminal())).init(),
-        // The innermost span, which is the only one, and each field at the top, where a query finds it.
+        // With the innermost span, which is the only one, and with each field at the top level, for queries.
         LogFormat::Json => log.with(lines.json().flatten_event(true).with_span_list(false)).init(),
     }
     log_panics();
@@ -179,7 +196,7 @@ fn log_to_stderr(config: &Config) -> Log {
 
 fn exit<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
-    // With stderr closed there is nobody to tell.
+    // If stderr is closed, there is nowhere to report the error.
     let _ = writeln!(stderr(), "getlockd: {error}");
     ExitCode::FAILURE
 }

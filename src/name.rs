@@ -1,4 +1,4 @@
-//! The name of a lock: checked and folded once, never invalid afterwards.
+//! The name of a lock: checked and folded once, and always valid afterwards.
 
 use std::{
     cmp::Ordering,
@@ -12,10 +12,10 @@ use smol_str::SmolStr;
 
 use crate::core::sync::RandomState;
 
-/// A lock's name: 1 to [`MAX_NAME_CHARS`] characters, lower-cased.
+/// A lock name: 1 to [`MAX_NAME_CHARS`] characters, folded to lower case.
 ///
-/// Two names are one lock when they differ only in case. Accents and blanks are significant.
-/// Cheap to clone; up to 23 bytes need no allocation. It knows its hash: see [`Hashed`].
+/// Two names are the same lock if they differ only in case. Accents and blanks are significant. A name is cheap to
+/// clone, and up to 23 bytes need no allocation. It carries its hash: see [`Hashed`].
 #[derive(Clone)]
 pub struct Name {
     hash: u64,
@@ -26,9 +26,9 @@ impl Name {
     /// Checks `text` and folds it to lower case.
     ///
     /// # Errors
-    /// [`NameError`] when `text` is empty, too long or contains NUL.
+    /// [`NameError`] if `text` is empty, too long or contains NUL.
     pub fn new(text: &str) -> Result<Self, NameError> {
-        /// Clients choose the names: with a key of this process they cannot choose the hashes.
+        /// Clients choose the names, but with this process's key they cannot choose the hashes.
         static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::default);
         let is_folded = |byte| matches!(byte, 1..b'A' | b'['..=0x7F);
         let is_plain = (1..=MAX_NAME_CHARS).contains(&text.len()) && text.bytes().all(is_folded);
@@ -36,15 +36,15 @@ impl Name {
         Ok(Self { hash: KEY.hash_one(text.as_bytes()), text })
     }
 
-    /// As [`Name::new`], from bytes that a client sent.
+    /// Like [`Name::new`], from bytes that a client sent.
     ///
     /// # Errors
-    /// [`NameError`], also when `bytes` is not UTF-8.
+    /// [`NameError`], also if `bytes` is not UTF-8.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, NameError> {
         std::str::from_utf8(bytes).map_err(|_| NameError::NotUtf8).and_then(Self::new)
     }
 
-    /// The folded text.
+    /// The folded name.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -82,11 +82,11 @@ impl fmt::Debug for Name {
     }
 }
 
-/// For maps whose keys are names: takes the hash that a name was given when it was made, so that a
-/// name is hashed once, however many maps it is looked up in.
+/// A hasher for maps whose keys are names: it takes the hash that the name got when it was made, so that a name is
+/// hashed once, however many maps it is looked up in.
 pub type Hashed = BuildHasherDefault<KnownHash>;
 
-/// See [`Hashed`].
+/// The state of [`Hashed`].
 #[derive(Debug, Default)]
 pub struct KnownHash(u64);
 
@@ -96,7 +96,7 @@ impl Hasher for KnownHash {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        // Names write a u64 alone. Other keys would work all the same, only slower.
+        // Names write only a u64. Other keys would work too, only slower.
         self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
     }
 

@@ -1,6 +1,6 @@
-//! What those who run the server see: metrics, the log, and what systemd is told.
+//! What operators see: metrics, the log, and the notifications of systemd.
 //!
-//! This layer reads the numbers of [`core`](crate::core) and [`net`](crate::net). Nothing depends on what it reports.
+//! This layer reads the counters of [`core`](crate::core) and [`net`](crate::net). Nothing depends on its output.
 
 pub(crate) mod log;
 pub(crate) mod metrics;

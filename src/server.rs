@@ -38,19 +38,19 @@ use plan::Plan;
 pub use plan::{CheckReport, StartError, check};
 pub use reload::{ReloadError, Reloader};
 
-/// How long the last words to clients may take once everything is freed.
+/// How long the last replies to clients may take once all locks are released.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// A server that has its addresses and does not serve yet.
+/// A server that is bound to its addresses and does not serve yet.
 #[derive(Debug)]
 pub struct Server {
     service: Arc<LockService>,
-    /// Of the line and MySQL wires: it stops when the drain begins, since a new connection could take no lock.
+    /// For the line and MySQL wires: it stops when the drain begins, since a new connection could take no lock.
     acceptor: Acceptor,
-    /// Of HTTP and gRPC: it stops when the drain ends, since holders of leases connect again to renew and release them. It
-    /// counts its connections against the same places.
+    /// For HTTP and gRPC: it stops when the drain ends, since holders of leases connect again to renew and release them.
+    /// It shares the quota of connections with the other one.
     http_acceptor: Acceptor,
-    /// The tasks that accept connections, up to the stop.
+    /// The tasks that accept connections until the server stops.
     accepting: TaskTracker,
     limiters: Vec<Arc<Limiter>>,
     started: SystemTime,
@@ -69,8 +69,7 @@ impl Server {
     /// Binds the addresses of `config`. To be called in a tokio runtime.
     ///
     /// # Errors
-    /// [`StartError`] when an address is taken, the process is too limited, or a file is not as it
-    /// should be.
+    /// [`StartError`] if an address is in use, the limit of open files is too low, or a file cannot be used.
     pub fn bind(config: &Config) -> Result<Self, StartError> {
         let Plan { users, tls, max_connections } = Plan::new(config)?;
         let listeners = Listeners::bind(config)?;
@@ -118,27 +117,33 @@ impl Server {
         })
     }
 
-    /// Where the line protocol listens.
+    /// The address of the line protocol; `None` if it is off.
     pub fn line_addr(&self) -> Option<SocketAddr> {
         self.listeners.line.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Where the MySQL protocol listens.
+    /// The address of the MySQL protocol; `None` if it is off.
     pub fn mysql_addr(&self) -> Option<SocketAddr> {
         self.listeners.mysql.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Where HTTP and gRPC listen.
+    /// The address of HTTP and gRPC; `None` if they are off.
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.listeners.http.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// What reloads files while the server runs.
+    /// What a person who has just started the server can do next, in one line; `None` if neither the line protocol nor
+    /// HTTP is on.
+    pub fn first_steps(&self) -> Option<String> {
+        self.listeners.first_steps(self.transport.tls.is_some())
+    }
+
+    /// Reloads the users and the certificate while the server runs.
     pub fn reloader(&self) -> Reloader {
         Reloader { tls: self.transport.tls.clone(), service: self.service.clone() }
     }
 
-    /// Ends a drain before its time: holders are told, and their locks are freed.
+    /// Cancel this token to end a drain early: holders are told, and their locks are released.
     pub fn at_once(&self) -> CancellationToken {
         self.at_once.clone()
     }
@@ -148,9 +153,9 @@ impl Server {
         &self.service
     }
 
-    /// Serves until `stop` resolves, then lets holders finish for the time of `--drain`.
+    /// Serves until `stop` resolves, then gives lock holders `--drain` to finish.
     ///
-    /// Cancel-safe: dropped, it stops accepting; connections that are served go on.
+    /// Cancel-safe: dropped, it stops accepting; open connections go on.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         // However this ends, no more connections are accepted.
         let _stop = (self.acceptor.stop.clone().drop_guard(), self.http_acceptor.stop.clone().drop_guard());
@@ -179,7 +184,7 @@ impl Server {
         if let Some(listener) = self.listeners.http.take() {
             let limiter = self.limiter(Wire::Http);
             let web = web::HttpService {
-                // After the other limiters, which its metrics show.
+                // Made after the other limiters, since its metrics show them.
                 router: self.router(),
                 transport: self.transport.clone(),
                 service: self.service.clone(),
@@ -240,7 +245,7 @@ impl Server {
         acceptor.stop.cancel();
         acceptor.tasks.close();
         self.accepting.close();
-        // A client that is told that the server stops cannot connect to it again.
+        // A client that has been told about the shutdown must not be able to connect again.
         self.accepting.wait().await;
         service.registry().drain();
         self.grpc.stop().await;
@@ -260,10 +265,10 @@ impl Server {
     }
 }
 
-/// What serves a connection; nothing for one that is gone already.
+/// The future that serves a connection; ready at once if the connection is already closed.
 type Serving<F> = Either<F, Ready<()>>;
 
-/// Serves a connection without a session of its own: its requests have theirs.
+/// Serves an HTTP connection. It has no session of its own: each request has one.
 fn serve_http(
     web: web::HttpService,
 ) -> impl Fn(Accepted) -> Serving<Pin<Box<dyn Future<Output = ()> + Send>>> {

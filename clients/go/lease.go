@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Leases is where the locks are, by HTTP, for those that cannot keep a connection. Each of its fields may be
+// Leases is where the locks are, over HTTP, for those that cannot keep a connection. Each of its fields may be
 // left out. A Server tells a loss sooner, and frees the locks of a program that has died at once.
 type Leases struct {
 	URL      string // http://127.0.0.1:3308 by default
@@ -226,7 +226,7 @@ func (l Leases) post(ctx context.Context, dial dial, verb string, body any) (ans
 		return answer, fmt.Errorf("getlock: %s does not serve (%w); see that getlockd runs there and can be reached", url, err)
 	}
 	if json.Unmarshal(content, &answer) != nil || answer.Status == "" {
-		return answer, fmt.Errorf("getlock: %s is no getlockd, it answers %s; look at the address", url, response.Status)
+		return answer, fmt.Errorf("getlock: %s is not a getlockd server, it answers %s; look at the address", url, response.Status)
 	}
 	if response.StatusCode != http.StatusOK || !answer.Success {
 		return answer, &Refused{answer.Status, answer.Message}

@@ -1,4 +1,4 @@
-//! Who can reach a listener, and what is refused or warned of for that.
+//! Which machines can reach a listener, and the refusals and warnings that follow from it.
 
 use std::net::SocketAddr;
 
@@ -8,19 +8,19 @@ use crate::{
     wires::web::{HostPolicy, Hosts},
 };
 
-/// The warning where passwords cross a network without TLS.
+/// The warning for a port at which passwords cross a network without TLS.
 const WITHOUT_TLS: &str = "users log in here from other machines without TLS: \
-     passwords can be read on the way; give --tls-cert and --tls-key";
+     passwords can be read in transit; give --tls-cert and --tls-key";
 
-/// The warning where they may.
+/// The warning for a port at which passwords may cross a network without TLS.
 const TLS_OPTIONAL: &str = "users may log in here from other machines without TLS: \
-     passwords can be read on the way; say --tls required";
+     passwords can be read in transit; set --tls required";
 
 /// Anyone on other machines would have full access, and `--open` was not given.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "--{wire} {addr} is open to other machines and nobody has to log in there: \
-     give --users FILE, or say --open if everybody who gets there may do everything"
+     give --users FILE, or --open if anyone who can connect may have full access"
 )]
 pub struct OpenToAll {
     wire: Wire,
@@ -28,7 +28,7 @@ pub struct OpenToAll {
 }
 
 impl Config {
-    /// Without users, only loopback may be listened on, unless `--open` was given.
+    /// Without users, the server may listen only on loopback, unless `--open` was given.
     ///
     /// # Errors
     /// [`OpenToAll`]
@@ -37,7 +37,7 @@ impl Config {
         if is_intended || is_loopback(addr) { Ok(()) } else { Err(OpenToAll { wire, addr }) }
     }
 
-    /// The names under which HTTP is asked, and by whom.
+    /// The host names that HTTP requests may use, and which clients are bound to them.
     pub(crate) fn hosts(&self) -> Hosts {
         let policy = match (&self.users, self.open) {
             (Some(_), _) => HostPolicy::Nobody,
@@ -55,14 +55,14 @@ impl Config {
             let is_same = at.ip() == too.ip() || at.ip().is_unspecified() || too.ip().is_unspecified();
             if at.port() != 0 && at.port() == too.port() && is_same {
                 return Err(CliError::Invalid(format!(
-                    "--{one} {at} and --{other} {too} are the same port; take two"
+                    "--{one} {at} and --{other} {too} are the same port; give them different ports"
                 )));
             }
         }
         Ok(())
     }
 
-    /// The warning for an address at which passwords can be read on their way.
+    /// The warning for an address at which passwords can be read in transit.
     pub fn password_warning(&self, addr: SocketAddr) -> Option<&'static str> {
         let are_sent = self.users.is_some() && !is_loopback(addr);
         match self.tls.files() {
@@ -72,16 +72,16 @@ impl Config {
         }
     }
 
-    /// What a health check asks: the line protocol, or HTTP where that is off.
+    /// The port that a health check asks: the line protocol, or HTTP if that is off.
     ///
     /// # Errors
-    /// A line that says what to do.
+    /// A message that says what to do if both have no address.
     pub fn ping_target(&self) -> Result<PingTarget, String> {
         match (self.line, self.http) {
             (Listen::At(addr), _) => Ok(PingTarget::Line(addr)),
             (_, Listen::At(addr)) => Ok(PingTarget::Http(addr)),
             _ => {
-                Err("say where the server is: host:port of its line protocol, or http://host:port".to_owned())
+                Err("no address to ask: give host:port of the line protocol, or http://host:port".to_owned())
             }
         }
     }

@@ -55,10 +55,10 @@ fn bad_flag_is_a_single_line_with_advice() {
         (&["--log-level", "loud"], "error, warn, info"),
         (&["--log-level", "info,h2"], "info,h2=warn"),
         (&["--log-format", "xml"], "text, json"),
-        (&["--mysql", "0.0.0.0:0"], "give --users FILE, or say --open"),
-        (&["check", "--mysql", "0.0.0.0:0"], "give --users FILE, or say --open"),
+        (&["--mysql", "0.0.0.0:0"], "give --users FILE, or --open"),
+        (&["check", "--mysql", "0.0.0.0:0"], "give --users FILE, or --open"),
         (&["check", "--lease-min", "2s", "--lease-max", "1s"], "--lease-max"),
-        (&["ping", "nowhere"], "say host:port, or http://host:port"),
+        (&["ping", "nowhere"], "expected host:port or http://host:port"),
         (&["user"], "<NAME>"),
         (&["serve"], "unrecognized subcommand"),
     ] {

@@ -6,32 +6,32 @@ use clap::{Args, ValueEnum};
 
 use crate::net::TlsFiles;
 
-/// How clients are served by TLS.
+/// The flags of TLS.
 #[derive(Clone, Debug, Args)]
 pub struct TlsFlags {
-    /// The certificate of the server, with those that lead to one which clients know: TLS on all ports
+    /// Certificate chain of the server (PEM); enables TLS on all ports
     #[arg(long, env = "GETLOCKD_TLS_CERT", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
 
-    /// The private key of the certificate
+    /// Private key of the certificate (PEM)
     #[arg(long, env = "GETLOCKD_TLS_KEY", value_name = "FILE")]
     tls_key: Option<PathBuf>,
 
-    /// Clients must show a certificate that one of these has signed
+    /// CA certificates (PEM); clients must then present a certificate that one of them has signed
     #[arg(long, env = "GETLOCKD_TLS_CLIENT_CA", value_name = "FILE")]
     tls_client_ca: Option<PathBuf>,
 
-    /// Whether clients may come without TLS where there is a certificate [default: required]
-    #[arg(long, env = "GETLOCKD_TLS", value_name = "WHETHER")]
+    /// Whether clients must use TLS once there is a certificate [default: required]
+    #[arg(long, env = "GETLOCKD_TLS", value_name = "MODE")]
     tls: Option<TlsMode>,
 }
 
-/// Whether clients may come without TLS.
+/// Whether clients must use TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum TlsMode {
-    /// They may not.
+    /// Plain text is refused
     Required,
-    /// They may.
+    /// Plain text and TLS are both accepted
     Optional,
 }
 
@@ -43,11 +43,15 @@ impl TlsFlags {
         Some((files, self.tls != Some(TlsMode::Optional)))
     }
 
-    /// Which flag needs another that is missing.
+    /// The message for a flag that needs another one which is missing.
     pub(super) fn conflict(&self) -> Option<&'static str> {
         match (&self.tls_cert, &self.tls_key) {
-            (Some(_), None) => Some("--tls-cert needs --tls-key, the file with the key of that certificate"),
-            (None, Some(_)) => Some("--tls-key needs --tls-cert, the file with the certificate of that key"),
+            (Some(_), None) => Some(
+                "--tls-cert needs --tls-key: also give the file with the private key of that certificate",
+            ),
+            (None, Some(_)) => {
+                Some("--tls-key needs --tls-cert: also give the file with the certificate of that key")
+            }
             (None, None) if self.tls_client_ca.is_some() => {
                 Some("--tls-client-ca needs --tls-cert and --tls-key")
             }

@@ -10,16 +10,16 @@ use crate::{
     },
 };
 
-/// Why there is no entry.
+/// Why `getlockd user` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum UserCommandError {
-    /// It would not be understood.
+    /// The server would not accept the entry.
     #[error(transparent)]
     Entry(#[from] EntryError),
-    /// The password was typed in two ways.
-    #[error("these are two passwords; type the same one twice")]
-    TwoPasswords,
-    /// It could not be read, or the entry not be written.
+    /// The two passwords that were typed differ.
+    #[error("the passwords do not match; type the same one twice")]
+    Mismatch,
+    /// The password could not be read, or the entry could not be written.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The system gave no random bytes.
@@ -27,7 +27,7 @@ pub enum UserCommandError {
     NoRandom,
 }
 
-/// Prints the entry; a new token goes to stderr, this once.
+/// Prints the entry to stdout. A new token goes to stderr; it is not shown again.
 ///
 /// # Errors
 /// [`UserCommandError`]
@@ -37,25 +37,25 @@ pub fn print_entry(new: NewUser) -> Result<(), UserCommandError> {
     let secret = if token { new_token()? } else { password()? };
     let text = entry(&wanted, secret.as_bytes(), token)?;
     if token {
-        writeln!(io::stderr(), "the token, which is told only now: {secret}")?;
+        writeln!(io::stderr(), "token (shown only once): {secret}")?;
     }
     Ok(io::stdout().write_all(text.as_bytes())?)
 }
 
-/// 256 bits.
+/// A random token of 256 bits.
 fn new_token() -> Result<String, UserCommandError> {
     let half = || Secret::random().map_err(|_| UserCommandError::NoRandom);
     Ok(format!("{}{}", half()?.reveal(), half()?.reveal()))
 }
 
-/// From a terminal it is asked for twice, as nobody sees what is typed.
+/// Reads the password: on a terminal twice, since it is not echoed, otherwise one line of standard input.
 fn password() -> Result<String, UserCommandError> {
     if !io::stdin().is_terminal() {
         let mut line = String::new();
         io::stdin().read_line(&mut line)?;
         return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
     }
-    let [first, second] = ["password: ", "again: "].map(rpassword::prompt_password);
+    let [first, second] = ["Password: ", "Repeat password: "].map(rpassword::prompt_password);
     let first = first?;
-    if first == second? { Ok(first) } else { Err(UserCommandError::TwoPasswords) }
+    if first == second? { Ok(first) } else { Err(UserCommandError::Mismatch) }
 }

@@ -12,12 +12,12 @@ use getlockd_proto::timeout::Timeout;
 
 use clap::ValueEnum;
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Text, for people
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line
     Json,
 }
 
@@ -37,21 +37,21 @@ impl fmt::Display for Listen {
         match self {
             Self::Off => f.write_str("off"),
             Self::At(addr) => addr.fmt(f),
-            Self::Systemd => f.write_str("at the socket that systemd passes"),
+            Self::Systemd => f.write_str("the socket that systemd passes"),
         }
     }
 }
 
-/// What `getlockd ping` asks.
+/// The port that `getlockd ping` asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PingTarget {
-    /// The line protocol.
+    /// The line protocol at this address.
     Line(SocketAddr),
-    /// HTTP.
+    /// HTTP at this address.
     Http(SocketAddr),
 }
 
-/// How long a connection may be idle; none for no limit.
+/// How long a connection may be idle; `None` means forever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdleLimit(pub Option<Duration>);
 
@@ -62,7 +62,9 @@ impl FromStr for IdleLimit {
         if text.eq_ignore_ascii_case("off") {
             return Ok(Self(None));
         }
-        some_time(text).map(|time| Self(Some(time))).map_err(|_| "say a time such as 10m, or off".to_owned())
+        some_time(text)
+            .map(|time| Self(Some(time)))
+            .map_err(|_| "expected a time such as 10m, or off".to_owned())
     }
 }
 
@@ -76,7 +78,7 @@ impl FromStr for Listen {
         if text.eq_ignore_ascii_case("systemd") {
             return Ok(Self::Systemd);
         }
-        address(text).map(Self::At).map_err(|error| format!("{error}; say host:port, off, or systemd"))
+        address(text).map(Self::At).map_err(|error| format!("{error}; expected host:port, off or systemd"))
     }
 }
 
@@ -88,18 +90,18 @@ impl FromStr for PingTarget {
             Some(rest) => address(rest.trim_end_matches('/')).map(Self::Http),
             None => address(text).map(Self::Line),
         };
-        asked.map_err(|error| format!("{error}; say host:port, or http://host:port"))
+        asked.map_err(|error| format!("{error}; expected host:port or http://host:port"))
     }
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     let mut found = text.to_socket_addrs().map_err(|error| error.to_string())?;
-    found.next().ok_or_else(|| "no address of that name".to_owned())
+    found.next().ok_or_else(|| "this name has no address".to_owned())
 }
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) | Err(_) => Err("say a whole number, at least 1".to_owned()),
+        Ok(0) | Err(_) => Err("expected a whole number, at least 1".to_owned()),
         Ok(number) => Ok(number),
     }
 }
@@ -118,29 +120,33 @@ pub(super) fn memory_size(text: &str) -> Result<usize, String> {
 
 fn size(text: &str, possible: RangeInclusive<usize>) -> Result<usize, String> {
     let size = text.parse().ok().filter(|size| possible.contains(size));
-    size.ok_or_else(|| format!("say a number of bytes from {} to {}", possible.start(), possible.end()))
+    size.ok_or_else(|| format!("expected a number of bytes from {} to {}", possible.start(), possible.end()))
 }
 
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(Timeout::Within(time)) => Ok(time),
-        _ => Err("say a time such as 10s, 500ms or 2m".to_owned()),
+        _ => Err("expected a time such as 10s, 500ms or 2m".to_owned()),
     }
 }
 
-/// No less than a millisecond, and no more than a clock holds.
+/// Parses a time of at least a millisecond, and at most as much as a clock can hold.
 pub(super) fn some_time(text: &str) -> Result<Duration, String> {
     let possible = Duration::from_millis(1)..=Duration::from_hours(24 * 366);
     time(text)
         .ok()
         .filter(|time| possible.contains(time))
-        .ok_or_else(|| "say a time from 1ms to 8784h".to_owned())
+        .ok_or_else(|| "expected a time from 1ms to 8784h".to_owned())
 }
 
 pub(super) fn host(text: &str) -> Result<String, String> {
     let is_right = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     let is_name = !text.is_empty() && text.bytes().all(is_right);
-    if is_name { Ok(text.to_owned()) } else { Err("say a name without a port: locks.example".to_owned()) }
+    if is_name {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a host name without a port, such as locks.example".to_owned())
+    }
 }
 
 pub(super) fn keepalive(text: &str) -> Result<Duration, String> {
@@ -148,5 +154,5 @@ pub(super) fn keepalive(text: &str) -> Result<Duration, String> {
     time(text)
         .ok()
         .filter(|time| possible.contains(time))
-        .ok_or_else(|| "say a time from 4s to 2h".to_owned())
+        .ok_or_else(|| "expected a time from 4s to 2h".to_owned())
 }

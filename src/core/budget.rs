@@ -1,30 +1,29 @@
-//! How much memory clients may make the server remember: each connection up to its own bound, all together up to
-//! theirs.
+//! The limits on the memory that the server keeps for clients: one for each connection, and one for all together.
 //!
-//! What is kept for a client is charged before it is kept. A [`Charge`] stands beside what it pays for, and gives the
-//! bytes back when it is dropped: nothing has to be remembered for that.
+//! Memory is charged before it is used. A [`Charge`] is kept beside the memory that it pays for, and returns the bytes
+//! when it is dropped.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-/// The most bytes that one connection makes the server remember, or prepare for it.
+/// The most bytes that the server keeps, or prepares, for one connection.
 pub const MAX_CONNECTION_MEMORY: usize = 4 * 1024 * 1024;
 
-/// So much of it each connection has for itself: it is refused to nobody, and does not count with all. A
+/// The bytes that every connection has for itself. They are never refused and do not count towards the shared limit. A
 /// well-behaved client needs no more.
 pub const OWN_MEMORY: usize = 16 * 1024;
 
-/// What a connection has beyond its own counts with all in steps of so many bytes: most of what comes and goes with
-/// each request is no matter of all.
+/// Beyond its own bytes, a connection takes memory from the shared limit in steps of this many bytes. So most of what
+/// comes and goes with a request does not touch the shared counter.
 const STEP: usize = 16 * 1024;
 
-/// So much more there is for a connection that is told that it has too much. Of what all have there is an eighth more, for
-/// this and for those who look why that is so.
+/// Extra bytes of a connection for the error that its budget is used up. The shared limit has an eighth extra, for such
+/// errors and for operators who look for the reason.
 const SPARE: usize = 1024 * 1024;
 
-/// What all connections have together, beyond what each has for itself.
+/// The memory of all connections together, beyond what each has for itself.
 #[derive(Debug)]
 pub struct Memory {
     used: AtomicUsize,
@@ -32,17 +31,17 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Nothing is used of it.
+    /// Makes an unused budget of `limit` bytes.
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { used: AtomicUsize::new(0), limit })
     }
 
-    /// How many bytes are charged now.
+    /// The number of bytes that are charged now.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// How many may be.
+    /// The limit in bytes.
     pub fn limit(&self) -> usize {
         self.limit
     }
@@ -63,7 +62,7 @@ pub enum Exceeded {
     Server(usize),
 }
 
-/// What one connection has.
+/// The budget of one connection.
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<Account>);
 
@@ -74,39 +73,39 @@ struct Account {
 }
 
 impl Budget {
-    /// Of a new connection.
+    /// Makes the budget of a new connection.
     pub fn of(memory: &Arc<Memory>) -> Self {
         Self(Arc::new(Account { used: AtomicUsize::new(0), memory: memory.clone() }))
     }
 
-    /// How many bytes are charged now.
+    /// The number of bytes that are charged now.
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)
     }
 
-    /// Charges so many bytes, for as long as the charge is kept.
+    /// Charges this many bytes, for as long as the charge is kept.
     ///
     /// # Errors
-    /// [`Exceeded`]: nothing is charged.
+    /// [`Exceeded`]: nothing was charged.
     pub fn charge(&self, bytes: usize) -> Result<Charge, Exceeded> {
         let mut charge = Charge::default();
         self.resize(&mut charge, bytes)?;
         Ok(charge)
     }
 
-    /// The same for telling that there is no more, for which there is always a little.
+    /// Charges memory for an error about the budget, for which there is a small extra.
     ///
     /// # Errors
-    /// [`Exceeded`]: that is used up, too.
+    /// [`Exceeded`]: the extra is used up too.
     pub fn charge_spare(&self, bytes: usize) -> Result<Charge, Exceeded> {
         self.0.grow(bytes, true)?;
         Ok(Charge { of: Some(self.clone()), bytes })
     }
 
-    /// A charge of this connection becomes one for so many bytes.
+    /// Changes a charge of this connection to this many bytes.
     ///
     /// # Errors
-    /// [`Exceeded`]: it stays as it was.
+    /// [`Exceeded`]: the charge is unchanged.
     pub fn resize(&self, charge: &mut Charge, bytes: usize) -> Result<(), Exceeded> {
         if let Some(more) = bytes.checked_sub(charge.bytes) {
             self.0.grow(more, false)?;
@@ -118,11 +117,11 @@ impl Budget {
         Ok(())
     }
 
-    /// The same for answers that are not sent. A connection that has no more than its own beside may have one when all
-    /// have reached their bound: it may be an operator who looks for the greedy.
+    /// Changes a charge for replies that are not sent yet. A connection that uses little else may exceed the shared
+    /// limit: it may be an operator who looks for the greedy client.
     ///
     /// # Errors
-    /// [`Exceeded`]: it stays as it was.
+    /// [`Exceeded`]: the charge is unchanged.
     pub fn resize_answer(&self, charge: &mut Charge, bytes: usize) -> Result<(), Exceeded> {
         if self.used() > OWN_MEMORY || bytes > MAX_CONNECTION_MEMORY {
             return self.resize(charge, bytes);
@@ -132,7 +131,7 @@ impl Budget {
     }
 }
 
-/// Of a connection that has nothing in common with others.
+/// Makes a budget that shares nothing with other connections.
 impl Default for Budget {
     fn default() -> Self {
         Self::of(&Memory::new(usize::MAX))
@@ -148,11 +147,12 @@ impl Account {
         let shared = counted(before + more) - counted(before);
         let Memory { used, limit } = &*self.memory;
         let limit_of_all = limit.saturating_add(if is_spare { limit / 8 } else { 0 });
-        // Taken first and looked at then, in one step: two connections cannot both find the last bytes free.
+        // Added first and checked afterwards, in one atomic step: two connections must not both find the last bytes
+        // free.
         if shared == 0 || used.fetch_add(shared, Ordering::Relaxed).saturating_add(shared) <= limit_of_all {
             return Ok(());
         }
-        // Given back as all bytes are, not by `shared`: other charges of the connection may have come in between.
+        // Returned like all bytes, not by `shared`: other charges of the connection may have changed meanwhile.
         self.shrink(more);
         Err(Exceeded::Server(*limit))
     }
@@ -166,12 +166,12 @@ impl Account {
     }
 }
 
-/// How much counts with all of what a connection has.
+/// How much of a connection's memory counts towards the shared limit.
 fn counted(bytes: usize) -> usize {
     bytes.saturating_sub(OWN_MEMORY).next_multiple_of(STEP)
 }
 
-/// Bytes that are paid for. Dropped, they are given back.
+/// A number of charged bytes. Dropped, it returns them.
 #[derive(Debug, Default)]
 pub struct Charge {
     of: Option<Budget>,
@@ -179,15 +179,15 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// How many they are.
+    /// The number of bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// It becomes one for so many bytes more. One that is of no connection stays for nothing.
+    /// Adds this many bytes to the charge. A charge without a connection stays at 0.
     ///
     /// # Errors
-    /// [`Exceeded`]: it stays as it was.
+    /// [`Exceeded`]: the charge is unchanged.
     pub fn grow(&mut self, more: usize) -> Result<(), Exceeded> {
         if let Some(Budget(account)) = &self.of {
             account.grow(more, false)?;
@@ -196,7 +196,7 @@ impl Charge {
         Ok(())
     }
 
-    /// What is left is a charge for nothing. It costs next to nothing where it was one before.
+    /// Returns all bytes. For an empty charge this costs almost nothing.
     pub fn give_back(&mut self) {
         if self.bytes > 0 {
             *self = Self::default();

@@ -6,41 +6,41 @@ thread_local! {
     static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
 }
 
-/// A mistake that could have been made.
+/// A plausible mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// A waiter that is dropped at the moment of its grant does not hand the lock on.
+    /// A waiter that is dropped at the moment of its grant does not pass the lock on.
     LostGrant,
     /// A release looks for waiters before it has the lock's guard.
     StaleLook,
-    /// A lock passes to one waiter only, though the next one is shared too.
+    /// A lock passes to one waiter only, although the next one is shared too.
     StopsEarly,
-    /// A waiter that leaves the queue does not look who may go now.
+    /// A waiter that leaves the queue does not check who can be granted the lock now.
     LeavesQuietly,
-    /// A shared newcomer goes past those who wait.
+    /// A new shared request overtakes waiters.
     Overtakes,
-    /// A dropped upgrade that was granted at that moment stays.
+    /// A dropped upgrade that was granted at that moment remains.
     StaysAlone,
-    /// A search follows waits that are younger than its own, and waits for theirs.
+    /// A search follows waits that are younger than its own, and waits for their searches.
     HeedsYounger,
-    /// A cycle is told though a wait in it may yet be refused.
+    /// A cycle is reported although a wait in it may still be refused.
     TellsOpen,
-    /// The graph is not told that a wait ended with a grant.
+    /// The graph is not informed that a wait ended with a grant.
     StaleWait,
-    /// The graph is let go after a wait is numbered and before it is entered.
+    /// The guard of the graph is released between numbering a wait and entering it.
     EarlyTicket,
-    /// Shared holders are not looked at when somebody wants a lock alone.
+    /// Shared holders are ignored when somebody wants the lock exclusively.
     TwoOwners,
-    /// The waker of a session is set after the look at what it has been told.
+    /// The waker of a session is set after its messages were checked.
     LateWaker,
-    /// Who waits for the end of a session listens after it has looked.
+    /// Waiting for the end of a session subscribes after it has checked.
     LateEar,
     /// A session that starts while the server stops is not told.
     LateGuest,
 }
 
 impl Bug {
-    /// Plants it for all that this thread runs from now on.
+    /// Plants this bug for everything that the current thread runs from now on.
     pub fn plant(self) {
         PLANTED.set(Some(self));
     }

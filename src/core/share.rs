@@ -1,7 +1,8 @@
-//! Quotas: of a resource that is limited, no user and no address gets all.
+//! Quotas of limited resources: no user and no address can take everything.
 //!
-//! Who takes of it is known by a [`QuotaKey`]: a user, or where there are no users an address. While much is left, each
-//! takes as much as it likes. The last eighth goes only to those that have less than an eighth of all.
+//! Who takes from a quota is identified by a [`QuotaKey`]: a user, or an address if the server has no users. While much
+//! is left, each may take as much as it likes. The last eighth is reserved for those that have less than an eighth of
+//! the total.
 
 mod fair_queue;
 mod unauthenticated;
@@ -27,23 +28,23 @@ use crate::core::{
     users::User,
 };
 
-/// Who shares a resource with others.
+/// Whose share a resource counts against.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum QuotaKey {
     /// A user, by name.
     User(SmolStr),
-    /// The address that clients come from, where there are no users or before a login; of IPv6 its network (/64),
-    /// as one client has all of that.
+    /// The address of clients, if the server has no users or before a login; for IPv6 the /64 network, since one client
+    /// has all of that.
     Address(IpAddr),
 }
 
 impl QuotaKey {
-    /// The user, or else the address.
+    /// The key of the user, or else of the address.
     pub fn of(user: Option<&User>, address: IpAddr) -> Self {
         user.map_or_else(|| Self::at(address), |user| Self::User(user.name().into()))
     }
 
-    /// Everybody at an address.
+    /// The key of an address.
     pub fn at(address: IpAddr) -> Self {
         Self::Address(match address.to_canonical() {
             IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) & !u128::from(u64::MAX)).into(),
@@ -52,26 +53,26 @@ impl QuotaKey {
     }
 }
 
-/// The part that is left for those who have less than it, as its divisor: an eighth.
+/// The reserved part, as a divisor: an eighth.
 pub const SHARE: usize = 8;
 
-/// Of less than this no part is left for anybody.
+/// Quotas smaller than this reserve nothing.
 pub const MIN_SHARED: usize = 64;
 
-/// The part that those who have not logged in may have together, where there are users: a half.
+/// The part that clients without a login may have together, if the server has users: a half.
 pub const UNAUTHENTICATED_SHARE: usize = 2;
 
-/// So much of it is left for those who have less than that.
+/// How much of a quota is reserved for those that have less than that.
 pub fn reserve(limit: usize) -> usize {
     if limit < MIN_SHARED { 0 } else { limit / SHARE }
 }
 
-/// The most that clients have together before a login, where there are users.
+/// The most connections that clients may have together before a login, if the server has users.
 pub fn max_unauthenticated(limit: usize) -> usize {
     (limit / UNAUTHENTICATED_SHARE).max(1)
 }
 
-/// A resource that is shared.
+/// A shared resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// TCP connections, of all wires.
@@ -80,9 +81,9 @@ pub enum Resource {
     Leases,
     /// Locks that are held.
     Locks,
-    /// Long lists on their way.
+    /// Long lists in flight.
     Lists,
-    /// Those who watch `/events`.
+    /// Viewers of `/events`.
     Viewers,
 }
 
@@ -162,7 +163,7 @@ impl fmt::Display for QuotaExceeded {
     }
 }
 
-/// How often a quota was exceeded, by the cause.
+/// How often a quota was exceeded, by cause.
 #[derive(Debug, Default)]
 struct Refusals([AtomicU64; QuotaCause::ALL.len()]);
 
@@ -176,42 +177,42 @@ impl Refusals {
     }
 }
 
-/// A resource that users or addresses share.
+/// A quota of a resource that users or addresses share.
 #[derive(Debug)]
 pub struct Quota {
     resource: Resource,
     limit: usize,
-    /// The most that one may have, however many are free.
+    /// The most that one of them may have, however many are free.
     of_each: usize,
     reserve: usize,
-    /// The most before a login; none where everybody is known by the address.
+    /// The most before a login; `None` if everybody is identified by address.
     max_unauthenticated: Option<usize>,
     taken: Guarded<Taken>,
     refusals: Refusals,
 }
 
-/// What is taken of it.
+/// The usage of a quota.
 #[derive(Debug, Default)]
 struct Taken {
-    /// Without that of clients before a login.
+    /// Without clients before a login.
     all: usize,
-    /// By each that has some.
+    /// The usage of each key that has any.
     of: HashMap<QuotaKey, usize>,
     unauthenticated: Unauthenticated,
 }
 
 impl Quota {
-    /// A quota of which the last eighth is left for those who have little.
+    /// Makes a quota whose last eighth is reserved for those that have little.
     pub fn new(resource: Resource, limit: usize) -> Arc<Self> {
         Self::with(resource, limit, limit, None)
     }
 
-    /// A quota of which each gets `of_each` at most.
+    /// Makes a quota of which each key may have at most `of_each`.
     pub fn capped(resource: Resource, limit: usize, of_each: usize) -> Arc<Self> {
         Self::with(resource, limit, of_each, None)
     }
 
-    /// The quota of connections. Where there are users, new connections are unauthenticated until they log in.
+    /// Makes the quota of connections. If the server has users, new connections are unauthenticated until they log in.
     pub fn for_connections(limit: usize, has_users: bool) -> Arc<Self> {
         Self::with(Resource::Connections, limit, limit, has_users.then(|| max_unauthenticated(limit)))
     }
@@ -234,40 +235,40 @@ impl Quota {
         })
     }
 
-    /// How much there is.
+    /// The limit.
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Of what it is.
+    /// The resource.
     pub fn resource(&self) -> Resource {
         self.resource
     }
 
-    /// How often there was none, by its cause.
+    /// How often the quota was exceeded, by cause.
     pub fn refusals(&self) -> [(QuotaCause, u64); QuotaCause::ALL.len()] {
         self.refusals.read()
     }
 
-    /// Takes so much for a user or address.
+    /// Takes this much for a user or address.
     ///
     /// # Errors
-    /// [`QuotaExceeded`]: nothing is taken.
+    /// [`QuotaExceeded`]: nothing was taken.
     pub fn take(self: &Arc<Self>, key: QuotaKey, count: usize) -> Result<Reservation, QuotaExceeded> {
         self.taken.lock().take(self, &key, count).map_err(|cause| self.refuse(cause))?;
         Ok(Reservation { quota: self.clone(), holder: Holder::Known(key), count })
     }
 
-    /// Takes so many places for a key, or one if there are not so many.
+    /// Takes this many places for a key, or one if fewer are free.
     ///
     /// # Errors
-    /// [`QuotaExceeded`]: nothing is taken.
+    /// [`QuotaExceeded`]: nothing was taken.
     pub fn take_up_to(self: &Arc<Self>, key: QuotaKey, wanted: usize) -> Result<Reservation, QuotaExceeded> {
         let count = self.try_up_to(&key, wanted)?;
         Ok(Reservation { quota: self.clone(), holder: Holder::Known(key), count })
     }
 
-    /// Only what is refused in the end counts as refused.
+    /// Only the final refusal counts.
     fn try_up_to(&self, key: &QuotaKey, wanted: usize) -> Result<usize, QuotaExceeded> {
         let mut taken = self.taken.lock();
         let took = taken.take(self, key, wanted).map(|()| wanted);
@@ -276,17 +277,18 @@ impl Quota {
         took.map_err(|cause| self.refuse(cause))
     }
 
-    /// How much is taken.
+    /// The current usage.
     pub fn count(&self) -> usize {
         let taken = self.taken.lock();
         taken.all + taken.unauthenticated.count()
     }
 
-    /// Admits a connection from this address. Where there are users it is unauthenticated: if such have their part, or
-    /// all is taken, the oldest of them is told by its [`Eviction`] to leave, and the new one has its place at once.
+    /// Admits a connection from this address. If the server has users, the connection is unauthenticated. If
+    /// unauthenticated connections have their share, or the quota is used up, the oldest of them is told by its
+    /// [`Eviction`] to leave, and the new connection takes its place at once.
     ///
     /// # Errors
-    /// [`QuotaExceeded`]: nothing is taken.
+    /// [`QuotaExceeded`]: nothing was taken.
     pub fn admit(
         self: &Arc<Self>,
         from: QuotaKey,
@@ -296,7 +298,7 @@ impl Quota {
         let mut taken = self.taken.lock();
         let count = taken.unauthenticated.count();
         if count >= most || taken.all + count >= self.limit {
-            // The eighth here keeps a flood from one address among itself.
+            // An address that has its share makes room itself: a flood from one address evicts only its own connections.
             if !taken.unauthenticated.make_room(&from, (most / SHARE).max(1)) {
                 drop(taken);
                 return Err(self.refuse(QuotaCause::Full));
@@ -314,14 +316,14 @@ impl Quota {
 }
 
 impl Taken {
-    /// The rule.
+    /// Decides on a request.
     fn take(&mut self, quota: &Quota, key: &QuotaKey, count: usize) -> Result<(), QuotaCause> {
         let has = self.of.get(key).copied().unwrap_or(0).saturating_add(count);
         let all = self.all.saturating_add(count);
         if all.saturating_add(self.unauthenticated.count()) > quota.limit {
             return Err(QuotaCause::Full);
         }
-        // Unauthenticated make room for those who are known.
+        // Unauthenticated connections make room for authenticated ones.
         let is_short = all > quota.limit - quota.reserve;
         if has > quota.of_each || is_short && has > quota.reserve {
             return Err(QuotaCause::Share);
@@ -346,7 +348,7 @@ impl Taken {
     }
 }
 
-/// What is taken of a quota. Dropped, it is given back.
+/// A part of a quota. Dropped, it is returned.
 #[derive(Debug)]
 pub struct Reservation {
     quota: Arc<Quota>,
@@ -357,20 +359,20 @@ pub struct Reservation {
 #[derive(Debug)]
 enum Holder {
     Known(QuotaKey),
-    /// By when it came.
+    /// For the order of arrival.
     Unauthenticated(Age),
 }
 
 impl Reservation {
-    /// How many they are.
+    /// The number of places.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// From now on it counts as that of another key: of the user that its client has logged in as.
+    /// Transfers the permit to another key: that of the user as whom its client has logged in.
     ///
     /// # Errors
-    /// [`QuotaExceeded`]: it stays as it was.
+    /// [`QuotaExceeded`]: the permit is unchanged.
     pub fn transfer_to(&mut self, to: QuotaKey) -> Result<(), QuotaExceeded> {
         if matches!(&self.holder, Holder::Known(now) if *now == to) {
             return Ok(());
@@ -388,7 +390,7 @@ impl Reservation {
                 match (evictable, &transferred) {
                     (Some((_, eviction)), Ok(())) => eviction.cancel(),
                     (Some((from, eviction)), Err(_)) => taken.unauthenticated.put(*age, from, eviction),
-                    // It was told to leave just before, and does so.
+                    // It was just told to leave, and does so.
                     (None, _) => {}
                 }
                 transferred
@@ -400,10 +402,10 @@ impl Reservation {
         Ok(())
     }
 
-    /// Takes so many more for the same key, or one if there are not so many; how many.
+    /// Takes this many more places for the same key, or one if fewer are free. Returns the number.
     ///
     /// # Errors
-    /// [`QuotaExceeded`]: nothing more is taken.
+    /// [`QuotaExceeded`]: nothing more was taken.
     pub fn grow_up_to(&mut self, wanted: usize) -> Result<usize, QuotaExceeded> {
         let Holder::Known(key) = &self.holder else { return Ok(0) };
         let more = self.quota.try_up_to(key, wanted)?;
@@ -411,7 +413,7 @@ impl Reservation {
         Ok(more)
     }
 
-    /// Gives some back.
+    /// Returns some places.
     pub fn shrink(&mut self, fewer: usize) {
         let fewer = fewer.min(self.count);
         if let Holder::Known(key) = &self.holder {
@@ -426,18 +428,18 @@ impl Drop for Reservation {
         let mut taken = self.quota.taken.lock();
         match &self.holder {
             Holder::Known(key) => taken.give_back(key, self.count),
-            // One that was told to leave has none any more.
+            // A connection that was told to leave no longer has a place.
             Holder::Unauthenticated(age) => drop(taken.unauthenticated.remove(*age)),
         }
     }
 }
 
-/// A permit that becomes that of the user as whom its client logs in.
+/// A permit that is transferred to the user as whom its client logs in.
 pub trait Transfer: fmt::Debug + Send + Sync {
-    /// Counts it as that of another key.
+    /// Counts the permit against another key.
     ///
     /// # Errors
-    /// [`QuotaExceeded`]: it stays as it was.
+    /// [`QuotaExceeded`]: the permit is unchanged.
     fn transfer_to(&self, key: QuotaKey) -> Result<(), QuotaExceeded>;
 }
 

@@ -1,4 +1,4 @@
-//! What is counted of holds, waits and refusals, and the last holds that ended. Nothing is decided by it.
+//! Statistics of holds, waits and refusals, and the last holds that ended. No decision depends on them.
 
 mod histogram;
 mod history;
@@ -13,7 +13,7 @@ use crate::core::{
     sync::plain::{AtomicU64, Ordering},
 };
 
-/// How a kind of thing is called where it is counted.
+/// The name of a kind of event in lists and metrics.
 macro_rules! kinds {
     ($(#[$doc:meta])* $kinds:ident { $($(#[$of_one:meta])* $kind:ident = $name:literal,)* }) => {
         $(#[$doc])*
@@ -23,10 +23,10 @@ macro_rules! kinds {
         }
 
         impl $kinds {
-            /// All there are, in the order of their numbers.
+            /// All of them, in the order of their numbers.
             pub const ALL: [Self; [$($name),*].len()] = [$(Self::$kind),*];
 
-            /// Its name, for lists and for metrics.
+            /// The name, for lists and for metrics.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$kind => $name,)*
@@ -41,27 +41,27 @@ kinds! {
     ReleaseCause {
         /// Its owner released it, by name or with all others.
         Release = "release",
-        /// Its owner's connection ended.
+        /// The connection of its owner ended.
         Disconnect = "disconnect",
         /// `KILL` ended the session.
         Killed = "killed",
-        /// The time of a lease ran out.
+        /// The lease expired.
         Expired = "expired",
         /// The server stopped.
         Shutdown = "shutdown",
-        /// The connection was idle for longer than it may.
+        /// The connection was idle for too long.
         Idle = "idle",
-        /// A client of the MySQL wire started over: COM_RESET_CONNECTION, COM_CHANGE_USER.
+        /// A client of the MySQL wire reset its session: COM_RESET_CONNECTION, COM_CHANGE_USER.
         Reset = "reset",
-        /// The user may not hold it any more.
+        /// The user lost the right to hold it.
         Revoked = "revoked",
-        /// The client that was granted it had gone by then.
+        /// The client was gone before it received the grant.
         HandedBack = "handed_back",
     }
 }
 
 impl ReleaseCause {
-    /// Whether it was not the client's doing: the session ended while it held the lock.
+    /// Whether the session ended while it held the lock, and did not release it.
     pub fn is_abandoned(self) -> bool {
         !matches!(self, Self::Release | Self::Reset | Self::HandedBack)
     }
@@ -70,13 +70,13 @@ impl ReleaseCause {
 kinds! {
     /// How a wait in a queue ended.
     WaitOutcome {
-        /// With the lock.
+        /// The lock was granted.
         Granted = "granted",
-        /// Its time ran out.
+        /// The timeout was reached.
         TimedOut = "timeout",
-        /// `KILL QUERY` ended it.
+        /// `KILL QUERY` cancelled the wait.
         Interrupted = "interrupted",
-        /// It closed a cycle, which a longer search found.
+        /// The wait closed a cycle, which a longer search found.
         Deadlock = "deadlock",
         /// The client left, or its session was ended.
         Left = "left",
@@ -84,25 +84,25 @@ kinds! {
 }
 
 kinds! {
-    /// Why something was refused that the server could have done. What there was no place for is counted where the places are.
+    /// Why the server refused something that it could have done. Exceeded quotas are counted by the quotas.
     Refused {
         /// The session held as many locks as it may.
         LocksPerSession = "locks_per_session",
-        /// As many waited for the lock as may.
+        /// The queue of the lock was full.
         WaitersPerLock = "waiters_per_lock",
-        /// A connection had as much remembered as one may.
+        /// The budget of a connection was used up.
         ConnectionMemory = "connection_memory",
-        /// All connections together had.
+        /// The budget of all connections was used up.
         ServerMemory = "server_memory",
         /// The server was stopping.
         Stopping = "stopping",
-        /// A connection spoke no protocol, or against its rules, and was closed.
+        /// A connection violated the protocol and was closed.
         Protocol = "protocol",
-        /// A login by a wrong password or token.
+        /// A login with a wrong password or token.
         Login = "login",
-        /// A login while there were too many wrong ones, right or not.
+        /// A login that was not checked because there were too many wrong ones.
         Throttled = "throttled",
-        /// The user may not do that, or nobody had logged in.
+        /// The user lacked the right, or nobody had logged in.
         Denied = "denied",
     }
 }
@@ -116,7 +116,7 @@ impl From<Exceeded> for Refused {
     }
 }
 
-/// All that is counted beside the table.
+/// All statistics besides those of the table.
 #[derive(Debug, Default)]
 pub struct Recorder {
     holds: [Histogram; ReleaseCause::ALL.len()],
@@ -127,22 +127,22 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A hold has ended.
+    /// Records that a hold has ended.
     pub fn hold_ended(&self, cause: ReleaseCause, held: Duration) {
         self.holds[cause as usize].observe(held);
     }
 
-    /// A wait in a queue has ended.
+    /// Records that a wait in a queue has ended.
     pub fn wait_ended(&self, outcome: WaitOutcome, waited: Duration) {
         self.waits[outcome as usize].observe(waited);
     }
 
-    /// Something was refused.
+    /// Records a refusal.
     pub fn refused(&self, why: Refused) {
         self.refused[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A session was told to end.
+    /// Records that a session was told to end.
     pub fn killed(&self) {
         self.kills.fetch_add(1, Ordering::Relaxed);
     }
@@ -152,27 +152,27 @@ impl Recorder {
         &self.history
     }
 
-    /// How long the holds were that ended so.
+    /// The durations of the holds that ended for this cause.
     pub fn holds(&self, cause: ReleaseCause) -> Distribution {
         self.holds[cause as usize].read()
     }
 
-    /// How long the waits were that ended so.
+    /// The durations of the waits with this outcome.
     pub fn waits(&self, outcome: WaitOutcome) -> Distribution {
         self.waits[outcome as usize].read()
     }
 
-    /// How often this was the reason.
+    /// The number of refusals for this reason.
     pub fn refusals(&self, why: Refused) -> u64 {
         self.refused[why as usize].load(Ordering::Relaxed)
     }
 
-    /// How many sessions were told to end.
+    /// The number of sessions that were told to end.
     pub fn kills(&self) -> u64 {
         self.kills.load(Ordering::Relaxed)
     }
 
-    /// How many holds ended with their sessions.
+    /// The number of holds that ended with their sessions.
     pub fn abandoned(&self) -> u64 {
         let abandoned = ReleaseCause::ALL.into_iter().filter(|cause| cause.is_abandoned());
         abandoned.map(|cause| self.holds(cause).count()).sum()

@@ -1,7 +1,7 @@
-//! What threads share things with. The only module that names dashmap.
+//! The types with which threads share data. The only module that names dashmap.
 //!
-//! With the feature `shuttle` these are stand-ins, so that `tests/shuttle` decides who goes on at
-//! each step; such a build runs in that test and nowhere else.
+//! With the feature `shuttle` these are stand-ins, so that `tests/shuttle` decides which thread continues at each step.
+//! Such a build runs only in that test.
 
 #[cfg(not(feature = "shuttle"))]
 pub(crate) use {
@@ -28,20 +28,20 @@ pub(crate) use guarded::Rank;
 /// A mutex with a [`Rank`], whose steps shuttle sees.
 pub(crate) type Guarded<T> = guarded::Ranked<Mutex<T>>;
 
-/// For what is only counted and shown, and for what one session alone changes. No two sessions race there, so shuttle
-/// has no steps there.
+/// For data that is only counted and shown, and for data that only one session changes. No two sessions race there, so
+/// shuttle has no steps there.
 pub(crate) mod plain {
-    /// The same of what shuttle does not see.
+    /// A mutex with a rank that shuttle does not see.
     pub(crate) type Guarded<T> = super::guarded::Ranked<std::sync::Mutex<T>>;
 
-    /// The same for what is read by many and seldom written.
+    /// A lock for data that is often read and seldom written.
     pub(crate) type ReadMostly<T> = super::guarded::Ranked<std::sync::RwLock<T>>;
 
     pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 }
 
-/// Whether a scenario has failed and everything of it is dropped: shuttle's locks may be poisoned by then,
-/// and a second panic would end the process before it says what was found.
+/// Whether a scenario has failed and is being dropped: shuttle's locks may be poisoned by then, and a second panic
+/// would end the process before it reports the first.
 #[cfg(feature = "shuttle")]
 pub(crate) fn is_unwinding() -> bool {
     std::thread::panicking()
@@ -60,8 +60,8 @@ pub(crate) use {
     shuttled::{AtomicWaker, DashMap, HashMap, HashSet, Notify, RandomState, oneshot, sleep_until},
 };
 
-/// Does what follows only if a test has planted that bug: `mutant!(LostGrant => return)`. In a build
-/// without the feature `shuttle` it is nothing at all.
+/// Runs the given code only if a test has planted that bug: `mutant!(LostGrant => return)`. Without the feature
+/// `shuttle` it expands to nothing.
 macro_rules! mutant {
     ($bug:ident => $($what:tt)*) => {
         #[cfg(feature = "shuttle")]

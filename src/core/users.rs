@@ -1,6 +1,6 @@
-//! Users: who may log in, and what each may do (protocol.md, part 11).
+//! Users: who may log in, and what each may do (docs/security.md).
 //!
-//! Without a file of users everybody may do everything, and there is no [`User`] anywhere.
+//! Without a users file everybody may do everything, and no [`User`] exists.
 
 mod file;
 mod method;
@@ -34,7 +34,7 @@ use crate::{
     name::Name,
 };
 
-/// A user who may log in, and what they may do.
+/// A user who may log in, with their rights.
 #[derive(Debug)]
 pub struct User {
     name: Box<str>,
@@ -42,7 +42,7 @@ pub struct User {
     lock: NameScope,
     see: NameScope,
     kill: bool,
-    /// Of the file that this was read from: a later one may say something else.
+    /// The reading of the file that this comes from: a later one may differ.
     generation: u64,
 }
 
@@ -50,12 +50,12 @@ pub struct User {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct NameScope(Vec<Prefix>);
 
-/// What all names of a part of the locks start with.
+/// The beginning of all names of a part of the locks.
 #[derive(Debug, PartialEq, Eq)]
 enum Prefix {
-    /// Of all names.
+    /// All names.
     Any,
-    /// Folded, as names are.
+    /// Folded like names.
     Of(Name),
 }
 
@@ -67,7 +67,7 @@ impl Prefix {
         }
     }
 
-    /// Whether all names of the other are among its own.
+    /// Whether this contains all names of the other.
     fn contains(&self, other: &Self) -> bool {
         match other {
             Self::Any => *self == Self::Any,
@@ -101,23 +101,23 @@ impl User {
         self.lock.covers(name)
     }
 
-    /// Whether they may know who holds a lock and who waits for it.
+    /// Whether they may see who holds a lock and who waits for it.
     pub fn may_see(&self, name: &Name) -> bool {
         self.see.covers(name) || self.may_lock(name)
     }
 
-    /// Whether they may know of all locks and all sessions.
+    /// Whether they may see all locks and all sessions.
     pub fn may_see_all(&self) -> bool {
         self.see.is_all() || self.lock.is_all()
     }
 
-    /// Whether they may know of a session of `other`; none is one that has not logged in.
+    /// Whether they may see a session of `other`; `None` stands for a session that has not logged in.
     pub fn may_see_session_of(&self, other: Option<&Self>) -> bool {
         self.may_see_all() || other.is_some_and(|other| other.name == self.name)
     }
 
-    /// Whether they may end a session of `other`: their own, and, if they may end any, those of users who
-    /// may lock and see nothing that they do not see.
+    /// Whether they may end a session of `other`: their own, and with the right to kill those of users who may take and
+    /// see nothing that they may not see.
     pub fn may_kill(&self, other: Option<&Self>) -> bool {
         let within = |other: &Self| {
             let mut parts = other.lock.0.iter().chain(&other.see.0);
@@ -129,7 +129,7 @@ impl User {
         }
     }
 
-    /// Of which reading of the file they are.
+    /// The reading of the file that this comes from.
     pub fn generation(&self) -> u64 {
         self.generation
     }
@@ -148,7 +148,7 @@ pub enum Denied {
     TooMany,
 }
 
-/// All users, as the file has them.
+/// All users of the file.
 #[derive(Debug)]
 pub struct Users {
     path: PathBuf,
@@ -168,7 +168,7 @@ impl Users {
     /// Reads the file.
     ///
     /// # Errors
-    /// [`FileError`] says where the file is wrong.
+    /// [`FileError`], which says where the file is wrong.
     pub fn load(path: &Path) -> Result<Self, FileError> {
         let users = file::read(path, 0)?;
         Ok(Self {
@@ -180,11 +180,11 @@ impl Users {
         })
     }
 
-    /// Reads it again: how many users there are. What sessions may do changes with their next command;
-    /// [`crate::core::session::LockService::users_changed`] sees to what they hold.
+    /// Reloads the file. Returns the number of users. New rights apply from each session's next command;
+    /// [`crate::core::session::LockService::users_changed`] applies them to locks that are held.
     ///
     /// # Errors
-    /// [`FileError`] says where the file is wrong; then all is as before.
+    /// [`FileError`], which says where the file is wrong; then nothing is changed.
     pub fn reload(&self) -> Result<usize, FileError> {
         let generation = self.generation() + 1;
         let loaded = LoadedUsers::of(file::read(&self.path, generation)?);
@@ -194,31 +194,31 @@ impl Users {
         Ok(count)
     }
 
-    /// How often the file was read again.
+    /// How often the file was reloaded.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::SeqCst)
     }
 
-    /// The user of this name, as they are now.
+    /// The current user of this name.
     pub fn find(&self, name: &str) -> Option<Arc<User>> {
         self.loaded.read().by_name.get(name).cloned()
     }
 
-    /// How many there are.
+    /// The number of users.
     pub fn count(&self) -> usize {
         self.loaded.read().by_name.len()
     }
 
-    /// Whether MySQL clients that say this name are asked for a proof by `mysql_native_password`, or else by
-    /// `caching_sha2_password`. It does not tell whether there is such a user.
+    /// Whether MySQL clients with this user name are asked for a proof by `mysql_native_password`, or else by
+    /// `caching_sha2_password`. The result does not reveal whether the user exists.
     pub fn asks_natively(&self, name: &str) -> bool {
         let loaded = self.loaded.read();
         let drawn = self.lottery.is_native(name, loaded.share);
         loaded.by_name.get(name).and_then(|user| user.verifiers.asked_natively()).unwrap_or(drawn)
     }
 
-    /// Logs in a client that proves to be a user. Failures are answered later and later, and whether there is such a user does
-    /// not change how.
+    /// Logs in a client that proves to be a user. Failures are answered with growing delays, which do not depend on
+    /// whether the user exists.
     ///
     /// Cancel-safe: dropped, the failure counts.
     ///
@@ -232,13 +232,13 @@ impl Users {
         match self.throttle.judge(from, Some(name), proven) {
             Ok(user) => Ok(user),
             Err(refusal) => {
-                // A name that nobody has may be a password in the wrong place.
+                // An unknown name may be a password in the wrong place.
                 let user = user.as_ref().map(|user| user.name());
-                // A line of its own for each: lines of one kind are few a second, and guesses come in thousands.
+                // Separate lines: the log limits lines of one kind, and guesses come in thousands.
                 match refusal {
                     LoginRefusal::Wrong(_) => tracing::warn!(%from, user, "login refused"),
                     LoginRefusal::TooMany => {
-                        tracing::warn!(%from, user, "login not looked at: too many wrong ones have come");
+                        tracing::warn!(%from, user, "login not checked: too many wrong passwords");
                     }
                 }
                 Err(denied(refusal).await)
@@ -246,8 +246,8 @@ impl Users {
         }
     }
 
-    /// The same for one who shows a token, which tells who they are. The right one is let in however many
-    /// wrong ones come from the same address: it is too long to be guessed.
+    /// Logs in a client that presents a token, which identifies the user. The right token is accepted after any number
+    /// of wrong ones from the same address: it is too long to be guessed.
     ///
     /// Cancel-safe: dropped, the failure counts.
     ///
@@ -264,7 +264,7 @@ impl Users {
         match refusal {
             LoginRefusal::Wrong(_) => tracing::warn!(%from, "token refused"),
             LoginRefusal::TooMany => {
-                tracing::warn!(%from, "token not looked at: too many wrong ones have come");
+                tracing::warn!(%from, "token not checked: too many wrong tokens");
             }
         }
         Err(denied(refusal).await)
@@ -278,9 +278,9 @@ impl LoadedUsers {
     }
 }
 
-/// Why one is not let in, once it may be said.
+/// Resolves to the reason of a refusal once it may be revealed.
 ///
-/// Cancel-safe: it counts already.
+/// Cancel-safe: the failure already counts.
 async fn denied(refusal: LoginRefusal) -> Denied {
     let LoginRefusal::Wrong(answered) = refusal else { return Denied::TooMany };
     sleep_until(answered).await;

@@ -1,7 +1,7 @@
-//! Requests of HTTP and gRPC, one after the other, through all that serves them but the socket.
+//! HTTP and gRPC requests, one after the other, through everything that serves them except the socket.
 //!
-//! `POST /path?query client`, a line's end, and a body. `GRPC` has messages, each behind a byte of its
-//! length. A line of `--` ends a request. Wherever 32 zeros stand, the last token is put.
+//! `POST /path?query client`, a newline, and a body. `GRPC` has messages, each after a byte with its length. A line of
+//! `--` ends a request. 32 zeros are replaced by the last token.
 
 use std::{sync::Arc, time::Duration};
 

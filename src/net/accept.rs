@@ -1,4 +1,4 @@
-//! Accepting connections: up to the limit, and for as long as the server runs.
+//! Accepting connections, up to the limit, until the server stops.
 
 use std::{
     io,
@@ -22,30 +22,31 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{BufferedSocket, Keepalive, Limiter, Permit, TransportConfig};
 use crate::core::share::{Quota, QuotaExceeded};
 
-/// How long to wait after a failed accept, at first and at most. An accept fails while the process has no descriptor left.
+/// How long to wait after a failed accept: at first, and at most. An accept fails while the process has no free
+/// descriptor.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
-/// How many clients at a time are told that the server is full, and have time to read it.
+/// How many clients at a time are told that the server is full and get time to read it.
 const REFUSALS: usize = 32;
 
-/// How much time each of them has to read it.
+/// How long such a client has to read it.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 /// What the accept loops of several listeners share.
 #[derive(Clone, Debug)]
 pub struct Acceptor {
-    /// One place a connection, whichever [`Limiter`] it passes.
+    /// The quota of connections, whichever [`Limiter`] they pass.
     pub quota: Arc<Quota>,
-    /// One permit for each client that is told that there is no place.
+    /// One permit for each client that is being told that the server is full.
     pub refusals: Arc<Semaphore>,
-    /// Every connection's task.
+    /// The tasks of all connections.
     pub tasks: TaskTracker,
-    /// Ends the accept loop.
+    /// Ends the accept loops.
     pub stop: CancellationToken,
 }
 
 impl Acceptor {
-    /// An acceptor that no connection has passed.
+    /// Makes an acceptor that has accepted nothing yet.
     pub fn new(quota: Arc<Quota>) -> Self {
         Self {
             quota,
@@ -59,18 +60,18 @@ impl Acceptor {
 /// A connection that was accepted.
 #[derive(Debug)]
 pub struct Accepted {
-    /// Its socket.
+    /// The socket.
     pub stream: TcpStream,
-    /// The other end.
+    /// The address of the client.
     pub peer: SocketAddr,
-    /// Its place, which is kept for it until it ends.
+    /// The permit of the connection in the quota, which is kept until the connection ends.
     pub permit: Weak<Permit>,
 }
 
-/// Accepts until [`Acceptor::stop`]. `serve` runs a connection to its end; it is called in the order
-/// in which connections came. `refusal` is sent to those for which there is no place.
+/// Accepts connections until [`Acceptor::stop`]. `serve` runs a connection to its end; it is called in the order in
+/// which connections arrive. `refusal` is sent to connections beyond the limit.
 ///
-/// A connection that makes room for another ends without a word: its work is dropped.
+/// A connection that is closed to make room for another gets no message: its work is dropped.
 ///
 /// Cancel-safe: no accepted connection is lost.
 pub async fn accept<S>(
@@ -98,8 +99,8 @@ pub async fn accept<S>(
                         let accepted = Accepted { stream, peer, permit: Arc::downgrade(&permit) };
                         acceptor.tasks.spawn(WithPermit { work: serve(accepted), permit });
                         if makes_room {
-                            // The connection that makes room closes its socket before another is accepted: its
-                            // descriptor may be the one that the next needs.
+                            // The connection that makes room must close its socket before another is accepted, which
+                            // may need its descriptor.
                             yield_now().await;
                         }
                     }
@@ -119,8 +120,8 @@ pub async fn accept<S>(
     }
 }
 
-/// Tells a client that there is no place. Beyond [`REFUSALS`] of them it is one write: a flood costs neither tasks nor
-/// descriptors.
+/// Tells a client that the server is full. Beyond [`REFUSALS`] clients at a time this is a single write: a flood costs
+/// neither tasks nor descriptors.
 fn refuse(stream: TcpStream, acceptor: &Acceptor, refusal: &Bytes, keepalive: Keepalive) {
     let Ok(place) = acceptor.refusals.clone().try_acquire_owned() else {
         let _ = stream.try_write(refusal);
@@ -136,8 +137,8 @@ fn refuse(stream: TcpStream, acceptor: &Acceptor, refusal: &Bytes, keepalive: Ke
 }
 
 pin_project! {
-    /// Work that keeps its place until it is dropped, or until it has to make room. Written by hand: the future of an
-    /// async block would be twice as large as the work.
+    /// Work that keeps its permit until it is dropped or has to make room. It is written by hand, since the future of
+    /// an async block would be twice as large.
     struct WithPermit<F> {
         #[pin]
         work: F,
@@ -157,7 +158,7 @@ impl<F: Future<Output = ()>> Future for WithPermit<F> {
     }
 }
 
-/// Whether only the connection that was to be accepted has failed: the next may be accepted at once.
+/// Whether the error is about a single connection, so that the next one can be accepted at once.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)

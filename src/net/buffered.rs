@@ -1,5 +1,5 @@
-//! A socket with buffers: one read takes all that has arrived, one write sends all the replies to it. System calls are most
-//! of what a short request costs.
+//! A buffered socket: one read takes everything that has arrived, and one write sends all replies to it. System calls
+//! are most of the cost of a short request.
 
 use std::{
     future::poll_fn,
@@ -27,43 +27,43 @@ use super::{
 };
 use crate::core::budget::{Budget, Charge, Exceeded, OWN_MEMORY};
 
-/// The most replies, in bytes, that wait for a client to read them before it is served again. A longer one is charged
-/// to its budget.
+/// The most bytes of replies that may wait for a client to read them before its next command is run. A longer reply is
+/// charged to its budget.
 pub const MAX_UNSENT: usize = OWN_MEMORY;
 
-/// What one read takes at most. The buffer is on the stack, so that an idle connection has none.
+/// The most bytes that one read takes. The buffer is on the stack, so that an idle connection has none.
 const READ: usize = 16 * 1024;
 
-/// What a buffer for replies has room for at first.
+/// The initial capacity of a buffer for replies.
 const SHORT_REPLY: usize = 256;
 
-/// How long a connection that is closed waits for its client to close too.
+/// How long the server, after closing a connection, waits for the client to close it too.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What the connections of a port have in common.
+/// The settings that the connections of a port share.
 #[derive(Debug)]
 pub struct TransportConfig {
-    /// Within which time a client that vanished is detected.
+    /// How long until a vanished client is detected.
     pub keepalive: Keepalive,
-    /// The certificates and keys; none without TLS.
+    /// The certificates and keys; `None` without TLS.
     pub tls: Option<Arc<Tls>>,
-    /// How long their clients may take.
+    /// The time limits of clients.
     pub timeouts: Timeouts,
 }
 
-/// How long a client may take to log in, and for how long it may be silent.
+/// How long a client may take to log in, and how long it may be idle.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// How long it has to log in, or to say what it wants, where it has to speak first.
+    /// How long a client has to log in or, where it speaks first, to send its first bytes.
     pub login: Duration,
-    /// How long a connection that holds nothing may be idle; none forever.
+    /// How long a connection that holds no lock may be idle; `None` means forever.
     pub idle: Option<Duration>,
-    /// How long one that holds a lock may be idle, before it is freed; none forever.
+    /// How long a connection that holds a lock may be idle before its locks are released; `None` means forever.
     pub idle_holder: Option<Duration>,
 }
 
 impl Timeouts {
-    /// It may take any time.
+    /// No limits.
     pub const NONE: Self = Self { login: Duration::MAX, idle: None, idle_holder: None };
 }
 
@@ -73,27 +73,27 @@ impl From<Keepalive> for TransportConfig {
     }
 }
 
-/// What few connections have: apart, so that the others stay small.
+/// State that only few connections need, kept apart so that the others stay small.
 #[derive(Debug, Default)]
 struct Rare {
     watch: Option<SilenceWatch>,
-    /// What a long `input` is charged, until it is empty.
+    /// The charge for a long `input`, until that is empty.
     input: Charge,
-    /// What a long `output` is charged, until it is sent.
+    /// The charge for a long `output`, until that is sent.
     output: Charge,
 }
 
-/// A socket with what was read and not yet used, and what is to be written.
+/// A socket with its input that is not consumed yet, and its output that is not sent yet.
 #[derive(Debug)]
 pub struct BufferedSocket {
     stream: Stream,
-    /// Shared: every idle connection would have a copy.
+    /// Shared, since every idle connection would have a copy.
     transport: Arc<TransportConfig>,
-    /// While there is a write to a client that may be gone, or a long buffer.
+    /// Present while there is a long buffer, or a write to a client that may have vanished.
     rare: Option<Box<Rare>>,
-    /// What has arrived and was not decoded yet.
+    /// Bytes that have arrived and are not decoded yet.
     pub input: BytesMut,
-    /// What the next flush sends.
+    /// Bytes that the next flush sends.
     pub output: BytesMut,
 }
 
@@ -101,46 +101,46 @@ impl BufferedSocket {
     /// Takes over an accepted socket.
     ///
     /// # Errors
-    /// When its options cannot be set: it is gone already.
+    /// An I/O error if the socket's options cannot be set because it is already closed.
     pub fn new(stream: TcpStream, transport: impl Into<Arc<TransportConfig>>) -> io::Result<Self> {
         let (transport, input, output) = (transport.into(), BytesMut::new(), BytesMut::new());
         transport.keepalive.prepare(&stream)?;
         Ok(Self { stream: Stream::Plain(stream), transport, rare: None, input, output })
     }
 
-    /// What a TLS handshake needs; none if the port has no TLS.
+    /// The certificates and keys for a TLS handshake; `None` if the port has no TLS.
     pub fn tls(&self) -> Option<&Arc<Tls>> {
         self.transport.tls.as_ref()
     }
 
-    /// How long the client may take.
+    /// The time limits of the client.
     pub fn timeouts(&self) -> Timeouts {
         self.transport.timeouts
     }
 
-    /// The port that the client came by; none if the socket is gone.
+    /// The local address of the connection; `None` if the socket is closed.
     pub fn local_port(&self) -> Option<u16> {
         self.stream.tcp()?.local_addr().ok().map(|addr| addr.port())
     }
 
-    /// The version and the cipher of TLS, if the connection has it.
+    /// The version and the cipher suite of TLS; `None` without TLS.
     pub fn secured(&self) -> Option<Secured> {
         self.stream.secured()
     }
 
-    /// Does the TLS handshake, whose first bytes are in `input`.
+    /// Performs the TLS handshake, whose first bytes are in `input`.
     ///
     /// Not cancel-safe: dropped, it closes the socket.
     ///
     /// # Errors
-    /// When the client refuses, or is refused. It has been sent an alert.
+    /// An I/O error if the client refuses, or is refused. In both cases an alert was sent.
     pub async fn upgrade(&mut self, tls: &Tls) -> io::Result<()> {
         let received = mem::take(&mut self.input);
         self.stream.upgrade(received, tls).await
     }
 
-    /// Appends what came to `input`: how many bytes, 0 at the end of the stream. While nothing
-    /// comes, buffers that are empty are given back.
+    /// Reads once and appends to `input`. Returns the number of bytes; 0 means the end of the stream. Empty buffers are
+    /// freed while nothing arrives.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut space = [const { MaybeUninit::uninit() }; READ];
         let mut read = ReadBuf::uninit(&mut space);
@@ -159,13 +159,13 @@ impl BufferedSocket {
         ready!(polled)?;
         self.input.extend_from_slice(read.filled());
         if self.output.capacity() == 0 {
-            // At once what a short reply needs, rather than a little more for each piece of it.
+            // Reserve at once what a short reply needs, not a little more for each piece of it.
             self.output.reserve(SHORT_REPLY);
         }
         Poll::Ready(Ok(read.filled().len()))
     }
 
-    /// Sends all of `output`. Fails if the client is gone; a client that only does not read is waited for.
+    /// Sends all of `output`. Fails if the client is gone; a client that merely does not read is waited for.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let unsent = self.output.len();
         let sent = self.stream.poll_send(cx, &mut self.output);
@@ -181,7 +181,7 @@ impl BufferedSocket {
         sent
     }
 
-    /// The write does not go on. Ready when the client is found gone.
+    /// The write makes no progress. Ready when the client is found to be gone.
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let keepalive = self.transport.keepalive;
         let watch = &mut self.rare.get_or_insert_default().watch;
@@ -189,7 +189,7 @@ impl BufferedSocket {
         self.poll_watch(cx).map(Err)
     }
 
-    /// Ready when the client is found gone.
+    /// Ready when the client is found to be gone.
     #[cold]
     fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let Some(stream) = self.stream.tcp() else { return Poll::Ready(io::ErrorKind::NotConnected.into()) };
@@ -206,8 +206,8 @@ impl BufferedSocket {
         }
     }
 
-    /// To be called before a late answer, as at the end of a wait: the client may have been silent for a while, and is given
-    /// up when its silence is too long, whatever is sent meanwhile.
+    /// To be called before a late reply, such as at the end of a wait. The client may have been silent for a while, and
+    /// it counts as gone once its silence is too long, even if the server is sending.
     pub fn watch_late_answer(&mut self) {
         let keepalive = self.transport.keepalive;
         if self.watch().is_none() && self.stream.tcp().is_some_and(|stream| is_silent(stream, keepalive)) {
@@ -225,24 +225,24 @@ impl BufferedSocket {
         self.rare.get_or_insert_default().watch = Some(watch);
     }
 
-    /// For how much silence of the client nothing is freed that it holds.
+    /// How long a silent client keeps what it holds.
     pub fn left(&self) -> Duration {
         self.transport.keepalive.left()
     }
 
-    /// The client has read something: a stall is over.
+    /// The client has read something, so a stall is over.
     fn made_progress(&mut self) -> io::Result<()> {
         if self.watch().is_some_and(SilenceWatch::is_stalled) { self.end_stall() } else { Ok(()) }
     }
 
     #[cold]
     fn end_stall(&mut self) -> io::Result<()> {
-        // The kernel may have had room for all of it, while the client is gone.
+        // The kernel may have buffered all of it although the client is gone.
         self.begin_watch();
         self.stream.tcp().map_or(Ok(()), |stream| self.transport.keepalive.limit_unacknowledged(stream))
     }
 
-    /// Sends what is to be sent and takes what comes: how much came.
+    /// Sends `output` while it reads input. Returns the number of bytes read.
     fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
             return Poll::Ready(Err(error));
@@ -250,13 +250,13 @@ impl BufferedSocket {
         self.poll_fill(cx)
     }
 
-    /// Resolves when the client has gone, or has sent more than its budget has room for. Meanwhile it sends what is
-    /// to be sent, and keeps what comes, but for what `answered` takes out of it.
+    /// Resolves when the client is gone, or has sent more than its budget allows. Meanwhile it sends the output and
+    /// buffers the input, except what `answered` takes out of it.
     ///
-    /// The end of the stream stands behind all that was sent. Only a server that takes in what a client that is gone
-    /// had in its buffers sees that it is gone, so one who sends too much is not left waiting with its locks. Where it
-    /// is all connections that have no more, the rest stays with the network, and the end is seen once what stands in
-    /// front of it fits there.
+    /// The end of the stream arrives behind everything that was sent before. Only a server that reads all that a
+    /// vanished client had in its buffers finds out that it is gone. So a client that sends too much is not left
+    /// waiting with its locks. If it is the budget of all connections that is used up, the rest stays in the network,
+    /// and the end is seen once the bytes before it fit.
     ///
     /// Cancel-safe: nothing read is lost, nothing is sent twice.
     pub async fn hung_up(&mut self, budget: &Budget, mut answered: impl FnMut(&mut Self)) -> Hangup {
@@ -265,13 +265,13 @@ impl BufferedSocket {
             match self.charge_input(budget) {
                 Ok(()) => match poll_fn(|cx| self.poll_exchange(cx)).await {
                     Ok(0) | Err(_) => return Hangup::Left,
-                    // One who sends much takes turns with the others: it is all looked at.
+                    // A client that sends much takes turns with the others, since all of its input is scanned.
                     Ok(READ..) => yield_now().await,
                     Ok(_) => {}
                 },
                 Err(Exceeded::Connection(most)) => return Hangup::SentTooMuch(most),
                 Err(Exceeded::Server(_)) => {
-                    // Boxed: few come here, and every waiter would have room for it.
+                    // Boxed: few clients get here, and otherwise every waiter would reserve the space.
                     Box::pin(self.closed()).await;
                     return Hangup::Left;
                 }
@@ -279,7 +279,7 @@ impl BufferedSocket {
         }
     }
 
-    /// Resolves when the client has closed or reset the connection, without reading what lies in front of that.
+    /// Resolves when the client has closed or reset the connection, without reading the bytes before the end.
     ///
     /// Cancel-safe.
     pub async fn closed(&self) {
@@ -288,22 +288,22 @@ impl BufferedSocket {
         }
     }
 
-    /// Pays for what came and what a read adds to it. As much as one read takes is free.
+    /// Charges the input, and what one read may add to it. The size of one read is free.
     fn charge_input(&mut self, budget: &Budget) -> Result<(), Exceeded> {
         if self.input.len() <= READ {
             return Ok(());
         }
-        // A buffer that is full is doubled.
+        // A full buffer doubles.
         let size = (self.input.len() + READ).next_power_of_two();
         let paid = &mut self.rare.get_or_insert_default().input;
         if paid.bytes() < size { budget.resize(paid, size) } else { Ok(()) }
     }
 
-    /// Pays for an answer that was written behind `start`, if it is long, until it is sent. There is always room for
-    /// a short one: what it tells of has happened.
+    /// Charges a reply that was written from `start` on, if it is long, until it is sent. A short reply is never
+    /// refused, since what it reports has already happened.
     ///
     /// # Errors
-    /// [`Exceeded`]: it cannot stay, see [`BufferedSocket::discard_answer`].
+    /// [`Exceeded`]: the reply must be dropped, see [`BufferedSocket::discard_answer`].
     pub fn charge_answer(&mut self, start: usize, budget: &Budget) -> Result<(), Exceeded> {
         if self.output.len() - start <= MAX_UNSENT {
             return Ok(());
@@ -311,13 +311,13 @@ impl BufferedSocket {
         budget.resize_answer(&mut self.rare.get_or_insert_default().output, self.output.len())
     }
 
-    /// Takes back what was written behind `start`.
+    /// Removes what was written from `start` on.
     pub fn discard_answer(&mut self, start: usize) {
-        // A copy: what was cut off would stay with what is left.
+        // Copied, since otherwise the capacity for the discarded part would be kept.
         self.output = BytesMut::from(&self.output[..start]);
     }
 
-    /// Gives back what is paid for buffers that are empty, and what nothing is left of.
+    /// Frees empty buffers, and returns their charges.
     #[cold]
     fn release_charges(&mut self) {
         let Some(rare) = &mut self.rare else { return };
@@ -332,9 +332,8 @@ impl BufferedSocket {
         }
     }
 
-    /// Sends what is to be sent, for as long as the client lives, or for `patience` if there is
-    /// one. Then closes such that the client gets to read it: closing at once over unread input
-    /// would reset the connection.
+    /// Sends the output for as long as the client lives, or for at most `patience`. Then closes in such a way that the
+    /// client can read it: closing a socket with unread input would reset the connection.
     ///
     /// Not cancel-safe.
     pub async fn close(mut self, patience: Option<Duration>) {
@@ -344,7 +343,7 @@ impl BufferedSocket {
             None => flush.await,
         };
         if flushed.is_ok() {
-            // A client that has not closed by then is not waited for.
+            // The server does not wait longer for a client that has not closed by then.
             let _ = timeout(LINGER, self.shut_down()).await;
         }
     }
@@ -359,26 +358,26 @@ impl BufferedSocket {
     }
 }
 
-/// Why a wait for a client's end is over.
+/// Why waiting for the end of a client is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hangup {
-    /// It has closed or reset the connection.
+    /// The client has closed or reset the connection.
     Left,
-    /// It has sent more than is kept: than so many bytes, with what else is kept for it.
+    /// The client has sent more than may be kept: more than this many bytes, together with what else is kept for it.
     SentTooMuch(usize),
 }
 
-/// A socket, with TLS or without. Most are without, and as small as the socket.
+/// A socket with or without TLS. Most have none, and are as small as the socket.
 #[derive(Debug)]
 enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<Rewind<TcpStream>>>),
-    /// Lost to a handshake that failed.
+    /// Consumed by a handshake that failed.
     Gone,
 }
 
 impl Stream {
-    /// The socket; none if it is gone.
+    /// The TCP socket; `None` after a failed handshake.
     fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Plain(stream) => Some(stream),
@@ -387,7 +386,7 @@ impl Stream {
         }
     }
 
-    /// Does the handshake with a client whose first bytes, `received`, have been read.
+    /// Performs the handshake with a client whose first bytes, `received`, have been read.
     ///
     /// Not cancel-safe: dropped, it closes the socket.
     async fn upgrade(&mut self, received: BytesMut, tls: &Tls) -> io::Result<()> {
@@ -397,7 +396,7 @@ impl Stream {
                 *self = Self::Tls(Box::new(accepted));
                 Ok(())
             }
-            // It is done already.
+            // The handshake has already been done.
             other => {
                 *self = other;
                 Err(io::ErrorKind::AlreadyExists.into())
@@ -418,8 +417,7 @@ impl Stream {
         }
     }
 
-    /// Sends all of `output`, and what TLS has taken and not sent yet. What was sent is cut off, whatever comes of the
-    /// rest.
+    /// Sends all of `output`, and what TLS has buffered. Removes from `output` what was sent, even if an error follows.
     fn poll_send(&mut self, cx: &mut Context<'_>, output: &mut BytesMut) -> Poll<io::Result<()>> {
         while !output.is_empty() {
             let sent = match self {
@@ -438,7 +436,7 @@ impl Stream {
         }
     }
 
-    /// Ends what is sent: over TLS with its `close_notify` in front.
+    /// Closes the sending side; over TLS it sends `close_notify` first.
     async fn shut_down(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(stream) => stream.shutdown().await,

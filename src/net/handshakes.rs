@@ -1,21 +1,21 @@
-//! TLS handshakes take turns: the signature in one takes the thread for about as long as hundreds of requests.
+//! Turns for TLS handshakes: the signature in one takes as much time of a thread as hundreds of requests.
 
 use std::{future::poll_fn, pin::Pin, task::Poll};
 
 use tokio::{sync::Mutex, task::yield_now};
 
-/// Runs one step of a handshake at a time, in the order of the requests, and between two of them whatever else is ready.
+/// Runs one step of a handshake at a time, in the order in which they ask, and other ready tasks between two steps.
 #[derive(Debug, Default)]
 pub(super) struct Handshakes(Mutex<()>);
 
 impl Handshakes {
-    /// Runs a handshake to its end, each of its steps in a turn. While it waits for the client it takes none.
+    /// Runs a handshake to its end, each step in a turn. While it waits for the client it takes no turn.
     ///
-    /// Cancel-safe if `handshake` is: dropped, it gives its turn back.
+    /// Cancel-safe if `handshake` is: dropped, it releases its turn.
     pub(super) async fn run<F: Future + Unpin>(&self, handshake: &mut F) -> F::Output {
         loop {
             let turn = self.0.lock().await;
-            // The runtime polls its sockets before this task goes on: others are served between two steps.
+            // The runtime polls its sockets before this task continues, so others are served between two steps.
             yield_now().await;
             let step = poll_fn(|cx| Poll::Ready(Pin::new(&mut *handshake).poll(cx))).await;
             drop(turn);
@@ -27,7 +27,7 @@ impl Handshakes {
     }
 }
 
-/// Waits until the task is woken, also by what was polled since it began to run.
+/// Waits until the task is woken, including by what it has polled since it last started to run.
 async fn woken() {
     let mut has_waited = false;
     poll_fn(|_| {

@@ -1,5 +1,4 @@
-//! A socket that detects that the client has closed it, even while bytes that nobody wants to read yet lie in front of the
-//! end of the stream.
+//! A socket that detects that the client has closed it, even while unread bytes lie before the end of the stream.
 
 use std::{
     io,
@@ -18,30 +17,30 @@ use tokio::{
     time::sleep,
 };
 
-/// How many bytes may lie unread behind a request that waits. Behind more, the end of the stream could not arrive: the
-/// receive buffer of the kernel is full.
+/// How many bytes may lie unread behind a request that waits. Behind more, the end of the stream could not arrive,
+/// because the receive buffer of the kernel is full.
 const MAX_UNREAD: usize = 64 * 1024;
 
 /// How long bytes may lie unread before they are counted.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// One of two handles on a socket: this one reads and writes, the other watches.
+/// One of two handles of a socket: this one reads and writes, the other one watches.
 #[derive(Debug)]
 pub struct WatchedStream(Arc<Socket>);
 
-/// The other: it resolves when the other end has gone.
+/// The other handle: it resolves when the client has closed the connection.
 #[derive(Debug)]
 pub struct HangupWatch(Arc<Socket>);
 
 #[derive(Debug)]
 struct Socket {
     stream: TcpStream,
-    /// How often something was read.
+    /// The number of reads so far.
     reads: AtomicUsize,
 }
 
 impl WatchedStream {
-    /// Splits a socket.
+    /// Splits a socket into its two handles.
     pub fn new(stream: TcpStream) -> (Self, HangupWatch) {
         let socket = Arc::new(Socket { stream, reads: AtomicUsize::new(0) });
         (Self(socket.clone()), HangupWatch(socket))
@@ -49,13 +48,13 @@ impl WatchedStream {
 }
 
 impl HangupWatch {
-    /// Resolves when the other end has closed, or sends more than is read while a request waits, so
-    /// that there would be no telling. Cancel-safe.
+    /// Resolves when the client has closed the connection, or has sent so much while a request waits that a close could
+    /// not be detected. Cancel-safe.
     pub async fn hung_up(&self) {
         tokio::select! { () = closed(&self.0.stream) => {}, () = self.backlogged() => {} }
     }
 
-    /// Resolves when so much lies unread, and nothing is read of it, that the end of the stream could not arrive.
+    /// Resolves when so many bytes lie unread, and none are read, that the end of the stream could not arrive.
     ///
     /// Cancel-safe.
     async fn backlogged(&self) {
@@ -114,15 +113,15 @@ impl AsyncWrite for WatchedStream {
     }
 }
 
-/// Resolves when the other end has closed, without reading what lies in front of it.
+/// Resolves when the client has closed the connection, without reading the bytes before the end.
 #[cfg(target_os = "linux")]
 pub(super) async fn closed(stream: &TcpStream) {
-    // Sockets are not registered for priority data, so of this interest only the end of the stream is left. Interest in
-    // reading would be satisfied by unread bytes, at once.
+    // Sockets are not registered for priority data, so this interest leaves only the end of the stream. Unread bytes
+    // would satisfy an interest in reading at once.
     let _ = stream.ready(Interest::PRIORITY).await;
 }
 
-/// Resolves when the other end has closed, without reading what lies in front of it.
+/// Resolves when the client has closed the connection, without reading the bytes before the end.
 #[cfg(not(target_os = "linux"))]
 pub(super) async fn closed(stream: &TcpStream) {
     let is_open = async || stream.ready(Interest::READABLE).await.is_ok_and(|r| !r.is_read_closed());

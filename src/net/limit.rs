@@ -15,7 +15,7 @@ use crate::core::{
     },
 };
 
-/// One listener's side of the places for connections.
+/// The connections of one listener: their counts, and their access to the shared quota.
 #[derive(Debug)]
 pub struct Limiter {
     wire: Wire,
@@ -24,36 +24,36 @@ pub struct Limiter {
     closed: AtomicU64,
 }
 
-/// The connections of one listener so far.
+/// The connection counts of one listener.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionCounts {
-    /// Connections that are open.
+    /// Connections that are open now.
     pub open: u64,
-    /// Connections that were accepted.
+    /// Connections accepted since the start.
     pub accepted: u64,
 }
 
 impl Limiter {
-    /// The limiter of a listener for this wire, with places that it shares with others.
+    /// Makes a limiter for a listener of this wire, with a quota that it shares with the others.
     pub fn new(wire: Wire, quota: Arc<Quota>) -> Arc<Self> {
         let (accepted, closed) = Default::default();
         Arc::new(Self { wire, quota, accepted, closed })
     }
 
-    /// The wire that its listener serves.
+    /// The wire of the listener.
     pub fn wire(&self) -> Wire {
         self.wire
     }
 
-    /// The connections so far.
+    /// The counts so far.
     pub fn counts(&self) -> ConnectionCounts {
-        // In this order: a connection that is counted as closed was counted as accepted before.
+        // In this order: a connection that is counted as closed must already be counted as accepted.
         let closed = self.closed.load(Ordering::Acquire);
         let accepted = self.accepted.load(Ordering::Relaxed);
         ConnectionCounts { open: accepted.saturating_sub(closed), accepted }
     }
 
-    /// Takes a place for a connection from this address, if there is one.
+    /// Takes a permit for a connection from this address, unless the quota is exceeded.
     pub(super) fn enter(self: &Arc<Self>, from: IpAddr) -> Result<Arc<Permit>, QuotaExceeded> {
         let (reservation, eviction) = self.quota.admit(QuotaKey::at(from))?;
         self.accepted.fetch_add(1, Ordering::Relaxed);
@@ -65,22 +65,22 @@ impl Limiter {
     }
 }
 
-/// A connection's place, until its socket is closed.
+/// The permit of a connection, held until its socket is closed.
 #[derive(Debug)]
 pub struct Permit {
     limiter: Arc<Limiter>,
     reservation: Guarded<Reservation>,
-    /// None where nobody has to log in.
+    /// `None` where no login is required.
     eviction: Option<Arc<Eviction>>,
 }
 
 impl Permit {
-    /// Ready when the connection is to make room for another.
+    /// Ready when the connection has to make room for another.
     pub(super) fn poll_exit(&self, cx: &Context<'_>) -> Poll<()> {
         self.eviction.as_ref().map_or(Poll::Pending, |eviction| eviction.poll(cx))
     }
 
-    /// Whether clients have to log in, and those that have not make room for others.
+    /// Whether this connection may have to make room for others because it has not logged in.
     pub(super) fn has_exit(&self) -> bool {
         self.eviction.is_some()
     }

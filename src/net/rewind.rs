@@ -1,4 +1,4 @@
-//! A stream whose first bytes have been read already, to tell protocols apart.
+//! A stream whose first bytes have already been read in order to detect the protocol.
 
 use std::{
     io::{self, IoSlice},
@@ -9,16 +9,16 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream that yields these bytes again, and then the rest.
+/// A stream that yields the given bytes again, and then the rest.
 #[derive(Debug)]
 pub struct Rewind<S> {
     prefix: BytesMut,
-    /// The stream itself.
+    /// The underlying stream.
     pub(super) stream: S,
 }
 
 impl<S> Rewind<S> {
-    /// `stream`, of which `prefix` has been read.
+    /// Puts `prefix`, which was read from `stream`, back in front of it.
     pub fn new(prefix: BytesMut, stream: S) -> Self {
         Self { prefix, stream }
     }

@@ -1,15 +1,15 @@
-//! A client that has been sent something and says nothing: alive, or gone?
+//! Detecting a vanished client while the server is sending to it.
 //!
-//! The kernel's probes find a client that is gone within the time of [`Keepalive`], but it sends none while data
-//! is unacknowledged. Then it counts from the first time that it sent the data again. That is right for a reply
-//! that follows its command at once. Two writes need more:
+//! The kernel's probes find a client that is gone within the time of [`Keepalive`], but the kernel sends none while
+//! data is unacknowledged. Then it counts from the first retransmission. That is right for a reply that follows its
+//! command at once. Two kinds of writes need more:
 //!
-//! - A late one, such as the grant at the end of a wait, comes when the client may have been silent for a while:
-//!   the time would start again with it.
-//! - A stalled one, to a client that does not read, ends by that time although the client lives.
+//! - A late write, such as the grant at the end of a wait: the client may already have been silent for a while, and the
+//!   time would start again with the write.
+//! - A stalled write, to a client that does not read: it would fail after that time although the client is alive.
 //!
-//! So while there is such a write we ask the kernel ourselves when the client was last heard of. The kernel probes
-//! a peer whose window is shut, so one that lives is heard of.
+//! So while there is such a write the server asks the kernel when the client was last heard from. The kernel probes a
+//! peer whose receive window is closed, so a client that is alive is heard from.
 
 use std::{
     pin::Pin,
@@ -25,22 +25,22 @@ use tokio::{
 
 use super::Keepalive;
 
-/// Watches the client of a write that is late or stalled.
+/// Watches the client of a late or stalled write.
 #[derive(Debug)]
 pub(super) struct SilenceWatch {
     since: Instant,
     look: Pin<Box<Sleep>>,
     keepalive: Keepalive,
-    /// The client does not read, so the write makes no progress.
+    /// Whether the write makes no progress, since the client does not read.
     is_stalled: bool,
 }
 
-/// What a look has found.
+/// The result of one check.
 #[derive(Debug)]
 pub(super) enum Liveness {
     /// The client has been silent for too long.
     Gone,
-    /// It has acknowledged all that it was sent.
+    /// The client has acknowledged everything.
     Heard,
 }
 
@@ -50,19 +50,19 @@ impl SilenceWatch {
         Self { since: Instant::now(), look, keepalive, is_stalled }
     }
 
-    /// From now on the write makes no progress.
+    /// Marks the write as making no progress.
     pub(super) fn mark_stalled(&mut self) {
         if !self.is_stalled {
             (self.since, self.is_stalled) = (Instant::now(), true);
         }
     }
 
-    /// Whether the kernel's own time was put off for it.
+    /// Whether the kernel's own time limit was extended for this write.
     pub(super) fn is_stalled(&self) -> bool {
         self.is_stalled
     }
 
-    /// Ready once it is known what has become of the client. Until then it looks again and again.
+    /// Ready once the state of the client is known. Until then it checks again and again.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, stream: &TcpStream) -> Poll<Liveness> {
         loop {
             ready!(self.look.as_mut().poll(cx));
@@ -73,8 +73,9 @@ impl SilenceWatch {
                 return Poll::Ready(Liveness::Gone);
             }
             if self.is_stalled {
-                // By so little that the kernel, which backs off, probes often enough for a client that lives to be
-                // heard of in time. Never below the limit: data may have been unacknowledged before the stall.
+                // The extension is small enough that the kernel, which backs off, still probes often enough to hear
+                // from a live client in time. It is never below the limit, since data may have been unacknowledged
+                // before the stall.
                 let limit = self.keepalive.limit();
                 extend_timeout(stream, limit.max(self.since.elapsed() + limit / 3));
             }
@@ -83,35 +84,35 @@ impl SilenceWatch {
     }
 }
 
-/// How often it looks. A client is found gone this much too late at most, which [`Keepalive`] has allowed for.
+/// The time between two checks. A vanished client is found at most this much too late, which [`Keepalive`] allows for.
 fn interval(keepalive: Keepalive) -> Duration {
     keepalive.0 / 30
 }
 
-/// Whether a client that is sent something now has been silent for long enough for the kernel to count the
+/// Whether a client that is about to be sent something has been silent for so long that the kernel would measure the
 /// wrong time.
 pub(super) fn is_silent(stream: &TcpStream, keepalive: Keepalive) -> bool {
     silence(stream).is_some_and(|silence| silence > interval(keepalive))
 }
 
 fn extend_timeout(stream: &TcpStream, limit: Duration) {
-    // If it fails, the kernel cuts the peer off: that is the safe side, as nothing is held for a dead client.
+    // If this fails, the kernel closes the connection. That is the safe side: nothing is held for a dead client.
     #[cfg(target_os = "linux")]
     let _ = SockRef::from(stream).set_tcp_user_timeout(Some(limit));
     #[cfg(not(target_os = "linux"))]
     let _ = (SockRef::from(stream), limit);
 }
 
-/// For how long nothing has come from the peer, an acknowledgement included; none where the system does not tell.
+/// For how long nothing has arrived from the peer, not even an acknowledgement; `None` where the system does not say.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "no library offers TCP_INFO")]
 fn silence(stream: &TcpStream) -> Option<Duration> {
     use std::os::fd::AsRawFd;
-    // SAFETY: tcp_info is made of integers only, for which all bits zero is a value.
+    // SAFETY: tcp_info consists of integers, for which all bits zero is a valid value.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
     let mut size = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).ok()?;
-    // SAFETY: the descriptor is open for as long as `stream` is borrowed; `info` and `size` live
-    // through the call, and `size` is that of `info`, beyond which the kernel does not write.
+    // SAFETY: the descriptor is open as long as `stream` is borrowed. `info` and `size` live through the call, and
+    // `size` is the size of `info`, beyond which the kernel does not write.
     let done = unsafe {
         let (info, size) = ((&raw mut info).cast(), &raw mut size);
         libc::getsockopt(stream.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, info, size)
@@ -125,13 +126,13 @@ fn silence(_: &TcpStream) -> Option<Duration> {
     None
 }
 
-/// Whether some of what was sent is not acknowledged yet, or not even on its way.
+/// Whether some of what was sent is not acknowledged yet, or not transmitted yet.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "no library offers SIOCOUTQ")]
 fn is_unacknowledged(stream: &TcpStream) -> bool {
     use std::os::fd::AsRawFd;
     let mut bytes: libc::c_int = 0;
-    // SAFETY: the descriptor is open for as long as `stream` is borrowed, and the kernel writes one int.
+    // SAFETY: the descriptor is open as long as `stream` is borrowed, and the kernel writes one int.
     let done = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
     done == 0 && bytes > 0
 }

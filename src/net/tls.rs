@@ -1,4 +1,4 @@
-//! TLS: the certificates and keys of the server, and whom it lets in by them.
+//! TLS: the certificates and keys of the server, and the certificates that clients must present.
 
 use std::{
     io,
@@ -24,18 +24,18 @@ use tokio_rustls::{
 use super::handshakes::Handshakes;
 use crate::core::sync::{Rank, plain::ReadMostly};
 
-/// The first byte of every connection by TLS: that of its hello.
+/// The first byte of every TLS connection.
 pub const TLS_HELLO: u8 = 0x16;
 
-/// What HTTP is agreed on, the better one first.
+/// The protocols that are offered for HTTP (ALPN), the preferred one first.
 const HTTP: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// How a connection is kept from being read by others.
+/// The TLS parameters of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secured {
     /// The version of TLS, as MySQL writes it: `TLSv1.3`.
     pub version: &'static str,
-    /// The suite of ciphers, as in `TLS_AES_256_GCM_SHA384`.
+    /// The cipher suite, such as `TLS_AES_256_GCM_SHA384`.
     pub cipher: String,
 }
 
@@ -47,75 +47,75 @@ impl Secured {
             _ => "TLS",
         };
         let suite = connection.negotiated_cipher_suite()?.suite().as_str()?;
-        // The library writes TLS13_ where the registry of suites has TLS_.
+        // rustls writes TLS13_ where the registry of cipher suites has TLS_.
         let cipher = suite.replacen("TLS13_", "TLS_", 1);
         Some(Self { version, cipher })
     }
 }
 
-/// Where certificates and keys are, as PEM.
+/// The PEM files of certificates and keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificate of the server, and behind it those that lead to one which clients know.
+    /// The certificate of the server, followed by its chain.
     pub cert: PathBuf,
-    /// The private key of the first.
+    /// The private key of the certificate.
     pub key: PathBuf,
-    /// Clients must have a certificate that one of these has signed.
+    /// The CA certificates: clients must present a certificate that one of them has signed.
     pub client_ca: Option<PathBuf>,
 }
 
-/// Why there is no TLS by these files.
+/// Why these files cannot be used for TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
     #[error("cannot read {}: {error}", path.display())]
     Read {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The I/O error.
         error: io::Error,
     },
-    /// A file has something else than it should.
-    #[error("no {wanted} is in {}: it must be PEM", path.display())]
+    /// A file does not contain what it should.
+    #[error("{} contains no {wanted}; it must be a PEM file", path.display())]
     Missing {
-        /// What it should have.
+        /// What the file should contain.
         wanted: &'static str,
-        /// Which.
+        /// The file.
         path: PathBuf,
     },
-    /// A file is PEM that is broken.
-    #[error("{} is broken: {error}", path.display())]
+    /// A file contains malformed PEM.
+    #[error("{} is malformed: {error}", path.display())]
     Broken {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Where.
+        /// The error of the PEM parser.
         error: pem::Error,
     },
-    /// The key needs a password.
+    /// The key is encrypted with a password.
     #[error("{}: {}", path.display(), getlockd_proto::pem::ENCRYPTED)]
     Encrypted {
-        /// Which.
+        /// The file.
         path: PathBuf,
     },
-    /// Certificate and key are of two.
-    #[error("the key in {} is not that of the certificate in {}", key.display(), cert.display())]
+    /// The key does not belong to the certificate.
+    #[error("the key in {} does not belong to the certificate in {}", key.display(), cert.display())]
     Mismatch {
         /// The file of the key.
         key: PathBuf,
         /// The file of the certificate.
         cert: PathBuf,
     },
-    /// What is in a file cannot be used.
+    /// The content of a file cannot be used.
     #[error("{} cannot be used for TLS: {why}", path.display())]
     Unusable {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         why: String,
     },
 }
 
-/// How the server proves who it is. All connections share it, and it can be reloaded.
+/// The TLS configuration of the server. All connections share it, and it can be reloaded.
 #[derive(Debug)]
 pub struct Tls {
     files: TlsFiles,
@@ -131,7 +131,7 @@ struct Configs {
 }
 
 impl Tls {
-    /// Reads certificates and keys. `required`: nobody may come without TLS.
+    /// Reads certificates and keys. With `required`, connections without TLS are refused.
     ///
     /// # Errors
     /// [`TlsError`], which names the file that is wrong.
@@ -140,7 +140,7 @@ impl Tls {
         Ok(Self { files, required, configs, handshakes: Handshakes::default() })
     }
 
-    /// Reads them again, for the connections that come. On an error they stay as they were.
+    /// Reads the files again, for new connections. If that fails, the old certificates stay in use.
     ///
     /// # Errors
     /// [`TlsError`], which names the file that is wrong.
@@ -150,20 +150,20 @@ impl Tls {
         Ok(())
     }
 
-    /// Whether nobody may come without TLS.
+    /// Whether connections without TLS are refused.
     pub fn is_required(&self) -> bool {
         self.required
     }
 
-    /// Where the certificate is.
+    /// The path of the certificate.
     pub fn cert(&self) -> &Path {
         &self.files.cert
     }
 
-    /// Shakes hands with a client of HTTP. Cancel-safe: dropped, it drops the connection.
+    /// Performs the handshake with an HTTP client. Cancel-safe: dropped, it closes the connection.
     ///
     /// # Errors
-    /// When the client does not want to, or shows nothing that lets it in. It was told.
+    /// An I/O error if the client aborts, or presents no valid certificate. An alert was sent.
     pub async fn accept_http<S>(&self, stream: S) -> io::Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -171,7 +171,7 @@ impl Tls {
         self.handshakes.run(&mut TlsAcceptor::from(self.configs().http).accept(stream)).await
     }
 
-    /// The same for any other client, and as cancel-safe.
+    /// Performs the handshake with any other client. Cancel-safe: dropped, it closes the connection.
     pub(super) async fn accept<S>(&self, stream: S) -> io::Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -199,7 +199,7 @@ fn configs(files: &TlsFiles) -> Result<Configs, TlsError> {
         rustls::Error::InconsistentKeys(_) => {
             TlsError::Mismatch { key: files.key.clone(), cert: files.cert.clone() }
         }
-        // All that the certificate brings has been read by then: it is the kind of the key.
+        // The certificates have been checked by then, so the kind of key is the problem.
         rustls::Error::General(_) => self::unusable(&files.key, &getlockd_proto::pem::UNSUPPORTED_KEY),
         error => unusable(error),
     })?;

@@ -1,4 +1,4 @@
-//! The log: which lines are written, and how many of a kind.
+//! The log: which lines are written, and how many of each kind.
 
 mod rate_limit;
 
@@ -13,18 +13,18 @@ use tracing_subscriber::filter::Targets;
 
 pub use rate_limit::RateLimit;
 
-/// What is logged by default.
+/// The default of `--log-level`.
 pub const DEFAULT_LEVEL: &str = "info";
 
-/// Which lines are written: a level for those of this program, and others for parts of it and for crates.
+/// Which lines are written: a level for this program, and optional levels for its modules and for other crates.
 ///
-/// Of the crates that it is made of only errors are written unless they are named. They warn of what strangers send, which
-/// can be a line for each few bytes.
+/// By default other crates log only errors. They warn about invalid input, and so could write a line for every few bytes
+/// that a stranger sends.
 #[derive(Clone, Debug)]
 pub struct Filter(Targets);
 
 impl Filter {
-    /// For `tracing_subscriber`.
+    /// The filter as `tracing_subscriber` takes it.
     pub fn targets(&self) -> Targets {
         self.0.clone()
     }
@@ -50,17 +50,17 @@ impl FromStr for Filter {
 }
 
 const EXPECTED: &str =
-    "say error, warn, info, debug, trace or off, and if wanted others for crates: info,h2=warn";
+    "expected error, warn, info, debug, trace or off, and optionally levels for crates, such as info,h2=warn";
 
 fn level(text: &str) -> Result<LevelFilter, String> {
-    // A number would be a level too, and so would nothing.
+    // tracing would also take a number and the empty string.
     let is_word = !text.is_empty() && text.parse::<u8>().is_err();
     let named = text.parse().ok().filter(|_| is_word);
     named.ok_or_else(|| EXPECTED.to_owned())
 }
 
-/// Has a panic logged like any other line, in the format of the log. A panic ends the connection that it happens in, whose
-/// locks are freed, and no other.
+/// Makes a panic a line of the log, in the log's format. A panic ends the connection that it happens in and releases its
+/// locks; other connections go on.
 pub fn log_panics() {
     panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string);
@@ -70,7 +70,7 @@ pub fn log_panics() {
             place,
             backtrace,
             what = info.payload_as_str(),
-            "the server has a fault: a task panicked; please report this line"
+            "bug in getlockd: a task panicked and its connection was closed; please report this line"
         );
     }));
 }

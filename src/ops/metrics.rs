@@ -1,5 +1,5 @@
-//! The numbers of the server, as Prometheus reads them. Nothing is counted here: each scrape reads what
-//! is counted where it happens. No label has a lock's name, a user's or an address.
+//! The metrics of the server, for Prometheus. Nothing is counted here: each scrape reads counters that are kept where the
+//! events happen. No label contains the name of a lock or a user, or an address.
 
 mod encoder;
 mod process;
@@ -29,16 +29,16 @@ use crate::{
     net::Limiter,
 };
 
-/// What the numbers are read from.
+/// The sources of the metrics.
 #[derive(Debug)]
 pub struct Sources {
     /// The sessions.
     pub service: Arc<LockService>,
     /// The leases.
     pub leases: Arc<Leases>,
-    /// Where connections come in.
+    /// The limiter of each listener, which counts its connections.
     pub limiters: Vec<Arc<Limiter>>,
-    /// The places for connections.
+    /// The quota of connections.
     pub connections: Arc<Quota>,
     /// When the server started.
     pub started: SystemTime,
@@ -49,22 +49,22 @@ pub struct Sources {
 pub struct Metrics(Registry);
 
 impl Metrics {
-    /// Those of these sources.
+    /// Makes metrics that read these sources.
     pub fn new(sources: Sources) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(sources));
         Self(registry)
     }
 
-    /// As OpenMetrics 1.0 has it. Not for a thread that serves others: it reads files.
+    /// The metrics in OpenMetrics 1.0. It reads files, so it must not run on a thread of the runtime.
     pub fn open_metrics(&self) -> String {
         let mut page = String::new();
-        // To write into a string does not fail.
+        // Writing to a String never fails.
         let _ = text::encode(&mut page, &self.0);
         page
     }
 
-    /// The same in the older format of Prometheus, for those who do not ask for OpenMetrics.
+    /// The metrics in Prometheus's older text format, for clients that do not ask for OpenMetrics.
     pub fn text_format(&self) -> String {
         text_format::from_open_metrics(&self.open_metrics())
     }
@@ -85,11 +85,11 @@ impl Collector for Sources {
 impl Sources {
     fn server(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
         let version = [(env!("CARGO_PKG_VERSION"), 1)];
-        encoder.gauges("getlockd_build_info", "The version that runs", "version", version)?;
+        encoder.gauges("getlockd_build_info", "Version of the server", "version", version)?;
         let started = seconds_since_epoch(self.started);
         encoder.gauge(
             "getlockd_start_time_seconds",
-            "When the server started, in seconds since 1970",
+            "Start time of the server, in seconds since 1970",
             started,
         )
     }
@@ -97,34 +97,43 @@ impl Sources {
     fn locks(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
         let stats = self.service.stats();
         let Counters { locks, waiters, grants, shared_grants, deadlocks } = stats.table;
-        encoder.gauge("getlockd_locks", "Locks that are held", locks)?;
+        encoder.gauge("getlockd_locks", "Locks that are currently held", locks)?;
         let places = &self.service.shared().locks;
-        let help = "Locks that count towards getlockd_max_locks: without the first few of each session, and with \
-                    those that a session has room for";
+        let help = "Locks that count towards getlockd_max_locks: all but the first few of each session, and the room \
+                    that sessions have reserved for more";
         encoder.gauge("getlockd_counted_locks", help, places.count())?;
-        encoder.gauge("getlockd_max_locks", "The most locks that count, of all sessions", places.limit())?;
-        encoder.gauge("getlockd_waiters", "Sessions in a queue", waiters)?;
-        encoder.gauge("getlockd_leases", "Leases that run", self.leases.count())?;
+        encoder.gauge(
+            "getlockd_max_locks",
+            "Limit of counted locks, of all sessions together (--max-locks)",
+            places.limit(),
+        )?;
+        encoder.gauge("getlockd_waiters", "Sessions that wait for a lock", waiters)?;
+        encoder.gauge("getlockd_leases", "Active leases", self.leases.count())?;
         let max_leases = self.leases.quota().limit();
         encoder.gauge(
             "getlockd_max_leases",
-            "The most leases, with those that wait, and Hold streams",
+            "Limit of leases, including requests that wait, and of Hold streams (--max-leases)",
             max_leases,
         )?;
         let grants = [("exclusive", grants.saturating_sub(shared_grants)), ("shared", shared_grants)];
-        let help = "First takes and upgrades, not those of a lock that the session held already";
+        let help =
+            "Locks granted, by mode: first grants and upgrades, without repeated grants to the same session";
         encoder.counters("getlockd_grants", help, "mode", grants)?;
-        encoder.counter("getlockd_timeouts", "Requests for a lock that were answered 0", stats.timeouts)?;
-        let help = "Bytes that all connections make the server keep, beyond what each has for itself";
+        encoder.counter(
+            "getlockd_timeouts",
+            "Requests for a lock that were not granted in time",
+            stats.timeouts,
+        )?;
+        let help = "Memory kept for all connections, in bytes, beyond the fixed share of each";
         encoder.gauge("getlockd_memory_bytes", help, self.service.memory().used())?;
         encoder.gauge(
             "getlockd_max_memory_bytes",
-            "The most that they may be",
+            "Limit of getlockd_memory_bytes (--max-memory)",
             self.service.memory().limit(),
         )?;
-        let help = "Requests refused since their wait would have closed a cycle";
+        let help = "Requests refused because waiting would deadlock";
         encoder.counter("getlockd_deadlocks", help, deadlocks)?;
-        let help = "Sessions that KILL has told to end";
+        let help = "Sessions ended by KILL";
         encoder.counter("getlockd_kills", help, self.service.recorder().kills())
     }
 
@@ -132,29 +141,33 @@ impl Sources {
         let limiters: Vec<_> =
             self.limiters.iter().map(|limiter| (limiter.wire().as_str(), limiter.counts())).collect();
         let open = limiters.iter().map(|(wire, counts)| (*wire, counts.open));
-        encoder.gauges("getlockd_connections", "TCP connections that are open, by port", "wire", open)?;
-        let help = "TCP connections that were accepted, by port";
+        encoder.gauges("getlockd_connections", "Open TCP connections, by port", "wire", open)?;
+        let help = "TCP connections accepted, by port";
         let accepted = limiters.iter().map(|(wire, counts)| (*wire, counts.accepted));
         encoder.counters("getlockd_connections_accepted", help, "wire", accepted)?;
-        let help = "The most TCP connections at a time, of all ports";
+        let help = "Limit of open TCP connections, of all ports together (--max-connections)";
         encoder.gauge("getlockd_max_connections", help, self.connections.limit())?;
         let mut sessions = self.service.registry().count_by_wire();
         for wire in limiters.iter().map(|(wire, _)| *wire).chain([Wire::Grpc.as_str()]) {
             sessions.entry(wire).or_default();
         }
         let sessions = sessions.into_iter().map(|(wire, count)| (wire, count as u64));
-        encoder.gauges("getlockd_sessions", "Sessions that live, with those of leases", "wire", sessions)
+        encoder.gauges(
+            "getlockd_sessions",
+            "Open sessions, by wire; each lease is a session",
+            "wire",
+            sessions,
+        )
     }
 
     fn refused(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
         let recorder = self.service.recorder();
         let limits = Refused::ALL.map(|why| (vec![("reason", why.as_str())], recorder.refusals(why)));
-        let help =
-            "What was refused, and why; of what is shared also whether all was taken or one had its share";
+        let help = "Refusals, by reason; for shared limits also by cause: the limit is reached, or one client has its share";
         encoder.labelled_counters("getlockd_refused", help, limits.into_iter().chain(self.quota_exceeded()))
     }
 
-    /// How often there was no place, by what it was for and by the cause.
+    /// The refusals of each quota, by resource and by cause.
     fn quota_exceeded(&self) -> impl Iterator<Item = (Labels, u64)> {
         let Shared { locks, lists, viewers, .. } = self.service.shared();
         let places = [&self.connections, self.leases.quota(), locks, viewers];
@@ -170,11 +183,15 @@ impl Sources {
 
 fn waits_and_holds(recorder: &Recorder, encoder: &mut Encoder<'_>) -> fmt::Result {
     let waits = WaitOutcome::ALL.map(|outcome| (outcome.as_str(), recorder.waits(outcome)));
-    let help = "How long those waited who had to queue, and how their wait ended";
+    let help = "Wait time of requests that had to queue, in seconds, by outcome";
     encoder.histograms("getlockd_wait_seconds", help, "outcome", &waits)?;
     let holds = ReleaseCause::ALL.map(|cause| (cause.as_str(), recorder.holds(cause)));
     let ended = holds.iter().map(|(cause, holds)| (*cause, holds.count()));
-    encoder.counters("getlockd_releases", "Holds that ended, and why", "cause", ended)?;
+    encoder.counters("getlockd_releases", "Holds that ended, by cause", "cause", ended)?;
     let all = holds.iter().fold(Distribution::default(), |all, (_, holds)| all.with(holds));
-    encoder.histogram("getlockd_hold_seconds", "How long locks were held, once they are free", &all)
+    encoder.histogram(
+        "getlockd_hold_seconds",
+        "How long locks were held, in seconds, counted when they are released",
+        &all,
+    )
 }

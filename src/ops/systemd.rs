@@ -7,31 +7,31 @@ use sd_notify::NotifyState::{self, Ready, Reloading, Status, Stopping, Watchdog}
 use socket2::SockRef;
 use tokio::{task::spawn_blocking, time::interval};
 
-/// The sockets that came with the start of the process, each with the name that its unit gives it.
+/// The sockets that systemd passed to this process, each with the name from its unit.
 #[derive(Debug)]
 pub struct PassedSockets(Vec<(String, TcpListener)>);
 
-/// Why a socket cannot be had.
+/// Why a wire cannot listen on a socket of systemd.
 #[derive(Debug, thiserror::Error)]
 pub enum PassedError {
-    /// None of that name.
+    /// No socket has the name of the wire.
     #[error(
-        "systemd passed no socket called {0}: a .socket unit of this service needs FileDescriptorName={0}"
+        "systemd passed no socket named {0}; set FileDescriptorName={0} in a .socket unit of this service"
     )]
     None(String),
-    /// Clients of all but one would wait forever.
-    #[error("systemd passed several sockets called {0}; a wire has one")]
+    /// Several sockets have it. Clients of all but one would wait forever.
+    #[error("systemd passed several sockets named {0}; a wire takes one: leave one of them")]
     Several(String),
-    /// It is of another kind.
-    #[error("systemd passed something else than a listening TCP socket: {0}")]
+    /// A socket is not a listening TCP socket.
+    #[error("systemd passed something other than a listening TCP socket: {0}")]
     Kind(#[from] std::io::Error),
 }
 
 impl PassedSockets {
-    /// Takes them, once. To be called before anything else is opened.
+    /// Takes all sockets that were passed, once. To be called before the process opens anything else.
     ///
     /// # Errors
-    /// When one of them is no listening socket of TCP.
+    /// [`PassedError::Kind`] if one of them is not a listening TCP socket.
     pub fn take_all() -> Result<Self, PassedError> {
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':').map(str::to_owned);
@@ -46,10 +46,10 @@ impl PassedSockets {
         Ok(Self(sockets))
     }
 
-    /// The one of this name.
+    /// Takes the socket of this name.
     ///
     /// # Errors
-    /// When there is none, or more than one.
+    /// [`PassedError`] if there is none of this name, or more than one.
     pub fn take(&mut self, name: &str) -> Result<TcpListener, PassedError> {
         let (mut of_name, others) =
             std::mem::take(&mut self.0).into_iter().partition::<Vec<_>, _>(|socket| socket.0 == name);
@@ -58,7 +58,7 @@ impl PassedSockets {
         if of_name.is_empty() { Ok(socket) } else { Err(PassedError::Several(name.to_owned())) }
     }
 
-    /// The names of those that no wire took.
+    /// The names of the sockets that no wire took.
     pub fn left(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
     }
@@ -68,28 +68,28 @@ fn is_listening(socket: &TcpListener) -> bool {
     SockRef::from(socket).is_listener().unwrap_or(false)
 }
 
-/// It serves.
+/// Notifies systemd that the server serves, with a status line.
 pub fn ready(status: &str) {
     tell(&[Ready, Status(status)]);
 }
 
-/// It reloads its files; [`ready`] follows.
+/// Notifies systemd that the server reloads its files. [`ready`] has to follow.
 pub fn reloading() {
-    // systemd takes the one only with the other.
+    // systemd accepts RELOADING=1 only together with the time.
     if let Ok(now) = NotifyState::monotonic_usec_now() {
         tell(&[Reloading, now]);
     }
 }
 
-/// It was told to stop.
+/// Notifies systemd that the server stops, with a status line.
 pub fn stopping(status: &str) {
     tell(&[Stopping, Status(status)]);
 }
 
-/// Notifies the watchdog if systemd has one for this service, with a status line. To be called in a task of the runtime
-/// that serves: a runtime that is stuck notifies nobody.
+/// Notifies the watchdog of systemd, if this service has one, with a status line. To be called in a task of the runtime
+/// that serves: a runtime that is stuck must miss the watchdog.
 ///
-/// Cancel-safe: dropped, no more follow.
+/// Cancel-safe: dropped, it sends no more notifications.
 pub async fn watchdog(status: impl Fn() -> String) {
     let Some(within) = sd_notify::watchdog_enabled().filter(|within| *within > Duration::ZERO) else {
         return;
@@ -105,6 +105,6 @@ pub async fn watchdog(status: impl Fn() -> String) {
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "systemd cannot be told");
+        tracing::warn!(%error, "cannot notify systemd");
     }
 }

@@ -1,16 +1,16 @@
-//! The clock on the wall, as far as it can be told that it is wrong.
+//! A check of the system clock: it cannot be earlier than the build of this program.
 
 use std::time::{Duration, SystemTime};
 
 use getlockd_proto::moment::rfc3339;
 
-/// No part of the program is older, in seconds since 1970: the start of 2026. Raised with a release.
+/// The start of 2026, in seconds since 1970. No build is older. To be raised with each release.
 const WRITTEN: u64 = 1_767_225_600;
 
-/// When it was built, if who built it says so.
+/// When the program was built, in seconds since 1970, if the build environment says so.
 const BUILT: Option<&str> = option_env!("SOURCE_DATE_EPOCH");
 
-/// What is to be said where the clock shows a time before the program was there.
+/// The warning for a clock that is earlier than the build of the program.
 pub(super) fn warning() -> Option<String> {
     let built = BUILT.and_then(|built| built.parse().ok()).unwrap_or(WRITTEN);
     behind(SystemTime::now(), built.max(WRITTEN))
@@ -20,8 +20,8 @@ fn behind(now: SystemTime, built: u64) -> Option<String> {
     let built = SystemTime::UNIX_EPOCH + Duration::from_secs(built);
     let warning = || {
         format!(
-            "the clock shows {}, and this program is of {}: fencing tokens begin at the clock, and may be lower \
-             than those given before; set the clock and start it again",
+            "the clock shows {}, which is before this program was built ({}): fencing tokens start at the clock \
+             and may be lower than earlier ones; set the clock and restart the server",
             rfc3339(now),
             rfc3339(built)
         )
@@ -38,7 +38,7 @@ mod tests {
     fn clock_before_the_build_gives_a_warning() {
         let told = behind(SystemTime::UNIX_EPOCH, WRITTEN).unwrap();
         assert!(
-            told.starts_with("the clock shows 1970-01-01T00:00:00") && told.contains("of 2026-01-01T"),
+            told.starts_with("the clock shows 1970-01-01T00:00:00") && told.contains("built (2026-01-01T"),
             "{told}"
         );
         let built = SystemTime::UNIX_EPOCH + Duration::from_secs(WRITTEN);

@@ -1,4 +1,6 @@
-//! Where the wires listen.
+//! The listening sockets of the wires.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::TcpListener;
 
@@ -21,7 +23,7 @@ pub(super) struct Listeners {
 impl Listeners {
     pub(super) fn bind(config: &Config) -> Result<Self, StartError> {
         let mut passed = None;
-        // The first that fails ends it: the log says nothing of a later one.
+        // The first failure ends the start: the log says nothing about later wires.
         let mut listen = |wire, wanted| listen(config, wire, wanted, &mut passed);
         let listeners = Self {
             line: listen(Wire::Line, config.line)?,
@@ -29,10 +31,34 @@ impl Listeners {
             http: listen(Wire::Http, config.http)?,
         };
         for name in passed.iter().flat_map(PassedSockets::left) {
-            tracing::warn!(name, "systemd passed a socket that no wire takes");
+            tracing::warn!(name, "ignoring a socket that systemd passed: no wire listens on this name");
         }
         Ok(listeners)
     }
+
+    /// The addresses to try first: the page in a browser, and the line protocol in netcat, which speaks no TLS.
+    pub(super) fn first_steps(&self, tls: bool) -> Option<String> {
+        let scheme = if tls { "https" } else { "http" };
+        let page = local_addr(self.http.as_ref()).map(|addr| format!("open {scheme}://{addr}/"));
+        let line = local_addr(self.line.as_ref()).filter(|_| !tls);
+        let line = line.map(|addr| format!("nc {} {}, then HELP", addr.ip(), addr.port()));
+        match (page, line) {
+            (Some(page), Some(line)) => Some(format!("{page} or run: {line}")),
+            (Some(page), None) => Some(page),
+            (None, line) => line.map(|line| format!("run: {line}")),
+        }
+    }
+}
+
+/// An address at which this machine reaches a listener: loopback if it listens on all addresses.
+fn local_addr(listener: Option<&TcpListener>) -> Option<SocketAddr> {
+    let addr = listener?.local_addr().ok()?;
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    Some(SocketAddr::new(ip, addr.port()))
 }
 
 fn listen(

@@ -1,4 +1,4 @@
-//! What a server needs before it listens, and `getlockd check`, which wants to know no more.
+//! The files and limits that a server needs before it listens, and the report of `getlockd check` on them.
 
 use std::{
     fmt::Write,
@@ -20,46 +20,46 @@ use crate::{
     ops::systemd::PassedError,
 };
 
-/// Descriptors that are not for connections: listeners, the runtime's own, and clients that are told that there is no
-/// place.
+/// File descriptors that are not for connections: those of listeners, of the runtime, and of clients that are being told
+/// that the server is full.
 const RESERVED_DESCRIPTORS: u64 = 64;
 
 /// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// An address cannot be had.
-    #[error("cannot listen on {addr} ({wire}): {error}")]
+    /// The server cannot listen on an address.
+    #[error("cannot listen on {addr} ({wire}): {error}; choose another address with --{wire}")]
     Listen {
-        /// The wire that wanted it.
+        /// The wire that is configured for it.
         wire: Wire,
         /// The address.
         addr: SocketAddr,
-        /// What the kernel said.
+        /// The I/O error.
         error: io::Error,
     },
     /// Anyone on other machines would have full access.
     #[error(transparent)]
     Open(#[from] OpenToAll),
-    /// systemd did not pass what was to be served.
+    /// systemd did not pass the socket of a wire.
     #[error(transparent)]
     Passed(#[from] PassedError),
-    /// The users cannot be read.
+    /// The users file cannot be used.
     #[error(transparent)]
     Users(#[from] FileError),
-    /// The process may open hardly anything.
+    /// The limit of open files leaves nothing for connections.
     #[error(
-        "this process may open only {0} files and needs {RESERVED_DESCRIPTORS} beside its connections; raise its limit (ulimit -n)"
+        "this process may open only {0} files and needs {RESERVED_DESCRIPTORS} besides its connections; raise the limit (ulimit -n)"
     )]
     TooFewDescriptors(u64),
-    /// Certificates or keys are not what they should be.
+    /// The certificates or keys cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The description of the gRPC services is broken.
+    /// The descriptors of the gRPC services, which are compiled in, are broken.
     #[error("cannot describe the gRPC services: {0}")]
     Services(#[from] tonic_reflection::server::Error),
 }
 
-/// What a server needs before it listens: its files, and how many connections it can have.
+/// What a server has loaded before it listens, and how many connections it can have.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) users: Option<Arc<Users>>,
@@ -76,19 +76,19 @@ impl Plan {
     }
 }
 
-/// What a server with a configuration would do, for a person: what is right, and what should be looked at.
+/// The output of `getlockd check`.
 #[derive(Debug)]
 pub struct CheckReport {
-    /// What it would do, in lines.
+    /// What the server would do, in lines.
     pub report: String,
-    /// What should be looked at.
+    /// Settings that work but are probably not intended, each with what to do.
     pub warnings: Vec<String>,
 }
 
-/// Checks all that is needed to serve, and does not listen.
+/// Checks all that a server needs to start, without listening.
 ///
 /// # Errors
-/// [`StartError`]: the first thing that is wrong.
+/// [`StartError`]: the first problem that is found.
 pub fn check(config: &Config) -> Result<CheckReport, StartError> {
     let plan = Plan::new(config)?;
     let mut report = String::new();
@@ -97,7 +97,7 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
         // Nothing goes wrong when a String is written to.
         let _ = writeln!(report, "{wire}: {listen}");
         let Listen::At(addr) = listen else { continue };
-        // Its port may be in use, by the server that is to be changed.
+        // The port itself may be in use, by the running server that this configuration is meant for.
         TcpListener::bind((addr.ip(), 0)).map_err(|error| StartError::Listen { wire, addr, error })?;
         if let Some(warning) = config.password_warning(addr) {
             warnings.push(format!("--{wire} {addr}: {warning}"));
@@ -110,11 +110,10 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
         let _ = writeln!(report, "{what}: at most {limit}{}", share(limit));
     }
     let (each, all) = (MAX_CONNECTION_MEMORY, config.max_memory);
-    let _ = writeln!(report, "memory: at most {each} bytes for a connection, {all} for all");
+    let _ = writeln!(report, "memory: at most {each} bytes per connection, {all} for all connections");
     warnings.extend(clock::warning());
     if config.max_connections.is_some_and(|wanted| wanted > plan.max_connections) {
-        warnings
-            .push("--max-connections is more than the process may open; raise its limit of files".to_owned());
+        warnings.push("--max-connections exceeds the limit of open files; raise that (ulimit -n)".to_owned());
     }
     Ok(CheckReport { report, warnings })
 }
@@ -122,7 +121,7 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
 fn users(config: &Config, plan: &Plan) -> String {
     match (&plan.users, &config.users) {
         (Some(users), Some(path)) => format!("{}, from {}", users.count(), path.display()),
-        _ => "none: everybody who gets here may do everything".to_owned(),
+        _ => "none: anyone who can connect has full access".to_owned(),
     }
 }
 
@@ -131,27 +130,27 @@ fn tls(config: &Config, plan: &Plan) -> String {
         return "none".to_owned();
     };
     let whether = if required { "required" } else { "optional" };
-    let clients = if files.client_ca.is_some() { "; clients must show a certificate" } else { "" };
+    let clients = if files.client_ca.is_some() { "; clients must present a certificate" } else { "" };
     format!("{whether}, with {}{clients}", tls.cert().display())
 }
 
-/// How many of these places one user or address has at most.
+/// How many of `limit` places one user or address may take; empty if that is all of them.
 fn share(limit: usize) -> String {
     match limit - reserve(limit) {
         most if most == limit => String::new(),
-        most => format!(", of one user or address {most}"),
+        most => format!(", {most} per user or address"),
     }
 }
 
 fn strangers(plan: &Plan) -> String {
     let share = share(plan.max_connections);
     match &plan.users {
-        Some(_) => format!("{share}, before they log in {}", max_unauthenticated(plan.max_connections)),
+        Some(_) => format!("{share}, {} before login", max_unauthenticated(plan.max_connections)),
         None => share,
     }
 }
 
-/// As many connections as wanted, or at least as the process can open.
+/// The number of connections that are wanted, or as many as the limit of open files allows.
 fn max_connections(wanted: Option<usize>) -> Result<usize, StartError> {
     let descriptors = wanted.map_or(u64::MAX, |wanted| (wanted as u64).saturating_add(RESERVED_DESCRIPTORS));
     let files = rlimit::increase_nofile_limit(descriptors).unwrap_or(1024);

@@ -1,4 +1,4 @@
-//! What is reloaded while the server runs.
+//! Reloading the users and the certificate of a running server.
 
 use std::sync::Arc;
 
@@ -10,33 +10,33 @@ use crate::{
     net::{Tls, TlsError},
 };
 
-/// Reloads the users and the certificate. Each part that is wrong stays as it was.
+/// Reloads the users and the certificate. A file that cannot be used changes nothing.
 #[derive(Clone, Debug)]
 pub struct Reloader {
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) service: Arc<LockService>,
 }
 
-/// Why something stays as it was.
+/// Why a file was not reloaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// The certificate or its key.
-    #[error("the certificate stays as it was: {0}")]
+    /// The certificate or its key cannot be used.
+    #[error("the certificate was not reloaded, the old one stays in use: {0}")]
     Tls(#[from] TlsError),
-    /// The users.
-    #[error("the users stay as they were: {0}")]
+    /// The users file cannot be used.
+    #[error("the users were not reloaded, the old ones stay in force: {0}")]
     Users(#[from] FileError),
 }
 
 impl Reloader {
-    /// Reloads them, and logs the results. Sessions whose user lost its rights are ended.
+    /// Reloads both files and logs the results. A session whose user has lost rights that it uses is ended.
     ///
     /// # Errors
-    /// The first part that stays as it was. The others are read all the same.
+    /// The first failure. The other file is reloaded nevertheless.
     pub fn reload(&self) -> Result<(), ReloadError> {
         let users = self.service.users();
         if self.tls.is_none() && users.is_none() {
-            tracing::info!("there is nothing to reload");
+            tracing::info!("nothing to reload: the server has neither users nor a certificate");
         }
         let tls = self.tls.as_ref().map_or(Ok(()), |tls| certificate(tls));
         let users = users.map_or(Ok(()), |users| self.users(users));
@@ -46,14 +46,14 @@ impl Reloader {
     fn users(&self, users: &Users) -> Result<(), ReloadError> {
         let users = logged(users.reload().map_err(ReloadError::from))?;
         let ended = self.service.users_changed();
-        tracing::info!(users, ended, "the users were reloaded");
+        tracing::info!(users, ended, "reloaded the users");
         Ok(())
     }
 }
 
 fn certificate(tls: &Tls) -> Result<(), ReloadError> {
     logged(tls.reload().map_err(ReloadError::from))?;
-    tracing::info!(cert = %tls.cert().display(), "the certificate was reloaded");
+    tracing::info!(cert = %tls.cert().display(), "reloaded the certificate");
     Ok(())
 }
 

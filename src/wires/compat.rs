@@ -1,5 +1,5 @@
-//! The interfaces of other lock services, each over leases, so that their clients work with this server
-//! (README, "Coming from elsewhere").
+//! The interfaces of other lock services, on top of leases, so that their clients work with this server
+//! (docs/migrating.md).
 
 mod doubledutch;
 pub mod netlocker;
@@ -17,13 +17,14 @@ use axum::{
 
 use crate::wires::web::{AppState, AuthError, MAX_BODY, add_service};
 
-/// The names of those that speak gRPC.
+/// The names of the gRPC services.
 pub const GRPC_SERVICES: [&str; 2] = ["NetLocker.NetLockerService", "sharelock.ShareLockService"];
 
-/// The response of a service to a user who could not log in, or may not lock.
+/// Makes the response of a service to a user who could not log in or lacks a right.
 type RefusalFn = fn(StatusCode, &str) -> Response;
 
-/// All of them, each behind `authenticate`, which refuses in our words: each service translates it into its own.
+/// The routes of all services, each behind `authenticate`. Each service translates the refusals of that into its own
+/// format.
 pub(crate) fn router(state: &AppState, authenticate: impl Fn(Router) -> Router) -> Router {
     let service = |routes: Router<AppState>, refusal: RefusalFn| {
         let translate = map_response(move |response| ready(translate(response, refusal)));
@@ -46,7 +47,7 @@ pub(crate) fn router(state: &AppState, authenticate: impl Fn(Router) -> Router) 
     http.merge(authenticate(add_service(grpc, sharelock.max_decoding_message_size(MAX_BODY))))
 }
 
-/// Says a refused login in the words of the service.
+/// Translates a refused login into the format of the service.
 fn translate(response: Response, refusal: RefusalFn) -> Response {
     let Some(why) = response.extensions().get::<AuthError>() else { return response };
     let mut translated = refusal(response.status(), &why.to_string());

@@ -21,31 +21,31 @@ use crate::{
     wires::web::{AppState, MAX_BODY, add_service, wall_clock},
 };
 
-/// What `proto/getlockd.proto` says, as code. `tests/it/proto.rs` compares them.
+/// The code generated from `proto/getlockd.proto`. `tests/it/proto.rs` compares them.
 #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, reason = "generated")]
 pub mod proto {
     include!("generated/getlockd.v1.rs");
 
     pub use Mode as LockMode;
 
-    /// All services, for reflection.
+    /// The descriptors of all services, for reflection.
     pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
 }
 
-/// All services.
+/// All gRPC services.
 #[derive(Debug)]
 pub struct Services {
-    /// Where their requests go.
+    /// The routes of the services.
     pub router: Router,
     health: HealthReporter,
     names: Vec<&'static str>,
 }
 
 impl Services {
-    /// The service of locks, reflection, and the health of these and of the services named `others`.
+    /// The service `Locks`, reflection, and the health of these and of the services named `others`.
     ///
     /// # Errors
-    /// When the descriptors cannot be read, which a test does.
+    /// An error if the built-in descriptors cannot be read; a test reads them.
     pub(crate) fn new(state: AppState, others: &[&'static str]) -> Result<Self, BadDescriptors> {
         let (health, health_server) = tonic_health::server::health_reporter();
         let reflection = || {
@@ -59,19 +59,19 @@ impl Services {
         let router = add_service(router, health_server.max_decoding_message_size(MAX_BODY));
         let router = add_service(router, reflection().build_v1()?.max_decoding_message_size(MAX_BODY));
         let router = add_service(router, reflection().build_v1alpha()?.max_decoding_message_size(MAX_BODY));
-        // The empty name is the server's own.
+        // The empty name stands for the server itself.
         let names = ["", LocksServer::<LocksService>::NAME].iter().chain(others).copied().collect();
         Ok(Self { router, health, names })
     }
 
     /// Sets the health of all services to serving.
     ///
-    /// Cancel-safe: some services may keep their health.
+    /// Cancel-safe: dropped, it may leave some services as they were.
     pub async fn serve(&self) {
         self.set_health(ServingStatus::Serving).await;
     }
 
-    /// Sets it to not serving, when the server stops.
+    /// Sets the health of all services to not serving, when the server stops.
     ///
     /// Cancel-safe as [`Services::serve`].
     pub async fn stop(&self) {
@@ -89,7 +89,7 @@ fn name(text: &str) -> Result<Name, Status> {
     Name::new(text).map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
-/// The mode of a number that was sent.
+/// The mode for a number of the protocol.
 fn mode(number: i32) -> Result<Mode, Status> {
     match LockMode::try_from(number) {
         Ok(LockMode::Exclusive) => Ok(Mode::Exclusive),
@@ -98,17 +98,17 @@ fn mode(number: i32) -> Result<Mode, Status> {
     }
 }
 
-/// The number of a mode.
+/// The number of a mode in the protocol.
 fn lock_mode(mode: Mode) -> i32 {
     if mode == Mode::Shared { LockMode::Shared } else { LockMode::Exclusive }.into()
 }
 
-/// A moment to come, in milliseconds since 1970.
+/// A future moment, in milliseconds since 1970.
 fn moment(time: Instant) -> i64 {
     since_1970(wall_clock(time))
 }
 
-/// A time in milliseconds since 1970.
+/// A wall-clock time, in milliseconds since 1970.
 fn since_1970(time: SystemTime) -> i64 {
     let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)

@@ -1,6 +1,6 @@
-//! The line wire: one line in, one line out, for a person in netcat and for five-line clients.
+//! The line wire: one line in, one line out, for people at netcat and for five-line clients.
 //!
-//! The specification is protocol.md, "The line protocol". A request takes this way:
+//! It is specified in protocol.md, "The line protocol". A request takes this path:
 //!
 //! ```text
 //! connection: bytes -> codec: a line -> request: what it asks for -> core: Session -> encode: bytes

@@ -1,32 +1,32 @@
-//! The MySQL wire: the client/server protocol of MySQL 8.4, as far as a lock server has a use for it.
+//! The MySQL wire: MySQL 8.4's client/server protocol, as far as a lock server needs it.
 //!
-//! The specification is protocol.md, "The MySQL wire", and the MySQL internals documentation for
-//! what that leaves out.
+//! It is specified in protocol.md, "The MySQL wire". For the rest see the documentation of MySQL's internals.
 //!
 //! # From bytes to a result
 //!
-//! - Bytes become packets: [`connection`] reads the socket, and [`packet`] cuts what came into packets. A long packet is
-//!   charged to the memory of the connection when its head has come.
-//! - The first byte of a packet is its opcode: [`commands`] does what it asks for. [`login`] (with [`attributes`]) and
-//!   [`auth`] precede the first command; [`prepared`] keeps prepared statements and reads their parameters.
+//! - Bytes become packets: [`connection`] reads the socket, and [`packet`] splits the input into packets. A long packet
+//!   is charged to the memory of the connection when its head has arrived.
+//! - The first byte of a packet is its opcode: [`commands`] runs it. [`login`] (with [`attributes`]) and [`auth`] come
+//!   before the first command; [`prepared`] keeps prepared statements and reads their parameters.
 //! - A query is text in the character set of the client ([`charset`]); [`sql`] parses it into a statement.
-//! - [`executor`] executes the statement: `SELECT` of expressions itself, a table by [`list`], [`mod@set`], [`show`], and
-//!   `PREPARE` and `EXECUTE` by [`named`]. Expressions are evaluated by [`sql`], where [`temporal`] has the dates; a call
-//!   with an effect suspends the evaluation until the executor has performed it on the session. [`work`] bounds what all
-//!   of this may cost, and [`lookup`] asks what is the same for many rows once.
+//! - [`executor`] executes the statement: `SELECT` of expressions itself, of a table with [`list`], and others with
+//!   [`mod@set`], [`show`] and [`named`] (`PREPARE` and `EXECUTE`). Expressions are evaluated by [`sql`], where
+//!   [`temporal`] has the dates; a call with an effect suspends the evaluation until the executor has performed it on
+//!   the session. [`work`] bounds what all of this may cost, and [`lookup`] asks only once for what is the same in many
+//!   rows.
 //! - Rows of tables come from [`virtual_tables`] and [`getlockd_tables`], whose columns the [`catalog`] declares.
-//! - Resource the statement comes to, a [`result`] or an [`error`], is written behind the answers before it, and sent when no
-//!   further packet has come.
+//! - The [`result`] or [`error`] of the statement is written after the replies before it, and sent when no further
+//!   packet has arrived.
 //!
-//! [`state`] is what a connection remembers from command to command, [`variables`] a part of it, [`mod@value`] what
-//! expressions are made of, [`names`] what identifiers may be, [`clock`] the time.
+//! [`state`] is what a connection remembers between commands, and [`variables`] a part of it. [`mod@value`] has the
+//! values of expressions, [`names`] the rules for identifiers, [`clock`] the time.
 //!
 //! # Why a `Connection` and an `Executor`
 //!
-//! `Connection` owns the socket, the packets and the state, and lives as long as its client. `Executor` borrows these for one
-//! statement, beside what only that has: its parameters, its time, the outcomes of its calls. So a statement that EXECUTE
-//! names has an executor of its own within that of the EXECUTE, and nothing of a statement is left in the connection when
-//! it is done or dropped.
+//! `Connection` owns the socket, the packets and the state, and lives as long as its client. `Executor` borrows these
+//! for one statement, and adds what only that statement has: its parameters, its time, the outcomes of its calls. So a
+//! statement that EXECUTE names has its own executor within that of the EXECUTE, and nothing of a statement remains in
+//! the connection when it is done or dropped.
 
 mod attributes;
 mod auth;
@@ -60,15 +60,15 @@ mod work;
 
 pub use connection::{refusal, serve};
 
-/// The largest packet that is taken: `@@max_allowed_packet`.
+/// The largest packet that is accepted: `@@max_allowed_packet`.
 pub const MAX_PACKET: usize = 1024 * 1024;
 
-/// What the server's flags say to this wire.
+/// The server's flags for this wire.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerFlags {
-    /// The most bytes of a packet.
+    /// The largest packet, in bytes.
     pub max_packet: usize,
-    /// The most connections of all wires: `@@max_connections`.
+    /// The limit of connections of all wires: `@@max_connections`.
     pub max_connections: usize,
 }
 
@@ -78,7 +78,7 @@ impl Default for ServerFlags {
     }
 }
 
-/// The version that is told. Drivers look at its start to see what a server can do.
+/// The version that clients see. Drivers look at its start to find out what a server supports.
 pub const VERSION: &str = concat!("8.4.0-getlockd-", env!("CARGO_PKG_VERSION"));
 
 const VERSION_COMMENT: &str = "getlockd, a lock server";

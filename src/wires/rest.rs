@@ -1,4 +1,4 @@
-//! The HTTP wire: leases for clients that hold no connection. gRPC comes over the same port.
+//! The HTTP wire: leases for clients that keep no connection open. gRPC uses the same port.
 
 mod events;
 mod handler;
@@ -8,6 +8,7 @@ mod page;
 mod plain_text;
 mod sessions;
 mod snapshot;
+mod unknown_name;
 
 use std::sync::Arc;
 
@@ -23,9 +24,9 @@ use tokio_util::sync::CancellationToken;
 use self::handler::ApiError;
 use crate::{core::session::LockService, ops::metrics::Metrics, wires::web::AppState};
 
-/// Everything that is answered with text and JSON.
+/// The routes of HTTP.
 ///
-/// Streams of events end at `stop`.
+/// Event streams end when `stop` is cancelled.
 pub(crate) fn router(state: AppState, metrics: Arc<Metrics>, stop: CancellationToken) -> Router {
     Router::new()
         .route("/", get(async |headers: HeaderMap| page::page_or(&headers, HELLO)))
@@ -43,8 +44,25 @@ pub(crate) fn router(state: AppState, metrics: Arc<Metrics>, stop: CancellationT
         .with_state(state)
 }
 
-const HELLO: &str =
-    "getlockd: GET /getLock/<name> answers a token or false; GET /openapi.json tells the rest\n";
+/// What `/` returns to a client that is not a browser.
+const HELLO: &str = "\
+getlockd, a lock server. Open this address in a browser for the live page, or ask:
+GET /getLock/NAME?wait=10&ttl=60   take a lock: a token, or false
+GET /releaseLock/NAME/TOKEN        release it
+GET /api/locks                     list the locks that are held
+GET /metrics                       metrics for Prometheus
+GET /openapi.json                  all paths, described
+";
+
+/// Paths that end in a lock name.
+const BEFORE_A_NAME: [&str; 6] = [
+    "/api/lock/status/",
+    "/api/lock/waiters/",
+    "/api/lock/why/",
+    "/api/lock/history/",
+    "/getLock/",
+    "/releaseLock/",
+];
 
 async fn healthz() -> &'static str {
     "ok"
@@ -64,14 +82,19 @@ async fn openapi() -> Response {
 async fn no_such_path(request: Request) -> Response {
     let kind = request.headers().get(CONTENT_TYPE).map_or(&[][..], |kind| kind.as_bytes());
     if kind.starts_with(b"application/grpc") {
-        // As gRPC says that there is no such function.
+        // UNIMPLEMENTED. Its message is added with the others of gRPC.
         return [("content-type", "application/grpc"), ("grpc-status", "12")].into_response();
     }
-    let message = format!("there is no {}; GET /openapi.json lists what there is", request.uri().path());
+    let path = request.uri().path();
+    let has_slash =
+        BEFORE_A_NAME.iter().any(|before| path.strip_prefix(before).is_some_and(|name| name.contains('/')));
+    let hint = if has_slash { "in a lock name, write / as %2F" } else { "GET /openapi.json lists the paths" };
+    let message = format!("no such path: {path}; {hint}");
     ApiError { code: StatusCode::NOT_FOUND, status: "NotFound", message }.into_response()
 }
 
 async fn wrong_method(request: Request) -> ApiError {
-    let message = format!("{} does not take {}", request.uri().path(), request.method());
+    let (method, path) = (request.method(), request.uri().path());
+    let message = format!("{method} is not allowed on {path}; the Allow header lists the methods that are");
     ApiError { code: StatusCode::METHOD_NOT_ALLOWED, status: "MethodNotAllowed", message }
 }

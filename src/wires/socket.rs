@@ -1,4 +1,5 @@
-//! What the wires share whose connection is a session: waiting for locks, input and lists, and sending replies.
+//! What the wires share whose connections are sessions: waiting for locks, for input and for list permits, and sending
+//! replies.
 
 use std::{
     future::poll_fn,
@@ -23,13 +24,13 @@ use crate::{
 /// Why the connection ends during a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Disconnect {
-    /// By the client.
+    /// The client has closed it.
     HungUp(Hangup),
-    /// By the server.
+    /// The server ends it.
     Ended(EndReason),
 }
 
-/// Waits for a lock, for as long as the client is there. Meanwhile it sends earlier replies and takes in further commands,
+/// Waits for a lock as long as the client is connected. Meanwhile it sends earlier replies and reads further commands,
 /// some of which `answered` may answer at once.
 ///
 /// Cancel-safe: dropped, it leaves the queue, and no byte is lost.
@@ -70,9 +71,9 @@ pub(crate) async fn list_permit(
     permit
 }
 
-/// Yields to other connections, if the client is still there: sends what has been answered, and takes in what the client
-/// sends ahead, as the end of the stream stands behind that. For a wire whose clients have no use for a connection that
-/// is closed on one side.
+/// Yields to other connections if the client is still connected: sends the replies so far, and reads what the client
+/// sends ahead, since the end of the stream lies behind that. For a wire whose clients have no use for a half-closed
+/// connection.
 ///
 /// Cancel-safe: no byte is lost.
 pub(crate) async fn rest(io: &mut BufferedSocket, session: &Session) -> Result<(), Disconnect> {
@@ -87,7 +88,7 @@ pub(crate) async fn rest(io: &mut BufferedSocket, session: &Session) -> Result<(
 
 /// Sends the replies, unless the session ends before the client takes them.
 ///
-/// Cancel-safe: nothing is sent twice.
+/// Cancel-safe: dropped, it sends nothing twice.
 pub(crate) async fn flush(io: &mut BufferedSocket, handle: &Handle) -> Result<(), Disconnect> {
     poll_fn(|cx| match io.poll_flush(cx) {
         Poll::Ready(flushed) => Poll::Ready(flushed.map_err(|_| Disconnect::HungUp(Hangup::Left))),
@@ -96,7 +97,7 @@ pub(crate) async fn flush(io: &mut BufferedSocket, handle: &Handle) -> Result<()
     .await
 }
 
-/// Does the TLS handshake, unless the session ends before, or the client takes longer than `time`.
+/// Performs the TLS handshake, unless the session ends first or the client takes longer than `time`.
 ///
 /// Not cancel-safe: dropped, it closes the socket.
 pub(crate) async fn upgrade(
@@ -108,11 +109,11 @@ pub(crate) async fn upgrade(
     let shaken = tokio::select! {
         biased;
         ending = handle.ended() => return Err(Disconnect::Ended(ending)),
-        // Boxed: the state of a handshake is large, and every connection that has sent nothing yet would have it.
+        // Boxed: the state of a handshake is large, and otherwise every connection without input would reserve it.
         shaken = Box::pin(timeout(time, io.upgrade(tls))) => shaken,
     };
     shaken.unwrap_or(Err(std::io::ErrorKind::TimedOut.into())).map_err(|error| {
-        tracing::debug!(%error, "no TLS comes about");
+        tracing::debug!(%error, "TLS handshake failed");
         Disconnect::HungUp(Hangup::Left)
     })
 }
@@ -120,17 +121,17 @@ pub(crate) async fn upgrade(
 /// Why no more input arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Silence {
-    /// The client has gone.
+    /// The client has closed the connection.
     Left,
-    /// The session is to end.
+    /// The session has to end.
     Ended(EndReason),
-    /// Nothing arrived for longer than the limit.
+    /// Nothing has arrived for longer than the limit.
     Idle,
 }
 
 /// Waits for more input.
 ///
-/// Cancel-safe: nothing read is lost.
+/// Cancel-safe: dropped, it loses no input.
 pub(crate) fn fill<'a>(
     io: &'a mut BufferedSocket,
     handle: &'a Handle,
@@ -149,8 +150,8 @@ pub(crate) fn fill<'a>(
     })
 }
 
-/// How long a connection may be idle as its session is now; none forever. Before the login it is what is left of the
-/// time for that.
+/// How long a connection may be idle in its session's current state; `None` means forever. Before the login it is the
+/// rest of the time for that.
 pub(crate) fn max_idle(io: &BufferedSocket, session: &Session) -> Option<Duration> {
     let Timeouts { login, idle, idle_holder } = io.timeouts();
     if session.needs_login() {
@@ -159,7 +160,7 @@ pub(crate) fn max_idle(io: &BufferedSocket, session: &Session) -> Option<Duratio
     if session.holds() == 0 { idle } else { idle_holder }
 }
 
-/// Finds out when a connection has been idle for too long. A connection that may be idle forever has no timer.
+/// Detects that a connection has been idle for too long. A connection without a limit has no timer.
 #[derive(Debug, Default)]
 pub(crate) struct IdleTimer(Option<Box<Timer>>);
 
@@ -170,7 +171,7 @@ struct Timer {
 }
 
 impl IdleTimer {
-    /// From now on it may be idle for this long; none for no limit.
+    /// Sets the limit; `None` means no limit.
     pub(crate) fn begin(&mut self, limit: Option<Duration>) {
         let end = limit.and_then(|limit| Instant::now().checked_add(limit));
         match (end, &mut self.0) {
@@ -180,11 +181,11 @@ impl IdleTimer {
         }
     }
 
-    /// Ready when it has been idle for too long.
+    /// Ready when the connection has been idle for too long.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(Timer { end, sleep }) = self.0.as_deref_mut() else { return Poll::Pending };
-        // The timer is not reset for each command, which would cost more than the command: when it fires, it looks how long
-        // the connection has been idle.
+        // The timer is not reset for each command, which would cost more than the command: when it fires, it checks how
+        // long the connection has really been idle.
         while sleep.as_mut().poll(cx).is_ready() {
             if Instant::now() >= *end {
                 return Poll::Ready(());

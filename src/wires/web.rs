@@ -1,4 +1,4 @@
-//! Connections of HTTP/1 and HTTP/2, for the wires that come over it.
+//! HTTP/1 and HTTP/2 connections, for the wires over HTTP.
 
 mod auth;
 mod fairness;
@@ -55,33 +55,33 @@ pub(crate) use site::{HostPolicy, Hosts};
 use sniff::{HttpStream, Sniffed};
 pub(crate) use sse::event_stream;
 
-/// Within which time the head of a request must have come, from the end of the one before. It is longer than clients
-/// take between heartbeats, so that they keep their connection.
+/// How long the head of a request may take to arrive after the previous request. It is longer than the time between two
+/// heartbeats, so that clients keep their connections.
 const HEAD_TIME: Duration = Duration::from_secs(75);
 
-/// How often a silent client of HTTP/2 is pinged; oftener where keepalive is to find sooner that a client is gone.
+/// How often a silent HTTP/2 client is pinged; more often if `--keepalive` requires it.
 const PING: Duration = Duration::from_secs(10);
 
-/// The most requests that a connection of HTTP/2 has open. Each may wait for a lock, and the release of that lock must
-/// not queue behind them. The memory they keep is bounded by the budget of the connection.
+/// The most open requests on an HTTP/2 connection. Each may wait for a lock, and the release of that lock must not
+/// queue behind them. The budget of the connection bounds their memory.
 const STREAMS: u32 = 10_000;
 
-/// The longest head of a request, in bytes.
+/// The most bytes in the head of a request.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// The longest list of headers of HTTP/2, which counts its parts.
+/// The most bytes in the header list of HTTP/2, which counts some overhead per header.
 const MAX_HEADER_LIST: u32 = 16 * 1024;
 
-/// How many bytes of one request a client of HTTP/2 may send before they are read: no body is longer.
+/// How many unread bytes an HTTP/2 client may have sent for one request: no body is longer.
 const STREAM_WINDOW: u32 = 64 * 1024;
 
-/// How many bytes of all its requests.
+/// How many unread bytes an HTTP/2 client may have sent for all its requests.
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 
-/// What the handlers of a port share.
+/// The state that the handlers of a port share.
 #[derive(Clone, Debug)]
 pub(crate) struct AppState {
-    /// All sessions, those of leases included.
+    /// All sessions, including those of leases.
     pub(crate) service: Arc<LockService>,
     pub(crate) leases: Arc<Leases>,
 }
@@ -98,28 +98,28 @@ impl FromRef<AppState> for Arc<Leases> {
     }
 }
 
-/// The sender of a request. Each request has one in its extensions: a clone is to be cheap.
+/// The sender of a request, in the extensions of each request. It is cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Peer {
     connection: Arc<PeerConnection>,
-    /// The user that the request has logged in as, where there are users.
+    /// The user of the request, if the server has users.
     user: Option<Arc<User>>,
 }
 
-/// What the requests of a connection share.
+/// The state that the requests of a connection share.
 #[derive(Debug)]
 struct PeerConnection {
     addr: SocketAddr,
     /// Cancelled when a first request has logged in.
     authenticated: CancellationToken,
-    /// Cancelled when the client has hung up: its requests do not wait any more.
+    /// Cancelled when the client has closed the connection: its requests no longer wait.
     hung_up: CancellationToken,
-    /// Cancelled to end the connection of a client that does not read.
+    /// Cancelled to close the connection of a client that does not read.
     cut_off: CancellationToken,
-    /// For how much silence nothing is freed that the client holds.
+    /// How long a silent client keeps what it holds.
     left: Duration,
     in_flight: Arc<InFlight>,
-    /// Its place among the connections. Weak, as the connection may end before its last request.
+    /// The connection's permit. Weak, since the connection may end before its last request.
     permit: Weak<Permit>,
 }
 
@@ -142,7 +142,7 @@ impl Peer {
         Self { connection: Arc::new(connection), user: None }
     }
 
-    /// Sets the user of a request. The first one becomes the user whose quota the connection counts against.
+    /// Sets the user of a request. The connection counts against the quota of its first user.
     fn authenticate_as(&mut self, user: Arc<User>) -> Result<(), QuotaExceeded> {
         let PeerConnection { authenticated, permit, addr, .. } = &*self.connection;
         if !authenticated.is_cancelled() {
@@ -155,49 +155,49 @@ impl Peer {
         Ok(())
     }
 
-    /// What bounds the memory that the server keeps for the connection.
+    /// The budget of the connection, which bounds the memory that the server keeps for it.
     pub(crate) fn budget(&self) -> &Budget {
         &self.connection.in_flight.budget
     }
 
-    /// For how much silence nothing is freed that one of its streams holds.
+    /// How long a silent client keeps what its streams hold.
     pub(crate) fn left(&self) -> Duration {
         self.connection.left
     }
 
-    /// The client that its session or lease is shown as.
+    /// The client information of the request's session or lease.
     pub(crate) fn client(&self, wire: Wire) -> Client {
         let PeerConnection { addr, hung_up, .. } = &*self.connection;
         Client { origin: Origin { wire, peer: *addr }, gone: hung_up.clone(), user: self.user.clone() }
     }
 
-    /// Whose share of places and turns the request counts against.
+    /// The key of the quota that the request counts against.
     pub(crate) fn quota_key(&self) -> QuotaKey {
         QuotaKey::of(self.user.as_deref(), self.connection.addr.ip())
     }
 
-    /// By whose rights the request is decided.
+    /// The principal whose rights apply to the request.
     pub(crate) fn principal(&self) -> Principal<'_> {
         Principal(self.user.as_deref())
     }
 }
 
-/// What serves the connections of a port.
+/// What is needed to serve the connections of a port.
 #[derive(Clone, Debug)]
 pub struct HttpService {
-    /// Answers their requests.
+    /// The routes.
     pub router: Router,
-    /// TLS, and the options of their sockets.
+    /// TLS, and the options of sockets.
     pub transport: Arc<TransportConfig>,
-    /// The sessions, their limits and their users.
+    /// The sessions, with their limits and users.
     pub service: Arc<LockService>,
-    /// Asks all connections to end.
+    /// Cancelled to end all connections.
     pub stop: CancellationToken,
 }
 
-/// Serves a connection until its client leaves, is cut off, or is asked to end.
+/// Serves a connection until the client closes it, it is cut off, or the server stops.
 ///
-/// Cancel-safe: dropped, it closes the socket; what waits leaves its queue.
+/// Cancel-safe: dropped, it closes the socket, and its requests leave their queues.
 pub async fn serve(Accepted { stream, peer: addr, permit }: Accepted, service: HttpService) {
     let login_by = Instant::now() + service.transport.timeouts.login;
     let sniffed = tokio::select! {
@@ -214,7 +214,7 @@ pub async fn serve(Accepted { stream, peer: addr, permit }: Accepted, service: H
     }
 }
 
-/// Cancel-safe: as [`serve`].
+/// Cancel-safe as [`serve`].
 async fn serve_requests(
     io: HttpStream,
     watch: &HangupWatch,
@@ -225,25 +225,25 @@ async fn serve_requests(
     let HttpService { router, transport, service, stop } = service;
     let PeerConnection { addr, authenticated, hung_up, cut_off, .. } = &*peer.connection.clone();
     let per_request = TowerToHyperService::new(WithPeer { router, peer });
-    // The goodbye of a TLS client is encrypted: only the connection itself can read it, and not the watch.
+    // The end of a TLS connection is encrypted: only the connection itself can read it, not the watch.
     let half_close = matches!(io, HttpStream::Left(_));
     let builder = builder(transport.keepalive, half_close);
     let (io, slice) = FrameLimit::new(io);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), per_request));
-    // A hang-up ends the waits of the client, not the connection: it may have closed only the side that it writes.
+    // A hang-up ends the client's waits but not the connection, since the client may have closed only its sending side.
     let hang_up = async {
         watch.hung_up().await;
         hung_up.cancel();
         std::future::pending::<()>().await;
     };
-    // Where there are users, a connection without a login ends in time.
+    // If the server has users, a connection without a login is closed after a while.
     let login_is_late = async {
         if service.users().is_none() || timeout_at(login_by, authenticated.cancelled()).await.is_ok() {
             std::future::pending::<()>().await;
         }
     };
     let served = tokio::select! {
-        // What has been served wins over why it might end.
+        // Progress of the connection has priority over the reasons to end it.
         biased;
         served = slice.serve(connection.as_mut()) => served,
         () = hang_up => Ok(()),
@@ -259,11 +259,11 @@ async fn serve_requests(
 
 fn builder(keepalive: Keepalive, half_close: bool) -> Builder<TokioExecutor> {
     let ping = PING.min(keepalive.0 / 3);
-    // A client that does not answer pings is given up after as much silence as on any other wire.
+    // A client that does not answer pings counts as gone after as much silence as on any other wire.
     let answer = if keepalive.left().is_zero() { ping } else { keepalive.limit().saturating_sub(ping) };
     let mut builder = Builder::new(TokioExecutor::new());
     let mut http1 = builder.http1();
-    // A client that has closed its side may still read: it is served, but its requests do not wait.
+    // A client that has closed its sending side may still read: it is served, but its requests do not wait.
     http1
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
@@ -276,7 +276,7 @@ fn builder(keepalive: Keepalive, half_close: bool) -> Builder<TokioExecutor> {
     builder
 }
 
-/// The response to a client for which there is no place.
+/// The response to a client beyond the limit of connections.
 pub fn refusal(why: QuotaExceeded) -> Bytes {
     let message = match why.cause {
         QuotaCause::Full => format!("{why}; try again soon"),

@@ -14,6 +14,7 @@ pub mod scene;
 pub mod session;
 pub mod skip;
 pub mod stub;
+pub mod words;
 
 use std::{
     net::SocketAddr,

@@ -108,7 +108,10 @@ impl Viewer {
 async fn browsers_get_the_page_and_programs_the_hello() {
     let server = TestServer::start();
     let (status, hello) = Request::send(server.http, "GET", "/", "").await.reply().await;
-    assert!(status == 200 && hello.starts_with("getlockd: GET /getLock/<name>"), "{hello}");
+    assert!(
+        status == 200 && hello.starts_with("getlockd, a lock server. Open this address in a browser"),
+        "{hello}"
+    );
     for path in ["/", "/page.css", "/page.js"] {
         let mut page = Viewer::open(&server, path).await;
         let policy = page.after("content-security-policy: ").await.unwrap();

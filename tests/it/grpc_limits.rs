@@ -1,4 +1,4 @@
-//! The limits by gRPC: what the server answers beyond each is what protocol.md says.
+//! The limits over gRPC: what the server answers beyond each is what protocol.md says.
 
 use getlockd::internal::grpc::proto::{
     AcquireRequest, HoldResponse, Introduce, StatsRequest, hold_request::Command,
@@ -12,8 +12,9 @@ use crate::{
         grpc::{Hold, get_lock, locks},
         mysql::MySql,
     },
-    mysql_transcripts::{guess, table},
-    transcripts::server_with,
+    markdown::table,
+    mysql_transcripts::guess,
+    transcripts::{PROTOCOL, server_with},
     users::basic,
 };
 
@@ -152,7 +153,7 @@ async fn grpc_limits_answer_as_protocol_md_says() {
     told.push(locks_of_a_stream("--max-locks", 9).await);
     told.push(requests_behind_a_wait().await);
     told.push(wrong_passwords().await);
-    let rows = table("| limit by gRPC | named | code | message |");
+    let rows = table(PROTOCOL, "| limit over gRPC | named | code | message |");
     let rows: Vec<Row> = rows.iter().map(|row| [row[1], row[2], row[3]].map(str::to_owned)).collect();
     assert_eq!(rows, told);
 }

@@ -408,6 +408,21 @@ async fn processes_and_locks_are_tables() {
 }
 
 #[tokio::test]
+async fn unsupported_statement_is_named_with_the_reason() {
+    let server = TestServer::start();
+    let mut a = MySql::connect(server.mysql).await;
+    for (sql, reason) in [
+        ("INSERT INTO t VALUES (1)", "INSERT is not supported; it has no tables"),
+        ("GRANT ALL", "GRANT is not supported; its users are not managed with SQL"),
+        ("SELECT SUM(DISTINCT 1)", "of aggregate functions only COUNT, MIN and MAX take DISTINCT"),
+        ("SET GLOBAL wait_timeout = 1", "its settings are command-line flags"),
+    ] {
+        let Reply::Error { text, .. } = a.query(sql).await else { panic!("{sql}") };
+        assert_eq!(text, format!("getlockd is a lock server: {reason}"), "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn unserved_statement_is_refused() {
     let server = TestServer::start();
     let mut a = MySql::connect(server.mysql).await;

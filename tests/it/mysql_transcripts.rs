@@ -1,4 +1,5 @@
-//! Replays the transcripts of protocol.md on the MySQL wire, and looks that each of its limits there has one.
+//! Replays the transcripts on the MySQL wire of protocol.md and the pages of `docs`, and looks that each limit in
+//! protocol.md has one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +8,8 @@ use crate::{
         TestServer,
         mysql::{MySql, Reply},
     },
-    transcripts::{PROTOCOL, blocks, expand, server_with},
+    markdown::{blocks, guides, table},
+    transcripts::{PROTOCOL, expand, server_with},
 };
 use tokio::{io::AsyncReadExt, net::TcpStream, task::JoinSet};
 
@@ -167,7 +169,7 @@ impl Replay {
 }
 
 /// What is not as a transcript shows it.
-async fn replay((number, lines): (usize, Vec<&'static str>)) -> Vec<String> {
+async fn replay(file: &str, (number, lines): (usize, Vec<&str>)) -> Vec<String> {
     let flags = lines[0].strip_prefix("$ getlockd ");
     let (_dir, server) = server_with(&flags.map_or(vec![], |flags| flags.split(' ').collect()));
     let (clients, waiting) = (BTreeMap::new(), BTreeSet::new());
@@ -181,9 +183,9 @@ async fn replay((number, lines): (usize, Vec<&'static str>)) -> Vec<String> {
             Some((name, late)) if name.len() == 1 => (format!("{name} waits"), Some(late)),
             _ => (line.to_owned(), answer),
         };
-        println!("protocol.md:{}: {line}", number + 1 + at);
+        println!("{file}:{}: {line}", number + 1 + at);
         let got = replay.take(&line, answer).await;
-        wrong.extend(got.map(|got| format!("protocol.md:{}: {line}: {got}", number + 1 + at)));
+        wrong.extend(got.map(|got| format!("{file}:{}: {line}: {got}", number + 1 + at)));
         at += if answer.is_some() && !line.ends_with(" waits") { 2 } else { 1 };
     }
     wrong
@@ -196,23 +198,28 @@ async fn mysql_transcripts_of_protocol_md_replay() {
     assert_eq!(transcripts.len(), marks, "each is replayed");
     let mut wrong = Vec::new();
     for transcript in transcripts {
-        wrong.extend(replay(transcript).await);
+        wrong.extend(replay("protocol.md", transcript).await);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The cells of the rows below a head.
-pub fn table(head: &str) -> Vec<Vec<&'static str>> {
-    let rows = PROTOCOL.split_once(&format!("\n{head}\n")).unwrap().1.lines().skip(1);
-    let cells = |row: &'static str| row.trim_matches('|').split('|').map(str::trim).collect();
-    rows.take_while(|line| line.starts_with('|')).map(cells).collect()
+#[tokio::test]
+async fn mysql_transcripts_of_the_guides_replay() {
+    let mut wrong = Vec::new();
+    for (path, text) in guides() {
+        for transcript in blocks(&text, "mysql") {
+            wrong.extend(replay(&path, transcript).await);
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
 fn every_mysql_limit_has_a_transcript() {
-    let limits = PROTOCOL.split_once("\n#### Limits by MySQL\n").unwrap().1.split_once("\n#### ").unwrap().0;
+    let limits =
+        PROTOCOL.split_once("\n#### Limits over MySQL\n").unwrap().1.split_once("\n#### ").unwrap().0;
     let shown: Vec<_> = limits.lines().filter_map(|line| Some(line.split_once("< ERROR ")?.1)).collect();
-    let rows = table("| limit by MySQL | named | error |");
+    let rows = table(PROTOCOL, "| limit over MySQL | named | error |");
     // A number, and the resource that the text names where one number stands for several.
     let is_of = |shown: &str, row: &[&str]| {
         let (code, resource) = row[2].split_once(' ').unwrap_or((row[2], ""));

@@ -2,10 +2,11 @@
 
 mod check;
 mod drain;
+mod guide;
 mod kubernetes;
 mod logs;
-mod readme;
 mod systemd;
+mod terminal;
 
 use crate::common::skip::skip_missing;
 use std::{

@@ -6,9 +6,9 @@ use crate::common::{
 };
 
 const TAKE: &str = "SELECT GET_LOCK('nightly', 60)";
-const WARNING: &str = "This session holds the lock nightly already, and takes none twice (database no_reentry, or \
-                       getlockd_reentry = OFF); if somebody else has borrowed this connection before, they may hold it: \
-                       take the lock on another connection";
+const WARNING: &str = "This session already holds the lock nightly and may not take it again (database no_reentry, or \
+                       getlockd_reentry = OFF); an earlier borrower of this pooled connection may hold it: take the \
+                       lock on another connection";
 
 fn some(text: &str) -> Option<String> {
     Some(text.to_owned())

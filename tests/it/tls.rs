@@ -268,7 +268,7 @@ async fn certificate_reload_keeps_connections() {
 
     fs::write(&files.key, "-----BEGIN PRIVATE KEY-----\nof somebody\n").unwrap();
     let told = server.reload().unwrap_err();
-    assert!(told.contains("server.key is broken"), "{told}");
+    assert!(told.contains("server.key is malformed"), "{told}");
     let new = Caller::come(Wire::Line, server.addrs(), &client).await.unwrap();
     assert_eq!(seen(&new), second, "what is broken is not taken");
 }
@@ -293,11 +293,14 @@ fn wrong_file_is_a_single_line_error() {
         [&files.cert, &files.key, &other.key, &empty, &broken, &encrypted, &marked].map(|f| text(f));
     for (flags, told) in [
         (&["--tls-cert", "/no/such", "--tls-key", key][..], "cannot read /no/such: "),
-        (&["--tls-cert", cert, "--tls-key", empty], "no private key is in "),
-        (&["--tls-cert", key, "--tls-key", key], "no certificate is in "),
-        (&["--tls-cert", broken, "--tls-key", key], "/broken is broken: "),
-        (&["--tls-cert", cert, "--tls-key", other], "/other.key is not that of the certificate in "),
-        (&["--tls-cert", cert, "--tls-key", key, "--tls-client-ca", empty], "/empty: it must be PEM"),
+        (&["--tls-cert", cert, "--tls-key", empty], " contains no private key; it must be a PEM file"),
+        (&["--tls-cert", key, "--tls-key", key], " contains no certificate; it must be a PEM file"),
+        (&["--tls-cert", broken, "--tls-key", key], "/broken is malformed: "),
+        (&["--tls-cert", cert, "--tls-key", other], "/other.key does not belong to the certificate in "),
+        (
+            &["--tls-cert", cert, "--tls-key", key, "--tls-client-ca", empty],
+            "/empty contains no certificate; it must be a PEM file",
+        ),
         (
             &["--tls-cert", cert, "--tls-key", encrypted],
             "/encrypted.key: the private key is encrypted; decrypt it",

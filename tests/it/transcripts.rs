@@ -1,29 +1,16 @@
-//! Replays the transcripts of protocol.md and README.md against a real server.
+//! Replays the transcripts of protocol.md, README.md and the pages of `docs` against a real server.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::common::{Client, TestServer, http::Request};
+use crate::{
+    common::{Client, TestServer, http::Request},
+    markdown::{blocks, guides, read},
+};
 use getlockd::internal::line::Verb;
 use getlockd_proto::{name::MAX_NAME_CHARS, symbol::Symbol};
 
 pub const PROTOCOL: &str = include_str!("../../protocol.md");
 const USERS: &str = "users.toml";
-const README: &str = include_str!("../../README.md");
-
-/// The fenced blocks of a kind: line number and lines.
-pub fn blocks(text: &'static str, kind: &str) -> Vec<(usize, Vec<&'static str>)> {
-    let mut blocks = Vec::new();
-    let mut open: Option<(usize, Vec<&str>)> = None;
-    for (number, line) in (1..).zip(text.lines()) {
-        match &mut open {
-            Some(_) if line == "```" => blocks.extend(open.take()),
-            Some((_, lines)) => lines.push(line),
-            None if line == format!("```{kind}") => open = Some((number, Vec::new())),
-            None => {}
-        }
-    }
-    blocks
-}
 
 #[derive(Debug, PartialEq)]
 enum Step<'a> {
@@ -76,11 +63,11 @@ pub fn expand(line: &str) -> String {
     expanded().unwrap_or_else(|| line.to_owned())
 }
 
-/// A server with these flags. The file of users that a flag names is the one that the page shows.
+/// A server with these flags. The file of users that a flag names is the one of docs/security.md.
 pub fn server_with(flags: &[&str]) -> (tempfile::TempDir, TestServer) {
     let dir = tempfile::tempdir().unwrap();
     let users = dir.path().join(USERS).display().to_string();
-    std::fs::write(&users, blocks(PROTOCOL, "toml").remove(0).1.join("\n")).unwrap();
+    std::fs::write(&users, blocks(&read("docs/security.md"), "toml").remove(0).1.join("\n")).unwrap();
     let flags: Vec<_> = flags.iter().map(|&flag| if flag == USERS { users.as_str() } else { flag }).collect();
     (dir, TestServer::with(&flags))
 }
@@ -218,7 +205,7 @@ impl Replay {
     }
 }
 
-async fn replay(file: &str, (number, lines): (usize, Vec<&'static str>)) {
+async fn replay(file: &str, (number, lines): (usize, Vec<&str>)) {
     let mut steps: Vec<_> = lines.iter().map(|line| step(line)).collect();
     let mut first = number + 1;
     let (_dir, server) = match &steps[0] {
@@ -247,12 +234,15 @@ async fn transcripts_of_protocol_md_replay() {
 }
 
 #[tokio::test]
-async fn transcripts_of_the_readme_replay() {
-    let transcripts = blocks(README, "transcript");
-    assert!(!transcripts.is_empty());
-    for transcript in transcripts {
-        replay("README.md", transcript).await;
+async fn transcripts_of_the_guides_replay() {
+    let mut replayed = 0;
+    for (path, text) in guides() {
+        for transcript in blocks(&text, "transcript") {
+            replay(&path, transcript).await;
+            replayed += 1;
+        }
     }
+    assert!(replayed > 2, "{replayed}");
 }
 
 #[tokio::test]

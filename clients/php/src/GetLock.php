@@ -29,7 +29,7 @@
  *     unless the child has called release() or has dropped the guard.
  *
  * FORKS. A guard belongs to the process that took it. In a child of pcntl_fork() held() is false, and nothing that
- * the child does frees the parent's lock. By TLS that needs the extension `FFI`, which the command line of Debian has:
+ * the child does frees the parent's lock. Over TLS that needs the extension `FFI`, which the command line of Debian has:
  * without it PHP itself ends the TLS connection when the child ends, unless the child ends by SIGKILL.
  */
 declare(strict_types=1);

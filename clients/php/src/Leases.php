@@ -1,6 +1,6 @@
 <?php
 /**
- * Leases of getlockd, by HTTP: locks that no connection holds. Copy this file together with GetLock.php.
+ * Leases of getlockd, over HTTP: locks that no connection holds. Copy this file together with GetLock.php.
  *
  *     $leases = new GetLock\Leases('http://127.0.0.1:3308');
  *     $lease = $leases->acquire('nightly', 10, ttl: 60);

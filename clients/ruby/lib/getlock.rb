@@ -393,7 +393,7 @@ class GetLock
   end
 
   # The way to a lock: connects, queues, and begins again if that breaks, since nothing is held yet. However it
-  # is ended, be it by Timeout or Thread#kill, it leaves the queue and holds nothing.
+  # is ended, whether by Timeout or Thread#kill, it leaves the queue and holds nothing.
   class Wait
     # Refusals that pass. The server also sends them as it closes.
     PASSING = %w[SHUTDOWN LIMIT Unavailable].freeze

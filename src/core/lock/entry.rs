@@ -10,22 +10,22 @@ use super::{
 };
 use crate::core::sync::mutant;
 
-/// A lock somebody holds.
+/// A lock that somebody holds.
 #[derive(Debug)]
 pub(super) struct Lock {
     pub holders: Holders,
-    /// Boxed: few of a million locks have one.
+    /// Boxed: few of a million locks have a queue.
     queue: Option<Box<Queue>>,
 }
 
-/// What keeps a wait from being granted.
+/// What prevents a wait from being granted.
 #[derive(Debug)]
 pub(super) enum Blocker {
-    /// The holders, or a wait ahead of it that closes no cycle.
+    /// The holders, or an earlier wait that closes no cycle.
     Firm,
-    /// This wait ahead of it, which may yet be refused.
+    /// An earlier wait that may still be refused.
     Behind(SessionId, QueuePosition),
-    /// Nothing that is as old as the search.
+    /// Nothing that is older than the search.
     None,
 }
 
@@ -34,12 +34,12 @@ impl Lock {
         Self { holders: Holders::One(hold), queue: None }
     }
 
-    /// Those who wait, in the order in which they are granted it.
+    /// The waiters in the order in which they are granted the lock.
     pub(super) fn waiters(&self) -> impl Iterator<Item = &Waiter> {
         self.queue.iter().flat_map(|queue| queue.iter())
     }
 
-    /// How many wait.
+    /// The number of waiters.
     pub(super) fn queued(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len())
     }
@@ -48,14 +48,14 @@ impl Lock {
         self.queue.is_some()
     }
 
-    /// Grants `request` at once if nobody stands in its way. A newcomer overtakes nobody.
+    /// Grants `request` at once if neither holders nor waiters prevent it. A new request never overtakes.
     pub(super) fn try_grant(&mut self, request: Request, tokens: &Tokens) -> Option<Token> {
         mutant!(Overtakes => return self.admits(request).then(|| self.grant(request, tokens)));
         let first = request.upgrade || !self.is_contended();
         (first && self.admits(request)).then(|| self.grant(request, tokens))
     }
 
-    /// Puts a waiter at its position: an upgrade ahead of all, else behind all.
+    /// Puts a waiter into the queue: an upgrade at the front, any other at the end.
     pub(super) fn enqueue(&mut self, waiter: Waiter) {
         match &mut self.queue {
             Some(queue) => queue.push(waiter),
@@ -63,15 +63,15 @@ impl Lock {
         }
     }
 
-    /// Takes a waiter out of the queue.
+    /// Removes a waiter from the queue.
     pub(super) fn remove_waiter(&mut self, position: QueuePosition) -> Option<Waiter> {
         let waiter = self.queue.as_mut()?.remove(position);
         self.queue.take_if(|queue| queue.len() == 0);
         waiter
     }
 
-    /// Grants to the head of the queue for as long as the head can be granted: neighbours that are
-    /// shared go together.
+    /// Grants the lock to the head of the queue as long as the head can be granted: adjacent shared waiters are granted
+    /// together.
     pub(super) fn hand_over(&mut self, tokens: &Tokens, mut granted: impl FnMut(Waiter, Token)) {
         while let Some(&Waiter { request, position, .. }) =
             self.queue.as_ref().and_then(|queue| queue.first())
@@ -85,11 +85,11 @@ impl Lock {
         }
     }
 
-    /// What keeps the waiter at a position from being granted, of what is older than `than`.
+    /// What prevents the waiter at a position from being granted, of what is older than `than`.
     ///
-    /// A shared wait beside shared holders waits only for those that stand ahead of it. Of these the first that wants the
-    /// lock alone decides: the others are shared, or want it alone behind that one. Ahead of that one only upgrades
-    /// can be younger.
+    /// A shared wait beside shared holders waits only for those ahead of it. Of these the first exclusive one alone
+    /// decides: the others are shared, or are exclusive behind that one. Only upgrades ahead of that one can be
+    /// younger.
     pub(super) fn blocker_of(
         &self,
         position: QueuePosition,
@@ -113,13 +113,13 @@ impl Lock {
         }
     }
 
-    /// Whether the holders alone allow it.
+    /// Whether the holders permit the request.
     fn admits(&self, request: Request) -> bool {
         let Some(first) = self.holders.first() else { return true };
         mutant!(TwoOwners => return first.mode == Mode::Shared);
         match request.mode {
             Mode::Exclusive => self.holders.len() == 1 && first.session == request.session,
-            // An exclusive holder is the only one, so the first speaks for all.
+            // An exclusive holder is the only one, so the first holder decides.
             Mode::Shared => first.mode == Mode::Shared,
         }
     }
@@ -132,7 +132,7 @@ impl Lock {
             since: Instant::now(),
         };
         if request.upgrade {
-            // A new grant, with a new token: while it was shared, others had higher ones.
+            // A new grant with a new token: while the hold was shared, others had higher tokens.
             self.holders.change(request.session, |mine| *mine = Hold { since: mine.since, ..hold });
         } else {
             self.holders.push(hold);

@@ -1,11 +1,10 @@
-//! Who waits for what, and since when: the wait graph, whose other edges are the holders of each lock.
+//! The wait graph: what each session waits for, and since when. Its other edges are the holders of each lock.
 //!
-//! A waiter waits for every other holder of its lock. Those ahead of it in the queue add no
-//! cycle: what they wait for is the same holders. So a cycle can only come with a new wait,
-//! never with a grant, since who is granted waits for nothing.
+//! A waiter waits for every other holder of its lock. The waiters ahead of it in the queue add no cycle, since they
+//! wait for the same holders. So only a new wait can close a cycle, and never a grant, since a session that is granted
+//! a lock waits for nothing.
 //!
-//! The graph is changed under the guard of the lock whose queue changes. The search for a cycle is in
-//! `search.rs`.
+//! The graph is changed under the guard of the lock whose queue changes. The search for a cycle is in `search.rs`.
 
 use super::{
     SessionId,
@@ -16,12 +15,13 @@ use crate::{
     name::Name,
 };
 
-/// What a session waits for.
+/// The wait of a session.
 #[derive(Debug)]
 pub(super) struct Edge {
     pub name: Name,
     pub position: QueuePosition,
-    /// Until it is known that it closes no cycle, and it may yet be refused: those who want to know.
+    /// While it is not known whether the wait closes a cycle, in which case it is refused: the searches that depend on
+    /// the result.
     pub open: Option<Vec<oneshot::Sender<()>>>,
 }
 
@@ -39,7 +39,7 @@ impl Graph {
         self.last
     }
 
-    /// Records what `session` waits for.
+    /// Records the wait of `session`.
     pub(super) fn wait(&mut self, session: SessionId, edge: Edge) {
         self.waits.insert(session, edge);
     }
@@ -51,7 +51,7 @@ impl Graph {
         }
     }
 
-    /// Resolves when an open wait is settled, or is over; none if it is that already.
+    /// Resolves when an open wait is settled or over; `None` if it already is.
     pub(super) fn settling(
         &mut self,
         session: SessionId,
@@ -63,23 +63,23 @@ impl Graph {
         Some(told)
     }
 
-    /// Records that `session` waits no more.
+    /// Records that `session` no longer waits.
     pub(super) fn stop_waiting(&mut self, session: SessionId) {
         self.waits.remove(&session);
     }
 
-    /// Records that `session` now holds what it waited for.
+    /// Records that `session` now holds the lock that it waited for.
     pub(super) fn granted(&mut self, session: SessionId) {
         mutant!(StaleWait => return);
         self.waits.remove(&session);
     }
 
-    /// What a session waits for.
+    /// The wait of a session.
     pub(super) fn wait_of(&self, session: SessionId) -> Option<&Edge> {
         self.waits.get(&session)
     }
 
-    /// How many wait.
+    /// The number of waits.
     pub(super) fn waiters(&self) -> usize {
         self.waits.len()
     }

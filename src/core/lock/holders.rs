@@ -1,4 +1,4 @@
-//! Who holds a lock, in the order of their tokens.
+//! The holders of a lock, in the order of their tokens.
 
 use std::{collections::BTreeMap, ops::Bound};
 
@@ -7,20 +7,20 @@ use tokio::time::Instant;
 use super::{Mode, SessionId, Token};
 use crate::core::sync::HashMap;
 
-/// A session's grant of a lock.
+/// A hold: a session's grant of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// Whose it is.
+    /// The session.
     pub session: SessionId,
-    /// Shared or exclusive.
+    /// The mode, shared or exclusive.
     pub mode: Mode,
     /// The fencing token of the grant.
     pub token: Token,
-    /// When it was first granted.
+    /// When the lock was first granted to the session.
     pub since: Instant,
 }
 
-/// One holder most often; of a shared lock there may be very many, each of whom may be the next to go.
+/// Usually one holder. A shared lock may have very many, each of which may be the next to release it.
 #[derive(Debug)]
 pub(super) enum Holders {
     Nobody,
@@ -28,7 +28,7 @@ pub(super) enum Holders {
     Many(Box<Many>),
 }
 
-/// No step is longer for many than for few, but for a look at all of them.
+/// No operation takes longer for many holders than for few, except a look at all of them.
 #[derive(Debug, Default)]
 pub(super) struct Many {
     holds: BTreeMap<Token, Hold>,
@@ -40,7 +40,7 @@ impl Holders {
         self.after(None)
     }
 
-    /// Those with a greater token than this one; all for none.
+    /// The holds with a token greater than this one; all holds for `None`.
     pub(super) fn after(&self, token: Option<Token>) -> impl Iterator<Item = &Hold> {
         let (one, many) = match self {
             Self::Nobody => (None, None),
@@ -53,7 +53,7 @@ impl Holders {
         one.into_iter().chain(many.into_iter().flatten())
     }
 
-    /// The one with the lowest token.
+    /// The hold with the lowest token.
     pub(super) fn first(&self) -> Option<&Hold> {
         self.iter().next()
     }
@@ -104,7 +104,7 @@ impl Holders {
         }
     }
 
-    /// Changes the hold of a session, which may get another token.
+    /// Changes the hold of a session, which may get a new token.
     pub(super) fn change(&mut self, session: SessionId, change: impl FnOnce(&mut Hold)) {
         let Some(mut hold) = self.of(session).copied() else { return };
         self.remove(hold.token);

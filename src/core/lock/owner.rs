@@ -1,4 +1,4 @@
-//! One session's side of the table: what it holds, how often, and freeing all of it.
+//! One session's view of the table: which locks it holds and how often, and releasing all of them.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::{
     name::{Hashed, Name},
 };
 
-/// An owner of so many locks looks at each of them for somebody who waits, before it looks for a cycle.
+/// An owner of at most this many locks first checks each of them for waiters. Without any, it needs no search for a cycle.
 const FEW: usize = 16;
 
-/// The one who takes and frees locks. Dropping it frees all it holds.
+/// Takes and releases locks for a session. Dropped, it releases all locks that it holds.
 ///
-/// Counts live here, not in the table: a lock taken again needs no look at the table.
+/// The counts are kept here and not in the table: taking a lock again does not touch the table.
 #[derive(Debug)]
 pub struct Owner {
     id: SessionId,
@@ -28,7 +28,7 @@ pub struct Owner {
     holds: HashMap<Name, Counted, Hashed>,
 }
 
-/// What an owner holds, and how often it has taken it.
+/// The locks that an owner holds, and how often it has taken each.
 #[derive(Debug)]
 struct Counted {
     mode: Mode,
@@ -37,22 +37,22 @@ struct Counted {
 }
 
 impl Owner {
-    /// An owner that holds nothing. `id` must be its own.
+    /// Makes an owner that holds nothing. No other owner may have the same `id`.
     pub fn new(id: SessionId, table: Arc<Table>) -> Self {
         Self { id, table, holds: HashMap::default() }
     }
 
-    /// Who this is.
+    /// The session.
     pub fn id(&self) -> SessionId {
         self.id
     }
 
-    /// The table it works on.
+    /// The table of locks.
     pub fn table(&self) -> &Arc<Table> {
         &self.table
     }
 
-    /// How many locks it holds.
+    /// The number of locks that it holds.
     pub fn holds(&self) -> usize {
         self.holds.len()
     }
@@ -62,7 +62,7 @@ impl Owner {
         self.holds.contains_key(name)
     }
 
-    /// Whether it holds `name` in that mode or a stronger one.
+    /// Whether it holds `name` in this mode or a stronger one.
     pub fn covers(&self, name: &Name, mode: Mode) -> bool {
         self.holds.get(name).is_some_and(|hold| hold.mode >= mode)
     }
@@ -72,7 +72,7 @@ impl Owner {
         self.holds.get(name).map(|hold| hold.token)
     }
 
-    /// Takes a lock, again or for the first time; a stronger mode than the one held upgrades.
+    /// Takes a lock for the first time or again. Asking for a stronger mode than the one held is an upgrade.
     pub fn take(&mut self, name: Name, mode: Mode, on_busy: OnBusy) -> Acquire<Wait<'_>> {
         let held = self.holds.get_mut(&name);
         let upgrade = held.is_some();
@@ -83,7 +83,7 @@ impl Owner {
             return Acquire::Granted(hold.token);
         }
         let request = Request { session: self.id, mode, upgrade };
-        // Nobody waits for one who holds nothing, so it cannot close a cycle.
+        // Nobody waits for an owner that holds nothing, so it cannot close a cycle.
         match self.table.take(&name, request, on_busy, self.holds.is_empty()) {
             Acquire::Granted(token) => {
                 self.record_grant(name, mode, token);
@@ -95,7 +95,7 @@ impl Owner {
                 match wait.search_for_cycle(MAX_LOOKS) {
                     Some(Verdict::Granted(token)) => Acquire::Granted(token),
                     Some(Verdict::Deadlock(cycle)) => Acquire::Deadlock(cycle),
-                    // One who was interrupted is told as one who waited.
+                    // An owner that was interrupted gets the same error as one that has waited.
                     _ => Acquire::Queued(wait),
                 }
             }
@@ -105,7 +105,7 @@ impl Owner {
         }
     }
 
-    /// The search for a cycle that a wait closes; none if nobody waits for this owner.
+    /// The search for a cycle that a wait closes; `None` if nobody waits for this owner.
     pub(super) fn search(&self, name: &Name, position: QueuePosition) -> Option<Box<Search>> {
         if self.holds.is_empty() {
             return None;
@@ -118,7 +118,7 @@ impl Owner {
         Some(Box::new(Search::new(self.id, position, name.clone())))
     }
 
-    /// Frees one count; with the last one the lock passes on.
+    /// Releases a lock once. With the last count the lock passes on.
     pub fn release(&mut self, name: &Name) -> Released {
         let Some(hold) = self.holds.get_mut(name) else {
             return if self.table.is_free(name) { Released::Nobody } else { Released::NotMine };
@@ -133,7 +133,7 @@ impl Owner {
         ended.map_or(Released::One, Released::Last)
     }
 
-    /// Frees everything, and tells of each hold that it has ended; the number of counts freed.
+    /// Releases all locks and reports each hold that ended. Returns the number of counts.
     pub fn release_all(&mut self, mut ended: impl FnMut(Name, Hold)) -> u64 {
         let mut counts = 0;
         while !self.holds.is_empty() {
@@ -142,7 +142,7 @@ impl Owner {
         counts
     }
 
-    /// The same for at most [`PIECE`] locks. What is left is held as before.
+    /// Releases at most [`PIECE`] locks in the same way. The others remain held.
     pub fn release_some(&mut self, mut ended: impl FnMut(Name, Hold)) -> u64 {
         let mut counts = 0;
         for (name, hold) in self.holds.extract_if(|_, _| true).take(PIECE) {
@@ -160,8 +160,7 @@ impl Owner {
         *hold = Counted { mode, token, count: hold.count + 1 };
     }
 
-    /// Undoes a grant that nobody waited for any more: that is the hold which has ended, unless it was
-    /// an upgrade.
+    /// Undoes a grant for which nobody waited any more. Returns the hold that ended, unless the grant was an upgrade.
     pub(super) fn hand_back(&mut self, name: &Name, request: Request, token: Token) -> Option<Hold> {
         if let Some(hold) = self.holds.get_mut(name) {
             hold.token = token;

@@ -1,30 +1,30 @@
-//! Pages of lists: rows in an order in which none changes its position, each with a key that tells where it stands.
+//! Pages of lists. Rows have an order in which none changes its position, and each has a key for its position.
 //!
-//! A row that stays from one page to the next is on one of them, and on one only.
+//! A row that exists throughout is on exactly one page.
 
 use std::{fmt, str::FromStr};
 
 use super::{SessionId, Token, queue::QueuePosition};
 use crate::name::Name;
 
-/// Which rows of a list are wanted.
+/// The page of a list that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<K> {
-    /// Those behind the row with this key.
+    /// Only rows after the one with this key.
     pub after: Option<K>,
-    /// At most so many.
+    /// At most this many rows.
     pub limit: usize,
 }
 
 impl<K> Page<K> {
-    /// The first rows.
+    /// The first page.
     pub fn first(limit: usize) -> Self {
         Self { after: None, limit }
     }
 }
 
 impl<K: Ord> Page<K> {
-    /// Whether a row with this key is behind those of the pages before.
+    /// Whether a row with this key comes after the previous pages.
     pub(crate) fn is_behind(&self, key: &K) -> bool {
         self.after.as_ref().is_none_or(|after| after < key)
     }
@@ -33,47 +33,47 @@ impl<K: Ord> Page<K> {
 /// The rows of a page.
 #[derive(Clone, Debug)]
 pub struct Paged<T> {
-    /// At most as many as were asked for.
+    /// At most as many rows as were asked for.
     pub rows: Vec<T>,
-    /// How many there are on all pages.
+    /// The number of rows on all pages.
     pub total: usize,
-    /// Whether there are others behind these.
+    /// Whether there are rows after these.
     pub has_more: bool,
 }
 
 impl<T> Paged<T> {
-    /// Out of all rows, in the order of their keys.
+    /// Selects a page of all rows, which are in the order of their keys.
     pub(crate) fn of<K: Ord>(rows: Vec<T>, page: &Page<K>, key: impl Fn(&T) -> K) -> Self {
         let total = rows.len();
         let behind = rows.into_iter().skip_while(|row| !page.is_behind(&key(row))).collect();
         Self { total, ..Self::first(behind, page.limit) }
     }
 
-    /// The first of `rows`.
+    /// The first rows of `rows`.
     pub(crate) fn first(mut rows: Vec<T>, limit: usize) -> Self {
         let total = rows.len();
         rows.truncate(limit);
         Self { rows, total, has_more: total > limit }
     }
 
-    /// Each row turned into another.
+    /// Converts each row.
     pub(crate) fn map<U>(self, row: impl FnMut(T) -> U) -> Paged<U> {
         let Self { rows, total, has_more } = self;
         Paged { rows: rows.into_iter().map(row).collect(), total, has_more }
     }
 
-    /// The key of the last row, behind which the next page begins; none if there is no next page.
+    /// The key of the last row, after which the next page begins; `None` if this is the last page.
     pub(crate) fn next<K: fmt::Display>(&self, key: impl Fn(&T) -> K) -> Option<String> {
         self.rows.last().filter(|_| self.has_more).map(|row| key(row).to_string())
     }
 }
 
-/// The first rows of a list, and how many there are in all.
+/// The first rows of a list, and the number of all rows.
 #[derive(Clone, Debug)]
 pub struct Truncated<T> {
-    /// At most as many as were asked for.
+    /// At most as many rows as were asked for.
     pub rows: Vec<T>,
-    /// How many there are.
+    /// The number of rows in all.
     pub total: usize,
 }
 
@@ -85,7 +85,7 @@ impl<T> Truncated<T> {
         Self { rows, total }
     }
 
-    /// Each row turned into another.
+    /// Converts each row.
     pub fn map<U>(self, row: impl FnMut(T) -> U) -> Truncated<U> {
         Truncated { rows: self.rows.into_iter().map(row).collect(), total: self.total }
     }
@@ -97,16 +97,16 @@ impl<T> From<Paged<T>> for Truncated<T> {
     }
 }
 
-/// The text is not the key of a row.
+/// A string that is not the key of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoKey;
 
-/// Where a hold stands among those of all locks.
+/// The position of a hold among the holds of all locks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HoldKey {
-    /// By the names of the locks,
+    /// The name of the lock,
     pub name: Name,
-    /// and of one lock by the grant.
+    /// and for one lock the token of the grant.
     pub token: Token,
 }
 
@@ -126,11 +126,11 @@ impl FromStr for HoldKey {
     }
 }
 
-/// Where a waiter stands in the queue of its lock.
+/// The position of a waiter in the queue of its lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WaiterKey(pub(super) QueuePosition);
 
-/// Upgrades, which are ahead of all others, have a letter in front.
+/// Upgrades, which come before all others, start with a letter.
 const UPGRADE: char = 'u';
 
 impl fmt::Display for WaiterKey {

@@ -1,4 +1,4 @@
-//! Who waits for a lock, in the order in which they are granted it.
+//! The waiters of a lock, in the order in which they are granted it.
 
 use std::{cmp::Ordering, collections::BTreeMap, mem};
 
@@ -7,10 +7,10 @@ use tokio::time::Instant;
 use super::request::{Request, Verdict};
 use crate::core::sync::oneshot;
 
-/// The number of a wait: grows with every wait for any lock.
+/// The number of a wait. It grows with every wait for any lock.
 pub(super) type Ticket = u64;
 
-/// A position in a queue: upgrades are ahead of all others, else who came first is.
+/// A position in a queue: upgrades come first, others in the order of their arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct QueuePosition {
     is_no_upgrade: bool,
@@ -54,7 +54,7 @@ pub(super) struct Waiter {
     pub verdict: oneshot::Sender<Verdict>,
 }
 
-/// One waiter most often, and then small; of many, each may leave at any time.
+/// Usually one waiter, for which this is small. Of many waiters, each may leave at any time.
 #[derive(Debug)]
 pub(super) enum Queue {
     One(Waiter),

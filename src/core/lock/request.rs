@@ -1,86 +1,87 @@
-//! What is asked of a lock, and what comes of it.
+//! Requests for a lock, and their outcomes.
 
 use super::{Mode, SessionId, Token, holders::Hold};
 use crate::name::Name;
 
-/// What a session asks for. It never asks for what it holds already: see `Owner`.
+/// The request of a session. A session never requests what it already holds: see `Owner`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request {
     pub session: SessionId,
     pub mode: Mode,
-    /// The session holds this lock shared and wants it alone.
+    /// The session holds the lock shared and wants it exclusively.
     pub upgrade: bool,
 }
 
-/// Whether a request that cannot be granted now waits.
+/// Whether a request that cannot be granted at once waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnBusy {
-    /// It does not.
+    /// The request does not wait.
     Try,
-    /// It queues.
+    /// The request waits in the queue.
     Queue,
 }
 
-/// What came of asking for a lock. `W` is a position in its queue.
+/// The outcome of a request. `W` is a position in the queue.
 #[derive(Debug)]
 pub enum Acquire<W> {
-    /// Held now; the fencing token.
+    /// Granted, with this fencing token.
     Granted(Token),
-    /// Not to be had without a wait, and no wait was wanted.
+    /// Not available at once, and the request does not wait.
     Busy,
-    /// In the queue.
+    /// Waiting in the queue.
     Queued(W),
-    /// Waiting would have closed this cycle. Nothing has changed.
+    /// Waiting would have closed this cycle. Nothing was changed.
     Deadlock(Cycle),
-    /// As many wait as may.
+    /// The queue is full.
     Full,
 }
 
 /// How a wait ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The lock is held; its fencing token.
+    /// The lock was granted, with this fencing token.
     Granted(Token),
-    /// The waiter left before it was granted.
+    /// The waiter left before it was granted the lock.
     LeftQueue,
-    /// Somebody took it out of the queue: [`super::Table::interrupt`].
+    /// The wait was interrupted: [`super::Table::interrupt`].
     Interrupted,
-    /// It closed this cycle, and has left the queue.
+    /// The wait closed this cycle, and has left the queue.
     Deadlock(Cycle),
 }
 
-/// What came of releasing a lock.
+/// The outcome of releasing a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Released {
-    /// One count was freed, and there are more.
+    /// Released once; the session still holds the lock.
     One,
-    /// The last count was freed: this hold has ended.
+    /// The last count was released: this hold has ended.
     Last(Hold),
-    /// Only others hold it.
+    /// Only other sessions hold the lock.
     NotMine,
-    /// Nobody holds it.
+    /// Nobody holds the lock.
     Nobody,
 }
 
-/// How many links of a cycle are told; of a longer one the first (protocol.md, part 5).
+/// How many links of a cycle are reported: the first ones of a longer cycle (protocol.md, part 5).
 pub const MAX_CYCLE_LINKS: usize = 20;
 
-/// One step of a cycle: `waiter` waits for `name`, which `holder` holds.
+/// One link of a cycle: `waiter` waits for `name`, which `holder` holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link<N = Name> {
-    /// Who waits.
+    /// The session that waits.
     pub waiter: SessionId,
-    /// For what.
+    /// The lock that it waits for.
     pub name: N,
-    /// Held by whom.
+    /// The session that holds the lock.
     pub holder: SessionId,
 }
 
-/// A deadlock: each link's holder is the next link's waiter, and the last one's is the first.
+/// A deadlock. The holder of each link is the waiter of the next one, and the holder of the last is the waiter of the
+/// first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cycle<N = Name> {
-    /// The first of its links, at most [`MAX_CYCLE_LINKS`]; the first of all is that of the session that asks.
+    /// The first links, at most [`MAX_CYCLE_LINKS`]. The very first is that of the session that asks.
     pub links: Vec<Link<N>>,
-    /// How many links it has in all.
+    /// The number of all links.
     pub length: usize,
 }

@@ -1,17 +1,16 @@
-//! Whether a wait closes a cycle: a search in pieces, which keeps nobody out from one step to the next.
+//! The search for a cycle that a wait closes. It runs in pieces, and holds no guard between two steps.
 //!
-//! A wait is entered first, and then it is asked whether it closes a cycle. Only waits that are older are
-//! followed: of the waits of a cycle the youngest finds it, as all others were entered before, and no other
-//! does. While a session waits it neither takes nor frees a lock. So what the search may follow only becomes
-//! less while it goes on: a cycle that it finds, step by step, stood as a whole when the wait was entered,
-//! and a cycle that it misses has been undone meanwhile.
+//! A wait is first entered and then checked for a cycle. The search follows only older waits: of the waits in a cycle
+//! the youngest finds it, since all others were entered before, and no other wait does. A session that waits neither
+//! takes nor releases locks. So what the search can follow only shrinks while it runs: a cycle that it finds step by
+//! step existed as a whole when the wait was entered, and a cycle that it misses has been broken meanwhile.
 //!
-//! A cycle through an open wait, whose own search is not over, is not told, as that wait may be refused. It is
-//! looked for again when that is known. No two searches wait for each other: the one is older. The same is true of a
-//! shared wait that only an open one ahead of it keeps from being granted beside the holders.
+//! A cycle through an open wait, whose own search is still running, is not reported, since that wait may be refused.
+//! The search looks for it again once that is known. No two searches wait for each other, since one is older. The same
+//! holds for a shared wait that only an open wait ahead of it keeps from being granted beside the holders.
 //!
-//! A search that is not over after a first look goes on when it is its turn: of those that are long one is under way
-//! at a time. So thousands of them have no more memory than one, nor more of the time of others.
+//! A search that is not over after its first piece continues in turn: only one long search runs at a time. So thousands
+//! of them need no more memory than one, and no more of the other sessions' time.
 
 use smallvec::SmallVec;
 
@@ -27,57 +26,57 @@ use crate::{
     name::Name,
 };
 
-/// How many holders are looked at under one guard.
+/// How many holders are examined under one guard.
 pub(super) const MAX_LOOKS: usize = 64;
 
-/// Where a search stands after a piece of it.
+/// The state of a search after a piece of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// It is not over.
+    /// The search is not over.
     Nothing,
     /// There is no cycle.
     NoCycle,
-    /// The wait closes this one.
+    /// The wait closes this cycle.
     Cycle(Cycle),
 }
 
 /// Some holders of a lock.
 type HolderBatch = SmallVec<[(SessionId, Token); 4]>;
 
-/// Breadth first, each lock once: the cost is that of the chains that lead away from the asker, and the cycle
-/// that it finds is a shortest one.
+/// Breadth first, each lock once: the cost is that of the chains that start at the asker, and the cycle that is found
+/// is a shortest one.
 #[derive(Debug)]
 pub(super) struct Search {
     asker: SessionId,
     position: QueuePosition,
     reached: Vec<Reached>,
     seen: HashSet<Name>,
-    /// The lock whose holders are looked at, of those that were reached.
+    /// The reached lock whose holders are being examined.
     at: usize,
-    /// The last of its holders that was.
+    /// The last of its holders that was examined.
     after: Option<Token>,
-    /// It goes on when this resolves.
+    /// The search continues when this resolves.
     pause: Option<oneshot::Receiver<()>>,
-    /// How many holders it has looked at, and the most under one guard.
+    /// How many holders were examined, and the most under one guard.
     #[cfg(test)]
     looks: usize,
     #[cfg(test)]
     most_looks: usize,
 }
 
-/// A lock for which somebody waits, and how the search came there.
+/// A lock that somebody waits for, and how the search reached it.
 #[derive(Debug)]
 struct Reached {
     name: Name,
-    /// Who waits for it, and which lock they hold; none for the asker.
+    /// The session that waits for it, and the lock that it holds; `None` for the asker.
     waiter: Option<(SessionId, usize)>,
     /// The position of that wait.
     position: QueuePosition,
-    /// An open wait on the way there.
+    /// An open wait on the path to this lock.
     open: Option<(SessionId, QueuePosition)>,
 }
 
-/// A holder who waits for what the asker holds.
+/// A holder that waits for a lock of the asker.
 struct Last {
     waiter: SessionId,
     name: Name,
@@ -85,7 +84,7 @@ struct Last {
 }
 
 impl Search {
-    /// Begins at the wait for `name` that the asker has entered.
+    /// Starts at the wait for `name` that the asker has entered.
     pub(super) fn new(asker: SessionId, position: QueuePosition, name: Name) -> Self {
         let seen = HashSet::from_iter([name.clone()]);
         let first = Reached { name, waiter: None, position, open: None };
@@ -104,12 +103,12 @@ impl Search {
         }
     }
 
-    /// The wait whose search it is.
+    /// The wait that the search is for.
     pub(super) fn position(&self) -> QueuePosition {
         self.position
     }
 
-    /// Goes on, and looks at about so many holders. `is_mine` says what the asker holds.
+    /// Continues the search, examining about this many holders. `is_mine` says which locks the asker holds.
     pub(super) fn go_on(&mut self, table: &Table, steps: usize, is_mine: impl Fn(&Name) -> bool) -> Found {
         let mut left = steps;
         while left > 0 {
@@ -139,21 +138,21 @@ impl Search {
         Found::Nothing
     }
 
-    /// Whether it waits for the end of an older one.
+    /// Whether the search waits for the result of an older one.
     pub(super) fn is_paused(&self) -> bool {
         self.pause.is_some()
     }
 
-    /// Resolves when that has ended, for one that waits for it. Cancel-safe.
+    /// Resolves when the older search that this one waits for is over. Cancel-safe.
     pub(super) async fn pause(&mut self) {
         if let Some(pause) = &mut self.pause {
-            // It is told by the end of the sender.
+            // The end of the sender is the signal.
             drop(pause.await);
         }
         self.pause = None;
     }
 
-    /// The next holders of a lock, for whom the one waits who has led there; and the open wait by which that is so.
+    /// The next holders of a lock for which the waiter that led here waits, and the open wait because of which it does.
     fn holders(
         &self,
         table: &Table,
@@ -174,7 +173,7 @@ impl Search {
         table.with_lock(&reached.name, next).unwrap_or_default()
     }
 
-    /// Goes to what the holders wait for; one of them who waits for the asker closes a cycle.
+    /// Follows the waits of the holders. One that waits for the asker closes a cycle.
     fn follow(
         &mut self,
         table: &Table,
@@ -202,13 +201,13 @@ impl Search {
         None
     }
 
-    /// Whether it follows this wait.
+    /// Whether the search follows this wait.
     fn follows(&self, holder: SessionId, edge: &Edge) -> bool {
         mutant!(HeedsYounger => return holder != self.asker);
         holder != self.asker && edge.position.ticket < self.position.ticket
     }
 
-    /// How many locks it has reached.
+    /// How many locks were reached.
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
         self.reached.len()
@@ -220,7 +219,7 @@ impl Search {
         self.most_looks = self.most_looks.max(looks);
     }
 
-    /// Forgets how far it has come.
+    /// Forgets the progress so far.
     #[cold]
     pub(super) fn start_again(&mut self) {
         self.reached.truncate(1);
@@ -230,8 +229,8 @@ impl Search {
         (self.at, self.after) = (0, None);
     }
 
-    /// The cycle that closes since `waiter`, who holds the lock that is looked at, waits for `last`, which the
-    /// asker holds.
+    /// The cycle that is closed because `waiter`, which holds the current lock, waits for `last`, which the asker
+    /// holds.
     fn trace(&self, waiter: SessionId, last: Name) -> Cycle {
         let way = || std::iter::successors(Some((waiter, self.at)), |(_, at)| self.reached[*at].waiter);
         let ways = way().count();

@@ -1,4 +1,4 @@
-//! The one table of locks, shared by every wire.
+//! The one table of locks, shared by all wires.
 
 use std::sync::Arc;
 
@@ -21,38 +21,38 @@ use crate::{
     name::{Hashed, Name},
 };
 
-/// Many, so that a listing, which holds one shard at a time, stops few others.
+/// Many shards, so that a list, which holds one shard at a time, blocks few others.
 const SHARDS: usize = 128;
 
-/// All locks that are held, and who waits for them.
+/// All locks that are held, and their waiters.
 #[derive(Debug)]
 pub struct Table {
     locks: DashMap<Name, Lock, Hashed>,
     pub(super) graph: Guarded<Graph>,
     tokens: Tokens,
     deadlocks: AtomicU64,
-    /// One long search at a time: `search.rs`.
+    /// Only one long search runs at a time: `search.rs`.
     searches: Arc<Semaphore>,
-    /// The most that may wait for one lock.
+    /// The most waiters for one lock.
     max_waiters: usize,
 }
 
-/// Numbers since the start, and of the moment.
+/// Counters since the start, and current numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Counters {
     /// Locks held now.
     pub locks: usize,
     /// Sessions waiting now.
     pub waiters: usize,
-    /// Grants: first takes and upgrades, not those of a lock held already.
+    /// Grants: first grants and upgrades, not repeated grants of a lock held already.
     pub grants: u64,
-    /// Those of them that are shared.
+    /// How many of the grants are shared.
     pub shared_grants: u64,
-    /// Requests refused since they would have closed a cycle.
+    /// Requests refused because they would have closed a cycle.
     pub deadlocks: u64,
 }
 
-/// A position in the queue of a lock, and where its verdict will come.
+/// A position in the queue of a lock, and where its verdict will arrive.
 #[derive(Debug)]
 pub(super) struct Queued {
     pub position: QueuePosition,
@@ -66,7 +66,7 @@ impl Default for Table {
 }
 
 impl Table {
-    /// An empty table. At most `max_waiters` wait for one lock.
+    /// Makes an empty table. At most `max_waiters` sessions may wait for one lock.
     pub fn new(max_waiters: usize) -> Self {
         Self {
             locks: DashMap::with_hasher_and_shard_amount(Hashed::default(), SHARDS),
@@ -78,8 +78,8 @@ impl Table {
         }
     }
 
-    /// Grants a request, or queues it. A wait that is not `settled` may close a cycle: that is to be asked, and
-    /// either to be [settled](Table::settle) or to be left.
+    /// Grants a request, or queues it. A wait that is not `settled` may close a cycle: the caller has to search for
+    /// one, and then either [settle](Table::settle) the wait or leave the queue.
     pub(super) fn take(
         &self,
         name: &Name,
@@ -104,7 +104,7 @@ impl Table {
         }
     }
 
-    /// Ends a hold, and returns it. The lock passes to the next in its queue before this returns.
+    /// Ends a hold and returns it. The lock passes to the next waiter before this returns.
     pub(super) fn release(&self, name: &Name, token: Token) -> Option<Hold> {
         let mut grants = Grants::new();
         let mut ended = None;
@@ -138,23 +138,23 @@ impl Table {
         grants.send();
     }
 
-    /// Takes a waiter out of the queue, unless it is there no more: it has been granted the lock, or interrupted.
+    /// Removes a waiter from the queue, unless it is no longer there because it was granted the lock or interrupted.
     pub(super) fn leave(&self, name: &Name, request: Request) -> Verdict {
         if self.remove_waiter(name, request.session).is_some() {
             return Verdict::LeftQueue;
         }
         let hold = self.with_lock(name, |lock| lock.holders.of(request.session).copied()).flatten();
-        // A shared hold is none that an upgrade has waited for.
+        // A shared hold is not what an upgrade has waited for.
         let granted = hold.filter(|hold| hold.mode >= request.mode);
         granted.map_or(Verdict::Interrupted, |hold| Verdict::Granted(hold.token))
     }
 
-    /// Ends the wait of a session: it gets [`Verdict::Interrupted`]. False if it was not waiting.
+    /// Interrupts the wait of a session, which gets [`Verdict::Interrupted`]. Returns false if it was not waiting.
     pub fn interrupt(&self, session: SessionId) -> bool {
-        // It may have gone on to another wait by the time its queue is looked at.
+        // It may have gone on to another wait before its queue is examined.
         while let Some(name) = self.waits_for(session) {
             if let Some(waiter) = self.remove_waiter(&name, session) {
-                // Should it be leaving by itself just now, it finds itself interrupted.
+                // If it is just leaving by itself, it finds itself interrupted.
                 let _ = waiter.verdict.send(Verdict::Interrupted);
                 return true;
             }
@@ -173,7 +173,7 @@ impl Table {
         self.with_lock(name, |lock| lock.holders.first().map(|hold| hold.session)).flatten()
     }
 
-    /// The numbers of this moment.
+    /// The current counters.
     pub fn counters(&self) -> Counters {
         Counters {
             locks: self.locks.len(),
@@ -184,13 +184,13 @@ impl Table {
         }
     }
 
-    /// Looks at one lock, under its guard.
+    /// Examines one lock under its guard.
     pub(super) fn with_lock<T>(&self, name: &Name, look: impl FnOnce(&Lock) -> T) -> Option<T> {
         let _shard = Rank::Shard.hold();
         self.locks.get(name).map(|lock| look(&lock))
     }
 
-    /// Looks at every lock, each shard under its guard in turn. Not for a request's path.
+    /// Examines every lock, each shard under its guard in turn. Too slow for the path of a request.
     pub(super) fn for_each(&self, mut look: impl FnMut(&Name, &Lock)) {
         let _shard = Rank::Shard.hold();
         self.locks.iter().for_each(|lock| look(lock.key(), lock.value()));
@@ -211,14 +211,14 @@ impl Table {
         Acquire::Queued(Queued { position, verdict: receiver })
     }
 
-    /// Whether it is not known yet that the wait of a session closes no cycle.
+    /// Whether it is still unknown if the wait of a session closes a cycle.
     pub(super) fn is_open(&self, session: SessionId) -> bool {
         self.graph.lock().wait_of(session).is_some_and(|edge| edge.open.is_some())
     }
 
-    /// Resolves when it is the turn of a long search.
+    /// Resolves when a long search may run.
     ///
-    /// Cancel-safe: dropped, the position among those who wait is lost.
+    /// Cancel-safe: dropped, it loses its place in the queue.
     pub(super) fn search_turn(&self) -> impl Future<Output = Option<OwnedSemaphorePermit>> + use<> {
         let searches = self.searches.clone();
         async move { searches.acquire_owned().await.ok() }
@@ -229,7 +229,7 @@ impl Table {
         self.graph.lock().settle(session, position);
     }
 
-    /// Counts a request that is refused since it would have closed a cycle.
+    /// Counts a request that was refused because it would have closed a cycle.
     pub(super) fn note_deadlock(&self) {
         self.deadlocks.fetch_add(1, Ordering::Relaxed);
     }
@@ -262,7 +262,8 @@ impl Table {
     }
 }
 
-/// Grants made under a guard, to be told outside of it: a waiter that wakes at once does not find the shard locked.
+/// Grants made under a guard, to be sent after it is released: a waiter that wakes at once must not find the shard
+/// locked.
 struct Grants(SmallVec<[(Waiter, Token); 2]>);
 
 impl Grants {
@@ -272,7 +273,7 @@ impl Grants {
 
     fn send(self) {
         for (waiter, token) in self.0 {
-            // A waiter that has gone sees that it owns the lock: `Table::leave`.
+            // A waiter that has gone finds that it owns the lock: `Table::leave`.
             let _ = waiter.verdict.send(Verdict::Granted(token));
         }
     }

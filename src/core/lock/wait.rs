@@ -1,4 +1,4 @@
-//! A position in a queue, as a guard. It borrows its owner, and the owner makes it: the two files know each other.
+//! A position in a queue, as a guard. A wait borrows its owner, and the owner makes it: the two files know each other.
 
 use tokio::task::yield_now;
 
@@ -15,8 +15,8 @@ use crate::{
 
 /// An owner's position in the queue of a lock.
 ///
-/// Dropping it leaves the queue; a grant that has won that race is handed on. So time-out, kill,
-/// hang-up and an aborted task are one and the same.
+/// Dropped, it leaves the queue. If it was granted the lock at the same moment, it passes the lock on. So a timeout, a
+/// kill, a hang-up and an aborted task are all the same.
 #[derive(Debug)]
 #[must_use = "dropping a wait leaves the queue"]
 pub struct Wait<'a> {
@@ -24,9 +24,9 @@ pub struct Wait<'a> {
     name: Name,
     request: Request,
     verdict: oneshot::Receiver<Verdict>,
-    /// Until it is known that this wait closes no cycle.
+    /// Present until it is known that this wait closes no cycle.
     search: Option<Box<Search>>,
-    /// It has left the queue, and what came of it is known.
+    /// The wait has left the queue, with this outcome.
     is_over: bool,
 }
 
@@ -41,9 +41,10 @@ impl<'a> Wait<'a> {
         Self { owner, name, request, verdict, search, is_over: false }
     }
 
-    /// Resolves when the wait has ended, never with [`Verdict::LeftQueue`].
+    /// Resolves when the wait has ended, but never with [`Verdict::LeftQueue`].
     ///
-    /// Cancel-safe: dropped before it resolves, the position in the queue stays. A long search for a cycle is begun again.
+    /// Cancel-safe: dropped before it resolves, the position in the queue remains. A long search for a cycle starts
+    /// again.
     pub async fn verdict(&mut self) -> Verdict {
         let mut turn = None;
         while let Some(search) = &mut self.search {
@@ -72,14 +73,15 @@ impl<'a> Wait<'a> {
         self.end(verdict)
     }
 
-    /// Looks for a cycle that this wait closes, at about so many holders. If it has found one, the wait has ended.
+    /// Searches for a cycle that this wait closes, examining about this many holders. If it finds one, the wait has
+    /// ended.
     pub(super) fn search_for_cycle(&mut self, steps: usize) -> Option<Verdict> {
         let search = self.search.as_mut()?;
         let owner = &*self.owner;
         match search.go_on(owner.table(), steps, |name| owner.has(name)) {
             Found::Nothing => {
                 if steps < PIECE {
-                    // It keeps nothing while it waits for its turn.
+                    // It keeps no results while it waits for its turn.
                     search.start_again();
                 }
                 None
@@ -101,20 +103,20 @@ impl<'a> Wait<'a> {
         }
     }
 
-    /// How many locks its search has reached.
+    /// How many locks the search has reached.
     #[cfg(test)]
     pub(super) fn search_size(&self) -> usize {
         self.search.as_ref().map_or(0, |search| search.size())
     }
 
-    /// Leaves the queue. A grant or an interruption that came first is what counts.
+    /// Leaves the queue. A grant or an interruption that came first counts.
     pub fn give_up(&mut self) -> Verdict {
         let verdict = self.leave();
         self.end(verdict)
     }
 
-    /// Leaves the queue. A grant that came first is handed on: that is the hold which so has ended, if
-    /// it was none before.
+    /// Leaves the queue. A grant that came first is passed on. Returns the hold that ended in this way, unless the
+    /// session held the lock before.
     pub fn decline(&mut self) -> Option<Hold> {
         if std::mem::replace(&mut self.is_over, true) {
             return None;

@@ -1,4 +1,4 @@
-//! Quota that are worth a wait: first come, first served over principals, however often one of them asks.
+//! Turns that are worth waiting for: first come, first served over users or addresses, however often one of them asks.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -10,47 +10,47 @@ use tokio::{
 use super::{QuotaCause, QuotaExceeded, QuotaKey, Refusals, Resource};
 use crate::core::sync::{Rank, plain::Guarded};
 
-/// So many are served at a time, and so many of each key; the others of that one wait behind their own.
+/// How many are served at a time, in all and per key. Further requests of a key wait behind its own.
 #[derive(Debug)]
 pub struct FairQueue {
     resource: Resource,
     limit: usize,
     of_each: usize,
     all: Arc<Semaphore>,
-    /// Of those who wait or are served.
+    /// The keys of those that wait or are served.
     members: Guarded<HashMap<QuotaKey, Line>>,
     refusals: Refusals,
 }
 
-/// The line of one key.
+/// The requests of one key.
 #[derive(Debug)]
 struct Line {
     permits: Arc<Semaphore>,
-    /// How many are in it.
+    /// The number of its requests.
     count: usize,
 }
 
 impl FairQueue {
-    /// Nobody waits.
+    /// Makes an empty queue.
     pub fn new(resource: Resource, limit: usize, of_each: usize) -> Arc<Self> {
         let (members, refusals) = (Guarded::new(Rank::FairQueue, HashMap::new()), Refusals::default());
         Arc::new(Self { resource, limit, of_each, all: Arc::new(Semaphore::new(limit)), members, refusals })
     }
 
-    /// Resolves when one is served.
+    /// Resolves when the caller is served.
     ///
-    /// Cancel-safe: dropped, the place in the queue is lost.
+    /// Cancel-safe: dropped, it loses its place in the queue.
     pub fn wait(self: &Arc<Self>, key: QuotaKey) -> impl Future<Output = Turn> + Send + use<> {
         let member = Member::of(self.clone(), key);
         async move {
-            // Neither is ever closed.
+            // Neither semaphore is ever closed.
             let own = member.permits.clone().acquire_owned().await.ok();
             let all = member.queue.all.clone().acquire_owned().await.ok();
             Turn { _permits: [own, all], _member: member }
         }
     }
 
-    /// The same, for so long at most.
+    /// Waits in the same way, for at most this long.
     ///
     /// Cancel-safe, as [`FairQueue::wait`].
     ///
@@ -68,13 +68,13 @@ impl FairQueue {
         })
     }
 
-    /// Counts one that has waited in vain.
+    /// Counts a request that has waited in vain.
     pub fn refuse(&self, cause: QuotaCause) -> QuotaExceeded {
         self.refusals.add(cause);
         QuotaExceeded { resource: self.resource, limit: self.limit, cause }
     }
 
-    /// A turn, if nobody has to be waited for.
+    /// Takes a turn if the caller need not wait for anybody.
     pub fn try_take(self: &Arc<Self>, key: QuotaKey) -> Option<Turn> {
         let member = Member::of(self.clone(), key);
         let own = member.permits.clone().try_acquire_owned().ok()?;
@@ -82,18 +82,18 @@ impl FairQueue {
         Some(Turn { _permits: [Some(own), Some(all)], _member: member })
     }
 
-    /// For what it is.
+    /// The resource.
     pub fn resource(&self) -> Resource {
         self.resource
     }
 
-    /// How often one has waited in vain, by its cause.
+    /// How often a request has waited in vain, by cause.
     pub fn refusals(&self) -> [(QuotaCause, u64); QuotaCause::ALL.len()] {
         self.refusals.read()
     }
 }
 
-/// One that waits or is served. Its user or address is forgotten with the last of them.
+/// A request that waits or is served. Its key is forgotten with the last of its requests.
 #[derive(Debug)]
 struct Member {
     queue: Arc<FairQueue>,
@@ -126,10 +126,10 @@ impl Drop for Member {
     }
 }
 
-/// The turn of one that is served. Dropped, the next is served.
+/// The turn of a request that is served. Dropped, the next request is served.
 #[derive(Debug)]
 pub struct Turn {
-    // In this order: the permits are given back before the key can be forgotten.
+    // In this order: the permits must be returned before the key can be forgotten.
     _permits: [Option<OwnedSemaphorePermit>; 2],
     _member: Member,
 }

@@ -1,7 +1,7 @@
 //! Connections that have not logged in, by age: the oldest makes room for a new one.
 //!
-//! To refuse new ones would not do. Every client is unauthenticated before it logs in, and silent connections could
-//! take all there is for such.
+//! Refusing new connections would not do: every client is unauthenticated before it logs in, and silent connections
+//! could take all places.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,7 +16,7 @@ use atomic_waker::AtomicWaker;
 
 use super::QuotaKey;
 
-/// Which came before which.
+/// The order of arrival.
 pub(super) type Age = u64;
 
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ impl Unauthenticated {
         self.by_address.entry(from).or_default().insert(age, eviction);
     }
 
-    /// None if it has been told to leave.
+    /// `None` once it has been told to leave.
     pub(super) fn remove(&mut self, age: Age) -> Option<(QuotaKey, Arc<Eviction>)> {
         let from = self.by_age.remove(&age)?;
         let of_address = self.by_address.get_mut(&from)?;
@@ -53,8 +53,8 @@ impl Unauthenticated {
         Some((from, eviction))
     }
 
-    /// Tells one to leave for a newcomer: the oldest of the same address where that has its share, or else the oldest
-    /// of all. False if there is none.
+    /// Tells a connection to leave for a new one: the oldest of the same address if that has its share, otherwise the
+    /// oldest of all. Returns false if there is none.
     pub(super) fn make_room(&mut self, newcomer: &QuotaKey, share: usize) -> bool {
         let own = self.by_address.get(newcomer).filter(|own| own.len() >= share);
         let oldest = own.map_or_else(|| self.by_age.keys().next(), |own| own.keys().next()).copied();
@@ -70,7 +70,7 @@ pub struct Eviction {
     waker: AtomicWaker,
 }
 
-/// It has logged in, and is not evicted any more. At first it may be.
+/// The client has logged in, so the connection can no longer be evicted.
 const CANCELLED: u8 = 1;
 const EVICTED: u8 = 2;
 
@@ -84,7 +84,7 @@ impl Eviction {
         self.waker.wake();
     }
 
-    /// Ready when it is to leave. It costs one load once that is cancelled.
+    /// Ready when the connection has to leave. Once it is cancelled, this costs one load.
     pub fn poll(&self, cx: &Context<'_>) -> Poll<()> {
         if self.state.load(Ordering::Acquire) == CANCELLED {
             return Poll::Pending;

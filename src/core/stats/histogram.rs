@@ -1,4 +1,4 @@
-//! How long things take, as Prometheus wants it told: how many took at most so long.
+//! Durations as a Prometheus histogram: how many are within each bound.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::core::sync::plain::{AtomicU64, Ordering};
 pub const BOUNDS: [f64; 13] =
     [0.001, 0.005, 0.025, 0.1, 0.5, 2.0, 10.0, 30.0, 120.0, 600.0, 3_600.0, 14_400.0, 86_400.0];
 
-/// The same in microseconds.
+/// The same bounds in microseconds.
 const MICROS: [u64; BOUNDS.len()] = {
     let mut micros = [0; BOUNDS.len()];
     let mut at = 0;
@@ -22,19 +22,19 @@ const MICROS: [u64; BOUNDS.len()] = {
     micros
 };
 
-/// Durations in buckets, and their sum. To add one takes two atomic additions and no lock.
+/// Durations in buckets, and their sum. Adding one takes two atomic additions and no lock.
 #[derive(Debug, Default)]
 pub struct Histogram {
-    /// How many were within each bound and not within the one before; the last were within none.
+    /// How many durations are within each bound but not within the one before; the last counts those beyond all bounds.
     counts: [AtomicU64; BOUNDS.len() + 1],
-    /// In microseconds: in nanoseconds those of a million locks would overflow within hours.
+    /// In microseconds: in nanoseconds the sum of a million locks would overflow within hours.
     sum: AtomicU64,
 }
 
-/// What a histogram has at one moment.
+/// The values of a histogram at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Distribution {
-    /// How many fall into each bucket, and last those beyond all bounds.
+    /// The number of durations in each bucket, and last of those beyond all bounds.
     pub counts: [u64; BOUNDS.len() + 1],
     /// The sum of all durations.
     pub sum: Duration,
@@ -49,7 +49,7 @@ impl Histogram {
         self.sum.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// What was added so far.
+    /// The values so far.
     pub fn read(&self) -> Distribution {
         let counts = std::array::from_fn(|at| self.counts[at].load(Ordering::Relaxed));
         Distribution { counts, sum: Duration::from_micros(self.sum.load(Ordering::Relaxed)) }
@@ -57,12 +57,12 @@ impl Histogram {
 }
 
 impl Distribution {
-    /// How many there were.
+    /// The number of durations.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Both together.
+    /// The sum of two distributions.
     #[must_use]
     pub fn with(mut self, other: &Self) -> Self {
         self.counts.iter_mut().zip(other.counts).for_each(|(count, more)| *count += more);

@@ -1,4 +1,4 @@
-//! Mutexes, and the order in which one thread takes them.
+//! Mutexes with ranks, which define the order in which a thread may take them.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -8,21 +8,21 @@ use std::{
 pub(crate) use order::HeldRank;
 use order::RankTag;
 
-/// The lock order. A thread that holds one of these takes only what comes after it, and never the same twice.
+/// The lock order. A thread that holds one of these may only take later ones, and never the same one twice.
 ///
-/// Turns that are awaited (tokio's semaphores, and its mutex in `net/handshakes.rs`) have no rank: nobody awaits one
-/// with a guard in hand.
+/// Turns that are awaited (tokio's semaphores, and its mutex in `net/handshakes.rs`) have no rank: no code awaits one
+/// while it holds a guard.
 ///
-/// Debug builds check the order with each one that is taken. Builds for shuttle do not, as all of shuttle's threads
+/// Debug builds check the order each time a mutex is taken. Builds for shuttle do not, since all of shuttle's threads
 /// are one thread of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
-    /// Lease requests with an id that are under way: whether one has led to a lease is looked up meanwhile.
+    /// Lease requests with an ID that are in progress. The leases are looked up while this is held.
     LeaseRequests,
-    /// The leases that run.
+    /// The active leases.
     Leases,
-    /// The term of one lease. A lease whose time has come ends under it, session and all: a late heartbeat or release
-    /// waits for that, and then finds the lock passed on.
+    /// The term of one lease. A lease whose time has come ends under it, with its session: a late heartbeat or release
+    /// waits for that, and then finds that the lock has passed on.
     LeaseTerm,
     /// The snapshots of the live page.
     Snapshots,
@@ -30,15 +30,15 @@ pub(crate) enum Rank {
     Shard,
     /// The wait graph.
     WaitGraph,
-    /// The sessions that live.
+    /// The open sessions.
     Sessions,
-    /// What is known of the client of one session.
+    /// The client information of one session.
     Client,
-    /// What one session has taken of the quota of locks.
+    /// What one session has taken from the quota of locks.
     LockAllowance,
     /// The permit of one connection.
     ConnectionPermit,
-    /// The quota of one resource, and who has what of it.
+    /// The usage of one resource's quota.
     Quota,
     /// The queue for one resource.
     FairQueue,
@@ -50,28 +50,28 @@ pub(crate) enum Rank {
     Throttle,
     /// Certificates and keys.
     Certificates,
-    /// What one request over HTTP has paid for.
+    /// The charge of one HTTP request.
     RequestCharge,
-    /// The lines of the log that are counted. Last, as a line may be logged under any other.
+    /// The counts of log lines. Last, since a line may be logged while any other is held.
     LogLines,
 }
 
-/// A mutex, or the like, and its rank.
+/// A mutex or similar lock, with its rank.
 #[derive(Debug)]
 pub(crate) struct Ranked<M> {
     tag: RankTag,
     mutex: M,
 }
 
-/// What a thread has locked.
+/// Something that the thread has locked.
 #[derive(Debug)]
 pub(crate) struct Guard<G> {
     guard: G,
     _held: HeldRank,
 }
 
-/// What is behind a poisoned mutex is whole: no code that can panic runs while one is held, but for the check of the
-/// lock order in debug builds.
+/// The data behind a poisoned mutex is consistent: no code that can panic runs while one is held, except the check of
+/// the lock order in debug builds.
 fn whole<G>(locked: LockResult<G>) -> G {
     locked.unwrap_or_else(PoisonError::into_inner)
 }
@@ -131,14 +131,14 @@ impl<G: DerefMut> DerefMut for Guard<G> {
 }
 
 impl Rank {
-    /// To be called before what is no [`Ranked`] is locked, and kept until it is given back.
+    /// To be called before locking something that is not a [`Ranked`], and to be kept until that is unlocked.
     #[inline]
     pub(crate) fn hold(self) -> HeldRank {
         RankTag::of(self).hold()
     }
 }
 
-/// Without the check there is nothing of a rank in the program.
+/// Without the check no trace of ranks is left in the program.
 #[cfg(any(not(debug_assertions), feature = "shuttle"))]
 mod order {
     use super::Rank;
@@ -171,7 +171,7 @@ mod order {
     use super::Rank;
 
     thread_local! {
-        /// What this thread holds, in the order in which it was taken.
+        /// The ranks that this thread holds, in the order in which they were taken.
         static STACK: RefCell<Vec<Rank>> = const { RefCell::new(Vec::new()) };
     }
 
@@ -189,9 +189,9 @@ mod order {
 
         pub(super) fn hold(self) -> HeldRank {
             let Self(rank) = self;
-            // No stack is left where a thread ends.
+            // There is no list any more while a thread ends.
             let last = STACK.try_with(|stack| stack.borrow().iter().max().copied()).ok().flatten();
-            // A second panic would end the process before it says what the first was.
+            // A second panic would end the process before it reports the first.
             let is_in_order = last.is_none_or(|last| last < rank) || thread::panicking();
             assert!(is_in_order, "lock order: {rank:?} is locked while {last:?} is held");
             let _ = STACK.try_with(|stack| stack.borrow_mut().push(rank));

@@ -1,7 +1,7 @@
-//! Stand-ins between whose steps shuttle may let any other thread run.
+//! Stand-ins between whose steps shuttle may run any other thread.
 //!
-//! Where the real one never blocks, it is used as it is, each call as one step: what goes on inside
-//! of it is its authors' to prove.
+//! Where the real type never blocks, it is used as it is, and each call is one step: its inner workings are for its
+//! authors to prove.
 
 use std::{
     borrow::Borrow,
@@ -14,21 +14,21 @@ use shuttle::{rand::Rng, thread};
 use shuttle_dashmap as whole;
 use tokio::{sync::futures::Notified, time::Instant};
 
-/// Somebody else may run here.
+/// Another thread may run here.
 fn step() {
     // Shuttle has no clock: a sleep is a step, and a yield would be a hint to run others first.
     thread::sleep(std::time::Duration::ZERO);
 }
 
-/// The same in every run, so that a schedule can be run again.
+/// The same in every run, so that a schedule can be replayed.
 pub(crate) type RandomState = BuildHasherDefault<DefaultHasher>;
 pub(crate) type HashMap<K, V, S = RandomState> = std::collections::HashMap<K, V, S>;
 pub(crate) type HashSet<T> = std::collections::HashSet<T, RandomState>;
 
-/// So few that two locks share a shard now and then, as they do in a table of a million.
+/// So few that two locks sometimes share a shard, as they do in a table of a million.
 const SHARDS: usize = 4;
 
-/// As dashmap's, in shards. Shuttle's own is one shard: two locks never change at the same time there.
+/// Like dashmap's, with shards. Shuttle's own has one shard: two locks would never change at the same time.
 #[derive(Debug)]
 pub(crate) struct DashMap<K, V, S> {
     shards: [whole::DashMap<K, V>; SHARDS],
@@ -91,7 +91,7 @@ impl<K: Eq + Hash + Clone, V, S: BuildHasher> DashMap<K, V, S> {
     }
 }
 
-/// As tokio's.
+/// Like tokio's.
 pub(crate) mod oneshot {
     use super::{Context, Pin, Poll, step};
     use tokio::sync::oneshot as real;
@@ -124,7 +124,7 @@ pub(crate) mod oneshot {
     }
 }
 
-/// As tokio's.
+/// Like tokio's.
 #[derive(Debug)]
 pub(crate) struct Notify(tokio::sync::Notify);
 
@@ -144,7 +144,7 @@ impl Notify {
     }
 }
 
-/// As that of the crate `atomic-waker`.
+/// Like that of the crate `atomic-waker`.
 #[derive(Debug, Default)]
 pub(crate) struct AtomicWaker(atomic_waker::AtomicWaker);
 
@@ -160,7 +160,7 @@ impl AtomicWaker {
     }
 }
 
-/// Resolves whenever it likes: at once, or after others have run for a while.
+/// Resolves at any time: at once, or after others have run for a while.
 pub(crate) async fn sleep_until(_: Instant) {
     let later = || shuttle::rand::thread_rng().r#gen::<bool>();
     while later() {

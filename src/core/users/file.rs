@@ -1,4 +1,4 @@
-//! The file of users: TOML, one table a user. How it is read, and how an entry for it is made.
+//! The users file: TOML with one table per user. Reading it, and making entries for it.
 
 use std::{
     collections::BTreeMap,
@@ -15,10 +15,10 @@ use super::{
 };
 use crate::name::Name;
 
-/// The most users of a file.
+/// The most users in a file.
 pub const MAX_USERS: usize = 10_000;
 
-/// The most bytes of it.
+/// The largest file, in bytes.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// What is wrong with the file of users.
@@ -127,14 +127,14 @@ pub(super) fn read(path: &Path, generation: u64) -> Result<Vec<User>, FileError>
     entries.into_iter().map(user).collect()
 }
 
-/// The first line of the message alone: the rest shows the file, verifiers and all.
+/// Only the first line of the message: the rest quotes the file, verifiers included.
 fn wrong(path: &Path, text: &str, error: &toml::de::Error) -> FileError {
     let at = error.span().map_or(0, |span| span.start);
     let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
     FileError::Wrong { path: path.to_owned(), line, what: without_value(error.message()).replace('\n', "; ") }
 }
 
-/// What is of the wrong type may be a password in the wrong place, and this goes to the log.
+/// A value of the wrong type may be a password in the wrong place, and this goes to the log.
 fn without_value(message: &str) -> &str {
     let expected = message.find("expected ").filter(|_| message.starts_with("invalid type: "));
     expected.map_or(message, |at| &message[at..])
@@ -156,7 +156,7 @@ fn user(name: &str, entry: UserEntry, generation: u64) -> Result<User, EntryFaul
     Ok(User { name: name.into(), verifiers, lock, see, kill, generation })
 }
 
-/// Basic authentication ends a name at its colon.
+/// Basic authentication ends a user name at its colon.
 fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.chars().count()) && !name.contains(|c: char| c.is_control() || c == ':')
 }
@@ -185,33 +185,33 @@ fn prefix(text: String) -> Result<Prefix, EntryFault> {
     }
 }
 
-/// What a new user may do.
+/// The rights of a new user.
 #[derive(Debug, Default)]
 pub struct NewEntry {
     /// Their name.
     pub name: String,
-    /// Prefixes of what they may lock.
+    /// Prefixes of locks that they may take.
     pub lock: Vec<String>,
-    /// Prefixes of what they may see beside it.
+    /// Prefixes of further locks that they may see.
     pub see: Vec<String>,
     /// Whether they may end sessions of others.
     pub kill: bool,
-    /// Whether `mysql_native_password` is to work.
+    /// Whether `mysql_native_password` is supported.
     pub native: bool,
 }
 
-/// Why there is no entry.
+/// Why no entry can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum EntryError {
-    /// It would not be understood.
+    /// The server would not accept the entry.
     #[error(transparent)]
     Wrong(#[from] EntryFault),
-    /// An empty password.
+    /// The password is empty.
     #[error("an empty password protects nothing; say one, or --token for a random token")]
     Empty,
 }
 
-/// An entry as the file takes it, with verifiers of the secret alone.
+/// Makes an entry for the file, which contains only verifiers of the secret.
 ///
 /// # Errors
 /// [`EntryError`]

@@ -1,20 +1,19 @@
-//! By which of MySQL's methods one is asked for a proof, where that must not tell who is a user.
+//! The MySQL authentication method that a client is asked for, which must not reveal who is a user.
 //!
-//! A user without `password-sha1` can be asked by `caching_sha2_password` alone. So names that nobody has are asked by
-//! either method, as often as users are.
+//! A user without `password-sha1` can only be asked by `caching_sha2_password`. So unknown names are asked by either
+//! method, in the same proportion as users are.
 
 use sha2::{Digest, Sha256};
 
 use super::{User, verifier::Sha2};
 
-/// A method for each name that nobody has, by lot, and the same each time.
-///
-/// The key is a digest of the file's verifiers as the server started: secret, and the same after a restart with the
-/// same file. With another key names would be asked otherwise, and who compares them sees those that are not.
+/// Chooses a method for each unknown name at random, and always the same one.
+/// The key is a digest of the file's verifiers at the start: it is secret, and the same after a restart with the same
+/// file. With another key unknown names would be asked differently, and comparing would reveal them.
 #[derive(Debug)]
 pub(super) struct MethodLottery(Sha2);
 
-/// How many users of a file have a password, and how many of them `password-sha1`.
+/// How many users of a file have a password, and how many have `password-sha1`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct NativeShare {
     native: u32,
@@ -39,7 +38,7 @@ impl MethodLottery {
         Self(digest.finalize().into())
     }
 
-    /// Whether it is `mysql_native_password`; so it is where no user has a password.
+    /// Whether the method is `mysql_native_password`; true if no user has a password.
     pub(super) fn is_native(&self, name: &str, share: NativeShare) -> bool {
         let [a, b, c, d, ..]: Sha2 = Sha256::new_with_prefix(self.0).chain_update(name).finalize().into();
         u64::from(u32::from_be_bytes([a, b, c, d])) * u64::from(share.all) <= u64::from(share.native) << 32
@@ -60,7 +59,7 @@ mod tests {
         let count = |native, all| natives(&lot, native, all).into_iter().filter(|native| *native).count();
         assert_eq!([count(0, 3), count(3, 3), count(0, 0)], [0, 1000, 1000]);
         assert!((200..300).contains(&count(1, 4)), "{}", count(1, 4));
-        // One more user changes few names, and all in one direction.
+        // One more user changes few names, and all in the same direction.
         let (before, after) = (natives(&lot, 50, 100), natives(&lot, 51, 101));
         assert!(before.iter().zip(&after).all(|(before, after)| after >= before));
         assert_ne!(

@@ -1,12 +1,12 @@
-//! The throttle of wrong passwords: they are answered later and later, and few of them are looked at.
+//! The throttle for wrong passwords: they are answered with growing delays, and few of them are checked.
 //!
-//! Three bounds hold at any number of addresses and names: for a name from an address, for a name from everywhere,
-//! and for an address under all names. Names that nobody has are counted as those of users are, and a delay is that
-//! of the address alone: neither tells who is a user.
+//! Three limits hold for any number of addresses and names: per name and address, per name from all addresses, and per
+//! address for all names. Unknown names are counted like those of users, and a delay depends only on the address:
+//! neither reveals who is a user.
 //!
-//! The bound for a name from everywhere would let strangers keep its user out. So a user who has logged in from an
-//! address before is let in from there whatever is counted elsewhere. Only the right password shows that: a wrong one is
-//! answered as it is answered to everybody.
+//! The limit per name would let strangers lock its user out. So a user who has logged in from an address before is let
+//! in from there regardless of the other counts. Only the right password reveals that: a wrong one gets the same answer
+//! as everybody's.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::core::sync::{Rank, plain::Guarded};
 
-/// How many wrong ones for one name from one address are looked at: at once, and then in each second.
+/// How many wrong passwords for one name from one address are checked: at once, and then per second.
 pub const WRONG_BY_NAME_AND_ADDRESS: (u32, u32) = (16, 5);
 
 /// The same for one name from all addresses.
@@ -31,19 +31,19 @@ pub const WRONG_BY_ADDRESS: (u32, u32) = (64, 20);
 /// The delay of the first wrong answer to an address. It doubles with each further one, up to the longest.
 const DELAY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 
-/// How many kinds each count remembers.
+/// How many keys each count remembers.
 const MAX_KEYS: usize = 10_000;
 
-/// What is counted together: a keyed digest of an address, a name, or both, as nobody must be able to fill the memory
-/// with names. `RandomState` is SipHash with a random key. Without the key nobody finds two names of one digest.
+/// A key of a count: a keyed digest of an address, a name, or both, since nobody must be able to fill the memory with
+/// names. `RandomState` is SipHash with a random key, without which nobody can find two names with the same digest.
 type AttemptKey = u64;
 
 /// Why a login attempt is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LoginRefusal {
-    /// It was wrong, which is to be said no sooner than this.
+    /// It was wrong, which must not be revealed before this moment.
     Wrong(Instant),
-    /// Whether it was right is not said.
+    /// It was not checked.
     TooMany,
 }
 
@@ -55,20 +55,20 @@ pub(super) struct Throttle {
 
 #[derive(Debug)]
 struct Counts {
-    /// By address: how late wrong ones are answered.
+    /// By address: how long wrong answers are delayed.
     delays: Buckets,
     of_address: Buckets,
     of_name: Buckets,
     of_both: Buckets,
-    /// From which address whom the right password has let in, and when.
+    /// From which address the right password has let in which user, and when.
     admitted: RecentTimes,
 }
 
-/// A login attempt, by what it counts against.
+/// A login attempt, with the keys that it counts against.
 #[derive(Clone, Copy)]
 struct AttemptKeys {
     address: AttemptKey,
-    /// None with a token, which has no name.
+    /// `None` for a token, which has no name.
     name: Option<AttemptKey>,
     both: AttemptKey,
 }
@@ -76,7 +76,7 @@ struct AttemptKeys {
 impl Default for Throttle {
     fn default() -> Self {
         let counts = Counts {
-            // More than six would make none wait for longer.
+            // More than six would delay no answer further.
             delays: Buckets::new(6, Duration::from_mins(1)),
             of_address: Buckets::allowing(WRONG_BY_ADDRESS),
             of_name: Buckets::allowing(WRONG_BY_NAME),
@@ -88,7 +88,7 @@ impl Default for Throttle {
 }
 
 impl Throttle {
-    /// Whether a login attempt for this name succeeds: with what it has proven, if it does.
+    /// Whether a login attempt for this name succeeds, and with what result.
     pub(super) fn judge<T>(
         &self,
         from: IpAddr,
@@ -117,7 +117,7 @@ impl Counts {
             self.admitted.set(keys.both, now);
             return Ok(proven);
         }
-        // From here on nothing depends on what was shown, nor on who was let in before.
+        // From here on nothing depends on what was presented, or on earlier logins.
         self.of_both.add(keys.both, now);
         if !(has_room && is_open) {
             return Err(LoginRefusal::TooMany);
@@ -132,12 +132,12 @@ impl Counts {
     }
 }
 
-/// A leaky bucket for each key: it holds so many, and loses one each time it leaks.
+/// A leaky bucket per key: it holds a number of attempts, and loses one per interval.
 #[derive(Debug)]
 struct Buckets {
     size: u32,
     leak: Duration,
-    /// When each is empty, if nothing is added.
+    /// When each bucket is empty, if nothing is added.
     empty: RecentTimes,
 }
 
@@ -150,7 +150,7 @@ impl Buckets {
         Self::new(at_once, Duration::from_secs(1) / a_second)
     }
 
-    /// How many are in it.
+    /// The number of attempts in the bucket.
     fn level(&self, key: AttemptKey, now: Instant) -> u32 {
         let left = self.empty.get(key).map_or(Duration::ZERO, |empty| empty.duration_since(now));
         let level = left.as_nanos().div_ceil(self.leak.as_nanos());
@@ -161,7 +161,7 @@ impl Buckets {
         self.level(key, now) >= self.size
     }
 
-    /// Adds one, unless it is full: those who are refused do not make it longer.
+    /// Adds one unless the bucket is full: refused attempts do not extend the refusal.
     fn add(&mut self, key: AttemptKey, now: Instant) {
         if !self.is_full(key, now) {
             let empty = self.empty.get(key).map_or(now, |empty| empty.max(now));
@@ -170,8 +170,8 @@ impl Buckets {
     }
 }
 
-/// A moment for each kind. Where there is no room for another, the kind with the earliest is forgotten: of buckets the
-/// one that is empty first. So a full one is forgotten only for thousands that are as full.
+/// A moment per key. If there is no room for another key, the one with the earliest moment is forgotten: the bucket
+/// that is empty first. So a full bucket is forgotten only for thousands of equally full ones.
 #[derive(Debug, Default)]
 struct RecentTimes {
     of: HashMap<AttemptKey, Instant>,
@@ -195,7 +195,7 @@ impl RecentTimes {
     }
 }
 
-/// A client that has one address of IPv6 has a whole network of them.
+/// A client with one IPv6 address has a whole network of them.
 fn network(addr: IpAddr) -> IpAddr {
     match addr.to_canonical() {
         IpAddr::V6(addr) => Ipv6Addr::from_bits(addr.to_bits() & !u128::from(u64::MAX)).into(),

@@ -1,16 +1,16 @@
-//! What is kept of a password or a token: enough to check it, and to check MySQL's proofs of it.
+//! What is stored of a password or a token: enough to check it, and to check MySQL's proofs of it.
 
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// `SHA256(SHA256(password))`, with which `caching_sha2_password` and a password itself are checked.
+/// `SHA256(SHA256(password))`, which checks `caching_sha2_password` and the password itself.
 pub(super) type Sha2 = [u8; 32];
 
-/// `SHA1(SHA1(password))`, with which `mysql_native_password` is checked.
+/// `SHA1(SHA1(password))`, which checks `mysql_native_password`.
 pub(super) type Native = [u8; 20];
 
-/// What is kept of one user's secrets.
+/// The verifiers of one user.
 #[derive(Default)]
 pub(super) struct Verifiers {
     pub password: Option<Sha2>,
@@ -18,7 +18,7 @@ pub(super) struct Verifiers {
     pub token: Option<Sha2>,
 }
 
-/// Of a name that nobody has. Nothing is right for it, and it takes as long to find out.
+/// The verifier of unknown names. Nothing matches it, and checking takes the same time.
 pub(super) const NOBODY: Verifiers = Verifiers { password: None, native: None, token: None };
 
 impl std::fmt::Debug for Verifiers {
@@ -27,22 +27,22 @@ impl std::fmt::Debug for Verifiers {
     }
 }
 
-/// What somebody shows to be let in.
+/// What a client presents to log in.
 pub enum Proof<'a> {
     /// The password itself.
     Password(&'a [u8]),
     /// `caching_sha2_password`'s: `SHA256(p) XOR SHA256(SHA256(SHA256(p)), nonce)`.
     Sha2 {
-        /// What the server sent.
+        /// The challenge of the server.
         nonce: &'a [u8],
-        /// What the client sent.
+        /// The response of the client.
         proof: &'a [u8],
     },
     /// `mysql_native_password`'s: `SHA1(p) XOR SHA1(nonce, SHA1(SHA1(p)))`.
     Native {
-        /// What the server sent.
+        /// The challenge of the server.
         nonce: &'a [u8],
-        /// What the client sent.
+        /// The response of the client.
         proof: &'a [u8],
     },
 }
@@ -53,17 +53,17 @@ impl std::fmt::Debug for Proof<'_> {
     }
 }
 
-/// What a client says of itself to be let in. Never shown.
+/// The credentials of a client. They are never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// Who it says it is.
+    /// The user name.
     pub name: String,
-    /// With what.
+    /// The proof.
     pub password: Vec<u8>,
 }
 
 impl std::fmt::Debug for Credentials {
-    /// Not the name either: people type the one where the other belongs.
+    /// Without the name too: people type a password in its place.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Credentials(..)")
     }
@@ -77,7 +77,7 @@ pub(super) fn native_of(password: &[u8]) -> Native {
     sha1(&[&sha1(&[password])])
 }
 
-/// A token is random and long: once is enough.
+/// A token is random and long, so hashing it once is enough.
 pub(super) fn token_digest(token: &[u8]) -> Sha2 {
     sha256(&[token])
 }
@@ -97,12 +97,12 @@ fn digest<D: Digest>(parts: &[&[u8]]) -> sha2::digest::Output<D> {
 }
 
 impl Verifiers {
-    /// Whether MySQL clients are asked for a proof by `mysql_native_password`; none if there is no password to prove.
+    /// Whether MySQL clients are asked for a proof by `mysql_native_password`; `None` without a password.
     pub(super) fn asked_natively(&self) -> Option<bool> {
         (self.password.is_some() || self.native.is_some()).then_some(self.native.is_some())
     }
 
-    /// Adds all that is kept to a digest.
+    /// Adds all verifiers to a digest.
     pub(super) fn feed(&self, digest: &mut Sha256) {
         for kept in [self.password.as_ref(), self.token.as_ref()].into_iter().flatten() {
             digest.update(kept);
@@ -110,7 +110,7 @@ impl Verifiers {
         digest.update(self.native.unwrap_or_default());
     }
 
-    /// Hashes the same bytes whatever is kept, that is, also for [`NOBODY`].
+    /// Hashes the same number of bytes whatever is stored, also for [`NOBODY`].
     pub(super) fn accept(&self, proof: &Proof<'_>) -> bool {
         match *proof {
             Proof::Password(password) => is_kept(self.password, |_| Some(sha2_of(password))),
@@ -130,7 +130,7 @@ impl Verifiers {
     }
 }
 
-/// Whether what was shown comes to what is kept. Where nothing is kept it is found out as if something were.
+/// Whether a hash matches the stored one. If nothing is stored, comparing takes the same time.
 fn is_kept<const N: usize>(kept: Option<[u8; N]>, shown: impl Fn(&[u8; N]) -> Option<[u8; N]>) -> bool {
     let compared = kept.unwrap_or([0; N]);
     let is_same = shown(&compared).is_some_and(|shown| same(&compared, &shown));
@@ -141,7 +141,7 @@ fn same(kept: &[u8], shown: &[u8]) -> bool {
     kept.ct_eq(shown).into()
 }
 
-/// None if the proof is not as long as the mask.
+/// `None` if the proof does not have the length of the mask.
 fn unmask<const N: usize>(proof: &[u8], mask: [u8; N]) -> Option<[u8; N]> {
     let proof: &[u8; N] = proof.try_into().ok()?;
     Some(std::array::from_fn(|at| proof[at] ^ mask[at]))

@@ -1,7 +1,6 @@
-//! A few lines of each kind a second; the others are counted, and reported in one line.
+//! A rate limit for log lines: a few of each kind per second are written, the others are counted and reported in one line.
 //!
-//! Strangers can cause some lines as fast as they can send. These must not fill a disk, nor keep the server busy with
-//! writing.
+//! Strangers can cause some lines as fast as they can send. Such lines must neither fill a disk nor keep the server busy.
 
 use std::{
     collections::HashMap,
@@ -20,23 +19,22 @@ use tracing_subscriber::layer::{Context, Layer};
 
 use crate::core::sync::{Rank, plain::Guarded};
 
-/// How many lines of one place in the code are written in a second.
+/// How many lines from one place in the code are written per second.
 const MAX_LINES: u32 = 10;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The longest part of a line by which it is known again, in characters.
+/// How much of a suppressed message the report quotes, in characters.
 const MAX_WORDS: usize = 80;
 
-/// Lets a few lines of each kind through, of those that are written without being asked for: `info` and
-/// what is more severe.
+/// Limits lines of `info` and more severe levels. Levels that an operator has to ask for are not limited.
 #[derive(Clone, Debug, Default)]
 pub struct RateLimit(Arc<LineKinds>);
 
 #[derive(Debug)]
 struct LineKinds {
     known: Guarded<HashMap<Identifier, LineKind>>,
-    /// There is something that was not written.
+    /// Notified when a line was suppressed.
     more: Notify,
 }
 
@@ -50,14 +48,14 @@ impl Default for LineKinds {
 struct LineKind {
     since: Instant,
     written: u32,
-    /// How many were not written.
+    /// How many lines were suppressed.
     more: u64,
-    /// The message of the first of those.
+    /// The message of the first suppressed line.
     words: String,
 }
 
 impl RateLimit {
-    /// Reports once a second what was not written. Cancel-safe: [`RateLimit::flush`] reports the rest.
+    /// Reports suppressed lines once a second. Cancel-safe: [`RateLimit::flush`] reports the rest.
     pub async fn run(&self) {
         loop {
             self.0.more.notified().await;
@@ -66,11 +64,11 @@ impl RateLimit {
         }
     }
 
-    /// Reports now what was not written.
+    /// Reports suppressed lines now.
     pub fn flush(&self) {
         let kinds = std::mem::take(&mut *self.0.known.lock());
         for LineKind { more, words, .. } in kinds.into_values().filter(|kind| kind.more > 0) {
-            tracing::warn!(more, line = words, "and {} more", grouped(more));
+            tracing::warn!(more, line = words, "and {} more lines like this", grouped(more));
         }
     }
 
@@ -98,12 +96,12 @@ impl<S: Subscriber> Layer<S> for RateLimit {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let metadata = event.metadata();
         let is_asked_for = *metadata.level() > Level::INFO;
-        // Its own lines are as few as there are kinds.
+        // This module writes at most one line per kind.
         is_asked_for || metadata.target() == module_path!() || self.admits(event)
     }
 }
 
-/// Takes the words of a line out of it.
+/// Extracts the message of an event.
 struct Message<'a>(&'a mut String);
 
 impl Visit for Message<'_> {
@@ -161,7 +159,7 @@ mod tests {
         });
         let written = written.0.lock().unwrap();
         assert_eq!(written.len(), 13, "{written:?}");
-        assert_eq!(written[10..], ["something else", "and 1,234 more", "refused"]);
+        assert_eq!(written[10..], ["something else", "and 1,234 more lines like this", "refused"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One kind of metric after the other, in few words.
+//! Short forms for encoding each kind of metric.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::core::stats::{BOUNDS, Distribution};
 /// The labels of a sample, each with its value.
 pub(super) type Labels = Vec<(&'static str, &'static str)>;
 
-/// Where metrics are written.
+/// Writes metrics to an encoder of prometheus-client.
 pub(super) struct Encoder<'a>(pub DescriptorEncoder<'a>);
 
 impl Encoder<'_> {

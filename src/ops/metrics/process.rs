@@ -1,4 +1,4 @@
-//! What the system says of this process, under the names that Prometheus has for it.
+//! Metrics of the process, under Prometheus's standard names.
 
 use std::{
     fmt, fs,
@@ -7,10 +7,10 @@ use std::{
 
 use super::encoder::Encoder;
 
-/// How the kernel counts the time of processes, on every architecture of Linux there is a server for.
+/// The kernel's unit of process times, on every architecture of Linux that getlockd runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What is read of `/proc/self`.
+/// The values that are read from `/proc/self`.
 #[derive(Debug, PartialEq)]
 pub(super) struct ProcessStats {
     cpu_seconds: f64,
@@ -21,7 +21,7 @@ pub(super) struct ProcessStats {
 }
 
 impl ProcessStats {
-    /// None where there is no such folder.
+    /// Reads them; `None` on a system without `/proc`.
     pub(super) fn read() -> Option<Self> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
         let status = fs::read_to_string("/proc/self/status").ok()?;
@@ -36,32 +36,28 @@ impl ProcessStats {
     }
 
     pub(super) fn encode(&self, started: SystemTime, encoder: &mut Encoder<'_>) -> fmt::Result {
-        encoder.counter("process_cpu_seconds", "Processor time, of user and system", self.cpu_seconds)?;
-        encoder.gauge("process_resident_memory_bytes", "Memory that is resident", self.resident_bytes)?;
-        encoder.gauge(
-            "process_virtual_memory_bytes",
-            "Memory with all that is mapped",
-            self.virtual_bytes,
-        )?;
-        encoder.gauge("process_open_fds", "Files and sockets that are open", self.open_files)?;
-        encoder.gauge("process_max_fds", "The most files and sockets that may be open", self.max_files)?;
+        encoder.counter("process_cpu_seconds", "CPU time, user and system, in seconds", self.cpu_seconds)?;
+        encoder.gauge("process_resident_memory_bytes", "Resident memory, in bytes", self.resident_bytes)?;
+        encoder.gauge("process_virtual_memory_bytes", "Virtual memory, in bytes", self.virtual_bytes)?;
+        encoder.gauge("process_open_fds", "Open files and sockets", self.open_files)?;
+        encoder.gauge("process_max_fds", "Limit of open files and sockets", self.max_files)?;
         let started = seconds_since_epoch(started);
         encoder.gauge(
             "process_start_time_seconds",
-            "When the process started, in seconds since 1970",
+            "Start time of the process, in seconds since 1970",
             started,
         )
     }
 }
 
-/// Newer kernels say it as the size of the folder, others have it counted.
+/// The number of open files. Newer kernels have it as the size of the folder; on others the entries are counted.
 fn open_files() -> Option<u64> {
     let folder = "/proc/self/fd";
     let size = fs::metadata(folder).ok()?.len();
     if size > 0 { Some(size) } else { Some(fs::read_dir(folder).ok()?.count() as u64) }
 }
 
-/// User and system time are the 14th and 15th fields; the 2nd is a name in brackets with anything in it.
+/// User and system time are the 14th and 15th fields. The 2nd is a name in brackets that may contain anything.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut ticks = fields.split_whitespace().skip(11).map_while(|field| field.parse::<f64>().ok());

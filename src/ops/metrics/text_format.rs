@@ -1,9 +1,9 @@
-//! OpenMetrics as text in the older format of Prometheus: a counter is described under the name that
-//! its samples have, and nothing says where the text ends.
+//! Converts OpenMetrics to Prometheus's older text format: there a counter is described under the name of its samples, and
+//! there is no end marker.
 
 use std::fmt::Write;
 
-/// The same metrics in the older format.
+/// Converts a page of OpenMetrics.
 pub(super) fn from_open_metrics(page: &str) -> String {
     let mut text = String::with_capacity(page.len());
     let mut lines = page.lines().filter(|line| *line != "# EOF").peekable();
@@ -20,7 +20,7 @@ pub(super) fn from_open_metrics(page: &str) -> String {
     text
 }
 
-/// Whether this line says that what follows is a counter.
+/// Whether this line declares a counter.
 fn is_counter(line: &str) -> bool {
     line.starts_with("# TYPE ") && line.ends_with(" counter")
 }

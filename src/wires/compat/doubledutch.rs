@@ -1,7 +1,6 @@
-//! The interface of LockManager, later DoubleDutch, in its versions, for unchanged clients.
+//! The interface of LockManager, later called DoubleDutch, in its versions, for unchanged clients.
 //!
-//! Times are in seconds; a lock is held for 30 of them if nothing else is asked for. Only the
-//! client that took a lock is shown its token.
+//! Times are in seconds. By default a lock is held for 30 seconds. Only the client that took a lock is shown its token.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,10 +27,10 @@ use crate::{
     wires::web::{self, AppState, GuardedResponse, Peer, body_bytes, list},
 };
 
-/// For how many seconds a lock is held if nothing else is asked for.
+/// How many seconds a lock is held by default.
 const DEFAULT_LIFETIME: u64 = 30;
 
-/// The same within the bounds of leases.
+/// The default lifetime in seconds, within the bounds of leases.
 fn default_lifetime(leases: &Leases) -> u64 {
     leases.clamp_ttl(Duration::from_secs(DEFAULT_LIFETIME)).as_secs()
 }
@@ -63,7 +62,7 @@ async fn by_name(
     answer_token(&leases, peer, &name, 0, default_lifetime(&leases)).await
 }
 
-/// `timeout/name`, or `name/lifetime`: the one that is a number tells. Of two numbers the first is the timeout.
+/// `timeout/name` or `name/lifetime`: the part that is a number decides. If both are numbers, the first is the timeout.
 async fn with_a_number(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
@@ -87,7 +86,7 @@ async fn with_both(
     }
 }
 
-/// Answers the token or `false`.
+/// Returns the token or `false`.
 async fn answer_token(
     leases: &Arc<Leases>,
     peer: Peer,
@@ -119,8 +118,8 @@ struct Auth {
     auth: Option<String>,
 }
 
-/// Later clients send a key as `auth=`. Where there are users, it is the token of one: it logs in as if it were in the
-/// header, unless something is there.
+/// Later clients send a key as `auth=`. If the server has users, the key is the token of a user: it is moved to the
+/// `Authorization` header, unless the request has one.
 pub(super) async fn log_in_by_key(mut request: Request) -> Request {
     if !request.headers().contains_key(AUTHORIZATION)
         && let Ok(Query(Auth { auth: Some(key) })) = Query::try_from_uri(request.uri())
@@ -132,7 +131,7 @@ pub(super) async fn log_in_by_key(mut request: Request) -> Request {
     request
 }
 
-/// The locks that are held as text, or for later clients, which send a key, as JSON.
+/// The locks that are held, as text; as JSON for later clients, which send a key.
 async fn status(
     State(service): State<Arc<LockService>>,
     Extension(peer): Extension<Peer>,
@@ -213,7 +212,7 @@ async fn releaselock(
             let body = json!({ "servername": SERVER, "lockname": lockname, "lockreleased": released });
             Json(body).into_response()
         }
-        _ => bad_request("say lockname and token"),
+        _ => bad_request("lockname and token are required"),
     }
 }
 
@@ -229,7 +228,7 @@ fn denied(error: &LeaseError) -> Response {
     refusal(StatusCode::FORBIDDEN, &error.to_string())
 }
 
-/// Why a lock is not taken or released.
+/// Why a lock was not taken or released.
 enum LockError {
     Held,
     Wrong(String),

@@ -1,7 +1,7 @@
 //! NetLocker's interface, HTTP and gRPC, for unchanged clients.
 //!
-//! An owner is known by its unique id. A lock that was taken without an id is released without one: a client with an id
-//! cannot release it.
+//! The owner of a lock is identified by its unique ID. A lock that was taken without an ID is released without one: a
+//! client with an ID cannot release it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -72,7 +72,7 @@ async fn unlock(
         .map(|released| released.to_string())
 }
 
-/// The same by gRPC.
+/// The gRPC interface.
 #[derive(Debug)]
 pub struct NetLockerGrpc(pub(super) Arc<Leases>);
 
@@ -105,9 +105,9 @@ impl NetLockerService for NetLockerGrpc {
 
 /// Why a request is refused.
 enum NetLockerError {
-    /// The request makes no sense.
+    /// The request is invalid.
     Invalid,
-    /// The user may not do that.
+    /// The user lacks a right.
     Denied(LeaseError),
 }
 
@@ -135,14 +135,14 @@ impl From<NetLockerError> for Status {
     }
 }
 
-/// What became of a request for a lock. Holding it before is a success too.
+/// The outcome of a request for a lock. Already holding it counts as success.
 enum LockOutcome {
     Granted(Arc<Delivery>),
     HeldBefore,
     NotTaken,
 }
 
-/// Takes a lock without waiting. The time of a lock that the owner held before goes on as it was.
+/// Takes a lock without waiting. If the owner already holds it, its lease is not extended.
 async fn take(
     leases: &Arc<Leases>,
     key: &str,
@@ -153,7 +153,7 @@ async fn take(
     let (name, owner) = owner(key, unless_empty(id))?;
     let seconds =
         u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).ok_or(NetLockerError::Invalid)?;
-    // Clients without an id are not one owner: none of them can know that the lock is theirs.
+    // Clients without an ID are not one owner: none of them could know that the lock is theirs.
     let user = client.user.clone();
     let holds_it =
         || unless_empty(id).is_some() && leases.remaining(&owner, &name, Principal(user.as_deref())).is_ok();
@@ -169,12 +169,12 @@ async fn take(
     }
 }
 
-/// An empty id is none.
+/// An empty ID means no ID.
 fn unless_empty(id: Option<&str>) -> Option<&str> {
     id.filter(|id| !id.is_empty())
 }
 
-/// True if the lock was released.
+/// Returns true if the lock was released.
 fn release(leases: &Leases, key: &str, id: Option<&str>, peer: &Peer) -> Result<bool, NetLockerError> {
     let (name, owner) = owner(key, unless_empty(id))?;
     match leases.release(&owner, &name, peer.principal()) {

@@ -1,6 +1,6 @@
 //! ShareLock's interface, HTTP and gRPC, for unchanged clients.
 //!
-//! A client is known by `X-Client-Id`. It holds a lock for a minute at most.
+//! A client is identified by `X-Client-Id`. It holds a lock for at most a minute.
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,7 +34,7 @@ use proto::{
     UnlockResponse, share_lock_service_server::ShareLockService,
 };
 
-/// For how long a client holds a lock.
+/// How long a client holds a lock.
 const TTL: Duration = Duration::from_mins(1);
 
 const CLIENT_HEADER: &str = "x-client-id";
@@ -55,7 +55,7 @@ struct LockBody {
     timeout_ms: i32,
 }
 
-/// The status as a number, left out where it is 0.
+/// The status as a number, omitted if it is 0.
 #[derive(Serialize)]
 struct ShareLockStatusJson {
     #[serde(skip_serializing_if = "is_zero")]
@@ -110,18 +110,18 @@ fn status_json(status: Status) -> Response {
     let code = match status {
         Status::Timeout => StatusCode::REQUEST_TIMEOUT,
         Status::InvalidData => StatusCode::BAD_REQUEST,
-        // UnknownLock too.
+        // This covers UnknownLock too.
         _ => StatusCode::OK,
     };
     json(code, &ShareLockStatusJson { status: status.into() })
 }
 
-/// ShareLock has no text for a refusal: its status says it all.
+/// ShareLock has no text for refusals: the status is all it returns.
 pub(super) fn refusal(code: StatusCode, _: &str) -> Response {
     json(code, &ShareLockStatusJson { status: Status::NotAcquired.into() })
 }
 
-/// The same by gRPC.
+/// The gRPC interface.
 #[derive(Debug)]
 pub struct ShareLockGrpc(pub(super) Arc<Leases>);
 
@@ -159,7 +159,7 @@ fn client_id<T>(request: &Request<T>) -> Option<String> {
     request.metadata().get(CLIENT_HEADER)?.to_str().ok().map(str::to_owned)
 }
 
-/// The user may not do that.
+/// The user lacks a right.
 struct PermissionDenied(LeaseError);
 
 impl From<PermissionDenied> for tonic::Status {

@@ -1,4 +1,4 @@
-//! The interface of Waelson's lock manager, for unchanged clients. Times are Go's durations.
+//! The interface of Waelson's lock manager, for unchanged clients. Times are Go durations.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
     wires::web::{self, AppState, GuardedResponse, Peer},
 };
 
-/// What a lease runs for if nothing else is asked for, as the service has it.
+/// The default duration of a lease, as in that service.
 const DEFAULT_TTL: Duration = Duration::from_millis(10);
 
 pub(super) fn routes() -> Router<AppState> {
@@ -43,7 +43,7 @@ struct WaelsonParams {
 
 type WaelsonQuery = Result<Query<WaelsonParams>, QueryRejection>;
 
-/// The response of an error.
+/// An error response.
 struct ErrorResponse(StatusCode, Value);
 
 impl IntoResponse for ErrorResponse {
@@ -69,7 +69,10 @@ impl WaelsonParams {
 
     fn ttl(&self, leases: &Leases) -> Result<Duration, ErrorResponse> {
         let wrong = || {
-            error_response(StatusCode::BAD_REQUEST, "invalid ttl: say a duration such as 10ms, 1.5s or 1m30s")
+            error_response(
+                StatusCode::BAD_REQUEST,
+                "invalid ttl: expected a duration such as 10ms, 1.5s or 1m30s",
+            )
         };
         self.ttl
             .as_deref()
@@ -175,7 +178,7 @@ fn uuid(secret: &Secret) -> String {
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
-/// As Go reads durations: numbers, each with its unit.
+/// Parses a Go duration: numbers, each with a unit.
 fn parse_duration(text: &str) -> Option<Duration> {
     let mut text = text.strip_prefix('+').unwrap_or(text);
     let mut seconds = 0.0;
@@ -191,7 +194,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok().filter(|duration| !duration.is_zero())
 }
 
-/// As Go writes them, to the millisecond.
+/// Formats a Go duration, to the millisecond.
 fn write_duration(duration: Duration) -> String {
     let (whole, millis) = (duration.as_secs(), duration.subsec_millis());
     if whole == 0 && millis > 0 {

@@ -25,8 +25,8 @@ use crate::{
     wires::web::{deadline_exceeded, is_unreadable, millis},
 };
 
-/// How many replies may be unread before the stream is served no more. With the last one it is 32: what tokio allocates
-/// for a channel in any case.
+/// How many unread replies a stream may have before its next request is run. With the last reply that makes 32, which
+/// is what tokio allocates for a channel in any case.
 pub(super) const UNSENT: usize = 31;
 
 /// How many requests are read ahead of one that waits.
@@ -34,11 +34,11 @@ const READ_AHEAD: usize = 256;
 
 type Replies = Sender<Result<HoldResponse, Status>>;
 
-/// What bounds a stream.
+/// The limits of a stream.
 pub(super) struct StreamTerms {
-    /// For how much silence of the client nothing is freed that it holds.
+    /// How long a silent client keeps what it holds.
     pub(super) left: Duration,
-    /// How long the client waits for the whole stream, if it says so.
+    /// The deadline of the whole stream, if the client has set one.
     pub(super) deadline: Option<Duration>,
 }
 
@@ -46,13 +46,13 @@ pub(super) struct StreamTerms {
 enum StreamEnd {
     /// The client has left.
     Left,
-    /// It sent more requests than are kept behind one that waits.
+    /// The client has sent more requests than may queue behind one that waits.
     SentTooMuch,
-    /// It sent more bytes.
+    /// The client has sent more bytes than its budget allows.
     NoMemory(Exceeded),
-    /// It sent what is no request.
+    /// The client has sent something that is not a request.
     Unreadable(String),
-    /// Its deadline is over.
+    /// The deadline has passed.
     Late,
     Ended(EndReason),
 }
@@ -65,7 +65,7 @@ impl From<Status> for StreamEnd {
 
 /// Resolves at a deadline, or never.
 ///
-/// Cancel-safe: dropped, nothing was done.
+/// Cancel-safe: dropped, it has changed nothing.
 async fn passed(deadline: Option<Duration>) {
     match deadline {
         Some(time) => sleep(time).await,
@@ -73,16 +73,16 @@ async fn passed(deadline: Option<Duration>) {
     }
 }
 
-/// Serves a stream to its end. Then the session ends, and its locks are free.
+/// Serves a stream to its end. Then its session ends, and its locks are released.
 ///
-/// Cancel-safe: dropped, it frees what the session holds.
+/// Cancel-safe: dropped, it releases what the session holds.
 pub(super) async fn hold(
     session: Session,
     requests: Streaming<HoldRequest>,
     replies: Replies,
     StreamTerms { left, deadline }: StreamTerms,
 ) {
-    // Reserved now: the channel may be full of replies that the client has not read when the stream ends.
+    // Reserved now, since the channel may be full of unread replies when the stream ends.
     let Ok(last_reply) = replies.clone().reserve_owned().await else { return };
     let requests = RequestStream {
         stream: requests,
@@ -106,39 +106,41 @@ pub(super) async fn hold(
         StreamEnd::Unreadable(why) => Status::invalid_argument(why),
         StreamEnd::Late => deadline_exceeded(),
         StreamEnd::SentTooMuch => Status::resource_exhausted(format!(
-            "more than {READ_AHEAD} requests were sent behind one that is not answered yet"
+            "more than {READ_AHEAD} requests were sent while an earlier one waits"
         )),
         StreamEnd::NoMemory(exceeded) => Status::resource_exhausted(exceeded.to_string()),
         StreamEnd::Ended(EndReason::Shutdown) => {
-            Status::unavailable("the server is stopping; what was held is free")
+            Status::unavailable("the server is shutting down; the locks of this stream were released")
         }
-        StreamEnd::Ended(ending) => Status::aborted(format!("{ending}; what was held is free")),
+        StreamEnd::Ended(ending) => {
+            Status::aborted(format!("{ending}; the locks of this stream were released"))
+        }
     };
     last_reply.send(Err(status));
 }
 
-/// A call of `Hold`: its session lives for as long as the stream.
+/// A call of `Hold`: its session lives as long as the stream.
 struct HoldCall {
     session: Session,
     requests: RequestStream,
     replies: Replies,
-    /// For how much silence of the client nothing is freed that it holds.
+    /// How long a silent client keeps what it holds.
     left: Duration,
 }
 
 /// The requests of a stream.
 struct RequestStream {
     stream: Streaming<HoldRequest>,
-    /// Requests read while an earlier one is not answered yet.
+    /// Requests that were read while an earlier one is being served.
     ahead: VecDeque<StreamRequest>,
-    /// What pays for them.
+    /// Their charge.
     charge: Charge,
     budget: Budget,
 }
 
 impl RequestStream {
-    /// Reads requests while another is answered, for as long as the client is there: frames that nobody reads would
-    /// count against all streams of the connection. What it keeps is bounded. Keepalives are answered at once.
+    /// Reads requests while another one is being served, as long as the client is connected: frames that nobody reads
+    /// would count against all streams of the connection. What it keeps is bounded. Keepalives are answered at once.
     ///
     /// Cancel-safe: no request is lost.
     async fn read_ahead(&mut self, left: Duration, replies: &Replies) -> StreamEnd {
@@ -152,7 +154,8 @@ impl RequestStream {
                 Ok(Some(request)) if self.ahead.len() < READ_AHEAD => match self.buffer(request) {
                     Ok(()) => {}
                     Err(exceeded @ Exceeded::Connection(_)) => return StreamEnd::NoMemory(exceeded),
-                    // What comes next stays in the network. That the client has left is seen when it takes no reply.
+                    // Further requests stay in the network. The server notices that the client has left when it takes
+                    // no reply.
                     Err(Exceeded::Server(_)) => std::future::pending().await,
                 },
                 Ok(Some(_)) => return StreamEnd::SentTooMuch,
@@ -162,7 +165,7 @@ impl RequestStream {
         }
     }
 
-    /// Keeps a request until it is its turn, and pays for it.
+    /// Queues a request and charges it.
     fn buffer(&mut self, request: HoldRequest) -> Result<(), Exceeded> {
         let bytes = request.encoded_len() + size_of::<StreamRequest>();
         self.ahead.push_back(StreamRequest::of(request));
@@ -180,12 +183,12 @@ impl RequestStream {
 }
 
 impl HoldCall {
-    /// Cancel-safe: dropped, the request under way is given up.
+    /// Cancel-safe: dropped, the current request is abandoned.
     async fn serve(&mut self) -> Result<Infallible, StreamEnd> {
         loop {
             let request = self.next().await?;
             let response = self.answer(request).await?;
-            // Published before the reply goes out: a drain waits for the number of holds.
+            // Published before the reply is sent, since a drain waits for the number of holds.
             self.session.publish_holds();
             let ending = self.session.end_reason();
             self.send(response).await?;
@@ -205,7 +208,7 @@ impl HoldCall {
         }
     }
 
-    /// Sends a reply, once the client has read earlier ones, for as long as it is there.
+    /// Sends a reply once the client has read earlier ones, as long as the client is connected.
     ///
     /// Cancel-safe: dropped, the reply is not sent.
     async fn send(&mut self, response: HoldResponse) -> Result<(), StreamEnd> {
@@ -270,7 +273,7 @@ fn number_response(number: Answer<Option<u64>>, fencing_token: Option<u64>, sinc
     }
 }
 
-/// Waits for a lock, for as long as the client is there. Further requests are read meanwhile.
+/// Waits for a lock as long as the client is connected. Meanwhile further requests are read.
 ///
 /// Cancel-safe: dropped, it leaves the queue, and no request is lost.
 async fn wait_for_lock(
@@ -291,7 +294,7 @@ fn keepalive(left: Duration) -> HoldResponse {
     HoldResponse { left_ms: Some(millis(left)), ..HoldResponse::default() }
 }
 
-/// A request, checked as it comes: a refusal is smaller than a message that waits to be refused.
+/// A request, checked when it arrives: a refusal is smaller than a message that waits to be refused.
 enum StreamRequest {
     Acquire(LockRequest),
     Release(Name),

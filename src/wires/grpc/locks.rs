@@ -1,4 +1,4 @@
-//! The service `Locks` (proto/getlockd.proto).
+//! The gRPC service `Locks` (proto/getlockd.proto).
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
@@ -29,10 +29,10 @@ use crate::{
     wires::web::{self, AppState, ResponseGuard, deadline, message, millis, peer_of, release_charge},
 };
 
-/// The most holds that Status lists.
+/// The most holds that Status returns.
 const MAX_HOLDS: usize = 1_000;
 
-/// The service, over the sessions and leases of the server.
+/// The service, with the sessions and leases of the server.
 #[derive(Clone, Debug)]
 pub(super) struct LocksService(pub(super) AppState);
 
@@ -140,7 +140,8 @@ impl Locks for LocksService {
             let done = session.cancel_wait(SessionId(id))?;
             return Ok(Response::new(KillResponse { done }));
         }
-        // An error means that this session was ended meanwhile, as the server stops. The other one ends all the same.
+        // An error means that this session has ended meanwhile, because the server stops. The other session ends
+        // nevertheless.
         let _ = session.kill(SessionId(id))?.finish().await;
         Ok(Response::new(KillResponse { done: true }))
     }
@@ -155,7 +156,7 @@ impl Locks for LocksService {
         let AppState { service, leases } = &self.0;
         let reservation = leases.reserve(&client)?;
         let (left, budget) = (peer.left(), peer.budget().clone());
-        // A stream may stay for hours: from here on it counts among the leases, not as a request under way.
+        // A stream may last for hours: from here on it counts among the leases, not as a request in flight.
         release_charge(request.extensions());
         let session = client.open(service);
         session.share(&budget);
@@ -170,7 +171,7 @@ impl Locks for LocksService {
 }
 
 impl LocksService {
-    /// A session for one call.
+    /// Opens a session for one call.
     fn session<T>(&self, request: &Request<T>) -> Result<Session, Status> {
         Ok(peer_of(request)?.client(Wire::Grpc).open(&self.0.service))
     }
@@ -179,9 +180,9 @@ impl LocksService {
         Ok(self.session(request)?.query(query)?)
     }
 
-    /// Answers a list: a query that looks at everything, in a session that ends with it.
+    /// Responds with a list. The query reads the whole table, in a session that ends with it.
     ///
-    /// Cancel-safe: what was made is dropped.
+    /// Cancel-safe: dropped, it drops the list.
     async fn list_in_turn<Q, T, M>(&self, request: &Request<T>, query: Q) -> Result<Response<M>, Status>
     where
         Q: Query + Clone + Send + 'static,
@@ -196,12 +197,12 @@ impl LocksService {
     }
 }
 
-/// The page that these parameters select.
+/// Parses the parameters of a page.
 fn page<K: FromStr>(limit: Option<u32>, after: Option<&str>) -> Result<Page<K>, Status> {
     session::page(limit.map(u64::from), after).map_err(|bad| Status::invalid_argument(bad.to_string()))
 }
 
-/// Reads the token of a lease.
+/// Parses a lease token.
 fn secret(token: &str) -> Result<Secret, Status> {
     token.parse().map_err(|error: NotSecret| Status::invalid_argument(error.to_string()))
 }

@@ -1,4 +1,4 @@
-//! Bytes to requests: where a line ends, and what is no line. Pure: no socket, no clock.
+//! Splits bytes into lines and parses them as requests. Pure: it uses no socket and no clock.
 
 use bytes::{Buf, BytesMut};
 use tokio_util::codec::Decoder;
@@ -15,9 +15,9 @@ pub const MAX_LINE: usize = 1024;
 /// How a line ends, and so the reply to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineEnd {
-    /// A line feed alone.
+    /// A line feed.
     Lf,
-    /// A carriage return in front of it.
+    /// A carriage return and a line feed.
     CrLf,
 }
 
@@ -25,17 +25,17 @@ pub enum LineEnd {
 #[derive(Debug)]
 pub struct Codec {
     pub(super) end: LineEnd,
-    /// Not a `usize`: every idle connection has one.
+    /// Not a `usize`, since every idle connection has one.
     max_line: u32,
 }
 
 impl Codec {
-    /// For lines of at most `max_line` bytes, their end not counted.
+    /// Makes a codec for lines of at most `max_line` bytes, without their ends.
     pub fn new(max_line: usize) -> Self {
         Self { end: LineEnd::Lf, max_line: u32::try_from(max_line).unwrap_or(u32::MAX) }
     }
 
-    /// The most bytes of a line.
+    /// The longest line, in bytes.
     pub fn max_line(&self) -> usize {
         self.max_line as usize
     }
@@ -85,18 +85,19 @@ impl Decoder for Codec {
     }
 }
 
-/// The lines behind a command that waits. They stay in the input until it is their turn, except for the question that is
-/// answered while the command waits: `KEEPALIVE`.
+/// The lines behind a command that waits. They stay in the input until it is their turn, except `KEEPALIVE`, which is
+/// answered while the command waits.
 #[derive(Debug, Default)]
 pub struct Ahead {
-    /// Where the first line begins that has not been looked at.
+    /// The start of the first line that has not been examined.
     line: usize,
-    /// Up to where there is no end of it.
+    /// Up to here no end of that line was found.
     searched: usize,
 }
 
 impl Ahead {
-    /// Takes out the next question: how its line ended. Each byte is looked at once, however often more arrives.
+    /// Takes out the next KEEPALIVE and returns how its line ended. Each byte is examined once, however often more
+    /// arrives.
     pub fn question(&mut self, input: &mut BytesMut) -> Option<LineEnd> {
         while let Some(at) = memchr::memchr(b'\n', &input[self.searched..]) {
             let end = self.searched + at + 1;
@@ -114,7 +115,7 @@ impl Ahead {
     }
 }
 
-/// Whether a line is the question, written as a bare word.
+/// Whether a line is KEEPALIVE, written as a bare word.
 fn asks_keepalive(line: &[u8]) -> Option<LineEnd> {
     let end = if line.ends_with(b"\r\n") { LineEnd::CrLf } else { LineEnd::Lf };
     let word = line.trim_ascii();
@@ -122,8 +123,8 @@ fn asks_keepalive(line: &[u8]) -> Option<LineEnd> {
     word.eq_ignore_ascii_case(b"KEEPALIVE").then_some(end)
 }
 
-/// Whether a line is the start of another protocol. A web page can make a browser send a body of the page's choice to any
-/// port: nothing behind such a line may be run.
+/// Whether a line is the start of another protocol. A web page can make a browser send a body of the page's choice to
+/// any port, so nothing after such a line may be run.
 fn foreign(line: &[u8]) -> Option<FatalError> {
     const METHODS: [&[u8]; 10] =
         [b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE", b"PRI"];

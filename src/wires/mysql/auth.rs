@@ -1,4 +1,4 @@
-//! Letting a client in: what it has to show for itself, and the ways to show it.
+//! Authentication: the credentials of a client, and the methods of presenting them.
 
 use tokio::time::timeout;
 
@@ -14,7 +14,7 @@ use crate::core::{
 };
 
 impl Connection {
-    /// Authenticates a client by the login that it has sent in answer to a greeting with this nonce.
+    /// Authenticates a client by the login that it has sent in reply to a greeting with this nonce.
     ///
     /// Cancel-safe: dropped, it is not logged in.
     pub(super) async fn authenticate(&mut self, login: &Login, nonce: &Nonce) -> Result<(), CloseReason> {
@@ -27,8 +27,8 @@ impl Connection {
         }
     }
 
-    /// Asks for a proof by the method that is known best, or by the other for users who do not have that, and for some
-    /// names that nobody has.
+    /// Asks for a proof by the method that is known best, or by the other one for users without the first, and for some
+    /// unknown names.
     ///
     /// Cancel-safe: dropped, it is not logged in.
     pub(super) async fn ask_proof(&mut self, user: &str) -> Result<(), CloseReason> {
@@ -40,14 +40,14 @@ impl Connection {
         self.check_sha2(user, &nonce, &proof).await
     }
 
-    /// With this method the client waits for a packet that says that its proof is good.
+    /// With this method the client waits for a packet that accepts its proof.
     async fn check_sha2(&mut self, user: &str, nonce: &Nonce, proof: &[u8]) -> Result<(), CloseReason> {
         self.check(user, &Proof::Sha2 { nonce, proof }).await?;
         self.packets.put(&mut self.io.output, login::put_fast_proof);
         Ok(())
     }
 
-    /// Names are as long as MySQL's. Where there are users only their own names come in, and those may be longer.
+    /// Names are as long as MySQL's. If the server has users, only their names can log in, and those may be longer.
     pub(super) fn check_names(&self, user: &str, database: Option<&str>) -> Result<(), CloseReason> {
         if self.session.users().is_none() && is_longer(user, MAX_USER_CHARS) {
             return Err(self.denied(user, false, false));
@@ -63,8 +63,8 @@ impl Connection {
         Ok((nonce, proof.to_vec()))
     }
 
-    /// Logs in by this proof. A wrong one is answered later and later, if the client is still there, and if the session
-    /// is not ended before.
+    /// Logs in with this proof. A wrong one is answered with a growing delay, if the client is still connected and its
+    /// session has not ended before.
     ///
     /// Cancel-safe: dropped, it is not logged in, and the failure counts.
     pub(super) async fn check(&mut self, user: &str, proof: &Proof<'_>) -> Result<(), CloseReason> {

@@ -1,7 +1,7 @@
-//! The tables that can be selected from and what SHOW answers with, as data. Pure.
+//! The tables that SELECT and SHOW read, as data. Pure.
 //!
-//! Each is read from a file when the first statement asks for one. The columns are those of MySQL, so that a client
-//! that reads them by name or type finds them; rows are there where there is something true to say.
+//! Each is read from a file when a statement first asks for one. The columns are MySQL's, so that clients find them by
+//! name and type. Rows exist where there is something true to report.
 
 mod described;
 mod error;
@@ -15,26 +15,26 @@ use super::{
     value::{Decimal, Value},
 };
 
-/// The schemas that every MySQL server has. The one that a connection uses is there beside them, in name.
+/// The schemas that every MySQL server has. The schema that a connection uses exists besides them, as a name only.
 pub(super) const SCHEMAS: [&str; 4] = ["mysql", "information_schema", "performance_schema", "sys"];
 
-/// The schema of this server's own tables. It is not shown where MySQL shows its schemas: tools that walk through all of
-/// them know what they find with MySQL.
+/// The schema of this server's own tables. It is not listed where MySQL lists its schemas: tools that walk through all
+/// of them expect MySQL's.
 pub(super) const GETLOCKD: &str = "getlockd";
 
-/// The pseudo-schema of what SHOW answers with.
+/// The pseudo-schema of the lists of SHOW.
 pub(super) const SHOW: &str = "SHOW";
 
-/// What a column is declared as, in the words of the protocol.
+/// The declared type of a column, as the protocol encodes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Declared {
-    /// The type's number.
+    /// The number of the type.
     pub code: u8,
-    /// In bytes of utf8mb4.
+    /// The length in bytes of utf8mb4.
     pub length: u32,
     pub flags: u16,
     pub decimals: u8,
-    /// Whether it holds characters.
+    /// Whether it contains characters.
     pub is_text: bool,
 }
 
@@ -42,19 +42,19 @@ pub(super) struct Declared {
 pub(super) struct Column {
     pub name: &'static str,
     pub declared: Declared,
-    /// The column of the base that it shows, or its own name.
+    /// The column of the base table that it shows, or its own name.
     key: &'static str,
-    /// Where its value stands in a row of the base.
+    /// The position of its value in a row of the base table.
     place: usize,
 }
 
 /// A row: pairs of column and value.
 pub(super) type Row = Vec<(&'static Column, Value)>;
 
-/// Where rows come from.
+/// The source of a table's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// They are in the file.
+    /// The file.
     Fixed,
     Charsets,
     Collations,
@@ -85,23 +85,23 @@ pub(super) struct Table {
     pub name: &'static str,
     pub columns: Vec<Column>,
     pub source: Source,
-    /// Which privilege a user needs.
+    /// The privilege that a user needs.
     pub needs: Option<&'static str>,
-    /// What a statement that reads it is warned of.
+    /// The warning of a statement that reads it.
     pub warning: Option<&'static str>,
     /// The table whose rows it shows, if they are not its own.
     base: Option<&'static str>,
     rows: Vec<Vec<Value>>,
 }
 
-/// A table is itself alone.
+/// Tables are compared by identity.
 impl PartialEq for Table {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
     }
 }
 
-/// What stands for others comes behind them.
+/// Tables that show others come after them.
 const FILES: [&str; 4] = [
     include_str!("catalog/getlockd.tsv"),
     include_str!("catalog/tables.tsv"),
@@ -124,18 +124,18 @@ fn path(schema: &str, name: &str) -> String {
     format!("{schema}.{name}").to_ascii_lowercase()
 }
 
-/// The table of this name, whatever the case of its letters.
+/// The table of this name, in any case.
 pub(super) fn find(schema: &str, name: &str) -> Option<&'static Table> {
     TABLES.get(&path(schema, name))
 }
 
-/// All tables that can be selected from.
+/// All tables that SELECT can read.
 pub(super) fn tables() -> impl Iterator<Item = &'static Table> {
     TABLES.values().filter(|table| table.schema != SHOW)
 }
 
 impl Table {
-    /// Reads a section of a file, from behind its first bracket.
+    /// Reads a section of a file, after its first bracket.
     fn read(section: &'static str, known: &Tables) -> Self {
         let mut lines = section.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         let mut head = lines.next().unwrap_or_default().split('\t');
@@ -153,7 +153,7 @@ impl Table {
         Self { schema, name, columns, source, needs, warning, base: base.and(origin), rows }
     }
 
-    /// The rows of the file.
+    /// The rows in the file.
     pub(super) fn rows(&'static self) -> &'static [Vec<Value>] {
         match self.base.and_then(|base| TABLES.get(base)) {
             Some(base) => &base.rows,
@@ -161,12 +161,12 @@ impl Table {
         }
     }
 
-    /// A row without values, for the types of its columns.
+    /// A row of NULLs, for the types of its columns.
     pub(super) fn blank(&'static self) -> Row {
         self.columns.iter().map(|column| (column, Value::Null)).collect()
     }
 
-    /// The column of this name, whatever the case of its letters.
+    /// The column of this name, in any case.
     pub(super) fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.is_named(name))
     }
@@ -193,7 +193,8 @@ impl Column {
         Self { name, declared, key, place: base.and_then(of_base).unwrap_or(at) }
     }
 
-    /// Whether it is meant by this name. Some names end with one that is known once it is asked for.
+    /// Whether this name refers to the column. Some column names end in a database or a user that is known only when
+    /// they are asked for.
     pub(super) fn is_named(&self, name: &str) -> bool {
         match self.prefix() {
             Some(prefix) => name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix)),
@@ -201,17 +202,17 @@ impl Column {
         }
     }
 
-    /// The start of a name that goes on with that of a database or a user.
+    /// The prefix of a name that continues with that of a database or a user.
     pub(super) fn prefix(&self) -> Option<&'static str> {
         Some(self.name).filter(|name| name.ends_with("_in_") || name.ends_with(" for "))
     }
 
-    /// What stands for it where rows are made by name.
+    /// The name that stands for it where rows are made by name.
     pub(super) fn key(&self) -> &'static str {
         self.key
     }
 
-    /// Its value in a row of the base.
+    /// Its value in a row of the base table.
     pub(super) fn of(&self, row: &[Value]) -> Value {
         row.get(self.place).cloned().unwrap_or(Value::Null)
     }
@@ -258,7 +259,7 @@ pub(super) mod code {
         matches!(code, 247..=254)
     }
 
-    /// How many bytes an integer has in a binary row.
+    /// The number of bytes of an integer in a binary row.
     pub(in crate::wires::mysql) const fn integer_bytes(code: u8) -> usize {
         match code {
             TINY => 1,

@@ -1,4 +1,4 @@
-//! Character sets and collations of MySQL, by name and by number, and which of them connections may have.
+//! MySQL's character sets and collations, by name and by number, and which of them clients may use.
 
 mod bytes;
 mod codes;
@@ -17,23 +17,23 @@ use coding::Coding;
 pub(super) use session::Charsets;
 use sets::{SETS, Set};
 
-/// How a client writes its texts, or wants to have them written: a character set, by one of its collations. Inside, all
-/// texts are UTF-8.
+/// The character set that a client's strings are written in, with one of its collations. Inside the server all strings
+/// are UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Charset {
-    /// Its place in the table of sets.
+    /// The index in the table of character sets.
     set: u8,
     /// The number of the collation.
     number: u16,
 }
 
-/// A collation, as SHOW COLLATION has it. Names of locks have one of their own: here it is what chooses a character set.
+/// A collation, as in SHOW COLLATION. Lock names have their own collation: here it only selects a character set.
 #[derive(Debug)]
 pub(super) struct Collation {
     pub name: &'static str,
     /// Its character set, with this collation.
     pub charset: Charset,
-    /// How many times as long as a text its sort key may be.
+    /// How many times as long as a string its sort key may be.
     pub sort_length: u8,
 }
 
@@ -67,7 +67,7 @@ impl Charset {
         Self { set: at as u8, number: SETS[at].number }
     }
 
-    /// The character set of this name, with its default collation, whether it is served or not.
+    /// The character set of this name, with its default collation, even if it is not supported.
     pub(super) fn known(name: &str) -> Option<Self> {
         let name = name.to_ascii_lowercase();
         let name = if name == "utf8" { "utf8mb3" } else { &name };
@@ -75,14 +75,14 @@ impl Charset {
         Some(Self { set: u8::try_from(at).ok()?, number: SETS[at].number })
     }
 
-    /// The character set of this name, if clients may have it.
+    /// The character set of this name, if clients may use it.
     pub(super) fn named(name: &str) -> Result<Self, SqlError> {
         Self::known(name)
             .ok_or_else(|| SqlError::UnknownCharset(name.to_owned()))?
             .served("character_set_client")
     }
 
-    /// What MySQL says of the old names of UTF-8.
+    /// MySQL's warning about the old names of UTF-8.
     pub(super) fn deprecation(name: &str) -> Option<Warning> {
         if name.eq_ignore_ascii_case("utf8") {
             return Some(Warning::new(3719, UTF8));
@@ -90,15 +90,16 @@ impl Charset {
         name.eq_ignore_ascii_case("utf8mb3").then(|| Warning::new(1287, UTF8MB3))
     }
 
-    /// The character set of a collation's number, as clients send it at login. For a number that MySQL does not know
-    /// either, it takes the default of the server.
+    /// The character set for a collation number that a client sends at login. For a number that MySQL does not know
+    /// either, it is the server's default.
     pub(super) fn numbered(collation: u16) -> Result<Self, SqlError> {
         Collation::numbered(collation)
             .map_or_else(Self::default, |known| known.charset)
             .served("character_set_client")
     }
 
-    /// The same, if clients may have it. Those whose characters are wider than a byte may not with MySQL either.
+    /// The character set of this number, if clients may use it. As in MySQL, they may not use those with wide
+    /// characters.
     pub(super) fn served(self, variable: &'static str) -> Result<Self, SqlError> {
         match self.known_set().coding {
             Coding::Wide => Err(VariableError::WrongValue { variable, value: self.name().to_owned() }.into()),
@@ -107,7 +108,7 @@ impl Charset {
         }
     }
 
-    /// Whether clients may have it.
+    /// Whether clients may use it.
     pub(super) fn is_served(self) -> bool {
         self.served("").is_ok()
     }
@@ -125,7 +126,7 @@ impl Charset {
         Collation::numbered(self.number).map_or("", |collation| collation.name)
     }
 
-    /// The same with another collation, which must be one of its own.
+    /// The same character set with another of its collations.
     pub(super) fn with(self, collation: &str) -> Result<Self, SqlError> {
         let collation = Collation::named(collation)?;
         if collation.charset.set == self.set {
@@ -134,17 +135,17 @@ impl Charset {
         Err(SqlError::WrongCollation { collation: collation.name, charset: self.name() })
     }
 
-    /// The same with its default collation.
+    /// The same character set with its default collation.
     pub(super) fn with_default(self) -> Self {
         Self { number: self.known_set().number, ..self }
     }
 
-    /// The number of its collation, for columns.
+    /// The number of its collation, for the definitions of columns.
     pub(super) fn number(self) -> u16 {
         self.number
     }
 
-    /// How many bytes a character may have.
+    /// The most bytes of a character.
     pub(super) fn width(self) -> u32 {
         self.known_set().width.into()
     }
@@ -183,7 +184,7 @@ impl Collation {
         self.charset == self.charset.with_default()
     }
 
-    /// Whether blanks at the end count: `NO PAD`.
+    /// Whether trailing blanks count: `NO PAD`.
     pub(super) fn counts_blanks(&self) -> bool {
         self.name == "binary" || self.name.contains("_0900_")
     }

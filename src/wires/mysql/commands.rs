@@ -1,4 +1,4 @@
-//! Doing what the packets of a connection ask for.
+//! Running the commands of a connection.
 
 use bytes::Bytes;
 use tokio::task::yield_now;
@@ -63,7 +63,7 @@ impl Connection {
         Ok(())
     }
 
-    /// What needs no waiting. True if an OK is to be sent.
+    /// Runs a command that never waits. Returns true if an OK has to be sent.
     fn simple(&mut self, opcode: Opcode, payload: &[u8]) -> Result<bool, SqlError> {
         match opcode {
             Opcode::Ping => {}
@@ -106,7 +106,7 @@ impl Connection {
         Ok(true)
     }
 
-    /// Frees all locks; the connection id stays.
+    /// Releases all locks; the connection ID remains.
     async fn reset(&mut self) {
         self.session.free_all(ReleaseCause::Reset).await;
         self.state.reset();
@@ -223,7 +223,7 @@ impl Connection {
         }
     }
 
-    /// Tells of an error, and leaves it for SHOW WARNINGS.
+    /// Sends an error, and keeps it for SHOW WARNINGS.
     pub(super) fn fail(&mut self, error: &SqlError) {
         *self.state.warnings.get_mut() = vec![Warning::of(error)];
         self.tell(error);
@@ -236,7 +236,7 @@ impl Connection {
         self.writer(false).error(error);
     }
 
-    /// Executes a statement, and counts what that cost before others have their turn.
+    /// Executes a statement, and counts its cost before others get their turn.
     async fn statement(
         &mut self,
         parsed: &ParsedStatement,

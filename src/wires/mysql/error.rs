@@ -1,4 +1,4 @@
-//! Errors as MySQL has them: number, SQLSTATE, text.
+//! MySQL's errors: number, SQLSTATE and text.
 
 use std::fmt;
 
@@ -16,8 +16,8 @@ use crate::{
     name::Name,
 };
 
-/// What a client receives instead of a result. The connection stays, with all it holds, unless the
-/// packets themselves are what is wrong.
+/// The error that a client receives instead of a result. The session and its locks remain, unless the packets themselves
+/// are malformed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(super) enum SqlError {
     #[error(
@@ -48,7 +48,7 @@ pub(super) enum SqlError {
     NameCollision(String),
     #[error("Access to native function '{0}' is rejected.")]
     RejectedFunction(String),
-    /// A native function that is not served, by MySQL's name for it.
+    /// A native function of MySQL that is not supported, by its name there.
     #[error("getlockd is a lock server and has no function {0}")]
     NoFunction(&'static str),
     #[error("Incorrect {kind} value: '{value}'")]
@@ -119,7 +119,7 @@ pub(super) enum SqlError {
         memory_of(*.0).1
     )]
     TooMuchMemory(Exceeded),
-    #[error("getlockd is a lock server: this statement is more work than one may be")]
+    #[error("getlockd is a lock server: this statement takes more work than is allowed")]
     TooMuchWork,
     #[error("getlockd is a lock server: {0}")]
     NoSuchThing(String),
@@ -137,7 +137,7 @@ pub(super) enum SqlError {
     TooLarge,
     #[error("Unknown prepared statement handler ({name}) given to {command}")]
     UnknownStatement { name: String, command: &'static str },
-    /// What is no number of rows, for a placeholder behind LIMIT; or too few or too many values.
+    /// The value of a placeholder after LIMIT is not a number of rows, or there are too few or too many values.
     #[error("signed integer value is out of range in '{0}'")]
     NegativeRows(&'static str),
     #[error("This command is not supported in the prepared statement protocol yet")]
@@ -164,7 +164,7 @@ pub(super) enum SqlError {
     Regexp(#[from] RegexpError),
     #[error("Result of {0}() was larger than max_allowed_packet ({1}) - truncated")]
     ResultTooLarge(String, usize),
-    #[error("getlockd is a lock server: this statement is too long or too deep for it")]
+    #[error("getlockd is a lock server: this statement is too long or nested too deeply")]
     TooComplex,
     #[error("Unknown collation: '{0}'")]
     UnknownCollation(String),
@@ -176,11 +176,11 @@ pub(super) enum SqlError {
     Inactive,
 }
 
-/// The most bytes of the text of an error or a warning: MySQL's `MYSQL_ERRMSG_SIZE`. The rest is cut off, be it the
-/// client's own words or a cycle of a thousand sessions.
+/// The most bytes in the text of an error or a warning: MySQL's `MYSQL_ERRMSG_SIZE`. The rest is cut off, for example of a
+/// cycle of a thousand sessions.
 const MAX_MESSAGE: usize = 512;
 
-/// As much of a text as an error or a warning has.
+/// Cuts a text to the length of an error or a warning.
 fn cut(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(MAX_MESSAGE));
     text.shrink_to_fit();
@@ -193,8 +193,8 @@ impl SqlError {
         cut(self.to_string())
     }
 
-    /// A function that does not exist is one of the current database. Without one it is named alone: nobody should go
-    /// looking for a database here.
+    /// Adds the current database to the name of an unknown function. Without a current database the name stands alone, so
+    /// that nobody looks for a database here.
     pub(super) fn in_database(self, database: Option<&str>) -> Self {
         let in_database = |name: String| match database {
             Some(database) if !name.contains('.') => format!("{database}.{name}"),
@@ -276,7 +276,7 @@ impl SqlError {
     }
 }
 
-/// The limit that was reached, and how high it is.
+/// The name and the value of the limit that was reached.
 fn memory_of(exceeded: Exceeded) -> (&'static str, usize) {
     match exceeded {
         Exceeded::Connection(bytes) => ("max_connection_memory", bytes),
@@ -325,7 +325,7 @@ impl From<command::Error> for SqlError {
     }
 }
 
-/// What a user lacks, as an error names it: `LOCK on app2:nightly`.
+/// The privilege that a user lacks, as an error names it: `LOCK on app2:nightly`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct MissingPrivilege(&'static str, Name);
 
@@ -363,33 +363,34 @@ impl Warning {
         Self { level: "Warning", code, text: cut(text.into()) }
     }
 
-    /// Why a session that takes no lock twice does not get one. The number is that of a lock that cannot be had at once.
+    /// The warning for a session without re-entry that asks for a lock that it holds. The number is MySQL's for a lock that
+    /// cannot be granted at once.
     pub(super) fn held_already(name: &Name) -> Self {
         let text = format!(
-            "This session holds the lock {} already, and takes none twice (database no_reentry, or getlockd_reentry = OFF); \
-             if somebody else has borrowed this connection before, they may hold it: take the lock on another connection",
+            "This session already holds the lock {} and may not take it again (database no_reentry, or getlockd_reentry = OFF); \
+             an earlier borrower of this pooled connection may hold it: take the lock on another connection",
             Written(name.as_str())
         );
         Self::new(3572, text)
     }
 
-    /// What would be an error, had it not become NULL.
+    /// The warning for an error that makes a value NULL.
     pub(super) fn of_value(error: &SqlError) -> Self {
         Self::new(error.code().0, error.to_string())
     }
 
-    /// What explains an error.
+    /// A note that explains an error.
     pub(super) fn note(code: u16, text: String) -> Self {
         Self { level: "Note", code, text: cut(text) }
     }
 
-    /// The row that an error leaves behind.
+    /// The row of SHOW WARNINGS for an error.
     pub(super) fn of(error: &SqlError) -> Self {
         Self { level: "Error", code: error.code().0, text: error.message() }
     }
 }
 
-/// Why a pattern cannot be searched for.
+/// Why a regular expression cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RegexpError {
     #[error("Illegal argument to a regular expression.")]

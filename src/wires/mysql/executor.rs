@@ -64,7 +64,9 @@ impl From<Suspend> for ExecError {
     fn from(suspended: Suspend) -> Self {
         Self::Sql(match suspended {
             Suspend::Error(error) => error,
-            Suspend::Effect(..) => SqlError::NoSuchThing("locks are not taken row by row".to_owned()),
+            Suspend::Effect(..) => {
+                SqlError::NoSuchThing("it takes and releases no locks row by row".to_owned())
+            }
         })
     }
 }
@@ -431,7 +433,7 @@ impl Executor<'_> {
     fn source(&self, select: &Select, name: &TableName) -> ExecResult<&'static Table> {
         let table = self.table(name)?;
         if select.acts {
-            let why = "it takes and frees no lock for each row of a table";
+            let why = "it takes and releases no locks row by row";
             return Err(SqlError::NoSuchThing(why.to_owned()).into());
         }
         Ok(table)

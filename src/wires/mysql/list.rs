@@ -1,5 +1,5 @@
-//! SELECT from tables, and the lists of SHOW. One's turn is kept while the table is copied; what is asked of it is
-//! worked out on the copy, row by row, while others are served. Between rows it is seen that the session is to end.
+//! SELECT from tables, and the lists of SHOW. The permit is kept while the table is copied. The copy is then processed
+//! row by row while others are served. Between rows the list ends if the session has to end.
 
 use std::{cmp::Ordering, collections::HashSet};
 
@@ -14,7 +14,7 @@ use super::{
     work::STEP,
 };
 
-/// What a key needs beside its text, and the memory of a row that was seen.
+/// The memory of a key besides its text, and of a row that was seen.
 const ENTRY: usize = 64;
 
 impl Executor<'_> {
@@ -98,7 +98,7 @@ impl Executor<'_> {
         Ok(Outcome::List { columns, lines: Box::new(lines) })
     }
 
-    /// One row that sums up all of them. Other columns are those of the first.
+    /// The one row of an aggregation. Other columns are those of the first row.
     async fn sum(
         &mut self,
         table: &'static Table,
@@ -124,7 +124,7 @@ impl Executor<'_> {
         Ok(Outcome::List { columns, lines: Box::new(lines) })
     }
 
-    /// Finds the outcomes of the sums that items are made of.
+    /// Computes the aggregates that items contain.
     async fn summed(&mut self, items: &[SelectItem], records: Vec<Record>) -> ExecResult<()> {
         let count = Value::Int(i64::try_from(records.len()).unwrap_or(i64::MAX));
         let (of_rows, mut sums): (Vec<_>, Vec<_>) = Sum::all_of(items).into_iter().partition(Sum::is_of_rows);
@@ -149,14 +149,14 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Writes a row behind the others, which counts.
+    /// Appends a row, and counts it.
     fn push(&self, lines: &mut Lines, columns: &[Column], row: &[Value]) -> ExecResult<()> {
         let form = self.form();
         self.work.spend(form.effort(row))?;
         Ok(self.work.text(lines.push(columns, row, form))?)
     }
 
-    /// Those of which a condition holds.
+    /// The rows that satisfy a condition.
     async fn matching(&mut self, records: Vec<Record>, condition: &Expr) -> ExecResult<Vec<Record>> {
         let mut matching = Vec::new();
         for record in records {
@@ -194,7 +194,7 @@ impl Executor<'_> {
         Ok(keyed.into_iter().map(|(_, record)| record).collect())
     }
 
-    /// Whether a row was not there before.
+    /// Whether a row is new.
     fn is_new(&self, row: &[Value], seen: &mut HashSet<Vec<Option<String>>>) -> ExecResult<bool> {
         let row: Vec<_> = row.iter().map(Value::to_text).collect();
         let bytes = row.iter().map(|text| size_of::<Option<String>>() + text.as_ref().map_or(0, String::len));
@@ -206,13 +206,13 @@ impl Executor<'_> {
         Ok(is_new)
     }
 
-    /// What an expression about a row can see.
+    /// The environment of an expression about a row.
     fn looking<'e>(&'e self, row: &'e Row) -> Env<'e> {
         let look = Lookup { session: self.session, cache: &self.lookups };
         Env { lookup: Some(look), ..self.env(Some(row)) }
     }
 
-    /// Works something out of one row, which is gone afterwards.
+    /// Evaluates something for one row, and frees its memory afterwards.
     fn of_row<T>(&mut self, record: &Record, work: impl FnOnce(Env<'_>) -> ExecResult<T>) -> ExecResult<T> {
         self.work.spend(record.effort())?;
         let mark = self.work.mark();
@@ -222,7 +222,7 @@ impl Executor<'_> {
         worked_out
     }
 
-    /// It is not needed any more, nor is its memory.
+    /// Drops a value that is no longer needed, and frees its memory.
     fn drop(&self, record: Record) {
         self.work.release(record.size());
         drop(record);
@@ -237,7 +237,7 @@ fn values(env: &Env<'_>, items: &[SelectItem]) -> ExecResult<Vec<Value>> {
     items.iter().map(|item| Ok(env.eval(&item.expr)?)).collect()
 }
 
-/// What a row is sorted by.
+/// A sort key of a row.
 enum SortKey {
     Text(Option<String>),
     Number(f64),

@@ -1,12 +1,12 @@
-//! The connection phase: greeting, login, and the switch of the authentication method (MySQL
-//! internals, "Connection Phase"). Pure.
+//! The connection phase: the greeting, the login, and switching the authentication method (MySQL internals, "Connection
+//! Phase"). Pure.
 
 use bytes::{BufMut, BytesMut};
 
 use super::{attributes::Attributes, charset::Charset, error::SqlError, packet::Fields};
 use crate::core::lock::SessionId;
 
-/// What is said of a client and of this server (MySQL internals, "Capabilities Flags").
+/// Capabilities of clients and of this server (MySQL internals, "Capabilities Flags").
 pub(super) mod capability {
     pub(in crate::wires::mysql) const CONNECT_WITH_DB: u32 = 1 << 3;
     pub(in crate::wires::mysql) const PROTOCOL_41: u32 = 1 << 9;
@@ -17,8 +17,8 @@ pub(super) mod capability {
     pub(in crate::wires::mysql) const CONNECT_ATTRS: u32 = 1 << 20;
     pub(in crate::wires::mysql) const PLUGIN_AUTH_LENGTH: u32 = 1 << 21;
     pub(in crate::wires::mysql) const DEPRECATE_EOF: u32 = 1 << 24;
-    /// Long passwords and flags, found rows, a database, ignored blanks, transactions, multiple
-    /// statements and results, plugins and attributes. TLS where it is set up. No compression, no session tracking.
+    /// Long passwords and flags, found rows, a database, ignored blanks, transactions, multiple statements and results,
+    /// plugins and attributes. TLS if it is configured. No compression, no session tracking.
     pub(in crate::wires::mysql) const OURS: u32 = DEPRECATE_EOF
         | PLUGIN_AUTH
         | CONNECT_ATTRS
@@ -43,10 +43,10 @@ pub(super) const NATIVE: &str = "mysql_native_password";
 /// `SERVER_STATUS_AUTOCOMMIT`
 const STATUS: u16 = 2;
 
-/// 20 random bytes, different for each use.
+/// 20 random bytes, new for each use.
 pub(super) type Nonce = [u8; 20];
 
-/// A new nonce. NUL would end it, and `$` has a meaning in stored passwords.
+/// Makes a nonce without NUL, which would end it, and without `$`, which has a meaning in stored passwords.
 pub(super) fn nonce() -> Result<Nonce, SqlError> {
     let mut nonce = [0; 20];
     getrandom::fill(&mut nonce).map_err(|_| SqlError::BadHandshake)?;
@@ -80,27 +80,27 @@ pub(super) fn put_greeting(output: &mut BytesMut, id: SessionId, nonce: &Nonce, 
     output.put_u8(0);
 }
 
-/// Whether a client asks for TLS before it logs in: by the start of a login (`SSLRequest`).
+/// Whether a client asks for TLS before it logs in (`SSLRequest`, the start of a login).
 pub(super) fn asks_for_tls(payload: &[u8]) -> bool {
     payload.len() == 32 && Fields(payload).u32().is_ok_and(|asked| asked & capability::SSL != 0)
 }
 
-/// What a client says of itself.
+/// The login of a client.
 #[derive(Debug, PartialEq)]
 pub(super) struct Login {
     pub capabilities: u32,
     pub charset: Charset,
     pub user: String,
     pub database: Option<String>,
-    /// What it has to show for itself; empty without a password.
+    /// The proof of its password; empty without a password.
     pub proof: Vec<u8>,
-    /// The method of the proof; none for a client that knows of no choice.
+    /// The method of the proof; `None` for a client that knows only one.
     pub plugin: Option<String>,
     pub attributes: Attributes,
 }
 
 impl Login {
-    /// `secured`: it comes by TLS.
+    /// `secured`: the connection uses TLS.
     pub(super) fn parse(payload: &[u8], secured: bool) -> Result<Self, SqlError> {
         use capability as c;
         let mut fields = Fields(payload);
@@ -138,7 +138,7 @@ impl Login {
         })
     }
 
-    /// What is sent before the client is let in.
+    /// What is sent before the client is logged in.
     pub(super) fn next(&self) -> Next {
         match self.plugin.as_deref() {
             None => Next::Welcome,
@@ -152,12 +152,12 @@ impl Login {
     }
 }
 
-/// What comes behind a login.
+/// What follows a login.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Welcome,
     FastProof,
-    /// To another method than the one announced, with a new nonce; the client answers once.
+    /// A switch to another method than the announced one, with a new nonce; the client answers once.
     Switch,
 }
 
@@ -175,11 +175,11 @@ pub(super) fn put_fast_proof(output: &mut BytesMut) {
     output.put_slice(&[1, 3]);
 }
 
-/// COM_CHANGE_USER: who the client wants to be now.
+/// COM_CHANGE_USER: the new user of the session.
 #[derive(Debug)]
 pub(super) struct Change<'a> {
     pub user: String,
-    /// What it has to show for itself by the method of old, and the nonce of the greeting.
+    /// The proof by the old method, with the nonce of the greeting.
     pub proof: &'a [u8],
     pub database: Option<String>,
     pub charset: Charset,
@@ -187,7 +187,7 @@ pub(super) struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    /// `capabilities`: those of its login.
+    /// `capabilities`: those of the client's login.
     pub(super) fn parse(payload: &'a [u8], capabilities: u32) -> Result<Self, SqlError> {
         use capability as c;
         let has = |capability| capabilities & capability != 0;

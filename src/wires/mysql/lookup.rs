@@ -1,5 +1,5 @@
-//! What is the same for many rows: questions that take nothing (whether a lock is free, who holds it, with which token),
-//! and regular expressions.
+//! Results that are the same for many rows: those of lock functions that change nothing (whether a lock is free, who
+//! holds it, with which token), and compiled regular expressions.
 
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
@@ -10,22 +10,22 @@ use super::{
 };
 use crate::core::session::{IsFree, Session, UsedBy};
 
-/// How many patterns a statement keeps: their programs may be large.
+/// How many compiled patterns a statement keeps: they may be large.
 const MAX_PATTERNS: usize = 4;
 
-/// What a statement keeps from row to row. Most keep nothing.
+/// The results that a statement keeps from row to row. Most statements keep none.
 #[derive(Debug, Default)]
 pub(super) struct LookupCache(RefCell<Option<Box<Cached>>>);
 
 #[derive(Debug, Default)]
 struct Cached {
-    /// What each call asked last, and the answer.
+    /// The last arguments and the last result of each call.
     answers: BTreeMap<usize, (LockQuery, Value)>,
-    /// The last ones, the newest at the end.
+    /// The last patterns, the newest at the end.
     patterns: Vec<Arc<Pattern>>,
 }
 
-/// Whom to ask.
+/// The session to ask.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lookup<'a> {
     pub session: &'a Session,
@@ -33,7 +33,7 @@ pub(super) struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    /// What a lock function answers that takes nothing. What is the same for all rows is asked once.
+    /// The result of a lock function that changes nothing. It is asked once if it is the same for all rows.
     pub(super) fn ask(self, at: usize, query: &LockQuery) -> Result<Value, SqlError> {
         if let Some((last, value)) = self.cache.0.borrow().as_ref().and_then(|kept| kept.answers.get(&at))
             && last == query
@@ -53,7 +53,7 @@ impl Lookup<'_> {
         Ok(value)
     }
 
-    /// A pattern that was compiled for an earlier row, else as it is compiled now.
+    /// The pattern as compiled for an earlier row, or compiled now.
     pub(super) fn pattern<E>(
         self,
         is_it: impl Fn(&Pattern) -> bool,

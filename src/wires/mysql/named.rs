@@ -1,4 +1,4 @@
-//! Prepared statements that have a name: PREPARE, EXECUTE and DEALLOCATE PREPARE (MySQL manual 15.5).
+//! Named prepared statements: PREPARE, EXECUTE and DEALLOCATE PREPARE (MySQL manual 15.5).
 
 use std::mem;
 
@@ -13,7 +13,7 @@ use super::{
 };
 
 impl Executor<'_> {
-    /// How many placeholders a statement has that is to be prepared, and which columns.
+    /// The number of placeholders, and the columns, of a statement to be prepared.
     pub(super) fn prepare(&self, sql: &[u8]) -> ExecResult<(u16, Vec<Column>)> {
         let parsed = self.state.parse(sql)?;
         if let Some(rest) = parsed.rest {
@@ -32,7 +32,7 @@ impl Executor<'_> {
         Ok((parameters, columns))
     }
 
-    /// A statement that had the name is gone, even if the new one is wrong.
+    /// An older statement of this name is removed even if the new one is invalid.
     pub(super) fn prepare_named(&mut self, name: &str, from: &PrepareSource) -> ExecResult<()> {
         self.state.named.forget(name);
         let sql = match from {
@@ -82,7 +82,7 @@ impl Executor<'_> {
         variables.iter().map(value).collect()
     }
 
-    /// A statement is there twice: as a text, and as what was read out of it.
+    /// A statement is in memory twice: as text, and parsed.
     fn pay_for(&mut self, length: usize) -> Result<(), SqlError> {
         self.state.effort += READ * length;
         self.work.text(2 * length)

@@ -1,5 +1,5 @@
-//! Packets: a payload behind a length and a number; longer payloads are split (MySQL internals,
-//! "Protocol Basics"). Pure.
+//! Packets: a payload after its length and a sequence number; longer payloads are split (MySQL internals, "Protocol
+//! Basics"). Pure.
 
 use std::mem;
 
@@ -8,17 +8,17 @@ use tokio_util::codec::Decoder;
 
 use super::error::SqlError;
 
-/// The largest payload of one packet. One that is as large has a continuation.
+/// The largest payload of one packet. A payload of this size has a continuation.
 const MAX_PAYLOAD: usize = 0xFF_FFFF;
 
-/// Packets of one connection.
+/// The packets of one connection.
 #[derive(Debug)]
 pub(super) struct Packets {
     sequence: u8,
     limit: usize,
-    /// What has come of a payload that was split.
+    /// The part of a split payload that has arrived.
     joined: BytesMut,
-    /// How much comes of a payload that is not wanted.
+    /// How many bytes of a refused payload are still to arrive.
     unwanted: usize,
 }
 
@@ -27,17 +27,17 @@ impl Packets {
         Self { sequence: 0, limit, joined: BytesMut::new(), unwanted: 0 }
     }
 
-    /// The largest payload that is taken from now on.
+    /// Sets the largest payload that is accepted from now on.
     pub(super) fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 
-    /// Each command, and what the server sends by itself, is numbered from 0.
+    /// Each command, and each message that the server sends by itself, is numbered from 0.
     pub(super) fn restart(&mut self) {
         self.sequence = 0;
     }
 
-    /// How long the payload is of which the head has come, with the first bytes behind it, and not all.
+    /// The length of the payload whose head has arrived but not all of it, with the first bytes after the head.
     pub(super) fn announced(&self, input: &[u8]) -> Option<usize> {
         match *input {
             [a, b, c, _, _kind, _, _, _, _id, ..] if self.unwanted == 0 => {
@@ -48,7 +48,7 @@ impl Packets {
         }
     }
 
-    /// The payload of that head is dropped as it comes; once it is over an empty one stands for it.
+    /// Drops the payload of that head as it arrives. At its end it is replaced by an empty one.
     pub(super) fn drop_announced(&mut self, input: &mut BytesMut) {
         if let Some(length) = self.announced(input) {
             self.sequence = input[3].wrapping_add(1);
@@ -57,17 +57,17 @@ impl Packets {
         }
     }
 
-    /// The number of the next packet that is sent.
+    /// The number of the next packet to be sent.
     pub(super) fn sequence(&self) -> u8 {
         self.sequence
     }
 
-    /// Packets were taken back: the next has this number.
+    /// Sets the number of the next packet, after packets were discarded.
     pub(super) fn go_back(&mut self, sequence: u8) {
         self.sequence = sequence;
     }
 
-    /// Whether a command has come and is not answered yet.
+    /// Whether a command has arrived and is not answered yet.
     pub(super) fn is_answering(&self) -> bool {
         self.sequence > 0
     }
@@ -146,7 +146,7 @@ impl From<std::io::Error> for SqlError {
     }
 }
 
-/// What a command asks for, by its first byte (MySQL internals, "Command Phase").
+/// The commands, by their first byte (MySQL internals, "Command Phase").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opcode {
     Quit,
@@ -196,7 +196,7 @@ impl Opcode {
     }
 }
 
-/// Writes numbers and texts with their length in front.
+/// Writes numbers, and strings after their length.
 pub(super) trait PutLengthEncoded: BufMut {
     fn put_length(&mut self, number: u64) {
         match number {
@@ -224,7 +224,7 @@ pub(super) trait PutLengthEncoded: BufMut {
 
 impl PutLengthEncoded for BytesMut {}
 
-/// Reads the fields of a payload; each fails where the payload is too short.
+/// Reads the fields of a payload. Each function fails if the payload is too short.
 pub(super) struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -254,7 +254,7 @@ impl<'a> Fields<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// Up to a NUL, or the end.
+    /// Reads up to a NUL, or to the end.
     pub(super) fn until_nul(&mut self) -> &'a [u8] {
         let end = memchr::memchr(0, self.0);
         let text = &self.0[..end.unwrap_or(self.0.len())];

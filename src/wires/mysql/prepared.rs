@@ -1,5 +1,4 @@
-//! Prepared statements, and the parameters that are sent with them (MySQL internals,
-//! "COM_STMT_EXECUTE"). Pure.
+//! Prepared statements, and the parameters that are sent with them (MySQL internals, "COM_STMT_EXECUTE"). Pure.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,18 +13,18 @@ use super::{
 };
 use crate::core::budget::{Budget, Charge};
 
-/// What a prepared statement needs beside its text and its parameters. Measured.
+/// The memory of a prepared statement besides its text and its parameters. Measured.
 const ENTRY: usize = 224;
 
 /// A statement that a client has prepared.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// As it was typed, in UTF-8.
+    /// Its text, in UTF-8.
     pub sql: Bytes,
     pub parameters: usize,
-    /// Types of the last execution: they may be left out of the next.
+    /// The types of the last execution, which the next one may omit.
     types: Vec<(u8, bool)>,
-    /// Most have none.
+    /// Most statements have none.
     long: Option<Box<Long>>,
     _charge: Charge,
 }
@@ -35,21 +34,22 @@ pub(super) struct Prepared {
 struct Long {
     data: HashMap<u16, Vec<u8>>,
     charge: Charge,
-    /// Why nothing of them is kept: the answer to the next execution.
+    /// Why they were discarded: the reply to the next execution.
     refused: Option<SqlError>,
 }
 
-/// The values of an execution, and what those among them are charged for that came in pieces.
+/// The values of an execution, and the charge for those that were sent in pieces.
 #[derive(Debug, Default)]
 pub(super) struct Bound {
     pub values: Vec<Value>,
     charge: Charge,
-    /// How many bytes more they have as texts than they had when they came.
+    /// How many bytes the values have grown by decoding.
     grown: usize,
 }
 
 impl Bound {
-    /// Charges for what grew: a byte of a character set may be three of a text. Fails where there is no memory for it.
+    /// Charges the growth: one byte of a character set may become three of a string. Fails if the budget does not allow
+    /// it.
     pub(super) fn pay(&mut self, budget: &Budget) -> Result<(), SqlError> {
         if self.grown > 0 {
             let bytes = self.charge.bytes() + self.grown;
@@ -66,7 +66,7 @@ impl Prepared {
         Ok(Self { sql: sql.into(), parameters, types: Vec::new(), long: None, _charge: charge })
     }
 
-    /// COM_STMT_SEND_LONG_DATA. Data beyond a limit is not kept; the next execution is answered with the error.
+    /// COM_STMT_SEND_LONG_DATA. Data beyond a limit is discarded; the next execution is answered with the error.
     pub(super) fn append(&mut self, parameter: u16, data: &[u8], budget: &Budget) {
         if usize::from(parameter) >= self.parameters {
             return;
@@ -92,7 +92,7 @@ impl Prepared {
         }
     }
 
-    /// Forgets what came in pieces, and tells of that when it is executed.
+    /// Discards parameters that were sent in pieces, and reports that at the next execution.
     pub(super) fn refuse_long(&mut self, why: SqlError) {
         self.long = Some(Box::new(Long { refused: Some(why), ..Long::default() }));
     }
@@ -102,7 +102,7 @@ impl Prepared {
         self.long = None;
     }
 
-    /// The values behind the head of COM_STMT_EXECUTE.
+    /// Reads the values after the head of COM_STMT_EXECUTE.
     pub(super) fn bind(&mut self, fields: &mut Fields<'_>, charset: Charset) -> Result<Bound, SqlError> {
         let Long { data: mut long, charge, refused } =
             self.long.take().map_or_else(Long::default, |long| *long);
@@ -140,14 +140,14 @@ impl Prepared {
     }
 }
 
-/// What a name needs beside its text.
+/// The memory of a name besides its text.
 const NAME: usize = 192;
 
-/// The statements of a connection that have a name (MySQL manual 15.5). Most connections have none.
+/// The named statements of a connection (MySQL manual 15.5). Most connections have none.
 #[derive(Debug, Default)]
 pub(super) struct NamedStatements(Option<Box<ByName>>);
 
-/// By their names in lower case.
+/// By name, in lower case.
 #[derive(Debug, Default)]
 struct ByName(BTreeMap<String, (Prepared, Charge)>);
 
@@ -173,7 +173,7 @@ impl NamedStatements {
         if self.forget(name) { Ok(()) } else { Err(unknown(name, "DEALLOCATE PREPARE")) }
     }
 
-    /// Whether there was one.
+    /// Returns whether there was one.
     pub(super) fn forget(&mut self, name: &str) -> bool {
         self.0.as_mut().is_some_and(|named| named.0.remove(&name.to_lowercase()).is_some())
     }
@@ -183,12 +183,12 @@ fn unknown(name: &str, command: &'static str) -> SqlError {
     SqlError::UnknownStatement { name: name.to_owned(), command }
 }
 
-/// What a parameter is written in: the blobs are bytes, and a text if they happen to be one.
+/// The encoding of a parameter: blobs are bytes, or a string if they are a valid one.
 fn of_type(kind: u8, charset: Charset) -> Charset {
     if (249..=252).contains(&kind) && charset != Charset::BINARY { Charset::UTF8MB4 } else { charset }
 }
 
-/// One parameter (MySQL internals, "Binary Protocol Value").
+/// Reads one parameter (MySQL internals, "Binary Protocol Value").
 fn value(fields: &mut Fields<'_>, kind: u8, unsigned: bool, charset: Charset) -> Result<Value, SqlError> {
     let integer = |signed: i64, bits: u64| if unsigned { Value::UInt(bits) } else { Value::Int(signed) };
     Ok(match kind {
@@ -231,7 +231,7 @@ fn date(fields: &mut Fields<'_>) -> Result<Temporal, SqlError> {
     })
 }
 
-/// A date that there cannot be is the zero date.
+/// An impossible date is the zero date.
 fn moment(fields: &mut Fields<'_>) -> Result<Temporal, SqlError> {
     let length = fields.u8()?;
     let mut rest = Fields(fields.take(length.into())?);
@@ -257,7 +257,8 @@ fn time(fields: &mut Fields<'_>) -> Result<Temporal, SqlError> {
     Ok(Temporal::Time { time, digits })
 }
 
-/// Hours, minutes, seconds and, if they are sent, microseconds: all as microseconds, and the digits of their fraction.
+/// Hours, minutes, seconds and, if present, microseconds: all as microseconds, with the number of digits of the
+/// fraction.
 fn clock(rest: &mut Fields<'_>) -> Result<(i64, u8), SqlError> {
     let (hour, minute, second) = (i64::from(rest.u8()?), i64::from(rest.u8()?), i64::from(rest.u8()?));
     let whole = hour * HOUR + minute * MINUTE + second * SECOND;

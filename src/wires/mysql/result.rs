@@ -1,5 +1,4 @@
-//! What is sent back: OK, errors, and results as text or binary (MySQL internals, "Command
-//! Phase"). Pure.
+//! Replies: OK, errors, and results in the text or the binary protocol (MySQL internals, "Command Phase"). Pure.
 
 use bytes::{BufMut, BytesMut};
 
@@ -21,23 +20,23 @@ use super::{
 pub(super) struct Column {
     pub name: SmolStr,
     pub kind: ColumnType,
-    /// What a column of a table is declared as, where its type alone does not tell.
+    /// The declaration of a table's column, where its type alone is not enough.
     pub declared: Option<Declared>,
 }
 
 impl Column {
-    /// One that is what its type says.
+    /// A column that is what its type says.
     pub(super) fn new(name: impl Into<SmolStr>, kind: ColumnType) -> Self {
         Self { name: name.into(), kind, declared: None }
     }
 
-    /// One of a table, under this name.
+    /// A column of a table, under this name.
     pub(super) fn of_table(name: impl Into<SmolStr>, column: &catalog::Column) -> Self {
         Self { name: name.into(), kind: column.kind(), declared: Some(column.declared) }
     }
 }
 
-/// What a statement comes to.
+/// The result of a statement.
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
     Done,
@@ -45,7 +44,7 @@ pub(super) enum Outcome {
         columns: Vec<Column>,
         rows: Vec<Vec<Value>>,
     },
-    /// Of a table: there may be very many.
+    /// Rows of a table, of which there may be very many.
     List {
         columns: Vec<Column>,
         lines: Box<Lines>,
@@ -53,7 +52,7 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    /// None, if it has no rows.
+    /// `None` if it has no rows.
     pub(super) fn columns(self) -> Vec<Column> {
         match self {
             Self::Rows { columns, .. } | Self::List { columns, .. } => columns,
@@ -62,17 +61,17 @@ impl Outcome {
     }
 }
 
-/// Rows under the columns of a list of SHOW.
+/// Rows with the columns of a SHOW list.
 pub(super) fn fixed(list: &str, named: &str, rows: Vec<Vec<Value>>) -> Outcome {
     Outcome::Rows { columns: columns(table_of(list), named, None), rows }
 }
 
-/// The declaration of a list of SHOW.
+/// The declaration of a SHOW list.
 pub(super) fn table_of(list: &str) -> &'static catalog::Table {
     catalog::find(catalog::SHOW, list).expect("the file has all lists")
 }
 
-/// The columns of a list, with what their names go on with.
+/// The columns of a list, with the endings of their names.
 pub(super) fn columns(table: &'static catalog::Table, named: &str, pattern: Option<&str>) -> Vec<Column> {
     let mut columns: Vec<_> = table
         .columns
@@ -88,7 +87,7 @@ pub(super) fn columns(table: &'static catalog::Table, named: &str, pattern: Opti
     columns
 }
 
-/// How rows are written.
+/// The format of rows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Form {
     pub binary: bool,
@@ -96,7 +95,7 @@ pub(super) struct Form {
 }
 
 impl Form {
-    /// What it costs to write a row in another character set than UTF-8, in units of work.
+    /// The cost of writing a row in another character set than UTF-8, in units of work.
     pub(super) fn effort(self, row: &[Value]) -> usize {
         let of = |value: &Value| match value {
             Value::Text(text) => self.charset.effort(text.as_bytes()),
@@ -111,7 +110,7 @@ impl Form {
     }
 }
 
-/// Rows as they are sent, one behind the other: as values they would need ten times as much.
+/// Encoded rows, one after the other: as values they would need ten times the memory.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lines {
     bytes: BytesMut,
@@ -120,7 +119,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Appends a row: how many bytes more it needs.
+    /// Appends a row. Returns how many bytes it has added.
     pub(super) fn push(&mut self, columns: &[Column], row: &[Value], form: Form) -> usize {
         let start = self.bytes.len();
         form.put(&mut self.bytes, columns, row);
@@ -128,12 +127,12 @@ impl Lines {
         self.bytes.len() - start + size_of::<usize>()
     }
 
-    /// Takes so many rows as found that are not sent.
+    /// Counts this many rows as found although they are not sent.
     pub(super) fn leave_out(&mut self, rows: usize) {
         self.left_out += rows;
     }
 
-    /// How many rows there were, with those that are not sent.
+    /// The number of rows, including those that are not sent.
     pub(super) fn found(&self) -> usize {
         self.ends.len() + self.left_out
     }
@@ -144,7 +143,7 @@ impl Lines {
     }
 }
 
-/// How the connection stands, as each reply tells it.
+/// The status of a connection, which each reply contains.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Status {
     pub capabilities: u32,
@@ -161,7 +160,7 @@ pub(super) mod flag {
     pub(in crate::wires::mysql) const NO_BACKSLASH_ESCAPES: u16 = 512;
 }
 
-/// Where replies go.
+/// Where replies are written.
 pub(super) struct Writer<'a> {
     pub packets: &'a mut Packets,
     pub output: &'a mut BytesMut,
@@ -189,13 +188,14 @@ impl Writer<'_> {
         });
     }
 
-    /// A text by itself: COM_STATISTICS.
+    /// A plain string: COM_STATISTICS.
     pub(super) fn text(&mut self, text: &str) {
         self.put(|output| output.put_slice(text.as_bytes()));
     }
 
-    /// What a statement came to. One that tells of warnings, as SHOW WARNINGS, is answered with a count of none: they are
-    /// those of the statement before it, and a client that asks for all that is counted would never stop asking.
+    /// Writes the result of a statement. A statement that reads warnings, such as SHOW WARNINGS, reports a count of 0:
+    /// the warnings are those of the statement before it, and a client that fetches whatever is counted would never
+    /// stop.
     pub(super) fn outcome(&mut self, outcome: &Outcome, is_diagnostic: bool, binary: bool) {
         if is_diagnostic {
             self.status.warnings = 0;
@@ -222,7 +222,7 @@ impl Writer<'_> {
         self.end();
     }
 
-    /// Their definitions, and what ends them.
+    /// The definitions of columns, and their end.
     pub(super) fn columns(&mut self, columns: &[Column]) {
         let charset = self.status.charset;
         for column in columns {
@@ -284,7 +284,7 @@ fn put_ok(output: &mut BytesMut, header: u8, flags: u16, warnings: u16) {
 const NOT_NULL: u16 = 1;
 const UNSIGNED: u16 = 32;
 const BINARY: u16 = 128;
-/// A number of decimals that says that there may be any.
+/// The number of decimals that stands for any number of them.
 const ANY_DECIMALS: u8 = 31;
 
 fn put_column(output: &mut BytesMut, column: &Column, results: Charset) {
@@ -353,7 +353,7 @@ fn put_binary(output: &mut BytesMut, columns: &[Column], row: &[Value], charset:
     }
 }
 
-/// A value as its column is declared.
+/// Writes a value as its column is declared.
 fn put_binary_value(output: &mut BytesMut, value: &Value, column: &Column, charset: Charset) {
     let bytes = value.to_bytes().unwrap_or_default();
     let length = column.declared.map_or(size_of::<u64>(), |declared| code::integer_bytes(declared.code));
@@ -374,7 +374,7 @@ fn put_binary_value(output: &mut BytesMut, value: &Value, column: &Column, chars
     }
 }
 
-/// A date or a time: as short as its last part that is not 0 lets it be.
+/// A date or a time, cut after its last part that is not 0.
 fn put_temporal(output: &mut BytesMut, temporal: Temporal) {
     let Components { is_negative, year, month, day, hour, minute, second, micros } = temporal.fields();
     let byte = |number: i64| u8::try_from(number).unwrap_or(u8::MAX);

@@ -1,4 +1,4 @@
-//! SET: all names are looked at, then all values, and then all are set (MySQL manual 15.7.6.1).
+//! SET: all names are checked, then all values, and then all are set (MySQL manual 15.7.6.1).
 
 use super::{
     charset::Charset,
@@ -9,7 +9,7 @@ use super::{
     variables::{Variable, VariableError, Variables},
 };
 
-/// What is left to do of an assignment whose value is known.
+/// What remains to be done for an assignment whose value is known.
 enum Checked {
     User(String, Value),
     System(&'static Variable, Option<Value>),
@@ -44,7 +44,7 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Whether there is such a variable, which can be set, and whether there is all that its value names.
+    /// Checks that the variable exists and can be set, and that everything its value refers to exists.
     fn resolve(&mut self, assignment: &Assignment) -> ExecResult<()> {
         let value = match assignment {
             Assignment::User(_, value) => Some(value),
@@ -74,12 +74,12 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Nobody sets variables of the server: a user may not, and where there are none it has flags.
+    /// Nobody can set global variables: users may not, and a server without users has flags for them.
     fn no_globals(&self) -> SqlError {
         if self.session.user().is_some() {
             return VariableError::Privilege("SUPER or SYSTEM_VARIABLES_ADMIN").into();
         }
-        SqlError::NoSuchThing("its settings are flags of the server".to_owned())
+        SqlError::NoSuchThing("its settings are command-line flags".to_owned())
     }
 
     async fn check_assignment(&mut self, assignment: &Assignment) -> ExecResult<Checked> {
@@ -126,7 +126,7 @@ fn variable(name: &str) -> Result<&'static Variable, SqlError> {
     Variable::named(name).ok_or_else(|| VariableError::Unknown(name.to_owned()).into())
 }
 
-/// The character set of SET NAMES, which must be that of the collation too.
+/// The character set of SET NAMES, which the collation must belong to.
 fn names(charset: Option<&str>, collation: Option<&str>) -> Result<Charset, SqlError> {
     let charset = charset.map_or_else(|| Ok(Charset::default()), Charset::named)?;
     collation.map_or(Ok(charset), |collation| charset.with(collation))

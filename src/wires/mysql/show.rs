@@ -1,4 +1,4 @@
-//! SHOW: what interactive clients, ORMs and monitors ask for. Lists are tables under other names; `list` has them.
+//! SHOW: what interactive clients, ORMs and monitors ask for. Lists are tables under other names; they are in `list`.
 
 use super::{
     catalog::{self, CatalogError, GETLOCKD, SCHEMAS, SHOW, Source, Table},
@@ -10,7 +10,7 @@ use super::{
     virtual_tables::Scan,
 };
 
-/// So many characters of a statement are shown by SHOW PROCESSLIST without FULL.
+/// How many characters of a statement SHOW PROCESSLIST shows without FULL.
 const SHORT: usize = 100;
 
 impl Executor<'_> {
@@ -29,7 +29,7 @@ impl Executor<'_> {
             }
             Show::CreateTable(name) => {
                 let table = self.table(name)?;
-                let why = format!("it has no CREATE statement of {}.{}", table.schema, table.name);
+                let why = format!("{}.{} is built in and has no CREATE statement", table.schema, table.name);
                 Err(SqlError::NoSuchThing(why).into())
             }
             Show::Check(kind, names) => Ok(self.check(kind, names)?),
@@ -37,7 +37,7 @@ impl Executor<'_> {
         }
     }
 
-    /// What is one row, or an error.
+    /// Statements whose result is one row, or an error.
     fn single(&self, show: &Show) -> Result<Outcome, SqlError> {
         match show {
             Show::Count { errors_only } => {
@@ -83,7 +83,7 @@ impl Executor<'_> {
         }
     }
 
-    /// The columns of what is only prepared.
+    /// The columns of a statement that is only prepared.
     pub(super) fn shown(&self, show: &Show) -> ExecResult<Vec<Column>> {
         Ok(match show {
             Show::List(list) => self.heading(list)?.1,
@@ -104,7 +104,7 @@ impl Executor<'_> {
         })
     }
 
-    /// A list, in the columns and of the rows of its table.
+    /// A list: the columns and rows of its table.
     async fn listed(&mut self, list: &ShowList) -> ExecResult<Outcome> {
         let table = list.table;
         let (schema, columns) = self.heading(list)?;
@@ -114,7 +114,7 @@ impl Executor<'_> {
         self.rows(table, Scan { schema, shown, ..Scan::ALL }, list, columns).await
     }
 
-    /// The database that a list is about, if it is about one, and its columns.
+    /// The database that a list is about, if there is one, and its columns.
     fn heading(&self, list: &ShowList) -> Result<(String, Vec<Column>), SqlError> {
         let table = list.table;
         self.check_privilege(table)?;
@@ -129,7 +129,7 @@ impl Executor<'_> {
         Ok((schema, columns))
     }
 
-    /// The database that a list is about, which must be there.
+    /// The database that a list is about, which must exist.
     fn schema_of(&self, list: &ShowList) -> Result<String, SqlError> {
         match &list.database {
             Some(database) if self.has_schema(database) => Ok(database.clone()),
@@ -138,7 +138,7 @@ impl Executor<'_> {
         }
     }
 
-    /// The table of this name, if there is one and the user may read it.
+    /// The table of this name, if it exists and the user may read it.
     pub(super) fn table(&self, name: &TableName) -> Result<&'static Table, SqlError> {
         let database = match &name.database {
             Some(database) => database,
@@ -158,7 +158,7 @@ impl Executor<'_> {
         .into())
     }
 
-    /// What a statement is warned of that reads a table.
+    /// The warnings of a statement that reads a table.
     pub(super) fn warn_of(&mut self, table: &Table) {
         if let Some(warning) = table.warning {
             self.state.warnings.get_mut().push(Warning::new(1287, warning));
@@ -174,8 +174,8 @@ impl Executor<'_> {
         is_own || SCHEMAS.iter().chain([&GETLOCKD]).any(|schema| schema.eq_ignore_ascii_case(name))
     }
 
-    /// Whether it is a user who may not see everything: one who may has what a monitor needs with MySQL, PROCESS and
-    /// REPLICATION CLIENT.
+    /// Whether this is a user who may not see everything. A user who may see everything has what a monitor needs on
+    /// MySQL, PROCESS and REPLICATION CLIENT.
     pub(super) fn is_plain(&self) -> bool {
         self.session.user().is_some_and(|user| !user.may_see_all())
     }
@@ -193,7 +193,7 @@ impl Executor<'_> {
         CatalogError::Table { user, host, table: table.to_owned() }
     }
 
-    /// A user may ask about their own account only.
+    /// Users may ask only about their own account.
     fn check_account(&self, account: Option<&(String, String)>) -> Result<(), SqlError> {
         match account {
             Some((user, host)) if *user != self.state.user || host != "%" => Err(if self.is_plain() {
@@ -206,7 +206,7 @@ impl Executor<'_> {
         }
     }
 
-    /// The name of the account, as the columns about it have it.
+    /// The name of the account, as columns show it.
     fn account(&self) -> String {
         format!("{}@%", self.state.user)
     }
@@ -230,7 +230,7 @@ impl Executor<'_> {
         Ok(fixed("CREATE DATABASE", "", vec![vec![Value::text(name), Value::Text(create)]]))
     }
 
-    /// What CHECK TABLE and its kin say of tables, none of which can be checked.
+    /// The result of CHECK TABLE and similar statements, which cannot check any table.
     fn check(&self, kind: &'static str, names: &[TableName]) -> Result<Outcome, SqlError> {
         let mut rows = Vec::new();
         for name in names {
@@ -263,7 +263,7 @@ impl Executor<'_> {
     }
 }
 
-/// A name in backquotes.
+/// Quotes a name in backquotes.
 fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }

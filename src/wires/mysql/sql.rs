@@ -1,8 +1,9 @@
-//! The subset of SQL that a lock server has a use for: read, and evaluated without effects.
+//! The supported subset of SQL: parsing, and evaluation without effects.
 //!
-//! [`mod@parse`] makes a statement of text: a tree ([`ast`]) with the calls of functions looked up in [`builtin`]. What such a
-//! statement does to the session is the executor's, outside of this directory; for its expressions it asks an [`Env`],
-//! which says their values ([`eval`]) and the types of their columns ([`column_type`]).
+//! [`mod@parse`] turns text into a statement: a tree ([`ast`]) in which function calls have been looked up in
+//! [`builtin`]. The effects of a statement on the session are the executor's, outside of this directory. For
+//! expressions the executor asks an [`Env`] for their values ([`eval`]) and for the types of their columns
+//! ([`column_type`]).
 
 mod ast;
 mod builtin;

@@ -1,4 +1,4 @@
-//! What a connection remembers between its commands.
+//! The state of a connection between its commands.
 
 use std::{cell::RefCell, collections::BTreeMap};
 
@@ -15,64 +15,64 @@ use super::{
 };
 use crate::core::budget::{Budget, Charge, Exceeded};
 
-/// The most prepared statements of a connection, if its memory holds so many: `@@max_prepared_stmt_count`.
+/// The most prepared statements of a connection, if its budget allows as many: `@@max_prepared_stmt_count`.
 pub(super) const MAX_PREPARED: usize = 16_382;
 
-/// The database whose sessions take no lock twice.
+/// The database whose sessions have no re-entry.
 const NO_REENTRY: &str = "no_reentry";
 
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub config: ServerFlags,
     pub capabilities: u32,
-    /// Of the greeting.
+    /// The nonce of the greeting.
     pub nonce: Nonce,
     pub user: String,
     pub host: String,
     pub database: Option<String>,
     pub variables: Variables,
     pub user_variables: UserVariables,
-    /// What all of this may come to.
+    /// The budget of all this state.
     pub budget: Budget,
-    /// For the user and the database, here and in lists.
+    /// The charge for the names of the user and the database, here and in lists.
     names: Charge,
-    /// For session variables.
+    /// The charge for session variables.
     settings: Charge,
-    /// For a command that is long, while it comes and while it is run.
+    /// The charge for a long command, while it arrives and while it runs.
     pub incoming: Charge,
-    /// A command that there was no memory for, while it comes.
+    /// A command for which the budget was too small, while it arrives.
     pub unread: Option<Unread>,
-    /// What was done, in units of work, since others had their turn.
+    /// Work done since others had their turn, in units of work.
     pub effort: usize,
-    /// Of the last statement.
+    /// The warnings of the last statement.
     pub warnings: RefCell<Vec<Warning>>,
     pub row_count: i64,
     pub found_rows: u64,
     pub in_transaction: bool,
-    /// In a tree: a number is found there without being hashed, for each execution several times. Boxed: a tree has room
-    /// for twice as many as there are.
+    /// A tree: it finds a number without hashing it, several times per execution. Boxed: a tree reserves room for twice
+    /// as many entries as it has.
     prepared: BTreeMap<u32, Box<Prepared>>,
     last_prepared: u32,
     pub named: NamedStatements,
 }
 
-/// A command that there was no memory for.
+/// A command for which the budget was too small.
 #[derive(Debug)]
 pub(super) struct Unread {
     pub opcode: Opcode,
-    /// Of the prepared statement that it is about, if it is about one.
+    /// The prepared statement that it is about, if any.
     pub id: u32,
     pub why: Exceeded,
 }
 
-/// Whether it is the database that asks for that, in whichever case its name is written.
+/// Whether this is the database without re-entry, in any case.
 #[inline]
 pub(super) fn takes_no_lock_twice(database: Option<&str>) -> bool {
     database.is_some_and(|database| database.eq_ignore_ascii_case(NO_REENTRY))
 }
 
 impl State {
-    /// COM_RESET_CONNECTION: as after the login, but for the user and the database.
+    /// COM_RESET_CONNECTION: as after the login, except for the user and the database.
     pub(super) fn reset(&mut self) {
         let Self {
             config,
@@ -118,14 +118,14 @@ impl State {
         }
     }
 
-    /// Whether a lock that is held may be taken again, as with MySQL. A client that shares a connection with others may have said
-    /// that it may not.
+    /// Whether the session may take a lock again that it already holds, as in MySQL. A client that shares a connection
+    /// with others can turn that off.
     #[inline]
     pub(super) fn allows_reentry(&self) -> bool {
         self.variables.allows_reentry() && !takes_no_lock_twice(self.database.as_deref())
     }
 
-    /// Keeps a prepared statement, if there is memory for it: its number.
+    /// Keeps a prepared statement if the budget allows it. Returns its number.
     pub(super) fn prepare(&mut self, sql: Vec<u8>, parameters: usize) -> Result<u32, SqlError> {
         self.check_prepared()?;
         let statement = Prepared::new(sql, parameters, &self.budget)?;
@@ -148,20 +148,20 @@ impl State {
         self.prepared.get_mut(&id).map(|prepared| &mut **prepared).ok_or_else(unknown)
     }
 
-    /// Reads the first of some statements.
+    /// Parses the first of several statements.
     pub(super) fn parse(&self, sql: &[u8]) -> Result<ParsedStatement, SqlError> {
         let parsed = sql::parse(sql, self.variables.settings().dialect);
         parsed.map_err(|error| error.in_database(self.database.as_deref()))
     }
 
-    /// COM_STMT_SEND_LONG_DATA, which is not answered.
+    /// COM_STMT_SEND_LONG_DATA, which has no reply.
     pub(super) fn append(&mut self, id: u32, parameter: u16, data: &[u8]) {
         if let Some(prepared) = self.prepared.get_mut(&id) {
             prepared.append(parameter, data, &self.budget);
         }
     }
 
-    /// The same where there was no memory to read it.
+    /// The same command, when the budget was too small to read it.
     pub(super) fn refuse_long(&mut self, id: u32, why: SqlError) {
         if let Some(prepared) = self.prepared.get_mut(&id) {
             prepared.refuse_long(why);
@@ -173,7 +173,7 @@ impl State {
         self.user_variables.set(name, value, &self.budget)
     }
 
-    /// Sets a session variable to a value that was checked; none is its value at the start.
+    /// Sets a session variable to a checked value; `None` stands for its initial value.
     pub(super) fn set_variable(
         &mut self,
         variable: &'static Variable,
@@ -185,7 +185,7 @@ impl State {
         Ok(())
     }
 
-    /// The memory for the names of a user and a database, as they are to be.
+    /// The memory for new names of a user and a database.
     pub(super) fn charge_names(&mut self, user: &str, database: Option<&str>) -> Result<(), SqlError> {
         let bytes = 2 * (user.len() + database.map_or(0, str::len));
         Ok(self.budget.resize(&mut self.names, bytes)?)

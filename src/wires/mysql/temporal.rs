@@ -1,8 +1,8 @@
-//! Dates and times like MySQL's (manual 13.2): the values, and what can be computed from them without a session. Pure. The
-//! SQL functions of them are in `sql/eval/dates`.
+//! Dates and times like MySQL's (manual 13.2): the values, and computations with them that need no session. Pure. The
+//! SQL functions are in `sql/eval/dates`.
 //!
-//! A year has 1 to 12 months and a month its days, but a value may have zeros there: `2026-00-00` is a date of which the
-//! year alone is known. What may have them is a matter of [`Rules`].
+//! A year has 12 months and a month its days, but a value may have zeros instead: in `2026-00-00` only the year is
+//! known. Whether that is accepted is decided by [`Rules`].
 
 mod date;
 mod format;
@@ -20,7 +20,7 @@ pub(super) use read::{
 };
 pub(super) use time::{DAY, DateTime, HOUR, MINUTE, Offset, SECOND, Time, rounded};
 
-/// A value of one of three kinds. `digits` says how many digits of its fraction are shown.
+/// A value of one of three kinds. `digits` is the number of digits of its fraction that are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Temporal {
     Date(Date),
@@ -53,7 +53,7 @@ pub(super) struct Components {
 }
 
 impl Rules {
-    /// The rules of a value of `@@sql_mode`.
+    /// The rules for a value of `@@sql_mode`.
     pub(super) fn of_mode(mode: &str) -> Self {
         let has = |wanted: &str| mode.split(',').any(|mode| mode.trim().eq_ignore_ascii_case(wanted));
         let traditional = has("TRADITIONAL");
@@ -64,17 +64,17 @@ impl Rules {
         }
     }
 
-    /// The rules of functions that need a whole date.
+    /// The rules for functions that need a complete date.
     pub(super) fn strict(self) -> Self {
         Self { zero: false, zero_parts: false, ..self }
     }
 
-    /// The rules of functions that read one part of a date.
+    /// The rules for functions that read one part of a date.
     pub(super) fn lenient(self) -> Self {
         Self { zero_parts: true, ..self }
     }
 
-    /// Whether a date is accepted. `is_zero` says that the date and the time after it are all zeros.
+    /// Whether a date is accepted. `is_zero`: the date and its time are all zeros.
     fn take(self, date: Date, is_zero: bool) -> bool {
         if is_zero {
             return self.zero;
@@ -108,7 +108,7 @@ impl Temporal {
         }
     }
 
-    /// How two values compare. A time is compared with a date as a time of today.
+    /// Compares two values. A time is compared with a date as a time of today.
     pub(super) fn compare(self, other: Self, today: Date) -> Ordering {
         match (self, other) {
             (Self::Time { time: a, .. }, Self::Time { time: b, .. }) => a.cmp(&b),

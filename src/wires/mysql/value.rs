@@ -1,4 +1,4 @@
-//! Values as SQL has them, and how they turn into each other.
+//! SQL values, and their conversions.
 
 use std::{borrow::Cow, cmp::Ordering};
 
@@ -18,14 +18,14 @@ pub(super) enum Value {
     UInt(u64),
     Decimal(Decimal),
     Double(f64),
-    /// A double that is shown with so many digits behind the point.
+    /// A double that is shown with this many digits after the point.
     Rounded {
         double: f64,
         digits: u8,
     },
-    /// Text of the connection's character set, as UTF-8.
+    /// A string in the connection's character set, as UTF-8.
     Text(String),
-    /// Bytes without a character set; `number` for `0x41`, which counts as a number where one is wanted.
+    /// Bytes without a character set; `number` for `0x41`, which counts as a number where one is needed.
     Bytes {
         bytes: Vec<u8>,
         number: bool,
@@ -40,7 +40,7 @@ pub(super) struct Decimal {
     pub scale: u32,
 }
 
-/// A number, the way arithmetic wants it.
+/// A number for arithmetic.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Number {
     Exact(Decimal),
@@ -52,7 +52,7 @@ impl Value {
         Self::Text(text.into())
     }
 
-    /// A number, or NULL for none.
+    /// A number, or NULL for `None`.
     pub(super) fn or_null(number: Option<u64>) -> Self {
         number.map_or(Self::Null, Self::UInt)
     }
@@ -71,7 +71,7 @@ impl Value {
         matches!(self, Self::Temporal(_))
     }
 
-    /// The bytes of a text; 0 for what has no memory of its own.
+    /// The bytes of a string; 0 for values without memory of their own.
     #[inline]
     pub(super) fn size(&self) -> usize {
         match self {
@@ -81,7 +81,7 @@ impl Value {
         }
     }
 
-    /// As a variable keeps it, which has no dates: they are texts there.
+    /// The value as a variable keeps it: dates become strings.
     pub(super) fn kept(self) -> Self {
         match self {
             Self::Temporal(temporal) => Self::Text(temporal.to_string()),
@@ -89,7 +89,7 @@ impl Value {
         }
     }
 
-    /// As the text protocol sends it; none for NULL.
+    /// The value in the text protocol; `None` for NULL.
     pub(super) fn to_bytes(&self) -> Option<Cow<'_, [u8]>> {
         Some(match self {
             Self::Null => return None,
@@ -106,12 +106,12 @@ impl Value {
         })
     }
 
-    /// As text; none for NULL. Bytes that are no UTF-8 are replaced.
+    /// The value as a string; `None` for NULL. Invalid UTF-8 is replaced.
     pub(super) fn to_text(&self) -> Option<String> {
         self.to_bytes().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// As a number; none for NULL. Of a text, the number at its start.
+    /// The value as a number; `None` for NULL. For a string, the number at its start.
     pub(super) fn to_number(&self) -> Option<Number> {
         Some(match self {
             Self::Null => return None,
@@ -130,7 +130,7 @@ impl Value {
         })
     }
 
-    /// Whether a condition holds; none for NULL.
+    /// The value as a condition; `None` for NULL.
     pub(super) fn to_bool(&self) -> Option<bool> {
         self.to_number().map(|number| match number {
             Number::Exact(decimal) => decimal.digits != 0,
@@ -138,7 +138,7 @@ impl Value {
         })
     }
 
-    /// As a whole number, rounded half away from zero and clamped; none for NULL.
+    /// The value as a whole number, rounded half away from zero and clamped; `None` for NULL.
     pub(super) fn to_i64(&self) -> Option<i64> {
         self.to_number().map(|number| {
             let rounded = number.round();
@@ -146,7 +146,7 @@ impl Value {
         })
     }
 
-    /// As seconds, in microseconds; none for NULL.
+    /// The value as seconds, in microseconds; `None` for NULL.
     pub(super) fn to_micros(&self) -> Option<i64> {
         i64::try_from(match self.to_number()? {
             Number::Exact(decimal) => decimal.scaled_to(6),
@@ -159,7 +159,7 @@ impl Value {
         matches!(self, Self::Bytes { .. })
     }
 
-    /// What bytes are compared with as bytes.
+    /// The operand of a comparison with bytes.
     fn has_bytes(&self) -> bool {
         matches!(self, Self::Text(_) | Self::Bytes { .. })
     }
@@ -168,7 +168,8 @@ impl Value {
         matches!(self, Self::Text(_) | Self::Bytes { number: false, .. } | Self::Temporal(_))
     }
 
-    /// How two values compare; none if one is NULL. Texts without regard to case, with bytes as bytes, else as numbers.
+    /// Compares two values; `None` if one is NULL. Strings are compared without case, with bytes as bytes, anything
+    /// else as numbers.
     pub(super) fn compare(&self, other: &Self) -> Option<Ordering> {
         if self.is_binary() && other.has_bytes() || self.has_bytes() && other.is_binary() {
             return Some(self.to_bytes()?.cmp(&other.to_bytes()?));
@@ -203,7 +204,7 @@ impl Number {
         }
     }
 
-    /// Half away from zero; a double half to even, as MySQL's C library has it.
+    /// Rounds half away from zero; a double half to even, like MySQL's C library.
     pub(super) fn round(self) -> i128 {
         match self {
             Self::Exact(decimal) => decimal.round(),
@@ -214,7 +215,7 @@ impl Number {
 }
 
 impl Decimal {
-    /// The number in a literal such as `1.50`; none if it has more digits than are kept.
+    /// The number in a literal such as `1.50`; `None` if it has more digits than can be kept.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         if fraction.len() > 30 {
@@ -234,13 +235,13 @@ impl Decimal {
         self.digits.saturating_add(half) / unit
     }
 
-    /// With so many digits behind the point, half away from zero; the rest is left out.
+    /// Rounds to this many digits after the point, half away from zero.
     pub(super) fn scaled_to(self, scale: u32) -> i128 {
         let most = if self.digits < 0 { i128::MIN } else { i128::MAX };
         self.with_scale(scale).map_or(most, |scaled| scaled.digits)
     }
 
-    /// The same number with so many digits behind the point; none if it does not fit.
+    /// The same number with this many digits after the point; `None` if it does not fit.
     pub(super) fn with_scale(self, scale: u32) -> Option<Self> {
         let digits = if scale >= self.scale {
             self.digits.checked_mul(10_i128.checked_pow(scale - self.scale)?)?
@@ -250,7 +251,7 @@ impl Decimal {
         Some(Self { digits, scale })
     }
 
-    /// Both with the greater of two scales.
+    /// Both numbers with the greater of their scales.
     pub(super) fn aligned(self, other: Self) -> Option<(i128, i128, u32)> {
         let scale = self.scale.max(other.scale);
         let scaled = |d: Self| d.digits.checked_mul(10_i128.checked_pow(scale - d.scale)?);
@@ -276,7 +277,7 @@ impl std::fmt::Display for Decimal {
     }
 }
 
-/// For comparing texts without regard to case.
+/// Folds a string for comparisons without case.
 pub(super) fn folded(text: &str) -> String {
     // Not that of the whole text, which looks at what stands around a sigma.
     let mut folded = String::with_capacity(text.len());
@@ -290,7 +291,7 @@ pub(super) fn folded(text: &str) -> String {
     folded
 }
 
-/// As MySQL writes doubles: short, with an exponent only where it is far from 1.
+/// Formats a double like MySQL: short, with an exponent only far from 1.
 fn double_text(double: f64) -> String {
     let magnitude = double.abs();
     if magnitude != 0.0 && !(1e-5..1e15).contains(&magnitude) {
@@ -300,12 +301,12 @@ fn double_text(double: f64) -> String {
     }
 }
 
-/// The number at the start of a text, 0 if there is none.
+/// The number at the start of a string; 0 if there is none.
 fn leading_number(text: &str) -> f64 {
     number_prefix(text).parse().unwrap_or(0.0)
 }
 
-/// The part of a text that is a number.
+/// The part of a string that is a number.
 pub(super) fn number_prefix(text: &str) -> &str {
     let text = text.trim_start();
     let bytes = text.as_bytes();
@@ -335,7 +336,7 @@ fn big_endian(bytes: &[u8]) -> i128 {
     low.iter().fold(0, |number, byte| number << 8 | i128::from(*byte))
 }
 
-/// The name of a lock that a value is, or MySQL's error (8.4, `sql/item_func.cc`, observed).
+/// The lock name in a value, or MySQL's error (8.4, `sql/item_func.cc`, observed).
 pub(super) fn lock_name(value: &Value) -> Result<Name, SqlError> {
     let Some(bytes) = value.to_bytes() else { return Err(SqlError::LockName("NULL".to_owned())) };
     // A name ends at its first NUL.
@@ -363,10 +364,10 @@ pub(super) fn lock_name(value: &Value) -> Result<Name, SqlError> {
     Name::new(text).map_err(|_| incorrect())
 }
 
-/// The most bytes of a name that an error shows.
+/// The most bytes of a name in an error.
 const SHOWN: usize = 192;
 
-/// As the error shows it: in MySQL's old UTF-8, which knows no character beyond the basic plane.
+/// A name in an error: in MySQL's old UTF-8, which has no characters beyond the basic plane.
 fn shown(bytes: &[u8]) -> String {
     let mut shown = String::new();
     for chunk in bytes.utf8_chunks() {
@@ -378,7 +379,7 @@ fn shown(bytes: &[u8]) -> String {
 }
 
 impl Temporal {
-    /// As a number: `20261127101112.5`.
+    /// The number of a date and time: `20261127101112.5`.
     pub(super) fn number(self) -> Decimal {
         let Components { is_negative, year, month, day, hour, minute, second, micros } = self.fields();
         let date = (year * 100 + month) * 100 + day;

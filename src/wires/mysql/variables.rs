@@ -1,7 +1,6 @@
-//! System variables (MySQL manual 7.1.8): all that MySQL 8.4 has, with its own checks.
+//! System variables (MySQL manual 7.1.8): all those of MySQL 8.4, with its checks.
 //!
-//! Few of them do something here; the others are remembered, so that a client which sets one finds
-//! it set.
+//! A few of them have an effect here. The others are remembered, so that a client reads what it has set.
 
 mod convert;
 mod error;
@@ -29,10 +28,10 @@ use super::{
 };
 use table::Access;
 
-/// Whether a session may take a lock again that it holds.
+/// Whether a session may take a lock again that it already holds.
 const REENTRY: &str = "getlockd_reentry";
 
-/// The variables of a session. Those that have their value at the start are not stored.
+/// The variables of a session. Those with their initial value are not stored.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Variables {
     set: HashMap<&'static str, Value>,
@@ -40,31 +39,31 @@ pub(super) struct Variables {
     settings: Settings,
 }
 
-/// What variables come to for the server: worked out when one is set, not for each statement.
+/// The settings that the server uses, computed when a variable is set and not for each statement.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub dialect: Dialect,
     pub client_charset: Charset,
     pub result_charset: Charset,
     pub autocommit: bool,
-    /// Whether a lock that is held may be taken again.
+    /// Whether the session may take a lock again that it already holds.
     pub reentry: bool,
     /// How long the connection may be idle.
     pub wait_timeout: Duration,
-    /// Whether the client has said so.
+    /// Whether the client has set that.
     pub wait_timeout_is_set: bool,
-    /// The largest packet, and text, in bytes.
+    /// The largest packet and string, in bytes.
     pub max_packet: usize,
-    /// How long a SELECT may run.
+    /// The time limit of a SELECT.
     pub max_execution_time: Option<Duration>,
-    /// The most rows of a SELECT that does not say how many it wants.
+    /// The most rows of a SELECT without a LIMIT.
     pub select_limit: u64,
     /// How many digits a division adds.
     pub division_digits: u32,
     pub zone: Offset,
-    /// Which dates are taken.
+    /// Which dates are accepted.
     pub dates: Rules,
-    /// What NOW() says instead of the time, in microseconds since 1970.
+    /// The value of NOW() instead of the time, in microseconds since 1970.
     pub timestamp: Option<i64>,
     /// The mode of WEEK().
     pub week_format: u8,
@@ -124,12 +123,12 @@ fn dialect(mode: &Value) -> Dialect {
 }
 
 impl Variables {
-    /// The value that the session has set, if it has.
+    /// The value that the session has set, if any.
     pub(super) fn own(&self, variable: &Variable) -> Option<Value> {
         self.charsets.get(variable.name).or_else(|| self.set.get(same(variable.name)).cloned())
     }
 
-    /// Fails for what no session, or no server, has to set.
+    /// Fails for variables that no session, or no server, can set.
     pub(super) fn check_settable(variable: &Variable, global: bool) -> Result<(), VariableError> {
         let name = variable.name;
         match (variable.access, variable.scope) {
@@ -140,8 +139,8 @@ impl Variables {
         }
     }
 
-    /// What a variable would be if it were set to a value; none is DEFAULT, and its value at the start. `of_user`: the
-    /// session is that of a user, who has no privileges of MySQL.
+    /// The value that a variable would get if it were set; `None` is DEFAULT, and means its initial value. `of_user`:
+    /// the session has a user, who has no MySQL privileges.
     pub(super) fn checked(
         &self,
         variable: &'static Variable,
@@ -168,7 +167,7 @@ impl Variables {
         Ok(kept)
     }
 
-    /// Sets a variable to a value that was checked; none is its value at the start.
+    /// Sets a variable to a checked value; `None` stands for its initial value.
     pub(super) fn set(&mut self, variable: &'static Variable, value: Option<Value>) {
         if let Ok(true) = self.charsets.set(variable.name, value.as_ref()) {
             self.work_out();
@@ -182,7 +181,7 @@ impl Variables {
         self.work_out();
     }
 
-    /// What `--max-packet` says.
+    /// The value of `--max-packet`.
     pub(super) fn set_max_packet(&mut self, bytes: usize) {
         self.settings.max_packet = bytes;
     }
@@ -199,7 +198,7 @@ impl Variables {
         self.work_out();
     }
 
-    /// COM_RESET_CONNECTION: as at the start, but for what its pool has set to keep its borrowers apart.
+    /// COM_RESET_CONNECTION: back to the start, except for what a pool has set to keep its borrowers apart.
     pub(super) fn reset(&mut self) {
         let reentry = self.set.remove(REENTRY);
         *self = Self::default();
@@ -207,25 +206,25 @@ impl Variables {
         self.work_out();
     }
 
-    /// COM_CHANGE_USER: the user that the session has now has not asked for that.
+    /// COM_CHANGE_USER: the new user has not asked for that.
     pub(super) fn forget_reentry(&mut self) {
         self.set.remove(REENTRY);
         self.work_out();
     }
 
-    /// Of literals.
+    /// The character set of literals.
     pub(super) fn connection_charset(&self) -> Charset {
         self.charsets.connection()
     }
 
-    /// Whether `@@sql_mode` has a mode.
+    /// Whether `@@sql_mode` contains a mode.
     pub(super) fn has_mode(&self, wanted: &str) -> bool {
         let variable = Variable::named("sql_mode").map(|variable| &variable.initial);
         let mode = self.set.get("sql_mode").or(variable).and_then(Value::to_text).unwrap_or_default();
         mode.split(',').any(|mode| mode == wanted)
     }
 
-    /// The bytes of their texts.
+    /// The bytes of the stored strings.
     pub(super) fn size(&self) -> usize {
         self.set.values().map(Value::size).sum()
     }
@@ -244,7 +243,7 @@ impl Variables {
         self.settings = Settings::of(&self.set, &self.charsets, self.settings.max_packet);
     }
 
-    /// Without looking what it comes to.
+    /// Sets a variable without computing the settings.
     fn keep(&mut self, name: &'static str, value: Option<Value>) {
         let name = same(name);
         let initial = Variable::named(name).map(|variable| &variable.initial);
@@ -255,7 +254,7 @@ impl Variables {
     }
 }
 
-/// Two names of one variable are one: the name that it is kept by.
+/// The canonical name of a variable with two names.
 fn same(name: &'static str) -> &'static str {
     match name {
         "identity" => "last_insert_id",

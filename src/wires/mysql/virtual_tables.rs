@@ -55,7 +55,7 @@ impl Executor<'_> {
             Source::Holds | Source::Waiters | Source::Why | Source::History => {
                 let name = self.name_in(scan.condition, "name");
                 if name.is_none() && getlockd_tables::needs_name(table.source) {
-                    let why = format!("getlockd.{} is about one lock; add WHERE name = '...'", table.name);
+                    let why = format!("getlockd.{} shows one lock; add WHERE name = '...'", table.name);
                     return Err(SqlError::NoSuchThing(why).into());
                 }
                 let zone = self.state.variables.settings().zone;

@@ -1,7 +1,7 @@
-//! How much one statement may make the server do. Pure.
+//! The limits on the work of one statement. Pure.
 //!
-//! Work is counted in units of about two nanoseconds: a byte that is looked at, or a part of a larger step. The texts
-//! that a statement makes are charged to the memory of its connection until the statement is over.
+//! Work is counted in units of about two nanoseconds: a byte that is examined, or a part of a larger step. The strings
+//! that a statement makes are charged to the budget of its connection until the statement is over.
 
 use std::cell::{Cell, RefCell};
 
@@ -11,31 +11,31 @@ use crate::core::budget::{Budget, Charge};
 /// The most work of one statement.
 pub(super) const MAX_WORK: usize = 64 * 1024 * 1024;
 
-/// The most of it in one stretch, while nobody else is served: an expression cannot be interrupted.
+/// The most work in one stretch, in which nobody else is served: an expression cannot be interrupted.
 pub(super) const MAX_STRETCH: usize = 8 * 1024 * 1024;
 
-/// After so much others have their turn: about 250 µs. A connection waits for as much of each that is busy.
+/// After this much work others get their turn: about 250 µs. A connection waits for as much of each busy one.
 pub(super) const TURN: usize = 128 * 1024;
 
-/// What an expression costs, whatever it is.
+/// The fixed cost of an expression.
 pub(super) const STEP: usize = 64;
 
-/// What it costs to read a byte of a statement.
+/// The cost of reading a byte of a statement.
 pub(super) const READ: usize = 16;
 
-/// What it costs to make a row of a table.
+/// The cost of making a row of a table.
 pub(super) const ROW: usize = 256;
 
-/// So many bytes of texts are not worth a charge: hardly any statement makes more.
+/// This many bytes of strings are not charged: hardly any statement makes more.
 const FREE: usize = 4 * 1024;
 
-/// What one statement has done so far.
+/// The work that one statement has done so far.
 #[derive(Debug, Default)]
 pub(super) struct Work {
     done: Cell<usize>,
-    /// What was done when others had their turn last.
+    /// The work at the time when others last had their turn.
     rested: Cell<usize>,
-    /// Bytes of the texts that live.
+    /// The bytes of the strings that are alive.
     texts: Cell<usize>,
     charge: RefCell<Charge>,
     budget: Budget,
@@ -52,7 +52,7 @@ impl Work {
         }
     }
 
-    /// Counts work, before it is done.
+    /// Counts work before it is done.
     #[inline]
     pub(super) fn spend(&self, units: usize) -> Result<(), SqlError> {
         let done = self.done.get().saturating_add(units);
@@ -63,29 +63,29 @@ impl Work {
         Ok(())
     }
 
-    /// A text of so many bytes is made, and looked at for that.
+    /// Counts a string of this many bytes that is made and examined.
     pub(super) fn text(&self, bytes: usize) -> Result<(), SqlError> {
         self.spend(bytes)?;
         self.keep(self.texts.get().saturating_add(bytes))
     }
 
-    /// How much lives, to go back to.
+    /// The size of the living strings, to return to.
     pub(super) fn mark(&self) -> usize {
         self.texts.get()
     }
 
-    /// All texts are gone that were made since then.
+    /// Frees all strings that were made since then.
     pub(super) fn forget_since(&self, mark: usize) {
         // To have less is never refused.
         let _ = self.keep(mark);
     }
 
-    /// Texts of so many bytes are gone, whenever they were made.
+    /// Frees strings of this many bytes, whenever they were made.
     pub(super) fn release(&self, bytes: usize) {
         self.forget_since(self.texts.get().saturating_sub(bytes));
     }
 
-    /// Charges what lives as long as its charge does, whatever becomes of the texts.
+    /// Charges memory that lives as long as its charge, independent of the strings.
     pub(super) fn resize(&self, charge: &mut Charge, bytes: usize) -> Result<(), SqlError> {
         Ok(self.budget.resize(charge, bytes)?)
     }
@@ -103,7 +103,7 @@ impl Work {
         Ok(())
     }
 
-    /// Whether others should have their turn. If so they are taken to have it.
+    /// Whether others should get their turn. If so, they are assumed to get it.
     pub(super) fn is_due(&self) -> bool {
         let is_due = self.done.get() - self.rested.get() > TURN;
         if is_due {

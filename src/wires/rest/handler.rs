@@ -1,4 +1,4 @@
-//! What the handlers of `/api` share: what they read of a request, how they ask the core, and how they answer.
+//! What the handlers of `/api` share: reading requests, asking the core, and writing responses.
 
 use std::{fmt::Display, str::FromStr, sync::Arc, time::SystemTime};
 
@@ -10,6 +10,7 @@ use axum::{
 use getlockd_proto::{moment::rfc3339, name::NameError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::unknown_name::unknown_name;
 use crate::{
     core::{
         client_info::Wire,
@@ -22,10 +23,10 @@ use crate::{
     wires::web::{self, BodyError, GuardedResponse, Peer, body_bytes, json, millis, read_body, wall_clock},
 };
 
-/// What a handler answers without a guard.
+/// The result of a handler whose response needs no guard.
 pub(super) type HandlerResult = Result<Response, ApiError>;
 
-/// A response that says what is wrong, and how to put it right.
+/// An error response: what is wrong, and what to do.
 #[derive(Debug)]
 pub(super) struct ApiError {
     pub code: StatusCode,
@@ -46,7 +47,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// The response that has only an outcome.
+/// A response that only reports an outcome.
 #[derive(Serialize)]
 struct StatusJson<'a> {
     success: bool,
@@ -54,7 +55,7 @@ struct StatusJson<'a> {
     message: &'a str,
 }
 
-/// The response that something was done.
+/// The response to a request that succeeded and returns no data.
 pub(super) fn done(status: &str, message: &str) -> Response {
     json(StatusCode::OK, &StatusJson { success: true, status, message })
 }
@@ -88,7 +89,7 @@ impl From<Error> for ApiError {
             | Error::BadLogin(_)
             | Error::OtherUser => (StatusCode::SERVICE_UNAVAILABLE, "Unavailable"),
         };
-        // In the words of the request that the client sent.
+        // In the words of HTTP.
         let message = match error {
             Error::NoSession(id) => format!("there is no session {id}; GET /api/sessions lists them"),
             Error::Interrupted => "cancel-wait cancelled this wait".to_owned(),
@@ -115,7 +116,7 @@ impl From<LeaseError> for ApiError {
                 (StatusCode::SERVICE_UNAVAILABLE, "Unavailable")
             }
         };
-        // In the words of the request that the client sent.
+        // In the words of HTTP.
         let message = match &error {
             LeaseError::Busy => "the lock is held; wait longer (waitMs), or try again".to_owned(),
             LeaseError::Ttl { min, max } => {
@@ -130,18 +131,20 @@ impl From<LeaseError> for ApiError {
     }
 }
 
-/// What is wrong with a document. Known fields are not listed here, but in the OpenAPI document, with what they mean.
+/// The response to a body that cannot be read.
 fn unreadable(error: &serde_json::Error) -> ApiError {
     let message = error.to_string();
-    match message.split_once(", expected").filter(|_| message.starts_with("unknown field")) {
-        Some((unknown, _)) => {
-            ApiError::bad_request(format!("{unknown}; GET /openapi.json has those that there are"))
-        }
-        None => ApiError::bad_request(message),
+    if let Some(unknown) = unknown_name("field", &message) {
+        return ApiError::bad_request(unknown);
     }
+    // A message that begins with the name of a field needs no position.
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    let has_name = message.split(' ').next().is_some_and(|word| word.ends_with(':'));
+    let named = message.strip_suffix(&position).filter(|_| has_name);
+    ApiError::bad_request(named.unwrap_or(&message))
 }
 
-/// A body of JSON, bounded in size and time.
+/// A JSON body, bounded in size and time.
 pub(super) struct Json<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
@@ -194,12 +197,12 @@ impl PageParams {
     }
 }
 
-/// The fields of a list beside its rows.
+/// The fields of a list besides its rows.
 #[derive(Serialize)]
 pub(super) struct PageJson {
-    /// How many there are, on all pages.
+    /// The number of rows on all pages.
     total: usize,
-    /// What to send as `after` for the next page, if there is one.
+    /// The value of `after` for the next page, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
@@ -212,12 +215,12 @@ impl PageJson {
 
 /// The page that these parameters select.
 pub(super) fn page_of<K: FromStr>(limit: Option<&str>, after: Option<&str>) -> Result<Page<K>, ApiError> {
-    // 0 is refused with the same words as what is no number.
+    // 0 is refused with the same message as a value that is not a number.
     let limit = limit.map(|limit| limit.parse().unwrap_or(0));
     page(limit, after).map_err(ApiError::bad_request)
 }
 
-/// The query parameters: what stands behind the `?`.
+/// The query parameters: the part of the URL after the `?`.
 pub(super) struct UrlQuery<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for UrlQuery<T> {
@@ -227,14 +230,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for UrlQuery<T> {
         let query = Query::<T>::from_request_parts(parts, state).await;
         query.map(|Query(params)| Self(params)).map_err(|error| {
             let text = error.body_text();
-            ApiError::bad_request(text.trim_start_matches("Failed to deserialize query string: "))
+            let unknown = unknown_name("parameter", &text);
+            ApiError::bad_request(unknown.as_deref().unwrap_or_else(|| text.trim_start_matches(BAD_QUERY)))
         })
     }
 }
 
-/// Answers a list: a query that looks at everything, in a session that ends with it.
+/// How axum begins its messages about query parameters.
+const BAD_QUERY: &str = "Failed to deserialize query string: ";
+
+/// Responds with a list. The query reads the whole table, in a session that ends with it.
 ///
-/// Cancel-safe: what was made is dropped.
+/// Cancel-safe: dropped, it drops the list.
 pub(super) async fn list<Q, T>(
     service: &Arc<LockService>,
     peer: &Peer,

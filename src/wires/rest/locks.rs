@@ -1,4 +1,4 @@
-//! `/api/lock` and `/api/locks`: leases, and which locks are held (protocol.md, part 8).
+//! `/api/lock` and `/api/locks`: leases, and lists of the locks that are held (protocol.md, part 8).
 
 use std::{
     sync::Arc,
@@ -48,29 +48,39 @@ struct AcquireJson {
     #[serde(alias = "ClientId")]
     client_id: Option<String>,
     mode: Option<ModeJson>,
-    /// Less than 0 waits forever.
-    #[serde(default, deserialize_with = "whole_number")]
+    /// A negative number waits forever.
+    #[serde(default, deserialize_with = "wait_ms")]
     wait_ms: Option<i128>,
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "ttl_ms")]
     ttl_ms: Option<u64>,
     note: Option<String>,
     request_id: Option<String>,
 }
 
-/// A number without a fraction, however it is written: 1000 and 1e3 are the same.
-fn whole_number<'de, D: Deserializer<'de>, T: TryFrom<i128>>(number: D) -> Result<Option<T>, D::Error> {
+fn wait_ms<'de, D: Deserializer<'de>>(number: D) -> Result<Option<i128>, D::Error> {
+    milliseconds("waitMs", number)
+}
+
+fn ttl_ms<'de, D: Deserializer<'de>>(number: D) -> Result<Option<u64>, D::Error> {
+    milliseconds("ttlMs", number)
+}
+
+/// Reads the number of a field: one without a fraction, however it is written (1000 and 1e3 are the same).
+fn milliseconds<'de, D: Deserializer<'de>, T: TryFrom<i128>>(
+    field: &str,
+    number: D,
+) -> Result<Option<T>, D::Error> {
+    let wrong =
+        || D::Error::custom(format!("{field}: expected milliseconds as a whole number, such as 5000"));
     let number = match Value::deserialize(number)? {
         Value::Null => return Ok(None),
         Value::Number(number) => number,
-        other => {
-            return Err(D::Error::custom(format!("{other} is not a number of milliseconds, such as 5000")));
-        }
+        _ => return Err(wrong()),
     };
-    // The cast saturates, beyond all numbers that are taken.
+    // The cast saturates, beyond all numbers that are accepted.
     #[expect(clippy::cast_possible_truncation)]
     let float = || number.as_f64().filter(|float| float.fract() == 0.0).map(|float| float as i128);
     let whole = number.as_i128().or_else(float).and_then(|whole| T::try_from(whole).ok());
-    let wrong = || D::Error::custom(format!("{number} is not a valid number of milliseconds"));
     whole.map(Some).ok_or_else(wrong)
 }
 
@@ -140,7 +150,7 @@ struct HeartbeatJson {
     resource_name: String,
     #[serde(alias = "LockToken")]
     lock_token: String,
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "ttl_ms")]
     ttl_ms: Option<u64>,
 }
 
@@ -154,7 +164,7 @@ struct RenewedJson {
     fencing_token: u64,
     expires_at: String,
     waiters: usize,
-    /// How long the first of them has waited.
+    /// How long the first waiter has waited, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     first_waited_ms: Option<u64>,
 }
@@ -173,7 +183,7 @@ async fn heartbeat(
         success: true,
         status: "HeartbeatReceived",
         lock_token: body.lock_token,
-        message: "the lease goes on",
+        message: "the lease was renewed",
         fencing_token: token,
         expires_at: rfc3339(wall_clock(ends)),
         waiters,
@@ -199,7 +209,7 @@ async fn release(
     let name = Name::new(&body.resource_name)?;
     let secret = parse_token(&leases, &name, &body.lock_token, peer.principal())?;
     leases.release(&secret.key(), &name, peer.principal())?;
-    Ok(done("Released", "the lock has passed on"))
+    Ok(done("Released", "the lock was released"))
 }
 
 #[derive(Serialize)]
@@ -211,11 +221,11 @@ struct LockStatusJson {
     held: Option<HeldJson>,
 }
 
-/// The fields of a lock that is held: those of the service whose interface this is modelled on, and our own.
+/// The fields of a lock that is held: those of the service on whose interface this is modelled, and our own.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct HeldJson {
-    /// Never absent there: the client, else the user, else the address.
+    /// That service always has this field: here it is the client, else the user, else the address.
     client_id: String,
     last_heartbeat: String,
     #[serde(flatten)]
@@ -225,7 +235,7 @@ struct HeldJson {
 impl HeldJson {
     fn of(row: &LockRow) -> Self {
         let lease = row.expires().and(row.client_info.as_ref());
-        // A connection is alive now. A lease cannot have been heard of before it was granted.
+        // A connection is alive now. A lease has no heartbeat from before its grant.
         let heard = lease.map_or(Duration::ZERO, |lease| lease.since.elapsed().min(row.held));
         Self {
             client_id: row.client().or(row.user()).map_or_else(|| row.address(), str::to_owned),
@@ -278,11 +288,11 @@ async fn locks(
     list(&service, &peer, Locks { prefix, page }, LocksJson::of).await
 }
 
-/// Reads the token of a lease. A text that is no token is answered as a token that nobody has.
+/// Parses a lease token. A string that is not a token gets the response of an unknown token.
 fn parse_token(leases: &Leases, name: &Name, text: &str, by: Principal<'_>) -> Result<Secret, ApiError> {
     by.check_lock(name).map_err(LeaseError::Refused)?;
     if text.is_empty() {
-        return Err(ApiError::bad_request("send the lockToken that acquire answered: 32 hexadecimal digits"));
+        return Err(ApiError::bad_request("send the lockToken that acquire returned: 32 hexadecimal digits"));
     }
     text.parse().map_err(|_| leases.unknown_token(name).into())
 }

@@ -16,12 +16,12 @@ use crate::ops::metrics::Metrics;
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// How many scrapes are answered at a time: each takes a thread.
+/// How many scrapes run at the same time: each takes a thread.
 static SCRAPES: Semaphore = Semaphore::const_new(2);
 
-/// The metrics in the format that the client accepts: OpenMetrics if it names that.
+/// The metrics in the format that the client accepts: OpenMetrics if it asks for that, else Prometheus's text format.
 ///
-/// Cancel-safe: nothing is changed.
+/// Cancel-safe: it changes nothing.
 pub(super) async fn scrape(metrics: Arc<Metrics>, headers: HeaderMap) -> Response {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
     let open = accepted.into_iter().any(|accept| accept.contains("application/openmetrics-text"));

@@ -25,7 +25,7 @@ pub(super) fn routes() -> Router<AppState> {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TimesParams {
-    /// As GET_LOCK takes it: `10`, `500ms`.
+    /// A timeout as in GET_LOCK: `10`, `500ms`.
     #[serde(default)]
     wait: String,
     #[serde(default)]
@@ -49,7 +49,7 @@ async fn get_lock(
     }
 }
 
-/// Empty is as if it were left out.
+/// The time to wait. An empty value is the same as none: try once.
 fn wait(text: &str) -> Result<Timeout, ApiError> {
     let text = if text.is_empty() { "0" } else { text };
     text.parse().map_err(|error: BadTimeout| ApiError::bad_request(format!("wait: {error}")))
@@ -60,7 +60,7 @@ fn ttl(text: &str) -> Result<Option<Duration>, ApiError> {
         _ if text.is_empty() => Ok(None),
         Ok(Timeout::Within(ttl)) => Ok(Some(ttl)),
         _ => Err(ApiError::bad_request(
-            "ttl: say seconds, such as 45, or with a unit (ms, s, m, h) 500ms or 2m",
+            "ttl: expected seconds (45), or a number with a unit (500ms, 45s, 2m, 1h)",
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! `/api`: sessions, waiters and the past of a lock, and KILL (protocol.md, part 8).
+//! `/api`: sessions, the waiters and the history of a lock, and ending sessions (protocol.md, part 8).
 
 use std::sync::Arc;
 
@@ -277,33 +277,36 @@ impl StatsJson {
 
 fn session_id(text: &str) -> Result<SessionId, ApiError> {
     let wrong = || {
-        ApiError::bad_request(format!("{text:?} is not a session id, a number; GET /api/sessions lists them"))
+        ApiError::bad_request(format!(
+            "{text:?} is not a session ID (a number); GET /api/sessions lists the sessions"
+        ))
     };
     text.parse().map_err(|_| wrong())
 }
 
-/// Ends a session. Its locks are free when this is answered.
+/// Ends a session. Its locks are released before the response is sent.
 ///
-/// Cancel-safe: the other session ends all the same.
+/// Cancel-safe: the other session ends nevertheless.
 async fn kill(
     State(service): State<Arc<LockService>>,
     Extension(peer): Extension<Peer>,
     UrlPath(id): UrlPath<String>,
 ) -> HandlerResult {
-    // An error means that this session was ended meanwhile, as the server stops. The other one ends all the same.
+    // An error means that this session has ended meanwhile, because the server stops. The other session ends
+    // nevertheless.
     let _ = session(&service, &peer).kill(session_id(&id)?)?.finish().await;
-    Ok(done("Killed", "the session has ended; its locks have passed on"))
+    Ok(done("Killed", "the session has ended; its locks were released"))
 }
 
-/// Ends the wait of a session.
+/// Cancels the wait of a session.
 async fn cancel_wait(
     State(service): State<Arc<LockService>>,
     Extension(peer): Extension<Peer>,
     UrlPath(id): UrlPath<String>,
 ) -> HandlerResult {
     if !session(&service, &peer).cancel_wait(session_id(&id)?)? {
-        let message = "the session does not wait".to_owned();
+        let message = "the session is not waiting".to_owned();
         return Err(ApiError { code: StatusCode::CONFLICT, status: "NotWaiting", message });
     }
-    Ok(done("Interrupted", "its wait has ended; the session and all it holds stay"))
+    Ok(done("Interrupted", "its wait was cancelled; the session and its locks remain"))
 }

@@ -23,16 +23,16 @@ use crate::core::{
     users::{Credentials, Denied, Proof, User, Users},
 };
 
-/// Health checks, which are answered without a login.
+/// Health checks need no login.
 const PUBLIC_PATHS: [&str; 4] =
     ["/healthz", "/readyz", "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"];
 
-/// The challenge to clients that have not logged in, or could not.
+/// The challenge to clients without a login, or with a wrong one.
 const CHALLENGE: &str = "Basic realm=\"getlockd\"";
 
-/// The layer that notes the user of a request, or refuses it.
+/// The layer that authenticates requests: it sets the user of a request, or refuses it.
 ///
-/// Cancel-safe: dropped, nothing was done.
+/// Cancel-safe: dropped, it has changed nothing.
 pub(crate) async fn authenticate(
     State(service): State<Arc<LockService>>,
     mut request: Request,
@@ -63,11 +63,11 @@ pub(crate) async fn authenticate(
     next.run(request).await
 }
 
-/// Why a request is refused. The response has it in its extensions too: the interfaces of other services say it in
-/// their own words.
+/// Why a request is refused. The response also carries it in its extensions, for the interfaces of other services, which
+/// have their own error format.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(crate) enum AuthError {
-    #[error("log in: Authorization: Basic base64(user:password), or Bearer with the token of a user")]
+    #[error("login required: send Authorization: Basic base64(user:password), or Bearer with a user's token")]
     NoCredentials,
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -75,7 +75,7 @@ pub(crate) enum AuthError {
     QuotaExceeded(#[from] QuotaExceeded),
 }
 
-/// Cancel-safe: dropped, nothing was done.
+/// Cancel-safe: dropped, it has changed nothing.
 async fn log_in(users: &Users, from: IpAddr, headers: &HeaderMap) -> Result<Arc<User>, AuthError> {
     match credentials(headers).ok_or(AuthError::NoCredentials)? {
         Authorization::Basic(Credentials { name, password }) => {
@@ -85,13 +85,13 @@ async fn log_in(users: &Users, from: IpAddr, headers: &HeaderMap) -> Result<Arc<
     }
 }
 
-/// How a request logs in.
+/// The credentials of a request.
 enum Authorization {
     Basic(Credentials),
     Bearer(String),
 }
 
-/// The login of the `Authorization` header (RFC 7617, RFC 6750).
+/// The credentials in the `Authorization` header (RFC 7617, RFC 6750).
 fn credentials(headers: &HeaderMap) -> Option<Authorization> {
     let (scheme, rest) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let rest = rest.trim();

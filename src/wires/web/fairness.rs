@@ -1,11 +1,11 @@
-//! Fairness among connections: how much of one is read before it is the turn of others, and how many frames it may
-//! send that carry no request.
+//! Fairness among connections: how much is read from one before it is the turn of others, and how many frames without a
+//! request it may send.
 //!
-//! HTTP/2 has many frames that its library answers or notes by itself, as fast as they come, even before a login, and
-//! without a pause in which others would be served. [`FrameLimit`] reads their heads before the library sees
-//! them: a client that sends too many is cut off, and one that sends much takes turns. By HTTP/1.1 the library works
-//! through all requests that it has read, also without a pause: there a turn is a number of bytes. [`TimeSlice`] tells
-//! both when the next turn begins.
+//! The library answers or handles many HTTP/2 frames by itself, as fast as they arrive, even before a login, and
+//! without a pause in which others would be served. [`FrameLimit`] reads the frame headers before the library does: a
+//! client that sends too many frames is cut off, and one that sends much takes turns. Over HTTP/1.1 the library
+//! processes all requests that it has read without a pause: there a turn is a number of bytes. [`TimeSlice`] decides
+//! when the next turn begins.
 
 use std::{
     future::poll_fn,
@@ -27,35 +27,35 @@ use tokio::{
 
 use super::sniff::PREFACE;
 
-/// So many frames without a request may come at once. A client that reads a list of thousands of rows sends some
-/// hundred window updates.
+/// How many frames without a request may arrive at once. A client that reads a list of thousands of rows sends some
+/// hundreds of window updates.
 const BURST: u32 = 4_000;
 
-/// So many more in each second.
+/// How many more may arrive per second.
 const FRAMES_PER_SECOND: u32 = 1_000;
 
-/// So many more for each frame of a request: its client sends window updates for the response, pings beside it, and may
+/// How many more may arrive per frame of a request: its client sends window updates for the response and pings, and may
 /// reset the stream.
 const FRAMES_PER_REQUEST: u32 = 4;
 
-/// A frame that is longer counts as several.
+/// A longer frame counts as several.
 const FRAME_UNIT: u32 = 64;
 
-/// After so many frames it is the turn of others. Far fewer than the local queue of a runtime thread holds tasks (256):
-/// requests that overflow it would begin much later than they are read.
+/// The number of frames in a turn. It is far smaller than the local queue of a runtime thread (256 tasks): requests
+/// that overflow the queue would start much later than they are read.
 const TURN: usize = 64;
 
-/// So many bytes of HTTP/1.1 count as a frame: a turn is 1 kB, and most requests are shorter.
+/// The number of HTTP/1.1 bytes that count as a frame: a turn is 1 kB, and most requests are shorter.
 const BYTES_PER_FRAME: usize = 16;
 
-/// The prefix of a message by gRPC. A shorter DATA frame is no part of a request.
+/// The length of a gRPC message prefix. A shorter DATA frame is not part of a request.
 const MIN_MESSAGE: u32 = 5;
 
-/// The bytes of the head of a frame: its length, its kind, its flags and its stream.
+/// The length of a frame header: length, kind, flags and stream.
 const HEAD: usize = 9;
 
-/// A stream that fails when its client sends too many frames that carry no request, and that reads no more than a turn
-/// at a time.
+/// A stream that fails once its client has sent too many frames without a request, and that reads at most one turn at a
+/// time.
 #[derive(Debug)]
 pub(super) struct FrameLimit<S> {
     stream: S,
@@ -80,7 +80,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for FrameLimit<S> {
             self.frames.since_turn = 0;
         }
         if self.frames.since_turn >= TURN {
-            // The turn is over, and there may be more to read: the connection asks for its next turn.
+            // The turn is over and there may be more to read: the connection asks for its next turn.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -127,16 +127,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FrameLimit<S> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("more frames that carry no request than {FRAMES_PER_SECOND} a second")]
+#[error("too many HTTP/2 frames without a request (limit {FRAMES_PER_SECOND} per second)")]
 struct TooManyFrames;
 
-/// How far the frames of a connection are read, and how many it may still send.
+/// The position in the frames of a connection, and how many frames it may still send.
 #[derive(Debug)]
 struct Frames {
     at: Position,
-    /// How many frames without a request may still come: a bucket that refills.
+    /// How many frames without a request may still arrive: a token bucket.
     left: u32,
-    /// When it was last refilled.
+    /// When the bucket was last refilled.
     since: Instant,
     /// How many frames were read in this turn.
     since_turn: usize,
@@ -144,11 +144,11 @@ struct Frames {
 
 #[derive(Debug)]
 enum Position {
-    /// So many bytes have come of the preface of HTTP/2.
+    /// This many bytes of the HTTP/2 preface have been read.
     Preface(usize),
-    /// The head of a frame, of which so many bytes have come.
+    /// This many bytes of a frame header have been read.
     Head([u8; HEAD], usize),
-    /// So many bytes of its payload are still to come.
+    /// This many bytes of the frame's payload are still to be read.
     Payload(usize),
     /// The connection is HTTP/1.1.
     Other,
@@ -225,12 +225,12 @@ impl Frames {
 /// The connection has run, and nothing has woken it since.
 const IDLE: u8 = 0;
 const RUNNING: u8 = 1;
-/// Something has woken it, and it will run again.
+/// It has been woken and will run again.
 const WOKEN: u8 = 2;
 
-/// The turns of a connection. Its task polls it with a waker of its own, to see when it wakes itself: HTTP/1.1 does so as
-/// long as requests are at hand, and the runtime would let it run dozens of times before it looks for what has come for
-/// others.
+/// The turns of a connection. Its task polls it with its own waker, to notice when the connection wakes itself: over
+/// HTTP/1.1 it does so as long as it has requests, and the runtime would run it dozens of times before it polls the
+/// network for others.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TimeSlice(Arc<SliceState>);
 
@@ -238,9 +238,9 @@ pub(super) struct TimeSlice(Arc<SliceState>);
 struct SliceState {
     /// A turn has begun, and the stream has not asked yet.
     is_new: AtomicBool,
-    /// It goes on only after others.
+    /// The connection continues only after others have run.
     is_last: AtomicBool,
-    /// How often it has woken itself, one time after another.
+    /// How many times in a row the connection has woken itself.
     again: AtomicU8,
     state: AtomicU8,
     task: AtomicWaker,
@@ -261,11 +261,12 @@ impl TimeSlice {
             if ran.is_ok() {
                 self.0.again.store(0, Ordering::Relaxed);
             } else if served.is_pending() {
-                // A request that comes alone wakes it once. Only more than that is a connection that keeps itself busy.
+                // A single request wakes the connection once. Only more wake-ups mean that the connection keeps itself
+                // busy.
                 let again = self.0.again.load(Ordering::Relaxed).saturating_add(1);
                 self.0.again.store(again, Ordering::Relaxed);
                 if again > 1 && self.0.is_last.load(Ordering::Relaxed) {
-                    // The runtime wakes a task that yields after it has polled the network for others.
+                    // The runtime wakes a task that yields only after it has polled the network for others.
                     let _: Poll<()> = pin!(yield_now()).poll(cx);
                 } else {
                     cx.waker().wake_by_ref();
@@ -280,8 +281,8 @@ impl TimeSlice {
         self.0.is_new.store(true, Ordering::Relaxed);
     }
 
-    /// From now on it goes on only after the runtime has looked for what has come for others. Not by HTTP/2: there each
-    /// request has a task of its own, which would run before the connection, and responses would pile up.
+    /// From now on the connection continues only after the runtime has polled the network for others. Not for HTTP/2:
+    /// there each request has a task of its own, which would run before the connection, and responses would pile up.
     fn comes_last(&self) {
         self.0.is_last.store(true, Ordering::Relaxed);
     }

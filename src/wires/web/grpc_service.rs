@@ -1,5 +1,4 @@
-//! What the services of gRPC share, of this server and of others: how they are routed, who calls, the deadline of a
-//! call, and the status for each error.
+//! What all gRPC services share: their routing, the sender and the deadline of a call, and the status for each error.
 
 use std::time::Duration;
 
@@ -20,9 +19,10 @@ use crate::core::{
     share::QuotaExceeded,
 };
 
-// Parsed once, as each call looks for them.
+// Parsed once: every call looks them up.
 static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 static STATUS: HeaderName = HeaderName::from_static("grpc-status");
+static MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Adds a gRPC service under its name.
 pub(crate) fn add_service<S>(router: Router, service: S) -> Router
@@ -43,24 +43,27 @@ pub(crate) fn peer_of<T>(request: &tonic::Request<T>) -> Result<&Peer, Status> {
     request.extensions().get().ok_or_else(|| Status::unknown("the request has no sender"))
 }
 
-/// Whether a request is a call by gRPC.
+/// Whether a request is a gRPC call.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// For how long the client waits, if it says so.
+/// The deadline of a call, from its header; `None` without one.
 ///
 /// # Errors
-/// When it is no time.
+/// INVALID_ARGUMENT if the header is malformed.
 pub(crate) fn deadline(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
     let Some(text) = headers.get(&TIMEOUT) else { return Ok(None) };
     let time = text.to_str().ok().and_then(parse_timeout);
-    let wrong =
-        || Status::invalid_argument("grpc-timeout: say up to 8 digits and a unit of H, M, S, m, u or n");
+    let wrong = || {
+        Status::invalid_argument(
+            "grpc-timeout: expected up to 8 digits and one of the units H, M, S, m, u, n",
+        )
+    };
     time.map(Some).ok_or_else(wrong)
 }
 
-/// A number and a unit: `100m` is as many milliseconds.
+/// Parses a number with a unit, such as `100m` for 100 milliseconds.
 fn parse_timeout(text: &str) -> Option<Duration> {
     let unit = text.char_indices().next_back()?;
     let digits = &text[..unit.0];
@@ -77,12 +80,12 @@ fn parse_timeout(text: &str) -> Option<Duration> {
     }
 }
 
-/// The status of a call whose deadline is over.
+/// The status of a call whose deadline has passed.
 pub(crate) fn deadline_exceeded() -> Status {
-    Status::deadline_exceeded("the deadline of the call is over")
+    Status::deadline_exceeded("the deadline of the call has passed")
 }
 
-/// Runs a call up to its deadline. A call that waits for a lock leaves its queue then.
+/// Runs a call until its deadline, at which a call that waits for a lock leaves its queue.
 ///
 /// Cancel-safe: dropped, it drops the call.
 pub(super) async fn run(request: Request, next: Next) -> Response {
@@ -94,22 +97,33 @@ pub(super) async fn run(request: Request, next: Next) -> Response {
         },
         Err(status) => status.into_http(),
     };
-    with_code_of_unreadable(response)
+    in_our_words(response)
 }
 
-/// Only the library answers by these codes: what it cannot read is too large, or no message.
+/// Only the library returns these codes, for a message that is too large or malformed.
 pub(crate) fn is_unreadable(code: Code) -> bool {
     matches!(code, Code::Internal | Code::OutOfRange)
 }
 
-/// A message that cannot be read is the client's mistake: INVALID_ARGUMENT.
-fn with_code_of_unreadable(mut response: Response) -> Response {
+/// Mends the statuses of the library: a message that cannot be read is the client's mistake, which is INVALID_ARGUMENT,
+/// and UNIMPLEMENTED has no text of its own.
+fn in_our_words(mut response: Response) -> Response {
     let code = response.headers().get(&STATUS).map(|code| Code::from_bytes(code.as_bytes()));
-    if code.is_some_and(is_unreadable) {
-        response.headers_mut().insert(&STATUS, HeaderValue::from_static("3"));
+    match code {
+        Some(code) if is_unreadable(code) => {
+            response.headers_mut().insert(&STATUS, HeaderValue::from_static("3"));
+        }
+        Some(Code::Unimplemented) => {
+            response.headers_mut().entry(&MESSAGE).or_insert(NO_SUCH_METHOD);
+        }
+        _ => {}
     }
     response
 }
+
+/// The message of UNIMPLEMENTED.
+const NO_SUCH_METHOD: HeaderValue =
+    HeaderValue::from_static("no such service or method; server reflection lists those that exist");
 
 impl From<QuotaExceeded> for Status {
     fn from(quota_exceeded: QuotaExceeded) -> Self {
@@ -131,10 +145,10 @@ impl From<Error> for Status {
                 Code::Unavailable
             }
         };
-        // In the words of the request that the client sent.
+        // In the words of gRPC.
         let message = match error {
-            Error::NoSession(id) => format!("there is no session {id}; Sessions lists them"),
-            Error::Interrupted => "Kill with cancel_wait cancelled this wait".to_owned(),
+            Error::NoSession(id) => format!("there is no session {id}; the method Sessions lists them"),
+            Error::Interrupted => "this wait was cancelled by Kill with cancel_wait".to_owned(),
             other => other.to_string(),
         };
         Self::new(code, message)
@@ -155,7 +169,7 @@ impl From<LeaseError> for Status {
             LeaseError::QuotaExceeded(_) => Code::ResourceExhausted,
             LeaseError::Ended(EndReason::Shutdown) | LeaseError::NoRandom => Code::Unavailable,
         };
-        // In the words of the request that the client sent.
+        // In the words of gRPC.
         let message = match &error {
             LeaseError::Busy => "the lock is held; wait longer (wait_ms), or try again".to_owned(),
             LeaseError::Ttl { min, max } => {
@@ -188,14 +202,19 @@ mod tests {
     }
 
     #[test]
-    fn only_unreadable_messages_are_reworded() {
+    fn status_of_unreadable_message_is_invalid_argument() {
         for (code, told) in
             [(Code::Internal, "3"), (Code::OutOfRange, "3"), (Code::Unknown, "2"), (Code::Aborted, "10")]
         {
-            assert_eq!(
-                with_code_of_unreadable(Status::new(code, "").into_http()).headers()["grpc-status"],
-                told
-            );
+            assert_eq!(in_our_words(Status::new(code, "").into_http()).headers()["grpc-status"], told);
+        }
+    }
+
+    #[test]
+    fn unimplemented_always_has_a_message() {
+        for (given, told) in [("", NO_SUCH_METHOD), ("not yet", HeaderValue::from_static("not%20yet"))] {
+            let response = in_our_words(Status::unimplemented(given).into_http());
+            assert_eq!(response.headers()["grpc-message"], told);
         }
     }
 }

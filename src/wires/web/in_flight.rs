@@ -1,8 +1,8 @@
-//! What a connection has under way: requests that are not read yet, and responses that are not sent yet.
+//! The memory of a connection's requests that are not read yet, and responses that are not sent yet.
 //!
-//! By HTTP/2 a client may have thousands of requests open, as each may wait for a lock. A request that waits keeps
-//! little. What others keep is charged to the budget of the connection: a client that sends heads without bodies, or
-//! does not read its responses, cannot fill the memory.
+//! Over HTTP/2 a client may have thousands of open requests, since each may wait for a lock. A waiting request keeps
+//! little memory. What other requests keep is charged to the budget of the connection, so a client that sends heads
+//! without bodies, or does not read its responses, cannot fill the memory.
 
 use std::{
     convert::Infallible,
@@ -38,20 +38,20 @@ use crate::core::{
     sync::{Rank, plain::Guarded},
 };
 
-/// What a response costs that says that there is no memory.
+/// The cost of a response that says that the budget is used up.
 const REFUSAL: usize = 4 * 1024;
 
-/// What a request costs beside its head and its body.
+/// The cost of a request besides its head and its body.
 const REQUEST: usize = 6 * 1024;
 
-/// What a header costs beside its name and its value.
+/// The cost of a header besides its name and its value.
 const HEADER: usize = 32;
 
-/// What a connection has under way, as far as its budget goes.
+/// The requests and responses in flight on a connection, as far as its budget is concerned.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     pub(crate) budget: Budget,
-    /// Counts refusals. Here, so that the budget knows nothing of sessions.
+    /// Counts refusals. It is here, so that the budget need not know about sessions.
     service: Arc<LockService>,
 }
 
@@ -60,7 +60,7 @@ impl InFlight {
         Self { budget: Budget::of(service.memory()), service: service.clone() }
     }
 
-    /// Charges so many bytes, until the charge is dropped.
+    /// Charges this many bytes until the charge is dropped.
     pub(super) fn charge(&self, bytes: usize) -> Result<RequestCharge, Exceeded> {
         let charge =
             self.budget.charge(bytes).inspect_err(|why| self.service.recorder().refused((*why).into()))?;
@@ -68,18 +68,18 @@ impl InFlight {
     }
 }
 
-/// Memory of a connection for a request or a response, until this is dropped.
+/// Memory of a connection that is charged for a request or a response until this is dropped.
 #[derive(Debug)]
 pub(crate) struct RequestCharge(Guarded<Charge>);
 
 impl RequestCharge {
-    /// What it pays for is counted elsewhere from here on.
+    /// Returns the charge early, because the memory is counted elsewhere from now on.
     fn free(&self) {
         *self.0.lock() = Charge::default();
     }
 }
 
-/// Bytes of a response, with what pays for them: HTTP/2 keeps them until the client takes them.
+/// Bytes of a response with their charge: HTTP/2 keeps them until the client takes them.
 pub(super) struct ChargedBytes<T> {
     pub(super) bytes: Bytes,
     pub(super) _charge: T,
@@ -91,7 +91,7 @@ impl<T> AsRef<[u8]> for ChargedBytes<T> {
     }
 }
 
-/// There is no memory for more of a request. Its source is the status that gRPC answers.
+/// The budget does not allow more of a request. Its error source is the status that gRPC returns.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
 pub(super) struct OutOfMemory {
@@ -106,8 +106,8 @@ impl From<Exceeded> for OutOfMemory {
 }
 
 impl Peer {
-    /// The response that there is no memory for what the connection has under way. The connection of a client that
-    /// does not read such responses either is cut off.
+    /// The response of a connection whose budget is used up. A client that does not read such responses either is cut
+    /// off.
     pub(super) fn overloaded(&self, why: Exceeded, is_grpc: bool) -> Response {
         let Ok(charge) = self.connection.in_flight.budget.charge_spare(REFUSAL) else {
             self.connection.cut_off.cancel();
@@ -122,8 +122,8 @@ impl Peer {
         (StatusCode::SERVICE_UNAVAILABLE, kind, Bytes::from_owner(body)).into_response()
     }
 
-    /// A part of a response whose length is not known. The connection of a client that does not read such parts is cut
-    /// off: a response that has begun cannot be taken back.
+    /// A part of a response of unknown length. A client that does not read such parts is cut off, since a response that
+    /// has begun cannot be withdrawn.
     pub(super) fn charged_part(&self, bytes: Bytes) -> Result<Bytes, Exceeded> {
         let charge = self.connection.in_flight.budget.charge_spare(bytes.len()).inspect_err(|why| {
             self.connection.in_flight.service.recorder().refused((*why).into());
@@ -133,7 +133,7 @@ impl Peer {
     }
 }
 
-/// The router, with the sender put into each request, which is charged until it is read.
+/// The router. It adds the sender to each request, which is charged until it is read.
 #[derive(Clone)]
 pub(super) struct WithPeer {
     pub(super) router: Router,
@@ -163,7 +163,7 @@ where
                 return Either::Right(ready(Ok(self.peer.overloaded(why, is_grpc(request.headers())))));
             }
         };
-        // The head and the body share it: memory is given back when the last of both is dropped.
+        // The head and the body share the charge, which ends when both are dropped.
         request.extensions_mut().insert(charge.clone());
         request.extensions_mut().insert(self.peer.clone());
         Either::Left(self.router.call(request.map(|body| ChargedBody { body, charge })))
@@ -174,13 +174,13 @@ fn head_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER).sum()
 }
 
-/// Gives back what a request is charged, as it is counted elsewhere from here on.
+/// Returns the charge of a request, because the request is counted elsewhere from now on.
 pub(crate) fn release_charge(request: &tonic::Extensions) {
     request.get::<Arc<RequestCharge>>().into_iter().for_each(|charge| charge.free());
 }
 
 pin_project! {
-    /// The body of a request, charged as far as it has come.
+    /// The body of a request, which is charged as it arrives.
     pub(super) struct ChargedBody<B> {
         #[pin]
         body: B,
@@ -219,32 +219,32 @@ where
     }
 }
 
-/// The largest body of a request, in bytes (protocol.md, "Limits").
+/// The largest request body, in bytes (protocol.md, "Limits").
 pub const MAX_BODY: usize = 16 * 1024;
 
-/// How long a client has to send it.
+/// How long a client may take to send a body.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
-/// Why there is no body.
+/// Why a request has no readable body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// It did not come in time.
-    #[error("the body did not come within {} s", BODY_TIME.as_secs())]
+    /// The body did not arrive in time.
+    #[error("the body did not arrive within {} s", BODY_TIME.as_secs())]
     Late,
-    /// It is too large.
-    #[error("a body has at most {MAX_BODY} bytes")]
+    /// The body is too large.
+    #[error("the body is too large: at most {MAX_BODY} bytes")]
     TooLarge,
-    /// There is no memory for it.
+    /// The budget does not allow it.
     #[error(transparent)]
     NoMemory(Exceeded),
-    /// It was cut off, or is not as HTTP has bodies.
-    #[error("the body is cut off or broken")]
+    /// The body was cut off, or is malformed.
+    #[error("the body is incomplete or malformed")]
     Broken,
 }
 
-/// All of a body.
+/// Reads a whole body.
 ///
-/// Cancel-safe: what was read is lost with the request.
+/// Cancel-safe: dropped, it loses what was read, with the request.
 pub(crate) async fn read_body(body: axum::body::Body) -> Result<Bytes, BodyError> {
     let read = timeout(BODY_TIME, to_bytes(body, MAX_BODY)).await.map_err(|_| BodyError::Late)?;
     read.map_err(|error| {
@@ -257,22 +257,22 @@ pub(crate) async fn read_body(body: axum::body::Body) -> Result<Bytes, BodyError
     })
 }
 
-/// How many bytes the message of a gRPC response takes: known before it is encoded.
+/// The encoded length of a gRPC response's message, known before it is encoded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EncodedLen(pub(super) usize);
 
-/// How many bytes a response takes, unless it is counted among the long lists. None if its length is not known: its
-/// parts are charged as they come.
+/// The length of a response, unless it is a long list, which is counted elsewhere. `None` if it is not known: then its
+/// parts are charged as they are produced.
 pub(super) fn response_bytes(path_is_long: bool, response: &mut Response) -> Option<usize> {
     let encoded = response.extensions_mut().remove::<EncodedLen>().map(|EncodedLen(bytes)| bytes);
     let known = encoded.or_else(|| usize::try_from(Body::size_hint(response.body()).exact()?).ok());
     known.or(path_is_long.then_some(DESCRIPTORS))
 }
 
-/// What the descriptors of gRPC services take, which reflection prepares before the client reads.
+/// The size of the descriptors of gRPC services, which reflection prepares before the client reads.
 const DESCRIPTORS: usize = 64 * 1024;
 
-/// Whether a request is one of reflection, for descriptors.
+/// Whether a request asks reflection for descriptors.
 pub(super) fn asks_for_descriptors(request: &Request) -> bool {
     request.uri().path().starts_with("/grpc.reflection.")
 }
@@ -293,7 +293,7 @@ mod tests {
         assert!(second.0.lock().grow(5).is_ok() && second.0.lock().grow(1).is_err());
         assert!(service.memory().used() > 0);
         first.free();
-        // It counts no more, nor what it grows by.
+        // Neither its memory nor what is added later counts any more.
         assert!(
             first.0.lock().grow(MAX_CONNECTION_MEMORY).is_ok()
                 && second.0.lock().grow(MAX_CONNECTION_MEMORY - 10).is_ok()

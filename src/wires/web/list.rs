@@ -1,4 +1,4 @@
-//! Lists: made in turns apart from the threads that serve others, with few long ones on their way at a time.
+//! Lists: made in turns, on threads other than those that serve clients, with a limit on long lists in flight.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,16 +21,17 @@ use crate::core::{
 /// How long a list waits for its turn.
 const TURN_TIME: Duration = Duration::from_secs(5);
 
-/// How long a client has to read a long list.
+/// How long a client may take to read a long list.
 const READ_TIME: Duration = Duration::from_secs(30);
 
-/// A list of more bytes than this is long: there are few of them on their way at a time, as each may have megabytes.
+/// The size in bytes from which a list is long. Few long lists may be in flight at a time, since each may take
+/// megabytes.
 pub const LONG_LIST: usize = 64 * 1024;
 
-/// Makes a list in its turn, apart from the threads that serve others. `size` tells its bytes: a long one needs a
-/// place among the long ones, and is made again if it had to wait for that.
+/// Makes a list in its turn, on a thread other than those that serve clients. `size` returns its length: a long list
+/// needs a permit, and is made again if it had to wait for that.
 ///
-/// Cancel-safe: what was made is dropped.
+/// Cancel-safe: dropped, it drops the list.
 pub(crate) async fn list<T: Send + 'static>(
     service: &Arc<LockService>,
     peer: &Peer,
@@ -44,14 +45,14 @@ pub(crate) async fn list<T: Send + 'static>(
     if let Some(place) = service.shared().lists.try_take(peer.quota_key()) {
         return Ok((made, Some(long_list(place, peer))));
     }
-    // Long lists that wait would fill the memory: this one is made again when there is a place.
+    // Long lists that wait for a permit would fill the memory, so this one is dropped and made again later.
     drop(made);
     let place = service.shared().lists.wait_for(peer.quota_key(), TURN_TIME).await?;
     let made = in_turn(service, peer, make).await?;
     Ok((made, Some(long_list(place, peer))))
 }
 
-/// Cancel-safe: what was made is dropped.
+/// Cancel-safe: dropped, it drops the list.
 async fn in_turn<T: Send + 'static>(
     service: &Arc<LockService>,
     peer: &Peer,
@@ -63,7 +64,7 @@ async fn in_turn<T: Send + 'static>(
     spawn_blocking(move || permit.make(|| make(&of))).await.map_err(|_| late())
 }
 
-/// Keeps the place until the response is sent, and cuts the connection off if that takes too long.
+/// Keeps the permit until the response is sent, and closes the connection if that takes too long.
 fn long_list(place: Turn, peer: &Peer) -> ResponseGuard {
     let (read, cut_off) = (CancellationToken::new(), peer.connection.cut_off.clone());
     let long_list = LongList { _place: place, _read: read.clone().drop_guard() };
@@ -73,7 +74,7 @@ fn long_list(place: Turn, peer: &Peer) -> ResponseGuard {
     ResponseGuard::LongList(Arc::new(long_list))
 }
 
-/// How many bytes a response has: how long a list is that was made.
+/// The length of a response, in bytes.
 pub(crate) fn body_bytes(response: &Response) -> usize {
     let bytes = HttpBody::size_hint(response.body()).lower();
     usize::try_from(bytes).unwrap_or(usize::MAX)

@@ -1,4 +1,4 @@
-//! Responses: what is done to all of them, and how a grant or a long list is carried until the client has it.
+//! Responses: headers for all of them, and the delivery of grants and long lists.
 
 use std::{
     pin::Pin,
@@ -31,32 +31,32 @@ use super::{
 };
 use crate::core::{lease::Delivery, share::Turn};
 
-/// Of a long body so much is handed to the connection at a time.
+/// How many bytes of a long body are handed to the connection at a time.
 const CHUNK: usize = 16 * 1024;
 
-/// What has to live for as long as a response is on its way.
+/// What must live as long as a response is being sent.
 ///
-/// A lease whose grant never reaches its client would keep the lock until its time is over, and nobody could release
-/// it. So a [`Delivery`] that is dropped undelivered takes the lease back, and a handler that answers a token has to
-/// hand its delivery on together with the response: as a [`GuardedResponse`], or by gRPC with [`message`]. Both put the
-/// guard into the extensions of the response, from where [`check_and_deliver`] moves it into the body.
+/// A lease whose grant never reaches its client would hold the lock until it expires, and nobody could release it. So a
+/// [`Delivery`] that is dropped undelivered revokes the lease, and a handler that returns a token must pass its
+/// delivery on together with the response: as a [`GuardedResponse`], or over gRPC with [`message`]. Both put the guard
+/// into the extensions of the response, from where [`check_and_deliver`] moves it into the body.
 #[derive(Clone, Debug)]
 pub(crate) enum ResponseGuard {
-    /// The response has the token of a lease.
+    /// The response contains the token of a lease.
     Grant(Arc<Delivery>),
     /// The response is a long list.
     LongList(Arc<LongList>),
 }
 
-/// A long list's place among them. While it is kept, the client has its time to read; then it is cut off.
+/// The permit of a long list. While this lives, the client's time to read runs; at its end the connection is closed.
 #[derive(Debug)]
 pub(crate) struct LongList {
     pub(super) _place: Turn,
     pub(super) _read: DropGuard,
 }
 
-/// A response with its guard. Handlers that grant a lease or answer a list return this type, not a plain response, so
-/// that none of them compiles without saying what guards it.
+/// A response with its guard. Handlers that grant a lease or return a list have this type and not a plain response, so
+/// that none of them compiles without deciding on a guard.
 #[derive(Debug)]
 pub(crate) struct GuardedResponse {
     response: Response,
@@ -64,17 +64,17 @@ pub(crate) struct GuardedResponse {
 }
 
 impl GuardedResponse {
-    /// With the token of a lease.
+    /// A response with the token of a lease.
     pub(crate) fn granted(delivery: Arc<Delivery>, response: impl IntoResponse) -> Self {
         Self { response: response.into_response(), guard: Some(ResponseGuard::Grant(delivery)) }
     }
 
-    /// With a list, which is guarded if it is long.
+    /// A response with a list, which is guarded if it is long.
     pub(crate) fn list(guard: Option<ResponseGuard>, response: Response) -> Self {
         Self { response, guard }
     }
 
-    /// Without a token: nothing depends on whether it arrives.
+    /// A response without a token: nothing depends on its delivery.
     pub(crate) fn unguarded(response: impl IntoResponse) -> Self {
         Self { response: response.into_response(), guard: None }
     }
@@ -87,7 +87,7 @@ impl IntoResponse for GuardedResponse {
     }
 }
 
-/// A message by gRPC with its guard.
+/// A gRPC message with its guard.
 pub(crate) fn message<M: Message>(message: M, guard: Option<ResponseGuard>) -> tonic::Response<M> {
     let encoded = EncodedLen(message.encoded_len());
     let mut response = tonic::Response::new(message);
@@ -100,10 +100,10 @@ pub(crate) fn json(code: StatusCode, value: &impl Serialize) -> Response {
     (code, Json(value)).into_response()
 }
 
-/// The outermost layer of the router: it checks for whom a request is, and sees that its response is delivered. A
-/// grant that the connection does not take is taken back.
+/// The outermost layer of the router: it checks the host of a request, and watches over the delivery of its response. A
+/// grant that cannot be delivered is revoked.
 ///
-/// Cancel-safe: dropped, it drops the handler with all it holds.
+/// Cancel-safe: dropped, it drops the handler and everything that it holds.
 pub(crate) async fn check_and_deliver(
     State(hosts): State<Arc<Hosts>>,
     request: Request,
@@ -118,12 +118,12 @@ pub(crate) async fn check_and_deliver(
     let asks_for_methods = request.method() == Method::OPTIONS;
     let mut response = if is_grpc { grpc_service::run(request, next).await } else { next.run(request).await };
     if asks_for_methods && response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        // Which methods the path takes is added behind this, as it is to a refusal.
+        // The `Allow` header is added later, as for a refusal.
         response = StatusCode::NO_CONTENT.into_response();
     }
-    // What is true of a lock now is not true later.
+    // The state of a lock may change at any time.
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    // The next request may be answered by another server, which is not at the other end of this connection.
+    // The next request may reach another server, but not over this connection.
     if response.status() == StatusCode::SERVICE_UNAVAILABLE && !is_multiplexed {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -133,7 +133,7 @@ pub(crate) async fn check_and_deliver(
         None => (None, None),
     };
     let mut charge = ResponseCharge::None;
-    // A long list is not charged: there are few of them in all.
+    // A long list is not charged, since there are only a few of them in total.
     if let Some(peer) = peer.filter(|_| long_list.is_none()) {
         let bytes = response_bytes(is_long, &mut response);
         charge = match bytes.map(|bytes| peer.connection.in_flight.charge(bytes)) {
@@ -159,30 +159,30 @@ pub(crate) async fn check_and_deliver(
     })
 }
 
-/// The body of a response with what guards it and what pays for it.
+/// The body of a response with its guard and its charge.
 struct GuardedBody {
     body: Body,
-    /// What was taken from it and not yet sent.
+    /// Data that was taken from the body and is not sent yet.
     rest: Bytes,
     delivery: Option<Arc<Delivery>>,
-    /// Over HTTP/2 a part may be taken before there is room for it; the next is not.
+    /// Over HTTP/2 a part may be taken before there is room for it; the next part is not.
     is_multiplexed: bool,
     is_taken: bool,
     charge: ResponseCharge,
     _long_list: Option<Arc<LongList>>,
 }
 
-/// What pays for a body by HTTP/2, which keeps what is not taken.
+/// The charge of an HTTP/2 body, which is kept until the client takes it.
 enum ResponseCharge {
     None,
-    /// Its length is known.
+    /// The length is known.
     Whole(Arc<RequestCharge>),
-    /// Each part pays for itself.
+    /// Each part is charged separately.
     Parts(Peer),
 }
 
 impl GuardedBody {
-    /// The connection has what was taken before.
+    /// The connection has taken what was handed to it before.
     fn delivered(&mut self) {
         self.delivery.take().into_iter().for_each(|delivery| delivery.done());
     }
@@ -233,7 +233,7 @@ impl HttpBody for GuardedBody {
     }
 }
 
-/// What the clock on the wall shows at a moment to come; now for one that is past.
+/// The wall-clock time of a future moment; now for a moment that has passed.
 pub(crate) fn wall_clock(moment: Instant) -> SystemTime {
     SystemTime::now() + moment.saturating_duration_since(Instant::now())
 }

@@ -1,8 +1,8 @@
-//! Protection from pages of other sites: for which host a request is, and which page has sent it.
+//! Protection against web pages of other sites: which host a request is for, and which page has sent it.
 //!
-//! A page of another site must not take locks of the person who looks at it (cross-site request forgery). Nor may it
-//! do so by DNS rebinding: when the name of its site suddenly has the address of this server, the browser takes the
-//! page for one of this server. So names are checked where nobody has to log in.
+//! A page of another site must not take locks through the browser of its reader (cross-site request forgery). Nor may it
+//! do so by DNS rebinding: once the name of its site resolves to the address of this server, the browser takes the page
+//! for one of this server. So host names are checked where nobody has to log in.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -23,38 +23,38 @@ use super::grpc_service::is_grpc;
 
 const SITE: &str = "sec-fetch-site";
 
-/// The names by which clients call the server.
+/// The host names that requests may use.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
-    /// Those beside `localhost` and addresses.
+    /// The names besides `localhost` and addresses.
     pub(crate) own: Vec<String>,
-    /// Whose requests must name one of them.
+    /// Which clients must use one of these names.
     pub(crate) policy: HostPolicy,
 }
 
-/// Whose requests must be for one of the server's names.
+/// Which clients must use one of the server's host names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum HostPolicy {
-    /// Nobody's: users log in, and a browser keeps passwords apart by names.
+    /// None: users log in, and browsers keep the passwords of different host names apart.
     #[default]
     Nobody,
-    /// Browsers': programs may come from everywhere, under any name.
+    /// Browsers: other programs may use any name.
     Browsers,
-    /// Everybody's.
+    /// All clients.
     Everybody,
 }
 
-/// Why a request is not for this server.
+/// Why a request is refused before it reaches a handler.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HostError {
-    #[error("say one Host: this server's address, localhost, or its name")]
+    #[error("send exactly one Host header, with this server's address, localhost, or its name")]
     NoHost,
-    #[error("Host is not as it should be: say an address or a name, and if wanted a port")]
+    #[error("the Host header is malformed: expected an address or a name, and optionally a port")]
     BadHost,
-    #[error("web pages of other sites have no business here")]
+    #[error("cross-site browser requests are refused")]
     OtherSite,
     #[error(
-        "the server does not know the name {0}: ask its address or localhost, or start it with --http-host {0}"
+        "the host name {0} is not one of this server: use its address or localhost, or start it with --http-host {0}"
     )]
     OtherName(String),
 }
@@ -77,7 +77,7 @@ impl HostError {
 }
 
 impl Hosts {
-    /// Whether a request is for this server, and not from a page of another site.
+    /// Checks that a request is for this server, and not from a page of another site.
     pub(super) fn check(&self, request: &Request) -> Result<(), HostError> {
         let headers = HostHeaders::read(request)?;
         let (host, authority) = (headers.host, request.uri().authority().map(Authority::as_str));
@@ -104,13 +104,13 @@ impl Hosts {
         }
         let is_cleared =
             headers.has_site && headers.sites().all(|site| ["same-origin", "none"].contains(&site));
-        // By plain HTTP to another machine browsers do not say so. There they send at least the origin of a POST, and
-        // the page as the referrer, unless the page asks them not to.
+        // Over plain HTTP to another machine browsers do not send that header. There they send at least the origin of a
+        // POST, and the page as the referrer, unless the page asks them not to.
         let is_foreign = |page: &HeaderValue| !page.to_str().is_ok_and(|page| self.is_own_page(page, host));
         !is_cleared && headers.pages().any(is_foreign)
     }
 
-    /// Whether a page came from where the request goes, or from a name of this server.
+    /// Whether a page has the origin that the request goes to, or one of the server's host names.
     fn is_own_page(&self, page: &str, host: Option<&str>) -> bool {
         let Some((_, rest)) = page.split_once("://") else { return false };
         let origin = rest.split('/').next().unwrap_or(rest);
@@ -123,8 +123,8 @@ impl Hosts {
     }
 }
 
-/// The headers that tell for which host a request is, and which page sends it. Found in one pass: a look-up of each
-/// would hash its name, for every request of programs that send none of them.
+/// The headers that say which host a request is for and which page sends it. They are found in one pass: looking up
+/// each would hash its name, for every request of programs that send none of them.
 struct HostHeaders<'a> {
     all: &'a HeaderMap,
     host: Option<&'a str>,
@@ -158,20 +158,20 @@ impl<'a> HostHeaders<'a> {
         Ok(found)
     }
 
-    /// What the browser says of the site of its page: one word, unless a proxy has added more.
+    /// The values of `Sec-Fetch-Site`: one, unless a proxy has added more.
     fn sites(&self) -> impl Iterator<Item = &'a str> {
         let values = self.all.get_all(SITE).into_iter();
         values.flat_map(|value| value.to_str().unwrap_or_default().split(',').map(str::trim))
     }
 
-    /// The pages that it may come from.
+    /// The pages that the request may come from.
     fn pages(&self) -> impl Iterator<Item = &'a HeaderValue> {
         let all = self.all;
         [ORIGIN, REFERER].into_iter().flat_map(|name| all.get_all(name))
     }
 }
 
-/// The address or the name of a `Host`, without its port. None if it is neither.
+/// The address or name in a `Host` header, without its port. `None` if it is malformed.
 fn split(text: &str) -> Option<&str> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port),
@@ -182,8 +182,8 @@ fn split(text: &str) -> Option<&str> {
     Some(host).filter(|_| is_host && port.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
-/// Whether a host is an address, other than `0.0.0.0` and `[::]`: by these, pages of other sites reach this machine past
-/// what their browsers keep apart.
+/// Whether a host is an address other than `0.0.0.0` and `[::]`: over these, pages of other sites can reach this
+/// machine past the protection of browsers.
 fn is_address(host: &str) -> bool {
     let ipv6 = || host.strip_prefix('[')?.strip_suffix(']');
     let address = match ipv6() {
@@ -193,7 +193,7 @@ fn is_address(host: &str) -> bool {
     address.is_ok_and(|address| !address.is_unspecified())
 }
 
-/// A dot at the end says only that nothing follows.
+/// A trailing dot only marks the name as fully qualified.
 fn is_same(own: &str, name: &str) -> bool {
     own.eq_ignore_ascii_case(name.strip_suffix('.').unwrap_or(name))
 }

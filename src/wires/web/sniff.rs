@@ -1,4 +1,4 @@
-//! The first bytes of a connection: whether they are TLS, and which HTTP.
+//! The first bytes of a connection: whether it uses TLS, and which version of HTTP.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -9,27 +9,27 @@ use tokio_util::either::Either;
 
 use crate::net::{BufferedSocket, HangupWatch, Rewind, TLS_HELLO, Tls, TransportConfig, WatchedStream};
 
-/// What a client of HTTP/2 sends first.
+/// The first bytes of an HTTP/2 connection.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How often a connection is looked at for the rest of what may be the preface.
+/// How often the socket is checked for the rest of a possible preface.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How much time a client has to read why it is not served.
+/// How long a client may take to read why it is refused.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// The stream that HTTP is read from, without TLS or with.
+/// The stream that HTTP is read from, with or without TLS.
 pub(super) type HttpStream = Either<WatchedStream, Box<Rewind<TlsStream<WatchedStream>>>>;
 
-/// What a connection turned out to be.
+/// The result of sniffing.
 pub(super) enum Sniffed {
-    /// It can be served.
+    /// The connection can be served.
     Http { io: HttpStream, watch: HangupWatch },
-    /// It comes without TLS where TLS is required.
+    /// The client does not use TLS where TLS is required.
     NoTls(TcpStream),
 }
 
-/// Waits for the bytes that tell what it is. The caller bounds the time, as nothing else does yet.
+/// Waits for the bytes that identify the protocol. The caller must bound the time.
 ///
 /// Cancel-safe: dropped, it closes the socket.
 pub(super) async fn sniff(stream: TcpStream, tls: Option<&Tls>) -> io::Result<Sniffed> {
@@ -53,7 +53,7 @@ async fn secured(stream: TcpStream, tls: &Tls) -> io::Result<Sniffed> {
     let (io, watch) = WatchedStream::new(stream);
     let mut io = tls.accept_http(io).await?;
     let mut start = BytesMut::new();
-    // Decrypted bytes cannot be peeked at: they are read here, and put back in front of the stream.
+    // Decrypted bytes cannot be peeked, so they are read here and put back in front of the stream.
     while may_be_preface(&start) {
         if io.read_buf(&mut start).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -62,7 +62,7 @@ async fn secured(stream: TcpStream, tls: &Tls) -> io::Result<Sniffed> {
     Ok(Sniffed::Http { io: HttpStream::Right(Box::new(Rewind::new(start, io))), watch })
 }
 
-/// Whether there is too little of the start of a connection to tell which HTTP it is.
+/// Whether there are too few bytes to tell the version of HTTP.
 fn may_be_preface(start: &[u8]) -> bool {
     start.len() < PREFACE.len() && PREFACE.starts_with(start)
 }
@@ -74,7 +74,7 @@ async fn peek<'a>(stream: &TcpStream, start: &'a mut [u8]) -> io::Result<&'a [u8
     }
 }
 
-/// Tells a client that it must come by TLS.
+/// Tells a client that TLS is required.
 pub(super) async fn refuse(stream: TcpStream, transport: Arc<TransportConfig>) {
     const REFUSAL: &[u8] =
         b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: 42\r\n\r\n\

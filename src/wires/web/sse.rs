@@ -1,4 +1,4 @@
-//! Server-sent events: responses that never end by themselves, for the live page.
+//! Server-sent events for the live page: responses that do not end by themselves.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -12,14 +12,14 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
 use super::Peer;
 
-/// How often something is sent, whether there is news or not.
+/// The interval of heartbeats, which are sent whether there is news or not.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// How long a viewer has to take what is sent.
+/// How long a viewer may take to read what is sent.
 const READ_TIME: Duration = Duration::from_secs(30);
 
 /// Sends the newest of `news` whenever it changes, and a `heartbeat` first and at intervals, until the news end or the
-/// viewer leaves. Nothing piles up: a viewer that does not read is sent no more, and is cut off in the end. Its
+/// viewer leaves. Nothing piles up: a viewer that does not read is sent nothing more and is cut off after a while. Its
 /// `place` is kept until then.
 pub(crate) fn event_stream(
     peer: &Peer,
@@ -39,7 +39,7 @@ pub(crate) fn event_stream(
     Body::from_stream(ReceiverStream::new(receiver).map(Ok::<_, Infallible>))
 }
 
-/// Cancel-safe: what is not sent is not sent.
+/// Cancel-safe: dropped, it sends no more.
 async fn send(
     mut news: watch::Receiver<Bytes>,
     heartbeat: impl Fn() -> Bytes,

@@ -1,4 +1,4 @@
-// Takes the pictures of the page that README.md shows: `shot.mjs LINE_PORT HTTP_PORT FOLDER`, of a server
+// Takes the pictures of the page that README.md and docs/http.md show: `shot.mjs LINE_PORT HTTP_PORT FOLDER`, of a server
 // on which nothing else is going on. With NODE_PATH=target/drivers/node_modules.
 import { join } from "node:path";
 import { Line, withBrowser } from "./browser.mjs";

@@ -37,10 +37,10 @@ fn reports_the_plan_without_listening() {
     let output = check(&files.flags(&[&flags[..], &["--users", &users]].concat()));
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let expected = format!(
-        "line: {addr}\nmysql: off\nhttp: at the socket that systemd passes\nusers: 1, from {users}\n\
-         tls: required, with {}\nconnections: at most 100, of one user or address 88, before they log in 50\n\
-         leases: at most 100000, of one user or address 87500\nlocks: at most 1000000, of one user or address 875000\n\
-         memory: at most 4194304 bytes for a connection, 1073741824 for all\n",
+        "line: {addr}\nmysql: off\nhttp: the socket that systemd passes\nusers: 1, from {users}\n\
+         tls: required, with {}\nconnections: at most 100, 88 per user or address, 50 before login\n\
+         leases: at most 100000, 87500 per user or address\nlocks: at most 1000000, 875000 per user or address\n\
+         memory: at most 4194304 bytes per connection, 1073741824 for all connections\n",
         files.cert.display()
     );
     assert_eq!(said(&output), expected);
@@ -57,8 +57,8 @@ fn error_is_a_single_line() {
         (&["--users", "/nowhere"][..], "cannot read the users in /nowhere"),
         (&["--users", text(&files.cert)], ":1: "),
         (&["--users", text(&nobody)], "nobody.toml; `getlockd user NAME >> "),
-        (&["--tls-cert", text(&files.cert), "--tls-key", text(&key)], "is not that of the certificate"),
-        (&["--tls-cert", &users, "--tls-key", text(&key)], "no certificate is in"),
+        (&["--tls-cert", text(&files.cert), "--tls-key", text(&key)], "does not belong to the certificate"),
+        (&["--tls-cert", &users, "--tls-key", text(&key)], "contains no certificate"),
         (&["--tls-cert", &users], "needs --tls-key"),
         (&["--line", "0.0.0.0:0"], "is open to other machines"),
         (&["--line", "off", "--mysql", "off", "--http", "off"], "nothing to serve"),
@@ -91,7 +91,7 @@ fn cleartext_passwords_give_a_warning() {
     let optional = files.flags(&[&flags[..], &["--tls", "optional"]].concat());
     for (flags, told, cure) in [
         (&flags[..], "users log in here from other machines without TLS", "give --tls-cert and --tls-key\n"),
-        (&optional, "users may log in here from other machines without TLS", "say --tls required\n"),
+        (&optional, "users may log in here from other machines without TLS", "set --tls required\n"),
     ] {
         let output = check(flags);
         assert_eq!(output.status.code(), Some(0));
@@ -131,7 +131,12 @@ fn ping_succeeds_in_each_tls_mode() {
             assert!(output.status.success(), "{flags:?} {asked}: {}", said(&output));
         }
         let other = said(&ping(&mysql.to_string()));
-        assert!(other.contains("is no getlockd"), "{other}");
+        assert_eq!(
+            other,
+            format!(
+                "getlockd: {mysql} speaks MySQL's protocol; ask the port of the line protocol, or of HTTP\n"
+            )
+        );
     }
 }
 
@@ -145,6 +150,7 @@ fn ping_uses_http_when_line_is_off() {
     };
     let http = program.addr.to_string();
     assert!(ask("off", &http).status.success());
-    assert!(said(&ask("systemd", "off")).contains("say where the server is"));
-    assert!(said(&ping(&http)).contains("is no getlockd"), "that is not the line protocol");
+    assert!(said(&ask("systemd", "off")).contains("no address to ask: give host:port"));
+    let told = format!("getlockd: {http} speaks HTTP and not the line protocol; ask http://{http}\n");
+    assert_eq!(said(&ping(&http)), told);
 }

@@ -104,12 +104,12 @@ impl Story {
         let users = self.folder.path().join("users.toml");
         let mut log = String::new();
         for (entries, told) in [
-            (user("app1", SECRETS[0], false), "users were reloaded"),
-            ("[user.app1]\npassword = \"open sesame\"\n".to_owned(), "stay as they were"),
+            (user("app1", SECRETS[0], false), "reloaded the users"),
+            ("[user.app1]\npassword = \"open sesame\"\n".to_owned(), "stay in force"),
             ("[user.app1]\nlock = \"open sesame\"\n".to_owned(), "expected a sequence"),
-            ("[user.app1]\npassword-sha256 = \"open sesame\"\n".to_owned(), "stay as they were"),
+            ("[user.app1]\npassword-sha256 = \"open sesame\"\n".to_owned(), "stay in force"),
             ("[user.app1]\npassword-sha256 = 8675309000\n".to_owned(), "expected a string"),
-            ("open sesame\n".to_owned(), "stay as they were"),
+            ("open sesame\n".to_owned(), "stay in force"),
         ] {
             fs::write(&users, entries).unwrap();
             self.program.signal("-HUP");
@@ -165,8 +165,8 @@ async fn json_log_names_user_and_peer() {
     assert!(log.iter().all(|line| line["timestamp"].is_string() && line["level"].is_string()));
     // What reload waits for, and what is behind it.
     let messages: Vec<_> = log.iter().map(|line| line["message"].as_str().unwrap()).collect();
-    assert!(messages.contains(&"told to stop") && messages.contains(&"stopping"), "{messages:?}");
-    let read = log.iter().find(|line| line["message"] == "the users were reloaded").unwrap();
+    assert!(messages.contains(&"stop requested") && messages.contains(&"stopping"), "{messages:?}");
+    let read = log.iter().find(|line| line["message"] == "reloaded the users").unwrap();
     assert_eq!((&read["users"], &read["level"]), (&1.into(), &"INFO".into()));
 }
 
@@ -224,6 +224,7 @@ async fn throttled_guesses_are_logged() {
         guesses.push(client);
     }
     let mut log = program.log.take().unwrap();
-    let told: Value = serde_json::from_str(&next_with(&mut log, "too many wrong ones")).unwrap();
+    let told: Value =
+        serde_json::from_str(&next_with(&mut log, "login not checked: too many wrong passwords")).unwrap();
     assert_eq!((&told["from"], &told["user"]), (&"127.0.0.1".into(), &"app1".into()));
 }

@@ -65,7 +65,7 @@ fn notify_reports_start_reload_and_stop() {
     assert!(when.trim_end().parse::<u64>().unwrap() > 0);
     assert_eq!(manager.next(), "READY=1\nSTATUS=serving\n");
     program.signal("-TERM");
-    assert_eq!(manager.next(), "STOPPING=1\nSTATUS=waits for those who hold locks\n");
+    assert_eq!(manager.next(), "STOPPING=1\nSTATUS=waiting for sessions that hold locks\n");
     assert_eq!(program.wait().0.code(), Some(0));
 }
 
@@ -80,7 +80,7 @@ fn failed_reload_is_reported_and_completes() {
     fs::write(&users, "what?").unwrap();
     program.signal("-HUP");
     assert!(manager.told().starts_with("RELOADING=1\n"));
-    assert!(manager.told().starts_with("READY=1\nSTATUS=serving; not everything was reloaded"));
+    assert!(manager.told().starts_with("READY=1\nSTATUS=serving; the last reload failed, see the log"));
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn unused_socket_is_logged() {
     }
     let flags = ["--line", "systemd", "--mysql", "off", "--http", "off"];
     let mut program = Program::spawn(&mut by_systemd("line:other", "127.0.0.1", &flags));
-    let warning = next_with(program.log.as_mut().unwrap(), "no wire takes");
+    let warning = next_with(program.log.as_mut().unwrap(), "no wire listens on this name");
     assert!(warning.contains("other"), "{warning}");
 }
 
@@ -164,8 +164,8 @@ fn unusable_socket_is_a_single_line_error() {
         return;
     }
     for (names, host, silent, told) in [
-        ("line:mysql", "127.0.0.1", "", "systemd passed no socket called http"),
-        ("line:line:mysql:http", "127.0.0.1", "", "several sockets called line"),
+        ("line:mysql", "127.0.0.1", "", "systemd passed no socket named http"),
+        ("line:line:mysql:http", "127.0.0.1", "", "several sockets named line"),
         ("line:mysql:http", "0.0.0.0", "", "is open to other machines"),
         ("line:mysql:http", "127.0.0.1", "yes", "line does not listen"),
     ] {
@@ -176,7 +176,7 @@ fn unusable_socket_is_a_single_line_error() {
         assert!(text.contains(told) && text.lines().count() == 1, "{text}");
     }
     let alone = Command::new(PROGRAM).args(ALL).args(["--log-level", "off"]).output().unwrap();
-    assert!(said(&alone).contains("systemd passed no socket called line"));
+    assert!(said(&alone).contains("systemd passed no socket named line"));
 }
 
 /// The units, with the program where it is.

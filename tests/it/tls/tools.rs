@@ -130,7 +130,7 @@ async fn sighup_reloads_the_certificate() {
 
     std::fs::remove_file(&files.cert).unwrap();
     program.signal("-HUP");
-    let told = next_with(program.log.as_mut().unwrap(), "stays as it was");
+    let told = next_with(program.log.as_mut().unwrap(), "the old one stays in use");
     assert!(told.contains("cannot read ") && told.contains("server.pem"), "{told}");
     assert_eq!(old.get("x", 0).await.unwrap(), "1");
 }

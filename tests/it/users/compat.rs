@@ -51,7 +51,7 @@ async fn refusal_uses_the_words_of_each_service() {
             assert!(before == shape || told.contains(why), "{path}: {told}");
         }
     };
-    refused("", 401, "log in: Authorization").await;
+    refused("", 401, "login required: send Authorization").await;
     refused(&basic("app1", "secret of app1"), 403, "your user may not lock app2:").await;
     let (_, held) = http(&server, &as_app2, "GET", "/api/locks", "").await;
     assert!(held.contains("\"total\":1"), "{held}");

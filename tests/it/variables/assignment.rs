@@ -166,11 +166,11 @@ async fn refused_assignment_sets_nothing() {
             ),
             (
                 "SET PERSIST max_connections = 1",
-                "1235 getlockd is a lock server: its settings are flags of the server",
+                "1235 getlockd is a lock server: its settings are command-line flags",
             ),
             (
                 "SET @@persist.sort_buffer_size = 1",
-                "1235 getlockd is a lock server: its settings are flags of the server",
+                "1235 getlockd is a lock server: its settings are command-line flags",
             ),
             ("SET sql_log_bin = 0", "ok"),
         ],

@@ -12,7 +12,7 @@ from ._wire import MOST_HEARD, Answer, Http, Loan
 
 
 class Leases:
-    """A server by HTTP, for those that can hold no connection. A lease is kept by heartbeats.
+    """A server over HTTP, for those that can hold no connection. A lease is kept by heartbeats.
 
     `tls` is an `ssl.SSLContext`, for an `url` that begins with https. `stop_within` is the time that the work
     needs to stop, by default a fifth of a lease: a loss is told so many seconds before others can have the lock.

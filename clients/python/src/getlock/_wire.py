@@ -30,7 +30,7 @@ from ._shared import (
 
 
 LONGEST_LINE = 65536  # bytes; nothing that a client asks for comes near to it
-MOST_HEARD = 65536  # bytes of an answer by HTTP
+MOST_HEARD = 65536  # bytes of an answer over HTTP
 _PROMISE = re.compile(r"KEEPALIVE left=([0-9]{1,9}(?:\.[0-9]+)?)(?: [a-z_]+=.*)?")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -193,7 +193,7 @@ class Answer(NamedTuple):
 
 
 class Http:
-    """A server by HTTP: requests to bytes, and bytes to answers."""
+    """A server over HTTP: requests to bytes, and bytes to answers."""
 
     def __init__(
         self, url: str, user: Optional[str], password: str, token: Optional[str], tls: Optional[ssl.SSLContext]

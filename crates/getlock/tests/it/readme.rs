@@ -1,19 +1,44 @@
-//! What README.md says of `getlock`.
+//! What README.md and docs/getlock.md say of `getlock`.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use crate::{
     GETLOCK, TestServer,
-    common::console::{output, shown},
+    common::{
+        console::{output, shown},
+        words::findings,
+    },
 };
 
 const README: &str = include_str!("../../../../README.md");
+const GUIDE: &str = include_str!("../../../../docs/getlock.md");
 
 #[tokio::test]
-async fn getlock_shell_session_replays() {
+async fn getlock_shell_sessions_replay() {
     let folder = Path::new(GETLOCK).parent().unwrap();
+    for page in [README, GUIDE] {
+        let server = TestServer::start();
+        assert_eq!(shown(page, &server, "getlock", folder).await, "");
+    }
+}
+
+/// With the `PATH` of the crontab, and nothing else of this environment.
+#[tokio::test]
+async fn crontab_finds_getlock_and_runs_the_report() {
+    let crontab = README.split_once("\n```crontab\n").unwrap().1.split_once("\n```").unwrap().0;
+    let path = crontab.lines().find_map(|line| line.strip_prefix("PATH=")).unwrap();
+    let job = crontab.lines().find_map(|line| line.strip_prefix("0 * * * *")).unwrap();
+    let path = path.replace("/usr/local/bin", &Path::new(GETLOCK).parent().unwrap().display().to_string());
+    // getlock stays until the window is over.
+    let job = job.replace("55m", "200ms");
+
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("report.sh"), "#!/bin/sh\necho reported\n").unwrap();
     let server = TestServer::start();
-    assert_eq!(shown(README, &server, "getlock", folder).await, "");
+    let script = format!("chmod +x report.sh; {job}");
+    let host = format!("GETLOCK_HOST={}", server.addr);
+    let args = ["-i", &format!("PATH={path}"), &host, "/bin/sh", "-c", &script];
+    assert_eq!(output("env", &args, folder.path()).await, "reported\n");
 }
 
 #[tokio::test]
@@ -24,11 +49,25 @@ async fn getlock_flags_and_exit_codes_are_in_the_tables() {
     let flags: Vec<_> = flags.filter(|flag| !flag.is_empty()).collect();
     assert!(flags.contains(&"keep-running"), "{flags:?}");
     for flag in flags.into_iter().filter(|flag| !matches!(*flag, "help" | "version")) {
-        assert!(README.contains(&format!("`--{flag}")), "--{flag}");
+        assert!(GUIDE.contains(&format!("`--{flag}")), "--{flag}");
     }
     let codes =
         help.split_once("Exit codes:").unwrap().1.lines().filter_map(|line| line.split_whitespace().next());
     for code in codes.filter(|word| word.parse::<u8>().is_ok()) {
-        assert!(README.contains(&format!("| {code}")) || README.contains(&format!(", {code} |")), "{code}");
+        assert!(GUIDE.contains(&format!("| {code}")) || GUIDE.contains(&format!(", {code} |")), "{code}");
     }
+}
+
+#[tokio::test]
+async fn help_and_manual_have_no_marked_phrase() {
+    let mut found = Vec::new();
+    for command in ["", "run", "ls", "why", "history", "sessions", "kill", "top", "man"] {
+        let args: Vec<_> = [command, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
+        found.extend(findings(
+            &format!("getlock {}", args.join(" ")),
+            &output(GETLOCK, &args, Path::new(".")).await,
+        ));
+    }
+    found.extend(findings("getlock man", &output(GETLOCK, &["man"], Path::new(".")).await));
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }

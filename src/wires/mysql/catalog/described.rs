@@ -1,9 +1,9 @@
-//! What `information_schema.tables` and `columns` tell of the tables themselves. Pure.
+//! The rows of `information_schema.tables` and `columns` about the tables themselves. Pure.
 
 use super::{Column, NOT_NULL, Table, UNSIGNED, code};
 use crate::wires::mysql::value::Value;
 
-/// The tables of `information_schema` that are no views in MySQL 8.4, beside those of InnoDB.
+/// The tables of `information_schema` that are base tables in MySQL 8.4, besides those of InnoDB.
 const BASE_TABLES: [&str; 9] = [
     "column_privileges",
     "engines",
@@ -26,8 +26,8 @@ const INNODB_VIEWS: [&str; 5] = [
 ];
 
 impl Table {
-    /// Whether its columns are shown under their own names, in whatever case they are asked for: that is so where
-    /// MySQL has a view.
+    /// Whether its columns are shown under their own names, in whatever case a statement names them: so it is for
+    /// MySQL's views.
     pub(in crate::wires::mysql) fn has_own_labels(&self) -> bool {
         match self.schema {
             "information_schema" if self.name.starts_with("innodb_") => INNODB_VIEWS.contains(&self.name),
@@ -37,7 +37,7 @@ impl Table {
         }
     }
 
-    /// What a row of `information_schema.tables` has for this table under that name.
+    /// The row of `information_schema.tables` for this table.
     pub(in crate::wires::mysql) fn described(&self, key: &str) -> Value {
         let is_view = self.schema == "information_schema";
         let engine = if self.schema == "performance_schema" { "PERFORMANCE_SCHEMA" } else { "InnoDB" };
@@ -58,7 +58,7 @@ impl Table {
         }
     }
 
-    /// What a row of `information_schema.columns` has for the column at that place, counted from 0.
+    /// The row of `information_schema.columns` for the column at this position, counted from 0.
     pub(in crate::wires::mysql) fn column_described(&self, at: usize, key: &str) -> Value {
         let Some(column) = self.columns.get(at) else { return Value::Null };
         match key {

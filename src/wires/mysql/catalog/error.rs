@@ -1,6 +1,6 @@
-//! MySQL's errors for what does not exist, and for what a user may not see.
+//! MySQL's errors for objects that do not exist or that the user may not see.
 
-/// An error about a database, a table, or what else would be stored.
+/// An error about a database, a table or another stored object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::wires::mysql) enum CatalogError {
     #[error("Table '{0}.{1}' doesn't exist")]

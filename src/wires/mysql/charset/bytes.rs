@@ -1,14 +1,14 @@
-//! Character sets in which a byte is a character. Pure.
+//! Single-byte character sets. Pure.
 
 use encoding_rs::Encoding;
 
 use super::exceptions::Exceptions;
 
-/// What bytes beyond ASCII stand for where each is a character.
+/// The characters of the bytes beyond ASCII.
 #[derive(Debug)]
 pub(super) struct Bytes {
     characters: [Option<char>; 128],
-    /// The way back, in the order of the characters.
+    /// The reverse mapping, in the order of the characters.
     bytes: Vec<(char, u8)>,
 }
 
@@ -27,7 +27,7 @@ impl Bytes {
         Self { characters, bytes }
     }
 
-    /// Bytes as a text, or those from the first on that is no character.
+    /// Decodes bytes. Fails with the rest from the first byte on that is not a character.
     pub(super) fn read<'b>(&self, bytes: &'b [u8]) -> Result<String, &'b [u8]> {
         let mut text = String::with_capacity(bytes.len());
         for (at, byte) in bytes.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Character sets in which a character is a code of one to four bytes. Pure.
+//! Character sets whose characters are codes of one to four bytes. Pure.
 
 use std::{
     ops::Range,
@@ -12,7 +12,7 @@ use encoding_rs::{DecoderResult, Encoding};
 
 use super::{coding::UNKNOWN, exceptions::Exceptions};
 
-/// How long the codes are that begin with a byte beyond ASCII.
+/// The length of the codes that begin with a byte beyond ASCII.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Lengths {
     /// Two bytes.
@@ -21,7 +21,7 @@ pub(super) enum Lengths {
     Chinese,
     /// Two bytes, or one for the small kana.
     ShiftJis,
-    /// Two bytes, or three behind 0x8F.
+    /// Two bytes, or three after 0x8F.
     EucJp,
 }
 
@@ -35,7 +35,7 @@ impl Lengths {
         }
     }
 
-    /// The bytes of the first code that MySQL has not, or has for another character.
+    /// The bytes of the first code that MySQL does not have, or has for another character.
     fn first_exception(self, bytes: &[u8], exceptions: &Exceptions) -> Option<Range<usize>> {
         let mut at = 0;
         while at < bytes.len() {
@@ -50,7 +50,7 @@ impl Lengths {
     }
 }
 
-/// Characters for which `encoding_rs` writes codes that it reads as others.
+/// Characters for which `encoding_rs` writes codes that it reads as other characters.
 const LOOK_ALIKES: [char; 3] = ['\u{A5}', '\u{203E}', '\u{2212}'];
 
 /// The codes of a character set.
@@ -62,8 +62,8 @@ pub(super) struct Codes {
     pub found: &'static OnceLock<CodeIndex>,
 }
 
-/// The codes of the characters up to U+FFFF in one character set, each kept once it was looked for: `encoding_rs` searches
-/// its tables from one end to the other. 0 is one that was not looked for.
+/// The codes of the characters up to U+FFFF in one character set, each kept once it was looked up, since `encoding_rs`
+/// searches its tables from one end to the other. 0 stands for one that was not looked up yet.
 #[derive(Debug)]
 pub(super) struct CodeIndex(Box<[AtomicU32]>);
 
@@ -86,7 +86,7 @@ impl CodeIndex {
 }
 
 impl Codes {
-    /// Codes as a text, or the bytes from the first on that is no character.
+    /// Decodes codes. Fails with the rest from the first code on that is not a character.
     pub(super) fn read<'b>(&self, bytes: &'b [u8], room: usize) -> Result<String, &'b [u8]> {
         let Self { encoding, lengths, exceptions, .. } = *self;
         let (mut text, mut left) = (String::with_capacity(room), bytes);
@@ -101,7 +101,7 @@ impl Codes {
         Ok(text)
     }
 
-    /// A text, with `?` for what cannot be written.
+    /// Encodes a string, with `?` for characters that the set lacks.
     pub(super) fn write(&self, text: &str) -> Vec<u8> {
         let (found, mut written) = (self.found.get_or_init(CodeIndex::new), Vec::with_capacity(text.len()));
         for c in text.chars() {
@@ -115,7 +115,7 @@ impl Codes {
         written
     }
 
-    /// The code of a character; `?` if it has none, or one that MySQL would not read so.
+    /// The code of a character; `?` if it has none, or one that MySQL would read as another character.
     fn code(&self, c: char) -> u32 {
         let Self { encoding, lengths, exceptions, .. } = *self;
         if let Some(code) = exceptions.code(c) {
@@ -133,12 +133,12 @@ impl Codes {
     }
 }
 
-/// A code by its bytes.
+/// The number of a code, from its bytes.
 fn number(code: &[u8]) -> u32 {
     code.iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
 }
 
-/// Reads as `encoding_rs` does. Fails with the bytes from the first on that is no character.
+/// Decodes like `encoding_rs`. Fails with the rest from the first byte on that is not a character.
 fn append<'b>(text: &mut String, encoding: &'static Encoding, bytes: &'b [u8]) -> Result<(), &'b [u8]> {
     let (mut decoder, mut done) = (encoding.new_decoder_without_bom_handling(), 0);
     loop {

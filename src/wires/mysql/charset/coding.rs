@@ -1,7 +1,7 @@
-//! Reading and writing the texts of a character set. Pure.
+//! Decoding and encoding strings in a character set. Pure.
 //!
-//! The tables are those of `encoding_rs`, but where MySQL's are others. A code that the two read as different characters
-//! is read as none: a name in it is refused, and never taken for another name.
+//! The tables are those of `encoding_rs`, except where MySQL's differ. A code that the two read as different characters
+//! is read as no character: a name that contains it is refused, and never mistaken for another name.
 
 use std::{borrow::Cow, sync::OnceLock};
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::wires::mysql::{error::SqlError, value::Value};
 
-/// How texts are written in a character set.
+/// The kind of encoding of a character set.
 #[derive(Debug)]
 pub(super) enum Coding {
     Utf8,
@@ -26,19 +26,19 @@ pub(super) enum Coding {
     Bytes(&'static Encoding),
     /// A character is a code of one to four bytes.
     Codes(&'static Encoding, Lengths),
-    /// A character is two bytes or more, ASCII too: no statement can be written so.
+    /// Two bytes or more per character, ASCII included: statements cannot be written in it.
     Wide,
-    /// `encoding_rs` lacks it.
+    /// `encoding_rs` does not support it.
     None,
 }
 
-/// What stands for a character that the client cannot write.
+/// Replaces characters that the client's character set lacks.
 pub(super) const UNKNOWN: u8 = b'?';
 
-/// What a byte of a text costs that is written in another character set than UTF-8, in units of work.
+/// The cost of converting one byte from or to another character set than UTF-8, in units of work.
 const BYTE: usize = 2;
 
-/// What a character beyond U+FFFF costs where characters are codes: it is looked for each time.
+/// The cost of a character beyond U+FFFF in a set of codes, which is looked up each time.
 const RARE: usize = 16;
 
 impl Charset {
@@ -46,7 +46,7 @@ impl Charset {
         &self.known_set().coding
     }
 
-    /// Whether these bytes are the same in UTF-8, or cannot be told from it.
+    /// Whether these bytes are the same in UTF-8, or cannot be distinguished from it.
     #[inline]
     pub(in crate::wires::mysql) fn is_read_as_is(self, bytes: &[u8]) -> bool {
         self.set == Self::UTF8MB4.set
@@ -54,7 +54,7 @@ impl Charset {
             || bytes.is_ascii()
     }
 
-    /// The most bytes that these may have in UTF-8.
+    /// The most bytes that these bytes may become in UTF-8.
     pub(in crate::wires::mysql) fn room(self, bytes: &[u8]) -> usize {
         let beyond = bytes.iter().filter(|byte| !byte.is_ascii()).count();
         bytes.len()
@@ -64,7 +64,7 @@ impl Charset {
             }
     }
 
-    /// Bytes of this character set as a text in UTF-8. UTF-8 itself is not looked at.
+    /// Decodes bytes of this character set. UTF-8 itself is not checked.
     pub(in crate::wires::mysql) fn read(self, bytes: &[u8]) -> Result<Cow<'_, [u8]>, SqlError> {
         if self.is_read_as_is(bytes) {
             return Ok(bytes.into());
@@ -77,7 +77,7 @@ impl Charset {
         read.map(|text| text.into_bytes().into()).map_err(|wrong| self.invalid(wrong))
     }
 
-    /// Bytes of this character set as a text; in UTF-8 and ASCII as bytes if they are none.
+    /// Decodes bytes of this character set. In UTF-8 and ASCII, invalid ones remain bytes.
     pub(in crate::wires::mysql) fn decode(self, bytes: Vec<u8>) -> Result<Value, SqlError> {
         if matches!(self.coding(), Coding::Binary) {
             return Ok(Value::bytes(bytes));
@@ -86,19 +86,19 @@ impl Charset {
         Ok(String::from_utf8(bytes).map_or_else(|error| Value::bytes(error.into_bytes()), Value::Text))
     }
 
-    /// The text of a name, with a mark for what is none.
+    /// Decodes a name, with a replacement for invalid characters.
     pub(in crate::wires::mysql) fn text(self, bytes: &[u8]) -> String {
         let text = self.read(bytes).unwrap_or_else(|_| bytes.into());
         String::from_utf8_lossy(&text).into_owned()
     }
 
-    /// A text as the client wants it; `?` for what it cannot write.
+    /// Encodes a string for the client; `?` for characters that the set lacks.
     #[inline]
     pub(in crate::wires::mysql) fn encode(self, text: &[u8]) -> Cow<'_, [u8]> {
         if self.set == Self::UTF8MB4.set || text.is_ascii() { text.into() } else { self.write(text) }
     }
 
-    /// What it costs to [`Self::encode`] a text, in units of work: nothing if it is only copied.
+    /// The cost of [`Self::encode`] for a string, in units of work: nothing if it is only copied.
     #[inline]
     pub(in crate::wires::mysql) fn effort(self, text: &[u8]) -> usize {
         if self.set == Self::UTF8MB4.set || text.is_ascii() { 0 } else { self.effort_of_writing(text) }
@@ -134,7 +134,7 @@ impl Charset {
         }
     }
 
-    /// The text of an error, which says what the client cannot write by its number: `\8A9E`.
+    /// Encodes the text of an error, with the numbers of characters that the set lacks: `\8A9E`.
     pub(in crate::wires::mysql) fn encode_error(self, text: &str) -> Cow<'_, [u8]> {
         if text.is_ascii() || matches!(self.coding(), Coding::Utf8 | Coding::Binary) {
             return text.as_bytes().into();
@@ -152,13 +152,13 @@ impl Charset {
         error.into()
     }
 
-    /// MySQL's error for bytes that are no text: it shows three.
+    /// MySQL's error for invalid bytes, of which it shows three.
     pub(in crate::wires::mysql) fn invalid(self, bytes: &[u8]) -> SqlError {
         let shown = bytes.iter().take(3).map(|byte| format!("{byte:02X}")).collect();
         SqlError::InvalidText { charset: self.name(), bytes: shown }
     }
 
-    /// The table of a character set of single bytes, made when the first client has it.
+    /// The table of a single-byte character set, made when a client first uses it.
     fn bytes(self, encoding: &'static Encoding) -> &'static Bytes {
         static TABLES: [OnceLock<Bytes>; SETS.len()] = [const { OnceLock::new() }; SETS.len()];
         TABLES[usize::from(self.set)].get_or_init(|| Bytes::new(encoding, exceptions(self.name())))

@@ -1,20 +1,20 @@
-//! Where MySQL's tables of characters are not those of `encoding_rs`.
+//! Differences between MySQL's character tables and those of `encoding_rs`.
 
 use std::{collections::HashMap, ops::RangeInclusive, sync::LazyLock};
 
-/// The codes of a character set that MySQL reads otherwise.
+/// The codes of a character set that MySQL reads differently.
 #[derive(Debug, Default)]
 pub(super) struct Exceptions {
-    /// What is no character, in the order of the codes.
+    /// Codes without a character, in the order of the codes.
     none: Vec<RangeInclusive<u32>>,
-    /// What is another character, in the order of the codes.
+    /// Codes with another character, in the order of the codes.
     others: Vec<(u32, char)>,
     /// The same, in the order of the characters.
     codes: Vec<(char, u32)>,
 }
 
 impl Exceptions {
-    /// What a code is in MySQL, if that is something else: another character, or none.
+    /// The meaning of a code in MySQL, if it differs: another character, or none.
     pub(super) fn of(&self, code: u32) -> Option<Option<char>> {
         if let Ok(at) = self.others.binary_search_by_key(&code, |(code, _)| *code) {
             return Some(Some(self.others[at].1));
@@ -23,14 +23,14 @@ impl Exceptions {
         (behind > 0 && self.none[behind - 1].contains(&code)).then_some(None)
     }
 
-    /// The code that is this character in MySQL alone.
+    /// The code that has this character only in MySQL.
     pub(super) fn code(&self, character: char) -> Option<u32> {
         let at = self.codes.binary_search_by_key(&character, |(character, _)| *character).ok()?;
         Some(self.codes[at].1)
     }
 }
 
-/// Those of a character set.
+/// The exceptions of a character set.
 pub(super) fn exceptions(charset: &str) -> &'static Exceptions {
     static NONE: Exceptions = Exceptions { none: Vec::new(), others: Vec::new(), codes: Vec::new() };
     ALL.get(charset).unwrap_or(&NONE)

@@ -3,16 +3,16 @@
 use super::{Charset, Collation};
 use crate::wires::mysql::{error::SqlError, value::Value, variables::VariableError};
 
-/// What the texts of a session are written in.
+/// The character sets of a session.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::wires::mysql) struct Charsets {
-    /// Of what the client sends.
+    /// The character set of what the client sends.
     client: Charset,
-    /// Of what its literals become, and with them the names of columns.
+    /// The character set of literals and, with them, of column names.
     connection: Charset,
-    /// Of what it is sent; none is that of the connection.
+    /// The character set of results; `None` means that of the connection.
     results: Option<Charset>,
-    /// These are remembered.
+    /// These are only remembered.
     database: Charset,
     server: Charset,
 }
@@ -26,7 +26,7 @@ impl Charsets {
         self.connection
     }
 
-    /// What results are written in.
+    /// The character set in which results are written.
     pub(in crate::wires::mysql) fn results(&self) -> Charset {
         self.results.unwrap_or(self.connection)
     }
@@ -36,7 +36,7 @@ impl Charsets {
         (self.client, self.connection, self.results) = (charset, charset, Some(charset));
     }
 
-    /// `SET CHARACTER SET`: the connection has that of the database.
+    /// `SET CHARACTER SET`: the connection gets the character set of the database.
     pub(in crate::wires::mysql) fn set_character_set(&mut self, charset: Charset) {
         (self.client, self.connection, self.results) = (charset, self.database, Some(charset));
     }
@@ -58,7 +58,7 @@ impl Charsets {
         Some(Value::text(if is_collation { charset.collation() } else { charset.name() }))
     }
 
-    /// What a variable would be; none if it is none of these.
+    /// The new value of a variable; `None` if it is not one of these.
     pub(in crate::wires::mysql) fn checked(
         &self,
         variable: &'static str,
@@ -68,7 +68,7 @@ impl Charsets {
         Ok(if charsets.set(variable, Some(value))? { charsets.get(variable) } else { None })
     }
 
-    /// Sets a variable; none is its value at the start. False if it is none of these.
+    /// Sets a variable; `None` stands for its initial value. Returns false if it is not one of these.
     pub(in crate::wires::mysql) fn set(
         &mut self,
         variable: &'static str,
@@ -93,7 +93,7 @@ impl Charsets {
     }
 }
 
-/// What a value names: a character set or a collation, be it by its number.
+/// The character set or collation that a value names, possibly by number.
 fn wanted(variable: &'static str, value: Option<&Value>) -> Result<Charset, SqlError> {
     let Some(value) = value else { return Ok(Charset::default()) };
     let is_collation = variable.starts_with("collation_");

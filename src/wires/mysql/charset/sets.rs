@@ -1,4 +1,4 @@
-//! The character sets that MySQL 8.4 has (SHOW CHARACTER SET), and how texts of each are read and written.
+//! The character sets of MySQL 8.4 (SHOW CHARACTER SET), and the encoding of each.
 
 use encoding_rs as e;
 
@@ -9,9 +9,9 @@ use super::{codes::Lengths, coding::Coding};
 pub(super) struct Set {
     pub name: &'static str,
     pub description: &'static str,
-    /// Of its default collation.
+    /// The number of its default collation.
     pub number: u16,
-    /// How many bytes a character may have.
+    /// The most bytes of a character.
     pub width: u8,
     pub coding: Coding,
 }
@@ -20,7 +20,7 @@ const fn set(name: &'static str, description: &'static str, number: u16, width: 
     Set { name, description, number, width, coding }
 }
 
-/// Whether two names are the same: a look that can be taken while the program is compiled.
+/// Whether two names are equal, as a const function.
 pub(super) const fn is_same(one: &str, other: &str) -> bool {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     let mut at = 0;

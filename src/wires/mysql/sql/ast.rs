@@ -12,7 +12,7 @@ use crate::wires::mysql::{
     variables::Scope,
 };
 
-/// A statement of the subset that is understood.
+/// A statement of the supported subset.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::wires::mysql) enum Statement {
     Select(Select),
@@ -25,11 +25,11 @@ pub(in crate::wires::mysql) enum Statement {
         id: Expr,
     },
     Use(String),
-    /// BEGIN, COMMIT and the like: there is nothing to do. True if one is open afterwards.
+    /// BEGIN, COMMIT and the like, which do nothing. True if a transaction is open afterwards.
     Transaction {
         opens: bool,
     },
-    /// What has no effect on locks: FLUSH, LOCK TABLES, SET TRANSACTION.
+    /// A statement without any effect on locks: FLUSH, LOCK TABLES, SET TRANSACTION.
     Nothing,
     /// `CALL name(...)`
     Call(String),
@@ -49,7 +49,7 @@ pub(in crate::wires::mysql) enum Statement {
     },
 }
 
-/// Where the text of a statement is that is prepared by name.
+/// The source of a statement's text in PREPARE.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::wires::mysql) enum PrepareSource {
     Text(String),
@@ -67,12 +67,12 @@ pub(in crate::wires::mysql) struct Select {
     pub distinct: bool,
     /// SQL_CALC_FOUND_ROWS: `FOUND_ROWS` then also counts the rows that LIMIT leaves out.
     pub finds_all: bool,
-    /// Whether the items sum up all rows.
+    /// Whether the items aggregate all rows.
     pub counts: bool,
-    /// The first item that also has a column of its own, which has no value then: its number and the column.
+    /// The first item that also uses a column outside of aggregates, and so has no value: its number and the column.
     pub mixed: Option<(usize, String)>,
     pub from: Option<TableName>,
-    /// Whether anything in it has an effect, such as to take a lock.
+    /// Whether anything in it has an effect, such as taking a lock.
     pub acts: bool,
     pub condition: Option<Expr>,
     pub order: Vec<Order>,
@@ -81,11 +81,11 @@ pub(in crate::wires::mysql) struct Select {
     pub into: Vec<String>,
     /// `/*+ MAX_EXECUTION_TIME(n) */`, in milliseconds.
     pub max_execution_time: Option<u64>,
-    /// EXPLAIN takes nothing.
+    /// Whether it is an EXPLAIN, which takes no locks.
     pub explain: bool,
 }
 
-/// What rows are sorted by.
+/// A sort key.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::wires::mysql) struct Order {
     pub by: By,
@@ -94,14 +94,14 @@ pub(in crate::wires::mysql) struct Order {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::wires::mysql) enum By {
-    /// The item in this place, counted from 1.
+    /// The item at this position, counted from 1.
     Place(u64),
-    /// A name alone: that of an item, else of a column.
+    /// A plain name: that of an item, or else of a column.
     Name(String),
     Expr(Expr),
 }
 
-/// The name of a table; without a database it is of the current one.
+/// The name of a table; without a database it is in the current one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::wires::mysql) struct TableName {
     pub database: Option<String>,
@@ -128,7 +128,7 @@ pub(in crate::wires::mysql) enum Rows {
 pub(in crate::wires::mysql) struct SelectItem {
     pub expr: Expr,
     pub name: SmolStr,
-    /// Whether the statement gives it that name.
+    /// Whether the statement gives the item that name.
     pub is_named: bool,
 }
 
@@ -136,15 +136,15 @@ pub(in crate::wires::mysql) struct SelectItem {
 pub(in crate::wires::mysql) enum Assignment {
     /// `@name = expr`
     User(String, Expr),
-    /// `@@session.name = expr`; none is DEFAULT.
+    /// `@@session.name = expr`; `None` is DEFAULT.
     System { global: bool, name: String, value: Option<Expr> },
-    /// `NAMES charset [COLLATE collation]`; none is DEFAULT.
+    /// `NAMES charset [COLLATE collation]`; `None` is DEFAULT.
     Names { charset: Option<String>, collation: Option<String> },
-    /// `CHARACTER SET charset`; none is DEFAULT.
+    /// `CHARACTER SET charset`; `None` is DEFAULT.
     CharacterSet(Option<String>),
 }
 
-/// What SHOW and its kin ask for.
+/// A SHOW or a similar statement.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::wires::mysql) enum Show {
     List(ShowList),
@@ -152,7 +152,7 @@ pub(in crate::wires::mysql) enum Show {
     Count {
         errors_only: bool,
     },
-    /// `COLUMNS FROM table`, and DESCRIBE.
+    /// `COLUMNS FROM table`, or DESCRIBE.
     Columns(TableName, ShowList),
     /// `INDEX FROM table`
     Index(TableName),
@@ -163,24 +163,24 @@ pub(in crate::wires::mysql) enum Show {
         name: String,
         if_not_exists: bool,
     },
-    /// What a server could have stored, and this one has not: it is found after a database is.
+    /// An object that a server could have stored, and this one never has: it is looked up after its database.
     Stored {
         error: CatalogError,
         database: Option<String>,
     },
-    /// `GRANTS [FOR user@host]`; none for the current user.
+    /// `GRANTS [FOR user@host]`; `None` for the current user.
     Grants(Option<(String, String)>),
     /// `CREATE USER user@host`
     CreateUser(Option<(String, String)>),
     BinaryLogs,
     /// `ENGINE name STATUS`
     Engine(String),
-    /// `CHECK TABLE a, b` and its kin: the word for it.
+    /// `CHECK TABLE a, b` and similar statements: the first word.
     Check(&'static str, Vec<TableName>),
 }
 
 impl Show {
-    /// Whether it asks for the warnings of the last statement, and leaves them.
+    /// Whether it reads the warnings of the last statement, and keeps them.
     pub(in crate::wires::mysql) fn is_diagnostic(&self) -> bool {
         match self {
             Self::List(list) => {
@@ -199,7 +199,7 @@ pub(in crate::wires::mysql) struct ShowList {
     /// `FROM database`
     pub database: Option<String>,
     pub filter: Option<Expr>,
-    /// The pattern behind LIKE, where it is named in the result.
+    /// The pattern after LIKE, if the result names it.
     pub pattern: Option<String>,
     pub limit: Option<Limit>,
 }
@@ -212,7 +212,7 @@ pub(in crate::wires::mysql) enum Expr {
     Parameter(usize),
     /// `@name`
     User(String),
-    /// `@name := expr`. Numbered like a call: it has an effect.
+    /// `@name := expr`. Numbered like a call, since it has an effect.
     Assign {
         at: usize,
         name: String,
@@ -220,7 +220,7 @@ pub(in crate::wires::mysql) enum Expr {
     },
     /// `@@name`
     System {
-        /// Whose; none if that is not said.
+        /// The scope; `None` if none is given.
         scope: Option<Scope>,
         name: String,
     },
@@ -228,7 +228,7 @@ pub(in crate::wires::mysql) enum Expr {
     Column(String),
     /// `*`
     Star,
-    /// A call. `at` numbers the calls of a statement, so that what has an effect happens once.
+    /// A call. `at` is its number in the statement, so that its effect happens only once.
     Call {
         at: usize,
         function: Function,
@@ -244,7 +244,7 @@ pub(in crate::wires::mysql) enum Expr {
         collation: SmolStr,
         exact: bool,
     },
-    /// The name of an expression's character set, or of its collation.
+    /// The name of the character set, or of the collation, of an expression.
     Charset {
         of: Box<Expr>,
         collation: bool,
@@ -288,7 +288,7 @@ pub(in crate::wires::mysql) enum Expr {
     Cast(Box<Expr>, Cast),
 }
 
-/// What escapes a character of a pattern by default.
+/// The default escape character of a pattern.
 pub(super) const ESCAPE: Option<char> = Some('\\');
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -325,7 +325,7 @@ pub(in crate::wires::mysql) enum Cast {
     Signed,
     Unsigned,
     Date,
-    /// With so many digits of a fraction.
+    /// With this many digits of a fraction.
     Time(u8),
     DateTime(u8),
     Year,
@@ -342,7 +342,7 @@ impl Expr {
         Self::Binary(operator, Box::new(left), Box::new(right))
     }
 
-    /// The expressions that it is made of.
+    /// The direct subexpressions.
     pub(super) fn parts(&self) -> Vec<&Self> {
         match self {
             Self::Literal(_)

@@ -1,4 +1,4 @@
-//! The built-in functions of MySQL 8.4: which of them are served, and how all of them are called. Data.
+//! MySQL 8.4's built-in functions: which are supported, and how all of them are called. Data.
 
 use std::{cmp::Ordering, sync::LazyLock};
 
@@ -127,7 +127,7 @@ pub(in crate::wires::mysql) enum Function {
     Modulo,
     Greatest,
     Least,
-    /// Of dates and times.
+    /// A function of dates and times.
     Date(DateFunction),
     // Of the connection.
     Database,
@@ -150,8 +150,8 @@ pub(in crate::wires::mysql) enum Function {
     Avg,
 }
 
-/// The most frequent functions, with their number of arguments. They are found here first, which saves the search of the
-/// large table: nearly all statements of a lock server call one of them.
+/// The most frequent functions, with their numbers of arguments. They are looked up here first, which saves a search in
+/// the large table: nearly all statements of a lock server call one of them.
 pub(super) const FREQUENT: [(&str, Function, usize); 6] = [
     ("GET_LOCK", Function::GetLock, 2),
     ("RELEASE_LOCK", Function::ReleaseLock, 1),
@@ -161,7 +161,7 @@ pub(super) const FREQUENT: [(&str, Function, usize); 6] = [
     ("CONNECTION_ID", Function::ConnectionId, 0),
 ];
 
-/// The native functions that are served, by their names. How many arguments they take is in `functions.tsv`.
+/// The supported native functions, by name. Their numbers of arguments are in `functions.tsv`.
 pub(super) const SERVED: &[(&str, Function)] = &[
     ("ABS", Function::Abs),
     ("ACOS", Function::Acos),
@@ -306,7 +306,7 @@ pub(super) const SERVED: &[(&str, Function)] = &[
 ];
 
 impl Function {
-    /// Whether a call has an effect or takes time. Such calls are refused for each row of a table.
+    /// Whether a call has an effect or takes time. Such calls are refused for the rows of a table.
     pub(super) fn acts(self) -> bool {
         matches!(
             self,
@@ -314,12 +314,12 @@ impl Function {
         )
     }
 
-    /// Whether it is an aggregate over rows.
+    /// Whether it aggregates rows.
     pub(super) fn is_aggregate(self) -> bool {
         matches!(self, Self::Count | Self::CountDistinct | Self::Min | Self::Max | Self::Sum | Self::Avg)
     }
 
-    /// The function of this name and its number of arguments, if it is one of the few that are called most.
+    /// The function with this name and number of arguments, if it is one of the most frequent ones.
     pub(super) fn frequent(name: &str) -> Option<(Self, usize)> {
         let (_, function, count) = FREQUENT.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name))?;
         Some((*function, *count))
@@ -336,20 +336,20 @@ impl Function {
         named.map_or("", |(name, _)| name).to_ascii_lowercase()
     }
 
-    /// The function that serves the native one of this name, in upper case.
+    /// The supported native function of this name, in upper case.
     pub(super) fn serving(name: &str) -> Option<Self> {
         let found = SERVED.binary_search_by(|(served, _)| (*served).cmp(name)).ok().map(|at| SERVED[at].1);
         found.or_else(|| DateFunction::serving(name).map(Self::Date))
     }
 }
 
-/// A function that MySQL has.
+/// A function of MySQL.
 #[derive(Debug)]
 pub(super) struct Builtin {
-    /// In upper case.
+    /// The name, in upper case.
     pub name: &'static str,
     pub kind: BuiltinKind,
-    /// None if the arguments are no plain list.
+    /// `None` if the arguments are not a plain list.
     pub count: Option<Arity>,
     pub bare: Bare,
     /// Whether the parenthesis must follow without a blank.
@@ -361,19 +361,19 @@ pub(super) struct Builtin {
 pub(super) enum BuiltinKind {
     /// A plain call: a wrong number of arguments is error 1582.
     Native,
-    /// With a rule of its own in the grammar: wrong arguments are no SQL.
+    /// A function with its own grammar: wrong arguments are a syntax error.
     Grammar,
     Aggregate,
     Window,
-    /// For the data dictionary alone.
+    /// A function for the data dictionary only.
     Internal,
-    /// Not native, but there on every server.
+    /// Not native, but present on every server.
     Loadable,
-    /// Of this server.
+    /// A function of this server.
     Own,
 }
 
-/// What the name is without parentheses.
+/// The meaning of the name without parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bare {
     Call,
@@ -381,7 +381,7 @@ pub(super) enum Bare {
     Reserved,
 }
 
-/// How many arguments a function takes: `least`, and more in steps.
+/// The number of arguments of a function: `least`, and more in steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Arity {
     pub least: usize,
@@ -448,18 +448,18 @@ fn native(row: &'static str) -> Option<Builtin> {
     Some(Builtin { name, kind, count, bare, adjacent, function: Function::serving(name) })
 }
 
-/// The function of this name, in whatever case.
+/// The function of this name, in any case.
 pub(super) fn named(name: &str) -> Option<&'static Builtin> {
     let order = |native: &Builtin| compare(native.name, name);
     BUILTINS.binary_search_by(order).ok().map(|at| &BUILTINS[at])
 }
 
-/// A name in upper case with one in any.
+/// Compares a name in upper case with one in any case.
 fn compare(known: &str, name: &str) -> Ordering {
     known.bytes().cmp(name.bytes().map(|c| c.to_ascii_uppercase()))
 }
 
-/// A function of dates and times, with what is part of its grammar: a number of digits, a unit.
+/// A function of dates and times, with the parts of its grammar: a number of digits, a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::wires::mysql) enum DateFunction {
     Now(u8),
@@ -514,7 +514,7 @@ pub(in crate::wires::mysql) enum DateFunction {
     Odbc(Literal),
 }
 
-/// What a literal is of, and a format of GET_FORMAT.
+/// The type of a literal, or of a format of GET_FORMAT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::wires::mysql) enum Literal {
     Date,
@@ -586,12 +586,12 @@ const SERVED_DATES: [(&str, DateFunction); 60] = [
 ];
 
 impl DateFunction {
-    /// The function that serves the native one of this name, in upper case.
+    /// The supported native function of this name, in upper case.
     pub(in crate::wires::mysql::sql) fn serving(name: &str) -> Option<Self> {
         SERVED_DATES.iter().find(|(served, _)| *served == name).map(|(_, function)| *function)
     }
 
-    /// Its name in an error about those digits.
+    /// Its name in an error about the number of digits.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Sysdate(_) => "sysdate",
@@ -602,7 +602,7 @@ impl DateFunction {
         }
     }
 
-    /// The same with so many digits of a fraction; none if it has no such number.
+    /// The same function with this many digits of a fraction; `None` if it has no such parameter.
     pub(super) fn with_digits(self, digits: u8) -> Option<Self> {
         Some(match self {
             Self::Now(_) => Self::Now(digits),

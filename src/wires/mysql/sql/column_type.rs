@@ -1,4 +1,4 @@
-//! The types that columns of a result are declared as. Data, which the catalog, the result and the evaluation share.
+//! The types of result columns. Data that the catalog, the result and the evaluation share.
 
 use crate::wires::mysql::{temporal::Temporal, value::Value};
 
@@ -12,7 +12,7 @@ pub(in crate::wires::mysql) enum TypeKind {
         digits: u8,
     },
     Double,
-    /// A double that is shown with so many digits.
+    /// A double that is shown with this many digits.
     Rounded {
         digits: u8,
     },
@@ -33,7 +33,7 @@ impl TypeKind {
         matches!(self, Self::Int { .. } | Self::Decimal { .. } | Self::Double | Self::Rounded { .. })
     }
 
-    /// The digits of a fraction that a value of this kind has as a date or a time; a text may have as many as there are.
+    /// The digits of the fraction of a value of this kind as a date or a time; a string may have any number.
     pub(super) fn fraction_digits(self) -> u8 {
         match self {
             Self::Time { digits }
@@ -50,7 +50,7 @@ impl TypeKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::wires::mysql) struct ColumnType {
     pub kind: TypeKind,
-    /// In characters.
+    /// The length in characters.
     pub length: u32,
     pub not_null: bool,
 }
@@ -76,7 +76,7 @@ impl ColumnType {
         Self::bigint(1, operands.iter().all(|operand| operand.not_null))
     }
 
-    /// The type of a value that may be either.
+    /// The type of a value that may have either type.
     pub(super) fn or(self, other: Self) -> Self {
         let kind = match (self.kind, other.kind) {
             (TypeKind::Null, kind) | (kind, TypeKind::Null) => kind,
@@ -103,7 +103,7 @@ impl ColumnType {
         Self::new(kind, self.length.max(other.length), self.not_null && other.not_null)
     }
 
-    /// How many digits are shown after the point; none if that depends on the value.
+    /// How many digits are shown after the point; `None` if that depends on the value.
     pub(super) fn fixed_digits(self) -> Option<u8> {
         match self.kind {
             TypeKind::Rounded { digits } | TypeKind::Decimal { digits } => Some(digits),
@@ -138,7 +138,7 @@ impl ColumnType {
         Self::with_digits(TypeKind::DateTime { digits }, 19, digits)
     }
 
-    /// The type that a user variable keeps such a value as: variables hold no dates.
+    /// The type of such a value in a user variable: variables hold no dates.
     pub(in crate::wires::mysql::sql) fn as_kept(self) -> Self {
         match self.kind {
             TypeKind::Date | TypeKind::Time { .. } | TypeKind::DateTime { .. } => {
@@ -148,7 +148,7 @@ impl ColumnType {
         }
     }
 
-    /// The type that arithmetic takes such a value as: dates are numbers there.
+    /// The type of such a value in arithmetic: dates are numbers there.
     pub(in crate::wires::mysql::sql) fn as_number(self) -> Self {
         let kind = match self.kind {
             TypeKind::Year => TypeKind::Int { unsigned: true },
@@ -192,5 +192,5 @@ impl ColumnType {
     }
 }
 
-/// The length that MySQL declares for strings without a bound.
+/// The length that MySQL declares for unbounded strings.
 pub(super) const MAX_TEXT: u32 = 16_777_215;

@@ -1,18 +1,18 @@
-//! How a session wants its statements to be read. Data, which variables set and the lexer and the parser ask.
+//! The settings of a session that affect parsing. Data that variables set, and that the lexer and the parser read.
 
 use crate::wires::mysql::charset::Charset;
 
-/// How quotes, pipes and blanks are read: parts of `@@sql_mode`.
+/// The meaning of quotes, pipes and blanks: parts of `@@sql_mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each mode is set by itself")]
 pub(in crate::wires::mysql) struct Dialect {
     pub ansi_quotes: bool,
     pub no_backslash_escapes: bool,
     pub pipes_as_concat: bool,
-    /// NOT binds as `!` does.
+    /// Whether NOT binds like `!`.
     pub high_not: bool,
-    /// Whether blanks may stand in front of a call's parenthesis.
+    /// Whether blanks may precede the parenthesis of a call.
     pub ignore_space: bool,
-    /// What the statement was written in: it is read in UTF-8.
+    /// The character set in which the statement was written. It is parsed in UTF-8.
     pub charset: Charset,
 }

@@ -1,4 +1,5 @@
-//! What an expression can see, and how its evaluation ends: with a value, an error, or an effect that has to happen first.
+//! What an expression can see, and how its evaluation ends: with a value, an error, or an effect that must happen
+//! first.
 
 use std::{cell::RefCell, time::Duration};
 
@@ -19,32 +20,33 @@ use crate::{
 /// The most warnings of a statement.
 pub(in crate::wires::mysql) const MAX_WARNINGS: usize = 64;
 
-/// The cost of folding a byte, comparing it or reading it as part of a number, in units of work.
+/// The cost of folding, comparing or parsing one byte, in units of work.
 pub(super) const FOLD: usize = 4;
 
-/// What an expression can see. It is small and copied: ORDER BY evaluates the same expressions with other aliases.
+/// The environment of an expression. It is small and copied: ORDER BY evaluates the same expressions with other
+/// aliases.
 #[derive(Clone, Copy)]
 pub(in crate::wires::mysql) struct Env<'a> {
     pub session_info: SessionInfo<'a>,
     pub parameters: &'a [Value],
     pub user: &'a UserVariables,
-    /// The work that the statement has done so far, and its limits.
+    /// The work of the statement so far, and its limits.
     pub work: &'a Work,
     pub system: &'a Variables,
-    /// The outcomes of calls with an effect, and of aggregates over the rows of a table, by the number of the call.
+    /// The results of calls with an effect, and of aggregates over the rows of a table, by the number of the call.
     pub outcomes: &'a [Option<Value>],
     /// The row of a table, as pairs of column and value.
     pub row: Option<&'a [(&'static Column, Value)]>,
     /// In ORDER BY: the items that a name may refer to if no column has that name.
     pub aliases: &'a [SelectItem],
-    /// How lock queries that have no effect are answered without a suspension. Set where there may be many rows.
+    /// Answers lock functions that have no effect without a suspension. Set where there may be many rows.
     pub lookup: Option<Lookup<'a>>,
     pub warnings: &'a RefCell<Vec<Warning>>,
-    /// What some system variables report; absent where there is no connection.
+    /// The values that some system variables report; absent without a connection.
     pub server: Option<ServerView<'a>>,
 }
 
-/// The session as it was when the statement began: the same for all of the statement, so that it can be evaluated again.
+/// The session as it was when the statement began. It stays the same, so that expressions can be evaluated again.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::wires::mysql) struct SessionInfo<'a> {
     pub id: u32,
@@ -61,12 +63,12 @@ pub(in crate::wires::mysql) struct SessionInfo<'a> {
 #[derive(Debug)]
 pub(in crate::wires::mysql) enum Suspend {
     Error(SqlError),
-    /// The call of this number needs this effect first. The executor makes it happen, keeps the outcome under that number
+    /// The call of this number needs this effect first. The executor performs it, stores the result under that number,
     /// and evaluates the expression again.
     Effect(usize, Effect),
 }
 
-/// An effect that a call wants.
+/// An effect that a call needs.
 #[derive(Debug)]
 pub(in crate::wires::mysql) enum Effect {
     Acquire(LockRequest),
@@ -100,7 +102,7 @@ impl From<RegexpError> for Suspend {
 pub(in crate::wires::mysql) type EvalResult<T = Value> = Result<T, Suspend>;
 
 impl Env<'_> {
-    /// Adds a warning once, since an expression may be evaluated more than once.
+    /// Adds a warning once: an expression may be evaluated several times.
     pub(in crate::wires::mysql) fn warn(&self, warning: Warning) {
         let mut warnings = self.warnings.borrow_mut();
         if warnings.len() < MAX_WARNINGS && !warnings.contains(&warning) {
@@ -108,15 +110,15 @@ impl Env<'_> {
         }
     }
 
-    /// A column of this name, and its value.
+    /// The column of this name, and its value.
     pub(super) fn column(&self, name: &str) -> EvalResult<&(&'static Column, Value)> {
         let row = self.row.unwrap_or_default();
         let unknown = || SqlError::UnknownColumn { column: name.to_owned(), clause: "field list" };
         Ok(row.iter().find(|(column, _)| column.is_named(name)).ok_or_else(unknown)?)
     }
 
-    /// The item that a name refers to if no column has that name, and the environment of that item, which sees no aliases
-    /// itself: otherwise two items could refer to each other forever.
+    /// The item that a name refers to if no column has that name, and the environment of that item. That has no
+    /// aliases, since otherwise two items could refer to each other forever.
     pub(super) fn alias(&self, name: &str) -> Option<(Self, &Expr)> {
         let item = self.aliases.iter().find(|item| item.name.eq_ignore_ascii_case(name))?;
         self.column(name).is_err().then_some((Self { aliases: &[], ..*self }, &item.expr))

@@ -1,8 +1,8 @@
-//! Evaluation of expressions. Pure: it has no effect itself.
+//! Evaluating expressions. Pure: it has no effects itself.
 //!
-//! A call such as GET_LOCK may have to wait, and must happen once. So the evaluation does not make it: it stops and says
-//! which effect it needs. The executor makes that happen, remembers the outcome by the number of the call, and evaluates
-//! the expression again, up to the next such call. All else has the same value each time.
+//! A call such as GET_LOCK may have to wait, and must happen only once. So the evaluation does not make it: it stops
+//! and says which effect it needs. The executor performs that, stores the result by the number of the call, and
+//! evaluates the expression again, up to the next such call. Everything else has the same value each time.
 
 mod arithmetic;
 mod call;
@@ -100,14 +100,14 @@ impl Env<'_> {
         })
     }
 
-    /// A copy of a value, charged for.
+    /// Copies a value, and charges the copy.
     #[inline]
     fn copy(&self, value: &Value) -> EvalResult {
         self.charge(value)?;
         Ok(value.clone())
     }
 
-    /// Charges the statement for the text of a value that was made. Numbers have none.
+    /// Charges the statement for a new string. Numbers have none.
     #[inline]
     fn charge(&self, value: &Value) -> EvalResult<()> {
         if let size @ 1.. = value.size() {
@@ -116,7 +116,7 @@ impl Env<'_> {
         Ok(())
     }
 
-    /// How two values compare. Strings are folded each time, which is charged for.
+    /// Compares two values. Strings are folded each time, which is charged.
     pub(super) fn compare(&self, a: &Value, b: &Value) -> EvalResult<Option<Ordering>> {
         self.work.spend(FOLD * (a.size() + b.size()))?;
         self.order(a, b)
@@ -161,7 +161,7 @@ impl Env<'_> {
         })
     }
 
-    /// Warns of a string that is compared with a number and is none.
+    /// Warns about a string that is compared with a number and is not one.
     fn warn_of_comparison(&self, left: &Value, right: &Value) {
         let is_number = |value: &Value| {
             !matches!(value, Value::Null | Value::Text(_) | Value::Bytes { .. } | Value::Temporal(_))
@@ -186,7 +186,7 @@ impl Env<'_> {
         Ok(Value::text(if collation { charset.collation() } else { charset.name() }))
     }
 
-    /// Whether a value is within two bounds, which belong to it. The upper one is evaluated only if the lower one does not
+    /// Whether a value is between two bounds, inclusive. The upper one is evaluated only if the lower one does not
     /// decide.
     fn between(&self, value: &Expr, low: &Expr, high: &Expr) -> EvalResult<Option<bool>> {
         let value = self.eval(value)?;
@@ -237,7 +237,7 @@ pub(super) fn is_exact(expr: &Expr) -> bool {
     matches!(expr, Expr::Collate { exact: true, .. })
 }
 
-/// A string as bytes, which compare exactly.
+/// Converts a string to bytes, which compare exactly.
 fn exactly(value: Value) -> Value {
     match value {
         Value::Text(text) => Value::bytes(text.into_bytes()),
@@ -245,13 +245,13 @@ fn exactly(value: Value) -> Value {
     }
 }
 
-/// Whether an operator compares, with NULL for an operand that is NULL.
+/// Whether an operator is a comparison that is NULL for an operand that is NULL.
 fn is_comparison(operator: Operator) -> bool {
     use Operator::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
     matches!(operator, Equal | NotEqual | Less | LessOrEqual | Greater | GreaterOrEqual)
 }
 
-/// What a comparison says; none if the operator is no comparison.
+/// The result of a comparison; `None` if the operator is not one.
 fn comparison(
     operator: Operator,
     left: &Value,
@@ -273,7 +273,7 @@ fn comparison(
     }))
 }
 
-/// AND in three-valued logic: none is NULL.
+/// AND in three-valued logic: `None` is NULL.
 fn and(left: Option<bool>, right: Option<bool>) -> Option<bool> {
     match (left, right) {
         (Some(false), _) | (_, Some(false)) => Some(false),

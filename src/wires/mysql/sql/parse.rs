@@ -1,5 +1,5 @@
-//! The parser of statements (MySQL manual, chapter 15), as far as a lock server has a use for them: recursive descent over the
-//! tokens of one statement, with the cursor that all files of this directory share.
+//! The parser for the supported statements (MySQL manual, chapter 15): recursive descent over the tokens of one
+//! statement, with the cursor that all files of this directory share.
 
 mod call;
 mod dates;
@@ -21,18 +21,18 @@ use crate::wires::mysql::error::{SqlError, Warning};
 
 type ParseResult<T> = Result<T, SqlError>;
 
-/// A statement, and what the executor needs to know of its text.
+/// A statement, and facts about its text that the executor needs.
 #[derive(Debug)]
 pub(in crate::wires::mysql) struct ParsedStatement {
     pub statement: Statement,
-    /// Calls are numbered from 0 to here.
+    /// The number of calls, which are numbered from 0.
     pub calls: usize,
-    /// How many placeholders it has.
+    /// The number of placeholders.
     pub parameters: usize,
-    /// Where the first of them stands.
+    /// The position of the first placeholder.
     pub first_parameter: Option<usize>,
     pub warnings: Vec<Warning>,
-    /// Whether it asks how many warnings there were before it.
+    /// Whether it asks for the number of earlier warnings.
     pub counts_warnings: bool,
     /// An upper bound of the memory that the tree and a result need, without strings.
     pub size: usize,
@@ -50,7 +50,7 @@ impl ParsedStatement {
 /// The most memory that one token may take in the tree and in a result.
 const TOKEN: usize = 128;
 
-/// Reads the first statement of `sql`.
+/// Parses the first statement of `sql`.
 pub(in crate::wires::mysql) fn parse(sql: &[u8], dialect: Dialect) -> Result<ParsedStatement, SqlError> {
     let mut cursor = Cursor::new(sql, dialect)?;
     if cursor.peek().is_none() {
@@ -114,7 +114,7 @@ fn statement(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
     }
 }
 
-/// What may stand behind START TRANSACTION.
+/// The words that may follow START TRANSACTION.
 fn start_transaction(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
     let characteristic = |cursor: &mut Cursor<'_>| {
         let tails = [&["WITH", "CONSISTENT", "SNAPSHOT"][..], &["READ", "ONLY"], &["READ", "WRITE"]];
@@ -127,7 +127,7 @@ fn start_transaction(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
     Ok(Statement::Transaction { opens: true })
 }
 
-/// What may stand behind COMMIT and ROLLBACK.
+/// The words that may follow COMMIT and ROLLBACK.
 fn end_transaction(cursor: &mut Cursor<'_>, may_go_back: bool) -> ParseResult<Statement> {
     cursor.word("WORK");
     if may_go_back && cursor.word("TO") {
@@ -158,18 +158,19 @@ fn kill(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
     Ok(Statement::Kill { query, id: expr::expr(cursor)? })
 }
 
-/// The deepest that parentheses and calls may nest.
+/// The deepest nesting of parentheses and calls.
 const MAX_DEPTH: usize = 40;
 
-/// The most members of all lists of a statement, and the most calls in it. An expression is evaluated again after each call
-/// that has an effect, so the work grows with the square of the calls.
+/// The most members of all lists of a statement, and the most calls in it. An expression is evaluated again after each
+/// call that has an effect, so the work grows with the square of the number of calls.
 const MAX_MEMBERS: usize = 1_000;
 const MAX_CALLS: usize = 250;
 
-/// The most operators of a statement. Each may make the tree one level deeper, and evaluation recurses over the tree.
+/// The most operators of a statement. Each may make the tree one level deeper, and the evaluation recurses over the
+/// tree.
 const MAX_OPERATORS: usize = 100;
 
-/// A place among the tokens of a statement, and what was found on the way there.
+/// A position among the tokens of a statement, and what was found before it.
 #[derive(Default)]
 struct Cursor<'a> {
     pub sql: &'a [u8],
@@ -178,18 +179,18 @@ struct Cursor<'a> {
     at: usize,
     depth: usize,
     operators: usize,
-    /// How many calls and placeholders there were so far.
+    /// The numbers of calls and placeholders so far.
     pub calls: usize,
     pub parameters: usize,
-    /// Whether one of them is an aggregate.
+    /// Whether one of the calls is an aggregate.
     pub has_aggregate: bool,
     /// The first column outside of all aggregates.
     pub plain_column: Option<String>,
-    /// Whether it asks how many warnings there were before it.
+    /// Whether it asks for the number of earlier warnings.
     pub counts_warnings: bool,
     /// Whether a call or an assignment has an effect.
     pub acts: bool,
-    /// Where the first placeholder stands.
+    /// The position of the first placeholder.
     pub first_parameter: Option<usize>,
     /// Where the next statement starts, if there is one.
     pub rest: Option<usize>,
@@ -215,7 +216,7 @@ impl<'a> Cursor<'a> {
         Ok(Self { sql, dialect, tokens, rest, ..Self::default() })
     }
 
-    /// How many tokens there are.
+    /// The number of tokens.
     fn count(&self) -> usize {
         self.tokens.len()
     }
@@ -235,7 +236,7 @@ impl<'a> Cursor<'a> {
         Some(std::mem::replace(token, Token::Symbol("")))
     }
 
-    /// Passes over a number of tokens that were already peeked at.
+    /// Skips a number of tokens that have been peeked at.
     fn advance(&mut self, tokens: usize) {
         self.at += tokens;
     }
@@ -276,7 +277,7 @@ impl<'a> Cursor<'a> {
         matches!(self.peek_at(ahead), Some(Token::Symbol(found)) if *found == symbol)
     }
 
-    /// Takes a word if it is the next.
+    /// Takes a word if it comes next.
     fn word(&mut self, word: &str) -> bool {
         let found = self.is_word(word);
         self.at += usize::from(found);
@@ -288,7 +289,7 @@ impl<'a> Cursor<'a> {
         words.iter().find(|word| self.word(word)).copied()
     }
 
-    /// Takes words if all of them follow.
+    /// Takes several words if all of them follow.
     fn words(&mut self, words: &[&str]) -> bool {
         let found = words.iter().enumerate().all(|(ahead, word)| self.is_word_at(ahead, word));
         self.at += if found { words.len() } else { 0 };
@@ -301,7 +302,8 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    /// Whether no operator can follow. Asked first, since most expressions end here and need no comparison with operators.
+    /// Whether no operator can follow. Asked first, since most expressions end here and need no comparison with
+    /// operators.
     fn is_after_expression(&self) -> bool {
         matches!(self.peek(), None | Some(Token::Symbol(")" | ",")))
     }
@@ -326,7 +328,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The same, or what stands in quotation marks.
+    /// A name, or the content of quotation marks.
     fn name_or_text(&mut self) -> ParseResult<String> {
         if let Some(Token::Text(text)) = self.peek() {
             let text = lex::text_of(text.clone()).into_owned();
@@ -336,7 +338,7 @@ impl<'a> Cursor<'a> {
         self.name()
     }
 
-    /// The same as `name`, but no reserved word without backquotes.
+    /// Like `name`, but not a reserved word without backquotes.
     fn ident(&mut self) -> ParseResult<String> {
         match self.peek() {
             Some(Token::Word(word)) if is_reserved(word) => Err(self.unexpected()),
@@ -364,7 +366,7 @@ impl<'a> Cursor<'a> {
         Ok(all)
     }
 
-    /// Whether a parenthesis with several members stands a number of tokens ahead.
+    /// Whether a parenthesis with several members is this many tokens ahead.
     fn has_several(&self, ahead: usize) -> bool {
         let mut depth = 0_usize;
         for spanned in self.tokens.iter().skip(self.at + ahead) {
@@ -380,12 +382,12 @@ impl<'a> Cursor<'a> {
         false
     }
 
-    /// Skips to the end of the statement, without a check.
+    /// Skips to the end of the statement without checking it.
     fn skip_rest(&mut self) {
         self.at = self.tokens.len();
     }
 
-    /// Parses a part that may contain itself, within the limit of depth that keeps the stack small.
+    /// Parses a part that may contain itself, within the depth limit that keeps the stack small.
     fn deeper<T>(&mut self, part: impl FnOnce(&mut Self) -> ParseResult<T>) -> ParseResult<T> {
         if self.depth == MAX_DEPTH {
             return Err(SqlError::TooComplex);
@@ -413,7 +415,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// MySQL's syntax error, which quotes the statement from a place on.
+/// MySQL's syntax error, which quotes the statement from a position on.
 pub(in crate::wires::mysql) fn syntax_error(sql: &[u8], at: usize) -> SqlError {
     let line = 1 + sql[..at].iter().filter(|c| **c == b'\n').count();
     let near = String::from_utf8_lossy(&sql[at..]).chars().take(80).collect();

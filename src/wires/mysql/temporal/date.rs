@@ -1,4 +1,4 @@
-//! Dates, the days that they count, the names of days and months, and weeks in the eight ways of `WEEK(date, mode)` (MySQL
+//! Dates, their day numbers, the names of days and months, and weeks in the eight modes of `WEEK(date, mode)` (MySQL
 //! manual 14.7).
 
 use super::Components;
@@ -6,7 +6,7 @@ use super::Components;
 /// The number of the last day, 9999-12-31.
 pub(in crate::wires::mysql) const MAX_DAY: i64 = 3_652_424;
 
-/// The days of 400 years.
+/// The number of days in 400 years.
 const ERA: i64 = 146_097;
 
 /// A date, which may have zeros: `2026-00-00`.
@@ -18,7 +18,7 @@ pub(in crate::wires::mysql) struct Date {
 }
 
 impl Date {
-    /// None if a part is out of its range. The date need not exist: `2026-02-31` is one here, and `Rules` decide.
+    /// `None` if a part is out of range. The date need not exist: `2026-02-31` is valid here, and `Rules` decide.
     pub(in crate::wires::mysql) fn new(year: i64, month: i64, day: i64) -> Option<Self> {
         let is_part = (0..=9999).contains(&year) && (0..=12).contains(&month) && (0..=31).contains(&day);
         let (year, month, day) = (year.try_into().ok()?, month.try_into().ok()?, day.try_into().ok()?);
@@ -29,7 +29,7 @@ impl Date {
         self == Self::default()
     }
 
-    /// Whether its month or its day is not known.
+    /// Whether its month or its day is unknown.
     pub(in crate::wires::mysql) fn has_zeros(self) -> bool {
         self.month == 0 || self.day == 0
     }
@@ -39,7 +39,7 @@ impl Date {
         !self.has_zeros() && i64::from(self.day) <= days_in_month(self.year.into(), self.month.into())
     }
 
-    /// How many days there were since the year 0 (TO_DAYS). What has zeros is counted as MySQL counts it.
+    /// The number of days since the year 0 (TO_DAYS). Dates with zeros are counted as MySQL counts them.
     pub(in crate::wires::mysql) fn day_number(self) -> i64 {
         let (year, month, day) = (i64::from(self.year), i64::from(self.month), i64::from(self.day));
         if year == 0 && month == 0 {
@@ -52,7 +52,7 @@ impl Date {
         days - short + since_march / 4 - (since_march / 100 + 1) * 3 / 4
     }
 
-    /// The date of a day's number; the zero date for what is before the first, and none behind the last.
+    /// The date with a day number; the zero date for numbers before the first, and `None` after the last.
     pub(in crate::wires::mysql) fn of_day(number: i64) -> Option<Self> {
         if number > MAX_DAY {
             return None;
@@ -86,8 +86,8 @@ impl Date {
         Self { day: last.try_into().unwrap_or(31), ..self }
     }
 
-    /// The date a number of months later or earlier: on the same day, or on the last day of a shorter month. None beyond the
-    /// range of years.
+    /// The date a number of months later or earlier: on the same day, or on the last day of a shorter month. `None`
+    /// beyond the range of years.
     pub(in crate::wires::mysql) fn plus_months(self, months: i64) -> Option<Self> {
         let month = i64::from(self.year) * 12 + i64::from(self.month) - 1;
         let month = month.checked_add(months)?;
@@ -114,7 +114,7 @@ fn days_in_month(year: i64, month: i64) -> i64 {
     }
 }
 
-/// The year 0 is no leap year in MySQL.
+/// The year 0 is not a leap year in MySQL.
 fn is_leap(year: i64) -> bool {
     year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) && year != 0
 }
@@ -122,11 +122,11 @@ fn is_leap(year: i64) -> bool {
 /// How weeks are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::wires::mysql) struct Weeks {
-    /// Whether a week begins with Monday; else with Sunday.
+    /// Whether a week begins on Monday, and not on Sunday.
     pub monday_first: bool,
-    /// Whether days before the first week belong to the last week of the year before; else to week 0.
+    /// Whether days before the first week belong to the last week of the previous year, and not to week 0.
     pub of_a_year: bool,
-    /// Whether the first week of a year is its first whole one; else the first with four days in the year.
+    /// Whether the first week of a year is the first complete one, and not the first with four days in the year.
     pub whole: bool,
 }
 
@@ -152,7 +152,7 @@ impl Weeks {
         (year, number(start))
     }
 
-    /// The number of the day with which the first week of a year begins.
+    /// The day number of the first day of a year's first week.
     pub(in crate::wires::mysql) fn first_day(self, year: i64) -> i64 {
         // A year just outside of the range is counted from its neighbour.
         let near = year.clamp(0, 9999);
@@ -178,7 +178,7 @@ pub(in crate::wires::mysql) const MONTHS: [&str; 12] = [
     "December",
 ];
 
-/// From Monday.
+/// Starting on Monday.
 pub(in crate::wires::mysql) const DAYS: [&str; 7] =
     ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 

@@ -7,7 +7,7 @@ use super::{
     read::with_century,
 };
 
-/// A value in a format; none if the value lacks what the format asks for, such as the name of a month.
+/// Formats a value; `None` if it lacks something that the format needs, such as the name of a month.
 pub(in crate::wires::mysql) fn formatted(value: Temporal, format: &str) -> Option<String> {
     let fields = value.fields();
     let date = if matches!(value, Temporal::Time { .. }) {
@@ -32,7 +32,7 @@ pub(in crate::wires::mysql) fn formatted(value: Temporal, format: &str) -> Optio
     Some(text)
 }
 
-/// What one specifier stands for.
+/// The value of one specifier.
 fn put(text: &mut String, specifier: char, fields: Components, date: Option<Date>) -> Option<()> {
     let Components { year, month, day, hour, minute, second, micros, .. } = fields;
     let hour_of_twelve = (hour % 24 + 11) % 12 + 1;
@@ -82,7 +82,7 @@ fn day_name(date: Option<Date>) -> Option<&'static str> {
     DAYS.get(usize::try_from(weekday(date)?).ok()?).copied()
 }
 
-/// The day of the week; none for a date with neither a year nor a month.
+/// The day of the week; `None` for a date with neither a year nor a month.
 fn weekday(date: Option<Date>) -> Option<i64> {
     date.filter(|date| date.year > 0 || date.month > 0).map(Date::weekday)
 }
@@ -97,7 +97,7 @@ fn ordinal(day: i64) -> &'static str {
     }
 }
 
-/// The most characters that a format can produce: the length that a column of it is declared with.
+/// The most characters that a format can produce: the declared length of a column.
 pub(in crate::wires::mysql) fn longest(format: &str) -> usize {
     let mut chars = format.chars();
     let mut length = 0_usize;
@@ -120,7 +120,7 @@ pub(in crate::wires::mysql) fn longest(format: &str) -> usize {
     length
 }
 
-/// The parts that a format asks for, which decide the type of STR_TO_DATE.
+/// The parts in a format, which decide the type of STR_TO_DATE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::wires::mysql) struct FormatParts {
     pub date: bool,
@@ -128,7 +128,7 @@ pub(in crate::wires::mysql) struct FormatParts {
     pub fraction: bool,
 }
 
-/// The specifiers that are of a date.
+/// The specifiers for parts of a date.
 const OF_DATE: &str = "MVUXYWabcjmvuxywdDe";
 
 impl FormatParts {
@@ -150,7 +150,7 @@ impl FormatParts {
         if self.fraction { 6 } else { 0 }
     }
 
-    /// The kind of value that the format is of.
+    /// The kind of value that a format describes.
     fn value(self, moment: DateTime) -> Temporal {
         match (self.date, self.time) {
             (_, false) => Temporal::Date(moment.date),
@@ -167,13 +167,13 @@ struct Week {
     /// 1 for a Monday, 7 for a Sunday.
     weekday: Option<i64>,
     sunday_first: bool,
-    /// Whether the year is one of weeks: `%X` and `%x`, for `%V` and `%v`.
+    /// Whether the year is a week year: `%X` and `%x`, for `%V` and `%v`.
     is_strict: bool,
     year: Option<i64>,
     year_of_sundays: bool,
 }
 
-/// What was read so far.
+/// The parts that were read so far.
 #[derive(Default)]
 struct FoundParts {
     year: i64,
@@ -184,13 +184,13 @@ struct FoundParts {
     minute: i64,
     second: i64,
     micros: i64,
-    /// By the clock of twelve hours, and what AM or PM adds.
+    /// On the twelve-hour clock, and what AM or PM adds.
     of_twelve: bool,
     half: i64,
     week: Week,
 }
 
-/// A string read by a format, and whether more follows in the string. None if the string does not match the format.
+/// Parses a string by a format. Returns whether more follows in the string; `None` if the string does not match.
 pub(in crate::wires::mysql) fn scanned(text: &str, format: &str) -> Option<(Temporal, bool)> {
     let mut found = FoundParts::default();
     let rest = scan(text, format, &mut found)?;
@@ -237,7 +237,7 @@ fn existing(day: i64) -> Option<Date> {
     Date::of_day(day).filter(|date| !date.is_zero())
 }
 
-/// Reads as much as the format describes, and returns the rest.
+/// Parses as much as the format describes, and returns the rest.
 fn scan<'a>(text: &'a str, format: &str, found: &mut FoundParts) -> Option<&'a str> {
     let (mut text, mut chars) = (text, format.chars());
     while let Some(c) = chars.next() {
@@ -347,7 +347,7 @@ fn number<'a>(text: &'a str, most: usize, number: &mut i64) -> Option<&'a str> {
     Some(rest)
 }
 
-/// A number of at most a number of digits, and how many it has.
+/// A number of at most this many digits, and how many it has.
 fn digits(text: &str, most: usize) -> Option<(i64, u32, &str)> {
     let count = text.bytes().take(most).take_while(u8::is_ascii_digit).count();
     let (number, rest) = text.split_at(count);

@@ -1,4 +1,4 @@
-//! What is added to a date: `INTERVAL '1 10' DAY_HOUR` (MySQL manual 11.5.3, "Temporal Intervals").
+//! Intervals, which are added to dates: `INTERVAL '1 10' DAY_HOUR` (MySQL manual 11.5.3, "Temporal Intervals").
 
 use super::{Components, DAY, Date, DateTime, HOUR, MINUTE, SECOND, Time, Weeks, rounded};
 
@@ -27,7 +27,7 @@ pub(in crate::wires::mysql) enum Unit {
     SecondMicrosecond,
 }
 
-/// All units by their names, and how many numbers each takes.
+/// All units by name, and the number of numbers in each.
 const UNITS: [(&str, Unit, usize); 20] = [
     ("YEAR", Unit::Year, 1),
     ("QUARTER", Unit::Quarter, 1),
@@ -51,17 +51,17 @@ const UNITS: [(&str, Unit, usize); 20] = [
     ("SECOND_MICROSECOND", Unit::SecondMicrosecond, 2),
 ];
 
-/// What an interval is of.
+/// The kind of an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::wires::mysql) enum Amount<'a> {
     Whole(i64),
     /// Seconds with a fraction, in microseconds.
     Micros(i64),
-    /// Of a unit that has several numbers.
+    /// A unit with several numbers.
     Text(&'a str),
 }
 
-/// What is added.
+/// An interval with its amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::wires::mysql) enum Interval {
     Months(i64),
@@ -75,7 +75,7 @@ impl Unit {
         found.map(|(_, unit, _)| *unit)
     }
 
-    /// How many numbers it has.
+    /// The number of its numbers.
     fn numbers(self) -> usize {
         UNITS.iter().find(|(_, unit, _)| *unit == self).map_or(1, |(.., numbers)| *numbers)
     }
@@ -84,13 +84,13 @@ impl Unit {
         self.numbers() > 1
     }
 
-    /// Whether it counts days or more, so that a date stays one.
+    /// Whether it consists of days or more, so that a date remains a date.
     pub(in crate::wires::mysql) fn is_of_date(self) -> bool {
         use Unit::{Day, Month, Quarter, Week, Year, YearMonth};
         matches!(self, Year | Quarter | Month | Week | Day | YearMonth)
     }
 
-    /// Whether it counts nothing that is a day or more, so that a time stays one.
+    /// Whether it has no days or more, so that a time remains a time.
     pub(in crate::wires::mysql) fn is_of_time(self) -> bool {
         use Unit::{DayHour, DayMicrosecond, DayMinute, DaySecond};
         !self.is_of_date() && !matches!(self, DayHour | DayMinute | DaySecond | DayMicrosecond)
@@ -101,7 +101,7 @@ impl Unit {
         matches!(self, Microsecond | DayMicrosecond | HourMicrosecond | MinuteMicrosecond | SecondMicrosecond)
     }
 
-    /// What EXTRACT says of the parts of a value.
+    /// The value of EXTRACT for the parts of a value.
     pub(in crate::wires::mysql) fn extract(self, of: Components, weeks: Weeks) -> i64 {
         let Components { is_negative, year, month, day, hour, minute, second, micros } = of;
         let clock = (hour * 100 + minute) * 100 + second;
@@ -130,7 +130,7 @@ impl Unit {
         if is_negative { -number } else { number }
     }
 
-    /// How many of it are between two moments.
+    /// The number of complete units between two moments.
     pub(in crate::wires::mysql) fn between(self, from: DateTime, to: DateTime) -> i64 {
         let micros = to.since_zero() - from.since_zero();
         match self {
@@ -158,7 +158,7 @@ fn months(from: DateTime, to: DateTime) -> i64 {
 }
 
 impl Interval {
-    /// None if the interval is larger than the range of dates.
+    /// `None` if the interval is larger than the range of dates.
     pub(in crate::wires::mysql) fn new(amount: Amount<'_>, unit: Unit) -> Option<Self> {
         let amount = match amount {
             Amount::Text(text) => return Self::composite(text, unit),
@@ -179,7 +179,7 @@ impl Interval {
         }
     }
 
-    /// `1 10:11`: numbers with anything between them. The first may be left out.
+    /// `1 10:11`: numbers with anything between them. The first ones may be omitted.
     fn composite(text: &str, unit: Unit) -> Option<Self> {
         let text = text.trim_start();
         let (is_negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
@@ -225,7 +225,7 @@ impl Interval {
         })
     }
 
-    /// None where there is no such day.
+    /// `None` if there is no such day.
     pub(in crate::wires::mysql) fn after(self, moment: DateTime) -> Option<DateTime> {
         match self {
             Self::Months(months) => Some(DateTime { date: moment.date.plus_months(months)?, ..moment }),
@@ -234,7 +234,7 @@ impl Interval {
         }
     }
 
-    /// None where it is longer than a time may be.
+    /// `None` if it is out of the range of times.
     pub(in crate::wires::mysql) fn longer(self, time: Time) -> Option<Time> {
         let Self::Micros(micros) = self else { return None };
         let (time, is_clamped) = Time::clamped(time.0.checked_add(micros)?);
@@ -242,7 +242,7 @@ impl Interval {
     }
 }
 
-/// What the numbers of a unit count, in microseconds.
+/// The lengths of a unit's parts, in microseconds.
 fn scales(unit: Unit) -> &'static [i64] {
     const ALL: [i64; 5] = [DAY, HOUR, MINUTE, SECOND, 1];
     let (from, to) = match unit {

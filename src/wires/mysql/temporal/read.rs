@@ -1,46 +1,46 @@
-//! Dates and times as people type them, `2026-11-27 10:11:12.5`, `26/11/27`, `20261127T101112`, `1 10:11`, and as numbers:
-//! `20261127101112.5`, `261127`, `101112`.
+//! Parsing dates and times as people type them, `2026-11-27 10:11:12.5`, `26/11/27`, `20261127T101112`, `1 10:11`, and
+//! as numbers: `20261127101112.5`, `261127`, `101112`.
 
 use super::{Date, DateTime, HOUR, MINUTE, Offset, Rules, SECOND, Temporal, Time};
 
-/// A value that was read from a string, and what callers may have to warn of.
+/// A value that was parsed from a string, and reasons for warnings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::wires::mysql) struct Reading {
     pub value: Temporal,
-    /// Whether the string goes on after the value, or the value was clamped.
+    /// Whether the string continues after the value, or the value was clamped.
     pub is_cut: bool,
     pub deprecated: Option<Deprecated>,
     /// The time zone, if the string names one.
     pub zone: Option<Offset>,
 }
 
-/// A delimiter that is accepted but is deprecated, or superfluous.
+/// A delimiter that is accepted but deprecated or superfluous.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::wires::mysql) struct Deprecated {
     pub delimiter: char,
     pub position: usize,
-    /// The delimiter to use instead; none for a superfluous one.
+    /// The delimiter to use instead; `None` if it is superfluous.
     pub standard: Option<char>,
 }
 
-/// The greatest number that a part may be.
+/// The greatest value of a part.
 const MAX_PART: i64 = 999_999;
 
-/// The parts of a text that is a date: year, month, day, hour, minute, second, microseconds.
+/// The parts of a string that is a date: year, month, day, hour, minute, second, microseconds.
 #[derive(Default)]
 struct DateParts {
     numbers: [i64; 7],
     count: usize,
-    /// Digits of the year and of the fraction.
+    /// The numbers of digits of the year and of the fraction.
     year_digits: usize,
     digits: u8,
-    /// Whether the date and the time are delimited by a space, and whether anything is.
+    /// Whether the date and the time are separated by a space, and whether by anything.
     has_space: bool,
     has_delimiter: bool,
     deprecated: Option<Deprecated>,
 }
 
-/// A place in a text.
+/// A position in a string.
 struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
@@ -61,7 +61,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// A number of at most `most` digits; none if it overflows.
+    /// A number of at most `most` digits; `None` if it overflows.
     fn number(&mut self, most: usize) -> Option<i64> {
         let mut number = 0_i64;
         let end = self.at.saturating_add(most);
@@ -72,7 +72,7 @@ impl Scanner<'_> {
         Some(number)
     }
 
-    /// The digits after a point, as microseconds, and how many there are. A seventh digit rounds.
+    /// The digits after a point, as microseconds, and their number. A seventh digit rounds.
     fn fraction(&mut self) -> (i64, u8) {
         let start = self.at;
         let number = self.number(6).unwrap_or(0);
@@ -86,7 +86,7 @@ impl Scanner<'_> {
     }
 }
 
-/// Reads a date, or a date with a time. None if the string is neither, or if the rules do not accept it.
+/// Parses a date, or a date with a time. `None` if the string is neither, or if the rules do not accept it.
 pub(in crate::wires::mysql) fn datetime_of_text(text: &str, rules: Rules) -> Option<Reading> {
     let mut scanner = Scanner { text: text.as_bytes(), at: 0 };
     let parts = parts(&mut scanner)?;
@@ -135,7 +135,7 @@ fn parts(scanner: &mut Scanner<'_>) -> Option<DateParts> {
     Some(parts)
 }
 
-/// Skips what stands between two parts: any punctuation, and after the day also spaces.
+/// Skips what separates two parts: any punctuation, and after the day also spaces.
 fn delimiters(scanner: &mut Scanner<'_>, parts: &mut DateParts) -> Option<()> {
     let is_after_day = parts.count == 3;
     let standard = if is_after_day {
@@ -197,7 +197,7 @@ fn zone(scanner: &mut Scanner<'_>) -> Option<Offset> {
     Some(offset)
 }
 
-/// The year that two digits stand for.
+/// The year for two digits.
 pub(in crate::wires::mysql) fn with_century(year: i64) -> i64 {
     match year {
         0..70 => 2000 + year,
@@ -209,7 +209,7 @@ pub(in crate::wires::mysql) fn with_century(year: i64) -> i64 {
 /// The shortest string that may be a date with a time.
 const SHORTEST_MOMENT: usize = 12;
 
-/// Reads a time, or a moment that has one. None if the string is neither.
+/// Parses a time, or a moment that has one. `None` if the string is neither.
 pub(in crate::wires::mysql) fn time_of_text(text: &str, rules: Rules) -> Option<Reading> {
     let mut scanner = Scanner { text: text.as_bytes(), at: 0 };
     scanner.spaces();
@@ -242,7 +242,7 @@ struct ClockParts {
     hours: i64,
     minutes: i64,
     seconds: i64,
-    /// How many digits, and how many microseconds.
+    /// The number of digits, and the microseconds.
     fraction: (u8, i64),
 }
 
@@ -279,7 +279,7 @@ fn clock(scanner: &mut Scanner<'_>) -> Option<ClockParts> {
     (clock.minutes < 60 && clock.seconds < 60 && clock.hours < i64::from(u32::MAX)).then_some(clock)
 }
 
-/// Up to so many numbers between colons.
+/// Up to this many numbers, separated by colons.
 fn colons<const COUNT: usize>(scanner: &mut Scanner<'_>) -> Option<[i64; COUNT]> {
     let mut numbers = [0; COUNT];
     for (at, number) in numbers.iter_mut().enumerate() {
@@ -305,11 +305,12 @@ fn is_space(c: u8) -> bool {
 /// Digits of a clock: `000000` to `235959`.
 const CLOCK: i64 = 1_000_000;
 
-/// The greatest number that is a time, and the least that is a moment where a time is wanted.
+/// The greatest number that is a time, and the least that is a moment where a time is expected.
 const MAX_TIME: i64 = 8_385_959;
 const MIN_MOMENT: i64 = 10_000_000_000;
 
-/// The date of a whole number and the microseconds after its point. None if it is no date, or if the rules do not accept it.
+/// The date in a whole number and the microseconds after its point. `None` if it is not a date, or if the rules do not
+/// accept it.
 pub(in crate::wires::mysql) fn datetime_of_number(
     whole: i64,
     micros: i64,

@@ -1,5 +1,5 @@
-//! Times of a day and between two moments; moments, which are a date with a time of its day; and the time zones by which a
-//! moment is one on Earth: those that are an offset.
+//! Times of day and time differences; moments, which are dates with a time; and the supported time zones, which are
+//! offsets from UTC.
 
 use super::{Components, Date, MAX_DAY};
 
@@ -8,14 +8,14 @@ pub(in crate::wires::mysql) const MINUTE: i64 = 60 * SECOND;
 pub(in crate::wires::mysql) const HOUR: i64 = 60 * MINUTE;
 pub(in crate::wires::mysql) const DAY: i64 = 24 * HOUR;
 
-/// The number of the day 1970-01-01.
+/// The day number of 1970-01-01.
 const UNIX_DAY: i64 = 719_528;
 
 /// Microseconds, from `-838:59:59` to `838:59:59`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::wires::mysql) struct Time(pub i64);
 
-/// A date, and microseconds of its day.
+/// A date, and the microseconds since its midnight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::wires::mysql) struct DateTime {
     pub date: Date,
@@ -37,7 +37,7 @@ impl Time {
 }
 
 impl DateTime {
-    /// The moment of a number of microseconds since 1970. Beyond the range of years it is 1970.
+    /// The moment this many microseconds after the start of 1970. Beyond the range of years it is 1970.
     pub(in crate::wires::mysql) fn of_unix(micros: i64) -> Self {
         let day = UNIX_DAY + micros.div_euclid(DAY);
         let date = Date::of_day(day).filter(|date| !date.is_zero());
@@ -55,7 +55,7 @@ impl DateTime {
         self.date.day_number() * DAY + self.micros
     }
 
-    /// None where there is no such year.
+    /// `None` if there is no such year.
     pub(in crate::wires::mysql) fn plus_micros(self, micros: i64) -> Option<Self> {
         let sum = self.since_zero().checked_add(micros).filter(|sum| *sum >= 0)?;
         let day = sum.div_euclid(DAY);
@@ -64,7 +64,7 @@ impl DateTime {
         (day <= MAX_DAY).then_some(Self { date, micros: sum.rem_euclid(DAY) })
     }
 
-    /// None where it would be in the year 10000.
+    /// `None` if it would be in the year 10000.
     pub(in crate::wires::mysql) fn rounded(self, digits: u8) -> Option<Self> {
         self.plus_micros(rounded(self.micros, digits) - self.micros)
     }
@@ -75,7 +75,7 @@ impl DateTime {
     }
 }
 
-/// Microseconds rounded to a number of digits of a second, half away from zero.
+/// Rounds microseconds to this many digits of a second, half away from zero.
 pub(in crate::wires::mysql) fn rounded(micros: i64, digits: u8) -> i64 {
     let unit = 10_i64.pow(6 - u32::from(digits.min(6)));
     let half = unit / 2 * micros.signum();
@@ -93,13 +93,12 @@ fn clock(micros: i64) -> Components {
     }
 }
 
-/// How far local time is ahead of UTC, in minutes.
+/// The offset from UTC, in minutes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::wires::mysql) struct Offset(i16);
 
 impl Offset {
-    /// `SYSTEM`, which is UTC, or `+02:00`: from `-13:59` to `+14:00`. Names are known to a server with tables of time
-    /// zones alone.
+    /// `SYSTEM`, which is UTC, or `+02:00`: from `-13:59` to `+14:00`. Only a server with time zone tables knows names.
     pub(in crate::wires::mysql) fn named(zone: &str) -> Option<Self> {
         if zone.eq_ignore_ascii_case("SYSTEM") {
             return Some(Self::default());
@@ -120,7 +119,7 @@ impl Offset {
         (minutes < 60 && all <= most).then_some(Self(if is_west { -all } else { all }))
     }
 
-    /// The name of a zone like MySQL shows it, whatever way it was typed.
+    /// The name of a zone as MySQL shows it, however it was typed.
     pub(in crate::wires::mysql) fn name(self, typed: &str) -> String {
         if typed.eq_ignore_ascii_case("SYSTEM") {
             return "SYSTEM".to_owned();
@@ -134,12 +133,12 @@ impl Offset {
         i64::from(self.0) * MINUTE
     }
 
-    /// The local time of a number of microseconds since 1970.
+    /// The local time this many microseconds after the start of 1970 UTC.
     pub(in crate::wires::mysql) fn local(self, unix: i64) -> DateTime {
         DateTime::of_unix(unix.saturating_add(self.micros()))
     }
 
-    /// The microseconds since 1970 of a local time.
+    /// The microseconds since 1970 UTC of a local time.
     pub(in crate::wires::mysql) fn unix(self, local: DateTime) -> i64 {
         local.to_unix() - self.micros()
     }

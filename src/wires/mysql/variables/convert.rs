@@ -1,4 +1,4 @@
-//! What a session variable becomes when it is set to a value: MySQL's own checks, by the type of the variable.
+//! The conversion of a value that a session variable is set to: MySQL's checks, by the type of the variable.
 
 use super::{
     Variables,
@@ -15,7 +15,7 @@ use crate::wires::mysql::{
 /// The greatest `@@timestamp`, in seconds since 1970.
 const MAX_TIMESTAMP: f64 = 32_536_771_199.0;
 
-/// The value as it is kept, which may be another that is near; none for the one at the start.
+/// The value that is stored, which may be a near one; `None` for the initial value.
 pub(super) fn converted(
     variable: &'static Variable,
     value: &Value,
@@ -59,7 +59,7 @@ pub(super) fn converted(
     }))
 }
 
-/// The warning of a value that was brought within the bounds, which is an error in strict mode.
+/// The warning for a value that was clamped; an error in strict mode.
 fn out_of_bounds(variable: &Variable, value: &Value, session: &Variables) -> Result<Warning, VariableError> {
     let shown = value.to_text().unwrap_or_default();
     if session.has_mode("STRICT_ALL_TABLES") {
@@ -68,7 +68,7 @@ fn out_of_bounds(variable: &Variable, value: &Value, session: &Variables) -> Res
     Ok(Warning::truncated(variable.name, &shown))
 }
 
-/// The place of a name, or the one that a number says.
+/// The index of a name, or an index given as a number.
 fn place(variable: &Variable, names: &[&str], value: &Value) -> Result<usize, VariableError> {
     let shown = || value.to_text().unwrap_or_else(|| "NULL".to_owned());
     let place = match value {
@@ -83,7 +83,7 @@ fn place_of(names: &[&str], text: &str) -> Option<usize> {
     names.iter().position(|name| !name.is_empty() && name.eq_ignore_ascii_case(text))
 }
 
-/// The number that is nearest within the bounds, and whether it is another than the one wanted.
+/// The nearest number within the bounds, and whether it differs.
 fn number(variable: &Variable, value: &Value) -> Result<(Value, bool), VariableError> {
     let VariableKind::Number { signed, least, greatest, block } = variable.kind else {
         return Err(VariableError::WrongType(variable.name));
@@ -112,7 +112,7 @@ fn real(variable: &Variable, value: &Value) -> Result<f64, VariableError> {
     }
 }
 
-/// 0 is the time that it is.
+/// 0 stands for the current time.
 fn timestamp(variable: &Variable, seconds: f64) -> Result<Option<Value>, SqlError> {
     if seconds == 0.0 {
         return Ok(None);
@@ -124,7 +124,7 @@ fn timestamp(variable: &Variable, seconds: f64) -> Result<Option<Value>, SqlErro
     Ok(Some(Value::Double(seconds)))
 }
 
-/// Names of a set, divided by commas, or a number: as bits.
+/// Names of a set, separated by commas, or a number: as bits.
 fn bits(variable: &Variable, names: &[&str], value: &Value) -> Result<u64, VariableError> {
     let wrong = |text: &str| VariableError::wrong_value(variable, text);
     match value {
@@ -150,7 +150,7 @@ fn members(names: &[&str], bits: u64) -> String {
     members.map(|(_, name)| *name).collect::<Vec<_>>().join(",")
 }
 
-/// All switches, some of which are as they were: `name=on`, `name=off`, `name=default` or `default`, or a number.
+/// All switches, some of which may be unchanged: `name=on`, `name=off`, `name=default` or `default`, or a number.
 fn switched(
     variable: &'static Variable,
     names: &[&str],

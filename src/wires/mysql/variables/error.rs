@@ -1,4 +1,4 @@
-//! What is wrong with the use of a system variable (MySQL 8.4 Error Message Reference).
+//! Errors in the use of system variables (MySQL 8.4 Error Message Reference).
 
 use super::table::Variable;
 

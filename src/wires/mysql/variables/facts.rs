@@ -1,4 +1,4 @@
-//! Reading system variables: what a session has set, what is so, or the value at the start.
+//! Reading system variables: the value that the session has set, a fact about the server, or the initial value.
 
 use std::sync::LazyLock;
 
@@ -16,14 +16,14 @@ use crate::{
     },
 };
 
-/// The server and the connection, of which some variables tell.
+/// The facts about the server and the connection that some variables report.
 #[derive(Clone, Copy)]
 pub(in crate::wires::mysql) struct ServerView<'a> {
     pub config: ServerFlags,
     pub io: &'a BufferedSocket,
 }
 
-/// Known by it from its start to its end: a random UUID.
+/// The UUID of the server, random for each process.
 static SERVER_UUID: LazyLock<String> = LazyLock::new(|| {
     let mut bytes = [0; 16];
     // Without random numbers nobody can log in to ask for it.
@@ -34,7 +34,7 @@ static SERVER_UUID: LazyLock<String> = LazyLock::new(|| {
 });
 
 impl Env<'_> {
-    /// Its value for the session, or for the server.
+    /// The value for the session, or the global one.
     pub(in crate::wires::mysql) fn value_of(&self, variable: &'static Variable, global: bool) -> Value {
         let own = if global { None } else { self.system.own(variable) };
         if !global && variable.name == REENTRY && takes_no_lock_twice(self.session_info.database) {
@@ -43,13 +43,13 @@ impl Env<'_> {
         own.or_else(|| self.fact(variable.name)).unwrap_or_else(|| variable.initial.clone())
     }
 
-    /// `LAST_INSERT_ID()`: what the session has set, since nothing is inserted.
+    /// `LAST_INSERT_ID()`: the value that the session has set, since nothing is inserted.
     pub(in crate::wires::mysql) fn last_insert_id(&self) -> Value {
         let set = Variable::named("last_insert_id").and_then(|variable| self.system.own(variable));
         set.unwrap_or(Value::UInt(0))
     }
 
-    /// As SHOW VARIABLES writes it.
+    /// The value as in SHOW VARIABLES.
     pub(in crate::wires::mysql) fn shown(&self, variable: &'static Variable, global: bool) -> String {
         match (&variable.kind, self.value_of(variable, global)) {
             (VariableKind::Flag, value) => if value == Value::UInt(1) { "ON" } else { "OFF" }.to_owned(),
@@ -58,7 +58,7 @@ impl Env<'_> {
         }
     }
 
-    /// What is not the same for all servers, connections and statements.
+    /// Values that differ between servers, connections or statements.
     fn fact(&self, name: &str) -> Option<Value> {
         Some(match name {
             "version" => Value::text(VERSION),

@@ -3,7 +3,7 @@
 use super::error::VariableError;
 use crate::wires::mysql::error::Warning;
 
-/// A mode, and those that it stands for beside itself.
+/// A mode, and the modes that it implies.
 const COMBINATIONS: [(&str, &[&str]); 2] = [
     ("ANSI", &["REAL_AS_FLOAT", "PIPES_AS_CONCAT", "ANSI_QUOTES", "IGNORE_SPACE", "ONLY_FULL_GROUP_BY"]),
     (
@@ -22,7 +22,7 @@ const COMBINATIONS: [(&str, &[&str]); 2] = [
 const STRICT: [&str; 2] = ["STRICT_TRANS_TABLES", "STRICT_ALL_TABLES"];
 const OF_STRICT: [&str; 3] = ["NO_ZERO_IN_DATE", "NO_ZERO_DATE", "ERROR_FOR_DIVISION_BY_ZERO"];
 
-/// The modes with those that combinations stand for. `names` are all modes, each in the place of its bit.
+/// The given modes with all that they imply. `names` are all modes, each at the index of its bit.
 pub(super) fn checked(
     mut bits: u64,
     names: &[&str],

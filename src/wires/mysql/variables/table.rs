@@ -12,17 +12,17 @@ pub(in crate::wires::mysql) struct Variable {
     pub scope: Scope,
     pub kind: VariableKind,
     pub access: Access,
-    /// Its value when the server and a session start.
+    /// The initial value, when the server and a session start.
     pub initial: Value,
-    /// What a session needs to set it.
+    /// What a session needs in order to set it.
     pub privilege: Option<Privilege>,
-    /// None if it is not deprecated, or what to use instead, which may be nothing.
+    /// `None` if it is not deprecated; otherwise its replacement, which may be empty.
     pub deprecated: Option<&'static str>,
-    /// What each SET of it warns of: number and text.
+    /// The warning of each SET of it: number and text.
     pub warning: Option<(u16, &'static str)>,
 }
 
-/// Who has a value of it.
+/// The scopes in which it has a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::wires::mysql) enum Scope {
     Global,
@@ -30,7 +30,7 @@ pub(in crate::wires::mysql) enum Scope {
     Both,
 }
 
-/// What it holds.
+/// The type of its value.
 #[derive(Debug, PartialEq)]
 pub(in crate::wires::mysql) enum VariableKind {
     Flag,
@@ -38,7 +38,7 @@ pub(in crate::wires::mysql) enum VariableKind {
         signed: bool,
         least: i128,
         greatest: i128,
-        /// Values are rounded down to a multiple of it.
+        /// Values are rounded down to a multiple of this.
         block: i128,
     },
     Real {
@@ -46,9 +46,9 @@ pub(in crate::wires::mysql) enum VariableKind {
         greatest: f64,
     },
     Text,
-    /// One of these names, or its place.
+    /// One of these names, or its index.
     Enumeration(Vec<&'static str>),
-    /// Some of these names, or a number of which each bit is the place of one. An empty name is a bit that is not used.
+    /// Some of these names, or a number in which each bit is the index of one. An empty name is an unused bit.
     Set(Vec<&'static str>),
     /// `name=on,name=off` of all of these names.
     Switches(Vec<&'static str>),
@@ -59,13 +59,13 @@ pub(in crate::wires::mysql) enum VariableKind {
 pub(in crate::wires::mysql) enum Access {
     Dynamic,
     ReadOnly,
-    /// A session has a value of its own, which it cannot set.
+    /// A session has its own value, which it cannot set.
     GlobalOnly,
-    /// It may be set, but not to DEFAULT.
+    /// It can be set, but not to DEFAULT.
     NoDefault,
 }
 
-/// Privileges of MySQL, one of which is needed.
+/// MySQL privileges, one of which is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::wires::mysql) struct Privilege {
     pub names: &'static str,
@@ -80,10 +80,10 @@ impl Variable {
         found.ok().map(|at| &TABLE[at])
     }
 
-    /// The variable that `@@name` means.
+    /// The variable that `@@name` refers to.
     ///
     /// # Errors
-    /// There is none, or it has no value of this scope.
+    /// An error if it does not exist, or has no value in this scope.
     pub(in crate::wires::mysql) fn of_scope(
         scope: Option<Scope>,
         name: &str,
@@ -96,7 +96,7 @@ impl Variable {
         }
     }
 
-    /// The warning that it is deprecated, if it is.
+    /// The deprecation warning, if there is one.
     pub(in crate::wires::mysql) fn deprecation(&self) -> Option<Warning> {
         let name = self.name;
         let instead = match self.deprecated? {
@@ -107,12 +107,12 @@ impl Variable {
         Some(Warning::new(1287, text))
     }
 
-    /// All of them, by name.
+    /// All variables, by name.
     pub(in crate::wires::mysql) fn all() -> &'static [Self] {
         &TABLE
     }
 
-    /// A line of the file; none if it is not as it should be.
+    /// Parses a line of the file; `None` if it is malformed.
     fn parse(line: &'static str) -> Option<Self> {
         let fields: Vec<_> = line.split('\t').collect();
         let [
@@ -198,7 +198,7 @@ impl VariableKind {
         })
     }
 
-    /// The value that a text of the file stands for.
+    /// The value of a text in the file.
     fn value(&self, text: &str) -> Option<Value> {
         if text == r"\N" {
             return Some(Value::Null);

@@ -1,5 +1,5 @@
-//! What the session variables that hold a text may be set to (MySQL manual 7.1.8). What is none of it is an error, as
-//! with MySQL: so nobody has a megabyte remembered under the name of a time zone.
+//! Checks of session variables that are strings (MySQL manual 7.1.8). As in MySQL, other values are errors, so nobody
+//! can store a megabyte as the name of a time zone.
 
 use super::{VariableError, table::Variable};
 use crate::wires::mysql::{
@@ -9,13 +9,13 @@ use crate::wires::mysql::{
     value::Value,
 };
 
-/// The most bytes of a list of names.
+/// The most bytes in a list of names.
 pub(in crate::wires::mysql) const MAX_LIST: usize = 2048;
 
-/// Storage engines of MySQL, in place of which tables could be made.
+/// MySQL's storage engines, which tables could name.
 const ENGINES: [&str; 7] = ["InnoDB", "MyISAM", "MEMORY", "CSV", "ARCHIVE", "BLACKHOLE", "MRG_MYISAM"];
 
-/// The value as it is kept, if the variable may have it.
+/// The stored value, if the variable may have it.
 pub(super) fn checked(variable: &'static Variable, value: &Value) -> Result<Value, SqlError> {
     let name = variable.name;
     let wrong = |shown: &str| SqlError::from(VariableError::wrong_value(variable, shown));
@@ -45,7 +45,7 @@ pub(super) fn checked(variable: &'static Variable, value: &Value) -> Result<Valu
     if is_right { Ok(Value::Text(text)) } else { Err(wrong(&text)) }
 }
 
-/// The name of a storage engine as MySQL writes it.
+/// The name of a storage engine in MySQL's spelling.
 fn engine(name: String) -> Result<Value, SqlError> {
     let known = ENGINES.into_iter().find(|engine| engine.eq_ignore_ascii_case(&name));
     known.map(Value::text).ok_or_else(|| VariableError::UnknownEngine(name).into())
@@ -59,7 +59,7 @@ fn is_of_name(c: u8) -> bool {
     c.is_ascii_alphanumeric() || c == b'_'
 }
 
-/// The locale of this name as MySQL writes it.
+/// The name of a locale in MySQL's spelling.
 fn locale(name: String) -> Result<Value, SqlError> {
     let known = LOCALES.split_ascii_whitespace().find(|locale| locale.eq_ignore_ascii_case(&name));
     known.map(Value::text).ok_or(SqlError::UnknownLocale(name))

@@ -7,10 +7,10 @@ use crate::{
     wires::mysql::{error::SqlError, value::Value},
 };
 
-/// What the map has for each, beside its texts.
+/// The memory of the map's entry besides its strings.
 const ENTRY: usize = 128;
 
-/// Those of a connection.
+/// The user variables of a connection.
 #[derive(Debug, Default)]
 pub(in crate::wires::mysql) struct UserVariables(HashMap<String, (Value, Charge)>);
 
@@ -19,7 +19,7 @@ impl UserVariables {
         self.0.get(name).map(|(value, _)| value)
     }
 
-    /// Sets one. Where the budget does not have so much it stays as it was.
+    /// Sets a variable. If the budget does not allow it, the variable is unchanged.
     pub(in crate::wires::mysql) fn set(
         &mut self,
         name: String,

@@ -9,10 +9,10 @@ use crate::wires::mysql::{
     value::{Decimal, Number, Value, number_prefix},
 };
 
-/// With more digits after the point, a result is a double.
+/// A result with more digits after the point is a double.
 const MAX_SCALE: u32 = 30;
 
-/// The result of an operator, with a warning for a string that is no number, and for a division by zero.
+/// The result of an operator, with warnings for strings that are not numbers and for divisions by zero.
 pub(super) fn calculated(env: &Env<'_>, operator: Operator, left: &Value, right: &Value) -> EvalResult {
     let kind = if is_of_bits(operator) { "INTEGER" } else { "DOUBLE" };
     warn_of_text(env, kind, left);
@@ -25,7 +25,7 @@ pub(super) fn calculated(env: &Env<'_>, operator: Operator, left: &Value, right:
     Ok(result)
 }
 
-/// A number with the other sign. An unsigned one becomes signed.
+/// The negative of a number. An unsigned one becomes signed.
 pub(super) fn negated(env: &Env<'_>, value: &Value) -> EvalResult {
     match value {
         Value::UInt(number) if *number <= 1 << 63 => Ok(Value::Int(number.cast_signed().wrapping_neg())),
@@ -33,7 +33,7 @@ pub(super) fn negated(env: &Env<'_>, value: &Value) -> EvalResult {
     }
 }
 
-/// Warns of a string that is used as a number and is none, blanks around it aside.
+/// Warns about a string that is used as a number and is not one, apart from blanks around it.
 pub(super) fn warn_of_text(env: &Env<'_>, kind: &str, value: &Value) {
     let Value::Text(text) = value else { return };
     let is_number = match kind {
@@ -50,7 +50,7 @@ fn is_of_bits(operator: Operator) -> bool {
     matches!(operator, BitAnd | BitOr | BitXor | ShiftLeft | ShiftRight)
 }
 
-/// `digits`: how many a division adds.
+/// `digits`: how many digits a division adds.
 fn arithmetic(operator: Operator, left: &Value, right: &Value, digits: u32) -> EvalResult {
     if is_of_bits(operator) {
         return Ok(bits(operator, left, right));
@@ -81,7 +81,7 @@ fn arithmetic(operator: Operator, left: &Value, right: &Value, digits: u32) -> E
     }
 }
 
-/// How many digits are shown behind the point; none if that depends on the value.
+/// How many digits are shown after the point; `None` if that depends on the value.
 fn fixed_digits(value: &Value) -> Option<u8> {
     match value {
         Value::Rounded { digits, .. } => Some(*digits),
@@ -91,7 +91,7 @@ fn fixed_digits(value: &Value) -> Option<u8> {
     }
 }
 
-/// How many digits of a double are shown, of operands that show so many.
+/// How many digits of a double are shown, for operands that show this many.
 pub(super) fn digits_of(operator: Operator, left: u8, right: u8, added: u32) -> u8 {
     let digits = match operator {
         Operator::Times => left.saturating_add(right),
@@ -101,7 +101,7 @@ pub(super) fn digits_of(operator: Operator, left: u8, right: u8, added: u32) -> 
     digits.min(30)
 }
 
-/// Whether a value is of 64 bits, and not an exact number that happens to be whole.
+/// Whether a value has 64 bits, and is not an exact number that happens to be whole.
 fn is_whole(value: &Value) -> bool {
     match value {
         Value::Decimal(_) => false,
@@ -109,7 +109,7 @@ fn is_whole(value: &Value) -> bool {
     }
 }
 
-/// The 64 bits of a value; none for NULL.
+/// The 64 bits of a value; `None` for NULL.
 pub(super) fn word(value: &Value) -> Option<u64> {
     if let Value::Text(_) = value {
         return match integer(value, false) {
@@ -123,7 +123,7 @@ pub(super) fn word(value: &Value) -> Option<u64> {
     Some(clamped as u64)
 }
 
-/// On 64 bits, without a sign.
+/// Operations on 64 bits without a sign.
 fn bits(operator: Operator, left: &Value, right: &Value) -> Value {
     let (Some(a), Some(b)) = (word(left), word(right)) else { return Value::Null };
     let shift = u32::try_from(b).unwrap_or(u32::MAX);
@@ -136,7 +136,7 @@ fn bits(operator: Operator, left: &Value, right: &Value) -> Value {
     })
 }
 
-/// None if the result does not fit; `Some(None)` for a division by zero.
+/// `None` if the result does not fit; `Some(None)` for a division by zero.
 fn exact(operator: Operator, a: Decimal, b: Decimal, more_digits: u32) -> Option<Option<Decimal>> {
     let (x, y, scale) = a.aligned(b)?;
     let is_division = matches!(operator, Operator::Divide | Operator::IntegerDivide | Operator::Modulo);
@@ -172,7 +172,7 @@ fn bigint(operator: Operator, number: i128, left: &Value, right: &Value) -> Eval
     value.ok_or_else(|| SqlError::OutOfRange { kind, place: place() }.into())
 }
 
-/// The operator as errors show it.
+/// The operator in errors.
 fn symbol(operator: Operator) -> &'static str {
     match operator {
         Operator::Plus => "+",
@@ -202,7 +202,7 @@ fn double(operator: Operator, a: f64, b: f64) -> EvalResult {
     Err(SqlError::OutOfRange { kind: "DOUBLE", place }.into())
 }
 
-/// Of a division that is a whole number, whatever was divided.
+/// A division whose result is a whole number, whatever the operands are.
 fn quotient(a: f64, b: f64) -> EvalResult {
     let quotient = (a / b).trunc();
     #[expect(clippy::cast_possible_truncation, reason = "it is looked at whether it fits")]
@@ -213,13 +213,14 @@ fn quotient(a: f64, b: f64) -> EvalResult {
     }
 }
 
-/// Whether a text is a whole number and nothing else.
+/// Whether a string is a whole number and nothing else.
 pub(super) fn is_integer(text: &str) -> bool {
     let digits = text.trim().trim_start_matches(['+', '-']);
     !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// A value as `CAST(... AS SIGNED)` or `UNSIGNED` converts it. A string counts up to the first character that is no digit.
+/// Converts a value like `CAST(... AS SIGNED)` or `UNSIGNED`. A string counts up to the first character that is not a
+/// digit.
 pub(super) fn integer(value: &Value, unsigned: bool) -> Value {
     let number = match value {
         Value::Text(text) => {

@@ -1,4 +1,4 @@
-//! Calls of functions: those that need locks, the session, or their arguments unevaluated. All others are in `function`.
+//! Calls of functions that need locks, the session, or unevaluated arguments. All others are in `function`.
 
 use std::{cmp::Ordering, time::Duration};
 
@@ -134,7 +134,7 @@ fn first_not_null(env: &Env<'_>, args: &[Expr]) -> EvalResult {
     Ok(Value::Null)
 }
 
-/// The effect that a lock function needs, if the function is one.
+/// The effect of a lock function; `None` for other functions.
 fn lock_function(env: &Env<'_>, function: Function, values: &[Value]) -> Option<Result<Effect, SqlError>> {
     let name = || lock_name(&values[0]);
     Some(match function {
@@ -151,9 +151,8 @@ fn lock_function(env: &Env<'_>, function: Function, values: &[Value]) -> Option<
     })
 }
 
-/// The timeout of GET_LOCK: NULL is 0, a negative number is forever, and of a string the number at its start counts
-/// (protocol.md,
-/// "Differences from MySQL": fractions count).
+/// The timeout of GET_LOCK: NULL is 0, a negative number means forever, and of a string the number at its start counts
+/// (protocol.md, "Differences from MySQL": fractions count).
 fn timeout(env: &Env<'_>, value: &Value) -> Timeout {
     if let Value::Text(text) = value
         && (number_prefix(text) != text.trim() || text.trim().is_empty())

@@ -11,7 +11,7 @@ use crate::wires::mysql::{
     value::{Decimal, Number, Value, number_prefix},
 };
 
-/// What a cast costs, in units of work.
+/// The cost of a cast, in units of work.
 pub(super) fn effort(value: &Value, cast: Cast) -> usize {
     let writing = match (cast, value) {
         (Cast::Using(charset), Value::Text(text)) => charset.effort(text.as_bytes()),
@@ -53,7 +53,7 @@ pub(super) fn cast(env: &Env<'_>, value: &Value, cast: Cast) -> Value {
     }
 }
 
-/// A text with `?` for what the character set has not, or bytes taken for texts of it.
+/// A string with `?` for characters that the character set lacks, or bytes interpreted as strings of it.
 fn using(env: &Env<'_>, value: &Value, charset: Charset) -> Value {
     let bytes = value.to_bytes().unwrap_or_default().into_owned();
     let bytes = match value {
@@ -70,14 +70,14 @@ fn using(env: &Env<'_>, value: &Value, charset: Charset) -> Value {
     })
 }
 
-/// What has more characters is cut, with a warning.
+/// Cuts a string with too many characters, with a warning.
 fn shortened(env: &Env<'_>, text: &str, length: usize) -> String {
     let Some((end, _)) = text.char_indices().nth(length) else { return text.to_owned() };
     env.warn(Warning::truncated(&format!("CHAR({length})"), text));
     text[..end].to_owned()
 }
 
-/// A number of so many digits, some of which are behind the point; the greatest such if it is too large.
+/// A number with this many digits, some of them after the point; the greatest such number if the value is too large.
 fn decimal(env: &Env<'_>, value: &Value, precision: u32, scale: u32) -> Value {
     let number = match value {
         Value::Text(text) => {
@@ -109,7 +109,7 @@ fn of_double(value: &Value, scale: u32) -> Option<Decimal> {
     Decimal::parse(&format!("{double:.*}", scale as usize))
 }
 
-/// With the digits that a float has.
+/// With the digits of a float.
 fn to_float(double: f64) -> f64 {
     #[expect(clippy::cast_possible_truncation, reason = "that is what a float is")]
     let float = double as f32;

@@ -1,4 +1,4 @@
-//! The functions of dates and times (MySQL manual 14.7). Dates themselves, without SQL, are in `temporal`.
+//! Functions of dates and times (MySQL manual 14.7). Dates themselves, without SQL, are in `temporal`.
 
 mod add;
 mod convert;
@@ -127,7 +127,7 @@ fn cut(micros: i64, digits: u8) -> i64 {
     rounded(micros / unit * unit, digits)
 }
 
-/// The last second that MySQL counts: 3001-01-18 23:59:59 UTC.
+/// The last second that MySQL supports: 3001-01-18 23:59:59 UTC.
 const LAST: i64 = 32_536_771_199;
 
 /// UNIX_TIMESTAMP of a date: 0 before 1970 and after the last second.
@@ -141,7 +141,7 @@ pub(super) fn unix_timestamp(env: &Env<'_>, value: &Value, digits: u8) -> Value 
     seconds(micros, digits)
 }
 
-/// Seconds with a number of digits.
+/// Seconds with this many digits of a fraction.
 fn seconds(micros: i64, digits: u8) -> Value {
     if digits == 0 {
         return Value::Int(micros.div_euclid(SECOND));
@@ -160,7 +160,7 @@ pub(super) fn from_unixtime(env: &Env<'_>, value: &Value, digits: u8) -> Option<
     Some(Temporal::DateTime { moment, digits })
 }
 
-/// CONVERT_TZ. A moment that has no second since 1970 stays as it is.
+/// CONVERT_TZ. A moment outside of the seconds since 1970 is unchanged.
 pub(super) fn convert_tz(env: &Env<'_>, values: &[Value], digits: u8) -> Option<Value> {
     let zone = |at: usize| Offset::named(&values[at].to_text()?);
     let (from, to) = (zone(1)?, zone(2)?);

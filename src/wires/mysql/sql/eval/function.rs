@@ -1,4 +1,4 @@
-//! What functions make of arguments that are known: a file for each kind of them.
+//! Functions of evaluated arguments: a file for each group of them.
 
 use std::borrow::Cow;
 
@@ -30,7 +30,7 @@ pub(super) use pattern::matches;
 pub(in crate::wires::mysql) use random::uuid_text;
 pub(super) use text::concat;
 
-/// The arguments of a call, as functions want them.
+/// The arguments of a call.
 #[derive(Clone, Copy)]
 pub(super) struct CallArgs<'a> {
     env: &'a Env<'a>,
@@ -48,7 +48,8 @@ impl<'a> CallArgs<'a> {
         self.values.iter().any(|value| matches!(value, Value::Bytes { .. }))
     }
 
-    /// A text. Of binary ones each byte is a character, from U+0000 to U+00FF: [`Self::made`] turns them back.
+    /// An argument as a string. Of binary ones each byte is a character, from U+0000 to U+00FF: [`Self::made`] converts
+    /// them back.
     fn text(&self, at: usize) -> String {
         let Some(value) = self.values.get(at) else { return String::new() };
         match value {
@@ -58,7 +59,7 @@ impl<'a> CallArgs<'a> {
         }
     }
 
-    /// What was made of texts: bytes if one of them was binary.
+    /// The value of a string that was made of arguments: bytes if one of them was binary.
     fn made(&self, text: String) -> Value {
         if self.is_binary() {
             Value::bytes(text.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect())
@@ -71,7 +72,7 @@ impl<'a> CallArgs<'a> {
         self.values.get(at).and_then(Value::to_bytes).unwrap_or_default()
     }
 
-    /// A whole number. Of a text what stands at its start counts, with a warning if more follows.
+    /// An argument as a whole number. Of a string the number at its start counts, with a warning if more follows.
     fn int(&self, at: usize) -> i64 {
         match self.values.get(at) {
             Some(value @ Value::Text(text)) => {
@@ -105,13 +106,13 @@ impl<'a> CallArgs<'a> {
         self.env.warn(warning);
     }
 
-    /// NULL, and a warning that names the value of an argument.
+    /// NULL, with a warning that shows an argument.
     fn wrong_value(&self, kind: &str, at: usize) -> Value {
         self.warn(Warning::of_value(&self.incorrect(kind, at)));
         Value::Null
     }
 
-    /// The error that names the value of an argument.
+    /// The error that shows an argument.
     fn incorrect(&self, kind: &str, at: usize) -> SqlError {
         let value = String::from_utf8_lossy(&self.bytes(at)).into_owned();
         SqlError::WrongValueFor {
@@ -132,7 +133,7 @@ impl<'a> CallArgs<'a> {
         make()
     }
 
-    /// A double, or the error that it is none any more.
+    /// A double, or an error if it has overflowed.
     fn finite(&self, double: f64) -> EvalResult {
         if double.is_finite() {
             return Ok(Value::Double(double));

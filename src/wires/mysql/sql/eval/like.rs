@@ -11,10 +11,10 @@ use crate::wires::mysql::{
     work::Work,
 };
 
-/// The longest text, and the longest pattern, that LIKE compares.
+/// The longest string, and the longest pattern, for LIKE.
 const MAX_LIKE: (usize, usize) = (64 * 1024, 256);
 
-/// `value LIKE pattern`; none if one of them is NULL.
+/// `value LIKE pattern`; `None` if one of them is NULL.
 pub(super) fn like(
     env: &Env<'_>,
     value: &Expr,
@@ -34,7 +34,7 @@ pub(super) fn like(
     Ok(Some(matches(&value, &pattern, escape, env.work)?))
 }
 
-/// LIKE without regard to case.
+/// LIKE without case.
 pub(super) fn is_like(
     text: &str,
     pattern: &str,
@@ -44,8 +44,8 @@ pub(super) fn is_like(
     matches(&folded(text), &folded(pattern), escape, work)
 }
 
-/// LIKE with regard to case: `%` any text, `_` any character; `escape` takes the next one as it is. Each character may be
-/// looked at as often as the pattern is long, and all of that counts.
+/// LIKE with case: `%` matches any string, `_` any character; `escape` makes the next character literal. Each character
+/// may be examined as often as the pattern is long, and all of that counts as work.
 fn matches(text: &str, pattern: &str, escape: Option<char>, work: &Work) -> Result<bool, SqlError> {
     work.spend(FOLD * (text.len() + pattern.len()))?;
     let (text, pattern): (Vec<char>, Vec<char>) = (text.chars().collect(), pattern.chars().collect());

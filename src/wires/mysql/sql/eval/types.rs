@@ -1,4 +1,4 @@
-//! What type an expression has, as far as can be told without evaluating it: what the columns of a result are declared as
+//! The type of an expression, as far as it is known without evaluating it: the declared types of result columns
 //! (observed on MySQL 8.4).
 
 use super::{arithmetic, dates};
@@ -15,8 +15,8 @@ use crate::wires::mysql::{
 };
 
 impl Env<'_> {
-    /// The type of an expression. Fails if the expression names what does not exist, so that an unknown name is an error
-    /// although no row is evaluated.
+    /// The type of an expression. Fails if the expression refers to something that does not exist, so that an unknown
+    /// name is an error even if no row is evaluated.
     pub(in crate::wires::mysql) fn type_of(&self, expr: &Expr) -> EvalResult<ColumnType> {
         Ok(match expr {
             Expr::Literal(value) => ColumnType::of_value(value),
@@ -168,7 +168,7 @@ impl Env<'_> {
     }
 }
 
-/// The most digits behind the point.
+/// The most digits after the point.
 const MAX_DIGITS: u8 = 30;
 
 fn of_cast(value: ColumnType, cast: Cast) -> ColumnType {
@@ -256,7 +256,7 @@ fn of_operator(operator: Operator, left: ColumnType, right: ColumnType, digits: 
     }
 }
 
-/// The type of a function that depends on the types of its arguments alone.
+/// The type of a function, if it depends only on the types of its arguments.
 fn of_function(function: Function, types: &[ColumnType]) -> ColumnType {
     let not_null = types.iter().all(|arg| arg.not_null);
     let length = |at: usize| types.get(at).map_or(0, |arg| arg.length);
@@ -381,7 +381,7 @@ fn of_number_function(function: Function, types: &[ColumnType], not_null: bool) 
     }
 }
 
-/// ROUND and TRUNCATE, by how many digits are wanted, if that is known.
+/// ROUND and TRUNCATE, by the number of digits, if that is known.
 fn rounded(first: ColumnType, places: Option<i64>, not_null: bool) -> ColumnType {
     let places = u8::try_from(places.unwrap_or_else(|| first.digits().into()).clamp(0, 30)).unwrap_or(0);
     match first.kind {

@@ -1,4 +1,4 @@
-//! The grammar of function calls: plain lists of arguments, and functions with a grammar of their own.
+//! The grammar of function calls: plain lists of arguments, and functions with their own grammar.
 
 use super::{
     Cursor, ParseResult, dates,
@@ -16,7 +16,7 @@ use crate::wires::mysql::{
     },
 };
 
-/// A call, from its parenthesis on. In backquotes it is no native function.
+/// A call, starting at its parenthesis. A name in backquotes is not a native function.
 pub(super) fn call(cursor: &mut Cursor<'_>, name: &str, quoted: bool) -> ParseResult<Expr> {
     if !quoted && let Some((function, count)) = Function::frequent(name) {
         let args = arguments(cursor, None)?;
@@ -43,7 +43,7 @@ pub(super) fn call(cursor: &mut Cursor<'_>, name: &str, quoted: bool) -> ParseRe
     }
 }
 
-/// A name without parentheses: a call, a reserved word, or none if it is neither.
+/// A name without parentheses: a call, a reserved word, or `None` if it is neither.
 pub(super) fn bare(cursor: &mut Cursor<'_>, name: &str) -> ParseResult<Option<Expr>> {
     match builtin::named(name) {
         Some(Builtin { bare: Bare::Call, function: Some(function), .. }) => {
@@ -71,7 +71,7 @@ fn served(cursor: &mut Cursor<'_>, name: &str, native: &Builtin, function: Funct
     checked(cursor, name, count, function, args)
 }
 
-/// A call with a grammar of its own, from the parenthesis on; none if the function takes a plain list.
+/// A call with its own grammar, starting at the parenthesis; `None` if the function takes a plain list.
 fn with_grammar(cursor: &mut Cursor<'_>, function: Function, count: Arity) -> ParseResult<Option<Expr>> {
     let (function, args) = match function {
         Function::Count | Function::Min | Function::Max | Function::Sum | Function::Avg => {
@@ -91,7 +91,7 @@ fn with_grammar(cursor: &mut Cursor<'_>, function: Function, count: Arity) -> Pa
     Ok(Some(Expr::Call { at: cursor.count_call()?, function, args }))
 }
 
-/// `COUNT(*)`, `MAX(a)`, `COUNT(DISTINCT a, b)`: DISTINCT changes neither the least nor the greatest.
+/// `COUNT(*)`, `MAX(a)`, `COUNT(DISTINCT a, b)`: DISTINCT does not change a minimum or a maximum.
 fn aggregate(cursor: &mut Cursor<'_>, function: Function) -> ParseResult<(Function, Vec<Expr>)> {
     cursor.expect("(")?;
     if function == Function::Count && cursor.symbol("*") {
@@ -113,7 +113,7 @@ fn aggregate(cursor: &mut Cursor<'_>, function: Function) -> ParseResult<(Functi
     Ok((function, args))
 }
 
-/// `TRIM(a)`, `TRIM(x FROM a)`, `TRIM(LEADING x FROM a)`, with x behind a.
+/// `TRIM(a)`, `TRIM(x FROM a)`, `TRIM(LEADING x FROM a)`, with x after a.
 fn trim(cursor: &mut Cursor<'_>) -> ParseResult<(Function, Vec<Expr>)> {
     cursor.expect("(")?;
     let side = cursor.one_of(&["BOTH", "LEADING", "TRAILING"]);
@@ -184,7 +184,7 @@ fn char(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
     })
 }
 
-/// The arguments in parentheses. Where their number is part of the grammar, a wrong one is no SQL.
+/// The arguments in parentheses. Where their number is part of the grammar, a wrong one is a syntax error.
 fn arguments(cursor: &mut Cursor<'_>, grammar: Option<Arity>) -> ParseResult<Vec<Expr>> {
     cursor.expect("(")?;
     let mut args = Vec::new();
@@ -214,8 +214,8 @@ fn checked(
     Ok(Expr::Call { at: cursor.count_call()?, function, args })
 }
 
-/// What MySQL has and this server has not: whatever stands in the parentheses is passed over, and the number of
-/// arguments is looked at first, as MySQL does.
+/// A function of MySQL that is not supported: its parentheses are skipped, and its number of arguments is checked
+/// first, as in MySQL.
 fn not_served(cursor: &mut Cursor<'_>, name: &str, native: &Builtin) -> ParseResult<SqlError> {
     let most = native.count.map_or(usize::MAX, |count| count.most);
     let Skipped { args, excess, end } = skip_parenthesis(cursor, most)?;
@@ -231,19 +231,19 @@ fn not_served(cursor: &mut Cursor<'_>, name: &str, native: &Builtin) -> ParseRes
     })
 }
 
-/// What may follow the call of a window function, which is no SQL without it.
+/// What must follow the call of a window function.
 const WINDOW: [&str; 4] = ["OVER", "RESPECT", "IGNORE", "FROM"];
 
-/// A parenthesis that was passed over.
+/// A parenthesis that was skipped.
 struct Skipped {
     args: usize,
-    /// Where the comma behind the last argument that may be there stands.
+    /// The position of the comma after the last permitted argument.
     excess: Option<usize>,
-    /// Where its end stands.
+    /// The position of its end.
     end: usize,
 }
 
-/// Passes over a parenthesis with all that it holds.
+/// Skips a parenthesis with all that it contains.
 fn skip_parenthesis(cursor: &mut Cursor<'_>, most: usize) -> ParseResult<Skipped> {
     cursor.expect("(")?;
     let (mut depth, mut args, mut excess) = (1, usize::from(!cursor.is_symbol(")")), None);

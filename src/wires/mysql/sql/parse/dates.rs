@@ -1,4 +1,5 @@
-//! The grammar of date functions that are no plain calls: `INTERVAL 1 DAY`, `EXTRACT(YEAR FROM x)`, `DATE'2026-11-27'`.
+//! The grammar of date functions that are not plain calls: `INTERVAL 1 DAY`, `EXTRACT(YEAR FROM x)`,
+//! `DATE'2026-11-27'`.
 
 use super::{
     Cursor, ParseResult,
@@ -14,7 +15,7 @@ use crate::wires::mysql::{
     temporal::Unit,
 };
 
-/// The arguments of a function that takes no plain list, from the parenthesis on; none if it takes one.
+/// The arguments of a function that takes no plain list, starting at the parenthesis; `None` if it takes one.
 pub(in crate::wires::mysql::sql) fn arguments(
     cursor: &mut Cursor<'_>,
     name: &str,
@@ -60,7 +61,7 @@ pub(in crate::wires::mysql::sql) fn arguments(
     call(cursor, function, args).map(Some)
 }
 
-/// `(x, INTERVAL 1 DAY)`; ADDDATE and SUBDATE take a number of days too.
+/// `(x, INTERVAL 1 DAY)`; ADDDATE and SUBDATE also take a number of days.
 fn shift(
     cursor: &mut Cursor<'_>,
     name: &str,
@@ -82,7 +83,7 @@ fn shift(
     Ok((with_unit(unit), vec![value, amount]))
 }
 
-/// Whether an interval is the next, and not a call of the function INTERVAL.
+/// Whether an interval comes next, and not a call of the function INTERVAL.
 pub(in crate::wires::mysql::sql) fn is_interval(cursor: &Cursor<'_>) -> bool {
     cursor.is_word("INTERVAL") && !cursor.has_several(1)
 }
@@ -93,7 +94,7 @@ pub(in crate::wires::mysql::sql) fn interval(cursor: &mut Cursor<'_>) -> ParseRe
     amount(cursor)
 }
 
-/// The same from behind the first word on.
+/// The same, starting after the first word.
 pub(in crate::wires::mysql::sql) fn amount(cursor: &mut Cursor<'_>) -> ParseResult<(Expr, Unit)> {
     let amount = expr(cursor)?;
     Ok((amount, unit(cursor)?))
@@ -110,7 +111,7 @@ pub(in crate::wires::mysql::sql) fn shifted(
     call(cursor, function(unit), vec![value, amount])
 }
 
-/// `DATE'2026-11-27'`: a word in front of a string, none if it is another word.
+/// `DATE'2026-11-27'`: a word before a string; `None` if it is another word.
 pub(in crate::wires::mysql::sql) fn literal(
     cursor: &mut Cursor<'_>,
     word: &str,
@@ -125,7 +126,7 @@ pub(in crate::wires::mysql::sql) fn literal(
     call(cursor, DateFunction::Literal(of), vec![text]).map(Some)
 }
 
-/// ODBC's `{d '2026-11-27'}`, from behind the brace on. With any other word it is what stands behind that.
+/// ODBC's `{d '2026-11-27'}`, starting after the brace. With any other word the value is what follows that word.
 pub(in crate::wires::mysql::sql) fn odbc(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
     let word = cursor.name()?.to_ascii_lowercase();
     let is_text = matches!(cursor.peek(), Some(Token::Text(_)));
@@ -140,7 +141,7 @@ pub(in crate::wires::mysql::sql) fn odbc(cursor: &mut Cursor<'_>) -> ParseResult
     call(cursor, DateFunction::Odbc(of), vec![value])
 }
 
-/// A number of digits of a fraction, for a function of this name.
+/// The number of digits of a fraction, for a function of this name.
 pub(in crate::wires::mysql::sql) fn digits(cursor: &mut Cursor<'_>, of: &'static str) -> ParseResult<u8> {
     let Some(Token::Integer(digits)) = cursor.peek() else { return Err(cursor.unexpected()) };
     let digits = digits.parse().unwrap_or(u32::MAX);
@@ -161,7 +162,7 @@ fn unit(cursor: &mut Cursor<'_>) -> ParseResult<Unit> {
     Ok(unit)
 }
 
-/// A unit with one number, with `SQL_TSI_` in front or not.
+/// A unit with one number, with or without the prefix `SQL_TSI_`.
 fn unit_of_timestamp(cursor: &mut Cursor<'_>) -> ParseResult<Unit> {
     let found = match cursor.peek() {
         Some(Token::Word(word)) => match word.split_at_checked(8) {

@@ -1,5 +1,5 @@
-//! Expressions (MySQL manual, chapter 14): operators by their precedence (14.4.1), and what they stand between, which is
-//! literals, variables, calls, CASE, CAST and parentheses.
+//! Expressions (MySQL manual, chapter 14): operators by precedence (14.4.1), and their operands, which are literals,
+//! variables, calls, CASE, CAST and parentheses.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ use crate::wires::mysql::{
     variables::Scope,
 };
 
-/// How tightly an operator binds, from the loosest on (MySQL manual 14.4.1).
+/// The precedence of operators, from the lowest on (MySQL manual 14.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Precedence {
     /// Below all operators.
@@ -30,7 +30,7 @@ pub(super) enum Precedence {
     Or,
     Xor,
     And,
-    /// NOT, comparisons and predicates, which have a grammar of their own.
+    /// NOT, comparisons and predicates, which have their own grammar.
     Comparison,
     BitOr,
     BitAnd,
@@ -41,7 +41,7 @@ pub(super) enum Precedence {
     Concat,
 }
 
-/// The operator that follows, if it is no comparison.
+/// The operator that follows, unless it is a comparison.
 fn operator(cursor: &Cursor<'_>) -> Option<(Precedence, Operator)> {
     Some(match cursor.peek()? {
         Token::Symbol(symbol) => match *symbol {
@@ -81,10 +81,11 @@ pub(super) fn expr(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
     cursor.deeper(|cursor| operation(cursor, Precedence::None))
 }
 
-/// Operands joined by operators that bind tighter than `outer`: precedence climbing. All operators associate to the left.
+/// Operands joined by operators that bind tighter than `outer`: precedence climbing. All operators are
+/// left-associative.
 ///
-/// The operands of AND, OR and XOR are comparisons; those of all others are single values. Neither loop takes the operators
-/// of the other, so that `a IS NULL + 1` is a syntax error like in MySQL.
+/// The operands of AND, OR and XOR are comparisons; those of all others are single values. Neither loop takes the
+/// operators of the other, so that `a IS NULL + 1` is a syntax error as in MySQL.
 pub(super) fn operation(cursor: &mut Cursor<'_>, outer: Precedence) -> ParseResult<Expr> {
     let is_logical = outer < Precedence::Comparison;
     let mut left = if is_logical { comparison(cursor)? } else { unary(cursor)? };
@@ -154,7 +155,7 @@ fn soundex(cursor: &mut Cursor<'_>, of: Expr) -> ParseResult<Expr> {
     Ok(Expr::Call { at: cursor.count_call()?, function: Function::Soundex, args: vec![of] })
 }
 
-/// `LIKE pattern [ESCAPE 'c']`: an empty text escapes nothing.
+/// `LIKE pattern [ESCAPE 'c']`: an empty string means no escape character.
 fn like(cursor: &mut Cursor<'_>, value: Expr, negated: bool) -> ParseResult<Expr> {
     let pattern = Box::new(operation(cursor, Precedence::Shift)?);
     let default = if cursor.dialect.no_backslash_escapes { None } else { ESCAPE };
@@ -233,14 +234,14 @@ fn unary(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
     Ok(value)
 }
 
-/// COLLATE decides how values compare. It does not change the names of locks, which have a collation of their own.
+/// COLLATE affects comparisons. It does not affect lock names, which have their own collation.
 fn collated(value: Expr, collation: &str) -> ParseResult<Expr> {
     let collation = Collation::named(collation)?.name;
     let exact = collation.ends_with("_bin") || collation.ends_with("_cs") || collation == "binary";
     Ok(Expr::Collate { value: Box::new(value), collation: collation.into(), exact })
 }
 
-/// The negation of a value. A number with its sign is a literal, and an exact one if it is no BIGINT.
+/// The negation of a value. A number with its sign is a literal, and an exact one if it is not a BIGINT.
 fn minus(value: Expr) -> Expr {
     let exact = |digits: i128| Expr::Literal(Value::Decimal(Decimal { digits, scale: 0 }));
     match value {
@@ -288,7 +289,7 @@ pub(super) fn primary(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
     }
 }
 
-/// String literals side by side are one.
+/// Adjacent string literals are one.
 fn string<'a>(cursor: &mut Cursor<'a>, mut text: Cow<'a, [u8]>) -> Value {
     while let Some(Token::Text(more)) = cursor.peek() {
         text.to_mut().extend_from_slice(more);
@@ -316,7 +317,7 @@ fn user_variable(cursor: &mut Cursor<'_>, name: String) -> ParseResult<Expr> {
     Ok(Expr::Assign { at, name, value: Box::new(expr(cursor)?) })
 }
 
-/// The scope in front of a system variable's name, if there is one.
+/// The scope before the name of a system variable, if there is one.
 fn scope(cursor: &mut Cursor<'_>) -> ParseResult<Option<Scope>> {
     if !cursor.is_symbol_at(1, ".") {
         return Ok(None);
@@ -347,7 +348,7 @@ fn parenthesis(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
     if is_row { Err(not_supported(unsupported::ROWS)) } else { Ok(inner) }
 }
 
-/// Words that begin something else than a column or a call.
+/// Words that begin something other than a column or a call.
 const KEYWORDS: [&str; 8] = ["NULL", "TRUE", "FALSE", "CASE", "N", "CAST", "CONVERT", "INTERVAL"];
 
 fn word_or_call<'a>(cursor: &mut Cursor<'a>, word: Cow<'a, str>) -> ParseResult<Expr> {
@@ -386,7 +387,7 @@ fn word_or_call<'a>(cursor: &mut Cursor<'a>, word: Cow<'a, str>) -> ParseResult<
 const NATIONAL: &str = "NATIONAL/NCHAR/NVARCHAR implies the character set UTF8MB3, which will be replaced by UTF8MB4 in a \
                         future release. Please consider using CHAR(x) CHARACTER SET UTF8MB4 in order to be unambiguous.";
 
-/// A literal of a character set: `_latin1'...'`.
+/// A literal with a character set: `_latin1'...'`.
 fn introduced(cursor: &mut Cursor<'_>, charset: &str) -> ParseResult<Expr> {
     let bytes = match cursor.next() {
         Some(Token::Text(text)) => cursor.dialect.charset.encode(&text).into_owned(),
@@ -461,7 +462,7 @@ fn convert(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
     Ok(Expr::Cast(Box::new(value), kind))
 }
 
-/// `(6)` behind DATETIME and TIME.
+/// `(6)` after DATETIME and TIME.
 fn fraction_digits(cursor: &mut Cursor<'_>) -> ParseResult<u8> {
     if !cursor.symbol("(") {
         return Ok(0);
@@ -471,7 +472,7 @@ fn fraction_digits(cursor: &mut Cursor<'_>) -> ParseResult<u8> {
     Ok(digits)
 }
 
-/// `INTERVAL 1 DAY + x`, from behind its first word on.
+/// `INTERVAL 1 DAY + x`, starting after its first word.
 fn interval(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
     let interval = dates::amount(cursor)?;
     cursor.expect("+")?;
@@ -485,7 +486,7 @@ pub(super) fn charset(cursor: &mut Cursor<'_>) -> ParseResult<Charset> {
     Charset::named(&cursor.name_or_text()?)
 }
 
-/// The types of MySQL that CAST does not support here.
+/// MySQL's types that CAST does not support here.
 const NO_TYPES: [&str; 11] = [
     "JSON",
     "TIMESTAMP",
@@ -502,7 +503,7 @@ const NO_TYPES: [&str; 11] = [
 
 fn cast_type(cursor: &mut Cursor<'_>) -> ParseResult<Cast> {
     if let Some(kind) = cursor.one_of(&NO_TYPES) {
-        return Err(SqlError::NoSuchThing(format!("it has no type {kind}")));
+        return Err(SqlError::NoSuchThing(format!("it does not support the type {kind}")));
     }
     let kind = cursor.one_of(&[
         "CHAR",
@@ -569,11 +570,11 @@ fn size(cursor: &mut Cursor<'_>) -> ParseResult<Vec<u32>> {
     Ok(sizes)
 }
 
-/// The most digits of DECIMAL, and of those the most behind the point.
+/// The most digits of DECIMAL, and the most of those after the point.
 const MAX_PRECISION: u32 = 65;
 const MAX_SCALE: u32 = 30;
 
-/// The most digits that an `i128` holds.
+/// The most digits in an `i128`.
 const KEPT: u32 = 38;
 
 fn decimal(cursor: &mut Cursor<'_>) -> ParseResult<Cast> {

@@ -14,17 +14,17 @@ use nom::{
 
 use crate::wires::mysql::sql::dialect::Dialect;
 
-/// The newest version that a comment such as `/*!80400 ... */` may ask for.
+/// The highest version that a comment such as `/*!80400 ... */` may ask for.
 const VERSION: u32 = 80_499;
 
-/// A token: as far as it can be, a part of the statement.
+/// A token: where possible, a slice of the statement.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token<'a> {
     /// A word that may be a keyword or a name.
     Word(Cow<'a, str>),
     /// A name in backquotes.
     Name(Cow<'a, str>),
-    /// A text in quotes.
+    /// A string in quotes.
     Text(Cow<'a, [u8]>),
     /// `0x41`, `x'41'`, `b'01'`.
     Bytes(Vec<u8>),
@@ -33,12 +33,12 @@ pub(super) enum Token<'a> {
     Float(&'a str),
     /// `@name`
     Variable(Cow<'a, str>),
-    /// What stands in `/*+ ... */`.
+    /// The content of `/*+ ... */`.
     Hint(Cow<'a, str>),
     Symbol(&'static str),
 }
 
-/// A token and where it stands.
+/// A token and its position.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Spanned<'a> {
     pub token: Token<'a>,
@@ -49,13 +49,13 @@ pub(super) struct Spanned<'a> {
 /// The tokens of a statement, and where the next one starts.
 type TokenList<'a> = (Vec<Spanned<'a>>, Option<usize>);
 
-/// The most tokens of a statement: far more than one has whose lists and calls are as long as their limits allow.
+/// The most tokens of a statement: far more than in one whose lists and calls are as long as their limits allow.
 const MAX_TOKENS: usize = 20_000;
 
-/// Why a statement has no tokens.
+/// Why a statement cannot be tokenised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LexError {
-    /// What stands at this place is no token.
+    /// There is no valid token at this position.
     Unexpected(usize),
     /// The statement has more tokens than any that could be run.
     TooLong,
@@ -66,14 +66,13 @@ const TYPICAL_TOKENS: usize = 16;
 
 type Lexed<'a, T> = IResult<&'a [u8], T>;
 
-/// The most frequent first, and a longer one before those that it starts with.
+/// The most frequent first, and longer ones before their prefixes.
 const SYMBOLS: [&str; 35] = [
     "(", ")", ",", "@@", ":=", "<=>", "<>", "!=", "<=", ">=", "||", "&&", ";", ".", "=", "<<", ">>", "<",
     ">", "+", "->>", "->", "-", "*", "/", "%", "!", "?", "{", "}", "&", "|", "^", "~", ":",
 ];
 
-/// The tokens of the first statement of `sql` that has any, and where the next one starts; or where
-/// it cannot be read.
+/// The tokens of the first statement of `sql` that has any, and where the next one starts; or the position of an error.
 pub(super) fn tokens(sql: &[u8], dialect: Dialect) -> Result<TokenList<'_>, LexError> {
     let mut tokens = Vec::with_capacity(TYPICAL_TOKENS);
     // How many `/*!` are open: what stands in them is read, their ends are skipped.
@@ -98,8 +97,8 @@ pub(super) fn tokens(sql: &[u8], dialect: Dialect) -> Result<TokenList<'_>, LexE
     }
 }
 
-/// How much is left where the next statement starts, if there is one. What is no token counts as one: its error is reported
-/// when that statement is parsed.
+/// How much is left at the start of the next statement, if there is one. An invalid token counts as a statement: its
+/// error is reported when that statement is parsed.
 fn next_statement(mut left: &[u8], open: &mut usize) -> Option<usize> {
     loop {
         match skip(left, open) {
@@ -111,7 +110,7 @@ fn next_statement(mut left: &[u8], open: &mut usize) -> Option<usize> {
     }
 }
 
-/// Skips blanks and comments. Fails with how much is left where a comment does not end.
+/// Skips blanks and comments. Fails with how much is left at a comment that does not end.
 fn skip<'a>(mut input: &'a [u8], open: &mut usize) -> Result<&'a [u8], usize> {
     loop {
         let unended = input.len();
@@ -148,14 +147,14 @@ fn comment(input: &[u8]) -> Lexed<'_, &[u8]> {
     delimited(tag("/*"), take_until("*/"), tag("*/")).parse(input)
 }
 
-/// What `/*!` asks for, five or six digits, and what stands behind it; 0 if it does not say.
+/// The version after `/*!`, of five or six digits, and what follows it; 0 without a version.
 fn version(input: &[u8]) -> (&[u8], u32) {
     let digits = input.iter().take(6).take_while(|c| c.is_ascii_digit()).count();
     let (version, after) = if digits < 5 { (&input[..0], input) } else { input.split_at(digits) };
     (after, version.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0')))
 }
 
-/// The next token: its first byte says which kinds it can be.
+/// The next token: its first byte tells which kinds are possible.
 fn token(input: &[u8], dialect: Dialect) -> Lexed<'_, Token<'_>> {
     match input {
         [quote @ (b'\'' | b'"'), text @ ..] => {
@@ -180,7 +179,7 @@ fn word(input: &[u8]) -> Lexed<'_, Token<'_>> {
     take_while1(is_word).map(|word| Token::Word(lossy(word))).parse(input)
 }
 
-/// A text up to its closing quote, which may be doubled.
+/// A string up to its closing quote, which may be doubled.
 fn quoted(mut input: &[u8], quote: u8, escapes: bool) -> Lexed<'_, Cow<'_, [u8]>> {
     let mut text = Cow::Borrowed(&input[..0]);
     loop {
@@ -235,7 +234,7 @@ fn bytes_literal(input: &[u8]) -> Lexed<'_, Token<'_>> {
     }
 }
 
-/// Digits to bytes; none for an odd number of hexadecimal ones behind `x'`, which is no literal.
+/// Converts digits to bytes; `None` for an odd number of hexadecimal digits after `x'`, which is not a literal.
 fn pack_digits(digits: &[u8], radix: u32) -> Option<Vec<u8>> {
     let per_byte = if radix == 16 { 2 } else { 8 };
     let lead = (per_byte - digits.len() % per_byte) % per_byte;

@@ -1,4 +1,4 @@
-//! How SELECT, VALUES and EXPLAIN are read (MySQL manual 15.2.13, 15.2.19, 15.8.2).
+//! Parsing SELECT, VALUES and EXPLAIN (MySQL manual 15.2.13, 15.2.19, 15.8.2).
 
 use std::borrow::Cow;
 
@@ -20,7 +20,7 @@ use crate::wires::mysql::{
     value::Value,
 };
 
-/// A SELECT or a VALUES, with what may follow either.
+/// A SELECT or a VALUES, with the clauses that may follow either.
 pub(super) fn query(cursor: &mut Cursor<'_>) -> ParseResult<Select> {
     let mut select = if cursor.word("SELECT") {
         block(cursor)?
@@ -58,7 +58,7 @@ pub(super) fn query(cursor: &mut Cursor<'_>) -> ParseResult<Select> {
     Ok(select)
 }
 
-/// A query in parentheses, which has an order and a limit of its own.
+/// A query in parentheses, which has its own order and limit.
 fn parenthesized(cursor: &mut Cursor<'_>) -> ParseResult<Select> {
     let inner = cursor.deeper(query)?;
     cursor.expect(")")?;
@@ -69,7 +69,7 @@ fn parenthesized(cursor: &mut Cursor<'_>) -> ParseResult<Select> {
     Ok(inner)
 }
 
-/// From the word behind SELECT up to its conditions.
+/// A SELECT from the word after SELECT up to its conditions.
 fn block(cursor: &mut Cursor<'_>) -> ParseResult<Select> {
     let mut select = Select::default();
     if let Some(Token::Hint(_)) = cursor.peek() {
@@ -108,7 +108,7 @@ fn block(cursor: &mut Cursor<'_>) -> ParseResult<Select> {
     Ok(select)
 }
 
-/// What may stand behind SELECT. Most of it is about how tables are read.
+/// Modifiers after SELECT. Most of them are about how tables are read.
 const MODIFIERS: [&str; 10] = [
     "ALL",
     "DISTINCT",
@@ -122,7 +122,7 @@ const MODIFIERS: [&str; 10] = [
     "STRAIGHT_JOIN",
 ];
 
-/// `(SELECT expression [FROM DUAL])`, from the word behind SELECT on.
+/// `(SELECT expression [FROM DUAL])`, starting after the word SELECT.
 pub(super) fn scalar(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
     hint(cursor);
     while cursor.one_of(&MODIFIERS).is_some() {
@@ -205,7 +205,7 @@ fn into(cursor: &mut Cursor<'_>, select: &mut Select) -> ParseResult<()> {
     Ok(())
 }
 
-/// `FOR UPDATE` and the like: there is no row to lock.
+/// `FOR UPDATE` and the like: there are no rows to lock.
 fn row_locks(cursor: &mut Cursor<'_>) -> ParseResult<()> {
     while cursor.words(&["FOR", "UPDATE"]) || cursor.words(&["FOR", "SHARE"]) {
         if cursor.word("OF") {
@@ -219,7 +219,7 @@ fn row_locks(cursor: &mut Cursor<'_>) -> ParseResult<()> {
     Ok(())
 }
 
-/// The time limit of a MAX_EXECUTION_TIME hint (MySQL manual 10.9.3).
+/// The time limit in a MAX_EXECUTION_TIME hint (MySQL manual 10.9.3).
 fn hint(cursor: &mut Cursor<'_>) -> Option<u64> {
     let Some(Token::Hint(hint)) = cursor.peek() else { return None };
     let hint = hint.to_ascii_uppercase();
@@ -257,8 +257,8 @@ fn item(cursor: &mut Cursor<'_>, is_first: bool) -> ParseResult<SelectItem> {
     Ok(SelectItem { expr, name, is_named })
 }
 
-/// How many tokens `*`, `t.*` or `d.t.*` has, if one of them is the next. There is one table: whose columns they are does
-/// not matter.
+/// The number of tokens of `*`, `t.*` or `d.t.*`, if one of them comes next. There is only one table, so the qualifier
+/// does not matter.
 fn stars(cursor: &Cursor<'_>) -> usize {
     let is_dotted = |at: usize| {
         cursor.is_symbol_at(at + 1, ".")
@@ -288,7 +288,7 @@ fn alias<'a>(cursor: &mut Cursor<'a>) -> ParseResult<Option<Cow<'a, str>>> {
     }
 }
 
-/// What follows FROM: one table, or none for DUAL.
+/// The FROM clause: one table, or none for DUAL.
 fn table(cursor: &mut Cursor<'_>) -> ParseResult<Option<TableName>> {
     if cursor.word("DUAL") {
         return Ok(None);
@@ -335,7 +335,7 @@ fn values(cursor: &mut Cursor<'_>) -> ParseResult<Select> {
     Ok(Select { items: items.collect(), ..Select::default() })
 }
 
-/// `EXPLAIN [FORMAT = TRADITIONAL] query`, or `EXPLAIN table`, from the word behind EXPLAIN on.
+/// `EXPLAIN [FORMAT = TRADITIONAL] query`, or `EXPLAIN table`, starting after the word EXPLAIN.
 pub(super) fn explain(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
     if cursor.word("FORMAT") {
         cursor.expect("=")?;

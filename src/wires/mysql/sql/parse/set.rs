@@ -1,4 +1,4 @@
-//! How SET is read (MySQL manual 15.7.6), in all the shapes that drivers send.
+//! Parsing SET (MySQL manual 15.7.6), in all the forms that drivers send.
 
 use super::{Cursor, ParseResult, expr, lex::Token, unsupported};
 use crate::wires::mysql::{
@@ -23,7 +23,7 @@ pub(super) fn set(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
     Ok(Statement::Set(cursor.list(assignment)?))
 }
 
-/// MySQL manual 15.3.7. There are no transactions; the variables remember what was asked for.
+/// SET TRANSACTION (MySQL manual 15.3.7). There are no transactions; variables remember the settings.
 fn set_transaction(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
     let remember = |name: &str, value: Value| {
         let value = Some(Expr::Literal(value));
@@ -70,7 +70,7 @@ fn assignment(cursor: &mut Cursor<'_>) -> ParseResult<Assignment> {
     Ok(Assignment::System { global, name, value })
 }
 
-/// Whether the server's variable is meant: by `GLOBAL name` or `@@GLOBAL.name`.
+/// Whether the global variable is meant: `GLOBAL name` or `@@GLOBAL.name`.
 fn scope(cursor: &mut Cursor<'_>) -> ParseResult<bool> {
     let is_path = cursor.symbol("@@");
     let is_scoped = if is_path {
@@ -93,7 +93,7 @@ fn equals(cursor: &mut Cursor<'_>) -> ParseResult<()> {
     if cursor.symbol("=") || cursor.symbol(":=") { Ok(()) } else { Err(cursor.unexpected()) }
 }
 
-/// The value of a variable: a bare word means its text, as in `SET sql_mode = ANSI`.
+/// The value of a variable: a bare word stands for its text, as in `SET sql_mode = ANSI`.
 fn setting(cursor: &mut Cursor<'_>) -> ParseResult<Expr> {
     let is_last = cursor.peek_at(1).is_none() || cursor.is_symbol_at(1, ",");
     if is_last && let Some(word) = cursor.one_of(&["ON", "ALL", "BINARY", "ROW", "SYSTEM"]) {

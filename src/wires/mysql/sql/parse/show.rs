@@ -1,4 +1,4 @@
-//! How SHOW and its kin are read: DESCRIBE, HELP, CHECK TABLE (MySQL manual 15.7.7, 15.8, 15.7.3).
+//! Parsing SHOW and similar statements: DESCRIBE, HELP, CHECK TABLE (MySQL manual 15.7.7, 15.8, 15.7.3).
 
 use super::{
     Cursor, ParseResult, expr,
@@ -12,7 +12,7 @@ use crate::wires::mysql::{
     value::Value,
 };
 
-/// What may stand behind the words of a list.
+/// What may follow the words of a list.
 #[derive(Clone, Copy)]
 enum Tail {
     Nothing,
@@ -21,11 +21,11 @@ enum Tail {
     /// `[FROM database] [LIKE pattern | WHERE condition]`
     OfDatabase,
     Limit,
-    /// What changes nothing where there is nothing to show.
+    /// Clauses that change nothing in an empty list.
     Anything,
 }
 
-/// The words of a list, the table that tells its columns and rows, and what may follow.
+/// The words of a list, the table with its columns and rows, and what may follow.
 #[rustfmt::skip]
 const LISTS: [(&[&str], &str, Tail); 50] = [
     (&["BINARY", "LOG", "STATUS"], "BINARY LOG STATUS", Tail::Nothing),
@@ -218,7 +218,7 @@ fn engine(cursor: &mut Cursor<'_>) -> ParseResult<Show> {
     Ok(Show::Engine(name))
 }
 
-/// `'user'@'host'`; none for CURRENT_USER.
+/// `'user'@'host'`; `None` for CURRENT_USER.
 fn account(cursor: &mut Cursor<'_>) -> ParseResult<Option<(String, String)>> {
     if cursor.word("CURRENT_USER") {
         if cursor.symbol("(") {
@@ -246,13 +246,13 @@ pub(super) fn describe(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
     Ok(Statement::Show(Show::Columns(name, list)))
 }
 
-/// `HELP 'topic'`: there is none.
+/// `HELP 'topic'`: there are no topics.
 pub(super) fn help(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
     cursor.name_or_text()?;
     Ok(Statement::Show(Show::List(named(cursor, "HELP")?)))
 }
 
-/// `CHECK TABLE a, b ...` and its kin.
+/// `CHECK TABLE a, b ...` and similar statements.
 pub(super) fn check(cursor: &mut Cursor<'_>, word: &str) -> ParseResult<Statement> {
     let kinds = ["check", "analyze", "optimize", "repair", "checksum"];
     let kind = kinds.into_iter().find(|kind| kind.eq_ignore_ascii_case(word)).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What is right SQL for MySQL 8.4 and has no place in a lock server: the words by which it is known, and the sentence
-//! that its error says. What stands behind these words is not looked at.
+//! SQL that is valid in MySQL 8.4 and that a lock server does not support: the words by which it is recognised, and the
+//! message of its error. What follows these words is not parsed.
 
 use super::{Cursor, ParseResult, syntax_error};
 use crate::wires::mysql::error::SqlError;
@@ -7,29 +7,29 @@ use crate::wires::mysql::error::SqlError;
 pub(super) const TABLES: &str = "it has no tables";
 const TABLE: &str = "it has no TABLE statement; write SELECT * FROM";
 pub(super) const ONE_TABLE: &str = "it selects from one table, without joins, derived tables and index hints";
-pub(super) const SUBQUERIES: &str = "it has no subqueries but (SELECT expression)";
+pub(super) const SUBQUERIES: &str = "the only subqueries it has are (SELECT expression)";
 pub(super) const SETS: &str = "it has no UNION, INTERSECT or EXCEPT";
 pub(super) const GROUPS: &str = "it has no GROUP BY and no HAVING";
 pub(super) const WINDOWS: &str = "it has no window functions";
 pub(super) const ROWS: &str = "it compares values, not rows";
-pub(super) const ONE_ROW: &str = "it has one row where there is no table";
+pub(super) const ONE_ROW: &str = "without a table there is only one row";
 pub(super) const FILES: &str = "it writes no files";
-pub(super) const DOCUMENTS: &str = "it does not look into JSON documents";
-pub(super) const PLANS: &str = "it has one plan for all statements, and EXPLAIN one format";
-pub(super) const DISTINCT: &str = "it does not sum up what is distinct";
-pub(super) const EFFECTS: &str = "it takes and frees no lock for each row of a list";
-pub(super) const RELEASE: &str = "its sessions do not end with a transaction";
+pub(super) const DOCUMENTS: &str = "it does not read JSON documents";
+pub(super) const PLANS: &str = "EXPLAIN has one plan for all statements, in one format";
+pub(super) const DISTINCT: &str = "of aggregate functions only COUNT, MIN and MAX take DISTINCT";
+pub(super) const EFFECTS: &str = "it takes and releases no locks row by row";
+pub(super) const RELEASE: &str = "a session does not end with a transaction";
 const WITH: &str = "it has no common table expressions";
 const OBJECTS: &str = "it has nothing to create, alter or drop";
-const ACCOUNTS: &str = "its users are not changed by SQL";
+const ACCOUNTS: &str = "its users are not managed with SQL";
 const REPLICATION: &str = "it has no replicas and no binary log";
 const PLUGINS: &str = "it has no plugins and no components";
 const PROGRAMS: &str = "it has no stored programs";
-const TRANSACTIONS: &str = "its locks know no transactions";
-const SERVER: &str = "it is not administered by SQL";
+const TRANSACTIONS: &str = "its locks are not part of transactions";
+const SERVER: &str = "it is not administered with SQL";
 
-/// Statements: the first word, those of which one must be the second, and the sentence. `*` is anything, and no word
-/// at all is nothing as well.
+/// Statements: the first word, the possible second words, and the message. `*` stands for any second word; an empty list
+/// means that a second word is not needed.
 const STATEMENTS: &[(&str, &str, &str)] = &[
     ("ALTER", "INSTANCE RESOURCE", SERVER),
     ("ALTER", "USER", ACCOUNTS),
@@ -96,11 +96,12 @@ pub(super) fn not_supported(sentence: &str) -> SqlError {
     SqlError::NoSuchThing(sentence.to_owned())
 }
 
-/// The error of a statement that is not served, behind its first word, which stands at `start`.
+/// The error of a statement that is not supported. The cursor is behind its first word, which is at `start`.
 pub(super) fn statement(cursor: &mut Cursor<'_>, word: &str, start: usize) -> SqlError {
     if word == "WITH" {
         return with(cursor).map_or_else(|wrong| wrong, |()| not_supported(WITH));
     }
+    let not_supported = |sentence: &str| not_supported(&format!("{word} is not supported; {sentence}"));
     let mut same_start = STATEMENTS.iter().filter(|(first, ..)| *first == word).peekable();
     if same_start.peek().is_none() {
         return syntax_error(cursor.sql, start);
@@ -133,7 +134,7 @@ pub(super) fn is_query(cursor: &Cursor<'_>) -> bool {
         || cursor.is_symbol("(")
 }
 
-/// The error of a call of what is no function: `EXISTS (SELECT ...)`, `ROW(1, 2)`.
+/// The error for syntax that looks like a function call and is none: `EXISTS (SELECT ...)`, `ROW(1, 2)`.
 pub(super) fn call(cursor: &mut Cursor<'_>, name: &str) -> Option<SqlError> {
     if name.eq_ignore_ascii_case("ROW") {
         return Some(not_supported(ROWS));
@@ -144,7 +145,7 @@ pub(super) fn call(cursor: &mut Cursor<'_>, name: &str) -> Option<SqlError> {
     Some(if is_query(cursor) { not_supported(SUBQUERIES) } else { cursor.unexpected() })
 }
 
-/// Fails where an operator follows that is not served.
+/// Fails if an operator follows that is not supported.
 pub(super) fn operator(cursor: &mut Cursor<'_>) -> ParseResult<()> {
     if cursor.word("MEMBER") {
         cursor.word("OF");
@@ -160,7 +161,7 @@ pub(super) fn operator(cursor: &mut Cursor<'_>) -> ParseResult<()> {
     Ok(())
 }
 
-/// Fails where what an operator compares is a subquery: `= ANY (SELECT ...)`.
+/// Fails if the operand of a comparison is a quantified subquery: `= ANY (SELECT ...)`.
 pub(super) fn quantifier(cursor: &mut Cursor<'_>) -> ParseResult<()> {
     if cursor.is_symbol_at(1, "(") && cursor.one_of(&["ALL", "ANY", "SOME"]).is_some() {
         cursor.expect("(")?;
@@ -169,12 +170,13 @@ pub(super) fn quantifier(cursor: &mut Cursor<'_>) -> ParseResult<()> {
     Ok(())
 }
 
-/// The error of a clause that is not served, behind the words by which it is known: where nothing follows, it is no SQL.
+/// The error of a clause that is not supported. The cursor is behind the words by which it is recognised; if nothing
+/// follows, it is a syntax error.
 pub(super) fn clause(cursor: &Cursor<'_>, sentence: &str) -> SqlError {
     if cursor.peek().is_some() { not_supported(sentence) } else { cursor.unexpected() }
 }
 
-/// Fails where a table is joined to another, sampled, or told which index to use.
+/// Fails if a join, TABLESAMPLE or an index hint follows.
 pub(super) fn joins(cursor: &mut Cursor<'_>) -> ParseResult<()> {
     let natural = cursor.word("NATURAL");
     let of_a_kind = cursor.one_of(&["CROSS", "INNER", "LEFT", "RIGHT"]).is_some();

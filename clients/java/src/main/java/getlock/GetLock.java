@@ -312,7 +312,7 @@ public final class GetLock {
             connection = new Connection(new Wire(host, port, tls), term);
         }
 
-        /** What is no getlockd stays so. One that has said hello can do better on another connection. */
+        /** What is not a getlockd server stays so. One that has said hello can do better on another connection. */
         boolean passes(IOException error) {
             if (error instanceof Refused refused) return PASSING.contains(refused.symbol());
             return wasAnswered || !(error instanceof ProtocolException);

@@ -44,7 +44,7 @@ pub(super) fn add(env: &Env<'_>, kind: TypeKind, values: &[Value], unit: Unit, s
     }
 }
 
-/// A value as a text, with a fraction if it has one.
+/// Converts a value to a string, with a fraction if it has one.
 fn text(value: Temporal, micros: i64) -> Value {
     let digits = if micros % SECOND == 0 { 0 } else { 6 };
     Value::Text(match value {
@@ -72,7 +72,7 @@ pub(super) fn of_add(value: ColumnType, unit: Unit, amount: ColumnType) -> Colum
     }
 }
 
-/// The longest that a date or a time is as a text.
+/// The greatest length of a date or a time as a string.
 pub(super) const LONGEST: u32 = 29;
 
 fn interval(env: &Env<'_>, amount: &Value, unit: Unit) -> Option<Interval> {
@@ -183,7 +183,7 @@ pub(super) fn period(values: &[Value], is_sum: bool) -> EvalResult<Option<i64>> 
     Ok(Some(year.saturating_mul(100).saturating_add(sum % 12 + 1)))
 }
 
-/// None for what is no month.
+/// `None` if the number is not a month.
 fn months(period: i64) -> Option<i64> {
     let (year, month) = (period / 100, period % 100);
     let year = with_century(year);

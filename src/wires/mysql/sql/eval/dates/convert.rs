@@ -1,5 +1,5 @@
-//! How values become dates and times, with the warnings for those that do not: as arguments, by CAST, and as literals, which
-//! are casts that fail.
+//! Converting values to dates and times, with warnings for those that are invalid: arguments, CAST, and literals, for
+//! which invalid values are errors.
 
 use crate::wires::mysql::{
     error::{SqlError, Warning},
@@ -36,7 +36,7 @@ impl Env<'_> {
         self.local().date
     }
 
-    /// A value as a date, or a date with a time; none, with a warning, if it is neither.
+    /// The value as a date, or a date with a time; `None`, with a warning, if it is neither.
     pub(super) fn date_of(&self, value: &Value, rules: Rules) -> Option<Temporal> {
         match value {
             Value::Null => None,
@@ -65,7 +65,7 @@ impl Env<'_> {
         self.date_of(value, rules)?.moment(self.today())
     }
 
-    /// A value as a time, or a moment that has one; none, with a warning, if it is neither.
+    /// The value as a time, or a moment that has one; `None`, with a warning, if it is neither.
     pub(super) fn time_of(&self, value: &Value) -> Option<Temporal> {
         match value {
             Value::Null => None,
@@ -97,7 +97,7 @@ impl Env<'_> {
         self.time_of(value).map(clock)
     }
 
-    /// A value that is a date already, if the rules accept it.
+    /// The value, if it is a date already and the rules accept it.
     fn taken(&self, temporal: Temporal, rules: Rules) -> Option<Temporal> {
         let date = match temporal {
             Temporal::Date(date) => date,
@@ -113,7 +113,7 @@ impl Env<'_> {
         is_taken.then_some(temporal)
     }
 
-    /// The value that was read, with the warnings that it deserves, in the zone of the session.
+    /// The value that was read, in the zone of the session, with its warnings.
     fn accepted(&self, read: Reading, text: &str, kind: Option<&str>) -> Temporal {
         let Reading { value, is_cut, deprecated, zone } = read;
         if is_cut {
@@ -154,8 +154,8 @@ impl Env<'_> {
         Value::Null
     }
 
-    /// How many digits of a fraction an argument may have as a date, or as a time. A literal has those that are typed. No other
-    /// expression is evaluated for this: a chain of calls would be evaluated twice at each level.
+    /// How many digits of a fraction an argument may have as a date, or as a time. A literal has those that are typed.
+    /// No other expression is evaluated for this: a chain of calls would be evaluated twice at each level.
     pub(super) fn digits_of(&self, arg: &Expr, kind: TypeKind, as_time: bool) -> EvalResult<u8> {
         match arg {
             Expr::Literal(_) | Expr::Parameter(_) => {
@@ -165,7 +165,7 @@ impl Env<'_> {
         }
     }
 
-    /// How many digits it has, now that its value is known. What a variable holds is not looked at.
+    /// How many digits it has, now that its value is known. The values of variables are not considered.
     pub(super) fn digits_of_value(&self, arg: &Expr, value: &Value, kind: TypeKind, as_time: bool) -> u8 {
         if !matches!(kind, TypeKind::Text | TypeKind::Bytes)
             || matches!(arg, Expr::User(_) | Expr::Assign { .. })
@@ -178,7 +178,7 @@ impl Env<'_> {
         read.map_or(0, |read| read.value.digits())
     }
 
-    /// A value of COALESCE, IF, CASE and the like, converted to the kind of date that the expression is declared as.
+    /// A value of COALESCE, IF, CASE and the like, converted to the declared kind of date.
     pub(in crate::wires::mysql::sql) fn as_declared(&self, value: Value, expr: &Expr) -> EvalResult {
         match (value, expr) {
             (
@@ -203,7 +203,8 @@ impl Env<'_> {
         })
     }
 
-    /// Compares a date or a time with another value: a string is read as a date, and anything else is compared as a number.
+    /// Compares a date or a time with another value: strings are read as dates, and anything else is compared as a
+    /// number.
     pub(in crate::wires::mysql::sql) fn compare_dates(
         &self,
         a: &Value,
@@ -213,7 +214,7 @@ impl Env<'_> {
         Ok(Some(a.compare(b, self.today())))
     }
 
-    /// A value as it is compared with another that may be a date.
+    /// The form in which a value is compared with another that may be a date.
     fn dates(&self, value: &Value, other: &Value) -> EvalResult<Option<Temporal>> {
         let (text, other) = match (value, other) {
             (Value::Temporal(temporal), _) => return Ok(Some(*temporal)),
@@ -232,7 +233,7 @@ impl Env<'_> {
     }
 }
 
-/// The time of a day, or a time.
+/// The time of a moment, or a time.
 pub(super) fn clock(value: Temporal) -> Time {
     match value {
         Temporal::Time { time, .. } => time,
@@ -245,8 +246,8 @@ pub(super) fn excerpt(text: &str) -> &str {
     text.char_indices().nth(SHOWN).map_or(text, |(end, _)| &text[..end])
 }
 
-/// Splits a number into its whole part, the microseconds after its point, and how many digits those have. The whole part
-/// saturates.
+/// Splits a number into its whole part, the microseconds after its point, and the number of their digits. The whole
+/// part saturates.
 pub(super) fn split_number(number: Number) -> (i64, i64, u8) {
     let (micros, digits) = match number {
         Number::Exact(decimal) => (decimal.scaled_to(6), u8::try_from(decimal.scale.min(6)).unwrap_or(6)),
@@ -256,10 +257,10 @@ pub(super) fn split_number(number: Number) -> (i64, i64, u8) {
     (whole, i64::try_from(micros % 1_000_000).unwrap_or(0), digits)
 }
 
-/// The years that YEAR may be.
+/// The range of YEAR.
 const YEARS: std::ops::RangeInclusive<i64> = 1901..=2155;
 
-/// CAST to a date, a time or a year; NULL if the value is none.
+/// CAST to a date, a time or a year; NULL if the value is invalid.
 pub(in crate::wires::mysql::sql) fn cast(env: &Env<'_>, value: &Value, cast: Cast) -> Value {
     let cast = match cast {
         Cast::Time(digits) => to_time(env, value, digits),
@@ -315,7 +316,7 @@ fn to_year(env: &Env<'_>, value: &Value) -> Option<Value> {
     Some(Value::Int(year))
 }
 
-/// The value of `DATE'2026-11-27'`. A string that is no date is an error here; in ODBC's syntax the caller takes it as a
+/// The value of `DATE'2026-11-27'`. An invalid string is an error here; in ODBC's syntax the caller treats it as a
 /// string.
 pub(super) fn literal(env: &Env<'_>, literal: Literal, text: &str) -> EvalResult<Option<Temporal>> {
     let rules = env.rules();

@@ -1,4 +1,4 @@
-//! Parts of dates and times, and dates as texts of a format.
+//! Parts of dates and times, and formatting and parsing by a format.
 
 use super::convert::{clock, excerpt};
 use crate::wires::mysql::{
@@ -14,7 +14,7 @@ use crate::wires::mysql::{
     value::Value,
 };
 
-/// None for NULL.
+/// `None` for NULL.
 pub(super) fn part(env: &Env<'_>, function: DateFunction, values: &[Value]) -> Option<Value> {
     let strict = |at: usize| env.moment_of(&values[at], env.rules().strict());
     let number = |number: i64| Some(Value::Int(number));
@@ -72,12 +72,12 @@ fn date(date: Date) -> Value {
     Value::Temporal(Temporal::Date(date))
 }
 
-/// As `@@default_week_format` says.
+/// The mode in `@@default_week_format`.
 fn weeks(env: &Env<'_>) -> Weeks {
     Weeks::of_mode(env.system.settings().week_format.into())
 }
 
-/// MAKEDATE: the day of this number in a year.
+/// MAKEDATE: the day with this number in a year.
 fn make_date(year: i64, day: i64) -> Option<Value> {
     if !(0..=9999).contains(&year) || !(1..=MAX_DAY).contains(&day) {
         return None;
@@ -86,7 +86,7 @@ fn make_date(year: i64, day: i64) -> Option<Value> {
     Date::of_day(Date::new(year, 1, 1)?.day_number() + day - 1).map(date)
 }
 
-/// Of a text that is no date, the parts are those of a time.
+/// Of a string that is not a date, the parts are those of a time.
 fn extract(env: &Env<'_>, value: &Value, unit: Unit) -> Option<Value> {
     let is_date = match value {
         Value::Temporal(temporal) => !matches!(temporal, Temporal::Time { .. }),
@@ -106,7 +106,7 @@ fn extract(env: &Env<'_>, value: &Value, unit: Unit) -> Option<Value> {
     Some(Value::Int(unit.extract(fields, weeks(env))))
 }
 
-/// What a character of a format costs, in units of work: a name may stand for it.
+/// The cost of a character of a format, in units of work: it may stand for a name.
 const FORMAT: usize = 8;
 
 /// DATE_FORMAT and TIME_FORMAT
@@ -129,7 +129,7 @@ pub(super) fn format(env: &Env<'_>, value: Option<Temporal>, format: &Value) -> 
     Ok(text.map_or(Value::Null, Value::Text))
 }
 
-/// STR_TO_DATE, of the kind that the format is of where it is a literal.
+/// STR_TO_DATE, whose type is that of the format if that is a literal.
 pub(super) fn str_to_date(env: &Env<'_>, values: &[Value], is_literal: bool) -> EvalResult {
     let (Some(text), Some(format)) = (values[0].to_text(), values[1].to_text()) else {
         return Ok(Value::Null);
@@ -160,7 +160,7 @@ pub(super) fn str_to_date(env: &Env<'_>, values: &[Value], is_literal: bool) -> 
     Ok(Value::Temporal(if is_literal { value } else { widened(env, value) }))
 }
 
-/// As a moment with all digits.
+/// Formats a moment with all digits.
 fn widened(env: &Env<'_>, value: Temporal) -> Temporal {
     let moment = value.moment(env.today()).unwrap_or_default();
     Temporal::DateTime { moment, digits: 6 }

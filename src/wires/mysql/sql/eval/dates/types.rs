@@ -1,4 +1,4 @@
-//! What the columns of these functions are declared as, like in MySQL's source.
+//! The column types of these functions, as in MySQL's source.
 
 use super::add;
 use crate::wires::mysql::{
@@ -110,7 +110,7 @@ fn of_str_to_date(env: &Env<'_>, format: &Expr) -> EvalResult<ColumnType> {
     })
 }
 
-/// How many characters a part of a date or a time has, with its sign.
+/// The number of characters of a part of a date or a time, with its sign.
 fn of_part(unit: Unit) -> u32 {
     match unit {
         Unit::Quarter => 2,

@@ -1,4 +1,4 @@
-//! Addresses of the internet.
+//! Internet addresses.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -41,7 +41,7 @@ enum Address {
     V6(Ipv6Addr),
 }
 
-/// As text.
+/// The address as a string.
 fn address(args: &CallArgs<'_>) -> Option<Address> {
     if !matches!(args.values[0], Value::Text(_) | Value::Bytes { .. }) {
         return None;
@@ -51,14 +51,14 @@ fn address(args: &CallArgs<'_>) -> Option<Address> {
     v4.or_else(|| text.parse().map(Address::V6).ok())
 }
 
-/// As bytes.
+/// The address as bytes.
 fn packed(args: &CallArgs<'_>) -> Option<Address> {
     let Value::Bytes { bytes, .. } = &args.values[0] else { return None };
     let v4 = <[u8; 4]>::try_from(&**bytes).map(|octets| Address::V4(octets.into())).ok();
     v4.or_else(|| <[u8; 16]>::try_from(&**bytes).map(|octets| Address::V6(octets.into())).ok())
 }
 
-/// Only addresses within the last 96 bits are written with the four numbers of IPv4, as MySQL has it.
+/// As in MySQL, only addresses in the last 96 bits are written with the four numbers of IPv4.
 fn format_v6(address: Ipv6Addr) -> String {
     let octets = address.octets();
     let is_compatible = octets[..12] == [0; 12] && octets[12..14] != [0, 0];
@@ -69,7 +69,7 @@ fn format_v6(address: Ipv6Addr) -> String {
     address.to_string()
 }
 
-/// Whether 16 bytes are of a kind; those of IPv4 and all else are not.
+/// Whether 16 bytes are an IPv6 address of a kind; false for IPv4 addresses and anything else.
 fn of_v6(args: &CallArgs<'_>, is: impl Fn(&[u8; 16]) -> bool) -> Value {
     match packed(args) {
         Some(Address::V6(address)) => is(&address.octets()).into(),
@@ -77,7 +77,7 @@ fn of_v6(args: &CallArgs<'_>, is: impl Fn(&[u8; 16]) -> bool) -> Value {
     }
 }
 
-/// `127.1` is 127.0.0.1: what is left out are zeros in front of the last number.
+/// `127.1` is 127.0.0.1: omitted numbers are zeros before the last one.
 fn inet_aton(text: &str) -> Option<u64> {
     let parts: Vec<u64> = text
         .split('.')

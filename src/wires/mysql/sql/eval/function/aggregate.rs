@@ -1,4 +1,4 @@
-//! Sums over the rows of a table, or over the one row of a SELECT without one.
+//! Aggregates over the rows of a table, or over the one row of a SELECT without a table.
 
 use std::{cmp::Ordering, collections::HashSet};
 
@@ -20,7 +20,7 @@ pub(in crate::wires::mysql) struct Sum<'e> {
     function: Function,
     args: &'e [Expr],
     count: i64,
-    /// The least, the greatest or the sum.
+    /// The minimum, the maximum or the sum.
     value: Value,
     seen: HashSet<String>,
 }
@@ -42,7 +42,7 @@ impl<'e> Sum<'e> {
         Self { at, function, args, count: 0, value: Value::Null, seen: HashSet::new() }
     }
 
-    /// Those that the items of a SELECT are made of.
+    /// The aggregates in the items of a SELECT.
     pub(in crate::wires::mysql) fn all_of(items: &'e [SelectItem]) -> Vec<Self> {
         let (mut sums, mut exprs) = (Vec::new(), items.iter().map(|item| &item.expr).collect::<Vec<_>>());
         while let Some(expr) = exprs.pop() {
@@ -56,7 +56,7 @@ impl<'e> Sum<'e> {
         sums
     }
 
-    /// Whether it is `COUNT(*)`, for which no row has to be looked at.
+    /// Whether it is `COUNT(*)`, for which no row has to be read.
     pub(in crate::wires::mysql) fn is_of_rows(&self) -> bool {
         matches!(self.args, [Expr::Star])
     }
@@ -95,7 +95,7 @@ impl<'e> Sum<'e> {
         Ok(())
     }
 
-    /// Counts what was not there before.
+    /// Counts a value if it is new.
     fn see(&mut self, env: &Env<'_>, values: &[Value]) -> EvalResult<()> {
         let texts: Vec<_> = values.iter().filter_map(Value::to_text).map(|text| folded(&text)).collect();
         let key = texts.join("\0");
@@ -115,7 +115,7 @@ impl<'e> Sum<'e> {
     }
 }
 
-/// What is summed up does not end with 64 bits.
+/// Sums are not limited to 64 bits.
 fn decimal(value: Value) -> Value {
     match value.to_number() {
         Some(Number::Exact(number)) => Value::Decimal(number),

@@ -1,4 +1,4 @@
-//! Texts that are numbers or bytes: bases, base 64, and numbers as people read them.
+//! Strings that represent numbers or bytes: bases, base 64, and numbers for people.
 
 use base64::{
     Engine,
@@ -28,7 +28,7 @@ pub(super) fn value(args: &CallArgs<'_>) -> Option<EvalResult> {
     }))
 }
 
-/// Of a number its digits, of all else its bytes.
+/// The digits of a number, or the bytes of anything else.
 fn hex(args: &CallArgs<'_>) -> Value {
     match &args.values[0] {
         Value::Int(number) => Value::Text(format!("{number:X}")),
@@ -64,7 +64,7 @@ fn unhex(args: &CallArgs<'_>) -> Value {
     Value::bytes(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
-/// So many characters are in a line.
+/// The length of a line, in characters.
 const LINE: usize = 76;
 
 fn to_base64(args: &CallArgs<'_>) -> Value {
@@ -77,7 +77,7 @@ fn to_base64(args: &CallArgs<'_>) -> Value {
     })
 }
 
-/// Blanks do not count.
+/// Blanks are ignored.
 fn from_base64(args: &CallArgs<'_>) -> Value {
     let config = GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::RequireCanonical)
@@ -86,7 +86,7 @@ fn from_base64(args: &CallArgs<'_>) -> Value {
     GeneralPurpose::new(&STANDARD, config).decode(digits).map_or(Value::Null, Value::bytes)
 }
 
-/// A number of one base in another. A base below zero is one of numbers with a sign.
+/// Converts a number from one base to another. A negative base has signed numbers.
 fn conv(args: &CallArgs<'_>, from: i64, to: i64) -> Value {
     let text = args.text(0);
     let radix = |base: i64| u32::try_from(base.unsigned_abs()).ok().filter(|base| (2..=36).contains(base));
@@ -100,7 +100,7 @@ fn conv(args: &CallArgs<'_>, from: i64, to: i64) -> Value {
     Value::Text(format!("{sign}{}", in_base(magnitude, radix)))
 }
 
-/// The 64 bits of the number at the start of a text; the greatest if it is too large.
+/// The 64 bits of the number at the start of a string; the greatest if it is too large.
 fn leading_digits(text: &str, radix: u32, signed: bool) -> u64 {
     let text = text.trim_start();
     let (negative, digits) = match text.as_bytes().first() {
@@ -141,10 +141,10 @@ fn in_base(mut number: u64, radix: u32) -> String {
     }
 }
 
-/// The most digits behind the point.
+/// The most digits after the point.
 const MAX_DIGITS: i64 = 30;
 
-/// `FORMAT(number, digits)`, as English has it: the only locale that is known.
+/// `FORMAT(number, digits)` in English, the only supported locale.
 fn format(args: &CallArgs<'_>) -> EvalResult {
     if args.values.len() > 2 {
         check_locale(args)?;
@@ -157,12 +157,12 @@ fn format(args: &CallArgs<'_>) -> EvalResult {
     Ok(Value::Text(grouped(&text)))
 }
 
-/// What MySQL does not know either is taken for English, with a warning.
+/// A locale that MySQL does not know either is replaced by English, with a warning.
 fn check_locale(args: &CallArgs<'_>) -> Result<(), SqlError> {
     let locale = args.text(2);
     match locale.split_once('_') {
         Some((language, _)) if language.eq_ignore_ascii_case("en") => Ok(()),
-        Some(_) => Err(SqlError::NoSuchThing(format!("it does not know how {locale} writes numbers"))),
+        Some(_) => Err(SqlError::NoSuchThing(format!("it has no number format for the locale {locale}"))),
         None => {
             args.warn(Warning::of_value(&SqlError::UnknownLocale(locale)));
             Ok(())
@@ -170,7 +170,7 @@ fn check_locale(args: &CallArgs<'_>) -> Result<(), SqlError> {
     }
 }
 
-/// With a comma between each three digits in front of the point.
+/// Inserts a comma after each three digits before the point.
 fn grouped(text: &str) -> String {
     let (sign, text) = text.strip_prefix('-').map_or(("", text), |text| ("-", text));
     let whole = text.find('.').unwrap_or(text.len());
@@ -202,7 +202,7 @@ fn format_bytes(bytes: f64) -> String {
     }
 }
 
-/// As C writes it: `1.00e+05`.
+/// The format of C: `1.00e+05`.
 fn scientific(value: f64) -> String {
     let text = format!("{value:.2e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));

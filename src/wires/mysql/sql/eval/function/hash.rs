@@ -34,7 +34,7 @@ fn digest(bytes: &[u8]) -> Value {
     Value::Text(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// The remainders of all bytes (ISO 3309).
+/// The CRC-32 remainders of all bytes (ISO 3309).
 const REMAINDERS: [u32; 256] = {
     let mut remainders = [0; 256];
     let mut byte = 0;

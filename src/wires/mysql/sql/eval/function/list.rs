@@ -1,4 +1,4 @@
-//! One of many: texts and numbers that are chosen by a number, and their places.
+//! Lists: strings and numbers chosen by an index, and the index of one in a list.
 
 use std::cmp::Ordering;
 
@@ -31,7 +31,7 @@ fn elt(args: &CallArgs<'_>) -> Value {
     }
 }
 
-/// Which of the others is equal to the first: texts as texts, numbers as numbers, else all as doubles.
+/// Which of the others equals the first: all compared as strings, as numbers, or else as doubles.
 fn field(args: &CallArgs<'_>) -> usize {
     let [wanted, others @ ..] = args.values else { return 0 };
     if wanted.is_null() {
@@ -54,7 +54,7 @@ fn field(args: &CallArgs<'_>) -> usize {
     position.unwrap_or(0)
 }
 
-/// Those of whose number a bit is set, with commas.
+/// The strings whose bits are set, separated by commas.
 fn make_set(args: &CallArgs<'_>) -> Value {
     if args.values[0].is_null() {
         return Value::Null;
@@ -66,7 +66,7 @@ fn make_set(args: &CallArgs<'_>) -> Value {
     args.bounded(size, || args.made(texts.join(",")))
 }
 
-/// A text for each bit, from the lowest on.
+/// A string for each bit, from the lowest on.
 fn export_set(args: &CallArgs<'_>) -> Value {
     let (on, off) = (args.text(1), args.text(2));
     let separator = if args.values.len() > 3 { args.text(3) } else { ",".to_owned() };
@@ -80,7 +80,7 @@ fn export_set(args: &CallArgs<'_>) -> Value {
     })
 }
 
-/// How many of the others, which grow, the first has reached; -1 for NULL.
+/// How many of the others, in ascending order, the first has reached; -1 for NULL.
 fn interval(args: &CallArgs<'_>) -> Value {
     let Some(first) = args.values[0].to_number() else { return Value::Int(-1) };
     let is_reached = |at: &usize| match (first, args.values[*at].to_number()) {

@@ -1,4 +1,4 @@
-//! Functions of numbers. Exact numbers stay exact where they can.
+//! Functions of numbers. Exact numbers stay exact where possible.
 
 use std::cmp::Ordering;
 
@@ -110,7 +110,7 @@ fn sign(args: &CallArgs<'_>) -> i64 {
     }
 }
 
-/// A whole number as the value that holds it.
+/// A whole number as a value.
 fn whole(number: i128) -> Value {
     let signed = i64::try_from(number).map(Value::Int);
     let value = signed.or_else(|_| u64::try_from(number).map(Value::UInt));
@@ -134,7 +134,7 @@ fn to_whole(args: &CallArgs<'_>) -> Value {
     }
 }
 
-/// The most digits behind the point.
+/// The most digits after the point.
 const MAX_SCALE: i64 = 30;
 
 /// ROUND and TRUNCATE.
@@ -161,7 +161,7 @@ fn round(args: &CallArgs<'_>) -> Value {
     }
 }
 
-/// An exact number with so many digits behind the point, or that many in front of it zero.
+/// An exact number with this many digits after the point, or with that many zeros before it.
 fn cut(number: Decimal, places: i64, truncates: bool) -> Option<Decimal> {
     let dropped = i64::from(number.scale) - places;
     let Ok(dropped @ 1..) = u32::try_from(dropped) else { return Some(number) };
@@ -177,7 +177,7 @@ fn cut(number: Decimal, places: i64, truncates: bool) -> Option<Decimal> {
     }
 }
 
-/// A double with so many digits behind the point, half to even as MySQL's C library has it.
+/// A double with this many digits after the point, rounded half to even like in MySQL's C library.
 pub(super) fn rounded(double: f64, places: i64, truncates: bool) -> f64 {
     let unit = 10_f64.powi(i32::try_from(places.unsigned_abs().min(400)).unwrap_or(400));
     let scaled = if places < 0 { double / unit } else { double * unit };
@@ -199,7 +199,7 @@ fn bit_count(args: &CallArgs<'_>) -> i64 {
     count.into()
 }
 
-/// The least or the greatest: of texts as texts, also where there are numbers among them; of numbers as what all can be.
+/// The minimum or the maximum: compared as strings if one is a string, and otherwise as numbers of a common type.
 fn extreme(args: &CallArgs<'_>, wanted: Ordering) -> EvalResult {
     if args.values.iter().any(|value| matches!(value, Value::Text(_) | Value::Bytes { .. })) {
         let comparable = |at: usize| if args.is_binary() { args.text(at) } else { folded(&args.text(at)) };
@@ -221,7 +221,7 @@ fn extreme(args: &CallArgs<'_>, wanted: Ordering) -> EvalResult {
     Ok(alike(best, args.values))
 }
 
-/// A number as doubles are if one of them is one, and else with as many digits as any of them has.
+/// A number as a double if one of them is a double, and otherwise with as many digits as any of them has.
 fn alike(number: &Value, among: &[Value]) -> Value {
     if among.iter().any(|value| matches!(value, Value::Double(_) | Value::Rounded { .. })) {
         return Value::Double(number.to_number().map_or(0.0, Number::to_f64));

@@ -1,5 +1,5 @@
-//! Regular expressions, by the crate `regex`: its time grows with the text alone. What it has not, such as references to
-//! groups, is an error that says so.
+//! Regular expressions with the crate `regex`, whose time grows only with the string. What it lacks, such as
+//! backreferences, is an error that says so.
 
 use std::{convert::Infallible, ops::Range, sync::Arc};
 
@@ -26,11 +26,11 @@ use crate::{
 /// The longest pattern, in bytes.
 const MAX_PATTERN: usize = 1024;
 
-/// The largest programs that a pattern may compile to, in bytes, and what a byte of the searched string then costs, in units
+/// The size limits of a compiled pattern, in bytes, and the resulting cost of a byte of the searched string, in units
 /// of work. The smallest limit that suffices is charged, since a small program searches faster.
 const PROGRAMS: [(usize, usize); 3] = [(1 << 14, 16), (1 << 16, 64), (1 << 18, 256)];
 
-/// What a program, its caches and what it is made from need, in sizes of the program.
+/// The memory for a program, its caches and its intermediate forms, in sizes of the program.
 const PARTS: usize = 2;
 
 pub(super) fn value(args: &CallArgs<'_>) -> Option<EvalResult> {
@@ -72,7 +72,7 @@ fn searched(args: &CallArgs<'_>) -> EvalResult {
     found
 }
 
-/// A pattern, and the text that it is searched for in.
+/// A pattern, and the string that is searched.
 struct RegexpSearch<'a> {
     args: &'a CallArgs<'a>,
     pattern: Arc<Pattern>,
@@ -105,7 +105,7 @@ impl RegexpSearch<'_> {
         if self.args.values.len() > at { self.args.int(at) } else { default }
     }
 
-    /// The byte at which a search from the character in this argument on starts.
+    /// The byte at which a search starts, for the character in this argument.
     fn start(&self, at: usize) -> EvalResult<usize> {
         let position =
             usize::try_from(self.optional(at, 1)).ok().and_then(|position| position.checked_sub(1));
@@ -113,7 +113,7 @@ impl RegexpSearch<'_> {
         position.and_then(|position| starts.nth(position)).ok_or_else(|| RegexpError::Index.into())
     }
 
-    /// Where to go on behind a match, which may be empty. To look for each next one may take as long as for the first.
+    /// The position after a match, which may be empty. Finding each further match may take as long as the first.
     fn behind(&self, found: &Range<usize>) -> EvalResult<Option<usize>> {
         let mut next = found.end;
         if found.is_empty() {
@@ -124,7 +124,7 @@ impl RegexpSearch<'_> {
         Ok((next <= self.text.len()).then_some(next))
     }
 
-    /// The occurrence of the number in one argument, from the place in another on.
+    /// The occurrence with the number in one argument, from the position in another on.
     fn occurrence(&self, from: usize, number: usize) -> EvalResult<Option<Range<usize>>> {
         let (mut at, mut left) = (Some(self.start(from)?), self.optional(number, 1).max(1));
         while let Some(start) = at {
@@ -138,7 +138,7 @@ impl RegexpSearch<'_> {
         Ok(None)
     }
 
-    /// With one occurrence, or all of them from a place on, replaced.
+    /// Replaces one occurrence, or all of them from a position on.
     fn replaced(&self) -> EvalResult {
         let (template, number) = (self.args.text(2), self.optional(4, 0));
         let (mut made, mut end, mut count) = (String::new(), 0, 0);
@@ -161,7 +161,7 @@ impl RegexpSearch<'_> {
     }
 }
 
-/// `$1` is the first group, `\\` takes the next character as it is.
+/// `$1` is the first group, and `\\` takes the next character literally.
 fn expand(template: &str, found: &regex::Captures<'_>, made: &mut String) -> EvalResult<()> {
     let mut rest = template.chars();
     while let Some(c) = rest.next() {
@@ -181,15 +181,15 @@ fn expand(template: &str, found: &regex::Captures<'_>, made: &mut String) -> Eva
     Ok(())
 }
 
-/// A pattern that is compiled.
+/// A compiled pattern.
 #[derive(Debug)]
 pub(in crate::wires::mysql) struct Pattern {
     source: String,
     flags: String,
     regex: Regex,
-    /// What a byte of a text costs with it.
+    /// The cost of a byte of a string.
     cost: usize,
-    /// For all of it.
+    /// The total cost so far.
     _charge: Charge,
 }
 
@@ -248,14 +248,14 @@ fn builder(pattern: &str, flags: &str) -> EvalResult<RegexBuilder> {
     Ok(builder)
 }
 
-/// MySQL's error for a pattern that is none, or that this crate cannot search for.
+/// MySQL's error for an invalid pattern, or one that this crate does not support.
 fn wrong(error: &Error) -> SqlError {
     match error.kind() {
         ErrorKind::UnsupportedLookAround => {
-            SqlError::NoSuchThing("its regular expressions do not look around".to_owned())
+            SqlError::NoSuchThing("its regular expressions have no lookaround".to_owned())
         }
         ErrorKind::UnsupportedBackreference => {
-            SqlError::NoSuchThing("its regular expressions do not refer to their groups".to_owned())
+            SqlError::NoSuchThing("its regular expressions have no backreferences".to_owned())
         }
         kind => of_kind(kind, error.span()).into(),
     }
@@ -276,22 +276,22 @@ fn of_kind(kind: &ErrorKind, span: &Span) -> RegexpError {
     }
 }
 
-/// For each character of a range, in units of work. Measured, as are the others.
+/// The cost of each character of a range, in units of work. Measured, as are the others.
 const CHARACTER: usize = 2;
 
-/// For a class of all characters, or of nearly all.
+/// The cost of a class of all characters, or of nearly all.
 const ALL: usize = CHARACTER * 0x0011_0000;
 
-/// For a class by its name in Unicode, and for `\w`.
+/// The cost of a Unicode class, and of `\w`.
 const NAMED: usize = 512 * 1024;
 const WORD: usize = 256 * 1024;
 
-/// For any other part.
+/// The cost of any other part.
 const PART: usize = 64;
 
 /// The cost of compiling a pattern, in units of work.
 ///
-/// A class costs most, whatever becomes of it: the compiler looks up the other cases of each of its characters.
+/// A class costs most: the compiler looks up the other cases of each of its characters.
 pub(super) fn effort(pattern: &Ast) -> usize {
     visit(pattern, Effort(0)).unwrap_or_else(|never| match never {})
 }

@@ -1,4 +1,4 @@
-//! Random numbers, and unique identifiers.
+//! Random numbers and unique identifiers.
 
 use std::sync::{
     LazyLock,
@@ -49,10 +49,11 @@ fn random<const N: usize>() -> EvalResult<[u8; N]> {
 }
 
 fn fill(bytes: &mut [u8]) -> Result<(), SqlError> {
-    getrandom::fill(bytes).map_err(|_| SqlError::NoSuchThing("this machine has no random numbers".to_owned()))
+    getrandom::fill(bytes)
+        .map_err(|_| SqlError::NoSuchThing("the operating system gave no random bytes; try again".to_owned()))
 }
 
-/// The most bytes of `RANDOM_BYTES`.
+/// The largest result of `RANDOM_BYTES`, in bytes.
 const MAX_RANDOM: i64 = 1024;
 
 fn random_bytes(args: &CallArgs<'_>) -> EvalResult {
@@ -80,7 +81,7 @@ fn seeded(args: &CallArgs<'_>) -> f64 {
 /// From 1582, where the time of a UUID begins, to 1970, in its units of 100 ns.
 const GREGORIAN: u64 = 0x01B2_1DD2_1381_4000;
 
-/// Clock sequence and node of this process: random, as RFC 9562 wants it of one that shows no address.
+/// Clock sequence and node of this process: random, as RFC 9562 requires without a network address.
 static NODE: LazyLock<[u8; 8]> = LazyLock::new(|| {
     let mut node = [0; 8];
     // Without them it still has its time.
@@ -90,7 +91,7 @@ static NODE: LazyLock<[u8; 8]> = LazyLock::new(|| {
     node
 });
 
-/// Of version 1, as MySQL's are: each has a time of its own.
+/// Version 1, like MySQL's: each UUID has a time of its own.
 fn time_based() -> [u8; 16] {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let now = clock::now().cast_unsigned() * 10 + GREGORIAN;
@@ -105,7 +106,8 @@ fn time_based() -> [u8; 16] {
     uuid
 }
 
-/// As MySQL's for the server 1: one more than the last one, from the second on in which the first was asked for.
+/// Like MySQL's for server 1: each is one more than the last, starting with the second in which the first was asked
+/// for.
 fn short() -> u64 {
     static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| {
         let seconds = clock::now().cast_unsigned() / 1_000_000;
@@ -114,14 +116,14 @@ fn short() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// As five groups of digits.
+/// Five groups of digits.
 pub(in crate::wires::mysql) fn uuid_text(uuid: &[u8; 16]) -> String {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let parts = [&uuid[..4], &uuid[4..6], &uuid[6..8], &uuid[8..10], &uuid[10..]];
     parts.map(hex).join("-")
 }
 
-/// With hyphens, without them, or in braces with them.
+/// With hyphens, without them, or with hyphens in braces.
 fn parsed(text: &[u8]) -> Option<[u8; 16]> {
     let text = match text {
         [b'{', inner @ .., b'}'] if inner.len() == 36 => inner,
@@ -143,7 +145,7 @@ fn swaps(args: &CallArgs<'_>) -> bool {
     args.values.get(1).is_some_and(|_| args.int(1) != 0)
 }
 
-/// Where the bytes of the time stand: with its high part in front they grow.
+/// The positions of the time's bytes: with the high part first, UUIDs are in ascending order.
 const HIGH_FIRST: [usize; 8] = [6, 7, 4, 5, 0, 1, 2, 3];
 const LOW_FIRST: [usize; 8] = [4, 5, 6, 7, 2, 3, 0, 1];
 

@@ -1,5 +1,4 @@
-//! Texts that are made of texts; where a text is in another, and how two compare. Texts are compared without regard to case,
-//! bytes as they are.
+//! Functions that build strings, find one in another, or compare two. Strings are compared without case, bytes exactly.
 
 use std::{borrow::Cow, cmp::Ordering};
 
@@ -48,17 +47,17 @@ pub(super) fn value(args: &CallArgs<'_>) -> Option<Value> {
     })
 }
 
-/// None of them is NULL.
+/// None of the arguments is NULL.
 pub(in crate::wires::mysql::sql) fn concat(args: &CallArgs<'_>) -> Value {
     joined(args, &[], 0)
 }
 
-/// MySQL makes one character of one, wherever it stands.
+/// MySQL converts one character to one, wherever it is.
 fn lower(character: char) -> char {
     character.to_lowercase().next().unwrap_or(character)
 }
 
-/// What would become several characters, such as `ß`, stays.
+/// A character that would become several, such as `ß`, is unchanged.
 fn upper(character: char) -> char {
     let mut upper = character.to_uppercase();
     if upper.len() == 1 { upper.next().unwrap_or(character) } else { character }
@@ -71,7 +70,7 @@ fn concat_ws(args: &CallArgs<'_>) -> Value {
     joined(args, &args.bytes(0), 1)
 }
 
-/// The arguments from one on that are not NULL.
+/// The arguments from this one on that are not NULL.
 fn joined(args: &CallArgs<'_>, separator: &[u8], from: usize) -> Value {
     let parts: Vec<_> = args.values[from..].iter().filter_map(Value::to_bytes).collect();
     let size = parts.iter().map(|part| part.len() + separator.len()).sum::<usize>();
@@ -84,7 +83,7 @@ fn joined(args: &CallArgs<'_>, separator: &[u8], from: usize) -> Value {
     })
 }
 
-/// `CHAR(77, 121)`: each number is one byte or more.
+/// `CHAR(77, 121)`: each number becomes one byte or more.
 fn characters(args: &CallArgs<'_>) -> Value {
     let known = (0..args.values.len()).filter(|at| !args.values[*at].is_null());
     let bytes = known.flat_map(|at| {
@@ -107,7 +106,7 @@ fn substring(text: &str, from: i64, length: Option<i64>) -> String {
     text.chars().skip(start).take(length.map_or(usize::MAX, clamp)).collect()
 }
 
-/// Without what repeats at its ends: blanks, or the second argument.
+/// Removes repetitions at the ends: of blanks, or of the second argument.
 fn trim(args: &CallArgs<'_>) -> Value {
     let (text, what) = (args.text(0), if args.values.len() > 1 { args.text(1) } else { " ".to_owned() });
     if what.is_empty() {
@@ -123,7 +122,7 @@ fn trim(args: &CallArgs<'_>) -> Value {
     args.made(left.to_owned())
 }
 
-/// A text of so many characters: cut, or filled up before or behind it.
+/// A string of this many characters: cut, or padded on the left or right.
 fn pad(args: &CallArgs<'_>) -> Value {
     let Ok(count) = usize::try_from(args.int(1)) else { return Value::Null };
     let (text, with) = (args.text(0), args.text(2));
@@ -156,7 +155,7 @@ fn repeat(args: &CallArgs<'_>) -> Value {
     args.bounded(text.len().saturating_mul(times), || args.made(text.repeat(times)))
 }
 
-/// `INSERT(text, position, length, other)`: a position that is not in the text leaves it as it is.
+/// `INSERT(text, position, length, other)`: a position outside of the string changes nothing.
 fn insert(args: &CallArgs<'_>) -> Value {
     let (text, other) = (args.text(0), args.text(3));
     let (from, length) = (args.int(1), args.int(2));
@@ -172,7 +171,7 @@ fn insert(args: &CallArgs<'_>) -> Value {
     })
 }
 
-/// What stands before the delimiter of this number, or behind it if the number is negative.
+/// The part before the delimiter of this number, or after it if the number is negative.
 fn substring_index(text: &str, delimiter: &str, count: i64) -> String {
     if delimiter.is_empty() || count == 0 {
         return String::new();
@@ -186,7 +185,7 @@ fn substring_index(text: &str, delimiter: &str, count: i64) -> String {
     text[start..].to_owned()
 }
 
-/// As a literal of SQL.
+/// A string as an SQL literal.
 fn quote(args: &CallArgs<'_>) -> Value {
     if args.values[0].is_null() {
         return Value::text("NULL");
@@ -209,10 +208,10 @@ fn quote(args: &CallArgs<'_>) -> Value {
     })
 }
 
-/// The code of each letter from A to Z; those with `0` are passed over.
+/// The code of each letter from A to Z; letters with `0` are skipped.
 const SOUNDS: &[u8; 26] = b"01230120022455012623010202";
 
-/// How a text sounds in English, of any length: MySQL drops repetitions before it drops vowels.
+/// The sound of a string in English, of any length: MySQL drops repetitions before it drops vowels.
 fn soundex(text: &str) -> String {
     let code = |c: char| match c.to_ascii_uppercase() {
         letter @ 'A'..='Z' => SOUNDS[letter as usize - 'A' as usize],
@@ -257,12 +256,12 @@ pub(super) fn search(args: &CallArgs<'_>) -> Option<Value> {
     })
 }
 
-/// As it is compared.
+/// A string in the form in which it is compared.
 fn comparable<'t>(args: &CallArgs<'_>, text: &'t str) -> Cow<'t, str> {
     if args.is_binary() { text.into() } else { folded(text).into() }
 }
 
-/// At which character from `from` on the one is in the other, counted from 1; 0 if it is not.
+/// The position of one string in another, from character `from` on, counted from 1; 0 if it is not found.
 fn locate(args: &CallArgs<'_>, part: &str, text: &str, from: i64) -> usize {
     let count = text.chars().count();
     if from < 1 || clamp(from) > count + 1 {
@@ -278,7 +277,7 @@ fn locate(args: &CallArgs<'_>, part: &str, text: &str, from: i64) -> usize {
     tail.find(&*part).map_or(0, |at| skip + 1 + tail[..at].chars().count())
 }
 
-/// The place of a text in a list with commas.
+/// The position of a string in a list with commas.
 fn find_in_set(args: &CallArgs<'_>) -> usize {
     let (text, set) = (args.text(0), args.text(1));
     let (text, set) = (comparable(args, &text), comparable(args, &set));
