@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Why the connection ends during a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Disconnect {
     /// The client has closed it.
     HungUp(Hangup),
@@ -119,7 +119,7 @@ pub(crate) async fn upgrade(
 }
 
 /// Why no more input arrives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Silence {
     /// The client has closed the connection.
     Left,

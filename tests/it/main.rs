@@ -19,6 +19,7 @@ mod getlockd_tables;
 mod glossary;
 mod grpc_limits;
 mod instructions;
+mod introduce;
 mod keepalive;
 mod lease;
 mod limits;

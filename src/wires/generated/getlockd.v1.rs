@@ -162,6 +162,10 @@ pub struct Lock {
     /// The user that the session logged in as. Absent without a login.
     #[prost(string, optional, tag = "12")]
     pub user: ::core::option::Option<::prost::alloc::string::String>,
+    /// For how long the client has sent no command; of a lease, since its last heartbeat. 0 if the session ended in
+    /// this moment.
+    #[prost(uint64, tag = "13")]
+    pub idle_ms: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WaitersRequest {
@@ -203,6 +207,18 @@ pub struct Waiter {
     /// How long the session has waited, in milliseconds.
     #[prost(uint64, tag = "4")]
     pub waited_ms: u64,
+    /// Empty, as `peer`, if the session ended in this moment.
+    #[prost(string, tag = "5")]
+    pub wire: ::prost::alloc::string::String,
+    /// Since the client sent the call that waits.
+    #[prost(uint64, tag = "6")]
+    pub idle_ms: u64,
+    #[prost(string, optional, tag = "7")]
+    pub client: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "8")]
+    pub user: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "9")]
+    pub note: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WhyRequest {
@@ -285,6 +301,11 @@ pub struct EndedHold {
     /// The user that the session had logged in as. Absent without a login.
     #[prost(string, optional, tag = "10")]
     pub user: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "11")]
+    pub note: ::core::option::Option<::prost::alloc::string::String>,
+    /// Why the session was killed, if the caller of Kill said so.
+    #[prost(string, optional, tag = "12")]
+    pub reason: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SessionsRequest {
@@ -344,6 +365,9 @@ pub struct Session {
     /// The memory that the session's client makes the server keep, in bytes. For a Hold stream, that of its connection.
     #[prost(uint64, tag = "11")]
     pub memory: u64,
+    /// For how long the client has sent no command; of a lease, since its last heartbeat.
+    #[prost(uint64, tag = "12")]
+    pub idle_ms: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatsRequest {}
@@ -383,7 +407,7 @@ pub struct StatsResponse {
     #[prost(uint64, tag = "11")]
     pub max_memory: u64,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KillRequest {
     /// The session, by its number.
     #[prost(uint32, tag = "1")]
@@ -391,6 +415,9 @@ pub struct KillRequest {
     /// Cancels the wait of the session. The session goes on and keeps its locks.
     #[prost(bool, tag = "2")]
     pub cancel_wait: bool,
+    /// Why, for the client of that session and for HISTORY; at most 256 characters. Not with cancel_wait.
+    #[prost(string, optional, tag = "3")]
+    pub reason: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KillResponse {
