@@ -17,9 +17,7 @@ pub struct BadTimeout;
 
 impl fmt::Display for BadTimeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "say seconds, such as 10 or 0.5, or with a unit (ms, s, m, h) 500ms or 2m; -1 waits forever",
-        )
+        f.write_str("use seconds (10, 0.5) or a unit (500ms, 10s, 2m, 1h); -1 waits forever")
     }
 }
 

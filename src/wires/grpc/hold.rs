@@ -320,7 +320,7 @@ impl StreamRequest {
             Command::ReleaseLock(ReleaseLock { name: lock }) => Self::Release(name(&lock)?),
             Command::ReleaseAllLocks(_) => Self::ReleaseAll,
             Command::Introduce(introduce) if is_too_long(&introduce) => {
-                let message = format_args!("a client and a note have at most {MAX_TEXT} characters");
+                let message = format_args!("a client or note may have at most {MAX_TEXT} characters");
                 return Err(refusal(Symbol::Limit, &message));
             }
             Command::Introduce(introduce) => Self::Introduce(introduce),

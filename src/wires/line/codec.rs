@@ -187,9 +187,9 @@ mod tests {
             let fits = format!("PING{}{end}", " ".repeat(MAX_LINE - 4));
             assert_eq!(decode(fits.as_bytes(), 100), ["Ping"]);
             let too_long = format!("PING{}{end}", " ".repeat(MAX_LINE - 3));
-            assert!(decode(too_long.as_bytes(), 100)[0].contains("at most 1024 bytes"));
+            assert!(decode(too_long.as_bytes(), 100)[0].contains("longer than 1024 bytes"));
         }
-        assert!(decode(&[b'a'; MAX_LINE + 2], 100)[0].contains("at most 1024 bytes"));
+        assert!(decode(&[b'a'; MAX_LINE + 2], 100)[0].contains("longer than 1024 bytes"));
     }
 
     #[test]

@@ -165,12 +165,13 @@ impl LineWriter<'_> {
             }
             Some(verb) => {
                 let Verb { example, does, .. } = verb;
-                let usage = verb.usage();
-                self.list([
-                    format!("HELP usage: {usage}"),
+                let rows = [
+                    format!("HELP usage: {}", verb.usage()),
                     format!("HELP does: {does}"),
                     format!("HELP try: {example}"),
-                ]);
+                ];
+                let notes = verb.notes().iter().map(|note| format!("HELP note: {note}"));
+                self.list(rows.into_iter().chain(notes));
             }
         }
     }
@@ -191,10 +192,11 @@ impl ListQuery {
     }
 }
 
-const HINTS: [&str; 3] = [
-    "a name with blanks goes in quotes: GET_LOCK 'two words' 10",
-    "a timeout may have a unit: 500ms, 2m, 1h",
-    "what works in MySQL works here: SELECT GET_LOCK('nightly', 10);",
+const HINTS: [&str; 4] = [
+    "put a name with blanks in quotes: GET_LOCK 'two words' 10",
+    "a timeout may have a unit: 500ms, 10s, 2m, 1h",
+    "calls may be written as in MySQL: SELECT GET_LOCK('nightly', 10);",
+    "a lock ends with its connection; QUIT or closing it releases everything",
 ];
 
 impl fmt::Display for Hello {

@@ -152,6 +152,17 @@ impl Verb {
         format!("{} {}", self.name, self.args).trim_end().to_owned()
     }
 
+    /// What to know of it beside that.
+    pub fn notes(&self) -> &'static [&'static str] {
+        match self.signature {
+            Signature::Acquire(_) => &[
+                "while it waits, this connection answers nothing else but KEEPALIVE",
+                "to end the wait, close the connection, or send KILL QUERY id on another one",
+            ],
+            _ => &[],
+        }
+    }
+
     /// The answer to other arguments than it takes.
     fn wrong_arguments(&self) -> LineError {
         if self.args.is_empty() {
@@ -241,7 +252,7 @@ const AUTH: Verb = Verb {
     name: "AUTH",
     args: "user password",
     example: "AUTH app1 'my password'",
-    does: "logs in, where the server has users: 1",
+    does: "log in, if the server has users: 1",
     signature: Signature::Credentials,
 };
 
@@ -250,70 +261,70 @@ const VERBS: [Verb; 21] = [
         name: "GET_LOCK",
         args: "name timeout",
         example: "GET_LOCK nightly 10",
-        does: "takes a lock: 1 taken, 0 not within timeout seconds (0 only tries, -1 waits forever)",
+        does: "take a lock: 1 = taken, 0 = not within timeout seconds (0: try once, -1: wait forever)",
         signature: Signature::Acquire(Mode::Exclusive),
     },
     Verb {
         name: "GET_SHARED_LOCK",
         args: "name timeout",
         example: "GET_SHARED_LOCK report 10",
-        does: "takes a lock beside other shared holders: 1 taken, 0 not within timeout seconds",
+        does: "take a shared lock: 1 = taken, 0 = not within timeout seconds",
         signature: Signature::Acquire(Mode::Shared),
     },
     Verb {
         name: "RELEASE_LOCK",
         args: "name",
         example: "RELEASE_LOCK nightly",
-        does: "frees one count of a lock: 1 freed, 0 held only by others, NULL held by nobody",
+        does: "release a lock once: 1 = released, 0 = held by others, NULL = not held",
         signature: Signature::Name(Request::Release),
     },
     Verb {
         name: "RELEASE_ALL_LOCKS",
         args: "",
         example: "RELEASE_ALL_LOCKS",
-        does: "frees all that this session holds: the number of counts freed",
+        does: "release all locks of this session: how many times they had been taken",
         signature: Signature::Alone(|| Request::ReleaseAll),
     },
     Verb {
         name: "IS_FREE_LOCK",
         args: "name",
         example: "IS_FREE_LOCK nightly",
-        does: "whether nobody holds a lock: 1 or 0",
+        does: "check whether a lock is free: 1 = free, 0 = held",
         signature: Signature::Name(Request::IsFree),
     },
     Verb {
         name: "IS_USED_LOCK",
         args: "name",
         example: "IS_USED_LOCK nightly",
-        does: "the session that holds a lock (of several the oldest holder), or NULL",
+        does: "show the session that holds a lock (the oldest of several), NULL = not held",
         signature: Signature::Name(Request::UsedBy),
     },
     Verb {
         name: "FENCING_TOKEN",
         args: "name",
         example: "FENCING_TOKEN nightly",
-        does: "the fencing token of this session's hold, or NULL",
+        does: "show the fencing token of a lock, NULL = not held by this session",
         signature: Signature::Name(Request::FencingToken),
     },
     Verb {
         name: "CONNECTION_ID",
         args: "",
         example: "CONNECTION_ID",
-        does: "the number of this session",
+        does: "show the id of this session",
         signature: Signature::Alone(|| Request::ConnectionId),
     },
     Verb {
         name: "LOCKS",
         args: "[prefix]",
         example: "LOCKS app1:",
-        does: "lists the locks that are held, by name",
+        does: "list the locks that are held, by name",
         signature: Signature::Prefix,
     },
     Verb {
         name: "WAITERS",
         args: "name",
         example: "WAITERS nightly",
-        does: "lists who waits for a lock, in the order in which they will get it",
+        does: "list the sessions that wait for a lock, next first",
         signature: Signature::Name(|name| {
             Request::List(ListQuery::Waiters(Waiters { name, page: first_page() }))
         }),
@@ -322,35 +333,35 @@ const VERBS: [Verb; 21] = [
         name: "WHY",
         args: "name",
         example: "WHY nightly",
-        does: "lists who holds a lock, what that holder waits for, who holds that, and so on",
+        does: "list who holds a lock, what that session waits for, who holds that, and so on",
         signature: Signature::Name(|name| Request::List(ListQuery::Why(Why { name }))),
     },
     Verb {
         name: "HISTORY",
         args: "name",
         example: "HISTORY nightly",
-        does: "lists the holds of a lock that ended, the last first, and why they ended",
+        does: "list past holds of a lock, most recent first, and why each ended",
         signature: Signature::Name(|name| Request::History(History { name: Some(name), page: first_page() })),
     },
     Verb {
         name: "SESSIONS",
         args: "",
         example: "SESSIONS",
-        does: "lists the sessions",
+        does: "list the sessions",
         signature: Signature::Alone(|| Request::List(ListQuery::Sessions(Sessions { page: first_page() }))),
     },
     Verb {
         name: "STATS",
         args: "",
         example: "STATS",
-        does: "shows the server's counters",
+        does: "show the counters of the server",
         signature: Signature::Alone(|| Request::Stats),
     },
     Verb {
         name: "KILL",
         args: "[QUERY] id",
         example: "KILL 7",
-        does: "ends a session: 1; with QUERY only its wait: 1, or 0 if it was not waiting",
+        does: "end a session: 1; with QUERY cancel only its wait: 1, 0 = it was not waiting",
         signature: Signature::Session,
     },
     AUTH,
@@ -358,35 +369,35 @@ const VERBS: [Verb; 21] = [
         name: "PING",
         args: "",
         example: "PING",
-        does: "answers PONG",
+        does: "check the connection: PONG",
         signature: Signature::Alone(|| Request::Ping),
     },
     Verb {
         name: "KEEPALIVE",
         args: "",
         example: "KEEPALIVE",
-        does: "for how many seconds, counted from when you sent this, nobody else is granted what you hold",
+        does: "show for how many seconds from now on your locks are granted to nobody else",
         signature: Signature::Alone(|| Request::Keepalive),
     },
     Verb {
         name: "HELLO",
         args: "",
         example: "HELLO",
-        does: "tells version, protocol, the number of this session, and limits",
+        does: "show the version, the protocol, the id of this session, and limits",
         signature: Signature::Alone(|| Request::Hello),
     },
     Verb {
         name: "HELP",
         args: "[command]",
         example: "HELP GET_LOCK",
-        does: "explains the commands, or one of them",
+        does: "explain all commands, or one",
         signature: Signature::Verb,
     },
     Verb {
         name: "QUIT",
         args: "",
         example: "QUIT",
-        does: "frees everything, answers BYE and closes",
+        does: "release everything and close the connection: BYE",
         signature: Signature::Alone(|| Request::Quit),
     },
 ];
@@ -593,15 +604,15 @@ mod tests {
 
     #[test]
     fn errors_name_what_is_wrong() {
-        assert_eq!(shape("X 'a"), "SYNTAX: a ' opens a text and nothing closes it");
-        assert_eq!(shape(r"X 'a\"), "SYNTAX: a ' opens a text and nothing closes it");
-        assert_eq!(shape("X('a'"), "SYNTAX: a ( is not closed by a )");
-        assert_eq!(shape("X('a' 1)"), "SYNTAX: a comma or a ) is missing in front of 1)");
-        assert_eq!(shape("X('a') AS y"), "SYNTAX: nothing may follow the call, and there is AS y");
-        assert!(shape("X 'a'b").starts_with("SYNTAX: b is not understood here"));
-        assert!(shape("X a )").starts_with("SYNTAX: ) is not understood here"));
-        assert!(shape("X `a` 1").starts_with("SYNTAX: `a` 1 is not understood here"));
-        assert!(shape("SELECT X").starts_with("SYNTAX: one call with parentheses"));
+        assert_eq!(shape("X 'a"), "SYNTAX: unterminated ' string");
+        assert_eq!(shape(r"X 'a\"), "SYNTAX: unterminated ' string");
+        assert_eq!(shape("X('a'"), "SYNTAX: missing )");
+        assert_eq!(shape("X('a' 1)"), "SYNTAX: expected , or ) before 1)");
+        assert_eq!(shape("X('a') AS y"), "SYNTAX: unexpected AS y after the call");
+        assert!(shape("X 'a'b").starts_with("SYNTAX: unexpected b;"));
+        assert!(shape("X a )").starts_with("SYNTAX: unexpected );"));
+        assert!(shape("X `a` 1").starts_with("SYNTAX: unexpected `a` 1;"));
+        assert!(shape("SELECT X").starts_with("SYNTAX: SELECT and DO take one function call"));
     }
 
     #[test]
