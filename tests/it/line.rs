@@ -55,14 +55,12 @@ async fn bad_input_costs_only_its_line() {
     let server = TestServer::start();
     let mut a = server.client().await;
     assert_eq!(a.ask("GET_LOCK kept 0").await, "1");
-    a.send_bytes(b"GET_LOCK \xff\xfe 0\n").await;
+    a.send_bytes(b"GET_LOCK \xc3 0\n").await;
     assert_eq!(a.line().await, "ERROR BAD_NAME the name is not valid UTF-8; send UTF-8");
-    a.send_bytes(b"\xff\xf4\xff\xfd\x06\n").await;
+    a.send_bytes(b"\xfe\x06\n").await;
     assert!(a.line().await.starts_with("ERROR UNKNOWN_COMMAND "));
     a.send_bytes(b"GET_LOCK a\x07b 0\n").await;
     assert!(a.line().await.starts_with(r"ERROR SYNTAX unexpected \u{7}b 0; "));
-    a.send_bytes("GET_LOCK a\u{a0}b 0\n".as_bytes()).await;
-    assert_eq!(a.line().await, "ERROR BAD_NAME a name with the character U+00A0 must be quoted");
     a.send_bytes(b"GET_LOCK a 1\0\n").await;
     assert!(a.line().await.starts_with("ERROR SYNTAX "));
     assert_eq!(a.ask("RELEASE_LOCK kept").await, "1");

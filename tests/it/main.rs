@@ -40,5 +40,6 @@ mod structure;
 mod timeout;
 mod tls;
 mod transcripts;
+mod typed;
 mod users;
 mod variables;

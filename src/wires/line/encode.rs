@@ -39,6 +39,10 @@ pub enum Response {
     Stats(Answer<Box<Stats>>),
     /// To PING.
     Pong,
+    /// To `SELECT VERSION()`.
+    Version,
+    /// To a command whose wait the client itself has interrupted.
+    WaitInterrupted,
     /// To KEEPALIVE: for how much silence of the client the server frees nothing that it holds.
     Keepalive(Duration),
     /// To HELLO.
@@ -92,6 +96,10 @@ impl Encoder<Response> for Codec {
                 lines.error(error.symbol(), &error);
             }
             Response::Pong => lines.text("PONG"),
+            Response::Version => lines.text(env!("CARGO_PKG_VERSION")),
+            Response::WaitInterrupted => {
+                lines.error(Symbol::Interrupted, &"wait cancelled by ^C; the session and its locks remain");
+            }
             Response::Keepalive(left) => lines.keepalive(left),
             Response::Hello(hello) => lines.line(format_args!("{hello}")),
             Response::Help(verb) => lines.help(verb),

@@ -14,12 +14,12 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
     /// The first word is no command.
-    #[error("unknown command '{word}'; {}", nearest.map_or_else(|| "HELP lists the commands".to_owned(), |n| format!("did you mean {n}?")))]
+    #[error("unknown command '{word}'; {hint}")]
     UnknownCommand {
         /// What was sent.
         word: String,
-        /// The command most like it.
-        nearest: Option<&'static str>,
+        /// What to type instead.
+        hint: String,
     },
     /// An argument too many.
     #[error("{0} takes no arguments")]
@@ -56,9 +56,12 @@ pub enum LineError {
     /// `NULL` without quotes, where a name should be.
     #[error("NULL is not a name; for a lock named null, write 'null'")]
     NullName,
-    /// A character that needs quotes.
-    #[error("a name with the character U+{:04X} must be quoted", u32::from(*.0))]
-    Unprintable(char),
+    /// A character that cannot be seen, outside of quotes.
+    #[error("the character U+{:04X} cannot be seen; remove it, or put the string in ' or \"", u32::from(*.0))]
+    Unseen(char),
+    /// A string that is bare, though it begins or ends with another quotation mark than the two.
+    #[error("{0} is not a quotation mark here; use ' or \"")]
+    OtherQuotes(char),
     /// Not a time.
     #[error("'{0}' is not a timeout; {1}")]
     BadTimeout(String, BadTimeout),
@@ -69,7 +72,7 @@ impl LineError {
     pub fn symbol(&self) -> Symbol {
         match self {
             Self::UnknownCommand { .. } => Symbol::UnknownCommand,
-            Self::BadName(_) | Self::NullName | Self::Unprintable(_) => Symbol::BadName,
+            Self::BadName(_) | Self::NullName | Self::Unseen(_) | Self::OtherQuotes(_) => Symbol::BadName,
             Self::BadTimeout(..) => Symbol::BadTimeout,
             _ => Symbol::Syntax,
         }

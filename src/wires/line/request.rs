@@ -5,9 +5,12 @@
 //!       / word *( ( blank | "," ) arg )
 //! ```
 
-use std::{borrow::Cow, str};
+use std::{borrow::Cow, slice, str};
 
-use getlockd_proto::escape;
+use getlockd_proto::{
+    escape::{self, Visible},
+    timeout::Timeout,
+};
 use nom::{
     IResult, Parser,
     branch::alt,
@@ -19,7 +22,11 @@ use nom::{
 };
 use smallvec::SmallVec;
 
-use super::error::LineError;
+use super::{
+    error::LineError,
+    hint::{Known, hint},
+    select::{self, Probe},
+};
 use crate::{
     core::{
         command::LockRequest,
@@ -59,6 +66,10 @@ pub enum Request {
     CancelWait(SessionId),
     /// Whether the server is there.
     Ping,
+    /// The same, by `SELECT 1`.
+    One,
+    /// The version of the server, by `SELECT VERSION()`.
+    Version,
     /// For how long nobody else is granted what the session holds.
     Keepalive,
     /// What it is.
@@ -131,8 +142,20 @@ impl Request {
     /// # Errors
     /// [`LineError`] tells what is wrong and what would be right.
     pub fn parse(line: &[u8]) -> Result<Self, LineError> {
+        Self::of_call(line).or_else(|error| match select::probe(line) {
+            Some(Probe::One) => Ok(Self::One),
+            Some(Probe::Version) => Ok(Self::Version),
+            None => Err(error),
+        })
+    }
+
+    fn of_call(line: &[u8]) -> Result<Self, LineError> {
         let Call { word, args } = parse(line).map_err(|error| without_secrets(line, error))?;
-        Verb::find(word)?.request(&args)
+        match Verb::find(word) {
+            Some(verb) => verb.request(&args),
+            None if is_sql(word) => Err(LineError::NoCall),
+            None => Err(unknown(word, &args)),
+        }
     }
 }
 
@@ -140,12 +163,17 @@ impl Request {
 fn without_secrets(line: &[u8], error: LineError) -> LineError {
     let names_auth =
         line.windows(AUTH.name.len()).any(|part| part.eq_ignore_ascii_case(AUTH.name.as_bytes()));
-    if names_auth { AUTH.wrong_arguments() } else { error }
+    if names_auth { AUTH.wrong_arguments(&[]) } else { error }
 }
 
 impl Verb {
     /// All of them.
     pub const ALL: &'static [Self] = &VERBS;
+
+    /// All of them, for those who have typed another word.
+    pub(super) fn known() -> Vec<Known> {
+        Self::ALL.iter().map(|verb| Known { name: verb.name, example: verb.example }).collect()
+    }
 
     /// Its name and its arguments.
     pub fn usage(&self) -> String {
@@ -164,7 +192,10 @@ impl Verb {
     }
 
     /// The answer to other arguments than it takes.
-    fn wrong_arguments(&self) -> LineError {
+    fn wrong_arguments(&self, args: &[Arg<'_>]) -> LineError {
+        if let Some(error) = args.iter().find_map(|arg| arg.check().err()) {
+            return error;
+        }
         if self.args.is_empty() {
             return LineError::NoArguments(self.name);
         }
@@ -181,6 +212,10 @@ impl Verb {
                 let timeout = text.parse().map_err(|bad| LineError::BadTimeout(shown(&timeout.text), bad))?;
                 Ok(Request::Acquire(LockRequest { name, mode: *mode, timeout }))
             }
+            (Signature::Acquire(mode), [name, start, end]) => {
+                let timeout = in_two_words(start, end).ok_or_else(|| self.wrong_arguments(args))?;
+                Ok(Request::Acquire(LockRequest { name: lock_name(name)?, mode: *mode, timeout }))
+            }
             (Signature::Prefix, [] | [_]) => {
                 // Every name starts with an empty prefix, which is no name.
                 let prefix = args.first().filter(|prefix| !prefix.text.is_empty());
@@ -191,45 +226,66 @@ impl Verb {
             (Signature::Session, [kind, id]) if kind.is("QUERY") => self.on_session(id, Request::CancelWait),
             (Signature::Session, [kind, id]) if kind.is("CONNECTION") => self.on_session(id, Request::Kill),
             (Signature::Credentials, [name, password]) => {
-                let name = str::from_utf8(&name.text).map_err(|_| self.wrong_arguments())?.to_owned();
+                args.iter().try_for_each(Arg::check)?;
+                let name = str::from_utf8(&name.text).map_err(|_| self.wrong_arguments(args))?.to_owned();
                 Ok(Request::Auth(Credentials { name, password: password.text.to_vec() }))
             }
             (Signature::Verb, []) => Ok(Request::Help(None)),
-            (Signature::Verb, [word]) => Ok(Request::Help(Some(Self::find(&word.text)?))),
-            _ => Err(self.wrong_arguments()),
+            (Signature::Verb, [word]) => {
+                let verb = Self::find(&word.text).ok_or_else(|| unknown(&word.text, &[]))?;
+                Ok(Request::Help(Some(verb)))
+            }
+            _ => Err(self.wrong_arguments(args)),
         }
     }
 
     fn on_session(&self, id: &Arg<'_>, request: fn(SessionId) -> Request) -> Result<Request, LineError> {
-        let id = str::from_utf8(&id.text).ok().and_then(|id| id.parse().ok());
-        id.map(|id| request(SessionId(id))).ok_or_else(|| self.wrong_arguments())
+        let number = str::from_utf8(&id.text).ok().and_then(|id| id.parse().ok());
+        number.map(|id| request(SessionId(id))).ok_or_else(|| self.wrong_arguments(slice::from_ref(id)))
     }
 
-    fn find(word: &[u8]) -> Result<&'static Self, LineError> {
+    fn find(word: &[u8]) -> Option<&'static Self> {
         // Programs write them as they stand here.
         let exactly = Self::ALL.iter().find(|verb| verb.name.as_bytes() == word);
         let named = |verb: &&Self| verb.name.as_bytes().eq_ignore_ascii_case(word);
-        exactly.or_else(|| Self::ALL.iter().find(named)).ok_or_else(|| {
-            if is_sql(word) {
-                return LineError::NoCall;
-            }
-            let word = shown(word);
-            let nearest = nearest(&word.to_ascii_uppercase());
-            LineError::UnknownCommand { word, nearest }
-        })
+        exactly.or_else(|| Self::ALL.iter().find(named))
     }
 }
 
-/// The command that a word was meant to be: it takes fewer changes than half the word.
-fn nearest(word: &str) -> Option<&'static str> {
-    let distance = |verb: &&Verb| strsim::damerau_levenshtein(word, verb.name);
-    let verb = Verb::ALL.iter().min_by_key(distance)?;
-    (distance(&verb) * 2 < verb.name.len().max(word.len())).then_some(verb.name)
+/// A timeout with a blank in it: `5 min`, `1h 30m`.
+fn in_two_words(start: &Arg<'_>, end: &Arg<'_>) -> Option<Timeout> {
+    let [last, first] = [start.text.last()?, end.text.first()?].map(u8::is_ascii_digit);
+    let text = [&*start.text, &*end.text].concat();
+    if last == first { None } else { str::from_utf8(&text).ok()?.parse().ok() }
+}
+
+fn unknown(word: &[u8], args: &[Arg<'_>]) -> LineError {
+    let bare: Vec<_> = args.iter().map_while(Arg::bare).collect();
+    let start: String = String::from_utf8_lossy(word).chars().take(MAX_SHOWN).collect();
+    LineError::UnknownCommand { word: shown(word), hint: hint(&start, &bare, &Verb::known()) }
 }
 
 impl Arg<'_> {
     fn is(&self, word: &str) -> bool {
         !self.quoted && self.text.eq_ignore_ascii_case(word.as_bytes())
+    }
+
+    /// Its text if that stands without quotes.
+    fn bare(&self) -> Option<&str> {
+        if self.quoted { None } else { str::from_utf8(&self.text).ok() }
+    }
+
+    /// Whether each character is meant: what is pasted may have some that cannot be seen, or quotation marks of print.
+    fn check(&self) -> Result<(), LineError> {
+        // The grammar has looked at what is not beyond ASCII.
+        let Some(bare) = self.bare().filter(|bare| !bare.is_ascii()) else { return Ok(()) };
+        if let Some(unseen) = bare.chars().find(|&c| !escape::is_bare(c)) {
+            return Err(LineError::Unseen(unseen));
+        }
+        let ends = bare.chars().next().into_iter().chain(bare.chars().next_back());
+        ends.into_iter()
+            .find(|&c| escape::is_quotation_mark(c))
+            .map_or(Ok(()), |mark| Err(LineError::OtherQuotes(mark)))
     }
 }
 
@@ -238,14 +294,8 @@ fn lock_name(arg: &Arg<'_>) -> Result<Name, LineError> {
         return Err(LineError::NullName);
     }
     let name = Name::from_bytes(&arg.text)?;
-    if arg.text.is_ascii() {
-        // The grammar has looked at what is not quoted.
-        return Ok(name);
-    }
-    match name.as_str().chars().find(|&c| !escape::is_bare(c)) {
-        Some(c) if !arg.quoted => Err(LineError::Unprintable(c)),
-        _ => Ok(name),
-    }
+    arg.check()?;
+    Ok(name)
 }
 
 const AUTH: Verb = Verb {
@@ -441,6 +491,9 @@ fn parse(line: &[u8]) -> Result<Call<'_>, LineError> {
     let end = line.iter().rposition(|&c| !is_blank(c) && c != b';').map_or(0, |last| last + 1);
     match call(&line[..end]) {
         Ok(([], called)) => Ok(called.call),
+        Ok((rest, called)) if called.parentheses && starts_with_select(line) && select::is_tail(rest) => {
+            Ok(called.call)
+        }
         Ok((rest, Called { parentheses: true, .. })) => Err(LineError::Extra(shown(rest))),
         Ok((rest, _)) => Err(unexpected(rest)),
         Err(nom::Err::Error(fault) | nom::Err::Failure(fault)) => {
@@ -476,6 +529,10 @@ fn call(input: &[u8]) -> Parsed<'_, Called<'_>> {
 
 fn word(input: &[u8]) -> Parsed<'_, &[u8]> {
     take_till1(|c| is_blank(c) || matches!(c, b'(' | b',')).parse(input)
+}
+
+fn starts_with_select(line: &[u8]) -> bool {
+    line.trim_ascii_start().get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"SELECT"))
 }
 
 /// What may stand in front of a call.
@@ -545,11 +602,15 @@ fn unexpected(rest: &[u8]) -> LineError {
     LineError::Unexpected(shown(rest))
 }
 
-/// The start of what was sent, fit to be shown.
+/// How much of what was sent is shown.
+const MAX_SHOWN: usize = 40;
+
+/// The start of what was sent, with each character to be seen.
 fn shown(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    let start = text.trim_start().chars().take(40);
-    start.map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+    let start: String = text.trim_start_matches(' ').chars().take(MAX_SHOWN).collect();
+    let (blanks, seen) = (|c: char| c.is_whitespace() && c != ' ', Visible(&start).to_string());
+    seen.chars().map(|c| if blanks(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
 }
 
 fn fail<T>(refusal: LineError) -> Parsed<'static, T> {
@@ -609,10 +670,25 @@ mod tests {
         assert_eq!(shape("X('a'"), "SYNTAX: missing )");
         assert_eq!(shape("X('a' 1)"), "SYNTAX: expected , or ) before 1)");
         assert_eq!(shape("X('a') AS y"), "SYNTAX: unexpected AS y after the call");
+        assert_eq!(shape("SELECT X('a') AS y"), "X|'a'");
         assert!(shape("X 'a'b").starts_with("SYNTAX: unexpected b;"));
         assert!(shape("X a )").starts_with("SYNTAX: unexpected );"));
         assert!(shape("X `a` 1").starts_with("SYNTAX: unexpected `a` 1;"));
         assert!(shape("SELECT X").starts_with("SYNTAX: SELECT and DO take one function call"));
+    }
+
+    #[test]
+    fn timeout_may_have_a_blank_before_its_unit() {
+        let timeout = |line: &str| match Request::parse(line.as_bytes()) {
+            Ok(Request::Acquire(LockRequest { timeout, .. })) => timeout.to_string(),
+            Ok(other) => format!("{other:?}"),
+            Err(error) => error.symbol().to_string(),
+        };
+        assert_eq!(timeout("GET_LOCK x 5 min"), "300.000000000");
+        assert_eq!(timeout("GET_SHARED_LOCK x 1h 30m"), "5400.000000000");
+        for other in ["GET_LOCK x 5 10", "GET_LOCK two words 10", "GET_LOCK x 5 m 3", "GET_LOCK x min 5"] {
+            assert_eq!(timeout(other), "SYNTAX", "{other}");
+        }
     }
 
     #[test]
