@@ -6,13 +6,15 @@ use bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 
 use crate::wires::{
-    line::{CloseError, Codec, Response},
+    line::{CloseError, Codec, Response, Telnet},
     mysql,
 };
 
 /// Lines, and their errors.
 pub fn line(data: &[u8]) {
-    let (mut codec, mut input, mut output) = (Codec::default(), BytesMut::from(data), BytesMut::new());
+    let (mut codec, mut input, mut output) =
+        (Codec::default(), without_telnet(data, data.len().max(1)), BytesMut::new());
+    assert_eq!(input, without_telnet(data, 1), "it does not matter where reads end");
     loop {
         let response = match codec.decode(&mut input) {
             Ok(Some(Ok(_))) => continue,
@@ -29,6 +31,17 @@ pub fn line(data: &[u8]) {
             return;
         }
     }
+}
+
+/// What is left of reads of this length.
+fn without_telnet(data: &[u8], length: usize) -> BytesMut {
+    let (mut telnet, mut input, mut output) = (Telnet::default(), BytesMut::new(), BytesMut::new());
+    for read in data.chunks(length) {
+        let from = input.len();
+        input.extend_from_slice(read);
+        telnet.filter(&mut input, from, &mut output);
+    }
+    input
 }
 
 /// MySQL packets, logins and parameters.

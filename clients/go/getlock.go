@@ -107,7 +107,7 @@ func within[H interface {
 // check refuses what would only be found out after something was sent.
 func check(name string, stopWithin time.Duration) error {
 	if !utf8.ValidString(name) {
-		return &Refused{"BAD_NAME", "a name is UTF-8 text, this one is not"}
+		return &Refused{"BAD_NAME", "the name is not valid UTF-8; send UTF-8"}
 	}
 	if stopWithin < 0 {
 		return fmt.Errorf("getlock: StopWithin is %v; say 0 for the default, or a time", stopWithin)

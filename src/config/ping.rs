@@ -17,10 +17,10 @@ const MAX_ANSWER: u64 = 4096;
 /// The request, and the answers of a healthy server. A full server is healthy, and so is one that accepts only TLS: a
 /// health check needs neither a certificate nor a password.
 type Question = (&'static str, [&'static str; 3]);
-const LINE: Question = ("PING\n", ["PONG\n", "ERROR LIMIT ", "this port takes TLS only"]);
+const LINE: Question = ("PING\n", ["PONG\n", "ERROR LIMIT ", "this port requires TLS"]);
 const HTTP: Question = (
     "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
-    ["\r\n\r\nok", "no connection is free", "this port takes TLS only"],
+    ["\r\n\r\nok", "connection limit reached", "this port requires TLS"],
 );
 
 /// Asks a server whether it is healthy.

@@ -23,7 +23,7 @@ pub enum UserCommandError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The system gave no random bytes.
-    #[error("the system has no random bytes to give")]
+    #[error("the operating system provides no random bytes; try again later")]
     NoRandom,
 }
 

@@ -51,14 +51,10 @@ impl Memory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Exceeded {
     /// The connection would have more than it may have: so many bytes.
-    #[error(
-        "this connection makes the server keep {0} bytes and may have no more kept; read the answers, or ask for less"
-    )]
+    #[error("memory limit of this connection reached: {0} bytes; read the replies, or ask for less")]
     Connection(usize),
     /// All together would.
-    #[error(
-        "all connections make the server keep {0} bytes and may have no more kept (--max-memory); try again later"
-    )]
+    #[error("memory limit of the server reached: {0} bytes (--max-memory); try again later")]
     Server(usize),
 }
 

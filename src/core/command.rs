@@ -101,7 +101,7 @@ impl fmt::Display for EndReason {
         match self {
             Self::Killed(kill) => kill.fmt(f),
             Self::Shutdown => f.write_str("shutdown"),
-            Self::Revoked => f.write_str("its user may not any more"),
+            Self::Revoked => f.write_str("its user's access was revoked"),
         }
     }
 }

@@ -98,6 +98,11 @@ impl Resource {
             Self::Viewers => "viewers",
         }
     }
+
+    /// One of them, for people.
+    fn singular(self) -> &'static str {
+        self.as_str().trim_end_matches('s')
+    }
 }
 
 /// Why there is none for a client.
@@ -144,22 +149,20 @@ impl fmt::Display for QuotaExceeded {
         let is_full = *cause == QuotaCause::Full;
         let (flag, remedy) = match resource {
             Resource::Connections if is_full => {
-                return write!(f, "no connection is free of {limit} (--max-connections, ulimit -n)");
+                return write!(f, "connection limit reached: {limit} (--max-connections, ulimit -n)");
             }
-            Resource::Connections => {
-                f.write_str("no connection is free for you: ")?;
-                (" (--max-connections)", "close some")
-            }
+            Resource::Connections => (" (--max-connections)", "close some"),
             Resource::Leases => (" (--max-leases)", "release some"),
             Resource::Locks => (" (--max-locks)", "release some"),
-            Resource::Lists => ("", "read those that are on their way"),
+            Resource::Lists => ("", "read those that you have asked for"),
             Resource::Viewers => ("", "close some"),
         };
-        let resource = resource.as_str();
         if is_full {
-            return write!(f, "all {limit} {resource} are taken{flag}; try again later");
+            let resource = resource.singular();
+            return write!(f, "{resource} limit reached: {limit}{flag}; try again later");
         }
-        write!(f, "your user or address has its share of the {limit} {resource}{flag}; {remedy}")
+        let resource = resource.as_str();
+        write!(f, "your user or address has used up its share of the {limit} {resource}{flag}; {remedy}")
     }
 }
 

@@ -142,9 +142,7 @@ pub enum Denied {
     #[error("wrong user or password")]
     Wrong,
     /// Too many wrong ones have come for this name or from this address. It was not said whether this one is right.
-    #[error(
-        "too many wrong passwords have come for this user or from your address; try again in a few seconds"
-    )]
+    #[error("too many wrong passwords for this user or from your address; try again in a few seconds")]
     TooMany,
 }
 

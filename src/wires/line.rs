@@ -10,7 +10,10 @@ mod codec;
 mod connection;
 mod encode;
 mod error;
+mod hint;
 mod request;
+mod select;
+mod telnet;
 
 pub use codec::{Codec, MAX_LINE};
 pub use connection::{refusal, serve};
@@ -18,3 +21,5 @@ pub use encode::Response;
 #[cfg(fuzzing)]
 pub use error::CloseError;
 pub use request::Verb;
+#[cfg(fuzzing)]
+pub use telnet::Telnet;

@@ -14,6 +14,7 @@ mod drivers;
 mod languages;
 mod page;
 mod programs;
+mod telnet;
 
 use tokio::sync::RwLock;
 

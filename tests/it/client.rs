@@ -436,5 +436,5 @@ fn tls_unusable_key_is_refused_with_advice() {
     let error = Tls::of_authority(&ca, Some((&chain, P_521))).unwrap_err().to_string();
     assert!(error.contains("not supported; use ECDSA (P-256 or P-384)"), "{error}");
     let error = Tls::of_authority(&ca, Some((&chain, &chain))).unwrap_err().to_string();
-    assert!(error.contains("there is no private key"), "{error}");
+    assert!(error.contains("no private key found"), "{error}");
 }

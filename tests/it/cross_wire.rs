@@ -160,7 +160,7 @@ async fn deadlock_across_wires_is_told_to_the_last_waiter() {
     let refusal = hold.next().await.refusal.unwrap();
     assert_eq!(refusal.symbol, "DEADLOCK");
     assert!(
-        refusal.message.contains("2 waits for disk held by 1; 1 waits for nightly held by 2"),
+        refusal.message.contains("2 waits for disk (held by 1), 1 waits for nightly (held by 2)"),
         "{refusal:?}"
     );
     drop(hold);

@@ -76,7 +76,7 @@ async fn questions_do_not_count_as_activity() {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    assert!(last.starts_with("ERROR LIMIT nothing came for 300ms (--idle-time-holders)"), "{last}");
+    assert!(last.starts_with("ERROR LIMIT idle for 300ms (--idle-time-holders)"), "{last}");
 }
 
 #[tokio::test]

@@ -55,14 +55,12 @@ async fn bad_input_costs_only_its_line() {
     let server = TestServer::start();
     let mut a = server.client().await;
     assert_eq!(a.ask("GET_LOCK kept 0").await, "1");
-    a.send_bytes(b"GET_LOCK \xff\xfe 0\n").await;
-    assert_eq!(a.line().await, "ERROR BAD_NAME a name is UTF-8 text, this one is not");
-    a.send_bytes(b"\xff\xf4\xff\xfd\x06\n").await;
+    a.send_bytes(b"GET_LOCK \xc3 0\n").await;
+    assert_eq!(a.line().await, "ERROR BAD_NAME the name is not valid UTF-8; send UTF-8");
+    a.send_bytes(b"\xfe\x06\n").await;
     assert!(a.line().await.starts_with("ERROR UNKNOWN_COMMAND "));
     a.send_bytes(b"GET_LOCK a\x07b 0\n").await;
-    assert!(a.line().await.starts_with(r"ERROR SYNTAX \u{7}b 0 is not understood here"));
-    a.send_bytes("GET_LOCK a\u{a0}b 0\n".as_bytes()).await;
-    assert_eq!(a.line().await, "ERROR BAD_NAME a name with the character U+00A0 must be quoted");
+    assert!(a.line().await.starts_with(r"ERROR SYNTAX unexpected \u{7}b 0; "));
     a.send_bytes(b"GET_LOCK a 1\0\n").await;
     assert!(a.line().await.starts_with("ERROR SYNTAX "));
     assert_eq!(a.ask("RELEASE_LOCK kept").await, "1");
@@ -118,7 +116,7 @@ async fn endless_input_during_a_wait_closes_the_connection() {
             () = tokio::task::yield_now() => drop(waiter.stream.get_ref().try_write(&endless)),
         }
     }
-    assert!(told.starts_with("ERROR LIMIT the 4194304 bytes that a connection may have kept"), "{told}");
+    assert!(told.starts_with("ERROR LIMIT more than 4194304 bytes were sent behind a command"), "{told}");
     server.until(|stats| stats.table.waiters == 0 && stats.sessions == 1).await;
 }
 
@@ -173,17 +171,17 @@ async fn deadlock_needs_a_closed_chain_of_forty() {
         client.send(&format!("GET_LOCK lock{} 60", i - 1)).await;
         server.until_waiting(i).await;
     }
-    let start = "ERROR DEADLOCK waiting would never end as 40 sessions wait for each other:";
+    let start = "ERROR DEADLOCK deadlock of 40 sessions: session";
     let closing = clients[0].ask("GET_LOCK lock39 60").await;
     let mut cycle = closing.strip_prefix(start).unwrap().to_owned();
     for (waiter, lock, holder) in
         (0..20).map(|i| (40 - i, 39 - i, 40 - i)).map(|(w, l, h)| (w % 40 + 1, l, h))
     {
-        let link = format!(" {waiter} waits for lock{lock} held by {holder};");
+        let link = format!(" {waiter} waits for lock{lock} (held by {holder}),");
         assert!(cycle.starts_with(&link), "{link} first in {cycle}");
         cycle = cycle.split_off(link.len());
     }
-    assert_eq!(cycle, " ... and 20 more; release one, or try with timeout 0");
+    assert_eq!(cycle, " and 20 more; release one, or use timeout 0");
     assert_eq!(clients[0].ask("GET_LOCK lock39 0").await, "0", "who only tries never deadlocks");
     assert_eq!(clients[0].ask("RELEASE_ALL_LOCKS").await, "1", "it keeps what it holds");
     for client in &mut clients[1..] {
@@ -249,9 +247,10 @@ async fn long_lists_do_not_delay_other_sessions() {
 #[tokio::test]
 async fn closing_reply_arrives_despite_unread_input() {
     let server = TestServer::start();
-    for (first, last) in
-        [("QUIT\n", "BYE"), ("", "ERROR LINE_TOO_LONG a line has at most 1024 bytes; closing")]
-    {
+    for (first, last) in [
+        ("QUIT\n", "BYE"),
+        ("", "ERROR LINE_TOO_LONG the line is longer than 1024 bytes (--max-line); closing"),
+    ] {
         let mut client = server.client().await;
         client.send_bytes(first.as_bytes()).await;
         let _ = client.stream.get_ref().try_write(&vec![b'a'; 200_000]);
@@ -306,13 +305,16 @@ async fn slow_reader_is_not_served_and_keeps_locks() {
     assert_eq!(other.ask("GET_LOCK kept 4.5").await, "0");
 
     // It reads at last, and finds every answer.
-    let (mut answers, mut ends) = (0, 0);
+    let (mut lines, mut ends, mut rows) = (0, 0, 0);
     while ends < sent / 1024 {
         let line = deaf.line().await;
-        answers += 1;
-        ends += usize::from(line == "END 25");
+        lines += 1;
+        if let Some(count) = line.strip_prefix("END ") {
+            ends += 1;
+            rows += count.parse::<usize>().unwrap();
+        }
     }
-    assert_eq!(answers, ends * 26);
+    assert_eq!(lines, ends + rows);
 }
 
 #[tokio::test]
@@ -394,7 +396,7 @@ async fn kill_query_ends_only_the_wait() {
     assert_eq!(killer.ask("KILL QUERY 3").await, "1");
     assert_eq!(
         waiter.line().await,
-        "ERROR INTERRUPTED KILL QUERY ended this wait; the session and all it holds stay"
+        "ERROR INTERRUPTED wait cancelled by KILL QUERY; the session and its locks remain"
     );
     assert_eq!(waiter.ask("IS_USED_LOCK y").await, "3");
     waiter.send("GET_LOCK x -1").await;
@@ -412,7 +414,7 @@ async fn connection_beyond_max_connections_is_refused() {
     c.send("GET_LOCK x 0").await;
     assert_eq!(
         c.rest().await,
-        "ERROR LIMIT no connection is free of 2 (--max-connections, ulimit -n); closing\n"
+        "ERROR LIMIT connection limit reached: 2 (--max-connections, ulimit -n); closing\n"
     );
     drop(a);
     server.until(|stats| stats.sessions == 1).await;

@@ -41,7 +41,7 @@ async fn grpc_shows_and_kills_line_sessions() {
     let kill = |session, cancel_wait| KillRequest { session, cancel_wait, reason: None };
     assert!(!grpc.kill(kill(a_id, true)).await.unwrap().into_inner().done);
     assert!(grpc.kill(kill(b_id, true)).await.unwrap().into_inner().done);
-    assert!(b.line().await.starts_with("ERROR INTERRUPTED KILL QUERY"));
+    assert!(b.line().await.starts_with("ERROR INTERRUPTED wait cancelled"));
     assert!(grpc.kill(kill(a_id, false)).await.unwrap().into_inner().done);
     assert!(a.line().await.starts_with("ERROR KILLED killed by session "));
     assert_eq!(grpc.kill(kill(a_id, false)).await.unwrap_err().code(), Code::NotFound);
@@ -108,7 +108,7 @@ async fn http_kills_a_wait_and_a_lease() {
     server.until_waiting(1).await;
     let (status, told) = post(server.http, &format!("/api/session/{id}/cancel-wait"), &json!({})).await;
     assert_eq!((status, &told["status"]), (200, &"Interrupted".into()));
-    assert!(b.line().await.starts_with("ERROR INTERRUPTED KILL QUERY"));
+    assert!(b.line().await.starts_with("ERROR INTERRUPTED wait cancelled"));
 
     let wanted = json!({ "resourceName": "weekly", "clientId": "web-1", "note": "backup" });
     assert_eq!(post(server.http, "/api/lock/acquire", &wanted).await.0, 200);

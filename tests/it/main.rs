@@ -44,6 +44,7 @@ mod structure;
 mod timeout;
 mod tls;
 mod transcripts;
+mod typed;
 mod users;
 mod variables;
 mod words;

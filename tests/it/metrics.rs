@@ -92,7 +92,7 @@ async fn counters_follow_a_sequence_of_events() {
     two.send("GET_LOCK a 60").await;
     server.until_waiting(1).await;
     assert_eq!(three.ask(&format!("KILL QUERY {}", ids[1])).await, "1");
-    assert!(two.line().await.starts_with("ERROR INTERRUPTED KILL QUERY "));
+    assert!(two.line().await.starts_with("ERROR INTERRUPTED wait cancelled "));
     let mut four = server.client().await;
     four.send("GET_LOCK a 60").await;
     server.until_waiting(1).await;
@@ -158,7 +158,7 @@ async fn every_release_cause_is_counted() {
     one.reset();
     assert_eq!(two.ask("GET_LOCK quit 0").await, "1");
     assert_eq!(two.ask("QUIT").await, "BYE");
-    assert!(three.rest().await.contains("; its locks are free; closing"));
+    assert!(three.rest().await.contains("; your locks are released; closing"));
     server.until(|stats| stats.sessions == 0).await;
     assert_eq!(causes(&server, "idle"), ["idle"]);
     assert_eq!(causes(&server, "dropped"), ["disconnect"]);

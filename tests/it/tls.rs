@@ -49,7 +49,7 @@ async fn plaintext_is_refused_on_every_port() {
     let authority = Authority::new();
     let server = TestServer::with(&authority.sign("server").flags(&[]));
     let mut line = server.client().await;
-    assert_eq!(line.ask("PING").await, "ERROR WRONG_PROTOCOL this port takes TLS only; closing");
+    assert_eq!(line.ask("PING").await, "ERROR WRONG_PROTOCOL this port requires TLS; closing");
     assert_eq!(line.next().await, None);
 
     let mut mysql = MySql::greeted(server.mysql).await;
@@ -61,7 +61,7 @@ async fn plaintext_is_refused_on_every_port() {
     assert_eq!(mysql.packet().await, None);
 
     let (status, body) = http::get(server.http, "/healthz").await;
-    assert_eq!((status, body.as_str()), (400, "this port takes TLS only: say https://...\n"));
+    assert_eq!((status, body.as_str()), (400, "this port requires TLS: use https://...\n"));
 }
 
 fn mysql_error(code: u16, text: &str) -> mysql::Reply {

@@ -142,7 +142,7 @@ fn told(line: &str) -> Option<Said> {
     Some(match line {
         "NULL" => Said::Null,
         line if line.starts_with("ERROR DEADLOCK ") => Said::Deadlock,
-        line if line.starts_with("ERROR INTERRUPTED KILL QUERY ") => Said::Interrupted,
+        line if line.starts_with("ERROR INTERRUPTED wait cancelled ") => Said::Interrupted,
         line if line.starts_with("ERROR KILLED ") => return None,
         number => Said::Number(number.parse().unwrap_or_else(|_| panic!("{number}"))),
     })

@@ -220,10 +220,10 @@ impl Driver {
                 }
                 // Without a request: it says why the server closes the connection.
                 (None, ReplyLine::Refused(refused)) => self.last_error = Some(refused),
-                (None, line) => return Err(format!("the server said {line:?} unasked")),
+                (None, line) => return Err(format!("unexpected line from the server: {line:?}")),
             }
         }
-        if lines.is_endless() { Err("the server sends a line without end".to_owned()) } else { Ok(()) }
+        if lines.is_endless() { Err("the server sent a line that is too long".to_owned()) } else { Ok(()) }
     }
 
     /// A `KEEPALIVE` is answered: grants that were kept back can be handed over.
@@ -266,7 +266,7 @@ impl Driver {
                     ReplyLine::Refused(refused) => Err(refused),
                     ReplyLine::Text(text) if text == "1" => Ok(true),
                     ReplyLine::Text(text) if text == "0" => Ok(false),
-                    line => return Err(format!("the server said {line:?} to GET_LOCK")),
+                    line => return Err(format!("unexpected reply to GET_LOCK: {line:?}")),
                 });
                 return Ok(Some(Pending::Lock { name, granted, reply }));
             }
@@ -278,7 +278,7 @@ impl Driver {
                     _ => None,
                 };
                 let fencing_token =
-                    fencing_token.ok_or_else(|| format!("the server said {line:?} for a fencing token"))?;
+                    fencing_token.ok_or_else(|| format!("unexpected reply to FENCING_TOKEN: {line:?}"))?;
                 self.granted(GrantedLock { name, fencing_token, reply });
             }
         }

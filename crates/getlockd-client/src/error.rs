@@ -87,21 +87,20 @@ impl fmt::Display for Error {
             Self::Refused(refused) => refused.fmt(f),
             Self::Lost(lost) => lost.fmt(f),
             Self::BadName(error) => error.fmt(f),
-            Self::NotHeld => f.write_str("the lock was not held any more"),
+            Self::NotHeld => f.write_str("the lock was no longer held"),
             Self::StopWithin { stop_within, left } => write!(
                 f,
-                "stop_within is too long ({stop_within:?}): the server frees the locks of a silent client after \
+                "stop_within is too long ({stop_within:?}): the server releases the locks of a silent client after \
                  {left:?}; use less than {:?}",
                 max_stop_within(*left)
             ),
-            Self::OtherProtocol(other) => write!(
-                f,
-                "that port speaks {other}; use the port of getlockd's line protocol, which is {DEFAULT_PORT} by default"
-            ),
-            Self::Unexpected(said) => {
-                write!(f, "the server said {said:?}, which is no answer to what it was asked")
+            Self::OtherProtocol(other) => {
+                write!(f, "that port speaks {other}; use the line protocol port ({DEFAULT_PORT} by default)")
             }
-            Self::TooLong => f.write_str("the server's answer has a line that is too long; ask for less"),
+            Self::Unexpected(said) => {
+                write!(f, "unexpected reply from the server: {said:?}; check the address and both versions")
+            }
+            Self::TooLong => f.write_str("the reply has a line that is too long; ask for less"),
         }
     }
 }
@@ -138,8 +137,7 @@ impl From<NameError> for Error {
 }
 
 /// Why a connection counts as lost on which the server is silent.
-const SILENT: &str =
-    "the server did not answer in time, and may soon grant the locks of this connection to others";
+const SILENT: &str = "the server did not answer in time and may soon grant this connection's locks to others";
 
 /// The server's `ERROR`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,7 +216,7 @@ impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.last {
             Some(last) => write!(f, "the connection was closed: {last}"),
-            None => write!(f, "the connection is lost: {}", self.how),
+            None => write!(f, "the connection was lost: {}", self.how),
         }
     }
 }

@@ -198,7 +198,8 @@ impl HttpAnswer {
 
     fn refused(&self) -> Refused {
         let word = self.text("status").map_or_else(|| format!("HTTP {}", self.code), str::to_owned);
-        Refused { word, text: self.text("message").unwrap_or("the server is no getlockd").to_owned() }
+        let text = self.text("message").unwrap_or("not a getlockd server; check the address");
+        Refused { word, text: text.to_owned() }
     }
 }
 

@@ -37,7 +37,9 @@ impl Tls {
         let mut roots = RootCertStore::empty();
         let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if added == 0 {
-            return Err(Error::Tls("this machine trusts no certificates; name a file with one".to_owned()));
+            return Err(Error::Tls(
+                "this machine trusts no certificates; specify a file with one".to_owned(),
+            ));
         }
         Self::new(roots, identity)
     }
@@ -89,11 +91,11 @@ fn explained(error: io::Error) -> io::Error {
     let why = error.get_ref().and_then(|why| why.downcast_ref());
     match why {
         Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
-            io::Error::other("there is no TLS at that port")
+            io::Error::other("the server does not use TLS on that port")
         }
         // `openssl req -x509` makes such certificates, and other clients accept them.
         Some(why) if why.to_string().contains("CaUsedAsEndEntity") => io::Error::other(
-            "the server's certificate is that of an authority; \
+            "the server's certificate is that of a certificate authority; \
              make one with -addext basicConstraints=critical,CA:FALSE",
         ),
         _ => error,
@@ -105,7 +107,7 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Error> {
         return Err(Error::Tls(pem::ENCRYPTED.to_owned()));
     }
     PrivateKeyDer::from_pem_slice(pem::without_bom(pem)).map_err(|error| match error {
-        NoItemsFound => Error::Tls("there is no private key in what should be one (PEM)".to_owned()),
+        NoItemsFound => Error::Tls("no private key found; it must be PEM".to_owned()),
         error => wrong(error),
     })
 }
@@ -114,7 +116,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     let certificates: Vec<_> =
         CertificateDer::pem_slice_iter(pem::without_bom(pem)).collect::<Result<_, _>>().map_err(wrong)?;
     if certificates.is_empty() {
-        return Err(Error::Tls("there is no certificate in what should be one (PEM)".to_owned()));
+        return Err(Error::Tls("no certificate found; it must be PEM".to_owned()));
     }
     Ok(certificates)
 }

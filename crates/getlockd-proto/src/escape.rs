@@ -81,6 +81,16 @@ pub fn is_bare(c: char) -> bool {
     !matches!(c, '\'' | '"' | '`' | ',' | '(' | ')') && !needs_escape(c) && !c.is_whitespace()
 }
 
+/// Whether a character is a quotation mark beyond ASCII, as word processors write them (Unicode's `Quotation_Mark`, and the
+/// acute accent).
+pub fn is_quotation_mark(c: char) -> bool {
+    matches!(
+        c,
+        '\u{AB}' | '\u{B4}' | '\u{BB}' | '\u{2018}'..='\u{201F}' | '\u{2039}' | '\u{203A}' | '\u{2E42}'
+    ) || matches!(c, '\u{300C}'..='\u{300F}' | '\u{301D}'..='\u{301F}' | '\u{FE41}'..='\u{FE44}')
+        || matches!(c, '\u{FF02}' | '\u{FF07}' | '\u{FF62}' | '\u{FF63}')
+}
+
 /// Whether a character cannot be seen, or would garble a terminal: controls, what has no width, and
 /// what reverses the direction.
 #[inline]

@@ -22,12 +22,12 @@ pub enum NameError {
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("a name has at least one character"),
+            Self::Empty => f.write_str("the name is empty; use 1 to 64 characters"),
             Self::TooLong(chars) => {
-                write!(f, "a name has at most {MAX_NAME_CHARS} characters, this one has {chars}")
+                write!(f, "the name has {chars} characters; use at most {MAX_NAME_CHARS}")
             }
-            Self::Nul => f.write_str("a name cannot contain the NUL character"),
-            Self::NotUtf8 => f.write_str("a name is UTF-8 text, this one is not"),
+            Self::Nul => f.write_str("a name cannot contain NUL; remove it"),
+            Self::NotUtf8 => f.write_str("the name is not valid UTF-8; send UTF-8"),
         }
     }
 }

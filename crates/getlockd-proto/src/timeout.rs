@@ -1,4 +1,4 @@
-//! How long a request may wait: `10`, `0.5`, `500ms`, `2m`, `-1`.
+//! How long a request may wait: `10`, `0.5`, `500ms`, `2m`, `1h30m`, `-1`.
 
 use std::{error::Error, fmt, str::FromStr, time::Duration};
 
@@ -17,9 +17,7 @@ pub struct BadTimeout;
 
 impl fmt::Display for BadTimeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "say seconds, such as 10 or 0.5, or with a unit (ms, s, m, h) 500ms or 2m; -1 waits forever",
-        )
+        f.write_str("use seconds (10, 0.5) or a unit (500ms, 10s, 2m, 1h); -1 waits forever")
     }
 }
 
@@ -96,25 +94,50 @@ impl Timeout {
     }
 }
 
-/// A number with an optional unit, as nanoseconds; `None` when they do not fit 64 bits (584 years).
+/// A number of seconds, or numbers with a unit each, as nanoseconds; `None` when they do not fit 64 bits (584 years).
 fn parse_nanos(text: &str) -> Result<Option<u64>, BadTimeout> {
+    let (mut total, unit, mut rest) = parse_part(text)?;
+    // Seconds have no unit only where there is nothing else: `1h30` might be anything.
+    if unit.is_empty() && !rest.is_empty() {
+        return Err(BadTimeout);
+    }
+    while !rest.is_empty() {
+        let (nanos, unit, behind) = parse_part(rest)?;
+        if unit.is_empty() {
+            return Err(BadTimeout);
+        }
+        total = total.zip(nanos).and_then(|(total, nanos)| total.checked_add(nanos));
+        rest = behind;
+    }
+    Ok(total)
+}
+
+/// A number with its unit, as nanoseconds, and what follows.
+fn parse_part(text: &str) -> Result<(Option<u64>, &str, &str), BadTimeout> {
     let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits_end);
-    let unit = nanos_of(unit).ok_or(BadTimeout)?;
+    let (number, rest) = text.split_at(digits_end);
+    let unit_end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+    let (unit_name, rest) = rest.split_at(unit_end);
+    let unit = nanos_of(unit_name).ok_or(BadTimeout)?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
         return Err(BadTimeout);
     }
     let whole = if whole.is_empty() { Some(0) } else { whole.parse::<u64>().ok() };
     let nanos = whole.and_then(|n| n.checked_mul(unit)).and_then(|n| n.checked_add(part(fraction, unit)));
-    Ok(nanos)
+    Ok((nanos, unit_name, rest))
 }
 
 fn nanos_of(unit: &str) -> Option<u64> {
     const SECOND: u64 = 1_000_000_000;
-    let known =
-        [("", SECOND), ("s", SECOND), ("ms", SECOND / 1000), ("m", 60 * SECOND), ("h", 3600 * SECOND)];
-    known.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|&(_, nanos)| nanos)
+    const UNITS: [(&[&str], u64); 4] = [
+        (&["", "s", "sec", "secs", "second", "seconds"], SECOND),
+        (&["ms", "msec", "msecs", "millisecond", "milliseconds"], SECOND / 1000),
+        (&["m", "min", "mins", "minute", "minutes"], 60 * SECOND),
+        (&["h", "hr", "hrs", "hour", "hours"], 3600 * SECOND),
+    ];
+    let is_called = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(unit));
+    UNITS.iter().find(|(names, _)| is_called(names)).map(|&(_, nanos)| nanos)
 }
 
 /// The digits behind the point, as a part of `unit`, cut at the nanosecond.
@@ -148,6 +171,13 @@ mod tests {
             ("3s", 3 * SECOND),
             ("2m", 120 * SECOND),
             ("0.25h", 900 * SECOND),
+            ("10sec", 10 * SECOND),
+            ("5Min", 300 * SECOND),
+            ("2minutes", 120 * SECOND),
+            ("1hour", 3600 * SECOND),
+            ("250milliseconds", SECOND / 4),
+            ("1h30m", 5400 * SECOND),
+            ("1m.5s250ms", 60 * SECOND + 3 * SECOND / 4),
             ("0", 0),
             ("-0", 0),
             ("-0.0", 0),
@@ -170,6 +200,8 @@ mod tests {
             "-0.4",
             "-0.0000000001",
             "-1ms",
+            "5000000h5000000h",
+            "-1h30m",
             "18446744073709551616",
             "99999999999999999999999h",
             "-99999999999999999999",
@@ -180,7 +212,10 @@ mod tests {
 
     #[test]
     fn invalid_timeout_is_refused() {
-        for text in ["", "-", ".", "1.2.3", "1d", "ten", "1e3", "inf", "NaN", "1 s", "--1", "٣"] {
+        for text in [
+            "", "-", ".", "1.2.3", "1d", "ten", "1e3", "inf", "NaN", "1 s", "--1", "٣", "1h30", "30 1h",
+            "1h-30m", "1mh", "s", "1h.m",
+        ] {
             assert_eq!(text.parse::<Timeout>(), Err(BadTimeout), "{text}");
         }
     }

@@ -62,14 +62,19 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Deadlock(cycle) => cycle.fmt(f),
-            Self::Interrupted => f.write_str("KILL QUERY ended this wait; the session and all it holds stay"),
+            Self::Interrupted => {
+                f.write_str("wait cancelled by KILL QUERY; the session and its locks remain")
+            }
             Self::TooManyLocks(max) => {
-                write!(f, "this session holds {max} locks and may hold no more (--max-locks-per-session)")
+                write!(
+                    f,
+                    "this session holds {max} locks, the maximum (--max-locks-per-session); release some"
+                )
             }
             Self::TooManyWaiters(max) => {
                 write!(
                     f,
-                    "{max} wait for this lock and no more may (--max-waiters-per-lock); try again later"
+                    "the queue for this lock is full: {max} waiting (--max-waiters-per-lock); try again later"
                 )
             }
             Self::QuotaExceeded(quota_exceeded) => quota_exceeded.fmt(f),
@@ -78,13 +83,11 @@ impl fmt::Display for Error {
                 write!(f, "a client, a note and a reason have at most {MAX_TEXT} characters each")
             }
             Self::NoSession(id) => write!(f, "there is no session {id}; SESSIONS lists them"),
-            Self::Stopping => {
-                f.write_str("the server is stopping and grants nothing new; release what you hold")
-            }
+            Self::Stopping => f.write_str("the server is shutting down; release your locks"),
             Self::NoLogin => f.write_str("log in first: AUTH user password"),
             Self::BadLogin(denied) => denied.fmt(f),
             Self::OtherUser => {
-                f.write_str("this session has logged in as another user; open another connection")
+                f.write_str("this session is logged in as another user; open another connection")
             }
             Self::Forbidden(what) => what.fmt(f),
         }
@@ -113,7 +116,7 @@ impl fmt::Display for Forbidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lock(name) => write!(f, "your user may not lock {}", Written(name.as_str())),
-            Self::See(name) => write!(f, "your user may not look at {}", Written(name.as_str())),
+            Self::See(name) => write!(f, "your user may not see {}", Written(name.as_str())),
             Self::Kill(id) => write!(f, "your user may not end session {id}"),
         }
     }
@@ -121,20 +124,22 @@ impl fmt::Display for Forbidden {
 
 impl fmt::Display for Cycle<ShownName> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("waiting would never end")?;
+        f.write_str("deadlock")?;
         let more = self.length - self.links.len();
         if more > 0 {
             // First: a wire may cut the text off behind it.
-            write!(f, " as {} sessions wait for each other", self.length)?;
+            write!(f, " of {} sessions", self.length)?;
         }
-        f.write_str(":")?;
+        let mut start = ": session";
         for link in &self.links {
-            write!(f, " {} waits for {} held by {};", link.waiter, Written(link.name.as_str()), link.holder)?;
+            let (waiter, name, holder) = (link.waiter, Written(link.name.as_str()), link.holder);
+            write!(f, "{start} {waiter} waits for {name} (held by {holder})")?;
+            start = ",";
         }
         if more > 0 {
-            write!(f, " ... and {more} more;")?;
+            write!(f, ", and {more} more")?;
         }
-        f.write_str(" release one, or try with timeout 0")
+        f.write_str("; release one, or use timeout 0")
     }
 }
 

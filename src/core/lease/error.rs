@@ -15,14 +15,14 @@ pub enum LeaseError {
     #[error("the lock is held; wait longer, or try again")]
     Busy,
     /// There is no such lease, and nobody holds the lock.
-    #[error("there is no such lease: it has ended, or never was")]
+    #[error("no such lease: it has ended or never existed")]
     Gone,
     /// There is no such lease, and somebody holds the lock.
-    #[error("this is not the token of a lease on the lock; others hold it")]
+    #[error("invalid lease token; the lock is held by another client")]
     NotYours,
     /// No lease runs for so long or so short a time.
     #[error(
-        "a lease runs for {} to {} ms (--lease-min, --lease-max)",
+        "the time to live must be {} to {} ms (--lease-min, --lease-max)",
         min.as_millis(),
         max.as_millis()
     )]
@@ -34,17 +34,17 @@ pub enum LeaseError {
     },
     /// A request id is not as they are.
     #[error(
-        "a request id has {MIN_REQUEST_ID} to {MAX_REQUEST_ID} visible ASCII characters; draw them at random"
+        "a request id must have {MIN_REQUEST_ID} to {MAX_REQUEST_ID} visible ASCII characters; use random ones"
     )]
     BadRequestId,
     /// The request id is that of another request.
     #[error(
-        "this request id is in use for another lock or mode, or by another user or address; draw a new one \
+        "this request id is in use for another lock or mode, or by another user or address; use a new one \
          for each lock that you take"
     )]
     RequestIdTaken,
     /// The client closed its connection, or sent too much behind a request that waited.
-    #[error("the connection was closed, or more was sent behind this request than is kept; it does not wait")]
+    #[error("request cancelled: the client disconnected or pipelined too much data")]
     HungUp,
     /// There are as many leases as there may be, or the user or the address has its share of them.
     #[error(transparent)]
@@ -56,7 +56,7 @@ pub enum LeaseError {
     #[error("{}", ended(.0))]
     Ended(EndReason),
     /// The system gave no random bytes.
-    #[error("the system has no random bytes to give")]
+    #[error("the operating system provides no random bytes; try again later")]
     NoRandom,
 }
 
@@ -69,15 +69,15 @@ impl LeaseError {
 
 fn refused(error: &Error) -> String {
     match error {
-        Error::Interrupted => "KILL QUERY ended this wait".to_owned(),
+        Error::Interrupted => "wait cancelled by KILL QUERY".to_owned(),
         other => other.to_string(),
     }
 }
 
 fn ended(ending: &EndReason) -> String {
     match ending {
-        EndReason::Revoked => "your user may not lock this any more".to_owned(),
-        EndReason::Shutdown => "the server is stopping and grants nothing new".to_owned(),
+        EndReason::Revoked => "your right to take this lock was revoked".to_owned(),
+        EndReason::Shutdown => "the server is shutting down; try again later".to_owned(),
         EndReason::Killed(kill) => format!("this wait has ended: {kill}"),
     }
 }

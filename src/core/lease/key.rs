@@ -11,7 +11,7 @@ pub struct Secret(String);
 
 /// The system gave no random bytes, or the text is none of 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a token has 32 hexadecimal digits")]
+#[error("a lease token has 32 hexadecimal digits")]
 pub struct NotSecret;
 
 impl Secret {

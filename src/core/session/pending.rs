@@ -50,6 +50,12 @@ impl<'a> Waiting<'a> {
         self.handle
     }
 
+    /// What cancels the wait, as `KILL QUERY` does. False if it is over by then.
+    pub fn canceller(&self) -> impl Fn() -> bool + use<'a> {
+        let (service, id) = (self.service, self.handle.id);
+        move || service.cancel_own_wait(id)
+    }
+
     /// Resolves with the answer: granted, timed out, interrupted, or refused as the server stops.
     ///
     /// Cancel-safe: dropped before it resolves, it leaves the queue.

@@ -281,10 +281,10 @@ impl LockService {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadPage {
     /// Of so many rows.
-    #[error("limit: a page has 1 to {MAX_LIST_ROWS} rows")]
+    #[error("limit: use 1 to {MAX_LIST_ROWS} rows")]
     Limit,
     /// Behind what is no row.
-    #[error("after: pass the `next` of the page before, as it was sent")]
+    #[error("after: use the `next` of the previous page, unchanged")]
     After,
 }
 

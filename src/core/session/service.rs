@@ -217,6 +217,11 @@ impl LockService {
         Ok(self.table.interrupt(id))
     }
 
+    /// Ends the wait of a session for its own client.
+    pub(super) fn cancel_own_wait(&self, id: SessionId) -> bool {
+        self.table.interrupt(id)
+    }
+
     /// A session that the viewer may end. One that they may not know of is answered as if it did not exist.
     fn target(&self, id: SessionId, viewer: Principal<'_>) -> Result<Arc<Handle>, Error> {
         let target = self.registry.handle(id).ok_or(Error::NoSession(id))?;

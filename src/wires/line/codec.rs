@@ -1,5 +1,7 @@
 //! Splits bytes into lines and parses them as requests. Pure: it uses no socket and no clock.
 
+use std::mem;
+
 use bytes::{Buf, BytesMut};
 use tokio_util::codec::Decoder;
 
@@ -11,6 +13,9 @@ use crate::net::TLS_HELLO;
 
 /// The most bytes that a line may have by default (protocol.md, "Lines"). Its end is not counted.
 pub const MAX_LINE: usize = 1024;
+
+/// The byte order mark, in UTF-8.
+const BOM: &[u8] = "\u{feff}".as_bytes();
 
 /// How a line ends, and so the reply to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +30,8 @@ pub enum LineEnd {
 #[derive(Debug)]
 pub struct Codec {
     pub(super) end: LineEnd,
+    /// Whether there was a line.
+    started: bool,
     /// Not a `usize`, since every idle connection has one.
     max_line: u32,
 }
@@ -32,7 +39,12 @@ pub struct Codec {
 impl Codec {
     /// Makes a codec for lines of at most `max_line` bytes, without their ends.
     pub fn new(max_line: usize) -> Self {
-        Self { end: LineEnd::Lf, max_line: u32::try_from(max_line).unwrap_or(u32::MAX) }
+        Self { end: LineEnd::Lf, started: false, max_line: u32::try_from(max_line).unwrap_or(u32::MAX) }
+    }
+
+    /// A line without the byte order mark that some programs put in front of all they send.
+    fn without_bom<'a>(&mut self, line: &'a [u8]) -> &'a [u8] {
+        if mem::replace(&mut self.started, true) { line } else { line.strip_prefix(BOM).unwrap_or(line) }
     }
 
     /// The longest line, in bytes.
@@ -70,6 +82,7 @@ impl Decoder for Codec {
                 line => (line, LineEnd::Lf),
             };
             self.end = end;
+            let line = self.without_bom(line);
             let is_empty = line.iter().all(|c| matches!(c, b' ' | b'\t' | b';'));
             // In front of the grammar: the first word of another protocol may be a command of this one.
             let request = if is_empty {
@@ -188,9 +201,9 @@ mod tests {
             let fits = format!("PING{}{end}", " ".repeat(MAX_LINE - 4));
             assert_eq!(decode(fits.as_bytes(), 100), ["Ping"]);
             let too_long = format!("PING{}{end}", " ".repeat(MAX_LINE - 3));
-            assert!(decode(too_long.as_bytes(), 100)[0].contains("at most 1024 bytes"));
+            assert!(decode(too_long.as_bytes(), 100)[0].contains("longer than 1024 bytes"));
         }
-        assert!(decode(&[b'a'; MAX_LINE + 2], 100)[0].contains("at most 1024 bytes"));
+        assert!(decode(&[b'a'; MAX_LINE + 2], 100)[0].contains("longer than 1024 bytes"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::{
     encode::{Hello, LineWriter, Response},
     error::{CloseError, CloseReason, FatalError, LineError},
     request::{ListQuery, Request},
+    telnet::Telnet,
 };
 use crate::{
     core::{
@@ -32,8 +33,8 @@ use crate::{
 pub fn serve(io: BufferedSocket, session: Session, max_line: usize) -> impl Future<Output = ()> + Send {
     let origin = session.handle().origin();
     let span = tracing::debug_span!("connection", session = session.id().0, wire = origin.wire.as_str(), peer = %origin.peer);
-    let mut connection =
-        Connection { io, session, codec: Codec::new(max_line), idle: IdleTimer::default(), spoke: true };
+    let (codec, idle, telnet) = (Codec::new(max_line), IdleTimer::default(), Telnet::default());
+    let mut connection = Connection { io, session, codec, idle, telnet, spoke: true };
     // One block, in which the connection stays where it is: a future has a place for each move.
     let served = async move {
         tracing::debug!("connection starts");
@@ -61,6 +62,7 @@ struct Connection {
     session: Session,
     codec: Codec,
     idle: IdleTimer,
+    telnet: Telnet,
     /// It has asked for something since it was last seen idle. A `KEEPALIVE` does not count.
     spoke: bool,
 }
@@ -141,8 +143,10 @@ impl Connection {
                     if mem::take(&mut self.spoke) {
                         self.idle.begin(socket::max_idle(&self.io, &self.session));
                     }
+                    let from = self.io.input.len();
                     let filled = socket::fill(&mut self.io, self.session.handle(), &mut self.idle).await;
                     filled.map_err(|silence| self.close_reason(silence))?;
+                    self.telnet.filter(&mut self.io.input, from, &mut self.io.output);
                     if self.io.input.len() > MUCH {
                         // It may be empty lines alone, which are no commands that would take turns.
                         tokio::task::yield_now().await;
@@ -169,7 +173,10 @@ impl Connection {
         match self.io.input.first() {
             Some(&TLS_HELLO) => Ok(socket::upgrade(&mut self.io, self.session.handle(), &tls, time).await?),
             _ if tls.is_required() => Err(FatalError::NoTls.into()),
-            _ => Ok(()),
+            _ => {
+                self.telnet.filter(&mut self.io.input, 0, &mut self.io.output);
+                Ok(())
+            }
         }
     }
 
@@ -214,6 +221,8 @@ impl Connection {
                 Response::Number(self.session.introduce(client, note).map(|()| Some(1)))
             }
             Ok(Request::Ping) => Response::Pong,
+            Ok(Request::One) => Response::Number(Ok(Some(1))),
+            Ok(Request::Version) => Response::Version,
             Ok(Request::Keepalive) => Response::Keepalive(self.io.left()),
             Ok(Request::Hello) => {
                 let (max_line, max_locks) = (self.codec.max_line(), self.session.max_locks());
@@ -233,16 +242,27 @@ impl Connection {
     }
 
     fn acquire(&mut self, wanted: LockRequest) -> Result<Responded<'_>, CloseReason> {
-        let Self { io, session, codec, .. } = self;
+        let Self { io, session, codec, telnet, .. } = self;
         match session.acquire(wanted) {
             Acquiring::Done(answer) => {
                 codec.encode(answer.into(), &mut io.output)?;
                 Ok(Responded::Done)
             }
             Acquiring::Waiting(waiting) => Ok(Responded::Waits(Box::pin(async move {
-                let mut ahead = Ahead::default();
-                let answer = socket::wait(io, waiting, move |io| answer_ahead(&mut ahead, io)).await?;
-                Ok(codec.encode(answer.into(), &mut io.output)?)
+                let (mut ahead, mut seen, mut interrupted) = (Ahead::default(), io.input.len(), false);
+                let cancel = waiting.canceller();
+                let arrived = |io: &mut BufferedSocket| {
+                    if telnet.filter(&mut io.input, seen, &mut io.output) {
+                        interrupted |= cancel();
+                    }
+                    answer_ahead(&mut ahead, io);
+                    seen = io.input.len();
+                };
+                let response = match socket::wait(io, waiting, arrived).await? {
+                    Err(Error::Interrupted) if interrupted => Response::WaitInterrupted,
+                    answer => answer.into(),
+                };
+                Ok(codec.encode(response, &mut io.output)?)
             }))),
         }
     }
@@ -282,7 +302,9 @@ impl Connection {
     ///
     /// Cancel-safe: dropped before it is the client's turn, it has done nothing.
     async fn list(&mut self, list: ListQuery) -> Result<(), CloseReason> {
+        let from = self.io.input.len();
         let permit = socket::list_permit(&mut self.io, &self.session).await?;
+        self.telnet.filter(&mut self.io.input, from, &mut self.io.output);
         let start = self.io.output.len();
         let Self { io, session, codec, .. } = self;
         permit.make(|| list.write(session, &mut LineWriter { output: &mut io.output, end: codec.end }));

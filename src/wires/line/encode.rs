@@ -39,6 +39,10 @@ pub enum Response {
     Stats(Answer<Box<Stats>>),
     /// To PING.
     Pong,
+    /// To `SELECT VERSION()`.
+    Version,
+    /// To a command whose wait the client itself has interrupted.
+    WaitInterrupted,
     /// To KEEPALIVE: for how much silence of the client the server frees nothing that it holds.
     Keepalive(Duration),
     /// To HELLO.
@@ -92,6 +96,10 @@ impl Encoder<Response> for Codec {
                 lines.error(error.symbol(), &error);
             }
             Response::Pong => lines.text("PONG"),
+            Response::Version => lines.text(env!("CARGO_PKG_VERSION")),
+            Response::WaitInterrupted => {
+                lines.error(Symbol::Interrupted, &"wait cancelled by ^C; the session and its locks remain");
+            }
             Response::Keepalive(left) => lines.keepalive(left),
             Response::Hello(hello) => lines.line(format_args!("{hello}")),
             Response::Help(verb) => lines.help(verb),
@@ -165,12 +173,13 @@ impl LineWriter<'_> {
             }
             Some(verb) => {
                 let Verb { example, does, .. } = verb;
-                let usage = verb.usage();
-                self.list([
-                    format!("HELP usage: {usage}"),
+                let rows = [
+                    format!("HELP usage: {}", verb.usage()),
                     format!("HELP does: {does}"),
                     format!("HELP try: {example}"),
-                ]);
+                ];
+                let notes = verb.notes().iter().map(|note| format!("HELP note: {note}"));
+                self.list(rows.into_iter().chain(notes));
             }
         }
     }
@@ -191,10 +200,11 @@ impl ListQuery {
     }
 }
 
-const HINTS: [&str; 3] = [
-    "a name with blanks goes in quotes: GET_LOCK 'two words' 10",
-    "a timeout may have a unit: 500ms, 2m, 1h",
-    "what works in MySQL works here: SELECT GET_LOCK('nightly', 10);",
+const HINTS: [&str; 4] = [
+    "put a name with blanks in quotes: GET_LOCK 'two words' 10",
+    "a timeout may have a unit: 500ms, 10s, 2m, 1h",
+    "calls may be written as in MySQL: SELECT GET_LOCK('nightly', 10);",
+    "a lock ends with its connection; QUIT or closing it releases everything",
 ];
 
 impl fmt::Display for Hello {

@@ -17,12 +17,12 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
     /// The first word is no command.
-    #[error("there is no command '{word}'{}; HELP lists them", nearest.map(|n| format!(" (did you mean {n}?)")).unwrap_or_default())]
+    #[error("unknown command '{word}'; {hint}")]
     UnknownCommand {
         /// What was sent.
         word: String,
-        /// The command most like it.
-        nearest: Option<&'static str>,
+        /// What to type instead.
+        hint: String,
     },
     /// An argument too many.
     #[error("{0} takes no arguments")]
@@ -36,34 +36,37 @@ pub enum LineError {
         example: &'static str,
     },
     /// A quoted text without its end.
-    #[error("a {0} opens a text and nothing closes it")]
+    #[error("unterminated {0} string")]
     Unterminated(char),
     /// A parenthesis without its other.
-    #[error("a ( is not closed by a )")]
+    #[error("missing )")]
     Unclosed,
     /// `SELECT` or `DO` before something that is no call.
-    #[error("one call with parentheses follows SELECT or DO, as in: SELECT GET_LOCK('nightly', 10)")]
+    #[error("SELECT and DO take one function call, as in: SELECT GET_LOCK('nightly', 10)")]
     NoCall,
     /// Something where a comma or the closing parenthesis should be.
-    #[error("a comma or a ) is missing in front of {0}")]
+    #[error("expected , or ) before {0}")]
     NoComma(String),
     /// Something behind the call.
-    #[error("nothing may follow the call, and there is {0}")]
+    #[error("unexpected {0} after the call")]
     Extra(String),
     /// Something else that does not belong there.
-    #[error("{0} is not understood here; a name with blanks, quotes, commas or parentheses goes in ' or \"")]
+    #[error("unexpected {0}; put a name with blanks, quotes, commas or parentheses in ' or \"")]
     Unexpected(String),
     /// A name that breaks a rule.
     #[error(transparent)]
     BadName(#[from] NameError),
     /// `NULL` without quotes, where a name should be.
-    #[error("NULL is not a name; for a lock that is called so, write 'null'")]
+    #[error("NULL is not a name; for a lock named null, write 'null'")]
     NullName,
-    /// A character that needs quotes.
-    #[error("a name with the character U+{:04X} must be quoted", u32::from(*.0))]
-    Unprintable(char),
+    /// A character that cannot be seen, outside of quotes.
+    #[error("the character U+{:04X} cannot be seen; remove it, or put the string in ' or \"", u32::from(*.0))]
+    Unseen(char),
+    /// A string that is bare, though it begins or ends with another quotation mark than the two.
+    #[error("{0} is not a quotation mark here; use ' or \"")]
+    OtherQuotes(char),
     /// Not a time.
-    #[error("'{0}' is no timeout: {1}")]
+    #[error("'{0}' is not a timeout; {1}")]
     BadTimeout(String, BadTimeout),
 }
 
@@ -72,7 +75,7 @@ impl LineError {
     pub fn symbol(&self) -> Symbol {
         match self {
             Self::UnknownCommand { .. } => Symbol::UnknownCommand,
-            Self::BadName(_) | Self::NullName | Self::Unprintable(_) => Symbol::BadName,
+            Self::BadName(_) | Self::NullName | Self::Unseen(_) | Self::OtherQuotes(_) => Symbol::BadName,
             Self::BadTimeout(..) => Symbol::BadTimeout,
             _ => Symbol::Syntax,
         }
@@ -83,7 +86,7 @@ impl LineError {
 #[derive(Debug, thiserror::Error)]
 pub enum FatalError {
     /// There is no end of line within this many bytes.
-    #[error("a line has at most {0} bytes; closing")]
+    #[error("the line is longer than {0} bytes (--max-line); closing")]
     LineTooLong(usize),
     /// A web browser, or somebody who uses one to get here.
     #[error("this port speaks the getlockd line protocol, not HTTP; closing")]
@@ -92,7 +95,7 @@ pub enum FatalError {
     #[error("this port speaks the getlockd line protocol in plain text, not TLS; closing")]
     Tls,
     /// No TLS hello, where TLS is required.
-    #[error("this port takes TLS only; closing")]
+    #[error("this port requires TLS; closing")]
     NoTls,
     /// The connection itself failed.
     #[error(transparent)]
@@ -170,18 +173,16 @@ pub enum CloseError {
     #[error(transparent)]
     Fatal(#[from] FatalError),
     /// See [`CloseReason::SentTooMuch`].
-    #[error(
-        "the {0} bytes that a connection may have kept are used up by what was sent behind a command that waits; closing"
-    )]
+    #[error("more than {0} bytes were sent behind a command that waits; closing")]
     SentTooMuch(usize),
     /// The session held no lock and was idle.
-    #[error("nothing came for {0:?} (--idle-time); closing")]
+    #[error("idle for {0:?} (--idle-time); closing")]
     Idle(Duration),
     /// The session held locks and was idle.
-    #[error("nothing came for {0:?} (--idle-time-holders); its locks are free; closing")]
+    #[error("idle for {0:?} (--idle-time-holders); your locks are released; closing")]
     IdleHolder(Duration),
     /// The client did not log in in this time.
-    #[error("nobody has logged in for {0:?} (--login-time); closing")]
+    #[error("no login within {0:?} (--login-time); closing")]
     NoLogin(Duration),
     /// There is no place for the connection.
     #[error("{0}; closing")]
@@ -190,10 +191,10 @@ pub enum CloseError {
     #[error("{0}; your locks are released; closing")]
     Killed(Arc<Kill>),
     /// The rights of the user were taken away.
-    #[error("your user may not be here, or lock this, any more; the locks of this session are free; closing")]
+    #[error("your access was revoked; your locks are released; closing")]
     Revoked,
     /// The server stops.
-    #[error("the server is stopping; the locks of this session are free; closing")]
+    #[error("the server is shutting down; your locks are released; closing")]
     Shutdown,
 }
 

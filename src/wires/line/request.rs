@@ -5,9 +5,12 @@
 //!       / word *( ( blank | "," ) arg )
 //! ```
 
-use std::{borrow::Cow, str};
+use std::{borrow::Cow, slice, str};
 
-use getlockd_proto::escape;
+use getlockd_proto::{
+    escape::{self, Visible},
+    timeout::Timeout,
+};
 use nom::{
     IResult, Parser,
     branch::alt,
@@ -19,7 +22,11 @@ use nom::{
 };
 use smallvec::SmallVec;
 
-use super::error::LineError;
+use super::{
+    error::LineError,
+    hint::{Known, hint},
+    select::{self, Probe},
+};
 use crate::{
     core::{
         command::LockRequest,
@@ -64,6 +71,10 @@ pub enum Request {
     CancelWait(SessionId),
     /// Whether the server is there.
     Ping,
+    /// The same, by `SELECT 1`.
+    One,
+    /// The version of the server, by `SELECT VERSION()`.
+    Version,
     /// For how long nobody else is granted what the session holds.
     Keepalive,
     /// What it is.
@@ -145,8 +156,20 @@ impl Request {
     /// # Errors
     /// [`LineError`] tells what is wrong and what would be right.
     pub fn parse(line: &[u8]) -> Result<Self, LineError> {
+        Self::of_call(line).or_else(|error| match select::probe(line) {
+            Some(Probe::One) => Ok(Self::One),
+            Some(Probe::Version) => Ok(Self::Version),
+            None => Err(error),
+        })
+    }
+
+    fn of_call(line: &[u8]) -> Result<Self, LineError> {
         let Call { word, args } = parse(line).map_err(|error| without_secrets(line, error))?;
-        Verb::find(word)?.request(&args)
+        match Verb::find(word) {
+            Some(verb) => verb.request(&args),
+            None if is_sql(word) => Err(LineError::NoCall),
+            None => Err(unknown(word, &args)),
+        }
     }
 }
 
@@ -154,20 +177,39 @@ impl Request {
 fn without_secrets(line: &[u8], error: LineError) -> LineError {
     let names_auth =
         line.windows(AUTH.name.len()).any(|part| part.eq_ignore_ascii_case(AUTH.name.as_bytes()));
-    if names_auth { AUTH.wrong_arguments() } else { error }
+    if names_auth { AUTH.wrong_arguments(&[]) } else { error }
 }
 
 impl Verb {
     /// All of them.
     pub const ALL: &'static [Self] = &VERBS;
 
+    /// All of them, for those who have typed another word.
+    pub(super) fn known() -> Vec<Known> {
+        Self::ALL.iter().map(|verb| Known { name: verb.name, example: verb.example }).collect()
+    }
+
     /// Its name and its arguments.
     pub fn usage(&self) -> String {
         format!("{} {}", self.name, self.args).trim_end().to_owned()
     }
 
+    /// What to know of it beside that.
+    pub fn notes(&self) -> &'static [&'static str] {
+        match self.signature {
+            Signature::Acquire(_) => &[
+                "while it waits, this connection answers nothing else but KEEPALIVE",
+                "to end the wait, close the connection, or send KILL QUERY id on another one",
+            ],
+            _ => &[],
+        }
+    }
+
     /// The answer to other arguments than it takes.
-    fn wrong_arguments(&self) -> LineError {
+    fn wrong_arguments(&self, args: &[Arg<'_>]) -> LineError {
+        if let Some(error) = args.iter().find_map(|arg| arg.check().err()) {
+            return error;
+        }
         if self.args.is_empty() {
             return LineError::NoArguments(self.name);
         }
@@ -184,6 +226,10 @@ impl Verb {
                 let timeout = text.parse().map_err(|bad| LineError::BadTimeout(shown(&timeout.text), bad))?;
                 Ok(Request::Acquire(LockRequest { name, mode: *mode, timeout }))
             }
+            (Signature::Acquire(mode), [name, start, end]) => {
+                let timeout = in_two_words(start, end).ok_or_else(|| self.wrong_arguments(args))?;
+                Ok(Request::Acquire(LockRequest { name: lock_name(name)?, mode: *mode, timeout }))
+            }
             (Signature::Prefix, [] | [_]) => {
                 // Every name starts with an empty prefix, which is no name.
                 let prefix = args.first().filter(|prefix| !prefix.text.is_empty());
@@ -196,7 +242,8 @@ impl Verb {
             (Signature::Session, [kind, id, reason @ ..]) if kind.is("CONNECTION") => self.kill(id, reason),
             (Signature::Session, [id, reason @ ..]) => self.kill(id, reason),
             (Signature::Credentials, [name, password]) => {
-                let name = str::from_utf8(&name.text).map_err(|_| self.wrong_arguments())?.to_owned();
+                args.iter().try_for_each(Arg::check)?;
+                let name = str::from_utf8(&name.text).map_err(|_| self.wrong_arguments(args))?.to_owned();
                 Ok(Request::Auth(Credentials { name, password: password.text.to_vec() }))
             }
             (Signature::Introduction, [client]) => {
@@ -206,8 +253,11 @@ impl Verb {
                 Ok(Request::Introduce { client: self.text(client)?, note: Some(self.text(note)?) })
             }
             (Signature::Verb, []) => Ok(Request::Help(None)),
-            (Signature::Verb, [word]) => Ok(Request::Help(Some(Self::find(&word.text)?))),
-            _ => Err(self.wrong_arguments()),
+            (Signature::Verb, [word]) => {
+                let verb = Self::find(&word.text).ok_or_else(|| unknown(&word.text, &[]))?;
+                Ok(Request::Help(Some(verb)))
+            }
+            _ => Err(self.wrong_arguments(args)),
         }
     }
 
@@ -216,48 +266,65 @@ impl Verb {
         let reason = match reason {
             [] => None,
             [reason] => Some(self.text(reason)?),
-            _ => return Err(self.wrong_arguments()),
+            _ => return Err(self.wrong_arguments(reason)),
         };
         Ok(Request::Kill { id, reason })
     }
 
     fn session(&self, id: &Arg<'_>) -> Result<SessionId, LineError> {
-        let id = str::from_utf8(&id.text).ok().and_then(|id| id.parse().ok());
-        id.map(SessionId).ok_or_else(|| self.wrong_arguments())
+        let number = str::from_utf8(&id.text).ok().and_then(|id| id.parse().ok());
+        number.map(SessionId).ok_or_else(|| self.wrong_arguments(slice::from_ref(id)))
     }
 
     /// A text for people. What cannot be seen is taken in quotes alone, as in a name.
     fn text(&self, arg: &Arg<'_>) -> Result<String, LineError> {
-        let text = str::from_utf8(&arg.text).map_err(|_| self.wrong_arguments())?;
-        check_visible(arg, text)?;
+        let text = str::from_utf8(&arg.text).map_err(|_| self.wrong_arguments(&[]))?;
+        arg.check()?;
         Ok(text.to_owned())
     }
 
-    fn find(word: &[u8]) -> Result<&'static Self, LineError> {
+    fn find(word: &[u8]) -> Option<&'static Self> {
         // Programs write them as they stand here.
         let exactly = Self::ALL.iter().find(|verb| verb.name.as_bytes() == word);
         let named = |verb: &&Self| verb.name.as_bytes().eq_ignore_ascii_case(word);
-        exactly.or_else(|| Self::ALL.iter().find(named)).ok_or_else(|| {
-            if is_sql(word) {
-                return LineError::NoCall;
-            }
-            let word = shown(word);
-            let nearest = nearest(&word.to_ascii_uppercase());
-            LineError::UnknownCommand { word, nearest }
-        })
+        exactly.or_else(|| Self::ALL.iter().find(named))
     }
 }
 
-/// The command that a word was meant to be: it takes fewer changes than half the word.
-fn nearest(word: &str) -> Option<&'static str> {
-    let distance = |verb: &&Verb| strsim::damerau_levenshtein(word, verb.name);
-    let verb = Verb::ALL.iter().min_by_key(distance)?;
-    (distance(&verb) * 2 < verb.name.len().max(word.len())).then_some(verb.name)
+/// A timeout with a blank in it: `5 min`, `1h 30m`.
+fn in_two_words(start: &Arg<'_>, end: &Arg<'_>) -> Option<Timeout> {
+    let [last, first] = [start.text.last()?, end.text.first()?].map(u8::is_ascii_digit);
+    let text = [&*start.text, &*end.text].concat();
+    if last == first { None } else { str::from_utf8(&text).ok()?.parse().ok() }
+}
+
+fn unknown(word: &[u8], args: &[Arg<'_>]) -> LineError {
+    let bare: Vec<_> = args.iter().map_while(Arg::bare).collect();
+    let start: String = String::from_utf8_lossy(word).chars().take(MAX_SHOWN).collect();
+    LineError::UnknownCommand { word: shown(word), hint: hint(&start, &bare, &Verb::known()) }
 }
 
 impl Arg<'_> {
     fn is(&self, word: &str) -> bool {
         !self.quoted && self.text.eq_ignore_ascii_case(word.as_bytes())
+    }
+
+    /// Its text if that stands without quotes.
+    fn bare(&self) -> Option<&str> {
+        if self.quoted { None } else { str::from_utf8(&self.text).ok() }
+    }
+
+    /// Whether each character is meant: what is pasted may have some that cannot be seen, or quotation marks of print.
+    fn check(&self) -> Result<(), LineError> {
+        // The grammar has looked at what is not beyond ASCII.
+        let Some(bare) = self.bare().filter(|bare| !bare.is_ascii()) else { return Ok(()) };
+        if let Some(unseen) = bare.chars().find(|&c| !escape::is_bare(c)) {
+            return Err(LineError::Unseen(unseen));
+        }
+        let ends = bare.chars().next().into_iter().chain(bare.chars().next_back());
+        ends.into_iter()
+            .find(|&c| escape::is_quotation_mark(c))
+            .map_or(Ok(()), |mark| Err(LineError::OtherQuotes(mark)))
     }
 }
 
@@ -266,24 +333,15 @@ fn lock_name(arg: &Arg<'_>) -> Result<Name, LineError> {
         return Err(LineError::NullName);
     }
     let name = Name::from_bytes(&arg.text)?;
-    check_visible(arg, name.as_str())?;
+    arg.check()?;
     Ok(name)
-}
-
-/// What cannot be seen has to be quoted.
-fn check_visible(arg: &Arg<'_>, text: &str) -> Result<(), LineError> {
-    // The grammar has looked at the ASCII of what is not quoted.
-    if arg.quoted || arg.text.is_ascii() {
-        return Ok(());
-    }
-    text.chars().find(|&c| !escape::is_bare(c)).map_or(Ok(()), |c| Err(LineError::Unprintable(c)))
 }
 
 const AUTH: Verb = Verb {
     name: "AUTH",
     args: "user password",
     example: "AUTH app1 'my password'",
-    does: "logs in, where the server has users: 1",
+    does: "log in, if the server has users: 1",
     signature: Signature::Credentials,
 };
 
@@ -292,70 +350,70 @@ const VERBS: [Verb; 22] = [
         name: "GET_LOCK",
         args: "name timeout",
         example: "GET_LOCK nightly 10",
-        does: "takes a lock: 1 taken, 0 not within timeout seconds (0 only tries, -1 waits forever)",
+        does: "take a lock: 1 = taken, 0 = not within timeout seconds (0: try once, -1: wait forever)",
         signature: Signature::Acquire(Mode::Exclusive),
     },
     Verb {
         name: "GET_SHARED_LOCK",
         args: "name timeout",
         example: "GET_SHARED_LOCK report 10",
-        does: "takes a lock beside other shared holders: 1 taken, 0 not within timeout seconds",
+        does: "take a shared lock: 1 = taken, 0 = not within timeout seconds",
         signature: Signature::Acquire(Mode::Shared),
     },
     Verb {
         name: "RELEASE_LOCK",
         args: "name",
         example: "RELEASE_LOCK nightly",
-        does: "frees one count of a lock: 1 freed, 0 held only by others, NULL held by nobody",
+        does: "release a lock once: 1 = released, 0 = held by others, NULL = not held",
         signature: Signature::Name(Request::Release),
     },
     Verb {
         name: "RELEASE_ALL_LOCKS",
         args: "",
         example: "RELEASE_ALL_LOCKS",
-        does: "frees all that this session holds: the number of counts freed",
+        does: "release all locks of this session: how many times they had been taken",
         signature: Signature::Alone(|| Request::ReleaseAll),
     },
     Verb {
         name: "IS_FREE_LOCK",
         args: "name",
         example: "IS_FREE_LOCK nightly",
-        does: "whether nobody holds a lock: 1 or 0",
+        does: "check whether a lock is free: 1 = free, 0 = held",
         signature: Signature::Name(Request::IsFree),
     },
     Verb {
         name: "IS_USED_LOCK",
         args: "name",
         example: "IS_USED_LOCK nightly",
-        does: "the session that holds a lock (of several the oldest holder), or NULL",
+        does: "show the session that holds a lock (the oldest of several), NULL = not held",
         signature: Signature::Name(Request::UsedBy),
     },
     Verb {
         name: "FENCING_TOKEN",
         args: "name",
         example: "FENCING_TOKEN nightly",
-        does: "the fencing token of this session's hold, or NULL",
+        does: "show the fencing token of a lock, NULL = not held by this session",
         signature: Signature::Name(Request::FencingToken),
     },
     Verb {
         name: "CONNECTION_ID",
         args: "",
         example: "CONNECTION_ID",
-        does: "the number of this session",
+        does: "show the id of this session",
         signature: Signature::Alone(|| Request::ConnectionId),
     },
     Verb {
         name: "LOCKS",
         args: "[prefix]",
         example: "LOCKS app1:",
-        does: "lists the locks that are held, by name",
+        does: "list the locks that are held, by name",
         signature: Signature::Prefix,
     },
     Verb {
         name: "WAITERS",
         args: "name",
         example: "WAITERS nightly",
-        does: "lists who waits for a lock, in the order in which they will get it",
+        does: "list the sessions that wait for a lock, next first",
         signature: Signature::Name(|name| {
             Request::List(ListQuery::Waiters(Waiters { name, page: first_page() }))
         }),
@@ -364,35 +422,35 @@ const VERBS: [Verb; 22] = [
         name: "WHY",
         args: "name",
         example: "WHY nightly",
-        does: "lists who holds a lock, what that holder waits for, who holds that, and so on",
+        does: "list who holds a lock, what that session waits for, who holds that, and so on",
         signature: Signature::Name(|name| Request::List(ListQuery::Why(Why { name }))),
     },
     Verb {
         name: "HISTORY",
         args: "name",
         example: "HISTORY nightly",
-        does: "lists the holds of a lock that ended, the last first, and why they ended",
+        does: "list past holds of a lock, most recent first, and why each ended",
         signature: Signature::Name(|name| Request::History(History { name: Some(name), page: first_page() })),
     },
     Verb {
         name: "SESSIONS",
         args: "",
         example: "SESSIONS",
-        does: "lists the sessions",
+        does: "list the sessions",
         signature: Signature::Alone(|| Request::List(ListQuery::Sessions(Sessions { page: first_page() }))),
     },
     Verb {
         name: "STATS",
         args: "",
         example: "STATS",
-        does: "shows the server's counters",
+        does: "show the counters of the server",
         signature: Signature::Alone(|| Request::Stats),
     },
     Verb {
         name: "KILL",
         args: "[QUERY] id [reason]",
         example: "KILL 7 'deploy stuck'",
-        does: "ends a session, which is told the reason: 1; with QUERY only its wait: 1, or 0 if it was not waiting",
+        does: "end a session, which is told the reason: 1; with QUERY cancel only its wait: 1, 0 = it was not waiting",
         signature: Signature::Session,
     },
     AUTH,
@@ -400,42 +458,42 @@ const VERBS: [Verb; 22] = [
         name: "INTRODUCE",
         args: "client [note]",
         example: "INTRODUCE backup@db1 'nightly backup, ask ops'",
-        does: "says who you are: lists show it from now on: 1",
+        does: "say who you are, for people who read lists: 1",
         signature: Signature::Introduction,
     },
     Verb {
         name: "PING",
         args: "",
         example: "PING",
-        does: "answers PONG",
+        does: "check the connection: PONG",
         signature: Signature::Alone(|| Request::Ping),
     },
     Verb {
         name: "KEEPALIVE",
         args: "",
         example: "KEEPALIVE",
-        does: "for how many seconds, counted from when you sent this, nobody else is granted what you hold",
+        does: "show for how many seconds from now on your locks are granted to nobody else",
         signature: Signature::Alone(|| Request::Keepalive),
     },
     Verb {
         name: "HELLO",
         args: "",
         example: "HELLO",
-        does: "tells version, protocol, the number of this session, and limits",
+        does: "show the version, the protocol, the id of this session, and limits",
         signature: Signature::Alone(|| Request::Hello),
     },
     Verb {
         name: "HELP",
         args: "[command]",
         example: "HELP GET_LOCK",
-        does: "explains the commands, or one of them",
+        does: "explain all commands, or one",
         signature: Signature::Verb,
     },
     Verb {
         name: "QUIT",
         args: "",
         example: "QUIT",
-        does: "frees everything, answers BYE and closes",
+        does: "release everything and close the connection: BYE",
         signature: Signature::Alone(|| Request::Quit),
     },
 ];
@@ -479,6 +537,9 @@ fn parse(line: &[u8]) -> Result<Call<'_>, LineError> {
     let end = line.iter().rposition(|&c| !is_blank(c) && c != b';').map_or(0, |last| last + 1);
     match call(&line[..end]) {
         Ok(([], called)) => Ok(called.call),
+        Ok((rest, called)) if called.parentheses && starts_with_select(line) && select::is_tail(rest) => {
+            Ok(called.call)
+        }
         Ok((rest, Called { parentheses: true, .. })) => Err(LineError::Extra(shown(rest))),
         Ok((rest, _)) => Err(unexpected(rest)),
         Err(nom::Err::Error(fault) | nom::Err::Failure(fault)) => {
@@ -514,6 +575,10 @@ fn call(input: &[u8]) -> Parsed<'_, Called<'_>> {
 
 fn word(input: &[u8]) -> Parsed<'_, &[u8]> {
     take_till1(|c| is_blank(c) || matches!(c, b'(' | b',')).parse(input)
+}
+
+fn starts_with_select(line: &[u8]) -> bool {
+    line.trim_ascii_start().get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"SELECT"))
 }
 
 /// What may stand in front of a call.
@@ -583,11 +648,15 @@ fn unexpected(rest: &[u8]) -> LineError {
     LineError::Unexpected(shown(rest))
 }
 
-/// The start of what was sent, fit to be shown.
+/// How much of what was sent is shown.
+const MAX_SHOWN: usize = 40;
+
+/// The start of what was sent, with each character to be seen.
 fn shown(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    let start = text.trim_start().chars().take(40);
-    start.map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+    let start: String = text.trim_start_matches(' ').chars().take(MAX_SHOWN).collect();
+    let (blanks, seen) = (|c: char| c.is_whitespace() && c != ' ', Visible(&start).to_string());
+    seen.chars().map(|c| if blanks(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
 }
 
 fn fail<T>(refusal: LineError) -> Parsed<'static, T> {
@@ -642,15 +711,30 @@ mod tests {
 
     #[test]
     fn errors_name_what_is_wrong() {
-        assert_eq!(shape("X 'a"), "SYNTAX: a ' opens a text and nothing closes it");
-        assert_eq!(shape(r"X 'a\"), "SYNTAX: a ' opens a text and nothing closes it");
-        assert_eq!(shape("X('a'"), "SYNTAX: a ( is not closed by a )");
-        assert_eq!(shape("X('a' 1)"), "SYNTAX: a comma or a ) is missing in front of 1)");
-        assert_eq!(shape("X('a') AS y"), "SYNTAX: nothing may follow the call, and there is AS y");
-        assert!(shape("X 'a'b").starts_with("SYNTAX: b is not understood here"));
-        assert!(shape("X a )").starts_with("SYNTAX: ) is not understood here"));
-        assert!(shape("X `a` 1").starts_with("SYNTAX: `a` 1 is not understood here"));
-        assert!(shape("SELECT X").starts_with("SYNTAX: one call with parentheses"));
+        assert_eq!(shape("X 'a"), "SYNTAX: unterminated ' string");
+        assert_eq!(shape(r"X 'a\"), "SYNTAX: unterminated ' string");
+        assert_eq!(shape("X('a'"), "SYNTAX: missing )");
+        assert_eq!(shape("X('a' 1)"), "SYNTAX: expected , or ) before 1)");
+        assert_eq!(shape("X('a') AS y"), "SYNTAX: unexpected AS y after the call");
+        assert_eq!(shape("SELECT X('a') AS y"), "X|'a'");
+        assert!(shape("X 'a'b").starts_with("SYNTAX: unexpected b;"));
+        assert!(shape("X a )").starts_with("SYNTAX: unexpected );"));
+        assert!(shape("X `a` 1").starts_with("SYNTAX: unexpected `a` 1;"));
+        assert!(shape("SELECT X").starts_with("SYNTAX: SELECT and DO take one function call"));
+    }
+
+    #[test]
+    fn timeout_may_have_a_blank_before_its_unit() {
+        let timeout = |line: &str| match Request::parse(line.as_bytes()) {
+            Ok(Request::Acquire(LockRequest { timeout, .. })) => timeout.to_string(),
+            Ok(other) => format!("{other:?}"),
+            Err(error) => error.symbol().to_string(),
+        };
+        assert_eq!(timeout("GET_LOCK x 5 min"), "300.000000000");
+        assert_eq!(timeout("GET_SHARED_LOCK x 1h 30m"), "5400.000000000");
+        for other in ["GET_LOCK x 5 10", "GET_LOCK two words 10", "GET_LOCK x 5 m 3", "GET_LOCK x min 5"] {
+            assert_eq!(timeout(other), "SYNTAX", "{other}");
+        }
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub(super) enum SqlError {
     #[error(
         "Access denied for user '{user}'@'{host}' (using password: {}){}",
         if *with_password { "YES" } else { "NO" },
-        if *too_many { "; too many wrong passwords have come for this user or from there, try again in a few seconds" } else { "" }
+        if *too_many { "; too many wrong passwords for this user or from there, try again in a few seconds" } else { "" }
     )]
     AccessDenied { user: String, host: String, with_password: bool, too_many: bool },
     #[error("Query execution was interrupted")]

@@ -125,7 +125,7 @@ impl From<LeaseError> for ApiError {
             LeaseError::Busy => "the lock is held; wait longer (waitMs), or try again".to_owned(),
             LeaseError::Ttl { min, max } => {
                 let (min, max) = (min.as_millis(), max.as_millis());
-                format!("ttlMs: a lease runs for {min} to {max} ms (--lease-min, --lease-max)")
+                format!("ttlMs must be {min} to {max} (--lease-min, --lease-max)")
             }
             LeaseError::BadRequestId | LeaseError::RequestIdTaken => format!("requestId: {error}"),
             other => other.to_string(),

@@ -175,7 +175,7 @@ impl From<LeaseError> for Status {
             LeaseError::Busy => "the lock is held; wait longer (wait_ms), or try again".to_owned(),
             LeaseError::Ttl { min, max } => {
                 let (min, max) = (min.as_millis(), max.as_millis());
-                format!("ttl_ms: a lease runs for {min} to {max} ms (--lease-min, --lease-max)")
+                format!("ttl_ms must be {min} to {max} (--lease-min, --lease-max)")
             }
             LeaseError::BadRequestId | LeaseError::RequestIdTaken => format!("request_id: {error}"),
             other => other.to_string(),

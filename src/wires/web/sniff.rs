@@ -78,7 +78,7 @@ async fn peek<'a>(stream: &TcpStream, start: &'a mut [u8]) -> io::Result<&'a [u8
 pub(super) async fn refuse(stream: TcpStream, transport: Arc<TransportConfig>) {
     const REFUSAL: &[u8] =
         b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: 42\r\n\r\n\
-          this port takes TLS only: say https://...\n";
+          this port requires TLS: use https://...\n";
     if let Ok(mut io) = BufferedSocket::new(stream, transport) {
         io.output.extend_from_slice(REFUSAL);
         io.close(Some(LAST_WORDS)).await;

@@ -210,7 +210,7 @@ async fn refused_login_names_address_and_user() {
     assert_eq!((&denied["from"], &denied["user"]), (&"127.0.0.1".into(), &"app1".into()));
     assert!(!denied.to_string().contains("app2:x"), "{denied}");
     let mut other = Client::connect(program.addr).await;
-    assert!(other.line().await.starts_with("ERROR LIMIT no connection is free"));
+    assert!(other.line().await.starts_with("ERROR LIMIT connection limit reached"));
     assert_eq!(heard("connection refused")["from"], "127.0.0.1");
 }
 

@@ -22,7 +22,7 @@ async fn reload_changes_permissions_and_keeps_valid_sessions() {
     file.write(&[user("app1", &["app1:new:"], &[], false), user("new", &["*"], &[], false)]);
     assert_eq!(server.reload(), Ok(()));
     for client in [&mut loses, &mut gone, &mut waits] {
-        assert!(client.line().await.starts_with("ERROR DENIED your user may not be here"));
+        assert!(client.line().await.starts_with("ERROR DENIED your access was revoked"));
         assert_eq!(client.next().await, None);
     }
     assert_eq!(stays.ask("GET_LOCK app1:new:a 0").await, "1");

@@ -25,7 +25,7 @@ async fn wrong_password_is_refused_on_line() {
     assert_eq!(client.ask("PING").await, "PONG");
     assert_eq!(client.ask("AUTH app1 'secret of app1'").await, "1");
     assert_eq!(client.ask("GET_LOCK app1:a 0").await, "1");
-    let other = "ERROR AUTH this session has logged in as another user; open another connection";
+    let other = "ERROR AUTH this session is logged in as another user; open another connection";
     assert_eq!(client.ask("AUTH app2 'secret of app2'").await, other);
 }
 
@@ -108,13 +108,13 @@ async fn login_timeout_closes_despite_input() {
     let server = TestServer::with(&["--users", path.to_str().unwrap(), "--login-time", "100ms"]);
     let mut client = server.client().await;
     assert_eq!(client.ask("PING").await, "PONG");
-    assert_eq!(client.line().await, "ERROR AUTH nobody has logged in for 100ms (--login-time); closing");
+    assert_eq!(client.line().await, "ERROR AUTH no login within 100ms (--login-time); closing");
     assert_eq!(client.next().await, None);
     // Nor is there more time for one who guesses, and one who takes no answers.
     let mut guesser = server.client().await;
     guesser.send(&["AUTH app1 guess"; 100].join("\n")).await;
     assert_eq!(guesser.line().await, "ERROR AUTH wrong user or password");
-    assert_eq!(guesser.line().await, "ERROR AUTH nobody has logged in for 100ms (--login-time); closing");
+    assert_eq!(guesser.line().await, "ERROR AUTH no login within 100ms (--login-time); closing");
     let mut deaf = TcpStream::connect(server.addrs().line).await.unwrap();
     let closed = async { while deaf.write_all(&b"HELP\n".repeat(1000)).await.is_ok() {} };
     timeout(PATIENCE, closed).await.expect("an end in time");

@@ -31,7 +31,7 @@ async fn line_hides_and_refuses_foreign_locks() {
     assert_eq!(app1.ask("GET_SHARED_LOCK APP2:b 0").await, "ERROR DENIED your user may not lock app2:b");
     for look in ["RELEASE_LOCK", "IS_FREE_LOCK", "IS_USED_LOCK", "WAITERS", "WHY", "HISTORY"] {
         let told = app1.ask(&format!("{look} app2:a")).await;
-        assert_eq!(told, "ERROR DENIED your user may not look at app2:a", "{look}");
+        assert_eq!(told, "ERROR DENIED your user may not see app2:a", "{look}");
     }
     assert_eq!(app1.list("LOCKS").await, Vec::<String>::new());
     assert_eq!(app1.list("LOCKS app2:").await, Vec::<String>::new());

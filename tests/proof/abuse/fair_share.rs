@@ -75,7 +75,7 @@ async fn address_cannot_take_all_connections() {
             told => break told,
         }
     };
-    let share = "no connection is free for you: your user or address has its share of the 80 connections \
+    let share = "your user or address has used up its share of the 80 connections \
                  (--max-connections); close some";
     assert_eq!(told, format!("ERROR LIMIT {share}; closing"));
     // One more is the neighbour's, which has the same address.
@@ -90,7 +90,7 @@ async fn address_cannot_take_all_connections() {
         kept.push(other);
     }
     let mut last = Client::connect_from(ELSEWHERE, server.at.line).await;
-    let full = "ERROR LIMIT no connection is free of 80 (--max-connections, ulimit -n); closing";
+    let full = "ERROR LIMIT connection limit reached: 80 (--max-connections, ulimit -n); closing";
     assert_eq!(last.line().await, full);
     server.shows("all connections for one address", &told);
 }
@@ -140,7 +140,7 @@ async fn login_beyond_share_of_connections_is_refused() {
     };
     assert_eq!(
         told,
-        "ERROR LIMIT no connection is free for you: your user or address has its share of the 64 connections \
+        "ERROR LIMIT your user or address has used up its share of the 64 connections \
          (--max-connections); close some"
     );
     assert_eq!(kept.len(), 55);
@@ -162,11 +162,14 @@ async fn user_cannot_take_all_leases() {
         assert_eq!(acquire("app1", lock).await.0, 200);
     }
     let (status, told) = acquire("app1", 70).await;
-    assert!(status == 503 && told.contains("has its share of the 80 leases (--max-leases)"), "{told}");
+    assert!(
+        status == 503 && told.contains("has used up its share of the 80 leases (--max-leases)"),
+        "{told}"
+    );
     for lock in 70..80 {
         assert_eq!(acquire("app2", lock).await.0, 200);
     }
-    assert!(acquire("neighbour", 80).await.1.contains("all 80 leases are taken (--max-leases)"));
+    assert!(acquire("neighbour", 80).await.1.contains("lease limit reached: 80 (--max-leases)"));
     server.shows("all leases for one user", &told);
 }
 
@@ -206,7 +209,7 @@ async fn unread_lists_do_not_block_short_lists() {
         assert_eq!(status, 200, "{path}: {told}");
     }
     let (status, told) = get_from(third, http, "/api/locks").await;
-    assert!(status == 503 && told.contains("all 4 lists are taken; try again later"), "{told}");
+    assert!(status == 503 && told.contains("list limit reached: 4; try again later"), "{told}");
     assert_eq!(holder.list("LOCKS x").await, [""; 0]);
     server.shows("long lists that are not read", told.lines().last().unwrap_or_default());
     // Where one has its share there are still two for others.
@@ -230,7 +233,8 @@ async fn four_sessions_cannot_take_all_locks() {
         };
         greedy.push((client, holds));
     }
-    let share = "ERROR LIMIT your user or address has its share of the 800 locks (--max-locks); release some";
+    let share =
+        "ERROR LIMIT your user or address has used up its share of the 800 locks (--max-locks); release some";
     assert_eq!(told, share);
     let held: usize = greedy.iter().map(|(_, holds)| holds).sum();
     assert_eq!(held, 700 + 4 * OWN_LOCKS);

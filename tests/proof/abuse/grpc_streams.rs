@@ -45,7 +45,7 @@ async fn pipelining_streams_share_their_connection() {
     }
     let told: Status = streams.join_next().await.unwrap().unwrap();
     assert_eq!(told.code(), tonic::Code::ResourceExhausted, "{told}");
-    assert!(told.message().starts_with("this connection makes the server keep 4194304 bytes "), "{told}");
+    assert!(told.message().starts_with("memory limit of this connection reached: 4194304 bytes;"), "{told}");
     assert!(server.stats("memory").await <= MAX_CONNECTION_MEMORY);
     assert!(server.stats("waiters").await >= 9, "the other streams go on");
     server.shows("Hold: 12 streams that send 250 notes behind a request that waits", told.message());

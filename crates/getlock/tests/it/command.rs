@@ -31,7 +31,7 @@ async fn failure_to_run_has_its_own_exit_codes() {
         (&["x", "--wait", "-1", "true"], 64, "say seconds, such as 10"),
         (&["x", "--wait", "soon", "true"], 64, "invalid value 'soon'"),
         (&["x", "-n", "-w", "1", "true"], 64, "cannot be used with"),
-        (&["", "true"], 64, "a name has at least one character"),
+        (&["", "true"], 64, "the name is empty; use 1 to 64 characters"),
         (&["--tls-ca", "/no/such/file", "x", "true"], 64, "cannot read /no/such/file"),
         (&["--user", "deploy", "x", "true"], 64, "password is missing"),
     ] {
@@ -129,7 +129,7 @@ async fn foreign_protocol_is_named() {
     for (addr, args, told) in [
         (server.http, &["x", "true"][..], "that port speaks HTTP"),
         (server.mysql, &["x", "true"], "that port speaks MySQL's protocol"),
-        (server.addr, &["--tls", "x", "true"], "there is no TLS at that port"),
+        (server.addr, &["--tls", "x", "true"], "the server does not use TLS on that port"),
     ] {
         let (code, _, err) = output(getlock(addr, args)).await;
         assert!(code == 69 && err.contains(told), "{code}, {err}");

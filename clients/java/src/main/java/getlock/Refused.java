@@ -19,7 +19,7 @@ public class Refused extends IOException {
         this(told.symbol, told.getMessage(), told);
     }
 
-    /** From a line such as {@code ERROR BAD_NAME a name has at least one character}. */
+    /** From a line such as {@code ERROR BAD_NAME the name is empty; use 1 to 64 characters}. */
     static Refused of(String line) {
         String[] words = line.split(" ", 3);
         String symbol = words.length > 1 ? words[1] : "ERROR";
