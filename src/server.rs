@@ -298,7 +298,7 @@ mod tests {
         name::Name,
     };
 
-    /// Hundreds of connections are idle for each that does something: what a task keeps counts.
+    /// Hundreds of connections are idle for each active one, so the size of their tasks matters.
     #[tokio::test]
     async fn connection_task_is_small() {
         let service = LockService::new(Limits { locks_per_session: 1, ..Limits::default() });
@@ -323,7 +323,7 @@ mod tests {
         assert!(sizes[0] <= 400 && sizes[1] <= 530, "{sizes:?}");
     }
 
-    /// Nothing of it is left: neither its lock nor its place. Who waits, and who comes, is served.
+    /// Neither its lock nor its place remains, and waiters and new clients are served.
     #[tokio::test]
     async fn panic_ends_only_its_connection() {
         let service = LockService::new(Limits::default());

@@ -21,39 +21,39 @@ pub const MAX_USERS: usize = 10_000;
 /// The largest file, in bytes.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 
-/// What is wrong with the file of users.
+/// Why the users file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It cannot be read.
-    #[error("cannot read the users in {}: {error}", path.display())]
+    /// The file cannot be read.
+    #[error("cannot read the users file {}: {error}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         error: io::Error,
     },
-    /// It is larger than any list of users.
-    #[error("{} has more than {MAX_FILE} bytes or more than {MAX_USERS} users", .0.display())]
+    /// The file is too large, or has too many users.
+    #[error("{} is too large: at most {MAX_FILE} bytes and {MAX_USERS} users are possible", .0.display())]
     TooLarge(PathBuf),
-    /// There is nobody in it: it would lock everybody out.
-    #[error("no user is in {}; `getlockd user NAME >> {}` makes an entry", .0.display(), .0.display())]
+    /// The file has no users, and would lock everybody out.
+    #[error("{} contains no users; add one with `getlockd user NAME >> {}`", .0.display(), .0.display())]
     Nobody(PathBuf),
-    /// It is not as it should be.
+    /// The file is malformed.
     #[error("{}:{line}: {what}", path.display())]
     Wrong {
         /// The file.
         path: PathBuf,
-        /// Where.
+        /// The line, counted from 1.
         line: usize,
-        /// What is wrong there.
+        /// The message of the parser.
         what: String,
     },
-    /// An entry says what cannot be.
+    /// An entry is invalid.
     #[error("{}: user {user}: {what}", path.display())]
     Entry {
         /// The file.
         path: PathBuf,
-        /// Whose entry.
+        /// The user of the entry.
         user: String,
         /// What is wrong with it.
         what: EntryFault,
@@ -63,20 +63,22 @@ pub enum FileError {
 /// What is wrong with an entry.
 #[derive(Debug, thiserror::Error)]
 pub enum EntryFault {
-    /// Nothing to know the user by.
-    #[error("say password-sha256 or token-sha256; `getlockd user NAME` makes an entry")]
+    /// The entry has neither a password nor a token.
+    #[error("password-sha256 or token-sha256 is missing; `getlockd user NAME` prints an entry")]
     NoSecret,
-    /// A verifier that is none.
-    #[error("{0} is {1} hexadecimal digits; `getlockd user NAME` makes an entry")]
+    /// A verifier is malformed.
+    #[error("{0} must be {1} hexadecimal digits; `getlockd user NAME` prints an entry")]
     Digits(&'static str, usize),
-    /// A prefix that no name has.
-    #[error("{0:?} is no prefix of names: {1}")]
+    /// No name can have this prefix.
+    #[error("{0:?} is not a prefix of lock names: {1}")]
     Prefix(String, NameError),
-    /// Names are not matched by patterns.
-    #[error("{0:?}: a prefix has no *, all names that start with it are meant; for all names say \"*\"")]
+    /// The prefix contains a `*`; names are not matched by patterns.
+    #[error(
+        "{0:?}: remove the *, since a prefix matches all names that start with it; \"*\" alone matches all names"
+    )]
     Star(String),
-    /// A name that a client could not send.
-    #[error("a user's name has 1 to 64 characters, without control characters and colons")]
+    /// A client could not send the user's name.
+    #[error("a user's name must have 1 to 64 characters, without control characters and colons")]
     Name,
 }
 
@@ -207,7 +209,7 @@ pub enum EntryError {
     #[error(transparent)]
     Wrong(#[from] EntryFault),
     /// The password is empty.
-    #[error("an empty password protects nothing; say one, or --token for a random token")]
+    #[error("the password is empty; type one, or use --token for a random token")]
     Empty,
 }
 

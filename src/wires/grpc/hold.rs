@@ -308,7 +308,7 @@ impl StreamRequest {
         let name = |text: &str| Name::new(text).map_err(|error| refusal(Symbol::BadName, &error));
         let command = request.command;
         let command =
-            command.ok_or_else(|| refusal(Symbol::UnknownCommand, &"say which function is called"))?;
+            command.ok_or_else(|| refusal(Symbol::UnknownCommand, &"the request has no command"))?;
         Ok(match command {
             Command::GetLock(GetLock { name: lock, mode: number, wait_ms }) => Self::Acquire(LockRequest {
                 name: name(&lock)?,

@@ -54,9 +54,9 @@ fn error_is_a_single_line() {
     let nobody = authority.folder.path().join("nobody.toml");
     fs::write(&nobody, "").unwrap();
     for (flags, told) in [
-        (&["--users", "/nowhere"][..], "cannot read the users in /nowhere"),
+        (&["--users", "/nowhere"][..], "cannot read the users file /nowhere"),
         (&["--users", text(&files.cert)], ":1: "),
-        (&["--users", text(&nobody)], "nobody.toml; `getlockd user NAME >> "),
+        (&["--users", text(&nobody)], "nobody.toml contains no users; add one with `getlockd user NAME >> "),
         (&["--tls-cert", text(&files.cert), "--tls-key", text(&key)], "does not belong to the certificate"),
         (&["--tls-cert", &users, "--tls-key", text(&key)], "contains no certificate"),
         (&["--tls-cert", &users], "needs --tls-key"),
@@ -80,7 +80,7 @@ fn environment_is_read_as_by_the_server() {
     assert!(said(&output).contains("users: none"), "{}", said(&output));
     let mut command = Command::new(PROGRAM);
     let output = command.arg("check").env("GETLOCKD_USERS", "/nowhere").output().unwrap();
-    assert!(said(&output).contains("cannot read the users in /nowhere"), "{}", said(&output));
+    assert!(said(&output).contains("cannot read the users file /nowhere"), "{}", said(&output));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Write},
     net::TcpStream,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::unix::ffi::OsStrExt,
     process::{Child, Command, Stdio},
 };
 
@@ -28,7 +28,7 @@ impl OnTerminal {
         let terminal = File::options().write(true).open(OsStr::from_bytes(name.as_bytes())).unwrap();
         let mut command = Command::new(PROGRAM);
         let child = command.args(flags).stderr(Stdio::from(terminal)).spawn().unwrap();
-        Self { child, log: BufReader::new(File::from(OwnedFd::from(controller))) }
+        Self { child, log: BufReader::new(File::from(controller)) }
     }
 
     fn interrupt(&self) {

@@ -35,7 +35,7 @@ async fn reload_changes_permissions_and_keeps_valid_sessions() {
     assert!(server.reload().unwrap_err().contains("users.toml:2"));
     // Nor does one that was truncated.
     file.write(&[]);
-    assert!(server.reload().unwrap_err().contains("no user is in "));
+    assert!(server.reload().unwrap_err().contains(" contains no users; add one with "));
     assert_eq!(stays.ask("RELEASE_LOCK app1:new:a").await, "1");
     drop(line(&server, "app1").await);
 }
@@ -69,14 +69,20 @@ fn error_names_the_place_and_hides_verifiers() {
     for (text, hint) in [
         (format!("[user.a]\npassword = \"{secret}\""), "users.toml:2: unknown field `password`"),
         (format!("[user.a]\npassword-sha256 = \"{secret}\" x"), "users.toml:2: "),
-        ("[user.a]".to_owned(), "user a: say password-sha256 or token-sha256"),
-        ("[user.a]\npassword-sha256 = \"12\"".to_owned(), "user a: password-sha256 is 64 hexadecimal digits"),
-        (format!("[user.a]\npassword-sha256 = \"{secret}\"\nlock = [\"a*\"]"), "a prefix has no *"),
-        (format!("[user.a]\npassword-sha256 = \"{secret}\"\nsee = [\"\"]"), "is no prefix of names"),
-        (format!("[user.\"a:b\"]\npassword-sha256 = \"{secret}\""), "a user's name has"),
+        ("[user.a]".to_owned(), "user a: password-sha256 or token-sha256 is missing"),
+        (
+            "[user.a]\npassword-sha256 = \"12\"".to_owned(),
+            "user a: password-sha256 must be 64 hexadecimal digits",
+        ),
+        (
+            format!("[user.a]\npassword-sha256 = \"{secret}\"\nlock = [\"a*\"]"),
+            "remove the *, since a prefix matches all names",
+        ),
+        (format!("[user.a]\npassword-sha256 = \"{secret}\"\nsee = [\"\"]"), "is not a prefix of lock names"),
+        (format!("[user.\"a:b\"]\npassword-sha256 = \"{secret}\""), "a user's name must have"),
         (format!("[usr.a]\npassword-sha256 = \"{secret}\""), "unknown field `usr`"),
-        (String::new(), "users.toml; `getlockd user NAME >> "),
-        ("# [user.a]\n".to_owned(), "no user is in "),
+        (String::new(), "users.toml contains no users; add one with `getlockd user NAME >> "),
+        ("# [user.a]\n".to_owned(), "contains no users"),
     ] {
         fs::write(&path, &text).unwrap();
         let told = Users::load(&path).unwrap_err().to_string();
