@@ -1,4 +1,4 @@
-//! A clock that goes on while the machine sleeps. The server's goes on too, and grants locks meanwhile.
+//! A clock that keeps running while the machine sleeps: the server's clock does too, and may grant the locks to others.
 
 use std::time::Duration;
 

@@ -192,7 +192,7 @@ impl Driver {
         self.pending.push_back(request.reply);
     }
 
-    /// Reads what the server said before it closed a connection that cannot be written to any more: that may be why.
+    /// Reads what the server sent before it closed the connection, which may say why.
     async fn read_rest(&mut self, reader: &mut ReadHalf<Box<dyn ByteStream>>, lines: &mut ReplyReader) {
         let rest = async {
             while matches!(reader.read_buf(&mut lines.input).await, Ok(1..)) && self.receive(lines).is_ok() {}

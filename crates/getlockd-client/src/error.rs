@@ -28,7 +28,7 @@ pub enum Error {
     Lost(Lost),
     /// The name breaks a rule.
     BadName(NameError),
-    /// The lock was not held any more when it was released.
+    /// The lock was no longer held when it was released.
     NotHeld,
     /// [`Builder::stop_within`](crate::Builder::stop_within) does not fit into what the server promises.
     #[non_exhaustive]
@@ -40,9 +40,9 @@ pub enum Error {
     },
     /// The port does not speak the line protocol.
     OtherProtocol(&'static str),
-    /// The server sent this, which is no answer to the request.
+    /// The server sent this, which is not a reply to the request.
     Unexpected(String),
-    /// The answer had a line that is too long to be read. The connection stays.
+    /// The reply had a line that is too long to read. The connection stays.
     TooLong,
 }
 

@@ -9,7 +9,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::clock::Moment;
 
-/// How often it asks before the server has told its `left`.
+/// How often it asks before it knows the server's `left`.
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 /// How long it waits for an answer until then.
 const FIRST_PATIENCE: Duration = Duration::from_secs(10);
@@ -35,7 +35,7 @@ pub(crate) struct HeartbeatTimer {
     late_since: Option<Moment>,
 }
 
-/// How long before the end of a promise a loss is told.
+/// How long before the end of a promise a loss is reported.
 pub(crate) fn stop_within(configured: Option<Duration>, left: Duration) -> Duration {
     configured.unwrap_or(left * 2 / 5)
 }

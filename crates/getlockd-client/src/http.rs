@@ -47,7 +47,7 @@ use crate::{
     pool::Backoff,
 };
 
-/// The port of a server for HTTP where nothing else is said.
+/// The default HTTP port of a server.
 const DEFAULT_PORT: u16 = 3308;
 
 const DEFAULT_TTL: Duration = Duration::from_secs(45);
@@ -229,7 +229,7 @@ impl Lease {
         self.fencing_token
     }
 
-    /// Resolves when the lease is lost: it was killed, or so many heartbeats have failed that the server may soon grant the
+    /// Resolves when the lease is lost: it was killed, or heartbeats have failed for so long that the server may soon grant the
     /// lock to another session.
     ///
     /// Cancel-safe. The future outlives the lease, and does not keep the lock.

@@ -69,7 +69,7 @@ impl Client {
         Builder::new(server).connect().await
     }
 
-    /// For a user, TLS, and the like.
+    /// Starts a builder, for a user, TLS and other settings.
     pub fn builder(server: impl Into<String>) -> Builder {
         Builder::new(server)
     }

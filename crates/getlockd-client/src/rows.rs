@@ -48,7 +48,7 @@ pub struct LockRow {
     pub session: u32,
     /// The protocol that the holder speaks: `line`, `mysql`, `http` or `grpc`.
     pub wire: Option<String>,
-    /// The address that the holder came from.
+    /// The holder's address.
     pub peer: Option<String>,
     /// The number of the grant.
     pub fencing_token: u64,
@@ -60,7 +60,7 @@ pub struct LockRow {
     pub idle: Option<Duration>,
     /// What the holder calls itself.
     pub client: Option<String>,
-    /// Whom the holder logged in as.
+    /// The user that the holder logged in as.
     pub user: Option<String>,
     /// The holder's note for people.
     pub note: Option<String>,
@@ -68,7 +68,7 @@ pub struct LockRow {
     pub expires: Option<Duration>,
 }
 
-/// A step on the way to the reason why a lock is not free.
+/// One link of the chain that keeps a lock from being free.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WhyRow {
@@ -110,11 +110,11 @@ pub struct HistoryRow {
     pub name: String,
     /// How it was held at last.
     pub mode: Mode,
-    /// The holder's session id. Session ids come again after a long time.
+    /// The holder's session id. Session ids are reused after a long time.
     pub session: u32,
     /// The protocol that the holder spoke: `line`, `mysql`, `http` or `grpc`.
     pub wire: Option<String>,
-    /// The address that the holder came from.
+    /// The holder's address.
     pub peer: Option<String>,
     /// The number of the grant.
     pub fencing_token: u64,
@@ -126,7 +126,7 @@ pub struct HistoryRow {
     pub cause: String,
     /// What the holder called itself.
     pub client: Option<String>,
-    /// Whom the holder had logged in as.
+    /// The user that the holder had logged in as.
     pub user: Option<String>,
     /// The holder's note for people.
     pub note: Option<String>,
@@ -142,7 +142,7 @@ pub struct SessionRow {
     pub session: u32,
     /// The protocol that it speaks: `line`, `mysql`, `http` or `grpc`.
     pub wire: Option<String>,
-    /// The address that it came from.
+    /// Its address.
     pub peer: Option<String>,
     /// How long it has lived.
     pub age: Duration,
@@ -156,7 +156,7 @@ pub struct SessionRow {
     pub idle: Option<Duration>,
     /// What it calls itself.
     pub client: Option<String>,
-    /// Whom it logged in as.
+    /// The user that it logged in as.
     pub user: Option<String>,
     /// Its note for people.
     pub note: Option<String>,

@@ -2,7 +2,7 @@
 
 use clap::{Arg, Command, builder::Resettable};
 
-/// Ignores variables that are empty: in files of systemd and the like that is how a variable is unset.
+/// Ignores empty variables: an empty value is how systemd unit files and similar files unset a variable.
 pub fn ignore_empty(command: Command) -> Command {
     command.mut_args(ignore_if_empty).mut_subcommands(|task| task.mut_args(ignore_if_empty))
 }

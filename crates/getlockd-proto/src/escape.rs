@@ -100,7 +100,7 @@ fn needs_escape(c: char) -> bool {
         || matches!(c, '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
 }
 
-/// A name or another text, written so that the server reads it back as the same.
+/// A name or another string, written so that the server reads back the same string.
 pub struct Written<'a>(pub &'a str);
 
 impl fmt::Display for Written<'_> {
@@ -116,7 +116,7 @@ impl fmt::Display for Written<'_> {
     }
 }
 
-/// A text from outside, safe for a terminal: characters that cannot be seen are escaped, all others stay.
+/// A string from outside, safe for a terminal: unseen characters are escaped, all others stay.
 pub struct Visible<'a>(pub &'a str);
 
 impl fmt::Display for Visible<'_> {

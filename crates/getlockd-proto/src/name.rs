@@ -5,7 +5,7 @@ use std::{error::Error, fmt};
 /// The most characters a name may have (protocol.md, "Names"; MySQL manual 14.14).
 pub const MAX_NAME_CHARS: usize = 64;
 
-/// Why a text is not a name. Each message names the rule.
+/// Why a string is not a valid name. Each message names the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NameError {
@@ -51,7 +51,7 @@ pub fn check(text: &str) -> Result<(), NameError> {
     if text.as_bytes().contains(&0) { Err(NameError::Nul) } else { Ok(()) }
 }
 
-/// A name in lower case: two names are one lock when this is the same.
+/// Lower-cases a name. Names with the same result are the same lock.
 ///
 /// # Errors
 /// As [`check`].
@@ -60,10 +60,10 @@ pub fn folded<T: FromIterator<char>>(text: &str) -> Result<T, NameError> {
     Ok(text.chars().map(fold).collect())
 }
 
-/// One character to its lower case, as the table of MySQL's `utf8mb3_general_ci` has it.
+/// Maps one character to lower case, by the table of MySQL's `utf8mb3_general_ci`.
 ///
-/// That table is of Unicode 3.0: letters with a case that came later are left as they are, so that
-/// a name means the same lock on the MySQL wire and on every other.
+/// That table is from Unicode 3.0. Cased letters that were added later stay unchanged, so that a name
+/// means the same lock on every wire.
 fn fold(c: char) -> char {
     let folds = FOLDED.iter().any(|range| range.contains(&u32::from(c)));
     if folds { c.to_lowercase().next().unwrap_or(c) } else { c }

@@ -38,7 +38,7 @@ pub enum Symbol {
 }
 
 impl Symbol {
-    /// All of them.
+    /// All symbols.
     pub const ALL: [Self; 14] = [
         Self::Syntax,
         Self::UnknownCommand,
@@ -56,7 +56,7 @@ impl Symbol {
         Self::Denied,
     ];
 
-    /// As it is written.
+    /// The word, as the protocol writes it.
     #[inline]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -84,14 +84,14 @@ impl fmt::Display for Symbol {
     }
 }
 
-/// This version has no such symbol. A later server may have more.
+/// This version does not know the symbol. Later servers may have more symbols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnknownSymbol;
 
 impl fmt::Display for UnknownSymbol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no known symbol of an error")
+        f.write_str("unknown error symbol; a newer server may have it")
     }
 }
 

@@ -11,7 +11,7 @@ pub enum Timeout {
     Forever,
 }
 
-/// The text is not a time (protocol.md, "Timeouts").
+/// The string is not a timeout (protocol.md, "Timeouts").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadTimeout;
 
@@ -27,19 +27,19 @@ impl Timeout {
     /// Try once and do not wait.
     pub const NONE: Self = Self::Within(Duration::ZERO);
 
-    /// Of so many milliseconds; less than 0, and more than a clock holds, is forever.
+    /// A timeout in milliseconds. Negative values, and those that no clock can hold, are forever.
     #[inline]
     pub fn from_millis(millis: i128) -> Self {
         u64::try_from(millis).map_or(Self::Forever, |millis| Self::Within(Duration::from_millis(millis)))
     }
 
-    /// True for a request that only tries.
+    /// True for a request that tries once and does not wait.
     #[inline]
     pub fn is_zero(self) -> bool {
         self == Self::NONE
     }
 
-    /// What is left of it after some time.
+    /// What remains after some time has elapsed.
     #[must_use]
     pub fn less(self, elapsed: Duration) -> Self {
         match self {
@@ -55,7 +55,7 @@ impl From<Duration> for Timeout {
     }
 }
 
-/// Parsed again, it is the same.
+/// Written so that parsing it gives the same timeout.
 impl fmt::Display for Timeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -81,7 +81,7 @@ pub enum Request {
     Hello,
     /// How to use a command, or all of them.
     Help(Option<&'static Verb>),
-    /// To be let in.
+    /// To log in.
     Auth(Credentials),
     /// To be known by these words in lists.
     Introduce {
@@ -173,7 +173,7 @@ impl Request {
     }
 }
 
-/// What is wrong with a line is told with a part of it, but not with what may be a password.
+/// Errors quote a part of the line, but never what may be a password.
 fn without_secrets(line: &[u8], error: LineError) -> LineError {
     let names_auth =
         line.windows(AUTH.name.len()).any(|part| part.eq_ignore_ascii_case(AUTH.name.as_bytes()));
@@ -184,7 +184,7 @@ impl Verb {
     /// All of them.
     pub const ALL: &'static [Self] = &VERBS;
 
-    /// All of them, for those who have typed another word.
+    /// Names and examples of all commands.
     pub(super) fn known() -> Vec<Known> {
         Self::ALL.iter().map(|verb| Known { name: verb.name, example: verb.example }).collect()
     }
@@ -505,7 +505,7 @@ struct Call<'a> {
     pub args: ArgList<'a>,
 }
 
-/// Few commands have more than two: they need no allocation.
+/// Nearly all commands have at most two arguments, which need no allocation.
 type ArgList<'a> = SmallVec<[Arg<'a>; 2]>;
 
 /// One argument.

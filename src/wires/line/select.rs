@@ -1,5 +1,5 @@
 //! What is pasted from MySQL beside the call itself: an alias, `FROM DUAL`, and statements that only ask whether the server
-//! is there. It is looked for in what is no line otherwise.
+//! is there. It is looked for only in lines that are errors otherwise.
 
 use std::str;
 
