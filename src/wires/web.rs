@@ -4,6 +4,7 @@ mod auth;
 mod fairness;
 mod grpc_service;
 mod in_flight;
+mod json;
 mod list;
 mod response;
 mod site;
@@ -46,11 +47,10 @@ pub(crate) use grpc_service::{add_service, deadline, deadline_exceeded, is_unrea
 pub use in_flight::{BodyError, MAX_BODY};
 use in_flight::{InFlight, WithPeer};
 pub(crate) use in_flight::{read_body, release_charge};
+pub(crate) use json::{StatusJson, json};
 pub use list::LONG_LIST;
 pub(crate) use list::{body_bytes, list};
-pub(crate) use response::{
-    GuardedResponse, ResponseGuard, check_and_deliver, json, message, millis, wall_clock,
-};
+pub(crate) use response::{GuardedResponse, ResponseGuard, check_and_deliver, message, millis, wall_clock};
 pub(crate) use site::{HostPolicy, Hosts};
 use sniff::{HttpStream, Sniffed};
 pub(crate) use sse::event_stream;

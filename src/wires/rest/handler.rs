@@ -20,7 +20,9 @@ use crate::{
         session::{LockService, Query as CoreQuery, Session, page},
         share::QuotaExceeded,
     },
-    wires::web::{self, BodyError, GuardedResponse, Peer, body_bytes, json, millis, read_body, wall_clock},
+    wires::web::{
+        self, BodyError, GuardedResponse, Peer, StatusJson, body_bytes, json, millis, read_body, wall_clock,
+    },
 };
 
 /// The result of a handler whose response needs no guard.
@@ -45,14 +47,6 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         json(self.code, &StatusJson { success: false, status: self.status, message: &self.message })
     }
-}
-
-/// A response that only reports an outcome.
-#[derive(Serialize)]
-struct StatusJson<'a> {
-    success: bool,
-    status: &'a str,
-    message: &'a str,
 }
 
 /// The response to a request that succeeded and returns no data.

@@ -3,20 +3,22 @@
 use std::{net::IpAddr, sync::Arc};
 
 use axum::{
-    Json,
     extract::{Request, State},
     http::{
         HeaderMap, HeaderValue, StatusCode,
         header::{AUTHORIZATION, WWW_AUTHENTICATE},
     },
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use base64::prelude::{BASE64_STANDARD, Engine};
-use serde_json::json;
 use tonic::Status;
 
-use super::{Peer, grpc_service::is_grpc};
+use super::{
+    Peer,
+    grpc_service::is_grpc,
+    json::{StatusJson, json},
+};
 use crate::core::{
     session::LockService,
     share::QuotaExceeded,
@@ -119,8 +121,7 @@ fn refusal(why: AuthError, is_grpc: bool) -> Response {
     } else {
         (StatusCode::UNAUTHORIZED, "Unauthorized")
     };
-    let body = json!({ "success": false, "status": status, "message": why.to_string() });
-    let mut response = (code, Json(body)).into_response();
+    let mut response = json(code, &StatusJson { success: false, status, message: &why.to_string() });
     response.extensions_mut().insert(why);
     if code == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));

@@ -25,13 +25,12 @@ use axum::{
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::LengthLimitError;
 use pin_project_lite::pin_project;
-use serde_json::json;
 use tokio::time::timeout;
 use tokio_util::either::Either;
 use tonic::Status;
 use tower_service::Service;
 
-use super::{Peer, grpc_service::is_grpc};
+use super::{Peer, grpc_service::is_grpc, json::StatusJson};
 use crate::core::{
     budget::{Budget, Charge, Exceeded},
     session::LockService,
@@ -116,8 +115,9 @@ impl Peer {
         if is_grpc {
             return Status::resource_exhausted(why.to_string()).into_http::<axum::body::Body>();
         }
-        let body = json!({ "success": false, "status": "Unavailable", "message": why.to_string() });
-        let body = ChargedBytes { bytes: body.to_string().into(), _charge: charge };
+        let body = StatusJson { success: false, status: "Unavailable", message: &why.to_string() };
+        let bytes = serde_json::to_vec(&body).unwrap_or_default().into();
+        let body = ChargedBytes { bytes, _charge: charge };
         let kind = [(CONTENT_TYPE, "application/json")];
         (StatusCode::SERVICE_UNAVAILABLE, kind, Bytes::from_owner(body)).into_response()
     }

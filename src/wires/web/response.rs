@@ -8,7 +8,6 @@ use std::{
 };
 
 use axum::{
-    Json,
     body::{Body, Bytes, HttpBody},
     extract::{Request, State},
     http::{
@@ -20,7 +19,6 @@ use axum::{
 };
 use http_body::{Frame, SizeHint};
 use prost::Message;
-use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
@@ -94,10 +92,6 @@ pub(crate) fn message<M: Message>(message: M, guard: Option<ResponseGuard>) -> t
     response.extensions_mut().insert(encoded);
     guard.map(|guard| response.extensions_mut().insert(guard));
     response
-}
-
-pub(crate) fn json(code: StatusCode, value: &impl Serialize) -> Response {
-    (code, Json(value)).into_response()
 }
 
 /// The outermost layer of the router: it checks the host of a request, and watches over the delivery of its response. A

@@ -7,19 +7,20 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use axum::{
-    Json,
     extract::Request,
     http::{
         HeaderMap, HeaderValue, StatusCode, Version,
         header::{HOST, ORIGIN, REFERER},
         uri::Authority,
     },
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use serde_json::json;
 use tonic::Status;
 
-use super::grpc_service::is_grpc;
+use super::{
+    grpc_service::is_grpc,
+    json::{StatusJson, json},
+};
 
 const SITE: &str = "sec-fetch-site";
 
@@ -72,7 +73,7 @@ impl HostError {
                 if is_bad { Status::invalid_argument } else { Status::permission_denied };
             return status(message).into_http::<axum::body::Body>();
         }
-        (code, Json(json!({ "success": false, "status": status, "message": message }))).into_response()
+        json(code, &StatusJson { success: false, status, message: &message })
     }
 }
 

@@ -68,7 +68,7 @@ async fn wrong_password_is_refused_on_http() {
     for (login, path) in without.into_iter().chain(logins.map(|login| (login, "/getLock/app1:a"))) {
         let (status, body) = http(&server, login, "GET", path, "").await;
         assert_eq!(status, 401, "{login} {path}: {body}");
-        assert!(body.contains("\"status\":\"Unauthorized\""), "{body}");
+        assert!(body.starts_with("{\"success\":false,\"status\":\"Unauthorized\",\"message\":\""), "{body}");
     }
     for open in ["/healthz", "/readyz"] {
         assert_eq!(http(&server, "", "GET", open, "").await.0, 200);
