@@ -105,7 +105,7 @@ impl Blocking {
     /// is reached in several ways: there the locks are counted one by one.
     fn count(&mut self) {
         let mut is_reached_twice = vec![false; self.locks.len()];
-        for at in self.from_the_last() {
+        for at in self.last_first() {
             let Contended { waiters, behind, .. } = &self.locks[at];
             let blocked = waiters + behind.iter().map(|&next| self.locks[next].blocked).sum::<usize>();
             let is_shared = |next: &usize| is_reached_twice[*next] || self.locks[*next].ahead.len() > 1;
@@ -120,7 +120,7 @@ impl Blocking {
     }
 
     /// All locks, each behind those that stand behind it. Should waits close a cycle for a moment, it is cut somewhere.
-    fn from_the_last(&self) -> Vec<usize> {
+    fn last_first(&self) -> Vec<usize> {
         let mut order = Vec::with_capacity(self.locks.len());
         let mut is_seen = vec![false; self.locks.len()];
         for start in 0..self.locks.len() {
