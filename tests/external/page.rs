@@ -215,10 +215,19 @@ async fn search_keeps_the_chain_of_what_is_found() {
 async fn search_finds_clients_notes_and_addresses() {
     let server = TestServer::start();
     let mut client = server.client().await;
+    assert_eq!(client.ask("INTRODUCE ana@web-1[7] 'By Hand'").await, "1");
     assert_eq!(client.ask("GET_LOCK plain 0").await, "1");
     let wanted = "{\"resourceName\":\"leased\",\"clientId\":\"GitLab-7\",\"note\":\"Release 3\"}";
     assert_eq!(Request::send(server.http, "POST", "/api/lock/acquire", wanted).await.reply().await.0, 200);
-    for (find, found) in [("gitlab", 1), ("release", 1), ("127.0.0.1", 2), ("plain", 1), ("nothing", 0)] {
+    for (find, found) in [
+        ("gitlab", 1),
+        ("release", 1),
+        ("127.0.0.1", 2),
+        ("plain", 1),
+        ("by%20hand", 1),
+        ("ANA@", 1),
+        ("nothing", 0),
+    ] {
         let scene = Viewer::open(&server, &format!("/events?find={find}")).await.scene().await;
         assert_eq!(scene["matching"], found, "{find}");
     }

@@ -184,7 +184,7 @@ impl LockService {
 impl Handle {
     fn has(&self, find: &str) -> bool {
         let client_info = self.client_info();
-        let words = [client_info.client(), client_info.user(), client_info.note.as_deref()];
+        let words = [client_info.client(), client_info.user(), client_info.note()];
         self.id.to_string() == find
             || self.origin.peer.to_string().contains(find)
             || words.into_iter().flatten().any(|word| word.to_lowercase().contains(find))

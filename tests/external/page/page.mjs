@@ -67,12 +67,12 @@ async function theStory(page) {
   await theDialog(page, first, holder);
   await row(page, "nightly").locator(".head").filter({ hasNotText: `session ${first}` }).waitFor();
   await has(row(page, "nightly"), "No one is waiting");
-  await holder.says(/^1\nERROR KILLED /);
+  await holder.says(/^1\nERROR KILLED killed by session \d+: deploy stuck, Ana; /);
   await waiter.says(/^1\n$/);
   assert.equal(await focused(page), "nightly", "who stands at a lock stays there");
 
   await has(row(page, "nightly").locator("ul li"), `session ${first} · line protocol`);
-  await has(row(page, "nightly"), "its session was killed");
+  await has(row(page, "nightly"), "its session was killed: “deploy stuck, Ana”");
 
   waiter.end();
   await has(row(page, "nightly"), "Not held");
@@ -97,7 +97,7 @@ async function theDialog(page, id, holder) {
     assert.equal(await dialog.isVisible(), false);
     await asked();
   }
-  await page.locator("#end-reason").fill("");
+  await page.locator("#end-reason").fill("deploy stuck, Ana");
   await page.keyboard.press("Enter");
   assert.equal(await page.evaluate(() => document.activeElement.id), "end-do");
   await holder.says(/^1\n$/);
@@ -250,6 +250,7 @@ async function chain() {
   const clients = [];
   for (const [name, other] of [["migrate", "backup"], ["deploy", "migrate"], ["notes", "deploy"]]) {
     const client = new Line(line);
+    await client.ask(`INTRODUCE ${name}@runner 'by Ana'`);
     assert.equal(await client.ask(`GET_LOCK ${name} 0`), "1");
     client.send(`GET_LOCK ${other} 600`);
     clients.push(client);
@@ -276,6 +277,8 @@ async function culprit(page, { session }, colorScheme) {
   await has(page.locator("#graph .root"), "db-1");
   assert.match(await page.locator("#graph").innerText(), /waits for backup[^]*waits for migrate[^]*waits for deploy/);
   await has(row(page, "notes"), "is itself waiting for deploy");
+  await has(row(page, "notes"), "notes@runner");
+  await has(page.locator("#sessions"), "“by Ana”");
   await row(page, "notes").locator(".head").press("Enter");
   await has(row(page, "notes").locator(".chain .end"), /backup held by db-1[^]*does not wait/);
   const [inside, outside] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
