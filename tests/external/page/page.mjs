@@ -250,7 +250,7 @@ async function chain() {
   const clients = [];
   for (const [name, other] of [["migrate", "backup"], ["deploy", "migrate"], ["notes", "deploy"]]) {
     const client = new Line(line);
-    await client.ask(`INTRODUCE ${name}@runner 'by Ana'`);
+    await client.ask(`INTRODUCE job-${clients.length}@runner 'by Ana'`);
     assert.equal(await client.ask(`GET_LOCK ${name} 0`), "1");
     client.send(`GET_LOCK ${other} 600`);
     clients.push(client);
@@ -277,7 +277,7 @@ async function culprit(page, { session }, colorScheme) {
   await has(page.locator("#graph .root"), "db-1");
   assert.match(await page.locator("#graph").innerText(), /waits for backup[^]*waits for migrate[^]*waits for deploy/);
   await has(row(page, "notes"), "is itself waiting for deploy");
-  await has(row(page, "notes"), "notes@runner");
+  await has(row(page, "notes"), "job-2@runner");
   await has(page.locator("#sessions"), "“by Ana”");
   await row(page, "notes").locator(".head").press("Enter");
   await has(row(page, "notes").locator(".chain .end"), /backup held by db-1[^]*does not wait/);

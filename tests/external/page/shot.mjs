@@ -24,12 +24,12 @@ async function lively() {
   before.close();
   await lease("nightly-backup", "db-1", "pg_dump, started by cron");
   const worker = client(21);
-  await worker.ask("INTRODUCE ops@db-2[4711] migrate 'orders 2026.11'");
+  await worker.ask("INTRODUCE 'ops@db-2[4711] migrate' 'orders 2026.11'");
   await worker.ask("GET_LOCK migrate:orders 0");
   worker.send("GET_LOCK nightly-backup -1");
   await sleep(300);
   const deployer = client(22);
-  await deployer.ask("INTRODUCE ci@runner-3[812] deploy");
+  await deployer.ask("INTRODUCE 'ci@runner-3[812] deploy' 'release 2026.11.3'");
   await deployer.ask("GET_LOCK deploy:web 0");
   deployer.send("GET_LOCK migrate:orders -1");
   for (const host of [31, 32, 33]) {
@@ -50,7 +50,7 @@ async function lively() {
 await withBrowser(async (context) => {
   await lively();
   const page = await context.newPage();
-  await page.setViewportSize({ width: 1440, height: 840 });
+  await page.setViewportSize({ width: 1440, height: 1000 });
   await page.goto(`http://127.0.0.1:${http}/`);
   await page.locator("#locks > li[data-key='deploy:web'] .head").press("Enter");
   await sleep(Number(process.env.SHOT_AFTER ?? 8) * 1000);
