@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn session_at_the_end_of_a_chain_holds_up_all_of_it() {
+    fn session_at_the_end_of_a_chain_blocks_all_of_it() {
         let table = Arc::default();
         session(&table, 1, &["backup"], None);
         session(&table, 2, &["migrate"], Some("backup"));
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn session_that_is_reached_in_two_ways_is_counted_once() {
+    fn session_reached_in_two_ways_is_counted_once() {
         let table = Arc::default();
         session(&table, 1, &["left", "right"], None);
         session(&table, 2, &["*shared"], Some("left"));
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_that_share_a_lock_are_one_blocker() {
+    fn holders_of_a_shared_lock_are_one_blocker() {
         let table = Arc::default();
         (1..=3).for_each(|id| session(&table, id, &["*shared"], None));
         session(&table, 4, &[], Some("shared"));
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn session_that_waits_to_be_alone_does_not_block_itself() {
+    fn upgrade_does_not_block_itself() {
         let table = Arc::default();
         session(&table, 1, &["*shared"], None);
         session(&table, 2, &["*shared"], Some("shared"));
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn lock_that_is_not_wanted_ends_the_chain() {
+    fn hidden_lock_ends_the_chain() {
         let table = Arc::default();
         session(&table, 1, &["secret"], None);
         session(&table, 2, &["seen"], Some("secret"));

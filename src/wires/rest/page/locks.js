@@ -2,7 +2,7 @@
 import { $, isMatching, lockOf, page, session, url } from "./state.js";
 import { about, button, callerElement, filled, keyed, make, setSince, setText, since } from "./elements.js";
 import { endButton } from "./end.js";
-import { age, caller, called, CAUSES, count, many, moment, named, WIRES } from "./words.js";
+import { age, caller, CAUSES, count, many, moment, named, WIRES } from "./words.js";
 
 const MORE = 100; // rows at a time
 const FEW = 20; // on a small screen, at first
