@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn holders_of_a_shared_lock_are_one_blocker() {
+    fn holders_of_a_shared_lock_are_a_single_blocker() {
         let table = Arc::default();
         (1..=3).for_each(|id| session(&table, id, &["*shared"], None));
         session(&table, 4, &[], Some("shared"));
