@@ -7,8 +7,9 @@
 //!
 //! Each file builds on those before it: `holders` (who holds a lock), `request` (what is asked and what comes of
 //! it), `queue`, `entry` (one lock), `graph` (who waits for what), `table` (all locks), `search` (for cycles), then
-//! `owner` and `wait`. These two know each other: a wait borrows its owner. `page` and `report` are what lists show.
+//! `owner` and `wait`. These two know each other: a wait borrows its owner. `page`, `report` and `blocking` are what people are shown.
 
+mod blocking;
 mod entry;
 mod graph;
 mod holders;
@@ -23,10 +24,11 @@ mod wait;
 
 use std::{fmt, time::SystemTime};
 
+pub use blocking::{Blocking, HeadBlocker};
 pub use holders::Hold;
 pub use owner::Owner;
 pub use page::{HoldKey, Page, Paged, Truncated, WaiterKey};
-pub use report::{LockInfo, LockSnapshot, WaiterInfo, WhyStep};
+pub use report::{LockInfo, LockOrder, LockSnapshot, QueuePlace, WaiterInfo, WhyStep};
 pub use request::{Acquire, Cycle, Link, MAX_CYCLE_LINKS, OnBusy, Released, Verdict};
 pub use table::{Counters, Table};
 pub use wait::Wait;

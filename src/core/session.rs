@@ -32,7 +32,7 @@ pub use query::{
 };
 pub use registry::Registry;
 pub use service::{Limits, LockService, Shared};
-pub use snapshot::{SessionSnapshot, Snapshot, Watch};
+pub use snapshot::{SessionSnapshot, ShownLock, Snapshot, Watch};
 
 use crate::{
     core::{

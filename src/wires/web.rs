@@ -41,7 +41,7 @@ use crate::{
     net::{Accepted, HangupWatch, Keepalive, Permit, TransportConfig},
 };
 
-pub(crate) use auth::{AuthError, authenticate};
+pub(crate) use auth::{AuthError, CHALLENGE, LOGOUT, accepts_html, authenticate};
 use fairness::FrameLimit;
 pub(crate) use grpc_service::{add_service, deadline, deadline_exceeded, is_unreadable, peer_of};
 pub use in_flight::{BodyError, MAX_BODY};

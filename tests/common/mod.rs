@@ -45,9 +45,9 @@ pub fn project(path: &str) -> PathBuf {
     folders.into_iter().find(|folder| folder.join("Cargo.lock").exists()).unwrap().join(path)
 }
 
-/// What `.ci/run` has installed below `target/drivers`.
+/// What `.ci/run` has installed below `target/drivers`, or in the folder that `DRIVERS_DIR` names.
 pub fn installed(what: &str) -> PathBuf {
-    project("target/drivers").join(what)
+    std::env::var_os("DRIVERS_DIR").map_or_else(|| project("target/drivers"), PathBuf::from).join(what)
 }
 
 /// The Python of `.ci/run`, or that of the machine.

@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 use crate::{
     MACHINE,
     common::{
-        PATIENCE, TestServer,
+        Client, PATIENCE, TestServer,
         http::Request,
         installed,
         skip::{NOT_INSTALLED, skip_missing},
@@ -108,21 +108,26 @@ impl Viewer {
 async fn browsers_get_the_page_and_programs_the_hello() {
     let server = TestServer::start();
     let (status, hello) = Request::send(server.http, "GET", "/", "").await.reply().await;
-    assert!(
-        status == 200 && hello.starts_with("getlockd, a lock server. Open this address in a browser"),
-        "{hello}"
-    );
-    for path in ["/", "/page.css", "/page.js"] {
-        let mut page = Viewer::open(&server, path).await;
+    assert!(status == 200 && hello.starts_with("getlockd, a lock server. Open this address in a browser"), "{hello}");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/wires/rest/page");
+    let file = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let files = fs::read_dir(&folder).unwrap();
+    let files: Vec<_> = files.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    for name in &files {
+        let path = if name == "index.html" { "/".to_owned() } else { format!("/page/{name}") };
+        let mut page = Viewer::open(&server, &path).await;
+        assert_eq!(page.after("HTTP/1.1 ").await.unwrap(), "200 OK", "{path}");
         let policy = page.after("content-security-policy: ").await.unwrap();
         assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"), "{policy}");
     }
-    let page = include_str!("../../src/wires/rest/page.html");
+    let page = file("index.html");
     assert!(["style=", "http:", "https:", " onclick", " onload"].iter().all(|other| !page.contains(other)));
-    let script = include_str!("../../src/wires/rest/page.js");
     let unsafe_ways =
         ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("];
-    assert!(unsafe_ways.iter().all(|way| !script.contains(way)));
+    for name in files.iter().filter(|name| Path::new(name).extension().is_some_and(|kind| kind == "js")) {
+        let script = file(name);
+        assert!(unsafe_ways.iter().all(|way| !script.contains(way)), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -154,6 +159,93 @@ async fn event_is_sent_after_a_change() {
     // Told of one who has more than most.
     let memory = |id: &str| scene["sessions"][id].get("memory").cloned();
     assert_eq!((memory(&holder), memory(&waiter)), (None, Some((128 * 1024).into())));
+}
+
+/// A chain of four: the first holds `backup`, the others wait, each for the one before.
+async fn chain(server: &TestServer) -> [Client; 4] {
+    let mut clients: [Client; 4] = server.clients().await;
+    for (client, name) in clients.iter_mut().zip(["backup", "migrate", "deploy", "notes"]) {
+        assert_eq!(client.ask(&format!("GET_LOCK {name} 0")).await, "1");
+    }
+    for (client, name) in clients[1..].iter_mut().zip(["backup", "migrate", "deploy"]) {
+        client.send(&format!("GET_LOCK {name} 60")).await;
+    }
+    server.until_waiting(3).await;
+    clients
+}
+
+#[tokio::test]
+async fn blockers_are_ranked_by_all_that_they_hold_up() {
+    let server = TestServer::start();
+    let mut clients = chain(&server).await;
+    let [mut other, mut waiter, mut last] = server.clients().await;
+    assert_eq!(other.ask("GET_LOCK other 0").await, "1");
+    waiter.send("GET_LOCK other 60").await;
+    last.send("GET_LOCK other 60").await;
+    server.until_waiting(5).await;
+    let scene = Viewer::open(&server, "/events").await.scene().await;
+    let (first, second) = (clients[0].id().await, other.id().await);
+    let blocker = |session: u32, blocked: u32, name: &str| serde_json::json!({ "session": session, "holders": 1, "blocked": blocked, "name": name });
+    assert_eq!(scene["blocking"], 2);
+    assert_eq!(
+        scene["blockers"],
+        serde_json::json!([blocker(first, 3, "backup"), blocker(second, 2, "other")])
+    );
+    let names: Vec<_> = scene["locks"].as_array().unwrap().iter().map(|lock| &lock["name"]).collect();
+    assert_eq!(names, ["backup", "other", "migrate", "deploy", "notes"]);
+    assert_eq!((&scene["locks"][0]["waiters"], &scene["locks"][0]["blocked"]), (&1.into(), &3.into()));
+}
+
+#[tokio::test]
+async fn search_keeps_the_chain_of_what_is_found() {
+    let server = TestServer::start();
+    let mut clients = chain(&server).await;
+    let scene = Viewer::open(&server, "/events?find=NOTES").await.scene().await;
+    let names = |scene: &serde_json::Value, of: &str| {
+        let locks = scene[of].as_array().unwrap();
+        locks.iter().map(|lock| lock["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!((&scene["matching"], names(&scene, "locks")), (&1.into(), vec!["notes".to_owned()]));
+    assert_eq!(names(&scene, "chain"), ["backup", "deploy", "migrate"]);
+    assert_eq!(scene["blockers"][0]["session"], clients[0].id().await);
+    assert_eq!(scene["blockers"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn search_finds_clients_notes_and_addresses() {
+    let server = TestServer::start();
+    let mut client = server.client().await;
+    assert_eq!(client.ask("INTRODUCE ana@web-1[7] 'By Hand'").await, "1");
+    assert_eq!(client.ask("GET_LOCK plain 0").await, "1");
+    let wanted = "{\"resourceName\":\"leased\",\"clientId\":\"GitLab-7\",\"note\":\"Release 3\"}";
+    assert_eq!(Request::send(server.http, "POST", "/api/lock/acquire", wanted).await.reply().await.0, 200);
+    for (find, found) in [
+        ("gitlab", 1),
+        ("release", 1),
+        ("127.0.0.1", 2),
+        ("plain", 1),
+        ("by%20hand", 1),
+        ("ANA@", 1),
+        ("nothing", 0),
+    ] {
+        let scene = Viewer::open(&server, &format!("/events?find={find}")).await.scene().await;
+        assert_eq!(scene["matching"], found, "{find}");
+    }
+}
+
+#[tokio::test]
+async fn locks_are_sorted_as_asked() {
+    let server = TestServer::start();
+    let mut client = server.client().await;
+    for name in ["c", "a", "b"] {
+        assert_eq!(client.ask(&format!("GET_LOCK {name} 0")).await, "1");
+    }
+    for (sort, names) in [("age", ["c", "a", "b"]), ("name", ["a", "b", "c"])] {
+        let scene = Viewer::open(&server, &format!("/events?sort={sort}")).await.scene().await;
+        let locks = scene["locks"].as_array().unwrap();
+        assert_eq!(locks.iter().map(|lock| &lock["name"]).collect::<Vec<_>>(), names);
+    }
+    assert_eq!(Request::send(server.http, "GET", "/events?sort=size", "").await.reply().await.0, 400);
 }
 
 #[tokio::test]
@@ -253,8 +345,21 @@ async fn event_obeys_permissions() {
         }
     };
     assert_eq!((&lease["client"], &lease["user"], own.get("client")), (&"ops".into(), &"app".into(), None));
+    assert_eq!((&scene["user"], scene["blockers"].as_array().unwrap().len()), (&"app".into(), 0));
     let mut nobody = Viewer::open(&server, "/").await;
     assert_eq!(nobody.after("HTTP/1.1 ").await.unwrap(), "401 Unauthorized");
+    let text = nobody.after("Log in with").await.unwrap();
+    assert!(text.contains("A token is for programs and does not work here"), "{text}");
+}
+
+#[tokio::test]
+async fn logout_refuses_every_password() {
+    let (_users, server) = with_users();
+    for name in ["ops", "nobody"] {
+        let mut answer = Viewer::open_as(&server, name, "/logout").await;
+        assert_eq!(answer.after("HTTP/1.1 ").await.unwrap(), "401 Unauthorized");
+        assert_eq!(answer.after("www-authenticate: ").await.unwrap(), "Basic realm=\"getlockd\"");
+    }
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     Mode, SessionId, Table,
+    blocking::Blocking,
     entry::Lock,
     holders::Hold,
     page::{HoldKey, Page, Paged, Truncated, WaiterKey},
@@ -19,6 +20,9 @@ use super::{
     request::Request,
 };
 use crate::name::Name;
+
+/// Of the holders and of the waiters that matter but are not among the first, a snapshot has as many.
+const MATTERING: usize = 10;
 
 /// One hold of a lock; a lock that is shared has several.
 #[derive(Clone, Debug)]
@@ -52,7 +56,28 @@ pub struct LockSnapshot {
     /// The first of its holders, the longest first.
     pub holders: Truncated<Hold>,
     /// The first of those that wait, in the order of the queue.
-    pub queue: Truncated<WaiterInfo>,
+    pub queue: Truncated<QueuePlace>,
+}
+
+/// A waiter, and where it stands: 1 is next.
+#[derive(Clone, Copy, Debug)]
+pub struct QueuePlace {
+    /// Its place.
+    pub place: usize,
+    /// The waiter.
+    pub waiter: WaiterInfo,
+}
+
+/// Which locks come first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LockOrder {
+    /// Those that hold up the most sessions. Numbers that hardly differ count as equal, such that the order is calm.
+    #[default]
+    Blocked,
+    /// Those that have been held the longest.
+    Age,
+    /// By name.
+    Name,
 }
 
 /// One step of the way from a lock to what its holders wait for.
@@ -124,11 +149,7 @@ impl Table {
     /// The sessions that hold or wait for a lock such that `wanted` says so of them.
     pub fn sessions_where(&self, wanted: impl Fn(SessionId, &Name) -> bool) -> HashSet<SessionId> {
         let mut found = HashSet::new();
-        self.for_each(|name, lock| {
-            let holders = lock.holders.iter().map(|hold| hold.session);
-            let waiters = lock.waiters().map(|waiter| waiter.request.session);
-            found.extend(holders.chain(waiters).filter(|session| wanted(*session, name)));
-        });
+        self.for_each(|name, lock| found.extend(sessions(lock).filter(|session| wanted(*session, name))));
         found
     }
 
@@ -170,38 +191,53 @@ impl Table {
         held.unwrap_or(Truncated { rows: Vec::new(), total: 0 })
     }
 
-    /// The first `limit` names of locks that are `wanted`: those with longer queues first, then by name.
-    /// Queues that are hardly longer count as equal, such that the order is calm.
-    pub fn busiest(&self, limit: usize, wanted: impl Fn(&Name) -> bool) -> Truncated<Name> {
+    /// The first `limit` names of locks that are `wanted`, by their name or by the sessions that hold them or wait.
+    pub fn first_locks(
+        &self,
+        order: LockOrder,
+        limit: usize,
+        blocking: &Blocking,
+        wanted: impl Fn(&Name, &mut dyn Iterator<Item = SessionId>) -> bool,
+    ) -> Truncated<Name> {
         let mut first = TopN::new(limit);
         let mut total = 0;
         self.for_each(|name, lock| {
-            if !wanted(name) {
+            if !wanted(name, &mut sessions(lock)) {
                 return;
             }
             total += 1;
-            let queue = Reverse(lock.queued().checked_ilog2());
-            if !first.ends_before(|(length, last)| (length, last) < (&queue, name)) {
-                first.insert((queue, name.clone()), ());
+            let key = order.key(name, lock, blocking);
+            if !first.ends_before(|last| *last < key) {
+                first.insert(key, ());
             }
         });
-        Truncated { rows: first.rows.into_keys().map(|(_, name)| name).collect(), total }
+        Truncated { rows: first.rows.into_keys().map(|key| key.name).collect(), total }
     }
 
-    /// A lock with its first `holders` and `waiters`; none if nobody holds it any more.
-    pub fn snapshot(&self, name: &Name, holders: usize, waiters: usize) -> Option<LockSnapshot> {
-        let seen = |lock: &Lock| LockSnapshot {
-            name: name.clone(),
-            holders: Truncated {
-                rows: lock.holders.iter().take(holders).copied().collect(),
-                total: lock.holders.len(),
-            },
-            queue: Truncated {
-                rows: lock.waiters().take(waiters).map(WaiterInfo::from).collect(),
-                total: lock.queued(),
-            },
+    /// A lock with its first `holders` and `waiters`, and behind them the first few that matter; none if nobody holds it any
+    /// more.
+    pub fn snapshot(
+        &self,
+        name: &Name,
+        (holders, waiters): (usize, usize),
+        matters: impl Fn(SessionId) -> bool,
+    ) -> Option<LockSnapshot> {
+        let first_holders = |lock: &Lock| {
+            let first = lock.holders.iter().take(holders);
+            let others = lock.holders.iter().skip(holders).filter(|hold| matters(hold.session));
+            first.chain(others.take(MATTERING)).copied().collect()
         };
-        self.with_lock(name, seen)
+        let first_waiters = |lock: &Lock| {
+            let all =
+                || lock.waiters().zip(1..).map(|(waiter, place)| QueuePlace { place, waiter: waiter.into() });
+            let others = all().skip(waiters).filter(|place| matters(place.waiter.session));
+            all().take(waiters).chain(others.take(MATTERING)).collect()
+        };
+        self.with_lock(name, |lock| LockSnapshot {
+            name: name.clone(),
+            holders: Truncated { rows: first_holders(lock), total: lock.holders.len() },
+            queue: Truncated { rows: first_waiters(lock), total: lock.queued() },
+        })
     }
 
     /// Whether nothing is left of any lock and of any wait.
@@ -214,6 +250,38 @@ impl Table {
     pub fn waits_for(&self, session: SessionId) -> Option<Name> {
         self.graph.lock().wait_of(session).map(|edge| edge.name.clone())
     }
+}
+
+/// Where a lock stands. Of the fields before the name an order uses what it is about.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct LockKey {
+    blocked: Reverse<Option<u32>>,
+    /// It is not the end of a chain.
+    waits: bool,
+    since: Option<Instant>,
+    name: Name,
+}
+
+impl LockOrder {
+    fn key(self, name: &Name, lock: &Lock, blocking: &Blocking) -> LockKey {
+        let key = LockKey { blocked: Reverse(None), waits: false, since: None, name: name.clone() };
+        let first = lock.holders.first();
+        match self {
+            Self::Blocked => {
+                let blocked = blocking.blocked(name).checked_ilog2();
+                let waits = |first: &Hold| blocked.is_some() && blocking.waits(first.session);
+                LockKey { blocked: Reverse(blocked), waits: first.is_some_and(waits), ..key }
+            }
+            Self::Age => LockKey { since: first.map(|first| first.since), ..key },
+            Self::Name => key,
+        }
+    }
+}
+
+/// The sessions that hold a lock or wait for it.
+fn sessions(lock: &Lock) -> impl Iterator<Item = SessionId> {
+    let waiters = lock.waiters().map(|waiter| waiter.request.session);
+    lock.holders.iter().map(|hold| hold.session).chain(waiters)
 }
 
 fn infos(name: &Name, lock: &Lock) -> impl Iterator<Item = LockInfo> {

@@ -1,6 +1,6 @@
 //! `/events`: snapshots for the live page, as server-sent events.
 //!
-//! A user who looks for the same name twice sees the same bytes, made once. A snapshot is made at most once a second,
+//! Pages of one user that show the same get the same bytes, made once. A snapshot is made at most once a second,
 //! one at a time, apart from the threads that serve; where there are very many locks it is made less often.
 
 use std::{collections::HashMap, future::ready, sync::Arc, time::Duration};
@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     core::{
+        lock::LockOrder,
         session::{LockService, Principal, Watch},
         sync::{Rank, plain::Guarded},
         users::User,
@@ -35,7 +36,7 @@ use crate::{
     wires::web::{AppState, Peer, event_stream},
 };
 
-/// The most different names that pages look for.
+/// The most different views that pages have: what they look for, and in which order.
 const MAX_FEEDS: usize = 16;
 
 /// The most of them that one user looks for.
@@ -60,29 +61,52 @@ pub(super) fn routes(service: &Arc<LockService>, stop: CancellationToken) -> Rou
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FindParams {
+struct ViewParams {
     find: Option<String>,
+    #[serde(default)]
+    sort: Sort,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Sort {
+    #[default]
+    Blocked,
+    Age,
+    Name,
+}
+
+impl From<Sort> for LockOrder {
+    fn from(sort: Sort) -> Self {
+        match sort {
+            Sort::Blocked => Self::Blocked,
+            Sort::Age => Self::Age,
+            Sort::Name => Self::Name,
+        }
+    }
 }
 
 fn events(
     feeds: &Arc<Feeds>,
     Extension(peer): Extension<Peer>,
-    UrlQuery(params): UrlQuery<FindParams>,
+    UrlQuery(params): UrlQuery<ViewParams>,
 ) -> Result<Response, ApiError> {
     let find = params.find.filter(|find| !find.is_empty());
     let find = find.map(|find| Name::new(&find)).transpose()?;
     let place = feeds.service.shared().viewers.take(peer.quota_key(), 1)?;
     let user = peer.principal().0.map(|user| user.name().into());
-    let snapshots = feeds.subscribe(FeedKey { user, find }).ok_or_else(too_many_names)?;
+    let snapshots =
+        feeds.subscribe(FeedKey { user, find, order: params.sort.into() }).ok_or_else(too_many_views)?;
     let clock = feeds.clock;
     let heartbeat = move || frame("clock", &clock.at(Instant::now()).to_string());
     let body = event_stream(&peer, snapshots, heartbeat, place);
     Ok(([(CONTENT_TYPE, "text/event-stream")], body).into_response())
 }
 
-fn too_many_names() -> ApiError {
-    let message =
-        format!("{MAX_FEEDS} names are looked for already, or {MAX_FEEDS_OF_USER} of yours; try again");
+fn too_many_views() -> ApiError {
+    let message = format!(
+        "the page is open with {MAX_FEEDS} different searches, or {MAX_FEEDS_OF_USER} of yours; close one, or try again later"
+    );
     ApiError { code: StatusCode::SERVICE_UNAVAILABLE, status: "Unavailable", message }
 }
 
@@ -90,7 +114,7 @@ fn frame(event: &str, data: &str) -> Bytes {
     format!("event: {event}\ndata: {data}\n\n").into()
 }
 
-/// The filters in use, and the newest snapshot of each.
+/// The views in use, and the newest snapshot of each.
 #[derive(Debug)]
 struct Feeds {
     service: Arc<LockService>,
@@ -110,6 +134,7 @@ struct FeedKey {
     /// None where there are no users.
     user: Option<Box<str>>,
     find: Option<Name>,
+    order: LockOrder,
 }
 
 /// The user is no longer in the file of users.
@@ -177,9 +202,10 @@ impl Feeds {
         let (service, clock) = (&self.service, self.clock);
         let user = self.user(key)?;
         let snapshot = service
-            .query(&Watch { find: key.find.as_ref() }, Principal(user.as_deref()))
+            .query(&Watch { find: key.find.as_ref(), order: key.order }, Principal(user.as_deref()))
             .map_err(|_| UserRemoved)?;
-        let json = serde_json::to_string(&SnapshotJson::of(&snapshot, clock, clock.at(service.started())));
+        let json = SnapshotJson::of(&snapshot, clock, clock.at(service.started()), key.user.as_deref());
+        let json = serde_json::to_string(&json);
         // JSON has no line ends of its own: it is one line of data.
         Ok(json.map(|json| frame("scene", &json)).unwrap_or_default())
     }

@@ -12,8 +12,8 @@ use crate::{
     core::{
         budget::OWN_MEMORY,
         command::Stats,
-        lock::{Hold, LockSnapshot, WaiterInfo},
-        session::{SessionSnapshot, ShownName, Snapshot},
+        lock::{HeadBlocker, Hold, LockSnapshot, QueuePlace},
+        session::{SessionSnapshot, ShownLock, ShownName, Snapshot},
     },
     wires::web::millis,
 };
@@ -46,28 +46,64 @@ pub(super) struct SnapshotJson<'a> {
     version: &'static str,
     started_at: u64,
     stopping: bool,
+    /// Who looks; none where there are no users.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
     totals: TotalsJson,
+    /// How many sessions hold up others and do not wait, and the first of them.
+    blocking: usize,
+    blockers: Vec<BlockerJson<'a>>,
     /// How many locks match, of which these are the first.
     matching: usize,
     locks: Vec<SnapshotLockJson<'a>>,
+    /// Other locks, for which the holders of these wait.
+    chain: Vec<SnapshotLockJson<'a>>,
     sessions: BTreeMap<u32, SnapshotSessionJson<'a>>,
 }
 
 impl<'a> SnapshotJson<'a> {
-    pub(super) fn of(snapshot: &'a Snapshot, clock: WallClock, started_at: u64) -> Self {
-        let Snapshot { stats, is_stopping, locks, total, sessions } = snapshot;
+    pub(super) fn of(
+        snapshot: &'a Snapshot,
+        clock: WallClock,
+        started_at: u64,
+        user: Option<&'a str>,
+    ) -> Self {
+        let Snapshot { stats, is_stopping, locks, total, chain, blockers, sessions } = snapshot;
+        let to_json =
+            |shown: &'a Vec<ShownLock>| shown.iter().map(|lock| SnapshotLockJson::of(lock, clock)).collect();
         Self {
             version: env!("CARGO_PKG_VERSION"),
             started_at,
             stopping: *is_stopping,
+            user,
             totals: TotalsJson::of(stats),
+            blocking: blockers.total,
+            blockers: blockers.rows.iter().map(BlockerJson::of).collect(),
             matching: *total,
-            locks: locks.iter().map(|lock| SnapshotLockJson::of(lock, clock)).collect(),
+            locks: to_json(locks),
+            chain: to_json(chain),
             sessions: sessions
                 .iter()
                 .map(|session| (session.id.0, SnapshotSessionJson::of(session, clock)))
                 .collect(),
         }
+    }
+}
+
+#[derive(Serialize)]
+struct BlockerJson<'a> {
+    session: u32,
+    /// How many sessions hold the same.
+    holders: usize,
+    blocked: usize,
+    /// The lock that most of them wait for.
+    name: &'a str,
+}
+
+impl<'a> BlockerJson<'a> {
+    fn of(blocker: &'a HeadBlocker) -> Self {
+        let HeadBlocker { session, holders, blocked, name } = blocker;
+        Self { session: session.0, holders: *holders, blocked: *blocked, name: name.as_str() }
     }
 }
 
@@ -104,17 +140,20 @@ struct SnapshotLockJson<'a> {
     /// How many wait for it, and the first of them.
     waiters: usize,
     queue: Vec<SnapshotWaiterJson>,
+    /// How many wait for it, directly or through others.
+    blocked: usize,
 }
 
 impl<'a> SnapshotLockJson<'a> {
-    fn of(lock: &'a LockSnapshot, clock: WallClock) -> Self {
-        let LockSnapshot { name, holders, queue } = lock;
+    fn of(shown: &'a ShownLock, clock: WallClock) -> Self {
+        let ShownLock { lock: LockSnapshot { name, holders, queue }, blocked } = shown;
         Self {
             name: name.as_str(),
             holders: holders.total,
             held: holders.rows.iter().map(|holder| SnapshotHolderJson::of(holder, clock)).collect(),
             waiters: queue.total,
             queue: queue.rows.iter().map(|waiter| SnapshotWaiterJson::of(waiter, clock)).collect(),
+            blocked: *blocked,
         }
     }
 }
@@ -138,15 +177,17 @@ impl SnapshotHolderJson {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SnapshotWaiterJson {
+    place: usize,
     session: u32,
     mode: &'static str,
     waits_since: u64,
 }
 
 impl SnapshotWaiterJson {
-    fn of(waiter: &WaiterInfo, clock: WallClock) -> Self {
-        let WaiterInfo { session, mode, since, .. } = *waiter;
-        Self { session: session.0, mode: mode.as_str(), waits_since: clock.at(since) }
+    fn of(place: &QueuePlace, clock: WallClock) -> Self {
+        let QueuePlace { place, waiter } = *place;
+        let (session, mode, waits_since) = (waiter.session.0, waiter.mode.as_str(), clock.at(waiter.since));
+        Self { place, session, mode, waits_since }
     }
 }
 

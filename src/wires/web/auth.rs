@@ -6,7 +6,7 @@ use axum::{
     extract::{Request, State},
     http::{
         HeaderMap, HeaderValue, StatusCode,
-        header::{AUTHORIZATION, WWW_AUTHENTICATE},
+        header::{ACCEPT, AUTHORIZATION, WWW_AUTHENTICATE},
     },
     middleware::Next,
     response::Response,
@@ -25,12 +25,19 @@ use crate::core::{
     users::{Credentials, Denied, Proof, User, Users},
 };
 
-/// Health checks need no login.
-const PUBLIC_PATHS: [&str; 4] =
-    ["/healthz", "/readyz", "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"];
+/// Where a browser forgets who its user is.
+pub(crate) const LOGOUT: &str = "/logout";
+
+/// Paths that need no login: health checks, and the one that ends a login.
+const PUBLIC_PATHS: [&str; 5] =
+    ["/healthz", "/readyz", "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch", LOGOUT];
 
 /// The challenge to clients without a login, or with a wrong one.
-const CHALLENGE: &str = "Basic realm=\"getlockd\"";
+pub(crate) const CHALLENGE: &str = "Basic realm=\"getlockd\"";
+
+/// What a browser shows to a person who cancels the login.
+const TO_PEOPLE: &str = "Log in with the name and the password of a user of this server. Tokens are for programs and do not work \
+     here; the operator of the server can give you a password (getlockd user). Reload this page to try again.\n";
 
 /// The layer that authenticates requests: it sets the user of a request, or refuses it.
 ///
@@ -44,9 +51,9 @@ pub(crate) async fn authenticate(
         return next.run(request).await;
     }
     let from = request.extensions().get::<Peer>().map(|peer| peer.connection.addr.ip());
-    let is_grpc = is_grpc(request.headers());
+    let asker = Asker::of(request.headers());
     let (Some(from), Some(users)) = (from, service.users()) else {
-        return refusal(AuthError::NoCredentials, is_grpc);
+        return refusal(AuthError::NoCredentials, asker);
     };
     let user = match log_in(users, from, request.headers()).await {
         Ok(user) => user,
@@ -54,13 +61,13 @@ pub(crate) async fn authenticate(
             if let AuthError::Denied(denied) = why {
                 service.recorder().refused(denied.into());
             }
-            return refusal(why, is_grpc);
+            return refusal(why, asker);
         }
     };
     if let Some(peer) = request.extensions_mut().get_mut::<Peer>()
         && let Err(quota_exceeded) = peer.authenticate_as(user)
     {
-        return refusal(AuthError::QuotaExceeded(quota_exceeded), is_grpc);
+        return refusal(AuthError::QuotaExceeded(quota_exceeded), asker);
     }
     next.run(request).await
 }
@@ -106,10 +113,35 @@ fn credentials(headers: &HeaderMap) -> Option<Authorization> {
     Some(Authorization::Basic(Credentials { name, password: decoded[colon + 1..].to_vec() }))
 }
 
-fn refusal(why: AuthError, is_grpc: bool) -> Response {
+/// Who reads a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asker {
+    Grpc,
+    /// A person with a browser.
+    Browser,
+    Program,
+}
+
+impl Asker {
+    fn of(headers: &HeaderMap) -> Self {
+        match is_grpc(headers) {
+            true => Self::Grpc,
+            false if accepts_html(headers) => Self::Browser,
+            false => Self::Program,
+        }
+    }
+}
+
+/// Whether a browser asks for a page.
+pub(crate) fn accepts_html(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|accepted| accepted.to_str().ok());
+    accepted.flat_map(|accepted| accepted.split(',')).any(|kind| kind.trim().starts_with("text/html"))
+}
+
+fn refusal(why: AuthError, asker: Asker) -> Response {
     let (is_busy, is_short) =
         (matches!(why, AuthError::Denied(Denied::TooMany)), matches!(why, AuthError::QuotaExceeded(_)));
-    if is_grpc {
+    if asker == Asker::Grpc {
         let status: fn(String) -> Status =
             if is_busy || is_short { Status::resource_exhausted } else { Status::unauthenticated };
         return status(why.to_string()).into_http::<axum::body::Body>();
@@ -121,7 +153,10 @@ fn refusal(why: AuthError, is_grpc: bool) -> Response {
     } else {
         (StatusCode::UNAUTHORIZED, "Unauthorized")
     };
-    let mut response = json(code, &StatusJson { success: false, status, message: &why.to_string() });
+    let mut response = match asker {
+        Asker::Browser if code == StatusCode::UNAUTHORIZED => (code, TO_PEOPLE).into_response(),
+        _ => json(code, &StatusJson { success: false, status, message: &why.to_string() }),
+    };
     response.extensions_mut().insert(why);
     if code == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));

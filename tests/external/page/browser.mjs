@@ -17,8 +17,11 @@ function playwright() {
   }
 }
 
+/** A phone, as far as a page can tell. */
+export const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
+
 /** Runs `use` with a browser that keeps nothing of earlier ones and calls nobody. */
-export async function withBrowser(use) {
+export async function withBrowser(use, device = {}) {
   const { chromium } = playwright();
   if (!existsSync(CHROMIUM)) process.exit(NOT_INSTALLED);
   const folder = mkdtempSync(join(tmpdir(), "getlockd-page-"));
@@ -27,6 +30,7 @@ export async function withBrowser(use) {
     headless: true,
     chromiumSandbox: false,
     colorScheme: "dark",
+    ...device,
     args: ["--disable-gpu", "--disable-quic", "--disable-lcd-text", "--no-first-run", "--disable-background-networking",
       "--disable-component-update", "--disable-sync"],
   });

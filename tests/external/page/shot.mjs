@@ -24,11 +24,16 @@ async function lively() {
   before.close();
   await lease("nightly-backup", "db-1", "pg_dump, started by cron");
   const worker = client(21);
+  await worker.ask("INTRODUCE 'ops@db-2[4711] migrate' 'orders 2026.11'");
   await worker.ask("GET_LOCK migrate:orders 0");
   worker.send("GET_LOCK nightly-backup -1");
   await sleep(300);
+  const deployer = client(22);
+  await deployer.ask("INTRODUCE 'ci@runner-3[812] deploy' 'release 2026.11.3'");
+  await deployer.ask("GET_LOCK deploy:web 0");
+  deployer.send("GET_LOCK migrate:orders -1");
   for (const host of [31, 32, 33]) {
-    client(host).send("GET_LOCK migrate:orders 3600");
+    client(host).send("GET_LOCK deploy:web 3600");
     await sleep(700);
   }
   void lease("nightly-backup", "db-2", "pg_dump, started by hand", { waitMs: 3_600_000 });
@@ -37,7 +42,7 @@ async function lively() {
   await writer.ask("GET_LOCK invoice:run 0");
   writer.send("GET_LOCK report:2026-11 -1");
   await sleep(500);
-  await lease("deploy", "ci-7", "release 2026.11.3");
+  await lease("deploy:api", "ci-7", "release 2026.11.3");
   for (const host of [51, 52]) await client(host).ask(`GET_LOCK worker:${host} 0`);
   await client(53).ask("GET_LOCK 'cache warm-up' 0");
 }
@@ -45,11 +50,9 @@ async function lively() {
 await withBrowser(async (context) => {
   await lively();
   const page = await context.newPage();
-  await page.setViewportSize({ width: 1440, height: 840 });
+  await page.setViewportSize({ width: 1440, height: 1000 });
   await page.goto(`http://127.0.0.1:${http}/`);
-  await page.locator("#locks > li").first().waitFor();
-  await page.keyboard.press("j");
-  await page.keyboard.press("Enter");
+  await page.locator("#locks > li[data-key='deploy:web'] .head").press("Enter");
   await sleep(Number(process.env.SHOT_AFTER ?? 8) * 1000);
   const shot = (name) => page.screenshot({ path: join(folder, `${name}.png`), animations: "disabled" });
   await shot("page");
