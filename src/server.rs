@@ -323,7 +323,7 @@ mod tests {
         assert!(sizes[0] <= 400 && sizes[1] <= 530, "{sizes:?}");
     }
 
-    /// Nothing of it is left: neither its lock nor its place. Who waits, and who comes, is served.
+    /// Nothing of it is left: neither its lock nor its place. Waiters and new clients are served.
     #[tokio::test]
     async fn panic_ends_only_its_connection() {
         let service = LockService::new(Limits::default());
