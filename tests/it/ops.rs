@@ -4,6 +4,7 @@ mod check;
 mod drain;
 mod kubernetes;
 mod logs;
+mod packaging;
 mod readme;
 mod systemd;
 
