@@ -1,15 +1,27 @@
-# Builds with the toolchain's own Debian, runs on the same Debian without anything else in it.
-FROM rust:1-slim-bookworm AS build
+# Builds static binaries and puts them on a base that may be anything: they need no loader and no libc. Both bases are
+# arguments, for those who have a registry of their own.
+ARG BUILD_IMAGE=docker.io/library/rust:1-slim-bookworm
+ARG BASE_IMAGE=gcr.io/distroless/static-debian12:nonroot
+
+FROM ${BUILD_IMAGE} AS build
+# `dev` builds faster.
+ARG PROFILE=release
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY benches benches
 COPY tests tests
 COPY crates crates
-RUN cargo build --release --locked -p getlockd
+COPY packaging/install packaging/static packaging/
+RUN PROFILE=${PROFILE} packaging/static /out
 
-FROM gcr.io/distroless/cc-debian12:nonroot
-COPY --from=build /src/target/release/getlockd /usr/local/bin/getlockd
+FROM ${BASE_IMAGE}
+ARG VERSION
+LABEL org.opencontainers.image.title="getlockd" \
+      org.opencontainers.image.description="A lock server: MySQL's GET_LOCK family without MySQL" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}"
+COPY --from=build /out/bin/ /usr/local/bin/
 # Beyond loopback, and so it wants GETLOCKD_USERS, or GETLOCKD_OPEN=true: docs/security.md.
 ENV GETLOCKD_LINE=0.0.0.0:3305
 ENV GETLOCKD_MYSQL=0.0.0.0:3307

@@ -27,7 +27,7 @@ quick:
 test *words:
     cargo test --locked "$@"
 
-# All that must pass before a merge; as root it installs what the tests need. An hour or so.
+# All that must pass before a merge; as root it installs what the tests need. Half an hour or so.
 ci:
     .ci/run
 
@@ -49,7 +49,11 @@ instructions:
 
 # The locks and sessions in very many orders of their steps.
 shuttle schedules="5000":
-    SCHEDULES={{ schedules }} cargo test --locked --release --features shuttle --test shuttle --target-dir target/shuttle
+    SCHEDULES={{ schedules }} cargo test --locked --profile shuttle --features shuttle --test shuttle
+
+# Build what people install, install it in fresh roots, and take a lock there. As root; .ci/run installs what it needs.
+package:
+    packaging/check
 
 # Every decoder of bytes from outside, each for so many seconds: `just fuzz 600 line`.
 fuzz seconds="20" *targets:

@@ -34,8 +34,8 @@ const LANGUAGES: [(&str, &str, &[&str]); 7] = [
 /// Kinds of blocks that tests run or read, beside those of languages.
 const RUN: [&str; 7] = ["transcript", "mysql", "console", "crontab", "toml", "sh", "rust,no_run"];
 
-/// Kinds of blocks that are settings of other programs.
-const SETTINGS: [&str; 4] = ["ini", "yaml", "py", "rb"];
+/// Kinds of blocks that are settings of other programs, or `text`: what a terminal shows for a moment.
+const SETTINGS: [&str; 5] = ["ini", "yaml", "py", "rb", "text"];
 
 fn all_are_wanted() -> bool {
     std::env::var("README_SNIPPETS").is_ok_and(|which| which == "all")
@@ -130,12 +130,14 @@ fn bounds_of_wrong_passwords_are_in_the_table() {
 #[test]
 fn statuses_of_http_equal_protocol_md() {
     let (page, protocol) = (read("docs/http.md"), read("protocol.md"));
-    let known = table(&protocol, "| status | HTTP | |");
-    let code_of =
-        |status: &str| known.iter().find(|row| row[0].split(", ").any(|s| s == status)).map(|row| row[1]);
-    for row in table(&page, "| status | HTTP | |") {
+    let head = "| status | HTTP | meaning |";
+    let known = table(&protocol, head);
+    for row in table(&page, head) {
         for (status, code) in row[0].split(", ").zip(row[1].split(", ")) {
-            assert_eq!(code_of(status.trim_matches('`')), Some(code), "{status}");
+            let status = status.trim_matches('`');
+            let is_known =
+                known.iter().any(|known| known[0].split(", ").any(|s| s == status) && known[1] == code);
+            assert!(is_known, "{status} {code}");
         }
     }
 }
@@ -183,7 +185,7 @@ fn getlockd_commands_have_existing_flags() {
         for words in commands_of(&page) {
             let is_setting = |word: &&String| word.starts_with("GETLOCKD_");
             let words: Vec<_> = words.iter().skip_while(is_setting).collect();
-            if words[0] == "getlockd" {
+            if words.first().is_some_and(|word| *word == "getlockd") {
                 let parsed = Cli::command().try_get_matches_from(&words);
                 assert!(parsed.is_ok(), "{path}: {words:?}: {}", parsed.unwrap_err());
                 known += 1;

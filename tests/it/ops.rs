@@ -5,6 +5,7 @@ mod drain;
 mod guide;
 mod kubernetes;
 mod logs;
+mod packaging;
 mod systemd;
 mod terminal;
 

@@ -43,7 +43,7 @@ fn two_commands_set_everything_up() {
     assert!(path.split(':').any(|folder| folder == "/usr/local/bin"), "cron finds it there");
 }
 
-/// The image is built elsewhere; what it runs can be run here.
+/// `packaging/check` builds the Dockerfile; here is what it runs.
 #[tokio::test]
 async fn container_commands_exist() {
     let dockerfile = include_str!("../../Dockerfile");

@@ -17,7 +17,7 @@ const DOCUMENTS: [&str; 3] = [".md", "Dockerfile", "justfile"];
 const READ: [(&str, &[&str]); 5] = [
     ("ops", &[".yml", ".yaml", ".json", ".service", ".socket"]),
     ("clients", &[".py", ".cjs", ".ts", ".go", ".java", ".php", ".rb", ".rbs", ".toml", ".json", ".xml"]),
-    ("src", &[".rs", ".html", ".js", ".css", ".json"]),
+    ("src", &[".rs", ".htm", ".html", ".js", ".css", ".json"]),
     ("crates", &[".rs", ".toml"]),
     ("proto", &[".proto"]),
 ];

@@ -1,7 +1,7 @@
 //! The locks and the sessions in very many orders of their steps: `shuttle` runs each scenario again and
 //! again, and decides at every step which thread goes on.
 //!
-//! `cargo test --release --features shuttle --test shuttle`; `SCHEDULES=1000000` for more of each.
+//! `cargo test --profile shuttle --features shuttle --test shuttle`; `SCHEDULES=1000000` for more of each.
 //! A failure prints its schedule, for `shuttle::replay`.
 #![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used)]
 

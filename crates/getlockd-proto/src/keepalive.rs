@@ -1,4 +1,4 @@
-//! How a vanished peer is detected, be it a client or a server.
+//! How a vanished peer is detected, a client or a server.
 //!
 //! Silence is the time since anything arrived from the peer, including acknowledgements. A server with
 //! `--keepalive 30s` releases what a session holds not before 25 s of silence and not after 30 s. Clients rely on

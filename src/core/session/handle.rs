@@ -182,7 +182,7 @@ impl Handle {
         poll_fn(|cx| self.poll_ended(cx)).await
     }
 
-    /// Resolves when waits are to end, be it by a stop or by a kill. Cancel-safe.
+    /// Resolves when waits are to end, because of a stop or a kill. Cancel-safe.
     pub(super) fn wait_is_to_end(&self) -> impl Future<Output = ()> {
         let is_told = || (self.notice.load(Ordering::Acquire) != GO_ON).then_some(());
         poll_fn(move |cx| self.poll_notice(cx, is_told))

@@ -20,7 +20,7 @@ use crate::{
     name::Name,
 };
 
-/// The most long lists on their way by HTTP and gRPC, each of which may have megabytes, and of one user or address.
+/// The maximum of long lists on their way over HTTP and gRPC, in all and for one user or address. Each may have megabytes.
 const LISTS: (usize, usize) = (4, 2);
 
 /// The most that watch `/events` at a time, and of one user or address.

@@ -147,7 +147,7 @@ impl Connection {
         Ok(socket::flush(&mut self.io, self.session.handle()).await?)
     }
 
-    /// What the client says of itself, by TLS if it asks for that before.
+    /// The login of the client, over TLS if the client asks for that first.
     async fn login(&mut self) -> Result<Login, CloseReason> {
         let packet = self.packet().await?;
         let Some(tls) = self.io.tls().cloned() else { return Ok(Login::parse(&packet, false)?) };
@@ -380,7 +380,7 @@ fn charge(state: &mut State, head: &[u8], length: usize) -> Result<(), Unread> {
 /// Why a connection ends.
 #[derive(Debug)]
 pub(super) enum CloseReason {
-    /// The client has gone, or said goodbye.
+    /// The client left, with or without COM_QUIT.
     Left,
     /// It did not log in in time.
     TooSlow,

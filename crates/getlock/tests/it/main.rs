@@ -11,6 +11,7 @@ mod lost_lock;
 #[cfg(target_os = "linux")]
 mod partition;
 mod queue;
+mod quick_start;
 mod readme;
 mod terminal;
 mod termination;
