@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use getlockd_client::{HistoryRow, List, LockRow, SessionRow, WhyRow, visible};
+use getlockd_client::{HistoryRow, List, LockRow, SessionRow, WaiterRow, WhyRow, visible};
 use getlockd_proto::moment::rfc3339;
 use serde_json::{Map, Value, json};
 
@@ -78,6 +78,25 @@ impl ListRow for WhyRow {
         let mut object = self.lock.json(now);
         object["waitsFor"] = json!(self.waits_for);
         object
+    }
+}
+
+impl ListRow for WaiterRow {
+    const LIST: &str = "waiters";
+    const COLUMNS: &[TableColumn<Self>] = &[
+        column("SESSION", CellKind::Number, |row| Some(row.session.to_string())),
+        column("MODE", CellKind::Text, |row| Some(row.mode.to_string())),
+        column("PEER", CellKind::Text, |row| text(row.peer.as_ref())),
+        column("WAITED", CellKind::Age, |row| Some(age(row.waited))),
+    ];
+
+    fn json(&self, _: SystemTime) -> Value {
+        json!({
+            "session": self.session,
+            "mode": self.mode.to_string(),
+            "peer": self.peer,
+            "waitedMs": millis(self.waited),
+        })
     }
 }
 
