@@ -80,7 +80,7 @@ pub(crate) async fn sessions(server: &ServerArgs, output: OutputArgs) -> Result<
 pub(crate) async fn kill(server: &ServerArgs, session: u32) -> Result<u8, Failure> {
     let connection = server.connect().await?;
     let ended = EndedSession::look(&connection, session).await;
-    connection.kill(session).await.map_err(|error| no_session(session, error))?;
+    connection.kill(session, None).await.map_err(|error| no_session(session, error))?;
     say(&ended.told(&connection).await);
     Ok(exit::OK)
 }

@@ -132,7 +132,7 @@ impl Top<'_> {
             Dialog::Help => {}
             Dialog::Find(typed) => self.typed(typed, key),
             Dialog::Kill(ended) if key == KeyPress::Byte(b'y') => {
-                self.dialog = Dialog::Told(match self.connection.kill(ended.session()).await {
+                self.dialog = Dialog::Told(match self.connection.kill(ended.session(), None).await {
                     Ok(()) => ended.told(&self.connection).await,
                     Err(Error::Refused(refused)) => refused.to_string(),
                     Err(error) => return Err(error),
