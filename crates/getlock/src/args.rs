@@ -6,13 +6,11 @@ use clap::{
     ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint,
     builder::FalseyValueParser, error::ErrorKind,
 };
+use clap_complete::Shell;
 use getlockd_client::Timeout;
 use getlockd_proto::environment::ignore_empty;
 
-use crate::{
-    complete::{self, Shell},
-    exit,
-};
+use crate::exit;
 
 pub(crate) const EXIT_CODES: &[(&str, &str)] = &[
     ("1", "the lock was not granted (-E says another)"),
@@ -80,11 +78,11 @@ pub(crate) enum Task {
     /// List the locks that are held, and their holders
     Ls {
         /// Only locks whose name starts with PREFIX
-        #[arg(default_value = "", hide_default_value = true, add = complete::lock_names())]
+        #[arg(default_value = "", hide_default_value = true)]
         prefix: String,
         /// Sort the list; held and waiters put the largest first
         #[arg(long, value_enum, value_name = "KEY", default_value_t)]
-        sort: SortKey,
+        sort: LockOrder,
         #[command(flatten)]
         output: OutputArgs,
     },
@@ -93,7 +91,6 @@ pub(crate) enum Task {
     /// The exit code is 0 whether the lock is held or free. With --quiet it is 0 if the lock is held, and 1 if it is free.
     Why {
         /// The lock
-        #[arg(add = complete::lock_names())]
         name: String,
         /// Print nothing; exit with 0 if the lock is held, and with 1 if it is free
         #[arg(short, long, conflicts_with_all = ["json", "long"])]
@@ -104,7 +101,6 @@ pub(crate) enum Task {
     /// List the sessions that wait for a lock, in the order in which they will get it
     Waiters {
         /// The lock
-        #[arg(add = complete::lock_names())]
         name: String,
         #[command(flatten)]
         output: OutputArgs,
@@ -112,7 +108,6 @@ pub(crate) enum Task {
     /// List the last holds of a lock that have ended: whose they were, and why they ended
     History {
         /// The lock
-        #[arg(add = complete::lock_names())]
         name: String,
         #[command(flatten)]
         output: OutputArgs,
@@ -130,11 +125,14 @@ pub(crate) enum Task {
         /// Cancel its wait, but keep the session and its locks
         #[arg(long)]
         cancel_wait: bool,
+        /// Tell the other side why; history shows it too
+        #[arg(long, value_name = "TEXT", conflicts_with = "cancel_wait")]
+        reason: Option<String>,
     },
     /// Show locks and queues as they change; ? shows the keys
     Top {
         /// Only locks whose name starts with PREFIX
-        #[arg(default_value = "", hide_default_value = true, add = complete::lock_names())]
+        #[arg(default_value = "", hide_default_value = true)]
         prefix: String,
     },
     /// Type commands of the line protocol, with line editing and completion
@@ -176,7 +174,7 @@ pub(crate) struct OutputArgs {
 
 /// By what a list of locks is sorted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SortKey {
+pub(crate) enum LockOrder {
     #[default]
     Name,
     Held,
@@ -218,6 +216,14 @@ pub(crate) struct ServerArgs {
     /// How long a wait lasts at most after the server has vanished silently
     #[arg(long, global = true, env = "GETLOCK_KEEPALIVE", default_value = "30s", value_name = "TIME", value_parser = time, allow_negative_numbers = true)]
     pub keepalive: Duration,
+
+    /// A note for people, shown in all lists beside USER@HOST[PID] and the name of the command
+    #[arg(long, global = true, env = "GETLOCK_NOTE", value_name = "TEXT")]
+    pub note: Option<String>,
+
+    /// Do not tell the server who runs getlock, nor the name of the command, nor a note
+    #[arg(long, global = true, env = "GETLOCK_NO_INTRODUCE", value_parser = FalseyValueParser::new())]
+    pub no_introduce: bool,
 }
 
 /// What to run under which lock.
@@ -226,7 +232,6 @@ pub(crate) struct ServerArgs {
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct RunArgs {
     /// The lock
-    #[arg(add = complete::lock_names())]
     pub name: String,
 
     /// The command and its arguments

@@ -8,7 +8,7 @@ use std::{
 use getlockd_client::{Connection, Error, List, LockRow, SessionRow, Symbol, visible, written};
 
 use crate::{
-    args::{OutputArgs, ServerArgs, SortKey},
+    args::{LockOrder, OutputArgs, ServerArgs},
     exit::{self, Failure},
     rows::{self, ListRow},
     say,
@@ -19,7 +19,7 @@ use crate::{
 pub(crate) async fn ls(
     server: &ServerArgs,
     prefix: &str,
-    sort: SortKey,
+    sort: LockOrder,
     output: OutputArgs,
 ) -> Result<u8, Failure> {
     let mut locks = server.connect().await?.locks(prefix).await?;
@@ -27,7 +27,7 @@ pub(crate) async fn ls(
     show(&locks, output)
 }
 
-impl SortKey {
+impl LockOrder {
     /// The server sorts by name.
     pub(crate) fn sort(self, locks: &mut [LockRow]) {
         match self {
@@ -77,10 +77,10 @@ pub(crate) async fn sessions(server: &ServerArgs, output: OutputArgs) -> Result<
 }
 
 /// Ends a session, and tells what became of its locks.
-pub(crate) async fn kill(server: &ServerArgs, session: u32) -> Result<u8, Failure> {
+pub(crate) async fn kill(server: &ServerArgs, session: u32, reason: Option<&str>) -> Result<u8, Failure> {
     let connection = server.connect().await?;
     let ended = EndedSession::look(&connection, session).await;
-    connection.kill(session, None).await.map_err(|error| no_session(session, error))?;
+    connection.kill(session, reason).await.map_err(|error| no_session(session, error))?;
     say(&ended.told(&connection).await);
     Ok(exit::OK)
 }

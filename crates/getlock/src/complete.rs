@@ -11,9 +11,8 @@ use std::{
 };
 
 use clap::{CommandFactory, FromArgMatches};
-pub(crate) use clap_complete::Shell;
 use clap_complete::{
-    CompleteEnv,
+    CompleteEnv, Shell,
     engine::{ArgValueCompleter, CompletionCandidate},
     env::{Bash, Elvish, EnvCompleter, Fish, Powershell, Shells, Zsh},
 };
@@ -31,7 +30,7 @@ const WITHIN: Duration = Duration::from_secs(1);
 
 /// Answers the script of a shell, if it is one that has started this program.
 pub(crate) fn answer_shell() {
-    let completion = CompleteEnv::with_factory(|| ignore_empty(Cli::command())).var(VARIABLE).shells(SHELLS);
+    let completion = CompleteEnv::with_factory(command).var(VARIABLE).shells(SHELLS);
     // A shell shows what fails in the middle of the line that is typed: nothing is better.
     match completion.try_complete(std::env::args_os(), std::env::current_dir().ok().as_deref()) {
         Ok(false) => {}
@@ -48,9 +47,17 @@ pub(crate) fn script(shell: Shell) -> io::Result<Vec<u8>> {
     Ok(script)
 }
 
-/// Completes with the names of the locks that are held.
-pub(crate) fn lock_names() -> ArgValueCompleter {
-    ArgValueCompleter::new(|current: &OsStr| current.to_str().and_then(held_locks).unwrap_or_default())
+/// The command line, which completes locks with the names of those that are held.
+fn command() -> clap::Command {
+    let lock_names =
+        ArgValueCompleter::new(|current: &OsStr| current.to_str().and_then(held_locks).unwrap_or_default());
+    let complete = |command: clap::Command| {
+        command.mut_args(|arg| match arg.get_id().as_str() {
+            "name" | "prefix" => arg.add(lock_names.clone()),
+            _ => arg,
+        })
+    };
+    complete(ignore_empty(Cli::command())).mut_subcommands(complete)
 }
 
 fn held_locks(prefix: &str) -> Option<Vec<CompletionCandidate>> {

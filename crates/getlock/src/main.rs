@@ -5,6 +5,7 @@ mod child;
 mod commands;
 mod complete;
 mod exit;
+mod introduction;
 mod manual;
 mod orphans;
 mod rows;
@@ -57,10 +58,12 @@ async fn perform(Cli { server, run, task }: Cli) -> Result<u8, Failure> {
         Some(Task::Waiters { name, output }) => return commands::waiters(&server, &name, output).await,
         Some(Task::History { name, output }) => return commands::history(&server, &name, output).await,
         Some(Task::Sessions { output }) => return commands::sessions(&server, output).await,
-        Some(Task::Kill { session, cancel_wait: true }) => {
+        Some(Task::Kill { session, cancel_wait: true, .. }) => {
             return commands::cancel_wait(&server, session).await;
         }
-        Some(Task::Kill { session, .. }) => return commands::kill(&server, session).await,
+        Some(Task::Kill { session, reason, .. }) => {
+            return commands::kill(&server, session, reason.as_deref()).await;
+        }
         Some(Task::Top { prefix }) => return top::top(&server, &prefix).await,
         Some(Task::Shell) => return shell::shell(&server).await,
         Some(Task::Completions { shell }) => {

@@ -14,7 +14,7 @@ use crate::{
     exit::{self, Failure},
     orphans, say,
     signals::{Signals, exit_code_of},
-    waiting::{Detail, Holders, ShownWait},
+    waiting::{Detail, SeenHolders, ShownWait},
 };
 
 /// How long the release may take. After that the end of the connection releases the lock.
@@ -25,7 +25,7 @@ pub(crate) async fn run(server: &ServerArgs, args: &RunArgs) -> Result<u8, Failu
     if args.words.is_empty() && args.command.is_none() {
         return Err(child::nothing_to_run());
     }
-    let connection = server.connect_to_stop(args.stop_within()).await?;
+    let connection = server.connect_to_run(&args.command_name(), args.stop_within()).await?;
     let asked = Instant::now();
     let taken = tokio::select! {
         taken = take(server, args, &connection) => taken?,
@@ -99,7 +99,7 @@ async fn not_granted(args: &RunArgs, connection: &Connection) {
             say(&format_args!("{name}: already running or done elsewhere in this window; skipped"));
         }
         None if stderr().is_terminal() => {
-            let holders = Holders::look(connection, &args.name).await;
+            let holders = SeenHolders::look(connection, &args.name).await;
             let holders = holders
                 .map_or_else(|_| String::new(), |holders| format!("; {}", holders.text(Detail::Note, true)));
             say(&format_args!("{name} was not granted{holders}"));

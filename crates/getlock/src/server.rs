@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use getlockd_client::{Builder, Connection, Error, Symbol, Tls};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{args::ServerArgs, child, exit::Failure};
+use crate::{args::ServerArgs, child, exit::Failure, introduction::OWN};
 
 /// What `--host` says: where the server is, and as a URL also as whom, and whether by TLS.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,12 +60,16 @@ fn decoded(text: &str) -> Option<String> {
 impl ServerArgs {
     /// Opens a connection.
     pub(crate) async fn connect(&self) -> Result<Connection, Failure> {
-        self.open(self.builder()?).await
+        self.open(self.builder(OWN)?).await
     }
 
-    /// Opens one whose lock is lost this long before others may be granted it.
-    pub(crate) async fn connect_to_stop(&self, within: Option<Duration>) -> Result<Connection, Failure> {
-        let builder = self.builder()?;
+    /// Opens one for a command, whose lock is lost this long before others may be granted it.
+    pub(crate) async fn connect_to_run(
+        &self,
+        command: &str,
+        within: Option<Duration>,
+    ) -> Result<Connection, Failure> {
+        let builder = self.builder(command)?;
         self.open(within.into_iter().fold(builder, Builder::stop_within)).await
     }
 
@@ -86,10 +90,10 @@ impl ServerArgs {
         &self,
     ) -> Result<(impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Option<(String, String)>), Failure> {
         let login = self.login()?;
-        Ok((self.builder()?.open_stream().await?, login))
+        Ok((self.builder(OWN)?.open_stream().await?, login))
     }
 
-    fn builder(&self) -> Result<Builder, Failure> {
+    fn builder(&self, command: &str) -> Result<Builder, Failure> {
         let url = self.url()?;
         let tls = self.tls(url.tls)?;
         let mut builder = Builder::new(url.server).keepalive(self.keepalive);
@@ -99,7 +103,7 @@ impl ServerArgs {
         if let Some(tls) = tls {
             builder = builder.tls(tls);
         }
-        Ok(builder)
+        Ok(self.introduce(builder, command))
     }
 
     fn login(&self) -> Result<Option<(String, String)>, Failure> {

@@ -28,6 +28,8 @@ use prompt::{Prompt, Typed};
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// Sends what is typed, and shows what is replied.
+///
+/// Cancel-safe: dropped, the session ends.
 pub(crate) async fn shell(server: &ServerArgs) -> Result<u8, Failure> {
     let on_terminal = stdin().is_terminal() && stdout().is_terminal();
     let mut session = ShellSession::open(server).await?;
@@ -63,8 +65,8 @@ pub(crate) async fn shell(server: &ServerArgs) -> Result<u8, Failure> {
             Typed::Failed(error) => return Err(Failure::system(error)),
         };
         match shell.perform(&line).await {
-            Ok(Next::Line) => {}
-            Ok(Next::End) => return Ok(exit::OK),
+            Ok(AfterLine::Line) => {}
+            Ok(AfterLine::End) => return Ok(exit::OK),
             Err(failure) if on_terminal => say(&failure),
             Err(failure) => return Err(failure),
         }
@@ -73,7 +75,7 @@ pub(crate) async fn shell(server: &ServerArgs) -> Result<u8, Failure> {
 
 const LOST: &str = "the connection is lost, and the locks of this session with it";
 
-enum Next {
+enum AfterLine {
     Line,
     End,
 }
@@ -104,7 +106,7 @@ impl Shell<'_> {
     /// Sends a line and shows the reply to it.
     ///
     /// Not cancel-safe: its caller never drops it.
-    async fn perform(&mut self, line: &str) -> Result<Next, Failure> {
+    async fn perform(&mut self, line: &str) -> Result<AfterLine, Failure> {
         let session = match &mut self.session {
             Some(session) => session,
             None => {
@@ -118,11 +120,11 @@ impl Shell<'_> {
             Err(error) => Err(error.into()),
         };
         match replied {
-            Ok(last) if last == "BYE" => Ok(Next::End),
-            Ok(_) => Ok(Next::Line),
+            Ok(last) if last == "BYE" => Ok(AfterLine::End),
+            Ok(_) => Ok(AfterLine::Line),
             Err(ReplyError::Output(error)) => {
                 exit::when_written(Err(error))?;
-                Ok(Next::End)
+                Ok(AfterLine::End)
             }
             Err(ReplyError::Lost) => {
                 self.session = None;
@@ -144,13 +146,13 @@ impl From<io::Error> for ReplyError {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+trait LineStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> LineStream for S {}
 
 struct ShellSession {
-    lines: Lines<BufReader<ReadHalf<Box<dyn Stream>>>>,
-    writer: WriteHalf<Box<dyn Stream>>,
+    lines: Lines<BufReader<ReadHalf<Box<dyn LineStream>>>>,
+    writer: WriteHalf<Box<dyn LineStream>>,
     id: u32,
 }
 
@@ -165,9 +167,10 @@ impl ShellSession {
         timeout(CONNECT_WITHIN, Self::start(server)).await.map_err(|_| late())?
     }
 
+    /// Cancel-safe.
     async fn start(server: &ServerArgs) -> Result<Self, Failure> {
         let (stream, login) = server.open_stream().await?;
-        let (reader, writer) = split(Box::new(stream) as Box<dyn Stream>);
+        let (reader, writer) = split(Box::new(stream) as Box<dyn LineStream>);
         let mut session = Self { lines: BufReader::new(reader).lines(), writer, id: 0 };
         let lost = |_| Failure::unavailable(LOST);
         if let Some((user, password)) = login {
@@ -179,6 +182,12 @@ impl ShellSession {
                 return Err(Failure::denied(reply));
             }
         }
+        if let Some(introduction) = server.introduction() {
+            let reply = session.ask(&introduction).await.map_err(lost)?;
+            if reply != "1" {
+                return Err(Failure::unavailable(reply));
+            }
+        }
         let hello = session.ask("HELLO").await.map_err(lost)?;
         let id = hello.split(' ').find_map(|field| field.strip_prefix("session=")?.parse().ok());
         session.id = id.ok_or_else(|| Failure::unavailable(hello))?;
@@ -186,6 +195,8 @@ impl ShellSession {
     }
 
     /// The first words of all commands.
+    ///
+    /// Not cancel-safe: dropped, the rest of the reply would be taken for the next one.
     async fn commands(&mut self) -> io::Result<Vec<String>> {
         self.send("HELP").await?;
         let mut commands = Vec::new();
@@ -203,11 +214,13 @@ impl ShellSession {
         Ok(commands)
     }
 
+    /// Not cancel-safe, likewise.
     async fn ask(&mut self, line: &str) -> io::Result<String> {
         self.send(line).await?;
         self.line().await
     }
 
+    /// Not cancel-safe: dropped, a part of the line may have been sent.
     async fn send(&mut self, line: &str) -> io::Result<()> {
         self.writer.write_all(format!("{line}\n").as_bytes()).await?;
         self.writer.flush().await
@@ -252,6 +265,7 @@ fn has_more_behind(line: &str) -> bool {
     word.bytes().all(|c| c.is_ascii_uppercase()) && !matches!(word, "ERROR" | "END" | "HELLO" | "KEEPALIVE")
 }
 
+/// Cancel-safe.
 async fn interrupted(interrupt: Option<&mut Signal>) {
     match interrupt {
         Some(interrupt) => drop(interrupt.recv().await),
@@ -260,6 +274,8 @@ async fn interrupted(interrupt: Option<&mut Signal>) {
 }
 
 /// On a connection of its own: the session reads nothing while it waits.
+///
+/// Cancel-safe: dropped, the wait may go on.
 async fn cancel_wait(server: &ServerArgs, session: u32) {
     let cancelled = async { server.connect().await?.cancel_wait(session).await.map_err(Failure::from) };
     if let Err(failure) = cancelled.await {

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    args::{ServerArgs, SortKey},
+    args::{LockOrder, ServerArgs},
     commands::EndedSession,
     exit::{self, Failure},
     rows::ListRow,
@@ -71,7 +71,7 @@ pub(crate) async fn top(server: &ServerArgs, prefix: &str) -> Result<u8, Failure
         connection,
         rate: Rate::default(),
         window: Window::default(),
-        sort: SortKey::Waiters,
+        sort: LockOrder::Waiters,
         find: String::new(),
         dialog: Dialog::None,
         selected: None,
@@ -100,7 +100,7 @@ struct Top<'a> {
     connection: Connection,
     rate: Rate,
     window: Window,
-    sort: SortKey,
+    sort: LockOrder,
     /// What is looked for, in lower case.
     find: String,
     dialog: Dialog,
@@ -160,9 +160,9 @@ impl Top<'_> {
     async fn command(&mut self, key: KeyPress) -> Result<KeyEffect, Error> {
         match key {
             KeyPress::Byte(b'q' | b'Q') => return Ok(KeyEffect::Quit),
-            KeyPress::Byte(b'w') => self.sort_by(SortKey::Waiters),
-            KeyPress::Byte(b'h') => self.sort_by(SortKey::Held),
-            KeyPress::Byte(b'n') => self.sort_by(SortKey::Name),
+            KeyPress::Byte(b'w') => self.sort_by(LockOrder::Waiters),
+            KeyPress::Byte(b'h') => self.sort_by(LockOrder::Held),
+            KeyPress::Byte(b'n') => self.sort_by(LockOrder::Name),
             KeyPress::Byte(b'/') => self.dialog = Dialog::Find(Vec::new()),
             KeyPress::Byte(b'?') => self.dialog = Dialog::Help,
             KeyPress::Byte(b'K') => {
@@ -176,7 +176,7 @@ impl Top<'_> {
         Ok(KeyEffect::Redraw)
     }
 
-    fn sort_by(&mut self, sort: SortKey) {
+    fn sort_by(&mut self, sort: LockOrder) {
         self.sort = sort;
         self.from_the_top();
     }
@@ -274,7 +274,7 @@ impl Top<'_> {
                 format!("{MARGIN}  session {} is itself waiting for {}", row.session, written(lock))
             }));
             if is_first && row.waiters > 0 {
-                block.extend(queue(&self.connection, row, sessions).await?);
+                block.extend(queue(&self.connection, row).await?);
             }
             used += block.len();
             blocks.push(block);
@@ -296,11 +296,7 @@ impl Top<'_> {
 }
 
 /// The first of a queue.
-async fn queue(
-    connection: &Connection,
-    lock: &LockRow,
-    sessions: &HashMap<u32, SessionRow>,
-) -> Result<Vec<String>, Error> {
+async fn queue(connection: &Connection, lock: &LockRow) -> Result<Vec<String>, Error> {
     let waiters = match connection.waiters(&lock.name).await {
         // This user may see the lock, but not its queue.
         Err(Error::Refused(_)) => return Ok(Vec::new()),
@@ -309,7 +305,7 @@ async fn queue(
     let line = |(at, row): (usize, &WaiterRow)| {
         let WaiterRow { session, mode, waited, .. } = row;
         let peer = row.peer.as_deref().map_or_else(|| "-".to_owned(), written);
-        let who = sessions.get(session).and_then(|row| row.client.as_ref().or(row.user.as_ref()));
+        let who = row.client.as_ref().or(row.user.as_ref());
         let who = who.map_or_else(String::new, |who| format!(" ({})", visible(who)));
         format!(
             "{MARGIN}  {}: session {session}{who} at {peer}, {mode}, waits for {}",

@@ -88,7 +88,7 @@ impl ShownWait<'_> {
         };
         let Some(lock) = lock else { return Ok(None) };
         let (holders, waiters) =
-            tokio::try_join!(Holders::look(connection, &lock), connection.waiters(&lock))?;
+            tokio::try_join!(SeenHolders::look(connection, &lock), connection.waiters(&lock))?;
         let List { rows, total: queue, .. } = waiters;
         let place = rows.iter().position(|row| row.session == self.session).map(|before| before + 1);
         Ok(Some(Seen { lock, holders, place, queue }))
@@ -96,12 +96,12 @@ impl ShownWait<'_> {
 }
 
 /// Who holds a lock: the first holder, and how many others there are.
-pub(crate) struct Holders {
-    first: Option<Holder>,
+pub(crate) struct SeenHolders {
+    first: Option<SeenHolder>,
     others: usize,
 }
 
-struct Holder {
+struct SeenHolder {
     session: u32,
     peer: String,
     /// What it calls itself, or whom it logged in as.
@@ -110,24 +110,24 @@ struct Holder {
     held: Duration,
 }
 
-impl From<LockRow> for Holder {
+impl From<LockRow> for SeenHolder {
     fn from(row: LockRow) -> Self {
         let LockRow { session, peer, client, user, note, held, .. } = row;
         Self { session, peer: peer.unwrap_or_else(|| "?".to_owned()), who: client.or(user), note, held }
     }
 }
 
-impl Holders {
+impl SeenHolders {
     /// Cancel-safe.
     pub(crate) async fn look(connection: &Connection, name: &str) -> Result<Self, Error> {
         let folded: String = name::folded(name)?;
         let mut rows = connection.locks(name).await?.rows.into_iter().filter(|row| row.name == folded);
-        Ok(Self { first: rows.next().map(Holder::from), others: rows.count() })
+        Ok(Self { first: rows.next().map(SeenHolder::from), others: rows.count() })
     }
 
     /// `held 0.8s by ana at 127.0.0.1:54156 (session 7)`, in as much detail as asked for, and with how long.
     pub(crate) fn text(&self, detail: Detail, with_time: bool) -> String {
-        let Some(Holder { session, peer, who, note, held }) = &self.first else {
+        let Some(SeenHolder { session, peer, who, note, held }) = &self.first else {
             return "nobody holds it".to_owned();
         };
         let peer = visible(peer);
@@ -155,7 +155,7 @@ pub(crate) enum Detail {
 /// What is between the waiter and the lock.
 struct Seen {
     lock: String,
-    holders: Holders,
+    holders: SeenHolders,
     place: Option<usize>,
     queue: usize,
 }
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn waiting_line_fits_and_the_name_is_shortened_first() {
-        let first = Holder {
+        let first = SeenHolder {
             session: 7,
             peer: "10.0.0.1:54156".to_owned(),
             who: Some("ana".to_owned()),
@@ -243,7 +243,7 @@ mod tests {
         };
         let seen = Seen {
             lock: "a-very-long-name-of-a-job:for-one-customer".to_owned(),
-            holders: Holders { first: Some(first), others: 0 },
+            holders: SeenHolders { first: Some(first), others: 0 },
             place: Some(4),
             queue: 4,
         };

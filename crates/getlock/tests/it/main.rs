@@ -7,6 +7,7 @@ mod command;
 mod common;
 mod completion;
 mod documents;
+mod introduction;
 mod lists;
 mod lost_lock;
 mod manual;
