@@ -24,6 +24,7 @@ mod lease;
 mod limits;
 mod line;
 mod lists;
+mod manual;
 mod metrics;
 mod mysql;
 mod mysql_transcripts;

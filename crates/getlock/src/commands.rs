@@ -162,20 +162,20 @@ impl EndedSession {
     /// After the kill: who it was, and who got its locks.
     pub(crate) async fn told(&self, connection: &Connection) -> String {
         let Self { session, who, locks } = self;
-        let mut told = format!("ended session {session}{who}");
+        let mut parts = vec![format!("ended session {session}{who}")];
         for lock in locks.iter().take(3) {
             let now = connection.locks(lock).await.ok();
             let now = now.and_then(|now| now.rows.into_iter().find(|row| row.name == *lock));
             let lock = written(lock);
-            told += &match now {
-                Some(row) => format!("; {lock} went to session {}", row.session),
-                None => format!("; {lock} is free"),
-            };
+            parts.push(match now {
+                Some(row) => format!("{lock} went to session {}", row.session),
+                None => format!("{lock} is free"),
+            });
         }
         if locks.len() > 3 {
-            told += &format!("; {} more locks were released", locks.len() - 3);
+            parts.push(format!("{} more locks were released", locks.len() - 3));
         }
-        told
+        parts.join("; ")
     }
 }
 

@@ -7,6 +7,9 @@ use rustix::{process::getuid, system::uname};
 
 use crate::args::{RunArgs, ServerArgs};
 
+/// The server takes this many characters.
+const MAX_NOTE: usize = 256;
+
 /// The command of a connection that runs none.
 pub(crate) const OWN: &str = "getlock";
 
@@ -22,14 +25,15 @@ impl ServerArgs {
 
     /// The same as a line of the protocol; none if nothing is to be said.
     pub(crate) fn introduction(&self) -> Option<String> {
-        let note = self.note.as_ref().map_or_else(String::new, |note| format!(" {}", written(note)));
+        let note = self.note.as_ref().map(|note| note.chars().take(MAX_NOTE).collect::<String>());
+        let note = note.map_or_else(String::new, |note| format!(" {}", written(&note)));
         (!self.no_introduce).then(|| format!("INTRODUCE {}{note}", written(&client(OWN))))
     }
 }
 
 fn client(command: &str) -> String {
-    let named = ["LOGNAME", "USER"].into_iter().filter_map(|name| std::env::var(name).ok());
-    let user = named.filter(|user| !user.is_empty()).next().unwrap_or_else(user_of_process);
+    let mut named = ["LOGNAME", "USER"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let user = named.find(|user| !user.is_empty()).unwrap_or_else(user_of_process);
     let system = uname();
     let host = system.nodename().to_string_lossy();
     format!("{user}@{host}[{}] {command}", std::process::id())

@@ -107,13 +107,12 @@ impl Shell<'_> {
     ///
     /// Not cancel-safe: its caller never drops it.
     async fn perform(&mut self, line: &str) -> Result<AfterLine, Failure> {
-        let session = match &mut self.session {
-            Some(session) => session,
-            None => {
-                let session = ShellSession::open(self.server).await?;
-                say(&format_args!("connected again: session {}, which holds no lock", session.id));
-                self.session.insert(session)
-            }
+        let session = if let Some(session) = &mut self.session {
+            session
+        } else {
+            let session = ShellSession::open(self.server).await?;
+            say(&format_args!("connected again: session {}, which holds no lock", session.id));
+            self.session.insert(session)
         };
         let replied = match session.send(line).await {
             Ok(()) => session.show_reply(self.server, self.interrupt.as_mut()).await,

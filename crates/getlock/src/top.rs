@@ -147,7 +147,7 @@ impl Top<'_> {
         match key {
             KeyPress::Byte(b'\n' | b'\r') => {
                 self.find = String::from_utf8_lossy(&typed).to_lowercase();
-                self.from_the_top();
+                self.go_to_the_top();
                 return;
             }
             KeyPress::Byte(byte) if BACKSPACE.contains(&byte) => drop(typed.pop()),
@@ -178,10 +178,10 @@ impl Top<'_> {
 
     fn sort_by(&mut self, sort: LockOrder) {
         self.sort = sort;
-        self.from_the_top();
+        self.go_to_the_top();
     }
 
-    fn from_the_top(&mut self) {
+    fn go_to_the_top(&mut self) {
         (self.window, self.selected) = (Window::default(), None);
     }
 

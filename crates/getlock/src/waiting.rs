@@ -79,12 +79,11 @@ impl ShownWait<'_> {
     }
 
     async fn look(&self, connection: &Connection) -> Result<Option<Seen>, Error> {
-        let lock = match self.lock {
-            Some(lock) => Some(name::folded(lock)?),
-            None => {
-                let sessions = connection.sessions().await?.rows.into_iter();
-                sessions.filter(|row| row.session == self.session).find_map(|row| row.waits_for)
-            }
+        let lock = if let Some(lock) = self.lock {
+            Some(name::folded(lock)?)
+        } else {
+            let sessions = connection.sessions().await?.rows.into_iter();
+            sessions.filter(|row| row.session == self.session).find_map(|row| row.waits_for)
         };
         let Some(lock) = lock else { return Ok(None) };
         let (holders, waiters) =

@@ -36,7 +36,7 @@ impl ManualPage<'_> {
         page.heading("DESCRIPTION");
         page.paragraphs(self.description);
         page.options(command);
-        self.commands(command, &mut page);
+        page.commands(command);
         page.heading("EXIT STATUS");
         page.definitions(self.exit_status);
         page.heading("ENVIRONMENT");
@@ -55,25 +55,6 @@ impl ManualPage<'_> {
         page.heading("SEE ALSO");
         page.text(&self.see_also.join(", "));
         page.0
-    }
-
-    fn commands(&self, command: &Command, page: &mut Troff) {
-        let mut tasks = command.get_subcommands().filter(|task| !task.is_hide_set()).peekable();
-        if tasks.peek().is_some() {
-            page.heading("COMMANDS");
-        }
-        for task in tasks {
-            page.line(&format!(".SS {}", escaped(&usage(command.get_name(), task))));
-            let about = task.get_long_about().or(task.get_about());
-            page.paragraphs(&about.map(ToString::to_string).unwrap_or_default());
-            // A command that takes the flags of the program is described there.
-            if task
-                .get_arguments()
-                .any(|arg| !command.get_arguments().any(|known| known.get_id() == arg.get_id()))
-            {
-                page.arguments(task.get_arguments());
-            }
-        }
     }
 }
 
@@ -158,18 +139,41 @@ impl Troff {
         }
     }
 
+    /// All commands of a program, each with its flags.
+    fn commands(&mut self, command: &Command) {
+        let mut tasks = command.get_subcommands().filter(|task| !task.is_hide_set()).peekable();
+        if tasks.peek().is_some() {
+            self.heading("COMMANDS");
+        }
+        for task in tasks {
+            self.line(&format!(".SS {}", escaped(&usage(command.get_name(), task))));
+            let about = task.get_long_about().or(task.get_about());
+            self.paragraphs(&about.map(ToString::to_string).unwrap_or_default());
+            // A command that takes the flags of the program is described there.
+            if task
+                .get_arguments()
+                .any(|arg| !command.get_arguments().any(|known| known.get_id() == arg.get_id()))
+            {
+                self.arguments(task.get_arguments());
+            }
+        }
+    }
+
     fn arguments<'a>(&mut self, arguments: impl Iterator<Item = &'a Arg>) {
         for arg in arguments.filter(|arg| !arg.is_hide_set() && !arg.get_id().as_str().starts_with("help")) {
             let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
-            let defaults = arg.get_default_values().iter().map(|value| value.display().to_string());
-            let default = defaults.filter(|_| !arg.is_hide_default_value_set() && takes_value(arg)).next();
-            let default = default.map_or_else(String::new, |default| format!(" [default: {default}]"));
+            let default = arg.get_default_values().first();
+            let default = default.filter(|_| !arg.is_hide_default_value_set() && takes_value(arg));
+            let default =
+                default.map_or_else(String::new, |value| format!(" [default: {}]", value.display()));
             self.definition(&synopsis(arg), &(help + &default));
         }
     }
 
     fn definitions(&mut self, definitions: &[(&str, &str)]) {
-        definitions.iter().for_each(|(term, text)| self.definition(term, text));
+        for (term, text) in definitions {
+            self.definition(term, text);
+        }
     }
 
     fn definition(&mut self, term: &str, text: &str) {
