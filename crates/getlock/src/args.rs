@@ -8,7 +8,7 @@ use clap::{
 };
 use clap_complete::Shell;
 use getlockd_client::Timeout;
-use getlockd_proto::environment::ignore_empty;
+use getlockd_proto::{environment::ignore_empty, manual::usage};
 
 use crate::exit;
 
@@ -368,7 +368,11 @@ fn session_id(text: &str) -> Result<u32, &'static str> {
 impl Cli {
     /// What is said on the command line and in the environment.
     pub(crate) fn read(mut args: Vec<OsString>) -> Result<Self, clap::Error> {
-        let mut command = ignore_empty(Self::command());
+        // What clap says by itself shows a flag with a variable as one that must be given.
+        let mut command = ignore_empty(Self::command()).mut_subcommands(|task| {
+            let usage = usage("getlock", &task);
+            task.override_usage(usage)
+        });
         let at = first_word(&command, &args);
         if let Some(hint) = args.get(at..).and_then(mistaken) {
             return Err(command.error(ErrorKind::InvalidSubcommand, hint));

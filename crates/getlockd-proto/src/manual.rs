@@ -58,8 +58,8 @@ impl ManualPage<'_> {
     }
 }
 
-/// `getlock why [OPTIONS] NAME`.
-fn usage(program: &str, task: &Command) -> String {
+/// How a command of a program is used: `getlock why [OPTIONS] NAME`.
+pub fn usage(program: &str, task: &Command) -> String {
     let mut usage = format!("{program} {}", task.get_name());
     if task.get_arguments().any(|arg| !arg.is_positional() && !arg.is_hide_set()) {
         usage.push_str(" [OPTIONS]");
