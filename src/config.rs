@@ -1,6 +1,7 @@
 //! Every flag and its environment variable, checked once.
 
 mod exposure;
+pub mod manual;
 pub mod ping;
 mod tls;
 pub mod user_command;
@@ -9,6 +10,7 @@ mod values;
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::BoolishValueParser};
+use clap_complete::Shell;
 
 pub use exposure::OpenToAll;
 pub use tls::TlsFlags;
@@ -58,6 +60,23 @@ pub enum Task {
         #[arg(value_name = "ADDR")]
         server: Option<PingTarget>,
     },
+    /// Print the completion script for a shell
+    ///
+    ///   getlockd completions bash > /etc/bash_completion.d/getlockd
+    ///
+    ///   getlockd completions zsh > /usr/local/share/zsh/site-functions/_getlockd
+    ///
+    ///   getlockd completions fish > ~/.config/fish/completions/getlockd.fish
+    #[command(verbatim_doc_comment)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    ///
+    ///   getlockd man > /usr/local/share/man/man8/getlockd.8
+    #[command(verbatim_doc_comment)]
+    Man,
 }
 
 /// A new user.
@@ -214,7 +233,7 @@ impl Cli {
         match &cli.task {
             None => cli.config.check_together()?,
             Some(Task::Check(config)) => config.check_together()?,
-            Some(Task::User(_) | Task::Ping { .. }) => {}
+            Some(Task::User(_) | Task::Ping { .. } | Task::Completions { .. } | Task::Man) => {}
         }
         Ok(cli)
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use getlockd::{
-    config::{Cli, CliError, Config, LogFormat, Task, ping, user_command::print_entry},
+    config::{Cli, CliError, Config, LogFormat, Task, manual, ping, user_command::print_entry},
     internal::{
         log::{RateLimit, log_panics},
         systemd,
@@ -34,8 +34,18 @@ fn main() -> ExitCode {
             exit(server.map_or_else(|| config.ping_target(), Ok).and_then(ping::ping))
         }
         Ok(Cli { task: Some(Task::User(new)), .. }) => exit(print_entry(new)),
+        Ok(Cli { task: Some(Task::Completions { shell }), .. }) => exit(print(&manual::completions(shell))),
+        Ok(Cli { task: Some(Task::Man), .. }) => exit(print(manual::page().as_bytes())),
         Err(CliError::Invalid(what)) => exit(Err(format!("{what} (see --help)"))),
-        Err(CliError::Help(text)) => exit(stdout().write_all(text.as_bytes())),
+        Err(CliError::Help(text)) => exit(print(text.as_bytes())),
+    }
+}
+
+/// A reader that has closed the pipe, as `head` does, is no failure.
+fn print(text: &[u8]) -> std::io::Result<()> {
+    match stdout().write_all(text).and_then(|()| stdout().flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
     }
 }
 

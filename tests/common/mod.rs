@@ -7,6 +7,7 @@ pub mod group;
 pub mod grpc;
 pub mod http;
 pub mod link;
+pub mod manual;
 pub mod mysql;
 pub mod packages;
 pub mod program;

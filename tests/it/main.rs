@@ -26,6 +26,7 @@ mod limits;
 mod line;
 mod links;
 mod lists;
+mod manual;
 mod markdown;
 mod metrics;
 mod mysql;

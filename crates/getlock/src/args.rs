@@ -3,37 +3,45 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{
-    ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint,
+    ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint,
     builder::FalseyValueParser, error::ErrorKind,
 };
 use clap_complete::Shell;
 use getlockd_client::Timeout;
-use getlockd_proto::environment::ignore_empty;
+use getlockd_proto::{environment::ignore_empty, manual::usage};
 
-const EXIT_CODES: &str = "\
-Exit codes:
-  the command's own, or 128+N if signal N ended it; else
-    1   the lock was not granted (-E says another)
-   64   the command line is wrong
-   69   the server is unreachable, refused the request, or went away during the wait
-   71   an error of the operating system, such as a full disk
-   75   the lock was lost while the command ran; the command was ended
-   77   the login failed, or the user does not have the right
-  126   the command cannot be run
-  127   there is no such command
+use crate::exit;
 
-For a lock named like one of the commands above: getlock run ls -- COMMAND";
+pub(crate) const EXIT_CODES: &[(&str, &str)] = &[
+    ("1", "the lock was not granted (-E says another)"),
+    ("64", "the command line is wrong"),
+    ("69", "the server is unreachable, refused the request, or went away during the wait"),
+    ("71", "an error of the operating system, such as a full disk"),
+    ("75", "the lock was lost while the command ran; the command was ended"),
+    ("77", "authentication failed, or permission denied"),
+    ("126", "the command cannot be run"),
+    ("127", "there is no such command"),
+];
 
-/// Take a lock, run a command, free the lock: flock(1) for many machines.
+fn after_help() -> String {
+    let codes =
+        EXIT_CODES.iter().map(|(code, meaning)| format!("  {code:>3}   {meaning}\n")).collect::<String>();
+    format!(
+        "Exit codes:\n  the command's own, or 128+N if signal N ended it; else\n{codes}\n\
+         For a lock named like one of the commands above: getlock run ls -- COMMAND"
+    )
+}
+
+/// Run a command while holding a lock: flock(1) across machines.
 ///
-/// The lock is held by a connection to a getlockd server while the command runs, and is freed when the
-/// command ends, or this program does, however it ends.
+/// The lock is held by a connection to a getlockd server while the command runs. It is released when the
+/// command ends, or when getlock itself ends for any reason.
 ///
 ///   getlock nightly -- ./backup.sh
 ///
-///   getlock -n nightly -- ./backup.sh     # or exit with 1 if it is held
+///   getlock -n nightly -- ./backup.sh     # exit with 1 if the lock is held
 ///
-///   getlock --once 55m nightly -- ./backup.sh     # one of many machines, once an hour
+///   getlock --once 55m nightly -- ./backup.sh     # on one of many machines, once an hour
 ///
 /// The command finds GETLOCK_NAME, GETLOCK_FENCING_TOKEN and GETLOCK_SESSION in its
 /// environment, but not GETLOCK_PASSWORD. The signals TERM, HUP, INT, QUIT, USR1 and USR2 are
@@ -48,8 +56,8 @@ For a lock named like one of the commands above: getlock run ls -- COMMAND";
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     arg_required_else_help = true,
-    after_help = EXIT_CODES,
-    override_usage = "getlock [OPTIONS] NAME [--] COMMAND...\n       getlock [OPTIONS] NAME -c COMMAND\n       getlock ls|why|history|sessions|kill|top|run|completions|man [OPTIONS]...",
+    after_help = after_help(),
+    override_usage = "getlock [OPTIONS] NAME [--] COMMAND...\n       getlock [OPTIONS] NAME -c COMMAND\n       getlock ls|why|waiters|history|sessions|kill|top|shell|run|completions|man [OPTIONS]...",
     verbatim_doc_comment
 )]
 pub(crate) struct Cli {
@@ -67,73 +75,125 @@ pub(crate) struct Cli {
 pub(crate) enum Task {
     /// Run a command under a lock; the long form of getlock NAME -- COMMAND
     Run(RunArgs),
-    /// List the locks that are held
+    /// List the locks that are held, and their holders
     Ls {
-        /// Only those whose name starts so
-        #[arg(default_value = "")]
+        /// Only locks whose name starts with PREFIX
+        #[arg(default_value = "", hide_default_value = true)]
         prefix: String,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
+        /// Sort the list; held and waiters put the largest first
+        #[arg(long, value_enum, value_name = "KEY", default_value_t)]
+        sort: LockOrder,
+        #[command(flatten)]
+        output: OutputArgs,
     },
-    /// Tell why a lock is not free: who holds it, what that one waits for, and so on
+    /// Show why a lock is not free: its holder, the lock that this session waits for, and so on
+    ///
+    /// The exit code is 0 whether the lock is held or free. With --quiet it is 0 if the lock is held, and 1 if it is free.
     Why {
         /// The lock
         name: String,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
+        /// Print nothing; exit with 0 if the lock is held, and with 1 if it is free
+        #[arg(short, long, conflicts_with_all = ["json", "long"])]
+        quiet: bool,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// List the sessions that wait for a lock, in the order in which they will get it
+    Waiters {
+        /// The lock
+        name: String,
+        #[command(flatten)]
+        output: OutputArgs,
     },
     /// List the last holds of a lock that have ended: whose they were, and why they ended
     History {
         /// The lock
         name: String,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        output: OutputArgs,
     },
-    /// List the sessions: who is connected, or has a lease
+    /// List the sessions: connections and leases
     Sessions {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        output: OutputArgs,
     },
-    /// End a session, and free its locks
+    /// End a session and release its locks
     Kill {
-        /// Its number, as the lists show it
+        /// Session ID (see getlock sessions)
+        #[arg(value_name = "SESSION", value_parser = session_id)]
         session: u32,
-        /// Cancel its wait, and let the session and its locks be
+        /// Cancel its wait, but keep the session and its locks
         #[arg(long)]
         cancel_wait: bool,
+        /// Tell the other side why; history shows it too
+        #[arg(long, value_name = "TEXT", conflicts_with = "cancel_wait")]
+        reason: Option<String>,
     },
-    /// Show locks and queues as they change; q quits
+    /// Show locks and queues as they change; ? shows the keys
     Top {
-        /// Only locks whose name starts so
-        #[arg(default_value = "")]
+        /// Only locks whose name starts with PREFIX
+        #[arg(default_value = "", hide_default_value = true)]
         prefix: String,
     },
-    /// Write completions for a shell
+    /// Type commands of the line protocol, with line editing and completion
+    ///
+    /// The session lasts until Ctrl-D or QUIT: then its locks are released. Ctrl-C cancels a wait and keeps the session.
+    /// Tab completes commands and the names of locks. Without a terminal, commands are read from stdin.
+    Shell,
+    /// Print the completion script for a shell
+    ///
+    /// It completes flags, commands and the names of the locks that are held.
+    ///
+    ///   getlock completions bash > /etc/bash_completion.d/getlock
+    ///
+    ///   getlock completions zsh > /usr/local/share/zsh/site-functions/_getlock
+    ///
+    ///   getlock completions fish > ~/.config/fish/completions/getlock.fish
+    #[command(verbatim_doc_comment)]
     Completions {
-        /// Which
+        /// The shell
         shell: Shell,
     },
-    /// Write the manual page
+    /// Print the manual page
+    ///
+    ///   getlock man > /usr/local/share/man/man1/getlock.1
+    #[command(verbatim_doc_comment)]
     Man,
 }
 
+/// How a list is printed.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct OutputArgs {
+    /// Print JSON, as GET /api/locks and so on do
+    #[arg(long)]
+    pub json: bool,
+    /// Print all columns in full, however wide; the default where stdout is not a terminal
+    #[arg(short, long, conflicts_with = "json")]
+    pub long: bool,
+}
+
+/// By what a list of locks is sorted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LockOrder {
+    #[default]
+    Name,
+    Held,
+    Waiters,
+}
+
 /// Which server, and as whom.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct ServerArgs {
-    /// The server: host, or host:port
+    /// The server: HOST, HOST:PORT, or getlock://USER@HOST:PORT; getlocks:// for TLS
     #[arg(long, global = true, env = "GETLOCK_HOST", default_value = "127.0.0.1", value_name = "HOST", value_hint = ValueHint::Hostname)]
     pub host: String,
 
-    /// The user; its password is in GETLOCK_PASSWORD, or in a file
+    /// Log in as this user; the password is in GETLOCK_PASSWORD, or in a file
     #[arg(long, global = true, env = "GETLOCK_USER", value_name = "NAME", value_hint = ValueHint::Username)]
     pub user: Option<String>,
 
-    /// Where the user's password is
+    /// Read the user's password from this file
     #[arg(long, global = true, env = "GETLOCK_PASSWORD_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub password_file: Option<PathBuf>,
 
@@ -149,13 +209,21 @@ pub(crate) struct ServerArgs {
     #[arg(long, global = true, env = "GETLOCK_TLS_CERT", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub tls_cert: Option<PathBuf>,
 
-    /// The key to it (PEM)
+    /// The key of the client certificate (PEM)
     #[arg(long, global = true, env = "GETLOCK_TLS_KEY", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub tls_key: Option<PathBuf>,
 
-    /// Time within which a wait notices that the server has vanished without a word
+    /// How long a wait lasts at most after the server has vanished silently
     #[arg(long, global = true, env = "GETLOCK_KEEPALIVE", default_value = "30s", value_name = "TIME", value_parser = time, allow_negative_numbers = true)]
     pub keepalive: Duration,
+
+    /// A note for people, shown in all lists beside USER@HOST[PID] and the name of the command
+    #[arg(long, global = true, env = "GETLOCK_NOTE", value_name = "TEXT")]
+    pub note: Option<String>,
+
+    /// Do not tell the server who runs getlock, nor the name of the command, nor a note
+    #[arg(long, global = true, env = "GETLOCK_NO_INTRODUCE", value_parser = FalseyValueParser::new())]
+    pub no_introduce: bool,
 }
 
 /// What to run under which lock.
@@ -170,7 +238,7 @@ pub(crate) struct RunArgs {
     #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub words: Vec<OsString>,
 
-    /// A command for the shell
+    /// Run this line in a shell
     #[arg(
         short,
         long,
@@ -181,11 +249,11 @@ pub(crate) struct RunArgs {
     )]
     pub command: Option<OsString>,
 
-    /// Beside other shared holders
+    /// Take a shared lock
     #[arg(short, long)]
     pub shared: bool,
 
-    /// Alone, which is the default
+    /// Take an exclusive lock (default)
     #[arg(short = 'x', short_alias = 'e', long, conflicts_with = "shared")]
     pub exclusive: bool,
 
@@ -193,19 +261,19 @@ pub(crate) struct RunArgs {
     #[arg(short, long, visible_alias = "nb", alias = "nonblocking")]
     pub nonblock: bool,
 
-    /// Wait at most this long: seconds, or with a unit (ms, s, m, h) [default: forever]
-    #[arg(short, long, alias = "timeout", value_name = "SECONDS", conflicts_with = "nonblock", value_parser = wait, allow_negative_numbers = true)]
+    /// Give up after TIME: 10, 500ms, 2m, 1h30m [default: wait forever]
+    #[arg(short, long, alias = "timeout", value_name = "TIME", conflicts_with = "nonblock", value_parser = wait, allow_negative_numbers = true)]
     pub wait: Option<Timeout>,
 
-    /// The exit code for a lock that was not granted [default: 1; with --once 0]
+    /// Use this exit code when the lock is not granted [default: 1; with --once 0]
     #[arg(short = 'E', long, value_name = "CODE", allow_negative_numbers = true)]
     pub conflict_exit_code: Option<u8>,
 
     /// Send SIGKILL this long after SIGTERM when the lock is lost [default: what fits, 9.5s as a rule]
     ///
-    /// The command is dead before a server that has become unreachable grants the lock to anybody else. By default it
+    /// The command is dead before a server that has become unreachable grants the lock to another session. By default it
     /// has nearly two fifths of the time that the server waits for a silent client: 9.5s of 25s. A longer
-    /// time is used too, and SIGTERM is then sent earlier. One that does not fit is refused.
+    /// time is used too, and SIGTERM is then sent earlier. A time that does not fit is refused.
     #[arg(long, value_name = "TIME", value_parser = time, allow_negative_numbers = true)]
     pub kill_after: Option<Duration>,
 
@@ -224,17 +292,26 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub pass_password: bool,
 
-    /// Run at most once within this time, of all that say so for this lock
+    /// Run at most once per WINDOW across all machines that use this lock
     ///
-    /// After a success the lock is kept until the time is over, counted from the grant: this program stays
-    /// for so long. Others do not wait, unless -w says so, and exit with 0, unless -E says another code. After a failure the lock is freed at once, and another may try. If this program is ended, or
-    /// the server or this machine restarts, the lock is free: within the same time it can then run again.
+    /// After a success getlock keeps the lock until the window, counted from the grant, is over: getlock keeps running
+    /// until then. Other runs do not wait, unless -w is given, and exit with 0, unless -E gives another code. After a failure
+    /// the lock is released at once, and another run may try. If this getlock is killed, or the server or this
+    /// machine restarts, the lock is free, and the command can run again in the same window.
     #[arg(long, value_name = "WINDOW", value_parser = time, allow_negative_numbers = true)]
     pub once: Option<Duration>,
 
     /// Report each step on stderr
     #[arg(short, long)]
     pub verbose: bool,
+
+    /// For flock's -o: the command never inherits the connection that holds the lock
+    #[arg(short = 'o', long = "close", hide = true)]
+    _close: bool,
+
+    /// For flock's -F
+    #[arg(short = 'F', long = "no-fork", hide = true)]
+    _no_fork: bool,
 }
 
 impl RunArgs {
@@ -244,6 +321,12 @@ impl RunArgs {
             None if self.nonblock || self.once.is_some() => Timeout::NONE,
             None => Timeout::Forever,
         }
+    }
+
+    /// The exit code when the lock is not granted.
+    pub(crate) fn not_granted(&self) -> u8 {
+        let usual = if self.once.is_some() { exit::OK } else { exit::NOT_GRANTED };
+        self.conflict_exit_code.unwrap_or(usual)
     }
 }
 
@@ -255,19 +338,46 @@ fn wait(text: &str) -> Result<Timeout, &'static str> {
     }
 }
 
-/// A time that ends: seconds, or with a unit.
+/// A time that ends: seconds, or with units.
 fn time(text: &str) -> Result<Duration, &'static str> {
     match text.parse() {
         Ok(Timeout::Within(time)) => Ok(time),
-        _ => Err("say seconds, such as 10 or 0.5, or with a unit (ms, s, m, h) 500ms or 2m"),
+        _ => compound(text).ok_or("expected seconds (10, 0.5) or units (500ms, 2m, 1h30m)"),
     }
+}
+
+/// A time of several parts, each with its unit: `1h30m`.
+fn compound(text: &str) -> Option<Duration> {
+    let starts = text.char_indices().filter(|(at, c)| {
+        c.is_ascii_digit()
+            && text[..*at].chars().next_back().is_some_and(|before| before.is_ascii_alphabetic())
+    });
+    let starts = [0].into_iter().chain(starts.map(|(at, _)| at));
+    let ends = starts.clone().skip(1).chain([text.len()]);
+    starts.zip(ends).try_fold(Duration::ZERO, |sum, (start, end)| {
+        let part = &text[start..end];
+        let Ok(Timeout::Within(time)) = part.parse() else { return None };
+        part.ends_with(|c: char| c.is_ascii_alphabetic()).then_some(sum.checked_add(time)?)
+    })
+}
+
+fn session_id(text: &str) -> Result<u32, &'static str> {
+    text.parse().map_err(|_| "expected a session ID: a number (see getlock sessions)")
 }
 
 impl Cli {
     /// What is said on the command line and in the environment.
     pub(crate) fn read(mut args: Vec<OsString>) -> Result<Self, clap::Error> {
-        let mut command = ignore_empty(Self::command());
-        if let Some(at) = task_at(&command, &args) {
+        // What clap says by itself shows a flag with a variable as one that must be given.
+        let mut command = ignore_empty(Self::command()).mut_subcommands(|task| {
+            let usage = usage("getlock", &task);
+            task.override_usage(usage)
+        });
+        let at = first_word(&command, &args);
+        if let Some(hint) = args.get(at..).and_then(mistaken) {
+            return Err(command.error(ErrorKind::InvalidSubcommand, hint));
+        }
+        if is_task(&command, args.get(at)) {
             let task = args[at].display();
             if let [dashes, word, ..] = &args[at + 1..]
                 && args[at] != "run"
@@ -275,7 +385,7 @@ impl Cli {
                 && !word.as_encoded_bytes().starts_with(b"-")
             {
                 let told = format!(
-                    "{task} is a word of getlock itself; for a lock of that name say: getlock run {task} -- COMMAND"
+                    "{task} is a command of getlock itself; for a lock of that name: getlock run {task} -- COMMAND"
                 );
                 return Err(command.error(ErrorKind::ArgumentConflict, told));
             }
@@ -286,14 +396,48 @@ impl Cli {
     }
 }
 
-/// Where one of our own commands stands; none where a lock does.
-fn task_at(command: &clap::Command, args: &[OsString]) -> Option<usize> {
+/// What is wrong with words that other programs know and getlock does not.
+fn mistaken(words: &[OsString]) -> Option<String> {
+    let [first, rest @ ..] = words else { return None };
+    let first = first.to_str()?;
+    if matches!(first, "-u" | "--unlock") {
+        return Some("a lock is released when its command ends: there is no -u".to_owned());
+    }
+    let instead = match first {
+        "list" | "locks" | "show" => "getlock ls",
+        "queue" => "getlock waiters NAME",
+        "status" | "who" | "ps" => "getlock sessions, or getlock ls",
+        "version" => "getlock --version",
+        "ping" | "info" => "getlock ls; its exit code is 0 if the server answers",
+        "watch" | "monitor" => "getlock top",
+        "lock" | "acquire" | "take" | "try" => "getlock NAME -- COMMAND",
+        "unlock" | "release" => "getlock kill SESSION, or end the command that holds the lock",
+        _ => return None,
+    };
+    // `getlock list -- ls` names a lock, and so does `getlock list ls`; `getlock lock nightly` does not.
+    let is_alone =
+        rest.iter().all(|word| word.as_encoded_bytes().starts_with(b"-") && word != "--" && word != "-c");
+    let names_a_lock = matches!(first, "lock" | "acquire" | "take" | "try" | "unlock" | "release")
+        && matches!(rest, [word] if !word.as_encoded_bytes().starts_with(b"-"));
+    (is_alone || names_a_lock).then(|| {
+        format!(
+            "there is no command {first}; use {instead} (for a lock of that name: getlock {first} -- COMMAND)"
+        )
+    })
+}
+
+/// Where the first word stands behind flags that may stand anywhere.
+fn first_word(command: &clap::Command, args: &[OsString]) -> usize {
     let mut at = 1;
     while let Some(taken) = args.get(at).and_then(|arg| words_of_global(command, arg)) {
         at += taken;
     }
-    let word = args.get(at)?;
-    command.get_subcommands().any(|task| task.get_name() == word).then_some(at)
+    at
+}
+
+/// Whether it is one of our own commands, and no lock.
+fn is_task(command: &clap::Command, word: Option<&OsString>) -> bool {
+    word.is_some_and(|word| command.get_subcommands().any(|task| task.get_name() == word))
 }
 
 /// How many words a flag takes that may stand anywhere; none for anything else.
@@ -348,6 +492,41 @@ mod tests {
             let cli = parse(line);
             assert!(cli.server.host == "x" && cli.server.tls, "{line}");
             assert!(matches!(cli.task, Some(Task::Ls { prefix, .. }) if prefix == "app"), "{line}");
+        }
+    }
+
+    #[test]
+    fn words_of_other_programs_get_a_hint() {
+        let refused = |line: &str| Cli::read(words(line)).unwrap_err().to_string();
+        for (line, hint) in [
+            ("getlock list", "getlock ls"),
+            ("getlock --host x list --json", "getlock ls"),
+            ("getlock status", "getlock sessions"),
+            ("getlock version", "getlock --version"),
+            ("getlock ping", "getlock ls; its exit code"),
+            ("getlock lock nightly", "getlock NAME -- COMMAND"),
+            ("getlock -u nightly", "there is no -u"),
+            ("getlock kill abc", "expected a session ID"),
+        ] {
+            assert!(refused(line).contains(hint), "{line}: {}", refused(line));
+        }
+        assert_eq!(run("getlock lock -- nightly").0, "lock");
+        assert_eq!(run("getlock list ls -l"), ("list".to_owned(), words("ls -l")));
+    }
+
+    #[test]
+    fn flags_of_flock_are_taken() {
+        for line in ["getlock -o nightly ls", "getlock -F -n nightly ls", "getlock -xo nightly ls"] {
+            assert_eq!(run(line), ("nightly".to_owned(), words("ls")), "{line}");
+        }
+    }
+
+    #[test]
+    fn times_may_have_several_units() {
+        let seconds = |text| time(text).map(|time| time.as_secs_f64());
+        assert_eq!([seconds("10"), seconds("1h30m"), seconds("1m2s500ms")], [Ok(10.0), Ok(5400.0), Ok(62.5)]);
+        for wrong in ["1h30", "h", "1h-30m", "1hh", ""] {
+            assert!(time(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -212,7 +212,7 @@ fn kill_with_parent(command: &mut Command) {
 fn kill_with_parent(_: &mut Command) {}
 
 pub(crate) fn nothing_to_run() -> Failure {
-    Failure::usage("the command is missing; use: getlock NAME -- COMMAND")
+    Failure::usage("no command given. Usage: getlock NAME -- COMMAND")
 }
 
 impl RunArgs {

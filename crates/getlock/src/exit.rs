@@ -48,6 +48,10 @@ impl Failure {
         Self::new(NOT_GRANTED, why)
     }
 
+    pub(crate) fn unavailable(why: impl fmt::Display) -> Self {
+        Self::new(UNAVAILABLE, why)
+    }
+
     pub(crate) fn usage(why: impl fmt::Display) -> Self {
         Self::new(USAGE, why)
     }

@@ -3,12 +3,16 @@
 mod args;
 mod child;
 mod commands;
+mod complete;
 mod exit;
+mod introduction;
+mod manual;
 mod orphans;
 mod rows;
 mod run;
 mod screen;
 mod server;
+mod shell;
 mod signals;
 mod table;
 mod top;
@@ -20,12 +24,12 @@ use std::{
 };
 
 use args::{Cli, Task};
-use clap::CommandFactory;
 use exit::Failure;
 use getlockd_client::visible;
 use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
+    complete::answer_shell();
     let cli = match Cli::read(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(error) => return told(&error),
@@ -48,28 +52,28 @@ async fn perform(Cli { server, run, task }: Cli) -> Result<u8, Failure> {
     let run = match task {
         None => run,
         Some(Task::Run(run)) => Some(run),
-        Some(Task::Ls { prefix, json }) => return commands::ls(&server, &prefix, json).await,
-        Some(Task::Why { name, json }) => return commands::why(&server, &name, json).await,
-        Some(Task::History { name, json }) => return commands::history(&server, &name, json).await,
-        Some(Task::Sessions { json }) => return commands::sessions(&server, json).await,
-        Some(Task::Kill { session, cancel_wait }) => {
-            return commands::kill(&server, session, cancel_wait).await;
+        Some(Task::Ls { prefix, sort, output }) => return commands::ls(&server, &prefix, sort, output).await,
+        Some(Task::Why { name, quiet: true, .. }) => return commands::is_held(&server, &name).await,
+        Some(Task::Why { name, output, .. }) => return commands::why(&server, &name, output).await,
+        Some(Task::Waiters { name, output }) => return commands::waiters(&server, &name, output).await,
+        Some(Task::History { name, output }) => return commands::history(&server, &name, output).await,
+        Some(Task::Sessions { output }) => return commands::sessions(&server, output).await,
+        Some(Task::Kill { session, cancel_wait: true, .. }) => {
+            return commands::cancel_wait(&server, session).await;
+        }
+        Some(Task::Kill { session, reason, .. }) => {
+            return commands::kill(&server, session, reason.as_deref()).await;
         }
         Some(Task::Top { prefix }) => return top::top(&server, &prefix).await,
+        Some(Task::Shell) => return shell::shell(&server).await,
         Some(Task::Completions { shell }) => {
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "getlock", &mut text);
-            return print(&text);
+            return print(&complete::script(shell).map_err(Failure::system)?);
         }
-        Some(Task::Man) => {
-            let mut text = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(Failure::system)?;
-            return print(&text);
-        }
+        Some(Task::Man) => return print(manual::page().as_bytes()),
     };
     match run {
         Some(run) => run::run(&server, &run).await,
-        None => Err(Failure::usage("say which lock, and what to run: getlock NAME -- COMMAND")),
+        None => Err(Failure::usage("no lock and no command given. Usage: getlock NAME -- COMMAND")),
     }
 }
 

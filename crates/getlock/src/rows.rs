@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use getlockd_client::{HistoryRow, List, LockRow, SessionRow, WhyRow, visible};
+use getlockd_client::{HistoryRow, List, LockRow, SessionRow, WaiterRow, WhyRow, visible};
 use getlockd_proto::moment::rfc3339;
 use serde_json::{Map, Value, json};
 
@@ -33,14 +33,15 @@ impl ListRow for LockRow {
         column("NAME", CellKind::Text, |row| text(Some(&row.name))),
         column("MODE", CellKind::Text, |row| Some(row.mode.to_string())),
         column("SESSION", CellKind::Number, |row| Some(row.session.to_string())),
-        column("CLIENT", CellKind::Rare, |row| text(row.client.as_ref())),
-        column("USER", CellKind::Rare, |row| text(row.user.as_ref())),
+        column("CLIENT", CellKind::Rare, |row| row.client.as_deref().map(visible)),
+        column("USER", CellKind::Rare, |row| row.user.as_deref().map(visible)),
         column("PEER", CellKind::Text, |row| text(row.peer.as_ref())),
         column("HELD", CellKind::Age, |row| Some(age(row.held))),
+        column("IDLE", CellKind::RareAge, |row| row.idle.map(age)),
         column("WAITERS", CellKind::Number, |row| Some(row.waiters.to_string())),
         column("FENCING TOKEN", CellKind::Number, |row| Some(row.fencing_token.to_string())),
         column("EXPIRES", CellKind::RareAge, |row| row.expires.map(age)),
-        column("NOTE", CellKind::Rare, |row| text(row.note.as_ref())),
+        column("NOTE", CellKind::Rare, |row| row.note.as_deref().map(visible)),
     ];
 
     fn json(&self, now: SystemTime) -> Value {
@@ -54,6 +55,7 @@ impl ListRow for LockRow {
             "heldMs": millis(self.held),
             "acquiredAt": rfc3339(now - self.held),
             "waiters": self.waiters,
+            "idleMs": self.idle.map(millis),
             "client": self.client,
             "user": self.user,
             "note": self.note,
@@ -68,16 +70,48 @@ impl ListRow for WhyRow {
         column("NAME", CellKind::Text, |row| text(Some(&row.lock.name))),
         column("MODE", CellKind::Text, |row| Some(row.lock.mode.to_string())),
         column("SESSION", CellKind::Number, |row| Some(row.lock.session.to_string())),
+        column("CLIENT", CellKind::Rare, |row| row.lock.client.as_deref().map(visible)),
+        column("USER", CellKind::Rare, |row| row.lock.user.as_deref().map(visible)),
         column("PEER", CellKind::Text, |row| text(row.lock.peer.as_ref())),
         column("HELD", CellKind::Age, |row| Some(age(row.lock.held))),
+        column("IDLE", CellKind::RareAge, |row| row.lock.idle.map(age)),
         column("FENCING TOKEN", CellKind::Number, |row| Some(row.lock.fencing_token.to_string())),
         column("WAITS FOR", CellKind::Text, |row| text(row.waits_for.as_ref())),
+        column("NOTE", CellKind::Rare, |row| row.lock.note.as_deref().map(visible)),
     ];
 
     fn json(&self, now: SystemTime) -> Value {
         let mut object = self.lock.json(now);
         object["waitsFor"] = json!(self.waits_for);
         object
+    }
+}
+
+impl ListRow for WaiterRow {
+    const LIST: &str = "waiters";
+    const COLUMNS: &[TableColumn<Self>] = &[
+        column("SESSION", CellKind::Number, |row| Some(row.session.to_string())),
+        column("MODE", CellKind::Text, |row| Some(row.mode.to_string())),
+        column("WIRE", CellKind::Rare, |row| text(row.wire.as_ref())),
+        column("CLIENT", CellKind::Rare, |row| row.client.as_deref().map(visible)),
+        column("USER", CellKind::Rare, |row| row.user.as_deref().map(visible)),
+        column("PEER", CellKind::Text, |row| text(row.peer.as_ref())),
+        column("WAITED", CellKind::Age, |row| Some(age(row.waited))),
+        column("NOTE", CellKind::Rare, |row| row.note.as_deref().map(visible)),
+    ];
+
+    fn json(&self, _: SystemTime) -> Value {
+        json!({
+            "session": self.session,
+            "mode": self.mode.to_string(),
+            "wire": self.wire,
+            "peer": self.peer,
+            "waitedMs": millis(self.waited),
+            "idleMs": self.idle.map(millis),
+            "client": self.client,
+            "user": self.user,
+            "note": self.note,
+        })
     }
 }
 
@@ -88,13 +122,15 @@ impl ListRow for HistoryRow {
         column("SESSION", CellKind::Number, |row| Some(row.session.to_string())),
         column("MODE", CellKind::Text, |row| Some(row.mode.to_string())),
         column("WIRE", CellKind::Text, |row| text(row.wire.as_ref())),
-        column("CLIENT", CellKind::Rare, |row| text(row.client.as_ref())),
-        column("USER", CellKind::Rare, |row| text(row.user.as_ref())),
+        column("CLIENT", CellKind::Rare, |row| row.client.as_deref().map(visible)),
+        column("USER", CellKind::Rare, |row| row.user.as_deref().map(visible)),
         column("PEER", CellKind::Text, |row| text(row.peer.as_ref())),
         column("ENDED AGO", CellKind::Age, |row| Some(age(row.acquired.saturating_sub(row.held)))),
         column("HELD", CellKind::Age, |row| Some(age(row.held))),
         column("CAUSE", CellKind::Text, |row| text(Some(&row.cause))),
+        column("REASON", CellKind::Rare, |row| row.reason.as_deref().map(visible)),
         column("FENCING TOKEN", CellKind::Number, |row| Some(row.fencing_token.to_string())),
+        column("NOTE", CellKind::Rare, |row| row.note.as_deref().map(visible)),
     ];
 
     fn json(&self, now: SystemTime) -> Value {
@@ -109,6 +145,8 @@ impl ListRow for HistoryRow {
             "acquiredAt": rfc3339(now - self.acquired),
             "heldMs": millis(self.held),
             "cause": self.cause,
+            "note": self.note,
+            "reason": self.reason,
         })
     }
 }
@@ -118,17 +156,18 @@ impl ListRow for SessionRow {
     const COLUMNS: &[TableColumn<Self>] = &[
         column("SESSION", CellKind::Number, |row| Some(row.session.to_string())),
         column("WIRE", CellKind::Text, |row| text(row.wire.as_ref())),
-        column("CLIENT", CellKind::Rare, |row| text(row.client.as_ref())),
-        column("USER", CellKind::Rare, |row| text(row.user.as_ref())),
+        column("CLIENT", CellKind::Rare, |row| row.client.as_deref().map(visible)),
+        column("USER", CellKind::Rare, |row| row.user.as_deref().map(visible)),
         column("PEER", CellKind::Text, |row| text(row.peer.as_ref())),
         column("AGE", CellKind::Age, |row| Some(age(row.age))),
+        column("IDLE", CellKind::RareAge, |row| row.idle.map(age)),
         column("HOLDS", CellKind::Number, |row| Some(row.holds.to_string())),
         column("WAITS FOR", CellKind::Text, |row| text(row.waits_for.as_ref())),
         column("MEMORY", CellKind::Rare, |row| {
             row.memory.filter(|bytes| *bytes > 0).map(|bytes| bytes.to_string())
         }),
         column("EXPIRES", CellKind::RareAge, |row| row.expires.map(age)),
-        column("NOTE", CellKind::Rare, |row| text(row.note.as_ref())),
+        column("NOTE", CellKind::Rare, |row| row.note.as_deref().map(visible)),
     ];
 
     fn json(&self, now: SystemTime) -> Value {
@@ -138,6 +177,7 @@ impl ListRow for SessionRow {
             "peer": self.peer,
             "ageMs": millis(self.age),
             "holds": self.holds,
+            "idleMs": self.idle.map(millis),
             "waitsFor": self.waits_for,
             "memory": self.memory,
             "client": self.client,

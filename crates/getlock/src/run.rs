@@ -1,6 +1,9 @@
 //! A command under a lock.
 
-use std::time::Duration;
+use std::{
+    io::{IsTerminal, stderr},
+    time::Duration,
+};
 
 use getlockd_client::{Connection, Error, Guard, Symbol, written};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -11,7 +14,7 @@ use crate::{
     exit::{self, Failure},
     orphans, say,
     signals::{Signals, exit_code_of},
-    waiting,
+    waiting::{Detail, SeenHolders, ShownWait},
 };
 
 /// How long the release may take. After that the end of the connection releases the lock.
@@ -22,13 +25,16 @@ pub(crate) async fn run(server: &ServerArgs, args: &RunArgs) -> Result<u8, Failu
     if args.words.is_empty() && args.command.is_none() {
         return Err(child::nothing_to_run());
     }
-    let connection = server.connect_to_stop(args.stop_within()).await?;
+    let connection = server.connect_to_run(&args.command_name(), args.stop_within()).await?;
     let asked = Instant::now();
     let taken = tokio::select! {
         taken = take(server, args, &connection) => taken?,
         signal = signal_to_init(), if orphans::is_init() => return signal,
     };
-    let Some(lock) = taken else { return Ok(not_granted(args)) };
+    let Some(lock) = taken else {
+        not_granted(args, &connection).await;
+        return Ok(args.not_granted());
+    };
     let granted = Instant::now();
     if args.verbose {
         let (name, token, waited) = (written(&args.name), lock.fencing_token(), granted - asked);
@@ -70,7 +76,9 @@ async fn take(
             connection.acquire(name, timeout).await
         }
     };
-    match waiting::shown(server, args, connection.session(), take).await {
+    let wait =
+        ShownWait { server, session: connection.session(), lock: Some(&args.name), verbose: args.verbose };
+    match wait.until(take).await {
         Err(Error::NotGranted) => Ok(None),
         // An operator has cancelled the wait or killed the session: to the caller that is a lock that was not granted.
         Err(Error::Refused(refused))
@@ -83,15 +91,22 @@ async fn take(
     }
 }
 
-fn not_granted(args: &RunArgs) -> u8 {
+/// Says who holds the lock, to people.
+async fn not_granted(args: &RunArgs, connection: &Connection) {
     let name = written(&args.name);
     match args.once {
-        Some(_) if args.verbose => say(&format_args!("{name} is under way or done elsewhere in this window")),
+        Some(_) if args.verbose => {
+            say(&format_args!("{name}: already running or done elsewhere in this window; skipped"));
+        }
+        None if stderr().is_terminal() => {
+            let holders = SeenHolders::look(connection, &args.name).await;
+            let holders = holders
+                .map_or_else(|_| String::new(), |holders| format!("; {}", holders.text(Detail::Note, true)));
+            say(&format_args!("{name} was not granted{holders}"));
+        }
         None if args.verbose => say(&format_args!("{name} was not granted")),
         _ => {}
     }
-    let usual = if args.once.is_some() { exit::OK } else { exit::NOT_GRANTED };
-    args.conflict_exit_code.unwrap_or(usual)
 }
 
 /// Keeps the lock until the window of `--once` is over. Returns the exit code if it cannot.

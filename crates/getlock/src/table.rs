@@ -36,15 +36,13 @@ const WAITS: Style = AnsiColor::Yellow.on_default();
 const GAP: usize = 2;
 /// No text is made narrower.
 const NARROWEST: usize = 8;
-/// Where not all columns fit, these are left out, in this order.
-const LEFT_OUT: [&str; 8] = ["NOTE", "EXPIRES", "FENCING TOKEN", "MODE", "USER", "CLIENT", "SESSION", "PEER"];
+/// Where not all columns fit, these are left out before any text is shortened.
+const LEFT_OUT_FIRST: [&str; 2] = ["FENCING TOKEN", "MEMORY"];
+/// Where they do not fit even with shortened texts, these are left out, in this order.
+const LEFT_OUT: [&str; 9] = ["EXPIRES", "WIRE", "MODE", "IDLE", "NOTE", "PEER", "USER", "CLIENT", "SESSION"];
 
-/// The lines of a table, its head first.
-pub(crate) fn lines<T>(columns: &[TableColumn<T>], rows: &[T]) -> Vec<String> {
-    lines_within(usize::MAX, columns, rows)
-}
-
-/// The lines of a table of at most this width, if that is possible: texts are shortened, and columns left out.
+/// The lines of a table of at most this width, if that is possible, its head first: texts are shortened, and columns left
+/// out.
 pub(crate) fn lines_within<T>(place: usize, columns: &[TableColumn<T>], rows: &[T]) -> Vec<String> {
     let is_rare = |kind| matches!(kind, CellKind::Rare | CellKind::RareAge);
     let used = |column: &&TableColumn<T>| {
@@ -95,6 +93,11 @@ fn fit(table: &mut Vec<Shown>, place: usize) {
     let gaps = |table: &[Shown]| GAP * table.len().saturating_sub(1);
     let width = |table: &[Shown]| gaps(table) + table.iter().map(|column| column.width).sum::<usize>();
     let least = |table: &[Shown]| width(table) - table.iter().map(Shown::spare).sum::<usize>();
+    for head in LEFT_OUT_FIRST {
+        if width(table) > place {
+            table.retain(|column| column.head != head);
+        }
+    }
     for head in LEFT_OUT {
         if least(table) > place {
             table.retain(|column| column.head != head);

@@ -1,19 +1,23 @@
 //! `getlock top`: locks and their queues, as they change.
 
+mod head;
+mod window;
+
 use std::{
+    collections::HashMap,
     io::{IsTerminal, stdin, stdout},
     time::Duration,
 };
 
-use getlockd_client::{Connection, Error, LockRow, Stats, WaiterRow, visible, written};
+use getlockd_client::{Connection, Error, LockRow, SessionRow, WaiterRow, visible, written};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::{Instant, MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval},
 };
-use unicode_width::UnicodeWidthStr;
 
 use crate::{
-    args::ServerArgs,
+    args::{LockOrder, ServerArgs},
+    commands::EndedSession,
     exit::{self, Failure},
     rows::ListRow,
     screen::{KeyPress, Screen, keys, size},
@@ -21,6 +25,8 @@ use crate::{
     table::{age, lines_within},
     waiting::nth,
 };
+use head::{Rate, head};
+use window::Window;
 
 const REFRESH: Duration = Duration::from_secs(1);
 /// Of each queue so many are shown.
@@ -28,10 +34,29 @@ const OF_A_QUEUE: usize = 3;
 /// So many lines are above the locks.
 const HEAD: usize = 3;
 const CONTROL_C: u8 = 3;
+const BACKSPACE: [u8; 2] = [8, 127];
+/// In front of a row; the selected one has another.
+const MARGIN: &str = "  ";
+const SELECTED: &str = "> ";
+
+const KEYS: [&str; 12] = [
+    "j, k, arrows   select the next lock, the previous one",
+    "space, pages   the next page, the previous one",
+    "w              sort by waiters, most first",
+    "h              sort by how long the lock has been held, longest first",
+    "n              sort by name",
+    "/              find: a part of a name, client, user, note or address; an empty one shows all",
+    "K              end the session that holds the selected lock, after a question",
+    "?              these keys",
+    "q              quit",
+    "",
+    "Below a lock: the lock that its holder is itself waiting for, and the first of its queue.",
+    "Any key goes back.",
+];
 
 pub(crate) async fn top(server: &ServerArgs, prefix: &str) -> Result<u8, Failure> {
     if !stdin().is_terminal() || !stdout().is_terminal() {
-        return Err(Failure::usage("top needs a terminal; without one: getlock ls"));
+        return Err(Failure::usage("top needs a terminal; without one, use: getlock ls"));
     }
     let connection = server.connect().await?;
     let mut signals = Signals::new().map_err(Failure::system)?;
@@ -40,16 +65,29 @@ pub(crate) async fn top(server: &ServerArgs, prefix: &str) -> Result<u8, Failure
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let _screen = Screen::new()?;
     let mut keys = keys();
-    let mut top = Top { server, prefix, connection, rate: Rate::default(), window: Window::default() };
+    let mut top = Top {
+        server,
+        prefix,
+        connection,
+        rate: Rate::default(),
+        window: Window::default(),
+        sort: LockOrder::Waiters,
+        find: String::new(),
+        dialog: Dialog::None,
+        selected: None,
+    };
     loop {
         tokio::select! {
             _ = tick.tick() => {}
             _ = resized.recv() => {}
             _ = signals.next() => return Ok(exit::OK),
             key = keys.recv() => match key {
-                Some(KeyPress::Byte(b'q' | b'Q' | CONTROL_C)) | None => return Ok(exit::OK),
-                Some(key) if top.window.scroll(key) => {}
-                Some(_) => continue,
+                None | Some(KeyPress::Byte(CONTROL_C)) => return Ok(exit::OK),
+                Some(key) => match top.key(key).await? {
+                    KeyEffect::Quit => return Ok(exit::OK),
+                    KeyEffect::Redraw => {}
+                    KeyEffect::Nothing => continue,
+                },
             },
         }
         Screen::draw(&top.view().await?);
@@ -62,176 +100,199 @@ struct Top<'a> {
     connection: Connection,
     rate: Rate,
     window: Window,
+    sort: LockOrder,
+    /// What is looked for, in lower case.
+    find: String,
+    dialog: Dialog,
+    /// The selected row as it was drawn last, its name and holder: it stays selected while others come and go.
+    selected: Option<(String, u32)>,
+}
+
+/// What the keys are for.
+enum Dialog {
+    None,
+    Help,
+    /// What has been typed of what to look for.
+    Find(Vec<u8>),
+    Kill(EndedSession),
+    /// What came of it.
+    Told(String),
+}
+
+enum KeyEffect {
+    Quit,
+    Redraw,
+    Nothing,
 }
 
 impl Top<'_> {
+    async fn key(&mut self, key: KeyPress) -> Result<KeyEffect, Error> {
+        match std::mem::replace(&mut self.dialog, Dialog::None) {
+            Dialog::None | Dialog::Told(_) => return self.command(key).await,
+            Dialog::Help => {}
+            Dialog::Find(typed) => self.typed(typed, key),
+            Dialog::Kill(ended) if key == KeyPress::Byte(b'y') => {
+                self.dialog = Dialog::Told(match self.connection.kill(ended.session(), None).await {
+                    Ok(()) => ended.told(&self.connection).await,
+                    Err(Error::Refused(refused)) => refused.to_string(),
+                    Err(error) => return Err(error),
+                });
+            }
+            Dialog::Kill(_) => {}
+        }
+        Ok(KeyEffect::Redraw)
+    }
+
+    fn typed(&mut self, mut typed: Vec<u8>, key: KeyPress) {
+        match key {
+            KeyPress::Byte(b'\n' | b'\r') => {
+                self.find = String::from_utf8_lossy(&typed).to_lowercase();
+                self.go_to_the_top();
+                return;
+            }
+            KeyPress::Byte(byte) if BACKSPACE.contains(&byte) => drop(typed.pop()),
+            KeyPress::Byte(byte) => typed.push(byte),
+            _ => {}
+        }
+        self.dialog = Dialog::Find(typed);
+    }
+
+    async fn command(&mut self, key: KeyPress) -> Result<KeyEffect, Error> {
+        match key {
+            KeyPress::Byte(b'q' | b'Q') => return Ok(KeyEffect::Quit),
+            KeyPress::Byte(b'w') => self.sort_by(LockOrder::Waiters),
+            KeyPress::Byte(b'h') => self.sort_by(LockOrder::Held),
+            KeyPress::Byte(b'n') => self.sort_by(LockOrder::Name),
+            KeyPress::Byte(b'/') => self.dialog = Dialog::Find(Vec::new()),
+            KeyPress::Byte(b'?') => self.dialog = Dialog::Help,
+            KeyPress::Byte(b'K') => {
+                if let Some((_, session)) = self.selected {
+                    self.dialog = Dialog::Kill(EndedSession::look(&self.connection, session).await);
+                }
+            }
+            key if self.window.select(key) => self.selected = None,
+            _ => return Ok(KeyEffect::Nothing),
+        }
+        Ok(KeyEffect::Redraw)
+    }
+
+    fn sort_by(&mut self, sort: LockOrder) {
+        self.sort = sort;
+        self.go_to_the_top();
+    }
+
+    fn go_to_the_top(&mut self) {
+        (self.window, self.selected) = (Window::default(), None);
+    }
+
     async fn view(&mut self) -> Result<Vec<String>, Error> {
-        let (stats, mut locks) =
-            tokio::try_join!(self.connection.stats(), self.connection.locks(self.prefix))?;
-        // The longest queues first: they are what an operator looks for.
-        locks.rows.sort_by_key(|row| std::cmp::Reverse(row.waiters));
+        let (stats, locks, sessions) = tokio::try_join!(
+            self.connection.stats(),
+            self.connection.locks(self.prefix),
+            self.connection.sessions()
+        )?;
         let (width, height) = size();
         let rate = self.rate.now(&stats);
-        let (begin, place) = (self.window.begin(locks.rows.len()), height.saturating_sub(HEAD));
-        let mut view = vec![head(&stats, &self.server.host, rate, width), self.window.before()];
-        let rows = locks.rows.iter().skip(begin).take(place).cloned().collect::<Vec<_>>();
-        let mut table = lines_within(width, LockRow::COLUMNS, &rows).into_iter();
-        view.extend(table.next());
-        if rows.is_empty() {
-            view.push(self.nothing());
+        let mut view = vec![head(&stats, &self.server.address(), rate, width)];
+        if matches!(self.dialog, Dialog::Help) {
+            view.push(String::new());
+            view.extend(KEYS.map(str::to_owned));
+            return Ok(view);
         }
-        let blocks = self.blocks(&rows, table, place).await?;
-        view.extend(self.window.fill(blocks, locks.total, place));
+        let mut rows: Vec<_> = locks.rows.into_iter().filter(|row| self.is_found(row)).collect();
+        // By waiters at first: long queues are what an operator looks for.
+        self.sort.sort(&mut rows);
+        let place_of = |(name, session): &(String, u32)| {
+            rows.iter().position(|row| row.session == *session && row.name == *name)
+        };
+        if let Some(at) = self.selected.as_ref().and_then(place_of) {
+            self.window.select_at(at);
+        }
+        let sessions = sessions.rows.into_iter().map(|row| (row.session, row)).collect();
+        let total = if self.find.is_empty() { locks.total } else { rows.len() };
+        let place = height.saturating_sub(HEAD);
+        let lines = loop {
+            let lines = self.rows(&rows, &sessions, total, (width, place)).await?;
+            if self.window.follow() {
+                break lines;
+            }
+        };
+        self.selected = rows.get(self.window.selected()).map(|row| (row.name.clone(), row.session));
+        view.push(self.status());
+        view.extend(lines);
         Ok(view)
     }
 
-    /// The lines of each row, its queue below it; no more than there is place for.
-    async fn blocks(
-        &self,
+    fn is_found(&self, row: &LockRow) -> bool {
+        let texts =
+            [Some(&row.name), row.client.as_ref(), row.user.as_ref(), row.note.as_ref(), row.peer.as_ref()];
+        self.find.is_empty()
+            || texts.into_iter().flatten().any(|text| text.to_lowercase().contains(&self.find))
+    }
+
+    fn status(&self) -> String {
+        match &self.dialog {
+            Dialog::Find(typed) => format!("find: {}_", visible(&String::from_utf8_lossy(typed))),
+            Dialog::Kill(ended) => format!("end {}? y ends it, any other key does not", ended.holds()),
+            Dialog::Told(told) => visible(told),
+            _ if self.find.is_empty() => self.window.before(),
+            _ => {
+                let before = self.window.before();
+                let gap = if before.is_empty() { "" } else { "; " };
+                format!("{before}{gap}only with {} (/ and Enter: all)", written(&self.find))
+            }
+        }
+    }
+
+    /// The table from the first row of the window on, the queues below their locks.
+    async fn rows(
+        &mut self,
         rows: &[LockRow],
-        lines: impl Iterator<Item = String>,
-        place: usize,
-    ) -> Result<Vec<Vec<String>>, Error> {
+        sessions: &HashMap<u32, SessionRow>,
+        total: usize,
+        (width, place): (usize, usize),
+    ) -> Result<Vec<String>, Error> {
+        let begin = self.window.begin(rows.len());
+        let rows = rows.iter().skip(begin).take(place).cloned().collect::<Vec<_>>();
+        let mut table = lines_within(width.saturating_sub(MARGIN.len()), LockRow::COLUMNS, &rows).into_iter();
+        let mut view: Vec<_> = table.next().map(|head| format!("{MARGIN}{head}")).into_iter().collect();
+        if rows.is_empty() {
+            view.push(self.nothing());
+        }
         let (mut blocks, mut used, mut last) = (Vec::new(), 0, None);
-        for (row, line) in rows.iter().zip(lines) {
+        for ((at, row), line) in rows.iter().enumerate().zip(table) {
             if used >= place {
                 break;
             }
             // A lock that is shared has a row for each holder, and one queue.
             let is_first = last != Some(&row.name);
             last = Some(&row.name);
-            let mut block = vec![line];
+            let margin = if begin + at == self.window.selected() { SELECTED } else { MARGIN };
+            let mut block = vec![format!("{margin}{line}")];
+            let waits_for = sessions.get(&row.session).and_then(|session| session.waits_for.as_ref());
+            block.extend(waits_for.map(|lock| {
+                format!("{MARGIN}  session {} is itself waiting for {}", row.session, written(lock))
+            }));
             if is_first && row.waiters > 0 {
                 block.extend(queue(&self.connection, row).await?);
             }
             used += block.len();
             blocks.push(block);
         }
-        Ok(blocks)
+        view.extend(self.window.fill(blocks, total, place));
+        Ok(view)
     }
 
     /// What is said where no lock is shown.
     fn nothing(&self) -> String {
         // The head counts all locks, also those that this user may not see.
-        let seen = if self.server.user.is_some() { " that you may see" } else { "" };
+        let seen = if self.server.has_user() { " that you may see" } else { "" };
         match self.prefix {
-            "" => format!("nobody holds a lock{seen}"),
+            _ if !self.find.is_empty() => format!("no lock{seen} has {} in it", written(&self.find)),
+            "" => format!("no lock{seen} is held"),
             prefix => format!("no lock{seen} starts with {}", written(prefix)),
         }
     }
-}
-
-/// Which part of the list is shown.
-#[derive(Default)]
-struct Window {
-    first: usize,
-    shown: usize,
-    behind: usize,
-}
-
-impl Window {
-    /// Whether the key moves it.
-    fn scroll(&mut self, key: KeyPress) -> bool {
-        let page = self.shown.max(1);
-        let first = match key {
-            KeyPress::Byte(b'j') | KeyPress::Down => self.first + self.behind.min(1),
-            KeyPress::Byte(b' ') | KeyPress::PageDown => self.first + self.behind.min(page),
-            KeyPress::Byte(b'k') | KeyPress::Up => self.first.saturating_sub(1),
-            KeyPress::PageUp => self.first.saturating_sub(page),
-            KeyPress::Byte(_) => return false,
-        };
-        first != std::mem::replace(&mut self.first, first)
-    }
-
-    /// The first row that is shown of so many.
-    fn begin(&mut self, rows: usize) -> usize {
-        if self.first >= rows {
-            self.first = rows.saturating_sub(self.shown.max(1));
-        }
-        self.first
-    }
-
-    fn before(&self) -> String {
-        if self.first == 0 { String::new() } else { format!("{} before these", self.first) }
-    }
-
-    /// As much as there is place for, and how many more there are of all.
-    fn fill(&mut self, blocks: Vec<Vec<String>>, total: usize, place: usize) -> Vec<String> {
-        let rest = total.saturating_sub(self.first);
-        let is_all = blocks.len() == rest && blocks.iter().map(Vec::len).sum::<usize>() <= place;
-        let free = if is_all { place } else { place.saturating_sub(1) };
-        let mut lines = Vec::new();
-        self.shown = 0;
-        for block in blocks {
-            if lines.len() < free {
-                self.shown += 1;
-                lines.extend(block);
-            }
-        }
-        self.behind = rest.saturating_sub(self.shown);
-        if self.behind > 0 {
-            lines.truncate(free);
-            lines.push(format!("and {} more", self.behind));
-        }
-        lines
-    }
-}
-
-/// Grants in a second.
-#[derive(Default)]
-struct Rate {
-    before: Option<(Instant, u64)>,
-    rate: f64,
-}
-
-impl Rate {
-    fn now(&mut self, stats: &Stats) -> f64 {
-        let now = (Instant::now(), stats.grants);
-        let passed = self.before.map(|before| (now.0 - before.0, now.1.saturating_sub(before.1)));
-        match passed {
-            // Between two keys there is too little time for a rate.
-            Some((time, _)) if time < REFRESH / 2 => return self.rate,
-            Some((time, granted)) => {
-                self.rate = f64::from(u32::try_from(granted).unwrap_or(u32::MAX)) / time.as_secs_f64();
-            }
-            None => {}
-        }
-        self.before = Some(now);
-        self.rate
-    }
-}
-
-/// The numbers of the server. Where not all fits, what matters least is left out.
-fn head(stats: &Stats, host: &str, rate: f64, width: usize) -> String {
-    let many = |number, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
-    let version = stats.version.as_deref().map_or_else(|| "?".to_owned(), visible);
-    // Each with the order in which it is left out.
-    let mut parts = [
-        ("getlockd".to_owned(), 8),
-        (format!(" {version}"), 0),
-        (format!(" at {host}"), 5),
-        (format!(", up {}", age(stats.uptime)), 1),
-        (":".to_owned(), 8),
-        (format!(" {},", many(stats.sessions, "session")), 2),
-        (format!(" {}", many(stats.locks, "lock")), 8),
-        (format!(", {} waiting", stats.waiters), 7),
-        (format!(", {rate:.0} grants/s"), 3),
-        (of_memory(stats), 6),
-        ("   (j k scroll, q quits)".to_owned(), 4),
-    ];
-    let text = |parts: &[(String, u8)]| parts.iter().map(|(part, _)| part.as_str()).collect::<String>();
-    for turn in 0..8 {
-        if text(&parts).width() > width {
-            parts.iter_mut().filter(|(_, left)| *left == turn).for_each(|(part, _)| part.clear());
-        }
-    }
-    text(&parts)
-}
-
-/// How much is used of what all clients may make the server keep, once it is anything.
-fn of_memory(stats: &Stats) -> String {
-    let used = stats.memory.zip(stats.max_memory).map_or(0, |(used, max)| used * 100 / max.max(1));
-    if used == 0 { String::new() } else { format!(", {used} % of its memory used") }
 }
 
 /// The first of a queue.
@@ -244,11 +305,17 @@ async fn queue(connection: &Connection, lock: &LockRow) -> Result<Vec<String>, E
     let line = |(at, row): (usize, &WaiterRow)| {
         let WaiterRow { session, mode, waited, .. } = row;
         let peer = row.peer.as_deref().map_or_else(|| "-".to_owned(), written);
-        format!("  {}: session {session} at {peer}, {mode}, waits for {}", nth(at + 1), age(*waited))
+        let who = row.client.as_ref().or(row.user.as_ref());
+        let who = who.map_or_else(String::new, |who| format!(" ({})", visible(who)));
+        format!(
+            "{MARGIN}  {}: session {session}{who} at {peer}, {mode}, waits for {}",
+            nth(at + 1),
+            age(*waited)
+        )
     };
     let mut lines: Vec<_> = waiters.rows.iter().take(OF_A_QUEUE).enumerate().map(line).collect();
     if waiters.total > OF_A_QUEUE {
-        lines.push(format!("  and {} more", waiters.total - OF_A_QUEUE));
+        lines.push(format!("{MARGIN}  and {} more", waiters.total - OF_A_QUEUE));
     }
     Ok(lines)
 }

@@ -10,103 +10,202 @@ use std::{
 use getlockd_client::{Connection, Error, List, LockRow, visible, written};
 use getlockd_proto::name;
 use tokio::time::{Instant, sleep};
+use unicode_width::UnicodeWidthStr;
 
 use crate::{
-    args::{RunArgs, ServerArgs},
+    args::ServerArgs,
     say,
-    screen::{cut, width},
+    screen::{cut, shortened, width},
     signals::is_in_background,
     table::age,
 };
 
-/// A shorter wait is not worth a word.
+/// A shorter wait is not worth a word on a terminal.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// Elsewhere one line tells those who read the log of a job why it stands still.
+const PATIENCE_OF_A_LOG: Duration = Duration::from_secs(5);
 const REFRESH: Duration = Duration::from_secs(1);
+/// A name is shortened to no less than this, before anything else is left out.
+const SHORTEST_NAME: usize = 12;
 
-/// Waits, and meanwhile shows who holds the lock: on a terminal, or with `--verbose`.
-///
-/// Cancel-safe if `wait` is.
-pub(crate) async fn shown<T>(
-    server: &ServerArgs,
-    args: &RunArgs,
-    session: u32,
-    wait: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    let on_terminal = stderr().is_terminal();
-    if !on_terminal && !args.verbose {
-        return wait.await;
-    }
-    let mut wait = pin!(wait);
-    tokio::select! {
-        taken = &mut wait => return taken,
-        () = sleep(PATIENCE) => {}
-    }
-    let mut display = Display { on_terminal, last: None };
-    let taken = tokio::select! {
-        taken = &mut wait => taken,
-        never = refresh(server, args, session, &mut display) => match never {},
-    };
-    display.clear();
-    taken
+/// A wait of a session that is to be shown.
+pub(crate) struct ShownWait<'a> {
+    pub server: &'a ServerArgs,
+    pub session: u32,
+    /// The lock; none if the server is to be asked for it.
+    pub lock: Option<&'a str>,
+    /// Also where stderr is no terminal: from the beginning, and whatever changes.
+    pub verbose: bool,
 }
 
-/// It asks on a connection of its own: on the other one the request for the lock holds up all that comes behind it.
-async fn refresh(server: &ServerArgs, args: &RunArgs, session: u32, display: &mut Display) -> Infallible {
-    let began = Instant::now();
-    loop {
-        // Without this connection nothing is shown, and the wait goes on.
-        if let Ok(watcher) = server.connect().await {
-            while let Ok(seen) = look(&watcher, &args.name, session).await {
-                display.show(&args.name, &seen, began.elapsed() + PATIENCE);
-                sleep(REFRESH).await;
-            }
+impl ShownWait<'_> {
+    /// Waits, and meanwhile shows who holds the lock.
+    ///
+    /// Cancel-safe if `wait` is.
+    pub(crate) async fn until<T>(&self, wait: impl Future<Output = T>) -> T {
+        let on_terminal = stderr().is_terminal();
+        let patience = if on_terminal || self.verbose { PATIENCE } else { PATIENCE_OF_A_LOG };
+        let mut wait = pin!(wait);
+        tokio::select! {
+            taken = &mut wait => return taken,
+            () = sleep(patience) => {}
         }
-        sleep(REFRESH).await;
+        let mut display = Display { on_terminal, verbose: self.verbose, last: None };
+        let taken = tokio::select! {
+            taken = &mut wait => taken,
+            never = self.refresh(patience, &mut display) => match never {},
+        };
+        display.clear();
+        taken
     }
+
+    /// It asks on a connection of its own: on the other one the request for the lock holds up all that comes behind it.
+    ///
+    /// Cancel-safe.
+    async fn refresh(&self, waited: Duration, display: &mut Display) -> Infallible {
+        let began = Instant::now();
+        loop {
+            // Without this connection nothing is shown, and the wait goes on.
+            if let Ok(watcher) = self.server.connect().await {
+                while let Ok(seen) = self.look(&watcher).await {
+                    if let Some(seen) = seen {
+                        display.show(&seen, began.elapsed() + waited);
+                    }
+                    sleep(REFRESH).await;
+                }
+            }
+            sleep(REFRESH).await;
+        }
+    }
+
+    async fn look(&self, connection: &Connection) -> Result<Option<Seen>, Error> {
+        let lock = if let Some(lock) = self.lock {
+            Some(name::folded(lock)?)
+        } else {
+            let sessions = connection.sessions().await?.rows.into_iter();
+            sessions.filter(|row| row.session == self.session).find_map(|row| row.waits_for)
+        };
+        let Some(lock) = lock else { return Ok(None) };
+        let (holders, waiters) =
+            tokio::try_join!(SeenHolders::look(connection, &lock), connection.waiters(&lock))?;
+        let List { rows, total: queue, .. } = waiters;
+        let place = rows.iter().position(|row| row.session == self.session).map(|before| before + 1);
+        Ok(Some(Seen { lock, holders, place, queue }))
+    }
+}
+
+/// Who holds a lock: the first holder, and how many others there are.
+pub(crate) struct SeenHolders {
+    first: Option<SeenHolder>,
+    others: usize,
+}
+
+struct SeenHolder {
+    session: u32,
+    peer: String,
+    /// What it calls itself, or whom it logged in as.
+    who: Option<String>,
+    note: Option<String>,
+    held: Duration,
+}
+
+impl From<LockRow> for SeenHolder {
+    fn from(row: LockRow) -> Self {
+        let LockRow { session, peer, client, user, note, held, .. } = row;
+        Self { session, peer: peer.unwrap_or_else(|| "?".to_owned()), who: client.or(user), note, held }
+    }
+}
+
+impl SeenHolders {
+    /// Cancel-safe.
+    pub(crate) async fn look(connection: &Connection, name: &str) -> Result<Self, Error> {
+        let folded: String = name::folded(name)?;
+        let mut rows = connection.locks(name).await?.rows.into_iter().filter(|row| row.name == folded);
+        Ok(Self { first: rows.next().map(SeenHolder::from), others: rows.count() })
+    }
+
+    /// `held 0.8s by ana at 127.0.0.1:54156 (session 7)`, in as much detail as asked for, and with how long.
+    pub(crate) fn text(&self, detail: Detail, with_time: bool) -> String {
+        let Some(SeenHolder { session, peer, who, note, held }) = &self.first else {
+            return "nobody holds it".to_owned();
+        };
+        let peer = visible(peer);
+        let who = match who.as_deref().map(visible) {
+            None => peer,
+            Some(who) if detail < Detail::Peer => who,
+            Some(who) => format!("{who} at {peer}"),
+        };
+        let note = note.as_ref().filter(|_| detail == Detail::Note);
+        let note = note.map_or_else(String::new, |note| format!(", {}", visible(note)));
+        let held = if with_time { format!("{} ", age(*held)) } else { String::new() };
+        let others = if self.others == 0 { String::new() } else { format!(" and {} more", self.others) };
+        format!("held {held}by {who} (session {session}{note}){others}")
+    }
+}
+
+/// How much is told of a holder; the least first.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+pub(crate) enum Detail {
+    Who,
+    Peer,
+    Note,
 }
 
 /// What is between the waiter and the lock.
 struct Seen {
-    holder: Option<LockRow>,
-    others: usize,
+    lock: String,
+    holders: SeenHolders,
     place: Option<usize>,
     queue: usize,
 }
 
-async fn look(connection: &Connection, name: &str, session: u32) -> Result<Seen, Error> {
-    let folded: String = name::folded(name)?;
-    let (locks, waiters) = tokio::try_join!(connection.locks(name), connection.waiters(name))?;
-    let mut holders = locks.rows.into_iter().filter(|row| row.name == folded.as_str());
-    let holder = holders.next();
-    let List { rows, total: queue, .. } = waiters;
-    let place = rows.iter().position(|row| row.session == session).map(|before| before + 1);
-    Ok(Seen { holder, others: holders.count(), place, queue })
+impl Seen {
+    /// What is news when it changes.
+    fn news(&self) -> String {
+        let Self { lock, holders, .. } = self;
+        format!("waiting for {}{}; {}", written(lock), self.place(), holders.text(Detail::Note, false))
+    }
+
+    fn place(&self) -> String {
+        self.place.map_or_else(String::new, |place| format!(", {} of {}", nth(place), self.queue))
+    }
+
+    /// A line that fits. The name is shortened first; then the note is left out, the address, and how long the wait has
+    /// lasted.
+    fn line(&self, waited: Duration, width: usize) -> String {
+        let name = written(&self.lock);
+        let waited = format!("; waited {}", age(waited));
+        let forms =
+            [(Detail::Note, &*waited), (Detail::Peer, &waited), (Detail::Who, &waited), (Detail::Who, "")];
+        let rests = forms
+            .map(|(detail, waited)| format!("{}; {}{waited}", self.place(), self.holders.text(detail, true)));
+        let place = |rest: &String| width.saturating_sub("waiting for ".len() + rest.width());
+        let fits = |rest: &&String| place(rest) >= SHORTEST_NAME.min(name.width());
+        let rest = rests.iter().find(fits).unwrap_or(&rests[3]);
+        cut(&format!("waiting for {}{rest}", shortened(&name, place(rest).max(SHORTEST_NAME))), width)
+    }
 }
 
 struct Display {
     on_terminal: bool,
+    verbose: bool,
     /// What was shown last, without the times, which alone are no news.
     last: Option<String>,
 }
 
 impl Display {
-    fn show(&mut self, name: &str, seen: &Seen, waited: Duration) {
+    fn show(&mut self, seen: &Seen, waited: Duration) {
         if self.on_terminal && is_in_background() {
             return;
         }
-        let place =
-            seen.place.map_or_else(String::new, |place| format!(", {} of {}", nth(place), seen.queue));
-        let said = format!("waiting for {}{place}; {}", written(name), holder(seen));
+        let news = seen.news();
         if self.on_terminal {
-            let since = seen.holder.as_ref().map(|row| age(row.held));
-            let since = since.map_or_else(String::new, |since| format!(" for {since}"));
-            let line = format!("{said}{since}; waited {}", age(waited));
             // One line, redrawn.
-            let _ = write!(stderr(), "\r\x1b[K{}", cut(&line, width().saturating_sub(1)));
-        } else if self.last.as_deref() != Some(&said) {
-            say(&said);
+            let _ = write!(stderr(), "\r\x1b[K{}", seen.line(waited, width().saturating_sub(1)));
+        } else if self.last.is_none() || (self.verbose && self.last.as_ref() != Some(&news)) {
+            say(&news);
         }
-        self.last = Some(said);
+        self.last = Some(news);
     }
 
     fn clear(&self) {
@@ -114,19 +213,6 @@ impl Display {
             let _ = write!(stderr(), "\r\x1b[K");
         }
     }
-}
-
-fn holder(seen: &Seen) -> String {
-    let Some(row) = &seen.holder else { return "nobody holds it".to_owned() };
-    let (session, peer) = (row.session, row.peer.as_deref().map_or_else(|| "?".to_owned(), visible));
-    let who = row
-        .client
-        .as_ref()
-        .or(row.user.as_ref())
-        .map_or_else(|| peer.clone(), |who| format!("{} at {peer}", written(who)));
-    let note = row.note.as_ref().map_or_else(String::new, |note| format!(", {}", written(note)));
-    let others = if seen.others == 0 { String::new() } else { format!(" and {} more", seen.others) };
-    format!("held by {who} (session {session}{note}){others}")
 }
 
 /// 1st, 2nd, 3rd, 4th, 11th, 21st.
@@ -144,6 +230,31 @@ pub(crate) fn nth(n: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waiting_line_fits_and_the_name_is_shortened_first() {
+        let first = SeenHolder {
+            session: 7,
+            peer: "10.0.0.1:54156".to_owned(),
+            who: Some("ana".to_owned()),
+            note: Some("weekly".to_owned()),
+            held: Duration::from_millis(800),
+        };
+        let seen = Seen {
+            lock: "a-very-long-name-of-a-job:for-one-customer".to_owned(),
+            holders: SeenHolders { first: Some(first), others: 0 },
+            place: Some(4),
+            queue: 4,
+        };
+        let line = |width| seen.line(Duration::from_secs(2), width);
+        let holder = "4th of 4; held 0.8s by ana at 10.0.0.1:54156 (session 7, weekly)";
+        assert!(line(200).contains(&format!("for-one-customer, {holder}; waited 2.0s")), "{}", line(200));
+        assert!(line(110).contains(&format!("a-very-long-name-o…, {holder}")), "{}", line(110));
+        for width in 40..200 {
+            assert!(line(width).width() <= width, "{width}: {}", line(width));
+        }
+        assert!(line(79).ends_with("held 0.8s by ana (session 7); waited 2.0s"), "{}", line(79));
+    }
 
     #[test]
     fn places_have_ordinal_suffixes() {

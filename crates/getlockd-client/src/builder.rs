@@ -3,7 +3,10 @@
 use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
 
 use getlockd_proto::{DEFAULT_PORT, escape::Written, keepalive::Keepalive};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
 use crate::{Error, driver::ByteStream};
 
@@ -129,6 +132,17 @@ impl Builder {
     #[must_use]
     pub fn retry(self, within: Duration) -> Self {
         Self { retry: within, ..self }
+    }
+
+    /// Opens the stream alone, with TLS if that is set, for a program that speaks the line protocol itself. It does not
+    /// log in, and nothing bounds its time.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// [`Error::Connect`].
+    pub async fn open_stream(&self) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Error> {
+        self.stream().await
     }
 
     /// Opens what a connection goes over.

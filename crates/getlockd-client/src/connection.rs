@@ -79,18 +79,19 @@ impl Connection {
         let login = builder.login.as_ref().map(|(user, password)| {
             request_word(&driver, format!("AUTH {} {}\n", Written(user), Written(password)))
         });
-        let introduced = builder.introduction().map(|line| request_word(&driver, line));
         let (sender, hello) = oneshot::channel();
         driver.send_with_keepalive("HELLO\n".to_owned(), Pending::Word(sender));
+        // Behind the HELLO: a port that speaks HTTP may take an introduction for the beginning of a request, and wait.
+        let introduced = builder.introduction().map(|line| request_word(&driver, line));
         if let Some(login) = login {
             expect_one(&driver.reply(login).await?).map_err(Error::of_first_reply)?;
-        }
-        if let Some(introduced) = introduced {
-            expect_one(&driver.reply(introduced).await?).map_err(Error::of_first_reply)?;
         }
         let hello = driver.reply(hello).await?;
         let session = RowFields::read(&hello).and_then(|hello| hello.number("session"));
         let session = session.ok_or_else(|| Error::Unexpected(hello).of_first_reply())?;
+        if let Some(introduced) = introduced {
+            expect_one(&driver.reply(introduced).await?)?;
+        }
         // The KEEPALIVE in front of the HELLO was answered before it.
         let left = driver.left().unwrap_or_default();
         match builder.stop_within {

@@ -8,12 +8,15 @@
 //! - [`keepalive`]: how a vanished peer is detected, and what is promised until then;
 //! - [`pem`]: what is often wrong with certificates and keys.
 //!
-//! With the feature `programs`, which is for `getlockd` and `getlock`, also [`moment`] and [`environment`].
+//! With the feature `programs`, which is for `getlockd` and `getlock`, also [`moment`], [`environment`] and
+//! [`manual`].
 
 #[cfg(feature = "programs")]
 pub mod environment;
 pub mod escape;
 pub mod keepalive;
+#[cfg(feature = "programs")]
+pub mod manual;
 #[cfg(feature = "programs")]
 pub mod moment;
 pub mod name;

@@ -26,9 +26,10 @@ async fn failure_to_run_has_its_own_exit_codes() {
     for (args, expected, told) in [
         (&["x", "/no/such/program"][..], 127, "cannot run /no/such/program"),
         (&["x", "/etc/passwd"], 126, "cannot run /etc/passwd"),
-        (&["x"], 64, "the command is missing"),
+        (&["x"], 64, "no command given. Usage: getlock NAME"),
+        (&["kill"], 64, "Usage: getlock kill [OPTIONS] SESSION"),
         (&["ls", "--", "./backup.sh"], 64, "getlock run ls -- COMMAND"),
-        (&["x", "--wait", "-1", "true"], 64, "say seconds, such as 10"),
+        (&["x", "--wait", "-1", "true"], 64, "expected seconds (10, 0.5)"),
         (&["x", "--wait", "soon", "true"], 64, "invalid value 'soon'"),
         (&["x", "-n", "-w", "1", "true"], 64, "cannot be used with"),
         (&["", "true"], 64, "the name is empty; use 1 to 64 characters"),

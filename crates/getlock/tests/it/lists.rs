@@ -36,9 +36,11 @@ async fn lists_are_aligned_and_agree_with_json() {
     assert!(why.lines().nth(1).unwrap().starts_with("nightly  exclusive        1  127.0.0.1:"), "{why}");
     let (_, sessions, _) =
         output(getlock(server.addr, &["--host", &server.addr.to_string(), "sessions"])).await;
-    assert!(sessions.lines().nth(2).unwrap().trim_end().ends_with("nightly"), "{sessions}");
+    assert!(sessions.lines().nth(2).unwrap().contains("  nightly"), "{sessions}");
 
-    assert_eq!(self::code(&server, &["kill", "1"]).await, 0);
+    let (code, _, told) = output(getlock(server.addr, &["kill", "1"])).await;
+    assert!(code == 0 && told.starts_with("getlock: ended session 1 (127.0.0.1:"), "{told}");
+    assert!(told.contains("; nightly went to session 2"), "{told}");
     assert_eq!(b.line().await, "1");
     let (code, _, err) = output(getlock(server.addr, &["kill", "1"])).await;
     assert!(code == 1 && err.contains("no session 1"), "{err}");
@@ -50,17 +52,36 @@ async fn lists_are_aligned_and_agree_with_json() {
     let nothing = "getlock: no ended hold of weekly is remembered\n";
     assert_eq!((code, out.as_str(), err.as_str()), (0, "", nothing));
     let (code, out, err) = output(getlock(server.addr, &["why", "weekly"])).await;
-    assert_eq!((code, out.as_str(), err.as_str()), (0, "", "getlock: nobody holds weekly\n"));
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "", "getlock: weekly is not held\n"));
+}
+
+#[tokio::test]
+async fn locks_are_sorted_by_the_wanted_key() {
+    let server = TestServer::start();
+    let [mut a, mut b] = server.clients().await;
+    for name in ["zebra", "middle", "ant"] {
+        assert_eq!(a.ask(&format!("GET_LOCK {name} 0")).await, "1");
+    }
+    b.send("GET_LOCK middle 60").await;
+    server.until_waiting(1).await;
+    for (key, first) in [("name", "ant"), ("held", "zebra"), ("waiters", "middle")] {
+        let (_, out, _) = output(getlock(server.addr, &["ls", "--sort", key])).await;
+        assert!(out.lines().nth(1).unwrap().starts_with(first), "{key}: {out}");
+    }
+    let (_, waiters, _) = output(getlock(server.addr, &["waiters", "middle"])).await;
+    assert!(waiters.lines().nth(1).unwrap().trim_start().starts_with("2  exclusive  "), "{waiters}");
+    assert_eq!(code(&server, &["why", "--quiet", "ant"]).await, 0);
+    assert_eq!(code(&server, &["why", "--quiet", "free"]).await, 1);
 }
 
 #[tokio::test]
 async fn completions_and_manual_are_printed() {
     for shell in ["bash", "zsh", "fish"] {
         let (code, out, _) = output(getlock("x", &["completions", shell])).await;
-        assert!(code == 0 && out.contains("conflict-exit-code"), "{shell}");
+        assert!(code == 0 && out.contains("_GETLOCK_COMPLETE"), "{shell}");
     }
     let (code, out, _) = output(getlock("x", &["man"])).await;
-    assert!(code == 0 && out.contains(".TH getlock 1") && out.contains("75"), "{out}");
+    assert!(code == 0 && out.contains(".TH GETLOCK 1") && out.contains("75"), "{out}");
     let (code, _, err) = output(getlock("x", &["top"])).await;
     assert!(code == 64 && err.contains("top needs a terminal"), "{err}");
 }

@@ -5,16 +5,22 @@ mod command;
 #[allow(dead_code, reason = "each of the test binaries uses its part")]
 #[path = "../../../../tests/common/mod.rs"]
 mod common;
+mod completion;
 mod documents;
+mod introduction;
 mod lists;
 mod lost_lock;
+mod manual;
+mod page;
 #[cfg(target_os = "linux")]
 mod partition;
 mod queue;
 mod quick_start;
-mod readme;
+mod server_url;
+mod shell;
 mod terminal;
 mod termination;
+mod tmux;
 
 use std::process::{Output, Stdio};
 

@@ -71,6 +71,17 @@ async fn timeout_exits_without_running() {
 }
 
 #[tokio::test]
+async fn long_wait_without_a_terminal_is_said_once() {
+    let server = TestServer::start();
+    let mut holder = server.client().await;
+    assert_eq!(holder.ask("GET_LOCK x 0").await, "1");
+    // A refresh follows the first line within a second, and says nothing.
+    let (code, _, err) = output(getlock(server.addr, &["-w", "6.5", "x", "true"])).await;
+    assert_eq!((code, err.lines().count()), (1, 1), "{err}");
+    assert!(err.starts_with("getlock: waiting for x, 1st of 1; held by 127.0.0.1:"), "{err}");
+}
+
+#[tokio::test]
 async fn interrupted_wait_is_not_granted() {
     let server = TestServer::start();
     let mut holder = server.client().await;
@@ -106,7 +117,7 @@ async fn window_allows_a_single_run() {
     assert!(told().await.contains("done; nightly is kept for 3"));
     let (code, out, err) = output(getlock(server.addr, &args)).await;
     assert_eq!((code, out.as_str()), (0, ""));
-    assert_eq!(err, "getlock: nightly is under way or done elsewhere in this window\n");
+    assert_eq!(err, "getlock: nightly: already running or done elsewhere in this window; skipped\n");
     assert_eq!(self::code(&server, &["--once", "1h", "-E", "8", "nightly", "false"]).await, 8);
     first.signal("TERM").await;
     assert_eq!(first.group.child.wait().await.unwrap().code(), Some(128 + 15));

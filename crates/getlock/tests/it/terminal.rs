@@ -1,91 +1,9 @@
-//! What `getlock` shows on a terminal. The terminal is tmux's.
-//!
-//! With `DRIVERS=all` in the environment it is a failure that there is no tmux.
-
-use std::{
-    path::PathBuf,
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+//! What `getlock` shows on a terminal.
 
 use crate::{
-    GETLOCK,
-    common::{PATIENCE, TestServer, skip::skip_missing},
+    common::TestServer,
+    tmux::{Terminal, line},
 };
-
-/// A terminal of 100 columns and 20 rows, in which a script runs.
-struct Terminal {
-    folder: tempfile::TempDir,
-}
-
-impl Terminal {
-    /// None where there is no tmux.
-    fn start(server: &TestServer, script: &str) -> Option<Self> {
-        let there = Command::new("tmux").arg("-V").stdout(Stdio::null()).status().is_ok();
-        if !there {
-            skip_missing("tmux");
-            return None;
-        }
-        let terminal = Self { folder: tempfile::tempdir().unwrap() };
-        let getlock = format!("getlock() {{ {GETLOCK} \"$@\"; }}");
-        let script = format!("export GETLOCK_HOST={}; {getlock}; {script}", server.addr);
-        terminal.tmux(&[
-            "-f",
-            "/dev/null",
-            "new-session",
-            "-d",
-            "-x",
-            "100",
-            "-y",
-            "20",
-            "sh",
-            "-c",
-            &script,
-        ]);
-        Some(terminal)
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("tmux")
-    }
-
-    fn tmux(&self, args: &[&str]) -> String {
-        let output = Command::new("tmux").arg("-S").arg(self.socket()).args(args).output().unwrap();
-        assert!(output.status.success(), "tmux {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn shown(&self) -> String {
-        self.tmux(&["capture-pane", "-p"])
-    }
-
-    fn keys(&self, keys: &str) {
-        self.tmux(&["send-keys", keys]);
-    }
-
-    /// Resolves when what is shown is as wanted.
-    async fn until(&self, wanted: impl Fn(&str) -> bool) -> String {
-        let began = Instant::now();
-        loop {
-            let shown = self.shown();
-            if wanted(&shown) {
-                return shown;
-            }
-            assert!(began.elapsed() < PATIENCE, "still:\n{shown}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = Command::new("tmux").arg("-S").arg(self.socket()).arg("kill-server").output();
-    }
-}
-
-fn line<'a>(shown: &'a str, start: &str) -> &'a str {
-    shown.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no {start:?} in:\n{shown}"))
-}
 
 #[tokio::test]
 async fn wait_shows_holder_and_remaining_time() {
@@ -98,13 +16,11 @@ async fn wait_shows_holder_and_remaining_time() {
     else {
         return;
     };
-    let shown = terminal.until(|shown| shown.contains("2nd of 2; held by 127.0.0.1:")).await;
-    let waiting = line(&shown, "waiting for nightly, 2nd of 2; held by 127.0.0.1:");
-    assert!(waiting.contains(" (session 1) for ") && waiting.contains("s; waited "), "{waiting}");
+    let shown = terminal.until(|shown| shown.contains("2nd of 2; held ")).await;
+    let waiting = line(&shown, "waiting for nightly, 2nd of 2; held ");
+    assert!(waiting.contains("s by 127.0.0.1:") && waiting.contains(" (session 1); waited "), "{waiting}");
     drop(holder);
-    terminal
-        .until(|shown| shown.contains("1st of 1; held by 127.0.0.1:") && shown.contains("(session 2)"))
-        .await;
+    terminal.until(|shown| shown.contains("1st of 1; held ") && shown.contains("(session 2)")).await;
     drop(first);
     let shown = terminal.until(|shown| shown.contains("ended 0")).await;
     assert_eq!(shown.trim_end(), "it runs\nended 0", "the line is gone");
@@ -153,15 +69,15 @@ async fn top_follows_changes_and_restores_the_terminal() {
     let shown = terminal.until(|shown| shown.contains("1st: ")).await;
     assert!(shown.starts_with("getlockd ") && shown.contains(": 4 sessions, 2 locks, 1 waiting"), "{shown}");
     let rows: Vec<_> = shown.lines().collect();
-    assert!(rows[2].starts_with("NAME ") && rows[3].starts_with("'two words'  exclusive "), "{shown}");
+    assert!(rows[2].starts_with("  NAME ") && rows[3].starts_with("> 'two words'  exclusive "), "{shown}");
     assert!(
-        rows[4].starts_with("  1st: session 2 at 127.0.0.1:") && rows[5].starts_with("weekly "),
+        rows[4].starts_with("    1st: session 2 at 127.0.0.1:") && rows[5].starts_with("  weekly "),
         "{shown}"
     );
 
     second.send("GET_SHARED_LOCK 'two words' 60").await;
     terminal
-        .until(|shown| shown.contains("  2nd: session 3 at 127.0.0.1:") && shown.contains(", shared, "))
+        .until(|shown| shown.contains("    2nd: session 3 at 127.0.0.1:") && shown.contains(", shared, "))
         .await;
     assert_eq!(holder.ask("RELEASE_LOCK weekly").await, "1");
     terminal.until(|shown| !shown.contains("weekly") && shown.contains("2 waiting")).await;
@@ -188,25 +104,29 @@ async fn top_truncates_to_the_screen() {
     let Some(terminal) = Terminal::start(&server, script) else { return };
     // 20 rows: three above, and one to say that there are more.
     let shown = terminal.until(|shown| shown.contains("job:15 ") && shown.contains("\nand 14 more\n")).await;
-    assert!(line(&shown, "getlockd").ends_with("(j k scroll, q quits)"), "{shown}");
+    assert!(line(&shown, "getlockd").ends_with("(? shows the keys)"), "{shown}");
     terminal.keys("j");
-    terminal.until(|shown| shown.contains("\n1 before these\n") && shown.contains("and 13 more")).await;
+    terminal.until(|shown| shown.contains("\n> the-long-name-of-a-job:01 ")).await;
     terminal.keys("PageDown");
-    terminal.until(|shown| shown.contains("\n14 before these\n") && shown.contains("job:29 ")).await;
+    terminal
+        .until(|shown| {
+            shown.contains("\n2 before these\n") && shown.contains("\n> the-long-name-of-a-job:17 ")
+        })
+        .await;
     terminal.keys("PageUp");
-    terminal.until(|shown| !shown.contains("before") && shown.contains("and 14 more")).await;
-    terminal.keys("Down");
-    terminal.until(|shown| shown.contains("\n1 before these\n")).await;
-    terminal.keys("k");
-    terminal.until(|shown| !shown.contains("before")).await;
+    terminal.until(|shown| shown.contains("\n> the-long-name-of-a-job:01 ")).await;
+    terminal.keys("Up");
+    terminal
+        .until(|shown| shown.contains("\n> the-long-name-of-a-job:00 ") && !shown.contains("before"))
+        .await;
 
     // Whole columns, whole parts of the head.
     terminal.tmux(&["resize-window", "-x", "40", "-y", "10"]);
     let shown = terminal.until(|shown| shown.contains("and 24 more")).await;
     assert_eq!(line(&shown, "getlockd"), "getlockd: 30 locks, 0 waiting", "{shown}");
-    let head: Vec<_> = line(&shown, "NAME").split_whitespace().collect();
-    assert_eq!(head, ["NAME", "PEER", "HELD", "WAITERS"], "{shown}");
-    assert!(line(&shown, "the-long").contains("… "), "{shown}");
+    let head: Vec<_> = line(&shown, "  NAME").split_whitespace().collect();
+    assert_eq!(head, ["NAME", "SESSION", "HELD", "WAITERS"], "{shown}");
+    assert!(line(&shown, "> the-long").contains("… "), "{shown}");
 
     terminal.keys("q");
     terminal.until(|shown| shown.contains("no lock starts with nosuch")).await;
@@ -217,8 +137,76 @@ async fn top_ends_with_its_server_and_restores_the_terminal() {
     let mut server = TestServer::with(&["--drain", "0"]);
     let script = "echo before; getlock top; echo ended $?; stty -a | tr ' ;' '\\n' | grep -xE 'icanon'; cat";
     let Some(terminal) = Terminal::start(&server, script) else { return };
-    terminal.until(|shown| shown.contains("nobody holds a lock")).await;
+    terminal.until(|shown| shown.contains("no lock is held")).await;
     server.stop();
     let shown = terminal.until(|shown| shown.contains("icanon")).await;
     assert!(shown.starts_with("before\ngetlock: the connection ") && shown.contains("ended 69"), "{shown}");
+}
+
+#[tokio::test]
+async fn top_sorts_finds_and_kills_after_a_question() {
+    let server = TestServer::start();
+    let [mut root, mut middle, mut last] = server.clients().await;
+    assert_eq!(root.ask("GET_LOCK migrate:billing 0").await, "1");
+    assert_eq!(middle.ask("GET_LOCK deploy:web 0").await, "1");
+    middle.send("GET_LOCK migrate:billing 60").await;
+    server.until_waiting(1).await;
+    last.send("GET_LOCK deploy:web 60").await;
+    server.until_waiting(2).await;
+    let Some(terminal) = Terminal::start(&server, "getlock top; cat") else { return };
+    terminal.until(|shown| shown.contains("    session 2 is itself waiting for migrate:billing\n")).await;
+    terminal.keys("?");
+    terminal.until(|shown| shown.contains("sort by how long")).await;
+    terminal.keys("h");
+    terminal.until(|shown| shown.contains("\n> deploy:web ") || shown.contains("\n> migrate:billing ")).await;
+    terminal.keys("h");
+    terminal.until(|shown| shown.contains("\n> migrate:billing ")).await;
+    terminal.enter("/WEB");
+    let shown = terminal.until(|shown| shown.contains("only with web (")).await;
+    assert!(!shown.contains("> migrate:"), "{shown}");
+    terminal.enter("/");
+    terminal.until(|shown| shown.contains("\n> migrate:billing ")).await;
+    terminal.keys("K");
+    terminal
+        .until(|shown| {
+            shown.contains("end session 1 (127.0.0.1:") && shown.contains("which holds migrate:billing?")
+        })
+        .await;
+    terminal.keys("x");
+    terminal.until(|shown| !shown.contains("which holds")).await;
+    terminal.keys("K");
+    terminal.until(|shown| shown.contains("y ends it, any other key does not")).await;
+    terminal.keys("y");
+    terminal.until(|shown| shown.contains("migrate:billing went to session 2")).await;
+    assert_eq!(middle.line().await, "1");
+}
+
+#[tokio::test]
+async fn tables_fit_the_terminal_unless_long() {
+    let server = TestServer::start();
+    let mut holder = server.client().await;
+    assert_eq!(
+        holder.ask("GET_LOCK a-rather-long-name-of-a-job-of-one-customer:monthly-report 0").await,
+        "1"
+    );
+    let script = "stty cols 80; getlock ls; read go; clear; getlock ls -l; cat";
+    let Some(terminal) = Terminal::start(&server, script) else { return };
+    let shown = terminal.until(|shown| shown.contains("a-rather-long")).await;
+    assert!(!shown.contains("TOKEN") && shown.contains('…'), "{shown}");
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    terminal.keys("Enter");
+    terminal.until(|shown| shown.contains("customer:monthly-report  exclusive")).await;
+}
+
+#[tokio::test]
+async fn refusal_names_the_holder_on_a_terminal() {
+    let server = TestServer::start();
+    let mut holder = server.client().await;
+    assert_eq!(holder.ask("GET_LOCK nightly 0").await, "1");
+    let Some(terminal) = Terminal::start(&server, "getlock -n nightly -- true; echo ended $?; cat") else {
+        return;
+    };
+    let shown = terminal.until(|shown| shown.contains("ended 1")).await;
+    let refused = line(&shown, "getlock: nightly was not granted; held ");
+    assert!(refused.contains("s by 127.0.0.1:") && refused.ends_with("(session 1)"), "{refused}");
 }

@@ -38,7 +38,7 @@ async fn command_is_dead_before_a_silent_server_may_grant() {
     let stub = Stub::start().await;
     let running = tokio::spawn({
         let addr = stub.addr();
-        async move { Running::start(addr, &["--kill-after", "100ms", "x", "-c", DEAF]).await }
+        async move { Running::start(addr, &["--no-introduce", "--kill-after", "100ms", "x", "-c", DEAF]).await }
     });
     let mut peer = stub.welcome("1.000").await;
     grant(&mut peer, "x", "1.000").await;
@@ -56,7 +56,7 @@ async fn default_stop_time_fits_the_server() {
     let stub = Stub::start().await;
     let running = tokio::spawn({
         let addr = stub.addr();
-        async move { Running::start(addr, &["x", "-c", DEAF]).await }
+        async move { Running::start(addr, &["--no-introduce", "x", "-c", DEAF]).await }
     });
     let mut peer = stub.welcome("3.000").await;
     grant(&mut peer, "x", "3.000").await;
@@ -203,7 +203,7 @@ async fn odd_option_values_keep_their_usual_meaning() {
 #[tokio::test]
 async fn server_text_cannot_control_the_terminal() {
     let stub = Stub::start().await;
-    let ended = tokio::spawn(output(getlock(stub.addr(), &["x", "true"])));
+    let ended = tokio::spawn(output(getlock(stub.addr(), &["--no-introduce", "x", "true"])));
     let mut peer = stub.accept().await;
     assert_eq!(peer.line().await, "KEEPALIVE");
     peer.send("ERROR \u{1b}]0;X \u{1b}]0;pwned\u{7}\u{9b}2J\u{202e}; closing").await;
