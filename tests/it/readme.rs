@@ -120,7 +120,7 @@ fn flags_are_in_the_table() {
     }
 }
 
-/// `packaging/check` builds the Dockerfile; here is what it runs.
+/// The Dockerfile cannot be built here; what it runs can.
 #[tokio::test]
 async fn container_commands_exist() {
     let dockerfile = include_str!("../../Dockerfile");
