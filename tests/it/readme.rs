@@ -43,7 +43,7 @@ fn two_commands_set_everything_up() {
     assert!(path.split(':').any(|folder| folder == "/usr/local/bin"), "cron finds it there");
 }
 
-/// `packaging/check` builds the Dockerfile; here is what it runs.
+/// The Dockerfile cannot be built here; what it runs can.
 #[tokio::test]
 async fn container_commands_exist() {
     let dockerfile = include_str!("../../Dockerfile");
