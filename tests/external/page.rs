@@ -108,7 +108,10 @@ impl Viewer {
 async fn browsers_get_the_page_and_programs_the_hello() {
     let server = TestServer::start();
     let (status, hello) = Request::send(server.http, "GET", "/", "").await.reply().await;
-    assert!(status == 200 && hello.starts_with("getlockd, a lock server. Open this address in a browser"), "{hello}");
+    assert!(
+        status == 200 && hello.starts_with("getlockd, a lock server. Open this address in a browser"),
+        "{hello}"
+    );
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/wires/rest/page");
     let file = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
     let files = fs::read_dir(&folder).unwrap();

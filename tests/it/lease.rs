@@ -299,13 +299,7 @@ async fn invalid_request_is_a_json_error() {
             400,
             "ttlMs: expected milliseconds as a whole number, such as 5000",
         ),
-        (
-            "POST",
-            "/api/lock/acquire",
-            r#"{"resourceName":"x","ttlMs":1}"#,
-            400,
-            "ttlMs must be 10 to",
-        ),
+        ("POST", "/api/lock/acquire", r#"{"resourceName":"x","ttlMs":1}"#, 400, "ttlMs must be 10 to"),
         (
             "POST",
             "/api/lock/acquire",

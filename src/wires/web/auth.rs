@@ -9,7 +9,7 @@ use axum::{
         header::{ACCEPT, AUTHORIZATION, WWW_AUTHENTICATE},
     },
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use base64::prelude::{BASE64_STANDARD, Engine};
 use tonic::Status;
