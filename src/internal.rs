@@ -5,11 +5,13 @@ pub mod budget {
 }
 
 pub mod client_info {
-    pub use crate::core::client_info::{Origin, Wire};
+    pub use crate::core::client_info::{MAX_TEXT, Origin, Wire};
 }
 
 pub mod command {
-    pub use crate::core::command::{AcquireAnswer, EndReason, Error, LockRequest, ReleaseAnswer, Stats};
+    pub use crate::core::command::{
+        AcquireAnswer, EndReason, Error, Kill, LockRequest, ReleaseAnswer, Stats,
+    };
 }
 
 pub mod compat {
@@ -22,7 +24,7 @@ pub mod grpc {
 
 pub mod lease {
     pub use crate::core::lease::{
-        Bounds, Client, Grant, LeaseError, LeaseRequest, Leases, MAX_TEXT, RequestId, Secret,
+        Bounds, Client, Grant, LeaseError, LeaseRequest, Leases, RequestId, Secret,
     };
 }
 

@@ -1,6 +1,6 @@
 //! A client as people see it: where it comes from, who it is, and what it tells of itself.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -46,6 +46,14 @@ pub struct Origin {
     pub peer: SocketAddr,
 }
 
+/// The most characters of what a client calls itself, of a note, and of the reason of a kill.
+pub const MAX_TEXT: usize = 256;
+
+/// Whether a text for people has more than [`MAX_TEXT`] characters.
+pub(crate) fn is_too_long(text: &str) -> bool {
+    text.chars().nth(MAX_TEXT).is_some()
+}
+
 /// What a client tells of itself, for people who look at the list of sessions.
 #[derive(Clone, Debug)]
 pub struct ClientInfo {
@@ -60,10 +68,14 @@ pub struct ClientInfo {
     pub database: Option<String>,
     /// The statement that waits.
     pub statement: Option<String>,
-    /// Since when it waits, or is idle; of a lease, when it was last heard of.
+    /// Since when a process list shows it in its state: it waits, or is idle.
     pub since: Instant,
-    /// Why a lease was taken, in its owner's words.
-    pub note: Option<Box<str>>,
+    /// When it sent its last command; of a lease, its last heartbeat.
+    pub last_command: Instant,
+    /// Its own words for people, such as why it takes locks.
+    pub(super) note: Option<Box<str>>,
+    /// The attributes of a MySQL connection beside its name, as the library wrote them.
+    pub attributes: Option<Box<str>>,
     /// When a lease ends if it is not renewed.
     pub expires: Option<Instant>,
 }
@@ -77,7 +89,9 @@ impl ClientInfo {
             database: None,
             statement: None,
             since,
+            last_command: since,
             note: None,
+            attributes: None,
             expires: None,
         }
     }
@@ -91,5 +105,21 @@ impl ClientInfo {
     /// What it calls itself.
     pub fn client(&self) -> Option<&str> {
         Some(&*self.client).filter(|client| !client.is_empty())
+    }
+
+    /// Its own words for people.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// For how long it has sent no command.
+    pub fn idle(&self) -> Duration {
+        self.last_command.elapsed()
+    }
+
+    /// How many bytes its words have.
+    pub(super) fn bytes(&self) -> usize {
+        let texts = [&self.note, &self.attributes].into_iter().flatten().map(|text| text.len());
+        self.login.len() + self.client.len() + texts.sum::<usize>()
     }
 }

@@ -7,12 +7,12 @@
 mod error;
 mod rows;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 pub use error::{Error, Forbidden};
 pub use rows::{LockRow, SessionRow, Stats, WaiterRow, WhyRow};
 
-use getlockd_proto::timeout::Timeout;
+use getlockd_proto::{escape::Visible, timeout::Timeout};
 
 use crate::{
     core::lock::{Mode, SessionId},
@@ -64,11 +64,32 @@ impl ReleaseAnswer {
     }
 }
 
+/// A `KILL`, as its victim is told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kill {
+    /// The session that killed.
+    pub by: SessionId,
+    /// Whom that session had logged in as.
+    pub user: Option<Box<str>>,
+    /// Why, in its own words.
+    pub reason: Option<Box<str>>,
+}
+
+impl fmt::Display for Kill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "killed by session {}", self.by)?;
+        if let Some(user) = &self.user {
+            write!(f, " ({})", Visible(user))?;
+        }
+        self.reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {}", Visible(reason)))
+    }
+}
+
 /// Why a session ends though its client did not ask for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndReason {
-    /// `KILL`, by this session.
-    Killed(SessionId),
+    /// `KILL`.
+    Killed(Arc<Kill>),
     /// The server stops.
     Shutdown,
     /// Its user is none any more, or may not lock what it holds or waits for.
@@ -78,7 +99,7 @@ pub enum EndReason {
 impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Killed(by) => write!(f, "killed by session {by}"),
+            Self::Killed(kill) => kill.fmt(f),
             Self::Shutdown => f.write_str("shutdown"),
             Self::Revoked => f.write_str("its user may not any more"),
         }

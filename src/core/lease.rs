@@ -45,17 +45,9 @@ use crate::{
 /// How long a lease runs without a heartbeat if nothing else is asked for.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(45);
 
-/// The most characters of what a client calls itself, and of a note.
-pub const MAX_TEXT: usize = 256;
-
 /// The fewest and the most characters of a request id.
 const MIN_REQUEST_ID: usize = 16;
 const MAX_REQUEST_ID: usize = 64;
-
-/// Whether a text for people is longer than [`MAX_TEXT`].
-pub(crate) fn is_too_long(text: &str) -> bool {
-    text.chars().count() > MAX_TEXT
-}
 
 /// The client that asks for a lease.
 #[derive(Clone, Debug)]
@@ -225,16 +217,11 @@ impl Leases {
     ) -> Result<Grant, LeaseError> {
         let Bounds { min, max, .. } = self.bounds;
         let ttl = self.check_ttl(request.ttl)?.unwrap_or(DEFAULT_TTL.clamp(min, max));
-        if request.client.iter().chain(&request.note).any(|text| is_too_long(text)) {
-            return Err(LeaseError::TooLong);
-        }
         let reservation = self.reserve(&client)?;
         let LeaseRequest { name, mode, wait: timeout, client: client_name, note, .. } = request;
         let mut session = client.open(&self.service);
         // Its own memory, as it outlives its connection, and more than such words have.
-        session
-            .introduce(client_name.unwrap_or_default(), note)
-            .map_err(|exceeded| LeaseError::Refused(exceeded.into()))?;
+        session.introduce(client_name.unwrap_or_default(), note).map_err(LeaseError::Refused)?;
         let since = Instant::now();
         let request = LockRequest { name: name.clone(), mode, timeout };
         acquire_lock(&mut session, request, &client.gone).await?;
@@ -254,6 +241,7 @@ impl Leases {
     ) -> (Instant, Arc<Delivery>) {
         let ends = Instant::now() + ttl;
         let handle = running.session.handle_arc();
+        handle.note_command();
         handle.note(|client_info| client_info.expires = Some(ends));
         let term = Guarded::new(Rank::LeaseTerm, Term { running: Some(running), ttl, ends, deliveries: 1 });
         let (changed, delivered) = (Notify::new(), AtomicBool::new(false));
@@ -385,6 +373,7 @@ impl Lease {
         term.ttl = ttl.unwrap_or(term.ttl);
         term.ends = Instant::now() + term.ttl;
         term.deliveries += deliveries;
+        self.handle.note_command();
         self.handle.note(|client_info| client_info.expires = Some(term.ends));
         self.changed.notify_one();
         Some((term.ends, token))

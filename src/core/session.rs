@@ -36,8 +36,9 @@ pub use snapshot::{SessionSnapshot, Snapshot, Watch};
 
 use crate::{
     core::{
-        budget::{Budget, Exceeded},
-        command::{AcquireAnswer, Answer, EndReason, Error, LockRequest, ReleaseAnswer, Stats},
+        budget::Budget,
+        client_info::{ClientInfo, is_too_long},
+        command::{AcquireAnswer, Answer, EndReason, Error, Kill, LockRequest, ReleaseAnswer, Stats},
         lock::{Acquire, Mode, OnBusy, Owner, PIECE, Released, SessionId, Token},
         stats::{Refused, ReleaseCause},
         sync::sleep_until,
@@ -224,13 +225,17 @@ impl Session {
         Ok(self.service.stats())
     }
 
-    /// Tells another session to end.
+    /// Tells another session to end, and why.
     ///
     /// # Errors
-    /// [`Error::NoSession`], [`Error::NoLogin`] or [`Error::Forbidden`].
-    pub fn kill(&mut self, id: SessionId) -> Answer<Killing<'_>> {
+    /// [`Error::NoSession`], [`Error::NoLogin`], [`Error::Forbidden`] or [`Error::TextTooLong`].
+    pub fn kill(&mut self, id: SessionId, reason: Option<&str>) -> Answer<Killing<'_>> {
         self.authorize(|_| Ok(()))?;
-        let target = self.service.kill(id, self.id(), self.principal())?;
+        let reason = reason.filter(|reason| !reason.is_empty());
+        reason.map_or(Ok(()), check_text)?;
+        let user = self.handle.client_info().user().map(Box::from);
+        let kill = Arc::new(Kill { by: self.id(), user, reason: reason.map(Box::from) });
+        let target = self.service.kill(id, kill, self.principal())?;
         Ok(Killing { target, handle: &self.handle, service: &self.service })
     }
 
@@ -289,29 +294,34 @@ impl Session {
         self.handle.set_budget(budget.clone());
     }
 
-    /// Notes what its client calls itself, and why it takes locks, in place of what it said before.
+    /// Notes what its client calls itself, and its note, in place of what it said before. Empty texts say nothing.
     ///
     /// # Errors
-    /// [`Exceeded`]: nothing is noted.
-    pub fn introduce(&self, client: String, note: Option<String>) -> Result<(), Exceeded> {
-        let bytes = client.len() + note.as_ref().map_or(0, String::len);
-        self.handle.charge_client_info(bytes, self.service.memory())?;
-        self.handle.note(|client_info| {
+    /// [`Error::NoLogin`], [`Error::TextTooLong`] or [`Error::TooMuchMemory`]: nothing is noted.
+    pub fn introduce(&mut self, client: String, note: Option<String>) -> Answer<()> {
+        self.authorize(|_| Ok(()))?;
+        let note = note.filter(|note| !note.is_empty());
+        [Some(&client), note.as_ref()].into_iter().flatten().try_for_each(|text| check_text(text))?;
+        self.describe(|client_info| {
             client_info.client = client;
             client_info.note = note.map(String::into_boxed_str);
-        });
-        Ok(())
+        })
     }
 
-    /// Notes the name that its client says it logs in as, which nobody has checked.
+    /// Notes what else its client tells of itself.
     ///
     /// # Errors
-    /// [`Exceeded`]: nothing is noted.
-    pub fn note_login(&self, name: String) -> Result<(), Exceeded> {
-        self.handle.charge_client_info(name.len(), self.service.memory())?;
-        self.handle.note(|client_info| client_info.login = name);
-        Ok(())
+    /// [`Error::TooMuchMemory`]: nothing is noted.
+    pub fn describe(&self, change: impl FnOnce(&mut ClientInfo)) -> Answer<()> {
+        let described = self.handle.describe(self.service.memory(), change);
+        Ok(described.inspect_err(|&exceeded| self.count_refusal(exceeded.into()))?)
     }
+}
+
+/// # Errors
+/// [`Error::TextTooLong`]
+fn check_text(text: &str) -> Answer<()> {
+    if is_too_long(text) { Err(Error::TextTooLong) } else { Ok(()) }
 }
 
 /// Few locks are free when it is dropped. If there are many, the session lives until a task has freed them.

@@ -6,7 +6,7 @@ mod history;
 use std::time::Duration;
 
 pub use histogram::{BOUNDS, Distribution, Histogram};
-pub use history::{HoldHistory, PastHold};
+pub use history::{HoldHistory, HolderTexts, PastHold};
 
 use crate::core::{
     budget::Exceeded,

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Why the connection ends during a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Disconnect {
     /// By the client.
     HungUp(Hangup),
@@ -118,7 +118,7 @@ pub(crate) async fn upgrade(
 }
 
 /// Why no more input arrives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Silence {
     /// The client has gone.
     Left,

@@ -90,7 +90,7 @@ pub fn start(session: &mut Session, command: Command) -> Progress<'_> {
             session.query(&UsedBy(&name)).map(|holder| holder.map(|id| id.0.into()).into())
         }
         Command::FencingToken(name) => session.fencing_token(&name).map(Reply::from),
-        Command::Kill(id) => match session.kill(id) {
+        Command::Kill(id) => match session.kill(id, None) {
             Ok(killing) => return Progress::Working(Working::Killing(killing)),
             Err(error) => Err(error),
         },

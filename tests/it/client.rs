@@ -101,7 +101,7 @@ async fn scope_drops_its_future_when_lock_is_lost() {
         };
         client.lock("x", Timeout::Forever, work).await
     });
-    killer.kill(in_time(session).await.unwrap()).await.unwrap();
+    killer.kill(in_time(session).await.unwrap(), None).await.unwrap();
     assert_eq!(in_time(scope).await.unwrap().unwrap_err().symbol(), Some(Symbol::Killed));
     assert!(in_time(dropped).await.is_err());
 
@@ -163,11 +163,11 @@ async fn lost_connection_loses_all_its_guards() {
     let (one, other) = (connection(&server).await, connection(&server).await);
     let guards = [one.try_lock("a").await.unwrap().unwrap(), one.try_lock("b").await.unwrap().unwrap()];
     assert!(!guards[0].is_lost());
-    other.kill(one.session()).await.unwrap();
+    other.kill(one.session(), None).await.unwrap();
     for guard in &guards {
         let lost = in_time(guard.lost()).await;
         assert_eq!(lost.symbol(), Some(Symbol::Killed));
-        assert!(guard.is_lost() && lost.to_string().contains("ended this one by KILL"), "{lost}");
+        assert!(guard.is_lost() && lost.to_string().contains("killed by session "), "{lost}");
     }
     let [first, _] = guards;
     assert!(matches!(first.release().await, Err(Error::Lost(_))));
@@ -314,7 +314,7 @@ async fn refusal_carries_its_symbol() {
     assert!(other.cancel_wait(one.session()).await.unwrap());
     assert_eq!(in_time(waiting).await.unwrap().unwrap_err().symbol(), Some(Symbol::Interrupted));
     assert!(!other.cancel_wait(one.session()).await.unwrap());
-    assert_eq!(other.kill(999).await.unwrap_err().symbol(), Some(Symbol::NoSession));
+    assert_eq!(other.kill(999, None).await.unwrap_err().symbol(), Some(Symbol::NoSession));
     assert!(matches!(one.try_lock("").await, Err(Error::BadName(_))));
     assert!(matches!(one.try_lock(&"n".repeat(5000)).await, Err(Error::BadName(_))));
     one.ping().await.unwrap();
@@ -332,7 +332,7 @@ async fn killed_wait_is_not_retried() {
     server.until_waiting(1).await;
     let killer = connection(&server).await;
     let waiter = killer.waiters("x").await.unwrap().rows[0].session;
-    killer.kill(waiter).await.unwrap();
+    killer.kill(waiter, None).await.unwrap();
     assert_eq!(in_time(waiting).await.unwrap().unwrap_err().symbol(), Some(Symbol::Killed));
 }
 

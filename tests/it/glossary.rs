@@ -62,7 +62,7 @@ async fn line_rows_use_these_words() {
         assert!(!rows.is_empty(), "{list}");
         words.extend(rows.iter().flat_map(|row| keys_of_row(row)));
     }
-    assert_eq!(eye.ask("KILL 2").await, "1");
+    assert_eq!(eye.ask("KILL 2 stuck").await, "1");
     words.extend(keys_of_row(&eye.list("HISTORY b").await[0]));
     assert_eq!(words, fields(0));
 }

@@ -9,6 +9,7 @@ use crate::common::{
 use getlockd::{
     internal::{
         client_info::Origin,
+        command::Error,
         lease::{Bounds, Client, LeaseError, LeaseRequest, Leases, Secret},
         session::{Limits, LockService, Principal},
         share::{QuotaCause, QuotaExceeded, Resource},
@@ -145,7 +146,7 @@ async fn request_fields_are_bounded() {
     assert_eq!(take(&leases, Duration::from_hours(2)).await.unwrap_err(), bounds);
     let long = LeaseRequest { client: Some("x".repeat(257)), ..LeaseRequest::of(name()) };
     let refused = leases.acquire_as(long, Secret::random().unwrap().key(), client()).await;
-    assert_eq!(refused.unwrap_err(), LeaseError::TooLong);
+    assert_eq!(refused.unwrap_err(), LeaseError::Refused(Error::TextTooLong));
     let waiters: Vec<_> = (0..3).map(|_| wait(&leases)).collect();
     until_waiting(&leases, 2).await;
     let quota_exceeded = QuotaExceeded { resource: Resource::Leases, limit: 3, cause: QuotaCause::Full };

@@ -38,12 +38,12 @@ async fn grpc_shows_and_kills_line_sessions() {
     let stats = grpc.stats(StatsRequest {}).await.unwrap().into_inner();
     assert_eq!((stats.locks, stats.waiters, stats.grants), (1, 1, 1));
 
-    let kill = |session, cancel_wait| KillRequest { session, cancel_wait };
+    let kill = |session, cancel_wait| KillRequest { session, cancel_wait, reason: None };
     assert!(!grpc.kill(kill(a_id, true)).await.unwrap().into_inner().done);
     assert!(grpc.kill(kill(b_id, true)).await.unwrap().into_inner().done);
     assert!(b.line().await.starts_with("ERROR INTERRUPTED KILL QUERY"));
     assert!(grpc.kill(kill(a_id, false)).await.unwrap().into_inner().done);
-    assert!(a.line().await.starts_with("ERROR KILLED session "));
+    assert!(a.line().await.starts_with("ERROR KILLED killed by session "));
     assert_eq!(grpc.kill(kill(a_id, false)).await.unwrap_err().code(), Code::NotFound);
     let history =
         grpc.history(HistoryRequest { name: name(), ..Default::default() }).await.unwrap().into_inner().holds;
@@ -62,7 +62,7 @@ async fn memory_of_a_session_is_listed_on_every_wire() {
     server.until(|stats| stats.memory == kept - OWN_MEMORY).await;
 
     let rows = a.list("SESSIONS").await;
-    assert!(rows[1].ends_with(&format!(" waits_for=nightly memory={kept}")), "{rows:?}");
+    assert!(rows[1].contains(&format!(" waits_for=nightly memory={kept} idle=")), "{rows:?}");
     let all = format!(" memory={} max_memory=1073741824", kept - OWN_MEMORY);
     assert!(a.list("STATS").await[0].ends_with(&all));
     let (_, sessions) = get(server.http, "/api/sessions").await;
@@ -93,8 +93,9 @@ async fn note_memory_is_charged_to_its_session_or_lease() {
     let mut eye = server.client().await;
     assert_eq!(eye.ask("AUTH somebody x").await, "1");
     let rows = eye.list("SESSIONS").await;
-    assert!(rows[0].contains(" waits_for=NULL memory=12 client=web-1 note='back up' "), "{rows:?}");
-    assert!(rows[1].contains(" memory=8 user=somebody"), "{rows:?}");
+    assert!(rows[0].contains(" waits_for=NULL memory=12 idle="), "{rows:?}");
+    assert!(rows[0].contains(" client=web-1 note='back up' "), "{rows:?}");
+    assert!(rows[1].contains(" memory=8 ") && rows[1].ends_with(" user=somebody"), "{rows:?}");
 }
 
 #[tokio::test]

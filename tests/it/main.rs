@@ -18,6 +18,7 @@ mod getlockd_tables;
 mod glossary;
 mod grpc_limits;
 mod instructions;
+mod introduce;
 mod keepalive;
 mod lease;
 mod limits;

@@ -6,7 +6,7 @@ use crate::common::session::{Answer, Command, Progress, Reply, run, start};
 use getlockd::{
     internal::{
         client_info::{Origin, Wire},
-        command::{EndReason, Error},
+        command::{EndReason, Error, Kill},
         lock::{Mode, SessionId},
         session::{Limits, LockService, Session},
     },
@@ -138,7 +138,10 @@ async fn kill_is_not_reported_as_shutdown() {
         panic!("it lives")
     };
     assert_eq!(number(&run(&mut victim, get_lock("x", "0")).await), 1, "not yet looked at");
-    assert_eq!(victim.end_reason(), Some(EndReason::Killed(SessionId(1))));
+    assert_eq!(
+        victim.end_reason(),
+        Some(EndReason::Killed(Arc::new(Kill { by: SessionId(1), user: None, reason: None })))
+    );
     drop(victim);
     assert!(matches!(killing.finish().await, Ok(Ok(Reply::Int(1)))));
 }

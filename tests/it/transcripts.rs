@@ -99,7 +99,7 @@ fn same_word(shown: &str, got: &str) -> bool {
         Some((("fencing_token", _), ("fencing_token", value))) => is_token(value),
         Some((("peer", _), ("peer", value))) => value.starts_with("127.0.0.1:"),
         Some((
-            (shown @ ("held" | "acquired" | "waited" | "age" | "uptime" | "expires"), _),
+            (shown @ ("held" | "acquired" | "waited" | "idle" | "age" | "uptime" | "expires"), _),
             (got, value),
         )) => shown == got && is_time(value),
         _ => shown == got || is_token(shown) && is_token(got),
@@ -273,8 +273,8 @@ fn every_command_has_a_section() {
     let chapters: BTreeSet<_> = PROTOCOL.lines().filter_map(|line| line.strip_prefix("### ")).collect();
     let mut commands: BTreeSet<_> = Verb::ALL.iter().map(Verb::usage).collect();
     // KILL has one for each of its forms.
-    assert!(commands.remove("KILL [QUERY] id"));
-    commands.extend(["KILL id".to_owned(), "KILL QUERY id".to_owned()]);
+    assert!(commands.remove("KILL [QUERY] id [reason]"));
+    commands.extend(["KILL id [reason]".to_owned(), "KILL QUERY id".to_owned()]);
     assert_eq!(chapters, commands.iter().map(String::as_str).collect());
 }
 
@@ -295,7 +295,7 @@ fn every_limit_equals_its_constant() {
         ("`LONG_LIST`", getlockd::internal::web::LONG_LIST),
         ("`--max-packet`", getlockd::internal::mysql::MAX_PACKET),
         ("`MAX_BODY`", getlockd::internal::web::MAX_BODY),
-        ("`MAX_TEXT`", getlockd::internal::lease::MAX_TEXT),
+        ("`MAX_TEXT`", getlockd::internal::client_info::MAX_TEXT),
         ("`--max-waiters-per-lock`", 100_000),
         ("`--max-leases`", 100_000),
         ("`MAX_CONNECTION_MEMORY`", getlockd::internal::budget::MAX_CONNECTION_MEMORY),

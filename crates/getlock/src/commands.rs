@@ -44,7 +44,7 @@ pub(crate) async fn kill(server: &ServerArgs, session: u32, cancel_wait: bool) -
         return Ok(exit::NOT_GRANTED);
     }
     if !cancel_wait {
-        connection.kill(session).await.map_err(|error| match error.symbol() {
+        connection.kill(session, None).await.map_err(|error| match error.symbol() {
             Some(Symbol::NoSession) => {
                 Failure::not_there(format_args!("there is no session {session}; getlock sessions lists them"))
             }

@@ -2,10 +2,16 @@
 
 use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
 
-use getlockd_proto::{DEFAULT_PORT, keepalive::Keepalive};
+use getlockd_proto::{DEFAULT_PORT, escape::Written, keepalive::Keepalive};
 use tokio::net::TcpStream;
 
 use crate::{Error, driver::ByteStream};
+
+/// The most characters of a name and of a note (protocol.md, `INTRODUCE`).
+pub(crate) const MAX_TEXT: usize = 256;
+
+/// The most bytes of each as they are written: a line has at most 1024.
+const MAX_WRITTEN: usize = 500;
 
 /// How to connect to a server, and as which user.
 ///
@@ -17,6 +23,7 @@ use crate::{Error, driver::ByteStream};
 ///
 /// let client = Client::builder("locks.example.org")
 ///     .user("deploy", std::env::var("GETLOCK_PASSWORD").unwrap_or_default())
+///     .name("deploy of web-1")
 ///     .keepalive(Duration::from_secs(10))
 ///     .connect()
 ///     .await?;
@@ -27,6 +34,8 @@ use crate::{Error, driver::ByteStream};
 pub struct Builder {
     pub(crate) server: String,
     pub(crate) login: Option<(String, String)>,
+    pub(crate) name: Option<String>,
+    pub(crate) note: Option<String>,
     pub(crate) connect_time: Duration,
     keepalive: Duration,
     pub(crate) stop_within: Option<Duration>,
@@ -42,6 +51,8 @@ impl Builder {
         Self {
             server: server.into(),
             login: None,
+            name: None,
+            note: None,
             connect_time: Duration::from_secs(10),
             keepalive: Duration::from_secs(30),
             stop_within: None,
@@ -56,6 +67,20 @@ impl Builder {
     #[must_use]
     pub fn user(self, name: impl Into<String>, password: impl Into<String>) -> Self {
         Self { login: Some((name.into(), password.into())), ..self }
+    }
+
+    /// What this program calls itself: `client` in the server's lists, for whoever asks who holds a lock. At most 256
+    /// characters; what is longer is cut off.
+    #[must_use]
+    pub fn name(self, name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..self }
+    }
+
+    /// A note for people, such as why the locks are taken: `note` in the server's lists. At most 256 characters; what is
+    /// longer is cut off.
+    #[must_use]
+    pub fn note(self, note: impl Into<String>) -> Self {
+        Self { note: Some(note.into()), ..self }
     }
 
     /// Uses TLS.
@@ -122,6 +147,26 @@ impl Builder {
         Ok(Box::new(stream))
     }
 
+    /// The line that tells the server who this is; none if nothing was said.
+    pub(crate) fn introduction(&self) -> Option<String> {
+        if self.name.is_none() && self.note.is_none() {
+            return None;
+        }
+        let written = |text: &Option<String>, bytes| {
+            let text = text.as_deref().unwrap_or_default();
+            let mut characters = text.chars().take(MAX_TEXT).count();
+            loop {
+                let start: String = text.chars().take(characters).collect();
+                let written = Written(&start).to_string();
+                if written.len() <= bytes {
+                    return written;
+                }
+                characters -= 1;
+            }
+        };
+        Some(format!("INTRODUCE {} {}\n", written(&self.name, MAX_WRITTEN), written(&self.note, MAX_WRITTEN)))
+    }
+
     pub(crate) fn failed(&self, error: io::Error) -> Error {
         Error::Connect { server: with_port(&self.server, DEFAULT_PORT), error: Arc::new(error) }
     }
@@ -168,6 +213,19 @@ mod tests {
             ("[::1]:1", "[::1]:1"),
         ] {
             assert_eq!(with_port(server, DEFAULT_PORT), address);
+        }
+    }
+
+    #[test]
+    fn introduction_fits_a_line() {
+        assert_eq!(Builder::new("x").introduction(), None);
+        let named = Builder::new("x").name("web-1").note("ask ops");
+        assert_eq!(named.introduction().unwrap(), "INTRODUCE web-1 'ask ops'\n");
+        assert_eq!(Builder::new("x").note("a").introduction().unwrap(), "INTRODUCE '' a\n");
+        for text in ["x", "é", "語", "\u{202e}"] {
+            let long = Builder::new("x").name(text.repeat(1000)).note(text.repeat(1000));
+            let line = long.introduction().unwrap();
+            assert!(line.len() <= 1024 && line.ends_with('\n'), "{} bytes", line.len());
         }
     }
 

@@ -71,7 +71,7 @@ impl Connection {
         Builder::new(server).connection().await
     }
 
-    /// Logs in, and asks for the session id and the server's promise, all in one round trip.
+    /// Logs in, says who this is, and asks for the session id and the server's promise, all in one round trip.
     ///
     /// Cancel-safe.
     async fn start(builder: &Builder) -> Result<Self, Error> {
@@ -79,10 +79,14 @@ impl Connection {
         let login = builder.login.as_ref().map(|(user, password)| {
             request_word(&driver, format!("AUTH {} {}\n", Written(user), Written(password)))
         });
+        let introduced = builder.introduction().map(|line| request_word(&driver, line));
         let (sender, hello) = oneshot::channel();
         driver.send_with_keepalive("HELLO\n".to_owned(), Pending::Word(sender));
         if let Some(login) = login {
             expect_one(&driver.reply(login).await?).map_err(Error::of_first_reply)?;
+        }
+        if let Some(introduced) = introduced {
+            expect_one(&driver.reply(introduced).await?).map_err(Error::of_first_reply)?;
         }
         let hello = driver.reply(hello).await?;
         let session = RowFields::read(&hello).and_then(|hello| hello.number("session"));
@@ -215,14 +219,15 @@ impl Connection {
         rows.pop().ok_or_else(|| Error::Unexpected("END 0".to_owned()))
     }
 
-    /// Ends a session. Its locks are free when this returns.
+    /// Ends a session, whose client is told the reason. Its locks are free when this returns.
     ///
     /// Cancel-safe: dropped, it is still done.
     ///
     /// # Errors
     /// [`Error::Refused`] or [`Error::Lost`]: with `NO_SESSION` if there is none.
-    pub async fn kill(&self, session: u32) -> Result<(), Error> {
-        expect_one(&self.word(format!("KILL {session}\n")).await?)
+    pub async fn kill(&self, session: u32, reason: Option<&str>) -> Result<(), Error> {
+        let reason = reason.map(|reason| format!(" {}", Written(reason))).unwrap_or_default();
+        expect_one(&self.word(format!("KILL {session}{reason}\n")).await?)
     }
 
     /// Cancels the wait of a session, which gets `INTERRUPTED`. False if it did not wait.

@@ -9,7 +9,7 @@
 //! use std::time::Duration;
 //! use getlockd_client::http::Leases;
 //!
-//! let leases = Leases::new("127.0.0.1:3308").client("web-1");
+//! let leases = Leases::new("127.0.0.1:3308").name("web-1");
 //! // The work is dropped if the lease is lost.
 //! leases.lock("nightly", Duration::from_secs(10), async |lease| work(lease.fencing_token()).await).await?;
 //! # Ok(())
@@ -39,7 +39,7 @@ use tokio::{
 
 use crate::{
     Builder, Error, Lost, Mode, Refused,
-    builder::with_port,
+    builder::{MAX_TEXT, with_port},
     clock::Moment,
     handle::{Deadlines, ended_with_runtime, when_lost},
     heartbeat::{HeartbeatTimer, max_stop_within},
@@ -64,8 +64,6 @@ pub struct Leases {
     builder: Builder,
     authorization: Option<String>,
     ttl: Duration,
-    client: Option<String>,
-    note: Option<String>,
 }
 
 impl Leases {
@@ -74,14 +72,14 @@ impl Leases {
         Self::with(Builder::new(server))
     }
 
-    /// As the builder says: as a user, over TLS and so on.
+    /// As the builder says: as a user, under a name, over TLS and so on.
     pub fn with(mut builder: Builder) -> Self {
         builder.server = with_port(&builder.server, DEFAULT_PORT);
         let basic = |(user, password): &(String, String)| {
             format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
         };
         let authorization = builder.login.as_ref().map(basic);
-        Self { builder, authorization, ttl: DEFAULT_TTL, client: None, note: None }
+        Self { builder, authorization, ttl: DEFAULT_TTL }
     }
 
     /// Logs in by the token of a user. Without TLS it can be read on its way.
@@ -96,16 +94,16 @@ impl Leases {
         Self { ttl, ..self }
     }
 
-    /// What this program calls itself in lists.
+    /// What this program calls itself, as [`Builder::name`].
     #[must_use]
-    pub fn client(self, client: impl Into<String>) -> Self {
-        Self { client: Some(client.into()), ..self }
+    pub fn name(self, name: impl Into<String>) -> Self {
+        Self { builder: self.builder.name(name), ..self }
     }
 
-    /// Why it takes its locks, for lists.
+    /// A note for people, as [`Builder::note`].
     #[must_use]
     pub fn note(self, note: impl Into<String>) -> Self {
-        Self { note: Some(note.into()), ..self }
+        Self { builder: self.builder.note(note), ..self }
     }
 
     lock_methods! { Lease;
@@ -394,11 +392,11 @@ impl Keeper {
             "ttlMs": u64::try_from(self.leases.ttl.as_millis()).unwrap_or(u64::MAX),
             "requestId": self.request_id,
         });
-        if let Some(client) = &self.leases.client {
-            fields["clientId"] = json!(client);
-        }
-        if let Some(note) = &self.leases.note {
-            fields["note"] = json!(note);
+        let Builder { name, note, .. } = &self.leases.builder;
+        for (key, text) in [("clientId", name), ("note", note)] {
+            if let Some(text) = text {
+                fields[key] = json!(text.chars().take(MAX_TEXT).collect::<String>());
+            }
         }
         fields
     }

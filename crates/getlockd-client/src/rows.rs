@@ -56,11 +56,13 @@ pub struct LockRow {
     pub held: Duration,
     /// How many sessions wait for the lock.
     pub waiters: u64,
+    /// For how long the holder has sent no command; of a lease, since its last heartbeat.
+    pub idle: Option<Duration>,
     /// What the holder calls itself.
     pub client: Option<String>,
     /// Whom the holder logged in as.
     pub user: Option<String>,
-    /// Why the holder took the lock.
+    /// The holder's note for people.
     pub note: Option<String>,
     /// How long the holder's lease still runs.
     pub expires: Option<Duration>,
@@ -84,10 +86,20 @@ pub struct WaiterRow {
     pub session: u32,
     /// How it wants the lock.
     pub mode: Mode,
+    /// The protocol that it speaks: `line`, `mysql`, `http` or `grpc`.
+    pub wire: Option<String>,
     /// The address that it came from.
     pub peer: Option<String>,
     /// How long it has waited.
     pub waited: Duration,
+    /// How long ago it sent the call that waits.
+    pub idle: Option<Duration>,
+    /// What it calls itself.
+    pub client: Option<String>,
+    /// Whom it logged in as.
+    pub user: Option<String>,
+    /// Its note for people.
+    pub note: Option<String>,
 }
 
 /// A hold of a lock that has ended.
@@ -116,6 +128,10 @@ pub struct HistoryRow {
     pub client: Option<String>,
     /// Whom the holder had logged in as.
     pub user: Option<String>,
+    /// The holder's note for people.
+    pub note: Option<String>,
+    /// Why it was killed, if whoever did it said so.
+    pub reason: Option<String>,
 }
 
 /// A connection, or a lease.
@@ -136,11 +152,13 @@ pub struct SessionRow {
     pub waits_for: Option<String>,
     /// How many bytes it makes the server keep, if the server says so.
     pub memory: Option<u64>,
+    /// For how long its client has sent no command; of a lease, since its last heartbeat.
+    pub idle: Option<Duration>,
     /// What it calls itself.
     pub client: Option<String>,
     /// Whom it logged in as.
     pub user: Option<String>,
-    /// Why it took its lock.
+    /// Its note for people.
     pub note: Option<String>,
     /// How long its lease still runs.
     pub expires: Option<Duration>,
@@ -200,6 +218,7 @@ impl FromRow for LockRow {
             fencing_token: row.number("fencing_token")?,
             held: row.time("held")?,
             waiters: row.number("waiters")?,
+            idle: row.time("idle"),
             client: row.text("client"),
             user: row.text("user"),
             note: row.text("note"),
@@ -219,8 +238,13 @@ impl FromRow for WaiterRow {
         Some(Self {
             session: row.number("session")?,
             mode: Mode::read(row)?,
+            wire: row.text("wire"),
             peer: row.text("peer"),
             waited: row.time("waited")?,
+            idle: row.time("idle"),
+            client: row.text("client"),
+            user: row.text("user"),
+            note: row.text("note"),
         })
     }
 }
@@ -239,6 +263,8 @@ impl FromRow for HistoryRow {
             cause: row.text("cause")?,
             client: row.text("client"),
             user: row.text("user"),
+            note: row.text("note"),
+            reason: row.text("reason"),
         })
     }
 }
@@ -253,6 +279,7 @@ impl FromRow for SessionRow {
             holds: row.number("holds")?,
             waits_for: row.text("waits_for"),
             memory: row.number("memory"),
+            idle: row.time("idle"),
             client: row.text("client"),
             user: row.text("user"),
             note: row.text("note"),

@@ -7,6 +7,7 @@ use getlockd_proto::{escape::Written, symbol::Symbol};
 use crate::{
     core::{
         budget::Exceeded,
+        client_info::MAX_TEXT,
         lock::{Cycle, SessionId},
         session::ShownName,
         share::QuotaExceeded,
@@ -41,6 +42,8 @@ pub enum Error {
     QuotaExceeded(QuotaExceeded),
     /// There is no memory for what it would make the server keep.
     TooMuchMemory(Exceeded),
+    /// A text for people is too long.
+    TextTooLong,
     /// No session has this number.
     NoSession(SessionId),
     /// The server is stopping, and grants nothing new.
@@ -71,6 +74,9 @@ impl fmt::Display for Error {
             }
             Self::QuotaExceeded(quota_exceeded) => quota_exceeded.fmt(f),
             Self::TooMuchMemory(exceeded) => exceeded.fmt(f),
+            Self::TextTooLong => {
+                write!(f, "a client, a note and a reason have at most {MAX_TEXT} characters each")
+            }
             Self::NoSession(id) => write!(f, "there is no session {id}; SESSIONS lists them"),
             Self::Stopping => {
                 f.write_str("the server is stopping and grants nothing new; release what you hold")
@@ -141,7 +147,8 @@ impl Error {
             Self::TooManyLocks(_)
             | Self::TooManyWaiters(_)
             | Self::QuotaExceeded(_)
-            | Self::TooMuchMemory(_) => Symbol::Limit,
+            | Self::TooMuchMemory(_)
+            | Self::TextTooLong => Symbol::Limit,
             Self::NoSession(_) => Symbol::NoSession,
             Self::Stopping => Symbol::Shutdown,
             Self::NoLogin | Self::BadLogin(_) | Self::OtherUser => Symbol::Auth,

@@ -1,6 +1,6 @@
 //! The rows of lists.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -45,9 +45,14 @@ impl LockRow {
         self.client_info.as_ref()?.client()
     }
 
-    /// Why it was taken, if its holder said so.
+    /// What its holder says for people.
     pub fn note(&self) -> Option<&str> {
-        self.client_info.as_ref()?.note.as_deref()
+        self.client_info.as_ref()?.note()
+    }
+
+    /// For how long its holder has sent no command; none if the session ended meanwhile.
+    pub fn idle(&self) -> Option<Duration> {
+        self.client_info.as_ref().map(ClientInfo::idle)
     }
 
     /// When it ends, if it is a lease.
@@ -74,7 +79,9 @@ pub struct WaiterRow {
     /// In which mode.
     pub mode: Mode,
     /// From where; none if the session ended meanwhile.
-    pub peer: Option<SocketAddr>,
+    pub origin: Option<Origin>,
+    /// What its client tells of itself, and who it is.
+    pub client_info: Option<ClientInfo>,
     /// For how long.
     pub waited: Duration,
     /// Where in the queue.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{MAX_REQUEST_ID, MAX_TEXT, MIN_REQUEST_ID};
+use super::{MAX_REQUEST_ID, MIN_REQUEST_ID};
 use crate::core::{
     command::{EndReason, Error},
     share::QuotaExceeded,
@@ -32,9 +32,6 @@ pub enum LeaseError {
         /// The longest.
         max: Duration,
     },
-    /// The name of a client or a note is too long.
-    #[error("a client and a note have at most {MAX_TEXT} characters")]
-    TooLong,
     /// A request id is not as they are.
     #[error(
         "a request id has {MIN_REQUEST_ID} to {MAX_REQUEST_ID} visible ASCII characters; draw them at random"
@@ -56,7 +53,7 @@ pub enum LeaseError {
     #[error("{}", refused(.0))]
     Refused(Error),
     /// The session was ended before it had the lock.
-    #[error("{}", ended(*.0))]
+    #[error("{}", ended(.0))]
     Ended(EndReason),
     /// The system gave no random bytes.
     #[error("the system has no random bytes to give")]
@@ -77,10 +74,10 @@ fn refused(error: &Error) -> String {
     }
 }
 
-fn ended(ending: EndReason) -> String {
+fn ended(ending: &EndReason) -> String {
     match ending {
         EndReason::Revoked => "your user may not lock this any more".to_owned(),
         EndReason::Shutdown => "the server is stopping and grants nothing new".to_owned(),
-        killed @ EndReason::Killed(_) => format!("{killed} while it waited"),
+        EndReason::Killed(kill) => format!("this wait has ended: {kill}"),
     }
 }

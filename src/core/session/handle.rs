@@ -13,10 +13,10 @@ use super::allowance::LockAllowance;
 use crate::core::{
     budget::{Budget, Charge, Exceeded, Memory},
     client_info::{ClientInfo, Origin},
-    command::EndReason,
+    command::{EndReason, Kill},
     lock::SessionId,
     share::{QuotaExceeded, QuotaKey, Transfer},
-    sync::{AtomicU64, AtomicUsize, AtomicWaker, Guarded, Ordering, Rank, mutant},
+    sync::{AtomicU64, AtomicUsize, AtomicWaker, Guarded, Ordering, Rank, mutant, plain},
     users::User,
 };
 
@@ -26,8 +26,7 @@ const GO_ON: u64 = 0;
 const DRAIN: u64 = 1;
 const SHUTDOWN: u64 = 2;
 const REVOKED: u64 = 3;
-/// With the number of the session that killed it in the lower half.
-const KILLED: u64 = 1 << 32;
+const KILLED: u64 = 4;
 
 /// A session as others see it.
 #[derive(Debug)]
@@ -35,6 +34,8 @@ pub struct Handle {
     pub(super) id: SessionId,
     pub(super) origin: Origin,
     pub(super) since: Instant,
+    /// When its client sent its last command, in milliseconds since its start.
+    last_command: plain::AtomicU64,
     holds: AtomicUsize,
     pub(super) allowance: LockAllowance,
     /// Set by anyone.
@@ -50,6 +51,8 @@ struct ClientState {
     user: Option<Arc<User>>,
     /// Boxed, and none for most clients of the line wire, which tell nothing.
     info: Option<Box<ClientInfo>>,
+    /// Who has killed it.
+    kill: Option<Arc<Kill>>,
     /// The place of its connection, if it has one of its own.
     permit: Option<Weak<dyn Transfer>>,
     /// For the words of the client in it.
@@ -70,6 +73,7 @@ impl Handle {
             id,
             origin,
             since: Instant::now(),
+            last_command: plain::AtomicU64::new(0),
             holds: AtomicUsize::new(0),
             allowance: LockAllowance::new(max_locks),
             notice: AtomicU64::new(GO_ON),
@@ -93,13 +97,21 @@ impl Handle {
         self.client.lock().budget.as_ref().map_or(0, Budget::used)
     }
 
-    /// Pays for so many bytes of what the client tells of itself.
-    pub(super) fn charge_client_info(&self, bytes: usize, memory: &Arc<Memory>) -> Result<(), Exceeded> {
+    /// Notes what the client tells of itself, and pays for it. If there is no memory for it, what was told before stays.
+    pub(super) fn describe(
+        &self,
+        memory: &Arc<Memory>,
+        change: impl FnOnce(&mut ClientInfo),
+    ) -> Result<(), Exceeded> {
         let mut client = self.client.lock();
-        if bytes == client.charge.bytes() {
-            return Ok(());
+        let info = client.info.as_deref().cloned();
+        let mut info = Box::new(info.unwrap_or_else(|| ClientInfo::new(self.since)));
+        change(&mut info);
+        if info.bytes() != client.charge.bytes() {
+            client.budget(memory).resize(&mut client.charge, info.bytes())?;
         }
-        client.budget(memory).resize(&mut client.charge, bytes)
+        client.info = Some(info);
+        Ok(())
     }
 
     /// Where the session comes from.
@@ -122,7 +134,11 @@ impl Handle {
         self.notify(match reason {
             EndReason::Shutdown => SHUTDOWN,
             EndReason::Revoked => REVOKED,
-            EndReason::Killed(by) => KILLED | u64::from(by.0),
+            EndReason::Killed(kill) => {
+                // Before the notice: who sees that one finds the kill. The first one stays.
+                self.client.lock().kill.get_or_insert(kill);
+                KILLED
+            }
         });
     }
 
@@ -138,8 +154,7 @@ impl Handle {
             DRAIN => (self.holds() == 0).then_some(EndReason::Shutdown),
             SHUTDOWN => Some(EndReason::Shutdown),
             REVOKED => Some(EndReason::Revoked),
-            #[expect(clippy::cast_possible_truncation, reason = "the lower half is the killer's number")]
-            killed => Some(EndReason::Killed(SessionId(killed as u32))),
+            _ => self.client.lock().kill.clone().map(EndReason::Killed),
         }
     }
 
@@ -173,7 +188,18 @@ impl Handle {
         poll_fn(move |cx| self.poll_notice(cx, is_told))
     }
 
-    /// Notes what the client tells of itself, or begins to wait for.
+    /// Notes that the client has sent a command.
+    pub fn note_command(&self) {
+        self.note_command_at(Instant::now());
+    }
+
+    /// The same, for one who has looked at the clock.
+    pub(super) fn note_command_at(&self, now: Instant) {
+        let age = now.saturating_duration_since(self.since).as_millis();
+        self.last_command.store(u64::try_from(age).unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    /// Notes what the client is doing.
     pub fn note(&self, change: impl FnOnce(&mut ClientInfo)) {
         let mut client = self.client.lock();
         let info = client.info.get_or_insert_with(|| Box::new(ClientInfo::new(self.since)));
@@ -216,10 +242,11 @@ impl Handle {
     }
 
     /// What the client has told of itself.
-    pub(super) fn client_info(&self) -> ClientInfo {
+    pub fn client_info(&self) -> ClientInfo {
         let client = self.client.lock();
         let info = client.info.as_deref().map_or_else(|| ClientInfo::new(self.since), ClientInfo::clone);
-        ClientInfo { user: client.user.clone(), ..info }
+        let last_command = Duration::from_millis(self.last_command.load(Ordering::Relaxed));
+        ClientInfo { user: client.user.clone(), last_command: self.since + last_command, ..info }
     }
 
     pub(super) fn holds(&self) -> usize {

@@ -41,6 +41,7 @@ impl<'a> Waiting<'a> {
         service: &'a LockService,
     ) -> Self {
         let since = Instant::now();
+        handle.note_command_at(since);
         Self { wait, since, deadline: deadline(since, timeout), outcome: WaitOutcome::Left, handle, service }
     }
 

@@ -2,11 +2,12 @@
 //!
 //! A list is for a person at a terminal: each lock is seen at one moment, the list as a whole is not.
 
-use std::{net::SocketAddr, str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc};
 
 use super::{Handle, LockService, Principal, Session};
 use crate::{
     core::{
+        client_info::{ClientInfo, Origin},
         command::{Answer, Error, LockRow, SessionRow, WaiterRow, WhyRow},
         lock::{
             Hold, HoldKey, LockInfo, Page, Paged, SessionId, Token, Truncated, WaiterInfo, WaiterKey, WhyStep,
@@ -169,12 +170,10 @@ impl Query for Waiters {
     }
 
     fn answer(&self, service: &LockService, _: Principal<'_>) -> Paged<WaiterRow> {
-        let row = |w: WaiterInfo| WaiterRow {
-            session: w.session,
-            mode: w.mode,
-            peer: service.peer(w.session),
-            waited: w.since.elapsed(),
-            key: w.key,
+        let row = |w: WaiterInfo| {
+            let (origin, client_info) = service.who_is(w.session).unzip();
+            let waited = w.since.elapsed();
+            WaiterRow { session: w.session, mode: w.mode, origin, client_info, waited, key: w.key }
         };
         Paged::of(service.table.waiters(&self.name), &self.page, |waiter| waiter.key).map(row)
     }
@@ -268,14 +267,13 @@ impl LockService {
     fn lock_row(&self, lock: LockInfo) -> LockRow {
         let LockInfo { name, holder, waiters } = lock;
         let Hold { session, mode, token: fencing_token, since } = holder;
-        let handle = self.registry().handle(session);
-        let origin = handle.as_ref().map(|handle| handle.origin);
-        let client_info = handle.map(|handle| handle.client_info());
+        let (origin, client_info) = self.who_is(session).unzip();
         LockRow { name, mode, session, origin, client_info, fencing_token, held: since.elapsed(), waiters }
     }
 
-    fn peer(&self, id: SessionId) -> Option<SocketAddr> {
-        self.registry().handle(id).map(|handle| handle.origin.peer)
+    /// Where a session comes from, and what its client tells of itself; none if it has ended.
+    fn who_is(&self, id: SessionId) -> Option<(Origin, ClientInfo)> {
+        self.registry().handle(id).map(|handle| (handle.origin, handle.client_info()))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     core::{
         command::EndReason,
         lock::{Hold, Owner},
-        stats::{HoldHistory, PastHold, ReleaseCause},
+        stats::{HoldHistory, HolderTexts, PastHold, ReleaseCause},
     },
     name::Name,
 };
@@ -19,13 +19,13 @@ pub(super) struct ReleaseRecorder<'a> {
     handle: &'a Handle,
     service: &'a LockService,
     cause: ReleaseCause,
-    /// The name of its user and of its client, for the history. Made once, and only if a hold goes there.
-    names: Option<[SmolStr; 2]>,
+    /// What history tells of the session. Made once, and only if a hold goes there.
+    texts: Option<HolderTexts>,
 }
 
 impl<'a> ReleaseRecorder<'a> {
     pub(super) fn new(handle: &'a Handle, service: &'a LockService, cause: ReleaseCause) -> Self {
-        Self { handle, service, cause, names: None }
+        Self { handle, service, cause, texts: None }
     }
 
     /// Releases a piece of what the owner holds; the number of counts released.
@@ -49,22 +49,34 @@ impl<'a> ReleaseRecorder<'a> {
     #[cold]
     fn add_to_history(&mut self, name: &Name, hold: Hold, held: Duration) {
         let (handle, now) = (self.handle, SystemTime::now());
-        let [user, client] = self.names.get_or_insert_with(|| {
-            let client_info = handle.client_info();
-            [client_info.user(), client_info.client()].map(|text| SmolStr::new(text.unwrap_or_default()))
-        });
+        let texts = self.texts.get_or_insert_with(|| HolderTexts::of(handle, self.cause));
         self.service.recorder().history().add(PastHold {
             name: name.clone(),
             session: hold.session,
             origin: handle.origin,
-            user: user.clone(),
-            client: client.clone(),
+            texts: texts.clone(),
             mode: hold.mode,
             token: hold.token,
             started: now.checked_sub(held).unwrap_or(now),
             held,
             cause: self.cause,
         });
+    }
+}
+
+impl HolderTexts {
+    fn of(handle: &Handle, cause: ReleaseCause) -> Self {
+        let client_info = handle.client_info();
+        // One that released its locks itself may have been killed since.
+        let end = if cause == ReleaseCause::Killed { handle.end_reason() } else { None };
+        let reason = match &end {
+            Some(EndReason::Killed(kill)) => kill.reason.as_deref(),
+            _ => None,
+        };
+        let [client, user, note, reason] =
+            [client_info.client(), client_info.user(), client_info.note.as_deref(), reason]
+                .map(|text| text.map(SmolStr::new));
+        Self { client, user, note, reason }
     }
 }
 

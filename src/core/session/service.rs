@@ -9,7 +9,7 @@ use crate::{
     core::{
         budget::Memory,
         client_info::Origin,
-        command::{Answer, EndReason, Error, Forbidden, SessionRow, Stats},
+        command::{Answer, EndReason, Error, Forbidden, Kill, SessionRow, Stats},
         lock::{SessionId, Table},
         offload::{ListPermit, ListPermits, offload},
         share::{FairQueue, Quota, QuotaKey, Resource},
@@ -196,14 +196,18 @@ impl LockService {
     pub(super) fn kill(
         &self,
         id: SessionId,
-        by: SessionId,
+        kill: Arc<Kill>,
         viewer: Principal<'_>,
     ) -> Result<Arc<Handle>, Error> {
         let target = self.target(id, viewer)?;
-        target.end(EndReason::Killed(by));
+        target.end(EndReason::Killed(kill.clone()));
         self.recorder.killed();
         let Origin { wire, peer } = target.origin;
-        tracing::info!(session = id.0, wire = wire.as_str(), %peer, by = by.0, "session killed");
+        let (client_info, Kill { by, user: by_user, reason }) = (target.client_info(), &*kill);
+        tracing::info!(
+            session = id.0, wire = wire.as_str(), %peer, client = client_info.client(), user = client_info.user(),
+            by = by.0, by_user = by_user.as_deref(), reason = reason.as_deref(), "session killed"
+        );
         Ok(target)
     }
 
@@ -261,8 +265,9 @@ impl LockService {
             .filter(|session| session.holds > 0)
             .collect();
         tracing::warn!(sessions = holders.len(), "drain is over; ending those that still hold locks");
-        for SessionRow { session, origin, holds, .. } in holders.iter().take(10) {
-            tracing::warn!(session = session.0, wire = origin.wire.as_str(), peer = %origin.peer, holds, "still holds locks");
+        for SessionRow { session, origin, holds, client_info, .. } in holders.iter().take(10) {
+            let (client, user) = (client_info.client(), client_info.user());
+            tracing::warn!(session = session.0, wire = origin.wire.as_str(), peer = %origin.peer, client, user, holds, "still holds locks");
         }
     }
 }

@@ -38,10 +38,8 @@ pub struct PastHold {
     pub session: SessionId,
     /// From where it came.
     pub origin: Origin,
-    /// Whom it had logged in as; empty without a login.
-    pub user: SmolStr,
-    /// What it called itself; empty if it did not.
-    pub client: SmolStr,
+    /// What was said of it.
+    pub texts: HolderTexts,
     /// How it was held at last.
     pub mode: Mode,
     /// The fencing token of the grant.
@@ -52,6 +50,19 @@ pub struct PastHold {
     pub held: Duration,
     /// Why it ended.
     pub cause: ReleaseCause,
+}
+
+/// What was said of a session that held a lock.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HolderTexts {
+    /// What it called itself.
+    pub client: Option<SmolStr>,
+    /// Whom it had logged in as.
+    pub user: Option<SmolStr>,
+    /// Its note.
+    pub note: Option<SmolStr>,
+    /// Why it was killed, if whoever did it said so.
+    pub reason: Option<SmolStr>,
 }
 
 /// The last holds that ended: 5 of each name, 20,000 in all.
@@ -129,8 +140,7 @@ mod tests {
             name: Name::new(name).unwrap(),
             session: SessionId(1),
             origin: Origin { wire: Wire::Line, peer: ([127, 0, 0, 1], 1).into() },
-            user: SmolStr::default(),
-            client: SmolStr::default(),
+            texts: HolderTexts::default(),
             mode: Mode::Exclusive,
             token,
             started: SystemTime::UNIX_EPOCH,

@@ -162,7 +162,7 @@ async fn take(
         LeaseRequest { ttl, client: Some(format!("netlocker {owner}")), ..LeaseRequest::of(name.clone()) };
     match leases.acquire_as(request, owner, client).await {
         Ok(grant) => Ok(LockOutcome::Granted(grant.delivery)),
-        Err(LeaseError::Ttl { .. } | LeaseError::TooLong) => Err(NetLockerError::Invalid),
+        Err(LeaseError::Ttl { .. }) => Err(NetLockerError::Invalid),
         Err(error) if error.is_denied() => Err(NetLockerError::Denied(error)),
         Err(_) if holds_it() => Ok(LockOutcome::HeldBefore),
         Err(_) => Ok(LockOutcome::NotTaken),

@@ -187,7 +187,6 @@ async fn take(
         Ok(grant) => Ok((Status::Acquired, Some(grant.delivery))),
         Err(error) if error.is_denied() => Err(PermissionDenied(error)),
         Err(LeaseError::Busy) if timeout_ms > 0 => Ok((Status::Timeout, None)),
-        Err(LeaseError::TooLong) => Ok((Status::InvalidData, None)),
         Err(_) => Ok((Status::NotAcquired, None)),
     }
 }

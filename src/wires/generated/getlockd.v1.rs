@@ -140,6 +140,10 @@ pub struct Lock {
     /// Whom the session logged in as; absent without a login.
     #[prost(string, optional, tag = "12")]
     pub user: ::core::option::Option<::prost::alloc::string::String>,
+    /// For how long the client has sent no command; of a lease, since its last heartbeat. 0 if the session ended in
+    /// this moment.
+    #[prost(uint64, tag = "13")]
+    pub idle_ms: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WaitersRequest {
@@ -175,6 +179,18 @@ pub struct Waiter {
     pub mode: i32,
     #[prost(uint64, tag = "4")]
     pub waited_ms: u64,
+    /// Empty, as `peer`, if the session ended in this moment.
+    #[prost(string, tag = "5")]
+    pub wire: ::prost::alloc::string::String,
+    /// Since the client sent the call that waits.
+    #[prost(uint64, tag = "6")]
+    pub idle_ms: u64,
+    #[prost(string, optional, tag = "7")]
+    pub client: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "8")]
+    pub user: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "9")]
+    pub note: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WhyRequest {
@@ -242,6 +258,11 @@ pub struct EndedHold {
     pub cause: ::prost::alloc::string::String,
     #[prost(string, optional, tag = "10")]
     pub user: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "11")]
+    pub note: ::core::option::Option<::prost::alloc::string::String>,
+    /// Why the session was killed, if the caller of Kill said so.
+    #[prost(string, optional, tag = "12")]
+    pub reason: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SessionsRequest {
@@ -290,6 +311,9 @@ pub struct Session {
     /// The bytes that its client makes the server keep; of a Hold stream, that its connection does. At most 4 MB.
     #[prost(uint64, tag = "11")]
     pub memory: u64,
+    /// For how long the client has sent no command; of a lease, since its last heartbeat.
+    #[prost(uint64, tag = "12")]
+    pub idle_ms: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatsRequest {}
@@ -322,13 +346,16 @@ pub struct StatsResponse {
     #[prost(uint64, tag = "11")]
     pub max_memory: u64,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KillRequest {
     #[prost(uint32, tag = "1")]
     pub session: u32,
     /// Cancels its wait only; the session and all that it holds stay.
     #[prost(bool, tag = "2")]
     pub cancel_wait: bool,
+    /// Why, for the client of that session and for HISTORY; at most 256 characters. Not with cancel_wait.
+    #[prost(string, optional, tag = "3")]
+    pub reason: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KillResponse {

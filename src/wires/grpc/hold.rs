@@ -17,8 +17,8 @@ use super::{
 use crate::{
     core::{
         budget::{Budget, Charge, Exceeded},
-        command::{AcquireAnswer, Answer, EndReason, LockRequest, ReleaseAnswer},
-        lease::{self, MAX_TEXT},
+        client_info::is_too_long,
+        command::{AcquireAnswer, Answer, EndReason, Error, LockRequest, ReleaseAnswer},
         session::{Acquiring, Releasing, Session, Waiting},
     },
     name::Name,
@@ -112,7 +112,7 @@ pub(super) async fn hold(
         StreamEnd::Ended(EndReason::Shutdown) => {
             Status::unavailable("the server is stopping; what was held is free")
         }
-        StreamEnd::Ended(ending) => Status::aborted(format!("{ending}; what was held is free")),
+        StreamEnd::Ended(ending) => Status::aborted(format!("{ending}; your locks are released")),
     };
     last_reply.send(Err(status));
 }
@@ -184,6 +184,9 @@ impl HoldCall {
     async fn serve(&mut self) -> Result<Infallible, StreamEnd> {
         loop {
             let request = self.next().await?;
+            if !matches!(request, StreamRequest::Keepalive) {
+                self.session.handle().note_command();
+            }
             let response = self.answer(request).await?;
             // Published before the reply goes out: a drain waits for the number of holds.
             self.session.publish_holds();
@@ -228,7 +231,9 @@ impl HoldCall {
                 Ok(Releasing::Pieces(pieces)) => Ok(Some(pieces.finish().await.map_err(StreamEnd::Ended)?)),
                 Err(error) => Err(error),
             },
-            StreamRequest::Introduce(introduce) => return Ok(self.introduce(introduce)),
+            StreamRequest::Introduce(Introduce { client, note }) => {
+                self.session.introduce(client, Some(note)).map(|()| Some(1))
+            }
             StreamRequest::Keepalive => return Ok(keepalive(self.left)),
             StreamRequest::Refused(response) => return Ok(response),
         };
@@ -247,16 +252,6 @@ impl HoldCall {
         let number = answer.map(|answer| Some(u64::from(answer == AcquireAnswer::Granted)));
         let fencing_token = if number == Ok(Some(1)) { self.session.token(&name) } else { None };
         Ok(number_response(number, fencing_token, since))
-    }
-
-    fn introduce(&self, Introduce { client, note }: Introduce) -> HoldResponse {
-        match self.session.introduce(client, Some(note).filter(|note| !note.is_empty())) {
-            Ok(()) => HoldResponse { result: Some(1), ..HoldResponse::default() },
-            Err(exceeded) => {
-                self.session.count_refusal(exceeded.into());
-                refusal(Symbol::Limit, &exceeded)
-            }
-        }
     }
 }
 
@@ -319,18 +314,14 @@ impl StreamRequest {
             }),
             Command::ReleaseLock(ReleaseLock { name: lock }) => Self::Release(name(&lock)?),
             Command::ReleaseAllLocks(_) => Self::ReleaseAll,
-            Command::Introduce(introduce) if is_too_long(&introduce) => {
-                let message = format_args!("a client and a note have at most {MAX_TEXT} characters");
-                return Err(refusal(Symbol::Limit, &message));
+            // Here, and not when it is its turn: what is too long is not kept until then.
+            Command::Introduce(Introduce { client, note }) if is_too_long(&client) || is_too_long(&note) => {
+                return Err(refusal(Error::TextTooLong.symbol(), &Error::TextTooLong));
             }
             Command::Introduce(introduce) => Self::Introduce(introduce),
             Command::Keepalive(_) => Self::Keepalive,
         })
     }
-}
-
-fn is_too_long(introduce: &Introduce) -> bool {
-    lease::is_too_long(&introduce.client) || lease::is_too_long(&introduce.note)
 }
 
 fn refusal(symbol: Symbol, message: &dyn fmt::Display) -> HoldResponse {

@@ -3,6 +3,7 @@
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use getlockd_proto::timeout::Timeout;
+use smol_str::SmolStr;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     core::{
-        client_info::Wire,
+        client_info::{ClientInfo, Wire},
         command::{Error, LockRow, SessionRow, Stats, WaiterRow, WhyRow},
         lease::{Grant, LeaseRequest, NotSecret, Renewed, RequestId, Secret},
         lock::{Page, Paged, SessionId, Truncated},
@@ -134,14 +135,14 @@ impl Locks for LocksService {
     }
 
     async fn kill(&self, request: Request<KillRequest>) -> Result<Response<KillResponse>, Status> {
-        let KillRequest { session: id, cancel_wait } = *request.get_ref();
-        let mut session = self.session(&request)?;
-        if cancel_wait {
-            let done = session.cancel_wait(SessionId(id))?;
+        let KillRequest { session: id, cancel_wait, reason } = request.get_ref();
+        let (id, mut session) = (SessionId(*id), self.session(&request)?);
+        if *cancel_wait {
+            let done = session.cancel_wait(id)?;
             return Ok(Response::new(KillResponse { done }));
         }
         // An error means that this session was ended meanwhile, as the server stops. The other one ends all the same.
-        let _ = session.kill(SessionId(id))?.finish().await;
+        let _ = session.kill(id, reason.as_deref())?.finish().await;
         Ok(Response::new(KillResponse { done: true }))
     }
 
@@ -221,6 +222,7 @@ impl From<LockRow> for Lock {
             held_ms: millis(row.held),
             expires_at_ms: row.expires().map(moment),
             waiters: row.waiters as u64,
+            idle_ms: row.idle().map_or(0, millis),
         }
     }
 }
@@ -262,9 +264,19 @@ impl From<Paged<SessionRow>> for SessionsResponse {
 }
 
 impl From<WaiterRow> for Waiter {
-    fn from(WaiterRow { session, mode, peer, waited, .. }: WaiterRow) -> Self {
-        let peer = peer.map_or_else(String::new, |peer| peer.to_string());
-        Self { session: session.0, peer, mode: lock_mode(mode), waited_ms: millis(waited) }
+    fn from(WaiterRow { session, mode, origin, client_info, waited, .. }: WaiterRow) -> Self {
+        let client_info = client_info.as_ref();
+        Self {
+            session: session.0,
+            wire: origin.map_or("", |origin| origin.wire.as_str()).to_owned(),
+            peer: origin.map_or_else(String::new, |origin| origin.peer.to_string()),
+            mode: lock_mode(mode),
+            waited_ms: millis(waited),
+            idle_ms: client_info.map_or(0, |client_info| millis(client_info.idle())),
+            client: client_info.and_then(ClientInfo::client).map(str::to_owned),
+            user: client_info.and_then(ClientInfo::user).map(str::to_owned),
+            note: client_info.and_then(ClientInfo::note).map(str::to_owned),
+        }
     }
 }
 
@@ -283,12 +295,13 @@ impl From<SessionRow> for SessionMessage {
             peer: origin.peer.to_string(),
             client: client_info.client().map(str::to_owned),
             user: client_info.user().map(str::to_owned),
-            note: client_info.note.as_deref().map(str::to_owned),
+            note: client_info.note().map(str::to_owned),
             age_ms: millis(age),
             holds: holds as u64,
             waits_for: waits_for.map(|name| name.to_string()),
             expires_at_ms: client_info.expires.map(moment),
             memory: memory as u64,
+            idle_ms: millis(client_info.idle()),
         }
     }
 }
@@ -314,13 +327,16 @@ impl From<Stats> for StatsResponse {
 
 impl From<PastHold> for EndedHold {
     fn from(past: PastHold) -> Self {
-        let PastHold { session, origin, user, client, mode, token, started, held, cause, .. } = past;
+        let PastHold { session, origin, texts, mode, token, started, held, cause, .. } = past;
+        let text = |text: Option<SmolStr>| text.map(String::from);
         Self {
             session: session.0,
             wire: origin.wire.as_str().to_owned(),
             peer: origin.peer.to_string(),
-            client: Some(client.to_string()).filter(|client| !client.is_empty()),
-            user: Some(user.to_string()).filter(|user| !user.is_empty()),
+            client: text(texts.client),
+            user: text(texts.user),
+            note: text(texts.note),
+            reason: text(texts.reason),
             mode: lock_mode(mode),
             fencing_token: token,
             acquired_at_ms: since_1970(started),

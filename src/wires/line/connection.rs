@@ -110,6 +110,10 @@ impl Connection {
                 Responded::Done => AfterRequest::More,
                 Responded::Idle => AfterRequest::Nothing,
             };
+            if next == AfterRequest::Others && !self.io.input.is_empty() {
+                // What is there may have come meanwhile.
+                self.session.handle().note_command();
+            }
             // In this order: a drain ends sessions that have published that they hold nothing.
             self.session.publish_holds();
             if let Some(reason) = self.session.end_reason() {
@@ -174,7 +178,11 @@ impl Connection {
         let Some(request) = self.codec.decode(&mut self.io.input)? else { return Ok(Responded::Idle) };
         // Not the words of a line with an error: one may be a password behind a mistyped AUTH.
         tracing::trace!(request = ?request.as_ref().map_err(LineError::symbol));
-        self.spoke |= !matches!(request, Ok(Request::Keepalive));
+        if !self.spoke && !matches!(request, Ok(Request::Keepalive)) {
+            // Once for all commands that have come together: looking at the clock costs something.
+            self.spoke = true;
+            self.session.handle().note_command();
+        }
         let response = match request {
             Ok(Request::Acquire(wanted)) => return self.acquire(wanted),
             Ok(Request::Release(name)) => {
@@ -195,12 +203,15 @@ impl Connection {
             Ok(Request::List(list)) => return Ok(Responded::Waits(Box::pin(self.list(list)))),
             Ok(Request::History(history)) => Response::History(self.session.query(&history)),
             Ok(Request::Stats) => Response::Stats(self.session.stats().map(Box::new)),
-            Ok(Request::Kill(id)) => return self.kill(id),
+            Ok(Request::Kill { id, reason }) => return self.kill(id, reason.as_deref()),
             Ok(Request::CancelWait(id)) => {
                 Response::Number(self.session.cancel_wait(id).map(|waited| Some(waited.into())))
             }
             Ok(Request::Auth(credentials)) => {
                 return Ok(Responded::Waits(Box::pin(self.log_in(credentials))));
+            }
+            Ok(Request::Introduce { client, note }) => {
+                Response::Number(self.session.introduce(client, note).map(|()| Some(1)))
             }
             Ok(Request::Ping) => Response::Pong,
             Ok(Request::Keepalive) => Response::Keepalive(self.io.left()),
@@ -252,9 +263,9 @@ impl Connection {
         Ok(Responded::Done)
     }
 
-    fn kill(&mut self, id: SessionId) -> Result<Responded<'_>, CloseReason> {
+    fn kill(&mut self, id: SessionId, reason: Option<&str>) -> Result<Responded<'_>, CloseReason> {
         let Self { io, session, codec, .. } = self;
-        match session.kill(id) {
+        match session.kill(id, reason) {
             Ok(killing) => Ok(Responded::Waits(Box::pin(async move {
                 killing.finish().await?;
                 Ok(codec.encode(Response::Number(Ok(Some(1))), &mut io.output)?)
@@ -294,7 +305,7 @@ impl Connection {
             answer = self.session.log_in(&name, &proof) => answer,
         };
         if answer.is_ok() && self.session.user().is_none() {
-            answer = self.session.note_login(name).map_err(Error::from);
+            answer = self.session.describe(|client_info| client_info.login = name);
         }
         self.write(Response::Number(answer.map(|()| Some(1))))
     }
@@ -328,8 +339,10 @@ impl Connection {
         }
         let cause = if matches!(reason, CloseReason::Idle(_)) { ReleaseCause::Idle } else { session.cause() };
         session.free_all(cause).await;
+        let client_info = session.handle().client_info();
         drop(session);
-        tracing::debug!(holds, why = %reason, "connection ends");
+        let (client, user) = (client_info.client(), client_info.user());
+        tracing::debug!(client, user, holds, why = %reason, "connection ends");
         let (error, patience) = match reason {
             CloseReason::Left | CloseReason::TooSlow => return,
             CloseReason::Quit => (None, None),

@@ -18,11 +18,11 @@ use super::{
     request::{ListQuery, Verb},
 };
 use crate::core::{
-    client_info::ClientInfo,
+    client_info::{ClientInfo, Origin, Wire},
     command::{AcquireAnswer, Answer, Error, LockRow, SessionRow, Stats, WaiterRow, WhyRow},
     lock::{Paged, SessionId, Truncated},
     session::Session,
-    stats::PastHold,
+    stats::{HolderTexts, PastHold},
 };
 
 /// The version of the protocol, as HELLO tells it.
@@ -216,7 +216,7 @@ impl fmt::Display for RowLine<'_, LockRow> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LOCK ")?;
         write_hold(self.0, f)?;
-        self.0.client_info.as_ref().map_or(Ok(()), |client_info| write_client_info(client_info, f))
+        write_client_info(self.0.client_info.as_ref(), f)
     }
 }
 
@@ -226,25 +226,32 @@ impl fmt::Display for RowLine<'_, WhyRow> {
         let WhyRow { lock, waits_for } = self.0;
         write_hold(lock, f)?;
         write!(f, " waits_for={}", OrNull(waits_for.as_ref().map(|name| Written(name.as_str()))))?;
-        lock.client_info.as_ref().map_or(Ok(()), |client_info| write_client_info(client_info, f))
+        write_client_info(lock.client_info.as_ref(), f)
     }
 }
 
 fn write_hold(row: &LockRow, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let LockRow { name, mode, session, origin, fencing_token, held, waiters, .. } = row;
     let (name, held) = (Written(name.as_str()), Seconds(*held));
-    let (wire, peer) = (OrNull(origin.map(|origin| origin.wire)), OrNull(origin.map(|origin| origin.peer)));
+    let (wire, peer) = places(*origin);
     write!(f, "name={name} mode={mode} session={session} wire={wire} peer={peer}")?;
     write!(f, " fencing_token={fencing_token} held={held} waiters={waiters}")
 }
 
-/// What a client tells of itself, and how long its lease still runs.
-fn write_client_info(client_info: &ClientInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let ClientInfo { note, expires, .. } = client_info;
+/// The wire and the address of a session; `NULL` if it ended meanwhile.
+fn places(origin: Option<Origin>) -> (OrNull<Wire>, OrNull<SocketAddr>) {
+    (OrNull(origin.map(|origin| origin.wire)), OrNull(origin.map(|origin| origin.peer)))
+}
+
+/// For how long a client has sent no command, what it tells of itself, and how long its lease still runs. None if the
+/// session ended meanwhile.
+fn write_client_info(client_info: Option<&ClientInfo>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, " idle={}", OrNull(client_info.map(|client_info| Seconds(client_info.idle()))))?;
+    let Some(client_info) = client_info else { return Ok(()) };
     write_known("client", client_info.client(), f)?;
     write_known("user", client_info.user(), f)?;
-    write_known("note", note.as_deref(), f)?;
-    match expires {
+    write_known("note", client_info.note(), f)?;
+    match client_info.expires {
         Some(expires) => write!(f, " expires={}", Seconds(expires.saturating_duration_since(Instant::now()))),
         None => Ok(()),
     }
@@ -257,7 +264,7 @@ fn write_known(key: &str, text: Option<&str>, f: &mut fmt::Formatter<'_>) -> fmt
 
 impl fmt::Display for RowLine<'_, PastHold> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PastHold { name, session, origin, user, client, mode, token, started, held, cause } = self.0;
+        let PastHold { name, session, origin, texts, mode, token, started, held, cause } = self.0;
         let name = Written(name.as_str());
         let (wire, peer, cause) = (origin.wire, origin.peer, cause.as_str());
         // The clock on the wall may have been set back since.
@@ -267,16 +274,22 @@ impl fmt::Display for RowLine<'_, PastHold> {
             "ENDED name={name} mode={mode} session={session} wire={wire} peer={peer} fencing_token={token}"
         )?;
         write!(f, " acquired={} held={} cause={cause}", Seconds(acquired), Seconds(*held))?;
-        write_known("client", Some(client.as_str()).filter(|client| !client.is_empty()), f)?;
-        write_known("user", Some(user.as_str()).filter(|user| !user.is_empty()), f)
+        let HolderTexts { client, user, note, reason } = texts;
+        let fields = [("client", client), ("user", user), ("note", note), ("reason", reason)];
+        fields.iter().try_for_each(|(key, text)| write_known(key, text.as_deref(), f))
     }
 }
 
 impl fmt::Display for RowLine<'_, WaiterRow> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let WaiterRow { session, mode, peer, waited, .. } = self.0;
-        let (peer, waited) = (OrNull::<SocketAddr>(*peer), Seconds(*waited));
-        write!(f, "WAITER session={session} mode={mode} peer={peer} waited={waited}")
+        let WaiterRow { session, mode, origin, client_info, waited, .. } = self.0;
+        let (wire, peer) = places(*origin);
+        write!(
+            f,
+            "WAITER session={session} mode={mode} wire={wire} peer={peer} waited={}",
+            Seconds(*waited)
+        )?;
+        write_client_info(client_info.as_ref(), f)
     }
 }
 
@@ -287,7 +300,7 @@ impl fmt::Display for RowLine<'_, SessionRow> {
         let waits_for = OrNull(waits_for.as_ref().map(|name| Written(name.as_str())));
         write!(f, "SESSION session={session} wire={wire} peer={peer} age={age} holds={holds}")?;
         write!(f, " waits_for={waits_for} memory={memory}")?;
-        write_client_info(client_info, f)
+        write_client_info(Some(client_info), f)
     }
 }
 

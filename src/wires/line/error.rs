@@ -1,11 +1,14 @@
 //! What the line wire refuses, and why it closes a connection.
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use getlockd_proto::{name::NameError, symbol::Symbol, timeout::BadTimeout};
 
 use crate::{
-    core::{command::EndReason, lock::SessionId, share::QuotaExceeded},
+    core::{
+        command::{EndReason, Kill},
+        share::QuotaExceeded,
+    },
     net::Hangup,
     wires::socket::Disconnect,
 };
@@ -183,9 +186,9 @@ pub enum CloseError {
     /// There is no place for the connection.
     #[error("{0}; closing")]
     QuotaExceeded(QuotaExceeded),
-    /// `KILL`, by this session.
-    #[error("session {0} ended this one by KILL; its locks are free; closing")]
-    Killed(SessionId),
+    /// `KILL`.
+    #[error("{0}; your locks are released; closing")]
+    Killed(Arc<Kill>),
     /// The rights of the user were taken away.
     #[error("your user may not be here, or lock this, any more; the locks of this session are free; closing")]
     Revoked,
@@ -217,7 +220,7 @@ impl CloseError {
 impl From<EndReason> for CloseError {
     fn from(reason: EndReason) -> Self {
         match reason {
-            EndReason::Killed(by) => Self::Killed(by),
+            EndReason::Killed(kill) => Self::Killed(kill),
             EndReason::Revoked => Self::Revoked,
             EndReason::Shutdown => Self::Shutdown,
         }

@@ -54,7 +54,12 @@ pub enum Request {
     /// The numbers of the server.
     Stats,
     /// To end a session.
-    Kill(SessionId),
+    Kill {
+        /// The session.
+        id: SessionId,
+        /// Why.
+        reason: Option<String>,
+    },
     /// To end a session's wait.
     CancelWait(SessionId),
     /// Whether the server is there.
@@ -67,6 +72,13 @@ pub enum Request {
     Help(Option<&'static Verb>),
     /// To be let in.
     Auth(Credentials),
+    /// To be known by these words in lists.
+    Introduce {
+        /// What the client calls itself.
+        client: String,
+        /// Its note.
+        note: Option<String>,
+    },
     /// To close the connection.
     Quit,
 }
@@ -113,6 +125,8 @@ enum Signature {
     Session,
     /// For AUTH: a user and a password.
     Credentials,
+    /// For INTRODUCE: what the client calls itself, and a note.
+    Introduction,
     /// For HELP: a command, if it is given.
     Verb,
 }
@@ -176,12 +190,20 @@ impl Verb {
                 let prefix = prefix.map(lock_name).transpose()?;
                 Ok(Request::List(ListQuery::Locks(Locks { prefix, page: first_page() })))
             }
-            (Signature::Session, [id]) => self.on_session(id, Request::Kill),
-            (Signature::Session, [kind, id]) if kind.is("QUERY") => self.on_session(id, Request::CancelWait),
-            (Signature::Session, [kind, id]) if kind.is("CONNECTION") => self.on_session(id, Request::Kill),
+            (Signature::Session, [kind, id]) if kind.is("QUERY") => {
+                Ok(Request::CancelWait(self.session(id)?))
+            }
+            (Signature::Session, [kind, id, reason @ ..]) if kind.is("CONNECTION") => self.kill(id, reason),
+            (Signature::Session, [id, reason @ ..]) => self.kill(id, reason),
             (Signature::Credentials, [name, password]) => {
                 let name = str::from_utf8(&name.text).map_err(|_| self.wrong_arguments())?.to_owned();
                 Ok(Request::Auth(Credentials { name, password: password.text.to_vec() }))
+            }
+            (Signature::Introduction, [client]) => {
+                Ok(Request::Introduce { client: self.text(client)?, note: None })
+            }
+            (Signature::Introduction, [client, note]) => {
+                Ok(Request::Introduce { client: self.text(client)?, note: Some(self.text(note)?) })
             }
             (Signature::Verb, []) => Ok(Request::Help(None)),
             (Signature::Verb, [word]) => Ok(Request::Help(Some(Self::find(&word.text)?))),
@@ -189,9 +211,26 @@ impl Verb {
         }
     }
 
-    fn on_session(&self, id: &Arg<'_>, request: fn(SessionId) -> Request) -> Result<Request, LineError> {
+    fn kill(&self, id: &Arg<'_>, reason: &[Arg<'_>]) -> Result<Request, LineError> {
+        let id = self.session(id)?;
+        let reason = match reason {
+            [] => None,
+            [reason] => Some(self.text(reason)?),
+            _ => return Err(self.wrong_arguments()),
+        };
+        Ok(Request::Kill { id, reason })
+    }
+
+    fn session(&self, id: &Arg<'_>) -> Result<SessionId, LineError> {
         let id = str::from_utf8(&id.text).ok().and_then(|id| id.parse().ok());
-        id.map(|id| request(SessionId(id))).ok_or_else(|| self.wrong_arguments())
+        id.map(SessionId).ok_or_else(|| self.wrong_arguments())
+    }
+
+    /// A text for people. What cannot be seen is taken in quotes alone, as in a name.
+    fn text(&self, arg: &Arg<'_>) -> Result<String, LineError> {
+        let text = str::from_utf8(&arg.text).map_err(|_| self.wrong_arguments())?;
+        check_visible(arg, text)?;
+        Ok(text.to_owned())
     }
 
     fn find(word: &[u8]) -> Result<&'static Self, LineError> {
@@ -227,14 +266,17 @@ fn lock_name(arg: &Arg<'_>) -> Result<Name, LineError> {
         return Err(LineError::NullName);
     }
     let name = Name::from_bytes(&arg.text)?;
-    if arg.text.is_ascii() {
-        // The grammar has looked at what is not quoted.
-        return Ok(name);
+    check_visible(arg, name.as_str())?;
+    Ok(name)
+}
+
+/// What cannot be seen has to be quoted.
+fn check_visible(arg: &Arg<'_>, text: &str) -> Result<(), LineError> {
+    // The grammar has looked at the ASCII of what is not quoted.
+    if arg.quoted || arg.text.is_ascii() {
+        return Ok(());
     }
-    match name.as_str().chars().find(|&c| !escape::is_bare(c)) {
-        Some(c) if !arg.quoted => Err(LineError::Unprintable(c)),
-        _ => Ok(name),
-    }
+    text.chars().find(|&c| !escape::is_bare(c)).map_or(Ok(()), |c| Err(LineError::Unprintable(c)))
 }
 
 const AUTH: Verb = Verb {
@@ -245,7 +287,7 @@ const AUTH: Verb = Verb {
     signature: Signature::Credentials,
 };
 
-const VERBS: [Verb; 21] = [
+const VERBS: [Verb; 22] = [
     Verb {
         name: "GET_LOCK",
         args: "name timeout",
@@ -348,12 +390,19 @@ const VERBS: [Verb; 21] = [
     },
     Verb {
         name: "KILL",
-        args: "[QUERY] id",
-        example: "KILL 7",
-        does: "ends a session: 1; with QUERY only its wait: 1, or 0 if it was not waiting",
+        args: "[QUERY] id [reason]",
+        example: "KILL 7 'deploy stuck'",
+        does: "ends a session, which is told the reason: 1; with QUERY only its wait: 1, or 0 if it was not waiting",
         signature: Signature::Session,
     },
     AUTH,
+    Verb {
+        name: "INTRODUCE",
+        args: "client [note]",
+        example: "INTRODUCE backup@db1 'nightly backup, ask ops'",
+        does: "says who you are: lists show it from now on: 1",
+        signature: Signature::Introduction,
+    },
     Verb {
         name: "PING",
         args: "",
@@ -398,7 +447,7 @@ struct Call<'a> {
     pub args: ArgList<'a>,
 }
 
-/// No command has more than two: they need no allocation.
+/// Few commands have more than two: they need no allocation.
 type ArgList<'a> = SmallVec<[Arg<'a>; 2]>;
 
 /// One argument.

@@ -2,10 +2,11 @@
 //! it. Pure.
 
 use super::{charset::Charset, packet::Fields};
+use crate::core::client_info::MAX_TEXT;
 
-/// The most bytes of a client's name, and of the other attributes. Both together are as long as MySQL keeps them by
+/// The most bytes of the attributes beside the name of the program. With that one they are as long as MySQL keeps them by
 /// default (`performance_schema_session_connect_attrs_size`).
-const MAX_TEXT: usize = 256;
+const MAX_LIST_TEXT: usize = 256;
 
 /// So many bytes of a list of attributes are looked at: no longer one is sent by MySQL's own library.
 const MAX_LIST: usize = 64 * 1024;
@@ -15,8 +16,19 @@ const MAX_LIST: usize = 64 * 1024;
 pub(super) struct Attributes {
     /// `program_name`; empty for a client that does not say it.
     pub client: String,
-    /// The others, as `_pid=4711, _os=Linux`.
+    /// The attribute `note`, or else the library and the process.
     pub note: Option<String>,
+    /// All but the name of the program, as `_pid=4711, _os=Linux`.
+    pub others: Option<String>,
+}
+
+/// The attributes that a note is made of.
+#[derive(Default)]
+struct NoteParts {
+    note: Option<String>,
+    library: Option<String>,
+    version: Option<String>,
+    pid: Option<String>,
 }
 
 impl Attributes {
@@ -25,23 +37,55 @@ impl Attributes {
     pub(super) fn parse(fields: &mut Fields<'_>, charset: Charset) -> Self {
         let all = fields.text().unwrap_or_default();
         let mut list = Fields(&all[..all.len().min(MAX_LIST)]);
-        let (mut client, mut note) = (String::new(), String::new());
+        let (mut client, mut others, mut parts) = (String::new(), String::new(), NoteParts::default());
         while let (Ok(name), Ok(value)) = (list.text(), list.text()) {
+            let text = charset.text(value);
             if name == b"program_name" {
-                client.clear();
-                append(&mut client, &charset.text(value));
-            } else if note.len() < MAX_TEXT {
-                let separator = if note.is_empty() { "" } else { ", " };
-                append(&mut note, &format!("{separator}{}={}", charset.text(name), charset.text(value)));
+                client = start_of(&text);
+                continue;
+            }
+            parts.read(name, &text);
+            if others.len() < MAX_LIST_TEXT {
+                let separator = if others.is_empty() { "" } else { ", " };
+                append(&mut others, &format!("{separator}{}={text}", charset.text(name)));
             }
         }
-        Self { client, note: Some(note).filter(|note| !note.is_empty()) }
+        Self { client, note: parts.note(), others: Some(others).filter(|others| !others.is_empty()) }
     }
+}
+
+impl NoteParts {
+    fn read(&mut self, name: &[u8], value: &str) {
+        let part = match name {
+            b"note" => &mut self.note,
+            b"_client_name" => &mut self.library,
+            b"_client_version" => &mut self.version,
+            b"_pid" => &mut self.pid,
+            _ => return,
+        };
+        *part = Some(start_of(value)).filter(|value| !value.is_empty());
+    }
+
+    /// As `libmysql 8.4.3, pid 4711` where the client says no note.
+    fn note(self) -> Option<String> {
+        let Self { note, library, version, pid } = self;
+        let library = library.map(|library| match version {
+            Some(version) => format!("{library} {version}"),
+            None => library,
+        });
+        let parts: Vec<_> = library.into_iter().chain(pid.map(|pid| format!("pid {pid}"))).collect();
+        note.or_else(|| Some(start_of(&parts.join(", "))).filter(|made| !made.is_empty()))
+    }
+}
+
+/// As many characters of a text as lists show.
+fn start_of(text: &str) -> String {
+    text.chars().take(MAX_TEXT).collect()
 }
 
 /// Appends as much as there is room for.
 fn append(to: &mut String, text: &str) {
-    let room = MAX_TEXT - to.len();
+    let room = MAX_LIST_TEXT - to.len();
     to.push_str(&text[..text.floor_char_boundary(room)]);
 }
 
@@ -60,26 +104,41 @@ mod tests {
     }
 
     #[test]
-    fn program_name_is_client_and_rest_is_note() {
+    fn program_name_is_client_and_rest_is_listed() {
         let all = parsed(
             Charset::default(),
             &[(b"_client_name", b"libmysql"), (b"program_name", b"nightly backup"), (b"_pid", b"4711")],
         );
         assert_eq!(all.client, "nightly backup");
-        assert_eq!(all.note.unwrap(), "_client_name=libmysql, _pid=4711");
+        assert_eq!(all.others.unwrap(), "_client_name=libmysql, _pid=4711");
         assert_eq!(parsed(Charset::default(), &[]), Attributes::default());
         let gbk = parsed(Charset::named("gbk").unwrap(), &[(b"program_name", b"\xD6\xD0"), (b"x", b"\xFF")]);
-        assert_eq!((gbk.client.as_str(), gbk.note.unwrap().as_str()), ("中", "x=\u{FFFD}"));
+        assert_eq!((gbk.client.as_str(), gbk.others.unwrap().as_str()), ("中", "x=\u{FFFD}"));
+    }
+
+    #[test]
+    fn note_is_said_or_made_of_library_and_process() {
+        let note = |pairs: &[(&[u8], &[u8])]| parsed(Charset::default(), pairs).note;
+        let (name, version, pid): ((&[u8], &[u8]), (&[u8], &[u8]), (&[u8], &[u8])) =
+            ((b"_client_name", b"libmysql"), (b"_client_version", b"8.4.3"), (b"_pid", b"4711"));
+        assert_eq!(note(&[pid, version, name]).unwrap(), "libmysql 8.4.3, pid 4711");
+        assert_eq!(note(&[name]).unwrap(), "libmysql");
+        assert_eq!(note(&[version, pid]).unwrap(), "pid 4711");
+        assert_eq!(note(&[name, (b"note", b"ask ops"), pid]).unwrap(), "ask ops");
+        assert_eq!(note(&[(b"note", b""), (b"_os", b"Linux")]), None);
     }
 
     #[test]
     fn attributes_are_bounded_and_may_be_truncated() {
         let long = "é".repeat(10_000);
+        let long = long.as_bytes();
         let all = parsed(
             Charset::default(),
-            &[(b"program_name", long.as_bytes()), (b"a", long.as_bytes()), (b"b", b"c")],
+            &[(b"program_name", long), (b"_client_name", long), (b"_pid", long), (b"b", b"c")],
         );
-        assert_eq!((all.client.len(), all.note.unwrap().len()), (256, 256));
+        let characters = |text: &str| text.chars().count();
+        assert_eq!((characters(&all.client), characters(&all.note.unwrap())), (MAX_TEXT, MAX_TEXT));
+        assert!(all.others.unwrap().len() <= MAX_LIST_TEXT);
         for cut in [&b""[..], b"\x05", b"\x05\x01a\x09b", b"\xFE\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"] {
             assert_eq!(Attributes::parse(&mut Fields(cut), Charset::default()), Attributes::default());
         }

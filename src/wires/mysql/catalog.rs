@@ -67,6 +67,8 @@ pub(super) enum Source {
     Waiters,
     Why,
     History,
+    /// `getlockd.sessions`
+    Sessions,
     Attributes,
     Variables,
     GlobalVariables,
@@ -285,6 +287,7 @@ impl Source {
             "waiters" => Self::Waiters,
             "why" => Self::Why,
             "history" => Self::History,
+            "sessions" => Self::Sessions,
             "attributes" => Self::Attributes,
             "variables" => Self::Variables,
             "global variables" => Self::GlobalVariables,

@@ -125,6 +125,7 @@ impl Connection {
             // Others have their turn while nothing comes.
             self.state.effort = 0;
             self.fill().await?;
+            self.session.handle().note_command();
         }
     }
 
@@ -180,8 +181,11 @@ impl Connection {
 
     /// Shows in lists what the client says of itself, in place of what it said before.
     pub(super) fn introduce(&mut self, attributes: Attributes) -> Result<(), SqlError> {
-        let Attributes { client, note } = attributes;
-        Ok(self.session.introduce(client, note)?)
+        let Attributes { client, note, others } = attributes;
+        self.session.introduce(client, note)?;
+        Ok(self
+            .session
+            .describe(|client_info| client_info.attributes = others.map(String::into_boxed_str))?)
     }
 
     /// The next packet, whatever it is, after what is to be sent.
@@ -226,7 +230,9 @@ impl Connection {
         let holds = self.session.holds();
         // Before the login there is no telling which packet the client expects.
         let asked = self.packets.is_answering() && self.state.capabilities != 0;
-        tracing::debug!(holds, why = %reason, "connection ends");
+        let client_info = self.session.handle().client_info();
+        let (client, user) = (client_info.client(), client_info.user());
+        tracing::debug!(client, user, holds, why = %reason, "connection ends");
         let cause =
             if matches!(reason, CloseReason::Inactive) { ReleaseCause::Idle } else { self.session.cause() };
         match &reason {

@@ -315,6 +315,7 @@ impl From<command::Error> for SqlError {
             command::Error::TooManyWaiters(max) => Self::TooManyWaiters(max),
             command::Error::QuotaExceeded(quota_exceeded) => quota_exceeded.into(),
             command::Error::TooMuchMemory(exceeded) => Self::TooMuchMemory(exceeded),
+            command::Error::TextTooLong => Self::WrongArguments("KILL".to_owned()),
             command::Error::NoSession(id) => Self::UnknownThread(id.0.into()),
             command::Error::Stopping => Self::Shutdown,
             command::Error::Forbidden(what) => Self::from(*what),

@@ -169,7 +169,7 @@ impl Executor<'_> {
                 }
             }
             Statement::Set(assignments) => Box::pin(self.set(assignments)).await?,
-            Statement::Kill { query, id } => Box::pin(self.kill(*query, id)).await?,
+            Statement::Kill { query, id, reason } => Box::pin(self.kill(*query, id, reason.as_ref())).await?,
             Statement::Use(database) => self.use_database(database)?,
             Statement::Transaction { opens } => self.state.in_transaction = *opens,
             Statement::Nothing => {}
@@ -357,9 +357,16 @@ impl Executor<'_> {
         slept
     }
 
-    async fn kill(&mut self, query: bool, id: &Expr) -> ExecResult<()> {
+    async fn kill(&mut self, query: bool, id: &Expr, reason: Option<&Expr>) -> ExecResult<()> {
         self.env(None).type_of(id)?;
         let wanted = self.value(id).await?.to_i64().unwrap_or(0);
+        let reason = match reason {
+            Some(reason) => {
+                self.env(None).type_of(reason)?;
+                self.value(reason).await?.to_text()
+            }
+            None => None,
+        };
         let unknown = || SqlError::UnknownThread(u64::try_from(wanted).unwrap_or(0));
         let id = SessionId(u32::try_from(wanted).map_err(|_| unknown())?);
         if query && id == self.session.id() {
@@ -369,7 +376,7 @@ impl Executor<'_> {
             self.session.cancel_wait(id).map_err(SqlError::from)?;
             return Ok(());
         }
-        let killing = self.session.kill(id).map_err(SqlError::from)?;
+        let killing = self.session.kill(id, reason.as_deref()).map_err(SqlError::from)?;
         killing.finish().await.map_err(|ending| ExecError::Close(ending.into()))
     }
 }

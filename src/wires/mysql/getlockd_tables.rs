@@ -1,5 +1,5 @@
-//! The tables of the schema `getlockd`: locks, queues and history in the words of the other wires. Pure, but for the
-//! query of a session.
+//! The tables of the schema `getlockd`: locks, queues, history and sessions in the words of the other wires. Pure, but for
+//! the query of a session.
 
 use std::{
     collections::HashMap,
@@ -8,6 +8,8 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+use tokio::time::Instant;
+
 use super::{
     catalog::Source,
     temporal::{Offset, Temporal},
@@ -15,11 +17,13 @@ use super::{
 };
 use crate::{
     core::{
-        client_info::Wire,
-        command::{Answer, LockRow, WaiterRow, WhyRow},
+        client_info::{ClientInfo, Origin, Wire},
+        command::{Answer, LockRow, SessionRow, WaiterRow, WhyRow},
         lock::{Mode, Page, SessionId, Token},
-        session::{History, HoldersOf, Locks, MAX_LIST_ROWS, Session, ShownName, Waiters, Why, first_page},
-        stats::{PastHold, ReleaseCause},
+        session::{
+            History, HoldersOf, Locks, MAX_LIST_ROWS, Session, Sessions, ShownName, Waiters, Why, first_page,
+        },
+        stats::{HolderTexts, PastHold, ReleaseCause},
     },
     name::Name,
 };
@@ -28,16 +32,14 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) enum ServerRow {
     Hold(HoldRow),
-    Waiter {
-        name: Name,
-        row: WaiterRow,
-    },
+    Waiter(PlaceRow),
     /// A step of the chain that begins with the lock of this name.
     Step {
         name: Name,
         row: Box<(HoldRow, Option<ShownName>)>,
     },
     Ended(EndedRow),
+    Session(Box<SessionCells>),
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +50,26 @@ pub(super) struct HoldRow {
     token: Token,
     held: Millis,
     waiters: u32,
+}
+
+/// A place in the queue of a lock.
+#[derive(Clone, Debug)]
+pub(super) struct PlaceRow {
+    name: Name,
+    waiter: HolderCells,
+    mode: Mode,
+    waited: Millis,
+}
+
+/// A session that lives.
+#[derive(Clone, Debug)]
+pub(super) struct SessionCells {
+    client: HolderCells,
+    age: Millis,
+    holds: usize,
+    waits_for: Option<ShownName>,
+    memory: usize,
+    expires: Option<Millis>,
 }
 
 /// A hold that ended.
@@ -80,6 +102,8 @@ struct HolderCells {
     session: SessionId,
     wire: Option<Wire>,
     peer: Option<SocketAddr>,
+    /// Nothing is known of one that has ended.
+    idle: Option<Millis>,
     texts: Arc<ClientTexts>,
     /// The first row of a session pays for its texts.
     paid: u16,
@@ -91,7 +115,12 @@ struct ClientTexts {
     client: Option<Box<str>>,
     user: Option<Box<str>>,
     note: Option<Box<str>>,
+    /// Why it was killed.
+    reason: Option<Box<str>>,
 }
+
+/// The same, borrowed from a row: client, user, note and reason.
+type Texts<'a> = [Option<&'a str>; 4];
 
 /// The texts of the sessions that have come.
 #[derive(Default)]
@@ -112,7 +141,8 @@ pub(super) fn read(
     Ok(match (source, name) {
         (Source::Waiters, Some(name)) => {
             let rows = session.query(&Waiters { name: name.clone(), page: first_page() })?.rows;
-            rows.into_iter().map(|row| ServerRow::Waiter { name: name.clone(), row }).collect()
+            let mut known = KnownTexts::default();
+            rows.into_iter().map(|row| ServerRow::Waiter(known.place(name.clone(), row))).collect()
         }
         (Source::Why, Some(name)) => {
             let (steps, mut known) =
@@ -128,6 +158,11 @@ pub(super) fn read(
             let mut known = KnownTexts::default();
             pasts.into_iter().map(|past| ServerRow::Ended(known.ended(past, zone))).collect()
         }
+        (Source::Sessions, _) => {
+            let rows = session.query(&Sessions { page: first_page() })?.rows;
+            let mut known = KnownTexts::default();
+            rows.into_iter().map(|row| ServerRow::Session(Box::new(known.session(row)))).collect()
+        }
         (_, Some(name)) => holds(session.query(&HoldersOf { name, limit: MAX_LIST_ROWS })?.rows),
         (_, None) => holds(session.query(&Locks { prefix: None, page: Page::first(MAX_LIST_ROWS) })?.rows),
     })
@@ -140,45 +175,69 @@ fn holds(rows: Vec<LockRow>) -> Vec<ServerRow> {
 
 impl KnownTexts {
     fn hold(&mut self, row: LockRow) -> HoldRow {
-        let (texts, paid) = self.texts(row.session, [row.client(), row.user(), row.note()]);
-        let LockRow { name, mode, session, origin, fencing_token: token, held, waiters, .. } = row;
-        let (wire, peer) = origin.map(|origin| (origin.wire, origin.peer)).unzip();
-        let holder = HolderCells { session, wire, peer, texts, paid };
+        let LockRow { name, mode, session, origin, client_info, fencing_token: token, held, waiters } = row;
+        let holder = self.cells(session, origin, client_info.as_ref());
         let waiters = u32::try_from(waiters).unwrap_or(u32::MAX);
         HoldRow { name, holder, mode, token, held: held.into(), waiters }
     }
 
+    fn place(&mut self, name: Name, row: WaiterRow) -> PlaceRow {
+        let WaiterRow { session, mode, origin, client_info, waited, .. } = row;
+        let waiter = self.cells(session, origin, client_info.as_ref());
+        PlaceRow { name, waiter, mode, waited: waited.into() }
+    }
+
+    fn session(&mut self, row: SessionRow) -> SessionCells {
+        let SessionRow { session, origin, age, holds, waits_for, memory, client_info } = row;
+        let left = |ends: Instant| ends.saturating_duration_since(Instant::now()).into();
+        let client = self.cells(session, Some(origin), Some(&client_info));
+        let expires = client_info.expires.map(left);
+        SessionCells { client, age: age.into(), holds, waits_for, memory, expires }
+    }
+
+    /// None of both if the session ended meanwhile.
+    fn cells(
+        &mut self,
+        session: SessionId,
+        origin: Option<Origin>,
+        client_info: Option<&ClientInfo>,
+    ) -> HolderCells {
+        let texts = client_info.map_or([None; 4], |info| [info.client(), info.user(), info.note(), None]);
+        let (texts, paid) = self.texts(session, texts);
+        let (wire, peer) = origin.map(|origin| (origin.wire, origin.peer)).unzip();
+        let idle = client_info.map(|client_info| client_info.idle().into());
+        HolderCells { session, wire, peer, idle, texts, paid }
+    }
+
     fn ended(&mut self, past: PastHold, zone: Offset) -> EndedRow {
-        let said = |text| Some(text).filter(|text: &&str| !text.is_empty());
+        let PastHold { name, session, origin, texts, mode, token, started, held, cause } = past;
+        let HolderTexts { client, user, note, reason } = &texts;
+        let texts = [client, user, note, reason].map(|text| text.as_deref());
         // A number may come again: then it is another session.
-        let texts = [said(&*past.client), said(&*past.user), None];
-        let (texts, paid) = self.texts(past.session, texts);
-        let PastHold { name, session, origin, mode, token, started, held, cause, .. } = past;
-        let holder = HolderCells { session, wire: Some(origin.wire), peer: Some(origin.peer), texts, paid };
+        let (texts, paid) = self.texts(session, texts);
+        let (wire, peer) = (Some(origin.wire), Some(origin.peer));
+        let holder = HolderCells { session, wire, peer, idle: None, texts, paid };
         let acquired = started.duration_since(UNIX_EPOCH).unwrap_or_default().into();
         EndedRow { name, holder, mode, token, acquired, held: held.into(), cause, zone }
     }
 
     /// The texts of a session, and how many bytes are to be paid for them.
-    fn texts(
-        &mut self,
-        session: SessionId,
-        [client, user, note]: [Option<&str>; 3],
-    ) -> (Arc<ClientTexts>, u16) {
-        let is_same = |known: &&Arc<ClientTexts>| {
-            known.client.as_deref() == client
-                && known.user.as_deref() == user
-                && known.note.as_deref() == note
-        };
+    fn texts(&mut self, session: SessionId, texts: Texts<'_>) -> (Arc<ClientTexts>, u16) {
+        let is_same = |known: &&Arc<ClientTexts>| known.borrowed() == texts;
         if let Some(known) = self.0.get(&session).filter(is_same) {
             return (known.clone(), 0);
         }
-        let bytes = [client, user, note].into_iter().flatten().map(str::len).sum::<usize>()
-            + size_of::<ClientTexts>();
-        let [client, user, note] = [client, user, note].map(|text| text.map(Box::from));
-        let texts = Arc::new(ClientTexts { client, user, note });
+        let bytes = texts.into_iter().flatten().map(str::len).sum::<usize>() + size_of::<ClientTexts>();
+        let [client, user, note, reason] = texts.map(|text| text.map(Box::from));
+        let texts = Arc::new(ClientTexts { client, user, note, reason });
         self.0.insert(session, texts.clone());
         (texts, u16::try_from(bytes).unwrap_or(u16::MAX))
+    }
+}
+
+impl ClientTexts {
+    fn borrowed(&self) -> Texts<'_> {
+        [&self.client, &self.user, &self.note, &self.reason].map(|text| text.as_deref())
     }
 }
 
@@ -192,6 +251,8 @@ impl HolderCells {
             "client" => said(&self.texts.client),
             "user" => said(&self.texts.user),
             "note" => said(&self.texts.note),
+            "reason" => said(&self.texts.reason),
+            "idle" => self.idle.map_or(Value::Null, seconds),
             _ => Value::Null,
         }
     }
@@ -204,7 +265,11 @@ impl ServerRow {
             Self::Hold(HoldRow { name, holder, .. }) | Self::Ended(EndedRow { name, holder, .. }) => {
                 name.as_str().len() + usize::from(holder.paid)
             }
-            Self::Waiter { name, .. } => name.as_str().len(),
+            Self::Waiter(PlaceRow { name, waiter, .. }) => name.as_str().len() + usize::from(waiter.paid),
+            Self::Session(row) => {
+                let name = row.waits_for.as_ref().map_or(0, |name| name.as_str().len());
+                size_of::<SessionCells>() + name + usize::from(row.client.paid)
+            }
             Self::Step { row, .. } => {
                 let (HoldRow { name, holder, .. }, _) = &**row;
                 size_of::<(HoldRow, Option<ShownName>)>() + name.as_str().len() + usize::from(holder.paid)
@@ -216,7 +281,7 @@ impl ServerRow {
     pub(super) fn value(&self, column: &str) -> Value {
         match self {
             Self::Hold(row) => of_hold(row, column),
-            Self::Waiter { name, row } => of_waiter(name, row, column),
+            Self::Waiter(row) => of_waiter(row, column),
             // The name is that of the condition, which all rows must have: the lock of the step is another column.
             Self::Step { name, .. } if column == "name" => Value::text(name.as_str()),
             Self::Step { row, .. } => match column {
@@ -225,6 +290,7 @@ impl ServerRow {
                 _ => of_hold(&row.0, column),
             },
             Self::Ended(row) => of_ended(row, column),
+            Self::Session(row) => of_session(row, column),
         }
     }
 }
@@ -240,14 +306,23 @@ fn of_hold(row: &HoldRow, column: &str) -> Value {
     }
 }
 
-fn of_waiter(name: &Name, row: &WaiterRow, column: &str) -> Value {
+fn of_waiter(row: &PlaceRow, column: &str) -> Value {
     match column {
-        "name" => Value::text(name.as_str()),
-        "session" => Value::UInt(row.session.0.into()),
+        "name" => Value::text(row.name.as_str()),
         "mode" => Value::text(row.mode.to_string()),
-        "peer" => row.peer.map_or(Value::Null, |peer| Value::Text(peer.to_string())),
-        "waited" => seconds(row.waited.into()),
-        _ => Value::Null,
+        "waited" => seconds(row.waited),
+        _ => row.waiter.value(column),
+    }
+}
+
+fn of_session(row: &SessionCells, column: &str) -> Value {
+    match column {
+        "age" => seconds(row.age),
+        "holds" => Value::UInt(row.holds as u64),
+        "waits_for" => row.waits_for.as_ref().map_or(Value::Null, |name| Value::text(name.to_string())),
+        "memory" => Value::UInt(row.memory as u64),
+        "expires" => row.expires.map_or(Value::Null, seconds),
+        _ => row.client.value(column),
     }
 }
 

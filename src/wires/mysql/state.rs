@@ -187,7 +187,8 @@ impl State {
 
     /// The memory for the names of a user and a database, as they are to be.
     pub(super) fn charge_names(&mut self, user: &str, database: Option<&str>) -> Result<(), SqlError> {
-        let bytes = 2 * (user.len() + database.map_or(0, str::len));
+        // Lists have a copy of each. That of the user is paid for with what the client tells of itself.
+        let bytes = user.len() + 2 * database.map_or(0, str::len);
         Ok(self.budget.resize(&mut self.names, bytes)?)
     }
 

@@ -52,7 +52,7 @@ impl Executor<'_> {
                     CurrentSession { id: self.session.id(), statement: self.sql, shown: scan.shown };
                 permit.make(|| read(table.source, name.as_ref(), &current, self.session))
             }
-            Source::Holds | Source::Waiters | Source::Why | Source::History => {
+            Source::Holds | Source::Waiters | Source::Why | Source::History | Source::Sessions => {
                 let name = self.name_in(scan.condition, "name");
                 if name.is_none() && getlockd_tables::needs_name(table.source) {
                     let why = format!("getlockd.{} is about one lock; add WHERE name = '...'", table.name);
@@ -255,8 +255,8 @@ fn attributes(session: &SessionRow) -> Vec<Data> {
         return Vec::new();
     }
     let client = session.client_info.client().map(|client| ("program_name", client));
-    let note = session.client_info.note.as_deref().unwrap_or_default();
-    let others = note.split(", ").filter_map(|pair| pair.split_once('='));
+    let others = session.client_info.attributes.as_deref().unwrap_or_default();
+    let others = others.split(", ").filter_map(|pair| pair.split_once('='));
     let attribute = |(at, (name, value)): (i64, (&str, &str))| {
         row([Value::UInt(session.session.0.into()), Value::text(name), Value::text(value), Value::Int(at)])
     };

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     core::{
-        client_info::Wire,
+        client_info::{MAX_TEXT, Wire},
         command::{EndReason, Error, LockRow},
-        lease::{LeaseError, MAX_TEXT},
+        lease::LeaseError,
         lock::{Page, Paged},
         session::{LockService, Query as CoreQuery, Session, page},
         share::QuotaExceeded,
@@ -78,6 +78,7 @@ impl From<Error> for ApiError {
             Error::NoSession(_) => (StatusCode::NOT_FOUND, "NotFound"),
             Error::Forbidden(_) => (StatusCode::FORBIDDEN, "Forbidden"),
             Error::Interrupted => (StatusCode::CONFLICT, "Interrupted"),
+            Error::TextTooLong => (StatusCode::BAD_REQUEST, "BadRequest"),
             Error::Deadlock(_)
             | Error::TooManyLocks(_)
             | Error::TooManyWaiters(_)
@@ -92,6 +93,9 @@ impl From<Error> for ApiError {
         let message = match error {
             Error::NoSession(id) => format!("there is no session {id}; GET /api/sessions lists them"),
             Error::Interrupted => "cancel-wait cancelled this wait".to_owned(),
+            Error::TextTooLong => {
+                format!("clientId, note and reason have at most {MAX_TEXT} characters each")
+            }
             other => other.to_string(),
         };
         Self { code, status, message }
@@ -106,7 +110,7 @@ impl From<LeaseError> for ApiError {
             LeaseError::Gone => (StatusCode::NOT_FOUND, "NotFound"),
             LeaseError::NotYours => (StatusCode::CONFLICT, "InvalidToken"),
             LeaseError::RequestIdTaken => (StatusCode::CONFLICT, "RequestIdTaken"),
-            LeaseError::Ttl { .. } | LeaseError::TooLong | LeaseError::BadRequestId | LeaseError::HungUp => {
+            LeaseError::Ttl { .. } | LeaseError::BadRequestId | LeaseError::HungUp => {
                 (StatusCode::BAD_REQUEST, "BadRequest")
             }
             LeaseError::Ended(EndReason::Revoked) => (StatusCode::FORBIDDEN, "Forbidden"),
@@ -122,7 +126,6 @@ impl From<LeaseError> for ApiError {
                 let (min, max) = (min.as_millis(), max.as_millis());
                 format!("ttlMs: a lease runs for {min} to {max} ms (--lease-min, --lease-max)")
             }
-            LeaseError::TooLong => format!("clientId and note have at most {MAX_TEXT} characters"),
             LeaseError::BadRequestId | LeaseError::RequestIdTaken => format!("requestId: {error}"),
             other => other.to_string(),
         };
@@ -148,11 +151,26 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        parse_object(&read_body(request.into_body()).await?).map(Self)
+    }
+}
+
+fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ApiError::bad_request("send a JSON object, such as {\"resourceName\":\"nightly\"}"));
+    }
+    serde_json::from_slice(body).map_err(|error| unreadable(&error))
+}
+
+/// The same where nothing needs to be said: no body is an empty object.
+pub(super) struct OptionalJson<T>(pub T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let body = read_body(request.into_body()).await?;
-        if body.trim_ascii_start().first() != Some(&b'{') {
-            return Err(ApiError::bad_request("send a JSON object, such as {\"resourceName\":\"nightly\"}"));
-        }
-        serde_json::from_slice(&body).map(Self).map_err(|error| unreadable(&error))
+        if body.trim_ascii().is_empty() { Ok(Self(T::default())) } else { parse_object(&body).map(Self) }
     }
 }
 
@@ -279,7 +297,7 @@ impl LockJson {
 #[serde(rename_all = "camelCase")]
 pub(super) struct HolderJson {
     session: u32,
-    /// Absent, as is `peer`, if the session ended meanwhile.
+    /// Absent, as are `peer` and `idleMs`, if the session ended meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
     wire: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -295,6 +313,8 @@ pub(super) struct HolderJson {
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle_ms: Option<u64>,
     waiters: usize,
 }
 
@@ -311,6 +331,7 @@ impl HolderJson {
             acquired_at: rfc3339(SystemTime::now() - row.held),
             expires_at: row.expires().map(|ends| rfc3339(wall_clock(ends))),
             note: row.note().map(str::to_owned),
+            idle_ms: row.idle().map(millis),
             waiters: row.waiters,
         }
     }

@@ -224,9 +224,8 @@ struct HeldJson {
 
 impl HeldJson {
     fn of(row: &LockRow) -> Self {
-        let lease = row.expires().and(row.client_info.as_ref());
         // A connection is alive now. A lease cannot have been heard of before it was granted.
-        let heard = lease.map_or(Duration::ZERO, |lease| lease.since.elapsed().min(row.held));
+        let heard = row.expires().and(row.idle()).map_or(Duration::ZERO, |idle| idle.min(row.held));
         Self {
             client_id: row.client().or(row.user()).map_or_else(|| row.address(), str::to_owned),
             last_heartbeat: rfc3339(SystemTime::now() - heard),

@@ -9,14 +9,16 @@ use axum::{
     routing::{get, post},
 };
 use getlockd_proto::moment::rfc3339;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::handler::{
-    ApiError, HandlerResult, LockJson, PageJson, PageParams, UrlPath, UrlQuery, done, list, session,
+    ApiError, HandlerResult, LockJson, OptionalJson, PageJson, PageParams, UrlPath, UrlQuery, done, list,
+    session,
 };
 use crate::{
     core::{
+        client_info::ClientInfo,
         command::{SessionRow, Stats, WaiterRow, WhyRow},
         lock::{Paged, SessionId, Truncated},
         session::{History, LockService, Sessions, Waiters, Why},
@@ -113,6 +115,7 @@ struct SessionJson {
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
+    idle_ms: u64,
 }
 
 impl SessionJson {
@@ -129,7 +132,8 @@ impl SessionJson {
             waits_for: waits_for.as_ref().map(ToString::to_string),
             memory: *memory,
             expires_at: client_info.expires.map(|ends| rfc3339(wall_clock(ends))),
-            note: client_info.note.as_deref().map(str::to_owned),
+            note: client_info.note().map(str::to_owned),
+            idle_ms: millis(client_info.idle()),
         }
     }
 }
@@ -152,18 +156,38 @@ impl WaitersJson {
 #[serde(rename_all = "camelCase")]
 struct WaiterJson {
     session: u32,
-    /// Absent if the session ended meanwhile.
+    /// Absent, as are `peer` and `idleMs`, if the session ended meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wire: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<String>,
     mode: String,
     waited_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
 }
 
 impl WaiterJson {
     fn of(row: &WaiterRow) -> Self {
-        let WaiterRow { session, mode, peer, waited, .. } = row;
-        let peer = peer.map(|peer| peer.to_string());
-        Self { session: session.0, peer, mode: mode.to_string(), waited_ms: millis(*waited) }
+        let WaiterRow { session, mode, origin, client_info, waited, .. } = row;
+        let client_info = client_info.as_ref();
+        Self {
+            session: session.0,
+            wire: origin.map(|origin| origin.wire.as_str()),
+            peer: origin.map(|origin| origin.peer.to_string()),
+            mode: mode.to_string(),
+            waited_ms: millis(*waited),
+            idle_ms: client_info.map(|client_info| millis(client_info.idle())),
+            client: client_info.and_then(ClientInfo::client).map(str::to_owned),
+            user: client_info.and_then(ClientInfo::user).map(str::to_owned),
+            note: client_info.and_then(ClientInfo::note).map(str::to_owned),
+        }
     }
 }
 
@@ -185,29 +209,36 @@ struct EndedHoldJson {
     client: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
     mode: String,
     fencing_token: u64,
     acquired_at: String,
     held_ms: u64,
     /// Why it ended.
     cause: &'static str,
+    /// Why it was killed, if that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 impl EndedHoldJson {
     fn of(past: &PastHold) -> Self {
-        let unless_empty = |text: &SmolStr| Some(text.to_string()).filter(|text| !text.is_empty());
-        let PastHold { session, origin, user, client, mode, token, started, held, cause, .. } = past;
+        let text = |text: &Option<SmolStr>| text.as_ref().map(SmolStr::to_string);
+        let PastHold { session, origin, texts, mode, token, started, held, cause, .. } = past;
         Self {
             session: session.0,
             wire: origin.wire.as_str(),
             peer: origin.peer.to_string(),
-            client: unless_empty(client),
-            user: unless_empty(user),
+            client: text(&texts.client),
+            user: text(&texts.user),
+            note: text(&texts.note),
             mode: mode.to_string(),
             fencing_token: *token,
             acquired_at: rfc3339(*started),
             held_ms: millis(*held),
             cause: cause.as_str(),
+            reason: text(&texts.reason),
         }
     }
 }
@@ -282,6 +313,13 @@ fn session_id(text: &str) -> Result<SessionId, ApiError> {
     text.parse().map_err(|_| wrong())
 }
 
+/// What may be said of the end of a session.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KillJson {
+    reason: Option<String>,
+}
+
 /// Ends a session. Its locks are free when this is answered.
 ///
 /// Cancel-safe: the other session ends all the same.
@@ -289,9 +327,10 @@ async fn kill(
     State(service): State<Arc<LockService>>,
     Extension(peer): Extension<Peer>,
     UrlPath(id): UrlPath<String>,
+    OptionalJson(KillJson { reason }): OptionalJson<KillJson>,
 ) -> HandlerResult {
     // An error means that this session was ended meanwhile, as the server stops. The other one ends all the same.
-    let _ = session(&service, &peer).kill(session_id(&id)?)?.finish().await;
+    let _ = session(&service, &peer).kill(session_id(&id)?, reason.as_deref())?.finish().await;
     Ok(done("Killed", "the session has ended; its locks have passed on"))
 }
 

@@ -162,6 +162,8 @@ struct SnapshotSessionJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'a str>,
     started_at: u64,
+    /// Since when its client has sent no command.
+    idle_since: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -182,8 +184,9 @@ impl<'a> SnapshotSessionJson<'a> {
             peer: origin.peer.to_string(),
             client: client_info.client(),
             user: client_info.user(),
-            note: client_info.note.as_deref(),
+            note: client_info.note(),
             started_at: clock.at(*since),
+            idle_since: clock.at(client_info.last_command),
             expires_at: client_info.expires.map(|expires| clock.at(expires)),
             holds: *holds,
             memory: memory.filter(|bytes| *bytes > OWN_MEMORY),

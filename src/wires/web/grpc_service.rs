@@ -123,6 +123,7 @@ impl From<Error> for Status {
             Error::Interrupted => Code::Aborted,
             Error::Forbidden(_) => Code::PermissionDenied,
             Error::NoSession(_) => Code::NotFound,
+            Error::TextTooLong => Code::InvalidArgument,
             Error::TooManyLocks(_)
             | Error::TooManyWaiters(_)
             | Error::QuotaExceeded(_)
@@ -151,7 +152,7 @@ impl From<LeaseError> for Status {
             LeaseError::Gone => Code::NotFound,
             LeaseError::NotYours => Code::FailedPrecondition,
             LeaseError::RequestIdTaken => Code::AlreadyExists,
-            LeaseError::Ttl { .. } | LeaseError::TooLong | LeaseError::BadRequestId => Code::InvalidArgument,
+            LeaseError::Ttl { .. } | LeaseError::BadRequestId => Code::InvalidArgument,
             LeaseError::QuotaExceeded(_) => Code::ResourceExhausted,
             LeaseError::Ended(EndReason::Shutdown) | LeaseError::NoRandom => Code::Unavailable,
         };

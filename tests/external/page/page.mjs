@@ -75,7 +75,7 @@ async function theStory(page) {
   await has(page.locator("#said"), "has ended");
   await row(page, "nightly").locator(".head").filter({ hasNotText: `session ${first}` }).waitFor();
   await has(row(page, "nightly"), "Nobody waits");
-  await holder.says(/^1\nERROR KILLED session \d+ ended this one by KILL/);
+  await holder.says(/^1\nERROR KILLED killed by session \d+/);
   await waiter.says(/^1\n$/);
   assert.equal(await focused(page), "nightly", "who stands at a lock stays there");
 

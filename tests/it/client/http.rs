@@ -19,7 +19,7 @@ use crate::common::TestServer;
 const TTL: Duration = Duration::from_millis(500);
 
 fn leases(server: &TestServer) -> Leases {
-    Leases::new(server.http.to_string()).ttl(TTL).client("web-1").note("backup")
+    Leases::new(server.http.to_string()).ttl(TTL).name("web-1").note("backup")
 }
 
 async fn held(leases: &Leases, name: &str) -> Lease {

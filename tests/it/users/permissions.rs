@@ -192,7 +192,7 @@ async fn grpc_hides_and_refuses_foreign_locks() {
     assert_eq!(history.unwrap_err().code(), Code::PermissionDenied);
     for (session, cancel_wait) in [(session, false), (session, true), (NO_SESSION, false), (NO_SESSION, true)]
     {
-        let kill = KillRequest { session, cancel_wait };
+        let kill = KillRequest { session, cancel_wait, reason: None };
         let killed = locks.kill(with_login(kill, &login)).await;
         assert_eq!(killed.unwrap_err().code(), Code::NotFound);
     }
@@ -262,4 +262,25 @@ async fn kill_of_a_visible_session_needs_permission() {
     assert_eq!(told, format!("ERROR DENIED your user may not end session {id}"));
     assert_eq!(mysql(&server, "sees").await.query(&format!("KILL {id}")).await.code(), 1095);
     assert_eq!(stranger.ask("FENCING_TOKEN app2:a").await.len(), 16);
+}
+
+#[tokio::test]
+async fn introduction_needs_a_login_and_shows_where_the_session_does() {
+    let file = File::new();
+    let server = file.server();
+    let mut nobody = server.client().await;
+    assert_eq!(nobody.ask("INTRODUCE web-2").await, "ERROR AUTH log in first: AUTH user password");
+    let (mut stranger, id) = stranger(&server).await;
+    assert_eq!(stranger.ask("INTRODUCE web-2 'ask bo'").await, "1");
+    let (mut app1, mut ops) = (line(&server, "app1").await, line(&server, "ops").await);
+    let row = ops.list("SESSIONS").await.into_iter().find(|row| row.contains("user=app2")).unwrap();
+    assert!(row.contains(" client=web-2 user=app2 note='ask bo'"), "{row}");
+    for list in ["SESSIONS", "LOCKS"] {
+        let rows = app1.list(list).await;
+        assert!(!rows.iter().any(|row| row.contains("web-2") || row.contains("ask bo")), "{rows:?}");
+    }
+    let told = app1.ask(&format!("KILL {id} mine")).await;
+    assert!(told.starts_with("ERROR NO_SESSION "), "{told}");
+    assert_eq!(ops.ask(&format!("KILL {id} 'deploy stuck'")).await, "1");
+    assert!(stranger.line().await.contains(" (ops): deploy stuck; your locks are released"));
 }

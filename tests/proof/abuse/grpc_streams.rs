@@ -2,8 +2,8 @@
 
 use getlockd::internal::{
     budget::MAX_CONNECTION_MEMORY,
+    client_info::MAX_TEXT,
     grpc::proto::{HoldRequest, Introduce, hold_request::Command},
-    lease::MAX_TEXT,
 };
 use prost::Message;
 use tokio::task::JoinSet;

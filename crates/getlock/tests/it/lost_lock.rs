@@ -32,10 +32,7 @@ async fn lost_lock_kills_a_command_that_ignores_sigterm() {
     assert_eq!(killer.ask("KILL 1").await, "1");
     assert_eq!(running.line().await, "told");
     let (code, err) = running.end().await;
-    assert!(
-        code == 75 && err.contains("session 2 ended this one by KILL") && err.contains("SIGKILL"),
-        "{err}"
-    );
+    assert!(code == 75 && err.contains("killed by session 2;") && err.contains("SIGKILL"), "{err}");
 }
 
 #[tokio::test]

@@ -23,6 +23,8 @@ pub(in crate::wires::mysql) enum Statement {
     Kill {
         query: bool,
         id: Expr,
+        /// What the client of that session is told.
+        reason: Option<Expr>,
     },
     Use(String),
     /// BEGIN, COMMIT and the like: there is nothing to do. True if one is open afterwards.

@@ -155,7 +155,11 @@ fn call(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
 
 fn kill(cursor: &mut Cursor<'_>) -> ParseResult<Statement> {
     let query = cursor.one_of(&["CONNECTION", "QUERY"]) == Some("QUERY");
-    Ok(Statement::Kill { query, id: expr::expr(cursor)? })
+    let id = expr::expr(cursor)?;
+    // MySQL has no such thing: nothing that it takes is read differently.
+    let is_text = matches!(cursor.peek(), Some(Token::Text(_) | Token::Variable(_)));
+    let has_reason = !query && (is_text || cursor.is_symbol("?"));
+    Ok(Statement::Kill { query, id, reason: has_reason.then(|| expr::expr(cursor)).transpose()? })
 }
 
 /// The deepest that parentheses and calls may nest.
