@@ -41,8 +41,10 @@ class GetLock:
         tls: Optional[ssl.SSLContext] = None,
         retry: float = 30,
         stop_within: Optional[float] = None,
+        name: Optional[str] = None,
+        note: Optional[str] = None,
     ) -> None:
-        self._server = Server(host, port, user, password, tls, retry, stop_within)
+        self._server = Server(host, port, user, password, tls, retry, stop_within, name, note)
 
     async def acquire(self, name: str, timeout: Optional[float] = None, shared: bool = False) -> Guard:
         """Waits at most `timeout` seconds for the lock, by default forever, and raises `NotGranted` then."""

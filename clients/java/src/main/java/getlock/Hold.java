@@ -102,6 +102,18 @@ public abstract sealed class Hold implements AutoCloseable permits Guard, Lease 
         if (!release()) throw new Lost(why);
     }
 
+    /** {@return the name, the fencing token and whether the lock is held, for people} */
+    @Override
+    public String toString() {
+        return getClass().getSimpleName() + " '" + name + "'" + place() + " fencingToken=" + fencingToken
+            + " held=" + held();
+    }
+
+    /** What more there is to show of it. */
+    String place() {
+        return "";
+    }
+
     /** Sends what frees the lock; the answer ends in {@link #freed} or in {@link #lose}. */
     abstract void free();
 
