@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
     task::{Context, Poll},
     time::Duration,
 };
@@ -40,6 +40,8 @@ pub struct Handle {
     pub(super) allowance: LockAllowance,
     /// Set by anyone.
     notice: AtomicU64,
+    /// The first kill, once there is one. In place before the notice of it is.
+    kill: OnceLock<Arc<Kill>>,
     /// Of the one task that runs the session.
     waker: AtomicWaker,
     client: Guarded<ClientState>,
@@ -51,8 +53,6 @@ struct ClientState {
     user: Option<Arc<User>>,
     /// Boxed, and none for most clients of the line wire, which tell nothing.
     info: Option<Box<ClientInfo>>,
-    /// Who has killed it.
-    kill: Option<Arc<Kill>>,
     /// The place of its connection, if it has one of its own.
     permit: Option<Weak<dyn Transfer>>,
     /// For the words of the client in it.
@@ -77,6 +77,7 @@ impl Handle {
             holds: AtomicUsize::new(0),
             allowance: LockAllowance::new(max_locks),
             notice: AtomicU64::new(GO_ON),
+            kill: OnceLock::new(),
             waker: AtomicWaker::default(),
             client: Guarded::new(Rank::Client, ClientState::default()),
         }
@@ -135,8 +136,7 @@ impl Handle {
             EndReason::Shutdown => SHUTDOWN,
             EndReason::Revoked => REVOKED,
             EndReason::Killed(kill) => {
-                // Before the notice: who sees that one finds the kill. The first one stays.
-                self.client.lock().kill.get_or_insert(kill);
+                self.kill.get_or_init(|| kill);
                 KILLED
             }
         });
@@ -154,7 +154,7 @@ impl Handle {
             DRAIN => (self.holds() == 0).then_some(EndReason::Shutdown),
             SHUTDOWN => Some(EndReason::Shutdown),
             REVOKED => Some(EndReason::Revoked),
-            _ => self.client.lock().kill.clone().map(EndReason::Killed),
+            _ => self.kill.get().cloned().map(EndReason::Killed),
         }
     }
 
