@@ -260,5 +260,5 @@ func field(line, key string) string {
 }
 
 func unexpected(line string) error {
-	return fmt.Errorf("%.80q is no answer of getlockd; look at the address and at the versions of both", line)
+	return fmt.Errorf("%.80q is not an answer of getlockd; check the address and the versions of both", line)
 }

@@ -89,7 +89,7 @@ var (
 	errNoEnd      = errors.New("the server sends a line without an end")
 	errRetry      = errors.New("getlock: Retry is negative; use 0 for the default, or 1 for no time at all")
 	errStopWithin = errors.New("getlock: StopWithin is too long")
-	errNoToken    = errors.New("getlock: a lease was granted without a token, as no getlockd does; look at the address")
+	errNoToken    = errors.New("getlock: the server granted a lease without a token; check that the address is of getlockd")
 	errAnonymous  = errors.New("getlock: Anonymous goes without a Name and a Note; leave them out, or Anonymous")
 	errNoBody     = errors.New("getlock: the function that needs the lock is nil; give one")
 )

@@ -32,7 +32,7 @@ func ExampleServer_Lock() {
 	}
 }
 
-// By TLS, as a user, with work that needs five seconds to stop.
+// Over TLS, as a user, with work that needs five seconds to stop.
 func ExampleServer() {
 	locks := getlock.Server{
 		Addr:       "locks.example.org",

@@ -21,7 +21,7 @@ const (
 	answerTime = 10 * time.Second // of a command that does not wait
 )
 
-// Server is where the locks are. Each of its fields may be left out.
+// Server is a server. Each of its fields is optional.
 type Server struct {
 	Addr     string // host:port, or a host alone for port 3305; 127.0.0.1:3305 by default
 	User     string // none by default
@@ -38,7 +38,7 @@ type Server struct {
 	Name, Note string
 	Anonymous  bool
 
-	// StopWithin is what the work needs to stop. The loss of a lock is told so long before another can have
+	// StopWithin is what the work needs to stop. The loss of a lock is reported so long before another can have
 	// it. By default it is two fifths of the time that the server promises.
 	StopWithin time.Duration
 }
@@ -113,7 +113,7 @@ func within[H interface {
 // check refuses what would only be found out after something was sent.
 func check(name string, stopWithin time.Duration, who identity) error {
 	if !utf8.ValidString(name) {
-		return &Refused{"BAD_NAME", "a name is UTF-8 text, this one is not"}
+		return &Refused{"BAD_NAME", "the name is not valid UTF-8; encode it"}
 	}
 	if stopWithin < 0 {
 		return fmt.Errorf("getlock: StopWithin is %v; use 0 for the default, or a time", stopWithin)
@@ -185,7 +185,7 @@ func (w *wait) away(err error) error {
 	if errors.As(err, &refused) {
 		return err
 	}
-	return fmt.Errorf("getlock: %s does not serve (%w); see that getlockd runs there and can be reached", w.addr(), err)
+	return fmt.Errorf("getlock: %s does not serve (%w); check that getlockd runs there and can be reached", w.addr(), err)
 }
 
 // try is one connection. It tells whether the server has served it.

@@ -40,7 +40,7 @@ func checkText(what, text string) error {
 	return nil
 }
 
-// shown is the name that the server is told; nothing of who wants to tell none.
+// shown is the name to send; empty if none is to be sent.
 func (i identity) shown() string {
 	if i.anonymous || i.name != "" {
 		return i.name
@@ -48,7 +48,7 @@ func (i identity) shown() string {
 	return ownName()
 }
 
-// line tells the server who this is; nothing of who wants to tell nothing.
+// line is the command that sends them; empty if nothing is to be sent.
 func (i identity) line() string {
 	switch {
 	case i.anonymous:
@@ -77,7 +77,7 @@ func ownName() string {
 	return string(runes)
 }
 
-// isOlder tells whether the server does not know INTRODUCE. It shows no names then, and is none the worse.
+// isOlder tells whether the server does not know INTRODUCE. Such a server shows no names, which is no error.
 func isOlder(err error) bool {
 	var refused *Refused
 	return errors.As(err, &refused) && refused.Symbol == "UNKNOWN_COMMAND"

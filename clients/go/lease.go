@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// Leases is where the locks are, by HTTP, for those that cannot keep a connection. Each of its fields may be
-// left out. A Server tells a loss sooner, and frees the locks of a program that has died at once.
+// Leases is a server over HTTP, for programs that cannot keep a connection open. Each of its fields is optional.
+// A Server reports a loss sooner, and frees the locks of a program that has died at once.
 type Leases struct {
 	URL      string // http://127.0.0.1:3308 by default
 	User     string // none by default
@@ -34,7 +34,7 @@ type Leases struct {
 	Name, Note string
 	Anonymous  bool
 
-	// StopWithin is what the work needs to stop. The loss of a lock is told so long before another can have
+	// StopWithin is what the work needs to stop. The loss of a lock is reported so long before another can have
 	// it. By default it is a fifth of the lease's TTL.
 	StopWithin time.Duration
 }

@@ -312,7 +312,7 @@ class Connection {
 function sessionIn(line) {
   const [, session] = /^HELLO .*\bsession=(\d+)/.exec(line) ?? [];
   if (session) return Number(session);
-  throw new Error(`it answers ${startOf(line)} to HELLO, as no getlockd of this version does`);
+  throw new Error(`it answers ${startOf(line)} to HELLO, which is not an answer of getlockd`);
 }
 
 /** A server that has forgotten the grant says NULL. */
@@ -546,7 +546,7 @@ class Site {
 
 /**
  * A request on a connection of its own, so that hanging up leaves the queue. It is not by `fetch`, which gives up after
- * 300 s without a word.
+ * 300 s of silence.
  */
 class Call {
   wasSent = false;
@@ -607,7 +607,7 @@ async function replyIn(response) {
   const reply = response.headers["content-type"]?.startsWith("application/json") ? parsed(text) : null;
   if (typeof reply?.status === "string") return { ...reply, isFinal };
   const Kind = code >= 500 ? Error : Odd; // a proxy could not pass on the answer
-  throw new Kind(`it answers ${code} ${startOf(text)}, as no getlockd does`);
+  throw new Kind(`it answers ${code} ${startOf(text)}, which is not an answer of getlockd`);
 }
 
 function parsed(text) {

@@ -14,7 +14,7 @@
  *
  * WHEN A LOCK IS LOST. PHP does one thing at a time, so nothing can tell a script while it works: the script
  * asks, with held() or lost(). The server promises a lock for some time from each question on (`left`, 25 s by
- * default). A script that calls held() at least each fifth of that (5 s) is told of a loss before anybody else
+ * default). A script that calls held() at least each fifth of that (5 s) learns of a loss before anybody else
  * is granted the lock, and `stopWithin` seconds earlier. So that nobody is granted it in these seconds, the connection
  * stays open until the guard is released or gone, or asked again when they are over. A script that asks more rarely
  * keeps its lock as long as its connection lives. Its next question tells whether that was so, but it may be told
@@ -29,8 +29,8 @@
  *     unless the child has called release() or has dropped the guard.
  *
  * FORKS. A guard belongs to the process that took it. In a child of pcntl_fork() held() is false, and nothing that
- * the child does frees the parent's lock. By TLS that needs the extension `FFI`, which the command line of Debian has:
- * without it PHP itself ends the TLS connection when the child ends, unless the child ends by SIGKILL.
+ * the child does frees the parent's lock. Over TLS that needs the extension `FFI`, which the command line of Debian
+ * has: without it PHP itself ends the TLS connection when the child ends, unless the child ends by SIGKILL.
  */
 declare(strict_types=1);
 

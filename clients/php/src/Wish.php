@@ -27,7 +27,7 @@ final class Wish
         if (is_float($timeout) && is_nan($timeout)) {
             throw new \InvalidArgumentException('a timeout is a number of seconds, not NAN; null waits forever');
         }
-        preg_match('//u', $name) || throw new \InvalidArgumentException('the name of a lock is a text in UTF-8');
+        preg_match('//u', $name) || throw new \InvalidArgumentException('the name of a lock is not UTF-8; encode it');
         $this->name = $name;
         $this->timeout = $timeout === null || $timeout < 0 || $timeout > self::CENTURY ? INF : (float) $timeout;
         $this->shared = $shared;

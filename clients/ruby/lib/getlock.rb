@@ -328,7 +328,8 @@ class GetLock
     # Only with the mutex. Always false.
     def lose_by(error) = lose(error.is_a?(Refused) ? error.symbol : nil, error.message)
 
-    # Only with the mutex. The lock never comes back: nothing is asked any more, and all are told.
+    # Only with the mutex. The lock never comes back: nothing is asked any more, and all who wait for the loss learn
+    # of it.
     def lose(symbol, text)
       Thread.handle_interrupt(NEVER) do
         @why = Lost.new(symbol, "the lock #{@name.inspect} is lost: #{text}")

@@ -48,7 +48,7 @@ class Timed:
 
 
 class Quietly:
-    """What the network does is told elsewhere: by reading, or by time."""
+    """Errors of the network show elsewhere: in reading, or in time."""
 
     def __enter__(self) -> None:
         pass

@@ -14,10 +14,13 @@ from ._wire import MOST_HEARD, Answer, Http, Loan
 
 
 class Leases:
-    """A server by HTTP, for those that can hold no connection. A lease is kept by heartbeats.
+    """A server over HTTP, for programs that cannot keep a connection open. Heartbeats keep a lease.
 
     `tls` is an `ssl.SSLContext`, for an `url` that begins with https. `stop_within` is the time that the work
-    needs to stop, by default a fifth of a lease: a loss is told so many seconds before others can have the lock.
+    needs to stop, by default a fifth of a lease: a loss is reported so long before others can have the lock.
+
+    A server that is away is tried for `retry` seconds. A request whose answer was lost is sent again with the same id
+    and gets the lease that was granted. `name` and `note` are those of `GetLock`.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class Leases:
         def loan() -> Loan:
             return Loan(self._server, name, timeout, ttl, shared, client, note)
 
-        loan()  # Wrong arguments are told here, and not where the block begins.
+        loan()  # Wrong arguments are an error here, and not where the block begins.
         return Block(lambda: _take(loan()))
 
 

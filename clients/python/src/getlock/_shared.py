@@ -119,7 +119,7 @@ def check_text(what: str, value: object, may_be_none: bool = False) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{what} must be a string; it is {value!r}")
     if not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value):
-        raise ValueError(f"{what} has half of a surrogate pair, which is no text; it is {value!r}")
+        raise ValueError(f"{what} has half of a surrogate pair; use valid Unicode; it is {value!r}")
 
 
 def may_be_granted(error: BaseException) -> bool:

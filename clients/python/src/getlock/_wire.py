@@ -34,7 +34,7 @@ from ._shared import (
 
 
 LONGEST_LINE = 65536  # bytes; nothing that a client asks for comes near to it
-MOST_HEARD = 65536  # bytes of an answer by HTTP
+MOST_HEARD = 65536  # bytes of an answer over HTTP
 _PROMISE = re.compile(r"KEEPALIVE left=([0-9]{1,9}(?:\.[0-9]+)?)(?: [a-z_]+=.*)?")
 _IS_CUT = re.compile(rb"HTTP/1\.[01] 5|HTTP/1(?!.*\r\n\r\n)", re.DOTALL)
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -216,7 +216,7 @@ class Answer(NamedTuple):
 
 
 class Http:
-    """A server by HTTP: requests to bytes, and bytes to answers."""
+    """A server over HTTP: requests to bytes, and bytes to answers."""
 
     def __init__(
         self,
@@ -295,7 +295,7 @@ def _login(user: Optional[str], password: str, token: Optional[str]) -> str:
     else:
         return ""
     if not (word.isascii() and word.isprintable()):
-        raise ValueError("token has characters that no token has; use it as the server told it")
+        raise ValueError("token has characters that no token has; use it as getlockd printed it")
     return f"Authorization: {word}\r\n"
 
 
@@ -326,7 +326,7 @@ class Loan:
             "resourceName": name,
             "mode": "shared" if shared else "exclusive",
             "ttlMs": milliseconds,
-            # The server knows by it a request that it is sent again. It is as secret as the token of the lease.
+            # By it the server knows a request that is sent again. It is as secret as the token of the lease.
             "requestId": str(uuid.uuid4()),
         }
         client = server.identity.name if client is None else client
@@ -353,10 +353,10 @@ class Loan:
             raise _refusal(answer)
         token, number = answer.fields.get("lockToken"), answer.fields.get("fencingToken")
         if not isinstance(token, str) or not token:
-            raise Odd("a lease was granted without a token, as no getlockd does; check the url")
+            raise Odd("the server granted a lease without a token; check that the url is of getlockd")
         self.lease_token = token
         if not isinstance(number, int) or isinstance(number, bool):
-            raise Odd("a lease was granted without a number, as no getlockd does; check the url")
+            raise Odd("the server granted a lease without a fencing token; check that the url is of getlockd")
         self.fencing_token = number
         self.term.answered(self._ttl)
 

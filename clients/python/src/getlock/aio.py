@@ -28,8 +28,11 @@ class GetLock:
     """A server. Nothing is connected before a lock is wanted.
 
     `tls` is an `ssl.SSLContext`. A server that is away is tried for `retry` seconds. `stop_within` is the time
-    that the work needs to stop: a loss is told so many seconds before others can have the lock. By default it
+    that the work needs to stop: a loss is reported so long before others can have the lock. By default it
     is two fifths of the time that the server promises.
+
+    The lists of the server show `name` and `note`, of at most 256 characters each. By default the name is
+    `user@host[pid] program`. With an empty name the client does not introduce itself.
     """
 
     def __init__(

@@ -99,7 +99,7 @@ public final class GetLock {
     /**
      * Speaks TLS. The server's certificate must be for the host.
      *
-     * @param context whom to trust, such as {@link SSLContext#getDefault()}
+     * @param context the authorities to trust, such as {@link SSLContext#getDefault()}
      * @return this
      */
     public GetLock tls(SSLContext context) {
@@ -145,10 +145,10 @@ public final class GetLock {
     }
 
     /**
-     * The time that your work needs to stop. A loss is told so much earlier than others can have the lock.
+     * The time that your work needs to stop. A loss is reported so long before others can have the lock.
      *
      * @param time less than four fifths of what the server promises, which is its {@code --keepalive}; null for two
-     *     fifths of it, which is so by default
+     *     fifths of it, which is the default
      * @return this
      * @throws IllegalArgumentException if it is negative; {@code lock} throws it if the time is too long
      */
@@ -385,7 +385,7 @@ public final class GetLock {
             if (!granted.equals("1")) throw new ProtocolException("the server answered " + granted);
             long token = number(Connection.await(answers.get(hello + 3), Wire.ANSWER_TIME));
             Term term = connection.term();
-            if (!term.begin()) promisedAnew(term);
+            if (!term.begin()) promisedAgain(term);
             return new Guard(connection, name, session, token);
         }
 
@@ -401,7 +401,7 @@ public final class GetLock {
         }
 
         /** A grant that came late may have ended already: the server must promise it once more, in time. */
-        private void promisedAnew(Term term) throws IOException, InterruptedException {
+        private void promisedAgain(Term term) throws IOException, InterruptedException {
             Connection.await(connection.ask(Connection.KEEPALIVE), term.patience(Wire.ANSWER_TIME));
             if (!term.begin()) throw new IOException("the server granted the lock and did not promise it in time");
         }

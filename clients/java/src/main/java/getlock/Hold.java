@@ -17,7 +17,7 @@ import java.util.concurrent.TimeUnit;
  * <p>A lock that nobody releases is held until the process ends, even if nothing refers to this object any more.
  */
 public abstract sealed class Hold implements AutoCloseable permits Guard, Lease {
-    /** After a suspension of the machine, a loss is told at the latest when so much time has passed. */
+    /** After a suspension of the machine, a loss is reported at the latest when so much time has passed. */
     static final long LONGEST_PAUSE = TimeUnit.SECONDS.toNanos(1);
 
     private static final long SHORTEST_PAUSE = TimeUnit.MILLISECONDS.toNanos(1);

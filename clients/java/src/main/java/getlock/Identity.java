@@ -24,7 +24,7 @@ record Identity(String name, String note) {
             "the " + what + " has " + length + " characters; use at most " + LONGEST);
     }
 
-    /** The name that the server is told; null if it is told none. */
+    /** The name to send; null if none is to be sent. */
     String shown() {
         if (name == null) return ownName();
         if (!name.isEmpty()) return name;
@@ -32,7 +32,7 @@ record Identity(String name, String note) {
         throw new IllegalArgumentException("a note needs a name; leave out the empty name, or the note");
     }
 
-    /** The line that tells it; null if nothing is told. */
+    /** The command that sends them; null if nothing is to be sent. */
     String line() {
         String shown = shown();
         if (shown == null) return null;

@@ -15,8 +15,8 @@ import java.util.concurrent.TimeUnit;
 import javax.net.ssl.SSLContext;
 
 /**
- * Locks of getlockd over HTTP, for those that hold no connection. Each lock is a lease: heartbeats in the background
- * keep it, and it ends by itself when none has come for its time to live.
+ * Locks of getlockd over HTTP, for programs that cannot keep a connection open. Each lock is a lease: heartbeats in the
+ * background keep it, and it ends by itself when none has come for its time to live.
  *
  * <pre>{@code
  * var leases = new Leases("http://127.0.0.1:3308");
@@ -160,13 +160,16 @@ public final class Leases {
      * @return this
      */
     public Leases token(String token) {
-        if (!token.matches("[!-~]+")) throw new IllegalArgumentException("a token has letters, digits and signs alone");
+        if (!token.matches("[!-~]+")) {
+            throw new IllegalArgumentException(
+                "the token has characters that no token has; use it as getlockd printed it");
+        }
         authorization = "Bearer " + token;
         return this;
     }
 
     /**
-     * Whom to trust, for a URL with {@code https}.
+     * The authorities to trust, for a URL with {@code https}.
      *
      * @param context the authorities of the system by default
      * @return this
@@ -216,9 +219,9 @@ public final class Leases {
     }
 
     /**
-     * The time that your work needs to stop. A loss is told so much earlier than others can have the lock.
+     * The time that your work needs to stop. A loss is reported so long before others can have the lock.
      *
-     * @param time less than two thirds of the time to live; null for a fifth of it, which is so by default
+     * @param time less than two thirds of the time to live; null for a fifth of it, which is the default
      * @return this
      * @throws IllegalArgumentException if it is negative; {@code lock} throws it if the time is too long
      */
