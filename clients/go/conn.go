@@ -159,7 +159,7 @@ func (c *conn) promised(line string) (promise, error) {
 	}
 	left := time.Duration(seconds * float64(time.Second))
 	if most := left / 5 * 4; left > 0 && c.stop >= most {
-		return promise{}, fmt.Errorf("%w: it is %v, and the server promises %v at a time; say less than %v, "+
+		return promise{}, fmt.Errorf("%w: it is %v, and the server promises %v at a time; use less than %v, "+
 			"or start the server with a longer --keepalive", errStopWithin, c.stop, left, most)
 	}
 	select {
@@ -168,6 +168,14 @@ func (c *conn) promised(line string) (promise, error) {
 	default:
 		return promise{}, unexpected(line)
 	}
+}
+
+func (c *conn) introduced() error {
+	line, err := c.reply()
+	if err == nil && line != "1" {
+		err = unexpected(line)
+	}
+	return err
 }
 
 func (c *conn) session() (int64, error) {
@@ -252,5 +260,5 @@ func field(line, key string) string {
 }
 
 func unexpected(line string) error {
-	return fmt.Errorf("%.80q is no answer of getlockd; look at the address and at the versions of both", line)
+	return fmt.Errorf("%.80q is not an answer of getlockd; check the address and the versions of both", line)
 }

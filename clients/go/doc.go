@@ -28,7 +28,7 @@
 // the *Lost, so nobody takes the work for done. Stop the work, or let the store refuse your fencing token:
 // another may hold the lock soon.
 //
-// A Guard asks the server again and again how long its lock is safe. Its loss is told StopWithin before that
+// A Guard asks the server again and again how long its lock is safe. Its loss is reported StopWithin before that
 // time is over, so the work can stop before another begins. The server frees a lock when its connection ends, so
 // that stays open, unused, until Release or until that time is over. The time for which a machine sleeps counts
 // on Linux; elsewhere it does not.

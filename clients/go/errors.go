@@ -76,11 +76,20 @@ func (f *failedAndLost) As(target any) bool {
 	return errors.As(f.failed, target) || errors.As(f.lost, target)
 }
 
+// lostAnswer says that a request was sent, or was to be sent, and that nobody knows its answer.
+type lostAnswer struct {
+	error
+	sent bool // whether there was a connection
+}
+
+func (l *lostAnswer) Unwrap() error { return l.error }
+
 var (
 	errNoAnswer   = errors.New("the server has not answered in time")
 	errNoEnd      = errors.New("the server sends a line without an end")
-	errRetry      = errors.New("getlock: Retry is negative; say 0 for the default, or 1 for no time at all")
+	errRetry      = errors.New("getlock: Retry is negative; use 0 for the default, or 1 for no time at all")
 	errStopWithin = errors.New("getlock: StopWithin is too long")
-	errNoToken    = errors.New("getlock: a lease was granted without a token, as no getlockd does; look at the address")
+	errNoToken    = errors.New("getlock: the server granted a lease without a token; check that the address is of getlockd")
+	errAnonymous  = errors.New("getlock: Anonymous goes without a Name and a Note; leave them out, or Anonymous")
 	errNoBody     = errors.New("getlock: the function that needs the lock is nil; give one")
 )

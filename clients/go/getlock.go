@@ -18,10 +18,10 @@ const Forever time.Duration = -1
 const (
 	century    = 100 * 365 * 24 * time.Hour
 	never      = time.Duration(1<<63 - 1)
-	answerTime = 10 * time.Second // for what does not wait
+	answerTime = 10 * time.Second // of a command that does not wait
 )
 
-// Server is where the locks are. Each of its fields may be left out.
+// Server is a server. Each of its fields is optional.
 type Server struct {
 	Addr     string // host:port, or a host alone for port 3305; 127.0.0.1:3305 by default
 	User     string // none by default
@@ -32,7 +32,13 @@ type Server struct {
 	// nanosecond is no time at all.
 	Retry time.Duration
 
-	// StopWithin is what the work needs to stop. The loss of a lock is told so long before another can have
+	// Name is what the lists of the server call this client: user@host[pid] program by default. Note is a line for
+	// people that they show beside it; none by default. Each has at most 256 characters. With Anonymous the client
+	// does not introduce itself.
+	Name, Note string
+	Anonymous  bool
+
+	// StopWithin is what the work needs to stop. The loss of a lock is reported so long before another can have
 	// it. By default it is two fifths of the time that the server promises.
 	StopWithin time.Duration
 }
@@ -51,7 +57,7 @@ const (
 //
 // The context of the guard is derived from ctx. When ctx ends the lock is held all the same, until Release.
 func (s Server) Acquire(ctx context.Context, name string, timeout time.Duration, mode ...Mode) (*Guard, error) {
-	if err := check(name, s.StopWithin); err != nil {
+	if err := check(name, s.StopWithin, s.identity()); err != nil {
 		return nil, err
 	}
 	if s.Retry < 0 {
@@ -105,15 +111,17 @@ func within[H interface {
 }
 
 // check refuses what would only be found out after something was sent.
-func check(name string, stopWithin time.Duration) error {
+func check(name string, stopWithin time.Duration, who identity) error {
 	if !utf8.ValidString(name) {
 		return &Refused{"BAD_NAME", "the name is not valid UTF-8; send UTF-8"}
 	}
 	if stopWithin < 0 {
-		return fmt.Errorf("getlock: StopWithin is %v; say 0 for the default, or a time", stopWithin)
+		return fmt.Errorf("getlock: StopWithin is %v; use 0 for the default, or a time", stopWithin)
 	}
-	return nil
+	return who.check()
 }
+
+func (s Server) identity() identity { return identity{s.Name, s.Note, s.Anonymous} }
 
 func whole(timeout time.Duration) time.Duration {
 	if timeout < 0 || timeout > century {
@@ -177,7 +185,7 @@ func (w *wait) away(err error) error {
 	if errors.As(err, &refused) {
 		return err
 	}
-	return fmt.Errorf("getlock: %s does not serve (%w); see that getlockd runs there and can be reached", w.addr(), err)
+	return fmt.Errorf("getlock: %s does not serve (%w); check that getlockd runs there and can be reached", w.addr(), err)
 }
 
 // try is one connection. It tells whether the server has served it.
@@ -205,12 +213,21 @@ type grant struct{ session, token int64 }
 // queue waits for the lock. All questions go out at once, so a free lock takes one round trip.
 func (w *wait) queue(c *conn) (got grant, err error) {
 	lines := []string{"HELLO", keepalive, w.verb + " " + quoted(w.name) + " " + w.seconds(), fencingToken(w.name)}
+	introduction := w.identity().line()
+	if introduction != "" {
+		lines = append([]string{introduction}, lines...)
+	}
 	if w.User != "" {
 		lines = append([]string{"AUTH " + quoted(w.User) + " " + quoted(w.Password)}, lines...)
 	}
 	c.SetDeadline(time.Now().Add(answerTime))
 	if err = c.ask(lines...); err == nil && w.User != "" {
 		_, err = c.reply()
+	}
+	if err == nil && introduction != "" {
+		if err = c.introduced(); isOlder(err) {
+			err = nil
+		}
 	}
 	if err == nil {
 		got.session, err = c.session()

@@ -2,6 +2,7 @@ package getlock
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -148,6 +149,11 @@ type Guard struct {
 	leaving atomic.Bool   // whether the release was sent, or is about to be
 	parted  chan struct{} // closed when the server has answered the release
 	once    sync.Once
+}
+
+// String shows the name, the session, the fencing token and whether the lock is held.
+func (g *Guard) String() string {
+	return fmt.Sprintf("Guard %q session=%d fencing_token=%d held=%v", g.name, g.session, g.token, g.Held())
 }
 
 func newGuard(ctx context.Context, c *conn, name string, got grant) *Guard {

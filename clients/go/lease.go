@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand"
 	"net"
 	"net/http"
 	"strings"
@@ -15,8 +16,8 @@ import (
 	"time"
 )
 
-// Leases is where the locks are, over HTTP, for those that cannot keep a connection. Each of its fields may be
-// left out. A Server tells a loss sooner, and frees the locks of a program that has died at once.
+// Leases is a server over HTTP, for programs that cannot keep a connection open. Each of its fields is optional.
+// A Server reports a loss sooner, and frees the locks of a program that has died at once.
 type Leases struct {
 	URL      string // http://127.0.0.1:3308 by default
 	User     string // none by default
@@ -24,10 +25,21 @@ type Leases struct {
 	Token    string      // of a user that logs in by a token; none by default
 	TLS      *tls.Config // for https; that of Go by default
 
-	// StopWithin is what the work needs to stop. The loss of a lock is told so long before another can have
+	// Retry is for how long a server that is away is tried again, while nothing is held; 30 s by default. A
+	// nanosecond is no time at all. A request whose answer was lost is repeated with the same id: it gets the lease
+	// that was granted, or its place in the queue.
+	Retry time.Duration
+
+	// Name, Note and Anonymous are those of Server. The options Client and Note are in place of them.
+	Name, Note string
+	Anonymous  bool
+
+	// StopWithin is what the work needs to stop. The loss of a lock is reported so long before another can have
 	// it. By default it is a fifth of the lease's TTL.
 	StopWithin time.Duration
 }
+
+func (l Leases) identity() identity { return identity{l.Name, l.Note, l.Anonymous} }
 
 // LeaseOption is how a lease is taken: a TTL, a Mode, a Client or a Note.
 type LeaseOption interface{ shape(*terms) }
@@ -49,6 +61,7 @@ type terms struct {
 	TTLMs        int64  `json:"ttlMs"`
 	ClientID     string `json:"clientId,omitempty"`
 	Note         string `json:"note,omitempty"`
+	RequestID    string `json:"requestId"`
 }
 
 func (t TTL) shape(terms *terms)    { terms.TTLMs = time.Duration(t).Milliseconds() }
@@ -63,19 +76,20 @@ func (m Mode) shape(terms *terms) {
 
 // Acquire takes a lease, waiting for it at most timeout. The errors are those of Server.Acquire.
 func (l Leases) Acquire(ctx context.Context, name string, timeout time.Duration, opts ...LeaseOption) (*Lease, error) {
-	t := terms{ResourceName: name, WaitMs: -1, TTLMs: 45_000}
-	if timeout = whole(timeout); timeout >= 0 {
-		t.WaitMs = (timeout + time.Millisecond - 1).Milliseconds()
-	}
+	t := terms{ResourceName: name, TTLMs: 45_000, ClientID: l.identity().shown(), Note: l.Note}
 	for _, opt := range opts {
 		opt.shape(&t)
 	}
 	ttl := time.Duration(t.TTLMs) * time.Millisecond
-	if err := l.check(name, ttl); err != nil {
+	if err := l.check(t, ttl); err != nil {
 		return nil, err
 	}
-	sent := clock()
-	answer, err := l.wait(ctx, t)
+	id, err := newRequestID()
+	if err != nil {
+		return nil, err
+	}
+	t.RequestID = id
+	answer, sent, err := l.ask(ctx, t, whole(timeout))
 	var refused *Refused
 	if errors.As(err, &refused) && refused.Symbol == "Busy" {
 		err = &notGranted{name}
@@ -104,15 +118,65 @@ func (l Leases) Lock(ctx context.Context, name string, timeout time.Duration,
 	return within(lease, body)
 }
 
-func (l Leases) check(name string, ttl time.Duration) error {
+func (l Leases) check(t terms, ttl time.Duration) error {
 	if ttl <= 0 {
-		return fmt.Errorf("getlock: the TTL is %v; say 1 ms or more", ttl)
+		return fmt.Errorf("getlock: the TTL is %v; use 1 ms or more", ttl)
+	}
+	if l.Retry < 0 {
+		return errRetry
+	}
+	if err := checkText("Client", t.ClientID); err != nil {
+		return err
+	}
+	if err := checkText("Note", t.Note); err != nil {
+		return err
 	}
 	if most := ttl / 3 * 2; l.StopWithin >= most {
-		return fmt.Errorf("%w: it is %v, and a heartbeat is sent each %v; say less than %v, or a longer TTL",
+		return fmt.Errorf("%w: it is %v, and a heartbeat is sent each %v; use less than %v, or a longer TTL",
 			errStopWithin, l.StopWithin, ttl/3, most)
 	}
-	return check(name, l.StopWithin)
+	return check(t.ResourceName, l.StopWithin, l.identity())
+}
+
+// ask sends the request until there is an answer. The server knows by its id one that it has had before.
+func (l Leases) ask(ctx context.Context, t terms, timeout time.Duration) (leaseAnswer, time.Duration, error) {
+	start, retry := time.Now(), l.Retry
+	if retry == 0 {
+		retry = 30 * time.Second
+	}
+	awaySince := start
+	for pauseTime := 50 * time.Millisecond; ; pauseTime *= 2 {
+		began, sent := time.Now(), clock()
+		t.WaitMs = -1
+		if timeout >= 0 {
+			left := timeout - time.Since(start)
+			if left < 0 {
+				left = 0
+			}
+			t.WaitMs = (left + time.Millisecond - 1).Milliseconds()
+		}
+		answer, err := l.wait(ctx, t)
+		var lost *lostAnswer
+		if !errors.As(err, &lost) || ctx.Err() != nil {
+			return answer, sent, err
+		}
+		if lost.sent && time.Since(began) > answerTime {
+			awaySince = time.Now() // somebody was there
+		}
+		if pauseTime > 2*time.Second {
+			pauseTime = 2 * time.Second
+		}
+		jittered := pauseTime/2 + time.Duration(rand.Int63n(int64(pauseTime/2)))
+		next := time.Now().Add(jittered)
+		// What was sent may have been granted: that is asked for also when the timeout is over.
+		isOver := timeout >= 0 && !lost.sent && next.After(start.Add(timeout))
+		if isOver || next.After(awaySince.Add(retry)) {
+			return answer, sent, err
+		}
+		if !pause(ctx.Done(), jittered) {
+			return answer, sent, ctx.Err()
+		}
+	}
 }
 
 // wait asks for a lease. If the context ends the wait, its connection says goodbye and listens on: what the
@@ -134,6 +198,10 @@ func (l Leases) wait(ctx context.Context, t terms) (leaseAnswer, error) {
 	results := make(chan result, 1)
 	go func() {
 		answer, err := l.post(call, line.dial, "acquire", t)
+		var lost *lostAnswer
+		if errors.As(err, &lost) {
+			lost.sent = line.isOpen()
+		}
 		results <- result{answer, err}
 	}()
 	select {
@@ -176,6 +244,12 @@ func (p *parting) dial(ctx context.Context, network, addr string) (net.Conn, err
 	}
 	p.conn = conn
 	return conn, nil
+}
+
+func (p *parting) isOpen() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.conn != nil
 }
 
 func (p *parting) hangUp() {
@@ -223,10 +297,18 @@ func (l Leases) post(ctx context.Context, dial dial, verb string, body any) (ans
 		content, err = io.ReadAll(io.LimitReader(response.Body, 1<<20))
 	}
 	if err != nil {
-		return answer, fmt.Errorf("getlock: %s does not serve (%w); see that getlockd runs there and can be reached", url, err)
+		err = fmt.Errorf("getlock: %s does not serve (%w); check that getlockd runs there and can be reached", url, err)
+		if ctx.Err() == nil {
+			err = &lostAnswer{error: err}
+		}
+		return answer, err
 	}
 	if json.Unmarshal(content, &answer) != nil || answer.Status == "" {
-		return answer, fmt.Errorf("getlock: %s is not a getlockd server, it answers %s; look at the address", url, response.Status)
+		err = fmt.Errorf("getlock: %s is not a getlockd, it answers %s; check the address", url, response.Status)
+		if response.StatusCode >= 500 {
+			err = &lostAnswer{error: err} // a proxy could not pass it on
+		}
+		return answer, err
 	}
 	if response.StatusCode != http.StatusOK || !answer.Success {
 		return answer, &Refused{answer.Status, answer.Message}
@@ -304,6 +386,11 @@ func (l *Lease) confirm(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// String shows the name, the fencing token and whether the lock is held.
+func (l *Lease) String() string {
+	return fmt.Sprintf("Lease %q fencing_token=%d held=%v", l.name, l.token, l.Held())
 }
 
 // LeaseToken is the secret by which the server knows the lease.

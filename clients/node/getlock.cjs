@@ -16,16 +16,18 @@
 // from asking: a promise is for 25 s by default, and a loop that is blocked for more than two fifths of it can lose
 // the lock.
 
+const { randomUUID } = require("node:crypto");
 const http = require("node:http");
 const https = require("node:https");
 const net = require("node:net");
 const tls = require("node:tls");
 const { setTimeout: sleep } = require("node:timers/promises");
 const {
-  Held, Locks, Lost, NotGranted, Refused, away, checkName, checkOptions, kinds, now, patienceOf, pauseAfter, unless,
+  Held, Locks, Lost, NotGranted, Odd, Refused, away, checkName, checkOptions, identityOf, kinds, now, patienceOf,
+  pauseAfter, unless,
 } = require("./held.cjs");
 
-const ANSWER_TIME = 10; // seconds that the server may take for what does not wait
+const ANSWER_TIME = 10; // seconds that the server may take to answer a command that does not wait
 const LONGEST_TIMER = 2_000_000; // seconds; a timer of Node takes no more
 const LONGEST_LINE = 65536; // no reply that a client asks for comes near to it
 const LONGEST_REPLY = 1 << 20; // over HTTP
@@ -33,9 +35,12 @@ const MOST_LINES = 16; // that nobody has read; fewer are asked for at a time
 const TOO_LATE = "the server answered too late to rely on its grant";
 
 const TAKE = { timeout: kinds.timeout, shared: kinds.boolean, signal: kinds.signal };
-const TAKE_LEASE = { ...TAKE, ttl: kinds.span, client: kinds.string, note: kinds.string };
-const LOGIN = { user: kinds.string, password: kinds.string, tls: kinds.tls, stopWithin: kinds.span };
-const SERVER = { host: kinds.string, port: kinds.port, ...LOGIN, retry: kinds.span };
+const TAKE_LEASE = { ...TAKE, ttl: kinds.span, client: kinds.shown, note: kinds.shown };
+const LOGIN = {
+  user: kinds.string, password: kinds.string, tls: kinds.tls, retry: kinds.span, stopWithin: kinds.span,
+  name: kinds.shown, note: kinds.shown,
+};
+const SERVER = { host: kinds.string, port: kinds.port, ...LOGIN };
 const SITE = { url: kinds.string, ...LOGIN, token: kinds.string };
 
 /** A lock that a connection holds: `name`, `fencingToken`, and `session`, the server's number of the connection. */
@@ -49,7 +54,8 @@ class Lease extends Held {}
 /**
  * A server. `tls` is true, or options of `tls.connect`. A server that is away is tried for `retry` seconds.
  * `stopWithin` is the time that work needs to stop when its lock is lost: by default two fifths of what the server
- * promises.
+ * promises. The lists of the server show `name` and `note`. The name is `user@host[pid] program` by default; with ""
+ * the client does not introduce itself.
  */
 class GetLock extends Locks {
   #server;
@@ -60,7 +66,9 @@ class GetLock extends Locks {
     checkOptions("GetLock", options, SERVER);
     const { host, port, user, password, tls: secure, retry, stopWithin } = options;
     const login = user ? `AUTH ${quoted(user)} ${quoted(password ?? "")}` : null;
-    this.#server = { host: host ?? "127.0.0.1", port: port ?? 3305, login, tls: secureOptions(secure), stopWithin };
+    const introduction = introductionOf(identityOf("GetLock", options));
+    const place = { host: host ?? "127.0.0.1", port: port ?? 3305, tls: secureOptions(secure) };
+    this.#server = { ...place, login, introduction, stopWithin };
     this.#retry = retry ?? 30;
   }
 
@@ -90,6 +98,12 @@ class GetLock extends Locks {
       }
     }
   }
+}
+
+/** The line that tells the server who this is; null if it is not to be told. */
+function introductionOf({ name, note }) {
+  if (name === "") return null;
+  return note === undefined ? `INTRODUCE ${quoted(name)}` : `INTRODUCE ${quoted(name)} ${quoted(note)}`;
 }
 
 /** Whether another connection would be answered the same. */
@@ -144,12 +158,16 @@ class Connection {
     const word = quoted(name);
     this.#socket.cork();
     const login = this.#server.login && this.#request(this.#server.login);
+    const introduced = this.#server.introduction && this.#request(this.#server.introduction);
     const hello = this.#request("HELLO");
     this.ask();
     const taken = this.#request(`${verb} ${word} ${wait === Infinity ? -1 : wait.toFixed(6)}`);
     const token = this.#request(`FENCING_TOKEN ${word}`);
     this.#socket.uncork();
     await this.#within(ANSWER_TIME, login);
+    await this.#within(ANSWER_TIME, introduced).catch((error) => {
+      if (error.symbol !== "UNKNOWN_COMMAND") throw error; // An older server shows no names.
+    });
     this.session = sessionIn(await this.#within(ANSWER_TIME, hello));
     const isGranted = await this.#within(wait + ANSWER_TIME, taken);
     if (isGranted === "0") throw new NotGranted(name, timeout);
@@ -294,7 +312,7 @@ class Connection {
 function sessionIn(line) {
   const [, session] = /^HELLO .*\bsession=(\d+)/.exec(line) ?? [];
   if (session) return Number(session);
-  throw new Error(`it answers ${startOf(line)} to HELLO, as no getlockd of this version does`);
+  throw new Error(`it answers ${startOf(line)} to HELLO, which is not an answer of getlockd`);
 }
 
 /** A server that has forgotten the grant says NULL. */
@@ -326,17 +344,22 @@ function quietly(promise) {
 class Leases extends Locks {
   #site;
   #stopWithin;
+  #retry;
+  #identity;
 
   constructor(options = {}) {
     super();
     checkOptions("Leases", options, SITE);
     this.#site = new Site(options);
     this.#stopWithin = options.stopWithin;
+    this.#retry = options.retry ?? 30;
+    this.#identity = identityOf("Leases", options);
   }
 
   /**
    * Resolves to a Lease, which runs for `ttl` seconds from each heartbeat on. Rejects with NotGranted if others hold
-   * the lock until `timeout` is over. A request that breaks is not tried again: what got lost may have been a grant.
+   * the lock until `timeout` is over. A request whose answer was lost is sent again with the same id: it gets the lease
+   * that was granted, or its place in the queue. `client` and `note` replace those of this object.
    */
   async acquire(name, options = {}) {
     checkName(name);
@@ -349,8 +372,31 @@ class Leases extends Locks {
     }
     options.signal?.throwIfAborted();
     const timeout = patienceOf(options.timeout);
-    const call = this.#site.post("acquire", acquisition(name, timeout, ttl, options), timeout + ANSWER_TIME);
-    return unless(options.signal, this.#granted(call, { name, timeout, ttl, stopWithin }), () => call.hangUp());
+    const wish = { name, timeout, ttl, stopWithin, deadline: now() + timeout };
+    const body = acquisition(name, ttl, { ...options, client: options.client ?? this.#identity.name,
+      note: options.note ?? this.#identity.note });
+    return this.#take(wish, body, options.signal);
+  }
+
+  /** A request without an answer is repeated: the server knows it by its id. */
+  async #take(wish, body, signal) {
+    for (let attempt = 0, awaySince = now(); ; attempt++) {
+      signal?.throwIfAborted();
+      const began = now();
+      const left = Math.max(0, wish.deadline - began);
+      const waitMs = left === Infinity ? -1 : Math.ceil(left * 1000);
+      const call = this.#site.post("acquire", { ...body, waitMs }, left + ANSWER_TIME);
+      try {
+        return await unless(signal, this.#granted(call, wish), () => call.hangUp());
+      } catch (error) {
+        if (signal?.aborted || !call.isBroken) throw error;
+        if (call.wasSent && now() - began > ANSWER_TIME) awaySince = now(); // somebody was there
+        // What was sent may have been granted: that is asked for also when the timeout is over.
+        const end = Math.min(call.wasSent ? Infinity : wish.deadline, awaySince + this.#retry);
+        if (end <= now()) throw error;
+        await sleep(Math.min(pauseAfter(attempt), end - now()) * 1000, null, { signal }).catch(() => {});
+      }
+    }
   }
 
   async #granted(call, { name, timeout, ttl, stopWithin }) {
@@ -371,11 +417,11 @@ class Leases extends Locks {
   }
 }
 
-function acquisition(name, timeout, ttl, { shared, client, note }) {
-  const waitMs = timeout === Infinity ? -1 : Math.ceil(timeout * 1000);
+function acquisition(name, ttl, { shared, client, note }) {
   const mode = shared ? "shared" : "exclusive";
   const ttlMs = Math.round(ttl * 1000);
-  return { resourceName: name, mode, waitMs, ttlMs, clientId: client ?? undefined, note: note ?? undefined };
+  const shown = { clientId: client || undefined, note: note || undefined };
+  return { resourceName: name, mode, ttlMs, ...shown, requestId: randomUUID() };
 }
 
 /** The wire of one lease. */
@@ -500,15 +546,20 @@ class Site {
 
 /**
  * A request on a connection of its own, so that hanging up leaves the queue. It is not by `fetch`, which gives up after
- * 300 s without a word.
+ * 300 s of silence.
  */
 class Call {
+  wasSent = false;
+  isBroken = false; // the connection is, before the answer was whole
   #request;
 
   constructor(url, options, body, patience) {
     const { request } = url.protocol === "https:" ? https : http;
     const headers = { ...options.headers, "content-length": Buffer.byteLength(body) };
     this.#request = request(url, { ...options, headers });
+    this.#request.on("socket", (socket) => {
+      socket.once(url.protocol === "https:" ? "secureConnect" : "connect", () => (this.wasSent = true));
+    });
     this.#request.setNoDelay();
     this.#request.setSocketKeepAlive(true, 10_000);
     this.reply = quietly(this.#answer(url, patience));
@@ -528,7 +579,7 @@ class Call {
   }
 
   async #answer(url, patience) {
-    const late = () => this.#request.destroy(new Error(`no answer came within ${patience.toFixed(1)} s`));
+    const late = () => this.#request.destroy(new Odd(`no answer came within ${patience.toFixed(1)} s`));
     const timer = patience < LONGEST_TIMER ? setTimeout(late, patience * 1000) : null;
     try {
       return await new Promise((resolve, reject) => {
@@ -536,6 +587,7 @@ class Call {
         this.#request.on("response", (response) => replyIn(response).then(resolve, reject));
       });
     } catch (error) {
+      this.isBroken = !(error instanceof Odd);
       throw away(url.origin, error);
     } finally {
       clearTimeout(timer);
@@ -548,13 +600,22 @@ async function replyIn(response) {
   let text = "";
   for await (const part of response.setEncoding("utf8")) {
     text += part;
-    if (text.length > LONGEST_REPLY) throw new Error("its answer has no end");
+    if (text.length > LONGEST_REPLY) throw new Odd("its answer has no end");
   }
   const code = response.statusCode;
   const isFinal = code >= 400 && code < 500 && ![408, 429].includes(code);
-  const reply = response.headers["content-type"]?.startsWith("application/json") ? JSON.parse(text) : null;
+  const reply = response.headers["content-type"]?.startsWith("application/json") ? parsed(text) : null;
   if (typeof reply?.status === "string") return { ...reply, isFinal };
-  throw new Error(`it answers ${code} ${startOf(text)}, as no getlockd does`);
+  const Kind = code >= 500 ? Error : Odd; // a proxy could not pass on the answer
+  throw new Kind(`it answers ${code} ${startOf(text)}, which is not an answer of getlockd`);
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
 }
 
 module.exports = { GetLock, Guard, Leases, Lease, Refused, Lost, NotGranted };

@@ -25,6 +25,15 @@ interface Login {
   tls?: true | ConnectionOptions | null;
   /** Seconds that work needs to stop when its lock is lost. */
   stopWithin?: number | null;
+  /** Seconds for which a server that is away is tried. 30 by default. */
+  retry?: number | null;
+  /**
+   * What the lists of the server call this client, in at most 256 characters. `user@host[pid] program` by default; with
+   * "" the client does not introduce itself.
+   */
+  name?: string | null;
+  /** A line for people, which the lists show beside the name, of at most 256 characters. None by default. */
+  note?: string | null;
 }
 
 export interface ServerOptions extends Login {
@@ -32,8 +41,6 @@ export interface ServerOptions extends Login {
   host?: string | null;
   /** 3305 by default. */
   port?: number | null;
-  /** Seconds for which a server that is away is tried. 30 by default. */
-  retry?: number | null;
 }
 
 export interface LeasesOptions extends Login {
@@ -61,9 +68,9 @@ export interface AcquireOptions extends TryOptions {
 interface LeaseFacts {
   /** Seconds for which the lease runs from each heartbeat on. 45 by default. */
   ttl?: number | null;
-  /** Who takes the lock, for people. */
+  /** In place of the `name` of the Leases. */
   client?: string | null;
-  /** Why, for people. */
+  /** In place of the `note` of the Leases. */
   note?: string | null;
 }
 

@@ -3,8 +3,11 @@
 
 const { setMaxListeners } = require("node:events");
 const os = require("node:os");
+const path = require("node:path");
+const { inspect } = require("node:util");
 
 const LOOK_EVERY = 1; // seconds between looks at the clock: timers stand still while the machine sleeps
+const LONGEST_TEXT = 256; // characters of the name or the note of a client
 const ASYNC_DISPOSE = Symbol.asyncDispose ?? Symbol.for("Symbol.asyncDispose"); // `await using` is newer than Node 18
 
 // ---------------------------------------------------------------------------------------------- errors
@@ -31,6 +34,9 @@ class NotGranted extends Error {
 for (const kind of [Refused, Lost, NotGranted]) {
   Object.defineProperty(kind.prototype, "name", { value: kind.name, configurable: true, writable: true });
 }
+
+/** An answer over HTTP that is not one of getlockd. Another one would be the same. */
+class Odd extends Error {}
 
 /** The error of a server that gave no answer that makes sense. */
 function away(where, error) {
@@ -65,6 +71,10 @@ const kinds = {
   span: { fits: (value) => isNumber(value) && value >= 0, is: "a number of seconds, not below 0" },
   string: { fits: isText, is: "a string, of whole characters" },
   timeout: { fits: isNumber, is: "a number of seconds" },
+  shown: {
+    fits: (value) => isText(value) && [...value].length <= LONGEST_TEXT,
+    is: `a string of at most ${LONGEST_TEXT} characters`,
+  },
   tls: { fits: (value) => value === true || isPlain(value), is: "true, or an object of options of tls.connect" },
 };
 
@@ -95,6 +105,27 @@ function checkName(name) {
   if (isText(name)) return;
   if (typeof name === "string") throw new TypeError(`the name ${shown(name)} has half of a surrogate pair`);
   throw new TypeError(`the name of a lock is a string, not ${shown(name)}. Write acquire("nightly", { timeout: 10 })`);
+}
+
+/**
+ * What the lists of the server show of this client: `{ name, note }`. By default the name is `user@host[pid] program`,
+ * never with arguments, since these may be secret.
+ */
+function identityOf(call, { name, note }) {
+  if (name === "" && note != null) throw new TypeError(`the note of ${call} needs a name: leave one of the two out`);
+  return { name: name ?? ownName(), note: note ?? undefined };
+}
+
+function ownName() {
+  let user = String(process.getuid?.() ?? "unknown");
+  try {
+    user = os.userInfo().username;
+  } catch {
+    // A container may know no name for its user.
+  }
+  const program = path.basename(process.argv[1] ?? process.execPath);
+  const name = `${user}@${os.hostname()}[${process.pid}] ${program}`;
+  return [...name.replace(/\p{Surrogate}/gu, "?")].slice(0, LONGEST_TEXT).join("");
 }
 
 /** None, a negative number, and what is longer than 30 years are forever. */
@@ -211,6 +242,13 @@ class Held {
     return isFreed;
   }
 
+  /** What the console shows. */
+  [inspect.custom]() {
+    const session = this.session === undefined ? "" : ` session=${this.session}`;
+    const facts = `${session} fencingToken=${this.fencingToken} held=${this.held()}`;
+    return `${this.constructor.name} ${shown(this.name)}${facts}`;
+  }
+
   #look() {
     if (this.#isOver || now() < this.#until) return;
     const others = `others may be granted ${shown(this.name)}`;
@@ -300,5 +338,6 @@ class Locks {
 }
 
 module.exports = {
-  Held, Locks, Lost, NotGranted, Refused, away, checkName, checkOptions, kinds, now, patienceOf, pauseAfter, unless,
+  Held, Locks, Lost, NotGranted, Odd, Refused, away, checkName, checkOptions, identityOf, kinds, now, patienceOf,
+  pauseAfter, unless,
 };

@@ -1,7 +1,7 @@
 <?php
 /**
- * Locks of getlockd, by its line protocol. Copy this file: it needs PHP 8.1 and nothing else.
- * Leases, for those that hold no connection, are in Leases.php, which needs this file.
+ * Locks of getlockd, by its line protocol. Copy this folder: it needs PHP 8.1 and nothing else.
+ * Leases, for those that hold no connection, are in Leases.php.
  *
  *     $locks = new GetLock\GetLock('127.0.0.1', 3305);
  *     $count = $locks->lock('nightly', 10, function (GetLock\Guard $guard) use ($rows, $store): int {
@@ -14,7 +14,7 @@
  *
  * WHEN A LOCK IS LOST. PHP does one thing at a time, so nothing can tell a script while it works: the script
  * asks, with held() or lost(). The server promises a lock for some time from each question on (`left`, 25 s by
- * default). A script that calls held() at least each fifth of that (5 s) is told of a loss before anybody else
+ * default). A script that calls held() at least each fifth of that (5 s) learns of a loss before anybody else
  * is granted the lock, and `stopWithin` seconds earlier. So that nobody is granted it in these seconds, the connection
  * stays open until the guard is released or gone, or asked again when they are over. A script that asks more rarely
  * keeps its lock as long as its connection lives. Its next question tells whether that was so, but it may be told
@@ -29,14 +29,17 @@
  *     unless the child has called release() or has dropped the guard.
  *
  * FORKS. A guard belongs to the process that took it. In a child of pcntl_fork() held() is false, and nothing that
- * the child does frees the parent's lock. Over TLS that needs the extension `FFI`, which the command line of Debian has:
- * without it PHP itself ends the TLS connection when the child ends, unless the child ends by SIGKILL.
+ * the child does frees the parent's lock. Over TLS that needs the extension `FFI`, which the command line of Debian
+ * has: without it PHP itself ends the TLS connection when the child ends, unless the child ends by SIGKILL.
  */
 declare(strict_types=1);
 
 namespace GetLock;
 
-const ANSWER_TIME = 10.0; // seconds that the server may take for what does not wait
+require_once __DIR__ . '/Identity.php';
+require_once __DIR__ . '/Wish.php';
+
+const ANSWER_TIME = 10.0; // seconds that the server may take to answer a command that does not wait
 
 /** The server is away, or the connection broke. */
 class Broken extends \RuntimeException
@@ -67,12 +70,15 @@ final class GetLock
 {
     /** @var list<string> */
     private readonly array $login;
+    private readonly Identity $identity;
 
     /**
      * @param array<string, mixed>|null $tls PHP's SSL context options; null is no TLS
      * @param float $retry for how many seconds a server that is away is tried
      * @param float|null $stopWithin how many seconds the work needs to stop: so much before others can be
      *     granted the lock it counts as lost. By default two fifths of what the server promises.
+     * @param string|null $name what the server's lists call this client; null is user@host[pid] program, and '' is none
+     * @param string|null $note a line for people, beside the name
      */
     public function __construct(
         private readonly string $host = '127.0.0.1',
@@ -82,7 +88,10 @@ final class GetLock
         private readonly ?array $tls = null,
         private readonly float $retry = 30,
         private readonly ?float $stopWithin = null,
+        ?string $name = null,
+        ?string $note = null,
     ) {
+        $this->identity = new Identity($name, $note);
         Wish::seconds('retry', $retry);
         Wish::seconds('stopWithin', $stopWithin ?? 0.0);
         $this->login = $user === null ? [] : ['AUTH ' . Session::quoted($user) . ' ' . Session::quoted($password)];
@@ -168,8 +177,10 @@ final class GetLock
             $verb = $wish->shared ? 'GET_SHARED_LOCK' : 'GET_LOCK';
             $time = $left === INF ? '-1' : sprintf('%.9F', $left);
             $take = ['CONNECTION_ID', 'KEEPALIVE', "$verb $name $time", "FENCING_TOKEN $name"];
-            $session->ask(...$this->login, ...$take);
+            $introduction = $this->identity->lines();
+            $session->ask(...$this->login, ...$introduction, ...$take);
             $this->login && $session->answer();
+            $introduction && $session->introduced();
             $number = Session::number($session->answer());
             $granted = $session->grant($left + ANSWER_TIME);
             if ($granted === '1') {
@@ -264,6 +275,13 @@ abstract class Hold
         return $this->process === getmypid();
     }
 
+    /** @return array<string, mixed> what var_dump() shows */
+    public function __debugInfo(): array
+    {
+        $facts = ['name' => $this->name, 'fencingToken' => $this->fencingToken];
+        return $facts + ($this instanceof Guard ? ['session' => $this->session] : []);
+    }
+
     private function lose(Broken|Refused $why): void
     {
         $symbol = $why instanceof Refused ? $why->symbol : null;
@@ -318,54 +336,6 @@ final class Guard extends Hold
 }
 
 /**
- * What is asked for, checked before anything is sent. The types are checked here, not by PHP's declarations:
- * a file without strict_types would make a name of 10 and a timeout of "10".
- *
- * @internal
- */
-final class Wish
-{
-    private const CENTURY = 100 * 365 * 86400;
-
-    public readonly string $name;
-    public readonly float $timeout;
-    public readonly bool $shared;
-
-    public function __construct(mixed $name, mixed $timeout, mixed $shared)
-    {
-        is_string($name) || self::refuse('the name of a lock', 'a string', $name);
-        is_bool($shared) || self::refuse('shared', 'true or false', $shared);
-        is_null($timeout) || is_int($timeout) || is_float($timeout)
-            || self::refuse('a timeout', 'a number of seconds, or null to wait forever', $timeout);
-        if (is_float($timeout) && is_nan($timeout)) {
-            throw new \InvalidArgumentException('a timeout is a number of seconds, not NAN; null waits forever');
-        }
-        preg_match('//u', $name) || throw new \InvalidArgumentException('the name of a lock is a text in UTF-8');
-        $this->name = $name;
-        $this->timeout = $timeout === null || $timeout < 0 || $timeout > self::CENTURY ? INF : (float) $timeout;
-        $this->shared = $shared;
-    }
-
-    public function notGranted(): NotGranted
-    {
-        return new NotGranted("others have the lock $this->name, and {$this->timeout} s are over; try again later");
-    }
-
-    /** Refuses what is no span of time. */
-    public static function seconds(string $what, float $seconds): void
-    {
-        if (is_nan($seconds) || $seconds < 0) {
-            throw new \InvalidArgumentException("$what is a number of seconds from 0 on, not $seconds");
-        }
-    }
-
-    public static function refuse(string $what, string $right, mixed $given): never
-    {
-        throw new \TypeError("$what is $right, not " . get_debug_type($given));
-    }
-}
-
-/**
  * A session of the line protocol, and what the server has promised to it.
  *
  * @internal
@@ -395,6 +365,17 @@ final class Session
     public function answer(): string
     {
         return $this->reply(Clock::now() + ANSWER_TIME) ?? throw new Broken('the server does not answer');
+    }
+
+    /** An older server does not know the command, and shows no names. */
+    public function introduced(): void
+    {
+        try {
+            $line = $this->answer();
+            $line === '1' || throw self::nonsense($line);
+        } catch (Refused $refused) {
+            $refused->symbol === 'UNKNOWN_COMMAND' || throw $refused;
+        }
     }
 
     /** The reply to a command that may wait so long. A server that is away meanwhile is noticed. */

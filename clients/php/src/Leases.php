@@ -1,6 +1,6 @@
 <?php
 /**
- * Leases of getlockd, over HTTP: locks that no connection holds. Copy this file together with GetLock.php.
+ * Leases of getlockd, over HTTP: locks that no connection holds. Copy this folder.
  *
  *     $leases = new GetLock\Leases('http://127.0.0.1:3308');
  *     $lease = $leases->acquire('nightly', 10, ttl: 60);
@@ -19,15 +19,29 @@ declare(strict_types=1);
 
 namespace GetLock;
 
+/** A request broke, or was not even sent, and nobody knows its answer. */
+final class LostAnswer extends Broken
+{
+    public function __construct(string $text, public readonly bool $wasSent)
+    {
+        parent::__construct($text);
+    }
+}
+
 /** A server, by its URL, and who takes leases there. */
 final class Leases
 {
     private readonly Api $api;
+    private readonly Identity $identity;
 
     /**
      * @param array<string, mixed>|null $tls PHP's SSL context options, for https
      * @param float|null $stopWithin how many seconds the work needs to stop: so much before its time is over
      *     a lease counts as lost. By default a fifth of `ttl`.
+     * @param float $retry for how many seconds a server that is away is tried. A request whose answer was lost is sent
+     *     again with the same id: it gets the lease that was granted, or its place in the queue.
+     * @param string|null $name what the server's lists call this client; null is user@host[pid] program, and '' is none
+     * @param string|null $note a line for people, beside the name
      */
     public function __construct(
         string $url = 'http://127.0.0.1:3308',
@@ -36,7 +50,12 @@ final class Leases
         #[\SensitiveParameter] ?string $token = null,
         ?array $tls = null,
         private readonly ?float $stopWithin = null,
+        private readonly float $retry = 30,
+        ?string $name = null,
+        ?string $note = null,
     ) {
+        $this->identity = new Identity($name, $note);
+        Wish::seconds('retry', $retry);
         Wish::seconds('stopWithin', $stopWithin ?? 0.0);
         $login = match (true) {
             $token !== null => "Authorization: Bearer $token\r\n",
@@ -47,14 +66,14 @@ final class Leases
     }
 
     /**
-     * Takes a lease. It is not tried again if the server is away.
+     * Takes a lease.
      *
      * @param string $name
      * @param int|float|null $timeout seconds; 0 tries; null, INF and what is negative wait forever
      * @param int|float $ttl seconds from each heartbeat on
      * @param bool $shared beside others that share it
-     * @param string|null $client who takes it, for people
-     * @param string|null $note what for, for people
+     * @param string|null $client in place of the name of this object
+     * @param string|null $note in place of its note
      * @throws NotGranted if others have the lock until the timeout is over
      * @throws Refused if the server refuses, or somebody ended the wait
      * @throws Broken if the server is away
@@ -120,22 +139,51 @@ final class Leases
         return $this->take(new Wish($name, $timeout, $shared), $this->millis($ttl), $client, $note, $body);
     }
 
+    /** A request whose answer was lost is sent again: the server knows it by its id. */
+    private function take(Wish $wish, int $millis, ?string $client, ?string $note, ?callable $body = null): mixed
+    {
+        $fields = array_filter([
+            'resourceName' => $wish->name,
+            'mode' => $wish->shared ? 'shared' : 'exclusive',
+            'ttlMs' => $millis,
+            'clientId' => Identity::check('client', $client) ?? $this->identity->name(),
+            'note' => Identity::check('note', $note) ?? $this->identity->note,
+            'requestId' => bin2hex(random_bytes(16)), // as secret as the token of the lease
+        ], fn ($value) => $value !== null);
+        $awaySince = Clock::now();
+        $deadline = $awaySince + $wish->timeout;
+        for ($attempt = 0;; $attempt++) {
+            $began = Clock::now();
+            $left = max(0.0, $deadline - $began);
+            $wait = ['waitMs' => $left === INF ? -1 : (int) ceil($left * 1000)];
+            try {
+                return $this->ask($wish, $millis, $left, $this->api->request('acquire', $fields + $wait), $body);
+            } catch (LostAnswer $error) {
+                // Whatever broke a long wait, it was not that nobody was there.
+                $awaySince = $error->wasSent && Clock::now() - $began > ANSWER_TIME ? Clock::now() : $awaySince;
+                $pause = min(2, 0.05 * 2 ** min($attempt, 6)) * random_int(500, 1000) / 1000;
+                // What was sent may have been granted: that is asked for also when the timeout is over.
+                $end = min($error->wasSent ? INF : $deadline, $awaySince + $this->retry);
+                if (Clock::now() + $pause > $end) {
+                    throw new Broken($error->getMessage(), 0, $error);
+                }
+                usleep((int) ($pause * 1e6));
+            }
+        }
+    }
+
     /**
      * The lease, or what the body returns. However the way to them ends, no lease is left that nobody
      * knows of. One request has the whole wait: a wait in parts would lose its place in the queue.
      */
-    private function take(Wish $wish, int $millis, ?string $client, ?string $note, ?callable $body = null): mixed
+    private function ask(Wish $wish, int $millis, float $left, string $request, ?callable $body): mixed
     {
-        $request = $this->api->request('acquire', array_filter([
-            'resourceName' => $wish->name,
-            'mode' => $wish->shared ? 'shared' : 'exclusive',
-            'waitMs' => $wish->timeout === INF ? -1 : (int) ceil($wish->timeout * 1000),
-            'ttlMs' => $millis,
-            'clientId' => $client,
-            'note' => $note,
-        ], fn ($value) => $value !== null));
         $sent = Clock::now();
-        $wire = $this->api->connect($wish->timeout + ANSWER_TIME);
+        try {
+            $wire = $this->api->connect($left + ANSWER_TIME);
+        } catch (Broken $error) {
+            throw new LostAnswer($error->getMessage(), false);
+        }
         $lease = null;
         $process = getmypid();
         $undo = function () use ($wish, $wire, &$lease, $process) {
@@ -146,7 +194,7 @@ final class Leases
         AtEnd::add($undo, $undo); // exit() and a fatal error pass by what stands below
         try {
             $wire->send($request);
-            $new = $this->granted($wish, $millis / 1000, $wire->rest($sent + $wish->timeout + ANSWER_TIME), $sent);
+            $new = $this->granted($wish, $millis / 1000, $wire->rest($sent + $left + ANSWER_TIME), $sent);
             $wire->end();
             // It runs from the grant on. After a long wait only a heartbeat can tell for how long still.
             if (Clock::now() - $sent > $millis / 5000 && !$new->heartbeat()) {
@@ -369,11 +417,20 @@ final class Api
      */
     public static function read(string $what, string $answer): array
     {
-        [$head, $body] = explode("\r\n\r\n", $answer, 2) + ['', ''];
+        if (!str_contains($answer, "\r\n\r\n")) {
+            throw new LostAnswer('the connection broke before the answer was whole', true);
+        }
+        [$head, $body] = explode("\r\n\r\n", $answer, 2);
+        if (preg_match('/^content-length: *(\d+)/im', $head, $match) && strlen($body) < (int) $match[1]) {
+            throw new LostAnswer('the connection broke before the answer was whole', true);
+        }
         $data = json_decode($body, true);
         $data = is_array($data) ? $data + ['success' => null, 'status' => null, 'message' => null] : null;
         if ($data && $data['success'] === true && $data['status'] === self::DONE[$what]) {
             return $data;
+        }
+        if (!$data && preg_match('~^HTTP/1.[01] 5~', $head)) {
+            throw new LostAnswer('a proxy answered ' . strtok("$head\r\n", "\r\n"), true);
         }
         throw $data && $data['success'] === false && is_string($data['status'])
             ? new Refused($data['status'], is_string($data['message']) ? $data['message'] : '')

@@ -46,8 +46,9 @@ class GetLock
   BROKEN = [SystemCallError, SocketError, IOError, OpenSSL::SSL::SSLError].freeze
 
   require_relative "getlock/wire"
+  require_relative "getlock/identity"
 
-  # Seconds that the server may take to answer what does not wait.
+  # Seconds that the server may take to answer a command that does not wait.
   ANSWER_TIME = 10
   # Everything that can come from outside: Timeout, Thread#raise, Thread#kill.
   NEVER = { Object => :never }.freeze
@@ -60,11 +61,16 @@ class GetLock
   # `tls` is an OpenSSL::SSL::SSLContext; without a call of its `set_params` it accepts every certificate. While no
   # lock is held, a server that is away is tried for `retry` seconds. `stop_within` is the number of seconds that
   # your work needs to stop; by default it is two fifths of the time that the server promises.
-  def initialize(host = "127.0.0.1", port = 3305, user: nil, password: "", tls: nil, retry: 30, stop_within: nil)
+  #
+  # The lists of the server show `name` and `note`, of at most 256 characters each. By default the name is
+  # `user@host[pid] program`, and there is no note; with an empty name the client does not introduce itself.
+  def initialize(host = "127.0.0.1", port = 3305, user: nil, password: "", tls: nil, retry: 30, stop_within: nil,
+                 name: nil, note: nil)
     @host = Check.text(host, "host")
     @port = Check.port(port)
     login = "AUTH #{quoted(user, "user")} #{quoted(password, "password")}" if user
     @server = Server.new(@host, @port, Check.tls(tls), login)
+    @identity = Identity.new(name, note)
     @retry_for = Check.span(binding.local_variable_get(:retry), "retry") # `retry` alone is a keyword
     @stop_within = Check.stop_within(stop_within)
   end
@@ -103,7 +109,13 @@ class GetLock
   def wait(name, timeout, shared)
     word = quoted(name, "name")
     verb = Check.flag(shared, "shared") ? "GET_SHARED_LOCK" : "GET_LOCK"
-    LineWait.new(@server, name, verb, word, Check.seconds(timeout, "timeout"), @retry_for, @stop_within)
+    LineWait.new(@server, introduction, name, verb, word, Check.seconds(timeout, "timeout"), @retry_for, @stop_within)
+  end
+
+  # The line that tells the server who this is; nil for those who do not tell it.
+  def introduction
+    words = [@identity.name, @identity.note].compact
+    "INTRODUCE #{words.map { |word| quoted(word, "name") }.join(" ")}" if @identity.name
   end
 
   # One word of a line, whatever is in it. No text can become a second line.
@@ -112,7 +124,7 @@ class GetLock
     "'#{Check.text(text, what).gsub(/[\\'\n\r\0]/, safe)}'"
   end
 
-  # Whom to connect to. `login` is the line that says who we are, or nil.
+  # Where to connect to. `login` is the line that logs in, or nil.
   Server = Struct.new(:host, :port, :tls, :login) do
     def inspect = "#{host}:#{port}" # without the password
   end
@@ -277,9 +289,11 @@ class GetLock
       end
     end
 
-    def inspect = "#<#{self.class} #{@name.inspect} fencing_token=#{@fencing_token} held=#{held?}>"
+    def inspect = "#<#{self.class} #{@name.inspect} #{place}fencing_token=#{@fencing_token} held=#{held?}>"
 
     private
+
+    def place = nil
 
     def inherited? = @pid != Process.pid
 
@@ -314,7 +328,8 @@ class GetLock
     # Only with the mutex. Always false.
     def lose_by(error) = lose(error.is_a?(Refused) ? error.symbol : nil, error.message)
 
-    # Only with the mutex. The lock never comes back: nothing is asked any more, and all are told.
+    # Only with the mutex. The lock never comes back: nothing is asked any more, and all who wait for the loss learn
+    # of it.
     def lose(symbol, text)
       Thread.handle_interrupt(NEVER) do
         @why = Lost.new(symbol, "the lock #{@name.inspect} is lost: #{text}")
@@ -359,6 +374,8 @@ class GetLock
     end
 
     private
+
+    def place = "session=#{@session} "
 
     # The clock first: an answer that was read too late does not revive a lock.
     def check
@@ -426,19 +443,27 @@ class GetLock
         return try(@timeout && [@deadline - Clock.now, 0].max) || raise(NotGranted, not_granted)
       rescue Refused, Broken => e
         @away_since = Clock.now if @is_reached
+        pause = pause_after(attempt, e)
         @is_reached = false
-        withdraw
-        pause_after(attempt, e)
+        clear
+        sleep(pause)
       end
     end
 
-    # Pauses grow and differ, so that not all clients come back in the same moment.
+    # Before the next try.
+    def clear = withdraw
+
+    # Until when it is tried after this error.
+    def deadline_after(_error) = @deadline
+
+    # Raises what another try would not change. Pauses grow and differ, so that not all clients come back in the
+    # same moment.
     def pause_after(attempt, error)
       pause = [2, 0.05 * (2**attempt)].min * rand(0.5..1)
       passes = !error.is_a?(Refused) || PASSING.include?(error.symbol)
-      raise error if !passes || Clock.now + pause > [@deadline, @away_since + @retry_for].min
+      raise error if !passes || Clock.now + pause > [deadline_after(error), @away_since + @retry_for].min
 
-      sleep(pause)
+      pause
     end
 
     def not_granted
@@ -447,8 +472,9 @@ class GetLock
   end
 
   class LineWait < Wait
-    def initialize(server, name, verb, word, timeout, retry_for, stop_within)
+    def initialize(server, introduction, name, verb, word, timeout, retry_for, stop_within)
       super(name, timeout, retry_for)
+      @introduction = introduction
       @server, @verb, @word, @stop_within = server, verb, word, stop_within
     end
 
@@ -458,8 +484,9 @@ class GetLock
     def try(left)
       @connection = Connection.new(@server, @stop_within)
       @connection.open
-      @connection.say(*@server.login, "HELLO", Connection::QUESTION, request(left), "FENCING_TOKEN #{@word}")
-      @connection.greet
+      take = [request(left), "FENCING_TOKEN #{@word}"]
+      @connection.say(*@server.login, *@introduction, "HELLO", Connection::QUESTION, *take)
+      @connection.greet(is_introduced: !@introduction.nil?)
       @is_reached = true
       return if (taken = @connection.reply(left && (left + ANSWER_TIME))) == "0"
       raise Failure, "the server answered #{taken.inspect} to #{@verb}" unless taken == "1"
@@ -540,11 +567,20 @@ class GetLock
       @wire.write(lines.map { |line| "#{line}\n" }.join)
     end
 
-    # Reads the answers to the login and to HELLO.
-    def greet
+    # Reads the answers to the login, to the introduction and to HELLO.
+    def greet(is_introduced:)
       reply if @server.login
+      introduced if is_introduced
       hello = reply
       @session = Integer(hello[/\AHELLO .*\bsession=(\d+)/, 1] || raise(stranger(hello)))
+    end
+
+    # An older server does not know the command, and shows no names.
+    def introduced
+      answer = reply
+      raise stranger(answer) unless answer == "1"
+    rescue Refused => e
+      raise unless e.symbol == "UNKNOWN_COMMAND"
     end
 
     # The next line that is no answer to KEEPALIVE: such a one overtakes the answer to a GET_LOCK that waits.

@@ -31,8 +31,11 @@ class GetLock:
     """A server. Nothing is connected before a lock is wanted.
 
     `tls` is an `ssl.SSLContext`. A server that is away is tried for `retry` seconds. `stop_within` is the time
-    that the work needs to stop: a loss is told so many seconds before others can have the lock. By default it
+    that the work needs to stop: a loss is reported so long before others can have the lock. By default it
     is two fifths of the time that the server promises.
+
+    The lists of the server show `name` and `note`, of at most 256 characters each. By default the name is
+    `user@host[pid] program`. With an empty name the client does not introduce itself.
     """
 
     def __init__(
@@ -44,8 +47,10 @@ class GetLock:
         tls: Optional[ssl.SSLContext] = None,
         retry: float = 30,
         stop_within: Optional[float] = None,
+        name: Optional[str] = None,
+        note: Optional[str] = None,
     ) -> None:
-        self._server = Server(host, port, user, password, tls, retry, stop_within)
+        self._server = Server(host, port, user, password, tls, retry, stop_within, name, note)
 
     def acquire(self, name: str, timeout: Optional[float] = None, shared: bool = False) -> Guard:
         """Waits at most `timeout` seconds for the lock, by default forever, and raises `NotGranted` then."""

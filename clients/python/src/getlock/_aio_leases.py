@@ -6,16 +6,19 @@ import contextlib
 import ssl
 from typing import Any, Coroutine, Optional, Set
 
-from ._shared import ANSWER_TIME, TOO_LATE, NotGranted, Refused, Silent, check_span, clock
+from ._shared import ANSWER_TIME, TOO_LATE, NotGranted, Refused, Silent, Tries, clock
 from ._tasks import Block, Connection, Handle, Keeper
 from ._wire import MOST_HEARD, Answer, Http, Loan
 
 
 class Leases:
-    """A server over HTTP, for those that can hold no connection. A lease is kept by heartbeats.
+    """A server over HTTP, for programs that cannot keep a connection open. Heartbeats keep a lease.
 
     `tls` is an `ssl.SSLContext`, for an `url` that begins with https. `stop_within` is the time that the work
-    needs to stop, by default a fifth of a lease: a loss is told so many seconds before others can have the lock.
+    needs to stop, by default a fifth of a lease: a loss is reported so long before others can have the lock.
+
+    A server that is away is tried for `retry` seconds. A request whose answer was lost is sent again with the same id
+    and gets the lease that was granted. `name` and `note` are those of `GetLock`.
     """
 
     def __init__(
@@ -26,10 +29,11 @@ class Leases:
         token: Optional[str] = None,
         tls: Optional[ssl.SSLContext] = None,
         stop_within: Optional[float] = None,
+        retry: float = 30,
+        name: Optional[str] = None,
+        note: Optional[str] = None,
     ) -> None:
-        if stop_within is not None:
-            check_span("stop_within", stop_within)
-        self._server, self._stop_within = Http(url, user, password, token, tls), stop_within
+        self._server = Http(url, user, password, token, tls, retry, stop_within, name, note)
 
     async def acquire(
         self,
@@ -42,9 +46,10 @@ class Leases:
     ) -> Lease:
         """Waits at most `timeout` seconds for the lock, by default forever, and raises `NotGranted` then.
 
-        The lease runs for `ttl` seconds from each heartbeat. `client` and `note` are shown in lists.
+        The lease runs for `ttl` seconds from each heartbeat. `client` and `note` are in place of the name and the
+        note of this object.
         """
-        return await _take(Loan(self._server, self._stop_within, name, timeout, ttl, shared, client, note))
+        return await _take(Loan(self._server, name, timeout, ttl, shared, client, note))
 
     async def try_lock(
         self,
@@ -72,9 +77,9 @@ class Leases:
         """For `async with leases.lock("nightly"):`, or `@leases.lock("nightly")` above an async function."""
 
         def loan() -> Loan:
-            return Loan(self._server, self._stop_within, name, timeout, ttl, shared, client, note)
+            return Loan(self._server, name, timeout, ttl, shared, client, note)
 
-        loan()  # Wrong arguments are told here, and not where the block begins.
+        loan()  # Wrong arguments are an error here, and not where the block begins.
         return Block(lambda: _take(loan()))
 
 
@@ -119,22 +124,35 @@ async def _ask(server: Http, request: bytes, until: float) -> Answer:
 
 
 async def _take(loan: Loan) -> Lease:
-    exchange = _Exchange()
-    await exchange.open(loan.server, clock() + ANSWER_TIME)
-    try:
-        loan.granted(await exchange.ask(loan.asking(), loan.answer_until()))
-        if loan.must_be_renewed():
-            loan.renewed(await _ask(loan.server, loan.beat(), loan.renewal_until()))
-        if loan.term.is_over():
-            raise Silent(TOO_LATE)
-        return Lease(loan)
-    except (NotGranted, Refused):
-        raise
-    except BaseException:  # also a cancellation
-        await _give_up(loan, exchange)
-        raise
-    finally:
-        exchange.connection.close()
+    """A request whose answer was lost is sent again: the server knows it by its id."""
+    tries = Tries(loan.wait, loan.server.retry)
+    while True:
+        exchange, is_open = _Exchange(), False
+        began = clock()
+        try:
+            await exchange.open(loan.server, began + ANSWER_TIME)
+            is_open = True
+            return await _granted(loan, exchange, tries.left())
+        except (NotGranted, Refused):
+            raise
+        except BaseException as error:  # also a cancellation
+            pause = tries.pause_for_lease(error, is_open, bool(loan.lease_token), began)
+            if pause is None:
+                if is_open:
+                    await _give_up(loan, exchange)
+                raise
+        finally:
+            exchange.connection.close()
+        await asyncio.sleep(pause)
+
+
+async def _granted(loan: Loan, exchange: _Exchange, left: float) -> Lease:
+    loan.granted(await exchange.ask(loan.asking(left), loan.answer_until()))
+    if loan.must_be_renewed():
+        loan.renewed(await _ask(loan.server, loan.beat(), loan.renewal_until()))
+    if loan.term.is_over():
+        raise Silent(TOO_LATE)
+    return Lease(loan)
 
 
 async def _give_up(loan: Loan, exchange: _Exchange) -> None:

@@ -23,6 +23,7 @@ from ._shared import (
     clock,
     is_of_the_network,
     set_up,
+    shown,
     tracked,
 )
 
@@ -47,7 +48,7 @@ class Timed:
 
 
 class Quietly:
-    """What the network does is told elsewhere: by reading, or by time."""
+    """Errors of the network show elsewhere: in reading, or in time."""
 
     def __enter__(self) -> None:
         pass
@@ -238,6 +239,9 @@ class Handle:
     def held(self) -> bool:
         """Whether the lock is held now, by the clock and not by what a thread has noticed."""
         return self._keeper.is_held()
+
+    def __repr__(self) -> str:
+        return shown(self, self.name, self.fencing_token, self.held())
 
     def release(self) -> bool:
         """Frees the lock. True if it was held until now, False if it had been lost."""

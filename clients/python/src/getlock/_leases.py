@@ -5,18 +5,22 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from typing import Optional
 
 from ._blocking import Block, Connection, Handle, Keeper, Quietly
-from ._shared import ANSWER_TIME, TOO_LATE, NotGranted, Refused, Silent, check_span, clock
+from ._shared import ANSWER_TIME, TOO_LATE, NotGranted, Refused, Silent, Tries, clock
 from ._wire import MOST_HEARD, Answer, Http, Loan
 
 
 class Leases:
-    """A server over HTTP, for those that can hold no connection. A lease is kept by heartbeats.
+    """A server over HTTP, for programs that cannot keep a connection open. Heartbeats keep a lease.
 
     `tls` is an `ssl.SSLContext`, for an `url` that begins with https. `stop_within` is the time that the work
-    needs to stop, by default a fifth of a lease: a loss is told so many seconds before others can have the lock.
+    needs to stop, by default a fifth of a lease: a loss is reported so long before others can have the lock.
+
+    A server that is away is tried for `retry` seconds. A request whose answer was lost is sent again with the same id
+    and gets the lease that was granted. `name` and `note` are those of `GetLock`.
     """
 
     def __init__(
@@ -27,10 +31,11 @@ class Leases:
         token: Optional[str] = None,
         tls: Optional[ssl.SSLContext] = None,
         stop_within: Optional[float] = None,
+        retry: float = 30,
+        name: Optional[str] = None,
+        note: Optional[str] = None,
     ) -> None:
-        if stop_within is not None:
-            check_span("stop_within", stop_within)
-        self._server, self._stop_within = Http(url, user, password, token, tls), stop_within
+        self._server = Http(url, user, password, token, tls, retry, stop_within, name, note)
 
     def acquire(
         self,
@@ -43,9 +48,10 @@ class Leases:
     ) -> Lease:
         """Waits at most `timeout` seconds for the lock, by default forever, and raises `NotGranted` then.
 
-        The lease runs for `ttl` seconds from each heartbeat. `client` and `note` are shown in lists.
+        The lease runs for `ttl` seconds from each heartbeat. `client` and `note` are in place of the name and the
+        note of this object.
         """
-        return _take(Loan(self._server, self._stop_within, name, timeout, ttl, shared, client, note))
+        return _take(Loan(self._server, name, timeout, ttl, shared, client, note))
 
     def try_lock(
         self,
@@ -73,9 +79,9 @@ class Leases:
         """For `with leases.lock("nightly"):`, or `@leases.lock("nightly")` above a function."""
 
         def loan() -> Loan:
-            return Loan(self._server, self._stop_within, name, timeout, ttl, shared, client, note)
+            return Loan(self._server, name, timeout, ttl, shared, client, note)
 
-        loan()  # Wrong arguments are told here, and not where the block begins.
+        loan()  # Wrong arguments are an error here, and not where the block begins.
         return Block(lambda: _take(loan()))
 
 
@@ -91,7 +97,7 @@ class _Exchange:
     """A request and its answer, on a connection of its own."""
 
     def __init__(self, server: Http, until: float, address: Optional[str] = None) -> None:
-        self._heard = bytearray(MOST_HEARD)
+        self._heard, self.address = bytearray(MOST_HEARD), ""
         self.connection = Connection(server.host, server.port, server.tls, until, address)
 
     def ask(self, request: bytes, until: float) -> Answer:
@@ -116,33 +122,46 @@ def _ask(server: Http, request: bytes, until: float, address: str) -> Answer:
 
 
 def _take(loan: Loan) -> Lease:
-    exchange = _Exchange(loan.server, clock() + ANSWER_TIME)
-    address = ""
-    try:
-        # All heartbeats go where the lease is, and wait for no answer about the name of the host.
-        address = exchange.connection.socket.getpeername()[0]
-        loan.granted(exchange.ask(loan.asking(), loan.answer_until()))
-        if loan.must_be_renewed():
-            loan.renewed(_ask(loan.server, loan.beat(), loan.renewal_until(), address))
-        if loan.term.is_over():
-            raise Silent(TOO_LATE)
-        return Lease(loan, address)
-    except (NotGranted, Refused):
-        raise
-    except BaseException:  # also what a signal handler raises
-        _give_up(loan, exchange, address)
-        raise
-    finally:
-        exchange.connection.close()
+    """A request whose answer was lost is sent again: the server knows it by its id."""
+    tries = Tries(loan.wait, loan.server.retry)
+    while True:
+        exchange: Optional[_Exchange] = None
+        began = clock()
+        try:
+            exchange = _Exchange(loan.server, began + ANSWER_TIME)
+            return _granted(loan, exchange, tries.left())
+        except (NotGranted, Refused):
+            raise
+        except BaseException as error:  # also what a signal handler raises
+            pause = tries.pause_for_lease(error, exchange is not None, bool(loan.lease_token), began)
+            if pause is None:
+                if exchange is not None:
+                    _give_up(loan, exchange)
+                raise
+        finally:
+            if exchange is not None:
+                exchange.connection.close()
+        time.sleep(pause)
 
 
-def _give_up(loan: Loan, exchange: _Exchange, address: str) -> None:
+def _granted(loan: Loan, exchange: _Exchange, left: float) -> Lease:
+    # All heartbeats go where the lease is, and wait for no answer about the name of the host.
+    exchange.address = exchange.connection.socket.getpeername()[0]
+    loan.granted(exchange.ask(loan.asking(left), loan.answer_until()))
+    if loan.must_be_renewed():
+        loan.renewed(_ask(loan.server, loan.beat(), loan.renewal_until(), exchange.address))
+    if loan.term.is_over():
+        raise Silent(TOO_LATE)
+    return Lease(loan, exchange.address)
+
+
+def _give_up(loan: Loan, exchange: _Exchange) -> None:
     """Leaves the queue. A grant that is on its way is given back, since nobody knows its token yet."""
     exchange.connection.end(socket.SHUT_WR)
     with contextlib.suppress(NotGranted, Refused), Quietly():
         if not loan.lease_token:
             loan.granted(exchange.answer(clock() + 1))
-        _ask(loan.server, loan.giving_back(), clock() + 1, address)
+        _ask(loan.server, loan.giving_back(), clock() + 1, exchange.address)
 
 
 class _Heart(Keeper):

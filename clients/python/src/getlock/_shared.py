@@ -1,11 +1,13 @@
 """What both kinds of the client share: errors, the clock, checks of arguments, forks. Nothing here waits."""
 from __future__ import annotations
 
+import getpass
 import math
 import os
 import random
 import socket
 import ssl
+import sys
 import threading
 import time
 import warnings
@@ -13,7 +15,8 @@ import weakref
 from collections import deque
 from typing import Callable, Deque, Optional, TypeVar
 
-ANSWER_TIME = 10.0  # seconds that the server may take for what does not wait
+ANSWER_TIME = 10.0  # seconds that the server may take to answer a command that does not wait
+LONGEST_TEXT = 256  # characters of a name or a note of a client
 LONGEST = 1e9  # seconds; a longer wait is forever
 LONGEST_NAP = 1.0  # seconds; no sleep counts the time that the machine is suspended, so none may be long
 NO_ANSWER = "the server does not answer; check the network and the server"
@@ -64,6 +67,10 @@ class Broken(ConnectionError):
     """The connection has ended, or is good for nothing."""
 
 
+class Odd(Broken):
+    """An answer over HTTP that is not one of getlockd. Another one would be the same."""
+
+
 def is_of_the_network(error: Optional[BaseException]) -> bool:
     """What the network does is tried again. A signal handler may raise an OSError too, and that ends a wait."""
     return isinstance(error, (Silent, Broken)) or (isinstance(error, OSError) and error.errno is not None)
@@ -112,7 +119,48 @@ def check_text(what: str, value: object, may_be_none: bool = False) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{what} must be a string; it is {value!r}")
     if not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value):
-        raise ValueError(f"{what} has half of a surrogate pair, which is no text; it is {value!r}")
+        raise ValueError(f"{what} has half of a surrogate pair; use valid Unicode; it is {value!r}")
+
+
+def may_be_granted(error: BaseException) -> bool:
+    """Whether an answer was lost, so that nobody knows what it was."""
+    return is_of_the_network(error) and not isinstance(error, (Silent, Odd))
+
+
+class Identity:
+    """What the lists of the server show of this client. By default that is `user@host[pid] program`."""
+
+    def __init__(self, name: Optional[str], note: Optional[str]) -> None:
+        for what, text in ("name", name), ("note", note):
+            check_shown(what, text)
+        if note is not None and name == "":
+            raise ValueError('a note needs a name; leave out name="", or the note')
+        self._name, self.note = name, note
+
+    @property
+    def name(self) -> str:
+        """Made afresh each time, since a fork changes the process."""
+        return _own_name() if self._name is None else self._name
+
+
+def _own_name() -> str:
+    """Never arguments: these may be secret."""
+    try:
+        user = getpass.getuser()
+    except Exception:  # A container may know no name for its user; which error that is depends on the version.
+        user = str(os.getuid()) if hasattr(os, "getuid") else "unknown"
+    program = os.path.basename(sys.argv[0]) if sys.argv else ""
+    if program in ("", "-", "-c", "-m"):
+        program = os.path.basename(sys.executable or "python")
+    # The name of a file need not be UTF-8.
+    name = f"{user}@{socket.gethostname()}[{os.getpid()}] {program}".encode(errors="replace").decode()
+    return name[:LONGEST_TEXT]
+
+
+def check_shown(what: str, value: object) -> None:
+    check_text(what, value, may_be_none=True)
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        raise ValueError(f"{what} has {len(value)} characters; use at most {LONGEST_TEXT}")
 
 
 def check_wish(name: object, shared: object) -> None:
@@ -223,6 +271,10 @@ class Term:
         self.promised_until = asked + left
         self.question_at = asked + left * self._every
 
+    def restart(self) -> None:
+        """What was asked before has no answer any more."""
+        self._asked.clear()
+
     def ask_again(self) -> None:
         """The last question failed: the next one is soon."""
         self._asked.clear()
@@ -249,6 +301,12 @@ class Term:
     @staticmethod
     def _nap_until(moment: float) -> float:
         return min(LONGEST_NAP, max(0.0, moment - clock()))
+
+
+def shown(handle: object, name: str, fencing_token: int, is_held: bool) -> str:
+    session = getattr(handle, "session", None)
+    words = ([] if session is None else [f"session={session}"]) + [f"fencing_token={fencing_token}", f"held={is_held}"]
+    return f"<{type(handle).__name__} {name!r} {' '.join(words)}>"
 
 
 class Keeper:
@@ -298,13 +356,26 @@ class Tries:
     def left(self) -> float:
         return max(0.0, self._deadline - clock())
 
-    def pause_after(self, error: BaseException, was_heard: bool) -> Optional[float]:
-        """Seconds until the next try, the last of which is when the time is over. None if there is none."""
+    def pause_after(self, error: BaseException, was_heard: bool, may_be_granted: bool = False) -> Optional[float]:
+        """Seconds until the next try, the last of which is when the time is over. None if there is none.
+
+        What may have been granted is asked for again also when the time is over.
+        """
         now = clock()
         if was_heard:
             self._away_since = now
-        end = min(self._deadline, self._away_since + self._retry)
+        end = self._away_since + self._retry
+        if not may_be_granted:
+            end = min(self._deadline, end)
         pause, self._pause = self._pause * random.uniform(0.5, 1), min(2.0, self._pause * 2)
         stays = isinstance(error, ssl.SSLCertVerificationError)
         passes = is_of_the_network(error) or getattr(error, "symbol", None) in ("SHUTDOWN", "LIMIT")
         return min(pause, end - now) if passes and not stays and now < end else None
+
+    def pause_for_lease(self, error: BaseException, was_sent: bool, is_known: bool, began: float) -> Optional[float]:
+        """As `pause_after`, for a request of HTTP that began then. None also for what another one would not change."""
+        is_lost = was_sent and may_be_granted(error)
+        if is_known or (was_sent and not is_lost):
+            return None
+        # Whatever broke a long wait, it was not that nobody was there.
+        return self.pause_after(error, was_sent and clock() - began > ANSWER_TIME, is_lost)

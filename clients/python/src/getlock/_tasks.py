@@ -24,6 +24,7 @@ from ._shared import (
     clock,
     is_of_the_network,
     set_up,
+    shown,
     tracked,
 )
 
@@ -301,6 +302,9 @@ class Handle:
     def held(self) -> bool:
         """Whether the lock is held now, by the clock and not by what a timer has noticed."""
         return self._keeper.is_held()
+
+    def __repr__(self) -> str:
+        return shown(self, self.name, self.fencing_token, self.held())
 
     async def release(self) -> bool:
         """Frees the lock. True if it was held until now, False if it had been lost."""

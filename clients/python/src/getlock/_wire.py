@@ -9,6 +9,7 @@ import json
 import math
 import re
 import ssl
+import uuid
 from collections import deque
 from typing import Any, Callable, Deque, Dict, NamedTuple, Optional, Union
 from urllib.parse import urlsplit
@@ -17,9 +18,12 @@ from ._shared import (
     ANSWER_TIME,
     ENDED,
     Broken,
+    Identity,
     NotGranted,
+    Odd,
     Refused,
     Term,
+    check_shown,
     check_span,
     check_text,
     check_tls,
@@ -32,6 +36,7 @@ from ._shared import (
 LONGEST_LINE = 65536  # bytes; nothing that a client asks for comes near to it
 MOST_HEARD = 65536  # bytes of an answer over HTTP
 _PROMISE = re.compile(r"KEEPALIVE left=([0-9]{1,9}(?:\.[0-9]+)?)(?: [a-z_]+=.*)?")
+_IS_CUT = re.compile(rb"HTTP/1\.[01] 5|HTTP/1(?!.*\r\n\r\n)", re.DOTALL)
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
@@ -54,6 +59,8 @@ class Server:
         tls: Optional[ssl.SSLContext],
         retry: float,
         stop_within: Optional[float],
+        name: Optional[str],
+        note: Optional[str],
     ) -> None:
         check_text("host", host)
         check_text("user", user, may_be_none=True)
@@ -65,10 +72,17 @@ class Server:
         if stop_within is not None:
             check_span("stop_within", stop_within)
         self.host, self.port, self.tls, self.retry, self._stop_within = host, port, tls, retry, stop_within
+        self._identity = Identity(name, note)
         self._login = b"AUTH " + quoted(user) + b" " + quoted(password) + b"\n" if user else b""
 
     def talk(self, wish: Wish) -> Talk:
-        return Talk(self._login, wish, Term(self._stop_within, margin=2 / 5, every=1 / 5))
+        return Talk(self._login, self._introduction(), wish, Term(self._stop_within, margin=2 / 5, every=1 / 5))
+
+    def _introduction(self) -> bytes:
+        name, note = self._identity.name, self._identity.note
+        if not name:
+            return b""
+        return b"INTRODUCE " + quoted(name) + (b" " + quoted(note) if note is not None else b"") + b"\n"
 
 
 class Wish:
@@ -83,10 +97,10 @@ class Wish:
 class Talk:
     """All that is said on one connection: it takes one lock, keeps it, and releases it."""
 
-    def __init__(self, login: bytes, wish: Wish, term: Term) -> None:
+    def __init__(self, login: bytes, introduction: bytes, wish: Wish, term: Term) -> None:
         self.term, self.session, self.fencing_token = term, 0, 0
         self.was_heard = self.is_answered = self.is_released = False
-        self._login, self._wish, self._rest = login, wish, b""
+        self._login, self._introduction, self._wish, self._rest = login, introduction, wish, b""
         self._expected: Deque[Callable[[str], None]] = deque()
         self._opened = self._wait = 0.0
 
@@ -97,8 +111,10 @@ class Talk:
         take = b"%b %b %b\nFENCING_TOKEN %b\n" % (self._wish.verb, self._wish.word, seconds, self._wish.word)
         if self._login:
             self._expected.append(self._logged_in)
+        if self._introduction:
+            self._expected.append(self._introduced)
         self._expected.extend((self._greeted, self._taken, self._numbered))
-        return self._login + b"HELLO\n" + self.question() + take
+        return self._login + self._introduction + b"HELLO\n" + self.question() + take
 
     def question(self) -> bytes:
         self.term.asked()
@@ -128,6 +144,9 @@ class Talk:
         word, _, rest = line.partition(" ")
         if word == "ERROR" and rest:
             symbol, _, text = rest.partition(" ")
+            if symbol == "UNKNOWN_COMMAND" and self._expected and self._expected[0] == self._introduced:
+                self._expected.popleft()  # An older server, which shows no names.
+                return
             raise Refused(symbol, text or symbol)
         try:
             if word == "KEEPALIVE":
@@ -151,6 +170,10 @@ class Talk:
     # The answers in their order. Those to KEEPALIVE may come between any two of them.
 
     def _logged_in(self, line: str) -> None:
+        if line != "1":
+            raise _Unexpected
+
+    def _introduced(self, line: str) -> None:
         if line != "1":
             raise _Unexpected
 
@@ -196,7 +219,16 @@ class Http:
     """A server over HTTP: requests to bytes, and bytes to answers."""
 
     def __init__(
-        self, url: str, user: Optional[str], password: str, token: Optional[str], tls: Optional[ssl.SSLContext]
+        self,
+        url: str,
+        user: Optional[str],
+        password: str,
+        token: Optional[str],
+        tls: Optional[ssl.SSLContext],
+        retry: float,
+        stop_within: Optional[float],
+        name: Optional[str],
+        note: Optional[str],
     ) -> None:
         check_text("url", url)
         check_text("user", user, may_be_none=True)
@@ -214,6 +246,10 @@ class Http:
         is_tls = parts.scheme == "https"
         self.host, self.port = parts.hostname, parts.port or (443 if is_tls else 80)
         self.tls = (tls or ssl.create_default_context()) if is_tls else None
+        check_span("retry", retry)
+        if stop_within is not None:
+            check_span("stop_within", stop_within)
+        self.retry, self.stop_within, self.identity = retry, stop_within, Identity(name, note)
         self._place, self._path = parts.netloc, parts.path.rstrip("/")
         self._login = _login(user, password, token)
 
@@ -234,8 +270,11 @@ class Http:
                 response.begin()
                 fields = json.loads(response.read())
                 return Answer(response.status, str(fields["status"]), fields)
-        except (http.client.HTTPException, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            raise Broken(f"this is not getlockd, since it says {bytes(data[:80])!r}; check the url") from None
+        except (http.client.HTTPException, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            text = f"this is not getlockd, since it says {bytes(data[:80])!r}; check the url"
+            # The answer was cut off, or a proxy could not pass it on.
+            is_cut = isinstance(error, http.client.IncompleteRead) or _IS_CUT.match(data)
+            raise (Broken(text) if is_cut else Odd(text)) from None
 
 
 class _Heard:
@@ -256,7 +295,7 @@ def _login(user: Optional[str], password: str, token: Optional[str]) -> str:
     else:
         return ""
     if not (word.isascii() and word.isprintable()):
-        raise ValueError("token has characters that no token has; use it as the server told it")
+        raise ValueError("token has characters that no token has; use it as getlockd printed it")
     return f"Authorization: {word}\r\n"
 
 
@@ -266,7 +305,6 @@ class Loan:
     def __init__(
         self,
         server: Http,
-        stop_within: Optional[float],
         name: str,
         timeout: Optional[float],
         ttl: float,
@@ -276,29 +314,36 @@ class Loan:
     ) -> None:
         check_wish(name, shared)
         check_span("ttl", ttl, most=1e9)
-        check_text("client", client, may_be_none=True)
-        check_text("note", note, may_be_none=True)
+        check_shown("client", client)
+        check_shown("note", note)
         self.server, self.name, self.wait = server, name, wait_of(timeout)
         self.lease_token, self.fencing_token = "", 0
         milliseconds = int(ttl * 1000)
         self._ttl, self._asked = milliseconds / 1000, 0.0
-        self.term = Term(stop_within, margin=1 / 5, every=1 / 3)
+        self.term = Term(server.stop_within, margin=1 / 5, every=1 / 3)
         self.term.check(self._ttl)
         self._fields: Dict[str, Any] = {
             "resourceName": name,
             "mode": "shared" if shared else "exclusive",
-            "waitMs": -1 if self.wait == math.inf else math.ceil(self.wait * 1000),
             "ttlMs": milliseconds,
+            # By it the server knows a request that is sent again. It is as secret as the token of the lease.
+            "requestId": str(uuid.uuid4()),
         }
-        self._fields.update({key: text for key, text in (("clientId", client), ("note", note)) if text is not None})
+        client = server.identity.name if client is None else client
+        note = server.identity.note if note is None else note
+        self._fields.update({key: text for key, text in (("clientId", client), ("note", note)) if text})
+        self._waits = 0.0
 
-    def asking(self) -> bytes:
+    def asking(self, left: float) -> bytes:
+        """The request that waits for so long. Sent again it gets the lease that it got before, or its place."""
+        self.term.restart()
         self.term.asked()
-        self._asked = clock()
-        return self.server.request("acquire", self._fields)
+        self._asked, self._waits = clock(), left
+        wait = -1 if left == math.inf else math.ceil(left * 1000)
+        return self.server.request("acquire", {**self._fields, "waitMs": wait})
 
     def answer_until(self) -> float:
-        return self._asked + self.wait + ANSWER_TIME
+        return self._asked + self._waits + ANSWER_TIME
 
     def granted(self, answer: Answer) -> None:
         """The time of the lease runs from the grant, of which only this is known: it came after the question."""
@@ -308,10 +353,10 @@ class Loan:
             raise _refusal(answer)
         token, number = answer.fields.get("lockToken"), answer.fields.get("fencingToken")
         if not isinstance(token, str) or not token:
-            raise Broken("a lease was granted without a token, as no getlockd does; check the url")
+            raise Odd("the server granted a lease without a token; check that the url is of getlockd")
         self.lease_token = token
         if not isinstance(number, int) or isinstance(number, bool):
-            raise Broken("a lease was granted without a number, as no getlockd does; check the url")
+            raise Odd("the server granted a lease without a fencing token; check that the url is of getlockd")
         self.fencing_token = number
         self.term.answered(self._ttl)
 

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
+require "securerandom"
 require "uri"
 require_relative "../getlock"
 
@@ -18,16 +19,20 @@ class GetLock
   class Leases
     # `user` and `password`, or a `token`, say who you are. `tls` is an OpenSSL::SSL::SSLContext for https; by default
     # it is one that trusts what the system trusts.
+    #
+    # `retry`, `name` and `note` are those of GetLock. A request whose answer was lost is sent again with the same id:
+    # it gets the lease that was granted, or its place in the queue.
     def initialize(url = "http://127.0.0.1:3308", user: nil, password: "", token: nil, tls: nil, retry: 30,
-                   stop_within: nil)
+                   stop_within: nil, name: nil, note: nil)
       @site = site(url, tls)
+      @identity = Identity.new(name, note)
       @site.authorization = authorization(user, password, token)
       @retry_for = Check.span(binding.local_variable_get(:retry), "retry")
       @stop_within = Check.stop_within(stop_within)
     end
 
-    # As GetLock#lock. The lease runs for `ttl` seconds after each heartbeat. `client` says who holds the lock,
-    # `note` why; both are for people.
+    # As GetLock#lock. The lease runs for `ttl` seconds after each heartbeat. `client` and
+    # `note` are in place of the name and the note of this object.
     def lock(name, timeout: nil, ttl: 45, shared: false, client: nil, note: nil, &block)
       raise ArgumentError, "lock needs a block; without one, use acquire" unless block
 
@@ -83,8 +88,9 @@ class GetLock
       wish = {
         resourceName: Check.text(name, "name"),
         mode: Check.flag(shared, "shared") ? "shared" : "exclusive",
-        clientId: client && Check.text(client, "client"),
-        note: note && Check.text(note, "note")
+        clientId: Identity.check(client, "client") || @identity.name,
+        note: Identity.check(note, "note") || @identity.note,
+        requestId: SecureRandom.uuid # as secret as the token of the lease
       }.compact
       LeaseWait.new(@site, wish, Check.seconds(timeout, "timeout"), @retry_for, *terms(ttl))
     end
@@ -202,13 +208,12 @@ class GetLock
 
     private
 
-    # One request waits for the whole time: a second one would queue again, at the end.
+    # One request waits for the whole time. The server knows it by its id if it is sent again.
     def try(left)
       since = Clock.now
       @exchange = Exchange.new(@site)
       @exchange.post("acquire", @wish.merge(ttlMs: (@ttl * 1000).ceil, waitMs: left ? (left * 1000).ceil : -1))
-      @is_reached = true
-      answer = @exchange.answer(left ? Clock.now + left + ANSWER_TIME : Float::INFINITY)
+      answer = answer_within(left)
       return if answer["status"] == "Busy"
 
       raise Exchange.refusal(answer) unless answer["status"] == "Acquired" && answer["success"]
@@ -217,6 +222,28 @@ class GetLock
 
       @lease = Lease.new(@site, @name, @ttl, @stop_within, confirmed(answer, since))
     end
+
+    # Notes whether the answer was lost. One that did not come in time is none that another try would bring.
+    def answer_within(left)
+      since = Clock.now
+      deadline = left ? since + left + ANSWER_TIME : Float::INFINITY
+      answer = @exchange.answer(deadline)
+      @is_reached = true
+      answer
+    ensure
+      @is_lost = answer.nil? && Clock.now < deadline
+      @is_reached ||= @is_lost && Clock.now - since > ANSWER_TIME
+    end
+
+    # What was sent may have been granted: that is asked for also when the timeout is over.
+    def deadline_after(_error)
+      @is_lost ? Float::INFINITY : super
+    ensure
+      @is_lost = false
+    end
+
+    # The next try gets what this one has got: nothing is given back.
+    def clear = @exchange&.close
 
     # When the server answered is unknown. If that can have been long ago, a heartbeat starts the time again.
     def confirmed(answer, since)

@@ -18,7 +18,7 @@ final class Odd {
     private Odd() {}
 
     /** Answers as it should, but for lines that begin with a word of these. */
-    private static Stub saying(Map<String, String> odd) throws IOException {
+    static Stub saying(Map<String, String> odd) throws IOException {
         return new Stub(peer -> {
             while (true) {
                 String line = peer.read();

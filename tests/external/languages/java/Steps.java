@@ -53,6 +53,7 @@ public class Steps {
         step("server-away", Steps::serverAway);
         step("killed-waiting", Steps::killedWaiting);
         step("interrupted-waiting", Steps::interruptedWaiting);
+        step("introduced", Introductions::ofGuards);
         step("lost-in-the-body", Steps::lostInTheBody);
         step("lost-and-raised", Steps::lostAndRaised);
         step("release-after-loss", Steps::releaseAfterLoss);
@@ -74,6 +75,9 @@ public class Steps {
         step("lease-not-granted", Steps::leaseNotGranted);
         step("lease-lost", Steps::leaseLost);
         step("lease-in-time", Steps::leaseInTime);
+        String url = "http://127.0.0.1:" + args[1];
+        step("lease-introduced", () -> Introductions.ofLeases(url));
+        step("lease-asked-again", () -> Introductions.askedAgain(url));
         System.exit(failed ? 1 : 0);
     }
 

@@ -95,8 +95,12 @@ final class Stub implements AutoCloseable {
             socket.getOutputStream().write(text.getBytes(StandardCharsets.UTF_8));
         }
 
-        /** Answers the first line of a client. True if it was that. */
+        /** Answers the first lines of a client. True if it was one of them. */
         boolean answersHello(String line) throws IOException {
+            if (line.startsWith("INTRODUCE ")) {
+                say("1");
+                return true;
+            }
             if (!line.equals("HELLO")) return false;
             say("HELLO version=0.1.0 protocol=1 session=7 max_line=1024");
             return true;
@@ -104,13 +108,17 @@ final class Stub implements AutoCloseable {
 
         /** A request of HTTP up to the end of its body; its path. */
         String request() throws IOException {
+            return request(new StringBuilder());
+        }
+
+        String request(StringBuilder body) throws IOException {
             String path = read().split(" ")[1];
             int length = 0;
             for (String line = read(); !line.isEmpty(); line = read()) {
                 String[] header = line.split(": *", 2);
                 if (header[0].equalsIgnoreCase("content-length")) length = Integer.parseInt(header[1]);
             }
-            while (length-- > 0) reader.read();
+            while (length-- > 0) body.append((char) reader.read());
             return path;
         }
 

@@ -99,7 +99,7 @@ export class Stub {
   static async start(answers) {
     const stub = new Stub();
     const hello = "HELLO version=0.1.0 protocol=1 session=7 max_line=1024";
-    const usual = { HELLO: hello, GET_LOCK: "1", FENCING_TOKEN: "5", RELEASE_LOCK: "1" };
+    const usual = { HELLO: hello, GET_LOCK: "1", FENCING_TOKEN: "5", RELEASE_LOCK: "1", INTRODUCE: "1" };
     stub.server = net.createServer((socket) => stub.#serve(socket, { ...usual, ...answers }));
     stub.port = await listening(stub.server);
     return stub;
@@ -124,6 +124,31 @@ export class Stub {
         if (answer !== undefined && !socket.destroyed) socket.write(`${answer}\n`);
       }
     });
+  }
+
+  close() {
+    this.server.close();
+  }
+}
+
+/** Passes on requests over HTTP, and loses the answer to the first acquire. `requests` are the acquires. */
+export class LosingProxy {
+  requests = [];
+
+  static async start(port) {
+    const proxy = new LosingProxy();
+    proxy.server = http.createServer(async (request, response) => {
+      let body = "";
+      for await (const part of request) body += part;
+      const { method, url } = request;
+      const headers = { "content-type": "application/json" };
+      const answer = await fetch(`http://127.0.0.1:${port}${url}`, { method, body, headers });
+      const text = await answer.text();
+      if (url.endsWith("/acquire") && proxy.requests.push(JSON.parse(body)) === 1) return response.destroy();
+      response.writeHead(answer.status, headers).end(text);
+    });
+    proxy.port = await listening(proxy.server);
+    return proxy;
   }
 
   close() {

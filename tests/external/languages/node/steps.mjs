@@ -3,11 +3,13 @@ import { strict as assert } from "node:assert";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createRequire } from "node:module";
+import { hostname } from "node:os";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { inspect } from "node:util";
 import { GetLock, Guard, Lease, Leases, Lost, NotGranted, Refused } from "getlock";
-import { LeaseStub, Line, Stub, deadPort, until } from "./others.mjs";
+import { LeaseStub, Line, LosingProxy, Stub, deadPort, until } from "./others.mjs";
 
 const [port, httpPort] = process.argv.slice(2).map(Number);
 const locks = new GetLock({ port });
@@ -32,6 +34,13 @@ async function beside(name, work) {
 /** A body that must not run. */
 function never() {
   never.runs++;
+}
+
+/** What LOCKS shows of a lock with one holder. */
+async function row(name) {
+  const row = await eye.ask(`LOCKS ${name}`);
+  assert.equal(await eye.next(), "END 1");
+  return row;
 }
 
 async function kill(name) {
@@ -139,6 +148,28 @@ const steps = {
   "killed-waiting": () => waitEnds("killed-waiting", "KILL", "KILLED"),
 
   "interrupted-waiting": () => waitEnds("interrupted-waiting", "KILL QUERY", "INTERRUPTED"),
+
+  async "introduced"() {
+    const named = new GetLock({ port, name: "it's me", note: "nightly \\ backup" });
+    await named.lock("introduced", async (guard) => {
+      assert.ok((await row("introduced")).includes(String.raw`client='it\'s me' note='nightly \\ backup'`));
+      const { session, fencingToken } = guard;
+      assert.equal(inspect(guard), `Guard "introduced" session=${session} fencingToken=${fencingToken} held=true`);
+    });
+    const byDefault = await locks.lock("introduced", () => row("introduced"));
+    assert.ok(byDefault.includes(`@${hostname()}[${process.pid}] steps.mjs'`), byDefault);
+    assert.ok(!byDefault.includes("note="), byDefault);
+    const unnamed = await new GetLock({ port, name: "" }).lock("introduced", () => row("introduced"));
+    assert.ok(!unnamed.includes("client="), unnamed);
+    const long = "n".repeat(257);
+    for (const wrong of [{ name: long }, { note: long }, { name: "", note: "none" }, { name: 7 }]) {
+      assert.throws(() => new GetLock(wrong), TypeError);
+    }
+    const older = { KEEPALIVE: "KEEPALIVE left=25.000", INTRODUCE: "ERROR UNKNOWN_COMMAND it is older" };
+    const stub = await Stub.start(older);
+    assert.equal(await (await new GetLock({ port: stub.port }).acquire("introduced")).release(), true);
+    stub.close();
+  },
 
   async "lost-in-the-body"() {
     let held;
@@ -397,6 +428,35 @@ const steps = {
     }));
     assert.ok(error instanceof Lost);
     assert.equal(error.symbol, "NotFound");
+  },
+
+  async "lease-introduced"() {
+    const url = `http://127.0.0.1:${httpPort}`;
+    const shown = (options, each = {}) =>
+      new Leases({ url, ...options }).lock("lease-introduced", each, () => row("lease-introduced"));
+    const named = { name: "web-1", note: "backup" };
+    assert.match(await shown(named), / client=web-1 note=backup /);
+    assert.match(await shown(named, { client: "web-2", note: "repair" }), / client=web-2 note=repair /);
+    assert.ok((await shown({})).includes(`@${hostname()}[${process.pid}] steps.mjs'`));
+    assert.doesNotMatch(await shown({ name: "" }), /client=/);
+    for (const wrong of [{ client: "n".repeat(257) }, { note: "n".repeat(257) }]) {
+      await assert.rejects(leases.acquire("lease-introduced", wrong), TypeError);
+    }
+  },
+
+  async "lease-asked-again"() {
+    const proxy = await LosingProxy.start(httpPort);
+    const behind = new Leases({ url: `http://127.0.0.1:${proxy.port}` });
+    const lease = await behind.acquire("lease-asked-again", { timeout: 0 });
+    assert.ok(lease.held());
+    await row("lease-asked-again");
+    assert.equal(await lease.release(), true);
+    await eye.free("lease-asked-again");
+    assert.equal(await behind.lock("lease-asked-again", () => true), true);
+    const ids = proxy.requests.map(({ requestId }) => requestId);
+    assert.match(ids[0], /^[!-~]{16,64}$/);
+    assert.deepEqual([ids.length, ids[0] === ids[1], ids[1] === ids[2]], [3, true, false]);
+    proxy.close();
   },
 
   async "lease-in-time"() {

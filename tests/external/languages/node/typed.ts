@@ -2,7 +2,8 @@
 import { GetLock, Guard, Lease, Leases, Lost, NotGranted, Refused } from "getlock";
 
 const locks = new GetLock({ host: "127.0.0.1", port: 3305, tls: { ca: "..." }, retry: 5, stopWithin: 2 });
-const leases = new Leases({ url: "https://127.0.0.1:3308", token: "...", tls: true });
+export const named = new GetLock({ name: "web-1", note: "backup" });
+const leases = new Leases({ url: "https://127.0.0.1:3308", token: "...", tls: true, retry: 5, name: "", note: null });
 
 export async function nightly(signal: AbortSignal): Promise<number> {
   const tried: Guard | null = await locks.tryLock("nightly", { shared: true, signal });
@@ -29,6 +30,8 @@ export function refused(): void {
   new GetLock("127.0.0.1");
   // @ts-expect-error a timeout is a number
   void locks.acquire("nightly", { timeout: "10" });
+  // @ts-expect-error a note is a string
+  new GetLock({ note: 7 });
   // @ts-expect-error the name comes first
   void locks.acquire(10, "nightly");
   // @ts-expect-error tryLock does not wait

@@ -7,7 +7,7 @@ use GetLock\{Broken, Clock, GetLock, Guard, Lease, Leases, Lost};
 function odd_stub(callable $odd): Stub
 {
     return new Stub(function ($connection, callable $tell) use ($odd) {
-        $right = ['CONNECTION_ID' => '7', 'FENCING_TOKEN' => '42', 'RELEASE_LOCK' => '1', 'GET_LOCK' => '1'];
+        $right = ['INTRODUCE' => '1', 'CONNECTION_ID' => '7', 'FENCING_TOKEN' => '42', 'RELEASE_LOCK' => '1', 'GET_LOCK' => '1'];
         $count = [];
         while (($line = fgets($connection)) !== false) {
             $verb = strtok(rtrim($line), ' ');

@@ -76,7 +76,7 @@ final class Stage
 {
     public readonly Session $eye;
 
-    public function __construct(public readonly int $line, private readonly int $http)
+    public function __construct(public readonly int $line, public readonly int $http)
     {
         $this->eye = new Session($line);
     }
@@ -106,6 +106,21 @@ final class Stage
         $row = await("a waiter for $name", fn () => $eye->list("WAITERS $name")[0] ?? null);
         preg_match('/ (?:id|session)=(\d+)/', $row, $match);
         return $match[1];
+    }
+
+    /** What LOCKS shows of a lock with one holder. */
+    public function row(string $name): string
+    {
+        $rows = $this->eye->list("LOCKS $name");
+        same(1, count($rows), 'the rows');
+        return $rows[0];
+    }
+
+    /** LOCKS shows this of the lock. */
+    public function shows(string $wanted, string $name): void
+    {
+        $row = $this->row($name);
+        expect(str_contains($row, $wanted), "no $wanted in $row");
     }
 
     public function isFree(string $name): bool
@@ -202,6 +217,12 @@ final class Stub
         return (float) $moment;
     }
 
+    /** The next that it tells, so many. */
+    public function words(int $count): array
+    {
+        return array_map(fn () => strtok((string) fgets($this->told), ' '), range(1, $count));
+    }
+
     /** Whether it has told this by now, and nothing after it. */
     public function hasTold(string $what): bool
     {
@@ -221,11 +242,12 @@ final class Stub
  * Serves the line protocol, with one lock that is free. Each question is told, and answered unless `$answers` says no
  * to its number. The grant comes at once, or when `$grants` says so after a question.
  */
-function line_stub(callable $answers, ?callable $grants = null): Stub
+function line_stub(callable $answers, ?callable $grants = null, string $introduced = '1'): Stub
 {
-    return new Stub(function ($connection, callable $tell) use ($answers, $grants) {
+    return new Stub(function ($connection, callable $tell) use ($answers, $grants, $introduced) {
         $questions = 0;
         $replies = ['CONNECTION_ID' => '7', 'FENCING_TOKEN' => '42', 'RELEASE_LOCK' => '1', 'GET_LOCK' => '1'];
+        $replies += ['INTRODUCE' => $introduced];
         $late = ''; // replies behind that of a command that waits
         $waits = $grants !== null;
         while (($line = fgets($connection)) !== false) {

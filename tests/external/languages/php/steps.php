@@ -8,6 +8,7 @@ require __DIR__ . '/processes.php';
 require __DIR__ . '/promises.php';
 require __DIR__ . '/leases.php';
 require __DIR__ . '/faults.php';
+require __DIR__ . '/introductions.php';
 
 const STEPS = [
     'acquire', 'try-lock', 'nothing-is-no-block', 'not-granted', 'body-needs-the-lock', 'decorator-needs-the-lock',
@@ -15,7 +16,7 @@ const STEPS = [
     'lost-and-raised', 'release-after-loss', 'guard-as-block', 'ended-while-waiting', 'ended-as-granted',
     'ended-while-holding', 'fork-leaves', 'fork-exits', 'fork-outlives', 'close-on-exec', 'forever', 'wrong-timeouts',
     'wrong-arguments', 'told-in-time', 'held-in-time', 'open-to-the-end', 'late-grant', 'questions-in-a-wait',
-    'lease', 'lease-not-granted', 'lease-lost', 'lease-in-time',
+    'introduced', 'lease', 'lease-not-granted', 'lease-lost', 'lease-in-time', 'lease-introduced', 'lease-asked-again',
     'odd-answers', 'answers-without-end', 'without-descriptors', 'clock-of-children', 'lease-heartbeats-fail',
     'lease-odd-answers', 'lease-ended-as-granted',
 ];

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+import urllib.parse
 import warnings
 
 LIMIT = 20  # seconds that anything may take
@@ -76,6 +77,12 @@ class Other:
             found.append(next(field[8:] for field in line.split() if field.startswith("session=")))
             line = self._lines.readline()
         return found
+
+    def row(self, name):
+        """What LOCKS shows of a lock with one holder."""
+        row = self.ask(f"LOCKS '{name}'")
+        assert self._lines.readline() == "END 1\n", row
+        return row
 
     def is_free(self, name):
         return self.ask(f"IS_FREE_LOCK '{name}'") == "1"
@@ -187,6 +194,30 @@ class LeaseStub(Stub):
         fields = {"success": True, "status": status, "lockToken": "0" * 32, "fencingToken": 8}
         body = json.dumps({**fields, **self._odd.get(verb, {})})
         one.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+
+
+class LosingProxy(Stub):
+    """Passes on what comes, and loses the answer to the first acquire. `requests` are the acquires."""
+
+    def __init__(self, url):
+        super().__init__()
+        self._server = urllib.parse.urlsplit(url)
+        self.requests = []
+
+    def serve(self, one):
+        lines = one.makefile("rb")
+        head = [lines.readline()]
+        while head[-1] != b"\r\n":
+            head.append(lines.readline())
+        length = next(int(line.split()[1]) for line in head if line.lower().startswith(b"content-length"))
+        body = lines.read(length)
+        with socket.create_connection((self._server.hostname, self._server.port), LIMIT) as server:
+            server.sendall(b"".join(head) + body)
+            answer = server.makefile("rb").read()
+        if b"/acquire" in head[0]:
+            self.requests.append(json.loads(body))
+        if b"/acquire" not in head[0] or len(self.requests) > 1:
+            one.sendall(answer)
 
 
 # What no getlockd says, to one who wants a lock.

@@ -1,4 +1,5 @@
 """The steps of ../steps.md, for the kind with threads: LINE_PORT HTTP_PORT."""
+import os
 import socket
 import time
 
@@ -149,6 +150,23 @@ def _odd_answers():
     assert not ran
 
 
+def introduced(world):
+    with GetLock(port=world.line_port, name="it's me", note="nightly \\ backup").lock("introduced") as guard:
+        row = world.eye.row("introduced")
+        assert "client='it\\'s me' note='nightly \\\\ backup'" in row, row
+        assert repr(guard) == f"<Guard 'introduced' session={guard.session} fencing_token={guard.fencing_token} held=True>"
+    with GetLock(port=world.line_port).lock("introduced"):
+        row = world.eye.row("introduced")
+        assert f"@{socket.gethostname()}[{os.getpid()}] steps.py'" in row and "note=" not in row, row
+    with GetLock(port=world.line_port, name="").lock("introduced"):
+        assert "client=" not in world.eye.row("introduced")
+    for wrong in {"name": "n" * 257}, {"note": "n" * 257}, {"name": "", "note": "none"}:
+        with raises(ValueError):
+            GetLock(**wrong)
+    with LineStub(answers=1000, says={"INTRODUCE": "ERROR UNKNOWN_COMMAND it is older"}) as stub:
+        assert GetLock(port=stub.port).acquire("introduced").release() is True
+
+
 def server_away(world):
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
@@ -257,5 +275,6 @@ def guard_as_block(world):
 if __name__ == "__main__":
     granting = [acquire, try_lock, nothing_is_no_block, not_granted, body_needs_the_lock, decorator_needs_the_lock]
     granting += [body_result, shared, refused, server_away, killed_waiting, interrupted_waiting]
+    granting.append(introduced)
     losing = [lost_in_the_body, lost_and_raised, release_after_loss, guard_as_block]
     run(granting + losing + steps_ended.STEPS + steps_timed.STEPS)

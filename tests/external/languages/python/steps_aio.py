@@ -1,5 +1,6 @@
 """The steps of ../steps.md, for the kind for asyncio: LINE_PORT HTTP_PORT."""
 import asyncio
+import os
 import socket
 import time
 
@@ -145,6 +146,24 @@ async def _odd_answers():
     assert not ran
 
 
+async def introduced(world):
+    async with GetLock(port=world.line_port, name="it's me", note="nightly \\ backup").lock("introduced") as guard:
+        row = world.eye.row("introduced")
+        assert "client='it\\'s me' note='nightly \\\\ backup'" in row, row
+        assert repr(guard) == f"<Guard 'introduced' session={guard.session} fencing_token={guard.fencing_token} held=True>"
+    async with GetLock(port=world.line_port).lock("introduced"):
+        row = world.eye.row("introduced")
+        assert f"@{socket.gethostname()}[{os.getpid()}] steps_aio.py'" in row and "note=" not in row, row
+    async with GetLock(port=world.line_port, name="").lock("introduced"):
+        assert "client=" not in world.eye.row("introduced")
+    for wrong in {"name": "n" * 257}, {"note": "n" * 257}, {"name": "", "note": "none"}:
+        with raises(ValueError):
+            GetLock(**wrong)
+    with LineStub(answers=1000, says={"INTRODUCE": "ERROR UNKNOWN_COMMAND it is older"}) as stub:
+        guard = await GetLock(port=stub.port).acquire("introduced")
+        assert await guard.release() is True
+
+
 async def server_away(world):
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
@@ -268,5 +287,6 @@ async def guard_as_block(world):
 if __name__ == "__main__":
     granting = [acquire, try_lock, nothing_is_no_block, not_granted, body_needs_the_lock, decorator_needs_the_lock]
     granting += [body_result, shared, refused, server_away, killed_waiting, interrupted_waiting]
+    granting.append(introduced)
     losing = [lost_in_the_body, lost_and_raised, release_after_loss, guard_as_block]
     run(granting + losing + steps_aio_ended.STEPS + steps_aio_timed.STEPS)

@@ -1,8 +1,10 @@
 """The steps of what happens in time, against stubs of a server, and of leases; for the kind for asyncio."""
 import asyncio
+import os
+import socket
 import time
 
-from stage import ODD_GRANTS, LeaseStub, LineStub, raises, soon
+from stage import ODD_GRANTS, LeaseStub, LineStub, LosingProxy, raises, soon
 
 from getlock.aio import GetLock, Leases, Lost, NotGranted
 
@@ -132,5 +134,34 @@ async def lease_in_time(world):
         assert not lease.held() and len(stub.beats) > 1, "a heartbeat that is no success renews nothing"
 
 
+async def lease_introduced(world):
+    leases = Leases(world.url, name="web-1", note="backup")
+    async with leases.lock("lease-introduced"):
+        assert "client=web-1 note=backup" in world.eye.row("lease-introduced")
+    async with leases.lock("lease-introduced", client="web-2", note="repair") as taken:
+        assert "client=web-2 note=repair" in world.eye.row("lease-introduced")
+        assert repr(taken) == f"<Lease 'lease-introduced' fencing_token={taken.fencing_token} held=True>"
+    async with Leases(world.url).lock("lease-introduced"):
+        assert f"@{socket.gethostname()}[{os.getpid()}] " in world.eye.row("lease-introduced")
+    async with Leases(world.url, name="").lock("lease-introduced"):
+        assert "client=" not in world.eye.row("lease-introduced")
+    for wrong in {"client": "n" * 257}, {"note": "n" * 257}:
+        with raises(ValueError):
+            await leases.acquire("lease-introduced", **wrong)
+
+
+async def lease_asked_again(world):
+    with LosingProxy(world.url) as proxy:
+        taken = await Leases(proxy.url).acquire("lease-again", timeout=0)
+        assert taken.held() and len(proxy.requests) == 2
+        ids = [request["requestId"] for request in proxy.requests]
+        assert ids[0] == ids[1] and 16 <= len(ids[0]) <= 64
+        assert world.eye.row("lease-again")
+        assert await taken.release() is True and world.eye.is_free("lease-again")
+        later = await Leases(proxy.url).acquire("lease-again", timeout=0)
+        assert proxy.requests[2]["requestId"] != ids[0]
+        assert await later.release() is True
+
+
 STEPS = [told_in_time, held_in_time, open_to_the_end, late_grant, questions_in_a_wait]
-STEPS += [lease, lease_not_granted, lease_lost, lease_in_time]
+STEPS += [lease, lease_not_granted, lease_lost, lease_in_time, lease_introduced, lease_asked_again]

@@ -11,6 +11,7 @@ from getlock import aio
 
 SERVERS = (
     getlock.GetLock(),
+    getlock.GetLock(name="web-1", note="backup"),
     getlock.GetLock("127.0.0.1", 3305, "web", "secret", ssl.create_default_context(), retry=5, stop_within=2.5),
 )
 
@@ -67,7 +68,7 @@ async def decorated_too(rows: list[int]) -> int:
 
 def main() -> int:
     try:
-        total: int = decorated([1]) + threads(SERVERS[1], getlock.Leases(token="secret"))
+        total: int = decorated([1]) + threads(SERVERS[1], getlock.Leases(token="secret", retry=5, name=""))
         return total + asyncio.run(tasks(aio.GetLock(), aio.Leases("https://locks:3308", "web", "secret")))
     except getlock.NotGranted as error:
         late: TimeoutError = error
@@ -78,5 +79,6 @@ def main() -> int:
     # What is wrong is found: each of these would be an unused exception from the check if it were not.
     SERVERS[0].acquire(10, "nightly")  # type: ignore[arg-type]
     SERVERS[0].acquire("nightly", "10")  # type: ignore[arg-type]
+    getlock.GetLock(name=7)  # type: ignore[arg-type]
     with SERVERS[0].try_lock("nightly"):  # type: ignore[union-attr]
         return decorated("rows")  # type: ignore[arg-type]

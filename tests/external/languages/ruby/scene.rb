@@ -69,6 +69,12 @@ module Scene
 
     def free(name) = ask("RELEASE_LOCK #{name}") == "1" || raise(Wrong, "#{name} was not held")
 
+    # What LOCKS shows of a lock with one holder.
+    def row(name)
+      row = ask("LOCKS #{name}")
+      line == "END 1" ? row : raise(Wrong, "#{row} is not the only one")
+    end
+
     # The numbers of the sessions that wait for a lock.
     def waiters(name)
       say("WAITERS #{name}")
@@ -170,9 +176,11 @@ module Scene
     private
 
     def talk(socket)
-      lines = 4.times.map { socket.gets }
-      raise Wrong, lines.inspect unless lines.map { |line| line[/\w+/] } == %w[HELLO KEEPALIVE GET_LOCK FENCING_TOKEN]
+      lines = 5.times.map { socket.gets }
+      expected = %w[INTRODUCE HELLO KEEPALIVE GET_LOCK FENCING_TOKEN]
+      raise Wrong, lines.inspect unless lines.map { |line| line[/\w+/] } == expected
 
+      socket.puts("1")
       socket.puts("HELLO version=0.1.0 protocol=1 session=7 max_line=1024")
       sleep(0.2)
       socket.write("KEEPALIVE left=5.000\n")
@@ -181,6 +189,31 @@ module Scene
       while (line = socket.gets)
         socket.puts(line.start_with?("KEEPALIVE") ? "KEEPALIVE left=5.000" : "1")
       end
+    end
+  end
+
+  # Passes on requests over HTTP, and loses the answer to the first acquire. `ids` are those of the acquires.
+  class LosingProxy < Stub
+    attr_reader :ids
+
+    def initialize(behind)
+      @behind = behind
+      @ids = []
+      super()
+    end
+
+    private
+
+    def talk(socket)
+      head = socket.gets("\r\n\r\n")
+      body = socket.read(Integer(head[/content-length: (\d+)/i, 1]))
+      answer = TCPSocket.open("127.0.0.1", @behind) do |server|
+        server.write(head, body)
+        server.read
+      end
+      is_acquire = head.start_with?("POST /api/lock/acquire")
+      @ids << JSON.parse(body).fetch("requestId") if is_acquire
+      socket.write(answer) unless is_acquire && @ids.size == 1
     end
   end
 

@@ -6,6 +6,7 @@ require "rbconfig"
 require_relative "scene"
 require_relative "endings"
 require_relative "deadlines"
+require_relative "introductions"
 require_relative "oddities"
 
 $stdout.sync = true
@@ -14,20 +15,23 @@ class Steps
   include Scene
   include Endings
   include Deadlines
+  include Introductions
   include Oddities
 
   ORDER = %w[
     acquire try-lock nothing-is-no-block not-granted body-needs-the-lock decorator-needs-the-lock body-result shared
-    refused server-away killed-waiting interrupted-waiting lost-in-the-body lost-and-raised release-after-loss
-    guard-as-block ended-while-waiting ended-as-granted ended-while-holding fork-leaves fork-exits fork-outlives
+    refused server-away killed-waiting interrupted-waiting introduced lost-in-the-body lost-and-raised
+    release-after-loss guard-as-block ended-while-waiting ended-as-granted ended-while-holding fork-leaves fork-exits fork-outlives
     close-on-exec forever wrong-timeouts wrong-arguments told-in-time held-in-time open-to-the-end late-grant
     questions-in-a-wait lease lease-not-granted lease-lost lease-in-time
+    lease-introduced lease-asked-again
   ].freeze
   DO_NOT_APPLY = { "decorator-needs-the-lock" => "a block does this" }.freeze
 
   def initialize(line_port, http_port)
     @line_port = line_port
     @locks = GetLock.new("127.0.0.1", line_port)
+    @http_port = Integer(http_port)
     @leases = GetLock::Leases.new("http://127.0.0.1:#{http_port}")
     @other, @eye = Array.new(2) { Peer.new(line_port) }
   end

@@ -12,7 +12,8 @@ def both(guard)
 end
 
 stub = Scene::LineStub.new { |number| 1.0 if number < 3 }
-locks = GetLock.new("127.0.0.1", stub.port, user: "web", password: "secret", tls: nil, retry: 1, stop_within: 0.2)
+locks = GetLock.new("127.0.0.1", stub.port, user: "web", password: "secret", tls: nil, retry: 1, stop_within: 0.2,
+                    name: "web-1", note: "backup")
 locks.lock("nightly", timeout: 1) { |guard| both(guard) && guard.session }
 locks.acquire("nightly", timeout: Rational(1, 2), shared: true).use { |guard| both(guard) }
 locks.try_lock("nightly", shared: false)&.release
@@ -21,7 +22,7 @@ guard.lost.wait
 raise "it is lost" if guard.why.nil? || guard.release
 
 site = Scene::LeaseStub.new { |number| number < 2 }
-leases = GetLock::Leases.new("http://127.0.0.1:#{site.port}", token: "5e", retry: 1, stop_within: 0.1)
+leases = GetLock::Leases.new("http://127.0.0.1:#{site.port}", token: "5e", retry: 1, stop_within: 0.1, name: "")
 leases.lock("nightly", timeout: 1, ttl: 5, client: "web-1", note: "backup") { |lease| both(lease) && lease.lease_token }
 leases.try_lock("nightly", ttl: 5)&.release
 lease = leases.acquire("nightly", ttl: 0.3, shared: true)

@@ -25,6 +25,7 @@ var steps = []struct {
 	{"server-away", serverAway, ""},
 	{"killed-waiting", killedWaiting, ""},
 	{"interrupted-waiting", interruptedWaiting, ""},
+	{"introduced", introduced, ""},
 	{"lost-in-the-body", lostInTheBody, ""},
 	{"lost-and-raised", lostAndRaised, ""},
 	{"release-after-loss", releaseAfterLoss, ""},
@@ -48,6 +49,8 @@ var steps = []struct {
 	{"lease-not-granted", leaseNotGranted, ""},
 	{"lease-lost", leaseLost, ""},
 	{"lease-in-time", leaseInTime, ""},
+	{"lease-introduced", leaseIntroduced, ""},
+	{"lease-asked-again", leaseAskedAgain, ""},
 }
 
 func main() {

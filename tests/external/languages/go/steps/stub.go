@@ -83,7 +83,7 @@ func (b *stub) serve(conn net.Conn) {
 			say("1")
 		case "FENCING_TOKEN":
 			say("41")
-		case "RELEASE_LOCK":
+		case "RELEASE_LOCK", "INTRODUCE":
 			say("1")
 		}
 	}

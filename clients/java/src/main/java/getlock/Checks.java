@@ -8,7 +8,7 @@ final class Checks {
     private Checks() {}
 
     static String name(String name) {
-        return Texts.unicode(Objects.requireNonNull(name, "the name of the lock is null; give a text"));
+        return Texts.unicode(Objects.requireNonNull(name, "the name of the lock is null; give a string"));
     }
 
     static Duration notNegative(String what, Duration time) {

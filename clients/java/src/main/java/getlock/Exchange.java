@@ -1,6 +1,7 @@
 package getlock;
 
 import java.io.ByteArrayOutputStream;
+import java.io.EOFException;
 import java.io.IOException;
 import java.net.ProtocolException;
 import java.net.SocketTimeoutException;
@@ -26,9 +27,15 @@ final class Exchange {
     private final String request;
     private final CompletableFuture<Answer> answer = new CompletableFuture<>();
     private final long sentAt = Clock.now();
+    private volatile boolean wasSent;
 
     /** What the server answered: a status of HTTP, the body, and its fields if that is a JSON object. */
     record Answer(int code, String body, Map<String, String> fields) {
+        /** Whether it is of one that could not pass on the server's. */
+        boolean isOfProxy() {
+            return code >= 500 && !fields.containsKey("status");
+        }
+
         boolean isGood() {
             return code == 200 && "true".equals(fields.get("success"));
         }
@@ -54,6 +61,17 @@ final class Exchange {
     /** The request was not sent before this moment. */
     long sentAt() {
         return sentAt;
+    }
+
+    /** Whether there was a connection. */
+    boolean wasSent() {
+        return wasSent;
+    }
+
+    /** Whether the connection broke before the answer was whole, so that nobody knows what it was. */
+    boolean isBroken() {
+        Throwable why = answer.handle((said, error) -> error).getNow(null);
+        return why instanceof IOException && !(why instanceof ProtocolException);
     }
 
     CompletableFuture<Answer> answer() {
@@ -82,6 +100,7 @@ final class Exchange {
     private void run() {
         try {
             wire.open();
+            wasSent = true;
             wire.send(request);
             answer.complete(read());
         } catch (IOException | RuntimeException | Error why) {
@@ -104,7 +123,9 @@ final class Exchange {
         }
         try {
             String body = new String(body(headers), StandardCharsets.UTF_8);
-            return new Answer(Integer.parseInt(status[1]), body, Json.fields(body));
+            var whole = new Answer(Integer.parseInt(status[1]), body, Json.fields(body));
+            if (whole.isOfProxy()) throw new EOFException("a proxy answered " + whole.code);
+            return whole;
         } catch (NumberFormatException wrong) {
             throw new ProtocolException("its HTTP is broken: " + Texts.of(wrong));
         }
@@ -113,7 +134,11 @@ final class Exchange {
     private byte[] body(Map<String, String> headers) throws IOException {
         if ("chunked".equalsIgnoreCase(headers.get("transfer-encoding"))) return chunks();
         String length = headers.get("content-length");
-        return wire.bytes(length == null ? LARGEST_ANSWER : Math.min(LARGEST_ANSWER, Integer.parseInt(length)));
+        if (length == null) return wire.bytes(LARGEST_ANSWER);
+        int wanted = Math.min(LARGEST_ANSWER, Integer.parseInt(length));
+        byte[] body = wire.bytes(wanted);
+        if (body.length < wanted) throw new EOFException("the answer was cut off");
+        return body;
     }
 
     private byte[] chunks() throws IOException {

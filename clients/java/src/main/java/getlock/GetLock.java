@@ -65,6 +65,7 @@ public final class GetLock {
     private volatile SSLContext tls;
     private volatile Duration retry = Duration.ofSeconds(30);
     private volatile Duration stopWithin;
+    private volatile Identity identity = Identity.DEFAULT;
 
     /** A server on this machine, on the port that it has by default. */
     public GetLock() {
@@ -98,7 +99,7 @@ public final class GetLock {
     /**
      * Speaks TLS. The server's certificate must be for the host.
      *
-     * @param context whom to trust, such as {@link SSLContext#getDefault()}
+     * @param context the authorities to trust, such as {@link SSLContext#getDefault()}
      * @return this
      */
     public GetLock tls(SSLContext context) {
@@ -119,10 +120,35 @@ public final class GetLock {
     }
 
     /**
-     * The time that your work needs to stop. A loss is told so much earlier than others can have the lock.
+     * What the lists of the server call this client.
+     *
+     * @param text up to 256 characters; null for {@code user@host[pid] program}, which is the default; empty if the
+     *     client should not introduce itself
+     * @return this
+     * @throws IllegalArgumentException if it is longer
+     */
+    public GetLock name(String text) {
+        identity = new Identity(text, identity.note());
+        return this;
+    }
+
+    /**
+     * A line for people, which the lists of the server show beside the name.
+     *
+     * @param text up to 256 characters; null for none, which is the default
+     * @return this
+     * @throws IllegalArgumentException if it is longer
+     */
+    public GetLock note(String text) {
+        identity = new Identity(identity.name(), text);
+        return this;
+    }
+
+    /**
+     * The time that your work needs to stop. A loss is reported so long before others can have the lock.
      *
      * @param time less than four fifths of what the server promises, which is its {@code --keepalive}; null for two
-     *     fifths of it, which is so by default
+     *     fifths of it, which is the default
      * @return this
      * @throws IllegalArgumentException if it is negative; {@code lock} throws it if the time is too long
      */
@@ -302,6 +328,7 @@ public final class GetLock {
         private final Limit limit;
         private final boolean shared;
         private final Connection connection;
+        private final String introduction = identity.line();
         private boolean wasAnswered;
 
         Attempt(String name, Limit limit, boolean shared) {
@@ -337,6 +364,7 @@ public final class GetLock {
             String quoted = Texts.quoted(name);
             var lines = new ArrayList<String>();
             if (login != null) lines.add(login);
+            if (introduction != null) lines.add(introduction);
             lines.add("HELLO");
             lines.add(Connection.KEEPALIVE);
             lines.add((shared ? "GET_SHARED_LOCK " : "GET_LOCK ") + quoted + " " + limit.words());
@@ -347,7 +375,9 @@ public final class GetLock {
         private Guard granted(List<CompletableFuture<String>> answers, long patience)
                 throws IOException, NotGranted, InterruptedException {
             int hello = answers.size() - 4;
-            if (hello > 0) Connection.await(answers.get(0), patience);
+            int introduced = introduction == null ? hello : hello - 1;
+            if (introduced > 0) Connection.await(answers.get(0), patience);
+            if (introduced < hello) introduced(answers.get(introduced), patience);
             long session = session(Connection.await(answers.get(hello), patience));
             wasAnswered = true;
             String granted = Connection.await(answers.get(hello + 2), limit.left() + Wire.ANSWER_TIME);
@@ -355,12 +385,23 @@ public final class GetLock {
             if (!granted.equals("1")) throw new ProtocolException("the server answered " + granted);
             long token = number(Connection.await(answers.get(hello + 3), Wire.ANSWER_TIME));
             Term term = connection.term();
-            if (!term.begin()) promisedAnew(term);
+            if (!term.begin()) promisedAgain(term);
             return new Guard(connection, name, session, token);
         }
 
+        private void introduced(CompletableFuture<String> answer, long patience)
+                throws IOException, InterruptedException {
+            try {
+                String said = Connection.await(answer, patience);
+                if (!said.equals("1")) throw new ProtocolException("the server answered " + said);
+            } catch (Refused refused) {
+                // An older server does not know the command, and shows no names.
+                if (!"UNKNOWN_COMMAND".equals(refused.symbol())) throw refused;
+            }
+        }
+
         /** A grant that came late may have ended already: the server must promise it once more, in time. */
-        private void promisedAnew(Term term) throws IOException, InterruptedException {
+        private void promisedAgain(Term term) throws IOException, InterruptedException {
             Connection.await(connection.ask(Connection.KEEPALIVE), term.patience(Wire.ANSWER_TIME));
             if (!term.begin()) throw new IOException("the server granted the lock and did not promise it in time");
         }

@@ -23,6 +23,11 @@ public final class Guard extends Hold {
     }
 
     @Override
+    String place() {
+        return " session=" + session;
+    }
+
+    @Override
     void start() {
         // During a release its answer decides. It may have come in front of the end.
         connection.ended().thenAccept(reason -> {

@@ -17,7 +17,7 @@ import java.util.concurrent.TimeUnit;
  * <p>A lock that nobody releases is held until the process ends, even if nothing refers to this object any more.
  */
 public abstract sealed class Hold implements AutoCloseable permits Guard, Lease {
-    /** After a suspension of the machine, a loss is told at the latest when so much time has passed. */
+    /** After a suspension of the machine, a loss is reported at the latest when so much time has passed. */
     static final long LONGEST_PAUSE = TimeUnit.SECONDS.toNanos(1);
 
     private static final long SHORTEST_PAUSE = TimeUnit.MILLISECONDS.toNanos(1);
@@ -100,6 +100,18 @@ public abstract sealed class Hold implements AutoCloseable permits Guard, Lease 
     public final void close() throws Lost {
         // A new one, since the body may have thrown the other: no exception can be suppressed by itself.
         if (!release()) throw new Lost(why);
+    }
+
+    /** {@return the name, the fencing token and whether the lock is held, for people} */
+    @Override
+    public String toString() {
+        return getClass().getSimpleName() + " '" + name + "'" + place() + " fencingToken=" + fencingToken
+            + " held=" + held();
+    }
+
+    /** What more there is to show of it. */
+    String place() {
+        return "";
     }
 
     /** Sends what frees the lock; the answer ends in {@link #freed} or in {@link #lose}. */

@@ -9,12 +9,14 @@ import java.util.Base64;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
+import java.util.UUID;
+import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import javax.net.ssl.SSLContext;
 
 /**
- * Locks of getlockd over HTTP, for those that hold no connection. Each lock is a lease: heartbeats in the background
- * keep it, and it ends by itself when none has come for its time to live.
+ * Locks of getlockd over HTTP, for programs that cannot keep a connection open. Each lock is a lease: heartbeats in the
+ * background keep it, and it ends by itself when none has come for its time to live.
  *
  * <pre>{@code
  * var leases = new Leases("http://127.0.0.1:3308");
@@ -23,8 +25,8 @@ import javax.net.ssl.SSLContext;
  * }
  * }</pre>
  *
- * <p>Timeouts and interrupts are as for {@link GetLock}. A server that is away is an error at once. Objects of this
- * class are safe for many threads, once their settings are made.
+ * <p>Timeouts and interrupts are as for {@link GetLock}. Objects of this class are safe for many threads, once their
+ * settings are made.
  */
 public final class Leases {
     /** The share of its time to live that the work has for stopping by default. */
@@ -38,12 +40,15 @@ public final class Leases {
 
     private static final Set<Integer> FINAL = Set.of(400, 401, 403, 404, 409);
     private static final long PAUSE = TimeUnit.MILLISECONDS.toNanos(50);
+    private static final long LONGEST_PAUSE = TimeUnit.SECONDS.toNanos(2);
 
     private final URI url;
     private final String path;
     private volatile String authorization;
     private volatile SSLContext tls;
     private volatile Duration stopWithin;
+    private volatile Duration retry = Duration.ofSeconds(30);
+    private volatile Identity identity = Identity.DEFAULT;
 
     /** What a lease is, beside its name. It does not change: each method returns new options. */
     public static final class Options {
@@ -90,21 +95,23 @@ public final class Leases {
         /**
          * The same with a name for the client, which lists show.
          *
-         * @param name up to 256 characters; null for the address, which is so by default
+         * @param name up to 256 characters; null for that of {@link Leases#name}, which is the default
          * @return new options
+         * @throws IllegalArgumentException if it is longer
          */
         public Options client(String name) {
-            return new Options(ttl, shared, name, note);
+            return new Options(ttl, shared, Identity.check("client", name), note);
         }
 
         /**
          * The same with a note, which lists show.
          *
-         * @param text up to 256 characters; null for none, which is so by default
+         * @param text up to 256 characters; null for that of {@link Leases#note}, which is the default
          * @return new options
+         * @throws IllegalArgumentException if it is longer
          */
         public Options note(String text) {
-            return new Options(ttl, shared, client, text);
+            return new Options(ttl, shared, client, Identity.check("note", text));
         }
     }
 
@@ -153,13 +160,16 @@ public final class Leases {
      * @return this
      */
     public Leases token(String token) {
-        if (!token.matches("[!-~]+")) throw new IllegalArgumentException("a token has letters, digits and signs alone");
+        if (!token.matches("[!-~]+")) {
+            throw new IllegalArgumentException(
+                "the token has characters that no token has; use it as getlockd printed it");
+        }
         authorization = "Bearer " + token;
         return this;
     }
 
     /**
-     * Whom to trust, for a URL with {@code https}.
+     * The authorities to trust, for a URL with {@code https}.
      *
      * @param context the authorities of the system by default
      * @return this
@@ -171,9 +181,47 @@ public final class Leases {
     }
 
     /**
-     * The time that your work needs to stop. A loss is told so much earlier than others can have the lock.
+     * What the lists of the server call this client.
      *
-     * @param time less than two thirds of the time to live; null for a fifth of it, which is so by default
+     * @param text up to 256 characters; null for {@code user@host[pid] program}, which is the default; empty if the
+     *     client should not introduce itself
+     * @return this
+     * @throws IllegalArgumentException if it is longer
+     */
+    public Leases name(String text) {
+        identity = new Identity(text, identity.note());
+        return this;
+    }
+
+    /**
+     * A line for people, which the lists of the server show beside the name.
+     *
+     * @param text up to 256 characters; null for none, which is the default
+     * @return this
+     * @throws IllegalArgumentException if it is longer
+     */
+    public Leases note(String text) {
+        identity = new Identity(identity.name(), text);
+        return this;
+    }
+
+    /**
+     * For how long a server that is away is tried. A request whose answer was lost is repeated with the same id: it
+     * gets the lease that was granted, or its place in the queue.
+     *
+     * @param time 30 s by default; zero tries once, and null or {@link GetLock#FOREVER} tries forever
+     * @return this
+     * @throws IllegalArgumentException if it is negative
+     */
+    public Leases retry(Duration time) {
+        retry = Checks.notNegative("retry", time);
+        return this;
+    }
+
+    /**
+     * The time that your work needs to stop. A loss is reported so long before others can have the lock.
+     *
+     * @param time less than two thirds of the time to live; null for a fifth of it, which is the default
      * @return this
      * @throws IllegalArgumentException if it is negative; {@code lock} throws it if the time is too long
      */
@@ -336,14 +384,44 @@ public final class Leases {
         return FINAL.contains(answer.code());
     }
 
+    /** A request without an answer is sent again: the server knows it by its id. */
     private Lease take(String name, Limit limit, Options options) throws IOException, NotGranted, InterruptedException {
         Checks.name(name);
-        long ttl = options.ttl.toNanos();
+        new Term(stopWithin, TO_STOP, TOO_LONG_TO_STOP).renew(Clock.now(), options.ttl.toNanos()); // may be refused
+        String client = options.client == null ? identity.shown() : options.client;
+        String note = options.note == null ? identity.note() : options.note;
+        String requestId = UUID.randomUUID().toString(); // as secret as the token of the lease
+        Limit away = new Limit(retry);
+        for (int attempt = 0; ; attempt++) {
+            Exchange exchange = post("acquire", new Json().with("resourceName", name).with("clientId", client)
+                .with("note", note).with("mode", options.shared ? "shared" : "exclusive")
+                .with("waitMs", limit.millis()).with("ttlMs", options.ttl.toMillis()).with("requestId", requestId));
+            try {
+                return granted(name, limit, options.ttl.toNanos(), exchange);
+            } catch (Refused refused) {
+                throw new Refused(refused);
+            } catch (IOException error) {
+                boolean isLost = exchange.isBroken() && exchange.wasSent();
+                // Whatever broke a long wait, it was not that nobody was there.
+                if (isLost && Clock.since(exchange.sentAt()) > Wire.ANSWER_TIME) away = new Limit(retry);
+                long pause = Math.min(LONGEST_PAUSE, PAUSE << Math.min(attempt, 6));
+                pause = (long) (pause * ThreadLocalRandom.current().nextDouble(0.5, 1));
+                // What was sent may have been granted: that is asked for also when the timeout is over.
+                long left = isLost ? away.left() : Math.min(limit.left(), away.left());
+                if (!exchange.isBroken() || left < pause) throw told(error);
+                TimeUnit.NANOSECONDS.sleep(pause);
+            }
+        }
+    }
+
+    private IOException told(IOException error) {
+        return new IOException("no lock could be taken from the server at " + url + ": " + Texts.of(error)
+            + "; check that getlockd runs there", error);
+    }
+
+    private Lease granted(String name, Limit limit, long ttl, Exchange exchange)
+            throws IOException, NotGranted, InterruptedException {
         Term term = new Term(stopWithin, TO_STOP, TOO_LONG_TO_STOP);
-        term.renew(Clock.now(), ttl); // refuses a stopWithin that is too long
-        Exchange exchange = post("acquire", new Json().with("resourceName", name).with("clientId", options.client)
-            .with("note", options.note).with("mode", options.shared ? "shared" : "exclusive")
-            .with("waitMs", limit.millis()).with("ttlMs", options.ttl.toMillis()));
         Lease lease = null;
         try {
             Exchange.Answer answer = exchange.await(limit.left() + Wire.ANSWER_TIME);
@@ -356,11 +434,6 @@ public final class Leases {
             granted.start();
             lease = granted;
             return lease;
-        } catch (Refused refused) {
-            throw new Refused(refused);
-        } catch (IOException error) {
-            throw new IOException("no lock could be taken from the server at " + url + ": " + Texts.of(error)
-                + "; check that getlockd runs there", error);
         } finally {
             if (lease == null) giveBack(name, exchange);
         }

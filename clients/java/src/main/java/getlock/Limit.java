@@ -27,9 +27,9 @@ final class Limit {
         return isForever ? "-1" : BigDecimal.valueOf(left(), 9).toPlainString();
     }
 
-    /** The whole, for HTTP: -1 is forever. Less than a millisecond is no mere try. */
+    /** What is left, for HTTP: -1 is forever. Less than a millisecond is no mere try. */
     long millis() {
-        return isForever ? -1 : (nanos + 999_999) / 1_000_000;
+        return isForever ? -1 : (left() + 999_999) / 1_000_000;
     }
 
     /** The whole, for people. */

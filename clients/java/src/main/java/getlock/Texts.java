@@ -15,7 +15,7 @@ final class Texts {
     /** An encoder would write a question mark for half a character, and that is another name. */
     static String unicode(String text) {
         if (StandardCharsets.UTF_8.newEncoder().canEncode(text)) return text;
-        throw new IllegalArgumentException("a text has half of a surrogate pair; give one that is valid Unicode");
+        throw new IllegalArgumentException("a string has half of a surrogate pair; use valid Unicode");
     }
 
     /** What an exception says. Some say nothing but their class. */

@@ -19,7 +19,7 @@ import jdk.net.ExtendedSocketOptions;
 
 /** A connection, with TLS or without. One thread opens it and reads; any thread may write to it or cut it. */
 final class Wire {
-    /** What a server may take for what it answers at once. */
+    /** How long a server may take to answer a command that does not wait. */
     static final long ANSWER_TIME = TimeUnit.SECONDS.toNanos(10);
 
     private static final int ANSWER_MILLIS = (int) TimeUnit.NANOSECONDS.toMillis(ANSWER_TIME);
