@@ -235,7 +235,7 @@ impl Session {
         reason.map_or(Ok(()), check_text)?;
         let user = self.handle.client_info().user().map(Box::from);
         let kill = Arc::new(Kill { by: self.id(), user, reason: reason.map(Box::from) });
-        let target = self.service.kill(id, kill, self.principal())?;
+        let target = self.service.kill(id, &kill, self.principal())?;
         Ok(Killing { target, handle: &self.handle, service: &self.service })
     }
 

@@ -111,6 +111,35 @@ async fn scope_drops_its_future_when_lock_is_lost() {
 }
 
 #[tokio::test]
+async fn name_and_note_are_said_on_every_connection() {
+    let mut server = TestServer::start();
+    let addr = server.addr.to_string();
+    let builder = Client::builder(&*addr).name("web-1").note("ask \u{202e}anna").user("ops", "x");
+    let client = builder.clone().connect().await.unwrap();
+    for _ in 0..2 {
+        let guard = in_time(client.acquire("nightly", Timeout::Forever)).await.unwrap();
+        let connection = connection(&server).await;
+        let row = connection.locks("").await.unwrap().rows.remove(0);
+        let said = [row.client.as_deref(), row.user.as_deref(), row.note.as_deref()];
+        assert_eq!(said, [Some("web-1"), Some("ops"), Some("ask \u{202e}anna")]);
+        assert!(row.idle.is_some_and(|idle| idle <= row.held + Duration::from_millis(2)), "{row:?}");
+        connection.kill(row.session, Some("deploy stuck")).await.unwrap();
+        let told = in_time(guard.lost()).await.to_string();
+        assert!(told.contains(": deploy stuck; your locks are released"), "{told}");
+        let past = connection.history("nightly").await.unwrap().rows.remove(0);
+        let said = [past.client.as_deref(), past.note.as_deref(), past.reason.as_deref()];
+        assert_eq!(said, [Some("web-1"), Some("ask \u{202e}anna"), Some("deploy stuck")]);
+        drop((guard, connection));
+        server.stop();
+        server.stopped().await;
+        server = TestServer::at(&addr, &[]);
+    }
+    let long = builder.name("é".repeat(1000)).connection().await.unwrap();
+    let row = long.sessions().await.unwrap().rows.into_iter().find(|row| row.session == long.session());
+    assert_eq!(row.unwrap().client.unwrap().chars().count(), 250, "as much as a line has room for");
+}
+
+#[tokio::test]
 async fn shared_locks_coexist() {
     let server = TestServer::start();
     let client = client(&server).await;

@@ -186,7 +186,7 @@ async fn idle_of_a_lease_counts_from_its_last_heartbeat() {
 }
 
 #[tokio::test]
-async fn victim_is_told_who_killed_it_and_why() {
+async fn victim_is_told_of_its_killer_and_the_reason() {
     let server = TestServer::start();
     let [mut ops, mut victim] = server.clients().await;
     assert_eq!(ops.ask("AUTH ops x").await, "1");

@@ -11,7 +11,7 @@ use std::{
 use getlockd::{
     internal::{
         client_info::{Origin, Wire},
-        command::{EndReason, Error},
+        command::{EndReason, Error, Kill},
         lock::{Mode, SessionId},
         session::{Limits, LockService, Session},
     },
@@ -148,12 +148,16 @@ fn timeout_beside_grant_loses_no_waiter() {
     assert!(TIMED_OUT.load(Ordering::SeqCst) > 0, "it was too calm to prove anything");
 }
 
+fn killed_by(session: u32) -> EndReason {
+    EndReason::Killed(Arc::new(Kill { by: SessionId(session), user: None, reason: None }))
+}
+
 /// Session 2 is told to end, whatever it does just then, by session 3, who waits until it is gone.
 pub fn kill() {
     let victim = |world: &World, mut session: Session| {
         let answer = world.get_work_and_release(&mut session, Timeout::Forever);
         let ending = answer.err().unwrap_or_else(|| idle(&session));
-        assert_eq!(ending, EndReason::Killed(SessionId(3)));
+        assert_eq!(ending, killed_by(3));
     };
     let killer = |world: &World, mut session: Session| {
         let answer = ask(&mut session, Command::Kill(SessionId(2)));
@@ -172,7 +176,7 @@ fn killed_session_is_gone_when_kill_answers() {
 
 #[test]
 fn idle_session_is_killed_in_every_order() {
-    let idles: Life = |_, session| assert_eq!(idle(&session), EndReason::Killed(SessionId(2)));
+    let idles: Life = |_, session| assert_eq!(idle(&session), killed_by(2));
     let kills: Life = |_, mut session| {
         let answer = ask(&mut session, Command::Kill(SessionId(1)));
         assert!(matches!(answer, Ok(Ok(Reply::Int(1)))), "{answer:?}");

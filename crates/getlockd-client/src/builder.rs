@@ -163,27 +163,21 @@ impl Builder {
 
     /// The line that tells the server who this is; none if nothing was said.
     pub(crate) fn introduction(&self) -> Option<String> {
-        if self.name.is_none() && self.note.is_none() {
-            return None;
-        }
-        let written = |text: &Option<String>, bytes| {
-            let text = text.as_deref().unwrap_or_default();
-            let mut characters = text.chars().take(MAX_TEXT).count();
-            loop {
-                let start: String = text.chars().take(characters).collect();
-                let written = Written(&start).to_string();
-                if written.len() <= bytes {
-                    return written;
-                }
-                characters -= 1;
-            }
-        };
-        Some(format!("INTRODUCE {} {}\n", written(&self.name, MAX_WRITTEN), written(&self.note, MAX_WRITTEN)))
+        let [name, note] = [&self.name, &self.note].map(|text| text.as_deref());
+        name.or(note)?;
+        let [name, note] = [name, note].map(|text| written_start(text.unwrap_or_default()));
+        Some(format!("INTRODUCE {name} {note}\n"))
     }
 
     pub(crate) fn failed(&self, error: io::Error) -> Error {
         Error::Connect { server: with_port(&self.server, DEFAULT_PORT), error: Arc::new(error) }
     }
+}
+
+/// As much of a text as a line has room for, as it is written there.
+fn written_start(text: &str) -> String {
+    let start = |length| Written(&text.chars().take(length).collect::<String>()).to_string();
+    (0..=MAX_TEXT).rev().map(start).find(|written| written.len() <= MAX_WRITTEN).unwrap_or_default()
 }
 
 /// Never shows the password.

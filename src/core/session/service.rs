@@ -196,14 +196,14 @@ impl LockService {
     pub(super) fn kill(
         &self,
         id: SessionId,
-        kill: Arc<Kill>,
+        kill: &Arc<Kill>,
         viewer: Principal<'_>,
     ) -> Result<Arc<Handle>, Error> {
         let target = self.target(id, viewer)?;
         target.end(EndReason::Killed(kill.clone()));
         self.recorder.killed();
         let Origin { wire, peer } = target.origin;
-        let (client_info, Kill { by, user: by_user, reason }) = (target.client_info(), &*kill);
+        let (client_info, Kill { by, user: by_user, reason }) = (target.client_info(), &**kill);
         tracing::info!(
             session = id.0, wire = wire.as_str(), %peer, client = client_info.client(), user = client_info.user(),
             by = by.0, by_user = by_user.as_deref(), reason = reason.as_deref(), "session killed"

@@ -119,8 +119,9 @@ mod tests {
     #[test]
     fn note_is_said_or_made_of_library_and_process() {
         let note = |pairs: &[(&[u8], &[u8])]| parsed(Charset::default(), pairs).note;
-        let (name, version, pid): ((&[u8], &[u8]), (&[u8], &[u8]), (&[u8], &[u8])) =
-            ((b"_client_name", b"libmysql"), (b"_client_version", b"8.4.3"), (b"_pid", b"4711"));
+        let [name, version, pid] =
+            [("_client_name", "libmysql"), ("_client_version", "8.4.3"), ("_pid", "4711")]
+                .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         assert_eq!(note(&[pid, version, name]).unwrap(), "libmysql 8.4.3, pid 4711");
         assert_eq!(note(&[name]).unwrap(), "libmysql");
         assert_eq!(note(&[version, pid]).unwrap(), "pid 4711");
