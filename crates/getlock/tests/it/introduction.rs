@@ -12,7 +12,7 @@ async fn json(server: &TestServer, args: &[&str]) -> Value {
 const HOLD: [&str; 4] = ["sh", "-c", "echo started; exec sleep 60", "secret"];
 
 #[tokio::test]
-async fn lists_name_who_runs_getlock_without_arguments() {
+async fn lists_show_user_host_and_command_without_arguments() {
     let server = TestServer::start();
     let holder =
         Running::start(server.addr, &[&["--note", "ask Ana", "nightly", "--"][..], &HOLD].concat()).await;

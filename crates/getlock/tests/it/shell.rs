@@ -38,6 +38,7 @@ async fn shell_completes_commands_and_held_locks() {
     terminal.until(|shown| shown.trim_end().ends_with("getlock> RELEASE_LOCK deploy:web")).await;
     // ^C gives up the line, ^D the session.
     terminal.keys("C-c");
+    terminal.until(|shown| shown.trim_end().ends_with("\ngetlock>")).await;
     terminal.keys("C-d");
     terminal.until(|shown| shown.contains("ended 0")).await;
 }
