@@ -230,7 +230,11 @@ async fn waiters_over_http_and_grpc_are_told_the_reason() {
     grpc.kill(KillRequest { session, cancel_wait: false, reason }).await.unwrap();
     let ended = hold.last().await.unwrap_err();
     assert_eq!(ended.code(), Code::Aborted);
-    assert!(ended.message().ends_with(": deploy stuck; your locks are released"), "{}", ended.message());
+    assert!(
+        ended.message().ends_with(": deploy stuck; the locks of this stream were released"),
+        "{}",
+        ended.message()
+    );
 }
 
 #[tokio::test]

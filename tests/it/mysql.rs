@@ -369,7 +369,7 @@ async fn deadlock_is_error_3058_with_its_cycle_as_warning() {
     assert_eq!(deadlock, Reply::Error { code: 3058, state: "HY000".into(), text: text.into() });
     let Reply::Rows { rows, .. } = b.query("SHOW WARNINGS").await else { panic!("a list") };
     assert_eq!(rows[0], [some("Error"), some("3058"), some(text)]);
-    assert!(rows[1][2].as_ref().unwrap().contains("2 waits for a held by 1; 1 waits for b held by 2;"));
+    assert!(rows[1][2].as_ref().unwrap().contains("2 waits for a (held by 1), 1 waits for b (held by 2)"));
     assert_eq!(b.value("SELECT RELEASE_ALL_LOCKS()").await, some("1"), "it keeps what it holds");
     assert_eq!(a.reply().await.value(), some("1"));
 }

@@ -82,7 +82,7 @@ pub(crate) enum Task {
         prefix: String,
         /// Sort the list; held and waiters put the largest first
         #[arg(long, value_enum, value_name = "KEY", default_value_t)]
-        sort: LockOrder,
+        sort: SortBy,
         #[command(flatten)]
         output: OutputArgs,
     },
@@ -174,7 +174,7 @@ pub(crate) struct OutputArgs {
 
 /// By what a list of locks is sorted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LockOrder {
+pub(crate) enum SortBy {
     #[default]
     Name,
     Held,

@@ -8,7 +8,7 @@ use std::{
 use getlockd_client::{Connection, Error, List, LockRow, SessionRow, Symbol, visible, written};
 
 use crate::{
-    args::{LockOrder, OutputArgs, ServerArgs},
+    args::{OutputArgs, ServerArgs, SortBy},
     exit::{self, Failure},
     rows::{self, ListRow},
     say,
@@ -19,7 +19,7 @@ use crate::{
 pub(crate) async fn ls(
     server: &ServerArgs,
     prefix: &str,
-    sort: LockOrder,
+    sort: SortBy,
     output: OutputArgs,
 ) -> Result<u8, Failure> {
     let mut locks = server.connect().await?.locks(prefix).await?;
@@ -27,7 +27,7 @@ pub(crate) async fn ls(
     show(&locks, output)
 }
 
-impl LockOrder {
+impl SortBy {
     /// The server sorts by name.
     pub(crate) fn sort(self, locks: &mut [LockRow]) {
         match self {

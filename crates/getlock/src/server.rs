@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{args::ServerArgs, child, exit::Failure, introduction::OWN};
 
-/// What `--host` says: where the server is, and as a URL also as whom, and whether by TLS.
+/// The value of `--host`: the address of the server, and as a URL also the user and whether to use TLS.
 #[derive(Debug, PartialEq, Eq)]
 struct ServerUrl {
     server: String,

@@ -230,7 +230,7 @@ impl ShellSession {
         self.lines.next_line().await?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// Shows the reply, line by line as it comes, and returns its last line. ^C cancels the wait for it, and nothing else.
+    /// Shows each line of the reply as it comes, and returns the last one. ^C cancels the wait for it, and nothing else.
     ///
     /// Not cancel-safe: its caller never drops it.
     async fn show_reply(

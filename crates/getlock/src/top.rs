@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    args::{LockOrder, ServerArgs},
+    args::{ServerArgs, SortBy},
     commands::EndedSession,
     exit::{self, Failure},
     rows::ListRow,
@@ -71,7 +71,7 @@ pub(crate) async fn top(server: &ServerArgs, prefix: &str) -> Result<u8, Failure
         connection,
         rate: Rate::default(),
         window: Window::default(),
-        sort: LockOrder::Waiters,
+        sort: SortBy::Waiters,
         find: String::new(),
         dialog: Dialog::None,
         selected: None,
@@ -100,7 +100,7 @@ struct Top<'a> {
     connection: Connection,
     rate: Rate,
     window: Window,
-    sort: LockOrder,
+    sort: SortBy,
     /// What is looked for, in lower case.
     find: String,
     dialog: Dialog,
@@ -160,9 +160,9 @@ impl Top<'_> {
     async fn command(&mut self, key: KeyPress) -> Result<KeyEffect, Error> {
         match key {
             KeyPress::Byte(b'q' | b'Q') => return Ok(KeyEffect::Quit),
-            KeyPress::Byte(b'w') => self.sort_by(LockOrder::Waiters),
-            KeyPress::Byte(b'h') => self.sort_by(LockOrder::Held),
-            KeyPress::Byte(b'n') => self.sort_by(LockOrder::Name),
+            KeyPress::Byte(b'w') => self.sort_by(SortBy::Waiters),
+            KeyPress::Byte(b'h') => self.sort_by(SortBy::Held),
+            KeyPress::Byte(b'n') => self.sort_by(SortBy::Name),
             KeyPress::Byte(b'/') => self.dialog = Dialog::Find(Vec::new()),
             KeyPress::Byte(b'?') => self.dialog = Dialog::Help,
             KeyPress::Byte(b'K') => {
@@ -176,7 +176,7 @@ impl Top<'_> {
         Ok(KeyEffect::Redraw)
     }
 
-    fn sort_by(&mut self, sort: LockOrder) {
+    fn sort_by(&mut self, sort: SortBy) {
         self.sort = sort;
         self.go_to_the_top();
     }

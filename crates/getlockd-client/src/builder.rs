@@ -72,7 +72,7 @@ impl Builder {
         Self { login: Some((name.into(), password.into())), ..self }
     }
 
-    /// What this program calls itself: `client` in the server's lists, for whoever asks who holds a lock. At most 256
+    /// What this program calls itself: `client` in the server's lists, for anyone who asks who holds a lock. At most 256
     /// characters; what is longer is cut off.
     #[must_use]
     pub fn name(self, name: impl Into<String>) -> Self {

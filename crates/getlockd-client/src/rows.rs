@@ -130,7 +130,7 @@ pub struct HistoryRow {
     pub user: Option<String>,
     /// The holder's note for people.
     pub note: Option<String>,
-    /// Why it was killed, if whoever did it said so.
+    /// Why it was killed, if a reason was given.
     pub reason: Option<String>,
 }
 

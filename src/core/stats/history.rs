@@ -61,7 +61,7 @@ pub struct HolderTexts {
     pub user: Option<SmolStr>,
     /// Its note.
     pub note: Option<SmolStr>,
-    /// Why it was killed, if whoever did it said so.
+    /// Why it was killed, if a reason was given.
     pub reason: Option<SmolStr>,
 }
 

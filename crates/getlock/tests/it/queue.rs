@@ -102,7 +102,7 @@ async fn wait_for_an_unreachable_server_ends() {
     server.until_waiting(1).await;
     server.stop();
     let (code, _, err) = waiting.await.unwrap();
-    assert!(code == 69 && err.contains("the server is stopping"), "{code}, {err}");
+    assert!(code == 69 && err.contains("the server is shutting down"), "{code}, {err}");
 }
 
 #[tokio::test]
