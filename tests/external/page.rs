@@ -352,7 +352,7 @@ async fn event_obeys_permissions() {
     let mut nobody = Viewer::open(&server, "/").await;
     assert_eq!(nobody.after("HTTP/1.1 ").await.unwrap(), "401 Unauthorized");
     let text = nobody.after("Log in with").await.unwrap();
-    assert!(text.contains("A token is for programs and does not work here"), "{text}");
+    assert!(text.contains("Tokens are for programs and do not work here"), "{text}");
 }
 
 #[tokio::test]
