@@ -4,6 +4,7 @@
 
 pub(crate) mod budget;
 pub(crate) mod client_info;
+mod clock;
 pub(crate) mod command;
 pub(crate) mod lease;
 pub(crate) mod lock;

@@ -13,6 +13,7 @@ use super::allowance::LockAllowance;
 use crate::core::{
     budget::{Budget, Charge, Exceeded, Memory},
     client_info::{ClientInfo, Origin},
+    clock::coarse_millis,
     command::{EndReason, Kill},
     lock::SessionId,
     share::{QuotaExceeded, QuotaKey, Transfer},
@@ -34,7 +35,7 @@ pub struct Handle {
     pub(super) id: SessionId,
     pub(super) origin: Origin,
     pub(super) since: Instant,
-    /// When its client sent its last command, in milliseconds since its start.
+    /// When its client sent its last command, by the coarse clock.
     last_command: plain::AtomicU64,
     holds: AtomicUsize,
     pub(super) allowance: LockAllowance,
@@ -73,7 +74,7 @@ impl Handle {
             id,
             origin,
             since: Instant::now(),
-            last_command: plain::AtomicU64::new(0),
+            last_command: plain::AtomicU64::new(coarse_millis()),
             holds: AtomicUsize::new(0),
             allowance: LockAllowance::new(max_locks),
             notice: AtomicU64::new(GO_ON),
@@ -190,13 +191,7 @@ impl Handle {
 
     /// Notes that the client has sent a command.
     pub fn note_command(&self) {
-        self.note_command_at(Instant::now());
-    }
-
-    /// The same, for one who has looked at the clock.
-    pub(super) fn note_command_at(&self, now: Instant) {
-        let age = now.saturating_duration_since(self.since).as_millis();
-        self.last_command.store(u64::try_from(age).unwrap_or_default(), Ordering::Relaxed);
+        self.last_command.store(coarse_millis(), Ordering::Relaxed);
     }
 
     /// Notes what the client is doing.
@@ -245,8 +240,9 @@ impl Handle {
     pub fn client_info(&self) -> ClientInfo {
         let client = self.client.lock();
         let info = client.info.as_deref().map_or_else(|| ClientInfo::new(self.since), ClientInfo::clone);
-        let last_command = Duration::from_millis(self.last_command.load(Ordering::Relaxed));
-        ClientInfo { user: client.user.clone(), last_command: self.since + last_command, ..info }
+        let idle = coarse_millis().saturating_sub(self.last_command.load(Ordering::Relaxed));
+        let last_command = Instant::now().checked_sub(Duration::from_millis(idle)).unwrap_or(self.since);
+        ClientInfo { user: client.user.clone(), last_command: last_command.max(self.since), ..info }
     }
 
     pub(super) fn holds(&self) -> usize {

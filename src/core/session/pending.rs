@@ -40,8 +40,8 @@ impl<'a> Waiting<'a> {
         handle: &'a Handle,
         service: &'a LockService,
     ) -> Self {
+        handle.note_command();
         let since = Instant::now();
-        handle.note_command_at(since);
         Self { wait, since, deadline: deadline(since, timeout), outcome: WaitOutcome::Left, handle, service }
     }
 

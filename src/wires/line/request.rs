@@ -316,8 +316,11 @@ impl Arg<'_> {
 
     /// Whether each character is meant: what is pasted may have some that cannot be seen, or quotation marks of print.
     fn check(&self) -> Result<(), LineError> {
-        // The grammar has looked at what is not beyond ASCII.
-        let Some(bare) = self.bare().filter(|bare| !bare.is_ascii()) else { return Ok(()) };
+        // The grammar has looked at ASCII.
+        if self.text.is_ascii() {
+            return Ok(());
+        }
+        let Some(bare) = self.bare() else { return Ok(()) };
         if let Some(unseen) = bare.chars().find(|&c| !escape::is_bare(c)) {
             return Err(LineError::Unseen(unseen));
         }
