@@ -217,7 +217,7 @@ pub(crate) struct ServerArgs {
     #[arg(long, global = true, env = "GETLOCK_KEEPALIVE", default_value = "30s", value_name = "TIME", value_parser = time, allow_negative_numbers = true)]
     pub keepalive: Duration,
 
-    /// A note for people, shown in all lists beside USER@HOST[PID] and the name of the command
+    /// A note for people, shown in all lists beside the user, the host, the process and the name of the command
     #[arg(long, global = true, env = "GETLOCK_NOTE", value_name = "TEXT")]
     pub note: Option<String>,
 
