@@ -17,7 +17,7 @@ use crate::{
         console::{output, shown},
         skip::skip,
     },
-    markdown::{blocks, guides, kinds, read, table},
+    markdown::{blocks, files, guides, kinds, prose, read, table},
 };
 
 /// What runs a fenced block of this kind: the file's name and the command in front of it.
@@ -193,4 +193,29 @@ fn getlockd_commands_have_existing_flags() {
         }
     }
     assert!(known > 4, "{known}");
+}
+
+/// Between backticks in prose: `ERROR SYMBOL text`. Transcripts are replayed elsewhere.
+fn quoted_errors(page: &str) -> Vec<String> {
+    let text = prose(page).join("\n");
+    let paragraphs =
+        text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
+    let quoted =
+        paragraphs.flat_map(|text| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>());
+    let errors = quoted
+        .filter_map(|quote| quote.strip_prefix("ERROR ")?.split_once(' ').map(|(_, text)| text.to_owned()));
+    errors.filter(|text| text.trim_matches(['<', '>']) != "text").collect()
+}
+
+#[test]
+fn quoted_errors_are_texts_of_the_source() {
+    let sources: Vec<_> = files("src", &[".rs"]).iter().map(|path| read(path)).collect();
+    let mut count = 0;
+    for path in files("", &[".md"]) {
+        for error in quoted_errors(&read(&path)) {
+            assert!(sources.iter().any(|source| source.contains(&format!("\"{error}\""))), "{path}: {error}");
+            count += 1;
+        }
+    }
+    assert!(count > 1, "{count}");
 }

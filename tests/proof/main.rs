@@ -1,4 +1,4 @@
-//! What is proved, as far as tests can: tests/README.md says what, how, and what is not.
+//! The evidence for what is claimed: tests/README.md says what is tested, how, and what is not.
 #![cfg(target_os = "linux")]
 #![allow(unreachable_pub, clippy::print_stdout, clippy::unwrap_used)]
 

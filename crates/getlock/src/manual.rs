@@ -8,7 +8,7 @@ use crate::args::{Cli, EXIT_CODES};
 const PAGE: ManualPage<'_> = ManualPage {
     section: 1,
     description: "\
-getlock takes a lock of a getlockd(8) server, runs a command, releases the lock, and exits with the command's exit \
+getlock takes a lock on a getlockd(8) server, runs a command, releases the lock, and exits with the command's exit \
 code. The lock is held by a connection. It is released when the command ends, or when getlock itself ends for any reason.
 
 If another session holds the lock, getlock waits for it, unless --nonblock or --wait is given. On a terminal it shows who \
@@ -33,9 +33,9 @@ The short options are those of flock(1). Its -o and -F are accepted and do nothi
         ("getlock nightly -- ./backup.sh", "Run a command, after waiting for the lock if need be:"),
         ("getlock -n nightly -- ./backup.sh", "Exit with 1 if the lock is held:"),
         (
-            "0 * * * *  /usr/local/bin/getlock --once 55m hourly -- ./report.sh",
+            "0 * * * *  /usr/local/bin/getlock --once 55m hourly -- /opt/report/report.sh",
             "In the crontab of many machines, run a report on one of them each hour. Cron's PATH is short: give the \
-             whole path of getlock, and of the command.",
+             absolute path of getlock, and of the command.",
         ),
         ("getlock --host getlocks://deploy@locks.example.org nightly -- ./backup.sh", "Log in, over TLS:"),
         ("getlock why nightly", "Show who is in the way:"),

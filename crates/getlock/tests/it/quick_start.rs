@@ -19,17 +19,20 @@ async fn readme_commands_replay() {
     assert_eq!(shown(README, &server, "getlock", folder).await, "");
 }
 
-/// With the `PATH` of the crontab, and nothing else of this environment.
+/// With the `PATH` of the crontab, and nothing else of this environment. Its folders are moved to where the programs are.
 #[tokio::test]
 async fn crontab_finds_getlock_and_runs_the_report() {
     let crontab = README.split_once("\n```crontab\n").unwrap().1.split_once("\n```").unwrap().0;
     let path = crontab.lines().find_map(|line| line.strip_prefix("PATH=")).unwrap();
     let job = crontab.lines().find_map(|line| line.strip_prefix("0 * * * *")).unwrap();
-    let path = path.replace("/usr/local/bin", &Path::new(GETLOCK).parent().unwrap().display().to_string());
+    let folder = tempfile::tempdir().unwrap();
+    let programs = Path::new(GETLOCK).parent().unwrap().display().to_string();
+    let path = path.replace("/usr/local/bin", &programs);
+    let job =
+        job.replace("/usr/local/bin", &programs).replace("/opt/report", &folder.path().display().to_string());
     // getlock stays until the window is over.
     let job = job.replace("55m", "200ms");
 
-    let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("report.sh"), "#!/bin/sh\necho reported\n").unwrap();
     let server = TestServer::start();
     let script = format!("chmod +x report.sh; {job}");
