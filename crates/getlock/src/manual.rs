@@ -33,7 +33,7 @@ The short options are those of flock(1). Its -o and -F are accepted and do nothi
         ("getlock nightly -- ./backup.sh", "Run a command, after waiting for the lock if need be:"),
         ("getlock -n nightly -- ./backup.sh", "Exit with 1 if the lock is held:"),
         (
-            "0 * * * *  /usr/local/bin/getlock --once 55m hourly -- ./report.sh",
+            "0 * * * *  /usr/local/bin/getlock --once 55m hourly -- /opt/report/report.sh",
             "In the crontab of many machines, run a report on one of them each hour. Cron's PATH is short: give the \
              whole path of getlock, and of the command.",
         ),
