@@ -1,6 +1,7 @@
 //! The HTTP wire: leases for clients that keep no connection open. gRPC uses the same port.
 
 mod events;
+mod fields;
 mod handler;
 mod locks;
 mod metrics;

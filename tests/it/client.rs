@@ -140,6 +140,21 @@ async fn name_and_note_are_said_on_every_connection() {
 }
 
 #[tokio::test]
+async fn client_without_a_name_introduces_its_user_and_program() {
+    let server = TestServer::start();
+    let addr = server.addr.to_string();
+    let [default, silent] = [Client::builder(&*addr), Client::builder(&*addr).name("")];
+    let [default, silent] = [default.connection().await.unwrap(), silent.connection().await.unwrap()];
+    let rows = silent.sessions().await.unwrap().rows;
+    let client = |of: &Connection| {
+        rows.iter().find(|row| row.session == of.session()).and_then(|row| row.client.clone())
+    };
+    let said = client(&default).unwrap();
+    assert!(said.contains(&format!("[{}] it-", std::process::id())) && said.contains('@'), "{said}");
+    assert_eq!(client(&silent), None);
+}
+
+#[tokio::test]
 async fn shared_locks_coexist() {
     let server = TestServer::start();
     let client = client(&server).await;

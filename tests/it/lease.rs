@@ -269,12 +269,29 @@ async fn drain_waits_for_leases_and_lets_them_be_released() {
 }
 
 #[tokio::test]
+async fn field_of_another_type_is_refused_by_its_name() {
+    let server = TestServer::start();
+    for value in [json!(5), json!(true), json!([]), json!({})] {
+        for field in ["resourceName", "clientId", "mode", "note", "requestId", "lockToken"] {
+            let path = if field == "lockToken" { "/api/lock/release" } else { "/api/lock/acquire" };
+            let mut body = json!({ "resourceName": "x" });
+            body[field] = value.clone();
+            let (status, answer) = post(server.http, path, &body).await;
+            let expected = format!("{field}: expected a string");
+            assert_eq!((status, &answer["message"]), (400, &json!(expected)), "{body}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn invalid_request_is_a_json_error() {
     let server = TestServer::start();
     let body = "x".repeat(20_000);
     for (method, path, body, code, hint) in [
         ("POST", "/api/lock/acquire", "", 400, "send a JSON object"),
-        ("POST", "/api/lock/acquire", r#"{"resourceName":7}"#, 400, "expected a string"),
+        ("POST", "/api/lock/acquire", "{}", 400, "resourceName: this field is required"),
+        ("POST", "/api/lock/release", r#"{"resourceName":"x"}"#, 400, "lockToken: this field is required"),
+        ("POST", "/api/session/1/kill", r#"{"reason":5}"#, 400, "reason: expected a string"),
         ("POST", "/api/lock/acquire", r#"{"resourceName":"x","ttlMs":1}"#, 400, "--lease-min"),
         (
             "POST",

@@ -1,9 +1,6 @@
 //! Who runs this program, as the server's lists show it to people.
 
-use std::fs;
-
-use getlockd_client::{Builder, written};
-use rustix::{process::getuid, system::uname};
+use getlockd_client::{Builder, introduction, written};
 
 use crate::args::{RunArgs, ServerArgs};
 
@@ -17,9 +14,9 @@ impl ServerArgs {
     /// What the connection says of itself: `ana@web-3[4711] backup.sh`. Arguments are left out: they may be secrets.
     pub(crate) fn introduce(&self, builder: Builder, command: &str) -> Builder {
         match &self.note {
-            _ if self.no_introduce => builder,
-            None => builder.name(client(command)),
-            Some(note) => builder.name(client(command)).note(note),
+            _ if self.no_introduce => builder.name(""),
+            None => builder.name(introduction(command)),
+            Some(note) => builder.name(introduction(command)).note(note),
         }
     }
 
@@ -27,25 +24,8 @@ impl ServerArgs {
     pub(crate) fn introduction(&self) -> Option<String> {
         let note = self.note.as_ref().map(|note| note.chars().take(MAX_NOTE).collect::<String>());
         let note = note.map_or_else(String::new, |note| format!(" {}", written(&note)));
-        (!self.no_introduce).then(|| format!("INTRODUCE {}{note}", written(&client(OWN))))
+        (!self.no_introduce).then(|| format!("INTRODUCE {}{note}", written(&introduction(OWN))))
     }
-}
-
-fn client(command: &str) -> String {
-    let mut named = ["LOGNAME", "USER"].into_iter().filter_map(|name| std::env::var(name).ok());
-    let user = named.find(|user| !user.is_empty()).unwrap_or_else(user_of_process);
-    let system = uname();
-    let host = system.nodename().to_string_lossy();
-    format!("{user}@{host}[{}] {command}", std::process::id())
-}
-
-/// By name where the machine's file of users has it. Services and containers are often started without variables.
-fn user_of_process() -> String {
-    let id = getuid().as_raw().to_string();
-    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let mut fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let user = fields.find(|fields| fields.get(2) == Some(&id.as_str()));
-    user.map_or_else(|| id.clone(), |fields| fields[0].to_owned())
 }
 
 impl RunArgs {

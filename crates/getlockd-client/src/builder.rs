@@ -8,7 +8,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{Error, driver::ByteStream};
+use crate::{
+    Error,
+    driver::ByteStream,
+    introduction::{introduction, own_program},
+};
 
 /// The most characters of a name and of a note (protocol.md, `INTRODUCE`).
 pub(crate) const MAX_TEXT: usize = 256;
@@ -72,8 +76,9 @@ impl Builder {
         Self { login: Some((name.into(), password.into())), ..self }
     }
 
-    /// What this program calls itself: `client` in the server's lists, for anyone who asks who holds a lock. At most 256
-    /// characters; what is longer is cut off.
+    /// What this program calls itself: `client` in the server's lists, for anyone who asks who holds a lock. By default
+    /// `user@host[pid] program`, as [`introduction`] has it. With an empty name and without a note it does not
+    /// introduce itself. At most 256 characters; what is longer is cut off.
     #[must_use]
     pub fn name(self, name: impl Into<String>) -> Self {
         Self { name: Some(name.into()), ..self }
@@ -161,12 +166,17 @@ impl Builder {
         Ok(Box::new(stream))
     }
 
-    /// The line that tells the server who this is; none if nothing was said.
+    /// The line that tells the server who this is; none if nothing is to be said.
     pub(crate) fn introduction(&self) -> Option<String> {
-        let [name, note] = [&self.name, &self.note].map(|text| text.as_deref());
-        name.or(note)?;
-        let [name, note] = [name, note].map(|text| written_start(text.unwrap_or_default()));
-        Some(format!("INTRODUCE {name} {note}\n"))
+        let (name, note) = (self.own_name(), self.note.as_deref().unwrap_or_default());
+        let [name_start, note_start] = [&name, note].map(written_start);
+        (!name.is_empty() || !note.is_empty()).then(|| format!("INTRODUCE {name_start} {note_start}\n"))
+    }
+
+    /// The name that was given, or by default who runs which program.
+    pub(crate) fn own_name(&self) -> String {
+        // Not kept: a forked child has another process ID.
+        self.name.clone().unwrap_or_else(|| introduction(&own_program()))
     }
 
     pub(crate) fn failed(&self, error: io::Error) -> Error {
@@ -226,15 +236,24 @@ mod tests {
 
     #[test]
     fn introduction_fits_a_line() {
-        assert_eq!(Builder::new("x").introduction(), None);
+        assert_eq!(Builder::new("x").name("").introduction(), None);
         let named = Builder::new("x").name("web-1").note("ask ops");
         assert_eq!(named.introduction().unwrap(), "INTRODUCE web-1 'ask ops'\n");
-        assert_eq!(Builder::new("x").note("a").introduction().unwrap(), "INTRODUCE '' a\n");
+        assert_eq!(Builder::new("x").name("").note("a").introduction().unwrap(), "INTRODUCE '' a\n");
         for text in ["x", "é", "語", "\u{202e}"] {
             let long = Builder::new("x").name(text.repeat(1000)).note(text.repeat(1000));
             let line = long.introduction().unwrap();
             assert!(line.len() <= 1024 && line.ends_with('\n'), "{} bytes", line.len());
         }
+    }
+
+    #[test]
+    fn default_name_tells_user_host_process_and_program() {
+        let name = Builder::new("x").own_name();
+        let (user, rest) = name.split_once('@').unwrap();
+        let (host, rest) = rest.split_once(&format!("[{}] ", std::process::id())).unwrap();
+        assert!(!user.is_empty() && !host.is_empty() && rest.starts_with("getlockd_client-"), "{name}");
+        assert_eq!(Builder::new("x").name("web-1").own_name(), "web-1");
     }
 
     #[test]

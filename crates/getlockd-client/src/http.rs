@@ -393,9 +393,10 @@ impl Keeper {
             "ttlMs": u64::try_from(self.leases.ttl.as_millis()).unwrap_or(u64::MAX),
             "requestId": self.request_id,
         });
-        let Builder { name, note, .. } = &self.leases.builder;
-        for (key, text) in [("clientId", name), ("note", note)] {
-            if let Some(text) = text {
+        let builder = &self.leases.builder;
+        let note = builder.note.clone().unwrap_or_default();
+        for (key, text) in [("clientId", builder.own_name()), ("note", note)] {
+            if !text.is_empty() {
                 fields[key] = json!(text.chars().take(MAX_TEXT).collect::<String>());
             }
         }

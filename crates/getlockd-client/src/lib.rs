@@ -79,6 +79,7 @@ mod handle;
 mod heartbeat;
 #[cfg(feature = "http")]
 pub mod http;
+mod introduction;
 mod lock_methods;
 mod pool;
 mod reply;
@@ -96,6 +97,7 @@ pub use connection::Connection;
 pub use error::{Error, Lost, Refused};
 pub use getlockd_proto::{DEFAULT_PORT, name::NameError, symbol::Symbol, timeout::Timeout};
 pub use guard::Guard;
+pub use introduction::introduction;
 pub use pool::Client;
 pub use reply::{visible, written};
 #[cfg(fuzzing)]

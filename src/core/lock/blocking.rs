@@ -214,7 +214,7 @@ mod tests {
     use std::{mem, sync::Arc};
 
     use super::*;
-    use crate::core::lock::{Acquire, Mode, OnBusy, Owner};
+    use crate::core::lock::{Acquire, LockOrder, Mode, OnBusy, Owner};
 
     fn name(text: &str) -> Name {
         Name::new(text).unwrap()
@@ -257,6 +257,17 @@ mod tests {
         let ahead = blocking.ahead_of([SessionId(4)]);
         assert_eq!(ahead, [&name("deploy"), &name("migrate"), &name("backup")]);
         assert_eq!(blocking.blockers(10, Some(&ahead)).total, 1);
+    }
+
+    #[test]
+    fn locks_are_sorted_by_the_exact_number_of_blocked_sessions() {
+        let table = Arc::default();
+        for (id, (lock, waiters)) in (1..).zip([("a", 2), ("b", 3), ("c", 0), ("d", 3)]) {
+            session(&table, id, &[lock], None);
+            (0..waiters).for_each(|waiter| session(&table, 10 * id + waiter, &[], Some(lock)));
+        }
+        let first = table.first_locks(LockOrder::Blocked, 10, &table.blocking(|_| true), |_, _| true);
+        assert_eq!(first.rows, ["b", "d", "a", "c"].map(name));
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub struct QueuePlace {
 /// Which locks come first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum LockOrder {
-    /// Those that hold up the most sessions. Numbers that hardly differ count as equal, such that the order is calm.
+    /// Those that hold up the most sessions.
     #[default]
     Blocked,
     /// Those that have been held the longest.
@@ -255,7 +255,7 @@ impl Table {
 /// Where a lock stands. Of the fields before the name an order uses what it is about.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct LockKey {
-    blocked: Reverse<Option<u32>>,
+    blocked: Reverse<usize>,
     /// It is not the end of a chain.
     waits: bool,
     since: Option<Instant>,
@@ -264,12 +264,12 @@ struct LockKey {
 
 impl LockOrder {
     fn key(self, name: &Name, lock: &Lock, blocking: &Blocking) -> LockKey {
-        let key = LockKey { blocked: Reverse(None), waits: false, since: None, name: name.clone() };
+        let key = LockKey { blocked: Reverse(0), waits: false, since: None, name: name.clone() };
         let first = lock.holders.first();
         match self {
             Self::Blocked => {
-                let blocked = blocking.blocked(name).checked_ilog2();
-                let waits = |first: &Hold| blocked.is_some() && blocking.waits(first.session);
+                let blocked = blocking.blocked(name);
+                let waits = |first: &Hold| blocked > 0 && blocking.waits(first.session);
                 LockKey { blocked: Reverse(blocked), waits: first.is_some_and(waits), ..key }
             }
             Self::Age => LockKey { since: first.map(|first| first.since), ..key },

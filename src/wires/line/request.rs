@@ -156,6 +156,7 @@ impl Request {
     /// # Errors
     /// [`LineError`] tells what is wrong and what would be right.
     pub fn parse(line: &[u8]) -> Result<Self, LineError> {
+        let line = without_end(line);
         Self::of_call(line).or_else(|error| match select::probe(line) {
             Some(Probe::One) => Ok(Self::One),
             Some(Probe::Version) => Ok(Self::Version),
@@ -534,11 +535,20 @@ impl ParseError<&[u8]> for Fault {
     }
 }
 
+/// A line without what means nothing at its end: blanks, semicolons, and `\G` behind a `SELECT`.
+fn without_end(line: &[u8]) -> &[u8] {
+    let trimmed =
+        |line: &[u8]| line.iter().rposition(|&c| !is_blank(c) && c != b';').map_or(0, |last| last + 1);
+    let line = &line[..trimmed(line)];
+    match line.strip_suffix(b"\\G") {
+        Some(statement) if starts_with_select(line) => &statement[..trimmed(statement)],
+        _ => line,
+    }
+}
+
 /// Takes a line apart. It is not empty.
 fn parse(line: &[u8]) -> Result<Call<'_>, LineError> {
-    // Blanks and semicolons at the end mean nothing.
-    let end = line.iter().rposition(|&c| !is_blank(c) && c != b';').map_or(0, |last| last + 1);
-    match call(&line[..end]) {
+    match call(line) {
         Ok(([], called)) => Ok(called.call),
         Ok((rest, called)) if called.parentheses && starts_with_select(line) && select::is_tail(rest) => {
             Ok(called.call)
@@ -672,7 +682,7 @@ mod tests {
 
     /// The word and the arguments, quoted ones in single quotes.
     fn shape(line: &str) -> String {
-        match parse(line.as_bytes()) {
+        match parse(without_end(line.as_bytes())) {
             Err(error) => format!("{}: {error}", error.symbol().as_str()),
             Ok(Call { word, args }) => {
                 let mut parts = vec![String::from_utf8_lossy(word).into_owned()];
@@ -698,6 +708,18 @@ mod tests {
         assert_eq!(shape("select"), "select");
         assert_eq!(shape("IS_FREE_LOCK a;b"), "IS_FREE_LOCK|a;b");
         assert_eq!(shape("IS_FREE_LOCK schlüssel"), "IS_FREE_LOCK|schlüssel");
+    }
+
+    #[test]
+    fn end_of_a_statement_means_nothing() {
+        for end in ["", ";", " ; ;", "\\G", " \\G", "\\G ;", "; \\G; "] {
+            let request = |statement: &str| Request::parse(format!("{statement}{end}").as_bytes()).unwrap();
+            assert_eq!(request("SELECT 1"), Request::One, "{end}");
+            assert_eq!(request("select version()"), Request::Version, "{end}");
+            assert_eq!(shape(&format!("SELECT X('a'){end}")), "X|'a'", "{end}");
+            assert_eq!(shape(&format!("SELECT X('a') AS y{end}")), "X|'a'", "{end}");
+        }
+        assert_eq!(shape(r"IS_FREE_LOCK a\G"), r"IS_FREE_LOCK|a\G", "a name may end so");
     }
 
     #[test]

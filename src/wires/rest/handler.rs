@@ -134,11 +134,19 @@ fn unreadable(error: &serde_json::Error) -> ApiError {
     if let Some(unknown) = unknown_name("field", &message) {
         return ApiError::bad_request(unknown);
     }
+    if let Some(field) = missing_field(&message) {
+        return ApiError::bad_request(format_args!("{field}: this field is required"));
+    }
     // A message that begins with the name of a field needs no position.
     let position = format!(" at line {} column {}", error.line(), error.column());
     let has_name = message.split(' ').next().is_some_and(|word| word.ends_with(':'));
     let named = message.strip_suffix(&position).filter(|_| has_name);
     ApiError::bad_request(named.unwrap_or(&message))
+}
+
+/// The field that serde misses, if that is what its `error` is about.
+fn missing_field(error: &str) -> Option<&str> {
+    error.strip_prefix("missing field `")?.split('`').next()
 }
 
 /// A JSON body, bounded in size and time.

@@ -12,9 +12,9 @@ use axum::{
     routing::{get, post},
 };
 use getlockd_proto::{moment::rfc3339, timeout::Timeout};
-use serde::{Deserialize, Deserializer, Serialize, de::Error};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
+use super::fields;
 use super::handler::{
     ApiError, HandlerResult, HolderJson, Json, LockJson, PageJson, UrlPath, UrlQuery, done, list, page_of,
     session,
@@ -43,61 +43,21 @@ pub(super) fn routes() -> Router<AppState> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct AcquireJson {
-    #[serde(alias = "ResourceName")]
+    #[serde(alias = "ResourceName", deserialize_with = "fields::resource_name")]
     resource_name: String,
-    #[serde(alias = "ClientId")]
+    #[serde(default, alias = "ClientId", deserialize_with = "fields::client_id")]
     client_id: Option<String>,
-    mode: Option<ModeJson>,
+    #[serde(default, deserialize_with = "fields::mode")]
+    mode: Option<Mode>,
     /// A negative number waits forever.
-    #[serde(default, deserialize_with = "wait_ms")]
+    #[serde(default, deserialize_with = "fields::wait_ms")]
     wait_ms: Option<i128>,
-    #[serde(default, deserialize_with = "ttl_ms")]
+    #[serde(default, deserialize_with = "fields::ttl_ms")]
     ttl_ms: Option<u64>,
+    #[serde(default, deserialize_with = "fields::note")]
     note: Option<String>,
+    #[serde(default, deserialize_with = "fields::request_id")]
     request_id: Option<String>,
-}
-
-fn wait_ms<'de, D: Deserializer<'de>>(number: D) -> Result<Option<i128>, D::Error> {
-    milliseconds("waitMs", number)
-}
-
-fn ttl_ms<'de, D: Deserializer<'de>>(number: D) -> Result<Option<u64>, D::Error> {
-    milliseconds("ttlMs", number)
-}
-
-/// Reads the number of a field: one without a fraction, however it is written (1000 and 1e3 are the same).
-fn milliseconds<'de, D: Deserializer<'de>, T: TryFrom<i128>>(
-    field: &str,
-    number: D,
-) -> Result<Option<T>, D::Error> {
-    let wrong =
-        || D::Error::custom(format!("{field}: expected milliseconds as a whole number, such as 5000"));
-    let number = match Value::deserialize(number)? {
-        Value::Null => return Ok(None),
-        Value::Number(number) => number,
-        _ => return Err(wrong()),
-    };
-    // The cast saturates, beyond all numbers that are accepted.
-    #[expect(clippy::cast_possible_truncation)]
-    let float = || number.as_f64().filter(|float| float.fract() == 0.0).map(|float| float as i128);
-    let whole = number.as_i128().or_else(float).and_then(|whole| T::try_from(whole).ok());
-    whole.map(Some).ok_or_else(wrong)
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(try_from = "String")]
-struct ModeJson(Mode);
-
-impl TryFrom<String> for ModeJson {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        match text.as_str() {
-            "exclusive" => Ok(Self(Mode::Exclusive)),
-            "shared" => Ok(Self(Mode::Shared)),
-            _ => Err("mode: use `exclusive` or `shared`"),
-        }
-    }
 }
 
 #[derive(Serialize)]
@@ -121,7 +81,7 @@ async fn acquire(
     let name = Name::new(&body.resource_name)?;
     let request = LeaseRequest {
         name: name.clone(),
-        mode: body.mode.map_or(Mode::Exclusive, |ModeJson(mode)| mode),
+        mode: body.mode.unwrap_or(Mode::Exclusive),
         wait: Timeout::from_millis(body.wait_ms.unwrap_or(0)),
         ttl: body.ttl_ms.map(Duration::from_millis),
         client: body.client_id,
@@ -146,11 +106,11 @@ async fn acquire(
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct HeartbeatJson {
-    #[serde(alias = "ResourceName")]
+    #[serde(alias = "ResourceName", deserialize_with = "fields::resource_name")]
     resource_name: String,
-    #[serde(alias = "LockToken")]
+    #[serde(alias = "LockToken", deserialize_with = "fields::lock_token")]
     lock_token: String,
-    #[serde(default, deserialize_with = "ttl_ms")]
+    #[serde(default, deserialize_with = "fields::ttl_ms")]
     ttl_ms: Option<u64>,
 }
 
@@ -195,9 +155,9 @@ async fn heartbeat(
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ReleaseJson {
-    #[serde(alias = "ResourceName")]
+    #[serde(alias = "ResourceName", deserialize_with = "fields::resource_name")]
     resource_name: String,
-    #[serde(alias = "LockToken")]
+    #[serde(alias = "LockToken", deserialize_with = "fields::lock_token")]
     lock_token: String,
 }
 

@@ -12,6 +12,7 @@ use getlockd_proto::moment::rfc3339;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::fields;
 use super::handler::{
     ApiError, HandlerResult, LockJson, OptionalJson, PageJson, PageParams, UrlPath, UrlQuery, done, list,
     session,
@@ -319,6 +320,7 @@ fn session_id(text: &str) -> Result<SessionId, ApiError> {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KillJson {
+    #[serde(default, deserialize_with = "fields::reason")]
     reason: Option<String>,
 }
 
