@@ -13,7 +13,7 @@ use getlockd_proto::{environment::ignore_empty, manual::usage};
 use crate::exit;
 
 pub(crate) const EXIT_CODES: &[(&str, &str)] = &[
-    ("1", "the lock was not granted (-E says another)"),
+    ("1", "the lock was not granted (-E says another); kill and cancel-wait: no such session or wait"),
     ("64", "the command line is wrong"),
     ("69", "the server is unreachable, refused the request, or went away during the wait"),
     ("71", "an error of the operating system, such as a full disk"),

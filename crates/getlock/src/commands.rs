@@ -24,7 +24,19 @@ pub(crate) async fn ls(
 ) -> Result<u8, Failure> {
     let mut locks = server.connect().await?.locks(prefix).await?;
     sort.sort(&mut locks.rows);
+    if locks.rows.is_empty() && !output.json {
+        say(&no_lock(server, prefix));
+        return Ok(exit::OK);
+    }
     show(&locks, output)
+}
+
+/// What is said where no lock is shown.
+pub(crate) fn no_lock(server: &ServerArgs, prefix: &str) -> String {
+    match prefix {
+        "" => format!("no lock{} is held", server.seen()),
+        prefix => format!("no lock{} starts with {}", server.seen(), written(prefix)),
+    }
 }
 
 impl SortBy {
@@ -73,7 +85,12 @@ pub(crate) async fn history(server: &ServerArgs, name: &str, output: OutputArgs)
 }
 
 pub(crate) async fn sessions(server: &ServerArgs, output: OutputArgs) -> Result<u8, Failure> {
-    show(&server.connect().await?.sessions().await?, output)
+    let sessions = server.connect().await?.sessions().await?;
+    if sessions.rows.is_empty() && !output.json {
+        say(&format_args!("there is no session{}", server.seen()));
+        return Ok(exit::OK);
+    }
+    show(&sessions, output)
 }
 
 /// Ends a session, and tells what became of its locks.

@@ -122,8 +122,13 @@ impl ServerArgs {
     }
 
     /// Whether there is a user to log in as.
-    pub(crate) fn has_user(&self) -> bool {
+    fn has_user(&self) -> bool {
         self.user.is_some() || self.url().is_ok_and(|url| url.user.is_some())
+    }
+
+    /// What is said of a list that may lack rows: with users, each sees what they may see.
+    pub(crate) fn seen(&self) -> &'static str {
+        if self.has_user() { " that you may see" } else { "" }
     }
 
     /// Never from the command line, which every user of the machine can read.

@@ -1,5 +1,6 @@
 //! `getlock top`: locks and their queues, as they change.
 
+mod blocker;
 mod head;
 mod window;
 
@@ -17,22 +18,23 @@ use tokio::{
 
 use crate::{
     args::{ServerArgs, SortBy},
-    commands::EndedSession,
+    commands::{EndedSession, no_lock},
     exit::{self, Failure},
     rows::ListRow,
-    screen::{KeyPress, Screen, keys, size},
+    screen::{KeyPress, Screen, cut, keys, size},
     signals::Signals,
     table::{age, lines_within},
     waiting::nth,
 };
+use blocker::head_blocker;
 use head::{Rate, head};
 use window::Window;
 
 const REFRESH: Duration = Duration::from_secs(1);
 /// Of each queue so many are shown.
 const OF_A_QUEUE: usize = 3;
-/// So many lines are above the locks.
-const HEAD: usize = 3;
+/// So many lines are directly above the locks: the status, and the head of the table.
+const HEAD: usize = 2;
 const CONTROL_C: u8 = 3;
 const BACKSPACE: [u8; 2] = [8, 127];
 /// In front of a row; the selected one has another.
@@ -199,6 +201,8 @@ impl Top<'_> {
             view.extend(KEYS.map(str::to_owned));
             return Ok(view);
         }
+        let sessions = sessions.rows.into_iter().map(|row| (row.session, row)).collect();
+        view.extend(head_blocker(&locks.rows, &sessions).map(|line| cut(&line, width)));
         let mut rows: Vec<_> = locks.rows.into_iter().filter(|row| self.is_found(row)).collect();
         // By waiters at first: long queues are what an operator looks for.
         self.sort.sort(&mut rows);
@@ -208,9 +212,8 @@ impl Top<'_> {
         if let Some(at) = self.selected.as_ref().and_then(place_of) {
             self.window.select_at(at);
         }
-        let sessions = sessions.rows.into_iter().map(|row| (row.session, row)).collect();
         let total = if self.find.is_empty() { locks.total } else { rows.len() };
-        let place = height.saturating_sub(HEAD);
+        let place = height.saturating_sub(view.len() + HEAD);
         let lines = loop {
             let lines = self.rows(&rows, &sessions, total, (width, place)).await?;
             if self.window.follow() {
@@ -285,13 +288,10 @@ impl Top<'_> {
 
     /// What is said where no lock is shown.
     fn nothing(&self) -> String {
-        // The head counts all locks, also those that this user may not see.
-        let seen = if self.server.has_user() { " that you may see" } else { "" };
-        match self.prefix {
-            _ if !self.find.is_empty() => format!("no lock{seen} has {} in it", written(&self.find)),
-            "" => format!("no lock{seen} is held"),
-            prefix => format!("no lock{seen} starts with {}", written(prefix)),
+        if self.find.is_empty() {
+            return no_lock(self.server, self.prefix);
         }
+        format!("no lock{} has {} in it", self.server.seen(), written(&self.find))
     }
 }
 

@@ -27,6 +27,8 @@ const PATIENCE_OF_A_LOG: Duration = Duration::from_secs(5);
 const REFRESH: Duration = Duration::from_secs(1);
 /// A name is shortened to no less than this, before anything else is left out.
 const SHORTEST_NAME: usize = 12;
+/// So is what the holder calls itself.
+const SHORTEST_CLIENT: usize = 12;
 
 /// A wait of a session that is to be shown.
 pub(crate) struct ShownWait<'a> {
@@ -126,6 +128,11 @@ impl SeenHolders {
 
     /// `held 0.8s by ana at 127.0.0.1:54156 (session 7)`, in as much detail as asked for, and with how long.
     pub(crate) fn text(&self, detail: Detail, with_time: bool) -> String {
+        self.text_within(detail, with_time, usize::MAX)
+    }
+
+    /// The same with at most so many columns of who it is.
+    fn text_within(&self, detail: Detail, with_time: bool, columns: usize) -> String {
         let Some(SeenHolder { session, peer, who, note, held }) = &self.first else {
             return "nobody holds it".to_owned();
         };
@@ -135,6 +142,7 @@ impl SeenHolders {
             Some(who) if detail < Detail::Peer => who,
             Some(who) => format!("{who} at {peer}"),
         };
+        let who = shortened(&who, columns);
         let note = note.as_ref().filter(|_| detail == Detail::Note);
         let note = note.map_or_else(String::new, |note| format!(", {}", visible(note)));
         let held = if with_time { format!("{} ", age(*held)) } else { String::new() };
@@ -170,19 +178,25 @@ impl Seen {
         self.place.map_or_else(String::new, |place| format!(", {} of {}", nth(place), self.queue))
     }
 
-    /// A line that fits. The name is shortened first; then the note is left out, the address, and how long the wait has
-    /// lasted.
+    /// A line that fits. The name is shortened first; then the note is left out, and the address. Then the client is
+    /// shortened, and last how long the wait has lasted and the place are left out. The session ID stays, which `kill` needs.
     fn line(&self, waited: Duration, width: usize) -> String {
         let name = written(&self.lock);
-        let waited = format!("; waited {}", age(waited));
-        let forms =
-            [(Detail::Note, &*waited), (Detail::Peer, &waited), (Detail::Who, &waited), (Detail::Who, "")];
-        let rests = forms
-            .map(|(detail, waited)| format!("{}; {}{waited}", self.place(), self.holders.text(detail, true)));
-        let place = |rest: &String| width.saturating_sub("waiting for ".len() + rest.width());
-        let fits = |rest: &&String| place(rest) >= SHORTEST_NAME.min(name.width());
-        let rest = rests.iter().find(fits).unwrap_or(&rests[3]);
-        cut(&format!("waiting for {}{rest}", shortened(&name, place(rest).max(SHORTEST_NAME))), width)
+        let room = width.saturating_sub("waiting for ".len() + SHORTEST_NAME.min(name.width()));
+        let (place, waited) = (self.place(), format!("; waited {}", age(waited)));
+        let rest = |detail, client, place: &str, waited: &str| {
+            format!("{place}; {}{waited}", self.holders.text_within(detail, true, client))
+        };
+        let whole = [Detail::Note, Detail::Peer, Detail::Who];
+        let whole = whole.map(|detail| rest(detail, usize::MAX, &place, &waited));
+        let short = [(&*place, &*waited), (&place, ""), ("", "")].map(|(place, waited)| {
+            let others = rest(Detail::Who, 1, place, waited).width() - 1;
+            rest(Detail::Who, room.saturating_sub(others).max(SHORTEST_CLIENT), place, waited)
+        });
+        let fits = |rest: &&String| rest.width() <= room;
+        let rest = whole.iter().chain(&short).find(fits).unwrap_or(&short[2]);
+        let left = width.saturating_sub("waiting for ".len() + rest.width());
+        cut(&format!("waiting for {}{rest}", shortened(&name, left.max(SHORTEST_NAME))), width)
     }
 }
 
@@ -254,6 +268,34 @@ mod tests {
             assert!(line(width).width() <= width, "{width}: {}", line(width));
         }
         assert!(line(79).ends_with("held 0.8s by ana (session 7); waited 2.0s"), "{}", line(79));
+    }
+
+    #[test]
+    fn waiting_line_keeps_the_session_on_80_columns() {
+        let first = SeenHolder {
+            session: 1_234_567,
+            peer: "10.0.0.1:54156".to_owned(),
+            who: Some("deploy@web-3.eu.example.org[4711] migrate-customers.sh".to_owned()),
+            note: None,
+            held: Duration::from_mins(65),
+        };
+        let seen = Seen {
+            lock: "migrate:billing-of-one-customer".to_owned(),
+            holders: SeenHolders { first: Some(first), others: 0 },
+            place: Some(12),
+            queue: 23,
+        };
+        let line = |width| seen.line(Duration::from_mins(3), width);
+        let shown = "waiting for migrate:bil…, 12th of 23; held 1h05m by deploy@web-… (session 1234567)";
+        assert_eq!(line(82), shown);
+        assert_eq!(
+            line(80),
+            "waiting for migrate:bil…; held 1h05m by deploy@web-3.eu.examp… (session 1234567)"
+        );
+        for width in 72..200 {
+            assert!(line(width).contains("(session 1234567)"), "{width}: {}", line(width));
+            assert!(line(width).width() <= width, "{width}: {}", line(width));
+        }
     }
 
     #[test]

@@ -117,6 +117,7 @@ async function keysAndFind(page, clients) {
   await has(row(page, "app:two"), "1 waiting");
   assert.equal(await page.locator("#locks > li").first().getAttribute("data-key"), "app:two");
   assert.equal(await focused(page), "app:two");
+  await has(page.locator("#blockers"), /holds app:two for .+, and 2 other locks/);
 
   await page.keyboard.press("/");
   await page.keyboard.type("BAT");

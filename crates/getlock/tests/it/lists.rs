@@ -56,6 +56,16 @@ async fn lists_are_aligned_and_agree_with_json() {
 }
 
 #[tokio::test]
+async fn list_without_locks_says_so() {
+    let server = TestServer::start();
+    for (args, said) in [(&["ls"][..], "no lock is held"), (&["ls", "nosuch"], "no lock starts with nosuch")]
+    {
+        let (code, out, err) = output(getlock(server.addr, args)).await;
+        assert!(code == 0 && out.is_empty() && err.contains(said), "{out}{err}");
+    }
+}
+
+#[tokio::test]
 async fn locks_are_sorted_by_the_wanted_key() {
     let server = TestServer::start();
     let [mut a, mut b] = server.clients().await;
@@ -115,7 +125,7 @@ async fn tls_login_keeps_the_password_out_of_arguments() {
 #[tokio::test]
 async fn closed_stdout_is_no_failure_and_full_disk_is() {
     let server = TestServer::start();
-    for (line, expected) in [("man | true", 0), ("ls | true", 0), ("ls > /dev/full", 71)] {
+    for (line, expected) in [("man | true", 0), ("sessions | true", 0), ("sessions > /dev/full", 71)] {
         let mut command = tokio::process::Command::new("bash");
         command.args(["-c", &format!("set -o pipefail; \"$0\" {line}"), GETLOCK]);
         command.env("GETLOCK_HOST", server.addr.to_string());

@@ -69,9 +69,13 @@ async fn top_follows_changes_and_restores_the_terminal() {
     let shown = terminal.until(|shown| shown.contains("1st: ")).await;
     assert!(shown.starts_with("getlockd ") && shown.contains(": 4 sessions, 2 locks, 1 waiting"), "{shown}");
     let rows: Vec<_> = shown.lines().collect();
-    assert!(rows[2].starts_with("  NAME ") && rows[3].starts_with("> 'two words'  exclusive "), "{shown}");
     assert!(
-        rows[4].starts_with("    1st: session 2 at 127.0.0.1:") && rows[5].starts_with("  weekly "),
+        rows[1].starts_with("session 1 (127.0.0.1:") && rows[1].ends_with(") blocks 1 session"),
+        "{shown}"
+    );
+    assert!(rows[3].starts_with("  NAME ") && rows[4].starts_with("> 'two words'  exclusive "), "{shown}");
+    assert!(
+        rows[5].starts_with("    1st: session 2 at 127.0.0.1:") && rows[6].starts_with("  weekly "),
         "{shown}"
     );
 
@@ -154,7 +158,9 @@ async fn top_sorts_finds_and_kills_after_a_question() {
     last.send("GET_LOCK deploy:web 60").await;
     server.until_waiting(2).await;
     let Some(terminal) = Terminal::start(&server, "getlock top; cat") else { return };
-    terminal.until(|shown| shown.contains("    session 2 is itself waiting for migrate:billing\n")).await;
+    let shown =
+        terminal.until(|shown| shown.contains("    session 2 is itself waiting for migrate:billing\n")).await;
+    assert!(line(&shown, "session 1 (127.0.0.1:").ends_with(") blocks 2 sessions"), "{shown}");
     terminal.keys("?");
     terminal.until(|shown| shown.contains("sort by how long")).await;
     terminal.keys("h");

@@ -1,5 +1,5 @@
 // The list of locks: a row for each, and in the one that is open its chain, its queue and its last holders.
-import { $, isMatching, lockOf, page, session, url } from "./state.js";
+import { $, isMatching, isOld, lockOf, page, session, url } from "./state.js";
 import { about, button, callerElement, filled, keyed, make, setSince, setText, since } from "./elements.js";
 import { endButton } from "./end.js";
 import { age, caller, CAUSES, count, many, moment, named, WIRES } from "./words.js";
@@ -20,7 +20,7 @@ export function drawLocks() {
   const rows = locks.slice(0, limit);
   // What one looks at does not go away because it is free, or another lock comes before it.
   if (page.open != null && !rows.some(({ name }) => name === page.open)) rows.push(shownLock(page.open));
-  filled($("none"), [rows.length, page.found], () => (rows.length ? [] : nothing()));
+  filled($("none"), [rows.length, page.found, isOld()], () => (rows.length ? [] : nothing()));
   $("none").hidden = rows.length > 0;
   const found = page.found && `${many(matching, "lock")} ${matching === 1 ? "matches" : "match"} “${page.found}”`;
   const part = limit < matching && matching > 0 && `showing ${count(Math.min(limit, locks.length))} of ${count(matching)}`;
@@ -32,7 +32,8 @@ export function drawLocks() {
 }
 
 function nothing() {
-  if (page.found) return ["No lock that is held matches."];
+  if (page.found) return [isOld() ? "No lock that was held when the connection was lost matches." : "No lock that is held matches."];
+  if (isOld()) return ["No lock was held when the connection was lost. What is held now is not known."];
   return ["No lock is held. Take one: ", make("code", {}, "getlock demo -- sleep 60"), ". For programs: ",
     make("a", { href: "openapi.json" }, "the HTTP interface"), "."];
 }

@@ -21,6 +21,9 @@ export const $ = (id) => document.getElementById(id);
 /** The server's time; while it is not heard, that of its last words. */
 export const now = () => (page.lostAt ?? Date.now()) + page.ahead;
 
+/** Whether the scene is that of an earlier moment, because the server is not heard. */
+export const isOld = () => page.lostAt != null;
+
 export const session = (id) => page.scene?.sessions[id] ?? {};
 
 /** All locks of the scene: those that match, and those that they lead to. */

@@ -28,7 +28,9 @@ export function listen() {
   });
   source.addEventListener("open", () => {
     page.heard = Date.now();
-    if (page.scene && page.lostAt) setState("live");
+    if (!page.scene || !page.lostAt) return;
+    setState("live");
+    page.draw();
   });
   source.addEventListener("error", lost);
 }
@@ -74,8 +76,10 @@ export function setTitle() {
 }
 
 function lost() {
-  page.lostAt ??= page.heard;
+  if (page.lostAt) return;
+  page.lostAt = page.heard;
   setState("lost");
+  if (page.scene) page.draw();
 }
 
 function notice(text) {

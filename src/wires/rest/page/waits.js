@@ -1,5 +1,5 @@
 // Who is behind it all: the sessions that hold up the most others, and who waits for whom.
-import { $, allLocks, heldBy, isMatching, page, session } from "./state.js";
+import { $, allLocks, heldBy, isMatching, isOld, page, session } from "./state.js";
 import { about, button, filled, make, setText, since } from "./elements.js";
 import { endButton } from "./end.js";
 import { go, jump } from "./locks.js";
@@ -29,8 +29,9 @@ function drawBlocker({ session: id, holders, blocked, name }) {
   const held = heldBy(id).find((lock) => lock.name === name)?.held.find((hold) => hold.session === id);
   const { holds, waitsFor } = session(id);
   const who = make("span", { className: "who" }, make("strong", {}, caller(id)), holders > 1 ? ` and ${many(holders - 1, "other")} block ` : " blocks ", make("strong", { className: "waits" }, many(blocked, "session")));
-  const what = make("span", { className: "what" }, "holds ", jump(name, `blocker-${id}`), holds > 1 && ` and ${many(holds - 1, "other lock")}`);
+  const what = make("span", { className: "what" }, "holds ", jump(name, `blocker-${id}`));
   if (held) what.append(" for ", since(held.acquiredAt));
+  if (holds > 1) what.append(`, and ${many(holds - 1, "other lock")}`);
   if (waitsFor) what.append(` · is itself waiting for ${waitsFor}`);
   return make("li", {}, who, make("span", {}, endButton(id)), what, make("span", { className: "detail" }, ...about(id)));
 }
@@ -77,8 +78,9 @@ function tree(edges) {
 export function drawWaits() {
   const edges = waits();
   const people = edges.flatMap(({ id, blockers }) => [id, ...blockers].map((id) => session(id)));
-  filled($("graph"), [edges, people, page.found, page.scene.blockers], () => {
+  filled($("graph"), [edges, people, page.found, page.scene.blockers, isOld()], () => {
     setText($("graph-note"), "");
+    if (!edges.length && isOld()) return [make("p", {}, "No one was waiting when the connection was lost.")];
     if (!edges.length) return [make("p", {}, page.found ? "No one is waiting for a matching lock." : "No one is waiting.")];
     const { behind, roots } = tree(edges);
     const placed = new Set();
