@@ -79,6 +79,13 @@ impl Viewer {
         Self(BufReader::new(stream))
     }
 
+    /// The same from another address of this machine: 127.0.0.2.
+    async fn open_from(from: [u8; 4], server: &TestServer, path: &str) -> Self {
+        let mut stream = Client::connect_from(from, server.http).await.stream;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
+        Self(stream)
+    }
+
     /// The next line that starts with this, without it; none at the end of the stream.
     async fn after(&mut self, start: &str) -> Option<String> {
         loop {
@@ -273,6 +280,22 @@ async fn event_size_is_bounded() {
     assert_eq!((&locks[0]["name"], &locks[0]["waiters"]), (&"zzz".into(), &60.into()));
     assert_eq!(locks[0]["queue"].as_array().unwrap().len(), 50);
     assert_eq!(scene["sessions"].as_object().unwrap().len(), 51);
+}
+
+#[tokio::test]
+async fn page_without_a_search_opens_while_all_searches_are_taken() {
+    let server = TestServer::start();
+    let mut viewers = Vec::new();
+    for at in 0..16 {
+        let mut viewer = Viewer::open(&server, &format!("/events?find=n{at}")).await;
+        viewer.scene().await;
+        viewers.push(viewer);
+    }
+    for (path, status) in [("/events?find=another", "503"), ("/events?sort=age", "503"), ("/events", "200")] {
+        let mut viewer = Viewer::open_from([127, 0, 0, 2], &server, path).await;
+        let told = viewer.after("HTTP/1.1 ").await.unwrap();
+        assert!(told.starts_with(status), "{path}: {told}");
+    }
 }
 
 #[tokio::test]
