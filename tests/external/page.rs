@@ -244,6 +244,19 @@ async fn search_finds_clients_notes_and_addresses() {
 }
 
 #[tokio::test]
+async fn search_finds_a_text_spelled_as_it_was_said() {
+    let server = TestServer::start();
+    let mut client = server.client().await;
+    assert_eq!(client.ask("GET_LOCK plain 0").await, "1");
+    for text in ["ΑΣ", "ẞtraße", "İx", "ᏣᎳᎩ", "ᲐᲑᲒ", "𐐀𐐁", "Größe"] {
+        assert_eq!(client.ask(&format!("INTRODUCE tool 'for {text}'")).await, "1");
+        let find: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let scene = Viewer::open(&server, &format!("/events?find={find}")).await.scene().await;
+        assert_eq!(scene["matching"], 1, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn locks_are_sorted_as_asked() {
     let server = TestServer::start();
     let mut client = server.client().await;
