@@ -296,6 +296,25 @@ async fn event_size_is_bounded() {
 }
 
 #[tokio::test]
+async fn texts_of_many_sessions_are_shortened_in_an_event() {
+    const SESSIONS: usize = 1_000;
+    let server = TestServer::start();
+    let mut clients = Vec::new();
+    for at in 0..SESSIONS {
+        let (mut client, text) = (server.client().await, "\u{1}".repeat(256));
+        client.send(&format!("INTRODUCE '{text}' '{text}'\nGET_LOCK {} 60", at / 50)).await;
+        clients.push(client);
+    }
+    server.until_waiting(SESSIONS - SESSIONS / 50).await;
+    let scene = Viewer::open(&server, "/events").await.scene().await;
+    let sessions = scene["sessions"].as_object().unwrap();
+    assert_eq!(sessions.len(), SESSIONS);
+    let expected = serde_json::Value::from("\u{1}".repeat(200) + "…");
+    assert!(sessions.values().all(|session| session["client"] == expected && session["note"] == expected));
+    assert!(scene.to_string().len() < 4_000_000, "{}", scene.to_string().len());
+}
+
+#[tokio::test]
 async fn page_without_a_search_opens_while_all_searches_are_taken() {
     let server = TestServer::start();
     let mut viewers = Vec::new();
