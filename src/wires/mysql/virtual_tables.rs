@@ -77,7 +77,7 @@ impl Executor<'_> {
     }
 
     /// Leaves out the last rows of sessions and locks, with a warning, if their texts need more than most of the memory of
-    /// the connection: whoever looks for the users of memory must not be refused because of them.
+    /// the connection: an operator who looks for the users of memory must not be refused because of them.
     fn leave_out(&mut self, table: &Table, records: &mut Vec<Record>) {
         let mut room = self.work.room() / 4 * 3;
         let fits = |record: &&Record| {
