@@ -113,6 +113,12 @@ impl Budget {
         Ok(())
     }
 
+    /// How many bytes replies that are not sent yet may have, of which this many are charged. All connections together
+    /// may still have less.
+    pub fn answer_room(&self, charge: &Charge) -> usize {
+        MAX_CONNECTION_MEMORY.saturating_sub(self.used() - charge.bytes)
+    }
+
     /// Changes a charge for replies that are not sent yet. A connection that uses little else may exceed the shared
     /// limit: it may be an operator who looks for the greedy client.
     ///
@@ -266,6 +272,19 @@ mod tests {
         assert!(eye.resize_answer(&mut answer, OWN_MEMORY + 2 * STEP).is_err());
         drop((kept, answer));
         assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn answers_as_long_as_the_room_are_never_refused() {
+        for kept in [0, OWN_MEMORY, OWN_MEMORY + 1, MAX_CONNECTION_MEMORY] {
+            let (budget, mut answer) = (Budget::default(), Charge::default());
+            let _kept = budget.charge(kept).unwrap();
+            for _ in 0..2 {
+                let room = budget.answer_room(&answer);
+                assert_eq!(room, MAX_CONNECTION_MEMORY - kept);
+                budget.resize_answer(&mut answer, room).unwrap();
+            }
+        }
     }
 
     #[test]

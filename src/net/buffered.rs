@@ -299,6 +299,15 @@ impl BufferedSocket {
         if paid.bytes() < size { budget.resize(paid, size) } else { Ok(()) }
     }
 
+    /// How long the output may become by a reply: as far as [`BufferedSocket::charge_answer`] charges it.
+    pub fn answer_room(&self, budget: &Budget) -> usize {
+        let room = match &self.rare {
+            Some(rare) => budget.answer_room(&rare.output),
+            None => budget.answer_room(&Charge::default()),
+        };
+        room.max(self.output.len() + MAX_UNSENT)
+    }
+
     /// Charges a reply that was written from `start` on, if it is long, until it is sent. A short reply is never
     /// refused, since what it reports has already happened.
     ///

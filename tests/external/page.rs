@@ -79,6 +79,13 @@ impl Viewer {
         Self(BufReader::new(stream))
     }
 
+    /// The same from another address of this machine: 127.0.0.2.
+    async fn open_from(from: [u8; 4], server: &TestServer, path: &str) -> Self {
+        let mut stream = Client::connect_from(from, server.http).await.stream;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
+        Self(stream)
+    }
+
     /// The next line that starts with this, without it; none at the end of the stream.
     async fn after(&mut self, start: &str) -> Option<String> {
         loop {
@@ -237,6 +244,19 @@ async fn search_finds_clients_notes_and_addresses() {
 }
 
 #[tokio::test]
+async fn search_finds_a_text_spelled_as_it_was_said() {
+    let server = TestServer::start();
+    let mut client = server.client().await;
+    assert_eq!(client.ask("GET_LOCK plain 0").await, "1");
+    for text in ["ΑΣ", "ẞtraße", "İx", "ᏣᎳᎩ", "ᲐᲑᲒ", "𐐀𐐁", "Größe"] {
+        assert_eq!(client.ask(&format!("INTRODUCE tool 'for {text}'")).await, "1");
+        let find: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let scene = Viewer::open(&server, &format!("/events?find={find}")).await.scene().await;
+        assert_eq!(scene["matching"], 1, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn locks_are_sorted_as_asked() {
     let server = TestServer::start();
     let mut client = server.client().await;
@@ -273,6 +293,41 @@ async fn event_size_is_bounded() {
     assert_eq!((&locks[0]["name"], &locks[0]["waiters"]), (&"zzz".into(), &60.into()));
     assert_eq!(locks[0]["queue"].as_array().unwrap().len(), 50);
     assert_eq!(scene["sessions"].as_object().unwrap().len(), 51);
+}
+
+#[tokio::test]
+async fn texts_of_many_sessions_are_shortened_in_an_event() {
+    const SESSIONS: usize = 1_000;
+    let server = TestServer::start();
+    let mut clients = Vec::new();
+    for at in 0..SESSIONS {
+        let (mut client, text) = (server.client().await, "\u{1}".repeat(256));
+        client.send(&format!("INTRODUCE '{text}' '{text}'\nGET_LOCK {} 60", at / 50)).await;
+        clients.push(client);
+    }
+    server.until_waiting(SESSIONS - SESSIONS / 50).await;
+    let scene = Viewer::open(&server, "/events").await.scene().await;
+    let sessions = scene["sessions"].as_object().unwrap();
+    assert_eq!(sessions.len(), SESSIONS);
+    let expected = serde_json::Value::from("\u{1}".repeat(200) + "…");
+    assert!(sessions.values().all(|session| session["client"] == expected && session["note"] == expected));
+    assert!(scene.to_string().len() < 4_000_000, "{}", scene.to_string().len());
+}
+
+#[tokio::test]
+async fn page_without_a_search_opens_while_all_searches_are_taken() {
+    let server = TestServer::start();
+    let mut viewers = Vec::new();
+    for at in 0..16 {
+        let mut viewer = Viewer::open(&server, &format!("/events?find=n{at}")).await;
+        viewer.scene().await;
+        viewers.push(viewer);
+    }
+    for (path, status) in [("/events?find=another", "503"), ("/events?sort=age", "503"), ("/events", "200")] {
+        let mut viewer = Viewer::open_from([127, 0, 0, 2], &server, path).await;
+        let told = viewer.after("HTTP/1.1 ").await.unwrap();
+        assert!(told.starts_with(status), "{path}: {told}");
+    }
 }
 
 #[tokio::test]

@@ -108,3 +108,25 @@ async fn full_tables_are_counted_and_sorted() {
         assert_eq!(rows(&mut a, &sorted).await, [format!("{:064}", ROWS - 1)], "{table}");
     }
 }
+
+#[tokio::test]
+async fn sessions_with_long_texts_are_shown_as_far_as_they_fit() {
+    const SESSIONS: usize = 1_800;
+    let server = TestServer::with(&["--max-line", "4096"]);
+    let introduce = format!("INTRODUCE '{0}' '{0}'", "🔒".repeat(256));
+    let mut clients = Vec::new();
+    for _ in 0..SESSIONS {
+        let mut client = server.client().await;
+        assert_eq!(client.ask(&introduce).await, "1");
+        clients.push(client);
+    }
+    let mut a = MySql::connect(server.mysql).await;
+    let greedy = "SELECT session FROM getlockd.sessions ORDER BY memory DESC LIMIT 1";
+    assert!(rows(&mut a, greedy).await[0].parse::<u32>().is_ok());
+    let warned = rows(&mut a, "SHOW WARNINGS").await;
+    assert!(
+        warned[0]
+            .starts_with("Warning | 1226 | getlockd.sessions: the memory of this connection has room for ")
+    );
+    assert!(warned[0].ends_with(&format!(" of {} rows", SESSIONS + 1)), "{warned:?}");
+}

@@ -7,7 +7,7 @@ use crate::common::{
     mysql::MySql,
 };
 use getlockd::internal::{
-    budget::OWN_MEMORY,
+    budget::{MAX_CONNECTION_MEMORY, OWN_MEMORY},
     grpc::proto::{HistoryRequest, KillRequest, SessionsRequest, StatsRequest, WaitersRequest, WhyRequest},
     share::QuotaKey,
 };
@@ -185,4 +185,27 @@ async fn holder_that_disconnects_before_its_turn_is_released() {
     server.until(|stats| stats.table.locks == 0).await;
     drop(permit);
     assert_eq!(last_words.rest().await, "END 0\n");
+}
+
+#[tokio::test]
+async fn list_of_long_texts_ends_where_the_memory_ends() {
+    const LOCKS: usize = 2_500;
+    let server = TestServer::start();
+    let [mut long, mut operator] = server.clients().await;
+    // Each of these characters is shown as six.
+    let text = "\u{80}".repeat(256);
+    assert_eq!(long.ask(&format!("INTRODUCE '{}' '{}'", &text[..240], &text)).await, "1");
+    long.send(&(0..LOCKS).map(|at| format!("GET_LOCK long-{at:04} 0\n")).collect::<String>()).await;
+    for _ in 0..LOCKS {
+        assert_eq!(long.line().await, "1");
+    }
+    for _ in 0..2 {
+        let (mut bytes, mut rows, mut line) = (0, 0, operator.ask("LOCKS").await);
+        while line.starts_with("LOCK ") {
+            (bytes, rows, line) = (bytes + line.len() + 1, rows + 1, operator.line().await);
+        }
+        assert_eq!(line, format!("END {rows} of {LOCKS}"));
+        assert!((MAX_CONNECTION_MEMORY - 8 * 1024..MAX_CONNECTION_MEMORY).contains(&bytes), "{bytes}");
+    }
+    assert_eq!(operator.list("LOCKS long-0001").await.len(), 1, "what is looked for fits");
 }

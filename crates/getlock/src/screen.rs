@@ -8,7 +8,7 @@ use std::{
 use anstream::{AutoStream, ColorChoice, adapter::strip_str};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::sync::mpsc;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use crate::exit::Failure;
 
@@ -123,21 +123,61 @@ pub(crate) fn shortened(text: &str, width: usize) -> String {
 
 /// As much of a line as fits. What sets colours takes no place.
 pub(crate) fn cut(line: &str, width: usize) -> String {
-    let (mut used, mut in_escape) = (0, false);
+    // Characters are not measured one by one: a sign that joins or varies others changes how wide these are.
+    let (mut before, mut word, mut in_escape) = (0, String::new(), false);
     let fits = |c: &char| {
         if *c == '\x1b' || in_escape {
             in_escape = !c.is_ascii_alphabetic();
             return true;
         }
-        used += c.width().unwrap_or(0);
-        used <= width
+        // Nothing joins across a blank, so no more than a word is measured again.
+        if *c == ' ' {
+            before += word.width();
+            word.clear();
+        }
+        word.push(*c);
+        before + word.width() <= width
     };
     line.chars().take_while(fits).collect()
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Texts whose width is not that of their characters, and others that terminals treat in their own way: all pairs
+    /// of these pieces, many times over.
+    pub(crate) fn strange_texts() -> impl Iterator<Item = String> {
+        const PIECES: [&str; 14] = [
+            "a",
+            " ",
+            "語",
+            "☎\u{fe0f}",
+            "👨\u{200d}",
+            "👩\u{1f3fd}",
+            "1\u{fe0f}\u{20e3}",
+            "🇩",
+            "e\u{301}",
+            "\u{301}",
+            "ل",
+            "ا",
+            "\u{1b}[2J",
+            "\u{7}\n",
+        ];
+        let pairs = PIECES.iter().flat_map(|one| PIECES.iter().map(move |other| format!("{one}{other}")));
+        pairs.map(|pair| pair.repeat(32))
+    }
+
+    #[test]
+    fn strange_texts_are_cut_to_no_more_than_the_width() {
+        for text in strange_texts().map(|text| getlockd_client::visible(&text)) {
+            for width in [1, 2, 7, 40, 79] {
+                let (cut, shortened) = (cut(&text, width), shortened(&text, width));
+                assert!(text.starts_with(&cut) && cut.width() <= width, "{width}: {cut:?}");
+                assert!(shortened.width() <= width, "{width}: {shortened:?}");
+            }
+        }
+    }
 
     #[test]
     fn lines_are_cut_at_the_screen_width() {
@@ -145,6 +185,7 @@ mod tests {
         assert_eq!(cut("語語", 3), "語");
         assert_eq!(cut("\x1b[1mab\x1b[0mcd", 3), "\x1b[1mab\x1b[0mc");
         assert_eq!(["nightly", "語語"].map(|text| shortened(text, 4)), ["nig…", "語語"]);
+        assert_eq!(cut("☎\u{fe0f}☎\u{fe0f}☎\u{fe0f}", 4), "☎\u{fe0f}☎\u{fe0f}");
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Shown {
 fn fit(table: &mut Vec<Shown>, place: usize) {
     let gaps = |table: &[Shown]| GAP * table.len().saturating_sub(1);
     let width = |table: &[Shown]| gaps(table) + table.iter().map(|column| column.width).sum::<usize>();
-    let least = |table: &[Shown]| width(table) - table.iter().map(Shown::spare).sum::<usize>();
+    let least = |table: &[Shown]| width(table).saturating_sub(table.iter().map(Shown::spare).sum::<usize>());
     for head in LEFT_OUT_FIRST {
         if width(table) > place {
             table.retain(|column| column.head != head);
@@ -113,7 +113,7 @@ fn fit(table: &mut Vec<Shown>, place: usize) {
 }
 
 fn add(line: &mut String, kind: CellKind, width: usize, text: &str, style: Style) {
-    let blanks = " ".repeat(width - text.width());
+    let blanks = " ".repeat(width.saturating_sub(text.width()));
     let (before, behind) =
         if kind == CellKind::Number { (blanks.as_str(), "") } else { ("", blanks.as_str()) };
     // A string grows: the write cannot fail.
@@ -146,7 +146,24 @@ pub(crate) fn age(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use anstream::adapter::strip_str;
+
     use super::*;
+    use crate::screen::tests::strange_texts;
+
+    #[test]
+    fn tables_of_strange_texts_fit_the_terminal() {
+        const COLUMNS: [TableColumn<String>; 3] = [
+            TableColumn { head: "NAME", kind: CellKind::Text, cell: |row| text(Some(row)) },
+            TableColumn { head: "SESSION", kind: CellKind::Number, cell: |_| Some("12".to_owned()) },
+            TableColumn { head: "NOTE", kind: CellKind::Rare, cell: |row| text(Some(row)) },
+        ];
+        let rows: Vec<_> = strange_texts().collect();
+        for line in lines_within(80, &COLUMNS, &rows) {
+            let line = strip_str(&line).to_string();
+            assert!(line.width() <= 80, "{line}");
+        }
+    }
 
     #[test]
     fn ages_are_rounded_for_people() {

@@ -11,6 +11,7 @@ use std::{
 };
 
 use getlockd_client::{Connection, Error, LockRow, SessionRow, WaiterRow, visible, written};
+use getlockd_proto::name::lower;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{MissedTickBehavior, interval},
@@ -148,7 +149,7 @@ impl Top<'_> {
     fn typed(&mut self, mut typed: Vec<u8>, key: KeyPress) {
         match key {
             KeyPress::Byte(b'\n' | b'\r') => {
-                self.find = String::from_utf8_lossy(&typed).to_lowercase();
+                self.find = lower(&String::from_utf8_lossy(&typed));
                 self.go_to_the_top();
                 return;
             }
@@ -230,7 +231,7 @@ impl Top<'_> {
         let texts =
             [Some(&row.name), row.client.as_ref(), row.user.as_ref(), row.note.as_ref(), row.peer.as_ref()];
         self.find.is_empty()
-            || texts.into_iter().flatten().any(|text| text.to_lowercase().contains(&self.find))
+            || texts.into_iter().flatten().any(|text| lower::<String>(text).contains(&self.find))
     }
 
     fn status(&self) -> String {

@@ -244,6 +244,26 @@ pub(crate) fn nth(n: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::screen::tests::strange_texts;
+
+    #[test]
+    fn waiting_line_with_strange_texts_fits() {
+        for text in strange_texts() {
+            let first = SeenHolder {
+                session: 7,
+                peer: "10.0.0.1:54156".to_owned(),
+                who: Some(text.clone()),
+                note: Some(text.clone()),
+                held: Duration::ZERO,
+            };
+            let holders = SeenHolders { first: Some(first), others: 0 };
+            let seen = Seen { lock: text, holders, place: Some(4), queue: 4 };
+            for width in [10, 40, 79, 200] {
+                let line = seen.line(Duration::from_secs(2), width);
+                assert!(line.width() <= width, "{width}: {line:?}");
+            }
+        }
+    }
 
     #[test]
     fn waiting_line_fits_and_the_name_is_shortened_first() {

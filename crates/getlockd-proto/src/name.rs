@@ -57,7 +57,12 @@ pub fn check(text: &str) -> Result<(), NameError> {
 /// As [`check`].
 pub fn folded<T: FromIterator<char>>(text: &str) -> Result<T, NameError> {
     check(text)?;
-    Ok(text.chars().map(fold).collect())
+    Ok(lower(text))
+}
+
+/// Lower-cases any text as [`folded`] does a name: for a search by a name in texts that are not names.
+pub fn lower<T: FromIterator<char>>(text: &str) -> T {
+    text.chars().map(fold).collect()
 }
 
 /// Maps one character to lower case, by the table of MySQL's `utf8mb3_general_ci`.

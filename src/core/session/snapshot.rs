@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use getlockd_proto::name::lower;
 use tokio::time::Instant;
 
 use super::{Handle, LockService, Principal, Query, ShownName};
@@ -158,7 +159,8 @@ impl ShownLock {
 }
 
 impl LockService {
-    /// The sessions in whose number, address, client, user or note this occurs. It is in lower case.
+    /// The sessions in whose number, address, client, user or note this occurs. It is in the lower case
+    /// of names.
     fn sessions_with(&self, find: &str) -> HashSet<SessionId> {
         let found = self.registry().handles().into_iter().filter(|handle| handle.has(find));
         found.map(|handle| handle.id).collect()
@@ -187,6 +189,6 @@ impl Handle {
         let words = [client_info.client(), client_info.user(), client_info.note()];
         self.id.to_string() == find
             || self.origin.peer.to_string().contains(find)
-            || words.into_iter().flatten().any(|word| word.to_lowercase().contains(find))
+            || words.into_iter().flatten().any(|word| lower::<String>(word).contains(find))
     }
 }

@@ -297,8 +297,8 @@ impl Connection {
         }
     }
 
-    /// Makes a list, and writes it in the thread that has made it, which serves nobody else by then. The list is kept if
-    /// there is memory for it until it is sent.
+    /// Makes a list, and writes it in the thread that has made it, which serves nobody else by then. It has as many rows
+    /// as there is memory for until they are sent.
     ///
     /// Cancel-safe: dropped before it is the client's turn, it has done nothing.
     async fn list(&mut self, list: ListQuery) -> Result<(), CloseReason> {
@@ -306,8 +306,9 @@ impl Connection {
         let permit = socket::list_permit(&mut self.io, &self.session).await?;
         self.telnet.filter(&mut self.io.input, from, &mut self.io.output);
         let start = self.io.output.len();
+        let room = self.io.answer_room(&self.session.budget());
         let Self { io, session, codec, .. } = self;
-        permit.make(|| list.write(session, &mut LineWriter { output: &mut io.output, end: codec.end }));
+        permit.make(|| list.write(session, &mut LineWriter { output: &mut io.output, end: codec.end }, room));
         if let Err(exceeded) = self.io.charge_answer(start, &self.session.budget()) {
             self.io.discard_answer(start);
             self.session.count_refusal(exceeded.into());

@@ -25,6 +25,9 @@ use crate::core::{
     stats::{HolderTexts, PastHold},
 };
 
+/// The most bytes of the last line of a list.
+const MAX_END: usize = 64;
+
 /// The version of the protocol, as HELLO tells it.
 const PROTOCOL: u32 = 1;
 
@@ -151,18 +154,27 @@ impl LineWriter<'_> {
         self.line(format_args!("END {count}"));
     }
 
-    fn truncated<'r, T>(&mut self, list: &'r Truncated<T>)
+    /// Writes the first rows: as many as there are, and as the output has room for.
+    fn truncated<'r, T>(&mut self, list: &'r Truncated<T>, room: usize)
     where
         RowLine<'r, T>: fmt::Display,
     {
         let Truncated { rows, total } = list;
-        if rows.len() == *total {
-            return self.list(rows.iter().map(RowLine));
-        }
+        let mut count = 0;
         for row in rows {
+            let start = self.output.len();
             self.line(format_args!("{}", RowLine(row)));
+            if self.output.len() + MAX_END > room {
+                self.output.truncate(start);
+                break;
+            }
+            count += 1;
         }
-        self.line(format_args!("END {} of {total}", rows.len()));
+        if count == *total {
+            self.line(format_args!("END {count}"));
+        } else {
+            self.line(format_args!("END {count} of {total}"));
+        }
     }
 
     fn help(&mut self, verb: Option<&Verb>) {
@@ -186,13 +198,17 @@ impl LineWriter<'_> {
 }
 
 impl ListQuery {
-    /// Writes the list as it is now, or why there is none.
-    pub(super) fn write(&self, session: &mut Session, lines: &mut LineWriter<'_>) {
+    /// Writes the list as it is now, or why there is none. The output becomes no longer than `room`.
+    pub(super) fn write(&self, session: &mut Session, lines: &mut LineWriter<'_>, room: usize) {
         let written = match self {
-            Self::Locks(query) => session.query(query).map(|locks| lines.truncated(&locks.into())),
-            Self::Waiters(query) => session.query(query).map(|waiters| lines.truncated(&waiters.into())),
-            Self::Sessions(query) => session.query(query).map(|sessions| lines.truncated(&sessions.into())),
-            Self::Why(query) => session.query(query).map(|steps| lines.truncated(&steps)),
+            Self::Locks(query) => session.query(query).map(|locks| lines.truncated(&locks.into(), room)),
+            Self::Waiters(query) => {
+                session.query(query).map(|waiters| lines.truncated(&waiters.into(), room))
+            }
+            Self::Sessions(query) => {
+                session.query(query).map(|sessions| lines.truncated(&sessions.into(), room))
+            }
+            Self::Why(query) => session.query(query).map(|steps| lines.truncated(&steps, room)),
         };
         if let Err(error) = written {
             lines.error(error.symbol(), &error);

@@ -70,9 +70,31 @@ impl Executor<'_> {
             _ => Ok(self.known(table, scan)),
         };
         let rows = rows.map_err(SqlError::from)?;
-        let records: Vec<_> = rows.into_iter().map(|data| Record { table, data }).collect();
+        let mut records: Vec<_> = rows.into_iter().map(|data| Record { table, data }).collect();
+        self.leave_out(table, &mut records);
         self.work.text(records.iter().map(Record::size).sum())?;
         Ok(records)
+    }
+
+    /// Leaves out the last rows of sessions and locks, with a warning, if their texts need more than most of the memory of
+    /// the connection: an operator who looks for the users of memory must not be refused because of them.
+    fn leave_out(&mut self, table: &Table, records: &mut Vec<Record>) {
+        let mut room = self.work.room() / 4 * 3;
+        let fits = |record: &&Record| {
+            let left = room.checked_sub(record.size());
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        let all = records.len();
+        let fitting = records.iter().take_while(fits).count();
+        if fitting < all && matches!(records[fitting].data, Data::Server(_)) {
+            records.truncate(fitting);
+            let text = format!(
+                "getlockd.{}: the memory of this connection has room for {fitting} of {all} rows",
+                table.name
+            );
+            self.state.warnings.get_mut().push(Warning::new(1226, text));
+        }
     }
 
     /// What needs no look at others.

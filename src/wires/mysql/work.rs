@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::error::SqlError;
-use crate::core::budget::{Budget, Charge};
+use crate::core::budget::{Budget, Charge, MAX_CONNECTION_MEMORY};
 
 /// The most work of one statement.
 pub(super) const MAX_WORK: usize = 64 * 1024 * 1024;
@@ -69,6 +69,11 @@ impl Work {
         self.keep(self.texts.get().saturating_add(bytes))
     }
 
+    /// How many bytes the connection has left.
+    pub(super) fn room(&self) -> usize {
+        MAX_CONNECTION_MEMORY.saturating_sub(self.budget.used())
+    }
+
     /// The size of the living strings, to return to.
     pub(super) fn mark(&self) -> usize {
         self.texts.get()
@@ -120,7 +125,6 @@ impl Work {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::budget::MAX_CONNECTION_MEMORY;
 
     /// The fuzzer's own assertion: no statement takes more than its sum.
     #[test]

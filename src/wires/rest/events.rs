@@ -36,11 +36,12 @@ use crate::{
     wires::web::{AppState, Peer, event_stream},
 };
 
-/// The most different views that pages have: what they look for, and in which order.
-const MAX_FEEDS: usize = 16;
+/// The most different searches of pages: what they look for, or in which order. A page that does neither is not counted:
+/// there is one for each user at most.
+const MAX_SEARCHES: usize = 16;
 
 /// The most of them that one user looks for.
-const MAX_FEEDS_OF_USER: usize = 4;
+const MAX_SEARCHES_OF_USER: usize = 4;
 
 /// How often a snapshot is sent, if it has changed.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -105,7 +106,7 @@ fn events(
 
 fn too_many_views() -> ApiError {
     let message = format!(
-        "the page is open with {MAX_FEEDS} different searches, or {MAX_FEEDS_OF_USER} of yours; close one, or try again later"
+        "the page is open with {MAX_SEARCHES} different searches, or {MAX_SEARCHES_OF_USER} of yours; close one, or open the page without a search"
     );
     ApiError { code: StatusCode::SERVICE_UNAVAILABLE, status: "Unavailable", message }
 }
@@ -137,6 +138,18 @@ struct FeedKey {
     order: LockOrder,
 }
 
+impl FeedKey {
+    fn is_search(&self) -> bool {
+        self.find.is_some() || self.order != LockOrder::Blocked
+    }
+}
+
+fn has_room_for_search(live: &Snapshots, key: &FeedKey) -> bool {
+    let searches = || live.keys().filter(|other| other.is_search());
+    let is_of_same = |other: &&FeedKey| key.user.is_some() && other.user == key.user;
+    searches().count() < MAX_SEARCHES && searches().filter(is_of_same).count() < MAX_SEARCHES_OF_USER
+}
+
 /// The user is no longer in the file of users.
 struct UserRemoved;
 
@@ -147,8 +160,7 @@ impl Feeds {
         if let Some(snapshots) = live.get(&key) {
             return Some(snapshots.subscribe());
         }
-        let is_of_same = |other: &&FeedKey| key.user.is_some() && other.user == key.user;
-        if live.len() >= MAX_FEEDS || live.keys().filter(is_of_same).count() >= MAX_FEEDS_OF_USER {
+        if key.is_search() && !has_room_for_search(&live, &key) {
             return None;
         }
         let (sender, snapshots) = watch::channel(Bytes::new());

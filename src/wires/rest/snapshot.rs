@@ -1,6 +1,7 @@
 //! A snapshot as JSON. It has moments and no ages, so that it is the same to the byte for as long as nothing changes.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -11,12 +12,17 @@ use tokio::time::Instant;
 use crate::{
     core::{
         budget::OWN_MEMORY,
+        client_info::MAX_TEXT,
         command::Stats,
         lock::{HeadBlocker, Hold, LockSnapshot, QueuePlace},
         session::{SessionSnapshot, ShownLock, ShownName, Snapshot},
     },
     wires::web::millis,
 };
+
+/// The most characters of all clients and notes of a snapshot together. Each may be six bytes of JSON, and each search has
+/// a snapshot of its own.
+const MAX_TEXTS: usize = 400_000;
 
 /// Converts moments to milliseconds since 1970, always the same for the same moment, however the system's clock is set
 /// meanwhile.
@@ -71,6 +77,7 @@ impl<'a> SnapshotJson<'a> {
         let Snapshot { stats, is_stopping, locks, total, chain, blockers, sessions } = snapshot;
         let to_json =
             |shown: &'a Vec<ShownLock>| shown.iter().map(|lock| SnapshotLockJson::of(lock, clock)).collect();
+        let of_text = (MAX_TEXTS / 2 / sessions.len().max(1)).min(MAX_TEXT);
         Self {
             version: env!("CARGO_PKG_VERSION"),
             started_at,
@@ -84,7 +91,7 @@ impl<'a> SnapshotJson<'a> {
             chain: to_json(chain),
             sessions: sessions
                 .iter()
-                .map(|session| (session.id.0, SnapshotSessionJson::of(session, clock)))
+                .map(|session| (session.id.0, SnapshotSessionJson::of(session, clock, of_text)))
                 .collect(),
         }
     }
@@ -197,11 +204,11 @@ struct SnapshotSessionJson<'a> {
     wire: &'static str,
     peer: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<&'a str>,
+    client: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<&'a str>,
+    note: Option<Cow<'a, str>>,
     started_at: u64,
     /// Since when its client has sent no command.
     idle_since: u64,
@@ -218,14 +225,15 @@ struct SnapshotSessionJson<'a> {
 }
 
 impl<'a> SnapshotSessionJson<'a> {
-    fn of(session: &'a SessionSnapshot, clock: WallClock) -> Self {
+    /// At most `of_text` characters of each text are shown.
+    fn of(session: &'a SessionSnapshot, clock: WallClock, of_text: usize) -> Self {
         let SessionSnapshot { origin, since, holds, memory, may_end, waits_for, client_info, .. } = session;
         Self {
             wire: origin.wire.as_str(),
             peer: origin.peer.to_string(),
-            client: client_info.client(),
+            client: client_info.client().map(|client| shortened(client, of_text)),
             user: client_info.user(),
-            note: client_info.note(),
+            note: client_info.note().map(|note| shortened(note, of_text)),
             started_at: clock.at(*since),
             idle_since: clock.at(client_info.last_command),
             expires_at: client_info.expires.map(|expires| clock.at(expires)),
@@ -237,9 +245,22 @@ impl<'a> SnapshotSessionJson<'a> {
     }
 }
 
+/// The first characters of a text, and a sign if there are more.
+fn shortened(text: &str, chars: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(chars) {
+        None => text.into(),
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_are_shortened_with_a_sign() {
+        assert_eq!([3, 4].map(|chars| shortened("語語語語", chars)), ["語語語…", "語語語語"]);
+    }
 
     #[test]
     fn snapshot_is_written_the_same_each_time() {
