@@ -129,8 +129,30 @@ async fn unseen_characters_and_other_quotes_are_refused_when_bare() {
 async fn password_behind_a_mistyped_command_is_not_repeated() {
     let server = TestServer::start();
     let mut client = server.client().await;
-    for line in ["LOGIN app1 secret", "AUHT app1 secret", "AUTH app1 “secret” x", "login secret"] {
+    for line in [
+        "LOGIN app1 secret",
+        "AUHT app1 secret",
+        "AUTH app1 “secret” x",
+        "login secret",
+        "AUTH\u{a0}app1\u{a0}secret",
+        "AUTH\u{200b}app1\u{2003}secret",
+    ] {
         let refused = client.ask(line).await;
         assert!(refused.starts_with("ERROR ") && !refused.contains("secret"), "{line}: {refused}");
     }
+}
+
+#[tokio::test]
+async fn kill_with_query_behind_the_id_ends_no_session() {
+    let server = TestServer::start();
+    let [mut client, mut operator] = server.clients().await;
+    for line in ["KILL 1 QUERY", "KILL 1 connection", "KILL CONNECTION 1 query"] {
+        let refused = operator.ask(line).await;
+        assert!(
+            refused.starts_with("ERROR SYNTAX usage: KILL [QUERY] id [reason], as in: "),
+            "{line}: {refused}"
+        );
+    }
+    assert_eq!(client.ask("PING").await, "PONG");
+    assert_eq!(operator.ask("KILL 1 'QUERY'").await, "1");
 }
