@@ -145,6 +145,20 @@ impl fmt::Display for Visible<'_> {
     }
 }
 
+/// Lines of JSON, safe for a terminal: unseen characters are escaped as JSON does, but for line feeds between the lines.
+pub struct VisibleJson<'a>(pub &'a str);
+
+impl fmt::Display for VisibleJson<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            c if c != '\n' && needs_escape(c) => {
+                c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(f, "\\u{unit:04x}"))
+            }
+            c => f.write_char(c),
+        })
+    }
+}
+
 fn write_quoted(c: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match c {
         '\'' | '\\' => write!(f, "\\{c}"),
@@ -184,6 +198,13 @@ mod tests {
             assert_eq!(Written(&text).to_string(), format!("'a\\u{{{:x}}}b'", u32::from(c)));
             assert_eq!(Visible(&text).to_string(), format!("a\\u{{{:x}}}b", u32::from(c)));
         }
+    }
+
+    #[test]
+    fn unseen_characters_in_json_are_escaped_as_utf_16() {
+        let line = "{\"client\":\"a\u{9b}\u{7f}\u{202e}\u{2028}\u{e0001}é\"}\n";
+        let visible = r#"{"client":"a\u009b\u007f\u202e\u2028\udb40\udc01é"}"#;
+        assert_eq!(VisibleJson(line).to_string(), format!("{visible}\n"));
     }
 
     #[test]
