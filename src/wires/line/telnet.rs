@@ -24,7 +24,7 @@ const MAX_PARAMETERS: usize = 512;
 /// Takes telnet's sequences out of what arrives, wherever a read has cut them.
 #[derive(Debug, Default)]
 pub struct Telnet {
-    state: State,
+    state: TelnetState,
     /// How much of the input has arrived behind the last `^C`; none if that was obeyed, or there was none.
     behind_interrupt: Option<u32>,
     /// Boxed: no client sends parameters whose options are all refused.
@@ -36,7 +36,7 @@ pub struct Telnet {
 struct Parameters(Vec<u8>);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum TelnetState {
     /// In text.
     #[default]
     Text,
@@ -53,7 +53,7 @@ enum State {
 impl Telnet {
     /// Looks at what is in `input` behind `from`, where no byte has been looked at.
     pub fn filter(&mut self, input: &mut BytesMut, from: usize, output: &mut BytesMut) {
-        if self.state == State::Text && memchr::memchr(IAC, &input[from..]).is_none() {
+        if self.state == TelnetState::Text && memchr::memchr(IAC, &input[from..]).is_none() {
             if self.behind_interrupt.is_some() {
                 self.move_interrupt(input.len() - from);
             }
@@ -80,34 +80,34 @@ impl Telnet {
         let mut start = from;
         for byte in arrived {
             let next = match (self.state, byte) {
-                (State::Text, IAC) => State::Command,
-                (State::Command, DONT | DO | WONT | WILL) => State::Option(byte),
-                (State::Command, SB) => {
+                (TelnetState::Text, IAC) => TelnetState::Command,
+                (TelnetState::Command, DONT | DO | WONT | WILL) => TelnetState::Option(byte),
+                (TelnetState::Command, SB) => {
                     self.parameters = Some(Box::new(Parameters(vec![IAC, SB])));
-                    State::Parameters
+                    TelnetState::Parameters
                 }
-                (State::EndOfParameters, SE) => {
+                (TelnetState::EndOfParameters, SE) => {
                     self.parameters = None;
-                    State::Text
+                    TelnetState::Text
                 }
-                (State::Parameters | State::EndOfParameters, _) => self.parameter(byte, input),
-                (State::Option(verb), option) => {
+                (TelnetState::Parameters | TelnetState::EndOfParameters, _) => self.parameter(byte, input),
+                (TelnetState::Option(verb), option) => {
                     refuse(verb, option, output);
-                    State::Text
+                    TelnetState::Text
                 }
-                (State::Command, IP) => {
+                (TelnetState::Command, IP) => {
                     (self.behind_interrupt, start) = (Some(0), input.len());
-                    State::Text
+                    TelnetState::Text
                 }
                 // Other commands mean nothing here. What is none has come from something else than telnet.
-                (State::Command, SE..IAC) => State::Text,
-                (State::Command, IAC) | (State::Text, _) => {
+                (TelnetState::Command, SE..IAC) => TelnetState::Text,
+                (TelnetState::Command, IAC) | (TelnetState::Text, _) => {
                     input.put_u8(byte);
-                    State::Text
+                    TelnetState::Text
                 }
-                (State::Command, _) => {
+                (TelnetState::Command, _) => {
                     input.put_slice(&[IAC, byte]);
-                    State::Text
+                    TelnetState::Text
                 }
             };
             self.state = next;
@@ -116,16 +116,16 @@ impl Telnet {
     }
 
     /// Keeps a byte of parameters. If there are too many, they are text: nothing that a client sends is lost.
-    fn parameter(&mut self, byte: u8, input: &mut BytesMut) -> State {
+    fn parameter(&mut self, byte: u8, input: &mut BytesMut) -> TelnetState {
         let Parameters(bytes) = &mut **self.parameters.get_or_insert_default();
         bytes.push(byte);
         if bytes.len() > MAX_PARAMETERS {
             input.put_slice(bytes);
             self.parameters = None;
-            return State::Text;
+            return TelnetState::Text;
         }
-        let is_end = self.state == State::Parameters && byte == IAC;
-        if is_end { State::EndOfParameters } else { State::Parameters }
+        let is_end = self.state == TelnetState::Parameters && byte == IAC;
+        if is_end { TelnetState::EndOfParameters } else { TelnetState::Parameters }
     }
 }
 
