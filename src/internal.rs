@@ -40,7 +40,7 @@ pub mod lock {
 }
 
 pub mod log {
-    pub use crate::ops::log::{RateLimit, log_panics};
+    pub use crate::ops::log::{RateLimit, VisibleLines, log_panics};
 }
 
 #[cfg(feature = "shuttle")]

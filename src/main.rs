@@ -12,7 +12,7 @@ use std::{
 use getlockd::{
     config::{Cli, CliError, Config, LogFormat, Task, manual, ping, user_command::print_entry},
     internal::{
-        log::{RateLimit, log_panics},
+        log::{RateLimit, VisibleLines, log_panics},
         systemd,
     },
     server::{Reloader, Server, check},
@@ -198,7 +198,10 @@ fn log_to_stderr(config: &Config) -> Log {
     match config.log_format {
         LogFormat::Text => log.with(lines.with_ansi(stderr().is_terminal())).init(),
         // With the innermost span, which is the only one, and with each field at the top level, for queries.
-        LogFormat::Json => log.with(lines.json().flatten_event(true).with_span_list(false)).init(),
+        LogFormat::Json => {
+            let lines = lines.map_writer(VisibleLines).json();
+            log.with(lines.flatten_event(true).with_span_list(false)).init();
+        }
     }
     log_panics();
     Log { rate_limit, _flush: flush }

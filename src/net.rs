@@ -18,6 +18,6 @@ pub use buffered::{BufferedSocket, Hangup, MAX_UNSENT, Timeouts, TransportConfig
 pub use getlockd_proto::keepalive::Keepalive;
 pub use hangup::{HangupWatch, WatchedStream};
 pub use limit::{Limiter, Permit};
-pub use listen::listen;
+pub use listen::{keep_urgent_inline, listen};
 pub use rewind::Rewind;
 pub use tls::{Secured, TLS_HELLO, Tls, TlsError, TlsFiles};

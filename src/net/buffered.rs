@@ -258,16 +258,21 @@ impl BufferedSocket {
     /// waiting with its locks. If it is the budget of all connections that is used up, the rest stays in the network,
     /// and the end is seen once the bytes before it fit.
     ///
-    /// Cancel-safe: nothing read is lost, nothing is sent twice.
+    /// Cancel-safe: nothing read is lost, nothing is sent twice. `answered` has seen all that was read, wherever it is
+    /// dropped.
     pub async fn hung_up(&mut self, budget: &Budget, mut answered: impl FnMut(&mut Self)) -> Hangup {
+        answered(self);
         loop {
-            answered(self);
             match self.charge_input(budget) {
                 Ok(()) => match poll_fn(|cx| self.poll_exchange(cx)).await {
                     Ok(0) | Err(_) => return Hangup::Left,
-                    // A client that sends much takes turns with the others, since all of its input is scanned.
-                    Ok(READ..) => yield_now().await,
-                    Ok(_) => {}
+                    Ok(read) => {
+                        answered(self);
+                        if read >= READ {
+                            // A client that sends much takes turns with the others, since all of its input is scanned.
+                            yield_now().await;
+                        }
+                    }
                 },
                 Err(Exceeded::Connection(most)) => return Hangup::SentTooMuch(most),
                 Err(Exceeded::Server(_)) => {
@@ -480,6 +485,19 @@ mod tests {
         assert_eq!(io.hung_up(&Budget::default(), |_| ()).await, Hangup::Left);
         assert!(!io.output.is_empty(), "it read everything");
         assert_eq!(io.input, &b"last words"[..]);
+    }
+
+    #[tokio::test]
+    async fn dropped_wait_has_shown_all_that_it_read() {
+        let (mut io, mut client) = pair().await;
+        client.write_all(&[b'x'; 3 * READ]).await.unwrap();
+        let (budget, mut seen) = (Budget::default(), 0);
+        while io.input.len() < READ {
+            let _ = io.stream.tcp().unwrap().readable().await;
+            let mut waiting = std::pin::pin!(io.hung_up(&budget, |io| seen = io.input.len()));
+            assert!(poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await);
+        }
+        assert_eq!(seen, io.input.len());
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
 
 /// The backlog: how many clients may connect while the accept loop is busy. The kernel lowers it to its own limit.
@@ -17,4 +18,13 @@ pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
     socket.listen(BACKLOG)
+}
+
+/// Leaves urgent data in its place in what the connections of a listener receive. Telnet sends the last byte of a sequence
+/// as urgent data.
+///
+/// # Errors
+/// An I/O error if the system refuses it.
+pub fn keep_urgent_inline(listener: &TcpListener) -> io::Result<()> {
+    SockRef::from(listener).set_out_of_band_inline(true)
 }

@@ -1,6 +1,7 @@
 //! The log: which lines are written, and how many of each kind.
 
 mod rate_limit;
+mod visible;
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -12,6 +13,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
 pub use rate_limit::RateLimit;
+pub use visible::VisibleLines;
 
 /// The default of `--log-level`.
 pub const DEFAULT_LEVEL: &str = "info";

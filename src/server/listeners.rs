@@ -72,6 +72,7 @@ fn listen(
         Listen::At(addr) => net::listen(addr).map_err(|error| StartError::Listen { wire, addr, error })?,
         Listen::Systemd => adopt(wire.as_str(), passed)?,
     };
+    net::keep_urgent_inline(&listener).map_err(PassedError::from)?;
     let addr = listener.local_addr().map_err(PassedError::from)?;
     config.check_open(wire, addr)?;
     tracing::info!(wire = wire.as_str(), %addr, "listening");

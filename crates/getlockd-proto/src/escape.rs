@@ -91,13 +91,31 @@ pub fn is_quotation_mark(c: char) -> bool {
         || matches!(c, '\u{FF02}' | '\u{FF07}' | '\u{FF62}' | '\u{FF63}')
 }
 
-/// Whether a character cannot be seen, or would garble a terminal: controls, what has no width, and
-/// what reverses the direction.
+/// Whether a character cannot be seen, or would garble a terminal: controls, line separators, what reverses the direction,
+/// and what Unicode lets a program leave out (`Default_Ignorable_Code_Point`).
 #[inline]
 fn needs_escape(c: char) -> bool {
+    // Most text is ASCII.
+    if c.is_ascii() { c.is_ascii_control() } else { is_unseen(c) }
+}
+
+fn is_unseen(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}')
-        || matches!(c, '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
+        || matches!(c, '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}')
+        || matches!(c, '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}')
+        || matches!(c, '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}')
+        || matches!(c, '\u{FFF0}'..='\u{FFFB}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}')
+        || matches!(c, '\u{E0000}'..='\u{E0FFF}')
+}
+
+/// Whether a string may stand without quotes.
+fn is_bare_string(text: &str) -> bool {
+    let ends = [text.chars().next(), text.chars().next_back()];
+    !text.is_empty()
+        && !text.eq_ignore_ascii_case("null")
+        && !text.ends_with(';')
+        && !ends.into_iter().flatten().any(is_quotation_mark)
+        && text.chars().all(is_bare)
 }
 
 /// A name or another string, written so that the server reads back the same string.
@@ -106,8 +124,7 @@ pub struct Written<'a>(pub &'a str);
 impl fmt::Display for Written<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0;
-        let is_word = !text.is_empty() && !text.eq_ignore_ascii_case("null") && !text.ends_with(';');
-        if is_word && text.chars().all(is_bare) {
+        if is_bare_string(text) {
             return f.write_str(text);
         }
         f.write_char('\'')?;
@@ -128,10 +145,78 @@ impl fmt::Display for Visible<'_> {
     }
 }
 
+/// Lines of JSON, safe for a terminal: unseen characters are escaped as JSON does, but for line feeds between the lines.
+pub struct VisibleJson<'a>(pub &'a str);
+
+impl fmt::Display for VisibleJson<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            c if c != '\n' && needs_escape(c) => {
+                c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(f, "\\u{unit:04x}"))
+            }
+            c => f.write_char(c),
+        })
+    }
+}
+
 fn write_quoted(c: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match c {
         '\'' | '\\' => write!(f, "\\{c}"),
         c if needs_escape(c) => write!(f, "\\u{{{:x}}}", u32::from(c)),
         c => f.write_char(c),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_quotation_marks_at_an_end_are_written_in_quotes() {
+        for c in ('\u{80}'..=char::MAX).filter(|&c| is_quotation_mark(c)) {
+            for text in [format!("{c}x"), format!("x{c}"), c.to_string()] {
+                assert_eq!(Written(&text).to_string(), format!("'{text}'"));
+            }
+            assert_eq!(Written(&format!("o{c}clock")).to_string(), format!("o{c}clock"));
+        }
+    }
+
+    #[test]
+    fn unseen_characters_are_written_by_number() {
+        for c in [
+            '\u{1b}',
+            '\u{9b}',
+            '\u{ad}',
+            '\u{61c}',
+            '\u{180e}',
+            '\u{202e}',
+            '\u{2028}',
+            '\u{3164}',
+            '\u{e0001}',
+        ] {
+            let text = format!("a{c}b");
+            assert_eq!(Written(&text).to_string(), format!("'a\\u{{{:x}}}b'", u32::from(c)));
+            assert_eq!(Visible(&text).to_string(), format!("a\\u{{{:x}}}b", u32::from(c)));
+        }
+    }
+
+    #[test]
+    fn unseen_characters_in_json_are_escaped_as_utf_16() {
+        let line = "{\"client\":\"a\u{9b}\u{7f}\u{202e}\u{2028}\u{e0001}é\"}\n";
+        let visible = r#"{"client":"a\u009b\u007f\u202e\u2028\udb40\udc01é"}"#;
+        assert_eq!(VisibleJson(line).to_string(), format!("{visible}\n"));
+    }
+
+    #[test]
+    fn each_character_is_read_back_as_it_was_written() {
+        for c in '\u{1}'..=char::MAX {
+            let text = format!("{c}x{c}");
+            let written = Written(&text).to_string();
+            let read = match written.strip_prefix('\'') {
+                Some(quoted) => read_quoted(quoted.as_bytes(), b'\'').unwrap().0.into_owned(),
+                None => written.into_bytes(),
+            };
+            assert_eq!(read, text.as_bytes(), "U+{:04X}", u32::from(c));
+        }
     }
 }

@@ -252,7 +252,8 @@ impl Connection {
                 let (mut ahead, mut seen, mut interrupted) = (Ahead::default(), io.input.len(), false);
                 let cancel = waiting.canceller();
                 let arrived = |io: &mut BufferedSocket| {
-                    if telnet.filter(&mut io.input, seen, &mut io.output) {
+                    telnet.filter(&mut io.input, seen, &mut io.output);
+                    if telnet.interrupts(io.input.len()) {
                         interrupted |= cancel();
                     }
                     answer_ahead(&mut ahead, io);

@@ -266,6 +266,10 @@ impl Verb {
         let id = self.session(id)?;
         let reason = match reason {
             [] => None,
+            // Meant in front of the id. The reason would end the session.
+            [reason] if reason.is("QUERY") || reason.is("CONNECTION") => {
+                return Err(self.wrong_arguments(&[]));
+            }
             [reason] => Some(self.text(reason)?),
             _ => return Err(self.wrong_arguments(reason)),
         };
@@ -302,7 +306,19 @@ fn in_two_words(start: &Arg<'_>, end: &Arg<'_>) -> Option<Timeout> {
 fn unknown(word: &[u8], args: &[Arg<'_>]) -> LineError {
     let bare: Vec<_> = args.iter().map_while(Arg::bare).collect();
     let start: String = String::from_utf8_lossy(word).chars().take(MAX_SHOWN).collect();
-    LineError::UnknownCommand { word: shown(word), hint: hint(&start, &bare, &Verb::known()) }
+    LineError::UnknownCommand {
+        word: shown(without_password(word)),
+        hint: hint(&start, &bare, &Verb::known()),
+    }
+}
+
+/// What is shown of an unknown command. A blank that is pasted, which is none of the grammar's, may have a password behind
+/// it.
+fn without_password(word: &[u8]) -> &[u8] {
+    let text = str::from_utf8(word).unwrap_or_default();
+    let start = text.len() - text.trim_start_matches(|c| !escape::is_bare(c)).len();
+    let end = text[start..].char_indices().find(|&(_, c)| !escape::is_bare(c));
+    end.map_or(word, |(at, _)| &word[..start + at])
 }
 
 impl Arg<'_> {
