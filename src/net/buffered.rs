@@ -490,7 +490,7 @@ mod tests {
     #[tokio::test]
     async fn dropped_wait_has_shown_all_that_it_read() {
         let (mut io, mut client) = pair().await;
-        client.write_all(&[b'x'; 3 * READ]).await.unwrap();
+        client.write_all(&vec![b'x'; 3 * READ]).await.unwrap();
         let (budget, mut seen) = (Budget::default(), 0);
         while io.input.len() < READ {
             let _ = io.stream.tcp().unwrap().readable().await;

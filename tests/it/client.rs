@@ -246,7 +246,7 @@ async fn silent_close_by_server_is_a_loss() {
         peer.send("nonsense").await;
         peer.next().await
     });
-    let connection = Connection::connect(addr).await.unwrap();
+    let connection = Builder::new(addr).name("").connection().await.unwrap();
     let guard = connection.acquire("x", Timeout::Forever).await.unwrap();
     assert_eq!((guard.session(), guard.fencing_token()), (7, 99));
     assert!(matches!(guard.release().await, Err(Error::Unexpected(_))));

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, io, time::Duration};
 
-use getlockd_proto::{escape::Written, name, timeout::Timeout};
+use getlockd_proto::{escape::Written, name, symbol::Symbol, timeout::Timeout};
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
@@ -90,7 +90,11 @@ impl Connection {
         let session = RowFields::read(&hello).and_then(|hello| hello.number("session"));
         let session = session.ok_or_else(|| Error::Unexpected(hello).of_first_reply())?;
         if let Some(introduced) = introduced {
-            expect_one(&driver.reply(introduced).await?)?;
+            match driver.reply(introduced).await.and_then(|reply| expect_one(&reply)) {
+                // An older server does not know the command. One with users wants a login first, as the next call is told.
+                Err(error) if matches!(error.symbol(), Some(Symbol::UnknownCommand | Symbol::Auth)) => {}
+                introduced => introduced?,
+            }
         }
         // The KEEPALIVE in front of the HELLO was answered before it.
         let left = driver.left().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use getlockd_client::{Error, Timeout, blocking::Client};
+use getlockd_client::{Builder, Error, Timeout, blocking::Client};
 use tokio::task::spawn_blocking;
 
 use super::in_time;
@@ -16,7 +16,7 @@ async fn lock_is_kept_while_its_thread_is_busy() {
     let stub = Stub::start().await;
     let (addr, (done, busy)) = (stub.addr(), mpsc::channel::<()>());
     let work = spawn_blocking(move || {
-        let client = Client::connect(addr)?;
+        let client = Client::start(Builder::new(addr).name(""))?;
         client.lock("x", Timeout::Forever, |guard| {
             let _ = busy.recv();
             guard.is_lost()
@@ -43,7 +43,7 @@ async fn loss_ends_scope_with_an_error() {
     let stub = Stub::start().await;
     let addr = stub.addr();
     let work = spawn_blocking(move || {
-        let client = Client::connect(addr)?;
+        let client = Client::start(Builder::new(addr).name(""))?;
         client.lock("x", Timeout::Forever, |guard| drop(guard.wait_until_lost()))
     });
     let mut peer = stub.welcome("1.000").await;

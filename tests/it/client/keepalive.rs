@@ -2,7 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
-use getlockd_client::{Builder, Client, Connection, Error, Guard, Timeout};
+use getlockd_client::{Builder, Connection, Error, Guard, Timeout};
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::{in_time, poll_once};
@@ -22,7 +22,8 @@ fn acquire(connection: &Connection, name: &'static str) -> JoinHandle<Result<Gua
 /// A connection to a stub, which promises this.
 async fn connected(left: &str) -> (Connection, common::Client) {
     let stub = Stub::start().await;
-    let connection = tokio::spawn(Connection::connect(stub.addr()));
+    let builder = Builder::new(stub.addr()).name("");
+    let connection = tokio::spawn(async move { builder.connection().await });
     let peer = stub.welcome(left).await;
     (in_time(connection).await.unwrap().unwrap(), peer)
 }
@@ -126,7 +127,7 @@ async fn late_grant_without_a_promise_is_given_up() {
 #[tokio::test]
 async fn given_up_grant_is_tried_again() {
     let stub = Stub::start().await;
-    let client = tokio::spawn(Client::connect(stub.addr()));
+    let client = tokio::spawn(Builder::new(stub.addr()).name("").connect());
     let mut first = stub.welcome(LEFT).await;
     let client = in_time(client).await.unwrap().unwrap();
     let taken = tokio::spawn(async move { client.acquire("x", Timeout::Forever).await });
@@ -169,14 +170,14 @@ async fn server_without_promise_is_not_asked() {
 #[tokio::test]
 async fn stop_time_that_does_not_fit_is_refused() {
     let stub = Stub::start().await;
-    let builder = Builder::new(stub.addr()).stop_within(Duration::from_millis(800));
+    let builder = Builder::new(stub.addr()).name("").stop_within(Duration::from_millis(800));
     let connection = tokio::spawn(async move { builder.connection().await });
     let _peer = stub.welcome(LEFT).await;
     let error = in_time(connection).await.unwrap().unwrap_err();
     assert!(matches!(error, Error::StopWithin { .. }), "{error}");
     assert!(error.to_string().ends_with("after 1s; use less than 800ms"), "{error}");
 
-    let builder = Builder::new(stub.addr()).stop_within(Duration::from_millis(700));
+    let builder = Builder::new(stub.addr()).name("").stop_within(Duration::from_millis(700));
     let connection = tokio::spawn(async move { builder.connection().await });
     let _peer = stub.welcome(LEFT).await;
     let connection = in_time(connection).await.unwrap().unwrap();
