@@ -41,6 +41,8 @@ pub struct Handle {
     pub(super) allowance: LockAllowance,
     /// Set by anyone.
     notice: AtomicU64,
+    /// Who has killed it. Set before the notice that tells of it, whose order is what shuttle looks at.
+    kill: plain::Guarded<Option<Arc<Kill>>>,
     /// Of the one task that runs the session.
     waker: AtomicWaker,
     client: Guarded<ClientState>,
@@ -52,8 +54,6 @@ struct ClientState {
     user: Option<Arc<User>>,
     /// Boxed, and none for most clients of the line wire, which tell nothing.
     info: Option<Box<ClientInfo>>,
-    /// Who has killed it.
-    kill: Option<Arc<Kill>>,
     /// The place of its connection, if it has one of its own.
     permit: Option<Weak<dyn Transfer>>,
     /// For the words of the client in it.
@@ -78,6 +78,7 @@ impl Handle {
             holds: AtomicUsize::new(0),
             allowance: LockAllowance::new(max_locks),
             notice: AtomicU64::new(GO_ON),
+            kill: plain::Guarded::new(Rank::Kill, None),
             waker: AtomicWaker::default(),
             client: Guarded::new(Rank::Client, ClientState::default()),
         }
@@ -137,7 +138,7 @@ impl Handle {
             EndReason::Revoked => REVOKED,
             EndReason::Killed(kill) => {
                 // Before the notice: who sees that one finds the kill. The first one stays.
-                self.client.lock().kill.get_or_insert(kill);
+                self.kill.lock().get_or_insert(kill);
                 KILLED
             }
         });
@@ -155,7 +156,7 @@ impl Handle {
             DRAIN => (self.holds() == 0).then_some(EndReason::Shutdown),
             SHUTDOWN => Some(EndReason::Shutdown),
             REVOKED => Some(EndReason::Revoked),
-            _ => self.client.lock().kill.clone().map(EndReason::Killed),
+            _ => self.kill.lock().clone().map(EndReason::Killed),
         }
     }
 

@@ -203,10 +203,10 @@ impl LockService {
         target.end(EndReason::Killed(kill.clone()));
         self.recorder.killed();
         let Origin { wire, peer } = target.origin;
-        let (client_info, Kill { by, user: by_user, reason }) = (target.client_info(), &**kill);
+        let Kill { by, user: by_user, reason } = &**kill;
         tracing::info!(
-            session = id.0, wire = wire.as_str(), %peer, client = client_info.client(), user = client_info.user(),
-            by = by.0, by_user = by_user.as_deref(), reason = reason.as_deref(), "session killed"
+            session = id.0, wire = wire.as_str(), %peer, client = target.client_info().client(),
+            user = target.client_info().user(), by = by.0, by_user = by_user.as_deref(), reason = reason.as_deref(), "session killed"
         );
         Ok(target)
     }

@@ -34,6 +34,8 @@ pub(crate) enum Rank {
     Sessions,
     /// The client information of one session.
     Client,
+    /// Who has killed one session.
+    Kill,
     /// What one session has taken from the quota of locks.
     LockAllowance,
     /// The permit of one connection.
