@@ -122,7 +122,7 @@ async fn name_and_note_are_said_on_every_connection() {
         let row = connection.locks("").await.unwrap().rows.remove(0);
         let said = [row.client.as_deref(), row.user.as_deref(), row.note.as_deref()];
         assert_eq!(said, [Some("web-1"), Some("ops"), Some("ask \u{202e}anna")]);
-        assert!(row.idle.is_some_and(|idle| idle <= row.held + Duration::from_millis(2)), "{row:?}");
+        assert!(row.idle.is_some_and(|idle| idle <= row.held + Duration::from_millis(50)), "{row:?}");
         connection.kill(row.session, Some("deploy stuck")).await.unwrap();
         let told = in_time(guard.lost()).await.to_string();
         assert!(told.contains(": deploy stuck; your locks are released"), "{told}");
