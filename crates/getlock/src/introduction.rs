@@ -1,11 +1,8 @@
 //! Who runs this program, as the server's lists show it to people.
 
-use getlockd_client::{Builder, introduction, written};
+use getlockd_client::{Builder, introduction};
 
 use crate::args::{RunArgs, ServerArgs};
-
-/// The server takes this many characters.
-const MAX_NOTE: usize = 256;
 
 /// The command of a connection that runs none.
 pub(crate) const OWN: &str = "getlock";
@@ -18,13 +15,6 @@ impl ServerArgs {
             None => builder.name(introduction(command)),
             Some(note) => builder.name(introduction(command)).note(note),
         }
-    }
-
-    /// The same as a line of the protocol; none if nothing is to be said.
-    pub(crate) fn introduction(&self) -> Option<String> {
-        let note = self.note.as_ref().map(|note| note.chars().take(MAX_NOTE).collect::<String>());
-        let note = note.map_or_else(String::new, |note| format!(" {}", written(&note)));
-        (!self.no_introduce).then(|| format!("INTRODUCE {}{note}", written(&introduction(OWN))))
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{fs, path::Path, time::Duration};
 
 use getlockd_client::{Builder, Connection, Error, Symbol, Tls};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{args::ServerArgs, child, exit::Failure, introduction::OWN};
 
@@ -83,17 +82,7 @@ impl ServerArgs {
         })
     }
 
-    /// Opens a stream for a program that speaks the protocol itself, with the user and password to log in with.
-    ///
-    /// Cancel-safe.
-    pub(crate) async fn open_stream(
-        &self,
-    ) -> Result<(impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Option<(String, String)>), Failure> {
-        let login = self.login()?;
-        Ok((self.builder(OWN)?.open_stream().await?, login))
-    }
-
-    fn builder(&self, command: &str) -> Result<Builder, Failure> {
+    pub(crate) fn builder(&self, command: &str) -> Result<Builder, Failure> {
         let url = self.url()?;
         let tls = self.tls(url.tls)?;
         let mut builder = Builder::new(url.server).keepalive(self.keepalive);
@@ -106,7 +95,8 @@ impl ServerArgs {
         Ok(self.introduce(builder, command))
     }
 
-    fn login(&self) -> Result<Option<(String, String)>, Failure> {
+    /// The user and the password to log in with; none without a user.
+    pub(crate) fn login(&self) -> Result<Option<(String, String)>, Failure> {
         let user = self.user.clone().map_or_else(|| self.url().map(|url| url.user), |user| Ok(Some(user)))?;
         user.map(|user| Ok((user, self.password()?))).transpose()
     }

@@ -19,6 +19,7 @@ use tokio::{
 use crate::{
     args::ServerArgs,
     exit::{self, Failure},
+    introduction::OWN,
     say,
     waiting::ShownWait,
 };
@@ -168,7 +169,8 @@ impl ShellSession {
 
     /// Cancel-safe.
     async fn start(server: &ServerArgs) -> Result<Self, Failure> {
-        let (stream, login) = server.open_stream().await?;
+        let builder = server.builder(OWN)?;
+        let (stream, login) = (builder.open_stream().await?, server.login()?);
         let (reader, writer) = split(Box::new(stream) as Box<dyn LineStream>);
         let mut session = Self { lines: BufReader::new(reader).lines(), writer, id: 0 };
         let lost = |_| Failure::unavailable(LOST);
@@ -181,8 +183,12 @@ impl ShellSession {
                 return Err(Failure::denied(reply));
             }
         }
-        if let Some(introduction) = server.introduction() {
-            let reply = session.ask(&introduction).await.map_err(lost)?;
+        if let Some(introduction) = builder.introduction() {
+            let reply = session.ask(introduction.trim_end()).await.map_err(lost)?;
+            // A server with users wants a login first.
+            if reply.starts_with("ERROR AUTH ") {
+                return Err(Failure::denied(reply));
+            }
             if reply != "1" {
                 return Err(Failure::unavailable(reply));
             }

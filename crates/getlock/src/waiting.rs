@@ -22,7 +22,7 @@ use crate::{
 
 /// A shorter wait is not worth a word on a terminal.
 const PATIENCE: Duration = Duration::from_millis(300);
-/// Elsewhere one line tells those who read the log of a job why it stands still.
+/// Elsewhere one line in the log of a job shows why it is stalled.
 const PATIENCE_OF_A_LOG: Duration = Duration::from_secs(5);
 const REFRESH: Duration = Duration::from_secs(1);
 /// A name is shortened to no less than this, before anything else is left out.

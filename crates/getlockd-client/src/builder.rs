@@ -166,8 +166,9 @@ impl Builder {
         Ok(Box::new(stream))
     }
 
-    /// The line that tells the server who this is; none if nothing is to be said.
-    pub(crate) fn introduction(&self) -> Option<String> {
+    /// The line that introduces this client to the server, with its end; none for a client without a name and a note. For
+    /// programs that speak the line protocol over [`Builder::open_stream`].
+    pub fn introduction(&self) -> Option<String> {
         let (name, note) = (self.own_name(), self.note.as_deref().unwrap_or_default());
         let [name_start, note_start] = [&name, note].map(written_start);
         (!name.is_empty() || !note.is_empty()).then(|| format!("INTRODUCE {name_start} {note_start}\n"))

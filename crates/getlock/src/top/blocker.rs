@@ -11,7 +11,7 @@ use getlockd_client::{LockRow, SessionRow, visible};
 pub(super) fn head_blocker(locks: &[LockRow], sessions: &HashMap<u32, SessionRow>) -> Option<String> {
     let waits = Waits::new(locks, sessions);
     let contended = locks.iter().filter(|lock| lock.waiters > 0).map(|lock| lock.session);
-    // Who waits is itself blocked by somebody.
+    // A session that waits is itself blocked by another.
     let ends: HashSet<_> = contended.filter(|id| !waits.is_waiting(*id)).collect();
     let blocked = ends.into_iter().map(|id| (waits.blocked_by(id), id));
     let (blocked, id) = blocked.max_by_key(|&(blocked, id)| (blocked, Reverse(id)))?;

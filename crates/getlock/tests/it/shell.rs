@@ -1,12 +1,13 @@
 //! `getlock shell`.
 
-use std::process::Stdio;
+use std::{fs, process::Stdio};
 
+use getlockd::internal::users::{NewEntry, entry};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
     common::{PATIENCE, TestServer, group::Group},
-    getlock,
+    getlock, output,
     tmux::Terminal,
     told,
 };
@@ -99,4 +100,16 @@ async fn shell_reads_stdin_where_there_is_no_terminal() {
     let lines: Vec<_> = out.lines().collect();
     assert_eq!(lines[..2], ["1", "0"], "{out}");
     assert!(lines[2].starts_with("ERROR UNKNOWN_COMMAND") && out.ends_with("\nEND 3\nPONG\n"), "{out}");
+}
+
+#[tokio::test]
+async fn shell_without_a_login_is_refused_where_there_are_users() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users.toml");
+    let wanted = NewEntry { name: "app".to_owned(), ..NewEntry::default() };
+    fs::write(&users, entry(&wanted, b"sesame", false).unwrap()).unwrap();
+    let server = TestServer::with(&["--users", users.to_str().unwrap()]);
+    let (code, out, err) = output(getlock(server.addr, &["shell"])).await;
+    assert_eq!((code, out.as_str()), (77, ""));
+    assert!(err.contains("log in first"), "{err}");
 }

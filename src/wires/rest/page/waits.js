@@ -60,7 +60,7 @@ function waits() {
   return edges;
 }
 
-/** The edges below each session. One who waits for several stands below one that waits itself, if there is one. */
+/** The edges below each session. A session that waits for several holders is placed below one that waits itself, if there is one. */
 function tree(edges) {
   const waiting = new Map(edges.map((edge) => [edge.id, edge]));
   const behind = new Map();
