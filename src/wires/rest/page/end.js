@@ -68,11 +68,9 @@ async function end(id, reason) {
 
 export function wireEnd() {
   const dialog = $("end");
-  dialog.addEventListener("close", () => {
-    const id = page.ending;
-    page.ending = null;
-    if (dialog.returnValue === "end") end(id, $("end-reason").value.trim());
-    dialog.returnValue = "";
+  // Not at `close`: that event comes later, when the next question may already be open.
+  dialog.querySelector("form").addEventListener("submit", ({ submitter }) => {
+    if (submitter === $("end-do")) end(page.ending, $("end-reason").value.trim());
   });
   dialog.addEventListener("keydown", (event) => {
     const isReason = event.target === $("end-reason");
@@ -82,7 +80,7 @@ export function wireEnd() {
       $("end-do").focus();
     } else if (!isReason && event.key === "y" && $("shortcuts").checked && !$("end-do").disabled) {
       event.preventDefault();
-      dialog.close("end");
+      $("end-do").click();
     }
   });
 }

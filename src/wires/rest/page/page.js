@@ -20,7 +20,7 @@ page.draw = () => {
   drawLocks();
   drawSessions();
   drawWaits();
-  if (page.ending != null) describeEnd();
+  if ($("end").open) describeEnd();
   enableEnding();
 };
 
