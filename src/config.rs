@@ -3,6 +3,7 @@
 mod exposure;
 pub mod manual;
 pub mod ping;
+mod store;
 mod tls;
 pub mod user_command;
 mod values;
@@ -13,6 +14,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::Bo
 use clap_complete::Shell;
 
 pub use exposure::OpenToAll;
+pub use store::StoreFlags;
 pub use tls::TlsFlags;
 pub use values::{IdleLimit, Listen, LogFormat, PingTarget};
 use values::{at_least_one, host, keepalive, line_size, memory_size, packet_size, some_time, time};
@@ -203,6 +205,10 @@ pub struct Config {
     /// Maximum number of leases, including requests that wait, and of Hold streams
     #[arg(long, env = "GETLOCKD_MAX_LEASES", default_value_t = 100_000, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_leases: usize,
+
+    /// Where leases are kept over a restart.
+    #[command(flatten)]
+    pub store: StoreFlags,
 
     /// How long until a client that vanished silently is detected and its locks are released
     #[arg(long, env = "GETLOCKD_KEEPALIVE", default_value = "30s", value_name = "TIME", value_parser = keepalive, allow_negative_numbers = true)]

@@ -14,5 +14,6 @@ pub(crate) mod offload;
 pub(crate) mod session;
 pub(crate) mod share;
 pub(crate) mod stats;
+pub(crate) mod store;
 pub(crate) mod sync;
 pub(crate) mod users;

@@ -25,6 +25,7 @@ pub mod name;
 mod net;
 mod ops;
 pub mod server;
+mod store;
 mod wires;
 
 /// Compiles the examples of docs/rust.md. They stand here since the crate `getlockd-client` is published without them.

@@ -1,6 +1,7 @@
 //! The server: its listeners, its sessions, and how it stops.
 
 mod clock;
+mod durable;
 mod listeners;
 mod plan;
 mod reload;
@@ -8,7 +9,7 @@ mod reload;
 use std::{
     future::{Ready, ready},
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -21,7 +22,7 @@ use crate::{
     config::Config,
     core::{
         client_info::{Origin, Wire},
-        lease::{Bounds, Leases},
+        lease::{Bounds, Durability, Leases},
         session::{Limits, LockService, Session},
         share::Quota,
     },
@@ -33,6 +34,7 @@ use crate::{
     },
 };
 
+use durable::OpenStore;
 use listeners::Listeners;
 use plan::Plan;
 pub use plan::{CheckReport, StartError, check};
@@ -63,6 +65,7 @@ pub struct Server {
     grpc: grpc::Services,
     listeners: Listeners,
     at_once: CancellationToken,
+    store: Option<OpenStore>,
 }
 
 impl Server {
@@ -87,10 +90,18 @@ impl Server {
             idle: config.idle_time.0,
             idle_holder: config.idle_time_holders.0,
         };
-        let service = LockService::with_users(limits, users);
+        let store = OpenStore::open(&config.store)?;
+        let floors = store.as_ref().map(|store| store.floors).unwrap_or_default();
+        let writer = store.as_ref().map(|store| store.writer.clone());
+        let service = LockService::with_store(limits, users, floors, writer);
         let acceptor = Acceptor::new(Quota::for_connections(max_connections, service.users().is_some()));
         let bounds = Bounds { min: config.lease_min, max: config.lease_max, count: config.max_leases };
-        let leases = Leases::new(service.clone(), bounds, acceptor.tasks.clone());
+        let durability = store.as_ref().map(|store| Durability {
+            writer: store.writer.clone(),
+            grace: config.store.grace,
+            request_key: store.request_key.clone(),
+        });
+        let leases = Leases::with_store(service.clone(), bounds, acceptor.tasks.clone(), durability);
         let state = AppState { service: service.clone(), leases: leases.clone() };
         let grpc = grpc::Services::new(state, &compat::GRPC_SERVICES)?;
         tracing::info!(max_connections, wanted = config.max_connections, "ready");
@@ -114,6 +125,7 @@ impl Server {
             grpc,
             listeners,
             at_once: CancellationToken::new(),
+            store,
         })
     }
 
@@ -159,6 +171,14 @@ impl Server {
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         // However this ends, no more connections are accepted.
         let _stop = (self.acceptor.stop.clone().drop_guard(), self.http_acceptor.stop.clone().drop_guard());
+        let mut stop = pin!(stop);
+        if let Some(store) = &mut self.store {
+            // Clients that connect meanwhile wait to be accepted.
+            tokio::select! {
+                () = store.recover(&self.service, &self.leases) => {}
+                () = &mut stop => return,
+            }
+        }
         self.accept();
         self.grpc.serve().await;
         stop.await;
@@ -253,6 +273,9 @@ impl Server {
             drained = timeout(*drain, acceptor.tasks.wait()) => drained.is_ok(),
             () = self.at_once.cancelled() => false,
         };
+        if let Some(store) = &self.store {
+            store.close(&self.leases).await;
+        }
         if !is_drained {
             service.warn_of_holders();
             service.registry().end_all();

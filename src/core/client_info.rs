@@ -20,6 +20,9 @@ pub enum Wire {
 }
 
 impl Wire {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Line, Self::MySql, Self::Http, Self::Grpc];
+
     /// As lists, metrics and flags name it.
     pub fn as_str(self) -> &'static str {
         match self {

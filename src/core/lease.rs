@@ -6,36 +6,36 @@
 mod error;
 mod idempotent;
 mod key;
+mod live;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use getlockd_proto::timeout::Timeout;
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep_until},
-};
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use error::LeaseError;
 pub use idempotent::RequestId;
 pub use key::{Key, NotSecret, Secret};
+pub use live::{Delivery, Grant};
 
-use self::idempotent::IdempotentRequests;
+use self::{
+    idempotent::IdempotentRequests,
+    live::{Lease, Promise, Running},
+};
 use crate::{
     core::{
         client_info::Origin,
         command::{AcquireAnswer, LockRequest},
         lock::{Mode, Token},
-        session::{Acquiring, Handle, LockService, Principal, Session},
+        session::{Acquiring, LockService, Principal, Session},
         share::{Quota, QuotaKey, Reservation, Resource},
         stats::ReleaseCause,
+        store::{BootMoment, DurableLease, NotWritten, Writer},
         sync::{Rank, plain::Guarded},
         users::User,
     },
@@ -134,42 +134,39 @@ pub struct Leases {
     tasks: TaskTracker,
     live: Guarded<HashMap<Key, Arc<Lease>>>,
     requests: IdempotentRequests,
+    durability: Option<Durability>,
 }
 
-#[derive(Debug)]
-struct Lease {
-    name: Name,
-    mode: Mode,
-    handle: Arc<Handle>,
-    term: Guarded<Term>,
-    /// The term has changed: its end may be nearer.
-    changed: Notify,
-    /// A client has the answer with the grant.
-    delivered: AtomicBool,
-}
-
-#[derive(Debug)]
-struct Term {
-    /// None once it is over.
-    running: Option<Running>,
-    ttl: Duration,
-    ends: Instant,
-    /// How many answers with the grant are on their way.
-    deliveries: usize,
-}
-
-#[derive(Debug)]
-struct Running {
-    session: Session,
-    _reservation: Reservation,
+/// Leases outlive the process.
+#[derive(Clone, Debug)]
+pub struct Durability {
+    /// What writes them.
+    pub writer: Arc<Writer>,
+    /// Those that run for no longer are not written: a start after a crash grants nothing for that time.
+    pub grace: Duration,
+    /// What the tokens of requests with an id are made with: a request that is repeated after a restart finds its lease.
+    pub request_key: Secret,
 }
 
 impl Leases {
-    /// No leases. Each has a task among `tasks`.
+    /// No leases, which end with the process. Each has a task among `tasks`.
     pub fn new(service: Arc<LockService>, bounds: Bounds, tasks: TaskTracker) -> Arc<Self> {
+        Self::with_store(service, bounds, tasks, None)
+    }
+
+    /// No leases; those that run for longer than the grace of the store are written.
+    pub fn with_store(
+        service: Arc<LockService>,
+        bounds: Bounds,
+        tasks: TaskTracker,
+        durability: Option<Durability>,
+    ) -> Arc<Self> {
         let quota = Quota::new(Resource::Leases, bounds.count);
-        let (live, requests) = (Guarded::new(Rank::Leases, HashMap::new()), IdempotentRequests::new());
-        Arc::new(Self { service, bounds, quota, tasks, live, requests })
+        let request_key =
+            durability.as_ref().map_or_else(Secret::random, |durability| Ok(durability.request_key.clone()));
+        let requests = IdempotentRequests::new(request_key.ok());
+        let live = Guarded::new(Rank::Leases, HashMap::new());
+        Arc::new(Self { service, bounds, quota, tasks, live, requests, durability })
     }
 
     /// The sessions that they are.
@@ -227,33 +224,28 @@ impl Leases {
         acquire_lock(&mut session, request, &client.gone).await?;
         let waited = since.elapsed();
         let token = session.token(&name).unwrap_or_default();
-        let running = Running { session, _reservation: reservation };
-        let (ends, delivery) = self.start(running, (name, mode), key, ttl);
+        let running = Running::new(session, reservation);
+        let lease = Lease::start(self, running, (name, mode), key, ttl);
+        // From here on an error, or the end of this future, hands the lock back.
+        let delivery = Delivery::of(self, lease.clone());
+        let ends = self.promise(&lease, Promise::Grant).await?.ends;
         Ok(Grant { token, ends, waited, delivery })
-    }
-
-    fn start(
-        self: &Arc<Self>,
-        running: Running,
-        (name, mode): (Name, Mode),
-        key: Key,
-        ttl: Duration,
-    ) -> (Instant, Arc<Delivery>) {
-        let ends = Instant::now() + ttl;
-        let handle = running.session.handle_arc();
-        handle.note_command();
-        handle.note(|client_info| client_info.expires = Some(ends));
-        let term = Guarded::new(Rank::LeaseTerm, Term { running: Some(running), ttl, ends, deliveries: 1 });
-        let (changed, delivered) = (Notify::new(), AtomicBool::new(false));
-        let lease = Arc::new(Lease { name, mode, handle, term, changed, delivered });
-        self.live.lock().insert(key, lease.clone());
-        self.tasks.spawn(expire(self.clone(), key, lease.clone()));
-        (ends, Delivery::of(self, key, lease))
     }
 
     /// How many run.
     pub fn count(&self) -> usize {
         self.live.lock().len()
+    }
+
+    /// What writes them to the store; none without a store.
+    pub fn writer(&self) -> Option<&Arc<Writer>> {
+        self.durability.as_ref().map(|durability| &durability.writer)
+    }
+
+    /// Whether all that run are in the store.
+    pub fn all_stored(&self) -> bool {
+        let live: Vec<_> = self.live.lock().values().cloned().collect();
+        live.iter().all(|lease| lease.is_stored())
     }
 
     /// Takes one of the quota, for a client that holds locks without a connection of its own.
@@ -276,52 +268,88 @@ impl Leases {
 
     /// A heartbeat: the lease goes on for its time to live, or for a new one.
     ///
+    /// Cancel-safe: dropped, the lease may go on or not.
+    ///
     /// # Errors
     /// [`LeaseError::Gone`] or [`LeaseError::NotYours`] if there is no such lease, however little too
     /// late; [`LeaseError::Ttl`] for a time that no lease runs for; [`LeaseError::Refused`] to one who
-    /// may not lock it.
-    pub fn renew(
-        &self,
+    /// may not lock it; [`LeaseError::NotWritten`] if the store has to know and cannot be written: the lease goes on for
+    /// the time that it had.
+    pub async fn renew(
+        self: &Arc<Self>,
         key: &Key,
         name: &Name,
         ttl: Option<Duration>,
         by: Principal<'_>,
     ) -> Result<Renewed, LeaseError> {
         let ttl = self.check_ttl(ttl)?;
-        let lease = self.find(key, name, by)?;
-        let (ends, token) = lease.renew(ttl, 0).ok_or_else(|| self.unknown_token(name))?;
+        let lease = self.find(key, name, by).await?;
+        let Promised { ends, token } =
+            self.promise(&lease, Promise::Heartbeat { ttl, deliveries: 0 }).await?;
         let (waiters, first_waited) = self.service.queue_of(name);
         Ok(Renewed { ends, token, waiters, first_waited })
     }
 
     /// Ends a lease; its lock passes on before this returns.
     ///
+    /// Cancel-safe: dropped, the lease ends all the same.
+    ///
     /// # Errors
     /// [`LeaseError::Gone`] or [`LeaseError::NotYours`] if there is no such lease;
-    /// [`LeaseError::Refused`] to a user who may not lock it.
-    pub fn release(&self, key: &Key, name: &Name, by: Principal<'_>) -> Result<(), LeaseError> {
-        let lease = self.find(key, name, by)?;
-        if self.end(key, &lease, ReleaseCause::Release) { Ok(()) } else { Err(self.unknown_token(name)) }
-    }
-
-    /// False if it had ended.
-    fn end(&self, key: &Key, lease: &Arc<Lease>, cause: ReleaseCause) -> bool {
-        let has_ended = lease.term.lock().end(cause);
-        if has_ended {
-            self.ended(key, lease);
-        }
-        has_ended
+    /// [`LeaseError::Refused`] to a user who may not lock it; [`LeaseError::NotWritten`] if the store cannot be written:
+    /// the lease has ended, and its lock passes on when it can.
+    pub async fn release(
+        self: &Arc<Self>,
+        key: &Key,
+        name: &Name,
+        by: Principal<'_>,
+    ) -> Result<(), LeaseError> {
+        let lease = self.find(key, name, by).await?;
+        let is_mine = lease.end(self, ReleaseCause::Release);
+        self.over(&lease).await?;
+        if is_mine { Ok(()) } else { Err(self.unknown_token(name)) }
     }
 
     /// How long a lease still runs.
     ///
+    /// Cancel-safe.
+    ///
     /// # Errors
     /// [`LeaseError::Gone`] or [`LeaseError::NotYours`] if there is no such lease;
     /// [`LeaseError::Refused`] to a user who may not lock it.
-    pub fn remaining(&self, key: &Key, name: &Name, by: Principal<'_>) -> Result<Duration, LeaseError> {
-        let lease = self.find(key, name, by)?;
-        let term = lease.term.lock();
-        Ok(term.ends.saturating_duration_since(Instant::now()))
+    pub async fn remaining(
+        self: &Arc<Self>,
+        key: &Key,
+        name: &Name,
+        by: Principal<'_>,
+    ) -> Result<Duration, LeaseError> {
+        let lease = self.find(key, name, by).await?;
+        Ok(lease.ends().saturating_duration_since(Instant::now()))
+    }
+
+    /// Promises a client that the lease goes on, once that is in the store.
+    ///
+    /// Cancel-safe: dropped, the lease may go on or not.
+    async fn promise(&self, lease: &Lease, promise: Promise) -> Result<Promised, LeaseError> {
+        let begun = lease.promise(self.durability.as_ref(), promise);
+        let (promised, ahead) = begun.ok_or_else(|| self.unknown_token(&lease.name))?;
+        if let Some(ahead) = ahead {
+            lease.written(ahead).await.map_err(LeaseError::NotWritten)?;
+        }
+        Ok(promised)
+    }
+
+    /// Resolves when an ended lease has given back its lock.
+    ///
+    /// Cancel-safe.
+    async fn over(&self, lease: &Lease) -> Result<(), LeaseError> {
+        // It has, where there is no store.
+        let Some(Durability { writer, .. }) = &self.durability else { return Ok(()) };
+        tokio::select! {
+            biased;
+            over = lease.is_over() => over.map_err(LeaseError::NotWritten),
+            () = writer.failed() => Err(LeaseError::NotWritten(NotWritten::Failing)),
+        }
     }
 
     fn check_ttl(&self, ttl: Option<Duration>) -> Result<Option<Duration>, LeaseError> {
@@ -331,12 +359,26 @@ impl Leases {
     }
 
     /// The lease of a key that runs, for the user who took it.
-    fn find(&self, key: &Key, name: &Name, by: Principal<'_>) -> Result<Arc<Lease>, LeaseError> {
+    ///
+    /// Cancel-safe.
+    async fn find(
+        self: &Arc<Self>,
+        key: &Key,
+        name: &Name,
+        by: Principal<'_>,
+    ) -> Result<Arc<Lease>, LeaseError> {
         by.check_lock(name).map_err(LeaseError::Refused)?;
         let lease = self.live.lock().get(key).filter(|lease| lease.name == *name).cloned();
+        let Some(lease) = lease.filter(|lease| by.is_user_of(lease.handle())) else {
+            return Err(self.unknown_token(name));
+        };
         // Its task may be late: a lease that is due ends here, before anything is answered.
-        let is_theirs = |lease: &Arc<Lease>| by.is_user_of(&lease.handle) && lease.end_if_due().is_some();
-        lease.filter(is_theirs).ok_or_else(|| self.unknown_token(name))
+        if lease.end_if_due(self).is_some() {
+            return Ok(lease);
+        }
+        // Should the server crash now, the store still has it: it is gone when it is deleted there.
+        self.over(&lease).await?;
+        Err(self.unknown_token(name))
     }
 
     /// The error for a token that is no lease on the lock.
@@ -344,114 +386,65 @@ impl Leases {
         if self.service.is_free(name) { LeaseError::Gone } else { LeaseError::NotYours }
     }
 
-    fn ended(&self, key: &Key, lease: &Arc<Lease>) {
-        self.forget(key, lease);
-        lease.changed.notify_one();
-    }
-
-    fn forget(&self, key: &Key, lease: &Arc<Lease>) {
+    fn forget(&self, lease: &Arc<Lease>) {
         let mut live = self.live.lock();
-        if live.get(key).is_some_and(|found| Arc::ptr_eq(found, lease)) {
-            live.remove(key);
+        if live.get(&lease.key).is_some_and(|found| Arc::ptr_eq(found, lease)) {
+            live.remove(&lease.key);
         }
     }
-}
 
-impl Term {
-    /// Ends it, session and all. False if it had ended.
-    fn end(&mut self, cause: ReleaseCause) -> bool {
-        self.running.take().map(|running| running.session.end(cause)).is_some()
+    /// Takes up the leases that a store has, before anything else is granted: each for its whole time to live from now, or
+    /// to its end if that is known. How many.
+    pub fn restore(self: &Arc<Self>, leases: Vec<DurableLease>, now: Option<BootMoment>) -> usize {
+        leases.into_iter().filter(|lease| self.restore_one(lease, now)).count()
+    }
+
+    fn restore_one(self: &Arc<Self>, stored: &DurableLease, now: Option<BootMoment>) -> bool {
+        let left = stored.left(now);
+        let restored = (left > Duration::ZERO).then(|| self.restored_session(stored)).flatten();
+        let Some((session, reservation)) = restored else {
+            if let Some(Durability { writer, .. }) = &self.durability {
+                // Nobody waits for it: the next start would find it as this one did.
+                drop(writer.delete(stored.key));
+            }
+            return false;
+        };
+        Lease::restore(self, Running::new(session, reservation), stored, Instant::now() + left);
+        true
+    }
+
+    /// The session of a restored lease, with its lock. None if its user may not hold it any more, or another lease holds
+    /// it, which has a higher token.
+    fn restored_session(&self, stored: &DurableLease) -> Option<(Session, Reservation)> {
+        let user = match self.service.users() {
+            None => None,
+            Some(users) => {
+                Some(users.find(stored.user.as_deref()?).filter(|user| user.may_lock(&stored.name))?)
+            }
+        };
+        let quota_key = QuotaKey::of(user.as_deref(), stored.origin.peer.ip());
+        // There may be more than the flags of this start allow. They were promised.
+        let reservation = self.quota.take_over(quota_key);
+        let mut session = self.service.restore(stored.session, stored.origin)?;
+        user.into_iter().for_each(|user| session.authenticate_as(user));
+        session.introduce(stored.client.clone(), stored.note.clone()).ok()?;
+        let held = SystemTime::UNIX_EPOCH + Duration::from_millis(stored.granted_ms);
+        let since = held.elapsed().ok().and_then(|held| Instant::now().checked_sub(held));
+        let is_held = session.restore(
+            stored.name.clone(),
+            stored.mode,
+            stored.token,
+            since.unwrap_or_else(Instant::now),
+        );
+        is_held.then_some((session, reservation))
     }
 }
 
-impl Lease {
-    /// It goes on from now, for a new time to live if there is one, and so many more answers with its grant are on
-    /// their way: when it ends, and its fencing token. None if it has ended.
-    fn renew(&self, ttl: Option<Duration>, deliveries: usize) -> Option<(Instant, Token)> {
-        let mut term = self.term.lock();
-        let token = term.running.as_ref()?.session.token(&self.name).unwrap_or_default();
-        term.ttl = ttl.unwrap_or(term.ttl);
-        term.ends = Instant::now() + term.ttl;
-        term.deliveries += deliveries;
-        self.handle.note_command();
-        self.handle.note(|client_info| client_info.expires = Some(term.ends));
-        self.changed.notify_one();
-        Some((term.ends, token))
-    }
-
-    /// Gives up an answer with the grant. If no other is on its way the lease ends, under the same guard: a request that
-    /// comes again just now either has its answer counted before, or finds no lease. Whether it has ended by that.
-    fn drop_delivery(&self) -> bool {
-        let mut term = self.term.lock();
-        term.deliveries -= 1;
-        term.deliveries == 0 && term.end(ReleaseCause::HandedBack)
-    }
-
-    /// Ends it if its time has come or its session was told to end. When it ends; none if it has.
-    fn end_if_due(&self) -> Option<Instant> {
-        let mut term = self.term.lock();
-        let told = self.handle.end_reason();
-        if told.is_some() || term.ends <= Instant::now() {
-            let cause = if told.is_some() { told.into() } else { ReleaseCause::Expired };
-            term.end(cause);
-        }
-        term.running.as_ref().map(|_| term.ends)
-    }
-}
-
-/// A lease that was granted.
-#[derive(Clone, Debug)]
-pub struct Grant {
-    /// The fencing token.
-    pub token: Token,
-    /// When it ends without a heartbeat.
-    pub ends: Instant,
-    /// How long it waited.
-    pub waited: Duration,
-    /// To be kept until the client has it.
-    pub delivery: Arc<Delivery>,
-}
-
-/// A grant on its way. If no answer with it is delivered, the last one that is dropped takes the lease back.
-#[derive(Debug)]
-pub struct Delivery {
-    leases: Arc<Leases>,
-    key: Key,
-    lease: Arc<Lease>,
-}
-
-impl Delivery {
-    /// One of those that the term of the lease counts.
-    fn of(leases: &Arc<Leases>, key: Key, lease: Arc<Lease>) -> Arc<Self> {
-        Arc::new(Self { leases: leases.clone(), key, lease })
-    }
-
-    /// The client has it.
-    pub fn done(&self) {
-        self.lease.delivered.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        if !self.lease.delivered.load(Ordering::Relaxed) && self.lease.drop_delivery() {
-            self.leases.ended(&self.key, &self.lease);
-        }
-    }
-}
-
-/// Ends a lease when its time has come, or when its session was told to end.
-///
-/// Cancel-safe: dropped, the lease is not ended by its time any more.
-async fn expire(leases: Arc<Leases>, key: Key, lease: Arc<Lease>) {
-    while let Some(ends) = lease.end_if_due() {
-        tokio::select! {
-            _ = lease.handle.ended() => {}
-            () = sleep_until(ends) => {}
-            () = lease.changed.notified() => {}
-        }
-    }
-    leases.forget(&key, &lease);
+/// What a client is told of a lease that goes on.
+#[derive(Clone, Copy, Debug)]
+struct Promised {
+    ends: Instant,
+    token: Token,
 }
 
 /// Takes a lock for a session, for as long as its client is there.

@@ -77,6 +77,14 @@ impl fmt::Display for Mode {
 /// A fencing token: grows with every grant, across restarts too, and stays below 2^53.
 pub type Token = u64;
 
+/// How far the clock may be ahead of a floor: a year of microseconds.
+const MAX_CLOCK_LEAD: Token = 366 * 24 * 3_600 * 1_000_000;
+
+/// Where tokens go on, above those of a store and by the clock.
+pub(crate) fn first_token(floor: Token) -> Token {
+    Tokens::from(floor).first
+}
+
 /// Where tokens come from. They start at the clock's microseconds and count grants, so they fall
 /// behind the clock, and a restart goes on above them even if the clock was set back a little.
 #[derive(Debug)]
@@ -87,10 +95,15 @@ struct Tokens {
 }
 
 impl Tokens {
-    fn from_clock() -> Self {
+    /// They go on from the clock or from a floor of a store, whichever is higher: a store that was restored from a backup
+    /// is caught by the clock, and a clock that was set back by the floor.
+    fn from(floor: Token) -> Self {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         // 2^53 microseconds end in the year 2255.
-        let first = u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX).max(1);
+        let clock = u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX).max(1);
+        // A clock that is wrong by years would be remembered forever.
+        let is_credible = floor == 0 || clock <= floor.saturating_add(MAX_CLOCK_LEAD);
+        let first = if is_credible { clock.max(floor) } else { floor };
         Self { first, next: AtomicU64::new(first), shared: plain::AtomicU64::default() }
     }
 
@@ -100,6 +113,11 @@ impl Tokens {
             self.shared.fetch_add(1, plain::Ordering::Relaxed);
         }
         self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The one that was given last.
+    fn last(&self) -> Token {
+        self.next.load(Ordering::Relaxed) - 1
     }
 
     /// How many were given.

@@ -276,6 +276,13 @@ impl Session {
         self.handle.end_reason().into()
     }
 
+    /// Takes up a lock that it held before the server started. False if somebody holds it in a way that allows no other.
+    pub(crate) fn restore(&mut self, name: Name, mode: Mode, token: Token, since: Instant) -> bool {
+        let is_held = self.owner.restore(name, mode, token, since);
+        self.publish_holds();
+        is_held
+    }
+
     /// Counts what its client was refused.
     pub fn count_refusal(&self, why: Refused) {
         self.service.recorder().refused(why);

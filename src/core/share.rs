@@ -262,6 +262,12 @@ impl Quota {
         Ok(Reservation { quota: self.clone(), holder: Holder::Known(key), count })
     }
 
+    /// Takes one for what was promised before the start, whether or not there is as much.
+    pub fn take_over(self: &Arc<Self>, key: QuotaKey) -> Reservation {
+        self.taken.lock().add(&key, 1);
+        Reservation { quota: self.clone(), holder: Holder::Known(key), count: 1 }
+    }
+
     /// Takes this many places for a key, or one if fewer are free.
     ///
     /// # Errors

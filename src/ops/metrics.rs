@@ -78,6 +78,7 @@ impl Collector for Sources {
         waits_and_holds(self.service.recorder(), encoder)?;
         self.connections(encoder)?;
         self.refused(encoder)?;
+        self.store(encoder)?;
         ProcessStats::read().map_or(Ok(()), |process| process.encode(self.started, encoder))
     }
 }
@@ -135,6 +136,19 @@ impl Sources {
         encoder.counter("getlockd_deadlocks", help, deadlocks)?;
         let help = "Sessions ended by KILL";
         encoder.counter("getlockd_kills", help, self.service.recorder().kills())
+    }
+
+    fn store(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        let Some(writer) = self.leases.writer() else { return Ok(()) };
+        encoder.gauge("getlockd_durable_leases", "Leases in the store (--store)", writer.count())?;
+        let help = "1 while the lease store can be written, 0 while it cannot";
+        encoder.gauge("getlockd_store_writable", help, u64::from(writer.is_good()))?;
+        let stats = writer.stats();
+        let help = "Time of a commit of the lease store, in seconds";
+        encoder.histogram("getlockd_store_commit_seconds", help, &stats.commits())?;
+        let help = "Changes committed to the lease store; per commit this is the size of a batch";
+        encoder.counter("getlockd_store_changes", help, stats.changes())?;
+        encoder.counter("getlockd_store_errors", "Commits of the lease store that failed", stats.errors())
     }
 
     fn connections(&self, encoder: &mut Encoder<'_>) -> fmt::Result {

@@ -18,6 +18,7 @@ use crate::{
     },
     net::{Tls, TlsError},
     ops::systemd::PassedError,
+    store::OpenError,
 };
 
 /// File descriptors that are not for connections: those of listeners, of the runtime, and of clients that are being told
@@ -54,6 +55,9 @@ pub enum StartError {
     /// The certificates or keys cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The lease store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
     /// The descriptors of the gRPC services, which are compiled in, are broken.
     #[error("cannot describe the gRPC services: {0}")]
     Services(#[from] tonic_reflection::server::Error),

@@ -73,6 +73,10 @@ async fn readyz(State(service): State<Arc<LockService>>) -> Response {
     if service.registry().is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping").into_response();
     }
+    if !service.is_store_good() {
+        // Ready nevertheless: locks of connections, and leases that are held, go on.
+        return "ok, but the lease store cannot be written: no long lease is granted".into_response();
+    }
     "ok".into_response()
 }
 

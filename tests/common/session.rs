@@ -57,7 +57,7 @@ pub enum Working<'a> {
 impl Working<'_> {
     pub async fn finish(self) -> Result<Answer, EndReason> {
         match self {
-            Self::Killing(killing) => killing.finish().await.map(|()| Ok(Reply::Int(1))),
+            Self::Killing(killing) => killing.finish().await.map(|killed| killed.map(|()| Reply::Int(1))),
             Self::Releasing(pieces) => pieces.finish().await.map(|counts| Ok(Reply::Int(counts))),
         }
     }

@@ -81,12 +81,15 @@ async fn heartbeat_is_exact_to_the_millisecond() {
     let secret = take(&leases, 1000 * MS).await.unwrap();
     for _ in 0..10 {
         advance(999 * MS).await;
-        let ends = leases.renew(&secret.key(), &name(), None, Principal::ALL).unwrap().ends;
+        let ends = leases.renew(&secret.key(), &name(), None, Principal::ALL).await.unwrap().ends;
         assert_eq!(ends - Instant::now(), 1000 * MS);
     }
     advance(1000 * MS).await;
-    assert_eq!(leases.renew(&secret.key(), &name(), None, Principal::ALL).unwrap_err(), LeaseError::Gone);
-    assert_eq!(leases.release(&secret.key(), &name(), Principal::ALL), Err(LeaseError::Gone));
+    assert_eq!(
+        leases.renew(&secret.key(), &name(), None, Principal::ALL).await.unwrap_err(),
+        LeaseError::Gone
+    );
+    assert_eq!(leases.release(&secret.key(), &name(), Principal::ALL).await, Err(LeaseError::Gone));
     assert!(leases.service().is_free(&name()));
 }
 
@@ -94,12 +97,15 @@ async fn heartbeat_is_exact_to_the_millisecond() {
 async fn heartbeat_may_change_the_ttl() {
     let leases = leases();
     let secret = take(&leases, 10_000 * MS).await.unwrap();
-    let ends = leases.renew(&secret.key(), &name(), Some(50 * MS), Principal::ALL).unwrap().ends;
+    let ends = leases.renew(&secret.key(), &name(), Some(50 * MS), Principal::ALL).await.unwrap().ends;
     assert_eq!(ends - Instant::now(), 50 * MS);
     let waited = wait(&leases).await.unwrap().unwrap();
     assert!((50 * MS..=51 * MS).contains(&waited), "{waited:?}");
     let secret = Secret::random().unwrap();
-    assert_eq!(leases.renew(&secret.key(), &name(), None, Principal::ALL).unwrap_err(), LeaseError::NotYours);
+    assert_eq!(
+        leases.renew(&secret.key(), &name(), None, Principal::ALL).await.unwrap_err(),
+        LeaseError::NotYours
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,9 +115,9 @@ async fn holder_is_told_of_waiters() {
     let next = wait(&leases);
     until_waiting(&leases, 1).await;
     advance(70 * MS).await;
-    let renewed = leases.renew(&secret.key(), &name(), None, Principal::ALL).unwrap();
+    let renewed = leases.renew(&secret.key(), &name(), None, Principal::ALL).await.unwrap();
     assert_eq!((renewed.waiters, renewed.first_waited), (1, Some(70 * MS)));
-    leases.release(&secret.key(), &name(), Principal::ALL).unwrap();
+    leases.release(&secret.key(), &name(), Principal::ALL).await.unwrap();
     assert_eq!(next.await.unwrap().unwrap(), 70 * MS);
 }
 
@@ -133,7 +139,7 @@ async fn cancelled_request_leaves_the_queue_during_a_grant() {
     let (first, second) = (wait(&leases), wait(&leases));
     until_waiting(&leases, 2).await;
     // Granted, and gone before it can be told.
-    leases.release(&secret.key(), &name(), Principal::ALL).unwrap();
+    leases.release(&secret.key(), &name(), Principal::ALL).await.unwrap();
     first.abort();
     assert_eq!(second.await.unwrap().unwrap(), Duration::ZERO);
 }
@@ -186,10 +192,10 @@ async fn revoked_grant_keeps_later_lease_of_same_client() {
     let leases = leases();
     let key = Secret::random().unwrap().key();
     let first = leases.acquire_as(LeaseRequest::of(name()), key, client()).await.unwrap();
-    leases.release(&key, &name(), Principal::ALL).unwrap();
+    leases.release(&key, &name(), Principal::ALL).await.unwrap();
     let second = leases.acquire_as(LeaseRequest::of(name()), key, client()).await.unwrap();
     drop(first);
-    assert!(leases.remaining(&key, &name(), Principal::ALL).is_ok());
+    assert!(leases.remaining(&key, &name(), Principal::ALL).await.is_ok());
     drop(second);
     assert!(leases.service().is_free(&name()));
 }

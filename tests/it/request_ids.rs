@@ -76,8 +76,8 @@ async fn held(leases: &Arc<Leases>) -> Secret {
     secret
 }
 
-fn release(leases: &Leases, secret: &Secret) {
-    leases.release(&secret.key(), &name(), Principal::ALL).unwrap();
+async fn release(leases: &Arc<Leases>, secret: &Secret) {
+    leases.release(&secret.key(), &name(), Principal::ALL).await.unwrap();
 }
 
 async fn until_waiting(leases: &Leases, waiters: usize) {
@@ -103,7 +103,7 @@ async fn repeated_request_gets_and_renews_its_lease() {
         assert_eq!(again.ends - Instant::now(), 1000 * MS);
     }
     assert_eq!((leases.count(), leases.quota().count()), (1, 1));
-    release(&leases, &secret);
+    release(&leases, &secret).await;
     assert_nothing_is_left(&leases);
 }
 
@@ -126,11 +126,11 @@ async fn repeat_continues_the_wait_of_a_dead_connection() {
     until_waiting(&leases, 2).await;
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
-    release(&leases, &holder);
+    release(&leases, &holder).await;
     let (grant, secret) = again.await.unwrap().unwrap();
     grant.delivery.done();
     assert!(!later.is_finished(), "it came later");
-    release(&leases, &secret);
+    release(&leases, &secret).await;
     assert_eq!(later.await.unwrap(), session);
     assert_nothing_is_left(&leases);
 }
@@ -165,7 +165,7 @@ async fn repeated_grant_is_not_revoked_with_the_lost_answer() {
         let (grant, secret) = again.unwrap();
         grant.delivery.done();
         assert!(!leases.service().is_free(&name()), "round {round}: granted, and free");
-        release(&leases, &secret);
+        release(&leases, &secret).await;
     }
     drop(send);
     drops.join().unwrap();
@@ -179,7 +179,7 @@ async fn grant_is_revoked_when_no_answer_arrives() {
     let (first, again) =
         (ask(&leases, request(Timeout::Forever)), ask(&leases, request(Timeout::Within(60_000 * MS))));
     until_waiting(&leases, 1).await;
-    release(&leases, &holder);
+    release(&leases, &holder).await;
     let (first, again) = (first.await.unwrap().unwrap(), again.await.unwrap().unwrap());
     assert_eq!((first.0.token, first.1.reveal()), (again.0.token, again.1.reveal()));
     let third = ask(&leases, request(Timeout::NONE)).await.unwrap().unwrap();
@@ -210,7 +210,7 @@ async fn wait_ends_with_its_last_connection() {
         assert!(asked.await.unwrap_err().is_cancelled());
     }
     assert_eq!((leases.service().stats().table.waiters, leases.quota().count()), (0, 1));
-    release(&leases, &holder);
+    release(&leases, &holder).await;
     assert_nothing_is_left(&leases);
 }
 
@@ -227,11 +227,11 @@ async fn each_repeat_has_its_own_timeout() {
         assert!((wait..=wait + 1 * MS).contains(&before.elapsed()), "{wait:?} {:?}", before.elapsed());
     }
     assert_eq!(leases.service().stats().timeouts, 3);
-    release(&leases, &holder);
+    release(&leases, &holder).await;
     let (grant, secret) = forever.await.unwrap().unwrap();
     grant.delivery.done();
     assert_eq!(grant.waited, since.elapsed());
-    release(&leases, &secret);
+    release(&leases, &secret).await;
     assert_nothing_is_left(&leases);
 }
 
@@ -251,7 +251,7 @@ async fn concurrent_repeats_share_a_lease() {
             secret = Some(its);
         }
         assert!(tokens.iter().all(|token| *token == tokens[0]), "{round}: {tokens:?}");
-        release(&leases, &secret.unwrap());
+        release(&leases, &secret.unwrap()).await;
         assert_eq!(leases.service().registry().count(), 0);
     }
 }
@@ -270,13 +270,13 @@ async fn conflicting_request_with_same_id_is_refused() {
     for (wish, client) in others() {
         assert_eq!(leases.acquire(wish, client).await.unwrap_err(), LeaseError::RequestIdTaken, "it waits");
     }
-    release(&leases, &holder);
+    release(&leases, &holder).await;
     let (grant, secret) = first.await.unwrap().unwrap();
     grant.delivery.done();
     for (wish, client) in others() {
         assert_eq!(leases.acquire(wish, client).await.unwrap_err(), LeaseError::RequestIdTaken, "it runs");
     }
-    release(&leases, &secret);
+    release(&leases, &secret).await;
     // The id is free with its lease, and leads to the same secret; on another server to another.
     let (grant_later, same) = leases.acquire(request(Timeout::NONE), client_at(2)).await.unwrap();
     assert_eq!(same.reveal(), secret.reveal());

@@ -10,6 +10,7 @@ mod inside;
 
 mod abuse;
 mod caller;
+mod crash;
 mod faults;
 mod h2;
 mod lease;

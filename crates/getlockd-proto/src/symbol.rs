@@ -31,6 +31,8 @@ pub enum Symbol {
     Limit,
     /// The server is stopping.
     Shutdown,
+    /// The server cannot write its lease store. Try again later.
+    Unavailable,
     /// The session has not logged in, or the login is wrong.
     Auth,
     /// The user does not have the right.
@@ -39,7 +41,7 @@ pub enum Symbol {
 
 impl Symbol {
     /// All symbols.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Syntax,
         Self::UnknownCommand,
         Self::BadName,
@@ -52,6 +54,7 @@ impl Symbol {
         Self::NoSession,
         Self::Limit,
         Self::Shutdown,
+        Self::Unavailable,
         Self::Auth,
         Self::Denied,
     ];
@@ -72,6 +75,7 @@ impl Symbol {
             Self::NoSession => "NO_SESSION",
             Self::Limit => "LIMIT",
             Self::Shutdown => "SHUTDOWN",
+            Self::Unavailable => "UNAVAILABLE",
             Self::Auth => "AUTH",
             Self::Denied => "DENIED",
         }

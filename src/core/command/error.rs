@@ -46,6 +46,8 @@ pub enum Error {
     TextTooLong,
     /// No session has this number.
     NoSession(SessionId),
+    /// The session has ended, but its lock is kept until the lease store can be written.
+    NotWritten,
     /// The server is stopping, and grants nothing new.
     Stopping,
     /// The server has users, and the session has not said which it is.
@@ -83,6 +85,9 @@ impl fmt::Display for Error {
                 write!(f, "a client, a note and a reason have at most {MAX_TEXT} characters each")
             }
             Self::NoSession(id) => write!(f, "there is no session {id}; SESSIONS lists them"),
+            Self::NotWritten => {
+                f.write_str("the lease has ended; its lock is kept until the lease store can be written")
+            }
             Self::Stopping => f.write_str("the server is shutting down; release your locks"),
             Self::NoLogin => f.write_str("log in first: AUTH user password"),
             Self::BadLogin(denied) => denied.fmt(f),
@@ -155,6 +160,7 @@ impl Error {
             | Self::TooMuchMemory(_)
             | Self::TextTooLong => Symbol::Limit,
             Self::NoSession(_) => Symbol::NoSession,
+            Self::NotWritten => Symbol::Unavailable,
             Self::Stopping => Symbol::Shutdown,
             Self::NoLogin | Self::BadLogin(_) | Self::OtherUser => Symbol::Auth,
             Self::Forbidden(_) => Symbol::Denied,

@@ -6,6 +6,7 @@ use super::{MAX_REQUEST_ID, MIN_REQUEST_ID};
 use crate::core::{
     command::{EndReason, Error},
     share::QuotaExceeded,
+    store::NotWritten,
 };
 
 /// Why there is no lease.
@@ -55,6 +56,9 @@ pub enum LeaseError {
     /// The session was ended before it had the lock.
     #[error("{}", ended(.0))]
     Ended(EndReason),
+    /// The store does not have what would have to be in it.
+    #[error(transparent)]
+    NotWritten(NotWritten),
     /// The system gave no random bytes.
     #[error("the operating system provides no random bytes; try again later")]
     NoRandom,

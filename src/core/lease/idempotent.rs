@@ -15,7 +15,9 @@ use tokio::{task::yield_now, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Client, Delivery, Grant, Key, LeaseError, LeaseRequest, Leases, MAX_REQUEST_ID, MIN_REQUEST_ID, Secret,
+    Client, Delivery, Grant, Key, LeaseError, LeaseRequest, Leases, MAX_REQUEST_ID, MIN_REQUEST_ID, Promised,
+    Secret,
+    live::{Lease, Promise, WriteAhead},
 };
 use crate::{
     core::{
@@ -51,7 +53,7 @@ impl fmt::Debug for RequestId {
 /// The requests with an id that are under way.
 #[derive(Debug)]
 pub(super) struct IdempotentRequests {
-    /// Of this process alone; none if the system had no random bytes.
+    /// Of this process alone, or of its store; none if the system had no random bytes.
     server: Option<Secret>,
     in_progress: Guarded<InProgress>,
 }
@@ -99,7 +101,8 @@ impl RequestIdentity {
 
 /// What has become of a request so far.
 enum RequestState {
-    Granted(Grant),
+    /// The lease, which is to be in the store before anything is said.
+    Granted(Grant, Arc<Lease>, Option<WriteAhead>),
     InProgress(Participant),
 }
 
@@ -113,11 +116,9 @@ struct Participant {
 }
 
 impl IdempotentRequests {
-    pub(super) fn new() -> Self {
-        Self {
-            server: Secret::random().ok(),
-            in_progress: Guarded::new(Rank::LeaseRequests, InProgress::default()),
-        }
+    /// None under way. No key is left if the system had no random bytes.
+    pub(super) fn new(server: Option<Secret>) -> Self {
+        Self { server, in_progress: Guarded::new(Rank::LeaseRequests, InProgress::default()) }
     }
 
     /// The secret of the lease that a request leads to.
@@ -143,7 +144,12 @@ impl Leases {
         let mine = RequestIdentity::of(&request, &client);
         loop {
             let part = match self.find_or_start(&mine, &request, key, &client)? {
-                RequestState::Granted(grant) => return Ok(grant),
+                RequestState::Granted(grant, lease, ahead) => {
+                    if let Some(ahead) = ahead {
+                        lease.written(ahead).await.map_err(LeaseError::NotWritten)?;
+                    }
+                    return Ok(grant);
+                }
                 RequestState::InProgress(part) => part,
             };
             part.identity.check(&mine.name, mine.mode, &mine.by)?;
@@ -173,8 +179,8 @@ impl Leases {
         if let Some(part) = in_progress.of.get(&key).and_then(PendingRequest::join) {
             return Ok(RequestState::InProgress(part));
         }
-        if let Some(grant) = self.granted(mine, key, request.ttl, client)? {
-            return Ok(RequestState::Granted(grant));
+        if let Some(granted) = self.granted(mine, key, request.ttl, client)? {
+            return Ok(granted);
         }
         in_progress.last += 1;
         let number = in_progress.last;
@@ -205,20 +211,20 @@ impl Leases {
         key: Key,
         ttl: Option<Duration>,
         client: &Client,
-    ) -> Result<Option<Grant>, LeaseError> {
+    ) -> Result<Option<RequestState>, LeaseError> {
         let lease = self.live.lock().get(&key).cloned();
-        let Some(lease) = lease.filter(|lease| lease.end_if_due().is_some()) else { return Ok(None) };
-        let handle = &lease.handle;
+        let Some(lease) = lease.filter(|lease| lease.end_if_due(self).is_some()) else { return Ok(None) };
+        let handle = lease.handle();
         let by = QuotaKey::of(handle.user().as_deref(), handle.origin().peer.ip());
         mine.check(&lease.name, lease.mode, &by)?;
         Principal(client.user.as_deref()).check_lock(&lease.name).map_err(LeaseError::Refused)?;
         let ttl = self.check_ttl(ttl)?;
-        Ok(lease.renew(ttl, 1).map(|(ends, token)| Grant {
-            token,
-            ends,
-            waited: Duration::ZERO,
-            delivery: Delivery::of(self, key, lease),
-        }))
+        let promise = Promise::Heartbeat { ttl, deliveries: 1 };
+        let Some((promised, ahead)) = lease.promise(self.durability.as_ref(), promise) else {
+            return Ok(None);
+        };
+        let (Promised { ends, token }, delivery) = (promised, Delivery::of(self, lease.clone()));
+        Ok(Some(RequestState::Granted(Grant { token, ends, waited: Duration::ZERO, delivery }, lease, ahead)))
     }
 }
 

@@ -55,6 +55,16 @@ impl Lock {
         (first && self.admits(request)).then(|| self.grant(request, tokens))
     }
 
+    /// Adds a hold from before the start, beside others if all are shared.
+    pub(super) fn restore(&mut self, hold: Hold) -> bool {
+        let is_shared =
+            hold.mode == Mode::Shared && self.holders.iter().all(|other| other.mode == Mode::Shared);
+        if is_shared {
+            self.holders.push(hold);
+        }
+        is_shared
+    }
+
     /// Puts a waiter into the queue: an upgrade at the front, any other at the end.
     pub(super) fn enqueue(&mut self, waiter: Waiter) {
         match &mut self.queue {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::{
     Mode, PIECE, SessionId, Token, Wait,
     holders::Hold,
@@ -116,6 +118,15 @@ impl Owner {
             return None;
         }
         Some(Box::new(Search::new(self.id, position, name.clone())))
+    }
+
+    /// Takes up a lock that it held before the server started. False if the lock is held otherwise.
+    pub fn restore(&mut self, name: Name, mode: Mode, token: Token, since: Instant) -> bool {
+        let is_held = self.table.restore(&name, Hold { session: self.id, mode, token, since });
+        if is_held {
+            self.record_grant(name, mode, token);
+        }
+        is_held
     }
 
     /// Releases a lock once. With the last count the lock passes on.

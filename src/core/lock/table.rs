@@ -68,10 +68,15 @@ impl Default for Table {
 impl Table {
     /// Makes an empty table. At most `max_waiters` sessions may wait for one lock.
     pub fn new(max_waiters: usize) -> Self {
+        Self::with_floor(max_waiters, 0)
+    }
+
+    /// The same; fencing tokens go on from there.
+    pub fn with_floor(max_waiters: usize, token_floor: Token) -> Self {
         Self {
             locks: DashMap::with_hasher_and_shard_amount(Hashed::default(), SHARDS),
             graph: Guarded::new(Rank::WaitGraph, Graph::default()),
-            tokens: Tokens::from_clock(),
+            tokens: Tokens::from(token_floor),
             deadlocks: AtomicU64::new(0),
             searches: Arc::new(Semaphore::new(1)),
             max_waiters,
@@ -102,6 +107,23 @@ impl Table {
             None if on_busy == OnBusy::Try => Acquire::Busy,
             None => self.enqueue(name, &mut lock, request, settled),
         }
+    }
+
+    /// Enters a hold from before the start. False if the lock is held in a way that allows no other.
+    pub(super) fn restore(&self, name: &Name, hold: Hold) -> bool {
+        let _shard = Rank::Shard.hold();
+        match self.locks.entry(name.clone()) {
+            Entry::Vacant(free) => {
+                free.insert(Lock::held_by(hold));
+                true
+            }
+            Entry::Occupied(held) => held.into_ref().restore(hold),
+        }
+    }
+
+    /// The fencing token that was given last.
+    pub fn last_token(&self) -> Token {
+        self.tokens.last()
     }
 
     /// Ends a hold and returns it. The lock passes to the next waiter before this returns.

@@ -116,6 +116,11 @@ impl Handle {
         Ok(())
     }
 
+    /// Its number.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
     /// Where the session comes from.
     pub fn origin(&self) -> Origin {
         self.origin

@@ -159,13 +159,23 @@ pub struct Killing<'a> {
 impl Killing<'_> {
     /// Resolves when the other session is gone and its locks are free.
     ///
+    /// With [`Error::NotWritten`] it is a lease that has ended, and its lock passes on when the store can be written.
+    ///
     /// Cancel-safe: the other session ends all the same.
     ///
     /// # Errors
     /// This session is to end, as one is that kills itself. The other one ends all the same.
-    pub async fn finish(self) -> Result<(), EndReason> {
+    pub async fn finish(self) -> Result<Answer<()>, EndReason> {
+        let is_lease = self.target.client_info().expires.is_some();
         let gone = pin!(self.service.registry().gone(&self.target));
-        unless_ended(self.handle, gone).await
+        let answered = async {
+            tokio::select! {
+                biased;
+                () = gone => Ok(()),
+                () = self.service.store_failed(), if is_lease => Err(Error::NotWritten),
+            }
+        };
+        unless_ended(self.handle, pin!(answered)).await
     }
 }
 

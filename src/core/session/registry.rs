@@ -25,8 +25,26 @@ struct Live {
 }
 
 impl Registry {
-    pub(super) fn new() -> Self {
-        Self { live: Guarded::new(Rank::Sessions, Live::default()), departures: Notify::new() }
+    /// No sessions. Their numbers go on behind this one.
+    pub(super) fn new(last_id: u32) -> Self {
+        let live = Live { last_id, ..Live::default() };
+        Self { live: Guarded::new(Rank::Sessions, live), departures: Notify::new() }
+    }
+
+    /// Enters a session under the number that it had before the start. None if another has it.
+    pub(super) fn enter_as(&self, id: SessionId, origin: Origin, max_locks: usize) -> Option<Arc<Handle>> {
+        let mut live = self.live.lock();
+        if live.handles.contains_key(&id) {
+            return None;
+        }
+        let handle = Arc::new(Handle::new(id, origin, max_locks));
+        live.handles.insert(id, handle.clone());
+        Some(handle)
+    }
+
+    /// The number that was given last.
+    pub(super) fn last_id(&self) -> u32 {
+        self.live.lock().last_id
     }
 
     /// Enters a new session, under a number of its own.

@@ -14,6 +14,7 @@ use crate::{
         offload::{ListPermit, ListPermits, offload},
         share::{FairQueue, Quota, QuotaKey, Resource},
         stats::Recorder,
+        store::{Floors, Writer},
         sync::{AtomicU64, HashMap, Ordering},
         users::{User, Users},
     },
@@ -79,6 +80,7 @@ pub struct LockService {
     recorder: Recorder,
     timeouts: AtomicU64,
     started: Instant,
+    writer: Option<Arc<Writer>>,
 }
 
 impl LockService {
@@ -89,9 +91,19 @@ impl LockService {
 
     /// The same; sessions have to log in, if there are users.
     pub fn with_users(limits: Limits, users: Option<Arc<Users>>) -> Arc<Self> {
+        Self::with_store(limits, users, Floors::default(), None)
+    }
+
+    /// The same; fencing tokens and session ids go on from there, and leases are written.
+    pub fn with_store(
+        limits: Limits,
+        users: Option<Arc<Users>>,
+        floors: Floors,
+        writer: Option<Arc<Writer>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            table: Arc::new(Table::new(limits.waiters_per_lock)),
-            registry: Registry::new(),
+            table: Arc::new(Table::with_floor(limits.waiters_per_lock, floors.token)),
+            registry: Registry::new(floors.session),
             limits,
             shared: Shared {
                 locks: Quota::new(Resource::Locks, limits.locks),
@@ -104,12 +116,37 @@ impl LockService {
             recorder: Recorder::default(),
             timeouts: AtomicU64::new(0),
             started: Instant::now(),
+            writer,
         })
     }
 
     /// Starts a session.
     pub fn open(self: &Arc<Self>, origin: Origin) -> Session {
         Session::new(self.clone(), self.registry.enter(origin, self.limits.locks_per_session))
+    }
+
+    /// A session that lived before the server started, under its number. None if another has that.
+    pub(crate) fn restore(self: &Arc<Self>, id: SessionId, origin: Origin) -> Option<Session> {
+        let handle = self.registry.enter_as(id, origin, self.limits.locks_per_session)?;
+        Some(Session::new(self.clone(), handle))
+    }
+
+    /// Whether leases can be written to the store; true without a store.
+    pub fn is_store_good(&self) -> bool {
+        self.writer.as_ref().is_none_or(|writer| writer.is_good())
+    }
+
+    /// Resolves when the store cannot be written; never without a store. Cancel-safe.
+    pub(super) async fn store_failed(&self) {
+        match &self.writer {
+            Some(writer) => writer.failed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The numbers that were given last.
+    pub fn last_numbers(&self) -> Floors {
+        Floors { token: self.table.last_token(), session: self.registry.last_id() }
     }
 
     /// The sessions that live.

@@ -24,6 +24,11 @@ pub(crate) enum Rank {
     /// The term of one lease. A lease whose time has come ends under it, with its session: a late heartbeat or release
     /// waits for that, and then finds that the lock has passed on.
     LeaseTerm,
+    /// The changes of leases that the next commit takes. They are queued under the term of their lease, so they come in its
+    /// order.
+    StoreQueue,
+    /// The file of the store.
+    StoreFile,
     /// The snapshots of the live page.
     Snapshots,
     /// A shard of the lock table.

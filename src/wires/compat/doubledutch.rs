@@ -107,7 +107,7 @@ async fn release_lock(
     Extension(peer): Extension<Peer>,
     Path((name, token)): Path<(String, String)>,
 ) -> Response {
-    match release(&leases, &name, &token, &peer) {
+    match release(&leases, &name, &token, &peer).await {
         Ok(()) => "released".into_response(),
         Err(error) => error.into_response(),
     }
@@ -205,7 +205,7 @@ async fn releaselock(
 ) -> Response {
     match params {
         Ok(Query(DoubleDutchParams { lockname, token, .. })) if !lockname.is_empty() && !token.is_empty() => {
-            let released = match release(&leases, &lockname, &token, &peer) {
+            let released = match release(&leases, &lockname, &token, &peer).await {
                 Err(LockError::Denied(error)) => return denied(&error),
                 released => released.is_ok(),
             };
@@ -262,11 +262,12 @@ async fn take(
     })
 }
 
-fn release(leases: &Leases, name: &str, token: &str, peer: &Peer) -> Result<(), LockError> {
+async fn release(leases: &Arc<Leases>, name: &str, token: &str, peer: &Peer) -> Result<(), LockError> {
     let (Ok(name), Ok(secret)) = (Name::new(name), token.parse::<Secret>()) else {
         return Err(LockError::Held);
     };
     leases
         .release(&secret.key(), &name, peer.principal())
+        .await
         .map_err(|error| if error.is_denied() { LockError::Denied(error) } else { LockError::Held })
 }

@@ -69,6 +69,7 @@ async fn unlock(
 ) -> Result<String, NetLockerError> {
     let Query(NetLockerParams { key, unique_id, .. }) = params.map_err(|_| NetLockerError::Invalid)?;
     release(&leases, &key.unwrap_or_default(), unique_id.as_deref(), &peer)
+        .await
         .map(|released| released.to_string())
 }
 
@@ -98,7 +99,7 @@ impl NetLockerService for NetLockerGrpc {
     ) -> Result<tonic::Response<NetLockerResponse>, Status> {
         let peer = peer_of(&request)?.clone();
         let NetUnlockRequest { key, unique_id } = request.into_inner();
-        let success = release(&self.0, &key, unique_id.as_deref(), &peer)?;
+        let success = release(&self.0, &key, unique_id.as_deref(), &peer).await?;
         Ok(tonic::Response::new(NetLockerResponse { success }))
     }
 }
@@ -155,8 +156,6 @@ async fn take(
         u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).ok_or(NetLockerError::Invalid)?;
     // Clients without an ID are not one owner: none of them could know that the lock is theirs.
     let user = client.user.clone();
-    let holds_it =
-        || unless_empty(id).is_some() && leases.remaining(&owner, &name, Principal(user.as_deref())).is_ok();
     let ttl = Some(Duration::from_secs(seconds));
     let request =
         LeaseRequest { ttl, client: Some(format!("netlocker {owner}")), ..LeaseRequest::of(name.clone()) };
@@ -164,8 +163,11 @@ async fn take(
         Ok(grant) => Ok(LockOutcome::Granted(grant.delivery)),
         Err(LeaseError::Ttl { .. }) => Err(NetLockerError::Invalid),
         Err(error) if error.is_denied() => Err(NetLockerError::Denied(error)),
-        Err(_) if holds_it() => Ok(LockOutcome::HeldBefore),
-        Err(_) => Ok(LockOutcome::NotTaken),
+        Err(_) if unless_empty(id).is_none() => Ok(LockOutcome::NotTaken),
+        Err(_) => {
+            let holds_it = leases.remaining(&owner, &name, Principal(user.as_deref())).await.is_ok();
+            Ok(if holds_it { LockOutcome::HeldBefore } else { LockOutcome::NotTaken })
+        }
     }
 }
 
@@ -175,9 +177,14 @@ fn unless_empty(id: Option<&str>) -> Option<&str> {
 }
 
 /// Returns true if the lock was released.
-fn release(leases: &Leases, key: &str, id: Option<&str>, peer: &Peer) -> Result<bool, NetLockerError> {
+async fn release(
+    leases: &Arc<Leases>,
+    key: &str,
+    id: Option<&str>,
+    peer: &Peer,
+) -> Result<bool, NetLockerError> {
     let (name, owner) = owner(key, unless_empty(id))?;
-    match leases.release(&owner, &name, peer.principal()) {
+    match leases.release(&owner, &name, peer.principal()).await {
         Err(error) if error.is_denied() => Err(NetLockerError::Denied(error)),
         released => Ok(released.is_ok()),
     }

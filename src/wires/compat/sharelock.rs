@@ -94,7 +94,7 @@ async fn unlock(
     let (headers, body) = read(request).await;
     let Some(LockBody { key, .. }) = body else { return status_json(Status::InvalidData) };
     let client_id = headers.get(CLIENT_HEADER).and_then(|client| client.to_str().ok());
-    match release(&leases, &key, client_id, &peer) {
+    match release(&leases, &key, client_id, &peer).await {
         Ok(status) => status_json(status),
         Err(PermissionDenied(error)) => refusal(StatusCode::FORBIDDEN, &error.to_string()),
     }
@@ -150,7 +150,7 @@ impl ShareLockService for ShareLockGrpc {
         request: Request<UnlockRequest>,
     ) -> Result<tonic::Response<UnlockResponse>, tonic::Status> {
         let (client_id, peer) = (client_id(&request), peer_of(&request)?);
-        let status = release(&self.0, &request.get_ref().key, client_id.as_deref(), peer)?;
+        let status = release(&self.0, &request.get_ref().key, client_id.as_deref(), peer).await?;
         Ok(tonic::Response::new(UnlockResponse { status: status.into() }))
     }
 }
@@ -191,14 +191,14 @@ async fn take(
     }
 }
 
-fn release(
-    leases: &Leases,
+async fn release(
+    leases: &Arc<Leases>,
     key: &str,
     client_id: Option<&str>,
     peer: &Peer,
 ) -> Result<Status, PermissionDenied> {
     let Some((name, owner)) = owner(key, client_id) else { return Ok(Status::InvalidData) };
-    match leases.release(&owner, &name, peer.principal()) {
+    match leases.release(&owner, &name, peer.principal()).await {
         Ok(()) => Ok(Status::Released),
         Err(error) if error.is_denied() => Err(PermissionDenied(error)),
         Err(_) => Ok(Status::UnknownLock),

@@ -89,6 +89,7 @@ impl From<LeaseError> for ErrorResponse {
     fn from(error: LeaseError) -> Self {
         let code = match error {
             LeaseError::Ttl { .. } => StatusCode::BAD_REQUEST,
+            LeaseError::NotWritten(_) => StatusCode::SERVICE_UNAVAILABLE,
             LeaseError::Gone | LeaseError::NotYours => return not_found(),
             _ if error.is_denied() => StatusCode::FORBIDDEN,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
@@ -137,7 +138,7 @@ async fn unlock(
 ) -> Result<Json<Value>, ErrorResponse> {
     let Query(params) = params?;
     let name = params.name()?;
-    leases.release(&params.secret()?.key(), &name, peer.principal())?;
+    leases.release(&params.secret()?.key(), &name, peer.principal()).await?;
     Ok(Json(json!({ "code": 200, "token": params.token, "resource": params.resource })))
 }
 
@@ -148,7 +149,7 @@ async fn refresh(
 ) -> Result<Json<Value>, ErrorResponse> {
     let Query(params) = params?;
     let (name, ttl) = (params.name()?, params.ttl(&leases)?);
-    leases.renew(&params.secret()?.key(), &name, Some(ttl), peer.principal())?;
+    leases.renew(&params.secret()?.key(), &name, Some(ttl), peer.principal()).await?;
     let (token, resource, ttl) = (&params.token, &params.resource, write_duration(ttl));
     Ok(Json(json!({ "code": 200, "token": token, "resource": resource, "ttl": ttl, "refreshed": true })))
 }
@@ -160,8 +161,10 @@ async fn ttl(
 ) -> Result<Json<Value>, ErrorResponse> {
     let Query(params) = params?;
     let name = params.name()?;
-    let remaining =
-        params.secret().ok().map(|secret| leases.remaining(&secret.key(), &name, peer.principal()));
+    let remaining = match params.secret() {
+        Ok(secret) => Some(leases.remaining(&secret.key(), &name, peer.principal()).await),
+        Err(_) => None,
+    };
     let to_json = |code: u16, left: Duration| {
         let (resource, token) = (&params.resource, &params.token);
         json!({ "code": code, "resource": resource, "token": token, "ttl": write_duration(left) })

@@ -71,7 +71,7 @@ impl Locks for LocksService {
         let body = request.into_inner();
         let (key, ttl) = (secret(&body.lease_token)?.key(), body.ttl_ms.map(Duration::from_millis));
         let Renewed { ends, token, waiters, first_waited } =
-            self.0.leases.renew(&key, &name(&body.name)?, ttl, peer.principal())?;
+            self.0.leases.renew(&key, &name(&body.name)?, ttl, peer.principal()).await?;
         Ok(Response::new(RenewResponse {
             expires_at_ms: moment(ends),
             fencing_token: token,
@@ -83,7 +83,10 @@ impl Locks for LocksService {
     async fn release(&self, request: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
         let peer = peer_of(&request)?.clone();
         let body = request.into_inner();
-        self.0.leases.release(&secret(&body.lease_token)?.key(), &name(&body.name)?, peer.principal())?;
+        self.0
+            .leases
+            .release(&secret(&body.lease_token)?.key(), &name(&body.name)?, peer.principal())
+            .await?;
         Ok(Response::new(ReleaseResponse {}))
     }
 
@@ -141,9 +144,9 @@ impl Locks for LocksService {
             let done = session.cancel_wait(id)?;
             return Ok(Response::new(KillResponse { done }));
         }
-        // An error means that this session has ended meanwhile, because the server stops. The other session ends
+        // An end means that this session has ended meanwhile, because the server stops. The other session ends
         // nevertheless.
-        let _ = session.kill(id, reason.as_deref())?.finish().await;
+        session.kill(id, reason.as_deref())?.finish().await.unwrap_or(Ok(()))?;
         Ok(Response::new(KillResponse { done: true }))
     }
 

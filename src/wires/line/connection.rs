@@ -288,8 +288,8 @@ impl Connection {
         let Self { io, session, codec, .. } = self;
         match session.kill(id, reason) {
             Ok(killing) => Ok(Responded::Waits(Box::pin(async move {
-                killing.finish().await?;
-                Ok(codec.encode(Response::Number(Ok(Some(1))), &mut io.output)?)
+                let killed = killing.finish().await?;
+                Ok(codec.encode(Response::Number(killed.map(|()| Some(1))), &mut io.output)?)
             }))),
             Err(error) => {
                 codec.encode(error.into(), &mut io.output)?;

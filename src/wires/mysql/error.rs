@@ -101,6 +101,8 @@ pub(super) enum SqlError {
     Interrupted,
     #[error("Query execution was interrupted, maximum statement execution time exceeded")]
     ExecutionTime,
+    #[error("{0}")]
+    Unavailable(String),
     #[error("Server shutdown in progress")]
     Shutdown,
     #[error("Too many connections")]
@@ -241,6 +243,7 @@ impl SqlError {
             Self::Forbidden(_) => (1227, "42000"),
             Self::AccessDenied { .. } => (1045, "28000"),
             Self::Interrupted => (1317, "70100"),
+            Self::Unavailable(_) => (1105, "HY000"),
             Self::ExecutionTime => (3024, "HY000"),
             Self::Shutdown => (1053, "08S01"),
             Self::TooManyConnections => (1040, "08004"),
@@ -317,6 +320,7 @@ impl From<command::Error> for SqlError {
             command::Error::TooMuchMemory(exceeded) => Self::TooMuchMemory(exceeded),
             command::Error::TextTooLong => Self::WrongArguments("KILL".to_owned()),
             command::Error::NoSession(id) => Self::UnknownThread(id.0.into()),
+            error @ command::Error::NotWritten => Self::Unavailable(error.to_string()),
             command::Error::Stopping => Self::Shutdown,
             command::Error::Forbidden(what) => Self::from(*what),
             command::Error::NoLogin | command::Error::BadLogin(_) | command::Error::OtherUser => {

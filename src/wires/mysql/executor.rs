@@ -379,7 +379,8 @@ impl Executor<'_> {
             return Ok(());
         }
         let killing = self.session.kill(id, reason.as_deref()).map_err(SqlError::from)?;
-        killing.finish().await.map_err(|ending| ExecError::Close(ending.into()))
+        let killed = killing.finish().await.map_err(|ending| ExecError::Close(ending.into()))?;
+        killed.map_err(|error| SqlError::from(error).into())
     }
 }
 

@@ -79,6 +79,7 @@ impl From<Error> for ApiError {
             | Error::TooManyWaiters(_)
             | Error::QuotaExceeded(_)
             | Error::TooMuchMemory(_)
+            | Error::NotWritten
             | Error::Stopping
             | Error::NoLogin
             | Error::BadLogin(_)
@@ -110,9 +111,10 @@ impl From<LeaseError> for ApiError {
             }
             LeaseError::Ended(EndReason::Revoked) => (StatusCode::FORBIDDEN, "Forbidden"),
             LeaseError::Ended(EndReason::Killed(_)) => (StatusCode::CONFLICT, "Killed"),
-            LeaseError::QuotaExceeded(_) | LeaseError::Ended(EndReason::Shutdown) | LeaseError::NoRandom => {
-                (StatusCode::SERVICE_UNAVAILABLE, "Unavailable")
-            }
+            LeaseError::QuotaExceeded(_)
+            | LeaseError::Ended(EndReason::Shutdown)
+            | LeaseError::NotWritten(_)
+            | LeaseError::NoRandom => (StatusCode::SERVICE_UNAVAILABLE, "Unavailable"),
         };
         // In the words of HTTP.
         let message = match &error {

@@ -138,7 +138,7 @@ async fn heartbeat(
     let secret = parse_token(&leases, &name, &body.lock_token, peer.principal())?;
     let ttl = body.ttl_ms.map(Duration::from_millis);
     let Renewed { ends, token, waiters, first_waited } =
-        leases.renew(&secret.key(), &name, ttl, peer.principal())?;
+        leases.renew(&secret.key(), &name, ttl, peer.principal()).await?;
     let response = RenewedJson {
         success: true,
         status: "HeartbeatReceived",
@@ -168,7 +168,7 @@ async fn release(
 ) -> HandlerResult {
     let name = Name::new(&body.resource_name)?;
     let secret = parse_token(&leases, &name, &body.lock_token, peer.principal())?;
-    leases.release(&secret.key(), &name, peer.principal())?;
+    leases.release(&secret.key(), &name, peer.principal()).await?;
     Ok(done("Released", "the lock was released"))
 }
 

@@ -71,7 +71,10 @@ async fn release_lock(
     UrlPath((resource, token)): UrlPath<(String, String)>,
 ) -> Result<&'static str, ApiError> {
     let name = Name::new(&resource)?;
-    let release = |secret: Secret| leases.release(&secret.key(), &name, peer.principal()).is_ok();
-    let released = token.parse().is_ok_and(release);
-    Ok(if released { "released" } else { "false" })
+    let Ok(secret) = token.parse::<Secret>() else { return Ok("false") };
+    match leases.release(&secret.key(), &name, peer.principal()).await {
+        Ok(()) => Ok("released"),
+        Err(error @ LeaseError::NotWritten(_)) => Err(error.into()),
+        Err(_) => Ok("false"),
+    }
 }

@@ -333,9 +333,9 @@ async fn kill(
     UrlPath(id): UrlPath<String>,
     OptionalJson(KillJson { reason }): OptionalJson<KillJson>,
 ) -> HandlerResult {
-    // An error means that this session has ended meanwhile, because the server stops. The other session ends
+    // An end means that this session has ended meanwhile, because the server stops. The other session ends
     // nevertheless.
-    let _ = session(&service, &peer).kill(session_id(&id)?, reason.as_deref())?.finish().await;
+    session(&service, &peer).kill(session_id(&id)?, reason.as_deref())?.finish().await.unwrap_or(Ok(()))?;
     Ok(done("Killed", "the session has ended; its locks were released"))
 }
 

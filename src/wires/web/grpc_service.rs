@@ -142,9 +142,12 @@ impl From<Error> for Status {
             | Error::TooManyWaiters(_)
             | Error::QuotaExceeded(_)
             | Error::TooMuchMemory(_) => Code::ResourceExhausted,
-            Error::Deadlock(_) | Error::Stopping | Error::NoLogin | Error::BadLogin(_) | Error::OtherUser => {
-                Code::Unavailable
-            }
+            Error::Deadlock(_)
+            | Error::NotWritten
+            | Error::Stopping
+            | Error::NoLogin
+            | Error::BadLogin(_)
+            | Error::OtherUser => Code::Unavailable,
         };
         // In the words of gRPC.
         let message = match error {
@@ -168,7 +171,9 @@ impl From<LeaseError> for Status {
             LeaseError::RequestIdTaken => Code::AlreadyExists,
             LeaseError::Ttl { .. } | LeaseError::BadRequestId => Code::InvalidArgument,
             LeaseError::QuotaExceeded(_) => Code::ResourceExhausted,
-            LeaseError::Ended(EndReason::Shutdown) | LeaseError::NoRandom => Code::Unavailable,
+            LeaseError::Ended(EndReason::Shutdown) | LeaseError::NotWritten(_) | LeaseError::NoRandom => {
+                Code::Unavailable
+            }
         };
         // In the words of gRPC.
         let message = match &error {

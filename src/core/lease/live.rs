@@ -1,0 +1,398 @@
+//! A lease that runs, how it goes on, and how it ends.
+//!
+//! With a store, what is promised is written first, and a lock passes on only when the lease is deleted there: a lease
+//! that ended never comes back beside a later owner.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::{Notify, SetOnce},
+    time::{Instant, sleep_until},
+};
+
+use super::{Durability, Key, Leases, Promised};
+use crate::{
+    core::{
+        lock::{Mode, Token},
+        session::{Handle, Session},
+        share::Reservation,
+        stats::ReleaseCause,
+        store::{BootMoment, DurableLease, NotWritten, Written},
+        sync::{Rank, plain::Guarded},
+    },
+    name::Name,
+};
+
+/// A lease.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub key: Key,
+    pub name: Name,
+    pub mode: Mode,
+    handle: Arc<Handle>,
+    /// When the lock was granted, in milliseconds since 1970.
+    granted_ms: u64,
+    term: Guarded<Term>,
+    /// The term has changed: its end may be nearer.
+    changed: Notify,
+    /// Its lock has passed on, and whether the store knows.
+    over: SetOnce<Result<(), NotWritten>>,
+    /// A client has the answer with the grant.
+    delivered: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Term {
+    /// None once it is over, or on its way there.
+    running: Option<Running>,
+    ttl: Duration,
+    ends: Instant,
+    /// How many answers with the grant are on their way.
+    deliveries: usize,
+    /// Whether the store may have it.
+    is_stored: bool,
+    /// What the store has for certain.
+    stored: Option<Stored>,
+}
+
+/// What a store knows of the time of a lease.
+#[derive(Clone, Copy, Debug)]
+struct Stored {
+    ttl: Duration,
+    /// It ends at a certain time: it was never renewed.
+    is_fixed: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Running {
+    session: Session,
+    _reservation: Reservation,
+}
+
+/// What is to be promised.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Promise {
+    /// That the lock is held.
+    Grant,
+    /// That it is held for the time to live from now, or for a new one; so many more answers with its grant are on their
+    /// way.
+    Heartbeat { ttl: Option<Duration>, deliveries: usize },
+}
+
+/// What is on its way to the store, and must be there before anything is promised.
+#[derive(Debug)]
+pub(super) struct WriteAhead {
+    stored: Stored,
+    ttl_before: Duration,
+    written: Written,
+}
+
+/// How a term ended.
+enum Ended {
+    /// It had before.
+    Before,
+    Now,
+    /// This server ends it no more: the next one takes it up from the store.
+    Kept,
+    /// It will when the store has deleted it.
+    Later(Running, Written),
+}
+
+impl Running {
+    pub(super) fn new(session: Session, reservation: Reservation) -> Self {
+        Self { session, _reservation: reservation }
+    }
+}
+
+impl Stored {
+    fn covers(self, wanted: Self) -> bool {
+        self.ttl >= wanted.ttl && (wanted.is_fixed || !self.is_fixed)
+    }
+}
+
+impl Term {
+    fn end(&mut self, key: Key, durability: Option<&Durability>, cause: ReleaseCause) -> Ended {
+        let Some(running) = self.running.take() else { return Ended::Before };
+        let Some(durability) = durability.filter(|_| self.is_stored) else {
+            running.session.end(cause);
+            return Ended::Now;
+        };
+        if cause == ReleaseCause::Shutdown {
+            running.session.end(cause);
+            return Ended::Kept;
+        }
+        Ended::Later(running, durability.writer.delete(key))
+    }
+}
+
+impl Lease {
+    /// A lease that runs from now on, whose grant is on its way to its client.
+    pub(super) fn start(
+        leases: &Arc<Leases>,
+        running: Running,
+        (name, mode): (Name, Mode),
+        key: Key,
+        ttl: Duration,
+    ) -> Arc<Self> {
+        let ends = Instant::now() + ttl;
+        let term = Term { running: None, ttl, ends, deliveries: 1, is_stored: false, stored: None };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let granted_ms = u64::try_from(now.as_millis()).unwrap_or_default();
+        Self::run(leases, running, (name, mode), key, term, granted_ms)
+    }
+
+    /// A lease that a store has.
+    pub(super) fn restore(leases: &Arc<Leases>, running: Running, lease: &DurableLease, ends: Instant) {
+        let DurableLease { ttl, .. } = *lease;
+        let stored = Some(Stored { ttl, is_fixed: lease.ends.is_some() });
+        let term = Term { running: None, ttl, ends, deliveries: 0, is_stored: true, stored };
+        let lease =
+            Self::run(leases, running, (lease.name.clone(), lease.mode), lease.key, term, lease.granted_ms);
+        lease.delivered.store(true, Ordering::Relaxed);
+    }
+
+    fn run(
+        leases: &Arc<Leases>,
+        running: Running,
+        (name, mode): (Name, Mode),
+        key: Key,
+        term: Term,
+        granted_ms: u64,
+    ) -> Arc<Self> {
+        let handle = running.session.handle_arc();
+        handle.note_command();
+        handle.note(|client_info| client_info.expires = Some(term.ends));
+        let term = Guarded::new(Rank::LeaseTerm, Term { running: Some(running), ..term });
+        let (changed, over) = (Notify::new(), SetOnce::new());
+        let delivered = AtomicBool::new(false);
+        let lease = Arc::new(Self { key, name, mode, handle, granted_ms, term, changed, over, delivered });
+        leases.live.lock().insert(key, lease.clone());
+        leases.tasks.spawn(expire(leases.clone(), lease.clone()));
+        lease
+    }
+
+    /// Its session, as others see it.
+    pub(super) fn handle(&self) -> &Arc<Handle> {
+        &self.handle
+    }
+
+    /// When it ends.
+    pub(super) fn ends(&self) -> Instant {
+        self.term.lock().ends
+    }
+
+    /// Whether it is in the store, or has ended.
+    pub(super) fn is_stored(&self) -> bool {
+        let term = self.term.lock();
+        term.running.is_none() || term.stored.is_some()
+    }
+
+    /// Resolves when its lock has passed on, and whether the store knows. Cancel-safe.
+    pub(super) async fn is_over(&self) -> Result<(), NotWritten> {
+        *self.over.wait().await
+    }
+
+    /// Makes true what is to be promised: what to say, and what must be written before it is said. None if it has ended.
+    pub(super) fn promise(
+        &self,
+        durability: Option<&Durability>,
+        promise: Promise,
+    ) -> Option<(Promised, Option<WriteAhead>)> {
+        let mut term = self.term.lock();
+        let token = term.running.as_ref()?.session.token(&self.name).unwrap_or_default();
+        let ttl_before = term.ttl;
+        if let Promise::Heartbeat { ttl, deliveries } = promise {
+            term.ttl = ttl.unwrap_or(term.ttl);
+            term.ends = Instant::now() + term.ttl;
+            term.deliveries += deliveries;
+            self.handle.note_command();
+            self.handle.note(|client_info| client_info.expires = Some(term.ends));
+            self.changed.notify_one();
+        }
+        let promised = Promised { ends: term.ends, token };
+        let wanted = Stored { ttl: term.ttl, is_fixed: matches!(promise, Promise::Grant) };
+        let durability = durability.filter(|durability| {
+            wanted.ttl > durability.grace && !term.stored.is_some_and(|stored| stored.covers(wanted))
+        });
+        let ahead = durability.map(|durability| {
+            term.is_stored = true;
+            let written = durability.writer.put(self.durable(&term, token, wanted));
+            WriteAhead { stored: wanted, ttl_before, written }
+        });
+        Some((promised, ahead))
+    }
+
+    fn durable(&self, term: &Term, token: Token, Stored { ttl, is_fixed }: Stored) -> DurableLease {
+        let info = self.handle.client_info();
+        let left = term.ends.saturating_duration_since(Instant::now());
+        DurableLease {
+            key: self.key,
+            name: self.name.clone(),
+            mode: self.mode,
+            token,
+            ttl,
+            session: self.handle.id(),
+            origin: self.handle.origin(),
+            user: info.user.as_ref().map(|user| user.name().to_owned()),
+            client: info.client,
+            note: info.note.map(Into::into),
+            granted_ms: self.granted_ms,
+            ends: BootMoment::now().filter(|_| is_fixed).map(|now| now.after(left)),
+        }
+    }
+
+    /// Resolves when that is in the store. With an error the lease goes on for the time that it had.
+    ///
+    /// Cancel-safe: dropped, the next promise writes it again.
+    pub(super) async fn written(&self, ahead: WriteAhead) -> Result<(), NotWritten> {
+        let WriteAhead { stored, ttl_before, written } = ahead;
+        let written = written.await;
+        let mut term = self.term.lock();
+        match written {
+            Ok(()) => {
+                let is_more = term.stored.is_none_or(|before| stored.covers(before));
+                if is_more {
+                    term.stored = Some(stored);
+                }
+            }
+            Err(_) if term.ttl == stored.ttl => term.ttl = ttl_before,
+            Err(_) => {}
+        }
+        written
+    }
+
+    /// Ends it. False if it had ended.
+    pub(super) fn end(self: &Arc<Self>, leases: &Arc<Leases>, cause: ReleaseCause) -> bool {
+        let ended = self.term.lock().end(self.key, leases.durability.as_ref(), cause);
+        self.ended(leases, ended, cause)
+    }
+
+    /// Ends it if its time has come or its session was told to end. When it ends; none if it has.
+    pub(super) fn end_if_due(self: &Arc<Self>, leases: &Arc<Leases>) -> Option<Instant> {
+        let told = self.handle.end_reason();
+        let is_told = told.is_some();
+        let cause = if is_told { told.into() } else { ReleaseCause::Expired };
+        let ended = {
+            let mut term = self.term.lock();
+            if !is_told && term.ends > Instant::now() {
+                return term.running.as_ref().map(|_| term.ends);
+            }
+            term.end(self.key, leases.durability.as_ref(), cause)
+        };
+        self.ended(leases, ended, cause);
+        None
+    }
+
+    /// Gives up an answer with the grant. If no other is on its way the lease ends, under the same guard: a request that
+    /// comes again just now either has its answer counted before, or finds no lease.
+    fn drop_delivery(self: &Arc<Self>, leases: &Arc<Leases>) {
+        let ended = {
+            let mut term = self.term.lock();
+            term.deliveries -= 1;
+            if term.deliveries > 0 {
+                return;
+            }
+            term.end(self.key, leases.durability.as_ref(), ReleaseCause::HandedBack)
+        };
+        self.ended(leases, ended, ReleaseCause::HandedBack);
+    }
+
+    /// Its term has ended, as is said. False if it had before.
+    fn ended(self: &Arc<Self>, leases: &Arc<Leases>, ended: Ended, cause: ReleaseCause) -> bool {
+        match ended {
+            Ended::Before => return false,
+            Ended::Now => self.passed_on(leases),
+            // It is not forgotten: nobody is told that it is gone.
+            Ended::Kept => drop(self.over.set(Err(NotWritten::Closed))),
+            Ended::Later(running, written) => {
+                drop(leases.tasks.spawn(pass_on(leases.clone(), self.clone(), running, written, cause)));
+            }
+        }
+        self.changed.notify_one();
+        true
+    }
+
+    fn passed_on(self: &Arc<Self>, leases: &Leases) {
+        leases.forget(self);
+        // It ends once.
+        let _ = self.over.set(Ok(()));
+    }
+}
+
+/// Ends the session of a lease when the store has deleted it. If this server writes no more, the store keeps it for the
+/// next start; by then nobody waits for its lock here.
+///
+/// Cancel-safe: dropped, the session ends.
+async fn pass_on(
+    leases: Arc<Leases>,
+    lease: Arc<Lease>,
+    running: Running,
+    written: Written,
+    cause: ReleaseCause,
+) {
+    let written = written.await;
+    running.session.end(cause);
+    match written {
+        Ok(()) => lease.passed_on(&leases),
+        Err(_) => drop(lease.over.set(written)),
+    }
+}
+
+/// Ends a lease when its time has come, or when its session was told to end.
+///
+/// Cancel-safe: dropped, the lease is not ended by its time any more.
+async fn expire(leases: Arc<Leases>, lease: Arc<Lease>) {
+    while let Some(ends) = lease.end_if_due(&leases) {
+        tokio::select! {
+            _ = lease.handle.ended() => {}
+            () = sleep_until(ends) => {}
+            () = lease.changed.notified() => {}
+        }
+    }
+}
+
+/// A lease that was granted.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// The fencing token.
+    pub token: Token,
+    /// When it ends without a heartbeat.
+    pub ends: Instant,
+    /// How long it waited.
+    pub waited: Duration,
+    /// To be kept until the client has it.
+    pub delivery: Arc<Delivery>,
+}
+
+/// A grant on its way. If no answer with it is delivered, the last one that is dropped takes the lease back.
+#[derive(Debug)]
+pub struct Delivery {
+    leases: Arc<Leases>,
+    lease: Arc<Lease>,
+}
+
+impl Delivery {
+    /// One of those that the term of the lease counts.
+    pub(super) fn of(leases: &Arc<Leases>, lease: Arc<Lease>) -> Arc<Self> {
+        Arc::new(Self { leases: leases.clone(), lease })
+    }
+
+    /// The client has it.
+    pub fn done(&self) {
+        self.lease.delivered.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if !self.lease.delivered.load(Ordering::Relaxed) {
+            self.lease.drop_delivery(&self.leases);
+        }
+    }
+}

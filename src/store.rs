@@ -1,0 +1,6 @@
+//! Where leases are kept: the engines behind [`crate::core::store::Store`].
+
+mod file;
+mod record;
+
+pub(crate) use file::{FileStore, OpenError, OpenOptions};

@@ -1,0 +1,320 @@
+//! A store on a disk that fails, and on one whose power is cut.
+
+use std::{
+    collections::BTreeMap,
+    os::unix::fs::FileExt,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use redb::StorageBackend;
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    core::{
+        client_info::{Origin, Wire},
+        lease::Key,
+        lock::{Mode, SessionId},
+    },
+    name::Name,
+};
+
+/// As a disk writes them.
+const SECTOR: usize = 512;
+
+/// A disk with a cache. What was written since the last sync may be lost, or torn, when its power is cut.
+#[derive(Debug, Default)]
+struct Disk {
+    cached: Mutex<Vec<(u64, Vec<u8>)>>,
+    /// Its sync does nothing: a planted bug.
+    forgets: AtomicBool,
+    /// It refuses everything that writes.
+    is_full: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Backend {
+    file: File,
+    disk: Arc<Disk>,
+}
+
+impl StorageBackend for Backend {
+    fn len(&self) -> Result<u64, io::Error> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        self.file.read_exact_at(out, offset)?;
+        for (at, bytes) in self.disk.cached.lock().unwrap().iter() {
+            let (from, to) = ((*at).max(offset), (at + bytes.len() as u64).min(offset + out.len() as u64));
+            if from < to {
+                let [into, of] = [offset, *at].map(|base| at_byte(from, base)..at_byte(to, base));
+                out[into].copy_from_slice(&bytes[of]);
+            }
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> Result<(), io::Error> {
+        self.check()?;
+        Ok(self.file.set_len(length)?)
+    }
+
+    fn sync_data(&self) -> Result<(), io::Error> {
+        self.check()?;
+        if !self.disk.forgets.load(Ordering::Relaxed) {
+            let written = std::mem::take(&mut *self.disk.cached.lock().unwrap());
+            written.iter().try_for_each(|(at, bytes)| self.file.write_all_at(bytes, *at))?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        self.check()?;
+        self.disk.cached.lock().unwrap().push((offset, data.to_vec()));
+        Ok(())
+    }
+}
+
+fn at_byte(position: u64, base: u64) -> usize {
+    usize::try_from(position - base).unwrap()
+}
+
+impl Backend {
+    fn check(&self) -> io::Result<()> {
+        if self.disk.is_full.load(Ordering::Relaxed) {
+            Err(io::ErrorKind::StorageFull.into())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Disk {
+    /// Any sectors of what was written since the last sync reach the file, in any order.
+    fn cut_power(&self, path: &Path, dice: &mut Dice) {
+        let file = File::options().write(true).open(path).unwrap();
+        let mut sectors: Vec<(u64, Vec<u8>)> = Vec::new();
+        for (at, bytes) in std::mem::take(&mut *self.cached.lock().unwrap()) {
+            let split = bytes.chunks(SECTOR).enumerate();
+            sectors.extend(split.map(|(index, part)| (at + (index * SECTOR) as u64, part.to_vec())));
+        }
+        while !sectors.is_empty() {
+            let (at, bytes) = sectors.swap_remove(dice.below(sectors.len()));
+            if dice.below(2) == 0 {
+                file.write_all_at(&bytes, at).unwrap();
+            }
+        }
+    }
+}
+
+/// Numbers that are the same in each run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % sides as u64).unwrap()
+    }
+}
+
+/// A folder with a store, and what it should have: names and times to live.
+struct Scene {
+    folder: TempDir,
+    disk: Arc<Disk>,
+}
+
+type Leases = BTreeMap<String, u64>;
+
+impl Scene {
+    fn new() -> Self {
+        Self { folder: TempDir::new().unwrap(), disk: Arc::default() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("leases")
+    }
+
+    fn try_open(&self) -> Result<(FileStore, State), OpenError> {
+        let disk = self.disk.clone();
+        let options = OpenOptions { path: self.path(), grace: Duration::from_secs(1), anyway: true };
+        let make = move |file| Database::builder().create_with_backend(Backend { file, disk: disk.clone() });
+        FileStore::open_with(
+            options,
+            |floors| Floors { token: floors.token.max(1), ..floors },
+            Arc::new(make),
+        )
+    }
+
+    fn open(&self) -> (FileStore, State) {
+        self.try_open().unwrap()
+    }
+}
+
+fn found(state: &State) -> Leases {
+    state.leases.iter().map(|lease| (lease.name.to_string(), lease.ttl.as_secs())).collect()
+}
+
+fn lease(name: &str, ttl: u64) -> DurableLease {
+    DurableLease {
+        key: Key::of("token", &[name]),
+        name: Name::new(name).unwrap(),
+        mode: Mode::Exclusive,
+        token: 1,
+        ttl: Duration::from_secs(ttl),
+        session: SessionId(1),
+        origin: Origin { wire: Wire::Http, peer: ([127, 0, 0, 1], 1).into() },
+        user: None,
+        client: String::new(),
+        note: Some("x".repeat(200)),
+        granted_ms: 0,
+        ends: None,
+    }
+}
+
+/// Some puts and deletes, made to `leases` as well.
+fn some_batch(leases: &mut Leases, dice: &mut Dice) -> Batch {
+    let changes = (0..=dice.below(6)).map(|_| {
+        let (name, ttl) = (format!("n{}", dice.below(40)), dice.below(100) as u64);
+        let key = Key::of("token", &[&name]);
+        if dice.below(3) == 0 {
+            leases.remove(&name);
+            return (key, Change::Delete);
+        }
+        leases.insert(name.clone(), ttl);
+        (key, Change::Put(Arc::new(lease(&name, ttl))))
+    });
+    Batch { changes: changes.collect(), floors: None }
+}
+
+/// Commits some batches, and cuts the power in or behind the last one. False if the store has not what it was told.
+fn survives_a_power_cut(scene: &Scene, leases: &mut Leases, dice: &mut Dice) -> bool {
+    let Ok((store, state)) = scene.try_open() else { return false };
+    if found(&state) != *leases {
+        return false;
+    }
+    for _ in 0..dice.below(5) {
+        assert!(store.file.commit(&some_batch(leases, dice)).is_ok());
+    }
+    let mut after = leases.clone();
+    let last = some_batch(&mut after, dice);
+    if dice.below(2) == 0 {
+        assert!(store.file.commit(&last).is_ok());
+        *leases = after.clone();
+    } else {
+        // In the middle of it: it writes, and its sync fails.
+        let database = store.file.database.lock();
+        let transaction = database.as_ref().unwrap().begin_write().unwrap();
+        {
+            let mut table = transaction.open_table(LEASES).unwrap();
+            for (key, change) in &last.changes {
+                match change {
+                    Change::Put(lease) => drop(table.insert(key.bytes(), &*record::encode(lease)).unwrap()),
+                    Change::Delete => drop(table.remove(key.bytes()).unwrap()),
+                }
+            }
+        }
+        scene.disk.is_full.store(true, Ordering::Relaxed);
+        assert!(transaction.commit().is_err());
+    }
+    scene.disk.cut_power(&scene.path(), dice);
+    drop(store);
+    scene.disk.cached.lock().unwrap().clear();
+    scene.disk.is_full.store(false, Ordering::Relaxed);
+    true
+}
+
+#[test]
+fn power_cuts_lose_nothing_that_was_committed() {
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..20 {
+        let (scene, mut leases) = (Scene::new(), Leases::new());
+        for _ in 0..10 {
+            assert!(survives_a_power_cut(&scene, &mut leases, &mut dice), "seed {}", dice.0);
+        }
+    }
+}
+
+/// The test above finds a store that does not sync.
+#[test]
+fn power_cuts_find_a_sync_that_does_nothing() {
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let is_found = (0..20).any(|_| {
+        let (scene, mut leases) = (Scene::new(), Leases::new());
+        drop(scene.open());
+        scene.disk.forgets.store(true, Ordering::Relaxed);
+        (0..10).any(|_| !survives_a_power_cut(&scene, &mut leases, &mut dice))
+    });
+    assert!(is_found);
+}
+
+#[test]
+fn full_disk_fails_until_the_store_is_written_again() {
+    let (scene, mut dice) = (Scene::new(), Dice(7));
+    let (store, _) = scene.open();
+    let mut leases = Leases::new();
+    store.file.commit(&some_batch(&mut leases, &mut dice)).unwrap();
+    let whole: Vec<_> = leases.iter().map(|(name, ttl)| lease(name, *ttl)).collect();
+    scene.disk.is_full.store(true, Ordering::Relaxed);
+    assert!(store.file.commit(&some_batch(&mut leases.clone(), &mut dice)).is_err());
+    assert!(store.file.replace(&whole, Floors::default()).is_err());
+    scene.disk.is_full.store(false, Ordering::Relaxed);
+    assert!(
+        store.file.commit(&some_batch(&mut leases.clone(), &mut dice)).is_err(),
+        "the file is not trusted"
+    );
+    store.file.replace(&whole, Floors { token: 7, session: 9 }).unwrap();
+    store.file.commit(&some_batch(&mut leases, &mut dice)).unwrap();
+    drop(store);
+    let (_, state) = scene.open();
+    assert_eq!((found(&state), state.floors), (leases, Floors { token: 7, session: 9 }));
+}
+
+#[test]
+fn store_is_opened_once() {
+    let scene = Scene::new();
+    let (_store, _) = scene.open();
+    let error = scene.try_open().unwrap_err().to_string();
+    assert!(
+        error.ends_with("leases is in use by another getlockd; stop that one, or give this one another file"),
+        "{error}"
+    );
+}
+
+#[test]
+fn foreign_and_newer_files_are_refused_and_kept() {
+    let scene = Scene::new();
+    fs::write(scene.path(), "#!/bin/sh\necho hello\n".repeat(1000)).unwrap();
+    let error = scene.try_open().unwrap_err();
+    assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+    assert!(fs::read(scene.path()).unwrap().starts_with(b"#!/bin/sh"), "it is left as it was");
+    fs::remove_file(scene.path()).unwrap();
+    let meta = Meta { format: FORMAT + 1, ..Meta::default() };
+    let (store, _) = scene.open();
+    write_meta(store.file.database.lock().as_ref().unwrap(), &meta).unwrap();
+    drop(store);
+    let error = scene.try_open().unwrap_err();
+    assert!(matches!(error, OpenError::Newer { format: 2, .. }), "{error}");
+}
+
+#[test]
+fn grace_is_that_of_the_run_that_ended() {
+    let scene = Scene::new();
+    let (store, state) = scene.open();
+    assert_eq!(state.grace, Duration::ZERO, "nothing was granted before");
+    drop(store);
+    let (store, state) = scene.open();
+    assert_eq!(state.grace, Duration::from_secs(1), "a crash");
+    store.file.close(Floors { token: 40, session: 8 }, true).unwrap();
+    drop(store);
+    let (store, state) = scene.open();
+    assert_eq!((state.grace, state.floors), (Duration::ZERO, Floors { token: 41, session: 8 }));
+    store.file.close(state.floors, false).unwrap();
+    drop(store);
+    assert_eq!(scene.open().1.grace, Duration::from_secs(1), "leases ran that were not written");
+}
