@@ -426,7 +426,9 @@ impl Leases {
         // There may be more than the flags of this start allow. They were promised.
         let reservation = self.quota.take_over(quota_key);
         let mut session = self.service.restore(stored.session, stored.origin)?;
-        user.into_iter().for_each(|user| session.authenticate_as(user));
+        if let Some(user) = user {
+            session.authenticate_as(user);
+        }
         session.introduce(stored.client.clone(), stored.note.clone()).ok()?;
         let held = SystemTime::UNIX_EPOCH + Duration::from_millis(stored.granted_ms);
         let since = held.elapsed().ok().and_then(|held| Instant::now().checked_sub(held));

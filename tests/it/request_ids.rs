@@ -296,7 +296,7 @@ async fn request_of_an_ended_lease_takes_a_new_lease() {
     assert!(again.token > first.token);
     let mut killer = leases.service().open(client_at(9).origin);
     let killed = killer.query(&UsedBy(&name())).unwrap().unwrap();
-    killer.kill(killed, None).unwrap().finish().await.unwrap();
+    killer.kill(killed, None).unwrap().finish().await.unwrap().unwrap();
     let (last, _) = ask(&leases, request(Timeout::NONE)).await.unwrap().unwrap();
     assert!(last.token > again.token);
 }

@@ -140,35 +140,35 @@ impl Lease {
         key: Key,
         ttl: Duration,
     ) -> Arc<Self> {
-        let ends = Instant::now() + ttl;
-        let term = Term { running: None, ttl, ends, deliveries: 1, is_stored: false, stored: None };
+        let (ends, handle) = (Instant::now() + ttl, running.session.handle_arc());
+        let term = Term { running: Some(running), ttl, ends, deliveries: 1, is_stored: false, stored: None };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let granted_ms = u64::try_from(now.as_millis()).unwrap_or_default();
-        Self::run(leases, running, (name, mode), key, term, granted_ms)
+        Self::run(leases, handle, (name, mode), key, term, granted_ms)
     }
 
     /// A lease that a store has.
     pub(super) fn restore(leases: &Arc<Leases>, running: Running, lease: &DurableLease, ends: Instant) {
         let DurableLease { ttl, .. } = *lease;
         let stored = Some(Stored { ttl, is_fixed: lease.ends.is_some() });
-        let term = Term { running: None, ttl, ends, deliveries: 0, is_stored: true, stored };
+        let handle = running.session.handle_arc();
+        let term = Term { running: Some(running), ttl, ends, deliveries: 0, is_stored: true, stored };
         let lease =
-            Self::run(leases, running, (lease.name.clone(), lease.mode), lease.key, term, lease.granted_ms);
+            Self::run(leases, handle, (lease.name.clone(), lease.mode), lease.key, term, lease.granted_ms);
         lease.delivered.store(true, Ordering::Relaxed);
     }
 
     fn run(
         leases: &Arc<Leases>,
-        running: Running,
+        handle: Arc<Handle>,
         (name, mode): (Name, Mode),
         key: Key,
         term: Term,
         granted_ms: u64,
     ) -> Arc<Self> {
-        let handle = running.session.handle_arc();
         handle.note_command();
         handle.note(|client_info| client_info.expires = Some(term.ends));
-        let term = Guarded::new(Rank::LeaseTerm, Term { running: Some(running), ..term });
+        let term = Guarded::new(Rank::LeaseTerm, term);
         let (changed, over) = (Notify::new(), SetOnce::new());
         let delivered = AtomicBool::new(false);
         let lease = Arc::new(Self { key, name, mode, handle, granted_ms, term, changed, over, delivered });

@@ -311,7 +311,9 @@ impl Writer {
         queue.changes.clear();
         // The last first: a lease that was to be written twice is again what it was before both.
         for Waiting { put, done } in refused.into_iter().rev() {
-            put.into_iter().for_each(|put| queue.take_back(put));
+            if let Some(put) = put {
+                queue.take_back(put);
+            }
             let _ = done.send(Err(NotWritten::Failing));
         }
         deletes

@@ -60,7 +60,7 @@ impl StorageBackend for Backend {
 
     fn set_len(&self, length: u64) -> Result<(), io::Error> {
         self.check()?;
-        Ok(self.file.set_len(length)?)
+        self.file.set_len(length)
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
