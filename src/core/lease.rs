@@ -25,7 +25,7 @@ pub use live::{Delivery, Grant};
 
 use self::{
     idempotent::IdempotentRequests,
-    live::{Lease, Promise, Running},
+    live::{Lease, PromiseKind, Running},
 };
 use crate::{
     core::{
@@ -35,7 +35,7 @@ use crate::{
         session::{Acquiring, LockService, Principal, Session},
         share::{Quota, QuotaKey, Reservation, Resource},
         stats::ReleaseCause,
-        store::{BootMoment, DurableLease, NotWritten, Writer},
+        store::{BootMoment, DurableLease, NotWritten, StoreWriter},
         sync::{Rank, plain::Guarded},
         users::User,
     },
@@ -141,7 +141,7 @@ pub struct Leases {
 #[derive(Clone, Debug)]
 pub struct Durability {
     /// What writes them.
-    pub writer: Arc<Writer>,
+    pub writer: Arc<StoreWriter>,
     /// Those that run for no longer are not written: a start after a crash grants nothing for that time.
     pub grace: Duration,
     /// What the tokens of requests with an id are made with: a request that is repeated after a restart finds its lease.
@@ -228,7 +228,7 @@ impl Leases {
         let lease = Lease::start(self, running, (name, mode), key, ttl);
         // From here on an error, or the end of this future, hands the lock back.
         let delivery = Delivery::of(self, lease.clone());
-        let ends = self.promise(&lease, Promise::Grant).await?.ends;
+        let ends = self.promise(&lease, PromiseKind::Grant).await?.ends;
         Ok(Grant { token, ends, waited, delivery })
     }
 
@@ -238,7 +238,7 @@ impl Leases {
     }
 
     /// What writes them to the store; none without a store.
-    pub fn writer(&self) -> Option<&Arc<Writer>> {
+    pub fn writer(&self) -> Option<&Arc<StoreWriter>> {
         self.durability.as_ref().map(|durability| &durability.writer)
     }
 
@@ -285,7 +285,7 @@ impl Leases {
         let ttl = self.check_ttl(ttl)?;
         let lease = self.find(key, name, by).await?;
         let Promised { ends, token } =
-            self.promise(&lease, Promise::Heartbeat { ttl, deliveries: 0 }).await?;
+            self.promise(&lease, PromiseKind::Heartbeat { ttl, deliveries: 0 }).await?;
         let (waiters, first_waited) = self.service.queue_of(name);
         Ok(Renewed { ends, token, waiters, first_waited })
     }
@@ -330,7 +330,7 @@ impl Leases {
     /// Promises a client that the lease goes on, once that is in the store.
     ///
     /// Cancel-safe: dropped, the lease may go on or not.
-    async fn promise(&self, lease: &Lease, promise: Promise) -> Result<Promised, LeaseError> {
+    async fn promise(&self, lease: &Lease, promise: PromiseKind) -> Result<Promised, LeaseError> {
         let begun = lease.promise(self.durability.as_ref(), promise);
         let (promised, ahead) = begun.ok_or_else(|| self.unknown_token(&lease.name))?;
         if let Some(ahead) = ahead {

@@ -1,6 +1,6 @@
 //! What outlives the process: leases, and floors for the numbers that must not repeat.
 //!
-//! A [`Store`] keeps them. A [`Writer`] stands in front of it: one batch is under way, and the next takes all that came
+//! A [`Store`] keeps them. A [`StoreWriter`] stands in front of it: one batch is under way, and the next takes all that came
 //! meanwhile. What is answered to a client is answered behind the commit.
 
 mod writer;
@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 #[cfg(target_os = "linux")]
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-pub use writer::{NotWritten, Writer, Written};
+pub use writer::{Committed, NotWritten, StoreWriter};
 
 use crate::{
     core::{
@@ -120,7 +120,7 @@ pub struct Floors {
 
 /// What a store had when it was opened.
 #[derive(Debug)]
-pub struct State {
+pub struct StoredState {
     /// The leases that were promised.
     pub leases: Vec<DurableLease>,
     /// Where numbers go on.
@@ -135,7 +135,7 @@ pub struct State {
 
 /// One change of a store.
 #[derive(Clone, Debug)]
-pub enum Change {
+pub enum LeaseChange {
     /// A lease is promised, or renewed for longer.
     Put(Arc<DurableLease>),
     /// A lease has ended.
@@ -146,7 +146,7 @@ pub enum Change {
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// For each lease the last change.
-    pub changes: Vec<(Key, Change)>,
+    pub changes: Vec<(Key, LeaseChange)>,
     /// The floors from now on, if they move.
     pub floors: Option<Floors>,
 }

@@ -11,7 +11,7 @@ use crate::{
         lease::{Leases, Secret},
         lock::first_token,
         session::LockService,
-        store::{BootMoment, DurableLease, Floors, Store, Writer},
+        store::{BootMoment, DurableLease, Floors, Store, StoreWriter},
     },
     store::{FileStore, OpenOptions},
 };
@@ -22,7 +22,7 @@ const LAST_COMMIT: Duration = Duration::from_secs(5);
 /// A store that is open.
 #[derive(Debug)]
 pub(super) struct OpenStore {
-    pub writer: Arc<Writer>,
+    pub writer: Arc<StoreWriter>,
     /// Where numbers go on.
     pub floors: Floors,
     pub request_key: Secret,
@@ -44,7 +44,7 @@ impl OpenStore {
             session: floors.session,
         })?;
         Ok(Some(Self {
-            writer: Writer::new(state.leases.iter().cloned(), state.ceiling),
+            writer: StoreWriter::new(state.leases.iter().cloned(), state.ceiling),
             floors: state.floors,
             request_key: state.request_key,
             store: Arc::new(store),

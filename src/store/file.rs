@@ -23,7 +23,7 @@ use tokio::task::spawn_blocking;
 use super::record::{self, BadRecord, FORMAT, Meta, millis};
 use crate::core::{
     lease::Secret,
-    store::{Batch, Change, CommitError, DurableLease, Floors, State, Store},
+    store::{Batch, CommitError, DurableLease, Floors, LeaseChange, Store, StoredState},
     sync::{Rank, plain::Guarded},
 };
 
@@ -99,7 +99,7 @@ impl FileStore {
     pub(crate) fn open(
         options: OpenOptions,
         first: impl FnOnce(Floors) -> Floors,
-    ) -> Result<(Self, State), OpenError> {
+    ) -> Result<(Self, StoredState), OpenError> {
         let make =
             |file| Database::builder().set_cache_size(CACHE).create_with_backend(FileBackend::new(file)?);
         Self::open_with(options, first, Arc::new(make))
@@ -109,7 +109,7 @@ impl FileStore {
         options: OpenOptions,
         first: impl FnOnce(Floors) -> Floors,
         make: MakeDatabase,
-    ) -> Result<(Self, State), OpenError> {
+    ) -> Result<(Self, StoredState), OpenError> {
         let OpenOptions { path, grace, anyway } = options;
         let io = |error| OpenError::Io { path: path.clone(), error };
         let folder = folder_of(&path);
@@ -145,7 +145,8 @@ impl FileStore {
         let (ceiling, grace_left) = (floors.ahead(), Duration::from_millis(meta.grace_ms));
         let request_key: Secret =
             meta.request_key.parse().map_err(|_| foreign("it has no key".to_owned()))?;
-        let state = State { leases, floors, ceiling, request_key: request_key.clone(), grace: grace_left };
+        let state =
+            StoredState { leases, floors, ceiling, request_key: request_key.clone(), grace: grace_left };
         meta.set_floors(ceiling);
         // A crash from now on leaves leases that were not written, those of the last run included.
         meta.grace_ms = meta.grace_ms.max(millis(grace));
@@ -223,8 +224,8 @@ fn write_batch(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
         let mut leases = transaction.open_table(LEASES)?;
         for (key, change) in &batch.changes {
             match change {
-                Change::Put(lease) => drop(leases.insert(key.bytes(), &*record::encode(lease))?),
-                Change::Delete => drop(leases.remove(key.bytes())?),
+                LeaseChange::Put(lease) => drop(leases.insert(key.bytes(), &*record::encode(lease))?),
+                LeaseChange::Delete => drop(leases.remove(key.bytes())?),
             }
         }
     }

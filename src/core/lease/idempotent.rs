@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Client, Delivery, Grant, Key, LeaseError, LeaseRequest, Leases, MAX_REQUEST_ID, MIN_REQUEST_ID, Promised,
     Secret,
-    live::{Lease, Promise, WriteAhead},
+    live::{Lease, PromiseKind, WriteAhead},
 };
 use crate::{
     core::{
@@ -219,7 +219,7 @@ impl Leases {
         mine.check(&lease.name, lease.mode, &by)?;
         Principal(client.user.as_deref()).check_lock(&lease.name).map_err(LeaseError::Refused)?;
         let ttl = self.check_ttl(ttl)?;
-        let promise = Promise::Heartbeat { ttl, deliveries: 1 };
+        let promise = PromiseKind::Heartbeat { ttl, deliveries: 1 };
         let Some((promised, ahead)) = lease.promise(self.durability.as_ref(), promise) else {
             return Ok(None);
         };

@@ -23,7 +23,7 @@ use crate::{
         session::{Handle, Session},
         share::Reservation,
         stats::ReleaseCause,
-        store::{BootMoment, DurableLease, NotWritten, Written},
+        store::{BootMoment, Committed, DurableLease, NotWritten},
         sync::{Rank, plain::Guarded},
     },
     name::Name,
@@ -77,7 +77,7 @@ pub(super) struct Running {
 
 /// What is to be promised.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Promise {
+pub(super) enum PromiseKind {
     /// That the lock is held.
     Grant,
     /// That it is held for the time to live from now, or for a new one; so many more answers with its grant are on their
@@ -90,7 +90,7 @@ pub(super) enum Promise {
 pub(super) struct WriteAhead {
     stored: Stored,
     ttl_before: Duration,
-    written: Written,
+    written: Committed,
 }
 
 /// How a term ended.
@@ -101,7 +101,7 @@ enum Ended {
     /// This server ends it no more: the next one takes it up from the store.
     Kept,
     /// It will when the store has deleted it.
-    Later(Running, Written),
+    Later(Running, Committed),
 }
 
 impl Running {
@@ -202,12 +202,12 @@ impl Lease {
     pub(super) fn promise(
         &self,
         durability: Option<&Durability>,
-        promise: Promise,
+        promise: PromiseKind,
     ) -> Option<(Promised, Option<WriteAhead>)> {
         let mut term = self.term.lock();
         let token = term.running.as_ref()?.session.token(&self.name).unwrap_or_default();
         let ttl_before = term.ttl;
-        if let Promise::Heartbeat { ttl, deliveries } = promise {
+        if let PromiseKind::Heartbeat { ttl, deliveries } = promise {
             term.ttl = ttl.unwrap_or(term.ttl);
             term.ends = Instant::now() + term.ttl;
             term.deliveries += deliveries;
@@ -216,7 +216,7 @@ impl Lease {
             self.changed.notify_one();
         }
         let promised = Promised { ends: term.ends, token };
-        let wanted = Stored { ttl: term.ttl, is_fixed: matches!(promise, Promise::Grant) };
+        let wanted = Stored { ttl: term.ttl, is_fixed: matches!(promise, PromiseKind::Grant) };
         let durability = durability.filter(|durability| {
             wanted.ttl > durability.grace && !term.stored.is_some_and(|stored| stored.covers(wanted))
         });
@@ -333,7 +333,7 @@ async fn pass_on(
     leases: Arc<Leases>,
     lease: Arc<Lease>,
     running: Running,
-    written: Written,
+    written: Committed,
     cause: ReleaseCause,
 ) {
     let written = written.await;

@@ -14,7 +14,7 @@ use crate::{
         offload::{ListPermit, ListPermits, offload},
         share::{FairQueue, Quota, QuotaKey, Resource},
         stats::Recorder,
-        store::{Floors, Writer},
+        store::{Floors, StoreWriter},
         sync::{AtomicU64, HashMap, Ordering},
         users::{User, Users},
     },
@@ -80,7 +80,7 @@ pub struct LockService {
     recorder: Recorder,
     timeouts: AtomicU64,
     started: Instant,
-    writer: Option<Arc<Writer>>,
+    writer: Option<Arc<StoreWriter>>,
 }
 
 impl LockService {
@@ -99,7 +99,7 @@ impl LockService {
         limits: Limits,
         users: Option<Arc<Users>>,
         floors: Floors,
-        writer: Option<Arc<Writer>>,
+        writer: Option<Arc<StoreWriter>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             table: Arc::new(Table::with_floor(limits.waiters_per_lock, floors.token)),

@@ -39,8 +39,10 @@ impl Scripted {
 impl Store for Scripted {
     fn commit(&self, Batch { changes, floors }: Batch) -> BoxFuture<'_, Result<(), CommitError>> {
         let changes = changes.into_iter().map(|(key, change)| match change {
-            Change::Put(lease) => (lease.name.to_string(), Some(lease.ttl.as_secs())),
-            Change::Delete => (NAMES.into_iter().find(|name| key_of(name) == key).unwrap().to_owned(), None),
+            LeaseChange::Put(lease) => (lease.name.to_string(), Some(lease.ttl.as_secs())),
+            LeaseChange::Delete => {
+                (NAMES.into_iter().find(|name| key_of(name) == key).unwrap().to_owned(), None)
+            }
         });
         self.ask(What::Commit(changes.collect(), floors.map(|floors| floors.token)))
     }
@@ -80,7 +82,7 @@ fn lease(name: &str, ttl: u64) -> DurableLease {
 
 /// A writer, what its store is asked, and the token that was given last.
 struct Scene {
-    writer: Arc<Writer>,
+    writer: Arc<StoreWriter>,
     asked: mpsc::UnboundedReceiver<Asked>,
     last: Arc<Mutex<u64>>,
 }
@@ -89,7 +91,7 @@ impl Scene {
     fn new() -> Self {
         let (sender, asked) = mpsc::unbounded_channel();
         let last = Arc::new(Mutex::new(1));
-        let (writer, given) = (Writer::new([], Floors { token: 1, session: 0 }.ahead()), last.clone());
+        let (writer, given) = (StoreWriter::new([], Floors { token: 1, session: 0 }.ahead()), last.clone());
         let numbers = move || Floors { token: *given.lock().unwrap(), session: 0 };
         tokio::spawn(writer.clone().run(Arc::new(Scripted(sender)), Arc::new(numbers)));
         Self { writer, asked, last }
@@ -112,7 +114,7 @@ fn full_disk() -> CommitError {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_that_come_during_a_commit_are_one_batch() {
+async fn changes_that_come_during_a_commit_share_a_batch() {
     let mut scene = Scene::new();
     let mut first = scene.writer.put(lease("a", 10));
     let answer = scene.is_asked(commit([("a", Some(10))])).await;

@@ -16,7 +16,7 @@ use tokio::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Batch, Change, CommitError, DurableLease, Floors, Store};
+use super::{Batch, CommitError, DurableLease, Floors, LeaseChange, Store};
 use crate::core::{
     lease::Key,
     stats::{Distribution, Histogram},
@@ -48,8 +48,8 @@ pub enum NotWritten {
 
 /// Writes the changes of leases to a store.
 #[derive(Debug)]
-pub struct Writer {
-    queue: Guarded<Queue>,
+pub struct StoreWriter {
+    queue: Guarded<CommitQueue>,
     wake: Notify,
     health: watch::Sender<Health>,
     /// The floors that the store had at the start.
@@ -70,13 +70,13 @@ enum Health {
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct CommitQueue {
     /// All that the store is to have. Memory is the truth: a store that failed is written again from this.
     leases: HashMap<Key, Arc<DurableLease>>,
     /// The next batch: of each lease the last change.
-    changes: HashMap<Key, Change>,
+    changes: HashMap<Key, LeaseChange>,
     /// Those who wait for the next batch.
-    waiting: Vec<Waiting>,
+    waiting: Vec<PendingCommit>,
     /// Nothing is taken any more; whether leases run that were not written.
     closing: Option<Quiet>,
 }
@@ -86,7 +86,7 @@ struct Queue {
 struct Quiet(bool);
 
 #[derive(Debug)]
-struct Waiting {
+struct PendingCommit {
     /// None for a delete.
     put: Option<Put>,
     done: oneshot::Sender<Result<(), NotWritten>>,
@@ -128,9 +128,9 @@ impl StoreStats {
 ///
 /// Cancel-safe: dropped, the change is written all the same.
 #[derive(Debug)]
-pub struct Written(Result<oneshot::Receiver<Result<(), NotWritten>>, NotWritten>);
+pub struct Committed(Result<oneshot::Receiver<Result<(), NotWritten>>, NotWritten>);
 
-impl Future for Written {
+impl Future for Committed {
     type Output = Result<(), NotWritten>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -144,12 +144,12 @@ impl Future for Written {
 /// The numbers that were given last.
 pub type LastNumbers = dyn Fn() -> Floors + Send + Sync;
 
-impl Writer {
+impl StoreWriter {
     /// For a store that has these leases and these floors.
     pub fn new(leases: impl IntoIterator<Item = DurableLease>, floors: Floors) -> Arc<Self> {
         let leases = leases.into_iter().map(|lease| (lease.key, Arc::new(lease))).collect();
         Arc::new(Self {
-            queue: Guarded::new(Rank::StoreQueue, Queue { leases, ..Queue::default() }),
+            queue: Guarded::new(Rank::StoreQueue, CommitQueue { leases, ..CommitQueue::default() }),
             wake: Notify::new(),
             health: watch::Sender::new(Health::Good),
             first_floors: floors,
@@ -161,37 +161,37 @@ impl Writer {
 
     /// Writes a lease. It may be promised when this resolves with `Ok`; with an error it is not in the store, or is
     /// deleted from it.
-    pub fn put(&self, lease: DurableLease) -> Written {
+    pub fn put(&self, lease: DurableLease) -> Committed {
         let mut queue = self.queue.lock();
         match *self.health.borrow() {
-            Health::Failing => return Written(Err(NotWritten::Failing)),
-            Health::Closed => return Written(Err(NotWritten::Closed)),
-            Health::Good if queue.closing.is_some() => return Written(Err(NotWritten::Closed)),
+            Health::Failing => return Committed(Err(NotWritten::Failing)),
+            Health::Closed => return Committed(Err(NotWritten::Closed)),
+            Health::Good if queue.closing.is_some() => return Committed(Err(NotWritten::Closed)),
             Health::Good => {}
         }
         let lease = Arc::new(lease);
         let before = queue.leases.insert(lease.key, lease.clone());
-        queue.changes.insert(lease.key, Change::Put(lease.clone()));
+        queue.changes.insert(lease.key, LeaseChange::Put(lease.clone()));
         self.wait(&mut queue, Some(Put { lease, before }))
     }
 
     /// Deletes a lease that has ended. Its lock may pass on when this resolves, which it does when the store can be
     /// written again if it cannot now.
-    pub fn delete(&self, key: Key) -> Written {
+    pub fn delete(&self, key: Key) -> Committed {
         let mut queue = self.queue.lock();
         if queue.closing.is_some() || *self.health.borrow() == Health::Closed {
-            return Written(Err(NotWritten::Closed));
+            return Committed(Err(NotWritten::Closed));
         }
         queue.leases.remove(&key);
-        queue.changes.insert(key, Change::Delete);
+        queue.changes.insert(key, LeaseChange::Delete);
         self.wait(&mut queue, None)
     }
 
-    fn wait(&self, queue: &mut Queue, put: Option<Put>) -> Written {
+    fn wait(&self, queue: &mut CommitQueue, put: Option<Put>) -> Committed {
         let (done, written) = oneshot::channel();
-        queue.waiting.push(Waiting { put, done });
+        queue.waiting.push(PendingCommit { put, done });
         self.wake.notify_one();
-        Written(Ok(written))
+        Committed(Ok(written))
     }
 
     /// Takes no more changes. `is_quiet`: no lease runs that was not written.
@@ -274,7 +274,7 @@ impl Writer {
         }
     }
 
-    fn take(&self) -> (Vec<(Key, Change)>, Vec<Waiting>, Option<Quiet>) {
+    fn take(&self) -> (Vec<(Key, LeaseChange)>, Vec<PendingCommit>, Option<Quiet>) {
         let mut queue = self.queue.lock();
         let changes = std::mem::take(&mut queue.changes).into_iter().collect();
         (changes, std::mem::take(&mut queue.waiting), queue.closing)
@@ -298,7 +298,7 @@ impl Writer {
 
     /// Nothing is known of a batch: leases in it are refused, and are not to be in the store. Those who wait for a delete
     /// wait on.
-    fn fail(&self, waiting: Vec<Waiting>, error: &dyn fmt::Display) -> Vec<Waiting> {
+    fn fail(&self, waiting: Vec<PendingCommit>, error: &dyn fmt::Display) -> Vec<PendingCommit> {
         tracing::error!(
             %error,
             "cannot write the lease store; no lease that must outlive the server is granted until it can be written"
@@ -310,7 +310,7 @@ impl Writer {
         let (refused, deletes): (Vec<_>, Vec<_>) = waiting.partition(|one| one.put.is_some());
         queue.changes.clear();
         // The last first: a lease that was to be written twice is again what it was before both.
-        for Waiting { put, done } in refused.into_iter().rev() {
+        for PendingCommit { put, done } in refused.into_iter().rev() {
             if let Some(put) = put {
                 queue.take_back(put);
             }
@@ -320,7 +320,7 @@ impl Writer {
     }
 
     /// Writes the store again from memory until it is written. False if another server owns it, or this one stops before.
-    async fn repair(&self, store: &dyn Store, floors: Floors, mut deletes: Vec<Waiting>) -> bool {
+    async fn repair(&self, store: &dyn Store, floors: Floors, mut deletes: Vec<PendingCommit>) -> bool {
         loop {
             sleep(RETRY).await;
             if self.queue.lock().closing.is_some() {
@@ -364,7 +364,7 @@ impl Writer {
     }
 }
 
-impl Queue {
+impl CommitQueue {
     /// The store is to have what it had before this, unless the lease has ended meanwhile.
     fn take_back(&mut self, Put { lease, before }: Put) {
         let Entry::Occupied(mut entry) = self.leases.entry(lease.key) else { return };
@@ -396,7 +396,7 @@ impl Floors {
     }
 }
 
-fn answer(waiting: Vec<Waiting>, written: Result<(), NotWritten>) {
+fn answer(waiting: Vec<PendingCommit>, written: Result<(), NotWritten>) {
     for one in waiting {
         // One that is gone needs no answer.
         let _ = one.done.send(written);

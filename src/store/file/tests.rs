@@ -140,7 +140,7 @@ impl Scene {
         self.folder.path().join("leases")
     }
 
-    fn try_open(&self) -> Result<(FileStore, State), OpenError> {
+    fn try_open(&self) -> Result<(FileStore, StoredState), OpenError> {
         let disk = self.disk.clone();
         let options = OpenOptions { path: self.path(), grace: Duration::from_secs(1), anyway: true };
         let make = move |file| Database::builder().create_with_backend(Backend { file, disk: disk.clone() });
@@ -151,12 +151,12 @@ impl Scene {
         )
     }
 
-    fn open(&self) -> (FileStore, State) {
+    fn open(&self) -> (FileStore, StoredState) {
         self.try_open().unwrap()
     }
 }
 
-fn found(state: &State) -> Leases {
+fn found(state: &StoredState) -> Leases {
     state.leases.iter().map(|lease| (lease.name.to_string(), lease.ttl.as_secs())).collect()
 }
 
@@ -184,10 +184,10 @@ fn some_batch(leases: &mut Leases, dice: &mut Dice) -> Batch {
         let key = Key::of("token", &[&name]);
         if dice.below(3) == 0 {
             leases.remove(&name);
-            return (key, Change::Delete);
+            return (key, LeaseChange::Delete);
         }
         leases.insert(name.clone(), ttl);
-        (key, Change::Put(Arc::new(lease(&name, ttl))))
+        (key, LeaseChange::Put(Arc::new(lease(&name, ttl))))
     });
     Batch { changes: changes.collect(), floors: None }
 }
@@ -214,8 +214,10 @@ fn survives_a_power_cut(scene: &Scene, leases: &mut Leases, dice: &mut Dice) -> 
             let mut table = transaction.open_table(LEASES).unwrap();
             for (key, change) in &last.changes {
                 match change {
-                    Change::Put(lease) => drop(table.insert(key.bytes(), &*record::encode(lease)).unwrap()),
-                    Change::Delete => drop(table.remove(key.bytes()).unwrap()),
+                    LeaseChange::Put(lease) => {
+                        drop(table.insert(key.bytes(), &*record::encode(lease)).unwrap());
+                    }
+                    LeaseChange::Delete => drop(table.remove(key.bytes()).unwrap()),
                 }
             }
         }
