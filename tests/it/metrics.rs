@@ -18,6 +18,7 @@ use getlockd::{
     name::Name,
 };
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, process::Command};
 
 /// Every sample of a scrape.
@@ -252,13 +253,21 @@ async fn format_follows_the_accept_header() {
     assert!(page.contains("getlockd_hold_seconds_bucket{le=\"+Inf\"} 0\n"), "{page}");
 }
 
+/// A server with a lease store, which has all metrics. Its folder may be on a file system that forgets.
+pub fn with_store() -> (TempDir, TestServer) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("leases");
+    let server = TestServer::with(&["--store", file.to_str().unwrap(), "--store-anyway"]);
+    (folder, server)
+}
+
 fn ops(file: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ops").join(file)).unwrap()
 }
 
 #[tokio::test]
 async fn alerts_and_dashboard_use_existing_metrics() {
-    let server = TestServer::start();
+    let (_folder, server) = with_store();
     let scrape = Scrape::of(&server).await;
     let names = scrape.names();
     for file in ["alerts.yml", "alerts_test.yml", "grafana-dashboard.json"] {
@@ -317,7 +326,7 @@ async fn promtool(args: &[&str], input: &str) -> Option<(bool, String)> {
 
 #[tokio::test]
 async fn promtool_accepts_metrics_and_alerts() {
-    let server = TestServer::start();
+    let (_folder, server) = with_store();
     let (_, page) = get(server.http, "/metrics").await;
     let calls: [(&[&str], &str); 3] = [
         (&["check", "metrics"], &page),

@@ -1,9 +1,13 @@
 //! Replays the transcripts of protocol.md, README.md and the pages of `docs` against a real server.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
+};
 
 use crate::{
     common::{Client, TestServer, http::Request},
+    durable::Restartable,
     markdown::{blocks, guides, read},
 };
 use getlockd::internal::line::Verb;
@@ -16,6 +20,10 @@ const USERS: &str = "users.toml";
 enum Step<'a> {
     Start(Vec<&'a str>),
     Stop,
+    /// By SIGKILL.
+    Kill,
+    /// Whether the disk has room.
+    Room(bool),
     /// By HTTP: method, path, body.
     Request(&'a str, &'a str, &'a str),
     /// Of HTTP: status, body.
@@ -30,8 +38,12 @@ fn step(line: &str) -> Step<'_> {
     if let Some(flags) = line.strip_prefix("$ getlockd ") {
         return Step::Start(flags.split(' ').collect());
     }
-    if line == "$ kill -TERM getlockd" {
-        return Step::Stop;
+    match line {
+        "$ kill -TERM getlockd" => return Step::Stop,
+        "$ kill -KILL getlockd" => return Step::Kill,
+        "$ # the disk is full" => return Step::Room(false),
+        "$ # the disk has room again" => return Step::Room(true),
+        _ => {}
     }
     if let Some((method @ ("GET" | "POST"), rest)) = line.split_once(' ') {
         let (path, body) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -93,8 +105,67 @@ fn same_word(shown: &str, got: &str) -> bool {
     }
 }
 
+/// Where the server of a transcript runs.
+enum Host {
+    Here(TestServer),
+    /// In a process of its own, since it has a store: it may be killed. Its transcripts show no wait.
+    Apart(Restartable),
+}
+
+impl Host {
+    fn http(&self) -> SocketAddr {
+        match self {
+            Self::Here(server) => server.http,
+            Self::Apart(server) => server.http,
+        }
+    }
+
+    /// A new client, which has its session.
+    async fn client(&self) -> Client {
+        let server = match self {
+            Self::Here(server) => server,
+            Self::Apart(server) => return Client::connect(server.line).await,
+        };
+        let here = server.service.registry().count();
+        let client = server.client().await;
+        tokio::select! {
+            () = server.until(|stats| stats.sessions == here + 1) => {}
+            _ = client.stream.get_ref().readable() => {}
+        }
+        client
+    }
+
+    fn waiting(&self) -> usize {
+        match self {
+            Self::Here(server) => server.service.stats().table.waiters,
+            Self::Apart(_) => 0,
+        }
+    }
+
+    async fn until_waiting(&self, waiters: usize) {
+        match self {
+            Self::Here(server) => server.until_waiting(waiters).await,
+            Self::Apart(_) => panic!("a wait cannot be seen in another process"),
+        }
+    }
+
+    /// What an operator does.
+    fn operate(&mut self, step: &Step<'_>) -> Result<(), String> {
+        match (self, step) {
+            (Self::Here(server), Step::Stop) => server.stop(),
+            (Self::Apart(server), Step::Stop) => server.end("-TERM"),
+            (Self::Apart(server), Step::Kill) => server.end("-KILL"),
+            (Self::Apart(server), Step::Start(flags)) => server.start_again(flags),
+            (Self::Apart(server), Step::Room(has_room)) => server.set_room(*has_room),
+            (Self::Here(_), _) => return Err("the server has no --store".to_owned()),
+            (Self::Apart(_), _) => return Err("not what an operator does".to_owned()),
+        }
+        Ok(())
+    }
+}
+
 struct Replay {
-    server: TestServer,
+    server: Host,
     /// None for one that has closed.
     clients: BTreeMap<char, Option<Client>>,
     /// Requests without a reply so far.
@@ -144,12 +215,7 @@ impl Replay {
     async fn client(&mut self, who: char) -> &mut Client {
         for name in 'A'..=who {
             if !self.clients.contains_key(&name) {
-                let here = self.server.service.registry().count();
                 let client = self.server.client().await;
-                tokio::select! {
-                    () = self.server.until(|stats| stats.sessions == here + 1) => {}
-                    _ = client.stream.get_ref().readable() => {}
-                }
                 self.clients.insert(name, Some(client));
             }
         }
@@ -158,15 +224,13 @@ impl Replay {
 
     async fn take(&mut self, step: &Step<'_>, next: Option<&Step<'_>>) -> Result<(), String> {
         match *step {
-            Step::Start(_) => return Err("the server is started already".to_owned()),
-            Step::Stop => self.server.stop(),
+            Step::Start(_) | Step::Stop | Step::Kill | Step::Room(_) => return self.server.operate(step),
             Step::Request(method, path, body) => {
                 let real = |text: &str| {
                     self.tokens.iter().fold(text.to_owned(), |text, (shown, real)| text.replace(shown, real))
                 };
-                let (waiting, path, body) =
-                    (self.server.service.stats().table.waiters, real(path), real(body));
-                self.requests.push_back(Request::send(self.server.http, method, &path, &body).await);
+                let (waiting, path, body) = (self.server.waiting(), real(path), real(body));
+                self.requests.push_back(Request::send(self.server.http(), method, &path, &body).await);
                 if !matches!(next, Some(Step::Reply(..))) {
                     self.server.until_waiting(waiting + 1).await;
                 }
@@ -182,7 +246,7 @@ impl Replay {
                 }
             }
             Step::Send(who, line) => {
-                let waiting = self.server.service.stats().table.waiters;
+                let waiting = self.server.waiting();
                 self.client(who).await.send(&expand(line)).await;
                 let goes_on = matches!(next, Some(Step::Send(w, _) | Step::Receive(w, _)) if *w == who);
                 if !goes_on {
@@ -209,8 +273,12 @@ async fn replay(file: &str, (number, lines): (usize, Vec<&str>)) {
     let mut steps: Vec<_> = lines.iter().map(|line| step(line)).collect();
     let mut first = number + 1;
     let (_dir, server) = match &steps[0] {
-        Step::Start(flags) => server_with(flags),
-        _ => server_with(&[]),
+        Step::Start(flags) if flags[0] == "--store" => (None, Host::Apart(Restartable::start(flags))),
+        first => {
+            let flags = if let Step::Start(flags) = first { &flags[..] } else { &[] };
+            let (dir, server) = server_with(flags);
+            (Some(dir), Host::Here(server))
+        }
     };
     if matches!(steps[0], Step::Start(_)) {
         steps.remove(0);

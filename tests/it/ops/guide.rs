@@ -2,8 +2,9 @@
 
 use super::assert_is_variable;
 use crate::{
-    common::{TestServer, http},
+    common::http,
     markdown::{files, guides, read},
+    metrics::with_store,
 };
 
 /// The words of the page that start so, each to its end as a name.
@@ -33,7 +34,7 @@ fn every_file_for_operators_is_listed() {
 
 #[tokio::test]
 async fn metrics_exist() {
-    let server = TestServer::start();
+    let (_folder, server) = with_store();
     let (_, metrics) = http::get(server.http, "/metrics").await;
     let page = read("docs/operations.md");
     assert!(names(&page, "getlockd_").count() > 10);
