@@ -13,7 +13,7 @@ COPY benches benches
 COPY tests tests
 COPY crates crates
 COPY packaging/install packaging/static packaging/
-RUN PROFILE=${PROFILE} packaging/static /out
+RUN PROFILE=${PROFILE} packaging/static /out && mkdir -p -m 0700 /out/state/getlockd
 
 FROM ${BASE_IMAGE}
 ARG VERSION
@@ -27,6 +27,9 @@ ENV GETLOCKD_LINE=0.0.0.0:3305
 ENV GETLOCKD_MYSQL=0.0.0.0:3307
 ENV GETLOCKD_HTTP=0.0.0.0:3308
 EXPOSE 3305 3307 3308
+# For a volume with the lease store: --store /var/lib/getlockd/leases. The file system of a container is an overlay, which
+# the server refuses. A new volume has the owner of this folder.
+COPY --from=build --chown=65532:65532 /out/state/ /var/lib/
 USER 65532:65532
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=6s --start-period=1s CMD ["/usr/local/bin/getlockd", "ping"]

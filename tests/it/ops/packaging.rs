@@ -49,7 +49,22 @@ fn debian_package_enables_every_unit_of_ops() {
 
 #[test]
 fn settings_that_debian_package_offers_are_variables() {
-    for setting in ENV.lines().filter_map(|line| line.strip_prefix("#GETLOCKD")) {
-        assert_is_variable(&format!("GETLOCKD{}", setting.split_once('=').unwrap().0));
+    let settings: Vec<_> =
+        ENV.lines().filter_map(|line| line.trim_start_matches('#').split_once('=')).collect();
+    for (name, _) in &settings {
+        assert_is_variable(name);
     }
+    assert!(settings.len() > 3, "{settings:?}");
+}
+
+/// Where systemd makes a folder, a volume of the image is, and the package cleans up: one place.
+#[test]
+fn lease_store_has_a_folder_wherever_it_is_set() {
+    let service = fs::read_to_string(root().join("ops/getlockd.service")).unwrap();
+    let postrm = fs::read_to_string(root().join("packaging/debian/getlockd.postrm")).unwrap();
+    assert!(service.contains("\nStateDirectory=getlockd\nStateDirectoryMode=0700\n"));
+    assert!(ENV.contains("\nGETLOCKD_STORE=/var/lib/getlockd/leases\n"));
+    assert!(DOCKERFILE.contains(" && mkdir -p -m 0700 /out/state/getlockd\n"));
+    assert!(DOCKERFILE.contains("--chown=65532:65532 /out/state/ /var/lib/\n"));
+    assert!(postrm.contains(" /var/lib/getlockd /var/lib/private/getlockd\n"));
 }
