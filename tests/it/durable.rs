@@ -7,15 +7,18 @@ use std::{
     process::Command,
 };
 
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
     common::{
         console::output,
+        http::post,
         program::{PROGRAM, Program},
     },
     docs::is_installed,
     markdown::{blocks, read},
+    metrics::with_store,
 };
 
 /// A server in a process of its own, which can be killed, and started again with what it has stored.
@@ -69,6 +72,21 @@ impl Restartable {
             Command::new("prlimit").args(["--pid", &id, &format!("--fsize={limit}:")]).status().unwrap();
         assert!(limited.success());
     }
+}
+
+/// A commit takes longer than a try, which waits for no lock.
+#[tokio::test]
+async fn try_with_request_id_is_granted_once_it_is_stored() {
+    let (_folder, server) = with_store();
+    let request = json!({"resourceName": "nightly", "requestId": "8f14e45f-ceea-467f-9575-2b1c5a0d7e33"});
+    let (first, again) = tokio::join!(
+        post(server.http, "/api/lock/acquire", &request),
+        post(server.http, "/api/lock/acquire", &request)
+    );
+    assert_eq!((first.0, &first.1["status"]), (200, &"Acquired".into()));
+    assert_eq!((again.0, &again.1["lockToken"]), (200, &first.1["lockToken"]));
+    let other = json!({"resourceName": "nightly", "requestId": "another-request-of-it"});
+    assert_eq!(post(server.http, "/api/lock/acquire", &other).await.0, 409);
 }
 
 /// The commands of the page are run as they are, by one shell, with other ports.

@@ -3,7 +3,7 @@
 //! Nothing is kept of it beyond that. The secret of its lease is made of the id and of a key of this process, so the
 //! same id leads to the same lease.
 
-use std::{collections::HashMap, fmt, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{collections::HashMap, fmt, future::pending, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use futures_util::{
     FutureExt,
@@ -154,7 +154,8 @@ impl Leases {
             };
             part.identity.check(&mine.name, mine.mode, &mine.by)?;
             let _reservation = if part.is_first { None } else { Some(self.reserve(&client)?) };
-            let Some(decided) = part.decided(deadline, &client.gone).await else {
+            let is_granted = || self.runs(key);
+            let Some(decided) = part.decided(deadline, &client.gone, is_granted).await else {
                 self.service.count_timeout();
                 return Err(LeaseError::Busy);
             };
@@ -202,6 +203,12 @@ impl Leases {
             is_queued,
             decision,
         }))
+    }
+
+    /// Whether there is a lease of this key, and it has not ended.
+    fn runs(self: &Arc<Self>, key: Key) -> bool {
+        let lease = self.live.lock().get(&key).cloned();
+        lease.is_some_and(|lease| lease.end_if_due(self).is_some())
     }
 
     /// The lease that was granted to the same request, if it runs: it goes on as by a heartbeat.
@@ -275,18 +282,23 @@ impl PendingRequest {
 }
 
 impl Participant {
-    /// The decision, for a request that waits for it while its client is there. None if its timeout is over before.
+    /// The decision, for a request that waits for it while its client is there. None if its timeout is over before the lock
+    /// is granted: the store may still have to know then.
     ///
     /// Cancel-safe.
     async fn decided(
         &self,
         deadline: Option<Instant>,
         gone: &CancellationToken,
+        is_granted: impl Fn() -> bool,
     ) -> Option<Result<Grant, LeaseError>> {
         let timed_out = async {
             until(deadline).await;
             // A deadline that is over already, as of a try, leaves time for the first look at the lock.
             self.is_queued.cancelled().await;
+            if is_granted() {
+                pending::<()>().await;
+            }
         };
         let decided = tokio::select! {
             biased;
