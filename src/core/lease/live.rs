@@ -127,6 +127,13 @@ impl Term {
             running.session.end(cause);
             return Ended::Kept;
         }
+        if cause == ReleaseCause::HandedBack {
+            // Nobody was told of it. A later lease on the lock is written behind this delete or with it, so a crash brings
+            // back one of both.
+            drop(durability.writer.delete(key));
+            running.session.end(cause);
+            return Ended::Now;
+        }
         Ended::Later(running, durability.writer.delete(key))
     }
 }
