@@ -4,6 +4,7 @@ mod exposure;
 pub mod manual;
 pub mod ping;
 mod store;
+pub mod store_command;
 mod tls;
 pub mod user_command;
 mod values;
@@ -15,6 +16,7 @@ use clap_complete::Shell;
 
 pub use exposure::OpenToAll;
 pub use store::StoreFlags;
+pub use store_command::StoreArgs;
 pub use tls::TlsFlags;
 pub use values::{IdleLimit, Listen, LogFormat, PingTarget};
 use values::{at_least_one, host, keepalive, line_size, memory_size, packet_size, some_time, time};
@@ -62,6 +64,8 @@ pub enum Task {
         #[arg(value_name = "ADDR")]
         server: Option<PingTarget>,
     },
+    /// Show the leases in the store of a running server, or in the file of a stopped one (--file)
+    Store(StoreArgs),
     /// Print the completion script for a shell
     ///
     ///   getlockd completions bash > /etc/bash_completion.d/getlockd
@@ -239,7 +243,9 @@ impl Cli {
         match &cli.task {
             None => cli.config.check_together()?,
             Some(Task::Check(config)) => config.check_together()?,
-            Some(Task::User(_) | Task::Ping { .. } | Task::Completions { .. } | Task::Man) => {}
+            Some(
+                Task::User(_) | Task::Ping { .. } | Task::Store(_) | Task::Completions { .. } | Task::Man,
+            ) => {}
         }
         Ok(cli)
     }

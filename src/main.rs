@@ -10,7 +10,9 @@ use std::{
 };
 
 use getlockd::{
-    config::{Cli, CliError, Config, LogFormat, Task, manual, ping, user_command::print_entry},
+    config::{
+        Cli, CliError, Config, LogFormat, Task, manual, ping, store_command, user_command::print_entry,
+    },
     internal::{
         log::{RateLimit, VisibleLines, log_panics},
         systemd,
@@ -32,6 +34,9 @@ fn main() -> ExitCode {
         Ok(Cli { task: Some(Task::Check(config)), .. }) => exit(print_check(&config)),
         Ok(Cli { task: Some(Task::Ping { server }), config }) => {
             exit(server.map_or_else(|| config.ping_target(), Ok).and_then(ping::ping))
+        }
+        Ok(Cli { task: Some(Task::Store(args)), config }) => {
+            exit(store_command::run(&args, &config).and_then(|text| Ok(print(text.as_bytes())?)))
         }
         Ok(Cli { task: Some(Task::User(new)), .. }) => exit(print_entry(new)),
         Ok(Cli { task: Some(Task::Completions { shell }), .. }) => exit(print(&manual::completions(shell))),

@@ -20,4 +20,4 @@ pub use hangup::{HangupWatch, WatchedStream};
 pub use limit::{Limiter, Permit};
 pub use listen::{keep_urgent_inline, listen};
 pub use rewind::Rewind;
-pub use tls::{Secured, TLS_HELLO, Tls, TlsError, TlsFiles};
+pub use tls::{Secured, TLS_HELLO, Tls, TlsError, TlsFiles, trusting};

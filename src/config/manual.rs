@@ -20,7 +20,7 @@ SIGTERM and SIGINT stop the server: sessions that hold locks have --drain to fin
 SIGHUP makes it read the files of users, certificates and keys again.",
     exit_status: &[
         ("0", "the server was stopped, or the command has done what was asked for"),
-        ("1", "the command line is wrong, the server could not start, or a second signal ended it; with ping: no answer"),
+        ("1", "the command line is wrong, the server could not start, or a second signal ended it; with ping: no answer; with store: no store"),
     ],
     environment: &[],
     examples: &[
@@ -31,6 +31,7 @@ SIGHUP makes it read the files of users, certificates and keys again.",
             "Serve others, over TLS:",
         ),
         ("getlockd ping", "Ask a running server whether it answers:"),
+        ("getlockd store --file /var/lib/getlockd/leases", "Show the leases that the file of a stopped server has:"),
     ],
     see_also: &["getlock(1)", "systemd.socket(5)"],
 };

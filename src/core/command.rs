@@ -10,7 +10,7 @@ mod rows;
 use std::{fmt, sync::Arc};
 
 pub use error::{Error, Forbidden};
-pub use rows::{LockRow, SessionRow, Stats, WaiterRow, WhyRow};
+pub use rows::{LockRow, SessionRow, Stats, StoredLeaseRow, StoredLeases, WaiterRow, WhyRow};
 
 use getlockd_proto::{escape::Visible, timeout::Timeout};
 

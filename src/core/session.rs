@@ -28,7 +28,8 @@ pub use allowance::OWN_LOCKS;
 pub use handle::Handle;
 pub use pending::{Acquiring, Killing, Pieces, Releasing, Waiting};
 pub use query::{
-    History, HoldersOf, IsFree, Locks, MAX_LIST_ROWS, Query, Sessions, UsedBy, Waiters, Why, first_page, page,
+    DurableLeases, History, HoldersOf, IsFree, Locks, MAX_LIST_ROWS, Query, Sessions, UsedBy, Waiters, Why,
+    first_page, page,
 };
 pub use registry::Registry;
 pub use service::{Limits, LockService, Shared};

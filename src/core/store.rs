@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 #[cfg(target_os = "linux")]
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-pub use writer::{Committed, NotWritten, StoreWriter};
+pub use writer::{Committed, NotWritten, StoreReport, StoreWriter};
 
 use crate::{
     core::{
@@ -184,6 +184,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Notes that the server stops in good order, and which numbers it gave last. `is_quiet`: no lease runs that was not written, so the next start
     /// need not wait.
     fn close(&self, last: Floors, is_quiet: bool) -> BoxFuture<'_, Result<(), CommitError>>;
+
+    /// How many bytes it takes; none if it does not tell. It may read from the disk.
+    fn bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 #[cfg(test)]

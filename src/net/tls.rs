@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        self, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection,
+        self, ClientConfig, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection,
         crypto::{CryptoProvider, ring},
         pki_types::{
             CertificateDer, PrivateKeyDer,
@@ -209,12 +209,27 @@ fn configs(files: &TlsFiles) -> Result<Configs, TlsError> {
 }
 
 fn verifier(path: &Path, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(path)?), provider).build();
+    verifier.map_err(|error| unusable(path, &error))
+}
+
+/// The TLS configuration of a client that trusts the authorities in a file.
+///
+/// # Errors
+/// [`TlsError`], which names the file.
+pub fn trusting(authorities: &Path) -> Result<ClientConfig, TlsError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| unusable(authorities, &error))?;
+    Ok(builder.with_root_certificates(roots(authorities)?).with_no_client_auth())
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots.add(certificate).map_err(|error| unusable(path, &error))?;
     }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-    verifier.map_err(|error| unusable(path, &error))
+    Ok(roots)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

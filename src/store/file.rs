@@ -3,6 +3,8 @@
 //! Memory is the truth: after an error of the disk nothing in the file is trusted, and everything is written to a new
 //! file, which then takes the place of the old one. A lock on a file beside it says whose the store is, throughout.
 
+mod inspect;
+
 use std::{
     fmt,
     fs::{self, File},
@@ -26,6 +28,8 @@ use crate::core::{
     store::{Batch, CommitError, DurableLease, Floors, LeaseChange, Store, StoredState},
     sync::{Rank, plain::Guarded},
 };
+
+pub(crate) use inspect::{StoredFile, compact};
 
 const LEASES: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("leases");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -180,6 +184,10 @@ impl Store for FileStore {
 
     fn close(&self, last: Floors, is_quiet: bool) -> BoxFuture<'_, Result<(), CommitError>> {
         self.blocking(move |file| file.close(last, is_quiet))
+    }
+
+    fn bytes(&self) -> Option<u64> {
+        fs::metadata(&self.file.path).ok().map(|file| file.len())
     }
 }
 

@@ -9,6 +9,7 @@ mod page;
 mod plain_text;
 mod sessions;
 mod snapshot;
+mod store;
 mod unknown_name;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use axum::{
 use tokio_util::sync::CancellationToken;
 
 use self::handler::ApiError;
+pub(crate) use self::store::{FloorsJson, StoredLeaseJson};
 use crate::{core::session::LockService, ops::metrics::Metrics, wires::web::AppState};
 
 /// The routes of HTTP.
@@ -37,6 +39,7 @@ pub(crate) fn router(state: AppState, metrics: Arc<Metrics>, stop: CancellationT
         .route("/openapi.json", get(openapi))
         .merge(locks::routes())
         .merge(sessions::routes())
+        .merge(store::routes())
         .merge(plain_text::routes())
         .merge(page::routes())
         .merge(events::routes(&state.service, stop))

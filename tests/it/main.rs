@@ -42,6 +42,7 @@ mod reentry;
 mod request_ids;
 mod show;
 mod statements;
+mod store_command;
 mod structure;
 mod timeout;
 mod tls;

@@ -1,14 +1,15 @@
 //! The rows of lists.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use crate::{
     core::{
         client_info::{ClientInfo, Origin},
-        lock::{HoldKey, Mode, SessionId, Token, WaiterKey},
+        lock::{HoldKey, Mode, Paged, SessionId, Token, WaiterKey},
         session::ShownName,
+        store::{DurableLease, StoreReport},
     },
     name::Name,
 };
@@ -133,4 +134,29 @@ pub struct Stats {
     pub memory: usize,
     /// How many they may be.
     pub max_memory: usize,
+}
+
+/// What a store has.
+#[derive(Clone, Debug)]
+pub struct StoredLeases {
+    /// How it is.
+    pub report: StoreReport,
+    /// The leases in it.
+    pub leases: Paged<StoredLeaseRow>,
+}
+
+/// A lease in a store.
+#[derive(Clone, Debug)]
+pub struct StoredLeaseRow {
+    /// As it is kept.
+    pub lease: Arc<DurableLease>,
+    /// When it ends without a heartbeat; none if it has.
+    pub expires: Option<Instant>,
+}
+
+impl StoredLeaseRow {
+    /// Its position in a list.
+    pub fn key(&self) -> HoldKey {
+        HoldKey { name: self.lease.name.clone(), token: self.lease.token }
+    }
 }

@@ -8,11 +8,12 @@ use super::{Handle, LockService, Principal, Session};
 use crate::{
     core::{
         client_info::{ClientInfo, Origin},
-        command::{Answer, Error, LockRow, SessionRow, WaiterRow, WhyRow},
+        command::{Answer, Error, LockRow, SessionRow, StoredLeaseRow, StoredLeases, WaiterRow, WhyRow},
         lock::{
             Hold, HoldKey, LockInfo, Page, Paged, SessionId, Token, Truncated, WaiterInfo, WaiterKey, WhyStep,
         },
         stats::PastHold,
+        store::{DurableLease, StoreWriter},
     },
     name::Name,
 };
@@ -260,6 +261,31 @@ impl Query for History {
             rows.drain(..behind);
         }
         Paged { total, ..Paged::first(rows, self.page.limit) }
+    }
+}
+
+/// The leases in the store, and how it is.
+#[derive(Clone, Debug)]
+pub struct DurableLeases {
+    /// What writes the store.
+    pub writer: Arc<StoreWriter>,
+    /// Which part of the list.
+    pub page: Page<HoldKey>,
+}
+
+impl Query for DurableLeases {
+    type Answer = StoredLeases;
+
+    fn answer(&self, service: &LockService, viewer: Principal<'_>) -> StoredLeases {
+        let mut leases = self.writer.leases();
+        leases.retain(|lease| viewer.sees(&lease.name));
+        leases.sort_by(|one, other| (&one.name, one.token).cmp(&(&other.name, other.token)));
+        let key = |lease: &Arc<DurableLease>| HoldKey { name: lease.name.clone(), token: lease.token };
+        let leases = Paged::of(leases, &self.page, key).map(|lease| {
+            let client_info = service.who_is(lease.session).map(|(_, client_info)| client_info);
+            StoredLeaseRow { expires: client_info.and_then(|client_info| client_info.expires), lease }
+        });
+        StoredLeases { report: self.writer.report(), leases }
     }
 }
 

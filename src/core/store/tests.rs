@@ -162,6 +162,25 @@ async fn failed_commit_refuses_leases_and_keeps_deletes_waiting() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn report_has_the_start_of_a_failure() {
+    let mut scene = Scene::new();
+    let written = scene.writer.put(lease("a", 10));
+    scene.is_asked(commit([("a", Some(10))])).await.send(Ok(())).unwrap();
+    assert_eq!(written.await, Ok(()));
+    let report = scene.writer.report();
+    assert_eq!((report.is_good, report.failing_since, report.commits, report.changes), (true, None, 1, 1));
+
+    let refused = scene.writer.put(lease("b", 10));
+    scene.is_asked(commit([("b", Some(10))])).await.send(Err(full_disk())).unwrap();
+    assert_eq!(refused.await, Err(NotWritten::Failing));
+    let since = tokio::time::Instant::now();
+    let answer = scene.is_asked(What::Replace([("a".to_owned(), Some(10))].into())).await;
+    let report = scene.writer.report();
+    assert_eq!((report.is_good, report.failing_since, report.commits), (false, Some(since), 1));
+    answer.send(Ok(())).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn closed_writer_takes_no_more_and_closes_the_store() {
     let mut scene = Scene::new();
     let written = scene.writer.put(lease("a", 10));

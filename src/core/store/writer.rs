@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     fmt,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock, Weak},
     task::{Context, Poll},
     time::Duration,
 };
@@ -56,6 +56,10 @@ pub struct StoreWriter {
     first_floors: Floors,
     /// The first fencing token that may not be given yet.
     token_ceiling: AtomicU64,
+    /// The same of session ids.
+    session_ceiling: AtomicU64,
+    /// What is written to, once it is. It is kept open elsewhere, and closed there.
+    store: OnceLock<Weak<dyn Store>>,
     /// The store is closed in good order.
     closed: CancellationToken,
     stats: StoreStats,
@@ -65,8 +69,26 @@ pub struct StoreWriter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
     Good,
-    Failing,
+    /// Since then.
+    Failing(Instant),
     Closed,
+}
+
+/// How a store is, for people.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreReport {
+    /// Whether it can be written, as far as is known.
+    pub is_good: bool,
+    /// Since when it cannot; none if it can, or if it is closed.
+    pub failing_since: Option<Instant>,
+    /// How many bytes it takes, if it tells.
+    pub bytes: Option<u64>,
+    /// Where a start after a crash goes on.
+    pub floors: Floors,
+    /// How many commits succeeded,
+    pub commits: u64,
+    /// and how many changes they had.
+    pub changes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -154,6 +176,8 @@ impl StoreWriter {
             health: watch::Sender::new(Health::Good),
             first_floors: floors,
             token_ceiling: AtomicU64::new(floors.token),
+            session_ceiling: AtomicU64::new(floors.session.into()),
+            store: OnceLock::new(),
             closed: CancellationToken::new(),
             stats: StoreStats::default(),
         })
@@ -164,7 +188,7 @@ impl StoreWriter {
     pub fn put(&self, lease: DurableLease) -> Committed {
         let mut queue = self.queue.lock();
         match *self.health.borrow() {
-            Health::Failing => return Committed(Err(NotWritten::Failing)),
+            Health::Failing(_) => return Committed(Err(NotWritten::Failing)),
             Health::Closed => return Committed(Err(NotWritten::Closed)),
             Health::Good if queue.closing.is_some() => return Committed(Err(NotWritten::Closed)),
             Health::Good => {}
@@ -221,6 +245,25 @@ impl StoreWriter {
         self.queue.lock().leases.len()
     }
 
+    /// The leases that it has, in no order.
+    pub fn leases(&self) -> Vec<Arc<DurableLease>> {
+        self.queue.lock().leases.values().cloned().collect()
+    }
+
+    /// How the store is. It may read from the disk.
+    pub fn report(&self) -> StoreReport {
+        let health = *self.health.borrow();
+        let session = u32::try_from(self.session_ceiling.load(Ordering::Acquire)).unwrap_or_default();
+        StoreReport {
+            is_good: health == Health::Good,
+            failing_since: if let Health::Failing(since) = health { Some(since) } else { None },
+            bytes: self.store.get().and_then(Weak::upgrade).and_then(|store| store.bytes()),
+            floors: Floors { token: self.token_ceiling(), session },
+            commits: self.stats.commits().count().saturating_sub(self.stats.errors()),
+            changes: self.stats.changes(),
+        }
+    }
+
     /// The first fencing token that may not be given yet.
     pub fn token_ceiling(&self) -> u64 {
         self.token_ceiling.load(Ordering::Acquire)
@@ -235,6 +278,8 @@ impl StoreWriter {
     ///
     /// Not cancel-safe: dropped, what waits is never answered.
     pub async fn run(self: Arc<Self>, store: Arc<dyn Store>, last: Arc<LastNumbers>) {
+        // It runs once.
+        let _ = self.store.set(Arc::downgrade(&store));
         let mut floors = self.first_floors;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -262,6 +307,7 @@ impl StoreWriter {
                 }
                 floors = target;
                 self.token_ceiling.store(floors.token, Ordering::Release);
+                self.session_ceiling.store(floors.session.into(), Ordering::Release);
             }
             if let Some(Quiet(is_quiet)) = closing {
                 self.end();
@@ -304,7 +350,7 @@ impl StoreWriter {
             "cannot write the lease store; no lease that must outlive the server is granted until it can be written"
         );
         let mut queue = self.queue.lock();
-        self.health.send_replace(Health::Failing);
+        self.health.send_replace(Health::Failing(Instant::now()));
         // Those that came since then are refused as well: they are told no later.
         let waiting = waiting.into_iter().chain(std::mem::take(&mut queue.waiting));
         let (refused, deletes): (Vec<_>, Vec<_>) = waiting.partition(|one| one.put.is_some());
