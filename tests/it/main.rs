@@ -14,6 +14,7 @@ mod connect_attributes;
 mod cross_wire;
 mod dates;
 mod docs;
+mod durable_stop;
 mod functions;
 mod getlockd_tables;
 mod glossary;
