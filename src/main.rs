@@ -83,14 +83,17 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     if let Some(first_steps) = server.first_steps().filter(|_| on_terminal) {
         tracing::info!("{first_steps}");
     }
-    let (at_once, service) = (server.at_once(), server.service().clone());
+    let (at_once, ready, service) = (server.at_once(), server.ready(), server.service().clone());
     let has_holders = {
         let service = service.clone();
         move || service.stats().table.locks > 0
     };
     tokio::spawn(reload_on(hangup, server.reloader()));
-    systemd::ready("serving");
-    tokio::spawn(systemd::watchdog(move || format!("{} sessions", service.registry().count())));
+    tokio::spawn(async move {
+        ready.cancelled().await;
+        systemd::ready("serving");
+        systemd::watchdog(move || format!("{} sessions", service.registry().count())).await;
+    });
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = pin!(server.run(async { drop(stopped.await) }));
     tokio::select! {

@@ -5,6 +5,7 @@ mod durable;
 mod listeners;
 mod plan;
 mod reload;
+mod token_watch;
 
 use std::{
     future::{Ready, ready},
@@ -65,6 +66,7 @@ pub struct Server {
     grpc: grpc::Services,
     listeners: Listeners,
     at_once: CancellationToken,
+    ready: CancellationToken,
     store: Option<OpenStore>,
 }
 
@@ -125,6 +127,7 @@ impl Server {
             grpc,
             listeners,
             at_once: CancellationToken::new(),
+            ready: CancellationToken::new(),
             store,
         })
     }
@@ -160,6 +163,11 @@ impl Server {
         self.at_once.clone()
     }
 
+    /// Is cancelled when the server serves, which with a store is not at once: leases come first.
+    pub fn ready(&self) -> CancellationToken {
+        self.ready.clone()
+    }
+
     /// The sessions of this server.
     pub fn service(&self) -> &Arc<LockService> {
         &self.service
@@ -176,11 +184,16 @@ impl Server {
             // Clients that connect meanwhile wait to be accepted.
             tokio::select! {
                 () = store.recover(&self.service, &self.leases) => {}
-                () = &mut stop => return,
+                () = &mut stop => {
+                    // The file is as it was opened: with the leases, and with the grace that the next start waits for.
+                    tracing::info!("stopped before it granted anything");
+                    return;
+                }
             }
         }
         self.accept();
         self.grpc.serve().await;
+        self.ready.cancel();
         stop.await;
         self.stop().await;
     }
@@ -259,8 +272,8 @@ impl Server {
         admit(http.merge(self.grpc.router.clone())).merge(others).layer(outermost)
     }
 
-    async fn stop(&self) {
-        let Self { service, acceptor, http_acceptor, drain, .. } = self;
+    async fn stop(&mut self) {
+        let Self { service, acceptor, http_acceptor, drain, leases, .. } = self;
         tracing::info!(?drain, sessions = service.registry().count(), "stopping");
         acceptor.stop.cancel();
         acceptor.tasks.close();
@@ -268,16 +281,18 @@ impl Server {
         // A client that has been told about the shutdown must not be able to connect again.
         self.accepting.wait().await;
         service.registry().drain();
+        leases.drain();
         self.grpc.stop().await;
         let is_drained = tokio::select! {
             drained = timeout(*drain, acceptor.tasks.wait()) => drained.is_ok(),
             () = self.at_once.cancelled() => false,
         };
-        if let Some(store) = &self.store {
-            store.close(&self.leases).await;
+        // Before anything ends in memory: what ends there from now on goes on in the store.
+        if let Some(store) = &mut self.store {
+            store.close(leases).await;
         }
         if !is_drained {
-            service.warn_of_holders();
+            service.warn_of_holders(&leases.stored_sessions());
             service.registry().end_all();
             let _ = timeout(LAST_WORDS, acceptor.tasks.wait()).await;
         }

@@ -81,6 +81,8 @@ pub struct ClientInfo {
     pub attributes: Option<Box<str>>,
     /// When a lease ends if it is not renewed.
     pub expires: Option<Instant>,
+    /// It is a lease that the store brought back, and its client has not been heard of since.
+    pub restored: bool,
 }
 
 impl ClientInfo {
@@ -96,6 +98,7 @@ impl ClientInfo {
             note: None,
             attributes: None,
             expires: None,
+            restored: false,
         }
     }
 

@@ -7,11 +7,15 @@ mod error;
 mod idempotent;
 mod key;
 mod live;
+mod restore;
 
 use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, SystemTime},
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use getlockd_proto::timeout::Timeout;
@@ -31,11 +35,11 @@ use crate::{
     core::{
         client_info::Origin,
         command::{AcquireAnswer, LockRequest},
-        lock::{Mode, Token},
+        lock::{Mode, SessionId, Token},
         session::{Acquiring, LockService, Principal, Session},
         share::{Quota, QuotaKey, Reservation, Resource},
         stats::ReleaseCause,
-        store::{BootMoment, DurableLease, NotWritten, StoreWriter},
+        store::{NotWritten, StoreWriter},
         sync::{Rank, plain::Guarded},
         users::User,
     },
@@ -135,6 +139,8 @@ pub struct Leases {
     live: Guarded<HashMap<Key, Arc<Lease>>>,
     requests: IdempotentRequests,
     durability: Option<Durability>,
+    /// The server stops.
+    draining: AtomicBool,
 }
 
 /// Leases outlive the process.
@@ -166,7 +172,8 @@ impl Leases {
             durability.as_ref().map_or_else(Secret::random, |durability| Ok(durability.request_key.clone()));
         let requests = IdempotentRequests::new(request_key.ok());
         let live = Guarded::new(Rank::Leases, HashMap::new());
-        Arc::new(Self { service, bounds, quota, tasks, live, requests, durability })
+        let draining = AtomicBool::new(false);
+        Arc::new(Self { service, bounds, quota, tasks, live, requests, durability, draining })
     }
 
     /// The sessions that they are.
@@ -242,10 +249,31 @@ impl Leases {
         self.durability.as_ref().map(|durability| &durability.writer)
     }
 
+    /// The server stops: the tasks of leases that the store has for certain end, as the next server takes those up.
+    ///
+    /// The others are not written now. They run for no longer than the grace, for which the next start waits if they
+    /// have not ended by then; or the store cannot be written, and then these could not be either.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        self.all().iter().for_each(|lease| lease.wake());
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
     /// Whether all that run are in the store.
     pub fn all_stored(&self) -> bool {
-        let live: Vec<_> = self.live.lock().values().cloned().collect();
-        live.iter().all(|lease| lease.is_stored())
+        self.all().iter().all(|lease| lease.is_stored())
+    }
+
+    /// The sessions of those that go on in the next server.
+    pub fn stored_sessions(&self) -> HashSet<SessionId> {
+        self.all().iter().filter(|lease| lease.is_stored()).map(|lease| lease.handle().id()).collect()
+    }
+
+    fn all(&self) -> Vec<Arc<Lease>> {
+        self.live.lock().values().cloned().collect()
     }
 
     /// Takes one of the quota, for a client that holds locks without a connection of its own.
@@ -391,54 +419,6 @@ impl Leases {
         if live.get(&lease.key).is_some_and(|found| Arc::ptr_eq(found, lease)) {
             live.remove(&lease.key);
         }
-    }
-
-    /// Takes up the leases that a store has, before anything else is granted: each for its whole time to live from now, or
-    /// to its end if that is known. How many.
-    pub fn restore(self: &Arc<Self>, leases: Vec<DurableLease>, now: Option<BootMoment>) -> usize {
-        leases.into_iter().filter(|lease| self.restore_one(lease, now)).count()
-    }
-
-    fn restore_one(self: &Arc<Self>, stored: &DurableLease, now: Option<BootMoment>) -> bool {
-        let left = stored.left(now);
-        let restored = (left > Duration::ZERO).then(|| self.restored_session(stored)).flatten();
-        let Some((session, reservation)) = restored else {
-            if let Some(Durability { writer, .. }) = &self.durability {
-                // Nobody waits for it: the next start would find it as this one did.
-                drop(writer.delete(stored.key));
-            }
-            return false;
-        };
-        Lease::restore(self, Running::new(session, reservation), stored, Instant::now() + left);
-        true
-    }
-
-    /// The session of a restored lease, with its lock. None if its user may not hold it any more, or another lease holds
-    /// it, which has a higher token.
-    fn restored_session(&self, stored: &DurableLease) -> Option<(Session, Reservation)> {
-        let user = match self.service.users() {
-            None => None,
-            Some(users) => {
-                Some(users.find(stored.user.as_deref()?).filter(|user| user.may_lock(&stored.name))?)
-            }
-        };
-        let quota_key = QuotaKey::of(user.as_deref(), stored.origin.peer.ip());
-        // There may be more than the flags of this start allow. They were promised.
-        let reservation = self.quota.take_over(quota_key);
-        let mut session = self.service.restore(stored.session, stored.origin)?;
-        if let Some(user) = user {
-            session.authenticate_as(user);
-        }
-        session.introduce(stored.client.clone(), stored.note.clone()).ok()?;
-        let held = SystemTime::UNIX_EPOCH + Duration::from_millis(stored.granted_ms);
-        let since = held.elapsed().ok().and_then(|held| Instant::now().checked_sub(held));
-        let is_held = session.restore(
-            stored.name.clone(),
-            stored.mode,
-            stored.token,
-            since.unwrap_or_else(Instant::now),
-        );
-        is_held.then_some((session, reservation))
     }
 }
 

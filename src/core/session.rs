@@ -121,9 +121,10 @@ impl Session {
         let authorized_name = self.service.users().map(|_| name.clone());
         let authorized =
             authorized_name.as_ref().map_or(Ok(()), |name| self.authorize(|user| user.check_lock(name)));
-        let is_allowed = self.handle.allowance.covers_one_more(self.holds()) && !self.handle.is_stopping();
+        let is_allowed =
+            self.handle.allowance.covers_one_more(self.holds()) && !self.handle.is_refused_grants();
         // What it holds it may take again, whatever its limits are.
-        let may_take = |()| if is_allowed || self.owner.has(&name) { Ok(()) } else { self.grow_allowance() };
+        let may_take = |()| if is_allowed { Ok(()) } else { self.check_more(&name, mode) };
         if let Err(error) = authorized.and_then(may_take) {
             return Acquiring::Done(Err(error));
         }
@@ -150,13 +151,25 @@ impl Session {
         })
     }
 
-    /// Asks the quota for one more lock, for a session that holds what it may without.
+    /// Whether a session may take a lock that holds what it may without being asked, or is told to take nothing new.
     #[cold]
-    fn grow_allowance(&self) -> Result<(), Error> {
-        if self.handle.is_stopping() {
-            self.count_refusal(Refused::Stopping);
-            return Err(Error::Stopping);
+    fn check_more(&self, name: &Name, mode: Mode) -> Result<(), Error> {
+        let refused = self.handle.refuses_grants();
+        // An upgrade needs a fencing token, also in place of a hold.
+        let has =
+            if refused == Some(Error::NoTokens) { self.covers(name, mode) } else { self.owner.has(name) };
+        match refused {
+            _ if has => Ok(()),
+            None => self.grow_allowance(),
+            Some(error) => {
+                self.count_refusal(if error == Error::NoTokens { Refused::Store } else { Refused::Stopping });
+                Err(error)
+            }
         }
+    }
+
+    /// Asks the quota for one more lock.
+    fn grow_allowance(&self) -> Result<(), Error> {
         let grown =
             self.handle.allowance.grow(self.max_locks(), &self.service.shared().locks, self.quota_key());
         if matches!(grown, Err(Error::TooManyLocks(_))) {

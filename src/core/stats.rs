@@ -96,6 +96,8 @@ kinds! {
         ServerMemory = "server_memory",
         /// The server was stopping.
         Stopping = "stopping",
+        /// The lease store could not be written, and no fencing tokens were left.
+        Store = "store",
         /// A connection violated the protocol and was closed.
         Protocol = "protocol",
         /// A login with a wrong password or token.

@@ -2,9 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_util::task::AbortOnDropHandle;
 
-use super::StartError;
+use super::{StartError, token_watch::watch_tokens};
 use crate::{
     config::StoreFlags,
     core::{
@@ -31,6 +35,9 @@ pub(super) struct OpenStore {
     leases: Vec<DurableLease>,
     /// Leases that were not written have ended by then.
     grants_from: Instant,
+    /// What runs once they are taken up: the writer, and the watch over fencing tokens.
+    writing: Option<JoinHandle<()>>,
+    watch: Option<AbortOnDropHandle<()>>,
 }
 
 impl OpenStore {
@@ -50,6 +57,8 @@ impl OpenStore {
             store: Arc::new(store),
             leases: state.leases,
             grants_from: opened + state.grace,
+            writing: None,
+            watch: None,
         }))
     }
 
@@ -68,13 +77,24 @@ impl OpenStore {
         tracing::info!(restored, dropped = found - restored, took = ?since.elapsed(), "leases restored");
         let numbers = service.clone();
         let last = Arc::new(move || numbers.last_numbers());
-        tokio::spawn(self.writer.clone().run(self.store.clone(), last));
+        self.writing = Some(tokio::spawn(self.writer.clone().run(self.store.clone(), last)));
+        let watch = tokio::spawn(watch_tokens(service.clone(), self.writer.clone()));
+        self.watch = Some(AbortOnDropHandle::new(watch));
     }
 
     /// Ends the writing. From here on what ends in memory goes on in the store.
-    pub(super) async fn close(&self, leases: &Leases) {
+    ///
+    /// Not cancel-safe: dropped, the store may not be closed in good order.
+    pub(super) async fn close(&mut self, leases: &Leases) {
         self.writer.close(leases.all_stored());
-        if timeout(LAST_COMMIT, self.writer.closed()).await.is_err() {
+        let Some(writing) = self.writing.take() else { return };
+        let is_closed = tokio::select! {
+            biased;
+            () = self.writer.closed() => true,
+            // It gave up, or it hangs in the disk.
+            _ = timeout(LAST_COMMIT, writing) => false,
+        };
+        if !is_closed {
             tracing::warn!(
                 "the lease store was not closed in good order; the next start waits --store-grace"
             );

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::{Client, TestServer, http::post};
 
@@ -24,9 +25,26 @@ pub fn keys(document: &Value) -> Words {
     }
 }
 
+/// A store with a lease that its next server takes up.
+async fn store() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = TestServer::with(&flags(&dir).each_ref().map(String::as_str));
+    let lease = json!({ "resourceName": "restored", "ttlMs": 600_000 });
+    assert_eq!(post(server.http, "/api/lock/acquire", &lease).await.0, 200);
+    server.stop();
+    server.stopped().await;
+    dir
+}
+
+fn flags(dir: &TempDir) -> [String; 3] {
+    let file = dir.path().join("leases").to_str().unwrap().to_owned();
+    ["--store-anyway".to_owned(), "--store".to_owned(), file]
+}
+
 /// A server on which something is in every field.
-pub async fn scene() -> (TestServer, Vec<Client>) {
-    let server = TestServer::start();
+pub async fn scene() -> (TestServer, Vec<Client>, TempDir) {
+    let dir = store().await;
+    let server = TestServer::with(&flags(&dir).each_ref().map(String::as_str));
     let mut clients: Vec<_> = server.clients::<3>().await.into();
     let lease = json!({ "resourceName": "leased", "clientId": "web-1", "note": "back up" });
     assert_eq!(post(server.http, "/api/lock/acquire", &lease).await.0, 200);
@@ -37,5 +55,5 @@ pub async fn scene() -> (TestServer, Vec<Client>) {
     server.until_waiting(1).await;
     clients[1].send("GET_LOCK leased 60").await;
     server.until_waiting(2).await;
-    (server, clients)
+    (server, clients, dir)
 }

@@ -53,7 +53,7 @@ fn keys_of_row(row: &str) -> Words {
 
 #[tokio::test]
 async fn line_rows_use_these_words() {
-    let (_server, mut clients) = scene().await;
+    let (_server, mut clients, _store) = scene().await;
     let eye = &mut clients[2];
     let mut words = keys_of_row(&eye.ask("HELLO").await);
     words.extend(keys_of_row(&eye.ask("KEEPALIVE").await));
@@ -62,7 +62,8 @@ async fn line_rows_use_these_words() {
         assert!(!rows.is_empty(), "{list}");
         words.extend(rows.iter().flat_map(|row| keys_of_row(row)));
     }
-    assert_eq!(eye.ask("KILL 2 stuck").await, "1");
+    let second = eye.id().await - 1;
+    assert_eq!(eye.ask(&format!("KILL {second} stuck")).await, "1");
     words.extend(keys_of_row(&eye.list("HISTORY b").await[0]));
     assert_eq!(words, fields(0));
 }
@@ -90,8 +91,9 @@ fn openapi_document_uses_these_words() {
 
 #[tokio::test]
 async fn http_replies_use_these_words() {
-    let (server, mut clients) = scene().await;
-    assert_eq!(clients[2].ask("KILL 2").await, "1");
+    let (server, mut clients, _store) = scene().await;
+    let second = clients[2].id().await - 1;
+    assert_eq!(clients[2].ask(&format!("KILL {second}")).await, "1");
     let known: Words = fields(1).union(&of_the_other_service()).cloned().collect();
     let lists = ["/api/locks", "/api/sessions", "/api/stats", "/api/lock/waiters/leased", "/api/lock/why/a"];
     for path in lists.into_iter().chain(["/api/lock/history/b", "/api/lock/status/leased"]) {
@@ -119,7 +121,7 @@ fn proto_file_uses_these_words() {
 
 #[tokio::test]
 async fn page_data_uses_these_words() {
-    let (server, _clients) = scene().await;
+    let (server, _clients, _store) = scene().await;
     let mut stream = tokio::net::TcpStream::connect(server.http).await.unwrap();
     let request = b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n";
     tokio::io::AsyncWriteExt::write_all(&mut stream, request).await.unwrap();

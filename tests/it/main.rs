@@ -15,6 +15,7 @@ mod cross_wire;
 mod dates;
 mod docs;
 mod durable;
+mod durable_stop;
 mod functions;
 mod getlockd_tables;
 mod glossary;

@@ -41,6 +41,7 @@ impl ListRow for LockRow {
         column("WAITERS", CellKind::Number, |row| Some(row.waiters.to_string())),
         column("FENCING TOKEN", CellKind::Number, |row| Some(row.fencing_token.to_string())),
         column("EXPIRES", CellKind::RareAge, |row| row.expires.map(age)),
+        column("RESTORED", CellKind::Rare, |row| row.restored.then(|| "yes".to_owned())),
         column("NOTE", CellKind::Rare, |row| row.note.as_deref().map(visible)),
     ];
 
@@ -60,6 +61,7 @@ impl ListRow for LockRow {
             "user": self.user,
             "note": self.note,
             "expiresAt": self.expires.map(|left| rfc3339(now + left)),
+            "restored": self.restored.then_some(true),
         })
     }
 }
@@ -76,6 +78,7 @@ impl ListRow for WhyRow {
         column("HELD", CellKind::Age, |row| Some(age(row.lock.held))),
         column("IDLE", CellKind::RareAge, |row| row.lock.idle.map(age)),
         column("FENCING TOKEN", CellKind::Number, |row| Some(row.lock.fencing_token.to_string())),
+        column("RESTORED", CellKind::Rare, |row| row.lock.restored.then(|| "yes".to_owned())),
         column("WAITS FOR", CellKind::Text, |row| text(row.waits_for.as_ref())),
         column("NOTE", CellKind::Rare, |row| row.lock.note.as_deref().map(visible)),
     ];
@@ -167,6 +170,7 @@ impl ListRow for SessionRow {
             row.memory.filter(|bytes| *bytes > 0).map(|bytes| bytes.to_string())
         }),
         column("EXPIRES", CellKind::RareAge, |row| row.expires.map(age)),
+        column("RESTORED", CellKind::Rare, |row| row.restored.then(|| "yes".to_owned())),
         column("NOTE", CellKind::Rare, |row| row.note.as_deref().map(visible)),
     ];
 
@@ -184,6 +188,7 @@ impl ListRow for SessionRow {
             "user": self.user,
             "note": self.note,
             "expiresAt": self.expires.map(|left| rfc3339(now + left)),
+            "restored": self.restored.then_some(true),
         })
     }
 }

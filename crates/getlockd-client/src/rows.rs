@@ -66,6 +66,8 @@ pub struct LockRow {
     pub note: Option<String>,
     /// How long the holder's lease still runs.
     pub expires: Option<Duration>,
+    /// Whether the server's store brought the lease back after a restart, and its client has not been heard of since.
+    pub restored: bool,
 }
 
 /// One link of the chain that keeps a lock from being free.
@@ -162,6 +164,8 @@ pub struct SessionRow {
     pub note: Option<String>,
     /// How long its lease still runs.
     pub expires: Option<Duration>,
+    /// Whether the server's store brought the lease back after a restart, and its client has not been heard of since.
+    pub restored: bool,
 }
 
 /// The numbers of a server.
@@ -223,6 +227,7 @@ impl FromRow for LockRow {
             user: row.text("user"),
             note: row.text("note"),
             expires: row.time("expires"),
+            restored: row.number("restored") == Some(1),
         })
     }
 }
@@ -284,6 +289,7 @@ impl FromRow for SessionRow {
             user: row.text("user"),
             note: row.text("note"),
             expires: row.time("expires"),
+            restored: row.number("restored") == Some(1),
         })
     }
 }

@@ -48,6 +48,8 @@ pub enum Error {
     NoSession(SessionId),
     /// The session has ended, but its lock is kept until the lease store can be written.
     NotWritten,
+    /// The lease store cannot be written, and the fencing tokens that may be given without it are used up.
+    NoTokens,
     /// The server is stopping, and grants nothing new.
     Stopping,
     /// The server has users, and the session has not said which it is.
@@ -88,6 +90,9 @@ impl fmt::Display for Error {
             Self::NotWritten => {
                 f.write_str("the lease has ended; its lock is kept until the lease store can be written")
             }
+            Self::NoTokens => f.write_str(
+                "no fencing tokens are left until the lease store can be written; try again later",
+            ),
             Self::Stopping => f.write_str("the server is shutting down; release your locks"),
             Self::NoLogin => f.write_str("log in first: AUTH user password"),
             Self::BadLogin(denied) => denied.fmt(f),
@@ -160,7 +165,7 @@ impl Error {
             | Self::TooMuchMemory(_)
             | Self::TextTooLong => Symbol::Limit,
             Self::NoSession(_) => Symbol::NoSession,
-            Self::NotWritten => Symbol::Unavailable,
+            Self::NotWritten | Self::NoTokens => Symbol::Unavailable,
             Self::Stopping => Symbol::Shutdown,
             Self::NoLogin | Self::BadLogin(_) | Self::OtherUser => Symbol::Auth,
             Self::Forbidden(_) => Symbol::Denied,

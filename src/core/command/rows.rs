@@ -61,6 +61,11 @@ impl LockRow {
         self.client_info.as_ref()?.expires
     }
 
+    /// Whether it is a lease that the store brought back, and its client has not been heard of since.
+    pub fn restored(&self) -> bool {
+        self.client_info.as_ref().is_some_and(|client_info| client_info.restored)
+    }
+
     /// Where it stands in the list.
     pub fn key(&self) -> HoldKey {
         HoldKey { name: self.name.clone(), token: self.fencing_token }

@@ -53,6 +53,8 @@ struct Term {
     running: Option<Running>,
     ttl: Duration,
     ends: Instant,
+    /// It was never renewed.
+    is_fixed: bool,
     /// How many answers with the grant are on their way.
     deliveries: usize,
     /// Whether the store may have it.
@@ -117,6 +119,11 @@ impl Stored {
 }
 
 impl Term {
+    /// What the store is to have.
+    fn promised(&self) -> Stored {
+        Stored { ttl: self.ttl, is_fixed: self.is_fixed }
+    }
+
     fn end(&mut self, key: Key, durability: Option<&Durability>, cause: ReleaseCause) -> Ended {
         let Some(running) = self.running.take() else { return Ended::Before };
         let Some(durability) = durability.filter(|_| self.is_stored) else {
@@ -148,7 +155,15 @@ impl Lease {
         ttl: Duration,
     ) -> Arc<Self> {
         let (ends, handle) = (Instant::now() + ttl, running.session.handle_arc());
-        let term = Term { running: Some(running), ttl, ends, deliveries: 1, is_stored: false, stored: None };
+        let term = Term {
+            running: Some(running),
+            ttl,
+            ends,
+            is_fixed: true,
+            deliveries: 1,
+            is_stored: false,
+            stored: None,
+        };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let granted_ms = u64::try_from(now.as_millis()).unwrap_or_default();
         Self::run(leases, handle, (name, mode), key, term, granted_ms)
@@ -157,12 +172,15 @@ impl Lease {
     /// A lease that a store has.
     pub(super) fn restore(leases: &Arc<Leases>, running: Running, lease: &DurableLease, ends: Instant) {
         let DurableLease { ttl, .. } = *lease;
-        let stored = Some(Stored { ttl, is_fixed: lease.ends.is_some() });
+        let is_fixed = lease.ends.is_some();
+        let stored = Some(Stored { ttl, is_fixed });
         let handle = running.session.handle_arc();
-        let term = Term { running: Some(running), ttl, ends, deliveries: 0, is_stored: true, stored };
+        let term =
+            Term { running: Some(running), ttl, ends, is_fixed, deliveries: 0, is_stored: true, stored };
         let lease =
             Self::run(leases, handle, (lease.name.clone(), lease.mode), lease.key, term, lease.granted_ms);
-        lease.delivered.store(true, Ordering::Relaxed);
+        lease.delivered.store(true, Ordering::SeqCst);
+        lease.handle.note(|client_info| client_info.restored = true);
     }
 
     fn run(
@@ -194,10 +212,20 @@ impl Lease {
         self.term.lock().ends
     }
 
-    /// Whether it is in the store, or has ended.
+    /// Whether the store has for certain what was promised, or it has ended.
     pub(super) fn is_stored(&self) -> bool {
         let term = self.term.lock();
-        term.running.is_none() || term.stored.is_some()
+        term.running.is_none() || term.stored.is_some_and(|stored| stored.covers(term.promised()))
+    }
+
+    /// Whether this server need not see its end: the next one takes it up, and its client has the answer with the grant.
+    fn is_left_to_the_store(&self, leases: &Leases) -> bool {
+        leases.is_draining() && self.delivered.load(Ordering::SeqCst) && self.is_stored()
+    }
+
+    /// Its task looks at it again.
+    pub(super) fn wake(&self) {
+        self.changed.notify_one();
     }
 
     /// Resolves when its lock has passed on, and whether the store knows. Cancel-safe.
@@ -217,13 +245,17 @@ impl Lease {
         if let PromiseKind::Heartbeat { ttl, deliveries } = promise {
             term.ttl = ttl.unwrap_or(term.ttl);
             term.ends = Instant::now() + term.ttl;
+            term.is_fixed = false;
             term.deliveries += deliveries;
             self.handle.note_command();
-            self.handle.note(|client_info| client_info.expires = Some(term.ends));
+            self.handle.note(|client_info| {
+                client_info.expires = Some(term.ends);
+                client_info.restored = false;
+            });
             self.changed.notify_one();
         }
         let promised = Promised { ends: term.ends, token };
-        let wanted = Stored { ttl: term.ttl, is_fixed: matches!(promise, PromiseKind::Grant) };
+        let wanted = term.promised();
         let durability = durability.filter(|durability| {
             wanted.ttl > durability.grace && !term.stored.is_some_and(|stored| stored.covers(wanted))
         });
@@ -266,6 +298,10 @@ impl Lease {
                 let is_more = term.stored.is_none_or(|before| stored.covers(before));
                 if is_more {
                     term.stored = Some(stored);
+                }
+                // A server that stops may have waited for this.
+                if self.delivered.load(Ordering::SeqCst) {
+                    self.changed.notify_one();
                 }
             }
             Err(_) if term.ttl == stored.ttl => term.ttl = ttl_before,
@@ -351,11 +387,15 @@ async fn pass_on(
     }
 }
 
-/// Ends a lease when its time has come, or when its session was told to end.
+/// Ends a lease when its time has come, or when its session was told to end. A server that stops waits for this, but not
+/// for a lease that the store has: that is renewed and released up to the end, and goes on in the next server.
 ///
 /// Cancel-safe: dropped, the lease is not ended by its time any more.
 async fn expire(leases: Arc<Leases>, lease: Arc<Lease>) {
     while let Some(ends) = lease.end_if_due(&leases) {
+        if lease.is_left_to_the_store(&leases) {
+            return;
+        }
         tokio::select! {
             _ = lease.handle.ended() => {}
             () = sleep_until(ends) => {}
@@ -392,13 +432,17 @@ impl Delivery {
 
     /// The client has it.
     pub fn done(&self) {
-        self.lease.delivered.store(true, Ordering::Relaxed);
+        // In one order with the start of a drain: either this sees that, or the task sees this when it is woken then.
+        self.lease.delivered.store(true, Ordering::SeqCst);
+        if self.leases.is_draining() {
+            self.lease.wake();
+        }
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        if !self.lease.delivered.load(Ordering::Relaxed) {
+        if !self.lease.delivered.load(Ordering::SeqCst) {
             self.lease.drop_delivery(&self.leases);
         }
     }

@@ -14,20 +14,23 @@ use crate::core::{
     budget::{Budget, Charge, Exceeded, Memory},
     client_info::{ClientInfo, Origin},
     clock::coarse_millis,
-    command::{EndReason, Kill},
+    command::{EndReason, Error, Kill},
     lock::SessionId,
     share::{QuotaExceeded, QuotaKey, Transfer},
     sync::{AtomicU64, AtomicUsize, AtomicWaker, Guarded, Ordering, Rank, mutant, plain},
     users::User,
 };
 
-/// What a session has been told, as one word. A greater one outranks a lesser one, and is never taken back.
+/// What a session has been told, as one word. A greater one outranks a lesser one. Those from [`DRAIN`] on are never taken
+/// back.
 const GO_ON: u64 = 0;
+/// To take nothing new for now.
+const PAUSE: u64 = 1;
 /// To end when nothing is held any more.
-const DRAIN: u64 = 1;
-const SHUTDOWN: u64 = 2;
-const REVOKED: u64 = 3;
-const KILLED: u64 = 4;
+const DRAIN: u64 = 2;
+const SHUTDOWN: u64 = 3;
+const REVOKED: u64 = 4;
+const KILLED: u64 = 5;
 
 /// A session as others see it.
 #[derive(Debug)]
@@ -157,7 +160,7 @@ impl Handle {
     /// Why the session is to end now, if it is.
     pub fn end_reason(&self) -> Option<EndReason> {
         match self.notice.load(Ordering::Acquire) {
-            GO_ON => None,
+            GO_ON | PAUSE => None,
             DRAIN => (self.holds() == 0).then_some(EndReason::Shutdown),
             SHUTDOWN => Some(EndReason::Shutdown),
             REVOKED => Some(EndReason::Revoked),
@@ -165,9 +168,25 @@ impl Handle {
         }
     }
 
-    /// Whether the server stops, and grants nothing new.
-    pub(super) fn is_stopping(&self) -> bool {
-        matches!(self.notice.load(Ordering::Acquire), DRAIN | SHUTDOWN)
+    /// Tells the session to take nothing new, or that it may again.
+    pub(super) fn pause(&self, is_paused: bool) {
+        let (from, to) = if is_paused { (GO_ON, PAUSE) } else { (PAUSE, GO_ON) };
+        // One that was told more than this takes nothing new anyway.
+        let _ = self.notice.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Why it is granted nothing new, if it is not.
+    pub(super) fn refuses_grants(&self) -> Option<Error> {
+        match self.notice.load(Ordering::Acquire) {
+            PAUSE => Some(Error::NoTokens),
+            DRAIN | SHUTDOWN => Some(Error::Stopping),
+            _ => None,
+        }
+    }
+
+    /// Whether it is granted nothing new: the server stops, or has no fencing tokens left.
+    pub(super) fn is_refused_grants(&self) -> bool {
+        matches!(self.notice.load(Ordering::Acquire), PAUSE | DRAIN | SHUTDOWN)
     }
 
     /// Ready when the session is to end. Only for the task that runs the session.
@@ -191,7 +210,7 @@ impl Handle {
 
     /// Resolves when waits are to end, because of a stop or a kill. Cancel-safe.
     pub(super) fn wait_is_to_end(&self) -> impl Future<Output = ()> {
-        let is_told = || (self.notice.load(Ordering::Acquire) != GO_ON).then_some(());
+        let is_told = || (self.notice.load(Ordering::Acquire) >= DRAIN).then_some(());
         poll_fn(move |cx| self.poll_notice(cx, is_told))
     }
 

@@ -21,6 +21,7 @@ pub struct Registry {
 struct Live {
     last_id: u32,
     is_draining: bool,
+    is_paused: bool,
     handles: HashMap<SessionId, Arc<Handle>>,
 }
 
@@ -54,6 +55,8 @@ impl Registry {
         // Under the guard that a drain takes: a session is told of it here, or is in the map by then.
         if live.is_draining {
             handle.drain();
+        } else if live.is_paused {
+            handle.pause(true);
         }
         mutant!(LateGuest => drop(live); live = self.live.lock());
         live.handles.insert(handle.id, handle.clone());
@@ -110,6 +113,18 @@ impl Registry {
         let mut live = self.live.lock();
         live.is_draining = true;
         live.handles.values().for_each(|handle| handle.drain());
+    }
+
+    /// Tells every session to take nothing new, or that it may again. What it holds, and its place in a queue, remain.
+    /// False if they were told before.
+    pub(crate) fn pause(&self, is_paused: bool) -> bool {
+        let mut live = self.live.lock();
+        let is_news = live.is_paused != is_paused;
+        if is_news {
+            live.is_paused = is_paused;
+            live.handles.values().for_each(|handle| handle.pause(is_paused));
+        }
+        is_news
     }
 
     /// Whether the server has been told to stop.

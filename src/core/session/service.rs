@@ -1,6 +1,6 @@
 //! The lock service: one table of locks with all that sessions share, and what is done across sessions.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -298,13 +298,14 @@ impl LockService {
         revoked.len()
     }
 
-    /// Says in the log who still holds locks, as far as a person would read.
-    pub fn warn_of_holders(&self) {
+    /// Says in the log who still holds locks, but for those that go on in the next server, as far as a person would
+    /// read.
+    pub fn warn_of_holders(&self, but: &HashSet<SessionId>) {
         let holders: Vec<_> = Sessions { page: first_page() }
             .answer(self, Principal::ALL)
             .rows
             .into_iter()
-            .filter(|session| session.holds > 0)
+            .filter(|session| session.holds > 0 && !but.contains(&session.session))
             .collect();
         tracing::warn!(sessions = holders.len(), "drain is over; ending those that still hold locks");
         for SessionRow { session, origin, holds, client_info, .. } in holders.iter().take(10) {

@@ -27,6 +27,10 @@ use crate::core::{
 };
 
 /// How far the floors are ahead of what is given: of fencing tokens, and of session ids.
+///
+/// Tokens never pass theirs: near it, nothing new is granted (`server/token_watch.rs`). Session ids may, if so many
+/// sessions begin while the store cannot be written: after a crash the ids of sessions that are gone come again, as they do
+/// after 2^32 sessions anyway.
 const AHEAD: Floors = Floors { token: 1 << 30, session: 1 << 20 };
 
 /// How often it is looked whether the floors are to move.

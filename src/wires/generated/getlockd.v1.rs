@@ -166,6 +166,9 @@ pub struct Lock {
     /// this moment.
     #[prost(uint64, tag = "13")]
     pub idle_ms: u64,
+    /// Whether the store brought the lease back after a restart, and its client has not been heard of since.
+    #[prost(bool, tag = "14")]
+    pub restored: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WaitersRequest {
@@ -368,6 +371,9 @@ pub struct Session {
     /// For how long the client has sent no command; of a lease, since its last heartbeat.
     #[prost(uint64, tag = "12")]
     pub idle_ms: u64,
+    /// Whether the store brought the lease back after a restart, and its client has not been heard of since.
+    #[prost(bool, tag = "13")]
+    pub restored: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatsRequest {}

@@ -227,6 +227,7 @@ impl From<LockRow> for Lock {
             expires_at_ms: row.expires().map(moment),
             waiters: row.waiters as u64,
             idle_ms: row.idle().map_or(0, millis),
+            restored: row.restored(),
         }
     }
 }
@@ -306,6 +307,7 @@ impl From<SessionRow> for SessionMessage {
             expires_at_ms: client_info.expires.map(moment),
             memory: memory as u64,
             idle_ms: millis(client_info.idle()),
+            restored: client_info.restored,
         }
     }
 }

@@ -277,10 +277,10 @@ fn write_client_info(client_info: Option<&ClientInfo>, f: &mut fmt::Formatter<'_
     write_known("client", client_info.client(), f)?;
     write_known("user", client_info.user(), f)?;
     write_known("note", client_info.note(), f)?;
-    match client_info.expires {
-        Some(expires) => write!(f, " expires={}", Seconds(expires.saturating_duration_since(Instant::now()))),
-        None => Ok(()),
+    if let Some(expires) = client_info.expires {
+        write!(f, " expires={}", Seconds(expires.saturating_duration_since(Instant::now())))?;
     }
+    f.write_str(if client_info.restored { " restored=1" } else { "" })
 }
 
 /// A field that is left out where nothing is known.

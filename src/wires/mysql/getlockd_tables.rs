@@ -105,6 +105,7 @@ struct HolderCells {
     /// Nothing is known of one that has ended.
     idle: Option<Millis>,
     texts: Arc<ClientTexts>,
+    restored: bool,
     /// The first row of a session pays for its texts.
     paid: u16,
 }
@@ -206,7 +207,8 @@ impl KnownTexts {
         let (texts, paid) = self.texts(session, texts);
         let (wire, peer) = origin.map(|origin| (origin.wire, origin.peer)).unzip();
         let idle = client_info.map(|client_info| client_info.idle().into());
-        HolderCells { session, wire, peer, idle, texts, paid }
+        let restored = client_info.is_some_and(|client_info| client_info.restored);
+        HolderCells { session, wire, peer, idle, texts, restored, paid }
     }
 
     fn ended(&mut self, past: PastHold, zone: Offset) -> EndedRow {
@@ -216,7 +218,7 @@ impl KnownTexts {
         // A number may come again: then it is another session.
         let (texts, paid) = self.texts(session, texts);
         let (wire, peer) = (Some(origin.wire), Some(origin.peer));
-        let holder = HolderCells { session, wire, peer, idle: None, texts, paid };
+        let holder = HolderCells { session, wire, peer, idle: None, texts, restored: false, paid };
         let acquired = started.duration_since(UNIX_EPOCH).unwrap_or_default().into();
         EndedRow { name, holder, mode, token, acquired, held: held.into(), cause, zone }
     }
@@ -253,6 +255,7 @@ impl HolderCells {
             "note" => said(&self.texts.note),
             "reason" => said(&self.texts.reason),
             "idle" => self.idle.map_or(Value::Null, seconds),
+            "restored" => Value::UInt(self.restored.into()),
             _ => Value::Null,
         }
     }

@@ -80,6 +80,7 @@ impl From<Error> for ApiError {
             | Error::QuotaExceeded(_)
             | Error::TooMuchMemory(_)
             | Error::NotWritten
+            | Error::NoTokens
             | Error::Stopping
             | Error::NoLogin
             | Error::BadLogin(_)
@@ -322,6 +323,8 @@ pub(super) struct HolderJson {
     acquired_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    restored: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -341,6 +344,7 @@ impl HolderJson {
             fencing_token: row.fencing_token,
             acquired_at: rfc3339(SystemTime::now() - row.held),
             expires_at: row.expires().map(|ends| rfc3339(wall_clock(ends))),
+            restored: row.restored(),
             note: row.note().map(str::to_owned),
             idle_ms: row.idle().map(millis),
             waiters: row.waiters,

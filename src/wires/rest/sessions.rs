@@ -114,6 +114,8 @@ struct SessionJson {
     memory: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    restored: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
     idle_ms: u64,
@@ -133,6 +135,7 @@ impl SessionJson {
             waits_for: waits_for.as_ref().map(ToString::to_string),
             memory: *memory,
             expires_at: client_info.expires.map(|ends| rfc3339(wall_clock(ends))),
+            restored: client_info.restored,
             note: client_info.note().map(str::to_owned),
             idle_ms: millis(client_info.idle()),
         }

@@ -214,6 +214,8 @@ struct SnapshotSessionJson<'a> {
     idle_since: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    restored: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     holds: Option<usize>,
     /// None for a session that needs no more than its own struct.
@@ -237,6 +239,7 @@ impl<'a> SnapshotSessionJson<'a> {
             started_at: clock.at(*since),
             idle_since: clock.at(client_info.last_command),
             expires_at: client_info.expires.map(|expires| clock.at(expires)),
+            restored: client_info.restored,
             holds: *holds,
             memory: memory.filter(|bytes| *bytes > OWN_MEMORY),
             may_end: *may_end,

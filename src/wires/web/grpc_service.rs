@@ -144,6 +144,7 @@ impl From<Error> for Status {
             | Error::TooMuchMemory(_) => Code::ResourceExhausted,
             Error::Deadlock(_)
             | Error::NotWritten
+            | Error::NoTokens
             | Error::Stopping
             | Error::NoLogin
             | Error::BadLogin(_)

@@ -29,9 +29,9 @@ fn libfaketime() -> Option<PathBuf> {
 }
 
 /// A server whose clock is off by what stands in a file.
-fn with_clock(lib: &Path, clock: &Path) -> Program {
+fn with_clock(lib: &Path, clock: &Path, flags: &[&str]) -> Program {
     let mut command = Command::new(PROGRAM);
-    command.args(["--line", "127.0.0.1:0", "--mysql", "off", "--http", "127.0.0.1:0"]);
+    command.args(["--line", "127.0.0.1:0", "--mysql", "off", "--http", "127.0.0.1:0"]).args(flags);
     command.env("LD_PRELOAD", lib).env("FAKETIME_TIMESTAMP_FILE", clock).env("FAKETIME_NO_CACHE", "1");
     // Its newer name and its older one.
     command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
@@ -56,7 +56,7 @@ async fn lease_ignores_changes_of_the_wall_clock() {
     let dir = tempfile::tempdir().unwrap();
     let clock = dir.path().join("clock");
     fs::write(&clock, "+0d").unwrap();
-    let mut program = with_clock(&lib, &clock);
+    let mut program = with_clock(&lib, &clock, &[]);
     let (http, mut last_token) = (program.next_addr(), 0);
     for (offset, days) in [("+1d", 1), ("-1d", -1), ("+0d", 0)] {
         let since = Instant::now();
@@ -81,5 +81,42 @@ async fn lease_ignores_changes_of_the_wall_clock() {
             last_token = token;
         }
         assert_eq!(next.ask("RELEASE_LOCK nightly").await, "1");
+    }
+}
+
+/// More than a store lets tokens run ahead, and much less than the clock is set forward.
+const FAR: u64 = 1 << 31;
+
+#[tokio::test]
+async fn fencing_tokens_go_on_over_restarts_with_a_wrong_clock() {
+    let Some(lib) = libfaketime() else {
+        return skip_missing("libfaketime");
+    };
+    let _no_load = MACHINE.read().await;
+    let dir = tempfile::tempdir().unwrap();
+    let (clock, store) = (dir.path().join("clock"), dir.path().join("leases"));
+    let flags = ["--store-anyway", "--store", store.to_str().unwrap()];
+    let mut last_token = None;
+    for (offset, signal) in [
+        ("+0d", "-TERM"),
+        ("-1d", "-KILL"),
+        ("-1d", "-TERM"),
+        ("+730d", "-KILL"),
+        ("+730d", "-TERM"),
+        ("+0d", "-TERM"),
+    ] {
+        fs::write(&clock, offset).unwrap();
+        let program = with_clock(&lib, &clock, &flags);
+        let mut client = Client::connect(program.addr).await;
+        assert_eq!(client.ask("GET_LOCK nightly 0").await, "1");
+        let token: u64 = client.ask("FENCING_TOKEN nightly").await.parse().unwrap();
+        if let Some(last) = last_token {
+            assert!(token > last, "{offset}: {token} after {last}");
+            assert!(token - last < FAR, "{offset}: the clock is not believed: {token} after {last}");
+        }
+        last_token = Some(token);
+        drop(client);
+        program.signal(signal);
+        program.wait();
     }
 }

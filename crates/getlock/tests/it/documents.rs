@@ -12,7 +12,7 @@ use crate::{
 
 #[tokio::test]
 async fn getlock_prints_the_http_documents() {
-    let (server, mut clients) = scene().await;
+    let (server, mut clients, _store) = scene().await;
     let id: u32 = clients[2].ask("CONNECTION_ID").await.parse().unwrap();
     assert_eq!(clients[2].ask("GET_LOCK over 0").await, "1");
     assert_eq!(output(getlock(server.addr, &["kill", &id.to_string()])).await.0, 0);

@@ -1,7 +1,7 @@
 // Elements, and how to change no more of them than has changed, so that the focus stays where it is. Names and notes
 // come from strangers: they go into the page as text alone.
 import { $, now, page, session } from "./state.js";
-import { age, caller, moment, named, quiet, WIRES } from "./words.js";
+import { age, caller, leased, moment, named, quiet, WIRES } from "./words.js";
 
 export function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
@@ -74,9 +74,9 @@ export function callerElement(id) {
 
 /** What is known of a session beside its name, with a dot between each two. */
 export function about(id, ...more) {
-  const { peer, wire, note, expiresAt, idleSince, waitsFor } = session(id);
+  const { peer, wire, note, expiresAt, restored, idleSince, waitsFor } = session(id);
   const words = [`session ${id}`, wire && WIRES[wire], named(session(id)) && peer];
-  words.push(note && `“${note}”`, expiresAt && `lease until ${moment(expiresAt).slice(11)}`, ...more);
+  words.push(note && `“${note}”`, expiresAt && leased(expiresAt, restored), ...more);
   const line = words.filter(Boolean).flatMap((word, at) => (at ? [" · ", word] : [word]));
   if (idleSince && !waitsFor) line.push(since(idleSince, (ms) => quiet(ms) && ` · ${quiet(ms)}`));
   return line;

@@ -3,7 +3,7 @@ import { $, heldBy, page, session } from "./state.js";
 import { callerElement, filled, keyed, make, setText, since } from "./elements.js";
 import { endButton } from "./end.js";
 import { jump, narrow } from "./locks.js";
-import { caller, count, many, moment, named, quiet, WIRES } from "./words.js";
+import { caller, count, leased, many, named, quiet, WIRES } from "./words.js";
 
 const MORE = 100;
 const NAMES = 3; // of the locks that one holds
@@ -31,8 +31,8 @@ function updateSession({ parts }, [id, told]) {
   filled(parts.detail, [told, names], () => detail(id, told, names));
 }
 
-function detail(id, { holds, waitsFor, note, expiresAt, idleSince, wire, peer, memory, ...told }, names) {
-  const words = [WIRES[wire] ?? wire, named(told) && peer, expiresAt && `lease until ${moment(expiresAt).slice(11)}`];
+function detail(id, { holds, waitsFor, note, expiresAt, restored, idleSince, wire, peer, memory, ...told }, names) {
+  const words = [WIRES[wire] ?? wire, named(told) && peer, expiresAt && leased(expiresAt, restored)];
   words.push(memory && `uses ${Math.ceil(memory / 1024)} kB of memory`);
   const line = [words.filter(Boolean).join(" · ")];
   const rest = (holds ?? 0) - names.length;

@@ -34,6 +34,12 @@ export function time(ms) {
   return date === moment(now()).split(" ")[0] ? clock : `${date} ${clock}`;
 }
 
+/** Until when a lease runs, and whether nobody has renewed it since the server restarted. */
+export function leased(expiresAt, restored) {
+  const until = `lease until ${moment(expiresAt).slice(11)}`;
+  return restored ? `${until} (restored, not heard of since)` : until;
+}
+
 /** What a session calls itself, and the user it logged in as if that is another name. */
 export const named = ({ client, user }) => (client && user && client !== user ? `${client} (user ${user})` : client || user);
 export const caller = (id) => named(session(id)) || session(id).peer || `session ${id}`;
