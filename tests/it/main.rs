@@ -41,6 +41,7 @@ mod reentry;
 mod request_ids;
 mod show;
 mod statements;
+mod store_start;
 mod structure;
 mod timeout;
 mod tls;
