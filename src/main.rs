@@ -65,7 +65,11 @@ fn print_check(config: &Config) -> Result<(), Box<dyn Error>> {
 
 /// Runs the server. It has few threads on purpose: see [`Config::workers`].
 fn run(config: &Config) -> Result<(), Box<dyn Error>> {
-    Builder::new_multi_thread().worker_threads(config.workers).enable_all().build()?.block_on(serve(config))
+    let runtime = Builder::new_multi_thread().worker_threads(config.workers).enable_all().build()?;
+    let served = runtime.block_on(serve(config));
+    // Dropped, it would wait for a write of the lease store to a disk that hangs.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {

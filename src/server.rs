@@ -77,6 +77,7 @@ impl Server {
     /// [`StartError`] if an address is in use, the limit of open files is too low, or a file cannot be used.
     pub fn bind(config: &Config) -> Result<Self, StartError> {
         let Plan { users, tls, max_connections } = Plan::new(config)?;
+        let store = OpenStore::open(&config.store)?;
         let listeners = Listeners::bind(config)?;
         if let Some(warning) = clock::warning() {
             tracing::warn!("{warning}");
@@ -92,7 +93,6 @@ impl Server {
             idle: config.idle_time.0,
             idle_holder: config.idle_time_holders.0,
         };
-        let store = OpenStore::open(&config.store)?;
         let floors = store.as_ref().map(|store| store.floors).unwrap_or_default();
         let writer = store.as_ref().map(|store| store.writer.clone());
         let service = LockService::with_store(limits, users, floors, writer);

@@ -3,4 +3,4 @@
 mod file;
 mod record;
 
-pub(crate) use file::{FileStore, OpenError, OpenOptions, StoredFile, compact};
+pub(crate) use file::{FileStore, FoundStore, OpenError, OpenOptions, StoredFile, compact};

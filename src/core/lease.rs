@@ -235,7 +235,12 @@ impl Leases {
         let lease = Lease::start(self, running, (name, mode), key, ttl);
         // From here on an error, or the end of this future, hands the lock back.
         let delivery = Delivery::of(self, lease.clone());
-        let ends = self.promise(&lease, PromiseKind::Grant).await?.ends;
+        let ends = tokio::select! {
+            biased;
+            // A disk may hang for longer than a client waits.
+            () = client.gone.cancelled() => return Err(LeaseError::HungUp),
+            promised = self.promise(&lease, PromiseKind::Grant) => promised?.ends,
+        };
         Ok(Grant { token, ends, waited, delivery })
     }
 

@@ -18,7 +18,7 @@ use crate::{
     },
     net::{Tls, TlsError},
     ops::systemd::PassedError,
-    store::OpenError,
+    store::{FileStore, FoundStore, OpenError},
 };
 
 /// File descriptors that are not for connections: those of listeners, of the runtime, and of clients that are being told
@@ -109,6 +109,7 @@ pub fn check(config: &Config) -> Result<CheckReport, StartError> {
     }
     let _ = writeln!(report, "users: {}", users(config, &plan));
     let _ = writeln!(report, "tls: {}", tls(config, &plan));
+    let _ = writeln!(report, "store: {}", store(config)?);
     let _ = writeln!(report, "connections: at most {}{}", plan.max_connections, strangers(&plan));
     for (what, limit) in [("leases", config.max_leases), ("locks", config.max_locks)] {
         let _ = writeln!(report, "{what}: at most {limit}{}", share(limit));
@@ -127,6 +128,19 @@ fn users(config: &Config, plan: &Plan) -> String {
         (Some(users), Some(path)) => format!("{}, from {}", users.count(), path.display()),
         _ => "none: anyone who can connect has full access".to_owned(),
     }
+}
+
+fn store(config: &Config) -> Result<String, OpenError> {
+    let Some(path) = &config.store.file else {
+        return Ok("none: leases end with the server".to_owned());
+    };
+    let found = match FileStore::check(path, config.store.anyway)? {
+        FoundStore::Nothing => "to be made".to_owned(),
+        // By the running server that this configuration is meant for.
+        FoundStore::InUse => "in use by a running server".to_owned(),
+        FoundStore::Leases(count) => format!("with {count} leases"),
+    };
+    Ok(format!("{}, {found}", path.display()))
 }
 
 fn tls(config: &Config, plan: &Plan) -> String {

@@ -3,12 +3,14 @@
 //! Memory is the truth: after an error of the disk nothing in the file is trusted, and everything is written to a new
 //! file, which then takes the place of the old one. A lock on a file beside it says whose the store is, throughout.
 
+mod error;
 mod inspect;
+mod place;
 
 use std::{
     fmt,
     fs::{self, File},
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -17,11 +19,18 @@ use std::{
 use futures_util::future::{BoxFuture, FutureExt};
 use prost::Message;
 use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction,
-    backends::FileBackend,
+    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError,
+    WriteTransaction,
+    backends::{FileBackend, InMemoryBackend},
 };
 use tokio::task::spawn_blocking;
 
+pub use error::OpenError;
+
+use self::{
+    error::cannot_open,
+    place::{FileId, beside, check_writable, folder_of, is_locked, lock, place, private, remove},
+};
 use super::record::{self, BadRecord, FORMAT, Meta, millis};
 use crate::core::{
     lease::Secret,
@@ -49,26 +58,6 @@ pub(crate) struct OpenOptions {
     pub anyway: bool,
 }
 
-/// Why a store cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("{} is in use by another getlockd; stop that one, or give this one another file", .0.display())]
-    InUse(PathBuf),
-    #[error("{} is not a lease store of getlockd, or is damaged ({reason}); move it away, or restore a backup", path.display())]
-    Foreign { path: PathBuf, reason: String },
-    #[error(
-        "{} was written by a newer getlockd (format {format}; this one reads up to {FORMAT}); run that version",
-        path.display()
-    )]
-    Newer { path: PathBuf, format: u32 },
-    #[error(
-        "{} is on {kind}, which may lose it or not lock it; use a local disk, or --store-anyway", path.display()
-    )]
-    FileSystem { path: PathBuf, kind: &'static str },
-    #[error("cannot open {}: {error}", path.display())]
-    Io { path: PathBuf, error: io::Error },
-}
-
 /// A store in a file.
 pub(crate) struct FileStore {
     file: Arc<StoreFile>,
@@ -78,11 +67,28 @@ struct StoreFile {
     path: PathBuf,
     grace: Duration,
     request_key: Secret,
-    /// None once it failed, up to the next replacement.
-    database: Guarded<Option<Database>>,
+    /// None while it is written, and once that failed, up to the next replacement.
+    database: Guarded<Option<OpenFile>>,
     make: MakeDatabase,
     /// Locked for as long as it is open.
     _lock: File,
+}
+
+/// What a start would find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FoundStore {
+    /// No file: it would be made.
+    Nothing,
+    /// A running server has it.
+    InUse,
+    /// So many leases.
+    Leases(usize),
+}
+
+/// A database, and the file that it is in.
+struct OpenFile {
+    database: Database,
+    id: FileId,
 }
 
 /// Makes a database of a file, which may be new.
@@ -104,9 +110,32 @@ impl FileStore {
         options: OpenOptions,
         first: impl FnOnce(Floors) -> Floors,
     ) -> Result<(Self, StoredState), OpenError> {
-        let make =
-            |file| Database::builder().set_cache_size(CACHE).create_with_backend(FileBackend::new(file)?);
+        let make = |file| database_in(FileBackend::new(file)?);
         Self::open_with(options, first, Arc::new(make))
+    }
+
+    /// What [`FileStore::open`] would find, or why it would fail. Nothing on the disk is changed.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub(crate) fn check(path: &Path, anyway: bool) -> Result<FoundStore, OpenError> {
+        let (path, is_there) = place(path, anyway)?;
+        if is_locked(&path)? {
+            return Ok(FoundStore::InUse);
+        }
+        if !is_there {
+            check_writable(&path)?;
+            return Ok(FoundStore::Nothing);
+        }
+        let io = |error| OpenError::Io { path: path.clone(), error };
+        let mut file = File::options().read(true).write(true).open(&path).map_err(io)?;
+        check_start(&mut file, &path)?;
+        // Of a server that crashed it is repaired when it is opened: a copy is.
+        let bytes = fs::read(&path).map_err(io)?;
+        let copy = InMemoryBackend::new();
+        copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, &bytes)).map_err(io)?;
+        let database = database_in(copy).map_err(|error| cannot_open(&path, error))?;
+        Ok(FoundStore::Leases(read(&database, &path)?.1.len()))
     }
 
     fn open_with(
@@ -115,13 +144,10 @@ impl FileStore {
         make: MakeDatabase,
     ) -> Result<(Self, StoredState), OpenError> {
         let OpenOptions { path, grace, anyway } = options;
+        let (path, is_there) = place(&path, anyway)?;
         let io = |error| OpenError::Io { path: path.clone(), error };
-        let folder = folder_of(&path);
-        if !anyway && let Some(kind) = file_system::unfit(folder).map_err(io)? {
-            return Err(OpenError::FileSystem { path, kind });
-        }
-        let lock = lock(&beside(&path, "lock"), &path)?;
-        if !path.try_exists().map_err(io)? {
+        let lock = lock(&path)?;
+        if !is_there {
             // Made whole before it has its name: no half file is ever found.
             let request_key =
                 Secret::random().map_err(|_| io(io::Error::other("the system has no random bytes")))?;
@@ -129,22 +155,12 @@ impl FileStore {
                 Meta { format: FORMAT, request_key: request_key.reveal().to_owned(), ..Meta::default() };
             create(&path, &make, &meta, &[]).map_err(io)?;
         }
-        let file = File::options().read(true).write(true).open(&path).map_err(io)?;
+        let mut file = File::options().read(true).write(true).open(&path).map_err(io)?;
+        let id = FileId::of(&file.metadata().map_err(io)?);
         let foreign = |reason: String| OpenError::Foreign { path: path.clone(), reason };
-        let database = make(file).map_err(|error| match error {
-            DatabaseError::Storage(redb::StorageError::Io(error))
-                if error.kind() != io::ErrorKind::InvalidData =>
-            {
-                io(error)
-            }
-            DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(path.clone()),
-            other => foreign(other.to_string()),
-        })?;
-        let mut meta = read_meta(&database).map_err(|error| foreign(error.to_string()))?;
-        if meta.format > FORMAT {
-            return Err(OpenError::Newer { path, format: meta.format });
-        }
-        let leases = read_leases(&database).map_err(|error| foreign(error.to_string()))?;
+        check_start(&mut file, &path)?;
+        let database = make(file).map_err(|error| cannot_open(&path, error))?;
+        let (mut meta, leases) = read(&database, &path)?;
         let floors = first(meta.floors());
         let (ceiling, grace_left) = (floors.ahead(), Duration::from_millis(meta.grace_ms));
         let request_key: Secret =
@@ -155,7 +171,7 @@ impl FileStore {
         // A crash from now on leaves leases that were not written, those of the last run included.
         meta.grace_ms = meta.grace_ms.max(millis(grace));
         write_meta(&database, &meta).map_err(|error| io(into_io(error)))?;
-        let database = Guarded::new(Rank::StoreFile, Some(database));
+        let database = Guarded::new(Rank::StoreFile, Some(OpenFile { database, id }));
         let file = Arc::new(StoreFile { path, grace, request_key, database, make, _lock: lock });
         Ok((Self { file }, state))
     }
@@ -193,32 +209,37 @@ impl Store for FileStore {
 
 impl StoreFile {
     fn commit(&self, batch: &Batch) -> Result<(), redb::Error> {
-        let mut database = self.database.lock();
-        let written = database.as_ref().ok_or(closed()).and_then(|database| write_batch(database, batch));
-        if written.is_err() {
-            // redb refuses everything after an error, and the system may have lost what it was to write.
-            database.take();
-        }
-        written
+        // redb refuses everything after an error, and the system may have lost what it was to write: only behind a commit
+        // is it kept.
+        let open = self.take().ok_or(closed())?;
+        write_batch(&open.database, batch)?;
+        open.id.check_is_at(&self.path)?;
+        *self.database.lock() = Some(open);
+        Ok(())
     }
 
     fn replace(&self, leases: &[DurableLease], floors: Floors) -> Result<(), redb::Error> {
-        let mut database = self.database.lock();
-        database.take();
+        drop(self.take());
         let request_key = self.request_key.reveal().to_owned();
         let mut meta = Meta { format: FORMAT, grace_ms: millis(self.grace), request_key, ..Meta::default() };
         meta.set_floors(floors);
-        *database = Some(create(&self.path, &self.make, &meta, leases).map_err(redb::Error::Io)?);
+        let open = create(&self.path, &self.make, &meta, leases)?;
+        *self.database.lock() = Some(open);
         Ok(())
     }
 
     fn close(&self, last: Floors, is_quiet: bool) -> Result<(), redb::Error> {
-        let Some(database) = self.database.lock().take() else { return Err(closed()) };
+        let OpenFile { database, id } = self.take().ok_or(closed())?;
         let mut meta = read_meta(&database)?;
         // The next ones: tokens are above the last, and session ids behind it.
         meta.set_floors(Floors { token: last.token + 1, session: last.session });
         meta.grace_ms = if is_quiet { 0 } else { millis(self.grace) };
-        write_meta(&database, &meta)
+        write_meta(&database, &meta)?;
+        Ok(id.check_is_at(&self.path)?)
+    }
+
+    fn take(&self) -> Option<OpenFile> {
+        self.database.lock().take()
     }
 }
 
@@ -269,6 +290,16 @@ fn decode_meta(bytes: Option<&[u8]>) -> Result<Meta, redb::Error> {
     meta.ok_or_else(|| redb::Error::Corrupted("it does not say its format".to_owned()))
 }
 
+fn read(database: &Database, path: &Path) -> Result<(Meta, Vec<DurableLease>), OpenError> {
+    let foreign =
+        |error: redb::Error| OpenError::Foreign { path: path.to_owned(), reason: error.to_string() };
+    let meta = read_meta(database).map_err(foreign)?;
+    if meta.format > FORMAT {
+        return Err(OpenError::Newer { path: path.to_owned(), format: meta.format });
+    }
+    Ok((meta, read_leases(database).map_err(foreign)?))
+}
+
 fn read_meta(database: &Database) -> Result<Meta, redb::Error> {
     let table = match database.begin_read()?.open_table(META) {
         Ok(table) => table,
@@ -294,14 +325,25 @@ fn read_leases(database: &Database) -> Result<Vec<DurableLease>, redb::Error> {
 }
 
 /// Writes a new file beside the old one, and gives it its name.
-fn create(path: &Path, make: &MakeDatabase, meta: &Meta, leases: &[DurableLease]) -> io::Result<Database> {
+fn create(path: &Path, make: &MakeDatabase, meta: &Meta, leases: &[DurableLease]) -> io::Result<OpenFile> {
     let new = beside(path, "new");
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(true);
-    // It has a key, and says what clients say of themselves.
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(&new)?;
+    // Of a start that was cut off.
+    remove(&new)?;
+    let created = create_at(&new, make, meta, leases).and_then(|open| {
+        fs::rename(&new, path)?;
+        File::open(folder_of(path))?.sync_all()?;
+        Ok(open)
+    });
+    if created.is_err() {
+        // On a full disk others need the room.
+        let _ = remove(&new);
+    }
+    created
+}
+
+fn create_at(new: &Path, make: &MakeDatabase, meta: &Meta, leases: &[DurableLease]) -> io::Result<OpenFile> {
+    let file = private().create_new(true).open(new)?;
+    let id = FileId::of(&file.metadata()?);
     let database = make(file.try_clone()?).map_err(|error| into_io(error.into()))?;
     let write = || {
         let transaction = database.begin_write()?;
@@ -317,78 +359,36 @@ fn create(path: &Path, make: &MakeDatabase, meta: &Meta, leases: &[DurableLease]
     };
     write().map_err(into_io)?;
     file.sync_all()?;
-    fs::rename(&new, path)?;
-    File::open(folder_of(path))?.sync_all()?;
-    Ok(database)
+    Ok(OpenFile { database, id })
 }
 
-fn lock(at: &Path, path: &Path) -> Result<File, OpenError> {
-    let io = |error| OpenError::Io { path: at.to_owned(), error };
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(at).map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
-        Err(fs::TryLockError::Error(error)) => Err(io(error)),
+/// With every page verified: redb trusts a file that was closed in good order, and may panic if the disk has changed it.
+fn database_in(backend: impl StorageBackend) -> Result<Database, DatabaseError> {
+    Database::builder().set_cache_size(CACHE).set_check_integrity_on_open(true).create_with_backend(backend)
+}
+
+/// What each file of redb starts with.
+const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
+
+/// Refuses what is no database before redb writes to it: to redb an empty file is a new one.
+fn check_start(file: &mut File, path: &Path) -> Result<(), OpenError> {
+    let mut start = [0; MAGIC.len()];
+    match file.read_exact(&mut start) {
+        Ok(()) if start == MAGIC => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            Err(OpenError::Io { path: path.to_owned(), error })
+        }
+        _ => {
+            let reason = "it does not start as one".to_owned();
+            Err(OpenError::Foreign { path: path.to_owned(), reason })
+        }
     }
-}
-
-fn beside(path: &Path, what: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(what);
-    name.into()
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn into_io(error: redb::Error) -> io::Error {
     match error {
         redb::Error::Io(error) => error,
         other => io::Error::other(other),
-    }
-}
-
-/// Which file systems keep what they are given.
-#[cfg(target_os = "linux")]
-mod file_system {
-    use std::{io, path::Path};
-
-    use rustix::fs::statfs;
-
-    /// From the kernel's magic.h.
-    const UNFIT: [(u32, &str); 9] = [
-        (0x0102_1994, "tmpfs"),
-        (0x8584_58f6, "ramfs"),
-        (0x794c_7630, "overlayfs"),
-        (0x0000_6969, "NFS"),
-        (0xff53_4d42, "CIFS"),
-        (0xfe53_4d42, "SMB"),
-        (0x0000_517b, "SMB"),
-        (0x0102_1997, "9p"),
-        (0x6573_5546, "FUSE"),
-    ];
-
-    /// The kind of the file system of a folder, if it may forget a file or cannot lock it.
-    pub(super) fn unfit(folder: &Path) -> io::Result<Option<&'static str>> {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "the numbers have 32 bits"
-        )]
-        let kind = statfs(folder)?.f_type as u32;
-        Ok(UNFIT.into_iter().find(|(number, _)| *number == kind).map(|(_, name)| name))
-    }
-}
-
-/// Which file systems keep what they are given is known on Linux alone.
-#[cfg(not(target_os = "linux"))]
-mod file_system {
-    use std::{io, path::Path};
-
-    pub(super) fn unfit(_: &Path) -> io::Result<Option<&'static str>> {
-        Ok(None)
     }
 }
 

@@ -44,6 +44,7 @@ mod request_ids;
 mod show;
 mod statements;
 mod store_command;
+mod store_start;
 mod structure;
 mod timeout;
 mod tls;

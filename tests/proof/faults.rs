@@ -5,6 +5,7 @@
 
 mod clock;
 mod disconnect;
+mod disk;
 mod flood;
 mod partition;
 mod relay;

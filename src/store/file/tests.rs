@@ -1,15 +1,17 @@
 //! A store on a disk that fails, and on one whose power is cut.
 
+mod damage;
+mod faults;
+
 use std::{
     collections::BTreeMap,
     os::unix::fs::FileExt,
     sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
-use redb::StorageBackend;
 use tempfile::TempDir;
 
 use super::*;
@@ -33,6 +35,28 @@ struct Disk {
     forgets: AtomicBool,
     /// It refuses everything that writes.
     is_full: AtomicBool,
+    /// It fails at this step, and its steps so far.
+    trap: Mutex<Option<Trap>>,
+    steps: AtomicUsize,
+}
+
+/// What goes wrong at a step of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// EIO
+    Error,
+    /// ENOSPC
+    Full,
+    /// A write writes the first half. Other steps: ENOSPC.
+    ShortWrite,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Trap {
+    fault: Fault,
+    step: usize,
+    /// All later steps fail as well.
+    is_lasting: bool,
 }
 
 #[derive(Debug)]
@@ -47,6 +71,7 @@ impl StorageBackend for Backend {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        self.disk.step()?;
         self.file.read_exact_at(out, offset)?;
         for (at, bytes) in self.disk.cached.lock().unwrap().iter() {
             let (from, to) = ((*at).max(offset), (at + bytes.len() as u64).min(offset + out.len() as u64));
@@ -73,9 +98,15 @@ impl StorageBackend for Backend {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-        self.check()?;
-        self.disk.cached.lock().unwrap().push((offset, data.to_vec()));
-        Ok(())
+        let checked = self.check();
+        let is_short = checked.is_err() && self.disk.fault() == Some(Fault::ShortWrite);
+        let written = match checked {
+            Ok(()) => data.len(),
+            Err(_) if is_short => data.len() / 2,
+            Err(_) => 0,
+        };
+        self.disk.cached.lock().unwrap().push((offset, data[..written].to_vec()));
+        checked
     }
 }
 
@@ -86,14 +117,29 @@ fn at_byte(position: u64, base: u64) -> usize {
 impl Backend {
     fn check(&self) -> io::Result<()> {
         if self.disk.is_full.load(Ordering::Relaxed) {
-            Err(io::ErrorKind::StorageFull.into())
-        } else {
-            Ok(())
+            return Err(io::ErrorKind::StorageFull.into());
         }
+        self.disk.step()
     }
 }
 
 impl Disk {
+    fn fault(&self) -> Option<Fault> {
+        self.trap.lock().unwrap().map(|trap| trap.fault)
+    }
+
+    fn step(&self) -> io::Result<()> {
+        let step = self.steps.fetch_add(1, Ordering::Relaxed);
+        let trap = self.trap.lock().unwrap();
+        match trap.filter(|trap| step == trap.step || (trap.is_lasting && step > trap.step)) {
+            None => Ok(()),
+            Some(Trap { fault: Fault::Error, .. }) => {
+                Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()))
+            }
+            Some(_) => Err(io::ErrorKind::StorageFull.into()),
+        }
+    }
+
     /// Any sectors of what was written since the last sync reach the file, in any order.
     fn cut_power(&self, path: &Path, dice: &mut Dice) {
         let file = File::options().write(true).open(path).unwrap();
@@ -133,7 +179,9 @@ type Leases = BTreeMap<String, u64>;
 
 impl Scene {
     fn new() -> Self {
-        Self { folder: TempDir::new().unwrap(), disk: Arc::default() }
+        // What a sync does is up to the disk below: where the kernel has nothing to sync there is none to wait for.
+        let folder = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new());
+        Self { folder: folder.unwrap(), disk: Arc::default() }
     }
 
     fn path(&self) -> PathBuf {
@@ -143,7 +191,11 @@ impl Scene {
     fn try_open(&self) -> Result<(FileStore, StoredState), OpenError> {
         let disk = self.disk.clone();
         let options = OpenOptions { path: self.path(), grace: Duration::from_secs(1), anyway: true };
-        let make = move |file| Database::builder().create_with_backend(Backend { file, disk: disk.clone() });
+        let make = move |file| {
+            // Of another file.
+            disk.cached.lock().unwrap().clear();
+            database_in(Backend { file, disk: disk.clone() })
+        };
         FileStore::open_with(
             options,
             |floors| Floors { token: floors.token.max(1), ..floors },
@@ -209,7 +261,7 @@ fn survives_a_power_cut(scene: &Scene, leases: &mut Leases, dice: &mut Dice) -> 
     } else {
         // In the middle of it: it writes, and its sync fails.
         let database = store.file.database.lock();
-        let transaction = database.as_ref().unwrap().begin_write().unwrap();
+        let transaction = database.as_ref().unwrap().database.begin_write().unwrap();
         {
             let mut table = transaction.open_table(LEASES).unwrap();
             for (key, change) in &last.changes {
@@ -298,7 +350,7 @@ fn foreign_and_newer_files_are_refused_and_kept() {
     fs::remove_file(scene.path()).unwrap();
     let meta = Meta { format: FORMAT + 1, ..Meta::default() };
     let (store, _) = scene.open();
-    write_meta(store.file.database.lock().as_ref().unwrap(), &meta).unwrap();
+    write_meta(&store.file.database.lock().as_ref().unwrap().database, &meta).unwrap();
     drop(store);
     let error = scene.try_open().unwrap_err();
     assert!(matches!(error, OpenError::Newer { format: 2, .. }), "{error}");

@@ -38,7 +38,7 @@ fn reports_the_plan_without_listening() {
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let expected = format!(
         "line: {addr}\nmysql: off\nhttp: the socket that systemd passes\nusers: 1, from {users}\n\
-         tls: required, with {}\nconnections: at most 100, 88 per user or address, 50 before login\n\
+         tls: required, with {}\nstore: none: leases end with the server\nconnections: at most 100, 88 per user or address, 50 before login\n\
          leases: at most 100000, 87500 per user or address\nlocks: at most 1000000, 875000 per user or address\n\
          memory: at most 4194304 bytes per connection, 1073741824 for all connections\n",
         files.cert.display()
