@@ -15,7 +15,9 @@ use std::{
 };
 
 use common::{
-    Server, callgrind, grpc,
+    Server,
+    callgrind::{self, Counted},
+    grpc,
     http::{self, Http},
     kept::{self, Compiler, Counts, Kept, Verdict},
     line::LINE,
@@ -29,8 +31,7 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.to
 /// One way to take a lock and to free it.
 struct Shape {
     name: &'static str,
-    /// As a flag of the server calls it.
-    wire: &'static str,
+    server: Counted,
     /// That are counted. Fewer where a pair takes longer.
     pairs: usize,
     /// So many pairs, on one connection to the port, each when the server is asleep.
@@ -38,12 +39,26 @@ struct Shape {
 }
 
 const fn shape(name: &'static str, wire: &'static str, pairs: usize, work: fn(&Server, u16, usize)) -> Shape {
-    Shape { name, wire, pairs, work }
+    Shape { name, server: Counted { wire, has_store: false }, pairs, work }
 }
 
-const SHAPES: [Shape; 6] = [
-    shape("line-1-deep", "line", 2_048, |server, port, pairs| LINE.pairs(server, port, 1, pairs)),
-    shape("line-32-deep", "line", 8_192, |server, port, pairs| LINE.pairs(server, port, 32, pairs)),
+impl Shape {
+    /// The same with a store, which has no leases.
+    const fn with_store(self, name: &'static str) -> Self {
+        Self { name, server: Counted { has_store: true, ..self.server }, ..self }
+    }
+}
+
+const LINE_1_DEEP: Shape =
+    shape("line-1-deep", "line", 2_048, |server, port, pairs| LINE.pairs(server, port, 1, pairs));
+const LINE_32_DEEP: Shape =
+    shape("line-32-deep", "line", 8_192, |server, port, pairs| LINE.pairs(server, port, 32, pairs));
+
+const SHAPES: [Shape; 8] = [
+    LINE_1_DEEP,
+    LINE_1_DEEP.with_store("line-1-deep-store"),
+    LINE_32_DEEP,
+    LINE_32_DEEP.with_store("line-32-deep-store"),
     shape("mysql-query", "mysql", 1_024, |server, port, pairs| MYSQL.pairs(server, port, 1, pairs)),
     shape("mysql-prepared", "mysql", 1_024, |server, port, pairs| PREPARED.pairs(server, port, 1, pairs)),
     shape("http-lease", "http", 1_024, leases_by_http),
@@ -173,9 +188,9 @@ fn kept() -> Result<Option<Kept>, String> {
 fn measure(kept: Option<&Kept>) -> Result<Counts, String> {
     callgrind::check_installed()?;
     println!("instructions of the server in user mode for a pair\n");
-    println!("shape           instructions      kept   change");
+    println!("shape               instructions      kept   change");
     let count = |shape: &Shape| {
-        let count = callgrind::instructions_a_pair(shape.wire, shape.pairs, shape.work);
+        let count = callgrind::instructions_a_pair(shape.server, shape.pairs, shape.work);
         let before = kept.and_then(|kept| kept.counts.get(shape.name)).copied();
         show(shape.name, count, before);
         (shape.name.to_owned(), count)
@@ -186,5 +201,5 @@ fn measure(kept: Option<&Kept>) -> Result<Counts, String> {
 fn show(shape: &str, count: u64, kept: Option<u64>) {
     let (before, change) =
         kept.map_or_else(Default::default, |kept| (kept.to_string(), kept::change(kept, count)));
-    println!("{shape:<15} {count:>12}  {before:>8}  {change:>7}");
+    println!("{shape:<19} {count:>12}  {before:>8}  {change:>7}");
 }

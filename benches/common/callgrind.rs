@@ -5,7 +5,8 @@ use std::{
     fs, io,
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{GETLOCKD, Server};
@@ -29,11 +30,30 @@ pub fn check_installed() -> Result<(), String> {
     }
 }
 
-/// Instructions of getlockd with this wire for a pair: the difference of two runs, one of which does so
-/// many pairs more. `work` is given the port and how many pairs it shall do.
-pub fn instructions_a_pair(wire: &str, pairs: usize, work: fn(&Server, u16, usize)) -> u64 {
-    let few = instructions(wire, |server, port| work(server, port, FIRST));
-    let many = instructions(wire, |server, port| work(server, port, FIRST + pairs));
+/// A server of one wire.
+#[derive(Clone, Copy)]
+pub struct Counted {
+    /// As a flag of the server calls it.
+    pub wire: &'static str,
+    /// Whether it keeps leases in a file.
+    pub has_store: bool,
+}
+
+/// Instructions of getlockd for a pair: the difference of two runs, one of which does so many pairs more. Both last
+/// equally long, so what the server does each second cancels out. `work` is given the port and how many pairs it shall
+/// do.
+pub fn instructions_a_pair(counted: Counted, pairs: usize, work: fn(&Server, u16, usize)) -> u64 {
+    let mut took = Duration::ZERO;
+    let many = instructions(counted, |server, port| {
+        let since = Instant::now();
+        work(server, port, FIRST + pairs);
+        took = since.elapsed();
+    });
+    let few = instructions(counted, |server, port| {
+        let since = Instant::now();
+        work(server, port, FIRST);
+        thread::sleep(took.saturating_sub(since.elapsed()));
+    });
     (many - few) / pairs as u64
 }
 
@@ -43,13 +63,19 @@ const NO_REP: &str =
     "glibc.cpu.x86_rep_movsb_threshold=1000000000:glibc.cpu.x86_rep_stosb_threshold=1000000000";
 
 /// Of a whole run.
-fn instructions(wire: &str, work: impl FnOnce(&Server, u16)) -> u64 {
+fn instructions(counted: Counted, work: impl FnOnce(&Server, u16)) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("callgrind.out");
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", &format!("--callgrind-out-file={}", file.display()), GETLOCKD]);
     valgrind.env("GLIBC_TUNABLES", NO_REP);
-    let (mut server, port) = Server::getlockd_by(valgrind, wire, &["--workers", "1"]);
+    let store = folder.path().join("leases").display().to_string();
+    let mut flags = vec!["--workers", "1"];
+    if counted.has_store {
+        // A server without leases writes next to nothing: the folder may be in memory.
+        flags.extend(["--store-anyway", "--store", &store]);
+    }
+    let (mut server, port) = Server::getlockd_by(valgrind, counted.wire, &flags);
     server.until_asleep();
     work(&server, port);
     server.until_asleep();

@@ -68,7 +68,7 @@ impl Server {
         let start = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(start.elapsed() < Duration::from_mins(1), "{command:?} does not start");
-            thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(2));
         }
         Self { child }
     }
@@ -84,6 +84,12 @@ impl Server {
             thread::sleep(Duration::from_millis(10));
         }
         self.child.try_wait().ok().flatten()
+    }
+
+    /// Ends it at once, as a crash does.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Waits until none of its threads has anything to do. A request that comes then always finds it asleep;

@@ -145,7 +145,7 @@ pub enum LeaseChange {
 /// What is committed at once: all of it or nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// For each lease the last change.
+    /// In order: a lease may change twice.
     pub changes: Vec<(Key, LeaseChange)>,
     /// The floors from now on, if they move.
     pub floors: Option<Floors>,

@@ -67,6 +67,17 @@ fn unmatched_shape_or_count_fails() {
 }
 
 #[test]
+fn store_that_costs_a_pair_more_fails() {
+    let of = |store| {
+        let all = counts(&[("line-32-deep", 4_000), ("line-32-deep-store", store)]);
+        Verdict::of(&all, &all)
+    };
+    assert_eq!(of(4_020), Verdict::Pass, "as two runs of one program differ");
+    let more = "line-32-deep-store: 4021 instructions a pair, +0.5 % from the 4000 of line-32-deep";
+    assert_eq!(of(4_021), Verdict::Fail(vec![more.to_owned()]));
+}
+
+#[test]
 fn change_is_told_in_tenths_of_a_percent() {
     for (now, told) in [(1_000, "+0.0 %"), (1_004, "+0.4 %"), (996, "-0.4 %"), (1_234, "+23.4 %")] {
         assert_eq!(change(1_000, now), told);

@@ -99,8 +99,8 @@ pub struct StoreReport {
 struct CommitQueue {
     /// All that the store is to have. Memory is the truth: a store that failed is written again from this.
     leases: HashMap<Key, Arc<DurableLease>>,
-    /// The next batch: of each lease the last change.
-    changes: HashMap<Key, LeaseChange>,
+    /// The next batch, in order.
+    changes: Vec<(Key, LeaseChange)>,
     /// Those who wait for the next batch.
     waiting: Vec<PendingCommit>,
     /// Nothing is taken any more; whether leases run that were not written.
@@ -199,7 +199,7 @@ impl StoreWriter {
         }
         let lease = Arc::new(lease);
         let before = queue.leases.insert(lease.key, lease.clone());
-        queue.changes.insert(lease.key, LeaseChange::Put(lease.clone()));
+        queue.changes.push((lease.key, LeaseChange::Put(lease.clone())));
         self.wait(&mut queue, Some(Put { lease, before }))
     }
 
@@ -211,7 +211,7 @@ impl StoreWriter {
             return Committed(Err(NotWritten::Closed));
         }
         queue.leases.remove(&key);
-        queue.changes.insert(key, LeaseChange::Delete);
+        queue.changes.push((key, LeaseChange::Delete));
         self.wait(&mut queue, None)
     }
 
@@ -326,8 +326,7 @@ impl StoreWriter {
 
     fn take(&self) -> (Vec<(Key, LeaseChange)>, Vec<PendingCommit>, Option<Quiet>) {
         let mut queue = self.queue.lock();
-        let changes = std::mem::take(&mut queue.changes).into_iter().collect();
-        (changes, std::mem::take(&mut queue.waiting), queue.closing)
+        (std::mem::take(&mut queue.changes), std::mem::take(&mut queue.waiting), queue.closing)
     }
 
     async fn commit(&self, store: &dyn Store, batch: Batch) -> Result<(), CommitError> {
