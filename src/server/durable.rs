@@ -6,9 +6,8 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep_until, timeout},
 };
-use tokio_util::task::AbortOnDropHandle;
 
-use super::{StartError, token_watch::watch_tokens};
+use super::{StartError, token_watch::TokenWatch};
 use crate::{
     config::StoreFlags,
     core::{
@@ -37,7 +36,7 @@ pub(super) struct OpenStore {
     grants_from: Instant,
     /// What runs once they are taken up: the writer, and the watch over fencing tokens.
     writing: Option<JoinHandle<()>>,
-    watch: Option<AbortOnDropHandle<()>>,
+    watch: Option<TokenWatch>,
 }
 
 impl OpenStore {
@@ -78,8 +77,10 @@ impl OpenStore {
         let numbers = service.clone();
         let last = Arc::new(move || numbers.last_numbers());
         self.writing = Some(tokio::spawn(self.writer.clone().run(self.store.clone(), last)));
-        let watch = tokio::spawn(watch_tokens(service.clone(), self.writer.clone()));
-        self.watch = Some(AbortOnDropHandle::new(watch));
+        match TokenWatch::start(service.clone(), self.writer.clone()) {
+            Ok(watch) => self.watch = Some(watch),
+            Err(error) => tracing::error!(%error, "no thread watches the fencing tokens"),
+        }
     }
 
     /// Ends the writing. From here on what ends in memory goes on in the store.

@@ -1,9 +1,14 @@
 //! Fencing tokens run short where the lease store cannot be written for long: its floor does not move, and after a crash
 //! the tokens above it would come again.
 
-use std::{sync::Arc, time::Duration};
-
-use tokio::time::{MissedTickBehavior, interval};
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread,
+    time::Duration,
+};
 
 use crate::core::{session::LockService, store::StoreWriter};
 
@@ -13,26 +18,39 @@ const SPARE_TOKENS: u64 = 1 << 26;
 /// How often it is looked how many are left.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Grants nothing new while few tokens are left below the floor that the store has. Nothing is asked of those who take locks:
-/// sessions are told, as they are told of a stop.
-///
-/// Cancel-safe: dropped, it looks no more.
-pub(super) async fn watch_tokens(service: Arc<LockService>, writer: Arc<StoreWriter>) {
-    let mut looks = interval(LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        looks.tick().await;
-        let left = writer.token_ceiling().saturating_sub(service.last_numbers().token);
-        let is_short = left < SPARE_TOKENS;
-        let is_news = service.registry().pause(is_short);
-        if is_news && is_short {
-            tracing::error!(
-                left,
-                "fencing tokens are used up; nothing new is granted until the lease store can be written"
-            );
-        } else if is_news {
-            tracing::info!("there are fencing tokens again");
-        }
+/// Looks each second. Dropped, it looks no more.
+#[derive(Debug)]
+pub(super) struct TokenWatch(#[expect(dead_code, reason = "its end is heard")] Sender<()>);
+
+impl TokenWatch {
+    /// On a thread of its own: with a timer among the tasks, each wait of the server for its clients would ask the clock.
+    pub(super) fn start(service: Arc<LockService>, writer: Arc<StoreWriter>) -> std::io::Result<Self> {
+        let (sender, receiver) = channel();
+        thread::Builder::new().name("tokens".to_owned()).spawn(move || run(&receiver, &service, &writer))?;
+        Ok(Self(sender))
+    }
+}
+
+fn run(end: &Receiver<()>, service: &LockService, writer: &StoreWriter) {
+    while end.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+        look(service, writer);
+    }
+}
+
+/// Moves the floors, and grants nothing new while few tokens are left below the one that the store has. Nothing is asked
+/// of those who take locks: sessions are told, as they are told of a stop.
+fn look(service: &LockService, writer: &StoreWriter) {
+    writer.look();
+    let left = writer.token_ceiling().saturating_sub(service.last_numbers().token);
+    let is_short = left < SPARE_TOKENS;
+    let is_news = service.registry().pause(is_short);
+    if is_news && is_short {
+        tracing::error!(
+            left,
+            "fencing tokens are used up; nothing new is granted until the lease store can be written"
+        );
+    } else if is_news {
+        tracing::info!("there are fencing tokens again");
     }
 }
 
@@ -40,10 +58,7 @@ pub(super) async fn watch_tokens(service: Arc<LockService>, writer: Arc<StoreWri
 mod tests {
     use futures_util::{FutureExt, future::BoxFuture};
     use getlockd_proto::timeout::Timeout;
-    use tokio::{
-        sync::Semaphore,
-        time::{sleep, timeout},
-    };
+    use tokio::{sync::Semaphore, time::timeout};
 
     use super::*;
     use crate::{
@@ -106,7 +121,7 @@ mod tests {
         let store = Arc::new(Hanging(Semaphore::new(0)));
         let numbers = service.clone();
         tokio::spawn(writer.clone().run(store.clone(), Arc::new(move || numbers.last_numbers())));
-        tokio::spawn(watch_tokens(service.clone(), writer.clone()));
+        tokio::task::yield_now().await;
 
         let [mut holder, mut waiter] = [open(&service), open(&service)];
         for name in ["a", "b"] {
@@ -117,7 +132,7 @@ mod tests {
         let request = LockRequest { name: name.clone(), mode: Mode::Exclusive, timeout: Timeout::Forever };
         let Acquiring::Waiting(waits) = waiter.acquire(request) else { unreachable!("it is held") };
 
-        sleep(LOOK).await;
+        look(&service, &writer);
         assert_eq!(take(&mut holder, "c", Mode::Exclusive), REFUSED);
         assert_eq!(take(&mut open(&service), "c", Mode::Exclusive), REFUSED, "new sessions too");
         assert_eq!(take(&mut holder, "b", Mode::Exclusive), GRANTED, "what is held needs no token");
@@ -127,7 +142,10 @@ mod tests {
         assert_eq!(holder.end_reason(), None);
 
         store.0.add_permits(1);
-        sleep(2 * LOOK).await;
+        while writer.token_ceiling() == FIRST + SPARE_TOKENS + 1 {
+            tokio::task::yield_now().await;
+        }
+        look(&service, &writer);
         assert_eq!(take(&mut holder, "c", Mode::Exclusive), GRANTED);
         assert!(timeout(LOOK, writer.failed()).await.is_err(), "the disk hung, and did not fail");
     }

@@ -19,9 +19,8 @@ use std::{
 use futures_util::future::{BoxFuture, FutureExt};
 use prost::Message;
 use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError,
-    WriteTransaction,
-    backends::{FileBackend, InMemoryBackend},
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+    WriteTransaction, backends::FileBackend,
 };
 use tokio::task::spawn_blocking;
 
@@ -110,7 +109,7 @@ impl FileStore {
         options: OpenOptions,
         first: impl FnOnce(Floors) -> Floors,
     ) -> Result<(Self, StoredState), OpenError> {
-        let make = |file| database_in(FileBackend::new(file)?);
+        let make = |file| builder().create_with_backend(FileBackend::new(file)?);
         Self::open_with(options, first, Arc::new(make))
     }
 
@@ -129,13 +128,7 @@ impl FileStore {
         }
         let io = |error| OpenError::Io { path: path.clone(), error };
         let mut file = File::options().read(true).write(true).open(&path).map_err(io)?;
-        check_start(&mut file, &path)?;
-        // Of a server that crashed it is repaired when it is opened: a copy is.
-        let bytes = fs::read(&path).map_err(io)?;
-        let copy = InMemoryBackend::new();
-        copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, &bytes)).map_err(io)?;
-        let database = database_in(copy).map_err(|error| cannot_open(&path, error))?;
-        Ok(FoundStore::Leases(read(&database, &path)?.1.len()))
+        Ok(FoundStore::Leases(StoredFile::copied(&mut file, &path)?.leases.len()))
     }
 
     fn open_with(
@@ -363,8 +356,10 @@ fn create_at(new: &Path, make: &MakeDatabase, meta: &Meta, leases: &[DurableLeas
 }
 
 /// With every page verified: redb trusts a file that was closed in good order, and may panic if the disk has changed it.
-fn database_in(backend: impl StorageBackend) -> Result<Database, DatabaseError> {
-    Database::builder().set_cache_size(CACHE).set_check_integrity_on_open(true).create_with_backend(backend)
+fn builder() -> Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
+    builder
 }
 
 /// What each file of redb starts with.

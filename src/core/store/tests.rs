@@ -208,6 +208,7 @@ async fn floors_move_when_half_is_given() {
     let mut scene = Scene::new();
     let before = scene.writer.token_ceiling();
     *scene.last.lock().unwrap() = before / 2 + 10;
+    scene.writer.look();
     let moved = before / 2 + 10 + before - 1;
     let answer = scene.is_asked(What::Commit(BTreeMap::new(), Some(moved))).await;
     assert_eq!(scene.writer.token_ceiling(), before, "not before it is written");

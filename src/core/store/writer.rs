@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     sync::{Notify, oneshot, watch},
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{Instant, sleep},
 };
 
 use tokio_util::sync::CancellationToken;
@@ -32,9 +32,6 @@ use crate::core::{
 /// sessions begin while the store cannot be written: after a crash the ids of sessions that are gone come again, as they do
 /// after 2^32 sessions anyway.
 const AHEAD: Floors = Floors { token: 1 << 30, session: 1 << 20 };
-
-/// How often it is looked whether the floors are to move.
-const TICK: Duration = Duration::from_secs(1);
 
 /// How long to wait before a store that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -273,6 +270,11 @@ impl StoreWriter {
         self.token_ceiling.load(Ordering::Acquire)
     }
 
+    /// Moves the floors if they are to move. To be called each second: what is written moves them as well.
+    pub fn look(&self) {
+        self.wake.notify_one();
+    }
+
     /// What is counted of the store.
     pub fn stats(&self) -> &StoreStats {
         &self.stats
@@ -285,13 +287,8 @@ impl StoreWriter {
         // It runs once.
         let _ = self.store.set(Arc::downgrade(&store));
         let mut floors = self.first_floors;
-        let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                () = self.wake.notified() => {}
-                _ = tick.tick() => {}
-            }
+            self.wake.notified().await;
             let moved = floors.moved(last());
             let (changes, waiting, closing) = self.take();
             if !changes.is_empty() || moved.is_some() {

@@ -6,25 +6,19 @@
 use std::{
     cell::Cell,
     fs::{self, File},
-    io::{self, Read},
+    io::{self, Read, Seek},
     path::Path,
     rc::Rc,
     time::Duration,
 };
 
 use redb::{
-    Database, DatabaseError, StorageBackend,
+    StorageBackend,
     backends::{FileBackend, InMemoryBackend},
 };
 
-use super::{CACHE, OpenError, beside, into_io, read_leases, read_meta};
-use crate::{
-    core::store::{DurableLease, Floors},
-    store::record::FORMAT,
-};
-
-/// How each file of redb starts.
-const MAGIC: &[u8; 4] = b"redb";
+use super::{OpenError, beside, builder, cannot_open, check_start, into_io};
+use crate::core::store::{DurableLease, Floors};
 
 /// What the file of a stopped server has.
 #[derive(Debug)]
@@ -50,26 +44,29 @@ impl StoredFile {
     /// [`OpenError`]
     pub(crate) fn read(path: &Path) -> Result<Self, OpenError> {
         let _lock = lock(path, File::try_lock_shared)?;
-        Self::read_locked(path)
+        Self::of(path)
     }
 
-    fn read_locked(path: &Path) -> Result<Self, OpenError> {
-        let foreign = |reason: String| OpenError::Foreign { path: path.to_owned(), reason };
-        let bytes = bytes_of(path).map_err(|error| OpenError::Io { path: path.to_owned(), error })?;
-        let bytes = bytes.ok_or_else(|| foreign("it does not start as one".to_owned()))?;
+    fn of(path: &Path) -> Result<Self, OpenError> {
+        let mut file = File::open(path).map_err(|error| OpenError::Io { path: path.to_owned(), error })?;
+        Self::copied(&mut file, path)
+    }
+
+    /// Of a copy in memory: redb repairs a file that a crash has left when it opens it.
+    pub(super) fn copied(file: &mut File, path: &Path) -> Result<Self, OpenError> {
+        let io = |error| OpenError::Io { path: path.to_owned(), error };
+        check_start(file, path)?;
+        file.rewind().map_err(io)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(io)?;
         let copy = InMemoryBackend::new();
-        let copied = copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, &bytes));
-        copied.map_err(|error| foreign(error.to_string()))?;
+        copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, &bytes)).map_err(io)?;
         let is_repaired = Rc::new(Cell::new(false));
         let repaired = is_repaired.clone();
-        let mut builder = Database::builder();
-        builder.set_cache_size(CACHE).set_repair_callback(move |_| repaired.set(true));
-        let database = builder.create_with_backend(copy).map_err(|error| foreign(error.to_string()))?;
-        let meta = read_meta(&database).map_err(|error| foreign(error.to_string()))?;
-        if meta.format > FORMAT {
-            return Err(OpenError::Newer { path: path.to_owned(), format: meta.format });
-        }
-        let mut leases = read_leases(&database).map_err(|error| foreign(error.to_string()))?;
+        let mut builder = builder();
+        builder.set_repair_callback(move |_| repaired.set(true));
+        let database = builder.create_with_backend(copy).map_err(|error| cannot_open(path, error))?;
+        let (meta, mut leases) = super::read(&database, path)?;
         leases.sort_by(|one, other| (&one.name, one.token).cmp(&(&other.name, other.token)));
         Ok(Self {
             format: meta.format,
@@ -90,15 +87,11 @@ impl StoredFile {
 pub(crate) fn compact(path: &Path) -> Result<(u64, u64), OpenError> {
     let _lock = lock(path, File::try_lock)?;
     // Nothing is done to a file that is none of this version.
-    let before = StoredFile::read_locked(path)?.bytes;
+    let before = StoredFile::of(path)?.bytes;
     let io = |error| OpenError::Io { path: path.to_owned(), error };
     let file = File::options().read(true).write(true).open(path).map_err(io)?;
-    let opened = FileBackend::new(file)
-        .and_then(|file| Database::builder().set_cache_size(CACHE).create_with_backend(file));
-    let mut database = opened.map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(path.to_owned()),
-        other => io(into_io(other.into())),
-    })?;
+    let backend = FileBackend::new(file).map_err(|error| cannot_open(path, error))?;
+    let mut database = builder().create_with_backend(backend).map_err(|error| cannot_open(path, error))?;
     database.compact().map_err(|error| io(into_io(error.into())))?;
     database.close().map_err(|error| io(into_io(error.into())))?;
     Ok((before, fs::metadata(path).map_err(io)?.len()))
@@ -120,18 +113,6 @@ fn lock(path: &Path, take: fn(&File) -> Result<(), fs::TryLockError>) -> Result<
     }
 }
 
-/// What stands in a file; none if it is no file of redb, however long it may be.
-fn bytes_of(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let mut file = File::open(path)?;
-    let mut bytes = Vec::new();
-    (&mut file).take(MAGIC.len() as u64).read_to_end(&mut bytes)?;
-    if bytes != MAGIC {
-        return Ok(None);
-    }
-    file.read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -139,15 +120,14 @@ mod tests {
     use super::*;
     use crate::store::{
         file::{MakeDatabase, create},
-        record::Meta,
+        record::{FORMAT, Meta},
     };
 
     #[test]
     fn newer_format_is_refused_and_not_touched() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("leases");
-        let make: MakeDatabase =
-            Arc::new(|file| Database::builder().create_with_backend(FileBackend::new(file)?));
+        let make: MakeDatabase = Arc::new(|file| builder().create_with_backend(FileBackend::new(file)?));
         drop(create(&path, &make, &Meta { format: FORMAT + 1, ..Meta::default() }, &[]).unwrap());
         let before = fs::read(&path).unwrap();
         for refused in [StoredFile::read(&path).map(drop), compact(&path).map(drop)] {
@@ -160,8 +140,7 @@ mod tests {
     fn file_cut_anywhere_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("leases");
-        let make: MakeDatabase =
-            Arc::new(|file| Database::builder().create_with_backend(FileBackend::new(file)?));
+        let make: MakeDatabase = Arc::new(|file| builder().create_with_backend(FileBackend::new(file)?));
         drop(create(&path, &make, &Meta { format: FORMAT, ..Meta::default() }, &[]).unwrap());
         let whole = fs::read(&path).unwrap();
         for end in [0, 3, 4, 64, 320, 4096, whole.len() / 2] {

@@ -14,6 +14,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use redb::StorageBackend;
+
 use super::*;
 use crate::{
     core::{
@@ -194,7 +196,7 @@ impl Scene {
         let make = move |file| {
             // Of another file.
             disk.cached.lock().unwrap().clear();
-            database_in(Backend { file, disk: disk.clone() })
+            builder().create_with_backend(Backend { file, disk: disk.clone() })
         };
         FileStore::open_with(
             options,
