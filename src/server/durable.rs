@@ -11,7 +11,8 @@ use crate::{
         lease::{Leases, Secret},
         lock::first_token,
         session::LockService,
-        store::{BootMoment, DurableLease, Floors, Store, StoreWriter},
+        store::{BootMoment, DurableLease, Floors, Store, StoreWriter, StoredState},
+        sync::mutant,
     },
     store::{FileStore, OpenOptions},
 };
@@ -39,18 +40,20 @@ impl OpenStore {
         let Some(path) = flags.file.clone() else { return Ok(None) };
         let opened = Instant::now();
         let options = OpenOptions { path, grace: flags.grace, anyway: flags.anyway };
-        let (store, state) = FileStore::open(options, |floors| Floors {
-            token: first_token(floors.token),
-            session: floors.session,
-        })?;
-        Ok(Some(Self {
+        let (store, state) = FileStore::open(options, first_numbers)?;
+        Ok(Some(Self::of(Arc::new(store), state, opened)))
+    }
+
+    /// A store that was opened at that time, with what it has.
+    fn of(store: Arc<dyn Store>, state: StoredState, opened: Instant) -> Self {
+        Self {
             writer: StoreWriter::new(state.leases.iter().cloned(), state.ceiling),
             floors: state.floors,
             request_key: state.request_key,
-            store: Arc::new(store),
+            store,
             leases: state.leases,
             grants_from: opened + state.grace,
-        }))
+        }
     }
 
     /// Takes up what the store has, once leases that were not written have ended.
@@ -73,6 +76,10 @@ impl OpenStore {
 
     /// Ends the writing. From here on what ends in memory goes on in the store.
     pub(super) async fn close(&self, leases: &Leases) {
+        mutant!(ShutdownDeletes => {
+            leases.service().registry().end_all();
+            let _ = timeout(LAST_COMMIT, leases.tasks().wait()).await;
+        });
         self.writer.close(leases.all_stored());
         if timeout(LAST_COMMIT, self.writer.closed()).await.is_err() {
             tracing::warn!(
@@ -81,3 +88,11 @@ impl OpenStore {
         }
     }
 }
+
+/// Where numbers go on that were last promised to be below these.
+fn first_numbers(floors: Floors) -> Floors {
+    Floors { token: first_token(floors.token), session: floors.session }
+}
+
+#[cfg(test)]
+mod tests;
