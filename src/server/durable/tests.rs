@@ -1,6 +1,6 @@
 //! Crashes, simulated: the real locks, leases, writer and start, over a disk whose power is cut, in a time that passes at
-//! once. One seed is a machine with some runs of the server, each of which ends by a crash or in good order. The same seed
-//! gives the same run.
+//! once. One seed is a machine with some runs of the server, each of which ends by a crash or in good order. It fixes
+//! what clients do and when the power is cut; what is kept in a map may come in another order.
 //!
 //! A ledger keeps what clients were told. What is shown: no two owners; no lease is lost before its end, or shorter after
 //! a start; none that was told to have ended is back; fencing tokens and session ids grow, whatever the clock says.
