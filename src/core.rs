@@ -4,11 +4,11 @@
 
 pub(crate) mod budget;
 pub(crate) mod client_info;
-mod clock;
+pub(crate) mod clock;
 pub(crate) mod command;
 pub(crate) mod lease;
 pub(crate) mod lock;
-#[cfg(feature = "shuttle")]
+#[cfg(any(test, feature = "shuttle"))]
 pub(crate) mod mutants;
 pub(crate) mod offload;
 pub(crate) mod session;

@@ -16,6 +16,9 @@
 
 pub mod config;
 mod core;
+#[cfg(test)]
+#[path = "../tests/common/dice.rs"]
+mod dice;
 #[doc(hidden)]
 #[cfg(fuzzing)]
 pub mod fuzz;

@@ -190,6 +190,7 @@ impl Server {
                     return;
                 }
             }
+            store.watch_tokens(&self.service);
         }
         self.accept();
         self.grpc.serve().await;
@@ -288,7 +289,7 @@ impl Server {
             () = self.at_once.cancelled() => false,
         };
         // Before anything ends in memory: what ends there from now on goes on in the store.
-        if let Some(store) = &mut self.store {
+        if let Some(store) = &self.store {
             store.close(leases).await;
         }
         if !is_drained {

@@ -40,7 +40,7 @@ use crate::{
         share::{Quota, QuotaKey, Reservation, Resource},
         stats::ReleaseCause,
         store::{NotWritten, StoreWriter},
-        sync::{Rank, plain::Guarded},
+        sync::{Rank, mutant, plain::Guarded},
         users::User,
     },
     name::Name,
@@ -367,6 +367,7 @@ impl Leases {
         let begun = lease.promise(self.durability.as_ref(), promise);
         let (promised, ahead) = begun.ok_or_else(|| self.unknown_token(&lease.name))?;
         if let Some(ahead) = ahead {
+            mutant!(ToldBeforeWritten => return Ok(promised));
             lease.written(ahead).await.map_err(LeaseError::NotWritten)?;
         }
         Ok(promised)
@@ -405,6 +406,7 @@ impl Leases {
         let Some(lease) = lease.filter(|lease| by.is_user_of(lease.handle())) else {
             return Err(self.unknown_token(name));
         };
+        mutant!(HeartbeatResurrects => return Ok(lease));
         // Its task may be late: a lease that is due ends here, before anything is answered.
         if lease.end_if_due(self).is_some() {
             return Ok(lease);

@@ -22,7 +22,7 @@ mod search;
 mod table;
 mod wait;
 
-use std::{fmt, time::SystemTime};
+use std::fmt;
 
 pub use blocking::{Blocking, HeadBlocker};
 pub use holders::Hold;
@@ -33,7 +33,10 @@ pub use request::{Acquire, Cycle, Link, MAX_CYCLE_LINKS, OnBusy, Released, Verdi
 pub use table::{Counters, Table};
 pub use wait::Wait;
 
-use crate::core::sync::{AtomicU64, Ordering, plain};
+use crate::core::{
+    clock,
+    sync::{AtomicU64, Ordering, mutant, plain},
+};
 
 /// So many steps of work that may be long are done at a time: locks that are freed, holders that are looked at. Then
 /// others have a turn.
@@ -98,12 +101,15 @@ impl Tokens {
     /// They go on from the clock or from a floor of a store, whichever is higher: a store that was restored from a backup
     /// is caught by the clock, and a clock that was set back by the floor.
     fn from(floor: Token) -> Self {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         // 2^53 microseconds end in the year 2255.
-        let clock = u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX).max(1);
+        let clock = u64::try_from(clock::since_epoch().as_micros()).unwrap_or(u64::MAX).max(1);
+        mutant!(FloorNotRead => return Self::at(clock));
         // A clock that is wrong by years would be remembered forever.
         let is_credible = floor == 0 || clock <= floor.saturating_add(MAX_CLOCK_LEAD);
-        let first = if is_credible { clock.max(floor) } else { floor };
+        Self::at(if is_credible { clock.max(floor) } else { floor })
+    }
+
+    fn at(first: Token) -> Self {
         Self { first, next: AtomicU64::new(first), shared: plain::AtomicU64::default() }
     }
 

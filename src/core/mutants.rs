@@ -1,4 +1,5 @@
-//! Bugs for `tests/shuttle` to find. Only in a build with the feature `shuttle`.
+//! Bugs for `tests/shuttle` and for the simulation of crashes (`src/server/durable/tests.rs`) to find. Only in builds for
+//! these tests.
 
 use std::cell::Cell;
 
@@ -37,6 +38,16 @@ pub enum Bug {
     LateEar,
     /// A session that starts while the server stops is not told.
     LateGuest,
+    /// A lease is told before it is in the store.
+    ToldBeforeWritten,
+    /// A lock passes on before its lease is deleted from the store.
+    DeletedAfterPassedOn,
+    /// A heartbeat writes a lease that has ended.
+    HeartbeatResurrects,
+    /// Fencing tokens go on from the clock alone.
+    FloorNotRead,
+    /// A shutdown ends leases before the store is closed, and they are deleted.
+    ShutdownDeletes,
 }
 
 impl Bug {

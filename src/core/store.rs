@@ -70,6 +70,10 @@ impl BootMoment {
     #[cfg(target_os = "linux")]
     pub fn now() -> Option<Self> {
         static BOOT: LazyLock<Option<[u8; 16]>> = LazyLock::new(boot_id);
+        #[cfg(test)]
+        if let Some(clocks) = crate::core::clock::simulated::clocks() {
+            return Some(Self { boot: [7; 16], millis: 0 }.after(clocks.uptime));
+        }
         let boot = (*BOOT)?;
         let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
         let millis = u64::try_from(tv_sec).ok()? * 1_000 + u64::try_from(tv_nsec).ok()? / 1_000_000;

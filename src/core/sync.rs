@@ -60,11 +60,11 @@ pub(crate) use {
     shuttled::{AtomicWaker, DashMap, HashMap, HashSet, Notify, RandomState, oneshot, sleep_until},
 };
 
-/// Runs the given code only if a test has planted that bug: `mutant!(LostGrant => return)`. Without the feature
-/// `shuttle` it expands to nothing.
+/// Runs the given code only if a test has planted that bug: `mutant!(LostGrant => return)`. Outside of
+/// this crate's own tests and without the feature `shuttle` it expands to nothing.
 macro_rules! mutant {
     ($bug:ident => $($what:tt)*) => {
-        #[cfg(feature = "shuttle")]
+        #[cfg(any(test, feature = "shuttle"))]
         if crate::core::mutants::Bug::$bug.is_planted() {
             $($what)*;
         }

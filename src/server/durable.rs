@@ -2,10 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::{StartError, token_watch::TokenWatch};
 use crate::{
@@ -14,7 +12,8 @@ use crate::{
         lease::{Leases, Secret},
         lock::first_token,
         session::LockService,
-        store::{BootMoment, DurableLease, Floors, Store, StoreWriter},
+        store::{BootMoment, DurableLease, Floors, Store, StoreWriter, StoredState},
+        sync::mutant,
     },
     store::{FileStore, OpenOptions},
 };
@@ -34,8 +33,8 @@ pub(super) struct OpenStore {
     leases: Vec<DurableLease>,
     /// Leases that were not written have ended by then.
     grants_from: Instant,
-    /// What runs once they are taken up: the writer, and the watch over fencing tokens.
-    writing: Option<JoinHandle<()>>,
+    /// The writer writes no more, in good order or not.
+    written: CancellationToken,
     watch: Option<TokenWatch>,
 }
 
@@ -45,20 +44,22 @@ impl OpenStore {
         let Some(path) = flags.file.clone() else { return Ok(None) };
         let opened = Instant::now();
         let options = OpenOptions { path, grace: flags.grace, anyway: flags.anyway };
-        let (store, state) = FileStore::open(options, |floors| Floors {
-            token: first_token(floors.token),
-            session: floors.session,
-        })?;
-        Ok(Some(Self {
+        let (store, state) = FileStore::open(options, first_numbers)?;
+        Ok(Some(Self::of(Arc::new(store), state, opened)))
+    }
+
+    /// A store that was opened at that time, with what it has.
+    fn of(store: Arc<dyn Store>, state: StoredState, opened: Instant) -> Self {
+        Self {
             writer: StoreWriter::new(state.leases.iter().cloned(), state.ceiling),
             floors: state.floors,
             request_key: state.request_key,
-            store: Arc::new(store),
+            store,
             leases: state.leases,
             grants_from: opened + state.grace,
-            writing: None,
+            written: CancellationToken::new(),
             watch: None,
-        }))
+        }
     }
 
     /// Takes up what the store has, once leases that were not written have ended.
@@ -76,7 +77,16 @@ impl OpenStore {
         tracing::info!(restored, dropped = found - restored, took = ?since.elapsed(), "leases restored");
         let numbers = service.clone();
         let last = Arc::new(move || numbers.last_numbers());
-        self.writing = Some(tokio::spawn(self.writer.clone().run(self.store.clone(), last)));
+        let writing = self.writer.clone().run(self.store.clone(), last);
+        let written = self.written.clone();
+        tokio::spawn(async move {
+            writing.await;
+            written.cancel();
+        });
+    }
+
+    /// From here on fencing tokens never pass what the store allows, however long it cannot be written.
+    pub(super) fn watch_tokens(&mut self, service: &Arc<LockService>) {
         match TokenWatch::start(service.clone(), self.writer.clone()) {
             Ok(watch) => self.watch = Some(watch),
             Err(error) => tracing::error!(%error, "no thread watches the fencing tokens"),
@@ -86,14 +96,17 @@ impl OpenStore {
     /// Ends the writing. From here on what ends in memory goes on in the store.
     ///
     /// Not cancel-safe: dropped, the store may not be closed in good order.
-    pub(super) async fn close(&mut self, leases: &Leases) {
+    pub(super) async fn close(&self, leases: &Leases) {
+        mutant!(ShutdownDeletes => {
+            leases.service().registry().end_all();
+            let _ = timeout(LAST_COMMIT, leases.tasks().wait()).await;
+        });
         self.writer.close(leases.all_stored());
-        let Some(writing) = self.writing.take() else { return };
         let is_closed = tokio::select! {
             biased;
             () = self.writer.closed() => true,
             // It gave up, or it hangs in the disk.
-            _ = timeout(LAST_COMMIT, writing) => false,
+            _ = timeout(LAST_COMMIT, self.written.cancelled()) => false,
         };
         if !is_closed {
             tracing::warn!(
@@ -102,3 +115,11 @@ impl OpenStore {
         }
     }
 }
+
+/// Where numbers go on that were last promised to be below these.
+fn first_numbers(floors: Floors) -> Floors {
+    Floors { token: first_token(floors.token), session: floors.session }
+}
+
+#[cfg(test)]
+mod tests;

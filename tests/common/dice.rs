@@ -1,5 +1,6 @@
 //! Numbers that are the same in every run with the same seed, xorshift.
 
+#[derive(Debug)]
 pub struct Dice(u64);
 
 impl Dice {

@@ -3,7 +3,7 @@
 //! `cargo test --test proof faults -- --nocapture --test-threads=1 | grep '^|'` prints a table: for each fault
 //! the time until the next in the queue had its reply, the median and the longest.
 
-mod clock;
+pub mod clock;
 mod disconnect;
 mod disk;
 mod flood;

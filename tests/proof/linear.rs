@@ -11,7 +11,8 @@
 //!
 //! What is not: deadlocks, which are more than one lock (`model.rs` compares them); that locks of a client
 //! that is gone, or a lease, are free soon, only that they are at the end of a round; that `RELEASE_ALL_LOCKS`
-//! frees several names at one moment, which is not promised; the end of the server.
+//! frees several names at one moment, which is not promised. `crash.rs` records histories over the ends of the server, which
+//! leases outlive.
 //!
 //! `LINEAR_SECONDS=600 cargo test --release --test proof linear` runs longer; `LINEAR_SEED` begins elsewhere. The
 //! seed fixes what the clients want; who comes first is up to the machine.
@@ -31,10 +32,10 @@ use crate::{
     lease::Lender,
     tally::Tally,
 };
-use checker::{Wrong, check};
+pub(crate) use checker::{Wrong, check};
 use load::{Round, leases, reaper, sessions};
-use lock::Lock;
-use record::Tape;
+pub(crate) use lock::{Lock, Op};
+pub(crate) use record::{Diary, Tape, When};
 
 const NAMES: usize = 2;
 

@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use tokio::{
@@ -19,12 +19,13 @@ use tokio::{
 use super::{Durability, Key, Leases, Promised};
 use crate::{
     core::{
+        clock,
         lock::{Mode, Token},
         session::{Handle, Session},
         share::Reservation,
         stats::ReleaseCause,
         store::{BootMoment, Committed, DurableLease, NotWritten},
-        sync::{Rank, plain::Guarded},
+        sync::{Rank, mutant, plain::Guarded},
     },
     name::Name,
 };
@@ -130,6 +131,12 @@ impl Term {
             running.session.end(cause);
             return Ended::Now;
         };
+        mutant!(DeletedAfterPassedOn => {
+            running.session.end(cause);
+            drop(durability.writer.delete(key));
+            return Ended::Now;
+        });
+        mutant!(ShutdownDeletes => return Ended::Later(running, durability.writer.delete(key)));
         if cause == ReleaseCause::Shutdown {
             running.session.end(cause);
             return Ended::Kept;
@@ -164,8 +171,7 @@ impl Lease {
             is_stored: false,
             stored: None,
         };
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let granted_ms = u64::try_from(now.as_millis()).unwrap_or_default();
+        let granted_ms = u64::try_from(clock::since_epoch().as_millis()).unwrap_or_default();
         Self::run(leases, handle, (name, mode), key, term, granted_ms)
     }
 
@@ -240,6 +246,9 @@ impl Lease {
         promise: PromiseKind,
     ) -> Option<(Promised, Option<WriteAhead>)> {
         let mut term = self.term.lock();
+        mutant!(HeartbeatResurrects => if let (None, Some(Durability { writer, .. })) = (&term.running, durability) {
+            drop(writer.put(self.durable(&term, 1, Stored { ttl: term.ttl, is_fixed: false })));
+        });
         let token = term.running.as_ref()?.session.token(&self.name).unwrap_or_default();
         let ttl_before = term.ttl;
         if let PromiseKind::Heartbeat { ttl, deliveries } = promise {
@@ -256,8 +265,10 @@ impl Lease {
         }
         let promised = Promised { ends: term.ends, token };
         let wanted = term.promised();
+        // What the store has stays true, however short: after a stop in good order the next start does not wait.
         let durability = durability.filter(|durability| {
-            wanted.ttl > durability.grace && !term.stored.is_some_and(|stored| stored.covers(wanted))
+            (wanted.ttl > durability.grace || term.is_stored)
+                && !term.stored.is_some_and(|stored| stored.covers(wanted))
         });
         let ahead = durability.map(|durability| {
             term.is_stored = true;

@@ -23,7 +23,7 @@ use crate::{
 const TTL: Duration = Duration::from_millis(1_500);
 
 /// Where Debian's package libfaketime puts it.
-fn libfaketime() -> Option<PathBuf> {
+pub fn libfaketime() -> Option<PathBuf> {
     let below = fs::read_dir("/usr/lib").ok()?.filter_map(Result::ok);
     below.map(|dir| dir.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.exists())
 }
@@ -32,10 +32,15 @@ fn libfaketime() -> Option<PathBuf> {
 fn with_clock(lib: &Path, clock: &Path, flags: &[&str]) -> Program {
     let mut command = Command::new(PROGRAM);
     command.args(["--line", "127.0.0.1:0", "--mysql", "off", "--http", "127.0.0.1:0"]).args(flags);
+    set_clock(&mut command, lib, clock);
+    Program::spawn(&mut command)
+}
+
+/// Its clock, and no other, is off by what stands in a file.
+pub fn set_clock(command: &mut Command, lib: &Path, clock: &Path) {
     command.env("LD_PRELOAD", lib).env("FAKETIME_TIMESTAMP_FILE", clock).env("FAKETIME_NO_CACHE", "1");
     // Its newer name and its older one.
     command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
-    Program::spawn(&mut command)
 }
 
 fn today(days: i64) -> String {

@@ -201,6 +201,38 @@ fn rejects_a_lease_that_ended_early() {
     bad(&[session(1, [(0, 1, had(1)), (19, 20, Op::Beat(Said::Null))])]);
 }
 
+/// It crashes at 15. What a client was told before holds behind it.
+#[test]
+fn rejects_a_lease_that_a_crash_lost() {
+    // It was told to run to 40 at least; it may be longer by a start of the server.
+    let lease = |ends| session(1, [(0, 1, had(1)), (ends, OPEN, Op::End)]);
+    good(&[lease(40), session(2, [(20, 21, BUSY), (50, 51, BUSY), (60, 61, had(2))])]);
+    bad(&[lease(40), session(2, [(20, 21, had(2))])]);
+    let beaten = |said| session(1, [(0, 1, had(1)), (20, 21, Op::Beat(said))]);
+    good(&[beaten(YES)]);
+    bad(&[beaten(Said::Null)]);
+    // A connection ends with the server.
+    good(&[lease(15), session(2, [(20, 21, had(2))])]);
+}
+
+#[test]
+fn rejects_a_released_lease_that_a_crash_brought_back() {
+    let released = || session(1, [(0, 1, had(1)), (10, 11, FREED)]);
+    good(&[released(), session(2, [(20, 21, had(2))])]);
+    bad(&[released(), session(2, [(20, 21, BUSY)])]);
+    // Without an answer it may have been released or not.
+    let asked = || session(1, [(0, 1, had(1)), (10, OPEN, Op::End)]);
+    good(&[asked(), session(2, [(20, 21, had(2))])]);
+    good(&[asked(), session(2, [(20, 21, BUSY), (30, 31, had(2))])]);
+}
+
+#[test]
+fn rejects_a_fencing_token_repeated_after_a_crash() {
+    let lease = || session(1, [(0, 1, had(5)), (12, OPEN, Op::End)]);
+    good(&[lease(), session(2, [(20, 21, had(6))])]);
+    bad(&[lease(), session(2, [(20, 21, had(5))])]);
+}
+
 #[test]
 fn observed_holder_must_be_the_holder() {
     let holder = || session(1, [(0, 1, had(1)), (6, 7, FREED)]);
