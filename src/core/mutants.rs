@@ -35,6 +35,8 @@ pub enum Bug {
     LateWaker,
     /// Waiting for the end of a session subscribes after it has checked.
     LateEar,
+    /// A hold that passes to another session is released in between.
+    HandsOver,
     /// A session that starts while the server stops is not told.
     LateGuest,
 }

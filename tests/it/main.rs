@@ -22,6 +22,7 @@ mod instructions;
 mod introduce;
 mod keepalive;
 mod lease;
+mod lease_lock;
 mod limits;
 mod line;
 mod links;

@@ -132,18 +132,19 @@ impl Term {
 }
 
 impl Lease {
-    /// A lease that runs from now on, whose grant is on its way to its client.
+    /// A lease that runs from now on, whose grant is on its way to its client. Its session has held the lock for some time.
     pub(super) fn start(
         leases: &Arc<Leases>,
         running: Running,
         (name, mode): (Name, Mode),
         key: Key,
         ttl: Duration,
+        held: Duration,
     ) -> Arc<Self> {
         let (ends, handle) = (Instant::now() + ttl, running.session.handle_arc());
         let term = Term { running: Some(running), ttl, ends, deliveries: 1, is_stored: false, stored: None };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let granted_ms = u64::try_from(now.as_millis()).unwrap_or_default();
+        let granted_ms = u64::try_from(now.saturating_sub(held).as_millis()).unwrap_or_default();
         Self::run(leases, handle, (name, mode), key, term, granted_ms)
     }
 
@@ -271,6 +272,24 @@ impl Lease {
     pub(super) fn end(self: &Arc<Self>, leases: &Arc<Leases>, cause: ReleaseCause) -> bool {
         let ended = self.term.lock().end(self.key, leases.durability.as_ref(), cause);
         self.ended(leases, ended, cause)
+    }
+
+    /// Ends it, but not its session, which still holds the lock. None if it had ended.
+    ///
+    /// Nobody waits until the store has deleted it: its client never had the token, so an owner that comes after may well
+    /// be there beside it after a crash.
+    pub(super) fn withdraw(self: &Arc<Self>, leases: &Leases) -> Option<Session> {
+        let Running { session, .. } = {
+            let mut term = self.term.lock();
+            let running = term.running.take()?;
+            if let Some(durability) = leases.durability.as_ref().filter(|_| term.is_stored) {
+                drop(durability.writer.delete(self.key));
+            }
+            running
+        };
+        self.passed_on(leases);
+        self.changed.notify_one();
+        Some(session)
     }
 
     /// Ends it if its time has come or its session was told to end. When it ends; none if it has.
