@@ -203,15 +203,17 @@ impl Server {
         let keepalive = self.transport.keepalive;
         if let Some(listener) = self.listeners.line.take() {
             let limiter = self.limiter(Wire::Line);
-            let max_line = self.max_line;
-            let serve = self.serving(Wire::Line, move |io, session| line::serve(io, session, max_line));
+            let (leases, max_line) = (self.leases.clone(), self.max_line);
+            let serve = self
+                .serving(Wire::Line, move |io, session| line::serve(io, session, leases.clone(), max_line));
             let acceptor = self.acceptor.clone();
             self.accepting.spawn(net::accept(listener, acceptor, limiter, line::refusal, keepalive, serve));
         }
         if let Some(listener) = self.listeners.mysql.take() {
             let limiter = self.limiter(Wire::MySql);
-            let config = self.mysql;
-            let serve = self.serving(Wire::MySql, move |io, session| mysql::serve(io, session, config));
+            let (leases, config) = (self.leases.clone(), self.mysql);
+            let serve = self
+                .serving(Wire::MySql, move |io, session| mysql::serve(io, session, leases.clone(), config));
             let acceptor = self.acceptor.clone();
             self.accepting.spawn(net::accept(listener, acceptor, limiter, mysql::refusal, keepalive, serve));
         }
@@ -337,6 +339,11 @@ mod tests {
         name::Name,
     };
 
+    fn leases(service: &Arc<LockService>) -> Arc<Leases> {
+        let bounds = Bounds { min: Duration::ZERO, max: Duration::MAX, count: 1 };
+        Leases::new(service.clone(), bounds, TaskTracker::new())
+    }
+
     /// Hundreds of connections are idle for each active one, so the size of their tasks matters.
     #[tokio::test]
     async fn connection_task_is_small() {
@@ -353,9 +360,10 @@ mod tests {
         }
         let mut open = || (sockets.pop().unwrap(), service.open(Origin { wire: Wire::Line, peer: addr }));
         let ((io, session), (other_io, other)) = (open(), open());
+        let leases = leases(&service);
         let sizes = [
-            size_of_val(&line::serve(io, session, line::MAX_LINE)),
-            size_of_val(&mysql::serve(other_io, other, mysql::ServerFlags::default())),
+            size_of_val(&line::serve(io, session, leases.clone(), line::MAX_LINE)),
+            size_of_val(&mysql::serve(other_io, other, leases, mysql::ServerFlags::default())),
         ];
 
         // With 384 bytes a task has 512, the next size is 640.
@@ -385,7 +393,7 @@ mod tests {
         let serves = move |Accepted { stream, peer, .. }| {
             let io = BufferedSocket::new(stream, TransportConfig::from(Keepalive(Duration::from_secs(30))))
                 .unwrap();
-            line::serve(io, open(&service, peer), line::MAX_LINE)
+            line::serve(io, open(&service, peer), leases(&service), line::MAX_LINE)
         };
         let keepalive = Keepalive(Duration::from_secs(30));
         let limiter = || Limiter::new(Wire::Line, acceptor.quota.clone());

@@ -34,7 +34,7 @@ use self::{
 use crate::{
     core::{
         client_info::Origin,
-        command::{AcquireAnswer, LockRequest},
+        command::{AcquireAnswer, Answer, Error, LockRequest},
         lock::{Mode, SessionId, Token},
         session::{Acquiring, LockService, Principal, Session},
         share::{Quota, QuotaKey, Reservation, Resource},
@@ -116,6 +116,17 @@ pub struct Renewed {
     pub waiters: usize,
     /// For how long the first of them has.
     pub first_waited: Option<Duration>,
+}
+
+/// The answer to `LEASE_LOCK`.
+#[derive(Debug)]
+pub enum LeaseLockAnswer {
+    /// The lease holds the lock now. Its token, and the grant on its way.
+    Leased(Secret, Arc<Delivery>),
+    /// Others hold the lock: `0`.
+    HeldByOthers,
+    /// Nobody holds the lock: `NULL`.
+    Free,
 }
 
 /// What leases may be.
@@ -232,7 +243,7 @@ impl Leases {
         let waited = since.elapsed();
         let token = session.token(&name).unwrap_or_default();
         let running = Running::new(session, reservation);
-        let lease = Lease::start(self, running, (name, mode), key, ttl);
+        let lease = Lease::start(self, running, (name, mode), key, ttl, None);
         // From here on an error, or the end of this future, hands the lock back.
         let delivery = Delivery::of(self, lease.clone());
         let ends = tokio::select! {
@@ -242,6 +253,54 @@ impl Leases {
             promised = self.promise(&lease, PromiseKind::Grant) => promised?.ends,
         };
         Ok(Grant { token, ends, waited, delivery })
+    }
+
+    /// `LEASE_LOCK`: passes the lock of a session on to a lease of its own. The lease has the mode, the fencing token and the
+    /// place of the hold, and the session holds the lock no more.
+    ///
+    /// Cancel-safe: dropped, the lock is as it was, or the lease ends.
+    ///
+    /// # Errors
+    /// [`Error::NoLogin`] or [`Error::Forbidden`]; [`Error::TtlOutOfBounds`]; [`Error::QuotaExceeded`] or
+    /// [`Error::TooMuchMemory`]; [`Error::LeaseNotWritten`] or [`Error::Stopping`] if the store has to know and cannot be
+    /// written; [`Error::NoRandom`]. The session holds what it held, unless somebody has ended the lease meanwhile.
+    pub async fn lease_lock(
+        self: &Arc<Self>,
+        session: &mut Session,
+        name: &Name,
+        ttl: Duration,
+    ) -> Answer<LeaseLockAnswer> {
+        session.check_lock(name)?;
+        let Bounds { min, max, .. } = self.bounds;
+        if !(min..=max).contains(&ttl) {
+            return Err(Error::TtlOutOfBounds { min, max });
+        }
+        if session.token(name).is_none() {
+            let is_free = self.service.is_free(name);
+            return Ok(if is_free { LeaseLockAnswer::Free } else { LeaseLockAnswer::HeldByOthers });
+        }
+        let secret = Secret::random().map_err(|_| Error::NoRandom)?;
+        let reservation = self.quota.take(session.quota_key(), 1)?;
+        let mut holder = session.open_another()?;
+        let Some((hold, count)) = session.transfer(name, &mut holder, 1) else {
+            return Ok(LeaseLockAnswer::Free);
+        };
+        let (running, lock) = (Running::new(holder, reservation), (name.clone(), hold.mode));
+        let lease = Lease::start(self, running, lock, secret.key(), ttl, Some(hold.since.elapsed()));
+        // From here on the end of this future ends the lease.
+        let delivery = Delivery::of(self, lease.clone());
+        if let Some((_, Some(ahead))) = lease.promise(self.durability.as_ref(), PromiseKind::Grant)
+            && let Err(not_written) = lease.written(ahead).await
+        {
+            if let Some(mut holder) = lease.withdraw(self) {
+                holder.transfer(name, session, count);
+            }
+            return Err(match not_written {
+                NotWritten::Failing => Error::LeaseNotWritten,
+                NotWritten::Closed => Error::Stopping,
+            });
+        }
+        Ok(LeaseLockAnswer::Leased(secret, delivery))
     }
 
     /// How many run.
@@ -468,3 +527,6 @@ async fn acquire_lock(
         AcquireAnswer::TimedOut => Err(LeaseError::Busy),
     }
 }
+
+#[cfg(test)]
+mod tests;

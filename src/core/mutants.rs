@@ -36,6 +36,8 @@ pub enum Bug {
     LateWaker,
     /// Waiting for the end of a session subscribes after it has checked.
     LateEar,
+    /// A hold that passes to another session is released in between.
+    HandsOver,
     /// A session that starts while the server stops is not told.
     LateGuest,
     /// A lease is told before it is in the store.

@@ -40,7 +40,7 @@ use crate::{
         budget::Budget,
         client_info::{ClientInfo, is_too_long},
         command::{AcquireAnswer, Answer, EndReason, Error, Kill, LockRequest, ReleaseAnswer, Stats},
-        lock::{Acquire, Mode, OnBusy, Owner, PIECE, Released, SessionId, Token},
+        lock::{Acquire, Hold, Mode, OnBusy, Owner, PIECE, Released, SessionId, Token},
         stats::{Refused, ReleaseCause},
         sync::sleep_until,
         users::User,
@@ -197,6 +197,40 @@ impl Session {
             Released::NotMine => ReleaseAnswer::HeldByOthers,
             Released::Nobody => ReleaseAnswer::Free,
         })
+    }
+
+    /// Another session of the same client: it comes from there, has that user, and is shown as this one is.
+    ///
+    /// # Errors
+    /// [`Error::TooMuchMemory`]: what the client tells of itself is paid for once more.
+    pub fn open_another(&self) -> Answer<Self> {
+        let mut other = self.service.open(self.handle.origin);
+        if let Some(user) = &self.user {
+            other.authenticate_as(user.clone());
+        }
+        let ClientInfo { login, client, note, .. } = self.handle.client_info();
+        other.describe(|info| (info.login, info.client, info.note) = (login, client, note))?;
+        Ok(other)
+    }
+
+    /// Whether its user may take a lock.
+    ///
+    /// # Errors
+    /// [`Error::NoLogin`] or [`Error::Forbidden`].
+    pub fn check_lock(&mut self, name: &Name) -> Answer<()> {
+        self.authorize(|principal| principal.check_lock(name))
+    }
+
+    /// Passes a lock on to another session of its client, which does not hold it, and counts it there so many times. The
+    /// hold, and how often it had been taken; none if this session does not hold it.
+    pub fn transfer(&mut self, name: &Name, to: &mut Self, count: u64) -> Option<(Hold, u64)> {
+        let transferred = self.owner.transfer(name, &mut to.owner, count)?;
+        self.handle.allowance.released(self.owner.holds());
+        to.publish_holds();
+        if let Some(user) = &to.user {
+            access::check_lock_again(user, name, &to.service, &to.handle);
+        }
+        Some(transferred)
     }
 
     /// Releases everything; very many locks in pieces.

@@ -1,9 +1,10 @@
-//! What the wires share whose connections are sessions: waiting for locks, for input and for list permits, and sending
-//! replies.
+//! What the wires share whose connections are sessions: waiting for locks, for leases, for input and for list permits,
+//! and sending replies.
 
 use std::{
     future::poll_fn,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,8 +17,10 @@ use tokio::{
 use crate::{
     core::{
         command::{AcquireAnswer, Answer, EndReason},
+        lease::{LeaseLockAnswer, Leases},
         session::{Handle, ListPermit, Session, Waiting},
     },
+    name::Name,
     net::{BufferedSocket, Hangup, Timeouts, Tls},
 };
 
@@ -69,6 +72,27 @@ pub(crate) async fn list_permit(
     };
     io.watch_late_answer();
     permit
+}
+
+/// Passes a lock on to a lease, unless the client has left or leaves meanwhile: the lock ends with its session then.
+///
+/// Cancel-safe: dropped, the lease ends, and no byte is lost.
+pub(crate) async fn lease_lock(
+    io: &mut BufferedSocket,
+    session: &mut Session,
+    leases: &Arc<Leases>,
+    name: &Name,
+    ttl: Duration,
+) -> Result<Answer<LeaseLockAnswer>, Disconnect> {
+    let (budget, handle) = (session.budget(), session.handle_arc());
+    let answer = tokio::select! {
+        biased;
+        ending = handle.ended() => Err(Disconnect::Ended(ending)),
+        hung_up = io.hung_up(&budget, |_| ()) => Err(Disconnect::HungUp(hung_up)),
+        answer = leases.lease_lock(session, name, ttl) => Ok(answer),
+    };
+    io.watch_late_answer();
+    answer
 }
 
 /// Yields to other connections if the client is still connected: sends the replies so far, and reads what the client

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use getlockd::internal::grpc::proto::{
-    GetLock, HoldRequest, HoldResponse, LockMode, hold_request::Command, locks_client::LocksClient,
+    GetLock, HoldRequest, HoldResponse, LeaseLock, LockMode, hold_request::Command, locks_client::LocksClient,
 };
 use tokio::{
     sync::mpsc::{Sender, channel},
@@ -69,4 +69,8 @@ impl Hold {
 
 pub fn get_lock(name: &str, wait_ms: i64) -> Command {
     Command::GetLock(GetLock { name: name.to_owned(), mode: LockMode::Exclusive.into(), wait_ms })
+}
+
+pub fn lease_lock(name: &str, ttl_ms: u64) -> Command {
+    Command::LeaseLock(LeaseLock { name: name.to_owned(), ttl_ms })
 }

@@ -482,3 +482,21 @@ fn tls_unusable_key_is_refused_with_advice() {
     let error = Tls::of_authority(&ca, Some((&chain, &chain))).unwrap_err().to_string();
     assert!(error.contains("no private key found"), "{error}");
 }
+
+#[tokio::test]
+async fn leased_lock_outlives_its_connection() {
+    let server = TestServer::start();
+    let (holder, other) = (connection(&server).await, connection(&server).await);
+    let ttl = Duration::from_mins(1);
+    assert!(matches!(holder.lease_lock("nightly", ttl).await, Err(Error::NotHeld)));
+    let guard = holder.try_lock("nightly").await.unwrap().expect("it is free");
+    let refused = holder.lease_lock("nightly", Duration::ZERO).await.unwrap_err();
+    assert_eq!(refused.symbol(), Some(Symbol::Limit));
+    assert_eq!(holder.lease_lock("nightly", ttl).await.unwrap().len(), 32);
+    let fencing_token = guard.fencing_token();
+    drop((guard, holder));
+    server.until(|stats| stats.sessions == 2).await;
+    assert!(other.try_lock("nightly").await.unwrap().is_none());
+    let held = other.locks("nightly").await.unwrap().rows.remove(0);
+    assert_eq!((held.fencing_token, held.expires.is_some()), (fencing_token, true));
+}

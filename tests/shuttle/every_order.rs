@@ -6,7 +6,7 @@ use shuttle::thread;
 use crate::{
     owners::{
         World, drop_or_take, give_up, one_after_the_other, owners, shares_and_releases, take,
-        takes_and_releases, takes_or_gives_up,
+        takes_and_passes_on, takes_and_releases, takes_or_gives_up,
     },
     schedules::{all, block_on},
 };
@@ -39,6 +39,11 @@ fn dropped_wait_beside_release() {
 #[test]
 fn shared_beside_exclusive() {
     all(|| owners(&World::plain(), [takes_and_releases, shares_and_releases]));
+}
+
+#[test]
+fn hold_passed_on_beside_acquire() {
+    all(|| owners(&World::plain(), [takes_and_passes_on, takes_and_releases]));
 }
 
 /// Owner 2 waits for what owner 1 releases, is interrupted, and ends the wait in its way.

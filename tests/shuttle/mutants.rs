@@ -77,6 +77,12 @@ fn finds_two_owners() {
 }
 
 #[test]
+#[should_panic(expected = "lost on its way")]
+fn finds_hold_released_on_its_way() {
+    with(Bug::HandsOver, owners::hold_passed_on);
+}
+
+#[test]
 #[should_panic(expected = "deadlock! blocked tasks")]
 fn finds_kill_missed_between_look_and_sleep() {
     with(Bug::LateWaker, sessions::kill);

@@ -234,6 +234,64 @@ fn dropped_upgrade_leaves_the_lock_shared() {
     many(upgrade_dropped);
 }
 
+/// Passes a lock on in the midst of its work, to an owner that goes on with it and releases it.
+fn passes_on(world: &World, mut owner: Owner, mode: Mode) {
+    let (name, mut next) = (&world.names[0], world.owner(10 + owner.id().0));
+    take(&mut owner, name, mode);
+    let token = owner.token(name).unwrap();
+    world.inside.enter(0, mode, token);
+    step();
+    let passed = owner.transfer(name, &mut next, 1).map(|(hold, count)| (hold.session, hold.token, count));
+    assert_eq!(passed, Some((next.id(), token, 1)), "lost on its way");
+    assert!(!owner.has(name) && next.token(name) == Some(token));
+    drop(owner);
+    step();
+    world.inside.leave(0, mode);
+    assert!(matches!(next.release(name), Released::Last(_)));
+}
+
+pub fn takes_and_passes_on(world: &World, owner: Owner) {
+    passes_on(world, owner, Mode::Exclusive);
+}
+
+fn shares_and_passes_on(world: &World, owner: Owner) {
+    passes_on(world, owner, Mode::Shared);
+}
+
+pub fn hold_passed_on() {
+    owners(&World::plain(), [takes_and_passes_on, takes_and_releases, shares_and_passes_on, takes_or_drops]);
+}
+
+#[test]
+fn hold_passes_on_beside_waiters() {
+    many(hold_passed_on);
+}
+
+#[test]
+fn shared_hold_passes_on_beside_an_upgrade() {
+    let upgrades = |world: &World, mut owner: Owner| {
+        take(&mut owner, &world.names[0], Mode::Exclusive);
+        world.work_and_release(&mut owner, 0, Mode::Exclusive);
+    };
+    let shared: &[_] = &[(0, Mode::Shared)];
+    many(move || from(&World::plain(), [shared, shared], [shares_and_passes_on, upgrades]));
+}
+
+/// What was passed on closes no cycle: who holds it now waits for nothing.
+#[test]
+fn waiter_for_a_hold_passed_on_is_no_deadlock() {
+    let waits = |world: &World, mut owner: Owner| {
+        let mut next = world.owner(10);
+        assert!(owner.transfer(&world.names[0], &mut next, 1).is_some());
+        let ends = thread::spawn(move || drop(next));
+        take(&mut owner, &world.names[1], Mode::Exclusive);
+        ends.join().unwrap();
+    };
+    let other = |world: &World, mut owner: Owner| take(&mut owner, &world.names[0], Mode::Exclusive);
+    let [first, second]: [&[_]; 2] = [&[(0, Mode::Exclusive), (2, Mode::Exclusive)], &[(1, Mode::Exclusive)]];
+    many(move || from(&World::plain(), [first, second], [waits, other]));
+}
+
 /// One that shares comes to a shared lock for which an exclusive one waits.
 pub fn in_turn() {
     let world = World::plain();

@@ -14,6 +14,7 @@ use getlockd::{
         command::{EndReason, Error, Kill},
         lock::{Mode, SessionId},
         session::{Limits, LockService, Session},
+        stats::ReleaseCause,
     },
     name::Name,
 };
@@ -172,6 +173,36 @@ pub fn kill() {
 #[test]
 fn killed_session_is_gone_when_kill_answers() {
     many(kill);
+}
+
+/// Session 1 passes its lock on to another of its client, and is killed by session 3 meanwhile. Whoever is killed, the
+/// lock comes to session 2.
+#[test]
+fn hold_passes_on_beside_a_kill() {
+    let passes_on: Life = |world, mut session| {
+        let name = &world.names[0];
+        if world.get(&mut session, 0, Timeout::Forever).is_err() {
+            return;
+        }
+        let mut next = session.open_another().unwrap();
+        let token = session.token(name).unwrap();
+        world.inside.enter(0, Mode::Exclusive, token);
+        assert!(session.transfer(name, &mut next, 1).is_some());
+        session.publish_holds();
+        assert_eq!((session.holds(), next.token(name)), (0, Some(token)));
+        idle(&session);
+        drop(session);
+        step();
+        world.inside.leave(0, Mode::Exclusive);
+        next.end(ReleaseCause::Expired);
+    };
+    let kills: Life = |world, mut session| {
+        let answer = ask(&mut session, Command::Kill(SessionId(1)));
+        assert!(matches!(answer, Ok(Ok(Reply::Int(1)))), "{answer:?}");
+        let owner = ask(&mut session, Command::IsUsedLock(world.names[0].clone()));
+        assert!(!matches!(owner, Ok(Ok(Reply::Int(1)))), "the dead hold nothing");
+    };
+    many(move || sessions(&World::new(), [passes_on, gets_and_releases, kills]));
 }
 
 #[test]

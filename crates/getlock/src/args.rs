@@ -294,10 +294,10 @@ pub(crate) struct RunArgs {
 
     /// Run at most once per WINDOW across all machines that use this lock
     ///
-    /// After a success getlock keeps the lock until the window, counted from the grant, is over: getlock keeps running
-    /// until then. Other runs do not wait, unless -w is given, and exit with 0, unless -E gives another code. After a failure
-    /// the lock is released at once, and another run may try. If this getlock is killed, or the server or this
-    /// machine restarts, the lock is free, and the command can run again in the same window.
+    /// After a success getlock exits at once, and the server keeps the lock until the window, counted from the grant, is
+    /// over. Other runs do not wait, unless -w is given, and exit with 0, unless -E gives another code. After a failure the
+    /// lock is released at once, and another run may try. If the server restarts without a store (--store of getlockd),
+    /// the lock is free, and the command can run again in the same window.
     #[arg(long, value_name = "WINDOW", value_parser = time, allow_negative_numbers = true)]
     pub once: Option<Duration>,
 

@@ -9,7 +9,8 @@ const PAGE: ManualPage<'_> = ManualPage {
     section: 1,
     description: "\
 getlock takes a lock on a getlockd(8) server, runs a command, releases the lock, and exits with the command's exit \
-code. The lock is held by a connection. It is released when the command ends, or when getlock itself ends for any reason.
+code. The lock is held by a connection. It is released when the command ends, or when getlock itself ends for any reason. With --once the server keeps the lock \
+after a success, until the window is over.
 
 If another session holds the lock, getlock waits for it, unless --nonblock or --wait is given. On a terminal it shows who \
 holds the lock, for how long, and the place in the queue. Without a terminal it says so once the wait has lasted five seconds.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use getlockd_client::{Connection, Error, Guard, Symbol, written};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::{
     args::{RunArgs, ServerArgs},
@@ -20,7 +20,10 @@ use crate::{
 /// How long the release may take. After that the end of the connection releases the lock.
 const RELEASE_WITHIN: Duration = Duration::from_secs(5);
 
-/// Takes the lock, runs the command, keeps the lock for `--once`, and releases it.
+/// No lease is shorter, unless the server's `--lease-min` says otherwise. A window of which less is left is over.
+const MIN_LEASE: Duration = Duration::from_millis(10);
+
+/// Takes the lock, runs the command, and releases the lock, or leaves it to a lease for `--once`.
 pub(crate) async fn run(server: &ServerArgs, args: &RunArgs) -> Result<u8, Failure> {
     if args.words.is_empty() && args.command.is_none() {
         return Err(child::nothing_to_run());
@@ -47,10 +50,12 @@ pub(crate) async fn run(server: &ServerArgs, args: &RunArgs) -> Result<u8, Failu
     if ended.lost.is_some() && !args.keep_running {
         return Ok(exit::LOST);
     }
-    if let (Some(window), exit::OK) = (args.once, ended.code())
-        && let Some(code) = keep_until(args, &lock, granted + window, &mut signals).await
+    let left = args.once.map(|window| (granted + window).saturating_duration_since(Instant::now()));
+    if let Some(left) = left.filter(|&left| left >= MIN_LEASE)
+        && ended.code() == exit::OK
+        && keep(args, &connection, left).await
     {
-        return Ok(code);
+        return Ok(ended.code());
     }
     free(args, lock, &ended).await;
     Ok(ended.code())
@@ -109,24 +114,28 @@ async fn not_granted(args: &RunArgs, connection: &Connection) {
     }
 }
 
-/// Keeps the lock until the window of `--once` is over. Returns the exit code if it cannot.
+/// Passes the lock on to a lease for what is left of the window of `--once`: the lease outlives this process. False if the
+/// server refuses that, and the lock is still to be released.
 ///
 /// Cancel-safe.
-async fn keep_until(args: &RunArgs, lock: &Guard, end: Instant, signals: &mut Signals) -> Option<u8> {
-    if args.verbose {
-        let left = end.saturating_duration_since(Instant::now());
-        say(&format_args!("done; {} is kept for {:.3} s", written(&args.name), left.as_secs_f64()));
-    }
-    tokio::select! {
-        () = sleep_until(end) => None,
-        lost = lock.lost() => {
-            say(&format_args!("done, but {} may run again in this window: {lost}", written(&args.name)));
-            Some(exit::OK)
+async fn keep(args: &RunArgs, connection: &Connection, left: Duration) -> bool {
+    let name = written(&args.name);
+    let leased = timeout(RELEASE_WITHIN, connection.lease_lock(&args.name, left)).await;
+    let why = match leased {
+        Ok(Ok(_)) => {
+            if args.verbose {
+                say(&format_args!("done; {name} is kept for {:.3} s", left.as_secs_f64()));
+            }
+            return true;
         }
-        signal = signals.next() => {
-            Some(exit_code_of(signal))
+        Ok(Err(error)) if error.symbol() == Some(Symbol::UnknownCommand) => {
+            "the server is older than this getlock, and keeps no lock for it; update getlockd".to_owned()
         }
-    }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the server does not answer".to_owned(),
+    };
+    say(&format_args!("done, but {name} may run again in this window: {why}"));
+    false
 }
 
 async fn free(args: &RunArgs, lock: Guard, ended: &CommandEnd) {

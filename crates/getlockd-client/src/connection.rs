@@ -162,6 +162,22 @@ impl Connection {
         Ok(hold.map(|hold| Guard::new(hold, self.session)))
     }
 
+    /// Passes a lock that this connection holds on to a lease, which outlives the connection: others get the lock when `ttl`
+    /// is over (`LEASE_LOCK`). Returns the token that renews and releases the lease over HTTP, where it is called
+    /// `lockToken`. The lease keeps the fencing token. The guards of the lock have nothing to release any more.
+    ///
+    /// Cancel-safe: dropped, it is still done.
+    ///
+    /// # Errors
+    /// [`Error::NotHeld`] if this connection does not hold the lock; [`Error::Refused`], such as `LIMIT` for a time that no
+    /// lease runs for, or `UNAVAILABLE`: the connection holds the lock as before; [`Error::Lost`].
+    pub async fn lease_lock(&self, name: &str, ttl: Duration) -> Result<String, Error> {
+        name::check(name)?;
+        let line = format!("LEASE_LOCK {} {}\n", Written(name), Timeout::Within(ttl));
+        let token = self.word(line).await?;
+        if token == "0" || token == "NULL" { Err(Error::NotHeld) } else { Ok(token) }
+    }
+
     /// The locks that are held and whose name starts with `prefix` (protocol.md, `LOCKS`).
     ///
     /// Cancel-safe.

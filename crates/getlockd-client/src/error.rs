@@ -28,7 +28,7 @@ pub enum Error {
     Lost(Lost),
     /// The name breaks a rule.
     BadName(NameError),
-    /// The lock was no longer held when it was released.
+    /// The lock was no longer held when it was released, or passed on to a lease.
     NotHeld,
     /// [`Builder::stop_within`](crate::Builder::stop_within) does not fit into what the server promises.
     #[non_exhaustive]

@@ -1,6 +1,6 @@
 //! Why a request was refused.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use getlockd_proto::{escape::Written, symbol::Symbol};
 
@@ -46,6 +46,17 @@ pub enum Error {
     TextTooLong,
     /// No session has this number.
     NoSession(SessionId),
+    /// No lease runs for so long or so short a time.
+    TtlOutOfBounds {
+        /// The shortest.
+        min: Duration,
+        /// The longest.
+        max: Duration,
+    },
+    /// The lease store cannot be written: the lock has not passed to a lease.
+    LeaseNotWritten,
+    /// The system gave no random bytes.
+    NoRandom,
     /// The session has ended, but its lock is kept until the lease store can be written.
     NotWritten,
     /// The lease store cannot be written, and the fencing tokens that may be given without it are used up.
@@ -87,6 +98,14 @@ impl fmt::Display for Error {
                 write!(f, "a client, a note and a reason have at most {MAX_TEXT} characters each")
             }
             Self::NoSession(id) => write!(f, "there is no session {id}; SESSIONS lists them"),
+            Self::TtlOutOfBounds { min, max } => {
+                let [min, max] = [min, max].map(Duration::as_secs_f64);
+                write!(f, "a lease runs for {min} to {max} s (--lease-min, --lease-max)")
+            }
+            Self::LeaseNotWritten => {
+                f.write_str("the lease store cannot be written; you hold the lock as before; try again later")
+            }
+            Self::NoRandom => f.write_str("the operating system provides no random bytes; try again later"),
             Self::NotWritten => {
                 f.write_str("the lease has ended; its lock is kept until the lease store can be written")
             }
@@ -163,9 +182,10 @@ impl Error {
             | Self::TooManyWaiters(_)
             | Self::QuotaExceeded(_)
             | Self::TooMuchMemory(_)
-            | Self::TextTooLong => Symbol::Limit,
+            | Self::TextTooLong
+            | Self::TtlOutOfBounds { .. } => Symbol::Limit,
             Self::NoSession(_) => Symbol::NoSession,
-            Self::NotWritten | Self::NoTokens => Symbol::Unavailable,
+            Self::LeaseNotWritten | Self::NoRandom | Self::NotWritten | Self::NoTokens => Symbol::Unavailable,
             Self::Stopping => Symbol::Shutdown,
             Self::NoLogin | Self::BadLogin(_) | Self::OtherUser => Symbol::Auth,
             Self::Forbidden(_) => Symbol::Denied,

@@ -54,7 +54,7 @@ struct Term {
     running: Option<Running>,
     ttl: Duration,
     ends: Instant,
-    /// It was never renewed.
+    /// It ends at a certain time, as long as it is not renewed.
     is_fixed: bool,
     /// How many answers with the grant are on their way.
     deliveries: usize,
@@ -68,7 +68,7 @@ struct Term {
 #[derive(Clone, Copy, Debug)]
 struct Stored {
     ttl: Duration,
-    /// It ends at a certain time: it was never renewed.
+    /// It ends at a certain time.
     is_fixed: bool,
 }
 
@@ -153,25 +153,31 @@ impl Term {
 }
 
 impl Lease {
-    /// A lease that runs from now on, whose grant is on its way to its client.
+    /// A lease that runs from now on, whose grant is on its way to its client. `held`: for how long a connection had its
+    /// lock before; none if the lock was granted just now.
+    ///
+    /// With `held` its end is fixed: few of these leases are renewed, and they are long. The end of any other lease is
+    /// expected to move, and must move also while the store cannot be written.
     pub(super) fn start(
         leases: &Arc<Leases>,
         running: Running,
         (name, mode): (Name, Mode),
         key: Key,
         ttl: Duration,
+        held: Option<Duration>,
     ) -> Arc<Self> {
         let (ends, handle) = (Instant::now() + ttl, running.session.handle_arc());
         let term = Term {
             running: Some(running),
             ttl,
             ends,
-            is_fixed: true,
+            is_fixed: held.is_some(),
             deliveries: 1,
             is_stored: false,
             stored: None,
         };
-        let granted_ms = u64::try_from(clock::since_epoch().as_millis()).unwrap_or_default();
+        let granted = clock::since_epoch().saturating_sub(held.unwrap_or_default());
+        let granted_ms = u64::try_from(granted.as_millis()).unwrap_or_default();
         Self::run(leases, handle, (name, mode), key, term, granted_ms)
     }
 
@@ -325,6 +331,24 @@ impl Lease {
     pub(super) fn end(self: &Arc<Self>, leases: &Arc<Leases>, cause: ReleaseCause) -> bool {
         let ended = self.term.lock().end(self.key, leases.durability.as_ref(), cause);
         self.ended(leases, ended, cause)
+    }
+
+    /// Ends it, but not its session, which still holds the lock. None if it had ended.
+    ///
+    /// Nobody waits until the store has deleted it: its client never had the token, so an owner that comes after may well
+    /// be there beside it after a crash.
+    pub(super) fn withdraw(self: &Arc<Self>, leases: &Leases) -> Option<Session> {
+        let Running { session, .. } = {
+            let mut term = self.term.lock();
+            let running = term.running.take()?;
+            if let Some(durability) = leases.durability.as_ref().filter(|_| term.is_stored) {
+                drop(durability.writer.delete(self.key));
+            }
+            running
+        };
+        self.passed_on(leases);
+        self.changed.notify_one();
+        Some(session)
     }
 
     /// Ends it if its time has come or its session was told to end. When it ends; none if it has.

@@ -129,6 +129,15 @@ impl Owner {
         is_held
     }
 
+    /// Passes a lock on to an owner that does not hold it, and counts it there so many times. The hold, and how often it had
+    /// been taken; none if this owner does not hold it.
+    pub fn transfer(&mut self, name: &Name, to: &mut Self, count: u64) -> Option<(Hold, u64)> {
+        let Counted { mode, token, count: had } = self.holds.remove(name)?;
+        let hold = self.table.transfer(name, self.id, to.id)?;
+        to.holds.insert(name.clone(), Counted { mode, token, count });
+        Some((hold, had))
+    }
+
     /// Releases a lock once. With the last count the lock passes on.
     pub fn release(&mut self, name: &Name) -> Released {
         let Some(hold) = self.holds.get_mut(name) else {

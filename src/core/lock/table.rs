@@ -147,6 +147,20 @@ impl Table {
         ended
     }
 
+    /// Passes a hold on to a session that has none of this lock. The token stays, and with it the place among the holders;
+    /// so does the queue, which waits for that session now. Neither of the two waits, so no cycle is closed.
+    pub(super) fn transfer(&self, name: &Name, from: SessionId, to: SessionId) -> Option<Hold> {
+        mutant!(HandsOver => {
+            let hold = self.with_lock(name, |lock| lock.holders.of(from).copied()).flatten()?;
+            self.release(name, hold.token);
+            return self.restore(name, Hold { session: to, ..hold }).then_some(hold);
+        });
+        let _shard = Rank::Shard.hold();
+        let mut lock = self.locks.get_mut(name)?;
+        lock.holders.change(from, |hold| hold.session = to);
+        lock.holders.of(to).copied()
+    }
+
     pub(super) fn downgrade(&self, name: &Name, session: SessionId) {
         mutant!(StaysAlone => return);
         let mut grants = Grants::new();

@@ -434,7 +434,7 @@ pub struct KillResponse {
 /// A request on a Hold stream.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HoldRequest {
-    #[prost(oneof = "hold_request::Command", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "hold_request::Command", tags = "1, 2, 3, 4, 5, 6")]
     pub command: ::core::option::Option<hold_request::Command>,
 }
 /// Nested message and enum types in `HoldRequest`.
@@ -457,6 +457,9 @@ pub mod hold_request {
         /// waits.
         #[prost(message, tag = "5")]
         Keepalive(super::Keepalive),
+        /// Passes a lock on to a lease, which outlives the stream.
+        #[prost(message, tag = "6")]
+        LeaseLock(super::LeaseLock),
     }
 }
 /// Takes a lock. The result is 1 if the lock was granted, 0 if it was not granted in time.
@@ -483,6 +486,18 @@ pub struct ReleaseLock {
 /// Releases all locks of the stream. The result is the number of times that it had taken them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReleaseAllLocks {}
+/// Passes a lock of the stream on to a lease, which keeps its mode, its fencing token and its place; the stream does not
+/// hold it any more. The result is 1, with lease_token; 0 if only other sessions hold the lock, and absent if no session
+/// holds it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeaseLock {
+    /// The name of the lock: 1 to 64 Unicode characters, none of them NUL. Case does not matter.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// How long the lease lasts without Renew, in milliseconds.
+    #[prost(uint64, tag = "2")]
+    pub ttl_ms: u64,
+}
 /// Asks for how long no other client is granted the locks of this stream. The answer is left_ms.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Keepalive {}
@@ -516,12 +531,15 @@ pub struct HoldResponse {
     /// which waits.
     #[prost(uint64, optional, tag = "5")]
     pub left_ms: ::core::option::Option<u64>,
+    /// What LeaseLock made: the token for Renew and Release. Absent otherwise.
+    #[prost(string, optional, tag = "6")]
+    pub lease_token: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// Why a request was refused.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Refusal {
-    /// The kind of error, for programs: DEADLOCK, LIMIT, INTERRUPTED, SHUTDOWN, DENIED, BAD_NAME, SYNTAX (an unknown
-    /// mode) or UNKNOWN_COMMAND (no request is set). Part 3 of protocol.md explains each.
+    /// The kind of error, for programs: DEADLOCK, LIMIT, INTERRUPTED, SHUTDOWN, UNAVAILABLE, DENIED, BAD_NAME, SYNTAX (an
+    /// unknown mode) or UNKNOWN_COMMAND (no request is set). Part 3 of protocol.md explains each.
     #[prost(string, tag = "1")]
     pub symbol: ::prost::alloc::string::String,
     /// What is wrong and what to do, for people.

@@ -1,24 +1,36 @@
 //! `Hold`: a session that lives as long as its stream.
 
-use std::{collections::VecDeque, convert::Infallible, fmt, time::Duration};
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use getlockd_proto::{symbol::Symbol, timeout::Timeout};
 use prost::Message;
 use tokio::{
-    sync::mpsc::Sender,
+    sync::mpsc::{Receiver, Sender},
     time::{Instant, sleep},
 };
+use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
 use super::{
     mode,
-    proto::{GetLock, HoldRequest, HoldResponse, Introduce, Refusal, ReleaseLock, hold_request::Command},
+    proto::{
+        GetLock, HoldRequest, HoldResponse, Introduce, LeaseLock, Refusal, ReleaseLock, hold_request::Command,
+    },
 };
 use crate::{
     core::{
         budget::{Budget, Charge, Exceeded},
         client_info::is_too_long,
         command::{AcquireAnswer, Answer, EndReason, Error, LockRequest, ReleaseAnswer},
+        lease::{Delivery, LeaseLockAnswer, Leases},
         session::{Acquiring, Releasing, Session, Waiting},
     },
     name::Name,
@@ -32,7 +44,53 @@ pub(super) const UNSENT: usize = 31;
 /// How many requests are read ahead of one that waits.
 const READ_AHEAD: usize = 256;
 
-type Replies = Sender<Result<HoldResponse, Status>>;
+type Replies = Sender<Box<Reply>>;
+
+/// What is sent on a stream. Boxed in the channel, which has room for many.
+pub(super) struct Reply {
+    message: Result<HoldResponse, Status>,
+    /// The message has the token of this lease.
+    delivery: Option<Arc<Delivery>>,
+}
+
+impl Reply {
+    fn of(message: Result<HoldResponse, Status>) -> Box<Self> {
+        Box::new(Self { message, delivery: None })
+    }
+}
+
+/// The replies on their way into the connection.
+///
+/// A lease ends if its token does not get there. The encoder of messages takes them until there is none, and only then
+/// hands over what it has; so what it took is in the connection when it asks once more after that.
+pub(super) struct ReplyStream {
+    replies: Receiver<Box<Reply>>,
+    taken: Vec<Arc<Delivery>>,
+    is_handed_over: bool,
+}
+
+impl ReplyStream {
+    pub(super) fn new(replies: Receiver<Box<Reply>>) -> Self {
+        Self { replies, taken: Vec::new(), is_handed_over: false }
+    }
+}
+
+impl Stream for ReplyStream {
+    type Item = Result<HoldResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.is_handed_over {
+            self.taken.drain(..).for_each(|delivery| delivery.done());
+        }
+        let polled = self.replies.poll_recv(cx);
+        self.is_handed_over = polled.is_pending();
+        polled.map(|reply| {
+            let Reply { message, delivery } = *reply?;
+            self.taken.extend(delivery);
+            Some(message)
+        })
+    }
+}
 
 /// The limits of a stream.
 pub(super) struct StreamTerms {
@@ -78,6 +136,7 @@ async fn passed(deadline: Option<Duration>) {
 /// Cancel-safe: dropped, it releases what the session holds.
 pub(super) async fn hold(
     session: Session,
+    leases: Arc<Leases>,
     requests: Streaming<HoldRequest>,
     replies: Replies,
     StreamTerms { left, deadline }: StreamTerms,
@@ -90,7 +149,7 @@ pub(super) async fn hold(
         charge: Charge::default(),
         budget: session.budget(),
     };
-    let mut stream = HoldCall { session, requests, replies, left };
+    let mut stream = HoldCall { session, leases, requests, replies, left };
     let end = tokio::select! {
         Err(end) = stream.serve() => end,
         () = passed(deadline) => StreamEnd::Late,
@@ -116,12 +175,13 @@ pub(super) async fn hold(
             Status::aborted(format!("{ending}; the locks of this stream were released"))
         }
     };
-    last_reply.send(Err(status));
+    last_reply.send(Reply::of(Err(status)));
 }
 
 /// A call of `Hold`: its session lives as long as the stream.
 struct HoldCall {
     session: Session,
+    leases: Arc<Leases>,
     requests: RequestStream,
     replies: Replies,
     /// How long a silent client keeps what it holds.
@@ -147,7 +207,7 @@ impl RequestStream {
         loop {
             match self.stream.message().await {
                 Ok(Some(HoldRequest { command: Some(Command::Keepalive(_)) })) => {
-                    if replies.try_send(Ok(keepalive(left))).is_err() {
+                    if replies.try_send(Reply::of(Ok(keepalive(left)))).is_err() {
                         return StreamEnd::SentTooMuch;
                     }
                 }
@@ -190,11 +250,11 @@ impl HoldCall {
             if !matches!(request, StreamRequest::Keepalive) {
                 self.session.handle().note_command();
             }
-            let response = self.answer(request).await?;
+            let reply = self.answer(request).await?;
             // Published before the reply is sent, since a drain waits for the number of holds.
             self.session.publish_holds();
             let ending = self.session.end_reason();
-            self.send(response).await?;
+            self.send(reply).await?;
             ending.map_or(Ok(()), |ending| Err(StreamEnd::Ended(ending)))?;
         }
     }
@@ -214,20 +274,24 @@ impl HoldCall {
     /// Sends a reply once the client has read earlier ones, as long as the client is connected.
     ///
     /// Cancel-safe: dropped, the reply is not sent.
-    async fn send(&mut self, response: HoldResponse) -> Result<(), StreamEnd> {
+    async fn send(&mut self, reply: Box<Reply>) -> Result<(), StreamEnd> {
         tokio::select! {
             biased;
-            sent = self.replies.send(Ok(response)) => sent.map_err(|_| StreamEnd::Left),
+            sent = self.replies.send(reply) => sent.map_err(|_| StreamEnd::Left),
             ending = self.session.handle().ended() => Err(StreamEnd::Ended(ending)),
             end = self.requests.read_ahead(self.left, &self.replies) => Err(end),
         }
     }
 
     /// Cancel-safe: dropped, a wait leaves its queue.
-    async fn answer(&mut self, request: StreamRequest) -> Result<HoldResponse, StreamEnd> {
+    async fn answer(&mut self, request: StreamRequest) -> Result<Box<Reply>, StreamEnd> {
         let since = Instant::now();
         let number = match request {
-            StreamRequest::Acquire(request) => return self.acquire(request, since).await,
+            StreamRequest::Acquire(request) => {
+                return self.acquire(request, since).await.map(|response| Reply::of(Ok(response)));
+            }
+            // Boxed, as it is rare.
+            StreamRequest::LeaseLock(name, ttl) => return Box::pin(self.lease_lock(&name, ttl, since)).await,
             StreamRequest::Release(name) => self.session.release(&name).map(ReleaseAnswer::number),
             StreamRequest::ReleaseAll => match self.session.release_all() {
                 Ok(Releasing::Done(counts)) => Ok(Some(counts)),
@@ -237,10 +301,38 @@ impl HoldCall {
             StreamRequest::Introduce(Introduce { client, note }) => {
                 self.session.introduce(client, Some(note)).map(|()| Some(1))
             }
-            StreamRequest::Keepalive => return Ok(keepalive(self.left)),
-            StreamRequest::Refused(response) => return Ok(response),
+            StreamRequest::Keepalive => return Ok(Reply::of(Ok(keepalive(self.left)))),
+            StreamRequest::Refused(refusal) => return Ok(Reply::of(Ok(refusal.into()))),
         };
-        Ok(number_response(number, None, since))
+        Ok(Reply::of(Ok(number_response(number, None, since))))
+    }
+
+    /// Cancel-safe: dropped, the lease ends.
+    async fn lease_lock(
+        &mut self,
+        name: &Name,
+        ttl: Duration,
+        since: Instant,
+    ) -> Result<Box<Reply>, StreamEnd> {
+        let handle = self.session.handle_arc();
+        let answer = tokio::select! {
+            biased;
+            ending = handle.ended() => return Err(StreamEnd::Ended(ending)),
+            () = self.replies.closed() => return Err(StreamEnd::Left),
+            answer = self.leases.lease_lock(&mut self.session, name, ttl) => answer,
+            end = self.requests.read_ahead(self.left, &self.replies) => return Err(end),
+        };
+        let number = match answer {
+            Ok(LeaseLockAnswer::Leased(token, delivery)) => {
+                let response = number_response(Ok(Some(1)), None, since);
+                let message = HoldResponse { lease_token: Some(token.reveal().to_owned()), ..response };
+                return Ok(Box::new(Reply { message: Ok(message), delivery: Some(delivery) }));
+            }
+            Ok(LeaseLockAnswer::HeldByOthers) => Ok(Some(0)),
+            Ok(LeaseLockAnswer::Free) => Ok(None),
+            Err(error) => Err(error),
+        };
+        Ok(Reply::of(Ok(number_response(number, None, since))))
     }
 
     /// Cancel-safe: dropped, it leaves the queue.
@@ -264,7 +356,7 @@ fn number_response(number: Answer<Option<u64>>, fencing_token: Option<u64>, sinc
             let waited_ms = millis(since.elapsed());
             HoldResponse { result, fencing_token, waited_ms, ..HoldResponse::default() }
         }
-        Err(error) => refusal(error.symbol(), &error),
+        Err(error) => refusal(error.symbol(), &error).into(),
     }
 }
 
@@ -294,9 +386,10 @@ enum StreamRequest {
     Acquire(LockRequest),
     Release(Name),
     ReleaseAll,
+    LeaseLock(Name, Duration),
     Introduce(Introduce),
     Keepalive,
-    Refused(HoldResponse),
+    Refused(Refusal),
 }
 
 impl StreamRequest {
@@ -304,7 +397,7 @@ impl StreamRequest {
         Self::read(request).unwrap_or_else(Self::Refused)
     }
 
-    fn read(request: HoldRequest) -> Result<Self, HoldResponse> {
+    fn read(request: HoldRequest) -> Result<Self, Refusal> {
         let name = |text: &str| Name::new(text).map_err(|error| refusal(Symbol::BadName, &error));
         let command = request.command;
         let command =
@@ -317,6 +410,9 @@ impl StreamRequest {
             }),
             Command::ReleaseLock(ReleaseLock { name: lock }) => Self::Release(name(&lock)?),
             Command::ReleaseAllLocks(_) => Self::ReleaseAll,
+            Command::LeaseLock(LeaseLock { name: lock, ttl_ms }) => {
+                Self::LeaseLock(name(&lock)?, Duration::from_millis(ttl_ms))
+            }
             // Here, and not when it is its turn: what is too long is not kept until then.
             Command::Introduce(Introduce { client, note }) if is_too_long(&client) || is_too_long(&note) => {
                 return Err(refusal(Error::TextTooLong.symbol(), &Error::TextTooLong));
@@ -327,7 +423,12 @@ impl StreamRequest {
     }
 }
 
-fn refusal(symbol: Symbol, message: &dyn fmt::Display) -> HoldResponse {
-    let refusal = Refusal { symbol: symbol.as_str().to_owned(), message: message.to_string() };
-    HoldResponse { refusal: Some(refusal), ..HoldResponse::default() }
+fn refusal(symbol: Symbol, message: &dyn fmt::Display) -> Refusal {
+    Refusal { symbol: symbol.as_str().to_owned(), message: message.to_string() }
+}
+
+impl From<Refusal> for HoldResponse {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal: Some(refusal), ..Self::default() }
+    }
 }

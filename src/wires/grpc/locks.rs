@@ -4,17 +4,16 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use getlockd_proto::timeout::Timeout;
 use smol_str::SmolStr;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     hold, lock_mode, mode, moment, name,
     proto::{
         AcquireRequest, AcquireResponse, EndedHold, HistoryRequest, HistoryResponse, HoldRequest,
-        HoldResponse, KillRequest, KillResponse, ListRequest, ListResponse, Lock, ReleaseRequest,
-        ReleaseResponse, RenewRequest, RenewResponse, Session as SessionMessage, SessionsRequest,
-        SessionsResponse, StatsRequest, StatsResponse, StatusRequest, StatusResponse, Step, Waiter,
-        WaitersRequest, WaitersResponse, WhyRequest, WhyResponse, locks_server::Locks,
+        KillRequest, KillResponse, ListRequest, ListResponse, Lock, ReleaseRequest, ReleaseResponse,
+        RenewRequest, RenewResponse, Session as SessionMessage, SessionsRequest, SessionsResponse,
+        StatsRequest, StatsResponse, StatusRequest, StatusResponse, Step, Waiter, WaitersRequest,
+        WaitersResponse, WhyRequest, WhyResponse, locks_server::Locks,
     },
     since_1970,
 };
@@ -39,7 +38,7 @@ pub(super) struct LocksService(pub(super) AppState);
 
 #[tonic::async_trait]
 impl Locks for LocksService {
-    type HoldStream = ReceiverStream<Result<HoldResponse, Status>>;
+    type HoldStream = hold::ReplyStream;
 
     async fn acquire(&self, request: Request<AcquireRequest>) -> Result<Response<AcquireResponse>, Status> {
         let client = peer_of(&request)?.client(Wire::Grpc);
@@ -165,12 +164,13 @@ impl Locks for LocksService {
         let session = client.open(service);
         session.share(&budget);
         let (replies, stream) = tokio::sync::mpsc::channel(hold::UNSENT + 1);
-        let served = hold::hold(session, request.into_inner(), replies, hold::StreamTerms { left, deadline });
+        let terms = hold::StreamTerms { left, deadline };
+        let served = hold::hold(session, leases.clone(), request.into_inner(), replies, terms);
         leases.tasks().spawn(async move {
             served.await;
             drop(reservation);
         });
-        Ok(Response::new(ReceiverStream::new(stream)))
+        Ok(Response::new(hold::ReplyStream::new(stream)))
     }
 }
 

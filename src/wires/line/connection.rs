@@ -17,12 +17,14 @@ use super::{
 use crate::{
     core::{
         command::{Error, LockRequest, ReleaseAnswer},
+        lease::{LeaseLockAnswer, Leases},
         lock::SessionId,
         session::{Acquiring, IsFree, Releasing, Session, UsedBy},
         share::QuotaExceeded,
         stats::{Refused, ReleaseCause},
         users::{Credentials, Proof},
     },
+    name::Name,
     net::{BufferedSocket, MAX_UNSENT, TLS_HELLO, Tls},
     wires::socket::{self, IdleTimer, Silence},
 };
@@ -30,11 +32,16 @@ use crate::{
 /// Serves a connection until its client leaves, or is made to.
 ///
 /// Cancel-safe: dropped, it frees what the session holds and closes the socket.
-pub fn serve(io: BufferedSocket, session: Session, max_line: usize) -> impl Future<Output = ()> + Send {
+pub fn serve(
+    io: BufferedSocket,
+    session: Session,
+    leases: Arc<Leases>,
+    max_line: usize,
+) -> impl Future<Output = ()> + Send {
     let origin = session.handle().origin();
     let span = tracing::debug_span!("connection", session = session.id().0, wire = origin.wire.as_str(), peer = %origin.peer);
     let (codec, idle, telnet) = (Codec::new(max_line), IdleTimer::default(), Telnet::default());
-    let mut connection = Connection { io, session, codec, idle, telnet, spoke: true };
+    let mut connection = Connection { io, session, leases, codec, idle, telnet, spoke: true };
     // One block, in which the connection stays where it is: a future has a place for each move.
     let served = async move {
         tracing::debug!("connection starts");
@@ -60,6 +67,7 @@ const MUCH: usize = 4 * 1024;
 struct Connection {
     io: BufferedSocket,
     session: Session,
+    leases: Arc<Leases>,
     codec: Codec,
     idle: IdleTimer,
     telnet: Telnet,
@@ -196,6 +204,9 @@ impl Connection {
                 Response::Number(self.session.release(&name).map(ReleaseAnswer::number))
             }
             Ok(Request::ReleaseAll) => return self.release_all(),
+            Ok(Request::LeaseLock { name, ttl }) => {
+                return Ok(Responded::Waits(Box::pin(self.lease_lock(name, ttl))));
+            }
             Ok(Request::IsFree(name)) => {
                 Response::Number(self.session.query(&IsFree(&name)).map(|free| Some(free.into())))
             }
@@ -316,6 +327,27 @@ impl Connection {
             self.write(Error::from(exceeded).into())?;
         }
         Ok(())
+    }
+
+    /// Passes a lock on to a lease. The lease ends if the socket does not take the answer with its token.
+    ///
+    /// Cancel-safe: dropped, the lease ends.
+    async fn lease_lock(&mut self, name: Name, ttl: Duration) -> Result<(), CloseReason> {
+        let from = self.io.input.len();
+        let answer = socket::lease_lock(&mut self.io, &mut self.session, &self.leases, &name, ttl).await?;
+        self.telnet.filter(&mut self.io.input, from, &mut self.io.output);
+        let number = match answer {
+            Ok(LeaseLockAnswer::Leased(token, delivery)) => {
+                self.write(Response::LeaseToken(token))?;
+                socket::flush(&mut self.io, self.session.handle()).await?;
+                delivery.done();
+                return Ok(());
+            }
+            Ok(LeaseLockAnswer::HeldByOthers) => Ok(Some(0)),
+            Ok(LeaseLockAnswer::Free) => Ok(None),
+            Err(error) => Err(error),
+        };
+        self.write(Response::Number(number))
     }
 
     /// Logs the client in, or refuses it with a delay that grows.

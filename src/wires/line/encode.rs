@@ -20,6 +20,7 @@ use super::{
 use crate::core::{
     client_info::{ClientInfo, Origin, Wire},
     command::{AcquireAnswer, Answer, Error, LockRow, SessionRow, Stats, WaiterRow, WhyRow},
+    lease::Secret,
     lock::{Paged, SessionId, Truncated},
     session::Session,
     stats::{HolderTexts, PastHold},
@@ -36,6 +37,8 @@ const PROTOCOL: u32 = 1;
 pub enum Response {
     /// To a command whose answer is a number; none is NULL.
     Number(Answer<Option<u64>>),
+    /// To LEASE_LOCK.
+    LeaseToken(Secret),
     /// To HISTORY.
     History(Answer<Paged<PastHold>>),
     /// To STATS.
@@ -98,6 +101,7 @@ impl Encoder<Response> for Codec {
             Response::Number(Err(error)) | Response::History(Err(error)) | Response::Stats(Err(error)) => {
                 lines.error(error.symbol(), &error);
             }
+            Response::LeaseToken(token) => lines.text(token.reveal()),
             Response::Pong => lines.text("PONG"),
             Response::Version => lines.text(env!("CARGO_PKG_VERSION")),
             Response::WaitInterrupted => {

@@ -20,6 +20,7 @@ const SYNONYMS: &[(&[&str], &str)] = &[
     (&["TRYLOCK", "TRY_LOCK", "SETNX"], "to take a lock if it is free: GET_LOCK NAME 0"),
     (&["RLOCK", "SHARED_LOCK", "LOCK_SHARED"], "to take a shared lock: GET_SHARED_LOCK NAME 10"),
     (&["UNLOCK", "RELEASE", "FREE", "DEL"], "to release a lock: RELEASE_LOCK NAME"),
+    (&["LEASE", "PERSIST", "DETACH"], "to pass a lock on to a lease: LEASE_LOCK NAME 3300"),
     (&["EXIT", "BYE", "CLOSE", "Q", "\\Q", "LOGOUT", "END", "STOP"], "to close the connection: QUIT"),
     (&["LS", "LIST", "SHOW", "DUMP", "KEYS"], "to list the locks: LOCKS"),
     (
@@ -106,6 +107,8 @@ mod tests {
             ("release all locks", "did you mean RELEASE_ALL_LOCKS?"),
             ("release lock x", "did you mean RELEASE_LOCK x?"),
             ("get x", "to take a lock: GET_LOCK x 10"),
+            ("lease x 60", "to pass a lock on to a lease: LEASE_LOCK x 3300"),
+            ("lease lock x", "did you mean LEASE_LOCK x 3300?"),
             ("\\q", "to close the connection: QUIT"),
             ("exit", "to close the connection: QUIT"),
             ("show locks", "to list the locks: LOCKS"),

@@ -5,7 +5,7 @@
 //!       / word *( ( blank | "," ) arg )
 //! ```
 
-use std::{borrow::Cow, slice, str};
+use std::{borrow::Cow, slice, str, time::Duration};
 
 use getlockd_proto::{
     escape::{self, Visible},
@@ -46,6 +46,13 @@ pub enum Request {
     Release(Name),
     /// `RELEASE_ALL_LOCKS`.
     ReleaseAll,
+    /// `LEASE_LOCK`.
+    LeaseLock {
+        /// The lock.
+        name: Name,
+        /// How long the lease runs without a heartbeat.
+        ttl: Duration,
+    },
     /// `IS_FREE_LOCK`.
     IsFree(Name),
     /// `IS_USED_LOCK`.
@@ -130,6 +137,8 @@ enum Signature {
     Name(fn(Name) -> Request),
     /// The name of a lock, and how long to wait for it in this mode.
     Acquire(Mode),
+    /// For LEASE_LOCK: the name of a lock, and how long its lease runs.
+    Lease,
     /// For LOCKS: what names start with, if it is given.
     Prefix,
     /// For KILL: a session, and what of it to end.
@@ -202,6 +211,10 @@ impl Verb {
                 "while it waits, this connection answers nothing else but KEEPALIVE",
                 "to end the wait, close the connection, or send KILL QUERY id on another one",
             ],
+            Signature::Lease => &[
+                "the session does not hold the lock any more; the lease keeps its fencing token",
+                "over HTTP the token renews the lease, and releases it before its time",
+            ],
             _ => &[],
         }
     }
@@ -222,14 +235,17 @@ impl Verb {
             (Signature::Alone(request), []) => Ok(request()),
             (Signature::Name(request), [name]) => Ok(request(lock_name(name)?)),
             (Signature::Acquire(mode), [name, timeout]) => {
-                let name = lock_name(name)?;
-                let text = str::from_utf8(&timeout.text).unwrap_or_default();
-                let timeout = text.parse().map_err(|bad| LineError::BadTimeout(shown(&timeout.text), bad))?;
+                let (name, timeout) = (lock_name(name)?, timeout.to_timeout()?);
                 Ok(Request::Acquire(LockRequest { name, mode: *mode, timeout }))
             }
             (Signature::Acquire(mode), [name, start, end]) => {
                 let timeout = in_two_words(start, end).ok_or_else(|| self.wrong_arguments(args))?;
                 Ok(Request::Acquire(LockRequest { name: lock_name(name)?, mode: *mode, timeout }))
+            }
+            (Signature::Lease, [name, ttl]) => Self::lease_lock(name, ttl.to_timeout()?),
+            (Signature::Lease, [name, start, end]) => {
+                let ttl = in_two_words(start, end).ok_or_else(|| self.wrong_arguments(args))?;
+                Self::lease_lock(name, ttl)
             }
             (Signature::Prefix, [] | [_]) => {
                 // Every name starts with an empty prefix, which is no name.
@@ -260,6 +276,15 @@ impl Verb {
             }
             _ => Err(self.wrong_arguments(args)),
         }
+    }
+
+    fn lease_lock(name: &Arg<'_>, ttl: Timeout) -> Result<Request, LineError> {
+        let ttl = match ttl {
+            Timeout::Within(ttl) => ttl,
+            // Longer than any lease.
+            Timeout::Forever => Duration::MAX,
+        };
+        Ok(Request::LeaseLock { name: lock_name(name)?, ttl })
     }
 
     fn kill(&self, id: &Arg<'_>, reason: &[Arg<'_>]) -> Result<Request, LineError> {
@@ -322,6 +347,11 @@ fn without_password(word: &[u8]) -> &[u8] {
 }
 
 impl Arg<'_> {
+    fn to_timeout(&self) -> Result<Timeout, LineError> {
+        let text = str::from_utf8(&self.text).unwrap_or_default();
+        text.parse().map_err(|bad| LineError::BadTimeout(shown(&self.text), bad))
+    }
+
     fn is(&self, word: &str) -> bool {
         !self.quoted && self.text.eq_ignore_ascii_case(word.as_bytes())
     }
@@ -365,7 +395,7 @@ const AUTH: Verb = Verb {
     signature: Signature::Credentials,
 };
 
-const VERBS: [Verb; 22] = [
+const VERBS: [Verb; 23] = [
     Verb {
         name: "GET_LOCK",
         args: "name timeout",
@@ -393,6 +423,13 @@ const VERBS: [Verb; 22] = [
         example: "RELEASE_ALL_LOCKS",
         does: "release all locks of this session: how many times they had been taken",
         signature: Signature::Alone(|| Request::ReleaseAll),
+    },
+    Verb {
+        name: "LEASE_LOCK",
+        args: "name ttl",
+        example: "LEASE_LOCK nightly 3300",
+        does: "pass a lock on to a lease of ttl seconds: its token, 0 = held by others, NULL = not held",
+        signature: Signature::Lease,
     },
     Verb {
         name: "IS_FREE_LOCK",
@@ -693,95 +730,4 @@ fn fail<T>(refusal: LineError) -> Parsed<'static, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The word and the arguments, quoted ones in single quotes.
-    fn shape(line: &str) -> String {
-        match parse(without_end(line.as_bytes())) {
-            Err(error) => format!("{}: {error}", error.symbol().as_str()),
-            Ok(Call { word, args }) => {
-                let mut parts = vec![String::from_utf8_lossy(word).into_owned()];
-                parts.extend(args.iter().map(|arg| {
-                    let text = String::from_utf8_lossy(&arg.text);
-                    if arg.quoted { format!("'{text}'") } else { text.into_owned() }
-                }));
-                parts.join("|")
-            }
-        }
-    }
-
-    #[test]
-    fn words_calls_and_sql_are_equivalent() {
-        assert_eq!(shape("GET_LOCK nightly 10"), "GET_LOCK|nightly|10");
-        assert_eq!(shape("  GET_LOCK\tnightly ,  10 ; "), "GET_LOCK|nightly|10");
-        assert_eq!(shape("GET_LOCK 'two words' 0.5"), "GET_LOCK|'two words'|0.5");
-        assert_eq!(shape("GET_LOCK(\"x\", -1)"), "GET_LOCK|'x'|-1");
-        assert_eq!(shape("get_lock ( x , 1 )"), "get_lock|x|1");
-        assert_eq!(shape("SELECT GET_LOCK('nightly', 10);"), "GET_LOCK|'nightly'|10");
-        assert_eq!(shape("do release_lock('x')"), "release_lock|'x'");
-        assert_eq!(shape("CONNECTION_ID()"), "CONNECTION_ID");
-        assert_eq!(shape("select"), "select");
-        assert_eq!(shape("IS_FREE_LOCK a;b"), "IS_FREE_LOCK|a;b");
-        assert_eq!(shape("IS_FREE_LOCK schlüssel"), "IS_FREE_LOCK|schlüssel");
-    }
-
-    #[test]
-    fn end_of_a_statement_means_nothing() {
-        for end in ["", ";", " ; ;", "\\G", " \\G", "\\G ;", "; \\G; "] {
-            let request = |statement: &str| Request::parse(format!("{statement}{end}").as_bytes()).unwrap();
-            assert_eq!(request("SELECT 1"), Request::One, "{end}");
-            assert_eq!(request("select version()"), Request::Version, "{end}");
-            assert_eq!(shape(&format!("SELECT X('a'){end}")), "X|'a'", "{end}");
-            assert_eq!(shape(&format!("SELECT X('a') AS y{end}")), "X|'a'", "{end}");
-        }
-        assert_eq!(shape(r"IS_FREE_LOCK a\G"), r"IS_FREE_LOCK|a\G", "a name may end so");
-    }
-
-    #[test]
-    fn quotes_take_escapes_and_doubling() {
-        assert_eq!(shape(r"X 'a\'b' "), "X|'a'b'");
-        assert_eq!(shape(r#"X "a\"b""#), "X|'a\"b'");
-        assert_eq!(shape(r"X 'a\\'"), r"X|'a\'");
-        assert_eq!(shape("X 'it''s'"), "X|'it's'");
-        assert_eq!(shape(r#"X "say ""hi""""#), "X|'say \"hi\"'");
-        assert_eq!(shape(r"X '\ta\u{e9}\x\u{zz}'"), "X|'\taéxu{zz}'");
-        assert_eq!(shape("X ''"), "X|''");
-        assert_eq!(shape("X ''''"), "X|'''");
-    }
-
-    #[test]
-    fn errors_name_what_is_wrong() {
-        assert_eq!(shape("X 'a"), "SYNTAX: unterminated ' string");
-        assert_eq!(shape(r"X 'a\"), "SYNTAX: unterminated ' string");
-        assert_eq!(shape("X('a'"), "SYNTAX: missing )");
-        assert_eq!(shape("X('a' 1)"), "SYNTAX: expected , or ) before 1)");
-        assert_eq!(shape("X('a') AS y"), "SYNTAX: unexpected AS y after the call");
-        assert_eq!(shape("SELECT X('a') AS y"), "X|'a'");
-        assert!(shape("X 'a'b").starts_with("SYNTAX: unexpected b;"));
-        assert!(shape("X a )").starts_with("SYNTAX: unexpected );"));
-        assert!(shape("X `a` 1").starts_with("SYNTAX: unexpected `a` 1;"));
-        assert!(shape("SELECT X").starts_with("SYNTAX: SELECT and DO take one function call"));
-    }
-
-    #[test]
-    fn timeout_may_have_a_blank_before_its_unit() {
-        let timeout = |line: &str| match Request::parse(line.as_bytes()) {
-            Ok(Request::Acquire(LockRequest { timeout, .. })) => timeout.to_string(),
-            Ok(other) => format!("{other:?}"),
-            Err(error) => error.symbol().to_string(),
-        };
-        assert_eq!(timeout("GET_LOCK x 5 min"), "300.000000000");
-        assert_eq!(timeout("GET_SHARED_LOCK x 1h 30m"), "5400.000000000");
-        for other in ["GET_LOCK x 5 10", "GET_LOCK two words 10", "GET_LOCK x 5 m 3", "GET_LOCK x min 5"] {
-            assert_eq!(timeout(other), "SYNTAX", "{other}");
-        }
-    }
-
-    #[test]
-    fn ascii_needs_quotes_where_it_is_written_in_quotes() {
-        for c in 0..128 {
-            assert_eq!(is_bare(c), escape::is_bare(c.into()), "{c}");
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,7 @@
 //! Running the commands of a connection.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tokio::task::yield_now;
 
@@ -18,6 +20,7 @@ use super::{
 };
 use crate::{
     core::{
+        lease::Delivery,
         stats::{Refused, ReleaseCause},
         users::Proof,
     },
@@ -189,7 +192,7 @@ impl Connection {
                 return Ok(());
             }
             let text = &left[..parsed.rest.unwrap_or(left.len())];
-            let outcome = match self.statement(&parsed, text, &[], false).await {
+            let (outcome, deliveries) = match self.statement(&parsed, text, &[], false).await {
                 Ok(outcome) => outcome,
                 Err(ExecError::Sql(error)) => {
                     self.tell(&error);
@@ -205,6 +208,7 @@ impl Connection {
                 self.fail(&error);
                 return Ok(());
             }
+            self.deliver(deliveries).await?;
             let Some(rest) = parsed.rest else { return Ok(()) };
             left = &left[rest..];
             // A batch is no longer a burst than packets are, and others have their turn between its statements.
@@ -243,19 +247,32 @@ impl Connection {
         sql: &[u8],
         parameters: &[Value],
         binary: bool,
-    ) -> Result<Outcome, ExecError> {
-        let Self { io, session, state, .. } = self;
-        let mut executor = Executor::new(io, session, state, sql, parameters, binary);
+    ) -> Result<(Outcome, Vec<Arc<Delivery>>), ExecError> {
+        let Self { io, session, leases, state, .. } = self;
+        let mut executor = Executor::new(io, session, leases, state, sql, parameters, binary);
         let outcome = executor.execute(parsed).await;
-        let done = executor.work.done();
+        let (done, deliveries) = (executor.work.done(), executor.deliveries);
         self.state.effort += done;
-        outcome
+        outcome.map(|outcome| (outcome, deliveries))
+    }
+
+    /// Sends the answer that tells the tokens of leases. These end if the socket does not take it.
+    ///
+    /// Cancel-safe: dropped, the leases end.
+    async fn deliver(&mut self, deliveries: Vec<Arc<Delivery>>) -> Result<(), CloseReason> {
+        if !deliveries.is_empty() {
+            socket::flush(&mut self.io, self.session.handle()).await?;
+            for delivery in deliveries {
+                delivery.done();
+            }
+        }
+        Ok(())
     }
 
     fn prepare(&mut self, payload: &[u8]) -> Result<(), SqlError> {
         let sql = self.read_statement(payload)?.into_owned();
-        let Self { io, session, state, .. } = self;
-        let prepared = Executor::new(io, session, state, &[], &[], false).prepare(&sql);
+        let Self { io, session, leases, state, .. } = self;
+        let prepared = Executor::new(io, session, leases, state, &[], &[], false).prepare(&sql);
         let (parameters, columns) = prepared.map_err(|error| match error {
             ExecError::Sql(error) => error,
             ExecError::Close(_) => SqlError::Malformed,
@@ -274,7 +291,7 @@ impl Connection {
                 return Ok(());
             }
         };
-        let outcome = match self.statement(&parsed, &sql, &bound.values, true).await {
+        let (outcome, deliveries) = match self.statement(&parsed, &sql, &bound.values, true).await {
             Ok(outcome) => outcome,
             Err(ExecError::Close(reason)) => return Err(reason),
             Err(ExecError::Sql(error)) => {
@@ -287,8 +304,9 @@ impl Connection {
         drop((parsed, bound));
         if let Err(error) = self.answer(false, |writer| writer.outcome(&outcome, is_diagnostic, true)) {
             self.fail(&error);
+            return Ok(());
         }
-        Ok(())
+        self.deliver(deliveries).await
     }
 
     /// A prepared statement, and the values for its placeholders.

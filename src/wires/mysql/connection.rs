@@ -1,7 +1,7 @@
 //! One connection of the MySQL wire, from the greeting to its end: its packets, the memory that a command and its answer
 //! may take, and when others have their turn.
 
-use std::{borrow::Cow, convert::Infallible, fmt, time::Duration};
+use std::{borrow::Cow, convert::Infallible, fmt, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
@@ -25,6 +25,7 @@ use crate::{
     core::{
         budget::Exceeded,
         command::EndReason,
+        lease::Leases,
         session::Session,
         share::QuotaExceeded,
         stats::{Refused, ReleaseCause},
@@ -50,7 +51,12 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Serves a connection until its client leaves, or is made to.
 ///
 /// Cancel-safe: dropped, it frees what the session holds and closes the socket.
-pub fn serve(io: BufferedSocket, session: Session, config: ServerFlags) -> impl Future<Output = ()> + Send {
+pub fn serve(
+    io: BufferedSocket,
+    session: Session,
+    leases: Arc<Leases>,
+    config: ServerFlags,
+) -> impl Future<Output = ()> + Send {
     let origin = session.handle().origin();
     let span = tracing::debug_span!("connection", session = session.id().0, wire = origin.wire.as_str(), peer = %origin.peer);
     let mut state = Box::new(State::default());
@@ -59,7 +65,7 @@ pub fn serve(io: BufferedSocket, session: Session, config: ServerFlags) -> impl 
     state.budget = session.budget();
     let packets = Packets::new(MAX_LOGIN);
     let mut connection =
-        Connection { io, session, packets, state, idle: socket::IdleTimer::default(), multi: false };
+        Connection { io, session, leases, packets, state, idle: socket::IdleTimer::default(), multi: false };
     // One block, in which the connection stays where it is: a future has a place for each move.
     let served = async move {
         tracing::debug!("connection starts");
@@ -81,6 +87,7 @@ pub fn refusal(why: QuotaExceeded) -> Bytes {
 pub(super) struct Connection {
     pub io: BufferedSocket,
     pub session: Session,
+    pub leases: Arc<Leases>,
     pub packets: Packets,
     pub state: Box<State>,
     /// Looks now and then whether the client has been idle for too long.

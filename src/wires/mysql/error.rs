@@ -320,9 +320,11 @@ impl From<command::Error> for SqlError {
             command::Error::TooMuchMemory(exceeded) => Self::TooMuchMemory(exceeded),
             command::Error::TextTooLong => Self::WrongArguments("KILL".to_owned()),
             command::Error::NoSession(id) => Self::UnknownThread(id.0.into()),
-            error @ (command::Error::NotWritten | command::Error::NoTokens) => {
-                Self::Unavailable(error.to_string())
-            }
+            error @ (command::Error::NotWritten
+            | command::Error::NoTokens
+            | command::Error::LeaseNotWritten
+            | command::Error::NoRandom
+            | command::Error::TtlOutOfBounds { .. }) => Self::Unavailable(error.to_string()),
             command::Error::Stopping => Self::Shutdown,
             command::Error::Forbidden(what) => Self::from(*what),
             command::Error::NoLogin | command::Error::BadLogin(_) | command::Error::OtherUser => {

@@ -7,6 +7,7 @@ use std::{
     borrow::Cow,
     future::{Ready, ready},
     pin::Pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -33,9 +34,11 @@ use super::{
 use crate::{
     core::{
         command::{AcquireAnswer, Answer, LockRequest, ReleaseAnswer},
+        lease::{Delivery, LeaseLockAnswer, Leases},
         lock::SessionId,
         session::{Acquiring, IsFree, ListPermit, Releasing, Session, UsedBy, Waiting, until},
     },
+    name::Name,
     net::BufferedSocket,
     wires::socket,
 };
@@ -77,6 +80,7 @@ pub(super) type ExecResult<T> = Result<T, ExecError>;
 pub(super) struct Executor<'a> {
     pub io: &'a mut BufferedSocket,
     pub session: &'a mut Session,
+    pub leases: &'a Arc<Leases>,
     pub state: &'a mut State,
     /// As it was typed.
     pub sql: &'a [u8],
@@ -88,6 +92,8 @@ pub(super) struct Executor<'a> {
     /// What the calls with an effect have come to, each in the place of its number; empty until it is needed.
     pub outcomes: Vec<Option<Value>>,
     pub lookups: LookupCache,
+    /// The leases whose tokens the answer may tell. One that is not told them ends.
+    pub deliveries: Vec<Arc<Delivery>>,
     pub deadline: Option<Instant>,
     pub work: Work,
     /// Whether rows are written as those of prepared statements are.
@@ -98,6 +104,7 @@ impl<'a> Executor<'a> {
     pub(super) fn new(
         io: &'a mut BufferedSocket,
         session: &'a mut Session,
+        leases: &'a Arc<Leases>,
         state: &'a mut State,
         sql: &'a [u8],
         parameters: &'a [Value],
@@ -105,9 +112,22 @@ impl<'a> Executor<'a> {
     ) -> Self {
         let work = Work::new(&state.budget);
         let now = state.variables.settings().timestamp.unwrap_or_else(clock::now);
-        let (outcomes, lookups) = (Vec::new(), LookupCache::default());
-        let (calls, deadline) = (0, None);
-        Self { io, session, state, sql, parameters, now, calls, outcomes, lookups, deadline, work, binary }
+        Self {
+            io,
+            session,
+            leases,
+            state,
+            sql,
+            parameters,
+            now,
+            calls: 0,
+            outcomes: Vec::new(),
+            lookups: LookupCache::default(),
+            deliveries: Vec::new(),
+            deadline: None,
+            work,
+            binary,
+        }
     }
 }
 
@@ -305,6 +325,7 @@ impl Executor<'_> {
                 })),
                 Err(error) => at_once(Err(ExecError::Sql(error.into()))),
             },
+            Effect::LeaseLock(name, ttl) => Either::Right(Box::pin(self.lease_lock(name, ttl))),
             Effect::Query(query) => at_once(self.look(&query).map_err(ExecError::Sql)),
             Effect::Sleep(time) => Either::Right(Box::pin(self.sleep(time))),
             Effect::Assign(name, value) => {
@@ -329,6 +350,20 @@ impl Executor<'_> {
                 Either::Right(Box::pin(async move { value(wait.await?) }))
             }
         }
+    }
+
+    /// Cancel-safe: dropped, the lease ends.
+    async fn lease_lock(&mut self, name: Name, ttl: Duration) -> ExecResult<Value> {
+        let answer = socket::lease_lock(self.io, self.session, self.leases, &name, ttl).await;
+        let answer = answer.map_err(|cut| ExecError::Close(cut.into()))?;
+        Ok(match answer.map_err(SqlError::from)? {
+            LeaseLockAnswer::Leased(token, delivery) => {
+                self.deliveries.push(delivery);
+                Value::text(token.reveal())
+            }
+            LeaseLockAnswer::HeldByOthers => Value::text("0"),
+            LeaseLockAnswer::Free => Value::Null,
+        })
     }
 
     fn look(&mut self, query: &LockQuery) -> Result<Value, SqlError> {

@@ -66,10 +66,11 @@ impl Executor<'_> {
         let values = self.values_of(using)?;
         let parsed = self.state.parse(&sql)?;
         let (now, work) = (self.now, mem::take(&mut self.work));
-        let mut inner = Executor::new(self.io, self.session, self.state, &sql, &values, false);
+        let mut inner = Executor::new(self.io, self.session, self.leases, self.state, &sql, &values, false);
         (inner.now, inner.work) = (now, work);
         let outcome = inner.statement(&parsed).await;
         self.work = inner.work;
+        self.deliveries = inner.deliveries;
         outcome
     }
 

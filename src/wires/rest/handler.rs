@@ -73,14 +73,16 @@ impl From<Error> for ApiError {
             Error::NoSession(_) => (StatusCode::NOT_FOUND, "NotFound"),
             Error::Forbidden(_) => (StatusCode::FORBIDDEN, "Forbidden"),
             Error::Interrupted => (StatusCode::CONFLICT, "Interrupted"),
-            Error::TextTooLong => (StatusCode::BAD_REQUEST, "BadRequest"),
+            Error::TextTooLong | Error::TtlOutOfBounds { .. } => (StatusCode::BAD_REQUEST, "BadRequest"),
             Error::Deadlock(_)
             | Error::TooManyLocks(_)
             | Error::TooManyWaiters(_)
             | Error::QuotaExceeded(_)
             | Error::TooMuchMemory(_)
+            | Error::LeaseNotWritten
             | Error::NotWritten
             | Error::NoTokens
+            | Error::NoRandom
             | Error::Stopping
             | Error::NoLogin
             | Error::BadLogin(_)

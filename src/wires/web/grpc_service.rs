@@ -137,14 +137,16 @@ impl From<Error> for Status {
             Error::Interrupted => Code::Aborted,
             Error::Forbidden(_) => Code::PermissionDenied,
             Error::NoSession(_) => Code::NotFound,
-            Error::TextTooLong => Code::InvalidArgument,
+            Error::TextTooLong | Error::TtlOutOfBounds { .. } => Code::InvalidArgument,
             Error::TooManyLocks(_)
             | Error::TooManyWaiters(_)
             | Error::QuotaExceeded(_)
             | Error::TooMuchMemory(_) => Code::ResourceExhausted,
             Error::Deadlock(_)
+            | Error::LeaseNotWritten
             | Error::NotWritten
             | Error::NoTokens
+            | Error::NoRandom
             | Error::Stopping
             | Error::NoLogin
             | Error::BadLogin(_)

@@ -29,6 +29,7 @@ async fn line_hides_and_refuses_foreign_locks() {
     let mut app1 = line(&server, "app1").await;
     assert_eq!(app1.ask("GET_LOCK app2:b 0").await, "ERROR DENIED your user may not lock app2:b");
     assert_eq!(app1.ask("GET_SHARED_LOCK APP2:b 0").await, "ERROR DENIED your user may not lock app2:b");
+    assert_eq!(app1.ask("LEASE_LOCK app2:a 60").await, "ERROR DENIED your user may not lock app2:a");
     for look in ["RELEASE_LOCK", "IS_FREE_LOCK", "IS_USED_LOCK", "WAITERS", "WHY", "HISTORY"] {
         let told = app1.ask(&format!("{look} app2:a")).await;
         assert_eq!(told, "ERROR DENIED your user may not see app2:a", "{look}");
@@ -59,6 +60,7 @@ async fn mysql_hides_and_refuses_foreign_locks() {
     for (what, name) in [
         ("LOCK", "SELECT GET_LOCK('app2:b', 0)"),
         ("LOCK", "SELECT GET_SHARED_LOCK('App2:b', 0)"),
+        ("LOCK", "SELECT LEASE_LOCK('app2:b', 60)"),
         ("SEE", "SELECT IS_FREE_LOCK('app2:b')"),
         ("SEE", "SELECT IS_USED_LOCK('app2:b')"),
         ("SEE", "SELECT RELEASE_LOCK('app2:b')"),
@@ -203,6 +205,8 @@ async fn grpc_hides_and_refuses_foreign_locks() {
     assert_eq!((list.total, list.locks.len()), (0, 0));
     let mut hold = crate::common::grpc::Hold::open_as(server.http, &login).await;
     hold.send(crate::common::grpc::get_lock("app2:b", 0)).await;
+    assert_eq!(hold.next().await.refusal.unwrap().symbol, "DENIED");
+    hold.send(crate::common::grpc::lease_lock("app2:b", 60_000)).await;
     assert_eq!(hold.next().await.refusal.unwrap().symbol, "DENIED");
     hold.send(crate::common::grpc::get_lock("app1:b", 0)).await;
     assert_eq!(hold.next().await.result, Some(1));

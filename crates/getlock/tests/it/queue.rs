@@ -1,17 +1,10 @@
 //! Who gets the lock, and when; and `--once`.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::fs;
 
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::task::JoinSet;
 
-use crate::{PATIENCE, Running, TestServer, code, getlock, output};
+use crate::{TestServer, code, getlock, output};
 
 /// What cron does on twenty machines at once.
 #[tokio::test]
@@ -109,22 +102,25 @@ async fn wait_for_an_unreachable_server_ends() {
 async fn window_allows_a_single_run() {
     let server = TestServer::start();
     let args = ["--once", "1h", "-v", "nightly", "-c", "echo started"];
-    let mut first = Running::start(server.addr, &args).await;
-    let mut err = BufReader::new(first.group.child.stderr.take().unwrap()).lines();
-    let mut told =
-        async || timeout(PATIENCE, err.next_line()).await.expect("a line in time").unwrap().unwrap();
-    assert!(told().await.contains("took nightly"));
-    assert!(told().await.contains("done; nightly is kept for 3"));
+    let (code, out, err) = output(getlock(server.addr, &args)).await;
+    assert_eq!((code, out.as_str()), (0, "started\n"));
+    assert!(err.contains("took nightly") && err.contains("done; nightly is kept for 3599."), "{err}");
+    // That getlock has exited: a lease holds the lock, and shows who took it.
+    let mut observer = server.client().await;
+    let [held] = &observer.list("LOCKS nightly").await[..] else { panic!("one lock") };
+    assert!(
+        held.contains(" wire=line ") && held.contains("] sh'") && held.contains(" expires=3599."),
+        "{held}"
+    );
     let (code, out, err) = output(getlock(server.addr, &args)).await;
     assert_eq!((code, out.as_str()), (0, ""));
     assert_eq!(err, "getlock: nightly: already running or done elsewhere in this window; skipped\n");
     assert_eq!(self::code(&server, &["--once", "1h", "-E", "8", "nightly", "false"]).await, 8);
-    first.signal("TERM").await;
-    assert_eq!(first.group.child.wait().await.unwrap().code(), Some(128 + 15));
-    // It is free now.
-    let began = Instant::now();
-    assert_eq!(self::code(&server, &["--once", "200ms", "nightly", "true"]).await, 0);
-    assert!(began.elapsed() >= Duration::from_millis(200), "the name is kept to the end of the window");
+    // An operator may end the window.
+    let session = held.split(" session=").nth(1).unwrap().split(' ').next().unwrap();
+    assert_eq!(observer.ask(&format!("KILL {session}")).await, "1");
+    assert_eq!(self::code(&server, &["--once", "100ms", "nightly", "true"]).await, 0);
+    assert_eq!(self::code(&server, &["--once", "1h", "-w", "10", "nightly", "-c", "exit 6"]).await, 6);
 }
 
 #[tokio::test]
@@ -132,4 +128,17 @@ async fn failed_run_leaves_the_window_to_others() {
     let server = TestServer::start();
     assert_eq!(code(&server, &["--once", "1h", "nightly", "-c", "exit 5"]).await, 5);
     assert_eq!(code(&server, &["--once", "1ms", "nightly", "true"]).await, 0);
+}
+
+#[tokio::test]
+async fn refused_window_is_reported_and_frees_the_lock() {
+    let server = TestServer::with(&["--lease-max", "30m"]);
+    let (code, out, err) = output(getlock(server.addr, &["--once", "1h", "nightly", "echo", "done"])).await;
+    assert_eq!((code, out.as_str()), (0, "done\n"));
+    assert_eq!(
+        err,
+        "getlock: done, but nightly may run again in this window: a lease runs for 0.01 to 1800 s (--lease-min, \
+         --lease-max) (LIMIT)\n"
+    );
+    assert_eq!(self::code(&server, &["-n", "nightly", "true"]).await, 0);
 }

@@ -12,6 +12,7 @@ pub(in crate::wires::mysql) enum Function {
     GetSharedLock,
     ReleaseLock,
     ReleaseAllLocks,
+    LeaseLock,
     IsFreeLock,
     IsUsedLock,
     FencingToken,
@@ -229,6 +230,7 @@ pub(super) const SERVED: &[(&str, Function)] = &[
     ("IS_UUID", Function::IsUuid),
     ("LAST_INSERT_ID", Function::LastInsertId),
     ("LCASE", Function::Lower),
+    ("LEASE_LOCK", Function::LeaseLock),
     ("LEAST", Function::Least),
     ("LEFT", Function::Left),
     ("LENGTH", Function::Length),
@@ -310,7 +312,12 @@ impl Function {
     pub(super) fn acts(self) -> bool {
         matches!(
             self,
-            Self::GetLock | Self::GetSharedLock | Self::ReleaseLock | Self::ReleaseAllLocks | Self::Sleep
+            Self::GetLock
+                | Self::GetSharedLock
+                | Self::ReleaseLock
+                | Self::ReleaseAllLocks
+                | Self::LeaseLock
+                | Self::Sleep
         )
     }
 

@@ -74,6 +74,7 @@ pub(in crate::wires::mysql) enum Effect {
     Acquire(LockRequest),
     Release(Name),
     ReleaseAll,
+    LeaseLock(Name, Duration),
     Query(LockQuery),
     Sleep(Duration),
     Assign(String, Value),

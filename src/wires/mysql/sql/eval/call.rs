@@ -144,6 +144,14 @@ fn lock_function(env: &Env<'_>, function: Function, values: &[Value]) -> Option<
         }),
         Function::ReleaseLock => name().map(Effect::Release),
         Function::ReleaseAllLocks => Ok(Effect::ReleaseAll),
+        Function::LeaseLock => name().map(|name| {
+            let ttl = match timeout(env, &values[1]) {
+                Timeout::Within(ttl) => ttl,
+                // Longer than any lease.
+                Timeout::Forever => Duration::MAX,
+            };
+            Effect::LeaseLock(name, ttl)
+        }),
         Function::IsFreeLock => name().map(LockQuery::IsFree).map(Effect::Query),
         Function::IsUsedLock => name().map(LockQuery::UsedBy).map(Effect::Query),
         Function::FencingToken => name().map(LockQuery::FencingToken).map(Effect::Query),
@@ -151,7 +159,7 @@ fn lock_function(env: &Env<'_>, function: Function, values: &[Value]) -> Option<
     })
 }
 
-/// The timeout of GET_LOCK: NULL is 0, a negative number means forever, and of a string the number at its start counts
+/// The timeout of GET_LOCK, and the time of LEASE_LOCK: NULL is 0, a negative number means forever, and of a string the number at its start counts
 /// (protocol.md, "Differences from MySQL": fractions count).
 fn timeout(env: &Env<'_>, value: &Value) -> Timeout {
     if let Value::Text(text) = value

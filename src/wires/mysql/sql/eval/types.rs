@@ -136,6 +136,8 @@ impl Env<'_> {
                 ColumnType::bigint(1, false)
             }
             Function::IsUsedLock | Function::FencingToken => ColumnType::unsigned(false),
+            // The token of a lease.
+            Function::LeaseLock => ColumnType::text(32),
             Function::ReleaseAllLocks | Function::ConnectionId => ColumnType::unsigned(true),
             Function::Count | Function::CountDistinct | Function::Sleep | Function::RowCount => {
                 ColumnType::bigint(21, true)
