@@ -77,7 +77,7 @@ fn finds_two_owners() {
 }
 
 #[test]
-#[should_panic(expected = "lost on its way")]
+#[should_panic(expected = "somebody else")]
 fn finds_hold_released_on_its_way() {
     with(Bug::HandsOver, owners::hold_passed_on);
 }

@@ -242,7 +242,7 @@ fn passes_on(world: &World, mut owner: Owner, mode: Mode) {
     world.inside.enter(0, mode, token);
     step();
     let passed = owner.transfer(name, &mut next, 1).map(|(hold, count)| (hold.session, hold.token, count));
-    assert_eq!(passed, Some((next.id(), token, 1)), "lost on its way");
+    assert_eq!(passed, Some((next.id(), token, 1)), "lost on its way to somebody else");
     assert!(!owner.has(name) && next.token(name) == Some(token));
     drop(owner);
     step();
@@ -267,19 +267,22 @@ fn hold_passes_on_beside_waiters() {
     many(hold_passed_on);
 }
 
-#[test]
-fn shared_hold_passes_on_beside_an_upgrade() {
+fn shared_hold_passed_on() {
     let upgrades = |world: &World, mut owner: Owner| {
         take(&mut owner, &world.names[0], Mode::Exclusive);
         world.work_and_release(&mut owner, 0, Mode::Exclusive);
     };
     let shared: &[_] = &[(0, Mode::Shared)];
-    many(move || from(&World::plain(), [shared, shared], [shares_and_passes_on, upgrades]));
+    from(&World::plain(), [&[], shared], [shares_and_passes_on, upgrades]);
+}
+
+#[test]
+fn shared_hold_passes_on_beside_an_upgrade() {
+    many(shared_hold_passed_on);
 }
 
 /// What was passed on closes no cycle: who holds it now waits for nothing.
-#[test]
-fn waiter_for_a_hold_passed_on_is_no_deadlock() {
+fn waiters_cross_a_hold_passed_on() {
     let waits = |world: &World, mut owner: Owner| {
         let mut next = world.owner(10);
         assert!(owner.transfer(&world.names[0], &mut next, 1).is_some());
@@ -289,7 +292,12 @@ fn waiter_for_a_hold_passed_on_is_no_deadlock() {
     };
     let other = |world: &World, mut owner: Owner| take(&mut owner, &world.names[0], Mode::Exclusive);
     let [first, second]: [&[_]; 2] = [&[(0, Mode::Exclusive), (2, Mode::Exclusive)], &[(1, Mode::Exclusive)]];
-    many(move || from(&World::plain(), [first, second], [waits, other]));
+    from(&World::plain(), [first, second], [waits, other]);
+}
+
+#[test]
+fn waiter_for_a_hold_passed_on_is_no_deadlock() {
+    many(waiters_cross_a_hold_passed_on);
 }
 
 /// One that shares comes to a shared lock for which an exclusive one waits.
