@@ -102,7 +102,7 @@ fn boot_id() -> Option<[u8; 16]> {
 
 impl DurableLease {
     /// For how long it runs from the start of a server: for its whole time to live, which starts again as its client may
-    /// have sent heartbeats; one that was never renewed runs to its very end, if that is known.
+    /// have sent heartbeats; one whose end is fixed runs to that, if it is still the same boot.
     pub fn left(&self, now: Option<BootMoment>) -> Duration {
         match (self.ends, now) {
             (Some(ends), Some(now)) if ends.boot == now.boot => {

@@ -10,7 +10,7 @@ use crate::core::{
     client_info::Wire,
     command::ReleaseAnswer,
     session::Limits,
-    store::{Batch, CommitError, Floors, Store},
+    store::{Batch, CommitError, DurableLease, Floors, Store},
 };
 
 type Answer = oneshot::Sender<Result<(), CommitError>>;

@@ -166,7 +166,8 @@ impl Killing<'_> {
     /// # Errors
     /// This session is to end, as one is that kills itself. The other one ends all the same.
     pub async fn finish(self) -> Result<Answer<()>, EndReason> {
-        let is_lease = self.target.client_info().expires.is_some();
+        // Only a lease in a store ends later than its session is told to.
+        let is_lease = self.service.has_store() && self.target.client_info().expires.is_some();
         let gone = pin!(self.service.registry().gone(&self.target));
         let answered = async {
             tokio::select! {

@@ -131,6 +131,11 @@ impl LockService {
         Some(Session::new(self.clone(), handle))
     }
 
+    /// Whether leases are written to a store.
+    pub(super) fn has_store(&self) -> bool {
+        self.writer.is_some()
+    }
+
     /// Whether leases can be written to the store; true without a store.
     pub fn is_store_good(&self) -> bool {
         self.writer.as_ref().is_none_or(|writer| writer.is_good())
