@@ -163,6 +163,7 @@ impl FileStore {
         meta.set_floors(ceiling);
         // A crash from now on leaves leases that were not written, those of the last run included.
         meta.grace_ms = meta.grace_ms.max(millis(grace));
+        meta.is_open = true;
         write_meta(&database, &meta).map_err(|error| io(into_io(error)))?;
         let database = Guarded::new(Rank::StoreFile, Some(OpenFile { database, id }));
         let file = Arc::new(StoreFile { path, grace, request_key, database, make, _lock: lock });
@@ -214,7 +215,8 @@ impl StoreFile {
     fn replace(&self, leases: &[DurableLease], floors: Floors) -> Result<(), redb::Error> {
         drop(self.take());
         let request_key = self.request_key.reveal().to_owned();
-        let mut meta = Meta { format: FORMAT, grace_ms: millis(self.grace), request_key, ..Meta::default() };
+        let grace_ms = millis(self.grace);
+        let mut meta = Meta { format: FORMAT, grace_ms, request_key, is_open: true, ..Meta::default() };
         meta.set_floors(floors);
         let open = create(&self.path, &self.make, &meta, leases)?;
         *self.database.lock() = Some(open);
@@ -227,6 +229,7 @@ impl StoreFile {
         // The next ones: tokens are above the last, and session ids behind it.
         meta.set_floors(Floors { token: last.token + 1, session: last.session });
         meta.grace_ms = if is_quiet { 0 } else { millis(self.grace) };
+        meta.is_open = false;
         write_meta(&database, &meta)?;
         Ok(id.check_is_at(&self.path)?)
     }

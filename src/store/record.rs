@@ -32,6 +32,9 @@ pub(super) struct Meta {
     /// As secret as the tokens of the leases.
     #[prost(string, tag = "5")]
     pub request_key: String,
+    /// A server has it open, or has crashed.
+    #[prost(bool, tag = "6")]
+    pub is_open: bool,
 }
 
 impl Meta {

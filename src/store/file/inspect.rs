@@ -4,11 +4,9 @@
 //! finds the file as the crash left it.
 
 use std::{
-    cell::Cell,
     fs::{self, File},
     io::{self, Read, Seek},
     path::Path,
-    rc::Rc,
     time::Duration,
 };
 
@@ -61,17 +59,13 @@ impl StoredFile {
         file.read_to_end(&mut bytes).map_err(io)?;
         let copy = InMemoryBackend::new();
         copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, &bytes)).map_err(io)?;
-        let is_repaired = Rc::new(Cell::new(false));
-        let repaired = is_repaired.clone();
-        let mut builder = builder();
-        builder.set_repair_callback(move |_| repaired.set(true));
-        let database = builder.create_with_backend(copy).map_err(|error| cannot_open(path, error))?;
+        let database = builder().create_with_backend(copy).map_err(|error| cannot_open(path, error))?;
         let (meta, mut leases) = super::read(&database, path)?;
         leases.sort_by(|one, other| (&one.name, one.token).cmp(&(&other.name, other.token)));
         Ok(Self {
             format: meta.format,
             bytes: bytes.len() as u64,
-            is_clean: meta.grace_ms == 0 && !is_repaired.get(),
+            is_clean: meta.grace_ms == 0 && !meta.is_open,
             grace: Duration::from_millis(meta.grace_ms),
             floors: meta.floors(),
             leases,
