@@ -140,7 +140,7 @@ impl Drop for Strace {
 /// What is held before the fault.
 struct Held {
     renewed: Value,
-    /// Its end is in the store.
+    /// Its client has sent no heartbeat yet.
     fresh: Value,
     released: Value,
     expired: Value,
@@ -167,7 +167,10 @@ impl Held {
         let granted = server.acquire_until_refused().await;
         next_with(server.program.log.as_mut().unwrap(), CANNOT);
         assert_eq!(server.post("heartbeat", &self.renewed).await.1["status"], "HeartbeatReceived");
-        assert_eq!(server.post("heartbeat", &self.fresh).await.0, 503, "its new end cannot be written");
+        assert_eq!(server.post("heartbeat", &self.fresh).await.1["status"], "HeartbeatReceived");
+        let mut longer = self.fresh.clone();
+        longer["ttlMs"] = json!(2 * LONG.as_millis());
+        assert_eq!(server.post("heartbeat", &longer).await.0, 503, "its longer time cannot be written");
         assert_eq!(server.acquire("short", SHORT).await.0, 200, "it need not be written");
         assert_eq!(self.connection.ask("GET_LOCK another 0").await, "1");
         let (status, told) = server.post("release", &self.released).await;
