@@ -78,6 +78,8 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     tokio::spawn(async move { rate_limit.run().await });
     // Before anything listens, so that a signal never has its default action.
     let (mut stops, hangup) = (StopSignals::new()?, signal(SignalKind::hangup())?);
+    // A limit on the size of files is a full disk to the lease store, and not the end of the server.
+    let _file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
     let (config, on_terminal) = (config.clone(), is_read_on_terminal(config));
     let drain = config.drain;
     let server = tokio::select! {

@@ -388,7 +388,7 @@ impl Leases {
     ///
     /// # Errors
     /// [`LeaseError::Gone`] or [`LeaseError::NotYours`] if there is no such lease;
-    /// [`LeaseError::Refused`] to a user who may not lock it; [`LeaseError::NotWritten`] if the store cannot be written:
+    /// [`LeaseError::Refused`] to a user who may not lock it, and with [`Error::NotWritten`] if the store cannot be written:
     /// the lease has ended, and its lock passes on when it can.
     pub async fn release(
         self: &Arc<Self>,
@@ -441,7 +441,7 @@ impl Leases {
         tokio::select! {
             biased;
             over = lease.is_over() => over.map_err(LeaseError::NotWritten),
-            () = writer.failed() => Err(LeaseError::NotWritten(NotWritten::Failing)),
+            () = writer.failed() => Err(LeaseError::Refused(Error::NotWritten)),
         }
     }
 

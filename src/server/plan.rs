@@ -138,6 +138,7 @@ fn store(config: &Config) -> Result<String, OpenError> {
         FoundStore::Nothing => "to be made".to_owned(),
         // By the running server that this configuration is meant for.
         FoundStore::InUse => "in use by a running server".to_owned(),
+        FoundStore::Leases(1) => "with 1 lease".to_owned(),
         FoundStore::Leases(count) => format!("with {count} leases"),
     };
     Ok(format!("{}, {found}", path.display()))

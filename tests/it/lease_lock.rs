@@ -135,7 +135,10 @@ async fn refused_request_leaves_the_hold() {
         );
     }
     assert!(
-        holder.ask("LEASE_LOCK nightly soon").await.starts_with("ERROR BAD_TIMEOUT 'soon' is not a timeout")
+        holder
+            .ask("LEASE_LOCK nightly soon")
+            .await
+            .starts_with("ERROR BAD_TIMEOUT 'soon' is not a time to live")
     );
     let usage = "ERROR SYNTAX usage: LEASE_LOCK name ttl, as in: LEASE_LOCK nightly 3300";
     assert_eq!(holder.ask("LEASE_LOCK nightly").await, usage);

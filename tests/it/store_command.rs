@@ -131,7 +131,7 @@ async fn users_see_the_leases_that_they_may_see() {
     assert_eq!((names(&own), &own["total"]), (vec!["app1:a"], &json!(1)));
 
     let error = said(&[&url(&server)]).await.unwrap_err();
-    assert!(error.contains("requires a login; use --user NAME"), "{error}");
+    assert!(error.contains("is wrong; use --user NAME"), "{error}");
     let error = said(&["--user", "ops", &url(&server)]).await.unwrap_err();
     assert_eq!(error, "getlockd: the user's password is missing: GETLOCK_PASSWORD or --password-file\n");
 }
@@ -279,9 +279,9 @@ async fn other_files_are_refused_and_not_touched() {
     let missing = folder.path().join("missing");
     for (path, hint) in [
         (&*foreign, "is not a lease store of getlockd"),
-        (&missing, "No such file or directory"),
-        (Path::new("/dev/zero"), "is not a lease store of getlockd"),
-        (folder.path(), "Is a directory"),
+        (&missing, "there is no lease store"),
+        (Path::new("/dev/zero"), "is not a regular file"),
+        (folder.path(), "is not a regular file"),
     ] {
         for compact in [&[][..], &["--compact"]] {
             let error = said(&[&["--file", path.to_str().unwrap()], compact].concat()).await.unwrap_err();

@@ -137,8 +137,9 @@ struct Scene {
     tally: Arc<Tally>,
     grants: Arc<AtomicU64>,
     granted: Arc<Notify>,
-    /// When the server began to end last.
+    /// When the server began to end last, and when it had started again.
     ended: Arc<AtomicU64>,
+    started: Arc<AtomicU64>,
 }
 
 impl Scene {
@@ -266,8 +267,11 @@ impl Scene {
 
     /// When a lease ends at the soonest. A stop ends those that are not written; their locks pass on no sooner.
     fn end_of(&self, ttl: Duration, heard: u64, lasts: u64) -> u64 {
-        let ended = self.ended.load(Ordering::SeqCst);
-        if ttl == SHORT && ended > heard { ended.min(heard + lasts) } else { heard + lasts }
+        let [ended, started] = [&self.ended, &self.started].map(|at| at.load(Ordering::SeqCst));
+        // A server that stops still answers heartbeats.
+        let has_stopped_since = ended > heard || started > heard || started < ended;
+        let soonest = if ttl == SHORT && has_stopped_since { ended.max(heard) } else { u64::MAX };
+        soonest.min(heard + lasts)
     }
 
     /// A session that takes locks, and frees them, until the server is gone.
@@ -378,6 +382,7 @@ async fn round(server: &mut Server, mut ports: Ports, seed: u64, total: &mut Tot
         grants: Arc::default(),
         granted: Arc::default(),
         ended: Arc::new(AtomicU64::new(u64::MAX)),
+        started: Arc::default(),
     };
     let mut clients = JoinSet::new();
     for client in 0..LEASES {
@@ -399,6 +404,7 @@ async fn round(server: &mut Server, mut ports: Ports, seed: u64, total: &mut Tot
             fs::copy(server.store(), server.folder.join("copy")).unwrap();
         }
         ports = server.start();
+        scene.started.store(scene.tape.now(), Ordering::SeqCst);
         sender.send(ports).unwrap();
     }
     drop(sender);

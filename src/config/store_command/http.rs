@@ -97,7 +97,9 @@ pub enum HttpError {
     #[error("{0} requires TLS; ask https://HOST:PORT, with --tls-ca FILE")]
     TlsRequired(HttpUrl),
     /// It wants a user, or another password.
-    #[error("{0} requires a login; use --user NAME with GETLOCK_PASSWORD or --password-file")]
+    #[error(
+        "{0} requires a login, or the user or password is wrong; use --user NAME with GETLOCK_PASSWORD or --password-file"
+    )]
     Login(HttpUrl),
     /// It refused the request, in its own words.
     #[error("{0}")]

@@ -102,9 +102,9 @@ impl fmt::Display for Error {
                 let [min, max] = [min, max].map(Duration::as_secs_f64);
                 write!(f, "a lease runs for {min} to {max} s (--lease-min, --lease-max)")
             }
-            Self::LeaseNotWritten => {
-                f.write_str("the lease store cannot be written; you hold the lock as before; try again later")
-            }
+            Self::LeaseNotWritten => f.write_str(
+                "the lease store cannot be written, so the lock did not become a lease; try again later",
+            ),
             Self::NoRandom => f.write_str("the operating system provides no random bytes; try again later"),
             Self::NotWritten => {
                 f.write_str("the lease has ended; its lock is kept until the lease store can be written")

@@ -62,6 +62,8 @@ struct Term {
     is_stored: bool,
     /// What the store has for certain.
     stored: Option<Stored>,
+    /// How many writes are under way.
+    writes: usize,
 }
 
 /// What a store knows of the time of a lease.
@@ -141,13 +143,6 @@ impl Term {
             running.session.end(cause);
             return Ended::Kept;
         }
-        if cause == ReleaseCause::HandedBack {
-            // Nobody was told of it. A later lease on the lock is written behind this delete or with it, so a crash brings
-            // back one of both.
-            drop(durability.writer.delete(key));
-            running.session.end(cause);
-            return Ended::Now;
-        }
         Ended::Later(running, durability.writer.delete(key))
     }
 }
@@ -175,6 +170,7 @@ impl Lease {
             deliveries: 1,
             is_stored: false,
             stored: None,
+            writes: 0,
         };
         let granted = clock::since_epoch().saturating_sub(held.unwrap_or_default());
         let granted_ms = u64::try_from(granted.as_millis()).unwrap_or_default();
@@ -187,8 +183,16 @@ impl Lease {
         let is_fixed = lease.ends.is_some();
         let stored = Some(Stored { ttl, is_fixed });
         let handle = running.session.handle_arc();
-        let term =
-            Term { running: Some(running), ttl, ends, is_fixed, deliveries: 0, is_stored: true, stored };
+        let term = Term {
+            running: Some(running),
+            ttl,
+            ends,
+            is_fixed,
+            deliveries: 0,
+            is_stored: true,
+            stored,
+            writes: 0,
+        };
         let lease =
             Self::run(leases, handle, (lease.name.clone(), lease.mode), lease.key, term, lease.granted_ms);
         lease.delivered.store(true, Ordering::SeqCst);
@@ -278,6 +282,7 @@ impl Lease {
         });
         let ahead = durability.map(|durability| {
             term.is_stored = true;
+            term.writes += 1;
             let written = durability.writer.put(self.durable(&term, token, wanted));
             WriteAhead { stored: wanted, ttl_before, written }
         });
@@ -310,19 +315,23 @@ impl Lease {
         let WriteAhead { stored, ttl_before, written } = ahead;
         let written = written.await;
         let mut term = self.term.lock();
-        match written {
-            Ok(()) => {
-                let is_more = term.stored.is_none_or(|before| stored.covers(before));
-                if is_more {
-                    term.stored = Some(stored);
-                }
-                // A server that stops may have waited for this.
-                if self.delivered.load(Ordering::SeqCst) {
-                    self.changed.notify_one();
-                }
+        term.writes -= 1;
+        if written.is_ok() {
+            if term.stored.is_none_or(|before| stored.covers(before)) {
+                term.stored = Some(stored);
             }
-            Err(_) if term.ttl == stored.ttl => term.ttl = ttl_before,
-            Err(_) => {}
+            // A server that stops may have waited for this.
+            if self.delivered.load(Ordering::SeqCst) {
+                self.changed.notify_one();
+            }
+            return written;
+        }
+        if term.ttl == stored.ttl {
+            term.ttl = ttl_before;
+        }
+        if term.stored.is_none() && term.writes == 0 {
+            // It was refused each time. Nobody was told of it, and nothing is to be deleted.
+            term.is_stored = false;
         }
         written
     }

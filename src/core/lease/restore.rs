@@ -58,11 +58,11 @@ impl Leases {
     }
 
     fn drop_stored(&self, stored: &DurableLease, why: Dropped) {
-        let DurableLease { name, token, user, .. } = stored;
+        let DurableLease { token, user, session, .. } = stored;
         if why == Dropped::Expired {
-            tracing::debug!(%name, token, user, %why, "lease not restored");
+            tracing::debug!(%session, token, user, %why, "lease not restored");
         } else {
-            tracing::warn!(%name, token, user, %why, "lease not restored");
+            tracing::warn!(%session, token, user, %why, "lease not restored");
         }
         if let Some(Durability { writer, .. }) = &self.durability {
             // Nobody waits for it: the next start would find it as this one did.

@@ -120,7 +120,7 @@ async fn store_that_refuses_leaves_the_hold() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lock_of_an_abandoned_request_is_free_at_once() {
+async fn lock_of_an_abandoned_request_waits_for_its_deletion() {
     let mut scene = Scene::new();
     let name = name();
     let written = {
@@ -129,8 +129,10 @@ async fn lock_of_an_abandoned_request_is_free_at_once() {
         scene.commits.recv().await.unwrap()
     };
     written.send(Ok(())).unwrap();
-    assert!(try_lock(&mut scene.other), "nobody knows the token of the lease");
-    scene.commits.recv().await.unwrap().send(Ok(())).unwrap();
+    let deleted = scene.commits.recv().await.unwrap();
+    assert!(!try_lock(&mut scene.other), "the store may have the lease");
+    deleted.send(Ok(())).unwrap();
     scene.leases.tasks().close();
     scene.leases.tasks().wait().await;
+    assert!(try_lock(&mut scene.other));
 }

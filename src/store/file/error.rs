@@ -27,6 +27,8 @@ pub enum OpenError {
     FileSystem { path: PathBuf, kind: &'static str },
     #[error("{} is not a regular file; name a file for --store", .0.display())]
     NotAFile(PathBuf),
+    #[error("there is no lease store {}; check the path", .0.display())]
+    Missing(PathBuf),
     #[error("cannot keep a lease store in {}: {error}{}", path.display(), remedy(error))]
     Folder { path: PathBuf, error: io::Error },
     #[error("cannot open the lease store {}: {error}{}", path.display(), remedy(error))]

@@ -6,7 +6,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Seek},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use redb::{
     backends::{FileBackend, InMemoryBackend},
 };
 
-use super::{OpenError, beside, builder, cannot_open, check_start, into_io};
+use super::{OpenError, beside, builder, cannot_open, check_start, into_io, place};
 use crate::core::store::{DurableLease, Floors};
 
 /// What the file of a stopped server has.
@@ -41,8 +41,9 @@ impl StoredFile {
     /// # Errors
     /// [`OpenError`]
     pub(crate) fn read(path: &Path) -> Result<Self, OpenError> {
-        let _lock = lock(path, File::try_lock_shared)?;
-        Self::of(path)
+        let path = found(path)?;
+        let _lock = lock(&path, File::try_lock_shared)?;
+        Self::of(&path)
     }
 
     fn of(path: &Path) -> Result<Self, OpenError> {
@@ -79,6 +80,7 @@ impl StoredFile {
 /// # Errors
 /// [`OpenError`]
 pub(crate) fn compact(path: &Path) -> Result<(u64, u64), OpenError> {
+    let path = &found(path)?;
     let _lock = lock(path, File::try_lock)?;
     // Nothing is done to a file that is none of this version.
     let before = StoredFile::of(path)?.bytes;
@@ -89,6 +91,12 @@ pub(crate) fn compact(path: &Path) -> Result<(u64, u64), OpenError> {
     database.compact().map_err(|error| io(into_io(error.into())))?;
     database.close().map_err(|error| io(into_io(error.into())))?;
     Ok((before, fs::metadata(path).map_err(io)?.len()))
+}
+
+/// Where the file is in truth: the lock is beside it, and not beside a link to it.
+fn found(path: &Path) -> Result<PathBuf, OpenError> {
+    let (found, is_there) = place(path, true)?;
+    if is_there { Ok(found) } else { Err(OpenError::Missing(path.to_owned())) }
 }
 
 /// The lock that a server holds while it uses the file. A file without one, such as a backup, has no server.

@@ -4,9 +4,16 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use super::error::OpenError;
+
+/// How often, and how far apart, a lock is tried again: `getlockd store` may be reading, and a server that was killed may
+/// not be quite gone.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// For a file that none but its owner reads: a store has a key, and says what clients say of themselves. Who may open the
 /// lock could keep a server from starting.
@@ -53,7 +60,15 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
             OpenError::Folder { path: folder_of(path).to_owned(), error }
         }
     })?;
-    match file.try_lock() {
+    let mut locked = file.try_lock();
+    for _ in 0..LOCK_TRIES {
+        if !matches!(locked, Err(fs::TryLockError::WouldBlock)) {
+            break;
+        }
+        thread::sleep(LOCK_PAUSE);
+        locked = file.try_lock();
+    }
+    match locked {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
         Err(fs::TryLockError::Error(error)) => Err(OpenError::Io { path: at, error }),

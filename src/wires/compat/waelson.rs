@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     core::{
         client_info::Wire,
+        command::Error,
         lease::{Grant, LeaseError, LeaseRequest, Leases, Secret},
     },
     name::Name,
@@ -89,7 +90,9 @@ impl From<LeaseError> for ErrorResponse {
     fn from(error: LeaseError) -> Self {
         let code = match error {
             LeaseError::Ttl { .. } => StatusCode::BAD_REQUEST,
-            LeaseError::NotWritten(_) => StatusCode::SERVICE_UNAVAILABLE,
+            LeaseError::NotWritten(_) | LeaseError::Refused(Error::NotWritten) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             LeaseError::Gone | LeaseError::NotYours => return not_found(),
             _ if error.is_denied() => StatusCode::FORBIDDEN,
             _ => StatusCode::INTERNAL_SERVER_ERROR,

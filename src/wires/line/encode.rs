@@ -224,7 +224,7 @@ const HINTS: [&str; 4] = [
     "put a name with blanks in quotes: GET_LOCK 'two words' 10",
     "a timeout may have a unit: 500ms, 10s, 2m, 1h",
     "calls may be written as in MySQL: SELECT GET_LOCK('nightly', 10);",
-    "a lock ends with its connection; QUIT or closing it releases everything",
+    "a lock ends with its connection; QUIT or closing it releases all that the session holds",
 ];
 
 impl fmt::Display for Hello {

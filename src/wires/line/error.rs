@@ -68,6 +68,9 @@ pub enum LineError {
     /// Not a time.
     #[error("'{0}' is not a timeout; {1}")]
     BadTimeout(String, BadTimeout),
+    /// No time for which a lease could run.
+    #[error("'{0}' is not a time to live; use seconds (3300, 0.5) or a unit (500ms, 10s, 2m, 1h)")]
+    BadTtl(String),
 }
 
 impl LineError {
@@ -76,7 +79,7 @@ impl LineError {
         match self {
             Self::UnknownCommand { .. } => Symbol::UnknownCommand,
             Self::BadName(_) | Self::NullName | Self::Unseen(_) | Self::OtherQuotes(_) => Symbol::BadName,
-            Self::BadTimeout(..) => Symbol::BadTimeout,
+            Self::BadTimeout(..) | Self::BadTtl(_) => Symbol::BadTimeout,
             _ => Symbol::Syntax,
         }
     }

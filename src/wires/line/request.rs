@@ -242,7 +242,10 @@ impl Verb {
                 let timeout = in_two_words(start, end).ok_or_else(|| self.wrong_arguments(args))?;
                 Ok(Request::Acquire(LockRequest { name: lock_name(name)?, mode: *mode, timeout }))
             }
-            (Signature::Lease, [name, ttl]) => Self::lease_lock(name, ttl.to_timeout()?),
+            (Signature::Lease, [name, ttl]) => {
+                let time = ttl.to_timeout().map_err(|_| LineError::BadTtl(shown(&ttl.text)))?;
+                Self::lease_lock(name, time)
+            }
             (Signature::Lease, [name, start, end]) => {
                 let ttl = in_two_words(start, end).ok_or_else(|| self.wrong_arguments(args))?;
                 Self::lease_lock(name, ttl)

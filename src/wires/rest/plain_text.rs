@@ -10,6 +10,7 @@ use super::handler::{ApiError, UrlPath, UrlQuery};
 use crate::{
     core::{
         client_info::Wire,
+        command::Error,
         lease::{Grant, LeaseError, LeaseRequest, Leases, Secret},
     },
     name::Name,
@@ -74,7 +75,9 @@ async fn release_lock(
     let Ok(secret) = token.parse::<Secret>() else { return Ok("false") };
     match leases.release(&secret.key(), &name, peer.principal()).await {
         Ok(()) => Ok("released"),
-        Err(error @ LeaseError::NotWritten(_)) => Err(error.into()),
+        Err(error @ (LeaseError::NotWritten(_) | LeaseError::Refused(Error::NotWritten))) => {
+            Err(error.into())
+        }
         Err(_) => Ok("false"),
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     core::{
         client_info::{Origin, Wire},
         clock::simulated,
-        command::{AcquireAnswer, LockRequest},
+        command::{AcquireAnswer, Error, LockRequest},
         lease::{Client, Grant, LeaseError, LeaseRequest, Leases, Secret},
         lock::Mode,
         session::{Acquiring, Principal},
@@ -161,7 +161,7 @@ impl Scene {
                 Ok(Err(LeaseError::Gone | LeaseError::NotYours)) => {
                     return self.ledger().gone(now(), told.token);
                 }
-                Ok(Err(LeaseError::NotWritten(_))) | Err(_) => {}
+                Ok(Err(LeaseError::NotWritten(_) | LeaseError::Refused(Error::NotWritten))) | Err(_) => {}
                 Ok(Err(other)) => self.ledger().fault(format!("a heartbeat is told: {other}")),
             }
         }
@@ -176,7 +176,7 @@ impl Scene {
         self.ledger().gives_up(told.token);
         match self.leases.release(&told.key.unwrap(), &told.name, ANYBODY).await {
             Ok(()) | Err(LeaseError::Gone | LeaseError::NotYours) => self.ledger().gone(now(), told.token),
-            Err(LeaseError::NotWritten(_)) => {}
+            Err(LeaseError::NotWritten(_) | LeaseError::Refused(Error::NotWritten)) => {}
             Err(other) => self.ledger().fault(format!("a release is told: {other}")),
         }
     }
