@@ -24,6 +24,7 @@ use crate::{
     },
 };
 
+const ENDED: &str = "the lease has ended; its lock is kept until the lease store can be written";
 const REFUSED: &str = "the lease store cannot be written; try again later";
 const KILLED: &str =
     "ERROR UNAVAILABLE the lease has ended; its lock is kept until the lease store can be written";
@@ -174,7 +175,7 @@ impl Held {
         assert_eq!(server.acquire("short", SHORT).await.0, 200, "it need not be written");
         assert_eq!(self.connection.ask("GET_LOCK another 0").await, "1");
         let (status, told) = server.post("release", &self.released).await;
-        assert_eq!((status, told["message"].as_str()), (503, Some(REFUSED)), "{told}");
+        assert_eq!((status, told["message"].as_str()), (503, Some(ENDED)), "{told}");
         let row = self.connection.list("LOCKS killed").await[0].clone();
         let session = row.split(' ').find_map(|word| word.strip_prefix("session=")).unwrap().to_owned();
         assert_eq!(self.connection.ask(&format!("KILL {session}")).await, KILLED);
