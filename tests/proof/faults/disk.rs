@@ -24,10 +24,8 @@ use crate::{
     },
 };
 
-const ENDED: &str = "the lease has ended; its lock is kept until the lease store can be written";
+const KEPT: &str = "the lease has ended; its lock is kept until the lease store can be written";
 const REFUSED: &str = "the lease store cannot be written; try again later";
-const KILLED: &str =
-    "ERROR UNAVAILABLE the lease has ended; its lock is kept until the lease store can be written";
 const CANNOT: &str = "cannot write the lease store";
 const CAN: &str = "the lease store can be written again";
 const READY: &str = "ok, but the lease store cannot be written: no long lease is granted";
@@ -175,10 +173,11 @@ impl Held {
         assert_eq!(server.acquire("short", SHORT).await.0, 200, "it need not be written");
         assert_eq!(self.connection.ask("GET_LOCK another 0").await, "1");
         let (status, told) = server.post("release", &self.released).await;
-        assert_eq!((status, told["message"].as_str()), (503, Some(ENDED)), "{told}");
+        assert_eq!((status, told["message"].as_str()), (503, Some(KEPT)), "{told}");
         let row = self.connection.list("LOCKS killed").await[0].clone();
         let session = row.split(' ').find_map(|word| word.strip_prefix("session=")).unwrap().to_owned();
-        assert_eq!(self.connection.ask(&format!("KILL {session}")).await, KILLED);
+        let killed = self.connection.ask(&format!("KILL {session}")).await;
+        assert_eq!(killed, format!("ERROR UNAVAILABLE {KEPT}"));
         self.expired["ttlMs"] = json!(SHORT.as_millis());
         assert_eq!(
             server.post("heartbeat", &self.expired).await.0,
