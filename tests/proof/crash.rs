@@ -261,7 +261,8 @@ impl Scene {
                 diary.ends(When { from: self.end_of(ttl, heard, lasts), until: when.until });
                 diary.seen(name, when, Op::Release(ended(status)));
             }
-            _ => diary.is_dropped(from),
+            // It may have ended by its time before it was to be released.
+            _ => diary.is_dropped(from.min(self.end_of(ttl, heard, lasts))),
         }
     }
 

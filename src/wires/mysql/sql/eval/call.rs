@@ -159,7 +159,8 @@ fn lock_function(env: &Env<'_>, function: Function, values: &[Value]) -> Option<
     })
 }
 
-/// The timeout of GET_LOCK, and the time of LEASE_LOCK: NULL is 0, a negative number means forever, and of a string the number at its start counts
+/// The timeout of GET_LOCK, and the time of LEASE_LOCK: NULL is 0, a negative number means forever, and of a string the
+/// number at its start counts
 /// (protocol.md, "Differences from MySQL": fractions count).
 fn timeout(env: &Env<'_>, value: &Value) -> Timeout {
     if let Value::Text(text) = value
