@@ -258,49 +258,80 @@ impl Leases {
     /// `LEASE_LOCK`: passes the lock of a session on to a lease of its own. The lease has the mode, the fencing token and the
     /// place of the hold, and the session holds the lock no more.
     ///
+    /// When `abandoned` resolves before the lease is written, the lease ends, and its lock passes on before this returns with
+    /// what that said: who ends the session is told that its locks are free, and they are.
+    ///
     /// Cancel-safe: dropped, the lock is as it was, or the lease ends.
     ///
     /// # Errors
     /// [`Error::NoLogin`] or [`Error::Forbidden`]; [`Error::TtlOutOfBounds`]; [`Error::QuotaExceeded`] or
     /// [`Error::TooMuchMemory`]; [`Error::LeaseNotWritten`] or [`Error::Stopping`] if the store has to know and cannot be
     /// written; [`Error::NoRandom`]. The session holds what it held, unless somebody has ended the lease meanwhile.
-    pub async fn lease_lock(
+    pub async fn lease_lock<T>(
         self: &Arc<Self>,
         session: &mut Session,
         name: &Name,
         ttl: Duration,
-    ) -> Answer<LeaseLockAnswer> {
+        abandoned: impl Future<Output = T>,
+    ) -> Result<Answer<LeaseLockAnswer>, T> {
+        let (lease, secret, count) = match self.transfer_to_lease(session, name, ttl) {
+            Ok(Some(transferred)) => transferred,
+            Ok(None) if self.service.is_free(name) => return Ok(Ok(LeaseLockAnswer::Free)),
+            Ok(None) => return Ok(Ok(LeaseLockAnswer::HeldByOthers)),
+            Err(error) => return Ok(Err(error)),
+        };
+        // From here on the end of this future ends the lease.
+        let delivery = Delivery::of(self, lease.clone());
+        let ahead = lease.promise(self.durability.as_ref(), PromiseKind::Grant).and_then(|(_, ahead)| ahead);
+        let writing = async {
+            match ahead {
+                Some(ahead) => lease.written(ahead).await,
+                None => Ok(()),
+            }
+        };
+        let written = tokio::select! {
+            biased;
+            gone = abandoned => {
+                lease.end(self, ReleaseCause::HandedBack);
+                // If the store fails meanwhile, the lock is kept until it can be written.
+                let _ = self.over(&lease).await;
+                return Err(gone);
+            }
+            written = writing => written,
+        };
+        let Err(not_written) = written else { return Ok(Ok(LeaseLockAnswer::Leased(secret, delivery))) };
+        if let Some(mut holder) = lease.withdraw(self) {
+            holder.transfer(name, session, count);
+        }
+        Ok(Err(match not_written {
+            NotWritten::Failing => Error::LeaseNotWritten,
+            NotWritten::Closed => Error::Stopping,
+        }))
+    }
+
+    /// The lease that has the lock now, its secret, and how often the session had taken the lock; none if the session does
+    /// not hold it.
+    fn transfer_to_lease(
+        self: &Arc<Self>,
+        session: &mut Session,
+        name: &Name,
+        ttl: Duration,
+    ) -> Answer<Option<(Arc<Lease>, Secret, u64)>> {
         session.check_lock(name)?;
         let Bounds { min, max, .. } = self.bounds;
         if !(min..=max).contains(&ttl) {
             return Err(Error::TtlOutOfBounds { min, max });
         }
         if session.token(name).is_none() {
-            let is_free = self.service.is_free(name);
-            return Ok(if is_free { LeaseLockAnswer::Free } else { LeaseLockAnswer::HeldByOthers });
+            return Ok(None);
         }
         let secret = Secret::random().map_err(|_| Error::NoRandom)?;
         let reservation = self.quota.take(session.quota_key(), 1)?;
         let mut holder = session.open_another()?;
-        let Some((hold, count)) = session.transfer(name, &mut holder, 1) else {
-            return Ok(LeaseLockAnswer::Free);
-        };
+        let Some((hold, count)) = session.transfer(name, &mut holder, 1) else { return Ok(None) };
         let (running, lock) = (Running::new(holder, reservation), (name.clone(), hold.mode));
         let lease = Lease::start(self, running, lock, secret.key(), ttl, Some(hold.since.elapsed()));
-        // From here on the end of this future ends the lease.
-        let delivery = Delivery::of(self, lease.clone());
-        if let Some((_, Some(ahead))) = lease.promise(self.durability.as_ref(), PromiseKind::Grant)
-            && let Err(not_written) = lease.written(ahead).await
-        {
-            if let Some(mut holder) = lease.withdraw(self) {
-                holder.transfer(name, session, count);
-            }
-            return Err(match not_written {
-                NotWritten::Failing => Error::LeaseNotWritten,
-                NotWritten::Closed => Error::Stopping,
-            });
-        }
-        Ok(LeaseLockAnswer::Leased(secret, delivery))
+        Ok(Some((lease, secret, count)))
     }
 
     /// How many run.

@@ -85,12 +85,14 @@ pub(crate) async fn lease_lock(
     ttl: Duration,
 ) -> Result<Answer<LeaseLockAnswer>, Disconnect> {
     let (budget, handle) = (session.budget(), session.handle_arc());
-    let answer = tokio::select! {
-        biased;
-        ending = handle.ended() => Err(Disconnect::Ended(ending)),
-        hung_up = io.hung_up(&budget, |_| ()) => Err(Disconnect::HungUp(hung_up)),
-        answer = leases.lease_lock(session, name, ttl) => Ok(answer),
+    let gone = async {
+        tokio::select! {
+            biased;
+            ending = handle.ended() => Disconnect::Ended(ending),
+            hung_up = io.hung_up(&budget, |_| ()) => Disconnect::HungUp(hung_up),
+        }
     };
+    let answer = leases.lease_lock(session, name, ttl, gone).await;
     io.watch_late_answer();
     answer
 }

@@ -1,6 +1,6 @@
 //! `LEASE_LOCK` before a store that answers when it is told to.
 
-use std::{future::pending, io, pin::pin};
+use std::{convert::Infallible, future::pending, io, pin::pin};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::{mpsc, oneshot};
@@ -85,12 +85,13 @@ async fn nothing_is_answered_before_the_store_has_it() {
     let mut scene = Scene::new();
     let name = name();
     let leased = {
-        let mut leased = pin!(scene.leases.lease_lock(&mut scene.holder, &name, TTL));
+        let mut leased =
+            pin!(scene.leases.lease_lock(&mut scene.holder, &name, TTL, pending::<Infallible>()));
         assert!(leased.as_mut().now_or_never().is_none());
         scene.commits.recv().await.unwrap().send(Ok(())).unwrap();
         leased.await
     };
-    let Ok(LeaseLockAnswer::Leased(token, delivery)) = leased else { panic!("no lease") };
+    let Ok(Ok(LeaseLockAnswer::Leased(token, delivery))) = leased else { panic!("no lease") };
     delivery.done();
     drop(delivery);
     assert!(scene.holder.token(&name).is_none() && !try_lock(&mut scene.other));
@@ -103,11 +104,12 @@ async fn store_that_refuses_leaves_the_hold() {
     let mut scene = Scene::new();
     let (name, token) = (name(), scene.holder.token(&name()));
     let refused = {
-        let mut leased = pin!(scene.leases.lease_lock(&mut scene.holder, &name, TTL));
+        let mut leased =
+            pin!(scene.leases.lease_lock(&mut scene.holder, &name, TTL, pending::<Infallible>()));
         assert!(leased.as_mut().now_or_never().is_none());
         let full = CommitError::Unknown(io::ErrorKind::StorageFull.into());
         scene.commits.recv().await.unwrap().send(Err(full)).unwrap();
-        leased.await.err()
+        leased.await.unwrap().err()
     };
     assert_eq!(refused, Some(Error::LeaseNotWritten));
     assert_eq!((scene.holder.token(&name), scene.leases.count()), (token, 0));
@@ -124,7 +126,8 @@ async fn lock_of_an_abandoned_request_waits_for_its_deletion() {
     let mut scene = Scene::new();
     let name = name();
     let written = {
-        let mut leased = pin!(scene.leases.lease_lock(&mut scene.holder, &name, TTL));
+        let mut leased =
+            pin!(scene.leases.lease_lock(&mut scene.holder, &name, TTL, pending::<Infallible>()));
         assert!(leased.as_mut().now_or_never().is_none());
         scene.commits.recv().await.unwrap()
     };
@@ -134,5 +137,25 @@ async fn lock_of_an_abandoned_request_waits_for_its_deletion() {
     deleted.send(Ok(())).unwrap();
     scene.leases.tasks().close();
     scene.leases.tasks().wait().await;
+    assert!(try_lock(&mut scene.other));
+}
+
+#[tokio::test(start_paused = true)]
+async fn kill_of_the_client_waits_for_the_deletion() {
+    let mut scene = Scene::new();
+    let (name, killed) = (name(), CancellationToken::new());
+    let mut leased =
+        pin!(scene.leases.lease_lock(&mut scene.holder, &name, TTL, killed.clone().cancelled_owned()));
+    assert!(leased.as_mut().now_or_never().is_none());
+    let written = scene.commits.recv().await.unwrap();
+    killed.cancel();
+    written.send(Ok(())).unwrap();
+    let deleted = tokio::select! {
+        deleted = scene.commits.recv() => deleted.unwrap(),
+        _ = leased.as_mut() => unreachable!("the store may have the lease"),
+    };
+    assert!(leased.as_mut().now_or_never().is_none() && !try_lock(&mut scene.other));
+    deleted.send(Ok(())).unwrap();
+    assert!(leased.await.is_err());
     assert!(try_lock(&mut scene.other));
 }

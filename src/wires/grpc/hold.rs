@@ -315,13 +315,15 @@ impl HoldCall {
         since: Instant,
     ) -> Result<Box<Reply>, StreamEnd> {
         let handle = self.session.handle_arc();
-        let answer = tokio::select! {
-            biased;
-            ending = handle.ended() => return Err(StreamEnd::Ended(ending)),
-            () = self.replies.closed() => return Err(StreamEnd::Left),
-            answer = self.leases.lease_lock(&mut self.session, name, ttl) => answer,
-            end = self.requests.read_ahead(self.left, &self.replies) => return Err(end),
+        let gone = async {
+            tokio::select! {
+                biased;
+                ending = handle.ended() => StreamEnd::Ended(ending),
+                () = self.replies.closed() => StreamEnd::Left,
+                end = self.requests.read_ahead(self.left, &self.replies) => end,
+            }
         };
+        let answer = self.leases.lease_lock(&mut self.session, name, ttl, gone).await?;
         let number = match answer {
             Ok(LeaseLockAnswer::Leased(token, delivery)) => {
                 let response = number_response(Ok(Some(1)), None, since);
