@@ -184,7 +184,7 @@ struct FileContents {
 impl FileContents {
     fn of(file: &StoredFile) -> Self {
         let now = BootMoment::now();
-        // One that was renewed starts again with the server.
+        // All others run for their whole time from the next start.
         let expires = |lease: &DurableLease| {
             let is_known = lease.ends.is_some_and(|ends| now.is_some_and(|now| now.boot == ends.boot));
             is_known.then(|| SystemTime::now() + lease.left(now))

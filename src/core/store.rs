@@ -51,7 +51,7 @@ pub struct DurableLease {
     pub note: Option<String>,
     /// When the lock was granted, in milliseconds since 1970. For people only.
     pub granted_ms: u64,
-    /// When it ends; none once it was renewed, as its end then moves without a write.
+    /// When it ends, if that is fixed. The end of others moves with their heartbeats, which are not written.
     pub ends: Option<BootMoment>,
 }
 
@@ -185,8 +185,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Not cancel-safe: dropped, the store is the old one or the new one.
     fn replace(&self, leases: Vec<DurableLease>, floors: Floors) -> BoxFuture<'_, Result<(), CommitError>>;
 
-    /// Notes that the server stops in good order, and which numbers it gave last. `is_quiet`: no lease runs that was not written, so the next start
-    /// need not wait.
+    /// Notes that the server stops in good order, and which numbers it gave last. `is_quiet`: no lease runs that was not
+    /// written, so the next start need not wait.
     fn close(&self, last: Floors, is_quiet: bool) -> BoxFuture<'_, Result<(), CommitError>>;
 
     /// How many bytes it takes; none if it does not tell. It may read from the disk.
@@ -196,4 +196,4 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

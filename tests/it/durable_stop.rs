@@ -216,7 +216,7 @@ async fn stop_during_the_grace_keeps_the_leases_and_the_grace() {
 
     let mut server = scene.start(&["--store-grace", "10ms"]);
     server.logs("waiting for leases that were not written");
-    // Who comes now is served when leases are back.
+    // A client that connects now is served when the leases are back.
     let mut line = server.line().await;
     line.send("IS_FREE_LOCK nightly").await;
     server.logs("leases restored restored=1");

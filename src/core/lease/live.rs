@@ -59,7 +59,7 @@ struct Term {
     /// How many answers with the grant are on their way.
     deliveries: usize,
     /// Whether the store may have it.
-    is_stored: bool,
+    may_be_stored: bool,
     /// What the store has for certain.
     stored: Option<Stored>,
     /// How many writes are under way.
@@ -129,7 +129,7 @@ impl Term {
 
     fn end(&mut self, key: Key, durability: Option<&Durability>, cause: ReleaseCause) -> Ended {
         let Some(running) = self.running.take() else { return Ended::Before };
-        let Some(durability) = durability.filter(|_| self.is_stored) else {
+        let Some(durability) = durability.filter(|_| self.may_be_stored) else {
             running.session.end(cause);
             return Ended::Now;
         };
@@ -168,7 +168,7 @@ impl Lease {
             ends,
             is_fixed: held.is_some(),
             deliveries: 1,
-            is_stored: false,
+            may_be_stored: false,
             stored: None,
             writes: 0,
         };
@@ -189,7 +189,7 @@ impl Lease {
             ends,
             is_fixed,
             deliveries: 0,
-            is_stored: true,
+            may_be_stored: true,
             stored,
             writes: 0,
         };
@@ -277,11 +277,11 @@ impl Lease {
         let wanted = term.promised();
         // What the store has stays true, however short: after a stop in good order the next start does not wait.
         let durability = durability.filter(|durability| {
-            (wanted.ttl > durability.grace || term.is_stored)
+            (wanted.ttl > durability.grace || term.may_be_stored)
                 && !term.stored.is_some_and(|stored| stored.covers(wanted))
         });
         let ahead = durability.map(|durability| {
-            term.is_stored = true;
+            term.may_be_stored = true;
             term.writes += 1;
             let written = durability.writer.put(self.durable(&term, token, wanted));
             WriteAhead { stored: wanted, ttl_before, written }
@@ -331,7 +331,7 @@ impl Lease {
         }
         if term.stored.is_none() && term.writes == 0 {
             // It was refused each time. Nobody was told of it, and nothing is to be deleted.
-            term.is_stored = false;
+            term.may_be_stored = false;
         }
         written
     }
@@ -350,7 +350,7 @@ impl Lease {
         let Running { session, .. } = {
             let mut term = self.term.lock();
             let running = term.running.take()?;
-            if let Some(durability) = leases.durability.as_ref().filter(|_| term.is_stored) {
+            if let Some(durability) = leases.durability.as_ref().filter(|_| term.may_be_stored) {
                 drop(durability.writer.delete(self.key));
             }
             running

@@ -63,7 +63,7 @@ fn key_of(name: &str) -> Key {
     Key::of("token", &[name])
 }
 
-fn lease(name: &str, ttl: u64) -> DurableLease {
+pub(crate) fn lease(name: &str, ttl: u64) -> DurableLease {
     DurableLease {
         key: key_of(name),
         name: Name::new(name).unwrap(),

@@ -17,14 +17,7 @@ use tempfile::TempDir;
 use redb::StorageBackend;
 
 use super::*;
-use crate::{
-    core::{
-        client_info::{Origin, Wire},
-        lease::Key,
-        lock::{Mode, SessionId},
-    },
-    name::Name,
-};
+use crate::core::{lease::Key, store};
 
 /// As a disk writes them.
 const SECTOR: usize = 512;
@@ -214,21 +207,9 @@ fn found(state: &StoredState) -> Leases {
     state.leases.iter().map(|lease| (lease.name.to_string(), lease.ttl.as_secs())).collect()
 }
 
+/// With a note, so that a few of them fill a page.
 fn lease(name: &str, ttl: u64) -> DurableLease {
-    DurableLease {
-        key: Key::of("token", &[name]),
-        name: Name::new(name).unwrap(),
-        mode: Mode::Exclusive,
-        token: 1,
-        ttl: Duration::from_secs(ttl),
-        session: SessionId(1),
-        origin: Origin { wire: Wire::Http, peer: ([127, 0, 0, 1], 1).into() },
-        user: None,
-        client: String::new(),
-        note: Some("x".repeat(200)),
-        granted_ms: 0,
-        ends: None,
-    }
+    DurableLease { note: Some("x".repeat(200)), ..store::tests::lease(name, ttl) }
 }
 
 /// Some puts and deletes, made to `leases` as well.

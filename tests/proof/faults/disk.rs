@@ -230,7 +230,7 @@ async fn after_a_crash(server: Server, command: Command, store: &Path) -> Vec<St
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failing_system_calls_lose_no_lease_and_are_recovered_from() {
     let _beside_others = MACHINE.read().await;
-    // What becomes of a write that fails is not known: the file is written anew, at which the second of two faults is aimed.
+    // A write that failed may have reached the disk, so the server writes a new file. The second of two faults hits that.
     for faults in [
         &["fdatasync:error=EIO"][..],
         &["fdatasync:error=ENOSPC"],
