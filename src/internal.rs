@@ -10,7 +10,7 @@ pub mod client_info {
 
 pub mod command {
     pub use crate::core::command::{
-        AcquireAnswer, EndReason, Error, Kill, LockRequest, ReleaseAnswer, Stats,
+        AcquireAnswer, EndReason, Error, Kill, LockRequest, LocksRequest, ReleaseAnswer, Stats, WaitDetails,
     };
 }
 

@@ -385,7 +385,7 @@ mod tests {
             async move {
                 let name = Name::new("kept").unwrap();
                 let take = LockRequest { name, mode: Mode::Exclusive, timeout: Timeout::Forever };
-                assert!(matches!(session.acquire(take), Acquiring::Done(Ok(AcquireAnswer::Granted))));
+                assert!(matches!(session.acquire(take), Acquiring::Done(Ok(AcquireAnswer::Granted(_)))));
                 stream.readable().await.unwrap();
                 panic!("planned: a connection panics while it holds a lock");
             }

@@ -7,9 +7,9 @@
 mod error;
 mod rows;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
-pub use error::{Error, Forbidden};
+pub use error::{Error, Forbidden, LimitDiffers};
 pub use rows::{LockRow, SessionRow, Stats, StoredLeaseRow, StoredLeases, WaiterRow, WhyRow};
 
 use getlockd_proto::{escape::Visible, timeout::Timeout};
@@ -30,16 +30,46 @@ pub struct LockRequest {
     pub timeout: Timeout,
 }
 
+/// The most names of a [`LocksRequest`].
+pub const MAX_NAMES: usize = 64;
+
+/// `GET_LOCKS` and `GET_SHARED_LOCKS`: all of the locks or none, in one wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocksRequest {
+    /// The locks: 1 to [`MAX_NAMES`]. A name that is given twice counts once.
+    pub names: Vec<Name>,
+    /// How they are wanted: exclusively or shared.
+    pub mode: Mode,
+    /// How long to wait for all of them.
+    pub timeout: Timeout,
+}
+
 /// What a session answers to a request whose answer is a `T`.
 pub type Answer<T> = Result<T, Error>;
 
-/// The answer to a [`LockRequest`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The answer to a [`LockRequest`] or a [`LocksRequest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AcquireAnswer {
-    /// The session holds the lock: `1`.
-    Granted,
-    /// Others held it until the wait was over: `0`.
-    TimedOut,
+    /// The session holds the lock, or all of them: `1`.
+    Granted(WaitDetails),
+    /// Others held it until the wait was over: `0`. Of several locks, with the first that was not to be had at the end.
+    TimedOut(Option<Box<Name>>),
+}
+
+impl AcquireAnswer {
+    /// As all wires tell it.
+    pub fn number(&self) -> u64 {
+        u64::from(matches!(self, Self::Granted(_)))
+    }
+}
+
+/// What a grant was waited for. Nothing of it for a lock that was free.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WaitDetails {
+    /// The place in the queue on entering it, where 1 is next; of several queues the last. 0 if there was no wait.
+    pub place: usize,
+    /// How long the wait took.
+    pub waited: Duration,
 }
 
 /// The answer to `RELEASE_LOCK`.

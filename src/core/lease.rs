@@ -554,8 +554,8 @@ async fn acquire_lock(
         return Err(LeaseError::Ended(ending));
     }
     match answer.map_err(LeaseError::Refused)? {
-        AcquireAnswer::Granted => Ok(()),
-        AcquireAnswer::TimedOut => Err(LeaseError::Busy),
+        AcquireAnswer::Granted(_) => Ok(()),
+        AcquireAnswer::TimedOut(_) => Err(LeaseError::Busy),
     }
 }
 

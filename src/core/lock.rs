@@ -53,10 +53,12 @@ impl fmt::Display for SessionId {
 }
 
 /// How a lock is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Beside other shared holders.
+    /// Beside any number of other shared holders.
     Shared,
+    /// Beside other holders of a permit, so many in all. Never 0.
+    Permit(u16),
     /// Alone.
     Exclusive,
 }
@@ -66,8 +68,19 @@ impl Mode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Shared => "shared",
+            Self::Permit(_) => "permit",
             Self::Exclusive => "exclusive",
         }
+    }
+
+    /// How many may hold the lock together, if that is a number of permits.
+    pub fn limit(self) -> Option<u16> {
+        if let Self::Permit(limit) = self { Some(limit) } else { None }
+    }
+
+    /// Whether a session that holds a lock in this mode has all that the other mode gives.
+    pub fn covers(self, other: Self) -> bool {
+        self == Self::Exclusive || self == other
     }
 }
 

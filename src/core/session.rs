@@ -16,6 +16,7 @@ mod teardown;
 
 use std::{mem, sync::Arc};
 
+use getlockd_proto::timeout::Timeout;
 use tokio::{task::yield_now, time::Instant};
 
 use self::{
@@ -39,7 +40,10 @@ use crate::{
     core::{
         budget::Budget,
         client_info::{ClientInfo, is_too_long},
-        command::{AcquireAnswer, Answer, EndReason, Error, Kill, LockRequest, ReleaseAnswer, Stats},
+        command::{
+            AcquireAnswer, Answer, EndReason, Error, Kill, LimitDiffers, LockRequest, LocksRequest,
+            MAX_NAMES, ReleaseAnswer, Stats, WaitDetails,
+        },
         lock::{Acquire, Hold, Mode, OnBusy, Owner, PIECE, Released, SessionId, Token},
         stats::{Refused, ReleaseCause},
         sync::sleep_until,
@@ -137,18 +141,63 @@ impl Session {
             access::check_lock_again(user, name, service, handle);
         }
         Acquiring::Done(match acquired {
-            Acquire::Granted(_) => Ok(AcquireAnswer::Granted),
+            Acquire::Granted(_) => Ok(AcquireAnswer::Granted(WaitDetails::default())),
             Acquire::Queued(wait) => return Acquiring::Waiting(Waiting::new(wait, timeout, handle, service)),
             Acquire::Busy => {
                 service.count_timeout();
-                Ok(AcquireAnswer::TimedOut)
+                Ok(AcquireAnswer::TimedOut(None))
             }
             Acquire::Full => {
                 service.recorder().refused(Refused::WaitersPerLock);
                 Err(Error::TooManyWaiters(service.limits().waiters_per_lock))
             }
             Acquire::Deadlock(cycle) => Err(Error::Deadlock(Principal(user).cycle(cycle))),
+            Acquire::LimitDiffers(name, mode) => {
+                Err(Error::LimitDiffers(Box::new(LimitDiffers { name, mode })))
+            }
         })
+    }
+
+    /// Takes all of several locks or none, as far as that goes without waiting.
+    pub fn acquire_several(&mut self, request: LocksRequest) -> Acquiring<'_> {
+        let LocksRequest { names, mode, timeout: _ } = request;
+        if names.len() > MAX_NAMES {
+            return Acquiring::Done(Err(Error::TooManyNames));
+        }
+        let mut taken = Vec::new();
+        for name in names {
+            let one = LockRequest { name: name.clone(), mode, timeout: Timeout::NONE };
+            let answer = match self.acquire(one) {
+                Acquiring::Done(answer) => answer,
+                Acquiring::Waiting(_) => Ok(AcquireAnswer::TimedOut(None)),
+            };
+            if matches!(answer, Ok(AcquireAnswer::Granted(_))) {
+                taken.push(name);
+                continue;
+            }
+            let _ = taken.iter().try_for_each(|name| self.release(name).map(|_| ()));
+            return Acquiring::Done(answer.map(|_| AcquireAnswer::TimedOut(Some(Box::new(name)))));
+        }
+        Acquiring::Done(Ok(AcquireAnswer::Granted(WaitDetails::default())))
+    }
+
+    /// Releases one count of each of these locks that the session holds. The number of locks of which it did.
+    ///
+    /// # Errors
+    /// [`Error::NoLogin`], [`Error::Forbidden`] or [`Error::TooManyNames`]: nothing is released.
+    pub fn release_several(&mut self, names: &[Name]) -> Answer<u64> {
+        if names.len() > MAX_NAMES {
+            return Err(Error::TooManyNames);
+        }
+        for name in names {
+            let has = self.owner.has(name);
+            self.authorize(|viewer| if has { Ok(()) } else { viewer.check_see(name) })?;
+        }
+        let mut released = 0;
+        for name in names {
+            released += u64::from(self.release(name)? == ReleaseAnswer::Released);
+        }
+        Ok(released)
     }
 
     /// Whether a session may take a lock that holds what it may without being asked, or is told to take nothing new.

@@ -64,7 +64,7 @@ mod tests {
     use crate::{
         core::{
             client_info::{Origin, Wire},
-            command::{AcquireAnswer, Answer, Error, LockRequest},
+            command::{AcquireAnswer, Answer, Error, LockRequest, WaitDetails},
             lock::Mode,
             session::{Acquiring, Limits, Session},
             store::{Batch, CommitError, DurableLease, Floors, Store},
@@ -110,7 +110,8 @@ mod tests {
         }
     }
 
-    const GRANTED: Answer<AcquireAnswer> = Ok(AcquireAnswer::Granted);
+    const GRANTED: Answer<AcquireAnswer> =
+        Ok(AcquireAnswer::Granted(WaitDetails { place: 0, waited: Duration::ZERO }));
     const REFUSED: Answer<AcquireAnswer> = Err(Error::NoTokens);
 
     #[tokio::test(start_paused = true)]

@@ -22,12 +22,12 @@ impl Inside {
         let Lock { who, highest, highest_exclusive } = &self.0[lock];
         let others = match mode {
             Mode::Exclusive => who.swap(-1, Ordering::SeqCst).abs(),
-            Mode::Shared => who.fetch_add(1, Ordering::SeqCst).min(0),
+            Mode::Shared | Mode::Permit(_) => who.fetch_add(1, Ordering::SeqCst).min(0),
         };
         assert_eq!(others, 0, "somebody else is inside");
         let before = match mode {
             Mode::Exclusive => highest.load(Ordering::SeqCst),
-            Mode::Shared => highest_exclusive.load(Ordering::SeqCst),
+            Mode::Shared | Mode::Permit(_) => highest_exclusive.load(Ordering::SeqCst),
         };
         assert!(before < token, "somebody else with a higher token was inside");
         highest.fetch_max(token, Ordering::SeqCst);
@@ -41,7 +41,7 @@ impl Inside {
         let who = &self.0[lock].who;
         match mode {
             Mode::Exclusive => assert_eq!(who.swap(0, Ordering::SeqCst), -1),
-            Mode::Shared => assert!(who.fetch_sub(1, Ordering::SeqCst) > 0),
+            Mode::Shared | Mode::Permit(_) => assert!(who.fetch_sub(1, Ordering::SeqCst) > 0),
         }
     }
 

@@ -64,7 +64,7 @@ impl Working<'_> {
 }
 
 fn acquired(answer: AcquireAnswer) -> Reply {
-    Reply::Int((answer == AcquireAnswer::Granted).into())
+    Reply::Int(answer.number())
 }
 
 /// Runs a command as far as it goes without waiting.

@@ -96,7 +96,7 @@ impl Model {
         let deadline = seconds.map(|seconds| self.now + seconds);
         let lock = self.locks.entry(name).or_default();
         let held = lock.holders.iter().find(|holder| holder.0 == session).map(|holder| holder.1);
-        if held.is_some_and(|held| held >= mode) {
+        if held.is_some_and(|held| held.covers(mode)) {
             *self.counts.get_mut(&(session, name)).unwrap() += 1;
             return self.say(session, 1);
         }

@@ -26,7 +26,7 @@ pub fn take(world: &World, owner: &mut Owner, lock: usize, mode: Mode) -> bool {
             verdict => panic!("nobody ended this wait: {verdict:?}"),
         },
         Acquire::Deadlock(cycle) => is_told(world, me, name, &cycle),
-        Acquire::Busy | Acquire::Full => unreachable!(),
+        Acquire::Busy | Acquire::Full | Acquire::LimitDiffers(..) => unreachable!(),
     }
 }
 
@@ -94,8 +94,8 @@ fn takes_two(world: &World, mut owner: Owner) {
         let first = (below(2), mode());
         let second = (below(3), mode());
         if take(world, &mut owner, first.0, first.1) && take(world, &mut owner, second.0, second.1) {
-            let upgraded = first.0 == second.0;
-            world.work(&owner, second.0, if upgraded { first.1.max(second.1) } else { second.1 });
+            let was_alone = first == (second.0, Mode::Exclusive);
+            world.work(&owner, second.0, if was_alone { Mode::Exclusive } else { second.1 });
         }
         owner.release_all(|_, _| {});
     }

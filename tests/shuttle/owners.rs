@@ -342,7 +342,7 @@ fn take_somehow(owner: &mut Owner, name: &Name, mode: Mode) -> bool {
     let patience = [OnBusy::Queue, OnBusy::Try][usize::from(below(5) == 0)];
     match owner.take(name.clone(), mode, patience) {
         Acquire::Granted(_) => true,
-        Acquire::Busy | Acquire::Full => false,
+        Acquire::Busy | Acquire::Full | Acquire::LimitDiffers(..) => false,
         Acquire::Queued(mut wait) => {
             let verdict = match below(4) {
                 0 => Some(give_up(wait)),

@@ -29,6 +29,8 @@ pub enum Symbol {
     NoSession,
     /// A limit of the server.
     Limit,
+    /// The lock has another number of permits, or is shared.
+    LimitDiffers,
     /// The server is stopping.
     Shutdown,
     /// The server cannot write its lease store. Try again later.
@@ -41,7 +43,7 @@ pub enum Symbol {
 
 impl Symbol {
     /// All symbols.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Syntax,
         Self::UnknownCommand,
         Self::BadName,
@@ -53,6 +55,7 @@ impl Symbol {
         Self::Interrupted,
         Self::NoSession,
         Self::Limit,
+        Self::LimitDiffers,
         Self::Shutdown,
         Self::Unavailable,
         Self::Auth,
@@ -74,6 +77,7 @@ impl Symbol {
             Self::Interrupted => "INTERRUPTED",
             Self::NoSession => "NO_SESSION",
             Self::Limit => "LIMIT",
+            Self::LimitDiffers => "LIMIT_DIFFERS",
             Self::Shutdown => "SHUTDOWN",
             Self::Unavailable => "UNAVAILABLE",
             Self::Auth => "AUTH",

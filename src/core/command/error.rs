@@ -8,7 +8,8 @@ use crate::{
     core::{
         budget::Exceeded,
         client_info::MAX_TEXT,
-        lock::{Cycle, SessionId},
+        command::MAX_NAMES,
+        lock::{Cycle, Mode, SessionId},
         session::ShownName,
         share::QuotaExceeded,
         users::Denied,
@@ -27,6 +28,15 @@ pub enum Forbidden {
     Kill(SessionId),
 }
 
+/// A lock that cannot be had in the mode that is wanted as long as others hold it, or wait for it, in theirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitDiffers {
+    /// The lock.
+    pub name: Name,
+    /// How others hold it or wait for it: shared, or with a number of permits.
+    pub mode: Mode,
+}
+
 /// Why a command was refused. The session goes on, with all it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -38,6 +48,10 @@ pub enum Error {
     TooManyLocks(usize),
     /// As many wait for the lock as may.
     TooManyWaiters(usize),
+    /// The lock is held with permits, or shared, and not as it is wanted now.
+    LimitDiffers(Box<LimitDiffers>),
+    /// More names than one request may have.
+    TooManyNames,
     /// All locks that may be held are, or the user or the address holds its share; or has its share of the connections.
     QuotaExceeded(QuotaExceeded),
     /// There is no memory for what it would make the server keep.
@@ -92,6 +106,8 @@ impl fmt::Display for Error {
                     "the queue for this lock is full: {max} waiting (--max-waiters-per-lock); try again later"
                 )
             }
+            Self::LimitDiffers(differs) => differs.fmt(f),
+            Self::TooManyNames => write!(f, "too many names; one request takes at most {MAX_NAMES}"),
             Self::QuotaExceeded(quota_exceeded) => quota_exceeded.fmt(f),
             Self::TooMuchMemory(exceeded) => exceeded.fmt(f),
             Self::TextTooLong => {
@@ -151,6 +167,19 @@ impl fmt::Display for Forbidden {
     }
 }
 
+impl fmt::Display for LimitDiffers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Written(self.name.as_str());
+        match self.mode.limit() {
+            Some(limit) => {
+                write!(f, "{name} has a limit of {limit} permits now; ask for a permit with that limit")
+            }
+            None => write!(f, "{name} is shared now, without a limit; ask for it shared"),
+        }?;
+        f.write_str(", or try again when nobody holds it")
+    }
+}
+
 impl fmt::Display for Cycle<ShownName> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("deadlock")?;
@@ -183,7 +212,9 @@ impl Error {
             | Self::QuotaExceeded(_)
             | Self::TooMuchMemory(_)
             | Self::TextTooLong
+            | Self::TooManyNames
             | Self::TtlOutOfBounds { .. } => Symbol::Limit,
+            Self::LimitDiffers(_) => Symbol::LimitDiffers,
             Self::NoSession(_) => Symbol::NoSession,
             Self::LeaseNotWritten | Self::NoRandom | Self::NotWritten | Self::NoTokens => Symbol::Unavailable,
             Self::Stopping => Symbol::Shutdown,

@@ -75,7 +75,7 @@ fn try_lock(session: &mut Session) -> bool {
     else {
         unreachable!()
     };
-    answer == Ok(AcquireAnswer::Granted)
+    matches!(answer, Ok(AcquireAnswer::Granted(_)))
 }
 
 const TTL: Duration = Duration::from_mins(1);

@@ -130,6 +130,7 @@ impl Lock {
         match request.mode {
             Mode::Exclusive => self.holders.len() == 1 && first.session == request.session,
             // An exclusive holder is the only one, so the first holder decides.
+            Mode::Permit(limit) => first.mode == request.mode && self.holders.len() < limit.into(),
             Mode::Shared => first.mode == Mode::Shared,
         }
     }

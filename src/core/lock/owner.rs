@@ -66,7 +66,7 @@ impl Owner {
 
     /// Whether it holds `name` in this mode or a stronger one.
     pub fn covers(&self, name: &Name, mode: Mode) -> bool {
-        self.holds.get(name).is_some_and(|hold| hold.mode >= mode)
+        self.holds.get(name).is_some_and(|hold| hold.mode.covers(mode))
     }
 
     /// The fencing token of its hold.
@@ -79,7 +79,7 @@ impl Owner {
         let held = self.holds.get_mut(&name);
         let upgrade = held.is_some();
         if let Some(hold) = held
-            && hold.mode >= mode
+            && hold.mode.covers(mode)
         {
             hold.count += 1;
             return Acquire::Granted(hold.token);
@@ -104,6 +104,7 @@ impl Owner {
             Acquire::Busy => Acquire::Busy,
             Acquire::Full => Acquire::Full,
             Acquire::Deadlock(cycle) => Acquire::Deadlock(cycle),
+            Acquire::LimitDiffers(name, mode) => Acquire::LimitDiffers(name, mode),
         }
     }
 

@@ -34,6 +34,8 @@ pub enum Acquire<W> {
     Deadlock(Cycle),
     /// The queue is full.
     Full,
+    /// This lock is held, or waited for, in a mode that excludes this one whatever the wait.
+    LimitDiffers(Name, Mode),
 }
 
 /// How a wait ended.

@@ -181,7 +181,7 @@ impl Table {
         }
         let hold = self.with_lock(name, |lock| lock.holders.of(request.session).copied()).flatten();
         // A shared hold is not what an upgrade has waited for.
-        let granted = hold.filter(|hold| hold.mode >= request.mode);
+        let granted = hold.filter(|hold| hold.mode.covers(request.mode));
         granted.map_or(Verdict::Interrupted, |hold| Verdict::Granted(hold.token))
     }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Handle, LockService, Principal, Session, until};
 use crate::core::{
     budget::Budget,
-    command::{AcquireAnswer, Answer, EndReason, Error},
+    command::{AcquireAnswer, Answer, EndReason, Error, WaitDetails},
     lock::{Hold, Verdict, Wait},
     stats::{ReleaseCause, WaitOutcome},
 };
@@ -73,7 +73,7 @@ impl<'a> Waiting<'a> {
     /// # Errors
     /// The session is to end.
     pub async fn outcome(&mut self) -> Result<Answer<AcquireAnswer>, EndReason> {
-        let Self { wait, deadline, handle, service, .. } = self;
+        let Self { wait, since, deadline, handle, service, .. } = self;
         let verdict = tokio::select! {
             biased;
             () = handle.wait_is_to_end() => {
@@ -85,11 +85,14 @@ impl<'a> Waiting<'a> {
             () = until(*deadline) => wait.give_up(),
         };
         let (outcome, answer) = match verdict {
-            Verdict::Granted(_) => (WaitOutcome::Granted, Ok(AcquireAnswer::Granted)),
+            Verdict::Granted(_) => (
+                WaitOutcome::Granted,
+                Ok(AcquireAnswer::Granted(WaitDetails { place: 1, waited: since.elapsed() })),
+            ),
             Verdict::Interrupted => (WaitOutcome::Interrupted, Err(Error::Interrupted)),
             Verdict::LeftQueue => {
                 service.count_timeout();
-                (WaitOutcome::TimedOut, Ok(AcquireAnswer::TimedOut))
+                (WaitOutcome::TimedOut, Ok(AcquireAnswer::TimedOut(None)))
             }
             Verdict::Deadlock(cycle) => {
                 let shown = Principal(handle.user().as_deref()).cycle(cycle);

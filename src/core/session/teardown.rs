@@ -98,7 +98,7 @@ mod tests {
         for at in 0..HELD {
             let name = Name::new(&format!("held{at}")).unwrap();
             let get = LockRequest { name, mode: Mode::Exclusive, timeout: Timeout::Within(Duration::ZERO) };
-            assert!(matches!(session.acquire(get), Acquiring::Done(Ok(AcquireAnswer::Granted))));
+            assert!(matches!(session.acquire(get), Acquiring::Done(Ok(AcquireAnswer::Granted(_)))));
         }
         session
     }

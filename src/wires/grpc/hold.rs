@@ -346,7 +346,7 @@ impl HoldCall {
                 wait_for_lock(waiting, &mut self.requests, &self.replies, self.left).await?
             }
         };
-        let number = answer.map(|answer| Some(u64::from(answer == AcquireAnswer::Granted)));
+        let number = answer.map(|answer| Some(answer.number()));
         let fencing_token = if number == Ok(Some(1)) { self.session.token(&name) } else { None };
         Ok(number_response(number, fencing_token, since))
     }

@@ -76,7 +76,7 @@ pub struct Hello {
 
 impl From<Answer<AcquireAnswer>> for Response {
     fn from(answer: Answer<AcquireAnswer>) -> Self {
-        Self::Number(answer.map(|answer| Some(u64::from(answer == AcquireAnswer::Granted))))
+        Self::Number(answer.map(|answer| Some(answer.number())))
     }
 }
 

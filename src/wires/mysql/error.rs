@@ -321,6 +321,8 @@ impl From<command::Error> for SqlError {
             command::Error::TextTooLong => Self::WrongArguments("KILL".to_owned()),
             command::Error::NoSession(id) => Self::UnknownThread(id.0.into()),
             error @ (command::Error::NotWritten
+            | command::Error::LimitDiffers(_)
+            | command::Error::TooManyNames
             | command::Error::NoTokens
             | command::Error::LeaseNotWritten
             | command::Error::NoRandom

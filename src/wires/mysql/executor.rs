@@ -340,7 +340,7 @@ impl Executor<'_> {
             return at_once(Ok(Value::Int(0)));
         }
         let value = |answer: Answer<AcquireAnswer>| match answer {
-            Ok(answer) => Ok(Value::Int((answer == AcquireAnswer::Granted).into())),
+            Ok(answer) => Ok(Value::Int(i64::from(matches!(answer, AcquireAnswer::Granted(_))))),
             Err(error) => Err(ExecError::Sql(error.into())),
         };
         match self.session.acquire(request) {

@@ -73,7 +73,10 @@ impl From<Error> for ApiError {
             Error::NoSession(_) => (StatusCode::NOT_FOUND, "NotFound"),
             Error::Forbidden(_) => (StatusCode::FORBIDDEN, "Forbidden"),
             Error::Interrupted => (StatusCode::CONFLICT, "Interrupted"),
-            Error::TextTooLong | Error::TtlOutOfBounds { .. } => (StatusCode::BAD_REQUEST, "BadRequest"),
+            Error::LimitDiffers(_) => (StatusCode::CONFLICT, "LimitDiffers"),
+            Error::TextTooLong | Error::TooManyNames | Error::TtlOutOfBounds { .. } => {
+                (StatusCode::BAD_REQUEST, "BadRequest")
+            }
             Error::Deadlock(_)
             | Error::TooManyLocks(_)
             | Error::TooManyWaiters(_)

@@ -137,7 +137,8 @@ impl From<Error> for Status {
             Error::Interrupted => Code::Aborted,
             Error::Forbidden(_) => Code::PermissionDenied,
             Error::NoSession(_) => Code::NotFound,
-            Error::TextTooLong | Error::TtlOutOfBounds { .. } => Code::InvalidArgument,
+            Error::LimitDiffers(_) => Code::FailedPrecondition,
+            Error::TextTooLong | Error::TooManyNames | Error::TtlOutOfBounds { .. } => Code::InvalidArgument,
             Error::TooManyLocks(_)
             | Error::TooManyWaiters(_)
             | Error::QuotaExceeded(_)

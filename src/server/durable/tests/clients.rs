@@ -200,7 +200,7 @@ impl Scene {
             Acquiring::Done(answer) => Ok(answer),
             Acquiring::Waiting(waiting) => waiting.finish().await,
         };
-        let (Ok(Ok(AcquireAnswer::Granted)), Some(token)) = (answer, session.token(&name)) else { return };
+        let (Ok(Ok(AcquireAnswer::Granted(_))), Some(token)) = (answer, session.token(&name)) else { return };
         self.ledger().granted(now(), Told::new(&name, mode, token, Moment::MAX), before);
         sleep(millis(dice.below(60))).await;
         self.ledger().gives_up(token);
