@@ -22,7 +22,8 @@ impl Inside {
         let Lock { who, highest, highest_exclusive } = &self.0[lock];
         let others = match mode {
             Mode::Exclusive => who.swap(-1, Ordering::SeqCst).abs(),
-            Mode::Shared | Mode::Permit(_) => who.fetch_add(1, Ordering::SeqCst).min(0),
+            Mode::Shared => who.fetch_add(1, Ordering::SeqCst).min(0),
+            Mode::Permit(limit) => (who.fetch_add(1, Ordering::SeqCst) / i64::from(limit)).abs(),
         };
         assert_eq!(others, 0, "somebody else is inside");
         let before = match mode {
