@@ -1,6 +1,9 @@
 //! Lines to requests.
 
-use super::*;
+use super::{
+    grammar::{is_bare, parse, without_end},
+    *,
+};
 
 /// The word and the arguments, quoted ones in single quotes.
 fn shape(line: &str) -> String {
