@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     core::{
-        command::LockRequest,
+        command::{LockRequest, LocksRequest},
         lock::{Mode, SessionId},
         session::{History, Locks, Sessions, Waiters, Why, first_page},
         users::Credentials,
@@ -25,10 +25,14 @@ use crate::{
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// `GET_LOCK` and `GET_SHARED_LOCK`.
+    /// `GET_LOCK`, `GET_SHARED_LOCK` and `GET_PERMIT`.
     Acquire(LockRequest),
+    /// `GET_LOCKS` and `GET_SHARED_LOCKS`.
+    AcquireSeveral(LocksRequest),
     /// `RELEASE_LOCK`.
     Release(Name),
+    /// `RELEASE_LOCKS`.
+    ReleaseSeveral(Vec<Name>),
     /// `RELEASE_ALL_LOCKS`.
     ReleaseAll,
     /// `LEASE_LOCK`.
@@ -61,6 +65,8 @@ pub enum Request {
     },
     /// To end a session's wait.
     CancelWait(SessionId),
+    /// `DETAILS`: whether a grant tells how long it was waited for.
+    Details(bool),
     /// Whether the server is there.
     Ping,
     /// The same, by `SELECT 1`.
@@ -122,6 +128,12 @@ enum Signature {
     Name(fn(Name) -> Request),
     /// The name of a lock, and how long to wait for it in this mode.
     Acquire(Mode),
+    /// The names of locks, and how long to wait for all of them in this mode.
+    AcquireSeveral(Mode),
+    /// For GET_PERMIT: the name of a lock, how many may hold it together, and how long to wait for it.
+    Permit,
+    /// The names of locks.
+    Names(fn(Vec<Name>) -> Request),
     /// For LEASE_LOCK: the name of a lock, and how long its lease runs.
     Lease,
     /// For LOCKS: what names start with, if it is given.
@@ -132,6 +144,8 @@ enum Signature {
     Credentials,
     /// For INTRODUCE: what the client calls itself, and a note.
     Introduction,
+    /// `ON` or `OFF`.
+    Switch(fn(bool) -> Request),
     /// For HELP: a command, if it is given.
     Verb,
 }
@@ -191,10 +205,20 @@ impl Verb {
 
     /// What to know of it beside that.
     pub fn notes(&self) -> &'static [&'static str] {
+        const WAITING: &str = "while it waits, this connection answers nothing else but KEEPALIVE";
+        const END: &str = "to end the wait, close the connection, or send KILL QUERY id on another one";
         match self.signature {
-            Signature::Acquire(_) => &[
-                "while it waits, this connection answers nothing else but KEEPALIVE",
-                "to end the wait, close the connection, or send KILL QUERY id on another one",
+            Signature::Acquire(_) => &[WAITING, END],
+            Signature::AcquireSeveral(_) => &[
+                "while it waits it holds none of the locks, and nobody behind it is granted one of them",
+                "a timeout may be two words, such as 5 min; put a lock named 5 in quotes",
+                WAITING,
+                END,
+            ],
+            Signature::Permit => &[
+                "the limit is the same for all: while others hold or wait, another one is ERROR LIMIT_DIFFERS",
+                WAITING,
+                END,
             ],
             Signature::Lease => &[
                 "the session does not hold the lock any more; the lease keeps its fencing token",
@@ -227,6 +251,16 @@ impl Verb {
                 let timeout = in_two_words(start, end).ok_or_else(|| self.wrong_arguments(args))?;
                 Ok(Request::Acquire(LockRequest { name: lock_name(name)?, mode: *mode, timeout }))
             }
+            (Signature::AcquireSeveral(mode), _) => self.acquire_several(*mode, args),
+            (Signature::Permit, [name, limit, timeout @ ..]) if matches!(timeout.len(), 1 | 2) => {
+                let (name, mode) = (lock_name(name)?, Mode::Permit(limit.to_limit()?));
+                let timeout = match timeout {
+                    [start, end] => in_two_words(start, end).ok_or_else(|| self.wrong_arguments(args))?,
+                    _ => timeout[0].to_timeout()?,
+                };
+                Ok(Request::Acquire(LockRequest { name, mode, timeout }))
+            }
+            (Signature::Names(request), [_, ..]) => Ok(request(lock_names(args)?)),
             (Signature::Lease, [name, ttl]) => {
                 let time = ttl.to_timeout().map_err(|_| LineError::BadTtl(grammar::shown(&ttl.text)))?;
                 Self::lease_lock(name, time)
@@ -257,6 +291,8 @@ impl Verb {
             (Signature::Introduction, [client, note]) => {
                 Ok(Request::Introduce { client: self.text(client)?, note: Some(self.text(note)?) })
             }
+            (Signature::Switch(request), [state]) if state.is("ON") => Ok(request(true)),
+            (Signature::Switch(request), [state]) if state.is("OFF") => Ok(request(false)),
             (Signature::Verb, []) => Ok(Request::Help(None)),
             (Signature::Verb, [word]) => {
                 let verb = Self::find(&word.text).ok_or_else(|| unknown(&word.text, &[]))?;
@@ -264,6 +300,20 @@ impl Verb {
             }
             _ => Err(self.wrong_arguments(args)),
         }
+    }
+
+    /// The last two words are the timeout if they are one together, else the last word is.
+    fn acquire_several(&self, mode: Mode, args: &[Arg<'_>]) -> Result<Request, LineError> {
+        let [names @ .., start, end] = args else { return Err(self.wrong_arguments(args)) };
+        let together = if start.quoted || end.quoted { None } else { in_two_words(start, end) };
+        let (names, timeout) = match together {
+            Some(timeout) => (names, timeout),
+            None => (&args[..args.len() - 1], end.to_timeout()?),
+        };
+        if names.is_empty() {
+            return Err(self.wrong_arguments(args));
+        }
+        Ok(Request::AcquireSeveral(LocksRequest { names: lock_names(names)?, mode, timeout }))
     }
 
     fn lease_lock(name: &Arg<'_>, ttl: Timeout) -> Result<Request, LineError> {
@@ -343,6 +393,10 @@ fn lock_name(arg: &Arg<'_>) -> Result<Name, LineError> {
     Ok(name)
 }
 
+fn lock_names(args: &[Arg<'_>]) -> Result<Vec<Name>, LineError> {
+    args.iter().map(lock_name).collect()
+}
+
 const AUTH: Verb = Verb {
     name: "AUTH",
     args: "user password",
@@ -351,7 +405,7 @@ const AUTH: Verb = Verb {
     signature: Signature::Credentials,
 };
 
-const VERBS: [Verb; 23] = [
+const VERBS: [Verb; 28] = [
     Verb {
         name: "GET_LOCK",
         args: "name timeout",
@@ -379,6 +433,34 @@ const VERBS: [Verb; 23] = [
         example: "RELEASE_ALL_LOCKS",
         does: "release all locks of this session: how many times they had been taken",
         signature: Signature::Alone(|| Request::ReleaseAll),
+    },
+    Verb {
+        name: "GET_LOCKS",
+        args: "name... timeout",
+        example: "GET_LOCKS nightly weekly 10",
+        does: "take several locks, all or none: 1 = taken, 0 and a name = that lock was not free in time",
+        signature: Signature::AcquireSeveral(Mode::Exclusive),
+    },
+    Verb {
+        name: "GET_SHARED_LOCKS",
+        args: "name... timeout",
+        example: "GET_SHARED_LOCKS report weekly 10",
+        does: "take several shared locks, all or none: 1 = taken, 0 and a name = that lock was not free in time",
+        signature: Signature::AcquireSeveral(Mode::Shared),
+    },
+    Verb {
+        name: "RELEASE_LOCKS",
+        args: "name...",
+        example: "RELEASE_LOCKS nightly weekly",
+        does: "release several locks once each: how many of them this session held",
+        signature: Signature::Names(Request::ReleaseSeveral),
+    },
+    Verb {
+        name: "GET_PERMIT",
+        args: "name limit timeout",
+        example: "GET_PERMIT uploads 3 10",
+        does: "take a lock that limit sessions may hold together: 1 = taken, 0 = not within timeout seconds",
+        signature: Signature::Permit,
     },
     Verb {
         name: "LEASE_LOCK",
@@ -473,6 +555,13 @@ const VERBS: [Verb; 23] = [
         example: "INTRODUCE backup@db1 'nightly backup, ask ops'",
         does: "say who you are, for people who read lists: 1",
         signature: Signature::Introduction,
+    },
+    Verb {
+        name: "DETAILS",
+        args: "ON|OFF",
+        example: "DETAILS ON",
+        does: "show with each grant how long it was waited for, as in 1 waited=0.300: 1",
+        signature: Signature::Switch(Request::Details),
     },
     Verb {
         name: "PING",

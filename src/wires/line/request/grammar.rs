@@ -48,6 +48,12 @@ impl Arg<'_> {
         text.parse().map_err(|bad| LineError::BadTimeout(shown(&self.text), bad))
     }
 
+    /// How many may hold a lock together.
+    pub(super) fn to_limit(&self) -> Result<u16, LineError> {
+        let limit = str::from_utf8(&self.text).ok().and_then(|text| text.parse().ok());
+        limit.filter(|&limit| limit > 0).ok_or_else(|| LineError::BadLimit(shown(&self.text)))
+    }
+
     /// Whether it is this word, without quotes.
     pub(super) fn is(&self, word: &str) -> bool {
         !self.quoted && self.text.eq_ignore_ascii_case(word.as_bytes())
