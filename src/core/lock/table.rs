@@ -48,6 +48,8 @@ pub struct Counters {
     pub grants: u64,
     /// How many of the grants are shared.
     pub shared_grants: u64,
+    /// How many are permits.
+    pub permit_grants: u64,
     /// Requests refused because they would have closed a cycle.
     pub deadlocks: u64,
 }
@@ -215,6 +217,7 @@ impl Table {
             locks: self.locks.len(),
             waiters: self.graph.lock().waiters(),
             shared_grants: self.tokens.issued_shared(),
+            permit_grants: self.tokens.issued_permits(),
             grants: self.tokens.issued(),
             deadlocks: self.deadlocks.load(Ordering::Relaxed),
         }
