@@ -83,3 +83,68 @@ async fn rows_of_permits_show_their_limit() {
     let history = c.list("HISTORY uploads").await;
     assert!(history[0].ends_with(" cause=release limit=1 client=web-1 note='two words'"), "{history:?}");
 }
+
+#[tokio::test]
+async fn another_limit_is_refused_with_the_number() {
+    let server = TestServer::start();
+    let [mut a, mut b, mut c] = server.clients().await;
+    let differs = "ERROR LIMIT_DIFFERS uploads has a limit of 2 permits now; ask for a permit with that limit, or try again when nobody holds it";
+    assert_eq!(a.ask("GET_PERMIT uploads 2 0").await, "1");
+    for take in ["GET_PERMIT uploads 3 0", "GET_PERMIT uploads 3 60", "GET_SHARED_LOCK uploads 60"] {
+        assert_eq!(b.ask(take).await, differs, "{take}");
+        assert_eq!(a.ask(take).await, differs, "{take}, of its holder");
+    }
+    assert_eq!(b.ask("GET_SHARED_LOCKS other uploads 60").await, differs);
+    assert_eq!(c.ask("IS_FREE_LOCK other").await, "1");
+    assert_eq!(a.ask("RELEASE_LOCK uploads").await, "1");
+    assert_eq!(b.ask("GET_PERMIT uploads 3 0").await, "1", "the limit ends with the last permit");
+}
+
+#[tokio::test]
+async fn limit_lasts_while_a_session_waits_for_a_permit() {
+    let server = TestServer::start();
+    let [mut a, mut b, mut c] = server.clients().await;
+    assert_eq!(a.ask("GET_LOCK uploads 0").await, "1");
+    b.send("GET_PERMIT uploads 3 60").await;
+    server.until_waiting(1).await;
+    for take in ["GET_PERMIT uploads 2 0", "GET_SHARED_LOCK uploads 0"] {
+        let told = c.ask(take).await;
+        assert!(told.starts_with("ERROR LIMIT_DIFFERS uploads has a limit of 3 permits now; "), "{told}");
+    }
+    assert_eq!(a.ask("RELEASE_LOCK uploads").await, "1");
+    assert_eq!(b.line().await, "1");
+}
+
+#[tokio::test]
+async fn permit_beside_shared_holders_is_refused() {
+    let server = TestServer::start();
+    let [mut a, mut b] = server.clients().await;
+    assert_eq!(a.ask("GET_SHARED_LOCK uploads 0").await, "1");
+    assert_eq!(
+        b.ask("GET_PERMIT uploads 2 60").await,
+        "ERROR LIMIT_DIFFERS uploads is shared now, without a limit; ask for it shared, or try again when nobody holds it"
+    );
+}
+
+#[tokio::test]
+async fn permits_deadlock_only_if_no_holder_can_leave() {
+    let server = TestServer::start();
+    let [mut a, mut b, mut c] = server.clients().await;
+    assert_eq!(a.ask("GET_PERMIT uploads 2 0").await, "1");
+    assert_eq!(b.ask("GET_PERMIT uploads 2 0").await, "1");
+    assert_eq!(c.ask("GET_LOCK disk 0").await, "1");
+    a.send("GET_LOCK disk 60").await;
+    server.until_waiting(1).await;
+    // B may still leave.
+    c.send("GET_PERMIT uploads 2 60").await;
+    server.until_waiting(2).await;
+    let told = b.ask("GET_LOCK disk 60").await;
+    assert!(told.starts_with("ERROR DEADLOCK deadlock"), "{told}");
+    for link in ["waits for disk (held by 3)", "waits for uploads (held by "] {
+        assert!(told.contains(link), "{told}");
+    }
+    assert_eq!(b.ask("RELEASE_LOCK uploads").await, "1");
+    assert_eq!(c.line().await, "1");
+    assert_eq!(c.ask("RELEASE_LOCK disk").await, "1");
+    assert_eq!(a.line().await, "1");
+}
