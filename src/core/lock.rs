@@ -110,6 +110,7 @@ struct Tokens {
     first: Token,
     next: AtomicU64,
     shared: plain::AtomicU64,
+    permits: plain::AtomicU64,
 }
 
 impl Tokens {
@@ -125,13 +126,19 @@ impl Tokens {
     }
 
     fn at(first: Token) -> Self {
-        Self { first, next: AtomicU64::new(first), shared: plain::AtomicU64::default() }
+        Self {
+            first,
+            next: AtomicU64::new(first),
+            shared: plain::AtomicU64::default(),
+            permits: plain::AtomicU64::default(),
+        }
     }
 
     /// The token of a new grant. Called under the lock's guard, so tokens grow per name.
     fn next(&self, mode: Mode) -> Token {
-        if mode == Mode::Shared {
-            self.shared.fetch_add(1, plain::Ordering::Relaxed);
+        if mode != Mode::Exclusive {
+            let of_mode = if mode == Mode::Shared { &self.shared } else { &self.permits };
+            of_mode.fetch_add(1, plain::Ordering::Relaxed);
         }
         self.next.fetch_add(1, Ordering::Relaxed)
     }
@@ -149,5 +156,10 @@ impl Tokens {
     /// How many of them for shared holds.
     fn issued_shared(&self) -> u64 {
         self.shared.load(plain::Ordering::Relaxed)
+    }
+
+    /// How many of them for permits.
+    fn issued_permits(&self) -> u64 {
+        self.permits.load(plain::Ordering::Relaxed)
     }
 }

@@ -97,7 +97,7 @@ impl Sources {
 
     fn locks(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
         let stats = self.service.stats();
-        let Counters { locks, waiters, grants, shared_grants, deadlocks } = stats.table;
+        let Counters { locks, waiters, grants, shared_grants, permit_grants, deadlocks } = stats.table;
         encoder.gauge("getlockd_locks", "Locks that are currently held", locks)?;
         let places = &self.service.shared().locks;
         let help = "Locks that count towards getlockd_max_locks: all but the first few of each session, and the room \
@@ -116,9 +116,10 @@ impl Sources {
             "Limit of leases, including requests that wait, and of Hold streams (--max-leases)",
             max_leases,
         )?;
-        let grants = [("exclusive", grants.saturating_sub(shared_grants)), ("shared", shared_grants)];
-        let help =
-            "Locks granted, by mode: first grants and upgrades, without repeated grants to the same session";
+        let exclusive_grants = grants.saturating_sub(shared_grants + permit_grants);
+        let grants = [("exclusive", exclusive_grants), ("shared", shared_grants), ("permit", permit_grants)];
+        let help = "Grants by mode: first grants and upgrades, without repeated grants to the same session; several locks \
+                    that are granted together are one";
         encoder.counters("getlockd_grants", help, "mode", grants)?;
         encoder.counter(
             "getlockd_timeouts",

@@ -51,6 +51,7 @@ pub async fn scene() -> (TestServer, Vec<Client>, TempDir) {
     assert_eq!(clients[0].ask("AUTH deployer x").await, "1");
     assert_eq!(clients[0].ask("GET_LOCK a 0").await, "1");
     assert_eq!(clients[1].ask("GET_LOCK b 0").await, "1");
+    assert_eq!(clients[2].ask("GET_PERMIT permits 3 0").await, "1");
     clients[0].send("GET_LOCK b 60").await;
     server.until_waiting(1).await;
     clients[1].send("GET_LOCK leased 60").await;

@@ -207,6 +207,18 @@ async fn blockers_are_ranked_by_all_that_they_hold_up() {
 }
 
 #[tokio::test]
+async fn limit_of_permits_is_in_the_scene() {
+    let server = TestServer::start();
+    let [mut a, mut b] = server.clients().await;
+    assert_eq!(a.ask("GET_PERMIT uploads 3 0").await, "1");
+    assert_eq!(b.ask("GET_LOCK nightly 0").await, "1");
+    let scene = Viewer::open(&server, "/events?sort=name").await.scene().await;
+    let told = |lock: &serde_json::Value| (lock["limit"].clone(), lock["held"][0]["mode"].clone());
+    let locks: Vec<_> = scene["locks"].as_array().unwrap().iter().map(told).collect();
+    assert_eq!(locks, [(serde_json::Value::Null, "exclusive".into()), (3.into(), "permit".into())]);
+}
+
+#[tokio::test]
 async fn search_keeps_the_chain_of_what_is_found() {
     let server = TestServer::start();
     let mut clients = chain(&server).await;

@@ -135,6 +135,31 @@ async fn commands_sent_during_a_wait_run_after_it() {
 }
 
 #[tokio::test]
+async fn details_tell_how_long_a_grant_was_waited_for() {
+    let server = TestServer::start();
+    let [mut a, mut b, mut c] = server.clients().await;
+    assert_eq!(a.ask("GET_LOCK x 0").await, "1");
+    b.send_bytes(
+        b"DETAILS ON\nGET_LOCK x 0\nGET_LOCK x 60\nGET_LOCK x 0\nRELEASE_LOCK x\nDETAILS OFF\nGET_LOCK x 0\n",
+    )
+    .await;
+    server.until_waiting(1).await;
+    c.send("GET_LOCK x 60").await;
+    server.until_waiting(2).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(a.ask("RELEASE_LOCK x").await, "1");
+    assert_eq!([b.line().await, b.line().await], ["1", "0"]);
+    let granted = b.line().await;
+    let waited: f64 = granted.strip_prefix("1 waited=").unwrap().parse().unwrap();
+    assert!((0.02..60.0).contains(&waited), "{granted}");
+    for answer in ["1 waited=0.000", "1", "1", "1"] {
+        assert_eq!(b.line().await, answer);
+    }
+    assert_eq!(b.ask("RELEASE_ALL_LOCKS").await, "2");
+    assert_eq!(c.line().await, "1", "another connection is told nothing more");
+}
+
+#[tokio::test]
 async fn fifty_waiters_are_served_in_order() {
     let server = TestServer::start();
     let mut holder = server.client().await;

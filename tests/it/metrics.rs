@@ -70,6 +70,21 @@ fn causes(server: &TestServer, name: &str) -> Vec<&'static str> {
 }
 
 #[tokio::test]
+async fn grants_are_counted_by_mode() {
+    let server = TestServer::start();
+    let mut client = server.client().await;
+    // The second permit is a count, and the lock behind it an upgrade.
+    for take in
+        ["GET_SHARED_LOCK b 0", "GET_PERMIT c 3 0", "GET_PERMIT c 3 0", "GET_LOCK c 0", "GET_LOCK a 0"]
+    {
+        assert_eq!(client.ask(take).await, "1", "{take}");
+    }
+    let scrape = Scrape::of(&server).await;
+    let grants = |mode: &str| scrape.value(&format!("getlockd_grants_total{{mode=\"{mode}\"}}"));
+    assert_eq!(["exclusive", "shared", "permit"].map(grants), [2.0, 1.0, 1.0]);
+}
+
+#[tokio::test]
 async fn counters_follow_a_sequence_of_events() {
     let server = TestServer::start();
     let [mut one, mut two, mut three] = server.clients().await;

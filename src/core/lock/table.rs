@@ -53,6 +53,8 @@ pub struct Counters {
     pub grants: u64,
     /// How many of the grants are shared.
     pub shared_grants: u64,
+    /// How many are permits.
+    pub permit_grants: u64,
     /// Requests refused because they would have closed a cycle.
     pub deadlocks: u64,
 }
@@ -261,6 +263,7 @@ impl Table {
             locks: self.locks.len().saturating_sub(self.unheld.load(plain::Ordering::Relaxed)),
             waiters: self.graph.lock().waiters(),
             shared_grants: self.tokens.issued_shared(),
+            permit_grants: self.tokens.issued_permits(),
             grants: self.tokens.issued(),
             deadlocks: self.deadlocks.load(Ordering::Relaxed),
         }

@@ -32,6 +32,8 @@ pub struct Codec {
     pub(super) end: LineEnd,
     /// Whether there was a line.
     started: bool,
+    /// Whether a grant tells how long it was waited for.
+    pub(super) details: bool,
     /// Not a `usize`, since every idle connection has one.
     max_line: u32,
 }
@@ -39,7 +41,12 @@ pub struct Codec {
 impl Codec {
     /// Makes a codec for lines of at most `max_line` bytes, without their ends.
     pub fn new(max_line: usize) -> Self {
-        Self { end: LineEnd::Lf, started: false, max_line: u32::try_from(max_line).unwrap_or(u32::MAX) }
+        Self {
+            end: LineEnd::Lf,
+            started: false,
+            details: false,
+            max_line: u32::try_from(max_line).unwrap_or(u32::MAX),
+        }
     }
 
     /// A line without the byte order mark that some programs put in front of all they send.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     core::{
-        command::{Error, LockRequest, ReleaseAnswer},
+        command::{Error, ReleaseAnswer},
         lease::{LeaseLockAnswer, Leases},
         lock::SessionId,
         session::{Acquiring, IsFree, Releasing, Session, UsedBy},
@@ -199,9 +199,15 @@ impl Connection {
             self.session.handle().note_command();
         }
         let response = match request {
-            Ok(Request::Acquire(wanted)) => return self.acquire(wanted),
+            Ok(Request::Acquire(wanted)) => return self.acquire(|session| session.acquire(wanted)),
+            Ok(Request::AcquireSeveral(wanted)) => {
+                return self.acquire(|session| session.acquire_several(wanted));
+            }
             Ok(Request::Release(name)) => {
                 Response::Number(self.session.release(&name).map(ReleaseAnswer::number))
+            }
+            Ok(Request::ReleaseSeveral(names)) => {
+                Response::Number(self.session.release_several(&names).map(Some))
             }
             Ok(Request::ReleaseAll) => return self.release_all(),
             Ok(Request::LeaseLock { name, ttl }) => {
@@ -231,6 +237,10 @@ impl Connection {
             Ok(Request::Introduce { client, note }) => {
                 Response::Number(self.session.introduce(client, note).map(|()| Some(1)))
             }
+            Ok(Request::Details(on)) => {
+                self.codec.details = on;
+                Response::Number(Ok(Some(1)))
+            }
             Ok(Request::Ping) => Response::Pong,
             Ok(Request::One) => Response::Number(Ok(Some(1))),
             Ok(Request::Version) => Response::Version,
@@ -252,9 +262,12 @@ impl Connection {
         Ok(self.codec.encode(response, &mut self.io.output)?)
     }
 
-    fn acquire(&mut self, wanted: LockRequest) -> Result<Responded<'_>, CloseReason> {
+    fn acquire<'a>(
+        &'a mut self,
+        acquire: impl FnOnce(&'a mut Session) -> Acquiring<'a>,
+    ) -> Result<Responded<'a>, CloseReason> {
         let Self { io, session, codec, telnet, .. } = self;
-        match session.acquire(wanted) {
+        match acquire(session) {
             Acquiring::Done(answer) => {
                 codec.encode(answer.into(), &mut io.output)?;
                 Ok(Responded::Done)

@@ -19,9 +19,9 @@ use super::{
 };
 use crate::core::{
     client_info::{ClientInfo, Origin, Wire},
-    command::{AcquireAnswer, Answer, Error, LockRow, SessionRow, Stats, WaiterRow, WhyRow},
+    command::{AcquireAnswer, Answer, Error, LockRow, SessionRow, Stats, WaitDetails, WaiterRow, WhyRow},
     lease::Secret,
-    lock::{Paged, SessionId, Truncated},
+    lock::{Mode, Paged, SessionId, Truncated},
     session::Session,
     stats::{HolderTexts, PastHold},
 };
@@ -37,6 +37,8 @@ const PROTOCOL: u32 = 1;
 pub enum Response {
     /// To a command whose answer is a number; none is NULL.
     Number(Answer<Option<u64>>),
+    /// To a request for a lock, or for several.
+    Acquired(Answer<AcquireAnswer>),
     /// To LEASE_LOCK.
     LeaseToken(Secret),
     /// To HISTORY.
@@ -76,7 +78,7 @@ pub struct Hello {
 
 impl From<Answer<AcquireAnswer>> for Response {
     fn from(answer: Answer<AcquireAnswer>) -> Self {
-        Self::Number(answer.map(|answer| Some(answer.number())))
+        Self::Acquired(answer)
     }
 }
 
@@ -93,14 +95,23 @@ impl Encoder<Response> for Codec {
         let mut lines = LineWriter { output, end: self.end };
         match response {
             // Nearly all: without the machinery of formats.
+            Response::Acquired(Ok(AcquireAnswer::Granted(_))) if !self.details => lines.text("1"),
             Response::Number(Ok(Some(1))) => lines.text("1"),
+            Response::Acquired(Ok(AcquireAnswer::Granted(WaitDetails { waited, .. }))) => {
+                lines.line(format_args!("1 waited={}", Seconds(waited)));
+            }
+            Response::Acquired(Ok(AcquireAnswer::TimedOut(None))) => lines.text("0"),
+            Response::Acquired(Ok(AcquireAnswer::TimedOut(Some(in_the_way)))) => {
+                lines.line(format_args!("0 {}", Written(in_the_way.as_str())));
+            }
             Response::Number(Ok(Some(number))) => lines.line(format_args!("{number}")),
             Response::Number(Ok(None)) => lines.text("NULL"),
             Response::History(Ok(holds)) => lines.list(holds.rows.iter().map(RowLine)),
             Response::Stats(Ok(stats)) => lines.list([RowLine(&*stats)]),
-            Response::Number(Err(error)) | Response::History(Err(error)) | Response::Stats(Err(error)) => {
-                lines.error(error.symbol(), &error);
-            }
+            Response::Number(Err(error))
+            | Response::Acquired(Err(error))
+            | Response::History(Err(error))
+            | Response::Stats(Err(error)) => lines.error(error.symbol(), &error),
             Response::LeaseToken(token) => lines.text(token.reveal()),
             Response::Pong => lines.text("PONG"),
             Response::Version => lines.text(env!("CARGO_PKG_VERSION")),
@@ -184,7 +195,7 @@ impl LineWriter<'_> {
     fn help(&mut self, verb: Option<&Verb>) {
         match verb {
             None => {
-                let verbs = Verb::ALL.iter().map(|v| format!("HELP {:28} {}", v.usage(), v.does));
+                let verbs = Verb::ALL.iter().map(|v| format!("HELP {:32} {}", v.usage(), v.does));
                 self.list(verbs.chain(HINTS.map(|hint| format!("HELP {hint}"))));
             }
             Some(verb) => {
@@ -246,6 +257,8 @@ impl fmt::Display for RowLine<'_, LockRow> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LOCK ")?;
         write_hold(self.0, f)?;
+        write_idle(self.0.client_info.as_ref(), f)?;
+        write_limit(self.0.mode, f)?;
         write_client_info(self.0.client_info.as_ref(), f)
     }
 }
@@ -256,6 +269,8 @@ impl fmt::Display for RowLine<'_, WhyRow> {
         let WhyRow { lock, waits_for } = self.0;
         write_hold(lock, f)?;
         write!(f, " waits_for={}", OrNull(waits_for.as_ref().map(|name| Written(name.as_str()))))?;
+        write_idle(lock.client_info.as_ref(), f)?;
+        write_limit(lock.mode, f)?;
         write_client_info(lock.client_info.as_ref(), f)
     }
 }
@@ -273,10 +288,18 @@ fn places(origin: Option<Origin>) -> (OrNull<Wire>, OrNull<SocketAddr>) {
     (OrNull(origin.map(|origin| origin.wire)), OrNull(origin.map(|origin| origin.peer)))
 }
 
-/// For how long a client has sent no command, what it tells of itself, and how long its lease still runs. None if the
-/// session ended meanwhile.
+/// For how long a client has sent no command; `NULL` if the session ended meanwhile.
+fn write_idle(client_info: Option<&ClientInfo>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, " idle={}", OrNull(client_info.map(|client_info| Seconds(client_info.idle()))))
+}
+
+/// How many may hold the lock together, if that is a number of permits.
+fn write_limit(mode: Mode, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    mode.limit().map_or(Ok(()), |limit| write!(f, " limit={limit}"))
+}
+
+/// What a client tells of itself, and how long its lease still runs. None if the session ended meanwhile.
 fn write_client_info(client_info: Option<&ClientInfo>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, " idle={}", OrNull(client_info.map(|client_info| Seconds(client_info.idle()))))?;
     let Some(client_info) = client_info else { return Ok(()) };
     write_known("client", client_info.client(), f)?;
     write_known("user", client_info.user(), f)?;
@@ -304,6 +327,7 @@ impl fmt::Display for RowLine<'_, PastHold> {
             "ENDED name={name} mode={mode} session={session} wire={wire} peer={peer} fencing_token={token}"
         )?;
         write!(f, " acquired={} held={} cause={cause}", Seconds(acquired), Seconds(*held))?;
+        write_limit(*mode, f)?;
         let HolderTexts { client, user, note, reason } = texts;
         let fields = [("client", client), ("user", user), ("note", note), ("reason", reason)];
         fields.iter().try_for_each(|(key, text)| write_known(key, text.as_deref(), f))
@@ -319,6 +343,8 @@ impl fmt::Display for RowLine<'_, WaiterRow> {
             "WAITER session={session} mode={mode} wire={wire} peer={peer} waited={}",
             Seconds(*waited)
         )?;
+        write_idle(client_info.as_ref(), f)?;
+        write_limit(*mode, f)?;
         write_client_info(client_info.as_ref(), f)
     }
 }
@@ -330,6 +356,7 @@ impl fmt::Display for RowLine<'_, SessionRow> {
         let waits_for = OrNull(waits_for.as_ref().map(|name| Written(name.as_str())));
         write!(f, "SESSION session={session} wire={wire} peer={peer} age={age} holds={holds}")?;
         write!(f, " waits_for={waits_for} memory={memory}")?;
+        write_idle(Some(client_info), f)?;
         write_client_info(Some(client_info), f)
     }
 }

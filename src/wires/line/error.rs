@@ -68,6 +68,9 @@ pub enum LineError {
     /// Not a time.
     #[error("'{0}' is not a timeout; {1}")]
     BadTimeout(String, BadTimeout),
+    /// Not a number of permits.
+    #[error("'{0}' is not a limit; use a number of permits from 1 to {max}", max = u16::MAX)]
+    BadLimit(String),
     /// No time for which a lease could run.
     #[error("'{0}' is not a time to live; use seconds (3300, 0.5) or a unit (500ms, 10s, 2m, 1h)")]
     BadTtl(String),

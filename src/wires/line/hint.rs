@@ -13,12 +13,22 @@ pub struct Known {
     pub example: &'static str,
 }
 
-/// Words that people try, for a command, and what is to be typed; `NAME` stands for the name of a lock.
+/// Words that people try, for a command, and what is to be typed; `NAME` and `OTHER` stand for names of locks.
 const SYNONYMS: &[(&[&str], &str)] = &[
     (&["?", "H", "MAN", "COMMANDS", "USAGE"], "for help: HELP"),
     (&["LOCK", "ACQUIRE", "TAKE", "GET"], "to take a lock: GET_LOCK NAME 10"),
     (&["TRYLOCK", "TRY_LOCK", "SETNX"], "to take a lock if it is free: GET_LOCK NAME 0"),
     (&["RLOCK", "SHARED_LOCK", "LOCK_SHARED"], "to take a shared lock: GET_SHARED_LOCK NAME 10"),
+    (
+        &["MULTILOCK", "MULTI_LOCK", "LOCK_ALL", "GET_ALL_LOCKS", "MGET"],
+        "to take several locks, all or none: GET_LOCKS NAME OTHER 10",
+    ),
+    (
+        &["SEMAPHORE", "GET_SEMAPHORE", "PERMIT", "ACQUIRE_PERMIT", "TAKE_PERMIT"],
+        "to take a lock that 3 sessions may hold together: GET_PERMIT NAME 3 10",
+    ),
+    (&["RELEASE_PERMIT", "FREE_PERMIT"], "to release a permit: RELEASE_LOCK NAME"),
+    (&["VERBOSE", "DETAIL"], "to be told how long each grant was waited for: DETAILS ON"),
     (&["UNLOCK", "RELEASE", "FREE", "DEL"], "to release a lock: RELEASE_LOCK NAME"),
     (&["LEASE", "PERSIST", "DETACH"], "to pass a lock on to a lease: LEASE_LOCK NAME 3300"),
     (&["EXIT", "BYE", "CLOSE", "Q", "\\Q", "LOGOUT", "END", "STOP"], "to close the connection: QUIT"),
@@ -55,23 +65,32 @@ fn joined(word: &str, args: &[&str], commands: &[Known]) -> Option<String> {
 
 /// The command, with the name that was given.
 fn to_type(command: Known, args: &[&str]) -> String {
-    let example = command.example.replacen("nightly", "NAME", 1).replacen("report", "NAME", 1);
-    format!("did you mean {}?", with_name(&example, args))
+    let examples = [("nightly", "NAME"), ("report", "NAME"), ("uploads", "NAME"), ("weekly", "OTHER")];
+    let example = examples
+        .iter()
+        .fold(command.example.to_owned(), |text, (name, placeholder)| text.replacen(name, placeholder, 1));
+    format!("did you mean {}?", with_names(&example, args))
 }
 
 fn synonym(word: &str, args: &[&str]) -> Option<String> {
     let means = |(words, _): &&(&[&str], _)| words.iter().any(|known| known.eq_ignore_ascii_case(word));
-    SYNONYMS.iter().find(means).map(|(_, text)| with_name(text, args))
+    SYNONYMS.iter().find(means).map(|(_, text)| with_names(text, args))
 }
 
-fn with_name(text: &str, args: &[&str]) -> String {
-    text.replacen("NAME", name(args), 1)
+fn with_names(text: &str, args: &[&str]) -> String {
+    let words = text.split(' ').map(|word| match word {
+        "NAME" => name(args.first(), "nightly"),
+        // The second may be a time or a limit instead.
+        "OTHER" => name(args.get(1).filter(|arg| !arg.starts_with(|c: char| c.is_ascii_digit())), "weekly"),
+        word => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// The name of a lock that was given, if it is a plain word.
-fn name<'a>(args: &[&'a str]) -> &'a str {
+fn name<'a>(given: Option<&&'a str>, example: &'a str) -> &'a str {
     let plain = |name: &&str| Name::new(name).is_ok() && Written(name).to_string() == **name;
-    args.first().copied().filter(plain).unwrap_or("nightly")
+    given.copied().filter(plain).unwrap_or(example)
 }
 
 /// The command that a word was meant to be: no more than a third of it is wrong.
@@ -106,6 +125,15 @@ mod tests {
             ("get lock x", "did you mean GET_LOCK x 10?"),
             ("release all locks", "did you mean RELEASE_ALL_LOCKS?"),
             ("release lock x", "did you mean RELEASE_LOCK x?"),
+            ("get locks x y 10", "did you mean GET_LOCKS x y 10?"),
+            ("get locks x 10", "did you mean GET_LOCKS x weekly 10?"),
+            ("get shared locks x y 10", "did you mean GET_SHARED_LOCKS x y 10?"),
+            ("release locks x y", "did you mean RELEASE_LOCKS x y?"),
+            ("get permit x 5 10", "did you mean GET_PERMIT x 3 10?"),
+            ("lock all x y", "to take several locks, all or none: GET_LOCKS x y 10"),
+            ("semaphore x 5", "to take a lock that 3 sessions may hold together: GET_PERMIT x 3 10"),
+            ("release permit x", "to release a permit: RELEASE_LOCK x"),
+            ("verbose", "to be told how long each grant was waited for: DETAILS ON"),
             ("get x", "to take a lock: GET_LOCK x 10"),
             ("lease x 60", "to pass a lock on to a lease: LEASE_LOCK x 3300"),
             ("lease lock x", "did you mean LEASE_LOCK x 3300?"),
@@ -129,7 +157,9 @@ mod tests {
     fn only_near_words_are_suggested() {
         assert_eq!(of("GET_LOKC x 1"), "did you mean GET_LOCK?");
         assert_eq!(of("sesions"), "did you mean SESSIONS?");
-        assert_eq!(of("RELEASE_LOCKS"), "did you mean RELEASE_LOCK?");
+        assert_eq!(of("RELEASE_LOKC"), "did you mean RELEASE_LOCK?");
+        assert_eq!(of("RELEASE_LOKCS"), "did you mean RELEASE_LOCKS?");
+        assert_eq!(of("GET_PERMITS x 3 10"), "did you mean GET_PERMIT?");
         for far in ["SET", "SUBSCRIBE", "x", "ping6789", "PUBLISH"] {
             assert_eq!(of(far), "HELP lists the commands", "{far}");
         }

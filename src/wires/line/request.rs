@@ -1,27 +1,12 @@
-//! A line to a request: its grammar, the commands of this wire, and what each becomes.
-//!
-//! ```text
-//! line  = [ "SELECT" | "DO" ] word "(" [ arg *( "," arg ) ] ")"
-//!       / word *( ( blank | "," ) arg )
-//! ```
+//! A request: the commands of this wire, and what each becomes with its arguments.
 
-use std::{borrow::Cow, slice, str, time::Duration};
+mod grammar;
 
-use getlockd_proto::{
-    escape::{self, Visible},
-    timeout::Timeout,
-};
-use nom::{
-    IResult, Parser,
-    branch::alt,
-    bytes::complete::{take_till1, take_while, take_while1},
-    character::complete::char,
-    combinator::{cut, opt, verify},
-    error::{ErrorKind, ParseError},
-    sequence::{delimited, preceded, terminated},
-};
-use smallvec::SmallVec;
+use std::{slice, str, time::Duration};
 
+use getlockd_proto::{escape, timeout::Timeout};
+
+use self::grammar::{Arg, Call, MAX_SHOWN};
 use super::{
     error::LineError,
     hint::{Known, hint},
@@ -29,7 +14,7 @@ use super::{
 };
 use crate::{
     core::{
-        command::LockRequest,
+        command::{LockRequest, LocksRequest},
         lock::{Mode, SessionId},
         session::{History, Locks, Sessions, Waiters, Why, first_page},
         users::Credentials,
@@ -40,10 +25,14 @@ use crate::{
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// `GET_LOCK` and `GET_SHARED_LOCK`.
+    /// `GET_LOCK`, `GET_SHARED_LOCK` and `GET_PERMIT`.
     Acquire(LockRequest),
+    /// `GET_LOCKS` and `GET_SHARED_LOCKS`.
+    AcquireSeveral(LocksRequest),
     /// `RELEASE_LOCK`.
     Release(Name),
+    /// `RELEASE_LOCKS`.
+    ReleaseSeveral(Vec<Name>),
     /// `RELEASE_ALL_LOCKS`.
     ReleaseAll,
     /// `LEASE_LOCK`.
@@ -76,6 +65,8 @@ pub enum Request {
     },
     /// To end a session's wait.
     CancelWait(SessionId),
+    /// `DETAILS`: whether a grant tells how long it was waited for.
+    Details(bool),
     /// Whether the server is there.
     Ping,
     /// The same, by `SELECT 1`.
@@ -137,6 +128,12 @@ enum Signature {
     Name(fn(Name) -> Request),
     /// The name of a lock, and how long to wait for it in this mode.
     Acquire(Mode),
+    /// The names of locks, and how long to wait for all of them in this mode.
+    AcquireSeveral(Mode),
+    /// For GET_PERMIT: the name of a lock, how many may hold it together, and how long to wait for it.
+    Permit,
+    /// The names of locks.
+    Names(fn(Vec<Name>) -> Request),
     /// For LEASE_LOCK: the name of a lock, and how long its lease runs.
     Lease,
     /// For LOCKS: what names start with, if it is given.
@@ -147,6 +144,8 @@ enum Signature {
     Credentials,
     /// For INTRODUCE: what the client calls itself, and a note.
     Introduction,
+    /// `ON` or `OFF`.
+    Switch(fn(bool) -> Request),
     /// For HELP: a command, if it is given.
     Verb,
 }
@@ -165,7 +164,7 @@ impl Request {
     /// # Errors
     /// [`LineError`] tells what is wrong and what would be right.
     pub fn parse(line: &[u8]) -> Result<Self, LineError> {
-        let line = without_end(line);
+        let line = grammar::without_end(line);
         Self::of_call(line).or_else(|error| match select::probe(line) {
             Some(Probe::One) => Ok(Self::One),
             Some(Probe::Version) => Ok(Self::Version),
@@ -174,10 +173,10 @@ impl Request {
     }
 
     fn of_call(line: &[u8]) -> Result<Self, LineError> {
-        let Call { word, args } = parse(line).map_err(|error| without_secrets(line, error))?;
+        let Call { word, args } = grammar::parse(line).map_err(|error| without_secrets(line, error))?;
         match Verb::find(word) {
             Some(verb) => verb.request(&args),
-            None if is_sql(word) => Err(LineError::NoCall),
+            None if grammar::is_sql(word) => Err(LineError::NoCall),
             None => Err(unknown(word, &args)),
         }
     }
@@ -206,10 +205,20 @@ impl Verb {
 
     /// What to know of it beside that.
     pub fn notes(&self) -> &'static [&'static str] {
+        const WAITING: &str = "while it waits, this connection answers nothing else but KEEPALIVE";
+        const END: &str = "to end the wait, close the connection, or send KILL QUERY id on another one";
         match self.signature {
-            Signature::Acquire(_) => &[
-                "while it waits, this connection answers nothing else but KEEPALIVE",
-                "to end the wait, close the connection, or send KILL QUERY id on another one",
+            Signature::Acquire(_) => &[WAITING, END],
+            Signature::AcquireSeveral(_) => &[
+                "while it waits it holds none of the locks, and nobody behind it is granted one of them",
+                "a timeout may be two words, such as 5 min; put a lock named 5 in quotes",
+                WAITING,
+                END,
+            ],
+            Signature::Permit => &[
+                "the limit is the same for all: while others hold or wait, another one is ERROR LIMIT_DIFFERS",
+                WAITING,
+                END,
             ],
             Signature::Lease => &[
                 "the session does not hold the lock any more; the lease keeps its fencing token",
@@ -242,8 +251,18 @@ impl Verb {
                 let timeout = in_two_words(start, end).ok_or_else(|| self.wrong_arguments(args))?;
                 Ok(Request::Acquire(LockRequest { name: lock_name(name)?, mode: *mode, timeout }))
             }
+            (Signature::AcquireSeveral(mode), _) => self.acquire_several(*mode, args),
+            (Signature::Permit, [name, limit, timeout @ ..]) if matches!(timeout.len(), 1 | 2) => {
+                let (name, mode) = (lock_name(name)?, Mode::Permit(limit.to_limit()?));
+                let timeout = match timeout {
+                    [start, end] => in_two_words(start, end).ok_or_else(|| self.wrong_arguments(args))?,
+                    _ => timeout[0].to_timeout()?,
+                };
+                Ok(Request::Acquire(LockRequest { name, mode, timeout }))
+            }
+            (Signature::Names(request), [_, ..]) => Ok(request(lock_names(args)?)),
             (Signature::Lease, [name, ttl]) => {
-                let time = ttl.to_timeout().map_err(|_| LineError::BadTtl(shown(&ttl.text)))?;
+                let time = ttl.to_timeout().map_err(|_| LineError::BadTtl(grammar::shown(&ttl.text)))?;
                 Self::lease_lock(name, time)
             }
             (Signature::Lease, [name, start, end]) => {
@@ -272,6 +291,8 @@ impl Verb {
             (Signature::Introduction, [client, note]) => {
                 Ok(Request::Introduce { client: self.text(client)?, note: Some(self.text(note)?) })
             }
+            (Signature::Switch(request), [state]) if state.is("ON") => Ok(request(true)),
+            (Signature::Switch(request), [state]) if state.is("OFF") => Ok(request(false)),
             (Signature::Verb, []) => Ok(Request::Help(None)),
             (Signature::Verb, [word]) => {
                 let verb = Self::find(&word.text).ok_or_else(|| unknown(&word.text, &[]))?;
@@ -279,6 +300,20 @@ impl Verb {
             }
             _ => Err(self.wrong_arguments(args)),
         }
+    }
+
+    /// The last two words are the timeout if they are one together, else the last word is.
+    fn acquire_several(&self, mode: Mode, args: &[Arg<'_>]) -> Result<Request, LineError> {
+        let [names @ .., start, end] = args else { return Err(self.wrong_arguments(args)) };
+        let together = if start.quoted || end.quoted { None } else { in_two_words(start, end) };
+        let (names, timeout) = match together {
+            Some(timeout) => (names, timeout),
+            None => (&args[..args.len() - 1], end.to_timeout()?),
+        };
+        if names.is_empty() {
+            return Err(self.wrong_arguments(args));
+        }
+        Ok(Request::AcquireSeveral(LocksRequest { names: lock_names(names)?, mode, timeout }))
     }
 
     fn lease_lock(name: &Arg<'_>, ttl: Timeout) -> Result<Request, LineError> {
@@ -335,7 +370,7 @@ fn unknown(word: &[u8], args: &[Arg<'_>]) -> LineError {
     let bare: Vec<_> = args.iter().map_while(Arg::bare).collect();
     let start: String = String::from_utf8_lossy(word).chars().take(MAX_SHOWN).collect();
     LineError::UnknownCommand {
-        word: shown(without_password(word)),
+        word: grammar::shown(without_password(word)),
         hint: hint(&start, &bare, &Verb::known()),
     }
 }
@@ -349,38 +384,6 @@ fn without_password(word: &[u8]) -> &[u8] {
     end.map_or(word, |(at, _)| &word[..start + at])
 }
 
-impl Arg<'_> {
-    fn to_timeout(&self) -> Result<Timeout, LineError> {
-        let text = str::from_utf8(&self.text).unwrap_or_default();
-        text.parse().map_err(|bad| LineError::BadTimeout(shown(&self.text), bad))
-    }
-
-    fn is(&self, word: &str) -> bool {
-        !self.quoted && self.text.eq_ignore_ascii_case(word.as_bytes())
-    }
-
-    /// Its text if that stands without quotes.
-    fn bare(&self) -> Option<&str> {
-        if self.quoted { None } else { str::from_utf8(&self.text).ok() }
-    }
-
-    /// Whether each character is meant: what is pasted may have some that cannot be seen, or quotation marks of print.
-    fn check(&self) -> Result<(), LineError> {
-        // The grammar has looked at ASCII.
-        if self.text.is_ascii() {
-            return Ok(());
-        }
-        let Some(bare) = self.bare() else { return Ok(()) };
-        if let Some(unseen) = bare.chars().find(|&c| !escape::is_bare(c)) {
-            return Err(LineError::Unseen(unseen));
-        }
-        let ends = bare.chars().next().into_iter().chain(bare.chars().next_back());
-        ends.into_iter()
-            .find(|&c| escape::is_quotation_mark(c))
-            .map_or(Ok(()), |mark| Err(LineError::OtherQuotes(mark)))
-    }
-}
-
 fn lock_name(arg: &Arg<'_>) -> Result<Name, LineError> {
     if arg.is("NULL") {
         return Err(LineError::NullName);
@@ -388,6 +391,10 @@ fn lock_name(arg: &Arg<'_>) -> Result<Name, LineError> {
     let name = Name::from_bytes(&arg.text)?;
     arg.check()?;
     Ok(name)
+}
+
+fn lock_names(args: &[Arg<'_>]) -> Result<Vec<Name>, LineError> {
+    args.iter().map(lock_name).collect()
 }
 
 const AUTH: Verb = Verb {
@@ -398,7 +405,7 @@ const AUTH: Verb = Verb {
     signature: Signature::Credentials,
 };
 
-const VERBS: [Verb; 23] = [
+const VERBS: [Verb; 28] = [
     Verb {
         name: "GET_LOCK",
         args: "name timeout",
@@ -426,6 +433,34 @@ const VERBS: [Verb; 23] = [
         example: "RELEASE_ALL_LOCKS",
         does: "release all locks of this session: how many times they had been taken",
         signature: Signature::Alone(|| Request::ReleaseAll),
+    },
+    Verb {
+        name: "GET_LOCKS",
+        args: "name... timeout",
+        example: "GET_LOCKS nightly weekly 10",
+        does: "take several locks, all or none: 1 = taken, 0 and a name = that lock was not free in time",
+        signature: Signature::AcquireSeveral(Mode::Exclusive),
+    },
+    Verb {
+        name: "GET_SHARED_LOCKS",
+        args: "name... timeout",
+        example: "GET_SHARED_LOCKS report weekly 10",
+        does: "take several shared locks, all or none: 1 = taken, 0 and a name = that lock was not free in time",
+        signature: Signature::AcquireSeveral(Mode::Shared),
+    },
+    Verb {
+        name: "RELEASE_LOCKS",
+        args: "name...",
+        example: "RELEASE_LOCKS nightly weekly",
+        does: "release several locks once each: how many of them this session held",
+        signature: Signature::Names(Request::ReleaseSeveral),
+    },
+    Verb {
+        name: "GET_PERMIT",
+        args: "name limit timeout",
+        example: "GET_PERMIT uploads 3 10",
+        does: "take a lock that limit sessions may hold together: 1 = taken, 0 = not within timeout seconds",
+        signature: Signature::Permit,
     },
     Verb {
         name: "LEASE_LOCK",
@@ -522,6 +557,13 @@ const VERBS: [Verb; 23] = [
         signature: Signature::Introduction,
     },
     Verb {
+        name: "DETAILS",
+        args: "ON|OFF",
+        example: "DETAILS ON",
+        does: "show with each grant how long it was waited for, as in 1 waited=0.300: 1",
+        signature: Signature::Switch(Request::Details),
+    },
+    Verb {
         name: "PING",
         args: "",
         example: "PING",
@@ -557,180 +599,6 @@ const VERBS: [Verb; 23] = [
         signature: Signature::Alone(|| Request::Quit),
     },
 ];
-
-/// A line, taken apart.
-#[derive(Debug, PartialEq, Eq)]
-struct Call<'a> {
-    pub word: &'a [u8],
-    pub args: ArgList<'a>,
-}
-
-/// Nearly all commands have at most two arguments, which need no allocation.
-type ArgList<'a> = SmallVec<[Arg<'a>; 2]>;
-
-/// One argument.
-#[derive(Debug, PartialEq, Eq)]
-struct Arg<'a> {
-    pub text: Cow<'a, [u8]>,
-    pub quoted: bool,
-}
-
-type Parsed<'a, T> = IResult<&'a [u8], T, Fault>;
-
-/// What is wrong, where a parser knows it. nom makes many errors on the way to a result, so this one is cheap when empty.
-#[derive(Debug)]
-struct Fault(Option<LineError>);
-
-impl ParseError<&[u8]> for Fault {
-    fn from_error_kind(_: &[u8], _: ErrorKind) -> Self {
-        Self(None)
-    }
-
-    fn append(_: &[u8], _: ErrorKind, other: Self) -> Self {
-        other
-    }
-}
-
-/// A line without what means nothing at its end: blanks, semicolons, and `\G` behind a `SELECT`.
-fn without_end(line: &[u8]) -> &[u8] {
-    let trimmed =
-        |line: &[u8]| line.iter().rposition(|&c| !is_blank(c) && c != b';').map_or(0, |last| last + 1);
-    let line = &line[..trimmed(line)];
-    match line.strip_suffix(b"\\G") {
-        Some(statement) if starts_with_select(line) => &statement[..trimmed(statement)],
-        _ => line,
-    }
-}
-
-/// Takes a line apart. It is not empty.
-fn parse(line: &[u8]) -> Result<Call<'_>, LineError> {
-    match call(line) {
-        Ok(([], called)) => Ok(called.call),
-        Ok((rest, called)) if called.parentheses && starts_with_select(line) && select::is_tail(rest) => {
-            Ok(called.call)
-        }
-        Ok((rest, Called { parentheses: true, .. })) => Err(LineError::Extra(shown(rest))),
-        Ok((rest, _)) => Err(unexpected(rest)),
-        Err(nom::Err::Error(fault) | nom::Err::Failure(fault)) => {
-            Err(fault.0.unwrap_or_else(|| unexpected(line)))
-        }
-        Err(nom::Err::Incomplete(_)) => Err(unexpected(line)),
-    }
-}
-
-/// A call, and in which shape it came.
-struct Called<'a> {
-    call: Call<'a>,
-    parentheses: bool,
-}
-
-fn call(input: &[u8]) -> Parsed<'_, Called<'_>> {
-    let (input, first) = preceded(blanks, word).parse(input)?;
-    let (input, word, sql) = match blanks1(input) {
-        Ok((input, ())) if is_sql(first) => word(input).map(|(input, word)| (input, word, true))?,
-        _ => (input, first, false),
-    };
-    let (input, parentheses) =
-        preceded(blanks, opt(char('('))).map(|opening| opening.is_some()).parse(input)?;
-    let (input, args) = if parentheses {
-        cut(terminated(in_parentheses, blanks)).parse(input)?
-    } else if sql {
-        return fail(LineError::NoCall);
-    } else {
-        args(alt((comma, blanks1)), input)?
-    };
-    Ok((input, Called { call: Call { word, args }, parentheses }))
-}
-
-fn word(input: &[u8]) -> Parsed<'_, &[u8]> {
-    take_till1(|c| is_blank(c) || matches!(c, b'(' | b',')).parse(input)
-}
-
-fn starts_with_select(line: &[u8]) -> bool {
-    line.trim_ascii_start().get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"SELECT"))
-}
-
-/// What may stand in front of a call.
-fn is_sql(word: &[u8]) -> bool {
-    word.eq_ignore_ascii_case(b"SELECT") || word.eq_ignore_ascii_case(b"DO")
-}
-
-/// Like nom's `separated_list0`, which would allocate a `Vec`.
-fn args<'a>(
-    separator: impl Parser<&'a [u8], Output = (), Error = Fault>,
-    input: &'a [u8],
-) -> Parsed<'a, ArgList<'a>> {
-    let (mut rest, first) = opt(arg).parse(input)?;
-    let mut args: ArgList<'_> = first.into_iter().collect();
-    let mut next = opt(preceded(separator, arg));
-    while !args.is_empty()
-        && let (after, Some(arg)) = next.parse(rest)?
-    {
-        args.push(arg);
-        rest = after;
-    }
-    Ok((rest, args))
-}
-
-fn in_parentheses(input: &[u8]) -> Parsed<'_, ArgList<'_>> {
-    let (input, args) = preceded(blanks, |input| args(comma, input)).parse(input)?;
-    match preceded(blanks, opt(char(')'))).parse(input)? {
-        (input, Some(_)) => Ok((input, args)),
-        ([], None) => fail(LineError::Unclosed),
-        (rest, None) => fail(LineError::NoComma(shown(rest))),
-    }
-}
-
-fn arg(input: &[u8]) -> Parsed<'_, Arg<'_>> {
-    if let [quote @ (b'\'' | b'"'), text @ ..] = input {
-        return match escape::read_quoted(text, *quote) {
-            Some((text, rest)) => Ok((rest, Arg { text, quoted: true })),
-            None => fail(LineError::Unterminated((*quote).into())),
-        };
-    }
-    let (input, text) = take_while1(is_bare).parse(input)?;
-    Ok((input, Arg { text: text.into(), quoted: false }))
-}
-
-fn comma(input: &[u8]) -> Parsed<'_, ()> {
-    delimited(blanks, char(','), blanks).map(|_| ()).parse(input)
-}
-
-fn blanks(input: &[u8]) -> Parsed<'_, ()> {
-    take_while(is_blank).map(|_| ()).parse(input)
-}
-
-fn blanks1(input: &[u8]) -> Parsed<'_, ()> {
-    verify(take_while(is_blank), |blanks: &[u8]| !blanks.is_empty()).map(|_| ()).parse(input)
-}
-
-fn is_blank(c: u8) -> bool {
-    matches!(c, b' ' | b'\t')
-}
-
-/// As [`escape::is_bare`]. Bytes beyond ASCII are checked as characters when the name is made.
-fn is_bare(c: u8) -> bool {
-    matches!(c, b'!' | b'#'..=b'&' | b'*' | b'+' | b'-'..=b'_' | b'a'..=b'~' | 0x80..)
-}
-
-fn unexpected(rest: &[u8]) -> LineError {
-    LineError::Unexpected(shown(rest))
-}
-
-/// How much of what was sent is shown.
-const MAX_SHOWN: usize = 40;
-
-/// The start of what was sent, with each character to be seen.
-fn shown(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    let start: String = text.trim_start_matches(' ').chars().take(MAX_SHOWN).collect();
-    let (blanks, seen) = (|c: char| c.is_whitespace() && c != ' ', Visible(&start).to_string());
-    seen.chars().map(|c| if blanks(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
-}
-
-fn fail<T>(refusal: LineError) -> Parsed<'static, T> {
-    Err(nom::Err::Failure(Fault(Some(refusal))))
-}
 
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use crate::{
         budget::OWN_MEMORY,
         client_info::MAX_TEXT,
         command::Stats,
-        lock::{HeadBlocker, Hold, LockSnapshot, QueuePlace},
+        lock::{HeadBlocker, Hold, LockSnapshot, Mode, QueuePlace},
         session::{SessionSnapshot, ShownLock, ShownName, Snapshot},
     },
     wires::web::millis,
@@ -141,6 +141,9 @@ impl TotalsJson {
 #[derive(Serialize)]
 struct SnapshotLockJson<'a> {
     name: &'a str,
+    /// How many permits it has; none for a lock without permits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u16>,
     /// How many hold it, and the first of them.
     holders: usize,
     held: Vec<SnapshotHolderJson>,
@@ -154,8 +157,11 @@ struct SnapshotLockJson<'a> {
 impl<'a> SnapshotLockJson<'a> {
     fn of(shown: &'a ShownLock, clock: WallClock) -> Self {
         let ShownLock { lock: LockSnapshot { name, holders, queue }, blocked } = shown;
+        let held = holders.rows.iter().map(|holder| holder.mode);
+        let mut modes = held.chain(queue.rows.iter().map(|place| place.waiter.mode));
         Self {
             name: name.as_str(),
+            limit: modes.find_map(Mode::limit),
             holders: holders.total,
             held: holders.rows.iter().map(|holder| SnapshotHolderJson::of(holder, clock)).collect(),
             waiters: queue.total,

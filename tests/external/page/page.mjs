@@ -175,6 +175,23 @@ async function names(page, { 0: a, 2: c }) {
   await has(page.locator("#sessions"), "<script>alert(2)</script>");
 }
 
+/** How many permits of a lock are held, and who has them. */
+async function permits(page) {
+  const clients = [new Line(line), new Line(line), new Line(line)];
+  assert.equal(await clients[0].ask("GET_PERMIT uploads 2 0"), "1");
+  await has(row(page, "uploads"), "1 of 2 permits · session");
+  assert.equal(await clients[1].ask("GET_PERMIT uploads 2 0"), "1");
+  clients[2].send("GET_PERMIT uploads 2 60");
+  await has(row(page, "uploads"), "1 waiting");
+  await has(row(page, "uploads"), /2 of 2 permits · session \d+ and 1 other/);
+  await row(page, "uploads").locator(".head").press("Enter");
+  await has(row(page, "uploads").locator("h3"), "Held by: 2 of 2 permits");
+  assert.equal(await row(page, "uploads").locator(".tag").filter({ hasText: "permit" }).count(), 3);
+  await page.keyboard.press("Escape");
+  for (const client of clients) client.close();
+  await row(page, "uploads").waitFor({ state: "detached" });
+}
+
 /** Nothing is wider than its place, or higher than two lines. */
 async function longTexts(page, clients) {
   const [name, clientId] = ["w".repeat(64), "C".repeat(256)];
@@ -381,6 +398,7 @@ await withBrowser(async (context) => {
   const clients = [new Line(line), new Line(line), new Line(line)];
   await keysAndFind(page, clients);
   await names(page, clients);
+  await permits(page);
   await longTexts(page, clients);
   await narrow(page);
   const other = await opened(context, "/?find=app:");

@@ -30,6 +30,11 @@ async fn line_hides_and_refuses_foreign_locks() {
     assert_eq!(app1.ask("GET_LOCK app2:b 0").await, "ERROR DENIED your user may not lock app2:b");
     assert_eq!(app1.ask("GET_SHARED_LOCK APP2:b 0").await, "ERROR DENIED your user may not lock app2:b");
     assert_eq!(app1.ask("LEASE_LOCK app2:a 60").await, "ERROR DENIED your user may not lock app2:a");
+    for take in ["GET_PERMIT app2:b 3 0", "GET_LOCKS app1:a app2:b 0", "GET_SHARED_LOCKS app1:a app2:b 0"] {
+        assert_eq!(app1.ask(take).await, "ERROR DENIED your user may not lock app2:b", "{take}");
+    }
+    let release = "RELEASE_LOCKS app1:a app2:a";
+    assert_eq!(app1.ask(release).await, "ERROR DENIED your user may not see app2:a");
     for look in ["RELEASE_LOCK", "IS_FREE_LOCK", "IS_USED_LOCK", "WAITERS", "WHY", "HISTORY"] {
         let told = app1.ask(&format!("{look} app2:a")).await;
         assert_eq!(told, "ERROR DENIED your user may not see app2:a", "{look}");

@@ -1,6 +1,9 @@
 //! Lines to requests.
 
-use super::*;
+use super::{
+    grammar::{is_bare, parse, without_end},
+    *,
+};
 
 /// The word and the arguments, quoted ones in single quotes.
 fn shape(line: &str) -> String {
@@ -88,5 +91,79 @@ fn timeout_may_have_a_blank_before_its_unit() {
 fn ascii_needs_quotes_where_it_is_written_in_quotes() {
     for c in 0..128 {
         assert_eq!(is_bare(c), escape::is_bare(c.into()), "{c}");
+    }
+}
+
+/// The names and the timeout of a request for several locks.
+fn several(line: &str) -> String {
+    match Request::parse(line.as_bytes()) {
+        Ok(Request::AcquireSeveral(LocksRequest { names, mode, timeout })) => {
+            let names: Vec<_> = names.iter().map(Name::as_str).collect();
+            format!("{} {mode} {timeout:?}", names.join("+"))
+        }
+        Ok(other) => format!("{other:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn last_argument_of_several_locks_is_the_timeout() {
+    for (line, request) in [
+        ("GET_LOCKS a b c 5", "a+b+c exclusive Within(5s)"),
+        ("get_shared_locks a -1", "a shared Forever"),
+        ("GET_LOCKS a, 'two words', 5", "a+two words exclusive Within(5s)"),
+        ("SELECT GET_LOCKS('a', 'b', 5);", "a+b exclusive Within(5s)"),
+        ("DO GET_SHARED_LOCKS(\"a\", \"a\", 0.5)", "a+a shared Within(500ms)"),
+        ("GET_LOCKS a 7 5", "a+7 exclusive Within(5s)"),
+        ("GET_LOCKS a 5 min", "a exclusive Within(300s)"),
+        ("GET_LOCKS a b 1h 30m", "a+b exclusive Within(5400s)"),
+        ("GET_LOCKS a '1h' 30m", "a+1h exclusive Within(1800s)"),
+        ("GET_LOCKS a NULL 5", "NULL is not a name; for a lock named null, write 'null'"),
+        (
+            "GET_LOCKS a b",
+            "'b' is not a timeout; use seconds (10, 0.5) or a unit (500ms, 10s, 2m, 1h); -1 waits forever",
+        ),
+    ] {
+        assert_eq!(several(line), request, "{line}");
+    }
+    let usage = "usage: GET_LOCKS name... timeout, as in: GET_LOCKS nightly weekly 10";
+    for line in ["GET_LOCKS", "GET_LOCKS 10", "GET_LOCKS a", "GET_LOCKS 5 min", "GET_LOCKS()"] {
+        assert_eq!(several(line), usage, "{line}");
+    }
+    let usage = "usage: RELEASE_LOCKS name..., as in: RELEASE_LOCKS nightly weekly";
+    assert_eq!(several("RELEASE_LOCKS"), usage);
+}
+
+#[test]
+fn limit_of_permits_is_1_to_65535() {
+    let permit = |line: &str| match Request::parse(line.as_bytes()) {
+        Ok(Request::Acquire(LockRequest { name, mode: Mode::Permit(limit), timeout })) => {
+            format!("{} {limit} {timeout}", name.as_str())
+        }
+        Ok(other) => format!("{other:?}"),
+        Err(error) => format!("{} {error}", error.symbol()),
+    };
+    assert_eq!(permit("GET_PERMIT uploads 3 10"), "uploads 3 10.000000000");
+    assert_eq!(permit("SELECT GET_PERMIT('uploads', 65535, -1)"), "uploads 65535 -1");
+    assert_eq!(permit("GET_PERMIT uploads 1 5 min"), "uploads 1 300.000000000");
+    for limit in ["0", "-1", "65536", "three", "1.5", "99999999999999999999"] {
+        let error = format!("SYNTAX '{limit}' is not a limit; use a number of permits from 1 to 65535");
+        assert_eq!(permit(&format!("GET_PERMIT uploads {limit} 10")), error);
+    }
+    let usage = "SYNTAX usage: GET_PERMIT name limit timeout, as in: GET_PERMIT uploads 3 10";
+    for line in ["GET_PERMIT", "GET_PERMIT uploads 3", "GET_PERMIT uploads 3 5 10", "GET_PERMIT a 3 5 m 1"] {
+        assert_eq!(permit(line), usage, "{line}");
+    }
+    assert!(permit("GET_PERMIT uploads 3 soon").starts_with("BAD_TIMEOUT 'soon' is not a timeout"));
+}
+
+#[test]
+fn switch_is_on_or_off() {
+    let details = |line: &str| Request::parse(line.as_bytes());
+    assert_eq!(details("DETAILS on"), Ok(Request::Details(true)));
+    assert_eq!(details("SELECT DETAILS(OFF)"), Ok(Request::Details(false)));
+    for line in ["DETAILS", "DETAILS 1", "DETAILS 'ON'", "DETAILS ON OFF"] {
+        let error = details(line).unwrap_err();
+        assert_eq!(error.to_string(), "usage: DETAILS ON|OFF, as in: DETAILS ON", "{line}");
     }
 }

@@ -71,7 +71,7 @@ function updateRow(row, lock) {
   row.classList.toggle("free", !first);
   parts.since.classList.toggle("unseen", !first);
   if (first) setSince(parts.since, first.acquiredAt);
-  filled(parts.who, [first, lock.holders, isShared(lock), waitsFor(lock), first && session(first.session)], () => who(lock));
+  filled(parts.who, [first, lock.holders, lock.limit, isModeShown(lock), waitsFor(lock), first && session(first.session)], () => who(lock));
   filled(parts.waits, [lock.waiters, lock.blocked], () => waiting(lock));
   parts.waits.className = lock.waiters ? "waits" : "idle muted";
   const isOpen = lock.name === page.open;
@@ -90,12 +90,18 @@ function waitsFor({ name, held }) {
   return waits.find((other) => other && other !== name);
 }
 
-const isShared = ({ held, queue }) => [...held, ...queue].some(({ mode }) => mode === "shared");
+/** Whether the mode says something: most locks are exclusive. */
+const isModeShown = ({ held, queue }) => [...held, ...queue].some(({ mode }) => mode !== "exclusive");
+
+/** How a lock is held; of permits, how many are. */
+function modeOf({ held: [first], holders, limit }) {
+  return first.mode === "permit" ? `${count(holders)} of ${many(limit, "permit")}` : first.mode;
+}
 
 function who(lock) {
   const { held: [first], holders } = lock;
   if (!first) return [isBeyond(lock.name) ? "not among the first" : "not held"];
-  const words = [isShared(lock) && `${first.mode} · `, make("span", { className: "together" }, `session ${first.session}`)];
+  const words = [isModeShown(lock) && `${modeOf(lock)} · `, make("span", { className: "together" }, `session ${first.session}`)];
   if (holders > 1) words.push(` and ${many(holders - 1, "other")}`);
   const waits = waitsFor(lock);
   return [callerElement(first.session), " ", make("small", {}, ...words), waits && make("small", { className: "waits" }, `is itself waiting for ${waits}`)].filter(Boolean);
@@ -141,15 +147,15 @@ function chainOf(lock) {
 
 function drawChain(chain) {
   if (!chain.length) return [];
-  const rows = chain.flatMap(({ name, held }) => held.map((hold) => chainRow(name, hold)));
+  const rows = chain.flatMap((lock) => lock.held.map((hold) => chainRow(lock, hold)));
   return [make("h3", {}, "Waits for, to the end of the chain"), make("ol", { className: "rows chain" }, ...rows)];
 }
 
-function chainRow(name, hold) {
+function chainRow(lock, hold) {
   const { session: id, acquiredAt } = hold;
   const other = session(id).waitsFor;
   const detail = make("span", { className: "detail" }, ...about(id), other ? ` · waits for ${other}` : " · does not wait");
-  const who = make("span", { className: "who" }, jump(name, `chain-${id}`), " held by ", caller(id));
+  const who = make("span", { className: "who" }, jump(lock.name, `chain-${id}`), " held by ", caller(id), isModeShown(lock) && make("span", { className: "tag" }, modeOf(lock)));
   return make("li", { className: other ? "" : "end" }, make("span", { className: "place" }, "↳"), who, since(acquiredAt), endButton(id), detail);
 }
 
@@ -160,10 +166,11 @@ function holders(lock) {
     const { waitsFor } = session(hold.session);
     const detail = make("span", { className: "detail" }, ...about(hold.session, `since ${moment(hold.acquiredAt)}`, `fencing token ${hold.fencingToken}`));
     if (waitsFor) detail.append(make("br"), "is itself waiting for ", jump(waitsFor, `holder-${hold.session}`));
-    return person("•", hold, hold.acquiredAt, detail, isShared(lock));
+    return person("•", hold, hold.acquiredAt, detail, isModeShown(lock));
   });
   const beyond = holders > held.length ? `, showing ${held.length}` : "";
-  return [make("h3", {}, holders > 1 ? `Held by ${count(holders)}${beyond}` : "Held by"), make("ul", { className: "rows" }, ...rows)];
+  const all = held[0].mode === "permit" ? `: ${modeOf(lock)}` : holders > 1 ? ` ${count(holders)}` : "";
+  return [make("h3", {}, `Held by${all}${beyond}`), make("ul", { className: "rows" }, ...rows)];
 }
 
 function queue(lock) {
@@ -171,7 +178,7 @@ function queue(lock) {
   if (!waiters) return lock.held.length ? [make("h3", {}, "No one is waiting")] : [];
   const rows = queue.map((wait) => {
     const detail = make("span", { className: "detail" }, ...about(wait.session));
-    return person(`${wait.place}.`, wait, wait.waitsSince, detail, isShared(lock));
+    return person(`${wait.place}.`, wait, wait.waitsSince, detail, isModeShown(lock));
   });
   const beyond = waiters > queue.length ? `showing ${queue.length}, ` : "";
   return [make("h3", {}, `${count(waiters)} waiting, ${beyond}next first`), make("ol", { className: "rows" }, ...rows)];
@@ -188,7 +195,7 @@ function lastHolders() {
     const { session, wire, peer, mode, acquiredAt, heldMs, cause, note, reason } = past;
     const words = [`session ${session}`, WIRES[wire] ?? wire, named(past) && peer, note && `“${note}”`, `from ${moment(Date.parse(acquiredAt))}`];
     words.push(`${CAUSES[cause] ?? cause}${reason ? `: “${reason}”` : ""}`);
-    const name = make("span", { className: "who" }, named(past) || peer, mode === "shared" && make("span", { className: "tag" }, mode));
+    const name = make("span", { className: "who" }, named(past) || peer, mode !== "exclusive" && make("span", { className: "tag" }, mode));
     const held = make("span", {}, heldMs < 1000 ? `${heldMs} ms` : age(heldMs));
     return make("li", {}, make("span", { className: "place" }, "·"), name, held, make("span", { className: "detail" }, words.filter(Boolean).join(" · ")));
   });
