@@ -281,9 +281,9 @@ impl Lease {
                 && !term.stored.is_some_and(|stored| stored.covers(wanted))
         });
         let ahead = durability.map(|durability| {
-            term.may_be_stored = true;
             term.writes += 1;
             let written = durability.writer.put(self.durable(&term, token, wanted));
+            term.may_be_stored |= !written.is_refused();
             WriteAhead { stored: wanted, ttl_before, written }
         });
         Some((promised, ahead))
@@ -329,8 +329,10 @@ impl Lease {
         if term.ttl == stored.ttl {
             term.ttl = ttl_before;
         }
-        if term.stored.is_none() && term.writes == 0 {
-            // It was refused each time. Nobody was told of it, and nothing is to be deleted.
+        let is_told = self.delivered.load(Ordering::SeqCst);
+        if term.stored.is_none() && term.writes == 0 && !is_told {
+            // A write that failed may be in the store all the same. Nobody was told of this lease, so that nobody can be told of
+            // its end and find it back: its lock passes on now. Of a lease that somebody has, it is deleted first.
             term.may_be_stored = false;
         }
         written
