@@ -55,14 +55,14 @@ impl Lock {
         (first && self.admits(request)).then(|| self.grant(request, tokens))
     }
 
-    /// Adds a hold from before the start, beside others if all are shared.
+    /// Adds a hold from before the start, if the others permit it.
     pub(super) fn restore(&mut self, hold: Hold) -> bool {
-        let is_shared =
-            hold.mode == Mode::Shared && self.holders.iter().all(|other| other.mode == Mode::Shared);
-        if is_shared {
+        let request = Request { session: hold.session, mode: hold.mode, upgrade: false };
+        let is_admitted = self.admits(request) && self.holders.of(hold.session).is_none();
+        if is_admitted {
             self.holders.push(hold);
         }
-        is_shared
+        is_admitted
     }
 
     /// Puts a waiter into the queue: an upgrade at the front, any other at the end.
