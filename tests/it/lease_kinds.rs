@@ -4,12 +4,14 @@ use getlockd::internal::grpc::proto::{
     AcquireRequest, GetLock, HoldResponse, ListRequest, LockMode, ReleaseLocks, hold_request::Command,
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tonic::Code;
 
 use crate::common::{
     TestServer,
     grpc::{Hold, get_lock, lease_lock, locks},
-    http::{get, post},
+    http::{Request, get, post},
+    program::Program,
 };
 
 const ACQUIRE: &str = "/api/lock/acquire";
@@ -20,6 +22,24 @@ async fn holds(server: std::net::SocketAddr) -> Vec<Value> {
     let locks: Value = serde_json::from_str(&body).unwrap();
     let row = |row: &Value| json!([row["name"], row["mode"], row["limit"], row["fencingToken"]]);
     locks["locks"].as_array().unwrap().iter().map(row).collect()
+}
+
+#[tokio::test]
+async fn several_locks_are_renewed_and_released_by_any_name() {
+    let server = TestServer::start();
+    let wish = json!({ "resourceNames": ["stock", "Orders", "STOCK"] });
+    let (status, lease) = post(server.http, ACQUIRE, &wish).await;
+    assert_eq!((status, &lease["place"]), (200, &json!(0)));
+    let token = &lease["fencingToken"];
+    let held = [json!(["orders", "exclusive", null, token]), json!(["stock", "exclusive", null, token])];
+    assert_eq!(holds(server.http).await, held);
+    for (name, status) in [("orders", 200), ("stock", 200), ("other", 404)] {
+        let beat = json!({ "resourceName": name, "lockToken": lease["lockToken"] });
+        assert_eq!(post(server.http, "/api/lock/heartbeat", &beat).await.0, status, "{name}");
+    }
+    let release = json!({ "resourceName": "stock", "lockToken": lease["lockToken"] });
+    assert_eq!(post(server.http, "/api/lock/release", &release).await.0, 200);
+    assert_eq!(holds(server.http).await, Vec::<Value>::new());
 }
 
 #[tokio::test]
@@ -198,4 +218,101 @@ async fn lease_lock_of_a_permit_keeps_it_a_permit() {
     assert_eq!(get(server.http, "/getLock/pool?limit=2").await.1, "false");
     assert_eq!(get(server.http, &format!("/releaseLock/pool/{lease}")).await.1, "released");
     assert_eq!(get(server.http, "/getLock/pool?limit=2").await.1.len(), 32);
+}
+
+fn with_store(folder: &TempDir) -> (Program, std::net::SocketAddr) {
+    let path = folder.path().join("leases").display().to_string();
+    let (program, _, http) =
+        Program::on_all_wires(&["--store", &path, "--store-anyway", "--store-grace", "0s"]);
+    (program, http)
+}
+
+#[tokio::test]
+async fn several_locks_and_permits_outlive_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let (program, http) = with_store(&folder);
+    let several = json!({ "resourceNames": ["stock", "orders"], "ttlMs": 600_000 });
+    let (_, lease) = post(http, ACQUIRE, &several).await;
+    let permit = json!({ "resourceName": "pool", "mode": "permit", "limit": 2, "ttlMs": 600_000 });
+    for _ in 0..2 {
+        assert_eq!(post(http, ACQUIRE, &permit).await.0, 200);
+    }
+    let before = holds(http).await;
+    let (_, stored) = get(http, "/api/store").await;
+    let stored: Value = serde_json::from_str(&stored).unwrap();
+    let shown = |lease: &Value| json!([lease["name"], lease["otherNames"], lease["mode"], lease["limit"]]);
+    let rows: Vec<_> = stored["leases"].as_array().unwrap().iter().map(shown).collect();
+    let of_permit = json!(["pool", null, "permit", 2]);
+    assert_eq!(rows, [of_permit.clone(), of_permit, json!(["stock", ["orders"], "exclusive", null])]);
+    program.signal("-KILL");
+    program.wait();
+
+    let (_program, http) = with_store(&folder);
+    assert_eq!(holds(http).await, before);
+    let (status, busy) = post(http, ACQUIRE, &permit).await;
+    assert_eq!((status, &busy["status"]), (409, &json!("Busy")), "two of two permits are taken");
+    let release = json!({ "resourceName": "orders", "lockToken": lease["lockToken"] });
+    assert_eq!(post(http, "/api/lock/release", &release).await.0, 200);
+    assert_eq!(post(http, ACQUIRE, &several).await.0, 200);
+}
+
+#[tokio::test]
+async fn request_that_waits_for_several_locks_holds_none_of_them() {
+    let server = TestServer::start();
+    let mut holder = server.client().await;
+    assert_eq!(holder.ask("GET_LOCK b 0").await, "1");
+    let wish = json!({ "resourceNames": ["a", "b"], "waitMs": -1 }).to_string();
+    let waiting = Request::send(server.http, "POST", ACQUIRE, &wish).await;
+    server.until_waiting(1).await;
+    assert_eq!(holder.ask("IS_FREE_LOCK a").await, "1");
+    let (_, sessions) = get(server.http, "/api/sessions").await;
+    assert!(sessions.contains(r#""holds":0,"waitsFor":"b""#), "{sessions}");
+    assert_eq!(post(server.http, ACQUIRE, &json!({ "resourceName": "a" })).await.0, 409, "nobody passes it");
+    assert_eq!(holder.ask("RELEASE_LOCK b").await, "1");
+    let (status, granted) = waiting.reply().await;
+    let granted: Value = serde_json::from_str(&granted).unwrap();
+    assert_eq!((status, &granted["place"]), (200, &json!(1)));
+    let token = &granted["fencingToken"];
+    let held = [json!(["a", "exclusive", null, token]), json!(["b", "exclusive", null, token])];
+    assert_eq!(holds(server.http).await, held);
+}
+
+#[tokio::test]
+async fn wait_for_several_locks_ends_with_the_name_in_the_way() {
+    let server = TestServer::start();
+    let mut holder = server.client().await;
+    for name in ["c", "b"] {
+        assert_eq!(holder.ask(&format!("GET_LOCK {name} 0")).await, "1");
+    }
+    let id = "8f14e45f-ceea-467f-9575-2b1c5a0d7e33";
+    for request_id in [None, Some(id)] {
+        let wish = json!({ "resourceNames": ["a", "b", "c"], "waitMs": 100, "requestId": request_id });
+        let (status, busy) = post(server.http, ACQUIRE, &wish).await;
+        assert_eq!((status, &busy["status"], &busy["inTheWay"]), (409, &json!("Busy"), &json!("b")));
+    }
+    assert_eq!(server.service.stats().table.waiters, 0);
+}
+
+#[tokio::test]
+async fn permit_with_another_limit_is_refused_with_the_number() {
+    let server = TestServer::start();
+    let wish = |mode, limit: Option<u16>| json!({ "resourceName": "pool", "mode": mode, "limit": limit });
+    assert_eq!(post(server.http, ACQUIRE, &wish("permit", Some(2))).await.0, 200);
+    for other in [wish("permit", Some(3)), wish("shared", None)] {
+        let (status, refused) = post(server.http, ACQUIRE, &other).await;
+        assert_eq!((status, &refused["status"]), (409, &json!("LimitDiffers")), "{other}");
+        assert!(refused["message"].as_str().unwrap().contains("a limit of 2 permits"), "{refused}");
+    }
+    let (status, busy) = post(server.http, ACQUIRE, &wish("exclusive", None)).await;
+    assert_eq!((status, &busy["status"]), (409, &json!("Busy")), "exclusive waits for all permits");
+    let mut grpc = locks(server.http).await;
+    let refused = grpc.acquire(AcquireRequest {
+        name: "pool".to_owned(),
+        mode: LockMode::Permit.into(),
+        limit: Some(3),
+        ..AcquireRequest::default()
+    });
+    assert_eq!(refused.await.unwrap_err().code(), Code::FailedPrecondition);
+    let mut hold = Hold::open(server.http).await;
+    assert_eq!(asked(&mut hold, permit("pool", 3)).await.refusal.unwrap().symbol, "LIMIT_DIFFERS");
 }
