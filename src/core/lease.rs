@@ -7,6 +7,7 @@ mod error;
 mod idempotent;
 mod key;
 mod live;
+mod names;
 mod restore;
 
 use std::{
@@ -23,9 +24,11 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use error::LeaseError;
+pub(crate) use error::the_lock;
 pub use idempotent::RequestId;
 pub use key::{Key, NotSecret, Secret};
 pub use live::{Delivery, Grant};
+pub use names::LeaseNames;
 
 use self::{
     idempotent::IdempotentRequests,
@@ -34,7 +37,7 @@ use self::{
 use crate::{
     core::{
         client_info::Origin,
-        command::{AcquireAnswer, Answer, Error, LockRequest},
+        command::{AcquireAnswer, Answer, Error, LockRequest, LocksRequest, WaitDetails},
         lock::{Mode, SessionId, Token},
         session::{Acquiring, LockService, Principal, Session},
         share::{Quota, QuotaKey, Reservation, Resource},
@@ -81,11 +84,11 @@ impl Client {
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct LeaseRequest {
-    /// The lock.
-    pub name: Name,
-    /// How it is wanted.
+    /// The locks: all of them or none, in one wait.
+    pub names: LeaseNames,
+    /// How they are wanted.
     pub mode: Mode,
-    /// How long to wait for it.
+    /// How long to wait for them.
     pub wait: Timeout,
     /// How long the lease runs without a heartbeat.
     pub ttl: Option<Duration>,
@@ -101,7 +104,15 @@ impl LeaseRequest {
     /// To try for an exclusive lock.
     pub fn of(name: Name) -> Self {
         let wait = Timeout::Within(Duration::ZERO);
-        Self { name, mode: Mode::Exclusive, wait, ttl: None, client: None, note: None, request: None }
+        Self {
+            names: name.into(),
+            mode: Mode::Exclusive,
+            wait,
+            ttl: None,
+            client: None,
+            note: None,
+            request: None,
+        }
     }
 }
 
@@ -112,9 +123,9 @@ pub struct Renewed {
     pub ends: Instant,
     /// The fencing token, which is that of the grant.
     pub token: Token,
-    /// How many wait for the lock.
+    /// How many wait for its locks. One that waits for several of them counts for each.
     pub waiters: usize,
-    /// For how long the first of them has.
+    /// For how long the one has that has waited longest.
     pub first_waited: Option<Duration>,
 }
 
@@ -197,7 +208,7 @@ impl Leases {
         &self.tasks
     }
 
-    /// Takes a lock, under a secret for the client alone: a new one, or that of its request, which may come again.
+    /// Takes its locks, under a secret for the client alone: a new one, or that of its request, which may come again.
     ///
     /// Cancel-safe: dropped, it leaves the queue and holds nothing, unless the same request came again.
     ///
@@ -217,33 +228,50 @@ impl Leases {
         Ok((grant, secret))
     }
 
-    /// Takes a lock, after those that asked for it before. The lease is kept under `key`, which is
+    /// Takes its locks, after those that asked for them before. The lease is kept under `key`, which is
     /// used for one lease at a time: it is random, or the lock is exclusive and its name is a part.
     ///
     /// Cancel-safe: dropped, it leaves the queue and holds nothing.
     ///
     /// # Errors
-    /// [`LeaseError`] when the lock is not granted or the request cannot be met.
+    /// [`LeaseError`] when the locks are not granted or the request cannot be met.
     pub async fn acquire_as(
         self: &Arc<Self>,
         request: LeaseRequest,
         key: Key,
         client: Client,
     ) -> Result<Grant, LeaseError> {
+        let opened = self.open(&request, &client)?;
+        self.acquire_in(opened, request, key, client).await
+    }
+
+    /// The session of a lease that is asked for, which holds nothing yet.
+    fn open(&self, request: &LeaseRequest, client: &Client) -> Result<OpenedLease, LeaseError> {
         let Bounds { min, max, .. } = self.bounds;
         let ttl = self.check_ttl(request.ttl)?.unwrap_or(DEFAULT_TTL.clamp(min, max));
-        let reservation = self.reserve(&client)?;
-        let LeaseRequest { name, mode, wait: timeout, client: client_name, note, .. } = request;
+        let reservation = self.reserve(client)?;
         let mut session = client.open(&self.service);
         // Its own memory, as it outlives its connection, and more than such words have.
-        session.introduce(client_name.unwrap_or_default(), note).map_err(LeaseError::Refused)?;
-        let since = Instant::now();
-        let request = LockRequest { name: name.clone(), mode, timeout };
-        acquire_lock(&mut session, request, &client.gone).await?;
-        let waited = since.elapsed();
-        let token = session.token(&name).unwrap_or_default();
+        let introduced = session.introduce(request.client.clone().unwrap_or_default(), request.note.clone());
+        introduced.map_err(LeaseError::Refused)?;
+        Ok(OpenedLease { session, reservation, ttl })
+    }
+
+    /// Takes its locks in a session of its own, as [`Leases::acquire_as`] does.
+    ///
+    /// Cancel-safe: dropped, it leaves the queue and holds nothing.
+    async fn acquire_in(
+        self: &Arc<Self>,
+        OpenedLease { mut session, reservation, ttl }: OpenedLease,
+        LeaseRequest { names, mode, wait, .. }: LeaseRequest,
+        key: Key,
+        client: Client,
+    ) -> Result<Grant, LeaseError> {
+        let WaitDetails { place, waited } =
+            acquire_locks(&mut session, &names, mode, wait, &client.gone).await?;
+        let token = session.token(names.first()).unwrap_or_default();
         let running = Running::new(session, reservation);
-        let lease = Lease::start(self, running, (name, mode), key, ttl, None);
+        let lease = Lease::start(self, running, (names, mode), key, ttl, None);
         // From here on an error, or the end of this future, hands the lock back.
         let delivery = Delivery::of(self, lease.clone());
         let ends = tokio::select! {
@@ -252,7 +280,7 @@ impl Leases {
             () = client.gone.cancelled() => return Err(LeaseError::HungUp),
             promised = self.promise(&lease, PromiseKind::Grant) => promised?.ends,
         };
-        Ok(Grant { token, ends, waited, delivery })
+        Ok(Grant { token, ends, place, waited, delivery })
     }
 
     /// `LEASE_LOCK`: passes the lock of a session on to a lease of its own. The lease has the mode, the fencing token and the
@@ -329,7 +357,7 @@ impl Leases {
         let reservation = self.quota.take(session.quota_key(), 1)?;
         let mut holder = session.open_another()?;
         let Some((hold, count)) = session.transfer(name, &mut holder, 1) else { return Ok(None) };
-        let (running, lock) = (Running::new(holder, reservation), (name.clone(), hold.mode));
+        let (running, lock) = (Running::new(holder, reservation), (name.clone().into(), hold.mode));
         let lease = Lease::start(self, running, lock, secret.key(), ttl, Some(hold.since.elapsed()));
         Ok(Some((lease, secret, count)))
     }
@@ -409,18 +437,25 @@ impl Leases {
         let lease = self.find(key, name, by).await?;
         let Promised { ends, token } =
             self.promise(&lease, PromiseKind::Heartbeat { ttl, deliveries: 0 }).await?;
-        let (waiters, first_waited) = self.service.queue_of(name);
+        let (waiters, first_waited) = self.queues_of(&lease.names);
         Ok(Renewed { ends, token, waiters, first_waited })
     }
 
-    /// Ends a lease; its lock passes on before this returns.
+    /// How many wait for these locks, one who waits for several of them once for each; and for how long the one has that has
+    /// waited longest.
+    pub fn queues_of(&self, names: &LeaseNames) -> (usize, Option<Duration>) {
+        let queues = names.iter().map(|name| self.service.queue_of(name));
+        queues.fold((0, None), |(waiters, waited), (more, first)| (waiters + more, waited.max(first)))
+    }
+
+    /// Ends a lease; its locks pass on before this returns.
     ///
     /// Cancel-safe: dropped, the lease ends all the same.
     ///
     /// # Errors
     /// [`LeaseError::Gone`] or [`LeaseError::NotYours`] if there is no such lease;
     /// [`LeaseError::Refused`] to a user who may not lock it, and with [`Error::NotWritten`] if the store cannot be written:
-    /// the lease has ended, and its lock passes on when it can.
+    /// the lease has ended, and its locks pass on when it can.
     pub async fn release(
         self: &Arc<Self>,
         key: &Key,
@@ -455,7 +490,7 @@ impl Leases {
     /// Cancel-safe: dropped, the lease may go on or not.
     async fn promise(&self, lease: &Lease, promise: PromiseKind) -> Result<Promised, LeaseError> {
         let begun = lease.promise(self.durability.as_ref(), promise);
-        let (promised, ahead) = begun.ok_or_else(|| self.unknown_token(&lease.name))?;
+        let (promised, ahead) = begun.ok_or_else(|| self.unknown_token(lease.names.first()))?;
         if let Some(ahead) = ahead {
             mutant!(ToldBeforeWritten => return Ok(promised));
             lease.written(ahead).await.map_err(LeaseError::NotWritten)?;
@@ -463,7 +498,7 @@ impl Leases {
         Ok(promised)
     }
 
-    /// Resolves when an ended lease has given back its lock.
+    /// Resolves when an ended lease has given back its locks.
     ///
     /// Cancel-safe.
     async fn over(&self, lease: &Lease) -> Result<(), LeaseError> {
@@ -482,7 +517,7 @@ impl Leases {
         if is_possible { Ok(ttl) } else { Err(LeaseError::Ttl { min, max }) }
     }
 
-    /// The lease of a key that runs, for the user who took it.
+    /// The lease of a key that runs, by any of its locks, for the user who took it.
     ///
     /// Cancel-safe.
     async fn find(
@@ -492,7 +527,7 @@ impl Leases {
         by: Principal<'_>,
     ) -> Result<Arc<Lease>, LeaseError> {
         by.check_lock(name).map_err(LeaseError::Refused)?;
-        let lease = self.live.lock().get(key).filter(|lease| lease.name == *name).cloned();
+        let lease = self.live.lock().get(key).filter(|lease| lease.names.contains(name)).cloned();
         let Some(lease) = lease.filter(|lease| by.is_user_of(lease.handle())) else {
             return Err(self.unknown_token(name));
         };
@@ -519,6 +554,13 @@ impl Leases {
     }
 }
 
+/// A lease that is asked for.
+struct OpenedLease {
+    session: Session,
+    reservation: Reservation,
+    ttl: Duration,
+}
+
 /// What a client is told of a lease that goes on.
 #[derive(Clone, Copy, Debug)]
 struct Promised {
@@ -526,37 +568,53 @@ struct Promised {
     token: Token,
 }
 
-/// Takes a lock for a session, for as long as its client is there.
+/// Takes all of these locks for a session or none, for as long as its client is there. What they were waited for.
 ///
 /// Cancel-safe: dropped, it leaves the queue.
-async fn acquire_lock(
+async fn acquire_locks(
     session: &mut Session,
-    request: LockRequest,
+    names: &LeaseNames,
+    mode: Mode,
+    timeout: Timeout,
     gone: &CancellationToken,
-) -> Result<(), LeaseError> {
-    let answer = match session.acquire(request) {
-        Acquiring::Done(answer) => answer,
-        Acquiring::Waiting(waiting) => {
-            let answer = tokio::select! {
-                answer = waiting.finish() => answer,
-                () = gone.cancelled() => return Err(LeaseError::HungUp),
-            };
-            // The task that reads the connection runs first: a client that has left meanwhile is not granted the lock.
-            tokio::task::yield_now().await;
-            if gone.is_cancelled() {
-                return Err(LeaseError::HungUp);
-            }
-            answer.map_err(LeaseError::Ended)?
-        }
+) -> Result<WaitDetails, LeaseError> {
+    let acquiring = if names.others().is_empty() {
+        session.acquire(LockRequest { name: names.first().clone(), mode, timeout })
+    } else {
+        session.acquire_several(LocksRequest { names: names.iter().cloned().collect(), mode, timeout })
     };
+    let answer = acquired(acquiring, gone).await?;
     session.publish_holds();
     if let Some(ending) = session.end_reason() {
         return Err(LeaseError::Ended(ending));
     }
     match answer.map_err(LeaseError::Refused)? {
-        AcquireAnswer::Granted(_) => Ok(()),
-        AcquireAnswer::TimedOut(_) => Err(LeaseError::Busy),
+        AcquireAnswer::Granted(details) => Ok(details),
+        AcquireAnswer::TimedOut(in_the_way) => Err(LeaseError::Busy(in_the_way)),
     }
+}
+
+/// The answer, for as long as the client is there.
+///
+/// Cancel-safe: dropped, it leaves the queue.
+async fn acquired(
+    acquiring: Acquiring<'_>,
+    gone: &CancellationToken,
+) -> Result<Answer<AcquireAnswer>, LeaseError> {
+    let waiting = match acquiring {
+        Acquiring::Done(answer) => return Ok(answer),
+        Acquiring::Waiting(waiting) => waiting,
+    };
+    let answer = tokio::select! {
+        answer = waiting.finish() => answer,
+        () = gone.cancelled() => return Err(LeaseError::HungUp),
+    };
+    // The task that reads the connection runs first: a client that has left meanwhile is not granted the lock.
+    tokio::task::yield_now().await;
+    if gone.is_cancelled() {
+        return Err(LeaseError::HungUp);
+    }
+    answer.map_err(LeaseError::Ended)
 }
 
 #[cfg(test)]

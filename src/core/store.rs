@@ -17,13 +17,10 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 
 pub use writer::{Committed, NotWritten, StoreReport, StoreWriter};
 
-use crate::{
-    core::{
-        client_info::Origin,
-        lease::{Key, Secret},
-        lock::{Mode, SessionId, Token},
-    },
-    name::Name,
+use crate::core::{
+    client_info::Origin,
+    lease::{Key, LeaseNames, Secret},
+    lock::{Mode, SessionId, Token},
 };
 
 /// A lease as it is kept.
@@ -31,9 +28,9 @@ use crate::{
 pub struct DurableLease {
     /// The digest of its secret.
     pub key: Key,
-    /// The lock that it holds.
-    pub name: Name,
-    /// How it holds it.
+    /// The locks that it holds.
+    pub names: LeaseNames,
+    /// How it holds them.
     pub mode: Mode,
     /// Its fencing token.
     pub token: Token,
@@ -49,7 +46,7 @@ pub struct DurableLease {
     pub client: String,
     /// Why it was taken, for people.
     pub note: Option<String>,
-    /// When the lock was granted, in milliseconds since 1970. For people only.
+    /// When its locks were granted, in milliseconds since 1970. For people only.
     pub granted_ms: u64,
     /// When it ends, if that is fixed. The end of others moves with their heartbeats, which are not written.
     pub ends: Option<BootMoment>,
@@ -144,6 +141,13 @@ pub enum LeaseChange {
     Put(Arc<DurableLease>),
     /// A lease has ended.
     Delete,
+}
+
+impl LeaseChange {
+    /// The lease that is to be in the store from now on.
+    pub fn put(&self) -> Option<&DurableLease> {
+        if let Self::Put(lease) = self { Some(lease) } else { None }
+    }
 }
 
 /// What is committed at once: all of it or nothing.

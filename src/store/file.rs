@@ -30,7 +30,7 @@ use self::{
     error::cannot_open,
     place::{FileId, beside, check_writable, folder_of, is_locked, lock, place, private, remove},
 };
-use super::record::{self, BadRecord, FORMAT, Meta, millis};
+use super::record::{self, BadRecord, FIRST_FORMAT, FORMAT, Meta, format_of, millis};
 use crate::core::{
     lease::Secret,
     store::{Batch, CommitError, DurableLease, Floors, LeaseChange, Store, StoredState},
@@ -144,8 +144,11 @@ impl FileStore {
             // Made whole before it has its name: no half file is ever found.
             let request_key =
                 Secret::random().map_err(|_| io(io::Error::other("the system has no random bytes")))?;
-            let meta =
-                Meta { format: FORMAT, request_key: request_key.reveal().to_owned(), ..Meta::default() };
+            let meta = Meta {
+                format: FIRST_FORMAT,
+                request_key: request_key.reveal().to_owned(),
+                ..Meta::default()
+            };
             create(&path, &make, &meta, &[]).map_err(io)?;
         }
         let mut file = File::options().read(true).write(true).open(&path).map_err(io)?;
@@ -160,6 +163,7 @@ impl FileStore {
             meta.request_key.parse().map_err(|_| foreign("it has no key".to_owned()))?;
         let state =
             StoredState { leases, floors, ceiling, request_key: request_key.clone(), grace: grace_left };
+        meta.format = format_of_all(&state.leases);
         meta.set_floors(ceiling);
         // A crash from now on leaves leases that were not written, those of the last run included.
         meta.grace_ms = meta.grace_ms.max(millis(grace));
@@ -216,7 +220,8 @@ impl StoreFile {
         drop(self.take());
         let request_key = self.request_key.reveal().to_owned();
         let grace_ms = millis(self.grace);
-        let mut meta = Meta { format: FORMAT, grace_ms, request_key, is_open: true, ..Meta::default() };
+        let format = format_of_all(leases);
+        let mut meta = Meta { format, grace_ms, request_key, is_open: true, ..Meta::default() };
         meta.set_floors(floors);
         let open = create(&self.path, &self.make, &meta, leases)?;
         *self.database.lock() = Some(open);
@@ -254,13 +259,21 @@ fn write_batch(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
             }
         }
     }
-    if let Some(floors) = batch.floors {
+    // With the first lease that an older version would misread, in one step.
+    let needs = batch.changes.iter().filter_map(|(_, change)| change.put()).map(format_of).max();
+    if batch.floors.is_some() || needs.is_some_and(|needs| needs > FIRST_FORMAT) {
         let mut meta = meta_in(&transaction)?;
-        meta.set_floors(floors);
+        meta.format = meta.format.max(needs.unwrap_or_default());
+        batch.floors.into_iter().for_each(|floors| meta.set_floors(floors));
         put_meta(&transaction, &meta)?;
     }
     transaction.commit()?;
     Ok(())
+}
+
+/// The oldest format that a file with these leases may have.
+fn format_of_all(leases: &[DurableLease]) -> u32 {
+    leases.iter().map(format_of).max().unwrap_or(FIRST_FORMAT)
 }
 
 fn meta_in(transaction: &WriteTransaction) -> Result<Meta, redb::Error> {

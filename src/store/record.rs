@@ -7,15 +7,26 @@ use prost::Message;
 use crate::{
     core::{
         client_info::{Origin, Wire},
-        lease::Key,
+        command::MAX_NAMES,
+        lease::{Key, LeaseNames},
         lock::{Mode, SessionId},
         store::{BootMoment, DurableLease, Floors},
     },
     name::Name,
 };
 
-/// The newest format that this version reads, and the one that it writes.
-pub(super) const FORMAT: u32 = 1;
+/// The newest format that this version reads.
+pub(super) const FORMAT: u32 = 2;
+
+/// The format of a file with leases of one lock each, shared or exclusive. Versions that know no other read it.
+pub(super) const FIRST_FORMAT: u32 = 1;
+
+/// The oldest format that a file with this lease may have: an older version would take up the first of its locks alone, and a
+/// permit as an exclusive lock.
+pub(super) fn format_of(lease: &DurableLease) -> u32 {
+    let is_plain = lease.names.others().is_empty() && lease.mode.limit().is_none();
+    if is_plain { FIRST_FORMAT } else { FORMAT }
+}
 
 /// What there is beside the leases.
 #[derive(Clone, PartialEq, Message)]
@@ -75,6 +86,12 @@ struct LeaseRecord {
     boot: Vec<u8>,
     #[prost(uint64, tag = "13")]
     ends_ms: u64,
+    /// From format 2 on.
+    #[prost(string, repeated, tag = "14")]
+    other_names: Vec<String>,
+    /// Of permits, from format 2 on; else 0.
+    #[prost(uint32, tag = "15")]
+    limit: u32,
 }
 
 /// What stands in a store is no lease.
@@ -84,7 +101,7 @@ pub struct BadRecord(&'static str);
 
 pub(super) fn encode(lease: &DurableLease) -> Vec<u8> {
     let record = LeaseRecord {
-        name: lease.name.as_str().to_owned(),
+        name: lease.names.first().as_str().to_owned(),
         is_shared: lease.mode == Mode::Shared,
         token: lease.token,
         ttl_ms: millis(lease.ttl),
@@ -97,6 +114,8 @@ pub(super) fn encode(lease: &DurableLease) -> Vec<u8> {
         granted_ms: lease.granted_ms,
         boot: lease.ends.map(|ends| ends.boot.to_vec()).unwrap_or_default(),
         ends_ms: lease.ends.map(|ends| ends.millis).unwrap_or_default(),
+        other_names: lease.names.others().iter().map(|name| name.as_str().to_owned()).collect(),
+        limit: lease.mode.limit().unwrap_or_default().into(),
     };
     record.encode_to_vec()
 }
@@ -106,10 +125,22 @@ pub(super) fn decode(key: [u8; 32], bytes: &[u8]) -> Result<DurableLease, BadRec
     let wire = Wire::ALL.into_iter().find(|wire| wire.as_str() == record.wire);
     let peer: Option<SocketAddr> = record.peer.parse().ok();
     let boot: Option<[u8; 16]> = record.boot.try_into().ok();
+    if record.other_names.len() >= MAX_NAMES {
+        return Err(BadRecord("it has too many names"));
+    }
+    let names = [&record.name].into_iter().chain(&record.other_names).map(|name| Name::new(name));
+    let names: Vec<_> = names.collect::<Result<_, _>>().map_err(|_| BadRecord("its name is none"))?;
+    let names = LeaseNames::new(names).ok_or(BadRecord("it has no name"))?;
+    let mode = match (record.is_shared, record.limit) {
+        (true, 0) => Mode::Shared,
+        (false, 0) => Mode::Exclusive,
+        (false, limit) => Mode::Permit(limit.try_into().map_err(|_| BadRecord("its limit is none"))?),
+        (true, _) => return Err(BadRecord("it is shared, with a limit")),
+    };
     Ok(DurableLease {
         key: Key::from_bytes(key),
-        name: Name::new(&record.name).map_err(|_| BadRecord("its name is none"))?,
-        mode: if record.is_shared { Mode::Shared } else { Mode::Exclusive },
+        names,
+        mode,
         token: record.token,
         ttl: Duration::from_millis(record.ttl_ms),
         session: SessionId(record.session),
@@ -136,7 +167,7 @@ mod tests {
     fn lease() -> DurableLease {
         DurableLease {
             key: Key::of("token", &["x"]),
-            name: Name::new("nightly").unwrap(),
+            names: Name::new("nightly").unwrap().into(),
             mode: Mode::Shared,
             token: 1 << 52,
             ttl: Duration::from_secs(45),
@@ -152,9 +183,25 @@ mod tests {
 
     #[test]
     fn lease_round_trips() {
-        for lease in [lease(), DurableLease { user: None, note: Some("x".into()), ends: None, ..lease() }] {
+        let names = ["b", "a"].map(|name| Name::new(name).unwrap()).to_vec();
+        let several = DurableLease { names: LeaseNames::new(names).unwrap(), ..lease() };
+        let permit = DurableLease { mode: Mode::Permit(u16::MAX), ..lease() };
+        assert_eq!([&lease(), &several, &permit].map(format_of), [1, 2, 2]);
+        let no_user = DurableLease { user: None, note: Some("x".into()), ends: None, ..lease() };
+        for lease in [lease(), no_user, several, permit] {
             assert_eq!(decode(*lease.key.bytes(), &encode(&lease)).unwrap(), lease);
         }
+    }
+
+    /// As the version before format 2 wrote that lease.
+    #[test]
+    fn record_of_the_first_format_is_read() {
+        let written = "0a076e696768746c79100118808080808080800820c8df0228ffffffff0f3204677270633a0f3132372e302e\
+                       302e313a34303131324204617070314a057765622d3158809a98c39f346210070707070707070707070707070707\
+                       07680c";
+        let digits = written.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+        let bytes: Vec<u8> = digits.map(|digits| u8::from_str_radix(digits, 16).unwrap()).collect();
+        assert_eq!(decode(*lease().key.bytes(), &bytes).unwrap(), lease());
     }
 
     #[test]
@@ -166,5 +213,10 @@ mod tests {
         }
         assert_eq!(decode([0; 32], b"\xff"), Err(BadRecord("it is no message")));
         assert_eq!(decode([0; 32], b""), Err(BadRecord("its name is none")));
+        let too_large = LeaseRecord { limit: 1 << 16, ..LeaseRecord::decode(&*encode(&lease())).unwrap() };
+        for (is_shared, wrong) in [(false, "its limit is none"), (true, "it is shared, with a limit")] {
+            let record = LeaseRecord { is_shared, ..too_large.clone() };
+            assert_eq!(decode([0; 32], &record.encode_to_vec()), Err(BadRecord(wrong)));
+        }
     }
 }

@@ -6,6 +6,7 @@ mod locks;
 use std::time::SystemTime;
 
 use axum::Router;
+use getlockd_proto::name::NameError;
 use tokio::time::Instant;
 use tonic::{Status, server::NamedService};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -16,7 +17,11 @@ use self::{
     proto::{LockMode, locks_server::LocksServer},
 };
 use crate::{
-    core::lock::Mode,
+    core::{
+        command::{Error, MAX_NAMES},
+        lease::LeaseNames,
+        lock::Mode,
+    },
     name::Name,
     wires::web::{AppState, MAX_BODY, add_service, wall_clock},
 };
@@ -89,18 +94,57 @@ fn name(text: &str) -> Result<Name, Status> {
     Name::new(text).map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
-/// The mode for a number of the protocol.
-fn mode(number: i32) -> Result<Mode, Status> {
-    match LockMode::try_from(number) {
-        Ok(LockMode::Exclusive) => Ok(Mode::Exclusive),
-        Ok(LockMode::Shared) => Ok(Mode::Shared),
-        Err(_) => Err(Status::invalid_argument("mode: use EXCLUSIVE or SHARED")),
+/// The locks that a message names: `name` or `names`.
+fn names(one: &str, several: &[String]) -> Result<LeaseNames, NamesError> {
+    if several.is_empty() {
+        return Ok(Name::new(one)?.into());
+    }
+    if !one.is_empty() {
+        return Err(NamesError::Both);
+    }
+    if several.len() > MAX_NAMES {
+        return Err(NamesError::TooMany);
+    }
+    let names: Vec<_> = several.iter().map(|name| Name::new(name)).collect::<Result<_, _>>()?;
+    // There is one.
+    LeaseNames::new(names).ok_or(NamesError::Name(NameError::Empty))
+}
+
+/// Why a message names no locks.
+#[derive(Debug, thiserror::Error)]
+enum NamesError {
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("send name or names, not both")]
+    Both,
+    #[error("{}", Error::TooManyNames)]
+    TooMany,
+}
+
+/// The mode for a number of the protocol, and for the limit of permits.
+fn mode(number: i32, limit: Option<u32>, names: &LeaseNames) -> Result<Mode, &'static str> {
+    match (LockMode::try_from(number), limit) {
+        (Ok(LockMode::Exclusive), None) => Ok(Mode::Exclusive),
+        (Ok(LockMode::Shared), None) => Ok(Mode::Shared),
+        (Ok(LockMode::Permit), _) if !names.others().is_empty() => Err("a permit is of one lock; send name"),
+        (Ok(LockMode::Permit), Some(limit)) => match limit.try_into() {
+            Ok(limit @ 1..) => Ok(Mode::Permit(limit)),
+            _ => Err("limit: use 1 to 65535 permits"),
+        },
+        (Ok(LockMode::Permit), None) => Err("limit: mode PERMIT needs this field, such as 3"),
+        (Ok(_), Some(_)) => Err("limit: only mode PERMIT takes this field"),
+        (Err(_), _) => Err("mode: use EXCLUSIVE, SHARED or PERMIT"),
     }
 }
 
 /// The number of a mode in the protocol.
 fn lock_mode(mode: Mode) -> i32 {
-    if mode == Mode::Shared { LockMode::Shared } else { LockMode::Exclusive }.into()
+    match mode {
+        Mode::Exclusive => LockMode::Exclusive,
+        Mode::Shared => LockMode::Shared,
+        Mode::Permit(_) => LockMode::Permit,
+    }
+    .into()
 }
 
 /// A future moment, in milliseconds since 1970.

@@ -68,7 +68,8 @@ impl Hold {
 }
 
 pub fn get_lock(name: &str, wait_ms: i64) -> Command {
-    Command::GetLock(GetLock { name: name.to_owned(), mode: LockMode::Exclusive.into(), wait_ms })
+    let (name, mode) = (name.to_owned(), LockMode::Exclusive.into());
+    Command::GetLock(GetLock { name, mode, wait_ms, ..GetLock::default() })
 }
 
 pub fn lease_lock(name: &str, ttl_ms: u64) -> Command {

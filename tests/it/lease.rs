@@ -304,7 +304,7 @@ async fn invalid_request_is_a_json_error() {
             "/api/lock/acquire",
             r#"{"resourceName":"x","mode":"some"}"#,
             400,
-            "`exclusive` or `shared`",
+            "`exclusive`, `shared` or `permit`",
         ),
         ("POST", "/api/lock/release", r#"{"resourceName":"x","lockToken":""}"#, 400, "32 hexadecimal digits"),
         ("POST", "/api/lock/release", r#"{"resourceName":"x","lockToken":"x"}"#, 404, "no such lease"),

@@ -24,6 +24,7 @@ mod instructions;
 mod introduce;
 mod keepalive;
 mod lease;
+mod lease_kinds;
 mod lease_lock;
 mod limits;
 mod line;

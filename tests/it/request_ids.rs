@@ -223,7 +223,7 @@ async fn each_repeat_has_its_own_timeout() {
     until_waiting(&leases, 1).await;
     for wait in [Duration::ZERO, 50 * MS, 20 * MS] {
         let before = Instant::now();
-        assert_eq!(ask(&leases, request(wait.into())).await.unwrap().unwrap_err(), LeaseError::Busy);
+        assert_eq!(ask(&leases, request(wait.into())).await.unwrap().unwrap_err(), LeaseError::Busy(None));
         assert!((wait..=wait + 1 * MS).contains(&before.elapsed()), "{wait:?} {:?}", before.elapsed());
     }
     assert_eq!(leases.service().stats().timeouts, 3);
@@ -263,7 +263,7 @@ async fn conflicting_request_with_same_id_is_refused() {
     let first = ask(&leases, request(Timeout::Forever));
     until_waiting(&leases, 1).await;
     let others = || {
-        let other = LeaseRequest { name: Name::new("other").unwrap(), ..request(Timeout::NONE) };
+        let other = LeaseRequest { names: Name::new("other").unwrap().into(), ..request(Timeout::NONE) };
         let shared = LeaseRequest { mode: Mode::Shared, ..request(Timeout::NONE) };
         [(other, client_at(1)), (shared, client_at(1)), (request(Timeout::NONE), client_at(2))]
     };

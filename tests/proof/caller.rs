@@ -85,8 +85,8 @@ impl Caller {
                     Mode::Exclusive => LockMode::Exclusive,
                 };
                 let name = wish.name.to_owned();
-                hold.try_send(Command::GetLock(GetLock { name, mode: mode.into(), wait_ms: wish.wait_ms }))
-                    .await;
+                let (mode, wait_ms) = (mode.into(), wish.wait_ms);
+                hold.try_send(Command::GetLock(GetLock { name, mode, wait_ms, ..GetLock::default() })).await;
                 let heard = hold.heard().await?;
                 Some((said(&heard), heard.fencing_token))
             }

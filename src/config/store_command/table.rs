@@ -6,9 +6,11 @@ use getlockd_proto::escape::Visible;
 use serde_json::Value;
 
 /// The columns: their heads, their fields, and whether the column is left out if no lease has that.
-const COLUMNS: [(&str, &str, bool); 11] = [
+const COLUMNS: [(&str, &str, bool); 13] = [
     ("NAME", "name", false),
+    ("OTHER NAMES", "otherNames", true),
     ("MODE", "mode", false),
+    ("LIMIT", "limit", true),
     ("FENCING TOKEN", "fencingToken", false),
     ("SESSION", "session", false),
     ("CLIENT", "client", true),
@@ -81,6 +83,7 @@ fn cell(key: &str, value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => Visible(text).to_string(),
+        Value::Array(texts) => texts.iter().map(|text| cell(key, text)).collect::<Vec<_>>().join(", "),
         millis if key.ends_with("Ms") => time(millis),
         other => other.to_string(),
     }
@@ -98,6 +101,26 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn lease_of_several_locks_and_of_a_permit_are_shown() {
+        let text = of(&json!({
+            "leases": [
+                { "name": "a", "otherNames": ["b", "c\n"], "mode": "exclusive" },
+                { "name": "pool", "mode": "permit", "limit": 3 },
+            ],
+            "fencingTokenFloor": 7, "sessionFloor": 1,
+        }));
+        let lines: Vec<_> = text.lines().take(3).collect();
+        assert_eq!(
+            lines,
+            [
+                "NAME  OTHER NAMES  MODE       LIMIT  FENCING TOKEN  SESSION  PEER  ACQUIRED  TTL",
+                "a     b, c\\u{a}    exclusive  -      -              -        -     -         -",
+                "pool  -            permit     3      -              -        -     -         -",
+            ]
+        );
+    }
 
     #[test]
     fn rare_columns_and_missing_fields_are_left_out() {

@@ -162,6 +162,6 @@ pub struct StoredLeaseRow {
 impl StoredLeaseRow {
     /// Its position in a list.
     pub fn key(&self) -> HoldKey {
-        HoldKey { name: self.lease.name.clone(), token: self.lease.token }
+        HoldKey { name: self.lease.names.first().clone(), token: self.lease.token }
     }
 }

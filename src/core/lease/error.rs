@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
+use getlockd_proto::escape::Written;
+
 use super::{MAX_REQUEST_ID, MIN_REQUEST_ID};
-use crate::core::{
-    command::{EndReason, Error},
-    share::QuotaExceeded,
-    store::NotWritten,
+use crate::{
+    core::{
+        command::{EndReason, Error},
+        share::QuotaExceeded,
+        store::NotWritten,
+    },
+    name::Name,
 };
 
 /// Why there is no lease.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseError {
-    /// Others hold the lock, and the wait is over.
-    #[error("the lock is held; wait longer, or try again")]
-    Busy,
+    /// Others hold the lock, and the wait is over. Of several locks, with the first that was not to be had at the end.
+    #[error("{} is held; wait longer, or try again", the_lock(.0.as_deref()))]
+    Busy(Option<Box<Name>>),
     /// There is no such lease, and nobody holds the lock.
     #[error("no such lease: it has ended or never existed")]
     Gone,
@@ -40,8 +45,8 @@ pub enum LeaseError {
     BadRequestId,
     /// The request id is that of another request.
     #[error(
-        "this request id is in use for another lock or mode, or by another user or address; use a new one \
-         for each lock that you take"
+        "this request id is in use for other locks, another mode or limit, or by another user or address; use a new one \
+         for each lease that you take"
     )]
     RequestIdTaken,
     /// The client closed its connection, or sent too much behind a request that waited.
@@ -69,6 +74,11 @@ impl LeaseError {
     pub fn is_denied(&self) -> bool {
         matches!(self, Self::Refused(Error::Forbidden(_)) | Self::Ended(EndReason::Revoked))
     }
+}
+
+/// A lock as an error names it: none is that of the request.
+pub(crate) fn the_lock(name: Option<&Name>) -> String {
+    name.map_or_else(|| "the lock".to_owned(), |name| Written(name.as_str()).to_string())
 }
 
 fn refused(error: &Error) -> String {

@@ -11,17 +11,17 @@ use futures_util::{
     poll,
 };
 use getlockd_proto::timeout::Timeout;
-use tokio::{task::yield_now, time::Instant};
+use tokio::{sync::SetOnce, task::yield_now, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Client, Delivery, Grant, Key, LeaseError, LeaseRequest, Leases, MAX_REQUEST_ID, MIN_REQUEST_ID, Promised,
-    Secret,
+    Client, Delivery, Grant, Key, LeaseError, LeaseNames, LeaseRequest, Leases, MAX_REQUEST_ID,
+    MIN_REQUEST_ID, Promised, Secret,
     live::{Lease, PromiseKind, WriteAhead},
 };
 use crate::{
     core::{
-        lock::Mode,
+        lock::{Mode, SessionId},
         session::{Principal, until},
         share::QuotaKey,
         sync::{Rank, plain::Guarded},
@@ -73,14 +73,14 @@ type WeakDecision = WeakShared<Pin<Box<dyn Future<Output = Result<Grant, LeaseEr
 struct PendingRequest {
     number: u64,
     identity: RequestIdentity,
-    is_queued: CancellationToken,
+    queued: Arc<SetOnce<SessionId>>,
     decision: WeakDecision,
 }
 
 /// What two requests with one id have in common, or they are two.
 #[derive(Clone, Debug)]
 struct RequestIdentity {
-    name: Name,
+    names: LeaseNames,
     mode: Mode,
     by: QuotaKey,
     /// Whether it does not wait.
@@ -89,12 +89,12 @@ struct RequestIdentity {
 
 impl RequestIdentity {
     fn of(request: &LeaseRequest, client: &Client) -> Self {
-        let (name, mode, tries) = (request.name.clone(), request.mode, request.wait.is_zero());
-        Self { name, mode, by: client.quota_key(), tries }
+        let (names, mode, tries) = (request.names.clone(), request.mode, request.wait.is_zero());
+        Self { names, mode, by: client.quota_key(), tries }
     }
 
-    fn check(&self, name: &Name, mode: Mode, by: &QuotaKey) -> Result<(), LeaseError> {
-        let is_same = (&self.name, self.mode, &self.by) == (name, mode, by);
+    fn check(&self, names: &LeaseNames, mode: Mode, by: &QuotaKey) -> Result<(), LeaseError> {
+        let is_same = self.names.is_same_set(names) && (self.mode, &self.by) == (mode, by);
         if is_same { Ok(()) } else { Err(LeaseError::RequestIdTaken) }
     }
 }
@@ -111,7 +111,8 @@ struct Participant {
     /// Whether it has the reservation of the lease; others take one of their own while they wait.
     is_first: bool,
     identity: RequestIdentity,
-    is_queued: CancellationToken,
+    /// The session of the lease, once it waits.
+    queued: Arc<SetOnce<SessionId>>,
     decision: Decision,
 }
 
@@ -152,16 +153,16 @@ impl Leases {
                 }
                 RequestState::InProgress(part) => part,
             };
-            part.identity.check(&mine.name, mine.mode, &mine.by)?;
+            part.identity.check(&mine.names, mine.mode, &mine.by)?;
             let _reservation = if part.is_first { None } else { Some(self.reserve(&client)?) };
             let is_granted = || self.runs(key);
             let Some(decided) = part.decided(deadline, &client.gone, is_granted).await else {
                 self.service.count_timeout();
-                return Err(LeaseError::Busy);
+                return Err(LeaseError::Busy(self.in_the_way(&part).map(Box::new)));
             };
             match decided {
                 // Another one tried, and this one waits.
-                Err(LeaseError::Busy) if part.identity.tries && !mine.tries => {}
+                Err(LeaseError::Busy(_)) if part.identity.tries && !mine.tries => {}
                 decided => return decided.map(|grant| Grant { waited: since.elapsed(), ..grant }),
             }
         }
@@ -185,24 +186,22 @@ impl Leases {
         }
         in_progress.last += 1;
         let number = in_progress.last;
-        let is_queued = CancellationToken::new();
+        let queued = Arc::<SetOnce<SessionId>>::default();
         let entry = ProgressEntry { leases: self.clone(), key, number };
-        let decision = decide(entry, request.clone(), client.clone(), is_queued.clone()).boxed().shared();
+        let decision = decide(entry, request.clone(), client.clone(), queued.clone()).boxed().shared();
         if let Some(weak) = decision.downgrade() {
-            let pending = PendingRequest {
-                number,
-                identity: mine.clone(),
-                is_queued: is_queued.clone(),
-                decision: weak,
-            };
+            let pending =
+                PendingRequest { number, identity: mine.clone(), queued: queued.clone(), decision: weak };
             in_progress.of.insert(key, pending);
         }
-        Ok(RequestState::InProgress(Participant {
-            is_first: true,
-            identity: mine.clone(),
-            is_queued,
-            decision,
-        }))
+        Ok(RequestState::InProgress(Participant { is_first: true, identity: mine.clone(), queued, decision }))
+    }
+
+    /// Of a request for several locks, the first that was not to be had while it waited.
+    fn in_the_way(&self, part: &Participant) -> Option<Name> {
+        let names = Some(&part.identity.names).filter(|names| !names.others().is_empty())?;
+        let waits_for = part.queued.get().and_then(|session| self.service.waits_for(*session));
+        Some(waits_for.unwrap_or_else(|| names.first().clone()))
     }
 
     /// Whether there is a lease of this key, and it has not ended.
@@ -223,15 +222,18 @@ impl Leases {
         let Some(lease) = lease.filter(|lease| lease.end_if_due(self).is_some()) else { return Ok(None) };
         let handle = lease.handle();
         let by = QuotaKey::of(handle.user().as_deref(), handle.origin().peer.ip());
-        mine.check(&lease.name, lease.mode, &by)?;
-        Principal(client.user.as_deref()).check_lock(&lease.name).map_err(LeaseError::Refused)?;
+        mine.check(&lease.names, lease.mode, &by)?;
+        let principal = Principal(client.user.as_deref());
+        let may_lock = lease.names.iter().try_for_each(|name| principal.check_lock(name));
+        may_lock.map_err(LeaseError::Refused)?;
         let ttl = self.check_ttl(ttl)?;
         let promise = PromiseKind::Heartbeat { ttl, deliveries: 1 };
         let Some((promised, ahead)) = lease.promise(self.durability.as_ref(), promise) else {
             return Ok(None);
         };
         let (Promised { ends, token }, delivery) = (promised, Delivery::of(self, lease.clone()));
-        Ok(Some(RequestState::Granted(Grant { token, ends, waited: Duration::ZERO, delivery }, lease, ahead)))
+        let grant = Grant { token, ends, place: 0, waited: Duration::ZERO, delivery };
+        Ok(Some(RequestState::Granted(grant, lease, ahead)))
     }
 }
 
@@ -242,17 +244,20 @@ async fn decide(
     entry: ProgressEntry,
     request: LeaseRequest,
     client: Client,
-    is_queued: CancellationToken,
+    queued: Arc<SetOnce<SessionId>>,
 ) -> Result<Grant, LeaseError> {
     // Those who ask see for themselves how long they wait, and whether they are still there.
     let wait = if request.wait.is_zero() { Timeout::NONE } else { Timeout::Forever };
     let (request, client) =
         (LeaseRequest { wait, ..request }, Client { gone: CancellationToken::new(), ..client });
-    let mut taken = Box::pin(entry.leases.acquire_as(request, entry.key, client));
+    let opened = entry.leases.open(&request, &client)?;
+    let session = opened.session.id();
+    let mut taken = Box::pin(entry.leases.acquire_in(opened, request, entry.key, client));
     if let Poll::Ready(decided) = poll!(taken.as_mut()) {
         return decided;
     }
-    is_queued.cancel();
+    // It is set once.
+    let _ = queued.set(session);
     taken.await
 }
 
@@ -276,8 +281,8 @@ impl PendingRequest {
     /// None if all who asked have left.
     fn join(&self) -> Option<Participant> {
         let decision = self.decision.upgrade()?;
-        let (identity, is_queued) = (self.identity.clone(), self.is_queued.clone());
-        Some(Participant { is_first: false, identity, is_queued, decision })
+        let (identity, queued) = (self.identity.clone(), self.queued.clone());
+        Some(Participant { is_first: false, identity, queued, decision })
     }
 }
 
@@ -295,7 +300,7 @@ impl Participant {
         let timed_out = async {
             until(deadline).await;
             // A deadline that is over already, as of a try, leaves time for the first look at the lock.
-            self.is_queued.cancelled().await;
+            self.queued.wait().await;
             if is_granted() {
                 pending::<()>().await;
             }
@@ -306,7 +311,7 @@ impl Participant {
             () = gone.cancelled() => return Some(Err(LeaseError::HungUp)),
             () = timed_out => return None,
         };
-        // As in `acquire_lock`: a client that has left meanwhile is not granted the lock.
+        // As in `acquire_locks`: a client that has left meanwhile is not granted the lock.
         yield_now().await;
         Some(if gone.is_cancelled() { Err(LeaseError::HungUp) } else { decided })
     }

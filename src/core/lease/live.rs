@@ -16,33 +16,30 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Durability, Key, Leases, Promised};
-use crate::{
-    core::{
-        clock,
-        lock::{Mode, Token},
-        session::{Handle, Session},
-        share::Reservation,
-        stats::ReleaseCause,
-        store::{BootMoment, Committed, DurableLease, NotWritten},
-        sync::{Rank, mutant, plain::Guarded},
-    },
-    name::Name,
+use super::{Durability, Key, LeaseNames, Leases, Promised};
+use crate::core::{
+    clock,
+    lock::{Mode, Token},
+    session::{Handle, Session},
+    share::Reservation,
+    stats::ReleaseCause,
+    store::{BootMoment, Committed, DurableLease, NotWritten},
+    sync::{Rank, mutant, plain::Guarded},
 };
 
 /// A lease.
 #[derive(Debug)]
 pub(super) struct Lease {
     pub key: Key,
-    pub name: Name,
+    pub names: LeaseNames,
     pub mode: Mode,
     handle: Arc<Handle>,
-    /// When the lock was granted, in milliseconds since 1970.
+    /// When its locks were granted, in milliseconds since 1970.
     granted_ms: u64,
     term: Guarded<Term>,
     /// The term has changed: its end may be nearer.
     changed: Notify,
-    /// Its lock has passed on, and whether the store knows.
+    /// Its locks have passed on, and whether the store knows.
     over: SetOnce<Result<(), NotWritten>>,
     /// A client has the answer with the grant.
     delivered: AtomicBool,
@@ -156,7 +153,7 @@ impl Lease {
     pub(super) fn start(
         leases: &Arc<Leases>,
         running: Running,
-        (name, mode): (Name, Mode),
+        (names, mode): (LeaseNames, Mode),
         key: Key,
         ttl: Duration,
         held: Option<Duration>,
@@ -174,7 +171,7 @@ impl Lease {
         };
         let granted = clock::since_epoch().saturating_sub(held.unwrap_or_default());
         let granted_ms = u64::try_from(granted.as_millis()).unwrap_or_default();
-        Self::run(leases, handle, (name, mode), key, term, granted_ms)
+        Self::run(leases, handle, (names, mode), key, term, granted_ms)
     }
 
     /// A lease that a store has.
@@ -194,7 +191,7 @@ impl Lease {
             writes: 0,
         };
         let lease =
-            Self::run(leases, handle, (lease.name.clone(), lease.mode), lease.key, term, lease.granted_ms);
+            Self::run(leases, handle, (lease.names.clone(), lease.mode), lease.key, term, lease.granted_ms);
         lease.delivered.store(true, Ordering::SeqCst);
         lease.handle.note(|client_info| client_info.restored = true);
     }
@@ -202,7 +199,7 @@ impl Lease {
     fn run(
         leases: &Arc<Leases>,
         handle: Arc<Handle>,
-        (name, mode): (Name, Mode),
+        (names, mode): (LeaseNames, Mode),
         key: Key,
         term: Term,
         granted_ms: u64,
@@ -212,7 +209,7 @@ impl Lease {
         let term = Guarded::new(Rank::LeaseTerm, term);
         let (changed, over) = (Notify::new(), SetOnce::new());
         let delivered = AtomicBool::new(false);
-        let lease = Arc::new(Self { key, name, mode, handle, granted_ms, term, changed, over, delivered });
+        let lease = Arc::new(Self { key, names, mode, handle, granted_ms, term, changed, over, delivered });
         leases.live.lock().insert(key, lease.clone());
         leases.tasks.spawn(expire(leases.clone(), lease.clone()));
         lease
@@ -244,7 +241,7 @@ impl Lease {
         self.changed.notify_one();
     }
 
-    /// Resolves when its lock has passed on, and whether the store knows. Cancel-safe.
+    /// Resolves when its locks have passed on, and whether the store knows. Cancel-safe.
     pub(super) async fn is_over(&self) -> Result<(), NotWritten> {
         *self.over.wait().await
     }
@@ -259,7 +256,7 @@ impl Lease {
         mutant!(HeartbeatResurrects => if let (None, Some(Durability { writer, .. })) = (&term.running, durability) {
             drop(writer.put(self.durable(&term, 1, Stored { ttl: term.ttl, is_fixed: false })));
         });
-        let token = term.running.as_ref()?.session.token(&self.name).unwrap_or_default();
+        let token = term.running.as_ref()?.session.token(self.names.first()).unwrap_or_default();
         let ttl_before = term.ttl;
         if let PromiseKind::Heartbeat { ttl, deliveries } = promise {
             term.ttl = ttl.unwrap_or(term.ttl);
@@ -281,9 +278,9 @@ impl Lease {
                 && !term.stored.is_some_and(|stored| stored.covers(wanted))
         });
         let ahead = durability.map(|durability| {
-            term.may_be_stored = true;
             term.writes += 1;
             let written = durability.writer.put(self.durable(&term, token, wanted));
+            term.may_be_stored |= !written.is_refused();
             WriteAhead { stored: wanted, ttl_before, written }
         });
         Some((promised, ahead))
@@ -294,7 +291,7 @@ impl Lease {
         let left = term.ends.saturating_duration_since(Instant::now());
         DurableLease {
             key: self.key,
-            name: self.name.clone(),
+            names: self.names.clone(),
             mode: self.mode,
             token,
             ttl,
@@ -329,8 +326,10 @@ impl Lease {
         if term.ttl == stored.ttl {
             term.ttl = ttl_before;
         }
-        if term.stored.is_none() && term.writes == 0 {
-            // It was refused each time. Nobody was told of it, and nothing is to be deleted.
+        let is_told = self.delivered.load(Ordering::SeqCst);
+        if term.stored.is_none() && term.writes == 0 && !is_told {
+            // A write that failed may be in the store all the same. Nobody was told of this lease, so that nobody can be told of
+            // its end and find it back: its lock passes on now. Of a lease that somebody has, it is deleted first.
             term.may_be_stored = false;
         }
         written
@@ -342,7 +341,7 @@ impl Lease {
         self.ended(leases, ended, cause)
     }
 
-    /// Ends it, but not its session, which still holds the lock. None if it had ended.
+    /// Ends it, but not its session, which still holds its lock. None if it had ended.
     ///
     /// Nobody waits until the store has deleted it: its client never had the token, so an owner that comes after may well
     /// be there beside it after a crash.
@@ -455,6 +454,8 @@ pub struct Grant {
     pub token: Token,
     /// When it ends without a heartbeat.
     pub ends: Instant,
+    /// Its place in the queue at first; 0 if it did not wait.
+    pub place: usize,
     /// How long it waited.
     pub waited: Duration,
     /// To be kept until the client has it.

@@ -12,10 +12,13 @@ use super::{
     Durability, Leases,
     live::{Lease, Running},
 };
-use crate::core::{
-    session::Session,
-    share::{QuotaKey, Reservation},
-    store::{BootMoment, DurableLease},
+use crate::{
+    core::{
+        session::Session,
+        share::{QuotaKey, Reservation},
+        store::{BootMoment, DurableLease},
+    },
+    name::Name,
 };
 
 /// Why a lease is not taken up.
@@ -25,7 +28,7 @@ enum Dropped {
     Expired,
     #[error("its user may not lock it any more")]
     Denied,
-    #[error("a lease with a higher fencing token holds its lock")]
+    #[error("a lease with a higher fencing token holds one of its locks")]
     Held,
     #[error("another lease has its session id")]
     SessionTaken,
@@ -70,13 +73,16 @@ impl Leases {
         }
     }
 
-    /// The session of a restored lease, with its lock.
+    /// The session of a restored lease, with its locks: all of them, or it is dropped with those that it has.
     fn restored_session(&self, stored: &DurableLease) -> Result<(Session, Reservation), Dropped> {
         let user = match self.service.users() {
             None => None,
             Some(users) => {
                 let user = stored.user.as_deref().and_then(|user| users.find(user));
-                Some(user.filter(|user| user.may_lock(&stored.name)).ok_or(Dropped::Denied)?)
+                Some(
+                    user.filter(|user| stored.names.iter().all(|name| user.may_lock(name)))
+                        .ok_or(Dropped::Denied)?,
+                )
             }
         };
         let quota_key = QuotaKey::of(user.as_deref(), stored.origin.peer.ip());
@@ -92,7 +98,8 @@ impl Leases {
         let held = SystemTime::UNIX_EPOCH + Duration::from_millis(stored.granted_ms);
         let since = held.elapsed().ok().and_then(|held| Instant::now().checked_sub(held));
         let since = since.unwrap_or_else(Instant::now);
-        let is_held = session.restore(stored.name.clone(), stored.mode, stored.token, since);
+        let mut restore = |name: &Name| session.restore(name.clone(), stored.mode, stored.token, since);
+        let is_held = stored.names.iter().all(&mut restore);
         if is_held { Ok((session, reservation)) } else { Err(Dropped::Held) }
     }
 }
@@ -102,16 +109,13 @@ mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
-    use crate::{
-        core::{
-            client_info::{Origin, Wire},
-            lease::{Bounds, Client, Key, LeaseError, Secret},
-            lock::{Mode, SessionId},
-            session::{Limits, LockService, Principal},
-            store::{Floors, NotWritten, StoreWriter},
-            users::{NewEntry, Users, entry},
-        },
-        name::Name,
+    use crate::core::{
+        client_info::{Origin, Wire},
+        lease::{Bounds, Client, Key, LeaseError, LeaseNames, Secret},
+        lock::{Mode, SessionId},
+        session::{Limits, LockService, Locks, Principal, first_page},
+        store::{Floors, NotWritten, StoreWriter},
+        users::{NewEntry, Users, entry},
     };
 
     const TTL: Duration = Duration::from_mins(1);
@@ -125,7 +129,7 @@ mod tests {
     fn stored(name: &str, session: u32) -> DurableLease {
         DurableLease {
             key: Key::of("token", &[name, &session.to_string()]),
-            name: Name::new(name).unwrap(),
+            names: Name::new(name).unwrap().into(),
             mode: Mode::Exclusive,
             token: session.into(),
             ttl: TTL,
@@ -154,10 +158,41 @@ mod tests {
     fn restored(leases: Vec<DurableLease>, users: Option<Arc<Users>>) -> (Vec<String>, usize) {
         let (server, writer) = server(&leases, users);
         let count = server.restore(leases, Some(BOOT));
-        let mut names: Vec<_> = server.all().iter().map(|lease| lease.name.to_string()).collect();
+        let mut names: Vec<_> = server.all().iter().map(|lease| lease.names.first().to_string()).collect();
         names.sort();
         assert_eq!(count, names.len());
         (names, writer.count())
+    }
+
+    fn of_several(names: &[&str], session: u32) -> DurableLease {
+        let names = names.iter().map(|name| Name::new(name).unwrap()).collect();
+        DurableLease { names: LeaseNames::new(names).unwrap(), ..stored("of several", session) }
+    }
+
+    #[tokio::test]
+    async fn lease_of_several_locks_has_all_of_them_again() {
+        let lease = of_several(&["b", "a"], 7);
+        let (server, _) = server(std::slice::from_ref(&lease), None);
+        assert_eq!(server.restore(vec![lease.clone()], Some(BOOT)), 1);
+        let mut table = server.service().open(ORIGIN);
+        let rows = table.query(&Locks { prefix: None, page: first_page() }).unwrap().rows;
+        let held: Vec<_> =
+            rows.iter().map(|row| (row.name.as_str(), row.session.0, row.fencing_token)).collect();
+        assert_eq!(held, [("a", 7, 7), ("b", 7, 7)]);
+        for name in lease.names.iter() {
+            assert!(server.remaining(&lease.key, name, Principal::ALL).await.is_ok(), "by any of its names");
+        }
+        let renewed = server.renew(&lease.key, lease.names.first(), None, Principal::ALL).await.unwrap();
+        assert_eq!(renewed.token, 7);
+    }
+
+    #[tokio::test]
+    async fn lease_that_lacks_a_lock_is_dropped_with_the_others() {
+        let leases = vec![of_several(&["a", "b"], 1), stored("b", 2)];
+        let (server, writer) = server(&leases, None);
+        assert_eq!(server.restore(leases, Some(BOOT)), 1);
+        let free = ["a", "b"].map(|name| server.service().is_free(&Name::new(name).unwrap()));
+        assert_eq!((free, writer.count()), ([true, false], 1));
     }
 
     #[tokio::test]
@@ -223,7 +258,7 @@ mod tests {
     #[tokio::test]
     async fn closed_store_keeps_a_released_lease_and_its_client_is_told() {
         let leases = vec![stored("a", 1), stored("b", 2)];
-        let [released, renewed] = [0, 1].map(|at| (leases[at].key, leases[at].name.clone()));
+        let [released, renewed] = [0, 1].map(|at| (leases[at].key, leases[at].names.first().clone()));
         let (server, writer) = server(&leases, None);
         server.restore(leases, Some(BOOT));
         writer.close(server.all_stored());
@@ -240,7 +275,7 @@ mod tests {
     #[tokio::test]
     async fn lease_is_marked_restored_until_its_first_heartbeat() {
         let leases = vec![stored("a", 1)];
-        let (key, name) = (leases[0].key, leases[0].name.clone());
+        let (key, name) = (leases[0].key, leases[0].names.first().clone());
         let (server, _) = server(&leases, None);
         server.restore(leases, Some(BOOT));
         let lease = server.all().remove(0);

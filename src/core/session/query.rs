@@ -278,9 +278,10 @@ impl Query for DurableLeases {
 
     fn answer(&self, service: &LockService, viewer: Principal<'_>) -> StoredLeases {
         let mut leases = self.writer.leases();
-        leases.retain(|lease| viewer.sees(&lease.name));
-        leases.sort_by(|one, other| (&one.name, one.token).cmp(&(&other.name, other.token)));
-        let key = |lease: &Arc<DurableLease>| HoldKey { name: lease.name.clone(), token: lease.token };
+        leases.retain(|lease| lease.names.iter().all(|name| viewer.sees(name)));
+        let key =
+            |lease: &Arc<DurableLease>| HoldKey { name: lease.names.first().clone(), token: lease.token };
+        leases.sort_by_cached_key(key);
         let leases = Paged::of(leases, &self.page, key).map(|lease| {
             let client_info = service.who_is(lease.session).map(|(_, client_info)| client_info);
             StoredLeaseRow { expires: client_info.and_then(|client_info| client_info.expires), lease }

@@ -220,6 +220,11 @@ impl LockService {
         (waiters, first.map(|since| since.elapsed()))
     }
 
+    /// What a session waits for; of several locks, the first that is in its way.
+    pub fn waits_for(&self, session: SessionId) -> Option<Name> {
+        self.table.waits_for(session)
+    }
+
     /// Whether nobody holds a lock.
     pub fn is_free(&self, name: &Name) -> bool {
         self.table.is_free(name)

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::core::client_info::Wire;
+use crate::{core::client_info::Wire, name::Name};
 
 /// What a store is asked to do, and where its answer goes.
 struct Asked {
@@ -39,7 +39,7 @@ impl Scripted {
 impl Store for Scripted {
     fn commit(&self, Batch { changes, floors }: Batch) -> BoxFuture<'_, Result<(), CommitError>> {
         let changes = changes.into_iter().map(|(key, change)| match change {
-            LeaseChange::Put(lease) => (lease.name.to_string(), Some(lease.ttl.as_secs())),
+            LeaseChange::Put(lease) => (lease.names.first().to_string(), Some(lease.ttl.as_secs())),
             LeaseChange::Delete => {
                 (NAMES.into_iter().find(|name| key_of(name) == key).unwrap().to_owned(), None)
             }
@@ -48,7 +48,8 @@ impl Store for Scripted {
     }
 
     fn replace(&self, leases: Vec<DurableLease>, _: Floors) -> BoxFuture<'_, Result<(), CommitError>> {
-        let leases = leases.into_iter().map(|lease| (lease.name.to_string(), Some(lease.ttl.as_secs())));
+        let leases =
+            leases.into_iter().map(|lease| (lease.names.first().to_string(), Some(lease.ttl.as_secs())));
         self.ask(What::Replace(leases.collect()))
     }
 
@@ -66,7 +67,7 @@ fn key_of(name: &str) -> Key {
 pub(crate) fn lease(name: &str, ttl: u64) -> DurableLease {
     DurableLease {
         key: key_of(name),
-        name: Name::new(name).unwrap(),
+        names: Name::new(name).unwrap().into(),
         mode: Mode::Exclusive,
         token: 1,
         ttl: Duration::from_secs(ttl),

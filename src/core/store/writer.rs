@@ -153,6 +153,13 @@ impl StoreStats {
 #[derive(Debug)]
 pub struct Committed(Result<oneshot::Receiver<Result<(), NotWritten>>, NotWritten>);
 
+impl Committed {
+    /// Whether the change never went to the store.
+    pub fn is_refused(&self) -> bool {
+        self.0.is_err()
+    }
+}
+
 impl Future for Committed {
     type Output = Result<(), NotWritten>;
 

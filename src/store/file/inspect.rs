@@ -62,7 +62,7 @@ impl StoredFile {
         copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, &bytes)).map_err(io)?;
         let database = builder().create_with_backend(copy).map_err(|error| cannot_open(path, error))?;
         let (meta, mut leases) = super::read(&database, path)?;
-        leases.sort_by(|one, other| (&one.name, one.token).cmp(&(&other.name, other.token)));
+        leases.sort_by(|one, other| (one.names.first(), one.token).cmp(&(other.names.first(), other.token)));
         Ok(Self {
             format: meta.format,
             bytes: bytes.len() as u64,

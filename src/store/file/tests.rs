@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use redb::StorageBackend;
 
 use super::*;
-use crate::core::{lease::Key, store};
+use crate::core::{lease::Key, lock::Mode, store};
 
 /// As a disk writes them.
 const SECTOR: usize = 512;
@@ -204,7 +204,7 @@ impl Scene {
 }
 
 fn found(state: &StoredState) -> Leases {
-    state.leases.iter().map(|lease| (lease.name.to_string(), lease.ttl.as_secs())).collect()
+    state.leases.iter().map(|lease| (lease.names.first().to_string(), lease.ttl.as_secs())).collect()
 }
 
 /// With a note, so that a few of them fill a page.
@@ -336,7 +336,33 @@ fn foreign_and_newer_files_are_refused_and_kept() {
     write_meta(&store.file.database.lock().as_ref().unwrap().database, &meta).unwrap();
     drop(store);
     let error = scene.try_open().unwrap_err();
-    assert!(matches!(error, OpenError::Newer { format: 2, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { format: 3, .. }), "{error}");
+}
+
+#[test]
+fn format_rises_with_a_lease_that_older_versions_misread() {
+    let scene = Scene::new();
+    let (store, _) = scene.open();
+    let format =
+        |store: &FileStore| read_meta(&store.file.database.lock().as_ref().unwrap().database).unwrap().format;
+    let put = |lease: DurableLease| Batch {
+        changes: vec![(lease.key, LeaseChange::Put(Arc::new(lease)))],
+        ..Batch::default()
+    };
+    store.file.commit(&put(lease("plain", 10))).unwrap();
+    assert_eq!(format(&store), 1, "an older version may still open it");
+    let permit = DurableLease { mode: Mode::Permit(3), ..lease("pool", 10) };
+    let key = permit.key;
+    store.file.commit(&put(permit)).unwrap();
+    assert_eq!(format(&store), 2);
+    drop(store);
+    let (store, state) = scene.open();
+    assert!(state.leases.iter().any(|lease| lease.mode == Mode::Permit(3)));
+    let delete = Batch { changes: vec![(key, LeaseChange::Delete)], ..Batch::default() };
+    store.file.commit(&delete).unwrap();
+    assert_eq!(format(&store), 2, "it falls at a start");
+    drop(store);
+    assert_eq!(format(&scene.open().0), 1);
 }
 
 #[test]

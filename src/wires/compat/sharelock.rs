@@ -186,7 +186,7 @@ async fn take(
     match leases.acquire_as(request, owner, client).await {
         Ok(grant) => Ok((Status::Acquired, Some(grant.delivery))),
         Err(error) if error.is_denied() => Err(PermissionDenied(error)),
-        Err(LeaseError::Busy) if timeout_ms > 0 => Ok((Status::Timeout, None)),
+        Err(LeaseError::Busy(_)) if timeout_ms > 0 => Ok((Status::Timeout, None)),
         Err(_) => Ok((Status::NotAcquired, None)),
     }
 }

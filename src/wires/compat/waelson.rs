@@ -125,7 +125,7 @@ async fn lock(
                 json!({ "code": 200, "token": token, "resource": resource, "ttl": ttl, "acquired": true });
             Ok(GuardedResponse::granted(delivery, web::json(StatusCode::OK, &body)))
         }
-        Err(LeaseError::Busy) => {
+        Err(LeaseError::Busy(_)) => {
             let message = "lock already acquired";
             let body = json!({ "code": 409, "resource": resource, "acquired": false, "message": message });
             Err(ErrorResponse(StatusCode::CONFLICT, body))

@@ -20,17 +20,20 @@ use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
 use super::{
-    mode,
+    NamesError, mode,
     proto::{
-        GetLock, HoldRequest, HoldResponse, Introduce, LeaseLock, Refusal, ReleaseLock, hold_request::Command,
+        GetLock, HoldRequest, HoldResponse, Introduce, LeaseLock, Refusal, ReleaseLock, ReleaseLocks,
+        hold_request::Command,
     },
 };
 use crate::{
     core::{
         budget::{Budget, Charge, Exceeded},
         client_info::is_too_long,
-        command::{AcquireAnswer, Answer, EndReason, Error, LockRequest, ReleaseAnswer},
-        lease::{Delivery, LeaseLockAnswer, Leases},
+        command::{
+            AcquireAnswer, Answer, EndReason, Error, LockRequest, LocksRequest, ReleaseAnswer, WaitDetails,
+        },
+        lease::{Delivery, LeaseLockAnswer, LeaseNames, Leases},
         session::{Acquiring, Releasing, Session, Waiting},
     },
     name::Name,
@@ -227,8 +230,10 @@ impl RequestStream {
 
     /// Queues a request and charges it.
     fn buffer(&mut self, request: HoldRequest) -> Result<(), Exceeded> {
-        let bytes = request.encoded_len() + size_of::<StreamRequest>();
-        self.ahead.push_back(StreamRequest::of(request));
+        let mut bytes = request.encoded_len() + size_of::<StreamRequest>();
+        let request = StreamRequest::of(request);
+        bytes += request.names() * size_of::<Name>();
+        self.ahead.push_back(request);
         let all = self.charge.bytes() + bytes;
         self.budget.resize(&mut self.charge, all)
     }
@@ -290,9 +295,15 @@ impl HoldCall {
             StreamRequest::Acquire(request) => {
                 return self.acquire(request, since).await.map(|response| Reply::of(Ok(response)));
             }
+            StreamRequest::AcquireSeveral(request) => {
+                // Boxed, as it is rare.
+                let acquired = Box::pin(self.acquire_several(request, since));
+                return acquired.await.map(|response| Reply::of(Ok(response)));
+            }
             // Boxed, as it is rare.
             StreamRequest::LeaseLock(name, ttl) => return Box::pin(self.lease_lock(&name, ttl, since)).await,
             StreamRequest::Release(name) => self.session.release(&name).map(ReleaseAnswer::number),
+            StreamRequest::ReleaseSeveral(names) => self.session.release_several(&names).map(Some),
             StreamRequest::ReleaseAll => match self.session.release_all() {
                 Ok(Releasing::Done(counts)) => Ok(Some(counts)),
                 Ok(Releasing::Pieces(pieces)) => Ok(Some(pieces.finish().await.map_err(StreamEnd::Ended)?)),
@@ -346,9 +357,40 @@ impl HoldCall {
                 wait_for_lock(waiting, &mut self.requests, &self.replies, self.left).await?
             }
         };
-        let number = answer.map(|answer| Some(answer.number()));
-        let fencing_token = if number == Ok(Some(1)) { self.session.token(&name) } else { None };
-        Ok(number_response(number, fencing_token, since))
+        Ok(self.acquired(answer, &name, since))
+    }
+
+    /// Cancel-safe: dropped, it leaves the queues.
+    async fn acquire_several(
+        &mut self,
+        request: LocksRequest,
+        since: Instant,
+    ) -> Result<HoldResponse, StreamEnd> {
+        let Some(first) = request.names.first().cloned() else {
+            return Ok(HoldResponse::default());
+        };
+        let answer = match self.session.acquire_several(request) {
+            Acquiring::Done(answer) => answer,
+            Acquiring::Waiting(waiting) => {
+                wait_for_lock(waiting, &mut self.requests, &self.replies, self.left).await?
+            }
+        };
+        Ok(self.acquired(answer, &first, since))
+    }
+
+    /// The response to a request for this lock, or for it and others.
+    fn acquired(&self, answer: Answer<AcquireAnswer>, name: &Name, since: Instant) -> HoldResponse {
+        let number = answer.as_ref().map(|answer| Some(answer.number())).map_err(Clone::clone);
+        let response = number_response(number, None, since);
+        match answer {
+            Ok(AcquireAnswer::Granted(WaitDetails { place, .. })) => {
+                HoldResponse { fencing_token: self.session.token(name), place: place as u64, ..response }
+            }
+            Ok(AcquireAnswer::TimedOut(in_the_way)) => {
+                HoldResponse { in_the_way: in_the_way.map(|name| name.as_str().to_owned()), ..response }
+            }
+            Err(_) => response,
+        }
     }
 }
 
@@ -386,7 +428,9 @@ fn keepalive(left: Duration) -> HoldResponse {
 /// A request, checked when it arrives: a refusal is smaller than a message that waits to be refused.
 enum StreamRequest {
     Acquire(LockRequest),
+    AcquireSeveral(LocksRequest),
     Release(Name),
+    ReleaseSeveral(Vec<Name>),
     ReleaseAll,
     LeaseLock(Name, Duration),
     Introduce(Introduce),
@@ -399,18 +443,41 @@ impl StreamRequest {
         Self::read(request).unwrap_or_else(Self::Refused)
     }
 
+    fn of_get_lock(request: &GetLock) -> Result<Self, Refusal> {
+        let names = several(&request.name, &request.names)?;
+        let mode =
+            mode(request.mode, request.limit, &names).map_err(|wrong| refusal(Symbol::Syntax, &wrong))?;
+        let timeout = Timeout::from_millis(request.wait_ms.into());
+        Ok(if request.names.is_empty() {
+            Self::Acquire(LockRequest { name: names.first().clone(), mode, timeout })
+        } else {
+            Self::AcquireSeveral(LocksRequest { names: names.iter().cloned().collect(), mode, timeout })
+        })
+    }
+
+    /// How many locks it names in a list of its own.
+    fn names(&self) -> usize {
+        match self {
+            Self::AcquireSeveral(request) => request.names.len(),
+            Self::ReleaseSeveral(names) => names.len(),
+            _ => 0,
+        }
+    }
+
     fn read(request: HoldRequest) -> Result<Self, Refusal> {
         let name = |text: &str| Name::new(text).map_err(|error| refusal(Symbol::BadName, &error));
         let command = request.command;
         let command =
             command.ok_or_else(|| refusal(Symbol::UnknownCommand, &"the request has no command"))?;
         Ok(match command {
-            Command::GetLock(GetLock { name: lock, mode: number, wait_ms }) => Self::Acquire(LockRequest {
-                name: name(&lock)?,
-                mode: mode(number).map_err(|status| refusal(Symbol::Syntax, &status.message()))?,
-                timeout: Timeout::from_millis(wait_ms.into()),
-            }),
+            Command::GetLock(request) => Self::of_get_lock(&request)?,
             Command::ReleaseLock(ReleaseLock { name: lock }) => Self::Release(name(&lock)?),
+            Command::ReleaseLocks(ReleaseLocks { names }) if names.is_empty() => {
+                return Err(refusal(Symbol::Syntax, &"names: name at least one lock"));
+            }
+            Command::ReleaseLocks(ReleaseLocks { names }) => {
+                Self::ReleaseSeveral(several("", &names)?.iter().cloned().collect())
+            }
             Command::ReleaseAllLocks(_) => Self::ReleaseAll,
             Command::LeaseLock(LeaseLock { name: lock, ttl_ms }) => {
                 Self::LeaseLock(name(&lock)?, Duration::from_millis(ttl_ms))
@@ -423,6 +490,17 @@ impl StreamRequest {
             Command::Keepalive(_) => Self::Keepalive,
         })
     }
+}
+
+fn several(one: &str, names: &[String]) -> Result<LeaseNames, Refusal> {
+    super::names(one, names).map_err(|error| {
+        let symbol = match error {
+            NamesError::Name(_) => Symbol::BadName,
+            NamesError::Both => Symbol::Syntax,
+            NamesError::TooMany => Error::TooManyNames.symbol(),
+        };
+        refusal(symbol, &error)
+    })
 }
 
 fn refusal(symbol: Symbol, message: &dyn fmt::Display) -> Refusal {

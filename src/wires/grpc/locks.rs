@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    hold, lock_mode, mode, moment, name,
+    hold, lock_mode, mode, moment, name, names,
     proto::{
         AcquireRequest, AcquireResponse, EndedHold, HistoryRequest, HistoryResponse, HoldRequest,
         KillRequest, KillResponse, ListRequest, ListResponse, Lock, ReleaseRequest, ReleaseResponse,
@@ -43,24 +43,26 @@ impl Locks for LocksService {
     async fn acquire(&self, request: Request<AcquireRequest>) -> Result<Response<AcquireResponse>, Status> {
         let client = peer_of(&request)?.client(Wire::Grpc);
         let body = request.into_inner();
-        let name = name(&body.name)?;
+        let names =
+            names(&body.name, &body.names).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let request = LeaseRequest {
-            name: name.clone(),
-            mode: mode(body.mode)?,
+            mode: mode(body.mode, body.limit, &names).map_err(Status::invalid_argument)?,
+            names: names.clone(),
             wait: Timeout::from_millis(body.wait_ms.into()),
             ttl: body.ttl_ms.map(Duration::from_millis),
             client: body.client,
             note: body.note,
             request: body.request_id.map(RequestId::new).transpose()?,
         };
-        let (Grant { token, ends, waited, delivery }, secret) =
+        let (Grant { token, ends, place, waited, delivery }, secret) =
             self.0.leases.acquire(request, client).await?;
         let response = AcquireResponse {
             lease_token: secret.reveal().to_owned(),
             fencing_token: token,
             expires_at_ms: moment(ends),
             waited_ms: millis(waited),
-            waiters: self.0.service.queue_of(&name).0 as u64,
+            place: place as u64,
+            waiters: self.0.leases.queues_of(&names).0 as u64,
         };
         Ok(message(response, Some(ResponseGuard::Grant(delivery))))
     }
@@ -216,6 +218,7 @@ impl From<LockRow> for Lock {
         Self {
             name: row.name.as_str().to_owned(),
             mode: lock_mode(row.mode),
+            limit: row.mode.limit().map(u32::from),
             session: row.session.0,
             wire: row.origin.map_or("", |origin| origin.wire.as_str()).to_owned(),
             peer: row.address(),
@@ -276,6 +279,7 @@ impl From<WaiterRow> for Waiter {
             wire: origin.map_or("", |origin| origin.wire.as_str()).to_owned(),
             peer: origin.map_or_else(String::new, |origin| origin.peer.to_string()),
             mode: lock_mode(mode),
+            limit: mode.limit().map(u32::from),
             waited_ms: millis(waited),
             idle_ms: client_info.map_or(0, |client_info| millis(client_info.idle())),
             client: client_info.and_then(ClientInfo::client).map(str::to_owned),
@@ -344,6 +348,7 @@ impl From<PastHold> for EndedHold {
             note: text(texts.note),
             reason: text(texts.reason),
             mode: lock_mode(mode),
+            limit: mode.limit().map(u32::from),
             fencing_token: token,
             acquired_at_ms: since_1970(started),
             held_ms: millis(held),

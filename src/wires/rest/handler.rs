@@ -15,7 +15,7 @@ use crate::{
     core::{
         client_info::{MAX_TEXT, Wire},
         command::{EndReason, Error, LockRow},
-        lease::LeaseError,
+        lease::{LeaseError, the_lock},
         lock::{Page, Paged},
         session::{LockService, Query as CoreQuery, Session, page},
         share::QuotaExceeded,
@@ -108,7 +108,7 @@ impl From<LeaseError> for ApiError {
     fn from(error: LeaseError) -> Self {
         let (code, status) = match &error {
             LeaseError::Refused(error) => return error.clone().into(),
-            LeaseError::Busy => (StatusCode::CONFLICT, "Busy"),
+            LeaseError::Busy(_) => (StatusCode::CONFLICT, "Busy"),
             LeaseError::Gone => (StatusCode::NOT_FOUND, "NotFound"),
             LeaseError::NotYours => (StatusCode::CONFLICT, "InvalidToken"),
             LeaseError::RequestIdTaken => (StatusCode::CONFLICT, "RequestIdTaken"),
@@ -124,7 +124,9 @@ impl From<LeaseError> for ApiError {
         };
         // In the words of HTTP.
         let message = match &error {
-            LeaseError::Busy => "the lock is held; wait longer (waitMs), or try again".to_owned(),
+            LeaseError::Busy(in_the_way) => {
+                format!("{} is held; wait longer (waitMs), or try again", the_lock(in_the_way.as_deref()))
+            }
             LeaseError::Ttl { min, max } => {
                 let (min, max) = (min.as_millis(), max.as_millis());
                 format!("ttlMs must be {min} to {max} (--lease-min, --lease-max)")
@@ -324,6 +326,9 @@ pub(super) struct HolderJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
     mode: String,
+    /// Of permits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u16>,
     fencing_token: u64,
     acquired_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -346,6 +351,7 @@ impl HolderJson {
             client: row.client().map(str::to_owned),
             user: row.user().map(str::to_owned),
             mode: row.mode.to_string(),
+            limit: row.mode.limit(),
             fencing_token: row.fencing_token,
             acquired_at: rfc3339(SystemTime::now() - row.held),
             expires_at: row.expires().map(|ends| rfc3339(wall_clock(ends))),

@@ -14,7 +14,7 @@ use axum::{
 use getlockd_proto::{moment::rfc3339, timeout::Timeout};
 use serde::{Deserialize, Serialize};
 
-use super::fields;
+use super::fields::{self, ModeWord};
 use super::handler::{
     ApiError, HandlerResult, HolderJson, Json, LockJson, PageJson, UrlPath, UrlQuery, done, list, page_of,
     session,
@@ -22,8 +22,8 @@ use super::handler::{
 use crate::{
     core::{
         client_info::Wire,
-        command::LockRow,
-        lease::{Grant, LeaseError, LeaseRequest, Leases, Renewed, RequestId, Secret},
+        command::{Error, LockRow, MAX_NAMES},
+        lease::{Grant, LeaseError, LeaseNames, LeaseRequest, Leases, Renewed, RequestId, Secret},
         lock::{Mode, Paged},
         session::{HoldersOf, LockService, Locks, Principal},
     },
@@ -43,12 +43,16 @@ pub(super) fn routes() -> Router<AppState> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct AcquireJson {
-    #[serde(alias = "ResourceName", deserialize_with = "fields::resource_name")]
-    resource_name: String,
+    #[serde(default, alias = "ResourceName", deserialize_with = "fields::one_resource_name")]
+    resource_name: Option<String>,
+    #[serde(default, deserialize_with = "fields::resource_names")]
+    resource_names: Option<Vec<String>>,
     #[serde(default, alias = "ClientId", deserialize_with = "fields::client_id")]
     client_id: Option<String>,
     #[serde(default, deserialize_with = "fields::mode")]
-    mode: Option<Mode>,
+    mode: ModeWord,
+    #[serde(default, deserialize_with = "fields::limit")]
+    limit: Option<u16>,
     /// A negative number waits forever.
     #[serde(default, deserialize_with = "fields::wait_ms")]
     wait_ms: Option<i128>,
@@ -58,6 +62,57 @@ struct AcquireJson {
     note: Option<String>,
     #[serde(default, deserialize_with = "fields::request_id")]
     request_id: Option<String>,
+}
+
+impl AcquireJson {
+    fn names(&self) -> Result<LeaseNames, ApiError> {
+        let names = match (&self.resource_name, &self.resource_names) {
+            (Some(name), None) => return Ok(Name::new(name)?.into()),
+            (None, Some(names)) => names,
+            (None, None) => return Err(ApiError::bad_request("resourceName: this field is required")),
+            (Some(_), Some(_)) => {
+                return Err(ApiError::bad_request("send resourceName or resourceNames, not both"));
+            }
+        };
+        if names.len() > MAX_NAMES {
+            return Err(Error::TooManyNames.into());
+        }
+        let names: Vec<_> = names.iter().map(|name| Name::new(name)).collect::<Result<_, _>>()?;
+        LeaseNames::new(names).ok_or_else(|| ApiError::bad_request("resourceNames: name at least one lock"))
+    }
+
+    fn mode(&self) -> Result<Mode, ApiError> {
+        match (self.mode, self.limit) {
+            (ModeWord::Exclusive, None) => Ok(Mode::Exclusive),
+            (ModeWord::Shared, None) => Ok(Mode::Shared),
+            (ModeWord::Permit, Some(_)) if self.resource_names.is_some() => {
+                Err(ApiError::bad_request("a permit is of one lock; send resourceName"))
+            }
+            (ModeWord::Permit, Some(limit)) => Ok(Mode::Permit(limit)),
+            (ModeWord::Permit, None) => {
+                Err(ApiError::bad_request("limit: mode `permit` needs this field, such as 3"))
+            }
+            (_, Some(_)) => Err(ApiError::bad_request("limit: only mode `permit` takes this field")),
+        }
+    }
+}
+
+/// Others hold one of several locks, and the wait is over.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BusyJson {
+    success: bool,
+    status: &'static str,
+    message: String,
+    in_the_way: String,
+}
+
+impl BusyJson {
+    fn of(in_the_way: Box<Name>) -> Self {
+        let name = in_the_way.as_str().to_owned();
+        let ApiError { status, message, .. } = LeaseError::Busy(Some(in_the_way)).into();
+        Self { success: false, status, message, in_the_way: name }
+    }
 }
 
 #[derive(Serialize)]
@@ -70,26 +125,35 @@ struct GrantJson {
     fencing_token: u64,
     expires_at: String,
     waited_ms: u64,
+    /// In the queue at first; 0 without a wait.
+    place: usize,
     waiters: usize,
 }
 
 async fn acquire(
-    State(AppState { service, leases }): State<AppState>,
+    State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
     Json(body): Json<AcquireJson>,
 ) -> Result<GuardedResponse, ApiError> {
-    let name = Name::new(&body.resource_name)?;
+    let names = body.names()?;
     let request = LeaseRequest {
-        name: name.clone(),
-        mode: body.mode.unwrap_or(Mode::Exclusive),
+        mode: body.mode()?,
+        names: names.clone(),
         wait: Timeout::from_millis(body.wait_ms.unwrap_or(0)),
         ttl: body.ttl_ms.map(Duration::from_millis),
         client: body.client_id,
         note: body.note,
         request: body.request_id.map(RequestId::new).transpose()?,
     };
-    let (Grant { token, ends, waited, delivery }, secret) =
-        leases.acquire(request, peer.client(Wire::Http)).await?;
+    let (Grant { token, ends, place, waited, delivery }, secret) =
+        match leases.acquire(request, peer.client(Wire::Http)).await {
+            Ok(granted) => granted,
+            Err(LeaseError::Busy(Some(in_the_way))) => {
+                let busy = json(StatusCode::CONFLICT, &BusyJson::of(in_the_way));
+                return Ok(GuardedResponse::unguarded(busy));
+            }
+            Err(error) => return Err(error.into()),
+        };
     let response = GrantJson {
         success: true,
         status: "Acquired",
@@ -98,7 +162,8 @@ async fn acquire(
         fencing_token: token,
         expires_at: rfc3339(wall_clock(ends)),
         waited_ms: millis(waited),
-        waiters: service.queue_of(&name).0,
+        place,
+        waiters: leases.queues_of(&names).0,
     };
     Ok(GuardedResponse::granted(delivery, json(StatusCode::OK, &response)))
 }

@@ -12,6 +12,7 @@ use crate::{
         client_info::Wire,
         command::Error,
         lease::{Grant, LeaseError, LeaseRequest, Leases, Secret},
+        lock::Mode,
     },
     name::Name,
     wires::web::{AppState, GuardedResponse, Peer},
@@ -25,27 +26,30 @@ pub(super) fn routes() -> Router<AppState> {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TimesParams {
+struct GetLockParams {
     /// A timeout as in GET_LOCK: `10`, `500ms`.
     #[serde(default)]
     wait: String,
     #[serde(default)]
     ttl: String,
+    /// For one of so many permits.
+    #[serde(default)]
+    limit: String,
 }
 
 async fn get_lock(
     State(leases): State<Arc<Leases>>,
     Extension(peer): Extension<Peer>,
     UrlPath(resource): UrlPath<String>,
-    UrlQuery(times): UrlQuery<TimesParams>,
+    UrlQuery(params): UrlQuery<GetLockParams>,
 ) -> Result<GuardedResponse, ApiError> {
-    let (wait, ttl) = (wait(&times.wait)?, ttl(&times.ttl)?);
-    let request = LeaseRequest { wait, ttl, ..LeaseRequest::of(Name::new(&resource)?) };
+    let (wait, ttl, mode) = (wait(&params.wait)?, ttl(&params.ttl)?, mode(&params.limit)?);
+    let request = LeaseRequest { mode, wait, ttl, ..LeaseRequest::of(Name::new(&resource)?) };
     match leases.acquire(request, peer.client(Wire::Http)).await {
         Ok((Grant { delivery, .. }, secret)) => {
             Ok(GuardedResponse::granted(delivery, secret.reveal().to_owned()))
         }
-        Err(LeaseError::Busy) => Ok(GuardedResponse::unguarded("false")),
+        Err(LeaseError::Busy(_)) => Ok(GuardedResponse::unguarded("false")),
         Err(error) => Err(error.into()),
     }
 }
@@ -63,6 +67,15 @@ fn ttl(text: &str) -> Result<Option<Duration>, ApiError> {
         _ => Err(ApiError::bad_request(
             "ttl: expected seconds (45), or a number with a unit (500ms, 45s, 2m, 1h)",
         )),
+    }
+}
+
+/// Exclusive without a limit.
+fn mode(limit: &str) -> Result<Mode, ApiError> {
+    match limit.parse() {
+        _ if limit.is_empty() => Ok(Mode::Exclusive),
+        Ok(limit @ 1..) => Ok(Mode::Permit(limit)),
+        _ => Err(ApiError::bad_request("limit: use 1 to 65535 permits")),
     }
 }
 

@@ -166,6 +166,8 @@ struct WaiterJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<String>,
     mode: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u16>,
     waited_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     idle_ms: Option<u64>,
@@ -186,6 +188,7 @@ impl WaiterJson {
             wire: origin.map(|origin| origin.wire.as_str()),
             peer: origin.map(|origin| origin.peer.to_string()),
             mode: mode.to_string(),
+            limit: mode.limit(),
             waited_ms: millis(*waited),
             idle_ms: client_info.map(|client_info| millis(client_info.idle())),
             client: client_info.and_then(ClientInfo::client).map(str::to_owned),
@@ -216,6 +219,8 @@ struct EndedHoldJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
     mode: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u16>,
     fencing_token: u64,
     acquired_at: String,
     held_ms: u64,
@@ -238,6 +243,7 @@ impl EndedHoldJson {
             user: text(&texts.user),
             note: text(&texts.note),
             mode: mode.to_string(),
+            limit: mode.limit(),
             fencing_token: *token,
             acquired_at: rfc3339(*started),
             held_ms: millis(*held),

@@ -95,7 +95,12 @@ impl From<Floors> for FloorsJson {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StoredLeaseJson {
     name: String,
+    /// Of a lease of several locks, those behind the first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    other_names: Vec<String>,
     mode: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u16>,
     fencing_token: u64,
     session: u32,
     wire: &'static str,
@@ -115,8 +120,10 @@ pub(crate) struct StoredLeaseJson {
 impl StoredLeaseJson {
     pub(crate) fn of(lease: &DurableLease, expires: Option<SystemTime>) -> Self {
         Self {
-            name: lease.name.as_str().to_owned(),
+            name: lease.names.first().as_str().to_owned(),
+            other_names: lease.names.others().iter().map(|name| name.as_str().to_owned()).collect(),
             mode: lease.mode.to_string(),
+            limit: lease.mode.limit(),
             fencing_token: lease.token,
             session: lease.session.0,
             wire: lease.origin.wire.as_str(),

@@ -10,12 +10,12 @@ use axum::{
     response::Response,
 };
 use tokio::time::timeout;
-use tonic::{Code, Status, server::NamedService};
+use tonic::{Code, Status, metadata::MetadataValue, server::NamedService};
 
 use super::Peer;
 use crate::core::{
     command::{EndReason, Error},
-    lease::LeaseError,
+    lease::{LeaseError, the_lock},
     share::QuotaExceeded,
 };
 
@@ -167,7 +167,7 @@ impl From<LeaseError> for Status {
     fn from(error: LeaseError) -> Self {
         let code = match &error {
             LeaseError::Refused(error) => return error.clone().into(),
-            LeaseError::Busy | LeaseError::Ended(EndReason::Killed(_)) => Code::Aborted,
+            LeaseError::Busy(_) | LeaseError::Ended(EndReason::Killed(_)) => Code::Aborted,
             LeaseError::Ended(EndReason::Revoked) => Code::PermissionDenied,
             LeaseError::HungUp => Code::Cancelled,
             LeaseError::Gone => Code::NotFound,
@@ -181,7 +181,9 @@ impl From<LeaseError> for Status {
         };
         // In the words of gRPC.
         let message = match &error {
-            LeaseError::Busy => "the lock is held; wait longer (wait_ms), or try again".to_owned(),
+            LeaseError::Busy(in_the_way) => {
+                format!("{} is held; wait longer (wait_ms), or try again", the_lock(in_the_way.as_deref()))
+            }
             LeaseError::Ttl { min, max } => {
                 let (min, max) = (min.as_millis(), max.as_millis());
                 format!("ttl_ms must be {min} to {max} (--lease-min, --lease-max)")
@@ -189,9 +191,17 @@ impl From<LeaseError> for Status {
             LeaseError::BadRequestId | LeaseError::RequestIdTaken => format!("request_id: {error}"),
             other => other.to_string(),
         };
-        Self::new(code, message)
+        let mut status = Self::new(code, message);
+        if let LeaseError::Busy(Some(in_the_way)) = &error {
+            let name = MetadataValue::from_bytes(in_the_way.as_str().as_bytes());
+            status.metadata_mut().insert_bin(IN_THE_WAY, name);
+        }
+        status
     }
 }
+
+/// The name of the lock that is in the way of a request for several, in UTF-8.
+const IN_THE_WAY: &str = "in-the-way-bin";
 
 #[cfg(test)]
 mod tests {

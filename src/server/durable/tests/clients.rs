@@ -19,9 +19,9 @@ use crate::{
         client_info::{Origin, Wire},
         clock::simulated,
         command::{AcquireAnswer, Error, LockRequest},
-        lease::{Client, Grant, LeaseError, LeaseRequest, Leases, Secret},
+        lease::{Client, Grant, LeaseError, LeaseNames, LeaseRequest, Leases, Secret},
         lock::Mode,
-        session::{Acquiring, Principal},
+        session::{Acquiring, HoldersOf, Principal},
         stats::ReleaseCause,
     },
     dice::Dice,
@@ -65,7 +65,14 @@ fn any_name(dice: &mut Dice) -> Name {
 }
 
 fn any_mode(dice: &mut Dice) -> Mode {
-    if dice.one_in(4) { Mode::Shared } else { Mode::Exclusive }
+    dice.pick(&[Mode::Shared, Mode::Permit(2), Mode::Exclusive, Mode::Exclusive])
+}
+
+/// One lock or several, and never several permits.
+fn any_names(mode: Mode, dice: &mut Dice) -> LeaseNames {
+    let several = [(); 2].map(|()| any_name(dice)).to_vec();
+    let is_several = mode.limit().is_none() && dice.one_in(3);
+    if is_several { LeaseNames::new(several).unwrap() } else { any_name(dice).into() }
 }
 
 impl Scene {
@@ -78,17 +85,29 @@ impl Scene {
         let running = self.ledger().running(now());
         let ended = self.ledger().not_running();
         for told in running {
-            let left = self.leases.remaining(&told.key.unwrap(), &told.name, ANYBODY).await;
+            let left = self.leases.remaining(&told.key.unwrap(), told.names.first(), ANYBODY).await;
             self.ledger().restored += 1;
-            if left.as_ref().is_ok_and(|left| now() + *left >= told.ends) {
-                continue;
-            }
-            self.ledger().fault(format!("lost or shorter at {:?} after a start: {left:?}, {told:?}", now()));
-        }
-        for (key, name) in ended {
-            if self.leases.remaining(&key, &name, ANYBODY).await.is_ok() {
+            if !left.as_ref().is_ok_and(|left| now() + *left >= told.ends) {
                 self.ledger()
-                    .fault(format!("the lease {key:?} on {name} was told to have ended, and is back"));
+                    .fault(format!("lost or shorter at {:?} after a start: {left:?}, {told:?}", now()));
+            }
+            self.check_held(&told);
+        }
+        for (key, names) in ended {
+            if self.leases.remaining(&key, names.first(), ANYBODY).await.is_ok() {
+                self.ledger()
+                    .fault(format!("the lease {key:?} on {names:?} was told to have ended, and is back"));
+            }
+        }
+    }
+
+    /// It has each of its locks, as it was granted.
+    fn check_held(&self, told: &Told) {
+        let mut looks = self.leases.service().open(origin(Wire::Line));
+        for name in told.names.iter().cloned() {
+            let holders = looks.query(&HoldersOf { name, limit: usize::MAX }).unwrap().rows;
+            if !holders.iter().any(|row| (row.fencing_token, row.mode) == (told.token, told.mode)) {
+                self.ledger().fault(format!("without a lock after a start: {told:?}, held by {holders:?}"));
             }
         }
     }
@@ -107,10 +126,17 @@ impl Scene {
     }
 
     async fn take(&self, dice: &mut Dice) -> Option<Told> {
-        let (name, mode, ttl) = (any_name(dice), any_mode(dice), dice.pick(&TTLS));
-        let before = self.ledger().highest(&name);
+        let (mode, ttl) = (any_mode(dice), dice.pick(&TTLS));
+        let names = any_names(mode, dice);
+        let before = self.ledger().highest(&names);
         let wait = Timeout::Within(millis(dice.pick(&[0, 20, 400])));
-        let request = LeaseRequest { mode, wait, ttl: Some(ttl), ..LeaseRequest::of(name.clone()) };
+        let request = LeaseRequest {
+            names: names.clone(),
+            mode,
+            wait,
+            ttl: Some(ttl),
+            ..LeaseRequest::of(any_name(dice))
+        };
         let client = Client { origin: origin(Wire::Http), gone: CancellationToken::new(), user: None };
         // Some lose patience, be it in the middle of the write.
         let patience = if dice.one_in(8) { millis(dice.below(20)) } else { Duration::from_hours(1) };
@@ -121,7 +147,7 @@ impl Scene {
             return None;
         }
         delivery.done();
-        let told = Told { key: Some(secret.key()), ttl, ..Told::new(&name, mode, token, moment(ends)) };
+        let told = Told { key: Some(secret.key()), ttl, ..Told::new(&names, mode, token, moment(ends)) };
         self.ledger().granted(now(), told.clone(), before);
         Some(told)
     }
@@ -134,14 +160,15 @@ impl Scene {
         let (grant, secret) = self.leases.acquire(request, client).await.unwrap();
         grant.delivery.done();
         let (token, ends) = (grant.token, moment(grant.ends));
-        let told = Told { key: Some(secret.key()), ttl, ..Told::new(&name, Mode::Exclusive, token, ends) };
+        let told =
+            Told { key: Some(secret.key()), ttl, ..Told::new(&name.into(), Mode::Exclusive, token, ends) };
         self.ledger().granted(now(), told.clone(), 0);
         told
     }
 
     /// A heartbeat that is taken.
     pub(super) async fn renew(&self, told: &Told) {
-        let renewed = self.leases.renew(&told.key.unwrap(), &told.name, None, ANYBODY).await.unwrap();
+        let renewed = self.leases.renew(&told.key.unwrap(), told.names.first(), None, ANYBODY).await.unwrap();
         self.ledger().renewed(told.token, None, moment(renewed.ends));
     }
 
@@ -153,7 +180,7 @@ impl Scene {
             let other = dice.one_in(4).then(|| dice.pick(&TTLS));
             self.ledger().renewing(now(), told.token, other);
             let patience = if dice.one_in(8) { millis(dice.below(12)) } else { Duration::from_hours(1) };
-            match timeout(patience, self.leases.renew(&key, &told.name, other, ANYBODY)).await {
+            match timeout(patience, self.leases.renew(&key, told.names.first(), other, ANYBODY)).await {
                 Ok(Ok(renewed)) => {
                     ttl = other.unwrap_or(ttl);
                     self.ledger().renewed(told.token, other, moment(renewed.ends));
@@ -174,7 +201,7 @@ impl Scene {
 
     async fn release(&self, told: &Told) {
         self.ledger().gives_up(told.token);
-        match self.leases.release(&told.key.unwrap(), &told.name, ANYBODY).await {
+        match self.leases.release(&told.key.unwrap(), told.names.first(), ANYBODY).await {
             Ok(()) | Err(LeaseError::Gone | LeaseError::NotYours) => self.ledger().gone(now(), told.token),
             Err(LeaseError::NotWritten(_) | LeaseError::Refused(Error::NotWritten)) => {}
             Err(other) => self.ledger().fault(format!("a release is told: {other}")),
@@ -192,7 +219,7 @@ impl Scene {
     /// A connection that holds a lock for a while.
     async fn connection(&self, dice: &mut Dice) {
         let (name, mode) = (any_name(dice), any_mode(dice));
-        let before = self.ledger().highest(&name);
+        let before = self.ledger().highest(&name.clone().into());
         let mut session = self.leases.service().open(origin(Wire::Line));
         self.ledger().connected(session.id().0);
         let timeout = Timeout::Within(millis(dice.pick(&[0, 20, 400])));
@@ -201,7 +228,7 @@ impl Scene {
             Acquiring::Waiting(waiting) => waiting.finish().await,
         };
         let (Ok(Ok(AcquireAnswer::Granted(_))), Some(token)) = (answer, session.token(&name)) else { return };
-        self.ledger().granted(now(), Told::new(&name, mode, token, Moment::MAX), before);
+        self.ledger().granted(now(), Told::new(&name.into(), mode, token, Moment::MAX), before);
         sleep(millis(dice.below(60))).await;
         self.ledger().gives_up(token);
         session.end(ReleaseCause::Release);

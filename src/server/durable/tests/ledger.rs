@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     core::{
-        lease::Key,
+        lease::{Key, LeaseNames},
         lock::{Mode, Token},
     },
     name::Name,
@@ -13,12 +13,12 @@ use crate::{
 /// Since the start of the machine, which is that of the simulation.
 pub(super) type Moment = Duration;
 
-/// A lock that a client was told it has.
+/// The locks that a client was told it has, in one grant.
 #[derive(Clone, Debug)]
 pub(super) struct Told {
     /// None for one of a connection.
     pub key: Option<Key>,
-    pub name: Name,
+    pub names: LeaseNames,
     pub mode: Mode,
     pub token: Token,
     pub ttl: Duration,
@@ -33,7 +33,7 @@ pub(super) struct Told {
 pub(super) struct Ledger {
     told: Vec<Told>,
     /// Leases that were told released, or ended.
-    gone: Vec<(Key, Name)>,
+    gone: Vec<(Key, LeaseNames)>,
     /// The highest token of each name.
     highest: BTreeMap<Name, Token>,
     /// The highest one of all runs before this one.
@@ -56,31 +56,33 @@ impl Ledger {
         self.faults.first()
     }
 
-    pub(super) fn highest(&self, name: &Name) -> Token {
-        self.highest.get(name).copied().unwrap_or_default().max(self.highest_before)
+    pub(super) fn highest(&self, names: &LeaseNames) -> Token {
+        let highest = names.iter().filter_map(|name| self.highest.get(name)).max();
+        highest.copied().unwrap_or_default().max(self.highest_before)
     }
 
     /// A grant was told at this moment, by a request before which `before` was the highest token.
     pub(super) fn granted(&mut self, now: Moment, told: Told, before: Token) {
         self.grants += 1;
-        let Told { name, mode, token, .. } = &told;
+        let Told { names, token, .. } = &told;
         if *token <= before {
-            self.faults.push(format!("tokens do not grow: {token} of {name} after {before}"));
+            self.faults.push(format!("tokens do not grow: {token} of {names:?} after {before}"));
         }
-        let highest = self.highest.entry(name.clone()).or_default();
-        *highest = (*highest).max(*token);
+        for name in names.iter() {
+            let highest = self.highest.entry(name.clone()).or_default();
+            *highest = (*highest).max(*token);
+        }
         if told.ends <= now {
             // It was told too late: others may have the lock by now.
             return;
         }
-        let is_beside = |other: &&Told| {
-            other.name == *name
-                && !other.is_given_up
-                && other.ends > now
-                && (other.mode == Mode::Exclusive || *mode == Mode::Exclusive)
-        };
-        if let Some(other) = self.told.iter().find(is_beside) {
-            self.faults.push(format!("two owners at {now:?}: {told:?} beside {other:?}"));
+        for name in names.iter() {
+            let is_beside =
+                |other: &&Told| other.names.contains(name) && !other.is_given_up && other.ends > now;
+            let others: Vec<_> = self.told.iter().filter(is_beside).collect();
+            if !may_be_beside(told.mode, &others) {
+                self.faults.push(format!("too many owners of {name} at {now:?}: {told:?} beside {others:?}"));
+            }
         }
         self.told.push(told);
     }
@@ -116,7 +118,7 @@ impl Ledger {
         if told.ends > now && !told.is_given_up {
             self.faults.push(format!("lost at {now:?}, before its end: {told:?}"));
         }
-        self.gone.extend(told.key.map(|key| (key, told.name)));
+        self.gone.extend(told.key.map(|key| (key, told.names)));
     }
 
     /// A connection has this number.
@@ -144,14 +146,25 @@ impl Ledger {
     }
 
     /// Leases that must not run.
-    pub(super) fn not_running(&self) -> Vec<(Key, Name)> {
+    pub(super) fn not_running(&self) -> Vec<(Key, LeaseNames)> {
         self.gone.clone()
     }
 }
 
+/// Whether one more may hold a lock in this mode beside these.
+fn may_be_beside(mode: Mode, others: &[&Told]) -> bool {
+    let is_alike = others.iter().all(|other| other.mode == mode);
+    others.is_empty()
+        || match mode {
+            Mode::Exclusive => false,
+            Mode::Shared => is_alike,
+            Mode::Permit(limit) => is_alike && others.len() < limit.into(),
+        }
+}
+
 impl Told {
-    pub(super) fn new(name: &Name, mode: Mode, token: Token, ends: Moment) -> Self {
-        let (name, ttl) = (name.clone(), Duration::ZERO);
-        Self { key: None, name, mode, token, ttl, ends, is_given_up: false }
+    pub(super) fn new(names: &LeaseNames, mode: Mode, token: Token, ends: Moment) -> Self {
+        let (names, ttl) = (names.clone(), Duration::ZERO);
+        Self { key: None, names, mode, token, ttl, ends, is_given_up: false }
     }
 }
