@@ -10,7 +10,8 @@ pub mod client_info {
 
 pub mod command {
     pub use crate::core::command::{
-        AcquireAnswer, EndReason, Error, Kill, LockRequest, LocksRequest, ReleaseAnswer, Stats, WaitDetails,
+        AcquireAnswer, EndReason, Error, Kill, LockRequest, LocksRequest, MAX_NAMES, ReleaseAnswer, Stats,
+        WaitDetails,
     };
 }
 

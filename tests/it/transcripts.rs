@@ -367,6 +367,7 @@ fn every_limit_equals_its_constant() {
     for (name, value) in [
         ("`--max-line`", MAX_LINE),
         ("`MAX_NAME_CHARS`", MAX_NAME_CHARS),
+        ("`MAX_NAMES`", getlockd::internal::command::MAX_NAMES),
         ("`MAX_LIST_ROWS`", MAX_LIST_ROWS),
         ("`MAX_CYCLE_LINKS`", getlockd::internal::lock::MAX_CYCLE_LINKS),
         ("`PIECE`", getlockd::internal::lock::PIECE),
