@@ -28,7 +28,7 @@ use std::fmt;
 
 pub use blocking::{Blocking, HeadBlocker};
 pub use holders::Hold;
-pub use owner::Owner;
+pub use owner::{Owner, ReleaseScope, ReleasedPiece};
 pub use page::{HoldKey, Page, Paged, Truncated, WaiterKey};
 pub use report::{LockInfo, LockOrder, LockSnapshot, QueuePlace, WaiterInfo, WhyStep};
 pub use request::{Acquire, Cycle, Link, MAX_CYCLE_LINKS, OnBusy, Released, Verdict};

@@ -43,12 +43,15 @@ use crate::{
         command::{
             Answer, EndReason, Error, Kill, LockRequest, LocksRequest, MAX_NAMES, ReleaseAnswer, Stats,
         },
-        lock::{Acquire, Hold, Mode, OnBusy, Owner, PIECE, Released, SessionId, Token},
+        lock::{
+            Acquire, Hold, Mode, OnBusy, Owner, PIECE, ReleaseScope, Released, ReleasedPiece, SessionId,
+            Token,
+        },
         stats::{Refused, ReleaseCause},
         sync::sleep_until,
         users::User,
     },
-    name::Name,
+    name::{Name, Namespace},
 };
 
 /// One client's session.
@@ -277,16 +280,28 @@ impl Session {
         Some(transferred)
     }
 
-    /// Releases everything; very many locks in pieces.
+    /// Releases all locks that are in no namespace; very many in pieces.
     ///
     /// # Errors
     /// [`Error::NoLogin`]
     pub fn release_all(&mut self) -> Answer<Releasing<'_>> {
+        self.release_scope(ReleaseScope::OutsideNamespaces)
+    }
+
+    /// Releases all locks in a namespace; very many in pieces.
+    ///
+    /// # Errors
+    /// [`Error::NoLogin`]
+    pub fn release_namespace(&mut self, namespace: Namespace) -> Answer<Releasing<'_>> {
+        self.release_scope(ReleaseScope::Namespace(namespace))
+    }
+
+    fn release_scope(&mut self, scope: ReleaseScope) -> Answer<Releasing<'_>> {
         self.authorize(|_| Ok(()))?;
         Ok(if self.holds() > PIECE {
-            Releasing::Pieces(Pieces(self))
+            Releasing::Pieces(Pieces { session: self, scope })
         } else {
-            Releasing::Done(self.release_piece(ReleaseCause::Release))
+            Releasing::Done(self.release_piece(&scope, ReleaseCause::Release).counts)
         })
     }
 
@@ -344,23 +359,33 @@ impl Session {
     ///
     /// Cancel-safe: dropped before it resolves, what is not released yet is still held.
     pub async fn free_all(&mut self, cause: ReleaseCause) -> u64 {
-        let mut counts = self.release_piece(cause);
-        while self.holds() > 0 {
-            yield_now().await;
-            counts += self.release_piece(cause);
-        }
-        counts
+        self.free(&ReleaseScope::All, cause).await
     }
 
-    /// The same for a piece of it.
-    fn release_piece(&mut self, cause: ReleaseCause) -> u64 {
-        ReleaseRecorder::new(&self.handle, &self.service, cause).release_piece(&mut self.owner)
+    /// The same for the locks of a scope.
+    ///
+    /// Cancel-safe: dropped before it resolves, what is not released yet is still held.
+    async fn free(&mut self, scope: &ReleaseScope, cause: ReleaseCause) -> u64 {
+        let mut counts = 0;
+        loop {
+            let released = self.release_piece(scope, cause);
+            counts += released.counts;
+            if !released.has_more {
+                return counts;
+            }
+            yield_now().await;
+        }
+    }
+
+    /// The same for a piece of them.
+    fn release_piece(&mut self, scope: &ReleaseScope, cause: ReleaseCause) -> ReleasedPiece {
+        ReleaseRecorder::new(&self.handle, &self.service, cause).release_piece(&mut self.owner, scope)
     }
 
     /// Ends for that reason; a session that is only dropped ends for that of [`Session::cause`]. The locks of one piece
     /// are free when this returns, which is all that a lease has; for others see the drop.
     pub fn end(mut self, cause: ReleaseCause) {
-        self.release_piece(cause);
+        self.release_piece(&ReleaseScope::All, cause);
     }
 
     /// Why its holds end if nothing else is known: as it was told, or else since its client has left.

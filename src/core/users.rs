@@ -55,7 +55,7 @@ struct NameScope(Vec<Prefix>);
 enum Prefix {
     /// All names.
     Any,
-    /// Folded like names.
+    /// Folded like names, or in namespaces.
     Of(Name),
 }
 

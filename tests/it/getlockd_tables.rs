@@ -82,7 +82,7 @@ async fn schema_is_described_and_not_listed() {
     assert_eq!(rows(&mut a, "SHOW TABLES FROM getlockd").await, tables);
     assert_eq!(rows(&mut a, "SHOW DATABASES LIKE 'getlockd'").await, [""; 0]);
     let described = rows(&mut a, "DESCRIBE getlockd.waiters").await;
-    assert_eq!(described.len(), 10);
+    assert_eq!(described.len(), 11);
     assert!(described[0].starts_with("name | varchar(64) | NO"), "{described:?}");
     let missing = rows(&mut a, "SELECT 1 FROM getlockd.nosuch").await;
     assert_eq!(missing, ["ERROR 1146 Table 'getlockd.nosuch' doesn't exist"]);

@@ -130,6 +130,12 @@ impl Replay {
                 self.waiting.remove(name);
                 return differing(shown(&self.client(name).await.reply().await));
             }
+            " leaves" => {
+                self.clients.remove(name);
+                let sessions = self.clients.len();
+                self.server.until(|stats| stats.sessions == sessions).await;
+                return None;
+            }
             " is closed" => {
                 return self.client(name).await.packet().await.map(|packet| format!("{packet:?}"));
             }
@@ -169,7 +175,7 @@ impl Replay {
 }
 
 /// What is not as a transcript shows it.
-async fn replay(file: &str, (number, lines): (usize, Vec<&str>)) -> Vec<String> {
+pub async fn replay(file: &str, (number, lines): (usize, Vec<&str>)) -> Vec<String> {
     let flags = lines[0].strip_prefix("$ getlockd ");
     let (_dir, server) = server_with(&flags.map_or(vec![], |flags| flags.split(' ').collect()));
     let (clients, waiting) = (BTreeMap::new(), BTreeSet::new());

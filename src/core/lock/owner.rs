@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     core::sync::HashMap,
-    name::{Hashed, Name},
+    name::{Hashed, Name, Namespace},
 };
 
 /// An owner of at most this many locks first checks each of them for waiters. Without any, it needs no search for a cycle.
@@ -37,6 +37,36 @@ struct Counted {
     mode: Mode,
     token: Token,
     count: u64,
+}
+
+/// Which of its locks an owner releases together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReleaseScope {
+    /// All.
+    All,
+    /// Those in no namespace.
+    OutsideNamespaces,
+    /// Those in this namespace.
+    Namespace(Namespace),
+}
+
+impl ReleaseScope {
+    fn contains(&self, name: &Name) -> bool {
+        match self {
+            Self::All => true,
+            Self::OutsideNamespaces => !name.is_in_namespace(),
+            Self::Namespace(namespace) => namespace.contains(name),
+        }
+    }
+}
+
+/// What came of the release of at most [`PIECE`] locks.
+#[derive(Clone, Copy, Debug)]
+pub struct ReleasedPiece {
+    /// The number of counts released.
+    pub counts: u64,
+    /// Whether more of the locks may be held.
+    pub has_more: bool,
 }
 
 impl Owner {
@@ -248,21 +278,21 @@ impl Owner {
     pub fn release_all(&mut self, mut ended: impl FnMut(Name, Hold)) -> u64 {
         let mut counts = 0;
         while !self.holds.is_empty() {
-            counts += self.release_some(&mut ended);
+            counts += self.release_some(&ReleaseScope::All, &mut ended).counts;
         }
         counts
     }
 
-    /// Releases at most [`PIECE`] locks in the same way. The others remain held.
-    pub fn release_some(&mut self, mut ended: impl FnMut(Name, Hold)) -> u64 {
-        let mut counts = 0;
-        for (name, hold) in self.holds.extract_if(|_, _| true).take(PIECE) {
-            counts += hold.count;
+    /// Releases at most [`PIECE`] locks of this scope in the same way. The others remain held.
+    pub fn release_some(&mut self, scope: &ReleaseScope, mut ended: impl FnMut(Name, Hold)) -> ReleasedPiece {
+        let (mut counts, mut locks) = (0, 0);
+        for (name, hold) in self.holds.extract_if(|name, _| scope.contains(name)).take(PIECE) {
+            (counts, locks) = (counts + hold.count, locks + 1);
             if let Some(hold) = self.table.release(&name, hold.token) {
                 ended(name, hold);
             }
         }
-        counts
+        ReleasedPiece { counts, has_more: locks == PIECE && !self.holds.is_empty() }
     }
 
     /// Records a grant.
@@ -332,7 +362,7 @@ mod tests {
         let (mut counts, mut pieces) = (0, 0);
         while owner.holds() > 0 {
             let before = table.counters().locks;
-            counts += owner.release_some(|_, _| {});
+            counts += owner.release_some(&ReleaseScope::All, |_, _| {}).counts;
             assert!(before - table.counters().locks <= PIECE);
             assert_eq!(table.counters().locks, owner.holds(), "what is not freed yet is held");
             pieces += 1;

@@ -121,7 +121,7 @@ impl FromStr for HoldKey {
 
     fn from_str(text: &str) -> Result<Self, NoKey> {
         let (token, name) = text.split_once(':').ok_or(NoKey)?;
-        let (token, name) = (token.parse().map_err(|_| NoKey)?, Name::new(name).map_err(|_| NoKey)?);
+        let (token, name) = (token.parse().map_err(|_| NoKey)?, Name::from_shown(name).map_err(|_| NoKey)?);
         Ok(Self { name, token })
     }
 }
@@ -167,6 +167,9 @@ mod tests {
             (WaiterKey(QueuePosition::new(true, 9)), WaiterKey(QueuePosition::new(false, 2)));
         assert!(upgrade < other);
         assert_eq!((upgrade.to_string().parse(), other.to_string().parse()), (Ok(upgrade), Ok(other)));
+        for shown in ["7:SERVICE:NS:A:b", "7:SERVICE:a%3Ab%25:c"] {
+            assert_eq!(shown.parse::<HoldKey>().unwrap().to_string(), shown);
+        }
         for wrong in ["", "7", "x:a", "7:", ":a"] {
             assert_eq!(wrong.parse::<HoldKey>(), Err(NoKey), "{wrong}");
         }

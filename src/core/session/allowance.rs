@@ -67,16 +67,18 @@ impl LockAllowance {
 
     /// To be called when locks were released: what is empty for long is given back.
     pub(super) fn released(&self, holds: usize) {
-        if self.locks().saturating_sub(holds) > 3 * BATCH {
-            self.shrink();
+        let free = self.locks().saturating_sub(holds);
+        if free > 3 * BATCH {
+            self.shrink(free);
         }
     }
 
+    /// Gives back what is free beyond two batches; where locks are released one by one, that is a batch at a time.
     #[cold]
-    fn shrink(&self) {
+    fn shrink(&self, free: usize) {
         let reserved = &mut *self.reserved.lock();
         let Some(reservation) = reserved else { return };
-        let fewer = reservation.count().min(BATCH);
+        let fewer = reservation.count().min(free - 2 * BATCH - 1);
         reservation.shrink(fewer);
         self.locks.fetch_sub(fewer, Ordering::Relaxed);
         if reservation.count() == 0 {

@@ -9,7 +9,7 @@ use super::{Handle, LockService, Principal, Session, until};
 use crate::core::{
     budget::Budget,
     command::{AcquireAnswer, Answer, EndReason, Error, LimitDiffers, WaitDetails},
-    lock::{Acquire, Hold, Verdict, Wait},
+    lock::{Acquire, Hold, ReleaseScope, Verdict, Wait},
     stats::{Refused, ReleaseCause, WaitOutcome},
     users::User,
 };
@@ -154,7 +154,7 @@ fn note_handed_back(service: &LockService, hold: Option<Hold>) {
     }
 }
 
-/// How far `RELEASE_ALL_LOCKS` has come.
+/// How far the release of many locks has come.
 #[derive(Debug)]
 pub enum Releasing<'a> {
     /// Done: so many counts were released.
@@ -165,7 +165,10 @@ pub enum Releasing<'a> {
 
 /// Very many locks that are released.
 #[derive(Debug)]
-pub struct Pieces<'a>(pub(super) &'a mut Session);
+pub struct Pieces<'a> {
+    pub(super) session: &'a mut Session,
+    pub(super) scope: ReleaseScope,
+}
 
 impl Pieces<'_> {
     /// Resolves with the number of counts released.
@@ -175,8 +178,9 @@ impl Pieces<'_> {
     /// # Errors
     /// The session is to end.
     pub async fn finish(self) -> Result<u64, EndReason> {
-        let handle = self.0.handle_arc();
-        unless_ended(&handle, self.0.free_all(ReleaseCause::Release)).await
+        let Self { session, scope } = self;
+        let handle = session.handle_arc();
+        unless_ended(&handle, session.free(&scope, ReleaseCause::Release)).await
     }
 }
 

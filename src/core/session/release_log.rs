@@ -8,7 +8,7 @@ use super::{Handle, LockService};
 use crate::{
     core::{
         command::EndReason,
-        lock::{Hold, Owner},
+        lock::{Hold, Owner, ReleaseScope, ReleasedPiece},
         stats::{HoldHistory, HolderTexts, PastHold, ReleaseCause},
     },
     name::Name,
@@ -28,13 +28,14 @@ impl<'a> ReleaseRecorder<'a> {
         Self { handle, service, cause, texts: None }
     }
 
-    /// Releases a piece of what the owner holds; the number of counts released.
-    pub(super) fn release_piece(&mut self, owner: &mut Owner) -> u64 {
-        let counts = owner.release_some(|name, hold| self.record(&name, hold));
-        if owner.holds() == 0 {
-            self.handle.allowance.give_back();
+    /// Releases a piece of what the owner holds of this scope.
+    pub(super) fn release_piece(&mut self, owner: &mut Owner, scope: &ReleaseScope) -> ReleasedPiece {
+        let released = owner.release_some(scope, |name, hold| self.record(&name, hold));
+        match owner.holds() {
+            0 => self.handle.allowance.give_back(),
+            holds => self.handle.allowance.released(holds),
         }
-        counts
+        released
     }
 
     /// Records that one of them has ended.

@@ -96,7 +96,7 @@ impl Query for Watch<'_> {
     fn answer(&self, service: &LockService, viewer: Principal<'_>) -> Snapshot {
         let blocking = service.table.blocking(|name| viewer.sees(name));
         let found = self.find.map(|find| service.sessions_with(find.as_str())).unwrap_or_default();
-        let occurs = |name: &Name| self.find.is_none_or(|find| name.as_str().contains(find.as_str()));
+        let occurs = |name: &Name| self.find.is_none_or(|find| name.has(find.as_str()));
         let names =
             service.table.first_locks(self.order, MAX_SNAPSHOT_LOCKS, &blocking, |name, mut sessions| {
                 viewer.sees(name)

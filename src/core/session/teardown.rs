@@ -6,7 +6,7 @@ use tokio::{runtime, task::yield_now};
 
 use super::{Handle, LockService, release_log::ReleaseRecorder};
 use crate::core::{
-    lock::{Owner, PIECE, SessionId},
+    lock::{Owner, PIECE, ReleaseScope, SessionId},
     stats::ReleaseCause,
 };
 
@@ -53,8 +53,8 @@ impl Teardown {
     /// Whether there are more.
     fn release_piece(&mut self) -> bool {
         ReleaseRecorder::new(&self.handle, &self.registration.service, self.cause)
-            .release_piece(&mut self.owner);
-        self.owner.holds() > 0
+            .release_piece(&mut self.owner, &ReleaseScope::All)
+            .has_more
     }
 }
 

@@ -179,7 +179,7 @@ fn scope(prefixes: Vec<String>) -> Result<NameScope, EntryFault> {
 }
 
 fn prefix(text: String) -> Result<Prefix, EntryFault> {
-    match Name::new(&text) {
+    match Name::prefix(&text) {
         _ if text == "*" => Ok(Prefix::Any),
         Ok(_) if text.contains('*') => Err(EntryFault::Star(text)),
         Ok(name) => Ok(Prefix::Of(name)),

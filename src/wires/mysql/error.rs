@@ -8,7 +8,7 @@ use super::{catalog::CatalogError, variables::VariableError};
 use crate::{
     core::{
         budget::Exceeded,
-        command::{self, Forbidden},
+        command::{self, Forbidden, LimitDiffers, MAX_NAMES},
         lock::Cycle,
         session::ShownName,
         share::{QuotaCause, QuotaExceeded, Resource},
@@ -87,6 +87,24 @@ pub(super) enum SqlError {
         "Deadlock found when trying to get user-level lock; try rolling back transaction/releasing locks and restarting lock acquisition."
     )]
     Deadlock(Cycle<ShownName>),
+    /// The lock has permits, or is shared, and is not to be had as it is wanted.
+    #[error("{0}")]
+    LimitDiffers(Box<LimitDiffers>),
+    #[error("User has exceeded the 'max_names' resource (current value: {MAX_NAMES})")]
+    TooManyNames,
+    #[error("Function '{0}' already exists")]
+    FunctionExists(String),
+    #[error("Can't initialize function '{function}'; {why}")]
+    CannotInitialize { function: &'static str, why: &'static str },
+    #[error("Incorrect locking service lock name '{0}'.")]
+    ServiceName(String),
+    #[error(
+        "Deadlock found when trying to get locking service lock; try releasing locks and restarting lock acquisition."
+    )]
+    ServiceDeadlock(Cycle<ShownName>),
+    /// With the lock that was in the way.
+    #[error("Service lock wait timeout exceeded.")]
+    ServiceTimeout(Option<Box<Name>>),
     #[error("You are not owner of thread {0}")]
     NotOwner(u32),
     #[error("Access denied; you need (at least one of) the {0} privilege(s) for this operation")]
@@ -195,6 +213,17 @@ impl SqlError {
         cut(self.to_string())
     }
 
+    /// What SHOW WARNINGS tells of it besides.
+    pub(super) fn explanation(&self) -> Option<Warning> {
+        match self {
+            Self::Deadlock(cycle) | Self::ServiceDeadlock(cycle) => {
+                Some(Warning::note(self.code().0, cycle.to_string()))
+            }
+            Self::ServiceTimeout(Some(name)) => Some(Warning::in_the_way(self.code().0, name)),
+            _ => None,
+        }
+    }
+
     /// Adds the current database to the name of an unknown function. Without a current database the name stands alone, so
     /// that nobody looks for a database here.
     pub(super) fn in_database(self, database: Option<&str>) -> Self {
@@ -239,6 +268,12 @@ impl SqlError {
             Self::LockName(_) => (3057, "42000"),
             Self::LockNameTooLong(_) => (4163, "42000"),
             Self::Deadlock(_) => (3058, "HY000"),
+            Self::LimitDiffers(_) => (1210, "HY000"),
+            Self::FunctionExists(_) => (1125, "HY000"),
+            Self::CannotInitialize { .. } => (1123, "HY000"),
+            Self::ServiceName(_) => (3131, "42000"),
+            Self::ServiceDeadlock(_) => (3132, "HY000"),
+            Self::ServiceTimeout(_) => (3133, "HY000"),
             Self::NotOwner(_) => (1095, "HY000"),
             Self::Forbidden(_) => (1227, "42000"),
             Self::AccessDenied { .. } => (1045, "28000"),
@@ -248,8 +283,11 @@ impl SqlError {
             Self::Shutdown => (1053, "08S01"),
             Self::TooManyConnections => (1040, "08004"),
             Self::ShareOfConnections(_) => (1203, "42000"),
-            Self::TooManyLocks(_) | Self::TooManyWaiters(_) | Self::QuotaExceeded(_) => (1226, "42000"),
-            Self::TooMuchMemory(_) => (1226, "42000"),
+            Self::TooManyLocks(_)
+            | Self::TooManyWaiters(_)
+            | Self::TooManyNames
+            | Self::QuotaExceeded(_)
+            | Self::TooMuchMemory(_) => (1226, "42000"),
             Self::NoSuchThing(_) | Self::TooMuchWork => (1235, "42000"),
             Self::UnknownCommand => (1047, "08S01"),
             Self::BadHandshake => (1043, "08S01"),
@@ -320,9 +358,9 @@ impl From<command::Error> for SqlError {
             command::Error::TooMuchMemory(exceeded) => Self::TooMuchMemory(exceeded),
             command::Error::TextTooLong => Self::WrongArguments("KILL".to_owned()),
             command::Error::NoSession(id) => Self::UnknownThread(id.0.into()),
+            command::Error::LimitDiffers(differs) => Self::LimitDiffers(differs),
+            command::Error::TooManyNames => Self::TooManyNames,
             error @ (command::Error::NotWritten
-            | command::Error::LimitDiffers(_)
-            | command::Error::TooManyNames
             | command::Error::NoTokens
             | command::Error::LeaseNotWritten
             | command::Error::NoRandom
@@ -390,8 +428,13 @@ impl Warning {
         Self::new(error.code().0, error.to_string())
     }
 
+    /// The note that names the lock of several that was in the way.
+    pub(super) fn in_the_way(code: u16, name: &Name) -> Self {
+        Self::note(code, format!("The lock {} was in the way", Written(name.as_str())))
+    }
+
     /// A note that explains an error.
-    pub(super) fn note(code: u16, text: String) -> Self {
+    fn note(code: u16, text: String) -> Self {
         Self { level: "Note", code, text: cut(text) }
     }
 

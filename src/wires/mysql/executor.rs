@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     core::{
-        command::{AcquireAnswer, Answer, LockRequest, ReleaseAnswer},
+        command::{AcquireAnswer, Answer, Error, LockRequest, LocksRequest, ReleaseAnswer},
         lease::{Delivery, LeaseLockAnswer, Leases},
         lock::SessionId,
         session::{Acquiring, IsFree, ListPermit, Releasing, Session, UsedBy, Waiting, until},
@@ -226,9 +226,7 @@ impl Executor<'_> {
     fn note_error(&mut self, error: &SqlError) {
         let warnings = self.state.warnings.get_mut();
         warnings.push(Warning::of(error));
-        if let SqlError::Deadlock(cycle) = error {
-            warnings.push(Warning::note(error.code().0, cycle.to_string()));
-        }
+        warnings.extend(error.explanation());
         self.state.row_count = -1;
     }
 
@@ -312,19 +310,22 @@ impl Executor<'_> {
     fn perform(&mut self, effect: Effect) -> Performing<'_, Value> {
         match effect {
             Effect::Acquire(request) => self.acquire(request),
+            Effect::AcquireSeveral(request) => self.acquire_several(request),
+            Effect::AcquireInNamespace(request) => self.acquire_in_namespace(request),
             Effect::Release(name) => at_once(match self.session.release(&name) {
                 Ok(ReleaseAnswer::Released) => Ok(Value::Int(1)),
                 Ok(ReleaseAnswer::HeldByOthers) => Ok(Value::Int(0)),
                 Ok(ReleaseAnswer::Free) => Ok(Value::Null),
                 Err(error) => Err(ExecError::Sql(error.into())),
             }),
-            Effect::ReleaseAll => match self.session.release_all() {
-                Ok(Releasing::Done(counts)) => at_once(Ok(Value::UInt(counts))),
-                Ok(Releasing::Pieces(pieces)) => Either::Right(Box::pin(async {
-                    pieces.finish().await.map(Value::UInt).map_err(|ending| ExecError::Close(ending.into()))
-                })),
-                Err(error) => at_once(Err(ExecError::Sql(error.into()))),
-            },
+            Effect::ReleaseSeveral(names) => {
+                let released = self.session.release_several(&names);
+                at_once(released.map(Value::UInt).map_err(|error| ExecError::Sql(error.into())))
+            }
+            Effect::ReleaseAll => released(self.session.release_all(), Value::UInt),
+            Effect::ReleaseNamespace(namespace) => {
+                released(self.session.release_namespace(namespace), |_| Value::Int(1))
+            }
             Effect::LeaseLock(name, ttl) => Either::Right(Box::pin(self.lease_lock(name, ttl))),
             Effect::Query(query) => at_once(self.look(&query).map_err(ExecError::Sql)),
             Effect::Sleep(time) => Either::Right(Box::pin(self.sleep(time))),
@@ -339,17 +340,43 @@ impl Executor<'_> {
             self.state.warnings.get_mut().push(Warning::held_already(&request.name));
             return at_once(Ok(Value::Int(0)));
         }
-        let value = |answer: Answer<AcquireAnswer>| match answer {
-            Ok(answer) => Ok(Value::Int(i64::from(matches!(answer, AcquireAnswer::Granted(_))))),
-            Err(error) => Err(ExecError::Sql(error.into())),
-        };
-        match self.session.acquire(request) {
-            Acquiring::Done(answer) => at_once(value(answer)),
-            Acquiring::Waiting(waiting) => {
-                let wait = wait(self.io, waiting, self.deadline, self.sql);
-                Either::Right(Box::pin(async move { value(wait.await?) }))
-            }
+        let Self { io, session, deadline, sql, .. } = self;
+        acquired(session.acquire(request), io, *deadline, sql, |answer| {
+            Ok(matches!(answer?, AcquireAnswer::Granted(_)).into())
+        })
+    }
+
+    /// GET_LOCKS and GET_SHARED_LOCKS.
+    fn acquire_several(&mut self, request: LocksRequest) -> Performing<'_, Value> {
+        let Self { io, session, state, deadline, sql, .. } = self;
+        let allows_reentry = state.allows_reentry();
+        let warnings = state.warnings.get_mut();
+        if !allows_reentry
+            && let Some(name) = request.names.iter().find(|name| session.covers(name, request.mode))
+        {
+            warnings.push(Warning::held_already(name));
+            return at_once(Ok(Value::Int(0)));
         }
+        acquired(session.acquire_several(request), io, *deadline, sql, |answer| {
+            Ok(Value::Int(match answer? {
+                AcquireAnswer::Granted(_) => 1,
+                AcquireAnswer::TimedOut(in_the_way) => {
+                    warnings.extend(in_the_way.map(|name| Warning::in_the_way(LOCK_WAIT_TIMEOUT, &name)));
+                    0
+                }
+            }))
+        })
+    }
+
+    /// Of MySQL's Locking Service.
+    fn acquire_in_namespace(&mut self, request: LocksRequest) -> Performing<'_, Value> {
+        let Self { io, session, deadline, sql, .. } = self;
+        acquired(session.acquire_several(request), io, *deadline, sql, |answer| match answer {
+            Ok(AcquireAnswer::Granted(_)) => Ok(Value::Int(1)),
+            Ok(AcquireAnswer::TimedOut(in_the_way)) => Err(SqlError::ServiceTimeout(in_the_way)),
+            Err(Error::Deadlock(cycle)) => Err(SqlError::ServiceDeadlock(cycle)),
+            Err(error) => Err(error.into()),
+        })
     }
 
     /// Cancel-safe: dropped, the lease ends.
@@ -571,6 +598,37 @@ type Performing<'a, T> =
 
 fn at_once<T>(ran: ExecResult<T>) -> Performing<'static, T> {
     Either::Left(ready(ran))
+}
+
+/// The number of MySQL's error for a lock that was not to be had in time.
+const LOCK_WAIT_TIMEOUT: u16 = 1205;
+
+/// What a request for locks comes to.
+fn acquired<'a>(
+    acquiring: Acquiring<'a>,
+    io: &'a mut BufferedSocket,
+    deadline: Option<Instant>,
+    sql: &'a [u8],
+    value: impl FnOnce(Answer<AcquireAnswer>) -> Result<Value, SqlError> + Send + 'a,
+) -> Performing<'a, Value> {
+    match acquiring {
+        Acquiring::Done(answer) => at_once(value(answer).map_err(ExecError::Sql)),
+        Acquiring::Waiting(waiting) => {
+            let wait = wait(io, waiting, deadline, sql);
+            Either::Right(Box::pin(async move { value(wait.await?).map_err(ExecError::Sql) }))
+        }
+    }
+}
+
+/// What the release of many locks comes to.
+fn released(releasing: Answer<Releasing<'_>>, value: fn(u64) -> Value) -> Performing<'_, Value> {
+    match releasing {
+        Ok(Releasing::Done(counts)) => at_once(Ok(value(counts))),
+        Ok(Releasing::Pieces(pieces)) => Either::Right(Box::pin(async move {
+            pieces.finish().await.map(value).map_err(|ending| ExecError::Close(ending.into()))
+        })),
+        Err(error) => at_once(Err(ExecError::Sql(error.into()))),
+    }
 }
 
 /// Waits for a lock, up to the time that a SELECT may take.

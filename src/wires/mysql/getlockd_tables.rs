@@ -302,6 +302,7 @@ fn of_hold(row: &HoldRow, column: &str) -> Value {
     match column {
         "name" => Value::text(row.name.as_str()),
         "mode" => Value::text(row.mode.to_string()),
+        "limit" => limit(row.mode),
         "fencing_token" => Value::UInt(row.token),
         "held" => seconds(row.held),
         "waiters" => Value::UInt(row.waiters.into()),
@@ -313,6 +314,7 @@ fn of_waiter(row: &PlaceRow, column: &str) -> Value {
     match column {
         "name" => Value::text(row.name.as_str()),
         "mode" => Value::text(row.mode.to_string()),
+        "limit" => limit(row.mode),
         "waited" => seconds(row.waited),
         _ => row.waiter.value(column),
     }
@@ -333,6 +335,7 @@ fn of_ended(row: &EndedRow, column: &str) -> Value {
     match column {
         "name" => Value::text(row.name.as_str()),
         "mode" => Value::text(row.mode.to_string()),
+        "limit" => limit(row.mode),
         "fencing_token" => Value::UInt(row.token),
         "acquired_at" => {
             // To the millisecond, as it is shown.
@@ -344,6 +347,11 @@ fn of_ended(row: &EndedRow, column: &str) -> Value {
         "cause" => Value::text(row.cause.as_str()),
         _ => row.holder.value(column),
     }
+}
+
+/// How many permits there are; NULL if the lock is held or wanted otherwise.
+fn limit(mode: Mode) -> Value {
+    Value::or_null(mode.limit().map(u64::from))
 }
 
 /// Seconds with three digits, as on the line wire.

@@ -341,7 +341,7 @@ pub(super) fn lock_name(value: &Value) -> Result<Name, SqlError> {
     let Some(bytes) = value.to_bytes() else { return Err(SqlError::LockName("NULL".to_owned())) };
     // A name ends at its first NUL.
     let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-    let incorrect = || SqlError::LockName(shown(bytes));
+    let incorrect = || SqlError::LockName(shown_name(bytes));
     let head_ends = |text: &str| text.char_indices().nth(MAX_NAME_CHARS).map(|(at, _)| at);
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -349,7 +349,7 @@ pub(super) fn lock_name(value: &Value) -> Result<Name, SqlError> {
         Err(error) => {
             let valid = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
             return Err(match head_ends(valid) {
-                Some(_) => SqlError::LockNameTooLong(shown(bytes)),
+                Some(_) => SqlError::LockNameTooLong(shown_name(bytes)),
                 None => incorrect(),
             });
         }
@@ -359,7 +359,7 @@ pub(super) fn lock_name(value: &Value) -> Result<Name, SqlError> {
         return Err(incorrect());
     }
     if end.is_some() {
-        return Err(SqlError::LockNameTooLong(shown(bytes)));
+        return Err(SqlError::LockNameTooLong(shown_name(bytes)));
     }
     Name::new(text).map_err(|_| incorrect())
 }
@@ -368,7 +368,7 @@ pub(super) fn lock_name(value: &Value) -> Result<Name, SqlError> {
 const SHOWN: usize = 192;
 
 /// A name in an error: in MySQL's old UTF-8, which has no characters beyond the basic plane.
-fn shown(bytes: &[u8]) -> String {
+pub(super) fn shown_name(bytes: &[u8]) -> String {
     let mut shown = String::new();
     for chunk in bytes.utf8_chunks() {
         shown.extend(chunk.valid().chars().map(|c| if c > '\u{FFFF}' { '?' } else { c }));

@@ -3,6 +3,8 @@
 
 use std::net::SocketAddr;
 
+use getlockd_proto::name::NameError;
+
 use super::{
     catalog::{self, Column, GETLOCKD, Row, SCHEMAS, Source, Table},
     charset::{Charset, Collation},
@@ -19,7 +21,7 @@ use crate::{
         client_info::Wire,
         command::{Answer, LockRow, SessionRow, Stats, WaiterRow},
         lock::{Mode, SessionId},
-        session::{Locks, Session, Sessions, Waiters, first_page},
+        session::{Locks, Session, Sessions, ShownName, Waiters, first_page},
     },
     name::Name,
     net::Secured,
@@ -46,14 +48,14 @@ impl Executor<'_> {
     pub(super) async fn copy(&mut self, table: &'static Table, scan: Scan<'_>) -> ExecResult<Vec<Record>> {
         let rows = match table.source {
             Source::Processes | Source::Locks | Source::Attributes => {
-                let name = self.name_in(scan.condition, "OBJECT_NAME");
+                let name = self.name_in(scan.condition, "OBJECT_NAME", Name::new);
                 let permit = self.list_permit().await?;
                 let current =
                     CurrentSession { id: self.session.id(), statement: self.sql, shown: scan.shown };
                 permit.make(|| read(table.source, name.as_ref(), &current, self.session))
             }
             Source::Holds | Source::Waiters | Source::Why | Source::History | Source::Sessions => {
-                let name = self.name_in(scan.condition, "name");
+                let name = self.name_in(scan.condition, "name", Name::from_shown);
                 if name.is_none() && getlockd_tables::needs_name(table.source) {
                     let why = format!("getlockd.{} shows one lock; add WHERE name = '...'", table.name);
                     return Err(SqlError::NoSuchThing(why).into());
@@ -129,11 +131,17 @@ impl Executor<'_> {
 
     /// The name that all rows must have in this column, if the condition says so: of a million locks only that one is
     /// looked at then.
-    fn name_in(&self, condition: Option<&Expr>, column: &str) -> Option<Name> {
+    fn name_in(
+        &self,
+        condition: Option<&Expr>,
+        column: &str,
+        read: fn(&str) -> Result<Name, NameError>,
+    ) -> Option<Name> {
         let Expr::Binary(operator, left, right) = condition? else { return None };
         let (name, value) = match (operator, &**left, &**right) {
             (Operator::And, left, right) => {
-                return self.name_in(Some(left), column).or_else(|| self.name_in(Some(right), column));
+                let name_in = |side| self.name_in(Some(side), column, read);
+                return name_in(left).or_else(|| name_in(right));
             }
             (Operator::Equal, Expr::Column(name), value) | (Operator::Equal, value, Expr::Column(name)) => {
                 (name, value)
@@ -146,7 +154,7 @@ impl Executor<'_> {
             _ => return None,
         };
         match value {
-            Value::Text(text) if name.eq_ignore_ascii_case(column) => Name::new(text).ok(),
+            Value::Text(text) if name.eq_ignore_ascii_case(column) => read(text).ok(),
             _ => None,
         }
     }
@@ -292,6 +300,9 @@ fn process(row: SessionRow, current: &CurrentSession<'_>) -> Process {
     let waiting = || cut(client_info.statement.as_deref().unwrap_or("GET_LOCK"));
     let (command, state, info) = match (waits_for, id == current.id) {
         (_, true) => ("Query", "executing", cut(&String::from_utf8_lossy(without_end(current.statement)))),
+        (Some(ShownName::Name(name)), false) if name.is_in_namespace() => {
+            ("Query", "Waiting for locking service lock", waiting())
+        }
         (Some(_), false) => ("Query", "User lock", waiting()),
         (None, false) if client_info.statement.is_some() => ("Query", "User sleep", waiting()),
         (None, false) => ("Sleep", "", None),
@@ -311,14 +322,16 @@ fn process(row: SessionRow, current: &CurrentSession<'_>) -> Process {
     }
 }
 
+/// All locks; or those of this name, and all in namespaces, where it may be a name too.
 fn locks(name: Option<&Name>, session: &mut Session) -> Answer<Vec<Data>> {
-    let held = session.query(&Locks { prefix: name.cloned(), page: first_page() })?;
+    let mut held = session.query(&Locks { prefix: name.cloned(), page: first_page() })?.rows;
+    if let Some(name) = name {
+        held.retain(|row| row.name == *name);
+        held.extend(session.query(&Locks { prefix: Some(Name::in_namespaces()), page: first_page() })?.rows);
+    }
     let mut rows = Vec::new();
     let mut last: Option<Name> = None;
-    for LockRow { name: lock, mode, session: owner, waiters, .. } in held.rows {
-        if name.is_some_and(|name| *name != lock) {
-            continue;
-        }
+    for LockRow { name: lock, mode, session: owner, waiters, .. } in held {
         rows.push(Data::Lock { name: lock.clone(), mode, status: "GRANTED", owner });
         if waiters > 0 && last.as_ref() != Some(&lock) {
             rows.extend(pending(&lock, session)?);
@@ -422,9 +435,7 @@ impl Record {
         match &self.data {
             Data::Process(process) => process.value(column.key()),
             Data::Server(row) => row.value(column.key()),
-            Data::Lock { name, mode, status, owner } => {
-                lock_value(column.key(), name.as_str(), *mode, status, *owner)
-            }
+            Data::Lock { name, mode, status, owner } => lock_value(column.key(), name, *mode, status, *owner),
             Data::Table(table) => table.described(column.key()),
             Data::Column(table, at) => table.column_described(*at, column.key()),
             Data::Fixed(values) => column.of(values),
@@ -458,10 +469,14 @@ impl Process {
     }
 }
 
-fn lock_value(column: &str, name: &str, mode: Mode, status: &str, owner: SessionId) -> Value {
+fn lock_value(column: &str, name: &Name, mode: Mode, status: &str, owner: SessionId) -> Value {
+    let in_namespace = name.namespace_and_name();
     match column {
-        "OBJECT_TYPE" => Value::text("USER LEVEL LOCK"),
-        "OBJECT_NAME" => Value::text(name),
+        "OBJECT_TYPE" => {
+            Value::text(if in_namespace.is_some() { "LOCKING SERVICE" } else { "USER LEVEL LOCK" })
+        }
+        "OBJECT_SCHEMA" => in_namespace.map_or(Value::Null, |(namespace, _)| Value::text(namespace)),
+        "OBJECT_NAME" => Value::text(in_namespace.map_or(name.as_str(), |(_, name)| name)),
         "OBJECT_INSTANCE_BEGIN" => Value::UInt(0),
         "LOCK_TYPE" => Value::text(if mode == Mode::Exclusive { "EXCLUSIVE" } else { "SHARED" }),
         "LOCK_DURATION" => Value::text("EXPLICIT"),

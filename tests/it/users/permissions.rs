@@ -56,6 +56,37 @@ async fn line_hides_and_refuses_foreign_locks() {
     assert_eq!(app1.ask(&kill).await, "1");
 }
 
+/// A right to names is none to the same names in a namespace, and the other way round.
+#[tokio::test]
+async fn namespaces_need_a_right_of_their_own() {
+    let file = File::new();
+    let of_orders = user("orders", &["SERVICE:orders:"], &[], false);
+    file.write(&[of_orders, user("service", &["service:"], &[], false), user("all", &["*"], &[], false)]);
+    let server = file.server();
+    let mut orders = mysql(&server, "orders").await;
+    let take = "SELECT service_get_write_locks('orders', 'app1:a', 0)";
+    assert_eq!(orders.value(take).await.as_deref(), Some("1"));
+    for (sql, name) in [
+        ("SELECT service_get_write_locks('Orders', 'a', 0)", "SERVICE:Orders:a"),
+        ("SELECT service_get_read_locks('orders:x', 'a', 0)", "SERVICE:orders%3Ax:a"),
+        ("SELECT GET_LOCK('SERVICE:orders:a', 0)", "service:orders:a"),
+    ] {
+        let denied = format!(
+            "Access denied; you need (at least one of) the LOCK on {name} privilege(s) for this operation"
+        );
+        let reply = orders.query(sql).await;
+        assert_eq!(reply, Reply::Error { code: 1227, state: "42000".to_owned(), text: denied });
+    }
+    let mut other = mysql(&server, "service").await;
+    assert_eq!(other.query(take).await.code(), 1227);
+    assert_eq!(other.value("SELECT GET_LOCK('SERVICE:orders:app1:a', 0)").await.as_deref(), Some("1"));
+    assert_eq!(other.value("SELECT COUNT(*) FROM getlockd.locks").await.as_deref(), Some("1"));
+    assert_eq!(other.query("SELECT * FROM getlockd.why WHERE name = 'SERVICE:orders:a'").await.code(), 1227);
+    assert_eq!(mysql(&server, "all").await.query(take).await.code(), 3133);
+    assert_eq!(orders.value("SELECT service_release_locks('orders')").await.as_deref(), Some("1"));
+    assert_eq!(mysql(&server, "all").await.value(take).await.as_deref(), Some("1"));
+}
+
 #[tokio::test]
 async fn mysql_hides_and_refuses_foreign_locks() {
     let file = File::new();

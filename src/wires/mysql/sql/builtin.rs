@@ -10,7 +10,11 @@ pub(in crate::wires::mysql) enum Function {
     // Of locks and sessions.
     GetLock,
     GetSharedLock,
+    GetLocks,
+    GetSharedLocks,
+    GetPermit,
     ReleaseLock,
+    ReleaseLocks,
     ReleaseAllLocks,
     LeaseLock,
     IsFreeLock,
@@ -18,6 +22,8 @@ pub(in crate::wires::mysql) enum Function {
     FencingToken,
     ConnectionId,
     Sleep,
+    // Of MySQL's Locking Service.
+    Service(ServiceFunction),
     // Of conditions.
     Coalesce,
     IfNull,
@@ -208,7 +214,10 @@ pub(super) const SERVED: &[(&str, Function)] = &[
     ("FOUND_ROWS", Function::FoundRows),
     ("FROM_BASE64", Function::FromBase64),
     ("GET_LOCK", Function::GetLock),
+    ("GET_LOCKS", Function::GetLocks),
+    ("GET_PERMIT", Function::GetPermit),
     ("GET_SHARED_LOCK", Function::GetSharedLock),
+    ("GET_SHARED_LOCKS", Function::GetSharedLocks),
     ("GREATEST", Function::Greatest),
     ("HEX", Function::Hex),
     ("IF", Function::If),
@@ -268,6 +277,7 @@ pub(super) const SERVED: &[(&str, Function)] = &[
     ("REGEXP_SUBSTR", Function::RegexpSubstr),
     ("RELEASE_ALL_LOCKS", Function::ReleaseAllLocks),
     ("RELEASE_LOCK", Function::ReleaseLock),
+    ("RELEASE_LOCKS", Function::ReleaseLocks),
     ("REPEAT", Function::Repeat),
     ("REPLACE", Function::Replace),
     ("REVERSE", Function::Reverse),
@@ -277,6 +287,9 @@ pub(super) const SERVED: &[(&str, Function)] = &[
     ("RPAD", Function::Rpad),
     ("RTRIM", Function::Rtrim),
     ("SCHEMA", Function::Database),
+    ("SERVICE_GET_READ_LOCKS", Function::Service(ServiceFunction::GetRead)),
+    ("SERVICE_GET_WRITE_LOCKS", Function::Service(ServiceFunction::GetWrite)),
+    ("SERVICE_RELEASE_LOCKS", Function::Service(ServiceFunction::Release)),
     ("SESSION_USER", Function::User),
     ("SHA", Function::Sha1),
     ("SHA1", Function::Sha1),
@@ -314,9 +327,14 @@ impl Function {
             self,
             Self::GetLock
                 | Self::GetSharedLock
+                | Self::GetLocks
+                | Self::GetSharedLocks
+                | Self::GetPermit
                 | Self::ReleaseLock
+                | Self::ReleaseLocks
                 | Self::ReleaseAllLocks
                 | Self::LeaseLock
+                | Self::Service(_)
                 | Self::Sleep
         )
     }
@@ -347,6 +365,25 @@ impl Function {
     pub(super) fn serving(name: &str) -> Option<Self> {
         let found = SERVED.binary_search_by(|(served, _)| (*served).cmp(name)).ok().map(|at| SERVED[at].1);
         found.or_else(|| DateFunction::serving(name).map(Self::Date))
+    }
+}
+
+/// A function of MySQL's Locking Service. There they are loaded from a library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::wires::mysql) enum ServiceFunction {
+    GetRead,
+    GetWrite,
+    Release,
+}
+
+impl ServiceFunction {
+    /// Its name in errors, which is that of the library.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::GetRead => "service_get_read_locks",
+            Self::GetWrite => "service_get_write_locks",
+            Self::Release => "service_release_locks",
+        }
     }
 }
 

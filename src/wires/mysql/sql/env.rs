@@ -5,8 +5,8 @@ use std::{cell::RefCell, time::Duration};
 
 use super::ast::{Expr, SelectItem};
 use crate::{
-    core::command::LockRequest,
-    name::Name,
+    core::command::{LockRequest, LocksRequest},
+    name::{Name, Namespace},
     wires::mysql::{
         catalog::Column,
         error::{RegexpError, SqlError, Warning},
@@ -72,7 +72,12 @@ pub(in crate::wires::mysql) enum Suspend {
 #[derive(Debug)]
 pub(in crate::wires::mysql) enum Effect {
     Acquire(LockRequest),
+    AcquireSeveral(LocksRequest),
+    /// By MySQL's Locking Service.
+    AcquireInNamespace(LocksRequest),
     Release(Name),
+    ReleaseSeveral(Vec<Name>),
+    ReleaseNamespace(Namespace),
     ReleaseAll,
     LeaseLock(Name, Duration),
     Query(LockQuery),

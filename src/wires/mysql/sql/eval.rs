@@ -10,6 +10,8 @@ mod cast;
 mod dates;
 mod function;
 mod like;
+mod lock_args;
+mod service;
 mod types;
 
 pub(in crate::wires::mysql) use function::{Pattern, Sum, uuid_text};

@@ -7,18 +7,23 @@ use getlockd_proto::timeout::Timeout;
 use super::{
     dates,
     function::{self, CallArgs},
+    lock_args::{lock_names, permits, timeout},
+    service,
 };
 use crate::{
-    core::{command::LockRequest, lock::Mode},
+    core::{
+        command::{LockRequest, LocksRequest},
+        lock::Mode,
+    },
     wires::mysql::{
         VERSION,
-        error::{SqlError, Warning},
+        error::SqlError,
         sql::{
             ast::Expr,
             builtin::Function,
             env::{Effect, Env, EvalResult, FOLD, LockQuery, Suspend},
         },
-        value::{Number, Value, lock_name, number_prefix},
+        value::{Number, Value, lock_name},
         work::ROW,
     },
 };
@@ -142,6 +147,19 @@ fn lock_function(env: &Env<'_>, function: Function, values: &[Value]) -> Option<
             let mode = if function == Function::GetLock { Mode::Exclusive } else { Mode::Shared };
             Effect::Acquire(LockRequest { name, mode, timeout: timeout(env, &values[1]) })
         }),
+        Function::GetLocks | Function::GetSharedLocks => {
+            let mode = if function == Function::GetLocks { Mode::Exclusive } else { Mode::Shared };
+            let (last, names) = values.split_last()?;
+            lock_names(names).map(|names| {
+                Effect::AcquireSeveral(LocksRequest { names, mode, timeout: timeout(env, last) })
+            })
+        }
+        Function::GetPermit => name().and_then(|name| {
+            let mode = Mode::Permit(permits(function, &values[1])?);
+            Ok(Effect::Acquire(LockRequest { name, mode, timeout: timeout(env, &values[2]) }))
+        }),
+        Function::Service(function) => service::effect(env, function, values),
+        Function::ReleaseLocks => lock_names(values).map(Effect::ReleaseSeveral),
         Function::ReleaseLock => name().map(Effect::Release),
         Function::ReleaseAllLocks => Ok(Effect::ReleaseAll),
         Function::LeaseLock => name().map(|name| {
@@ -157,34 +175,6 @@ fn lock_function(env: &Env<'_>, function: Function, values: &[Value]) -> Option<
         Function::FencingToken => name().map(LockQuery::FencingToken).map(Effect::Query),
         _ => return None,
     })
-}
-
-/// The timeout of GET_LOCK, and the time of LEASE_LOCK: NULL is 0, a negative number means forever, and of a string the
-/// number at its start counts
-/// (protocol.md, "Differences from MySQL": fractions count).
-fn timeout(env: &Env<'_>, value: &Value) -> Timeout {
-    if let Value::Text(text) = value
-        && (number_prefix(text) != text.trim() || text.trim().is_empty())
-    {
-        env.warn(Warning::truncated("INTEGER", text));
-    }
-    match value.to_number() {
-        None => Timeout::Within(Duration::ZERO),
-        Some(Number::Exact(decimal)) => {
-            // Most are so, and need no text to be read.
-            if let (0, Ok(seconds)) = (decimal.scale, u32::try_from(decimal.digits)) {
-                return Timeout::Within(Duration::from_secs(seconds.into()));
-            }
-            if decimal.scale == 0 && decimal.digits > u64::MAX.into() {
-                env.warn(Warning::truncated("DECIMAL", &decimal.to_string()));
-            }
-            decimal.to_string().parse().unwrap_or(Timeout::Forever)
-        }
-        Some(Number::Double(seconds)) if seconds < 0.0 => Timeout::Forever,
-        Some(Number::Double(seconds)) => {
-            Duration::try_from_secs_f64(seconds).map_or(Timeout::Forever, Timeout::Within)
-        }
-    }
 }
 
 fn session_function(env: &Env<'_>, function: Function) -> Value {

@@ -1,7 +1,7 @@
 //! The type of an expression, as far as it is known without evaluating it: the declared types of result columns
 //! (observed on MySQL 8.4).
 
-use super::{arithmetic, dates};
+use super::{arithmetic, dates, service};
 use crate::wires::mysql::{
     charset::Charset,
     error::SqlError,
@@ -132,13 +132,20 @@ impl Env<'_> {
         let types = args.iter().map(|arg| self.type_of(arg)).collect::<EvalResult<Vec<_>>>()?;
         let not_null = types.iter().all(|arg| arg.not_null);
         Ok(match function {
-            Function::GetLock | Function::GetSharedLock | Function::ReleaseLock | Function::IsFreeLock => {
-                ColumnType::bigint(1, false)
-            }
+            Function::GetLock
+            | Function::GetSharedLock
+            | Function::GetLocks
+            | Function::GetSharedLocks
+            | Function::GetPermit
+            | Function::ReleaseLock
+            | Function::IsFreeLock => ColumnType::bigint(1, false),
+            Function::Service(function) => service::of_call(self, function, args, &types)?,
             Function::IsUsedLock | Function::FencingToken => ColumnType::unsigned(false),
             // The token of a lease.
             Function::LeaseLock => ColumnType::text(32),
-            Function::ReleaseAllLocks | Function::ConnectionId => ColumnType::unsigned(true),
+            Function::ReleaseLocks | Function::ReleaseAllLocks | Function::ConnectionId => {
+                ColumnType::unsigned(true)
+            }
             Function::Count | Function::CountDistinct | Function::Sleep | Function::RowCount => {
                 ColumnType::bigint(21, true)
             }

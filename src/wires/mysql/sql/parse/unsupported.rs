@@ -2,7 +2,10 @@
 //! message of its error. What follows these words is not parsed.
 
 use super::{Cursor, ParseResult, syntax_error};
-use crate::wires::mysql::error::SqlError;
+use crate::wires::mysql::{
+    error::SqlError,
+    sql::builtin::{self, Builtin, BuiltinKind::Loadable},
+};
 
 pub(super) const TABLES: &str = "it has no tables";
 const TABLE: &str = "it has no TABLE statement; write SELECT * FROM";
@@ -102,6 +105,9 @@ pub(super) fn statement(cursor: &mut Cursor<'_>, word: &str, start: usize) -> Sq
         return with(cursor).map_or_else(|wrong| wrong, |()| not_supported(WITH));
     }
     let not_supported = |sentence: &str| not_supported(&format!("{word} is not supported; {sentence}"));
+    if word == "CREATE" && cursor.word("FUNCTION") {
+        return loaded_function(cursor).unwrap_or_else(|| not_supported(OBJECTS));
+    }
     let mut same_start = STATEMENTS.iter().filter(|(first, ..)| *first == word).peekable();
     if same_start.peek().is_none() {
         return syntax_error(cursor.sql, start);
@@ -112,6 +118,14 @@ pub(super) fn statement(cursor: &mut Cursor<'_>, word: &str, start: usize) -> Sq
         seconds => seconds.split(' ').any(|second| cursor.is_word(second)),
     });
     found.map_or_else(|| cursor.unexpected(), |(_, _, sentence)| not_supported(sentence))
+}
+
+/// `name RETURNS`: the error of CREATE FUNCTION for a function that MySQL loads from a library and that is supported.
+/// Programs create these before they use them, and go on if they are there.
+fn loaded_function(cursor: &mut Cursor<'_>) -> Option<SqlError> {
+    let name = cursor.ident().ok()?;
+    let is_loaded = matches!(builtin::named(&name)?, Builtin { kind: Loadable, function: Some(_), .. });
+    (is_loaded && cursor.is_word("RETURNS")).then_some(SqlError::FunctionExists(name))
 }
 
 /// `[RECURSIVE] name [(columns)] AS (`
