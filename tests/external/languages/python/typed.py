@@ -38,6 +38,34 @@ def threads(locks: getlock.GetLock, leases: getlock.Leases) -> int:
     return number
 
 
+def kinds(locks: getlock.GetLock, leases: getlock.Leases) -> int:
+    def tell(event: getlock.Event) -> None:
+        print(event.kind, event.name, event.waiters or 0, event.fields["mode"])
+
+    def lead(guard: getlock.Guard) -> int:
+        return 0 if guard.lost.wait() else guard.fencing_token
+
+    with locks.lock(["a", "b"], on_waiter=tell) as both, leases.lock(("c", "d"), limit=None) as lease:
+        names: tuple[str, ...] = both.names + lease.names
+    permit: Optional[getlock.Guard] = locks.try_lock("gpu", limit=3)
+    print(names, permit)
+    with locks.watch("app/") as watch:
+        for event in watch:
+            tell(event)
+    return locks.lead("scheduler", lead)
+
+
+async def kinds_too(locks: aio.GetLock) -> str:
+    async def lead(guard: aio.Guard) -> str:
+        return guard.name
+
+    permit: aio.Guard = await locks.acquire("gpu", limit=3, on_waiter=print)
+    print(permit)
+    async for event in locks.watch():
+        print(event.count, event.cause)
+    return await locks.lead("scheduler", lead)
+
+
 @SERVERS[0].lock("nightly")
 def decorated(rows: list[int]) -> int:
     return len(rows)
@@ -79,6 +107,7 @@ def main() -> int:
     # What is wrong is found: each of these would be an unused exception from the check if it were not.
     SERVERS[0].acquire(10, "nightly")  # type: ignore[arg-type]
     SERVERS[0].acquire("nightly", "10")  # type: ignore[arg-type]
+    SERVERS[0].acquire("gpu", limit="3")  # type: ignore[arg-type]
     getlock.GetLock(name=7)  # type: ignore[arg-type]
     with SERVERS[0].try_lock("nightly"):  # type: ignore[union-attr]
         return decorated("rows")  # type: ignore[arg-type]
