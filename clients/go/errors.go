@@ -108,7 +108,7 @@ var (
 	errStopWithin = errors.New("getlock: StopWithin is too long")
 	errNoToken    = errors.New("getlock: the server granted a lease without a token; check that the address is of getlockd")
 	errAnonymous  = errors.New("getlock: Anonymous goes without a Name and a Note; leave them out, or Anonymous")
-	errPermit     = errors.New("getlock: a permit is not shared, and is of one lock; leave out Shared, Also, or Limit")
+	errPermit     = errors.New("getlock: a permit is of one lock, and not shared; leave out Limit, or Also and Shared")
 	errPrefix     = errors.New("getlock: the prefix is not valid UTF-8; encode it")
 	errNoBody     = errors.New("getlock: the function that needs the lock is nil; give one")
 )

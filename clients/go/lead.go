@@ -7,9 +7,10 @@ import (
 
 // Lead is leader election: it runs body while this process holds the lock, and again when it holds it again.
 //
-// When leadership is lost, the context of body is cancelled. Once body has returned, this process is a candidate
-// again. The next term has a new fencing token. The election ends with what body returns while it leads, and with an
-// error that body returns after a loss, unless that is the *Lost or context.Canceled. It ends with ctx too.
+// When leadership is lost, the context of body is cancelled. A body that returns nil by itself releases the lock. In
+// both cases this process is then a candidate again, behind the others, and its next term has a new fencing token.
+// The election ends with an error that body returns, unless that is the *Lost, or context.Canceled after a loss. It
+// ends with ctx too. So Lead never returns nil.
 //
 // A server that cannot be reached ends it within Retry of the first try. Once the server has answered it is tried
 // forever.
@@ -28,7 +29,7 @@ func (s Server) Lead(ctx context.Context, name string, body func(ctx context.Con
 			return err
 		}
 		err = within(guard, body)
-		if lost := guard.Err(); lost == nil || !isOfLoss(err, lost) {
+		if lost := guard.Err(); err != nil && (lost == nil || !isOfLoss(err, lost)) {
 			return err
 		}
 		s.Retry = century

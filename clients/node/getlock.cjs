@@ -91,10 +91,10 @@ class GetLock extends Locks {
 
   /**
    * Leader election: runs `body(guard)` while this process holds the lock, and again when it holds it again.
-   * `guard.lost` tells the body that leadership is lost. Once the body has ended, this process is a candidate again,
-   * with a new fencing token for the next term. The election ends with the result of a body that ends while it leads,
-   * and with an error of the body, unless that is the Lost or an AbortError of it. A server that cannot be reached ends
-   * it within `retry` of the first try. Once the server has answered it is tried forever.
+   * `guard.lost` tells the body that leadership is lost. A body that ends by itself releases the lock. In both cases
+   * this process is then a candidate again, behind the others, and its next term has a new fencing token. The election
+   * ends with an error of the body, unless that is the Lost or an AbortError of it, and with `signal`. A server that
+   * cannot be reached ends it within `retry` of the first try. Once the server has answered it is tried forever.
    */
   async lead(name, options, body) {
     if (typeof options === "function" && body === undefined) return this.lead(name, {}, options);
@@ -107,13 +107,11 @@ class GetLock extends Locks {
     for (let retry = this.#retry; ; retry = Infinity) {
       const candidate = { retry, outlasts: true };
       const guard = await this.#reach((connection) => connection.take(wish), Infinity, options.signal, candidate);
-      const term = await Promise.resolve(guard).then(body).then((result) => ({ result }), (error) => ({ error }));
+      const failure = await Promise.resolve(guard).then(body).then(() => null, (error) => ({ error }));
       const isLeader = await guard.release();
-      if (isLeader && !("error" in term)) return term.result;
-      if ("error" in term && (isLeader || !isOfLoss(term.error, guard.why))) {
-        if (!isLeader) addCause(term.error, guard.why);
-        throw term.error;
-      }
+      if (failure === null || (!isLeader && isOfLoss(failure.error, guard.why))) continue;
+      if (!isLeader) addCause(failure.error, guard.why);
+      throw failure.error;
     }
   }
 

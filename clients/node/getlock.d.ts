@@ -182,15 +182,13 @@ export class GetLock extends Locks<Guard, TryGuardOptions, GuardOptions> {
   constructor(options?: ServerOptions);
   /**
    * Leader election: runs `body` while this process holds the lock, and again when it holds it again. `guard.lost`
-   * tells the body that leadership is lost; once the body has ended, this process is a candidate again, with a new
-   * fencing token for the next term. The election ends with the result of a body that ends while it leads, and with an
-   * error of the body, unless that is the `Lost` or an AbortError of it. A server that cannot be reached ends it within
-   * `retry` of the first try. Once the server has answered it is tried forever.
+   * tells the body that leadership is lost. A body that ends by itself releases the lock. In both cases this process is
+   * then a candidate again, behind the others, and its next term has a new fencing token. The election ends with an
+   * error of the body, unless that is the `Lost` or an AbortError of it, and with `signal`. A server that cannot be
+   * reached ends it within `retry` of the first try. Once the server has answered it is tried forever.
    */
-  lead<Result>(name: string, body: (guard: Guard) => Result | PromiseLike<Result>): Promise<Result>;
-  lead<Result>(
-    name: string, options: SignalOptions, body: (guard: Guard) => Result | PromiseLike<Result>,
-  ): Promise<Result>;
+  lead(name: string, body: (guard: Guard) => unknown): Promise<never>;
+  lead(name: string, options: SignalOptions, body: (guard: Guard) => unknown): Promise<never>;
   /** What happens to the locks whose names begin with `prefix`, from the moment on in which it resolves. */
   watch(prefix?: string, options?: SignalOptions): Promise<Watch>;
 }

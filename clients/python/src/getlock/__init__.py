@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import selectors
 import ssl
-from typing import Callable, Optional, Tuple, TypeVar
+from typing import Callable, NoReturn, Optional, Tuple
 
 from ._blocking import NOTHING_YET, Block, Connection, Handle, Keeper, Quietly, Selector, reach
 from ._events import Event
@@ -28,7 +28,6 @@ from ._wire import Server, Talk, Wish
 
 __all__ = ["Event", "GetLock", "Guard", "Lease", "Leases", "Lost", "NotGranted", "Refused", "Watch"]
 
-R = TypeVar("R")
 OnWaiter = Optional[Callable[[Event], object]]
 
 
@@ -96,13 +95,13 @@ class GetLock:
         wish = _wish(name, timeout, shared, limit, on_waiter)
         return Block(lambda: self._take(wish))
 
-    def lead(self, name: str, body: Callable[[Guard], R]) -> R:
+    def lead(self, name: str, body: Callable[[Guard], object]) -> NoReturn:
         """Leader election: runs `body(guard)` while this process holds the lock, and again when it holds it again.
 
-        When leadership is lost, `guard.lost` is set. Once the body has ended, this process is a candidate
-        again. The next term has a new fencing token. The election ends with the result of a body that ends while it
-        leads, and with an error that a body raises, unless that is the `Lost` itself. A server that cannot be reached
-        ends it within `retry` seconds of the first try. Once the server has answered it is tried forever.
+        When leadership is lost, `guard.lost` is set. A body that ends by itself releases the lock. In both cases this
+        process is then a candidate again, behind the others, and its next term has a new fencing token. The election
+        ends with an error that a body raises, unless that is the `Lost` itself. A server that cannot be reached ends it
+        within `retry` seconds of the first try. Once the server has answered it is tried forever.
         """
         wish, retry = _wish(name, None, False, None, None), self._server.retry
         while True:
@@ -110,7 +109,7 @@ class GetLock:
             retry = math.inf
             try:
                 with guard:
-                    return body(guard)
+                    body(guard)
             except Lost as lost:
                 if lost is not guard.why:
                     raise

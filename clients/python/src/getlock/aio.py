@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
-from typing import Awaitable, Callable, Optional, Tuple, TypeVar
+from typing import Awaitable, Callable, NoReturn, Optional, Tuple
 
 from ._aio_leases import Lease, Leases
 from ._aio_observers import Watch
@@ -26,7 +26,6 @@ from ._wire import Server, Talk, Wish
 
 __all__ = ["Event", "GetLock", "Guard", "Lease", "Leases", "Lost", "NotGranted", "Refused", "Watch"]
 
-R = TypeVar("R")
 OnWaiter = Optional[Callable[[Event], object]]
 
 
@@ -94,13 +93,13 @@ class GetLock:
         wish = _wish(name, timeout, shared, limit, on_waiter)
         return Block(lambda: self._take(wish))
 
-    async def lead(self, name: str, body: Callable[[Guard], Awaitable[R]]) -> R:
+    async def lead(self, name: str, body: Callable[[Guard], Awaitable[object]]) -> NoReturn:
         """Leader election: runs `body(guard)` while this process holds the lock, and again when it holds it again.
 
-        When leadership is lost, the body is cancelled. Once the body has ended, this process is a candidate
-        again. The next term has a new fencing token. The election ends with the result of a body that ends while it
-        leads, and with an error that a body raises, unless that is the `Lost` itself. A server that cannot be reached
-        ends it within `retry` seconds of the first try. Once the server has answered it is tried forever.
+        When leadership is lost, the body is cancelled. A body that ends by itself releases the lock. In both cases this
+        process is then a candidate again, behind the others, and its next term has a new fencing token. The election
+        ends with an error that a body raises, unless that is the `Lost` itself. A server that cannot be reached ends it
+        within `retry` seconds of the first try. Once the server has answered it is tried forever.
         """
         wish, retry = _wish(name, None, False, None, None), self._server.retry
         while True:
@@ -108,7 +107,7 @@ class GetLock:
             retry = math.inf
             try:
                 async with guard:
-                    return await body(guard)
+                    await body(guard)
             except Lost as lost:
                 if lost is not guard.why:
                     raise

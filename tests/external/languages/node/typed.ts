@@ -19,14 +19,14 @@ export async function nightly(signal: AbortSignal): Promise<number> {
   return session + length + token.length + lease.fencingToken;
 }
 
-export async function kinds(signal: AbortSignal): Promise<string> {
+export async function kinds(signal: AbortSignal): Promise<never> {
   const tell = (event: LockEvent): void => console.log(event.kind, event.waiters, event.fields["limit"]);
   await using both = await locks.acquire(["a", "b"], { onWaiter: tell });
   await using lease = await leases.acquire(["a", "b"] as const, { ttl: 60 });
   const permit: Guard | null = await locks.tryLock("gpu", { limit: 3 });
   for await (const event of await locks.watch("app/", { signal })) tell(event);
-  const token: number = await locks.lead("scheduler", async (guard) => guard.fencingToken);
-  console.log(both.names, lease.name, permit, token);
+  console.log(both.names, lease.name, permit);
+  if (signal.aborted) await locks.lead("scheduler", async (guard) => console.log(guard.fencingToken));
   return locks.lead("scheduler", { signal }, (guard) => guard.names.join());
 }
 

@@ -117,17 +117,18 @@ async def watched(world):
 
 
 async def leads_again(world):
-    """It is ended, told, and leads again behind the next; then its body ends by itself."""
-    terms, told = [], []
+    """It is killed and told, and leads again behind the next; then its body returns, and leads again; and fails."""
+    terms, told, may_return = [], [], asyncio.Event()
 
     async def body(guard):
         terms.append(guard.fencing_token)
         try:
-            await asyncio.sleep(20 if len(terms) < 3 else 0)  # until it is cancelled
+            await (may_return.wait() if len(terms) == 2 else asyncio.sleep(20 if len(terms) == 1 else 0))
         except asyncio.CancelledError:
             told.append(guard.why.symbol)
             raise
-        return "done"
+        if len(terms) == 3:
+            raise KeyError("done")
 
     locks = GetLock(port=world.line_port)
     election = asyncio.ensure_future(locks.lead("leads", body))
@@ -135,11 +136,16 @@ async def leads_again(world):
         await soon(lambda: len(terms) == term, "the term")
         other = asyncio.ensure_future(GetLock(port=world.line_port).acquire("leads"))
         await soon(lambda: world.eye.waiters("leads"), "the other candidate")
-        world.eye.kill(world.eye.holder("leads"))
+        if term == 1:
+            world.eye.kill(world.eye.holder("leads"))
+        else:
+            may_return.set()
         leader = await asyncio.wait_for(other, 20)
         await soon(lambda: world.eye.waiters("leads"), "the one who led")
         assert await leader.release() is True
-    assert await asyncio.wait_for(election, 20) == "done" and told == ["KILLED", "KILLED"]
+    with raises(KeyError):
+        await asyncio.wait_for(election, 20)
+    assert told == ["KILLED"]
     assert terms == sorted(set(terms)) and world.eye.is_free("leads")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
-from typing import Optional
+from typing import NoReturn, Optional
 
 import getlock
 from getlock import aio
@@ -38,12 +38,12 @@ def threads(locks: getlock.GetLock, leases: getlock.Leases) -> int:
     return number
 
 
-def kinds(locks: getlock.GetLock, leases: getlock.Leases) -> int:
+def kinds(locks: getlock.GetLock, leases: getlock.Leases) -> NoReturn:
     def tell(event: getlock.Event) -> None:
         print(event.kind, event.name, event.waiters or 0, event.fields["mode"])
 
-    def lead(guard: getlock.Guard) -> int:
-        return 0 if guard.lost.wait() else guard.fencing_token
+    def lead(guard: getlock.Guard) -> None:
+        print(guard.fencing_token, guard.lost.wait())
 
     with locks.lock(["a", "b"], on_waiter=tell) as both, leases.lock(("c", "d"), limit=None) as lease:
         names: tuple[str, ...] = both.names + lease.names
@@ -52,10 +52,10 @@ def kinds(locks: getlock.GetLock, leases: getlock.Leases) -> int:
     with locks.watch("app/") as watch:
         for event in watch:
             tell(event)
-    return locks.lead("scheduler", lead)
+    locks.lead("scheduler", lead)
 
 
-async def kinds_too(locks: aio.GetLock) -> str:
+async def kinds_too(locks: aio.GetLock) -> NoReturn:
     async def lead(guard: aio.Guard) -> str:
         return guard.name
 
@@ -63,7 +63,7 @@ async def kinds_too(locks: aio.GetLock) -> str:
     print(permit)
     async for event in locks.watch():
         print(event.count, event.cause)
-    return await locks.lead("scheduler", lead)
+    await locks.lead("scheduler", lead)
 
 
 @SERVERS[0].lock("nightly")
