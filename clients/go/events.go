@@ -78,7 +78,7 @@ func plain(value string) string {
 	})
 }
 
-// teller calls a function for one event after the other, so that whoever reads the connection need not wait for it.
+// teller calls a function for one event after the other, so that the reader of the connection need not wait for it.
 type teller struct {
 	function func(Event)
 	mu       sync.Mutex
@@ -133,7 +133,7 @@ type Watch struct {
 // Watch watches the locks whose names begin with prefix, from the moment on in which it returns, until ctx ends. A
 // connection that breaks is made again, and an event "missed" with a Count of 0 says so.
 //
-// Whoever reads too slowly misses events, and is told how many. A Watch that nobody reads any more needs the end of
+// A program that reads too slowly misses events, and is told how many. A Watch that nobody reads any more needs the end of
 // its context.
 func (s Server) Watch(ctx context.Context, prefix string) (*Watch, error) {
 	if !utf8.ValidString(prefix) {

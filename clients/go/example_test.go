@@ -81,7 +81,7 @@ func ExampleAlso() {
 	}
 }
 
-// At most three hold it together. Whoever does is told when another waits.
+// At most three hold it together. The holder is told when another waits.
 func ExampleLimit() {
 	told := getlock.OnWaiter(func(event getlock.Event) { fmt.Println(event.Waiters, "wait") })
 	guard, err := getlock.Server{}.Acquire(context.Background(), "gpu", getlock.Forever, getlock.Limit(3), told)

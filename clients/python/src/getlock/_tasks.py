@@ -48,7 +48,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 H = TypeVar("H", bound="Handle")
 D = TypeVar("D", bound=Dialogue)
 R = TypeVar("R")
-MOST_UNREAD = 64  # pieces that nobody has read; then the network holds the rest back
+MOST_UNREAD = 8  # pieces that nobody has read; then the network holds the rest back
 
 
 class Listener(Protocol):
