@@ -16,7 +16,10 @@ function plain(value) {
   });
 }
 
-const numberOf = (text) => (/^\d{1,15}(\.\d{1,9})?$/.test(text ?? "") ? Number(text) : null);
+function numberOf(text) {
+  const number = /^\d+(\.\d+)?$/.test(text ?? "") ? Number(text) : null;
+  return number <= Number.MAX_SAFE_INTEGER ? number : null;
+}
 
 /** Of a line that begins with `*`. */
 function eventIn(line) {

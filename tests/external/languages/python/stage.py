@@ -227,9 +227,9 @@ class LosingProxy(Stub):
 
 # Unasked lines, as they come between replies.
 WAITING = "* WAITING name='it\\'s \\\\ here' session=9 mode=exclusive waiters=1"
-TAKEN = "* TAKEN name=app/a mode=permit session=9 fencing_token=12 limit=3"
-FREED = "* FREED name=app/a mode=permit session=9 fencing_token=12 held=1.500 cause=release"
-LOST = "* LOST name='app/two words' mode=shared session=9 fencing_token=12 held=0.250 cause=killed"
+TAKEN = "* TAKEN name=app/a mode=permit session=9 fencing_token=1795168800000012 limit=3"
+FREED = "* FREED name=app/a mode=permit session=9 fencing_token=1795168800000012 held=1.500 cause=release"
+LOST = "* LOST name='app/two words' mode=shared session=9 fencing_token=1795168800000012 held=0.250 cause=killed"
 
 
 def watched_and_drained(one):

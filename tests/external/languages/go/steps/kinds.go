@@ -115,9 +115,9 @@ func toldOfWaiters(s *stage) {
 }
 
 func watched(s *stage) {
-	const taken = "* TAKEN name=app/a mode=permit session=9 fencing_token=12 limit=3"
-	const freed = "* FREED name=app/a mode=permit session=9 fencing_token=12 held=1.500 cause=release"
-	const lost = "* LOST name='app/two words' mode=shared session=9 fencing_token=12 held=0.250 cause=killed"
+	const taken = "* TAKEN name=app/a mode=permit session=9 fencing_token=1795168800000012 limit=3"
+	const freed = "* FREED name=app/a mode=permit session=9 fencing_token=1795168800000012 held=1.500 cause=release"
+	const lost = "* LOST name='app/two words' mode=shared session=9 fencing_token=1795168800000012 held=0.250 cause=killed"
 	all := strings.Join([]string{"1", taken, "* NEW word=1", freed, lost, "* MISSED count=12"}, "\n")
 	server := stub{promises: 100, says: map[string]string{"WATCH": all}}.start()
 	defer server.Close()
@@ -127,7 +127,7 @@ func watched(s *stage) {
 	first, second := within("taken", watch.Events()), within("freed", watch.Events())
 	third, fourth := within("lost", watch.Events()), within("missed", watch.Events())
 	check(first.Kind == "taken" && first.Name == "app/a" && first.Session == 9 && first.Mode == "permit", "%+v", first)
-	check(first.FencingToken == 12 && first.Fields["limit"] == "3", "%+v", first)
+	check(first.FencingToken == 1795168800000012 && first.Fields["limit"] == "3", "%+v", first)
 	check(second.Kind == "freed" && second.Held == 1500*time.Millisecond && second.Cause == "release", "%+v", second)
 	check(third.Kind == "lost" && third.Name == "app/two words" && third.Cause == "killed", "%+v", third)
 	check(fourth.Kind == "missed" && fourth.Count == 12, "%+v", fourth)
