@@ -9,6 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 import { GetLock, Guard, Lease, Leases, Lost, NotGranted, Refused } from "getlock";
+import { serverSteps } from "./server.mjs";
 import { LeaseStub, Line, LosingProxy, Stub, deadPort, until } from "./others.mjs";
 
 const [port, httpPort] = process.argv.slice(2).map(Number);
@@ -724,7 +725,7 @@ async function run(step) {
   await Promise.race([step(), limit]).finally(() => late.abort());
 }
 
-for (const [name, step] of Object.entries(steps)) {
+for (const [name, step] of Object.entries({ ...steps, ...serverSteps(locks, leases, other, eye) })) {
   if (typeof step === "string") {
     console.log(`skip ${name}: ${step}`);
     continue;
