@@ -26,6 +26,7 @@ type conn struct {
 	asked   chan time.Duration // when each KEEPALIVE was sent that is not answered yet
 	stop    time.Duration      // StopWithin
 	promise promise            // of the last answer before the guard
+	tell    func(Event)        // hears of events; nil if nobody wants them
 	closed  chan struct{}      // by Close
 	once    sync.Once
 }
@@ -170,7 +171,8 @@ func (c *conn) promised(line string) (promise, error) {
 	}
 }
 
-func (c *conn) introduced() error {
+// confirmed reads a 1.
+func (c *conn) confirmed() error {
 	line, err := c.reply()
 	if err == nil && line != "1" {
 		err = unexpected(line)
@@ -203,9 +205,14 @@ func (c *conn) number() (int64, error) {
 	return int64(number), nil
 }
 
-// line is the next line, as an error if it is one.
+// line is the next line that is no event, as an error if it is one.
 func (c *conn) line() (string, error) {
 	line, err := c.text()
+	for ; err == nil && isEvent(line); line, err = c.text() {
+		if c.tell != nil {
+			c.tell(eventIn(line))
+		}
+	}
 	if err != nil {
 		return "", err
 	}

@@ -36,6 +36,20 @@
 // A lost lock never comes back by itself: take it again, with a new fencing token. While nothing is held, a wait
 // whose connection breaks connects again and queues again at the end, until its timeout is over.
 //
+// # Several locks, permits, and being told
+//
+// Options say how a lock is taken. Also has the names of further locks: all of them are taken or none. Limit asks
+// for one of so many permits. OnWaiter is called when another session waits for what the guard holds. Watch tells
+// what happens to all locks whose names begin with a prefix. The package sends nothing new unless it is asked to, so
+// a server that does not know these commands serves all other calls, and answers these with a *Refused.
+//
+// # Leader election
+//
+// Lead runs a function while this process holds the lock, and again when it holds it again:
+//
+//	var locks getlock.Server
+//	err := locks.Lead(ctx, "scheduler", schedule) // func schedule(ctx context.Context, guard *getlock.Guard) error
+//
 // # How to use it
 //
 // The package needs Go 1.19 and nothing else. Copy its folder into your project, or let go.mod point to it:

@@ -4,17 +4,34 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 )
 
 // ErrNotGranted says that others held the lock until the timeout was over: errors.Is(err, ErrNotGranted). It is
 // a time-out: it is os.ErrDeadlineExceeded too, and its Timeout method says true.
-var ErrNotGranted error = &notGranted{"the lock"}
+var ErrNotGranted error = &notGranted{nil, "the lock"}
 
-type notGranted struct{ name string }
+type notGranted struct {
+	names    []string
+	inTheWay string
+}
 
 func (n *notGranted) Error() string {
-	return fmt.Sprintf("getlock: others held %s until the timeout was over; wait longer, or try again later", n.name)
+	what := ""
+	if len(n.names) > 1 {
+		what = "so " + listed(n.names) + " were not granted; "
+	}
+	return fmt.Sprintf("getlock: others held %s until the timeout was over; %swait longer, or try again later",
+		n.inTheWay, what)
+}
+
+func listed(names []string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = strconv.Quote(name)
+	}
+	return strings.Join(quoted, ", ")
 }
 
 func (n *notGranted) Timeout() bool { return true }
@@ -91,5 +108,7 @@ var (
 	errStopWithin = errors.New("getlock: StopWithin is too long")
 	errNoToken    = errors.New("getlock: the server granted a lease without a token; check that the address is of getlockd")
 	errAnonymous  = errors.New("getlock: Anonymous goes without a Name and a Note; leave them out, or Anonymous")
+	errPermit     = errors.New("getlock: a permit is of one lock, and not shared; leave out Limit, or Also and Shared")
+	errPrefix     = errors.New("getlock: the prefix is not valid UTF-8; encode it")
 	errNoBody     = errors.New("getlock: the function that needs the lock is nil; give one")
 )

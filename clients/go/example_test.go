@@ -70,6 +70,47 @@ func ExampleServer_TryLock() {
 	defer guard.Release()
 }
 
+// All of several locks or none: the wait for them holds nothing.
+func ExampleAlso() {
+	err := getlock.Server{}.Lock(context.Background(), "account:1", 10*time.Second,
+		func(ctx context.Context, guard *getlock.Guard) error {
+			return backup(ctx, guard.FencingToken())
+		}, getlock.Also{"account:2"})
+	if errors.Is(err, getlock.ErrNotGranted) {
+		fmt.Println("others hold", getlock.InTheWay(err))
+	}
+}
+
+// At most three hold it together. The holder is told when another waits.
+func ExampleLimit() {
+	told := getlock.OnWaiter(func(event getlock.Event) { fmt.Println(event.Waiters, "wait") })
+	guard, err := getlock.Server{}.Acquire(context.Background(), "gpu", getlock.Forever, getlock.Limit(3), told)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer guard.Release()
+}
+
+func ExampleServer_Watch() {
+	watch, err := getlock.Server{}.Watch(context.Background(), "app/")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for event := range watch.Events() {
+		fmt.Println(event.Kind, event.Name, event.Session)
+	}
+	log.Fatal(watch.Err())
+}
+
+// The context of the function ends when leadership is lost. It then runs again in the next term.
+func ExampleServer_Lead() {
+	var locks getlock.Server
+	err := locks.Lead(context.Background(), "scheduler", func(ctx context.Context, guard *getlock.Guard) error {
+		return backup(ctx, guard.FencingToken())
+	})
+	log.Fatal(err)
+}
+
 // A lease needs no connection, and lists show whose it is.
 func ExampleLeases_Lock() {
 	var leases getlock.Leases // at http://127.0.0.1:3308

@@ -9,7 +9,6 @@ import (
 	"net"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // Forever is a timeout that is never over. So is each other that is negative or longer than a hundred years.
@@ -43,36 +42,21 @@ type Server struct {
 	StopWithin time.Duration
 }
 
-// Mode is how a lock is held: Exclusive by default.
-type Mode bool
-
-// The modes of a lock.
-const (
-	Exclusive Mode = false
-	Shared    Mode = true // beside others that share it
-)
-
 // Acquire takes a lock, waiting for it at most timeout. The error is ErrNotGranted if others had it all that
 // time, a *Refused if the server refused, or that of the context if it ended the wait.
 //
 // The context of the guard is derived from ctx. When ctx ends the lock is held all the same, until Release.
-func (s Server) Acquire(ctx context.Context, name string, timeout time.Duration, mode ...Mode) (*Guard, error) {
-	if err := check(name, s.StopWithin, s.identity()); err != nil {
+func (s Server) Acquire(ctx context.Context, name string, timeout time.Duration, opts ...Option) (*Guard, error) {
+	w, err := s.wait(name, timeout, opts)
+	if err != nil {
 		return nil, err
-	}
-	if s.Retry < 0 {
-		return nil, errRetry
-	}
-	w := wait{Server: s, name: name, verb: "GET_LOCK", timeout: whole(timeout), start: time.Now()}
-	if len(mode) > 0 && mode[len(mode)-1] == Shared {
-		w.verb = "GET_SHARED_LOCK"
 	}
 	return w.take(ctx)
 }
 
 // TryLock is as Acquire, but does not wait: no guard and ErrNotGranted if others have the lock.
-func (s Server) TryLock(ctx context.Context, name string, mode ...Mode) (*Guard, error) {
-	return s.Acquire(ctx, name, 0, mode...)
+func (s Server) TryLock(ctx context.Context, name string, opts ...Option) (*Guard, error) {
+	return s.Acquire(ctx, name, 0, opts...)
 }
 
 // Lock runs body while it holds a lock, and returns what body returns. Body does not run without the lock; the
@@ -81,11 +65,11 @@ func (s Server) TryLock(ctx context.Context, name string, mode ...Mode) (*Guard,
 // When the lock is lost the context of body is cancelled, and Lock returns the *Lost. If body has returned an
 // error too, Lock returns both: errors.Is and errors.As find what is in either, in that of body first.
 func (s Server) Lock(ctx context.Context, name string, timeout time.Duration,
-	body func(ctx context.Context, guard *Guard) error, mode ...Mode) error {
+	body func(ctx context.Context, guard *Guard) error, opts ...Option) error {
 	if body == nil {
 		return errNoBody
 	}
-	guard, err := s.Acquire(ctx, name, timeout, mode...)
+	guard, err := s.Acquire(ctx, name, timeout, opts...)
 	if err != nil {
 		return err
 	}
@@ -110,11 +94,15 @@ func within[H interface {
 	return body(held.Context(), held)
 }
 
-// check refuses what would only be found out after something was sent.
-func check(name string, stopWithin time.Duration, who identity) error {
-	if !utf8.ValidString(name) {
-		return &Refused{"BAD_NAME", "the name is not valid UTF-8; send UTF-8"}
+func (s Server) check() error {
+	if s.Retry < 0 {
+		return errRetry
 	}
+	return check(s.StopWithin, s.identity())
+}
+
+// check refuses what would only be found out after something was sent.
+func check(stopWithin time.Duration, who identity) error {
 	if stopWithin < 0 {
 		return fmt.Errorf("getlock: StopWithin is %v; use 0 for the default, or a time", stopWithin)
 	}
@@ -133,27 +121,54 @@ func whole(timeout time.Duration) time.Duration {
 // wait is one call of Acquire, over as many connections as it takes.
 type wait struct {
 	Server
-	name, verb string
-	timeout    time.Duration
-	start      time.Time
+	request
+	timeout  time.Duration
+	start    time.Time
+	outlasts bool // a server that has answered is tried forever
 }
 
-// take may connect and queue again when a wait breaks, since nothing is held yet.
+func (s Server) wait(name string, timeout time.Duration, opts []Option) (*wait, error) {
+	w := &wait{Server: s, request: request{names: []string{name}}, timeout: whole(timeout), start: time.Now()}
+	for _, opt := range opts {
+		opt.want(&w.request)
+	}
+	if err := w.request.check(); err != nil {
+		return nil, err
+	}
+	return w, s.check()
+}
+
 func (w *wait) take(ctx context.Context) (*Guard, error) {
+	var got grant
+	c, err := reach(ctx, w, func(c *conn) (served bool, err error) {
+		got, err = w.queue(c)
+		return got.session != 0, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return newGuard(ctx, c, &w.request, got), nil
+}
+
+// reach is a connection that begin has begun to use. Nothing is held yet, so one that breaks is made again.
+func reach(ctx context.Context, w *wait, begin func(*conn) (served bool, err error)) (*conn, error) {
 	awaySince, retry := w.start, w.Retry
 	if retry == 0 {
 		retry = 30 * time.Second
 	}
 	for pause := 50 * time.Millisecond; ; pause *= 2 {
-		guard, served, err := w.try(ctx)
+		c, served, err := w.try(ctx, begin)
 		if err == nil || final(err) {
-			return guard, err
+			return c, err
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		if served {
 			awaySince = time.Now()
+		}
+		if served && w.outlasts {
+			retry = century
 		}
 		if pause > 2*time.Second {
 			pause = 2 * time.Second
@@ -189,22 +204,49 @@ func (w *wait) away(err error) error {
 }
 
 // try is one connection. It tells whether the server has served it.
-func (w *wait) try(ctx context.Context) (*Guard, bool, error) {
+func (w *wait) try(ctx context.Context, begin func(*conn) (bool, error)) (*conn, bool, error) {
 	c, err := w.dial(ctx)
 	if err != nil {
 		return nil, false, err
 	}
 	stay := c.leaveWith(ctx)
-	got, err := w.queue(c)
+	served, err := begin(c)
 	stay()
 	if ctx.Err() != nil {
 		err = ctx.Err() // a lock that came all the same is free again with its connection
 	}
 	if err != nil {
 		c.Close()
-		return nil, got.session != 0, err
+		return nil, served, err
 	}
-	return newGuard(ctx, c, w.name, got), true, nil
+	return c, true, nil
+}
+
+// greeting says who this is, and asks for the number of the session.
+func (s Server) greeting() (lines []string) {
+	if s.User != "" {
+		lines = append(lines, "AUTH "+quoted(s.User)+" "+quoted(s.Password))
+	}
+	if introduction := s.identity().line(); introduction != "" {
+		lines = append(lines, introduction)
+	}
+	return append(lines, "HELLO")
+}
+
+// greeted reads the answers to greeting.
+func (s Server) greeted(c *conn) (session int64, err error) {
+	if s.User != "" {
+		_, err = c.reply()
+	}
+	if err == nil && !s.Anonymous {
+		if err = c.confirmed(); isOlder(err) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	return c.session()
 }
 
 // grant is what the server told of a lock that it granted.
@@ -212,35 +254,26 @@ type grant struct{ session, token int64 }
 
 // queue waits for the lock. All questions go out at once, so a free lock takes one round trip.
 func (w *wait) queue(c *conn) (got grant, err error) {
-	lines := []string{"HELLO", keepalive, w.verb + " " + quoted(w.name) + " " + w.seconds(), fencingToken(w.name)}
-	introduction := w.identity().line()
-	if introduction != "" {
-		lines = append([]string{introduction}, lines...)
+	lines := append(w.greeting(), keepalive)
+	if w.onWaiter != nil {
+		lines = append(lines, "EVENTS ON")
+		c.tell = waitersTo(w.onWaiter)
 	}
-	if w.User != "" {
-		lines = append([]string{"AUTH " + quoted(w.User) + " " + quoted(w.Password)}, lines...)
-	}
+	lines = append(lines, w.taking()+" "+w.seconds(), "FENCING_TOKEN "+quoted(w.names[0]))
 	c.SetDeadline(time.Now().Add(answerTime))
-	if err = c.ask(lines...); err == nil && w.User != "" {
-		_, err = c.reply()
+	if err = c.ask(lines...); err == nil {
+		got.session, err = w.greeted(c)
 	}
-	if err == nil && introduction != "" {
-		if err = c.introduced(); isOlder(err) {
-			err = nil
-		}
-	}
-	if err == nil {
-		got.session, err = c.session()
+	if err == nil && w.onWaiter != nil {
+		err = c.confirmed()
 	}
 	if err != nil {
 		return got, err
 	}
 	c.SetDeadline(w.patience())
 	answer, err := c.reply()
-	if err == nil && answer != "1" {
-		if err = unexpected(answer); answer == "0" {
-			err = &notGranted{w.name}
-		}
+	if err == nil {
+		err = w.granted(answer)
 	}
 	if err == nil {
 		got.token, err = c.number()
@@ -301,8 +334,6 @@ func (s Server) dial(ctx context.Context) (*conn, error) {
 
 // A server that has vanished is found within a minute, also by those who wait.
 var dialer = net.Dialer{Timeout: answerTime, KeepAlive: 5 * time.Second}
-
-func fencingToken(name string) string { return "FENCING_TOKEN " + quoted(name) }
 
 // quoted makes one word of a text, whatever is in it: no text can be a second line.
 func quoted(text string) string { return "'" + quoting.Replace(text) + "'" }

@@ -10,7 +10,7 @@ import (
 
 // hold is what a Guard and a Lease have in common: it ends in a moment that is put off again and again.
 type hold struct {
-	name   string
+	names  []string
 	token  int64
 	ctx    context.Context
 	cancel func(cause error)
@@ -27,14 +27,17 @@ type hold struct {
 	freed   bool
 }
 
-func (h *hold) begin(ctx context.Context, name string, token int64, end time.Duration, hangUp func()) {
+func (h *hold) begin(ctx context.Context, names []string, token int64, end time.Duration, hangUp func()) {
 	h.ctx, h.cancel = withCause(ctx)
-	h.name, h.token, h.end, h.hangUp, h.leave = name, token, end, hangUp, hangUp
+	h.names, h.token, h.end, h.hangUp, h.leave = names, token, end, hangUp, hangUp
 	h.lost, h.done = make(chan struct{}), make(chan struct{})
 }
 
-// Name is the name of the lock.
-func (h *hold) Name() string { return h.name }
+// Name is the name of the lock; of several the first.
+func (h *hold) Name() string { return h.names[0] }
+
+// Names are the names of all locks that were taken together.
+func (h *hold) Names() []string { return append([]string(nil), h.names...) }
 
 // FencingToken is greater than that of each grant before. Send it along with what you write.
 func (h *hold) FencingToken() int64 { return h.token }
@@ -80,7 +83,7 @@ func (h *hold) loses(why error, part func()) {
 	if h.why != nil || h.freed {
 		return
 	}
-	h.why = newLost(h.name, why)
+	h.why = newLost(h.names[0], why)
 	close(h.lost)
 	close(h.done)
 	h.cancel(h.why)
@@ -139,11 +142,12 @@ func (h *hold) watch(do func() (due time.Duration)) {
 	}
 }
 
-// Guard is a lock that is held, by a connection of its own.
+// Guard is a lock that is held, or several, by a connection of its own.
 type Guard struct {
 	hold
 	session int64
 	conn    *conn
+	freeing string        // the line that releases it
 	next    time.Duration // when to ask again
 	every   time.Duration
 	leaving atomic.Bool   // whether the release was sent, or is about to be
@@ -153,13 +157,13 @@ type Guard struct {
 
 // String shows the name, the session, the fencing token and whether the lock is held.
 func (g *Guard) String() string {
-	return fmt.Sprintf("Guard %q session=%d fencing_token=%d held=%v", g.name, g.session, g.token, g.Held())
+	return fmt.Sprintf("Guard %s session=%d fencing_token=%d held=%v", listed(g.names), g.session, g.token, g.Held())
 }
 
-func newGuard(ctx context.Context, c *conn, name string, got grant) *Guard {
-	g := &Guard{session: got.session, conn: c, next: c.promise.due(), every: c.promise.left / 5}
+func newGuard(ctx context.Context, c *conn, r *request, got grant) *Guard {
+	g := &Guard{session: got.session, conn: c, freeing: r.freeing(), next: c.promise.due(), every: c.promise.left / 5}
 	g.parted = make(chan struct{})
-	g.begin(ctx, name, got.token, c.promise.end(c.stop), func() { c.Close() })
+	g.begin(ctx, r.names, got.token, c.promise.end(c.stop), func() { c.Close() })
 	// The server frees the lock when its connection ends, so that stays open, unused, while the work stops.
 	g.over, g.leave = c.promise.over(), func() { go c.linger(g.over) }
 	go g.listen()
@@ -179,7 +183,7 @@ func (g *Guard) Release() error {
 		if g.Held() {
 			g.conn.SetDeadline(time.Now().Add(answerTime))
 			g.leaving.Store(true)
-			g.conn.ask("RELEASE_LOCK " + quoted(g.name)) // listen finds out if this fails
+			g.conn.ask(g.freeing) // listen finds out if this fails
 			select {
 			case <-g.parted:
 			case <-g.lost:
@@ -211,7 +215,7 @@ func (g *Guard) listen() {
 				continue
 			}
 		}
-		if err == nil && line == "1" && g.leaving.Load() {
+		if err == nil && isCount(line) && g.leaving.Load() {
 			close(g.parted)
 			return
 		}

@@ -41,7 +41,7 @@ type Leases struct {
 
 func (l Leases) identity() identity { return identity{l.Name, l.Note, l.Anonymous} }
 
-// LeaseOption is how a lease is taken: a TTL, a Mode, a Client or a Note.
+// LeaseOption is how a lease is taken: a TTL, a Mode, a Limit, Also, a Client or a Note.
 type LeaseOption interface{ shape(*terms) }
 
 // TTL is for how long a lease runs from each heartbeat on; 45 s by default. Heartbeats go out by themselves.
@@ -55,30 +55,50 @@ type Note string
 
 // terms are the body of an acquire. Times are in milliseconds.
 type terms struct {
-	ResourceName string `json:"resourceName"`
-	Mode         string `json:"mode,omitempty"`
-	WaitMs       int64  `json:"waitMs"`
-	TTLMs        int64  `json:"ttlMs"`
-	ClientID     string `json:"clientId,omitempty"`
-	Note         string `json:"note,omitempty"`
-	RequestID    string `json:"requestId"`
+	request
+	ResourceName  string   `json:"resourceName,omitempty"`
+	ResourceNames []string `json:"resourceNames,omitempty"`
+	Mode          string   `json:"mode"`
+	Limit         int      `json:"limit,omitempty"`
+	WaitMs        int64    `json:"waitMs"`
+	TTLMs         int64    `json:"ttlMs"`
+	ClientID      string   `json:"clientId,omitempty"`
+	Note          string   `json:"note,omitempty"`
+	RequestID     string   `json:"requestId"`
 }
 
 func (t TTL) shape(terms *terms)    { terms.TTLMs = time.Duration(t).Milliseconds() }
 func (c Client) shape(terms *terms) { terms.ClientID = string(c) }
 func (n Note) shape(terms *terms)   { terms.Note = string(n) }
-func (m Mode) shape(terms *terms) {
-	terms.Mode = "exclusive"
-	if m == Shared {
-		terms.Mode = "shared"
+func (m Mode) shape(terms *terms)   { m.want(&terms.request) }
+func (l Limit) shape(terms *terms)  { l.want(&terms.request) }
+func (a Also) shape(terms *terms)   { a.want(&terms.request) }
+
+// settle puts the request into the fields that are sent.
+func (t *terms) settle() error {
+	err := t.request.check()
+	switch t.Mode, t.Limit = "exclusive", t.limit; {
+	case t.isPermit:
+		t.Mode = "permit"
+	case t.shared:
+		t.Mode = "shared"
 	}
+	if len(t.names) > 1 {
+		t.ResourceNames = t.names
+	} else {
+		t.ResourceName = t.names[0]
+	}
+	return err
 }
 
 // Acquire takes a lease, waiting for it at most timeout. The errors are those of Server.Acquire.
 func (l Leases) Acquire(ctx context.Context, name string, timeout time.Duration, opts ...LeaseOption) (*Lease, error) {
-	t := terms{ResourceName: name, TTLMs: 45_000, ClientID: l.identity().shown(), Note: l.Note}
+	t := terms{request: request{names: []string{name}}, TTLMs: 45_000, ClientID: l.identity().shown(), Note: l.Note}
 	for _, opt := range opts {
 		opt.shape(&t)
+	}
+	if err := t.settle(); err != nil {
+		return nil, err
 	}
 	ttl := time.Duration(t.TTLMs) * time.Millisecond
 	if err := l.check(t, ttl); err != nil {
@@ -92,7 +112,11 @@ func (l Leases) Acquire(ctx context.Context, name string, timeout time.Duration,
 	answer, sent, err := l.ask(ctx, t, whole(timeout))
 	var refused *Refused
 	if errors.As(err, &refused) && refused.Symbol == "Busy" {
-		err = &notGranted{name}
+		inTheWay := answer.InTheWay
+		if inTheWay == "" {
+			inTheWay = name
+		}
+		err = &notGranted{t.names, inTheWay}
 	}
 	if err != nil {
 		return nil, err
@@ -135,7 +159,7 @@ func (l Leases) check(t terms, ttl time.Duration) error {
 		return fmt.Errorf("%w: it is %v, and a heartbeat is sent each %v; use less than %v, or a longer TTL",
 			errStopWithin, l.StopWithin, ttl/3, most)
 	}
-	return check(t.ResourceName, l.StopWithin, l.identity())
+	return check(l.StopWithin, l.identity())
 }
 
 // ask sends the request until there is an answer. The server knows by its id one that it has had before.
@@ -216,7 +240,7 @@ func (l Leases) wait(ctx context.Context, t terms) (leaseAnswer, error) {
 		select {
 		case got := <-results:
 			if got.error == nil {
-				l.giveBack(t.ResourceName, got.LockToken)
+				l.giveBack(t.names[0], got.LockToken)
 			}
 		case <-time.After(answerTime):
 		}
@@ -264,6 +288,7 @@ func (p *parting) hangUp() {
 type leaseAnswer struct {
 	Success                    bool
 	Status, Message, LockToken string
+	InTheWay                   string
 	FencingToken               int64
 }
 
@@ -349,12 +374,12 @@ func (l Leases) begin(ctx context.Context, t terms, answer leaseAnswer, sent tim
 	}
 	ttl := time.Duration(t.TTLMs) * time.Millisecond
 	lease := &Lease{leases: l, ttl: ttl, stop: l.StopWithin, quiet: make(chan struct{})}
-	lease.body = tokenBody{t.ResourceName, answer.LockToken, t.TTLMs}
+	lease.body = tokenBody{t.names[0], answer.LockToken, t.TTLMs}
 	if lease.stop == 0 {
 		lease.stop = ttl / 5
 	}
 	lease.calls, lease.endCalls = context.WithCancel(context.Background())
-	lease.hold.begin(ctx, t.ResourceName, answer.FencingToken, sent+ttl-lease.stop, lease.endCalls)
+	lease.hold.begin(ctx, t.names, answer.FencingToken, sent+ttl-lease.stop, lease.endCalls)
 	err := ctx.Err()
 	if err == nil && clock() >= sent+ttl/5 {
 		// The wait was long, and when the lease began in it is not known.
@@ -363,7 +388,7 @@ func (l Leases) begin(ctx context.Context, t terms, answer leaseAnswer, sent tim
 	}
 	if err != nil {
 		lease.free()
-		go l.giveBack(lease.name, answer.LockToken)
+		go l.giveBack(t.names[0], answer.LockToken)
 		return nil, err
 	}
 	go lease.beat()
@@ -390,7 +415,7 @@ func (l *Lease) confirm(ctx context.Context) error {
 
 // String shows the name, the fencing token and whether the lock is held.
 func (l *Lease) String() string {
-	return fmt.Sprintf("Lease %q fencing_token=%d held=%v", l.name, l.token, l.Held())
+	return fmt.Sprintf("Lease %s fencing_token=%d held=%v", listed(l.names), l.token, l.Held())
 }
 
 // LeaseToken is the secret by which the server knows the lease.
@@ -416,7 +441,7 @@ func (l *Lease) Release() error {
 func (l *Lease) sendRelease() error {
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
-	body := tokenBody{ResourceName: l.name, LockToken: l.body.LockToken}
+	body := tokenBody{ResourceName: l.names[0], LockToken: l.body.LockToken}
 	for {
 		_, err := l.leases.post(ctx, dialer.DialContext, "release", body)
 		var refused *Refused

@@ -1,6 +1,6 @@
 "use strict";
 // Locks of getlockd: `GetLock` by its line protocol, `Leases` over HTTP. Install this folder as a package, or copy
-// this file and held.cjs. They need Node 18 and nothing else. `require` and `import` both load them.
+// this file, held.cjs and events.cjs. They need Node 18 and nothing else. `require` and `import` both load them.
 //
 //     const locks = new GetLock({ host: "127.0.0.1", port: 3305 });
 //     await locks.lock("nightly", { timeout: 10 }, async (guard) => {
@@ -22,9 +22,10 @@ const https = require("node:https");
 const net = require("node:net");
 const tls = require("node:tls");
 const { setTimeout: sleep } = require("node:timers/promises");
+const { Watch, eventIn, plain } = require("./events.cjs");
 const {
-  Held, Locks, Lost, NotGranted, Odd, Refused, away, checkName, checkOptions, identityOf, kinds, now, patienceOf,
-  pauseAfter, unless,
+  Held, Locks, Lost, NotGranted, Odd, Refused, addCause, away, checkMode, checkName, checkOptions, identityOf, kinds,
+  namesOf, now, patienceOf, pauseAfter, unless,
 } = require("./held.cjs");
 
 const ANSWER_TIME = 10; // seconds that the server may take to answer a command that does not wait
@@ -34,8 +35,10 @@ const LONGEST_REPLY = 1 << 20; // over HTTP
 const MOST_LINES = 16; // that nobody has read; fewer are asked for at a time
 const TOO_LATE = "the server answered too late to rely on its grant";
 
-const TAKE = { timeout: kinds.timeout, shared: kinds.boolean, signal: kinds.signal };
-const TAKE_LEASE = { ...TAKE, ttl: kinds.span, client: kinds.shown, note: kinds.shown };
+const LEAD = { signal: kinds.signal };
+const TAKE_ANY = { timeout: kinds.timeout, shared: kinds.boolean, limit: kinds.limit, signal: kinds.signal };
+const TAKE = { ...TAKE_ANY, onWaiter: kinds.function };
+const TAKE_LEASE = { ...TAKE_ANY, ttl: kinds.span, client: kinds.shown, note: kinds.shown };
 const LOGIN = {
   user: kinds.string, password: kinds.string, tls: kinds.tls, retry: kinds.span, stopWithin: kinds.span,
   name: kinds.shown, note: kinds.shown,
@@ -43,10 +46,10 @@ const LOGIN = {
 const SERVER = { host: kinds.string, port: kinds.port, ...LOGIN };
 const SITE = { url: kinds.string, ...LOGIN, token: kinds.string };
 
-/** A lock that a connection holds: `name`, `fencingToken`, and `session`, the server's number of the connection. */
+/** Locks that a connection holds: `name`, `names`, `fencingToken`, and `session`, the server's number of it. */
 class Guard extends Held {}
 
-/** A lock that heartbeats hold: `name`, `fencingToken` and `leaseToken`. */
+/** Locks that heartbeats hold: `name`, `names`, `fencingToken` and `leaseToken`. */
 class Lease extends Held {}
 
 // ---------------------------------------------------------------------------------------- the line protocol
@@ -72,33 +75,87 @@ class GetLock extends Locks {
     this.#retry = retry ?? 30;
   }
 
-  /** Resolves to a Guard. Rejects with NotGranted if others hold the lock until `timeout` is over. */
+  /**
+   * Resolves to a Guard. Rejects with NotGranted if others hold the lock until `timeout` is over. An array of names is
+   * taken all or none, in one wait that holds nothing. With `limit` it takes a permit: at most so many sessions hold
+   * the lock together. `onWaiter` is called with an event when another session begins to wait for what the guard holds.
+   */
   async acquire(name, options = {}) {
-    checkName(name);
+    const names = namesOf(name);
     checkOptions("acquire", options, TAKE);
+    checkMode(names, options);
     const timeout = patienceOf(options.timeout);
-    const verb = options.shared ? "GET_SHARED_LOCK" : "GET_LOCK";
-    return this.#take({ verb, name, timeout, deadline: now() + timeout }, options.signal);
+    const wish = { ...wishOf(names, options), timeout, deadline: now() + timeout, onWaiter: options.onWaiter };
+    return this.#reach((connection) => connection.take(wish), wish.deadline, options.signal);
   }
 
-  /** Nothing is held yet, so a wait that breaks may connect and queue again. */
-  async #take(wish, signal) {
-    for (let attempt = 0, awaySince = now(); ; attempt++) {
+  /**
+   * Leader election: runs `body(guard)` while this process holds the lock, and again when it holds it again.
+   * `guard.lost` tells the body that leadership is lost. A body that ends by itself releases the lock. In both cases
+   * this process is then a candidate again, behind the others, and its next term has a new fencing token. The election
+   * ends with an error of the body, unless that is the Lost or an AbortError of it, and with `signal`. A server that
+   * cannot be reached ends it within `retry` of the first try. Once the server has answered it is tried forever.
+   */
+  async lead(name, options, body) {
+    if (typeof options === "function" && body === undefined) return this.lead(name, {}, options);
+    if (typeof body !== "function") {
+      throw new TypeError('lead takes a function. Write lead("scheduler", async (guard) => { ... })');
+    }
+    checkName(name);
+    checkOptions("lead", options, LEAD);
+    const wish = { ...wishOf([name], {}), timeout: Infinity, deadline: Infinity };
+    for (let retry = this.#retry; ; retry = Infinity) {
+      const candidate = { retry, outlasts: true };
+      const guard = await this.#reach((connection) => connection.take(wish), Infinity, options.signal, candidate);
+      const failure = await Promise.resolve(guard).then(body).then(() => null, (error) => ({ error }));
+      const isLeader = await guard.release();
+      if (failure === null || (!isLeader && isOfLoss(failure.error, guard.why))) continue;
+      if (!isLeader) addCause(failure.error, guard.why);
+      throw failure.error;
+    }
+  }
+
+  /** Resolves to a Watch: what happens to the locks whose names begin with `prefix`, from now on. */
+  async watch(prefix = "", options = {}) {
+    if (!kinds.string.fits(prefix)) throw new TypeError(`a prefix is ${kinds.string.is}`);
+    checkOptions("watch", options, LEAD);
+    const { signal } = options;
+    const connect = (tell) => this.#reach((connection) => connection.watch(prefix, tell), Infinity, signal);
+    return new Watch(connect, isFinal).begin(signal);
+  }
+
+  /** What `begin` resolves to. Nothing is held yet, so a connection that breaks is made again. */
+  async #reach(begin, deadline, signal, { retry = this.#retry, outlasts = false } = {}) {
+    for (let attempt = 0, awaySince = now(), patience = retry; ; attempt++) {
       signal?.throwIfAborted();
       const connection = new Connection(this.#server);
       try {
-        return await unless(signal, connection.take(wish), () => connection.fail(signal.reason));
+        return await unless(signal, begin(connection), () => connection.fail(signal.reason));
       } catch (error) {
         connection.close();
         if (signal?.aborted || isFinal(error)) throw error;
-        if (connection.session !== null) awaySince = now();
-        const rest = Math.min(wish.deadline, awaySince + this.#retry) - now();
+        if (connection.session !== null) {
+          awaySince = now();
+          if (outlasts) patience = Infinity;
+        }
+        const rest = Math.min(deadline, awaySince + patience) - now();
         if (rest <= 0) throw error instanceof Refused ? error : away(connection.where, error);
         await sleep(Math.min(pauseAfter(attempt), rest) * 1000, null, { signal }).catch(() => {});
       }
     }
   }
 }
+
+/** What is said to take the locks and to release them. The fencing token is that of all of them. */
+function wishOf(names, { shared, limit }) {
+  const [words, plural] = [names.map(quoted).join(" "), names.length > 1 ? "S" : ""];
+  const verb = shared ? "GET_SHARED_LOCK" : "GET_LOCK";
+  const taking = limit == null ? `${verb}${plural} ${words}` : `GET_PERMIT ${words} ${limit}`;
+  return { names, taking, freeing: `RELEASE_LOCK${plural} ${words}` };
+}
+
+/** Whether a body ended with this error since it was told that its lock is lost. */
+const isOfLoss = (error, lost) => error === lost || error?.cause === lost || error?.name === "AbortError";
 
 /** The line that tells the server who this is; null if it is not to be told. */
 function introductionOf({ name, note }) {
@@ -134,6 +191,7 @@ class Connection {
   #release = null;
   #ended = null;
   #isFreeing = false;
+  #tell = null; // is called with each event
 
   constructor(server) {
     const { host, port, tls: secure } = server;
@@ -151,31 +209,68 @@ class Connection {
     return `${this.#server.host}:${this.#server.port}`;
   }
 
-  /** Takes a lock, all in one flight. The guard that it resolves to is surely held. */
-  async take({ verb, name, timeout, deadline }) {
+  /** Takes locks, all in one flight. The guard that it resolves to is surely held. */
+  async take({ names, taking, freeing, timeout, deadline, onWaiter }) {
     await this.#within(ANSWER_TIME, this.#opened());
     const wait = Math.max(0, deadline - now());
-    const word = quoted(name);
     this.#socket.cork();
+    const greeted = this.#greet();
+    this.ask();
+    const isTold = onWaiter && this.#request("EVENTS ON");
+    const taken = this.#request(`${taking} ${wait === Infinity ? -1 : wait.toFixed(6)}`);
+    const token = this.#request(`FENCING_TOKEN ${quoted(names[0])}`);
+    this.#socket.uncork();
+    if (onWaiter) this.#tell = (event) => event.kind === "waiting" && queueMicrotask(() => onWaiter(event));
+    await greeted;
+    await this.#confirmed(isTold, "EVENTS");
+    const answer = await this.#within(wait + ANSWER_TIME, taken);
+    const [, inTheWay] = (names.length > 1 ? /^0 (.+)$/s : /^0()$/).exec(answer) ?? [];
+    if (inTheWay !== undefined) throw new NotGranted(names, timeout, plain(inTheWay) || names[0]);
+    if (answer !== "1") throw new Error(`it answers ${startOf(answer)} to ${taking.split(" ")[0]}`);
+    const fencingToken = numberIn(await this.#within(ANSWER_TIME, token));
+    await this.#makeSure();
+    this.#release = freeing;
+    return this.#hold(new Guard({ name: names[0], names, fencingToken, session: this.session }, this));
+  }
+
+  /** Resolves to this connection when the server tells what happens. `over` resolves to why it no longer does. */
+  async watch(prefix, tell) {
+    await this.#within(ANSWER_TIME, this.#opened());
+    this.#tell = tell;
+    const greeted = this.#greet();
+    const watched = this.#request(prefix === "" ? "WATCH" : `WATCH ${quoted(prefix)}`);
+    await greeted;
+    await this.#confirmed(watched, "WATCH");
+    const unasked = (line) => new Error(`it says ${startOf(line)} without being asked`);
+    this.over = this.#next().then(unasked, (error) => error);
+    return this;
+  }
+
+  pause() {
+    this.#socket.pause();
+  }
+
+  resume() {
+    this.#socket.resume();
+  }
+
+  /** Says who this is. It resolves when the server has told the number of the session. */
+  #greet() {
     const login = this.#server.login && this.#request(this.#server.login);
     const introduced = this.#server.introduction && this.#request(this.#server.introduction);
     const hello = this.#request("HELLO");
-    this.ask();
-    const taken = this.#request(`${verb} ${word} ${wait === Infinity ? -1 : wait.toFixed(6)}`);
-    const token = this.#request(`FENCING_TOKEN ${word}`);
-    this.#socket.uncork();
-    await this.#within(ANSWER_TIME, login);
-    await this.#within(ANSWER_TIME, introduced).catch((error) => {
-      if (error.symbol !== "UNKNOWN_COMMAND") throw error; // An older server shows no names.
-    });
-    this.session = sessionIn(await this.#within(ANSWER_TIME, hello));
-    const isGranted = await this.#within(wait + ANSWER_TIME, taken);
-    if (isGranted === "0") throw new NotGranted(name, timeout);
-    if (isGranted !== "1") throw new Error(`it answers ${startOf(isGranted)} to ${verb}`);
-    const fencingToken = numberIn(await this.#within(ANSWER_TIME, token));
-    await this.#makeSure();
-    this.#release = `RELEASE_LOCK ${word}`;
-    return this.#hold(new Guard({ name, fencingToken, session: this.session }, this));
+    return quietly((async () => {
+      await this.#within(ANSWER_TIME, login);
+      await this.#within(ANSWER_TIME, introduced).catch((error) => {
+        if (error.symbol !== "UNKNOWN_COMMAND") throw error; // An older server shows no names.
+      });
+      this.session = sessionIn(await this.#within(ANSWER_TIME, hello));
+    })());
+  }
+
+  async #confirmed(reply, verb) {
+    const line = await this.#within(ANSWER_TIME, reply);
+    if (reply && line !== "1") throw new Error(`it answers ${startOf(line)} to ${verb}`);
   }
 
   /** Asks for how long nobody else is granted what this connection holds. */
@@ -232,7 +327,8 @@ class Connection {
       return false;
     };
     this.#ended = this.#next().then(
-      (line) => (this.#isFreeing && line === "1") || over(null, `the server says ${line}: the lock was not held`),
+      (line) => (this.#isFreeing && /^[1-9]\d*$/.test(line))
+        || over(null, `the server says ${line}: the lock was not held`),
       (error) => error instanceof Refused ? over(error.symbol, error.message)
         : over(null, `${this.where} is lost: ${error.message}. Others may have the lock: stop, and take it again`),
     );
@@ -269,6 +365,7 @@ class Connection {
     for (const line of lines) {
       if (this.#failure) return;
       if (line.startsWith("KEEPALIVE")) this.#answered(line);
+      else if (line.startsWith("* ")) this.#tell?.(eventIn(line));
       else this.#lines.push(line);
     }
     this.#serve();
@@ -359,11 +456,13 @@ class Leases extends Locks {
   /**
    * Resolves to a Lease, which runs for `ttl` seconds from each heartbeat on. Rejects with NotGranted if others hold
    * the lock until `timeout` is over. A request whose answer was lost is sent again with the same id: it gets the lease
-   * that was granted, or its place in the queue. `client` and `note` replace those of this object.
+   * that was granted, or its place in the queue. `client` and `note` replace those of this object. An array of names
+   * is taken all or none. With `limit` it takes a permit.
    */
   async acquire(name, options = {}) {
-    checkName(name);
+    const names = namesOf(name);
     checkOptions("acquire", options, TAKE_LEASE);
+    checkMode(names, options);
     const ttl = options.ttl ?? 45;
     const stopWithin = this.#stopWithin ?? ttl / 5;
     // A heartbeat goes out every third of the time: one of them has to be answered before the lease counts as lost.
@@ -372,8 +471,8 @@ class Leases extends Locks {
     }
     options.signal?.throwIfAborted();
     const timeout = patienceOf(options.timeout);
-    const wish = { name, timeout, ttl, stopWithin, deadline: now() + timeout };
-    const body = acquisition(name, ttl, { ...options, client: options.client ?? this.#identity.name,
+    const wish = { names, timeout, ttl, stopWithin, deadline: now() + timeout };
+    const body = acquisition(names, ttl, { ...options, client: options.client ?? this.#identity.name,
       note: options.note ?? this.#identity.note });
     return this.#take(wish, body, options.signal);
   }
@@ -399,13 +498,13 @@ class Leases extends Locks {
     }
   }
 
-  async #granted(call, { name, timeout, ttl, stopWithin }) {
+  async #granted(call, { names, timeout, ttl, stopWithin }) {
     const sent = now();
-    const { status, success, message, lockToken, fencingToken } = await call.reply;
-    if (status === "Busy") throw new NotGranted(name, timeout);
+    const { status, success, message, lockToken, fencingToken, inTheWay } = await call.reply;
+    if (status === "Busy") throw new NotGranted(names, timeout, inTheWay);
     if (!success) throw new Refused(status, message);
     if (typeof lockToken !== "string" || lockToken === "") throw this.#site.away("it grants a lease without a token");
-    const heart = new Heart(this.#site, { resourceName: name, lockToken }, ttl, stopWithin);
+    const heart = new Heart(this.#site, { resourceName: names[0], lockToken }, ttl, stopWithin);
     if (!Number.isSafeInteger(fencingToken)) {
       heart.free();
       throw this.#site.away("it grants a lease without a number");
@@ -413,15 +512,16 @@ class Leases extends Locks {
     // Nobody knows when in a long wait the lease began: it is counted from a heartbeat.
     if (now() - sent <= ttl / 5) heart.promised(sent);
     else await heart.begin();
-    return new Lease({ name, fencingToken, leaseToken: lockToken }, heart);
+    return new Lease({ name: names[0], names, fencingToken, leaseToken: lockToken }, heart);
   }
 }
 
-function acquisition(name, ttl, { shared, client, note }) {
-  const mode = shared ? "shared" : "exclusive";
+function acquisition(names, ttl, { shared, limit, client, note }) {
+  const resource = names.length > 1 ? { resourceNames: names } : { resourceName: names[0] };
+  const mode = limit == null ? { mode: shared ? "shared" : "exclusive" } : { mode: "permit", limit };
   const ttlMs = Math.round(ttl * 1000);
   const shown = { clientId: client || undefined, note: note || undefined };
-  return { resourceName: name, mode, ttlMs, ...shown, requestId: randomUUID() };
+  return { ...resource, ...mode, ttlMs, ...shown, requestId: randomUUID() };
 }
 
 /** The wire of one lease. */
@@ -618,4 +718,4 @@ function parsed(text) {
   }
 }
 
-module.exports = { GetLock, Guard, Leases, Lease, Refused, Lost, NotGranted };
+module.exports = { GetLock, Guard, Leases, Lease, Refused, Lost, NotGranted, Watch };

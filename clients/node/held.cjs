@@ -7,6 +7,7 @@ const path = require("node:path");
 const { inspect } = require("node:util");
 
 const LOOK_EVERY = 1; // seconds between looks at the clock: timers stand still while the machine sleeps
+const MOST_NAMES = 64; // of one request
 const LONGEST_TEXT = 256; // characters of the name or the note of a client
 const ASYNC_DISPOSE = Symbol.asyncDispose ?? Symbol.for("Symbol.asyncDispose"); // `await using` is newer than Node 18
 
@@ -25,9 +26,13 @@ class Lost extends Refused {}
 
 /** Others held the lock until the timeout was over. */
 class NotGranted extends Error {
-  constructor(name, timeout) {
-    super(`${shown(name)} was not granted within ${timeout} s: others hold it. Wait longer, or ask WHY who they are`);
+  constructor(name, timeout, inTheWay = [name].flat()[0]) {
+    const names = [name].flat();
+    const held = names.length > 1 ? shown(inTheWay) : "it";
+    const what = `${listed(names)} was not granted within ${timeout} s`;
+    super(`${what}: others hold ${held}. Wait longer, or ask WHY who they are`);
     this.code = "ETIMEDOUT";
+    this.inTheWay = inTheWay;
   }
 }
 
@@ -65,6 +70,8 @@ const isNumber = (value) => typeof value === "number" && !Number.isNaN(value);
 const isText = (value) => typeof value === "string" && !/\p{Surrogate}/u.test(value);
 
 const kinds = {
+  function: { fits: (value) => typeof value === "function", is: "a function" },
+  limit: { fits: (value) => Number.isInteger(value) && value > 0 && value < 65536, is: "a number from 1 to 65535" },
   boolean: { fits: (value) => typeof value === "boolean", is: "true or false" },
   port: { fits: (value) => Number.isInteger(value) && value > 0 && value < 65536, is: "from 1 to 65535" },
   signal: { fits: (value) => typeof value?.aborted === "boolean", is: "an AbortSignal" },
@@ -82,6 +89,8 @@ function shown(value) {
   if (typeof value === "string") return JSON.stringify(value);
   return typeof value === "object" && value !== null ? "an object" : String(value);
 }
+
+const listed = (names) => names.map(shown).join(", ");
 
 /** Whether it is an object of options. The fields of other objects need not be their own, and would be overlooked. */
 function isPlain(value) {
@@ -101,10 +110,23 @@ function checkOptions(call, options, known) {
   }
 }
 
+/** The names of a request: of one lock, or of an array of them, each once. */
+function namesOf(name) {
+  const names = [...new Set(Array.isArray(name) ? name : [name])];
+  names.forEach(checkName);
+  if (names.length > 0 && names.length <= MOST_NAMES) return names;
+  throw new RangeError(`a request is for 1 to ${MOST_NAMES} locks; this one is for ${names.length}`);
+}
+
 function checkName(name) {
   if (isText(name)) return;
   if (typeof name === "string") throw new TypeError(`the name ${shown(name)} has half of a surrogate pair`);
   throw new TypeError(`the name of a lock is a string, not ${shown(name)}. Write acquire("nightly", { timeout: 10 })`);
+}
+
+function checkMode(names, { shared, limit }) {
+  if (limit == null || (!shared && names.length === 1)) return;
+  throw new TypeError("a permit is not shared, and is of one lock: leave out shared, the other names, or limit");
 }
 
 /**
@@ -161,7 +183,7 @@ function unless(signal, work, leave) {
     const stop = () => {
       leave();
       reject(signal.reason);
-      work.then((held) => held.release(), () => {});
+      work.then((held) => held.release?.(), () => {});
     };
     const settle = (end) => (value) => {
       signal.removeEventListener("abort", stop);
@@ -246,7 +268,7 @@ class Held {
   [inspect.custom]() {
     const session = this.session === undefined ? "" : ` session=${this.session}`;
     const facts = `${session} fencingToken=${this.fencingToken} held=${this.held()}`;
-    return `${this.constructor.name} ${shown(this.name)}${facts}`;
+    return `${this.constructor.name} ${listed(this.names)}${facts}`;
   }
 
   #look() {
@@ -338,6 +360,6 @@ class Locks {
 }
 
 module.exports = {
-  Held, Locks, Lost, NotGranted, Odd, Refused, away, checkName, checkOptions, identityOf, kinds, now, patienceOf,
-  pauseAfter, unless,
+  Held, Locks, Lost, NotGranted, Odd, Refused, addCause, away, checkMode, checkName, checkOptions, identityOf, kinds,
+  namesOf, now, patienceOf, pauseAfter, unless,
 };

@@ -23,6 +23,7 @@ mod grpc_limits;
 mod instructions;
 mod introduce;
 mod keepalive;
+mod leader_election;
 mod lease;
 mod lease_kinds;
 mod lease_lock;

@@ -14,17 +14,21 @@ The connection then stays open while the block stops, but no longer than the loc
 """
 from __future__ import annotations
 
+import math
 import selectors
 import ssl
-import time
-from typing import Optional
+from typing import Callable, NoReturn, Optional, Tuple
 
-from ._blocking import NOTHING_YET, Block, Connection, Handle, Keeper, Quietly, Selector
+from ._blocking import NOTHING_YET, Block, Connection, Handle, Keeper, Quietly, Selector, reach
+from ._events import Event
 from ._leases import Lease, Leases
-from ._shared import ANSWER_TIME, Lost, NotGranted, Refused, Tries, clock
+from ._observers import Teller, Watch
+from ._shared import ANSWER_TIME, Lost, Names, NotGranted, Refused, Tries, check_callback, clock
 from ._wire import Server, Talk, Wish
 
-__all__ = ["GetLock", "Guard", "Lease", "Leases", "Lost", "NotGranted", "Refused"]
+__all__ = ["Event", "GetLock", "Guard", "Lease", "Leases", "Lost", "NotGranted", "Refused", "Watch"]
+
+OnWaiter = Optional[Callable[[Event], object]]
 
 
 class GetLock:
@@ -52,38 +56,82 @@ class GetLock:
     ) -> None:
         self._server = Server(host, port, user, password, tls, retry, stop_within, name, note)
 
-    def acquire(self, name: str, timeout: Optional[float] = None, shared: bool = False) -> Guard:
-        """Waits at most `timeout` seconds for the lock, by default forever, and raises `NotGranted` then."""
-        return self._take(Wish(name, timeout, shared))
+    def acquire(
+        self,
+        name: Names,
+        timeout: Optional[float] = None,
+        shared: bool = False,
+        *,
+        limit: Optional[int] = None,
+        on_waiter: OnWaiter = None,
+    ) -> Guard:
+        """Waits at most `timeout` seconds for the lock, by default forever, and raises `NotGranted` then.
 
-    def try_lock(self, name: str, shared: bool = False) -> Optional[Guard]:
+        With a list of names it takes all of them or none, in one wait that holds nothing. With a `limit` it takes a
+        permit: at most so many sessions hold the lock together. `on_waiter` is called with an `Event` when another
+        session begins to wait for what the guard holds, by a thread of its own.
+        """
+        return self._take(_wish(name, timeout, shared, limit, on_waiter))
+
+    def try_lock(
+        self, name: Names, shared: bool = False, *, limit: Optional[int] = None, on_waiter: OnWaiter = None
+    ) -> Optional[Guard]:
         """The lock, or None if others hold it. Does not wait for it."""
         try:
-            return self._take(Wish(name, 0, shared))
+            return self._take(_wish(name, 0, shared, limit, on_waiter))
         except NotGranted:
             return None
 
-    def lock(self, name: str, timeout: Optional[float] = None, shared: bool = False) -> Block[Guard]:
+    def lock(
+        self,
+        name: Names,
+        timeout: Optional[float] = None,
+        shared: bool = False,
+        *,
+        limit: Optional[int] = None,
+        on_waiter: OnWaiter = None,
+    ) -> Block[Guard]:
         """For `with locks.lock("nightly"):`, or `@locks.lock("nightly")` above a function."""
-        wish = Wish(name, timeout, shared)
+        wish = _wish(name, timeout, shared, limit, on_waiter)
         return Block(lambda: self._take(wish))
 
-    def _take(self, wish: Wish) -> Guard:
-        """Nothing is held yet, so a wait that breaks may connect and queue again."""
-        tries = Tries(wish.wait, self._server.retry)
+    def lead(self, name: str, body: Callable[[Guard], object]) -> NoReturn:
+        """Leader election: runs `body(guard)` while this process holds the lock, and again when it holds it again.
+
+        When leadership is lost, `guard.lost` is set. A body that ends by itself releases the lock. In both cases this
+        process is then a candidate again, behind the others, and its next term has a new fencing token. The election
+        ends with an error that a body raises, unless that is the `Lost` itself. A server that cannot be reached ends it
+        within `retry` seconds of the first try. Once the server has answered it is tried forever.
+        """
+        wish, retry = _wish(name, None, False, None, None), self._server.retry
         while True:
-            talk, connection = self._server.talk(wish), None
+            guard = self._take(wish, Tries(math.inf, retry, outlasts=True))
+            retry = math.inf
             try:
-                connection = Connection(self._server.host, self._server.port, self._server.tls, clock() + ANSWER_TIME)
-                _converse(connection, talk, tries.left())
-                return Guard(wish.name, connection, talk)
-            except BaseException as error:  # also what a signal handler raises
-                if connection:
-                    connection.close()
-                pause = tries.pause_after(error, talk.was_heard)
-                if pause is None:
+                with guard:
+                    body(guard)
+            except Lost as lost:
+                if lost is not guard.why:
                     raise
-            time.sleep(pause)
+
+    def watch(self, prefix: str = "") -> Watch:
+        """What happens to the locks whose names begin with `prefix`: `for event in locks.watch("app/")`."""
+        return Watch(self._server, prefix)
+
+    def _take(self, wish: Wish, tries: Optional[Tries] = None) -> Guard:
+        def converse(connection: Connection, talk: Talk) -> Guard:
+            _converse(connection, talk, patience.left())
+            return Guard(wish.names, connection, talk)
+
+        patience = tries or Tries(wish.wait, self._server.retry)
+        return reach(self._server, patience, lambda: self._server.talk(wish), converse)
+
+
+def _wish(
+    name: Names, timeout: Optional[float], shared: bool, limit: Optional[int], on_waiter: OnWaiter
+) -> Wish:
+    check_callback("on_waiter", on_waiter)
+    return Wish(name, timeout, shared, limit, on_waiter and Teller(on_waiter).tell)
 
 
 def _converse(connection: Connection, talk: Talk, wait: float) -> None:
@@ -98,18 +146,18 @@ def _converse(connection: Connection, talk: Talk, wait: float) -> None:
 
 
 class Guard(Handle):
-    """A lock that is held, by a connection of its own. `session` is the server's number of it."""
+    """A lock that is held, or several, by a connection of its own. `session` is the server's number of it."""
 
-    def __init__(self, name: str, connection: Connection, talk: Talk) -> None:
+    def __init__(self, names: Tuple[str, ...], connection: Connection, talk: Talk) -> None:
         self.session = talk.session
-        super().__init__(name, talk.fencing_token, _Watch(name, connection, talk))
+        super().__init__(names, talk.fencing_token, _Vigil(names, connection, talk))
 
 
-class _Watch(Keeper):
+class _Vigil(Keeper):
     """A thread that asks how long the lock is promised, and sees the end of the connection."""
 
-    def __init__(self, name: str, connection: Connection, talk: Talk) -> None:
-        super().__init__(name, talk.term)
+    def __init__(self, names: Tuple[str, ...], connection: Connection, talk: Talk) -> None:
+        super().__init__(names, talk.term)
         self._connection, self._talk = connection, talk
 
     def end(self) -> None:

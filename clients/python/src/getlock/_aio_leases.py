@@ -6,7 +6,7 @@ import contextlib
 import ssl
 from typing import Any, Coroutine, Optional, Set
 
-from ._shared import ANSWER_TIME, TOO_LATE, NotGranted, Refused, Silent, Tries, clock
+from ._shared import ANSWER_TIME, TOO_LATE, Names, NotGranted, Refused, Silent, Tries, clock
 from ._tasks import Block, Connection, Handle, Keeper
 from ._wire import MOST_HEARD, Answer, Http, Loan
 
@@ -37,47 +37,53 @@ class Leases:
 
     async def acquire(
         self,
-        name: str,
+        name: Names,
         timeout: Optional[float] = None,
         ttl: float = 45,
         shared: bool = False,
         client: Optional[str] = None,
         note: Optional[str] = None,
+        *,
+        limit: Optional[int] = None,
     ) -> Lease:
         """Waits at most `timeout` seconds for the lock, by default forever, and raises `NotGranted` then.
 
         The lease runs for `ttl` seconds from each heartbeat. `client` and `note` are in place of the name and the
-        note of this object.
+        note of this object. Several names are taken all or none. `limit` asks for a permit.
         """
-        return await _take(Loan(self._server, name, timeout, ttl, shared, client, note))
+        return await _take(Loan(self._server, name, timeout, ttl, shared, client, note, limit))
 
     async def try_lock(
         self,
-        name: str,
+        name: Names,
         ttl: float = 45,
         shared: bool = False,
         client: Optional[str] = None,
         note: Optional[str] = None,
+        *,
+        limit: Optional[int] = None,
     ) -> Optional[Lease]:
         """The lock, or None if others hold it. Does not wait for it."""
         try:
-            return await self.acquire(name, 0, ttl, shared, client, note)
+            return await self.acquire(name, 0, ttl, shared, client, note, limit=limit)
         except NotGranted:
             return None
 
     def lock(
         self,
-        name: str,
+        name: Names,
         timeout: Optional[float] = None,
         ttl: float = 45,
         shared: bool = False,
         client: Optional[str] = None,
         note: Optional[str] = None,
+        *,
+        limit: Optional[int] = None,
     ) -> Block[Lease]:
         """For `async with leases.lock("nightly"):`, or `@leases.lock("nightly")` above an async function."""
 
         def loan() -> Loan:
-            return Loan(self._server, name, timeout, ttl, shared, client, note)
+            return Loan(self._server, name, timeout, ttl, shared, client, note, limit)
 
         loan()  # Wrong arguments are an error here, and not where the block begins.
         return Block(lambda: _take(loan()))
@@ -88,7 +94,7 @@ class Lease(Handle):
 
     def __init__(self, loan: Loan) -> None:
         self.lease_token = loan.lease_token
-        super().__init__(loan.name, loan.fencing_token, _Heart(loan))
+        super().__init__(loan.names, loan.fencing_token, _Heart(loan))
 
 
 class _Exchange:
@@ -168,7 +174,7 @@ class _Heart(Keeper):
     """Sends the heartbeats."""
 
     def __init__(self, loan: Loan) -> None:
-        super().__init__(loan.name, loan.term)
+        super().__init__(loan.names, loan.term)
         self._loan = loan
         self._beating: Optional[asyncio.Task[None]] = None
 

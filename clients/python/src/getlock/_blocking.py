@@ -7,9 +7,10 @@ import selectors
 import socket
 import ssl
 import threading
+import time
 import weakref
 from types import TracebackType
-from typing import Any, Callable, Generic, Optional, Type, TypeVar, cast
+from typing import Any, Callable, Generic, Optional, Sequence, Tuple, Type, TypeVar, cast
 
 from . import _shared
 from ._shared import (
@@ -19,6 +20,7 @@ from ._shared import (
     Lost,
     Refused,
     Silent,
+    Tries,
     blame,
     clock,
     is_of_the_network,
@@ -26,9 +28,12 @@ from ._shared import (
     shown,
     tracked,
 )
+from ._wire import Dialogue, Server
 
 F = TypeVar("F", bound=Callable[..., Any])
 H = TypeVar("H", bound="Handle")
+D = TypeVar("D", bound=Dialogue)
+R = TypeVar("R")
 NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 LONGEST_TIMEOUT = 1e6  # seconds; a socket takes no more than 2^31 milliseconds
 
@@ -138,6 +143,22 @@ def _wrapped(tls: ssl.SSLContext, plain: socket.socket, host: str) -> ssl.SSLSoc
     return tls.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
 
 
+def reach(server: Server, tries: Tries, begin: Callable[[], D], then: Callable[[Connection, D], R]) -> R:
+    """What `then` returns of a connection and its dialogue. Nothing is held yet, so one that breaks is made again."""
+    while True:
+        dialogue, connection = begin(), None
+        try:
+            connection = Connection(server.host, server.port, server.tls, clock() + ANSWER_TIME)
+            return then(connection, dialogue)
+        except BaseException as error:  # also what a signal handler raises
+            if connection:
+                connection.close()
+            pause = tries.pause_after(error, dialogue.was_heard)
+            if pause is None:
+                raise
+        time.sleep(pause)
+
+
 # poll is preferred: it needs no file of its own.
 Selector: Type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
@@ -145,15 +166,15 @@ Selector: Type[selectors.BaseSelector] = getattr(selectors, "PollSelector", sele
 class Keeper(_shared.Keeper):
     """Keeps a lock by a thread. It knows nothing of its `Handle`, so that one that is dropped is found."""
 
-    def __init__(self, name: str, term: _shared.Term) -> None:
-        super().__init__(name, term)
+    def __init__(self, names: Sequence[str], term: _shared.Term) -> None:
+        super().__init__(names, term)
         self.lost = threading.Event()
         self._is_releasing = False
         # The main thread may come in again, by a signal handler.
         self._alone = threading.RLock()
 
     def start(self) -> None:
-        threading.Thread(target=self._run, name=f"getlock {self.name}", daemon=True).start()
+        threading.Thread(target=self._run, name=f"getlock {self.names[0]}", daemon=True).start()
 
     def release(self) -> bool:
         if not self.is_ours():
@@ -213,8 +234,8 @@ class Keeper(_shared.Keeper):
 class Handle:
     """A lock that is held. `with` it, or call `release`. Keep it: a lock whose guard is dropped is freed."""
 
-    def __init__(self, name: str, fencing_token: int, keeper: Keeper) -> None:
-        self.name, self.fencing_token = name, fencing_token
+    def __init__(self, names: Tuple[str, ...], fencing_token: int, keeper: Keeper) -> None:
+        self.names, self.name, self.fencing_token = names, names[0], fencing_token
         self._keeper = keeper
         keeper.start()
         # By its name, since not all checkers of types know it. The end of the process frees the lock anyway.
@@ -241,7 +262,7 @@ class Handle:
         return self._keeper.is_held()
 
     def __repr__(self) -> str:
-        return shown(self, self.name, self.fencing_token, self.held())
+        return shown(self, self.names, self.fencing_token, self.held())
 
     def release(self) -> bool:
         """Frees the lock. True if it was held until now, False if it had been lost."""

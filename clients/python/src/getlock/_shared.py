@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import getpass
+import inspect
 import math
 import os
 import random
@@ -13,15 +14,19 @@ import time
 import warnings
 import weakref
 from collections import deque
-from typing import Callable, Deque, Optional, TypeVar
+from typing import Callable, Deque, Optional, Sequence, Tuple, TypeVar, Union
 
 ANSWER_TIME = 10.0  # seconds that the server may take to answer a command that does not wait
 LONGEST_TEXT = 256  # characters of a name or a note of a client
 LONGEST = 1e9  # seconds; a longer wait is forever
+MOST_NAMES = 64  # of one request
+MOST_PERMITS = 65535  # of one lock
 LONGEST_NAP = 1.0  # seconds; no sleep counts the time that the machine is suspended, so none may be long
 NO_ANSWER = "the server does not answer; check the network and the server"
 ENDED = "the connection to the server ended, so others may have the lock; take the lock again"
 TOO_LATE = "the server has not answered in time, so others may get the lock; take the lock again"
+
+Names = Union[str, Sequence[str]]  # of one lock, or of several
 
 S = TypeVar("S", bound=socket.socket)
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
@@ -52,11 +57,23 @@ class Lost(Refused):
 
 
 class NotGranted(TimeoutError):
-    """The lock was not granted in time. Others hold it, or wait in front."""
+    """The lock was not granted in time. Others hold it, or wait in front.
+
+    `in_the_way` is its name. Of several locks it is the first that could not be had.
+    """
+
+    in_the_way = ""
 
     @classmethod
-    def of(cls, name: str, wait: float) -> NotGranted:
-        return cls(f"{name!r} was not granted within {wait:g} s: others hold it; wait longer, or try again later")
+    def of(cls, names: Sequence[str], wait: float, in_the_way: str) -> NotGranted:
+        others = f"others hold {in_the_way!r}" if len(names) > 1 else "others hold it"
+        error = cls(f"{listed(names)} was not granted within {wait:g} s: {others}; wait longer, or try again later")
+        error.in_the_way = in_the_way
+        return error
+
+
+def listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names))
 
 
 class Silent(TimeoutError):
@@ -74,6 +91,11 @@ class Odd(Broken):
 def is_of_the_network(error: Optional[BaseException]) -> bool:
     """What the network does is tried again. A signal handler may raise an OSError too, and that ends a wait."""
     return isinstance(error, (Silent, Broken)) or (isinstance(error, OSError) and error.errno is not None)
+
+
+def passes(error: BaseException) -> bool:
+    """Whether another connection may be answered better."""
+    return is_of_the_network(error) or getattr(error, "symbol", None) in ("SHUTDOWN", "LIMIT")
 
 
 def blame(error: BaseException, why: Lost) -> None:
@@ -163,10 +185,33 @@ def check_shown(what: str, value: object) -> None:
         raise ValueError(f"{what} has {len(value)} characters; use at most {LONGEST_TEXT}")
 
 
-def check_wish(name: object, shared: object) -> None:
-    check_text("the name of a lock", name)
+def names_of(name: object) -> Tuple[str, ...]:
+    """Each of the names once."""
+    names = tuple(name) if isinstance(name, (list, tuple)) else (name,)
+    for one in names:
+        check_text("the name of a lock", one)
+    names = tuple(dict.fromkeys(names))
+    if not 0 < len(names) <= MOST_NAMES:
+        raise ValueError(f"a request is for 1 to {MOST_NAMES} locks; this one is for {len(names)}")
+    return names
+
+
+def check_mode(names: Sequence[str], shared: object, limit: object) -> None:
     if not isinstance(shared, bool):
         raise TypeError(f"shared must be True or False; it is {shared!r}")
+    if limit is None:
+        return
+    if not isinstance(limit, int) or isinstance(limit, bool):
+        raise TypeError(f"limit must be a whole number of permits, such as 3; it is {limit!r}")
+    if not 1 <= limit <= MOST_PERMITS:
+        raise ValueError(f"limit must be from 1 to {MOST_PERMITS}; it is {limit}")
+    if shared or len(names) > 1:
+        raise ValueError("a permit is not shared, and is of one lock: leave out shared, the other names, or limit")
+
+
+def check_callback(what: str, value: object) -> None:
+    if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
+        raise TypeError(f"{what} must be a plain function; it is {value!r}")
 
 
 def check_tls(tls: object) -> None:
@@ -303,17 +348,17 @@ class Term:
         return min(LONGEST_NAP, max(0.0, moment - clock()))
 
 
-def shown(handle: object, name: str, fencing_token: int, is_held: bool) -> str:
+def shown(handle: object, names: Sequence[str], fencing_token: int, is_held: bool) -> str:
     session = getattr(handle, "session", None)
     words = ([] if session is None else [f"session={session}"]) + [f"fencing_token={fencing_token}", f"held={is_held}"]
-    return f"<{type(handle).__name__} {name!r} {' '.join(words)}>"
+    return f"<{type(handle).__name__} {listed(names)} {' '.join(words)}>"
 
 
 class Keeper:
     """What is known of a lock that is held. Each kind adds what keeps it: a thread, or timers."""
 
-    def __init__(self, name: str, term: Term) -> None:
-        self.name, self.term, self.has_ended = name, term, False
+    def __init__(self, names: Sequence[str], term: Term) -> None:
+        self.names, self.term, self.has_ended = names, term, False
         self._why: Optional[Lost] = None
         self._process = os.getpid()
 
@@ -333,7 +378,8 @@ class Keeper:
     def warn(self) -> None:
         """Of a guard that was dropped."""
         if self._why is None:
-            warnings.warn(f"the guard of {self.name!r} was dropped, so the lock is free; release it", ResourceWarning)
+            text = f"the guard of {listed(self.names)} was dropped, so the lock is free; release it"
+            warnings.warn(text, ResourceWarning)
 
     def check_entry(self) -> None:
         """No block begins without the lock."""
@@ -349,9 +395,11 @@ class Keeper:
 class Tries:
     """How long a lock is tried for, while connections break and the server is away."""
 
-    def __init__(self, wait: float, retry: float) -> None:
+    def __init__(self, wait: float, retry: float, outlasts: bool = False) -> None:
+        """One that `outlasts` is tried forever, once the server has answered."""
         self._away_since = clock()
         self._deadline, self._retry, self._pause = self._away_since + wait, retry, 0.05
+        self._outlasts = outlasts
 
     def left(self) -> float:
         return max(0.0, self._deadline - clock())
@@ -364,13 +412,13 @@ class Tries:
         now = clock()
         if was_heard:
             self._away_since = now
+            self._retry = math.inf if self._outlasts else self._retry
         end = self._away_since + self._retry
         if not may_be_granted:
             end = min(self._deadline, end)
         pause, self._pause = self._pause * random.uniform(0.5, 1), min(2.0, self._pause * 2)
         stays = isinstance(error, ssl.SSLCertVerificationError)
-        passes = is_of_the_network(error) or getattr(error, "symbol", None) in ("SHUTDOWN", "LIMIT")
-        return min(pause, end - now) if passes and not stays and now < end else None
+        return min(pause, end - now) if passes(error) and not stays and now < end else None
 
     def pause_for_lease(self, error: BaseException, was_sent: bool, is_known: bool, began: float) -> Optional[float]:
         """As `pause_after`, for a request of HTTP that began then. None also for what another one would not change."""

@@ -10,7 +10,21 @@ import socket
 import ssl
 import weakref
 from types import TracebackType
-from typing import Any, Awaitable, Callable, Coroutine, Generic, List, Optional, Protocol, Type, TypeVar, cast
+from typing import (
+    Any,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generic,
+    List,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+    Type,
+    TypeVar,
+    cast,
+)
 
 from . import _shared
 from ._shared import (
@@ -20,6 +34,7 @@ from ._shared import (
     Broken,
     Lost,
     Silent,
+    Tries,
     blame,
     clock,
     is_of_the_network,
@@ -27,9 +42,13 @@ from ._shared import (
     shown,
     tracked,
 )
+from ._wire import Dialogue, Server
 
 F = TypeVar("F", bound=Callable[..., Any])
 H = TypeVar("H", bound="Handle")
+D = TypeVar("D", bound=Dialogue)
+R = TypeVar("R")
+MOST_UNREAD = 8  # pieces that nobody has read; then the network holds the rest back
 
 
 class Listener(Protocol):
@@ -83,6 +102,8 @@ class Connection(asyncio.Protocol):
                 if timer:
                     timer.cancel()
         if self._unread:
+            if len(self._unread) == MOST_UNREAD and self._transport and not self._has_ended:
+                self._transport.resume_reading()
             return self._unread.pop(0)
         if self._error:
             raise _told(self._error)
@@ -117,6 +138,8 @@ class Connection(asyncio.Protocol):
             self._listener.heard(data)
         else:
             self._unread.append(data)
+            if len(self._unread) == MOST_UNREAD and self._transport:
+                self._transport.pause_reading()
             self._wake()
 
     def connection_lost(self, error: Optional[Exception]) -> None:
@@ -134,6 +157,23 @@ def _told(error: BaseException) -> BaseException:
     """asyncio says nothing of some broken connections."""
     is_plain = isinstance(error, OSError) and not is_of_the_network(error)
     return Broken(str(error) or ENDED) if is_plain else error
+
+
+async def reach(
+    server: Server, tries: Tries, begin: Callable[[], D], then: Callable[[Connection, D], Awaitable[R]]
+) -> R:
+    """What `then` returns of a connection and its dialogue. Nothing is held yet, so one that breaks is made again."""
+    while True:
+        dialogue, connection = begin(), Connection()
+        try:
+            await connection.open(server.host, server.port, server.tls, clock() + ANSWER_TIME)
+            return await then(connection, dialogue)
+        except BaseException as error:  # also a cancellation
+            connection.close()
+            pause = tries.pause_after(error, dialogue.was_heard)
+            if pause is None:
+                raise
+        await asyncio.sleep(pause)
 
 
 async def _connected(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
@@ -168,8 +208,8 @@ async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> None:
 class Keeper(_shared.Keeper):
     """Keeps a lock by timers. It knows nothing of its `Handle`, so that one that is dropped is found."""
 
-    def __init__(self, name: str, term: _shared.Term) -> None:
-        super().__init__(name, term)
+    def __init__(self, names: Sequence[str], term: _shared.Term) -> None:
+        super().__init__(names, term)
         self.lost = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._timer: Optional[asyncio.TimerHandle] = None
@@ -278,8 +318,8 @@ def _cancelling(task: Optional[asyncio.Task[Any]]) -> int:
 class Handle:
     """A lock that is held. `async with` it, or call `release`. Keep it: a lock whose guard is dropped is freed."""
 
-    def __init__(self, name: str, fencing_token: int, keeper: Keeper) -> None:
-        self.name, self.fencing_token = name, fencing_token
+    def __init__(self, names: Tuple[str, ...], fencing_token: int, keeper: Keeper) -> None:
+        self.names, self.name, self.fencing_token = names, names[0], fencing_token
         self._keeper = keeper
         # By its name, since not all checkers of types know it. The end of the process frees the lock anyway.
         setattr(weakref.finalize(self, keeper.abandon), "atexit", False)
@@ -304,7 +344,7 @@ class Handle:
         return self._keeper.is_held()
 
     def __repr__(self) -> str:
-        return shown(self, self.name, self.fencing_token, self.held())
+        return shown(self, self.names, self.fencing_token, self.held())
 
     async def release(self) -> bool:
         """Frees the lock. True if it was held until now, False if it had been lost."""

@@ -14,21 +14,24 @@ from collections import deque
 from typing import Any, Callable, Deque, Dict, NamedTuple, Optional, Union
 from urllib.parse import urlsplit
 
+from ._events import Event, plain
 from ._shared import (
     ANSWER_TIME,
     ENDED,
     Broken,
     Identity,
+    Names,
     NotGranted,
     Odd,
     Refused,
     Term,
+    check_mode,
     check_shown,
     check_span,
     check_text,
     check_tls,
-    check_wish,
     clock,
+    names_of,
     wait_of,
 )
 
@@ -78,6 +81,9 @@ class Server:
     def talk(self, wish: Wish) -> Talk:
         return Talk(self._login, self._introduction(), wish, Term(self._stop_within, margin=2 / 5, every=1 / 5))
 
+    def observation(self, prefix: str, events: Deque[Event]) -> Observation:
+        return Observation(self._login, self._introduction(), prefix, events)
+
     def _introduction(self) -> bytes:
         name, note = self._identity.name, self._identity.note
         if not name:
@@ -86,47 +92,62 @@ class Server:
 
 
 class Wish:
-    """A lock that somebody wants. It is made before anything is connected."""
+    """Locks that somebody wants. It is made before anything is connected. `tell` is called with what is unasked."""
 
-    def __init__(self, name: str, timeout: Optional[float], shared: bool) -> None:
-        check_wish(name, shared)
-        self.name, self.wait, self.word = name, wait_of(timeout), quoted(name)
-        self.verb = b"GET_SHARED_LOCK" if shared else b"GET_LOCK"
+    def __init__(
+        self,
+        name: Names,
+        timeout: Optional[float],
+        shared: bool,
+        limit: Optional[int] = None,
+        tell: Optional[Callable[[Event], object]] = None,
+    ) -> None:
+        self.names = names_of(name)
+        check_mode(self.names, shared, limit)
+        self.wait, self.tell = wait_of(timeout), tell
+        self._words = b" ".join(map(quoted, self.names))
+        self._plural = b"S" if len(self.names) > 1 else b""
+        if limit is None:
+            self._taking = (b"GET_SHARED_LOCK" if shared else b"GET_LOCK") + self._plural + b" " + self._words
+        else:
+            self._taking = b"GET_PERMIT %b %d" % (self._words, limit)
 
-
-class Talk:
-    """All that is said on one connection: it takes one lock, keeps it, and releases it."""
-
-    def __init__(self, login: bytes, introduction: bytes, wish: Wish, term: Term) -> None:
-        self.term, self.session, self.fencing_token = term, 0, 0
-        self.was_heard = self.is_answered = self.is_released = False
-        self._login, self._introduction, self._wish, self._rest = login, introduction, wish, b""
-        self._expected: Deque[Callable[[str], None]] = deque()
-        self._opened = self._wait = 0.0
-
-    def opening(self, wait: float) -> bytes:
-        """All that can be asked without an answer, in one piece."""
-        self._opened, self._wait = clock(), wait
+    def taking(self, wait: float) -> bytes:
+        """The fencing token is that of all the names."""
         seconds = b"-1" if wait == math.inf else b"%.6f" % wait
-        take = b"%b %b %b\nFENCING_TOKEN %b\n" % (self._wish.verb, self._wish.word, seconds, self._wish.word)
+        return b"%b %b\nFENCING_TOKEN %b\n" % (self._taking, seconds, quoted(self.names[0]))
+
+    def freeing(self) -> bytes:
+        return b"RELEASE_LOCK%b %b\n" % (self._plural, self._words)
+
+
+class Dialogue:
+    """What is said on one connection: questions, their answers in order, and what comes unasked."""
+
+    def __init__(self, login: bytes, introduction: bytes) -> None:
+        self.session = 0
+        self.was_heard = self.is_answered = False
+        self._login, self._introduction, self._rest = login, introduction, b""
+        self._expected: Deque[Callable[[str], None]] = deque()
+        self._opened = 0.0
+
+    def _beginning(self) -> bytes:
+        """All that can be asked without an answer goes out in one piece. This is its begin."""
+        self._opened = clock()
         if self._login:
-            self._expected.append(self._logged_in)
+            self._expected.append(self._confirmed)
         if self._introduction:
             self._expected.append(self._introduced)
-        self._expected.extend((self._greeted, self._taken, self._numbered))
-        return self._login + self._introduction + b"HELLO\n" + self.question() + take
-
-    def question(self) -> bytes:
-        self.term.asked()
-        return b"KEEPALIVE\n"
-
-    def release(self) -> bytes:
-        self._expected.append(self._freed)
-        return b"RELEASE_LOCK " + self._wish.word + b"\n"
+        self._expected.append(self._greeted)
+        return self._login + self._introduction + b"HELLO\n"
 
     def late_at(self) -> float:
-        """From then on the server does not answer, as it seems. All but the lock is answered at once."""
-        return self._opened + ANSWER_TIME + (self._wait if self.session else 0.0)
+        """From then on the server does not answer, as it seems."""
+        return self._opened + ANSWER_TIME
+
+    def is_over(self) -> bool:
+        """Whether nothing that comes matters any more."""
+        return False
 
     def hear(self, data: bytes) -> None:
         """Takes what has come, which is nothing at the end of the connection. Raises what is an error."""
@@ -134,7 +155,7 @@ class Talk:
             raise Broken(ENDED)
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            if not self.is_released:  # What the server says behind it is about a session without the lock.
+            if not self.is_over():
                 self._hear_line(line.decode(errors="replace"))
         if len(self._rest) > LONGEST_LINE:
             raise Broken("the server sends a line without an end")
@@ -149,7 +170,9 @@ class Talk:
                 return
             raise Refused(symbol, text or symbol)
         try:
-            if word == "KEEPALIVE":
+            if word == "*":
+                self._happened(Event.read(rest))
+            elif word == "KEEPALIVE":
                 self._promised(line)
             else:
                 self._expected.popleft()(line)
@@ -157,6 +180,63 @@ class Talk:
             text = f"this is not getlockd, since it says {line[:80]!r}; check the host and the port"
             # One that has said hello is getlockd, and can do better on another connection.
             raise Broken(text) if self.session else Refused("WRONG_PROTOCOL", text) from None
+
+    # What comes between any two answers.
+
+    def _happened(self, event: Event) -> None:
+        raise NotImplementedError
+
+    def _promised(self, line: str) -> None:
+        raise _Unexpected
+
+    # The answers in their order.
+
+    def _confirmed(self, line: str) -> None:
+        if line != "1":
+            raise _Unexpected
+
+    def _introduced(self, line: str) -> None:
+        self._confirmed(line)
+
+    def _greeted(self, line: str) -> None:
+        self.session = _number(next((field[8:] for field in line.split() if field.startswith("session=")), ""))
+
+
+class Talk(Dialogue):
+    """It takes one lock, or several at once, keeps what it took, and releases it."""
+
+    def __init__(self, login: bytes, introduction: bytes, wish: Wish, term: Term) -> None:
+        super().__init__(login, introduction)
+        self.term, self.fencing_token, self.is_released = term, 0, False
+        self._wish, self._wait = wish, 0.0
+
+    def opening(self, wait: float) -> bytes:
+        beginning, self._wait = self._beginning() + self.question(), wait
+        if self._wish.tell:
+            self._expected.append(self._confirmed)
+            beginning += b"EVENTS ON\n"
+        self._expected.extend((self._taken, self._numbered))
+        return beginning + self._wish.taking(wait)
+
+    def question(self) -> bytes:
+        self.term.asked()
+        return b"KEEPALIVE\n"
+
+    def release(self) -> bytes:
+        self._expected.append(self._freed)
+        return self._wish.freeing()
+
+    def late_at(self) -> float:
+        """All but the lock is answered at once."""
+        return super().late_at() + (self._wait if self.session else 0.0)
+
+    def is_over(self) -> bool:
+        """What the server says behind the release is about a session without the lock."""
+        return self.is_released
+
+    def _happened(self, event: Event) -> None:
+        if self._wish.tell and event.kind == "waiting":
+            self._wish.tell(event)
 
     def _promised(self, line: str) -> None:
         promise = _PROMISE.fullmatch(line)
@@ -167,22 +247,11 @@ class Talk:
             self.term.check(left)
         self.term.answered(left)
 
-    # The answers in their order. Those to KEEPALIVE may come between any two of them.
-
-    def _logged_in(self, line: str) -> None:
-        if line != "1":
-            raise _Unexpected
-
-    def _introduced(self, line: str) -> None:
-        if line != "1":
-            raise _Unexpected
-
-    def _greeted(self, line: str) -> None:
-        self.session = _number(next((field[8:] for field in line.split() if field.startswith("session=")), ""))
-
     def _taken(self, line: str) -> None:
-        if line == "0":
-            raise NotGranted.of(self._wish.name, self._wish.wait)
+        names = self._wish.names
+        answer, _, in_the_way = line.partition(" ")
+        if answer == "0" and bool(in_the_way) == (len(names) > 1):
+            raise NotGranted.of(names, self._wish.wait, plain(in_the_way) or names[0])
         if line != "1":
             raise _Unexpected
 
@@ -191,9 +260,32 @@ class Talk:
         self.fencing_token, self.is_answered = _number(line), True
 
     def _freed(self, line: str) -> None:
-        if line != "1":
+        """The session holds nothing else, so it has all of several locks or none."""
+        if not _number(line):
             raise Broken("the server says that this session did not hold the lock; take the lock again")
         self.is_released = True
+
+
+class Observation(Dialogue):
+    """It watches the locks whose names begin with `prefix`. What happens is appended to `events`."""
+
+    def __init__(self, login: bytes, introduction: bytes, prefix: str, events: Deque[Event]) -> None:
+        super().__init__(login, introduction)
+        self._prefix, self._events = prefix, events
+
+    def opening(self) -> bytes:
+        beginning = self._beginning()
+        self._expected.append(self._watched)
+        return beginning + (b"WATCH " + quoted(self._prefix) if self._prefix else b"WATCH") + b"\n"
+
+    def _watched(self, line: str) -> None:
+        self._confirmed(line)
+        self.is_answered = True
+
+    def _happened(self, event: Event) -> None:
+        """Words of servers to come are not known here."""
+        if event.kind in ("taken", "freed", "lost", "missed"):
+            self._events.append(event)
 
 
 class _Unexpected(Exception):
@@ -305,26 +397,28 @@ class Loan:
     def __init__(
         self,
         server: Http,
-        name: str,
+        name: Names,
         timeout: Optional[float],
         ttl: float,
         shared: bool,
         client: Optional[str],
         note: Optional[str],
+        limit: Optional[int] = None,
     ) -> None:
-        check_wish(name, shared)
+        self.names = names_of(name)
+        check_mode(self.names, shared, limit)
         check_span("ttl", ttl, most=1e9)
         check_shown("client", client)
         check_shown("note", note)
-        self.server, self.name, self.wait = server, name, wait_of(timeout)
+        self.server, self.wait = server, wait_of(timeout)
         self.lease_token, self.fencing_token = "", 0
         milliseconds = int(ttl * 1000)
         self._ttl, self._asked = milliseconds / 1000, 0.0
         self.term = Term(server.stop_within, margin=1 / 5, every=1 / 3)
         self.term.check(self._ttl)
         self._fields: Dict[str, Any] = {
-            "resourceName": name,
-            "mode": "shared" if shared else "exclusive",
+            **({"resourceNames": self.names} if len(self.names) > 1 else {"resourceName": self.names[0]}),
+            **({"mode": "shared" if shared else "exclusive"} if limit is None else {"mode": "permit", "limit": limit}),
             "ttlMs": milliseconds,
             # By it the server knows a request that is sent again. It is as secret as the token of the lease.
             "requestId": str(uuid.uuid4()),
@@ -348,7 +442,8 @@ class Loan:
     def granted(self, answer: Answer) -> None:
         """The time of the lease runs from the grant, of which only this is known: it came after the question."""
         if answer.symbol == "Busy":
-            raise NotGranted.of(self.name, self.wait)
+            in_the_way = answer.fields.get("inTheWay")
+            raise NotGranted.of(self.names, self.wait, in_the_way if isinstance(in_the_way, str) else self.names[0])
         if not answer.is_good("Acquired"):
             raise _refusal(answer)
         token, number = answer.fields.get("lockToken"), answer.fields.get("fencingToken")
@@ -392,7 +487,8 @@ class Loan:
             raise _refusal(answer)
 
     def _token_fields(self) -> Dict[str, Any]:
-        return {"resourceName": self.name, "lockToken": self.lease_token}
+        """Each name of a lease stands for all of them."""
+        return {"resourceName": self.names[0], "lockToken": self.lease_token}
 
 
 def _refusal(answer: Answer) -> Refused:

@@ -13,15 +13,20 @@ stays open while the block stops, but no longer than the lock was promised.
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
-from typing import Optional
+from typing import Awaitable, Callable, NoReturn, Optional, Tuple
 
 from ._aio_leases import Lease, Leases
-from ._shared import ANSWER_TIME, Lost, NotGranted, Refused, Tries, clock
-from ._tasks import Block, Connection, Handle, Keeper
+from ._aio_observers import Watch
+from ._events import Event
+from ._shared import Lost, Names, NotGranted, Refused, Tries, check_callback
+from ._tasks import Block, Connection, Handle, Keeper, reach
 from ._wire import Server, Talk, Wish
 
-__all__ = ["GetLock", "Guard", "Lease", "Leases", "Lost", "NotGranted", "Refused"]
+__all__ = ["Event", "GetLock", "Guard", "Lease", "Leases", "Lost", "NotGranted", "Refused", "Watch"]
+
+OnWaiter = Optional[Callable[[Event], object]]
 
 
 class GetLock:
@@ -49,37 +54,83 @@ class GetLock:
     ) -> None:
         self._server = Server(host, port, user, password, tls, retry, stop_within, name, note)
 
-    async def acquire(self, name: str, timeout: Optional[float] = None, shared: bool = False) -> Guard:
-        """Waits at most `timeout` seconds for the lock, by default forever, and raises `NotGranted` then."""
-        return await self._take(Wish(name, timeout, shared))
+    async def acquire(
+        self,
+        name: Names,
+        timeout: Optional[float] = None,
+        shared: bool = False,
+        *,
+        limit: Optional[int] = None,
+        on_waiter: OnWaiter = None,
+    ) -> Guard:
+        """Waits at most `timeout` seconds for the lock, by default forever, and raises `NotGranted` then.
 
-    async def try_lock(self, name: str, shared: bool = False) -> Optional[Guard]:
+        With a list of names it takes all of them or none, in one wait that holds nothing. With a `limit` it takes a
+        permit: at most so many sessions hold the lock together. `on_waiter` is called with an `Event` when another
+        session begins to wait for what the guard holds, on the event loop.
+        """
+        return await self._take(_wish(name, timeout, shared, limit, on_waiter))
+
+    async def try_lock(
+        self, name: Names, shared: bool = False, *, limit: Optional[int] = None, on_waiter: OnWaiter = None
+    ) -> Optional[Guard]:
         """The lock, or None if others hold it. Does not wait for it."""
         try:
-            return await self._take(Wish(name, 0, shared))
+            return await self._take(_wish(name, 0, shared, limit, on_waiter))
         except NotGranted:
             return None
 
-    def lock(self, name: str, timeout: Optional[float] = None, shared: bool = False) -> Block[Guard]:
+    def lock(
+        self,
+        name: Names,
+        timeout: Optional[float] = None,
+        shared: bool = False,
+        *,
+        limit: Optional[int] = None,
+        on_waiter: OnWaiter = None,
+    ) -> Block[Guard]:
         """For `async with locks.lock("nightly"):`, or `@locks.lock("nightly")` above an async function."""
-        wish = Wish(name, timeout, shared)
+        wish = _wish(name, timeout, shared, limit, on_waiter)
         return Block(lambda: self._take(wish))
 
-    async def _take(self, wish: Wish) -> Guard:
-        """Nothing is held yet, so a wait that breaks may connect and queue again."""
-        tries = Tries(wish.wait, self._server.retry)
+    async def lead(self, name: str, body: Callable[[Guard], Awaitable[object]]) -> NoReturn:
+        """Leader election: runs `body(guard)` while this process holds the lock, and again when it holds it again.
+
+        When leadership is lost, the body is cancelled. A body that ends by itself releases the lock. In both cases this
+        process is then a candidate again, behind the others, and its next term has a new fencing token. The election
+        ends with an error that a body raises, unless that is the `Lost` itself. A server that cannot be reached ends it
+        within `retry` seconds of the first try. Once the server has answered it is tried forever.
+        """
+        wish, retry = _wish(name, None, False, None, None), self._server.retry
         while True:
-            talk, connection = self._server.talk(wish), Connection()
+            guard = await self._take(wish, Tries(math.inf, retry, outlasts=True))
+            retry = math.inf
             try:
-                await connection.open(self._server.host, self._server.port, self._server.tls, clock() + ANSWER_TIME)
-                await _converse(connection, talk, tries.left())
-                return Guard(wish.name, connection, talk)
-            except BaseException as error:  # also a cancellation
-                connection.close()
-                pause = tries.pause_after(error, talk.was_heard)
-                if pause is None:
+                async with guard:
+                    await body(guard)
+            except Lost as lost:
+                if lost is not guard.why:
                     raise
-            await asyncio.sleep(pause)
+
+    def watch(self, prefix: str = "") -> Watch:
+        """What happens to the locks whose names begin with `prefix`: `async for event in locks.watch("app/")`."""
+        return Watch(self._server, prefix)
+
+    async def _take(self, wish: Wish, tries: Optional[Tries] = None) -> Guard:
+        async def converse(connection: Connection, talk: Talk) -> Guard:
+            await _converse(connection, talk, patience.left())
+            return Guard(wish.names, connection, talk)
+
+        patience = tries or Tries(wish.wait, self._server.retry)
+        return await reach(self._server, patience, lambda: self._server.talk(wish), converse)
+
+
+def _wish(
+    name: Names, timeout: Optional[float], shared: bool, limit: Optional[int], on_waiter: OnWaiter
+) -> Wish:
+    check_callback("on_waiter", on_waiter)
+    tell = on_waiter and (lambda event: asyncio.get_running_loop().call_soon(on_waiter, event))
+    return Wish(name, timeout, shared, limit, tell)
 
 
 async def _converse(connection: Connection, talk: Talk, wait: float) -> None:
@@ -94,20 +145,20 @@ async def _converse(connection: Connection, talk: Talk, wait: float) -> None:
 
 
 class Guard(Handle):
-    """A lock that is held, by a connection of its own. `session` is the server's number of it."""
+    """A lock that is held, or several, by a connection of its own. `session` is the server's number of it."""
 
-    def __init__(self, name: str, connection: Connection, talk: Talk) -> None:
+    def __init__(self, names: Tuple[str, ...], connection: Connection, talk: Talk) -> None:
         self.session = talk.session
-        keeper = _Watch(name, connection, talk)
-        super().__init__(name, talk.fencing_token, keeper)
+        keeper = _Vigil(names, connection, talk)
+        super().__init__(names, talk.fencing_token, keeper)
         connection.listen(keeper)
 
 
-class _Watch(Keeper):
+class _Vigil(Keeper):
     """Asks how long the lock is promised, and sees the end of the connection."""
 
-    def __init__(self, name: str, connection: Connection, talk: Talk) -> None:
-        super().__init__(name, talk.term)
+    def __init__(self, names: Tuple[str, ...], connection: Connection, talk: Talk) -> None:
+        super().__init__(names, talk.term)
         self._connection, self._talk = connection, talk
 
     def heard(self, data: bytes) -> None:

@@ -94,12 +94,14 @@ export class Stub {
   connections = 0;
   open = 0;
   questions = []; // when each KEEPALIVE arrived
+  lines = []; // that came, but for these
   ends = []; // when each connection ended
 
   static async start(answers) {
     const stub = new Stub();
     const hello = "HELLO version=0.1.0 protocol=1 session=7 max_line=1024";
-    const usual = { HELLO: hello, GET_LOCK: "1", FENCING_TOKEN: "5", RELEASE_LOCK: "1", INTRODUCE: "1" };
+    const locks = { GET_LOCK: "1", FENCING_TOKEN: "5", RELEASE_LOCK: "1" };
+    const usual = { HELLO: hello, INTRODUCE: "1", KEEPALIVE: "KEEPALIVE left=25.000", ...locks };
     stub.server = net.createServer((socket) => stub.#serve(socket, { ...usual, ...answers }));
     stub.port = await listening(stub.server);
     return stub;
@@ -120,6 +122,7 @@ export class Stub {
       for (const line of lines) {
         const word = line.split(" ")[0];
         if (word === "KEEPALIVE") this.questions.push(performance.now());
+        else this.lines.push(line);
         const answer = typeof answers[word] === "function" ? await answers[word](this, socket) : answers[word];
         if (answer !== undefined && !socket.destroyed) socket.write(`${answer}\n`);
       }

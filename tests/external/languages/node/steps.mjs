@@ -9,6 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 import { GetLock, Guard, Lease, Leases, Lost, NotGranted, Refused } from "getlock";
+import { serverSteps } from "./server.mjs";
 import { LeaseStub, Line, LosingProxy, Stub, deadPort, until } from "./others.mjs";
 
 const [port, httpPort] = process.argv.slice(2).map(Number);
@@ -303,7 +304,7 @@ const steps = {
   async "wrong-arguments"() {
     const stub = await Stub.start({});
     for (const kind of [new GetLock({ port: stub.port }), new Leases({ url: `http://127.0.0.1:${stub.port}` })]) {
-      for (const name of [10, undefined, null, ["nightly"], { name: "nightly" }, true, "half \ud83d"]) {
+      for (const name of [10, undefined, null, ["nightly", 7], { name: "nightly" }, true, "half \ud83d"]) {
         await assert.rejects(kind.acquire(name), TypeError);
         await assert.rejects(kind.acquire(name, "nightly"), TypeError);
         await assert.rejects(kind.tryLock(name), TypeError);
@@ -381,6 +382,167 @@ const steps = {
     assert.equal(await new GetLock({ port: late.port }).lock("questions-in-a-wait", (guard) => guard.held()), true);
     assert.equal(late.connections, 1);
     late.close();
+  },
+
+  async "several"() {
+    const stub = await Stub.start({ GET_LOCKS: "1", GET_SHARED_LOCKS: "1", RELEASE_LOCKS: "2" });
+    const site = new GetLock({ port: stub.port, name: "" });
+    const names = await site.lock(["a", "it's b", "a"], (guard) => [guard.names, guard.name, guard.fencingToken]);
+    assert.deepEqual(names, [["a", "it's b"], "a", 5]);
+    const taking = ["HELLO", "GET_LOCKS 'a' 'it''s b' -1", "FENCING_TOKEN 'a'", "RELEASE_LOCKS 'a' 'it''s b'"];
+    assert.deepEqual(stub.lines, taking);
+    await site.lock(["a", "b"], { shared: true }, () => {});
+    assert.ok(stub.lines.includes("GET_SHARED_LOCKS 'a' 'b' -1"));
+    await site.lock(["a"], () => {});
+    assert.ok(stub.lines.includes("GET_LOCK 'a' -1"), "which older servers know too");
+    for (const wrong of [[], Array.from({ length: 65 }, (_, number) => `${number}`)]) {
+      await assert.rejects(site.acquire(wrong), RangeError);
+    }
+    assert.equal(stub.connections, 3);
+    stub.close();
+    const busy = await Stub.start({ GET_LOCKS: String.raw`0 'it\'s b'` });
+    const error = await ended(new GetLock({ port: busy.port }).acquire(["a", "it's b"], { timeout: 0 }));
+    assert.ok(error instanceof NotGranted && error.inTheWay === "it's b", error);
+    assert.equal(await new GetLock({ port: busy.port }).tryLock(["a", "it's b"]), null);
+    busy.close();
+    const odd = await Stub.start({ GET_LOCKS: "0" });
+    const unnamed = await ended(new GetLock({ port: odd.port, retry: 0 }).tryLock(["a", "b"]));
+    assert.match(unnamed.message, /answers "0" to GET_LOCKS/);
+    odd.close();
+  },
+
+  async "permits"() {
+    const stub = await Stub.start({ GET_PERMIT: "1" });
+    await new GetLock({ port: stub.port, name: "" }).lock("gpu", { limit: 3 }, (guard) => assert.ok(guard.held()));
+    assert.deepEqual(stub.lines, ["HELLO", "GET_PERMIT 'gpu' 3 -1", "FENCING_TOKEN 'gpu'", "RELEASE_LOCK 'gpu'"]);
+    const url = `http://127.0.0.1:${stub.port}`;
+    for (const kind of [new GetLock({ port: stub.port }), new Leases({ url })]) {
+      for (const limit of [0, 65536, 1.5, "3", true]) await assert.rejects(kind.acquire("gpu", { limit }), TypeError);
+      await assert.rejects(kind.acquire("gpu", { limit: 3, shared: true }), TypeError);
+      await assert.rejects(kind.acquire(["gpu", "cpu"], { limit: 3 }), TypeError);
+    }
+    assert.equal(stub.connections, 1);
+    stub.close();
+    const other = await Stub.start({ GET_PERMIT: "ERROR LIMIT_DIFFERS the limit is 2" });
+    const error = await ended(new GetLock({ port: other.port }).acquire("gpu", { limit: 3 }));
+    assert.ok(error instanceof Refused && error.symbol === "LIMIT_DIFFERS");
+    other.close();
+  },
+
+  async "told-of-waiters"() {
+    const line = String.raw`* WAITING name='it\'s \\ here' session=9 mode=exclusive waiters=1`;
+    const stub = await Stub.start({
+      EVENTS: "1", FENCING_TOKEN: `5\n${line}\n${line}`, RELEASE_LOCK: `${line}\n* NEW word=1\n1`,
+    });
+    const site = new GetLock({ port: stub.port });
+    const seen = [];
+    const guard = await site.acquire("told", { onWaiter: (event) => seen.push(event) });
+    await until("both", () => seen.length >= 2);
+    const [{ kind, name, session, mode, waiters, count, fields }] = seen;
+    assert.deepEqual([kind, name, session, mode, waiters], ["waiting", "it's \\ here", 9, "exclusive", 1]);
+    assert.deepEqual([count, fields.session, guard.held()], [null, "9", true]);
+    assert.ok(stub.lines.indexOf("EVENTS ON") < stub.lines.indexOf("GET_LOCK 'told' -1"));
+    assert.equal(await guard.release(), true);
+    // Without the wish nothing is asked for, and what comes all the same is no reply.
+    stub.lines.splice(0);
+    assert.equal(await site.lock("told", (held) => sleep(300, held).then(() => held.held())), true);
+    assert.ok(!stub.lines.includes("EVENTS ON"));
+    stub.close();
+    const older = await Stub.start({ EVENTS: "ERROR UNKNOWN_COMMAND it is older" });
+    const error = await ended(new GetLock({ port: older.port }).acquire("told", { onWaiter: never }));
+    assert.ok(error instanceof Refused && error.symbol === "UNKNOWN_COMMAND");
+    older.close();
+    await assert.rejects(locks.acquire("told", { onWaiter: "tell" }), TypeError);
+  },
+
+  async "watched"() {
+    const holder = "session=9 fencing_token=1795168800000012";
+    const taken = `* TAKEN name=app/a mode=permit ${holder} limit=3`;
+    const freed = `* FREED name=app/a mode=permit ${holder} held=1.500 cause=release`;
+    const lost = `* LOST name='app/two words' mode=shared ${holder} held=0.250 cause=killed`;
+    const stub = await Stub.start({ WATCH: ["1", taken, "* NEW word=1", freed, lost, "* MISSED count=12"].join("\n") });
+    const watch = await new GetLock({ port: stub.port }).watch("app/");
+    assert.equal(stub.lines.at(-1), "WATCH 'app/'");
+    const seen = [];
+    for await (const event of watch) if (seen.push(event) === 4) break;
+    assert.deepEqual(seen.map(({ kind }) => kind), ["taken", "freed", "lost", "missed"]);
+    const [first, second, third, fourth] = seen;
+    assert.deepEqual([first.name, first.session, first.mode], ["app/a", 9, "permit"]);
+    assert.equal(first.fencingToken, 1795168800000012);
+    assert.deepEqual([first.fields.limit, first.held, second.held, second.cause], ["3", null, 1.5, "release"]);
+    assert.deepEqual([third.name, third.cause, fourth.count], ["app/two words", "killed", 12]);
+    await until("the connection is closed", () => stub.open === 0);
+    const leaving = new AbortController();
+    const waits = await new GetLock({ port: stub.port }).watch("", { signal: leaving.signal });
+    for (let i = 0; i < 4; i++) await waits.next();
+    const waiting = ended(waits.next());
+    leaving.abort();
+    assert.equal((await waiting).name, "AbortError");
+    stub.close();
+    // A connection that breaks is made again, and that is told.
+    const draining = await Stub.start({
+      WATCH: (_, socket) => {
+        setTimeout(() => socket.write("ERROR SHUTDOWN the server is stopping\n"), 100);
+        return `1\n${taken}`;
+      },
+    });
+    const again = await new GetLock({ port: draining.port }).watch();
+    assert.equal(draining.lines.at(-1), "WATCH");
+    for (const kind of ["taken", "missed", "taken", "missed"]) assert.equal((await again.next()).value.kind, kind);
+    again.close();
+    assert.equal((await again.next()).done, true);
+    draining.close();
+    const older = await Stub.start({ WATCH: "ERROR UNKNOWN_COMMAND it is older" });
+    assert.equal((await ended(new GetLock({ port: older.port }).watch())).symbol, "UNKNOWN_COMMAND");
+    older.close();
+    await assert.rejects(locks.watch(7), TypeError);
+  },
+
+  async "leads-again"() {
+    const [terms, told, done] = [[], [], new Error("done")];
+    let mayEnd;
+    const ending = new Promise((resolve) => { mayEnd = resolve; });
+    const election = locks.lead("leads-again", async (guard) => {
+      terms.push(guard.fencingToken);
+      if (terms.length === 3) throw done;
+      if (terms.length === 2) return ending;
+      await fired(guard.lost);
+      told.push(guard.why.symbol);
+      await sleep(1, null, { signal: guard.lost }); // an AbortError
+    });
+    const end = ended(election);
+    for (const term of [1, 2]) {
+      await until("the term", () => terms.length === term);
+      const other = locks.acquire("leads-again");
+      await eye.waiting("leads-again", 1);
+      if (term === 1) await kill("leads-again");
+      else mayEnd();
+      const leader = await other;
+      await eye.waiting("leads-again", 1);
+      assert.equal(await leader.release(), true);
+    }
+    assert.equal(await end, done);
+    assert.deepEqual(told, ["KILLED"]);
+    assert.ok(terms[0] < terms[1] && terms[1] < terms[2], terms.join());
+    await eye.free("leads-again");
+  },
+
+  async "ends-to-lead"() {
+    const broken = new Error("broken");
+    assert.equal(await ended(locks.lead("ends-to-lead", () => Promise.reject(broken))), broken);
+    assert.equal(await eye.ask("IS_FREE_LOCK ends-to-lead"), "1");
+    assert.equal((await ended(locks.lead("", never))).symbol, "BAD_NAME");
+    const nowhere = new GetLock({ port: await deadPort(), retry: 0.2 });
+    assert.equal((await ended(nowhere.lead("ends-to-lead", never))).code, "ECONNREFUSED");
+    const leaving = new AbortController();
+    const { signal } = leaving;
+    const election = ended(locks.lead("ends-to-lead", { signal }, () => sleep(20_000, null, { signal })));
+    await until("the leader", async () => (await eye.ask("IS_FREE_LOCK ends-to-lead")) === "0");
+    leaving.abort();
+    assert.equal((await election).name, "AbortError");
+    assert.equal(await eye.ask("IS_FREE_LOCK ends-to-lead"), "1");
+    await assert.rejects(locks.lead("ends-to-lead"), TypeError);
+    assert.equal(never.runs, 0);
   },
 
   async "lease"() {
@@ -563,7 +725,7 @@ async function run(step) {
   await Promise.race([step(), limit]).finally(() => late.abort());
 }
 
-for (const [name, step] of Object.entries(steps)) {
+for (const [name, step] of Object.entries({ ...steps, ...serverSteps(locks, leases, other, eye) })) {
   if (typeof step === "string") {
     console.log(`skip ${name}: ${step}`);
     continue;

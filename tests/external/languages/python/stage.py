@@ -153,15 +153,20 @@ class LineStub(Stub):
         super().__init__()
         self._answers, self._grant_after, self._says, self._then = answers, grant_after, says or {}, then
         self.asked, self.closed, self.closed_at = [], threading.Event(), None
+        self.lines = []  # but for the questions
 
     def serve(self, one):
         try:
             for line in one.makefile("rb"):
                 word = line.split()[0].decode()
+                if word != "KEEPALIVE":
+                    self.lines.append(line.decode().rstrip("\n"))
                 answer = self._says.get(word) or self._answer(word)
                 if self._then and len(self.asked) > self._answers:
                     self._then(one)
-                if answer:
+                if callable(answer):
+                    answer(one)
+                elif answer:
                     one.sendall(answer.encode() + b"\n")
         finally:
             self.closed_at = time.monotonic()
@@ -218,6 +223,20 @@ class LosingProxy(Stub):
             self.requests.append(json.loads(body))
         if b"/acquire" not in head[0] or len(self.requests) > 1:
             one.sendall(answer)
+
+
+# Unasked lines, as they come between replies.
+WAITING = "* WAITING name='it\\'s \\\\ here' session=9 mode=exclusive waiters=1"
+TAKEN = "* TAKEN name=app/a mode=permit session=9 fencing_token=1795168800000012 limit=3"
+FREED = "* FREED name=app/a mode=permit session=9 fencing_token=1795168800000012 held=1.500 cause=release"
+LOST = "* LOST name='app/two words' mode=shared session=9 fencing_token=1795168800000012 held=0.250 cause=killed"
+
+
+def watched_and_drained(one):
+    """What WATCH is answered by a server that is about to stop."""
+    one.sendall(f"1\n{TAKEN}\n".encode())
+    time.sleep(0.1)
+    one.sendall(b"ERROR SHUTDOWN the server is stopping\n")
 
 
 # What no getlockd says, to one who wants a lock.

@@ -4,6 +4,8 @@ import socket
 import time
 
 import steps_ended
+import steps_kinds
+import steps_server
 import steps_timed
 from stage import DRAINED, ODD_ANSWERS, ODD_WORDS, LineStub, raises, run, until
 
@@ -277,4 +279,5 @@ if __name__ == "__main__":
     granting += [body_result, shared, refused, server_away, killed_waiting, interrupted_waiting]
     granting.append(introduced)
     losing = [lost_in_the_body, lost_and_raised, release_after_loss, guard_as_block]
-    run(granting + losing + steps_ended.STEPS + steps_timed.STEPS)
+    kinds = steps_kinds.STEPS + steps_server.STEPS
+    run(granting + losing + steps_ended.STEPS + steps_timed.STEPS + kinds)

@@ -5,6 +5,8 @@ import socket
 import time
 
 import steps_aio_ended
+import steps_aio_kinds
+import steps_aio_server
 import steps_aio_timed
 from stage import DRAINED, ODD_ANSWERS, ODD_WORDS, LineStub, raises, run, soon
 
@@ -289,4 +291,5 @@ if __name__ == "__main__":
     granting += [body_result, shared, refused, server_away, killed_waiting, interrupted_waiting]
     granting.append(introduced)
     losing = [lost_in_the_body, lost_and_raised, release_after_loss, guard_as_block]
-    run(granting + losing + steps_aio_ended.STEPS + steps_aio_timed.STEPS)
+    kinds = steps_aio_kinds.STEPS + steps_aio_server.STEPS
+    run(granting + losing + steps_aio_ended.STEPS + steps_aio_timed.STEPS + kinds)

@@ -162,7 +162,7 @@ async def wrong_arguments(world):
                 await _called(take, 10, "nightly")
             with raises(TypeError):
                 await _called(take, "nightly", 10, shared="yes")
-        for name in None, 7, b"nightly", ["nightly"]:
+        for name in None, 7, b"nightly", {"nightly"}, ["nightly", 7]:
             for take in locks.acquire, locks.try_lock, locks.lock, leases.acquire, leases.try_lock:
                 with raises(TypeError):
                     await _called(take, name)

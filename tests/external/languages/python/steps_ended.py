@@ -184,7 +184,7 @@ def wrong_arguments(world):
                 take(10, "nightly")
             with raises(TypeError):
                 take("nightly", 10, shared="yes")
-        for name in None, 7, b"nightly", ["nightly"]:
+        for name in None, 7, b"nightly", {"nightly"}, ["nightly", 7]:
             for take in locks.acquire, locks.try_lock, locks.lock, leases.acquire, leases.try_lock:
                 with raises(TypeError):
                     take(name)

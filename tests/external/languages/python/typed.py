@@ -4,7 +4,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
-from typing import Optional
+from typing import NoReturn, Optional
 
 import getlock
 from getlock import aio
@@ -36,6 +36,34 @@ def threads(locks: getlock.GetLock, leases: getlock.Leases) -> int:
     maybe_lease: Optional[getlock.Lease] = leases.try_lock("nightly")
     print(maybe_lease)
     return number
+
+
+def kinds(locks: getlock.GetLock, leases: getlock.Leases) -> NoReturn:
+    def tell(event: getlock.Event) -> None:
+        print(event.kind, event.name, event.waiters or 0, event.fields["mode"])
+
+    def lead(guard: getlock.Guard) -> None:
+        print(guard.fencing_token, guard.lost.wait())
+
+    with locks.lock(["a", "b"], on_waiter=tell) as both, leases.lock(("c", "d"), limit=None) as lease:
+        names: tuple[str, ...] = both.names + lease.names
+    permit: Optional[getlock.Guard] = locks.try_lock("gpu", limit=3)
+    print(names, permit)
+    with locks.watch("app/") as watch:
+        for event in watch:
+            tell(event)
+    locks.lead("scheduler", lead)
+
+
+async def kinds_too(locks: aio.GetLock) -> NoReturn:
+    async def lead(guard: aio.Guard) -> str:
+        return guard.name
+
+    permit: aio.Guard = await locks.acquire("gpu", limit=3, on_waiter=print)
+    print(permit)
+    async for event in locks.watch():
+        print(event.count, event.cause)
+    await locks.lead("scheduler", lead)
 
 
 @SERVERS[0].lock("nightly")
@@ -79,6 +107,7 @@ def main() -> int:
     # What is wrong is found: each of these would be an unused exception from the check if it were not.
     SERVERS[0].acquire(10, "nightly")  # type: ignore[arg-type]
     SERVERS[0].acquire("nightly", "10")  # type: ignore[arg-type]
+    SERVERS[0].acquire("gpu", limit="3")  # type: ignore[arg-type]
     getlock.GetLock(name=7)  # type: ignore[arg-type]
     with SERVERS[0].try_lock("nightly"):  # type: ignore[union-attr]
         return decorated("rows")  # type: ignore[arg-type]

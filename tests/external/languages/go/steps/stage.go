@@ -119,8 +119,8 @@ func (s *stage) waiters(wanted int) []string {
 func (s *stage) kill(session any) { s.eye.mustSay("1", fmt.Sprint("KILL ", session)) }
 
 // mustTake is a guard of the step's lock.
-func (s *stage) mustTake(mode ...getlock.Mode) *getlock.Guard {
-	guard, err := s.locks.Acquire(ctx, s.name, 0, mode...)
+func (s *stage) mustTake(opts ...getlock.Option) *getlock.Guard {
+	guard, err := s.locks.Acquire(ctx, s.name, 0, opts...)
 	check(err == nil, "not granted: %v", err)
 	return guard
 }

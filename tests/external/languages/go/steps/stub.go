@@ -19,8 +19,10 @@ type stub struct {
 	grantAfter time.Duration // how long GET_LOCK waits
 	inTheWait  bool          // the first promise comes while GET_LOCK waits
 	says       map[string]string
-	then       func(net.Conn) // what it does in place of further promises
-	came       *int32         // connections
+	after      func(word string, conn net.Conn) // what it does behind an answer
+	lines      chan string                      // what came, but for questions
+	then       func(net.Conn)                   // what it does in place of further promises
+	came       *int32                           // connections
 	promised   chan time.Time
 	closed     chan time.Time // when a connection has ended
 }
@@ -29,7 +31,7 @@ func (b stub) start() *stub {
 	var err error
 	b.Listener, err = net.Listen("tcp", "127.0.0.1:0")
 	check(err == nil, "%v", err)
-	b.came = new(int32)
+	b.came, b.lines = new(int32), make(chan string, 1000)
 	b.promised, b.closed = make(chan time.Time, 100), make(chan time.Time, 100)
 	go func() {
 		for {
@@ -53,8 +55,14 @@ func (b *stub) serve(conn net.Conn) {
 	say := func(line string) { conn.Write([]byte(line + "\n")) }
 	for lines := bufio.NewScanner(conn); lines.Scan(); {
 		word := strings.Fields(lines.Text())[0]
+		if word != "KEEPALIVE" {
+			b.lines <- lines.Text()
+		}
 		if odd, ok := b.says[word]; ok {
 			say(odd)
+			if b.after != nil {
+				b.after(word, conn)
+			}
 			continue
 		}
 		switch word {
@@ -73,7 +81,7 @@ func (b *stub) serve(conn net.Conn) {
 				continue
 			}
 			say("KEEPALIVE left=1.000 term=7")
-		case "GET_LOCK":
+		case "GET_LOCK", "GET_LOCKS", "GET_SHARED_LOCKS", "GET_PERMIT":
 			time.Sleep(b.grantAfter / 2)
 			if saved == 1 {
 				saved++
@@ -83,8 +91,20 @@ func (b *stub) serve(conn net.Conn) {
 			say("1")
 		case "FENCING_TOKEN":
 			say("41")
-		case "RELEASE_LOCK", "INTRODUCE":
+		case "RELEASE_LOCK", "RELEASE_LOCKS", "INTRODUCE", "EVENTS", "WATCH":
 			say("1")
+		}
+	}
+}
+
+// heard is what has come since it was asked last, but for questions.
+func (b *stub) heard() (lines []string) {
+	for {
+		select {
+		case line := <-b.lines:
+			lines = append(lines, line)
+		default:
+			return lines
 		}
 	}
 }
