@@ -37,7 +37,7 @@ use load::{Round, leases, reaper, sessions};
 pub(crate) use lock::{Lock, Op};
 pub(crate) use record::{Diary, Tape, When};
 
-const NAMES: usize = 2;
+const NAMES: usize = 3;
 
 /// Of each session-holding client; there are seven of them.
 const ACTS: u64 = 60;
@@ -123,7 +123,17 @@ async fn every_history_has_an_order() {
         total.add(seed, Box::pin(play(&server, seed)).await);
     }
     total.tell();
-    let kinds =
-        ["granted", "timed out", "deadlock", "wait killed", "killed", "left open", "lease found ended"];
+    let kinds = [
+        "granted",
+        "several granted",
+        "several not granted",
+        "limit differs",
+        "timed out",
+        "deadlock",
+        "wait killed",
+        "killed",
+        "left open",
+        "lease found ended",
+    ];
     total.tally.assert_has(&kinds);
 }
