@@ -160,15 +160,18 @@ fn tell(what: &str, needs: Needs, tally: &Tally) {
 }
 
 /// What has to come, for the run to prove something.
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 14] = [
     "deadlock",
     "dropped in a call",
     "granted",
     "KILL",
     "lease left to expire",
     "lease timed out",
+    "permit granted",
     "quit",
     "session killed",
+    "several granted",
+    "several timed out",
     "timed out",
     "upgraded",
     "wait killed",
