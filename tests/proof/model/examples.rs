@@ -68,7 +68,7 @@ fn several_locks_are_granted_together_or_not_at_all() {
 }
 
 #[test]
-fn nobody_overtakes_a_request_of_several_locks() {
+fn request_of_several_locks_is_not_overtaken() {
     let mut play = Play::default();
     play.get(1, "a");
     assert_eq!(play.get(2, "ab"), WAITS);
@@ -82,7 +82,7 @@ fn nobody_overtakes_a_request_of_several_locks() {
 }
 
 #[test]
-fn whom_a_request_of_several_locks_waits_for_passes_it() {
+fn session_that_is_waited_for_passes_a_request_of_several() {
     let mut play = Play::default();
     play.get(1, "a");
     play.get(2, "ab");
