@@ -13,12 +13,14 @@ mod blocking;
 mod entry;
 mod graph;
 mod holders;
+mod knot;
 mod owner;
 mod page;
 mod queue;
 mod report;
 mod request;
 mod search;
+mod several;
 mod table;
 mod wait;
 

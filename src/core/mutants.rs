@@ -36,6 +36,14 @@ pub enum Bug {
     LateWaker,
     /// Waiting for the end of a session subscribes after it has checked.
     LateEar,
+    /// A part of several locks is granted to one that leaves, and kept.
+    PartKept,
+    /// One more permit is granted than there are.
+    PermitTooMany,
+    /// It is enough for a wait for a permit that several hold one.
+    MissedKnot,
+    /// A wait for a permit waits for all who hold one.
+    FalseKnot,
     /// A hold that passes to another session is released in between.
     HandsOver,
     /// A session that starts while the server stops is not told.

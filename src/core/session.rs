@@ -41,8 +41,7 @@ use crate::{
         budget::Budget,
         client_info::{ClientInfo, is_too_long},
         command::{
-            AcquireAnswer, Answer, EndReason, Error, Kill, LimitDiffers, LockRequest, LocksRequest,
-            MAX_NAMES, ReleaseAnswer, Stats, WaitDetails,
+            Answer, EndReason, Error, Kill, LockRequest, LocksRequest, MAX_NAMES, ReleaseAnswer, Stats,
         },
         lock::{Acquire, Hold, Mode, OnBusy, Owner, PIECE, Released, SessionId, Token},
         stats::{Refused, ReleaseCause},
@@ -132,72 +131,46 @@ impl Session {
         if let Err(error) = authorized.and_then(may_take) {
             return Acquiring::Done(Err(error));
         }
-        let on_busy = if timeout.is_zero() { OnBusy::Try } else { OnBusy::Queue };
         let (handle, service, user) = (&*self.handle, &*self.service, self.user.as_deref());
-        let acquired = self.owner.take(name, mode, on_busy);
+        let acquired = self.owner.take(name, mode, on_busy(timeout));
         if let (Some(user), Some(name), Acquire::Granted(_) | Acquire::Queued(_)) =
             (user, &authorized_name, &acquired)
         {
             access::check_lock_again(user, name, service, handle);
         }
-        Acquiring::Done(match acquired {
-            Acquire::Granted(_) => Ok(AcquireAnswer::Granted(WaitDetails::default())),
-            Acquire::Queued(wait) => return Acquiring::Waiting(Waiting::new(wait, timeout, handle, service)),
-            Acquire::Busy => {
-                service.count_timeout();
-                Ok(AcquireAnswer::TimedOut(None))
-            }
-            Acquire::Full => {
-                service.recorder().refused(Refused::WaitersPerLock);
-                Err(Error::TooManyWaiters(service.limits().waiters_per_lock))
-            }
-            Acquire::Deadlock(cycle) => Err(Error::Deadlock(Principal(user).cycle(cycle))),
-            Acquire::LimitDiffers(name, mode) => {
-                Err(Error::LimitDiffers(Box::new(LimitDiffers { name, mode })))
-            }
-        })
+        Acquiring::of(acquired, timeout, handle, service, user)
     }
 
     /// Takes all of several locks or none, as far as that goes without waiting.
-    pub fn acquire_several(&mut self, request: LocksRequest) -> Acquiring<'_> {
-        let LocksRequest { names, mode, timeout: _ } = request;
-        if names.len() > MAX_NAMES {
-            return Acquiring::Done(Err(Error::TooManyNames));
+    pub fn acquire_several(&mut self, LocksRequest { names, mode, timeout }: LocksRequest) -> Acquiring<'_> {
+        if let Err(error) = self.check_several(&names, mode) {
+            return Acquiring::Done(Err(error));
         }
-        let mut taken = Vec::new();
-        for name in names {
-            let one = LockRequest { name: name.clone(), mode, timeout: Timeout::NONE };
-            let answer = match self.acquire(one) {
-                Acquiring::Done(answer) => answer,
-                Acquiring::Waiting(_) => Ok(AcquireAnswer::TimedOut(None)),
-            };
-            if matches!(answer, Ok(AcquireAnswer::Granted(_))) {
-                taken.push(name);
-                continue;
-            }
-            let _ = taken.iter().try_for_each(|name| self.release(name).map(|_| ()));
-            return Acquiring::Done(answer.map(|_| AcquireAnswer::TimedOut(Some(Box::new(name)))));
+        let authorized_names = self.service.users().map(|_| names.clone());
+        let (handle, service, user) = (&*self.handle, &*self.service, self.user.as_deref());
+        let acquired = self.owner.take_several(names, mode, on_busy(timeout));
+        if let (Some(user), Some(names), Acquire::Granted(_) | Acquire::Queued(_)) =
+            (user, &authorized_names, &acquired)
+        {
+            names.iter().for_each(|name| access::check_lock_again(user, name, service, handle));
         }
-        Acquiring::Done(Ok(AcquireAnswer::Granted(WaitDetails::default())))
+        Acquiring::of(acquired, timeout, handle, service, user)
     }
 
-    /// Releases one count of each of these locks that the session holds. The number of locks of which it did.
-    ///
-    /// # Errors
-    /// [`Error::NoLogin`], [`Error::Forbidden`] or [`Error::TooManyNames`]: nothing is released.
-    pub fn release_several(&mut self, names: &[Name]) -> Answer<u64> {
+    /// Whether it may take all of these locks.
+    fn check_several(&mut self, names: &[Name], mode: Mode) -> Answer<()> {
         if names.len() > MAX_NAMES {
             return Err(Error::TooManyNames);
         }
-        for name in names {
-            let has = self.owner.has(name);
-            self.authorize(|viewer| if has { Ok(()) } else { viewer.check_see(name) })?;
+        self.authorize(|user| names.iter().try_for_each(|name| user.check_lock(name)))?;
+        if self.handle.is_refused_grants() {
+            names.iter().try_for_each(|name| self.check_more(name, mode))?;
         }
-        let mut released = 0;
-        for name in names {
-            released += u64::from(self.release(name)? == ReleaseAnswer::Released);
+        let more = names.iter().filter(|name| !self.owner.has(name)).count();
+        while more > 0 && !self.handle.allowance.covers_one_more(self.holds() + more - 1) {
+            self.grow_allowance()?;
         }
-        Ok(released)
+        Ok(())
     }
 
     /// Whether a session may take a lock that holds what it may without being asked, or is told to take nothing new.
@@ -226,6 +199,25 @@ impl Session {
             self.count_refusal(Refused::LocksPerSession);
         }
         grown
+    }
+
+    /// Releases one count of each of these locks that the session holds. The number of locks of which it did.
+    ///
+    /// # Errors
+    /// [`Error::NoLogin`], [`Error::Forbidden`] or [`Error::TooManyNames`]: nothing is released.
+    pub fn release_several(&mut self, names: &[Name]) -> Answer<u64> {
+        if names.len() > MAX_NAMES {
+            return Err(Error::TooManyNames);
+        }
+        for name in names {
+            let has = self.owner.has(name);
+            self.authorize(|viewer| if has { Ok(()) } else { viewer.check_see(name) })?;
+        }
+        let mut released = 0;
+        for name in names {
+            released += u64::from(self.release(name)? == ReleaseAnswer::Released);
+        }
+        Ok(released)
     }
 
     /// Releases one count of a hold.
@@ -420,6 +412,10 @@ impl Session {
         let described = self.handle.describe(self.service.memory(), change);
         Ok(described.inspect_err(|&exceeded| self.count_refusal(exceeded.into()))?)
     }
+}
+
+fn on_busy(timeout: Timeout) -> OnBusy {
+    if timeout.is_zero() { OnBusy::Try } else { OnBusy::Queue }
 }
 
 /// # Errors

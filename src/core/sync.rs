@@ -22,8 +22,12 @@ pub(crate) use {
 };
 
 mod guarded;
+#[cfg(not(feature = "shuttle"))]
+mod several;
 
 pub(crate) use guarded::Rank;
+#[cfg(not(feature = "shuttle"))]
+pub(crate) use several::{Several, each};
 
 /// A mutex with a [`Rank`], whose steps shuttle sees.
 pub(crate) type Guarded<T> = guarded::Ranked<Mutex<T>>;
@@ -56,8 +60,10 @@ pub(crate) use {
         Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    shuttle_dashmap::Entry,
-    shuttled::{AtomicWaker, DashMap, HashMap, HashSet, Notify, RandomState, oneshot, sleep_until},
+    shuttled::{
+        AtomicWaker, DashMap, Entry, HashMap, HashSet, Notify, RandomState, Several, each, oneshot,
+        sleep_until,
+    },
 };
 
 /// Runs the given code only if a test has planted that bug: `mutant!(LostGrant => return)`. Outside of

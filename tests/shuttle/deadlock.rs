@@ -26,7 +26,7 @@ pub fn take(world: &World, owner: &mut Owner, lock: usize, mode: Mode) -> bool {
             verdict => panic!("nobody ended this wait: {verdict:?}"),
         },
         Acquire::Deadlock(cycle) => is_told(world, me, name, &cycle),
-        Acquire::Busy | Acquire::Full | Acquire::LimitDiffers(..) => unreachable!(),
+        Acquire::Busy(_) | Acquire::Full | Acquire::LimitDiffers(..) => unreachable!(),
     }
 }
 

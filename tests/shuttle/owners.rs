@@ -86,7 +86,12 @@ fn take_and(
     mode: Mode,
     wait: impl FnOnce(Wait<'_>) -> Option<Verdict>,
 ) -> bool {
-    match owner.take(name.clone(), mode, OnBusy::Queue) {
+    ends(owner.take(name.clone(), mode, OnBusy::Queue), wait)
+}
+
+/// Whether what was asked for is held after a wait that ends as `wait` ends it.
+pub fn ends(taken: Acquire<Wait<'_>>, wait: impl FnOnce(Wait<'_>) -> Option<Verdict>) -> bool {
+    match taken {
         Acquire::Granted(_) => true,
         Acquire::Queued(queued) => matches!(wait(queued), Some(Verdict::Granted(_))),
         other => panic!("{other:?}"),
@@ -103,7 +108,7 @@ pub fn give_up(mut wait: Wait<'_>) -> Verdict {
     wait.give_up()
 }
 
-fn drop_it(wait: Wait<'_>) -> Option<Verdict> {
+pub fn drop_it(wait: Wait<'_>) -> Option<Verdict> {
     drop(wait);
     None
 }
@@ -342,7 +347,7 @@ fn take_somehow(owner: &mut Owner, name: &Name, mode: Mode) -> bool {
     let patience = [OnBusy::Queue, OnBusy::Try][usize::from(below(5) == 0)];
     match owner.take(name.clone(), mode, patience) {
         Acquire::Granted(_) => true,
-        Acquire::Busy | Acquire::Full | Acquire::LimitDiffers(..) => false,
+        Acquire::Busy(_) | Acquire::Full | Acquire::LimitDiffers(..) => false,
         Acquire::Queued(mut wait) => {
             let verdict = match below(4) {
                 0 => Some(give_up(wait)),

@@ -9,7 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::{SessionId, Table, page::Truncated};
+use super::{SessionId, Table, page::Truncated, queue::Waiter};
 use crate::{core::sync::HashMap, name::Name};
 
 /// How many locks may be looked at to count without doubles where holders share locks. Beyond it a session that is reached
@@ -64,7 +64,9 @@ impl Table {
             }
             let at = blocking.add(name.clone(), waiters);
             holds.extend(lock.holders.iter().map(|hold| (hold.session, at)));
-            blocking.waits.extend(lock.waiters().map(|waiter| (waiter.request.session, at)));
+            // Who waits for several locks is held up where the lock is not theirs to have.
+            let held_up = |waiter: &&Waiter| waiter.parts.is_none() || !lock.is_available(waiter.request);
+            blocking.waits.extend(lock.waiters().filter(held_up).map(|waiter| (waiter.request.session, at)));
         });
         blocking.connect(holds);
         blocking.count();

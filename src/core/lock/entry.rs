@@ -1,12 +1,14 @@
 //! One lock: its holders and its queue. Pure decisions: nothing here waits or blocks.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::{
     Mode, SessionId, Token, Tokens,
     holders::{Hold, Holders},
     queue::{Queue, QueuePosition, Ticket, Waiter},
-    request::Request,
+    request::{Parts, Request},
 };
 use crate::core::sync::mutant;
 
@@ -29,6 +31,17 @@ pub(super) enum Blocker {
     None,
 }
 
+/// Which sessions have to end their holds of a lock before a wait is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// All that hold it.
+    All,
+    /// Any of them: one permit is enough.
+    Any,
+    /// None of them. Others are in front of it.
+    Nothing,
+}
+
 impl Lock {
     pub(super) fn held_by(hold: Hold) -> Self {
         Self { holders: Holders::One(hold), queue: None }
@@ -44,25 +57,105 @@ impl Lock {
         self.queue.as_ref().map_or(0, |queue| queue.len())
     }
 
+    /// How many of them are upgrades.
+    pub(super) fn upgrades(&self) -> usize {
+        self.waiters().take_while(|waiter| waiter.request.upgrade).count()
+    }
+
+    /// Whether the first in the queue is this session.
+    pub(super) fn is_first(&self, session: SessionId) -> bool {
+        let first = self.queue.as_ref().and_then(|queue| queue.first());
+        first.is_some_and(|first| first.request.session == session)
+    }
+
     pub(super) fn is_contended(&self) -> bool {
         self.queue.is_some()
     }
 
-    /// Grants `request` at once if neither holders nor waiters prevent it. A new request never overtakes.
-    pub(super) fn try_grant(&mut self, request: Request, tokens: &Tokens) -> Option<Token> {
-        mutant!(Overtakes => return self.admits(request).then(|| self.grant(request, tokens)));
-        let first = request.upgrade || !self.is_contended();
-        (first && self.admits(request)).then(|| self.grant(request, tokens))
+    /// A lock that nobody holds and that somebody is about to wait for.
+    pub(super) fn held_by_nobody() -> Self {
+        Self { holders: Holders::Nobody, queue: None }
     }
 
-    /// Adds a hold from before the start, beside others if all are shared.
+    /// Whether nobody holds it and nobody waits for it.
+    pub(super) fn is_over(&self) -> bool {
+        self.holders.is_empty() && self.queue.is_none()
+    }
+
+    /// Whether a wait for several locks is in the queue.
+    pub(super) fn has_several(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.has_several())
+    }
+
+    /// Those in front of a position that wait for several locks and are older than `than`, the nearest first.
+    pub(super) fn several_in_front(
+        &self,
+        of: QueuePosition,
+        than: Ticket,
+    ) -> impl Iterator<Item = (QueuePosition, SessionId)> {
+        let all = self.queue.iter().flat_map(move |queue| queue.several_in_front(of));
+        let older = all.filter(move |(position, _)| position.ticket < than);
+        older.map(|(position, parts)| (position, parts.session))
+    }
+
+    /// In which mode others hold the lock, or wait for it, if that rules out the request whatever it waits for.
+    pub(super) fn differing_mode(&self, request: Request) -> Option<Mode> {
+        if request.mode == Mode::Exclusive {
+            return None;
+        }
+        let held = self.holders.first().map(|first| first.mode).filter(|mode| *mode != Mode::Exclusive);
+        let waited = || self.queue.as_ref().and_then(|queue| queue.mode_beside());
+        held.or_else(waited).filter(|mode| *mode != request.mode)
+    }
+
+    /// Whether the request is to be granted before all others, and can be.
+    pub(super) fn is_available(&self, request: Request) -> bool {
+        let is_next = match self.queue.as_ref().and_then(|queue| queue.first()) {
+            None => true,
+            Some(first) => {
+                first.request.session == request.session || request.upgrade && !first.request.upgrade
+            }
+        };
+        is_next && self.admits(request)
+    }
+
+    /// What of its holders the wait at a position needs to end, beside those in front of it that wait for several locks.
+    ///
+    /// An exclusive wait in front of it, for this lock alone, decides for it: all holders have to go before that one.
+    pub(super) fn needs(&self, position: QueuePosition, than: Ticket) -> Needs {
+        let Some(waiter) = self.queue.as_ref().and_then(|queue| queue.get(position)) else {
+            return Needs::Nothing;
+        };
+        let request = waiter.request;
+        let decides = |waiter: &Waiter| {
+            waiter.request.mode == Mode::Exclusive && waiter.parts.is_none() && waiter.position.ticket < than
+        };
+        let Some(first) = self.holders.first() else { return Needs::Nothing };
+        if request.mode == Mode::Exclusive || first.mode != request.mode {
+            return Needs::All;
+        }
+        if self.waiters().take_while(|waiter| waiter.position != position).any(decides) {
+            return Needs::All;
+        }
+        mutant!(FalseKnot => return Needs::All);
+        if self.admits(request) { Needs::Nothing } else { Needs::Any }
+    }
+
+    /// Grants `request` at once if neither holders nor waiters prevent it. A new request never overtakes.
+    pub(super) fn try_grant(&mut self, request: Request, tokens: &Tokens) -> Option<Token> {
+        mutant!(Overtakes => return self.admits(request).then(|| self.grant(request, tokens.next(request.mode))));
+        let first = request.upgrade || !self.is_contended();
+        (first && self.admits(request)).then(|| self.grant(request, tokens.next(request.mode)))
+    }
+
+    /// Adds a hold from before the start, if the others permit it.
     pub(super) fn restore(&mut self, hold: Hold) -> bool {
-        let is_shared =
-            hold.mode == Mode::Shared && self.holders.iter().all(|other| other.mode == Mode::Shared);
-        if is_shared {
+        let request = Request { session: hold.session, mode: hold.mode, upgrade: false };
+        let is_admitted = self.admits(request) && self.holders.of(hold.session).is_none();
+        if is_admitted {
             self.holders.push(hold);
         }
-        is_shared
+        is_admitted
     }
 
     /// Puts a waiter into the queue: an upgrade at the front, any other at the end.
@@ -81,17 +174,41 @@ impl Lock {
     }
 
     /// Grants the lock to the head of the queue as long as the head can be granted: adjacent shared waiters are granted
-    /// together.
-    pub(super) fn hand_over(&mut self, tokens: &Tokens, mut granted: impl FnMut(Waiter, Token)) {
-        while let Some(&Waiter { request, position, .. }) =
+    /// together. One that waits for several locks is returned: whether the others can be had is for the table to see.
+    pub(super) fn hand_over(
+        &mut self,
+        tokens: &Tokens,
+        mut granted: impl FnMut(Waiter, Token),
+    ) -> Option<Arc<Parts>> {
+        while let Some(Waiter { request, position, parts, .. }) =
             self.queue.as_ref().and_then(|queue| queue.first())
-            && self.admits(request)
+            && self.admits(*request)
         {
-            let token = self.grant(request, tokens);
+            if let Some(parts) = parts {
+                return Some(parts.clone());
+            }
+            let (request, position) = (*request, *position);
+            let token = self.grant(request, tokens.next(request.mode));
             if let Some(waiter) = self.remove_waiter(position) {
                 granted(waiter, token);
             }
-            mutant!(StopsEarly => return);
+            mutant!(StopsEarly => return None);
+        }
+        None
+    }
+
+    /// Grants its part of several locks to the head of the queue.
+    pub(super) fn grant_first(&mut self, token: Token) -> Option<Waiter> {
+        let Waiter { request, position, .. } = self.queue.as_ref()?.first()?;
+        let (request, position) = (*request, *position);
+        self.grant(request, token);
+        self.remove_waiter(position)
+    }
+
+    /// Moves a waiter to another position.
+    pub(super) fn move_waiter(&mut self, from: QueuePosition, to: QueuePosition) {
+        if let Some(waiter) = self.remove_waiter(from) {
+            self.enqueue(Waiter { position: to, ..waiter });
         }
     }
 
@@ -124,24 +241,23 @@ impl Lock {
     }
 
     /// Whether the holders permit the request.
-    fn admits(&self, request: Request) -> bool {
+    pub(super) fn admits(&self, request: Request) -> bool {
         let Some(first) = self.holders.first() else { return true };
         mutant!(TwoOwners => return first.mode == Mode::Shared);
         match request.mode {
             Mode::Exclusive => self.holders.len() == 1 && first.session == request.session,
             // An exclusive holder is the only one, so the first holder decides.
-            Mode::Permit(limit) => first.mode == request.mode && self.holders.len() < limit.into(),
+            Mode::Permit(limit) => {
+                mutant!(PermitTooMany => return first.mode == request.mode);
+                first.mode == request.mode && self.holders.len() < limit.into()
+            }
             Mode::Shared => first.mode == Mode::Shared,
         }
     }
 
-    fn grant(&mut self, request: Request, tokens: &Tokens) -> Token {
-        let hold = Hold {
-            session: request.session,
-            mode: request.mode,
-            token: tokens.next(request.mode),
-            since: Instant::now(),
-        };
+    pub(super) fn grant(&mut self, request: Request, token: Token) -> Token {
+        let Request { session, mode, .. } = request;
+        let hold = Hold { session, mode, token, since: Instant::now() };
         if request.upgrade {
             // A new grant with a new token: while the hold was shared, others had higher tokens.
             self.holders.change(request.session, |mine| *mine = Hold { since: mine.since, ..hold });

@@ -8,9 +8,10 @@ use super::{
     Mode, PIECE, SessionId, Token, Wait,
     holders::Hold,
     queue::QueuePosition,
-    request::{Acquire, OnBusy, Released, Request, Verdict},
+    request::{Acquire, OnBusy, Part, Parts, Released, Request, Verdict},
     search::{MAX_LOOKS, Search},
     table::{Queued, Table},
+    wait::Asked,
 };
 use crate::{
     core::sync::HashMap,
@@ -78,11 +79,14 @@ impl Owner {
     pub fn take(&mut self, name: Name, mode: Mode, on_busy: OnBusy) -> Acquire<Wait<'_>> {
         let held = self.holds.get_mut(&name);
         let upgrade = held.is_some();
-        if let Some(hold) = held
-            && hold.mode.covers(mode)
-        {
-            hold.count += 1;
-            return Acquire::Granted(hold.token);
+        if let Some(hold) = held {
+            if hold.mode.covers(mode) {
+                hold.count += 1;
+                return Acquire::Granted(hold.token);
+            }
+            if mode != Mode::Exclusive {
+                return Acquire::LimitDiffers(name, hold.mode);
+            }
         }
         let request = Request { session: self.id, mode, upgrade };
         // Nobody waits for an owner that holds nothing, so it cannot close a cycle.
@@ -91,34 +95,106 @@ impl Owner {
                 self.record_grant(name, mode, token);
                 Acquire::Granted(token)
             }
-            Acquire::Queued(Queued { position, verdict }) => {
-                let search = self.search(&name, position);
-                let mut wait = Wait::new(self, name, request, verdict, search);
-                match wait.search_for_cycle(MAX_LOOKS) {
-                    Some(Verdict::Granted(token)) => Acquire::Granted(token),
-                    Some(Verdict::Deadlock(cycle)) => Acquire::Deadlock(cycle),
-                    // An owner that was interrupted gets the same error as one that has waited.
-                    _ => Acquire::Queued(wait),
-                }
+            Acquire::Queued(queued) => self.wait(Asked::One(name, request), queued),
+            Acquire::Busy(_) if self.may_pass(std::slice::from_ref(&name)) => {
+                let queued = self.table.take(&name, request, OnBusy::Queue, false);
+                self.take_in_passing(Asked::One(name, request), queued)
             }
-            Acquire::Busy => Acquire::Busy,
-            Acquire::Full => Acquire::Full,
-            Acquire::Deadlock(cycle) => Acquire::Deadlock(cycle),
-            Acquire::LimitDiffers(name, mode) => Acquire::LimitDiffers(name, mode),
+            other => other.without_wait(),
+        }
+    }
+
+    /// Takes all of several locks or none. Those that it holds it takes again; a stronger mode than the one held is an
+    /// upgrade.
+    pub fn take_several(&mut self, names: Vec<Name>, mode: Mode, on_busy: OnBusy) -> Acquire<Wait<'_>> {
+        let (mut parts, mut again) = (Vec::new(), Vec::new());
+        for name in names {
+            if parts.iter().any(|part: &Part| part.name == name) || again.contains(&name) {
+                continue;
+            }
+            match self.holds.get(&name) {
+                Some(hold) if hold.mode.covers(mode) => again.push(name),
+                Some(hold) if mode != Mode::Exclusive => return Acquire::LimitDiffers(name, hold.mode),
+                held => parts.push(Part { upgrade: held.is_some(), name }),
+            }
+        }
+        let parts = Parts { session: self.id, mode, names: parts.into(), again: again.into() };
+        if parts.names.is_empty() {
+            let token = parts.again.first().and_then(|name| self.token(name)).unwrap_or_default();
+            self.record_grants(&parts, token);
+            return Acquire::Granted(token);
+        }
+        let parts = Arc::new(parts);
+        match self.table.take_several(&parts, on_busy, self.holds.is_empty()) {
+            Acquire::Granted(token) => {
+                self.record_grants(&parts, token);
+                Acquire::Granted(token)
+            }
+            Acquire::Queued(queued) => self.wait(Asked::Several(parts), queued),
+            Acquire::Busy(_) if self.may_pass(&parts.names().cloned().collect::<Vec<_>>()) => {
+                let queued = self.table.take_several(&parts, OnBusy::Queue, false);
+                self.take_in_passing(Asked::Several(parts), queued)
+            }
+            other => other.without_wait(),
+        }
+    }
+
+    /// A wait that was entered, with the first piece of the search for a cycle.
+    fn wait(&mut self, asked: Asked, queued: Queued) -> Acquire<Wait<'_>> {
+        let Queued { position, place, verdict } = queued;
+        let search = self.search(&asked, position);
+        let mut wait = Wait::new(self, asked, place, verdict, search);
+        match wait.search_for_cycle(MAX_LOOKS) {
+            Some(Verdict::Granted(token)) => Acquire::Granted(token),
+            Some(Verdict::Deadlock(cycle)) => Acquire::Deadlock(cycle),
+            // An owner that was interrupted gets the same error as one that has waited.
+            _ => Acquire::Queued(wait),
+        }
+    }
+
+    /// Whether it may be in the way of one that is in its way: that one waits for several locks.
+    fn may_pass(&self, names: &[Name]) -> bool {
+        !self.holds.is_empty() && names.iter().any(|name| self.table.is_waited_for_with_others(name))
+    }
+
+    /// The end of a request that does not wait, but may have passed one that waits for several locks.
+    fn take_in_passing(&mut self, asked: Asked, queued: Acquire<Queued>) -> Acquire<Wait<'_>> {
+        let queued = match queued {
+            Acquire::Queued(queued) => queued,
+            Acquire::Granted(token) => {
+                self.record(&asked, token);
+                return Acquire::Granted(token);
+            }
+            other => return other.without_wait(),
+        };
+        match self.wait(asked, queued) {
+            Acquire::Queued(mut wait) => match wait.give_up() {
+                Verdict::Granted(token) => Acquire::Granted(token),
+                Verdict::LeftQueue(name) => Acquire::Busy(name),
+                Verdict::Deadlock(_) | Verdict::Interrupted => Acquire::Busy(None),
+            },
+            Acquire::Deadlock(_) => Acquire::Busy(None),
+            other => other,
         }
     }
 
     /// The search for a cycle that a wait closes; `None` if nobody waits for this owner.
-    pub(super) fn search(&self, name: &Name, position: QueuePosition) -> Option<Box<Search>> {
+    pub(super) fn search(&self, asked: &Asked, position: QueuePosition) -> Option<Box<Search>> {
         if self.holds.is_empty() {
             return None;
         }
-        let others = |held: &Name| self.table.queue_of(held).0 > usize::from(held == name);
+        let others =
+            |held: &Name| self.table.queue_of(held).0 > usize::from(asked.names().any(|name| held == name));
         if self.holds.len() <= FEW && !self.holds.keys().any(others) {
-            self.table.settle(self.id, position);
+            self.table.settle(self.id, position.ticket);
             return None;
         }
-        Some(Box::new(Search::new(self.id, position, name.clone())))
+        Some(Box::new(match asked {
+            Asked::One(name, request) if request.mode.limit().is_none() => {
+                Search::new(self.id, position, name.clone())
+            }
+            _ => Search::of_knot(self.id, position.ticket),
+        }))
     }
 
     /// Takes up a lock that it held before the server started. False if the lock is held otherwise.
@@ -181,11 +257,36 @@ impl Owner {
         *hold = Counted { mode, token, count: hold.count + 1 };
     }
 
-    /// Undoes a grant for which nobody waited any more. Returns the hold that ended, unless the grant was an upgrade.
-    pub(super) fn hand_back(&mut self, name: &Name, request: Request, token: Token) -> Option<Hold> {
+    /// Records a grant of all that was asked for.
+    pub(super) fn record(&mut self, asked: &Asked, token: Token) {
+        match asked {
+            Asked::One(name, request) => self.record_grant(name.clone(), request.mode, token),
+            Asked::Several(parts) => self.record_grants(parts, token),
+        }
+    }
+
+    /// Records a grant of several locks. Those that it held already are taken once more, with their own tokens.
+    fn record_grants(&mut self, parts: &Parts, token: Token) {
+        for name in parts.names() {
+            self.record_grant(name.clone(), parts.mode, token);
+        }
+        for name in &parts.again {
+            if let Some(hold) = self.holds.get_mut(name) {
+                hold.count += 1;
+            }
+        }
+    }
+
+    /// Undoes a grant for which nobody waited any more. Returns a hold that ended, unless the grant was an upgrade.
+    pub(super) fn hand_back(&mut self, asked: &Asked, token: Token) -> Option<Hold> {
+        asked.names().filter_map(|name| self.hand_back_one(name, token)).last()
+    }
+
+    fn hand_back_one(&mut self, name: &Name, token: Token) -> Option<Hold> {
         if let Some(hold) = self.holds.get_mut(name) {
             hold.token = token;
-            self.table.downgrade(name, request.session);
+            let mode = hold.mode;
+            self.table.downgrade(name, self.id, mode);
             return None;
         }
         self.table.release(name, token)

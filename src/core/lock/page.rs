@@ -130,15 +130,10 @@ impl FromStr for HoldKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WaiterKey(pub(super) QueuePosition);
 
-/// Upgrades, which come before all others, start with a letter.
-const UPGRADE: char = 'u';
-
 impl fmt::Display for WaiterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_upgrade() {
-            write!(f, "{UPGRADE}")?;
-        }
-        self.0.ticket.fmt(f)
+        let (place, ticket) = self.0.numbers();
+        write!(f, "{place}.{ticket}")
     }
 }
 
@@ -146,9 +141,9 @@ impl FromStr for WaiterKey {
     type Err = NoKey;
 
     fn from_str(text: &str) -> Result<Self, NoKey> {
-        let ticket = text.strip_prefix(UPGRADE);
-        let number = ticket.unwrap_or(text).parse().map_err(|_| NoKey)?;
-        Ok(Self(QueuePosition::new(ticket.is_some(), number)))
+        let (place, ticket) = text.split_once('.').ok_or(NoKey)?;
+        let (place, ticket) = (place.parse().map_err(|_| NoKey)?, ticket.parse().map_err(|_| NoKey)?);
+        Ok(Self(QueuePosition::from_numbers(place, ticket)))
     }
 }
 

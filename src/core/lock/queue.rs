@@ -1,21 +1,35 @@
 //! The waiters of a lock, in the order in which they are granted it.
 
-use std::{cmp::Ordering, collections::BTreeMap, mem};
+use std::{cmp::Ordering, collections::BTreeMap, ops::Bound, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::request::{Request, Verdict};
+use super::{
+    Mode,
+    request::{Parts, Request, Verdict},
+};
 use crate::core::sync::oneshot;
 
 /// The number of a wait. It grows with every wait for any lock.
 pub(super) type Ticket = u64;
 
-/// A position in a queue: upgrades come first, others in the order of their arrival.
+/// A position in a queue: upgrades come first, others in the order of their arrival. One that passes another stands in
+/// front of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct QueuePosition {
-    is_no_upgrade: bool,
+    /// The ticket of the wait whose place it is, followed by two bits: [`OWN_PLACE`], or how it stands in front of that.
+    place: u64,
     pub ticket: Ticket,
 }
+
+/// Upgrades.
+const FIRST: u64 = 0;
+/// Those that pass what has passed others, and even more.
+const IN_FRONT: u64 = 1;
+/// In the last two bits of a place: in front of what passes the wait with that ticket, in front of that wait, its own.
+const PASSES_TWICE: u64 = 1;
+const PASSES: u64 = 2;
+const OWN_PLACE: u64 = 3;
 
 impl QueuePosition {
     pub(super) fn of(request: Request, ticket: Ticket) -> Self {
@@ -23,11 +37,27 @@ impl QueuePosition {
     }
 
     pub(super) fn new(is_upgrade: bool, ticket: Ticket) -> Self {
-        Self { is_no_upgrade: !is_upgrade, ticket }
+        Self { place: if is_upgrade { FIRST } else { ticket << 2 | OWN_PLACE }, ticket }
     }
 
-    pub(super) fn is_upgrade(self) -> bool {
-        !self.is_no_upgrade
+    /// The place of a wait that passes the one at `self`.
+    pub(super) fn in_front(self, ticket: Ticket) -> Self {
+        let place = match self.place & OWN_PLACE {
+            OWN_PLACE => self.place & !OWN_PLACE | PASSES,
+            PASSES => self.place & !OWN_PLACE | PASSES_TWICE,
+            _ => IN_FRONT,
+        };
+        Self { place, ticket }
+    }
+
+    /// As two numbers, by which positions are ordered.
+    pub(super) fn numbers(self) -> (u64, Ticket) {
+        (self.place, self.ticket)
+    }
+
+    /// The position with these numbers.
+    pub(super) fn from_numbers(place: u64, ticket: Ticket) -> Self {
+        Self { place, ticket }
     }
 }
 
@@ -35,7 +65,7 @@ impl Ord for QueuePosition {
     fn cmp(&self, other: &Self) -> Ordering {
         #[cfg(test)]
         tests::COMPARED.set(tests::COMPARED.get() + 1);
-        (self.is_no_upgrade, self.ticket).cmp(&(other.is_no_upgrade, other.ticket))
+        self.numbers().cmp(&other.numbers())
     }
 }
 
@@ -45,27 +75,50 @@ impl PartialOrd for QueuePosition {
     }
 }
 
-/// A session's wait.
+/// A session's wait, or the part of it that is about this lock.
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub request: Request,
     pub position: QueuePosition,
     pub since: Instant,
-    pub verdict: oneshot::Sender<Verdict>,
+    /// Of a wait for several locks, all of them.
+    pub parts: Option<Arc<Parts>>,
+    /// Of a wait for several locks, the first part has it.
+    pub verdict: Option<oneshot::Sender<Verdict>>,
+}
+
+impl Waiter {
+    /// Tells the session how its wait ended. It may have gone: `Table::leave`.
+    pub(super) fn tell(self, verdict: Verdict) {
+        if let Some(sender) = self.verdict {
+            let _ = sender.send(verdict);
+        }
+    }
 }
 
 /// Usually one waiter, for which this is small. Of many waiters, each may leave at any time.
 #[derive(Debug)]
 pub(super) enum Queue {
     One(Waiter),
-    Many(BTreeMap<QueuePosition, Waiter>),
+    Many(Many),
+}
+
+/// No operation takes longer for many waiters than for few, except a look at all of them.
+#[derive(Debug, Default)]
+pub(super) struct Many {
+    waiters: BTreeMap<QueuePosition, Waiter>,
+    /// Those that wait for several locks.
+    several: BTreeMap<QueuePosition, Arc<Parts>>,
+    /// How many do not want the lock exclusively, and how: all of them want it in the same way.
+    beside: usize,
+    mode: Option<Mode>,
 }
 
 impl Queue {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Waiter> {
         let (one, many) = match self {
             Self::One(waiter) => (Some(waiter), None),
-            Self::Many(waiters) => (None, Some(waiters.values())),
+            Self::Many(many) => (None, Some(many.waiters.values())),
         };
         one.into_iter().chain(many.into_iter().flatten())
     }
@@ -73,44 +126,102 @@ impl Queue {
     pub(super) fn first(&self) -> Option<&Waiter> {
         match self {
             Self::One(waiter) => Some(waiter),
-            Self::Many(waiters) => waiters.first_key_value().map(|(_, waiter)| waiter),
+            Self::Many(many) => many.waiters.first_key_value().map(|(_, waiter)| waiter),
         }
     }
 
     pub(super) fn len(&self) -> usize {
         match self {
             Self::One(_) => 1,
-            Self::Many(waiters) => waiters.len(),
+            Self::Many(many) => many.waiters.len(),
         }
     }
 
     pub(super) fn get(&self, position: QueuePosition) -> Option<&Waiter> {
         match self {
             Self::One(waiter) => Some(waiter).filter(|waiter| waiter.position == position),
-            Self::Many(waiters) => waiters.get(&position),
+            Self::Many(many) => many.waiters.get(&position),
+        }
+    }
+
+    /// Those that wait for several locks and stand in front of a position, the nearest first.
+    pub(super) fn several_in_front(
+        &self,
+        of: QueuePosition,
+    ) -> impl Iterator<Item = (QueuePosition, &Arc<Parts>)> {
+        let (one, many) = match self {
+            Self::One(waiter) => {
+                let waiter = Some(waiter).filter(|waiter| waiter.position < of);
+                (waiter.and_then(|waiter| Some((waiter.position, waiter.parts.as_ref()?))), None)
+            }
+            Self::Many(many) => {
+                let in_front = many.several.range((Bound::Unbounded, Bound::Excluded(of))).rev();
+                (None, Some(in_front.map(|(position, parts)| (*position, parts))))
+            }
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// Whether one of them waits for several locks.
+    pub(super) fn has_several(&self) -> bool {
+        match self {
+            Self::One(waiter) => waiter.parts.is_some(),
+            Self::Many(many) => !many.several.is_empty(),
+        }
+    }
+
+    /// How the lock is wanted by those that do not want it exclusively.
+    pub(super) fn mode_beside(&self) -> Option<Mode> {
+        match self {
+            Self::One(waiter) => Some(waiter.request.mode).filter(|mode| *mode != Mode::Exclusive),
+            Self::Many(many) => many.mode.filter(|_| many.beside > 0),
         }
     }
 
     pub(super) fn push(&mut self, waiter: Waiter) {
-        if let Self::One(_) = self
-            && let Self::One(first) = mem::replace(self, Self::Many(BTreeMap::new()))
-        {
-            self.push(first);
-        }
-        if let Self::Many(waiters) = self {
-            waiters.insert(waiter.position, waiter);
+        match self {
+            Self::One(_) => {
+                if let Self::One(first) = std::mem::replace(self, Self::Many(Many::default())) {
+                    self.push(first);
+                }
+                self.push(waiter);
+            }
+            Self::Many(many) => many.push(waiter),
         }
     }
 
     pub(super) fn remove(&mut self, position: QueuePosition) -> Option<Waiter> {
         match self {
             Self::One(waiter) if waiter.position != position => None,
-            Self::One(_) => match mem::replace(self, Self::Many(BTreeMap::new())) {
+            Self::One(_) => match std::mem::replace(self, Self::Many(Many::default())) {
                 Self::One(waiter) => Some(waiter),
                 Self::Many(_) => None,
             },
-            Self::Many(waiters) => waiters.remove(&position),
+            Self::Many(many) => many.remove(position),
         }
+    }
+}
+
+impl Many {
+    fn push(&mut self, waiter: Waiter) {
+        if waiter.request.mode != Mode::Exclusive {
+            (self.beside, self.mode) = (self.beside + 1, Some(waiter.request.mode));
+        }
+        if let Some(parts) = &waiter.parts {
+            self.several.insert(waiter.position, parts.clone());
+        }
+        self.waiters.insert(waiter.position, waiter);
+    }
+
+    fn remove(&mut self, position: QueuePosition) -> Option<Waiter> {
+        let waiter = self.waiters.remove(&position)?;
+        if waiter.request.mode != Mode::Exclusive {
+            self.beside -= 1;
+        }
+        if waiter.parts.is_some() {
+            self.several.remove(&position);
+        }
+        Some(waiter)
     }
 }
 
@@ -130,7 +241,13 @@ mod tests {
         let session = SessionId(u32::try_from(ticket).unwrap());
         let request = Request { session, mode: Mode::Exclusive, upgrade };
         let (verdict, _) = oneshot::channel();
-        Waiter { request, position: QueuePosition::of(request, ticket), since: Instant::now(), verdict }
+        Waiter {
+            request,
+            position: QueuePosition::of(request, ticket),
+            since: Instant::now(),
+            parts: None,
+            verdict: Some(verdict),
+        }
     }
 
     fn tickets(queue: &Queue) -> Vec<Ticket> {
@@ -148,6 +265,20 @@ mod tests {
         assert_eq!(queue.remove(first).unwrap().position, first);
         assert!(queue.remove(first).is_none());
         assert_eq!((tickets(&queue), queue.len()), (vec![3, 2, 4], 3));
+    }
+
+    #[test]
+    fn one_that_passes_stands_in_front_of_whom_it_passes() {
+        let (first, second) = (QueuePosition::new(false, 1), QueuePosition::new(false, 2));
+        let passes = second.in_front(7);
+        let passes_later = second.in_front(8);
+        let passes_the_passing = passes.in_front(9);
+        let passes_even_that = passes_the_passing.in_front(10);
+        let upgrade = QueuePosition::new(true, 11);
+        let mut all = [first, second, passes, passes_later, passes_the_passing, passes_even_that, upgrade];
+        all.sort_unstable();
+        let order = [upgrade, passes_even_that, first, passes_the_passing, passes, passes_later, second];
+        assert_eq!(all, order);
     }
 
     #[test]

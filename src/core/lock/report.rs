@@ -245,11 +245,6 @@ impl Table {
     pub fn is_empty(&self) -> bool {
         self.counters().locks == 0 && self.graph.lock().waiters() == 0
     }
-
-    /// What a session waits for.
-    pub fn waits_for(&self, session: SessionId) -> Option<Name> {
-        self.graph.lock().wait_of(session).map(|edge| edge.name.clone())
-    }
 }
 
 /// Where a lock stands. Of the fields before the name an order uses what it is about.

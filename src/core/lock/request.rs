@@ -12,6 +12,38 @@ pub(super) struct Request {
     pub upgrade: bool,
 }
 
+/// A request for several locks, of which a session is granted all or none.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub session: SessionId,
+    pub mode: Mode,
+    /// The locks that it needs, in the order of the request. At least one.
+    pub names: Box<[Part]>,
+    /// The locks among those that were asked for which the session holds well enough.
+    pub again: Box<[Name]>,
+}
+
+/// One of these locks.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub name: Name,
+    /// See [`Request::upgrade`].
+    pub upgrade: bool,
+}
+
+impl Parts {
+    /// The locks, each with the request for it alone.
+    pub(super) fn requests(&self) -> impl Iterator<Item = (&Name, Request)> {
+        let Self { session, mode, .. } = *self;
+        self.names.iter().map(move |part| (&part.name, Request { session, mode, upgrade: part.upgrade }))
+    }
+
+    /// The locks.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.names.iter().map(|part| &part.name)
+    }
+}
+
 /// Whether a request that cannot be granted at once waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnBusy {
@@ -26,8 +58,8 @@ pub enum OnBusy {
 pub enum Acquire<W> {
     /// Granted, with this fencing token.
     Granted(Token),
-    /// Not available at once, and the request does not wait.
-    Busy,
+    /// Not available at once, and the request does not wait. Of several locks, with the first that is not available.
+    Busy(Option<Name>),
     /// Waiting in the queue.
     Queued(W),
     /// Waiting would have closed this cycle. Nothing was changed.
@@ -38,13 +70,27 @@ pub enum Acquire<W> {
     LimitDiffers(Name, Mode),
 }
 
+impl<W> Acquire<W> {
+    /// An outcome that is no wait, for another type of waits.
+    pub(super) fn without_wait<V>(self) -> Acquire<V> {
+        match self {
+            Self::Granted(token) => Acquire::Granted(token),
+            Self::Busy(name) => Acquire::Busy(name),
+            Self::Queued(_) => Acquire::Busy(None),
+            Self::Deadlock(cycle) => Acquire::Deadlock(cycle),
+            Self::Full => Acquire::Full,
+            Self::LimitDiffers(name, mode) => Acquire::LimitDiffers(name, mode),
+        }
+    }
+}
+
 /// How a wait ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The lock was granted, with this fencing token.
     Granted(Token),
-    /// The waiter left before it was granted the lock.
-    LeftQueue,
+    /// The waiter left before it was granted the lock. Of several locks, with the first that was not to be had then.
+    LeftQueue(Option<Name>),
     /// The wait was interrupted: [`super::Table::interrupt`].
     Interrupted,
     /// The wait closed this cycle, and has left the queue.

@@ -17,9 +17,10 @@ use smallvec::SmallVec;
 use super::{
     Cycle, Link, MAX_CYCLE_LINKS, SessionId, Table, Token,
     entry::{Blocker, Lock},
-    graph::Edge,
+    graph::{Edge, Wants},
     holders::Hold,
-    queue::QueuePosition,
+    knot::Knot,
+    queue::{QueuePosition, Ticket},
 };
 use crate::{
     core::sync::{HashSet, mutant, oneshot},
@@ -38,7 +39,12 @@ pub(super) enum Found {
     NoCycle,
     /// The wait closes this cycle.
     Cycle(Cycle),
+    /// There are waits for several locks or for permits on the way, which `knot.rs` knows of.
+    Complex,
 }
+
+/// A wait of which it is not known yet whether it closes a cycle.
+type OpenWait = (SessionId, Ticket);
 
 /// Some holders of a lock.
 type HolderBatch = SmallVec<[(SessionId, Token); 4]>;
@@ -57,6 +63,8 @@ pub(super) struct Search {
     after: Option<Token>,
     /// The search continues when this resolves.
     pause: Option<oneshot::Receiver<()>>,
+    /// What continues it where waits for several locks or for permits are on the way.
+    knot: Option<Knot>,
     /// How many holders were examined, and the most under one guard.
     #[cfg(test)]
     looks: usize,
@@ -73,14 +81,24 @@ struct Reached {
     /// The position of that wait.
     position: QueuePosition,
     /// An open wait on the path to this lock.
-    open: Option<(SessionId, QueuePosition)>,
+    open: Option<OpenWait>,
+}
+
+/// Where the holders of a lock lead.
+enum Step {
+    /// To locks that are still to be looked at.
+    Further,
+    /// Back to the asker.
+    Back(Last),
+    /// To a wait for several locks.
+    Complex,
 }
 
 /// A holder that waits for a lock of the asker.
 struct Last {
     waiter: SessionId,
     name: Name,
-    open: Option<(SessionId, QueuePosition)>,
+    open: Option<OpenWait>,
 }
 
 impl Search {
@@ -88,14 +106,19 @@ impl Search {
     pub(super) fn new(asker: SessionId, position: QueuePosition, name: Name) -> Self {
         let seen = HashSet::from_iter([name.clone()]);
         let first = Reached { name, waiter: None, position, open: None };
+        Self { reached: vec![first], seen, ..Self::at(asker, position) }
+    }
+
+    fn at(asker: SessionId, position: QueuePosition) -> Self {
         Self {
             asker,
             position,
-            reached: vec![first],
-            seen,
+            reached: Vec::new(),
+            seen: HashSet::default(),
             at: 0,
             after: None,
             pause: None,
+            knot: None,
             #[cfg(test)]
             looks: 0,
             #[cfg(test)]
@@ -103,18 +126,38 @@ impl Search {
         }
     }
 
+    /// Starts at a wait for several locks, or for a permit.
+    pub(super) fn of_knot(asker: SessionId, ticket: Ticket) -> Self {
+        let position = QueuePosition::new(false, ticket);
+        let knot = Some(Knot::new(asker, ticket));
+        Self { knot, ..Self::at(asker, position) }
+    }
+
     /// The wait that the search is for.
-    pub(super) fn position(&self) -> QueuePosition {
-        self.position
+    pub(super) fn ticket(&self) -> Ticket {
+        self.position.ticket
     }
 
     /// Continues the search, examining about this many holders. `is_mine` says which locks the asker holds.
     pub(super) fn go_on(&mut self, table: &Table, steps: usize, is_mine: impl Fn(&Name) -> bool) -> Found {
+        if let Some(knot) = &mut self.knot {
+            return knot.go_on(table, steps);
+        }
+        match self.follow_holders(table, steps, is_mine) {
+            Found::Complex => {
+                self.start_again();
+                self.knot.insert(Knot::new(self.asker, self.position.ticket)).go_on(table, steps)
+            }
+            found => found,
+        }
+    }
+
+    fn follow_holders(&mut self, table: &Table, steps: usize, is_mine: impl Fn(&Name) -> bool) -> Found {
         let mut left = steps;
         while left > 0 {
             let Some(lock) = self.reached.get(self.at) else { return Found::NoCycle };
             let most = left.min(MAX_LOOKS);
-            let (holders, open) = self.holders(table, lock, most);
+            let Some((holders, open)) = self.holders(table, lock, most) else { return Found::Complex };
             if let Some(lock) = self.reached.get_mut(self.at) {
                 lock.open = lock.open.or(open);
             }
@@ -122,13 +165,19 @@ impl Search {
             #[cfg(test)]
             self.count(holders.len());
             match self.follow(table, &holders, &is_mine) {
-                Some(Last { waiter, name, open: None }) => return Found::Cycle(self.trace(waiter, name)),
-                Some(Last { open: Some((session, position)), .. }) => {
+                Step::Complex => return Found::Complex,
+                Step::Back(Last { name, .. }) if table.with_lock(&name, is_complex).unwrap_or_default() => {
+                    return Found::Complex;
+                }
+                Step::Back(Last { waiter, name, open: None }) => {
+                    return Found::Cycle(self.trace(waiter, name));
+                }
+                Step::Back(Last { open: Some((session, ticket)), .. }) => {
                     self.start_again();
-                    self.pause = table.graph.lock().settling(session, position);
+                    self.pause = table.graph.lock().settling(session, ticket);
                     return Found::Nothing;
                 }
-                None => {}
+                Step::Further => {}
             }
             match holders.last() {
                 Some((_, token)) if holders.len() == most => self.after = Some(*token),
@@ -140,37 +189,44 @@ impl Search {
 
     /// Whether the search waits for the result of an older one.
     pub(super) fn is_paused(&self) -> bool {
-        self.pause.is_some()
+        self.pause.is_some() || self.knot.as_ref().is_some_and(|knot| knot.pause.is_some())
     }
 
     /// Resolves when the older search that this one waits for is over. Cancel-safe.
     pub(super) async fn pause(&mut self) {
-        if let Some(pause) = &mut self.pause {
-            // The end of the sender is the signal.
-            drop(pause.await);
+        let of_knot = self.knot.as_mut().map(|knot| &mut knot.pause);
+        for pause in [Some(&mut self.pause), of_knot].into_iter().flatten() {
+            if let Some(older) = pause {
+                // The end of the sender is the signal.
+                drop(older.await);
+            }
+            *pause = None;
         }
-        self.pause = None;
     }
 
     /// The next holders of a lock for which the waiter that led here waits, and the open wait because of which it does.
+    /// None if it is not for all of the holders alone that it waits.
     fn holders(
         &self,
         table: &Table,
         reached: &Reached,
         most: usize,
-    ) -> (HolderBatch, Option<(SessionId, QueuePosition)>) {
+    ) -> Option<(HolderBatch, Option<OpenWait>)> {
         let next = |lock: &Lock| {
+            if is_complex(lock) {
+                return None;
+            }
             let open = match lock
                 .blocker_of(reached.position, self.position.ticket, |waiter| table.is_open(waiter))
             {
                 Blocker::Firm => None,
-                Blocker::Behind(session, position) => Some((session, position)),
-                Blocker::None => return (HolderBatch::new(), None),
+                Blocker::Behind(session, position) => Some((session, position.ticket)),
+                Blocker::None => return Some((HolderBatch::new(), None)),
             };
             let id = |hold: &Hold| (hold.session, hold.token);
-            (lock.holders.after(self.after).take(most).map(id).collect(), open)
+            Some((lock.holders.after(self.after).take(most).map(id).collect(), open))
         };
-        table.with_lock(&reached.name, next).unwrap_or_default()
+        table.with_lock(&reached.name, next).unwrap_or_else(|| Some(Default::default()))
     }
 
     /// Follows the waits of the holders. One that waits for the asker closes a cycle.
@@ -179,38 +235,39 @@ impl Search {
         table: &Table,
         holders: &[(SessionId, Token)],
         is_mine: impl Fn(&Name) -> bool,
-    ) -> Option<Last> {
+    ) -> Step {
         let came = self.reached.get(self.at).and_then(|lock| lock.open);
         let graph = table.graph.lock();
         for &(holder, _) in holders {
             let Some(edge) = graph.wait_of(holder).filter(|edge| self.follows(holder, edge)) else {
                 continue;
             };
-            let open = came.or_else(|| edge.open.as_ref().map(|_| (holder, edge.position)));
-            mutant!(TellsOpen => if is_mine(&edge.name) {
-                return Some(Last { waiter: holder, name: edge.name.clone(), open: None });
+            let Wants::One(name, position) = &edge.wants else { return Step::Complex };
+            let open = came.or_else(|| edge.open.as_ref().map(|_| (holder, edge.ticket)));
+            mutant!(TellsOpen => if is_mine(name) {
+                return Step::Back(Last { waiter: holder, name: name.clone(), open: None });
             });
-            if is_mine(&edge.name) {
-                return Some(Last { waiter: holder, name: edge.name.clone(), open });
+            if is_mine(name) {
+                return Step::Back(Last { waiter: holder, name: name.clone(), open });
             }
-            if self.seen.insert(edge.name.clone()) {
+            if self.seen.insert(name.clone()) {
                 let waiter = Some((holder, self.at));
-                self.reached.push(Reached { name: edge.name.clone(), waiter, position: edge.position, open });
+                self.reached.push(Reached { name: name.clone(), waiter, position: *position, open });
             }
         }
-        None
+        Step::Further
     }
 
     /// Whether the search follows this wait.
     fn follows(&self, holder: SessionId, edge: &Edge) -> bool {
         mutant!(HeedsYounger => return holder != self.asker);
-        holder != self.asker && edge.position.ticket < self.position.ticket
+        holder != self.asker && edge.ticket < self.position.ticket
     }
 
     /// How many locks were reached.
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
-        self.reached.len()
+        self.knot.as_ref().map_or(self.reached.len(), Knot::size)
     }
 
     #[cfg(test)]
@@ -222,6 +279,7 @@ impl Search {
     /// Forgets the progress so far.
     #[cold]
     pub(super) fn start_again(&mut self) {
+        self.knot.iter_mut().for_each(Knot::start_again);
         self.reached.truncate(1);
         self.reached.shrink_to_fit();
         self.reached.iter_mut().for_each(|first| first.open = None);
@@ -246,6 +304,11 @@ impl Search {
         }
         Cycle { links, length: ways + 1 }
     }
+}
+
+/// Whether there is more to waits for this lock than its holders.
+fn is_complex(lock: &Lock) -> bool {
+    lock.has_several() || lock.holders.first().is_some_and(|first| first.mode.limit().is_some())
 }
 
 #[cfg(test)]

@@ -11,13 +11,16 @@ use tokio::{
 use super::{
     Mode, SessionId, Token, Tokens,
     entry::Lock,
-    graph::{Edge, Graph},
+    graph::{Edge, Graph, Wants},
     holders::Hold,
-    queue::{QueuePosition, Waiter},
-    request::{Acquire, OnBusy, Request, Verdict},
+    queue::{QueuePosition, Ticket, Waiter},
+    request::{Acquire, OnBusy, Parts, Request, Verdict},
 };
 use crate::{
-    core::sync::{AtomicU64, DashMap, Entry, Guarded, Ordering, Rank, mutant, oneshot},
+    core::sync::{
+        AtomicU64, DashMap, Entry, Guarded, Ordering, Rank, each, mutant, oneshot,
+        plain::{self, AtomicUsize},
+    },
     name::{Hashed, Name},
 };
 
@@ -27,14 +30,16 @@ const SHARDS: usize = 128;
 /// All locks that are held, and their waiters.
 #[derive(Debug)]
 pub struct Table {
-    locks: DashMap<Name, Lock, Hashed>,
+    pub(super) locks: DashMap<Name, Lock, Hashed>,
+    /// How many of them nobody holds: somebody waits for them and for others.
+    pub(super) unheld: AtomicUsize,
     pub(super) graph: Guarded<Graph>,
-    tokens: Tokens,
+    pub(super) tokens: Tokens,
     deadlocks: AtomicU64,
     /// Only one long search runs at a time: `search.rs`.
     searches: Arc<Semaphore>,
     /// The most waiters for one lock.
-    max_waiters: usize,
+    pub(super) max_waiters: usize,
 }
 
 /// Counters since the start, and current numbers.
@@ -56,6 +61,8 @@ pub struct Counters {
 #[derive(Debug)]
 pub(super) struct Queued {
     pub position: QueuePosition,
+    /// Its place in the queue, where 1 is next.
+    pub place: usize,
     pub verdict: oneshot::Receiver<Verdict>,
 }
 
@@ -75,6 +82,7 @@ impl Table {
     pub fn with_floor(max_waiters: usize, token_floor: Token) -> Self {
         Self {
             locks: DashMap::with_hasher_and_shard_amount(Hashed::default(), SHARDS),
+            unheld: AtomicUsize::new(0),
             graph: Guarded::new(Rank::WaitGraph, Graph::default()),
             tokens: Tokens::from(token_floor),
             deadlocks: AtomicU64::new(0),
@@ -104,8 +112,11 @@ impl Table {
         };
         match lock.try_grant(request, &self.tokens) {
             Some(token) => Acquire::Granted(token),
-            None if on_busy == OnBusy::Try => Acquire::Busy,
-            None => self.enqueue(name, &mut lock, request, settled),
+            None => match lock.differing_mode(request) {
+                Some(mode) => Acquire::LimitDiffers(name.clone(), mode),
+                None if on_busy == OnBusy::Try => Acquire::Busy(None),
+                None => self.enqueue(name, &mut lock, request, settled),
+            },
         }
     }
 
@@ -135,15 +146,15 @@ impl Table {
             let contended = lock.is_contended();
             ended = lock.holders.remove(token);
             if contended {
-                self.hand_over(lock, &mut grants);
+                self.hand_over(lock, true, &mut grants);
             }
-            lock.holders.is_empty()
+            lock.is_over()
         };
         {
             let _shard = Rank::Shard.hold();
             self.locks.remove_if_mut(name, free_if_last);
         }
-        grants.send();
+        self.send(grants);
         ended
     }
 
@@ -161,24 +172,30 @@ impl Table {
         lock.holders.of(to).copied()
     }
 
-    pub(super) fn downgrade(&self, name: &Name, session: SessionId) {
+    /// Gives an upgrade back: the session holds the lock as it did before.
+    pub(super) fn downgrade(&self, name: &Name, session: SessionId, mode: Mode) {
         mutant!(StaysAlone => return);
         let mut grants = Grants::new();
         {
             let _shard = Rank::Shard.hold();
             if let Some(mut lock) = self.locks.get_mut(name) {
-                lock.holders.change(session, |hold| hold.mode = Mode::Shared);
-                self.hand_over(&mut lock, &mut grants);
+                lock.holders.change(session, |hold| hold.mode = mode);
+                self.hand_over(&mut lock, true, &mut grants);
             }
         }
-        grants.send();
+        self.send(grants);
     }
 
     /// Removes a waiter from the queue, unless it is no longer there because it was granted the lock or interrupted.
     pub(super) fn leave(&self, name: &Name, request: Request) -> Verdict {
         if self.remove_waiter(name, request.session).is_some() {
-            return Verdict::LeftQueue;
+            return Verdict::LeftQueue(None);
         }
+        self.end_of_wait(name, request)
+    }
+
+    /// How a wait ended that is not in the queue any more.
+    pub(super) fn end_of_wait(&self, name: &Name, request: Request) -> Verdict {
         let hold = self.with_lock(name, |lock| lock.holders.of(request.session).copied()).flatten();
         // A shared hold is not what an upgrade has waited for.
         let granted = hold.filter(|hold| hold.mode.covers(request.mode));
@@ -188,20 +205,49 @@ impl Table {
     /// Interrupts the wait of a session, which gets [`Verdict::Interrupted`]. Returns false if it was not waiting.
     pub fn interrupt(&self, session: SessionId) -> bool {
         // It may have gone on to another wait before its queue is examined.
-        while let Some(name) = self.waits_for(session) {
-            if let Some(waiter) = self.remove_waiter(&name, session) {
+        while let Some(wants) = self.wants_of(session) {
+            let waiter = match wants {
+                Wanted::One(name) => self.remove_waiter(&name, session),
+                Wanted::Several(parts) => self.remove_several(&parts).map(|(waiter, _)| waiter),
+            };
+            if let Some(waiter) = waiter {
                 // If it is just leaving by itself, it finds itself interrupted.
-                let _ = waiter.verdict.send(Verdict::Interrupted);
+                waiter.tell(Verdict::Interrupted);
                 return true;
             }
         }
         false
     }
 
+    fn wants_of(&self, session: SessionId) -> Option<Wanted> {
+        self.graph.lock().wait_of(session).map(|edge| match &edge.wants {
+            Wants::One(name, _) => Wanted::One(name.clone()),
+            Wants::Several(parts, _) => Wanted::Several(parts.clone()),
+        })
+    }
+
+    /// What a session waits for; of several locks the first that is in the way, or the first if none is at this moment.
+    pub fn waits_for(&self, session: SessionId) -> Option<Name> {
+        match self.wants_of(session)? {
+            Wanted::One(name) => Some(name),
+            Wanted::Several(parts) => {
+                let is_in_the_way = |(name, request): &(&Name, Request)| {
+                    self.with_lock(name, |lock| !lock.is_available(*request)).unwrap_or_default()
+                };
+                let first = parts.requests().find(is_in_the_way).map(|(name, _)| name);
+                first.or_else(|| parts.names().next()).cloned()
+            }
+        }
+    }
+
     /// Whether nobody holds `name`.
     pub fn is_free(&self, name: &Name) -> bool {
-        let _shard = Rank::Shard.hold();
-        !self.locks.contains_key(name)
+        self.with_lock(name, |lock| lock.holders.is_empty()).unwrap_or(true)
+    }
+
+    /// Whether somebody waits for `name` and for other locks with it.
+    pub(super) fn is_waited_for_with_others(&self, name: &Name) -> bool {
+        self.with_lock(name, Lock::has_several).unwrap_or_default()
     }
 
     /// The holder of `name`; of several the one that has held it longest.
@@ -212,7 +258,7 @@ impl Table {
     /// The current counters.
     pub fn counters(&self) -> Counters {
         Counters {
-            locks: self.locks.len(),
+            locks: self.locks.len().saturating_sub(self.unheld.load(plain::Ordering::Relaxed)),
             waiters: self.graph.lock().waiters(),
             shared_grants: self.tokens.issued_shared(),
             grants: self.tokens.issued(),
@@ -227,9 +273,9 @@ impl Table {
     }
 
     /// Examines every lock, each shard under its guard in turn. Too slow for the path of a request.
-    pub(super) fn for_each(&self, mut look: impl FnMut(&Name, &Lock)) {
+    pub(super) fn for_each(&self, look: impl FnMut(&Name, &Lock)) {
         let _shard = Rank::Shard.hold();
-        self.locks.iter().for_each(|lock| look(lock.key(), lock.value()));
+        each(&self.locks, look);
     }
 
     fn enqueue(&self, name: &Name, lock: &mut Lock, request: Request, settled: bool) -> Acquire<Queued> {
@@ -237,14 +283,22 @@ impl Table {
             return Acquire::Full;
         }
         let mut graph = self.graph.lock();
-        let position = QueuePosition::of(request, graph.next_ticket());
+        let ticket = graph.next_ticket();
+        let position = QueuePosition::of(request, ticket);
         mutant!(EarlyTicket => drop(graph); graph = self.graph.lock());
         let open = if settled { None } else { Some(Vec::new()) };
-        graph.wait(request.session, Edge { name: name.clone(), position, open });
+        graph.wait(request.session, Edge { ticket, wants: Wants::One(name.clone(), position), open });
         drop(graph);
         let (verdict, receiver) = oneshot::channel();
-        lock.enqueue(Waiter { request, position, since: Instant::now(), verdict });
-        Acquire::Queued(Queued { position, verdict: receiver })
+        let place = if request.upgrade { lock.upgrades() } else { lock.queued() } + 1;
+        lock.enqueue(Waiter {
+            request,
+            position,
+            since: Instant::now(),
+            parts: None,
+            verdict: Some(verdict),
+        });
+        Acquire::Queued(Queued { position, place, verdict: receiver })
     }
 
     /// Whether it is still unknown if the wait of a session closes a cycle.
@@ -261,8 +315,8 @@ impl Table {
     }
 
     /// Records that a wait closes no cycle.
-    pub(super) fn settle(&self, session: SessionId, position: QueuePosition) {
-        self.graph.lock().settle(session, position);
+    pub(super) fn settle(&self, session: SessionId, ticket: Ticket) {
+        self.graph.lock().settle(session, ticket);
     }
 
     /// Counts a request that was refused because it would have closed a cycle.
@@ -272,45 +326,102 @@ impl Table {
 
     fn remove_waiter(&self, name: &Name, session: SessionId) -> Option<Waiter> {
         let mut grants = Grants::new();
-        let waiter = {
-            let _shard = Rank::Shard.hold();
-            self.locks.get_mut(name).and_then(|mut lock| {
-                let mut graph = self.graph.lock();
-                let position = graph.wait_of(session).filter(|edge| edge.name == *name)?.position;
-                let waiter = lock.remove_waiter(position)?;
-                graph.stop_waiting(session);
-                drop(graph);
-                mutant!(LeavesQuietly => return Some(waiter));
-                self.hand_over(&mut lock, &mut grants);
-                Some(waiter)
-            })
+        let mut waiter = None;
+        let leave = |_: &Name, lock: &mut Lock| {
+            let mut graph = self.graph.lock();
+            let position = graph.wait_of(session).and_then(|edge| edge.wants.position(name));
+            waiter = position.and_then(|position| lock.remove_waiter(position));
+            if waiter.is_none() {
+                return false;
+            }
+            graph.stop_waiting(session);
+            drop(graph);
+            mutant!(LeavesQuietly => return false);
+            self.hand_over(lock, !lock.holders.is_empty(), &mut grants);
+            lock.is_over()
         };
-        grants.send();
+        {
+            let _shard = Rank::Shard.hold();
+            self.locks.remove_if_mut(name, leave);
+        }
+        self.send(grants);
         waiter
     }
 
-    /// Grants whatever can be granted now, in the lock and in the graph.
-    fn hand_over(&self, lock: &mut Lock, grants: &mut Grants) {
-        lock.hand_over(&self.tokens, |waiter, token| {
-            self.graph.lock().granted(waiter.request.session);
-            grants.0.push((waiter, token));
-        });
+    /// Lets a wait pass others in the queue of a lock: it gets the place in front of the position that `before` tells, if it
+    /// is still the same wait.
+    pub(super) fn pass(
+        &self,
+        name: &Name,
+        session: SessionId,
+        ticket: Ticket,
+        before: impl FnOnce(QueuePosition, &Lock) -> Option<QueuePosition>,
+    ) {
+        let mut grants = Grants::new();
+        {
+            let _shard = Rank::Shard.hold();
+            let Some(mut lock) = self.locks.get_mut(name) else { return };
+            let mut graph = self.graph.lock();
+            let edge = graph.wait_of(session).filter(|edge| edge.ticket == ticket);
+            let Some(from) = edge.and_then(|edge| edge.wants.position(name)) else { return };
+            let Some(to) = before(from, &lock).map(|other| other.in_front(ticket)) else { return };
+            lock.move_waiter(from, to);
+            graph.moved(session, name, to);
+            drop(graph);
+            let was_held = !lock.holders.is_empty();
+            self.hand_over(&mut lock, was_held, &mut grants);
+        }
+        self.send(grants);
     }
+
+    /// Grants whatever can be granted now, in the lock and in the graph. To be told whether somebody held it before.
+    pub(super) fn hand_over(&self, lock: &mut Lock, was_held: bool, grants: &mut Grants) {
+        let several = lock.hand_over(&self.tokens, |waiter, token| {
+            self.graph.lock().granted(waiter.request.session);
+            grants.told.push((waiter, token));
+        });
+        grants.several.extend(several);
+        self.count_unheld(was_held, lock);
+    }
+
+    /// Counts the locks that nobody holds.
+    pub(super) fn count_unheld(&self, was_held: bool, lock: &Lock) {
+        let (is_held, is_waited_for) = (!lock.holders.is_empty(), lock.is_contended());
+        if was_held && !is_held && is_waited_for {
+            self.unheld.fetch_add(1, plain::Ordering::Relaxed);
+        } else if !was_held && (is_held || !is_waited_for) {
+            self.unheld.fetch_sub(1, plain::Ordering::Relaxed);
+        }
+    }
+
+    /// Sends grants, once no guard is held any more. Those who wait for several locks may have been granted one that was
+    /// the last for them.
+    pub(super) fn send(&self, mut grants: Grants) {
+        while let Some(parts) = grants.several.pop() {
+            self.grant_several(&parts, &mut grants);
+        }
+        for (waiter, token) in grants.told {
+            waiter.tell(Verdict::Granted(token));
+        }
+    }
+}
+
+/// What a session waits for.
+enum Wanted {
+    One(Name),
+    Several(Arc<Parts>),
 }
 
 /// Grants made under a guard, to be sent after it is released: a waiter that wakes at once must not find the shard
 /// locked.
-struct Grants(SmallVec<[(Waiter, Token); 2]>);
+pub(super) struct Grants {
+    pub told: SmallVec<[(Waiter, Token); 2]>,
+    /// Those that may be granted several locks now.
+    pub several: SmallVec<[Arc<Parts>; 2]>,
+}
 
 impl Grants {
-    fn new() -> Self {
-        Self(SmallVec::new())
-    }
-
-    fn send(self) {
-        for (waiter, token) in self.0 {
-            // A waiter that has gone finds that it owns the lock: `Table::leave`.
-            let _ = waiter.verdict.send(Verdict::Granted(token));
-        }
+    pub(super) fn new() -> Self {
+        Self { told: SmallVec::new(), several: SmallVec::new() }
     }
 }

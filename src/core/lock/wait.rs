@@ -1,11 +1,13 @@
 //! A position in a queue, as a guard. A wait borrows its owner, and the owner makes it: the two files know each other.
 
+use std::sync::Arc;
+
 use tokio::task::yield_now;
 
 use super::{
     Owner, PIECE,
     holders::Hold,
-    request::{Request, Verdict},
+    request::{Parts, Request, Verdict},
     search::{Found, MAX_LOOKS, Search},
 };
 use crate::{
@@ -13,7 +15,27 @@ use crate::{
     name::Name,
 };
 
-/// An owner's position in the queue of a lock.
+/// What an owner has asked for, and waits for.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// One lock.
+    One(Name, Request),
+    /// Several locks at once.
+    Several(Arc<Parts>),
+}
+
+impl Asked {
+    /// The locks that it needs.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
+        let (one, several) = match self {
+            Self::One(name, _) => (Some(name), None),
+            Self::Several(parts) => (None, Some(parts.names())),
+        };
+        one.into_iter().chain(several.into_iter().flatten())
+    }
+}
+
+/// An owner's position in the queue of a lock, or of several.
 ///
 /// Dropped, it leaves the queue. If it was granted the lock at the same moment, it passes the lock on. So a timeout, a
 /// kill, a hang-up and an aborted task are all the same.
@@ -21,8 +43,8 @@ use crate::{
 #[must_use = "dropping a wait leaves the queue"]
 pub struct Wait<'a> {
     owner: &'a mut Owner,
-    name: Name,
-    request: Request,
+    asked: Asked,
+    place: usize,
     verdict: oneshot::Receiver<Verdict>,
     /// Present until it is known that this wait closes no cycle.
     search: Option<Box<Search>>,
@@ -33,12 +55,17 @@ pub struct Wait<'a> {
 impl<'a> Wait<'a> {
     pub(super) fn new(
         owner: &'a mut Owner,
-        name: Name,
-        request: Request,
+        asked: Asked,
+        place: usize,
         verdict: oneshot::Receiver<Verdict>,
         search: Option<Box<Search>>,
     ) -> Self {
-        Self { owner, name, request, verdict, search, is_over: false }
+        Self { owner, asked, place, verdict, search, is_over: false }
+    }
+
+    /// The place in the queue that it had at first, where 1 is next; of several queues the last.
+    pub fn place(&self) -> usize {
+        self.place
     }
 
     /// Resolves when the wait has ended, but never with [`Verdict::LeftQueue`].
@@ -79,7 +106,7 @@ impl<'a> Wait<'a> {
         let search = self.search.as_mut()?;
         let owner = &*self.owner;
         match search.go_on(owner.table(), steps, |name| owner.has(name)) {
-            Found::Nothing => {
+            Found::Nothing | Found::Complex => {
                 if steps < PIECE {
                     // It keeps no results while it waits for its turn.
                     search.start_again();
@@ -87,14 +114,14 @@ impl<'a> Wait<'a> {
                 None
             }
             Found::NoCycle => {
-                owner.table().settle(owner.id(), search.position());
+                owner.table().settle(owner.id(), search.ticket());
                 self.search = None;
                 None
             }
             Found::Cycle(cycle) => {
                 self.search = None;
                 let mut verdict = self.leave();
-                if verdict == Verdict::LeftQueue {
+                if matches!(verdict, Verdict::LeftQueue(_)) {
                     self.owner.table().note_deadlock();
                     verdict = Verdict::Deadlock(cycle);
                 }
@@ -123,17 +150,20 @@ impl<'a> Wait<'a> {
         }
         let Verdict::Granted(token) = self.leave() else { return None };
         mutant!(LostGrant => return None);
-        self.owner.hand_back(&self.name, self.request, token)
+        self.owner.hand_back(&self.asked, token)
     }
 
     fn leave(&self) -> Verdict {
-        self.owner.table().leave(&self.name, self.request)
+        match &self.asked {
+            Asked::One(name, request) => self.owner.table().leave(name, *request),
+            Asked::Several(parts) => self.owner.table().leave_several(parts),
+        }
     }
 
     fn end(&mut self, verdict: Verdict) -> Verdict {
         self.is_over = true;
         if let Verdict::Granted(token) = verdict {
-            self.owner.record_grant(self.name.clone(), self.request.mode, token);
+            self.owner.record(&self.asked, token);
         }
         verdict
     }

@@ -8,9 +8,10 @@ use tokio::time::Instant;
 use super::{Handle, LockService, Principal, Session, until};
 use crate::core::{
     budget::Budget,
-    command::{AcquireAnswer, Answer, EndReason, Error, WaitDetails},
-    lock::{Hold, Verdict, Wait},
-    stats::{ReleaseCause, WaitOutcome},
+    command::{AcquireAnswer, Answer, EndReason, Error, LimitDiffers, WaitDetails},
+    lock::{Acquire, Hold, Verdict, Wait},
+    stats::{Refused, ReleaseCause, WaitOutcome},
+    users::User,
 };
 
 /// How far a request for a lock has come.
@@ -22,7 +23,35 @@ pub enum Acquiring<'a> {
     Waiting(Waiting<'a>),
 }
 
-/// A request in the queue of a lock. Dropping it leaves the queue.
+impl<'a> Acquiring<'a> {
+    /// What has come of a request by now.
+    pub(super) fn of(
+        acquired: Acquire<Wait<'a>>,
+        timeout: Timeout,
+        handle: &'a Handle,
+        service: &'a LockService,
+        user: Option<&User>,
+    ) -> Self {
+        Self::Done(match acquired {
+            Acquire::Granted(_) => Ok(AcquireAnswer::Granted(WaitDetails::default())),
+            Acquire::Queued(wait) => return Self::Waiting(Waiting::new(wait, timeout, handle, service)),
+            Acquire::Busy(in_the_way) => {
+                service.count_timeout();
+                Ok(AcquireAnswer::TimedOut(in_the_way.map(Box::new)))
+            }
+            Acquire::Full => {
+                service.recorder().refused(Refused::WaitersPerLock);
+                Err(Error::TooManyWaiters(service.limits().waiters_per_lock))
+            }
+            Acquire::Deadlock(cycle) => Err(Error::Deadlock(Principal(user).cycle(cycle))),
+            Acquire::LimitDiffers(name, mode) => {
+                Err(Error::LimitDiffers(Box::new(LimitDiffers { name, mode })))
+            }
+        })
+    }
+}
+
+/// A request in the queue of a lock, or of several. Dropping it leaves the queue.
 #[derive(Debug)]
 pub struct Waiting<'a> {
     wait: Wait<'a>,
@@ -87,12 +116,12 @@ impl<'a> Waiting<'a> {
         let (outcome, answer) = match verdict {
             Verdict::Granted(_) => (
                 WaitOutcome::Granted,
-                Ok(AcquireAnswer::Granted(WaitDetails { place: 1, waited: since.elapsed() })),
+                Ok(AcquireAnswer::Granted(WaitDetails { place: wait.place(), waited: since.elapsed() })),
             ),
             Verdict::Interrupted => (WaitOutcome::Interrupted, Err(Error::Interrupted)),
-            Verdict::LeftQueue => {
+            Verdict::LeftQueue(in_the_way) => {
                 service.count_timeout();
-                (WaitOutcome::TimedOut, Ok(AcquireAnswer::TimedOut(None)))
+                (WaitOutcome::TimedOut, Ok(AcquireAnswer::TimedOut(in_the_way.map(Box::new))))
             }
             Verdict::Deadlock(cycle) => {
                 let shown = Principal(handle.user().as_deref()).cycle(cycle);

@@ -4,14 +4,12 @@
 //! authors to prove.
 
 use std::{
-    borrow::Borrow,
-    hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash},
+    hash::{BuildHasherDefault, DefaultHasher},
     pin::Pin,
     task::{Context, Poll, Waker},
 };
 
 use shuttle::{rand::Rng, thread};
-use shuttle_dashmap as whole;
 use tokio::{sync::futures::Notified, time::Instant};
 
 /// Another thread may run here.
@@ -25,71 +23,9 @@ pub(crate) type RandomState = BuildHasherDefault<DefaultHasher>;
 pub(crate) type HashMap<K, V, S = RandomState> = std::collections::HashMap<K, V, S>;
 pub(crate) type HashSet<T> = std::collections::HashSet<T, RandomState>;
 
-/// So few that two locks sometimes share a shard, as they do in a table of a million.
-const SHARDS: usize = 4;
+mod map;
 
-/// Like dashmap's, with shards. Shuttle's own has one shard: two locks would never change at the same time.
-#[derive(Debug)]
-pub(crate) struct DashMap<K, V, S> {
-    shards: [whole::DashMap<K, V>; SHARDS],
-    hasher: S,
-}
-
-impl<K: Eq + Hash + Clone, V, S: BuildHasher> DashMap<K, V, S> {
-    pub(crate) fn with_hasher_and_shard_amount(hasher: S, _: usize) -> Self {
-        Self { shards: std::array::from_fn(|_| whole::DashMap::new()), hasher }
-    }
-
-    pub(crate) fn entry(&self, key: K) -> whole::Entry<'_, K, V> {
-        self.shard(&key).entry(key)
-    }
-
-    pub(crate) fn get<Q>(&self, key: &Q) -> Option<whole::Ref<'_, K, V>>
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        self.shard(key).get(key)
-    }
-
-    pub(crate) fn get_mut<Q>(&self, key: &Q) -> Option<whole::RefMut<'_, K, V>>
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        self.shard(key).get_mut(key)
-    }
-
-    pub(crate) fn contains_key<Q>(&self, key: &Q) -> bool
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        self.shard(key).contains_key(key)
-    }
-
-    pub(crate) fn remove_if_mut<Q>(&self, key: &Q, f: impl FnOnce(&K, &mut V) -> bool) -> Option<(K, V)>
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        self.shard(key).remove_if_mut(key, f)
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = whole::RefMulti<'_, K, V>> {
-        self.shards.iter().flat_map(whole::DashMap::iter)
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(whole::DashMap::len).sum()
-    }
-
-    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> &whole::DashMap<K, V> {
-        let hash = self.hasher.hash_one(key);
-        #[expect(clippy::cast_possible_truncation, reason = "less than SHARDS")]
-        &self.shards[(hash % SHARDS as u64) as usize]
-    }
-}
+pub(crate) use map::{DashMap, Entry, Several, each};
 
 /// Like tokio's.
 pub(crate) mod oneshot {

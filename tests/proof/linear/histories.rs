@@ -175,7 +175,7 @@ fn rejects_a_permit_too_many() {
 }
 
 #[test]
-fn another_limit_is_refused_as_long_as_there_is_one() {
+fn another_limit_is_refused_beside_holders() {
     let holder = || session(1, [(0, 1, permit(1)), (10, 11, FREED)]);
     let refused = |from, mode| session(2, [(from, from + 1, Op::Refused(mode))]);
     good(&[holder(), refused(5, Permit(3))]);

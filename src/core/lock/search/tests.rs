@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::core::lock::{
-    Acquire, Mode, OnBusy, Owner, PIECE, Verdict, Wait, request::Request, table::Queued,
+    Acquire, Mode, OnBusy, Owner, PIECE, Verdict, Wait, request::Request, table::Queued, wait::Asked,
 };
 
 fn name(text: &str) -> Name {
@@ -33,9 +33,11 @@ fn searched(asker: &mut Owner, wanted: &Name) -> (Vec<usize>, Found) {
     let request = Request { session: asker.id(), mode: Mode::Exclusive, upgrade: false };
     let table = asker.table().clone();
     let answer = table.take(wanted, request, OnBusy::Queue, false);
-    let Acquire::Queued(Queued { position, verdict: _verdict }) = answer else { panic!("{answer:?}") };
+    let Acquire::Queued(Queued { position, verdict: _verdict, .. }) = answer else { panic!("{answer:?}") };
     let mut pieces = Vec::new();
-    let Some(mut search) = asker.search(wanted, position) else { return (pieces, Found::NoCycle) };
+    let Some(mut search) = asker.search(&Asked::One(wanted.clone(), request), position) else {
+        return (pieces, Found::NoCycle);
+    };
     let found = loop {
         let before = search.looks;
         let found = search.go_on(&table, PIECE, |name| asker.has(name));

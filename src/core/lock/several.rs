@@ -1,0 +1,172 @@
+//! Several locks at once: all are granted in one moment, or none. The shards of all of them are locked for that.
+//!
+//! A session that waits for several locks stands in the queue of each, at the same ticket, and holds none of them. Where it
+//! is the first, nobody behind it is granted the lock.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{
+    Token,
+    entry::Lock,
+    graph::{Edge, Wants},
+    queue::{QueuePosition, Waiter},
+    request::{Acquire, OnBusy, Parts, Verdict},
+    table::{Grants, Queued, Table},
+};
+use crate::{
+    core::sync::{Rank, Several, mutant, oneshot, plain},
+    name::{Hashed, Name},
+};
+
+/// The locks of a request, which nobody else sees meanwhile.
+type Locks<'a> = Several<'a, Name, Lock, Hashed>;
+
+impl Table {
+    /// Grants all of the locks, or queues for all of them. As with [`Table::take`], a wait that is not `settled` may close a
+    /// cycle.
+    pub(super) fn take_several(&self, parts: &Arc<Parts>, on_busy: OnBusy, settled: bool) -> Acquire<Queued> {
+        let _shards = Rank::Shard.hold();
+        let mut locks = Several::lock(&self.locks, parts.names());
+        for (name, request) in parts.requests() {
+            let differing = locks.get_mut(name).and_then(|lock| lock.differing_mode(request));
+            if let Some(mode) = differing {
+                return Acquire::LimitDiffers(name.clone(), mode);
+            }
+        }
+        match first_in_the_way(parts, &mut locks) {
+            None => Acquire::Granted(self.grant_all(parts, &mut locks)),
+            Some(name) if on_busy == OnBusy::Try => Acquire::Busy(Some(name)),
+            Some(_) => self.enqueue_several(parts, &mut locks, settled),
+        }
+    }
+
+    /// Makes the holds of locks that are all available.
+    fn grant_all(&self, parts: &Parts, locks: &mut Locks<'_>) -> Token {
+        let token = self.tokens.next(parts.mode);
+        for (name, request) in parts.requests() {
+            if locks.get_mut(name).is_none() {
+                locks.insert(name.clone(), Lock::held_by_nobody());
+            }
+            if let Some(lock) = locks.get_mut(name) {
+                lock.grant(request, token);
+            }
+        }
+        token
+    }
+
+    fn enqueue_several(&self, parts: &Arc<Parts>, locks: &mut Locks<'_>, settled: bool) -> Acquire<Queued> {
+        let mut queued = parts.names().filter_map(|name| Some(locks.get_mut(name)?.queued()));
+        if queued.any(|queued| queued >= self.max_waiters) {
+            return Acquire::Full;
+        }
+        let mut graph = self.graph.lock();
+        let ticket = graph.next_ticket();
+        let positions: Box<[_]> =
+            parts.requests().map(|(_, request)| QueuePosition::of(request, ticket)).collect();
+        let open = if settled { None } else { Some(Vec::new()) };
+        let wants = Wants::Several(parts.clone(), positions.clone());
+        graph.wait(parts.session, Edge { ticket, wants, open });
+        drop(graph);
+        let (verdict, receiver) = oneshot::channel();
+        let (mut verdict, since, mut last) = (Some(verdict), Instant::now(), 0);
+        for ((name, request), &position) in parts.requests().zip(&positions) {
+            if locks.get_mut(name).is_none() {
+                locks.insert(name.clone(), Lock::held_by_nobody());
+                self.unheld.fetch_add(1, plain::Ordering::Relaxed);
+            }
+            let Some(lock) = locks.get_mut(name) else { continue };
+            last = last.max(if request.upgrade { lock.upgrades() } else { lock.queued() } + 1);
+            let (parts, verdict) = (Some(parts.clone()), verdict.take());
+            lock.enqueue(Waiter { request, position, since, parts, verdict });
+        }
+        let position = positions.first().copied().unwrap_or(QueuePosition::new(false, ticket));
+        Acquire::Queued(Queued { position, place: last, verdict: receiver })
+    }
+
+    /// Grants a waiter its locks, if all of them can be had now; and then what else can be granted of these locks.
+    pub(super) fn grant_several(&self, parts: &Parts, grants: &mut Grants) {
+        let _shards = Rank::Shard.hold();
+        let mut locks = Several::lock(&self.locks, parts.names());
+        // It may have left, or have been granted them by another.
+        let waits = |locks: &mut Locks<'_>| {
+            parts.requests().all(|(name, request)| {
+                let lock = locks.get_mut(name);
+                lock.is_some_and(|lock| lock.is_first(request.session) && lock.admits(request))
+            })
+        };
+        if !waits(&mut locks) {
+            return;
+        }
+        let token = self.tokens.next(parts.mode);
+        self.graph.lock().granted(parts.session);
+        for name in parts.names() {
+            let Some(lock) = locks.get_mut(name) else { continue };
+            let was_held = !lock.holders.is_empty();
+            let part = lock.grant_first(token);
+            grants.told.extend(part.filter(|part| part.verdict.is_some()).map(|part| (part, token)));
+            self.hand_over(lock, was_held, grants);
+        }
+    }
+
+    /// Removes a waiter from all queues, unless it was granted the locks or interrupted.
+    pub(super) fn leave_several(&self, parts: &Parts) -> Verdict {
+        if let Some((_, name)) = self.remove_several(parts) {
+            return Verdict::LeftQueue(name);
+        }
+        let first = parts.requests().next();
+        first.map_or(Verdict::Interrupted, |(name, request)| self.end_of_wait(name, request))
+    }
+
+    /// The waiter that was removed, and the first lock that was not to be had.
+    pub(super) fn remove_several(&self, parts: &Parts) -> Option<(Waiter, Option<Name>)> {
+        let mut grants = Grants::new();
+        let removed = {
+            let _shards = Rank::Shard.hold();
+            let mut locks = Several::lock(&self.locks, parts.names());
+            self.remove_from_all(parts, &mut locks, &mut grants)
+        };
+        self.send(grants);
+        removed
+    }
+
+    fn remove_from_all(
+        &self,
+        parts: &Parts,
+        locks: &mut Locks<'_>,
+        grants: &mut Grants,
+    ) -> Option<(Waiter, Option<Name>)> {
+        let mut graph = self.graph.lock();
+        let positions = match &graph.wait_of(parts.session)?.wants {
+            Wants::Several(waits, positions) if std::ptr::eq(&**waits, parts) => positions.clone(),
+            _ => return None,
+        };
+        graph.stop_waiting(parts.session);
+        drop(graph);
+        let in_the_way = first_in_the_way(parts, locks);
+        let mut first = None;
+        for (name, &position) in parts.names().zip(&positions) {
+            let Some(lock) = locks.get_mut(name) else { continue };
+            let was_held = !lock.holders.is_empty();
+            let part = lock.remove_waiter(position);
+            first = first.or(part.filter(|part| part.verdict.is_some()));
+            mutant!(PartKept => if !was_held && in_the_way.as_ref() != Some(name) {
+                lock.grant(parts.requests().next()?.1, self.tokens.next(parts.mode));
+            });
+            self.hand_over(lock, was_held, grants);
+            if lock.is_over() {
+                locks.remove(name);
+            }
+        }
+        Some((first?, in_the_way))
+    }
+}
+
+/// The first lock of a request that is not to be had at this moment.
+fn first_in_the_way(parts: &Parts, locks: &mut Locks<'_>) -> Option<Name> {
+    let mut all = parts.requests();
+    let first =
+        all.find(|(name, request)| locks.get_mut(name).is_some_and(|lock| !lock.is_available(*request)));
+    first.map(|(name, _)| name.clone())
+}
