@@ -13,9 +13,9 @@ struct Play(Model);
 
 impl Play {
     fn ask(&mut self, session: Who, locks: &str, mode: Mode, timeout: Option<u64>) -> Vec<String> {
-        let names_lock = locks.len() > 1;
+        let several = locks.len() > 1;
         let locks: Vec<Lock> = locks.bytes().map(|name| usize::from(name - b'a')).collect();
-        self.0.acquire(session, Wish { locks, mode, timeout, names_lock });
+        self.0.acquire(session, Wish { locks, mode, timeout, several });
         self.answers()
     }
 
@@ -55,7 +55,7 @@ fn several_locks_are_granted_together_or_not_at_all() {
     assert_eq!(play.get(1, "b"), ["1: 1"]);
     assert_eq!(play.ask(2, "abc", Exclusive, Some(10)), WAITS);
     assert_eq!((play.0.used_by(0), play.0.used_by(2)), (None, None), "it holds nothing");
-    play.0.pass(10);
+    play.0.wait(10);
     assert_eq!(play.answers(), ["2: 0 for 1"]);
     assert_eq!(play.try_get(3, "ac"), ["3: 1"]);
     assert_eq!(play.try_get(2, "cab"), ["2: 0 for 2"], "the first in the order of the request");

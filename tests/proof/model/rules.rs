@@ -36,8 +36,7 @@ struct Request {
     deadline: Option<u64>,
     /// The number of the request: the smallest is the oldest.
     number: u64,
-    /// Whether a time-out names the lock that was in the way: `GET_LOCKS` does.
-    names_lock: bool,
+    several: bool,
 }
 
 /// What a session asks for. In milliseconds; without a time it waits forever.
@@ -46,7 +45,8 @@ pub struct Wish {
     pub locks: Vec<Lock>,
     pub mode: Mode,
     pub timeout: Option<u64>,
-    pub names_lock: bool,
+    /// Whether it is a request of several locks, be it that there is only one.
+    pub several: bool,
 }
 
 /// Which places in the queues somebody behind them has to wait for.
@@ -74,7 +74,7 @@ pub struct Model {
 /// What sessions do.
 impl Model {
     pub fn acquire(&mut self, session: Who, wish: Wish) {
-        let Wish { mut locks, mode, timeout, names_lock } = wish;
+        let Wish { mut locks, mode, timeout, several } = wish;
         let mut seen = BTreeSet::new();
         locks.retain(|lock| seen.insert(*lock));
         let covers = |lock: &Lock| self.hold(session, *lock).is_some_and(|hold| hold.mode.covers(mode));
@@ -90,18 +90,24 @@ impl Model {
         }
         self.requests += 1;
         let (deadline, number) = (timeout.map(|timeout| self.now + timeout), self.requests);
-        self.waiting.insert(session, Request { locks, needed, mode, deadline, number, names_lock });
+        self.waiting.insert(session, Request { locks, needed, mode, deadline, number, several });
         if self.is_grantable(session) {
             self.grant(session);
-        } else if timeout == Some(0) {
-            self.time_out(session);
         } else if !self.can_leave(Places::OfOne).contains(&session) {
-            self.leave_queues(session);
-            self.answer(session, "deadlock");
+            match timeout {
+                Some(0) => self.time_out(session),
+                _ => self.refuse(session),
+            }
+        } else if timeout == Some(0) {
+            self.pass_or_time_out(session);
         } else {
-            // Others may pass now: those behind somebody who waits for them since this request.
-            self.settle();
+            self.let_pass(session);
         }
+    }
+
+    fn refuse(&mut self, session: Who) {
+        self.leave_queues(session);
+        self.answer(session, "deadlock");
     }
 
     pub fn release(&mut self, session: Who, lock: Lock) -> &'static str {
@@ -140,7 +146,7 @@ impl Model {
     }
 
     /// Time passes. No two waits are over at the same moment.
-    pub fn pass(&mut self, time: u64) {
+    pub fn wait(&mut self, time: u64) {
         let end = self.now + time;
         while let Some((deadline, session)) = self.next_deadline().filter(|(deadline, _)| *deadline <= end) {
             self.now = deadline;
@@ -203,8 +209,48 @@ impl Model {
 
     /// Whether neither holders nor the queue keep a waiting session from this one of its locks.
     fn is_to_be_had(&self, session: Who, lock: Lock) -> bool {
-        let mut ahead = self.ahead(session, lock).iter();
-        ahead.all(|other| self.passes(session, *other)) && self.holders_in_the_way(session, lock).is_empty()
+        self.ahead(session, lock).is_empty() && self.holders_in_the_way(session, lock).is_empty()
+    }
+
+    /// A request that does not wait passes, too. Nobody else does for it.
+    fn pass_or_time_out(&mut self, session: Who) {
+        let leaving = self.can_leave(Places::All);
+        let is_free = |lock: &Lock| self.holders_in_the_way(session, *lock).is_empty();
+        if self.needs_its_turn(session, &leaving) && self.waiting[&session].needed.iter().all(is_free) {
+            self.pass(session, &leaving);
+        }
+        if self.is_grantable(session) { self.grant(session) } else { self.time_out(session) }
+    }
+
+    /// As long as this session cannot leave, and could but for the turns, somebody passes: this session if it needs nothing
+    /// but its turn, or else the oldest that does.
+    fn let_pass(&mut self, session: Who) {
+        loop {
+            let leaving = self.can_leave(Places::All);
+            if !self.is_waiting(session) || leaving.contains(&session) {
+                return;
+            }
+            let next = self.waiting.keys().copied().filter(|who| self.needs_its_turn(*who, &leaving));
+            let next = next.min_by_key(|who| (*who != session, self.waiting[who].number));
+            self.pass(next.expect("a turn that nothing else is needed for"), &leaving);
+            self.settle();
+        }
+    }
+
+    /// Whether a waiting session cannot leave, and could if it were its turn.
+    fn needs_its_turn(&self, session: Who, leaving: &BTreeSet<Who>) -> bool {
+        let mut needed = self.waiting[&session].needed.iter();
+        !leaving.contains(&session) && needed.all(|lock| self.holders_leave(session, *lock, leaving))
+    }
+
+    /// A session goes in front of all that cannot leave.
+    fn pass(&mut self, session: Who, leaving: &BTreeSet<Who>) {
+        for lock in self.waiting[&session].needed.clone() {
+            let queue = self.queues.get_mut(&lock).unwrap();
+            queue.retain(|other| *other != session);
+            let place = queue.iter().position(|other| !leaving.contains(other)).unwrap_or(queue.len());
+            queue.insert(place, session);
+        }
     }
 
     fn grant(&mut self, session: Who) {
@@ -230,7 +276,7 @@ impl Model {
             |lock: &&Lock| self.waits_for(session, **lock) && !self.is_to_be_had(session, **lock);
         let missing = self.waiting[&session].locks.iter().find(is_missing).copied();
         if let (Some(request), Some(missing)) = (self.leave_queues(session), missing) {
-            self.answer(session, if request.names_lock { timed_out_for(missing) } else { "0".to_owned() });
+            self.answer(session, if request.several { timed_out_for(missing) } else { "0".to_owned() });
         }
     }
 
@@ -264,34 +310,8 @@ impl Model {
         in_the_way.iter().map(|hold| hold.session).collect()
     }
 
-    /// Whether a session need not wait for somebody in front of it: for a request of several locks that itself waits, directly
-    /// or not, for this session.
-    fn passes(&self, session: Who, ahead: Who) -> bool {
-        self.is_of_several(ahead) && {
-            let leaving = self.can_leave(Places::All);
-            let mut stuck: BTreeSet<_> = self.waiting.keys().copied().collect();
-            stuck.retain(|session| !leaving.contains(session));
-            stuck.contains(&session) && self.reaches(ahead, session, &stuck)
-        }
-    }
-
     fn is_of_several(&self, session: Who) -> bool {
-        self.waiting[&session].needed.len() > 1
-    }
-
-    /// Whether `to` is among those that `from` waits for, directly or through others of a set.
-    fn reaches(&self, from: Who, to: Who, set: &BTreeSet<Who>) -> bool {
-        let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
-        while let Some(session) = open.pop() {
-            if !set.contains(&session) || !seen.insert(session) {
-                continue;
-            }
-            for lock in &self.waiting[&session].needed {
-                open.extend(self.ahead(session, *lock));
-                open.extend(self.holders_in_the_way(session, *lock));
-            }
-        }
-        seen.contains(&to)
+        self.waiting[&session].several
     }
 
     /// The sessions that can come to an end by themselves: those that do not wait, and then those that get all that they wait
@@ -312,13 +332,22 @@ impl Model {
 
     /// Whether a waiting session gets this one of its locks once certain others have gone.
     fn comes_free(&self, session: Who, lock: Lock, gone: &BTreeSet<Who>, places: Places) -> bool {
-        let counts = |other: &&Who| places == Places::All || !self.is_of_several(**other);
-        let mut ahead = self.ahead(session, lock).iter().filter(counts);
-        let holders = self.holders_in_the_way(session, lock);
-        let mut left = holders.iter().map(|holder| gone.contains(holder));
-        let is_permit = matches!(self.waiting[&session].mode, Mode::Permit(_));
-        ahead.all(|other| gone.contains(other))
-            && (holders.is_empty() || if is_permit { left.any(|left| left) } else { left.all(|left| left) })
+        let mut several = self.ahead(session, lock).iter().filter(|other| self.is_of_several(**other));
+        (places == Places::OfOne || several.all(|other| gone.contains(other)))
+            && self.holders_leave(session, lock, gone)
+    }
+
+    /// Whether no holders keep it from this lock then, nor those in front of it that wait for nothing else.
+    fn holders_leave(&self, session: Who, lock: Lock, gone: &BTreeSet<Who>) -> bool {
+        let ahead = self.ahead(session, lock).iter().copied().filter(|other| !self.is_of_several(*other));
+        ahead.chain([session]).all(|waiter| {
+            let holders = self.holders_in_the_way(waiter, lock);
+            let mut left = holders.iter().map(|holder| gone.contains(holder));
+            match self.waiting[&waiter].mode {
+                Mode::Permit(_) => holders.is_empty() || left.any(|left| left),
+                Mode::Exclusive | Mode::Shared => left.all(|left| left),
+            }
+        })
     }
 }
 
