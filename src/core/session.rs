@@ -201,7 +201,7 @@ impl Session {
         grown
     }
 
-    /// Releases one count of each of these locks that the session holds. The number of locks of which it did.
+    /// Releases one count of each of these locks that the session holds; a name that is given twice counts once. The number of locks of which it did.
     ///
     /// # Errors
     /// [`Error::NoLogin`], [`Error::Forbidden`] or [`Error::TooManyNames`]: nothing is released.
@@ -214,7 +214,10 @@ impl Session {
             self.authorize(|viewer| if has { Ok(()) } else { viewer.check_see(name) })?;
         }
         let mut released = 0;
-        for name in names {
+        for (at, name) in names.iter().enumerate() {
+            if names.iter().take(at).any(|before| before == name) {
+                continue;
+            }
             released += u64::from(self.release(name)? == ReleaseAnswer::Released);
         }
         Ok(released)

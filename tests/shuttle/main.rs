@@ -10,6 +10,7 @@ mod every_order;
 #[allow(dead_code, reason = "shared with other tests")]
 #[path = "../common/inside.rs"]
 mod inside;
+mod kinds;
 mod mutants;
 mod owners;
 mod schedules;

@@ -2,7 +2,7 @@
 
 use getlockd::internal::mutants::Bug;
 
-use crate::{deadlock, owners, schedules::with, sessions};
+use crate::{deadlock, kinds, owners, schedules::with, sessions};
 
 #[test]
 #[should_panic(expected = "something is left")]
@@ -98,4 +98,28 @@ fn finds_end_missed_between_look_and_sleep() {
 #[should_panic(expected = "deadlock! blocked tasks")]
 fn finds_session_opened_during_shutdown() {
     with(Bug::LateGuest, sessions::drain);
+}
+
+#[test]
+#[should_panic(expected = "something is left")]
+fn finds_part_kept_after_a_timeout() {
+    with(Bug::PartKept, kinds::timeout_of_several);
+}
+
+#[test]
+#[should_panic(expected = "somebody else is inside")]
+fn finds_permit_too_many() {
+    with(Bug::PermitTooMany, kinds::three_for_two_permits);
+}
+
+#[test]
+#[should_panic(expected = "deadlock! blocked tasks")]
+fn finds_deadlock_missed_among_permits() {
+    with(Bug::MissedKnot, kinds::knot_of_permits);
+}
+
+#[test]
+#[should_panic(expected = "told of a deadlock where there is none")]
+fn finds_false_deadlock_among_permits() {
+    with(Bug::FalseKnot, kinds::one_permit_is_enough);
 }

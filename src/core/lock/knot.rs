@@ -94,8 +94,6 @@ pub(super) struct Knot {
     cursor: Option<Cursor>,
     /// Sessions of which it has just turned out that they can leave: how well they could before, and can now.
     news: Vec<(SessionId, Leaves, Leaves)>,
-    /// Who can leave, out of turn at least, in the order in which that turned out.
-    order: Vec<SessionId>,
     /// The end, and those whose waits are still to be checked.
     ending: Option<(Verdict, Vec<SessionId>)>,
     /// The search continues when this resolves.
@@ -112,7 +110,6 @@ impl Knot {
             unseen: Vec::new(),
             cursor: None,
             news: Vec::new(),
-            order: Vec::new(),
             ending: None,
             pause: None,
         };
@@ -318,9 +315,6 @@ impl Knot {
 
     fn found(&mut self, session: SessionId, leaves: Leaves) {
         let before = std::mem::replace(&mut self.node(session).leaves, leaves);
-        if before == Leaves::No {
-            self.order.push(session);
-        }
         self.news.push((session, before, leaves));
     }
 
@@ -349,10 +343,21 @@ impl Knot {
         if leaves(&self.asker) == Leaves::No {
             let knot = self.nodes.keys().filter(|session| leaves(session) == Leaves::No).copied().collect();
             self.ending = Some((Verdict::Deadlock, knot));
-        } else if let Some(&passes) = self.order.iter().find(|session| leaves(session) == Leaves::OutOfTurn) {
+        } else if let Some(passes) = self.first_to_pass() {
             let stuck = self.nodes.keys().filter(|session| leaves(session) != Leaves::Yes).copied().collect();
             self.ending = Some((Verdict::Pass(passes), stuck));
         }
+    }
+
+    /// Of those that need nothing but their turn the asker, or else the one that has waited the longest.
+    fn first_to_pass(&self) -> Option<SessionId> {
+        let needs_its_turn = |node: &Node| {
+            let mut held = node.conditions.iter().filter(|condition| condition.kind != Kind::Turn);
+            node.leaves == Leaves::OutOfTurn && held.all(|condition| condition.left[1] == 0)
+        };
+        let all = self.nodes.iter().filter(|(_, node)| needs_its_turn(node));
+        let first = all.min_by_key(|(session, node)| (**session != self.asker, node.ticket));
+        first.map(|(session, _)| *session)
     }
 
     /// Checks that the waits which were found are still there, and then does what is to be done.

@@ -96,9 +96,9 @@ impl Owner {
                 Acquire::Granted(token)
             }
             Acquire::Queued(queued) => self.wait(Asked::One(name, request), queued),
-            Acquire::Busy(_) if self.may_pass(std::slice::from_ref(&name)) => {
+            Acquire::Busy(_) if self.may_pass([&name]) => {
                 let queued = self.table.take(&name, request, OnBusy::Queue, false);
-                self.take_in_passing(Asked::One(name, request), queued)
+                self.take_in_passing(Asked::One(name, request), queued, None)
             }
             other => other.without_wait(),
         }
@@ -125,17 +125,27 @@ impl Owner {
             return Acquire::Granted(token);
         }
         let parts = Arc::new(parts);
-        match self.table.take_several(&parts, on_busy, self.holds.is_empty()) {
+        match self.ask_for(&parts, on_busy, self.holds.is_empty()) {
             Acquire::Granted(token) => {
                 self.record_grants(&parts, token);
                 Acquire::Granted(token)
             }
             Acquire::Queued(queued) => self.wait(Asked::Several(parts), queued),
-            Acquire::Busy(_) if self.may_pass(&parts.names().cloned().collect::<Vec<_>>()) => {
-                let queued = self.table.take_several(&parts, OnBusy::Queue, false);
-                self.take_in_passing(Asked::Several(parts), queued)
+            Acquire::Busy(name) if self.may_pass(parts.names()) => {
+                let queued = self.ask_for(&parts, OnBusy::Queue, false);
+                self.take_in_passing(Asked::Several(parts), queued, name)
             }
             other => other.without_wait(),
+        }
+    }
+
+    fn ask_for(&self, parts: &Arc<Parts>, on_busy: OnBusy, settled: bool) -> Acquire<Queued> {
+        let Some((name, request)) = parts.single() else {
+            return self.table.take_several(parts, on_busy, settled);
+        };
+        match self.table.take(name, request, on_busy, settled) {
+            Acquire::Busy(_) => Acquire::Busy(Some(name.clone())),
+            other => other,
         }
     }
 
@@ -153,28 +163,32 @@ impl Owner {
     }
 
     /// Whether it may be in the way of one that is in its way: that one waits for several locks.
-    fn may_pass(&self, names: &[Name]) -> bool {
-        !self.holds.is_empty() && names.iter().any(|name| self.table.is_waited_for_with_others(name))
+    fn may_pass<'n>(&self, names: impl IntoIterator<Item = &'n Name>) -> bool {
+        let mut names = names.into_iter();
+        !self.holds.is_empty() && names.any(|name| self.table.is_waited_for_with_others(name))
     }
 
-    /// The end of a request that does not wait, but may have passed one that waits for several locks.
-    fn take_in_passing(&mut self, asked: Asked, queued: Acquire<Queued>) -> Acquire<Wait<'_>> {
-        let queued = match queued {
-            Acquire::Queued(queued) => queued,
+    /// The end of a request that does not wait, but may pass one that waits for several locks. If it does not: `Busy`, with
+    /// the name of before.
+    fn take_in_passing(
+        &mut self,
+        asked: Asked,
+        queued: Acquire<Queued>,
+        in_the_way: Option<Name>,
+    ) -> Acquire<Wait<'_>> {
+        match queued {
+            Acquire::Queued(Queued { position, place, verdict }) => {
+                let search = self.search(&asked, position);
+                match Wait::new(self, asked, place, verdict, search).pass_or_leave() {
+                    Verdict::Granted(token) => Acquire::Granted(token),
+                    _ => Acquire::Busy(in_the_way),
+                }
+            }
             Acquire::Granted(token) => {
                 self.record(&asked, token);
-                return Acquire::Granted(token);
+                Acquire::Granted(token)
             }
-            other => return other.without_wait(),
-        };
-        match self.wait(asked, queued) {
-            Acquire::Queued(mut wait) => match wait.give_up() {
-                Verdict::Granted(token) => Acquire::Granted(token),
-                Verdict::LeftQueue(name) => Acquire::Busy(name),
-                Verdict::Deadlock(_) | Verdict::Interrupted => Acquire::Busy(None),
-            },
-            Acquire::Deadlock(_) => Acquire::Busy(None),
-            other => other,
+            _ => Acquire::Busy(in_the_way),
         }
     }
 

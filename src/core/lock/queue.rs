@@ -22,10 +22,10 @@ pub(super) struct QueuePosition {
     pub ticket: Ticket,
 }
 
-/// Upgrades.
-const FIRST: u64 = 0;
-/// Those that pass what has passed others, and even more.
-const IN_FRONT: u64 = 1;
+/// What passes even those that have passed others twice.
+const IN_FRONT: u64 = 0;
+/// The place of upgrades, as if all had come before the first ticket.
+const FIRST: u64 = OWN_PLACE;
 /// In the last two bits of a place: in front of what passes the wait with that ticket, in front of that wait, its own.
 const PASSES_TWICE: u64 = 1;
 const PASSES: u64 = 2;
@@ -275,9 +275,28 @@ mod tests {
         let passes_the_passing = passes.in_front(9);
         let passes_even_that = passes_the_passing.in_front(10);
         let upgrade = QueuePosition::new(true, 11);
-        let mut all = [first, second, passes, passes_later, passes_the_passing, passes_even_that, upgrade];
+        let passes_the_upgrade = upgrade.in_front(12);
+        let mut all = [
+            first,
+            second,
+            passes,
+            passes_later,
+            passes_the_passing,
+            passes_even_that,
+            upgrade,
+            passes_the_upgrade,
+        ];
         all.sort_unstable();
-        let order = [upgrade, passes_even_that, first, passes_the_passing, passes, passes_later, second];
+        let order = [
+            passes_even_that,
+            passes_the_upgrade,
+            upgrade,
+            first,
+            passes_the_passing,
+            passes,
+            passes_later,
+            second,
+        ];
         assert_eq!(all, order);
     }
 

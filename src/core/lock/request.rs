@@ -38,6 +38,11 @@ impl Parts {
         self.names.iter().map(move |part| (&part.name, Request { session, mode, upgrade: part.upgrade }))
     }
 
+    /// The lock that it needs and the request for it, if it is but one: that is like any other request for one lock.
+    pub(super) fn single(&self) -> Option<(&Name, Request)> {
+        self.requests().next().filter(|_| self.names.len() == 1)
+    }
+
     /// The locks.
     pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
         self.names.iter().map(|part| &part.name)

@@ -130,6 +130,17 @@ impl<'a> Wait<'a> {
         }
     }
 
+    /// Looks, as far as that is short, whether this wait may pass others, and leaves the queue unless it has been granted what
+    /// it is for.
+    pub(super) fn pass_or_leave(mut self) -> Verdict {
+        let owner = &*self.owner;
+        if let Some(search) = &mut self.search {
+            search.go_on(owner.table(), MAX_LOOKS, |name| owner.has(name));
+        }
+        self.search = None;
+        self.give_up()
+    }
+
     /// How many locks the search has reached.
     #[cfg(test)]
     pub(super) fn search_size(&self) -> usize {
@@ -156,7 +167,13 @@ impl<'a> Wait<'a> {
     fn leave(&self) -> Verdict {
         match &self.asked {
             Asked::One(name, request) => self.owner.table().leave(name, *request),
-            Asked::Several(parts) => self.owner.table().leave_several(parts),
+            Asked::Several(parts) => match parts.single() {
+                None => self.owner.table().leave_several(parts),
+                Some((name, request)) => match self.owner.table().leave(name, request) {
+                    Verdict::LeftQueue(_) => Verdict::LeftQueue(Some(name.clone())),
+                    verdict => verdict,
+                },
+            },
         }
     }
 
