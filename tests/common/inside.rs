@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use getlockd::internal::lock::{Mode, Token};
 
-const LOCKS: usize = 3;
+const LOCKS: usize = 10;
 
-/// Of each lock the number of shared holders, or -1 for an exclusive one.
+/// Of each lock the number of holders of shares or permits, or -1 for an exclusive one.
 #[derive(Default)]
 pub struct Inside([Lock; LOCKS], AtomicU64);
 
@@ -21,11 +21,15 @@ impl Inside {
     pub fn enter(&self, lock: usize, mode: Mode, token: Token) {
         let Lock { who, highest, highest_exclusive } = &self.0[lock];
         let others = match mode {
-            Mode::Exclusive => who.swap(-1, Ordering::SeqCst).abs(),
-            Mode::Shared => who.fetch_add(1, Ordering::SeqCst).min(0),
-            Mode::Permit(limit) => (who.fetch_add(1, Ordering::SeqCst) / i64::from(limit)).abs(),
+            Mode::Exclusive => who.swap(-1, Ordering::SeqCst),
+            Mode::Shared | Mode::Permit(_) => who.fetch_add(1, Ordering::SeqCst),
         };
-        assert_eq!(others, 0, "somebody else is inside");
+        let room = match mode {
+            Mode::Exclusive => 1,
+            Mode::Shared => i64::MAX,
+            Mode::Permit(limit) => limit.into(),
+        };
+        assert!((0..room).contains(&others), "too many are inside");
         let before = match mode {
             Mode::Exclusive => highest.load(Ordering::SeqCst),
             Mode::Shared | Mode::Permit(_) => highest_exclusive.load(Ordering::SeqCst),

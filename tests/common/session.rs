@@ -2,7 +2,7 @@
 
 use getlockd::{
     internal::{
-        command::{AcquireAnswer, EndReason, Error, LockRequest, ReleaseAnswer},
+        command::{AcquireAnswer, EndReason, Error, LockRequest, LocksRequest, ReleaseAnswer},
         lock::{Mode, SessionId},
         session::{Acquiring, Killing, Pieces, Releasing, Session, UsedBy},
     },
@@ -13,7 +13,9 @@ use getlockd_proto::timeout::Timeout;
 #[derive(Clone, Debug)]
 pub enum Command {
     GetLock { name: Name, mode: Mode, timeout: Timeout },
+    GetLocks { names: Vec<Name>, mode: Mode, timeout: Timeout },
     ReleaseLock(Name),
+    ReleaseLocks(Vec<Name>),
     ReleaseAllLocks,
     IsUsedLock(Name),
     FencingToken(Name),
@@ -21,10 +23,12 @@ pub enum Command {
     KillQuery(SessionId),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     Null,
     Int(u64),
+    /// 0, and the name that was in the way.
+    TimedOutFor(Name),
 }
 
 pub type Answer = Result<Reply, Error>;
@@ -64,7 +68,10 @@ impl Working<'_> {
 }
 
 fn acquired(answer: AcquireAnswer) -> Reply {
-    Reply::Int(answer.number())
+    match answer {
+        AcquireAnswer::TimedOut(Some(name)) => Reply::TimedOutFor(*name),
+        answer => Reply::Int(answer.number()),
+    }
 }
 
 /// Runs a command as far as it goes without waiting.
@@ -76,6 +83,13 @@ pub fn start(session: &mut Session, command: Command) -> Progress<'_> {
                 Acquiring::Waiting(waiting) => return Progress::Waiting(Waiting(waiting)),
             }
         }
+        Command::GetLocks { names, mode, timeout } => {
+            match session.acquire_several(LocksRequest { names, mode, timeout }) {
+                Acquiring::Done(answer) => answer.map(acquired),
+                Acquiring::Waiting(waiting) => return Progress::Waiting(Waiting(waiting)),
+            }
+        }
+        Command::ReleaseLocks(names) => session.release_several(&names).map(Reply::Int),
         Command::ReleaseLock(name) => session.release(&name).map(|answer| match answer {
             ReleaseAnswer::Released => Reply::Int(1),
             ReleaseAnswer::HeldByOthers => Reply::Int(0),

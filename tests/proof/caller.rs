@@ -13,7 +13,31 @@ use crate::common::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
     Shared,
+    Permit(u16),
     Exclusive,
+}
+
+impl Mode {
+    /// Whether a session that holds a lock so takes it once more if it asks for it in another mode.
+    pub fn covers(self, other: Self) -> bool {
+        self == Self::Exclusive || self == other
+    }
+}
+
+/// A wish for all of several locks. It waits as a [`Wish`] does.
+#[derive(Clone, Copy, Debug)]
+pub struct Wishes<'a> {
+    pub names: &'a [&'a str],
+    pub mode: Mode,
+    pub wait_ms: i64,
+}
+
+/// What is said to it, and the fencing token of each hold there is.
+pub struct Several {
+    pub said: Said,
+    /// After 0 the name that was in the way.
+    pub in_the_way: Option<String>,
+    pub tokens: Vec<Option<u64>>,
 }
 
 /// A wish for a lock. It tries with 0 ms, and waits forever with less.
@@ -29,6 +53,8 @@ pub enum Said {
     Number(u64),
     Null,
     Deadlock,
+    /// Others have the lock with another limit of permits, or shared.
+    LimitDiffers,
     /// `KILL QUERY` ended the wait.
     Interrupted,
 }
@@ -83,6 +109,7 @@ impl Caller {
                 let mode = match wish.mode {
                     Mode::Shared => LockMode::Shared,
                     Mode::Exclusive => LockMode::Exclusive,
+                    Mode::Permit(_) => unreachable!("only the line wire is asked for permits"),
                 };
                 let name = wish.name.to_owned();
                 let (mode, wait_ms) = (mode.into(), wish.wait_ms);
@@ -91,6 +118,30 @@ impl Caller {
                 Some((said(&heard), heard.fencing_token))
             }
         }
+    }
+
+    /// On the line wire.
+    pub async fn get_several(&mut self, wishes: Wishes<'_>) -> Option<Several> {
+        let Self::Line(line) = self else { unreachable!("only the line wire is asked for several locks") };
+        let Wishes { names, mode, wait_ms } = wishes;
+        let function = if mode == Mode::Shared { "GET_SHARED_LOCKS" } else { "GET_LOCKS" };
+        let tokens: String = names.iter().map(|name| format!("\nFENCING_TOKEN {name}")).collect();
+        line.send(&format!("{function} {} {}{tokens}", names.join(" "), wait(wait_ms))).await;
+        let answer = line.next().await?;
+        let (said, in_the_way) = match answer.strip_prefix("0 ") {
+            Some(name) => (NO, Some(name.to_owned())),
+            None => (told(&answer)?, None),
+        };
+        let mut tokens = Vec::new();
+        for _ in names {
+            tokens.push(number(told(&line.next().await?)?));
+        }
+        Some(Several { said, in_the_way, tokens })
+    }
+
+    /// On the line wire; so many were released.
+    pub async fn release_several(&mut self, names: &[&str]) -> Option<Said> {
+        self.call("RELEASE_LOCKS", Some(&names.join(" "))).await
     }
 
     pub async fn release(&mut self, name: &str) -> Option<Said> {
@@ -142,6 +193,7 @@ fn told(line: &str) -> Option<Said> {
     Some(match line {
         "NULL" => Said::Null,
         line if line.starts_with("ERROR DEADLOCK ") => Said::Deadlock,
+        line if line.starts_with("ERROR LIMIT_DIFFERS ") => Said::LimitDiffers,
         line if line.starts_with("ERROR INTERRUPTED wait cancelled ") => Said::Interrupted,
         line if line.starts_with("ERROR KILLED ") => return None,
         number => Said::Number(number.parse().unwrap_or_else(|_| panic!("{number}"))),
@@ -152,11 +204,15 @@ async fn get_by_line(
     line: &mut Client,
     Wish { name, mode, wait_ms }: Wish<'_>,
 ) -> Option<(Said, Option<u64>)> {
-    let function = function(mode);
-    let wait = if wait_ms < 0 { "-1".to_owned() } else { format!("{wait_ms}ms") };
-    line.send(&format!("{function} {name} {wait}\nFENCING_TOKEN {name}")).await;
+    let (function, wait) = (function(mode), wait(wait_ms));
+    let limit = if let Mode::Permit(limit) = mode { format!(" {limit}") } else { String::new() };
+    line.send(&format!("{function} {name}{limit} {wait}\nFENCING_TOKEN {name}")).await;
     let said = told(&line.next().await?)?;
     Some((said, number(told(&line.next().await?)?)))
+}
+
+fn wait(millis: i64) -> String {
+    if millis < 0 { "-1".to_owned() } else { format!("{millis}ms") }
 }
 
 async fn get_by_mysql(mysql: &mut MySql, wish: Wish<'_>) -> Option<(Said, Option<u64>)> {
@@ -173,6 +229,7 @@ async fn get_by_mysql(mysql: &mut MySql, wish: Wish<'_>) -> Option<(Said, Option
 fn function(mode: Mode) -> &'static str {
     match mode {
         Mode::Shared => "GET_SHARED_LOCK",
+        Mode::Permit(_) => "GET_PERMIT",
         Mode::Exclusive => "GET_LOCK",
     }
 }

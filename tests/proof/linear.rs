@@ -1,15 +1,17 @@
 //! Linearizability, over real sockets: clients on all wires take, share, upgrade, free and lose locks at
-//! random, and write down what they were answered and when. Then, for each name, an order is searched in
-//! which a lock that is no more than a list of holders and a queue gives the same answers, each between its
-//! request and its reply. If there is none the server has done what no lock may do.
+//! random, on the line wire also several at once and permits, and write down what they were answered and when. Then, for
+//! each name, an order is searched in which a lock that is no more than a list of holders and a queue gives the same
+//! answers, each between its request and its reply. If there is none the server has done what no lock may do.
 //!
-//! What is shown: one owner at a time; shared holders never beside an exclusive one; counts; fencing tokens
-//! that grow from grant to grant; first come, first served; that a wait or a try is answered 0 only where
-//! others stood in its way, and a wait not before its time; that a lease does not end before its time; that
+//! What is shown: one owner at a time; shared holders never beside an exclusive one; no more permits than the limit, and
+//! another limit refused; counts; fencing tokens that grow from grant to grant; first come, first served, also for each lock of a
+//! request of several; that a wait or a try is answered 0 only where others stood in its way, and a wait not before its time; that
+//! the name behind the 0 of a request of several is the first that was missing; that a lease does not end before its time; that
 //! the locks of a session that was killed are free by the answer to `KILL`. A client that goes without
 //! waiting for its answer may or may not have had the lock, and is gone at some time.
 //!
-//! What is not: deadlocks, which are more than one lock (`model.rs` compares them); that locks of a client
+//! What is not: deadlocks, which are more than one lock (`model.rs` compares them), nor that several locks are granted at one
+//! moment, nor whether one that holds something else was right to pass a request of several; that locks of a client
 //! that is gone, or a lease, are free soon, only that they are at the end of a round; that `RELEASE_ALL_LOCKS`
 //! frees several names at one moment, which is not promised. `crash.rs` records histories over the ends of the server, which
 //! leases outlive.
@@ -37,7 +39,7 @@ use load::{Round, leases, reaper, sessions};
 pub(crate) use lock::{Lock, Op};
 pub(crate) use record::{Diary, Tape, When};
 
-const NAMES: usize = 2;
+const NAMES: usize = 3;
 
 /// Of each session-holding client; there are seven of them.
 const ACTS: u64 = 60;
@@ -123,7 +125,17 @@ async fn every_history_has_an_order() {
         total.add(seed, Box::pin(play(&server, seed)).await);
     }
     total.tell();
-    let kinds =
-        ["granted", "timed out", "deadlock", "wait killed", "killed", "left open", "lease found ended"];
+    let kinds = [
+        "granted",
+        "several granted",
+        "several not granted",
+        "limit differs",
+        "timed out",
+        "deadlock",
+        "wait killed",
+        "killed",
+        "left open",
+        "lease found ended",
+    ];
     total.tally.assert_has(&kinds);
 }

@@ -11,6 +11,7 @@ mod inside;
 mod abuse;
 mod caller;
 mod crash;
+mod crowd;
 mod faults;
 mod h2;
 mod lease;

@@ -1,8 +1,10 @@
 //! Random sessions against a sequential model of the rules: no difference, whatever they do.
 //!
-//! The model is written for clarity, not for speed, and in another way than the server: counts and
-//! queues stand in one list, and deadlocks are found on the whole graph of who is in whose way,
-//! those ahead in a queue included.
+//! The model (`rules.rs`) decides after each step who is granted what, who waits, and who is refused. It looks for deadlocks as
+//! who can still leave, where the server searches from the session that asks.
+
+mod examples;
+mod rules;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,34 +23,51 @@ use getlockd::{
     name::Name,
 };
 use getlockd_proto::timeout::Timeout;
-use proptest::prelude::*;
+use proptest::{prelude::*, sample};
+use rules::{Lock, Model, Who, Wish};
 use tokio::sync::mpsc;
 
 const SESSIONS: usize = 5;
-const NAMES: [&str; 3] = ["a", "b", "c"];
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 #[derive(Clone, Debug)]
 enum Op {
-    Get { session: usize, name: usize, mode: Mode, seconds: Option<u64> },
-    Release { session: usize, name: usize },
-    ReleaseAll { session: usize },
-    Look { session: usize, name: usize },
-    Kill { session: usize, other: usize },
-    KillQuery { session: usize, other: usize },
-    Leave { session: usize },
+    Get { session: Who, lock: Lock, mode: Mode, seconds: Option<u64> },
+    GetSeveral { session: Who, locks: Vec<Lock>, mode: Mode, seconds: Option<u64> },
+    Release { session: Who, lock: Lock },
+    ReleaseSeveral { session: Who, locks: Vec<Lock> },
+    ReleaseAll { session: Who },
+    Look { session: Who, lock: Lock },
+    Kill { session: Who, other: Who },
+    KillQuery { session: Who, other: Who },
+    Leave { session: Who },
     Sleep { seconds: u64 },
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let mode = prop_oneof![2 => Just(Mode::Exclusive), 1 => Just(Mode::Shared)];
-    let seconds = prop_oneof![1 => Just(Some(0)), 3 => (1..4_u64).prop_map(Some), 3 => Just(None)];
-    let (session, name) = (0..SESSIONS, 0..NAMES.len());
+    let plain = || prop_oneof![2 => Just(Mode::Exclusive), 1 => Just(Mode::Shared)];
+    let seconds = || prop_oneof![1 => Just(Some(0)), 3 => (1..4_u64).prop_map(Some), 3 => Just(None)];
+    let (session, lock) = (0..SESSIONS, 0..NAMES.len());
+    // Permits are mostly of two of the locks and with one limit, so that most of them are not refused for it.
+    let wish = prop_oneof![
+        5 => (lock.clone(), plain()),
+        4 => (2..NAMES.len(), Just(Mode::Permit(2))),
+        1 => (lock.clone(), (1..4_u16).prop_map(Mode::Permit)),
+    ];
+    let several = || sample::subsequence((0..NAMES.len()).collect::<Vec<_>>(), 1..=3).prop_shuffle();
+    let twice = (several(), any::<bool>()).prop_map(|(mut locks, twice)| {
+        locks.extend(twice.then_some(locks[0]));
+        locks
+    });
     let op = prop_oneof![
-        10 => (session.clone(), name.clone(), mode, seconds)
-            .prop_map(|(session, name, mode, seconds)| Op::Get { session, name, mode, seconds }),
-        4 => (session.clone(), name.clone()).prop_map(|(session, name)| Op::Release { session, name }),
+        10 => (session.clone(), wish, seconds())
+            .prop_map(|(session, (lock, mode), seconds)| Op::Get { session, lock, mode, seconds }),
+        8 => (session.clone(), twice, plain(), seconds())
+            .prop_map(|(session, locks, mode, seconds)| Op::GetSeveral { session, locks, mode, seconds }),
+        4 => (session.clone(), lock.clone()).prop_map(|(session, lock)| Op::Release { session, lock }),
+        2 => (session.clone(), several()).prop_map(|(session, locks)| Op::ReleaseSeveral { session, locks }),
         1 => session.clone().prop_map(|session| Op::ReleaseAll { session }),
-        2 => (session.clone(), name).prop_map(|(session, name)| Op::Look { session, name }),
+        2 => (session.clone(), lock).prop_map(|(session, lock)| Op::Look { session, lock }),
         1 => (session.clone(), session.clone()).prop_map(|(session, other)| Op::Kill { session, other }),
         1 => (session.clone(), session.clone()).prop_map(|(session, other)| Op::KillQuery { session, other }),
         1 => session.prop_map(|session| Op::Leave { session }),
@@ -57,188 +76,22 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     proptest::collection::vec(op, 1..80)
 }
 
-// ---- the model ----
-
-#[derive(Default)]
-struct Lock {
-    /// Session, mode, token; the oldest first.
-    holders: Vec<(usize, Mode, u64)>,
-    queue: Vec<Waiter>,
-}
-
-#[derive(Clone)]
-struct Waiter {
-    session: usize,
-    mode: Mode,
-    upgrade: bool,
-    deadline: Option<u64>,
-}
-
-#[derive(Default)]
-struct Model {
-    now: u64,
-    token: u64,
-    locks: BTreeMap<usize, Lock>,
-    counts: BTreeMap<(usize, usize), u64>,
-    events: Vec<(usize, String)>,
-}
-
-impl Model {
-    fn say(&mut self, session: usize, answer: impl std::fmt::Display) {
-        self.events.push((session, format!("{answer}")));
-    }
-
-    fn is_waiting(&self, session: usize) -> bool {
-        self.locks.values().any(|lock| lock.queue.iter().any(|waiter| waiter.session == session))
-    }
-
-    fn get(&mut self, session: usize, name: usize, mode: Mode, seconds: Option<u64>) {
-        let deadline = seconds.map(|seconds| self.now + seconds);
-        let lock = self.locks.entry(name).or_default();
-        let held = lock.holders.iter().find(|holder| holder.0 == session).map(|holder| holder.1);
-        if held.is_some_and(|held| held.covers(mode)) {
-            *self.counts.get_mut(&(session, name)).unwrap() += 1;
-            return self.say(session, 1);
+impl Op {
+    /// The session that asks, which it can only do while it does not wait.
+    fn asker(&self) -> Option<Who> {
+        match self {
+            Self::Get { session, .. }
+            | Self::GetSeveral { session, .. }
+            | Self::Release { session, .. }
+            | Self::ReleaseSeveral { session, .. }
+            | Self::ReleaseAll { session }
+            | Self::Look { session, .. }
+            | Self::Kill { session, .. }
+            | Self::KillQuery { session, .. } => Some(*session),
+            Self::Leave { .. } | Self::Sleep { .. } => None,
         }
-        let waiter = Waiter { session, mode, upgrade: held.is_some(), deadline };
-        let place = if waiter.upgrade { 0 } else { lock.queue.len() };
-        lock.queue.insert(place, waiter);
-        self.settle();
-        if !self.is_waiting(session) {
-            return;
-        }
-        let refused =
-            if seconds == Some(0) { Some("0") } else { self.reaches(session, session).then_some("deadlock") };
-        if let Some(refused) = refused {
-            self.locks.get_mut(&name).unwrap().queue.remove(place);
-            self.say(session, refused);
-            self.settle();
-        }
-    }
-
-    /// Grants whatever the heads of the queues can be granted.
-    fn settle(&mut self) {
-        for name in 0..NAMES.len() {
-            while let Some(waiter) = self.grantable(name) {
-                self.token += 1;
-                let lock = self.locks.get_mut(&name).unwrap();
-                lock.queue.remove(0);
-                let grant = (waiter.session, waiter.mode, self.token);
-                match lock.holders.iter_mut().find(|holder| holder.0 == waiter.session) {
-                    Some(holder) => *holder = grant,
-                    None => lock.holders.push(grant),
-                }
-                *self.counts.entry((waiter.session, name)).or_default() += 1;
-                self.say(waiter.session, 1);
-            }
-        }
-    }
-
-    fn grantable(&self, name: usize) -> Option<Waiter> {
-        let lock = self.locks.get(&name)?;
-        let head = lock.queue.first()?;
-        let free =
-            lock.holders.iter().all(|holder| holder.0 == head.session || compatible(holder.1, head.mode));
-        free.then(|| head.clone())
-    }
-
-    /// Whether somebody that `from` waits for, directly or not, is `to`.
-    fn reaches(&self, from: usize, to: usize) -> bool {
-        let mut seen = BTreeSet::new();
-        let mut open = self.in_the_way_of(from);
-        while let Some(session) = open.pop() {
-            if session == to {
-                return true;
-            }
-            if seen.insert(session) {
-                open.extend(self.in_the_way_of(session));
-            }
-        }
-        false
-    }
-
-    /// The holders and those ahead in the queue that a waiter cannot be granted beside.
-    fn in_the_way_of(&self, session: usize) -> Vec<usize> {
-        let Some((lock, place)) = self.locks.values().find_map(|lock| {
-            lock.queue.iter().position(|waiter| waiter.session == session).map(|place| (lock, place))
-        }) else {
-            return Vec::new();
-        };
-        let mode = lock.queue[place].mode;
-        let holders = lock.holders.iter().map(|holder| (holder.0, holder.1));
-        let ahead = lock.queue[..place].iter().map(|waiter| (waiter.session, waiter.mode));
-        let others = holders.chain(ahead).filter(|other| other.0 != session && !compatible(other.1, mode));
-        others.map(|other| other.0).collect()
-    }
-
-    fn release(&mut self, session: usize, name: usize) -> &'static str {
-        match self.counts.get_mut(&(session, name)) {
-            Some(count) if *count > 1 => *count -= 1,
-            Some(_) => self.free(session, name),
-            None if self.locks.get(&name).is_some_and(|lock| !lock.holders.is_empty()) => return "0",
-            None => return "NULL",
-        }
-        "1"
-    }
-
-    fn free(&mut self, session: usize, name: usize) {
-        self.counts.remove(&(session, name));
-        self.locks.get_mut(&name).unwrap().holders.retain(|holder| holder.0 != session);
-        self.settle();
-    }
-
-    fn free_all(&mut self, session: usize) -> u64 {
-        let held: Vec<_> =
-            self.counts.iter().filter(|((who, _), _)| *who == session).map(|(k, n)| (k.1, *n)).collect();
-        for (name, _) in &held {
-            self.free(session, *name);
-        }
-        held.iter().map(|(_, count)| count).sum()
-    }
-
-    fn stop_waiting(&mut self, session: usize) -> bool {
-        let was = self.is_waiting(session);
-        self.locks.values_mut().for_each(|lock| lock.queue.retain(|waiter| waiter.session != session));
-        self.settle();
-        was
-    }
-
-    fn end(&mut self, session: usize) {
-        self.stop_waiting(session);
-        self.free_all(session);
-    }
-
-    fn sleep(&mut self, seconds: u64) {
-        for _ in 0..seconds {
-            self.now += 1;
-            let due = |waiter: &&Waiter| waiter.deadline.is_some_and(|deadline| deadline <= self.now);
-            let due: Vec<_> = self
-                .locks
-                .values()
-                .flat_map(|lock| lock.queue.iter().filter(due))
-                .map(|w| w.session)
-                .collect();
-            for session in due {
-                // A grant that the end of another wait brings at the same moment counts.
-                if self.stop_waiting(session) {
-                    self.say(session, 0);
-                }
-            }
-        }
-    }
-
-    fn look(&self, session: usize, name: usize) -> String {
-        let holders = self.locks.get(&name).map(|lock| lock.holders.clone()).unwrap_or_default();
-        let mine = holders.iter().find(|holder| holder.0 == session);
-        format!("{:?} {:?}", holders.first().map(|holder| holder.0), mine.map(|holder| holder.2))
     }
 }
-
-fn compatible(a: Mode, b: Mode) -> bool {
-    a == Mode::Shared && b == Mode::Shared
-}
-
-// ---- the real thing ----
 
 enum Ask {
     Run(Command),
@@ -329,28 +182,45 @@ async fn serve(
     }
 }
 
+fn name(lock: Lock) -> Name {
+    Name::new(NAMES[lock]).unwrap()
+}
+
+fn lock(name: &str) -> Lock {
+    NAMES.iter().position(|known| *known == name).unwrap()
+}
+
 /// What is compared: numbers and NULL as they are, errors by kind.
 fn plain(answer: &Answer) -> String {
     match answer {
         Ok(Reply::Int(number)) => number.to_string(),
         Ok(Reply::Null) => "NULL".to_owned(),
+        Ok(Reply::TimedOutFor(name)) => rules::timed_out_for(lock(name.as_str())),
         Err(Error::Deadlock(_)) => "deadlock".to_owned(),
         Err(Error::Interrupted) => "killed".to_owned(),
+        Err(Error::LimitDiffers(differs)) => rules::limit_differs(lock(differs.name.as_str()), differs.mode),
         other => format!("{other:?}"),
     }
 }
 
-/// Each link of a cycle must be true, and lead to the next.
-fn check_cycle(world: &World, model: &Model, asker: usize, wanted: usize, answer: &Answer) {
+/// Each link of a deadlock must be true, and whoever holds something in it waits for something in it.
+fn check_deadlock(world: &World, model: &Model, asker: Who, wanted: &[Lock], answer: &Answer) {
     let Err(Error::Deadlock(cycle)) = answer else { return };
+    let place = |id: SessionId| world.place_of(id).unwrap();
+    let waiters: BTreeSet<_> = cycle.links.iter().map(|link| link.waiter).collect();
+    assert_eq!(place(cycle.links[0].waiter), asker, "{cycle:?}");
     for (at, link) in cycle.links.iter().enumerate() {
-        let (waiter, holder) = (world.place_of(link.waiter).unwrap(), world.place_of(link.holder).unwrap());
-        let name = NAMES.iter().position(|name| *name == link.name.as_str()).unwrap();
-        let lock = &model.locks[&name];
-        assert!(lock.holders.iter().any(|h| h.0 == holder), "{cycle:?}");
-        let waits = lock.queue.iter().any(|w| w.session == waiter);
-        assert!(if at == 0 { waiter == asker && name == wanted } else { waits }, "{cycle:?}");
-        assert_eq!(link.holder, cycle.links[(at + 1) % cycle.links.len()].waiter, "{cycle:?}");
+        let lock = lock(link.name.as_str());
+        assert!(link.waiter != link.holder && model.hold(place(link.holder), lock).is_some(), "{cycle:?}");
+        let waits = if place(link.waiter) == asker {
+            wanted.contains(&lock)
+        } else {
+            model.waits_for(place(link.waiter), lock)
+        };
+        assert!(waits && waiters.contains(&link.holder), "{cycle:?}");
+        if waiters.len() == cycle.links.len() {
+            assert_eq!(link.holder, cycle.links[(at + 1) % cycle.links.len()].waiter, "{cycle:?}");
+        }
     }
 }
 
@@ -358,73 +228,23 @@ async fn drive(ops: Vec<Op>) {
     let mut world = World::new();
     let mut model = Model::default();
     let mut tokens = BTreeMap::new();
-    for op in ops {
-        let lock = |name: usize| Name::new(NAMES[name]).unwrap();
-        let mut asked = None;
-        match op {
-            Op::Get { session, .. }
-            | Op::Release { session, .. }
-            | Op::ReleaseAll { session }
-            | Op::Look { session, .. }
-            | Op::Kill { session, .. }
-            | Op::KillQuery { session, .. }
-                if model.is_waiting(session) =>
-            {
-                continue;
-            }
-            Op::Get { session, name, mode, seconds } => {
-                let timeout = seconds.map_or(Timeout::Forever, |s| Timeout::Within(Duration::from_secs(s)));
-                world.run(session, Command::GetLock { name: lock(name), mode, timeout });
-                model.get(session, name, mode, seconds);
-                asked = Some((session, name));
-            }
-            Op::Release { session, name } => {
-                world.run(session, Command::ReleaseLock(lock(name)));
-                let answer = model.release(session, name);
-                model.say(session, answer);
-            }
-            Op::ReleaseAll { session } => {
-                world.run(session, Command::ReleaseAllLocks);
-                let counts = model.free_all(session);
-                model.say(session, counts);
-            }
-            Op::Look { session, name } => {
-                let seen = look(&mut world, session, lock(name), &mut tokens, &model).await;
-                assert_eq!(seen, model.look(session, name));
-            }
-            Op::Kill { session, other } => {
-                world.run(session, Command::Kill(world.clients[other].id));
-                model.end(other);
-                if session != other {
-                    model.say(session, 1);
-                }
-            }
-            Op::KillQuery { session, other } => {
-                world.run(session, Command::KillQuery(world.clients[other].id));
-                let was = model.stop_waiting(other);
-                if was {
-                    model.say(other, "killed");
-                }
-                model.say(session, u8::from(was));
-            }
-            Op::Leave { session } => {
-                let _ = world.clients[session].ask.send(Ask::Leave);
-                model.end(session);
-            }
-            Op::Sleep { seconds } => {
-                tokio::time::sleep(Duration::from_secs(seconds)).await;
-                model.sleep(seconds);
-            }
+    for (number, op) in ops.into_iter().enumerate() {
+        if op.asker().is_some_and(|session| model.is_waiting(session)) {
+            continue;
         }
+        step(&mut world, &mut model, &mut tokens, &op, number).await;
         let answers = world.answers().await;
         for (session, answer) in &answers {
-            if let Some((asker, name)) = asked {
-                assert!(plain(answer) != "deadlock" || *session == asker);
-                check_cycle(&world, &model, asker, name, answer);
-            }
+            let (asker, wanted) = match &op {
+                Op::Get { session, lock, .. } => (*session, vec![*lock]),
+                Op::GetSeveral { session, locks, .. } => (*session, locks.clone()),
+                _ => continue,
+            };
+            assert!(plain(answer) != "deadlock" || *session == asker);
+            check_deadlock(&world, &model, asker, &wanted, answer);
         }
         let mut heard: Vec<_> = answers.iter().map(|(session, answer)| (*session, plain(answer))).collect();
-        let mut expected = std::mem::take(&mut model.events);
+        let mut expected = std::mem::take(&mut model.answers);
         heard.sort();
         expected.sort();
         assert_eq!(heard, expected, "after {op:?}");
@@ -440,35 +260,95 @@ async fn drive(ops: Vec<Op>) {
     assert_eq!((counters.locks, counters.waiters), (0, 0), "nothing is left behind");
 }
 
-/// The oldest holder and this session's token, as the model writes them.
-async fn look(
-    world: &mut World,
-    session: usize,
-    name: Name,
-    tokens: &mut BTreeMap<(usize, u64), u64>,
-    model: &Model,
-) -> String {
-    world.run(session, Command::IsUsedLock(name.clone()));
-    world.run(session, Command::FencingToken(name.clone()));
+/// One step of both.
+async fn step(world: &mut World, model: &mut Model, tokens: &mut Tokens, op: &Op, number: usize) {
+    // No two time-outs are at the same moment: whoever is first may let the other one go.
+    let distinct = |seconds: u64| if seconds == 0 { 0 } else { 1_000 * seconds + 1 + number as u64 };
+    let within = |seconds: Option<u64>| {
+        let millis = seconds.map(distinct);
+        (millis, millis.map_or(Timeout::Forever, |millis| Timeout::Within(Duration::from_millis(millis))))
+    };
+    let names = |locks: &[Lock]| locks.iter().copied().map(name).collect();
+    match *op {
+        Op::Get { session, lock, mode, seconds } => {
+            let (millis, timeout) = within(seconds);
+            world.run(session, Command::GetLock { name: name(lock), mode, timeout });
+            model.acquire(session, Wish { locks: vec![lock], mode, timeout: millis, several: false });
+        }
+        Op::GetSeveral { session, ref locks, mode, seconds } => {
+            let (millis, timeout) = within(seconds);
+            world.run(session, Command::GetLocks { names: names(locks), mode, timeout });
+            model.acquire(session, Wish { locks: locks.clone(), mode, timeout: millis, several: true });
+        }
+        Op::Release { session, lock } => {
+            world.run(session, Command::ReleaseLock(name(lock)));
+            let answer = model.release(session, lock);
+            model.answer(session, answer);
+        }
+        Op::ReleaseSeveral { session, ref locks } => {
+            world.run(session, Command::ReleaseLocks(names(locks)));
+            let released = model.release_several(session, locks);
+            model.answer(session, released);
+        }
+        Op::ReleaseAll { session } => {
+            world.run(session, Command::ReleaseAllLocks);
+            let counts = model.release_all(session);
+            model.answer(session, counts);
+        }
+        Op::Look { session, lock } => look(world, session, lock, tokens, model).await,
+        Op::Kill { session, other } => {
+            world.run(session, Command::Kill(world.clients[other].id));
+            model.end(other);
+            if session != other {
+                model.answer(session, 1);
+            }
+        }
+        Op::KillQuery { session, other } => {
+            world.run(session, Command::KillQuery(world.clients[other].id));
+            let was = model.stop_waiting(other);
+            if was {
+                model.answer(other, "killed");
+            }
+            model.answer(session, u8::from(was));
+        }
+        Op::Leave { session } => {
+            let _ = world.clients[session].ask.send(Ask::Leave);
+            model.end(session);
+        }
+        Op::Sleep { seconds } => {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            model.wait(1_000 * seconds);
+        }
+    }
+}
+
+/// The fencing tokens that were seen: of which lock, by which grant of the model.
+type Tokens = BTreeMap<(Lock, u64), u64>;
+
+/// Compares the oldest holder and this session's token.
+async fn look(world: &mut World, session: Who, lock: Lock, tokens: &mut Tokens, model: &Model) {
+    world.run(session, Command::IsUsedLock(name(lock)));
+    world.run(session, Command::FencingToken(name(lock)));
     let answers = world.answers().await;
     let number = |at: usize| match answers[at].1 {
         Ok(Reply::Int(number)) => Some(number),
         _ => None,
     };
     let holder = number(0).and_then(|id| world.place_of(SessionId(id.try_into().unwrap())));
-    let place = NAMES.iter().position(|n| *n == name.as_str()).unwrap();
-    let mine = model.locks.get(&place).and_then(|lock| lock.holders.iter().find(|h| h.0 == session));
-    if let (Some(token), Some(mine)) = (number(1), mine) {
-        // Both grow for each name. How they grow across names is not compared: RELEASE_ALL_LOCKS
-        // frees in no order.
-        let known = *tokens.entry((place, mine.2)).or_insert(token);
-        assert_eq!(known, token, "a hold keeps its token");
-        let of_name: Vec<_> =
-            tokens.iter().filter(|((of, _), _)| *of == place).map(|(_, token)| *token).collect();
-        assert!(of_name.is_sorted_by(|a, b| a < b), "{of_name:?}");
+    assert_eq!(holder, model.used_by(lock));
+    let (token, grant) = (number(1), model.hold(session, lock).map(|hold| hold.grant));
+    assert_eq!(token.is_some(), grant.is_some());
+    let (Some(token), Some(grant)) = (token, grant) else { return };
+    tokens.insert((lock, grant), *tokens.get(&(lock, grant)).unwrap_or(&token));
+    for ((of, other), seen) in &*tokens {
+        assert_eq!(
+            *other == grant,
+            *seen == token,
+            "a grant has one token, for all its locks as long as it lasts"
+        );
+        // How they grow across locks is not compared: RELEASE_ALL_LOCKS frees in no order.
+        assert!(*of != lock || other.cmp(&grant) == seen.cmp(&token), "the tokens of a lock grow");
     }
-    let token = number(1).and(mine.map(|mine| mine.2));
-    format!("{holder:?} {token:?}")
 }
 
 proptest! {

@@ -1,9 +1,10 @@
 //! Much of everything for long, against the program itself; then nothing of it is left.
 //!
 //! Clients on all wires connect, lock, wait, share, upgrade, time out, run into deadlocks, leave in the
-//! middle of a call, are killed, take leases and let them expire. Nobody holds a lock beside another, and
-//! tokens grow (`claims.rs`). At the end no lock, no waiter, no session, no descriptor and no thread is left,
-//! each connection and each lease that may be had can be had, and the process is as large as it was.
+//! middle of a call, are killed, take leases and let them expire; on the line wire they take several locks at
+//! once, and permits. Nobody holds a lock beside another, and tokens grow (`claims.rs`). At the end no lock, no
+//! waiter, no session, no descriptor and no thread is left, each connection and each lease that may be had can be
+//! had, and the process is as large as it was.
 //!
 //! As large as it was after the same load had run for a fifth of the time: an allocator keeps what it once
 //! needed. What grows slower than 5 % in the time of the run is not seen.
@@ -160,15 +161,18 @@ fn tell(what: &str, needs: Needs, tally: &Tally) {
 }
 
 /// What has to come, for the run to prove something.
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 14] = [
     "deadlock",
     "dropped in a call",
     "granted",
     "KILL",
     "lease left to expire",
     "lease timed out",
+    "permit granted",
     "quit",
     "session killed",
+    "several granted",
+    "several timed out",
     "timed out",
     "upgraded",
     "wait killed",

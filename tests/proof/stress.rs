@@ -9,7 +9,7 @@ use getlockd::{
     internal::{
         client_info::{Origin, Wire},
         command::Error,
-        lock::{Mode, SessionId, Token},
+        lock::{Mode, SessionId},
         session::{Limits, LockService, Session},
         stats::ReleaseCause,
     },
@@ -19,15 +19,49 @@ use getlockd_proto::timeout::Timeout;
 
 const TASKS: u64 = 32;
 const ROUNDS: u64 = 4_000;
-const NAMES: usize = 3;
+/// Locks that are wanted at once: mostly one.
+#[derive(Clone)]
+struct Wish {
+    locks: Vec<usize>,
+    mode: Mode,
+}
 
-fn lock(dice: &mut Dice) -> (usize, Mode) {
-    let mode = if dice.one_in(3) { Mode::Shared } else { Mode::Exclusive };
-    (usize::try_from(dice.below(NAMES as u64)).unwrap(), mode)
+impl Wish {
+    /// Three locks are shared or not, and of the fourth there are permits.
+    fn any(dice: &mut Dice) -> Self {
+        let (plain, count) = (usize::try_from(dice.below(3)).unwrap(), 2 + usize::from(dice.one_in(2)));
+        let (locks, mode) = match dice.below(9) {
+            0 | 1 => (vec![3], Mode::Permit(2)),
+            2 => (vec![3], Mode::Exclusive),
+            3 => ((plain..plain + count).map(|lock| lock % 4).collect(), Mode::Exclusive),
+            4 => (vec![plain, (plain + 1) % 3], Mode::Shared),
+            5 | 6 => (vec![plain], Mode::Shared),
+            _ => (vec![plain], Mode::Exclusive),
+        };
+        Self { locks, mode }
+    }
+
+    fn shares_a_lock_with(&self, other: &Self) -> bool {
+        self.locks.iter().any(|lock| other.locks.contains(lock))
+    }
+
+    fn names(&self) -> Vec<Name> {
+        self.locks.iter().map(|lock| name(*lock)).collect()
+    }
+
+    fn enter(&self, session: &Session, inside: &Inside) {
+        for lock in &self.locks {
+            inside.enter(*lock, self.mode, session.token(&name(*lock)).unwrap());
+        }
+    }
+
+    fn leave(&self, inside: &Inside) {
+        self.locks.iter().for_each(|lock| inside.leave(*lock, self.mode));
+    }
 }
 
 fn name(index: usize) -> Name {
-    Name::new(["a", "b", "c"][index]).unwrap()
+    Name::new(["a", "b", "c", "d"][index]).unwrap()
 }
 
 fn open(service: &Arc<LockService>) -> Session {
@@ -35,57 +69,62 @@ fn open(service: &Arc<LockService>) -> Session {
 }
 
 /// None if the wait was dropped, or the session is to end.
-async fn get(session: &mut Session, lock: (usize, Mode), dice: &mut Dice) -> Option<Answer> {
+async fn get(session: &mut Session, wish: &Wish, dice: &mut Dice) -> Option<Answer> {
     let wait = [Timeout::Within(Duration::from_micros(dice.below(3_000))), Timeout::Forever];
-    let timeout = wait[usize::from(dice.below(2) == 0)];
+    let (mode, timeout) = (wish.mode, wait[usize::from(dice.below(2) == 0)]);
     let patience = Duration::from_micros(dice.below(5_000));
-    match start(session, Command::GetLock { name: name(lock.0), mode: lock.1, timeout }) {
+    let mut names = wish.names();
+    let command = if names.len() == 1 {
+        Command::GetLock { name: names.remove(0), mode, timeout }
+    } else {
+        Command::GetLocks { names, mode, timeout }
+    };
+    match start(session, command) {
         Progress::Done(answer) => Some(answer),
         Progress::Waiting(waiting) => tokio::time::timeout(patience, waiting.finish()).await.ok()?.ok(),
         Progress::Working(_) => unreachable!(),
     }
 }
 
-fn token(session: &Session, lock: usize) -> Token {
-    session.token(&name(lock)).unwrap()
-}
-
-fn release(session: &mut Session, lock: usize) {
-    let Progress::Done(answer) = start(session, Command::ReleaseLock(name(lock))) else { unreachable!() };
-    assert!(matches!(answer, Ok(Reply::Int(1))), "{answer:?}");
+fn release(session: &mut Session, wish: &Wish) {
+    let Progress::Done(answer) = start(session, Command::ReleaseLocks(wish.names())) else { unreachable!() };
+    assert_eq!(answer, Ok(Reply::Int(wish.locks.len() as u64)));
 }
 
 async fn work(service: Arc<LockService>, inside: Arc<Inside>, seed: u64) {
     let mut dice = Dice::new(seed);
     let mut session = open(&service);
     for _ in 0..ROUNDS {
-        let outer = lock(&mut dice);
+        let outer = Wish::any(&mut dice);
         if dice.below(10) == 0 {
             let id = SessionId(u32::try_from(dice.below(3 * TASKS)).unwrap());
             drop(start(&mut session, Command::KillQuery(id)));
         }
-        match get(&mut session, outer, &mut dice).await {
-            Some(Ok(Reply::Int(1))) => inside.enter(outer.0, outer.1, token(&session, outer.0)),
-            Some(Ok(Reply::Int(0)) | Err(Error::Deadlock(_) | Error::Interrupted)) | None => continue,
+        match get(&mut session, &outer, &mut dice).await {
+            Some(Ok(Reply::Int(1))) => outer.enter(&session, &inside),
+            Some(
+                Ok(Reply::Int(0) | Reply::TimedOutFor(_)) | Err(Error::Deadlock(_) | Error::Interrupted),
+            )
+            | None => continue,
             Some(other) => panic!("{other:?}"),
         }
-        // A second lock, so that cycles arise.
-        let inner = lock(&mut dice);
-        let second = inner.0 != outer.0
-            && matches!(get(&mut session, inner, &mut dice).await, Some(Ok(Reply::Int(1))));
+        // More of them, so that cycles arise.
+        let inner = Wish::any(&mut dice);
+        let second = !inner.shares_a_lock_with(&outer)
+            && matches!(get(&mut session, &inner, &mut dice).await, Some(Ok(Reply::Int(1))));
         if second {
-            inside.enter(inner.0, inner.1, token(&session, inner.0));
+            inner.enter(&session, &inside);
             tokio::task::yield_now().await;
-            inside.leave(inner.0, inner.1);
+            inner.leave(&inside);
         }
-        inside.leave(outer.0, outer.1);
+        outer.leave(&inside);
         match dice.below(4) {
             0 => session = open(&service),
             1 => drop(start(&mut session, Command::ReleaseAllLocks)),
             _ => {
-                release(&mut session, outer.0);
+                release(&mut session, &outer);
                 if second {
-                    release(&mut session, inner.0);
+                    release(&mut session, &inner);
                 }
             }
         }
@@ -93,7 +132,7 @@ async fn work(service: Arc<LockService>, inside: Arc<Inside>, seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn exclusive_holder_is_alone() {
+async fn no_more_are_inside_than_a_lock_admits() {
     let _alone = MACHINE.write().await;
     let service = LockService::new(Limits { locks_per_session: 100, ..Limits::default() });
     let inside = Arc::new(Inside::default());

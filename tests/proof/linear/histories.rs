@@ -9,7 +9,7 @@ use super::{
     },
 };
 use crate::caller::{
-    Mode::{Exclusive, Shared},
+    Mode::{Exclusive, Permit, Shared},
     NO, Said, YES,
 };
 
@@ -156,6 +156,115 @@ fn shared_try_fails_behind_an_exclusive_waiter() {
     good(&[holder(), waits(2), tries(11, Granted(2))]);
     bad(&[holder(), waits(5), tries(3, Never)]);
     bad(&[holder(), waits(2), tries(11, Never)]);
+}
+
+fn permit(token: u64) -> Op {
+    Op::Try(Permit(2), Granted(token))
+}
+
+#[test]
+fn rejects_a_permit_too_many() {
+    let holder =
+        |token: u32, freed| session(token, [(0, 1, permit(token.into())), (freed, freed + 1, FREED)]);
+    good(&[holder(1, 4), holder(2, 10), session(3, [(2, 3, Op::Try(Permit(2), Never)), (6, 7, permit(3))])]);
+    bad(&[holder(1, 8), holder(2, 10), session(3, [(6, 7, permit(3))])]);
+    bad(&[holder(1, 4), holder(2, 10), session(3, [(6, 7, Op::Try(Permit(2), Never))])]);
+    // Exclusive is for all permits.
+    good(&[holder(1, 4), holder(2, 10), session(3, [(6, 7, BUSY), (12, 13, had(3))])]);
+    bad(&[holder(1, 4), holder(2, 10), session(3, [(6, 7, had(3))])]);
+}
+
+#[test]
+fn another_limit_is_refused_beside_holders() {
+    let holder = || session(1, [(0, 1, permit(1)), (10, 11, FREED)]);
+    let refused = |from, mode| session(2, [(from, from + 1, Op::Refused(mode))]);
+    good(&[holder(), refused(5, Permit(3))]);
+    good(&[holder(), refused(5, Shared)]);
+    bad(&[holder(), refused(5, Permit(2))]);
+    bad(&[holder(), refused(5, Exclusive)]);
+    bad(&[holder(), refused(12, Permit(3))]);
+    bad(&[holder(), session(2, [(5, 6, Op::Try(Permit(3), Never))])]);
+    bad(&[holder(), session(2, [(5, 6, Op::Try(Permit(3), Granted(2)))])]);
+    bad(&[holder(), session(2, [(5, 6, shared(2))])]);
+}
+
+/// A request of this lock and another, which is granted at `taken`, with this token.
+fn of_two(number: u32, asked: u64, taken: u64, token: u64) -> Track<Op> {
+    let [place, take] = [Op::Place, Op::Take].map(|op| op(Exclusive, Granted(token)));
+    session(number, [(asked, asked + 1, place), (taken, taken + 1, take), (taken + 1, taken + 2, FREED)])
+}
+
+#[test]
+fn rejects_overtaking_a_request_of_several() {
+    // The other lock comes free at 20. Up to then nobody holds this one.
+    let seen = || session(2, [(4, 5, Op::IsFree(YES)), (6, 7, BUSY), (8, 9, Op::IsFree(YES))]);
+    let waits = |token| session(3, [(10, 40, Op::Ask(Exclusive, Granted(token))), (10, 40, FREED)]);
+    good(&[of_two(1, 2, 20, 1), seen(), waits(2)]);
+    bad(&[of_two(1, 2, 20, 1), seen(), session(3, [(10, 11, had(2)), (12, 13, FREED)])]);
+    bad(&[of_two(1, 2, 20, 2), seen(), waits(1)]);
+    // One that holds the other lock passes.
+    let passes = |op| session(3, [(10, 11, Op::Beside(Box::new(op))), (12, 13, FREED)]);
+    good(&[of_two(1, 2, 20, 2), seen(), passes(had(1))]);
+    bad(&[of_two(1, 2, 20, 1), seen(), passes(had(2))]);
+    // And so does one that stands in front of it in the queue.
+    let ask = |from, token| (from, from + 4, Op::Ask(Exclusive, Granted(token)));
+    let pass = |from| (from, from + 4, Op::Pass);
+    let idle = || session(3, [ask(8, 1), pass(10), (15, 16, FREED)]);
+    let holds = |from| {
+        let (from, until, op) = ask(from, 2);
+        session(4, [(from, until, Op::Beside(Box::new(op))), pass(16), (18, 19, FREED)])
+    };
+    good(&[of_two(1, 2, 20, 3), idle(), holds(10)]);
+    bad(&[of_two(1, 2, 20, 3), idle()]);
+    bad(&[of_two(1, 2, 20, 3), idle(), holds(17)]);
+}
+
+#[test]
+fn rejects_a_part_that_is_kept_after_a_timeout() {
+    let holder = |freed| session(1, [(0, 1, had(1)), (freed, freed + 1, FREED)]);
+    let gives_up =
+        |missing| session(2, [(2, 3, Op::Place(Exclusive, Never)), (8, 9, Op::GiveUp(Exclusive, missing))]);
+    let next = |op| session(3, [(12, 13, op)]);
+    // It was missing this lock. Nobody has it once its holder is gone.
+    good(&[holder(10), gives_up(Some(true)), next(had(2))]);
+    bad(&[holder(10), gives_up(Some(true)), next(BUSY)]);
+    // It was missing the other one, and could have had this one.
+    good(&[holder(5), gives_up(Some(false)), next(had(2))]);
+    bad(&[holder(5), gives_up(Some(false)), next(BUSY)]);
+    // The name that it was told was not the first that was missing, or was not missing.
+    bad(&[holder(10), gives_up(Some(false)), next(had(2))]);
+    bad(&[holder(5), gives_up(Some(true)), next(had(2))]);
+    good(&[holder(10), gives_up(None), next(had(2))]);
+}
+
+#[test]
+fn rejects_a_part_of_a_try_that_could_not_be_had() {
+    let holder = || session(1, [(0, 1, had(1)), (10, 11, FREED)]);
+    let tries = |from, op| session(2, [(from, from + 1, op)]);
+    good(&[holder(), tries(12, Op::Could(Exclusive))]);
+    bad(&[holder(), tries(5, Op::Could(Exclusive))]);
+    good(&[holder(), tries(5, BUSY)]);
+    bad(&[holder(), tries(12, BUSY)]);
+}
+
+#[test]
+fn request_of_several_takes_what_it_holds_once_more() {
+    let place = |token| (2, 3, Op::Place(Exclusive, Granted(token)));
+    let take = |token| (4, 5, Op::Take(Exclusive, Granted(token)));
+    let told = |token| (5, 6, Op::Told(Exclusive, token));
+    let freed = |from| (from, from + 1, FREED);
+    let next = || session(2, [(20, 21, had(5))]);
+    let again = |token| [(0, 1, had(1)), place(token), take(token), told(token), freed(10), freed(12)];
+    good(&[session(1, again(1)), next()]);
+    bad(&[session(1, again(2)), next()]);
+    bad(&[session(1, [(0, 1, had(1)), place(1), take(1), freed(10)]), next()]);
+    // An upgrade is a new grant, ahead of the queue.
+    let upgrade = [(0, 1, shared(1)), place(3), take(3), told(3), freed(10), freed(12)];
+    good(&[
+        session(1, upgrade),
+        session(3, [(1, 2, Op::Ask(Exclusive, Granted(4))), (15, 16, FREED)]),
+        next(),
+    ]);
 }
 
 #[test]

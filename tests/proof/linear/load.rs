@@ -9,7 +9,7 @@ use super::{
     record::{Diary, Tape, When},
 };
 use crate::{
-    caller::{Caller, Mode, Said, Wire, Wish, YES},
+    caller::{Caller, Mode, NO, Said, Wire, Wish, Wishes, YES},
     common::{Addrs, Client, dice::Dice},
     lease::{Lease, Lender, NoLease},
     tally::Tally,
@@ -24,10 +24,12 @@ pub(crate) struct Round {
 }
 
 /// What a session does next.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Act {
     Get { name: usize, mode: Mode, wait_ms: i64 },
+    GetSeveral { names: Vec<usize>, mode: Mode, wait_ms: i64 },
     Release(usize),
+    ReleaseSeveral(Vec<usize>),
     ReleaseAll,
     IsFree(usize),
     IsUsed(usize),
@@ -42,13 +44,38 @@ impl Round {
         Wish { name: &self.names[name], mode, wait_ms }
     }
 
+    fn texts(&self, names: &[usize]) -> Vec<&str> {
+        names.iter().map(|name| self.names[*name].as_str()).collect()
+    }
+
     fn when(&self, from: u64) -> When {
         When { from, until: self.tape.now() }
     }
 }
 
-fn any_mode(dice: &mut Dice) -> Mode {
-    if dice.one_in(3) { Mode::Shared } else { Mode::Exclusive }
+/// The lock that is not shared: there are permits of it, on the line wire, mostly with one limit.
+const OF_PERMITS: usize = 2;
+
+fn any_mode(name: usize, wire: Option<Wire>, dice: &mut Dice) -> Mode {
+    match (name, wire) {
+        (OF_PERMITS, Some(Wire::Line)) => {
+            let (two, three) = (Mode::Permit(2), Mode::Permit(3));
+            dice.pick(&[two, two, two, two, three, Mode::Shared, Mode::Exclusive, Mode::Exclusive])
+        }
+        (OF_PERMITS, _) => Mode::Exclusive,
+        _ => dice.pick(&[Mode::Shared, Mode::Exclusive, Mode::Exclusive]),
+    }
+}
+
+/// Two or three of the locks, in any order.
+fn any_names(round: &Round, dice: &mut Dice) -> Vec<usize> {
+    let mut names: Vec<_> = (0..round.names.len()).collect();
+    names.rotate_left(round.any_name(dice));
+    if dice.one_in(2) {
+        names.reverse();
+    }
+    names.truncate(dice.pick(&[2, 2, 3]));
+    names
 }
 
 fn any_wait(dice: &mut Dice) -> i64 {
@@ -70,7 +97,8 @@ pub(crate) async fn sessions(round: &Round, wire: Wire, acts: u64, mut dice: Dic
             // Some lose patience, be it in the middle of an answer.
             let patience = if dice.one_in(40) { dice.below(4_000) } else { 60_000_000 };
             let act = any_act(round, wire, &diary, &mut dice);
-            let did = timeout(Duration::from_micros(patience), run(round, &mut caller, &mut diary, act));
+            let did =
+                timeout(Duration::from_micros(patience), run(round, &mut caller, &mut diary, act.clone()));
             let from = round.tape.now();
             match did.await {
                 Ok(Some(())) => continue,
@@ -87,13 +115,26 @@ pub(crate) async fn sessions(round: &Round, wire: Wire, acts: u64, mut dice: Dic
 fn any_act(round: &Round, wire: Wire, diary: &Diary, dice: &mut Dice) -> Act {
     let name = round.any_name(dice);
     let held = diary.held.keys().copied().max();
-    match (dice.below(12), held) {
+    // Not all wires can do all.
+    let sides = if wire == Wire::Line { 15 } else { 12 };
+    match (dice.below(sides), held) {
         (0..5, Some(held)) => Act::Release(held),
         (5, Some(_)) => Act::ReleaseAll,
         (6, _) if wire != Wire::Hold => Act::IsFree(name),
         (7, _) if wire != Wire::Hold => Act::IsUsed(name),
         (8, _) => Act::Release(name),
-        _ => Act::Get { name, mode: any_mode(dice), wait_ms: any_wait(dice) },
+        (12, _) => {
+            let mut names: Vec<_> = diary.held.keys().copied().collect();
+            names.sort_unstable();
+            Act::ReleaseSeveral(if names.is_empty() { vec![name] } else { names })
+        }
+        (13.., _) => {
+            let names = any_names(round, dice);
+            let is_shared = !names.contains(&OF_PERMITS) && dice.one_in(2);
+            let mode = if is_shared { Mode::Shared } else { Mode::Exclusive };
+            Act::GetSeveral { names, mode, wait_ms: any_wait(dice) }
+        }
+        _ => Act::Get { name, mode: any_mode(name, Some(wire), dice), wait_ms: any_wait(dice) },
     }
 }
 
@@ -106,6 +147,20 @@ async fn run(round: &Round, caller: &mut Caller, diary: &mut Diary, act: Act) ->
             let got = caller.get(wish).await?;
             round.tally.count(answer(got.0));
             diary.got(name, wish, round.when(from), got);
+        }
+        Act::GetSeveral { names, mode, wait_ms } => {
+            let texts = round.texts(&names);
+            let told = caller.get_several(Wishes { names: &texts, mode, wait_ms }).await?;
+            round.tally.count(if told.said == YES { "several granted" } else { "several not granted" });
+            let missing =
+                told.in_the_way.as_ref().and_then(|name| texts.iter().position(|text| text == name));
+            assert_eq!(missing.is_some(), told.said == NO, "{:?}", told.in_the_way);
+            diary.got_several(&names, (mode, wait_ms), round.when(from), (&told, missing));
+        }
+        Act::ReleaseSeveral(names) => {
+            let said = caller.release_several(&round.texts(&names)).await?;
+            let held: Vec<_> = names.into_iter().filter(|name| diary.held.contains_key(name)).collect();
+            diary.released_several(&held, round.when(from), said);
         }
         Act::Release(name) => {
             let said = caller.release(&round.names[name]).await?;
@@ -134,6 +189,7 @@ fn answer(said: Said) -> &'static str {
         Said::Number(_) => "timed out",
         Said::Deadlock => "deadlock",
         Said::Interrupted => "wait killed",
+        Said::LimitDiffers => "limit differs",
         Said::Null => "null",
     }
 }
@@ -143,7 +199,9 @@ fn open(round: &Round, diary: &mut Diary, act: Act, from: u64) {
     round.tally.count("left open");
     match act {
         Act::Get { name, mode, wait_ms } => diary.open_get(name, round.wish(name, mode, wait_ms), from),
+        Act::GetSeveral { names, mode, .. } => diary.open_get_several(&names, mode, from),
         Act::Release(name) => diary.open_release(name, from),
+        Act::ReleaseSeveral(names) => names.iter().for_each(|name| diary.open_release(*name, from)),
         Act::ReleaseAll => diary.open_release_all(from),
         Act::IsFree(_) | Act::IsUsed(_) => {}
     }
@@ -167,7 +225,7 @@ pub(crate) async fn leases(round: &Round, mut lender: Lender, count: u64, mut di
     for _ in 0..count {
         let mut diary = round.tape.diary(None);
         let (name, gives_up) = (round.any_name(&mut dice), dice.one_in(12));
-        let wish = round.wish(name, any_mode(&mut dice), any_wait(&mut dice));
+        let wish = round.wish(name, any_mode(name, None, &mut dice), any_wait(&mut dice));
         let expires = gives_up || dice.one_in(4);
         let ttl_ms = if expires { 10 + dice.below(30) } else { 2_000 };
         let patience = Duration::from_micros(if gives_up { dice.below(4_000) } else { 60_000_000 });

@@ -13,7 +13,7 @@ use super::{
     checker::{Step, Track},
     lock::{Fate, NAMELESS, Op},
 };
-use crate::caller::{NO, Said, Wish, YES};
+use crate::caller::{Mode, NO, Said, Several, Wish, YES};
 
 /// When something can have happened, in nanoseconds of one clock.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +102,11 @@ fn by_tokens(mut tracks: Vec<Track<Op>>) -> Vec<Track<Op>> {
     tracks
 }
 
+/// When a wait can be over.
+fn time_out(when: When, wait_ms: i64) -> u64 {
+    when.from + 1_000_000 * u64::try_from(wait_ms).expect("a wait that ends")
+}
+
 pub(crate) fn nanos(time: Duration) -> u64 {
     time.as_nanos().try_into().unwrap()
 }
@@ -114,6 +119,11 @@ impl Diary {
     fn perhaps(&mut self, name: usize, from: u64, op: Op) {
         let step = Step { op, from, until: u64::MAX, optional: true, likely: from + SOON };
         self.steps.push((name, step));
+    }
+
+    /// A request, which may pass others if its session holds something else.
+    fn asked(&self, name: usize, op: Op) -> Op {
+        if self.held.keys().any(|held| *held != name) { Op::Beside(Box::new(op)) } else { op }
     }
 
     /// Something that was answered.
@@ -131,11 +141,16 @@ impl Diary {
         let mode = wish.mode;
         let token = || token.expect("a token with a grant");
         let granted = || Fate::Granted(token());
+        let asked = |op| self.asked(name, op);
         match (said, wish.wait_ms) {
             (Said::Deadlock, 0) => panic!("{wish:?} is answered {said:?}"),
-            (YES, 0) => self.seen(name, when, Op::Try(mode, granted())),
+            (Said::LimitDiffers, _) => self.seen(name, when, Op::Refused(mode)),
+            (YES, 0) => self.seen(name, when, asked(Op::Try(mode, granted()))),
             (NO, 0) => self.seen(name, when, Op::Try(mode, Fate::Never)),
-            (YES, _) => self.step(name, when, when.from, Op::Ask(mode, granted())),
+            (YES, _) => {
+                self.step(name, when, when.from, asked(Op::Ask(mode, granted())));
+                self.may_pass(name, when);
+            }
             // What closes a cycle is in the queue until that is seen. Whether there was one is not for one lock to say.
             (NO | Said::Interrupted | Said::Deadlock, _) => self.left(name, wish, when, said == NO),
             _ => panic!("{wish:?} is answered {said:?}"),
@@ -146,11 +161,57 @@ impl Diary {
         }
     }
 
+    /// A request that is granted a lock may have passed requests of several.
+    fn may_pass(&mut self, name: usize, When { from, until }: When) {
+        self.steps.push((name, Step { op: Op::Pass, from, until, optional: true, likely: until }));
+    }
+
+    /// The answer to a request of all these, in their order; `missing` is the place there of the one that was in the way.
+    pub(crate) fn got_several(
+        &mut self,
+        names: &[usize],
+        (mode, wait_ms): (Mode, i64),
+        when: When,
+        (told, missing): (&Several, Option<usize>),
+    ) {
+        for (place, (name, token)) in names.iter().copied().zip(&told.tokens).enumerate() {
+            // Those in front of the missing one were to be had, those behind it may have been.
+            let is_missing = missing.filter(|missing| place <= *missing).map(|missing| place == missing);
+            let token = || token.expect("a token with a grant");
+            let granted = || Fate::Granted(token());
+            match (told.said, wait_ms) {
+                (YES, 0) => self.seen(name, when, self.asked(name, Op::Try(mode, granted()))),
+                (YES, _) => {
+                    self.step(name, when, when.from, self.asked(name, Op::Place(mode, granted())));
+                    self.seen(name, when, Op::Take(mode, granted()));
+                }
+                (NO, 0) => match is_missing {
+                    Some(true) => self.seen(name, when, Op::Try(mode, Fate::Never)),
+                    Some(false) => self.seen(name, when, self.asked(name, Op::Could(mode))),
+                    None => {}
+                },
+                (NO | Said::Interrupted | Said::Deadlock, _) => {
+                    self.step(name, when, when.from, self.asked(name, Op::Place(mode, Fate::Never)));
+                    let from = if told.said == NO { time_out(when, wait_ms) } else { when.from };
+                    self.seen(name, When { from, until: when.until }, Op::GiveUp(mode, is_missing));
+                }
+                _ => panic!("{names:?} is answered {:?}", told.said),
+            }
+            if told.said == YES {
+                self.seen(name, when, Op::Told(mode, token()));
+            }
+        }
+        if told.said == YES {
+            for name in names {
+                *self.held.entry(*name).or_default() += 1;
+            }
+        }
+    }
+
     /// In the queue, and out of it without a grant; if by its time-out, then not before that.
     fn left(&mut self, name: usize, wish: Wish<'_>, when: When, by_timeout: bool) {
-        self.step(name, when, when.from, Op::Ask(wish.mode, Fate::Never));
-        let waited = if by_timeout { wish.wait_ms.try_into().expect("a wait that ends") } else { 0 };
-        let from = when.from + 1_000_000 * waited;
+        self.step(name, when, when.from, self.asked(name, Op::Ask(wish.mode, Fate::Never)));
+        let from = if by_timeout { time_out(when, wish.wait_ms) } else { when.from };
         self.seen(name, When { from, until: when.until }, Op::Leave);
     }
 
@@ -170,12 +231,34 @@ impl Diary {
         }
     }
 
+    pub(crate) fn released_several(&mut self, names: &[usize], when: When, said: Said) {
+        assert_eq!(said, Said::Number(names.len() as u64), "a session knows what it holds");
+        for name in names {
+            self.released(*name, when, YES);
+        }
+    }
+
     /// A wish without an answer. Who waits and is ended leaves the queue first, and frees what it holds then.
     pub(crate) fn open_get(&mut self, name: usize, wish: Wish<'_>, from: u64) {
         let op = if wish.wait_ms == 0 { Op::Try } else { Op::Ask };
-        self.perhaps(name, from, op(wish.mode, Fate::Unknown));
+        self.perhaps(name, from, self.asked(name, op(wish.mode, Fate::Unknown)));
+        if wish.wait_ms != 0 {
+            self.perhaps(name, from, Op::Pass);
+        }
         self.perhaps(name, from, Op::Vanish);
         self.held.entry(name).or_default();
+    }
+
+    pub(crate) fn open_get_several(&mut self, names: &[usize], mode: Mode, from: u64) {
+        for name in names.iter().copied() {
+            self.perhaps(name, from, self.asked(name, Op::Place(mode, Fate::Unknown)));
+            self.perhaps(name, from, Op::Take(mode, Fate::Unknown));
+            self.perhaps(name, from, Op::Vanish);
+        }
+        // Only now: none of them is something else that it holds.
+        for name in names {
+            self.held.entry(*name).or_default();
+        }
     }
 
     pub(crate) fn open_release(&mut self, name: usize, from: u64) {

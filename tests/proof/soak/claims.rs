@@ -95,9 +95,14 @@ impl Claims {
         }
         let name = state.names.entry(name).or_default();
         name.claims.retain(|other| other.owner != claim.owner && !other.is_over(now));
-        let beside = |other: &&Claim| (claim.mode, other.mode) != (Mode::Shared, Mode::Shared);
-        assert!(!name.claims.iter().any(|other| beside(&other)), "{claim:?} beside {:?}", name.claims);
-        let before = if claim.mode == Mode::Shared { name.last_exclusive } else { name.last };
+        let alike = name.claims.iter().all(|other| other.mode == claim.mode);
+        let room = match claim.mode {
+            Mode::Exclusive => 1,
+            Mode::Permit(limit) => limit.into(),
+            Mode::Shared => usize::MAX,
+        };
+        assert!(alike && name.claims.len() < room, "{claim:?} beside {:?}", name.claims);
+        let before = if claim.mode == Mode::Exclusive { name.last } else { name.last_exclusive };
         assert!(claim.token > before, "{claim:?} after token {before}");
         name.last = name.last.max(claim.token);
         if claim.mode == Mode::Exclusive {

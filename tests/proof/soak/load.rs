@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::claims::{Claim, Claims};
 use crate::{
-    caller::{Caller, Mode, Said, Wire, Wish, YES},
+    caller::{Caller, Mode, Said, Wire, Wish, Wishes, YES},
     common::{Addrs, Client, dice::Dice},
     lease::{Lease, Lender, NoLease},
     tally::Tally,
@@ -39,8 +39,15 @@ fn text(name: usize) -> String {
     format!("soak-{name}")
 }
 
-fn any_mode(dice: &mut Dice) -> Mode {
-    if dice.one_in(3) { Mode::Shared } else { Mode::Exclusive }
+/// The lock that is not shared: there are permits of it, on the line wire.
+const OF_PERMITS: usize = 7;
+
+fn any_mode(name: usize, wire: Option<Wire>, dice: &mut Dice) -> Mode {
+    match (name, wire) {
+        (OF_PERMITS, Some(Wire::Line)) => dice.pick(&[Mode::Permit(3), Mode::Permit(3), Mode::Exclusive]),
+        (OF_PERMITS, _) => Mode::Exclusive,
+        _ => dice.pick(&[Mode::Shared, Mode::Exclusive, Mode::Exclusive]),
+    }
 }
 
 fn any_wait(dice: &mut Dice) -> i64 {
@@ -61,6 +68,7 @@ fn patience(dice: &mut Dice) -> Duration {
 struct Visitor<'a> {
     world: &'a World,
     caller: Caller,
+    wire: Wire,
     owner: u32,
     held: Vec<Held>,
 }
@@ -89,13 +97,45 @@ impl Visitor<'_> {
         if dice.one_in(15) {
             return self.release_all().await;
         }
-        let (name, mode) = (any_name(dice), any_mode(dice));
+        if self.wire == Wire::Line && dice.one_in(3) {
+            return self.get_several(dice).await;
+        }
+        let name = any_name(dice);
+        let mode = any_mode(name, Some(self.wire), dice);
         let wish = Wish { name: &text(name), mode, wait_ms: any_wait(dice) };
         let got = timeout(patience(dice), self.caller.get(wish)).await.map_err(|_| Over::GaveUp)?;
         let (said, token) = got.ok_or(Over::Cut)?;
         self.world.tally.count(kind(said));
         if said == YES {
             self.granted(name, mode, token.expect("a token with a grant"));
+            if matches!(mode, Mode::Permit(_)) {
+                self.world.tally.count("permit granted");
+            }
+        }
+        Ok(())
+    }
+
+    /// All of some locks that are next to each other.
+    async fn get_several(&mut self, dice: &mut Dice) -> Result<(), Over> {
+        let (first, count) = (dice.below(NAMES), 2 + dice.below(3));
+        let names: Vec<_> =
+            (first..first + count).map(|name| usize::try_from(name % NAMES).unwrap()).collect();
+        let is_shared = !names.contains(&OF_PERMITS) && dice.one_in(3);
+        let mode = if is_shared { Mode::Shared } else { Mode::Exclusive };
+        let texts: Vec<_> = names.iter().map(|name| text(*name)).collect();
+        let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+        let wishes = Wishes { names: &texts, mode, wait_ms: any_wait(dice) };
+        let got = timeout(patience(dice), self.caller.get_several(wishes)).await;
+        let told = got.map_err(|_| Over::GaveUp)?.ok_or(Over::Cut)?;
+        self.world.tally.count(kind(told.said));
+        if told.said == YES {
+            for (name, token) in names.into_iter().zip(told.tokens) {
+                self.granted(name, mode, token.expect("a token with a grant"));
+            }
+            self.world.tally.count("several granted");
+        } else if let Some(in_the_way) = told.in_the_way {
+            assert!(texts.contains(&in_the_way.as_str()), "{in_the_way} of {texts:?}");
+            self.world.tally.count("several timed out");
         }
         Ok(())
     }
@@ -104,7 +144,7 @@ impl Visitor<'_> {
         let owner = self.owner;
         let enter = |mode| self.world.claims.enter(name, Claim { owner, mode, token, until: None });
         match self.held.iter_mut().find(|held| held.name == name) {
-            Some(held) if held.mode >= mode => {
+            Some(held) if held.mode.covers(mode) => {
                 assert_eq!(held.token, token, "a lock that is taken again keeps its token");
                 held.count += 1;
             }
@@ -163,7 +203,7 @@ pub(crate) async fn sessions(world: Arc<World>, wire: Wire, mut dice: Dice) {
         let (mut caller, id) = Caller::open(world.addrs, wire).await;
         let owner = world.claims.begin(id);
         let introduced = caller.introduce(&owner.to_string()).await;
-        let mut visitor = Visitor { world: &world, caller, owner, held: Vec::new() };
+        let mut visitor = Visitor { world: &world, caller, wire, owner, held: Vec::new() };
         let mut over = introduced.ok_or(Over::Cut);
         for _ in 0..dice.below(40) {
             if over.is_err() || world.is_over() {
@@ -188,7 +228,8 @@ pub(crate) async fn sessions(world: Arc<World>, wire: Wire, mut dice: Dice) {
 pub(crate) async fn leases(world: Arc<World>, mut lender: Lender, mut dice: Dice) {
     while !world.is_over() {
         let owner = world.claims.begin(None);
-        let (name, mode, wait_ms) = (any_name(&mut dice), any_mode(&mut dice), any_wait(&mut dice));
+        let (name, wait_ms) = (any_name(&mut dice), any_wait(&mut dice));
+        let mode = any_mode(name, None, &mut dice);
         let ttl = Duration::from_millis(if dice.one_in(3) { 10 + dice.below(60) } else { 3_000 });
         let (id, from, ttl_ms) = (owner.to_string(), Instant::now(), ttl.as_millis().try_into().unwrap());
         let name_text = text(name);
