@@ -23,11 +23,11 @@ pub(crate) use {
 
 mod guarded;
 #[cfg(not(feature = "shuttle"))]
-mod several;
+mod locked_keys;
 
 pub(crate) use guarded::Rank;
 #[cfg(not(feature = "shuttle"))]
-pub(crate) use several::{Several, each};
+pub(crate) use locked_keys::{LockedKeys, each};
 
 /// A mutex with a [`Rank`], whose steps shuttle sees.
 pub(crate) type Guarded<T> = guarded::Ranked<Mutex<T>>;
@@ -61,7 +61,7 @@ pub(crate) use {
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     shuttled::{
-        AtomicWaker, DashMap, Entry, HashMap, HashSet, Notify, RandomState, Several, each, oneshot,
+        AtomicWaker, DashMap, Entry, HashMap, HashSet, LockedKeys, Notify, RandomState, each, oneshot,
         sleep_until,
     },
 };

@@ -20,12 +20,27 @@ use super::{
     entry::{Lock, Needs},
     graph::Places,
     queue::{QueuePosition, Ticket},
-    search::{Found, MAX_LOOKS},
 };
 use crate::{
     core::sync::{HashMap, mutant, oneshot},
     name::Name,
 };
+
+/// How many holders are examined under one guard.
+pub(super) const MAX_LOOKS: usize = 64;
+
+/// The state of a search after a piece of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The search is not over.
+    Nothing,
+    /// There is no cycle.
+    NoCycle,
+    /// The wait closes this cycle.
+    Cycle(Cycle),
+    /// There are waits for several locks or for permits on the way, which `knot.rs` knows of.
+    Complex,
+}
 
 /// How well a session can leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,7 +85,7 @@ enum Kind {
 
 /// What is being looked at.
 #[derive(Debug)]
-struct Cursor {
+struct Reading {
     node: SessionId,
     places: Places,
     at: usize,
@@ -80,7 +95,7 @@ struct Cursor {
 
 /// What the sessions that cannot leave are checked for at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum Conclusion {
     Deadlock,
     Pass(SessionId),
 }
@@ -93,11 +108,11 @@ pub(super) struct Knot {
     is_try: bool,
     nodes: HashMap<SessionId, Node>,
     unseen: Vec<SessionId>,
-    cursor: Option<Cursor>,
+    reading: Option<Reading>,
     /// Sessions of which it has just turned out that they can leave: how well they could before, and can now.
     news: Vec<(SessionId, Leaves, Leaves)>,
     /// The end, and those whose waits are still to be checked.
-    ending: Option<(Verdict, Vec<SessionId>)>,
+    ending: Option<(Conclusion, Vec<SessionId>)>,
     /// The search continues when this resolves.
     pub(super) pause: Option<oneshot::Receiver<()>>,
 }
@@ -111,7 +126,7 @@ impl Knot {
             is_try,
             nodes: HashMap::default(),
             unseen: Vec::new(),
-            cursor: None,
+            reading: None,
             news: Vec::new(),
             ending: None,
             pause: None,
@@ -141,8 +156,8 @@ impl Knot {
                     return Found::NoCycle;
                 }
                 self.spread(session, before, now)
-            } else if let Some(cursor) = self.cursor.take() {
-                self.look(table, cursor)
+            } else if let Some(reading) = self.reading.take() {
+                self.look(table, reading)
             } else if let Some(session) = self.unseen.pop() {
                 if !self.meet(table, session) {
                     return Found::NoCycle;
@@ -171,7 +186,7 @@ impl Knot {
             return session != self.asker;
         };
         let (ticket, is_open) = (edge.ticket, edge.open.is_some());
-        self.cursor = Some(Cursor { node: session, places: edge.wants.places(), at: 0, after: None });
+        self.reading = Some(Reading { node: session, places: edge.wants.places(), at: 0, after: None });
         drop(graph);
         let node = self.node(session);
         (node.ticket, node.is_open) = (ticket, is_open);
@@ -179,12 +194,12 @@ impl Knot {
     }
 
     /// Looks at some holders of one of the locks that a session waits for. How many.
-    fn look(&mut self, table: &Table, mut cursor: Cursor) -> usize {
-        let Some((name, position)) = cursor.places.get(cursor.at).cloned() else {
-            self.complete(cursor.node);
+    fn look(&mut self, table: &Table, mut reading: Reading) -> usize {
+        let Some((name, position)) = reading.places.get(reading.at).cloned() else {
+            self.complete(reading.node);
             return 1;
         };
-        let (me, than, after) = (cursor.node, self.ticket, cursor.after);
+        let (me, than, after) = (reading.node, self.ticket, reading.after);
         let look = |lock: &Lock| {
             let needs = lock.needs(position, than);
             let turn = lock.several_in_front(position, than).next().map(|(_, session)| session);
@@ -198,10 +213,10 @@ impl Knot {
         };
         let (needs, turn, holders) =
             table.with_lock(&name, look).unwrap_or((Needs::Nothing, None, Vec::new()));
-        let is_first = cursor.after.is_none();
+        let is_first = reading.after.is_none();
         let is_last = holders.len() < MAX_LOOKS;
         let looks = holders.len();
-        cursor.after = holders.last().map(|(_, token)| *token);
+        reading.after = holders.last().map(|(_, token)| *token);
         let others: Vec<_> = holders.into_iter().map(|(session, _)| session).filter(|id| *id != me).collect();
         if is_first && let Some(turn) = turn {
             self.add(me, Kind::Turn, &name, vec![turn]);
@@ -217,9 +232,9 @@ impl Knot {
             self.drop_condition(me);
         }
         if is_last || is_met {
-            (cursor.at, cursor.after) = (cursor.at + 1, None);
+            (reading.at, reading.after) = (reading.at + 1, None);
         }
-        self.cursor = Some(cursor);
+        self.reading = Some(reading);
         looks
     }
 
@@ -347,11 +362,11 @@ impl Knot {
         let leaves = |session: &SessionId| self.nodes.get(session).map_or(Leaves::Yes, |node| node.leaves);
         if leaves(&self.asker) == Leaves::No {
             let knot = self.nodes.keys().filter(|session| leaves(session) == Leaves::No).copied().collect();
-            self.ending = Some((Verdict::Deadlock, knot));
+            self.ending = Some((Conclusion::Deadlock, knot));
         } else if let Some(passes) = self.first_to_pass().filter(|first| *first == self.asker || !self.is_try)
         {
             let stuck = self.nodes.keys().filter(|session| leaves(session) != Leaves::Yes).copied().collect();
-            self.ending = Some((Verdict::Pass(passes), stuck));
+            self.ending = Some((Conclusion::Pass(passes), stuck));
         }
         self.ending.is_some()
     }
@@ -394,8 +409,8 @@ impl Knot {
             return (some.len(), None);
         }
         let found = match verdict {
-            Verdict::Deadlock => Some(Found::Cycle(self.trace())),
-            Verdict::Pass(session) => {
+            Conclusion::Deadlock => Some(Found::Cycle(self.trace())),
+            Conclusion::Pass(session) => {
                 self.let_pass(table, session);
                 self.start_again();
                 None

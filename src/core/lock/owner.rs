@@ -7,9 +7,10 @@ use tokio::time::Instant;
 use super::{
     Mode, PIECE, SessionId, Token, Wait,
     holders::Hold,
+    knot::MAX_LOOKS,
     queue::QueuePosition,
     request::{Acquire, OnBusy, Part, Parts, Released, Request, Verdict},
-    search::{MAX_LOOKS, Search},
+    search::Search,
     table::{Queued, Table},
     wait::Asked,
 };

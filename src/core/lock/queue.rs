@@ -100,12 +100,12 @@ impl Waiter {
 #[derive(Debug)]
 pub(super) enum Queue {
     One(Waiter),
-    Many(Many),
+    Crowd(Crowd),
 }
 
 /// No operation takes longer for many waiters than for few, except a look at all of them.
 #[derive(Debug, Default)]
-pub(super) struct Many {
+pub(super) struct Crowd {
     waiters: BTreeMap<QueuePosition, Waiter>,
     /// Those that wait for several locks.
     several: BTreeMap<QueuePosition, Arc<Parts>>,
@@ -118,7 +118,7 @@ impl Queue {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Waiter> {
         let (one, many) = match self {
             Self::One(waiter) => (Some(waiter), None),
-            Self::Many(many) => (None, Some(many.waiters.values())),
+            Self::Crowd(many) => (None, Some(many.waiters.values())),
         };
         one.into_iter().chain(many.into_iter().flatten())
     }
@@ -126,21 +126,21 @@ impl Queue {
     pub(super) fn first(&self) -> Option<&Waiter> {
         match self {
             Self::One(waiter) => Some(waiter),
-            Self::Many(many) => many.waiters.first_key_value().map(|(_, waiter)| waiter),
+            Self::Crowd(many) => many.waiters.first_key_value().map(|(_, waiter)| waiter),
         }
     }
 
     pub(super) fn len(&self) -> usize {
         match self {
             Self::One(_) => 1,
-            Self::Many(many) => many.waiters.len(),
+            Self::Crowd(many) => many.waiters.len(),
         }
     }
 
     pub(super) fn get(&self, position: QueuePosition) -> Option<&Waiter> {
         match self {
             Self::One(waiter) => Some(waiter).filter(|waiter| waiter.position == position),
-            Self::Many(many) => many.waiters.get(&position),
+            Self::Crowd(many) => many.waiters.get(&position),
         }
     }
 
@@ -154,7 +154,7 @@ impl Queue {
                 let waiter = Some(waiter).filter(|waiter| waiter.position < of);
                 (waiter.and_then(|waiter| Some((waiter.position, waiter.parts.as_ref()?))), None)
             }
-            Self::Many(many) => {
+            Self::Crowd(many) => {
                 let in_front = many.several.range((Bound::Unbounded, Bound::Excluded(of))).rev();
                 (None, Some(in_front.map(|(position, parts)| (*position, parts))))
             }
@@ -166,7 +166,7 @@ impl Queue {
     pub(super) fn has_several(&self) -> bool {
         match self {
             Self::One(waiter) => waiter.parts.is_some(),
-            Self::Many(many) => !many.several.is_empty(),
+            Self::Crowd(many) => !many.several.is_empty(),
         }
     }
 
@@ -174,35 +174,35 @@ impl Queue {
     pub(super) fn mode_beside(&self) -> Option<Mode> {
         match self {
             Self::One(waiter) => Some(waiter.request.mode).filter(|mode| *mode != Mode::Exclusive),
-            Self::Many(many) => many.mode.filter(|_| many.beside > 0),
+            Self::Crowd(many) => many.mode.filter(|_| many.beside > 0),
         }
     }
 
     pub(super) fn push(&mut self, waiter: Waiter) {
         match self {
             Self::One(_) => {
-                if let Self::One(first) = std::mem::replace(self, Self::Many(Many::default())) {
+                if let Self::One(first) = std::mem::replace(self, Self::Crowd(Crowd::default())) {
                     self.push(first);
                 }
                 self.push(waiter);
             }
-            Self::Many(many) => many.push(waiter),
+            Self::Crowd(many) => many.push(waiter),
         }
     }
 
     pub(super) fn remove(&mut self, position: QueuePosition) -> Option<Waiter> {
         match self {
             Self::One(waiter) if waiter.position != position => None,
-            Self::One(_) => match std::mem::replace(self, Self::Many(Many::default())) {
+            Self::One(_) => match std::mem::replace(self, Self::Crowd(Crowd::default())) {
                 Self::One(waiter) => Some(waiter),
-                Self::Many(_) => None,
+                Self::Crowd(_) => None,
             },
-            Self::Many(many) => many.remove(position),
+            Self::Crowd(many) => many.remove(position),
         }
     }
 }
 
-impl Many {
+impl Crowd {
     fn push(&mut self, waiter: Waiter) {
         if waiter.request.mode != Mode::Exclusive {
             (self.beside, self.mode) = (self.beside + 1, Some(waiter.request.mode));
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_passes_stands_in_front_of_whom_it_passes() {
+    fn passing_position_is_in_front_of_the_passed() {
         let (first, second) = (QueuePosition::new(false, 1), QueuePosition::new(false, 2));
         let passes = second.in_front(7);
         let passes_later = second.in_front(8);

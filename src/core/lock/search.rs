@@ -19,29 +19,13 @@ use super::{
     entry::{Blocker, Lock},
     graph::{Edge, Wants},
     holders::Hold,
-    knot::Knot,
+    knot::{Found, Knot, MAX_LOOKS},
     queue::{QueuePosition, Ticket},
 };
 use crate::{
     core::sync::{HashSet, mutant, oneshot},
     name::Name,
 };
-
-/// How many holders are examined under one guard.
-pub(super) const MAX_LOOKS: usize = 64;
-
-/// The state of a search after a piece of it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    /// The search is not over.
-    Nothing,
-    /// There is no cycle.
-    NoCycle,
-    /// The wait closes this cycle.
-    Cycle(Cycle),
-    /// There are waits for several locks or for permits on the way, which `knot.rs` knows of.
-    Complex,
-}
 
 /// A wait of which it is not known yet whether it closes a cycle.
 type OpenWait = (SessionId, Ticket);

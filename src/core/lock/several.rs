@@ -16,19 +16,19 @@ use super::{
     table::{Grants, Queued, Table},
 };
 use crate::{
-    core::sync::{Rank, Several, mutant, oneshot, plain},
+    core::sync::{LockedKeys, Rank, mutant, oneshot, plain},
     name::{Hashed, Name},
 };
 
 /// The locks of a request, which nobody else sees meanwhile.
-type Locks<'a> = Several<'a, Name, Lock, Hashed>;
+type LockedParts<'a> = LockedKeys<'a, Name, Lock, Hashed>;
 
 impl Table {
     /// Grants all of the locks, or queues for all of them. As with [`Table::take`], a wait that is not `settled` may close a
     /// cycle.
     pub(super) fn take_several(&self, parts: &Arc<Parts>, on_busy: OnBusy, settled: bool) -> Acquire<Queued> {
         let _shards = Rank::Shard.hold();
-        let mut locks = Several::lock(&self.locks, parts.names());
+        let mut locks = LockedKeys::lock(&self.locks, parts.names());
         for (name, request) in parts.requests() {
             let differing = locks.get_mut(name).and_then(|lock| lock.differing_mode(request));
             if let Some(mode) = differing {
@@ -43,7 +43,7 @@ impl Table {
     }
 
     /// Makes the holds of locks that are all available.
-    fn grant_all(&self, parts: &Parts, locks: &mut Locks<'_>) -> Token {
+    fn grant_all(&self, parts: &Parts, locks: &mut LockedParts<'_>) -> Token {
         let token = self.tokens.next(parts.mode);
         for (name, request) in parts.requests() {
             if locks.get_mut(name).is_none() {
@@ -56,7 +56,12 @@ impl Table {
         token
     }
 
-    fn enqueue_several(&self, parts: &Arc<Parts>, locks: &mut Locks<'_>, settled: bool) -> Acquire<Queued> {
+    fn enqueue_several(
+        &self,
+        parts: &Arc<Parts>,
+        locks: &mut LockedParts<'_>,
+        settled: bool,
+    ) -> Acquire<Queued> {
         let mut queued = parts.names().filter_map(|name| Some(locks.get_mut(name)?.queued()));
         if queued.any(|queued| queued >= self.max_waiters) {
             return Acquire::Full;
@@ -88,9 +93,9 @@ impl Table {
     /// Grants a waiter its locks, if all of them can be had now; and then what else can be granted of these locks.
     pub(super) fn grant_several(&self, parts: &Parts, grants: &mut Grants) {
         let _shards = Rank::Shard.hold();
-        let mut locks = Several::lock(&self.locks, parts.names());
+        let mut locks = LockedKeys::lock(&self.locks, parts.names());
         // It may have left, or have been granted them by another.
-        let waits = |locks: &mut Locks<'_>| {
+        let waits = |locks: &mut LockedParts<'_>| {
             parts.requests().all(|(name, request)| {
                 let lock = locks.get_mut(name);
                 lock.is_some_and(|lock| lock.is_first(request.session) && lock.admits(request))
@@ -124,7 +129,7 @@ impl Table {
         let mut grants = Grants::new();
         let removed = {
             let _shards = Rank::Shard.hold();
-            let mut locks = Several::lock(&self.locks, parts.names());
+            let mut locks = LockedKeys::lock(&self.locks, parts.names());
             self.remove_from_all(parts, &mut locks, &mut grants)
         };
         self.send(grants);
@@ -134,7 +139,7 @@ impl Table {
     fn remove_from_all(
         &self,
         parts: &Parts,
-        locks: &mut Locks<'_>,
+        locks: &mut LockedParts<'_>,
         grants: &mut Grants,
     ) -> Option<(Waiter, Option<Name>)> {
         let mut graph = self.graph.lock();
@@ -164,7 +169,7 @@ impl Table {
 }
 
 /// The first lock of a request that is not to be had at this moment.
-fn first_in_the_way(parts: &Parts, locks: &mut Locks<'_>) -> Option<Name> {
+fn first_in_the_way(parts: &Parts, locks: &mut LockedParts<'_>) -> Option<Name> {
     let mut all = parts.requests();
     let first =
         all.find(|(name, request)| locks.get_mut(name).is_some_and(|lock| !lock.is_available(*request)));

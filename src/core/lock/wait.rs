@@ -7,8 +7,9 @@ use tokio::task::yield_now;
 use super::{
     Owner, PIECE,
     holders::Hold,
+    knot::{Found, MAX_LOOKS},
     request::{Parts, Request, Verdict},
-    search::{Found, MAX_LOOKS, Search},
+    search::Search,
 };
 use crate::{
     core::sync::{mutant, oneshot},

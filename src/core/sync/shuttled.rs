@@ -25,7 +25,7 @@ pub(crate) type HashSet<T> = std::collections::HashSet<T, RandomState>;
 
 mod map;
 
-pub(crate) use map::{DashMap, Entry, Several, each};
+pub(crate) use map::{DashMap, Entry, LockedKeys, each};
 
 /// Like tokio's.
 pub(crate) mod oneshot {

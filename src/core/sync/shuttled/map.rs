@@ -130,12 +130,12 @@ impl<K: Eq + Hash, V> Vacant<'_, K, V> {
 }
 
 /// The shards of some keys, locked in the order of their numbers.
-pub(crate) struct Several<'a, K, V, S> {
+pub(crate) struct LockedKeys<'a, K, V, S> {
     map: &'a DashMap<K, V, S>,
     shards: [Option<RwLockWriteGuard<'a, HashMap<K, V>>>; SHARDS],
 }
 
-impl<'a, K: Eq + Hash + Clone, V, S: BuildHasher> Several<'a, K, V, S> {
+impl<'a, K: Eq + Hash + Clone, V, S: BuildHasher> LockedKeys<'a, K, V, S> {
     pub(crate) fn lock<'k>(map: &'a DashMap<K, V, S>, keys: impl Iterator<Item = &'k K>) -> Self
     where
         K: 'k,

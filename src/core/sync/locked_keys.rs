@@ -17,13 +17,13 @@ pub(crate) fn each<K: Eq + Hash, V, S: BuildHasher + Clone>(
 }
 
 /// The shards of some keys. Nobody else sees these keys until it is dropped.
-pub(crate) struct Several<'a, K, V, S> {
+pub(crate) struct LockedKeys<'a, K, V, S> {
     map: &'a DashMap<K, V, S>,
     /// In the order of their numbers, in which all who lock several of them do so.
     shards: SmallVec<[Shard<'a, K, V>; 4]>,
 }
 
-impl<'a, K: Eq + Hash, V, S: BuildHasher + Clone> Several<'a, K, V, S> {
+impl<'a, K: Eq + Hash, V, S: BuildHasher + Clone> LockedKeys<'a, K, V, S> {
     /// Locks the shards of these keys.
     pub(crate) fn lock<'k>(map: &'a DashMap<K, V, S>, keys: impl Iterator<Item = &'k K>) -> Self
     where
