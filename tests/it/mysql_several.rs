@@ -156,3 +156,56 @@ async fn without_reentry_a_held_lock_among_several_is_0() {
     let take = "SELECT service_get_write_locks('ns', 'a', 0) + service_get_write_locks('ns', 'a', 0)";
     is(&mut pooled, take, "2").await;
 }
+
+#[tokio::test]
+async fn wait_for_several_locks_holds_none_and_keeps_its_place() {
+    let server = TestServer::start();
+    let (mut a, mut b) = (MySql::connect(server.mysql).await, MySql::connect(server.mysql).await);
+    let mut c = MySql::connect(server.mysql).await;
+    is(&mut a, "SELECT GET_LOCK('b', 0)", "1").await;
+    b.start("SELECT GET_LOCKS('a', 'b', 60)").await;
+    server.until_waiting(1).await;
+    is(&mut c, "SELECT IS_FREE_LOCK('a')", "1").await;
+    is(&mut c, "SELECT GET_LOCK('a', 0)", "0").await;
+    is(&mut c, "SELECT waits_for FROM getlockd.sessions WHERE session = 2", "b").await;
+    is(&mut a, "SELECT RELEASE_LOCK('b')", "1").await;
+    assert_eq!(b.reply().await.value().as_deref(), Some("1"));
+    is(&mut c, "SELECT COUNT(*) FROM getlockd.locks WHERE session = 2", "2").await;
+    is(&mut b, "SELECT FENCING_TOKEN('a') = FENCING_TOKEN('b')", "1").await;
+}
+
+#[tokio::test]
+async fn deadlock_among_several_locks_is_error_3058() {
+    let server = TestServer::start();
+    let (mut a, mut b) = (MySql::connect(server.mysql).await, MySql::connect(server.mysql).await);
+    is(&mut a, "SELECT GET_LOCK('a', 0)", "1").await;
+    is(&mut b, "SELECT GET_LOCK('b', 0)", "1").await;
+    a.start("SELECT GET_LOCKS('b', 'c', 60)").await;
+    server.until_waiting(1).await;
+    assert_eq!(b.query("SELECT GET_LOCKS('c', 'a', 60)").await.code(), 3058);
+    let told = warnings(&mut b).await;
+    assert!(told[1].starts_with("Note | 3058 | deadlock: session 2 waits for a (held by 1)"), "{told:?}");
+    is(&mut b, "SELECT RELEASE_LOCKS('b')", "1").await;
+    assert_eq!(a.reply().await.value().as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn other_limit_is_error_1210_which_names_it() {
+    let server = TestServer::start();
+    let (mut a, mut b) = (MySql::connect(server.mysql).await, MySql::connect(server.mysql).await);
+    is(&mut a, "SELECT GET_PERMIT('p', 2, 0)", "1").await;
+    let text =
+        "p has a limit of 2 permits now; ask for a permit with that limit, or try again when nobody holds it";
+    for call in ["GET_PERMIT('p', 3, 0)", "GET_SHARED_LOCK('P', 60)", "GET_SHARED_LOCKS('q', 'p', 60)"] {
+        is_error(&mut b, &format!("SELECT {call}"), 1210, "HY000", text).await;
+    }
+    is(&mut b, "SELECT GET_PERMIT('p', 2, 0)", "1").await;
+    let mut c = MySql::connect(server.mysql).await;
+    is(&mut c, "SELECT GET_PERMIT('p', 2, 0)", "0").await;
+    c.start("SELECT GET_LOCK('p', 60)").await;
+    server.until_waiting(1).await;
+    is(&mut a, "SELECT mode FROM getlockd.waiters WHERE name = 'p' AND `limit` IS NULL", "exclusive").await;
+    is(&mut a, "SELECT RELEASE_LOCK('p')", "1").await;
+    is(&mut b, "SELECT RELEASE_LOCK('p')", "1").await;
+    assert_eq!(c.reply().await.value().as_deref(), Some("1"));
+}
