@@ -273,12 +273,12 @@ async fn step(world: &mut World, model: &mut Model, tokens: &mut Tokens, op: &Op
         Op::Get { session, lock, mode, seconds } => {
             let (millis, timeout) = within(seconds);
             world.run(session, Command::GetLock { name: name(lock), mode, timeout });
-            model.acquire(session, Wish { locks: vec![lock], mode, timeout: millis, several: false });
+            model.acquire(session, Wish { locks: vec![lock], mode, timeout: millis, names_lock: false });
         }
         Op::GetSeveral { session, ref locks, mode, seconds } => {
             let (millis, timeout) = within(seconds);
             world.run(session, Command::GetLocks { names: names(locks), mode, timeout });
-            model.acquire(session, Wish { locks: locks.clone(), mode, timeout: millis, several: true });
+            model.acquire(session, Wish { locks: locks.clone(), mode, timeout: millis, names_lock: true });
         }
         Op::Release { session, lock } => {
             world.run(session, Command::ReleaseLock(name(lock)));
