@@ -87,14 +87,15 @@ impl Lock {
         self.queue.as_ref().is_some_and(|queue| queue.has_several())
     }
 
-    /// Those in front of a position that wait for several locks and are older than `than`, the nearest first.
+    /// Those in front of a position that wait for several locks, up to the ticket of a search, the nearest first. The one
+    /// that is searched for may be among them: an upgrade goes in front of older waits.
     pub(super) fn several_in_front(
         &self,
         of: QueuePosition,
-        than: Ticket,
+        up_to: Ticket,
     ) -> impl Iterator<Item = (QueuePosition, SessionId)> {
         let all = self.queue.iter().flat_map(move |queue| queue.several_in_front(of));
-        let older = all.filter(move |(position, _)| position.ticket < than);
+        let older = all.filter(move |(position, _)| position.ticket <= up_to);
         older.map(|(position, parts)| (position, parts.session))
     }
 
@@ -122,13 +123,15 @@ impl Lock {
     /// What of its holders the wait at a position needs to end, beside those in front of it that wait for several locks.
     ///
     /// An exclusive wait in front of it, for this lock alone, decides for it: all holders have to go before that one.
-    pub(super) fn needs(&self, position: QueuePosition, than: Ticket) -> Needs {
+    pub(super) fn needs(&self, position: QueuePosition, up_to: Ticket) -> Needs {
         let Some(waiter) = self.queue.as_ref().and_then(|queue| queue.get(position)) else {
             return Needs::Nothing;
         };
         let request = waiter.request;
         let decides = |waiter: &Waiter| {
-            waiter.request.mode == Mode::Exclusive && waiter.parts.is_none() && waiter.position.ticket < than
+            waiter.request.mode == Mode::Exclusive
+                && waiter.parts.is_none()
+                && waiter.position.ticket <= up_to
         };
         let Some(first) = self.holders.first() else { return Needs::Nothing };
         if request.mode == Mode::Exclusive || first.mode != request.mode {

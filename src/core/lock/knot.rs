@@ -89,6 +89,8 @@ enum Verdict {
 pub(super) struct Knot {
     asker: SessionId,
     ticket: Ticket,
+    /// The asker does not wait: nobody else passes for its sake.
+    is_try: bool,
     nodes: HashMap<SessionId, Node>,
     unseen: Vec<SessionId>,
     cursor: Option<Cursor>,
@@ -102,10 +104,11 @@ pub(super) struct Knot {
 
 impl Knot {
     /// Starts at a wait that the asker has entered.
-    pub(super) fn new(asker: SessionId, ticket: Ticket) -> Self {
+    pub(super) fn new(asker: SessionId, ticket: Ticket, is_try: bool) -> Self {
         let mut knot = Self {
             asker,
             ticket,
+            is_try,
             nodes: HashMap::default(),
             unseen: Vec::new(),
             cursor: None,
@@ -146,7 +149,9 @@ impl Knot {
                 }
                 1
             } else {
-                self.conclude();
+                if !self.conclude() {
+                    return Found::NoCycle;
+                }
                 1
             };
             left = left.saturating_sub(looks.max(1));
@@ -337,16 +342,18 @@ impl Knot {
         dependents.len()
     }
 
-    /// All is known of all who were reached.
-    fn conclude(&mut self) {
+    /// All is known of all who were reached. False if nothing is to be done.
+    fn conclude(&mut self) -> bool {
         let leaves = |session: &SessionId| self.nodes.get(session).map_or(Leaves::Yes, |node| node.leaves);
         if leaves(&self.asker) == Leaves::No {
             let knot = self.nodes.keys().filter(|session| leaves(session) == Leaves::No).copied().collect();
             self.ending = Some((Verdict::Deadlock, knot));
-        } else if let Some(passes) = self.first_to_pass() {
+        } else if let Some(passes) = self.first_to_pass().filter(|first| *first == self.asker || !self.is_try)
+        {
             let stuck = self.nodes.keys().filter(|session| leaves(session) != Leaves::Yes).copied().collect();
             self.ending = Some((Verdict::Pass(passes), stuck));
         }
+        self.ending.is_some()
     }
 
     /// Of those that need nothing but their turn the asker, or else the one that has waited the longest.
@@ -414,7 +421,7 @@ impl Knot {
 
     /// Forgets the progress so far.
     pub(super) fn start_again(&mut self) {
-        *self = Self::new(self.asker, self.ticket);
+        *self = Self::new(self.asker, self.ticket, self.is_try);
     }
 
     /// Why the asker cannot leave: who waits for whom, from the asker on.

@@ -178,7 +178,7 @@ impl Owner {
     ) -> Acquire<Wait<'_>> {
         match queued {
             Acquire::Queued(Queued { position, place, verdict }) => {
-                let search = self.search(&asked, position);
+                let search = Some(Box::new(Search::of_knot(self.id, position.ticket, true)));
                 match Wait::new(self, asked, place, verdict, search).pass_or_leave() {
                     Verdict::Granted(token) => Acquire::Granted(token),
                     _ => Acquire::Busy(in_the_way),
@@ -207,7 +207,7 @@ impl Owner {
             Asked::One(name, request) if request.mode.limit().is_none() => {
                 Search::new(self.id, position, name.clone())
             }
-            _ => Search::of_knot(self.id, position.ticket),
+            _ => Search::of_knot(self.id, position.ticket, false),
         }))
     }
 

@@ -126,10 +126,10 @@ impl Search {
         }
     }
 
-    /// Starts at a wait for several locks, or for a permit.
-    pub(super) fn of_knot(asker: SessionId, ticket: Ticket) -> Self {
+    /// Starts at a wait for several locks, or for a permit; or at that of a request which does not wait.
+    pub(super) fn of_knot(asker: SessionId, ticket: Ticket, is_try: bool) -> Self {
         let position = QueuePosition::new(false, ticket);
-        let knot = Some(Knot::new(asker, ticket));
+        let knot = Some(Knot::new(asker, ticket, is_try));
         Self { knot, ..Self::at(asker, position) }
     }
 
@@ -146,7 +146,7 @@ impl Search {
         match self.follow_holders(table, steps, is_mine) {
             Found::Complex => {
                 self.start_again();
-                self.knot.insert(Knot::new(self.asker, self.position.ticket)).go_on(table, steps)
+                self.knot.insert(Knot::new(self.asker, self.position.ticket, false)).go_on(table, steps)
             }
             found => found,
         }
