@@ -13,9 +13,9 @@ struct Play(Model);
 
 impl Play {
     fn ask(&mut self, session: Who, locks: &str, mode: Mode, timeout: Option<u64>) -> Vec<String> {
-        let several = locks.len() > 1;
+        let names_lock = locks.len() > 1;
         let locks: Vec<Lock> = locks.bytes().map(|name| usize::from(name - b'a')).collect();
-        self.0.acquire(session, Wish { locks, mode, timeout, several });
+        self.0.acquire(session, Wish { locks, mode, timeout, names_lock });
         self.answers()
     }
 
@@ -94,6 +94,45 @@ fn session_that_is_waited_for_passes_a_request_of_several() {
     assert_eq!(play.get(1, "c"), ["3: 1"], "3 passes, and 1 waits for it");
     play.release(3, "b");
     assert_eq!(play.release(3, "c"), ["1: 1"]);
+}
+
+#[test]
+fn only_the_asker_passes_with_timeout_zero() {
+    let mut play = Play::default();
+    play.get(1, "a");
+    assert_eq!(play.get(2, "ab"), WAITS);
+    play.get(3, "c");
+    assert_eq!(play.get(3, "b"), WAITS);
+    assert_eq!(play.try_get(1, "c"), ["1: 0"], "it does not wait, so 3 stays behind 2");
+    assert_eq!(play.release(1, "a"), ["2: 1"]);
+    assert_eq!(play.release(2, "b"), ["3: 1"]);
+    // It passes also those that came before and wait behind the same request.
+    assert_eq!(play.get(4, "b"), WAITS);
+    assert_eq!(play.get(5, "cd"), WAITS);
+    assert_eq!(play.get(1, "d"), WAITS);
+    assert_eq!(play.try_get(3, "d"), ["3: 1"]);
+}
+
+#[test]
+fn oldest_wait_passes_if_the_asker_needs_more() {
+    let mut play = Play::default();
+    play.get(1, "a");
+    assert_eq!(play.get(2, "ab"), WAITS);
+    play.permit(3, "c", 2);
+    play.permit(4, "c", 2);
+    assert_eq!([play.get(3, "b"), play.get(4, "b")].concat(), WAITS);
+    assert_eq!(play.permit(1, "c", 2), ["3: 1"], "of those that have one of the permits");
+}
+
+#[test]
+fn older_wait_behind_an_upgrade_passes_it() {
+    let mut play = Play::default();
+    play.get(1, "a");
+    play.permit(2, "b", 2);
+    play.permit(3, "b", 2);
+    assert_eq!(play.permit(1, "b", 2), WAITS);
+    assert_eq!(play.get(2, "ab"), WAITS, "its place in b goes ahead, but not of 1");
+    assert_eq!(play.release(3, "b"), ["1: 1"]);
 }
 
 #[test]

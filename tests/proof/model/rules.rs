@@ -1,7 +1,7 @@
 //! The rules of protocol.md, part 1, as steps on a plain state, one after the other.
 //!
 //! Written for clarity, not for speed, and in another way than the server: each question is answered from the whole state
-//! anew. Nothing is remembered of who is in whose way, who may pass whom, or who could be granted something.
+//! anew. Nothing is remembered but holds, queues and waits: not who is in whose way, nor who could be granted something.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,7 +36,8 @@ struct Request {
     deadline: Option<u64>,
     /// The number of the request: the smallest is the oldest.
     number: u64,
-    several: bool,
+    /// Whether a time-out names the lock that was in the way: `GET_LOCKS` does.
+    names_lock: bool,
 }
 
 /// What a session asks for. In milliseconds; without a time it waits forever.
@@ -45,8 +46,7 @@ pub struct Wish {
     pub locks: Vec<Lock>,
     pub mode: Mode,
     pub timeout: Option<u64>,
-    /// Whether it is a request of several locks, be it that there is only one.
-    pub several: bool,
+    pub names_lock: bool,
 }
 
 /// Which places in the queues somebody behind them has to wait for.
@@ -74,7 +74,7 @@ pub struct Model {
 /// What sessions do.
 impl Model {
     pub fn acquire(&mut self, session: Who, wish: Wish) {
-        let Wish { mut locks, mode, timeout, several } = wish;
+        let Wish { mut locks, mode, timeout, names_lock } = wish;
         let mut seen = BTreeSet::new();
         locks.retain(|lock| seen.insert(*lock));
         let covers = |lock: &Lock| self.hold(session, *lock).is_some_and(|hold| hold.mode.covers(mode));
@@ -90,7 +90,7 @@ impl Model {
         }
         self.requests += 1;
         let (deadline, number) = (timeout.map(|timeout| self.now + timeout), self.requests);
-        self.waiting.insert(session, Request { locks, needed, mode, deadline, number, several });
+        self.waiting.insert(session, Request { locks, needed, mode, deadline, number, names_lock });
         if self.is_grantable(session) {
             self.grant(session);
         } else if !self.can_leave(Places::OfOne).contains(&session) {
@@ -223,15 +223,17 @@ impl Model {
     }
 
     /// As long as this session cannot leave, and could but for the turns, somebody passes: this session if it needs nothing
-    /// but its turn, or else the oldest that does.
+    /// but its turn, or else the oldest that it waits for and that does.
     fn let_pass(&mut self, session: Who) {
         loop {
             let leaving = self.can_leave(Places::All);
             if !self.is_waiting(session) || leaving.contains(&session) {
                 return;
             }
-            let next = self.waiting.keys().copied().filter(|who| self.needs_its_turn(*who, &leaving));
-            let next = next.min_by_key(|who| (*who != session, self.waiting[who].number));
+            let next = self.waited_for(session, &leaving).into_iter();
+            let next = next
+                .filter(|who| self.needs_its_turn(*who, &leaving))
+                .min_by_key(|who| (*who != session, self.waiting[who].number));
             self.pass(next.expect("a turn that nothing else is needed for"), &leaving);
             self.settle();
         }
@@ -276,7 +278,7 @@ impl Model {
             |lock: &&Lock| self.waits_for(session, **lock) && !self.is_to_be_had(session, **lock);
         let missing = self.waiting[&session].locks.iter().find(is_missing).copied();
         if let (Some(request), Some(missing)) = (self.leave_queues(session), missing) {
-            self.answer(session, if request.several { timed_out_for(missing) } else { "0".to_owned() });
+            self.answer(session, if request.names_lock { timed_out_for(missing) } else { "0".to_owned() });
         }
     }
 
@@ -310,8 +312,26 @@ impl Model {
         in_the_way.iter().map(|hold| hold.session).collect()
     }
 
+    /// A session, and those that it waits for, directly or not, and that cannot leave.
+    fn waited_for(&self, session: Who, leaving: &BTreeSet<Who>) -> BTreeSet<Who> {
+        let (mut found, mut open) = (BTreeSet::new(), vec![session]);
+        while let Some(session) = open.pop() {
+            if leaving.contains(&session) || !found.insert(session) {
+                continue;
+            }
+            for lock in &self.waiting[&session].needed {
+                let (several, single): (Vec<_>, Vec<_>) =
+                    self.ahead(session, *lock).iter().partition(|other| self.is_of_several(**other));
+                open.extend(several);
+                open.extend(single.iter().flat_map(|waiter| self.holders_in_the_way(*waiter, *lock)));
+                open.extend(self.holders_in_the_way(session, *lock));
+            }
+        }
+        found
+    }
+
     fn is_of_several(&self, session: Who) -> bool {
-        self.waiting[&session].several
+        self.waiting[&session].needed.len() > 1
     }
 
     /// The sessions that can come to an end by themselves: those that do not wait, and then those that get all that they wait
