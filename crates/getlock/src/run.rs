@@ -84,7 +84,7 @@ async fn take(
     let wait =
         ShownWait { server, session: connection.session(), lock: Some(&args.name), verbose: args.verbose };
     match wait.until(take).await {
-        Err(Error::NotGranted) => Ok(None),
+        Err(Error::NotGranted { .. }) => Ok(None),
         // An operator has cancelled the wait or killed the session: to the caller that is a lock that was not granted.
         Err(Error::Refused(refused))
             if matches!(refused.symbol(), Some(Symbol::Interrupted | Symbol::Killed)) =>
