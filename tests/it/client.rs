@@ -4,6 +4,7 @@ mod blocking;
 mod events;
 mod http;
 mod keepalive;
+mod kinds;
 mod leader;
 mod several;
 
