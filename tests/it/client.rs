@@ -1,8 +1,12 @@
 //! The client in Rust, against a server in this process.
 
 mod blocking;
+mod events;
 mod http;
 mod keepalive;
+mod kinds;
+mod leader;
+mod several;
 
 use std::{pin::pin, time::Duration};
 
@@ -58,11 +62,14 @@ async fn acquire_timeout_is_an_error() {
     let client = client(&server).await;
     let _first = held(&client, "x").await;
     let late = Duration::from_millis(1);
-    assert!(matches!(client.acquire("x", late).await, Err(Error::NotGranted)));
-    assert!(matches!(connection(&server).await.acquire_shared("x", late).await, Err(Error::NotGranted)));
+    assert!(matches!(client.acquire("x", late).await, Err(Error::NotGranted { .. })));
+    assert!(matches!(
+        connection(&server).await.acquire_shared("x", late).await,
+        Err(Error::NotGranted { .. })
+    ));
     let mut ran = false;
     let scope = client.lock("x", late, async |_: &Guard| ran = true).await;
-    assert!(matches!(scope, Err(Error::NotGranted)) && !ran, "no work without the lock");
+    assert!(matches!(scope, Err(Error::NotGranted { .. })) && !ran, "no work without the lock");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use clap::{
     builder::FalseyValueParser, error::ErrorKind,
 };
 use clap_complete::Shell;
-use getlockd_client::Timeout;
+use getlockd_client::{Timeout, written};
 use getlockd_proto::{environment::ignore_empty, manual::usage};
 
 use crate::exit;
@@ -43,6 +43,8 @@ fn after_help() -> String {
 ///
 ///   getlock --once 55m nightly -- ./backup.sh     # on one of many machines, once an hour
 ///
+///   getlock --lead scheduler -- ./scheduler.sh     # on one machine, and on another one if that fails
+///
 /// The command finds GETLOCK_NAME, GETLOCK_FENCING_TOKEN and GETLOCK_SESSION in its
 /// environment, but not GETLOCK_PASSWORD. The signals TERM, HUP, INT, QUIT, USR1 and USR2 are
 /// passed on to it.
@@ -57,7 +59,7 @@ fn after_help() -> String {
     subcommand_negates_reqs = true,
     arg_required_else_help = true,
     after_help = after_help(),
-    override_usage = "getlock [OPTIONS] NAME [--] COMMAND...\n       getlock [OPTIONS] NAME -c COMMAND\n       getlock ls|why|waiters|history|sessions|kill|top|shell|run|completions|man [OPTIONS]...",
+    override_usage = "getlock [OPTIONS] NAME [--] COMMAND...\n       getlock [OPTIONS] NAME -c COMMAND\n       getlock ls|why|waiters|history|sessions|watch|kill|top|shell|run|completions|man [OPTIONS]...",
     verbatim_doc_comment
 )]
 pub(crate) struct Cli {
@@ -116,6 +118,17 @@ pub(crate) enum Task {
     Sessions {
         #[command(flatten)]
         output: OutputArgs,
+    },
+    /// Print what happens to locks as it happens: taken, freed, or lost
+    ///
+    /// It runs until SIGINT or SIGTERM, and exits with 0 then. The exit code is 69 if the connection is lost.
+    Watch {
+        /// Only locks whose name starts with PREFIX
+        #[arg(default_value = "", hide_default_value = true)]
+        prefix: String,
+        /// Print JSON, one object a line, as GET /api/watch has it
+        #[arg(long)]
+        json: bool,
     },
     /// End a session and release its locks
     Kill {
@@ -253,6 +266,18 @@ pub(crate) struct RunArgs {
     #[arg(short, long)]
     pub shared: bool,
 
+    /// Take one of N permits of the lock: at most N commands run at a time
+    ///
+    /// All commands that use the lock give the same number.
+    #[arg(long, value_name = "N", conflicts_with_all = ["shared", "exclusive"], value_parser = clap::value_parser!(u16).range(1..))]
+    pub permits: Option<u16>,
+
+    /// Take this lock too; may be given several times
+    ///
+    /// getlock takes all locks or none, in one wait, during which it holds none of them. GETLOCK_NAME is the first one.
+    #[arg(long, value_name = "NAME", conflicts_with = "permits")]
+    pub also: Vec<String>,
+
     /// Take an exclusive lock (default)
     #[arg(short = 'x', short_alias = 'e', long, conflicts_with = "shared")]
     pub exclusive: bool,
@@ -298,8 +323,17 @@ pub(crate) struct RunArgs {
     /// over. Other runs do not wait, unless -w is given, and exit with 0, unless -E gives another code. After a failure the
     /// lock is released at once, and another run may try. If the server restarts without a store (--store of getlockd),
     /// the lock is free, and the command can run again in the same window.
-    #[arg(long, value_name = "WINDOW", value_parser = time, allow_negative_numbers = true)]
+    #[arg(long, value_name = "WINDOW", conflicts_with_all = ["permits", "also"], value_parser = time, allow_negative_numbers = true)]
     pub once: Option<Duration>,
+
+    /// Run the command each time the lock is taken, again and again: on one of many machines at a time
+    ///
+    /// When the command ends, getlock releases the lock and waits for it again, behind the others. When the lock is lost,
+    /// getlock ends the command and waits for the lock again, also while the server is unreachable. A signal that ends
+    /// the command ends getlock too, with the command's exit code; during a wait the code is 128+N. There is at least a second
+    /// between two starts.
+    #[arg(long, conflicts_with_all = ["shared", "nonblock", "wait", "once", "keep_running"])]
+    pub lead: bool,
 
     /// Report each step on stderr
     #[arg(short, long)]
@@ -321,6 +355,16 @@ impl RunArgs {
             None if self.nonblock || self.once.is_some() => Timeout::NONE,
             None => Timeout::Forever,
         }
+    }
+
+    /// The locks.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        [&self.name].into_iter().chain(&self.also).map(String::as_str).collect()
+    }
+
+    /// The locks, for people.
+    pub(crate) fn shown_names(&self) -> String {
+        self.names().into_iter().map(written).collect::<Vec<_>>().join(", ")
     }
 
     /// The exit code when the lock is not granted.
@@ -409,7 +453,7 @@ fn mistaken(words: &[OsString]) -> Option<String> {
         "status" | "who" | "ps" => "getlock sessions, or getlock ls",
         "version" => "getlock --version",
         "ping" | "info" => "getlock ls; its exit code is 0 if the server answers",
-        "watch" | "monitor" => "getlock top",
+        "monitor" => "getlock top, or getlock watch",
         "lock" | "acquire" | "take" | "try" => "getlock NAME -- COMMAND",
         "unlock" | "release" => "getlock kill SESSION, or end the command that holds the lock",
         _ => return None,

@@ -37,6 +37,8 @@ pub(crate) struct CommandEnd {
     status: ExitStatus,
     /// Why its lock was lost while it ran, if it was.
     pub lost: Option<Lost>,
+    /// The last signal that was passed on to it.
+    pub signal: Option<Signal>,
 }
 
 impl CommandEnd {
@@ -63,12 +65,15 @@ pub(crate) async fn run(
     let target = SignalTarget::new(child.id(), args.group);
     orphans::reap_all_except(child.id());
     let mut lost = pin!(lock.lost());
-    let (mut why, mut deadline) = (None, None);
+    let (mut why, mut deadline, mut passed_on) = (None, None, None);
     let status = loop {
         tokio::select! {
             biased;
             status = child.wait() => break status.map_err(Failure::system)?,
-            signal = signals.next() => target.pass_on(signal),
+            signal = signals.next() => {
+                target.pass_on(signal);
+                passed_on = Some(signal);
+            }
             lost = &mut lost, if why.is_none() => {
                 deadline = ask_to_stop(args, target, &lost, kill_after);
                 why = Some(lost);
@@ -84,7 +89,7 @@ pub(crate) async fn run(
     if let Some(deadline) = deadline.filter(|_| args.group) {
         end_group(target, &deadline).await;
     }
-    Ok(CommandEnd { status, lost: why })
+    Ok(CommandEnd { status, lost: why, signal: passed_on })
 }
 
 /// Cancel-safe.

@@ -53,7 +53,7 @@ fn command() -> clap::Command {
         ArgValueCompleter::new(|current: &OsStr| current.to_str().and_then(held_locks).unwrap_or_default());
     let complete = |command: clap::Command| {
         command.mut_args(|arg| match arg.get_id().as_str() {
-            "name" | "prefix" => arg.add(lock_names.clone()),
+            "name" | "also" | "prefix" => arg.add(lock_names.clone()),
             _ => arg,
         })
     };

@@ -32,11 +32,12 @@ pub(crate) fn when_written(written: io::Result<()>) -> Result<u8, Failure> {
 pub(crate) struct Failure {
     code: u8,
     why: String,
+    may_pass: bool,
 }
 
 impl Failure {
     fn new(code: u8, why: impl fmt::Display) -> Self {
-        Self { code, why: why.to_string() }
+        Self { code, why: why.to_string(), may_pass: false }
     }
 
     pub(crate) fn denied(why: impl fmt::Display) -> Self {
@@ -66,6 +67,11 @@ impl Failure {
         Self::new(code, format_args!("cannot run {}: {error}", command.display()))
     }
 
+    /// Whether a new try may succeed.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.may_pass
+    }
+
     pub(crate) fn code(&self) -> u8 {
         self.code
     }
@@ -86,7 +92,7 @@ impl From<Error> for Failure {
             | (Error::BadName(_) | Error::Tls(_), _) => USAGE,
             _ => UNAVAILABLE,
         };
-        Self::new(code, with_sources(&error))
+        Self { may_pass: error.is_transient(), ..Self::new(code, with_sources(&error)) }
     }
 }
 

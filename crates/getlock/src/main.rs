@@ -6,6 +6,7 @@ mod commands;
 mod complete;
 mod exit;
 mod introduction;
+mod lead;
 mod manual;
 mod orphans;
 mod rows;
@@ -17,6 +18,7 @@ mod signals;
 mod table;
 mod top;
 mod waiting;
+mod watch;
 
 use std::{
     io::{self, Write},
@@ -64,6 +66,7 @@ async fn perform(Cli { server, run, task }: Cli) -> Result<u8, Failure> {
         Some(Task::Kill { session, reason, .. }) => {
             return commands::kill(&server, session, reason.as_deref()).await;
         }
+        Some(Task::Watch { prefix, json }) => return watch::watch(&server, &prefix, json).await,
         Some(Task::Top { prefix }) => return top::top(&server, &prefix).await,
         Some(Task::Shell) => return shell::shell(&server).await,
         Some(Task::Completions { shell }) => {
@@ -72,6 +75,7 @@ async fn perform(Cli { server, run, task }: Cli) -> Result<u8, Failure> {
         Some(Task::Man) => return print(manual::page().as_bytes()),
     };
     match run {
+        Some(run) if run.lead => lead::lead(&server, &run).await,
         Some(run) => run::run(&server, &run).await,
         None => Err(Failure::usage("no lock and no command given. Usage: getlock NAME -- COMMAND")),
     }

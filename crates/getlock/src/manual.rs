@@ -10,7 +10,7 @@ const PAGE: ManualPage<'_> = ManualPage {
     description: "\
 getlock takes a lock on a getlockd(8) server, runs a command, releases the lock, and exits with the command's exit \
 code. The lock is held by a connection. It is released when the command ends, or when getlock itself ends for any reason. With --once the server keeps the lock \
-after a success, until the window is over.
+after a success, until the window is over. With --lead the command runs each time getlock gets the lock, until a signal ends both.
 
 If another session holds the lock, getlock waits for it, unless --nonblock or --wait is given. On a terminal it shows who \
 holds the lock, for how long, and the place in the queue. Without a terminal it says so once the wait has lasted five seconds.
@@ -38,8 +38,12 @@ The short options are those of flock(1). Its -o and -F are accepted and do nothi
             "In the crontab of many machines, run a report on one of them each hour. Cron's PATH is short: give the \
              absolute path of getlock, and of the command.",
         ),
+        ("getlock --permits 3 render -- ./render.sh", "Run at most three at a time:"),
+        ("getlock accounts --also orders -- ./migrate.sh", "Hold two locks, both or none:"),
+        ("getlock --lead scheduler -- ./scheduler.sh", "Run on one of many machines, and on another one if that fails:"),
         ("getlock --host getlocks://deploy@locks.example.org nightly -- ./backup.sh", "Log in, over TLS:"),
         ("getlock why nightly", "Show who is in the way:"),
+        ("getlock watch deploy:", "Follow what happens to some locks:"),
         ("getlock kill 7", "End the session that holds the lock:"),
     ],
     see_also: &["flock(1)", "getlockd(8)", "crontab(5)"],

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use getlockd_client::{HistoryRow, List, LockRow, SessionRow, WaiterRow, WhyRow, visible};
+use getlockd_client::{HistoryRow, List, LockRow, Mode, SessionRow, WaiterRow, WhyRow, visible};
 use getlockd_proto::moment::rfc3339;
 use serde_json::{Map, Value, json};
 
@@ -31,7 +31,7 @@ impl ListRow for LockRow {
     const LIST: &str = "locks";
     const COLUMNS: &[TableColumn<Self>] = &[
         column("NAME", CellKind::Text, |row| text(Some(&row.name))),
-        column("MODE", CellKind::Text, |row| Some(row.mode.to_string())),
+        column("MODE", CellKind::Text, |row| Some(mode(row.mode))),
         column("SESSION", CellKind::Number, |row| Some(row.session.to_string())),
         column("CLIENT", CellKind::Rare, |row| row.client.as_deref().map(visible)),
         column("USER", CellKind::Rare, |row| row.user.as_deref().map(visible)),
@@ -49,6 +49,7 @@ impl ListRow for LockRow {
         json!({
             "name": self.name,
             "mode": self.mode.to_string(),
+            "limit": self.mode.limit(),
             "session": self.session,
             "wire": self.wire,
             "peer": self.peer,
@@ -70,7 +71,7 @@ impl ListRow for WhyRow {
     const LIST: &str = "steps";
     const COLUMNS: &[TableColumn<Self>] = &[
         column("NAME", CellKind::Text, |row| text(Some(&row.lock.name))),
-        column("MODE", CellKind::Text, |row| Some(row.lock.mode.to_string())),
+        column("MODE", CellKind::Text, |row| Some(mode(row.lock.mode))),
         column("SESSION", CellKind::Number, |row| Some(row.lock.session.to_string())),
         column("CLIENT", CellKind::Rare, |row| row.lock.client.as_deref().map(visible)),
         column("USER", CellKind::Rare, |row| row.lock.user.as_deref().map(visible)),
@@ -94,7 +95,7 @@ impl ListRow for WaiterRow {
     const LIST: &str = "waiters";
     const COLUMNS: &[TableColumn<Self>] = &[
         column("SESSION", CellKind::Number, |row| Some(row.session.to_string())),
-        column("MODE", CellKind::Text, |row| Some(row.mode.to_string())),
+        column("MODE", CellKind::Text, |row| Some(mode(row.mode))),
         column("WIRE", CellKind::Rare, |row| text(row.wire.as_ref())),
         column("CLIENT", CellKind::Rare, |row| row.client.as_deref().map(visible)),
         column("USER", CellKind::Rare, |row| row.user.as_deref().map(visible)),
@@ -107,6 +108,7 @@ impl ListRow for WaiterRow {
         json!({
             "session": self.session,
             "mode": self.mode.to_string(),
+            "limit": self.mode.limit(),
             "wire": self.wire,
             "peer": self.peer,
             "waitedMs": millis(self.waited),
@@ -123,7 +125,7 @@ impl ListRow for HistoryRow {
     const HAS_TOTAL: bool = false;
     const COLUMNS: &[TableColumn<Self>] = &[
         column("SESSION", CellKind::Number, |row| Some(row.session.to_string())),
-        column("MODE", CellKind::Text, |row| Some(row.mode.to_string())),
+        column("MODE", CellKind::Text, |row| Some(mode(row.mode))),
         column("WIRE", CellKind::Text, |row| text(row.wire.as_ref())),
         column("CLIENT", CellKind::Rare, |row| row.client.as_deref().map(visible)),
         column("USER", CellKind::Rare, |row| row.user.as_deref().map(visible)),
@@ -144,6 +146,7 @@ impl ListRow for HistoryRow {
             "client": self.client,
             "user": self.user,
             "mode": self.mode.to_string(),
+            "limit": self.mode.limit(),
             "fencingToken": self.fencing_token,
             "acquiredAt": rfc3339(now - self.acquired),
             "heldMs": millis(self.held),
@@ -193,6 +196,11 @@ impl ListRow for SessionRow {
     }
 }
 
+/// With the number of permits.
+pub(crate) fn mode(mode: Mode) -> String {
+    mode.limit().map_or_else(|| mode.to_string(), |limit| format!("{mode} of {limit}"))
+}
+
 /// The document of a list.
 pub(crate) fn document<T: ListRow>(list: &List<T>) -> String {
     let now = SystemTime::now();
@@ -204,8 +212,13 @@ pub(crate) fn document<T: ListRow>(list: &List<T>) -> String {
     escaped(&format!("{document:#}"))
 }
 
-fn millis(time: Duration) -> u64 {
+pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// An object as one line.
+pub(crate) fn json_line(object: Value) -> String {
+    escaped(&without_nulls(object).to_string())
 }
 
 fn without_nulls(object: Value) -> Value {

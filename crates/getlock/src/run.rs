@@ -34,14 +34,17 @@ pub(crate) async fn run(server: &ServerArgs, args: &RunArgs) -> Result<u8, Failu
         taken = take(server, args, &connection) => taken?,
         signal = signal_to_init(), if orphans::is_init() => return signal,
     };
-    let Some(lock) = taken else {
-        not_granted(args, &connection).await;
-        return Ok(args.not_granted());
+    let lock = match taken {
+        Acquisition::Granted(lock) => lock,
+        Acquisition::NotGranted { in_the_way } => {
+            not_granted(args, in_the_way.as_deref().unwrap_or(&args.name), &connection).await;
+            return Ok(args.not_granted());
+        }
     };
     let granted = Instant::now();
     if args.verbose {
-        let (name, token, waited) = (written(&args.name), lock.fencing_token(), granted - asked);
-        say(&format_args!("took {name} after {:.3} s, fencing token {token}", waited.as_secs_f64()));
+        let (names, token, waited) = (args.shown_names(), lock.fencing_token(), granted - asked);
+        say(&format_args!("took {names} after {:.3} s, fencing token {token}", waited.as_secs_f64()));
     }
     // From here on signals are for the command. Before, they end this process, and so its wait.
     let mut signals = Signals::new().map_err(Failure::system)?;
@@ -68,43 +71,56 @@ async fn signal_to_init() -> Result<u8, Failure> {
     Ok(exit_code_of(Signals::new().map_err(Failure::system)?.next().await))
 }
 
-async fn take(
+/// What a wait comes to.
+pub(crate) enum Acquisition {
+    Granted(Guard),
+    /// Of several locks, with the one that was in the way.
+    NotGranted {
+        in_the_way: Option<String>,
+    },
+}
+
+/// Waits for the lock, or for all of them, and shows that.
+///
+/// Cancel-safe: the wait ends with the connection.
+pub(crate) async fn take(
     server: &ServerArgs,
     args: &RunArgs,
     connection: &Connection,
-) -> Result<Option<Guard>, Failure> {
+) -> Result<Acquisition, Failure> {
     let take = async {
-        let (name, timeout) = (&args.name, args.timeout());
-        if args.shared {
-            connection.acquire_shared(name, timeout).await
-        } else {
-            connection.acquire(name, timeout).await
+        let timeout = args.timeout();
+        match args.permits {
+            Some(limit) => connection.acquire_permit(&args.name, limit, timeout).await,
+            None if args.shared => connection.acquire_shared(args.names(), timeout).await,
+            None => connection.acquire(args.names(), timeout).await,
         }
     };
-    let wait =
-        ShownWait { server, session: connection.session(), lock: Some(&args.name), verbose: args.verbose };
+    // Of several locks the server tells which one is waited for.
+    let lock = args.also.is_empty().then_some(args.name.as_str());
+    let wait = ShownWait { server, session: connection.session(), lock, verbose: args.verbose };
     match wait.until(take).await {
-        Err(Error::NotGranted) => Ok(None),
+        Err(Error::NotGranted { in_the_way, .. }) => Ok(Acquisition::NotGranted { in_the_way }),
         // An operator has cancelled the wait or killed the session: to the caller that is a lock that was not granted.
         Err(Error::Refused(refused))
             if matches!(refused.symbol(), Some(Symbol::Interrupted | Symbol::Killed)) =>
         {
             say(&refused);
-            Ok(None)
+            Ok(Acquisition::NotGranted { in_the_way: None })
         }
-        taken => Ok(Some(taken?)),
+        taken => Ok(Acquisition::Granted(taken?)),
     }
 }
 
 /// Says who holds the lock, to people.
-async fn not_granted(args: &RunArgs, connection: &Connection) {
-    let name = written(&args.name);
+async fn not_granted(args: &RunArgs, lock: &str, connection: &Connection) {
+    let name = written(lock);
     match args.once {
         Some(_) if args.verbose => {
             say(&format_args!("{name}: already running or done elsewhere in this window; skipped"));
         }
         None if stderr().is_terminal() => {
-            let holders = SeenHolders::look(connection, &args.name).await;
+            let holders = SeenHolders::look(connection, lock).await;
             let holders = holders
                 .map_or_else(|_| String::new(), |holders| format!("; {}", holders.text(Detail::Note, true)));
             say(&format_args!("{name} was not granted{holders}"));
@@ -138,10 +154,10 @@ async fn keep(args: &RunArgs, connection: &Connection, left: Duration) -> bool {
     false
 }
 
-async fn free(args: &RunArgs, lock: Guard, ended: &CommandEnd) {
+pub(crate) async fn free(args: &RunArgs, lock: Guard, ended: &CommandEnd) {
     let freed = timeout(RELEASE_WITHIN, lock.release()).await;
     match freed {
-        Ok(Ok(())) if args.verbose => say(&format_args!("freed {}", written(&args.name))),
+        Ok(Ok(())) if args.verbose => say(&format_args!("freed {}", args.shown_names())),
         // The loss was noticed only now, so it may have been after the end of the command.
         Ok(Err(error)) if ended.lost.is_none() => say(&format_args!("at the end of the command: {error}")),
         _ => {}

@@ -51,11 +51,17 @@ pub(crate) async fn shell(server: &ServerArgs) -> Result<u8, Failure> {
     loop {
         let typed = tokio::select! {
             typed = prompt.next() => typed,
-            lost = shell.lost() => {
-                if !on_terminal {
-                    return Err(Failure::unavailable(lost));
+            unasked = shell.unasked() => {
+                match unasked {
+                    Unasked::Event(event) if on_terminal => prompt.say(&event),
+                    Unasked::Event(event) => {
+                        if let Err(error) = print(&event) {
+                            return exit::when_written(Err(error));
+                        }
+                    }
+                    Unasked::Lost(lost) if on_terminal => prompt.say(&lost),
+                    Unasked::Lost(lost) => return Err(Failure::unavailable(lost)),
                 }
-                prompt.say(&lost);
                 continue;
             }
         };
@@ -76,6 +82,14 @@ pub(crate) async fn shell(server: &ServerArgs) -> Result<u8, Failure> {
 
 const LOST: &str = "the connection is lost, and the locks of this session with it";
 
+/// What comes while nothing is asked.
+enum Unasked {
+    /// A line that begins with `*`.
+    Event(String),
+    /// The session has ended: with why.
+    Lost(String),
+}
+
 enum AfterLine {
     Line,
     End,
@@ -90,18 +104,21 @@ struct Shell<'a> {
 }
 
 impl Shell<'_> {
-    /// Resolves when the session ends while nothing is asked of it: with why.
+    /// Resolves when an event comes, or when the session ends, while nothing is asked of it.
     ///
     /// Cancel-safe.
-    async fn lost(&mut self) -> String {
+    async fn unasked(&mut self) -> Unasked {
         let Some(session) = &mut self.session else { return std::future::pending().await };
         // A server that closes a connection says why before it does.
         let mut why = String::new();
         while let Ok(line) = session.line().await {
+            if is_event(&line) {
+                return Unasked::Event(line);
+            }
             why = format!("{}: ", visible(&line));
         }
         self.session = None;
-        format!("{why}{LOST}")
+        Unasked::Lost(format!("{why}{LOST}"))
     }
 
     /// Sends a line and shows the reply to it.
@@ -236,6 +253,19 @@ impl ShellSession {
         self.lines.next_line().await?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
+    /// The next line that is not an event. Events are shown.
+    ///
+    /// Cancel-safe.
+    async fn reply_line(&mut self) -> Result<String, ReplyError> {
+        loop {
+            let line = self.line().await?;
+            if !is_event(&line) {
+                return Ok(line);
+            }
+            print(&line).map_err(ReplyError::Output)?;
+        }
+    }
+
     /// Shows each line of the reply as it comes, and returns the last one. ^C cancels the wait for it, and nothing else.
     ///
     /// Not cancel-safe: its caller never drops it.
@@ -246,7 +276,7 @@ impl ShellSession {
     ) -> Result<String, ReplyError> {
         let wait = ShownWait { server, session: self.id, lock: None, verbose: false };
         let id = self.id;
-        let mut first = Box::pin(wait.until(self.line()));
+        let mut first = Box::pin(wait.until(self.reply_line()));
         let mut line = loop {
             tokio::select! {
                 line = &mut first => break line?,
@@ -259,9 +289,14 @@ impl ShellSession {
             if !has_more_behind(&line) {
                 return Ok(line);
             }
-            line = self.line().await?;
+            line = self.reply_line().await?;
         }
     }
+}
+
+/// Whether the server sends this unasked, between two replies (protocol.md, part 4).
+fn is_event(line: &str) -> bool {
+    line.starts_with("* ")
 }
 
 /// Whether this is a row of a list, behind which there are others, or its end (protocol.md, "Lists").

@@ -27,7 +27,7 @@
 //!
 //! These calls block their thread. Inside of an async runtime use [the other client](crate::Client).
 
-use std::{fmt, io, sync::Arc, thread};
+use std::{fmt, io, ops::ControlFlow, sync::Arc, thread};
 
 use getlockd_proto::timeout::Timeout;
 use tokio::{
@@ -35,7 +35,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use crate::{Builder, Error, Lost, Mode};
+use crate::{Builder, Error, Lost, Mode, Names, WaiterEvent, WatchEvent, lock_methods::granted};
 
 /// A client. Each lock has a connection of its own while it is held or waited for; clones share those
 /// that are idle.
@@ -64,69 +64,128 @@ impl Client {
         Ok(Self { inner, worker })
     }
 
-    /// Takes a lock, and waits for it at most `timeout`.
+    /// Takes a lock, or several, and waits at most `timeout`.
     ///
     /// # Errors
     /// As [`crate::Client::acquire`].
-    pub fn acquire(&self, name: &str, timeout: impl Into<Timeout>) -> Result<Guard, Error> {
-        self.take(Mode::Exclusive, name, timeout.into())?.ok_or(Error::NotGranted)
+    pub fn acquire(&self, names: impl Into<Names>, timeout: impl Into<Timeout>) -> Result<Guard, Error> {
+        self.take(Mode::Exclusive, names.into(), timeout.into())
     }
 
-    /// Takes a shared lock, and waits for it at most `timeout`.
+    /// Takes a shared lock, or several, and waits at most `timeout`.
     ///
     /// # Errors
-    /// As [`crate::Client::acquire`].
-    pub fn acquire_shared(&self, name: &str, timeout: impl Into<Timeout>) -> Result<Guard, Error> {
-        self.take(Mode::Shared, name, timeout.into())?.ok_or(Error::NotGranted)
+    /// As [`crate::Client::acquire_shared`].
+    pub fn acquire_shared(
+        &self,
+        names: impl Into<Names>,
+        timeout: impl Into<Timeout>,
+    ) -> Result<Guard, Error> {
+        self.take(Mode::Shared, names.into(), timeout.into())
     }
 
-    /// Takes a lock if that needs no wait. Otherwise returns `None`.
+    /// Takes one of `limit` permits of a lock, and waits at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`crate::Client::acquire_permit`].
+    pub fn acquire_permit(
+        &self,
+        name: &str,
+        limit: u16,
+        timeout: impl Into<Timeout>,
+    ) -> Result<Guard, Error> {
+        self.take(Mode::Permit(limit), name.into(), timeout.into())
+    }
+
+    /// Takes a lock, or several, if that needs no wait. Otherwise returns `None`.
     ///
     /// # Errors
     /// As [`crate::Client::try_lock`].
-    pub fn try_lock(&self, name: &str) -> Result<Option<Guard>, Error> {
-        self.take(Mode::Exclusive, name, Timeout::NONE)
+    pub fn try_lock(&self, names: impl Into<Names>) -> Result<Option<Guard>, Error> {
+        granted(self.take(Mode::Exclusive, names.into(), Timeout::NONE))
     }
 
-    /// Takes a shared lock if that needs no wait. Otherwise returns `None`.
+    /// Takes a shared lock, or several, if that needs no wait. Otherwise returns `None`.
     ///
     /// # Errors
     /// As [`crate::Client::try_lock`].
-    pub fn try_lock_shared(&self, name: &str) -> Result<Option<Guard>, Error> {
-        self.take(Mode::Shared, name, Timeout::NONE)
+    pub fn try_lock_shared(&self, names: impl Into<Names>) -> Result<Option<Guard>, Error> {
+        granted(self.take(Mode::Shared, names.into(), Timeout::NONE))
     }
 
-    /// Runs some work while a lock is held, and releases the lock. The work never runs without the lock. It
+    /// Takes a permit if that needs no wait. Otherwise returns `None`.
+    ///
+    /// # Errors
+    /// As [`crate::Client::try_permit`].
+    pub fn try_permit(&self, name: &str, limit: u16) -> Result<Option<Guard>, Error> {
+        granted(self.take(Mode::Permit(limit), name.into(), Timeout::NONE))
+    }
+
+    /// Runs some work while a lock, or several, are held, and releases them. The work never runs without the lock. It
     /// cannot be stopped from outside: long work looks at [`Guard::is_lost`] now and then.
     ///
     /// # Errors
     /// As [`crate::Client::acquire`]; [`Error::Lost`] also if the lock was lost while the work ran.
     pub fn lock<T>(
         &self,
-        name: &str,
+        names: impl Into<Names>,
         timeout: impl Into<Timeout>,
         work: impl FnOnce(&Guard) -> T,
     ) -> Result<T, Error> {
-        self.acquire(name, timeout)?.scope(work)
+        self.acquire(names, timeout)?.scope(work)
     }
 
-    /// Runs some work while a shared lock is held, and is otherwise as [`Client::lock`].
+    /// Runs some work while a shared lock, or several, are held, and is otherwise as [`Client::lock`].
     ///
     /// # Errors
     /// As [`Client::lock`].
     pub fn lock_shared<T>(
         &self,
-        name: &str,
+        names: impl Into<Names>,
         timeout: impl Into<Timeout>,
         work: impl FnOnce(&Guard) -> T,
     ) -> Result<T, Error> {
-        self.acquire_shared(name, timeout)?.scope(work)
+        self.acquire_shared(names, timeout)?.scope(work)
     }
 
-    fn take(&self, mode: Mode, name: &str, timeout: Timeout) -> Result<Option<Guard>, Error> {
-        let (client, name) = (self.inner.clone(), name.to_owned());
-        let taken = self.worker.run(async move { client.take(mode, &name, timeout).await })?;
-        Ok(taken.map(|inner| Guard { inner, worker: self.worker.clone() }))
+    /// Leads as long as this client holds the lock `name`, as [`crate::Client::leader_election`]. `lead` runs each time;
+    /// it looks at [`Guard::is_lost`] now and then, as it cannot be stopped from outside. With `Continue` the client queues again,
+    /// with `Break` the election ends.
+    ///
+    /// # Errors
+    /// As [`crate::Client::leader_election`].
+    pub fn leader_election<T>(
+        &self,
+        name: &str,
+        mut lead: impl FnMut(&Guard) -> ControlFlow<T>,
+    ) -> Result<T, Error> {
+        loop {
+            let (client, lock) = (self.inner.clone(), name.to_owned());
+            let inner = self.worker.run(async move { client.until_leader(&lock).await })?;
+            let leader = Guard { inner, worker: self.worker.clone() };
+            let next = lead(&leader);
+            match (next, leader.release()) {
+                (ControlFlow::Break(done), _) => return Ok(done),
+                (ControlFlow::Continue(()), Ok(()) | Err(Error::Lost(_) | Error::NotHeld)) => {}
+                (ControlFlow::Continue(()), Err(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Watches the locks whose name starts with `prefix`.
+    ///
+    /// # Errors
+    /// As [`crate::Client::watch`].
+    pub fn watch(&self, prefix: &str) -> Result<WatchEvents, Error> {
+        let (client, prefix) = (self.inner.clone(), prefix.to_owned());
+        let inner = self.worker.run(async move { client.watch(&prefix).await })?;
+        Ok(WatchEvents { inner, worker: self.worker.clone() })
+    }
+
+    fn take(&self, mode: Mode, names: Names, timeout: Timeout) -> Result<Guard, Error> {
+        let client = self.inner.clone();
+        let inner = self.worker.run(async move { client.take(mode, &names, timeout).await })?;
+        Ok(Guard { inner, worker: self.worker.clone() })
     }
 }
 
@@ -144,9 +203,14 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// The lock's name, as it was asked for.
+    /// The lock's name, as it was asked for; of several the first.
     pub fn name(&self) -> &str {
         self.inner.name()
+    }
+
+    /// The names of all locks that the guard holds.
+    pub fn names(&self) -> &[String] {
+        self.inner.names()
     }
 
     /// The fencing token: a number that grows with every grant. Send it along with what you write.
@@ -174,6 +238,15 @@ impl Guard {
         self.worker.run(self.inner.lost())
     }
 
+    /// Tells of the sessions that wait for the lock. Another thread can read it.
+    ///
+    /// # Errors
+    /// As [`crate::Guard::on_waiter`].
+    pub fn on_waiter(&self) -> Result<WaiterEvents, Error> {
+        let inner = self.worker.run(self.inner.on_waiter())?;
+        Ok(WaiterEvents { inner, worker: self.worker.clone() })
+    }
+
     /// Releases the lock, and waits until that is done.
     ///
     /// # Errors
@@ -191,6 +264,50 @@ impl Guard {
 }
 
 impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+/// The sessions that wait for the locks of a guard, from [`Guard::on_waiter`].
+pub struct WaiterEvents {
+    inner: crate::WaiterEvents,
+    worker: Worker,
+}
+
+impl WaiterEvents {
+    /// Blocks until the next session waits for a lock of the guard, as [`crate::WaiterEvents::recv`].
+    ///
+    /// # Errors
+    /// [`Lost`] when the connection of the guard has ended.
+    pub fn recv(&mut self) -> Result<WaiterEvent, Lost> {
+        self.worker.run(self.inner.recv())
+    }
+}
+
+impl fmt::Debug for WaiterEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+/// Locks that are watched, from [`Client::watch`].
+pub struct WatchEvents {
+    inner: crate::WatchEvents,
+    worker: Worker,
+}
+
+impl WatchEvents {
+    /// Blocks until the next event.
+    ///
+    /// # Errors
+    /// [`Lost`] when the connection has ended, after the events that came before.
+    pub fn recv(&mut self) -> Result<WatchEvent, Lost> {
+        self.worker.run(self.inner.recv())
+    }
+}
+
+impl fmt::Debug for WatchEvents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
     }

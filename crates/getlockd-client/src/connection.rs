@@ -1,19 +1,22 @@
 //! One connection, which is one session of the server.
 
-use std::{fmt::Write, io, time::Duration};
+use std::{io, time::Duration};
 
 use getlockd_proto::{escape::Written, name, symbol::Symbol, timeout::Timeout};
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
-    Builder, Error, Guard, HistoryRow, List, LockRow, Lost, Mode, SessionRow, Stats, WaiterRow, WhyRow,
+    Builder, Error, Guard, HistoryRow, List, LockRow, Lost, Mode, Names, SessionRow, Stats, WaiterRow,
+    WhyRow,
     driver::drive,
-    handle::{DriverHandle, Pending},
+    handle::{DriverHandle, Pending, PendingLock, about_lock, about_prefix, expect_one},
     heartbeat::{max_stop_within, stop_within},
-    lock_methods::lock_methods,
+    lock_methods::{granted, lock_methods},
     reply::RowFields,
-    rows::FromRow,
 };
+
+/// The longest line that a server takes which does not say.
+const MAX_LINE: usize = 1024;
 
 /// A connection. It ends when it and all its guards are dropped; clones are the same connection.
 ///
@@ -42,6 +45,8 @@ use crate::{
 pub struct Connection {
     driver: DriverHandle,
     session: u32,
+    /// The longest line that the server takes, with its end.
+    max_line: usize,
     stop_within: Option<Duration>,
 }
 
@@ -77,17 +82,19 @@ impl Connection {
     async fn start(builder: &Builder) -> Result<Self, Error> {
         let driver = drive(builder.stream().await?, builder.stop_within);
         let login = builder.login.as_ref().map(|(user, password)| {
-            request_word(&driver, format!("AUTH {} {}\n", Written(user), Written(password)))
+            driver.request(format!("AUTH {} {}\n", Written(user), Written(password)))
         });
         let (sender, hello) = oneshot::channel();
         driver.send_with_keepalive("HELLO\n".to_owned(), Pending::Word(sender));
         // Behind the HELLO: a port that speaks HTTP may take an introduction for the beginning of a request, and wait.
-        let introduced = builder.introduction().map(|line| request_word(&driver, line));
+        let introduced = builder.introduction().map(|line| driver.request(line));
         if let Some(login) = login {
             expect_one(&driver.reply(login).await?).map_err(Error::of_first_reply)?;
         }
         let hello = driver.reply(hello).await?;
-        let session = RowFields::read(&hello).and_then(|hello| hello.number("session"));
+        let fields = RowFields::read(&hello);
+        let max_line = fields.as_ref().and_then(|hello| hello.number("max_line")).unwrap_or(MAX_LINE);
+        let session = fields.and_then(|hello| hello.number("session"));
         let session = session.ok_or_else(|| Error::Unexpected(hello).of_first_reply())?;
         if let Some(introduced) = introduced {
             match driver.reply(introduced).await.and_then(|reply| expect_one(&reply)) {
@@ -102,7 +109,7 @@ impl Connection {
             Some(time) if !left.is_zero() && time >= max_stop_within(left) => {
                 Err(Error::StopWithin { stop_within: time, left })
             }
-            stop_within => Ok(Self { driver, session, stop_within }),
+            stop_within => Ok(Self { driver, session, max_line, stop_within }),
         }
     }
 
@@ -140,26 +147,29 @@ impl Connection {
     }
 
     /// Cancel-safe: dropped, the lock is released the moment it is granted.
-    pub(crate) async fn take(
-        &self,
-        mode: Mode,
-        name: &str,
-        timeout: Timeout,
-    ) -> Result<Option<Guard>, Error> {
-        // A name that is too long for a line would end the connection.
-        name::check(name)?;
-        let command = match mode {
-            Mode::Exclusive => "GET_LOCK",
-            Mode::Shared => "GET_SHARED_LOCK",
-        };
+    pub(crate) async fn take(&self, mode: Mode, names: &Names, timeout: Timeout) -> Result<Guard, Error> {
+        names.check()?;
+        let request = names.request(mode, timeout);
+        // A line that is too long would end the connection.
+        if request.len() > self.max_line {
+            return Err(Error::TooManyNames(names.as_slice().len()));
+        }
         let (sender, reply) = oneshot::channel();
-        let written = Written(name);
         // In one write, so that the token costs no round trip.
-        let lines = format!("{command} {written} {timeout}\nFENCING_TOKEN {written}\n");
-        let lock = Pending::Lock { name: name.to_owned(), granted: None, reply: sender };
-        self.driver.send_with_keepalive(lines, lock);
-        let hold = self.driver.reply(reply).await?;
-        Ok(hold.map(|hold| Guard::new(hold, self.session)))
+        let tokens = names.as_slice().iter().map(|name| format!("FENCING_TOKEN {}\n", Written(name)));
+        let lock = PendingLock {
+            names: names.clone(),
+            granted: None,
+            tokens_left: names.as_slice().len(),
+            fencing_token: 0,
+            reply: sender,
+        };
+        self.driver.send_with_keepalive(request + &tokens.collect::<String>(), Pending::Lock(lock));
+        Ok(Guard::new(self.driver.reply(reply).await?, self.session))
+    }
+
+    pub(crate) fn driver(&self) -> &DriverHandle {
+        &self.driver
     }
 
     /// Passes a lock that this connection holds on to a lease, which outlives the connection: others get the lock when `ttl`
@@ -174,7 +184,7 @@ impl Connection {
     pub async fn lease_lock(&self, name: &str, ttl: Duration) -> Result<String, Error> {
         name::check(name)?;
         let line = format!("LEASE_LOCK {} {}\n", Written(name), Timeout::Within(ttl));
-        let token = self.word(line).await?;
+        let token = self.driver.word(line).await?;
         if token == "0" || token == "NULL" { Err(Error::NotHeld) } else { Ok(token) }
     }
 
@@ -185,7 +195,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Refused`], [`Error::Lost`]; [`Error::TooLong`] or [`Error::Unexpected`] if a row cannot be read.
     pub async fn locks(&self, prefix: &str) -> Result<List<LockRow>, Error> {
-        self.list("LOCKS", Some(prefix).filter(|prefix| !prefix.is_empty())).await
+        self.driver.list(about_prefix("LOCKS", prefix)?).await
     }
 
     /// The sessions that wait for a lock, in the order in which they will get it (`WAITERS`).
@@ -195,7 +205,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::locks`].
     pub async fn waiters(&self, name: &str) -> Result<List<WaiterRow>, Error> {
-        self.list("WAITERS", Some(name)).await
+        self.driver.list(about_lock("WAITERS", name)?).await
     }
 
     /// Why a lock is not free: who holds it, what that session waits for, and so on (`WHY`).
@@ -205,7 +215,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::locks`].
     pub async fn why(&self, name: &str) -> Result<List<WhyRow>, Error> {
-        self.list("WHY", Some(name)).await
+        self.driver.list(about_lock("WHY", name)?).await
     }
 
     /// The holds of a lock that have ended, the last first (`HISTORY`). The server remembers the last few, without
@@ -216,7 +226,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::locks`].
     pub async fn history(&self, name: &str) -> Result<List<HistoryRow>, Error> {
-        self.list("HISTORY", Some(name)).await
+        self.driver.list(about_lock("HISTORY", name)?).await
     }
 
     /// The sessions: connections and leases (`SESSIONS`).
@@ -226,7 +236,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::locks`].
     pub async fn sessions(&self) -> Result<List<SessionRow>, Error> {
-        self.list("SESSIONS", None).await
+        self.driver.list("SESSIONS\n".to_owned()).await
     }
 
     /// The numbers of the server (`STATS`).
@@ -236,7 +246,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::locks`].
     pub async fn stats(&self) -> Result<Stats, Error> {
-        let mut rows = self.list("STATS", None).await?.rows;
+        let mut rows = self.driver.list("STATS\n".to_owned()).await?.rows;
         rows.pop().ok_or_else(|| Error::Unexpected("END 0".to_owned()))
     }
 
@@ -248,7 +258,7 @@ impl Connection {
     /// [`Error::Refused`] or [`Error::Lost`]: with `NO_SESSION` if there is none.
     pub async fn kill(&self, session: u32, reason: Option<&str>) -> Result<(), Error> {
         let reason = reason.map(|reason| format!(" {}", Written(reason))).unwrap_or_default();
-        expect_one(&self.word(format!("KILL {session}{reason}\n")).await?)
+        self.driver.expect_one(format!("KILL {session}{reason}\n")).await
     }
 
     /// Cancels the wait of a session, which gets `INTERRUPTED`. False if it did not wait.
@@ -258,7 +268,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::kill`].
     pub async fn cancel_wait(&self, session: u32) -> Result<bool, Error> {
-        let answer = self.word(format!("KILL QUERY {session}\n")).await?;
+        let answer = self.driver.word(format!("KILL QUERY {session}\n")).await?;
         if answer == "0" { Ok(false) } else { expect_one(&answer).map(|()| true) }
     }
 
@@ -269,41 +279,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Lost`].
     pub async fn ping(&self) -> Result<(), Error> {
-        let answer = self.word("PING\n".to_owned()).await?;
+        let answer = self.driver.word("PING\n".to_owned()).await?;
         if answer == "PONG" { Ok(()) } else { Err(Error::Unexpected(answer)) }
     }
-
-    /// Cancel-safe: dropped, the request is still sent.
-    async fn word(&self, line: String) -> Result<String, Error> {
-        self.driver.reply(request_word(&self.driver, line)).await
-    }
-
-    /// Cancel-safe: dropped, the list is read and forgotten.
-    async fn list<T: FromRow>(&self, command: &str, name: Option<&str>) -> Result<List<T>, Error> {
-        let mut line = command.to_owned();
-        if let Some(name) = name {
-            name::check(name)?;
-            // A string grows: the write cannot fail.
-            let _ = write!(line, " {}", Written(name));
-        }
-        line.push('\n');
-        let (sender, reply) = oneshot::channel();
-        self.driver.send(line, Pending::List(Ok(Vec::new()), sender));
-        let List { rows, total } = self.driver.reply(reply).await?;
-        let read = |row: String| {
-            let fields = RowFields::read(&row);
-            fields.and_then(|fields| T::read(&fields)).ok_or(Error::Unexpected(row))
-        };
-        Ok(List { rows: rows.into_iter().map(read).collect::<Result<_, _>>()?, total })
-    }
-}
-
-fn request_word(driver: &DriverHandle, line: String) -> oneshot::Receiver<Result<String, Error>> {
-    let (sender, reply) = oneshot::channel();
-    driver.send(line, Pending::Word(sender));
-    reply
-}
-
-fn expect_one(reply: &str) -> Result<(), Error> {
-    if reply == "1" { Ok(()) } else { Err(Error::Unexpected(reply.to_owned())) }
 }

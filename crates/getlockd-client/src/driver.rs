@@ -10,11 +10,12 @@ use tokio::{
 };
 
 use crate::{
-    Error, List, Lost, Refused,
+    Error, List, Lost, Names, Refused,
     clock::Moment,
-    handle::{Deadlines, DriverHandle, DriverRequest, HeldLock, LockReply, Pending},
+    events::{Event, Subscriptions},
+    handle::{Deadlines, DriverHandle, DriverRequest, HeldLock, LockReply, Pending, PendingLock},
     heartbeat::HeartbeatTimer,
-    reply::{ReplyLine, ReplyReader},
+    reply::{ReplyLine, ReplyReader, read_value},
 };
 
 /// What a connection goes over: TCP, or TLS over TCP.
@@ -33,6 +34,7 @@ pub(crate) fn drive(stream: Box<dyn ByteStream>, stop_within: Option<Duration>) 
     let (sender, requests) = mpsc::unbounded_channel();
     let (lost, lost_receiver) = watch::channel(None);
     let deadlines = Arc::new(Deadlines::default());
+    let subscriptions = Subscriptions::default();
     let (reader, writer) = tokio::io::split(stream);
     let driver = Driver {
         requests,
@@ -40,6 +42,7 @@ pub(crate) fn drive(stream: Box<dyn ByteStream>, stop_within: Option<Duration>) 
         sender: sender.downgrade(),
         lost,
         deadlines: deadlines.clone(),
+        subscriptions: subscriptions.clone(),
         heartbeat: HeartbeatTimer::new(stop_within),
         late_grants: Vec::new(),
         pending: VecDeque::new(),
@@ -48,7 +51,7 @@ pub(crate) fn drive(stream: Box<dyn ByteStream>, stop_within: Option<Duration>) 
     tokio::spawn(
         driver.run(reader, RequestWriter { half: writer, output: BytesMut::new(), needs_flush: false }),
     );
-    DriverHandle::new(sender, lost_receiver, deadlines)
+    DriverHandle::new(sender, lost_receiver, deadlines, subscriptions)
 }
 
 struct RequestWriter {
@@ -74,7 +77,7 @@ impl RequestWriter {
 }
 
 /// What a driver waits for.
-enum Event {
+enum Wakeup {
     Request(Option<DriverRequest>),
     Written(io::Result<()>),
     Read(io::Result<usize>),
@@ -83,7 +86,7 @@ enum Event {
 
 /// A lock that was granted and is not handed over yet.
 struct GrantedLock {
-    name: String,
+    names: Names,
     fencing_token: u64,
     reply: oneshot::Sender<LockReply>,
 }
@@ -93,6 +96,7 @@ struct Driver {
     sender: mpsc::WeakUnboundedSender<DriverRequest>,
     lost: watch::Sender<Option<Lost>>,
     deadlines: Arc<Deadlines>,
+    subscriptions: Subscriptions,
     heartbeat: HeartbeatTimer,
     /// Granted after the last promise had run out: kept back until the next one.
     late_grants: Vec<GrantedLock>,
@@ -112,33 +116,33 @@ impl Driver {
         }
         let how = loop {
             let sleep_time = self.beat(&mut writer);
-            let event = tokio::select! {
-                request = self.requests.recv() => Event::Request(request),
-                written = writer.write(), if writer.needs_flush => Event::Written(written),
-                read = reader.read_buf(&mut lines.input) => Event::Read(read),
-                () = sleep(sleep_time.unwrap_or_default()), if sleep_time.is_some() => Event::Time,
+            let wakeup = tokio::select! {
+                request = self.requests.recv() => Wakeup::Request(request),
+                written = writer.write(), if writer.needs_flush => Wakeup::Written(written),
+                read = reader.read_buf(&mut lines.input) => Wakeup::Read(read),
+                () = sleep(sleep_time.unwrap_or_default()), if sleep_time.is_some() => Wakeup::Time,
             };
-            // Before the event itself: an answer that comes too late counts for nothing.
+            // Before what has come is read: an answer that comes too late counts for nothing.
             if self.heartbeat.is_expired(Moment::now()) {
                 // Without a shutdown, for which the server would have to be there.
                 return self.expire().await;
             }
-            match event {
-                Event::Request(Some(request)) => self.send(request, &mut writer),
+            match wakeup {
+                Wakeup::Request(Some(request)) => self.send(request, &mut writer),
                 // The last handle is dropped, so no guard is left either.
-                Event::Request(None) => break "it was closed".to_owned(),
-                Event::Written(Err(error)) => {
+                Wakeup::Request(None) => break "it was closed".to_owned(),
+                Wakeup::Written(Err(error)) => {
                     self.read_rest(&mut reader, &mut lines).await;
                     break error.to_string();
                 }
-                Event::Read(Ok(0)) => break "the server closed it".to_owned(),
-                Event::Read(Ok(_)) => {
+                Wakeup::Read(Ok(0)) => break "the server closed it".to_owned(),
+                Wakeup::Read(Ok(_)) => {
                     if let Err(why) = self.receive(&mut lines) {
                         break why;
                     }
                 }
-                Event::Read(Err(error)) => break error.to_string(),
-                Event::Written(Ok(())) | Event::Time => {}
+                Wakeup::Read(Err(error)) => break error.to_string(),
+                Wakeup::Written(Ok(())) | Wakeup::Time => {}
             }
         };
         // In this order: a caller whose reply is dropped looks here for the reason.
@@ -212,6 +216,13 @@ impl Driver {
                 self.promised(left)?;
                 continue;
             }
+            // Nor is this a reply. What nobody reads, or this version does not know, is skipped.
+            if let ReplyLine::Event(line) = line {
+                if let Some(event) = Event::read(&line) {
+                    self.subscriptions.offer(&event);
+                }
+                continue;
+            }
             match (self.pending.pop_front(), line) {
                 (Some(pending), line) => {
                     if let Some(unfinished) = self.dispatch(pending, line)? {
@@ -261,26 +272,37 @@ impl Driver {
                 (Err(error), _) => return Ok(Some(Pending::List(Err(error), reply))),
                 (Ok(_), line) => return Ok(Some(Pending::List(Err(line.into_error()), reply))),
             },
-            Pending::Lock { name, granted: None, reply } => {
-                let granted = Some(match line {
-                    ReplyLine::Refused(refused) => Err(refused),
-                    ReplyLine::Text(text) if text == "1" => Ok(true),
-                    ReplyLine::Text(text) if text == "0" => Ok(false),
-                    line => return Err(format!("unexpected reply to GET_LOCK: {line:?}")),
+            Pending::Lock(lock) => return self.dispatch_lock(lock, line),
+        }
+        Ok(None)
+    }
+
+    /// The same for the replies to a request for locks.
+    fn dispatch_lock(&mut self, mut lock: PendingLock, line: ReplyLine) -> Result<Option<Pending>, String> {
+        let Some(granted) = &lock.granted else {
+            lock.granted =
+                Some(match line {
+                    ReplyLine::Refused(refused) => Err(refused.into()),
+                    ReplyLine::Text(text) if text == "1" => Ok(()),
+                    line => Err(not_granted(&line)
+                        .ok_or_else(|| format!("unexpected reply to GET_LOCK: {line:?}"))?),
                 });
-                return Ok(Some(Pending::Lock { name, granted, reply }));
-            }
-            Pending::Lock { granted: Some(Err(refused)), reply, .. } => drop(reply.send(Err(refused.into()))),
-            Pending::Lock { granted: Some(Ok(false)), reply, .. } => drop(reply.send(Ok(None))),
-            Pending::Lock { name, granted: Some(Ok(true)), reply } => {
-                let fencing_token = match &line {
-                    ReplyLine::Text(token) => token.parse().ok(),
-                    _ => None,
-                };
-                let fencing_token =
-                    fencing_token.ok_or_else(|| format!("unexpected reply to FENCING_TOKEN: {line:?}"))?;
-                self.granted(GrantedLock { name, fencing_token, reply });
-            }
+            return Ok(Some(Pending::Lock(lock)));
+        };
+        if granted.is_ok() {
+            let token = if let ReplyLine::Text(token) = &line { token.parse().ok() } else { None };
+            let token = token.ok_or_else(|| format!("unexpected reply to FENCING_TOKEN: {line:?}"))?;
+            // A lock that the session held before has the token of that time. The grant's own is the highest.
+            lock.fencing_token = lock.fencing_token.max(token);
+        }
+        lock.tokens_left -= 1;
+        if lock.tokens_left > 0 {
+            return Ok(Some(Pending::Lock(lock)));
+        }
+        let PendingLock { names, granted, fencing_token, reply, .. } = lock;
+        match granted {
+            Some(Err(error)) => drop(reply.send(Err(error))),
+            _ => self.granted(GrantedLock { names, fencing_token, reply }),
         }
         Ok(None)
     }
@@ -297,16 +319,27 @@ impl Driver {
         }
     }
 
-    fn hand_over(&mut self, GrantedLock { name, fencing_token, reply }: GrantedLock) {
+    fn hand_over(&mut self, GrantedLock { names, fencing_token, reply }: GrantedLock) {
         // Without another handle there is no caller: the connection is about to end, and the lock with it.
         let Some(sender) = self.sender.upgrade() else { return };
         self.heartbeat.add_guard();
         // Before the guard exists, which reads them at once.
         self.deadlines.publish(&self.heartbeat);
-        let handle = DriverHandle::new(sender, self.lost.subscribe(), self.deadlines.clone());
+        let (lost, deadlines) = (self.lost.subscribe(), self.deadlines.clone());
+        let handle = DriverHandle::new(sender, lost, deadlines, self.subscriptions.clone());
         // If its caller has gone, the hold is dropped here, and that releases the lock.
-        drop(reply.send(Ok(Some(HeldLock::new(handle, name, fencing_token)))));
+        drop(reply.send(Ok(HeldLock::new(handle, names, fencing_token))));
     }
+}
+
+/// From `0`, or for several locks from `0 name`.
+fn not_granted(line: &ReplyLine) -> Option<Error> {
+    let ReplyLine::Text(text) = line else { return None };
+    let in_the_way = match text.strip_prefix('0')? {
+        "" => None,
+        name => Some(read_value(name.strip_prefix(' ')?)?),
+    };
+    Some(Error::NotGranted { in_the_way })
 }
 
 impl ReplyLine {
@@ -316,7 +349,7 @@ impl ReplyLine {
             Self::Refused(refused) => refused.into(),
             Self::End(total) => Error::Unexpected(format!("END {total}")),
             Self::Keepalive(left) => Error::Unexpected(format!("KEEPALIVE left={}", left.as_secs_f64())),
-            Self::Text(text) => Error::Unexpected(text),
+            Self::Text(text) | Self::Event(text) => Error::Unexpected(text),
             Self::TooLong => Error::TooLong,
         }
     }

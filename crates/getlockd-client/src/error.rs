@@ -2,7 +2,7 @@
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
-use getlockd_proto::{DEFAULT_PORT, name::NameError, symbol::Symbol};
+use getlockd_proto::{DEFAULT_PORT, escape::Written, name::NameError, symbol::Symbol};
 
 use crate::{clock::Moment, heartbeat::max_stop_within};
 
@@ -21,13 +21,19 @@ pub enum Error {
     /// TLS cannot be set up: certificates or keys are not what they should be.
     Tls(String),
     /// The lock was not granted in time.
-    NotGranted,
+    #[non_exhaustive]
+    NotGranted {
+        /// Of several locks, the first that was not to be had at the end.
+        in_the_way: Option<String>,
+    },
     /// The server answered with an error. The connection stays.
     Refused(Refused),
     /// The connection ended before there was an answer. All locks that were taken on it are gone.
     Lost(Lost),
-    /// The name breaks a rule.
+    /// The name breaks a rule, or there is none.
     BadName(NameError),
+    /// So many names do not fit into one request.
+    TooManyNames(usize),
     /// The lock was no longer held when it was released, or passed on to a lease.
     NotHeld,
     /// [`Builder::stop_within`](crate::Builder::stop_within) does not fit into what the server promises.
@@ -68,7 +74,7 @@ impl Error {
     }
 
     /// Whether a new try may succeed: the server, or the network, was not there.
-    pub(crate) fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Connect { .. } => true,
             Self::Refused(refused) => refused.symbol() == Some(Symbol::Shutdown),
@@ -83,10 +89,16 @@ impl fmt::Display for Error {
         match self {
             Self::Connect { server, .. } => write!(f, "cannot connect to {server}"),
             Self::Tls(why) => write!(f, "cannot use TLS: {why}"),
-            Self::NotGranted => f.write_str("the lock was not granted in time"),
+            Self::NotGranted { in_the_way: None } => f.write_str("the lock was not granted in time"),
+            Self::NotGranted { in_the_way: Some(name) } => {
+                write!(f, "the locks were not granted in time; {} is held", Written(name))
+            }
             Self::Refused(refused) => refused.fmt(f),
             Self::Lost(lost) => lost.fmt(f),
             Self::BadName(error) => error.fmt(f),
+            Self::TooManyNames(count) => {
+                write!(f, "{count} names do not fit into one request; use fewer or shorter names")
+            }
             Self::NotHeld => f.write_str("the lock was no longer held"),
             Self::StopWithin { stop_within, left } => write!(
                 f,
@@ -158,6 +170,7 @@ impl Refused {
             "Forbidden" => Some(Symbol::Denied),
             "Killed" => Some(Symbol::Killed),
             "Interrupted" => Some(Symbol::Interrupted),
+            "LimitDiffers" => Some(Symbol::LimitDiffers),
             word => word.parse().ok(),
         }
     }

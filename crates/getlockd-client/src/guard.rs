@@ -4,9 +4,9 @@ use std::fmt;
 
 use tokio::sync::oneshot;
 
-use crate::{Error, Lost, handle::HeldLock};
+use crate::{Error, Lost, WaiterEvents, handle::HeldLock};
 
-/// A lock that is held, until this is dropped or its connection ends.
+/// A lock that is held, or several, until this is dropped or its connection ends.
 ///
 /// Taken twice on one [`Connection`](crate::Connection) a lock has two guards, and is released with the second.
 ///
@@ -31,9 +31,14 @@ impl Guard {
         Self { _after_release: Some(Box::new(after_release)), ..self }
     }
 
-    /// The lock's name, as it was asked for.
+    /// The lock's name, as it was asked for; of several the first.
     pub fn name(&self) -> &str {
-        &self.hold.name
+        self.hold.names.first()
+    }
+
+    /// The names of all locks that the guard holds.
+    pub fn names(&self) -> &[String] {
+        self.hold.names.as_slice()
     }
 
     /// The fencing token: a number that grows with every grant. Send it along with what you write.
@@ -63,6 +68,31 @@ impl Guard {
     /// Why the lock is lost, if it is.
     pub fn why(&self) -> Option<Lost> {
         self.hold.driver.why_lost()
+    }
+
+    /// Tells of the sessions that wait for the lock, so that its holder can make room for them. An older server refuses it with
+    /// [`Symbol::UnknownCommand`](crate::Symbol::UnknownCommand).
+    ///
+    /// ```no_run
+    /// # async fn part(_number: u32) {}
+    /// # async fn work(guard: &getlockd_client::Guard) -> Result<(), getlockd_client::Error> {
+    /// let mut waiters = guard.on_waiter().await?;
+    /// for number in 0..100 {
+    ///     tokio::select! {
+    ///         waiter = waiters.recv() => break println!("session {} waits", waiter?.session),
+    ///         () = part(number) => {}
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Lost`].
+    pub fn on_waiter(&self) -> impl Future<Output = Result<WaiterEvents, Error>> + Send + use<> {
+        WaiterEvents::start(self.hold.driver.clone(), self.hold.names.folded())
     }
 
     /// Runs some work while the lock is held. When the lock is lost, the work is dropped where it stands.
@@ -101,19 +131,21 @@ impl Guard {
         }
         let (reply, answer) = oneshot::channel();
         self.hold.release(Some(reply));
-        match self.hold.driver.reply(answer).await?.as_str() {
-            "1" => Ok(()),
-            "0" | "NULL" => Err(Error::NotHeld),
-            other => Err(Error::Unexpected(other.to_owned())),
+        let (answer, count) = (self.hold.driver.reply(answer).await?, self.names().len());
+        match answer.parse::<usize>() {
+            Ok(released) if released == count => Ok(()),
+            Ok(released) if released < count => Err(Error::NotHeld),
+            Err(_) if answer == "NULL" => Err(Error::NotHeld),
+            _ => Err(Error::Unexpected(answer)),
         }
     }
 }
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let HeldLock { name, fencing_token, .. } = &self.hold;
+        let HeldLock { names, fencing_token, .. } = &self.hold;
         f.debug_struct("Guard")
-            .field("name", name)
+            .field("names", &names.as_slice())
             .field("fencing_token", fencing_token)
             .finish_non_exhaustive()
     }

@@ -8,10 +8,13 @@ use std::{
     time::Duration,
 };
 
-use getlockd_proto::escape::Written;
+use getlockd_proto::{escape::Written, name};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{Error, List, Lost, Refused, clock::Moment, heartbeat::HeartbeatTimer};
+use crate::{
+    Error, List, Lost, Names, clock::Moment, events::Subscriptions, heartbeat::HeartbeatTimer,
+    reply::RowFields, rows::FromRow,
+};
 
 /// Lines to be sent, and the reply that is expected to them.
 #[derive(Debug)]
@@ -31,11 +34,22 @@ pub(crate) enum Pending {
     Release(Option<oneshot::Sender<Result<String, Error>>>),
     /// The rows of a list, or what is wrong with one of them.
     List(Result<Vec<String>, Error>, oneshot::Sender<Result<List<String>, Error>>),
-    /// The replies to `GET_LOCK` and to the `FENCING_TOKEN` behind it.
-    Lock { name: String, granted: Option<Result<bool, Refused>>, reply: oneshot::Sender<LockReply> },
+    /// The replies to `GET_LOCK` and so on, and to each `FENCING_TOKEN` behind it.
+    Lock(PendingLock),
 }
 
-pub(crate) type LockReply = Result<Option<HeldLock>, Error>;
+#[derive(Debug)]
+pub(crate) struct PendingLock {
+    pub names: Names,
+    /// The first reply, once it has come.
+    pub granted: Option<Result<(), Error>>,
+    /// How many replies to `FENCING_TOKEN` are still to come.
+    pub tokens_left: usize,
+    pub fencing_token: u64,
+    pub reply: oneshot::Sender<LockReply>,
+}
+
+pub(crate) type LockReply = Result<HeldLock, Error>;
 
 /// What the task knows of the server's promise. A guard reads it between two answers, so its check of the clock
 /// is exact even if the task has not run lately.
@@ -80,6 +94,7 @@ pub(crate) struct DriverHandle {
     requests: mpsc::UnboundedSender<DriverRequest>,
     lost: watch::Receiver<Option<Lost>>,
     deadlines: Arc<Deadlines>,
+    subscriptions: Subscriptions,
 }
 
 impl DriverHandle {
@@ -87,8 +102,14 @@ impl DriverHandle {
         requests: mpsc::UnboundedSender<DriverRequest>,
         lost: watch::Receiver<Option<Lost>>,
         deadlines: Arc<Deadlines>,
+        subscriptions: Subscriptions,
     ) -> Self {
-        Self { requests, lost, deadlines }
+        Self { requests, lost, deadlines, subscriptions }
+    }
+
+    /// Who reads the events of the connection.
+    pub(crate) fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
     }
 
     /// Sends lines at once. The reply is read even if its receiver is dropped.
@@ -122,6 +143,11 @@ impl DriverHandle {
         when_lost(self.lost.clone())
     }
 
+    /// Tells of the end of the connection, and does not keep it.
+    pub(crate) fn lost_receiver(&self) -> watch::Receiver<Option<Lost>> {
+        self.lost.clone()
+    }
+
     /// The reply, or why there is none.
     ///
     /// Cancel-safe.
@@ -131,6 +157,51 @@ impl DriverHandle {
             Err(_) => Err(self.lost().await.into()),
         }
     }
+
+    /// Sends a line, whose reply is one line.
+    pub(crate) fn request(&self, line: String) -> oneshot::Receiver<Result<String, Error>> {
+        let (sender, reply) = oneshot::channel();
+        self.send(line, Pending::Word(sender));
+        reply
+    }
+
+    /// Cancel-safe: dropped, the request is still sent.
+    pub(crate) async fn word(&self, line: String) -> Result<String, Error> {
+        self.reply(self.request(line)).await
+    }
+
+    /// Cancel-safe, likewise.
+    pub(crate) async fn expect_one(&self, line: String) -> Result<(), Error> {
+        expect_one(&self.word(line).await?)
+    }
+
+    /// Cancel-safe: dropped, the list is read and forgotten.
+    pub(crate) async fn list<T: FromRow>(&self, line: String) -> Result<List<T>, Error> {
+        let (sender, reply) = oneshot::channel();
+        self.send(line, Pending::List(Ok(Vec::new()), sender));
+        let List { rows, total } = self.reply(reply).await?;
+        let read = |row: String| {
+            let fields = RowFields::read(&row);
+            fields.and_then(|fields| T::read(&fields)).ok_or(Error::Unexpected(row))
+        };
+        Ok(List { rows: rows.into_iter().map(read).collect::<Result<_, _>>()?, total })
+    }
+}
+
+/// The line of a command about one lock.
+pub(crate) fn about_lock(command: &str, name: &str) -> Result<String, Error> {
+    name::check(name)?;
+    Ok(format!("{command} {}\n", Written(name)))
+}
+
+/// The line of a command about all locks whose name starts with a prefix, which may be empty.
+pub(crate) fn about_prefix(command: &str, prefix: &str) -> Result<String, Error> {
+    if prefix.is_empty() { Ok(format!("{command}\n")) } else { about_lock(command, prefix) }
+}
+
+/// The reply `1`.
+pub(crate) fn expect_one(reply: &str) -> Result<(), Error> {
+    if reply == "1" { Ok(()) } else { Err(Error::Unexpected(reply.to_owned())) }
 }
 
 /// Cancel-safe.
@@ -143,23 +214,23 @@ pub(crate) fn ended_with_runtime() -> Lost {
     Lost::new("the program's runtime ended", None)
 }
 
-/// One grant of a lock on a connection. Dropped, it is released.
+/// One grant on a connection, of one lock or several. Dropped, it is released.
 #[derive(Debug)]
 pub(crate) struct HeldLock {
     pub driver: DriverHandle,
-    pub name: String,
+    pub names: Names,
     pub fencing_token: u64,
     is_released: bool,
 }
 
 impl HeldLock {
-    pub(crate) fn new(driver: DriverHandle, name: String, fencing_token: u64) -> Self {
-        Self { driver, name, fencing_token, is_released: false }
+    pub(crate) fn new(driver: DriverHandle, names: Names, fencing_token: u64) -> Self {
+        Self { driver, names, fencing_token, is_released: false }
     }
 
     pub(crate) fn release(&mut self, reply: Option<oneshot::Sender<Result<String, Error>>>) {
         self.is_released = true;
-        self.driver.send(format!("RELEASE_LOCK {}\n", Written(&self.name)), Pending::Release(reply));
+        self.driver.send(self.names.release(), Pending::Release(reply));
     }
 }
 

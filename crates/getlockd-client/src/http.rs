@@ -22,7 +22,7 @@
 use std::{fmt, io, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use getlockd_proto::{name, timeout::Timeout};
+use getlockd_proto::timeout::Timeout;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Request,
@@ -38,12 +38,12 @@ use tokio::{
 };
 
 use crate::{
-    Builder, Error, Lost, Mode, Refused,
+    Builder, Error, Lost, Mode, Names, Refused,
     builder::{MAX_TEXT, with_port},
     clock::Moment,
     handle::{Deadlines, ended_with_runtime, when_lost},
     heartbeat::{HeartbeatTimer, max_stop_within},
-    lock_methods::lock_methods,
+    lock_methods::{granted, lock_methods},
     pool::Backoff,
 };
 
@@ -116,8 +116,8 @@ impl Leases {
     }
 
     /// Cancel-safe, as [`Leases::acquire`].
-    async fn take(&self, mode: Mode, name: &str, timeout: Timeout) -> Result<Option<Lease>, Error> {
-        name::check(name)?;
+    async fn take(&self, mode: Mode, names: &Names, timeout: Timeout) -> Result<Lease, Error> {
+        names.check()?;
         let stop_within = self.builder.stop_within.unwrap_or(self.ttl / 5);
         if stop_within >= max_stop_within(self.ttl) {
             return Err(Error::StopWithin { stop_within, left: self.ttl });
@@ -127,7 +127,7 @@ impl Leases {
         let (lost, _) = watch::channel(None);
         let keeper = Keeper {
             leases: self.clone(),
-            name: name.to_owned(),
+            names: names.clone(),
             mode,
             request_id: format!("{:032x}", u128::from_ne_bytes(id)),
             lease_token: String::new(),
@@ -203,12 +203,12 @@ impl HttpAnswer {
     }
 }
 
-/// A lock that is held by heartbeats, until this is dropped or its lease ends.
+/// A lock that is held by heartbeats, or several, until this is dropped or its lease ends.
 ///
 /// A drop releases the lock soon, and does not wait for it. [`Lease::release`] waits, and reports a loss.
 #[must_use = "the lock is released when its lease is dropped"]
 pub struct Lease {
-    name: String,
+    names: Names,
     fencing_token: u64,
     lost: watch::Receiver<Option<Lost>>,
     deadlines: Arc<Deadlines>,
@@ -219,9 +219,14 @@ pub struct Lease {
 type ReleaseReply = oneshot::Sender<Result<(), Error>>;
 
 impl Lease {
-    /// The lock's name, as it was asked for.
+    /// The lock's name, as it was asked for; of several the first.
     pub fn name(&self) -> &str {
-        &self.name
+        self.names.first()
+    }
+
+    /// The names of all locks of the lease.
+    pub fn names(&self) -> &[String] {
+        self.names.as_slice()
     }
 
     /// The fencing token: a number that grows with every grant. Send it along with what you write.
@@ -296,7 +301,7 @@ impl Lease {
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
-            .field("name", &self.name)
+            .field("names", &self.names())
             .field("fencing_token", &self.fencing_token)
             .finish_non_exhaustive()
     }
@@ -305,7 +310,7 @@ impl fmt::Debug for Lease {
 /// The task of a lease: it takes the lock, sends the heartbeats, and releases the lock.
 struct Keeper {
     leases: Leases,
-    name: String,
+    names: Names,
     mode: Mode,
     /// Makes a repeated request safe: it gets the lease that the first one took.
     request_id: String,
@@ -317,34 +322,34 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn run(mut self, timeout: Timeout, mut caller: oneshot::Sender<Result<Option<Lease>, Error>>) {
+    async fn run(mut self, timeout: Timeout, mut caller: oneshot::Sender<Result<Lease, Error>>) {
         let taken = tokio::select! {
             taken = self.acquire(timeout) => taken,
             () = caller.closed() => return self.give_up().await,
         };
         let fencing_token = match taken {
-            Ok(Some(fencing_token)) => fencing_token,
-            other => {
+            Ok(fencing_token) => fencing_token,
+            Err(error) => {
                 // After a grant that came too late; otherwise there is nothing to give back.
                 if !self.lease_token.is_empty() {
                     let _ = self.give_back().await;
                 }
-                return drop(caller.send(other.map(|_| None)));
+                return drop(caller.send(Err(error)));
             }
         };
         self.timer.add_guard();
         self.deadlines.publish(&self.timer);
         let (release, released) = oneshot::channel();
-        let (name, lost, deadlines) = (self.name.clone(), self.lost.subscribe(), self.deadlines.clone());
+        let (names, lost, deadlines) = (self.names.clone(), self.lost.subscribe(), self.deadlines.clone());
         // If the caller has gone, the lease is dropped here, and `keep` gives it back.
-        drop(caller.send(Ok(Some(Lease { name, fencing_token, lost, deadlines, release }))));
+        drop(caller.send(Ok(Lease { names, fencing_token, lost, deadlines, release })));
         self.keep(released).await;
     }
 
-    /// Takes the lock, and tries again while the server is away. Returns the fencing token, none if the time is over.
+    /// Takes the lock, and tries again while the server is away. Returns the fencing token.
     ///
     /// Cancel-safe, but a grant that is on its way stays: see `give_up`.
-    async fn acquire(&mut self, timeout: Timeout) -> Result<Option<u64>, Error> {
+    async fn acquire(&mut self, timeout: Timeout) -> Result<u64, Error> {
         let (start, mut backoff) = (Instant::now(), Backoff::new(self.leases.builder.retry));
         loop {
             let began = Instant::now();
@@ -356,12 +361,12 @@ impl Keeper {
         }
     }
 
-    async fn try_acquire(&mut self, timeout: Timeout) -> Result<Option<u64>, Error> {
+    async fn try_acquire(&mut self, timeout: Timeout) -> Result<u64, Error> {
         let asked = Moment::now();
         self.timer.sent(asked);
         let answer = self.leases.post("acquire", &self.fields(timeout)).await?;
         if answer.text("status") == Some("Busy") {
-            return Ok(None);
+            return Err(Error::NotGranted { in_the_way: answer.text("inTheWay").map(str::to_owned) });
         }
         let grant = answer.text("lockToken").zip(answer.fields["fencingToken"].as_u64());
         let Some((lease_token, fencing_token)) = grant.filter(|_| answer.code == 200) else {
@@ -375,7 +380,7 @@ impl Keeper {
             self.heartbeat(ANSWER_TIME).await?;
         }
         if self.timer.is_certain(Moment::now()) {
-            Ok(Some(fencing_token))
+            Ok(fencing_token)
         } else {
             Err(Lost::silent(self.timer.promised_until()).into())
         }
@@ -387,12 +392,18 @@ impl Keeper {
             Timeout::Forever => -1,
         };
         let mut fields = json!({
-            "resourceName": self.name,
             "mode": self.mode.to_string(),
             "waitMs": wait,
             "ttlMs": u64::try_from(self.leases.ttl.as_millis()).unwrap_or(u64::MAX),
             "requestId": self.request_id,
         });
+        match self.names.as_slice() {
+            [name] => fields["resourceName"] = json!(name),
+            names => fields["resourceNames"] = json!(names),
+        }
+        if let Some(limit) = self.mode.limit() {
+            fields["limit"] = json!(limit);
+        }
         let builder = &self.leases.builder;
         let note = builder.note.clone().unwrap_or_default();
         for (key, text) in [("clientId", builder.own_name()), ("note", note)] {
@@ -477,6 +488,6 @@ impl Keeper {
     }
 
     fn token_fields(&self) -> Value {
-        json!({ "resourceName": self.name, "lockToken": self.lease_token })
+        json!({ "resourceName": self.names.first(), "lockToken": self.lease_token })
     }
 }

@@ -55,6 +55,11 @@
 //! on. For both, send [`Guard::fencing_token`] along with what you write, and let the store refuse a token lower
 //! than the highest it has seen.
 //!
+//! # Several locks at once
+//!
+//! `client.acquire(["a", "b"], timeout)` takes both locks or none, in one wait, and returns one guard. See [`Names`].
+//! `client.acquire_permit("render", 3, timeout)` takes one of three permits.
+//!
 //! # Without a connection
 //!
 //! Programs that cannot keep a connection open use the feature `http` and its module of that name: a lock is then a
@@ -74,18 +79,25 @@ mod clock;
 mod connection;
 mod driver;
 mod error;
+mod events;
+#[cfg(fuzzing)]
+mod fuzz;
 mod guard;
 mod handle;
 mod heartbeat;
 #[cfg(feature = "http")]
 pub mod http;
 mod introduction;
+mod leader;
 mod lock_methods;
+mod names;
 mod pool;
 mod reply;
 mod rows;
 #[cfg(feature = "tls")]
 mod tls;
+mod waiters;
+mod watch;
 
 /// Compiles the example of the README.
 #[cfg(doctest)]
@@ -95,13 +107,17 @@ struct Readme;
 pub use builder::Builder;
 pub use connection::Connection;
 pub use error::{Error, Lost, Refused};
+pub use events::{EndedHold, WaiterEvent, WatchEvent, WatchedHold};
+#[cfg(fuzzing)]
+pub use fuzz::read_all;
 pub use getlockd_proto::{DEFAULT_PORT, name::NameError, symbol::Symbol, timeout::Timeout};
 pub use guard::Guard;
 pub use introduction::introduction;
+pub use names::Names;
 pub use pool::Client;
 pub use reply::{visible, written};
-#[cfg(fuzzing)]
-pub use rows::read_all;
 pub use rows::{HistoryRow, List, LockRow, Mode, SessionRow, Stats, WaiterRow, WhyRow};
 #[cfg(feature = "tls")]
 pub use tls::{Identity, Tls};
+pub use waiters::WaiterEvents;
+pub use watch::WatchEvents;

@@ -9,7 +9,10 @@ use std::{
 use getlockd_proto::timeout::Timeout;
 use tokio::time::{Instant, sleep};
 
-use crate::{Builder, Connection, Error, Guard, Mode, lock_methods::lock_methods};
+use crate::{
+    Builder, Connection, Error, Guard, Mode, Names, WatchEvents,
+    lock_methods::{granted, lock_methods},
+};
 
 /// Between the first two tries to connect. It doubles from try to try.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -93,17 +96,38 @@ impl Client {
         self.pool.builder.connection().await
     }
 
+    /// Watches the locks whose name starts with `prefix`, on a connection of its own: who takes them, and how their holds end.
+    ///
+    /// ```no_run
+    /// # async fn show(client: &getlockd_client::Client) -> Result<(), getlockd_client::Error> {
+    /// use getlockd_client::WatchEvent;
+    ///
+    /// let mut watch = client.watch("deploy:").await?;
+    /// loop {
+    ///     match watch.recv().await? {
+    ///         WatchEvent::Taken(hold) => println!("{} is held by session {}", hold.name, hold.session),
+    ///         WatchEvent::Freed(ended) | WatchEvent::Lost(ended) => println!("{}: {}", ended.hold.name, ended.cause),
+    ///         WatchEvent::Missed(_) => println!("some events are missing: look with Connection::locks"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`Builder::connection`] and [`Connection::watch`].
+    pub async fn watch(&self, prefix: &str) -> Result<WatchEvents, Error> {
+        self.connection().await?.watch(prefix).await
+    }
+
     /// Cancel-safe: dropped, it leaves the queue, and releases what it may have got.
-    pub(crate) async fn take(
-        &self,
-        mode: Mode,
-        name: &str,
-        timeout: Timeout,
-    ) -> Result<Option<Guard>, Error> {
+    pub(crate) async fn take(&self, mode: Mode, names: &Names, timeout: Timeout) -> Result<Guard, Error> {
         let (start, mut backoff) = (Instant::now(), Backoff::new(self.pool.builder.retry));
         loop {
             let began = Instant::now();
-            match self.try_take(mode, name, timeout.less(start.elapsed())).await {
+            match self.try_take(mode, names, timeout.less(start.elapsed())).await {
                 Err(error) if error.is_transient() => backoff.wait(began, error).await?,
                 done => return done,
             }
@@ -113,15 +137,15 @@ impl Client {
     /// Takes a lock on an idle connection, or else on a new one.
     ///
     /// Cancel-safe, as [`Client::take`].
-    async fn try_take(&self, mode: Mode, name: &str, timeout: Timeout) -> Result<Option<Guard>, Error> {
+    async fn try_take(&self, mode: Mode, names: &Names, timeout: Timeout) -> Result<Guard, Error> {
         while let Some(idle) = self.pool.take() {
-            match self.take_on(idle, mode, name, timeout).await {
+            match self.take_on(idle, mode, names, timeout).await {
                 // The server may have closed it long ago, or for being idle: only what is new proves anything.
                 Err(Error::Lost(lost)) if !lost.was_deliberate() => {}
                 done => return done,
             }
         }
-        self.take_on(self.connection().await?, mode, name, timeout).await
+        self.take_on(self.connection().await?, mode, names, timeout).await
     }
 
     /// Cancel-safe: dropped, it closes the connection, and so leaves the queue.
@@ -129,13 +153,13 @@ impl Client {
         &self,
         connection: Connection,
         mode: Mode,
-        name: &str,
+        names: &Names,
         timeout: Timeout,
-    ) -> Result<Option<Guard>, Error> {
-        let taken = connection.take(mode, name, timeout).await;
+    ) -> Result<Guard, Error> {
+        let taken = connection.take(mode, names, timeout).await;
         // Only now: a connection whose request is still in a queue must not be used again.
         let return_to_pool = ReturnToPool { pool: self.pool.clone(), connection };
-        Ok(taken?.map(|guard| guard.then_drop(return_to_pool)))
+        taken.map(|guard| guard.then_drop(return_to_pool))
     }
 }
 
@@ -184,6 +208,11 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
+    /// Never gives up.
+    pub(crate) fn forever() -> Self {
+        Self::new(Duration::MAX)
+    }
+
     pub(crate) fn new(within: Duration) -> Self {
         Self { within, pause: FIRST_PAUSE, failing_since: None }
     }
@@ -197,7 +226,7 @@ impl Backoff {
             *self = Self::new(self.within);
         }
         let since = *self.failing_since.get_or_insert_with(Instant::now);
-        if since.elapsed() + self.pause > self.within {
+        if since.elapsed().saturating_add(self.pause) > self.within {
             return Err(error);
         }
         sleep(self.pause).await;

@@ -23,6 +23,8 @@ pub(crate) enum ReplyLine {
     End(usize),
     /// The answer to `KEEPALIVE`, which may come before that of an earlier command.
     Keepalive(Duration),
+    /// What follows `* `: no reply, but an event, which may come between two replies.
+    Event(String),
     /// Anything else: a word, or a row.
     Text(String),
     /// A line that is too long to be read. It was skipped.
@@ -80,6 +82,9 @@ impl ReplyReader {
 impl ReplyLine {
     fn read(line: &str) -> Self {
         let line = line.trim_end_matches('\r');
+        if let Some(event) = line.strip_prefix("* ") {
+            return Self::Event(event.to_owned());
+        }
         if let Some(error) = line.strip_prefix("ERROR ") {
             let (word, text) = error.split_once(' ').unwrap_or((error, ""));
             return Self::Refused(Refused { word: word.to_owned(), text: text.to_owned() });
@@ -99,6 +104,8 @@ impl ReplyLine {
                 let text = text.chars().take(MAX_TEXT).collect::<String>() + " ...";
                 Self::Refused(Refused { word, text })
             }
+            // Of the kind that nobody knows: half an event tells nothing.
+            Self::Event(_) => Self::Event(String::new()),
             _ => Self::TooLong,
         }
     }
@@ -162,6 +169,11 @@ pub fn visible(text: &str) -> String {
     Visible(text).to_string()
 }
 
+/// One value of a row, alone.
+pub(crate) fn read_value(text: &str) -> Option<String> {
+    value(text.as_bytes()).and_then(|(value, rest)| value.filter(|_| rest.is_empty()))
+}
+
 /// A value and what follows it.
 fn value(input: &[u8]) -> Option<(Option<String>, &[u8])> {
     if let Some(quoted) = input.strip_prefix(b"'") {
@@ -194,22 +206,32 @@ mod tests {
         assert_eq!(lines(b"1\r\nERROR DEADLOCK a cycle\nEND 2\nEND 10000 of 20000\nunfini"), expected);
         let left = |millis| ReplyLine::Keepalive(Duration::from_millis(millis));
         assert_eq!(lines(b"KEEPALIVE left=25.000\nKEEPALIVE left=0.000\r\n"), [left(25_000), left(0)]);
+        let event = ReplyLine::Event("MISSED count=12".to_owned());
+        assert_eq!(lines(b"* MISSED count=12\r\n*\n"), [event, ReplyLine::Text("*".to_owned())]);
     }
 
     #[test]
     fn too_long_line_is_skipped() {
         for piece in [1000, usize::MAX] {
             let row = format!("LOCK name={}\n", "n".repeat(3 * MAX_REPLY));
+            let event = format!("* TAKEN name={}\n", "n".repeat(3 * MAX_REPLY));
             let error = format!("ERROR DEADLOCK {}\n1\n", "c".repeat(3 * MAX_REPLY));
             let (mut lines, mut seen) = (ReplyReader::default(), Vec::new());
-            for piece in (row + &error).as_bytes().chunks(piece) {
+            for piece in (row + &event + &error).as_bytes().chunks(piece) {
                 lines.input.extend_from_slice(piece);
                 seen.extend(std::iter::from_fn(|| lines.next()));
                 assert!(!lines.is_endless() && lines.input.len() <= 5 * MAX_REPLY);
             }
-            let [ReplyLine::TooLong, ReplyLine::Refused(refused), ReplyLine::Text(one)] = &seen[..] else {
+            let [
+                ReplyLine::TooLong,
+                ReplyLine::Event(event),
+                ReplyLine::Refused(refused),
+                ReplyLine::Text(one),
+            ] = &seen[..]
+            else {
                 panic!("{seen:?}")
             };
+            assert_eq!(event, "", "an event is no reply, however long");
             assert_eq!((refused.word.as_str(), refused.text.len(), one.as_str()), ("DEADLOCK", 1004, "1"));
         }
     }

@@ -3,8 +3,6 @@
 use std::{fmt, time::Duration};
 
 use crate::reply::RowFields;
-#[cfg(fuzzing)]
-use crate::reply::{ReplyLine, ReplyReader};
 
 /// A list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +22,24 @@ pub enum Mode {
     Exclusive,
     /// Beside other shared holders.
     Shared,
+    /// As one of at most so many holders.
+    Permit(u16),
+}
+
+impl Mode {
+    /// The number of permits that the lock has; none without permits.
+    pub fn limit(self) -> Option<u16> {
+        if let Self::Permit(limit) = self { Some(limit) } else { None }
+    }
+
+    pub(crate) fn read(row: &RowFields) -> Option<Self> {
+        match row.get("mode")? {
+            "exclusive" => Some(Self::Exclusive),
+            "shared" => Some(Self::Shared),
+            "permit" => row.number("limit").map(Self::Permit),
+            _ => None,
+        }
+    }
 }
 
 /// As the server writes it.
@@ -32,6 +48,7 @@ impl fmt::Display for Mode {
         f.pad(match self {
             Self::Exclusive => "exclusive",
             Self::Shared => "shared",
+            Self::Permit(_) => "permit",
         })
     }
 }
@@ -201,16 +218,6 @@ pub(crate) trait FromRow: Sized {
     fn read(row: &RowFields) -> Option<Self>;
 }
 
-impl Mode {
-    fn read(row: &RowFields) -> Option<Self> {
-        match row.get("mode")? {
-            "exclusive" => Some(Self::Exclusive),
-            "shared" => Some(Self::Shared),
-            _ => None,
-        }
-    }
-}
-
 impl FromRow for LockRow {
     fn read(row: &RowFields) -> Option<Self> {
         Some(Self {
@@ -309,20 +316,6 @@ impl FromRow for Stats {
             memory: row.number("memory"),
             max_memory: row.number("max_memory"),
         })
-    }
-}
-
-/// For the fuzzers: what any server may send. A row that is read can be written, and is read as the same.
-#[cfg(fuzzing)]
-pub fn read_all(data: &[u8]) {
-    let mut lines = ReplyReader::default();
-    lines.input.extend_from_slice(data);
-    while let Some(line) = lines.next() {
-        let ReplyLine::Text(text) = line else { continue };
-        let Some(row) = RowFields::read(&text) else { continue };
-        let _ = (LockRow::read(&row), WhyRow::read(&row), WaiterRow::read(&row), HistoryRow::read(&row));
-        let _ = (SessionRow::read(&row), Stats::read(&row));
-        assert_eq!(RowFields::read(&row.written()), Some(row));
     }
 }
 

@@ -59,7 +59,7 @@ async fn lock_is_taken_and_freed() {
         let client = Client::connect(addr)?;
         let guard = client.try_lock("x")?.expect("it is free");
         assert!(client.try_lock_shared("x")?.is_none());
-        assert!(matches!(client.acquire("x", Timeout::NONE), Err(Error::NotGranted)));
+        assert!(matches!(client.acquire("x", Timeout::NONE), Err(Error::NotGranted { .. })));
         assert_eq!((guard.name(), guard.is_lost(), guard.why()), ("x", false, None));
         guard.release()?;
         let both = [client.acquire_shared("x", Timeout::Forever)?, client.try_lock_shared("x")?.unwrap()];

@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{PATIENCE, Running, TestServer};
 
-const HEEDS: &str = "trap 'echo told; exit 3' TERM; echo started; while :; do sleep 0.01; done";
+pub(crate) const HEEDS: &str = "trap 'echo told; exit 3' TERM; echo started; while :; do sleep 0.01; done";
 pub(crate) const DEAF: &str = "trap 'echo told' TERM; echo started; while :; do sleep 0.01; done";
 #[tokio::test]
 async fn lost_lock_terminates_the_command() {

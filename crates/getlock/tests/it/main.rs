@@ -8,6 +8,7 @@ mod common;
 mod completion;
 mod documents;
 mod introduction;
+mod lead;
 mod lists;
 mod lost_lock;
 mod manual;
@@ -17,10 +18,12 @@ mod partition;
 mod queue;
 mod quick_start;
 mod server_url;
+mod several;
 mod shell;
 mod terminal;
 mod termination;
 mod tmux;
+mod watch;
 
 use std::process::{Output, Stdio};
 

@@ -42,7 +42,7 @@ async fn crontab_finds_getlock_and_runs_the_report() {
 #[tokio::test]
 async fn help_and_manual_have_no_marked_phrase() {
     let mut found = Vec::new();
-    for command in ["", "run", "ls", "why", "history", "sessions", "kill", "top", "man"] {
+    for command in ["", "run", "ls", "why", "history", "sessions", "watch", "kill", "top", "man"] {
         let args: Vec<_> = [command, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
         found.extend(findings(
             &format!("getlock {}", args.join(" ")),
