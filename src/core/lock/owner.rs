@@ -13,7 +13,7 @@ use super::{
     table::{Queued, Table},
 };
 use crate::{
-    core::sync::HashMap,
+    core::{events::ReleaseCause, sync::HashMap},
     name::{Hashed, Name},
 };
 
@@ -150,25 +150,25 @@ impl Owner {
         }
         let token = hold.token;
         self.holds.remove(name);
-        let ended = self.table.release(name, token);
+        let ended = self.table.release(name, token, ReleaseCause::Release);
         ended.map_or(Released::One, Released::Last)
     }
 
-    /// Releases all locks and reports each hold that ended. Returns the number of counts.
-    pub fn release_all(&mut self, mut ended: impl FnMut(Name, Hold)) -> u64 {
+    /// Releases all locks for that reason, and reports each hold that ended. Returns the number of counts.
+    pub fn release_all(&mut self, cause: ReleaseCause, mut ended: impl FnMut(Name, Hold)) -> u64 {
         let mut counts = 0;
         while !self.holds.is_empty() {
-            counts += self.release_some(&mut ended);
+            counts += self.release_some(cause, &mut ended);
         }
         counts
     }
 
     /// Releases at most [`PIECE`] locks in the same way. The others remain held.
-    pub fn release_some(&mut self, mut ended: impl FnMut(Name, Hold)) -> u64 {
+    pub fn release_some(&mut self, cause: ReleaseCause, mut ended: impl FnMut(Name, Hold)) -> u64 {
         let mut counts = 0;
         for (name, hold) in self.holds.extract_if(|_, _| true).take(PIECE) {
             counts += hold.count;
-            if let Some(hold) = self.table.release(&name, hold.token) {
+            if let Some(hold) = self.table.release(&name, hold.token, cause) {
                 ended(name, hold);
             }
         }
@@ -188,7 +188,7 @@ impl Owner {
             self.table.downgrade(name, request.session);
             return None;
         }
-        self.table.release(name, token)
+        self.table.release(name, token, ReleaseCause::HandedBack)
     }
 }
 
@@ -198,7 +198,7 @@ impl Drop for Owner {
         if crate::core::sync::is_unwinding() {
             return;
         }
-        self.release_all(|_, _| {});
+        self.release_all(ReleaseCause::Disconnect, |_, _| {});
     }
 }
 
@@ -217,7 +217,7 @@ mod tests {
         let (mut counts, mut pieces) = (0, 0);
         while owner.holds() > 0 {
             let before = table.counters().locks;
-            counts += owner.release_some(|_, _| {});
+            counts += owner.release_some(ReleaseCause::Release, |_, _| {});
             assert!(before - table.counters().locks <= PIECE);
             assert_eq!(table.counters().locks, owner.holds(), "what is not freed yet is held");
             pieces += 1;

@@ -17,7 +17,10 @@ use super::{
     request::{Acquire, OnBusy, Request, Verdict},
 };
 use crate::{
-    core::sync::{AtomicU64, DashMap, Entry, Guarded, Ordering, Rank, mutant, oneshot},
+    core::{
+        events::{Events, ReleaseCause, WaitEvent},
+        sync::{AtomicU64, DashMap, Entry, Guarded, Ordering, Rank, mutant, oneshot},
+    },
     name::{Hashed, Name},
 };
 
@@ -33,6 +36,7 @@ pub struct Table {
     deadlocks: AtomicU64,
     /// Only one long search runs at a time: `search.rs`.
     searches: Arc<Semaphore>,
+    events: Arc<Events>,
     /// The most waiters for one lock.
     max_waiters: usize,
 }
@@ -79,6 +83,7 @@ impl Table {
             tokens: Tokens::from(token_floor),
             deadlocks: AtomicU64::new(0),
             searches: Arc::new(Semaphore::new(1)),
+            events: Arc::default(),
             max_waiters,
         }
     }
@@ -98,12 +103,20 @@ impl Table {
             Entry::Vacant(free) => {
                 let Request { session, mode, .. } = request;
                 let token = self.tokens.next(mode);
-                free.insert(Lock::held_by(Hold { session, mode, token, since: Instant::now() }));
+                let hold = Hold { session, mode, token, since: Instant::now() };
+                // Until it is dropped, the shard is locked.
+                let _lock = free.insert(Lock::held_by(hold));
+                if self.events.is_wanted() {
+                    self.events.taken(name, hold);
+                }
                 return Acquire::Granted(token);
             }
         };
         match lock.try_grant(request, &self.tokens) {
-            Some(token) => Acquire::Granted(token),
+            Some(token) => {
+                self.tell_taken(name, &lock, request.session);
+                Acquire::Granted(token)
+            }
             None if on_busy == OnBusy::Try => Acquire::Busy,
             None => self.enqueue(name, &mut lock, request, settled),
         }
@@ -127,15 +140,20 @@ impl Table {
     }
 
     /// Ends a hold and returns it. The lock passes to the next waiter before this returns.
-    pub(super) fn release(&self, name: &Name, token: Token) -> Option<Hold> {
+    pub(super) fn release(&self, name: &Name, token: Token, cause: ReleaseCause) -> Option<Hold> {
         let mut grants = Grants::new();
         let mut ended = None;
         mutant!(StaleLook => if self.queue_of(name).0 == 0 { self.locks.remove_if_mut(name, |_, _| true); });
-        let free_if_last = |_: &Name, lock: &mut Lock| {
+        let free_if_last = |name: &Name, lock: &mut Lock| {
             let contended = lock.is_contended();
             ended = lock.holders.remove(token);
+            if self.events.is_wanted()
+                && let Some(hold) = ended
+            {
+                self.events.ended(name, hold, cause);
+            }
             if contended {
-                self.hand_over(lock, &mut grants);
+                self.hand_over(name, lock, &mut grants);
             }
             lock.holders.is_empty()
         };
@@ -152,7 +170,7 @@ impl Table {
     pub(super) fn transfer(&self, name: &Name, from: SessionId, to: SessionId) -> Option<Hold> {
         mutant!(HandsOver => {
             let hold = self.with_lock(name, |lock| lock.holders.of(from).copied()).flatten()?;
-            self.release(name, hold.token);
+            self.release(name, hold.token, ReleaseCause::Release);
             return self.restore(name, Hold { session: to, ..hold }).then_some(hold);
         });
         let _shard = Rank::Shard.hold();
@@ -168,7 +186,8 @@ impl Table {
             let _shard = Rank::Shard.hold();
             if let Some(mut lock) = self.locks.get_mut(name) {
                 lock.holders.change(session, |hold| hold.mode = Mode::Shared);
-                self.hand_over(&mut lock, &mut grants);
+                self.tell_taken(name, &lock, session);
+                self.hand_over(name, &mut lock, &mut grants);
             }
         }
         grants.send();
@@ -242,6 +261,11 @@ impl Table {
         let open = if settled { None } else { Some(Vec::new()) };
         graph.wait(request.session, Edge { name: name.clone(), position, open });
         drop(graph);
+        if self.events.is_wanted() {
+            let Request { session, mode, .. } = request;
+            let waiters = lock.queued() + 1;
+            self.events.waits(WaitEvent { name: name.clone(), session, mode, waiters });
+        }
         let (verdict, receiver) = oneshot::channel();
         lock.enqueue(Waiter { request, position, since: Instant::now(), verdict });
         Acquire::Queued(Queued { position, verdict: receiver })
@@ -281,7 +305,7 @@ impl Table {
                 graph.stop_waiting(session);
                 drop(graph);
                 mutant!(LeavesQuietly => return Some(waiter));
-                self.hand_over(&mut lock, &mut grants);
+                self.hand_over(name, &mut lock, &mut grants);
                 Some(waiter)
             })
         };
@@ -290,11 +314,49 @@ impl Table {
     }
 
     /// Grants whatever can be granted now, in the lock and in the graph.
-    fn hand_over(&self, lock: &mut Lock, grants: &mut Grants) {
+    fn hand_over(&self, name: &Name, lock: &mut Lock, grants: &mut Grants) {
+        let first = grants.0.len();
         lock.hand_over(&self.tokens, |waiter, token| {
             self.graph.lock().granted(waiter.request.session);
             grants.0.push((waiter, token));
         });
+        if !self.events.is_wanted() {
+            return;
+        }
+        grants.0[first..].iter().for_each(|(waiter, _)| self.tell_taken(name, lock, waiter.request.session));
+        // The new holders have not seen those come who wait behind them.
+        if grants.0.len() > first
+            && let Some(Request { session, mode, .. }) = lock.waiters().next().map(|waiter| waiter.request)
+        {
+            self.events.waits(WaitEvent { name: name.clone(), session, mode, waiters: lock.queued() });
+        }
+    }
+
+    /// Tells watchers how a session holds a lock now. Called under the guard of the shard.
+    fn tell_taken(&self, name: &Name, lock: &Lock, session: SessionId) {
+        if self.events.is_wanted()
+            && let Some(&hold) = lock.holders.of(session)
+        {
+            self.events.taken(name, hold);
+        }
+    }
+
+    /// Some holders of a lock behind that token, with theirs.
+    pub(crate) fn some_holders(
+        &self,
+        name: &Name,
+        after: Option<Token>,
+        most: usize,
+    ) -> Vec<(SessionId, Token)> {
+        let some = |lock: &Lock| {
+            lock.holders.after(after).take(most).map(|hold| (hold.session, hold.token)).collect()
+        };
+        self.with_lock(name, some).unwrap_or_default()
+    }
+
+    /// What happens to its locks, for those who ask.
+    pub fn events(&self) -> &Arc<Events> {
+        &self.events
     }
 }
 

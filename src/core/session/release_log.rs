@@ -30,7 +30,7 @@ impl<'a> ReleaseRecorder<'a> {
 
     /// Releases a piece of what the owner holds; the number of counts released.
     pub(super) fn release_piece(&mut self, owner: &mut Owner) -> u64 {
-        let counts = owner.release_some(|name, hold| self.record(&name, hold));
+        let counts = owner.release_some(self.cause, |name, hold| self.record(&name, hold));
         if owner.holds() == 0 {
             self.handle.allowance.give_back();
         }

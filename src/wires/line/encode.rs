@@ -137,7 +137,7 @@ impl LineWriter<'_> {
         });
     }
 
-    fn line(&mut self, line: fmt::Arguments<'_>) {
+    pub(super) fn line(&mut self, line: fmt::Arguments<'_>) {
         // A buffer that grows refuses nothing.
         let _ = self.output.write_fmt(line);
         self.text("");
@@ -346,7 +346,7 @@ impl fmt::Display for RowLine<'_, Stats> {
 }
 
 /// Seconds with milliseconds.
-struct Seconds(Duration);
+pub(super) struct Seconds(pub(super) Duration);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -355,7 +355,7 @@ impl fmt::Display for Seconds {
 }
 
 /// `NULL` for what is not there.
-struct OrNull<T>(Option<T>);
+pub(super) struct OrNull<T>(pub(super) Option<T>);
 
 impl<T: fmt::Display> fmt::Display for OrNull<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

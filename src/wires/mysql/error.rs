@@ -323,6 +323,7 @@ impl From<command::Error> for SqlError {
             error @ (command::Error::NotWritten
             | command::Error::LimitDiffers(_)
             | command::Error::TooManyNames
+            | command::Error::TooManyWatches
             | command::Error::NoTokens
             | command::Error::LeaseNotWritten
             | command::Error::NoRandom
