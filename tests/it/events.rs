@@ -14,6 +14,8 @@ use getlockd::internal::{
 use getlockd::name::Name;
 use getlockd_proto::timeout::Timeout;
 
+use tokio::{io::BufReader, net::TcpSocket};
+
 use crate::common::{
     Client, TestServer,
     grpc::{Hold, get_lock, locks},
@@ -222,6 +224,39 @@ async fn each_watcher_is_woken_by_an_event() {
         tokio::time::timeout(crate::common::PATIENCE, woken).await.expect("woken in time");
         assert_eq!(told(watcher).0.len(), 2);
     }
+}
+
+/// With many bytes, so that the sockets are soon full.
+fn long_name() -> Name {
+    Name::new(&format!("app1:{}", "\u{1d11e}".repeat(59))).unwrap()
+}
+
+#[tokio::test]
+async fn client_that_does_not_read_is_told_how_many_it_missed() {
+    const ROUNDS: usize = 150;
+    let server = TestServer::start();
+    let mut quick = server.client().await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 * 1024).unwrap();
+    let mut slow = Client { stream: BufReader::new(socket.connect(server.addr).await.unwrap()) };
+    slow.ask("WATCH app1:").await;
+    quick.ask("WATCH app1:").await;
+    let (name, mut holder) = (long_name(), session(&server.service));
+    for _ in 0..ROUNDS {
+        (0..100).for_each(|_| pair(&mut holder, &name));
+        for _ in 0..200 {
+            let line = quick.line().await;
+            assert!(!line.starts_with("* MISSED"), "{line}");
+        }
+    }
+    let mut seen = 0;
+    while seen < ROUNDS * 200 {
+        let line = slow.line().await;
+        seen += line.strip_prefix("* MISSED count=").map_or(1, |count| count.parse().unwrap());
+    }
+    assert_eq!(seen, ROUNDS * 200);
+    assert!(server.service.events().missed() > 0, "its socket took all");
+    assert_eq!(slow.ask("PING").await, "PONG");
 }
 
 /// Watches over HTTP/1.0, whose bodies are not in chunks.
