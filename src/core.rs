@@ -6,6 +6,7 @@ pub(crate) mod budget;
 pub(crate) mod client_info;
 pub(crate) mod clock;
 pub(crate) mod command;
+pub(crate) mod events;
 pub(crate) mod lease;
 pub(crate) mod lock;
 #[cfg(any(test, feature = "shuttle"))]

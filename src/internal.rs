@@ -60,7 +60,7 @@ pub mod net {
 pub mod session {
     pub use crate::core::session::{
         Acquiring, History, Killing, Limits, LockService, MAX_LIST_ROWS, OWN_LOCKS, Pieces, Principal,
-        Releasing, Session, UsedBy, Waiting, first_page,
+        Releasing, Session, Told, UsedBy, Waiting, first_page,
     };
 }
 

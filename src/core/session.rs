@@ -5,7 +5,9 @@
 
 mod access;
 mod allowance;
+mod event_dispatch;
 mod handle;
+mod inbox;
 mod pending;
 mod query;
 mod registry;
@@ -26,7 +28,9 @@ use self::{
 pub use crate::core::offload::ListPermit;
 pub use access::{Principal, ShownName};
 pub use allowance::OWN_LOCKS;
-pub use handle::Handle;
+pub use handle::{Handle, Wakeup};
+pub(crate) use inbox::shown;
+pub use inbox::{MAX_WATCHES, Told};
 pub use pending::{Acquiring, Killing, Pieces, Releasing, Waiting};
 pub use query::{
     DurableLeases, History, HoldersOf, IsFree, Locks, MAX_LIST_ROWS, Query, Sessions, UsedBy, Waiters, Why,
@@ -94,6 +98,12 @@ impl Session {
     /// Why the session is to end now, if it is.
     pub fn end_reason(&self) -> Option<EndReason> {
         self.handle.end_reason()
+    }
+
+    /// Whether there is something that the session has to look at: that it is to end, or what its client is to be told.
+    #[inline]
+    pub fn has_notice(&self) -> bool {
+        self.handle.has_notice()
     }
 
     /// See [`LockService::list_permit`].

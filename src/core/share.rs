@@ -85,6 +85,8 @@ pub enum Resource {
     Lists,
     /// Viewers of `/events`.
     Viewers,
+    /// Streams of events.
+    Watchers,
 }
 
 impl Resource {
@@ -96,6 +98,7 @@ impl Resource {
             Self::Locks => "locks",
             Self::Lists => "lists",
             Self::Viewers => "viewers",
+            Self::Watchers => "watchers",
         }
     }
 
@@ -155,7 +158,7 @@ impl fmt::Display for QuotaExceeded {
             Resource::Leases => (" (--max-leases)", "release some"),
             Resource::Locks => (" (--max-locks)", "release some"),
             Resource::Lists => ("", "read those that you have asked for"),
-            Resource::Viewers => ("", "close some"),
+            Resource::Viewers | Resource::Watchers => ("", "close some"),
         };
         if is_full {
             let resource = resource.singular();

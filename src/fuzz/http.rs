@@ -18,6 +18,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use crate::{
@@ -120,6 +121,7 @@ fn request(data: &[u8], service: &Arc<LockService>) -> Option<Request<Body>> {
         std::time::Duration::ZERO,
         std::sync::Weak::new(),
         service,
+        CancellationToken::new(),
     ));
     request.body(Body::from(body)).ok()
 }

@@ -251,7 +251,7 @@ impl BufferedSocket {
     }
 
     /// Resolves when the client is gone, or has sent more than its budget allows. Meanwhile it sends the output and
-    /// buffers the input, except what `answered` takes out of it.
+    /// buffers the input, except what `answered` takes out of it, which is called each time before.
     ///
     /// The end of the stream arrives behind everything that was sent before. Only a server that reads all that a
     /// vanished client had in its buffers finds out that it is gone. So a client that sends too much is not left
@@ -263,8 +263,12 @@ impl BufferedSocket {
     pub async fn hung_up(&mut self, budget: &Budget, mut answered: impl FnMut(&mut Self)) -> Hangup {
         answered(self);
         loop {
+            let mut exchange = |io: &mut Self, cx: &mut Context<'_>| {
+                answered(io);
+                io.poll_exchange(cx)
+            };
             match self.charge_input(budget) {
-                Ok(()) => match poll_fn(|cx| self.poll_exchange(cx)).await {
+                Ok(()) => match poll_fn(|cx| exchange(self, cx)).await {
                     Ok(0) | Err(_) => return Hangup::Left,
                     Ok(read) => {
                         answered(self);

@@ -135,6 +135,11 @@ impl Sources {
         )?;
         let help = "Requests refused because waiting would deadlock";
         encoder.counter("getlockd_deadlocks", help, deadlocks)?;
+        let events = self.service.events();
+        let help = "Prefixes that clients watch, each counted once for each client";
+        encoder.gauge("getlockd_watchers", help, events.watchers())?;
+        let help = "Events that watching clients have missed, because they did not read in time";
+        encoder.counter("getlockd_events_missed", help, events.missed())?;
         let help = "Sessions ended by KILL";
         encoder.counter("getlockd_kills", help, self.service.recorder().kills())
     }
@@ -184,8 +189,8 @@ impl Sources {
 
     /// The refusals of each quota, by resource and by cause.
     fn quota_exceeded(&self) -> impl Iterator<Item = (Labels, u64)> {
-        let Shared { locks, lists, viewers, .. } = self.service.shared();
-        let places = [&self.connections, self.leases.quota(), locks, viewers];
+        let Shared { locks, lists, viewers, watchers, .. } = self.service.shared();
+        let places = [&self.connections, self.leases.quota(), locks, viewers, watchers];
         let places = places.into_iter().map(|places| (places.resource(), places.refusals()));
         places.chain([(lists.resource(), lists.refusals())]).flat_map(|(what, refusals)| {
             let labels = move |cause: QuotaCause| vec![("reason", what.as_str()), ("cause", cause.as_str())];

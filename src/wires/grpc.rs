@@ -2,6 +2,7 @@
 
 mod hold;
 mod locks;
+mod watch;
 
 use std::time::SystemTime;
 

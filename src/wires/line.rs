@@ -10,6 +10,7 @@ mod codec;
 mod connection;
 mod encode;
 mod error;
+mod events;
 mod hint;
 mod request;
 mod select;

@@ -11,6 +11,7 @@ mod sessions;
 mod snapshot;
 mod store;
 mod unknown_name;
+mod watch;
 
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ pub(crate) fn router(state: AppState, metrics: Arc<Metrics>, stop: CancellationT
         .merge(plain_text::routes())
         .merge(page::routes())
         .merge(events::routes(&state.service, stop))
+        .merge(watch::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(state)

@@ -18,7 +18,7 @@ use crate::{
     core::{
         command::{AcquireAnswer, Answer, EndReason},
         lease::{LeaseLockAnswer, Leases},
-        session::{Handle, ListPermit, Session, Waiting},
+        session::{Handle, ListPermit, Session, Waiting, Wakeup},
     },
     name::Name,
     net::{BufferedSocket, Hangup, Timeouts, Tls},
@@ -47,6 +47,7 @@ pub(crate) fn wait<'a>(
         let budget = waiting.budget();
         let answer = tokio::select! {
             biased;
+            // First: it has this task woken when there is something to tell the client meanwhile.
             answer = waiting.outcome() => answer.map_err(Disconnect::Ended),
             hung_up = io.hung_up(&budget, answered) => Err(Disconnect::HungUp(hung_up)),
         };
@@ -155,6 +156,15 @@ pub(crate) enum Silence {
     Idle,
 }
 
+/// What a connection without input is woken by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filled {
+    /// Input has arrived.
+    Input,
+    /// There is something that the client is to be told.
+    News,
+}
+
 /// Waits for more input.
 ///
 /// Cancel-safe: dropped, it loses no input.
@@ -162,15 +172,17 @@ pub(crate) fn fill<'a>(
     io: &'a mut BufferedSocket,
     handle: &'a Handle,
     idle: &'a mut IdleTimer,
-) -> impl Future<Output = Result<(), Silence>> + Send + 'a {
+) -> impl Future<Output = Result<Filled, Silence>> + Send + 'a {
     poll_fn(|cx| {
         match io.poll_fill(cx) {
             Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Silence::Left)),
-            Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
+            Poll::Ready(Ok(_)) => return Poll::Ready(Ok(Filled::Input)),
             Poll::Pending => {}
         }
-        if let Poll::Ready(ending) = handle.poll_ended(cx) {
-            return Poll::Ready(Err(Silence::Ended(ending)));
+        match handle.poll_wakeup(cx) {
+            Poll::Ready(Wakeup::End(ending)) => return Poll::Ready(Err(Silence::Ended(ending))),
+            Poll::Ready(Wakeup::News) => return Poll::Ready(Ok(Filled::News)),
+            Poll::Pending => {}
         }
         idle.poll(cx).map(|()| Err(Silence::Idle))
     })

@@ -10,6 +10,7 @@ mod response;
 mod site;
 mod sniff;
 mod sse;
+mod watch;
 
 use std::{
     io,
@@ -54,6 +55,7 @@ pub(crate) use response::{GuardedResponse, ResponseGuard, check_and_deliver, mes
 pub(crate) use site::{HostPolicy, Hosts};
 use sniff::{HttpStream, Sniffed};
 pub(crate) use sse::event_stream;
+pub(crate) use watch::{Watched, watch};
 
 /// How long the head of a request may take to arrive after the previous request. It is longer than the time between two
 /// heartbeats, so that clients keep their connections.
@@ -114,6 +116,8 @@ struct PeerConnection {
     authenticated: CancellationToken,
     /// Cancelled when the client has closed the connection: its requests no longer wait.
     hung_up: CancellationToken,
+    /// Cancelled when the server stops: streams of events end.
+    stop: CancellationToken,
     /// Cancelled to close the connection of a client that does not read.
     cut_off: CancellationToken,
     /// How long a silent client keeps what it holds.
@@ -129,11 +133,13 @@ impl Peer {
         left: Duration,
         permit: Weak<Permit>,
         service: &Arc<LockService>,
+        stop: CancellationToken,
     ) -> Self {
         let connection = PeerConnection {
             addr,
             authenticated: CancellationToken::new(),
             hung_up: CancellationToken::new(),
+            stop,
             cut_off: CancellationToken::new(),
             left,
             in_flight: Arc::new(InFlight::of(service)),
@@ -206,7 +212,8 @@ pub async fn serve(Accepted { stream, peer: addr, permit }: Accepted, service: H
     };
     match sniffed.unwrap_or(Err(io::ErrorKind::TimedOut.into())) {
         Ok(Sniffed::Http { io, watch }) => {
-            let peer = Peer::new(addr, service.transport.keepalive.left(), permit, &service.service);
+            let left = service.transport.keepalive.left();
+            let peer = Peer::new(addr, left, permit, &service.service, service.stop.clone());
             serve_requests(io, &watch, peer, service, login_by).await;
         }
         Ok(Sniffed::NoTls(stream)) => sniff::refuse(stream, service.transport).await,

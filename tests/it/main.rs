@@ -16,6 +16,7 @@ mod dates;
 mod docs;
 mod durable;
 mod durable_stop;
+mod events;
 mod functions;
 mod getlockd_tables;
 mod glossary;

@@ -6,7 +6,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use getlockd::{
-    internal::lock::{Acquire, Cycle, Link, Mode, OnBusy, Owner, SessionId, Table, Verdict},
+    internal::{
+        lock::{Acquire, Cycle, Link, Mode, OnBusy, Owner, SessionId, Table, Verdict},
+        stats::ReleaseCause,
+    },
     name::Name,
 };
 
@@ -97,7 +100,7 @@ fn takes_two(world: &World, mut owner: Owner) {
             let was_alone = first == (second.0, Mode::Exclusive);
             world.work(&owner, second.0, if was_alone { Mode::Exclusive } else { second.1 });
         }
-        owner.release_all(|_, _| {});
+        owner.release_all(ReleaseCause::Release, |_, _| {});
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
         client_info::MAX_TEXT,
         command::MAX_NAMES,
         lock::{Cycle, Mode, SessionId},
-        session::ShownName,
+        session::{MAX_WATCHES, ShownName},
         share::QuotaExceeded,
         users::Denied,
     },
@@ -56,6 +56,8 @@ pub enum Error {
     QuotaExceeded(QuotaExceeded),
     /// There is no memory for what it would make the server keep.
     TooMuchMemory(Exceeded),
+    /// The session watches as many prefixes as it may.
+    TooManyWatches,
     /// A text for people is too long.
     TextTooLong,
     /// No session has this number.
@@ -110,6 +112,9 @@ impl fmt::Display for Error {
             Self::TooManyNames => write!(f, "too many names; one request takes at most {MAX_NAMES}"),
             Self::QuotaExceeded(quota_exceeded) => quota_exceeded.fmt(f),
             Self::TooMuchMemory(exceeded) => exceeded.fmt(f),
+            Self::TooManyWatches => {
+                write!(f, "this session watches {MAX_WATCHES} prefixes, the maximum; watch a shorter one")
+            }
             Self::TextTooLong => {
                 write!(f, "a client, a note and a reason have at most {MAX_TEXT} characters each")
             }
@@ -213,6 +218,7 @@ impl Error {
             | Self::TooMuchMemory(_)
             | Self::TextTooLong
             | Self::TooManyNames
+            | Self::TooManyWatches
             | Self::TtlOutOfBounds { .. } => Symbol::Limit,
             Self::LimitDiffers(_) => Symbol::LimitDiffers,
             Self::NoSession(_) => Symbol::NoSession,

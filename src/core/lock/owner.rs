@@ -15,7 +15,7 @@ use super::{
     wait::Asked,
 };
 use crate::{
-    core::sync::HashMap,
+    core::{events::ReleaseCause, sync::HashMap},
     name::{Hashed, Name, Namespace},
 };
 
@@ -271,25 +271,30 @@ impl Owner {
         }
         let token = hold.token;
         self.holds.remove(name);
-        let ended = self.table.release(name, token);
+        let ended = self.table.release(name, token, ReleaseCause::Release);
         ended.map_or(Released::One, Released::Last)
     }
 
-    /// Releases all locks and reports each hold that ended. Returns the number of counts.
-    pub fn release_all(&mut self, mut ended: impl FnMut(Name, Hold)) -> u64 {
+    /// Releases all locks for that reason, and reports each hold that ended. Returns the number of counts.
+    pub fn release_all(&mut self, cause: ReleaseCause, mut ended: impl FnMut(Name, Hold)) -> u64 {
         let mut counts = 0;
         while !self.holds.is_empty() {
-            counts += self.release_some(&ReleaseScope::All, &mut ended).counts;
+            counts += self.release_some(cause, &ReleaseScope::All, &mut ended).counts;
         }
         counts
     }
 
     /// Releases at most [`PIECE`] locks of this scope in the same way. The others remain held.
-    pub fn release_some(&mut self, scope: &ReleaseScope, mut ended: impl FnMut(Name, Hold)) -> ReleasedPiece {
+    pub fn release_some(
+        &mut self,
+        cause: ReleaseCause,
+        scope: &ReleaseScope,
+        mut ended: impl FnMut(Name, Hold),
+    ) -> ReleasedPiece {
         let (mut counts, mut locks) = (0, 0);
         for (name, hold) in self.holds.extract_if(|name, _| scope.contains(name)).take(PIECE) {
             (counts, locks) = (counts + hold.count, locks + 1);
-            if let Some(hold) = self.table.release(&name, hold.token) {
+            if let Some(hold) = self.table.release(&name, hold.token, cause) {
                 ended(name, hold);
             }
         }
@@ -334,7 +339,7 @@ impl Owner {
             self.table.downgrade(name, self.id, mode);
             return None;
         }
-        self.table.release(name, token)
+        self.table.release(name, token, ReleaseCause::HandedBack)
     }
 }
 
@@ -344,7 +349,7 @@ impl Drop for Owner {
         if crate::core::sync::is_unwinding() {
             return;
         }
-        self.release_all(|_, _| {});
+        self.release_all(ReleaseCause::Disconnect, |_, _| {});
     }
 }
 
@@ -363,7 +368,7 @@ mod tests {
         let (mut counts, mut pieces) = (0, 0);
         while owner.holds() > 0 {
             let before = table.counters().locks;
-            counts += owner.release_some(&ReleaseScope::All, |_, _| {}).counts;
+            counts += owner.release_some(ReleaseCause::Release, &ReleaseScope::All, |_, _| {}).counts;
             assert!(before - table.counters().locks <= PIECE);
             assert_eq!(table.counters().locks, owner.holds(), "what is not freed yet is held");
             pieces += 1;

@@ -51,6 +51,7 @@ impl Table {
             }
             if let Some(lock) = locks.get_mut(name) {
                 lock.grant(request, token);
+                self.tell_taken(name, lock, request.session);
             }
         }
         token
@@ -84,6 +85,9 @@ impl Table {
             let Some(lock) = locks.get_mut(name) else { continue };
             last = last.max(if request.upgrade { lock.upgrades() } else { lock.queued() } + 1);
             let (parts, verdict) = (Some(parts.clone()), verdict.take());
+            if !lock.is_available(request) {
+                self.tell_of_wait(name, lock, request);
+            }
             lock.enqueue(Waiter { request, position, since, parts, verdict });
         }
         let position = positions.first().copied().unwrap_or(QueuePosition::new(false, ticket));
@@ -110,8 +114,10 @@ impl Table {
             let Some(lock) = locks.get_mut(name) else { continue };
             let was_held = !lock.holders.is_empty();
             let part = lock.grant_first(token);
+            self.tell_taken(name, lock, parts.session);
+            self.tell_waiting(name, lock);
             grants.told.extend(part.filter(|part| part.verdict.is_some()).map(|part| (part, token)));
-            self.hand_over(lock, was_held, grants);
+            self.hand_over(name, lock, was_held, grants);
         }
     }
 
@@ -159,7 +165,7 @@ impl Table {
             mutant!(PartKept => if !was_held && in_the_way.as_ref() != Some(name) {
                 lock.grant(parts.requests().next()?.1, self.tokens.next(parts.mode));
             });
-            self.hand_over(lock, was_held, grants);
+            self.hand_over(name, lock, was_held, grants);
             if lock.is_over() {
                 locks.remove(name);
             }

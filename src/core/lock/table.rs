@@ -17,9 +17,12 @@ use super::{
     request::{Acquire, OnBusy, Parts, Request, Verdict},
 };
 use crate::{
-    core::sync::{
-        AtomicU64, DashMap, Entry, Guarded, Ordering, Rank, each, mutant, oneshot,
-        plain::{self, AtomicUsize},
+    core::{
+        events::{Events, ReleaseCause, WaitEvent},
+        sync::{
+            AtomicU64, DashMap, Entry, Guarded, Ordering, Rank, each, mutant, oneshot,
+            plain::{self, AtomicUsize},
+        },
     },
     name::{Hashed, Name},
 };
@@ -38,6 +41,7 @@ pub struct Table {
     deadlocks: AtomicU64,
     /// Only one long search runs at a time: `search.rs`.
     searches: Arc<Semaphore>,
+    events: Arc<Events>,
     /// The most waiters for one lock.
     pub(super) max_waiters: usize,
 }
@@ -89,6 +93,7 @@ impl Table {
             tokens: Tokens::from(token_floor),
             deadlocks: AtomicU64::new(0),
             searches: Arc::new(Semaphore::new(1)),
+            events: Arc::default(),
             max_waiters,
         }
     }
@@ -108,12 +113,20 @@ impl Table {
             Entry::Vacant(free) => {
                 let Request { session, mode, .. } = request;
                 let token = self.tokens.next(mode);
-                free.insert(Lock::held_by(Hold { session, mode, token, since: Instant::now() }));
+                let hold = Hold { session, mode, token, since: Instant::now() };
+                // Until it is dropped, the shard is locked.
+                let _lock = free.insert(Lock::held_by(hold));
+                if self.events.is_wanted() {
+                    self.events.taken(name, hold);
+                }
                 return Acquire::Granted(token);
             }
         };
         match lock.try_grant(request, &self.tokens) {
-            Some(token) => Acquire::Granted(token),
+            Some(token) => {
+                self.tell_taken(name, &lock, request.session);
+                Acquire::Granted(token)
+            }
             None => match lock.differing_mode(request) {
                 Some(mode) => Acquire::LimitDiffers(name.clone(), mode),
                 None if on_busy == OnBusy::Try => Acquire::Busy(None),
@@ -140,15 +153,20 @@ impl Table {
     }
 
     /// Ends a hold and returns it. The lock passes to the next waiter before this returns.
-    pub(super) fn release(&self, name: &Name, token: Token) -> Option<Hold> {
+    pub(super) fn release(&self, name: &Name, token: Token, cause: ReleaseCause) -> Option<Hold> {
         let mut grants = Grants::new();
         let mut ended = None;
         mutant!(StaleLook => if self.queue_of(name).0 == 0 { self.locks.remove_if_mut(name, |_, _| true); });
-        let free_if_last = |_: &Name, lock: &mut Lock| {
+        let free_if_last = |name: &Name, lock: &mut Lock| {
             let contended = lock.is_contended();
             ended = lock.holders.remove(token);
+            if self.events.is_wanted()
+                && let Some(hold) = ended
+            {
+                self.events.ended(name, hold, cause);
+            }
             if contended {
-                self.hand_over(lock, true, &mut grants);
+                self.hand_over(name, lock, true, &mut grants);
             }
             lock.is_over()
         };
@@ -165,7 +183,7 @@ impl Table {
     pub(super) fn transfer(&self, name: &Name, from: SessionId, to: SessionId) -> Option<Hold> {
         mutant!(HandsOver => {
             let hold = self.with_lock(name, |lock| lock.holders.of(from).copied()).flatten()?;
-            self.release(name, hold.token);
+            self.release(name, hold.token, ReleaseCause::Release);
             return self.restore(name, Hold { session: to, ..hold }).then_some(hold);
         });
         let _shard = Rank::Shard.hold();
@@ -182,7 +200,8 @@ impl Table {
             let _shard = Rank::Shard.hold();
             if let Some(mut lock) = self.locks.get_mut(name) {
                 lock.holders.change(session, |hold| hold.mode = mode);
-                self.hand_over(&mut lock, true, &mut grants);
+                self.tell_taken(name, &lock, session);
+                self.hand_over(name, &mut lock, true, &mut grants);
             }
         }
         self.send(grants);
@@ -292,6 +311,7 @@ impl Table {
         let open = if settled { None } else { Some(Vec::new()) };
         graph.wait(request.session, Edge { ticket, wants: Wants::One(name.clone(), position), open });
         drop(graph);
+        self.tell_of_wait(name, lock, request);
         let (verdict, receiver) = oneshot::channel();
         let place = if request.upgrade { lock.upgrades() } else { lock.queued() } + 1;
         lock.enqueue(Waiter {
@@ -330,7 +350,7 @@ impl Table {
     fn remove_waiter(&self, name: &Name, session: SessionId) -> Option<Waiter> {
         let mut grants = Grants::new();
         let mut waiter = None;
-        let leave = |_: &Name, lock: &mut Lock| {
+        let leave = |name: &Name, lock: &mut Lock| {
             let mut graph = self.graph.lock();
             let position = graph.wait_of(session).and_then(|edge| edge.wants.position(name));
             waiter = position.and_then(|position| lock.remove_waiter(position));
@@ -340,7 +360,7 @@ impl Table {
             graph.stop_waiting(session);
             drop(graph);
             mutant!(LeavesQuietly => return false);
-            self.hand_over(lock, !lock.holders.is_empty(), &mut grants);
+            self.hand_over(name, lock, !lock.holders.is_empty(), &mut grants);
             lock.is_over()
         };
         {
@@ -372,19 +392,75 @@ impl Table {
             graph.moved(session, name, to);
             drop(graph);
             let was_held = !lock.holders.is_empty();
-            self.hand_over(&mut lock, was_held, &mut grants);
+            self.hand_over(name, &mut lock, was_held, &mut grants);
         }
         self.send(grants);
     }
 
+    /// Tells watchers how a session holds a lock now. Called under the guard of the shard.
+    pub(super) fn tell_taken(&self, name: &Name, lock: &Lock, session: SessionId) {
+        if self.events.is_wanted()
+            && let Some(&hold) = lock.holders.of(session)
+        {
+            self.events.taken(name, hold);
+        }
+    }
+
+    /// Some holders of a lock behind that token, with theirs.
+    pub(crate) fn some_holders(
+        &self,
+        name: &Name,
+        after: Option<Token>,
+        most: usize,
+    ) -> Vec<(SessionId, Token)> {
+        let some = |lock: &Lock| {
+            lock.holders.after(after).take(most).map(|hold| (hold.session, hold.token)).collect()
+        };
+        self.with_lock(name, some).unwrap_or_default()
+    }
+
+    /// What happens to its locks, for those who ask.
+    pub fn events(&self) -> &Arc<Events> {
+        &self.events
+    }
+
     /// Grants whatever can be granted now, in the lock and in the graph. To be told whether somebody held it before.
-    pub(super) fn hand_over(&self, lock: &mut Lock, was_held: bool, grants: &mut Grants) {
+    pub(super) fn hand_over(&self, name: &Name, lock: &mut Lock, was_held: bool, grants: &mut Grants) {
+        let first = grants.told.len();
         let several = lock.hand_over(&self.tokens, |waiter, token| {
             self.graph.lock().granted(waiter.request.session);
             grants.told.push((waiter, token));
         });
         grants.several.extend(several);
         self.count_unheld(was_held, lock);
+        if self.events.is_wanted() {
+            self.tell_handed_over(name, lock, &grants.told[first..]);
+        }
+    }
+
+    fn tell_handed_over(&self, name: &Name, lock: &Lock, granted: &[(Waiter, Token)]) {
+        granted.iter().for_each(|(waiter, _)| self.tell_taken(name, lock, waiter.request.session));
+        if !granted.is_empty() {
+            self.tell_waiting(name, lock);
+        }
+    }
+
+    /// Tells the holders that one more is about to wait.
+    pub(super) fn tell_of_wait(&self, name: &Name, lock: &Lock, request: Request) {
+        if self.events.is_wanted() {
+            let Request { session, mode, .. } = request;
+            let waiters = lock.queued() + 1;
+            self.events.waits(WaitEvent { name: name.clone(), session, mode, waiters });
+        }
+    }
+
+    /// Tells new holders who waits behind them: they have not seen those come.
+    pub(super) fn tell_waiting(&self, name: &Name, lock: &Lock) {
+        if self.events.is_wanted()
+            && let Some(Request { session, mode, .. }) = lock.waiters().next().map(|waiter| waiter.request)
+        {
+            self.events.waits(WaitEvent { name: name.clone(), session, mode, waiters: lock.queued() });
+        }
     }
 
     /// Counts the locks that nobody holds.

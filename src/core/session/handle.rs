@@ -9,12 +9,13 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::allowance::LockAllowance;
+use super::{allowance::LockAllowance, inbox::Inbox};
 use crate::core::{
     budget::{Budget, Charge, Exceeded, Memory},
     client_info::{ClientInfo, Origin},
     clock::coarse_millis,
     command::{EndReason, Error, Kill},
+    events::Notified,
     lock::SessionId,
     share::{QuotaExceeded, QuotaKey, Transfer},
     sync::{AtomicU64, AtomicUsize, AtomicWaker, Guarded, Ordering, Rank, mutant, plain},
@@ -24,13 +25,24 @@ use crate::core::{
 /// What a session has been told, as one word. A greater one outranks a lesser one. Those from [`DRAIN`] on are never taken
 /// back.
 const GO_ON: u64 = 0;
+/// Beside the others: there is something for its client in the inbox.
+const NEWS: u64 = 1;
 /// To take nothing new for now.
-const PAUSE: u64 = 1;
+const PAUSE: u64 = 2;
 /// To end when nothing is held any more.
-const DRAIN: u64 = 2;
-const SHUTDOWN: u64 = 3;
-const REVOKED: u64 = 4;
-const KILLED: u64 = 5;
+const DRAIN: u64 = 4;
+const SHUTDOWN: u64 = 6;
+const REVOKED: u64 = 8;
+const KILLED: u64 = 10;
+
+/// Why a session looks at its notice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wakeup {
+    /// It is to end.
+    End(EndReason),
+    /// There is something for its client: [`Handle::next_told`].
+    News,
+}
 
 /// A session as others see it.
 #[derive(Debug)]
@@ -63,6 +75,8 @@ struct ClientState {
     charge: Charge,
     /// What it may make the server remember. Most keep next to nothing, and need none.
     budget: Option<Budget>,
+    /// What it has asked to be told. Few have.
+    inbox: Option<Box<Inbox>>,
 }
 
 impl ClientState {
@@ -158,9 +172,15 @@ impl Handle {
     }
 
     /// Why the session is to end now, if it is.
+    #[inline]
     pub fn end_reason(&self) -> Option<EndReason> {
-        match self.notice.load(Ordering::Acquire) {
-            GO_ON | PAUSE => None,
+        let notice = self.notice.load(Ordering::Acquire);
+        if notice < DRAIN { None } else { self.end_by(notice) }
+    }
+
+    #[cold]
+    fn end_by(&self, notice: u64) -> Option<EndReason> {
+        match notice & !NEWS {
             DRAIN => (self.holds() == 0).then_some(EndReason::Shutdown),
             SHUTDOWN => Some(EndReason::Shutdown),
             REVOKED => Some(EndReason::Revoked),
@@ -168,16 +188,48 @@ impl Handle {
         }
     }
 
+    /// Whether there is anything that [`Handle::poll_wakeup`] may be ready with.
+    #[inline]
+    pub fn has_notice(&self) -> bool {
+        self.notice.load(Ordering::Acquire) != GO_ON
+    }
+
     /// Tells the session to take nothing new, or that it may again.
     pub(super) fn pause(&self, is_paused: bool) {
         let (from, to) = if is_paused { (GO_ON, PAUSE) } else { (PAUSE, GO_ON) };
+        let mut news = 0;
         // One that was told more than this takes nothing new anyway.
-        let _ = self.notice.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+        while let Err(now) =
+            self.notice.compare_exchange(from | news, to | news, Ordering::AcqRel, Ordering::Acquire)
+            && now & !NEWS == from
+        {
+            news = now & NEWS;
+        }
+    }
+
+    /// Whether there may be something for its client.
+    pub fn has_news(&self) -> bool {
+        self.notice.load(Ordering::Acquire) & NEWS != 0
+    }
+
+    /// What comes from now on is news again. To be called before the inbox is looked at.
+    pub fn take_news(&self) {
+        self.notice.fetch_and(!NEWS, Ordering::AcqRel);
+    }
+
+    pub(super) fn with_inbox<T>(&self, look: impl FnOnce(&mut Inbox) -> T) -> T {
+        look(self.client.lock().inbox.get_or_insert_default())
+    }
+
+    pub(super) fn with_inbox_of<T>(&self, look: impl FnOnce(&mut Inbox, Option<&User>) -> T) -> Option<T> {
+        let mut client = self.client.lock();
+        let ClientState { user, inbox, .. } = &mut *client;
+        Some(look(inbox.as_deref_mut()?, user.as_deref()))
     }
 
     /// Why it is granted nothing new, if it is not.
     pub(super) fn refuses_grants(&self) -> Option<Error> {
-        match self.notice.load(Ordering::Acquire) {
+        match self.notice.load(Ordering::Acquire) & !NEWS {
             PAUSE => Some(Error::NoTokens),
             DRAIN | SHUTDOWN => Some(Error::Stopping),
             _ => None,
@@ -186,12 +238,26 @@ impl Handle {
 
     /// Whether it is granted nothing new: the server stops, or has no fencing tokens left.
     pub(super) fn is_refused_grants(&self) -> bool {
-        matches!(self.notice.load(Ordering::Acquire), PAUSE | DRAIN | SHUTDOWN)
+        (PAUSE..REVOKED).contains(&self.notice.load(Ordering::Acquire))
     }
 
     /// Ready when the session is to end. Only for the task that runs the session.
     pub fn poll_ended(&self, cx: &Context<'_>) -> Poll<EndReason> {
         self.poll_notice(cx, || self.end_reason())
+    }
+
+    /// Ready when the session is to end, or there is something for its client. Only for the task that runs the session.
+    pub fn poll_wakeup(&self, cx: &Context<'_>) -> Poll<Wakeup> {
+        self.poll_notice(cx, || {
+            let notice = self.notice.load(Ordering::Acquire);
+            if notice == GO_ON { None } else { self.wakeup(notice) }
+        })
+    }
+
+    #[cold]
+    fn wakeup(&self, notice: u64) -> Option<Wakeup> {
+        let end = if notice < DRAIN { None } else { self.end_by(notice) };
+        end.map(Wakeup::End).or_else(|| (notice & NEWS != 0).then_some(Wakeup::News))
     }
 
     /// Ready when `look` finds something; else this task is woken by the next notice.
@@ -276,5 +342,12 @@ impl Handle {
 
     pub(super) fn publish_holds(&self, holds: usize) {
         self.holds.store(holds, Ordering::Relaxed);
+    }
+}
+
+impl Notified for Handle {
+    fn notify(&self) {
+        self.notice.fetch_or(NEWS, Ordering::AcqRel);
+        self.waker.wake();
     }
 }

@@ -30,7 +30,7 @@ impl<'a> ReleaseRecorder<'a> {
 
     /// Releases a piece of what the owner holds of this scope.
     pub(super) fn release_piece(&mut self, owner: &mut Owner, scope: &ReleaseScope) -> ReleasedPiece {
-        let released = owner.release_some(scope, |name, hold| self.record(&name, hold));
+        let released = owner.release_some(self.cause, scope, |name, hold| self.record(&name, hold));
         match owner.holds() {
             0 => self.handle.allowance.give_back(),
             holds => self.handle.allowance.released(holds),

@@ -4,12 +4,13 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Handle, Principal, Query, Registry, Session, Sessions, first_page};
+use super::{Handle, Principal, Query, Registry, Session, Sessions, event_dispatch, first_page};
 use crate::{
     core::{
         budget::Memory,
         client_info::Origin,
         command::{Answer, EndReason, Error, Forbidden, Kill, SessionRow, Stats},
+        events::Events,
         lock::{SessionId, Table},
         offload::{ListPermit, ListPermits, offload},
         share::{FairQueue, Quota, QuotaKey, Resource},
@@ -26,6 +27,9 @@ const LISTS: (usize, usize) = (4, 2);
 
 /// The most that watch `/events` at a time, and of one user or address.
 const VIEWERS: (usize, usize) = (64, 16);
+
+/// The most streams of events over HTTP and gRPC.
+const WATCHERS: usize = 16_384;
 
 /// What sessions may use.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +69,8 @@ pub struct Shared {
     pub lists: Arc<FairQueue>,
     /// Clients that watch `/events`.
     pub viewers: Arc<Quota>,
+    /// Clients that watch locks over HTTP and gRPC.
+    pub watchers: Arc<Quota>,
     list_permits: ListPermits,
 }
 
@@ -109,6 +115,7 @@ impl LockService {
                 locks: Quota::new(Resource::Locks, limits.locks),
                 lists: FairQueue::new(Resource::Lists, LISTS.0, LISTS.1),
                 viewers: Quota::capped(Resource::Viewers, VIEWERS.0, VIEWERS.1),
+                watchers: Quota::new(Resource::Watchers, WATCHERS),
                 list_permits: ListPermits::default(),
             },
             memory: Memory::new(limits.memory),
@@ -223,6 +230,16 @@ impl LockService {
     /// What a session waits for; of several locks, the first that is in its way.
     pub fn waits_for(&self, session: SessionId) -> Option<Name> {
         self.table.waits_for(session)
+    }
+
+    /// What happens to locks, for those who ask.
+    pub fn events(&self) -> &Arc<Events> {
+        self.table.events()
+    }
+
+    /// To be called when somebody has begun to watch.
+    pub fn serve_events(&self) {
+        event_dispatch::start(&self.table);
     }
 
     /// Whether nobody holds a lock.

@@ -43,6 +43,16 @@ pub(crate) enum Rank {
     Kill,
     /// What one session has taken from the quota of locks.
     LockAllowance,
+    /// The prefixes that are watched.
+    Topics,
+    /// The last events of one prefix, and those who watch it.
+    Topic,
+    /// The sessions that are told of waits for what they hold.
+    Listeners,
+    /// Events of which the watchers do not know yet.
+    News,
+    /// The waits of which one session has not been told.
+    Waits,
     /// The permit of one connection.
     ConnectionPermit,
     /// The usage of one resource's quota.

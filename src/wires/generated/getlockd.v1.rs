@@ -455,7 +455,7 @@ pub struct KillResponse {
 /// A request on a Hold stream.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HoldRequest {
-    #[prost(oneof = "hold_request::Command", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "hold_request::Command", tags = "1, 2, 3, 4, 5, 6, 7, 20")]
     pub command: ::core::option::Option<hold_request::Command>,
 }
 /// Nested message and enum types in `HoldRequest`.
@@ -484,6 +484,9 @@ pub mod hold_request {
         /// Releases several locks once each.
         #[prost(message, tag = "7")]
         ReleaseLocks(super::ReleaseLocks),
+        /// Turns messages on and off that say who waits for the locks of this stream.
+        #[prost(message, tag = "20")]
+        Events(super::Events),
     }
 }
 /// Takes a lock, or several: all of them or none, in one wait. The result is 1 if it was granted, 0 if it was not granted in
@@ -578,6 +581,14 @@ pub struct HoldResponse {
     /// Only with a result of 0 of several locks: the first of them that was not to be had at the end.
     #[prost(string, optional, tag = "8")]
     pub in_the_way: ::core::option::Option<::prost::alloc::string::String>,
+    /// Another session waits for a lock of this stream. Such a message is no response to a request, and has no other field.
+    /// It comes only after Events, between responses.
+    #[prost(message, optional, tag = "20")]
+    pub waiting: ::core::option::Option<Waiting>,
+    /// So many messages about waiting sessions were lost, because the client did not read them in time. Such a message is no
+    /// response to a request.
+    #[prost(message, optional, tag = "21")]
+    pub missed: ::core::option::Option<Missed>,
 }
 /// Why a request was refused.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -590,6 +601,103 @@ pub struct Refusal {
     /// What is wrong and what to do, for people.
     #[prost(string, tag = "2")]
     pub message: ::prost::alloc::string::String,
+}
+/// Turns messages about waiting sessions on or off. They are off when the stream starts. The result is 1.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Events {
+    /// Whether they are on.
+    #[prost(bool, tag = "1")]
+    pub on: bool,
+}
+/// A session waits for a lock that this stream holds.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Waiting {
+    /// The name of the lock.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The session that waits.
+    #[prost(uint32, tag = "2")]
+    pub session: u32,
+    /// How it wants to hold the lock.
+    #[prost(enumeration = "Mode", tag = "3")]
+    pub mode: i32,
+    /// How many sessions wait for the lock.
+    #[prost(uint64, tag = "4")]
+    pub waiters: u64,
+    /// How many may hold the lock together, if the mode is PERMIT.
+    #[prost(uint32, optional, tag = "5")]
+    pub limit: ::core::option::Option<u32>,
+}
+/// What to watch.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchRequest {
+    /// Only locks whose name starts with this. Case does not matter. Empty means all.
+    #[prost(string, tag = "1")]
+    pub prefix: ::prost::alloc::string::String,
+    /// The id of the last message that the client has had: it is sent what came after that. Empty means from now on.
+    #[prost(string, tag = "2")]
+    pub after: ::prost::alloc::string::String,
+}
+/// What happened to a lock.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchResponse {
+    /// With this as `after`, another call goes on behind this message.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// What happened. Absent at the start, and every 15 seconds.
+    #[prost(oneof = "watch_response::Event", tags = "2, 3, 4, 5")]
+    pub event: ::core::option::Option<watch_response::Event>,
+}
+/// Nested message and enum types in `WatchResponse`.
+pub mod watch_response {
+    /// What happened. Absent at the start, and every 15 seconds.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Event {
+        /// A session was granted a lock.
+        #[prost(message, tag = "2")]
+        Taken(super::LockEvent),
+        /// The holder of a lock released it.
+        #[prost(message, tag = "3")]
+        Freed(super::LockEvent),
+        /// A hold ended otherwise.
+        #[prost(message, tag = "4")]
+        Lost(super::LockEvent),
+        /// Events were lost, because the client did not read them in time, or because `after` is no longer known.
+        #[prost(message, tag = "5")]
+        Missed(super::Missed),
+    }
+}
+/// A hold that began or ended.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LockEvent {
+    /// The name of the lock.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// How the lock is or was held.
+    #[prost(enumeration = "Mode", tag = "2")]
+    pub mode: i32,
+    /// The session that holds or held it.
+    #[prost(uint32, tag = "3")]
+    pub session: u32,
+    /// The fencing token of the hold.
+    #[prost(uint64, tag = "4")]
+    pub fencing_token: u64,
+    /// How long it was held, in milliseconds. Absent if the hold began.
+    #[prost(uint64, optional, tag = "5")]
+    pub held_ms: ::core::option::Option<u64>,
+    /// Why the hold ended, in the words of History. Absent if the hold began.
+    #[prost(string, optional, tag = "6")]
+    pub cause: ::core::option::Option<::prost::alloc::string::String>,
+    /// How many may hold the lock together, if the mode is PERMIT.
+    #[prost(uint32, optional, tag = "7")]
+    pub limit: ::core::option::Option<u32>,
+}
+/// Events that were lost.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Missed {
+    /// How many. Absent if that is not known.
+    #[prost(uint64, optional, tag = "1")]
+    pub count: ::core::option::Option<u64>,
 }
 /// How a lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -988,6 +1096,29 @@ pub mod locks_client {
             req.extensions_mut().insert(GrpcMethod::new("getlockd.v1.Locks", "Hold"));
             self.inner.streaming(req, path, codec).await
         }
+        /// Watches locks: a message whenever a lock whose name starts with the prefix is taken or released. The stream ends only
+        /// when the client cancels it, its user is removed, or the server stops.
+        pub async fn watch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/getlockd.v1.Locks/Watch");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("getlockd.v1.Locks", "Watch"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1090,6 +1221,18 @@ pub mod locks_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::HoldRequest>>,
         ) -> std::result::Result<tonic::Response<Self::HoldStream>, tonic::Status>;
+        /// Server streaming response type for the Watch method.
+        type WatchStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Watches locks: a message whenever a lock whose name starts with the prefix is taken or released. The stream ends only
+        /// when the client cancels it, its user is removed, or the server stops.
+        async fn watch(
+            &self,
+            request: tonic::Request<super::WatchRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchStream>, tonic::Status>;
     }
     /// Named locks, first come, first served. A lock that Acquire takes is held by a lease, which Renew keeps alive. A
     /// lock that is taken on a Hold stream is held until the stream ends.
@@ -1689,6 +1832,52 @@ pub mod locks_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/getlockd.v1.Locks/Watch" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchSvc<T: Locks>(pub Arc<T>);
+                    impl<
+                        T: Locks,
+                    > tonic::server::ServerStreamingService<super::WatchRequest>
+                    for WatchSvc<T> {
+                        type Response = super::WatchResponse;
+                        type ResponseStream = T::WatchStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Locks>::watch(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

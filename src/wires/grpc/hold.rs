@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     convert::Infallible,
     fmt,
+    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -22,9 +23,10 @@ use tonic::{Status, Streaming};
 use super::{
     NamesError, mode,
     proto::{
-        GetLock, HoldRequest, HoldResponse, Introduce, LeaseLock, Refusal, ReleaseLock, ReleaseLocks,
+        Events, GetLock, HoldRequest, HoldResponse, Introduce, LeaseLock, Refusal, ReleaseLock, ReleaseLocks,
         hold_request::Command,
     },
+    watch::hold_event,
 };
 use crate::{
     core::{
@@ -33,8 +35,9 @@ use crate::{
         command::{
             AcquireAnswer, Answer, EndReason, Error, LockRequest, LocksRequest, ReleaseAnswer, WaitDetails,
         },
+        events::Notified,
         lease::{Delivery, LeaseLockAnswer, LeaseNames, Leases},
-        session::{Acquiring, Releasing, Session, Waiting},
+        session::{Acquiring, Handle, Releasing, Session, Waiting, Wakeup},
     },
     name::Name,
     wires::web::{deadline_exceeded, is_unreadable, millis},
@@ -269,8 +272,9 @@ impl HoldCall {
         if let Some(request) = self.requests.next_buffered() {
             return Ok(request);
         }
+        let handle = self.session.handle();
         tokio::select! {
-            ending = self.session.handle().ended() => Err(StreamEnd::Ended(ending)),
+            ending = ended_or_told(handle, &self.replies) => Err(StreamEnd::Ended(ending)),
             () = self.replies.closed() => Err(StreamEnd::Left),
             request = self.requests.stream.message() => request?.map(StreamRequest::of).ok_or(StreamEnd::Left),
         }
@@ -312,6 +316,7 @@ impl HoldCall {
             StreamRequest::Introduce(Introduce { client, note }) => {
                 self.session.introduce(client, Some(note)).map(|()| Some(1))
             }
+            StreamRequest::Events(is_on) => self.session.listen(is_on).map(|()| Some(1)),
             StreamRequest::Keepalive => return Ok(Reply::of(Ok(keepalive(self.left)))),
             StreamRequest::Refused(refusal) => return Ok(Reply::of(Ok(refusal.into()))),
         };
@@ -413,11 +418,39 @@ async fn wait_for_lock(
     replies: &Replies,
     left: Duration,
 ) -> Result<Answer<AcquireAnswer>, StreamEnd> {
+    let handle = waiting.handle();
     tokio::select! {
         biased;
         answer = waiting.finish() => answer.map_err(StreamEnd::Ended),
+        ending = ended_or_told(handle, replies) => Err(StreamEnd::Ended(ending)),
         () = replies.closed() => Err(StreamEnd::Left),
         end = requests.read_ahead(left, replies) => Err(end),
+    }
+}
+
+/// Resolves when the session is to end. Meanwhile its client is sent what it is to be told, as far as it reads.
+///
+/// Cancel-safe: dropped, what is not sent is sent later.
+async fn ended_or_told(handle: &Handle, replies: &Replies) -> EndReason {
+    loop {
+        match poll_fn(|cx| handle.poll_wakeup(cx)).await {
+            Wakeup::End(ending) => return ending,
+            Wakeup::News => {}
+        }
+        // What is taken out of the inbox has its place.
+        let place = tokio::select! {
+            biased;
+            ending = handle.ended() => return ending,
+            Ok(place) = replies.reserve() => place,
+            else => return std::future::pending().await,
+        };
+        handle.take_news();
+        let Some(told) = handle.next_told() else { continue };
+        // There may be more.
+        handle.notify();
+        if let Some(message) = hold_event(&told) {
+            place.send(Reply::of(Ok(message)));
+        }
     }
 }
 
@@ -434,6 +467,7 @@ enum StreamRequest {
     ReleaseAll,
     LeaseLock(Name, Duration),
     Introduce(Introduce),
+    Events(bool),
     Keepalive,
     Refused(Refusal),
 }
@@ -487,6 +521,7 @@ impl StreamRequest {
                 return Err(refusal(Error::TextTooLong.symbol(), &Error::TextTooLong));
             }
             Command::Introduce(introduce) => Self::Introduce(introduce),
+            Command::Events(Events { on }) => Self::Events(on),
             Command::Keepalive(_) => Self::Keepalive,
         })
     }

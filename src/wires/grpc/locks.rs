@@ -1,9 +1,10 @@
 //! The gRPC service `Locks` (proto/getlockd.proto).
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{pin::Pin, str::FromStr, sync::Arc, time::Duration};
 
 use getlockd_proto::timeout::Timeout;
 use smol_str::SmolStr;
+use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
@@ -13,9 +14,9 @@ use super::{
         KillRequest, KillResponse, ListRequest, ListResponse, Lock, ReleaseRequest, ReleaseResponse,
         RenewRequest, RenewResponse, Session as SessionMessage, SessionsRequest, SessionsResponse,
         StatsRequest, StatsResponse, StatusRequest, StatusResponse, Step, Waiter, WaitersRequest,
-        WaitersResponse, WhyRequest, WhyResponse, locks_server::Locks,
+        WaitersResponse, WatchRequest, WatchResponse, WhyRequest, WhyResponse, locks_server::Locks,
     },
-    since_1970,
+    since_1970, watch,
 };
 use crate::{
     core::{
@@ -32,6 +33,9 @@ use crate::{
 /// The most holds that Status returns.
 const MAX_HOLDS: usize = 1_000;
 
+/// The messages of a `Watch` call.
+type BoxStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
+
 /// The service, with the sessions and leases of the server.
 #[derive(Clone, Debug)]
 pub(super) struct LocksService(pub(super) AppState);
@@ -39,6 +43,7 @@ pub(super) struct LocksService(pub(super) AppState);
 #[tonic::async_trait]
 impl Locks for LocksService {
     type HoldStream = hold::ReplyStream;
+    type WatchStream = BoxStream;
 
     async fn acquire(&self, request: Request<AcquireRequest>) -> Result<Response<AcquireResponse>, Status> {
         let client = peer_of(&request)?.client(Wire::Grpc);
@@ -173,6 +178,14 @@ impl Locks for LocksService {
             drop(reservation);
         });
         Ok(Response::new(hold::ReplyStream::new(stream)))
+    }
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let peer = peer_of(&request)?.clone();
+        // A stream may last for hours: from here on it does not count as a request in flight.
+        release_charge(request.extensions());
+        let events = watch::watch(&self.0.service, &peer, request.into_inner())?;
+        Ok(Response::new(Box::pin(events)))
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     codec::{Ahead, Codec},
     encode::{Hello, LineWriter, Response},
     error::{CloseError, CloseReason, FatalError, LineError},
+    events,
     request::{ListQuery, Request},
     telnet::Telnet,
 };
@@ -126,8 +127,8 @@ impl Connection {
             }
             // In this order: a drain ends sessions that have published that they hold nothing.
             self.session.publish_holds();
-            if let Some(reason) = self.session.end_reason() {
-                return Err(reason.into());
+            if self.session.has_notice() {
+                self.heed()?;
             }
             if next != AfterRequest::Nothing && self.time_to_log_in().is_some_and(|left| left.is_zero()) {
                 return Err(CloseReason::NoLogin);
@@ -162,6 +163,16 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Ends, or writes events.
+    #[cold]
+    fn heed(&mut self) -> Result<(), CloseReason> {
+        if let Some(reason) = self.session.end_reason() {
+            return Err(reason.into());
+        }
+        events::tell(&mut self.io, self.session.handle(), self.codec.end);
+        Ok(())
     }
 
     /// The first byte tells whether the client speaks TLS.
@@ -226,6 +237,12 @@ impl Connection {
             }
             Ok(Request::List(list)) => return Ok(Responded::Waits(Box::pin(self.list(list)))),
             Ok(Request::History(history)) => Response::History(self.session.query(&history)),
+            Ok(Request::Events(is_on)) => Response::Number(self.session.listen(is_on).map(|()| Some(1))),
+            Ok(Request::Watch(prefix)) => Response::Number(self.session.watch(prefix).map(|()| Some(1))),
+            Ok(Request::Unwatch(prefix)) => {
+                let watched = self.session.unwatch(prefix.as_ref());
+                Response::Number(watched.map(|watched| Some(watched.into())))
+            }
             Ok(Request::Stats) => Response::Stats(self.session.stats().map(Box::new)),
             Ok(Request::Kill { id, reason }) => return self.kill(id, reason.as_deref()),
             Ok(Request::CancelWait(id)) => {
@@ -274,13 +291,14 @@ impl Connection {
             }
             Acquiring::Waiting(waiting) => Ok(Responded::Waits(Box::pin(async move {
                 let (mut ahead, mut seen, mut interrupted) = (Ahead::default(), io.input.len(), false);
-                let cancel = waiting.canceller();
+                let (cancel, handle, end) = (waiting.canceller(), waiting.handle(), codec.end);
                 let arrived = |io: &mut BufferedSocket| {
                     telnet.filter(&mut io.input, seen, &mut io.output);
                     if telnet.interrupts(io.input.len()) {
                         interrupted |= cancel();
                     }
                     answer_ahead(&mut ahead, io);
+                    events::tell(io, handle, end);
                     seen = io.input.len();
                 };
                 let response = match socket::wait(io, waiting, arrived).await? {

@@ -148,7 +148,7 @@ impl LineWriter<'_> {
         });
     }
 
-    fn line(&mut self, line: fmt::Arguments<'_>) {
+    pub(super) fn line(&mut self, line: fmt::Arguments<'_>) {
         // A buffer that grows refuses nothing.
         let _ = self.output.write_fmt(line);
         self.text("");
@@ -373,7 +373,7 @@ impl fmt::Display for RowLine<'_, Stats> {
 }
 
 /// Seconds with milliseconds.
-struct Seconds(Duration);
+pub(super) struct Seconds(pub(super) Duration);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -382,7 +382,7 @@ impl fmt::Display for Seconds {
 }
 
 /// `NULL` for what is not there.
-struct OrNull<T>(Option<T>);
+pub(super) struct OrNull<T>(pub(super) Option<T>);
 
 impl<T: fmt::Display> fmt::Display for OrNull<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -54,6 +54,12 @@ pub enum Request {
     List(ListQuery),
     /// `HISTORY`.
     History(History),
+    /// `EVENTS`: whether it is told of waits for what it holds.
+    Events(bool),
+    /// `WATCH`.
+    Watch(Option<Name>),
+    /// `UNWATCH`.
+    Unwatch(Option<Name>),
     /// The numbers of the server.
     Stats,
     /// To end a session.
@@ -136,16 +142,16 @@ enum Signature {
     Names(fn(Vec<Name>) -> Request),
     /// For LEASE_LOCK: the name of a lock, and how long its lease runs.
     Lease,
-    /// For LOCKS: what names start with, if it is given.
-    Prefix,
+    /// What names start with, if it is given.
+    Prefix(fn(Option<Name>) -> Request),
+    /// ON or OFF.
+    Switch(fn(bool) -> Request),
     /// For KILL: a session, and what of it to end.
     Session,
     /// For AUTH: a user and a password.
     Credentials,
     /// For INTRODUCE: what the client calls itself, and a note.
     Introduction,
-    /// `ON` or `OFF`.
-    Switch(fn(bool) -> Request),
     /// For HELP: a command, if it is given.
     Verb,
 }
@@ -269,12 +275,14 @@ impl Verb {
                 let ttl = in_two_words(start, end).ok_or_else(|| self.wrong_arguments(args))?;
                 Self::lease_lock(name, ttl)
             }
-            (Signature::Prefix, [] | [_]) => {
+            (Signature::Prefix(request), [] | [_]) => {
                 // Every name starts with an empty prefix, which is no name.
                 let prefix = args.first().filter(|prefix| !prefix.text.is_empty());
                 let prefix = prefix.map(lock_name).transpose()?;
-                Ok(Request::List(ListQuery::Locks(Locks { prefix, page: first_page() })))
+                Ok(request(prefix))
             }
+            (Signature::Switch(request), [word]) if word.is("ON") => Ok(request(true)),
+            (Signature::Switch(request), [word]) if word.is("OFF") => Ok(request(false)),
             (Signature::Session, [kind, id]) if kind.is("QUERY") => {
                 Ok(Request::CancelWait(self.session(id)?))
             }
@@ -405,7 +413,7 @@ const AUTH: Verb = Verb {
     signature: Signature::Credentials,
 };
 
-const VERBS: [Verb; 28] = [
+const VERBS: [Verb; 31] = [
     Verb {
         name: "GET_LOCK",
         args: "name timeout",
@@ -502,7 +510,9 @@ const VERBS: [Verb; 28] = [
         args: "[prefix]",
         example: "LOCKS app1:",
         does: "list the locks that are held, by name",
-        signature: Signature::Prefix,
+        signature: Signature::Prefix(|prefix| {
+            Request::List(ListQuery::Locks(Locks { prefix, page: first_page() }))
+        }),
     },
     Verb {
         name: "WAITERS",
@@ -526,6 +536,27 @@ const VERBS: [Verb; 28] = [
         example: "HISTORY nightly",
         does: "list past holds of a lock, most recent first, and why each ended",
         signature: Signature::Name(|name| Request::History(History { name: Some(name), page: first_page() })),
+    },
+    Verb {
+        name: "EVENTS",
+        args: "ON|OFF",
+        example: "EVENTS ON",
+        does: "send a line * WAITING when a session begins to wait for a lock that this one holds: 1",
+        signature: Signature::Switch(Request::Events),
+    },
+    Verb {
+        name: "WATCH",
+        args: "[prefix]",
+        example: "WATCH app1:",
+        does: "send a line * TAKEN, * FREED or * LOST for each lock with this prefix: 1",
+        signature: Signature::Prefix(Request::Watch),
+    },
+    Verb {
+        name: "UNWATCH",
+        args: "[prefix]",
+        example: "UNWATCH app1:",
+        does: "end WATCH for this prefix: 1 = ended, 0 = it was not watched",
+        signature: Signature::Prefix(Request::Unwatch),
     },
     Verb {
         name: "SESSIONS",

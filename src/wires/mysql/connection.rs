@@ -229,7 +229,9 @@ impl Connection {
             Silence::Left => CloseReason::Left,
             Silence::Ended(ending) => ending.into(),
             Silence::Idle => CloseReason::Inactive,
-        })
+        })?;
+        // Nothing else wakes it: on this wire nobody is told of events.
+        Ok(())
     }
 
     /// Frees what the session holds, then says why, to a client that waits for an answer.

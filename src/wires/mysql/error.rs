@@ -361,6 +361,7 @@ impl From<command::Error> for SqlError {
             command::Error::LimitDiffers(differs) => Self::LimitDiffers(differs),
             command::Error::TooManyNames => Self::TooManyNames,
             error @ (command::Error::NotWritten
+            | command::Error::TooManyWatches
             | command::Error::NoTokens
             | command::Error::LeaseNotWritten
             | command::Error::NoRandom

@@ -74,9 +74,10 @@ impl From<Error> for ApiError {
             Error::Forbidden(_) => (StatusCode::FORBIDDEN, "Forbidden"),
             Error::Interrupted => (StatusCode::CONFLICT, "Interrupted"),
             Error::LimitDiffers(_) => (StatusCode::CONFLICT, "LimitDiffers"),
-            Error::TextTooLong | Error::TooManyNames | Error::TtlOutOfBounds { .. } => {
-                (StatusCode::BAD_REQUEST, "BadRequest")
-            }
+            Error::TextTooLong
+            | Error::TooManyNames
+            | Error::TooManyWatches
+            | Error::TtlOutOfBounds { .. } => (StatusCode::BAD_REQUEST, "BadRequest"),
             Error::Deadlock(_)
             | Error::TooManyLocks(_)
             | Error::TooManyWaiters(_)

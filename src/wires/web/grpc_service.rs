@@ -138,7 +138,10 @@ impl From<Error> for Status {
             Error::Forbidden(_) => Code::PermissionDenied,
             Error::NoSession(_) => Code::NotFound,
             Error::LimitDiffers(_) => Code::FailedPrecondition,
-            Error::TextTooLong | Error::TooManyNames | Error::TtlOutOfBounds { .. } => Code::InvalidArgument,
+            Error::TextTooLong
+            | Error::TooManyNames
+            | Error::TooManyWatches
+            | Error::TtlOutOfBounds { .. } => Code::InvalidArgument,
             Error::TooManyLocks(_)
             | Error::TooManyWaiters(_)
             | Error::QuotaExceeded(_)
