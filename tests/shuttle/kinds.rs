@@ -10,7 +10,7 @@ use shuttle::thread;
 
 use crate::{
     owners::{World, drop_it, ends, from, give_up, owners, take, takes_and_releases, takes_or_gives_up},
-    schedules::{all, below, block_on, many, names, poll_and_drop, step, together},
+    schedules::{below, block_on, many, names, poll_and_drop, step, together},
 };
 
 const PERMIT: Mode = Mode::Permit(2);
@@ -65,12 +65,12 @@ fn takes_two_or_drops(world: &World, mut owner: Owner) {
 
 #[test]
 fn several_in_any_order_never_deadlock() {
-    all(|| owners(&World::plain(), [takes_two, takes_two_in_another_order]));
+    many(|| owners(&World::plain(), [takes_two, takes_two_in_another_order]));
 }
 
 #[test]
 fn several_beside_one_of_them() {
-    all(|| owners(&World::plain(), [takes_two, takes_and_releases]));
+    many(|| owners(&World::plain(), [takes_two, takes_and_releases]));
 }
 
 pub fn timeout_of_several() {
@@ -79,17 +79,17 @@ pub fn timeout_of_several() {
 
 #[test]
 fn timeout_of_several_beside_release() {
-    all(timeout_of_several);
+    many(timeout_of_several);
 }
 
 #[test]
 fn dropped_wait_for_several_beside_release() {
-    all(|| owners(&World::plain(), [takes_and_releases, takes_two_or_drops]));
+    many(|| owners(&World::plain(), [takes_and_releases, takes_two_or_drops]));
 }
 
 #[test]
 fn kill_query_ends_a_wait_for_several() {
-    all(|| {
+    many(|| {
         let world = World::plain();
         let [mut holder, mut owner] = [1, 2].map(|id| world.owner(id));
         take(&mut holder, &world.names[1], Mode::Exclusive);

@@ -57,9 +57,13 @@ impl Lock {
         self.queue.as_ref().map_or(0, |queue| queue.len())
     }
 
-    /// How many of them are upgrades.
-    pub(super) fn upgrades(&self) -> usize {
-        self.waiters().take_while(|waiter| waiter.request.upgrade).count()
+    /// Where a new wait stands, and which place in the queue that is: 1 is next. An upgrade goes ahead of all.
+    pub(super) fn new_position(&self, request: Request, ticket: Ticket) -> (QueuePosition, usize) {
+        let position = QueuePosition::of(request, ticket);
+        match self.queue.as_ref().and_then(|queue| queue.first()) {
+            Some(first) if request.upgrade => (position.ahead_of(first.position), 1),
+            _ => (position, self.queued() + 1),
+        }
     }
 
     /// Whether the first in the queue is this session.

@@ -452,8 +452,15 @@ impl Knot {
             let unmet = node.conditions.iter().filter(|one| one.left[0] > 0 && one.kind != Kind::Turn);
             // One lock that cannot be had is enough.
             let Some(condition) = unmet.min_by_key(|one| one.kind == Kind::Any) else { continue };
-            let most = if condition.kind == Kind::Any { usize::MAX } else { 1 };
-            for &holder in condition.of.iter().filter(is_stuck).take(most) {
+            let stuck = || condition.of.iter().filter(is_stuck).copied();
+            let holders: Vec<_> = if condition.kind == Kind::Any {
+                stuck().collect()
+            } else {
+                // The way back to the asker, if it is one of them.
+                let asker = stuck().find(|holder| *holder == self.asker);
+                asker.or_else(|| stuck().next()).into_iter().collect()
+            };
+            for holder in holders {
                 cycle.length += 1;
                 if cycle.links.len() < MAX_CYCLE_LINKS {
                     cycle.links.push(Link { waiter, name: condition.name.clone(), holder });

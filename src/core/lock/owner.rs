@@ -145,7 +145,6 @@ impl Owner {
             }
             match self.holds.get(&name) {
                 Some(hold) if hold.mode.covers(mode) => again.push(name),
-                Some(hold) if mode != Mode::Exclusive => return Acquire::LimitDiffers(name, hold.mode),
                 held => parts.push(Part { upgrade: held.is_some(), name }),
             }
         }

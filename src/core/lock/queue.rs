@@ -50,6 +50,11 @@ impl QueuePosition {
         Self { place, ticket }
     }
 
+    /// The position of an upgrade, ahead of whatever has passed an earlier one.
+    pub(super) fn ahead_of(self, first: Self) -> Self {
+        Self { place: self.place.min(first.place.saturating_sub(1)), ..self }
+    }
+
     /// As two numbers, by which positions are ordered.
     pub(super) fn numbers(self) -> (u64, Ticket) {
         (self.place, self.ticket)

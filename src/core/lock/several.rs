@@ -12,7 +12,7 @@ use super::{
     entry::Lock,
     graph::{Edge, Wants},
     queue::{QueuePosition, Waiter},
-    request::{Acquire, OnBusy, Parts, Verdict},
+    request::{Acquire, OnBusy, Parts, Request, Verdict},
     table::{Grants, Queued, Table},
 };
 use crate::{
@@ -67,31 +67,36 @@ impl Table {
         if queued.any(|queued| queued >= self.max_waiters) {
             return Acquire::Full;
         }
-        let mut graph = self.graph.lock();
-        let ticket = graph.next_ticket();
-        let positions: Box<[_]> =
-            parts.requests().map(|(_, request)| QueuePosition::of(request, ticket)).collect();
-        let open = if settled { None } else { Some(Vec::new()) };
-        let wants = Wants::Several(parts.clone(), positions.clone());
-        graph.wait(parts.session, Edge { ticket, wants, open });
-        drop(graph);
-        let (verdict, receiver) = oneshot::channel();
-        let (mut verdict, since, mut last) = (Some(verdict), Instant::now(), 0);
-        for ((name, request), &position) in parts.requests().zip(&positions) {
+        for name in parts.names() {
             if locks.get_mut(name).is_none() {
                 locks.insert(name.clone(), Lock::held_by_nobody());
                 self.unheld.fetch_add(1, plain::Ordering::Relaxed);
             }
+        }
+        let mut graph = self.graph.lock();
+        let ticket = graph.next_ticket();
+        let position = |(name, request): (&Name, Request)| match locks.get_mut(name) {
+            Some(lock) => lock.new_position(request, ticket),
+            None => (QueuePosition::of(request, ticket), 1),
+        };
+        let (positions, places): (Vec<_>, Vec<_>) = parts.requests().map(position).unzip();
+        let open = if settled { None } else { Some(Vec::new()) };
+        let wants = Wants::Several(parts.clone(), positions.clone().into());
+        graph.wait(parts.session, Edge { ticket, wants, open });
+        drop(graph);
+        let (verdict, receiver) = oneshot::channel();
+        let (mut verdict, since) = (Some(verdict), Instant::now());
+        for ((name, request), &position) in parts.requests().zip(&positions) {
             let Some(lock) = locks.get_mut(name) else { continue };
-            last = last.max(if request.upgrade { lock.upgrades() } else { lock.queued() } + 1);
-            let (parts, verdict) = (Some(parts.clone()), verdict.take());
             if !lock.is_available(request) {
                 self.tell_of_wait(name, lock, request);
             }
+            let (parts, verdict) = (Some(parts.clone()), verdict.take());
             lock.enqueue(Waiter { request, position, since, parts, verdict });
         }
         let position = positions.first().copied().unwrap_or(QueuePosition::new(false, ticket));
-        Acquire::Queued(Queued { position, place: last, verdict: receiver })
+        let place = places.into_iter().max().unwrap_or_default();
+        Acquire::Queued(Queued { position, place, verdict: receiver })
     }
 
     /// Grants a waiter its locks, if all of them can be had now; and then what else can be granted of these locks.
@@ -180,4 +185,63 @@ fn first_in_the_way(parts: &Parts, locks: &mut LockedParts<'_>) -> Option<Name> 
     let first =
         all.find(|(name, request)| locks.get_mut(name).is_some_and(|lock| !lock.is_available(*request)));
     first.map(|(name, _)| name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{
+        lock::{Mode, Owner, SessionId, Wait},
+        mutants::Bug,
+    };
+
+    const PERMIT: Mode = Mode::Permit(2);
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn owner(id: u32, table: &Arc<Table>) -> &'static mut Owner {
+        Box::leak(Box::new(Owner::new(SessionId(id), table.clone())))
+    }
+
+    fn holds(owner: &mut Owner, lock: &str, mode: Mode) {
+        let taken = owner.take(name(lock), mode, OnBusy::Try);
+        assert!(matches!(taken, Acquire::Granted(_)), "{lock}: {taken:?}");
+    }
+
+    fn waits<'a>(taken: Acquire<Wait<'a>>) -> Wait<'a> {
+        let Acquire::Queued(wait) = taken else { panic!("{taken:?}") };
+        wait
+    }
+
+    #[test]
+    fn other_limit_names_the_first_of_the_request() {
+        let table = Arc::<Table>::default();
+        for at in 0..50 {
+            let names = [format!("z{at}"), format!("a{at}")].map(|text| name(&text));
+            let holder = owner(1, &table);
+            names.iter().for_each(|lock| holds(holder, lock.as_str(), PERMIT));
+            let taken = owner(2, &table).take_several(names.to_vec(), Mode::Shared, OnBusy::Try);
+            let Acquire::LimitDiffers(lock, mode) = taken else { panic!("{taken:?}") };
+            assert_eq!((lock, mode), (names[0].clone(), PERMIT));
+        }
+    }
+
+    /// Two hold permits, of whom one waits for a lock of the asker.
+    fn one_permit_may_come_back(table: &Arc<Table>) -> Acquire<Wait<'static>> {
+        let [first, second, asker] = [1, 2, 3].map(|id| owner(id, table));
+        holds(first, "permits", PERMIT);
+        holds(second, "permits", PERMIT);
+        holds(asker, "own", Mode::Exclusive);
+        std::mem::forget(waits(first.take(name("own"), Mode::Exclusive, OnBusy::Queue)));
+        asker.take(name("permits"), PERMIT, OnBusy::Queue)
+    }
+
+    #[test]
+    fn wait_for_one_permit_is_no_deadlock() {
+        assert!(matches!(one_permit_may_come_back(&Arc::default()), Acquire::Queued(_)));
+        Bug::FalseKnot.plant();
+        assert!(matches!(one_permit_may_come_back(&Arc::default()), Acquire::Deadlock(_)));
+    }
 }

@@ -306,14 +306,13 @@ impl Table {
         }
         let mut graph = self.graph.lock();
         let ticket = graph.next_ticket();
-        let position = QueuePosition::of(request, ticket);
+        let (position, place) = lock.new_position(request, ticket);
         mutant!(EarlyTicket => drop(graph); graph = self.graph.lock());
         let open = if settled { None } else { Some(Vec::new()) };
         graph.wait(request.session, Edge { ticket, wants: Wants::One(name.clone(), position), open });
         drop(graph);
         self.tell_of_wait(name, lock, request);
         let (verdict, receiver) = oneshot::channel();
-        let place = if request.upgrade { lock.upgrades() } else { lock.queued() } + 1;
         lock.enqueue(Waiter {
             request,
             position,
