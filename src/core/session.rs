@@ -165,7 +165,9 @@ impl Session {
         if let (Some(user), Some(names), Acquire::Granted(_) | Acquire::Queued(_)) =
             (user, &authorized_names, &acquired)
         {
-            names.iter().for_each(|name| access::check_lock_again(user, name, service, handle));
+            for name in names {
+                access::check_lock_again(user, name, service, handle);
+            }
         }
         Acquiring::of(acquired, timeout, handle, service, user)
     }

@@ -216,7 +216,9 @@ async fn sleeper_among_10000_watchers_knows_how_many_it_missed() {
 async fn each_watcher_is_woken_by_an_event() {
     let service = LockService::new(Limits::default());
     let mut watchers: Vec<_> = (0..1_000).map(|_| session(&service)).collect();
-    watchers.iter_mut().for_each(|watcher| watcher.watch(None).unwrap());
+    for watcher in &mut watchers {
+        watcher.watch(None).unwrap();
+    }
     let mut holder = session(&service);
     pair(&mut holder, &Name::new("nightly").unwrap());
     for watcher in &watchers {

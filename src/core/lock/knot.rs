@@ -22,7 +22,7 @@ use super::{
     queue::{QueuePosition, Ticket},
 };
 use crate::{
-    core::sync::{HashMap, mutant, oneshot},
+    core::sync::{HashMap, HashSet, mutant, oneshot},
     name::Name,
 };
 
@@ -445,7 +445,7 @@ impl Knot {
             |session: &&SessionId| self.nodes.get(session).is_some_and(|node| node.leaves == Leaves::No);
         let mut cycle = Cycle { links: Vec::new(), length: 0 };
         let (mut seen, mut at) = (vec![self.asker], 0);
-        let mut known: HashMap<SessionId, ()> = HashMap::from_iter([(self.asker, ())]);
+        let mut known: HashSet<SessionId> = HashSet::from_iter([self.asker]);
         while let Some(waiter) = seen.get(at).copied() {
             at += 1;
             let Some(node) = self.nodes.get(&waiter) else { continue };
@@ -465,7 +465,7 @@ impl Knot {
                 if cycle.links.len() < MAX_CYCLE_LINKS {
                     cycle.links.push(Link { waiter, name: condition.name.clone(), holder });
                 }
-                if known.insert(holder, ()).is_none() {
+                if known.insert(holder) {
                     seen.push(holder);
                 }
             }

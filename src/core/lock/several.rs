@@ -155,7 +155,7 @@ impl Table {
     ) -> Option<(Waiter, Option<Name>)> {
         let mut graph = self.graph.lock();
         let positions = match &graph.wait_of(parts.session)?.wants {
-            Wants::Several(waits, positions) if std::ptr::eq(&**waits, parts) => positions.clone(),
+            Wants::Several(waits, positions) if std::ptr::eq(Arc::as_ptr(waits), parts) => positions.clone(),
             _ => return None,
         };
         graph.stop_waiting(parts.session);
@@ -210,7 +210,7 @@ mod tests {
         assert!(matches!(taken, Acquire::Granted(_)), "{lock}: {taken:?}");
     }
 
-    fn waits<'a>(taken: Acquire<Wait<'a>>) -> Wait<'a> {
+    fn waits(taken: Acquire<Wait<'_>>) -> Wait<'_> {
         let Acquire::Queued(wait) = taken else { panic!("{taken:?}") };
         wait
     }
@@ -221,7 +221,9 @@ mod tests {
         for at in 0..50 {
             let names = [format!("z{at}"), format!("a{at}")].map(|text| name(&text));
             let holder = owner(1, &table);
-            names.iter().for_each(|lock| holds(holder, lock.as_str(), PERMIT));
+            for lock in &names {
+                holds(holder, lock.as_str(), PERMIT);
+            }
             let taken = owner(2, &table).take_several(names.to_vec(), Mode::Shared, OnBusy::Try);
             let Acquire::LimitDiffers(lock, mode) = taken else { panic!("{taken:?}") };
             assert_eq!((lock, mode), (names[0].clone(), PERMIT));

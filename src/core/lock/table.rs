@@ -438,7 +438,9 @@ impl Table {
     }
 
     fn tell_handed_over(&self, name: &Name, lock: &Lock, granted: &[(Waiter, Token)]) {
-        granted.iter().for_each(|(waiter, _)| self.tell_taken(name, lock, waiter.request.session));
+        for (waiter, _) in granted {
+            self.tell_taken(name, lock, waiter.request.session);
+        }
         if !granted.is_empty() {
             self.tell_waiting(name, lock);
         }
