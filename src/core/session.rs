@@ -28,7 +28,7 @@ use self::{
 pub use crate::core::offload::ListPermit;
 pub use access::{Principal, ShownName};
 pub use allowance::OWN_LOCKS;
-pub use handle::{Handle, Wakeup};
+pub use handle::{Handle, Woken};
 pub(crate) use inbox::shown;
 pub use inbox::{MAX_WATCHES, Told};
 pub use pending::{Acquiring, Killing, Pieces, Releasing, Waiting};

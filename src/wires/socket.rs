@@ -18,7 +18,7 @@ use crate::{
     core::{
         command::{AcquireAnswer, Answer, EndReason},
         lease::{LeaseLockAnswer, Leases},
-        session::{Handle, ListPermit, Session, Waiting, Wakeup},
+        session::{Handle, ListPermit, Session, Waiting, Woken},
     },
     name::Name,
     net::{BufferedSocket, Hangup, Timeouts, Tls},
@@ -180,8 +180,8 @@ pub(crate) fn fill<'a>(
             Poll::Pending => {}
         }
         match handle.poll_wakeup(cx) {
-            Poll::Ready(Wakeup::End(ending)) => return Poll::Ready(Err(Silence::Ended(ending))),
-            Poll::Ready(Wakeup::News) => return Poll::Ready(Ok(Filled::News)),
+            Poll::Ready(Woken::End(ending)) => return Poll::Ready(Err(Silence::Ended(ending))),
+            Poll::Ready(Woken::News) => return Poll::Ready(Ok(Filled::News)),
             Poll::Pending => {}
         }
         idle.poll(cx).map(|()| Err(Silence::Idle))

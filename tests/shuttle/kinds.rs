@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use getlockd::internal::lock::{Acquire, Mode, OnBusy, Owner, SessionId, Verdict, Wait};
+use getlockd::internal::{
+    lock::{Acquire, Mode, OnBusy, Owner, SessionId, Verdict, Wait},
+    stats::ReleaseCause,
+};
 use shuttle::thread;
 
 use crate::{
@@ -38,7 +41,7 @@ fn work_in_all(world: &World, owner: &mut Owner, locks: &[usize], mode: Mode) {
     for lock in locks {
         world.work(owner, *lock, mode);
     }
-    owner.release_all(|_, _| {});
+    owner.release_all(ReleaseCause::Release, |_, _| {});
 }
 
 fn takes_two(world: &World, mut owner: Owner) {
@@ -115,7 +118,7 @@ fn kill_query_ends_a_wait_for_several() {
 fn passes(world: &World, mut owner: Owner) {
     assert!(ends(owner.take(world.names[1].clone(), Mode::Exclusive, OnBusy::Queue), to_its_end));
     world.work(&owner, 1, Mode::Exclusive);
-    owner.release_all(|_, _| {});
+    owner.release_all(ReleaseCause::Release, |_, _| {});
 }
 
 /// Waits for two locks, of which others hold the first and take the second.
@@ -205,7 +208,7 @@ fn spawn(
     thread::spawn(move || {
         life(&world, &mut owner, &told_of);
         step();
-        owner.release_all(|_, _| {});
+        owner.release_all(ReleaseCause::Release, |_, _| {});
     })
 }
 

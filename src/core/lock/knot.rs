@@ -85,7 +85,7 @@ enum Kind {
 
 /// What is being looked at.
 #[derive(Debug)]
-struct Reading {
+struct Exploration {
     node: SessionId,
     places: Places,
     at: usize,
@@ -108,7 +108,7 @@ pub(super) struct Knot {
     is_try: bool,
     nodes: HashMap<SessionId, Node>,
     unseen: Vec<SessionId>,
-    reading: Option<Reading>,
+    exploration: Option<Exploration>,
     /// Sessions of which it has just turned out that they can leave: how well they could before, and can now.
     news: Vec<(SessionId, Leaves, Leaves)>,
     /// The end, and those whose waits are still to be checked.
@@ -126,7 +126,7 @@ impl Knot {
             is_try,
             nodes: HashMap::default(),
             unseen: Vec::new(),
-            reading: None,
+            exploration: None,
             news: Vec::new(),
             ending: None,
             pause: None,
@@ -156,8 +156,8 @@ impl Knot {
                     return Found::NoCycle;
                 }
                 self.spread(session, before, now)
-            } else if let Some(reading) = self.reading.take() {
-                self.look(table, reading)
+            } else if let Some(exploration) = self.exploration.take() {
+                self.look(table, exploration)
             } else if let Some(session) = self.unseen.pop() {
                 if !self.meet(table, session) {
                     return Found::NoCycle;
@@ -186,7 +186,8 @@ impl Knot {
             return session != self.asker;
         };
         let (ticket, is_open) = (edge.ticket, edge.open.is_some());
-        self.reading = Some(Reading { node: session, places: edge.wants.places(), at: 0, after: None });
+        self.exploration =
+            Some(Exploration { node: session, places: edge.wants.places(), at: 0, after: None });
         drop(graph);
         let node = self.node(session);
         (node.ticket, node.is_open) = (ticket, is_open);
@@ -194,12 +195,12 @@ impl Knot {
     }
 
     /// Looks at some holders of one of the locks that a session waits for. How many.
-    fn look(&mut self, table: &Table, mut reading: Reading) -> usize {
-        let Some((name, position)) = reading.places.get(reading.at).cloned() else {
-            self.complete(reading.node);
+    fn look(&mut self, table: &Table, mut exploration: Exploration) -> usize {
+        let Some((name, position)) = exploration.places.get(exploration.at).cloned() else {
+            self.complete(exploration.node);
             return 1;
         };
-        let (me, than, after) = (reading.node, self.ticket, reading.after);
+        let (me, than, after) = (exploration.node, self.ticket, exploration.after);
         let look = |lock: &Lock| {
             let needs = lock.needs(position, than);
             let turn = lock.several_in_front(position, than).next().map(|(_, session)| session);
@@ -213,10 +214,10 @@ impl Knot {
         };
         let (needs, turn, holders) =
             table.with_lock(&name, look).unwrap_or((Needs::Nothing, None, Vec::new()));
-        let is_first = reading.after.is_none();
+        let is_first = exploration.after.is_none();
         let is_last = holders.len() < MAX_LOOKS;
         let looks = holders.len();
-        reading.after = holders.last().map(|(_, token)| *token);
+        exploration.after = holders.last().map(|(_, token)| *token);
         let others: Vec<_> = holders.into_iter().map(|(session, _)| session).filter(|id| *id != me).collect();
         if is_first && let Some(turn) = turn {
             self.add(me, Kind::Turn, &name, vec![turn]);
@@ -232,9 +233,9 @@ impl Knot {
             self.drop_condition(me);
         }
         if is_last || is_met {
-            (reading.at, reading.after) = (reading.at + 1, None);
+            (exploration.at, exploration.after) = (exploration.at + 1, None);
         }
-        self.reading = Some(reading);
+        self.exploration = Some(exploration);
         looks
     }
 

@@ -231,7 +231,7 @@ mod tests {
     }
 
     /// Two hold permits, of whom one waits for a lock of the asker.
-    fn one_permit_may_come_back(table: &Arc<Table>) -> Acquire<Wait<'static>> {
+    fn permit_may_come_back(table: &Arc<Table>) -> Acquire<Wait<'static>> {
         let [first, second, asker] = [1, 2, 3].map(|id| owner(id, table));
         holds(first, "permits", PERMIT);
         holds(second, "permits", PERMIT);
@@ -241,9 +241,9 @@ mod tests {
     }
 
     #[test]
-    fn wait_for_one_permit_is_no_deadlock() {
-        assert!(matches!(one_permit_may_come_back(&Arc::default()), Acquire::Queued(_)));
+    fn permit_wait_beside_a_free_holder_is_no_deadlock() {
+        assert!(matches!(permit_may_come_back(&Arc::default()), Acquire::Queued(_)));
         Bug::FalseKnot.plant();
-        assert!(matches!(one_permit_may_come_back(&Arc::default()), Acquire::Deadlock(_)));
+        assert!(matches!(permit_may_come_back(&Arc::default()), Acquire::Deadlock(_)));
     }
 }

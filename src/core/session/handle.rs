@@ -37,7 +37,7 @@ const KILLED: u64 = 10;
 
 /// Why a session looks at its notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wakeup {
+pub enum Woken {
     /// It is to end.
     End(EndReason),
     /// There is something for its client: [`Handle::next_told`].
@@ -247,7 +247,7 @@ impl Handle {
     }
 
     /// Ready when the session is to end, or there is something for its client. Only for the task that runs the session.
-    pub fn poll_wakeup(&self, cx: &Context<'_>) -> Poll<Wakeup> {
+    pub fn poll_wakeup(&self, cx: &Context<'_>) -> Poll<Woken> {
         self.poll_notice(cx, || {
             let notice = self.notice.load(Ordering::Acquire);
             if notice == GO_ON { None } else { self.wakeup(notice) }
@@ -255,9 +255,9 @@ impl Handle {
     }
 
     #[cold]
-    fn wakeup(&self, notice: u64) -> Option<Wakeup> {
+    fn wakeup(&self, notice: u64) -> Option<Woken> {
         let end = if notice < DRAIN { None } else { self.end_by(notice) };
-        end.map(Wakeup::End).or_else(|| (notice & NEWS != 0).then_some(Wakeup::News))
+        end.map(Woken::End).or_else(|| (notice & NEWS != 0).then_some(Woken::News))
     }
 
     /// Ready when `look` finds something; else this task is woken by the next notice.

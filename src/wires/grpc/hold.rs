@@ -37,7 +37,7 @@ use crate::{
         },
         events::Notified,
         lease::{Delivery, LeaseLockAnswer, LeaseNames, Leases},
-        session::{Acquiring, Handle, Releasing, Session, Waiting, Wakeup},
+        session::{Acquiring, Handle, Releasing, Session, Waiting, Woken},
     },
     name::Name,
     wires::web::{deadline_exceeded, is_unreadable, millis},
@@ -434,8 +434,8 @@ async fn wait_for_lock(
 async fn ended_or_told(handle: &Handle, replies: &Replies) -> EndReason {
     loop {
         match poll_fn(|cx| handle.poll_wakeup(cx)).await {
-            Wakeup::End(ending) => return ending,
-            Wakeup::News => {}
+            Woken::End(ending) => return ending,
+            Woken::News => {}
         }
         // What is taken out of the inbox has its place.
         let place = tokio::select! {
