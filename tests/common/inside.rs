@@ -29,7 +29,7 @@ impl Inside {
             Mode::Shared => i64::MAX,
             Mode::Permit(limit) => limit.into(),
         };
-        assert!((0..room).contains(&others), "too many are inside");
+        assert!((0..room).contains(&others), "somebody else is inside");
         let before = match mode {
             Mode::Exclusive => highest.load(Ordering::SeqCst),
             Mode::Shared | Mode::Permit(_) => highest_exclusive.load(Ordering::SeqCst),

@@ -121,5 +121,5 @@ fn finds_deadlock_missed_among_permits() {
 #[test]
 #[should_panic(expected = "told of a deadlock where there is none")]
 fn finds_false_deadlock_among_permits() {
-    with(Bug::FalseKnot, kinds::one_permit_is_enough);
+    with(Bug::FalseKnot, kinds::permit_that_comes_back);
 }

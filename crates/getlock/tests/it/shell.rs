@@ -20,14 +20,14 @@ async fn shell_completes_commands_and_held_locks() {
     assert_eq!(holder.ask("GET_LOCK 'two words' 0").await, "1");
     let Some(terminal) = Terminal::start(&server, "getlock shell; echo ended $?; cat") else { return };
     terminal.until(|shown| shown.contains("getlock>")).await;
-    terminal.text("release_l");
+    terminal.text("is_us");
     terminal.keys("Tab");
-    terminal.until(|shown| shown.contains("getlock> RELEASE_LOCK")).await;
+    terminal.until(|shown| shown.contains("getlock> IS_USED_LOCK")).await;
     terminal.text("dep");
     terminal.keys("Tab");
-    terminal.until(|shown| shown.contains("getlock> RELEASE_LOCK deploy:web")).await;
+    terminal.until(|shown| shown.contains("getlock> IS_USED_LOCK deploy:web")).await;
     terminal.keys("Enter");
-    terminal.until(|shown| shown.contains("\n0\n")).await;
+    terminal.until(|shown| shown.contains("\n1\n")).await;
     terminal.text("WHY tw");
     terminal.keys("Tab");
     terminal.until(|shown| shown.contains("getlock> WHY 'two words'")).await;
@@ -36,7 +36,7 @@ async fn shell_completes_commands_and_held_locks() {
     // The history of this session.
     terminal.keys("Up");
     terminal.keys("Up");
-    terminal.until(|shown| shown.trim_end().ends_with("getlock> RELEASE_LOCK deploy:web")).await;
+    terminal.until(|shown| shown.trim_end().ends_with("getlock> IS_USED_LOCK deploy:web")).await;
     // ^C gives up the line, ^D the session.
     terminal.keys("C-c");
     terminal.until(|shown| shown.trim_end().ends_with("\ngetlock>")).await;
