@@ -181,7 +181,10 @@ impl Session {
         if self.handle.is_refused_grants() {
             names.iter().try_for_each(|name| self.check_more(name, mode))?;
         }
-        let more = names.iter().filter(|name| !self.owner.has(name)).count();
+        let is_new = |(at, name): &(usize, &Name)| {
+            !self.owner.has(name) && !names.iter().take(*at).any(|before| before == *name)
+        };
+        let more = names.iter().enumerate().filter(is_new).count();
         while more > 0 && !self.handle.allowance.covers_one_more(self.holds() + more - 1) {
             self.grow_allowance()?;
         }

@@ -66,6 +66,11 @@ impl Lock {
         }
     }
 
+    /// What the waiter at a position has asked for.
+    pub(super) fn request_at(&self, position: QueuePosition) -> Option<Request> {
+        self.queue.as_ref()?.get(position).map(|waiter| waiter.request)
+    }
+
     /// Whether the first in the queue is this session.
     pub(super) fn is_first(&self, session: SessionId) -> bool {
         let first = self.queue.as_ref().and_then(|queue| queue.first());

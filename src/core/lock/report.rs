@@ -166,6 +166,13 @@ impl Table {
         while let Some(name) = open.pop_front() {
             let holds = self.holds_of(&name, limit - reasons.rows.len());
             reasons.total += holds.total;
+            if holds.total == 0 {
+                // Whoever is the first in its queue waits for another lock too.
+                let first =
+                    self.with_lock(&name, |lock| lock.waiters().next().map(|first| first.request.session));
+                let next = first.flatten().and_then(|first| self.waits_for(first));
+                open.extend(next.filter(|next| seen.insert(next.clone())));
+            }
             for lock in holds.rows {
                 let waits_for = self.waits_for(lock.holder.session);
                 let next = waits_for.iter().filter(|next| seen.insert((*next).clone()));

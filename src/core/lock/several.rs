@@ -88,8 +88,8 @@ impl Table {
         let (mut verdict, since) = (Some(verdict), Instant::now());
         for ((name, request), &position) in parts.requests().zip(&positions) {
             let Some(lock) = locks.get_mut(name) else { continue };
-            if !lock.is_available(request) {
-                self.tell_of_wait(name, lock, request);
+            if settled && !lock.is_available(request) {
+                self.tell_of_wait(name, request, lock.queued() + 1);
             }
             let (parts, verdict) = (Some(parts.clone()), verdict.take());
             lock.enqueue(Waiter { request, position, since, parts, verdict });

@@ -311,7 +311,9 @@ impl Table {
         let open = if settled { None } else { Some(Vec::new()) };
         graph.wait(request.session, Edge { ticket, wants: Wants::One(name.clone(), position), open });
         drop(graph);
-        self.tell_of_wait(name, lock, request);
+        if settled {
+            self.tell_of_wait(name, request, lock.queued() + 1);
+        }
         let (verdict, receiver) = oneshot::channel();
         lock.enqueue(Waiter {
             request,
@@ -336,9 +338,25 @@ impl Table {
         async move { searches.acquire_owned().await.ok() }
     }
 
-    /// Records that a wait closes no cycle.
+    /// Records that a wait closes no cycle. The holders are told of it only now: it is not refused any more.
     pub(super) fn settle(&self, session: SessionId, ticket: Ticket) {
-        self.graph.lock().settle(session, ticket);
+        let mut graph = self.graph.lock();
+        graph.settle(session, ticket);
+        if !self.events.is_wanted() {
+            return;
+        }
+        let edge = graph.wait_of(session).filter(|edge| edge.ticket == ticket);
+        let places = edge.map(|edge| edge.wants.places()).unwrap_or_default();
+        drop(graph);
+        for (name, position) in places {
+            self.with_lock(&name, |lock| {
+                if let Some(request) =
+                    lock.request_at(position).filter(|request| !lock.is_available(*request))
+                {
+                    self.tell_of_wait(&name, request, lock.queued());
+                }
+            });
+        }
     }
 
     /// Counts a request that was refused because it would have closed a cycle.
@@ -446,11 +464,10 @@ impl Table {
         }
     }
 
-    /// Tells the holders that one more is about to wait.
-    pub(super) fn tell_of_wait(&self, name: &Name, lock: &Lock, request: Request) {
+    /// Tells the holders that one more waits, and how many do.
+    pub(super) fn tell_of_wait(&self, name: &Name, request: Request, waiters: usize) {
         if self.events.is_wanted() {
             let Request { session, mode, .. } = request;
-            let waiters = lock.queued() + 1;
             self.events.waits(WaitEvent { name: name.clone(), session, mode, waiters });
         }
     }
@@ -476,7 +493,16 @@ impl Table {
 
     /// Sends grants, once no guard is held any more. Those who wait for several locks may have been granted one that was
     /// the last for them.
-    pub(super) fn send(&self, mut grants: Grants) {
+    #[inline]
+    pub(super) fn send(&self, grants: Grants) {
+        // Most releases are of locks that nobody waits for.
+        if !(grants.told.is_empty() && grants.several.is_empty()) {
+            self.send_all(grants);
+        }
+    }
+
+    #[inline(never)]
+    fn send_all(&self, mut grants: Grants) {
         while let Some(parts) = grants.several.pop() {
             self.grant_several(&parts, &mut grants);
         }

@@ -25,6 +25,7 @@ pub enum Acquiring<'a> {
 
 impl<'a> Acquiring<'a> {
     /// What has come of a request by now.
+    #[inline]
     pub(super) fn of(
         acquired: Acquire<Wait<'a>>,
         timeout: Timeout,
