@@ -127,7 +127,7 @@ pub fn passing() {
 }
 
 #[test]
-fn holder_passes_who_waits_for_it() {
+fn holder_passes_a_request_that_waits_for_it() {
     many(passing);
 }
 

@@ -167,7 +167,7 @@ impl Table {
             let holds = self.holds_of(&name, limit - reasons.rows.len());
             reasons.total += holds.total;
             if holds.total == 0 {
-                // Whoever is the first in its queue waits for another lock too.
+                // The first in its queue waits for another lock too.
                 let first =
                     self.with_lock(&name, |lock| lock.waiters().next().map(|first| first.request.session));
                 let next = first.flatten().and_then(|first| self.waits_for(first));

@@ -154,7 +154,8 @@ impl Table {
 
     /// Ends a hold and returns it. The lock passes to the next waiter before this returns.
     pub(super) fn release(&self, name: &Name, token: Token, cause: ReleaseCause) -> Option<Hold> {
-        let mut grants = Grants::new();
+        // Most releases are of locks that nobody waits for.
+        let mut grants = None;
         let mut ended = None;
         mutant!(StaleLook => if self.queue_of(name).0 == 0 { self.locks.remove_if_mut(name, |_, _| true); });
         let free_if_last = |name: &Name, lock: &mut Lock| {
@@ -166,7 +167,7 @@ impl Table {
                 self.events.ended(name, hold, cause);
             }
             if contended {
-                self.hand_over(name, lock, true, &mut grants);
+                self.hand_over(name, lock, true, grants.insert(Grants::new()));
             }
             lock.is_over()
         };
@@ -174,7 +175,9 @@ impl Table {
             let _shard = Rank::Shard.hold();
             self.locks.remove_if_mut(name, free_if_last);
         }
-        self.send(grants);
+        if let Some(grants) = grants {
+            self.send(grants);
+        }
         ended
     }
 
@@ -493,16 +496,7 @@ impl Table {
 
     /// Sends grants, once no guard is held any more. Those who wait for several locks may have been granted one that was
     /// the last for them.
-    #[inline]
-    pub(super) fn send(&self, grants: Grants) {
-        // Most releases are of locks that nobody waits for.
-        if !(grants.told.is_empty() && grants.several.is_empty()) {
-            self.send_all(grants);
-        }
-    }
-
-    #[inline(never)]
-    fn send_all(&self, mut grants: Grants) {
+    pub(super) fn send(&self, mut grants: Grants) {
         while let Some(parts) = grants.several.pop() {
             self.grant_several(&parts, &mut grants);
         }
