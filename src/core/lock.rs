@@ -6,8 +6,8 @@
 //! of the table, then the wait graph; never the other way round. `sync::Rank` has the whole order, of all mutexes.
 //!
 //! Each file builds on those before it: `holders` (who holds a lock), `request` (what is asked and what comes of
-//! it), `queue`, `entry` (one lock), `graph` (who waits for what), `table` (all locks), `search` (for cycles), then
-//! `owner` and `wait`. These two know each other: a wait borrows its owner. `page`, `report` and `blocking` are what people are shown.
+//! it), `queue`, `entry` (one lock), `graph` (who waits for what), `table` (all locks), `several` (at once), `knot` and
+//! `search` (for deadlocks), then `owner` and `wait`. These two know each other: a wait borrows its owner. `page`, `report` and `blocking` are what people are shown.
 
 mod blocking;
 mod entry;

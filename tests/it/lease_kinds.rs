@@ -189,7 +189,7 @@ async fn hold_stream_refuses_names_and_limits_that_do_not_fit() {
 }
 
 #[tokio::test]
-async fn grpc_call_for_several_locks_names_the_one_in_the_way() {
+async fn grpc_call_for_several_locks_names_the_lock_in_the_way() {
     let server = TestServer::start();
     let mut grpc = locks(server.http).await;
     let wish = |names: &[&str]| AcquireRequest {

@@ -24,7 +24,7 @@ async fn locking_service_answers_as_mysql() {
 
 /// The library says that its results are never NULL, and have one digit.
 #[tokio::test]
-async fn columns_are_bigint_not_null_of_one_digit() {
+async fn columns_are_bigint_not_null_of_a_single_digit() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     for call in [

@@ -21,7 +21,7 @@ async fn warnings(client: &mut MySql) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn column_types_are_those_of_get_lock_and_release_all_locks() {
+async fn column_types_equal_get_lock_and_release_all_locks() {
     let server = TestServer::start();
     let mut client = MySql::connect(server.mysql).await;
     for (call, length, flags) in [
@@ -74,7 +74,7 @@ async fn wrong_names_are_errors_as_of_get_lock() {
 }
 
 #[tokio::test]
-async fn timeouts_are_read_as_those_of_get_lock() {
+async fn timeouts_are_read_as_by_get_lock() {
     let server = TestServer::start();
     let (mut holder, mut client) = (MySql::connect(server.mysql).await, MySql::connect(server.mysql).await);
     is(&mut holder, "SELECT GET_LOCKS('a', 'b', NULL)", "1").await;

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use crate::{Running, TestServer, getlock, lost_lock::HEEDS, output};
 
 #[tokio::test]
-async fn sigterm_ends_the_leader_and_the_next_one_leads() {
+async fn sigterm_ends_the_leader_and_the_next_leads() {
     let server = TestServer::start();
     let mut first = Running::start(server.addr, &["--lead", "x", "-c", HEEDS]).await;
     let mut second = Running::spawn(server.addr, &["--lead", "x", "-c", HEEDS]);
