@@ -71,10 +71,11 @@ impl Lock {
         self.queue.as_ref()?.get(position).map(|waiter| waiter.request)
     }
 
-    /// Whether the first in the queue is this session.
-    pub(super) fn is_first(&self, session: SessionId) -> bool {
+    /// Whether the first in the queue is a part of this very wait. Its session may have left, and wait anew.
+    pub(super) fn is_first(&self, parts: &Parts) -> bool {
         let first = self.queue.as_ref().and_then(|queue| queue.first());
-        first.is_some_and(|first| first.request.session == session)
+        let waits = first.and_then(|first| first.parts.as_ref());
+        waits.is_some_and(|waits| std::ptr::eq(Arc::as_ptr(waits), parts))
     }
 
     pub(super) fn is_contended(&self) -> bool {

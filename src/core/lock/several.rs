@@ -107,7 +107,7 @@ impl Table {
         let waits = |locks: &mut LockedParts<'_>| {
             parts.requests().all(|(name, request)| {
                 let lock = locks.get_mut(name);
-                lock.is_some_and(|lock| lock.is_first(request.session) && lock.admits(request))
+                lock.is_some_and(|lock| lock.is_first(parts) && lock.admits(request))
             })
         };
         if !waits(&mut locks) {
