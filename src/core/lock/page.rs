@@ -133,7 +133,7 @@ pub struct WaiterKey(pub(super) QueuePosition);
 impl fmt::Display for WaiterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (place, ticket) = self.0.numbers();
-        write!(f, "{place}.{ticket}")
+        write!(f, "{place}:{ticket}")
     }
 }
 
@@ -141,7 +141,7 @@ impl FromStr for WaiterKey {
     type Err = NoKey;
 
     fn from_str(text: &str) -> Result<Self, NoKey> {
-        let (place, ticket) = text.split_once('.').ok_or(NoKey)?;
+        let (place, ticket) = text.split_once(':').ok_or(NoKey)?;
         let (place, ticket) = (place.parse().map_err(|_| NoKey)?, ticket.parse().map_err(|_| NoKey)?);
         Ok(Self(QueuePosition::from_numbers(place, ticket)))
     }
