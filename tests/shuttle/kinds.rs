@@ -33,8 +33,8 @@ fn take_all(
     granted
 }
 
-fn to_its_end(mut wait: Wait<'_>) -> Option<Verdict> {
-    Some(block_on(wait.verdict()))
+fn to_its_end(mut wait: Wait<'_>) -> Verdict {
+    block_on(wait.verdict())
 }
 
 fn work_in_all(world: &World, owner: &mut Owner, locks: &[usize], mode: Mode) {
@@ -45,12 +45,12 @@ fn work_in_all(world: &World, owner: &mut Owner, locks: &[usize], mode: Mode) {
 }
 
 fn takes_two(world: &World, mut owner: Owner) {
-    assert!(take_all(world, &mut owner, &[0, 1], Mode::Exclusive, to_its_end));
+    assert!(take_all(world, &mut owner, &[0, 1], Mode::Exclusive, |wait| Some(to_its_end(wait))));
     work_in_all(world, &mut owner, &[0, 1], Mode::Exclusive);
 }
 
 fn takes_two_in_another_order(world: &World, mut owner: Owner) {
-    assert!(take_all(world, &mut owner, &[1, 0], Mode::Exclusive, to_its_end));
+    assert!(take_all(world, &mut owner, &[1, 0], Mode::Exclusive, |wait| Some(to_its_end(wait))));
     work_in_all(world, &mut owner, &[1, 0], Mode::Exclusive);
 }
 
@@ -105,7 +105,7 @@ fn kill_query_ends_a_wait_for_several() {
             let world = world.clone();
             thread::spawn(move || world.table.interrupt(SessionId(2)))
         };
-        let verdict = to_its_end(wait).unwrap();
+        let verdict = to_its_end(wait);
         assert_eq!(owner.holds(), if matches!(verdict, Verdict::Granted(_)) { 2 } else { 0 });
         drop(owner);
         assert_eq!(interrupts.join().unwrap(), verdict == Verdict::Interrupted);
@@ -116,7 +116,9 @@ fn kill_query_ends_a_wait_for_several() {
 
 /// It holds the first lock, for which another waits, and takes the second, for which that one waits too.
 fn passes(world: &World, mut owner: Owner) {
-    assert!(ends(owner.take(world.names[1].clone(), Mode::Exclusive, OnBusy::Queue), to_its_end));
+    assert!(ends(owner.take(world.names[1].clone(), Mode::Exclusive, OnBusy::Queue), |wait| Some(
+        to_its_end(wait)
+    )));
     world.work(&owner, 1, Mode::Exclusive);
     owner.release_all(ReleaseCause::Release, |_, _| {});
 }
@@ -144,7 +146,7 @@ fn takes_any(world: &World, mut owner: Owner) {
             1 => take_all(world, &mut owner, &locks, mode, |mut wait| {
                 poll_and_drop(async { wait.verdict().await }, 1 + below(3))
             }),
-            _ => take_all(world, &mut owner, &locks, mode, to_its_end),
+            _ => take_all(world, &mut owner, &locks, mode, |wait| Some(to_its_end(wait))),
         };
         if took {
             work_in_all(world, &mut owner, &locks, mode);

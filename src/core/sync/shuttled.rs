@@ -23,6 +23,7 @@ pub(crate) type RandomState = BuildHasherDefault<DefaultHasher>;
 pub(crate) type HashMap<K, V, S = RandomState> = std::collections::HashMap<K, V, S>;
 pub(crate) type HashSet<T> = std::collections::HashSet<T, RandomState>;
 
+#[expect(clippy::unwrap_used, reason = "poisoned only where a scenario has failed")]
 mod map;
 
 pub(crate) use map::{DashMap, Entry, LockedKeys, each};

@@ -122,10 +122,11 @@ impl<'a, K, V> Occupied<'a, K, V> {
     }
 }
 
-impl<K: Eq + Hash, V> Vacant<'_, K, V> {
-    pub(crate) fn insert(self, value: V) {
-        let RefMut { mut guard, key } = self.0;
-        guard.insert(key, value);
+impl<'a, K: Eq + Hash + Clone, V> Vacant<'a, K, V> {
+    pub(crate) fn insert(self, value: V) -> RefMut<'a, K, V> {
+        let mut slot = self.0;
+        slot.guard.insert(slot.key.clone(), value);
+        slot
     }
 }
 
