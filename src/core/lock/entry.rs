@@ -71,7 +71,7 @@ impl Lock {
         self.queue.as_ref()?.get(position).map(|waiter| waiter.request)
     }
 
-    /// Whether the first in the queue is a part of this very wait. Its session may have left, and wait anew.
+    /// Whether the first in the queue is a part of this very wait. Its session may have left, and wait again.
     pub(super) fn is_first(&self, parts: &Parts) -> bool {
         let first = self.queue.as_ref().and_then(|queue| queue.first());
         let waits = first.and_then(|first| first.parts.as_ref());
