@@ -79,7 +79,10 @@ impl Guard {
     /// let mut waiters = guard.on_waiter().await?;
     /// for number in 0..100 {
     ///     tokio::select! {
-    ///         waiter = waiters.recv() => break println!("session {} waits", waiter?.session),
+    ///         waiter = waiters.recv() => {
+    ///             println!("session {} waits", waiter?.session);
+    ///             break;
+    ///         }
     ///         () = part(number) => {}
     ///     }
     /// }

@@ -141,16 +141,16 @@ mod tests {
     fn single_name_uses_the_singular_command() {
         let one = Names::from(["two words", "Two Words"]);
         assert_eq!(one.request(Mode::Exclusive, Timeout::Forever), "GET_LOCK 'two words' -1\n");
-        assert_eq!(one.request(Mode::Shared, Timeout::NONE), "GET_SHARED_LOCK 'two words' 0\n");
-        assert_eq!(one.request(Mode::Permit(3), Timeout::NONE), "GET_PERMIT 'two words' 3 0\n");
+        assert_eq!(one.request(Mode::Shared, Timeout::NONE), "GET_SHARED_LOCK 'two words' 0.000000000\n");
+        assert_eq!(one.request(Mode::Permit(3), Timeout::NONE), "GET_PERMIT 'two words' 3 0.000000000\n");
         assert_eq!(one.release(), "RELEASE_LOCK 'two words'\n");
     }
 
     #[test]
     fn several_names_make_a_single_request() {
         let both = Names::from(["a", "b c"]);
-        assert_eq!(both.request(Mode::Exclusive, Timeout::NONE), "GET_LOCKS a 'b c' 0\n");
-        assert_eq!(both.request(Mode::Shared, Timeout::NONE), "GET_SHARED_LOCKS a 'b c' 0\n");
+        assert_eq!(both.request(Mode::Exclusive, Timeout::NONE), "GET_LOCKS a 'b c' 0.000000000\n");
+        assert_eq!(both.request(Mode::Shared, Timeout::NONE), "GET_SHARED_LOCKS a 'b c' 0.000000000\n");
         assert_eq!(both.release(), "RELEASE_LOCKS a 'b c'\n");
         assert!(Names::from(Vec::<String>::new()).check().is_err() && both.check().is_ok());
     }
