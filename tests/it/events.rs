@@ -63,6 +63,25 @@ async fn watcher_is_told_when_a_lock_is_taken_freed_and_lost() {
 }
 
 #[tokio::test]
+async fn request_refused_as_a_deadlock_is_no_waiter() {
+    let server = TestServer::start();
+    let [mut holder, mut waiter, mut asker] = server.clients().await;
+    assert_eq!(holder.ask("EVENTS ON").await, "1");
+    assert_eq!(holder.ask("GET_LOCK v 0").await, "1");
+    assert_eq!(asker.ask("GET_LOCK w 0").await, "1");
+    holder.send("GET_LOCK w 60").await;
+    server.until_waiting(1).await;
+    let id = waiter.id().await;
+    waiter.send("GET_LOCK v 60").await;
+    assert_eq!(event(&mut holder).await, format!("* WAITING name=v session={id} mode=exclusive waiters=1"));
+    for refused in ["GET_LOCK v 60", "GET_LOCKS u v 60"] {
+        assert!(asker.ask(refused).await.starts_with("ERROR DEADLOCK"), "{refused}");
+    }
+    assert_eq!(asker.ask("RELEASE_LOCK w").await, "1");
+    assert_eq!(holder.line().await, "1", "the next line is the reply");
+}
+
+#[tokio::test]
 async fn each_end_of_a_hold_is_told_with_its_cause() {
     let server = TestServer::start();
     let [mut watcher, mut holder] = server.clients().await;

@@ -53,6 +53,31 @@ async fn at_most_64_names_are_taken_at_once() {
 }
 
 #[tokio::test]
+async fn repeated_name_counts_once_against_the_limit_of_locks() {
+    let server = TestServer::with(&["--max-locks-per-session", "5"]);
+    let [mut a, mut b] = server.clients().await;
+    assert_eq!(a.ask("GET_LOCKS a b c d 0").await, "1");
+    assert_eq!(a.ask("GET_LOCKS e e E 0").await, "1");
+    assert!(a.ask("GET_LOCKS a f 0").await.starts_with("ERROR LIMIT"));
+    assert_eq!(b.ask("GET_LOCKS f f f f f f 0").await, "1");
+    assert_eq!(b.ask("RELEASE_LOCKS f f").await, "1");
+    assert_eq!(b.ask("RELEASE_LOCK f").await, "NULL", "it was taken once");
+}
+
+#[tokio::test]
+async fn why_of_a_free_lock_leads_past_its_first_waiter() {
+    let server = TestServer::start();
+    let [mut a, mut b, mut c] = server.clients().await;
+    assert_eq!(a.ask("GET_LOCK nightly 0").await, "1");
+    b.send("GET_LOCKS disk nightly 60").await;
+    server.until_waiting(1).await;
+    let why = c.list("WHY disk").await;
+    assert_eq!(why.len(), 1, "{why:?}");
+    assert!(why[0].starts_with("WHY name=nightly mode=exclusive session=1 "), "{why:?}");
+    assert!(c.list("WHY tape").await.is_empty());
+}
+
+#[tokio::test]
 async fn wait_for_several_locks_holds_none_and_keeps_its_place() {
     let server = TestServer::start();
     let [mut a, mut b, mut c, mut d] = server.clients().await;

@@ -191,7 +191,7 @@ fn first_in_the_way(parts: &Parts, locks: &mut LockedParts<'_>) -> Option<Name> 
 mod tests {
     use super::*;
     use crate::core::{
-        lock::{Mode, Owner, SessionId, Wait},
+        lock::{Mode, Owner, SessionId, Wait, request::Part},
         mutants::Bug,
     };
 
@@ -228,6 +228,26 @@ mod tests {
             let Acquire::LimitDiffers(lock, mode) = taken else { panic!("{taken:?}") };
             assert_eq!((lock, mode), (names[0].clone(), PERMIT));
         }
+    }
+
+    #[test]
+    fn stale_candidate_grants_nothing_to_a_later_wait() {
+        let table = Arc::<Table>::default();
+        let names = ["a", "b"].map(name);
+        let (holder, waiter) = (owner(1, &table), owner(2, &table));
+        for lock in &names {
+            holds(holder, lock.as_str(), Mode::Shared);
+        }
+        // Of a wait for the shared locks that the session has left.
+        let parts = names.clone().map(|name| Part { name, upgrade: false }).into();
+        let left = Parts { session: SessionId(2), mode: Mode::Shared, names: parts, again: Box::default() };
+        let wait = waits(waiter.take_several(names.to_vec(), Mode::Exclusive, OnBusy::Queue));
+        let mut grants = Grants::new();
+        table.grant_several(&left, &mut grants);
+        assert!(grants.told.is_empty());
+        let holders = names.map(|name| table.holds_of(&name, 10).total);
+        assert_eq!((holders, table.counters().waiters), ([1, 1], 1));
+        drop(wait);
     }
 
     /// Two hold permits, of whom one waits for a lock of the asker.
