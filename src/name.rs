@@ -145,6 +145,17 @@ fn split(text: &str) -> Option<(Cow<'_, str>, &str)> {
     Some((namespace, name))
 }
 
+/// These names in their order, each once. There are few: every pair is compared.
+pub(crate) fn distinct<N: PartialEq>(names: impl IntoIterator<Item = N>) -> Vec<N> {
+    let mut once = Vec::new();
+    for name in names {
+        if !once.contains(&name) {
+            once.push(name);
+        }
+    }
+    once
+}
+
 impl PartialEq for Name {
     fn eq(&self, other: &Self) -> bool {
         self.hash == other.hash && self.text == other.text

@@ -1,11 +1,11 @@
 //! What happens to locks, for those who have asked to be told.
 //!
-//! Who watches is told of all names with a prefix. The events of a prefix are kept in one short history, a [`Topic`],
+//! A watcher is told of all names with a prefix. The events of a prefix are kept in one short history, a [`Topic`],
 //! whatever the number of its watchers. They are published under the guard of the lock's shard, so those of one lock
 //! come in their true order; that costs a look-up for each length that a watched prefix has. The publisher wakes one
 //! task, which wakes the watchers in pieces. A watcher that falls behind the history is told how much it has missed.
 //!
-//! Who holds a lock may be told that others begin to wait for it: a [`Listener`]. The publisher only notes the wait.
+//! A session that holds a lock may be told that others begin to wait for it: a [`Listener`]. The publisher only notes the wait.
 
 mod listener;
 mod topic;
@@ -231,7 +231,7 @@ impl Events {
     }
 }
 
-/// Who watches and listens.
+/// Watchers and listeners.
 impl Events {
     /// Watches the names with this prefix, from now on or from behind an event that a watcher had before.
     pub fn watch(

@@ -125,7 +125,7 @@ pub struct Renewed {
     pub token: Token,
     /// How many wait for its locks. One that waits for several of them counts for each.
     pub waiters: usize,
-    /// For how long the one has that has waited longest.
+    /// For how long the first of them has waited.
     pub first_waited: Option<Duration>,
 }
 
@@ -441,8 +441,8 @@ impl Leases {
         Ok(Renewed { ends, token, waiters, first_waited })
     }
 
-    /// How many wait for these locks, one who waits for several of them once for each; and for how long the one has that has
-    /// waited longest.
+    /// How many sessions wait for these locks, and for how long the first of them has waited. A session that waits for several
+    /// of them counts for each.
     pub fn queues_of(&self, names: &LeaseNames) -> (usize, Option<Duration>) {
         let queues = names.iter().map(|name| self.service.queue_of(name));
         queues.fold((0, None), |(waiters, waited), (more, first)| (waiters + more, waited.max(first)))

@@ -55,7 +55,7 @@ use crate::{
         sync::sleep_until,
         users::User,
     },
-    name::{Name, Namespace},
+    name::{Name, Namespace, distinct},
 };
 
 /// One client's session.
@@ -156,6 +156,10 @@ impl Session {
 
     /// Takes all of several locks or none, as far as that goes without waiting.
     pub fn acquire_several(&mut self, LocksRequest { names, mode, timeout }: LocksRequest) -> Acquiring<'_> {
+        if names.len() > MAX_NAMES {
+            return Acquiring::Done(Err(Error::TooManyNames));
+        }
+        let names = distinct(names);
         if let Err(error) = self.check_several(&names, mode) {
             return Acquiring::Done(Err(error));
         }
@@ -172,19 +176,13 @@ impl Session {
         Acquiring::of(acquired, timeout, handle, service, user)
     }
 
-    /// Whether it may take all of these locks.
+    /// Whether it may take all of these locks, which are named once each.
     fn check_several(&mut self, names: &[Name], mode: Mode) -> Answer<()> {
-        if names.len() > MAX_NAMES {
-            return Err(Error::TooManyNames);
-        }
         self.authorize(|user| names.iter().try_for_each(|name| user.check_lock(name)))?;
         if self.handle.is_refused_grants() {
             names.iter().try_for_each(|name| self.check_more(name, mode))?;
         }
-        let is_new = |(at, name): &(usize, &Name)| {
-            !self.owner.has(name) && !names.iter().take(*at).any(|before| before == *name)
-        };
-        let more = names.iter().enumerate().filter(is_new).count();
+        let more = names.iter().filter(|name| !self.owner.has(name)).count();
         while more > 0 && !self.handle.allowance.covers_one_more(self.holds() + more - 1) {
             self.grow_allowance()?;
         }
@@ -219,7 +217,8 @@ impl Session {
         grown
     }
 
-    /// Releases one count of each of these locks that the session holds; a name that is given twice counts once. The number of locks of which it did.
+    /// Releases one count of each of these locks that the session holds; a name that is given twice counts once. The number
+    /// of locks of which it did.
     ///
     /// # Errors
     /// [`Error::NoLogin`], [`Error::Forbidden`] or [`Error::TooManyNames`]: nothing is released.
@@ -232,10 +231,7 @@ impl Session {
             self.authorize(|viewer| if has { Ok(()) } else { viewer.check_see(name) })?;
         }
         let mut released = 0;
-        for (at, name) in names.iter().enumerate() {
-            if names.iter().take(at).any(|before| before == name) {
-                continue;
-            }
+        for name in distinct(names) {
             released += u64::from(self.release(name)? == ReleaseAnswer::Released);
         }
         Ok(released)

@@ -54,7 +54,7 @@ async fn permit_is_counted_and_upgraded() {
     assert_eq!(b.ask("RELEASE_LOCK uploads").await, "1");
     assert_eq!(a.line().await, "1");
     assert_ne!(a.ask("FENCING_TOKEN uploads").await, token);
-    assert_eq!(a.ask("GET_PERMIT uploads 2 0").await, "1", "who holds it alone has a permit");
+    assert_eq!(a.ask("GET_PERMIT uploads 2 0").await, "1", "an exclusive hold is as good as a permit");
     assert_eq!(b.ask("GET_PERMIT uploads 2 0").await, "0");
     assert_eq!(a.ask("RELEASE_ALL_LOCKS").await, "4");
     assert_eq!(b.ask("GET_PERMIT uploads 2 0").await, "1");

@@ -1,6 +1,6 @@
 //! What a lease is of: one lock, or several.
 
-use crate::name::Name;
+use crate::name::{Name, distinct};
 
 /// The locks of a lease, in the order in which they were asked for: at least one, and each once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,13 +12,7 @@ pub struct LeaseNames {
 impl LeaseNames {
     /// Of several locks, not many. A name that is given twice counts once. None if there is no name.
     pub fn new(names: Vec<Name>) -> Option<Self> {
-        let mut once: Vec<Name> = Vec::with_capacity(names.len());
-        for name in names {
-            if !once.contains(&name) {
-                once.push(name);
-            }
-        }
-        let mut names = once.into_iter();
+        let mut names = distinct(names).into_iter();
         names.next().map(|first| Self { first, others: names.collect() })
     }
 

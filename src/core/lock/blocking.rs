@@ -64,7 +64,7 @@ impl Table {
             }
             let at = blocking.add(name.clone(), waiters);
             holds.extend(lock.holders.iter().map(|hold| (hold.session, at)));
-            // Who waits for several locks is held up where the lock is not theirs to have.
+            // A wait for several locks is held up by those that are not to be had.
             let held_up = |waiter: &&Waiter| waiter.parts.is_none() || !lock.is_available(waiter.request);
             blocking.waits.extend(lock.waiters().filter(held_up).map(|waiter| (waiter.request.session, at)));
         });

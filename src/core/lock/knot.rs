@@ -9,11 +9,12 @@
 //! - its turn, when those in front of it that wait for several locks have been granted theirs.
 //!
 //! If the asker cannot leave because of held locks alone, its wait is refused. If it could but for the turns, somebody
-//! passes: the first session that needs nothing else goes in front of those which would never be granted otherwise.
+//! passes: the asker if it needs nothing else, or the session of that kind that has waited the longest. It goes in front of
+//! those which would never be granted otherwise.
 //!
 //! As in `search.rs` only older waits are followed, and no guard is held between two steps. What is found is true if all
-//! waits of the knot are still the same at the end: who waits neither takes nor releases locks, so none of what was seen
-//! of them has changed since.
+//! waits of the knot are still the same at the end: a session that waits neither takes nor releases locks, so none of what
+//! was seen of them has changed since.
 
 use super::{
     Cycle, Link, MAX_CYCLE_LINKS, SessionId, Table, Token,
@@ -71,15 +72,17 @@ struct Condition {
     name: Name,
     kind: Kind,
     of: Vec<SessionId>,
-    /// How many of them have to be able to leave, beside those that are: out of turn, and in turn.
+    /// How many of them have to be found able to leave yet: out of turn at least, and in turn.
     left: [usize; 2],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
+    /// All of its sessions have to leave.
     All,
+    /// One of them is enough.
     Any,
-    /// It is in front of it, in the queue.
+    /// Its one session stands in front, in the queue, and has to be granted its locks first.
     Turn,
 }
 
@@ -100,6 +103,7 @@ enum Conclusion {
     Pass(SessionId),
 }
 
+/// A search for those that cannot leave.
 #[derive(Debug)]
 pub(super) struct Knot {
     asker: SessionId,
@@ -200,10 +204,10 @@ impl Knot {
             self.complete(exploration.node);
             return 1;
         };
-        let (me, than, after) = (exploration.node, self.ticket, exploration.after);
+        let (me, up_to, after) = (exploration.node, self.ticket, exploration.after);
         let look = |lock: &Lock| {
-            let needs = lock.needs(position, than);
-            let turn = lock.several_in_front(position, than).next().map(|(_, session)| session);
+            let needs = lock.needs(position, up_to);
+            let turn = lock.several_in_front(position, up_to).next().map(|(_, session)| session);
             let holders: Vec<_> = match needs {
                 Needs::Nothing => Vec::new(),
                 _ => {
@@ -220,14 +224,18 @@ impl Knot {
         exploration.after = holders.last().map(|(_, token)| *token);
         let others: Vec<_> = holders.into_iter().map(|(session, _)| session).filter(|id| *id != me).collect();
         if is_first && let Some(turn) = turn {
-            self.add(me, Kind::Turn, &name, vec![turn]);
+            self.begin_condition(me, Kind::Turn, &name);
+            self.extend_condition(me, vec![turn]);
         }
         let kind = if needs == Needs::Any { Kind::Any } else { Kind::All };
         let mut is_met = false;
         if needs != Needs::Nothing {
             mutant!(MissedKnot => is_met = kind == Kind::Any && others.len() > 1);
             is_met |= kind == Kind::Any && self.leaves_at_once(table, &others);
-            self.extend(me, kind, &name, others, is_first);
+            if is_first {
+                self.begin_condition(me, kind, &name);
+            }
+            self.extend_condition(me, others);
         }
         if is_met {
             self.drop_condition(me);
@@ -248,23 +256,14 @@ impl Knot {
         !sessions.iter().all(waits)
     }
 
-    /// Adds a condition to a session.
-    fn add(&mut self, session: SessionId, kind: Kind, name: &Name, of: Vec<SessionId>) {
+    /// Adds a condition to a session, of nobody so far.
+    fn begin_condition(&mut self, session: SessionId, kind: Kind, name: &Name) {
         let condition = Condition { name: name.clone(), kind, of: Vec::new(), left: [0; 2] };
         self.node(session).conditions.push(condition);
-        self.extend_last(session, of);
     }
 
-    /// Adds holders to the last condition of a session, or begins it with them.
-    fn extend(&mut self, session: SessionId, kind: Kind, name: &Name, of: Vec<SessionId>, is_first: bool) {
-        if is_first {
-            self.add(session, kind, name, of);
-        } else {
-            self.extend_last(session, of);
-        }
-    }
-
-    fn extend_last(&mut self, session: SessionId, of: Vec<SessionId>) {
+    /// Adds holders to the last condition of a session.
+    fn extend_condition(&mut self, session: SessionId, of: Vec<SessionId>) {
         let at = self.node(session).conditions.len().saturating_sub(1);
         for &other in &of {
             if !self.nodes.contains_key(&other) {
@@ -385,7 +384,7 @@ impl Knot {
 
     /// Checks that the waits which were found are still there, and then does what is to be done.
     fn check(&mut self, table: &Table) -> (usize, Option<Found>) {
-        let Some((verdict, mut unchecked)) = self.ending.take() else { return (1, None) };
+        let Some((conclusion, mut unchecked)) = self.ending.take() else { return (1, None) };
         let some = unchecked.split_off(unchecked.len().saturating_sub(MAX_LOOKS));
         let mut graph = table.graph.lock();
         for session in &some {
@@ -406,10 +405,10 @@ impl Knot {
         }
         drop(graph);
         if !unchecked.is_empty() {
-            self.ending = Some((verdict, unchecked));
+            self.ending = Some((conclusion, unchecked));
             return (some.len(), None);
         }
-        let found = match verdict {
+        let found = match conclusion {
             Conclusion::Deadlock => Some(Found::Cycle(self.trace())),
             Conclusion::Pass(session) => {
                 self.let_pass(table, session);

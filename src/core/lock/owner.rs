@@ -135,14 +135,11 @@ impl Owner {
         }
     }
 
-    /// Takes all of several locks or none. Those that it holds it takes again; a stronger mode than the one held is an
-    /// upgrade.
+    /// Takes all of several locks or none, each of which is named once. Those that it holds it takes again; a stronger mode
+    /// than the one held is an upgrade.
     pub fn take_several(&mut self, names: Vec<Name>, mode: Mode, on_busy: OnBusy) -> Acquire<Wait<'_>> {
         let (mut parts, mut again) = (Vec::new(), Vec::new());
         for name in names {
-            if parts.iter().any(|part: &Part| part.name == name) || again.contains(&name) {
-                continue;
-            }
             match self.holds.get(&name) {
                 Some(hold) if hold.mode.covers(mode) => again.push(name),
                 held => parts.push(Part { upgrade: held.is_some(), name }),

@@ -64,7 +64,7 @@ pub struct Model {
     requests: u64,
     /// Of all locks, the oldest first.
     holds: Vec<Hold>,
-    /// Who waits for a lock; the first is next.
+    /// The sessions that wait for a lock; the first is next.
     queues: BTreeMap<Lock, Vec<Who>>,
     waiting: BTreeMap<Who, Request>,
     /// What sessions were answered.
