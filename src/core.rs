@@ -5,6 +5,7 @@
 pub(crate) mod budget;
 pub(crate) mod client_info;
 pub(crate) mod clock;
+pub(crate) mod cluster;
 pub(crate) mod command;
 pub(crate) mod events;
 pub(crate) mod lease;

@@ -118,7 +118,12 @@ impl Server {
             accepting: TaskTracker::new(),
             limiters: Vec::new(),
             started: SystemTime::now(),
-            transport: Arc::new(TransportConfig { keepalive: Keepalive(config.keepalive), tls, timeouts }),
+            transport: Arc::new(TransportConfig {
+                keepalive: Keepalive(config.keepalive),
+                tls,
+                timeouts,
+                term: None,
+            }),
             max_line: config.max_line,
             mysql: mysql::ServerFlags { max_packet: config.max_packet, max_connections },
             drain: config.drain,
@@ -252,9 +257,12 @@ impl Server {
         serve: S,
     ) -> impl Fn(Accepted) -> Serving<F> + use<F, S> {
         let (service, transport) = (self.service.clone(), self.transport.clone());
-        move |Accepted { stream, peer, permit }| {
+        move |Accepted { stream, peer, permit, via }| {
             let session = service.open(Origin { wire, peer });
             session.handle().set_permit(permit);
+            if via.is_some() {
+                session.handle().note(|client_info| client_info.via = via);
+            }
             match BufferedSocket::new(stream, transport.clone()) {
                 Ok(io) => Either::Left(serve(io, session)),
                 Err(_) => Either::Right(ready(())),

@@ -81,6 +81,8 @@ pub struct ClientInfo {
     pub attributes: Option<Box<str>>,
     /// When a lease ends if it is not renewed.
     pub expires: Option<Instant>,
+    /// The node that relays its connection; none if it is connected to this server.
+    pub via: Option<Arc<str>>,
     /// It is a lease that the store brought back, and its client has not been heard of since.
     pub restored: bool,
 }
@@ -98,6 +100,7 @@ impl ClientInfo {
             note: None,
             attributes: None,
             expires: None,
+            via: None,
             restored: false,
         }
     }

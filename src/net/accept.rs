@@ -66,6 +66,8 @@ pub struct Accepted {
     pub peer: SocketAddr,
     /// The permit of the connection in the quota, which is kept until the connection ends.
     pub permit: Weak<Permit>,
+    /// The node that relays it; none if the client is connected to this server.
+    pub via: Option<Arc<str>>,
 }
 
 /// Accepts connections until [`Acceptor::stop`]. `serve` runs a connection to its end; it is called in the order in
@@ -96,7 +98,7 @@ pub async fn accept<S>(
                 match limiter.enter(peer.ip()) {
                     Ok(permit) => {
                         let makes_room = permit.has_exit();
-                        let accepted = Accepted { stream, peer, permit: Arc::downgrade(&permit) };
+                        let accepted = Accepted { stream, peer, permit: Arc::downgrade(&permit), via: None };
                         acceptor.tasks.spawn(WithPermit { work: serve(accepted), permit });
                         if makes_room {
                             // The connection that makes room must close its socket before another is accepted, which

@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
+use getlockd_cluster::{moment::Moment, term::Term};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
@@ -49,6 +50,44 @@ pub struct TransportConfig {
     pub tls: Option<Arc<Tls>>,
     /// The time limits of clients.
     pub timeouts: Timeouts,
+    /// The term under which the connections of a leader are served; none on a server alone.
+    pub term: Option<LeaderTerm>,
+}
+
+/// A term, as a leader's transport knows it.
+#[derive(Clone, Debug)]
+pub struct LeaderTerm {
+    /// When it ends.
+    pub term: Arc<Term>,
+    /// How much longer a successor waits before it grants.
+    pub takeover_delay: Duration,
+}
+
+/// For how long a silent client keeps what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// From the moment of the question on.
+    pub time: Duration,
+    /// The term that promises it; none on a server alone.
+    pub term: Option<u64>,
+}
+
+impl TransportConfig {
+    /// For how long a silent client keeps what it holds: until it is found to be gone, and no longer than the term of a
+    /// leader runs.
+    pub fn left(&self) -> Left {
+        let time = self.keepalive.left();
+        match &self.term {
+            None => Left { time, term: None },
+            Some(LeaderTerm { term, takeover_delay }) => {
+                let left = match term.left(Moment::now()) {
+                    Duration::ZERO => Duration::ZERO,
+                    left => left + *takeover_delay,
+                };
+                Left { time: time.min(left), term: Some(term.number()) }
+            }
+        }
+    }
 }
 
 /// How long a client may take to log in, and how long it may be idle.
@@ -69,7 +108,7 @@ impl Timeouts {
 
 impl From<Keepalive> for TransportConfig {
     fn from(keepalive: Keepalive) -> Self {
-        Self { keepalive, tls: None, timeouts: Timeouts::NONE }
+        Self { keepalive, tls: None, timeouts: Timeouts::NONE, term: None }
     }
 }
 
@@ -226,8 +265,8 @@ impl BufferedSocket {
     }
 
     /// How long a silent client keeps what it holds.
-    pub fn left(&self) -> Duration {
-        self.transport.keepalive.left()
+    pub fn left(&self) -> Left {
+        self.transport.left()
     }
 
     /// The client has read something, so a stall is over.

@@ -39,7 +39,7 @@ use crate::{
         share::{QuotaCause, QuotaExceeded, QuotaKey, Transfer},
         users::User,
     },
-    net::{Accepted, HangupWatch, Keepalive, Permit, TransportConfig},
+    net::{Accepted, HangupWatch, Keepalive, Left, Permit, TransportConfig},
 };
 
 pub(crate) use auth::{AuthError, CHALLENGE, LOGOUT, accepts_html, authenticate};
@@ -120,8 +120,8 @@ struct PeerConnection {
     stop: CancellationToken,
     /// Cancelled to close the connection of a client that does not read.
     cut_off: CancellationToken,
-    /// How long a silent client keeps what it holds.
-    left: Duration,
+    /// It tells how long a silent client keeps what it holds.
+    transport: Arc<TransportConfig>,
     in_flight: Arc<InFlight>,
     /// The connection's permit. Weak, since the connection may end before its last request.
     permit: Weak<Permit>,
@@ -130,7 +130,7 @@ struct PeerConnection {
 impl Peer {
     pub(crate) fn new(
         addr: SocketAddr,
-        left: Duration,
+        transport: Arc<TransportConfig>,
         permit: Weak<Permit>,
         service: &Arc<LockService>,
         stop: CancellationToken,
@@ -141,7 +141,7 @@ impl Peer {
             hung_up: CancellationToken::new(),
             stop,
             cut_off: CancellationToken::new(),
-            left,
+            transport,
             in_flight: Arc::new(InFlight::of(service)),
             permit,
         };
@@ -167,8 +167,8 @@ impl Peer {
     }
 
     /// How long a silent client keeps what its streams hold.
-    pub(crate) fn left(&self) -> Duration {
-        self.connection.left
+    pub(crate) fn left(&self) -> Left {
+        self.connection.transport.left()
     }
 
     /// The client information of the request's session or lease.
@@ -204,7 +204,7 @@ pub struct HttpService {
 /// Serves a connection until the client closes it, it is cut off, or the server stops.
 ///
 /// Cancel-safe: dropped, it closes the socket, and its requests leave their queues.
-pub async fn serve(Accepted { stream, peer: addr, permit }: Accepted, service: HttpService) {
+pub async fn serve(Accepted { stream, peer: addr, permit, via: _ }: Accepted, service: HttpService) {
     let login_by = Instant::now() + service.transport.timeouts.login;
     let sniffed = tokio::select! {
         () = service.stop.cancelled() => return,
@@ -212,8 +212,8 @@ pub async fn serve(Accepted { stream, peer: addr, permit }: Accepted, service: H
     };
     match sniffed.unwrap_or(Err(io::ErrorKind::TimedOut.into())) {
         Ok(Sniffed::Http { io, watch }) => {
-            let left = service.transport.keepalive.left();
-            let peer = Peer::new(addr, left, permit, &service.service, service.stop.clone());
+            let peer =
+                Peer::new(addr, service.transport.clone(), permit, &service.service, service.stop.clone());
             serve_requests(io, &watch, peer, service, login_by).await;
         }
         Ok(Sniffed::NoTls(stream)) => sniff::refuse(stream, service.transport).await,

@@ -9,6 +9,7 @@ use crate::{
     core::{
         budget::Memory,
         client_info::Origin,
+        cluster::ClusterView,
         command::{Answer, EndReason, Error, Forbidden, Kill, SessionRow, Stats},
         events::Events,
         lock::{SessionId, Table},
@@ -87,6 +88,7 @@ pub struct LockService {
     timeouts: AtomicU64,
     started: Instant,
     writer: Option<Arc<StoreWriter>>,
+    cluster: Option<Arc<dyn ClusterView>>,
 }
 
 impl LockService {
@@ -107,6 +109,17 @@ impl LockService {
         floors: Floors,
         writer: Option<Arc<StoreWriter>>,
     ) -> Arc<Self> {
+        Self::in_cluster(limits, users, floors, writer, None)
+    }
+
+    /// The same, of a leader, which shows its cluster.
+    pub fn in_cluster(
+        limits: Limits,
+        users: Option<Arc<Users>>,
+        floors: Floors,
+        writer: Option<Arc<StoreWriter>>,
+        cluster: Option<Arc<dyn ClusterView>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             table: Arc::new(Table::with_floor(limits.waiters_per_lock, floors.token)),
             registry: Registry::new(floors.session),
@@ -124,6 +137,7 @@ impl LockService {
             timeouts: AtomicU64::new(0),
             started: Instant::now(),
             writer,
+            cluster,
         })
     }
 
@@ -136,6 +150,11 @@ impl LockService {
     pub(crate) fn restore(self: &Arc<Self>, id: SessionId, origin: Origin) -> Option<Session> {
         let handle = self.registry.enter_as(id, origin, self.limits.locks_per_session)?;
         Some(Session::new(self.clone(), handle))
+    }
+
+    /// The cluster that this service leads; none on a server alone.
+    pub fn cluster(&self) -> Option<&Arc<dyn ClusterView>> {
+        self.cluster.as_ref()
     }
 
     /// Whether leases are written to a store.

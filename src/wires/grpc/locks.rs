@@ -165,7 +165,7 @@ impl Locks for LocksService {
         let client = peer.client(Wire::Grpc);
         let AppState { service, leases } = &self.0;
         let reservation = leases.reserve(&client)?;
-        let (left, budget) = (peer.left(), peer.budget().clone());
+        let (left, budget) = (peer.left().time, peer.budget().clone());
         // A stream may last for hours: from here on it counts among the leases, not as a request in flight.
         release_charge(request.extensions());
         let session = client.open(service);

@@ -261,7 +261,7 @@ impl Connection {
             Ok(Request::Ping) => Response::Pong,
             Ok(Request::One) => Response::Number(Ok(Some(1))),
             Ok(Request::Version) => Response::Version,
-            Ok(Request::Keepalive) => Response::Keepalive(self.io.left()),
+            Ok(Request::Keepalive) => Response::Keepalive(self.io.left().time),
             Ok(Request::Hello) => {
                 let (max_line, max_locks) = (self.codec.max_line(), self.session.max_locks());
                 Response::Hello(Hello { session: self.session.id(), max_line, max_locks })
@@ -450,7 +450,7 @@ fn answer_ahead(ahead: &mut Ahead, io: &mut BufferedSocket) {
     while io.output.len() < MAX_UNSENT
         && let Some(end) = ahead.question(&mut io.input)
     {
-        let left = io.left();
+        let left = io.left().time;
         LineWriter { output: &mut io.output, end }.keepalive(left);
     }
 }
