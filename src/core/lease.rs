@@ -12,6 +12,7 @@ mod restore;
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use getlockd_proto::timeout::Timeout;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -170,10 +172,34 @@ pub struct Leases {
 pub struct Durability {
     /// What writes them.
     pub writer: Arc<StoreWriter>,
-    /// Those that run for no longer are not written: a start after a crash grants nothing for that time.
-    pub grace: Duration,
+    /// Which leases are not written.
+    pub unwritten: Unwritten,
     /// What the tokens of requests with an id are made with: a request that is repeated after a restart finds its lease.
     pub request_key: Secret,
+}
+
+/// Which leases need not be written: those that end before anyone else could grant their locks.
+#[derive(Clone)]
+pub enum Unwritten {
+    /// Those that run for no longer: a start after a crash grants nothing for that time.
+    UpTo(Duration),
+    /// Those that end within what this says, at the time of the promise: the rest of a leader's term.
+    Within(Arc<dyn Fn() -> Duration + Send + Sync>),
+}
+
+impl Unwritten {
+    fn longest(&self) -> Duration {
+        match self {
+            Self::UpTo(grace) => *grace,
+            Self::Within(left) => left(),
+        }
+    }
+}
+
+impl fmt::Debug for Unwritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "up to {:?}", self.longest())
+    }
 }
 
 impl Leases {
@@ -383,6 +409,24 @@ impl Leases {
 
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Writes those that run and are not in the store, as if none of them could do without. Resolves when each of them is
+    /// written, has ended, or cannot be written.
+    ///
+    /// Cancel-safe: dropped, they may be written or not.
+    pub async fn store_all(&self) {
+        let unwritten = self.all().into_iter().filter(|lease| !lease.is_stored());
+        let writing = unwritten.map(|lease| async move {
+            // One that has ended needs no write; of one that cannot be written, all_stored tells.
+            let _ = self.promise(&lease, PromiseKind::Grant).await;
+        });
+        join_all(writing).await;
+    }
+
+    /// When the last of those that are not in the store ends; none if all are.
+    pub fn unwritten_until(&self) -> Option<Instant> {
+        self.all().iter().filter(|lease| !lease.is_stored()).map(|lease| lease.ends()).max()
     }
 
     /// Whether all that run are in the store.

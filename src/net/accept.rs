@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{BufferedSocket, Keepalive, Limiter, Permit, TransportConfig};
-use crate::core::share::{Quota, QuotaExceeded};
+use crate::core::share::QuotaExceeded;
 
 /// How long to wait after a failed accept: at first, and at most. An accept fails while the process has no free
 /// descriptor.
@@ -35,8 +35,6 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// What the accept loops of several listeners share.
 #[derive(Clone, Debug)]
 pub struct Acceptor {
-    /// The quota of connections, whichever [`Limiter`] they pass.
-    pub quota: Arc<Quota>,
     /// One permit for each client that is being told that the server is full.
     pub refusals: Arc<Semaphore>,
     /// The tasks of all connections.
@@ -45,11 +43,9 @@ pub struct Acceptor {
     pub stop: CancellationToken,
 }
 
-impl Acceptor {
-    /// Makes an acceptor that has accepted nothing yet.
-    pub fn new(quota: Arc<Quota>) -> Self {
+impl Default for Acceptor {
+    fn default() -> Self {
         Self {
-            quota,
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

@@ -42,7 +42,7 @@ const SHORT_REPLY: usize = 256;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The settings that the connections of a port share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TransportConfig {
     /// How long until a vanished client is detected.
     pub keepalive: Keepalive,

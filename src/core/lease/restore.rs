@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::core::{
         client_info::{Origin, Wire},
-        lease::{Bounds, Client, Key, LeaseError, LeaseNames, Secret},
+        lease::{Bounds, Client, Key, LeaseError, LeaseNames, Secret, Unwritten},
         lock::{Mode, SessionId},
         session::{Limits, LockService, Locks, Principal, first_page},
         store::{Floors, NotWritten, StoreWriter},
@@ -150,7 +150,8 @@ mod tests {
         let service = LockService::with_store(Limits::default(), users, floors, Some(writer.clone()));
         let bounds = Bounds { min: Duration::ZERO, max: 2 * TTL, count: 1 };
         let request_key = Secret::random().unwrap();
-        let durability = Durability { writer: writer.clone(), grace: Duration::ZERO, request_key };
+        let durability =
+            Durability { writer: writer.clone(), unwritten: Unwritten::UpTo(Duration::ZERO), request_key };
         (Leases::with_store(service, bounds, TaskTracker::new(), Some(durability)), writer)
     }
 
