@@ -247,7 +247,7 @@ impl Server {
     fn metrics(&self) -> Arc<Metrics> {
         let (service, leases, limiters) = (self.service.clone(), self.leases.clone(), self.limiters.clone());
         let (connections, started) = (self.acceptor.quota.clone(), self.started);
-        Arc::new(Metrics::new(Sources { service, leases, limiters, connections, started }))
+        Arc::new(Metrics::new(Arc::new(Sources { service, leases, limiters, connections, started })))
     }
 
     /// Serves a connection with a session of its own.
