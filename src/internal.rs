@@ -8,6 +8,19 @@ pub mod client_info {
     pub use crate::core::client_info::{MAX_TEXT, Origin, Wire};
 }
 
+pub mod cluster {
+    pub use getlockd_cluster::{driver, moment, record, term};
+
+    pub use crate::{
+        core::cluster::{ChangeRow, ClusterStatus, ClusterView, NodeRole, NodeRow},
+        ops::{
+            metrics::Sources,
+            node::{LeaderPlace, NodeState, NodeStatus, NodeView, NotReady},
+            status::serve as serve_status,
+        },
+    };
+}
+
 pub mod command {
     pub use crate::core::command::{
         AcquireAnswer, EndReason, Error, Kill, LockRequest, LocksRequest, MAX_NAMES, ReleaseAnswer, Stats,

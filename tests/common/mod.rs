@@ -15,6 +15,7 @@ pub mod scene;
 pub mod session;
 pub mod skip;
 pub mod stub;
+pub mod stub_cluster;
 pub mod words;
 
 use std::{

@@ -51,6 +51,7 @@ mod request_ids;
 mod several_locks;
 mod show;
 mod statements;
+mod status_port;
 mod store_command;
 mod store_start;
 mod structure;
