@@ -16,9 +16,6 @@ use crate::{
     term::Term,
 };
 
-/// How far the floors are ahead of the numbers that are given: of fencing tokens, and of session ids.
-pub const AHEAD: Floors = Floors { token: 1 << 24, session: 1 << 20 };
-
 /// How a node stands in its cluster.
 #[derive(Clone, Debug)]
 pub enum Role {

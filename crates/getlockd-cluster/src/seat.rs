@@ -78,7 +78,7 @@ pub enum Action {
         /// The beat that is written with it.
         beat: BeatRecord,
     },
-    /// Try a beat. The driver adds the floors, [`crate::driver::AHEAD`] above the last numbers given.
+    /// Try a beat. The driver adds the floors, [`crate::record::AHEAD`] above the last numbers given.
     Beat {
         /// The term.
         term: u64,
