@@ -321,7 +321,7 @@ type Serving<F> = Either<F, Ready<()>>;
 fn serve_http(
     web: web::HttpService,
 ) -> impl Fn(Accepted) -> Serving<Pin<Box<dyn Future<Output = ()> + Send>>> {
-    move |connection| match web.transport.keepalive.probe(&connection.stream) {
+    move |connection| match web.transport.keepalive.probe(connection.stream.tcp()) {
         Ok(()) => Either::Left(Box::pin(web::serve(connection, web.clone()))),
         Err(_) => Either::Right(ready(())),
     }
@@ -394,7 +394,7 @@ mod tests {
                 let name = Name::new("kept").unwrap();
                 let take = LockRequest { name, mode: Mode::Exclusive, timeout: Timeout::Forever };
                 assert!(matches!(session.acquire(take), Acquiring::Done(Ok(AcquireAnswer::Granted(_)))));
-                stream.readable().await.unwrap();
+                stream.tcp().readable().await.unwrap();
                 panic!("planned: a connection panics while it holds a lock");
             }
         };
