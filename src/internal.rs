@@ -67,7 +67,7 @@ pub mod mysql {
 }
 
 pub mod net {
-    pub use crate::net::MAX_UNSENT;
+    pub use crate::net::{Farewells, MAX_UNSENT, Socket, SocketGuard};
 }
 
 pub mod session {

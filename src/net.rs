@@ -5,19 +5,24 @@
 
 mod accept;
 mod buffered;
+mod guarded;
 mod handshakes;
 mod hangup;
+mod kernel;
 mod limit;
 mod listen;
 mod rewind;
 mod silence;
+mod socket;
 mod tls;
 
 pub use accept::{Accepted, Acceptor, accept};
 pub use buffered::{BufferedSocket, Hangup, LeaderTerm, Left, MAX_UNSENT, Timeouts, TransportConfig};
 pub use getlockd_proto::keepalive::Keepalive;
+pub use guarded::{Farewells, GuardedStream, SocketGuard};
 pub use hangup::{HangupWatch, WatchedStream};
 pub use limit::{Limiter, Permit};
 pub use listen::{keep_urgent_inline, listen};
 pub use rewind::Rewind;
+pub use socket::Socket;
 pub use tls::{Secured, TLS_HELLO, Tls, TlsError, TlsFiles, trusting};

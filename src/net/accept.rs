@@ -11,16 +11,16 @@ use std::{
 
 use bytes::Bytes;
 use pin_project_lite::pin_project;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::yield_now,
-    time::sleep,
-};
+use tokio::{net::TcpListener, sync::Semaphore, task::yield_now, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+<<<<<<< HEAD
 use super::{BufferedSocket, Keepalive, Limiter, Permit, TransportConfig};
 use crate::core::share::QuotaExceeded;
+=======
+use super::{BufferedSocket, Keepalive, Limiter, Permit, Socket, SocketGuard, TransportConfig};
+use crate::core::share::{Quota, QuotaExceeded};
+>>>>>>> relay
 
 /// How long to wait after a failed accept: at first, and at most. An accept fails while the process has no free
 /// descriptor.
@@ -57,13 +57,21 @@ impl Default for Acceptor {
 #[derive(Debug)]
 pub struct Accepted {
     /// The socket.
-    pub stream: TcpStream,
+    pub stream: Socket,
     /// The address of the client.
     pub peer: SocketAddr,
     /// The permit of the connection in the quota, which is kept until the connection ends.
     pub permit: Weak<Permit>,
     /// The node that relays it; none if the client is connected to this server.
     pub via: Option<Arc<str>>,
+}
+
+impl Accepted {
+    /// From now on nothing is told to the client once the term of `guard` is over.
+    #[must_use]
+    pub fn guarded_by(self, guard: &Arc<SocketGuard>) -> Self {
+        Self { stream: self.stream.guarded_by(guard), ..self }
+    }
 }
 
 /// Accepts connections until [`Acceptor::stop`]. `serve` runs a connection to its end; it is called in the order in
@@ -91,6 +99,7 @@ pub async fn accept<S>(
         match accepted {
             Ok((stream, peer)) => {
                 pause = BACK_OFF.0;
+                let stream = Socket::from(stream);
                 match limiter.enter(peer.ip()) {
                     Ok(permit) => {
                         let makes_room = permit.has_exit();
@@ -120,7 +129,7 @@ pub async fn accept<S>(
 
 /// Tells a client that the server is full. Beyond [`REFUSALS`] clients at a time this is a single write: a flood costs
 /// neither tasks nor descriptors.
-fn refuse(stream: TcpStream, acceptor: &Acceptor, refusal: &Bytes, keepalive: Keepalive) {
+fn refuse(stream: Socket, acceptor: &Acceptor, refusal: &Bytes, keepalive: Keepalive) {
     let Ok(place) = acceptor.refusals.clone().try_acquire_owned() else {
         let _ = stream.try_write(refusal);
         return;

@@ -185,7 +185,7 @@ impl Instance {
     ///
     /// Cancel-safe: dropped, it closes the connection, and its requests leave their queues.
     pub fn serve_http(&self, accepted: Accepted) -> Serving<Pin<Box<dyn Future<Output = ()> + Send>>> {
-        match self.web.transport.keepalive.probe(&accepted.stream) {
+        match self.web.transport.keepalive.probe(accepted.stream.tcp()) {
             Ok(()) => Either::Left(Box::pin(web::serve(accepted, self.web.clone()))),
             Err(_) => Either::Right(ready(())),
         }
@@ -334,7 +334,7 @@ mod tests {
                 let name = Name::new("kept").unwrap();
                 let take = LockRequest { name, mode: Mode::Exclusive, timeout: Timeout::Forever };
                 assert!(matches!(session.acquire(take), Acquiring::Done(Ok(AcquireAnswer::Granted(_)))));
-                stream.readable().await.unwrap();
+                stream.tcp().readable().await.unwrap();
                 panic!("planned: a connection panics while it holds a lock");
             }
         };
