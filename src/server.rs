@@ -4,6 +4,7 @@ mod clock;
 mod durable;
 mod instance;
 mod listeners;
+mod node;
 mod plan;
 mod reload;
 mod token_watch;
@@ -23,8 +24,9 @@ use durable::OpenStore;
 use instance::{Instance, InstanceConfig};
 use listeners::Listeners;
 use plan::Plan;
+pub use node::{EngineFlagsError, Node, hand_over};
 pub use plan::{CheckReport, StartError, check};
-pub use reload::{ReloadError, Reloader};
+pub use reload::{CurrentService, ReloadError, Reloader};
 
 /// A server that is bound to its addresses and does not serve yet.
 #[derive(Debug)]
@@ -100,7 +102,9 @@ impl Server {
 
     /// Reloads the users and the certificate while the server runs.
     pub fn reloader(&self) -> Reloader {
-        Reloader { tls: self.instance.config().transport.tls.clone(), service: self.service().clone() }
+        let config = self.instance.config();
+        let (tls, users) = (config.transport.tls.clone(), config.users().cloned());
+        Reloader { tls, users, current: self.current() }
     }
 
     /// Cancel this token to end a drain early: holders are told, and their locks are released.
@@ -111,6 +115,11 @@ impl Server {
     /// Is cancelled when the server serves, which with a store is not at once: leases come first.
     pub fn ready(&self) -> CancellationToken {
         self.ready.clone()
+    }
+
+    /// What serves clients now.
+    pub fn current(&self) -> Arc<dyn CurrentService> {
+        self.instance.clone()
     }
 
     /// The sessions of this server.

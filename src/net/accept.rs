@@ -14,13 +14,8 @@ use pin_project_lite::pin_project;
 use tokio::{net::TcpListener, sync::Semaphore, task::yield_now, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-<<<<<<< HEAD
-use super::{BufferedSocket, Keepalive, Limiter, Permit, TransportConfig};
-use crate::core::share::QuotaExceeded;
-=======
 use super::{BufferedSocket, Keepalive, Limiter, Permit, Socket, SocketGuard, TransportConfig};
-use crate::core::share::{Quota, QuotaExceeded};
->>>>>>> relay
+use crate::core::share::QuotaExceeded;
 
 /// How long to wait after a failed accept: at first, and at most. An accept fails while the process has no free
 /// descriptor.

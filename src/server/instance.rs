@@ -12,7 +12,10 @@ use axum::{Router, middleware::from_fn_with_state};
 use tokio::time::timeout;
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
-use super::plan::{Plan, StartError};
+use super::{
+    plan::{Plan, StartError},
+    reload::CurrentService,
+};
 use crate::{
     config::{Config, Listen},
     core::{
@@ -83,6 +86,11 @@ impl InstanceConfig {
         }
     }
 
+    /// The users that may log in; none if everybody may do everything.
+    pub fn users(&self) -> Option<&Arc<Users>> {
+        self.users.as_ref()
+    }
+
     /// The limiter for the listener of a wire.
     pub fn limiter(&self, wire: Wire) -> Arc<Limiter> {
         let found = self.limiters.iter().find(|limiter| limiter.wire() == wire);
@@ -108,6 +116,7 @@ pub(super) struct Instance {
     service: Arc<LockService>,
     leases: Arc<Leases>,
     grpc: grpc::Services,
+    sources: Arc<Sources>,
     web: web::HttpService,
     /// Connections of the line and MySQL wires, and leases.
     tasks: TaskTracker,
@@ -116,6 +125,12 @@ pub(super) struct Instance {
 
 /// The future that serves a connection; ready at once if the connection is already closed.
 pub(super) type Serving<F> = Either<F, Ready<()>>;
+
+impl CurrentService for Instance {
+    fn service(&self) -> Option<Arc<LockService>> {
+        Some(self.service.clone())
+    }
+}
 
 impl Instance {
     pub fn new(config: Arc<InstanceConfig>, start: Start) -> Result<Self, StartError> {
@@ -128,9 +143,16 @@ impl Instance {
         let grpc = grpc::Services::new(state.clone(), &compat::GRPC_SERVICES)?;
         let transport = Arc::new(TransportConfig { term, ..config.transport.clone() });
         let stop = CancellationToken::new();
-        let router = router(&config, &state, &grpc, &stop);
+        let sources = Arc::new(Sources {
+            service: service.clone(),
+            leases: leases.clone(),
+            limiters: config.limiters.clone(),
+            connections: config.connections.clone(),
+            started: config.started,
+        });
+        let router = router(&config, &state, &grpc, &sources, &stop);
         let web = web::HttpService { router, transport, service: service.clone(), stop };
-        Ok(Self { config, service, leases, grpc, web, tasks, http_tasks: TaskTracker::new() })
+        Ok(Self { config, service, leases, grpc, sources, web, tasks, http_tasks: TaskTracker::new() })
     }
 
     pub fn config(&self) -> &Arc<InstanceConfig> {
@@ -158,6 +180,11 @@ impl Instance {
     /// Cancelled when HTTP and gRPC connections end.
     pub fn http_stop(&self) -> &CancellationToken {
         &self.web.stop
+    }
+
+    /// What its metrics are read from.
+    pub fn sources(&self) -> &Arc<Sources> {
+        &self.sources
     }
 
     /// Health checks of gRPC say that it serves. Cancel-safe.
@@ -250,13 +277,11 @@ fn router(
     config: &InstanceConfig,
     state: &AppState,
     grpc: &grpc::Services,
+    sources: &Arc<Sources>,
     stop: &CancellationToken,
 ) -> Router {
-    let AppState { service, leases } = state.clone();
-    let (limiters, connections) = (config.limiters.clone(), config.connections.clone());
-    let sources =
-        Sources { service: service.clone(), leases, limiters, connections, started: config.started };
-    let http = rest::router(state.clone(), Arc::new(Metrics::new(sources)), stop.clone());
+    let service = &state.service;
+    let http = rest::router(state.clone(), Arc::new(Metrics::new(sources.clone())), stop.clone());
     let admit = |router: Router| match service.users() {
         Some(_) => router.layer(from_fn_with_state(service.clone(), web::authenticate)),
         None => router,

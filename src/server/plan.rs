@@ -58,6 +58,25 @@ pub enum StartError {
     /// The lease store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The flags of the cluster describe no engine.
+    #[error(transparent)]
+    Engine(#[from] EngineFlagsError),
+    /// A port of a node cannot be listened on.
+    #[error("cannot listen on {addr}: {error}; choose another address with {flag}")]
+    Port {
+        /// The flag that names it.
+        flag: &'static str,
+        /// The address.
+        addr: SocketAddr,
+        /// The I/O error.
+        error: io::Error,
+    },
+    /// The thread of the cluster cannot be started.
+    #[error("cannot take part in the cluster: {0}")]
+    Thread(io::Error),
+    /// The system has no random bytes for the secret of this node.
+    #[error("the system has no random bytes to give")]
+    NoRandom,
     /// The descriptors of the gRPC services, which are compiled in, are broken.
     #[error("cannot describe the gRPC services: {0}")]
     Services(#[from] tonic_reflection::server::Error),

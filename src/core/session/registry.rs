@@ -132,6 +132,20 @@ impl Registry {
         self.live.lock().is_draining
     }
 
+    /// Tells every session to end now, those that hold locks before all others: others wait for what they have.
+    pub(crate) fn end_holders_first(&self) {
+        let live = self.live.lock();
+        for is_holder in [true, false] {
+            let sessions = live.handles.values().filter(|handle| (handle.holds() > 0) == is_holder);
+            sessions.for_each(|handle| handle.end(EndReason::Shutdown));
+        }
+    }
+
+    /// How many sessions hold locks.
+    pub(crate) fn holders(&self) -> usize {
+        self.live.lock().handles.values().filter(|handle| handle.holds() > 0).count()
+    }
+
     /// Tells every session to end now.
     pub fn end_all(&self) {
         self.live.lock().handles.values().for_each(|handle| handle.end(EndReason::Shutdown));
