@@ -67,7 +67,10 @@ pub mod mysql {
 }
 
 pub mod net {
-    pub use crate::net::{Farewells, MAX_UNSENT, Socket, SocketGuard};
+    pub use crate::net::{
+        Accepted, Admit, Entrance, Farewells, HeaderError, MAX_UNSENT, Network, NetworkError, Proxied,
+        ProxyFrom, ProxyHeader, Socket, SocketGuard,
+    };
 }
 
 pub mod session {

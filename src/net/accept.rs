@@ -14,7 +14,10 @@ use pin_project_lite::pin_project;
 use tokio::{net::TcpListener, sync::Semaphore, task::yield_now, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{BufferedSocket, Keepalive, Limiter, Permit, Socket, SocketGuard, TransportConfig};
+use super::{
+    BufferedSocket, Keepalive, Limiter, Permit, ProxyFrom, Socket, SocketGuard, TransportConfig,
+    arrivals::Arrivals,
+};
 use crate::core::share::QuotaExceeded;
 
 /// How long to wait after a failed accept: at first, and at most. An accept fails while the process has no free
@@ -36,6 +39,8 @@ pub struct Acceptor {
     pub tasks: TaskTracker,
     /// Ends the accept loops.
     pub stop: CancellationToken,
+    /// The balancers that say who their clients are; none without any.
+    pub proxy_from: Option<Arc<ProxyFrom>>,
 }
 
 impl Default for Acceptor {
@@ -44,6 +49,7 @@ impl Default for Acceptor {
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            proxy_from: None,
         }
     }
 }
@@ -69,6 +75,50 @@ impl Accepted {
     }
 }
 
+/// Where connections of one wire enter: past the limits, to what serves them.
+#[derive(Debug)]
+pub struct Entrance<R, S> {
+    /// What all entrances share.
+    pub acceptor: Acceptor,
+    /// The limits.
+    pub limiter: Arc<Limiter>,
+    /// Makes what is sent to connections beyond the limit.
+    pub refusal: R,
+    /// For sockets that are told so.
+    pub keepalive: Keepalive,
+    /// Runs a connection to its end. It is called in the order in which connections arrive.
+    pub serve: S,
+}
+
+/// An entrance, whatever it serves.
+pub trait Admit: Send + Sync {
+    /// Serves a connection, or refuses it. Returns whether it may have to make room for another.
+    fn admit(&self, stream: Socket, peer: SocketAddr, via: Option<Arc<str>>) -> bool;
+}
+
+impl<R, S, F> Admit for Entrance<R, S>
+where
+    R: Fn(QuotaExceeded) -> Bytes + Send + Sync,
+    S: Fn(Accepted) -> F + Send + Sync,
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn admit(&self, stream: Socket, peer: SocketAddr, via: Option<Arc<str>>) -> bool {
+        match self.limiter.enter(peer.ip()) {
+            Ok(permit) => {
+                let makes_room = permit.has_exit();
+                let accepted = Accepted { stream, peer, permit: Arc::downgrade(&permit), via };
+                self.acceptor.tasks.spawn(WithPermit { work: (self.serve)(accepted), permit });
+                makes_room
+            }
+            Err(quota_exceeded) => {
+                tracing::warn!(from = %peer.ip(), "connection refused: {quota_exceeded}");
+                refuse(stream, &self.acceptor, &(self.refusal)(quota_exceeded), self.keepalive);
+                false
+            }
+        }
+    }
+}
+
 /// Accepts connections until [`Acceptor::stop`]. `serve` runs a connection to its end; it is called in the order in
 /// which connections arrive. `refusal` is sent to connections beyond the limit.
 ///
@@ -79,43 +129,34 @@ pub async fn accept<S>(
     listener: TcpListener,
     acceptor: Acceptor,
     limiter: Arc<Limiter>,
-    refusal: impl Fn(QuotaExceeded) -> Bytes,
+    refusal: impl Fn(QuotaExceeded) -> Bytes + Send + Sync,
     keepalive: Keepalive,
-    serve: impl Fn(Accepted) -> S,
+    serve: impl Fn(Accepted) -> S + Send + Sync,
 ) where
     S: Future<Output = ()> + Send + 'static,
 {
+    let mut arrivals = Arrivals::new(listener, acceptor.proxy_from.clone());
+    let entrance = Entrance { acceptor, limiter, refusal, keepalive, serve };
+    let stop = entrance.acceptor.stop.clone();
     let mut pause = BACK_OFF.0;
     loop {
-        let accepted = tokio::select! {
-            () = acceptor.stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+        let arrived = tokio::select! {
+            () = stop.cancelled() => return,
+            arrived = arrivals.next() => arrived,
         };
-        match accepted {
+        match arrived {
             Ok((stream, peer)) => {
                 pause = BACK_OFF.0;
-                let stream = Socket::from(stream);
-                match limiter.enter(peer.ip()) {
-                    Ok(permit) => {
-                        let makes_room = permit.has_exit();
-                        let accepted = Accepted { stream, peer, permit: Arc::downgrade(&permit), via: None };
-                        acceptor.tasks.spawn(WithPermit { work: serve(accepted), permit });
-                        if makes_room {
-                            // The connection that makes room must close its socket before another is accepted, which
-                            // may need its descriptor.
-                            yield_now().await;
-                        }
-                    }
-                    Err(quota_exceeded) => {
-                        tracing::warn!(from = %peer.ip(), "connection refused: {quota_exceeded}");
-                        refuse(stream, &acceptor, &refusal(quota_exceeded), keepalive);
-                    }
+                if entrance.admit(stream.into(), peer, None) {
+                    // The connection that makes room must close its socket before another is accepted, which may
+                    // need its descriptor.
+                    yield_now().await;
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, ?pause, "cannot accept connections; trying again");
-                tokio::select! { () = acceptor.stop.cancelled() => return, () = sleep(pause) => {} }
+                tokio::select! { () = stop.cancelled() => return, () = sleep(pause) => {} }
                 pause = (pause * 2).min(BACK_OFF.1);
             }
         }
