@@ -14,7 +14,7 @@ mod silence;
 mod tls;
 
 pub use accept::{Accepted, Acceptor, accept};
-pub use buffered::{BufferedSocket, Hangup, Left, MAX_UNSENT, Timeouts, TransportConfig};
+pub use buffered::{BufferedSocket, Hangup, LeaderTerm, Left, MAX_UNSENT, Timeouts, TransportConfig};
 pub use getlockd_proto::keepalive::Keepalive;
 pub use hangup::{HangupWatch, WatchedStream};
 pub use limit::{Limiter, Permit};

@@ -16,6 +16,7 @@ use std::{
 };
 
 use axum::{Router, middleware::from_fn_with_state};
+use getlockd_cluster::term::Term;
 use tokio::time::timeout;
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
@@ -23,11 +24,14 @@ use crate::{
     config::Config,
     core::{
         client_info::{Origin, Wire},
+        cluster::ClusterView,
         lease::{Bounds, Durability, Leases},
         session::{Limits, LockService, Session},
         share::Quota,
     },
-    net::{self, Accepted, Acceptor, BufferedSocket, Keepalive, Limiter, Timeouts, TransportConfig},
+    net::{
+        self, Accepted, Acceptor, BufferedSocket, Keepalive, LeaderTerm, Limiter, Timeouts, TransportConfig,
+    },
     ops::metrics::{Metrics, Sources},
     wires::{
         compat, grpc, line, mysql, rest,
@@ -76,6 +80,28 @@ impl Server {
     /// # Errors
     /// [`StartError`] if an address is in use, the limit of open files is too low, or a file cannot be used.
     pub fn bind(config: &Config) -> Result<Self, StartError> {
+        Self::bind_as(config, None)
+    }
+
+    /// The same, as the leader of a cluster that is shown so, under a term that runs elsewhere: for tests of what the
+    /// clients of a leader see.
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    #[doc(hidden)]
+    pub fn bind_as_leader(
+        config: &Config,
+        cluster: Arc<dyn ClusterView>,
+        term: Arc<Term>,
+    ) -> Result<Self, StartError> {
+        Self::bind_as(config, Some((cluster, LeaderTerm { term, takeover_delay: Duration::ZERO })))
+    }
+
+    fn bind_as(
+        config: &Config,
+        leader: Option<(Arc<dyn ClusterView>, LeaderTerm)>,
+    ) -> Result<Self, StartError> {
+        let (cluster, term) = leader.unzip();
         let Plan { users, tls, max_connections } = Plan::new(config)?;
         let store = OpenStore::open(&config.store)?;
         let listeners = Listeners::bind(config)?;
@@ -95,7 +121,7 @@ impl Server {
         };
         let floors = store.as_ref().map(|store| store.floors).unwrap_or_default();
         let writer = store.as_ref().map(|store| store.writer.clone());
-        let service = LockService::with_store(limits, users, floors, writer);
+        let service = LockService::in_cluster(limits, users, floors, writer, cluster);
         let acceptor = Acceptor::new(Quota::for_connections(max_connections, service.users().is_some()));
         let bounds = Bounds { min: config.lease_min, max: config.lease_max, count: config.max_leases };
         let durability = store.as_ref().map(|store| Durability {
@@ -122,7 +148,7 @@ impl Server {
                 keepalive: Keepalive(config.keepalive),
                 tls,
                 timeouts,
-                term: None,
+                term,
             }),
             max_line: config.max_line,
             mysql: mysql::ServerFlags { max_packet: config.max_packet, max_connections },
