@@ -43,7 +43,7 @@ pub mod lease {
 }
 
 pub mod line {
-    pub use crate::wires::line::{Codec, MAX_LINE, Response, Verb};
+    pub use crate::wires::line::{Codec, MAX_LINE, Response, Verb, no_leader};
 }
 
 pub mod lock {
@@ -63,7 +63,7 @@ pub mod mutants {
 }
 
 pub mod mysql {
-    pub use crate::wires::mysql::MAX_PACKET;
+    pub use crate::wires::mysql::{MAX_PACKET, no_leader};
 }
 
 pub mod net {
@@ -100,5 +100,5 @@ pub mod users {
 }
 
 pub mod web {
-    pub use crate::wires::web::{LONG_LIST, MAX_BODY};
+    pub use crate::wires::web::{LONG_LIST, MAX_BODY, no_leader};
 }

@@ -9,19 +9,20 @@ mod plan;
 mod reload;
 mod token_watch;
 
-use std::{net::SocketAddr, pin::pin, sync::Arc};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
+use getlockd_cluster::term::Term;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Config,
-    core::{client_info::Wire, session::LockService, share::Quota},
-    net::{self, Acceptor},
+    core::{client_info::Wire, cluster::ClusterView, session::LockService, share::Quota},
+    net::{self, Acceptor, LeaderTerm},
     wires::{line, mysql, web},
 };
 
 use durable::OpenStore;
-use instance::{Instance, InstanceConfig};
+use instance::{Instance, InstanceConfig, Start};
 use listeners::Listeners;
 use plan::Plan;
 pub use node::{EngineFlagsError, Node, hand_over};
@@ -51,6 +52,28 @@ impl Server {
     /// # Errors
     /// [`StartError`] if an address is in use, the limit of open files is too low, or a file cannot be used.
     pub fn bind(config: &Config) -> Result<Self, StartError> {
+        Self::bind_with(config, None)
+    }
+
+    /// The same, as the leader of a cluster that is shown so, under a term that runs elsewhere: for tests of what the
+    /// clients of a leader see.
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    #[doc(hidden)]
+    pub fn bind_as_leader(
+        config: &Config,
+        cluster: Arc<dyn ClusterView>,
+        term: Arc<Term>,
+    ) -> Result<Self, StartError> {
+        let term = LeaderTerm { term, takeover_delay: Duration::ZERO };
+        Self::bind_with(config, Some((cluster, term)))
+    }
+
+    fn bind_with(
+        config: &Config,
+        leader: Option<(Arc<dyn ClusterView>, LeaderTerm)>,
+    ) -> Result<Self, StartError> {
         let plan = Plan::new(config)?;
         let max_connections = plan.max_connections;
         let store = OpenStore::open(&config.store)?;
@@ -60,6 +83,8 @@ impl Server {
         }
         let quota = Quota::for_connections(max_connections, plan.users.is_some());
         let start = store.as_ref().map(|store| store.start(config.store.grace)).unwrap_or_default();
+        let (cluster, term) = leader.unzip();
+        let start = Start { cluster, term, ..start };
         let instance = Arc::new(Instance::new(Arc::new(InstanceConfig::new(config, plan, &quota)), start)?);
         let acceptor = Acceptor { tasks: instance.tasks().clone(), ..Acceptor::default() };
         tracing::info!(max_connections, wanted = config.max_connections, "ready");

@@ -67,6 +67,8 @@ pub struct Client {
     pub gone: CancellationToken,
     /// The user that it has proved to be, where there are users.
     pub user: Option<Arc<User>>,
+    /// The node that relays its connection; none if it is connected to this server.
+    pub via: Option<Arc<str>>,
 }
 
 impl Client {
@@ -74,6 +76,9 @@ impl Client {
     pub fn open(&self, service: &Arc<LockService>) -> Session {
         let mut session = service.open(self.origin);
         self.user.iter().for_each(|user| session.authenticate_as(user.clone()));
+        if self.via.is_some() {
+            session.handle().note(|client_info| client_info.via.clone_from(&self.via));
+        }
         session
     }
 

@@ -10,6 +10,7 @@ mod common;
 mod architecture;
 mod charsets;
 mod client;
+mod cluster_view;
 mod connect_attributes;
 mod cross_wire;
 mod dates;

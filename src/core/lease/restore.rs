@@ -243,7 +243,12 @@ mod tests {
         let leases = vec![stored("a", 1), stored("b", 2), stored("c", 3)];
         let (server, _) = server(&leases, None);
         assert_eq!(server.restore(leases, Some(BOOT)), 3);
-        let client = Client { origin: ORIGIN, gone: tokio_util::sync::CancellationToken::new(), user: None };
+        let client = Client {
+            origin: ORIGIN,
+            gone: tokio_util::sync::CancellationToken::new(),
+            user: None,
+            via: None,
+        };
         assert!(server.reserve(&client).is_err(), "no more are granted");
     }
 

@@ -104,7 +104,8 @@ impl Registry {
         self.live.lock().handles.values().cloned().collect()
     }
 
-    pub(super) fn handle(&self, id: SessionId) -> Option<Arc<Handle>> {
+    /// The session with this number, if it lives.
+    pub fn handle(&self, id: SessionId) -> Option<Arc<Handle>> {
         self.live.lock().handles.get(&id).cloned()
     }
 
