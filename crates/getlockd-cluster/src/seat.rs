@@ -304,6 +304,11 @@ impl Seat {
         self.sight.record()
     }
 
+    /// What stood in the seat before that.
+    pub fn seen_before(&self) -> Option<&SeatRecord> {
+        self.sight.before()
+    }
+
     /// The share of T that a term serves after the send of a beat: 0.9.
     pub fn serving_time(ttl: Duration) -> Duration {
         ttl * 9 / 10

@@ -18,6 +18,8 @@ pub(super) struct Sight {
     seat: Option<Option<SeenSeat>>,
     /// None until it was looked for.
     beat: Option<Option<SeenBeat>>,
+    /// What stood in the seat before.
+    before: Option<SeatRecord>,
     /// When the last change of either was received: at or after it was made.
     changed: Moment,
     highest: Option<Highest>,
@@ -71,7 +73,7 @@ impl Sight {
             }
             _ => {}
         }
-        self.seat = Some(seen);
+        self.before = self.seat.replace(seen).flatten().map(|seat| seat.record);
     }
 
     /// The beat is this. Nothing if that is known already.
@@ -177,6 +179,10 @@ impl Sight {
 
     pub(super) fn record(&self) -> Option<&SeatRecord> {
         Some(&self.seat.as_ref()?.as_ref()?.record)
+    }
+
+    pub(super) fn before(&self) -> Option<&SeatRecord> {
+        self.before.as_ref()
     }
 
     /// Floors above all numbers that were ever given, as far as this node saw.
