@@ -16,7 +16,7 @@ use std::{
 };
 
 use getlockd_cluster::{
-    driver::{Cluster, Role},
+    driver::{self, Cluster, Role},
     record::Leader,
     seat::SeatConfig,
 };
@@ -41,7 +41,7 @@ use super::{
     reload::{CurrentService, Reloader},
 };
 use crate::{
-    config::Config,
+    config::{Config, HandOver},
     core::{client_info::Wire, lease::Secret, session::LockService, share::Quota},
     net::{self, Acceptor, ClusterTls, RelayStats, Upstream},
     ops::{node::NodeView, status},
@@ -50,6 +50,9 @@ use crate::{
 
 /// How long the last connections may take to close.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long a hand-over may take: more than a drain and T do, as far as operators set them.
+const HAND_OVER_TIME: Duration = Duration::from_mins(3);
 
 /// How long a try of `hand-over` may take.
 const ENGINE_TIME: Duration = Duration::from_secs(2);
@@ -308,6 +311,7 @@ fn leader(config: &Config, address: String, tls: Option<&ClusterTls>) -> Result<
 pub fn hand_over(asked: &HandOver) -> Result<String, Box<dyn std::error::Error>> {
     let engine = engine(&asked.engine, ENGINE_TIME)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let leads = runtime.block_on(driver::hand_over(&engine, asked.node.clone()))?;
-    Ok(format!("{} leads, term {}\n", leads.node, leads.term))
+    let handing = driver::hand_over(&engine, asked.node.clone(), HAND_OVER_TIME);
+    let (term, leader) = runtime.block_on(handing)?;
+    Ok(format!("{} leads, term {term}\n", leader.node))
 }

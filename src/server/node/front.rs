@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::time::{Instant, sleep};
 
 use super::{NodeShared, leading::Leading};
@@ -52,14 +53,15 @@ pub(super) async fn serve(node: Arc<NodeShared>, wire: Wire, mut accepted: Accep
                 () = sleep(retry.unwrap_or_default()), if retry.is_some() => {}
             }
         };
+        let limit = give_up.saturating_duration_since(Instant::now());
         let parked = tokio::select! {
-            parked = park(&mut accepted, goes_on, give_up, &node.stats) => parked,
+            parked = park(&accepted, &node.stats, limit, goes_on) => parked,
             () = node.stopping.cancelled() => return,
         };
         match parked {
-            Parked::GoesOn => {}
-            Parked::HungUp => return,
-            Parked::TimedOut => return refuse(&node, wire, accepted).await,
+            Parked::Goes(()) => {}
+            Parked::Left => return,
+            Parked::TooLong => return refuse(&node, wire, accepted).await,
         }
     }
 }
@@ -69,10 +71,13 @@ pub(super) async fn serve(node: Arc<NodeShared>, wire: Wire, mut accepted: Accep
 /// Cancel-safe: dropped, it closes the connection.
 async fn refuse(node: &NodeShared, wire: Wire, mut accepted: Accepted) {
     let transport = Arc::new(node.config.transport.clone());
-    let mut first = [0];
-    let begins_tls = async || accepted.stream.peek(&mut first).await.is_ok() && first == [TLS_HELLO];
-    if transport.tls.as_ref().is_some_and(|tls| tls.is_required()) || begins_tls().await {
-        return;
+    if let Some(tls) = &transport.tls {
+        let mut first = [0];
+        // What has come by now: a client of MySQL says nothing before it is greeted.
+        let came = accepted.stream.peek(&mut first).now_or_never();
+        if tls.is_required() || (matches!(came, Some(Ok(1))) && first == [TLS_HELLO]) {
+            return;
+        }
     }
     let refusal = match wire {
         Wire::Line => line::no_leader(),

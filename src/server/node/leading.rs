@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -124,7 +124,7 @@ async fn begin(
     tenure: &Arc<Tenure>,
     guard: Arc<SocketGuard>,
 ) -> Option<Arc<Leading>> {
-    let stored = store::read(tenure.take_leases());
+    let stored = store::read(take_leases(tenure));
     let stored = stored.inspect_err(|error| {
         tracing::error!(%error, "a lease of the cluster cannot be read; this node must not lead");
     });
@@ -146,6 +146,10 @@ async fn begin(
         holders: Box::new(move || sessions.registry().count()),
     });
     Some(leading)
+}
+
+fn take_leases(tenure: &Tenure) -> Vec<(String, Vec<u8>)> {
+    std::mem::take(&mut *tenure.leases.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// The lock table of a term, with the leases that go on.

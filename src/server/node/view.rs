@@ -13,6 +13,7 @@ use getlockd_cluster::{
 use super::{NodeShared, front::Front};
 use crate::{
     core::cluster::{ChangeRow, ClusterStatus, ClusterView, NodeRole, NodeRow},
+    net::CutCause,
     ops::{
         metrics::Sources,
         node::{LeaderPlace, NodeState, NodeStatus, NodeView, NotReady},
@@ -136,9 +137,9 @@ impl NodeView for NodeShared {
             }),
             not_ready: if is_draining { Some(NotReady::Draining) } else { not_ready },
             left,
-            relayed: self.stats.relayed(),
-            parked: self.stats.parked(),
-            relay_cuts: self.stats.cuts(),
+            relayed: usize::try_from(self.stats.relayed()).unwrap_or(usize::MAX),
+            parked: usize::try_from(self.stats.parked()).unwrap_or(usize::MAX),
+            relay_cuts: CutCause::ALL.map(|cause| (cause.as_str(), self.stats.cuts(cause))).to_vec(),
             guard_refused: self.stats.refused() + self.refused(&front),
             holders: match &front {
                 Front::Serves(leading) => leading.instance.service().registry().holders(),
