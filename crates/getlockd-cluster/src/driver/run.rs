@@ -30,6 +30,10 @@ use crate::{
 /// How often the machine looks at the clocks, if T is not so short that it must be more often.
 const TICK: Duration = Duration::from_millis(50);
 
+/// Which share of T a try may take. An engine has a limit of T/8 of its own, after which it turns to its next endpoint; this
+/// one is for an engine that hangs.
+const TRY: f64 = 0.15;
+
 /// How often the report is made anew.
 const REPORT: Duration = Duration::from_secs(1);
 
@@ -62,6 +66,15 @@ struct SentBeat {
     with_leases: bool,
 }
 
+/// What was said already, and is still so.
+#[derive(Default)]
+struct Warned {
+    /// The seat cannot be read.
+    unreadable: bool,
+    /// The leader has this node's name.
+    namesake: bool,
+}
+
 pub(super) struct Driver {
     engine: Arc<dyn Engine>,
     own: Leader,
@@ -83,8 +96,7 @@ pub(super) struct Driver {
     exits: bool,
     /// A leader was seen before.
     knew_one: bool,
-    /// It was said that the seat cannot be read.
-    unreadable: bool,
+    warned: Warned,
     /// The last request for a hand-over, and the revision of the last one that was looked at.
     request: Option<Versioned>,
     looked_at: u64,
@@ -117,7 +129,7 @@ impl Driver {
             acknowledged: None,
             exits: false,
             knew_one: false,
-            unreadable: false,
+            warned: Warned::default(),
             request: None,
             looked_at: 0,
         }
@@ -223,7 +235,10 @@ impl Driver {
                 self.step(Event::SeatSeen(seat));
                 self.warn_of_unreadable();
             }
-            Change::Beat(beat) => self.step(Event::BeatSeen(beat)),
+            Change::Beat(beat) => {
+                self.step(Event::BeatSeen(beat));
+                self.warn_of_namesake();
+            }
             Change::Node(node, key) => {
                 let now = self.now();
                 self.nodes.saw(node, key, now);
@@ -237,10 +252,22 @@ impl Driver {
 
     fn warn_of_unreadable(&mut self) {
         let unreadable = self.seat.seen() == Some(&SeatRecord::Unreadable);
-        if unreadable && !self.unreadable {
+        if unreadable && !self.warned.unreadable {
             warn!("cannot read the seat, which a later version may have written; takes no part until it can");
         }
-        self.unreadable = unreadable;
+        self.warned.unreadable = unreadable;
+    }
+
+    fn warn_of_namesake(&mut self) {
+        let is_namesake = self.seat.has_namesake();
+        if is_namesake && !self.warned.namesake {
+            warn!(
+                node = self.own.node,
+                address = self.own.address,
+                "the leader has this node's name or address; set --node-name and --advertise so that no two are the same"
+            );
+        }
+        self.warned.namesake = is_namesake;
     }
 
     /// A request is for the term in which it was made: it is taken once, and an old one means nothing.
@@ -351,11 +378,13 @@ impl Driver {
                 self.report.engine_failed(verb, now);
                 if !was_down {
                     warn!(verb, error, "the engine does not answer as it should");
+                    self.publish_report(now);
                 }
             }
             None if was_down => {
                 self.report.engine_answered();
                 info!(verb, "the engine answers again");
+                self.publish_report(now);
             }
             None => {}
         }
@@ -503,10 +532,14 @@ impl Driver {
 
     // Calls of the engine, each with its time limit.
 
+    fn time_limit(&self) -> Duration {
+        self.own.ttl.mul_f64(TRY)
+    }
+
     fn look(&self) {
         let engine = Arc::clone(&self.engine);
         let answers = self.answers.0.clone();
-        let limit = self.own.ttl / 8;
+        let limit = self.time_limit();
         tokio::spawn(async move {
             let looked = timeout(limit, engine.look()).await;
             let (look, error) = match looked {
@@ -552,7 +585,7 @@ impl Driver {
         call: impl Future<Output = Written> + Send + 'static,
     ) {
         let answers = self.answers.0.clone();
-        let limit = self.own.ttl / 8;
+        let limit = self.time_limit();
         tokio::spawn(async move {
             let began = tokio::time::Instant::now();
             let written = timeout(limit, call).await.unwrap_or_else(|_| Written::Unknown(late(limit)));
@@ -567,7 +600,7 @@ impl Driver {
     /// A call that nobody waits for.
     fn call(&self, verb: &'static str, call: impl Future<Output = Result<(), EngineError>> + Send + 'static) {
         let answers = self.answers.0.clone();
-        let limit = self.own.ttl / 4;
+        let limit = self.time_limit();
         tokio::spawn(async move {
             let late = |_| Err(EngineError::Unavailable(late(limit)));
             let _ = answers.send(Answer::Done(verb, timeout(limit, call).await.unwrap_or_else(late)));
@@ -587,13 +620,21 @@ impl Driver {
     fn say_goodbye(&mut self) {
         let engine = Arc::clone(&self.engine);
         let answers = self.answers.0.clone();
-        let limit = self.own.ttl / 8;
+        let limit = self.time_limit();
         let node = self.own.node.clone();
         tokio::spawn(async move {
             // Without an answer it is lost after three times T.
             let _ = timeout(limit, engine.forget(Some(&node))).await;
             let _ = answers.send(Answer::SaidGoodbye);
         });
+    }
+}
+
+impl Drop for Driver {
+    /// Also when it panics: nobody waits for it, or relays to nobody.
+    fn drop(&mut self) {
+        self.outputs.role.send_replace(Role::Nobody);
+        self.outputs.ended.cancel();
     }
 }
 

@@ -13,13 +13,13 @@ const MOST: usize = 120;
 const MOST_BYTES: usize = 512 << 10;
 
 /// One change: a lease by its key without the prefix; none deletes.
-pub(super) type Change = (String, Option<Vec<u8>>);
+pub(super) type LeaseChange = (String, Option<Vec<u8>>);
 
 /// Changes that are written, and who waits for that.
 #[derive(Debug)]
 pub(super) struct LeaseWrite {
     /// In order: of one key the last counts.
-    pub(super) changes: Vec<Change>,
+    pub(super) changes: Vec<LeaseChange>,
     /// Answered when all of them are written.
     pub(super) done: oneshot::Sender<Result<(), NotWritten>>,
 }
@@ -42,7 +42,7 @@ pub(super) struct Writes {
 #[derive(Debug)]
 struct Queued {
     write: u64,
-    change: Change,
+    change: LeaseChange,
 }
 
 #[derive(Debug)]
@@ -51,12 +51,12 @@ struct Waiter {
     done: oneshot::Sender<Result<(), NotWritten>>,
 }
 
-/// Those whose changes are written, before they are told.
+/// Those who wait for changes that came to an end, before they are told.
 #[derive(Debug, Default)]
 #[must_use]
-pub(super) struct Written(Vec<oneshot::Sender<Result<(), NotWritten>>>);
+pub(super) struct Waiters(Vec<oneshot::Sender<Result<(), NotWritten>>>);
 
-impl Written {
+impl Waiters {
     pub(super) fn tell(self, result: &Result<(), NotWritten>) {
         // Whoever has left, has left.
         self.0.into_iter().for_each(|done| drop(done.send(result.clone())));
@@ -80,10 +80,10 @@ impl Default for Writes {
 impl Writes {
     pub(super) fn push(&mut self, LeaseWrite { changes, done }: LeaseWrite) {
         if self.closed {
-            return Written(vec![done]).tell(&Err(NotWritten::Over));
+            return Waiters(vec![done]).tell(&Err(NotWritten::Over));
         }
         if changes.is_empty() {
-            return Written(vec![done]).tell(&Ok(()));
+            return Waiters(vec![done]).tell(&Ok(()));
         }
         self.next += 1;
         let write = self.next;
@@ -97,9 +97,9 @@ impl Writes {
 
     /// The next transaction, from the front of the queue. The last change of a key stands for all: engines refuse a key
     /// that comes twice.
-    pub(super) fn batch(&mut self) -> Vec<Change> {
+    pub(super) fn batch(&mut self) -> Vec<LeaseChange> {
         let mut place: HashMap<&str, usize> = HashMap::new();
-        let mut batch: Vec<&Change> = Vec::new();
+        let mut batch: Vec<&LeaseChange> = Vec::new();
         let mut bytes = 0;
         self.trying = 0;
         for Queued { change, .. } in &self.queue {
@@ -121,10 +121,10 @@ impl Writes {
     }
 
     /// The batch is written: those who waited for it, and for nothing else.
-    pub(super) fn written(&mut self) -> Written {
+    pub(super) fn written(&mut self) -> Waiters {
         self.suspect = false;
         self.most = (self.most * 2).min(MOST);
-        let mut written = Written::default();
+        let mut written = Waiters::default();
         for Queued { write, .. } in self.queue.drain(..self.trying) {
             let Some(waiter) = self.waiters.get_mut(&write) else { continue };
             waiter.left -= 1;
@@ -145,7 +145,7 @@ impl Writes {
         } else if let Some(Queued { write, .. }) = self.queue.pop_front() {
             self.suspect = false;
             let waiter = self.waiters.remove(&write);
-            Written(waiter.map(|waiter| waiter.done).into_iter().collect())
+            Waiters(waiter.map(|waiter| waiter.done).into_iter().collect())
                 .tell(&Err(NotWritten::Refused(why.into())));
         }
         self.trying = 0;
@@ -156,7 +156,7 @@ impl Writes {
         self.closed = true;
         self.queue.clear();
         let waiting = self.waiters.drain().map(|(_, waiter)| waiter.done).collect();
-        Written(waiting).tell(&Err(NotWritten::Over));
+        Waiters(waiting).tell(&Err(NotWritten::Over));
     }
 }
 
@@ -173,7 +173,7 @@ mod tests {
         told
     }
 
-    fn keys(batch: &[Change]) -> Vec<&str> {
+    fn keys(batch: &[LeaseChange]) -> Vec<&str> {
         batch.iter().map(|(key, _)| key.as_str()).collect()
     }
 

@@ -172,9 +172,14 @@ impl Sight {
     /// Who leads and can be relayed to: another node than this one, in no lower term than the highest.
     pub(super) fn leader(&self, own: &Leader) -> Option<(u64, &Leader)> {
         self.standing().filter(|(term, leader)| {
-            let is_self = leader.node == own.node || leader.address == own.address;
-            !is_self && self.highest.is_none_or(|highest| *term >= highest.term)
+            !is_self(leader, own) && self.highest.is_none_or(|highest| *term >= highest.term)
         })
+    }
+
+    /// Whether a leader that lives calls itself as this node does.
+    pub(super) fn has_namesake(&self, own: &Leader) -> bool {
+        let standing = self.standing().filter(|_| self.beats > 1);
+        standing.is_some_and(|(_, leader)| is_self(leader, own))
     }
 
     pub(super) fn record(&self) -> Option<&SeatRecord> {
@@ -193,6 +198,10 @@ impl Sight {
     pub(super) fn request_key(&self) -> Option<&str> {
         self.request_key.as_deref()
     }
+}
+
+fn is_self(leader: &Leader, own: &Leader) -> bool {
+    leader.node == own.node || leader.address == own.address
 }
 
 fn courtesy(resigned: &Resigned, own: &Leader) -> Duration {

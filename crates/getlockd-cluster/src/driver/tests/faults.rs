@@ -32,12 +32,17 @@ async fn leader_goes_on_when_the_engine_is_back_in_time() {
     let tenure = a.serves().await;
     for _ in 0..5 {
         a.engine.faults().cut = true;
-        sleep(T / 2).await;
+        sleep(T * 2 / 5).await;
         assert!(a.cluster.report.borrow().engine_down_since.is_some());
         a.engine.faults().cut = false;
         sleep(T).await;
     }
-    assert!(tenure.is_serving() && tenure.term.check().is_ok());
+    assert_eq!(
+        (tenure.cause(), tenure.is_serving(), tenure.term.check()),
+        (None, true, Ok(())),
+        "{:?}",
+        a.cluster.report.borrow()
+    );
     assert!(a.cluster.report.borrow().engine_down_since.is_none());
     assert!(a.cluster.report.borrow().engine_errors["beat"] >= 5);
 }
@@ -117,6 +122,17 @@ async fn seat_of_a_later_version_is_left_alone() {
     sleep(20 * T).await;
     assert!(matches!(*a.cluster.role.borrow(), Role::Nobody));
     assert_eq!(store.value("seat"), Some(br#"{"v":2}"#.to_vec()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn leader_with_the_same_name_is_not_relayed_to() {
+    let store = Store::new();
+    let a = Node::start("a", &store);
+    let tenure = a.serves().await;
+    let other = Node::start("a", &store);
+    sleep(3 * T).await;
+    assert!(matches!(*other.cluster.role.borrow(), Role::Nobody));
+    assert!(tenure.is_serving());
 }
 
 #[tokio::test(start_paused = true)]

@@ -134,7 +134,10 @@ async fn cluster_runs_on_a_thread_of_its_own() {
     tenure.restored(Numbers { last: Box::new(Floors::default), holders: Box::new(|| 0) });
     tenure.serving().await;
     assert!(tenure.term.check().is_ok());
+    let (mut role, ended) = (a.role.clone(), a.ended.clone());
     drop(a);
+    ended.cancelled().await;
+    assert!(matches!(*role.borrow_and_update(), Role::Nobody));
     tenure.term.closing().cancelled().await;
     assert!(tenure.term.is_shut());
 }
