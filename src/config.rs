@@ -10,7 +10,7 @@ mod tls;
 pub mod user_command;
 mod values;
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::BoolishValueParser};
 use clap_complete::Shell;
@@ -27,6 +27,7 @@ use getlockd_proto::environment::ignore_empty;
 
 use crate::{
     core::{client_info::Wire, session::Limits},
+    net::ProxyFrom,
     ops::log,
 };
 
@@ -281,6 +282,12 @@ impl Config {
     /// Each wire and where it listens.
     pub fn wires(&self) -> [(Wire, Listen); 3] {
         [(Wire::Line, self.line), (Wire::MySql, self.mysql), (Wire::Http, self.http)]
+    }
+
+    /// The balancers that say who their clients are; none without any.
+    pub(crate) fn proxy_from(&self) -> Option<Arc<ProxyFrom>> {
+        let networks = self.cluster.proxies.clone();
+        (!networks.is_empty()).then(|| Arc::new(ProxyFrom { networks, time: self.login_time }))
     }
 
     /// Checks flags against each other.

@@ -40,7 +40,9 @@ fn main() -> ExitCode {
         Ok(Cli { task: Some(Task::Store(args)), config }) => {
             exit(store_command::run(&args, &config).and_then(|text| Ok(print(text.as_bytes())?)))
         }
-        Ok(Cli { task: Some(Task::HandOver(asked)), .. }) => exit(hand_over(&asked).and_then(|line| Ok(print(line.as_bytes())?))),
+        Ok(Cli { task: Some(Task::HandOver(asked)), .. }) => {
+            exit(hand_over(&asked).and_then(|line| Ok(print(line.as_bytes())?)))
+        }
         Ok(Cli { task: Some(Task::User(new)), .. }) => exit(print_entry(new)),
         Ok(Cli { task: Some(Task::Completions { shell }), .. }) => exit(print(&manual::completions(shell))),
         Ok(Cli { task: Some(Task::Man), .. }) => exit(print(manual::page().as_bytes())),

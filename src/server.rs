@@ -24,8 +24,8 @@ use crate::{
 use durable::OpenStore;
 use instance::{Instance, InstanceConfig, Start};
 use listeners::Listeners;
-use plan::Plan;
 pub use node::{EngineFlagsError, Node, hand_over};
+use plan::Plan;
 pub use plan::{CheckReport, StartError, check};
 pub use reload::{CurrentService, ReloadError, Reloader};
 
@@ -86,7 +86,8 @@ impl Server {
         let (cluster, term) = leader.unzip();
         let start = Start { cluster, term, ..start };
         let instance = Arc::new(Instance::new(Arc::new(InstanceConfig::new(config, plan, &quota)), start)?);
-        let acceptor = Acceptor { tasks: instance.tasks().clone(), ..Acceptor::default() };
+        let proxy_from = config.proxy_from();
+        let acceptor = Acceptor { tasks: instance.tasks().clone(), proxy_from, ..Acceptor::default() };
         tracing::info!(max_connections, wanted = config.max_connections, "ready");
         Ok(Self {
             http_acceptor: Acceptor {
@@ -181,23 +182,23 @@ impl Server {
 
     fn accept(&mut self) {
         let (config, instance) = (self.instance.config().clone(), self.instance.clone());
-        let keepalive = config.transport.keepalive;
         if let Some(listener) = self.listeners.line.take() {
-            let (acceptor, limiter) = (self.acceptor.clone(), config.limiter(Wire::Line));
-            let instance = instance.clone();
+            let (acceptor, instance) = (self.acceptor.clone(), instance.clone());
             let serve = move |accepted| instance.serve_line(accepted);
-            self.accepting.spawn(net::accept(listener, acceptor, limiter, line::refusal, keepalive, serve));
+            let entrance = config.entrance(Wire::Line, &acceptor, line::refusal, serve);
+            self.accepting.spawn(net::accept(listener, acceptor, entrance));
         }
         if let Some(listener) = self.listeners.mysql.take() {
-            let (acceptor, limiter) = (self.acceptor.clone(), config.limiter(Wire::MySql));
-            let instance = instance.clone();
+            let (acceptor, instance) = (self.acceptor.clone(), instance.clone());
             let serve = move |accepted| instance.serve_mysql(accepted);
-            self.accepting.spawn(net::accept(listener, acceptor, limiter, mysql::refusal, keepalive, serve));
+            let entrance = config.entrance(Wire::MySql, &acceptor, mysql::refusal, serve);
+            self.accepting.spawn(net::accept(listener, acceptor, entrance));
         }
         if let Some(listener) = self.listeners.http.take() {
-            let (acceptor, limiter) = (self.http_acceptor.clone(), config.limiter(Wire::Http));
+            let acceptor = self.http_acceptor.clone();
             let serve = move |accepted| instance.serve_http(accepted);
-            tokio::spawn(net::accept(listener, acceptor, limiter, web::refusal, keepalive, serve));
+            let entrance = config.entrance(Wire::Http, &acceptor, web::refusal, serve);
+            tokio::spawn(net::accept(listener, acceptor, entrance));
         }
     }
 

@@ -4,5 +4,5 @@ mod cluster;
 mod file;
 mod record;
 
-pub(crate) use cluster::{ClusterStore, Unreadable, read};
+pub(crate) use cluster::{ClusterStore, read};
 pub(crate) use file::{FileStore, FoundStore, OpenError, OpenOptions, StoredFile, compact};

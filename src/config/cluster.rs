@@ -1,10 +1,6 @@
 //! The flags of a cluster: its engine, and this node's place in it.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, builder::BoolishValueParser};
 
@@ -12,6 +8,7 @@ use super::{
     CliError,
     values::{Listen, time},
 };
+use crate::net::Network;
 
 /// How the engine of a cluster is reached.
 #[derive(Args, Clone, Debug)]
@@ -105,10 +102,10 @@ pub struct ClusterFlags {
     #[arg(long, env = "GETLOCKD_STATUS", value_name = "ADDR", requires = "url")]
     pub status: Option<Listen>,
 
-    /// Address of a load balancer that tells the client's address by PROXY protocol v2 on each connection; may be
-    /// repeated
-    #[arg(long = "proxy-from", env = "GETLOCKD_PROXY_FROM", value_name = "IP", value_delimiter = ',')]
-    pub proxies: Vec<IpAddr>,
+    /// Address or network of load balancers that tell the client's address by PROXY protocol v2 on each connection; may
+    /// be repeated
+    #[arg(long = "proxy-from", env = "GETLOCKD_PROXY_FROM", value_name = "NETWORK", value_delimiter = ',')]
+    pub proxies: Vec<Network>,
 }
 
 impl ClusterFlags {

@@ -73,6 +73,11 @@ impl Accepted {
     pub fn guarded_by(self, guard: &Arc<SocketGuard>) -> Self {
         Self { stream: self.stream.guarded_by(guard), ..self }
     }
+
+    /// The socket alone.
+    pub(super) fn into_stream(self) -> Socket {
+        self.stream
+    }
 }
 
 /// Where connections of one wire enter: past the limits, to what serves them.
@@ -119,25 +124,14 @@ where
     }
 }
 
-/// Accepts connections until [`Acceptor::stop`]. `serve` runs a connection to its end; it is called in the order in
-/// which connections arrive. `refusal` is sent to connections beyond the limit.
+/// Accepts connections until [`Acceptor::stop`], in the order in which they arrive.
 ///
 /// A connection that is closed to make room for another gets no message: its work is dropped.
 ///
 /// Cancel-safe: no accepted connection is lost.
-pub async fn accept<S>(
-    listener: TcpListener,
-    acceptor: Acceptor,
-    limiter: Arc<Limiter>,
-    refusal: impl Fn(QuotaExceeded) -> Bytes + Send + Sync,
-    keepalive: Keepalive,
-    serve: impl Fn(Accepted) -> S + Send + Sync,
-) where
-    S: Future<Output = ()> + Send + 'static,
-{
-    let mut arrivals = Arrivals::new(listener, acceptor.proxy_from.clone());
-    let entrance = Entrance { acceptor, limiter, refusal, keepalive, serve };
-    let stop = entrance.acceptor.stop.clone();
+pub async fn accept(listener: TcpListener, acceptor: Acceptor, entrance: Arc<dyn Admit>) {
+    let Acceptor { stop, proxy_from, .. } = acceptor;
+    let mut arrivals = Arrivals::new(listener, proxy_from);
     let mut pause = BACK_OFF.0;
     loop {
         let arrived = tokio::select! {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use axum::{Router, middleware::from_fn_with_state};
+use bytes::Bytes;
 use tokio::time::timeout;
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
@@ -23,11 +24,14 @@ use crate::{
         cluster::ClusterView,
         lease::{Bounds, Durability, Leases},
         session::{Limits, LockService, Session},
-        share::Quota,
+        share::{Quota, QuotaExceeded},
         store::Floors,
         users::Users,
     },
-    net::{Accepted, BufferedSocket, Keepalive, LeaderTerm, Limiter, Timeouts, TransportConfig},
+    net::{
+        Accepted, Acceptor, Admit, BufferedSocket, Entrance, Keepalive, LeaderTerm, Limiter, Timeouts,
+        TransportConfig,
+    },
     ops::metrics::{Metrics, Sources},
     wires::{
         compat, grpc, line, mysql, rest,
@@ -51,7 +55,7 @@ pub(super) struct InstanceConfig {
     mysql: mysql::ServerFlags,
     connections: Arc<Quota>,
     limiters: Vec<Arc<Limiter>>,
-    started: SystemTime,
+    pub started: SystemTime,
 }
 
 impl InstanceConfig {
@@ -91,10 +95,18 @@ impl InstanceConfig {
         self.users.as_ref()
     }
 
-    /// The limiter for the listener of a wire.
-    pub fn limiter(&self, wire: Wire) -> Arc<Limiter> {
+    /// Where the connections of a wire enter, which has a listener.
+    pub fn entrance<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        wire: Wire,
+        acceptor: &Acceptor,
+        refusal: fn(QuotaExceeded) -> Bytes,
+        serve: impl Fn(Accepted) -> F + Send + Sync + 'static,
+    ) -> Arc<dyn Admit> {
         let found = self.limiters.iter().find(|limiter| limiter.wire() == wire);
-        found.cloned().unwrap_or_else(|| Limiter::new(wire, self.connections.clone()))
+        let limiter = found.cloned().unwrap_or_else(|| Limiter::new(wire, self.connections.clone()));
+        let keepalive = self.transport.keepalive;
+        Arc::new(Entrance { acceptor: acceptor.clone(), limiter, refusal, keepalive, serve })
     }
 }
 
@@ -370,7 +382,7 @@ mod tests {
         };
         let keepalive = Keepalive(Duration::from_secs(30));
         let limiter = || Limiter::new(Wire::Line, quota.clone());
-        tokio::spawn(net::accept(faulty, acceptor.clone(), limiter(), |_| Bytes::new(), keepalive, panics));
+        tokio::spawn(net::accept(faulty, acceptor.clone(), Arc::new(entrance(&acceptor, limiter(), panics))));
         tokio::spawn(net::accept(right, acceptor.clone(), limiter(), |_| Bytes::new(), keepalive, serves));
 
         let mut fated = TcpStream::connect(faulty_at).await.unwrap();

@@ -34,9 +34,8 @@ pub enum EngineFlagsError {
 /// How etcd is reached, each try within `time_limit`.
 pub(in crate::server) fn engine(flags: &EngineFlags, time_limit: Duration) -> Result<Etcd, EngineFlagsError> {
     let url: EtcdUrl = flags.url.as_deref().ok_or(EngineFlagsError::NoUrl)?.parse()?;
-    let read = |path: &PathBuf| {
-        fs::read(path).map_err(|error| EngineFlagsError::Read { path: path.clone(), error })
-    };
+    let read =
+        |path: &PathBuf| fs::read(path).map_err(|error| EngineFlagsError::Read { path: path.clone(), error });
     let ca = flags.ca.as_ref().map(read).transpose()?;
     let identity = match (&flags.cert, &flags.key) {
         (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
@@ -49,5 +48,5 @@ pub(in crate::server) fn engine(flags: &EngineFlags, time_limit: Duration) -> Re
         }
         _ => None,
     };
-    Ok(Etcd::new(EtcdConfig { url, ca, identity, login, time_limit, anyway: flags.etcd_anyway })?)
+    Ok(Etcd::new(&EtcdConfig { url, ca, identity, login, time_limit, anyway: flags.etcd_anyway })?)
 }

@@ -41,9 +41,12 @@ pub(super) async fn serve(node: Arc<NodeShared>, wire: Wire, mut accepted: Accep
         match front {
             Front::Serves(leading) if leading.takes(wire) => return leading.serve(wire, accepted).await,
             Front::Relays(upstream) => match upstream.relay(accepted, wire).await {
-                None => return,
+                Ok(()) => return,
                 // Not a byte has passed.
-                Some(back) => (accepted, retry) = (back, Some(RETRY)),
+                Err(returned) => {
+                    tracing::debug!(error = %returned.error, "connection parked");
+                    (accepted, retry) = (returned.accepted, Some(RETRY));
+                }
             },
             Front::Nobody | Front::Serves(_) => {}
         }
@@ -55,7 +58,7 @@ pub(super) async fn serve(node: Arc<NodeShared>, wire: Wire, mut accepted: Accep
         };
         let limit = give_up.saturating_duration_since(Instant::now());
         let parked = tokio::select! {
-            parked = park(&accepted, &node.stats, limit, goes_on) => parked,
+            parked = park(&accepted, node.relay.stats(), limit, goes_on) => parked,
             () = node.stopping.cancelled() => return,
         };
         match parked {

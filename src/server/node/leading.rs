@@ -17,7 +17,7 @@ use getlockd_cluster::{
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{NodeShared, front::Front, view::TermView};
+use super::{NodeShared, view::TermView};
 use crate::{
     core::{
         client_info::Wire,
@@ -92,7 +92,7 @@ pub(super) async fn lead(node: Arc<NodeShared>, tenure: Arc<Tenure>) {
         () = closing.cancelled() => {}
     }
     leading.instance.serve().await;
-    node.front.send_replace(Front::Serves(leading.clone()));
+    node.serves(&leading);
     tokio::select! {
         biased;
         () = closing.cancelled() => return step_down(&node, &leading).await,
@@ -165,7 +165,8 @@ fn restore(
     let found = stored.len();
     let restored = instance.leases().restore(stored, BootMoment::now());
     tracing::info!(restored, dropped = found - restored, term = tenure.term.number(), "leases restored");
-    let relays = Relays::new(&tenure.leader, &guard);
+    let entrances = node.entrances.get().map(|entrances| entrances.0.clone()).unwrap_or_default();
+    let relays = Relays::new(tenure.term.clone(), tenure.leader.clone(), entrances);
     let over = CancellationToken::new();
     Some(Arc::new(Leading { instance, tenure, relays, guard, writer, is_draining, over }))
 }
@@ -187,10 +188,7 @@ fn start(
     let start = Start {
         floors: floors(tenure.first),
         durability: Some(Durability { writer: writer.clone(), unwritten, request_key }),
-        term: Some(LeaderTerm {
-            term: tenure.term.clone(),
-            takeover_delay: tenure.leader.takeover_delay,
-        }),
+        term: Some(LeaderTerm { term: tenure.term.clone(), takeover_delay: tenure.leader.takeover_delay }),
         cluster: Some(Arc::new(TermView::new(node, tenure))),
     };
     Some((writer, start, is_draining))
@@ -240,6 +238,7 @@ async fn hand_over(node: &NodeShared, leading: &Leading, mut farewells: Farewell
     tracing::info!(?drain, sessions = instance.service().registry().count(), "draining");
     // First: a lease that is promised from here on is written.
     is_draining.store(true, Ordering::SeqCst);
+    relays.drain();
     let (is_drained, ()) = tokio::join!(instance.drain(node.at_once.cancelled()), leases.store_all());
     guard.say_farewell();
     writer.close(leases.all_stored());

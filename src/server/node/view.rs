@@ -59,7 +59,10 @@ impl ClusterView for TermView {
         let shared = self.node.upgrade();
         let report = shared.as_ref().map(|shared| shared.cluster.report.borrow().clone()).unwrap_or_default();
         let relayed = |name: &str| match shared.as_ref().map(|shared| shared.front.borrow().clone()) {
-            Some(Front::Serves(leading)) => leading.relays.relayed(name),
+            Some(Front::Serves(leading)) => {
+                let rows = leading.relays.rows();
+                rows.iter().filter(|row| *row.node == *name).map(|row| row.relayed).sum()
+            }
             _ => 0,
         };
         ClusterStatus {
@@ -120,8 +123,8 @@ impl NodeView for NodeShared {
                 (state, Some(leading.tenure.term.left(Moment::now())), None)
             }
             Front::Relays(upstream) => {
-                let behind = (!upstream.is_ready()).then_some(NotReady::Behind);
-                (NodeState::Following, Some(upstream.term().left(Moment::now())), behind)
+                let behind = (!upstream.is_good()).then_some(NotReady::Behind);
+                (NodeState::Following, Some(upstream.left()), behind)
             }
             Front::Nobody => (NodeState::Parked, None, None),
         };
@@ -131,16 +134,14 @@ impl NodeView for NodeShared {
             state: if is_draining { NodeState::Draining } else { state },
             term,
             ttl: leader.as_ref().map_or(self.ttl, |leader| leader.ttl),
-            leader: leader.map(|leader| LeaderPlace {
-                node: leader.node.clone(),
-                address: leader.address.clone(),
-            }),
+            leader: leader
+                .map(|leader| LeaderPlace { node: leader.node.clone(), address: leader.address.clone() }),
             not_ready: if is_draining { Some(NotReady::Draining) } else { not_ready },
             left,
-            relayed: usize::try_from(self.stats.relayed()).unwrap_or(usize::MAX),
-            parked: usize::try_from(self.stats.parked()).unwrap_or(usize::MAX),
-            relay_cuts: CutCause::ALL.map(|cause| (cause.as_str(), self.stats.cuts(cause))).to_vec(),
-            guard_refused: self.stats.refused() + self.refused(&front),
+            relayed: usize::try_from(self.relay.stats().relayed()).unwrap_or(usize::MAX),
+            parked: usize::try_from(self.relay.stats().parked()).unwrap_or(usize::MAX),
+            relay_cuts: CutCause::ALL.map(|cause| (cause.as_str(), self.relay.stats().cuts(cause))).to_vec(),
+            guard_refused: self.relay.stats().refused() + self.refused(&front),
             holders: match &front {
                 Front::Serves(leading) => leading.instance.service().registry().holders(),
                 Front::Relays(_) | Front::Nobody => 0,
